@@ -1,0 +1,240 @@
+//! The interface table that the platform driver (xenpci) gives to its clients (xenvbd).
+//!
+//! xenpci exports one function, [`Query`], under the name `XenpciInterface`. It answers a version with a
+//! pointer to the one [`Interface`] of that version, or null if xenpci has not started its device or does not
+//! know the version. The table and the functions in it stay valid until the client's device stack has been
+//! removed: the client's physical device object is xenpci's child, so xenpci outlives it. After xenpci's
+//! device has been removed every entry answers [`Status::NO_DEVICE`].
+//!
+//! # Conventions
+//! - A table grows at its end only. `version` changes when a meaning changes, `size` when an entry is added; a
+//!   client checks both (see [`Interface::usable`]).
+//! - Every entry answers a [`Status`]: 0, or a negative error number of Xen's `errno.h`. An out parameter is
+//!   written only where its documentation says so; on any other error it is left alone.
+//! - Paths and names are bytes without a terminator, in the character set of xenstore
+//!   (`[A-Za-z0-9-/_@]`), absolute (at most 3072 bytes) or relative to the guest's own directory (at most 2048).
+//! - IRQL: `PASSIVE_LEVEL` is 0, `DISPATCH_LEVEL` is 2. "≤ DISPATCH" entries never wait. No entry may be called
+//!   above `DISPATCH_LEVEL`, except [`Interface::suspend_epoch`] and [`Interface::frame_of`].
+//!
+//! # Safety
+//! Every pointer with a length must be valid for that length for the duration of the call, in memory that is
+//! resident at the IRQL of the call; every out pointer must be valid for a write; every callback and its
+//! context must stay valid until the call that ends it ([`Interface::store_unwatch`],
+//! [`Interface::event_close`]) has returned.
+
+use core::ffi::c_void;
+use core::mem::{offset_of, size_of};
+
+/// The version this crate describes.
+pub const VERSION: u32 = 1;
+
+/// The name under which xenpci exports its [`Query`] function.
+pub const QUERY_NAME: &str = "XenpciInterface";
+
+/// What xenpci exports as `XenpciInterface`. Any IRQL.
+pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
+
+/// What an entry answers: 0 for success, or the negative of an error number of Xen (public/errno.h).
+///
+/// A xenstore error is passed on as the server named it; the constants are those that have a meaning here.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub i32);
+
+impl Status {
+    /// The operation was done.
+    pub const SUCCESS: Self = Self(0);
+    /// Xenstore: the node does not exist. Unwatch, close, free: no such watch, port or page.
+    pub const NOT_FOUND: Self = Self(-2);
+    /// The reply was malformed, or the connection to xenstore is broken. It stays broken until a resume.
+    pub const IO: Self = Self(-5);
+    /// Xenstore: the message or the reply exceeds 4096 bytes.
+    pub const TOO_BIG: Self = Self(-7);
+    /// Xenstore: the transaction collided with another and has to be done again from its start.
+    pub const AGAIN: Self = Self(-11);
+    /// No memory, or no free grant reference.
+    pub const NO_MEMORY: Self = Self(-12);
+    /// Xenstore: not permitted.
+    pub const ACCESS: Self = Self(-13);
+    /// The thing is in use: a grant that the other domain still has mapped.
+    pub const BUSY: Self = Self(-16);
+    /// Xenstore: it exists already.
+    pub const EXISTS: Self = Self(-17);
+    /// xenpci's device is not started, or has been removed.
+    pub const NO_DEVICE: Self = Self(-19);
+    /// A parameter is not valid: a path's characters or length, a port out of range.
+    pub const INVALID: Self = Self(-22);
+    /// Every watch or port slot is taken.
+    pub const NO_SPACE: Self = Self(-28);
+    /// The call would wait for itself: [`Interface::store_unwatch`] from inside that watch's callback.
+    pub const DEADLOCK: Self = Self(-35);
+    /// The caller's buffer is too small; the out length has been set to what is needed.
+    pub const NO_BUFFER: Self = Self(-105);
+    /// Xenstore did not answer within the time allowed. The connection is broken from here on.
+    pub const TIMED_OUT: Self = Self(-110);
+
+    /// Whether the operation was done.
+    pub const fn is_success(self) -> bool {
+        self.0 == 0
+    }
+
+    /// `Ok` for success, the error otherwise.
+    pub const fn ok(self) -> Result<(), Self> {
+        if self.is_success() { Ok(()) } else { Err(self) }
+    }
+}
+
+/// A transaction of xenstore; 0 is none. Ids come from [`Interface::transaction_begin`].
+pub type Transaction = u32;
+
+/// A watch, as [`Interface::store_watch`] made it. Never 0; never used again for another watch.
+pub type Watch = u64;
+
+/// A grant reference: an index into the guest's grant table.
+pub type GrantRef = u32;
+
+/// An event channel port of this guest.
+pub type Port = u32;
+
+/// Called at `PASSIVE_LEVEL` on xenpci's watch thread, one callback at a time over all watches: once soon after
+/// the watch was set, then whenever the watched node or one below it changed. Changes may be merged. `path` is
+/// the node that changed, in the form (absolute or relative) of the watch, valid during the call only. The
+/// callback may use every entry of the table except [`Interface::store_unwatch`] of its own watch.
+pub type WatchCallback = unsafe extern "system" fn(context: *mut c_void, path: *const u8, path_length: usize);
+
+/// Called at `DISPATCH_LEVEL` from xenpci's DPC, after the port's pending bit was cleared: the client looks at
+/// its ring until it finds nothing more. One callback may stand for many notifications, and one may come with
+/// nothing to do. Callbacks of one port never run at the same time on two processors.
+pub type EventCallback = unsafe extern "system" fn(context: *mut c_void);
+
+/// The table. Get it from [`Query`], check it with [`Interface::usable`].
+#[repr(C)]
+pub struct Interface {
+    /// [`VERSION`] of the driver that made the table.
+    pub version: u32,
+    /// Size of the table in bytes.
+    pub size: u32,
+
+    /// Reads a node into `buffer`. `PASSIVE_LEVEL`; waits for xenstore.
+    ///
+    /// `length` is set on success (bytes read) and on [`Status::NO_BUFFER`] (bytes needed). A value is bytes,
+    /// at most 4096, usually text without a terminator.
+    pub store_read: unsafe extern "system" fn(
+        transaction: Transaction,
+        path: *const u8,
+        path_length: usize,
+        buffer: *mut u8,
+        capacity: usize,
+        length: *mut usize,
+    ) -> Status,
+
+    /// Writes a node, making it and its parents where they do not exist. `PASSIVE_LEVEL`; waits for xenstore.
+    pub store_write: unsafe extern "system" fn(
+        transaction: Transaction,
+        path: *const u8,
+        path_length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> Status,
+
+    /// Removes a node and everything below it. `PASSIVE_LEVEL`; waits for xenstore.
+    pub store_remove:
+        unsafe extern "system" fn(transaction: Transaction, path: *const u8, path_length: usize) -> Status,
+
+    /// Lists the names of a node's children into `buffer`, each followed by a zero byte. `PASSIVE_LEVEL`; waits
+    /// for xenstore. `length` as in [`Interface::store_read`]; 0 for a node without children.
+    pub store_directory: unsafe extern "system" fn(
+        transaction: Transaction,
+        path: *const u8,
+        path_length: usize,
+        buffer: *mut u8,
+        capacity: usize,
+        length: *mut usize,
+    ) -> Status,
+
+    /// Begins a transaction; `transaction` is set on success. `PASSIVE_LEVEL`; waits for xenstore.
+    pub transaction_begin: unsafe extern "system" fn(transaction: *mut Transaction) -> Status,
+
+    /// Ends a transaction: `commit` nonzero applies it, 0 discards it. [`Status::AGAIN`]: it was discarded
+    /// because of a collision, begin again. The id is spent whatever the answer. `PASSIVE_LEVEL`; waits for
+    /// xenstore.
+    pub transaction_end: unsafe extern "system" fn(transaction: Transaction, commit: u32) -> Status,
+
+    /// Watches a node and all below it; `watch` is set on success. `PASSIVE_LEVEL`; waits for xenstore. The
+    /// first callback may run before the call returns.
+    pub store_watch: unsafe extern "system" fn(
+        path: *const u8,
+        path_length: usize,
+        callback: WatchCallback,
+        context: *mut c_void,
+        watch: *mut Watch,
+    ) -> Status,
+
+    /// Ends a watch. When it has returned with anything but [`Status::DEADLOCK`], the callback is not running
+    /// and will not run again. `PASSIVE_LEVEL`; waits for xenstore and for a callback that is running.
+    pub store_unwatch: unsafe extern "system" fn(watch: Watch) -> Status,
+
+    /// Allows domain `domid` to map guest frame `frame` (guest-physical address >> 12), read-only if
+    /// `read_only` is not 0; `reference` is set on success. ≤ `DISPATCH_LEVEL`. [`Status::NO_MEMORY`]: no free
+    /// reference now.
+    pub grant_access:
+        unsafe extern "system" fn(domid: u16, frame: u64, read_only: u32, reference: *mut GrantRef) -> Status,
+
+    /// Ends a grant; the reference is free again on success. ≤ `DISPATCH_LEVEL`. [`Status::BUSY`]: the other
+    /// domain still has it mapped; the reference stays taken, and the frame must not be used for anything else.
+    pub grant_end: unsafe extern "system" fn(reference: GrantRef) -> Status,
+
+    /// Allocates an unbound port for domain `domid` to bind to, and gives its events to `callback`; `port` is
+    /// set on success. The port is masked: no callback runs before [`Interface::event_unmask`].
+    /// `PASSIVE_LEVEL`.
+    pub event_allocate: unsafe extern "system" fn(
+        domid: u16,
+        callback: EventCallback,
+        context: *mut c_void,
+        port: *mut Port,
+    ) -> Status,
+
+    /// Lets a port's events through, and delivers one that came while it was masked. ≤ `DISPATCH_LEVEL`.
+    pub event_unmask: unsafe extern "system" fn(port: Port) -> Status,
+
+    /// Notifies the other end of a port. ≤ `DISPATCH_LEVEL`.
+    pub event_notify: unsafe extern "system" fn(port: Port) -> Status,
+
+    /// Closes a port. When it has returned, its callback is not running and will not run again.
+    /// `PASSIVE_LEVEL`; waits for a callback that is running, so never from a callback.
+    pub event_close: unsafe extern "system" fn(port: Port) -> Status,
+
+    /// Allocates one zeroed page of non-paged memory that may be granted; `page` (its address, 4096-aligned) and
+    /// `frame` (its guest frame) are set on success. ≤ `DISPATCH_LEVEL`.
+    pub page_allocate: unsafe extern "system" fn(page: *mut *mut u8, frame: *mut u64) -> Status,
+
+    /// Frees a page of [`Interface::page_allocate`]. ≤ `DISPATCH_LEVEL`. Never a page with a grant that could
+    /// not be ended: such a page is left allocated for good.
+    pub page_free: unsafe extern "system" fn(page: *mut u8) -> Status,
+
+    /// The guest frame behind an address of non-paged memory. Any IRQL.
+    pub frame_of: unsafe extern "system" fn(address: *const c_void) -> u64,
+
+    /// How many times the guest has been suspended and resumed since xenpci started. Any IRQL.
+    ///
+    /// Grants, ports, watches and transactions made under another epoch are gone.
+    pub suspend_epoch: unsafe extern "system" fn() -> u32,
+}
+
+impl Interface {
+    /// Whether a table of this version and size has every entry that this crate describes.
+    pub const fn usable(&self) -> bool {
+        self.version == VERSION && self.size as usize >= size_of::<Self>()
+    }
+}
+
+// Two words of header, then entries of one pointer each: the layout both drivers are built against.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(offset_of!(Interface, version) == 0);
+    assert!(offset_of!(Interface, size) == 4);
+    assert!(offset_of!(Interface, store_read) == 8);
+    assert!(offset_of!(Interface, grant_access) == 8 + 8 * 8);
+    assert!(offset_of!(Interface, event_allocate) == 8 + 10 * 8);
+    assert!(size_of::<Interface>() == 8 + 18 * 8);
+};
