@@ -1,1 +1,33 @@
+//! The storage guard: what keeps a Windows guest under Xen from mounting one backing disk twice.
+//!
+//! This crate is the logic only. It knows nothing of Windows or of Xen's ABI: drivers feed it facts and carry
+//! out its answers, so that everything that matters is tested on any host.
+//!
+//! One boot goes through these stations:
+//!
+//! 1. [`decision::decide`] turns the immutable inputs of the boot into a [`decision::Decision`].
+//! 2. [`machine::Guard`] is sealed with it. From then on every driver feeds it [`machine::Event`]s and obeys
+//!    the [`machine::Action`] that comes back.
+//! 3. [`census::take`] classifies the disks of the system; the machine judges the counts.
+//!
+//! The machine's rule of thumb: a doubt before PV disks are exposed ends in the emulated boot, a breach
+//! afterwards ends in a stop. There is no third outcome.
+//!
+//! Nothing here allocates, blocks or panics; every function may run at any IRQL.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod abi;
+pub mod census;
+pub mod controllers;
+pub mod decision;
+pub mod machine;
+pub mod options;
+pub mod reason;
+
+pub use machine::{Action, BugCheck, Event, Guard};
+pub use reason::Reason;

@@ -1,0 +1,175 @@
+//! Emulated disk controllers, as qemu presents them to an HVM guest, told from passed-through hardware.
+//!
+//! The PCI vendor and device ids of an emulated controller are those of the real chip; what tells the two
+//! apart is the subsystem: qemu gives its own functions the default 1AF4:1100 (qemu, docs/specs/pci-ids and
+//! `include/hw/pci/pci.h`: `PCI_SUBVENDOR_ID_REDHAT_QUMRANET`, `PCI_SUBDEVICE_ID_QEMU`), qemu-traditional gave
+//! 5853:0001 (Xen, man/xen-pci-device-reservations.7), and a passed-through function keeps its maker's.
+
+/// What a PCI function's configuration header says of it. Read it from configuration space, not from
+/// something that a driver may have rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciFunction {
+    /// Vendor id, offset 0x00.
+    pub vendor: u16,
+    /// Device id, offset 0x02.
+    pub device: u16,
+    /// Subsystem vendor id, offset 0x2C (header type 0).
+    pub subsystem_vendor: u16,
+    /// Subsystem id, offset 0x2E (header type 0).
+    pub subsystem: u16,
+    /// Base class and subclass, offsets 0x0B and 0x0A, as 0xBBSS.
+    pub class: u16,
+}
+
+/// A kind of emulated disk controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// PIIX3 or PIIX4 IDE: stays in configuration space after an unplug.
+    Ide,
+    /// ICH9 AHCI (`hdtype="ahci"`): stays after an unplug, like IDE.
+    Ahci,
+    /// LSI 53C895A SCSI: vanishes at an unplug.
+    LsiScsi,
+    /// NVMe: vanishes at an unplug of NVMe disks.
+    Nvme,
+}
+
+struct Row {
+    vendor: u16,
+    device: u16,
+    class: u16,
+    subsystems: &'static [(u16, u16)],
+    controller: Controller,
+}
+
+const QEMU: (u16, u16) = (0x1AF4, 0x1100);
+const XEN: (u16, u16) = (0x5853, 0x0001);
+
+const TABLE: [Row; 7] = [
+    // qemu hw/ide/piix.c, "piix3-ide": PCI_DEVICE_ID_INTEL_82371SB_1.
+    Row {
+        vendor: 0x8086,
+        device: 0x7010,
+        class: 0x0101,
+        subsystems: &[QEMU, XEN],
+        controller: Controller::Ide,
+    },
+    // qemu hw/ide/piix.c, "piix4-ide": PCI_DEVICE_ID_INTEL_82371AB.
+    Row {
+        vendor: 0x8086,
+        device: 0x7111,
+        class: 0x0101,
+        subsystems: &[QEMU, XEN],
+        controller: Controller::Ide,
+    },
+    // qemu hw/ide/ich.c, "ich9-ahci": PCI_DEVICE_ID_INTEL_82801IR.
+    Row {
+        vendor: 0x8086,
+        device: 0x2922,
+        class: 0x0106,
+        subsystems: &[QEMU, XEN],
+        controller: Controller::Ahci,
+    },
+    // qemu hw/scsi/lsi53c895a.c: PCI_DEVICE_ID_LSI_53C895A with subsystem id 0x1000 and no subsystem vendor.
+    Row {
+        vendor: 0x1000,
+        device: 0x0012,
+        class: 0x0100,
+        subsystems: &[(0x0000, 0x1000), QEMU, XEN],
+        controller: Controller::LsiScsi,
+    },
+    // The same chip's older id, which qemu-traditional used.
+    Row {
+        vendor: 0x1000,
+        device: 0x0001,
+        class: 0x0100,
+        subsystems: &[(0x0000, 0x1000), QEMU, XEN],
+        controller: Controller::LsiScsi,
+    },
+    // qemu hw/nvme/ctrl.c: PCI_VENDOR_ID_REDHAT, PCI_DEVICE_ID_REDHAT_NVME.
+    Row {
+        vendor: 0x1B36,
+        device: 0x0010,
+        class: 0x0108,
+        subsystems: &[QEMU, XEN],
+        controller: Controller::Nvme,
+    },
+    // The same with use-intel-id=on, and qemu before 5.2.
+    Row {
+        vendor: 0x8086,
+        device: 0x5845,
+        class: 0x0108,
+        subsystems: &[QEMU, XEN],
+        controller: Controller::Nvme,
+    },
+];
+
+/// The kind of emulated disk controller that this function is, or `None` for anything else: passed-through
+/// hardware with the same ids and its own subsystem above all.
+#[must_use]
+pub fn classify(function: &PciFunction) -> Option<Controller> {
+    TABLE
+        .iter()
+        .find(|row| {
+            row.vendor == function.vendor
+                && row.device == function.device
+                && row.class == function.class
+                && row.subsystems.contains(&(function.subsystem_vendor, function.subsystem))
+        })
+        .map(|row| row.controller)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIIX3: PciFunction = PciFunction {
+        vendor: 0x8086,
+        device: 0x7010,
+        subsystem_vendor: 0x1AF4,
+        subsystem: 0x1100,
+        class: 0x0101,
+    };
+
+    #[test]
+    fn emulated_controllers_are_found() {
+        assert_eq!(classify(&PIIX3), Some(Controller::Ide));
+        assert_eq!(
+            classify(&PciFunction { subsystem_vendor: 0x5853, subsystem: 1, ..PIIX3 }),
+            Some(Controller::Ide)
+        );
+        for row in &TABLE {
+            for &(subsystem_vendor, subsystem) in row.subsystems {
+                let Row { vendor, device, class, .. } = *row;
+                let function = PciFunction { vendor, device, class, subsystem_vendor, subsystem };
+                assert_eq!(classify(&function), Some(row.controller));
+            }
+        }
+    }
+
+    /// A real Samsung or Intel function passed through keeps its own subsystem and is never hidden.
+    #[test]
+    fn passed_through_look_alikes_are_left_alone() {
+        assert_eq!(classify(&PciFunction { subsystem_vendor: 0x1028, subsystem: 0x0720, ..PIIX3 }), None);
+        assert_eq!(classify(&PciFunction { subsystem_vendor: 0, subsystem: 0, ..PIIX3 }), None);
+        for row in &TABLE {
+            let Row { vendor, device, class, .. } = *row;
+            let function = PciFunction { vendor, device, class, subsystem_vendor: 0x144D, subsystem: 0xA801 };
+            assert_eq!(classify(&function), None);
+        }
+    }
+
+    /// qemu's other functions carry the same subsystem and must stay: bridges, graphics, the Xen platform device.
+    #[test]
+    fn other_emulated_functions_stay() {
+        for (vendor, device, class) in [
+            (0x8086, 0x1237, 0x0600),
+            (0x8086, 0x7000, 0x0601),
+            (0x8086, 0x7113, 0x0680),
+            (0x1234, 0x1111, 0x0300),
+        ] {
+            assert_eq!(classify(&PciFunction { vendor, device, class, ..PIIX3 }), None);
+        }
+        assert_eq!(classify(&PciFunction { class: 0x0680, ..PIIX3 }), None);
+    }
+}

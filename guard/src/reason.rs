@@ -1,0 +1,123 @@
+//! Why the guard decided, withheld or stopped: one stable code for each reason.
+//!
+//! The codes are P1 of bugcheck 0x0058454E, the value in the event log and the number that the admin's guide
+//! explains. A code is never reused.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal;)+) => {
+        /// Why the guard decided, withheld or stopped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name = $code,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their codes.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name),+];
+
+            /// One clause that tells an admin what was found.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Reason::$name => $text,)+ }
+            }
+
+            /// The reason with this code, if there is one.
+            #[must_use]
+            pub const fn from_code(code: u32) -> Option<Reason> {
+                match code { $($code => Some(Reason::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// `idefilter` never decided: its `DriverEntry` did not run.
+    Unsealed = 0, "the guard was never sealed";
+    /// All inputs speak for PV.
+    PvSelected = 1, "the boot entry selects PV and everything PV needs is there";
+
+    /// The boot entry has no `GPLPV` token.
+    NotSelected = 0x10, "the boot entry does not carry GPLPV";
+    /// The boot entry has `NOGPLPV`, which wins over `GPLPV`.
+    Vetoed = 0x11, "the boot entry carries NOGPLPV";
+    /// Safe mode in any form.
+    SafeMode = 0x12, "safe mode boots from emulated disks";
+    /// CPUID shows no Xen.
+    NotXen = 0x13, "no Xen hypervisor is present";
+    /// xenpci's service is absent or not boot-start.
+    XenpciDisabled = 0x14, "xenpci is not installed as a boot-start driver";
+    /// xenvbd's service is absent or not boot-start.
+    XenvbdDisabled = 0x15, "xenvbd is not installed as a boot-start driver";
+    /// Xenstore could not be read before interrupts.
+    StoreUnreadable = 0x16, "xenstore could not be read";
+    /// Xenstore lists no vbd at all.
+    NoVbd = 0x17, "the domain has no PV disk";
+    /// The boot disk has no vbd.
+    BootDiskWithoutVbd = 0x18, "the boot disk has no PV counterpart";
+    /// A disk's backend does not exist or is not ready.
+    BackendMissing = 0x19, "the backend of a PV disk is not ready";
+    /// The boot options could not be read.
+    OptionsUnreadable = 0x1A, "the boot options could not be read";
+    /// `Parameters\HidePolicy` names a policy that this version does not carry out.
+    HidePolicyUnknown = 0x1B, "the hide policy is not one this version carries out";
+
+    /// The bus filter is on no PCI root bus.
+    FilterNotAttached = 0x30, "the filter is not attached to a PCI root bus";
+    /// The filter is on a bus whose children it has not yet filtered.
+    RelationsNotFiltered = 0x31, "a PCI root bus has not been enumerated through the filter";
+    /// The emulated controllers were not counted independently of the filter.
+    ControllersNotCounted = 0x32, "the emulated controllers were not counted";
+    /// No emulated controller was there to hide, so nothing proves that hiding works.
+    NothingToHide = 0x33, "no emulated controller was found to hide";
+    /// The number hidden differs from the number counted in configuration space.
+    HiddenMismatch = 0x34, "the number of hidden controllers differs from the number present";
+    /// A bus reported an emulated controller that was not taken out.
+    AliasSlipped = 0x35, "an emulated controller was reported and not hidden";
+    /// More root buses than the guard can tell apart.
+    TooManyBuses = 0x36, "there are more PCI root buses than the guard can follow";
+    /// The first census found an emulated disk.
+    AliasBeforeExposure = 0x37, "an emulated disk is present before any PV disk was exposed";
+    /// The decision was for an emulated boot.
+    EmulatedBoot = 0x38, "this is an emulated boot";
+    /// The unplug protocol did not end as it must.
+    UnplugUnknown = 0x39, "the unplug protocol was not brought to an end";
+
+    /// A disk that stands for a PV disk's backing arrived after PV disks were exposed.
+    AliasExposed = 0x50, "an emulated disk and its PV counterpart are both present";
+    /// More PV disks are enumerated than the driver holds.
+    UnknownOwnDisk = 0x51, "more PV disks are enumerated than the driver holds";
+    /// PV disks were exposed although the guard had not agreed.
+    ExposedWithoutProof = 0x52, "a PV disk was exposed without the guard's agreement";
+    /// Fewer PV disks are enumerated than the driver holds (fatal where `Strict` is 1).
+    OwnDiskMissing = 0x53, "a PV disk is missing from the system";
+    /// After exposure a bus reported an emulated controller that was not taken out.
+    ControllerReturned = 0x54, "an emulated controller came back after PV disks were exposed";
+
+    /// A caller's ABI version differs from the guard's.
+    InterfaceVersion = 0x70, "the drivers are of different versions";
+    /// An event came that its sender may not send, or that makes no sense.
+    EventRefused = 0x71, "an event was refused";
+}
+
+impl Reason {
+    /// The stable code of the reason.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_lead_back() {
+        for (i, r) in Reason::ALL.iter().enumerate() {
+            assert_eq!(Reason::from_code(r.code()), Some(*r));
+            assert!(Reason::ALL[..i].iter().all(|s| s.code() < r.code()), "{r:?} out of order");
+        }
+        assert_eq!(Reason::from_code(0xFFFF), None);
+    }
+}
