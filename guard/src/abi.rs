@@ -58,7 +58,7 @@ impl RawEvent {
             Event::Exposed => Some(plain(EXPOSED)),
             Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled, strict } => {
                 Some(RawEvent {
-                    flags: u32::from(settled) * SETTLED | u32::from(strict) * STRICT,
+                    flags: (u32::from(settled) * SETTLED) | (u32::from(strict) * STRICT),
                     own_list,
                     ours,
                     alias,
