@@ -1,0 +1,122 @@
+//! INQUIRY: standard data and vital product data pages (SPC-3 6.4, 7.6).
+
+use zerocopy::byteorder::big_endian::U16;
+use zerocopy::{Immutable, IntoBytes, Unaligned};
+
+use crate::cdb::SupportedPage;
+use crate::identity::Identity;
+use crate::reply::Reply;
+
+const VENDOR: [u8; 8] = *b"XENGUARD";
+const PRODUCT: [u8; 16] = *b"PVDISK          ";
+const REVISION: [u8; 4] = *b"0001";
+
+/// Peripheral qualifier 0 (connected) and device type 0 (direct-access block device).
+const DISK: u8 = 0x00;
+/// Peripheral qualifier 3 and device type 0x1F: no logical unit can be here (SPC-3 table 83).
+const NO_UNIT: u8 = 0x7F;
+
+/// Standard INQUIRY data (SPC-3 6.4.2), the 36 bytes every initiator asks for.
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Standard {
+    peripheral: u8,
+    removable: u8,
+    version: u8,
+    response_format: u8,
+    additional_length: u8,
+    flags: [u8; 3],
+    vendor: [u8; 8],
+    product: [u8; 16],
+    revision: [u8; 4],
+}
+const _: () = assert!(size_of::<Standard>() == 36);
+
+/// Header of a vital product data page (SPC-3 7.6.1).
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct PageHeader {
+    peripheral: u8,
+    page: u8,
+    length: U16,
+}
+const _: () = assert!(size_of::<PageHeader>() == 4);
+
+/// Header of an identification descriptor of page 0x83 (SPC-3 7.6.3.1).
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct DesignatorHeader {
+    code_set: u8,
+    designator_type: u8,
+    reserved: u8,
+    length: u8,
+}
+const _: () = assert!(size_of::<DesignatorHeader>() == 4);
+
+/// CODE SET: printable ASCII.
+const ASCII: u8 = 2;
+/// Designator type 0: vendor specific, unique nowhere in particular.
+const VENDOR_SPECIFIC: u8 = 0;
+/// Designator type 1: T10 vendor identification and a text unique for that vendor.
+const T10_VENDOR: u8 = 1;
+
+fn standard_as(peripheral: u8) -> Reply {
+    Reply::of(&Standard {
+        peripheral,
+        removable: 0,
+        // SPC-3; response data format 2.
+        version: 0x05,
+        response_format: 0x02,
+        additional_length: (size_of::<Standard>() - 5) as u8,
+        // CMDQUE: the full task management model.
+        flags: [0, 0, 0x02],
+        vendor: VENDOR,
+        product: PRODUCT,
+        revision: REVISION,
+    })
+}
+
+/// Standard data of the disk.
+pub(crate) fn standard() -> Reply {
+    standard_as(DISK)
+}
+
+/// Standard data for a logical unit number that has no unit.
+pub(crate) fn no_unit() -> Reply {
+    standard_as(NO_UNIT)
+}
+
+/// One vital product data page.
+pub(crate) fn page(page: SupportedPage, identity: &Identity) -> Reply {
+    let header =
+        |length: usize| PageHeader { peripheral: DISK, page: page as u8, length: U16::new(length as u16) };
+    match page {
+        SupportedPage::Supported => {
+            let pages = SupportedPage::ALL.map(|page| page as u8);
+            let mut reply = Reply::of(&header(pages.len()));
+            reply.push(&pages);
+            reply
+        }
+        SupportedPage::UnitSerialNumber => {
+            let serial = identity.serial();
+            let mut reply = Reply::of(&header(serial.len()));
+            reply.push(serial);
+            reply
+        }
+        SupportedPage::DeviceIdentification => {
+            let serial = identity.serial();
+            let vendor: &[u8] = if identity.unique { &VENDOR } else { &[] };
+            let length = vendor.len() + serial.len();
+            let mut reply = Reply::of(&header(size_of::<DesignatorHeader>() + length));
+            reply.push(&DesignatorHeader {
+                code_set: ASCII,
+                designator_type: if identity.unique { T10_VENDOR } else { VENDOR_SPECIFIC },
+                reserved: 0,
+                length: length as u8,
+            });
+            reply.push(vendor);
+            reply.push(serial);
+            reply
+        }
+    }
+}

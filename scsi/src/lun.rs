@@ -1,0 +1,256 @@
+//! One logical unit: what each command comes to.
+
+use crate::cdb::{Command, opcode};
+use crate::identity::Identity;
+use crate::reply::Reply;
+use crate::sense::Sense;
+use crate::{SECTOR, capacity, inquiry, mode, report_luns};
+
+/// Size of a logical block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockSize {
+    /// 512 bytes.
+    B512,
+    /// 4096 bytes.
+    B4096,
+}
+
+impl BlockSize {
+    /// The block size of this many bytes, if it is one that a disk here may have.
+    pub const fn new(bytes: u32) -> Option<Self> {
+        match bytes {
+            512 => Some(Self::B512),
+            4096 => Some(Self::B4096),
+            _ => None,
+        }
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::B512 => 512,
+            Self::B4096 => 4096,
+        }
+    }
+
+    /// In sectors of 512 bytes.
+    pub const fn sectors(self) -> u32 {
+        self.bytes() / SECTOR
+    }
+}
+
+/// Whether a completed write may still be lost at a power failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// A write that completed is on the medium: the backend offers no flush, and there is nothing to flush.
+    WriteThrough,
+    /// Only a flush, or a write with FUA, puts data on the medium.
+    Volatile,
+}
+
+/// The disk's properties. They do not change while it is exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lun {
+    /// Size in sectors of 512 bytes, whatever `block_size` is.
+    pub sectors: u64,
+    /// Logical block size, the unit of the CDBs' addresses.
+    pub block_size: BlockSize,
+    /// Physical block size in bytes; a power of two, or it is taken for `block_size`.
+    pub physical_block_size: u32,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// What a flush is for.
+    pub cache: Cache,
+    /// Serial number and designator.
+    pub identity: Identity,
+}
+
+/// A stretch of the medium, inside the disk, in sectors of 512 bytes and whole blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First sector.
+    pub sector: u64,
+    /// Number of sectors, never zero.
+    pub sectors: u64,
+}
+
+impl Extent {
+    /// Length in bytes.
+    pub const fn bytes(&self) -> u64 {
+        self.sectors * SECTOR as u64
+    }
+}
+
+/// Work on the medium that a command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Read into the command's buffer.
+    Read {
+        /// Where.
+        extent: Extent,
+    },
+    /// Write the command's buffer.
+    Write {
+        /// Where.
+        extent: Extent,
+        /// Flush after it, before the command completes.
+        flush_after: bool,
+    },
+    /// Read and throw away: the blocks must be readable.
+    Verify {
+        /// Where.
+        extent: Extent,
+    },
+    /// Put everything that completed before on the medium.
+    Flush,
+}
+
+/// What a command comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// GOOD status with this data, perhaps none.
+    Good(Reply),
+    /// CHECK CONDITION with this sense data.
+    Refused(Sense),
+    /// Not known yet: do this, then answer.
+    Act(Action),
+}
+
+impl From<Result<Reply, Sense>> for Outcome {
+    fn from(result: Result<Reply, Sense>) -> Self {
+        match result {
+            Ok(reply) => Self::Good(reply),
+            Err(sense) => Self::Refused(sense),
+        }
+    }
+}
+
+impl Lun {
+    /// Number of whole logical blocks. A backend's odd sectors past the last whole block are out of reach.
+    pub const fn blocks(&self) -> u64 {
+        self.sectors / self.block_size.sectors() as u64
+    }
+
+    /// Address of the last block; 0 for an empty disk, which the driver does not expose.
+    pub(crate) const fn last_block(&self) -> u64 {
+        self.blocks().saturating_sub(1)
+    }
+
+    /// Power of two of logical blocks in a physical one, 0 to 15.
+    pub(crate) fn physical_exponent(&self) -> u8 {
+        let logical = self.block_size.bytes();
+        if self.physical_block_size.is_power_of_two() && self.physical_block_size > logical {
+            (self.physical_block_size.trailing_zeros() - logical.trailing_zeros()).min(15) as u8
+        } else {
+            0
+        }
+    }
+
+    /// Says what the command in `cdb` comes to.
+    pub fn execute(&self, cdb: &[u8]) -> Outcome {
+        match Command::parse(cdb) {
+            Ok(command) => self.run(command).unwrap_or_else(Outcome::Refused),
+            Err(sense) => Outcome::Refused(sense),
+        }
+    }
+
+    fn run(&self, command: Command) -> Result<Outcome, Sense> {
+        let done = Outcome::Good(Reply::EMPTY);
+        Ok(match command {
+            Command::TestUnitReady => done,
+            Command::RequestSense { allocation } => {
+                Outcome::Good(Reply::of(&Sense::NONE.fixed()).cut(allocation.into()))
+            }
+            Command::Inquiry { page: None, allocation } => {
+                Outcome::Good(inquiry::standard().cut(allocation.into()))
+            }
+            Command::Inquiry { page: Some(page), allocation } => {
+                Outcome::Good(inquiry::page(page, &self.identity).cut(allocation.into()))
+            }
+            Command::ModeSense { request, allocation } => {
+                Outcome::Good(mode::sense(self, &request)?.cut(allocation.into()))
+            }
+            Command::ReadCapacity10 => Outcome::Good(capacity::ten(self)),
+            Command::ReadCapacity16 { allocation } => {
+                Outcome::Good(capacity::sixteen(self).cut(length(allocation)))
+            }
+            Command::ReportLuns { well_known_only, allocation } => {
+                // SPC-3 6.21: an allocation length under 16 is an error here, unlike anywhere else.
+                if allocation < 16 {
+                    return Err(Sense::invalid_field(6));
+                }
+                Outcome::Good(report_luns::list(well_known_only).cut(length(allocation)))
+            }
+            // Stopping empties the cache first (SBC-2 5.17).
+            Command::StartStop { start } => {
+                if start {
+                    done
+                } else {
+                    self.flush()
+                }
+            }
+            Command::SynchronizeCache { lba, blocks } => {
+                self.range(lba, blocks.into())?;
+                self.flush()
+            }
+            Command::Read { lba, blocks } => {
+                self.extent(lba, blocks)?.map_or(done, |extent| Outcome::Act(Action::Read { extent }))
+            }
+            Command::Verify { lba, blocks } => {
+                self.extent(lba, blocks)?.map_or(done, |extent| Outcome::Act(Action::Verify { extent }))
+            }
+            Command::Write { lba, blocks, fua } => {
+                if self.read_only {
+                    return Err(Sense::WRITE_PROTECTED);
+                }
+                let flush_after = fua && self.cache == Cache::Volatile;
+                self.extent(lba, blocks)?
+                    .map_or(done, |extent| Outcome::Act(Action::Write { extent, flush_after }))
+            }
+        })
+    }
+
+    /// What a command to a logical unit number other than 0 comes to (SPC-3 6.4.1, 6.21, 6.27; SAM-3 5.9.4).
+    pub fn execute_elsewhere(cdb: &[u8]) -> Outcome {
+        match Command::parse(cdb) {
+            Ok(Command::Inquiry { page: None, allocation }) => {
+                Outcome::Good(inquiry::no_unit().cut(allocation.into()))
+            }
+            Ok(Command::RequestSense { allocation }) => {
+                Outcome::Good(Reply::of(&Sense::NO_SUCH_UNIT.fixed()).cut(allocation.into()))
+            }
+            Err(sense) if cdb.first() == Some(&opcode::INQUIRY) => Outcome::Refused(sense),
+            _ => Outcome::Refused(Sense::NO_SUCH_UNIT),
+        }
+    }
+
+    fn flush(&self) -> Outcome {
+        match self.cache {
+            Cache::Volatile => Outcome::Act(Action::Flush),
+            Cache::WriteThrough => Outcome::Good(Reply::EMPTY),
+        }
+    }
+
+    fn range(&self, lba: u64, blocks: u64) -> Result<(), Sense> {
+        // An address equal to the number of blocks is out of range even for a length of zero (SBC-2 4.1).
+        match lba.checked_add(blocks) {
+            Some(end) if end <= self.blocks() && lba < self.blocks() => Ok(()),
+            _ => Err(Sense::OUT_OF_RANGE.at_block(lba)),
+        }
+    }
+
+    fn extent(&self, lba: u64, blocks: u32) -> Result<Option<Extent>, Sense> {
+        self.range(lba, blocks.into())?;
+        let per_block = u64::from(self.block_size.sectors());
+        // In range, so neither product passes `self.sectors`.
+        let extent = Extent { sector: lba * per_block, sectors: u64::from(blocks) * per_block };
+        Ok((blocks != 0).then_some(extent))
+    }
+}
+
+fn length(allocation: u32) -> usize {
+    usize::try_from(allocation).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;
