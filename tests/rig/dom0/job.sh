@@ -1,0 +1,49 @@
+# Runs one guest from /run/job and reports on the second serial port in lines "@rig …":
+#   created <domid> | shutdown <reason> | done
+# Arguments: PCI slot of the results disk, then those of the guest's disks, in order (hexadecimal).
+cd /run/job || exit 1
+. /run/attach.sh
+say() { echo "@rig $*" >/dev/ttyS1; }
+RESULTS=$(attach "$1")
+shift
+n=0
+for slot; do
+    ln -s "$(attach "$slot")" /dev/guest-disk$n
+    n=$((n + 1))
+done
+mkdir -p out
+domid=
+chmod +x block-fast.sh dom0
+# In the foreground xl names the domain and then the reason of its end on stderr.
+xl create -F guest.cfg 2>&1 | {
+    while read -r line; do
+        echo "$line" >>out/xl
+        case $line in
+        "Waiting for domain "*"(domid "*)
+            domid=${line#*(domid }
+            domid=${domid%%)*}
+            echo "$domid" >out/domid
+            say "created $domid"
+            ;;
+        *" has shut down, reason code "*)
+            line=${line#*reason code }
+            echo "${line%% *}" >out/reason
+            say "shutdown ${line%% *}"
+            ;;
+        esac
+    done
+}
+echo "${PIPESTATUS[0]}" >out/status
+if [ -e out/domid ]; then
+    domid=$(<out/domid)
+    [ -e out/store-end ] || ./dom0 dump "$domid" >out/store-end 2>&1
+    xl destroy "$domid" >>out/xl 2>&1
+fi
+cp com1 out/com1 2>/dev/null
+cat /var/log/xen/qemu-dm-guest.log >out/device-model 2>/dev/null
+dmesg >out/dmesg
+sync
+tar -C out -cf "$RESULTS" .
+blockdev --flushbufs "$RESULTS" /dev/guest-disk* 2>/dev/null
+sync
+say "done"

@@ -1,0 +1,350 @@
+//! dom0's kernel, hypervisor and root disk, made of Debian 12's packages.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cache::{self, Key};
+use crate::command::Tool;
+use crate::cpio::Cpio;
+use crate::error::{FileContext, RigError};
+use crate::host;
+
+const PACKAGES: [&str; 23] = [
+    "linux-image-amd64",
+    "xen-hypervisor-4.17-amd64",
+    "xen-utils-4.17",
+    "xenstore-utils",
+    "xen-utils-common",
+    "qemu-system-xen",
+    "seabios",
+    "busybox-static",
+    "kmod",
+    "iproute2",
+    "mount",
+    "bash",
+    "dash",
+    "util-linux",
+    "tar",
+    "mawk",
+    "findutils",
+    "coreutils",
+    "grep",
+    "sed",
+    "gzip",
+    "libc-bin",
+    "base-files",
+];
+/// Modules dom0 needs: its disks (ext4 asks for crc32c by a soft dependency), then what the toolstack and the block backend need.
+const MODULES: [&str; 11] = [
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+    "xen-privcmd",
+    "xenfs",
+    "xen-blkback",
+    "loop",
+];
+/// Parts of the tree that a booted dom0 never opens.
+const UNUSED: [&str; 13] = [
+    "boot",
+    "usr/lib/modules",
+    "usr/lib/udev",
+    "usr/lib/python3",
+    "usr/lib/python3.11",
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/perl",
+    "usr/share/perl5",
+    "usr/lib/ipxe",
+    "var/cache",
+];
+/// Where dom0's init mounts or links something: the root itself is read-only.
+const MOUNT_POINTS: [&str; 10] =
+    ["dev", "proc", "sys", "run", "tmp", "var/log", "var/lib/xen", "var/lib/xenstored", "root", "mnt"];
+const UNPACK_LIMIT: Duration = Duration::from_secs(1200);
+const STEP_LIMIT: Duration = Duration::from_secs(300);
+/// Room of the root disk; the file is sparse.
+const ROOT_SIZE: &str = "600M";
+/// Counts changes of the recipe below that its other inputs do not show.
+const RECIPE: &[u8] = b"1";
+
+const XEN: &str = "xen";
+const KERNEL: &str = "vmlinuz";
+const ROOT: &str = "root.ext4";
+const BUSYBOX: &str = "busybox";
+const ORDER: &str = "modules/order";
+
+/// The finished files.
+#[derive(Clone, Debug)]
+pub(crate) struct Dom0 {
+    dir: PathBuf,
+}
+
+impl Dom0 {
+    pub fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Hypervisor, a multiboot image.
+    pub fn xen(&self) -> PathBuf {
+        self.dir.join(XEN)
+    }
+
+    /// dom0's Linux.
+    pub fn kernel(&self) -> PathBuf {
+        self.dir.join(KERNEL)
+    }
+
+    /// dom0's root disk.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join(ROOT)
+    }
+
+    pub fn key() -> Key {
+        Key::of(&[
+            RECIPE,
+            PACKAGES.join(" ").as_bytes(),
+            MODULES.join(" ").as_bytes(),
+            UNUSED.join(" ").as_bytes(),
+            MOUNT_POINTS.join(" ").as_bytes(),
+            ROOT_SIZE.as_bytes(),
+        ])
+    }
+
+    /// Fills `part` from the archive.
+    pub fn make(
+        part: &Path,
+        archive: &str,
+        scratch: &Path,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Vec<&'static str>, RigError> {
+        let tree = scratch.join("dom0-tree");
+        cache::remove(&tree)?;
+        say("dom0: unpacking its packages");
+        host::unpack(&PACKAGES, &tree, archive, scratch, UNPACK_LIMIT)?;
+        say("dom0: building its root disk");
+        merge_usr(&tree)?;
+        take_boot_files(&tree, part, scratch)?;
+        take_modules(&tree, part, scratch)?;
+        prune(&tree)?;
+        Tool::plain(host::find("mke2fs").unwrap_or_else(|| "mke2fs".into()), &scratch.join("mke2fs.log"))
+            .args(["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d"])
+            .arg(&tree)
+            .arg(part.join(ROOT))
+            .arg(ROOT_SIZE)
+            .run(STEP_LIMIT)?;
+        cache::remove(&tree)?;
+        Ok(vec![XEN, KERNEL, ROOT, BUSYBOX, ORDER])
+    }
+
+    /// The initial file system: busybox, the modules in order, and the rig's scripts.
+    pub fn initramfs(&self, scripts: &[(&str, &str)]) -> Result<Vec<u8>, RigError> {
+        let read = |name: &str| {
+            let path = self.dir.join(name);
+            fs::read(&path).file("read", path)
+        };
+        let mut cpio = Cpio::default();
+        for dir in ["bin", "modules"] {
+            cpio.directory(dir);
+        }
+        cpio.file("bin/busybox", 0o755, &read(BUSYBOX)?);
+        cpio.symlink("bin/sh", "busybox");
+        let order = read(ORDER)?;
+        cpio.file(ORDER, 0o644, &order);
+        for module in String::from_utf8_lossy(&order).lines() {
+            let name = format!("modules/{module}");
+            let data = read(&name)?;
+            cpio.file(&name, 0o644, &data);
+        }
+        for (name, text) in scripts {
+            cpio.file(name, 0o755, text.as_bytes());
+        }
+        Ok(cpio.finish())
+    }
+}
+
+/// Packages are unpacked as they are, with /bin, /sbin and /lib apart from /usr; programs expect them merged.
+fn merge_usr(tree: &Path) -> Result<(), RigError> {
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        let (old, new) = (tree.join(name), tree.join("usr").join(name));
+        if old.is_dir() && !old.is_symlink() {
+            merge(&old, &new)?;
+        }
+        if !old.exists() && new.exists() {
+            symlink(format!("usr/{name}"), &old).file("link", &old)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves everything of `from` into `into`, and removes `from`.
+fn merge(from: &Path, into: &Path) -> Result<(), RigError> {
+    fs::create_dir_all(into).file("create", into)?;
+    for entry in fs::read_dir(from).file("list", from)? {
+        let entry = entry.file("list", from)?;
+        let (old, new) = (entry.path(), into.join(entry.file_name()));
+        if old.is_dir() && !old.is_symlink() {
+            merge(&old, &new)?;
+        } else {
+            fs::rename(&old, &new).file("move", &old)?;
+        }
+    }
+    fs::remove_dir(from).file("remove", from)
+}
+
+/// The one file of `dir` whose name starts and ends so.
+fn only(dir: &Path, start: &str, end: &str) -> Result<PathBuf, RigError> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .file("list", dir)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(start) && name.ends_with(end))
+        .collect();
+    names.sort();
+    match names.pop() {
+        Some(name) => Ok(dir.join(name)),
+        None => Err(RigError::TreeIncomplete { what: "dom0 tree", path: dir.join(format!("{start}*{end}")) }),
+    }
+}
+
+fn take_boot_files(tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigError> {
+    let boot = tree.join("boot");
+    let copy = |from: PathBuf, to: PathBuf| fs::copy(&from, to).map(drop).file("copy", from);
+    copy(only(&boot, "vmlinuz-", "-amd64")?, part.join(KERNEL))?;
+    copy(tree.join("usr/bin/busybox"), part.join(BUSYBOX))?;
+    let packed = part.join("xen.gz");
+    copy(only(&boot, "xen-4.17", ".gz")?, packed.clone())?;
+    Tool::plain("gzip", &scratch.join("gzip.log")).arg("-d").arg(packed).run(STEP_LIMIT)?;
+    // hvmloader's SeaBIOS loads a multiboot kernel through fw_cfg; Xen's has no DMA, which multiboot_dma.bin
+    // waits for, so the variant without takes its place.
+    let roms = tree.join("usr/share/qemu");
+    copy(roms.join("multiboot.bin"), roms.join("multiboot_dma.bin"))
+}
+
+fn take_modules(tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigError> {
+    let modules = tree.join("usr/lib/modules");
+    let release = only(&modules, "", "-amd64")?;
+    let name = release.file_name().unwrap_or_default().to_owned();
+    Tool::plain(host::find("depmod").unwrap_or_else(|| "depmod".into()), &scratch.join("depmod.log"))
+        .arg("-b")
+        .arg(tree)
+        .arg(name)
+        .run(STEP_LIMIT)?;
+    let path = release.join("modules.dep");
+    let dep = fs::read_to_string(&path).file("read", &path)?;
+    let path = release.join("modules.builtin");
+    let builtin = fs::read_to_string(&path).file("read", &path)?;
+    let order = load_order(&dep, &builtin).map_err(|name| RigError::TreeIncomplete {
+        what: "dom0 tree",
+        path: release.join(format!("{name}.ko")),
+    })?;
+    let target = part.join("modules");
+    fs::create_dir_all(&target).file("create", &target)?;
+    let mut names = String::new();
+    for module in order {
+        let from = release.join(&module);
+        let name = base_name(&module);
+        fs::copy(&from, target.join(name)).file("copy", &from)?;
+        names += name;
+        names.push('\n');
+    }
+    let path = part.join(ORDER);
+    fs::write(&path, names).file("write", path)
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Paths of the modules to load, each after those it needs. `dep` and `builtin` are modules.dep and
+/// modules.builtin; the error is the name of a module that is in neither.
+fn load_order(dep: &str, builtin: &str) -> Result<Vec<String>, String> {
+    let key = |path: &str| base_name(path).trim_end_matches(".ko").replace('-', "_");
+    let needs: HashMap<String, (&str, Vec<&str>)> = dep
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(module, needs)| (key(module), (module, needs.split_whitespace().collect())))
+        .collect();
+    let built_in: Vec<String> = builtin.lines().map(key).collect();
+    let mut order: Vec<String> = Vec::new();
+    let mut add = |path: &str| {
+        if !order.iter().any(|known| known == path) {
+            order.push(path.to_owned());
+        }
+    };
+    for name in MODULES {
+        match needs.get(&key(name)) {
+            // modules.dep lists what a module needs from the nearest to the farthest.
+            Some((module, needs)) => needs.iter().rev().chain([module]).for_each(|path| add(path)),
+            None if built_in.contains(&key(name)) => {}
+            None => return Err(name.to_owned()),
+        }
+    }
+    Ok(order)
+}
+
+fn prune(tree: &Path) -> Result<(), RigError> {
+    for name in UNUSED {
+        cache::remove(&tree.join(name))?;
+    }
+    for name in MOUNT_POINTS {
+        let dir = tree.join(name);
+        if name == "dev" {
+            cache::remove(&dir)?;
+        }
+        fs::create_dir_all(&dir).file("create", &dir)?;
+    }
+    for (name, target) in [("var/run", "/run"), ("var/lock", "/run/lock")] {
+        let link = tree.join(name);
+        if !link.is_symlink() {
+            cache::remove(&link)?;
+            symlink(target, &link).file("link", link)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_come_after_what_they_need_and_once() {
+        let dep = "kernel/virtio.ko:\nkernel/ring.ko: kernel/virtio.ko\n\
+                   kernel/virtio_pci.ko: kernel/ring.ko kernel/virtio.ko\n\
+                   kernel/virtio_blk.ko: kernel/ring.ko kernel/virtio.ko\nkernel/crc32c_generic.ko:\nkernel/ext4.ko:\n\
+                   kernel/xen-blkback.ko: kernel/xen-privcmd.ko\nkernel/xen-privcmd.ko:\n\
+                   kernel/xen-evtchn.ko:\nkernel/xen-gntdev.ko:\nkernel/xen-gntalloc.ko:\nkernel/xenfs.ko:\n";
+        let order = load_order(dep, "kernel/drivers/block/loop.ko\n").unwrap();
+        assert_eq!(
+            order[..5],
+            [
+                "kernel/virtio.ko",
+                "kernel/ring.ko",
+                "kernel/virtio_pci.ko",
+                "kernel/virtio_blk.ko",
+                "kernel/crc32c_generic.ko"
+            ]
+        );
+        let at = |name: &str| order.iter().position(|m| m.ends_with(name)).unwrap();
+        assert!(at("xen-privcmd.ko") < at("xen-blkback.ko"));
+        assert_eq!(order.len(), 12, "{order:?}");
+    }
+
+    #[test]
+    fn an_absent_module_is_named() {
+        assert_eq!(load_order("", "").unwrap_err(), "virtio_pci");
+    }
+}

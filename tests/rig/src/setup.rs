@@ -1,0 +1,268 @@
+//! From nothing to a machine in which dom0 is up: packages, the unpacked qemu, dom0's files, the snapshot. Each
+//! step is kept under `<target>/rig` and made again only if its inputs changed or it is damaged.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cache::{self, Key, State};
+use crate::dom0::Dom0;
+use crate::error::{FileContext, RigError};
+use crate::host;
+use crate::machine::Live;
+use crate::qemu::{Drive, Machine, Qemu};
+use crate::workdir::WorkDir;
+
+/// What all steps need at their peak: two unpacked trees, dom0's disk, the snapshot's memory.
+const SPACE_MIB: u64 = 4096;
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+/// How long another process may take to make the same files.
+const LOCK_LIMIT: Duration = Duration::from_secs(1800);
+
+const INITRAMFS: &str = "initramfs";
+const MEMORY: &str = "memory";
+const STATE: &str = "state";
+/// dom0's own scripts, by their names in its initial file system.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("init", include_str!("../dom0/initramfs.sh")),
+    ("init.sh", include_str!("../dom0/init.sh")),
+    ("attach.sh", include_str!("../dom0/attach.sh")),
+];
+
+/// Everything a run starts from. While it lives, no other process can rebuild the files.
+#[derive(Debug)]
+pub struct RigFiles {
+    pub(crate) qemu: Qemu,
+    pub(crate) dom0: Dom0,
+    pub(crate) snapshot: PathBuf,
+    pub(crate) helper: PathBuf,
+    pub(crate) work: PathBuf,
+    /// Shared lock on the rig's directory.
+    _lock: File,
+}
+
+impl RigFiles {
+    /// The unpacked qemu 7.2: takes the arguments of qemu-system-x86_64.
+    pub fn qemu(&self) -> PathBuf {
+        self.qemu.run()
+    }
+
+    pub(crate) fn initramfs(&self) -> PathBuf {
+        self.snapshot.join(INITRAMFS)
+    }
+
+    pub(crate) fn memory(&self) -> PathBuf {
+        self.snapshot.join(MEMORY)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.snapshot.join(STATE)
+    }
+}
+
+/// Makes sure that everything is there and whole. `target` is cargo's target directory, `helper` the program
+/// built from tests/dom0 (see [`crate::helper::build`]), `say` receives a line for each step that takes time.
+///
+/// # Errors
+///
+/// See [`RigError`]; in particular missing packages that may not be installed from here, and lack of space.
+pub fn ensure(target: &Path, helper: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<RigFiles, RigError> {
+    fs::create_dir_all(target.join("rig")).file("create", target.join("rig"))?;
+    let base = target.join("rig");
+    let base = base.canonicalize().file("find", base)?;
+    let helper = helper.canonicalize().file("find", helper)?;
+    let lock = Lock::new(&base)?;
+    let steps = Steps {
+        qemu: Qemu::at(base.join("qemu")),
+        dom0: Dom0::at(base.join("dom0")),
+        snapshot: base.join("snapshot"),
+        work: base.join("work"),
+    };
+    loop {
+        lock.shared(say)?;
+        if steps.all_good() {
+            return Ok(RigFiles {
+                qemu: steps.qemu,
+                dom0: steps.dom0,
+                snapshot: steps.snapshot,
+                helper,
+                work: steps.work,
+                _lock: lock.file,
+            });
+        }
+        lock.exclusive(say)?;
+        steps.make(&base, say)?;
+    }
+}
+
+struct Steps {
+    qemu: Qemu,
+    dom0: Dom0,
+    snapshot: PathBuf,
+    work: PathBuf,
+}
+
+impl Steps {
+    fn snapshot_key(&self) -> Result<Key, RigError> {
+        let (qemu, dom0) = (cache::stamp(self.qemu.dir())?, cache::stamp(self.dom0.dir())?);
+        let machine = Machine::fingerprint();
+        let mut inputs: Vec<&[u8]> = vec![&qemu, &dom0, machine.as_bytes()];
+        for (name, text) in &SCRIPTS {
+            inputs.extend([name.as_bytes(), text.as_bytes()]);
+        }
+        Ok(Key::of(&inputs))
+    }
+
+    fn snapshot_state(&self) -> State {
+        match self.snapshot_key() {
+            Ok(key) => cache::state(&self.snapshot, &key),
+            Err(_) => State::Stale,
+        }
+    }
+
+    fn all_good(&self) -> bool {
+        cache::state(self.qemu.dir(), &Qemu::key()) == State::Good
+            && cache::state(self.dom0.dir(), &Dom0::key()) == State::Good
+            && self.snapshot_state() == State::Good
+    }
+
+    fn make(&self, base: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+        host::check_space(base, "the rig's files", SPACE_MIB)?;
+        let scratch = WorkDir::new(&self.work)?;
+        host::install_programs(scratch.path(), say)?;
+        let qemu = cache::state(self.qemu.dir(), &Qemu::key());
+        let dom0 = cache::state(self.dom0.dir(), &Dom0::key());
+        if qemu != State::Good || dom0 != State::Good {
+            let archive = host::archive(scratch.path())?;
+            let (archive, scratch) = (archive.as_str(), scratch.path());
+            let unpack_qemu = || {
+                if qemu == State::Good {
+                    return Ok(());
+                }
+                timed(say, "qemu", &qemu, || {
+                    cache::make(self.qemu.dir(), &Qemu::key(), |part| Qemu::make(part, archive, scratch, say))
+                })
+            };
+            let make_dom0 = || {
+                if dom0 == State::Good {
+                    return Ok(());
+                }
+                timed(say, "dom0", &dom0, || {
+                    cache::make(self.dom0.dir(), &Dom0::key(), |part| Dom0::make(part, archive, scratch, say))
+                })
+            };
+            thread::scope(|scope| {
+                let other = scope.spawn(unpack_qemu);
+                let dom0 = make_dom0();
+                let qemu = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                qemu.and(dom0)
+            })?;
+        }
+        let state = self.snapshot_state();
+        if state != State::Good {
+            timed(say, "snapshot", &state, || {
+                cache::make(&self.snapshot, &self.snapshot_key()?, |part| {
+                    self.make_snapshot(part, scratch.path(), say)
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn make_snapshot(
+        &self,
+        part: &Path,
+        scratch: &Path,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Vec<&'static str>, RigError> {
+        let (initramfs, memory) = (part.join(INITRAMFS), part.join(MEMORY));
+        fs::write(&initramfs, self.dom0.initramfs(&SCRIPTS)?).file("write", &initramfs)?;
+        say("snapshot: booting Xen and dom0");
+        let machine = Machine {
+            dom0: &self.dom0,
+            initramfs: &initramfs,
+            memory: &memory,
+            write_memory: true,
+            job: Drive::Empty,
+            results: Drive::Empty,
+            guest: Vec::new(),
+        };
+        let mut live = Live::start(&self.qemu, &machine, scratch, false)?;
+        live.wait_for("ready", "booting dom0", BOOT_LIMIT)?;
+        let console = fs::read(live.console()).file("read", live.console())?;
+        if String::from_utf8_lossy(&console).contains("RIG FAILED") {
+            return Err(RigError::BadResults {
+                reason: format!("dom0 came up in part:\n{}", live.context()),
+            });
+        }
+        say("snapshot: saving");
+        live.save(&part.join(STATE))?;
+        Ok(vec![INITRAMFS, MEMORY, STATE])
+    }
+}
+
+/// Runs a step and says why and how long.
+fn timed<T>(
+    say: &(dyn Fn(&str) + Sync),
+    name: &str,
+    state: &State,
+    step: impl FnOnce() -> Result<T, RigError>,
+) -> Result<T, RigError> {
+    say(&format!("{name}: {state}; making it"));
+    let start = Instant::now();
+    let result = step()?;
+    say(&format!("{name}: made in {:.0} s", start.elapsed().as_secs_f32()));
+    Ok(result)
+}
+
+/// The lock of the rig's directory: shared by runs, held alone by a setup that changes something.
+struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    fn new(base: &Path) -> Result<Self, RigError> {
+        let path = base.join("lock");
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).file("open", &path)?;
+        Ok(Self { file, path })
+    }
+
+    fn shared(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+        self.wait(say, File::try_lock_shared)
+    }
+
+    fn exclusive(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+        self.file.unlock().file("unlock", &self.path)?;
+        self.wait(say, File::try_lock)
+    }
+
+    fn wait(
+        &self,
+        say: &(dyn Fn(&str) + Sync),
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<(), RigError> {
+        let start = Instant::now();
+        let mut told = false;
+        loop {
+            match lock(&self.file) {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(source)) => {
+                    return Err(RigError::File { what: "lock", path: self.path.clone(), source });
+                }
+                Err(TryLockError::WouldBlock) if start.elapsed() > LOCK_LIMIT => {
+                    return Err(RigError::InUse { path: self.path.clone() });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    if !told {
+                        say("waiting for another process that uses the rig");
+                        told = true;
+                    }
+                    thread::sleep(Duration::from_millis(200));
+                }
+            }
+        }
+    }
+}
