@@ -1,1 +1,45 @@
-fn main() {}
+//! `cargo xtask <command>`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{build, linker, setup};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, checks, tests and demonstrates the Xenguard drivers")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes ready what the cross build needs: packages, targets, headers, import libraries
+    Setup,
+    /// Builds the drivers into dist/ and the NT executive into target/nt/
+    Build {
+        /// Only these: idefilter, xenpci, xenvbd, wrong, nt
+        #[arg(short, long = "package")]
+        package: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = if linker::is_called_as_linker() { linker::run() } else { run(Arguments::parse().command) };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => setup::ensure(),
+        Command::Build { package } if package.is_empty() => build::all(),
+        Command::Build { package } => build::packages(&package),
+    }
+}

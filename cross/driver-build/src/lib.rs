@@ -1,0 +1,84 @@
+//! What the build scripts of the drivers share: link arguments, exports and the version resource.
+//!
+//! A driver's `build.rs` is three lines:
+//!
+//! ```no_run
+//! fn main() -> Result<(), driver_build::Error> {
+//!     driver_build::configure()
+//! }
+//! ```
+//!
+//! The driver's name, version and description come from its `Cargo.toml`; what it exports comes from
+//! `cross/<name>.def`, the same file its import library is made from.
+
+mod exports;
+mod version_resource;
+
+use std::{env, fs, path::PathBuf};
+
+/// Why a driver could not be configured.
+pub type Error = Box<dyn std::error::Error>;
+
+/// Environment variable with the folder of LLVM's tools; unset means that they are on `PATH`.
+pub const LLVM_VARIABLE: &str = "XENGUARD_LLVM";
+
+/// Link arguments of every driver, beside those of wdk-build.
+///
+/// The subsystem and OS version are those of NT 5.2: an older number than the running system's is
+/// accepted by every later loader, a newer one by none before it.
+const LINK_ARGUMENTS: &[&str] = &[
+    // Discardable: freed once DriverEntry has returned.
+    "/SECTION:INIT,ERD",
+    "/SUBSYSTEM:NATIVE,5.02",
+    "/OSVERSION:5.02",
+    "/DEBUG:FULL",
+    // Sets the header's checksum, without which the loader refuses a boot driver.
+    "/RELEASE",
+    // No time stamps: equal sources give equal bytes.
+    "/Brepro",
+    // The image names its symbol file, not the folder it was built in.
+    "/PDBALTPATH:%_PDB%",
+];
+
+/// Configures the calling package as a WDM driver.
+///
+/// # Errors
+/// When wdk-build finds no WDK (`cargo xtask setup` makes one where there is none), when the driver's
+/// `.def` file is malformed, or when `llvm-rc` cannot compile the version resource.
+pub fn configure() -> Result<(), Error> {
+    wdk_build::configure_wdk_binary_build()?;
+    for argument in LINK_ARGUMENTS {
+        link_argument(argument);
+    }
+
+    let name = env::var("CARGO_PKG_NAME")?;
+    let manifest_folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let definitions = workspace_root(&manifest_folder)?.join("cross").join(format!("{name}.def"));
+    println!("cargo::rerun-if-changed={}", definitions.display());
+    if definitions.exists() {
+        for export in exports::parse(&fs::read_to_string(&definitions)?)? {
+            link_argument(&format!("/EXPORT:{export}"));
+        }
+    }
+
+    let resource = version_resource::compile(
+        &version_resource::Strings {
+            name: &name,
+            version: &env::var("CARGO_PKG_VERSION")?,
+            description: &env::var("CARGO_PKG_DESCRIPTION")?,
+        },
+        &PathBuf::from(env::var("OUT_DIR")?),
+    )?;
+    link_argument(resource.to_str().ok_or("the output folder's path is not UTF-8")?);
+    Ok(())
+}
+
+fn link_argument(argument: &str) {
+    println!("cargo::rustc-cdylib-link-arg={argument}");
+}
+
+/// The folder above `package` that holds the workspace's lock file.
+fn workspace_root(package: &std::path::Path) -> Result<PathBuf, Error> {
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    Ok(root.ok_or("no Cargo.lock above the driver's folder")?.to_path_buf())
+}

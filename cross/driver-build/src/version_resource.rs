@@ -1,0 +1,106 @@
+//! The version resource: what Explorer, Device Manager and a crash dump call the driver.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Error, LLVM_VARIABLE};
+
+/// What the resource says, as the driver's `Cargo.toml` has it.
+pub struct Strings<'a> {
+    /// File name without `.sys`.
+    pub name: &'a str,
+    /// `major.minor.patch`.
+    pub version: &'a str,
+    /// One line for people.
+    pub description: &'a str,
+}
+
+/// Compiles the resource into `folder` and returns the path of the `.res` file.
+///
+/// # Errors
+/// When the version is not three numbers, or `llvm-rc` is missing or fails.
+pub fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
+    let source = folder.join("version.rc");
+    let compiled = folder.join("version.res");
+    fs::write(&source, script(strings)?)?;
+
+    println!("cargo::rerun-if-env-changed={LLVM_VARIABLE}");
+    let tool = env::var_os(LLVM_VARIABLE).map(PathBuf::from).unwrap_or_default().join("llvm-rc");
+    let status = Command::new(&tool)
+        .arg("/no-preprocess")
+        .arg("/FO")
+        .arg(&compiled)
+        .arg("--")
+        .arg(&source)
+        .status()
+        .map_err(|error| format!("{} does not start: {error}", tool.display()))?;
+    if !status.success() {
+        return Err(format!("{} refused {}: {status}", tool.display(), source.display()).into());
+    }
+    Ok(compiled)
+}
+
+/// The resource script. The numbers are those of `winver.h`: VS_VERSION_INFO 1, VOS_NT_WINDOWS32
+/// 0x40004, VFT_DRV 3, VFT2_DRV_SYSTEM 7, language 0x0409 in code page 1200 (Unicode).
+fn script(strings: &Strings) -> Result<String, Error> {
+    let Strings { name, version, description } = strings;
+    let numbers = version.split('.').map(str::parse).collect::<Result<Vec<u16>, _>>()?;
+    let [major, minor, patch] = numbers[..] else {
+        return Err(format!("version {version} is not major.minor.patch").into());
+    };
+    let description = description.replace('"', "\"\"");
+    Ok(format!(
+        r#"1 VERSIONINFO
+FILEVERSION {major},{minor},{patch},0
+PRODUCTVERSION {major},{minor},{patch},0
+FILEFLAGSMASK 0x3f
+FILEFLAGS 0
+FILEOS 0x40004
+FILETYPE 3
+FILESUBTYPE 7
+BEGIN
+  BLOCK "StringFileInfo"
+  BEGIN
+    BLOCK "040904b0"
+    BEGIN
+      VALUE "CompanyName", "Xenguard project"
+      VALUE "FileDescription", "{description}"
+      VALUE "FileVersion", "{version}"
+      VALUE "InternalName", "{name}"
+      VALUE "LegalCopyright", "MIT OR Apache-2.0"
+      VALUE "OriginalFilename", "{name}.sys"
+      VALUE "ProductName", "Xenguard"
+      VALUE "ProductVersion", "{version}"
+    END
+  END
+  BLOCK "VarFileInfo"
+  BEGIN
+    VALUE "Translation", 0x0409, 1200
+  END
+END
+"#
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Strings, script};
+
+    #[test]
+    fn the_script_carries_name_and_version() {
+        let text = script(&Strings { name: "a", version: "1.2.3", description: "says \"a\"" }).unwrap();
+        assert!(text.contains("FILEVERSION 1,2,3,0"));
+        assert!(text.contains(r#""OriginalFilename", "a.sys""#));
+        assert!(text.contains(r#""FileDescription", "says ""a""""#));
+    }
+
+    #[test]
+    fn a_version_that_is_not_three_numbers_is_refused() {
+        for version in ["1.2", "1.2.3-rc1", "1.2.70000"] {
+            assert!(script(&Strings { name: "a", version, description: "" }).is_err(), "{version}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Link arguments and version resource of the driver.
+
+fn main() -> Result<(), driver_build::Error> {
+    driver_build::configure()
+}

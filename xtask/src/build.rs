@@ -1,0 +1,161 @@
+//! Builds the drivers and the NT executive.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    command,
+    layout::Layout,
+    linker,
+    setup::{self, DRIVER_TARGET, EXECUTIVE_TARGET, LLVM_BIN, Sysroot},
+    step::step,
+};
+
+/// The drivers that ship.
+pub const SHIPPED: &[&str] = &["idefilter", "xenpci", "xenvbd"];
+/// The drivers that are built for tests only.
+pub const FOR_TESTS: &[&str] = &["wrong"];
+/// The NT executive's package.
+pub const EXECUTIVE: &str = "nt";
+
+/// Builds everything of this workspace: drivers and executive.
+pub fn all() -> Result<()> {
+    drivers()?;
+    executive()
+}
+
+/// Builds only these packages.
+///
+/// # Errors
+/// When a name is not that of a driver or the executive, or a build fails.
+pub fn packages(names: &[String]) -> Result<()> {
+    let known = |name: &&str| names.iter().any(|wanted| wanted == name);
+    let chosen: Vec<_> = SHIPPED.iter().chain(FOR_TESTS).copied().filter(known).collect();
+    let with_executive = known(&EXECUTIVE);
+    if chosen.len() + usize::from(with_executive) != names.len() {
+        bail!("packages to choose from: {} {} {EXECUTIVE}", SHIPPED.join(" "), FOR_TESTS.join(" "));
+    }
+    let layout = Layout::here();
+    if !chosen.is_empty() {
+        build_drivers(&layout, &chosen)?;
+    }
+    if with_executive {
+        executive_in(&layout)?;
+    }
+    Ok(())
+}
+
+/// Builds this workspace's drivers: `dist/` and `target/nt/wrong.sys`.
+pub fn drivers() -> Result<()> {
+    drivers_in(&Layout::here())
+}
+
+/// Builds this workspace's NT executive: `target/nt/nt.elf`.
+pub fn executive() -> Result<()> {
+    executive_in(&Layout::here())
+}
+
+/// Builds the drivers of the workspace at `layout`.
+pub fn drivers_in(layout: &Layout) -> Result<()> {
+    build_drivers(layout, &[SHIPPED, FOR_TESTS].concat())
+}
+
+fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
+    let sysroot = setup::drivers(layout)?;
+    let target_folder = layout.target().join("drivers");
+    step(&format!("drivers: {}", names.join(" ")), || {
+        let mut cargo = driver_cargo(layout, &sysroot, "build")?;
+        cargo.args(["--release", "--target-dir"]).arg(&target_folder);
+        for name in names {
+            cargo.args(["--package", name]);
+        }
+        command::run(&mut cargo)
+    })?;
+
+    let built = target_folder.join(DRIVER_TARGET).join("release");
+    for name in names {
+        let folder = if SHIPPED.contains(name) { layout.dist() } else { layout.nt() };
+        install(&built.join(format!("{name}.dll")), &folder.join(format!("{name}.sys")))?;
+        install(&built.join(format!("{name}.pdb")), &folder.join(format!("{name}.pdb")))?;
+        let inf = layout.root().join("inf").join(format!("{name}.inf"));
+        if inf.exists() {
+            install(&inf, &folder.join(format!("{name}.inf")))?;
+        }
+    }
+    Ok(())
+}
+
+/// `cargo <subcommand>` for the drivers' target.
+pub(crate) fn driver_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Result<Command> {
+    let mut cargo = cargo(layout, sysroot, subcommand, DRIVER_TARGET);
+    if cfg!(windows) {
+        return Ok(cargo);
+    }
+    cargo
+        .arg("--config")
+        .arg(layout.cargo_config())
+        // The directory source has all there is; the lock file stays as it is.
+        .arg("--frozen")
+        .env("WDKContentRoot", layout.wdk())
+        .env("LIBCLANG_PATH", Path::new(LLVM_BIN).with_file_name("lib"))
+        // The headers are mingw's: GNU dialect, and no emulation of the Microsoft compiler.
+        .env(
+            "BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_msvc",
+            "--target=x86_64-w64-windows-gnu -fno-ms-compatibility",
+        )
+        .env(driver_build_variable(), LLVM_BIN);
+    linker::use_for(&mut cargo)?;
+    Ok(cargo)
+}
+
+/// The name by which the drivers' build scripts are told where LLVM's tools are.
+fn driver_build_variable() -> &'static str {
+    "XENGUARD_LLVM"
+}
+
+fn cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str, target: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args([subcommand, "--target", target]).current_dir(layout.root());
+    // A caller's own would take the place of the ones set here.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let _ = sysroot;
+    cargo
+}
+
+/// Builds the NT executive of the workspace at `layout`.
+pub fn executive_in(layout: &Layout) -> Result<()> {
+    let sysroot = setup::executive(layout)?;
+    let target_folder = layout.target().join("executive");
+    step("NT executive", || {
+        let mut cargo = executive_cargo(layout, &sysroot, "build");
+        cargo.args(["--release", "--package", EXECUTIVE, "--target-dir"]).arg(&target_folder);
+        command::run(&mut cargo)
+    })?;
+    install(
+        &target_folder.join(EXECUTIVE_TARGET).join("release").join(EXECUTIVE),
+        &layout.nt().join("nt.elf"),
+    )
+}
+
+/// `cargo <subcommand>` for the executive's target.
+pub(crate) fn executive_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Command {
+    let mut cargo = cargo(layout, sysroot, subcommand, EXECUTIVE_TARGET);
+    // It is loaded where it is linked.
+    cargo.args(["--config", "target.x86_64-unknown-none.rustflags=['-Crelocation-model=static']"]);
+    cargo
+}
+
+/// Copies a built file to where it is used, so that a reader never sees half of it.
+fn install(built: &Path, place: &Path) -> Result<()> {
+    let folder = place.parent().context("a file without a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut partial = PathBuf::from(place);
+    partial.as_mut_os_string().push(".new");
+    fs::copy(built, &partial).with_context(|| format!("cannot copy {}", built.display()))?;
+    fs::rename(&partial, place).with_context(|| format!("cannot put {} in place", place.display()))
+}

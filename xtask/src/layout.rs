@@ -1,0 +1,72 @@
+//! Where things are.
+
+use std::path::{Path, PathBuf};
+
+/// The folders of one copy of the workspace.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The workspace this program was built from.
+    pub fn here() -> Self {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self::at(package.parent().unwrap_or(package))
+    }
+
+    /// The workspace at `root`, an absolute path.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The workspace folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everything built.
+    pub fn target(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
+    /// The drivers as they ship: `.sys`, `.pdb`, INF files.
+    pub fn dist(&self) -> PathBuf {
+        self.root.join("dist")
+    }
+
+    /// What the tests boot: the executive and the deliberately wrong driver.
+    pub fn nt(&self) -> PathBuf {
+        self.target().join("nt")
+    }
+
+    /// The sources of what the cross build needs, in the repository.
+    pub fn cross_sources(&self) -> PathBuf {
+        self.root.join("cross")
+    }
+
+    /// What the cross build needs, made by `setup`.
+    pub fn cross(&self) -> PathBuf {
+        self.target().join("cross")
+    }
+
+    /// The stand-in for an installed WDK: headers and import libraries.
+    pub fn wdk(&self) -> PathBuf {
+        self.cross().join("wdk")
+    }
+
+    /// The directory source that stands for crates.io in a cross build.
+    pub fn crates(&self) -> PathBuf {
+        self.cross().join("crates")
+    }
+
+    /// The cargo configuration of a cross build.
+    pub fn cargo_config(&self) -> PathBuf {
+        self.cross().join("config.toml")
+    }
+
+    /// Core and alloc for targets that the toolchain does not have.
+    pub fn sysroot(&self) -> PathBuf {
+        self.cross().join("sysroot")
+    }
+}

@@ -1,0 +1,72 @@
+//! Makes ready what the cross build needs.
+//!
+//! Everything made lies under `target/cross` and is made again when what it was made from changes. The
+//! toolchain is changed only by `rustup target add`; where that cannot download, the project gets a
+//! sysroot of its own.
+
+mod cargo_config;
+mod crates;
+mod debian_source;
+mod disk_space;
+mod import_libraries;
+mod packages;
+mod sysroot;
+mod toolchain;
+mod wdk;
+
+use std::fs::File;
+
+use anyhow::{Context, Result};
+
+use crate::layout::Layout;
+
+pub use packages::LLVM_BIN;
+pub use sysroot::Sysroot;
+pub use toolchain::Toolchain;
+
+/// The drivers' target.
+pub const DRIVER_TARGET: &str = "x86_64-pc-windows-msvc";
+/// The NT executive's target.
+pub const EXECUTIVE_TARGET: &str = "x86_64-unknown-none";
+
+/// Makes ready what this workspace's cross build needs.
+///
+/// # Errors
+/// Each names the step and what to do about it.
+pub fn ensure() -> Result<()> {
+    drivers(&Layout::here())?;
+    executive(&Layout::here())?;
+    Ok(())
+}
+
+/// Makes ready what the drivers need and returns where core and alloc are.
+pub fn drivers(layout: &Layout) -> Result<Sysroot> {
+    let _alone = alone(layout)?;
+    disk_space::require(layout.root())?;
+    if cfg!(windows) {
+        // wdk-build finds the installed WDK by itself, and rustup has the target.
+        return sysroot::ensure(layout, DRIVER_TARGET);
+    }
+    packages::ensure()?;
+    let sysroot = sysroot::ensure(layout, DRIVER_TARGET)?;
+    wdk::ensure(layout)?;
+    crates::ensure(layout)?;
+    cargo_config::write(layout)?;
+    Ok(sysroot)
+}
+
+/// Makes ready what the executive needs and returns where core and alloc are.
+pub fn executive(layout: &Layout) -> Result<Sysroot> {
+    let _alone = alone(layout)?;
+    disk_space::require(layout.root())?;
+    sysroot::ensure(layout, EXECUTIVE_TARGET)
+}
+
+/// Waits until no other set-up of this workspace runs; the lock ends with the returned file.
+fn alone(layout: &Layout) -> Result<File> {
+    let folder = layout.cross();
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let lock = File::create(folder.join(".lock"))?;
+    lock.lock().context("cannot lock target/cross")?;
+    Ok(lock)
+}

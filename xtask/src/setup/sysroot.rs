@@ -1,0 +1,145 @@
+//! Core and alloc for targets beside the host's.
+//!
+//! The toolchain's own where it has them; else `rustup target add`; else, on a machine that reaches only
+//! Debian's packages, built once from Debian's rust-src into a sysroot of the project's own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{debian_source, toolchain::Toolchain};
+use crate::{
+    command,
+    layout::Layout,
+    stamp::{Inputs, make_folder, sorted_entries},
+    step::step,
+};
+
+/// How long `rustup target add` may take: a download of 30 MB. A machine without the network fails at once
+/// or, behind a filter that drops packets, only by this limit.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(40);
+
+/// Where the compiler finds a target's core and alloc.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sysroot {
+    /// In the toolchain itself.
+    Toolchain,
+    /// In this folder, for `rustc --sysroot`.
+    Own(PathBuf),
+}
+
+/// Makes sure that `target` can be compiled for.
+///
+/// # Errors
+/// When none of the three ways works; the message has the reason of the last.
+pub fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
+    let toolchain = Toolchain::ask()?;
+    if has_core(toolchain.sysroot(), target) {
+        return Ok(Sysroot::Toolchain);
+    }
+    let own = layout.sysroot().join(target);
+    let inputs = || Inputs::default().text(toolchain.version()).text(target).text(BUILD_FLAGS);
+    if crate::stamp::is_made_from(&own, inputs()) {
+        return Ok(Sysroot::Own(own));
+    }
+    if step(&format!("rustup target add {target}"), || Ok(rustup_target_add(target)))? {
+        return Ok(Sysroot::Toolchain);
+    }
+    println!("rustup cannot download: building core and alloc from Debian's rust-src");
+    make_folder(&own, inputs(), |sysroot| {
+        step(&format!("core and alloc for {target}"), || build(sysroot, target, &toolchain))
+    })
+    .with_context(|| {
+        format!("no core and alloc for {target}: connect to the network for `rustup target add {target}`")
+    })?;
+    Ok(Sysroot::Own(own))
+}
+
+fn has_core(sysroot: &Path, target: &str) -> bool {
+    let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
+    sorted_entries(&libraries).is_ok_and(|entries| entries.iter().any(|entry| is_library_of(entry, "core")))
+}
+
+fn is_library_of(path: &Path, name: &str) -> bool {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    file.starts_with(&format!("lib{name}-")) && file.ends_with(".rlib")
+}
+
+/// Whether rustup is there and could add the target within its limit.
+fn rustup_target_add(target: &str) -> bool {
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", target]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut child) = rustup.spawn() else { return false };
+    let started = Instant::now();
+    while started.elapsed() < RUSTUP_LIMIT {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) => sleep(Duration::from_millis(100)),
+            Err(_) => break,
+        }
+    }
+    // Best effort: it has ended by itself, or is ended here.
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
+
+/// The distributed libraries' own: bitcode for link-time optimization, the static C runtime's cfg.
+const BUILD_FLAGS: &str = "-Cembed-bitcode=yes";
+
+/// Builds core, alloc and compiler_builtins into `sysroot`.
+fn build(sysroot: &Path, target: &str, toolchain: &Toolchain) -> Result<()> {
+    let work = sysroot.join("build");
+    let library = debian_source::fetch(toolchain.release()?, &work.join("source"))?;
+    let package = work.join("package");
+    fs::create_dir_all(package.join("src"))?;
+    fs::write(
+        package.join("Cargo.toml"),
+        "[package]\nname = \"sysroot\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [profile.release]\npanic = \"abort\"\nopt-level = 3\n",
+    )?;
+    fs::write(package.join("src/lib.rs"), "#![no_std]\nextern crate alloc;\n")?;
+    let virtual_library = format!("/rustc/{}/library", toolchain.commit()?);
+    command::output(
+        Command::new("cargo")
+            .args(["build", "--release", "--offline", "-Zbuild-std=core,alloc", "--target", target])
+            .current_dir(&package)
+            .env("CARGO_TARGET_DIR", work.join("target"))
+            // What the toolchain's distributors set too: the unstable option is cargo's only way to build core.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("__CARGO_TESTS_ONLY_SRC_ROOT", &library)
+            .env(
+                "RUSTFLAGS",
+                format!("{BUILD_FLAGS} --remap-path-prefix={}={virtual_library}", library.display()),
+            ),
+    )?;
+
+    let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
+    fs::create_dir_all(&libraries)?;
+    let built = work.join("target").join(target).join("release/deps");
+    for name in ["core", "alloc", "compiler_builtins"] {
+        let entries = sorted_entries(&built)?;
+        let library = entries.iter().find(|entry| is_library_of(entry, name));
+        let Some(library) = library else { bail!("the build made no lib{name}") };
+        fs::copy(library, libraries.join(library.file_name().unwrap_or_default()))?;
+    }
+    crate::stamp::remove_folder(&work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_library_of;
+
+    #[test]
+    fn a_library_is_known_by_its_file_name() {
+        assert!(is_library_of("lib/libcore-0123.rlib".as_ref(), "core"));
+        assert!(!is_library_of("lib/libcore-0123.rmeta".as_ref(), "core"));
+        assert!(!is_library_of("lib/libcorefoo-0123.rlib".as_ref(), "core"));
+    }
+}

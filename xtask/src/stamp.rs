@@ -1,0 +1,95 @@
+//! Stamps: a made folder carries the digest of what it was made from, and is made again when that changes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// The file in a made folder that holds the digest.
+const STAMP: &str = ".made-from";
+
+/// A digest under construction.
+#[derive(Default)]
+pub struct Inputs(Sha256);
+
+impl Inputs {
+    /// Adds a text, such as a version.
+    pub fn text(mut self, text: &str) -> Self {
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text);
+        self
+    }
+
+    /// Adds a file's name and contents.
+    pub fn file(self, path: &Path) -> Result<Self> {
+        let contents = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut inputs = self.text(&path.file_name().unwrap_or_default().to_string_lossy());
+        inputs.0.update((contents.len() as u64).to_le_bytes());
+        inputs.0.update(contents);
+        Ok(inputs)
+    }
+
+    /// Adds every file in `folder` itself, by name.
+    pub fn folder(mut self, folder: &Path) -> Result<Self> {
+        for path in sorted_entries(folder)? {
+            if path.is_file() {
+                self = self.file(&path)?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The entries of `folder`, by name.
+pub fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes `folder` anew unless it was made from the same `inputs`.
+///
+/// `make` gets a fresh folder beside it, which takes the place of the old one only when complete.
+///
+/// # Errors
+/// Those of `make` and of the file system; the old folder is left as it was.
+pub fn make_folder(folder: &Path, inputs: Inputs, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let digest = inputs.finish();
+    if has_stamp(folder, &digest) {
+        return Ok(());
+    }
+    let fresh = folder.with_extension("new");
+    remove_folder(&fresh)?;
+    fs::create_dir_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+    make(&fresh)?;
+    fs::write(fresh.join(STAMP), digest)?;
+    remove_folder(folder)?;
+    fs::rename(&fresh, folder).with_context(|| format!("cannot put {} in place", folder.display()))
+}
+
+/// Whether `folder` was made from these `inputs`.
+pub fn is_made_from(folder: &Path, inputs: Inputs) -> bool {
+    has_stamp(folder, &inputs.finish())
+}
+
+fn has_stamp(folder: &Path, digest: &str) -> bool {
+    fs::read_to_string(folder.join(STAMP)).is_ok_and(|stamp| stamp == digest)
+}
+
+/// Removes `folder` and what is in it, if it is there.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
