@@ -8,44 +8,41 @@ use crate::{SECTOR, capacity, inquiry, mode, report_luns};
 
 /// Size of a logical block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockSize {
-    /// 512 bytes.
-    B512,
-    /// 4096 bytes.
-    B4096,
-}
+pub struct BlockSize(u32);
 
 impl BlockSize {
-    /// The block size of this many bytes, if it is one that a disk here may have.
+    /// 512 bytes.
+    pub const B512: Self = Self(512);
+    /// 4096 bytes.
+    pub const B4096: Self = Self(4096);
+
+    /// The block size of this many bytes: a power of two from 512 to 4096.
     pub const fn new(bytes: u32) -> Option<Self> {
         match bytes {
-            512 => Some(Self::B512),
-            4096 => Some(Self::B4096),
+            512 | 1024 | 2048 | 4096 => Some(Self(bytes)),
             _ => None,
         }
     }
 
     /// In bytes.
     pub const fn bytes(self) -> u32 {
-        match self {
-            Self::B512 => 512,
-            Self::B4096 => 4096,
-        }
+        self.0
     }
 
     /// In sectors of 512 bytes.
     pub const fn sectors(self) -> u32 {
-        self.bytes() / SECTOR
+        self.0 / SECTOR
     }
 }
 
-/// Whether a completed write may still be lost at a power failure.
+/// What the disk can promise of a completed write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
-    /// A write that completed is on the medium: the backend offers no flush, and there is nothing to flush.
-    WriteThrough,
-    /// Only a flush, or a write with FUA, puts data on the medium.
+    /// A flush, or a write with FUA, puts data on the medium. The write cache is reported as enabled.
     Volatile,
+    /// There is no way to flush. The write cache is reported as disabled, so that initiators do not count on
+    /// one, and a command that asks for a flush is refused instead of being answered without one.
+    NoFlush,
 }
 
 /// The disk's properties. They do not change while it is exposed.
@@ -183,10 +180,10 @@ impl Lun {
             }
             // Stopping empties the cache first (SBC-2 5.17).
             Command::StartStop { start } => {
-                if start {
+                if start || self.cache == Cache::NoFlush {
                     done
                 } else {
-                    self.flush()
+                    Outcome::Act(Action::Flush)
                 }
             }
             Command::SynchronizeCache { lba, blocks } => {
@@ -203,9 +200,11 @@ impl Lun {
                 if self.read_only {
                     return Err(Sense::WRITE_PROTECTED);
                 }
-                let flush_after = fua && self.cache == Cache::Volatile;
+                if fua && self.cache == Cache::NoFlush {
+                    return Err(Sense::invalid_field(1));
+                }
                 self.extent(lba, blocks)?
-                    .map_or(done, |extent| Outcome::Act(Action::Write { extent, flush_after }))
+                    .map_or(done, |extent| Outcome::Act(Action::Write { extent, flush_after: fua }))
             }
         })
     }
@@ -224,10 +223,11 @@ impl Lun {
         }
     }
 
-    fn flush(&self) -> Outcome {
+    /// What a request to empty the cache comes to.
+    pub const fn flush(&self) -> Outcome {
         match self.cache {
             Cache::Volatile => Outcome::Act(Action::Flush),
-            Cache::WriteThrough => Outcome::Good(Reply::EMPTY),
+            Cache::NoFlush => Outcome::Refused(Sense::INVALID_OPCODE),
         }
     }
 

@@ -173,7 +173,8 @@ pub(crate) fn sense(lun: &Lun, request: &Request) -> Result<Reply, Sense> {
         }
     }
 
-    let device_specific = if lun.read_only { WP } else { 0 } | DPOFUA;
+    let device_specific =
+        if lun.read_only { WP } else { 0 } | if lun.cache == Cache::Volatile { DPOFUA } else { 0 };
     let mut reply = match request.form {
         Form::Six => Reply::of(&Header6 {
             mode_data_length: (size_of::<Header6>() - 1 + descriptors.len() + pages.len()) as u8,

@@ -109,9 +109,10 @@ fn every_form_of_read_and_write() {
     assert_eq!(lun.execute(&sixteen), read(0x1_0000_0009, 2));
     sixteen[0] = 0x8A;
     assert_eq!(lun.execute(&sixteen), write(0x1_0000_0009, 2, false));
-    // FUA means nothing more where a write that completed is on the medium already.
-    let through = Lun { cache: Cache::WriteThrough, ..lun };
-    assert_eq!(through.execute(&[0x2A, 8, 0, 0, 0, 1, 0, 0, 1, 0]), write(1, 1, false));
+    // FUA is a flush, and refused where there is none.
+    let unflushable = Lun { cache: Cache::NoFlush, ..lun };
+    assert_eq!(refusal(&unflushable, &[0x2A, 8, 0, 0, 0, 1, 0, 0, 1, 0]), (5, 0x24, 0));
+    assert_eq!(unflushable.execute(&[0x2A, 0, 0, 0, 0, 1, 0, 0, 1, 0]), write(1, 1, false));
     // Zero blocks is not an error, except in the six-byte form, where it is 256.
     assert!(data(&lun, &[0x28, 0, 0, 0, 0, 5, 0, 0, 0, 0]).is_empty());
     assert_eq!(refusal(&lun, &[0x28, 0x20, 0, 0, 0, 5, 0, 0, 1, 0]), (5, 0x24, 0));
@@ -137,12 +138,12 @@ fn read_only_disks_refuse_writes_and_say_so() {
 }
 
 #[test]
-fn flush_is_work_where_there_is_a_cache() {
+fn flush_is_work_or_refused() {
     let lun = disk();
-    let through = Lun { cache: Cache::WriteThrough, ..lun };
+    let unflushable = Lun { cache: Cache::NoFlush, ..lun };
     let ten = [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(lun.execute(&ten), Outcome::Act(Action::Flush));
-    assert_eq!(through.execute(&ten), Outcome::Good(Reply::EMPTY));
+    assert_eq!(refusal(&unflushable, &ten), (5, 0x20, 0));
     let mut sixteen = [0; 16];
     sixteen[0] = 0x91;
     assert_eq!(lun.execute(&sixteen), Outcome::Act(Action::Flush));
@@ -152,9 +153,9 @@ fn flush_is_work_where_there_is_a_cache() {
     assert_eq!(lun.execute(&[0x1B, 0, 0, 0, 0, 0]), Outcome::Act(Action::Flush));
     assert_eq!(lun.execute(&[0x1B, 0, 0, 0, 1, 0]), Outcome::Good(Reply::EMPTY));
     assert_eq!(refusal(&lun, &[0x1B, 0, 0, 0, 2, 0]), (5, 0x24, 0));
-    // And the caching page tells the two apart.
+    // The mode data tells the two apart.
     assert_eq!(data(&lun, &[0x1A, 8, 0x08, 0, 255, 0])[4..7], [0x08, 18, 0x04]);
-    assert_eq!(data(&through, &[0x1A, 8, 0x08, 0, 255, 0])[4..7], [0x08, 18, 0x00]);
+    assert_eq!(data(&unflushable, &[0x1A, 8, 0x08, 0, 255, 0])[2..7], [0, 0, 0x08, 18, 0x00]);
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn any_lun() -> impl Strategy<Value = Lun> {
         prop_oneof![Just(BlockSize::B512), Just(BlockSize::B4096)],
         any::<u32>(),
         any::<bool>(),
-        prop_oneof![Just(Cache::Volatile), Just(Cache::WriteThrough)],
+        prop_oneof![Just(Cache::Volatile), Just(Cache::NoFlush)],
         prop_oneof![
             Just(Identity::local(u32::MAX)),
             Just(Identity::of_machine("01234567-89ab-cdef-0123-456789abcdef", u32::MAX))
