@@ -1,0 +1,88 @@
+//! The partition table in a disk's first sector (UEFI specification 5.2.1, "Legacy Master Boot
+//! Record").
+
+use crate::block::{BlockDevice, IoError, Partition, SECTOR};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Where the one partition starts, in sectors: 1 MiB, as Windows aligns it.
+pub const FIRST_SECTOR: u32 = 2048;
+/// Partition type of an installable file system.
+pub const TYPE_IFS: u8 = 0x07;
+/// Partition type of the protective partition of a GPT disk.
+pub const TYPE_GPT: u8 = 0xEE;
+
+/// An entry of the partition table.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Entry {
+    /// 0x80 if the partition is active.
+    pub boot_indicator: u8,
+    /// Cylinder, head and sector of the start; not used.
+    pub start_chs: [u8; 3],
+    /// Partition type; 0 is an unused entry.
+    pub kind: u8,
+    /// Cylinder, head and sector of the end; not used.
+    pub end_chs: [u8; 3],
+    /// First sector.
+    pub first: U32,
+    /// Size in sectors.
+    pub sectors: U32,
+}
+
+/// The master boot record.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Mbr {
+    /// Boot code; not used.
+    pub code: [u8; 440],
+    /// Disk signature: how Windows tells disks apart.
+    pub signature: U32,
+    /// Not used.
+    pub reserved: U16,
+    /// The four entries.
+    pub entries: [Entry; 4],
+    /// 0xAA55.
+    pub magic: U16,
+}
+
+const _: () = assert!(size_of::<Entry>() == 16);
+const _: () = assert!(size_of::<Mbr>() == SECTOR);
+
+const MAGIC: u16 = 0xAA55;
+
+impl Mbr {
+    /// A table with one partition from [`FIRST_SECTOR`] to the disk's end.
+    pub fn with_one_partition(signature: u32, disk_sectors: u64) -> Self {
+        let sectors = u32::try_from(disk_sectors).unwrap_or(u32::MAX).saturating_sub(FIRST_SECTOR);
+        let mut mbr = Self::new_zeroed();
+        mbr.signature = signature.into();
+        mbr.magic = MAGIC.into();
+        mbr.entries[0].kind = TYPE_IFS;
+        mbr.entries[0].first = FIRST_SECTOR.into();
+        mbr.entries[0].sectors = sectors.into();
+        mbr
+    }
+
+    /// The table of `disk`; `None` where there is none.
+    pub fn read(disk: &(impl BlockDevice + ?Sized)) -> Result<Option<Self>, IoError> {
+        let sector = disk.read_sector(0)?;
+        Ok(Self::read_from_bytes(&sector).ok().filter(|mbr| mbr.magic == MAGIC))
+    }
+
+    /// The partitions of the table that lie on a disk of `disk_sectors`: first sector and size.
+    /// The protective entry of a GPT disk is none.
+    pub fn partitions(&self, disk_sectors: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.entries
+            .iter()
+            .filter(|e| e.kind != 0 && e.kind != TYPE_GPT && e.sectors != 0)
+            .map(|e| (u64::from(e.first.get()), u64::from(e.sectors.get())))
+            .filter(move |(first, sectors)| first + sectors <= disk_sectors)
+    }
+
+    /// The first partition of `disk` as a device of its own.
+    pub fn first_partition<D: BlockDevice>(disk: D) -> Result<Option<Partition<D>>, IoError> {
+        let found = Self::read(&disk)?.and_then(|mbr| mbr.partitions(disk.sectors()).next());
+        Ok(found.map(|(first, sectors)| Partition::new(disk, first, sectors)))
+    }
+}
