@@ -1,0 +1,85 @@
+//! Stopping the system, and being told when it stops.
+#![allow(unsafe_code, reason = "calls KeBugCheckEx and registers callback records with the kernel")]
+
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use wdk_sys::{
+    KBUGCHECK_CALLBACK_RECORD, PVOID, ULONG,
+    ntddk::{KeBugCheckEx, KeDeregisterBugCheckCallback, KeRegisterBugCheckCallback},
+};
+
+/// The bugcheck code of a Rust panic in a driver ('XGP'): P1 line, P2 address of the file's name.
+pub const PANIC: u32 = 0x0058_4750;
+
+/// Stops the system with a bugcheck. Any IRQL; does not return.
+pub fn stop(code: u32, parameters: [usize; 4]) -> ! {
+    let [p1, p2, p3, p4] = parameters.map(|parameter| parameter as u64);
+    // SAFETY: KeBugCheckEx may be called at any IRQL in any state of the system.
+    unsafe { KeBugCheckEx(code, p1, p2, p3, p4) }
+}
+
+/// A routine that the kernel calls while it stops, at HIGH_LEVEL, on one processor: it may only
+/// touch resident memory and ports. Kept in a `static`, registered once:
+/// `static AT_STOP: Callback = Callback::new(c"xenguard", write_record);`
+pub struct Callback {
+    record: UnsafeCell<KBUGCHECK_CALLBACK_RECORD>,
+    component: &'static core::ffi::CStr,
+    routine: fn(),
+    registered: AtomicBool,
+}
+
+// SAFETY: the record is touched only by the kernel between register and deregister; the flag
+// lets one thread do each.
+unsafe impl Sync for Callback {}
+
+impl Callback {
+    /// A callback that is not registered yet. `component` names it in a dump.
+    #[must_use]
+    pub const fn new(component: &'static core::ffi::CStr, routine: fn()) -> Self {
+        // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".
+        let record = unsafe { core::mem::zeroed() };
+        Self { record: UnsafeCell::new(record), component, routine, registered: AtomicBool::new(false) }
+    }
+
+    /// Registers the routine. IRQL ≤ DISPATCH_LEVEL. `false` when it is registered already or the
+    /// kernel refused. A driver that can unload must [`deregister`](Self::deregister) first.
+    pub fn register(&'static self) -> bool {
+        if self.registered.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let accepted = {
+            // SAFETY: the record is static, hence resident and at one address, and zeroed
+            // (KeInitializeCallbackRecord only sets State to BufferEmpty, which is zero). The
+            // buffer is this static itself, which the thunk gets back.
+            unsafe {
+                KeRegisterBugCheckCallback(
+                    self.record.get(),
+                    Some(thunk),
+                    core::ptr::from_ref(self).cast_mut().cast(),
+                    size_of::<Self>() as ULONG,
+                    self.component.as_ptr().cast_mut().cast(),
+                )
+            }
+        };
+        if accepted == 0 {
+            self.registered.store(false, Ordering::Release);
+        }
+        accepted != 0
+    }
+
+    /// Undoes [`register`](Self::register). IRQL ≤ DISPATCH_LEVEL.
+    pub fn deregister(&'static self) {
+        if self.registered.swap(false, Ordering::AcqRel) {
+            // SAFETY: the record is registered, by the flag.
+            unsafe { KeDeregisterBugCheckCallback(self.record.get()) };
+        }
+    }
+}
+
+unsafe extern "C" fn thunk(buffer: PVOID, _length: ULONG) {
+    // SAFETY: the buffer is the static Callback that was registered.
+    let callback = unsafe { &*buffer.cast::<c_void>().cast::<Callback>() };
+    (callback.routine)();
+}

@@ -1,0 +1,37 @@
+//! Processor instructions.
+#![allow(unsafe_code, reason = "CPUID, WRMSR and RDMSR")]
+
+use core::arch::{asm, x86_64::__cpuid};
+
+/// CPUID of `leaf`: eax, ebx, ecx, edx. Any IRQL.
+#[must_use]
+pub fn cpuid(leaf: u32) -> [u32; 4] {
+    let result = __cpuid(leaf);
+    [result.eax, result.ebx, result.ecx, result.edx]
+}
+
+/// Reads a model-specific register. Any IRQL.
+///
+/// # Safety
+/// The processor has this register.
+#[must_use]
+pub unsafe fn read_msr(msr: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: the register exists by contract; reading has no effect on memory.
+    unsafe {
+        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register. Any IRQL.
+///
+/// # Safety
+/// The processor has this register, and the value does not break memory safety.
+pub unsafe fn write_msr(msr: u32, value: u64) {
+    // SAFETY: by contract.
+    unsafe {
+        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
+             options(nostack, preserves_flags));
+    }
+}

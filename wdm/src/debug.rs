@@ -1,0 +1,65 @@
+//! Debug output: one line a call, through DbgPrint.
+#![allow(unsafe_code, reason = "calls DbgPrint")]
+
+use core::fmt::{self, Write};
+
+use wdk_sys::ntddk::DbgPrint;
+
+/// Prints one line `xenguard: <driver>: <text>`: `debug_print!("xenpci", "{} ports", n)`.
+/// Any IRQL up to DIRQL. Floats must not be printed (a driver does not own the FPU). What is longer
+/// than [`LINE`](debug::LINE) bytes is cut.
+#[macro_export]
+macro_rules! debug_print {
+    ($driver:expr, $($text:tt)+) => {
+        $crate::debug::print($driver, ::core::format_args!($($text)+))
+    };
+}
+
+/// Bytes of one line, the terminator included (DbgPrint passes on at most 512).
+pub const LINE: usize = 400;
+
+/// Text in a fixed buffer: what does not fit is dropped.
+pub struct Line {
+    bytes: [u8; LINE],
+    used: usize,
+}
+
+impl Line {
+    /// An empty line.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: [0; LINE], used: 0 }
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // The last byte stays zero: the terminator.
+        let room = LINE - 1 - self.used;
+        let taken = text.len().min(room);
+        self.bytes[self.used..self.used + taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.used += taken;
+        Ok(())
+    }
+}
+
+/// Prints one line; [`debug_print!`] is the way to call it.
+pub fn print(driver: &str, text: fmt::Arguments<'_>) {
+    let mut line = Line::new();
+    // Writing to a Line cannot fail; a Display that fails leaves a shorter line.
+    let _ = write!(line, "xenguard: {driver}: {text}");
+    // SAFETY: the format takes one NUL-terminated string, and Line keeps its last byte zero.
+    unsafe { DbgPrint(c"%s\n".as_ptr().cast(), line.bytes.as_ptr()) };
+}

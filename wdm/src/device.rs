@@ -1,0 +1,346 @@
+//! Device objects and their stacks.
+#![allow(unsafe_code, reason = "reaches into device objects and their extensions")]
+
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use wdk_sys::{
+    DEVICE_OBJECT, DO_BUFFERED_IO, DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING, DO_DIRECT_IO,
+    DO_POWER_INRUSH, DO_POWER_PAGABLE, FILE_DEVICE_SECURE_OPEN, PDEVICE_OBJECT, ULONG, UNICODE_STRING,
+    ntddk::{
+        IoAttachDeviceToDeviceStack, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
+        IoGetAttachedDeviceReference, IoGetDeviceAttachmentBaseRef, IoGetLowerDeviceObject,
+        ObfDereferenceObject, ObfReferenceObject,
+    },
+};
+
+use crate::{
+    DriverObject, NtStatus, Result,
+    remove_lock::{RemoveGuard, RemoveLock},
+    status::check,
+    unicode,
+};
+
+/// A device object, by address: a plain handle that keeps nothing alive. Whoever holds one knows
+/// why it stays valid (it is below in the own stack, or in an IRP being handled, or a
+/// [`DeviceReference`] is held).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceObject(NonNull<DEVICE_OBJECT>);
+
+// SAFETY: a device object may be used from any thread; the I/O manager synchronizes.
+unsafe impl Send for DeviceObject {}
+// SAFETY: as above.
+unsafe impl Sync for DeviceObject {}
+
+impl DeviceObject {
+    /// The device object at `device`; `None` for null.
+    ///
+    /// # Safety
+    /// `device` is null or a device object that stays valid while the handle is used.
+    #[must_use]
+    pub unsafe fn from_raw(device: PDEVICE_OBJECT) -> Option<Self> {
+        NonNull::new(device).map(Self)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub const fn as_ptr(self) -> PDEVICE_OBJECT {
+        self.0.as_ptr()
+    }
+
+    /// Takes a counted reference. IRQL ≤ DISPATCH_LEVEL.
+    #[must_use]
+    pub fn reference(self) -> DeviceReference {
+        // SAFETY: a valid object by the handle's contract; the new value owns the count.
+        unsafe { ObfReferenceObject(self.as_ptr().cast()) };
+        DeviceReference(self)
+    }
+
+    /// The driver that owns this device object.
+    #[must_use]
+    pub fn driver(self) -> DriverObject {
+        // SAFETY: DriverObject is set at creation and never changes; it outlives its devices.
+        unsafe { DriverObject::from_raw((*self.as_ptr()).DriverObject) }
+    }
+
+    /// The top of the stack this device is in, referenced. IRQL ≤ DISPATCH_LEVEL.
+    #[must_use]
+    pub fn top(self) -> DeviceReference {
+        // SAFETY: a valid device object; the routine never returns null and references the result.
+        unsafe { DeviceReference(Self(NonNull::new_unchecked(IoGetAttachedDeviceReference(self.as_ptr())))) }
+    }
+
+    /// The bottom of the stack this device is in (the PDO), referenced. IRQL ≤ DISPATCH_LEVEL.
+    #[must_use]
+    pub fn base(self) -> DeviceReference {
+        // SAFETY: a valid device object; the routine never returns null and references the result.
+        unsafe { DeviceReference(Self(NonNull::new_unchecked(IoGetDeviceAttachmentBaseRef(self.as_ptr())))) }
+    }
+
+    /// The next-lower device of the stack, referenced; `None` at the bottom. IRQL ≤ DISPATCH_LEVEL.
+    #[must_use]
+    pub fn lower(self) -> Option<DeviceReference> {
+        // SAFETY: a valid device object; a result that is not null is referenced.
+        unsafe { Self::from_raw(IoGetLowerDeviceObject(self.as_ptr())).map(DeviceReference) }
+    }
+
+    /// DEVICE_OBJECT.DeviceType (FILE_DEVICE_xxx).
+    #[must_use]
+    pub fn device_type(self) -> u32 {
+        // SAFETY: a valid device object by the handle's contract.
+        unsafe { (*self.as_ptr()).DeviceType }
+    }
+
+    /// DEVICE_OBJECT.Characteristics.
+    #[must_use]
+    pub fn characteristics(self) -> u32 {
+        // SAFETY: a valid device object by the handle's contract.
+        unsafe { (*self.as_ptr()).Characteristics }
+    }
+
+    /// DEVICE_OBJECT.Flags (DO_xxx).
+    #[must_use]
+    pub fn flags(self) -> u32 {
+        // SAFETY: a valid device object; the word may change under us, hence the volatile read.
+        unsafe { (&raw const (*self.as_ptr()).Flags).read_volatile() }
+    }
+
+    /// Sets and clears flags of a device object of one's own.
+    fn change_flags(self, set: u32, clear: u32) {
+        // SAFETY: only a device's own driver gets here, during AddDevice or a PnP IRP, which PnP
+        // serializes.
+        unsafe {
+            let flags = &raw mut (*self.as_ptr()).Flags;
+            flags.write_volatile(flags.read_volatile() & !clear | set);
+        }
+    }
+}
+
+/// A counted reference to a device object; dropping it dereferences (IRQL ≤ DISPATCH_LEVEL).
+#[derive(Debug)]
+pub struct DeviceReference(DeviceObject);
+
+impl DeviceReference {
+    /// Takes over a reference that somebody else counted.
+    ///
+    /// # Safety
+    /// The caller owns one reference of `device` and gives it up.
+    #[must_use]
+    pub const unsafe fn from_owned(device: DeviceObject) -> Self {
+        Self(device)
+    }
+
+    /// Gives the reference away uncounted: somebody else dereferences.
+    #[must_use]
+    pub fn into_owned(self) -> DeviceObject {
+        let device = self.0;
+        core::mem::forget(self);
+        device
+    }
+}
+
+impl Deref for DeviceReference {
+    type Target = DeviceObject;
+    fn deref(&self) -> &DeviceObject {
+        &self.0
+    }
+}
+
+impl Drop for DeviceReference {
+    fn drop(&mut self) {
+        // SAFETY: this value owns one reference.
+        unsafe { ObfDereferenceObject(self.0.as_ptr().cast()) };
+    }
+}
+
+/// What [`Device::create`] is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The object's name, or none. A PDO passes [`auto_name`](Self::auto_name) instead.
+    pub name: Option<&'a [u16]>,
+    /// FILE_DEVICE_xxx.
+    pub device_type: u32,
+    /// FILE_xxx characteristics; FILE_DEVICE_SECURE_OPEN is always added.
+    pub characteristics: u32,
+    /// A PDO: the system gives it a name (FILE_AUTOGENERATED_DEVICE_NAME) and
+    /// DO_BUS_ENUMERATED_DEVICE is set.
+    pub auto_name: bool,
+}
+
+/// What precedes the driver's own extension in a device of this crate.
+#[repr(C)]
+struct Extension<E> {
+    remove_lock: RemoveLock,
+    lower: AtomicPtr<DEVICE_OBJECT>,
+    physical: AtomicPtr<DEVICE_OBJECT>,
+    own: E,
+}
+
+/// A device object of this driver, whose extension is an `E`, with a remove lock and what it is
+/// attached to. A handle like [`DeviceObject`]: valid until [`delete`](Self::delete).
+pub struct Device<E> {
+    object: DeviceObject,
+    extension: PhantomData<fn() -> E>,
+}
+
+impl<E> Clone for Device<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<E> Copy for Device<E> {}
+
+impl<E: Send + Sync + 'static> Device<E> {
+    /// Creates a device object. It still has DO_DEVICE_INITIALIZING set: see
+    /// [`finish_initializing`](Self::finish_initializing). PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What IoCreateDevice answers.
+    pub fn create(driver: DriverObject, options: Options<'_>, own: E) -> Result<Self> {
+        const { assert!(align_of::<E>() <= 16) }
+        let mut name: UNICODE_STRING = unicode::counted(options.name.unwrap_or_default())?;
+        let name = if options.name.is_some() { &raw mut name } else { ptr::null_mut() };
+        let mut characteristics = options.characteristics | FILE_DEVICE_SECURE_OPEN;
+        if options.auto_name {
+            characteristics |= wdk_sys::FILE_AUTOGENERATED_DEVICE_NAME;
+        }
+        let mut device: PDEVICE_OBJECT = ptr::null_mut();
+        // SAFETY: a driver object of this driver, a counted name or none, and a place for the result.
+        check(unsafe {
+            IoCreateDevice(
+                driver.as_ptr(),
+                size_of::<Extension<E>>() as ULONG,
+                name,
+                options.device_type,
+                characteristics,
+                0,
+                &raw mut device,
+            )
+        })?;
+        let object = DeviceObject(NonNull::new(device).ok_or(NtStatus::UNSUCCESSFUL)?);
+        let this = Self { object, extension: PhantomData };
+        let extension = this.extension_ptr();
+        // SAFETY: the extension has the size asked for, is resident, aligned to 16 bytes and not yet
+        // seen by anybody else.
+        unsafe {
+            RemoveLock::initialize(&raw mut (*extension).remove_lock);
+            (&raw mut (*extension).lower).write(AtomicPtr::new(ptr::null_mut()));
+            (&raw mut (*extension).physical).write(AtomicPtr::new(ptr::null_mut()));
+            (&raw mut (*extension).own).write(own);
+        }
+        if options.auto_name {
+            object.change_flags(DO_BUS_ENUMERATED_DEVICE, 0);
+        }
+        Ok(this)
+    }
+
+    /// Attaches on top of `physical`'s stack, takes over the lower device's I/O and power flags, and
+    /// remembers both. On failure the device is not deleted. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// `NO_SUCH_DEVICE` when the stack is being torn down.
+    pub fn attach(&self, physical: DeviceObject) -> Result<DeviceObject> {
+        // SAFETY: both are valid device objects; AddDevice gave `physical`.
+        let lower = unsafe { IoAttachDeviceToDeviceStack(self.object.as_ptr(), physical.as_ptr()) };
+        let lower = DeviceObject(NonNull::new(lower).ok_or(NtStatus::NO_SUCH_DEVICE)?);
+        self.extension_ref().lower.store(lower.as_ptr(), Ordering::Release);
+        self.extension_ref().physical.store(physical.as_ptr(), Ordering::Release);
+        self.copy_flags();
+        Ok(lower)
+    }
+
+    /// Takes over the lower device's DO_BUFFERED_IO, DO_DIRECT_IO, DO_POWER_PAGABLE and
+    /// DO_POWER_INRUSH. A filter does so when it attaches, and again for DO_POWER_PAGABLE after a
+    /// usage notification.
+    pub fn copy_flags(&self) {
+        const INHERITED: u32 = DO_BUFFERED_IO | DO_DIRECT_IO | DO_POWER_PAGABLE | DO_POWER_INRUSH;
+        if let Some(lower) = self.attached_to() {
+            self.object.change_flags(lower.flags() & INHERITED, INHERITED);
+        }
+    }
+
+    /// Sets DO_POWER_PAGABLE (for a device that sits on no other and that no paging file needs).
+    pub fn set_power_pagable(&self) {
+        self.object.change_flags(DO_POWER_PAGABLE, 0);
+    }
+
+    /// Clears DO_DEVICE_INITIALIZING: the last step of AddDevice, or of making a PDO.
+    pub fn finish_initializing(&self) {
+        self.object.change_flags(0, DO_DEVICE_INITIALIZING);
+    }
+
+    /// The driver's extension.
+    #[must_use]
+    pub fn extension(&self) -> &E {
+        &self.extension_ref().own
+    }
+
+    /// The device this one is attached to; `None` for a PDO.
+    #[must_use]
+    pub fn attached_to(&self) -> Option<DeviceObject> {
+        NonNull::new(self.extension_ref().lower.load(Ordering::Acquire)).map(DeviceObject)
+    }
+
+    /// The PDO of the stack it was attached to; its own object for a PDO.
+    #[must_use]
+    pub fn physical(&self) -> DeviceObject {
+        NonNull::new(self.extension_ref().physical.load(Ordering::Acquire)).map_or(self.object, DeviceObject)
+    }
+
+    /// Takes the remove lock. IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// `DELETE_PENDING` once removal has begun.
+    pub fn acquire(&self) -> Result<RemoveGuard<'_>> {
+        self.extension_ref().remove_lock.acquire()
+    }
+
+    /// The device object.
+    #[must_use]
+    pub const fn object(&self) -> DeviceObject {
+        self.object
+    }
+
+    /// Detaches from the stack. PASSIVE_LEVEL.
+    pub fn detach(&self) {
+        let lower = self.extension_ref().lower.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !lower.is_null() {
+            // SAFETY: `lower` is what this device was attached to, and is so no longer after this.
+            unsafe { IoDetachDevice(lower) };
+        }
+    }
+
+    /// Drops the extension and deletes the device object. PASSIVE_LEVEL.
+    ///
+    /// # Safety
+    /// It is detached, its remove lock was released with wait (or it was never visible to anybody),
+    /// and no copy of this handle is used afterwards.
+    pub unsafe fn delete(self) {
+        // SAFETY: by contract nobody uses the extension any more; IoDeleteDevice frees its memory.
+        unsafe {
+            ptr::drop_in_place(&raw mut (*self.extension_ptr()).own);
+            IoDeleteDevice(self.object.as_ptr());
+        }
+    }
+
+    /// The device at `object`.
+    ///
+    /// # Safety
+    /// [`Device::create`] made it with this `E`, and it is not deleted while the handle is used.
+    #[must_use]
+    pub const unsafe fn from_object(object: DeviceObject) -> Self {
+        Self { object, extension: PhantomData }
+    }
+
+    fn extension_ptr(&self) -> *mut Extension<E> {
+        // SAFETY: a valid device object by the handle's contract.
+        unsafe { (*self.object.as_ptr()).DeviceExtension.cast() }
+    }
+
+    fn extension_ref(&self) -> &Extension<E> {
+        // SAFETY: `create` initialized the extension, and it lives until `delete`.
+        unsafe { &*self.extension_ptr() }
+    }
+}

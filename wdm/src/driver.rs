@@ -1,0 +1,197 @@
+//! The driver object, and the routines the I/O manager calls.
+#![allow(unsafe_code, reason = "fills the dispatch table and is called through it")]
+
+use wdk_sys::{
+    DRIVER_OBJECT, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MJ_SYSTEM_CONTROL, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT,
+    PIRP, PUNICODE_STRING, PVOID, ULONG,
+    ntddk::{IoRegisterBootDriverReinitialization, IoRegisterDriverReinitialization},
+};
+
+use crate::{Device, DeviceObject, Disposition, Irp, NtStatus, Result};
+
+/// A driver object. It stays valid until the driver is unloaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DriverObject(PDRIVER_OBJECT);
+
+// SAFETY: a driver object may be used from any thread.
+unsafe impl Send for DriverObject {}
+// SAFETY: as above.
+unsafe impl Sync for DriverObject {}
+
+impl DriverObject {
+    /// The driver object at `driver`.
+    ///
+    /// # Safety
+    /// `driver` is a driver object that stays loaded while the handle is used.
+    #[must_use]
+    pub const unsafe fn from_raw(driver: PDRIVER_OBJECT) -> Self {
+        Self(driver)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub const fn as_ptr(self) -> PDRIVER_OBJECT {
+        self.0
+    }
+
+    /// Its name, `\Driver\xenvbd`, as long as the driver object lives.
+    #[must_use]
+    pub fn name(&self) -> &[u16] {
+        // SAFETY: DriverName is set when the driver object is made and never changes.
+        unsafe { counted(&raw const (*self.0).DriverName) }
+    }
+
+    /// The first byte of its image and the image's size.
+    #[must_use]
+    pub fn image(self) -> (*const u8, usize) {
+        // SAFETY: both fields are set before DriverEntry is called and never change.
+        unsafe { ((*self.0).DriverStart.cast_const().cast(), (*self.0).DriverSize as usize) }
+    }
+
+    /// Has `routine` called once, when all boot drivers are started (IoRegisterBootDriverReinitialization)
+    /// or all system drivers too (`late`, IoRegisterDriverReinitialization), at PASSIVE_LEVEL in a
+    /// system thread. Callable from DriverEntry only.
+    pub fn reinitialize(self, late: bool, routine: fn(DriverObject)) {
+        let context = routine as PVOID;
+        // SAFETY: the thunk matches PDRIVER_REINITIALIZE, and its context is the routine.
+        unsafe {
+            if late {
+                IoRegisterDriverReinitialization(self.0, Some(reinitialize), context);
+            } else {
+                IoRegisterBootDriverReinitialization(self.0, Some(reinitialize), context);
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn reinitialize(driver: PDRIVER_OBJECT, context: PVOID, _: ULONG) {
+    // SAFETY: the context is the function that `DriverObject::reinitialize` was given; the driver object
+    // is the registering driver's.
+    let (routine, driver) =
+        unsafe { (core::mem::transmute::<PVOID, fn(DriverObject)>(context), DriverObject::from_raw(driver)) };
+    routine(driver);
+}
+
+/// The units of a UNICODE_STRING.
+///
+/// # Safety
+/// `text` is null or points at a string that stays valid for `'a`.
+pub(crate) unsafe fn counted<'a>(text: *const wdk_sys::UNICODE_STRING) -> &'a [u16] {
+    // SAFETY: by contract; Length counts bytes.
+    unsafe {
+        match text.as_ref() {
+            Some(text) if !text.Buffer.is_null() => {
+                core::slice::from_raw_parts(text.Buffer, usize::from(text.Length) / 2)
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// What a WDM driver is. Name the type in [`driver_entry!`](crate::driver_entry).
+pub trait Driver: Sized + 'static {
+    /// The extension of every device object of this driver: an enum where there are several kinds.
+    type Extension: Send + Sync + 'static;
+
+    /// Whether the driver may be unloaded.
+    const UNLOADS: bool;
+
+    /// DriverEntry. `registry_path` is the service's key. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// A failure keeps the driver from loading.
+    fn entry(driver: DriverObject, registry_path: &[u16]) -> Result;
+
+    /// AddDevice: `physical` is the PDO of a device that this driver is to serve or filter. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// A failure keeps the *device* from starting, also where the driver is only a filter.
+    fn add_device(driver: DriverObject, physical: DeviceObject) -> Result;
+
+    /// IRP_MJ_PNP. PASSIVE_LEVEL.
+    fn pnp(device: Device<Self::Extension>, irp: Irp) -> Disposition;
+
+    /// IRP_MJ_POWER. IRQL ≤ DISPATCH_LEVEL where a device of the stack has no DO_POWER_PAGABLE.
+    fn power(device: Device<Self::Extension>, irp: Irp) -> Disposition;
+
+    /// IRP_MJ_SYSTEM_CONTROL (WMI). PASSIVE_LEVEL.
+    fn system_control(device: Device<Self::Extension>, irp: Irp) -> Disposition {
+        Self::other(device, irp)
+    }
+
+    /// Every other major function: a filter forwards it, a PDO refuses it.
+    fn other(device: Device<Self::Extension>, irp: Irp) -> Disposition;
+
+    /// DriverUnload, if [`UNLOADS`](Self::UNLOADS). PASSIVE_LEVEL; no device is left.
+    fn unload(_driver: DriverObject) {}
+}
+
+/// Fills the dispatch table and calls [`Driver::entry`]; [`driver_entry!`](crate::driver_entry) calls it.
+///
+/// # Safety
+/// Only DriverEntry calls this, with what it was given.
+#[must_use]
+pub unsafe fn enter<D: Driver>(driver: PDRIVER_OBJECT, registry_path: PUNICODE_STRING) -> NTSTATUS {
+    // SAFETY: DriverEntry's arguments are a driver object and a counted string; nobody else looks at
+    // the driver object before DriverEntry returns.
+    let (object, path) = unsafe {
+        let table: &mut DRIVER_OBJECT = &mut *driver;
+        table.MajorFunction.fill(Some(dispatch::<D>));
+        (*table.DriverExtension).AddDevice = Some(add_device::<D>);
+        if D::UNLOADS {
+            table.DriverUnload = Some(unload::<D>);
+        }
+        (DriverObject::from_raw(driver), counted(registry_path))
+    };
+    NtStatus::from(D::entry(object, path)).0
+}
+
+unsafe extern "C" fn add_device<D: Driver>(driver: PDRIVER_OBJECT, physical: PDEVICE_OBJECT) -> NTSTATUS {
+    // SAFETY: PnP calls with this driver's object and a PDO, both valid across the call and, for the
+    // PDO, as long as this driver's device is attached to it.
+    let (driver, physical) = unsafe { (DriverObject::from_raw(driver), DeviceObject::from_raw(physical)) };
+    match physical {
+        Some(physical) => NtStatus::from(D::add_device(driver, physical)).0,
+        None => NtStatus::NO_SUCH_DEVICE.0,
+    }
+}
+
+unsafe extern "C" fn dispatch<D: Driver>(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: the I/O manager calls with a device object of this driver, which `Device::create` made
+    // with D's extension, and with an IRP that is this driver's until it passes it on.
+    let (device, irp) = unsafe {
+        let Some(object) = DeviceObject::from_raw(device) else { return NtStatus::NO_SUCH_DEVICE.0 };
+        (Device::<D::Extension>::from_object(object), Irp::from_raw(irp))
+    };
+    let disposition = match u32::from(irp.major()) {
+        IRP_MJ_PNP => D::pnp(device, irp),
+        IRP_MJ_POWER => D::power(device, irp),
+        IRP_MJ_SYSTEM_CONTROL => D::system_control(device, irp),
+        _ => D::other(device, irp),
+    };
+    disposition.status().0
+}
+
+unsafe extern "C" fn unload<D: Driver>(driver: PDRIVER_OBJECT) {
+    // SAFETY: the driver object being unloaded is valid across the call.
+    D::unload(unsafe { DriverObject::from_raw(driver) });
+}
+
+/// Defines `DriverEntry` for a [`Driver`]: `wdm::driver_entry!(Idefilter);`. The routine lies in the
+/// discardable INIT section.
+#[macro_export]
+macro_rules! driver_entry {
+    ($driver:ty) => {
+        /// The entry point of the image.
+        #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "INIT")]
+        pub extern "system" fn DriverEntry(
+            driver: $crate::raw::PDRIVER_OBJECT,
+            registry_path: $crate::raw::PUNICODE_STRING,
+        ) -> $crate::raw::NTSTATUS {
+            // SAFETY: the I/O manager calls this once with the driver object and the service's key.
+            unsafe { $crate::driver::enter::<$driver>(driver, registry_path) }
+        }
+    };
+}

@@ -1,0 +1,290 @@
+//! I/O request packets. An [`Irp`] is owned: whoever has it must complete it, pass it on or pend it,
+//! and gets the [`Disposition`] that a dispatch routine has to return.
+#![allow(unsafe_code, reason = "reaches into IRPs, whose ownership the types here track")]
+
+use alloc::boxed::Box;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use wdk_sys::{
+    _EVENT_TYPE, IO_STACK_LOCATION, IRP, KEVENT, NTSTATUS, PDEVICE_OBJECT, PIO_STACK_LOCATION, PIRP, PVOID,
+    SL_PENDING_RETURNED,
+    ntddk::{
+        IofCallDriver, IofCompleteRequest, KeInitializeEvent, KeSetEvent, PoCallDriver, PoStartNextPowerIrp,
+    },
+};
+
+use crate::{DeviceObject, NtStatus, StackLocation, event};
+
+/// SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR.
+const INVOKE_ALWAYS: u8 = 0x20 | 0x40 | 0x80;
+
+/// What became of an IRP; a dispatch routine returns it. Only using up an [`Irp`] makes one.
+#[must_use = "a dispatch routine returns what became of its IRP"]
+#[derive(Debug)]
+pub struct Disposition(NtStatus);
+
+impl Disposition {
+    /// The status to return.
+    #[must_use]
+    pub const fn status(&self) -> NtStatus {
+        self.0
+    }
+}
+
+/// An IRP that this driver owns at the moment.
+#[must_use = "an IRP has to be completed, passed on or pended"]
+#[derive(Debug)]
+pub struct Irp(NonNull<IRP>);
+
+// SAFETY: an IRP may be handled in any thread; ownership moves with the value.
+unsafe impl Send for Irp {}
+
+impl Irp {
+    /// The IRP at `irp`.
+    ///
+    /// # Safety
+    /// `irp` is an IRP that is the caller's to complete or pass on, with this driver's stack location
+    /// current, and no other `Irp` for it exists.
+    pub const unsafe fn from_raw(irp: PIRP) -> Self {
+        // SAFETY: an IRP is never at address zero.
+        Self(unsafe { NonNull::new_unchecked(irp) })
+    }
+
+    /// Its address; it stays this value's.
+    #[must_use]
+    pub const fn as_ptr(&self) -> PIRP {
+        self.0.as_ptr()
+    }
+
+    /// This driver's stack location (IoGetCurrentIrpStackLocation).
+    #[must_use]
+    pub fn location(&self) -> StackLocation<'_> {
+        // SAFETY: the current stack location is this driver's while it owns the IRP.
+        unsafe { StackLocation::from_raw(self.current()) }
+    }
+
+    /// The major function, IRP_MJ_xxx.
+    #[must_use]
+    pub fn major(&self) -> u8 {
+        self.location().major()
+    }
+
+    /// The minor function, IRP_MN_xxx.
+    #[must_use]
+    pub fn minor(&self) -> u8 {
+        self.location().minor()
+    }
+
+    /// IoStatus.Status.
+    #[must_use]
+    pub fn status(&self) -> NtStatus {
+        // SAFETY: the driver owns the IRP; Status is the live member of the union.
+        NtStatus(unsafe { (*self.as_ptr()).IoStatus.__bindgen_anon_1.Status })
+    }
+
+    /// Sets IoStatus.Status, for a lower driver or the completion to find.
+    pub fn set_status(&mut self, status: NtStatus) {
+        // SAFETY: the driver owns the IRP.
+        unsafe { (*self.as_ptr()).IoStatus.__bindgen_anon_1.Status = status.0 };
+    }
+
+    /// IoStatus.Information: a count of bytes, or a pointer, as the function has it.
+    #[must_use]
+    pub fn information(&self) -> usize {
+        // SAFETY: the driver owns the IRP.
+        unsafe { (*self.as_ptr()).IoStatus.Information as usize }
+    }
+
+    /// Sets IoStatus.Information.
+    pub fn set_information(&mut self, information: usize) {
+        // SAFETY: the driver owns the IRP.
+        unsafe { (*self.as_ptr()).IoStatus.Information = information as u64 };
+    }
+
+    /// The buffer of a METHOD_BUFFERED device control request: input on entry, output at completion;
+    /// as long as the longer of the two. Empty for other requests.
+    pub fn system_buffer(&mut self) -> &mut [u8] {
+        let Some(control) = self.location().device_control() else { return &mut [] };
+        if control.code & 3 != 0 {
+            return &mut [];
+        }
+        let length = control.input_length.max(control.output_length);
+        // SAFETY: METHOD_BUFFERED: the I/O manager allocated a system buffer of that length.
+        unsafe {
+            let buffer = (*self.as_ptr()).AssociatedIrp.SystemBuffer.cast::<u8>();
+            if buffer.is_null() { &mut [] } else { core::slice::from_raw_parts_mut(buffer, length) }
+        }
+    }
+
+    /// Completes the IRP with `status`. IRQL ≤ DISPATCH_LEVEL.
+    pub fn complete(mut self, status: NtStatus) -> Disposition {
+        self.set_status(status);
+        self.complete_as_is()
+    }
+
+    /// Completes the IRP with the status that is in it (how a PDO answers PnP requests it does not
+    /// handle, and a driver that a lower one already answered). IRQL ≤ DISPATCH_LEVEL.
+    pub fn complete_as_is(self) -> Disposition {
+        let status = self.status();
+        // SAFETY: the driver owns the IRP and gives it up here; no priority boost.
+        unsafe { IofCompleteRequest(self.as_ptr(), 0) };
+        Disposition(status)
+    }
+
+    /// Passes the IRP to `lower` with this driver's stack location skipped. IRQL: the request's.
+    pub fn forward(self, lower: DeviceObject) -> Disposition {
+        self.skip();
+        // SAFETY: the IRP is given up to the lower driver, whose stack location is now next.
+        Disposition(NtStatus(unsafe { IofCallDriver(lower.as_ptr(), self.as_ptr()) }))
+    }
+
+    /// Passes a power IRP to `lower`: PoStartNextPowerIrp, skip, PoCallDriver (what every NT before 6
+    /// needs and later ones accept). IRQL ≤ DISPATCH_LEVEL.
+    pub fn forward_power(self, lower: DeviceObject) -> Disposition {
+        // SAFETY: the IRP is this driver's power IRP, then given up to the lower driver.
+        unsafe { PoStartNextPowerIrp(self.as_ptr()) };
+        self.skip();
+        // SAFETY: as for `forward`.
+        Disposition(NtStatus(unsafe { PoCallDriver(lower.as_ptr(), self.as_ptr()) }))
+    }
+
+    /// Completes a power IRP: PoStartNextPowerIrp, then [`complete`](Self::complete).
+    /// IRQL ≤ DISPATCH_LEVEL.
+    pub fn complete_power(self, status: NtStatus) -> Disposition {
+        // SAFETY: the IRP is this driver's power IRP.
+        unsafe { PoStartNextPowerIrp(self.as_ptr()) };
+        self.complete(status)
+    }
+
+    /// Passes the IRP to `lower`, waits until the lower drivers have completed it, and has it back,
+    /// with their final status. The completion routine only signals an event, so whatever follows
+    /// runs here, at PASSIVE_LEVEL, and the IRP must then be completed. PASSIVE_LEVEL only.
+    pub fn forward_and_wait(self, lower: DeviceObject) -> (Self, NtStatus) {
+        let mut done = KEVENT::default();
+        // SAFETY: the event is on this thread's kernel stack, which stays resident during a
+        // kernel-mode wait, and this function does not return before the event is signalled.
+        unsafe {
+            KeInitializeEvent(&raw mut done, _EVENT_TYPE::NotificationEvent, 0);
+            self.copy_to_next();
+            self.set_completion(signal, (&raw mut done).cast());
+            let status = IofCallDriver(lower.as_ptr(), self.as_ptr());
+            if status == NtStatus::PENDING.0 {
+                event::wait_for((&raw mut done).cast(), None);
+            }
+        }
+        let status = self.status();
+        (self, status)
+    }
+
+    /// Passes the IRP to `lower` and has `then` called when the lower drivers have completed it, at
+    /// any IRQL ≤ DISPATCH_LEVEL; the IRP then goes on completing. For power IRPs `power` selects
+    /// PoStartNextPowerIrp (after `then`) and PoCallDriver.
+    pub fn forward_then<F>(self, lower: DeviceObject, power: bool, then: Box<F>) -> Disposition
+    where
+        F: FnOnce(&Self) + Send + 'static,
+    {
+        self.copy_to_next();
+        let context = Box::into_raw(then).cast();
+        // SAFETY: the routine gets back the box exactly once, as it is invoked on success, error
+        // and cancellation; the IRP is given up to the lower driver.
+        let status = unsafe {
+            if power {
+                self.set_completion(finish::<F, true>, context);
+                PoCallDriver(lower.as_ptr(), self.as_ptr())
+            } else {
+                self.set_completion(finish::<F, false>, context);
+                IofCallDriver(lower.as_ptr(), self.as_ptr())
+            }
+        };
+        Disposition(NtStatus(status))
+    }
+
+    /// Marks the IRP pending: the dispatch routine returns the disposition, somebody else completes
+    /// the IRP later. IRQL ≤ DISPATCH_LEVEL.
+    pub fn pend(self) -> (Self, Disposition) {
+        self.mark_pending();
+        (self, Disposition(NtStatus::PENDING))
+    }
+
+    fn mark_pending(&self) {
+        // SAFETY: the current stack location is this driver's.
+        unsafe { (*self.current()).Control |= SL_PENDING_RETURNED as u8 };
+    }
+
+    fn current(&self) -> PIO_STACK_LOCATION {
+        // SAFETY: the driver owns the IRP, whose Tail is an Overlay with a current stack location.
+        unsafe { (*self.as_ptr()).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+    }
+
+    /// IoSkipCurrentIrpStackLocation.
+    fn skip(&self) {
+        // SAFETY: stack locations are an array that is used from its end; the current one is this
+        // driver's, so one behind it exists (or is the end, as IofCallDriver expects).
+        unsafe {
+            let irp = self.as_ptr();
+            (*irp).CurrentLocation += 1;
+            let current = &raw mut (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation;
+            *current = (*current).add(1);
+        }
+    }
+
+    /// IoCopyCurrentIrpStackLocationToNext: everything up to the completion routine; Control cleared.
+    fn copy_to_next(&self) {
+        // SAFETY: the IRP has a location for each lower driver, so there is one before this one.
+        unsafe {
+            let current = self.current();
+            let next = current.sub(1);
+            let bytes = core::mem::offset_of!(IO_STACK_LOCATION, CompletionRoutine);
+            core::ptr::copy_nonoverlapping(current.cast::<u8>(), next.cast::<u8>(), bytes);
+            (*next).Control = 0;
+        }
+    }
+
+    /// IoSetCompletionRoutine for success, error and cancellation.
+    ///
+    /// # Safety
+    /// The next stack location is filled; `context` is what `routine` expects when it is called.
+    unsafe fn set_completion(
+        &self,
+        routine: unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS,
+        context: PVOID,
+    ) {
+        // SAFETY: the next location exists, as in `copy_to_next`.
+        unsafe {
+            let next = self.current().sub(1);
+            (*next).CompletionRoutine = Some(routine);
+            (*next).Context = context;
+            (*next).Control = INVOKE_ALWAYS;
+        }
+    }
+}
+
+/// Completion routine of [`Irp::forward_and_wait`]: signals, and keeps the IRP for the dispatch routine.
+unsafe extern "C" fn signal(_: PDEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    // SAFETY: `done` is the event on the dispatch routine's stack. That routine is still inside
+    // IofCallDriver, or waits because that returned STATUS_PENDING: either way the event lives.
+    unsafe { KeSetEvent(done.cast(), 0, 0) };
+    NtStatus::MORE_PROCESSING_REQUIRED.0
+}
+
+/// Completion routine of [`Irp::forward_then`].
+unsafe extern "C" fn finish<F, const POWER: bool>(_: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS
+where
+    F: FnOnce(&Irp) + Send + 'static,
+{
+    // SAFETY: the IRP is in this driver's hands until this routine returns, and ManuallyDrop keeps
+    // that from ending it; the context is the box of `forward_then`, handed over once.
+    unsafe {
+        let irp = ManuallyDrop::new(Irp::from_raw(irp));
+        let then = Box::from_raw(context.cast::<F>());
+        if (*irp.as_ptr()).PendingReturned != 0 {
+            irp.mark_pending();
+        }
+        then(&irp);
+        if POWER {
+            PoStartNextPowerIrp(irp.as_ptr());
+        }
+    }
+    NtStatus::SUCCESS.0
+}

@@ -1,0 +1,99 @@
+//! Properties of a device that PnP has enumerated (IoGetDeviceProperty). PASSIVE_LEVEL. The device
+//! must be a PDO with a device node: asking for another one is a bugcheck (0xCA) on NT.
+#![allow(unsafe_code, reason = "calls IoGetDeviceProperty with a buffer")]
+
+use alloc::vec::Vec;
+
+use wdk_sys::{DEVICE_REGISTRY_PROPERTY, PVOID, ULONG, ntddk::IoGetDeviceProperty};
+
+use crate::{DeviceObject, NtStatus, Result, pool, status::check, unicode};
+
+/// Reads a property of text (a string or a list) of any length.
+fn text(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<Vec<u16>> {
+    let mut length = 128;
+    loop {
+        let mut buffer = pool::try_vec::<u16>(length)?;
+        let room = (buffer.len() * 2) as ULONG;
+        let mut needed: ULONG = 0;
+        let place: PVOID = buffer.as_mut_ptr().cast();
+        // SAFETY: a PDO by this module's contract, and a buffer of the size given.
+        let status =
+            unsafe { IoGetDeviceProperty(physical.as_ptr(), property, room, place, &raw mut needed) };
+        match NtStatus(status) {
+            NtStatus::BUFFER_TOO_SMALL if needed > room => length = needed as usize / 2 + 1,
+            status => {
+                status.to_result()?;
+                buffer.truncate(needed as usize / 2);
+                return Ok(buffer);
+            }
+        }
+    }
+}
+
+fn number(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<u32> {
+    let mut value: ULONG = 0;
+    let mut needed: ULONG = 0;
+    // SAFETY: a PDO by this module's contract, and a buffer of the size given.
+    check(unsafe {
+        IoGetDeviceProperty(
+            physical.as_ptr(),
+            property,
+            size_of::<ULONG>() as ULONG,
+            (&raw mut value).cast(),
+            &raw mut needed,
+        )
+    })?;
+    Ok(value)
+}
+
+/// The hardware ids, best first: walk them with [`unicode::strings`].
+///
+/// # Errors
+/// What IoGetDeviceProperty answers.
+pub fn hardware_ids(physical: DeviceObject) -> Result<Vec<u16>> {
+    text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID)
+}
+
+/// The compatible ids, best first: walk them with [`unicode::strings`].
+///
+/// # Errors
+/// What IoGetDeviceProperty answers; `OBJECT_NAME_NOT_FOUND` for a device without any.
+pub fn compatible_ids(physical: DeviceObject) -> Result<Vec<u16>> {
+    text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs)
+}
+
+/// The enumerator: `PCI`, `SCSI`, `IDE`, …
+///
+/// # Errors
+/// What IoGetDeviceProperty answers.
+pub fn enumerator(physical: DeviceObject) -> Result<Vec<u16>> {
+    let mut name = text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyEnumeratorName)?;
+    name.truncate(unicode::until_nul(&name).len());
+    Ok(name)
+}
+
+/// The name of the device object, `\Device\NTPNP_PCI0004`.
+///
+/// # Errors
+/// What IoGetDeviceProperty answers.
+pub fn object_name(physical: DeviceObject) -> Result<Vec<u16>> {
+    let mut name = text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyPhysicalDeviceObjectName)?;
+    name.truncate(unicode::until_nul(&name).len());
+    Ok(name)
+}
+
+/// The number of the bus the device is on.
+///
+/// # Errors
+/// `OBJECT_NAME_NOT_FOUND` where the bus has no number, …
+pub fn bus_number(physical: DeviceObject) -> Result<u32> {
+    number(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyBusNumber)
+}
+
+/// The device's address on its bus: for a PCI function device << 16 | function.
+///
+/// # Errors
+/// `OBJECT_NAME_NOT_FOUND` where the bus gives no address, …
+pub fn address(physical: DeviceObject) -> Result<u32> {
+    number(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyAddress)
+}

@@ -1,0 +1,202 @@
+//! Requests that this driver sends to other drivers' devices and waits for. PASSIVE_LEVEL only.
+#![allow(unsafe_code, reason = "builds IRPs and sends them")]
+
+use alloc::vec::Vec;
+use core::ptr;
+
+use wdk_sys::{
+    _EVENT_TYPE, DEVICE_CAPABILITIES, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ, KEVENT, LARGE_INTEGER, PIRP,
+    ULONG,
+    ntddk::{IoBuildDeviceIoControlRequest, IoBuildSynchronousFsdRequest, IofCallDriver, KeInitializeEvent},
+};
+
+use crate::{
+    DeviceObject, NtStatus, Result, event,
+    pnp::{IdType, Minor},
+    pool,
+};
+
+/// Sends the IRP that `build` makes to `device` and waits; answers IoStatus.Information.
+fn send(
+    device: DeviceObject,
+    build: impl FnOnce(*mut KEVENT, *mut IO_STATUS_BLOCK) -> PIRP,
+    fill: impl FnOnce(PIRP),
+) -> Result<usize> {
+    let mut done = KEVENT::default();
+    let mut result = IO_STATUS_BLOCK::default();
+    // SAFETY: the event is at its place on this thread's stack, which outlives the wait below.
+    unsafe { KeInitializeEvent(&raw mut done, _EVENT_TYPE::NotificationEvent, 0) };
+    let irp = build(&raw mut done, &raw mut result);
+    if irp.is_null() {
+        return Err(NtStatus::INSUFFICIENT_RESOURCES);
+    }
+    fill(irp);
+    // SAFETY: a freshly built IRP for this device; event and status block outlive its completion,
+    // for which this function waits. The I/O manager frees the IRP.
+    let status = unsafe {
+        let mut status = IofCallDriver(device.as_ptr(), irp);
+        if status == NtStatus::PENDING.0 {
+            event::wait_for((&raw mut done).cast(), None);
+            status = result.__bindgen_anon_1.Status;
+        }
+        status
+    };
+    NtStatus(status).to_result()?;
+    Ok(result.Information as usize)
+}
+
+/// Sends a PnP request to the top of `device`'s stack; answers Information.
+fn pnp(
+    device: DeviceObject,
+    minor: Minor,
+    fill: impl FnOnce(&mut wdk_sys::IO_STACK_LOCATION),
+) -> Result<usize> {
+    let top = device.top();
+    send(
+        *top,
+        // SAFETY: IRP_MJ_PNP takes no buffer; event and status block by `send`.
+        |done, result| unsafe {
+            IoBuildSynchronousFsdRequest(
+                IRP_MJ_PNP,
+                top.as_ptr(),
+                ptr::null_mut(),
+                0,
+                ptr::null_mut(),
+                done,
+                result,
+            )
+        },
+        // SAFETY: the IRP is new, so its next stack location is this function's to fill. A PnP IRP
+        // starts as STATUS_NOT_SUPPORTED.
+        |irp| unsafe {
+            (*irp).IoStatus.__bindgen_anon_1.Status = NtStatus::NOT_SUPPORTED.0;
+            let next = (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation.sub(1);
+            (*next).MajorFunction = IRP_MJ_PNP as u8;
+            (*next).MinorFunction = minor.number();
+            fill(&mut *next);
+        },
+    )
+}
+
+/// Asks a device for an identification (IRP_MN_QUERY_ID): one string, or strings that each end with a
+/// NUL. Works for a PDO from the moment its bus reports it, before PnP knows it. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the driver answers, `NOT_SUPPORTED` for an identification the device has not.
+pub fn query_id(device: DeviceObject, id: IdType) -> Result<Vec<u16>> {
+    let text = pnp(device, Minor::QueryId, |next| next.Parameters.QueryId.IdType = id.0)? as *mut u16;
+    if text.is_null() {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
+    let is_list = id == IdType::HARDWARE || id == IdType::COMPATIBLE;
+    // SAFETY: a successful QUERY_ID answers with a pool block that the asker frees, which holds a
+    // NUL-terminated string or, for the two lists, strings up to an empty one.
+    unsafe {
+        let mut length = 0;
+        while *text.add(length) != 0 || (is_list && length > 0 && *text.add(length - 1) != 0) {
+            length += 1;
+        }
+        let copy = pool::try_vec(length).map(|mut copy| {
+            copy.copy_from_slice(core::slice::from_raw_parts(text, length));
+            copy
+        });
+        pool::free(text.cast());
+        copy
+    }
+}
+
+/// Asks a device for its Address capability (IRP_MN_QUERY_CAPABILITIES): for a PCI function device <<
+/// 16 | function. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the driver answers; `NOT_FOUND` where the bus gives no address.
+pub fn query_address(device: DeviceObject) -> Result<u32> {
+    let mut capabilities = DEVICE_CAPABILITIES {
+        Size: size_of::<DEVICE_CAPABILITIES>() as u16,
+        Version: 1,
+        Address: u32::MAX,
+        UINumber: u32::MAX,
+        ..DEVICE_CAPABILITIES::default()
+    };
+    let place = &raw mut capabilities;
+    pnp(device, Minor::QueryCapabilities, |next| next.Parameters.DeviceCapabilities.Capabilities = place)?;
+    // SAFETY: the request is complete, so nobody else writes the structure any more.
+    match unsafe { (*place).Address } {
+        u32::MAX => Err(NtStatus::NOT_FOUND),
+        address => Ok(address),
+    }
+}
+
+/// Sends a device control request with METHOD_BUFFERED semantics to `device` itself; answers how many
+/// bytes of `output` were written. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the driver answers.
+pub fn device_control(device: DeviceObject, code: u32, input: &[u8], output: &mut [u8]) -> Result<usize> {
+    let written = send(
+        device,
+        // SAFETY: the buffers outlive the request, for which `send` waits.
+        |done, result| unsafe {
+            IoBuildDeviceIoControlRequest(
+                code,
+                device.as_ptr(),
+                input.as_ptr().cast_mut().cast(),
+                input.len() as ULONG,
+                output.as_mut_ptr().cast(),
+                output.len() as ULONG,
+                0,
+                done,
+                result,
+            )
+        },
+        |_| (),
+    )?;
+    Ok(written.min(output.len()))
+}
+
+/// Reads `buffer.len()` bytes at byte `offset` of a disk or volume device; answers how many were read.
+/// Length, offset and the buffer's address obey the device's sector size and alignment. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the driver answers.
+pub fn read(device: DeviceObject, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+    let mut offset = LARGE_INTEGER { QuadPart: offset as i64 };
+    send(
+        device,
+        // SAFETY: buffer and offset outlive the request, for which `send` waits.
+        |done, result| unsafe {
+            IoBuildSynchronousFsdRequest(
+                IRP_MJ_READ,
+                device.as_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len() as ULONG,
+                &raw mut offset,
+                done,
+                result,
+            )
+        },
+        |_| (),
+    )
+}
+
+/// Answers an IRP_MN_QUERY_ID or IRP_MN_QUERY_DEVICE_TEXT with a copy of `text` in pool, NUL added (two
+/// for a list whose `text` already separates its strings by NULs). The caller completes the IRP.
+///
+/// # Errors
+/// `INSUFFICIENT_RESOURCES`.
+pub fn answer_text(irp: &mut crate::Irp, text: &[u16]) -> Result {
+    let layout =
+        core::alloc::Layout::array::<u16>(text.len() + 2).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+    let copy = pool::allocate(layout).cast::<u16>();
+    if copy.is_null() {
+        return Err(NtStatus::INSUFFICIENT_RESOURCES);
+    }
+    // SAFETY: a new block with room for the text and two NULs; the asker frees it.
+    unsafe {
+        ptr::copy_nonoverlapping(text.as_ptr(), copy, text.len());
+        copy.add(text.len()).write(0);
+        copy.add(text.len() + 1).write(0);
+    }
+    irp.set_information(copy.addr());
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Hardware resources of a started device.
+#![allow(unsafe_code, reason = "walks a variable-length CM_RESOURCE_LIST")]
+
+use core::marker::PhantomData;
+
+use wdk_sys::{
+    CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_LIST, PCM_RESOURCE_LIST,
+};
+
+/// One resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resource {
+    /// I/O ports.
+    Port {
+        /// First port.
+        start: u64,
+        /// How many.
+        length: u32,
+    },
+    /// Memory-mapped registers.
+    Memory {
+        /// First physical address.
+        start: u64,
+        /// Bytes.
+        length: u32,
+    },
+    /// An interrupt.
+    Interrupt(InterruptResource),
+    /// A resource of another kind (its CmResourceType).
+    Other(u8),
+}
+
+/// An interrupt, as IoConnectInterrupt takes it (translated) or as the bus has it (raw).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InterruptResource {
+    /// The IRQL, or the line.
+    pub level: u32,
+    /// The system's vector, or the line.
+    pub vector: u32,
+    /// Processors it may go to.
+    pub affinity: u64,
+    /// Edge-triggered instead of level-sensitive.
+    pub latched: bool,
+    /// Whether the line is shared.
+    pub shared: bool,
+}
+
+/// The resource list of an IRP_MN_START_DEVICE; empty where PnP gave none.
+#[derive(Clone, Copy)]
+pub struct Resources<'a> {
+    list: *const CM_RESOURCE_LIST,
+    irp: PhantomData<&'a CM_RESOURCE_LIST>,
+}
+
+impl<'a> Resources<'a> {
+    /// # Safety
+    /// `list` is null or a list that is valid for `'a`.
+    pub(crate) const unsafe fn from_raw(list: PCM_RESOURCE_LIST) -> Self {
+        Self { list, irp: PhantomData }
+    }
+
+    /// The resources, in order. A device of one bus has one full descriptor: the first is read.
+    pub fn iter(&self) -> impl Iterator<Item = Resource> + use<'a> {
+        // SAFETY: a valid list by `from_raw`'s contract; Count descriptors follow it in memory.
+        let descriptors: &'a [CM_PARTIAL_RESOURCE_DESCRIPTOR] = unsafe {
+            match self.list.as_ref() {
+                Some(list) if list.Count > 0 => {
+                    let partial = &raw const (*self.list).List[0].PartialResourceList;
+                    let first =
+                        (&raw const (*partial).PartialDescriptors).cast::<CM_PARTIAL_RESOURCE_DESCRIPTOR>();
+                    core::slice::from_raw_parts(first, (*partial).Count as usize)
+                }
+                _ => &[],
+            }
+        };
+        descriptors.iter().map(read)
+    }
+
+    /// The n-th port range, counted from 0.
+    #[must_use]
+    pub fn port(&self, n: usize) -> Option<(u64, u32)> {
+        let ports = |resource| match resource {
+            Resource::Port { start, length } => Some((start, length)),
+            _ => None,
+        };
+        self.iter().filter_map(ports).nth(n)
+    }
+
+    /// The n-th memory range, counted from 0.
+    #[must_use]
+    pub fn memory(&self, n: usize) -> Option<(u64, u32)> {
+        let ranges = |resource| match resource {
+            Resource::Memory { start, length } => Some((start, length)),
+            _ => None,
+        };
+        self.iter().filter_map(ranges).nth(n)
+    }
+
+    /// The first interrupt.
+    #[must_use]
+    pub fn interrupt(&self) -> Option<InterruptResource> {
+        self.iter().find_map(|resource| match resource {
+            Resource::Interrupt(interrupt) => Some(interrupt),
+            _ => None,
+        })
+    }
+}
+
+const PORT: u32 = wdk_sys::CmResourceTypePort;
+const INTERRUPT: u32 = wdk_sys::CmResourceTypeInterrupt;
+const MEMORY: u32 = wdk_sys::CmResourceTypeMemory;
+
+/// CmResourceShareShared.
+const SHARED: u8 = 3;
+
+fn read(descriptor: &CM_PARTIAL_RESOURCE_DESCRIPTOR) -> Resource {
+    // SAFETY: Type selects the live member of the union; all members are integers. The structure is
+    // packed to 4 bytes, so fields are copied, never referenced.
+    unsafe {
+        match u32::from(descriptor.Type) {
+            PORT => {
+                let port = descriptor.u.Port;
+                Resource::Port { start: { port.Start }.QuadPart as u64, length: port.Length }
+            }
+            MEMORY => {
+                let memory = descriptor.u.Memory;
+                Resource::Memory { start: { memory.Start }.QuadPart as u64, length: memory.Length }
+            }
+            INTERRUPT => {
+                let interrupt = descriptor.u.Interrupt;
+                Resource::Interrupt(InterruptResource {
+                    level: interrupt.Level,
+                    vector: interrupt.Vector,
+                    affinity: interrupt.Affinity,
+                    latched: u32::from(descriptor.Flags) & CM_RESOURCE_INTERRUPT_LATCHED != 0,
+                    shared: descriptor.ShareDisposition == SHARED,
+                })
+            }
+            _ => Resource::Other(descriptor.Type),
+        }
+    }
+}

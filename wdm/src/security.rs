@@ -1,0 +1,57 @@
+//! Security descriptors on device objects.
+#![allow(unsafe_code, reason = "builds a security descriptor in place and sets it through a handle")]
+
+use core::ptr;
+
+use wdk_sys::{
+    _MODE, ACL_REVISION, DACL_SECURITY_INFORMATION, GENERIC_ALL, HANDLE, OBJ_KERNEL_HANDLE, PACL, PSID,
+    SECURITY_DESCRIPTOR, SECURITY_DESCRIPTOR_REVISION, SeExports, WRITE_DAC,
+    ntddk::{
+        ObOpenObjectByPointer, RtlAddAccessAllowedAce, RtlCreateAcl, RtlCreateSecurityDescriptor,
+        RtlSetDaclSecurityDescriptor, ZwClose, ZwSetSecurityObject,
+    },
+};
+
+use crate::{DeviceObject, Result, status::check};
+
+/// Bytes of a DACL with two ACEs of the largest SIDs (8 + 2 × (8 + 68)), rounded up.
+const DACL_BYTES: usize = 160;
+
+/// Gives a device object a DACL under which only SYSTEM and Administrators have access (the SDDL
+/// `D:P(A;;GA;;;SY)(A;;GA;;;BA)`), what IoCreateDeviceSecure would set. For every device of a stack,
+/// as each can be opened by name or through the stack. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the security routines answer; the device then still has its default descriptor, and should be
+/// deleted.
+pub fn restrict_to_administrators(device: DeviceObject) -> Result {
+    let mut acl = [0_u64; DACL_BYTES / 8];
+    let dacl: PACL = acl.as_mut_ptr().cast();
+    let mut descriptor = SECURITY_DESCRIPTOR::default();
+    let descriptor: wdk_sys::PSECURITY_DESCRIPTOR = (&raw mut descriptor).cast();
+    // SAFETY: the buffers have the sizes given, are aligned and live until the handle is closed;
+    // SeExports points at the kernel's table of well-known SIDs once the system runs drivers.
+    unsafe {
+        let [system, administrators]: [PSID; 2] =
+            [(*SeExports).SeLocalSystemSid, (*SeExports).SeAliasAdminsSid];
+        check(RtlCreateAcl(dacl, DACL_BYTES as u32, ACL_REVISION))?;
+        check(RtlAddAccessAllowedAce(dacl, ACL_REVISION, GENERIC_ALL, system))?;
+        check(RtlAddAccessAllowedAce(dacl, ACL_REVISION, GENERIC_ALL, administrators))?;
+        check(RtlCreateSecurityDescriptor(descriptor, SECURITY_DESCRIPTOR_REVISION))?;
+        check(RtlSetDaclSecurityDescriptor(descriptor, 1, dacl, 0))?;
+
+        let mut handle: HANDLE = ptr::null_mut();
+        check(ObOpenObjectByPointer(
+            device.as_ptr().cast(),
+            OBJ_KERNEL_HANDLE,
+            ptr::null_mut(),
+            WRITE_DAC,
+            ptr::null_mut(),
+            _MODE::KernelMode as i8,
+            &raw mut handle,
+        ))?;
+        let set = check(ZwSetSecurityObject(handle, DACL_SECURITY_INFORMATION, descriptor));
+        let _ = ZwClose(handle);
+        set
+    }
+}

@@ -1,0 +1,56 @@
+//! Time: clocks and delays.
+#![allow(unsafe_code, reason = "reads the kernel's shared user data and calls delay routines")]
+
+use core::time::Duration;
+
+use wdk_sys::{
+    _MODE,
+    ntddk::{KeDelayExecutionThread, KeQueryPerformanceCounter, KeStallExecutionProcessor},
+};
+
+use crate::event::relative;
+
+/// KUSER_SHARED_DATA on x64; InterruptTime at 8, SystemTime at 0x14.
+const SHARED_USER_DATA: usize = 0xFFFF_F780_0000_0000;
+
+fn shared(offset: usize) -> u64 {
+    // SAFETY: KUSER_SHARED_DATA is mapped read-only in every x64 NT kernel; the 8 bytes are written as a
+    // whole on x64.
+    unsafe { core::ptr::with_exposed_provenance::<u64>(SHARED_USER_DATA + offset).read_unaligned() }
+}
+
+/// Time since the system started, in 100 ns units. Any IRQL.
+#[must_use]
+pub fn interrupt_time() -> u64 {
+    shared(0x08)
+}
+
+/// Time since 1601-01-01 UTC, in 100 ns units. Any IRQL.
+#[must_use]
+pub fn system_time() -> u64 {
+    shared(0x14)
+}
+
+/// Spins. Any IRQL; keep it under 50 µs at DISPATCH_LEVEL.
+pub fn stall(time: Duration) {
+    // SAFETY: callable at any IRQL.
+    unsafe { KeStallExecutionProcessor(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) };
+}
+
+/// Lets other threads run for at least this long. IRQL ≤ APC_LEVEL.
+pub fn sleep(time: Duration) {
+    let mut interval = relative(time);
+    // SAFETY: the interval lives across the call.
+    let _ = unsafe { KeDelayExecutionThread(_MODE::KernelMode as i8, 0, &raw mut interval) };
+}
+
+/// The performance counter and its frequency in Hz. Any IRQL.
+#[must_use]
+pub fn performance_counter() -> (u64, u64) {
+    let mut frequency = relative(Duration::ZERO);
+    // SAFETY: the place for the frequency lives across the call; QuadPart covers the union.
+    unsafe {
+        let count = KeQueryPerformanceCounter(&raw mut frequency);
+        (count.QuadPart as u64, frequency.QuadPart as u64)
+    }
+}
