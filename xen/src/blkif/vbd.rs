@@ -1,0 +1,61 @@
+//! Which device a vbd is, `man/xen-vbd-interface.7`.
+
+use crate::DomainId;
+
+/// Number of a virtual device, the name of its folder below `device/vbd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualDevice(pub u32);
+
+impl VirtualDevice {
+    /// Disk (0 for the first) and partition (0 for the whole disk) that the number stands for; `None` where it follows
+    /// no known scheme.
+    ///
+    /// ```
+    /// use xen::blkif::VirtualDevice;
+    /// assert_eq!(VirtualDevice(768).place(), Some((0, 0))); // hda
+    /// assert_eq!(VirtualDevice(5696).place(), Some((3, 0))); // hdd
+    /// assert_eq!(VirtualDevice(51713).place(), Some((0, 1))); // xvda1
+    /// assert_eq!(VirtualDevice(1 << 28 | 20 << 8).place(), Some((20, 0))); // xvdu
+    /// ```
+    pub const fn place(self) -> Option<(u32, u32)> {
+        let number = self.0;
+        if number >> 28 == 1 {
+            return Some((number >> 8 & 0xF_FFFF, number & 0xFF));
+        }
+        let minor = number & 0xFF;
+        match number >> 8 {
+            // xvd, sd: 16 numbers for each disk.
+            202 | 8 => Some((minor >> 4, minor & 0xF)),
+            // hda, hdb: 64 numbers for each.
+            3 if minor < 128 => Some((minor >> 6, minor & 0x3F)),
+            // hdc, hdd.
+            22 if minor < 128 => Some((2 + (minor >> 6), minor & 0x3F)),
+            _ => None,
+        }
+    }
+}
+
+/// Kind of device, from the frontend's node `device-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `disk`.
+    Disk,
+    /// `cdrom`.
+    Cdrom,
+    /// Anything else.
+    Other,
+}
+
+/// A vbd, from the frontend's own nodes, which the toolstack writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vbd {
+    /// Domain of the backend.
+    pub backend_domain: DomainId,
+    /// Which device.
+    pub device: VirtualDevice,
+    /// Kind of device.
+    pub kind: Kind,
+    /// `false` where the toolstack asks to distrust the backend: then no page of the system's may be granted as it is,
+    /// everything goes through a bounce buffer.
+    pub trusted: bool,
+}

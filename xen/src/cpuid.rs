@@ -1,0 +1,99 @@
+//! Finding Xen by its CPUID leaves, `arch-x86/cpuid.h`.
+//!
+//! Leaf *base*+0 answers "XenVMMXenVMM" in ebx, ecx, edx; +1 the version; +2 how to install the hypercall page;
+//! +4 features. The base is 0x40000000, or later in steps of 0x100 where Xen shows the Viridian (Hyper-V) leaves
+//! first.
+#![allow(unsafe_code, reason = "the WRMSR instruction, and the unsafe method that stands for it")]
+
+/// Answer of one CPUID leaf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// eax.
+    pub eax: u32,
+    /// ebx.
+    pub ebx: u32,
+    /// ecx.
+    pub ecx: u32,
+    /// edx.
+    pub edx: u32,
+}
+
+/// The processor instructions used to find and enter Xen. Any level.
+pub trait Platform {
+    /// `CPUID` of a leaf, subleaf 0.
+    fn cpuid(&self, leaf: u32) -> Registers;
+
+    /// `WRMSR`.
+    ///
+    /// # Safety
+    /// The register exists, and what the write does to the machine is what the caller wants.
+    unsafe fn write_msr(&self, register: u32, value: u64);
+}
+
+/// What Xen says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Xen {
+    /// First leaf.
+    pub base: u32,
+    /// Last leaf.
+    pub last: u32,
+    /// Version, such as (4, 17).
+    pub version: (u16, u16),
+    /// Pages that the hypercall page takes; 1.
+    pub hypercall_pages: u32,
+    /// Register to write the page's guest-physical address to.
+    pub hypercall_msr: u32,
+    /// Whether an upcall vector can be set for each vCPU.
+    pub upcall_vector: bool,
+}
+
+const FIRST: u32 = 0x4000_0000;
+const LAST: u32 = 0x4000_FF00;
+const STEP: usize = 0x100;
+const SIGNATURE: [u32; 3] =
+    [u32::from_le_bytes(*b"XenV"), u32::from_le_bytes(*b"MMXe"), u32::from_le_bytes(*b"nVMM")];
+
+/// `XEN_HVM_CPUID_UPCALL_VECTOR`, leaf +4 eax.
+const UPCALL_VECTOR: u32 = 1 << 6;
+
+/// Looks for Xen; `None` on bare hardware and under other hypervisors. Any level.
+pub fn detect(platform: &impl Platform) -> Option<Xen> {
+    let (base, last) = (FIRST..=LAST).step_by(STEP).find_map(|base| {
+        let found = platform.cpuid(base);
+        let ours = [found.ebx, found.ecx, found.edx] == SIGNATURE && found.eax >= base + 2;
+        ours.then_some((base, found.eax))
+    })?;
+    let version = platform.cpuid(base + 1).eax;
+    let page = platform.cpuid(base + 2);
+    let features = if last >= base + 4 { platform.cpuid(base + 4).eax } else { 0 };
+    Some(Xen {
+        base,
+        last,
+        version: ((version >> 16) as u16, version as u16),
+        hypercall_pages: page.eax,
+        hypercall_msr: page.ebx,
+        upcall_vector: features & UPCALL_VECTOR != 0,
+    })
+}
+
+/// The processor this code runs on.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native;
+
+#[cfg(target_arch = "x86_64")]
+impl Platform for Native {
+    fn cpuid(&self, leaf: u32) -> Registers {
+        let found = core::arch::x86_64::__cpuid_count(leaf, 0);
+        Registers { eax: found.eax, ebx: found.ebx, ecx: found.ecx, edx: found.edx }
+    }
+
+    unsafe fn write_msr(&self, register: u32, value: u64) {
+        // SAFETY: the caller knows the register and wants the write; the instruction touches no memory of its own.
+        // Memory is left as a clobber, since a hypercall page appears by such a write.
+        unsafe {
+            core::arch::asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+                options(nostack, preserves_flags));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Memory that another domain or Xen reads and writes at the same time.
+//!
+//! No reference into such memory ever exists; it is reached by volatile copies and by atomics, each checked
+//! against its length.
+#![allow(unsafe_code, reason = "volatile and atomic access to memory shared with other domains")]
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Bytes of a page, on both sides of every interface here.
+pub const PAGE_SIZE: usize = 4096;
+
+/// Guest frame number: guest-physical address divided by [`PAGE_SIZE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frame(pub u64);
+
+/// A mapped range of memory shared with Xen or another domain.
+#[derive(Debug)]
+pub struct SharedMemory {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the range belongs to no thread; every access is volatile or atomic, as `new` demands.
+unsafe impl Send for SharedMemory {}
+// SAFETY: as above; methods by shared reference only make volatile or atomic accesses.
+unsafe impl Sync for SharedMemory {}
+
+impl SharedMemory {
+    /// Takes over the range of `length` bytes at `base`.
+    ///
+    /// # Safety
+    /// The range is mapped, readable and writable, non-paged, aligned to 8 bytes, stays so as long as the value lives,
+    /// and no Rust reference into it exists meanwhile.
+    pub const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    /// Bytes in the range.
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether the range has no bytes.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Where the range is mapped.
+    pub const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Address of `size` bytes at `offset`. Panics outside the range or where not aligned to `align`.
+    fn at(&self, offset: usize, size: usize, align: usize) -> NonNull<u8> {
+        assert!(size <= self.length && offset <= self.length - size && offset.is_multiple_of(align));
+        // SAFETY: checked above to be inside the range.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// Copies bytes out; each byte is read once. Panics outside the range.
+    pub fn copy_out(&self, offset: usize, into: &mut [u8]) {
+        let source = self.at(offset, into.len(), 1);
+        let words = if offset.is_multiple_of(8) { into.len() / 8 } else { 0 };
+        let (head, tail) = into.split_at_mut(words * 8);
+        for (index, word) in head.chunks_exact_mut(8).enumerate() {
+            // SAFETY: inside the range by `at`; aligned, as base and offset are multiples of 8.
+            let value = unsafe { source.cast::<u64>().add(index).read_volatile() };
+            word.copy_from_slice(&value.to_ne_bytes());
+        }
+        for (index, byte) in tail.iter_mut().enumerate() {
+            // SAFETY: inside the range by `at`.
+            *byte = unsafe { source.add(words * 8 + index).read_volatile() };
+        }
+    }
+
+    /// Copies bytes in. Panics outside the range.
+    pub fn copy_in(&self, offset: usize, from: &[u8]) {
+        let target = self.at(offset, from.len(), 1);
+        let words = if offset.is_multiple_of(8) { from.len() / 8 } else { 0 };
+        let (head, tail) = from.split_at(words * 8);
+        for (index, word) in head.chunks_exact(8).enumerate() {
+            let value = word.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)).to_le();
+            // SAFETY: inside the range by `at`; aligned, as base and offset are multiples of 8.
+            unsafe { target.cast::<u64>().add(index).write_volatile(value) };
+        }
+        for (index, byte) in tail.iter().enumerate() {
+            // SAFETY: inside the range by `at`.
+            unsafe { target.add(words * 8 + index).write_volatile(*byte) };
+        }
+    }
+
+    /// Copies a structure out; each byte is read once. Panics outside the range.
+    pub fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> T {
+        let mut value = T::new_zeroed();
+        self.copy_out(offset, value.as_mut_bytes());
+        value
+    }
+
+    /// Copies a structure in. Panics outside the range.
+    pub fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: &T) {
+        self.copy_in(offset, value.as_bytes());
+    }
+
+    /// Sets every byte to zero.
+    pub fn zero(&self) {
+        for offset in 0..self.length {
+            // SAFETY: inside the range.
+            unsafe { self.base.add(offset).write_volatile(0) };
+        }
+    }
+}
+
+/// Defines one atomic accessor.
+macro_rules! atomic {
+    ($name:ident, $type:ty, $doc:literal) => {
+        #[doc = $doc]
+        pub fn $name(&self, offset: usize) -> &$type {
+            let at = self.at(offset, size_of::<$type>(), size_of::<$type>());
+            // SAFETY: inside the range and aligned by `at`; atomics allow others to write meanwhile.
+            unsafe { at.cast::<$type>().as_ref() }
+        }
+    };
+}
+
+impl SharedMemory {
+    atomic!(atomic_u8, AtomicU8, "One byte as an atomic. Panics outside the range.");
+    atomic!(atomic_u16, AtomicU16, "Two bytes as an atomic. Panics outside the range or unaligned.");
+    atomic!(atomic_u32, AtomicU32, "Four bytes as an atomic. Panics outside the range or unaligned.");
+    atomic!(atomic_u64, AtomicU64, "Eight bytes as an atomic. Panics outside the range or unaligned.");
+}
+
+/// One page of guest memory that can be granted to another domain.
+#[derive(Debug)]
+pub struct SharedPage {
+    memory: SharedMemory,
+    frame: Frame,
+}
+
+impl SharedPage {
+    /// The page mapped at `base`, guest frame `frame`.
+    ///
+    /// # Safety
+    /// As for [`SharedMemory::new`] with [`PAGE_SIZE`] bytes; `base` is aligned to a page, and `frame` is the guest
+    /// frame that backs it as long as the value lives. Nobody else uses the page.
+    pub const unsafe fn new(base: NonNull<u8>, frame: Frame) -> Self {
+        // SAFETY: the caller's promise.
+        Self { memory: unsafe { SharedMemory::new(base, PAGE_SIZE) }, frame }
+    }
+
+    /// The page's bytes.
+    pub const fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    /// The page's guest frame.
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+}

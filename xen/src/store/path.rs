@@ -1,0 +1,99 @@
+//! Paths of nodes.
+
+use core::fmt;
+
+use super::Error;
+use crate::wire::xenstore::{ABS_PATH_MAX, REL_PATH_MAX};
+
+/// Checks a path: characters `[A-Za-z0-9-/_@]`, no empty part, no slash at the end but of `/` itself, at most 3072
+/// bytes where absolute and 2048 where relative. A special watch path (`@…`) passes too.
+///
+/// # Errors
+/// [`Error::Path`], [`Error::PathLength`].
+pub fn check(path: &str) -> Result<(), Error> {
+    let bytes = path.as_bytes();
+    let limit = if bytes.first() == Some(&b'/') { ABS_PATH_MAX } else { REL_PATH_MAX };
+    if bytes.len() > limit {
+        return Err(Error::PathLength { found: bytes.len(), limit });
+    }
+    if path == "/" {
+        return Ok(());
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(&byte);
+    let wrong = (0..bytes.len()).find(|&at| {
+        !allowed(bytes[at]) || bytes[at] == b'/' && matches!(bytes.get(at + 1), None | Some(b'/'))
+    });
+    match wrong {
+        Some(offset) => Err(Error::Path { offset }),
+        None if bytes.is_empty() => Err(Error::Path { offset: 0 }),
+        None => Ok(()),
+    }
+}
+
+/// A path put together without allocation: at most 256 bytes, which every device's paths stay far below.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PathBuf {
+    bytes: [u8; Self::CAPACITY],
+    length: usize,
+}
+
+impl PathBuf {
+    /// Bytes it can hold.
+    pub const CAPACITY: usize = 256;
+
+    /// A path.
+    ///
+    /// # Errors
+    /// As [`check`], and [`Error::PathLength`] beyond the capacity.
+    pub fn new(path: &str) -> Result<Self, Error> {
+        check(path)?;
+        let mut bytes = [0; Self::CAPACITY];
+        let target = bytes
+            .get_mut(..path.len())
+            .ok_or(Error::PathLength { found: path.len(), limit: Self::CAPACITY })?;
+        target.copy_from_slice(path.as_bytes());
+        Ok(Self { bytes, length: path.len() })
+    }
+
+    /// This path with `/name` after it.
+    ///
+    /// # Errors
+    /// As [`PathBuf::new`].
+    pub fn join(&self, name: &str) -> Result<Self, Error> {
+        let found = self.length + 1 + name.len();
+        let mut bytes = self.bytes;
+        let target =
+            bytes.get_mut(self.length..found).ok_or(Error::PathLength { found, limit: Self::CAPACITY })?;
+        target[0] = b'/';
+        target[1..].copy_from_slice(name.as_bytes());
+        let joined = Self { bytes, length: found };
+        check(joined.as_str())?;
+        Ok(joined)
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        // Only ever made of checked, that is ASCII, text.
+        core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl core::ops::Deref for PathBuf {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for PathBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for PathBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

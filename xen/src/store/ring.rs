@@ -1,0 +1,82 @@
+//! The two byte rings of the store page, `struct xenstore_domain_interface`.
+
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use super::Fault;
+use crate::SharedMemory;
+use crate::wire::xenstore::{Interface, RING_SIZE};
+
+/// The guest's end of the rings. What it has produced and consumed itself it keeps privately.
+#[derive(Debug)]
+pub struct Ring {
+    memory: SharedMemory,
+    req_prod: u32,
+    rsp_cons: u32,
+}
+
+impl Ring {
+    /// Takes over the mapped store page where an earlier user left it: between two messages. Panics where the memory is
+    /// smaller than the two rings.
+    pub fn new(memory: SharedMemory) -> Self {
+        assert!(memory.len() >= size_of::<Interface>());
+        let index = |offset| memory.atomic_u32(offset).load(Ordering::Acquire);
+        let req_prod = index(offset_of!(Interface, req_prod));
+        let rsp_cons = index(offset_of!(Interface, rsp_cons));
+        Self { memory, req_prod, rsp_cons }
+    }
+
+    /// The mapped store page.
+    pub fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    /// Bytes that can be sent now.
+    pub(super) fn room(&self) -> Result<usize, Fault> {
+        let consumed = self.index(offset_of!(Interface, req_cons)).load(Ordering::Acquire);
+        Ok(RING_SIZE - distance(self.req_prod, consumed)?)
+    }
+
+    /// Sends as many bytes as there is room for; answers how many.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        let count = self.room()?.min(bytes.len());
+        let (first, second) = bytes[..count].split_at(count.min(RING_SIZE - place(self.req_prod)));
+        self.memory.copy_in(offset_of!(Interface, req) + place(self.req_prod), first);
+        self.memory.copy_in(offset_of!(Interface, req), second);
+        self.req_prod = self.req_prod.wrapping_add(count as u32);
+        self.index(offset_of!(Interface, req_prod)).store(self.req_prod, Ordering::Release);
+        Ok(count)
+    }
+
+    /// Receives as many bytes as there are, into `into`; answers how many, and whether the server may be waiting for the
+    /// room that this made.
+    pub(super) fn receive(&mut self, into: &mut [u8]) -> Result<(usize, bool), Fault> {
+        let produced = self.index(offset_of!(Interface, rsp_prod)).load(Ordering::Acquire);
+        let from = self.rsp_cons;
+        let count = distance(produced, from)?.min(into.len());
+        let (first, second) = into[..count].split_at_mut(count.min(RING_SIZE - place(from)));
+        self.memory.copy_out(offset_of!(Interface, rsp) + place(from), first);
+        self.memory.copy_out(offset_of!(Interface, rsp), second);
+        self.rsp_cons = from.wrapping_add(count as u32);
+        self.index(offset_of!(Interface, rsp_cons)).store(self.rsp_cons, Ordering::Release);
+        // Published before `rsp_prod` is read again: the server fills the ring, then looks for room.
+        fence(Ordering::SeqCst);
+        let produced = self.index(offset_of!(Interface, rsp_prod)).load(Ordering::Acquire);
+        Ok((count, count != 0 && produced.wrapping_sub(from) >= RING_SIZE as u32))
+    }
+
+    fn index(&self, offset: usize) -> &AtomicU32 {
+        self.memory.atomic_u32(offset)
+    }
+}
+
+/// Bytes between two indices of one ring.
+fn distance(produced: u32, consumed: u32) -> Result<usize, Fault> {
+    let bytes = produced.wrapping_sub(consumed) as usize;
+    if bytes > RING_SIZE { Err(Fault::Indices { produced, consumed }) } else { Ok(bytes) }
+}
+
+/// Where an index is in its ring.
+fn place(index: u32) -> usize {
+    index as usize % RING_SIZE
+}
