@@ -252,12 +252,28 @@ impl<E: Send + Sync + 'static> Device<E> {
     }
 
     /// Takes over the lower device's DO_BUFFERED_IO, DO_DIRECT_IO, DO_POWER_PAGABLE and
-    /// DO_POWER_INRUSH. A filter does so when it attaches, and again for DO_POWER_PAGABLE after a
-    /// usage notification.
-    pub fn copy_flags(&self) {
+    /// DO_POWER_INRUSH.
+    fn copy_flags(&self) {
         const INHERITED: u32 = DO_BUFFERED_IO | DO_DIRECT_IO | DO_POWER_PAGABLE | DO_POWER_INRUSH;
         if let Some(lower) = self.attached_to() {
             self.object.change_flags(lower.flags() & INHERITED, INHERITED);
+        }
+    }
+
+    /// The flags' part of an IRP_MN_DEVICE_USAGE_NOTIFICATION in a filter, before it is passed down: the
+    /// device becomes pagable again where nothing above it objects (it may be undone on the way up).
+    pub fn before_usage_notification(&self) {
+        // SAFETY: a device above stays attached while it has a PnP request outstanding to this one.
+        let above = unsafe { DeviceObject::from_raw((*self.object.as_ptr()).AttachedDevice) };
+        if above.is_none_or(|above| above.flags() & DO_POWER_PAGABLE != 0) {
+            self.object.change_flags(DO_POWER_PAGABLE, 0);
+        }
+    }
+
+    /// The same after the lower devices have completed it: not pagable where the lower one is not.
+    pub fn after_usage_notification(&self) {
+        if self.attached_to().is_some_and(|lower| lower.flags() & DO_POWER_PAGABLE == 0) {
+            self.object.change_flags(0, DO_POWER_PAGABLE);
         }
     }
 

@@ -8,25 +8,38 @@ use wdk_sys::{
     ntddk::{IoAllocateErrorLogEntry, IoWriteErrorLogEntry},
 };
 
-use crate::{DeviceObject, NtStatus, Result};
+use crate::{DeviceObject, DriverObject, NtStatus, Result};
 
 /// ERROR_LOG_MAXIMUM_SIZE: bytes of a whole packet.
 const MAXIMUM: usize = 240;
+
+/// Whose entry it is: the log names the driver.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// A device of this driver.
+    Device(DeviceObject),
+    /// The driver itself, for what concerns no single device.
+    Driver(DriverObject),
+}
 
 /// Writes an entry: `code` selects the message (its severity in bits 31–30), `data` are up to 16 words
 /// of dump data, `text` is the insertion string %2 (cut to what fits). IRQL ≤ DISPATCH_LEVEL.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES` when the log is congested: such an entry is lost, by NT's design.
-pub fn write(device: DeviceObject, code: u32, status: NtStatus, data: &[u32], text: &str) -> Result {
+pub fn write(source: Source, code: u32, status: NtStatus, data: &[u32], text: &str) -> Result {
     const DATA: usize = offset_of!(IO_ERROR_LOG_PACKET, DumpData);
     let data = &data[..data.len().min(16)];
     let string_at = DATA + size_of_val(data);
     // One unit a character, and the terminator.
     let units = text.len().min((MAXIMUM - string_at) / 2 - 1);
     let bytes = (string_at + (units + 1) * 2).max(size_of::<IO_ERROR_LOG_PACKET>());
-    // SAFETY: a device object of this driver, and a size within the limit.
-    let packet = unsafe { IoAllocateErrorLogEntry(device.as_ptr().cast(), bytes as u8) };
+    let object = match source {
+        Source::Device(device) => device.as_ptr().cast(),
+        Source::Driver(driver) => driver.as_ptr().cast(),
+    };
+    // SAFETY: a device or driver object of this driver, and a size within the limit.
+    let packet = unsafe { IoAllocateErrorLogEntry(object, bytes as u8) };
     let packet = packet.cast::<IO_ERROR_LOG_PACKET>();
     if packet.is_null() {
         return Err(NtStatus::INSUFFICIENT_RESOURCES);

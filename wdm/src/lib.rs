@@ -38,6 +38,7 @@ pub mod pci;
 pub mod pnp;
 pub mod pool;
 pub mod port;
+pub mod power;
 pub mod property;
 pub mod registry;
 pub mod relations;

@@ -10,10 +10,11 @@ const fn bytes(count: usize) -> usize {
     core::mem::offset_of!(DEVICE_RELATIONS, Objects) + count * size_of::<PDEVICE_OBJECT>()
 }
 
-/// How many devices a completed relations IRP lists; 0 where it has no list.
-#[must_use]
-pub fn count(irp: &Irp) -> usize {
-    list(irp).map_or(0, |list| list.len())
+/// The devices that a completed relations IRP lists; none where it has no list.
+pub fn devices(irp: &Irp) -> impl Iterator<Item = DeviceObject> + '_ {
+    let objects: &[PDEVICE_OBJECT] = list(irp).map_or(&[], |list| list);
+    // SAFETY: every entry is a device object that the list holds a reference of while the IRP lives.
+    objects.iter().filter_map(|&object| unsafe { DeviceObject::from_raw(object) })
 }
 
 /// Takes every device out of the list for which `keep` answers false, and drops the reference the

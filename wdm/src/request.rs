@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::ptr;
 
 use wdk_sys::{
-    _EVENT_TYPE, DEVICE_CAPABILITIES, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ, KEVENT, LARGE_INTEGER, PIRP,
-    ULONG,
+    _EVENT_TYPE, _INTERFACE_TYPE, DEVICE_CAPABILITIES, GUID, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ,
+    KEVENT, LARGE_INTEGER, PIRP, PNP_BUS_INFORMATION, ULONG,
     ntddk::{IoBuildDeviceIoControlRequest, IoBuildSynchronousFsdRequest, IofCallDriver, KeInitializeEvent},
 };
 
@@ -177,6 +177,22 @@ pub fn read(device: DeviceObject, offset: u64, buffer: &mut [u8]) -> Result<usiz
         },
         |_| (),
     )
+}
+
+/// Answers an IRP_MN_QUERY_BUS_INFORMATION: the children are on bus `number` of the type `guid`, which has
+/// no legacy type. The caller completes the IRP.
+///
+/// # Errors
+/// `INSUFFICIENT_RESOURCES`.
+pub fn answer_bus_information(irp: &mut crate::Irp, guid: GUID, number: u32) -> Result {
+    let answer = PNP_BUS_INFORMATION {
+        BusTypeGuid: guid,
+        LegacyBusType: _INTERFACE_TYPE::InterfaceTypeUndefined,
+        BusNumber: number,
+    };
+    // The asker frees the block.
+    irp.set_information(alloc::boxed::Box::into_raw(pool::try_box(answer)?).addr());
+    Ok(())
 }
 
 /// Answers an IRP_MN_QUERY_ID or IRP_MN_QUERY_DEVICE_TEXT with a copy of `text` in pool, NUL added (two

@@ -8,8 +8,8 @@ use core::time::Duration;
 use wdk_sys::{
     _MODE, HANDLE, PVOID,
     ntddk::{
-        ObReferenceObjectByHandle, ObfDereferenceObject, PsCreateSystemThread, PsTerminateSystemThread,
-        ZwClose,
+        ObReferenceObjectByHandle, ObfDereferenceObject, PsCreateSystemThread, PsGetCurrentThreadId,
+        PsTerminateSystemThread, ZwClose,
     },
 };
 
@@ -81,6 +81,13 @@ impl Thread {
         // SAFETY: as above.
         unsafe { event::wait_for(self.0, Some(timeout)) }
     }
+}
+
+/// The id of the current thread, unique while it lives: to tell re-entry from contention. Any IRQL.
+#[must_use]
+pub fn current_id() -> usize {
+    // SAFETY: reads the current thread's object.
+    unsafe { PsGetCurrentThreadId() }.addr()
 }
 
 impl Drop for Thread {
