@@ -282,6 +282,11 @@ impl<E: Send + Sync + 'static> Device<E> {
         self.object.change_flags(DO_POWER_PAGABLE, 0);
     }
 
+    /// Clears DO_POWER_PAGABLE (for a device that a paging file depends on).
+    pub fn clear_power_pagable(&self) {
+        self.object.change_flags(0, DO_POWER_PAGABLE);
+    }
+
     /// Clears DO_DEVICE_INITIALIZING: the last step of AddDevice, or of making a PDO.
     pub fn finish_initializing(&self) {
         self.object.change_flags(0, DO_DEVICE_INITIALIZING);

@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use core::ptr;
 
 use wdk_sys::{
-    _EVENT_TYPE, _INTERFACE_TYPE, DEVICE_CAPABILITIES, GUID, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ,
-    KEVENT, LARGE_INTEGER, PIRP, PNP_BUS_INFORMATION, ULONG,
+    _EVENT_TYPE, DEVICE_CAPABILITIES, GUID, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ, KEVENT, LARGE_INTEGER,
+    PIRP, PNP_BUS_INFORMATION, ULONG,
     ntddk::{IoBuildDeviceIoControlRequest, IoBuildSynchronousFsdRequest, IofCallDriver, KeInitializeEvent},
 };
 
 use crate::{
     DeviceObject, NtStatus, Result, event,
-    pnp::{IdType, Minor},
+    pnp::{IdType, Minor, Usage},
     pool,
 };
 
@@ -127,6 +127,19 @@ pub fn query_address(device: DeviceObject) -> Result<u32> {
     }
 }
 
+/// Passes an IRP_MN_DEVICE_USAGE_NOTIFICATION on to another stack: what a bus driver does when its PDO gets
+/// one, to tell the devices the bus itself depends on. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the drivers of that stack answer; the PDO's request then fails with it.
+pub fn usage_notification(device: DeviceObject, usage: Usage, in_path: bool) -> Result {
+    pnp(device, Minor::DeviceUsageNotification, |next| {
+        next.Parameters.UsageNotification.InPath = in_path.into();
+        next.Parameters.UsageNotification.Type = usage.0;
+    })
+    .map(|_| ())
+}
+
 /// Sends a device control request with METHOD_BUFFERED semantics to `device` itself; answers how many
 /// bytes of `output` were written. PASSIVE_LEVEL.
 ///
@@ -179,17 +192,13 @@ pub fn read(device: DeviceObject, offset: u64, buffer: &mut [u8]) -> Result<usiz
     )
 }
 
-/// Answers an IRP_MN_QUERY_BUS_INFORMATION: the children are on bus `number` of the type `guid`, which has
-/// no legacy type. The caller completes the IRP.
+/// Answers an IRP_MN_QUERY_BUS_INFORMATION: the children are on bus `number` of the type `guid`, and of the
+/// legacy type `legacy` (an INTERFACE_TYPE: 0 Internal, -1 undefined). The caller completes the IRP.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES`.
-pub fn answer_bus_information(irp: &mut crate::Irp, guid: GUID, number: u32) -> Result {
-    let answer = PNP_BUS_INFORMATION {
-        BusTypeGuid: guid,
-        LegacyBusType: _INTERFACE_TYPE::InterfaceTypeUndefined,
-        BusNumber: number,
-    };
+pub fn answer_bus_information(irp: &mut crate::Irp, guid: &GUID, legacy: i32, number: u32) -> Result {
+    let answer = PNP_BUS_INFORMATION { BusTypeGuid: *guid, LegacyBusType: legacy, BusNumber: number };
     // The asker frees the block.
     irp.set_information(alloc::boxed::Box::into_raw(pool::try_box(answer)?).addr());
     Ok(())
