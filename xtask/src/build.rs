@@ -66,10 +66,10 @@ pub fn drivers_in(layout: &Layout) -> Result<()> {
 }
 
 fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
-    let sysroot = setup::drivers(layout)?;
+    setup::drivers(layout)?;
     let target_folder = layout.target().join("drivers");
     step(&format!("drivers: {}", names.join(" ")), || {
-        let mut cargo = driver_cargo(layout, &sysroot, "build")?;
+        let mut cargo = driver_cargo(layout, "build")?;
         cargo.args(["--release", "--target-dir"]).arg(&target_folder);
         for name in names {
             cargo.args(["--package", name]);
@@ -91,8 +91,8 @@ fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
 }
 
 /// `cargo <subcommand>` for the drivers' target.
-pub(crate) fn driver_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Result<Command> {
-    let mut cargo = cargo(layout, sysroot, subcommand, DRIVER_TARGET);
+pub(crate) fn driver_cargo(layout: &Layout, subcommand: &str) -> Result<Command> {
+    let mut cargo = cargo(layout, subcommand, DRIVER_TARGET);
     if cfg!(windows) {
         return Ok(cargo);
     }
@@ -108,22 +108,17 @@ pub(crate) fn driver_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str)
             "BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_msvc",
             "--target=x86_64-w64-windows-gnu -fno-ms-compatibility",
         )
-        .env(driver_build_variable(), LLVM_BIN);
+        // For the drivers' build scripts.
+        .env("XENGUARD_LLVM", LLVM_BIN);
     linker::use_for(&mut cargo)?;
     Ok(cargo)
 }
 
-/// The name by which the drivers' build scripts are told where LLVM's tools are.
-fn driver_build_variable() -> &'static str {
-    "XENGUARD_LLVM"
-}
-
-fn cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str, target: &str) -> Command {
+/// `cargo <subcommand>` for `target`, without flags of the caller's that would displace those of this program.
+fn cargo(layout: &Layout, subcommand: &str, target: &str) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args([subcommand, "--target", target]).current_dir(layout.root());
-    // A caller's own would take the place of the ones set here.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let _ = sysroot;
     cargo
 }
 
@@ -144,9 +139,11 @@ pub fn executive_in(layout: &Layout) -> Result<()> {
 
 /// `cargo <subcommand>` for the executive's target.
 pub(crate) fn executive_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Command {
-    let mut cargo = cargo(layout, sysroot, subcommand, EXECUTIVE_TARGET);
+    let mut cargo = cargo(layout, subcommand, EXECUTIVE_TARGET);
     // It is loaded where it is linked.
-    cargo.args(["--config", "target.x86_64-unknown-none.rustflags=['-Crelocation-model=static']"]);
+    let mut flags = vec!["-Crelocation-model=static".to_owned()];
+    flags.extend(sysroot.flags());
+    cargo.arg("--config").arg(format!("target.{EXECUTIVE_TARGET}.rustflags={}", serde_json::json!(flags)));
     cargo
 }
 

@@ -5,8 +5,9 @@
 
 pub mod build;
 mod command;
+mod folder;
 pub mod layout;
 pub mod linker;
+pub mod repro;
 pub mod setup;
-mod stamp;
 mod step;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{build, linker, setup};
+use xtask::{build, linker, repro, setup};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks, tests and demonstrates the Xenguard drivers")]
@@ -23,6 +23,8 @@ enum Command {
         #[arg(short, long = "package")]
         package: Vec<String>,
     },
+    /// Builds the drivers in two folders and compares the bytes
+    Repro,
 }
 
 fn main() -> ExitCode {
@@ -41,5 +43,6 @@ fn run(command: Command) -> Result<()> {
         Command::Setup => setup::ensure(),
         Command::Build { package } if package.is_empty() => build::all(),
         Command::Build { package } => build::packages(&package),
+        Command::Repro => repro::check(),
     }
 }

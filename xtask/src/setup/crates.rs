@@ -15,11 +15,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::wdk::link;
 use crate::{
     command,
+    folder::{Inputs, link, make_folder, sorted_entries},
     layout::Layout,
-    stamp::{Inputs, make_folder, sorted_entries},
     step::step,
 };
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{command, stamp::sorted_entries};
+use crate::{command, folder::sorted_entries};
 
 /// The suite whose rust-src is recent enough.
 const SUITE: &str = "trixie-backports";

@@ -39,20 +39,20 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// Makes ready what the drivers need and returns where core and alloc are.
-pub fn drivers(layout: &Layout) -> Result<Sysroot> {
+/// Makes ready what the drivers need.
+pub fn drivers(layout: &Layout) -> Result<()> {
     let _alone = alone(layout)?;
     disk_space::require(layout.root())?;
     if cfg!(windows) {
-        // wdk-build finds the installed WDK by itself, and rustup has the target.
-        return sysroot::ensure(layout, DRIVER_TARGET);
+        // wdk-build finds the installed WDK by itself.
+        sysroot::ensure(layout, DRIVER_TARGET)?;
+        return Ok(());
     }
     packages::ensure()?;
     let sysroot = sysroot::ensure(layout, DRIVER_TARGET)?;
     wdk::ensure(layout)?;
     crates::ensure(layout)?;
-    cargo_config::write(layout)?;
-    Ok(sysroot)
+    cargo_config::write(layout, &sysroot)
 }
 
 /// Makes ready what the executive needs and returns where core and alloc are.

@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail};
 use super::{debian_source, toolchain::Toolchain};
 use crate::{
     command,
+    folder::{Inputs, make_folder, sorted_entries},
     layout::Layout,
-    stamp::{Inputs, make_folder, sorted_entries},
     step::step,
 };
 
@@ -34,6 +34,16 @@ pub enum Sysroot {
     Own(PathBuf),
 }
 
+impl Sysroot {
+    /// What `rustc` is to be told.
+    pub fn flags(&self) -> Vec<String> {
+        match self {
+            Self::Toolchain => vec![],
+            Self::Own(folder) => vec!["--sysroot".to_owned(), folder.to_string_lossy().into_owned()],
+        }
+    }
+}
+
 /// Makes sure that `target` can be compiled for.
 ///
 /// # Errors
@@ -45,7 +55,7 @@ pub fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
     }
     let own = layout.sysroot().join(target);
     let inputs = || Inputs::default().text(toolchain.version()).text(target).text(BUILD_FLAGS);
-    if crate::stamp::is_made_from(&own, inputs()) {
+    if crate::folder::is_made_from(&own, inputs()) {
         return Ok(Sysroot::Own(own));
     }
     if step(&format!("rustup target add {target}"), || Ok(rustup_target_add(target)))? {
@@ -129,7 +139,7 @@ fn build(sysroot: &Path, target: &str, toolchain: &Toolchain) -> Result<()> {
         let Some(library) = library else { bail!("the build made no lib{name}") };
         fs::copy(library, libraries.join(library.file_name().unwrap_or_default()))?;
     }
-    crate::stamp::remove_folder(&work)
+    crate::folder::remove_folder(&work)
 }
 
 #[cfg(test)]

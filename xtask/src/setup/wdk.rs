@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::import_libraries;
 use crate::{
+    folder::{Inputs, link, make_folder, sorted_entries},
     layout::Layout,
-    stamp::{Inputs, make_folder, sorted_entries},
     step::step,
 };
 
@@ -50,15 +50,4 @@ fn make(wdk: &Path, sources: &Path) -> Result<()> {
         .filter(|path| path.extension().is_some_and(|e| e == "def"))
         .collect();
     import_libraries::make(&definitions, &libraries)
-}
-
-#[cfg(unix)]
-pub(super) fn link(original: &Path, link: &Path) -> Result<()> {
-    std::os::unix::fs::symlink(original, link)
-        .with_context(|| format!("cannot link {} to {}", link.display(), original.display()))
-}
-
-#[cfg(windows)]
-pub(super) fn link(_: &Path, _: &Path) -> Result<()> {
-    anyhow::bail!("on Windows the installed WDK is used")
 }

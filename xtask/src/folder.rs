@@ -1,4 +1,5 @@
-//! Stamps: a made folder carries the digest of what it was made from, and is made again when that changes.
+//! Folders that are made: a stamp holds the digest of what one was made from, and it is made again when
+//! that changes.
 
 use std::{
     fs,
@@ -92,4 +93,17 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes `link` stand for `original`.
+#[cfg(unix)]
+pub fn link(original: &Path, link: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(original, link)
+        .with_context(|| format!("cannot link {} to {}", link.display(), original.display()))
+}
+
+/// Makes `link` stand for `original`: never asked for on Windows, where the installed WDK is used.
+#[cfg(windows)]
+pub fn link(original: &Path, link: &Path) -> Result<()> {
+    anyhow::bail!("links ({} to {}) are not made on Windows", link.display(), original.display())
 }

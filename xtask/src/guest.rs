@@ -1,0 +1,228 @@
+//! Boots a guest for a scenario: prepares what the loader finds, runs it, and brings back what was seen.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use bootcfg::boot_ini::BootIni;
+use rig::{Disk, Job, Outcome, RigFiles};
+
+use crate::{
+    build,
+    layout::Layout,
+    scenario::{Backend, Entry, Machine, Scenario},
+};
+
+/// The boot.ini of a freshly installed system.
+const BOOT_INI: &str = "[boot loader]\r\n\
+    timeout=30\r\n\
+    default=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
+    [operating systems]\r\n\
+    multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows Server 2003, Enterprise x64\" /noexecute=optout /fastdetect\r\n";
+
+/// Signature of the first disk; the others follow.
+const SIGNATURE: u32 = 0xD15C_0001;
+const GUEST_LIMIT: Duration = Duration::from_secs(90);
+
+/// What a boot left behind.
+#[derive(Debug)]
+pub struct Boot {
+    /// What the rig brought back.
+    pub outcome: Outcome,
+    /// The judgement of each disk's image, in the order of the scenario's disks.
+    pub images: Vec<volume::Report>,
+}
+
+/// Boots the scenario's guest.
+///
+/// # Errors
+/// The rig failed, or the guest could not be prepared. What the guest does is never an error.
+pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot> {
+    let folder = Folder::new(layout, scenario.name)?;
+    let mut job = Job::new(scenario.name, layout.nt().join("nt.elf"));
+    let module = folder.path("module.tar");
+    Module::new(&module)?
+        .drivers(layout)?
+        .add("boot.ini", &boot_ini(scenario.entry)?)?
+        .add("overrides.reg", format!("REGEDIT4\n\n{}", scenario.registry).as_bytes())?
+        .finish()?;
+    job.module = Some(module);
+    job.cmdline = format!("entry={}", entry_number(scenario.entry));
+    if let Some(fault) = scenario.fault {
+        job.cmdline += &format!(" fault={fault}");
+    }
+    job.timeout = GUEST_LIMIT;
+    for (n, backend) in (0u32..).zip(scenario.disks) {
+        let image = folder.path(&format!("disk{n}.img"));
+        volume::image::make_image(&image, volume::image::SIZE, SIGNATURE + n, &format!("DATA{n}"))
+            .with_context(|| format!("cannot make {}", image.display()))?;
+        let vdev = format!("hd{}", char::from(b"abcd"[n as usize]));
+        job.disks.push(Disk::new(image, vdev).with_backend(match backend {
+            Backend::Blkback => rig::Backend::Blkback,
+            Backend::Qdisk => rig::Backend::Qdisk,
+        }));
+    }
+    let outcome = match scenario.machine {
+        Machine::Xen => rig::run(rig, &job)?,
+        Machine::Plain => rig::plain(rig, &job)?,
+    };
+    fs::write(folder.path("console.txt"), outcome.console.join("\n"))?;
+    let images = job
+        .disks
+        .iter()
+        .map(|disk| volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string()))
+        .collect::<Result<_>>()?;
+    Ok(Boot { outcome, images })
+}
+
+/// Boots the executive in plain qemu with the deliberately wrong driver as `case`.
+///
+/// # Errors
+/// The rig failed, or the guest could not be prepared.
+pub fn boot_wrong(layout: &Layout, rig: &RigFiles, case: &str) -> Result<Outcome> {
+    let folder = Folder::new(layout, &format!("wrong-{case}"))?;
+    let module = folder.path("module.tar");
+    let wrong = layout.root().join("tests/nt/wrong/wrong.inf");
+    Module::new(&module)?
+        .add("boot.ini", BOOT_INI.as_bytes())?
+        .add_file(&layout.nt().join("wrong.sys"))?
+        .add_file(&wrong)?
+        .finish()?;
+    let mut job = Job::new(format!("wrong-{case}"), layout.nt().join("nt.elf"));
+    job.module = Some(module);
+    job.cmdline = format!("entry=1 wrong={case}");
+    job.timeout = GUEST_LIMIT;
+    let outcome = rig::plain(rig, &job)?;
+    fs::write(folder.path("console.txt"), outcome.console.join("\n"))?;
+    Ok(outcome)
+}
+
+/// Boots the executive in plain qemu without the suite, one backing file behind two emulated disks: the disaster
+/// that the guard prevents. Returns the judgement of the image.
+///
+/// # Errors
+/// The rig failed, or the guest could not be prepared.
+pub fn boot_double_mount(layout: &Layout, rig: &RigFiles) -> Result<(Outcome, volume::Report)> {
+    let folder = Folder::new(layout, "double-mount")?;
+    let module = folder.path("module.tar");
+    Module::new(&module)?.add("boot.ini", BOOT_INI.as_bytes())?.finish()?;
+    let image = folder.path("disk0.img");
+    volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")?;
+    let mut job = Job::new("double-mount", layout.nt().join("nt.elf"));
+    job.module = Some(module);
+    job.cmdline = "entry=1 test=double-mount".to_owned();
+    job.timeout = GUEST_LIMIT;
+    job.disks = vec![Disk::new(&image, "hda"), Disk::new(&image, "hdb")];
+    let outcome = rig::plain(rig, &job)?;
+    fs::write(folder.path("console.txt"), outcome.console.join("\n"))?;
+    let report = volume::image::check_image(&image)?;
+    Ok((outcome, report))
+}
+
+/// Where the output of a scenario is kept: the last run's images and console.
+pub fn folder(layout: &Layout, name: &str) -> PathBuf {
+    layout.target().join("guests").join(name)
+}
+
+/// A scenario's folder, emptied.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(layout: &Layout, name: &str) -> Result<Folder> {
+        let folder = folder(layout, name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Folder(folder))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+/// What the boot loader finds: one archive.
+struct Module(tar::Builder<File>);
+
+impl Module {
+    fn new(path: &Path) -> Result<Module> {
+        let mut archive =
+            tar::Builder::new(File::create(path).with_context(|| format!("cannot create {}", path.display()))?);
+        archive.mode(tar::HeaderMode::Deterministic);
+        Ok(Module(archive))
+    }
+
+    /// The shipped drivers and their INF files, as `dist/` holds them.
+    fn drivers(mut self, layout: &Layout) -> Result<Module> {
+        for name in build::SHIPPED {
+            for extension in ["sys", "inf"] {
+                self = self.add_file(&layout.dist().join(format!("{name}.{extension}")))?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn add_file(self, path: &Path) -> Result<Module> {
+        let content =
+            fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))?;
+        let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        self.add(&name, &content)
+    }
+
+    fn add(mut self, name: &str, content: &[u8]) -> Result<Module> {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        self.0.append_data(&mut header, name, content)?;
+        Ok(self)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.into_inner()?.sync_all()?;
+        Ok(())
+    }
+}
+
+/// The boot.ini with the PV entry that `bootcfg` makes and, behind it, the scenario's own.
+fn boot_ini(entry: Entry) -> Result<Vec<u8>> {
+    let mut ini = BootIni::parse(BOOT_INI.into())?;
+    ini.add_pv(1)?;
+    let mut bytes = ini.bytes().to_vec();
+    if let Entry::Switches(switches) = entry {
+        bytes.extend_from_slice(
+            format!("multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Scenario\" {switches}\r\n").as_bytes(),
+        );
+    }
+    Ok(bytes)
+}
+
+const fn entry_number(entry: Entry) -> u32 {
+    match entry {
+        Entry::Emulated => 1,
+        Entry::Pv => 2,
+        Entry::Switches(_) => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_entry_is_the_scenarios() {
+        for (entry, pv, switch) in [
+            (Entry::Emulated, false, "/fastdetect"),
+            (Entry::Pv, true, "/GPLPV"),
+            (Entry::Switches("/XGPLPV"), false, "/XGPLPV"),
+        ] {
+            let ini = BootIni::parse(boot_ini(entry).expect("made")).expect("a boot.ini");
+            let chosen = &ini.entries()[entry_number(entry) as usize - 1];
+            assert_eq!(ini.selects_pv(chosen), pv);
+            assert!(ini.switches(chosen).ends_with(switch));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The guest scenarios: what is booted, what is broken, and what must be seen.
+
+use guard::Reason;
+
+/// What the guest runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// An HVM guest of real Xen, each disk also a vbd.
+    Xen,
+    /// qemu without Xen.
+    Plain,
+}
+
+/// Who serves a disk's vbd in dom0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel's blkback.
+    Blkback,
+    /// qemu's qdisk.
+    Qdisk,
+}
+
+/// The entry of boot.ini that is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The first entry, as installed.
+    Emulated,
+    /// The second entry, as `bootcfg add` makes it.
+    Pv,
+    /// A third entry with these switches.
+    Switches(&'static str),
+}
+
+/// One boot of a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Name on the command line and in the output.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub title: &'static str,
+    /// What the guest runs in.
+    pub machine: Machine,
+    /// The entry chosen at the boot menu.
+    pub entry: Entry,
+    /// Changes to the registry after installation, as lines of a .reg file.
+    pub registry: &'static str,
+    /// A fault that the executive makes happen after the system is up.
+    pub fault: Option<&'static str>,
+    /// The guest's disks: hda, hdb, ….
+    pub disks: &'static [Backend],
+    /// What must be seen.
+    pub expect: Expect,
+}
+
+/// What a boot must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// The guard's decision.
+    pub decision: Reason,
+    /// The reason for which xenpci withheld the adapter in a PV boot.
+    pub withheld: Option<Reason>,
+    /// Disks that arrived through the emulated controller.
+    pub ide: usize,
+    /// Disks that arrived through xenvbd.
+    pub pv: usize,
+    /// Emulated controllers taken out of the bus relations.
+    pub hidden: usize,
+    /// The bugcheck that ends the boot: P1, P2 and P3.
+    pub stop: Option<(Reason, u32, u32)>,
+}
+
+/// A boot from emulated disks for the given reason.
+const fn emulated(decision: Reason) -> Expect {
+    Expect { decision, withheld: None, ide: 1, pv: 0, hidden: 0, stop: None }
+}
+
+const BASE: Scenario = Scenario {
+    name: "",
+    title: "",
+    machine: Machine::Xen,
+    entry: Entry::Emulated,
+    registry: "",
+    fault: None,
+    disks: &[Backend::Blkback],
+    expect: emulated(Reason::NotSelected),
+};
+
+const PV: Expect =
+    Expect { decision: Reason::PvSelected, withheld: None, ide: 0, pv: 1, hidden: 1, stop: None };
+
+/// The demo's boots, in its order.
+pub const DEMO: [Scenario; 4] = [
+    Scenario { name: "emulated", title: "the emulated entry: the suite stays out of the way", ..BASE },
+    Scenario {
+        name: "pv",
+        title: "the PV entry: IDE hidden, the disk is mounted once, through xenvbd",
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
+        name: "alias-returns",
+        title: "sabotage: no unplug, and the IDE controller comes back behind the filter",
+        entry: Entry::Pv,
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
+                   \"Unplug\"=dword:00000000\n",
+        fault: Some("ide-return"),
+        expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "filter-detached",
+        title: "sabotage: the filter is not on the PCI bus, so nothing PV is exposed",
+        entry: Entry::Pv,
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}]\n\
+                   \"UpperFilters\"=-\n",
+        expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
+        ..BASE
+    },
+];
+
+/// The further boots of the test suite.
+pub const MORE: [Scenario; 9] = [
+    Scenario {
+        name: "option-xgplpv",
+        title: "a token that ends in GPLPV is not it",
+        entry: Entry::Switches("/fastdetect /XGPLPV"),
+        ..BASE
+    },
+    Scenario {
+        name: "option-gplpvx",
+        title: "a token that begins with GPLPV is not it",
+        entry: Entry::Switches("/fastdetect /GPLPVX"),
+        ..BASE
+    },
+    Scenario {
+        name: "option-veto",
+        title: "NOGPLPV wins over GPLPV",
+        entry: Entry::Switches("/fastdetect /NOGPLPV /GPLPV"),
+        expect: emulated(Reason::Vetoed),
+        ..BASE
+    },
+    Scenario {
+        name: "safe-mode",
+        title: "safe mode boots from emulated disks",
+        entry: Entry::Switches("/fastdetect /safeboot:minimal /GPLPV"),
+        expect: emulated(Reason::SafeMode),
+        ..BASE
+    },
+    Scenario {
+        name: "two-disks",
+        title: "two data disks, one through blkback and one through qdisk",
+        entry: Entry::Pv,
+        disks: &[Backend::Blkback, Backend::Qdisk],
+        expect: Expect { pv: 2, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "hide-alone",
+        title: "hiding holds without unplug",
+        entry: Entry::Pv,
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
+                   \"Unplug\"=dword:00000000\n",
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
+        name: "xenvbd-disabled",
+        title: "xenvbd is disabled",
+        entry: Entry::Pv,
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenvbd]\n\"Start\"=dword:00000004\n",
+        expect: emulated(Reason::XenvbdDisabled),
+        ..BASE
+    },
+    Scenario {
+        name: "xenpci-disabled",
+        title: "xenpci is disabled",
+        entry: Entry::Pv,
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenpci]\n\"Start\"=dword:00000004\n",
+        expect: emulated(Reason::XenpciDisabled),
+        ..BASE
+    },
+    Scenario {
+        name: "no-xen",
+        title: "the PV entry in plain qemu: the suite is inert",
+        machine: Machine::Plain,
+        entry: Entry::Pv,
+        expect: emulated(Reason::NotXen),
+        ..BASE
+    },
+];
+
+/// Every scenario, the demo's first.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    DEMO.iter().chain(&MORE)
+}

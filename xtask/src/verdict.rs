@@ -1,0 +1,190 @@
+//! Holds what a boot showed against what its scenario expects.
+
+use std::fmt::Write as _;
+
+use guard::{Reason, machine::BUGCHECK_CODE};
+use rig::{End, report::Report};
+use volume::Verdict;
+
+use crate::{guest::Boot, scenario::Scenario};
+
+/// What a boot showed, one field per column of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The decision's reason, as idefilter printed it.
+    pub decision: Option<Reason>,
+    /// The reason for which xenpci withheld the storage adapter.
+    pub withheld: Option<Reason>,
+    /// Disks that arrived through an emulated controller.
+    pub ide: usize,
+    /// Disks that arrived through xenvbd.
+    pub pv: usize,
+    /// Disks of any other kind.
+    pub other: usize,
+    /// PCI functions that a filter took out of the bus relations.
+    pub hidden: usize,
+    /// Mounts by disk number.
+    pub mounts: Vec<u64>,
+    /// Disks on which the file test passed in all its steps.
+    pub files: Vec<u64>,
+    /// Census lines of xenvbd.
+    pub censuses: Vec<String>,
+    /// Code and P1 to P3 of the bugcheck.
+    pub bugcheck: Option<[u64; 4]>,
+    /// Names of violations that the verifier stopped at.
+    pub violations: Vec<String>,
+    /// Lines each driver of the suite printed.
+    pub lines: [usize; 3],
+    /// The executive's last word.
+    pub verdict: Option<String>,
+}
+
+impl Observed {
+    /// Reads a guest's report.
+    pub fn of(report: &Report) -> Observed {
+        let disks = |bus: &str| report.all("disk").filter(|d| d.is("bus", bus)).count();
+        let pv = report.all("disk").filter(|d| d.is("bus", "scsi") && d.is("driver", "xenvbd")).count();
+        let numbers = |kind, good: &dyn Fn(&rig::report::Line) -> bool| {
+            report.all(kind).filter(|line| good(line)).filter_map(|line| line.number("disk")).collect()
+        };
+        Observed {
+            decision: reason(report, "idefilter: mode="),
+            withheld: reason(report, "xenpci: storage adapter withheld"),
+            ide: disks("ide"),
+            pv,
+            other: report.count("disk") - disks("ide") - pv,
+            hidden: report.all("pci").filter(|line| line.is("hidden", "1")).count(),
+            mounts: numbers("mount", &|line| line.is("status", "ok")),
+            files: numbers("file", &|line| ["wrote", "flushed", "readback"].iter().all(|step| line.is(step, "ok"))),
+            censuses: report
+                .debug("xenvbd: census ")
+                .filter_map(|line| line.split_once("census ").map(|(_, counts)| counts.to_owned()))
+                .collect(),
+            bugcheck: report.bugcheck().map(|[code, p1, p2, p3, _]| [code, p1, p2, p3]),
+            violations: report.all("violation").filter_map(|line| line.get("name")).map(str::to_owned).collect(),
+            lines: ["idefilter", "xenpci", "xenvbd"]
+                .map(|driver| report.debug(&format!("xenguard: {driver}: ")).count()),
+            verdict: report.verdict().map(str::to_owned),
+        }
+    }
+}
+
+/// The reason in the first debug line that contains `part`.
+fn reason(report: &Report, part: &str) -> Option<Reason> {
+    let line = report.debug(part).next()?;
+    let (_, rest) = line.split_once("reason=0x")?;
+    let code = rest.split(' ').next()?;
+    Reason::from_code(u32::from_str_radix(code, 16).ok()?)
+}
+
+/// What differs from the scenario's expectation, one line each; empty where all is as it must be.
+pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
+    let seen = Observed::of(&boot.outcome.report());
+    let expect = &scenario.expect;
+    let mut found = Vec::new();
+    let mut differ = |what: &str, seen: String, expected: String| {
+        if seen != expected {
+            found.push(format!("{what}: {seen}, expected {expected}"));
+        }
+    };
+    let pv_boot = expect.decision == Reason::PvSelected;
+    // Plain disks of a boot that does not stop, or those that were there before the stop.
+    let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
+    let withheld = if pv_boot {
+        expect.withheld
+    } else {
+        // A service that does not run says nothing; one that runs says once why it stays out.
+        seen.withheld.and(Some(Reason::EmulatedBoot))
+    };
+
+    differ("decision", name(seen.decision), name(Some(expect.decision)));
+    differ("adapter withheld", name(seen.withheld), name(withheld));
+    differ("IDE disks", seen.ide.to_string(), expect.ide.to_string());
+    differ("PV disks", seen.pv.to_string(), expect.pv.to_string());
+    differ("other disks", seen.other.to_string(), "0".to_owned());
+    differ("hidden controllers", seen.hidden.to_string(), expect.hidden.to_string());
+    differ("mounts", seen.mounts.len().to_string(), mounted.to_string());
+    differ("file tests passed", format!("{:?}", seen.files), format!("{:?}", seen.mounts));
+    differ("bugcheck", format!("{:x?}", seen.bugcheck), format!("{:x?}", expected_bugcheck(scenario)));
+    differ("violations", format!("{:?}", seen.violations), "[]".to_owned());
+    let end = if expect.stop.is_some() { "stopped" } else { "clean" };
+    differ("end", format!("{:?}", seen.verdict), format!("{:?}", Some(end)));
+    differ("guest", format!("{:?}", boot.outcome.end), format!("{:?}", End::PoweredOff));
+    if !pv_boot {
+        let silent = seen.lines.map(|count| count.min(1));
+        differ("lines of the suite's drivers", format!("{:?}", seen.lines), format!("{silent:?}"));
+    }
+    for (n, image) in boot.images.iter().enumerate() {
+        let good = [Verdict::Intact, Verdict::Replayable];
+        // A boot that was stopped leaves its volume mounted; one that ended in order does not.
+        let good = if expect.stop.is_some() { &good[..] } else { &good[..1] };
+        if !good.contains(&image.verdict) {
+            differ(&format!("image {n}"), image.to_string(), good[0].to_string());
+        }
+        let written = image.files.iter().any(|(name, size)| name == TEST_FILE && *size > 0);
+        differ(&format!("{TEST_FILE} on image {n}"), written.to_string(), "true".to_owned());
+    }
+    found
+}
+
+/// The file that the executive writes, flushes and reads back on each volume.
+const TEST_FILE: &str = "xenguard.tst";
+
+fn expected_bugcheck(scenario: &Scenario) -> Option<[u64; 4]> {
+    let (reason, own, enumerated) = scenario.expect.stop?;
+    Some([u64::from(BUGCHECK_CODE), u64::from(reason.code()), u64::from(own), u64::from(enumerated)])
+}
+
+fn name(reason: Option<Reason>) -> String {
+    reason.map_or_else(|| "none".to_owned(), |reason| format!("{reason:?}"))
+}
+
+/// The head of the table that [`row`] fills.
+pub const HEAD: [&str; 7] = ["boot", "guest saw", "hid", "exposed", "census (last)", "verdict", "image check"];
+
+/// A boot's row.
+pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
+    let seen = Observed::of(&boot.outcome.report());
+    let mut verdict = String::new();
+    match (seen.bugcheck, seen.decision) {
+        (Some([code, p1, ..]), _) => {
+            let reason = u32::try_from(p1).ok().and_then(Reason::from_code);
+            let _ = write!(verdict, "STOP 0x{code:08X}, {}", name(reason));
+        }
+        (None, Some(Reason::PvSelected)) if seen.withheld.is_some() => {
+            let _ = write!(verdict, "emulated, PV withheld: {}", name(seen.withheld));
+        }
+        (None, Some(Reason::PvSelected)) => verdict.push_str("PV"),
+        (None, decision) => {
+            let _ = write!(verdict, "emulated: {}", name(decision));
+        }
+    }
+    let images = boot.images.iter().map(|image| image.verdict.to_string()).collect::<Vec<_>>().join(", ");
+    [
+        scenario.name.to_owned(),
+        format!("{} IDE + {} PV, {} mounted", seen.ide, seen.pv, seen.mounts.len()),
+        format!("{} controller{}", seen.hidden, if seen.hidden == 1 { "" } else { "s" }),
+        format!("{} PV disk{}", seen.pv, if seen.pv == 1 { "" } else { "s" }),
+        seen.censuses.last().cloned().unwrap_or_else(|| "–".to_owned()),
+        verdict,
+        images,
+    ]
+}
+
+/// Prints a table with columns as wide as their content.
+pub fn print_table(head: &[&str], rows: &[Vec<String>]) {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<String> =
+            cells.zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        println!("{}", cells.join("  ").trim_end());
+    };
+    line(&mut head.iter().copied());
+    println!("{}", "─".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)));
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}
