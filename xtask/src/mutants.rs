@@ -1,0 +1,157 @@
+//! Breaks the guard on purpose, one place at a time, in a copy of the workspace, and sees which test catches it.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use rig::RigFiles;
+
+use crate::{
+    build, guest,
+    layout::Layout,
+    repro, rig_files,
+    scenario::{self, Scenario},
+    setup, verdict,
+};
+
+/// One deliberate breakage.
+struct Mutant {
+    /// What is broken, in a line.
+    what: &'static str,
+    file: &'static str,
+    /// Stands in the file exactly once.
+    from: &'static str,
+    to: &'static str,
+    /// Where it must be caught.
+    caught_by: &'static [Catch],
+}
+
+/// A test that must fail.
+#[derive(Clone, Copy)]
+enum Catch {
+    /// The host tests of a package.
+    Host(&'static str),
+    /// A guest scenario.
+    Guest(&'static str),
+}
+
+use Catch::{Guest, Host};
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        what: "an alias in a census after exposure is not judged",
+        file: "guard/src/machine.rs",
+        from: "Phase::Exposed if counts.alias > 0 =>",
+        to: "Phase::Exposed if counts.alias > u32::MAX - 1 =>",
+        caught_by: &[Host("guard"), Guest("alias-returns")],
+    },
+    Mutant {
+        what: "hiding is not asked for as proof",
+        file: "guard/src/machine.rs",
+        from: "Phase::Hiding => match self.missing_proof() {",
+        to: "Phase::Hiding => match None::<Reason> {",
+        caught_by: &[Host("guard"), Guest("filter-detached")],
+    },
+    Mutant {
+        what: "a token that merely begins with GPLPV selects PV",
+        file: "guard/src/options.rs",
+        from: "b\"GPLPV\" if !token.is_longer() =>",
+        to: "start if start.starts_with(b\"GPLPV\") =>",
+        caught_by: &[Host("guard"), Guest("option-gplpvx")],
+    },
+    Mutant {
+        what: "safe mode does not object",
+        file: "guard/src/decision.rs",
+        from: "if options.safe_boot() || inputs.safe_mode() {",
+        to: "if false {",
+        caught_by: &[Host("guard"), Guest("safe-mode")],
+    },
+    Mutant {
+        what: "a disabled xenvbd does not object",
+        file: "guard/src/decision.rs",
+        from: "if inputs.xenvbd() != Service::BootStart {",
+        to: "if false {",
+        caught_by: &[Host("guard"), Guest("xenvbd-disabled")],
+    },
+];
+
+/// Applies each mutant in turn and reports which test caught it.
+///
+/// # Errors
+/// A mutant could not be applied or built, or survived.
+pub fn run() -> Result<()> {
+    let here = Layout::here();
+    setup::ensure()?;
+    build::executive()?;
+    let rig = rig_files::ensure(&here)?;
+    let copy = Layout::at(here.target().join("mutants").join("tree"));
+    let mut survivors = Vec::new();
+    let mut rows = Vec::new();
+    for mutant in MUTANTS {
+        repro::copy_sources(&here, &copy)?;
+        apply(&copy, mutant)?;
+        for &catch in mutant.caught_by {
+            let (test, finding) = match catch {
+                Host(package) => (format!("host tests of {package}"), host(&copy, package)?),
+                Guest(name) => (format!("guest: {name}"), in_guest(&here, &copy, &rig, name)?),
+            };
+            if finding.is_none() {
+                survivors.push(format!("{} survived {test}", mutant.what));
+            }
+            rows.push(vec![mutant.what.to_owned(), test, finding.unwrap_or_else(|| "SURVIVED".to_owned())]);
+        }
+    }
+    verdict::print_table(&["broken on purpose", "test", "caught by"], &rows);
+    ensure!(survivors.is_empty(), "{}", survivors.join("\n"));
+    Ok(())
+}
+
+fn apply(copy: &Layout, mutant: &Mutant) -> Result<()> {
+    let path = copy.root().join(mutant.file);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", mutant.file))?;
+    ensure!(
+        text.matches(mutant.from).count() == 1,
+        "{}: `{}` must stand there once; bring the list of mutants up to date",
+        mutant.file,
+        mutant.from
+    );
+    fs::write(&path, text.replace(mutant.from, mutant.to))?;
+    Ok(())
+}
+
+/// Runs a package's tests; returns the names of those that failed.
+fn host(copy: &Layout, package: &str) -> Result<Option<String>> {
+    let cargo = |last: &str| {
+        Command::new(env!("CARGO"))
+            .args(["test", "--quiet", "--no-fail-fast", "--package", package, last])
+            .current_dir(copy.root())
+            .env("CARGO_TARGET_DIR", copy.target().join("host"))
+            .output()
+            .context("cannot start cargo")
+    };
+    let built = cargo("--no-run")?;
+    ensure!(built.status.success(), "the mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    let tested = cargo("--lib")?;
+    if tested.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&tested.stdout);
+    let mut names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    Ok(Some(names.join(", ")))
+}
+
+/// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
+fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
+    let Some(scenario): Option<&Scenario> = scenario::all().find(|s| s.name == name) else {
+        bail!("there is no scenario {name}");
+    };
+    build::drivers_in(copy)?;
+    fs::create_dir_all(copy.nt())?;
+    fs::copy(here.nt().join("nt.elf"), copy.nt().join("nt.elf"))?;
+    let boot = guest::boot(copy, rig, scenario)?;
+    Ok(verdict::differences(scenario, &boot).into_iter().next())
+}

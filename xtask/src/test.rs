@@ -1,0 +1,214 @@
+//! All tests, with one line each and a closing line.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    process::Command,
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rig::RigFiles;
+use volume::Verdict;
+
+use crate::{build, guest, layout::Layout, lint, pe, repro, rig_files, scenario, setup, verdict};
+
+/// Guests that run at the same time: one per core of a small machine.
+const PARALLEL_GUESTS: usize = 2;
+
+/// Runs all tests and prints the closing line `N passed, N failed`.
+///
+/// # Errors
+/// The tests could not be run, or some failed.
+pub fn run() -> Result<()> {
+    let layout = Layout::here();
+    let tally = Tally::default();
+    setup::ensure()?;
+    build::all()?;
+    for (name, check) in lint::ALL {
+        tally.run(name, || check(&layout));
+    }
+    host_tests(&layout, &tally)?;
+    for (driver, findings) in pe::check_all()? {
+        tally.run(&format!("PE rules: {driver}"), || none_of(&findings));
+    }
+    tally.run("reproducible build", repro::check);
+    match rig_files::ensure(&layout) {
+        Ok(rig) => guests(&layout, &rig, &tally)?,
+        Err(error) => tally.run("Xen in qemu", || Err(error)),
+    }
+    tally.close()
+}
+
+/// Runs scenarios by name, for a closer look at one of them.
+///
+/// # Errors
+/// A name is unknown, the rig failed, or a boot showed something else than it must.
+pub fn scenarios(names: &[String]) -> Result<()> {
+    let layout = Layout::here();
+    let rig = rig_files::ensure(&layout)?;
+    for name in names {
+        let Some(scenario) = scenario::all().find(|s| s.name == name) else {
+            let known: Vec<_> = scenario::all().map(|s| s.name).collect();
+            bail!("there is no scenario {name}; there are: {}", known.join(", "));
+        };
+        let boot = guest::boot(&layout, &rig, scenario)?;
+        for line in &boot.outcome.console {
+            println!("{line}");
+        }
+        none_of(&verdict::differences(scenario, &boot))?;
+    }
+    Ok(())
+}
+
+/// Counts of passed and failed tests, and the failures' names.
+#[derive(Default)]
+struct Tally {
+    counts: Mutex<(usize, Vec<String>)>,
+}
+
+impl Tally {
+    fn run(&self, name: &str, test: impl FnOnce() -> Result<()>) {
+        let started = Instant::now();
+        let result = test();
+        self.add(name, started.elapsed(), result);
+    }
+
+    fn add(&self, name: &str, time: Duration, result: Result<()>) {
+        let mut counts = self.lock();
+        let seconds = time.as_secs_f32();
+        match result {
+            Ok(()) => {
+                println!("ok      {name:<44} {seconds:>7.1} s");
+                counts.0 += 1;
+            }
+            Err(error) => {
+                println!("FAILED  {name:<44} {seconds:>7.1} s\n{error:#}");
+                counts.1.push(name.to_owned());
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (usize, Vec<String>)> {
+        self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn close(self) -> Result<()> {
+        let (passed, failed) = self.counts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !failed.is_empty() {
+            println!("failed: {}", failed.join(", "));
+        }
+        println!("{passed} passed, {} failed", failed.len());
+        if failed.is_empty() { Ok(()) } else { bail!("{} tests failed", failed.len()) }
+    }
+}
+
+fn none_of(findings: &[String]) -> Result<()> {
+    if findings.is_empty() { Ok(()) } else { bail!("{}", findings.join("\n")) }
+}
+
+/// The tests of every crate that runs on the host, counted as cargo counts them.
+fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--no-fail-fast", "--quiet"])
+        .current_dir(layout.root())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut counts = tally.lock();
+    let (mut passed, mut failed) = (0, 0);
+    for line in text.lines().filter(|line| line.starts_with("test result:")) {
+        let number = |what: &str| -> usize {
+            let words: Vec<_> = line.split([' ', ';']).filter(|w| !w.is_empty()).collect();
+            let at = words.iter().position(|&word| word == what).unwrap_or(0);
+            at.checked_sub(1).and_then(|i| words[i].parse().ok()).unwrap_or(0)
+        };
+        passed += number("passed");
+        failed += number("failed");
+    }
+    counts.0 += passed;
+    counts.1.extend(std::iter::repeat_n("host test".to_owned(), failed));
+    println!("host tests: {passed} passed, {failed} failed");
+    if !output.status.success() {
+        print!("{text}");
+        if failed == 0 {
+            counts.1.push("host tests (do not build)".to_owned());
+        }
+    }
+    Ok(())
+}
+
+type Test<'a> = (String, Box<dyn FnOnce() -> Result<()> + Send + 'a>);
+
+/// Every test that boots a guest.
+fn guests(layout: &Layout, rig: &RigFiles, tally: &Tally) -> Result<()> {
+    let mut tests: VecDeque<Test<'_>> = VecDeque::new();
+    for scenario in scenario::all() {
+        tests.push_back((
+            format!("guest: {}", scenario.name),
+            Box::new(move || none_of(&verdict::differences(scenario, &guest::boot(layout, rig, scenario)?))),
+        ));
+    }
+    tests.push_back(("double mount destroys the volume".to_owned(), Box::new(|| double_mount(layout, rig))));
+    for (case, violation) in wrong_cases(layout)? {
+        tests.push_back((
+            format!("violation: {case}"),
+            Box::new(move || wrong_driver(layout, rig, &case, violation.as_deref())),
+        ));
+    }
+    let queue = Mutex::new(tests);
+    thread::scope(|scope| {
+        for _ in 0..PARALLEL_GUESTS {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
+                    let Some((name, test)) = next else { break };
+                    let started = Instant::now();
+                    let result = test();
+                    tally.add(&name, started.elapsed(), result);
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+/// One backing file behind two emulated disks, mounted through both: if this volume survived, "intact" would mean
+/// nothing in the other tests.
+fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
+    let (outcome, image) = guest::boot_double_mount(layout, rig)?;
+    let mounts = outcome.report().all("mount").count();
+    if mounts != 2 || image.verdict != Verdict::Destroyed {
+        bail!("{mounts} mounts and the image {image}; expected 2 and destroyed");
+    }
+    Ok(())
+}
+
+/// The deliberately wrong drivers and the violation each must be stopped for; none for the one that is right.
+fn wrong_cases(layout: &Layout) -> Result<Vec<(String, Option<String>)>> {
+    let path = layout.root().join("tests/nt/wrong/cases.txt");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [case, "-"] => Ok((case.to_owned(), None)),
+            [case, violation] => Ok((case.to_owned(), Some(violation.to_owned()))),
+            _ => bail!("{}: `{line}` is not `case violation`", path.display()),
+        })
+        .collect()
+}
+
+fn wrong_driver(layout: &Layout, rig: &RigFiles, case: &str, violation: Option<&str>) -> Result<()> {
+    let report = guest::boot_wrong(layout, rig, case)?.report();
+    let found: Vec<_> = report.all("violation").filter_map(|line| line.get("name")).collect();
+    let expected: Vec<_> = violation.into_iter().collect();
+    let verdict = if violation.is_some() { "stopped" } else { "clean" };
+    if found != expected || report.verdict() != Some(verdict) {
+        bail!("violations {found:?}, end {:?}; expected {expected:?}, {verdict}", report.verdict());
+    }
+    Ok(())
+}
