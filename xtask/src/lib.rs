@@ -8,6 +8,7 @@ mod command;
 mod folder;
 pub mod layout;
 pub mod linker;
+pub mod pe;
 pub mod repro;
 pub mod setup;
 mod step;

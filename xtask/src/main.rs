@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{build, linker, repro, setup};
+use xtask::{build, linker, pe, repro, setup};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks, tests and demonstrates the Xenguard drivers")]
@@ -23,6 +23,8 @@ enum Command {
         #[arg(short, long = "package")]
         package: Vec<String>,
     },
+    /// Holds every built driver to the rules of the loader and of this project
+    Check,
     /// Builds the drivers in two folders and compares the bytes
     Repro,
 }
@@ -43,6 +45,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup => setup::ensure(),
         Command::Build { package } if package.is_empty() => build::all(),
         Command::Build { package } => build::packages(&package),
+        Command::Check => pe::check(),
         Command::Repro => repro::check(),
     }
 }
