@@ -97,3 +97,62 @@ impl Platform for Native {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn xen_is_found_at_its_base() {
+        let xen = detect(&fake::Platform::xen(0x4000_0000)).unwrap();
+        assert_eq!(
+            xen,
+            Xen {
+                base: 0x4000_0000,
+                last: 0x4000_0005,
+                version: (4, 17),
+                hypercall_pages: 1,
+                hypercall_msr: 0x4000_0000,
+                upcall_vector: true,
+            }
+        );
+    }
+
+    #[test]
+    fn xen_is_found_behind_viridian_and_at_the_last_base() {
+        let mut platform = fake::Platform::xen(0x4000_0100);
+        let [ebx, ecx, edx] = [*b"Micr", *b"osof", *b"t Hv"].map(u32::from_le_bytes);
+        platform.leaves.insert(0x4000_0000, Registers { eax: 0x4000_0006, ebx, ecx, edx });
+        assert_eq!(detect(&platform).unwrap().base, 0x4000_0100);
+        assert_eq!(detect(&fake::Platform::xen(0x4000_FF00)).unwrap().base, 0x4000_FF00);
+    }
+
+    #[test]
+    fn others_are_not_xen() {
+        assert_eq!(detect(&fake::Platform::default()), None);
+        let mut tcg = fake::Platform::default();
+        let [ebx, ecx, edx] = [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes);
+        tcg.leaves.insert(0x4000_0000, Registers { eax: 0x4000_0001, ebx, ecx, edx });
+        assert_eq!(detect(&tcg), None);
+        // The signature without the leaves that it promises.
+        let mut short = fake::Platform::xen(0x4000_0000);
+        short.leaves.get_mut(&0x4000_0000).unwrap().eax = 0x4000_0001;
+        assert_eq!(detect(&short), None);
+    }
+
+    #[test]
+    fn features_beyond_the_last_leaf_are_not_read() {
+        let mut platform = fake::Platform::xen(0x4000_0000);
+        platform.leaves.get_mut(&0x4000_0000).unwrap().eax = 0x4000_0003;
+        assert!(!detect(&platform).unwrap().upcall_vector);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_real_processor_answers() {
+        // The highest basic leaf and the vendor's name.
+        let found = Native.cpuid(0);
+        assert!(found.eax >= 1 && found.ebx != 0);
+    }
+}

@@ -275,3 +275,194 @@ pub unsafe fn map_shared_info(hypercall: &impl Hypercall, frame: Frame) -> Resul
     // SAFETY: the caller gives the frame away.
     unsafe { hypercall::add_to_physmap(hypercall, XENMAPSPACE_SHARED_INFO, 0, frame) }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicBool, AtomicU32};
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::fake::{Hypervisor, Memory};
+
+    const PENDING: usize = 2048;
+    const MASK: usize = 2560;
+
+    /// What Xen does when an event is sent (`evtchn_2l_set_pending`); whether it raises an upcall.
+    fn raise(page: &SharedMemory, port: u32) -> bool {
+        let (word, bit) = (port as usize / 64, 1 << (port % 64));
+        let new = page.atomic_u64(PENDING + word * 8).fetch_or(bit, Ordering::SeqCst) & bit == 0;
+        let masked = page.atomic_u64(MASK + word * 8).load(Ordering::SeqCst) & bit != 0;
+        if !new || masked || page.atomic_u64(8).fetch_or(1 << word, Ordering::SeqCst) & 1 << word != 0 {
+            return false;
+        }
+        page.atomic_u8(0).store(1, Ordering::SeqCst);
+        true
+    }
+
+    fn dispatched(channels: &Channels) -> Vec<u32> {
+        let mut ports = Vec::new();
+        channels.dispatch(|port| ports.push(port.0));
+        ports
+    }
+
+    fn open(channels: &Channels, ports: &[u32]) {
+        for port in ports {
+            channels.unmask(&Hypervisor::default(), Port(*port)).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_port_starts_masked() {
+        let memory = Memory::new(1, 0);
+        let channels = Channels::new(memory.share(), 0);
+        assert!((0..Port::LIMIT).all(|port| !raise(&memory.share(), port)));
+        assert!(!channels.acknowledge());
+        assert!(dispatched(&channels).is_empty());
+    }
+
+    #[test]
+    fn unmasked_ports_are_dispatched_once_in_order() {
+        let memory = Memory::new(1, 0);
+        let channels = Channels::new(memory.share(), 0);
+        open(&channels, &[1, 63, 64, 4095]);
+        for port in [4095, 64, 63, 1, 64, 2] {
+            raise(&memory.share(), port);
+        }
+        assert!(channels.acknowledge());
+        assert!(!channels.acknowledge());
+        assert_eq!(dispatched(&channels), [1, 63, 64, 4095]);
+        assert!(dispatched(&channels).is_empty());
+    }
+
+    #[test]
+    fn an_event_during_its_handler_raises_again() {
+        let memory = Memory::new(1, 0);
+        let page = memory.share();
+        let channels = Channels::new(memory.share(), 0);
+        open(&channels, &[5, 6, 70]);
+        raise(&page, 5);
+        assert!(channels.acknowledge());
+        let mut seen = Vec::new();
+        channels.dispatch(|port| {
+            seen.push(port.0);
+            // The same port, one of the same word, one of another.
+            for again in [5, 6, 70] {
+                raise(&page, again);
+            }
+        });
+        assert_eq!(seen, [5]);
+        assert!(channels.acknowledge());
+        assert_eq!(dispatched(&channels), [5, 6, 70]);
+    }
+
+    #[test]
+    fn a_masked_event_is_kept_and_raised_by_xen_at_unmask() {
+        let memory = Memory::new(1, 0);
+        let page = memory.share();
+        let channels = Channels::new(memory.share(), 0);
+        let xen = Hypervisor::default();
+        xen.ports.borrow_mut().insert(9, (0, None));
+        channels.unmask(&xen, Port(9)).unwrap();
+        assert!(xen.unmasked.borrow().is_empty());
+        channels.mask(Port(9));
+        assert!(!raise(&page, 9));
+        assert!(dispatched(&channels).is_empty());
+        channels.unmask(&xen, Port(9)).unwrap();
+        assert_eq!(*xen.unmasked.borrow(), [9]);
+        // Xen's unmask tests the mask bit, so it has to find it set.
+        assert_eq!(page.atomic_u64(MASK).load(Ordering::SeqCst) & 1 << 9, 1 << 9);
+        assert_eq!(page.atomic_u64(PENDING).load(Ordering::SeqCst), 1 << 9);
+    }
+
+    #[test]
+    fn a_vcpu_has_its_own_selector_and_upcall() {
+        let memory = Memory::new(1, 0);
+        let page = memory.share();
+        let channels = Channels::new(memory.share(), 2);
+        open(&channels, &[3]);
+        raise(&page, 3);
+        assert!(!channels.acknowledge());
+        page.atomic_u8(2 * 64).store(1, Ordering::SeqCst);
+        page.atomic_u64(2 * 64 + 8).store(1, Ordering::SeqCst);
+        assert!(channels.acknowledge());
+        assert_eq!(dispatched(&channels), [3]);
+    }
+
+    /// One thread is Xen and sends, the other takes interrupts: nothing that was sent is left lying.
+    #[test]
+    fn no_wake_up_is_lost() {
+        const ROUNDS: u32 = 20_000;
+        let memory = Memory::new(1, 0);
+        let page = memory.share();
+        let channels = Channels::new(memory.share(), 0);
+        let ports = [1, 2, 65, 4000];
+        open(&channels, &ports);
+        let work = ports.map(|_| AtomicU32::new(0));
+        let done = AtomicBool::new(false);
+        let taken = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..ROUNDS {
+                    let which = round as usize % ports.len();
+                    work[which].fetch_add(1, Ordering::SeqCst);
+                    raise(&page, ports[which]);
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            let mut taken = 0;
+            loop {
+                // Read first: what was sent before it is set must be found by the upcall that follows.
+                let last = done.load(Ordering::SeqCst);
+                while channels.acknowledge() {
+                    channels.dispatch(|port| {
+                        let which = ports.iter().position(|known| *known == port.0).unwrap();
+                        taken += work[which].swap(0, Ordering::SeqCst);
+                    });
+                }
+                if last {
+                    return taken;
+                }
+            }
+        });
+        assert_eq!(taken, ROUNDS);
+    }
+
+    #[test]
+    fn bindings_keep_one_value_for_each_port() {
+        let mut bindings = Bindings::<char, 2>::default();
+        assert_eq!(bindings.bind(Port(0), 'x'), Err(BindError::NoSuchPort(Port(0))));
+        assert_eq!(bindings.bind(Port(4096), 'x'), Err(BindError::NoSuchPort(Port(4096))));
+        bindings.bind(Port(4), 'a').unwrap();
+        assert_eq!(bindings.bind(Port(4), 'b'), Err(BindError::Bound(Port(4))));
+        bindings.bind(Port(9), 'b').unwrap();
+        assert_eq!(bindings.bind(Port(10), 'c'), Err(BindError::Full { places: 2 }));
+        assert_eq!((bindings.get(Port(4)), bindings.get(Port(5))), (Some('a'), None));
+        assert_eq!(bindings.unbind(Port(4)), Some('a'));
+        assert_eq!(bindings.unbind(Port(4)), None);
+        bindings.bind(Port(10), 'c').unwrap();
+        assert_eq!(bindings.iter().collect::<Vec<_>>(), [(Port(10), 'c'), (Port(9), 'b')]);
+    }
+
+    #[test]
+    fn ports_come_from_xen_and_go_back() {
+        let xen = Hypervisor::default();
+        let unbound = alloc_unbound(&xen, DomainId(3)).unwrap();
+        let bound = bind_interdomain(&xen, DomainId(5), Port(17)).unwrap();
+        assert_eq!(xen.ports.borrow()[&unbound.0], (3, None));
+        assert_eq!(xen.ports.borrow()[&bound.0], (5, Some(17)));
+        bind_vcpu(&xen, bound, 0).unwrap();
+        send(&xen, bound).unwrap();
+        assert_eq!(*xen.sent.borrow(), [bound.0]);
+        close(&xen, bound).unwrap();
+        let error = send(&xen, bound).unwrap_err();
+        assert_eq!((error.call, error.errno), ("EVTCHNOP_send", 22));
+    }
+
+    #[test]
+    fn shared_info_appears_at_a_frame() {
+        let xen = Hypervisor::default();
+        #[expect(unsafe_code, reason = "calls an unsafe function")]
+        // SAFETY: the fake has no memory behind its frames.
+        unsafe { map_shared_info(&xen, Frame(0xF_0000)) }.unwrap();
+        assert_eq!(xen.physmap.borrow()[&0xF_0000], (XENMAPSPACE_SHARED_INFO, 0));
+    }
+}

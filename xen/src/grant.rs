@@ -227,3 +227,151 @@ pub unsafe fn map(hypercall: &impl Hypercall, first: Frame, frames: u32) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::vec;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fake::{Hypervisor, Memory};
+
+    const REMOTE: DomainId = DomainId(3);
+
+    fn entry(memory: &Memory, reference: GrantRef) -> EntryV1 {
+        memory.share().read(reference.0 as usize * 8)
+    }
+
+    /// What Xen does when the other domain maps or unmaps.
+    fn use_bits(memory: &Memory, reference: GrantRef, bits: u16) {
+        let shared = memory.share();
+        let flags = shared.atomic_u16(reference.0 as usize * 8);
+        let kept = flags.load(Ordering::SeqCst) & (GTF_PERMIT_ACCESS | GTF_READONLY);
+        flags.store(kept | bits, Ordering::SeqCst);
+    }
+
+    #[test]
+    fn an_entry_holds_what_was_granted() {
+        let memory = Memory::new(1, 0);
+        let mut table = Table::new(memory.share(), [0; 512]).unwrap();
+        let writable = table.grant_access(REMOTE, Frame(0x1234), Access::ReadWrite).unwrap();
+        let readable = table.grant_access(REMOTE, Frame(0xFFFF_FFFF), Access::ReadOnly).unwrap();
+        assert_eq!(entry(&memory, writable), EntryV1 { flags: 1, domid: 3, frame: 0x1234 });
+        assert_eq!(entry(&memory, readable), EntryV1 { flags: 5, domid: 3, frame: 0xFFFF_FFFF });
+        table.end_access(writable).unwrap();
+        assert_eq!(entry(&memory, writable).flags, 0);
+        assert_eq!(entry(&memory, readable).flags, 5);
+        assert_eq!(table.available(), 512 - 8 - 1);
+    }
+
+    #[test]
+    fn reserved_entries_are_not_given_and_none_is_given_twice() {
+        let memory = Memory::new(1, 0);
+        let mut table = Table::new(memory.share(), vec![0; 20]).unwrap();
+        let given: BTreeSet<_> =
+            (0..12).map(|_| table.grant_access(REMOTE, Frame(1), Access::ReadWrite).unwrap().0).collect();
+        assert_eq!(given, (8..20).collect());
+        assert_eq!(table.grant_access(REMOTE, Frame(1), Access::ReadWrite), Err(Error::Exhausted));
+        table.end_access(GrantRef(11)).unwrap();
+        assert_eq!(table.grant_access(REMOTE, Frame(1), Access::ReadWrite), Ok(GrantRef(11)));
+    }
+
+    #[test]
+    fn a_grant_in_use_is_leaked() {
+        for bits in [GTF_READING, GTF_WRITING, GTF_READING | GTF_WRITING] {
+            let memory = Memory::new(1, 0);
+            let mut table = Table::new(memory.share(), vec![0; 9]).unwrap();
+            let reference = table.grant_access(REMOTE, Frame(7), Access::ReadWrite).unwrap();
+            use_bits(&memory, reference, bits);
+            assert_eq!(table.end_access(reference), Err(Error::InUse { reference }));
+            assert_eq!(entry(&memory, reference).flags, GTF_PERMIT_ACCESS | bits);
+            assert_eq!((table.leaked(), table.available()), (1, 0));
+            // Not even once the other domain has let go.
+            use_bits(&memory, reference, 0);
+            assert_eq!(table.end_access(reference), Err(Error::NotGranted { reference }));
+            assert_eq!(table.grant_access(REMOTE, Frame(7), Access::ReadWrite), Err(Error::Exhausted));
+        }
+    }
+
+    #[test]
+    fn what_was_not_granted_cannot_be_ended() {
+        let memory = Memory::new(1, 0);
+        let mut table = Table::new(memory.share(), vec![0; 512]).unwrap();
+        let reference = table.grant_access(REMOTE, Frame(7), Access::ReadWrite).unwrap();
+        table.end_access(reference).unwrap();
+        for number in [0, 7, reference.0, 511, 512, u32::MAX, u32::MAX - 1] {
+            let reference = GrantRef(number);
+            assert_eq!(table.end_access(reference), Err(Error::NotGranted { reference }));
+        }
+        assert_eq!(table.available(), 504);
+    }
+
+    #[test]
+    fn a_frame_beyond_32_bits_is_refused() {
+        let memory = Memory::new(1, 0);
+        let mut table = Table::new(memory.share(), vec![0; 512]).unwrap();
+        let frame = Frame(1 << 32);
+        assert_eq!(table.grant_access(REMOTE, frame, Access::ReadWrite), Err(Error::FrameTooLarge { frame }));
+        assert_eq!(table.available(), 504);
+    }
+
+    #[test]
+    fn the_smaller_of_table_and_list_counts() {
+        let memory = Memory::new(1, 0);
+        assert_eq!(Table::new(memory.share(), vec![0; 8]).err(), Some(Error::TooSmall { entries: 8 }));
+        assert_eq!(Table::new(memory.share(), vec![0; 5000]).unwrap().available(), 504);
+    }
+
+    #[test]
+    fn the_size_is_xens() {
+        let xen = Hypervisor::default();
+        assert_eq!(query_size(&xen), Ok(Size { frames: 4, max_frames: 64 }));
+        let failing = Hypervisor { query_status: -3, ..Hypervisor::default() };
+        assert_eq!(query_size(&failing).unwrap_err().errno, 3);
+    }
+
+    #[test]
+    fn frames_are_mapped_from_the_last() {
+        let xen = Hypervisor::default();
+        #[expect(unsafe_code, reason = "calls an unsafe function")]
+        // SAFETY: the fake has no memory behind its frames.
+        unsafe { map(&xen, Frame(0x100), 3) }.unwrap();
+        assert_eq!(*xen.mapped.borrow(), [0x102, 0x101, 0x100]);
+        assert_eq!(xen.physmap.borrow()[&0x102], (XENMAPSPACE_GRANT_TABLE, 2));
+    }
+
+    proptest! {
+        /// Whatever is granted, mapped and ended in whatever order: no entry is given out while it is granted or mapped.
+        #[test]
+        fn entries_are_never_shared(steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>()), 0..200)) {
+            let memory = Memory::new(1, 0);
+            let mut table = Table::new(memory.share(), vec![0; 16]).unwrap();
+            let (mut granted, mut mapped) = (Vec::new(), BTreeSet::new());
+            for (step, index) in steps {
+                match step {
+                    0 => if let Ok(reference) = table.grant_access(REMOTE, Frame(1), Access::ReadWrite) {
+                        prop_assert!((8..16).contains(&reference.0));
+                        prop_assert!(!granted.contains(&reference) && !mapped.contains(&reference));
+                        granted.push(reference);
+                    },
+                    1 if !granted.is_empty() => {
+                        let reference = granted.swap_remove(index.index(granted.len()));
+                        prop_assert_eq!(table.end_access(reference).is_ok(), !mapped.contains(&reference));
+                    }
+                    2 if !granted.is_empty() => {
+                        let reference = granted[index.index(granted.len())];
+                        use_bits(&memory, reference, GTF_WRITING);
+                        mapped.insert(reference);
+                    }
+                    _ => {}
+                }
+                let leaked = mapped.iter().filter(|reference| !granted.contains(reference)).count();
+                prop_assert_eq!(table.leaked() as usize, leaked);
+                prop_assert_eq!(table.available() as usize, 8 - granted.len() - leaked);
+            }
+        }
+    }
+}

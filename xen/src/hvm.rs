@@ -77,3 +77,44 @@ pub fn set_callback(hypercall: &impl Hypercall, callback: Callback) -> Result<()
         HvmParam { domid: DOMID_SELF, index: CALLBACK_IRQ, value: callback.value(), ..HvmParam::default() };
     hypercall::with(hypercall, "HVMOP_set_param", HVM_OP, HVMOP_SET_PARAM, &mut argument)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Hypervisor;
+
+    fn xen(params: &[(u32, u64)]) -> Hypervisor {
+        let xen = Hypervisor::default();
+        xen.params.borrow_mut().extend(params.iter().copied());
+        xen
+    }
+
+    #[test]
+    fn the_store_is_where_the_parameters_say() {
+        let found = store(&xen(&[(STORE_PFN, 0xF_EFFC), (STORE_EVTCHN, 1)])).unwrap();
+        assert_eq!(found, Some(StoreLocation { frame: Frame(0xF_EFFC), port: Port(1) }));
+    }
+
+    #[test]
+    fn zeroes_and_impossible_ports_are_no_store() {
+        for (frame, port) in [(0, 1), (0xF_EFFC, 0), (0xF_EFFC, 4096), (0xF_EFFC, 1 << 32 | 1)] {
+            assert_eq!(store(&xen(&[(STORE_PFN, frame), (STORE_EVTCHN, port)])), Ok(None));
+        }
+        let error = store(&xen(&[])).unwrap_err();
+        assert_eq!((error.call, error.errno), ("HVMOP_get_param", 22));
+    }
+
+    #[test]
+    fn the_callback_is_what_a_driver_on_this_platform_device_has_to_set() {
+        // Measured: device 2, function 0, INTA.
+        let callback = Callback::Intx { domain: 0, bus: 0, devfn: 0x10, pin: 0 };
+        assert_eq!(callback.value(), 0x0100_0000_0000_1000);
+        let far = Callback::Intx { domain: 0x1234, bus: 0x56, devfn: 0x78, pin: 3 };
+        assert_eq!(far.value(), 0x0100_1234_0056_7803);
+        let xen = xen(&[]);
+        set_callback(&xen, callback).unwrap();
+        assert_eq!(xen.params.borrow()[&CALLBACK_IRQ], 0x0100_0000_0000_1000);
+        set_callback(&xen, Callback::None).unwrap();
+        assert_eq!(xen.params.borrow()[&CALLBACK_IRQ], 0);
+    }
+}

@@ -62,7 +62,7 @@ impl Status {
     pub const EXISTS: Self = Self(-17);
     /// xenpci's device is not started, or has been removed.
     pub const NO_DEVICE: Self = Self(-19);
-    /// A parameter is not valid: a path's characters or length, a port out of range.
+    /// A parameter is not valid: a path's characters or length, a watched path over 256 bytes, a port out of range.
     pub const INVALID: Self = Self(-22);
     /// Every watch or port slot is taken.
     pub const NO_SPACE: Self = Self(-28);
@@ -70,7 +70,7 @@ impl Status {
     pub const DEADLOCK: Self = Self(-35);
     /// The caller's buffer is too small; the out length has been set to what is needed.
     pub const NO_BUFFER: Self = Self(-105);
-    /// Xenstore did not answer within the time allowed. The connection is broken from here on.
+    /// Xenstore did not answer within half a minute. The request may have been carried out, or may be later.
     pub const TIMED_OUT: Self = Self(-110);
 
     /// Whether the operation was done.
@@ -115,7 +115,7 @@ pub struct Interface {
     /// Size of the table in bytes.
     pub size: u32,
 
-    /// Reads a node into `buffer`. `PASSIVE_LEVEL`; waits for xenstore.
+    /// Reads a node into `buffer`. `PASSIVE_LEVEL`; waits for xenstore, at most half a minute.
     ///
     /// `length` is set on success (bytes read) and on [`Status::NO_BUFFER`] (bytes needed). A value is bytes,
     /// at most 4096, usually text without a terminator.
@@ -215,9 +215,10 @@ pub struct Interface {
     /// The guest frame behind an address of non-paged memory. Any IRQL.
     pub frame_of: unsafe extern "system" fn(address: *const c_void) -> u64,
 
-    /// How many times the guest has been suspended and resumed since xenpci started. Any IRQL.
+    /// A number that changes each time the guest has been resumed from suspend, and is never 0. Any IRQL.
     ///
-    /// Grants, ports, watches and transactions made under another epoch are gone.
+    /// Grants, ports and transactions made under another epoch are gone; watches have been set again. 0 while
+    /// xenpci's device is not started.
     pub suspend_epoch: unsafe extern "system" fn() -> u32,
 }
 

@@ -160,3 +160,57 @@ impl SharedPage {
         self.frame
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::Ordering;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fake::Memory;
+
+    proptest! {
+        #[test]
+        fn copies_are_exact(offset in 0usize..40, bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let memory = Memory::new(1, 0xEE);
+            let shared = memory.share();
+            shared.copy_in(offset, &bytes);
+            let mut page = [0; PAGE_SIZE];
+            shared.copy_out(0, &mut page);
+            let mut expected = [0xEE; PAGE_SIZE];
+            expected[offset..offset + bytes.len()].copy_from_slice(&bytes);
+            prop_assert_eq!(&page[..], &expected[..]);
+            let mut back = std::vec![0; bytes.len()];
+            shared.copy_out(offset, &mut back);
+            prop_assert_eq!(back, bytes);
+        }
+    }
+
+    #[test]
+    fn structures_and_atomics_see_the_same_bytes() {
+        let memory = Memory::new(1, 0xEE);
+        let shared = memory.share();
+        shared.zero();
+        shared.write(8, &0x1122_3344_5566_7788u64);
+        assert_eq!(shared.atomic_u64(8).load(Ordering::SeqCst), 0x1122_3344_5566_7788);
+        assert_eq!(shared.atomic_u16(8).load(Ordering::SeqCst), 0x7788);
+        assert_eq!(shared.atomic_u8(15).load(Ordering::SeqCst), 0x11);
+        assert_eq!(shared.read::<u32>(12), 0x1122_3344);
+        assert_eq!((shared.len(), shared.is_empty()), (PAGE_SIZE, false));
+    }
+
+    #[test]
+    #[should_panic(expected = "offset <= self.length - size")]
+    fn nothing_beyond_the_end_is_reached() {
+        let memory = Memory::new(1, 0);
+        memory.share().copy_in(PAGE_SIZE - 3, &[0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is_multiple_of(align)")]
+    fn atomics_are_aligned() {
+        let memory = Memory::new(1, 0);
+        memory.share().atomic_u32(2);
+    }
+}

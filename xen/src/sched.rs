@@ -30,3 +30,17 @@ pub fn shutdown(hypercall: &impl Hypercall, reason: Shutdown) -> Result<(), hype
     let mut argument = SchedShutdown { reason: reason as u32 };
     hypercall::with(hypercall, "SCHEDOP_shutdown", SCHED_OP, SCHEDOP_SHUTDOWN, &mut argument)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Hypervisor;
+
+    #[test]
+    fn commands_reach_xen() {
+        let xen = Hypervisor::default();
+        yield_now(&xen);
+        shutdown(&xen, Shutdown::Suspend).unwrap();
+        assert_eq!(*xen.scheduled.borrow(), [(SCHEDOP_YIELD, 0), (SCHEDOP_SHUTDOWN, 2)]);
+    }
+}

@@ -126,3 +126,33 @@ pub unsafe fn remove_from_physmap(hypercall: &impl Hypercall, frame: Frame) -> R
         hypercall.call(MEMORY_OP, [XENMEM_REMOVE_FROM_PHYSMAP, address, 0, 0, 0])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Hypervisor;
+    use crate::wire::hypercall::{XENMAPSPACE_GRANT_TABLE, XENMAPSPACE_SHARED_INFO};
+
+    #[test]
+    fn pages_appear_and_go() {
+        let xen = Hypervisor::default();
+        // SAFETY: the fake has no memory behind its frames.
+        unsafe {
+            add_to_physmap(&xen, XENMAPSPACE_SHARED_INFO, 0, Frame(0xF_0000)).unwrap();
+            assert_eq!(xen.physmap.borrow()[&0xF_0000], (XENMAPSPACE_SHARED_INFO, 0));
+            remove_from_physmap(&xen, Frame(0xF_0000)).unwrap();
+            assert!(xen.physmap.borrow().is_empty());
+        }
+    }
+
+    #[test]
+    fn xens_error_names_the_call() {
+        let xen = Hypervisor::default();
+        // SAFETY: as above.
+        let error = unsafe { add_to_physmap(&xen, XENMAPSPACE_GRANT_TABLE, 64, Frame(1)) }.unwrap_err();
+        assert_eq!(error, Error { call: "XENMEM_add_to_physmap", errno: 22 });
+        assert_eq!(std::format!("{error}"), "XENMEM_add_to_physmap failed with Xen error 22");
+        assert_eq!(check("x", i64::MIN), Err(Error { call: "x", errno: i64::MAX }));
+        assert_eq!(check("x", 1), Ok(()));
+    }
+}

@@ -103,3 +103,99 @@ unsafe impl Hypercall for HypercallPage {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpuid::detect;
+    use crate::fake;
+
+    // Stands for the page that Xen fills: entry n answers n · 2³² plus a digest of its arguments, each weighted by its place,
+    // and destroys every register that a hypercall may destroy.
+    core::arch::global_asm!(
+        ".pushsection .text",
+        ".p2align 12",
+        "xen_test_page:",
+        ".set n, 0",
+        ".rept 128",
+        ".p2align 5",
+        "mov eax, n",
+        "jmp 2f",
+        ".set n, n + 1",
+        ".endr",
+        "2:",
+        "shl rax, 32",
+        "add rax, rdi",
+        "lea rax, [rax + rsi * 2]",
+        "lea rax, [rax + rdx * 4]",
+        "lea rax, [rax + r10 * 8]",
+        "imul r8, r8, 16",
+        "add rax, r8",
+        "mov rdi, -1",
+        "mov rsi, -1",
+        "mov rdx, -1",
+        "mov r10, -1",
+        "mov r8, -1",
+        "mov r9, -1",
+        "mov rcx, -1",
+        "mov r11, -1",
+        "ret",
+        ".popsection",
+    );
+
+    unsafe extern "C" {
+        static xen_test_page: u8;
+    }
+
+    fn entries() -> NonNull<u8> {
+        NonNull::from(
+            // SAFETY: defined above; only its address is used.
+            unsafe { &xen_test_page },
+        )
+    }
+
+    #[test]
+    fn arguments_and_answer_keep_to_the_convention() {
+        let page = HypercallPage { entries: entries() };
+        for number in [0, 12, 34, 127] {
+            for round in 0..100u64 {
+                let arguments = [round, round + 100, round + 1000, round + 10_000, round + 100_000];
+                let digest: u64 = (0..5).map(|place| arguments[place] << place).sum();
+                // SAFETY: the test page touches no memory.
+                let answer = unsafe { page.call(number, core::hint::black_box(arguments)) };
+                assert_eq!(answer, ((u64::from(number) << 32) + digest) as i64);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "number < PAGE_SIZE / ENTRY")]
+    fn a_number_beyond_the_page_is_not_called() {
+        // SAFETY: nothing is called.
+        unsafe { HypercallPage { entries: entries() }.call(128, [0; 5]) };
+    }
+
+    #[test]
+    fn installing_writes_the_address_to_the_register() {
+        let platform = fake::Platform::xen(0x4000_0000);
+        let xen = detect(&platform).unwrap();
+        // SAFETY: the platform only records the write.
+        let page = unsafe { HypercallPage::install(&platform, &xen, entries(), 0x1234_5000) }.unwrap();
+        assert_eq!(*platform.written.borrow(), [(0x4000_0000, 0x1234_5000)]);
+        assert_eq!(page.entries, entries());
+    }
+
+    #[test]
+    fn what_cannot_be_installed_is_not_written() {
+        let platform = fake::Platform::xen(0x4000_0000);
+        let xen = detect(&platform).unwrap();
+        // SAFETY: the platform only records the write.
+        let install = |xen: &Xen, physical| {
+            unsafe { HypercallPage::install(&platform, xen, entries(), physical) }.err()
+        };
+        assert_eq!(install(&xen, 0x1008), Some(InstallError::Unaligned { physical: 0x1008 }));
+        let two = Xen { hypercall_pages: 2, ..xen };
+        assert_eq!(install(&two, 0x1000), Some(InstallError::Pages { found: 2 }));
+        assert!(platform.written.borrow().is_empty());
+    }
+}
