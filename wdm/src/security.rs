@@ -5,7 +5,7 @@ use core::ptr;
 
 use wdk_sys::{
     _MODE, ACL_REVISION, DACL_SECURITY_INFORMATION, GENERIC_ALL, HANDLE, OBJ_KERNEL_HANDLE, PACL, PSID,
-    SECURITY_DESCRIPTOR, SECURITY_DESCRIPTOR_REVISION, SeExports, WRITE_DAC,
+    SECURITY_DESCRIPTOR, SECURITY_DESCRIPTOR_REVISION, WRITE_DAC,
     ntddk::{
         ObOpenObjectByPointer, RtlAddAccessAllowedAce, RtlCreateAcl, RtlCreateSecurityDescriptor,
         RtlSetDaclSecurityDescriptor, ZwClose, ZwSetSecurityObject,
@@ -13,6 +13,12 @@ use wdk_sys::{
 };
 
 use crate::{DeviceObject, Result, status::check};
+
+// The import library has the variable as data, so its name in the image is a pointer to it.
+unsafe extern "C" {
+    #[link_name = "__imp_SeExports"]
+    static SE_EXPORTS: *const *const wdk_sys::SE_EXPORTS;
+}
 
 /// Bytes of a DACL with two ACEs of the largest SIDs (8 + 2 × (8 + 68)), rounded up.
 const DACL_BYTES: usize = 160;
@@ -30,10 +36,10 @@ pub fn restrict_to_administrators(device: DeviceObject) -> Result {
     let mut descriptor = SECURITY_DESCRIPTOR::default();
     let descriptor: wdk_sys::PSECURITY_DESCRIPTOR = (&raw mut descriptor).cast();
     // SAFETY: the buffers have the sizes given, are aligned and live until the handle is closed;
-    // SeExports points at the kernel's table of well-known SIDs once the system runs drivers.
+    // the import is the kernel's variable SeExports, which points at its table of well-known SIDs once the system runs drivers.
     unsafe {
-        let [system, administrators]: [PSID; 2] =
-            [(*SeExports).SeLocalSystemSid, (*SeExports).SeAliasAdminsSid];
+        let sids = *SE_EXPORTS;
+        let [system, administrators]: [PSID; 2] = [(*sids).SeLocalSystemSid, (*sids).SeAliasAdminsSid];
         check(RtlCreateAcl(dacl, DACL_BYTES as u32, ACL_REVISION))?;
         check(RtlAddAccessAllowedAce(dacl, ACL_REVISION, GENERIC_ALL, system))?;
         check(RtlAddAccessAllowedAce(dacl, ACL_REVISION, GENERIC_ALL, administrators))?;

@@ -1,0 +1,37 @@
+//! What xenpci.sys and xenvbd.sys import. Layouts and meanings: `guard::abi`.
+#![allow(unsafe_code, reason = "exported functions that take pointers from other drivers")]
+
+use guard::Action;
+use guard::abi::{self, RawEvent, Status};
+
+use crate::state;
+
+/// Takes one event and answers with a packed action, which the caller must obey. IRQL ≤ DISPATCH_LEVEL. A null
+/// pointer, another version of the interface and an event that may not cross are answered with a withhold.
+///
+/// # Safety
+/// `event` is null or points at a `RawEvent` that does not change during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenguardEvent(event: *const RawEvent) -> u64 {
+    // SAFETY: by contract.
+    let unpacked = match unsafe { event.as_ref() } {
+        Some(event) => event.unpack(),
+        None => Err(guard::Reason::EventRefused),
+    };
+    abi::pack_action(match unpacked {
+        Ok(event) => state::step(event),
+        Err(reason) => Action::Withhold(reason),
+    })
+}
+
+/// Writes the state of the boot. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `status` is null or points at room for a `Status`.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenguardStatus(status: *mut Status) {
+    if !status.is_null() {
+        // SAFETY: by contract.
+        unsafe { status.write(state::status()) };
+    }
+}

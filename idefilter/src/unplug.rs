@@ -1,0 +1,67 @@
+//! qemu's unplug protocol (Xen, docs/misc/hvm-emulated-unplug.pandoc; hvm/pvdrivers.h), and its log port.
+#![allow(unsafe_code, reason = "uses the I/O ports that the protocol assigns")]
+
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use guard::machine::Unplug;
+use wdm::{debug::Line, port::Port};
+
+/// Read u16: the magic. Write u32: the driver's build. Write u16: what to unplug.
+// SAFETY: the protocol assigns the port on a machine with a Xen platform device; `run` is called only where
+// Xen was detected, and reading it elsewhere under Xen has no effect.
+const MAGIC_PORT: Port = unsafe { Port::new(0x10) };
+/// Read u8: the protocol's version. Write u16: the product. Write u8: a character for the log.
+// SAFETY: as above; it is written only after the magic was read.
+const PRODUCT_PORT: Port = unsafe { Port::new(0x12) };
+
+/// The machine understands the protocol and takes this driver.
+const MAGIC: u16 = 0x49D2;
+/// It understands the protocol, and does not take this driver so far.
+const REFUSED: u16 = 0xD249;
+/// The product number for drivers without a registered one (hvm/pvdrivers.h, "experimental").
+const PRODUCT: u16 = 0xFFFF;
+/// The build that qemu's log names.
+const BUILD: u32 = 1;
+/// Bit 0: all IDE and SCSI disks, not CD-ROMs. Bit 3: NVMe disks.
+const DISKS: u16 = 1 << 0 | 1 << 3;
+
+/// Whether the machine has the log port.
+static HAS_LOG: AtomicBool = AtomicBool::new(false);
+
+/// Runs the protocol: asks the machine to remove its emulated disks where that is `wanted`. Only under Xen.
+/// Takes some milliseconds. PASSIVE_LEVEL.
+pub fn run(wanted: bool) -> Unplug {
+    let supported = matches!(MAGIC_PORT.read_u16(), MAGIC | REFUSED);
+    HAS_LOG.store(supported, Ordering::Relaxed);
+    if !wanted {
+        return Unplug::NotAsked;
+    }
+    if !supported {
+        return Unplug::Refused;
+    }
+    if PRODUCT_PORT.read_u8() >= 1 {
+        PRODUCT_PORT.write_u16(PRODUCT);
+        MAGIC_PORT.write_u32(BUILD);
+    }
+    // Read again: a machine that refuses this driver says so now that it knows it.
+    if MAGIC_PORT.read_u16() != MAGIC {
+        return Unplug::Refused;
+    }
+    MAGIC_PORT.write_u16(DISKS);
+    Unplug::Acknowledged
+}
+
+/// Writes one line to qemu's log, where there is one. Any IRQL; a character takes about a millisecond on a
+/// slow machine, so this is for a system that is about to stop.
+pub fn log(text: fmt::Arguments<'_>) {
+    if !HAS_LOG.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut line = Line::new();
+    // Writing to a Line does not fail.
+    let _ = writeln!(line, "{text}");
+    for &byte in line.as_bytes() {
+        PRODUCT_PORT.write_u8(byte);
+    }
+}
