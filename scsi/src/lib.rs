@@ -4,8 +4,8 @@
 //! comes to: data and GOOD status at once, sense data, or an [`Action`] on the medium that the caller carries
 //! out. Nothing here does I/O, allocates or keeps state, so the whole command set runs on any host.
 //!
-//! Two neighbours of the command set live here for the same reason: [`scatter`] cuts a command's data buffer into
-//! ring requests, [`partition_table`] reads what identifies a disk's content.
+//! A neighbour of the command set lives here for the same reason: [`partition_table`] reads what identifies a
+//! disk's content.
 //!
 //! Every structure of the wire is a zerocopy type with its size asserted beside it. Sources are T10's SPC-3
 //! (primary commands) and SBC-2 (block commands); the section is named where a value comes from one.
@@ -40,7 +40,6 @@ pub mod mode;
 pub mod partition_table;
 mod reply;
 mod report_luns;
-pub mod scatter;
 mod sense;
 
 pub use cdb::{Command, SupportedPage, opcode};

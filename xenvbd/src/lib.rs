@@ -1,15 +1,43 @@
-//! Skeleton: loads and does nothing.
+//! xenvbd.sys: PV disks as a Storport adapter, and the census that keeps a disk from being seen twice.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`storport`] | the edge: Storport's structures and callbacks |
+//! | [`adapter`] | the adapter: connects disks, asks for leave to show them |
+//! | [`target`] | one disk: handshake, properties |
+//! | [`queue`] | one disk's I/O path |
+//! | [`census`] | every disk of the system against the own list |
+//! | [`identity`] | what identifies a disk's content |
+//! | [`hal`] | xenpci's interface table behind the xen crate's traits |
+//! | [`qemu_log`] | one line to qemu's log |
+//!
+//! What a SCSI command means is in the `scsi` crate, the ring in `xen`, the verdicts in `guard`; none of them knows
+//! of Windows.
 #![no_std]
-#![allow(unsafe_code, reason = "an entry point has a fixed symbol name and section")]
 
-/// Answers STATUS_SUCCESS.
+extern crate alloc;
+
+mod adapter;
+mod census;
+mod hal;
+mod identity;
+mod qemu_log;
+mod queue;
+mod storport;
+mod target;
+
+use wdm::raw::{NTSTATUS, PDRIVER_OBJECT, PUNICODE_STRING};
+use wdm::version::{self, Version};
+
+/// Name of the driver in its debug output.
+const DRIVER: &str = "xenvbd";
+
+/// The entry point of the image. PASSIVE_LEVEL.
+#[allow(unsafe_code, reason = "the entry point the loader calls by name")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "INIT")]
-pub extern "system" fn DriverEntry(_driver: *mut (), _registry_path: *const ()) -> i32 {
-    0
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
+pub extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, registry_path: PUNICODE_STRING) -> NTSTATUS {
+    let nt62 = version::running() >= Version::NT_6_2;
+    // SAFETY: the I/O manager calls this once, with the driver object and the service's key.
+    unsafe { storport::register(driver, registry_path, nt62) }
 }

@@ -1,0 +1,291 @@
+//! The census: every disk of the system against this driver's own list.
+//!
+//! It is taken before the first disk is exposed, at each disk that arrives, and once more when the system has
+//! settled. The guard in idefilter judges the counts; its orders are carried out here, a stop at once.
+//!
+//! Where a disk comes from is told by the bottom of its device stack: by the driver that made that device object
+//! for this driver's own disks, by its identifications for qemu's. Only a disk that neither tells is read.
+
+#![allow(unsafe_code, reason = "calls idefilter's export")]
+
+use alloc::vec::Vec;
+use core::ptr;
+
+use guard::abi::{self, RawEvent};
+use guard::census::{self, Class, Counts, Disk, Identity, Origin, Signature};
+use guard::machine::BUGCHECK_CODE;
+use guard::{Action, BugCheck, Event, Reason};
+use wdm::registry::{self, Key};
+use wdm::{
+    DeviceObject, DriverObject, SpinLock, bugcheck, debug_print, event_log, interface, property, unicode,
+    utf16,
+};
+
+use crate::DRIVER;
+use crate::identity;
+use crate::qemu_log;
+
+// idefilter's export. Importing it means that this driver does not load without idefilter.
+#[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
+unsafe extern "system" {
+    fn XenguardEvent(event: *const RawEvent) -> u64;
+}
+
+/// Event log: a warning of this driver's own (severity 2, customer bit), with the guard's reason as its code.
+const EVENT_CODE: u32 = 0xA000_0000;
+
+/// What this driver knows of its disks.
+pub struct Own {
+    /// Vbds of type disk in xenstore, connected or not.
+    pub listed: u32,
+    /// Identities of those that are connected and have one.
+    pub identities: Vec<Identity>,
+}
+
+/// Most disks that a record names; more are counted only.
+const RECORDED: usize = 32;
+
+/// One disk of a [`Record`].
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct RecordedDisk {
+    /// 1 ours, 2 alias, 3 foreign, 4 clone.
+    class: u32,
+    /// 1 ours, 2 emulated controller, 3 other bus, 4 unknown.
+    origin: u32,
+    /// Size in 512-byte sectors; 0 where the disk was not read.
+    sectors: u64,
+    /// 0 none, 1 MBR, 2 GPT.
+    signature_kind: u32,
+    reserved: u32,
+    /// MBR signature in the first four bytes, or GPT disk GUID.
+    signature: [u8; 16],
+}
+
+/// The last census, for whoever looks into a memory dump: P4 of the bugcheck points here.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Record {
+    /// `XGCENSUS`.
+    magic: [u8; 8],
+    size: u32,
+    /// Censuses taken.
+    taken: u32,
+    own_list: u32,
+    ours: u32,
+    alias: u32,
+    foreign: u32,
+    /// 1 where the system had settled.
+    settled: u32,
+    /// Entries of `disks` that are filled.
+    disk_count: u32,
+    disks: [RecordedDisk; RECORDED],
+}
+const _: () = assert!(size_of::<RecordedDisk>() == 40);
+const _: () = assert!(size_of::<Record>() == 40 + RECORDED * 40);
+
+/// Takes censuses. One instance, in the adapter.
+pub struct Census {
+    own: Own,
+    driver: DriverObject,
+    /// `Parameters\Strict`.
+    strict: bool,
+    record: SpinLock<Record>,
+}
+
+impl Census {
+    /// PASSIVE_LEVEL: reads `Services\idefilter\Parameters\Strict`, which counts as 0 where it is missing.
+    pub fn new(own: Own, driver: DriverObject) -> Self {
+        let parameters = Key::open(registry::SERVICES)
+            .and_then(|services| services.open_below(utf16!("idefilter\\Parameters")));
+        let strict = parameters.and_then(|key| key.dword(utf16!("Strict"))).is_ok_and(|strict| strict != 0);
+        let record = Record {
+            magic: *b"XGCENSUS",
+            size: size_of::<Record>() as u32,
+            taken: 0,
+            own_list: own.listed,
+            ours: 0,
+            alias: 0,
+            foreign: 0,
+            settled: 0,
+            disk_count: 0,
+            disks: [RecordedDisk::default(); RECORDED],
+        };
+        Self { own, driver, strict, record: SpinLock::new(record) }
+    }
+
+    /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot tell
+    /// by their path. `settled`: every disk that will come has come.
+    ///
+    /// `Err` is the guard's order to withhold.
+    ///
+    /// # Errors
+    /// Why no disk may be exposed.
+    pub fn take(&self, settled: bool) -> Result<(), Reason> {
+        let disks = self.disks();
+        let counts = census::take(self.own.listed, &self.own.identities, disks.iter().copied());
+        self.keep(&counts, &disks, settled);
+        let action = tell(Event::Census { counts, settled, strict: self.strict });
+        let Counts { own_list, ours, alias, foreign } = counts;
+        let verdict = match action {
+            Action::Stop(_) => "stop",
+            Action::Withhold(_) => "withhold",
+            Action::Note(_) => "note",
+            _ => "nothing",
+        };
+        debug_print!(
+            DRIVER,
+            "census own={own_list} ours={ours} alias={alias} foreign={foreign} verdict={verdict}"
+        );
+        self.obey(action)
+    }
+
+    /// Tells the guard that the first unit is about to be reported.
+    ///
+    /// # Errors
+    /// Why it must not be.
+    pub fn exposed(&self) -> Result<(), Reason> {
+        self.obey(tell(Event::Exposed))
+    }
+
+    fn obey(&self, action: Action) -> Result<(), Reason> {
+        match action {
+            Action::Stop(bugcheck) => self.stop(bugcheck),
+            Action::Withhold(reason) => Err(reason),
+            Action::Note(reason) => {
+                self.note(reason);
+                Ok(())
+            }
+            Action::Nothing | Action::Expose | Action::Unplug => Ok(()),
+        }
+    }
+
+    /// Writes an entry to the event log.
+    fn note(&self, reason: Reason) {
+        let record = *self.record.lock();
+        let counts = [record.own_list, record.ours, record.alias, record.foreign];
+        let code = EVENT_CODE | reason.code();
+        let source = event_log::Source::Driver(self.driver);
+        // A congested log loses the entry by NT's design; the debug output has the census anyway.
+        let _ = event_log::write(source, code, wdm::NtStatus::SUCCESS, &counts, reason.text());
+    }
+
+    fn stop(&self, BugCheck { reason, own, enumerated }: BugCheck) -> ! {
+        qemu_log::line(format_args!(
+            "xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own} enumerated={enumerated}: {}",
+            reason.code(),
+            reason.text()
+        ));
+        let record = self.record.as_ptr();
+        bugcheck::stop(
+            BUGCHECK_CODE,
+            [reason.code() as usize, own as usize, enumerated as usize, record.expose_provenance()],
+        )
+    }
+
+    /// Every disk with an enabled interface.
+    fn disks(&self) -> Vec<Disk> {
+        let links = match interface::list(&interface::DISK) {
+            Ok(links) => links,
+            Err(status) => {
+                debug_print!(DRIVER, "the system's disks cannot be listed: {status}");
+                return Vec::new();
+            }
+        };
+        unicode::strings(&links).filter_map(|link| self.disk(link)).collect()
+    }
+
+    /// The disk behind a symbolic link; `None` if it is gone already.
+    fn disk(&self, link: &[u16]) -> Option<Disk> {
+        let open = match interface::Open::new(link) {
+            Ok(open) => open,
+            Err(status) => {
+                debug_print!(DRIVER, "disk {} cannot be opened: {status}", unicode::Display(link));
+                return None;
+            }
+        };
+        let bottom = open.device().base();
+        let origin = self.origin(*bottom);
+        // Only where the path says nothing does the content decide.
+        let identity = if origin == Origin::Unknown { identity::of_device(open.device()) } else { None };
+        Some(Disk { origin, identity })
+    }
+
+    /// Where the disk with this physical device object comes from.
+    fn origin(&self, physical: DeviceObject) -> Origin {
+        if physical.driver() == self.driver {
+            return Origin::Ours;
+        }
+        let enumerator = property::enumerator(physical).unwrap_or_default();
+        let is = |name: &[u16]| unicode::eq_ignore_case(&enumerator, name);
+        if is(utf16!("USBSTOR")) || is(utf16!("SBP2")) || is(utf16!("SD")) {
+            return Origin::OtherBus;
+        }
+        let ids = property::hardware_ids(physical).unwrap_or_default();
+        let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI"))) && unicode::strings(&ids).any(names_qemu);
+        if emulated { Origin::EmulatedController } else { Origin::Unknown }
+    }
+
+    fn keep(&self, counts: &Counts, disks: &[Disk], settled: bool) {
+        let mut record = self.record.lock();
+        record.taken = record.taken.wrapping_add(1);
+        (record.own_list, record.ours) = (counts.own_list, counts.ours);
+        (record.alias, record.foreign) = (counts.alias, counts.foreign);
+        record.settled = settled.into();
+        record.disk_count = disks.len().min(RECORDED) as u32;
+        for (entry, disk) in record.disks.iter_mut().zip(disks) {
+            *entry = RecordedDisk::new(disk, census::classify(disk, &self.own.identities));
+        }
+    }
+}
+
+impl RecordedDisk {
+    fn new(disk: &Disk, class: Class) -> Self {
+        let mut recorded = Self {
+            class: match class {
+                Class::Ours => 1,
+                Class::Alias => 2,
+                Class::Foreign => 3,
+                Class::Clone => 4,
+            },
+            origin: match disk.origin {
+                Origin::Ours => 1,
+                Origin::EmulatedController => 2,
+                Origin::OtherBus => 3,
+                Origin::Unknown => 4,
+            },
+            ..Self::default()
+        };
+        if let Some(Identity { sectors, signature }) = disk.identity {
+            recorded.sectors = sectors;
+            match signature {
+                Signature::Mbr(signature) => {
+                    recorded.signature_kind = 1;
+                    recorded.signature[..4].copy_from_slice(&signature.to_le_bytes());
+                }
+                Signature::Gpt(guid) => {
+                    recorded.signature_kind = 2;
+                    recorded.signature = guid;
+                }
+            }
+        }
+        recorded
+    }
+}
+
+/// Whether a hardware id is one that qemu gives its disks: `IDE\DiskQEMU_HARDDISK…`, `SCSI\DiskQEMU____QEMU_HARDDISK…`,
+/// `SCSI\DiskNVMe____QEMU_NVMe_Ctrl…`.
+fn names_qemu(id: &[u16]) -> bool {
+    let qemu = utf16!("QEMU");
+    id.windows(qemu.len()).any(|part| unicode::eq_ignore_case(part, qemu))
+}
+
+/// Tells the guard of an event. ≤ DISPATCH_LEVEL.
+fn tell(event: Event) -> Action {
+    match RawEvent::pack(event) {
+        // SAFETY: a valid event, which the guard only reads.
+        Some(raw) => abi::unpack_action(unsafe { XenguardEvent(ptr::from_ref(&raw)) }),
+        // An event that may not cross: none of this driver's.
+        None => Action::Withhold(Reason::EventRefused),
+    }
+}

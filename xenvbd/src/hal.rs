@@ -1,0 +1,307 @@
+//! Xen's services, as xenpci gives them to its clients: the interface table behind xen's traits.
+#![allow(unsafe_code, reason = "calls through xenpci's interface table; implements an unsafe trait")]
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::c_void;
+use core::fmt;
+use core::ptr::{self, NonNull};
+
+use wdm::{NtStatus, debug_print};
+use xen::blkif::{self, VirtualDevice};
+use xen::interface::{EventCallback, Interface, Status, VERSION};
+use xen::store::{self, Errno, Names, Store};
+use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
+
+use crate::DRIVER;
+
+// The export of xenpci.sys. Importing it also makes the loader keep xenpci's image as long as this one.
+#[link(name = "xenpci", kind = "static", modifiers = "-bundle")]
+unsafe extern "system" {
+    fn XenpciInterface(version: u32) -> *const Interface;
+}
+
+/// Folder of the guest's block devices in xenstore.
+const VBDS: &str = "device/vbd";
+
+/// Why there is no disk, or one less.
+#[derive(Clone, Copy, Debug)]
+pub enum Error {
+    /// xenpci has not started its device, or speaks another version of the interface.
+    NoInterface,
+    /// Xenstore failed.
+    Store(store::Error),
+    /// The block frontend failed.
+    Blkif(blkif::Error),
+    /// The backend did not come to the state that the handshake needs within this many seconds.
+    Backend(u32),
+    /// Event channel, and the table's status.
+    EventChannel(Status),
+    /// The vbd is no disk of the kind this driver serves.
+    Unsuitable(&'static str),
+    /// A request to the disk failed.
+    Request(blkif::Failure),
+    /// A routine of NT's failed.
+    Nt(NtStatus),
+}
+
+impl Error {
+    /// Memory has run out.
+    pub const NO_MEMORY: Self = Self::Nt(NtStatus::INSUFFICIENT_RESOURCES);
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoInterface => write!(f, "xenpci offers no interface of version {VERSION}"),
+            Self::Store(error) => write!(f, "{error}"),
+            Self::Blkif(error) => write!(f, "{error}"),
+            Self::Backend(seconds) => write!(f, "the backend is not ready after {seconds} s"),
+            Self::EventChannel(status) => write!(f, "no event channel, xenpci answered {}", status.0),
+            Self::Unsuitable(why) => write!(f, "{why}"),
+            Self::Request(failure) => write!(f, "{failure}"),
+            Self::Nt(status) => write!(f, "status {status}"),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<blkif::Error> for Error {
+    fn from(error: blkif::Error) -> Self {
+        Self::Blkif(error)
+    }
+}
+
+impl From<NtStatus> for Error {
+    fn from(status: NtStatus) -> Self {
+        Self::Nt(status)
+    }
+}
+
+/// xenpci's services. The table stays valid as long as this driver's device stack exists, and its entries answer
+/// an error afterwards (interface.rs).
+#[derive(Clone, Copy)]
+pub struct Platform(&'static Interface);
+
+impl fmt::Debug for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Platform(version {})", self.0.version)
+    }
+}
+
+impl Platform {
+    /// Asks xenpci for its table. Any IRQL.
+    ///
+    /// # Errors
+    /// [`Error::NoInterface`].
+    pub fn get() -> Result<Self, Error> {
+        // SAFETY: the export has no conditions; it answers null or its table, which is static in xenpci's image,
+        // and this driver's import keeps that image loaded.
+        let table = unsafe { XenpciInterface(VERSION).as_ref() };
+        table.filter(|table| table.usable()).map(Self).ok_or(Error::NoInterface)
+    }
+
+    /// The guest's vbds, by number. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What xenstore answers; no folder at all is no error but an empty list.
+    pub fn vbds(self) -> Result<Vec<VirtualDevice>, Error> {
+        let mut buffer = wdm::pool::try_vec(4096)?;
+        let mut store = self;
+        match store.directory(VBDS, &mut buffer) {
+            Ok(names) => Ok(names.filter_map(|name| name.parse().ok()).map(VirtualDevice).collect()),
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The guest's UUID as text, from the node `vm` (`/vm/<uuid>`). PASSIVE_LEVEL.
+    pub fn machine_uuid(self) -> Option<String> {
+        let mut buffer = [0; 128];
+        let mut store = self;
+        let value = store.read("vm", &mut buffer).ok()?;
+        let uuid = core::str::from_utf8(value).ok()?.strip_prefix("/vm/")?;
+        Some(String::from(uuid))
+    }
+
+    /// Path of a vbd's own folder.
+    pub fn folder(device: VirtualDevice) -> Folder {
+        let mut folder = Folder { text: [0; Folder::CAPACITY], length: 0 };
+        // Ten digits at most, so the text fits.
+        let _ = fmt::Write::write_fmt(&mut folder, format_args!("{VBDS}/{}", device.0));
+        folder
+    }
+
+    /// A port for domain `domain` to bind to, masked. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// [`Error::EventChannel`].
+    ///
+    /// # Safety
+    /// `callback` may be called with `context` at DISPATCH_LEVEL until [`Platform::close`] has returned.
+    pub unsafe fn allocate_port(
+        self,
+        domain: DomainId,
+        callback: EventCallback,
+        context: *mut c_void,
+    ) -> Result<Port, Error> {
+        let mut port = 0;
+        // SAFETY: the caller's promise for the callback; `port` is a place for the answer.
+        let status = unsafe { (self.0.event_allocate)(domain.0, callback, context, &raw mut port) };
+        status.ok().map(|()| Port(port)).map_err(Error::EventChannel)
+    }
+
+    /// Lets the port's events through. ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// [`Error::EventChannel`].
+    pub fn unmask(self, port: Port) -> Result<(), Error> {
+        // SAFETY: no pointers.
+        unsafe { (self.0.event_unmask)(port.0) }.ok().map_err(Error::EventChannel)
+    }
+
+    /// Closes the port; its callback is not running and will not run again. PASSIVE_LEVEL.
+    pub fn close(self, port: Port) {
+        // SAFETY: no pointers.
+        if let Err(status) = unsafe { (self.0.event_close)(port.0) }.ok() {
+            debug_print!(DRIVER, "port {} could not be closed: {}", port.0, status.0);
+        }
+    }
+}
+
+/// Path of one vbd's folder.
+pub struct Folder {
+    text: [u8; Self::CAPACITY],
+    length: usize,
+}
+
+impl Folder {
+    const CAPACITY: usize = VBDS.len() + 1 + 10;
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Folder {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.text.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+// SAFETY: grants and ends go to xenpci's table, which hands a reference out once and keeps one that could not be
+// ended; its pages are whole, non-paged and the caller's until freed, with the frame it names behind them.
+unsafe impl Hal for Platform {
+    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
+        let mut reference = 0;
+        let read_only = u32::from(access == Access::ReadOnly);
+        // SAFETY: `reference` is a place for the answer.
+        match unsafe { (self.0.grant_access)(domain.0, frame.0, read_only, &raw mut reference) } {
+            Status::SUCCESS => Ok(GrantRef(reference)),
+            Status::INVALID => Err(grant::Error::FrameTooLarge { frame }),
+            _ => Err(grant::Error::Exhausted),
+        }
+    }
+
+    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
+        // SAFETY: no pointers.
+        match unsafe { (self.0.grant_end)(reference.0) } {
+            Status::SUCCESS => Ok(()),
+            Status::BUSY => Err(grant::Error::InUse { reference }),
+            _ => Err(grant::Error::NotGranted { reference }),
+        }
+    }
+
+    fn notify(&self, port: Port) {
+        // SAFETY: no pointers. A port that is gone has nobody to notify.
+        let _ = unsafe { (self.0.event_notify)(port.0) };
+    }
+
+    fn alloc_shared_page(&self) -> Option<SharedPage> {
+        let (mut page, mut frame) = (ptr::null_mut(), 0);
+        // SAFETY: both are places for the answer.
+        unsafe { (self.0.page_allocate)(&raw mut page, &raw mut frame) }.ok().ok()?;
+        let page = NonNull::new(page)?;
+        // SAFETY: xenpci's page is 4096 bytes of non-paged memory, this caller's alone, with this frame behind it.
+        Some(unsafe { SharedPage::new(page, Frame(frame)) })
+    }
+
+    unsafe fn free_shared_page(&self, page: SharedPage) {
+        // SAFETY: the caller's promise: the page came from `alloc_shared_page`, and no grant of it is left.
+        let _ = unsafe { (self.0.page_free)(page.memory().base().as_ptr()) };
+    }
+
+    fn log(&self, message: fmt::Arguments<'_>) {
+        wdm::debug::print(DRIVER, message);
+    }
+}
+
+/// Xenstore, outside any transaction. PASSIVE_LEVEL.
+impl Store for Platform {
+    fn read<'b>(&mut self, path: &str, into: &'b mut [u8]) -> Result<&'b [u8], store::Error> {
+        let mut length = 0;
+        // SAFETY: path and buffer with their lengths, and a place for the answer's length.
+        let status = unsafe {
+            (self.0.store_read)(0, path.as_ptr(), path.len(), into.as_mut_ptr(), into.len(), &raw mut length)
+        };
+        filled(status, length, into)
+    }
+
+    fn write(&mut self, path: &str, value: &[u8]) -> Result<(), store::Error> {
+        // SAFETY: path and value with their lengths.
+        let status =
+            unsafe { (self.0.store_write)(0, path.as_ptr(), path.len(), value.as_ptr(), value.len()) };
+        status.ok().map_err(|status| store_error(status, 0, 0))
+    }
+
+    fn remove(&mut self, path: &str) -> Result<(), store::Error> {
+        // SAFETY: path with its length.
+        let status = unsafe { (self.0.store_remove)(0, path.as_ptr(), path.len()) };
+        status.ok().map_err(|status| store_error(status, 0, 0))
+    }
+
+    fn directory<'b>(&mut self, path: &str, into: &'b mut [u8]) -> Result<Names<'b>, store::Error> {
+        let mut length = 0;
+        // SAFETY: path and buffer with their lengths, and a place for the answer's length.
+        let status = unsafe {
+            (self.0.store_directory)(
+                0,
+                path.as_ptr(),
+                path.len(),
+                into.as_mut_ptr(),
+                into.len(),
+                &raw mut length,
+            )
+        };
+        Names::parse(filled(status, length, into)?)
+    }
+}
+
+fn filled(status: Status, length: usize, into: &mut [u8]) -> Result<&[u8], store::Error> {
+    match status.ok() {
+        Ok(()) => Ok(&into[..length.min(into.len())]),
+        Err(status) => Err(store_error(status, length, into.len())),
+    }
+}
+
+/// The table's status as xen's error. What has no counterpart is a refusal by the server.
+fn store_error(status: Status, needed: usize, given: usize) -> store::Error {
+    match status {
+        Status::NOT_FOUND => store::Error::Refused(Errno::NoEntry),
+        Status::NO_BUFFER => store::Error::NoSpace { needed, given },
+        Status::TIMED_OUT => store::Error::TimedOut,
+        Status::ACCESS => store::Error::Refused(Errno::Access),
+        Status::AGAIN => store::Error::Refused(Errno::Again),
+        Status::INVALID => store::Error::Refused(Errno::Invalid),
+        _ => store::Error::Refused(Errno::Io),
+    }
+}

@@ -1,0 +1,83 @@
+//! What identifies a disk's content, whichever path it is seen through: its size and its partition table's
+//! signature.
+//!
+//! The same reading serves a disk of this driver's (through the ring, before anybody sees the disk) and any other
+//! (by requests to its device stack), so that two paths to one backing give equal identities.
+
+use alloc::vec::Vec;
+
+use guard::census::{Identity, Signature};
+use scsi::partition_table::{FirstBlock, first_block, gpt_disk_guid};
+use wdm::{DeviceObject, pool, request};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of the largest logical block.
+const LARGEST_BLOCK: u32 = 4096;
+
+/// IOCTL_DISK_GET_DRIVE_GEOMETRY (ntdddisk.h).
+const GET_DRIVE_GEOMETRY: u32 = 0x0007_0000;
+/// IOCTL_DISK_GET_LENGTH_INFO (ntdddisk.h).
+const GET_LENGTH_INFO: u32 = 0x0007_405C;
+
+/// DISK_GEOMETRY.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Geometry {
+    cylinders: u64,
+    media_type: u32,
+    tracks_per_cylinder: u32,
+    sectors_per_track: u32,
+    bytes_per_sector: u32,
+}
+const _: () = assert!(size_of::<Geometry>() == 24);
+
+/// GET_LENGTH_INFORMATION.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Length {
+    bytes: u64,
+}
+const _: () = assert!(size_of::<Length>() == 8);
+
+/// The identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size` bytes and are
+/// read by `read`, which takes a block's number and answers whether it succeeded. PASSIVE_LEVEL.
+///
+/// `None` where the disk has no partition table, or one without signature, or cannot be read.
+pub fn identify(
+    sectors: u64,
+    block_size: u32,
+    mut read: impl FnMut(u64, &mut [u8]) -> bool,
+) -> Option<Identity> {
+    if !matches!(block_size, 512 | 1024 | 2048 | LARGEST_BLOCK) {
+        return None;
+    }
+    // A whole page, and so aligned to one, whatever alignment the disk's driver asks for.
+    let mut page: Vec<u8> = pool::try_vec(LARGEST_BLOCK as usize).ok()?;
+    let block = &mut page[..block_size as usize];
+    let signature = match read(0, block).then(|| first_block(block))? {
+        FirstBlock::None | FirstBlock::Mbr(0) => return None,
+        FirstBlock::Mbr(signature) => Signature::Mbr(signature),
+        FirstBlock::Gpt => {
+            let guid = read(1, block).then(|| gpt_disk_guid(block))??;
+            Signature::Gpt(guid)
+        }
+    };
+    Some(Identity { sectors, signature })
+}
+
+/// The identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for the disk.
+pub fn of_device(device: DeviceObject) -> Option<Identity> {
+    let length: Length = ask(device, GET_LENGTH_INFO)?;
+    let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY)?;
+    let block_size = geometry.bytes_per_sector;
+    identify(length.bytes / u64::from(scsi::SECTOR), block_size, |block, into| {
+        request::read(device, block * u64::from(block_size), into) == Ok(into.len())
+    })
+}
+
+/// Sends a control request that answers a `T`.
+fn ask<T: FromZeros + IntoBytes + FromBytes>(device: DeviceObject, code: u32) -> Option<T> {
+    let mut answer = T::new_zeroed();
+    let length = request::device_control(device, code, &[], answer.as_mut_bytes()).ok()?;
+    (length == size_of::<T>()).then_some(answer)
+}
