@@ -1,20 +1,83 @@
-//! Skeleton: loads and does nothing.
+//! xenpci.sys: function driver of the Xen platform device (PCI 5853:0001 and :0002), and bus driver of the PV storage
+//! adapter.
+//!
+//! In a PV boot it sets up hypercalls, grants, event channels and xenstore ([`platform`]), offers them to its clients
+//! through one table ([`interface`]), and enumerates the storage adapter ([`pdo`]) once the guard in idefilter.sys
+//! says that every emulated alias is gone ([`proof`]). In an emulated boot it starts its device and leaves Xen alone.
 #![no_std]
-#![allow(unsafe_code, reason = "an entry point has a fixed symbol name and section")]
 
-/// Answers STATUS_SUCCESS.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "INIT")]
-pub extern "system" fn DriverEntry(_driver: *mut (), _registry_path: *const ()) -> i32 {
-    0
+extern crate alloc;
+
+mod event_channels;
+mod fdo;
+mod grant;
+mod hypercall_page;
+mod interface;
+mod interrupt;
+mod mutex;
+mod pdo;
+mod platform;
+mod proof;
+mod store;
+mod window;
+
+use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, Result};
+
+use crate::fdo::Fdo;
+use crate::pdo::Pdo;
+
+/// What this driver is called in debug output.
+const DRIVER: &str = "xenpci";
+
+/// The driver.
+struct Xenpci;
+
+/// What a device object of this driver is.
+enum Extension {
+    /// The platform device's function driver.
+    Fdo(Fdo),
+    /// The storage adapter on its bus.
+    Pdo(Pdo),
 }
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
+impl Driver for Xenpci {
+    type Extension = Extension;
+
+    const UNLOADS: bool = true;
+
+    fn entry(_driver: DriverObject, _registry_path: &[u16]) -> Result {
+        Ok(())
+    }
+
+    fn add_device(driver: DriverObject, physical: DeviceObject) -> Result {
+        fdo::add(driver, physical)
+    }
+
+    fn pnp(device: Device<Extension>, irp: Irp) -> Disposition {
+        match device.extension() {
+            Extension::Fdo(fdo) => fdo::pnp(device, fdo, irp),
+            Extension::Pdo(pdo) => pdo::pnp(device, pdo, irp),
+        }
+    }
+
+    fn power(device: Device<Extension>, irp: Irp) -> Disposition {
+        match device.extension() {
+            Extension::Fdo(_) => fdo::power(device, irp),
+            Extension::Pdo(_) => pdo::power(device, irp),
+        }
+    }
+
+    fn system_control(device: Device<Extension>, irp: Irp) -> Disposition {
+        match device.extension() {
+            Extension::Fdo(_) => fdo::forward(device, irp),
+            Extension::Pdo(_) => irp.complete_as_is(),
+        }
+    }
+
+    fn other(_device: Device<Extension>, irp: Irp) -> Disposition {
+        // Nothing opens these devices: what they offer goes through PnP and the interface table.
+        irp.complete(wdm::NtStatus::INVALID_DEVICE_REQUEST)
+    }
 }
 
-#[unsafe(no_mangle)]
-pub extern "system" fn XenpciInterface(_version: u32) -> *const () {
-    core::ptr::null()
-}
+wdm::driver_entry!(Xenpci);

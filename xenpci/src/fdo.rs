@@ -1,0 +1,227 @@
+//! The platform device's function driver, and its children.
+#![allow(unsafe_code, reason = "deletes device objects")]
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use guard::machine::BUGCHECK_CODE;
+use guard::{Action, Reason};
+use wdm::device::Options;
+use wdm::pnp::{Minor, RelationsType, Usage};
+use wdm::spin_lock::SpinLock;
+use wdm::{
+    Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, relations,
+    security,
+};
+
+use crate::platform::Platform;
+use crate::{DRIVER, Extension, interface, pdo, proof};
+
+/// FILE_DEVICE_BUS_EXTENDER.
+const BUS_EXTENDER: u32 = 0x2A;
+
+/// DO_POWER_PAGABLE.
+const POWER_PAGABLE: u32 = 0x2000;
+
+/// A reason that is never one of the guard's.
+const NOT_SAID: u32 = u32::MAX;
+
+/// What the function device keeps.
+pub struct Fdo {
+    driver: DriverObject,
+    /// The platform, from START to removal, in a PV boot only.
+    platform: SpinLock<Option<Arc<Platform>>>,
+    /// The storage adapter, once it has been exposed.
+    adapter: SpinLock<Option<Device<Extension>>>,
+    /// The code of the reason for withholding that was last printed.
+    said: AtomicU32,
+    /// Paging files that depend on this device.
+    paging: AtomicU32,
+}
+
+impl Fdo {
+    fn platform(&self) -> Option<Arc<Platform>> {
+        self.platform.lock().clone()
+    }
+}
+
+/// AddDevice. PASSIVE_LEVEL.
+pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
+    let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
+    let fdo = Fdo {
+        driver,
+        platform: SpinLock::new(None),
+        adapter: SpinLock::new(None),
+        said: AtomicU32::new(NOT_SAID),
+        paging: AtomicU32::new(0),
+    };
+    let device = Device::create(driver, options, Extension::Fdo(fdo))?;
+    let attached = security::restrict_to_administrators(device.object())
+        .and_then(|()| device.attach(physical).map(|_lower| ()));
+    if let Err(status) = attached {
+        // SAFETY: it was not attached, so nobody has seen it.
+        unsafe { device.delete() };
+        return Err(status);
+    }
+    device.finish_initializing();
+    Ok(())
+}
+
+/// IRP_MJ_PNP. PASSIVE_LEVEL.
+pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
+    let Ok(held) = device.acquire() else { return irp.complete(NtStatus::DELETE_PENDING) };
+    let Some(lower) = device.attached_to() else { return irp.complete(NtStatus::DELETE_PENDING) };
+    match irp.location().pnp() {
+        Some(Minor::StartDevice) => {
+            let (irp, status) = irp.forward_and_wait(lower);
+            let status = status.to_result().and_then(|()| start(device, fdo, &irp));
+            irp.complete(status.into())
+        }
+        Some(Minor::QueryDeviceRelations) if irp.location().relations_type() == Some(RelationsType::BUS) => {
+            match adapter(device, fdo) {
+                Some(adapter) => match relations::append(&mut irp, &[adapter.object()]) {
+                    Ok(()) => {
+                        irp.set_status(NtStatus::SUCCESS);
+                        irp.forward(lower)
+                    }
+                    Err(status) => irp.complete(status),
+                },
+                None => irp.forward(lower),
+            }
+        }
+        // The BAR cannot move while Xen's pages are in it.
+        Some(Minor::QueryStopDevice) if fdo.platform().is_some() => irp.complete(NtStatus::DEVICE_BUSY),
+        Some(Minor::QueryRemoveDevice) if fdo.paging.load(Ordering::Acquire) != 0 => {
+            irp.complete(NtStatus::DEVICE_BUSY)
+        }
+        Some(Minor::StopDevice) => {
+            stop(fdo);
+            pass(irp, lower)
+        }
+        Some(
+            Minor::QueryStopDevice
+            | Minor::CancelStopDevice
+            | Minor::QueryRemoveDevice
+            | Minor::CancelRemoveDevice
+            | Minor::SurpriseRemoval,
+        ) => pass(irp, lower),
+        Some(Minor::DeviceUsageNotification) => usage(device, fdo, irp, lower),
+        Some(Minor::RemoveDevice) => {
+            held.release_and_wait();
+            // The children have been removed by now, so the platform has no client.
+            stop(fdo);
+            if let Some(adapter) = fdo.adapter.lock().take() {
+                pdo::release(adapter);
+            }
+            let disposition = pass(irp, lower);
+            device.detach();
+            // SAFETY: detached, and its remove lock was released with wait above; `fdo` is not used any more.
+            unsafe { device.delete() };
+            return disposition;
+        }
+        _ => irp.forward(lower),
+    }
+}
+
+/// IRP_MJ_POWER: the platform needs power in every state, so the requests only pass. ≤ DISPATCH_LEVEL.
+pub fn power(device: Device<Extension>, irp: Irp) -> Disposition {
+    let held = device.acquire();
+    match (held, device.attached_to()) {
+        (Ok(_held), Some(lower)) => irp.forward_power(lower),
+        _ => irp.complete_power(NtStatus::DELETE_PENDING),
+    }
+}
+
+/// Passes a request that this driver has no part in. IRQL: the request's.
+pub fn forward(device: Device<Extension>, irp: Irp) -> Disposition {
+    let held = device.acquire();
+    match (held, device.attached_to()) {
+        (Ok(_held), Some(lower)) => irp.forward(lower),
+        _ => irp.complete(NtStatus::DELETE_PENDING),
+    }
+}
+
+/// Agrees to a request and passes it down.
+fn pass(mut irp: Irp, lower: DeviceObject) -> Disposition {
+    irp.set_status(NtStatus::SUCCESS);
+    irp.forward(lower)
+}
+
+/// START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
+fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
+    if !proof::pv_boot() {
+        return Ok(());
+    }
+    let resources = irp.location().translated_resources().ok_or(NtStatus::INVALID_PARAMETER)?;
+    let platform = Platform::start(device.physical(), resources).map_err(|failure| {
+        debug_print!(DRIVER, "not started: {failure}");
+        failure.status()
+    })?;
+    interface::publish(&platform)?;
+    *fdo.platform.lock() = Some(platform);
+    Ok(())
+}
+
+/// Takes the platform down, if it is up. PASSIVE_LEVEL.
+fn stop(fdo: &Fdo) {
+    let platform = fdo.platform.lock().take();
+    if let Some(platform) = platform {
+        interface::withdraw(&platform);
+    }
+}
+
+/// The storage adapter for the bus relations: the one that has been exposed, or a new one if the guard says so now.
+fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
+    let exposed = *fdo.adapter.lock();
+    if exposed.is_some() {
+        return exposed;
+    }
+    match proof::request_exposure() {
+        Action::Expose if fdo.platform().is_some() => {}
+        Action::Expose => return withhold(fdo, Reason::EmulatedBoot),
+        Action::Stop(stop) => {
+            let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
+            bugcheck::stop(BUGCHECK_CODE, parameters)
+        }
+        Action::Withhold(reason) | Action::Note(reason) => return withhold(fdo, reason),
+        Action::Nothing | Action::Unplug => return withhold(fdo, Reason::EventRefused),
+    }
+    match pdo::create(fdo.driver, device.object()) {
+        Ok(adapter) => {
+            debug_print!(DRIVER, "storage adapter exposed");
+            *fdo.adapter.lock() = Some(adapter);
+            Some(adapter)
+        }
+        Err(status) => {
+            debug_print!(DRIVER, "no storage adapter: it cannot be created: status {status}");
+            None
+        }
+    }
+}
+
+/// Says why there is no storage adapter, once for each reason.
+fn withhold(fdo: &Fdo, reason: Reason) -> Option<Device<Extension>> {
+    if fdo.said.swap(reason.code(), Ordering::Relaxed) != reason.code() {
+        debug_print!(DRIVER, "no storage adapter: {}", reason.text());
+    }
+    None
+}
+
+/// A paging file comes or goes on a disk below the adapter: what is in its path must not be paged out or removed.
+fn usage(device: Device<Extension>, fdo: &Fdo, irp: Irp, lower: DeviceObject) -> Disposition {
+    let paging = match irp.location().usage() {
+        Some((Usage::PAGING, coming)) => Some(coming),
+        _ => None,
+    };
+    if paging == Some(true) {
+        device.clear_power_pagable();
+    }
+    let (irp, status) = irp.forward_and_wait(lower);
+    if let (Some(coming), true) = (paging, status.is_success()) {
+        fdo.paging.fetch_add(if coming { 1 } else { 1_u32.wrapping_neg() }, Ordering::AcqRel);
+    }
+    if fdo.paging.load(Ordering::Acquire) == 0 && lower.flags() & POWER_PAGABLE != 0 {
+        device.set_power_pagable();
+    }
+    irp.complete_as_is()
+}

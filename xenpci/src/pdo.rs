@@ -1,0 +1,190 @@
+//! The storage adapter's physical device object.
+//!
+//! It has no resources of its own: its function driver, xenvbd, works through the interface table. It is created
+//! once, stays reported from then on, and goes with its bus.
+#![allow(unsafe_code, reason = "deletes device objects")]
+
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use wdm::device::Options;
+use wdm::pnp::{IdType, Minor, RelationsType, TextType, Usage};
+use wdm::stack_location::PowerState;
+use wdm::{
+    Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, power as device_power, relations,
+    request, security, utf16,
+};
+
+use crate::Extension;
+
+/// FILE_DEVICE_UNKNOWN: the function driver says what it is.
+const UNKNOWN: u32 = 0x22;
+
+/// INTERFACE_TYPE Internal: what a Storport miniport without hardware names as its adapter's bus.
+const INTERNAL: i32 = 0;
+
+/// GUID_BUS_TYPE_INTERNAL (wdmguid.h): {1530EA73-086B-11D1-A09F-00C04FC340B1}.
+const BUS_TYPE: wdm::raw::GUID = wdm::raw::GUID {
+    Data1: 0x1530_EA73,
+    Data2: 0x086B,
+    Data3: 0x11D1,
+    Data4: [0xA0, 0x9F, 0x00, 0xC0, 0x4F, 0xC3, 0x40, 0xB1],
+};
+
+/// On its bus, in the state that its own requests leave it in.
+const PRESENT: u8 = 0;
+/// Surprise-removed with its bus; its removal is still to come.
+const GONE: u8 = 1;
+/// Its bus has been removed: it deletes itself at its removal.
+const ORPHAN: u8 = 2;
+
+/// What the adapter's device keeps.
+pub struct Pdo {
+    /// The bus's function device; valid while the adapter is not an orphan.
+    bus: DeviceObject,
+    state: AtomicU8,
+    /// Paging files on the adapter's disks.
+    paging: AtomicU32,
+}
+
+/// Makes the adapter on `bus`. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What creating the device or restricting access to it answers; there is then no device.
+pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extension>> {
+    let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: true };
+    let pdo = Pdo { bus, state: AtomicU8::new(PRESENT), paging: AtomicU32::new(0) };
+    let device = Device::create(driver, options, Extension::Pdo(pdo))?;
+    if let Err(status) = security::restrict_to_administrators(device.object()) {
+        // SAFETY: nobody has seen it.
+        unsafe { device.delete() };
+        return Err(status);
+    }
+    device.set_power_pagable();
+    device.finish_initializing();
+    Ok(device)
+}
+
+/// The bus is being removed: the adapter is deleted now, or at its own removal if that is still to come. PASSIVE_LEVEL.
+pub fn release(device: Device<Extension>) {
+    let Extension::Pdo(pdo) = device.extension() else { return };
+    if pdo.state.swap(ORPHAN, Ordering::AcqRel) == PRESENT {
+        // SAFETY: PnP removes the stack above the adapter before its bus, so nothing is attached and no request comes.
+        unsafe { device.delete() };
+    }
+}
+
+/// IRP_MJ_PNP. What the bus does not answer keeps the status it came with. PASSIVE_LEVEL.
+pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
+    match irp.location().pnp() {
+        Some(
+            Minor::StartDevice
+            | Minor::StopDevice
+            | Minor::QueryStopDevice
+            | Minor::CancelStopDevice
+            | Minor::CancelRemoveDevice,
+        ) => irp.complete(NtStatus::SUCCESS),
+        Some(Minor::QueryRemoveDevice) => {
+            let busy = pdo.paging.load(Ordering::Acquire) != 0;
+            irp.complete(if busy { NtStatus::DEVICE_BUSY } else { NtStatus::SUCCESS })
+        }
+        Some(Minor::SurpriseRemoval) => {
+            pdo.state.store(GONE, Ordering::Release);
+            irp.complete(NtStatus::SUCCESS)
+        }
+        Some(Minor::RemoveDevice) => {
+            // After a plain removal it is still on its bus, and may be started again.
+            let orphan = pdo.state.load(Ordering::Acquire) == ORPHAN;
+            if !orphan {
+                pdo.state.store(PRESENT, Ordering::Release);
+            }
+            let disposition = irp.complete(NtStatus::SUCCESS);
+            if orphan {
+                // SAFETY: its bus has let go of it, this was its last request, and `pdo` is not used any more.
+                unsafe { device.delete() };
+            }
+            disposition
+        }
+        Some(Minor::QueryId) => match irp.location().id_type().and_then(id) {
+            Some(text) => answer(irp, |irp| request::answer_text(irp, text)),
+            None => irp.complete_as_is(),
+        },
+        Some(Minor::QueryDeviceText) => match irp.location().text_type().and_then(text) {
+            Some(text) => answer(irp, |irp| request::answer_text(irp, text)),
+            None => irp.complete_as_is(),
+        },
+        Some(Minor::QueryCapabilities) => {
+            // One platform device per guest (xen-pci-device-reservations.7), so the instance id is unique as it is.
+            match irp.location().capabilities() {
+                Some(mut capabilities) => capabilities.fill_fixed_child(0, true),
+                None => return irp.complete(NtStatus::INVALID_PARAMETER),
+            }
+            irp.complete(NtStatus::SUCCESS)
+        }
+        Some(Minor::QueryBusInformation) => {
+            answer(irp, |irp| request::answer_bus_information(irp, &BUS_TYPE, INTERNAL, 0))
+        }
+        Some(Minor::QueryDeviceRelations)
+            if irp.location().relations_type() == Some(RelationsType::TARGET) =>
+        {
+            answer(irp, |irp| relations::append(irp, &[device.object()]))
+        }
+        Some(Minor::DeviceUsageNotification) => {
+            let status = usage(device, pdo, &irp);
+            irp.complete(status.into())
+        }
+        // No resources, no interfaces, no configuration space.
+        _ => irp.complete_as_is(),
+    }
+}
+
+/// IRP_MJ_POWER. ≤ DISPATCH_LEVEL.
+pub fn power(device: Device<Extension>, irp: Irp) -> Disposition {
+    let Some(state) = irp.location().power_state() else {
+        // The bus cannot wake the system, and has no sequence numbers.
+        return irp.complete_power(NtStatus::NOT_SUPPORTED);
+    };
+    if let (true, PowerState::Device(state)) = (irp.location().sets_power(), state) {
+        device_power::set_device_state(device.object(), state);
+    }
+    irp.complete_power(NtStatus::SUCCESS)
+}
+
+/// Completes a request with what `fill` put into it.
+fn answer(mut irp: Irp, fill: impl FnOnce(&mut Irp) -> Result) -> Disposition {
+    let status = fill(&mut irp);
+    irp.complete(status.into())
+}
+
+/// The identifications, lists with a NUL between their strings.
+fn id(kind: IdType) -> Option<&'static [u16]> {
+    match kind {
+        IdType::DEVICE | IdType::HARDWARE => Some(utf16!("XENGUARD\\VBD")),
+        IdType::COMPATIBLE => Some(utf16!("XENGUARD\\STORAGE")),
+        IdType::INSTANCE => Some(utf16!("0")),
+        _ => None,
+    }
+}
+
+/// What a person reads of it.
+fn text(kind: TextType) -> Option<&'static [u16]> {
+    match kind {
+        TextType::DESCRIPTION => Some(utf16!("Xenguard PV storage adapter")),
+        TextType::LOCATION => Some(utf16!("Xen platform device")),
+        _ => None,
+    }
+}
+
+/// A special file comes or goes on the adapter's disks: the bus's own stack has to agree, then the paging count follows.
+fn usage(device: Device<Extension>, pdo: &Pdo, irp: &Irp) -> Result {
+    let (usage, coming) = irp.location().usage().ok_or(NtStatus::INVALID_PARAMETER)?;
+    request::usage_notification(pdo.bus, usage, coming)?;
+    if usage == Usage::PAGING {
+        if coming {
+            pdo.paging.fetch_add(1, Ordering::AcqRel);
+            device.clear_power_pagable();
+        } else if pdo.paging.fetch_sub(1, Ordering::AcqRel) == 1 {
+            device.set_power_pagable();
+        }
+    }
+    Ok(())
+}

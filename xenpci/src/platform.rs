@@ -1,0 +1,161 @@
+//! The Xen platform as its device's driver has it set up.
+//!
+//! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the hypercall page, the
+//! window in the BAR, the interrupt, the store's thread. `rebuild` then makes what Xen keeps for the guest, and forgets
+//! when the guest is suspended: the frames behind the window, the grant table, ports, the callback, watches. It runs at
+//! START and, after [`hypercall_page::install`], will run again at each resume; clients see by the epoch that theirs is
+//! gone. Whatever was acquired before a failure is released in reverse order, by the same code as at removal.
+#![allow(unsafe_code, reason = "takes over the device's memory BAR")]
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use wdm::resources::Resources;
+use wdm::{DeviceObject, NtStatus, debug_print, pci, property};
+use xen::hypercall;
+
+use crate::DRIVER;
+use crate::event_channels::EventChannels;
+use crate::grant::Grants;
+use crate::hypercall_page;
+use crate::interrupt::Upcall;
+use crate::store::{ConnectError, Store};
+use crate::window::Window;
+
+/// The running platform. Dropping it undoes everything (PASSIVE_LEVEL); no client may be left.
+pub struct Platform {
+    // The order of the fields is the order of dropping: each is done with before what it stands on.
+    store: Store,
+    upcall: Upcall,
+    channels: Arc<EventChannels>,
+    grants: Grants,
+    window: Window,
+    epoch: AtomicU32,
+}
+
+/// Why the platform cannot be set up.
+#[derive(Clone, Copy)]
+pub enum Failure {
+    /// A resource that the device must have is not in its list.
+    Missing(&'static str),
+    /// The hypercall page could not be installed.
+    HypercallPage(hypercall_page::Error),
+    /// Xen refused.
+    Xen(hypercall::Error),
+    /// Xenstore cannot be reached.
+    Store(ConnectError),
+    /// The kernel refused.
+    System(&'static str, NtStatus),
+}
+
+impl Failure {
+    /// The status for START_DEVICE.
+    pub const fn status(&self) -> NtStatus {
+        match self {
+            Self::Missing(_) => NtStatus::DEVICE_CONFIGURATION_ERROR,
+            Self::HypercallPage(_) | Self::Xen(_) | Self::Store(_) => NtStatus::IO_DEVICE_ERROR,
+            Self::System(_, status) => *status,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(what) => write!(f, "the device has no {what}"),
+            Self::HypercallPage(error) => write!(f, "no hypercalls: {error}"),
+            Self::Xen(error) => write!(f, "{error}"),
+            Self::Store(error) => write!(f, "no xenstore: {error}"),
+            Self::System(what, status) => write!(f, "{what}: status {status}"),
+        }
+    }
+}
+
+impl From<hypercall::Error> for Failure {
+    fn from(error: hypercall::Error) -> Self {
+        Self::Xen(error)
+    }
+}
+
+/// Names the step that a status came from.
+fn at(step: &'static str) -> impl FnOnce(NtStatus) -> Failure {
+    move |status| Failure::System(step, status)
+}
+
+impl Platform {
+    /// Sets the platform up with the translated resources of START_DEVICE; `physical` is the device's PDO.
+    /// PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// See [`Failure`]; nothing is left set up then, but for the contents of the hypercall page.
+    pub fn start(physical: DeviceObject, resources: Resources<'_>) -> Result<Arc<Self>, Failure> {
+        let (memory, length) = resources.memory(0).ok_or(Failure::Missing("memory range"))?;
+        let interrupt = resources.interrupt().ok_or(Failure::Missing("interrupt"))?;
+        let location = location(physical).map_err(at("the device's place on its bus"))?;
+
+        let (xen, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
+        // SAFETY: the device's first memory range is its BAR1, which was assigned to it and is for this use.
+        let window = unsafe { Window::new(hypercall, memory, length) }.map_err(at("mapping the window"))?;
+        let grants = Grants::new();
+        let channels = Arc::new(EventChannels::new(hypercall));
+        let upcall = Upcall::connect(hypercall, location, interrupt, &channels)
+            .map_err(at("connecting the interrupt"))?;
+        let store = Store::new(hypercall, &channels).map_err(at("starting the store's thread"))?;
+        let platform = Self { store, upcall, channels, grants, window, epoch: AtomicU32::new(0) };
+        platform.rebuild()?;
+
+        let (major, minor) = xen.version;
+        let (vector, level) = (interrupt.vector, interrupt.level);
+        let grants = platform.grants.available();
+        debug_print!(
+            DRIVER,
+            "Xen {major}.{minor}, {grants} grants, upcalls by vector {vector:#x} at level {level}"
+        );
+        Ok(Arc::new(platform))
+    }
+
+    /// Builds what Xen keeps for the guest. PASSIVE_LEVEL.
+    fn rebuild(&self) -> Result<(), Failure> {
+        let frames = self.window.populate()?;
+        self.channels.rebuild(self.window.shared_info());
+        self.grants.rebuild(self.window.grant_table(frames), frames).map_err(at("the grant table's list"))?;
+        self.upcall.enable()?;
+        self.store.connect().map_err(Failure::Store)?;
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Xenstore.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Event channels.
+    pub fn channels(&self) -> &EventChannels {
+        &self.channels
+    }
+
+    /// Grants.
+    pub const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Changes with each resume; never 0. Any IRQL.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+}
+
+/// Where the device is, for the interrupt's routing in Xen.
+fn location(physical: DeviceObject) -> wdm::Result<pci::Location> {
+    let bus = property::bus_number(physical)?;
+    // PCI: device << 16 | function.
+    let address = property::address(physical)?;
+    let number = |value: u32| u8::try_from(value).map_err(|_| NtStatus::DEVICE_CONFIGURATION_ERROR);
+    Ok(pci::Location {
+        bus: number(bus)?,
+        device: number(address >> 16)?,
+        function: number(address & 0xFFFF)?,
+    })
+}

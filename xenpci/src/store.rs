@@ -1,0 +1,446 @@
+//! Xenstore for many callers: one connection, waited for by event, and a thread that delivers watch events.
+//!
+//! A request holds the connection's lock while it waits for its reply, so the store port's handler sets two events:
+//! one wakes the requester, one the watch thread, which takes what arrived unasked. Callbacks run on that thread
+//! without the connection's lock, so that they can make requests.
+#![allow(
+    unsafe_code,
+    reason = "maps the store page and calls the callbacks that clients registered by address"
+)]
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ffi::c_void;
+use core::fmt;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+
+use wdm::event::{Event, Kind};
+use wdm::mapping::{Caching, Mapping};
+use wdm::thread::{self, Thread};
+use wdm::{pool, time};
+use xen::hvm::{self, StoreLocation};
+use xen::hypercall::HypercallPage;
+use xen::interface::{Watch, WatchCallback};
+use xen::store::path::PathBuf;
+use xen::store::{Client, Error, PAYLOAD_BUFFER, Ring, Transport, WatchEvent};
+use xen::wire::xenstore::ABS_PATH_MAX;
+use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
+
+use crate::event_channels::{EventChannels, Handler};
+use crate::mutex::Mutex;
+
+/// Bytes kept for watch events that arrive while a request waits; what is beyond becomes one "lost".
+const EVENT_BYTES: usize = 8192;
+
+/// Watches at a time, over all clients.
+const WATCHES: usize = 256;
+
+/// How long xenstored may take for a reply.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a requester sleeps before it looks at the ring without having been told to.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the store port's handler sets.
+struct Signals {
+    reply: Event,
+    watch: Event,
+}
+
+/// DPC: something happened on the store's rings.
+///
+/// # Safety
+/// `context` is a [`Signals`].
+unsafe extern "system" fn store_event(context: *mut c_void) {
+    // SAFETY: the context that `connect` registered, alive until the port is unbound.
+    let signals = unsafe { &*context.cast::<Signals>() };
+    signals.reply.set();
+    signals.watch.set();
+}
+
+/// How the client reaches xenstored and waits for it.
+pub struct Waiting {
+    hypercall: HypercallPage,
+    port: Port,
+    signals: Arc<Signals>,
+    /// When the current wait began, as [`time::interrupt_time`] counts.
+    since: u64,
+}
+
+impl Transport for Waiting {
+    fn notify(&mut self) {
+        // Sending can only fail for a port that is not open: then no reply comes, and the wait says so.
+        let _ = event_channel::send(&self.hypercall, self.port);
+    }
+
+    fn wait(&mut self, idle: u32) -> bool {
+        let now = time::interrupt_time();
+        if idle == 0 {
+            self.since = now;
+        }
+        // Units of 100 ns.
+        let waited = now.wrapping_sub(self.since);
+        if u128::from(waited) * 100 >= PATIENCE.as_nanos() {
+            return false;
+        }
+        self.signals.reply.wait_timeout(LOOK);
+        true
+    }
+}
+
+/// The client that requests run on.
+pub type StoreClient = Client<Waiting, Vec<u8>>;
+
+/// The open connection.
+struct Connection {
+    client: StoreClient,
+    port: Port,
+    // Dropped after the client, which holds an address in it.
+    _page: Mapping,
+}
+
+/// One watch of a client.
+struct Entry {
+    id: Watch,
+    path: PathBuf,
+    callback: WatchCallback,
+    context: *mut c_void,
+}
+
+// SAFETY: the callback may be called on the watch thread by its contract, and the context is only handed to it.
+unsafe impl Send for Entry {}
+
+/// What callers, the watch thread and the port's handler share.
+struct Shared {
+    hypercall: HypercallPage,
+    channels: Arc<EventChannels>,
+    signals: Arc<Signals>,
+    connection: Mutex<Option<Connection>>,
+    watches: Mutex<Vec<Entry>>,
+    next_watch: AtomicU64,
+    /// Held while a callback runs.
+    delivery: Mutex<()>,
+    /// The watch whose callback runs, or 0.
+    running: AtomicU64,
+    /// The watch thread's id, once it runs.
+    thread: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// The guest's xenstore. Dropping it ends the thread and the connection (PASSIVE_LEVEL).
+pub struct Store {
+    shared: Arc<Shared>,
+    thread: Option<Thread>,
+}
+
+/// A watch that cannot be set or ended.
+#[derive(Clone, Copy)]
+pub enum WatchError {
+    /// Xenstore's answer, or the path is not valid or longer than [`PathBuf::CAPACITY`].
+    Store(Error),
+    /// The connection is not there.
+    NotReady,
+    /// Every place is taken.
+    Full,
+    /// No such watch.
+    Unknown,
+    /// Its own callback asked for the end.
+    Deadlock,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy)]
+pub enum ConnectError {
+    /// Xen did not say where xenstore is.
+    Xen(xen::hypercall::Error),
+    /// The domain has no xenstore.
+    NoStore,
+    /// The port cannot be bound.
+    Port(crate::event_channels::Error),
+    /// The page cannot be mapped, or there is no memory.
+    System(wdm::NtStatus),
+    /// A watch that was set before a resume cannot be set again.
+    Watch(Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Xen(error) => write!(f, "{error}"),
+            Self::NoStore => write!(f, "the domain has none"),
+            Self::Port(error) => write!(f, "its port: {error}"),
+            Self::System(status) => write!(f, "its page or buffer: status {status}"),
+            Self::Watch(error) => write!(f, "a watch: {error}"),
+        }
+    }
+}
+
+impl Store {
+    /// No connection yet, but the thread that will deliver its watch events. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`, what making a thread answers.
+    pub fn new(hypercall: HypercallPage, channels: &Arc<EventChannels>) -> wdm::Result<Self> {
+        let signals =
+            Signals { reply: Event::new(Kind::Synchronization)?, watch: Event::new(Kind::Synchronization)? };
+        let mut watches = Vec::new();
+        watches.try_reserve_exact(WATCHES).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
+        let shared = Arc::new(Shared {
+            hypercall,
+            channels: Arc::clone(channels),
+            signals: Arc::new(signals),
+            connection: Mutex::new(None)?,
+            watches: Mutex::new(watches)?,
+            next_watch: AtomicU64::new(1),
+            delivery: Mutex::new(())?,
+            running: AtomicU64::new(0),
+            thread: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        let mut path = Vec::new();
+        path.try_reserve_exact(ABS_PATH_MAX).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
+        let deliverer = Arc::clone(&shared);
+        let thread = Thread::spawn(move || deliverer.deliver(path))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Connects: at START, and again after each resume, when every watch is set anew. The port of an earlier connection
+    /// has been forgotten by [`EventChannels::rebuild`]. Upcalls work from when the interrupt is enabled; until then a
+    /// request looks at the ring once a second. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; there is then no connection.
+    pub fn connect(&self) -> Result<StoreLocation, ConnectError> {
+        let shared = &*self.shared;
+        let mut slot = shared.connection.lock();
+        *slot = None;
+        let location =
+            hvm::store(&shared.hypercall).map_err(ConnectError::Xen)?.ok_or(ConnectError::NoStore)?;
+        let StoreLocation { frame, port } = location;
+        let physical = frame.0 * PAGE_SIZE as u64;
+        // SAFETY: Xen says that this page is for the guest to reach xenstore by; it is memory, mapped cached by
+        // whoever else in this guest looks at it.
+        let page =
+            unsafe { Mapping::new(physical, PAGE_SIZE, Caching::Cached) }.map_err(ConnectError::System)?;
+        let buffer = pool::try_vec(PAYLOAD_BUFFER + EVENT_BYTES).map_err(ConnectError::System)?;
+        // SAFETY: a whole mapped page, resident and aligned, that outlives the ring (the order of Connection's fields); no
+        // reference into it is made.
+        let memory = unsafe { SharedMemory::new(NonNull::new_unchecked(page.as_ptr()), PAGE_SIZE) };
+        let waiting =
+            Waiting { hypercall: shared.hypercall, port, signals: Arc::clone(&shared.signals), since: 0 };
+        let mut client = Client::new(Ring::new(memory), waiting, buffer).map_err(ConnectError::Watch)?;
+
+        // SAFETY: the signals live as long as `shared`, which unbinds the port before it goes (`Store::drop`), and a resume
+        // forgets all bindings.
+        let handler = unsafe { Handler::new(store_event, Arc::as_ptr(&shared.signals).cast_mut().cast()) };
+        shared.channels.bind(port, handler).map_err(ConnectError::Port)?;
+        let watched = shared.channels.unmask(port).map_err(ConnectError::Port).and_then(|()| {
+            let watches = shared.watches.lock();
+            watches
+                .iter()
+                .try_for_each(|entry| client.watch(&entry.path, &Token::new(entry.id)))
+                .map_err(ConnectError::Watch)
+        });
+        if let Err(error) = watched {
+            // Bound above, so this cannot fail.
+            let _ = shared.channels.unbind(port);
+            return Err(error);
+        }
+        *slot = Some(Connection { client, port, _page: page });
+        Ok(location)
+    }
+
+    /// Runs `request` on the connection, alone on it; `None` without a connection. PASSIVE_LEVEL, not from inside another
+    /// request.
+    pub fn request<R>(&self, request: impl FnOnce(&mut StoreClient) -> R) -> Option<R> {
+        self.shared.connection.lock().as_mut().map(|connection| request(&mut connection.client))
+    }
+
+    /// Watches a node and all below it. The first callback may run before this returns. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// [`WatchError::Store`], [`WatchError::NotReady`], [`WatchError::Full`].
+    ///
+    /// # Safety
+    /// `callback` and `context` stay valid, for a call on the watch thread, until [`Store::unwatch`] has returned for the
+    /// watch.
+    pub unsafe fn watch(
+        &self,
+        path: &str,
+        callback: WatchCallback,
+        context: *mut c_void,
+    ) -> Result<Watch, WatchError> {
+        let path = PathBuf::new(path).map_err(WatchError::Store)?;
+        let id = self.shared.next_watch.fetch_add(1, Ordering::Relaxed);
+        {
+            // In the table before xenstored knows of it, so that the first event finds it.
+            let mut watches = self.shared.watches.lock();
+            if watches.len() == WATCHES {
+                return Err(WatchError::Full);
+            }
+            watches.push(Entry { id, path, callback, context });
+        }
+        let set = self.request(|client| client.watch(&path, &Token::new(id)));
+        match set {
+            Some(Ok(())) => Ok(id),
+            failed => {
+                self.shared.forget(id);
+                self.shared.wait_for_callback();
+                Err(failed.map_or(WatchError::NotReady, |failed| {
+                    WatchError::Store(failed.err().unwrap_or(Error::TimedOut))
+                }))
+            }
+        }
+    }
+
+    /// Ends a watch. Whatever it answers but [`WatchError::Deadlock`], the callback is not running and will not run
+    /// again. PASSIVE_LEVEL; waits for a callback that is running, except on the watch thread.
+    ///
+    /// # Errors
+    /// [`WatchError::Unknown`]; [`WatchError::Deadlock`] from the watch's own callback, which changes nothing;
+    /// [`WatchError::Store`] where xenstored did not confirm.
+    pub fn unwatch(&self, id: Watch) -> Result<(), WatchError> {
+        let shared = &*self.shared;
+        if shared.on_watch_thread() && shared.running.load(Ordering::Relaxed) == id {
+            return Err(WatchError::Deadlock);
+        }
+        let path = shared.forget(id).ok_or(WatchError::Unknown)?;
+        shared.wait_for_callback();
+        match self.request(|client| client.unwatch(&path, &Token::new(id))) {
+            // Without a connection xenstored holds no watch.
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(WatchError::Store(error)),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.signals.watch.set();
+        if let Some(thread) = self.thread.take() {
+            thread.join();
+        }
+        if let Some(Connection { client, port, _page }) = self.shared.connection.lock().take() {
+            // Leaves the rings between two messages, for whoever comes next; a broken connection cannot be left better.
+            let _ = client.release();
+            // Bound as long as there was a connection.
+            let _ = self.shared.channels.unbind(port);
+        }
+    }
+}
+
+/// What the watch thread has to deliver.
+enum Delivery {
+    /// To one watch, with the path that was copied out.
+    One(Watch),
+    /// To every watch, with its own path: events were lost.
+    All,
+}
+
+impl Shared {
+    /// The watch thread: `path` is room for an event's path.
+    fn deliver(&self, mut path: Vec<u8>) {
+        self.thread.store(thread::current_id(), Ordering::Relaxed);
+        loop {
+            self.signals.watch.wait();
+            loop {
+                if self.stopping.load(Ordering::Acquire) {
+                    return;
+                }
+                match self.next_event(&mut path) {
+                    None => break,
+                    Some(Delivery::One(id)) => self.call(id, Some(&path)),
+                    Some(Delivery::All) => {
+                        let mut last = 0;
+                        while let Some(id) = self.watch_after(last) {
+                            self.call(id, None);
+                            last = id;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next event that has arrived, its path copied to `path`.
+    fn next_event(&self, path: &mut Vec<u8>) -> Option<Delivery> {
+        let mut connection = self.connection.lock();
+        let client = &mut connection.as_mut()?.client;
+        loop {
+            // A broken connection has no events; whoever makes the next request is told.
+            match client.next_event().ok()?? {
+                WatchEvent::Lost => return Some(Delivery::All),
+                WatchEvent::Fired { path: fired, token } => {
+                    let (Some(id), true) = (Token::parse(token), fired.len() <= path.capacity()) else {
+                        continue;
+                    };
+                    path.clear();
+                    path.extend_from_slice(fired.as_bytes());
+                    return Some(Delivery::One(id));
+                }
+            }
+        }
+    }
+
+    /// Calls a watch's callback, if there still is such a watch.
+    fn call(&self, id: Watch, path: Option<&[u8]>) {
+        let _delivery = self.delivery.lock();
+        let watches = self.watches.lock();
+        let Some(entry) = watches.iter().find(|entry| entry.id == id) else { return };
+        let (own, callback, context) = (entry.path, entry.callback, entry.context);
+        drop(watches);
+        let path = path.unwrap_or(own.as_bytes());
+        self.running.store(id, Ordering::Relaxed);
+        // SAFETY: the watch was in the table under the delivery lock, which whoever ends it waits for, so callback and
+        // context are valid by the contract of `Store::watch`.
+        unsafe { callback(context, path.as_ptr(), path.len()) };
+        self.running.store(0, Ordering::Relaxed);
+    }
+
+    fn watch_after(&self, last: Watch) -> Option<Watch> {
+        self.watches.lock().iter().map(|entry| entry.id).filter(|&id| id > last).min()
+    }
+
+    /// Takes a watch out of the table; answers its path.
+    fn forget(&self, id: Watch) -> Option<PathBuf> {
+        let mut watches = self.watches.lock();
+        let place = watches.iter().position(|entry| entry.id == id)?;
+        Some(watches.swap_remove(place).path)
+    }
+
+    /// Waits until no callback runs, unless this is the thread they run on.
+    fn wait_for_callback(&self) {
+        if !self.on_watch_thread() {
+            drop(self.delivery.lock());
+        }
+    }
+
+    fn on_watch_thread(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) == thread::current_id()
+    }
+}
+
+/// A watch's token on the wire: its id in 16 hexadecimal digits.
+struct Token([u8; 16]);
+
+impl Token {
+    fn new(id: Watch) -> Self {
+        Self(core::array::from_fn(|place| b"0123456789abcdef"[(id >> (60 - 4 * place) & 0xF) as usize]))
+    }
+
+    fn parse(token: &str) -> Option<Watch> {
+        u64::from_str_radix(token, 16).ok()
+    }
+}
+
+impl Deref for Token {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}

@@ -1,0 +1,94 @@
+//! The window in the device's memory BAR: where shared info and the grant table appear.
+//!
+//! BAR1 is address space without memory behind it, which Xen reserves for this (xen-pci-device-reservations.7). Its
+//! first frame becomes shared info, the next ones the grant table.
+#![allow(unsafe_code, reason = "maps the BAR and gives its frames to Xen")]
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use wdm::mapping::{Caching, Mapping};
+use xen::event_channel::map_shared_info;
+use xen::hypercall::{self, HypercallPage, remove_from_physmap};
+use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
+
+/// Most frames of grant table that are mapped: 16,384 references, Xen's default limit for a guest being 64 frames.
+const GRANT_FRAMES: u32 = 32;
+
+/// Bytes of the BAR that are used.
+const LENGTH: usize = (1 + GRANT_FRAMES as usize) * PAGE_SIZE;
+
+/// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again (PASSIVE_LEVEL).
+pub struct Window {
+    hypercall: HypercallPage,
+    first: Frame,
+    /// Frames from the first on that have Xen's pages behind them.
+    populated: AtomicU32,
+    mapping: Mapping,
+}
+
+impl Window {
+    /// Maps the window at the start of the memory BAR at `physical`; nothing is behind it yet. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// `DEVICE_CONFIGURATION_ERROR` for a BAR that is too small or not aligned to a page, and what mapping answers.
+    ///
+    /// # Safety
+    /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses it.
+    pub unsafe fn new(hypercall: HypercallPage, physical: u64, length: u32) -> wdm::Result<Self> {
+        if (length as usize) < LENGTH || !physical.is_multiple_of(PAGE_SIZE as u64) {
+            return Err(wdm::NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
+        // SAFETY: this device's range. What will be behind it is ordinary memory of Xen's, which is mapped cached
+        // everywhere; before that nothing touches the mapping.
+        let mapping = unsafe { Mapping::new(physical, LENGTH, Caching::Cached)? };
+        let first = Frame(physical / PAGE_SIZE as u64);
+        Ok(Self { hypercall, first, populated: AtomicU32::new(0), mapping })
+    }
+
+    /// Has Xen put shared info and the grant table behind the window: at START, and again after each resume. Answers
+    /// how many frames of grant table there are. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// Xen's answer; what was put there already is taken out when the window is dropped.
+    pub fn populate(&self) -> Result<u32, hypercall::Error> {
+        let frames = grant::query_size(&self.hypercall)?.max_frames.min(GRANT_FRAMES);
+        // SAFETY: the BAR's frames are this device's, and nothing but Xen's pages was ever behind them.
+        unsafe {
+            // Counted before it is done: taking out a page that is not there does nothing.
+            self.populated.fetch_max(1, Ordering::Relaxed);
+            map_shared_info(&self.hypercall, self.first)?;
+            self.populated.fetch_max(1 + frames, Ordering::Relaxed);
+            grant::map(&self.hypercall, Frame(self.first.0 + 1), frames)?;
+        }
+        Ok(frames)
+    }
+
+    /// Shared info. Only after [`Window::populate`].
+    pub fn shared_info(&self) -> SharedMemory {
+        self.memory(0, PAGE_SIZE)
+    }
+
+    /// The grant table's first `frames` frames, as [`Window::populate`] answered. Only after that.
+    pub fn grant_table(&self, frames: u32) -> SharedMemory {
+        self.memory(PAGE_SIZE, frames as usize * PAGE_SIZE)
+    }
+
+    fn memory(&self, offset: usize, length: usize) -> SharedMemory {
+        assert!(offset + length <= LENGTH);
+        // SAFETY: inside the mapping, page-aligned and resident; no reference into it is ever made. Users of the value are
+        // parts of the platform that are dropped before the window (see `platform::Platform`).
+        unsafe { SharedMemory::new(NonNull::new_unchecked(self.mapping.as_ptr().add(offset)), length) }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        let frames = u64::from(*self.populated.get_mut());
+        for index in (0..frames).rev() {
+            // SAFETY: the frame has a page of Xen's behind it or none, and whoever used it has been dropped. A page that
+            // Xen will not take out stays where nobody looks.
+            let _ = unsafe { remove_from_physmap(&self.hypercall, Frame(self.first.0 + index)) };
+        }
+    }
+}
