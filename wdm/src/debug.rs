@@ -7,7 +7,7 @@ use wdk_sys::ntddk::DbgPrint;
 
 /// Prints one line `xenguard: <driver>: <text>`: `debug_print!("xenpci", "{} ports", n)`.
 /// Any IRQL up to DIRQL. Floats must not be printed (a driver does not own the FPU). What is longer
-/// than [`LINE`](debug::LINE) bytes is cut.
+/// than [`LINE`](crate::debug::LINE) bytes is cut.
 #[macro_export]
 macro_rules! debug_print {
     ($driver:expr, $($text:tt)+) => {
