@@ -5,6 +5,9 @@ mod image;
 mod rules;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fmt, fs,
