@@ -33,11 +33,17 @@ use wdm::version::{self, Version};
 const DRIVER: &str = "xenvbd";
 
 /// The entry point of the image. PASSIVE_LEVEL.
+///
+/// # Safety
+/// Only the I/O manager calls this, once, with the driver object and the service's key.
 #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "INIT")]
-pub extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, registry_path: PUNICODE_STRING) -> NTSTATUS {
+pub unsafe extern "system" fn DriverEntry(
+    driver: PDRIVER_OBJECT,
+    registry_path: PUNICODE_STRING,
+) -> NTSTATUS {
     let nt62 = version::running() >= Version::NT_6_2;
-    // SAFETY: the I/O manager calls this once, with the driver object and the service's key.
+    // SAFETY: by this function's own contract.
     unsafe { storport::register(driver, registry_path, nt62) }
 }

@@ -230,9 +230,9 @@ impl Ended {
     /// Completes them. ≤ DISPATCH_LEVEL, no queue lock held.
     pub fn complete(mut self) {
         while let Some(mut request) = self.0.pop() {
-            // SAFETY: the request ended: it is in no list, and no ring request of it is left. The reference ends
-            // before the SRB, and with it the request's memory, goes back to Storport.
             let (srb, port, answer) = {
+                // SAFETY: the request ended: it is in no list, and no ring request of it is left. The reference ends
+                // before the SRB, and with it the request's memory, goes back to Storport.
                 let request = unsafe { request.as_mut() };
                 (request.srb.take(), request.port, request.answer)
             };
@@ -245,7 +245,7 @@ impl Ended {
 
 /// A page of the driver's own, and the ring request that uses it.
 struct BounceSlot {
-    /// `None` once the backend would not let go of it.
+    /// `None` once the backend would not let go of it: a page is freed by an explicit call only.
     page: Option<SharedPage>,
     user: Option<BounceUse>,
 }
@@ -462,7 +462,7 @@ impl Queue {
                 }
                 Err(error) => {
                     if let blkif::Error::Grant(xen::grant::Error::InUse { .. }) = error {
-                        slot.page = leaked(slot.page.take());
+                        slot.page = None;
                     }
                     if bounce.in_flight == 0 {
                         return Err(Obstacle::Refused(error));
@@ -554,7 +554,7 @@ impl Queue {
     /// Gives up a bounce page that the backend will not let go of.
     fn leak_bounce_page(&mut self, index: usize) {
         if let Some(slot) = self.bounce.get_mut(index) {
-            slot.page = leaked(slot.page.take());
+            slot.page = None;
         }
     }
 }
@@ -570,12 +570,6 @@ impl Drop for Queue {
             }
         }
     }
-}
-
-/// Forgets a page for good.
-fn leaked(page: Option<SharedPage>) -> Option<SharedPage> {
-    core::mem::forget(page);
-    None
 }
 
 /// The first `length` bytes of a page.
