@@ -117,7 +117,7 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
             device.detach();
             // SAFETY: detached, and its remove lock was released with wait above; `fdo` is not used any more.
             unsafe { device.delete() };
-            return disposition;
+            disposition
         }
         _ => irp.forward(lower),
     }
@@ -178,7 +178,7 @@ fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
     }
     match proof::request_exposure() {
         Action::Expose if fdo.platform().is_some() => {}
-        Action::Expose => return withhold(fdo, Reason::EmulatedBoot),
+        Action::Expose => return withhold(fdo, Reason::EventRefused),
         Action::Stop(stop) => {
             let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
             bugcheck::stop(BUGCHECK_CODE, parameters)
@@ -193,7 +193,7 @@ fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
             Some(adapter)
         }
         Err(status) => {
-            debug_print!(DRIVER, "no storage adapter: it cannot be created: status {status}");
+            debug_print!(DRIVER, "storage adapter cannot be created: status {status}");
             None
         }
     }
@@ -202,7 +202,8 @@ fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
 /// Says why there is no storage adapter, once for each reason.
 fn withhold(fdo: &Fdo, reason: Reason) -> Option<Device<Extension>> {
     if fdo.said.swap(reason.code(), Ordering::Relaxed) != reason.code() {
-        debug_print!(DRIVER, "no storage adapter: {}", reason.text());
+        let (code, text) = (reason.code(), reason.text());
+        debug_print!(DRIVER, "storage adapter withheld reason={code:#x} {text}");
     }
     None
 }

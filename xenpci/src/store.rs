@@ -162,8 +162,8 @@ pub enum ConnectError {
     Port(crate::event_channels::Error),
     /// The page cannot be mapped, or there is no memory.
     System(wdm::NtStatus),
-    /// A watch that was set before a resume cannot be set again.
-    Watch(Error),
+    /// Xenstore does not answer as it must.
+    Store(Error),
 }
 
 impl fmt::Display for ConnectError {
@@ -173,7 +173,7 @@ impl fmt::Display for ConnectError {
             Self::NoStore => write!(f, "the domain has none"),
             Self::Port(error) => write!(f, "its port: {error}"),
             Self::System(status) => write!(f, "its page or buffer: status {status}"),
-            Self::Watch(error) => write!(f, "a watch: {error}"),
+            Self::Store(error) => write!(f, "{error}"),
         }
     }
 }
@@ -208,8 +208,7 @@ impl Store {
     }
 
     /// Connects: at START, and again after each resume, when every watch is set anew. The port of an earlier connection
-    /// has been forgotten by [`EventChannels::rebuild`]. Upcalls work from when the interrupt is enabled; until then a
-    /// request looks at the ring once a second. PASSIVE_LEVEL.
+    /// has been forgotten by [`EventChannels::rebuild`]; upcalls are enabled. PASSIVE_LEVEL; waits for xenstore.
     ///
     /// # Errors
     /// See [`ConnectError`]; there is then no connection.
@@ -231,18 +230,23 @@ impl Store {
         let memory = unsafe { SharedMemory::new(NonNull::new_unchecked(page.as_ptr()), PAGE_SIZE) };
         let waiting =
             Waiting { hypercall: shared.hypercall, port, signals: Arc::clone(&shared.signals), since: 0 };
-        let mut client = Client::new(Ring::new(memory), waiting, buffer).map_err(ConnectError::Watch)?;
+        let mut client = Client::new(Ring::new(memory), waiting, buffer).map_err(ConnectError::Store)?;
 
         // SAFETY: the signals live as long as `shared`, which unbinds the port before it goes (`Store::drop`), and a resume
         // forgets all bindings.
         let handler = unsafe { Handler::new(store_event, Arc::as_ptr(&shared.signals).cast_mut().cast()) };
         shared.channels.bind(port, handler).map_err(ConnectError::Port)?;
         let watched = shared.channels.unmask(port).map_err(ConnectError::Port).and_then(|()| {
+            // Of whoever had the connection before; a server that does not know the request holds none.
+            match client.reset_watches() {
+                Ok(()) | Err(Error::Refused(_)) => {}
+                Err(error) => return Err(ConnectError::Store(error)),
+            }
             let watches = shared.watches.lock();
             watches
                 .iter()
                 .try_for_each(|entry| client.watch(&entry.path, &Token::new(entry.id)))
-                .map_err(ConnectError::Watch)
+                .map_err(ConnectError::Store)
         });
         if let Err(error) = watched {
             // Bound above, so this cannot fail.
