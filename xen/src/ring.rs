@@ -138,3 +138,128 @@ where
         self.page.memory().atomic_u32(offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hal as _;
+    use crate::fake::World;
+    use crate::wire::blkif::{Request, Response};
+
+    type Ring = Front<Request, Response>;
+
+    /// A ring whose indices stand at `at`, and its page.
+    fn ring(world: &World, at: u32) -> (Ring, crate::SharedMemory) {
+        let page = world.hal().alloc_shared_page().unwrap();
+        let memory = world.memory(page.frame()).unwrap();
+        let mut ring = Ring::new(page);
+        (ring.produced, ring.pushed, ring.consumed) = (at, at, at);
+        memory.write(
+            0,
+            &Header { req_prod: at, req_event: at + 1, rsp_prod: at, rsp_event: at + 1, ..header(&memory) },
+        );
+        (ring, memory)
+    }
+
+    fn header(memory: &crate::SharedMemory) -> Header {
+        memory.read(0)
+    }
+
+    fn respond(memory: &crate::SharedMemory, index: u32, id: u64) {
+        memory.write(Ring::slot(index), &Response { id, ..Response::default() });
+        memory.atomic_u32(8).store(index.wrapping_add(1), Ordering::SeqCst);
+    }
+
+    #[test]
+    fn a_page_is_cleared_and_both_ends_want_to_be_woken() {
+        let world = World::new();
+        let page = world.hal().alloc_shared_page().unwrap();
+        let frame = page.frame();
+        assert!(world.content(frame).iter().all(|byte| *byte != 0));
+        let ring = Ring::new(page);
+        let expected = Header { req_event: 1, rsp_event: 1, ..Header::default() };
+        assert_eq!(header(&world.memory(frame).unwrap()), expected);
+        assert!(world.content(frame)[64..].iter().all(|byte| *byte == 0));
+        assert_eq!((Ring::SLOTS, ring.free()), (32, 32));
+        assert_eq!(ring.into_page().frame(), frame);
+    }
+
+    #[test]
+    fn requests_are_seen_once_pushed() {
+        let world = World::new();
+        let (mut ring, memory) = ring(&world, 0);
+        let index = ring.put(&Request { id: 9, ..Request::default() }).unwrap();
+        assert_eq!((index, header(&memory).req_prod, ring.is_pushed(index)), (0, 0, false));
+        assert!(ring.push());
+        assert_eq!((header(&memory).req_prod, ring.is_pushed(index)), (1, true));
+        assert_eq!(memory.read::<Request>(64).id, 9);
+        // Nothing new.
+        assert!(!ring.push());
+    }
+
+    #[test]
+    fn a_notification_is_due_where_the_wanted_index_is_passed() {
+        let world = World::new();
+        for start in [0, u32::MAX - 3] {
+            // Wanted at the n-th of three requests pushed at once.
+            for (wanted, due) in [(0, false), (1, true), (2, true), (3, true), (4, false)] {
+                let (mut ring, memory) = ring(&world, start);
+                memory.atomic_u32(4).store(start.wrapping_add(wanted), Ordering::SeqCst);
+                for _ in 0..3 {
+                    ring.put(&Request::default()).unwrap();
+                }
+                assert_eq!(ring.push(), due, "from {start}, wanted {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more_across_the_wrap_of_its_indices() {
+        let world = World::new();
+        let (mut ring, memory) = ring(&world, u32::MAX - 10);
+        for id in 0..32 {
+            ring.put(&Request { id, ..Request::default() }).unwrap();
+        }
+        assert_eq!((ring.free(), ring.put(&Request::default())), (0, None));
+        assert!(ring.push());
+        for (index, id) in (0..32).map(|n: u32| (n.wrapping_add(u32::MAX - 10), u64::from(n))) {
+            respond(&memory, index, id);
+            assert_eq!(ring.take().unwrap().unwrap().id, id);
+        }
+        assert_eq!((ring.take(), ring.free()), (Ok(None), 32));
+    }
+
+    #[test]
+    fn more_responses_than_requests_are_refused() {
+        let world = World::new();
+        let (mut ring, memory) = ring(&world, 7);
+        for _ in 0..3 {
+            ring.put(&Request::default()).unwrap();
+        }
+        let _ = ring.push();
+        // A fourth, not pushed, does not count.
+        ring.put(&Request::default()).unwrap();
+        for (produced, responses) in [(11, 4), (7 + 33, 33), (6, u32::MAX)] {
+            memory.atomic_u32(8).store(produced, Ordering::SeqCst);
+            assert_eq!(ring.take(), Err(Overrun { responses, outstanding: 3 }));
+        }
+        respond(&memory, 9, 5);
+        assert!(ring.take().unwrap().is_some());
+    }
+
+    #[test]
+    fn rearming_sees_what_came_before_the_wish() {
+        let world = World::new();
+        let (mut ring, memory) = ring(&world, 0);
+        ring.put(&Request::default()).unwrap();
+        ring.put(&Request::default()).unwrap();
+        let _ = ring.push();
+        assert!(!ring.rearm());
+        assert_eq!(header(&memory).rsp_event, 1);
+        respond(&memory, 0, 0);
+        assert!(ring.rearm());
+        ring.take().unwrap().unwrap();
+        assert!(!ring.rearm());
+        assert_eq!(header(&memory).rsp_event, 2);
+    }
+}

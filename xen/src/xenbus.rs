@@ -183,3 +183,181 @@ impl Default for Handshake {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATES: [State; 9] = [
+        State::Unknown,
+        State::Initialising,
+        State::InitWait,
+        State::Initialised,
+        State::Connected,
+        State::Closing,
+        State::Closed,
+        State::Reconfiguring,
+        State::Reconfigured,
+    ];
+
+    /// What blkback makes of the frontend's state.
+    fn answer(backend: State, frontend: State) -> State {
+        match (frontend, backend) {
+            (State::Initialising, State::Closed | State::Initialising) => State::InitWait,
+            (State::Initialised | State::Connected, State::InitWait) => State::Connected,
+            (State::Closing, _) => State::Closing,
+            (State::Closed, _) => State::Closed,
+            _ => backend,
+        }
+    }
+
+    /// Both ends until the frontend waits for good; answers the frontend's and the backend's state, and the actions other
+    /// than writing and waiting.
+    fn run(handshake: &mut Handshake, front: &mut State, back: &mut State) -> std::vec::Vec<Action> {
+        let mut actions = std::vec::Vec::new();
+        for _ in 0..40 {
+            let mut action = handshake.backend(*back);
+            match action {
+                Action::Publish => {
+                    actions.push(action);
+                    action = handshake.published();
+                }
+                Action::Connect => {
+                    actions.push(action);
+                    action = handshake.ready();
+                }
+                Action::Stop => {
+                    actions.push(action);
+                    action = handshake.close();
+                }
+                _ => {}
+            }
+            let before = (*front, *back);
+            if let Action::Set(state) = action {
+                *front = state;
+            }
+            *back = answer(*back, *front);
+            if before == (*front, *back) && !matches!(action, Action::Set(_)) {
+                if actions.last() != Some(&action) {
+                    actions.push(action);
+                }
+                break;
+            }
+        }
+        actions
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_header() {
+        for (number, state) in STATES.into_iter().enumerate() {
+            assert_eq!((State::from_number(number as u64), state as usize), (state, number));
+        }
+        assert_eq!(State::from_number(9), State::Unknown);
+        assert_eq!(State::from_number(u64::MAX), State::Unknown);
+    }
+
+    #[test]
+    fn a_session_from_start_to_end_and_again() {
+        let mut handshake = Handshake::new();
+        let (mut front, mut back) = (State::Initialising, State::InitWait);
+        let actions = run(&mut handshake, &mut front, &mut back);
+        assert_eq!(actions, [Action::Publish, Action::Connect, Action::Refresh]);
+        assert!(handshake.is_connected());
+        assert_eq!((front, back), (State::Connected, State::Connected));
+
+        back = State::Closing;
+        assert_eq!(run(&mut handshake, &mut front, &mut back), [Action::Stop, Action::Done]);
+        assert_eq!((front, back), (State::Closed, State::Closed));
+        assert!(!handshake.is_connected());
+
+        assert_eq!(handshake.reopen(), Action::Set(State::Initialising));
+        (front, back) = (State::Initialising, State::InitWait);
+        let actions = run(&mut handshake, &mut front, &mut back);
+        assert_eq!(actions, [Action::Publish, Action::Connect, Action::Refresh]);
+    }
+
+    #[test]
+    fn an_earlier_session_is_ended_first() {
+        for stale in [State::Connected, State::Closing, State::Initialised] {
+            let mut handshake = Handshake::new();
+            assert_eq!(handshake.backend(stale), Action::Set(State::Closing));
+            // Not before the backend has let go.
+            assert_eq!(handshake.backend(State::Connected), Action::Wait);
+            assert_eq!(handshake.backend(State::Closing), Action::Set(State::Closed));
+            assert_eq!(handshake.backend(State::Closing), Action::Wait);
+            assert_eq!(handshake.backend(State::Closed), Action::Set(State::Initialising));
+            assert_eq!(handshake.backend(State::Closed), Action::Wait);
+            assert_eq!(handshake.backend(State::InitWait), Action::Publish);
+        }
+    }
+
+    #[test]
+    fn nothing_is_published_before_the_backend_is_ready() {
+        let mut handshake = Handshake::new();
+        assert_eq!(handshake.published(), Action::Wait);
+        assert_eq!(handshake.ready(), Action::Wait);
+        assert_eq!(handshake.reopen(), Action::Wait);
+        assert_eq!(handshake.backend(State::Initialising), Action::Set(State::Initialising));
+        for state in [State::Initialising, State::Unknown, State::Closed, State::Connected, State::Closing] {
+            assert_eq!(handshake.backend(state), Action::Wait);
+        }
+        assert_eq!(handshake.backend(State::InitWait), Action::Publish);
+    }
+
+    #[test]
+    fn a_backend_that_vanishes_stops_the_frontend() {
+        for gone in [State::Unknown, State::Closing, State::Closed] {
+            let mut handshake = Handshake { phase: Phase::Connected };
+            assert_eq!(handshake.backend(gone), Action::Stop);
+            // Until the frontend has stopped, whatever the backend does.
+            assert_eq!(handshake.backend(State::Connected), Action::Stop);
+            assert_eq!(handshake.close(), Action::Set(State::Closing));
+            assert_eq!(handshake.close(), Action::Wait);
+            assert_eq!(handshake.backend(State::Connected), Action::Wait);
+            assert_eq!(handshake.backend(gone), Action::Set(State::Closed));
+            assert_eq!(handshake.backend(State::Closed), Action::Done);
+        }
+    }
+
+    proptest! {
+        /// Whatever both ends' states are at the start, an honest backend gets connected.
+        #[test]
+        fn every_start_leads_to_connected(front in 0usize..7, back in 1usize..7) {
+            let (mut front, mut back) = (STATES[front], STATES[back]);
+            let mut handshake = Handshake::new();
+            run(&mut handshake, &mut front, &mut back);
+            prop_assert!(handshake.is_connected(), "{:?} {:?} {:?}", handshake, front, back);
+        }
+
+        /// Whatever the backend's states, a connection is only ever made after publishing for a backend that was ready.
+        #[test]
+        fn steps_keep_their_order(states in prop::collection::vec(0usize..9, 0..60)) {
+            let mut handshake = Handshake::new();
+            let mut published = false;
+            for state in states {
+                match handshake.backend(STATES[state]) {
+                    Action::Publish => {
+                        prop_assert_eq!(STATES[state], State::InitWait);
+                        prop_assert_eq!(handshake.published(), Action::Set(State::Initialised));
+                        published = true;
+                    }
+                    Action::Connect => {
+                        prop_assert!(published);
+                        prop_assert_eq!(STATES[state], State::Connected);
+                        prop_assert_eq!(handshake.ready(), Action::Set(State::Connected));
+                    }
+                    Action::Refresh => prop_assert!(handshake.is_connected()),
+                    Action::Stop => {
+                        published = false;
+                        prop_assert!(!handshake.is_connected());
+                        prop_assert_eq!(handshake.close(), Action::Set(State::Closing));
+                    }
+                    Action::Done => { handshake.reopen(); }
+                    Action::Set(_) | Action::Wait => {}
+                }
+            }
+        }
+    }
+}

@@ -455,3 +455,6 @@ impl<T: Transport, B: AsMut<[u8]>> Store for Client<T, B> {
         self.within(0).directory(path, into)
     }
 }
+
+#[cfg(test)]
+mod tests;

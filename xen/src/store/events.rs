@@ -60,3 +60,67 @@ impl Queue {
         core::mem::take(&mut self.lost).then_some(WatchEvent::Lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::format;
+    use std::string::String;
+    use std::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn payloads_are_path_and_token() {
+        assert_eq!(WatchEvent::parse(b"a/b\0t\0"), Some(WatchEvent::Fired { path: "a/b", token: "t" }));
+        assert_eq!(WatchEvent::parse(b"a\0\0"), Some(WatchEvent::Fired { path: "a", token: "" }));
+        for wrong in
+            [&b""[..], b"\0", b"a", b"a\0", b"a\0t", b"\0t\0", b"a\0t\0\0", b"a\0t\0u\0", b"\xFF\0t\0"]
+        {
+            assert_eq!(WatchEvent::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        /// Events come out in the order they went in; those that do not fit are reported once, after the others.
+        #[test]
+        fn the_queue_is_in_order(
+            size in 0usize..60,
+            steps in prop::collection::vec(prop::option::weighted(0.6, "[a-z]{1,9}"), 0..60),
+        ) {
+            let mut memory = vec![0; size];
+            let mut queue = Queue::default();
+            let mut model: VecDeque<String> = VecDeque::new();
+            let mut lost = false;
+            for step in steps {
+                if let Some(path) = step {
+                    let used: usize = model.iter().map(|path| path.len() + 5).sum();
+                    queue.push(&mut memory, format!("{path}\0t\0").as_bytes());
+                    if used + path.len() + 5 <= size {
+                        model.push_back(path);
+                    } else {
+                        lost = true;
+                    }
+                    continue;
+                }
+                let expected = match model.pop_front() {
+                    Some(path) => Some((path, String::from("t"))),
+                    None if core::mem::take(&mut lost) => None,
+                    None => {
+                        prop_assert_eq!(queue.pop(&memory), None);
+                        continue;
+                    }
+                };
+                match (queue.pop(&memory), expected) {
+                    (Some(WatchEvent::Fired { path, token }), Some(expected)) => {
+                        prop_assert_eq!((path, token), (&*expected.0, &*expected.1));
+                    }
+                    (Some(WatchEvent::Lost), None) => {}
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+    }
+}

@@ -97,3 +97,68 @@ impl fmt::Display for PathBuf {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn good_paths_pass() {
+        for path in [
+            "/",
+            "device",
+            "device/vbd/768",
+            "/local/domain/0/backend/vbd/1/51712",
+            "@releaseDomain",
+            "a-b_c",
+        ] {
+            assert_eq!(check(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn bad_paths_name_the_place() {
+        for (path, offset) in
+            [("", 0), ("a/", 1), ("//", 0), ("a//b", 1), ("a b", 1), ("a\0", 1), ("dé", 1), ("a/.", 2)]
+        {
+            assert_eq!(check(path), Err(Error::Path { offset }), "{path}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_limited() {
+        assert_eq!(check(&"a".repeat(2048)), Ok(()));
+        assert_eq!(check(&"a".repeat(2049)), Err(Error::PathLength { found: 2049, limit: 2048 }));
+        let absolute = |length: usize| String::from("/") + &"a".repeat(length - 1);
+        assert_eq!(check(&absolute(3072)), Ok(()));
+        assert_eq!(check(&absolute(3073)), Err(Error::PathLength { found: 3073, limit: 3072 }));
+    }
+
+    #[test]
+    fn joining_checks_the_whole() {
+        let path = PathBuf::new("device/vbd").unwrap().join("768").unwrap();
+        assert_eq!(path.as_str(), "device/vbd/768");
+        assert_eq!(std::format!("{path} {path:?}"), "device/vbd/768 \"device/vbd/768\"");
+        assert_eq!(path.join("a b"), Err(Error::Path { offset: 16 }));
+        assert_eq!(path.join(""), Err(Error::Path { offset: 14 }));
+        let long = PathBuf::new(&"a".repeat(250)).unwrap();
+        assert!(long.join("12345").is_ok());
+        assert_eq!(long.join("123456"), Err(Error::PathLength { found: 257, limit: 256 }));
+        assert_eq!(PathBuf::new(&"a".repeat(257)), Err(Error::PathLength { found: 257, limit: 256 }));
+    }
+
+    proptest! {
+        #[test]
+        fn a_checked_path_has_no_empty_part_and_only_allowed_characters(path in "[a-z/@. ]{0,12}") {
+            let parts = path.strip_prefix('/').unwrap_or(&path).split('/');
+            let good = path == "/" || parts.clone().all(|part| {
+                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'@')
+            });
+            prop_assert_eq!(check(&path).is_ok(), good);
+        }
+    }
+}

@@ -96,3 +96,75 @@ impl<'b> Iterator for Names<'b> {
 }
 
 impl FusedIterator for Names<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fake::Tree;
+
+    #[test]
+    fn numbers_are_digits_within_64_bits() {
+        assert_eq!(number(b"0"), Ok(0));
+        assert_eq!(number(b"18446744073709551615"), Ok(u64::MAX));
+        for wrong in [&b""[..], b"-1", b"+1", b"1 ", b"0x10", b"18446744073709551616", b"1\0", b"\xFF"] {
+            assert_eq!(number(wrong), Err(Error::Value), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_read_as_what_they_should_be() {
+        let mut tree = Tree::default();
+        tree.set("n", "42");
+        tree.set("long", "123456789012345678901");
+        tree.set("text", "four");
+        tree.set("state", "4");
+        tree.set("odd", "9");
+        assert_eq!(read_number(&mut tree, "n"), Ok(42));
+        assert_eq!(read_number(&mut tree, "long"), Err(Error::Value));
+        assert!(read_number(&mut tree, "none").unwrap_err().is_missing());
+        assert_eq!(read_optional(&mut tree, "none"), Ok(None));
+        assert_eq!(read_optional(&mut tree, "n"), Ok(Some(42)));
+        assert_eq!(read_optional(&mut tree, "text"), Err(Error::Value));
+        assert_eq!(read_state(&mut tree, "state"), Ok(State::Connected));
+        for unknown in ["odd", "text", "none", "long"] {
+            assert_eq!(read_state(&mut tree, unknown), Ok(State::Unknown));
+        }
+        tree.fail(Some(("state", Error::TimedOut)));
+        assert_eq!(read_state(&mut tree, "state"), Err(Error::TimedOut));
+    }
+
+    #[test]
+    fn names_end_with_nul() {
+        assert_eq!(Names::parse(b"").unwrap().count(), 0);
+        assert!(Names::parse(b"768\0832\0").unwrap().eq(["768", "832"]));
+        for wrong in [&b"768"[..], b"\0", b"a\0\0", b"a/b\0", b"a b\0", b"\xFF\0", b"a\0b"] {
+            assert_eq!(Names::parse(wrong).err(), Some(Error::Value), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_is_read_back(value: u64) {
+            prop_assert_eq!(number(value.to_string().as_bytes()), Ok(value));
+        }
+
+        #[test]
+        fn any_names_are_read_back(names in prop::collection::vec("[A-Za-z0-9_@-]{1,8}", 0..10)) {
+            let payload: Vec<u8> = names.iter().flat_map(|name| [name.as_bytes(), b"\0"].concat()).collect();
+            prop_assert!(Names::parse(&payload).unwrap().eq(names.iter().map(|name| name.as_str())));
+        }
+
+        #[test]
+        fn any_bytes_are_names_or_refused(bytes: Vec<u8>) {
+            if let Ok(names) = Names::parse(&bytes) {
+                prop_assert!(names.clone().all(|name| !name.is_empty()));
+                prop_assert_eq!(names.map(|name| name.len() + 1).sum::<usize>(), bytes.len());
+            }
+        }
+    }
+}
