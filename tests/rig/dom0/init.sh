@@ -44,5 +44,6 @@ dmesg -n 1
 stty -F /dev/ttyS1 115200 raw -echo
 echo "@rig ready" >/dev/ttyS1
 while :; do
-    setsid bash </dev/ttyS1 >/dev/ttyS1 2>&1
+    # With stderr elsewhere bash does not take itself for interactive, and shows no prompt.
+    setsid bash </dev/ttyS1 >/dev/ttyS1 2>/run/shell.log
 done

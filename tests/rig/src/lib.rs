@@ -1,16 +1,56 @@
-//! Xen under qemu.
+//! Runs a guest under the real Xen, in the real dom0 of Debian 12, inside qemu's software emulation: no hardware
+//! virtualization, no privileges beyond unpacking packages.
+//!
+//! [`setup::ensure`] makes everything once, from Debian's packages to a snapshot of a booted dom0. [`run`] then
+//! resumes that snapshot for each [`Job`], hands the job over on a disk, creates the guest and brings back an
+//! [`Outcome`]: the guest's console, Xen's messages, the guest's nodes in xenstore, and its disk images. [`plain`]
+//! runs the same job in the same qemu without Xen.
+//!
+//! A guest that crashes or hangs is an outcome; a [`RigError`] means that the machinery failed. Whatever happens to
+//! the calling process, no qemu outlives the thread that started it.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use rig::{Disk, End, Job};
+//!
+//! let (workspace, target) = (Path::new("."), Path::new("target"));
+//! let helper = rig::helper::build(workspace, target)?;
+//! let files = rig::setup::ensure(target, &helper, &|line| eprintln!("{line}"))?;
+//! let mut job = Job::new("pv", "target/nt/nt.elf");
+//! job.cmdline = "entry=2".to_owned();
+//! job.disks.push(Disk::new("target/work/disk.img", "hda"));
+//! let outcome = rig::run(&files, &job)?;
+//! assert_eq!(outcome.end, End::PoweredOff);
+//! assert_eq!(outcome.report().verdict(), Some("clean"));
+//! # Ok::<(), rig::RigError>(())
+//! ```
 
 mod cache;
 mod command;
+mod console;
 mod cpio;
 mod dom0;
 mod error;
+pub mod helper;
 mod host;
+mod images;
+mod job;
 mod machine;
+pub mod payload;
+mod plain;
 mod qemu;
 mod qmp;
+pub mod report;
+mod run;
 pub mod setup;
+pub mod store;
 mod workdir;
 
 pub use error::RigError;
+pub use job::{Backend, Disk, End, Job, Mark, MarkResult, Outcome, Progress};
+pub use plain::{plain, plain_watched};
+pub use report::Report;
+pub use run::{run, run_watched};
 pub use setup::RigFiles;
+pub use store::Store;

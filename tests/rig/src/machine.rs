@@ -96,7 +96,7 @@ impl Live {
         self.command(DOING, "stop", &json!({}))?;
         self.set_capability(DOING)?;
         self.command(DOING, "migrate", &json!({"uri": format!("exec:cat > {}", quote(file))}))?;
-        self.migrated(DOING, "query-migrate")?;
+        self.migrated(DOING)?;
         self.quit();
         Ok(())
     }
@@ -106,7 +106,9 @@ impl Live {
         const DOING: &str = "loading the snapshot";
         self.set_capability(DOING)?;
         self.command(DOING, "migrate-incoming", &json!({"uri": format!("exec:cat {}", quote(file))}))?;
-        self.migrated(DOING, "query-migrate")
+        self.migrated(DOING)?;
+        // It was stopped when it was saved, and that is part of the state.
+        self.command(DOING, "cont", &json!({})).map(drop)
     }
 
     /// Leaves the memory, which is in a file of its own, out of the state.
@@ -115,10 +117,10 @@ impl Live {
         self.command(doing, "migrate-set-capabilities", &json!({"capabilities": [capability]})).map(drop)
     }
 
-    fn migrated(&mut self, doing: &str, query: &str) -> Result<(), RigError> {
+    fn migrated(&mut self, doing: &str) -> Result<(), RigError> {
         let start = Instant::now();
         loop {
-            let answer = self.command(doing, query, &json!({}))?;
+            let answer = self.command(doing, "query-migrate", &json!({}))?;
             match answer["status"].as_str() {
                 Some("completed") => return Ok(()),
                 Some("failed" | "cancelled") => {
@@ -176,6 +178,21 @@ impl Live {
                 return Err(self.silent(doing, limit));
             }
             thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until the shell answers. What is sent while nobody reads the serial port is lost, so it is asked again.
+    pub fn wait_for_shell(&mut self, doing: &str, limit: Duration) -> Result<(), RigError> {
+        const AGAIN: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        loop {
+            // The quotes keep an echo of the command from looking like its result.
+            self.shell("echo '@rig 'answer")?;
+            match self.wait_for("answer", doing, AGAIN) {
+                Err(RigError::Dom0Silent { .. }) if start.elapsed() < limit => {}
+                Err(RigError::Dom0Silent { .. }) => return Err(self.silent(doing, limit)),
+                result => return result,
+            }
         }
     }
 

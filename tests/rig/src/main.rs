@@ -1,10 +1,65 @@
-//! Command line of the rig.
-fn main() {
-    let start = std::time::Instant::now();
-    let say = |line: &str| println!("{:6.1} {line}", start.elapsed().as_secs_f32());
-    let target = std::path::PathBuf::from(std::env::args().nth(1).unwrap());
-    match rig::setup::ensure(&target, std::path::Path::new("/bin/true"), &say) {
-        Ok(files) => println!("{files:?}"),
-        Err(error) => println!("{error}"),
+//! The rig by itself: sets it up, and tries it with a small payload.
+
+mod smoke;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+
+/// Xen under qemu.
+#[derive(Parser)]
+struct Arguments {
+    /// Root of the repository.
+    #[arg(long, default_value = ".")]
+    workspace: PathBuf,
+    /// cargo's target directory; the rig's files go into `rig` below it.
+    #[arg(long, default_value = "target")]
+    target: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes what is missing or out of date.
+    Setup,
+    /// Runs a payload in several ways and checks what comes back.
+    Smoke {
+        /// How often.
+        #[arg(long, default_value_t = 1)]
+        repeat: u32,
+        /// How many at once.
+        #[arg(long, default_value_t = 1)]
+        parallel: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let start = Instant::now();
+    let say = |line: &str| println!("{:7.1}  {line}", start.elapsed().as_secs_f32());
+    let result = || -> Result<u32, rig::RigError> {
+        let helper = rig::helper::build(&arguments.workspace, &arguments.target)?;
+        let files = rig::setup::ensure(&arguments.target, &helper, &say)?;
+        say("ready");
+        match arguments.command {
+            Command::Setup => Ok(0),
+            Command::Smoke { repeat, parallel } => {
+                smoke::all(&files, &arguments.target, repeat, parallel, &say)
+            }
+        }
+    };
+    match result() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("{failed} failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("rig: {error}");
+            ExitCode::from(2)
+        }
     }
 }

@@ -190,6 +190,7 @@ impl Steps {
         };
         let mut live = Live::start(&self.qemu, &machine, scratch, false)?;
         live.wait_for("ready", "booting dom0", BOOT_LIMIT)?;
+        live.wait_for_shell("starting its shell", BOOT_LIMIT)?;
         let console = fs::read(live.console()).file("read", live.console())?;
         if String::from_utf8_lossy(&console).contains("RIG FAILED") {
             return Err(RigError::BadResults {

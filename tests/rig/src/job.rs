@@ -1,0 +1,300 @@
+//! What a run is asked to do and what it brings back.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::RigError;
+use crate::qemu::GUEST_SLOTS;
+use crate::report::Report;
+use crate::store::Store;
+
+/// One boot of a guest.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Names the job in messages.
+    pub name: String,
+    /// Multiboot image the guest boots, linked at 16 MiB or above (below, it would overwrite hvmloader).
+    pub kernel: PathBuf,
+    /// Handed to the kernel as its only multiboot module.
+    pub module: Option<PathBuf>,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// Disks, at most six different images.
+    pub disks: Vec<Disk>,
+    /// The guest's memory in MiB.
+    pub memory_mib: u32,
+    /// More lines for the guest's xl configuration.
+    pub config: Vec<String>,
+    /// Commands run in dom0 when the guest prints something.
+    pub marks: Vec<Mark>,
+    /// xenstore is dumped when a line of the guest's console contains this.
+    pub dump_at: String,
+    /// How long the guest may run, from its creation.
+    pub timeout: Duration,
+}
+
+impl Job {
+    /// A job without disks, with 128 MiB and two minutes; xenstore is dumped at `@xg up`.
+    pub fn new(name: impl Into<String>, kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            kernel: kernel.into(),
+            module: None,
+            cmdline: String::new(),
+            disks: Vec::new(),
+            memory_mib: 128,
+            config: Vec::new(),
+            marks: Vec::new(),
+            dump_at: "@xg up".to_owned(),
+            timeout: Duration::from_secs(120),
+        }
+    }
+
+    pub(crate) fn bad(&self, reason: impl Into<String>) -> RigError {
+        RigError::BadJob { job: self.name.clone(), reason: reason.into() }
+    }
+}
+
+/// A disk of the guest. For `hda` to `hdd` Xen presents it twice, emulated and as a vbd; `xvda` and later are
+/// vbds only.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Raw image, a whole number of sectors of 512 bytes. When the run has succeeded the file is replaced by what
+    /// the guest made of it; give a working copy. An image may appear more than once: its disks share it.
+    pub image: PathBuf,
+    /// Xen's name of the virtual device, such as `hda`.
+    pub vdev: String,
+    /// Who serves the vbd.
+    pub backend: Backend,
+    /// The guest may only read.
+    pub read_only: bool,
+    /// Present from the start. Otherwise dom0 has the image, as `/dev/guest-disk<n>` (n counts different images from
+    /// 0 in order of appearance), for a [`Mark`] to attach.
+    pub at_start: bool,
+}
+
+impl Disk {
+    /// A writable disk served by blkback, present from the start.
+    pub fn new(image: impl Into<PathBuf>, vdev: impl Into<String>) -> Self {
+        Self {
+            image: image.into(),
+            vdev: vdev.into(),
+            backend: Backend::Blkback,
+            read_only: false,
+            at_start: true,
+        }
+    }
+
+    /// The same disk served otherwise.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+}
+
+/// Xen's implementations of the other end of a vbd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// dom0's kernel.
+    Blkback,
+    /// The device model.
+    Qdisk,
+}
+
+/// A command for dom0's bash, run once, when the first line of the guest's console that contains `when` appears.
+/// Its working directory is that of the job (the helper is `./dom0`); `DOMID` is the guest's number.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Part of a console line.
+    pub when: String,
+    /// The command.
+    pub run: String,
+}
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It powered itself off.
+    PoweredOff,
+    /// It reset itself; a triple fault counts as that.
+    Rebooted,
+    /// It suspended itself.
+    Suspended,
+    /// Xen or the guest itself declared it crashed.
+    Crashed,
+    /// Its watchdog fired.
+    Watchdog,
+    /// It ran longer than the job allows and was destroyed.
+    TimedOut,
+    /// Destroyed from dom0 before it ended.
+    Destroyed,
+    /// Ended for a reason with this code (Xen: public/sched.h, SHUTDOWN_*).
+    Other(u32),
+}
+
+impl End {
+    /// From Xen's SHUTDOWN_* (public/sched.h).
+    pub(crate) fn from_reason(code: u32) -> Self {
+        match code {
+            0 => Self::PoweredOff,
+            1 => Self::Rebooted,
+            2 => Self::Suspended,
+            3 => Self::Crashed,
+            4 => Self::Watchdog,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// What a [`Mark`] did.
+#[derive(Clone, Debug)]
+pub struct MarkResult {
+    /// Index into [`Job::marks`].
+    pub mark: usize,
+    /// Its exit status; `None` if it was still running when the guest ended.
+    pub status: Option<i32>,
+    /// What it printed, both streams.
+    pub output: String,
+}
+
+/// What a run brings back.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How the guest ended.
+    pub end: End,
+    /// Lines the guest wrote to port 0xE9, with those of its firmware.
+    pub console: Vec<String>,
+    /// What the guest wrote to its first serial port.
+    pub com1: String,
+    /// Xen's own messages; empty without Xen.
+    pub xen_log: String,
+    /// Messages of dom0's kernel; empty without Xen.
+    pub dom0_log: String,
+    /// Messages of the device model; empty without Xen.
+    pub device_model: String,
+    /// The guest's nodes when [`Job::dump_at`] appeared.
+    pub store_running: Option<Store>,
+    /// The guest's nodes after it ended.
+    pub store_end: Option<Store>,
+    /// Marks that fired.
+    pub marks: Vec<MarkResult>,
+    /// From the guest's creation to its end.
+    pub guest_time: Duration,
+    /// The whole run.
+    pub total_time: Duration,
+    /// The failure of a first attempt, if this is the second.
+    pub retried_after: Option<String>,
+}
+
+impl Outcome {
+    /// The report lines among the console's.
+    pub fn report(&self) -> Report {
+        Report::parse(self.console.iter().map(String::as_str))
+    }
+}
+
+/// What happens during a run, as it happens.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// The rig starts a step.
+    Step(&'a str),
+    /// The guest printed a line.
+    Line(&'a str),
+}
+
+/// The guest's xl configuration. `targets` are dom0's paths of the disks.
+pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> {
+    let mut text = format!(
+        "name = \"guest\"\ntype = \"hvm\"\nmemory = {}\nvcpus = 1\nkernel = \"/run/job/kernel\"\n",
+        job.memory_mib
+    );
+    if job.module.is_some() {
+        text += "ramdisk = \"/run/job/module\"\n";
+    }
+    text += &format!("cmdline = {}\n", quote(job, &job.cmdline)?);
+    // No screen: each write to its memory would be an exit to the device model.
+    text += "serial = \"file:/run/job/com1\"\nvga = \"none\"\nvnc = 0\nusb = 0\ntsc_mode = \"native\"\n";
+    for event in ["poweroff", "reboot", "crash", "watchdog"] {
+        text += &format!("on_{event} = \"preserve\"\n");
+    }
+    let mut disks = Vec::new();
+    for (disk, target) in job.disks.iter().zip(targets) {
+        if disk.vdev.is_empty() || !disk.vdev.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            return Err(job.bad(format!("`{}` is not the name of a virtual device, such as hda", disk.vdev)));
+        }
+        if disk.at_start {
+            let access = if disk.read_only { "ro" } else { "rw" };
+            let backend = match disk.backend {
+                Backend::Blkback => "backendtype=phy,script=/run/job/block-fast.sh",
+                Backend::Qdisk => "backendtype=qdisk",
+            };
+            let line = format!("format=raw,vdev={},access={access},{backend},target={target}", disk.vdev);
+            disks.push(format!("\"{line}\""));
+        }
+    }
+    text += &format!("disk = [ {} ]\n", disks.join(", "));
+    for line in &job.config {
+        text += line;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// A string of xl's configuration language.
+fn quote(job: &Job, text: &str) -> Result<String, RigError> {
+    if text.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
+        return Err(job.bad(format!(
+            "command line {text:?}: quotes, backslashes and control characters have no place"
+        )));
+    }
+    Ok(format!("\"{text}\""))
+}
+
+/// For each disk the index of its image among the different ones, and those images.
+pub(crate) fn images(job: &Job) -> Result<(Vec<usize>, Vec<PathBuf>), RigError> {
+    let mut images: Vec<PathBuf> = Vec::new();
+    let mut indices = Vec::new();
+    for disk in &job.disks {
+        let path =
+            disk.image.canonicalize().map_err(|e| job.bad(format!("{}: {e}", disk.image.display())))?;
+        let index = images.iter().position(|known| *known == path).unwrap_or_else(|| {
+            images.push(path);
+            images.len() - 1
+        });
+        indices.push(index);
+    }
+    if images.len() > GUEST_SLOTS.len() {
+        return Err(job.bad(format!("{} images, {} fit", images.len(), GUEST_SLOTS.len())));
+    }
+    Ok((indices, images))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_backends_and_access() {
+        let mut job = Job::new("t", "/k");
+        job.cmdline = "entry=2 fault=x".to_owned();
+        job.disks = vec![Disk::new("/i", "hda"), Disk::new("/j", "hdb").with_backend(Backend::Qdisk)];
+        job.disks[1].read_only = true;
+        let text = config(&job, &["/dev/guest-disk0".to_owned(), "/dev/guest-disk1".to_owned()]).unwrap();
+        assert!(text.contains("cmdline = \"entry=2 fault=x\"\n"));
+        assert!(text.contains(
+            "disk = [ \"format=raw,vdev=hda,access=rw,backendtype=phy,script=/run/job/block-fast.sh,\
+             target=/dev/guest-disk0\", \"format=raw,vdev=hdb,access=ro,backendtype=qdisk,target=/dev/guest-disk1\" ]"
+        ));
+        job.disks[1].at_start = false;
+        assert!(!config(&job, &["a".to_owned(), "b".to_owned()]).unwrap().contains("hdb"));
+    }
+
+    #[test]
+    fn what_would_break_the_configuration_is_refused() {
+        let mut job = Job::new("t", "/k");
+        job.cmdline = "a\"b".to_owned();
+        assert!(matches!(config(&job, &[]), Err(RigError::BadJob { .. })));
+        job.cmdline.clear();
+        job.disks = vec![Disk::new("/i", "hda,access=ro")];
+        assert!(matches!(config(&job, &["x".to_owned()]), Err(RigError::BadJob { .. })));
+    }
+}
