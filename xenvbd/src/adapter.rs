@@ -40,6 +40,8 @@ pub struct Adapter {
     exposed: AtomicBool,
     /// Storport has stopped the adapter.
     stopped: AtomicBool,
+    /// The guard has ordered to withhold the disks.
+    withheld: SpinLock<Option<Reason>>,
     driver: DriverObject,
     watch: SpinLock<Option<Registration<Watch>>>,
     settling: SpinLock<Option<Thread>>,
@@ -94,6 +96,7 @@ impl Adapter {
             census: Census::new(own, driver),
             exposed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            withheld: SpinLock::new(None),
             driver,
             watch: SpinLock::new(None),
             settling: SpinLock::new(None),
@@ -116,7 +119,7 @@ impl Adapter {
         let watch = Registration::new(self.driver, &interface::DISK, true, changed as Watch)
             .map_err(Withheld::NoWatch)?;
         *self.watch.lock() = Some(watch);
-        self.census.take(false).map_err(Withheld::Guard)?;
+        self.count(false)?;
         let settling = Thread::spawn(move || self.settle()).map_err(Withheld::NoWatch)?;
         *self.settling.lock() = Some(settling);
         self.census.exposed().map_err(Withheld::Guard)?;
@@ -136,19 +139,33 @@ impl Adapter {
         if self.leaving.load(Ordering::Acquire) {
             return;
         }
-        if let Err(reason) = self.census.take(true) {
-            self.exposed.store(false, Ordering::Release);
-            debug_print!(DRIVER, "withheld when the system has settled: {}", reason.text());
+        if let Err(withheld) = self.count(true) {
+            debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
+        }
+    }
+
+    /// Takes a census. An order to withhold, whoever's census brought it, holds from then on: the guard gives it
+    /// once. PASSIVE_LEVEL.
+    fn count(&self, settled: bool) -> Result<(), Withheld> {
+        let ordered = self.census.take(settled).err();
+        let mut withheld = self.withheld.lock();
+        *withheld = withheld.or(ordered);
+        match *withheld {
+            None => Ok(()),
+            Some(reason) => {
+                self.exposed.store(false, Ordering::Release);
+                Err(Withheld::Guard(reason))
+            }
         }
     }
 
     /// A disk has arrived. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
     fn arrived(&self) {
-        if let Err(reason) = self.census.take(false) {
-            // Before the disks are exposed `expose` hears the same from its own census. Afterwards the guard's order
-            // is a stop; anything else means that it does not understand, and then no disk stays in reach.
-            self.exposed.store(false, Ordering::Release);
-            debug_print!(DRIVER, "withheld at the arrival of a disk: {}", reason.text());
+        // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards the
+        // guard orders a stop; anything else means that it does not understand, and then no disk stays in reach.
+        let shown = self.exposed.load(Ordering::Acquire);
+        if let (Err(withheld), true) = (self.count(false), shown) {
+            debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
         self.arrival.set();
     }
@@ -166,6 +183,11 @@ impl Adapter {
     /// Answers an SRB at once, or puts a request into its extension: whether it goes on to [`Adapter::start`].
     /// ≤ DISPATCH_LEVEL, no lock.
     pub fn build(&self, port: Port, mut srb: Srb) -> bool {
+        // Its address means nothing where it concerns the adapter.
+        if srb.function() == Function::Power {
+            srb.complete(port, Answer::Done { transferred: 0 });
+            return false;
+        }
         let Some(target) = self.target(&srb) else {
             srb.complete(port, Answer::NoDevice);
             return false;
@@ -179,11 +201,7 @@ impl Adapter {
                 srb.complete(port, Answer::Done { transferred: 0 });
                 return false;
             }
-            Function::Power => {
-                srb.complete(port, Answer::Done { transferred: 0 });
-                return false;
-            }
-            Function::Flush | Function::Other => {
+            Function::Flush | Function::Power | Function::Other => {
                 srb.complete(port, Answer::InvalidRequest);
                 return false;
             }

@@ -347,17 +347,31 @@ impl Queue {
         let mut ended = Ended::default();
         self.waiting.push(request);
         self.submit(&mut ended);
+        if !self.is_connected() {
+            // The frontend has just broken with its backend: what is in flight comes back without an event.
+            self.take_in(&mut ended);
+        }
         ended
     }
 
     /// Takes in what the backend has answered, and goes on with what waited. ≤ DISPATCH_LEVEL.
     pub fn drain(&mut self) -> Ended {
         let mut ended = Ended::default();
-        while let Some(completion) = self.frontend.poll() {
-            self.completed(&completion, &mut ended);
-        }
-        self.submit(&mut ended);
+        self.take_in(&mut ended);
         ended
+    }
+
+    fn take_in(&mut self, ended: &mut Ended) {
+        loop {
+            while let Some(completion) = self.frontend.poll() {
+                self.completed(&completion, ended);
+            }
+            self.submit(ended);
+            // Submitting, too, may end in a break with the backend, after which everything comes back.
+            if self.is_connected() || self.frontend.in_flight() == 0 {
+                return;
+            }
+        }
     }
 
     /// Gives up what has not been begun, after a look at the ring. ≤ DISPATCH_LEVEL.
@@ -384,10 +398,16 @@ impl Queue {
         self.frontend.disk().is_some()
     }
 
-    /// Submits what waits, until it is all submitted or the ring is full.
+    /// Submits what waits, until it is all submitted or the ring is full. Without a backend it all ends, once nothing
+    /// is in flight any more.
     fn submit(&mut self, ended: &mut Ended) {
         while let Some(request) = self.waiting.first() {
-            match self.submit_one(request) {
+            let submitted = match (self.is_connected(), self.frontend.in_flight()) {
+                (true, _) => self.submit_one(request),
+                (false, 0) => Err(Obstacle::Refused(blkif::Error::NotConnected)),
+                (false, _) => Err(Obstacle::Full),
+            };
+            match submitted {
                 Ok(()) => {
                     self.waiting.pop();
                 }
