@@ -6,12 +6,13 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
 
 use wdm::dpc::Dpc;
 use wdm::interrupt::Interrupt;
 use wdm::irql::AtDispatch;
 use wdm::resources::InterruptResource;
-use wdm::{debug_print, pci, pool};
+use wdm::{debug_print, pci, pool, time};
 use xen::hvm::{self, Callback};
 use xen::hypercall::{self, HypercallPage};
 
@@ -25,7 +26,7 @@ type Drain = Box<dyn Fn(&AtDispatch) + Send + Sync>;
 pub struct Upcall {
     hypercall: HypercallPage,
     callback: Callback,
-    /// Upcalls taken, for the line at the end.
+    /// Upcalls taken.
     taken: Arc<AtomicU32>,
     // The order of the fields is the order of dropping: no handler, then no DPC.
     _interrupt: Interrupt<Service>,
@@ -77,13 +78,30 @@ impl Upcall {
     pub fn enable(&self) -> Result<(), hypercall::Error> {
         hvm::set_callback(&self.hypercall, self.callback)
     }
+
+    /// How many upcalls were taken. Any IRQL.
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether the number of upcalls taken differs from `before`, or does so within a second. PASSIVE_LEVEL.
+    pub fn more_than(&self, before: u32) -> bool {
+        const TRIES: u32 = 100;
+        (0..TRIES).any(|_| {
+            let more = self.taken() != before;
+            if !more {
+                time::sleep(Duration::from_millis(10));
+            }
+            more
+        })
+    }
 }
 
 impl Drop for Upcall {
     fn drop(&mut self) {
         // Nothing can be done about a refusal; the line is then ours until the handler is gone.
         let _ = hvm::set_callback(&self.hypercall, Callback::None);
-        debug_print!(DRIVER, "stopped after {} upcalls", self.taken.load(Ordering::Relaxed));
+        debug_print!(DRIVER, "stopped after {} upcalls", self.taken());
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Failure {
     Xen(hypercall::Error),
     /// Xenstore cannot be reached.
     Store(ConnectError),
+    /// Xenstore answered, but Xen's interrupt did not arrive: disks would not answer at all.
+    NoUpcall,
     /// The kernel refused.
     System(&'static str, NtStatus),
 }
@@ -54,7 +56,9 @@ impl Failure {
     pub const fn status(&self) -> NtStatus {
         match self {
             Self::Missing(_) => NtStatus::DEVICE_CONFIGURATION_ERROR,
-            Self::HypercallPage(_) | Self::Xen(_) | Self::Store(_) => NtStatus::IO_DEVICE_ERROR,
+            Self::HypercallPage(_) | Self::Xen(_) | Self::Store(_) | Self::NoUpcall => {
+                NtStatus::IO_DEVICE_ERROR
+            }
             Self::System(_, status) => *status,
         }
     }
@@ -67,6 +71,7 @@ impl fmt::Display for Failure {
             Self::HypercallPage(error) => write!(f, "no hypercalls: {error}"),
             Self::Xen(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "no xenstore: {error}"),
+            Self::NoUpcall => write!(f, "Xen's events raise no interrupt"),
             Self::System(what, status) => write!(f, "{what}: status {status}"),
         }
     }
@@ -120,8 +125,13 @@ impl Platform {
         let frames = self.window.populate()?;
         self.channels.rebuild(self.window.shared_info());
         self.grants.rebuild(self.window.grant_table(frames), frames).map_err(at("the grant table's list"))?;
+        let before = self.upcall.taken();
         self.upcall.enable()?;
+        // Xenstore answers by event: with its first reply the whole way from Xen to a callback has been gone.
         self.store.connect().map_err(Failure::Store)?;
+        if !self.upcall.more_than(before) {
+            return Err(Failure::NoUpcall);
+        }
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
