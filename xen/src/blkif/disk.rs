@@ -99,3 +99,110 @@ impl Disk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Tree;
+    use crate::store::Errno;
+
+    const NODES: [(&str, &str); 6] = [
+        ("sectors", "2048"),
+        ("sector-size", "512"),
+        ("physical-sector-size", "4096"),
+        ("info", "0"),
+        ("feature-flush-cache", "1"),
+        ("feature-barrier", "1"),
+    ];
+
+    fn read(changes: &[(&str, Option<&str>)]) -> Result<Disk, Error> {
+        let mut tree = Tree::default();
+        for (node, value) in NODES {
+            tree.set(&std::format!("b/{node}"), value);
+        }
+        for (node, value) in changes {
+            let path = std::format!("b/{node}");
+            match value {
+                Some(value) => tree.set(&path, value),
+                None => assert!(tree.delete(&path)),
+            }
+        }
+        Disk::read(&mut tree, &PathBuf::new("b").unwrap())
+    }
+
+    #[test]
+    fn nodes_make_a_disk() {
+        let disk = read(&[]).unwrap();
+        let expected = Disk {
+            sectors: 2048,
+            sector_size: 512,
+            physical_sector_size: 4096,
+            cdrom: false,
+            removable: false,
+            read_only: false,
+            flush: FlushMethod::Flush,
+        };
+        assert_eq!(disk, expected);
+        let info =
+            |value| read(&[("info", Some(value))]).map(|disk| (disk.cdrom, disk.removable, disk.read_only));
+        assert_eq!(info("1"), Ok((true, false, false)));
+        assert_eq!(info("2"), Ok((false, true, false)));
+        assert_eq!(info("4"), Ok((false, false, true)));
+    }
+
+    #[test]
+    fn sectors_are_512_bytes_whatever_the_block() {
+        assert_eq!(read(&[("sector-size", Some("4096"))]).unwrap().sectors, 2048);
+    }
+
+    #[test]
+    fn a_flush_is_preferred_to_a_barrier_and_neither_is_said() {
+        let flush = |changes: &[_]| read(changes).unwrap().flush;
+        assert_eq!(flush(&[("feature-flush-cache", None)]), FlushMethod::Barrier);
+        assert_eq!(flush(&[("feature-flush-cache", Some("0"))]), FlushMethod::Barrier);
+        assert_eq!(flush(&[("feature-barrier", None)]), FlushMethod::Flush);
+        assert_eq!(
+            flush(&[("feature-flush-cache", Some("0")), ("feature-barrier", Some("0"))]),
+            FlushMethod::None
+        );
+        assert_eq!(flush(&[("feature-flush-cache", None), ("feature-barrier", None)]), FlushMethod::None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (node, value, found) in [
+            ("sectors", "36028797018963968", 1 << 55),
+            ("sector-size", "0", 0),
+            ("sector-size", "513", 513),
+            ("sector-size", "8192", 8192),
+            ("physical-sector-size", "0", 0),
+            ("physical-sector-size", "768", 768),
+            ("physical-sector-size", "256", 256),
+            ("physical-sector-size", "2147483648", 1 << 31),
+        ] {
+            assert_eq!(read(&[(node, Some(value))]), Err(Error::Node { node, found }), "{value}");
+        }
+        let uneven = read(&[("sectors", Some("2047")), ("sector-size", Some("4096"))]);
+        assert_eq!(uneven, Err(Error::Node { node: "sectors", found: 2047 }));
+        let text = read(&[("sectors", Some("many"))]);
+        assert_eq!(text, Err(Error::Store { node: "sectors", error: store::Error::Value }));
+        for node in ["sectors", "info"] {
+            let error = store::Error::Refused(Errno::NoEntry);
+            assert_eq!(read(&[(node, None)]), Err(Error::Store { node, error }));
+        }
+        assert_eq!(read(&[("physical-sector-size", None)]).unwrap().physical_sector_size, 512);
+    }
+
+    #[test]
+    fn runs_are_whole_blocks_on_the_disk() {
+        let disk = read(&[("sector-size", Some("4096"))]).unwrap();
+        assert_eq!(disk.check(2040, 8), Ok(()));
+        assert_eq!(disk.check(2048, 0), Ok(()));
+        let range = |sector, count| Err(Error::Range { sector, count, sectors: 2048 });
+        assert_eq!(disk.check(2041, 8), range(2041, 8));
+        assert_eq!(disk.check(u64::MAX, 8), range(u64::MAX, 8));
+        let block = |sector, count| Err(Error::Block { sector, count, block: 4096 });
+        assert_eq!(disk.check(4, 8), block(4, 8));
+        assert_eq!(disk.check(8, 4), block(8, 4));
+    }
+}

@@ -423,3 +423,6 @@ fn check(request: &Request<'_>, disk: &Disk) -> Result<u8, Error> {
         (Operation::Flush, FlushMethod::None) => Err(Error::FlushUnsupported),
     }
 }
+
+#[cfg(test)]
+mod tests;

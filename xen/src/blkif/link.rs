@@ -210,3 +210,6 @@ impl Link {
         store.write(&self.frontend.join(node).map_err(at)?, value).map_err(at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,3 +258,6 @@ impl Transfer {
         (count, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

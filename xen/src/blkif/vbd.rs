@@ -59,3 +59,33 @@ pub struct Vbd {
     /// everything goes through a bounce buffer.
     pub trusted: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_for_disk_and_partition() {
+        for (number, place) in [
+            (768, Some((0, 0))),
+            (832, Some((1, 0))),
+            (769, Some((0, 1))),
+            (5632, Some((2, 0))),
+            (5696, Some((3, 0))),
+            (51712, Some((0, 0))),
+            (51728, Some((1, 0))),
+            (51967, Some((15, 15))),
+            (2064, Some((1, 0))),
+            (1 << 28, Some((0, 0))),
+            (1 << 28 | 26 << 8 | 3, Some((26, 3))),
+            (1 << 28 | 0xF_FFFF << 8, Some((0xF_FFFF, 0))),
+            (3 << 8 | 128, None),
+            (22 << 8 | 128, None),
+            (2 << 28, None),
+            (0, None),
+            (u32::MAX, None),
+        ] {
+            assert_eq!(VirtualDevice(number).place(), place, "{number}");
+        }
+    }
+}

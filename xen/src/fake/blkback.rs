@@ -31,6 +31,9 @@ pub struct Blkback {
     held: Vec<(GrantRef, bool)>,
     /// Keeps the pages of answered requests mapped.
     pub hold_pages: bool,
+    /// Bears what only its own misbehaviour can bring about, instead of panicking: requests it overwrote, grants that have
+    /// ended because it answered early.
+    pub hostile: bool,
     /// Flushes done so far: each with the operation it was asked by.
     pub flushes: Vec<u8>,
     /// Notifications that would have been sent to the frontend.
@@ -72,6 +75,7 @@ impl Blkback {
             queue: Vec::new(),
             held: Vec::new(),
             hold_pages: false,
+            hostile: false,
             flushes: Vec::new(),
             notifications: 0,
         }
@@ -109,7 +113,7 @@ impl Blkback {
                 assert_eq!(self.front("protocol").as_deref(), Some("x86_64-abi"));
                 let ring = GrantRef(self.number("ring-ref").expect("a ring") as u32);
                 self.port = Port(self.number("event-channel").expect("a port") as u32);
-                let memory = self.world.map(Self::DOMAIN, ring, true);
+                let memory = self.world.map(Self::DOMAIN, ring, true).expect("the ring is granted");
                 let header: ring::Header = memory.read(0);
                 self.req_cons = header.rsp_prod;
                 self.rsp_prod = header.rsp_prod;
@@ -150,7 +154,10 @@ impl Blkback {
         let produced = || memory.atomic_u32(offset_of!(ring::Header, req_prod)).load(Ordering::Acquire);
         while produced() != self.req_cons {
             let outstanding = produced().wrapping_sub(self.rsp_prod);
-            assert!(outstanding <= SLOTS, "{outstanding} requests without a response");
+            if outstanding > SLOTS {
+                assert!(self.hostile, "{outstanding} requests without a response");
+                return;
+            }
             self.queue.push(memory.read(slot(self.req_cons)));
             self.req_cons = self.req_cons.wrapping_add(1);
             if produced() == self.req_cons {
@@ -233,18 +240,31 @@ impl Blkback {
             }
             _ => return wire::RSP_EOPNOTSUPP,
         };
-        let segments = &request.seg[..usize::from(request.nr_segments)];
+        let valid =
+            |segment: &wire::Segment| segment.first_sect <= segment.last_sect && segment.last_sect < 8;
+        let Some(segments) =
+            request.seg.get(..usize::from(request.nr_segments)).filter(|all| all.iter().all(valid))
+        else {
+            assert!(self.hostile, "{request:?}");
+            return wire::RSP_ERROR;
+        };
         let count: u64 =
             segments.iter().map(|segment| u64::from(segment.last_sect - segment.first_sect) + 1).sum();
         if !request.sector_number.is_multiple_of(self.block) || !count.is_multiple_of(self.block) {
             return wire::RSP_ERROR;
         }
+        let end = request.sector_number.checked_add(count);
+        if end.is_none_or(|end| end > self.disk.len() as u64 / 512) {
+            return wire::RSP_ERROR;
+        }
         let mut at = request.sector_number as usize * 512;
         for segment in segments {
-            assert!(segment.first_sect <= segment.last_sect && segment.last_sect < 8, "{segment:?}");
             let reference = GrantRef(segment.gref);
             // The page of a read is written.
-            let memory = self.world.map(Self::DOMAIN, reference, !write);
+            let Some(memory) = self.world.map(Self::DOMAIN, reference, !write) else {
+                assert!(self.hostile, "{reference:?} does not allow this");
+                return wire::RSP_ERROR;
+            };
             let offset = usize::from(segment.first_sect) * 512;
             let length = (usize::from(segment.last_sect) + 1) * 512 - offset;
             let sectors = &mut self.disk[at..at + length];

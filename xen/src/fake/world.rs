@@ -122,21 +122,21 @@ impl World {
         self.inner.borrow().log.clone()
     }
 
-    /// Maps a grant as Xen does for another domain.
-    ///
-    /// # Panics
-    /// Where the grant does not allow it: Xen would refuse.
-    pub fn map(&self, domain: DomainId, reference: GrantRef, write: bool) -> SharedMemory {
+    /// Maps a grant as Xen does for another domain; `None` where the grant does not allow it.
+    pub fn map(&self, domain: DomainId, reference: GrantRef, write: bool) -> Option<SharedMemory> {
         let mut inner = self.inner.borrow_mut();
-        let entry: EntryV1 = inner.table_memory.share().read(reference.0 as usize * size_of::<EntryV1>());
-        assert!(entry.flags & GTF_PERMIT_ACCESS != 0, "grant {reference:?} permits nothing");
-        assert!(!write || entry.flags & GTF_READONLY == 0, "grant {reference:?} is read-only");
-        assert_eq!(entry.domid, domain.0, "grant {reference:?} is for another domain");
+        let at = reference.0 as usize * size_of::<EntryV1>();
+        let table = inner.table_memory.share();
+        let entry: EntryV1 = if at < table.len() { table.read(at) } else { return None };
+        let writable = entry.flags & GTF_READONLY == 0;
+        if entry.flags & GTF_PERMIT_ACCESS == 0 || write && !writable || entry.domid != domain.0 {
+            return None;
+        }
         inner.flags(reference, GTF_READING | if write { GTF_WRITING } else { 0 }, true);
         let (readers, writers) = inner.mapped.entry(reference.0).or_default();
         *readers += 1;
         *writers += u32::from(write);
-        inner.pages.get(&entry.frame.into()).expect("a granted frame exists").share()
+        Some(inner.pages.get(&entry.frame.into()).expect("a granted frame exists").share())
     }
 
     /// Ends a mapping.

@@ -189,8 +189,8 @@ mod tests {
     fn what_cannot_be_installed_is_not_written() {
         let platform = fake::Platform::xen(0x4000_0000);
         let xen = detect(&platform).unwrap();
-        // SAFETY: the platform only records the write.
         let install = |xen: &Xen, physical| {
+            // SAFETY: the platform only records the write.
             unsafe { HypercallPage::install(&platform, xen, entries(), physical) }.err()
         };
         assert_eq!(install(&xen, 0x1008), Some(InstallError::Unaligned { physical: 0x1008 }));

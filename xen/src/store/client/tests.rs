@@ -326,7 +326,7 @@ fn the_ring_is_left_clean_for_the_next_client() {
     let mut second = Client::new(ring, server.transport(), vec![0; 8192]).unwrap();
     assert_eq!(read(&mut second, "a").unwrap(), b"1");
     // One that finds the page itself as well.
-    drop(second.release().unwrap());
+    second.release().unwrap();
     assert_eq!(read(&mut client(&server), "a").unwrap(), b"1");
 }
 

@@ -1,0 +1,187 @@
+use super::*;
+use crate::blkif::{FlushMethod, Frontend};
+use crate::fake::{Blkback, Tree, World};
+use crate::store::Errno;
+
+const PATH: &str = "device/vbd/768";
+const OFFER: Offer = Offer { ring: GrantRef(9), port: Port(7) };
+
+/// A link, its frontend's offer, and the store.
+fn setup(world: &World) -> (Blkback, Link, Frontend<crate::fake::Hal>, Offer, Tree) {
+    let backend = Blkback::new(world, PATH, 64);
+    let mut store = world.store();
+    let link = Link::open(&mut store, PATH).unwrap();
+    let frontend = Frontend::new(world.hal(), link.vbd()).unwrap();
+    let offer = Offer { ring: frontend.ring(), port: Port(7) };
+    (backend, link, frontend, offer, store)
+}
+
+fn connect(backend: &mut Blkback, link: &mut Link, store: &mut Tree, offer: &Offer) -> Disk {
+    for _ in 0..10 {
+        match link.advance(store, offer).unwrap() {
+            Event::Connected(disk) => return disk,
+            event => assert_eq!(event, Event::Waiting),
+        }
+        backend.negotiate();
+    }
+    panic!("not connected");
+}
+
+#[test]
+fn the_vbd_is_read_from_the_frontends_nodes() {
+    let world = World::new();
+    let (_, link, ..) = setup(&world);
+    let expected =
+        Vbd { backend_domain: DomainId(0), device: VirtualDevice(768), kind: Kind::Disk, trusted: true };
+    assert_eq!(link.vbd(), expected);
+    assert_eq!(link.backend(), "/local/domain/0/backend/vbd/1/768");
+}
+
+#[test]
+fn opening_writes_nothing_and_names_what_is_wrong() {
+    let world = World::new();
+    let _backend = Blkback::new(&world, PATH, 64);
+    let mut store = world.store();
+    let honest = store.snapshot();
+    Link::open(&mut store, PATH).unwrap();
+    assert_eq!(store.snapshot(), honest);
+
+    let mut open = |node: &str, value: Option<&str>| {
+        store.restore(honest.clone());
+        let path = std::format!("{PATH}/{node}");
+        match value {
+            Some(value) => store.set(&path, value),
+            None => assert!(store.delete(&path)),
+        }
+        Link::open(&mut store, PATH).map(|link| link.vbd())
+    };
+    let missing = store::Error::Refused(Errno::NoEntry);
+    for node in ["backend", "backend-id", "virtual-device", "device-type"] {
+        assert_eq!(open(node, None).unwrap_err(), Error::Store { node, error: missing });
+    }
+    let path = Error::Store { node: "backend", error: store::Error::Path { offset: 1 } };
+    assert_eq!(open("backend", Some("/ x")).unwrap_err(), path);
+    assert!(matches!(open("backend", Some(&"x".repeat(300))), Err(Error::Store { node: "backend", .. })));
+    assert_eq!(
+        open("backend-id", Some("32752")).unwrap_err(),
+        Error::Node { node: "backend-id", found: 32752 }
+    );
+    let device = Error::Node { node: "virtual-device", found: 1 << 32 };
+    assert_eq!(open("virtual-device", Some("4294967296")).unwrap_err(), device);
+    assert_eq!(open("device-type", Some("cdrom")).unwrap().kind, Kind::Cdrom);
+    assert_eq!(open("device-type", Some("floppy")).unwrap().kind, Kind::Other);
+    assert_eq!(open("device-type", Some(&"x".repeat(17))).unwrap().kind, Kind::Other);
+    assert!(!open("trusted", Some("0")).unwrap().trusted);
+    assert!(open("trusted", Some("1")).unwrap().trusted);
+}
+
+#[test]
+fn both_ends_get_connected() {
+    let world = World::new();
+    let (mut backend, mut link, frontend, offer, mut store) = setup(&world);
+    store.set("device/vbd/768/ring-page-order", "2");
+    store.set("device/vbd/768/multi-queue-num-queues", "4");
+    let disk = connect(&mut backend, &mut link, &mut store, &offer);
+    assert_eq!((disk.sectors, disk.flush), (64, FlushMethod::Flush));
+    let node = |name: &str| store.text(&std::format!("{PATH}/{name}"));
+    assert_eq!(node("ring-ref").unwrap(), std::format!("{}", frontend.ring().0));
+    assert_eq!(node("event-channel").unwrap(), "7");
+    assert_eq!(node("protocol").unwrap(), "x86_64-abi");
+    assert_eq!(node("state").unwrap(), "4");
+    assert_eq!((node("ring-page-order"), node("multi-queue-num-queues")), (None, None));
+    assert_eq!(backend.port(), Port(7));
+}
+
+#[test]
+fn an_earlier_session_is_ended() {
+    let world = World::new();
+    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    backend.set_state(State::Connected);
+    store.set("device/vbd/768/state", "4");
+    connect(&mut backend, &mut link, &mut store, &offer);
+    assert_eq!(backend.state(), State::Connected);
+}
+
+#[test]
+fn a_new_size_is_seen_while_connected() {
+    let world = World::new();
+    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut link, &mut store, &offer);
+    backend.set("sectors", "128");
+    let Event::Unchanged(disk) = link.advance(&mut store, &offer).unwrap() else { panic!() };
+    assert_eq!(disk.sectors, 128);
+}
+
+#[test]
+fn a_closing_backend_is_followed_and_a_new_session_begins() {
+    let world = World::new();
+    let (mut backend, mut link, frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut link, &mut store, &offer);
+    backend.set_state(State::Closing);
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Stop));
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Stop));
+    link.close(&mut store).unwrap();
+    backend.negotiate();
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Waiting));
+    backend.negotiate();
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Closed));
+    assert_eq!(store.text("device/vbd/768/state").unwrap(), "6");
+    drop(frontend);
+    assert_eq!(world.leaked_grants(), 0);
+
+    let frontend = Frontend::new(world.hal(), link.vbd()).unwrap();
+    link.reopen(&mut store).unwrap();
+    backend.negotiate();
+    connect(&mut backend, &mut link, &mut store, &Offer { ring: frontend.ring(), port: Port(8) });
+    assert_eq!(backend.port(), Port(8));
+}
+
+#[test]
+fn a_vanished_backend_stops_the_frontend() {
+    let world = World::new();
+    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut link, &mut store, &offer);
+    assert!(store.delete("/local/domain/0/backend/vbd/1/768"));
+    assert_eq!(link.backend_state(&mut store), Ok(State::Unknown));
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Stop));
+    link.close(&mut store).unwrap();
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Closed));
+}
+
+#[test]
+fn a_step_that_failed_is_tried_again() {
+    let world = World::new();
+    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    for node in ["state", "ring-ref", "event-channel", "protocol"] {
+        let path = std::format!("{PATH}/{node}");
+        store.fail(Some((&path, store::Error::TimedOut)));
+        assert_eq!(
+            link.advance(&mut store, &offer),
+            Err(Error::Store { node, error: store::Error::TimedOut })
+        );
+        assert_eq!(backend.state(), State::InitWait);
+    }
+    store.fail(None);
+    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Waiting));
+    backend.negotiate();
+    // A disk that makes no sense is not connected to, but may get better.
+    backend.set("sectors", "x");
+    for _ in 0..2 {
+        let error = store::Error::Value;
+        assert_eq!(link.advance(&mut store, &offer), Err(Error::Store { node: "sectors", error }));
+        assert_eq!(store.text("device/vbd/768/state").unwrap(), "3");
+    }
+    backend.set("sectors", "64");
+    assert!(matches!(link.advance(&mut store, &offer), Ok(Event::Connected(_))));
+}
+
+#[test]
+fn a_backend_that_runs_through_states_does_not_keep_the_caller() {
+    let world = World::new();
+    let (mut backend, mut link, _frontend, _, mut store) = setup(&world);
+    for state in [State::Initialising, State::Reconfiguring, State::Unknown, State::Closed] {
+        backend.set_state(state);
+        assert_eq!(link.advance(&mut store, &OFFER), Ok(Event::Waiting), "{state:?}");
+    }
+    assert_eq!(store.value("device/vbd/768/ring-ref"), None);
+}
