@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -65,19 +66,29 @@ pub fn drivers_in(layout: &Layout) -> Result<()> {
     build_drivers(layout, &[SHIPPED, FOR_TESTS].concat())
 }
 
+/// Builds the NT executive of the workspace at `layout`.
+pub fn executive_in(layout: &Layout) -> Result<()> {
+    let sysroot = setup::executive(layout)?;
+    step("NT executive", || {
+        let mut cargo = executive_cargo(layout, &sysroot, "build");
+        command::run(cargo.args(["--release", "--package", EXECUTIVE]))
+    })?;
+    let built = executive_target(layout).join(EXECUTIVE_TARGET).join("release").join(EXECUTIVE);
+    install(&built, &layout.nt().join("nt.elf"))
+}
+
 fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
     setup::drivers(layout)?;
-    let target_folder = layout.target().join("drivers");
     step(&format!("drivers: {}", names.join(" ")), || {
         let mut cargo = driver_cargo(layout, "build")?;
-        cargo.args(["--release", "--target-dir"]).arg(&target_folder);
+        cargo.arg("--release");
         for name in names {
             cargo.args(["--package", name]);
         }
         command::run(&mut cargo)
     })?;
 
-    let built = target_folder.join(DRIVER_TARGET).join("release");
+    let built = driver_target(layout).join(DRIVER_TARGET).join("release");
     for name in names {
         let folder = if SHIPPED.contains(name) { layout.dist() } else { layout.nt() };
         install(&built.join(format!("{name}.dll")), &folder.join(format!("{name}.sys")))?;
@@ -92,8 +103,10 @@ fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
 
 /// `cargo <subcommand>` for the drivers' target.
 pub(crate) fn driver_cargo(layout: &Layout, subcommand: &str) -> Result<Command> {
-    let mut cargo = cargo(layout, subcommand, DRIVER_TARGET);
+    let mut cargo = cargo(layout, subcommand, &driver_target(layout));
+    cargo.args(["--target", DRIVER_TARGET]);
     if cfg!(windows) {
+        // wdk-build finds the installed WDK by itself.
         return Ok(cargo);
     }
     cargo
@@ -114,37 +127,37 @@ pub(crate) fn driver_cargo(layout: &Layout, subcommand: &str) -> Result<Command>
     Ok(cargo)
 }
 
-/// `cargo <subcommand>` for `target`, without flags of the caller's that would displace those of this program.
-fn cargo(layout: &Layout, subcommand: &str, target: &str) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args([subcommand, "--target", target]).current_dir(layout.root());
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo
-}
-
-/// Builds the NT executive of the workspace at `layout`.
-pub fn executive_in(layout: &Layout) -> Result<()> {
-    let sysroot = setup::executive(layout)?;
-    let target_folder = layout.target().join("executive");
-    step("NT executive", || {
-        let mut cargo = executive_cargo(layout, &sysroot, "build");
-        cargo.args(["--release", "--package", EXECUTIVE, "--target-dir"]).arg(&target_folder);
-        command::run(&mut cargo)
-    })?;
-    install(
-        &target_folder.join(EXECUTIVE_TARGET).join("release").join(EXECUTIVE),
-        &layout.nt().join("nt.elf"),
-    )
-}
-
 /// `cargo <subcommand>` for the executive's target.
 pub(crate) fn executive_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Command {
-    let mut cargo = cargo(layout, subcommand, EXECUTIVE_TARGET);
+    let mut cargo = cargo(layout, subcommand, &executive_target(layout));
     // It is loaded where it is linked.
     let mut flags = vec!["-Crelocation-model=static".to_owned()];
     flags.extend(sysroot.flags());
-    cargo.arg("--config").arg(format!("target.{EXECUTIVE_TARGET}.rustflags={}", serde_json::json!(flags)));
+    let flags = serde_json::json!(flags);
+    cargo.args(["--target", EXECUTIVE_TARGET]);
+    cargo.arg("--config").arg(format!("target.{EXECUTIVE_TARGET}.rustflags={flags}"));
     cargo
+}
+
+/// `cargo <subcommand>`, without flags of the caller's that would displace those of this program.
+fn cargo(layout: &Layout, subcommand: &str, target_folder: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.arg(subcommand).arg("--target-dir").arg(target_folder).current_dir(layout.root());
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // A terminal gets cargo's progress, a log only what matters.
+    if !io::stderr().is_terminal() {
+        cargo.arg("--quiet");
+    }
+    cargo
+}
+
+/// Folders of their own, so that the builds do not wait for each other or for cargo itself.
+fn driver_target(layout: &Layout) -> PathBuf {
+    layout.target().join("drivers")
+}
+
+fn executive_target(layout: &Layout) -> PathBuf {
+    layout.target().join("executive")
 }
 
 /// Copies a built file to where it is used, so that a reader never sees half of it.

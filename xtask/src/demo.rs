@@ -21,7 +21,9 @@ pub fn run() -> Result<()> {
         for line in boot.outcome.report().debug("xenguard: ") {
             println!("    {line}");
         }
-        breaches.extend(verdict::differences(scenario, &boot).into_iter().map(|d| format!("{}: {d}", scenario.name)));
+        breaches.extend(
+            verdict::differences(scenario, &boot).into_iter().map(|d| format!("{}: {d}", scenario.name)),
+        );
         rows.push(verdict::row(scenario, &boot).to_vec());
     }
     println!();
@@ -30,6 +32,9 @@ pub fn run() -> Result<()> {
     if !breaches.is_empty() {
         bail!("the boots differ from what they must show:\n  {}", breaches.join("\n  "));
     }
-    println!("Each boot showed what it must. Consoles and images: {}", layout.target().join("guests").display());
+    println!(
+        "Each boot showed what it must. Consoles and images: {}",
+        layout.target().join("guests").display()
+    );
     Ok(())
 }

@@ -66,10 +66,9 @@ pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot
         }));
     }
     let outcome = match scenario.machine {
-        Machine::Xen => rig::run(rig, &job)?,
-        Machine::Plain => rig::plain(rig, &job)?,
+        Machine::Xen => folder.keep(rig::run(rig, &job)?)?,
+        Machine::Plain => plain(rig, &mut job, &folder)?,
     };
-    fs::write(folder.path("console.txt"), outcome.console.join("\n"))?;
     let images = job
         .disks
         .iter()
@@ -95,9 +94,7 @@ pub fn boot_wrong(layout: &Layout, rig: &RigFiles, case: &str) -> Result<Outcome
     job.module = Some(module);
     job.cmdline = format!("entry=1 wrong={case}");
     job.timeout = GUEST_LIMIT;
-    let outcome = rig::plain(rig, &job)?;
-    fs::write(folder.path("console.txt"), outcome.console.join("\n"))?;
-    Ok(outcome)
+    plain(rig, &mut job, &folder)
 }
 
 /// Boots the executive in plain qemu without the suite, one backing file behind two emulated disks: the disaster
@@ -116,10 +113,15 @@ pub fn boot_double_mount(layout: &Layout, rig: &RigFiles) -> Result<(Outcome, vo
     job.cmdline = "entry=1 test=double-mount".to_owned();
     job.timeout = GUEST_LIMIT;
     job.disks = vec![Disk::new(&image, "hda"), Disk::new(&image, "hdb")];
-    let outcome = rig::plain(rig, &job)?;
-    fs::write(folder.path("console.txt"), outcome.console.join("\n"))?;
+    let outcome = plain(rig, &mut job, &folder)?;
     let report = volume::image::check_image(&image)?;
     Ok((outcome, report))
+}
+
+/// Runs a job without Xen. There the executive ends by the debug-exit device.
+fn plain(rig: &RigFiles, job: &mut Job, folder: &Folder) -> Result<Outcome> {
+    job.cmdline += " exit=debug";
+    folder.keep(rig::plain(rig, job)?)
 }
 
 /// Where the output of a scenario is kept: the last run's images and console.
@@ -143,6 +145,12 @@ impl Folder {
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+
+    /// Keeps the console for a reader.
+    fn keep(&self, outcome: Outcome) -> Result<Outcome> {
+        fs::write(self.path("console.txt"), outcome.console.join("\n"))?;
+        Ok(outcome)
+    }
 }
 
 /// What the boot loader finds: one archive.
@@ -150,8 +158,9 @@ struct Module(tar::Builder<File>);
 
 impl Module {
     fn new(path: &Path) -> Result<Module> {
-        let mut archive =
-            tar::Builder::new(File::create(path).with_context(|| format!("cannot create {}", path.display()))?);
+        let mut archive = tar::Builder::new(
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
+        );
         archive.mode(tar::HeaderMode::Deterministic);
         Ok(Module(archive))
     }
@@ -167,8 +176,8 @@ impl Module {
     }
 
     fn add_file(self, path: &Path) -> Result<Module> {
-        let content =
-            fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))?;
+        let content = fs::read(path)
+            .with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))?;
         let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         self.add(&name, &content)
     }

@@ -1,14 +1,24 @@
 //! The project's commands: what they need, what they build and what they check.
 //!
 //! `setup` makes everything the cross build takes from outside, `build` makes `dist/` from it, `pe` holds
-//! every built driver to the rules, `repro` shows that the folder does not matter.
+//! every built driver to the rules, `repro` shows that the folder does not matter. `scenario` says which guests
+//! are booted and what they must show, `guest` boots them, `verdict` judges; `demo`, `test` and `mutants` are
+//! built from those.
 
 pub mod build;
 mod command;
+pub mod demo;
 mod folder;
+mod guest;
 pub mod layout;
 pub mod linker;
+pub mod lint;
+pub mod mutants;
 pub mod pe;
 pub mod repro;
+mod rig_files;
+mod scenario;
 pub mod setup;
 mod step;
+pub mod test;
+mod verdict;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{build, linker, pe, repro, setup};
+use xtask::{build, demo, linker, lint, mutants, pe, repro, setup, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks, tests and demonstrates the Xenguard drivers")]
@@ -25,8 +25,22 @@ enum Command {
     },
     /// Holds every built driver to the rules of the loader and of this project
     Check,
+    /// Checks formatting, and runs clippy for the host, the drivers and the executive
+    Lint,
     /// Builds the drivers in two folders and compares the bytes
     Repro,
+    /// Boots a guest from its emulated and its PV entry, and twice sabotaged, and shows what the guard did
+    Demo,
+    /// Runs all tests
+    Test,
+    /// Boots guests of the test suite by name and shows their consoles
+    Scenario {
+        /// Names; an unknown one lists them all
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Breaks the guard on purpose, one place at a time, and shows which test catches it
+    Mutants,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +60,11 @@ fn run(command: Command) -> Result<()> {
         Command::Build { package } if package.is_empty() => build::all(),
         Command::Build { package } => build::packages(&package),
         Command::Check => pe::check(),
+        Command::Lint => lint::run(),
         Command::Repro => repro::check(),
+        Command::Demo => demo::run(),
+        Command::Test => test::run(),
+        Command::Scenario { names } => test::scenarios(&names),
+        Command::Mutants => mutants::run(),
     }
 }

@@ -65,7 +65,7 @@ fn first_difference(one: &[u8], other: &[u8]) -> Option<usize> {
 
 /// Makes the copy have the sources and nothing else but what it built; an unchanged file is not written,
 /// so that cargo builds only what changed.
-fn copy_sources(here: &Layout, copy: &Layout) -> Result<()> {
+pub(crate) fn copy_sources(here: &Layout, copy: &Layout) -> Result<()> {
     let list = command::output(
         Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])

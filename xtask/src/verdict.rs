@@ -55,13 +55,19 @@ impl Observed {
             other: report.count("disk") - disks("ide") - pv,
             hidden: report.all("pci").filter(|line| line.is("hidden", "1")).count(),
             mounts: numbers("mount", &|line| line.is("status", "ok")),
-            files: numbers("file", &|line| ["wrote", "flushed", "readback"].iter().all(|step| line.is(step, "ok"))),
+            files: numbers("file", &|line| {
+                ["wrote", "flushed", "readback"].iter().all(|step| line.is(step, "ok"))
+            }),
             censuses: report
                 .debug("xenvbd: census ")
                 .filter_map(|line| line.split_once("census ").map(|(_, counts)| counts.to_owned()))
                 .collect(),
             bugcheck: report.bugcheck().map(|[code, p1, p2, p3, _]| [code, p1, p2, p3]),
-            violations: report.all("violation").filter_map(|line| line.get("name")).map(str::to_owned).collect(),
+            violations: report
+                .all("violation")
+                .filter_map(|line| line.get("name"))
+                .map(str::to_owned)
+                .collect(),
             lines: ["idefilter", "xenpci", "xenvbd"]
                 .map(|driver| report.debug(&format!("xenguard: {driver}: ")).count()),
             verdict: report.verdict().map(str::to_owned),
@@ -140,7 +146,8 @@ fn name(reason: Option<Reason>) -> String {
 }
 
 /// The head of the table that [`row`] fills.
-pub const HEAD: [&str; 7] = ["boot", "guest saw", "hid", "exposed", "census (last)", "verdict", "image check"];
+pub const HEAD: [&str; 7] =
+    ["boot", "guest saw", "hid", "exposed", "census (last)", "verdict", "image check"];
 
 /// A boot's row.
 pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
@@ -174,12 +181,15 @@ pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
 /// Prints a table with columns as wide as their content.
 pub fn print_table(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).chain([head[column].chars().count()]).max().unwrap_or(0)
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells: Vec<String> =
-            cells.zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = cells.zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
         println!("{}", cells.join("  ").trim_end());
     };
     line(&mut head.iter().copied());

@@ -100,12 +100,13 @@ impl Driver {
     }
 }
 
-/// Checks every driver of this workspace's last build.
+/// Checks every driver of this workspace's last build: each one's name and the breaches found in it.
 ///
 /// # Errors
 /// When a driver has not been built, or the lists in `cross/` cannot be read. A breach is no error.
-pub fn check_all() -> Result<Vec<Finding>> {
-    Ok(reports(&Layout::here())?.into_iter().flat_map(|report| report.findings).collect())
+pub fn check_all() -> Result<Vec<(String, Vec<String>)>> {
+    let named = |report: Report| (report.name, report.findings.iter().map(Finding::to_string).collect());
+    Ok(reports(&Layout::here())?.into_iter().map(named).collect())
 }
 
 /// Checks every driver of this workspace's last build, and prints one table.
