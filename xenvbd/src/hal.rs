@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::{self, NonNull};
+use core::time::Duration;
 
-use wdm::{NtStatus, debug_print};
+use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
 use xen::interface::{EventCallback, Interface, Status, VERSION};
 use xen::store::{self, Errno, Names, Store};
@@ -135,6 +136,11 @@ impl Platform {
         // Ten digits at most, so the text fits.
         let _ = fmt::Write::write_fmt(&mut folder, format_args!("{VBDS}/{}", device.0));
         folder
+    }
+
+    /// Lets other threads run for this long. PASSIVE_LEVEL.
+    pub fn pause(self, time: Duration) {
+        time::sleep(time);
     }
 
     /// A port for domain `domain` to bind to, masked. PASSIVE_LEVEL.

@@ -22,11 +22,9 @@ use core::slice;
 use core::time::Duration;
 
 use scsi::{Action, Extent, Sense};
-use wdm::{debug_print, time};
 use xen::blkif::{self, Completion, Disk, Failure, Operation, Progress, SLOTS, Segment, Transfer};
 use xen::{Hal, PAGE_SIZE, Port as EventPort, SharedPage};
 
-use crate::DRIVER;
 use crate::hal::{Error, Platform};
 use crate::storport::{Answer, Port, ScatterList, Srb};
 
@@ -301,7 +299,7 @@ impl Queue {
         };
         queue.bounce.try_reserve_exact(SLOTS).map_err(|_| Error::NO_MEMORY)?;
         for _ in 0..SLOTS {
-            let page = platform.alloc_shared_page().ok_or(Error::NO_MEMORY)?;
+            let page = queue.platform.alloc_shared_page().ok_or(Error::NO_MEMORY)?;
             queue.bounce.push(BounceSlot { page: Some(page), user: None });
         }
         Ok(queue)
@@ -330,7 +328,7 @@ impl Queue {
                 self.frontend.disconnect();
             }
             left = left.saturating_sub(1);
-            time::sleep(READ_STEP);
+            self.platform.pause(READ_STEP);
         };
         if completion.pages_held {
             self.leak_bounce_page(0);
@@ -518,7 +516,8 @@ impl Queue {
         if outcome.pages_held {
             // Storport will never see this SRB again: its buffer must not be used for anything else.
             self.forget(request);
-            debug_print!(DRIVER, "a request is kept for good: the backend holds pages of its buffer");
+            self.platform
+                .log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
             return;
         }
         self.data_moved(request, outcome.result, ended);

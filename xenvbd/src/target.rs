@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use guard::census::Identity;
 use scsi::{BlockSize, Cache, Lun};
-use wdm::{SpinLock, debug_print, pool, time};
+use wdm::{SpinLock, debug_print, pool};
 use xen::blkif::{Disk, Event, FlushMethod, Frontend, Link, Offer};
 
 use crate::DRIVER;
@@ -159,7 +159,7 @@ fn handshake(platform: Platform, link: &mut Link, offer: &Offer) -> Result<Disk,
         match link.advance(&mut store, offer)? {
             Event::Connected(disk) => return Ok(disk),
             Event::Stop | Event::Closed => return Err(Error::Unsuitable("the backend closes")),
-            Event::Waiting | Event::Unchanged(_) => time::sleep(POLL),
+            Event::Waiting | Event::Unchanged(_) => platform.pause(POLL),
         }
     }
     Err(Error::Backend(HANDSHAKE_SECONDS))
@@ -176,7 +176,7 @@ fn close(platform: Platform, link: &mut Link, offer: &Offer) {
     for _ in 0..CLOSE_SECONDS * POLLS_PER_SECOND {
         match link.advance(&mut store, offer) {
             Ok(Event::Closed) => return,
-            Ok(_) => time::sleep(POLL),
+            Ok(_) => platform.pause(POLL),
             Err(error) => {
                 debug_print!(DRIVER, "vbd {device} cannot be closed: {error}");
                 return;

@@ -1,0 +1,84 @@
+//! The driver's `hal`, over the xen crate's fakes.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use xen::blkif::{self, Failure};
+use xen::fake::{self, Blkback};
+use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
+
+thread_local! {
+    /// While the driver waits, the backend does nothing.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has the backend do nothing from here on while the driver waits.
+pub fn silence() {
+    SILENT.set(true);
+}
+
+#[derive(Debug)]
+pub enum Error {
+    Blkif(#[allow(dead_code, reason = "shown when a test fails")] blkif::Error),
+    Request(#[allow(dead_code, reason = "shown when a test fails")] Failure),
+    NoMemory,
+}
+
+impl Error {
+    pub const NO_MEMORY: Self = Self::NoMemory;
+}
+
+impl From<blkif::Error> for Error {
+    fn from(error: blkif::Error) -> Self {
+        Self::Blkif(error)
+    }
+}
+
+#[derive(Clone)]
+pub struct Platform {
+    hal: fake::Hal,
+    backend: Rc<RefCell<Blkback>>,
+}
+
+impl Platform {
+    pub fn new(hal: fake::Hal, backend: Rc<RefCell<Blkback>>) -> Self {
+        Self { hal, backend }
+    }
+
+    /// Instead of waiting, lets the backend work.
+    pub fn pause(&self, _time: Duration) {
+        if !SILENT.get() {
+            self.backend.borrow_mut().run();
+        }
+    }
+}
+
+// SAFETY: forwards to the fake's own implementation.
+unsafe impl Hal for Platform {
+    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
+        self.hal.grant_access(domain, frame, access)
+    }
+
+    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
+        self.hal.end_access(reference)
+    }
+
+    fn notify(&self, port: Port) {
+        self.hal.notify(port);
+    }
+
+    fn alloc_shared_page(&self) -> Option<SharedPage> {
+        self.hal.alloc_shared_page()
+    }
+
+    unsafe fn free_shared_page(&self, page: SharedPage) {
+        // SAFETY: the caller's promise.
+        unsafe { self.hal.free_shared_page(page) }
+    }
+
+    fn log(&self, message: fmt::Arguments<'_>) {
+        self.hal.log(message);
+    }
+}

@@ -1,0 +1,482 @@
+//! The miniport's I/O path on the host: xenvbd's `queue.rs` itself, between a pretended Storport and the xen crate's
+//! pretended backend.
+//!
+//! xenvbd can only be compiled for its own target, so the file is included here by its path; its two neighbours in
+//! the driver, `hal` and `storport`, are the fakes of this test.
+#![allow(unsafe_code, reason = "the code under test and the Hal it needs are unsafe interfaces")]
+
+extern crate alloc;
+
+#[path = "../../../xenvbd/src/queue.rs"]
+mod queue;
+
+mod hal;
+mod storport;
+
+use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use queue::{Ended, Queue, Request};
+use scsi::{Action, Extent, Sense, SenseKey};
+use storport::{Answer, Order, Port};
+use xen::blkif::{Element, Event, Frontend, Link, Offer};
+use xen::fake::{Blkback, World};
+use xen::wire::blkif::Response;
+
+/// Sectors of the disk.
+const SECTORS: u64 = 4096;
+const VBD: &str = "device/vbd/768";
+
+/// One connected disk.
+struct Disk {
+    world: World,
+    backend: Rc<RefCell<Blkback>>,
+    queue: Queue,
+    bounce_all: bool,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let world = World::new();
+        let backend = Rc::new(RefCell::new(Blkback::new(&world, VBD, SECTORS)));
+        let platform = hal::Platform::new(world.hal(), backend.clone());
+        let mut store = world.store();
+        let mut link = Link::open(&mut store, VBD).unwrap();
+        let frontend = Frontend::new(platform.clone(), link.vbd()).unwrap();
+        let offer = Offer { ring: frontend.ring(), port: xen::Port(7) };
+        let disk = loop {
+            match link.advance(&mut store, &offer).unwrap() {
+                Event::Connected(disk) => break disk,
+                _ => backend.borrow_mut().negotiate(),
+            }
+        };
+        let queue = Queue::new(frontend, platform, offer.port, disk).unwrap();
+        Self { world, backend, queue, bounce_all: false }
+    }
+
+    /// Starts a request; `Err` if it ends at once.
+    fn start(&mut self, order: &Order, action: Action) -> Result<(), Answer> {
+        match Request::new(order.srb(), Port, action, self.bounce_all) {
+            Ok(request) => {
+                let request = request.settle().expect("an extension");
+                self.queue.start(request).complete();
+                Ok(())
+            }
+            Err((_, answer)) => Err(answer),
+        }
+    }
+
+    /// Lets the backend do everything, as often as it takes.
+    fn run(&mut self) {
+        for _ in 0..50 {
+            self.backend.borrow_mut().run();
+            self.queue.drain().complete();
+        }
+    }
+
+    fn fill(&self, seed: u8) {
+        let mut backend = self.backend.borrow_mut();
+        for (index, byte) in backend.sectors().iter_mut().enumerate() {
+            *byte = (index / 512) as u8 ^ (index as u8).wrapping_mul(7) ^ seed;
+        }
+    }
+
+    fn bytes(&self, extent: Extent) -> Vec<u8> {
+        let at = extent.sector as usize * 512;
+        self.backend.borrow_mut().sectors()[at..][..extent.bytes() as usize].to_vec()
+    }
+
+    /// A buffer of pages, whose bytes are reached by their frames only.
+    fn pages(&self, bytes: usize) -> (Vec<xen::Frame>, Vec<Element>) {
+        let frames: Vec<_> = (0..bytes.div_ceil(4096)).map(|_| self.world.page_of(&[])).collect();
+        let element = |(index, frame): (usize, &xen::Frame)| Element {
+            address: frame.0 * 4096,
+            length: (bytes - index * 4096).min(4096) as u32,
+        };
+        let list = frames.iter().enumerate().map(element).collect();
+        (frames, list)
+    }
+
+    fn content(&self, frames: &[xen::Frame], bytes: usize) -> Vec<u8> {
+        let mut content: Vec<u8> = frames.iter().flat_map(|frame| self.world.content(*frame)).collect();
+        content.truncate(bytes);
+        content
+    }
+
+    /// A response of this status to the oldest request that the backend has fetched.
+    fn respond(&mut self, status: i16) {
+        let mut backend = self.backend.borrow_mut();
+        backend.fetch();
+        let request = backend.queue()[0];
+        let (id, operation) = (request.id, request.operation);
+        backend.respond(&Response { id, operation, status, ..Response::default() });
+    }
+}
+
+/// A list that no page can be granted of.
+fn odd(bytes: usize) -> Vec<Element> {
+    vec![Element { address: 0x1004, length: bytes as u32 }]
+}
+
+fn extent(sector: u64, sectors: u64) -> Extent {
+    Extent { sector, sectors }
+}
+
+fn done(bytes: u32) -> Option<Answer> {
+    Some(Answer::Done { transferred: bytes })
+}
+
+#[test]
+fn pages_move_directly_even_where_the_ring_is_too_small() {
+    let mut disk = Disk::new();
+    disk.fill(1);
+    // Four times 160 pages: two of them fill the ring.
+    let size = 160 * 4096;
+    let mut reads = Vec::new();
+    for n in 0..4 {
+        let at = extent(n * 100, size as u64 / 512);
+        let (frames, list) = disk.pages(size);
+        let order = Order::new(size, None, list);
+        disk.start(&order, Action::Read { extent: at }).unwrap();
+        reads.push((order, frames, at));
+    }
+    assert!(reads.iter().all(|(order, ..)| order.answer().is_none()));
+    disk.run();
+    for (order, frames, at) in &reads {
+        assert_eq!(order.answer(), done(size as u32));
+        assert_eq!(disk.content(frames, size), disk.bytes(*at));
+    }
+    assert_eq!(disk.world.leaked_grants(), 0);
+}
+
+#[test]
+fn odd_buffers_bounce() {
+    let mut disk = Disk::new();
+    let at = extent(9, 17);
+    let mut buffer: Vec<u8> = (0..at.bytes()).map(|n| (n % 251) as u8).collect();
+    let written = buffer.clone();
+    let order = Order::new(buffer.len(), NonNull::new(buffer.as_mut_ptr()), odd(buffer.len()));
+    disk.start(&order, Action::Write { extent: at, flush_after: false }).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), done(at.bytes() as u32));
+    assert_eq!(disk.bytes(at), written);
+    assert!(disk.backend.borrow().flushes.is_empty());
+
+    let mut back = vec![0; written.len()];
+    let order = Order::new(back.len(), NonNull::new(back.as_mut_ptr()), odd(back.len()));
+    disk.start(&order, Action::Read { extent: at }).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), done(at.bytes() as u32));
+    assert_eq!(back, written);
+}
+
+#[test]
+fn a_backend_that_is_not_trusted_sees_no_page_of_the_systems() {
+    let mut disk = Disk::new();
+    disk.bounce_all = true;
+    disk.fill(3);
+    let at = extent(64, 800);
+    let (frames, list) = disk.pages(at.bytes() as usize);
+    let mut buffer = vec![0; at.bytes() as usize];
+    let order = Order::new(buffer.len(), NonNull::new(buffer.as_mut_ptr()), list);
+    disk.start(&order, Action::Read { extent: at }).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), done(at.bytes() as u32));
+    assert_eq!(buffer, disk.bytes(at));
+    // The pages still hold what the fake fills them with.
+    assert!(disk.content(&frames, at.bytes() as usize).iter().all(|byte| *byte == 0xA5));
+}
+
+#[test]
+fn fua_flushes_after_the_data() {
+    for aligned in [true, false] {
+        let mut disk = Disk::new();
+        let at = extent(0, 8);
+        let mut buffer = vec![7; 4096];
+        let (_, list) = disk.pages(4096);
+        let list = if aligned { list } else { odd(4096) };
+        let order = Order::new(4096, NonNull::new(buffer.as_mut_ptr()), list);
+        disk.start(&order, Action::Write { extent: at, flush_after: true }).unwrap();
+        disk.backend.borrow_mut().run();
+        assert!(disk.backend.borrow().flushes.is_empty());
+        disk.queue.drain().complete();
+        // The data is there, the command is not done: its flush is on the way.
+        assert_eq!(order.answer(), None);
+        disk.backend.borrow_mut().run();
+        assert_eq!(disk.backend.borrow().flushes.len(), 1);
+        disk.queue.drain().complete();
+        assert_eq!(order.answer(), done(4096));
+    }
+}
+
+#[test]
+fn a_flush_is_a_flush_and_its_refusal_is_passed_on() {
+    let mut disk = Disk::new();
+    let order = Order::new(0, None, Vec::new());
+    disk.start(&order, Action::Flush).unwrap();
+    assert_eq!(order.answer(), None);
+    disk.run();
+    assert_eq!(order.answer(), done(0));
+    assert_eq!(disk.backend.borrow().flushes.len(), 1);
+
+    let order = Order::new(0, None, Vec::new());
+    disk.start(&order, Action::Flush).unwrap();
+    disk.respond(-2);
+    disk.queue.drain().complete();
+    assert_eq!(order.answer(), Some(Answer::Sense(Sense::INVALID_OPCODE)));
+}
+
+#[test]
+fn a_failed_part_fails_the_command_at_its_block() {
+    let mut disk = Disk::new();
+    let (_, list) = disk.pages(4096);
+    let order = Order::new(4096, None, list);
+    disk.start(&order, Action::Read { extent: extent(24, 8) }).unwrap();
+    disk.respond(-1);
+    disk.queue.drain().complete();
+    let Some(Answer::Sense(sense)) = order.answer() else { panic!("{:?}", order.answer()) };
+    assert_eq!((sense.key, sense.code, sense.information), (SenseKey::MediumError, 0x11, Some(24)));
+
+    let mut buffer = vec![0; 4096 * 3];
+    let order = Order::new(buffer.len(), NonNull::new(buffer.as_mut_ptr()), odd(buffer.len()));
+    disk.start(&order, Action::Write { extent: extent(0, 24), flush_after: true }).unwrap();
+    let ids: Vec<_> = {
+        let mut backend = disk.backend.borrow_mut();
+        backend.fetch();
+        backend.queue().iter().skip(1).map(|request| (request.id, request.operation)).collect()
+    };
+    for ((id, operation), status) in ids.into_iter().zip([0, -1, 0]) {
+        assert_eq!(order.answer(), None);
+        disk.backend.borrow_mut().respond(&Response { id, operation, status, ..Response::default() });
+        disk.queue.drain().complete();
+    }
+    let Some(Answer::Sense(sense)) = order.answer() else { panic!("{:?}", order.answer()) };
+    assert_eq!((sense.key, sense.code), (SenseKey::MediumError, 0x0C));
+    assert!(disk.backend.borrow().flushes.is_empty());
+}
+
+#[test]
+fn a_verify_reads_everything_and_needs_no_buffer() {
+    let mut disk = Disk::new();
+    let order = Order::new(0, None, Vec::new());
+    // As many ring requests as fifteen rings have.
+    disk.start(&order, Action::Verify { extent: extent(0, SECTORS) }).unwrap();
+    assert_eq!(order.answer(), None);
+    disk.run();
+    assert_eq!(order.answer(), done(0));
+}
+
+#[test]
+fn buffers_that_do_not_fit_are_refused_before_anything_is_sent() {
+    let mut disk = Disk::new();
+    let read = Action::Read { extent: extent(0, 8) };
+    let (_, list) = disk.pages(4096);
+    assert_eq!(disk.start(&Order::new(2048, None, list.clone()), read), Err(Answer::InvalidRequest));
+    assert_eq!(disk.start(&Order::new(4096, None, odd(4096)), read), Err(Answer::InvalidRequest));
+    assert_eq!(disk.start(&Order::new(4096, None, Vec::new()), read), Err(Answer::InvalidRequest));
+    // A longer buffer is an underrun.
+    let order = Order::new(8192, None, list);
+    disk.start(&order, read).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), done(4096));
+}
+
+#[test]
+fn a_backend_that_breaks_the_protocol_ends_everything_once() {
+    let mut disk = Disk::new();
+    let orders: Vec<_> = (0..6)
+        .map(|n| {
+            let size = 160 * 4096;
+            let (_, list) = disk.pages(size);
+            let order = Order::new(size, None, list);
+            disk.start(&order, Action::Read { extent: extent(n, 1280) }).unwrap();
+            order
+        })
+        .collect();
+    disk.backend.borrow_mut().respond(&Response { id: 999, ..Response::default() });
+    disk.queue.drain().complete();
+    assert!(orders.iter().all(|order| order.answer() == Some(Answer::NoDevice)));
+    let late = Order::new(0, None, Vec::new());
+    disk.start(&late, Action::Flush).unwrap();
+    assert_eq!(late.answer(), Some(Answer::NoDevice));
+    assert!(!disk.queue.is_connected());
+}
+
+#[test]
+fn pages_that_the_backend_keeps_are_not_given_back() {
+    let mut disk = Disk::new();
+    disk.backend.borrow_mut().hold_pages = true;
+    let (_, list) = disk.pages(4096);
+    let order = Order::new(4096, None, list);
+    disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
+    disk.run();
+    // The system's page may still be written, so the system does not get it back.
+    assert_eq!(order.answer(), None);
+
+    // The driver's own page stays away instead, and the command ends.
+    let mut disk = Disk::new();
+    disk.backend.borrow_mut().hold_pages = true;
+    let mut buffer = vec![0; 4096];
+    let order = Order::new(4096, NonNull::new(buffer.as_mut_ptr()), odd(4096));
+    disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), Some(Answer::NoDevice));
+    let pages = disk.world.pages();
+    drop(disk.queue);
+    // The ring's page and all bounce pages but one are freed.
+    assert_eq!(pages - disk.world.pages(), xen::blkif::SLOTS - 1);
+}
+
+#[test]
+fn a_reset_gives_up_only_what_was_not_begun() {
+    let mut disk = Disk::new();
+    disk.fill(5);
+    let size = 160 * 4096;
+    let orders: Vec<_> = (0..6)
+        .map(|n| {
+            let (frames, list) = disk.pages(size);
+            let order = Order::new(size, None, list);
+            disk.start(&order, Action::Read { extent: extent(n, 1280) }).unwrap();
+            (order, frames)
+        })
+        .collect();
+    disk.queue.reset().complete();
+    let (begun, waiting) = orders.split_at(3);
+    assert!(begun.iter().all(|(order, _)| order.answer().is_none()));
+    assert!(waiting.iter().all(|(order, _)| order.answer() == Some(Answer::Reset)));
+    disk.run();
+    for (n, (order, frames)) in begun.iter().enumerate() {
+        assert_eq!(order.answer(), done(size as u32));
+        assert_eq!(disk.content(frames, size), disk.bytes(extent(n as u64, 1280)));
+    }
+}
+
+#[test]
+fn without_grants_storport_is_asked_to_come_again() {
+    let mut disk = Disk::new();
+    let hal = disk.world.hal();
+    let frame = disk.world.page_of(&[]);
+    let taken: Vec<_> = std::iter::from_fn(|| {
+        xen::Hal::grant_access(&hal, Blkback::DOMAIN, frame, xen::Access::ReadOnly).ok()
+    })
+    .collect();
+    let (_, list) = disk.pages(4096);
+    let order = Order::new(4096, None, list.clone());
+    disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
+    assert_eq!(order.answer(), Some(Answer::Busy));
+    for reference in taken {
+        xen::Hal::end_access(&hal, reference).unwrap();
+    }
+    let order = Order::new(4096, None, list);
+    disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), done(4096));
+}
+
+#[test]
+fn a_read_before_any_command_waits_for_its_answer() {
+    let mut disk = Disk::new();
+    disk.fill(9);
+    let mut block = [0; 512];
+    disk.queue.read_now(3, &mut block).unwrap();
+    assert_eq!(block.as_slice(), disk.bytes(extent(3, 1)));
+    assert!(disk.queue.read_now(SECTORS, &mut block).is_err());
+    assert!(disk.queue.is_connected());
+    hal::silence();
+    assert!(disk.queue.read_now(0, &mut block).is_err());
+    assert!(!disk.queue.is_connected());
+}
+
+#[test]
+fn the_largest_transfer_takes_half_of_the_ring() {
+    let mut disk = Disk::new();
+    let size = queue::MAXIMUM_TRANSFER as usize;
+    let (_, list) = disk.pages(size);
+    let order = Order::new(size, None, list);
+    disk.start(&order, Action::Read { extent: extent(0, size as u64 / 512) }).unwrap();
+    disk.backend.borrow_mut().fetch();
+    assert_eq!(disk.backend.borrow().queue().len(), xen::blkif::SLOTS / 2);
+    disk.run();
+    assert_eq!(order.answer(), done(queue::MAXIMUM_TRANSFER));
+}
+
+#[test]
+fn a_request_that_reached_no_queue_has_no_device() {
+    let order = Order::new(0, None, Vec::new());
+    let Ok(request) = Request::new(order.srb(), Port, Action::Flush, false) else { panic!() };
+    Ended::unserved(request.settle().expect("an extension")).complete();
+    assert_eq!(order.answer(), Some(Answer::NoDevice));
+}
+
+/// One command of the property below.
+#[derive(Clone, Debug)]
+struct Step {
+    write: bool,
+    flush_after: bool,
+    aligned: bool,
+    sector: u64,
+    sectors: u64,
+    seed: u8,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), 0..SECTORS - 1400, 1u64..1400, any::<u8>()).prop_map(
+        |(write, flush_after, aligned, sector, sectors, seed)| Step {
+            write,
+            flush_after,
+            aligned,
+            sector,
+            sectors,
+            seed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever way data takes, and in whatever order the backend answers, the disk ends up as a plain array would.
+    #[test]
+    fn data_arrives(steps in prop::collection::vec(any_step(), 1..8), order in prop::collection::vec(any::<usize>(), 40)) {
+        let mut disk = Disk::new();
+        let mut model = disk.backend.borrow_mut().sectors().clone();
+        let mut turns = order.iter().cycle();
+        for step in steps {
+            let at = extent(step.sector, step.sectors);
+            let size = at.bytes() as usize;
+            let range = at.sector as usize * 512..at.sector as usize * 512 + size;
+            let mut data: Vec<u8> = (0..size).map(|n| (n / 3) as u8 ^ step.seed).collect();
+            let (frames, list) = disk.pages(size);
+            if step.write {
+                for (frame, part) in frames.iter().zip(data.chunks(4096)) {
+                    disk.world.memory(*frame).unwrap().copy_in(0, part);
+                }
+                model[range.clone()].copy_from_slice(&data);
+            }
+            let order = match step.aligned {
+                true => Order::new(size, None, list),
+                false => Order::new(size, NonNull::new(data.as_mut_ptr()), odd(size)),
+            };
+            let action = match step.write {
+                true => Action::Write { extent: at, flush_after: step.flush_after },
+                false => Action::Read { extent: at },
+            };
+            disk.start(&order, action).unwrap();
+            while order.answer().is_none() {
+                disk.backend.borrow_mut().fetch();
+                let turn = *turns.next().unwrap();
+                disk.backend.borrow_mut().answer(turn);
+                disk.queue.drain().complete();
+            }
+            prop_assert_eq!(order.answer(), done(size as u32));
+            if !step.write {
+                let read = if step.aligned { disk.content(&frames, size) } else { data };
+                prop_assert_eq!(&read, &model[range]);
+            }
+        }
+        prop_assert!(*disk.backend.borrow_mut().sectors() == model);
+        prop_assert_eq!(disk.world.leaked_grants(), 0);
+    }
+}
