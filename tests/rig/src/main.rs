@@ -33,6 +33,9 @@ enum Command {
         /// How many at once.
         #[arg(long, default_value_t = 1)]
         parallel: u32,
+        /// Tell each step.
+        #[arg(long)]
+        steps: bool,
     },
 }
 
@@ -46,8 +49,8 @@ fn main() -> ExitCode {
         say("ready");
         match arguments.command {
             Command::Setup => Ok(0),
-            Command::Smoke { repeat, parallel } => {
-                smoke::all(&files, &arguments.target, repeat, parallel, &say)
+            Command::Smoke { repeat, parallel, steps } => {
+                smoke::all(&files, &arguments.target, repeat, parallel, steps, &say)
             }
         }
     };

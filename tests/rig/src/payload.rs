@@ -188,9 +188,9 @@ pub fn image(behaviour: Behaviour) -> Vec<u8> {
         code.dx(EXIT_PORT);
         code.emit(&[0x31, 0xC0, 0xEF]); // xor eax, eax; out dx, eax
     }
-    code.label("halt");
-    code.emit(&[0xFA, 0xF4]); // cli; hlt
-    code.jump(&[0xE9], "halt");
+    // Not hlt: Xen takes a halt with interrupts off for a power-off.
+    code.label("spin");
+    code.jump(&[0xE9], "spin");
     code.label("print");
     code.dx(DEBUG_PORT);
     code.label("next");

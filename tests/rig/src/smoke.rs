@@ -3,20 +3,22 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rig::payload::{self, Behaviour};
-use rig::{Backend, Disk, End, Job, Mark, Outcome, RigError, RigFiles};
+use rig::{Backend, Disk, End, Job, Mark, Outcome, Progress, RigError, RigFiles};
 
 const IMAGE_SIZE: usize = 8 << 20;
 const SECTOR: usize = 512;
 
-/// Runs everything `repeat` times in each of `parallel` threads and returns how many runs were not as expected.
+/// Runs everything `repeat` times in each of `parallel` threads and returns how many runs were not as expected. With
+/// `steps` each step of a run is told as well.
 pub fn all(
     files: &RigFiles,
     target: &Path,
     repeat: u32,
     parallel: u32,
+    steps: bool,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<u32, RigError> {
     thread::scope(|scope| {
@@ -25,7 +27,7 @@ pub fn all(
                 scope.spawn(move || {
                     let mut failed = 0;
                     for _ in 0..repeat {
-                        failed += once(files, &target.join(format!("rig/smoke-{number}")), say)?;
+                        failed += once(files, &target.join(format!("rig/smoke-{number}")), steps, say)?;
                     }
                     Ok(failed)
                 })
@@ -35,7 +37,7 @@ pub fn all(
     })
 }
 
-fn once(files: &RigFiles, dir: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
+fn once(files: &RigFiles, dir: &Path, steps: bool, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
     let cases = [
         ("power off", Behaviour::PowerOff, End::PoweredOff, true),
         ("triple fault", Behaviour::TripleFault, End::Rebooted, true),
@@ -45,7 +47,17 @@ fn once(files: &RigFiles, dir: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<u32
     let mut failed = 0;
     for (name, behaviour, end, xen) in cases {
         let job = job(dir, name, behaviour)?;
-        let outcome = if xen { rig::run(files, &job)? } else { rig::plain(files, &job)? };
+        let start = Instant::now();
+        let mut watch = |progress: Progress<'_>| {
+            if let (true, Progress::Step(step)) = (steps, progress) {
+                say(&format!("{name}: {:5.1} {step}", start.elapsed().as_secs_f32()));
+            }
+        };
+        let outcome = if xen {
+            rig::run_watched(files, &job, &mut watch)?
+        } else {
+            rig::plain_watched(files, &job, &mut watch)?
+        };
         let wrong = check(&job, &outcome, behaviour, end, xen);
         say(&format!(
             "{name}: {} (guest {:.1} s, whole run {:.1} s{})",
