@@ -1,8 +1,8 @@
 //! Finding Xen by its CPUID leaves, `arch-x86/cpuid.h`.
 //!
-//! Leaf *base*+0 answers "XenVMMXenVMM" in ebx, ecx, edx; +1 the version; +2 how to install the hypercall page;
-//! +4 features. The base is 0x40000000, or later in steps of 0x100 where Xen shows the Viridian (Hyper-V) leaves
-//! first.
+//! Leaf *base*+0 answers "XenVMMXenVMM" in ebx, ecx, edx; +1 the version; +2 how to install the hypercall
+//! page; +4 features. The base is 0x40000000, or later in steps of 0x100 where Xen shows the Viridian
+//! (Hyper-V) leaves first.
 #![allow(unsafe_code, reason = "the WRMSR instruction, and the unsafe method that stands for it")]
 
 /// Answer of one CPUID leaf.
@@ -89,10 +89,11 @@ impl Platform for Native {
     }
 
     unsafe fn write_msr(&self, register: u32, value: u64) {
-        // SAFETY: the caller knows the register and wants the write; the instruction touches no memory of its own.
-        // Memory is left as a clobber, since a hypercall page appears by such a write.
+        // SAFETY: the caller knows the register and wants the write; the instruction touches no memory of its
+        // own. Memory is left as a clobber, since a hypercall page appears by such a write.
         unsafe {
-            core::arch::asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            core::arch::asm!("wrmsr",
+                in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
                 options(nostack, preserves_flags));
         }
     }

@@ -1,10 +1,10 @@
 //! Event channels, two-level: ports as bits in the shared-info page.
 //!
-//! Xen sets a port's *pending* bit; if the bit was clear and the port not *masked*, it sets the bit of the port's
-//! word in the vCPU's *selector*; if that was clear too, it sets the vCPU's *upcall pending* and interrupts. The
-//! guest undoes it in the opposite order – upcall pending ([`Channels::acknowledge`], in the interrupt handler),
-//! selector, pending bit, then the port's handler ([`Channels::dispatch`], after it) – so that an event which arrives
-//! at any point between is either seen or interrupts again.
+//! Xen sets a port's *pending* bit; if the bit was clear and the port not *masked*, it sets the bit of the
+//! port's word in the vCPU's *selector*; if that was clear too, it sets the vCPU's *upcall pending* and
+//! interrupts. The guest undoes it in the opposite order – upcall pending ([`Channels::acknowledge`], in the
+//! interrupt handler), selector, pending bit, then the port's handler ([`Channels::dispatch`], after it) – so
+//! that an event which arrives at any point between is either seen or interrupts again.
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -48,8 +48,9 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Takes the mapped shared-info page; upcalls go to `vcpu`, which is 0 wherever the interrupt is a PCI line. Every
-    /// port starts masked. Panics where the memory is smaller than the page or the vCPU is not below 32.
+    /// Takes the mapped shared-info page; upcalls go to `vcpu`, which is 0 wherever the interrupt is a PCI
+    /// line. Every port starts masked. Panics where the memory is smaller than the page or the vCPU is not
+    /// below 32.
     pub fn new(shared_info: SharedMemory, vcpu: usize) -> Self {
         assert!(shared_info.len() >= size_of::<SharedInfo>() && vcpu < VCPUS);
         let channels = Self { shared_info, vcpu };
@@ -59,15 +60,15 @@ impl Channels {
         channels
     }
 
-    /// Interrupt handler: whether Xen wants an upcall. Withdraws the wish, which lowers a level-triggered line; the caller
-    /// must then see to it that [`Channels::dispatch`] runs. Any level.
+    /// Interrupt handler: whether Xen wants an upcall. Withdraws the wish, which lowers a level-triggered
+    /// line; the caller must then see to it that [`Channels::dispatch`] runs. Any level.
     pub fn acknowledge(&self) -> bool {
         let offset = self.vcpu * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_upcall_pending);
         self.shared_info.atomic_u8(offset).swap(0, Ordering::SeqCst) != 0
     }
 
-    /// Calls `handler` once for each unmasked port with a pending event, lowest first. An event that arrives meanwhile
-    /// is seen here or interrupts again. *Dispatch*, on one processor at a time.
+    /// Calls `handler` once for each unmasked port with a pending event, lowest first. An event that arrives
+    /// meanwhile is seen here or interrupts again. *Dispatch*, on one processor at a time.
     pub fn dispatch(&self, mut handler: impl FnMut(Port)) {
         let mut words = self.selector().swap(0, Ordering::SeqCst);
         while words != 0 {
@@ -78,7 +79,8 @@ impl Channels {
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits &= bits - 1;
-                // Cleared before the handler looks at what the event is about: one that comes later sets it again.
+                // Cleared before the handler looks at what the event is about: one that comes later sets it
+                // again.
                 self.pending_word(word).fetch_and(!bit, Ordering::SeqCst);
                 handler(Port(word as u32 * 64 + bit.trailing_zeros()));
             }
@@ -101,8 +103,8 @@ impl Channels {
         if self.pending_word(word).load(Ordering::SeqCst) & bit == 0 {
             return Ok(());
         }
-        // An event came while the port was masked, so Xen raised nothing. It does so in its own unmask, for which the port has
-        // to be masked.
+        // An event came while the port was masked, so Xen raised nothing. It does so in its own unmask, for
+        // which the port has to be masked.
         self.mask_word(word).fetch_or(bit, Ordering::SeqCst);
         let mut argument = EvtchnPort { port: port.0 };
         hypercall::with(hypercall, "EVTCHNOP_unmask", EVENT_CHANNEL_OP, EVTCHNOP_UNMASK, &mut argument)

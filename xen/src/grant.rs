@@ -1,7 +1,8 @@
 //! Grant table version 1: letting another domain reach single pages of ours.
 //!
-//! The table lies in frames that Xen owns and the guest maps ([`map`]); an entry is 8 bytes. What is free, granted or
-//! leaked is kept in private memory, so that nothing is decided by what stands in the shared entries.
+//! The table lies in frames that Xen owns and the guest maps ([`map`]); an entry is 8 bytes. What is free,
+//! granted or leaked is kept in private memory, so that nothing is decided by what stands in the shared
+//! entries.
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -101,8 +102,8 @@ pub struct Table<S> {
 }
 
 impl<S: AsMut<[u32]>> Table<S> {
-    /// Takes over the table mapped at `entries` (whole frames, all entries unused), with as many entries as both it
-    /// and `list` hold. Entries 0–7 are left to the tools.
+    /// Takes over the table mapped at `entries` (whole frames, all entries unused), with as many entries as
+    /// both it and `list` hold. Entries 0–7 are left to the tools.
     ///
     /// # Errors
     /// [`Error::TooSmall`].
@@ -147,15 +148,16 @@ impl<S: AsMut<[u32]>> Table<S> {
     /// Ends a grant; the reference may be given out again.
     ///
     /// # Errors
-    /// [`Error::InUse`]: the other domain has the page mapped; the reference is leaked, and the page must be kept for
-    /// good too. [`Error::NotGranted`]: a mistake of the caller's; nothing is changed.
+    /// [`Error::InUse`]: the other domain has the page mapped; the reference is leaked, and the page must be
+    /// kept for good too. [`Error::NotGranted`]: a mistake of the caller's; nothing is changed.
     pub fn end_access(&mut self, reference: GrantRef) -> Result<(), Error> {
         let index = reference.0;
         let granted = self.list.as_mut().get(index as usize) == Some(&GRANTED);
         if !granted {
             return Err(Error::NotGranted { reference });
         }
-        // Xen sets the in-use bits by compare-exchange as well, so either it sees no permission or we see the use.
+        // Xen sets the in-use bits by compare-exchange as well, so either it sees no permission or we see the
+        // use.
         let ended = self.flags(index).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |flags| {
             (flags & (GTF_READING | GTF_WRITING) == 0).then_some(0)
         });
@@ -208,8 +210,8 @@ pub fn query_size(hypercall: &impl Hypercall) -> Result<Size, hypercall::Error> 
     Ok(Size { frames: argument.nr_frames, max_frames: argument.max_nr_frames })
 }
 
-/// Makes the first `frames` frames of the table appear at guest frames `first`, `first + 1`, …; the table grows to
-/// hold them. Any level.
+/// Makes the first `frames` frames of the table appear at guest frames `first`, `first + 1`, …; the table
+/// grows to hold them. Any level.
 ///
 /// # Errors
 /// Xen's answer; some frames may have appeared already.
@@ -344,9 +346,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is granted, mapped and ended in whatever order: no entry is given out while it is granted or mapped.
+        /// Whatever is granted, mapped and ended in whatever order: no entry is given out while it is granted
+        /// or mapped.
         #[test]
-        fn entries_are_never_shared(steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>()), 0..200)) {
+        fn entries_are_never_shared(
+            steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>()), 0..200),
+        ) {
             let memory = Memory::new(1, 0);
             let mut table = Table::new(memory.share(), vec![0; 16]).unwrap();
             let (mut granted, mut mapped) = (Vec::new(), BTreeSet::new());

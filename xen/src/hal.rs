@@ -7,18 +7,19 @@ use crate::{Access, DomainId, Frame, GrantRef, Port, SharedPage, grant};
 
 /// Services for a frontend: grants, notifications and pages to share.
 ///
-/// All methods are called at *dispatch* (a spin lock may be held), but for the two page methods, which are called at
-/// *passive*.
+/// All methods are called at *dispatch* (a spin lock may be held), but for the two page methods, which are
+/// called at *passive*.
 ///
 /// # Safety
-/// A frontend hands frame numbers to another domain and trusts the answers of this trait for the safety of the
-/// guest's memory. An implementation promises for each method what its section *Implementation* says.
+/// A frontend hands frame numbers to another domain and trusts the answers of this trait for the safety of
+/// the guest's memory. An implementation promises for each method what its section *Implementation* says.
 pub unsafe trait Hal {
     /// Lets `domain` reach the guest's page `frame`.
     ///
     /// # Implementation
-    /// A reference that is returned is not in use by anyone else and stays valid until [`Hal::end_access`] returns
-    /// `Ok` for it. Exactly this frame is granted, read-only if so asked. Must not wait and must not allocate.
+    /// A reference that is returned is not in use by anyone else and stays valid until [`Hal::end_access`]
+    /// returns `Ok` for it. Exactly this frame is granted, read-only if so asked. Must not wait and must not
+    /// allocate.
     ///
     /// # Errors
     /// No reference is free, or the frame cannot be expressed; nothing is granted then.
@@ -27,8 +28,8 @@ pub unsafe trait Hal {
     /// Ends a grant.
     ///
     /// # Implementation
-    /// `Ok` only when the other domain can no longer reach the page. On an error the reference is leaked: neither
-    /// ended nor ever handed out again.
+    /// `Ok` only when the other domain can no longer reach the page. On an error the reference is leaked:
+    /// neither ended nor ever handed out again.
     ///
     /// # Errors
     /// [`grant::Error::InUse`]: the other domain has the page mapped.
@@ -43,7 +44,8 @@ pub unsafe trait Hal {
     /// A page for sharing, or none. The crate zeroes it before it is granted.
     ///
     /// # Implementation
-    /// The page is owned by the caller until [`Hal::free_shared_page`]; the promises of [`SharedPage::new`] hold.
+    /// The page is owned by the caller until [`Hal::free_shared_page`]; the promises of [`SharedPage::new`]
+    /// hold.
     fn alloc_shared_page(&self) -> Option<SharedPage>;
 
     /// Returns a page. A page that another domain may still reach is never returned; it is forgotten instead.

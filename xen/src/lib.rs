@@ -1,8 +1,8 @@
 //! Xen for a 64-bit HVM guest, without an operating system: ABI types, hypercalls, grants, event channels,
 //! xenstore, the xenbus handshake and a block frontend.
 //!
-//! The crate is `no_std`, allocates nothing and knows nothing of Windows. What it needs of its surroundings comes
-//! in through a few small traits:
+//! The crate is `no_std`, allocates nothing and knows nothing of Windows. What it needs of its surroundings
+//! comes in through a few small traits:
 //!
 //! | trait | who implements it | what for |
 //! |---|---|---|
@@ -14,20 +14,21 @@
 //!
 //! Two groups of modules build on them.
 //!
-//! *Lower layer* (who owns the platform device): [`cpuid`] finds Xen, [`hypercall`] installs the page, [`hvm`]
-//! reads the store's frame and port and sets the interrupt, [`grant`] and [`event_channel`] keep the tables,
-//! [`store::Client`] speaks to xenstored – by polling before interrupts work, by waiting later.
+//! *Lower layer* (who owns the platform device): [`cpuid`] finds Xen, [`hypercall`] installs the page,
+//! [`hvm`] reads the store's frame and port and sets the interrupt, [`grant`] and [`event_channel`] keep the
+//! tables, [`store::Client`] speaks to xenstored – by polling before interrupts work, by waiting later.
 //!
-//! *Frontends* (who owns a device): [`xenbus`] is the handshake, [`blkif`] the block frontend over a [`Hal`] and
-//! a [`store::Store`].
+//! *Frontends* (who owns a device): [`xenbus`] is the handshake, [`blkif`] the block frontend over a [`Hal`]
+//! and a [`store::Store`].
 //!
-//! Nothing read from a page that another domain can write is trusted: it is copied out once, checked against a
-//! private record, and then used. [`wire`] holds the layouts.
+//! Nothing read from a page that another domain can write is trusted: it is copied out once, checked against
+//! a private record, and then used. [`wire`] holds the layouts.
 //!
 //! # Levels
-//! Functions say from where they may be called: *passive* means that they may wait (NT: `PASSIVE_LEVEL`, unless
-//! the transport only polls); *dispatch* means that they never wait and may be called with a spin lock held
-//! (NT: up to `DISPATCH_LEVEL`); *any* adds interrupt handlers. Nothing here locks: `&mut self` is the contract.
+//! Functions say from where they may be called: *passive* means that they may wait (NT: `PASSIVE_LEVEL`,
+//! unless the transport only polls); *dispatch* means that they never wait and may be called with a spin lock
+//! held (NT: up to `DISPATCH_LEVEL`); *any* adds interrupt handlers. Nothing here locks: `&mut self` is the
+//! contract.
 #![no_std]
 
 #[cfg(any(test, feature = "fake"))]

@@ -32,8 +32,8 @@ impl SharedMemory {
     /// Takes over the range of `length` bytes at `base`.
     ///
     /// # Safety
-    /// The range is mapped, readable and writable, non-paged, aligned to 8 bytes, stays so as long as the value lives,
-    /// and no Rust reference into it exists meanwhile.
+    /// The range is mapped, readable and writable, non-paged, aligned to 8 bytes, stays so as long as the
+    /// value lives, and no Rust reference into it exists meanwhile.
     pub const unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
         Self { base, length }
     }
@@ -143,8 +143,8 @@ impl SharedPage {
     /// The page mapped at `base`, guest frame `frame`.
     ///
     /// # Safety
-    /// As for [`SharedMemory::new`] with [`PAGE_SIZE`] bytes; `base` is aligned to a page, and `frame` is the guest
-    /// frame that backs it as long as the value lives. Nobody else uses the page.
+    /// As for [`SharedMemory::new`] with [`PAGE_SIZE`] bytes; `base` is aligned to a page, and `frame` is the
+    /// guest frame that backs it as long as the value lives. Nobody else uses the page.
     pub const unsafe fn new(base: NonNull<u8>, frame: Frame) -> Self {
         // SAFETY: the caller's promise.
         Self { memory: unsafe { SharedMemory::new(base, PAGE_SIZE) }, frame }

@@ -1,10 +1,11 @@
 //! The frontend's half of a shared ring, `io/ring.h`.
 //!
-//! Requests and responses share the slots: a slot holds a request until its response (or another's) is written
-//! over it. Both ends keep private copies of the indices they write; what the other end writes is checked.
+//! Requests and responses share the slots: a slot holds a request until its response (or another's) is
+//! written over it. Both ends keep private copies of the indices they write; what the other end writes is
+//! checked.
 //!
-//! Notifications are suppressed by `req_event` and `rsp_event`: an end writes there at which index it wants to
-//! be woken, then looks once more, since the other end may have passed it meanwhile.
+//! Notifications are suppressed by `req_event` and `rsp_event`: an end writes there at which index it wants
+//! to be woken, then looks once more, since the other end may have passed it meanwhile.
 
 use core::marker::PhantomData;
 use core::mem::{offset_of, size_of};
@@ -62,8 +63,8 @@ where
         Self::SLOTS - self.produced.wrapping_sub(self.consumed)
     }
 
-    /// Writes a request, which the other end does not see before [`Front::push`]. Answers the request's index, or
-    /// `None` where the ring is full.
+    /// Writes a request, which the other end does not see before [`Front::push`]. Answers the request's
+    /// index, or `None` where the ring is full.
     pub fn put(&mut self, request: &Q) -> Option<u32> {
         if self.free() == 0 {
             return None;
@@ -105,7 +106,8 @@ where
         Ok(Some(response))
     }
 
-    /// Asks to be notified of the next response; whether one came meanwhile, for which no notification may come.
+    /// Asks to be notified of the next response; whether one came meanwhile, for which no notification may
+    /// come.
     #[must_use]
     pub fn rearm(&mut self) -> bool {
         self.atomic(offset_of!(Header, rsp_event)).store(self.consumed.wrapping_add(1), Ordering::Relaxed);

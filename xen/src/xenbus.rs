@@ -1,7 +1,8 @@
 //! Xenbus: how a frontend and a backend agree to connect, `io/xenbus.h`.
 //!
-//! Each end writes its own `state` node and watches the other's. [`Handshake`] is the frontend's part, without any
-//! I/O: it is told what the backend's state is and what the frontend has done, and answers what to do next.
+//! Each end writes its own `state` node and watches the other's. [`Handshake`] is the frontend's part,
+//! without any I/O: it is told what the backend's state is and what the frontend has done, and answers what
+//! to do next.
 //!
 //! ```text
 //!  frontend                        backend
@@ -55,8 +56,8 @@ impl State {
     }
 }
 
-/// What a frontend is told to do. After [`Action::Set`] the backend's state is read and given again; after the
-/// others what the variant says.
+/// What a frontend is told to do. After [`Action::Set`] the backend's state is read and given again; after
+/// the others what the variant says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing until the backend's state changes.
@@ -109,7 +110,8 @@ impl Handshake {
     pub fn backend(&mut self, state: State) -> Action {
         use State::*;
         match (self.phase, state) {
-            // A session that somebody before us left open is ended first: the backend has to let go of its ring.
+            // A session that somebody before us left open is ended first: the backend has to let go of its
+            // ring.
             (Phase::Start, Initialised | Connected | Closing | Reconfiguring | Reconfigured) => {
                 self.go(Phase::ResetClosing, Closing)
             }
@@ -213,8 +215,8 @@ mod tests {
         }
     }
 
-    /// Both ends until the frontend waits for good; answers the frontend's and the backend's state, and the actions other
-    /// than writing and waiting.
+    /// Both ends until the frontend waits for good; answers the frontend's and the backend's state, and the
+    /// actions other than writing and waiting.
     fn run(handshake: &mut Handshake, front: &mut State, back: &mut State) -> std::vec::Vec<Action> {
         let mut actions = std::vec::Vec::new();
         for _ in 0..40 {
@@ -331,7 +333,8 @@ mod tests {
             prop_assert!(handshake.is_connected(), "{:?} {:?} {:?}", handshake, front, back);
         }
 
-        /// Whatever the backend's states, a connection is only ever made after publishing for a backend that was ready.
+        /// Whatever the backend's states, a connection is only ever made after publishing for a backend that
+        /// was ready.
         #[test]
         fn steps_keep_their_order(states in prop::collection::vec(0usize..9, 0..60)) {
             let mut handshake = Handshake::new();

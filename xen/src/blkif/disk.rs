@@ -11,9 +11,9 @@ pub enum FlushMethod {
     Flush,
     /// `feature-barrier` alone: an empty WRITE_BARRIER.
     Barrier,
-    /// Neither. The protocol then has no request that would make data durable, and does not say whether a write is when it
-    /// completes (blkback offers no flush where its device has no volatile cache; others may simply not know how). The
-    /// frontend refuses a flush; it never pretends one.
+    /// Neither. The protocol then has no request that would make data durable, and does not say whether a
+    /// write is when it completes (blkback offers no flush where its device has no volatile cache; others may
+    /// simply not know how). The frontend refuses a flush; it never pretends one.
     None,
 }
 
@@ -22,7 +22,8 @@ pub enum FlushMethod {
 pub struct Disk {
     /// Size in sectors of 512 bytes (`sectors`, which counts so whatever `sector-size` says).
     pub sectors: u64,
-    /// Bytes of a logical block (`sector-size`), 512 to 4096; first sector and length of every request are multiples.
+    /// Bytes of a logical block (`sector-size`), 512 to 4096; first sector and length of every request are
+    /// multiples.
     pub sector_size: u32,
     /// Bytes of a physical block (`physical-sector-size`).
     pub physical_sector_size: u32,

@@ -61,8 +61,8 @@ pub struct Completion {
     pub operation: Operation,
     /// What became of it.
     pub result: Result<(), Failure>,
-    /// The backend can still reach pages of this request, since grants of it could not be ended: the memory must never be
-    /// used for anything else. Only with a failure.
+    /// The backend can still reach pages of this request, since grants of it could not be ended: the memory
+    /// must never be used for anything else. Only with a failure.
     pub pages_held: bool,
 }
 
@@ -98,7 +98,8 @@ enum State {
 /// The frontend's half of one vbd's ring.
 ///
 /// Not synchronised: its caller holds a lock around each call. [`Frontend::submit`], [`Frontend::push`] and
-/// [`Frontend::poll`] neither wait nor allocate and may be called at *dispatch*; making and dropping it is *passive*.
+/// [`Frontend::poll`] neither wait nor allocate and may be called at *dispatch*; making and dropping it is
+/// *passive*.
 #[derive(Debug)]
 pub struct Frontend<H: Hal> {
     hal: H,
@@ -151,8 +152,8 @@ impl<H: Hal> Frontend<H> {
         self.ring_grant
     }
 
-    /// Begins to take requests: the link is connected, and `port` is the one that was offered. Without effect but at the
-    /// start. *Dispatch*.
+    /// Begins to take requests: the link is connected, and `port` is the one that was offered. Without effect
+    /// but at the start. *Dispatch*.
     pub fn connect(&mut self, port: Port, disk: Disk) {
         if self.state == State::Offered {
             self.port = port;
@@ -167,9 +168,11 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Takes no more requests. Those in flight come back from [`Frontend::poll`] as failed at once. *Dispatch*.
+    /// Takes no more requests. Those in flight come back from [`Frontend::poll`] as failed at once.
+    /// *Dispatch*.
     ///
-    /// The backend may still be working on them: this is for a backend that has closed, or that shall be given up.
+    /// The backend may still be working on them: this is for a backend that has closed, or that shall be
+    /// given up.
     pub fn disconnect(&mut self) {
         if !matches!(self.state, State::Broken(_)) {
             self.state = State::Disconnected;
@@ -207,8 +210,9 @@ impl<H: Hal> Frontend<H> {
     /// The pages of a read may change until the request comes back, those of a write must not.
     ///
     /// # Errors
-    /// See [`Error`]; the request will not come back. [`Error::Full`] and [`crate::grant::Error::Exhausted`] pass with the
-    /// next completion. After [`crate::grant::Error::InUse`] the request's pages must never be used for anything else.
+    /// See [`Error`]; the request will not come back. [`Error::Full`] and [`crate::grant::Error::Exhausted`]
+    /// pass with the next completion. After [`crate::grant::Error::InUse`] the request's pages must never be
+    /// used for anything else.
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Error> {
         let disk = match &self.state {
             State::Connected(disk) => disk,
@@ -273,8 +277,8 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// The next request that came back. Call it until it answers `None` after each notification: only then the backend
-    /// notifies again. *Dispatch*.
+    /// The next request that came back. Call it until it answers `None` after each notification: only then
+    /// the backend notifies again. *Dispatch*.
     pub fn poll(&mut self) -> Option<Completion> {
         loop {
             let failure = match self.state {

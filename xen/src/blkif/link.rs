@@ -140,8 +140,8 @@ impl Link {
         Ok(Event::Waiting)
     }
 
-    /// Begins to close, by our own will or after [`Event::Stop`]; no request is in flight any more. [`Link::advance`] goes
-    /// on until [`Event::Closed`].
+    /// Begins to close, by our own will or after [`Event::Stop`]; no request is in flight any more.
+    /// [`Link::advance`] goes on until [`Event::Closed`].
     ///
     /// # Errors
     /// [`Error::Store`].

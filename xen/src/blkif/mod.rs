@@ -2,13 +2,14 @@
 //!
 //! Three parts, by where they may wait:
 //!
-//! - [`Link`] (*passive*) is the talk over xenstore: who the backend is, the handshake, what the disk is like.
+//! - [`Link`] (*passive*) is the talk over xenstore: who the backend is, the handshake, what the disk is
+//!   like.
 //! - [`Frontend`] (*dispatch*, one caller at a time for each) is the ring: requests out, completions back.
 //! - [`Transfer`] (*dispatch*) cuts one read or write of any size into ring requests and puts the completions
 //!   together again.
 //!
-//! The backend is not trusted: see [`Fault`] for what it may get wrong. After a fault nothing more is sent to it, and
-//! every request comes back exactly once, with an error.
+//! The backend is not trusted: see [`Fault`] for what it may get wrong. After a fault nothing more is sent to
+//! it, and every request comes back exactly once, with an error.
 //!
 //! Sectors are 512 bytes throughout, whatever the backend's `sector-size`.
 //!

@@ -45,8 +45,8 @@ enum Left {
 pub enum Progress {
     /// All is submitted.
     Whole,
-    /// The ring is full or grants are used up: go on after a completion (of any transfer, if this one has none in
-    /// flight).
+    /// The ring is full or grants are used up: go on after a completion (of any transfer, if this one has
+    /// none in flight).
     Partial,
 }
 
@@ -80,7 +80,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`. The list may be longer.
+    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`. The list may be
+    /// longer.
     ///
     /// # Errors
     /// [`Error::Unaligned`]: use a bounce buffer. [`Error::ListTooShort`], also for a transfer of no bytes.
@@ -120,12 +121,12 @@ impl Transfer {
         Self { tag, operation, sector, left, element: 0, offset: 0, in_flight: 0, outcome }
     }
 
-    /// Submits as much as the ring takes; the caller pushes. `list` is the one of [`Transfer::new`] (anything for a flush).
-    /// *Dispatch*.
+    /// Submits as much as the ring takes; the caller pushes. `list` is the one of [`Transfer::new`] (anything
+    /// for a flush). *Dispatch*.
     ///
     /// # Errors
-    /// See [`Frontend::submit`]: nothing is in flight and nothing will come back. Where a part is in flight already the
-    /// error becomes part of the outcome instead.
+    /// See [`Frontend::submit`]: nothing is in flight and nothing will come back. Where a part is in flight
+    /// already the error becomes part of the outcome instead.
     pub fn submit<H: Hal>(
         &mut self,
         frontend: &mut Frontend<H>,
@@ -148,8 +149,8 @@ impl Transfer {
         Ok(Progress::Whole)
     }
 
-    /// Takes a completion with this transfer's tag; the outcome with the last one. After a failed part no further ones are
-    /// submitted. *Dispatch*.
+    /// Takes a completion with this transfer's tag; the outcome with the last one. After a failed part no
+    /// further ones are submitted. *Dispatch*.
     pub fn complete(&mut self, completion: &Completion) -> Option<Outcome> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.outcome.pages_held |= completion.pages_held;
@@ -208,8 +209,8 @@ impl Transfer {
         Ok(())
     }
 
-    /// Fills segments from the list, whole blocks in all; answers how many segments and bytes, and leaves the cursor behind
-    /// them.
+    /// Fills segments from the list, whole blocks in all; answers how many segments and bytes, and leaves the
+    /// cursor behind them.
     fn cut(
         &mut self,
         list: &(impl ScatterList + ?Sized),
@@ -222,8 +223,8 @@ impl Transfer {
         let block = u64::from(block);
         let mut bytes = 0;
         let mut count = 0;
-        // The last place where a whole number of blocks was reached: segments, bytes, and how many bytes of the last segment
-        // are beyond it.
+        // The last place where a whole number of blocks was reached: segments, bytes, and how many bytes of
+        // the last segment are beyond it.
         let mut whole = (0, 0, 0);
         let mut resume = (self.element, self.offset);
         while bytes < left && count < segments.len() {

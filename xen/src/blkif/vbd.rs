@@ -7,8 +7,8 @@ use crate::DomainId;
 pub struct VirtualDevice(pub u32);
 
 impl VirtualDevice {
-    /// Disk (0 for the first) and partition (0 for the whole disk) that the number stands for; `None` where it follows
-    /// no known scheme.
+    /// Disk (0 for the first) and partition (0 for the whole disk) that the number stands for; `None` where
+    /// it follows no known scheme.
     ///
     /// ```
     /// use xen::blkif::VirtualDevice;
@@ -55,8 +55,8 @@ pub struct Vbd {
     pub device: VirtualDevice,
     /// Kind of device.
     pub kind: Kind,
-    /// `false` where the toolstack asks to distrust the backend: then no page of the system's may be granted as it is,
-    /// everything goes through a bounce buffer.
+    /// `false` where the toolstack asks to distrust the backend: then no page of the system's may be granted
+    /// as it is, everything goes through a bounce buffer.
     pub trusted: bool,
 }
 

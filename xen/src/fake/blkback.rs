@@ -31,8 +31,8 @@ pub struct Blkback {
     held: Vec<(GrantRef, bool)>,
     /// Keeps the pages of answered requests mapped.
     pub hold_pages: bool,
-    /// Bears what only its own misbehaviour can bring about, instead of panicking: requests it overwrote, grants that have
-    /// ended because it answered early.
+    /// Bears what only its own misbehaviour can bring about, instead of panicking: requests it overwrote,
+    /// grants that have ended because it answered early.
     pub hostile: bool,
     /// Flushes done so far: each with the operation it was asked by.
     pub flushes: Vec<u8>,
@@ -44,8 +44,8 @@ impl Blkback {
     /// The domain of every fake backend.
     pub const DOMAIN: DomainId = DomainId(0);
 
-    /// A backend for the vbd at `frontend` (such as `device/vbd/768`, which it creates as a toolstack does), with a disk of
-    /// zeroes and a flush operation, waiting for its frontend.
+    /// A backend for the vbd at `frontend` (such as `device/vbd/768`, which it creates as a toolstack does),
+    /// with a disk of zeroes and a flush operation, waiting for its frontend.
     pub fn new(world: &World, frontend: &str, sectors: u64) -> Self {
         let number = frontend.rsplit('/').next().unwrap_or_default();
         let backend = format!("/local/domain/0/backend/vbd/1/{number}");

@@ -73,7 +73,8 @@ impl Hypervisor {
     fn event_channel(&self, command: u64, argument: u64) -> i64 {
         let mut ports = self.ports.borrow_mut();
         let new = ports.last_key_value().map_or(1, |(port, _)| port + 1);
-        // SAFETY (of the reads and writes below): the guest passes the address of the structure that the command takes.
+        // SAFETY (of the reads and writes below): the guest passes the address of the structure that the
+        // command takes.
         match command {
             wire::EVTCHNOP_ALLOC_UNBOUND => {
                 let pointer = argument as *mut wire::EvtchnAllocUnbound;

@@ -30,8 +30,8 @@ impl Memory {
         self.base
     }
 
-    /// The memory as one of its users sees it. Users must be gone before the memory is: the fakes keep it as long as
-    /// they live.
+    /// The memory as one of its users sees it. Users must be gone before the memory is: the fakes keep it as
+    /// long as they live.
     pub fn share(&self) -> SharedMemory {
         // SAFETY: allocated with this size and alignment; only ever reached through `SharedMemory`.
         unsafe { SharedMemory::new(self.base, self.layout.size()) }

@@ -1,8 +1,8 @@
 //! Fakes that stand for Xen, xenstored and a block backend, for tests and doc examples.
 //!
-//! They do on ordinary memory what the real ones do on shared pages – a backend reaches guest memory only through
-//! the grant table – and can be made to misbehave. They panic where the guest breaks a rule that Xen or a backend
-//! would punish.
+//! They do on ordinary memory what the real ones do on shared pages – a backend reaches guest memory only
+//! through the grant table – and can be made to misbehave. They panic where the guest breaks a rule that Xen
+//! or a backend would punish.
 
 mod blkback;
 mod hypervisor;

@@ -196,7 +196,8 @@ impl Inner {
     }
 }
 
-/// A [`crate::Hal`] over a [`World`]. Panics where a page that is still granted is freed, or one is freed twice.
+/// A [`crate::Hal`] over a [`World`]. Panics where a page that is still granted is freed, or one is freed
+/// twice.
 #[derive(Clone, Debug)]
 pub struct Hal {
     world: World,

@@ -1,8 +1,8 @@
 //! Hypercalls: the raw call as a trait, and the typed calls' shared part.
 //!
-//! A call passes a command and the guest-virtual address of an argument structure, which Xen reads and writes.
-//! Typed calls live beside what they are for: [`crate::hvm`], [`crate::event_channel`], [`crate::grant`],
-//! [`crate::sched`].
+//! A call passes a command and the guest-virtual address of an argument structure, which Xen reads and
+//! writes. Typed calls live beside what they are for: [`crate::hvm`], [`crate::event_channel`],
+//! [`crate::grant`], [`crate::sched`].
 #![allow(unsafe_code, reason = "passes addresses of argument structures to Xen")]
 
 #[cfg(target_arch = "x86_64")]
@@ -23,14 +23,14 @@ pub use page::{HypercallPage, InstallError};
 /// The raw hypercall. Any level.
 ///
 /// # Safety
-/// An implementation passes number and arguments on to Xen unchanged and returns its answer; besides what the call
-/// is defined to do it changes nothing.
+/// An implementation passes number and arguments on to Xen unchanged and returns its answer; besides what the
+/// call is defined to do it changes nothing.
 pub unsafe trait Hypercall {
     /// Makes hypercall `number`. Negative answers are −errno.
     ///
     /// # Safety
-    /// Addresses among the arguments are valid, non-paged and of the type that the call defines; what the call does to
-    /// the guest's memory map is what the caller wants.
+    /// Addresses among the arguments are valid, non-paged and of the type that the call defines; what the
+    /// call does to the guest's memory map is what the caller wants.
     unsafe fn call(&self, number: u32, arguments: [u64; 5]) -> i64;
 }
 
@@ -84,19 +84,21 @@ pub(crate) fn with<T: FromBytes + IntoBytes>(
     argument: &mut T,
 ) -> Result<(), Error> {
     let address = core::ptr::from_mut(argument) as u64;
-    // SAFETY: the address is that of a live structure of the command's type (crate-internal callers pair them); any
-    // bytes that Xen writes are a valid value, as `T: FromBytes`. Commands passed here do not touch the memory map.
+    // SAFETY: the address is that of a live structure of the command's type (crate-internal callers pair
+    // them); any bytes that Xen writes are a valid value, as `T: FromBytes`. Commands passed here do not
+    // touch the memory map.
     check(call, unsafe { hypercall.call(number, [command, address, 1, 0, 0]) })
 }
 
-/// Makes a page of Xen's appear at a guest frame. `space` is one of `wire::hypercall::XENMAPSPACE_…`. Any level.
+/// Makes a page of Xen's appear at a guest frame. `space` is one of `wire::hypercall::XENMAPSPACE_…`. Any
+/// level.
 ///
 /// # Errors
 /// Xen's answer.
 ///
 /// # Safety
-/// What the guest has at `frame` is lost: it must be address space without memory behind it, such as a frame of the
-/// platform device's memory BAR, that nobody uses.
+/// What the guest has at `frame` is lost: it must be address space without memory behind it, such as a frame
+/// of the platform device's memory BAR, that nobody uses.
 pub unsafe fn add_to_physmap(
     hypercall: &impl Hypercall,
     space: u32,

@@ -1,9 +1,9 @@
 //! The hypercall page and the raw call convention of x86-64, `arch-x86/xen-x86_64.h`.
 //!
-//! Xen fills a page of the guest's with one entry of 32 bytes for each hypercall, written for the processor at hand
-//! (`vmcall` or `vmmcall`). Arguments go in rdi, rsi, rdx, r10, r8; the answer comes in rax. Nothing says that the
-//! argument registers survive (a debug build of Xen destroys them), so all of them count as lost, and so do rcx, r9
-//! and r11.
+//! Xen fills a page of the guest's with one entry of 32 bytes for each hypercall, written for the processor
+//! at hand (`vmcall` or `vmmcall`). Arguments go in rdi, rsi, rdx, r10, r8; the answer comes in rax. Nothing
+//! says that the argument registers survive (a debug build of Xen destroys them), so all of them count as
+//! lost, and so do rcx, r9 and r11.
 #![allow(unsafe_code, reason = "calls into the hypercall page")]
 
 use core::arch::asm;
@@ -55,8 +55,8 @@ impl fmt::Display for InstallError {
 impl core::error::Error for InstallError {}
 
 impl HypercallPage {
-    /// Has Xen fill the page mapped at `page`, whose guest-physical address is `physical`. Again after resume from
-    /// suspend. Any level.
+    /// Has Xen fill the page mapped at `page`, whose guest-physical address is `physical`. Again after resume
+    /// from suspend. Any level.
     ///
     /// # Errors
     /// See [`InstallError`]; nothing is changed then.
@@ -91,8 +91,9 @@ unsafe impl Hypercall for HypercallPage {
         let entry = unsafe { self.entries.add(number * ENTRY) };
         let [a, b, c, d, e] = arguments;
         let answer: i64;
-        // SAFETY: `install` had Xen fill the page with code of this convention; every register that it may change is an
-        // output, flags and memory count as changed, and the stack may be used, since no option says otherwise.
+        // SAFETY: `install` had Xen fill the page with code of this convention; every register that it may
+        // change is an output, flags and memory count as changed, and the stack may be used, since no option
+        // says otherwise.
         unsafe {
             asm!("call r11",
                 inlateout("r11") entry.as_ptr() => _,
@@ -110,8 +111,8 @@ mod tests {
     use crate::cpuid::detect;
     use crate::fake;
 
-    // Stands for the page that Xen fills: entry n answers n · 2³² plus a digest of its arguments, each weighted by its place,
-    // and destroys every register that a hypercall may destroy.
+    // Stands for the page that Xen fills: entry n answers n · 2³² plus a digest of its arguments, each
+    // weighted by its place, and destroys every register that a hypercall may destroy.
     core::arch::global_asm!(
         ".pushsection .text",
         ".p2align 12",

@@ -16,9 +16,10 @@ pub trait Transport {
     /// Notifies the server.
     fn notify(&mut self);
 
-    /// Waits until the server may have done something. `idle` counts the waits in a row that brought nothing, from 0.
-    /// `false` gives up: time is up. Polling looks like "yield, and give up after so many"; with interrupts it is a wait for
-    /// an event that the port's handler sets, with a time limit. Returning early is always allowed.
+    /// Waits until the server may have done something. `idle` counts the waits in a row that brought nothing,
+    /// from 0. `false` gives up: time is up. Polling looks like "yield, and give up after so many"; with
+    /// interrupts it is a wait for an event that the port's handler sets, with a time limit. Returning early
+    /// is always allowed.
     fn wait(&mut self, idle: u32) -> bool;
 }
 
@@ -36,9 +37,11 @@ enum Reply {
     Refused(Errno),
 }
 
-/// A connection to xenstored. *Passive* (as far as the transport waits); the caller keeps calls apart with a lock.
+/// A connection to xenstored. *Passive* (as far as the transport waits); the caller keeps calls apart with a
+/// lock.
 ///
-/// `B` is private memory of at least [`PAYLOAD_BUFFER`] bytes: a `Box<[u8]>`, a `&'static mut [u8]`, an array.
+/// `B` is private memory of at least [`PAYLOAD_BUFFER`] bytes: a `Box<[u8]>`, a `&'static mut [u8]`, an
+/// array.
 #[derive(Debug)]
 pub struct Client<T, B> {
     ring: Ring,
@@ -90,7 +93,8 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         &mut self.transport
     }
 
-    /// Waits for the answer of a request that was given up, so that none is open, and takes everything that has arrived.
+    /// Waits for the answer of a request that was given up, so that none is open, and takes everything that
+    /// has arrived.
     ///
     /// # Errors
     /// [`Error::TimedOut`], [`Error::Broken`].
@@ -171,8 +175,8 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         self.acknowledged(kind::TRANSACTION_END, transaction, &[if apply { b"T\0" } else { b"F\0" }])
     }
 
-    /// Runs `body` in a transaction, up to `attempts` times as long as it collides with others. Where `body` fails
-    /// nothing is applied.
+    /// Runs `body` in a transaction, up to `attempts` times as long as it collides with others. Where `body`
+    /// fails nothing is applied.
     ///
     /// # Errors
     /// What `body` answers; [`Errno::Again`] where every attempt collided; see [`Error`].

@@ -23,7 +23,8 @@ impl<'c> WatchEvent<'c> {
     }
 }
 
-/// First in, first out, in a byte buffer that is passed to each method: two bytes of length, then the payload.
+/// First in, first out, in a byte buffer that is passed to each method: two bytes of length, then the
+/// payload.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Queue {
     head: usize,
@@ -84,7 +85,8 @@ mod tests {
     }
 
     proptest! {
-        /// Events come out in the order they went in; those that do not fit are reported once, after the others.
+        /// Events come out in the order they went in; those that do not fit are reported once, after the
+        /// others.
         #[test]
         fn the_queue_is_in_order(
             size in 0usize..60,

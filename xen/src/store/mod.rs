@@ -2,8 +2,8 @@
 //!
 //! [`Client`] speaks to xenstored over the two byte rings of the store page ([`Ring`]). It waits through a
 //! [`Transport`], which polls before interrupts work and sleeps on an event later; the client is the same.
-//! [`Store`] is the little that a frontend needs, so that it works over a client as well as over another driver's
-//! interface.
+//! [`Store`] is the little that a frontend needs, so that it works over a client as well as over another
+//! driver's interface.
 //!
 //! ```
 //! use xen::fake;
@@ -34,7 +34,8 @@ pub use events::WatchEvent;
 pub use ring::Ring;
 pub use value::{Names, number, read_number, read_optional, read_state};
 
-/// Nodes by path. Paths are absolute, or relative to the guest's own directory `/local/domain/<domid>`. *Passive*.
+/// Nodes by path. Paths are absolute, or relative to the guest's own directory `/local/domain/<domid>`.
+/// *Passive*.
 pub trait Store {
     /// Reads a node into `into`; answers the part that was filled.
     ///

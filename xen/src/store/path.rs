@@ -5,8 +5,8 @@ use core::fmt;
 use super::Error;
 use crate::wire::xenstore::{ABS_PATH_MAX, REL_PATH_MAX};
 
-/// Checks a path: characters `[A-Za-z0-9-/_@]`, no empty part, no slash at the end but of `/` itself, at most 3072
-/// bytes where absolute and 2048 where relative. A special watch path (`@…`) passes too.
+/// Checks a path: characters `[A-Za-z0-9-/_@]`, no empty part, no slash at the end but of `/` itself, at most
+/// 3072 bytes where absolute and 2048 where relative. A special watch path (`@…`) passes too.
 ///
 /// # Errors
 /// [`Error::Path`], [`Error::PathLength`].

@@ -16,8 +16,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Takes over the mapped store page where an earlier user left it: between two messages. Panics where the memory is
-    /// smaller than the two rings.
+    /// Takes over the mapped store page where an earlier user left it: between two messages. Panics where the
+    /// memory is smaller than the two rings.
     pub fn new(memory: SharedMemory) -> Self {
         assert!(memory.len() >= size_of::<Interface>());
         let index = |offset| memory.atomic_u32(offset).load(Ordering::Acquire);
@@ -48,8 +48,8 @@ impl Ring {
         Ok(count)
     }
 
-    /// Receives as many bytes as there are, into `into`; answers how many, and whether the server may be waiting for the
-    /// room that this made.
+    /// Receives as many bytes as there are, into `into`; answers how many, and whether the server may be
+    /// waiting for the room that this made.
     pub(super) fn receive(&mut self, into: &mut [u8]) -> Result<(usize, bool), Fault> {
         let produced = self.index(offset_of!(Interface, rsp_prod)).load(Ordering::Acquire);
         let from = self.rsp_cons;

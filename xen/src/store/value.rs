@@ -67,7 +67,8 @@ impl<'b> Names<'b> {
     /// The names in a DIRECTORY reply: each followed by a NUL.
     ///
     /// # Errors
-    /// [`Error::Value`] where the last NUL is missing, or a name is empty or has a character outside `[A-Za-z0-9-_@]`.
+    /// [`Error::Value`] where the last NUL is missing, or a name is empty or has a character outside
+    /// `[A-Za-z0-9-_@]`.
     pub fn parse(payload: &'b [u8]) -> Result<Self, Error> {
         let Some((last, names)) = payload.split_last() else {
             return Ok(Self { rest: "" });

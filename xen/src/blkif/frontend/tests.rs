@@ -351,8 +351,8 @@ fn a_new_size_counts_at_once() {
     setup.submit(&read(1, 0, &segments));
 }
 
-/// Lets a backend with three requests in flight (a read, a flush, and one that is not pushed) do something; the fault has
-/// to be this, stick, and bring everything back once.
+/// Lets a backend with three requests in flight (a read, a flush, and one that is not pushed) do something;
+/// the fault has to be this, stick, and bring everything back once.
 fn hostile(fault: impl Fn(&Setup) -> Fault, act: impl FnOnce(&mut Setup)) {
     let mut setup = setup();
     let frame = setup.world.page_of(&[]);
@@ -484,7 +484,8 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
     let mut setup = setup_in(World::with_grants(8 + 3), &[]);
     let world = setup.world.clone();
     let frame = world.page_of(&[]);
-    // A backend that guesses references maps them before they are sent: Xen allows it. Here the hal does it for it.
+    // A backend that guesses references maps them before they are sent: Xen allows it. Here the hal does it
+    // for it.
     struct Guessing(World);
     #[expect(unsafe_code, reason = "implements the unsafe Hal trait")]
     // SAFETY: forwards to the fake's hal.
@@ -530,8 +531,8 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
 
 #[test]
 fn a_response_is_judged_by_the_copy_not_by_the_page() {
-    // The page changes between the response being taken and being looked at only in a real machine; here the record of what
-    // was sent is what counts when the request's own slot is overwritten.
+    // The page changes between the response being taken and being looked at only in a real machine; here the
+    // record of what was sent is what counts when the request's own slot is overwritten.
     let mut setup = setup();
     let frame = setup.world.page_of(&[]);
     setup.submit(&read(1, 0, &[page(frame)]));
@@ -560,7 +561,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let shape = prop::collection::vec((0u8..8, 0u8..8).prop_map(|(a, b)| (a.min(b), a.max(b))), 1..12);
     prop_oneof![
-        4 => (0u8..5, any::<Index>(), shape).prop_map(|(kind, place, shape)| Step::Submit { kind, place, shape }),
+        4 => (0u8..5, any::<Index>(), shape)
+            .prop_map(|(kind, place, shape)| Step::Submit { kind, place, shape }),
         2 => Just(Step::Push),
         2 => Just(Step::Fetch),
         4 => any::<Index>().prop_map(Step::Answer),
@@ -592,8 +594,8 @@ proptest! {
     // Long cases that move much data.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the order of submitting, pushing, fetching, answering and polling: every request comes back exactly once,
-    /// with the right data, and nothing stays granted.
+    /// Whatever the order of submitting, pushing, fetching, answering and polling: every request comes back
+    /// exactly once, with the right data, and nothing stays granted.
     #[test]
     fn every_interleaving_completes_everything_once(steps in prop::collection::vec(step(), 0..200)) {
         let mut setup = setup();
@@ -604,7 +606,8 @@ proptest! {
         let mut tag = 0;
         let mut done = 0;
         let mut flushes = 0;
-        let mut finish = |pending: &mut BTreeMap<usize, Expected>, setup: &mut Setup, completion: Completion| {
+        type Pending = BTreeMap<usize, Expected>;
+        let mut finish = |pending: &mut Pending, setup: &mut Setup, completion: Completion| {
             let expected = pending.remove(&completion.tag);
             let expected = expected.expect("came back twice, or was never sent");
             assert_eq!((completion.operation, completion.result), (expected.operation, Ok(())));
@@ -689,10 +692,12 @@ proptest! {
 }
 
 proptest! {
-    /// Driven by notifications alone – the backend fetches only when notified, the frontend polls only when notified – every
-    /// request still comes back.
+    /// Driven by notifications alone – the backend fetches only when notified, the frontend polls only when
+    /// notified – every request still comes back.
     #[test]
-    fn notifications_are_enough(bursts in prop::collection::vec((1usize..8, 0usize..8, any::<bool>()), 1..60)) {
+    fn notifications_are_enough(
+        bursts in prop::collection::vec((1usize..8, 0usize..8, any::<bool>()), 1..60),
+    ) {
         let mut setup = setup();
         let mut sent = 0;
         let mut back = 0;
@@ -726,7 +731,8 @@ proptest! {
         prop_assert_eq!(back, sent);
     }
 
-    /// Whatever a backend writes: no panic, nothing comes back twice or never, and after a fault nothing is sent.
+    /// Whatever a backend writes: no panic, nothing comes back twice or never, and after a fault nothing is
+    /// sent.
     #[test]
     fn a_hostile_backend_gets_nowhere(
         steps in prop::collection::vec((0u8..9, any::<Index>(), any::<u64>(), any::<[u8; 4]>()), 0..150),
@@ -742,7 +748,10 @@ proptest! {
                 0 | 1 => {
                     next_tag += 1;
                     let segments = vec![page(frame); 1 + index.index(11)];
-                    let request = if word % 3 == 0 { flush(next_tag) } else { read(next_tag, word % 900, &segments) };
+                    let request = match word % 3 {
+                        0 => flush(next_tag),
+                        _ => read(next_tag, word % 900, &segments),
+                    };
                     match setup.frontend.submit(&request) {
                         Ok(()) => {
                             prop_assert_eq!(fault, None);
@@ -774,7 +783,8 @@ proptest! {
                     let place = pending.iter().position(|tag| *tag == completion.tag);
                     prop_assert!(place.is_some(), "{:?} came back twice, or was never sent", completion);
                     pending.swap_remove(place.unwrap());
-                    prop_assert!(!completion.pages_held || matches!(completion.result, Err(Failure::Broken(_))));
+                    let broken = matches!(completion.result, Err(Failure::Broken(_)));
+                    prop_assert!(!completion.pages_held || broken);
                 },
             }
             prop_assert!(fault.is_none() || setup.frontend.fault() == fault);

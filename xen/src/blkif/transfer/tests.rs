@@ -257,10 +257,14 @@ fn elements() -> impl Strategy<Value = Vec<(u64, u32)>> {
 }
 
 proptest! {
-    /// Whatever the list and the block: what is written to the disk is the memory's bytes in their order, and reading brings
-    /// them back.
+    /// Whatever the list and the block: what is written to the disk is the memory's bytes in their order, and
+    /// reading brings them back.
     #[test]
-    fn transfers_are_exact(shape in elements(), block in prop::sample::select(vec![512u32, 1024, 2048, 4096]), cut in 0u64..8) {
+    fn transfers_are_exact(
+        shape in elements(),
+        block in prop::sample::select(vec![512u32, 1024, 2048, 4096]),
+        cut in 0u64..8,
+    ) {
         let mut setup = setup(&[("sector-size", &std::format!("{block}"))]);
         let mut list = Vec::new();
         let mut bytes = Vec::new();
@@ -279,7 +283,8 @@ proptest! {
         prop_assert_eq!(outcome, DONE);
         prop_assert!(requests <= list.len());
         prop_assert_eq!(&setup.backend.sectors()[64 * 512..][..bytes.len()], &bytes[..]);
-        prop_assert!(setup.backend.sectors()[64 * 512 + bytes.len()..] == vec![0; (SECTORS as usize - 64) * 512 - bytes.len()]);
+        let rest = &setup.backend.sectors()[64 * 512 + bytes.len()..];
+        prop_assert!(rest.iter().all(|byte| *byte == 0));
 
         let target = vec![setup.element(&[0; 4096], 0, 4096); 1];
         let mut list = target;
@@ -288,7 +293,8 @@ proptest! {
         }
         let mut back = Transfer::new(2, Operation::Read, 64, length, &list[..]).unwrap();
         prop_assert_eq!(setup.finish(&mut back, &list).0, DONE);
-        let mut found: Vec<u8> = list.iter().flat_map(|e| setup.world.content(Frame(e.address / 4096))).collect();
+        let pages = list.iter().map(|element| setup.world.content(Frame(element.address / 4096)));
+        let mut found: Vec<u8> = pages.flatten().collect();
         found.truncate(length as usize);
         prop_assert_eq!(found, bytes);
     }
