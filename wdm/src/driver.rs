@@ -183,14 +183,17 @@ unsafe extern "C" fn unload<D: Driver>(driver: PDRIVER_OBJECT) {
 macro_rules! driver_entry {
     ($driver:ty) => {
         /// The entry point of the image.
+        ///
+        /// # Safety
+        /// Only the I/O manager calls it, once, with the driver object and the path of the service's key.
         #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "INIT")]
-        pub extern "system" fn DriverEntry(
+        pub unsafe extern "system" fn DriverEntry(
             driver: $crate::raw::PDRIVER_OBJECT,
             registry_path: $crate::raw::PUNICODE_STRING,
         ) -> $crate::raw::NTSTATUS {
-            // SAFETY: the I/O manager calls this once with the driver object and the service's key.
+            // SAFETY: by contract.
             unsafe { $crate::driver::enter::<$driver>(driver, registry_path) }
         }
     };
