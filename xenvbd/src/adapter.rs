@@ -29,7 +29,7 @@ use crate::target::Target;
 /// Most disks of the adapter. Storport asks every target id, so that this bounds the time of a bus scan, too.
 const MAX_TARGETS: usize = 64;
 
-/// The system has settled when no disk arrived for this long, after all boot drivers have been started.
+/// The system has settled when no disk arrived for this long, after its drivers have been started.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and restarts.
@@ -47,8 +47,6 @@ pub struct Adapter {
     settling: SpinLock<Option<Thread>>,
     /// Set for every disk that arrives, and to end the settling thread.
     arrival: Event,
-    /// Set when the system's drivers have been started.
-    booted: Event,
     leaving: AtomicBool,
 }
 
@@ -101,7 +99,6 @@ impl Adapter {
             watch: SpinLock::new(None),
             settling: SpinLock::new(None),
             arrival: Event::new(EventKind::Synchronization)?,
-            booted: Event::new(EventKind::Notification)?,
             leaving: AtomicBool::new(false),
         })?)
     }
@@ -127,17 +124,16 @@ impl Adapter {
         Ok(())
     }
 
-    /// The system's drivers have been started. PASSIVE_LEVEL.
-    pub fn booted(&self) {
-        self.booted.set();
-    }
-
     /// Waits until the system has settled, and takes the census that expects every own disk to be there.
     fn settle(&self) {
-        self.booted.wait();
-        while self.arrival.wait_timeout(QUIET) && !self.leaving.load(Ordering::Acquire) {}
-        if self.leaving.load(Ordering::Acquire) {
-            return;
+        loop {
+            let quiet = !self.arrival.wait_timeout(QUIET);
+            if self.leaving.load(Ordering::Acquire) {
+                return;
+            }
+            if quiet && storport::system_started() {
+                break;
+            }
         }
         if let Err(withheld) = self.count(true) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
@@ -251,7 +247,6 @@ impl Adapter {
         let watch = self.watch.lock().take();
         // Outside the lock: this waits for a callback that is running.
         drop(watch);
-        self.booted.set();
         self.arrival.set();
         let settling = self.settling.lock().take();
         if let Some(settling) = settling {

@@ -41,7 +41,7 @@ use wdk_sys::{
     SRB_STATUS_DATA_OVERRUN, SRB_STATUS_ERROR, SRB_STATUS_INVALID_REQUEST, SRB_STATUS_NO_DEVICE,
     SRB_STATUS_SUCCESS, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST, TRUE, UCHAR, ULONG,
 };
-use wdm::{DriverObject, debug_print};
+use wdm::{DriverObject, NtStatus, debug_print};
 use xen::blkif::{self, Element};
 use zerocopy::IntoBytes;
 
@@ -101,14 +101,14 @@ struct Anchor {
     /// Storport's own unload routine, called after this driver's.
     unload: AtomicPtr<c_void>,
     /// The system's drivers have been started.
-    booted: AtomicBool,
+    started: AtomicBool,
 }
 
 static ANCHOR: Anchor = Anchor {
     driver: AtomicPtr::new(null_mut()),
     adapter: AtomicPtr::new(null_mut()),
     unload: AtomicPtr::new(null_mut()),
-    booted: AtomicBool::new(false),
+    started: AtomicBool::new(false),
 };
 
 /// Storport's handle of the adapter: the device extension's address.
@@ -323,8 +323,13 @@ impl blkif::ScatterList for ScatterList {
 /// Registers the miniport with Storport. PASSIVE_LEVEL, from `DriverEntry`.
 ///
 /// # Safety
-/// The pointers are `DriverEntry`'s own.
+/// The pointers are `DriverEntry`'s own, or null.
 pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool) -> NTSTATUS {
+    // NT loads a second image of the boot disk's miniport to write a crash dump with, and starts it without these.
+    // It could not reach the rings of the first.
+    if driver.is_null() || path.is_null() {
+        return NtStatus::NOT_SUPPORTED.0;
+    }
     ANCHOR.driver.store(driver.cast(), Ordering::Release);
     // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
@@ -358,7 +363,7 @@ pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool
                 .unload
                 .store(previous.map_or(null_mut(), |unload| unload as *mut c_void), Ordering::Release);
         }
-        driver_object().reinitialize(true, booted);
+        driver_object().reinitialize(true, started);
     }
     status
 }
@@ -371,8 +376,8 @@ fn driver_object() -> DriverObject {
 
 /// The adapter, once `HwFindAdapter` has made it.
 pub fn adapter() -> Option<&'static Adapter> {
-    // SAFETY: set once to a leaked box, which only `driver_unload` takes back, after which no code of this driver
-    // runs.
+    // SAFETY: a leaked box, which `remove_adapter` takes back only after everything that calls this has ended: the
+    // callback for arriving disks, and Storport's calls.
     unsafe { ANCHOR.adapter.load(Ordering::Acquire).as_ref() }
 }
 
@@ -436,9 +441,6 @@ fn make_adapter() -> Result<Option<&'static Adapter>, hal::Error> {
     ANCHOR.adapter.store(adapter, Ordering::Release);
     // SAFETY: just leaked. It is taken back below, or by `driver_unload`.
     let found: &'static Adapter = unsafe { &*adapter };
-    if ANCHOR.booted.load(Ordering::Acquire) {
-        found.booted();
-    }
     match found.expose() {
         Ok(()) => Ok(Some(found)),
         Err(withheld) => {
@@ -463,12 +465,14 @@ fn remove_adapter() {
     }
 }
 
+/// Whether the system's drivers have been started. Any IRQL.
+pub fn system_started() -> bool {
+    ANCHOR.started.load(Ordering::Acquire)
+}
+
 /// The system's drivers have been started. PASSIVE_LEVEL.
-fn booted(_driver: DriverObject) {
-    ANCHOR.booted.store(true, Ordering::Release);
-    if let Some(adapter) = adapter() {
-        adapter.booted();
-    }
+fn started(_driver: DriverObject) {
+    ANCHOR.started.store(true, Ordering::Release);
 }
 
 /// HwInitialize, up to DIRQL. The rings are connected already.
