@@ -21,6 +21,7 @@ pub const ABI_VERSION: u32 = 1;
 const EXPOSURE_REQUESTED: u32 = 1;
 const EXPOSED: u32 = 2;
 const CENSUS: u32 = 3;
+const CENSUS_FAILED: u32 = 4;
 
 const SETTLED: u32 = 1;
 const STRICT: u32 = 2;
@@ -56,6 +57,7 @@ impl RawEvent {
         match event {
             Event::ExposureRequested => Some(plain(EXPOSURE_REQUESTED)),
             Event::Exposed => Some(plain(EXPOSED)),
+            Event::CensusFailed => Some(plain(CENSUS_FAILED)),
             Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled, strict } => {
                 Some(RawEvent {
                     flags: (u32::from(settled) * SETTLED) | (u32::from(strict) * STRICT),
@@ -86,6 +88,7 @@ impl RawEvent {
         match self.kind {
             EXPOSURE_REQUESTED => Ok(Event::ExposureRequested),
             EXPOSED => Ok(Event::Exposed),
+            CENSUS_FAILED => Ok(Event::CensusFailed),
             CENSUS if self.flags & !(SETTLED | STRICT) == 0 => Ok(Event::Census {
                 counts: Counts {
                     own_list: self.own_list,
@@ -195,9 +198,10 @@ mod tests {
     use crate::decision::{Decision, Mode};
     use proptest::prelude::*;
 
-    const CROSSING: [Event; 3] = [
+    const CROSSING: [Event; 4] = [
         Event::ExposureRequested,
         Event::Exposed,
+        Event::CensusFailed,
         Event::Census {
             counts: Counts { own_list: 2, ours: 1, alias: 7, foreign: 3 },
             settled: true,

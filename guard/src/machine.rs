@@ -76,6 +76,8 @@ pub enum Event {
         /// `Parameters\Strict` is 1.
         strict: bool,
     },
+    /// xenvbd: a census could not be taken. Not knowing is a doubt before exposure and a breach afterwards.
+    CensusFailed,
 }
 
 /// What the driver must do. All but [`Action::Nothing`] are orders, not hints.
@@ -210,6 +212,7 @@ impl Guard {
             Event::ExposureRequested => self.exposure_requested(),
             Event::Exposed => self.exposed(),
             Event::Census { counts, settled, strict } => self.census(counts, settled, strict),
+            Event::CensusFailed => self.census_failed(),
         }
     }
 
@@ -288,6 +291,15 @@ impl Guard {
             Phase::Exposed => Action::Nothing,
             _ if counts.ours > 0 => self.stop(bugcheck(Reason::ExposedWithoutProof)),
             Phase::Granted if counts.alias > 0 => self.withhold(Reason::AliasBeforeExposure),
+            _ => Action::Nothing,
+        }
+    }
+
+    fn census_failed(&mut self) -> Action {
+        let reason = Reason::CensusFailed;
+        match self.phase {
+            Phase::Exposed => self.stop(BugCheck { reason, own: 0, enumerated: 0 }),
+            Phase::Granted => self.withhold(reason),
             _ => Action::Nothing,
         }
     }

@@ -93,6 +93,8 @@ reasons! {
     OwnDiskMissing = 0x53, "a PV disk is missing from the system";
     /// After exposure a bus reported an emulated controller that was not taken out.
     ControllerReturned = 0x54, "an emulated controller came back after PV disks were exposed";
+    /// A census could not be taken: the disks could not be listed, or one of them not be told.
+    CensusFailed = 0x55, "the disks of the system could not be counted";
 
     /// A caller's ABI version differs from the guard's.
     InterfaceVersion = 0x70, "the drivers are of different versions";

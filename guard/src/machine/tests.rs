@@ -166,6 +166,17 @@ fn an_alias_after_exposure_stops_with_the_counts() {
     }
 }
 
+/// Not knowing withholds before exposure, stops after it, and says nothing to a boot without PV disks.
+#[test]
+fn a_census_that_fails() {
+    let mut granted = after(PROOF.into_iter().chain([Event::ExposureRequested]));
+    assert_eq!(granted.step(Event::CensusFailed), Action::Withhold(Reason::CensusFailed));
+    assert_eq!(granted.phase(), Phase::Withheld(Reason::CensusFailed));
+    let stop = BugCheck { reason: Reason::CensusFailed, own: 0, enumerated: 0 };
+    assert_eq!(exposed().step(Event::CensusFailed), Action::Stop(stop));
+    assert_eq!(after([EMULATED]).step(Event::CensusFailed), Action::Nothing);
+}
+
 #[test]
 fn more_of_ours_than_the_list_stops() {
     let stop = BugCheck { reason: Reason::UnknownOwnDisk, own: 1, enumerated: 2 };
@@ -222,6 +233,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         Just(Event::ExposureRequested),
         Just(Event::Exposed),
+        Just(Event::CensusFailed),
         (small.clone(), small.clone(), small.clone(), any::<bool>(), any::<bool>()).prop_map(
             |(own_list, ours, alias, settled, strict)| Event::Census {
                 counts: Counts { own_list, ours, alias, foreign: 1 },
