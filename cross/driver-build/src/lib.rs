@@ -1,9 +1,10 @@
 //! What the build scripts of the drivers share: link arguments, exports and the version resource.
 //!
-//! A driver's `build.rs` is three lines:
+//! A driver's `build.rs` is two calls, the first for the WDK's own arguments:
 //!
-//! ```no_run
+//! ```text
 //! fn main() -> Result<(), driver_build::Error> {
+//!     wdk_build::configure_wdk_binary_build()?;
 //!     driver_build::configure()
 //! }
 //! ```
@@ -40,13 +41,11 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/PDBALTPATH:%_PDB%",
 ];
 
-/// Configures the calling package as a WDM driver.
+/// Configures the calling package as a driver of this project.
 ///
 /// # Errors
-/// When wdk-build finds no WDK (`cargo xtask setup` makes one where there is none), when the driver's
-/// `.def` file is malformed, or when `llvm-rc` cannot compile the version resource.
+/// When the driver's `.def` file is malformed, or `llvm-rc` cannot compile the version resource.
 pub fn configure() -> Result<(), Error> {
-    wdk_build::configure_wdk_binary_build()?;
     for argument in LINK_ARGUMENTS {
         link_argument(argument);
     }
