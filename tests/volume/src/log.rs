@@ -58,15 +58,14 @@ impl LogRecord {
     }
 
     /// Reads a log record; `None` if the sectors are none, or torn.
-    pub fn parse(bytes: &[u8; BYTES]) -> Option<Self> {
-        let [head, image]: [Sector; 2] = transmute!(*bytes);
-        let header: LogHeader = transmute!(head);
+    pub fn parse(head: &Sector, image: &Sector) -> Option<Self> {
+        let header: LogHeader = transmute!(*head);
         let whole = header.magic == MAGIC
-            && checksum::is_sealed(&head)
-            && checksum::is_sealed(&image)
-            && header.image_seal == checksum::seal_of(&image)
+            && checksum::is_sealed(head)
+            && checksum::is_sealed(image)
+            && header.image_seal == checksum::seal_of(image)
             && (header.target.get() as usize) < FILES;
-        whole.then_some(Self { header, image })
+        whole.then_some(Self { header, image: *image })
     }
 
     /// The sectors to write.

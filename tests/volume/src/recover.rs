@@ -1,14 +1,30 @@
 //! Reading what the last mount left: superblock, mount records, file records with the log applied,
 //! and every contradiction between them. Writes nothing; mounting and checking both begin here.
 
-use crate::block::{BlockDevice, IoError};
+use crate::block::{BlockDevice, IoError, SECTOR, Sector};
 use crate::damage::Damage;
 use crate::file_record::{self, FileRecord};
 use crate::layout::{self, FILES, LOG_RECORDS, MOUNTS};
-use crate::log::{self, LogRecord};
+use crate::log::LogRecord;
 use crate::mount_record::MountRecord;
 use crate::superblock::Superblock;
+use alloc::vec;
 use alloc::vec::Vec;
+
+/// Everything before the data, read in one transfer.
+struct Metadata(Vec<Sector>);
+
+impl Metadata {
+    fn read(device: &impl BlockDevice) -> Result<Self, IoError> {
+        let mut sectors = vec![[0; SECTOR]; layout::DATA as usize];
+        device.read(0, sectors.as_flattened_mut())?;
+        Ok(Self(sectors))
+    }
+
+    fn sector(&self, sector: u64) -> &Sector {
+        &self.0[sector as usize]
+    }
+}
 
 /// A volume's metadata as a mount would see it.
 pub struct Recovered {
@@ -29,7 +45,11 @@ pub struct Recovered {
 impl Recovered {
     /// Reads the metadata of the volume on `device`. `Ok(Err(_))` if there is no volume to speak of.
     pub fn read(device: &impl BlockDevice) -> Result<Result<Self, Damage>, IoError> {
-        let Some(superblock) = Superblock::parse(&device.read_sector(layout::SUPERBLOCK)?) else {
+        if device.sectors() < layout::DATA {
+            return Ok(Err(Damage::NoSuperblock));
+        }
+        let metadata = Metadata::read(device)?;
+        let Some(superblock) = Superblock::parse(metadata.sector(layout::SUPERBLOCK)) else {
             return Ok(Err(Damage::NoSuperblock));
         };
         if superblock.sectors.get() > device.sectors() {
@@ -44,8 +64,8 @@ impl Recovered {
             mounts: Vec::new(),
             damage: Vec::new(),
         };
-        this.read_mounts(device)?;
-        this.read_files(device)?;
+        this.read_mounts(&metadata);
+        this.read_files(&metadata);
         this.judge_mounts();
         Ok(Ok(this))
     }
@@ -55,29 +75,26 @@ impl Recovered {
         self.mounts.iter().find(|m| m.generation == generation)
     }
 
-    fn read_mounts(&mut self, device: &impl BlockDevice) -> Result<(), IoError> {
-        for slot in 0..MOUNTS {
-            let sector = device.read_sector(layout::MOUNT_RECORDS + slot)?;
-            self.mounts.extend(MountRecord::parse(&sector));
-        }
-        Ok(())
+    fn read_mounts(&mut self, metadata: &Metadata) {
+        let sectors = (0..MOUNTS).map(|slot| metadata.sector(layout::MOUNT_RECORDS + slot));
+        self.mounts.extend(sectors.filter_map(MountRecord::parse));
     }
 
-    /// Reads the file records at home and applies the log to them.
-    fn read_files(&mut self, device: &impl BlockDevice) -> Result<(), IoError> {
+    /// Takes the file records at home and applies the log to them.
+    fn read_files(&mut self, metadata: &Metadata) {
         let mut readable = [true; FILES];
         for (index, record) in self.files.iter_mut().enumerate() {
-            match FileRecord::parse(&device.read_sector(layout::file_record(index))?) {
+            match FileRecord::parse(metadata.sector(layout::file_record(index))) {
                 Some(found) => *record = found,
                 None => readable[index] = false,
             }
         }
         let mut root = self.superblock.root.get();
         for slot in 0..LOG_RECORDS {
-            let mut bytes = [0; log::BYTES];
-            device.read(layout::log_record(slot), &mut bytes)?;
-            let Some(LogRecord { header, image }) = LogRecord::parse(&bytes) else { break };
-            let Some(record) = FileRecord::parse(&image) else { break };
+            let at = layout::log_record(slot);
+            let Some(entry) = LogRecord::parse(metadata.sector(at), metadata.sector(at + 1)) else { break };
+            let Some(record) = FileRecord::parse(&entry.image) else { break };
+            let header = entry.header;
             if header.generation != self.superblock.generation || header.sequence != self.sequence + 1 {
                 break;
             }
@@ -93,7 +110,6 @@ impl Recovered {
         if found != root {
             self.damage.push(Damage::StaleFileRecords { expected: root, found });
         }
-        Ok(())
     }
 
     /// Holds the mount records against each other, the superblock and the log.
