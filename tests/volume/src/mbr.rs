@@ -67,7 +67,12 @@ impl Mbr {
     /// The table of `disk`; `None` where there is none.
     pub fn read(disk: &(impl BlockDevice + ?Sized)) -> Result<Option<Self>, IoError> {
         let sector = disk.read_sector(0)?;
-        Ok(Self::read_from_bytes(&sector).ok().filter(|mbr| mbr.magic == MAGIC))
+        Ok(Self::read_from_bytes(&sector).ok().filter(Self::is_valid))
+    }
+
+    /// Whether the sector is a partition table at all.
+    pub fn is_valid(&self) -> bool {
+        self.magic == MAGIC
     }
 
     /// The partitions of the table that lie on a disk of `disk_sectors`: first sector and size.

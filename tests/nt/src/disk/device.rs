@@ -1,0 +1,391 @@
+//! The disk's FDO.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use volume::mbr::Mbr;
+use zerocopy::FromBytes;
+
+use super::partition::{self, Partition};
+use super::{request, transfer};
+use crate::nt::{property as property_id, *};
+use crate::report::{Escaped, escaped_utf16};
+use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA};
+use crate::storage::srb::{Direction, Srb, function};
+use crate::storage::{cdb, child, irp as request_packet};
+use crate::{ex, io, po, report};
+
+/// What the device extension of one of this driver's devices points to.
+pub enum Extension {
+    Disk(Box<Disk>),
+    Partition(*mut Partition),
+}
+
+/// A disk.
+pub struct Disk {
+    /// The FDO.
+    pub device: *mut DeviceObject,
+    /// The device below.
+    pub lower: *mut DeviceObject,
+    pdo: *mut DeviceObject,
+    /// `n` in `\Device\Harddisk<n>`.
+    pub number: u32,
+    /// Size in sectors.
+    pub sectors: u64,
+    /// Bytes in a sector.
+    pub sector_size: u32,
+    /// Most bytes in one request to the port driver.
+    pub max_transfer: u32,
+    interface: UnicodeString,
+    started: bool,
+    removed: bool,
+    partitions: Option<Vec<Box<Partition>>>,
+}
+
+static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Seconds a command may take.
+pub const TIMEOUT: u32 = 10;
+/// Bytes in a sector where no partition table is looked for in other sizes.
+pub const SECTOR: u32 = 512;
+
+/// The driver's entry.
+///
+/// # Safety
+/// Called by the I/O manager with the driver object.
+pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+    (*(*driver).driver_extension).add_device = Some(add_device);
+    let functions = &mut (*driver).major_function;
+    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
+        functions[usize::from(code)] = Some(dispatch_open);
+    }
+    for code in [IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_SHUTDOWN] {
+        functions[usize::from(code)] = Some(dispatch_transfer);
+    }
+    functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(dispatch_device_control);
+    functions[usize::from(IRP_MJ_PNP)] = Some(dispatch_pnp);
+    functions[usize::from(IRP_MJ_POWER)] = Some(dispatch_power);
+    functions[usize::from(IRP_MJ_SYSTEM_CONTROL)] = Some(dispatch_system_control);
+    status::SUCCESS
+}
+
+unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
+    &mut **(*device).device_extension.cast::<*mut Extension>()
+}
+
+unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
+    let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+    let units: Vec<u16> = format!("\\Device\\Harddisk{number}\\DR{number}").encode_utf16().collect();
+    let length = (units.len() * 2) as u16;
+    let mut name =
+        UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
+    let mut device = null_mut();
+    let created = io::IoCreateDevice(
+        driver,
+        size_of::<usize>() as u32,
+        &raw mut name,
+        FILE_DEVICE_DISK,
+        FILE_DEVICE_SECURE_OPEN,
+        FALSE,
+        &raw mut device,
+    );
+    if !status::success(created) {
+        return created;
+    }
+    let lower = io::IoAttachDeviceToDeviceStack(device, pdo);
+    if lower.is_null() {
+        io::IoDeleteDevice(device);
+        return status::NO_SUCH_DEVICE;
+    }
+    let disk = Disk {
+        device,
+        lower,
+        pdo,
+        number,
+        sectors: 0,
+        sector_size: SECTOR,
+        max_transfer: 0,
+        interface: UnicodeString::EMPTY,
+        started: false,
+        removed: false,
+        partitions: None,
+    };
+    let extension = Box::into_raw(Box::new(Extension::Disk(Box::new(disk))));
+    (*device).device_extension.cast::<*mut Extension>().write(extension);
+    (*device).flags |= DO_DIRECT_IO | ((*lower).flags & DO_POWER_PAGABLE);
+    (*device).flags &= !DO_DEVICE_INITIALIZING;
+    status::SUCCESS
+}
+
+unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    request_packet::complete(irp, status::SUCCESS, 0)
+}
+
+unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    match extension_of(device) {
+        Extension::Disk(disk) => request_packet::pass_down(disk.lower, irp),
+        Extension::Partition(_) => request_packet::complete_unchanged(irp),
+    }
+}
+
+unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    match extension_of(device) {
+        Extension::Partition(_) => child::power(irp),
+        Extension::Disk(disk) => {
+            po::PoStartNextPowerIrp(irp);
+            skip_current_stack_location(irp);
+            po::PoCallDriver(disk.lower, irp)
+        }
+    }
+}
+
+/// IRP_MJ_READ, WRITE, FLUSH_BUFFERS, SHUTDOWN.
+unsafe extern "win64" fn dispatch_transfer(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    match extension_of(device) {
+        Extension::Partition(partition) => partition::pass_to_disk(&**partition, irp),
+        Extension::Disk(disk) if disk.removed || !disk.started => {
+            request_packet::complete(irp, status::DEVICE_DOES_NOT_EXIST, 0)
+        }
+        Extension::Disk(disk) => transfer::begin(disk, irp),
+    }
+}
+
+unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    let disk = match extension_of(device) {
+        Extension::Partition(partition) => return partition::device_control(&**partition, irp),
+        Extension::Disk(disk) => disk,
+    };
+    let control = (*current_stack_location(irp)).parameters.device_io_control;
+    let length = control.output_buffer_length as usize;
+    let bytes = disk.sectors * u64::from(disk.sector_size);
+    let (found, information) = match control.io_control_code {
+        property::IOCTL_DISK_GET_LENGTH_INFO => property::give(irp, &bytes.to_le_bytes(), length, 8),
+        property::IOCTL_DISK_GET_DRIVE_GEOMETRY => property::give(irp, &disk.geometry(), length, 24),
+        property::IOCTL_STORAGE_GET_DEVICE_NUMBER => {
+            // STORAGE_DEVICE_NUMBER: device type, device number, partition number.
+            let numbers = [FILE_DEVICE_DISK, disk.number, 0].map(u32::to_le_bytes);
+            property::give(irp, numbers.as_flattened(), length, 12)
+        }
+        property::IOCTL_DISK_CHECK_VERIFY => (status::SUCCESS, 0),
+        _ => return request_packet::pass_down(disk.lower, irp),
+    };
+    request_packet::complete(irp, found, information)
+}
+
+impl Disk {
+    /// `DISK_GEOMETRY`: cylinders, `FixedMedia`, 255 tracks in a cylinder, 63 sectors in a track, sector size.
+    fn geometry(&self) -> [u8; 24] {
+        const FIXED_MEDIA: u32 = 12;
+        let mut geometry = [0; 24];
+        geometry[..8].copy_from_slice(&(self.sectors / (255 * 63)).to_le_bytes());
+        let rest = [FIXED_MEDIA, 255, 63, self.sector_size].map(u32::to_le_bytes);
+        geometry[8..].copy_from_slice(rest.as_flattened());
+        geometry
+    }
+}
+
+unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    let disk = match extension_of(device) {
+        Extension::Partition(partition) => return partition::pnp(*partition, irp),
+        Extension::Disk(disk) => disk,
+    };
+    let location = current_stack_location(irp);
+    match (*location).minor_function {
+        IRP_MN_START_DEVICE => {
+            let mut found = request_packet::forward_and_wait(disk.lower, irp);
+            if status::success(found) {
+                found = start(disk);
+            }
+            request_packet::complete(irp, found, 0)
+        }
+        IRP_MN_QUERY_DEVICE_RELATIONS if (*location).parameters.query_device_relations.kind == BUS_RELATIONS => {
+            let devices = partitions(disk);
+            let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
+            (*irp).io_status = IoStatusBlock::new(found, information);
+            if status::success(found) {
+                request_packet::pass_down(disk.lower, irp)
+            } else {
+                request_packet::complete_unchanged(irp)
+            }
+        }
+        IRP_MN_QUERY_STOP_DEVICE
+        | IRP_MN_CANCEL_STOP_DEVICE
+        | IRP_MN_STOP_DEVICE
+        | IRP_MN_QUERY_REMOVE_DEVICE
+        | IRP_MN_CANCEL_REMOVE_DEVICE => {
+            (*irp).io_status.status = status::SUCCESS;
+            request_packet::pass_down(disk.lower, irp)
+        }
+        IRP_MN_SURPRISE_REMOVAL => {
+            withdraw(disk);
+            (*irp).io_status.status = status::SUCCESS;
+            request_packet::pass_down(disk.lower, irp)
+        }
+        IRP_MN_REMOVE_DEVICE => {
+            withdraw(disk);
+            release(disk);
+            let lower = disk.lower;
+            for partition in disk.partitions.take().into_iter().flatten() {
+                partition::delete(partition);
+            }
+            (*irp).io_status.status = status::SUCCESS;
+            let found = request_packet::pass_down(lower, irp);
+            io::IoDetachDevice(lower);
+            drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
+            io::IoDeleteDevice(device);
+            found
+        }
+        _ => request_packet::pass_down(disk.lower, irp),
+    }
+}
+
+/// Starts a disk: claims it, learns its size, and makes it known. PASSIVE_LEVEL.
+unsafe fn start(disk: &mut Disk) -> NtStatus {
+    if !disk.started {
+        let mut claim = Srb::of(function::CLAIM_DEVICE);
+        let claimed = request::send(disk.lower, &mut claim);
+        if !status::success(claimed) {
+            return claimed;
+        }
+        let Some(adapter) = property::query_adapter(disk.lower) else { return status::DEVICE_NOT_READY };
+        // A buffer may begin inside a page, which costs one more piece.
+        let pieces = adapter.maximum_physical_pages.saturating_sub(1).max(1);
+        disk.max_transfer = adapter.maximum_transfer_length.min(pieces.saturating_mul(PAGE_SIZE as u32));
+        (*disk.device).alignment_requirement = adapter.alignment_mask;
+        let sized = read_capacity(disk);
+        if !status::success(sized) {
+            release(disk);
+            return sized;
+        }
+        announce(disk, &adapter);
+        let registered = io::IoRegisterDeviceInterface(
+            disk.pdo,
+            &GUID_DEVINTERFACE_DISK,
+            null_mut(),
+            &raw mut disk.interface,
+        );
+        if !status::success(registered) {
+            return registered;
+        }
+        disk.started = true;
+    }
+    io::IoSetDeviceInterfaceState(&raw mut disk.interface, TRUE)
+}
+
+/// Learns size and sector size with READ CAPACITY(10), and (16) for a disk beyond it.
+unsafe fn read_capacity(disk: &mut Disk) -> NtStatus {
+    let mut answer = [0; 8];
+    let found = request::read(disk.lower, &cdb::read_capacity_10(), &mut answer);
+    if !status::success(found) {
+        return found;
+    }
+    let number = |bytes: &[u8]| bytes.iter().fold(0u64, |n, &b| n << 8 | u64::from(b));
+    (disk.sectors, disk.sector_size) = (number(&answer[..4]) + 1, number(&answer[4..]) as u32);
+    if disk.sectors > u64::from(u32::MAX) {
+        let mut answer = [0; 32];
+        let found = request::read(disk.lower, &cdb::read_capacity_16(32), &mut answer);
+        if !status::success(found) {
+            return found;
+        }
+        (disk.sectors, disk.sector_size) = (number(&answer[..8]) + 1, number(&answer[8..12]) as u32);
+    }
+    if !disk.sector_size.is_power_of_two() || disk.sector_size < SECTOR {
+        return status::DEVICE_CONFIGURATION_ERROR;
+    }
+    (*disk.device).sector_size = disk.sector_size as u16;
+    status::SUCCESS
+}
+
+/// Reads the partition table, if the disk has one.
+unsafe fn partition_table(disk: &Disk) -> Option<Mbr> {
+    let mut sector = alloc::vec![0; disk.sector_size as usize];
+    let (command, length) = cdb::transfer(false, 0, 1);
+    let found = request::read(disk.lower, &command[..length], &mut sector);
+    if !status::success(found) {
+        return None;
+    }
+    Mbr::read_from_prefix(&sector).ok().map(|(mbr, _)| mbr).filter(Mbr::is_valid)
+}
+
+/// Prints the disk's line.
+unsafe fn announce(disk: &Disk, adapter: &AdapterDescriptor) {
+    let bus = if u32::from(adapter.bus_type) == BUS_TYPE_ATA { "ide" } else { "scsi" };
+    let driver = &(*(*disk.pdo).driver_object).driver_name;
+    let driver = alloc::string::String::from_utf16_lossy(driver.units());
+    let driver = driver.rsplit('\\').next().unwrap_or_default();
+    let signature = partition_table(disk).map_or(0, |mbr| mbr.signature.get());
+    report!(
+        "disk n={} bus={bus} driver={} hwid={} sectors={} sig={signature:08X}",
+        disk.number,
+        Escaped(driver),
+        hardware_id(disk.pdo),
+        disk.sectors,
+    );
+}
+
+/// The first hardware id of a PDO, as a report value.
+unsafe fn hardware_id(pdo: *mut DeviceObject) -> alloc::string::String {
+    let mut ids = [0u16; 256];
+    let mut length = 0;
+    let found = io::IoGetDeviceProperty(
+        pdo,
+        property_id::HARDWARE_ID,
+        size_of_val(&ids) as u32,
+        ids.as_mut_ptr().cast(),
+        &raw mut length,
+    );
+    let end = ids.iter().position(|&unit| unit == 0).unwrap_or(ids.len());
+    if status::success(found) { escaped_utf16(&ids[..end]) } else { "?".into() }
+}
+
+/// The PDOs of the disk's partitions, found the first time.
+unsafe fn partitions(disk: &mut Disk) -> Vec<*mut DeviceObject> {
+    if disk.partitions.is_none() && disk.started {
+        let table = partition_table(disk);
+        let mut found = Vec::new();
+        if let Some(table) = table.filter(|_| disk.sector_size == SECTOR) {
+            for (n, (first, sectors)) in table.partitions(disk.sectors).enumerate() {
+                found.extend(Partition::create(disk, n as u32 + 1, first, sectors));
+            }
+        }
+        disk.partitions = Some(found);
+    }
+    disk.partitions.iter().flatten().map(|partition| partition.device).collect()
+}
+
+/// Makes a disk that is going away unknown. PASSIVE_LEVEL.
+unsafe fn withdraw(disk: &mut Disk) {
+    disk.removed = true;
+    if !disk.interface.buffer.is_null() {
+        io::IoSetDeviceInterfaceState(&raw mut disk.interface, FALSE);
+        ex::ExFreePoolWithTag(disk.interface.buffer.cast(), 0);
+        disk.interface = UnicodeString::EMPTY;
+    }
+}
+
+/// Gives the claim on the device back.
+unsafe fn release(disk: &Disk) {
+    request::send(disk.lower, &mut Srb::of(function::RELEASE_DEVICE));
+}
+
+/// A pointer for the device extension of a partition's PDO.
+pub fn partition_extension(partition: *mut Partition) -> usize {
+    Box::into_raw(Box::new(Extension::Partition(partition))) as usize
+}
+
+/// Frees what [`partition_extension`] made.
+///
+/// # Safety
+/// `device` must be a partition's PDO that is about to be deleted.
+pub unsafe fn free_partition_extension(device: *mut DeviceObject) {
+    drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
+}
+
+/// Which way an SRB for `write` goes.
+pub fn direction(write: bool) -> Direction {
+    if write { Direction::Out } else { Direction::In }
+}

@@ -1,0 +1,159 @@
+//! Partitions: the disk's children. A partition's PDO needs no function driver; it carries requests to its disk
+//! and registers the volume interface when it is started.
+
+use core::ptr::null_mut;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec;
+
+use super::device::{self, Disk, SECTOR};
+use crate::nt::*;
+use crate::storage::child::{self, Ids};
+use crate::storage::{irp as request_packet, property};
+use crate::{ex, io};
+
+/// A partition.
+pub struct Partition {
+    /// Its PDO.
+    pub device: *mut DeviceObject,
+    /// The disk's FDO.
+    disk: *mut DeviceObject,
+    disk_number: u32,
+    number: u32,
+    /// First sector on the disk.
+    first: u64,
+    sectors: u64,
+    ids: Ids,
+    interface: UnicodeString,
+}
+
+impl Partition {
+    /// Makes partition `number` of a disk, and its PDO. PASSIVE_LEVEL.
+    ///
+    /// # Safety
+    /// The disk outlives the partition.
+    pub unsafe fn create(disk: &Disk, number: u32, first: u64, sectors: u64) -> Option<Box<Self>> {
+        let mut this = Box::new(Self {
+            device: null_mut(),
+            disk: disk.device,
+            disk_number: disk.number,
+            number,
+            first,
+            sectors,
+            ids: Ids {
+                device: "STORAGE\\Volume".into(),
+                hardware: vec!["STORAGE\\Volume".into()],
+                compatible: vec![],
+                instance: format!("Disk{}Partition{number}", disk.number),
+                description: "Generic volume".into(),
+                location: format!("Disk {}, partition {number}", disk.number),
+                address: number,
+                raw: true,
+            },
+            interface: UnicodeString::EMPTY,
+        });
+        let extension = device::partition_extension(&raw mut *this);
+        this.device = child::create((*disk.device).driver_object, FILE_DEVICE_DISK, extension)?;
+        (*this.device).stack_size = (*disk.device).stack_size + 1;
+        (*this.device).alignment_requirement = (*disk.device).alignment_requirement;
+        Some(this)
+    }
+}
+
+/// IRP_MJ_PNP to a partition's PDO.
+///
+/// # Safety
+/// The caller owns the IRP.
+pub unsafe fn pnp(partition: *mut Partition, irp: *mut Irp) -> NtStatus {
+    if let Some(answered) = child::answer((*partition).device, irp, &(*partition).ids) {
+        return answered;
+    }
+    let found = match (*current_stack_location(irp)).minor_function {
+        IRP_MN_START_DEVICE => start(&mut *partition),
+        _ => {
+            withdraw(&mut *partition);
+            status::SUCCESS
+        }
+    };
+    request_packet::complete(irp, found, 0)
+}
+
+/// Makes the volume known.
+unsafe fn start(partition: &mut Partition) -> NtStatus {
+    if partition.interface.buffer.is_null() {
+        let registered = io::IoRegisterDeviceInterface(
+            partition.device,
+            &GUID_DEVINTERFACE_VOLUME,
+            null_mut(),
+            &raw mut partition.interface,
+        );
+        if !status::success(registered) {
+            return registered;
+        }
+    }
+    io::IoSetDeviceInterfaceState(&raw mut partition.interface, TRUE)
+}
+
+/// Makes it unknown again.
+unsafe fn withdraw(partition: &mut Partition) {
+    if !partition.interface.buffer.is_null() {
+        io::IoSetDeviceInterfaceState(&raw mut partition.interface, FALSE);
+        ex::ExFreePoolWithTag(partition.interface.buffer.cast(), 0);
+        partition.interface = UnicodeString::EMPTY;
+    }
+}
+
+/// Deletes a partition that PnP has removed.
+///
+/// # Safety
+/// PASSIVE_LEVEL.
+pub unsafe fn delete(mut partition: Box<Partition>) {
+    withdraw(&mut partition);
+    device::free_partition_extension(partition.device);
+    io::IoDeleteDevice(partition.device);
+}
+
+/// Passes a read, write or flush on to the disk, with the offset moved to where the partition begins.
+///
+/// # Safety
+/// The caller owns the IRP.
+pub unsafe fn pass_to_disk(partition: &Partition, irp: *mut Irp) -> NtStatus {
+    let location = current_stack_location(irp);
+    let bytes = partition.sectors * u64::from(SECTOR);
+    copy_current_stack_location_to_next(irp);
+    if matches!((*location).major_function, IRP_MJ_READ | IRP_MJ_WRITE) {
+        let ReadWrite { length, byte_offset, .. } = (*location).parameters.read;
+        let end = byte_offset.checked_add(length.into());
+        if byte_offset < 0 || end.is_none_or(|end| end as u64 > bytes) {
+            return request_packet::complete(irp, status::INVALID_PARAMETER, 0);
+        }
+        let offset = &mut (*next_stack_location(irp)).parameters.read.byte_offset;
+        *offset += (partition.first * u64::from(SECTOR)) as i64;
+    }
+    io::IofCallDriver(partition.disk, irp)
+}
+
+/// IRP_MJ_DEVICE_CONTROL to a partition's PDO.
+///
+/// # Safety
+/// The caller owns the IRP.
+pub unsafe fn device_control(partition: &Partition, irp: *mut Irp) -> NtStatus {
+    let control = (*current_stack_location(irp)).parameters.device_io_control;
+    let length = control.output_buffer_length as usize;
+    let (found, information) = match control.io_control_code {
+        property::IOCTL_DISK_GET_LENGTH_INFO => {
+            let bytes = partition.sectors * u64::from(SECTOR);
+            property::give(irp, &bytes.to_le_bytes(), length, 8)
+        }
+        property::IOCTL_STORAGE_GET_DEVICE_NUMBER => {
+            let numbers = [FILE_DEVICE_DISK, partition.disk_number, partition.number].map(u32::to_le_bytes);
+            property::give(irp, numbers.as_flattened(), length, 12)
+        }
+        _ => {
+            copy_current_stack_location_to_next(irp);
+            return io::IofCallDriver(partition.disk, irp);
+        }
+    };
+    request_packet::complete(irp, found, information)
+}

@@ -1,0 +1,181 @@
+//! A channel: one or two drives, and the thread that works off their requests.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use super::ata::{Error, MAX_SECTORS, Registers, Transfer};
+use super::bus_master::BusMaster;
+use super::drive::{self, Drive};
+use crate::ke::{self, Lock};
+use crate::nt::*;
+use crate::{io, ob, ps};
+
+/// A channel of a controller.
+pub struct Channel {
+    /// 0 for the primary, 1 for the secondary channel.
+    pub number: u8,
+    registers: Registers,
+    bus_master: Option<BusMaster>,
+    queue: Lock<VecDeque<(*const Drive, usize)>>,
+    /// Signalled when there is something in the queue, or the thread is to end.
+    wake: Kevent,
+    ending: AtomicBool,
+    thread: Pvoid,
+}
+
+// SAFETY: registers and bus master are used by the channel's thread alone once it runs; the queue has its lock.
+unsafe impl Send for Channel {}
+// SAFETY: as above.
+unsafe impl Sync for Channel {}
+
+impl Channel {
+    /// Channel `number`; `bus_master` is the I/O port of its bus-master registers.
+    pub fn new(number: u8, bus_master: Option<u16>) -> Box<Self> {
+        // SAFETY: a KEVENT of zeros is what KeInitializeEvent expects.
+        let wake = unsafe { core::mem::zeroed() };
+        let mut this = Box::new(Self {
+            number,
+            registers: Registers::new(number),
+            bus_master: bus_master.and_then(BusMaster::new),
+            queue: Lock::new(VecDeque::new()),
+            wake,
+            ending: AtomicBool::new(false),
+            thread: null_mut(),
+        });
+        // SAFETY: the box keeps the event where it is.
+        unsafe { ke::KeInitializeEvent(&raw mut this.wake, SYNCHRONIZATION_EVENT.into(), FALSE) };
+        this
+    }
+
+    /// Looks which drives there are. PASSIVE_LEVEL, before [`start`](Self::start).
+    ///
+    /// # Safety
+    /// The controller decodes its ports and nobody else uses them.
+    pub unsafe fn identify(&mut self) -> [Option<super::identify::Identify>; 2] {
+        [0, 1].map(|drive| self.registers.identify(drive))
+    }
+
+    /// Starts the channel's thread. PASSIVE_LEVEL.
+    ///
+    /// # Safety
+    /// The channel must stay where it is until [`end`](Self::end).
+    pub unsafe fn start(&mut self) -> NtStatus {
+        let mut handle = null_mut();
+        let context = core::ptr::from_mut(self).cast();
+        let created =
+            ps::PsCreateSystemThread(&raw mut handle, 0, null_mut(), null_mut(), null_mut(), work, context);
+        if status::success(created) {
+            let found = ob::ObReferenceObjectByHandle(
+                handle,
+                0,
+                null_mut(),
+                KERNEL_MODE,
+                &raw mut self.thread,
+                null_mut(),
+            );
+            ob::ZwClose(handle);
+            return found;
+        }
+        created
+    }
+
+    /// Ends the thread when it has worked off what is queued. PASSIVE_LEVEL.
+    ///
+    /// # Safety
+    /// No new requests come.
+    pub unsafe fn end(&mut self) {
+        if self.thread.is_null() {
+            return;
+        }
+        self.ending.store(true, Ordering::Release);
+        ke::KeSetEvent(&raw mut self.wake, 0, FALSE);
+        ke::KeWaitForSingleObject(self.thread, EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+        ob::ObfDereferenceObject(self.thread);
+        self.thread = null_mut();
+    }
+
+    /// Queues an IRP that carries an SRB; it is marked pending. IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Safety
+    /// The drive is of this channel and stays until its requests are done.
+    pub unsafe fn queue(&self, drive: *const Drive, irp: *mut Irp) {
+        self.queue.lock().push_back((drive, irp as usize));
+        ke::KeSetEvent((&raw const self.wake).cast_mut(), 0, FALSE);
+    }
+
+    /// Moves sectors between a drive and memory: by DMA where that works, else through the data port. In the
+    /// channel's thread.
+    ///
+    /// # Safety
+    /// `data` is as long as the transfer and mapped.
+    pub unsafe fn transfer(&mut self, transfer: Transfer, dma: bool, data: *mut u8) -> Result<(), Error> {
+        let Transfer { mut lba, sectors: mut left, .. } = transfer;
+        let mut at = data;
+        while left != 0 {
+            let sectors = left.min(MAX_SECTORS);
+            let part = Transfer { lba, sectors, ..transfer };
+            self.transfer_part(part, dma, at)?;
+            at = at.add(sectors as usize * 512);
+            (lba, left) = (lba + u64::from(sectors), left - sectors);
+        }
+        Ok(())
+    }
+
+    unsafe fn transfer_part(&mut self, part: Transfer, dma: bool, data: *mut u8) -> Result<(), Error> {
+        let bytes = part.sectors as usize * 512;
+        if dma
+            && let Some(bus_master) = &mut self.bus_master
+            && bus_master.prepare(data as usize, bytes, part.write)
+        {
+            match self.registers.transfer_dma(part, bus_master) {
+                Err(Error::TimedOut) => {
+                    crate::log!("ide: no bus-master DMA on channel {}, using the data port", self.number);
+                    self.bus_master = None;
+                }
+                other => return other,
+            }
+        }
+        // The data port moves words; a buffer at an odd address goes through an aligned one.
+        let mut words = alloc::vec![0u16; bytes / 2];
+        if part.write {
+            data.copy_to_nonoverlapping(words.as_mut_ptr().cast(), bytes);
+        }
+        self.registers.transfer_pio(part, &mut words)?;
+        if !part.write {
+            words.as_ptr().cast::<u8>().copy_to_nonoverlapping(data, bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes a drive write its cache to the medium. In the channel's thread.
+    ///
+    /// # Safety
+    /// As [`transfer`](Self::transfer).
+    pub unsafe fn flush(&mut self, drive: u8) -> Result<(), Error> {
+        self.registers.flush(drive)
+    }
+}
+
+/// The channel's thread.
+unsafe extern "win64" fn work(context: Pvoid) {
+    let channel = context.cast::<Channel>();
+    loop {
+        let next = (*channel).queue.lock().pop_front();
+        match next {
+            Some((drive, irp)) => {
+                let irp = irp as *mut Irp;
+                drive::execute(&*drive, &mut *channel, irp);
+                io::IofCompleteRequest(irp, 1);
+            }
+            None if (*channel).ending.load(Ordering::Acquire) => break,
+            None => {
+                let wake = (&raw mut (*channel).wake).cast();
+                ke::KeWaitForSingleObject(wake, EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+            }
+        }
+    }
+    ps::PsTerminateSystemThread(status::SUCCESS);
+}

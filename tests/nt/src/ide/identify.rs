@@ -1,0 +1,88 @@
+//! IDENTIFY DEVICE data (ATA/ATAPI-6, 8.15 and 8.16): what a drive says about itself.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{format, vec};
+
+use crate::storage::inquiry::{self, Inquiry};
+
+/// What kind of drive it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A disk.
+    Disk,
+    /// A drive that takes packets: a CD-ROM drive here.
+    CdRom,
+}
+
+/// IDENTIFY DEVICE or IDENTIFY PACKET DEVICE data.
+#[derive(Clone)]
+pub struct Identify {
+    /// What answered.
+    pub kind: Kind,
+    words: [u16; 256],
+}
+
+impl Identify {
+    /// Data as it was read.
+    pub fn new(kind: Kind, words: [u16; 256]) -> Self {
+        Self { kind, words }
+    }
+
+    /// Size in sectors of 512 bytes.
+    pub fn sectors(&self) -> u64 {
+        let number = |at: usize, words: usize| {
+            (0..words).map(|n| u64::from(self.words[at + n]) << (16 * n)).sum::<u64>()
+        };
+        if self.has_48_bit() { number(100, 4) } else { number(60, 2) }
+    }
+
+    /// Whether it takes 48-bit addresses.
+    pub fn has_48_bit(&self) -> bool {
+        self.words[83] >> 14 == 0b01 && self.words[83] & 1 << 10 != 0
+    }
+
+    /// Whether it does DMA.
+    pub fn has_dma(&self) -> bool {
+        self.words[49] & 1 << 8 != 0
+    }
+
+    /// A string: two characters to a word, the first in the high byte.
+    fn text(&self, words: core::ops::Range<usize>) -> Vec<u8> {
+        self.words[words].iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// The serial number, without padding.
+    pub fn serial(&self) -> Vec<u8> {
+        self.text(10..20).trim_ascii().to_vec()
+    }
+
+    /// The names as INQUIRY data: the model's first 24 characters are vendor and product.
+    pub fn inquiry(&self) -> Inquiry {
+        let model = String::from_utf8_lossy(&self.text(27..47)).into_owned();
+        let firmware = String::from_utf8_lossy(&self.text(23..27)).into_owned();
+        let (device_type, removable) = match self.kind {
+            Kind::Disk => (inquiry::DISK, false),
+            Kind::CdRom => (inquiry::CD_ROM, true),
+        };
+        let model = model.as_str();
+        Inquiry::new(device_type, removable, &model[..8], &model[8..24], &firmware)
+    }
+
+    /// The hardware ids of the drive, most exact first, the first of which is the device id (documentation
+    /// "Identifiers for IDE devices").
+    pub fn hardware_ids(&self) -> Vec<String> {
+        let (kind, generic) = match self.kind {
+            Kind::Disk => inquiry::type_names(inquiry::DISK),
+            Kind::CdRom => inquiry::type_names(inquiry::CD_ROM),
+        };
+        let (model, firmware) = (inquiry::id_field(&self.text(27..47)), inquiry::id_field(&self.text(23..27)));
+        vec![
+            format!("IDE\\{kind}{model}{firmware}"),
+            format!("IDE\\{model}{firmware}"),
+            format!("IDE\\{kind}{model}"),
+            format!("{model}{firmware}"),
+            generic.into(),
+        ]
+    }
+}

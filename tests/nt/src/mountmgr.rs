@@ -1,0 +1,156 @@
+//! The mount manager: mounts every volume that arrives, as Windows does, whether or not it has seen it before.
+//!
+//! It hears of volumes through the volume interface, on the same queue on which drivers hear of disks; a disk's
+//! notification therefore always comes before its volumes are mounted.
+
+use core::ptr::null_mut;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use alloc::format;
+
+use volume::{Damage, Error, Volume};
+
+use crate::fs::{Device, Mounted};
+use crate::ke::Lock;
+use crate::nt::*;
+use crate::report::Escaped;
+use crate::storage::irp as request_packet;
+use crate::{io, report};
+
+/// A volume and the disk it is on.
+struct Mount {
+    disk: u32,
+    volume: Mounted,
+}
+
+static MOUNTS: Lock<Vec<Mount>> = Lock::new(Vec::new());
+
+/// Bytes of the file that the file test writes.
+const TEST_BYTES: usize = 30_000;
+
+/// The driver's entry: asks to be told of volumes, and of the shutdown.
+///
+/// # Safety
+/// Called by the I/O manager with the driver object.
+pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+    let mut device = null_mut();
+    let created =
+        io::IoCreateDevice(driver, 0, null_mut(), FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &raw mut device);
+    if !status::success(created) {
+        return created;
+    }
+    (*driver).major_function[usize::from(IRP_MJ_SHUTDOWN)] = Some(dispatch_shutdown);
+    let registered = io::IoRegisterShutdownNotification(device);
+    if !status::success(registered) {
+        return registered;
+    }
+    let mut entry = null_mut();
+    io::IoRegisterPlugPlayNotification(
+        EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE,
+        PNPNOTIFY_INCLUDE_EXISTING_INTERFACES,
+        (&raw const GUID_DEVINTERFACE_VOLUME).cast_mut().cast(),
+        driver,
+        volume_changed,
+        null_mut(),
+        &raw mut entry,
+    )
+}
+
+/// A volume arrived or went. PASSIVE_LEVEL.
+unsafe extern "win64" fn volume_changed(notification: Pvoid, _: Pvoid) -> NtStatus {
+    let change = &*notification.cast::<DeviceInterfaceChangeNotification>();
+    if change.event == GUID_DEVICE_INTERFACE_ARRIVAL {
+        match Device::open(change.symbolic_link_name) {
+            Ok(device) => mount(device),
+            Err(found) => crate::log!("mountmgr: cannot open a volume: {found:#x}"),
+        }
+    }
+    status::SUCCESS
+}
+
+/// Mounts what is on a device, if it is a volume.
+fn mount(device: Device) {
+    let Some(disk) = device.disk_number() else { return };
+    match Volume::mount(device) {
+        Ok(volume) => {
+            let (label, generation) = (Escaped(volume.label()).to_string(), volume.generation());
+            report!("mount disk={disk} label={label} generation={generation} status=ok");
+            MOUNTS.lock().push(Mount { disk, volume });
+        }
+        Err(Error::Corrupt(Damage::NoSuperblock)) => crate::log!("mountmgr: disk {disk} holds no volume"),
+        Err(Error::Corrupt(damage)) => {
+            report!("mount disk={disk} label=? generation=0 status=corrupt why={}", escaped(&damage));
+        }
+        Err(error) => report!("mount disk={disk} label=? generation=0 status=failed why={}", escaped(&error)),
+    }
+}
+
+/// Text as a report value.
+fn escaped(text: &dyn core::fmt::Display) -> String {
+    Escaped(&format!("{text}")).to_string()
+}
+
+/// Writes a file to every mounted volume, flushes each, reads each back, and reports how that went. Every
+/// volume is written before any is read back, as in a system that uses them all at once. PASSIVE_LEVEL.
+pub fn file_test() {
+    // Volumes are used without the lock: their devices are waited for.
+    let mut mounts = core::mem::take(&mut *MOUNTS.lock());
+    let mut tests: Vec<_> = mounts.iter_mut().map(FileTest::write).collect();
+    for (test, mount) in tests.iter_mut().zip(&mut mounts) {
+        test.flush(mount);
+    }
+    for (test, mount) in tests.iter().zip(&mounts) {
+        test.read_back(mount);
+    }
+    let mut now = MOUNTS.lock();
+    mounts.append(&mut now);
+    *now = mounts;
+}
+
+/// The file test on one volume.
+struct FileTest {
+    name: String,
+    content: Vec<u8>,
+    wrote: Result<(), Error>,
+    flushed: Result<(), Error>,
+}
+
+impl FileTest {
+    fn write(mount: &mut Mount) -> Self {
+        let generation = mount.volume.generation();
+        let name = format!("boot-{generation}.txt");
+        let line = format!("disk {} generation {generation}\r\n", mount.disk);
+        let content: Vec<u8> = line.bytes().cycle().take(TEST_BYTES).collect();
+        let wrote = mount.volume.write_file(&name, &content);
+        Self { name, content, wrote, flushed: Ok(()) }
+    }
+
+    fn flush(&mut self, mount: &mut Mount) {
+        self.flushed = mount.volume.flush();
+    }
+
+    fn read_back(&self, mount: &Mount) {
+        let read = match mount.volume.read_file(&self.name) {
+            Ok(content) if content == self.content => "ok".into(),
+            Ok(_) => "different".into(),
+            Err(error) => escaped(&error),
+        };
+        let outcome = |result: &Result<(), Error>| match result {
+            Ok(()) => "ok".into(),
+            Err(error) => escaped(error),
+        };
+        let (wrote, flushed) = (outcome(&self.wrote), outcome(&self.flushed));
+        report!("file disk={} wrote={wrote} flushed={flushed} readback={read}", mount.disk);
+    }
+}
+
+/// IRP_MJ_SHUTDOWN: unmounts every volume in order.
+unsafe extern "win64" fn dispatch_shutdown(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    for Mount { disk, volume } in core::mem::take(&mut *MOUNTS.lock()) {
+        if let Err(error) = volume.unmount() {
+            crate::log!("mountmgr: unmounting disk {disk}: {error}");
+        }
+    }
+    request_packet::complete(irp, status::SUCCESS, 0)
+}

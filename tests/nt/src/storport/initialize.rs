@@ -1,0 +1,106 @@
+//! `StorPortInitialize`: takes a miniport's driver object over.
+
+use core::ptr::null_mut;
+
+use super::adapter;
+use super::ddi::*;
+use crate::io;
+use crate::nt::*;
+
+/// What Storport keeps of a miniport, in its driver object's extension.
+#[derive(Clone, Copy)]
+pub struct Miniport {
+    /// The miniport's initialization data; what its size left out is zero.
+    pub hw: HwInitializationData,
+    /// Passed to `HwFindAdapter`.
+    pub context: Pvoid,
+}
+
+/// The client id under which a driver object keeps its [`Miniport`].
+fn client_id() -> Pvoid {
+    StorPortInitialize as *const () as Pvoid
+}
+
+/// The miniport that `driver` is.
+///
+/// # Safety
+/// `driver` must be a driver object that was initialized here.
+pub unsafe fn miniport(driver: *mut DriverObject) -> Miniport {
+    *io::IoGetDriverObjectExtension(driver, client_id()).cast::<Miniport>()
+}
+
+/// `StorPortInitialize`. PASSIVE_LEVEL. The miniport may change the driver object's routines afterwards and
+/// call those set here from its own.
+///
+/// # Safety
+/// `argument1` is the driver object and `argument2` the registry path that `DriverEntry` was given; `data`
+/// must have the size it says.
+pub unsafe extern "win64" fn StorPortInitialize(
+    argument1: Pvoid,
+    argument2: Pvoid,
+    data: *const HwInitializationData,
+    context: Pvoid,
+) -> u32 {
+    initialize(argument1.cast(), argument2.cast(), data, context) as u32
+}
+
+unsafe fn initialize(
+    driver: *mut DriverObject,
+    registry_path: *mut UnicodeString,
+    data: *const HwInitializationData,
+    context: Pvoid,
+) -> NtStatus {
+    if driver.is_null() || registry_path.is_null() || data.is_null() {
+        return status::INVALID_PARAMETER;
+    }
+    let size = (*data).size as usize;
+    if size != SIZE_NT52 && size != SIZE_NT62 {
+        crate::log!("storport: initialization data of {size} bytes, expected {SIZE_NT52} or {SIZE_NT62}");
+        return status::REVISION_MISMATCH;
+    }
+    let mut hw: HwInitializationData = core::mem::zeroed();
+    data.cast::<u8>().copy_to_nonoverlapping((&raw mut hw).cast(), size);
+    if let Some(missing) = missing(&hw) {
+        crate::log!("storport: initialization data without {missing}");
+        return status::INVALID_PARAMETER;
+    }
+    let mut place: Pvoid = null_mut();
+    let size = size_of::<Miniport>() as u32;
+    let allocated = io::IoAllocateDriverObjectExtension(driver, client_id(), size, &raw mut place);
+    if !status::success(allocated) {
+        return allocated;
+    }
+    place.cast::<Miniport>().write(Miniport { hw, context });
+    (*(*driver).driver_extension).add_device = Some(adapter::add_device);
+    (*driver).driver_unload = Some(unload);
+    let functions = &mut (*driver).major_function;
+    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
+        functions[usize::from(code)] = Some(adapter::dispatch_open);
+    }
+    functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(adapter::dispatch_device_control);
+    functions[usize::from(IRP_MJ_SCSI)] = Some(adapter::dispatch_scsi);
+    functions[usize::from(IRP_MJ_PNP)] = Some(adapter::dispatch_pnp);
+    functions[usize::from(IRP_MJ_POWER)] = Some(adapter::dispatch_power);
+    functions[usize::from(IRP_MJ_SYSTEM_CONTROL)] = Some(adapter::dispatch_system_control);
+    status::SUCCESS
+}
+
+/// What `HW_INITIALIZATION_DATA`'s documentation asks of every physical miniport and is not there.
+fn missing(hw: &HwInitializationData) -> Option<&'static str> {
+    let required = [
+        (hw.hw_initialize.is_some(), "HwInitialize"),
+        (hw.hw_start_io.is_some(), "HwStartIo"),
+        (hw.hw_find_adapter.is_some(), "HwFindAdapter"),
+        (hw.hw_reset_bus.is_some(), "HwResetBus"),
+        (hw.hw_adapter_control.is_some(), "HwAdapterControl"),
+        (hw.need_physical_addresses != FALSE, "NeedPhysicalAddresses"),
+        (hw.tagged_queuing != FALSE, "TaggedQueuing"),
+        (hw.auto_request_sense != FALSE, "AutoRequestSense"),
+        (hw.multiple_request_per_lu != FALSE, "MultipleRequestPerLu"),
+        (hw.map_buffers <= MAP_ALL_INCLUDING_READ_WRITE, "valid MapBuffers"),
+    ];
+    required.iter().find(|(there, _)| !there).map(|(_, name)| *name)
+}
+
+/// `DriverUnload` of a miniport's driver object: its devices are gone, and the extension goes with the object.
+unsafe extern "win64" fn unload(_driver: *mut DriverObject) {}

@@ -1,0 +1,441 @@
+//! A request's way through Storport: prepared, handed to the miniport, completed by it, completed upwards.
+//!
+//! A request is *active* from the moment it is prepared for `HwBuildIo` until the miniport completes it, and then
+//! *done* until a DPC completes it upwards. One that cannot go to the miniport yet, because its device is paused
+//! or the adapter busy, is *waiting*.
+
+use core::mem::size_of;
+use core::ptr::null_mut;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::adapter::Adapter;
+use super::ddi::*;
+use super::interrupt;
+use crate::ke::{self, Lock};
+use crate::nt::*;
+use crate::storage::pieces::pieces;
+use crate::storage::{cdb, irp as request_packet};
+use crate::storage::srb::{Direction, Srb, function, srb_status};
+use crate::verifier::{Violation, violation};
+use crate::io;
+
+/// Who waits for a request.
+pub enum Owner {
+    /// The sender of this IRP.
+    Irp(*mut Irp),
+    /// The scan, on this event.
+    Scan(*mut Kevent),
+}
+
+/// A request.
+pub struct Request {
+    srb: *mut Srb,
+    owner: Owner,
+    /// `Srb.SrbExtension`, in units of 16 bytes; never initialized for the miniport, so filled with a pattern.
+    extension: Vec<u128>,
+    /// The scatter-gather list with its header, in units of 8 bytes; empty without data.
+    list: Vec<usize>,
+    /// `Srb.DataBuffer` as the sender gave it.
+    data_buffer: *mut u8,
+    /// Interrupt time at which the request has taken too long.
+    deadline: u64,
+}
+
+// SAFETY: a request belongs to one queue at a time, and its pointers are the sender's until it is completed.
+unsafe impl Send for Request {}
+
+/// All requests of an adapter.
+pub struct Requests {
+    queues: Lock<Queues>,
+    dpc: Kdpc,
+}
+
+struct Queues {
+    /// By address of the SRB. The boxes keep lists and extensions where they are.
+    active: BTreeMap<usize, Box<Request>>,
+    done: VecDeque<Box<Request>>,
+    waiting: VecDeque<Box<Request>>,
+    /// Requests that must complete before others start, while the adapter is busy.
+    busy: u32,
+    /// Interrupt time until which a unit is paused, by path, target and unit.
+    paused: BTreeMap<[u8; 3], u64>,
+}
+
+/// What fills a new SRB extension.
+const EXTENSION_PATTERN: u128 = u128::from_ne_bytes([0xC5; 16]);
+/// A data buffer address that the miniport did not ask to have mapped: not canonical, so that using it faults.
+const NOT_MAPPED: *mut u8 = 0x0BAD_0000_0000_0000 as *mut u8;
+/// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
+const LOST: u64 = 30 * 10_000_000;
+
+impl Requests {
+    /// No requests.
+    pub fn new() -> Self {
+        let queues = Queues {
+            active: BTreeMap::new(),
+            done: VecDeque::new(),
+            waiting: VecDeque::new(),
+            busy: 0,
+            paused: BTreeMap::new(),
+        };
+        // SAFETY: a KDPC of zeros is what KeInitializeDpc expects.
+        Self { queues: Lock::new(queues), dpc: unsafe { core::mem::zeroed() } }
+    }
+}
+
+/// Prepares an adapter's queues.
+///
+/// # Safety
+/// `adapter` must stay where it is.
+pub unsafe fn init(adapter: *mut Adapter) {
+    ke::KeInitializeDpc(&raw mut (*adapter).requests.dpc, Some(complete_done), adapter.cast());
+}
+
+/// Sends a request to the miniport, or lets it wait. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// The SRB and its buffers must stay valid until the owner is told.
+pub unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
+    (*srb).srb_status = srb_status::PENDING;
+    let request = Box::new(Request {
+        srb,
+        owner,
+        extension: Vec::new(),
+        list: Vec::new(),
+        data_buffer: (*srb).data_buffer,
+        deadline: 0,
+    });
+    let mut queues = (*adapter).requests.queues.lock();
+    if queues.must_wait(&request) {
+        queues.waiting.push_back(request);
+        return;
+    }
+    drop(queues);
+    start(adapter, request);
+}
+
+impl Queues {
+    /// Whether a request must wait for others or for its unit.
+    unsafe fn must_wait(&self, request: &Request) -> bool {
+        let address = [(*request.srb).path_id, (*request.srb).target_id, (*request.srb).lun];
+        self.busy != 0 || self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time())
+    }
+}
+
+/// Brings a request to the miniport: `HwBuildIo`, then `HwStartIo`.
+unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
+    prepare(&*adapter, &mut request);
+    let srb = request.srb;
+    let seconds = u64::from((*srb).time_out_value.max(1));
+    request.deadline = ke::clock::interrupt_time() + seconds * 10_000_000;
+    let taken = (*adapter).requests.queues.lock().active.insert(srb as usize, request);
+    if taken.is_some() {
+        violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=sent-while-active"));
+    }
+    let this = &*adapter;
+    let extension = this.extension();
+    let old = ke::KeRaiseIrqlToDpcLevel();
+    let go_on = match this.miniport.hw.hw_build_io {
+        Some(build) => this.guarded("HwBuildIo", || build(extension, srb)) != FALSE,
+        None => true,
+    };
+    if go_on {
+        if !(*adapter).requests.queues.lock().active.contains_key(&(srb as usize)) {
+            violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=completed-by-build-and-passed-on"));
+        }
+        // A request that the miniport does not start (FALSE) still belongs to it; the watchdog sees to it.
+        if let Some(start) = this.miniport.hw.hw_start_io {
+            let call = || this.guarded("HwStartIo", || start(extension, srb));
+            if this.is_full_duplex() {
+                with_start_lock(adapter, call);
+            } else {
+                interrupt::synchronized(adapter, call);
+            }
+        }
+    }
+    ke::KeLowerIrql(old);
+}
+
+/// Calls `routine` with the StartIo lock held, at DISPATCH_LEVEL. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `adapter` must be valid and the lock not held.
+pub unsafe fn with_start_lock<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
+    let old = ke::KeAcquireSpinLockRaiseToDpc(&raw mut (*adapter).start_lock);
+    let result = routine();
+    ke::KeReleaseSpinLock(&raw mut (*adapter).start_lock, old);
+    result
+}
+
+/// Gives the SRB its extension, scatter-gather list and mapped buffer.
+unsafe fn prepare(adapter: &Adapter, request: &mut Request) {
+    let srb = &mut *request.srb;
+    let bytes = adapter.configuration.srb_extension_size.max(adapter.miniport.hw.srb_extension_size) as usize;
+    request.extension = vec![EXTENSION_PATTERN; bytes.div_ceil(16)];
+    srb.srb_extension = match bytes {
+        0 => null_mut(),
+        _ => request.extension.as_mut_ptr().cast(),
+    };
+    srb.data_buffer = request.data_buffer;
+    if srb.direction() == Direction::None || srb.data_transfer_length == 0 || srb.data_buffer.is_null() {
+        return;
+    }
+    let address = request.system_address();
+    request.list = scatter_gather_list(address as usize, srb.data_transfer_length as usize);
+    srb.data_buffer = if is_mapped(adapter, srb) { address } else { NOT_MAPPED };
+}
+
+/// Whether the miniport is to have a system address for this SRB's data (documentation of MapBuffers).
+fn is_mapped(adapter: &Adapter, srb: &Srb) -> bool {
+    let read_write = srb.function == function::EXECUTE_SCSI && cdb::extent(srb.command()).is_some();
+    let nt62 = adapter.miniport.hw.size as usize == SIZE_NT62;
+    match adapter.miniport.hw.map_buffers {
+        MAP_ALL_BUFFERS if !nt62 => true,
+        MAP_ALL_BUFFERS | MAP_NON_READ_WRITE_BUFFERS => !read_write,
+        MAP_ALL_INCLUDING_READ_WRITE => true,
+        _ => false,
+    }
+}
+
+impl Request {
+    /// The system address of the data. With an IRP that has an MDL, the SRB's data buffer is an address in the
+    /// MDL's own terms.
+    unsafe fn system_address(&self) -> *mut u8 {
+        let mdl = match self.owner {
+            Owner::Irp(irp) => (*irp).mdl_address,
+            Owner::Scan(_) => null_mut(),
+        };
+        if mdl.is_null() {
+            return self.data_buffer;
+        }
+        let virtual_address = (*mdl).start_va as usize + (*mdl).byte_offset as usize;
+        let offset = self.data_buffer as usize - virtual_address;
+        request_packet::system_address(mdl).add(offset)
+    }
+}
+
+/// The scatter-gather list of a buffer, header first.
+unsafe fn scatter_gather_list(address: usize, length: usize) -> Vec<usize> {
+    let pieces = pieces(address, length);
+    let bytes = size_of::<ScatterGatherHeader>() + pieces.len() * size_of::<ScatterGatherElement>();
+    let mut list = vec![0usize; bytes / size_of::<usize>()];
+    let header: *mut ScatterGatherHeader = list.as_mut_ptr().cast();
+    header.write(ScatterGatherHeader { number_of_elements: pieces.len() as u32, reserved: 0 });
+    for (n, piece) in pieces.iter().enumerate() {
+        header.add(1).cast::<ScatterGatherElement>().add(n).write(ScatterGatherElement {
+            physical_address: piece.address as i64,
+            length: piece.length,
+            reserved: 0,
+        });
+    }
+    list
+}
+
+/// `StorPortGetScatterGatherList`. Any IRQL, while the miniport has the SRB. Null for an SRB without data.
+///
+/// # Safety
+/// `extension` must be the miniport's.
+pub unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb: *mut Srb) -> Pvoid {
+    let queues = Adapter::of(extension).requests.queues.lock();
+    match queues.active.get(&(srb as usize)) {
+        Some(request) if !request.list.is_empty() => request.list.as_ptr().cast_mut().cast(),
+        Some(_) => null_mut(),
+        None => {
+            drop(queues);
+            violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=used-after-completion"))
+        }
+    }
+}
+
+/// The system address of an active SRB's data, for `StorPortGetSystemAddress`.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8> {
+    let queues = adapter.requests.queues.lock();
+    queues.active.get(&(srb as usize)).filter(|r| !r.list.is_empty()).map(|r| r.system_address())
+}
+
+/// The MDL of an active SRB, for `StorPortGetOriginalMdl`; null if its sender gave none.
+///
+/// # Safety
+/// As [`system_address`].
+pub unsafe fn original_mdl(adapter: &Adapter, srb: *mut Srb) -> *mut Mdl {
+    match adapter.requests.queues.lock().active.get(&(srb as usize)).map(|r| &r.owner) {
+        Some(Owner::Irp(irp)) => (**irp).mdl_address,
+        _ => null_mut(),
+    }
+}
+
+/// The miniport completed `srb`. Any IRQL.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
+    let mut queues = (*adapter).requests.queues.lock();
+    let Some(request) = queues.active.remove(&(srb as usize)) else {
+        drop(queues);
+        violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p}"))
+    };
+    let found = (*srb).status();
+    if !is_final(found) {
+        drop(queues);
+        violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} status={found:#x}"));
+    }
+    queues.done.push_back(request);
+    queues.busy = queues.busy.saturating_sub(1);
+    drop(queues);
+    ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+}
+
+/// Whether a miniport may complete an SRB with this status.
+fn is_final(found: u8) -> bool {
+    use srb_status::*;
+    matches!(
+        found,
+        SUCCESS..=ERROR | BUSY..=COMMAND_TIMEOUT | 0x0D..=0x16 | INVALID_LUN..=LINK_DOWN
+    )
+}
+
+/// Completes every active request at an address with `found`; 0xFF stands for every path, target or unit.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8, found: u8) {
+    let matches = |wanted: u8, is: u8| wanted == 0xFF || wanted == is;
+    let here: Vec<usize> = {
+        let queues = (*adapter).requests.queues.lock();
+        let srbs = queues.active.keys().copied();
+        srbs.filter(|&srb| {
+            let srb = &*(srb as *const Srb);
+            matches(path, srb.path_id) && matches(target, srb.target_id) && matches(lun, srb.lun)
+        })
+        .collect()
+    };
+    for srb in here {
+        (*(srb as *mut Srb)).srb_status = found;
+        completed(adapter, srb as *mut Srb);
+    }
+}
+
+/// DPC: tells the owners of done requests, and starts those that waited for them.
+unsafe extern "win64" fn complete_done(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
+    let adapter = context.cast::<Adapter>();
+    loop {
+        let Some(request) = (*adapter).requests.queues.lock().done.pop_front() else { break };
+        finish(*request);
+    }
+    resume(adapter);
+}
+
+/// Tells the owner of one request.
+unsafe fn finish(request: Request) {
+    let srb = &mut *request.srb;
+    srb.data_buffer = request.data_buffer;
+    srb.srb_extension = null_mut();
+    match request.owner {
+        Owner::Scan(event) => {
+            ke::KeSetEvent(event, 0, FALSE);
+        }
+        Owner::Irp(irp) => {
+            (*irp).io_status = IoStatusBlock::new(srb.nt_status(), srb.data_transfer_length as usize);
+            io::IofCompleteRequest(irp, 1);
+        }
+    }
+}
+
+/// Starts the waiting requests that need not wait any longer. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn resume(adapter: *mut Adapter) {
+    loop {
+        let mut queues = (*adapter).requests.queues.lock();
+        let Some(at) = queues.waiting.iter().position(|request| !queues.must_wait(request)) else { break };
+        let request = queues.waiting.remove(at);
+        drop(queues);
+        request.into_iter().for_each(|request| start(adapter, request));
+    }
+}
+
+/// `StorPortBusy`: nothing new is started until `requests` more have completed; `StorPortReady` is 0.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
+    let mut queues = (*adapter).requests.queues.lock();
+    let active = queues.active.len() as u32;
+    queues.busy = requests.min(active);
+    let waiting = queues.busy == 0 && !queues.waiting.is_empty();
+    drop(queues);
+    if waiting {
+        ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+    }
+    requests == 0 || active != 0
+}
+
+/// Pauses a unit for `seconds`, or resumes it with 0.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) {
+    let mut queues = (*adapter).requests.queues.lock();
+    match seconds {
+        0 => queues.paused.remove(&address),
+        _ => queues.paused.insert(address, ke::clock::interrupt_time() + u64::from(seconds) * 10_000_000),
+    };
+    drop(queues);
+    ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+}
+
+/// Whether the miniport has any request.
+pub fn any(adapter: &Adapter) -> bool {
+    !adapter.requests.queues.lock().active.is_empty()
+}
+
+/// Stops the system if the miniport still has a request where it must have none.
+pub fn assert_none(adapter: &Adapter) {
+    let left = adapter.requests.queues.lock().active.keys().next().copied();
+    if let Some(srb) = left {
+        violation(Violation::SrbNeverCompleted, format_args!("srb={srb:#x}"));
+    }
+}
+
+/// Once a second, at DISPATCH_LEVEL: resets the bus if a request has taken too long.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn watch(adapter: *mut Adapter) {
+    let now = ke::clock::interrupt_time();
+    let late = {
+        let queues = (*adapter).requests.queues.lock();
+        queues.active.values().map(|r| (r.deadline, r.srb)).min()
+    };
+    if let Some((deadline, srb)) = late {
+        if now > deadline + LOST {
+            violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} after=reset"));
+        }
+        if now > deadline {
+            let path = (*srb).path_id;
+            crate::log!("storport: request {srb:p} timed out, resetting bus {path}");
+            reset_bus(adapter, path);
+        }
+    }
+    resume(adapter);
+}
+
+/// Calls `HwResetBus`. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn reset_bus(adapter: *mut Adapter, path: u8) {
+    let this = &*adapter;
+    if let Some(reset) = this.miniport.hw.hw_reset_bus {
+        let extension = this.extension();
+        with_start_lock(adapter, || this.guarded("HwResetBus", || reset(extension, path.into())));
+    }
+}

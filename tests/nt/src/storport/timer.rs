@@ -1,0 +1,91 @@
+//! The adapter's timers: one that the miniport asks for, and one that watches over its requests.
+
+use super::adapter::Adapter;
+use super::ddi::HwTimer;
+use super::request;
+use crate::ke;
+use crate::nt::*;
+
+/// Both timers with their DPCs.
+pub struct Timers {
+    watchdog: Ktimer,
+    watchdog_dpc: Kdpc,
+    miniport: Ktimer,
+    miniport_dpc: Kdpc,
+    routine: Option<HwTimer>,
+}
+
+impl Timers {
+    /// Timers that are not set up yet.
+    pub fn new() -> Self {
+        // SAFETY: zero is a valid bit pattern for all of them; `init` initializes them in place.
+        unsafe { core::mem::zeroed() }
+    }
+}
+
+/// How often the watchdog looks, in milliseconds.
+const WATCH: i32 = 1000;
+
+/// Sets the timers up.
+///
+/// # Safety
+/// `adapter` must stay where it is.
+pub unsafe fn init(adapter: *mut Adapter) {
+    let timers = &raw mut (*adapter).timers;
+    ke::KeInitializeTimerEx(&raw mut (*timers).watchdog, 0);
+    ke::KeInitializeTimerEx(&raw mut (*timers).miniport, 0);
+    ke::KeInitializeDpc(&raw mut (*timers).watchdog_dpc, Some(watch), adapter.cast());
+    ke::KeInitializeDpc(&raw mut (*timers).miniport_dpc, Some(call_miniport), adapter.cast());
+}
+
+/// Starts watching.
+///
+/// # Safety
+/// As [`init`].
+pub unsafe fn start(adapter: *mut Adapter) {
+    let timers = &raw mut (*adapter).timers;
+    let first = -i64::from(WATCH) * 10_000;
+    ke::KeSetTimerEx(&raw mut (*timers).watchdog, first, WATCH, &raw mut (*timers).watchdog_dpc);
+}
+
+/// Stops both timers.
+///
+/// # Safety
+/// As [`init`].
+pub unsafe fn stop(adapter: *mut Adapter) {
+    let timers = &raw mut (*adapter).timers;
+    for (timer, dpc) in [
+        (&raw mut (*timers).watchdog, &raw mut (*timers).watchdog_dpc),
+        (&raw mut (*timers).miniport, &raw mut (*timers).miniport_dpc),
+    ] {
+        ke::KeCancelTimer(timer);
+        ke::KeRemoveQueueDpc(dpc);
+    }
+}
+
+/// `RequestTimerCall`: calls `routine` once in `microseconds`, or not at all with 0.
+///
+/// # Safety
+/// As [`init`]; `routine` must be the miniport's.
+pub unsafe fn request_call(adapter: *mut Adapter, routine: Option<HwTimer>, microseconds: u32) {
+    let timers = &raw mut (*adapter).timers;
+    ke::KeCancelTimer(&raw mut (*timers).miniport);
+    (*timers).routine = routine;
+    if microseconds != 0 {
+        let due = -i64::from(microseconds) * 10;
+        ke::KeSetTimerEx(&raw mut (*timers).miniport, due, 0, &raw mut (*timers).miniport_dpc);
+    }
+}
+
+unsafe extern "win64" fn watch(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
+    request::watch(context.cast());
+}
+
+/// Calls the miniport's timer routine with the StartIo lock held.
+unsafe extern "win64" fn call_miniport(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
+    let adapter = context.cast::<Adapter>();
+    let this = &*adapter;
+    if let Some(routine) = this.timers.routine {
+        request::with_start_lock(adapter, || this.guarded("HwTimer", || routine(this.extension())));
+    }
+}
