@@ -17,8 +17,8 @@ use guard::machine::BUGCHECK_CODE;
 use guard::{Action, BugCheck, Event, Reason};
 use wdm::registry::{self, Key};
 use wdm::{
-    DeviceObject, DriverObject, SpinLock, bugcheck, debug_print, event_log, interface, property, unicode,
-    utf16,
+    DeviceObject, DriverObject, NtStatus, SpinLock, bugcheck, debug_print, event_log, interface, property,
+    unicode, utf16,
 };
 
 use crate::DRIVER;
@@ -41,6 +41,16 @@ pub struct Own {
     /// Identities of those that are connected and have one.
     pub identities: Vec<Identity>,
 }
+
+/// What says that a disk has gone since it was listed.
+const GONE: [NtStatus; 5] = [
+    NtStatus::NO_SUCH_DEVICE,
+    NtStatus::OBJECT_NAME_NOT_FOUND,
+    NtStatus::DELETE_PENDING,
+    NtStatus::DEVICE_REMOVED,
+    // STATUS_DEVICE_DOES_NOT_EXIST.
+    NtStatus(0xC000_00C0_u32.cast_signed()),
+];
 
 /// Most disks that a record names; more are counted only.
 const RECORDED: usize = 32;
@@ -122,20 +132,22 @@ impl Census {
     /// # Errors
     /// Why no disk may be exposed.
     pub fn take(&self, settled: bool) -> Result<(), Reason> {
-        let disks = self.disks();
+        let disks = match self.disks() {
+            Ok(disks) => disks,
+            Err(status) => {
+                let action = tell(Event::CensusFailed);
+                debug_print!(DRIVER, "census failed status={status} verdict={}", verdict(action));
+                return self.obey(action);
+            }
+        };
         let counts = census::take(self.own.listed, &self.own.identities, disks.iter().copied());
         self.keep(&counts, &disks, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
         let Counts { own_list, ours, alias, foreign } = counts;
-        let verdict = match action {
-            Action::Stop(_) => "stop",
-            Action::Withhold(_) => "withhold",
-            Action::Note(_) => "note",
-            _ => "nothing",
-        };
         debug_print!(
             DRIVER,
-            "census own={own_list} ours={ours} alias={alias} foreign={foreign} verdict={verdict}"
+            "census own={own_list} ours={ours} alias={alias} foreign={foreign} verdict={}",
+            verdict(action)
         );
         self.obey(action)
     }
@@ -167,7 +179,7 @@ impl Census {
         let code = EVENT_CODE | reason.code();
         let source = event_log::Source::Driver(self.driver);
         // A congested log loses the entry by NT's design; the debug output has the census anyway.
-        let _ = event_log::write(source, code, wdm::NtStatus::SUCCESS, &counts, reason.text());
+        let _ = event_log::write(source, code, NtStatus::SUCCESS, &counts, reason.text());
     }
 
     fn stop(&self, BugCheck { reason, own, enumerated }: BugCheck) -> ! {
@@ -184,46 +196,52 @@ impl Census {
     }
 
     /// Every disk with an enabled interface.
-    fn disks(&self) -> Vec<Disk> {
-        let links = match interface::list(&interface::DISK) {
-            Ok(links) => links,
-            Err(status) => {
-                debug_print!(DRIVER, "the system's disks cannot be listed: {status}");
-                return Vec::new();
-            }
-        };
-        unicode::strings(&links).filter_map(|link| self.disk(link)).collect()
+    ///
+    /// # Errors
+    /// They cannot be listed, or where one comes from cannot be told.
+    fn disks(&self) -> Result<Vec<Disk>, NtStatus> {
+        let links = interface::list(&interface::DISK)?;
+        unicode::strings(&links).filter_map(|link| self.disk(link).transpose()).collect()
     }
 
     /// The disk behind a symbolic link; `None` if it is gone already.
-    fn disk(&self, link: &[u16]) -> Option<Disk> {
+    ///
+    /// # Errors
+    /// Where it comes from cannot be told.
+    fn disk(&self, link: &[u16]) -> Result<Option<Disk>, NtStatus> {
         let open = match interface::Open::new(link) {
             Ok(open) => open,
-            Err(status) => {
-                debug_print!(DRIVER, "disk {} cannot be opened: {status}", unicode::Display(link));
-                return None;
-            }
+            Err(status) if GONE.contains(&status) => return Ok(None),
+            Err(status) => return Err(status),
         };
         let bottom = open.device().base();
-        let origin = self.origin(*bottom);
+        let origin = match self.origin(*bottom) {
+            Ok(origin) => origin,
+            Err(status) if GONE.contains(&status) => return Ok(None),
+            Err(status) => return Err(status),
+        };
         // Only where the path says nothing does the content decide.
         let identity = if origin == Origin::Unknown { identity::of_device(open.device()) } else { None };
-        Some(Disk { origin, identity })
+        Ok(Some(Disk { origin, identity }))
     }
 
     /// Where the disk with this physical device object comes from.
-    fn origin(&self, physical: DeviceObject) -> Origin {
+    fn origin(&self, physical: DeviceObject) -> Result<Origin, NtStatus> {
         if physical.driver() == self.driver {
-            return Origin::Ours;
+            return Ok(Origin::Ours);
         }
-        let enumerator = property::enumerator(physical).unwrap_or_default();
+        let enumerator = property::enumerator(physical)?;
         let is = |name: &[u16]| unicode::eq_ignore_case(&enumerator, name);
         if is(utf16!("USBSTOR")) || is(utf16!("SBP2")) || is(utf16!("SD")) {
-            return Origin::OtherBus;
+            return Ok(Origin::OtherBus);
         }
-        let ids = property::hardware_ids(physical).unwrap_or_default();
+        let ids = match property::hardware_ids(physical) {
+            // A device may have none.
+            Err(NtStatus::OBJECT_NAME_NOT_FOUND) => Vec::new(),
+            ids => ids?,
+        };
         let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI"))) && unicode::strings(&ids).any(names_qemu);
-        if emulated { Origin::EmulatedController } else { Origin::Unknown }
+        Ok(if emulated { Origin::EmulatedController } else { Origin::Unknown })
     }
 
     fn keep(&self, counts: &Counts, disks: &[Disk], settled: bool) {
@@ -270,6 +288,16 @@ impl RecordedDisk {
             }
         }
         recorded
+    }
+}
+
+/// The guard's answer, in a word of the debug output.
+fn verdict(action: Action) -> &'static str {
+    match action {
+        Action::Stop(_) => "stop",
+        Action::Withhold(_) => "withhold",
+        Action::Note(_) => "note",
+        Action::Nothing | Action::Expose | Action::Unplug => "nothing",
     }
 }
 
