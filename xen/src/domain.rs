@@ -6,11 +6,6 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainId(pub u16);
 
-impl DomainId {
-    /// The calling domain, in hypercalls (`DOMID_SELF`).
-    pub const SELF: DomainId = DomainId(crate::wire::hypercall::DOMID_SELF);
-}
-
 impl fmt::Display for DomainId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "dom{}", self.0)

@@ -12,9 +12,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hypercall::{self, Error, Hypercall};
 use crate::wire::hypercall::{
-    DOMID_SELF, EVENT_CHANNEL_OP, EVTCHNOP_ALLOC_UNBOUND, EVTCHNOP_BIND_INTERDOMAIN, EVTCHNOP_BIND_VCPU,
-    EVTCHNOP_CLOSE, EVTCHNOP_SEND, EVTCHNOP_UNMASK, EvtchnAllocUnbound, EvtchnBindInterdomain,
-    EvtchnBindVcpu, EvtchnPort, XENMAPSPACE_SHARED_INFO,
+    DOMID_SELF, EVENT_CHANNEL_OP, EVTCHNOP_ALLOC_UNBOUND, EVTCHNOP_BIND_INTERDOMAIN, EVTCHNOP_CLOSE,
+    EVTCHNOP_SEND, EVTCHNOP_UNMASK, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnPort,
+    XENMAPSPACE_SHARED_INFO,
 };
 use crate::wire::shared_info::{SharedInfo, VCPUS, VcpuInfo, WORDS};
 use crate::{DomainId, Frame, SharedMemory};
@@ -238,15 +238,6 @@ pub fn bind_interdomain(
     Ok(Port(argument.local_port))
 }
 
-/// Sends a port's upcalls to a vCPU; new ports go to vCPU 0. Any level.
-///
-/// # Errors
-/// Xen's answer.
-pub fn bind_vcpu(hypercall: &impl Hypercall, port: Port, vcpu: u32) -> Result<(), Error> {
-    let mut argument = EvtchnBindVcpu { port: port.0, vcpu };
-    hypercall::with(hypercall, "EVTCHNOP_bind_vcpu", EVENT_CHANNEL_OP, EVTCHNOP_BIND_VCPU, &mut argument)
-}
-
 /// Closes a port. Any level.
 ///
 /// # Errors
@@ -451,7 +442,6 @@ mod tests {
         let bound = bind_interdomain(&xen, DomainId(5), Port(17)).unwrap();
         assert_eq!(xen.ports.borrow()[&unbound.0], (3, None));
         assert_eq!(xen.ports.borrow()[&bound.0], (5, Some(17)));
-        bind_vcpu(&xen, bound, 0).unwrap();
         send(&xen, bound).unwrap();
         assert_eq!(*xen.sent.borrow(), [bound.0]);
         close(&xen, bound).unwrap();

@@ -63,32 +63,30 @@ impl SharedMemory {
     /// Copies bytes out; each byte is read once. Panics outside the range.
     pub fn copy_out(&self, offset: usize, into: &mut [u8]) {
         let source = self.at(offset, into.len(), 1);
-        let words = if offset.is_multiple_of(8) { into.len() / 8 } else { 0 };
-        let (head, tail) = into.split_at_mut(words * 8);
-        for (index, word) in head.chunks_exact_mut(8).enumerate() {
+        let aligned = if offset.is_multiple_of(8) { into.len() } else { 0 };
+        let (words, _) = into[..aligned].as_chunks_mut::<8>();
+        for (index, word) in words.iter_mut().enumerate() {
             // SAFETY: inside the range by `at`; aligned, as base and offset are multiples of 8.
-            let value = unsafe { source.cast::<u64>().add(index).read_volatile() };
-            word.copy_from_slice(&value.to_ne_bytes());
+            *word = unsafe { source.cast::<u64>().add(index).read_volatile() }.to_ne_bytes();
         }
-        for (index, byte) in tail.iter_mut().enumerate() {
+        for (index, byte) in into.iter_mut().enumerate().skip(aligned / 8 * 8) {
             // SAFETY: inside the range by `at`.
-            *byte = unsafe { source.add(words * 8 + index).read_volatile() };
+            *byte = unsafe { source.add(index).read_volatile() };
         }
     }
 
     /// Copies bytes in. Panics outside the range.
     pub fn copy_in(&self, offset: usize, from: &[u8]) {
         let target = self.at(offset, from.len(), 1);
-        let words = if offset.is_multiple_of(8) { from.len() / 8 } else { 0 };
-        let (head, tail) = from.split_at(words * 8);
-        for (index, word) in head.chunks_exact(8).enumerate() {
-            let value = word.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)).to_le();
+        let aligned = if offset.is_multiple_of(8) { from.len() } else { 0 };
+        let (words, _) = from[..aligned].as_chunks::<8>();
+        for (index, word) in words.iter().enumerate() {
             // SAFETY: inside the range by `at`; aligned, as base and offset are multiples of 8.
-            unsafe { target.cast::<u64>().add(index).write_volatile(value) };
+            unsafe { target.cast::<u64>().add(index).write_volatile(u64::from_ne_bytes(*word)) };
         }
-        for (index, byte) in tail.iter().enumerate() {
+        for (index, byte) in from.iter().enumerate().skip(aligned / 8 * 8) {
             // SAFETY: inside the range by `at`.
-            unsafe { target.add(words * 8 + index).write_volatile(*byte) };
+            unsafe { target.add(index).write_volatile(*byte) };
         }
     }
 

@@ -97,11 +97,6 @@ impl Hypervisor {
                 unsafe { pointer.write(value) };
                 0
             }
-            wire::EVTCHNOP_BIND_VCPU => {
-                // SAFETY: see above.
-                let value = unsafe { ptr::read(argument as *const wire::EvtchnBindVcpu) };
-                if ports.contains_key(&value.port) { 0 } else { -EINVAL }
-            }
             wire::EVTCHNOP_CLOSE | wire::EVTCHNOP_SEND | wire::EVTCHNOP_UNMASK => {
                 // SAFETY: see above.
                 let port = unsafe { ptr::read(argument as *const wire::EvtchnPort) }.port;

@@ -46,8 +46,6 @@ pub const EVTCHNOP_CLOSE: u64 = 3;
 pub const EVTCHNOP_SEND: u64 = 4;
 /// `EVTCHNOP_alloc_unbound`.
 pub const EVTCHNOP_ALLOC_UNBOUND: u64 = 6;
-/// `EVTCHNOP_bind_vcpu`.
-pub const EVTCHNOP_BIND_VCPU: u64 = 8;
 /// `EVTCHNOP_unmask`.
 pub const EVTCHNOP_UNMASK: u64 = 9;
 
@@ -94,16 +92,6 @@ pub struct EvtchnBindInterdomain {
     pub remote_port: u32,
     /// Out: our port.
     pub local_port: u32,
-}
-
-/// `struct evtchn_bind_vcpu`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct EvtchnBindVcpu {
-    /// Our port.
-    pub port: u32,
-    /// vCPU that gets its upcalls.
-    pub vcpu: u32,
 }
 
 /// `struct evtchn_close`, `evtchn_send`, `evtchn_unmask`: a port alone.
@@ -173,7 +161,6 @@ const _: () = {
     assert!(offset_of!(HvmParam, value) == 8);
     assert!(size_of::<EvtchnAllocUnbound>() == 8);
     assert!(size_of::<EvtchnBindInterdomain>() == 12);
-    assert!(size_of::<EvtchnBindVcpu>() == 8);
     assert!(size_of::<EvtchnPort>() == 4);
     assert!(size_of::<AddToPhysmap>() == 24);
     assert!(offset_of!(AddToPhysmap, idx) == 8);

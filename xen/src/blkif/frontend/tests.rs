@@ -478,6 +478,31 @@ fn pages_kept_after_the_response() {
     assert_eq!((setup.world.free_grants(), setup.world.leaked_grants()), (501, 3));
 }
 
+/// Lets the backend map a page of a request in flight, without an answer; the request then comes back for
+/// another reason.
+fn kept_meanwhile(act: impl FnOnce(&mut Setup)) -> (Setup, Completion) {
+    let mut setup = setup();
+    let frame = setup.world.page_of(&[]);
+    setup.submit(&read(1, 0, &[page(frame)]));
+    setup.fetch();
+    let reference = GrantRef(setup.backend.queue()[0].seg[0].gref);
+    assert!(setup.world.map(Blkback::DOMAIN, reference, true).is_some());
+    act(&mut setup);
+    let done = setup.completions();
+    assert_eq!((done.len(), setup.world.leaked_grants()), (1, 1));
+    assert!(done[0].pages_held);
+    (setup, done[0])
+}
+
+#[test]
+fn the_first_reason_stays_when_pages_are_kept_too() {
+    let (setup, done) = kept_meanwhile(|setup| setup.backend.claim(1000));
+    let fault = Fault::Overrun(Overrun { responses: 1000, outstanding: 1 });
+    assert_eq!((done.result, setup.frontend.fault()), (Err(Failure::Broken(fault)), Some(fault)));
+    let (setup, done) = kept_meanwhile(|setup| setup.frontend.disconnect());
+    assert_eq!((done.result, setup.frontend.fault()), (Err(Failure::Disconnected), None));
+}
+
 #[test]
 fn pages_kept_of_a_request_that_could_not_be_sent() {
     // The ring's, and 2 for requests.
@@ -530,9 +555,7 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
 }
 
 #[test]
-fn a_response_is_judged_by_the_copy_not_by_the_page() {
-    // The page changes between the response being taken and being looked at only in a real machine; here the
-    // record of what was sent is what counts when the request's own slot is overwritten.
+fn the_request_on_the_page_is_not_read_back() {
     let mut setup = setup();
     let frame = setup.world.page_of(&[]);
     setup.submit(&read(1, 0, &[page(frame)]));
