@@ -5,9 +5,9 @@
 
 use core::ptr::null_mut;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use alloc::format;
 
 use volume::{Damage, Error, Volume};
 
@@ -35,8 +35,15 @@ const TEST_BYTES: usize = 30_000;
 /// Called by the I/O manager with the driver object.
 pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
     let mut device = null_mut();
-    let created =
-        io::IoCreateDevice(driver, 0, null_mut(), FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &raw mut device);
+    let created = io::IoCreateDevice(
+        driver,
+        0,
+        null_mut(),
+        FILE_DEVICE_UNKNOWN,
+        FILE_DEVICE_SECURE_OPEN,
+        FALSE,
+        &raw mut device,
+    );
     if !status::success(created) {
         return created;
     }
@@ -49,7 +56,7 @@ pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Uni
     io::IoRegisterPlugPlayNotification(
         EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE,
         PNPNOTIFY_INCLUDE_EXISTING_INTERFACES,
-        (&raw const GUID_DEVINTERFACE_VOLUME).cast_mut().cast(),
+        core::ptr::from_ref(&GUID_DEVINTERFACE_VOLUME).cast_mut().cast(),
         driver,
         volume_changed,
         null_mut(),

@@ -43,6 +43,7 @@ pub struct Disk {
     interface: UnicodeString,
     started: bool,
     removed: bool,
+    #[allow(clippy::vec_box, reason = "a partition's PDO holds its address")]
     partitions: Option<Vec<Box<Partition>>>,
 }
 
@@ -81,8 +82,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
     let units: Vec<u16> = format!("\\Device\\Harddisk{number}\\DR{number}").encode_utf16().collect();
     let length = (units.len() * 2) as u16;
-    let mut name =
-        UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
+    let mut name = UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
     let mut device = null_mut();
     let created = io::IoCreateDevice(
         driver,
@@ -202,7 +202,9 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS if (*location).parameters.query_device_relations.kind == BUS_RELATIONS => {
+        IRP_MN_QUERY_DEVICE_RELATIONS
+            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
+        {
             let devices = partitions(disk);
             let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
             (*irp).io_status = IoStatusBlock::new(found, information);

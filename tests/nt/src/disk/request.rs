@@ -4,9 +4,9 @@ use core::ptr::null_mut;
 
 use super::device::TIMEOUT;
 use crate::nt::*;
+use crate::storage::irp as request_packet;
 use crate::storage::sense::{self, Sense};
 use crate::storage::srb::{Direction, Srb, srb_status};
-use crate::storage::irp as request_packet;
 use crate::{io, ke, mm};
 
 /// `IRP_MN_SCSI_CLASS`: an SRB of a class driver.

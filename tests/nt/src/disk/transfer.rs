@@ -53,7 +53,7 @@ pub unsafe fn begin(disk: &Disk, irp: *mut Irp) -> NtStatus {
     let size = disk.sector_size;
     let end = byte_offset.checked_add(length.into());
     let inside = byte_offset >= 0 && end.is_some_and(|end| end as u64 <= disk.sectors * u64::from(size));
-    if length % size != 0 || byte_offset as u64 % u64::from(size) != 0 || !inside {
+    if !length.is_multiple_of(size) || !(byte_offset as u64).is_multiple_of(size.into()) || !inside {
         return request_packet::complete(irp, status::INVALID_PARAMETER, 0);
     }
     if length == 0 {

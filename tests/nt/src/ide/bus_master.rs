@@ -50,7 +50,7 @@ impl BusMaster {
     /// # Safety
     /// The channel is the caller's alone; the buffer must stay until the transfer is done.
     pub unsafe fn prepare(&mut self, address: usize, length: usize, write: bool) -> bool {
-        if address % 2 != 0 || length % 2 != 0 || length == 0 {
+        if !address.is_multiple_of(2) || !length.is_multiple_of(2) || length == 0 {
             return false;
         }
         let mut count = 0;

@@ -21,7 +21,9 @@ enum Extension {
 struct Controller {
     device: *mut DeviceObject,
     lower: *mut DeviceObject,
+    #[allow(clippy::vec_box, reason = "the channel's thread holds its address")]
     channels: Vec<Box<Channel>>,
+    #[allow(clippy::vec_box, reason = "the drive's PDO holds its address")]
     drives: Vec<Box<Drive>>,
 }
 
@@ -122,7 +124,9 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS if (*location).parameters.query_device_relations.kind == BUS_RELATIONS => {
+        IRP_MN_QUERY_DEVICE_RELATIONS
+            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
+        {
             let devices: Vec<_> = controller.drives.iter().map(|drive| drive.device).collect();
             let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
             (*irp).io_status = IoStatusBlock::new(found, information);
@@ -164,7 +168,8 @@ unsafe fn start(controller: &mut Controller, resources: *const CmResourceList) -
     let bus_master = bus_master.map(|d| d.u.generic.start as u16);
     let driver = (*controller.device).driver_object;
     for number in 0..2u8 {
-        let mut channel = Channel::new(number, bus_master.map(|base| base + u16::from(number) * BUS_MASTER_CHANNEL));
+        let mut channel =
+            Channel::new(number, bus_master.map(|base| base + u16::from(number) * BUS_MASTER_CHANNEL));
         let found = channel.identify();
         let started = channel.start();
         if !status::success(started) {

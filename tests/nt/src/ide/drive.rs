@@ -113,7 +113,10 @@ pub unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     let properties = Properties {
         inquiry: &this.identify.inquiry(),
         serial: &this.identify.serial(),
-        adapter: AdapterDescriptor { alignment_mask: 1, ..AdapterDescriptor::new(BUS_TYPE_ATA, MAX_TRANSFER, pages) },
+        adapter: AdapterDescriptor {
+            alignment_mask: 1,
+            ..AdapterDescriptor::new(BUS_TYPE_ATA, MAX_TRANSFER, pages)
+        },
         address: [(*this.channel).number, 0, this.number, 0],
     };
     let (found, information) = property::answer(irp, &properties);

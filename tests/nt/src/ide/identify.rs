@@ -76,7 +76,8 @@ impl Identify {
             Kind::Disk => inquiry::type_names(inquiry::DISK),
             Kind::CdRom => inquiry::type_names(inquiry::CD_ROM),
         };
-        let (model, firmware) = (inquiry::id_field(&self.text(27..47)), inquiry::id_field(&self.text(23..27)));
+        let (model, firmware) =
+            (inquiry::id_field(&self.text(27..47)), inquiry::id_field(&self.text(23..27)));
         vec![
             format!("IDE\\{kind}{model}{firmware}"),
             format!("IDE\\{model}{firmware}"),

@@ -149,7 +149,11 @@ pub const FILE_DEVICE_CD_ROM: u32 = 0x02;
 ///
 /// # Safety
 /// PASSIVE_LEVEL; `driver` must be a driver object.
-pub unsafe fn create(driver: *mut DriverObject, device_type: u32, extension: usize) -> Option<*mut DeviceObject> {
+pub unsafe fn create(
+    driver: *mut DriverObject,
+    device_type: u32,
+    extension: usize,
+) -> Option<*mut DeviceObject> {
     let mut device = null_mut();
     let created = io::IoCreateDevice(
         driver,

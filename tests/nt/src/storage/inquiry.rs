@@ -20,7 +20,16 @@ impl Inquiry {
     /// Data of a device with these names, each padded with spaces or cut.
     pub fn new(device_type: u8, removable: bool, vendor: &str, product: &str, revision: &str) -> Self {
         let mut data = [b' '; LENGTH];
-        data[..8].copy_from_slice(&[device_type, u8::from(removable) << 7, 4, 2, (LENGTH - 5) as u8, 0, 0, 0]);
+        data[..8].copy_from_slice(&[
+            device_type,
+            u8::from(removable) << 7,
+            4,
+            2,
+            (LENGTH - 5) as u8,
+            0,
+            0,
+            0,
+        ]);
         for (at, text) in [(8..16, vendor), (16..32, product), (32..36, revision)] {
             data[at].iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
         }

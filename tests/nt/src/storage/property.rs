@@ -192,7 +192,11 @@ fn device_descriptor(properties: &Properties) -> alloc::vec::Vec<u8> {
 pub unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterDescriptor> {
     let query = PropertyQuery { property_id: STORAGE_ADAPTER_PROPERTY, query_type: 0, additional: 0 };
     let mut descriptor = AdapterDescriptor::new_zeroed();
-    let (found, _) =
-        irp::device_control(device, IOCTL_STORAGE_QUERY_PROPERTY, query.as_bytes(), descriptor.as_mut_bytes());
+    let (found, _) = irp::device_control(
+        device,
+        IOCTL_STORAGE_QUERY_PROPERTY,
+        query.as_bytes(),
+        descriptor.as_mut_bytes(),
+    );
     status::success(found).then_some(descriptor)
 }

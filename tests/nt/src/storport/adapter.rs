@@ -64,6 +64,7 @@ pub struct Adapter {
     /// The miniport's timer and the watchdog's.
     pub timers: Timers,
     /// The logical units that were found and are not removed yet.
+    #[allow(clippy::vec_box, reason = "a unit's PDO holds its address")]
     pub units: Lock<Vec<Box<Unit>>>,
 }
 
@@ -255,7 +256,9 @@ pub unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut I
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS if (*location).parameters.query_device_relations.kind == BUS_RELATIONS => {
+        IRP_MN_QUERY_DEVICE_RELATIONS
+            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
+        {
             if (*adapter).started {
                 scan::scan(adapter);
             }
@@ -423,7 +426,8 @@ unsafe fn initialize(adapter: *mut Adapter) -> bool {
 
 /// Asks which control types the miniport supports. PASSIVE_LEVEL.
 unsafe fn query_control_types(adapter: &mut Adapter) {
-    let mut list = SupportedControlTypes { max_control_type: CONTROL_TYPES as u32, supported: [FALSE; CONTROL_TYPES] };
+    let mut list =
+        SupportedControlTypes { max_control_type: CONTROL_TYPES as u32, supported: [FALSE; CONTROL_TYPES] };
     let answer = control(adapter, QUERY_SUPPORTED_CONTROL_TYPES, (&raw mut list).cast());
     let supports = |kind: u32| answer == 0 && list.supported[kind as usize] != FALSE;
     (adapter.stop_supported, adapter.restart_supported) = (supports(STOP_ADAPTER), supports(RESTART_ADAPTER));

@@ -83,7 +83,8 @@ pub type HwPassiveInitialize = unsafe extern "win64" fn(extension: Pvoid) -> Boo
 /// `HW_TIMER`.
 pub type HwTimer = unsafe extern "win64" fn(extension: Pvoid);
 /// `HW_DPC_ROUTINE`.
-pub type HwDpc = unsafe extern "win64" fn(dpc: *mut StorDpc, extension: Pvoid, argument1: Pvoid, argument2: Pvoid);
+pub type HwDpc =
+    unsafe extern "win64" fn(dpc: *mut StorDpc, extension: Pvoid, argument1: Pvoid, argument2: Pvoid);
 
 /// `SP_RETURN_FOUND`.
 pub const SP_RETURN_FOUND: u32 = 1;

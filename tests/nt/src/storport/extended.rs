@@ -48,7 +48,9 @@ pub unsafe extern "win64" fn StorPortExtendedFunction(
     let adapter = Adapter::of(extension);
     let raised = ke::irql::current() > DISPATCH_LEVEL;
     match code {
-        function::ALLOCATE_POOL | function::FREE_POOL | function::GET_SYSTEM_ADDRESS if raised => INVALID_IRQL,
+        function::ALLOCATE_POOL | function::FREE_POOL | function::GET_SYSTEM_ADDRESS if raised => {
+            INVALID_IRQL
+        }
         function::ALLOCATE_POOL => {
             let place = ex::ExAllocatePoolWithTag(NON_PAGED_POOL, a, b as u32);
             (c as *mut Pvoid).write(place);

@@ -112,7 +112,13 @@ unsafe fn release(adapter: *mut Adapter, handle: *mut StorLockHandle) {
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortCompleteRequest(extension: Pvoid, path: u8, target: u8, lun: u8, found: u8) {
+pub unsafe extern "win64" fn StorPortCompleteRequest(
+    extension: Pvoid,
+    path: u8,
+    target: u8,
+    lun: u8,
+    found: u8,
+) {
     request::complete_all(Adapter::of(extension), path, target, lun, found);
 }
 
@@ -151,7 +157,12 @@ pub unsafe extern "win64" fn StorPortPauseDevice(
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortResumeDevice(extension: Pvoid, path: u8, target: u8, lun: u8) -> Boolean {
+pub unsafe extern "win64" fn StorPortResumeDevice(
+    extension: Pvoid,
+    path: u8,
+    target: u8,
+    lun: u8,
+) -> Boolean {
     request::set_paused(Adapter::of(extension), [path, target, lun], 0);
     TRUE
 }

@@ -15,13 +15,13 @@ use alloc::vec::Vec;
 use super::adapter::Adapter;
 use super::ddi::*;
 use super::interrupt;
+use crate::io;
 use crate::ke::{self, Lock};
 use crate::nt::*;
 use crate::storage::pieces::pieces;
-use crate::storage::{cdb, irp as request_packet};
 use crate::storage::srb::{Direction, Srb, function, srb_status};
+use crate::storage::{cdb, irp as request_packet};
 use crate::verifier::{Violation, violation};
-use crate::io;
 
 /// Who waits for a request.
 pub enum Owner {
@@ -145,7 +145,10 @@ unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
     };
     if go_on {
         if !(*adapter).requests.queues.lock().active.contains_key(&(srb as usize)) {
-            violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=completed-by-build-and-passed-on"));
+            violation(
+                Violation::SrbCompletedTwice,
+                format_args!("srb={srb:p} cause=completed-by-build-and-passed-on"),
+            );
         }
         // A request that the miniport does not start (FALSE) still belongs to it; the watchdog sees to it.
         if let Some(start) = this.miniport.hw.hw_start_io {

@@ -1,7 +1,6 @@
 //! Looking which logical units an adapter has: INQUIRY to unit 0 of every target, REPORT LUNS to those that
 //! answer, and INQUIRY to each unit it lists (documentation "Storport Enumeration of Devices"). PASSIVE_LEVEL.
 
-
 use alloc::vec::Vec;
 
 use super::adapter::Adapter;
@@ -29,7 +28,9 @@ pub unsafe fn scan(adapter: *mut Adapter) {
     let mut found = Vec::new();
     for path in 0..configuration.number_of_buses.min(8) {
         let initiator = configuration.initiator_bus_id[usize::from(path)];
-        for target in (0..configuration.maximum_number_of_targets).filter(|&t| i16::from(t) != i16::from(initiator)) {
+        for target in
+            (0..configuration.maximum_number_of_targets).filter(|&t| i16::from(t) != i16::from(initiator))
+        {
             scan_target(adapter, path, target, &mut found);
         }
     }
@@ -37,7 +38,12 @@ pub unsafe fn scan(adapter: *mut Adapter) {
 }
 
 /// Adds the units of one target.
-unsafe fn scan_target(adapter: *mut Adapter, path: u8, target: u8, found: &mut Vec<(Address, Inquiry, Vec<u8>)>) {
+unsafe fn scan_target(
+    adapter: *mut Adapter,
+    path: u8,
+    target: u8,
+    found: &mut Vec<(Address, Inquiry, Vec<u8>)>,
+) {
     let at = |lun| Address { path, target, lun };
     let Some(first) = query(adapter, at(0)) else { return };
     let limit = (*adapter).configuration.maximum_number_of_logical_units.max(1);

@@ -13,9 +13,9 @@ use crate::io;
 use crate::nt::*;
 use crate::storage::child::{self, Ids};
 use crate::storage::inquiry::{self, Inquiry};
+use crate::storage::irp as request_packet;
 use crate::storage::property::{self, Properties};
 use crate::storage::srb::{Srb, function, srb_status};
-use crate::storage::irp as request_packet;
 
 /// Where a unit is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,7 +51,8 @@ unsafe impl Send for Unit {}
 /// PASSIVE_LEVEL; `adapter` must be started.
 pub unsafe fn update(adapter: *mut Adapter, found: Vec<(Address, Inquiry, Vec<u8>)>) {
     for unit in (*adapter).units.lock().iter_mut() {
-        unit.present = found.iter().any(|(address, data, _)| unit.address == *address && unit.inquiry == *data);
+        unit.present =
+            found.iter().any(|(address, data, _)| unit.address == *address && unit.inquiry == *data);
     }
     for (address, data, serial) in found {
         let known = (*adapter).units.lock().iter().any(|unit| unit.present && unit.address == address);
@@ -62,7 +63,12 @@ pub unsafe fn update(adapter: *mut Adapter, found: Vec<(Address, Inquiry, Vec<u8
 }
 
 /// Makes a unit and its PDO.
-unsafe fn create(adapter: *mut Adapter, address: Address, data: Inquiry, serial: Vec<u8>) -> Option<Box<Unit>> {
+unsafe fn create(
+    adapter: *mut Adapter,
+    address: Address,
+    data: Inquiry,
+    serial: Vec<u8>,
+) -> Option<Box<Unit>> {
     let device_type = data.device_type()?;
     let (kind, generic) = inquiry::type_names(device_type);
     let Address { path, target, lun } = address;
@@ -88,7 +94,8 @@ unsafe fn create(adapter: *mut Adapter, address: Address, data: Inquiry, serial:
         present: true,
         claimed: false,
     });
-    let object_type = if device_type == inquiry::CD_ROM { child::FILE_DEVICE_CD_ROM } else { FILE_DEVICE_DISK };
+    let object_type =
+        if device_type == inquiry::CD_ROM { child::FILE_DEVICE_CD_ROM } else { FILE_DEVICE_DISK };
     let extension = adapter::unit_extension(NonNull::from(&mut *unit));
     unit.device = child::create((*(*adapter).device).driver_object, object_type, extension)?;
     (*unit.device).alignment_requirement = (*adapter).configuration.alignment_mask;
@@ -104,7 +111,12 @@ pub fn report(adapter: &Adapter) -> Vec<*mut DeviceObject> {
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortGetLogicalUnit(extension: Pvoid, path: u8, target: u8, lun: u8) -> Pvoid {
+pub unsafe extern "win64" fn StorPortGetLogicalUnit(
+    extension: Pvoid,
+    path: u8,
+    target: u8,
+    lun: u8,
+) -> Pvoid {
     let units = Adapter::of(extension).units.lock();
     let address = Address { path, target, lun };
     let unit = units.iter().find(|unit| unit.present && unit.address == address && !unit.memory.is_empty());
@@ -131,7 +143,8 @@ pub unsafe fn pnp(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
 unsafe fn delete(unit: *mut Unit) {
     let device = (*unit).device;
     let mut units = (*(*unit).adapter).units.lock();
-    let taken = units.iter().position(|other| core::ptr::eq(&raw const **other, unit)).map(|at| units.remove(at));
+    let taken =
+        units.iter().position(|other| core::ptr::eq(&raw const **other, unit)).map(|at| units.remove(at));
     drop(units);
     drop(taken);
     adapter::free_unit_extension(device);
