@@ -1,6 +1,6 @@
 //! ATA commands at a channel's registers (ATA/ATAPI-6, 7 and 9).
 
-use super::bus_master::BusMaster;
+use super::bus_master::{BusMaster, Progress};
 use super::identify::{Identify, Kind};
 use crate::boot::port::{inb, insw, outb, outsw};
 use crate::ke;
@@ -43,10 +43,10 @@ const TIMEOUT: u64 = 30;
 /// Why a command failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// Nothing answers.
-    NoDevice,
     /// The drive reported an error: its error register.
     Device(u8),
+    /// The controller could not reach the memory.
+    BusMaster,
     /// No answer in time.
     TimedOut,
     /// The system is stopping: nothing goes to a disk any more.
@@ -127,10 +127,17 @@ impl Registers {
         self.address(&transfer)?;
         outb(self.command + 7, code);
         bus_master.start();
-        let moved = poll(|| bus_master.is_done());
+        let mut progress = Progress::Moving;
+        let moved = poll(|| {
+            progress = bus_master.progress();
+            progress != Progress::Moving
+        });
         bus_master.stop();
         moved?;
-        self.wait(0)
+        match progress {
+            Progress::Failed => Err(Error::BusMaster),
+            _ => self.wait(0),
+        }
     }
 
     /// Moves data through the data port, sector by sector in one command.

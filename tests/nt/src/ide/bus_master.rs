@@ -11,6 +11,8 @@ const START: u8 = 0x01;
 const TO_MEMORY: u8 = 0x08;
 /// Status register: moving.
 const ACTIVE: u8 = 0x01;
+/// Status register: the transfer failed on the memory side.
+const ERROR: u8 = 0x02;
 /// Status register: error and interrupt, cleared by writing ones.
 const ERROR_AND_INTERRUPT: u8 = 0x06;
 
@@ -27,6 +29,14 @@ struct Region {
 const END_OF_TABLE: u16 = 0x8000;
 /// Regions that a table's page holds.
 const REGIONS: usize = PAGE_SIZE / size_of::<Region>();
+
+/// How far a transfer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    Moving,
+    Done,
+    Failed,
+}
 
 /// The bus-master registers of one channel, with its table of regions.
 pub struct BusMaster {
@@ -81,10 +91,14 @@ impl BusMaster {
         outb(self.base, self.direction | START);
     }
 
-    /// Whether everything has been moved.
-    pub fn is_done(&self) -> bool {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
         // SAFETY: reading the status changes nothing.
-        unsafe { inb(self.base + 2) & ACTIVE == 0 }
+        match unsafe { inb(self.base + 2) } {
+            status if status & ERROR != 0 => Progress::Failed,
+            status if status & ACTIVE != 0 => Progress::Moving,
+            _ => Progress::Done,
+        }
     }
 
     /// Ends the transfer, done or not.

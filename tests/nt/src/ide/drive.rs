@@ -13,7 +13,6 @@ use crate::io;
 use crate::nt::*;
 use crate::storage::cdb::{self, operation};
 use crate::storage::child::{self, FILE_DEVICE_CD_ROM, Ids};
-use crate::storage::inquiry;
 use crate::storage::irp as request_packet;
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA, Properties};
 use crate::storage::sense::Sense;
@@ -167,9 +166,9 @@ enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Device(_) => Self::Sense(Sense::MEDIUM_ERROR),
+            Error::Device(_) | Error::BusMaster => Self::Sense(Sense::MEDIUM_ERROR),
             Error::TimedOut => Self::Srb(srb_status::TIMEOUT),
-            Error::NoDevice | Error::Stopping => Self::Srb(srb_status::NO_DEVICE),
+            Error::Stopping => Self::Srb(srb_status::NO_DEVICE),
         }
     }
 }

@@ -50,12 +50,6 @@ pub mod function {
     pub const SHUTDOWN: u8 = 0x07;
     /// `SRB_FUNCTION_FLUSH`.
     pub const FLUSH: u8 = 0x08;
-    /// `SRB_FUNCTION_RESET_BUS`.
-    pub const RESET_BUS: u8 = 0x12;
-    /// `SRB_FUNCTION_RESET_DEVICE`.
-    pub const RESET_DEVICE: u8 = 0x13;
-    /// `SRB_FUNCTION_RESET_LOGICAL_UNIT`.
-    pub const RESET_LOGICAL_UNIT: u8 = 0x20;
 }
 
 /// `SRB_STATUS_` codes.
@@ -82,6 +76,8 @@ pub mod srb_status {
     pub const SELECTION_TIMEOUT: u8 = 0x0A;
     /// `SRB_STATUS_COMMAND_TIMEOUT`.
     pub const COMMAND_TIMEOUT: u8 = 0x0B;
+    /// `SRB_STATUS_MESSAGE_REJECTED`.
+    pub const MESSAGE_REJECTED: u8 = 0x0D;
     /// `SRB_STATUS_BUS_RESET`.
     pub const BUS_RESET: u8 = 0x0E;
     /// `SRB_STATUS_NO_HBA`.
@@ -96,14 +92,8 @@ pub mod srb_status {
     pub const INVALID_TARGET_ID: u8 = 0x21;
     /// `SRB_STATUS_BAD_FUNCTION`.
     pub const BAD_FUNCTION: u8 = 0x22;
-    /// `SRB_STATUS_ERROR_RECOVERY`.
-    pub const ERROR_RECOVERY: u8 = 0x23;
-    /// `SRB_STATUS_NOT_POWERED`.
-    pub const NOT_POWERED: u8 = 0x24;
     /// `SRB_STATUS_LINK_DOWN`.
     pub const LINK_DOWN: u8 = 0x25;
-    /// `SRB_STATUS_QUEUE_FROZEN`, a flag.
-    pub const QUEUE_FROZEN: u8 = 0x40;
     /// `SRB_STATUS_AUTOSENSE_VALID`, a flag.
     pub const AUTOSENSE_VALID: u8 = 0x80;
 }
@@ -122,8 +112,6 @@ pub const SRB_SIMPLE_TAG_REQUEST: u8 = 0x20;
 pub const SCSISTAT_GOOD: u8 = 0x00;
 /// `SCSISTAT_CHECK_CONDITION`.
 pub const SCSISTAT_CHECK_CONDITION: u8 = 0x02;
-/// `SCSISTAT_BUSY`.
-pub const SCSISTAT_BUSY: u8 = 0x08;
 
 /// Which way a request's data goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

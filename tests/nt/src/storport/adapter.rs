@@ -400,12 +400,13 @@ unsafe fn configure(adapter: &mut Adapter, resources: *const CmResourceList) -> 
 /// Calls `HwFindAdapter`. PASSIVE_LEVEL.
 unsafe fn find(adapter: &mut Adapter) -> u32 {
     let Some(routine) = adapter.miniport.hw.hw_find_adapter else { return 0 };
-    // "HwContext: set to NULL" for a physical miniport; ArgumentString: no driver parameter in the registry.
+    // The registry holds no driver parameter to pass as ArgumentString.
     let (mut again, mut argument) = (FALSE, 0u8);
+    let context = adapter.miniport.context;
     let configuration = &raw mut adapter.configuration;
     let extension = adapter.extension();
     adapter.guarded("HwFindAdapter", || {
-        routine(extension, null_mut(), null_mut(), &raw mut argument, configuration, &raw mut again)
+        routine(extension, context, null_mut(), &raw mut argument, configuration, &raw mut again)
     })
 }
 

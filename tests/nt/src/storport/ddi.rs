@@ -82,9 +82,6 @@ pub type HwAdapterControl = unsafe extern "win64" fn(extension: Pvoid, kind: u32
 pub type HwPassiveInitialize = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
 /// `HW_TIMER`.
 pub type HwTimer = unsafe extern "win64" fn(extension: Pvoid);
-/// `HW_DPC_ROUTINE`.
-pub type HwDpc =
-    unsafe extern "win64" fn(dpc: *mut StorDpc, extension: Pvoid, argument1: Pvoid, argument2: Pvoid);
 
 /// `SP_RETURN_FOUND`.
 pub const SP_RETURN_FOUND: u32 = 1;

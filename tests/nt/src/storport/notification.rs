@@ -5,9 +5,9 @@ use core::sync::atomic::Ordering;
 use super::adapter::Adapter;
 use super::ddi::*;
 use super::{interrupt, request, timer};
+use crate::ke;
 use crate::nt::*;
 use crate::storage::srb::Srb;
-use crate::{io, ke};
 
 /// `SCSI_NOTIFICATION_TYPE`.
 mod kind {
@@ -48,7 +48,7 @@ pub unsafe extern "win64" fn StorPortNotification(
         kind::REQUEST_TIMER_CALL => {
             timer::request_call(adapter, core::mem::transmute::<usize, Option<HwTimer>>(a), b as u32)
         }
-        kind::BUS_CHANGE_DETECTED => io::IoInvalidateDeviceRelations((*adapter).pdo, BUS_RELATIONS),
+        kind::BUS_CHANGE_DETECTED => request::bus_changed(adapter),
         kind::QUERY_TICK_COUNT => {
             let mut frequency = 0;
             (a as *mut i64).write(ke::KeQueryPerformanceCounter(&raw mut frequency));

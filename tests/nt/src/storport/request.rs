@@ -61,6 +61,8 @@ struct Queues {
     waiting: VecDeque<Box<Request>>,
     /// Requests that must complete before others start, while the adapter is busy.
     busy: u32,
+    /// The miniport said that units came or went.
+    changed: bool,
     /// Interrupt time until which a unit is paused, by path, target and unit.
     paused: BTreeMap<[u8; 3], u64>,
 }
@@ -80,6 +82,7 @@ impl Requests {
             done: VecDeque::new(),
             waiting: VecDeque::new(),
             busy: 0,
+            changed: false,
             paused: BTreeMap::new(),
         };
         // SAFETY: a KDPC of zeros is what KeInitializeDpc expects.
@@ -300,7 +303,10 @@ fn is_final(found: u8) -> bool {
     use srb_status::*;
     matches!(
         found,
-        SUCCESS..=ERROR | BUSY..=COMMAND_TIMEOUT | 0x0D..=0x16 | INVALID_LUN..=LINK_DOWN
+        SUCCESS
+            | ABORTED..=COMMAND_TIMEOUT
+            | MESSAGE_REJECTED..=REQUEST_FLUSHED
+            | INVALID_LUN..=LINK_DOWN
     )
 }
 
@@ -325,12 +331,24 @@ pub unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8,
     }
 }
 
-/// DPC: tells the owners of done requests, and starts those that waited for them.
+/// `BusChangeDetected`: the adapter's units are looked for again. Any IRQL.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub unsafe fn bus_changed(adapter: *mut Adapter) {
+    (*adapter).requests.queues.lock().changed = true;
+    ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+}
+
+/// DPC: tells the owners of done requests, starts those that waited for them, and has PnP look for units.
 unsafe extern "win64" fn complete_done(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
     let adapter = context.cast::<Adapter>();
     loop {
         let Some(request) = (*adapter).requests.queues.lock().done.pop_front() else { break };
         finish(*request);
+    }
+    if core::mem::take(&mut (*adapter).requests.queues.lock().changed) {
+        io::IoInvalidateDeviceRelations((*adapter).pdo, BUS_RELATIONS);
     }
     resume(adapter);
 }
