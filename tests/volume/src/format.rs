@@ -6,6 +6,7 @@ use crate::layout::{self, FILES};
 use crate::mbr::{FIRST_SECTOR, Mbr};
 use crate::superblock::{LABEL, Superblock};
 use crate::volume::Error;
+use alloc::vec;
 use zerocopy::IntoBytes;
 
 /// Writes a partition table with `signature` and an empty volume named `label` (at most 16 bytes).
@@ -28,7 +29,7 @@ pub fn format(disk: &mut impl BlockDevice, signature: u32, label: &str) -> Resul
     for sector in layout::MOUNT_RECORDS..layout::FILE_RECORDS {
         partition.write(sector, &[0; SECTOR])?;
     }
-    let files = [FileRecord::free(); FILES];
+    let files = vec![FileRecord::free(); FILES];
     for (index, record) in files.iter().enumerate() {
         partition.write(layout::file_record(index), &record.to_sector())?;
     }

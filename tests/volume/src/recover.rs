@@ -31,7 +31,7 @@ pub struct Recovered {
     /// The superblock.
     pub superblock: Superblock,
     /// The file records with the log applied.
-    pub files: [FileRecord; FILES],
+    pub files: Vec<FileRecord>,
     /// Indices of file records that the log changed, in log order.
     pub replayed: Vec<usize>,
     /// The last transaction there is.
@@ -58,7 +58,7 @@ impl Recovered {
         }
         let mut this = Self {
             superblock,
-            files: [FileRecord::free(); FILES],
+            files: vec![FileRecord::free(); FILES],
             replayed: Vec::new(),
             sequence: superblock.sequence.get(),
             mounts: Vec::new(),

@@ -4,7 +4,7 @@ use crate::block::{BlockDevice, IoError};
 use crate::checksum::crc32;
 use crate::damage::Damage;
 use crate::file_record::{self, BlockRef, FileRecord, MAX_SIZE, NAME};
-use crate::layout::{self, BLOCK, FILES, LOG_RECORDS};
+use crate::layout::{self, BLOCK, LOG_RECORDS};
 use crate::log::LogRecord;
 use crate::mount_record::MountRecord;
 use crate::recover::Recovered;
@@ -61,7 +61,7 @@ pub struct Volume<D> {
     device: D,
     superblock: Superblock,
     record: MountRecord,
-    files: [FileRecord; FILES],
+    files: Vec<FileRecord>,
     /// File records that are newer in the log than at home.
     dirty: BTreeSet<usize>,
     /// The last transaction in the log.

@@ -55,7 +55,7 @@ impl Partition {
         });
         let extension = device::partition_extension(&raw mut *this);
         this.device = child::create((*disk.device).driver_object, FILE_DEVICE_DISK, extension)?;
-        (*this.device).stack_size = (*disk.device).stack_size + 1;
+        (*this.device).stack_size = (*disk.device).stack_size;
         (*this.device).alignment_requirement = (*disk.device).alignment_requirement;
         Some(this)
     }
@@ -121,17 +121,16 @@ pub unsafe fn delete(mut partition: Box<Partition>) {
 pub unsafe fn pass_to_disk(partition: &Partition, irp: *mut Irp) -> NtStatus {
     let location = current_stack_location(irp);
     let bytes = partition.sectors * u64::from(SECTOR);
-    copy_current_stack_location_to_next(irp);
     if matches!((*location).major_function, IRP_MJ_READ | IRP_MJ_WRITE) {
         let ReadWrite { length, byte_offset, .. } = (*location).parameters.read;
         let end = byte_offset.checked_add(length.into());
         if byte_offset < 0 || end.is_none_or(|end| end as u64 > bytes) {
             return request_packet::complete(irp, status::INVALID_PARAMETER, 0);
         }
-        let offset = &mut (*next_stack_location(irp)).parameters.read.byte_offset;
-        *offset += (partition.first * u64::from(SECTOR)) as i64;
+        (*location).parameters.read.byte_offset += (partition.first * u64::from(SECTOR)) as i64;
     }
-    io::IofCallDriver(partition.disk, irp)
+    // The disk takes over this location, so a partition needs none of its own.
+    request_packet::pass_down(partition.disk, irp)
 }
 
 /// IRP_MJ_DEVICE_CONTROL to a partition's PDO.
@@ -150,10 +149,7 @@ pub unsafe fn device_control(partition: &Partition, irp: *mut Irp) -> NtStatus {
             let numbers = [FILE_DEVICE_DISK, partition.disk_number, partition.number].map(u32::to_le_bytes);
             property::give(irp, numbers.as_flattened(), length, 12)
         }
-        _ => {
-            copy_current_stack_location_to_next(irp);
-            return io::IofCallDriver(partition.disk, irp);
-        }
+        _ => return request_packet::pass_down(partition.disk, irp),
     };
     request_packet::complete(irp, found, information)
 }
