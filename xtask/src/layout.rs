@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    /// What stands in for parts of the toolchain, which do not depend on the workspace.
+    toolchain: PathBuf,
 }
 
 impl Layout {
@@ -15,9 +17,15 @@ impl Layout {
         Self::at(package.parent().unwrap_or(package))
     }
 
-    /// The workspace at `root`, an absolute path.
-    pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    /// A workspace at `root`, an absolute path, on its own.
+    fn at(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self { toolchain: root.join("target/cross"), root }
+    }
+
+    /// A copy of this workspace at `root`, an absolute path: it shares what completes the toolchain.
+    pub fn copy_at(&self, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), toolchain: self.toolchain.clone() }
     }
 
     /// The workspace folder.
@@ -65,8 +73,13 @@ impl Layout {
         self.cross().join("config.toml")
     }
 
+    /// The standard library's source, where core and alloc are built from it.
+    pub fn rust_source(&self) -> PathBuf {
+        self.toolchain.join("rust-src")
+    }
+
     /// Core and alloc for targets that the toolchain does not have.
     pub fn sysroot(&self) -> PathBuf {
-        self.cross().join("sysroot")
+        self.toolchain.join("sysroot")
     }
 }

@@ -83,7 +83,7 @@ pub fn run() -> Result<()> {
     setup::ensure()?;
     build::executive()?;
     let rig = rig_files::ensure(&here)?;
-    let copy = Layout::at(here.target().join("mutants").join("tree"));
+    let copy = here.copy_at(here.target().join("mutants").join("tree"));
     let mut survivors = Vec::new();
     let mut rows = Vec::new();
     for mutant in MUTANTS {

@@ -26,7 +26,7 @@ use crate::{
 /// When a build fails, or a file differs; the message has the file and the first differing offset.
 pub fn check() -> Result<()> {
     let here = Layout::here();
-    let copy = Layout::at(here.target().join("repro").join("the same sources elsewhere"));
+    let copy = here.copy_at(here.target().join("repro").join("the same sources elsewhere"));
     build::drivers_in(&here)?;
     step("copy of the workspace", || copy_sources(&here, &copy))?;
     build::drivers_in(&copy)?;

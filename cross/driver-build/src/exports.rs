@@ -1,6 +1,39 @@
-//! Names a driver exports, out of its module definition file.
+//! What the drivers export: one module definition file each, in `cross/exports`.
 
-use crate::Error;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, llvm};
+
+/// The names that the driver `name` exports, none when it has no file in `folder`.
+///
+/// # Errors
+/// When the file is malformed.
+pub fn of(name: &str, folder: &Path) -> Result<Vec<String>, Error> {
+    let file = folder.join(name).with_extension("def");
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    parse(&fs::read_to_string(&file)?).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// Makes import libraries of all drivers with a file in `folder`, in `output`.
+///
+/// # Errors
+/// When `llvm-dlltool` is missing or fails.
+pub fn make_import_libraries(folder: &Path, output: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder)? {
+        let definitions = entry?.path();
+        let name = definitions.file_stem().map(PathBuf::from).unwrap_or_default();
+        llvm::run("llvm-dlltool", |command| {
+            command.args(["-m", "i386:x86-64", "-d"]).arg(&definitions);
+            command.arg("-l").arg(output.join(name).with_extension("lib"));
+        })?;
+    }
+    Ok(())
+}
 
 /// The names in the `EXPORTS` part of a module definition file.
 ///
@@ -8,14 +41,14 @@ use crate::Error;
 ///
 /// # Errors
 /// When the text has no `EXPORTS` line, or no name after it.
-pub fn parse(definitions: &str) -> Result<Vec<&str>, Error> {
+fn parse(definitions: &str) -> Result<Vec<String>, Error> {
     let mut words = definitions.lines().filter_map(|line| line.split(';').next()?.split_whitespace().next());
     if !words.any(|word| word == "EXPORTS") {
-        return Err("a module definition file without an EXPORTS line".into());
+        return Err("no EXPORTS line".into());
     }
-    let names: Vec<_> = words.collect();
+    let names: Vec<_> = words.map(str::to_owned).collect();
     if names.is_empty() {
-        return Err("a module definition file that exports nothing".into());
+        return Err("nothing is exported".into());
     }
     Ok(names)
 }

@@ -10,18 +10,19 @@
 //! ```
 //!
 //! The driver's name, version and description come from its `Cargo.toml`; what it exports comes from
-//! `cross/<name>.def`, the same file its import library is made from.
+//! `cross/exports/<name>.def`, the same file its import library is made from.
 
 mod exports;
+mod llvm;
 mod version_resource;
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 /// Why a driver could not be configured.
 pub type Error = Box<dyn std::error::Error>;
-
-/// Environment variable with the folder of LLVM's tools; unset means that they are on `PATH`.
-pub const LLVM_VARIABLE: &str = "XENGUARD_LLVM";
 
 /// Link arguments of every driver, beside those of wdk-build.
 ///
@@ -44,30 +45,29 @@ const LINK_ARGUMENTS: &[&str] = &[
 /// Configures the calling package as a driver of this project.
 ///
 /// # Errors
-/// When the driver's `.def` file is malformed, or `llvm-rc` cannot compile the version resource.
+/// When the driver's `.def` file is malformed, or `llvm-rc` or `llvm-dlltool` is missing or fails.
 pub fn configure() -> Result<(), Error> {
+    let name = env::var("CARGO_PKG_NAME")?;
+    let output = PathBuf::from(env::var("OUT_DIR")?);
+    let definitions =
+        workspace_root(Path::new(&env::var("CARGO_MANIFEST_DIR")?))?.join("cross").join("exports");
+    println!("cargo::rerun-if-changed={}", definitions.display());
+
     for argument in LINK_ARGUMENTS {
         link_argument(argument);
     }
-
-    let name = env::var("CARGO_PKG_NAME")?;
-    let manifest_folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let definitions = workspace_root(&manifest_folder)?.join("cross").join(format!("{name}.def"));
-    println!("cargo::rerun-if-changed={}", definitions.display());
-    if definitions.exists() {
-        for export in exports::parse(&fs::read_to_string(&definitions)?)? {
-            link_argument(&format!("/EXPORT:{export}"));
-        }
+    for export in exports::of(&name, &definitions)? {
+        link_argument(&format!("/EXPORT:{export}"));
     }
+    exports::make_import_libraries(&definitions, &output)?;
+    println!("cargo::rustc-link-search=native={}", output.display());
 
-    let resource = version_resource::compile(
-        &version_resource::Strings {
-            name: &name,
-            version: &env::var("CARGO_PKG_VERSION")?,
-            description: &env::var("CARGO_PKG_DESCRIPTION")?,
-        },
-        &PathBuf::from(env::var("OUT_DIR")?),
-    )?;
+    let strings = version_resource::Strings {
+        name: &name,
+        version: &env::var("CARGO_PKG_VERSION")?,
+        description: &env::var("CARGO_PKG_DESCRIPTION")?,
+    };
+    let resource = version_resource::compile(&strings, &output)?;
     link_argument(resource.to_str().ok_or("the output folder's path is not UTF-8")?);
     Ok(())
 }
@@ -77,7 +77,7 @@ fn link_argument(argument: &str) {
 }
 
 /// The folder above `package` that holds the workspace's lock file.
-fn workspace_root(package: &std::path::Path) -> Result<PathBuf, Error> {
+fn workspace_root(package: &Path) -> Result<PathBuf, Error> {
     let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists());
     Ok(root.ok_or("no Cargo.lock above the driver's folder")?.to_path_buf())
 }

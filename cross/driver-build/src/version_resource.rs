@@ -1,12 +1,11 @@
 //! The version resource: what Explorer, Device Manager and a crash dump call the driver.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use crate::{Error, LLVM_VARIABLE};
+use crate::{Error, llvm};
 
 /// What the resource says, as the driver's `Cargo.toml` has it.
 pub struct Strings<'a> {
@@ -27,19 +26,9 @@ pub fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
     let compiled = folder.join("version.res");
     fs::write(&source, script(strings)?)?;
 
-    println!("cargo::rerun-if-env-changed={LLVM_VARIABLE}");
-    let tool = env::var_os(LLVM_VARIABLE).map(PathBuf::from).unwrap_or_default().join("llvm-rc");
-    let status = Command::new(&tool)
-        .arg("/no-preprocess")
-        .arg("/FO")
-        .arg(&compiled)
-        .arg("--")
-        .arg(&source)
-        .status()
-        .map_err(|error| format!("{} does not start: {error}", tool.display()))?;
-    if !status.success() {
-        return Err(format!("{} refused {}: {status}", tool.display(), source.display()).into());
-    }
+    llvm::run("llvm-rc", |command| {
+        command.arg("/no-preprocess").arg("/FO").arg(&compiled).arg("--").arg(&source);
+    })?;
     Ok(compiled)
 }
 

@@ -152,7 +152,7 @@ fn imports(driver: &Driver, image: &Image) -> Vec<String> {
     let refusal = |import: &super::image::Import| match (&import.name, driver.allowed.get(&import.library)) {
         (None, _) => Some(format!("by ordinal from {}", import.library)),
         (Some(name), None) => {
-            Some(format!("{name} from {}, which is no library of cross/*.def", import.library))
+            Some(format!("{name} from {}, which no .def file in cross/ is for", import.library))
         }
         (Some(name), Some(names)) => {
             (!names.contains(name)).then(|| format!("{name}, which is not in the list of {}", import.library))

@@ -11,24 +11,35 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{command, folder::sorted_entries};
+use crate::{
+    command,
+    folder::{Inputs, make_folder, remove_folder, sorted_entries},
+    step::step,
+};
 
 /// The suite whose rust-src is recent enough.
 const SUITE: &str = "trixie-backports";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Fetches rust-src of `release` into `folder` and returns the path of its `library`.
+/// Fetches rust-src of `release` into `folder`, unless it is there, and returns the path of its `library`.
 ///
 /// # Errors
 /// When apt has no Debian mirror, the mirror is out of reach, or it has another release.
-pub fn fetch(release: &str, folder: &Path) -> Result<PathBuf> {
-    let mirror = mirror()?;
-    let lists = folder.join("lists");
-    let archives = folder.join("archives");
+pub fn ensure(folder: &Path, release: &str) -> Result<PathBuf> {
+    make_folder(folder, Inputs::default().text(SUITE).text(release), |fresh| {
+        step(&format!("Debian's rust-src {release}"), || fetch(fresh, release))
+    })?;
+    Ok(folder.join("library"))
+}
+
+fn fetch(folder: &Path, release: &str) -> Result<()> {
+    let work = folder.join("apt");
+    let lists = work.join("lists");
+    let archives = work.join("archives");
     fs::create_dir_all(lists.join("partial"))?;
     fs::create_dir_all(archives.join("partial"))?;
-    let sources = folder.join("sources.list");
-    fs::write(&sources, format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"))?;
+    let sources = work.join("sources.list");
+    fs::write(&sources, format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", mirror()?))?;
 
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
@@ -41,19 +52,22 @@ pub fn fetch(release: &str, folder: &Path) -> Result<PathBuf> {
             command.arg("-o").arg(format!("{option}={}", value.display()));
         }
         // The folder need not be readable for apt's own user.
-        command.args(["-o", "APT::Sandbox::User=root", "--quiet"]).args(arguments).current_dir(folder);
+        command.args(["-o", "APT::Sandbox::User=root", "--quiet"]).args(arguments).current_dir(&work);
         command::output(&mut command)
     };
     apt(&["update"]).context("cannot read Debian's package lists")?;
     apt(&["download", &format!("rust-src={release}+*")])
         .with_context(|| format!("Debian's {SUITE} has no rust-src {release}"))?;
 
-    let packages = sorted_entries(folder)?;
-    let package = packages.iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    let package = package.context("apt downloaded no package")?;
-    let unpacked = folder.join("unpacked");
-    command::output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&unpacked))?;
-    Ok(unpacked.join(format!("usr/src/rustc-{release}/library")))
+    let files = sorted_entries(&work)?;
+    let package = files.iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let unpacked = work.join("unpacked");
+    command::output(
+        Command::new("dpkg-deb").arg("-x").arg(package.context("apt downloaded no package")?).arg(&unpacked),
+    )?;
+    fs::rename(unpacked.join(format!("usr/src/rustc-{release}/library")), folder.join("library"))
+        .context("the package has no library folder")?;
+    remove_folder(&work)
 }
 
 /// The Debian mirror in apt's configuration.

@@ -62,10 +62,12 @@ pub fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
         return Ok(Sysroot::Toolchain);
     }
     println!("rustup cannot download: building core and alloc from Debian's rust-src");
-    make_folder(&own, inputs(), |sysroot| {
-        step(&format!("core and alloc for {target}"), || build(sysroot, target, &toolchain))
-    })
-    .with_context(|| {
+    let built = debian_source::ensure(&layout.rust_source(), toolchain.release()?).and_then(|library| {
+        make_folder(&own, inputs(), |sysroot| {
+            step(&format!("core and alloc for {target}"), || build(sysroot, &library, target, &toolchain))
+        })
+    });
+    built.with_context(|| {
         format!("no core and alloc for {target}: connect to the network for `rustup target add {target}`")
     })?;
     Ok(Sysroot::Own(own))
@@ -100,13 +102,12 @@ fn rustup_target_add(target: &str) -> bool {
     false
 }
 
-/// The distributed libraries' own: bitcode for link-time optimization, the static C runtime's cfg.
+/// As the distributed libraries have it, for link-time optimization.
 const BUILD_FLAGS: &str = "-Cembed-bitcode=yes";
 
 /// Builds core, alloc and compiler_builtins into `sysroot`.
-fn build(sysroot: &Path, target: &str, toolchain: &Toolchain) -> Result<()> {
+fn build(sysroot: &Path, library: &Path, target: &str, toolchain: &Toolchain) -> Result<()> {
     let work = sysroot.join("build");
-    let library = debian_source::fetch(toolchain.release()?, &work.join("source"))?;
     let package = work.join("package");
     fs::create_dir_all(package.join("src"))?;
     fs::write(
@@ -115,19 +116,23 @@ fn build(sysroot: &Path, target: &str, toolchain: &Toolchain) -> Result<()> {
          [profile.release]\npanic = \"abort\"\nopt-level = 3\n",
     )?;
     fs::write(package.join("src/lib.rs"), "#![no_std]\nextern crate alloc;\n")?;
-    let virtual_library = format!("/rustc/{}/library", toolchain.commit()?);
+    // What the distributed libraries say.
+    let remap = format!("--remap-path-prefix={}=/rustc/{}/library", library.display(), toolchain.commit()?);
+    let mut cargo = Command::new("cargo");
+    if target.ends_with("-none") {
+        // Where there is no system, nobody else has memcpy and its like.
+        cargo.arg("-Zbuild-std-features=compiler-builtins-mem");
+    }
     command::output(
-        Command::new("cargo")
-            .args(["build", "--release", "--offline", "-Zbuild-std=core,alloc", "--target", target])
+        cargo
+            .args(["build", "--release", "-Zbuild-std=core,alloc", "--target", target])
             .current_dir(&package)
             .env("CARGO_TARGET_DIR", work.join("target"))
             // What the toolchain's distributors set too: the unstable option is cargo's only way to build core.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("__CARGO_TESTS_ONLY_SRC_ROOT", &library)
-            .env(
-                "RUSTFLAGS",
-                format!("{BUILD_FLAGS} --remap-path-prefix={}={virtual_library}", library.display()),
-            ),
+            .env("__CARGO_TESTS_ONLY_SRC_ROOT", library)
+            // Separated by the unit separator, since the path may have spaces.
+            .env("CARGO_ENCODED_RUSTFLAGS", format!("{BUILD_FLAGS}\x1f{remap}")),
     )?;
 
     let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
