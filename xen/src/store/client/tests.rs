@@ -152,6 +152,13 @@ fn transactions_apply_or_not() {
     assert_eq!(client.transact(2, |store| store.write("a", b"2")), Err(refused(Errno::Again)));
     assert_eq!(server.tree().text("a").unwrap(), "1");
     server.collide(0);
+    // A collision that the body itself is told of.
+    let mut runs = 0;
+    let result = client.transact(2, |_| {
+        runs += 1;
+        if runs == 1 { Err(refused(Errno::Again)) } else { Ok(runs) }
+    });
+    assert_eq!(result, Ok(2));
     let failed = client.transact(2, |store| {
         store.write("a", b"3")?;
         store.remove("none")
