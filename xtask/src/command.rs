@@ -37,7 +37,7 @@ fn start<T>(command: &mut Command, how: impl FnOnce(&mut Command) -> std::io::Re
         let program = command.get_program().to_string_lossy().into_owned();
         match error.kind() {
             ErrorKind::NotFound => {
-                anyhow::anyhow!("{program} is not installed; `cargo xtask setup` says what is missing")
+                anyhow::anyhow!("{program} is not installed, or not on PATH")
             }
             _ => anyhow::Error::new(error).context(format!("{program} does not start")),
         }
