@@ -2,17 +2,17 @@
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{command, step::step};
 
 /// LLVM's tools, as Debian's llvm-19 lays them out.
 pub const LLVM_BIN: &str = "/usr/lib/llvm-19/bin";
 
-/// A package, a file that shows that it is installed, and what it is for.
+/// Each package, and a file of it that shows that it is installed.
 const PACKAGES: &[(&str, &str)] = &[
     // bindgen reads the headers through libclang and clang's own headers.
     ("clang-19", "/usr/lib/llvm-19/bin/clang"),
@@ -30,42 +30,54 @@ const PACKAGES: &[(&str, &str)] = &[
 /// When something is missing and apt is not there, not permitted, or fails; the message has the command to
 /// run by hand.
 pub fn ensure() -> Result<()> {
-    let missing: Vec<_> =
-        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.join(" ");
     let by_hand = format!("apt-get install --no-install-recommends {list}");
-    let Some(mut apt) = privileged_apt() else {
+    if !may_install() {
         bail!("missing packages: {list}. This user may not install them: as root, run\n    {by_hand}");
-    };
+    }
     step(&format!("packages: {list}"), || {
-        // Another apt may be at work: wait for it.
-        apt.args(["-o", "DPkg::Lock::Timeout=300", "install", "--yes", "--no-install-recommends"])
-            .args(&missing);
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        command::output(&mut apt).map_err(|error| {
-            error.context(format!(
-                "apt cannot install them; on another distribution than Debian 12 install what corresponds to\n    {by_hand}"
-            ))
-        })?;
-        Ok(())
-    })
+        let install = || apt(&["install", "--yes", "--no-install-recommends"], &missing);
+        // A fresh machine has no package lists, an old one outdated ones.
+        let installed = install().or_else(|_| apt(&["update"], &[]).and_then(|()| install()));
+        installed.with_context(|| {
+            format!("on another distribution than Debian 12 install what corresponds to\n    {by_hand}\napt cannot")
+        })
+    })?;
+    match self::missing()[..] {
+        [] => Ok(()),
+        [package, ..] => bail!("{package} is installed, but has not the files that Debian 12's has"),
+    }
 }
 
-/// `apt-get` as root: directly, or by sudo where that asks for no password.
-fn privileged_apt() -> Option<Command> {
-    let quiet = |program: &str, arguments: &[&str]| {
-        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
-    };
-    if quiet("id", &["-u"]).is_some_and(|output| output.stdout == b"0\n") {
-        return Some(Command::new("apt-get"));
+fn missing() -> Vec<&'static str> {
+    let absent = PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists());
+    absent.map(|(package, _)| *package).collect()
+}
+
+/// Whether this user is root, or can be by sudo without a password.
+fn may_install() -> bool {
+    is_root() || quiet("sudo", &["-n", "true"]).is_some_and(|output| output.status.success())
+}
+
+fn is_root() -> bool {
+    quiet("id", &["-u"]).is_some_and(|output| output.stdout == b"0\n")
+}
+
+fn quiet(program: &str, arguments: &[&str]) -> Option<Output> {
+    Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
+}
+
+/// `apt-get` as root; it waits for another apt to end.
+fn apt(command: &[&str], packages: &[&str]) -> Result<()> {
+    let mut apt = Command::new(if is_root() { "apt-get" } else { "sudo" });
+    if !is_root() {
+        apt.args(["-n", "apt-get"]);
     }
-    if quiet("sudo", &["-n", "true"]).is_some_and(|output| output.status.success()) {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "apt-get"]);
-        return Some(sudo);
-    }
-    None
+    apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(command).args(packages);
+    apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    command::output(&mut apt).map(|_| ())
 }
