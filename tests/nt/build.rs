@@ -1,0 +1,8 @@
+//! Passes the executive's linker script, and nothing else, to the linker.
+
+fn main() {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    println!("cargo::rustc-link-arg-bins=-T{folder}/nt.ld");
+    println!("cargo::rustc-link-arg-bins=--no-pie");
+    println!("cargo::rerun-if-changed=nt.ld");
+}

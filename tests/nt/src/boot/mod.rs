@@ -1,0 +1,31 @@
+//! Boot: the multiboot entry, processor tables, and what stands in for NT's loader.
+
+pub mod bootini;
+mod entry;
+pub mod multiboot;
+mod options;
+pub mod port;
+mod tar;
+
+pub use options::Options;
+use spin::Once;
+pub use tar::Archive;
+
+static OPTIONS: Once<Options> = Once::new();
+static ARCHIVE: Once<Archive> = Once::new();
+
+/// Keeps the command line and the archive for everyone. Called once.
+pub fn keep(options: Options, archive: Archive) {
+    OPTIONS.call_once(|| options);
+    ARCHIVE.call_once(|| archive);
+}
+
+/// The command line's options; the defaults before they were read.
+pub fn options() -> &'static Options {
+    OPTIONS.call_once(Options::default)
+}
+
+/// The boot archive, empty if the loader gave none.
+pub fn archive() -> &'static Archive {
+    ARCHIVE.call_once(|| Archive::new(&[]))
+}

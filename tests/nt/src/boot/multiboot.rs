@@ -1,0 +1,104 @@
+//! The multiboot information structure: memory map, command line, the one module.
+
+use core::slice;
+
+use alloc::string::String;
+
+use crate::mm;
+
+/// The value in eax that a multiboot loader leaves.
+pub const MAGIC: u32 = 0x2BAD_B002;
+
+#[repr(C)]
+struct Information {
+    flags: u32,
+    mem_lower: u32,
+    mem_upper: u32,
+    boot_device: u32,
+    cmdline: u32,
+    mods_count: u32,
+    mods_addr: u32,
+    syms: [u32; 4],
+    mmap_length: u32,
+    mmap_addr: u32,
+}
+
+#[repr(C)]
+struct Module {
+    start: u32,
+    end: u32,
+    string: u32,
+    reserved: u32,
+}
+
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+struct MapEntry {
+    size: u32,
+    base: u64,
+    length: u64,
+    kind: u32,
+}
+
+/// A range of physical addresses, end exclusive.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    pub start: u64,
+    pub end: u64,
+}
+
+/// What the loader told, read in place.
+pub struct Multiboot {
+    info: &'static Information,
+}
+
+impl Multiboot {
+    /// Takes the structure at a physical address below 1 GiB.
+    ///
+    /// # Safety
+    /// `info` is what the loader left in ebx, and the boot mapping is still in place.
+    pub unsafe fn new(info: u32) -> Self {
+        Self { info: &*(mm::direct(u64::from(info)) as *const Information) }
+    }
+
+    /// Usable memory (type 1), as far as the boot mapping reaches.
+    pub fn memory(&self) -> impl Iterator<Item = Range> + Clone + use<> {
+        assert!(self.info.flags & 1 << 6 != 0, "the loader gave no memory map");
+        let (mut at, end) = (self.info.mmap_addr, self.info.mmap_addr + self.info.mmap_length);
+        core::iter::from_fn(move || {
+            while at < end {
+                // SAFETY: the loader's map lies in mapped low memory, entry by entry up to its length.
+                let entry = unsafe { (mm::direct(u64::from(at)) as *const MapEntry).read_unaligned() };
+                at += entry.size + 4;
+                if entry.kind == 1 {
+                    return Some(Range { start: entry.base, end: entry.base + entry.length });
+                }
+            }
+            None
+        })
+    }
+
+    /// The first module: the boot archive.
+    pub fn archive(&self) -> Option<Range> {
+        if self.info.flags & 1 << 3 == 0 || self.info.mods_count == 0 {
+            return None;
+        }
+        // SAFETY: the loader's module list lies in mapped low memory.
+        let module = unsafe { &*(mm::direct(u64::from(self.info.mods_addr)) as *const Module) };
+        Some(Range { start: u64::from(module.start), end: u64::from(module.end) })
+    }
+
+    /// The command line; its first word may be the kernel's file name.
+    pub fn command_line(&self) -> String {
+        if self.info.flags & 1 << 2 == 0 {
+            return String::new();
+        }
+        let start = mm::direct(u64::from(self.info.cmdline)) as *const u8;
+        // SAFETY: the loader ends its command line with a zero byte in mapped low memory.
+        let bytes = unsafe {
+            let length = (0..4096).find(|&i| *start.add(i) == 0).unwrap_or(0);
+            slice::from_raw_parts(start, length)
+        };
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+}

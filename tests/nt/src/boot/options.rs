@@ -1,0 +1,42 @@
+//! The executive's own command line.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// Words of the multiboot command line.
+#[derive(Default)]
+pub struct Options {
+    /// `entry=N`: which entry of boot.ini is started, from 1.
+    pub entry: usize,
+    /// `fault=<name>`: what goes wrong once the system is up.
+    pub faults: Vec<String>,
+    /// `test=<name>`: self tests of the executive.
+    pub tests: Vec<String>,
+    /// `wrong=<case>`: the case the deliberately wrong driver is to play.
+    pub wrong: Option<String>,
+    /// `exit=debug`: power off through qemu's isa-debug-exit device.
+    pub exit_debug: bool,
+}
+
+impl Options {
+    /// Reads the command line; words it does not know (such as the kernel's file name) are skipped.
+    pub fn parse(line: &str) -> Self {
+        let mut options = Self { entry: 1, ..Self::default() };
+        for word in line.split_whitespace() {
+            match word.split_once('=') {
+                Some(("entry", number)) => options.entry = number.parse().unwrap_or(1),
+                Some(("fault", name)) => options.faults.push(name.to_string()),
+                Some(("test", name)) => options.tests.push(name.to_string()),
+                Some(("wrong", case)) => options.wrong = Some(case.to_string()),
+                Some(("exit", "debug")) => options.exit_debug = true,
+                _ => {}
+            }
+        }
+        options
+    }
+
+    /// Whether a fault was asked for.
+    pub fn fault(&self, name: &str) -> bool {
+        self.faults.iter().any(|fault| fault == name)
+    }
+}

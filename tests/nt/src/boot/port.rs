@@ -1,0 +1,58 @@
+//! I/O port instructions.
+
+use core::arch::asm;
+
+macro_rules! ports {
+    ($($input:ident, $output:ident, $ty:ty, $reg:tt;)*) => {$(
+        /// Reads a port.
+        ///
+        /// # Safety
+        /// Reading may have effects on the device behind the port.
+        pub unsafe fn $input(port: u16) -> $ty {
+            let value: $ty;
+            asm!(concat!("in ", $reg, ", dx"), out($reg) value, in("dx") port, options(nomem, nostack, preserves_flags));
+            value
+        }
+
+        /// Writes a port.
+        ///
+        /// # Safety
+        /// The device behind the port must take the value.
+        pub unsafe fn $output(port: u16, value: $ty) {
+            asm!(concat!("out dx, ", $reg), in("dx") port, in($reg) value, options(nomem, nostack, preserves_flags));
+        }
+    )*};
+}
+
+ports! {
+    inb, outb, u8, "al";
+    inw, outw, u16, "ax";
+    inl, outl, u32, "eax";
+}
+
+/// Reads `words.len()` words from one port (`rep insw`): one exit to the hypervisor for all of them.
+///
+/// # Safety
+/// As [`inw`].
+pub unsafe fn insw(port: u16, words: &mut [u16]) {
+    asm!("rep insw", in("dx") port, inout("rdi") words.as_mut_ptr() => _, inout("rcx") words.len() => _,
+         options(nostack, preserves_flags));
+}
+
+/// Writes words to one port (`rep outsw`).
+///
+/// # Safety
+/// As [`outw`].
+pub unsafe fn outsw(port: u16, words: &[u16]) {
+    asm!("rep outsw", in("dx") port, inout("rsi") words.as_ptr() => _, inout("rcx") words.len() => _,
+         options(nostack, preserves_flags, readonly));
+}
+
+/// Writes bytes to one port (`rep outsb`).
+///
+/// # Safety
+/// As [`outb`].
+pub unsafe fn outsb(port: u16, bytes: &[u8]) {
+    asm!("rep outsb", in("dx") port, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,
+         options(nostack, preserves_flags, readonly));
+}

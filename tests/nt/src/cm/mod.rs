@@ -1,0 +1,180 @@
+//! The configuration manager: the registry in memory, and the `Zw` routines over it.
+//!
+//! Paths are those of the kernel (`\Registry\Machine\System\…`). Case is ignored. `CurrentControlSet` is the one
+//! control set there is, so it is a plain key.
+
+mod reg_file;
+mod routines;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+pub use reg_file::apply as apply_reg_file;
+pub use routines::*;
+
+use crate::ke::Lock;
+use crate::nt::*;
+
+/// A value's type and bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub kind: u32,
+    pub data: Vec<u8>,
+}
+
+impl Value {
+    /// A `REG_DWORD`.
+    pub fn dword(number: u32) -> Self {
+        Self { kind: REG_DWORD, data: number.to_le_bytes().to_vec() }
+    }
+
+    /// A `REG_SZ`, terminated.
+    pub fn text(text: &str) -> Self {
+        Self { kind: REG_SZ, data: units(text.encode_utf16().chain([0])) }
+    }
+
+    /// A `REG_MULTI_SZ`: each string terminated, then an empty one.
+    pub fn multi(strings: &[String]) -> Self {
+        let all = strings.iter().flat_map(|s| s.encode_utf16().chain([0])).chain([0]);
+        Self { kind: REG_MULTI_SZ, data: units(all) }
+    }
+
+    /// The number, if it is one.
+    pub fn as_dword(&self) -> Option<u32> {
+        (self.kind == REG_DWORD)
+            .then(|| self.data.as_slice().try_into().ok().map(u32::from_le_bytes))
+            .flatten()
+    }
+
+    /// The text up to its first terminator, if it is a string.
+    pub fn as_text(&self) -> Option<String> {
+        matches!(self.kind, REG_SZ | REG_EXPAND_SZ)
+            .then(|| self.strings().into_iter().next().unwrap_or_default())
+    }
+
+    /// Its strings, taken as a `REG_MULTI_SZ`.
+    pub fn strings(&self) -> Vec<String> {
+        let units: Vec<u16> = self.data.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
+        units.split(|&unit| unit == 0).take_while(|s| !s.is_empty()).map(String::from_utf16_lossy).collect()
+    }
+}
+
+fn units(units: impl Iterator<Item = u16>) -> Vec<u8> {
+    units.flat_map(u16::to_le_bytes).collect()
+}
+
+/// A key with what is below it.
+#[derive(Default)]
+struct Key {
+    name: String,
+    values: Vec<(String, Value)>,
+    keys: Vec<Key>,
+}
+
+impl Key {
+    fn child(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name.eq_ignore_ascii_case(name))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.keys.iter().position(|key| key.name.eq_ignore_ascii_case(name))
+    }
+
+    fn find(&self, path: &str) -> Option<&Key> {
+        parts(path).try_fold(self, Key::child)
+    }
+
+    fn find_mut(&mut self, path: &str) -> Option<&mut Key> {
+        parts(path).try_fold(self, |key, name| {
+            let at = key.position(name)?;
+            Some(&mut key.keys[at])
+        })
+    }
+
+    fn make(&mut self, path: &str) -> &mut Key {
+        parts(path).fold(self, |key, name| {
+            let at = key.position(name).unwrap_or_else(|| {
+                key.keys.push(Key { name: name.to_string(), ..Key::default() });
+                key.keys.len() - 1
+            });
+            &mut key.keys[at]
+        })
+    }
+}
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('\\').filter(|part| !part.is_empty())
+}
+
+static ROOT: Lock<Key> = Lock::new(Key { name: String::new(), values: Vec::new(), keys: Vec::new() });
+
+/// Where services are.
+pub const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Services";
+/// Where the control set's own settings are.
+pub const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Control";
+/// Where device instances are.
+pub const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
+
+/// Sets a value, making the key.
+pub fn set(path: &str, name: &str, value: Value) {
+    let mut root = ROOT.lock();
+    let key = root.make(path);
+    match key.values.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
+        Some((_, old)) => *old = value,
+        None => key.values.push((name.to_string(), value)),
+    }
+}
+
+/// Makes a key.
+pub fn make(path: &str) {
+    ROOT.lock().make(path);
+}
+
+/// A value.
+pub fn get(path: &str, name: &str) -> Option<Value> {
+    let root = ROOT.lock();
+    let key = root.find(path)?;
+    key.values.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+}
+
+/// Whether there is such a key.
+pub fn exists(path: &str) -> bool {
+    ROOT.lock().find(path).is_some()
+}
+
+/// The names of a key's keys, in the order they were made.
+pub fn keys(path: &str) -> Vec<String> {
+    ROOT.lock().find(path).map(|key| key.keys.iter().map(|k| k.name.clone()).collect()).unwrap_or_default()
+}
+
+/// Takes a value away; whether it was there.
+pub fn delete_value(path: &str, name: &str) -> bool {
+    let mut root = ROOT.lock();
+    let Some(key) = root.find_mut(path) else { return false };
+    let before = key.values.len();
+    key.values.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+    key.values.len() != before
+}
+
+/// Takes a key and all below it away; whether it was there.
+pub fn delete_key(path: &str) -> bool {
+    let Some((parent, name)) = path.trim_end_matches('\\').rsplit_once('\\') else { return false };
+    let mut root = ROOT.lock();
+    let Some(parent) = root.find_mut(parent) else { return false };
+    match parent.position(name) {
+        Some(at) => {
+            parent.keys.remove(at);
+            true
+        }
+        None => false,
+    }
+}
+
+/// The file name of a service's image: the last part of `ImagePath`, or the service's name with `.sys`.
+pub fn service_file(service: &str) -> String {
+    let path = get(&alloc::format!("{SERVICES}\\{service}"), "ImagePath").and_then(|value| value.as_text());
+    match path {
+        Some(path) => path.rsplit('\\').next().unwrap_or(&path).to_string(),
+        None => alloc::format!("{service}.sys"),
+    }
+}

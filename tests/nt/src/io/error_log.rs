@@ -1,0 +1,105 @@
+//! Error log entries: reported as lines instead of kept in a file.
+
+use core::mem::offset_of;
+use core::ptr::null_mut;
+
+use alloc::string::String;
+
+use super::driver;
+use crate::layout;
+use crate::mm::pool;
+use crate::nt::*;
+use crate::{ob, report};
+
+/// `IO_ERROR_LOG_PACKET`: dump data and strings follow.
+#[repr(C)]
+pub struct IoErrorLogPacket {
+    major_function_code: u8,
+    retry_count: u8,
+    dump_data_size: u16,
+    number_of_strings: u16,
+    string_offset: u16,
+    event_category: u16,
+    error_code: NtStatus,
+    unique_error_value: u32,
+    final_status: NtStatus,
+    sequence_number: u32,
+    io_control_code: u32,
+    device_offset: i64,
+    dump_data: [u32; 1],
+}
+layout!(IoErrorLogPacket, 0x30, error_code @ 0xC, device_offset @ 0x20, dump_data @ 0x28);
+
+/// What precedes a packet in its pool block.
+#[repr(C)]
+struct Entry {
+    object: Pvoid,
+    size: usize,
+}
+
+const TAG: u32 = u32::from_le_bytes(*b"IoEr");
+/// `ERROR_LOG_MAXIMUM_SIZE`.
+const MAXIMUM: usize = 240;
+
+/// `IoAllocateErrorLogEntry` for a device or driver object. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `object` is a device or driver object.
+pub unsafe extern "win64" fn IoAllocateErrorLogEntry(object: Pvoid, size: u8) -> *mut IoErrorLogPacket {
+    if object.is_null()
+        || usize::from(size) > MAXIMUM
+        || usize::from(size) < offset_of!(IoErrorLogPacket, dump_data)
+    {
+        return null_mut();
+    }
+    let bytes = size_of::<Entry>() + usize::from(size);
+    let entry: *mut Entry = pool::allocate(pool::Type::NonPagedNx, bytes, TAG, 0).cast();
+    if entry.is_null() {
+        return null_mut();
+    }
+    core::ptr::write_bytes(entry.cast::<u8>(), 0, bytes);
+    *entry = Entry { object, size: usize::from(size) };
+    ob::reference(object);
+    entry.add(1).cast()
+}
+
+/// `IoWriteErrorLogEntry`. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `packet` came from [`IoAllocateErrorLogEntry`] and is filled in.
+pub unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket) {
+    let entry = packet.cast::<Entry>().sub(1);
+    let object = (*entry).object;
+    let name = match ob::kind(object) {
+        ob::Kind::Device => driver::name_of((*object.cast::<DeviceObject>()).driver_object),
+        _ => driver::name_of(object.cast()),
+    };
+    let (start, end) = (usize::from((*packet).string_offset), (*entry).size);
+    let strings = if (*packet).number_of_strings > 0 && start < end {
+        let units: alloc::vec::Vec<u16> = (start..end - 1)
+            .step_by(2)
+            .map(|at| packet.byte_add(at).cast::<u16>().read_unaligned())
+            .collect();
+        let parts = units.split(|&unit| unit == 0).take(usize::from((*packet).number_of_strings));
+        parts.map(report::escaped_utf16).collect::<alloc::vec::Vec<_>>().join(",")
+    } else {
+        String::new()
+    };
+    report!(
+        "event driver={name} code={:#x} unique={:#x} strings={strings}",
+        (*packet).error_code,
+        (*packet).unique_error_value
+    );
+    ob::dereference(object);
+    pool::free(entry.cast(), Some(TAG));
+}
+
+/// `IoFreeErrorLogEntry`. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `packet` came from [`IoAllocateErrorLogEntry`] and was not written.
+pub unsafe extern "win64" fn IoFreeErrorLogEntry(packet: *mut IoErrorLogPacket) {
+    let entry = packet.cast::<Entry>().sub(1);
+    ob::dereference((*entry).object);
+    pool::free(entry.cast(), Some(TAG));
+}

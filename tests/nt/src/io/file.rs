@@ -1,0 +1,105 @@
+//! File objects: opening a device by name, as `IoGetDeviceObjectPointer` does.
+
+use core::ptr::null_mut;
+
+use super::device;
+use super::irp::Request;
+use crate::nt::*;
+use crate::ob::{self, Kind, namespace};
+
+/// `FO_DIRECT_DEVICE_OPEN` would be set for a direct open; `FO_HANDLE_CREATED` says that cleanup is due.
+const FO_HANDLE_CREATED: u32 = 0x0004_0000;
+const FO_CLEANUP_COMPLETE: u32 = 0x4000;
+
+/// Opens the device of that name: `IRP_MJ_CREATE` to the top of its stack. The file object has one reference.
+unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
+    let (body, rest) = namespace::lookup(name).ok_or(status::OBJECT_NAME_NOT_FOUND)?;
+    if ob::kind(body) != Kind::Device {
+        return Err(status::OBJECT_TYPE_MISMATCH);
+    }
+    let device: *mut DeviceObject = body.cast();
+    if (*device).flags & DO_DEVICE_INITIALIZING != 0 {
+        return Err(status::NO_SUCH_DEVICE);
+    }
+    let file: *mut FileObject = ob::create(Kind::File);
+    (*file).kind = IO_TYPE_FILE;
+    (*file).size = size_of::<FileObject>() as i16;
+    (*file).device_object = device;
+    (*file).flags = FO_HANDLE_CREATED;
+    crate::ke::KeInitializeEvent(&raw mut (*file).lock, u32::from(SYNCHRONIZATION_EVENT), TRUE);
+    crate::ke::KeInitializeEvent(&raw mut (*file).event, u32::from(NOTIFICATION_EVENT), FALSE);
+    ob::reference(device.cast());
+    (*device).reference_count += 1;
+    debug_assert!(rest.len() < 0x7FFF);
+    let mut request = Request::new(IRP_MJ_CREATE, 0);
+    request.status = status::SUCCESS;
+    request.file = file;
+    let (result, _) = request.send(device);
+    if !status::success(result.status) {
+        // Not opened: neither cleanup nor close is sent.
+        (*file).device_object = null_mut();
+        ob::dereference(file.cast());
+        (*device).reference_count -= 1;
+        ob::dereference(device.cast());
+        return Err(result.status);
+    }
+    Ok(file)
+}
+
+/// The last handle to a file went: `IRP_MJ_CLEANUP`.
+pub(crate) unsafe fn cleanup(file: *mut FileObject) {
+    if (*file).device_object.is_null() || (*file).flags & FO_CLEANUP_COMPLETE != 0 {
+        return;
+    }
+    (*file).flags |= FO_CLEANUP_COMPLETE;
+    let mut request = Request::new(IRP_MJ_CLEANUP, 0);
+    request.status = status::SUCCESS;
+    request.file = file;
+    request.send((*file).device_object);
+}
+
+/// The last reference to a file went: `IRP_MJ_CLOSE`.
+pub(crate) unsafe fn close(file: *mut FileObject) {
+    let device = (*file).device_object;
+    if device.is_null() {
+        return;
+    }
+    let mut request = Request::new(IRP_MJ_CLOSE, 0);
+    request.status = status::SUCCESS;
+    request.file = file;
+    request.send(device);
+    (*device).reference_count -= 1;
+    ob::dereference(device.cast());
+}
+
+/// `IoGetDeviceObjectPointer`: the top of the stack and a referenced file object. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `name` is valid, `file` and `device` writable.
+pub unsafe extern "win64" fn IoGetDeviceObjectPointer(
+    name: *mut UnicodeString,
+    _access: u32,
+    file: *mut *mut FileObject,
+    device: *mut *mut DeviceObject,
+) -> NtStatus {
+    *file = null_mut();
+    *device = null_mut();
+    match open(&(*name).text()) {
+        Ok(opened) => {
+            *file = opened;
+            *device = device::top_of((*opened).device_object);
+            // The handle it was opened by is closed; the reference stays.
+            cleanup(opened);
+            status::SUCCESS
+        }
+        Err(error) => error,
+    }
+}
+
+/// `IoGetRelatedDeviceObject`. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `file` is an open file object.
+pub unsafe extern "win64" fn IoGetRelatedDeviceObject(file: *mut FileObject) -> *mut DeviceObject {
+    device::top_of((*file).device_object)
+}

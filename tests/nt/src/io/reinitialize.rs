@@ -1,0 +1,70 @@
+//! Reinitialization routines: called once boot devices, or all drivers, are up.
+
+use alloc::collections::VecDeque;
+
+use crate::ke::Lock;
+use crate::nt::*;
+use crate::verifier::balanced;
+
+struct Registration {
+    driver: *mut DriverObject,
+    routine: ReinitializeRoutine,
+    context: Pvoid,
+}
+
+// SAFETY: a registration's pointers belong to its driver, which is not unloaded before the routine ran.
+unsafe impl Send for Registration {}
+
+static BOOT: Lock<VecDeque<Registration>> = Lock::new(VecDeque::new());
+static SYSTEM: Lock<VecDeque<Registration>> = Lock::new(VecDeque::new());
+
+/// `IoRegisterBootDriverReinitialization`. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `routine` may be called with `context` once boot devices are up.
+pub unsafe extern "win64" fn IoRegisterBootDriverReinitialization(
+    driver: *mut DriverObject,
+    routine: ReinitializeRoutine,
+    context: Pvoid,
+) {
+    BOOT.lock().push_back(Registration { driver, routine, context });
+}
+
+/// `IoRegisterDriverReinitialization`. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `routine` may be called with `context` once all drivers were started.
+pub unsafe extern "win64" fn IoRegisterDriverReinitialization(
+    driver: *mut DriverObject,
+    routine: ReinitializeRoutine,
+    context: Pvoid,
+) {
+    SYSTEM.lock().push_back(Registration { driver, routine, context });
+}
+
+/// Calls what was registered; a routine may register itself again and is then called again.
+unsafe fn run(queue: &Lock<VecDeque<Registration>>) {
+    loop {
+        let next = queue.lock().pop_front();
+        let Some(Registration { driver, routine, context }) = next else { break };
+        let extension = (*driver).driver_extension;
+        (*extension).count += 1;
+        balanced("reinitialize", routine as usize, || routine(driver, context, (*extension).count));
+    }
+}
+
+/// Boot devices are up.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`, once.
+pub unsafe fn boot_devices_up() {
+    run(&BOOT);
+}
+
+/// All drivers were started.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`, once.
+pub unsafe fn drivers_started() {
+    run(&SYSTEM);
+}

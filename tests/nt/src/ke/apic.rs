@@ -1,0 +1,113 @@
+//! The local APIC and the first I/O APIC. The 8259 pair is masked.
+//!
+//! Source: Intel SDM volume 3, chapter "Advanced Programmable Interrupt Controller"; 82093AA data sheet.
+
+use spin::Once;
+
+use super::{clock, msr};
+use crate::boot::port;
+use crate::mm::{self, MM_NON_CACHED};
+
+const LOCAL_EOI: usize = 0xB0;
+const LOCAL_SPURIOUS: usize = 0xF0;
+const LOCAL_ID: usize = 0x20;
+const LOCAL_TIMER: usize = 0x320;
+const LOCAL_LINT0: usize = 0x350;
+const LOCAL_LINT1: usize = 0x360;
+const LOCAL_TIMER_INITIAL: usize = 0x380;
+const LOCAL_TIMER_CURRENT: usize = 0x390;
+const LOCAL_TIMER_DIVIDE: usize = 0x3E0;
+
+const MASKED: u32 = 1 << 16;
+const PERIODIC: u32 = 1 << 17;
+const DIVIDE_BY_16: u32 = 3;
+
+/// The vector of spurious interrupts, which need no acknowledgement.
+pub const SPURIOUS: u8 = 0xFF;
+
+const IO_APIC_BASE: i64 = 0xFEC0_0000;
+/// Pins of the first I/O APIC that PCI interrupt lines and ISA interrupts use.
+pub const PINS: u8 = 24;
+
+struct Apics {
+    local: usize,
+    io: usize,
+}
+
+static APICS: Once<Apics> = Once::new();
+
+fn apics() -> &'static Apics {
+    APICS.get().expect("the APICs are not up")
+}
+
+unsafe fn local_read(offset: usize) -> u32 {
+    ((apics().local + offset) as *const u32).read_volatile()
+}
+
+unsafe fn local_write(offset: usize, value: u32) {
+    ((apics().local + offset) as *mut u32).write_volatile(value);
+}
+
+unsafe fn io_write(register: u32, value: u32) {
+    (apics().io as *mut u32).write_volatile(register);
+    ((apics().io + 0x10) as *mut u32).write_volatile(value);
+}
+
+/// Masks the 8259s, enables the local APIC, masks every pin of the I/O APIC.
+///
+/// # Safety
+/// Called once with interrupts disabled.
+pub unsafe fn init() {
+    port::outb(0x21, 0xFF);
+    port::outb(0xA1, 0xFF);
+    let base = msr::read(msr::APIC_BASE);
+    msr::write(msr::APIC_BASE, base | 1 << 11);
+    let local = mm::MmMapIoSpace((base & 0xF_FFFF_F000) as i64, 4096, MM_NON_CACHED) as usize;
+    let io = mm::MmMapIoSpace(IO_APIC_BASE, 4096, MM_NON_CACHED) as usize;
+    APICS.call_once(|| Apics { local, io });
+    local_write(LOCAL_SPURIOUS, 1 << 8 | u32::from(SPURIOUS));
+    local_write(LOCAL_LINT0, MASKED);
+    local_write(LOCAL_LINT1, MASKED);
+    for pin in 0..PINS {
+        mask(pin);
+    }
+}
+
+/// Acknowledges the highest interrupt in service.
+pub fn end_of_interrupt() {
+    // SAFETY: the EOI register of the mapped local APIC.
+    unsafe { local_write(LOCAL_EOI, 0) };
+}
+
+/// Lets a pin interrupt on a vector.
+pub fn unmask(pin: u8, vector: u8, level_triggered: bool) {
+    let pin = u32::from(pin);
+    // SAFETY: redirection entry of an existing pin; fixed delivery to this processor.
+    unsafe {
+        io_write(0x11 + pin * 2, local_read(LOCAL_ID) & 0xFF00_0000);
+        io_write(0x10 + pin * 2, u32::from(vector) | u32::from(level_triggered) << 15);
+    }
+}
+
+/// Keeps a pin from interrupting.
+pub fn mask(pin: u8) {
+    // SAFETY: redirection entry of an existing pin.
+    unsafe { io_write(0x10 + u32::from(pin) * 2, MASKED) };
+}
+
+/// Starts the periodic timer, its frequency measured against the TSC over 20 ms.
+pub fn start_timer(vector: u8, per_second: u64) {
+    // SAFETY: timer registers of the mapped local APIC.
+    unsafe {
+        local_write(LOCAL_TIMER_DIVIDE, DIVIDE_BY_16);
+        local_write(LOCAL_TIMER, MASKED);
+        local_write(LOCAL_TIMER_INITIAL, u32::MAX);
+        let start = clock::tsc();
+        clock::KeStallExecutionProcessor(20_000);
+        let elapsed = u64::from(u32::MAX - local_read(LOCAL_TIMER_CURRENT));
+        let ticks = clock::tsc() - start;
+        let frequency = u128::from(elapsed) * u128::from(clock::tsc_frequency()) / u128::from(ticks);
+        local_write(LOCAL_TIMER, u32::from(vector) | PERIODIC);
+        local_write(LOCAL_TIMER_INITIAL, (frequency / u128::from(per_second)) as u32);
+    }
+}

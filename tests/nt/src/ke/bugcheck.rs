@@ -1,0 +1,245 @@
+//! `KeBugCheckEx` and its callbacks.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::lock::{Lock, disable_interrupts};
+use super::processor::processor;
+use crate::mm::{PAGE_SIZE, map};
+use crate::nt::*;
+use crate::{ldr, po, report};
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a bugcheck is under way: nothing is written to disks any more.
+pub fn stopping() -> bool {
+    STOPPING.load(Ordering::Relaxed)
+}
+
+struct Callbacks {
+    plain: ListEntry,
+    reason: ListEntry,
+}
+
+// SAFETY: the records on the lists are their drivers' until deregistered; reached only under the lock.
+unsafe impl Send for Callbacks {}
+
+static CALLBACKS: Lock<Callbacks> =
+    Lock::new(Callbacks { plain: ListEntry::UNLINKED, reason: ListEntry::UNLINKED });
+
+unsafe fn head(list: *mut ListEntry) -> *mut ListEntry {
+    if (*list).flink.is_null() {
+        ListEntry::init(list);
+    }
+    list
+}
+
+/// `KeRegisterBugCheckCallback`. Any IRQL.
+///
+/// # Safety
+/// `record` was initialized and stays valid until deregistered.
+pub unsafe extern "win64" fn KeRegisterBugCheckCallback(
+    record: *mut BugcheckCallbackRecord,
+    routine: BugcheckCallback,
+    buffer: Pvoid,
+    length: u32,
+    component: *const u8,
+) -> Boolean {
+    let mut callbacks = CALLBACKS.lock();
+    if (*record).state != BUFFER_EMPTY {
+        return FALSE;
+    }
+    (*record).callback_routine = Some(routine);
+    (*record).buffer = buffer;
+    (*record).length = length;
+    (*record).component = component;
+    (*record).checksum = (routine as usize)
+        .wrapping_add(buffer as usize)
+        .wrapping_add(length as usize)
+        .wrapping_add(component as usize);
+    (*record).state = BUFFER_INSERTED;
+    ListEntry::insert_tail(head(&raw mut callbacks.plain), &raw mut (*record).entry);
+    TRUE
+}
+
+/// `KeDeregisterBugCheckCallback`. Any IRQL.
+///
+/// # Safety
+/// `record` was given to [`KeRegisterBugCheckCallback`].
+pub unsafe extern "win64" fn KeDeregisterBugCheckCallback(record: *mut BugcheckCallbackRecord) -> Boolean {
+    let _callbacks = CALLBACKS.lock();
+    if (*record).state != BUFFER_INSERTED {
+        return FALSE;
+    }
+    ListEntry::remove(&raw mut (*record).entry);
+    (*record).state = BUFFER_EMPTY;
+    TRUE
+}
+
+/// `KeRegisterBugCheckReasonCallback`. Any IRQL.
+///
+/// # Safety
+/// `record` was initialized and stays valid until deregistered.
+pub unsafe extern "win64" fn KeRegisterBugCheckReasonCallback(
+    record: *mut BugcheckReasonCallbackRecord,
+    routine: BugcheckReasonCallback,
+    reason: u32,
+    component: *const u8,
+) -> Boolean {
+    let mut callbacks = CALLBACKS.lock();
+    if (*record).state != BUFFER_EMPTY {
+        return FALSE;
+    }
+    (*record).callback_routine = Some(routine);
+    (*record).reason = reason;
+    (*record).component = component;
+    (*record).checksum = (routine as usize).wrapping_add(reason as usize).wrapping_add(component as usize);
+    (*record).state = BUFFER_INSERTED;
+    ListEntry::insert_tail(head(&raw mut callbacks.reason), &raw mut (*record).entry);
+    TRUE
+}
+
+/// `KeDeregisterBugCheckReasonCallback`. Any IRQL.
+///
+/// # Safety
+/// `record` was given to [`KeRegisterBugCheckReasonCallback`].
+pub unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
+    record: *mut BugcheckReasonCallbackRecord,
+) -> Boolean {
+    let _callbacks = CALLBACKS.lock();
+    if (*record).state != BUFFER_INSERTED {
+        return FALSE;
+    }
+    ListEntry::remove(&raw mut (*record).entry);
+    (*record).state = BUFFER_EMPTY;
+    TRUE
+}
+
+/// Whether a registered callback lies in a range of code.
+pub fn callback_within(start: usize, end: usize) -> bool {
+    let mut callbacks = CALLBACKS.lock();
+    // SAFETY: registered records are valid.
+    unsafe {
+        let plain = head(&raw mut callbacks.plain);
+        let mut at = (*plain).flink;
+        while at != plain {
+            let record: *mut BugcheckCallbackRecord = at.cast();
+            if (*record).callback_routine.is_some_and(|r| (start..end).contains(&(r as usize))) {
+                return true;
+            }
+            at = (*at).flink;
+        }
+        let reason = head(&raw mut callbacks.reason);
+        let mut at = (*reason).flink;
+        while at != reason {
+            let record: *mut BugcheckReasonCallbackRecord = at.cast();
+            if (*record).callback_routine.is_some_and(|r| (start..end).contains(&(r as usize))) {
+                return true;
+            }
+            at = (*at).flink;
+        }
+    }
+    false
+}
+
+/// Calls the callbacks as a crash dump would: reason callbacks for secondary data, then the plain ones. Each
+/// record is taken off its list first, so that a callback that crashes is not called again.
+unsafe fn call_callbacks() {
+    loop {
+        let record = {
+            let mut callbacks = CALLBACKS.lock();
+            ListEntry::pop(head(&raw mut callbacks.reason))
+        };
+        let Some(record) = record.map(|entry| entry.cast::<BugcheckReasonCallbackRecord>()) else { break };
+        if (*record).reason == CALLBACK_SECONDARY_DUMP_DATA {
+            secondary_dump_data(record);
+        }
+    }
+    loop {
+        let record = {
+            let mut callbacks = CALLBACKS.lock();
+            ListEntry::pop(head(&raw mut callbacks.plain))
+        };
+        let Some(record) = record.map(|entry| entry.cast::<BugcheckCallbackRecord>()) else { break };
+        if let Some(routine) = (*record).callback_routine {
+            (*record).state = BUFFER_STARTED;
+            routine((*record).buffer, (*record).length);
+            (*record).state = BUFFER_FINISHED;
+        }
+    }
+}
+
+/// Asks for secondary dump data the way the dump code does and reports what came, by GUID and size.
+unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
+    let Some(routine) = (*record).callback_routine else { return };
+    let mut data = SecondaryDumpData {
+        in_buffer: core::ptr::null_mut(),
+        in_buffer_length: PAGE_SIZE as u32,
+        maximum_allowed: 16 * PAGE_SIZE as u32,
+        guid: Guid { data1: 0, data2: 0, data3: 0, data4: [0; 8] },
+        out_buffer: core::ptr::null_mut(),
+        out_buffer_length: 0,
+    };
+    let mut buffer = [0u64; PAGE_SIZE / 8];
+    data.in_buffer = buffer.as_mut_ptr().cast();
+    routine(
+        CALLBACK_SECONDARY_DUMP_DATA,
+        record,
+        (&raw mut data).cast(),
+        size_of::<SecondaryDumpData>() as u32,
+    );
+    if data.out_buffer.is_null() || data.out_buffer_length == 0 {
+        return;
+    }
+    let readable = map::protection(data.out_buffer as usize) & map::PRESENT != 0
+        || map::translate(data.out_buffer as usize).is_some();
+    report!(
+        "dump guid={:08x} bytes={} readable={}",
+        data.guid.data1,
+        data.out_buffer_length,
+        u8::from(readable)
+    );
+}
+
+/// Stops the system. Any IRQL.
+pub fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
+    disable_interrupts();
+    let again = STOPPING.swap(true, Ordering::Relaxed);
+    let level = processor().irql.replace(HIGH_LEVEL);
+    report!("bugcheck code={code:#x} p1={p1:#x} p2={p2:#x} p3={p3:#x} p4={p4:#x}");
+    if !again {
+        crate::log!("bugcheck at irql={level} thread={:p}", super::thread::current());
+        // SAFETY: registered callbacks may be called at a bugcheck.
+        unsafe { call_callbacks() };
+    }
+    report!("end verdict=stopped");
+    po::power_off()
+}
+
+/// `KeBugCheckEx`. Any IRQL.
+pub extern "win64" fn KeBugCheckEx(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
+    ldr::print_stack(stack_pointer());
+    bugcheck(code, p1, p2, p3, p4)
+}
+
+/// `KeBugCheck`. Any IRQL.
+pub extern "win64" fn KeBugCheck(code: u32) -> ! {
+    KeBugCheckEx(code, 0, 0, 0, 0)
+}
+
+fn stack_pointer() -> usize {
+    let value: usize;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rsp", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// A panic of the executive itself: reported as such, then stops as a bugcheck does.
+pub fn panicked(message: fmt::Arguments) -> ! {
+    disable_interrupts();
+    report!("dbg nt: panic {message}");
+    ldr::print_stack(stack_pointer());
+    // MANUALLY_INITIATED_CRASH is what NT calls a stop that is nobody's fault but the system's own; the line
+    // above tells it apart.
+    bugcheck(0xE2, 0, 0, 0, 0)
+}

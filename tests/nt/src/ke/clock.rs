@@ -1,0 +1,153 @@
+//! Time: the TSC is the source, the local APIC's timer the tick.
+//!
+//! `KUSER_SHARED_DATA`, where x64 drivers read the time inline, is brought up to date at every tick from the
+//! TSC, so that lost ticks lose no time.
+
+use core::arch::x86_64::_rdtsc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::apic;
+use super::processor::processor;
+use super::{interrupt, thread, timer};
+use crate::boot::port;
+use crate::mm::{PAGE_SIZE, direct, frames, map};
+use crate::nt::CLOCK_LEVEL;
+
+/// Ticks a second. NT has 64; under Xen in qemu a tick costs milliseconds.
+pub const TICKS_PER_SECOND: u64 = 32;
+/// What `KeQueryTimeIncrement` says: 100 ns units a tick.
+pub const TIME_INCREMENT: u64 = 10_000_000 / TICKS_PER_SECOND;
+/// The clock's vector, as NT x64's HAL has it.
+pub const VECTOR: u8 = 0xD1;
+
+/// Where drivers read the shared data.
+const KUSER_SHARED_DATA: usize = 0xFFFF_F780_0000_0000;
+/// TickCountMultiplier, InterruptTime, SystemTime, NtMajorVersion, NtMinorVersion, TickCount.
+const TICK_COUNT_MULTIPLIER: usize = 0x4;
+const INTERRUPT_TIME: usize = 0x8;
+const SYSTEM_TIME: usize = 0x14;
+const NT_MAJOR_VERSION: usize = 0x26C;
+const NT_MINOR_VERSION: usize = 0x270;
+const TICK_COUNT: usize = 0x320;
+
+static SHARED: AtomicU64 = AtomicU64::new(0);
+static TSC_FREQUENCY: AtomicU64 = AtomicU64::new(1);
+static TSC_AT_BOOT: AtomicU64 = AtomicU64::new(0);
+
+/// System time at boot: 2026-01-01, in 100 ns since 1601. The machine's real-time clock is not read; nothing
+/// here depends on the date.
+const BOOT_TIME: u64 = 134_116_992_000_000_000;
+
+/// System time minus interrupt time.
+pub fn boot_time() -> u64 {
+    BOOT_TIME
+}
+
+/// The time-stamp counter.
+pub fn tsc() -> u64 {
+    // SAFETY: rdtsc is allowed in ring 0.
+    unsafe { _rdtsc() }
+}
+
+/// TSC ticks a second.
+pub fn tsc_frequency() -> u64 {
+    TSC_FREQUENCY.load(Ordering::Relaxed)
+}
+
+/// 100 ns units since boot.
+pub fn interrupt_time() -> u64 {
+    let ticks = tsc().wrapping_sub(TSC_AT_BOOT.load(Ordering::Relaxed));
+    (u128::from(ticks) * 10_000_000 / u128::from(tsc_frequency())) as u64
+}
+
+/// Maps the shared page and measures the TSC. Called once, interrupts disabled.
+///
+/// # Safety
+/// The page tables are up.
+pub unsafe fn init() {
+    let frame = frames::allocate().expect("a frame for the shared page");
+    let page = direct(frame);
+    core::ptr::write_bytes(page as *mut u8, 0, PAGE_SIZE);
+    map::map(KUSER_SHARED_DATA, frame, map::READ_ONLY);
+    SHARED.store(page as u64, Ordering::Relaxed);
+    ((page + TICK_COUNT_MULTIPLIER) as *mut u32).write((TIME_INCREMENT << 24).div_ceil(10_000) as u32);
+    ((page + NT_MAJOR_VERSION) as *mut u32).write(5);
+    ((page + NT_MINOR_VERSION) as *mut u32).write(2);
+    TSC_AT_BOOT.store(tsc(), Ordering::Relaxed);
+    TSC_FREQUENCY.store(measure_tsc(), Ordering::Relaxed);
+    publish();
+}
+
+/// Counts TSC ticks over 50 ms of the PIT's channel 2 (1.193182 MHz; ports 42h, 43h, gate in 61h).
+unsafe fn measure_tsc() -> u64 {
+    const PIT_HZ: u64 = 1_193_182;
+    const COUNT: u64 = PIT_HZ / 20;
+    let gate = port::inb(0x61) & 0xFC;
+    port::outb(0x61, gate);
+    port::outb(0x43, 0xB0);
+    port::outb(0x42, COUNT as u8);
+    port::outb(0x42, (COUNT >> 8) as u8);
+    port::outb(0x61, gate | 1);
+    let start = tsc();
+    while port::inb(0x61) & 0x20 == 0 {}
+    let ticks = tsc() - start;
+    port::outb(0x61, gate);
+    ticks * PIT_HZ / COUNT
+}
+
+/// Starts the tick.
+pub fn start() {
+    apic::start_timer(VECTOR, TICKS_PER_SECOND);
+}
+
+/// Writes a `KSYSTEM_TIME`: high part 2 first and low part last, so that an inline reader sees a tear.
+unsafe fn write_time(offset: usize, value: u64) {
+    let at = (SHARED.load(Ordering::Relaxed) as usize + offset) as *mut u32;
+    at.add(2).write_volatile((value >> 32) as u32);
+    at.write_volatile(value as u32);
+    at.add(1).write_volatile((value >> 32) as u32);
+}
+
+fn publish() {
+    let now = interrupt_time();
+    // SAFETY: the shared page stays mapped and has these fields.
+    unsafe {
+        write_time(INTERRUPT_TIME, now);
+        write_time(SYSTEM_TIME, BOOT_TIME + now);
+        write_time(TICK_COUNT, now / TIME_INCREMENT);
+    }
+}
+
+/// The clock interrupt, at `CLOCK_LEVEL`.
+pub(super) fn tick() {
+    debug_assert_eq!(interrupt::level_of(VECTOR), CLOCK_LEVEL);
+    publish();
+    if timer::is_due(interrupt_time()) {
+        processor().dpc_pending.set(true);
+    }
+    thread::quantum_tick();
+}
+
+/// `KeQueryTimeIncrement`: 100 ns units a tick. Any IRQL.
+pub extern "win64" fn KeQueryTimeIncrement() -> u32 {
+    TIME_INCREMENT as u32
+}
+
+/// `KeQueryPerformanceCounter`: the TSC and its frequency. Any IRQL.
+///
+/// # Safety
+/// `frequency` is null or writable.
+pub unsafe extern "win64" fn KeQueryPerformanceCounter(frequency: *mut i64) -> i64 {
+    if !frequency.is_null() {
+        *frequency = tsc_frequency() as i64;
+    }
+    tsc() as i64
+}
+
+/// `KeStallExecutionProcessor`: spins. Any IRQL.
+pub extern "win64" fn KeStallExecutionProcessor(microseconds: u32) {
+    let end = tsc() + u64::from(microseconds) * tsc_frequency() / 1_000_000;
+    while tsc() < end {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,210 @@
+//! Interrupt objects: vectors, shared chains, service routines at their IRQL under their spin lock.
+//!
+//! The vector says the IRQL (its upper four bits), as on NT x64. A line gets its vector when the PCI bus
+//! driver translates it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::null_mut;
+
+use super::lock::{Lock, disable_interrupts, restore_interrupts};
+use super::processor::processor;
+use super::{apic, clock, irql, spinlock};
+use crate::nt::*;
+use crate::verifier;
+
+/// `KINTERRUPT`: opaque to drivers.
+pub struct Interrupt {
+    routine: ServiceRoutine,
+    context: Pvoid,
+    lock: *mut KspinLock,
+    own_lock: KspinLock,
+    vector: u8,
+    level: Kirql,
+    synchronize: Kirql,
+}
+
+struct Line {
+    pin: u8,
+    vector: u8,
+    level_triggered: bool,
+    chain: Vec<*mut Interrupt>,
+}
+
+// SAFETY: the chains are reached only under the lock or at the line's own IRQL, where they do not change.
+unsafe impl Send for Line {}
+
+static LINES: Lock<Vec<Line>> = Lock::new(Vec::new());
+
+/// Vectors for device lines, given out in this order: one for each IRQL from 11 down to 3.
+const VECTORS: [u8; 9] = [0xB0, 0xA0, 0x90, 0x80, 0x70, 0x60, 0x50, 0x40, 0x30];
+
+/// The IRQL at which a vector interrupts.
+pub const fn level_of(vector: u8) -> Kirql {
+    vector >> 4
+}
+
+/// The vector of an interrupt line, given to it at the first asking.
+pub fn vector_for(pin: u8, level_triggered: bool) -> u8 {
+    let mut lines = LINES.lock();
+    if let Some(line) = lines.iter().find(|line| line.pin == pin) {
+        return line.vector;
+    }
+    let vector = VECTORS[lines.len()];
+    lines.push(Line { pin, vector, level_triggered, chain: Vec::new() });
+    vector
+}
+
+/// A hardware interrupt arrived, interrupts disabled. Runs it, or holds it back if the IRQL says so.
+pub fn arrived(vector: u8) {
+    if vector == apic::SPURIOUS {
+        return;
+    }
+    let processor = processor();
+    let (level, old) = (level_of(vector), irql::current());
+    if old >= level {
+        // Not acknowledged: the local APIC delivers nothing of this class or below until `service` does so.
+        processor.held[usize::from(level)].set(vector);
+        return;
+    }
+    let caller = processor.caller.get();
+    service(vector, level);
+    // The level is `level` now and drops to what it was: DPCs and a thread switch happen here.
+    irql::lower(old);
+    processor.caller.set(caller);
+}
+
+/// Runs an interrupt's service routines at its level and acknowledges it. Called and returns with interrupts
+/// disabled; leaves the IRQL at `level`.
+pub(super) fn service(vector: u8, level: Kirql) {
+    irql::set(level);
+    if vector == clock::VECTOR {
+        clock::tick();
+        apic::end_of_interrupt();
+        return;
+    }
+    let chain = {
+        let lines = LINES.lock();
+        lines.iter().find(|line| line.vector == vector).map(|line| line.chain.clone())
+    };
+    for interrupt in chain.unwrap_or_default() {
+        restore_interrupts(true);
+        // SAFETY: an interrupt object stays valid until it is disconnected, which waits for its routine.
+        unsafe {
+            verifier::balanced("isr", (*interrupt).routine as usize, || {
+                synchronized(interrupt, || ((*interrupt).routine)(interrupt.cast(), (*interrupt).context))
+            });
+        }
+        disable_interrupts();
+    }
+    apic::end_of_interrupt();
+}
+
+unsafe fn synchronized(interrupt: *mut Interrupt, routine: impl FnOnce() -> u8) -> u8 {
+    let old = irql::current();
+    if old < (*interrupt).synchronize {
+        irql::raise((*interrupt).synchronize);
+    }
+    spinlock::acquire((*interrupt).lock);
+    let result = routine();
+    spinlock::release((*interrupt).lock);
+    if irql::current() > old {
+        irql::lower(old);
+    }
+    result
+}
+
+/// `IoConnectInterrupt`. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// The routine may be called with the context until the interrupt is disconnected.
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "win64" fn IoConnectInterrupt(
+    object: *mut *mut Interrupt,
+    routine: ServiceRoutine,
+    context: Pvoid,
+    lock: *mut KspinLock,
+    vector: u32,
+    level: Kirql,
+    synchronize: Kirql,
+    _mode: u32,
+    share: Boolean,
+    _affinity: usize,
+    _floating_save: Boolean,
+) -> NtStatus {
+    *object = null_mut();
+    if synchronize < level || level_of(vector as u8) != level {
+        return status::INVALID_PARAMETER;
+    }
+    let interrupt = Box::into_raw(Box::new(Interrupt {
+        routine,
+        context,
+        lock: null_mut(),
+        own_lock: 0,
+        vector: vector as u8,
+        level,
+        synchronize,
+    }));
+    (*interrupt).lock = if lock.is_null() { &raw mut (*interrupt).own_lock } else { lock };
+    let mut lines = LINES.lock();
+    let Some(line) = lines.iter_mut().find(|line| u32::from(line.vector) == vector) else {
+        drop(lines);
+        drop(Box::from_raw(interrupt));
+        return status::INVALID_PARAMETER;
+    };
+    if share == FALSE && !line.chain.is_empty() {
+        drop(lines);
+        drop(Box::from_raw(interrupt));
+        return status::CONFLICTING_ADDRESSES;
+    }
+    line.chain.push(interrupt);
+    let first = line.chain.len() == 1;
+    let (pin, level_triggered) = (line.pin, line.level_triggered);
+    *object = interrupt;
+    drop(lines);
+    if first {
+        apic::unmask(pin, vector as u8, level_triggered);
+    }
+    status::SUCCESS
+}
+
+/// `IoDisconnectInterrupt`. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `interrupt` came from [`IoConnectInterrupt`] and is not used any more.
+pub unsafe extern "win64" fn IoDisconnectInterrupt(interrupt: *mut Interrupt) {
+    let mut lines = LINES.lock();
+    let line = lines.iter_mut().find(|line| line.vector == (*interrupt).vector);
+    let line = line.expect("IoDisconnectInterrupt of an interrupt on no line");
+    let before = line.chain.len();
+    line.chain.retain(|&other| other != interrupt);
+    assert!(line.chain.len() < before, "IoDisconnectInterrupt of an interrupt that is not connected");
+    if line.chain.is_empty() {
+        apic::mask(line.pin);
+    }
+    drop(lines);
+    debug_assert!(irql::current() < (*interrupt).level);
+    drop(Box::from_raw(interrupt));
+}
+
+/// `KeSynchronizeExecution`: a routine at the interrupt's IRQL under its spin lock. IRQL ≤ its IRQL.
+///
+/// # Safety
+/// `interrupt` is connected; the routine may be called with the context.
+pub unsafe extern "win64" fn KeSynchronizeExecution(
+    interrupt: *mut Interrupt,
+    routine: SynchronizeRoutine,
+    context: Pvoid,
+) -> Boolean {
+    synchronized(interrupt, || routine(context))
+}
+
+/// Whether a routine of any connected interrupt lies in a range of code.
+pub fn connected_within(start: usize, end: usize) -> bool {
+    let lines = LINES.lock();
+    // SAFETY: connected interrupt objects are valid.
+    lines
+        .iter()
+        .flat_map(|line| &line.chain)
+        .any(|&i| (start..end).contains(&(unsafe { (*i).routine } as usize)))
+}

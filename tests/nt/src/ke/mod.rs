@@ -1,0 +1,31 @@
+//! The kernel: IRQL, interrupts, DPCs, timers, threads, waits, spin locks, bugchecks.
+
+pub mod apic;
+pub mod bugcheck;
+pub mod clock;
+pub mod descriptor;
+pub mod dpc;
+pub mod event;
+pub mod interrupt;
+pub mod irql;
+mod lock;
+pub mod msr;
+pub mod processor;
+pub mod spinlock;
+pub mod thread;
+pub mod timer;
+pub mod trap;
+pub mod wait;
+
+pub use bugcheck::*;
+pub use clock::*;
+pub use dpc::*;
+pub use event::*;
+pub use interrupt::{Interrupt, IoConnectInterrupt, IoDisconnectInterrupt, KeSynchronizeExecution};
+pub use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
+pub use lock::{Guard, Lock, disable_interrupts, restore_interrupts};
+pub use processor::processor;
+pub use spinlock::*;
+pub use thread::{KeGetCurrentThread, KeSetPriorityThread, Thread};
+pub use timer::*;
+pub use wait::*;

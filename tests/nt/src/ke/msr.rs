@@ -1,0 +1,27 @@
+//! Model-specific registers.
+
+use core::arch::asm;
+
+/// IA32_APIC_BASE.
+pub const APIC_BASE: u32 = 0x1B;
+/// IA32_GS_BASE.
+pub const GS_BASE: u32 = 0xC000_0101;
+
+/// Reads a register.
+///
+/// # Safety
+/// The processor has the register.
+pub unsafe fn read(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a register.
+///
+/// # Safety
+/// The value is legal for the register and its effects are wanted.
+pub unsafe fn write(register: u32, value: u64) {
+    asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+         options(nostack, preserves_flags));
+}

@@ -1,0 +1,315 @@
+//! Threads and the scheduler: 32 priorities, round robin within one, preemptive below `DISPATCH_LEVEL`.
+
+use alloc::collections::VecDeque;
+use core::arch::naked_asm;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::irql;
+use super::lock::{Lock, disable_interrupts, restore_interrupts};
+use super::processor::processor;
+use super::wait::{self, WaitBlock};
+use crate::mm::map;
+use crate::mm::space::STACKS;
+use crate::nt::*;
+use crate::ob;
+
+/// Pages of a kernel stack. NT x64 has 6 (24 KiB); the executive's own frames are not optimized for depth.
+const STACK_PAGES: usize = 12;
+/// Ticks a thread runs before others of its priority do.
+const QUANTUM: u32 = 3;
+/// Priority of an ordinary system thread.
+pub const NORMAL_PRIORITY: i32 = 8;
+
+/// A thread: the body of a thread object. Waits on it end when it terminates.
+#[repr(C)]
+pub struct Thread {
+    /// What is waited on.
+    pub header: DispatcherHeader,
+    stack: usize,
+    stack_pointer: usize,
+    priority: i32,
+    quantum: u32,
+    start: Option<StartRoutine>,
+    context: Pvoid,
+    /// The wait in progress.
+    pub(super) wait: WaitBlock,
+    /// Ends the wait in progress.
+    pub(super) timer: Ktimer,
+    /// Status the thread ended with.
+    pub exit_status: NtStatus,
+    /// Owner of the thread: id of the driver that made it.
+    pub driver: usize,
+}
+
+struct Ready {
+    queues: [VecDeque<*mut Thread>; 32],
+    /// A thread that ended, whose stack is freed by the next one to run.
+    ended: *mut Thread,
+    idle: *mut Thread,
+}
+
+// SAFETY: thread objects are valid while they are ready; reached only under the lock.
+unsafe impl Send for Ready {}
+
+static READY: Lock<Ready> =
+    Lock::new(Ready { queues: [const { VecDeque::new() }; 32], ended: null_mut(), idle: null_mut() });
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// The running thread.
+pub fn current() -> *mut Thread {
+    processor().current_thread.get()
+}
+
+unsafe fn initialize(thread: *mut Thread, priority: i32) {
+    (*thread).header = DispatcherHeader {
+        kind: THREAD_OBJECT,
+        absolute: 0,
+        size: 0,
+        inserted: 0,
+        signal_state: 0,
+        wait_list_head: ListEntry::UNLINKED,
+    };
+    ListEntry::init(&raw mut (*thread).header.wait_list_head);
+    (*thread).priority = priority;
+    (*thread).quantum = QUANTUM;
+    super::timer::KeInitializeTimer(&raw mut (*thread).timer);
+    (*thread).timer.header.kind = wait::WAIT_TIMER;
+}
+
+/// Makes the code that runs now the idle thread.
+pub fn init() {
+    let thread = ob::create::<Thread>(ob::Kind::Thread);
+    // SAFETY: the object is fresh and nobody else knows it.
+    unsafe { initialize(thread, 0) };
+    READY.lock().idle = thread;
+    processor().current_thread.set(thread);
+}
+
+/// Creates a thread that is ready to run. The caller has one reference to its object, the thread another.
+/// IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `start` may be called with `context` in a thread of its own.
+pub unsafe fn create(
+    start: StartRoutine,
+    context: Pvoid,
+    priority: i32,
+    driver: usize,
+) -> Option<*mut Thread> {
+    let stack = STACKS.allocate(STACK_PAGES, map::READ_WRITE)?;
+    let thread = ob::create::<Thread>(ob::Kind::Thread);
+    ob::reference(thread.cast());
+    initialize(thread, priority);
+    (*thread).stack = stack;
+    (*thread).start = Some(start);
+    (*thread).context = context;
+    (*thread).driver = driver;
+    // What `swap` pops: six registers, then its return address. Behind it the stack is aligned as at a
+    // function's first instruction.
+    let top = (stack + STACK_PAGES * PAGE_SIZE) as *mut usize;
+    let frame = top.sub(2 + FRAME_WORDS);
+    core::ptr::write_bytes(frame, 0, FRAME_WORDS);
+    initial_sse_state(frame.cast());
+    frame.add(FRAME_WORDS - 1).write(first_instruction as *const () as usize);
+    (*thread).stack_pointer = frame as usize;
+    ALIVE.fetch_add(1, Ordering::Relaxed);
+    ready(thread);
+    Some(thread)
+}
+
+/// Words that `swap` leaves on the stack: the FXSAVE area, an alignment word, six registers, the return
+/// address.
+const FRAME_WORDS: usize = 64 + 6 + 1 + 1;
+
+unsafe fn initial_sse_state(area: *mut u8) {
+    // FCW and MXCSR after FNINIT and reset (Intel SDM volume 1, 8.1.5 and 10.2.3).
+    area.cast::<u16>().write(0x37F);
+    area.add(24).cast::<u32>().write(0x1F80);
+}
+
+/// Saves the running context at `*save` and continues the one at `load`. SSE registers are kept because a
+/// driver's caller expects xmm6 to xmm15 preserved.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn swap(save: *mut usize, load: usize) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 520",
+        "fxsave64 [rsp]",
+        "mov [rdi], rsp",
+        "mov rsp, rsi",
+        "fxrstor64 [rsp]",
+        "add rsp, 520",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// Where a new thread begins, at `DISPATCH_LEVEL` with interrupts disabled.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn first_instruction() {
+    naked_asm!("xor ebp, ebp", "call {}", "ud2", sym begin)
+}
+
+unsafe extern "sysv64" fn begin() -> ! {
+    free_ended();
+    restore_interrupts(true);
+    irql::lower(PASSIVE_LEVEL);
+    let thread = current();
+    let start = (*thread).start.expect("a thread without a start routine");
+    start((*thread).context);
+    terminate(status::SUCCESS)
+}
+
+/// Makes a thread ready, and asks for a switch if it is better than the running one.
+pub(super) unsafe fn ready(thread: *mut Thread) {
+    let mut ready = READY.lock();
+    (*thread).quantum = QUANTUM;
+    ready.queues[(*thread).priority as usize].push_back(thread);
+    if (*thread).priority > (*current()).priority || current() == ready.idle {
+        processor().switch_pending.set(true);
+    }
+}
+
+/// Takes the best ready thread, or the idle thread.
+fn next() -> *mut Thread {
+    let mut ready = READY.lock();
+    let best = ready.queues.iter_mut().rev().find_map(VecDeque::pop_front);
+    best.unwrap_or(ready.idle)
+}
+
+/// Switches to a thread. Interrupts disabled, IRQL `DISPATCH_LEVEL`; so they are on return.
+unsafe fn switch_to(thread: *mut Thread) {
+    processor().switch_pending.set(false);
+    let old = current();
+    if old != thread {
+        processor().current_thread.set(thread);
+        swap(&raw mut (*old).stack_pointer, (*thread).stack_pointer);
+        free_ended();
+    }
+}
+
+/// Frees the thread that ended before this one came to run.
+unsafe fn free_ended() {
+    let ended = core::mem::replace(&mut READY.lock().ended, null_mut());
+    if !ended.is_null() {
+        STACKS.free((*ended).stack, STACK_PAGES);
+        ob::dereference(ended.cast());
+    }
+}
+
+/// Gives the processor to a better or equal thread. Interrupts disabled, IRQL `DISPATCH_LEVEL`.
+pub(super) fn reschedule() {
+    processor().switch_pending.set(false);
+    let thread = current();
+    // SAFETY: the running thread's object is valid; threads on the queues are, too.
+    unsafe {
+        {
+            let mut ready = READY.lock();
+            let better = (*thread).priority as usize..32;
+            let waiting = ready.queues[better].iter().any(|queue| !queue.is_empty());
+            if !waiting && thread != ready.idle {
+                return;
+            }
+            if thread != ready.idle {
+                ready.queues[(*thread).priority as usize].push_back(thread);
+            }
+        }
+        switch_to(next());
+    }
+}
+
+/// Lets the running thread wait: it is on no ready queue until [`ready`] puts it there. Interrupts disabled,
+/// IRQL `DISPATCH_LEVEL`.
+pub(super) fn block() {
+    // SAFETY: the running thread was made to be found by whoever ends its wait.
+    unsafe { switch_to(next()) };
+}
+
+/// The clock ticked.
+pub(super) fn quantum_tick() {
+    let thread = current();
+    // SAFETY: the running thread's object is valid.
+    unsafe {
+        (*thread).quantum = (*thread).quantum.saturating_sub(1);
+        if (*thread).quantum == 0 {
+            (*thread).quantum = QUANTUM;
+            processor().switch_pending.set(true);
+        }
+    }
+}
+
+/// Ends the running thread.
+pub fn terminate(exit_status: NtStatus) -> ! {
+    let thread = current();
+    irql::set(DISPATCH_LEVEL);
+    disable_interrupts();
+    // SAFETY: the running thread's object is valid; the next one to run frees its stack.
+    unsafe {
+        (*thread).exit_status = exit_status;
+        wait::signal(&raw mut (*thread).header);
+        READY.lock().ended = thread;
+    }
+    ALIVE.fetch_sub(1, Ordering::Relaxed);
+    block();
+    unreachable!("a terminated thread ran")
+}
+
+/// Runs the idle loop on the boot thread.
+pub fn idle() -> ! {
+    loop {
+        irql::lower(PASSIVE_LEVEL);
+        // SAFETY: waits for an interrupt; `sti` takes effect after `hlt`, so none is lost.
+        unsafe { core::arch::asm!("sti", "hlt") };
+    }
+}
+
+/// Bounds of the running thread's stack; `None` for the idle thread.
+pub fn current_stack() -> Option<(usize, usize)> {
+    let thread = current();
+    if thread.is_null() {
+        return None;
+    }
+    // SAFETY: the running thread's object is valid.
+    let stack = unsafe { (*thread).stack };
+    (stack != 0).then_some((stack, stack + STACK_PAGES * PAGE_SIZE))
+}
+
+/// `KeSetPriorityThread`: the old priority. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `thread` is a valid thread object.
+pub unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: i32) -> i32 {
+    let old = {
+        let mut ready = READY.lock();
+        let old = core::mem::replace(&mut (*thread).priority, priority.clamp(1, 31));
+        let queue = &mut ready.queues[old as usize];
+        if let Some(at) = queue.iter().position(|&other| other == thread) {
+            queue.remove(at);
+            ready.queues[(*thread).priority as usize].push_back(thread);
+        }
+        processor().switch_pending.set(true);
+        old
+    };
+    let level = irql::current();
+    if level < DISPATCH_LEVEL {
+        irql::lower(level);
+    }
+    old
+}
+
+/// `KeGetCurrentThread` as a function. Any IRQL.
+pub extern "win64" fn KeGetCurrentThread() -> *mut Thread {
+    current()
+}

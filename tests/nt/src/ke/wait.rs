@@ -1,0 +1,185 @@
+//! Dispatcher objects: signalling and waiting.
+
+use core::ptr::null_mut;
+
+use super::irql;
+use super::lock::{disable_interrupts, restore_interrupts};
+use super::processor::processor;
+use super::thread::{self, Thread};
+use super::timer::{KeCancelTimer, KeSetTimer};
+use crate::nt::*;
+use crate::verifier::{Violation, violation};
+
+/// Kind of a thread's own timer, whose list links wait blocks by `timer_link`. No object of NT has it.
+pub(super) const WAIT_TIMER: u8 = 0x7F;
+
+/// A thread's place on the wait lists of an object and of its own timer.
+#[repr(C)]
+pub struct WaitBlock {
+    object_link: ListEntry,
+    timer_link: ListEntry,
+    thread: *mut Thread,
+    status: NtStatus,
+    waiting: bool,
+}
+
+/// Takes what a satisfied wait takes: a synchronization object's signal, one of a semaphore's counts.
+unsafe fn satisfy(object: *mut DispatcherHeader) {
+    match (*object).kind {
+        SYNCHRONIZATION_EVENT | TIMER_SYNCHRONIZATION_OBJECT => (*object).signal_state = 0,
+        SEMAPHORE_OBJECT => (*object).signal_state -= 1,
+        _ => {}
+    }
+}
+
+unsafe fn wake(block: *mut WaitBlock, status: NtStatus) {
+    ListEntry::remove(&raw mut (*block).object_link);
+    if !(*block).timer_link.flink.is_null() {
+        ListEntry::remove(&raw mut (*block).timer_link);
+    }
+    (*block).status = status;
+    (*block).waiting = false;
+    thread::ready((*block).thread);
+}
+
+/// Signals an object and ends the waits that satisfies. IRQL ≤ `DISPATCH_LEVEL`; the caller gives the
+/// processor up afterwards (see [`crate::ke::yield_if_pending`]).
+pub unsafe fn signal(object: *mut DispatcherHeader) {
+    signal_count(object, 1);
+}
+
+/// As [`signal`]; a semaphore gets `count`.
+pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) {
+    let interrupts = disable_interrupts();
+    if (*object).kind == SEMAPHORE_OBJECT {
+        (*object).signal_state += count;
+    } else {
+        (*object).signal_state = 1;
+    }
+    let head = &raw mut (*object).wait_list_head;
+    while (*object).signal_state > 0 && !ListEntry::is_empty(head) {
+        let link = (*head).flink;
+        if (*object).kind == WAIT_TIMER {
+            wake(link.byte_sub(core::mem::offset_of!(WaitBlock, timer_link)).cast(), status::TIMEOUT);
+        } else {
+            satisfy(object);
+            wake(link.byte_sub(core::mem::offset_of!(WaitBlock, object_link)).cast(), status::SUCCESS);
+        }
+    }
+    restore_interrupts(interrupts);
+}
+
+/// Waits for one object. `timeout` null: for ever; zero: not at all.
+unsafe fn wait(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
+    let level = irql::current();
+    if level >= DISPATCH_LEVEL && (timeout.is_null() || *timeout != 0) {
+        violation(Violation::WaitAtDispatchLevel, format_args!("irql={level} object={object:p}"));
+    }
+    let interrupts = disable_interrupts();
+    let result = if (*object).signal_state > 0 {
+        satisfy(object);
+        status::SUCCESS
+    } else if !timeout.is_null() && *timeout == 0 {
+        status::TIMEOUT
+    } else {
+        block_on(object, timeout)
+    };
+    restore_interrupts(interrupts);
+    result
+}
+
+/// Interrupts disabled.
+unsafe fn block_on(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
+    let level = irql::current();
+    irql::set(DISPATCH_LEVEL);
+    let thread = thread::current();
+    let block = &raw mut (*thread).wait;
+    *block = WaitBlock {
+        object_link: ListEntry::UNLINKED,
+        timer_link: ListEntry::UNLINKED,
+        thread,
+        status: status::PENDING,
+        waiting: true,
+    };
+    ListEntry::insert_tail(&raw mut (*object).wait_list_head, &raw mut (*block).object_link);
+    if !timeout.is_null() {
+        let timer = &raw mut (*thread).timer;
+        KeSetTimer(timer, *timeout, null_mut());
+        ListEntry::insert_tail(&raw mut (*timer).header.wait_list_head, &raw mut (*block).timer_link);
+    }
+    thread::block();
+    debug_assert!(!(*block).waiting);
+    if !timeout.is_null() {
+        KeCancelTimer(&raw mut (*thread).timer);
+    }
+    irql::lower(level);
+    (*block).status
+}
+
+/// `KeWaitForSingleObject`. IRQL ≤ `APC_LEVEL`, or `DISPATCH_LEVEL` with a timeout of zero.
+///
+/// # Safety
+/// `object` is a dispatcher object that stays valid until the wait ends; `timeout` is null or readable.
+pub unsafe extern "win64" fn KeWaitForSingleObject(
+    object: Pvoid,
+    _reason: u32,
+    _mode: i8,
+    _alertable: Boolean,
+    timeout: *const LargeInteger,
+) -> NtStatus {
+    wait(object.cast(), timeout)
+}
+
+/// `KeDelayExecutionThread`. IRQL ≤ `APC_LEVEL`.
+///
+/// # Safety
+/// `interval` is readable.
+pub unsafe extern "win64" fn KeDelayExecutionThread(
+    _mode: i8,
+    _alertable: Boolean,
+    interval: *const LargeInteger,
+) -> NtStatus {
+    let mut never = Kevent::unsignaled();
+    never.init();
+    match wait(&raw mut never.header, interval) {
+        status::TIMEOUT => status::SUCCESS,
+        other => other,
+    }
+}
+
+/// Waits that many milliseconds. IRQL `PASSIVE_LEVEL`.
+pub fn delay(milliseconds: u64) {
+    let interval = -(milliseconds as i64) * 10_000;
+    // SAFETY: the interval is a local.
+    unsafe { KeDelayExecutionThread(KERNEL_MODE, FALSE, &interval) };
+}
+
+impl Kevent {
+    /// A notification event in no list yet: [`Self::init`] it where it stays.
+    pub const fn unsignaled() -> Self {
+        Self {
+            header: DispatcherHeader {
+                kind: NOTIFICATION_EVENT,
+                absolute: 0,
+                size: 6,
+                inserted: 0,
+                signal_state: 0,
+                wait_list_head: ListEntry::UNLINKED,
+            },
+        }
+    }
+
+    /// Links the wait list's head to itself.
+    pub fn init(&mut self) {
+        // SAFETY: the event is borrowed mutably and waits are made only after this.
+        unsafe { ListEntry::init(&raw mut self.header.wait_list_head) };
+    }
+}
+
+/// Lets a better thread run, if one became ready. Does nothing at `DISPATCH_LEVEL` or above.
+pub fn yield_if_pending() {
+    let level = irql::current();
+    if level < DISPATCH_LEVEL && (processor().switch_pending.get() || processor().dpc_pending.get()) {
+        irql::lower(level);
+    }
+}

@@ -1,0 +1,140 @@
+//! What the executive exports, by module, with the IRQL each routine may be called at (WDK documentation,
+//! "IRQL" of each routine). Nothing outside of what an NT 5.2 x64 kernel exports is here, but for routines
+//! that newer kernels have and drivers look up by name.
+
+use crate::nt::{Pvoid, UnicodeString};
+use crate::{cm, ex, io, ke, ldr, mm, ob, pci, po, ps, rtl};
+
+/// One exported routine or variable.
+pub struct Export {
+    /// Its name.
+    pub name: &'static str,
+    address: *const (),
+    /// Lowest IRQL to call it at.
+    pub lowest: u8,
+    /// Highest IRQL to call it at.
+    pub highest: u8,
+    /// A routine; else a variable.
+    pub code: bool,
+}
+
+// SAFETY: addresses of functions and of statics that are Sync.
+unsafe impl Sync for Export {}
+
+impl Export {
+    /// A routine that may be called at a range of IRQLs.
+    pub const fn routine(name: &'static str, address: *const (), lowest: u8, highest: u8) -> Self {
+        Self { name, address, lowest, highest, code: true }
+    }
+
+    /// A variable.
+    pub const fn variable(name: &'static str, address: *const ()) -> Self {
+        Self { name, address, lowest: 0, highest: 15, code: false }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> usize {
+        self.address as usize
+    }
+}
+
+/// Makes a table of exports: groups of routines by the range of IRQLs they may be called at.
+#[macro_export]
+macro_rules! exports {
+    ($($lowest:literal..=$highest:literal { $($module:ident::$name:ident),* $(,)? })* $(variables { $($place:ident::$variable:ident),* $(,)? })?) => {
+        &[
+            $($($crate::ldr::Export::routine(stringify!($name), $module::$name as *const (), $lowest, $highest),)*)*
+            $($($crate::ldr::Export::variable(stringify!($variable), (&raw const $place::$variable).cast()),)*)?
+        ]
+    };
+}
+
+/// What an exporting module of the executive's own offers; `None` for any other module.
+pub fn table(module: &str) -> Option<&'static [Export]> {
+    let is = |name: &str| module.eq_ignore_ascii_case(name);
+    if is("ntoskrnl.exe") {
+        Some(NTOSKRNL)
+    } else if is("hal.dll") {
+        Some(HAL)
+    } else if is("storport.sys") {
+        Some(crate::storport::STORPORT)
+    } else {
+        None
+    }
+}
+
+/// The export of that name in a table.
+pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
+    table.iter().find(|export| export.name == name)
+}
+
+/// `MmGetSystemRoutineAddress`: of the kernel or the HAL, or null. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `name` is valid.
+pub unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
+    let name = (*name).text();
+    let found = find(NTOSKRNL, &name).or_else(|| find(HAL, &name));
+    found.map_or(core::ptr::null_mut(), |export| ldr::gate::make(export, 0) as Pvoid)
+}
+
+static HAL: &[Export] = exports! {
+    0..=2 { pci::HalGetBusDataByOffset }
+    0..=31 { ke::KeQueryPerformanceCounter, ke::KeStallExecutionProcessor }
+};
+
+static NTOSKRNL: &[Export] = exports! {
+    0..=0 {
+        cm::ZwCreateKey, cm::ZwEnumerateKey, cm::ZwOpenKey, cm::ZwQueryValueKey, cm::ZwSetValueKey,
+        io::IoBuildDeviceIoControlRequest, io::IoBuildSynchronousFsdRequest, io::IoConnectInterrupt,
+        io::IoDisconnectInterrupt, io::IoGetDeviceInterfaces, io::IoGetDeviceObjectPointer, io::IoGetDeviceProperty,
+        io::IoOpenDeviceRegistryKey, io::IoRegisterBootDriverReinitialization, io::IoRegisterDeviceInterface,
+        io::IoRegisterDriverReinitialization, io::IoRegisterPlugPlayNotification, io::IoRegisterShutdownNotification,
+        io::IoReleaseRemoveLockAndWaitEx, io::IoSetDeviceInterfaceState, io::IoUnregisterPlugPlayNotification,
+        io::IoUnregisterShutdownNotification, io::IoCreateSymbolicLink, io::IoDeleteSymbolicLink,
+        ldr::MmGetSystemRoutineAddress,
+        ob::ObOpenObjectByPointer, ob::ObReferenceObjectByHandle, ob::ZwClose, ob::ZwSetSecurityObject,
+        ps::PsCreateSystemThread, ps::PsTerminateSystemThread,
+        rtl::RtlGetVersion,
+    }
+    0..=1 {
+        io::IoAttachDeviceToDeviceStack, io::IoCreateDevice, io::IoDeleteDevice, io::IoDetachDevice,
+        io::IoBuildAsynchronousFsdRequest,
+        ke::KeDelayExecutionThread, ke::KeFlushQueuedDpcs,
+        mm::MmAllocateContiguousMemory, mm::MmAllocateContiguousMemorySpecifyCache, mm::MmFreeContiguousMemory,
+        ob::RtlAddAccessAllowedAce, ob::RtlCreateAcl, ob::RtlCreateSecurityDescriptor,
+        ob::RtlSetDaclSecurityDescriptor,
+    }
+    0..=2 {
+        ex::ExAllocatePoolWithTag, ex::ExFreePool, ex::ExFreePoolWithTag, ex::ExQueueWorkItem,
+        io::IoAcquireRemoveLockEx, io::IoAllocateDriverObjectExtension, io::IoAllocateErrorLogEntry,
+        io::IoAllocateIrp, io::IoAllocateMdl, io::IoAllocateWorkItem, io::IoFreeErrorLogEntry, io::IoFreeIrp,
+        io::IoFreeMdl, io::IoFreeWorkItem, io::IoGetAttachedDevice, io::IoGetAttachedDeviceReference,
+        io::IoGetDeviceAttachmentBaseRef, io::IoGetDriverObjectExtension, io::IoGetLowerDeviceObject,
+        io::IoGetRelatedDeviceObject, io::IoInitializeIrp, io::IoInitializeRemoveLockEx,
+        io::IoInvalidateDeviceRelations, io::IoQueueWorkItem, io::IoReleaseRemoveLockEx, io::IoReuseIrp,
+        io::IoWriteErrorLogEntry, io::IofCallDriver, io::IofCompleteRequest, io::IoBuildPartialMdl,
+        ke::KeAcquireSpinLockRaiseToDpc, ke::KeCancelTimer, ke::KeSetTimer, ke::KeSetTimerEx,
+        ke::KeResetEvent, ke::KeClearEvent, ke::KeSetEvent, ke::KeWaitForSingleObject, ke::KeSetPriorityThread,
+        ke::KeRaiseIrqlToDpcLevel, ke::KeReleaseSemaphore, ke::KeGetCurrentThread,
+        mm::MmBuildMdlForNonPagedPool, mm::MmMapIoSpace, mm::MmMapLockedPagesSpecifyCache, mm::MmUnmapIoSpace,
+        mm::MmProbeAndLockPages, mm::MmUnlockPages,
+        ob::ObfDereferenceObject, ob::ObfReferenceObject,
+        po::PoCallDriver, po::PoSetPowerState, po::PoStartNextPowerIrp,
+    }
+    2..=2 {
+        ke::KeAcquireSpinLockAtDpcLevel, ke::KeReleaseSpinLock, ke::KeReleaseSpinLockFromDpcLevel,
+    }
+    0..=31 {
+        ke::KeBugCheck, ke::KeBugCheckEx, ke::KeDeregisterBugCheckCallback, ke::KeDeregisterBugCheckReasonCallback,
+        ke::KeInitializeDpc, ke::KeInitializeEvent, ke::KeInitializeSemaphore, ke::KeInitializeTimer,
+        ke::KeInitializeTimerEx, ke::KeInsertQueueDpc, ke::KeLowerIrql, ke::KeQueryTimeIncrement,
+        ke::KeReadStateEvent, ke::KeRegisterBugCheckCallback, ke::KeRegisterBugCheckReasonCallback,
+        ke::KeRemoveQueueDpc, ke::KeSynchronizeExecution, ke::KfRaiseIrql,
+        mm::MmGetPhysicalAddress,
+        ob::RtlLengthSid,
+        ps::PsGetCurrentThreadId,
+        rtl::DbgPrint, rtl::RtlInitUnicodeString, rtl::memcmp, rtl::memcpy, rtl::memmove, rtl::memset,
+    }
+    variables { ob::SeExports, rtl::InitSafeBootMode }
+};

@@ -1,0 +1,57 @@
+//! `MmMapIoSpace`, `MmUnmapIoSpace`, `MmGetPhysicalAddress`.
+
+use core::ptr::null_mut;
+
+use super::space::MAPPINGS;
+use super::{PAGE_SIZE, map};
+use crate::nt::{PhysicalAddress, Pvoid};
+
+/// `MmNonCached`.
+pub const MM_NON_CACHED: u32 = 0;
+
+fn span(address: usize, bytes: usize) -> usize {
+    (address % PAGE_SIZE + bytes).div_ceil(PAGE_SIZE)
+}
+
+/// Maps a physical range, of a device or of memory. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// The caller may access the range.
+pub unsafe extern "win64" fn MmMapIoSpace(address: PhysicalAddress, bytes: usize, cache: u32) -> Pvoid {
+    if bytes == 0 {
+        return null_mut();
+    }
+    let pages = span(address as usize, bytes);
+    let start = MAPPINGS.reserve(pages);
+    let cache = if cache == MM_NON_CACHED { map::UNCACHED } else { 0 };
+    let first = address as u64 & !(PAGE_SIZE as u64 - 1);
+    for page in 0..pages {
+        map::map(
+            start + page * PAGE_SIZE,
+            first + (page * PAGE_SIZE) as u64,
+            map::EXECUTE_READ_WRITE | cache,
+        );
+    }
+    (start + address as usize % PAGE_SIZE) as Pvoid
+}
+
+/// Removes a mapping made by [`MmMapIoSpace`]. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `base` and `bytes` are those of the mapping, which is not used any more.
+pub unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
+    let pages = span(base as usize, bytes);
+    let start = base as usize & !(PAGE_SIZE - 1);
+    for page in 0..pages {
+        assert!(
+            map::unmap(start + page * PAGE_SIZE).is_some(),
+            "MmUnmapIoSpace of {base:p}, which is not mapped"
+        );
+    }
+    MAPPINGS.release(start, pages);
+}
+
+/// The physical address behind a virtual one; 0 if there is none. Any IRQL.
+pub extern "win64" fn MmGetPhysicalAddress(address: Pvoid) -> PhysicalAddress {
+    map::translate(address as usize).unwrap_or(0) as PhysicalAddress
+}

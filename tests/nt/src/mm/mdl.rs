@@ -1,0 +1,143 @@
+//! Memory descriptor lists over memory that is never paged out.
+
+use core::mem::size_of;
+use core::ptr::null_mut;
+
+use super::{PAGE_SIZE, map};
+use crate::ex::{ExAllocatePoolWithTag, ExFreePoolWithTag, NON_PAGED_POOL};
+use crate::nt::*;
+
+const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
+
+/// The frame numbers behind an MDL's header.
+///
+/// # Safety
+/// `mdl` is a valid MDL.
+pub unsafe fn frames_of<'a>(mdl: *mut Mdl) -> &'a mut [usize] {
+    let pages = ((*mdl).byte_offset as usize + (*mdl).byte_count as usize).div_ceil(PAGE_SIZE);
+    core::slice::from_raw_parts_mut(mdl.add(1).cast(), pages)
+}
+
+/// Allocates an MDL for a buffer and, if an IRP is given, hangs it on the IRP. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `irp` is null or valid.
+pub unsafe extern "win64" fn IoAllocateMdl(
+    address: Pvoid,
+    length: u32,
+    secondary: Boolean,
+    _charge_quota: Boolean,
+    irp: *mut Irp,
+) -> *mut Mdl {
+    let offset = address as usize % PAGE_SIZE;
+    let pages = (offset + length as usize).div_ceil(PAGE_SIZE);
+    let size = size_of::<Mdl>() + pages * size_of::<usize>();
+    let mdl: *mut Mdl = ExAllocatePoolWithTag(NON_PAGED_POOL, size, TAG).cast();
+    if mdl.is_null() {
+        return mdl;
+    }
+    *mdl = Mdl {
+        next: null_mut(),
+        size: size as i16,
+        mdl_flags: 0,
+        process: null_mut(),
+        mapped_system_va: null_mut(),
+        start_va: (address as usize - offset) as Pvoid,
+        byte_count: length,
+        byte_offset: offset as u32,
+    };
+    if !irp.is_null() {
+        if secondary == FALSE {
+            (*irp).mdl_address = mdl;
+        } else {
+            let mut last = (*irp).mdl_address;
+            while !(*last).next.is_null() {
+                last = (*last).next;
+            }
+            (*last).next = mdl;
+        }
+    }
+    mdl
+}
+
+/// Frees an MDL. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `mdl` came from [`IoAllocateMdl`] and is not used any more.
+pub unsafe extern "win64" fn IoFreeMdl(mdl: *mut Mdl) {
+    ExFreePoolWithTag(mdl.cast(), TAG);
+}
+
+/// Fills in the frame numbers of a buffer in non-paged pool. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `mdl` describes mapped memory.
+pub unsafe extern "win64" fn MmBuildMdlForNonPagedPool(mdl: *mut Mdl) {
+    let start = (*mdl).start_va as usize;
+    for (page, frame) in frames_of(mdl).iter_mut().enumerate() {
+        let physical = map::translate(start + page * PAGE_SIZE).expect("MDL over memory that is not mapped");
+        *frame = physical as usize / PAGE_SIZE;
+    }
+    (*mdl).mapped_system_va = (start + (*mdl).byte_offset as usize) as Pvoid;
+    (*mdl).mdl_flags |= MDL_SOURCE_IS_NONPAGED_POOL;
+}
+
+/// Locks a buffer's pages: there is no paging, so they are looked up and marked. IRQL ≤ `APC_LEVEL` for
+/// pageable memory.
+///
+/// # Safety
+/// `mdl` describes mapped memory.
+pub unsafe extern "win64" fn MmProbeAndLockPages(mdl: *mut Mdl, _mode: i8, _operation: u32) {
+    MmBuildMdlForNonPagedPool(mdl);
+    (*mdl).mdl_flags &= !MDL_SOURCE_IS_NONPAGED_POOL;
+    (*mdl).mdl_flags |= MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA;
+}
+
+/// Undoes [`MmProbeAndLockPages`]. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `mdl` is a locked MDL.
+pub unsafe extern "win64" fn MmUnlockPages(mdl: *mut Mdl) {
+    assert!((*mdl).mdl_flags & MDL_PAGES_LOCKED != 0, "MmUnlockPages of an MDL that is not locked");
+    (*mdl).mdl_flags &= !(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA);
+}
+
+/// The kernel address of the buffer; every buffer here has one already. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `mdl` is built or locked.
+pub unsafe extern "win64" fn MmMapLockedPagesSpecifyCache(
+    mdl: *mut Mdl,
+    _mode: i8,
+    _cache: u32,
+    _base: Pvoid,
+    _bugcheck: u32,
+    _priority: u32,
+) -> Pvoid {
+    (*mdl).mapped_system_va
+}
+
+/// Makes `target` describe part of what `source` does. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// Both MDLs are valid, the range lies in `source`, and `target` is large enough.
+pub unsafe extern "win64" fn IoBuildPartialMdl(
+    source: *mut Mdl,
+    target: *mut Mdl,
+    address: Pvoid,
+    length: u32,
+) {
+    let start = (*source).start_va as usize + (*source).byte_offset as usize;
+    let skip = address as usize - start;
+    let length = if length == 0 { (*source).byte_count - skip as u32 } else { length };
+    let offset = address as usize % PAGE_SIZE;
+    (*target).start_va = (address as usize - offset) as Pvoid;
+    (*target).byte_offset = offset as u32;
+    (*target).byte_count = length;
+    (*target).mapped_system_va = ((*source).mapped_system_va as usize + skip) as Pvoid;
+    (*target).mdl_flags |=
+        MDL_PARTIAL | (*source).mdl_flags & (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA);
+    let first = ((*source).byte_offset as usize + skip) / PAGE_SIZE;
+    let frames = frames_of(target);
+    frames.copy_from_slice(&frames_of(source)[first..first + frames.len()]);
+}

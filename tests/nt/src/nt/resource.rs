@@ -1,0 +1,96 @@
+//! Hardware resource lists (wdm.h).
+
+use crate::layout;
+
+/// `CM_PARTIAL_RESOURCE_DESCRIPTOR`: packed to 4 bytes, 16 bytes of arguments.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+pub struct CmPartialResourceDescriptor {
+    pub kind: u8,
+    pub share_disposition: u8,
+    pub flags: u16,
+    pub u: ResourceArguments,
+}
+layout!(CmPartialResourceDescriptor, 20, u @ 4);
+
+/// The arguments of a resource descriptor.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+pub union ResourceArguments {
+    pub generic: ResourceRange,
+    pub interrupt: ResourceInterrupt,
+    pub device_private: [u32; 3],
+}
+
+/// `u.Port`, `u.Memory`, `u.Generic`.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+pub struct ResourceRange {
+    pub start: i64,
+    pub length: u32,
+}
+
+/// `u.Interrupt`.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+pub struct ResourceInterrupt {
+    pub level: u32,
+    pub vector: u32,
+    pub affinity: u64,
+}
+
+/// `CmResourceTypePort`.
+pub const CM_RESOURCE_TYPE_PORT: u8 = 1;
+/// `CmResourceTypeInterrupt`.
+pub const CM_RESOURCE_TYPE_INTERRUPT: u8 = 2;
+/// `CmResourceTypeMemory`.
+pub const CM_RESOURCE_TYPE_MEMORY: u8 = 3;
+/// `CmResourceTypeDevicePrivate`.
+pub const CM_RESOURCE_TYPE_DEVICE_PRIVATE: u8 = 0x81;
+/// `CmResourceShareDeviceExclusive`.
+pub const CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE: u8 = 1;
+/// `CmResourceShareShared`.
+pub const CM_RESOURCE_SHARE_SHARED: u8 = 3;
+/// `CM_RESOURCE_PORT_IO`.
+pub const CM_RESOURCE_PORT_IO: u16 = 1;
+/// `CM_RESOURCE_PORT_POSITIVE_DECODE`.
+pub const CM_RESOURCE_PORT_POSITIVE_DECODE: u16 = 0x20;
+/// `CM_RESOURCE_MEMORY_PREFETCHABLE`.
+pub const CM_RESOURCE_MEMORY_PREFETCHABLE: u16 = 4;
+/// `CM_RESOURCE_INTERRUPT_LATCHED`; 0 is level-sensitive.
+pub const CM_RESOURCE_INTERRUPT_LATCHED: u16 = 1;
+
+/// `CM_RESOURCE_LIST` with one full descriptor, up to its partial descriptors, which follow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CmResourceList {
+    pub count: u32,
+    pub interface_type: i32,
+    pub bus_number: u32,
+    pub version: u16,
+    pub revision: u16,
+    pub partial_count: u32,
+}
+layout!(CmResourceList, 20, interface_type @ 4, bus_number @ 8, partial_count @ 16);
+
+/// `Internal` as `INTERFACE_TYPE`.
+pub const INTERFACE_TYPE_INTERNAL: i32 = 0;
+/// `Isa`.
+pub const INTERFACE_TYPE_ISA: i32 = 1;
+/// `PCIBus`.
+pub const INTERFACE_TYPE_PCI_BUS: i32 = 5;
+/// `PNPBus`.
+pub const INTERFACE_TYPE_PNP_BUS: i32 = 15;
+
+impl CmResourceList {
+    /// The partial descriptors that follow the header.
+    ///
+    /// # Safety
+    /// `list` must be null or a list of one full descriptor with its partial descriptors behind it.
+    pub unsafe fn partials<'a>(list: *const Self) -> &'a [CmPartialResourceDescriptor] {
+        if list.is_null() {
+            return &[];
+        }
+        core::slice::from_raw_parts(list.add(1).cast(), (*list).partial_count as usize)
+    }
+}

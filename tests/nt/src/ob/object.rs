@@ -1,0 +1,206 @@
+//! Objects: a header with counts, then the body drivers see.
+
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem::size_of;
+
+use crate::ke::Lock;
+use crate::nt::{DeviceObject, FileObject, Pvoid};
+use crate::verifier::{Violation, violation};
+
+/// What an object is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `DEVICE_OBJECT`.
+    Device,
+    /// `DRIVER_OBJECT`.
+    Driver,
+    /// `FILE_OBJECT`.
+    File,
+    /// A thread.
+    Thread,
+    /// A registry key.
+    Key,
+}
+
+/// What precedes an object's body.
+#[repr(C, align(16))]
+struct Header {
+    magic: u32,
+    kind: Kind,
+    pointers: i64,
+    handles: i64,
+    size: usize,
+    name: Option<String>,
+    security: Option<Vec<u8>>,
+}
+
+const ALIVE: u32 = 0x4A42_4F4E;
+const FREED: u32 = 0x6465_6572;
+
+/// Objects that exist, for the checks at the end of a run.
+static ALL: Lock<Vec<usize>> = Lock::new(Vec::new());
+
+unsafe fn header<'a>(body: Pvoid) -> &'a mut Header {
+    let header = &mut *body.cast::<Header>().sub(1);
+    if header.magic != ALIVE {
+        let state = if header.magic == FREED { "deleted" } else { "none" };
+        violation(
+            Violation::ReferenceLeaked,
+            format_args!("object={body:p} state={state} cause=used-after-delete"),
+        );
+    }
+    header
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(size_of::<Header>() + bytes, 16).expect("object size")
+}
+
+/// Makes an object of `bytes` zeroed bytes with one reference.
+pub fn create_sized(kind: Kind, bytes: usize) -> Pvoid {
+    let layout = layout(bytes);
+    // SAFETY: the layout is not empty; the header is written before anyone sees the object.
+    unsafe {
+        let memory = alloc_zeroed(layout);
+        assert!(!memory.is_null(), "out of memory for an object");
+        memory.cast::<Header>().write(Header {
+            magic: ALIVE,
+            kind,
+            pointers: 1,
+            handles: 0,
+            size: bytes,
+            name: None,
+            security: None,
+        });
+        let body = memory.add(size_of::<Header>());
+        ALL.lock().push(body as usize);
+        body.cast()
+    }
+}
+
+/// Makes an object with a zeroed body of type `T` and one reference.
+pub fn create<T>(kind: Kind) -> *mut T {
+    create_sized(kind, size_of::<T>()).cast()
+}
+
+/// Adds a reference.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn reference(body: Pvoid) {
+    header(body).pointers += 1;
+}
+
+/// Takes a reference away and deletes the object with the last one.
+///
+/// # Safety
+/// `body` is an object of which the caller holds a reference.
+pub unsafe fn dereference(body: Pvoid) {
+    let header = header(body);
+    header.pointers -= 1;
+    if header.pointers < 0 {
+        violation(
+            Violation::ReferenceLeaked,
+            format_args!(
+                "object={body:p} kind={:?} count={} cause=dereferenced-too-often",
+                header.kind, header.pointers
+            ),
+        );
+    }
+    if header.pointers == 0 {
+        delete(body);
+    }
+}
+
+unsafe fn delete(body: Pvoid) {
+    let kind = header(body).kind;
+    match kind {
+        Kind::File => crate::io::file::close(body.cast::<FileObject>()),
+        Kind::Key => crate::cm::close_key(body),
+        Kind::Device => crate::io::device::deleted(body.cast::<DeviceObject>()),
+        Kind::Driver | Kind::Thread => {}
+    }
+    ALL.lock().retain(|&other| other != body as usize);
+    let header = header(body);
+    header.magic = FREED;
+    if let Some(name) = header.name.take() {
+        super::namespace::remove(&name);
+    }
+    header.security = None;
+    let size = header.size;
+    // Fill, so that a stale pointer reads nonsense; the header's magic stays until the memory is reused.
+    core::ptr::write_bytes(body.cast::<u8>(), 0xDD, size);
+    dealloc(body.cast::<u8>().sub(size_of::<Header>()), layout(size));
+}
+
+/// The number of references.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn pointer_count(body: Pvoid) -> i64 {
+    header(body).pointers
+}
+
+/// What the object is.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn kind(body: Pvoid) -> Kind {
+    header(body).kind
+}
+
+/// The object's name in the namespace.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn name(body: Pvoid) -> Option<String> {
+    header(body).name.clone()
+}
+
+/// Gives the object a name.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn set_name(body: Pvoid, name: String) {
+    header(body).name = Some(name);
+}
+
+/// The object's self-relative security descriptor.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn security(body: Pvoid) -> Option<Vec<u8>> {
+    header(body).security.clone()
+}
+
+/// Gives the object a security descriptor.
+///
+/// # Safety
+/// `body` is an object.
+pub unsafe fn set_security(body: Pvoid, descriptor: Vec<u8>) {
+    header(body).security = Some(descriptor);
+}
+
+/// Counts a handle opened (`1`) or closed (`-1`); the number now open.
+///
+/// # Safety
+/// `body` is an object.
+pub(super) unsafe fn count_handle(body: Pvoid, change: i64) -> i64 {
+    let header = header(body);
+    header.handles += change;
+    header.handles
+}
+
+/// Every object of a kind, with its reference count.
+pub fn all(wanted: Kind) -> Vec<(Pvoid, i64)> {
+    let bodies = ALL.lock().clone();
+    // SAFETY: objects on the list exist.
+    bodies
+        .into_iter()
+        .map(|body| body as Pvoid)
+        .filter(|&body| unsafe { kind(body) } == wanted)
+        .map(|body| (body, unsafe { pointer_count(body) }))
+        .collect()
+}

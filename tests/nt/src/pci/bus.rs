@@ -1,0 +1,261 @@
+//! The bus: an FDO on the host bridge, a PDO for each function.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::null_mut;
+
+use super::config::Place;
+use super::function::{COMMAND, DECODE, Header, resources};
+use crate::ke::Lock;
+use crate::nt::*;
+use crate::storage::child::{self, Ids};
+use crate::storage::irp;
+use crate::{ex, io, po, report};
+
+/// A device of this driver's.
+enum Extension {
+    Bus { lower: *mut DeviceObject },
+    Function(Function),
+}
+
+struct Function {
+    place: Place,
+    header: Header,
+    ids: Ids,
+    resources: Vec<CmPartialResourceDescriptor>,
+    /// Still there at the last enumeration.
+    present: bool,
+}
+
+/// Every function's PDO.
+static FUNCTIONS: Lock<Vec<usize>> = Lock::new(Vec::new());
+
+/// The driver's entry.
+///
+/// # Safety
+/// Called by the I/O manager with the driver object.
+pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+    (*(*driver).driver_extension).add_device = Some(add_device);
+    (*driver).major_function[usize::from(IRP_MJ_PNP)] = Some(pnp);
+    (*driver).major_function[usize::from(IRP_MJ_POWER)] = Some(power);
+    status::SUCCESS
+}
+
+unsafe fn extension<'a>(device: *mut DeviceObject) -> &'a mut Extension {
+    &mut **(*device).device_extension.cast::<*mut Extension>()
+}
+
+unsafe fn create(
+    driver: *mut DriverObject,
+    characteristics: u32,
+    inner: Extension,
+) -> Option<*mut DeviceObject> {
+    let mut device = null_mut();
+    let made = io::IoCreateDevice(
+        driver,
+        size_of::<usize>() as u32,
+        null_mut(),
+        FILE_DEVICE_BUS_EXTENDER,
+        characteristics,
+        FALSE,
+        &raw mut device,
+    );
+    if !status::success(made) {
+        return None;
+    }
+    (*device).device_extension.cast::<*mut Extension>().write(Box::into_raw(Box::new(inner)));
+    Some(device)
+}
+
+unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
+    let Some(bus) = create(driver, 0, Extension::Bus { lower: null_mut() }) else {
+        return status::INSUFFICIENT_RESOURCES;
+    };
+    let attached = io::IoAttachDeviceToDeviceStack(bus, pdo);
+    *extension(bus) = Extension::Bus { lower: attached };
+    (*bus).flags &= !DO_DEVICE_INITIALIZING;
+    status::SUCCESS
+}
+
+unsafe extern "win64" fn power(device: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
+    match extension(device) {
+        Extension::Function(_) => child::power(packet),
+        Extension::Bus { lower } => {
+            po::PoStartNextPowerIrp(packet);
+            skip_current_stack_location(packet);
+            po::PoCallDriver(*lower, packet)
+        }
+    }
+}
+
+unsafe extern "win64" fn pnp(device: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
+    match extension(device) {
+        Extension::Function(function) => function_pnp(device, function, packet),
+        Extension::Bus { lower } => bus_pnp(device, *lower, packet),
+    }
+}
+
+unsafe fn bus_pnp(bus: *mut DeviceObject, lower: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
+    let location = current_stack_location(packet);
+    match (*location).minor_function {
+        IRP_MN_START_DEVICE => {
+            let found = irp::forward_and_wait(lower, packet);
+            irp::complete(packet, found, 0)
+        }
+        IRP_MN_QUERY_DEVICE_RELATIONS
+            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
+        {
+            let devices = scan((*bus).driver_object);
+            let (found, information) = child::relations(&devices, (*packet).io_status.information as *mut _);
+            (*packet).io_status = IoStatusBlock::new(found, information);
+            if status::success(found) {
+                irp::pass_down(lower, packet)
+            } else {
+                irp::complete_unchanged(packet)
+            }
+        }
+        IRP_MN_REMOVE_DEVICE => {
+            (*packet).io_status.status = status::SUCCESS;
+            let found = irp::pass_down(lower, packet);
+            io::IoDetachDevice(lower);
+            drop(Box::from_raw((*bus).device_extension.cast::<*mut Extension>().read()));
+            io::IoDeleteDevice(bus);
+            found
+        }
+        IRP_MN_QUERY_STOP_DEVICE
+        | IRP_MN_CANCEL_STOP_DEVICE
+        | IRP_MN_STOP_DEVICE
+        | IRP_MN_QUERY_REMOVE_DEVICE
+        | IRP_MN_CANCEL_REMOVE_DEVICE
+        | IRP_MN_SURPRISE_REMOVAL => {
+            (*packet).io_status.status = status::SUCCESS;
+            irp::pass_down(lower, packet)
+        }
+        _ => irp::pass_down(lower, packet),
+    }
+}
+
+/// Looks at every place; makes PDOs of new functions, notes the missing ones, returns those that are there.
+unsafe fn scan(driver: *mut DriverObject) -> Vec<*mut DeviceObject> {
+    let mut known: Vec<*mut DeviceObject> =
+        FUNCTIONS.lock().iter().map(|&pdo| pdo as *mut DeviceObject).collect();
+    for device in 0..32 {
+        let single = |function| Place { bus: 0, device, function };
+        if !single(0).exists() {
+            continue;
+        }
+        let functions = if single(0).read(0x0C) & 0x0080_0000 != 0 { 8 } else { 1 };
+        for place in (0..functions).map(single) {
+            let Some(header) = Header::read(place) else { continue };
+            let is_this = |pdo: &&*mut DeviceObject| matches!(extension(**pdo), Extension::Function(f) if f.place == place && f.header.device == header.device);
+            if known.iter().any(|pdo| is_this(&pdo)) {
+                continue;
+            }
+            let inner = Function {
+                place,
+                header,
+                ids: header.ids(place),
+                resources: resources(place, &header),
+                present: true,
+            };
+            if let Some(pdo) = create(driver, FILE_AUTOGENERATED_DEVICE_NAME, Extension::Function(inner)) {
+                (*pdo).flags &= !DO_DEVICE_INITIALIZING;
+                FUNCTIONS.lock().push(pdo as usize);
+                known.push(pdo);
+            }
+        }
+    }
+    known.retain(|&pdo| {
+        let Extension::Function(function) = extension(pdo) else { return false };
+        function.present = Header::read(function.place).is_some_and(|h| h.device == function.header.device);
+        function.present
+    });
+    known
+}
+
+unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: *mut Irp) -> NtStatus {
+    let location = current_stack_location(packet);
+    match (*location).minor_function {
+        IRP_MN_QUERY_RESOURCES => {
+            let (found, information) = crate::pnp::resource_list(
+                &function.resources,
+                INTERFACE_TYPE_PCI_BUS,
+                function.place.bus.into(),
+            );
+            return irp::complete(packet, found, information);
+        }
+        IRP_MN_QUERY_BUS_INFORMATION => {
+            let tag = u32::from_le_bytes(*b"PciB");
+            let answer: *mut PnpBusInformation =
+                ex::ExAllocatePoolWithTag(1, size_of::<PnpBusInformation>(), tag).cast();
+            if answer.is_null() {
+                return irp::complete(packet, status::INSUFFICIENT_RESOURCES, 0);
+            }
+            *answer = PnpBusInformation {
+                bus_type_guid: GUID_BUS_TYPE_PCI,
+                legacy_bus_type: INTERFACE_TYPE_PCI_BUS,
+                bus_number: function.place.bus.into(),
+            };
+            return irp::complete(packet, status::SUCCESS, answer as usize);
+        }
+        _ => {}
+    }
+    let minor = (*location).minor_function;
+    if let Some(done) = child::answer(pdo, packet, &function.ids) {
+        return done;
+    }
+    let place = function.place;
+    match minor {
+        IRP_MN_START_DEVICE => place.write(COMMAND, place.read(COMMAND) & 0xFFFF | DECODE),
+        IRP_MN_REMOVE_DEVICE => {
+            place.write(COMMAND, place.read(COMMAND) & 0xFFFF & !DECODE);
+            if !function.present {
+                FUNCTIONS.lock().retain(|&known| known != pdo as usize);
+                let done = irp::complete(packet, status::SUCCESS, 0);
+                drop(Box::from_raw((*pdo).device_extension.cast::<*mut Extension>().read()));
+                io::IoDeleteDevice(pdo);
+                return done;
+            }
+        }
+        _ => {}
+    }
+    irp::complete(packet, status::SUCCESS, 0)
+}
+
+/// Tells which of the bus's functions reached the PnP manager and which were taken out on the way up. Says so
+/// once for each function and outcome.
+///
+/// # Safety
+/// `bus` is a PDO, `reported` its relations as they arrived.
+pub unsafe fn report_relations(bus: *mut DeviceObject, reported: &[*mut DeviceObject]) {
+    static SAID: Lock<Vec<(usize, bool)>> = Lock::new(Vec::new());
+    let above = (*bus).attached_device;
+    let is_ours = !above.is_null() && crate::io::driver::name_of((*above).driver_object) == "pci";
+    if !is_ours {
+        return;
+    }
+    let all: Vec<usize> = FUNCTIONS.lock().clone();
+    for pdo in all {
+        let hidden = !reported.contains(&(pdo as *mut DeviceObject));
+        let Extension::Function(Function { place, header, present: true, .. }) =
+            extension(pdo as *mut DeviceObject)
+        else {
+            continue;
+        };
+        let mut said = SAID.lock();
+        if said.contains(&(pdo, hidden)) {
+            continue;
+        }
+        said.push((pdo, hidden));
+        drop(said);
+        report!(
+            "pci bdf={:02x}:{:02x}.{} ids={:04x}:{:04x} seen=1 hidden={}",
+            place.bus,
+            place.device,
+            place.function,
+            header.vendor,
+            header.device,
+            u8::from(hidden)
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The PCI bus driver: configuration space, functions as PDOs with the ids and resources that Windows gives them.
+
+mod bus;
+mod config;
+mod function;
+
+pub use bus::{driver_entry, report_relations};
+pub use config::HalGetBusDataByOffset;
+pub use function::resources_of_ide;

@@ -1,0 +1,137 @@
+//! The boot in NT's order, the system's life, and its end.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use crate::boot::{self, bootini};
+use crate::cm::{self, Value};
+use crate::io::{driver, reinitialize, shutdown};
+use crate::nt::*;
+use crate::report::Escaped;
+use crate::{builtin, inf, ke, mountmgr, pci, pnp, po, report, rtl, verifier};
+
+/// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
+const GROUPS: [&str; 9] = [
+    "System Reserved",
+    "Boot Bus Extender",
+    "System Bus Extender",
+    "SCSI miniport",
+    "Port",
+    "Primary Disk",
+    "SCSI Class",
+    "SCSI CDROM Class",
+    "FSFilter Infrastructure",
+];
+/// `SERVICE_BOOT_START`.
+const BOOT_START: u32 = 0;
+/// How long the system runs after it is up, in milliseconds.
+const LIFE: u64 = 3000;
+
+/// Runs the whole life of the system. The thread is the first system thread's.
+///
+/// # Safety
+/// Called once, at `PASSIVE_LEVEL`, interrupts on.
+pub unsafe extern "win64" fn run(_context: Pvoid) {
+    load_options();
+    install();
+    pnp::init();
+    start_boot_drivers();
+    builtin::start();
+    pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new());
+    reinitialize::boot_devices_up();
+    pnp::settle();
+    reinitialize::drivers_started();
+    report!("up");
+    if let Some(case) = &boot::options().wrong {
+        wrong(case);
+    }
+    mountmgr::file_test();
+    faults();
+    ke::delay(LIFE);
+    pnp::settle();
+    shutdown::notify();
+    verifier::leaks::check();
+    report!("end verdict=clean");
+    po::power_off()
+}
+
+/// The loader's part: the chosen entry's options.
+fn load_options() {
+    let number = boot::options().entry;
+    let text = boot::archive().file("boot.ini").map(String::from_utf8_lossy).unwrap_or_default();
+    let Some(switches) = bootini::switches(&text, number) else {
+        ke::panicked(format_args!("boot.ini has no entry {number}"));
+    };
+    let options = bootini::system_start_options(&switches);
+    let safe = bootini::safe_boot_mode(&switches);
+    cm::set(cm::CONTROL, "SystemStartOptions", Value::text(&options));
+    rtl::InitSafeBootMode.store(safe, Ordering::Relaxed);
+    report!("boot entry={number} options={} safe={safe}", Escaped(&options));
+}
+
+/// Setup's part, done in an earlier boot: packages, then whatever was changed by hand.
+fn install() {
+    for (name, contents) in boot::archive().files() {
+        if name.to_ascii_lowercase().ends_with(".inf")
+            && let Err(error) = inf::install(&String::from_utf8_lossy(contents))
+        {
+            ke::panicked(format_args!("{name}: {error}"));
+        }
+    }
+    if let Some(contents) = boot::archive().file("overrides.reg")
+        && let Err(line) = cm::apply_reg_file(&String::from_utf8_lossy(contents))
+    {
+        ke::panicked(format_args!("overrides.reg: not understood: {line}"));
+    }
+}
+
+/// Starts the boot-start drivers by group, then by tag, then as they stand in the registry.
+unsafe fn start_boot_drivers() {
+    let mut drivers: Vec<(usize, u32, usize, String)> = Vec::new();
+    for (at, name) in cm::keys(cm::SERVICES).into_iter().enumerate() {
+        let path = alloc::format!("{}\\{name}", cm::SERVICES);
+        let number = |value: &str| cm::get(&path, value).and_then(|value| value.as_dword());
+        if number("Start") != Some(BOOT_START) {
+            continue;
+        }
+        let group = cm::get(&path, "Group").and_then(|value| value.as_text()).unwrap_or_default();
+        let rank = GROUPS.iter().position(|known| known.eq_ignore_ascii_case(&group)).unwrap_or(GROUPS.len());
+        drivers.push((rank, number("Tag").unwrap_or(u32::MAX), at, name));
+    }
+    drivers.sort();
+    for (.., name) in drivers {
+        // The outcome is reported; a boot-start driver that fails does not stop the boot (SERVICE_ERROR_NORMAL).
+        let _ = driver::load(&name);
+    }
+}
+
+/// Gives the deliberately wrong driver a device, lets it play its case, and takes the device away.
+unsafe fn wrong(case: &str) {
+    cm::set(&alloc::format!("{}\\wrong\\Parameters", cm::SERVICES), "Case", Value::text(case));
+    let device = pnp::add_root_device("ROOT", &["ROOT\\WRONG"], &[], Vec::new());
+    ke::delay(300);
+    if !pnp::remove_root_device(device) {
+        crate::log!("wrong: the device could not be removed");
+    }
+}
+
+/// Makes happen what the command line asks for.
+unsafe fn faults() {
+    for fault in &boot::options().faults {
+        match fault.as_str() {
+            // The IDE controller comes back on a path that no filter is on.
+            "ide-return" => {
+                let Some((ids, resources)) = pci::resources_of_ide() else {
+                    ke::panicked(format_args!("there is no IDE controller to come back"));
+                };
+                let hardware: Vec<&str> = ids.hardware.iter().map(String::as_str).collect();
+                let compatible: Vec<&str> = ids.compatible.iter().map(String::as_str).collect();
+                crate::log!("fault: the IDE controller comes back behind the filter");
+                pnp::add_root_device("ROOT", &hardware, &compatible, resources);
+                pnp::settle();
+            }
+            other => ke::panicked(format_args!("fault={other} is not known")),
+        }
+    }
+}

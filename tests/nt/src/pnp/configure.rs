@@ -1,0 +1,67 @@
+//! Which drivers a device gets: the critical-device database, installed packages, the executive's own drivers.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::node::Node;
+use crate::cm::{self, Value};
+use crate::inf;
+
+/// Devices of the executive's own drivers: id, service, class.
+const BUILT_IN: [(&str, &str, &str); 3] = [
+    ("*PNP0A03", "pci", "{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
+    ("PCI\\CC_0101", "ide", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
+    ("GenDisk", "disk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
+];
+
+/// The registry key of a device instance.
+pub fn key(instance: &str) -> String {
+    format!("{}\\{instance}", cm::ENUM)
+}
+
+/// Finds a device's function driver and class and writes its hardware key.
+pub fn configure(node: &mut Node) {
+    let key = key(&node.instance);
+    cm::set(&key, "HardwareID", Value::multi(&node.hardware));
+    if !node.compatible.is_empty() {
+        cm::set(&key, "CompatibleIDs", Value::multi(&node.compatible));
+    }
+    let ids: Vec<String> = node.hardware.iter().chain(&node.compatible).cloned().collect();
+    let package = inf::find(&ids);
+    let critical = ids.iter().find_map(|id| {
+        let path = format!("{}\\CriticalDeviceDatabase\\{}", cm::CONTROL, id.replace('\\', "#"));
+        let text = |name: &str| cm::get(&path, name).and_then(|value| value.as_text());
+        Some((text("Service"), text("ClassGUID")?))
+    });
+    let built_in = || {
+        let fits = |id: &&str| ids.iter().any(|own| own.eq_ignore_ascii_case(id));
+        BUILT_IN.iter().find(|(id, ..)| fits(id)).map(|(_, s, c)| (Some(s.to_string()), c.to_string()))
+    };
+    if let Some(package) = &package {
+        for (subkey, name, value) in &package.hardware {
+            let path = if subkey.is_empty() { key.clone() } else { format!("{key}\\{subkey}") };
+            cm::set(&path, name, value.clone());
+        }
+        if node.description.is_empty() {
+            node.description.clone_from(&package.description);
+        }
+    }
+    let installed = package.map(|package| (package.service, package.class));
+    let Some((service, class)) = installed.or(critical).or_else(built_in) else { return };
+    cm::set(&key, "ClassGUID", Value::text(&class));
+    if let Some(service) = &service {
+        cm::set(&key, "Service", Value::text(service));
+    }
+    node.service = service;
+    node.class = Some(class);
+}
+
+/// The services of a device's filters: a value of its hardware key, then the same of its class.
+pub fn filters(node: &Node, which: &str) -> Vec<String> {
+    let of = |path: String| cm::get(&path, which).map(|value| value.strings()).unwrap_or_default();
+    let class = node.class.as_ref().map(|class| of(format!("{}\\Class\\{class}", cm::CONTROL)));
+    let mut all = of(key(&node.instance));
+    all.extend(class.unwrap_or_default());
+    all
+}

@@ -1,0 +1,97 @@
+//! Enumeration: asks a bus for its children, takes in the new ones and removes the missing ones.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::node::{self, Node, State};
+use super::{configure, remove, serialized, stack, start};
+use crate::nt::*;
+use crate::{ex, ob, pci};
+
+/// Enumerates a device's children, starts the new ones and enumerates those in turn.
+///
+/// # Safety
+/// `pdo` has a started node. IRQL `PASSIVE_LEVEL`, serialized.
+pub unsafe fn enumerate(pdo: *mut DeviceObject) {
+    let Some(reported) = stack::relations(pdo, BUS_RELATIONS) else { return };
+    pci::report_relations(pdo, &reported);
+    for gone in node::children(pdo) {
+        if !reported.contains(&gone) {
+            remove::surprise(gone);
+        }
+    }
+    let mut fresh = Vec::new();
+    for &child in &reported {
+        if node::of(child).is_some() {
+            // The node has its own reference; this one was the answer's.
+            ob::dereference(child.cast());
+        } else if let Some(node) = identify(child, pdo) {
+            node::add(node);
+            fresh.push(child);
+        } else {
+            ob::dereference(child.cast());
+        }
+    }
+    for child in fresh {
+        if start::start(child) {
+            let node = node::of(child).expect("the node was just started");
+            crate::log!("started {} stack={}", node.instance, start::describe(child));
+            enumerate(child);
+        }
+    }
+}
+
+/// Asks a new child who it is, and configures it. The answer's reference becomes the node's.
+///
+/// # Safety
+/// `pdo` was reported by the bus of `parent`.
+pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Option<Node> {
+    let device = stack::id(pdo, BUS_QUERY_DEVICE_ID)?;
+    let instance = stack::id(pdo, BUS_QUERY_INSTANCE_ID).unwrap_or_default();
+    let capabilities = stack::capabilities(pdo);
+    let instance = if capabilities.bits & CAP_UNIQUE_ID != 0 {
+        instance
+    } else {
+        // Unique under its parent only: made unique by the parent, as NT does with a hash of its instance path.
+        let path = node::of(parent).map(|node| node.instance).unwrap_or_default();
+        let hash = path.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(37).wrapping_add(byte.into()));
+        format!("4&{hash:x}&0&{instance}")
+    };
+    let mut node = Node {
+        pdo: pdo as usize,
+        parent: parent as usize,
+        instance: format!("{device}\\{instance}"),
+        hardware: stack::ids(pdo, BUS_QUERY_HARDWARE_IDS),
+        compatible: stack::ids(pdo, BUS_QUERY_COMPATIBLE_IDS),
+        description: stack::text(pdo, DEVICE_TEXT_DESCRIPTION),
+        location: stack::text(pdo, DEVICE_TEXT_LOCATION_INFORMATION),
+        capabilities,
+        bus: stack::bus(pdo),
+        service: None,
+        class: None,
+        state: State::Enumerated,
+    };
+    configure::configure(&mut node);
+    Some(node)
+}
+
+unsafe extern "win64" fn re_enumerate(context: Pvoid) {
+    let pdo: *mut DeviceObject = context.cast();
+    serialized(|| {
+        if node::of(pdo).is_some_and(|node| node.state == State::Started) {
+            enumerate(pdo);
+        }
+    });
+    ob::dereference(context);
+}
+
+/// `IoInvalidateDeviceRelations`: the bus is asked again, later, by a worker. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `pdo` is a PDO.
+pub unsafe extern "win64" fn IoInvalidateDeviceRelations(pdo: *mut DeviceObject, kind: u32) {
+    if kind == BUS_RELATIONS {
+        ob::reference(pdo.cast());
+        ex::worker::queue(ex::worker::Work { routine: re_enumerate, context: pdo.cast() });
+    }
+}

@@ -1,0 +1,86 @@
+//! The Plug and Play manager: device nodes, stacks, starting and removing, interfaces and notifications.
+//!
+//! Every change of the tree happens at `PASSIVE_LEVEL`, one at a time ([`serialized`]).
+
+mod configure;
+mod enumerate;
+mod interface;
+mod node;
+mod notification;
+mod property;
+mod remove;
+mod root;
+mod stack;
+mod start;
+
+use core::cell::UnsafeCell;
+
+pub use enumerate::IoInvalidateDeviceRelations;
+pub use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
+pub use notification::{
+    IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, registered_within, wait_until_delivered,
+};
+pub use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
+pub use root::{add_device as add_root_device, init, remove_device as remove_root_device, resource_list};
+
+use crate::ke::{self, KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};
+use crate::nt::*;
+
+/// A synchronization event in a static.
+pub(crate) struct StaticEvent(UnsafeCell<Kevent>);
+
+// SAFETY: the event is only used through the kernel's routines, which hold interrupts off.
+unsafe impl Sync for StaticEvent {}
+
+impl StaticEvent {
+    /// An event that must be initialized before use.
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new(Kevent::unsignaled()))
+    }
+
+    /// Initializes it as a synchronization event.
+    pub fn init(&self, signaled: bool) {
+        // SAFETY: nobody waits for it yet.
+        unsafe { KeInitializeEvent(self.0.get(), u32::from(SYNCHRONIZATION_EVENT), signaled.into()) };
+    }
+
+    /// Sets it.
+    pub fn set(&self) {
+        // SAFETY: initialized.
+        unsafe { KeSetEvent(self.0.get(), 0, FALSE) };
+    }
+
+    /// Waits for it. `PASSIVE_LEVEL`.
+    pub fn wait(&self) {
+        // SAFETY: initialized.
+        unsafe {
+            KeWaitForSingleObject(self.0.get().cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null())
+        };
+    }
+}
+
+static FREE: StaticEvent = StaticEvent::new();
+
+/// Runs one change of the device tree. `PASSIVE_LEVEL`.
+pub(crate) fn serialized<T>(run: impl FnOnce() -> T) -> T {
+    FREE.wait();
+    let result = run();
+    FREE.set();
+    result
+}
+
+pub(crate) fn init_lock() {
+    FREE.init(true);
+}
+
+/// Waits until nothing has been enumerated or notified for half a second. `PASSIVE_LEVEL`.
+pub fn settle() {
+    loop {
+        let before = (node::changes(), notification::delivered());
+        notification::wait_until_delivered();
+        ke::delay(500);
+        if before == (node::changes(), notification::delivered()) {
+            return;
+        }
+    }
+}

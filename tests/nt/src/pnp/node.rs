@@ -1,0 +1,92 @@
+//! Device nodes: what the PnP manager knows of each device.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::ke::Lock;
+use crate::nt::*;
+
+/// How far a device has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Known, no stack built.
+    Enumerated,
+    /// Started.
+    Started,
+    /// It could not be configured or started.
+    Failed,
+}
+
+/// A device.
+#[derive(Clone)]
+pub struct Node {
+    /// Address of the PDO, which the node references.
+    pub pdo: usize,
+    /// Address of the parent's PDO; 0 for children of the root.
+    pub parent: usize,
+    /// `Enumerator\Device\Instance`.
+    pub instance: String,
+    pub hardware: Vec<String>,
+    pub compatible: Vec<String>,
+    pub description: String,
+    pub location: String,
+    pub capabilities: DeviceCapabilities,
+    pub bus: Option<(Guid, i32, u32)>,
+    pub service: Option<String>,
+    pub class: Option<String>,
+    pub state: State,
+}
+
+static NODES: Lock<Vec<Node>> = Lock::new(Vec::new());
+static CHANGES: AtomicU32 = AtomicU32::new(0);
+
+/// How many devices have been added, removed or started so far.
+pub fn changes() -> u32 {
+    CHANGES.load(Ordering::Relaxed)
+}
+
+/// Adds a node.
+pub fn add(node: Node) {
+    CHANGES.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: the node references its PDO.
+    unsafe {
+        let pdo = node.pdo as *mut DeviceObject;
+        (*pdo).flags |= DO_BUS_ENUMERATED_DEVICE;
+        (*(*pdo).device_object_extension).device_node = pdo.cast();
+    }
+    NODES.lock().push(node);
+}
+
+/// Takes a node out.
+pub fn take(pdo: *mut DeviceObject) -> Option<Node> {
+    CHANGES.fetch_add(1, Ordering::Relaxed);
+    let mut nodes = NODES.lock();
+    let at = nodes.iter().position(|node| node.pdo == pdo as usize)?;
+    // SAFETY: the node references its PDO.
+    unsafe { (*(*pdo).device_object_extension).device_node = core::ptr::null_mut() };
+    Some(nodes.remove(at))
+}
+
+/// The node of a PDO.
+pub fn of(pdo: *mut DeviceObject) -> Option<Node> {
+    NODES.lock().iter().find(|node| node.pdo == pdo as usize).cloned()
+}
+
+/// Changes the node of a PDO.
+pub fn change(pdo: *mut DeviceObject, change: impl FnOnce(&mut Node)) {
+    CHANGES.fetch_add(1, Ordering::Relaxed);
+    if let Some(node) = NODES.lock().iter_mut().find(|node| node.pdo == pdo as usize) {
+        change(node);
+    }
+}
+
+/// The PDOs of a device's children.
+pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
+    let nodes = NODES.lock();
+    nodes
+        .iter()
+        .filter(|node| node.parent == parent as usize)
+        .map(|node| node.pdo as *mut DeviceObject)
+        .collect()
+}

@@ -1,0 +1,184 @@
+//! Notifications of device interfaces, delivered in order by one event worker at `PASSIVE_LEVEL`.
+//!
+//! A change is queued when it happens and delivered later, so a driver cannot count on hearing of a disk inside
+//! of the request that started it. All events go through one queue: what is enabled later is heard of later.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::{StaticEvent, interface};
+use crate::ke::{Lock, delay, thread};
+use crate::nt::*;
+use crate::ob;
+use crate::verifier::balanced;
+
+struct Registration {
+    id: usize,
+    class: Guid,
+    driver: usize,
+    callback: NotificationCallback,
+    context: usize,
+}
+
+struct Event {
+    class: Guid,
+    link: String,
+    arrival: bool,
+}
+
+static REGISTRATIONS: Lock<Vec<Registration>> = Lock::new(Vec::new());
+static EVENTS: Lock<VecDeque<Event>> = Lock::new(VecDeque::new());
+static QUEUED: StaticEvent = StaticEvent::new();
+/// Held while a callback runs.
+static CALLING: StaticEvent = StaticEvent::new();
+static BUSY: AtomicBool = AtomicBool::new(false);
+static DELIVERED: AtomicU32 = AtomicU32::new(0);
+/// The thread whose callback runs, which may unregister from inside.
+static CALLER: AtomicU32 = AtomicU32::new(0);
+
+const PRIORITY: i32 = 13;
+
+/// Starts the event worker.
+pub fn init() {
+    QUEUED.init(false);
+    CALLING.init(true);
+    // SAFETY: `work` may run in a thread of its own; called once.
+    unsafe {
+        let worker = thread::create(work, core::ptr::null_mut(), PRIORITY, 0).expect("the event worker");
+        ob::dereference(worker.cast());
+    }
+}
+
+/// An interface was enabled or disabled.
+pub fn changed(class: Guid, link: String, arrival: bool) {
+    EVENTS.lock().push_back(Event { class, link, arrival });
+    QUEUED.set();
+}
+
+/// How many events have been delivered so far.
+pub fn delivered() -> u32 {
+    DELIVERED.load(Ordering::Relaxed)
+}
+
+/// Waits until every queued event has been delivered. `PASSIVE_LEVEL`.
+pub fn wait_until_delivered() {
+    while BUSY.load(Ordering::Relaxed) || !EVENTS.lock().is_empty() {
+        delay(20);
+    }
+}
+
+unsafe extern "win64" fn work(_context: Pvoid) {
+    loop {
+        QUEUED.wait();
+        BUSY.store(true, Ordering::Relaxed);
+        loop {
+            let Some(event) = EVENTS.lock().pop_front() else { break };
+            deliver(&event);
+            DELIVERED.fetch_add(1, Ordering::Relaxed);
+        }
+        BUSY.store(false, Ordering::Relaxed);
+    }
+}
+
+unsafe fn deliver(event: &Event) {
+    let ids: Vec<usize> =
+        REGISTRATIONS.lock().iter().filter(|r| r.class == event.class).map(|r| r.id).collect();
+    for id in ids {
+        call(id, event);
+    }
+}
+
+/// Calls a registration's callback, if it is still registered.
+unsafe fn call(id: usize, event: &Event) {
+    CALLING.wait();
+    CALLER.store(thread::current() as usize as u32, Ordering::Relaxed);
+    let found = {
+        let registrations = REGISTRATIONS.lock();
+        registrations.iter().find(|r| r.id == id).map(|r| (r.callback, r.context))
+    };
+    if let Some((callback, context)) = found {
+        let units: Vec<u16> = event.link.encode_utf16().chain([0]).collect();
+        let length = ((units.len() - 1) * 2) as u16;
+        let mut link =
+            UnicodeString { length, maximum_length: length + 2, buffer: units.as_ptr().cast_mut() };
+        let mut notification = DeviceInterfaceChangeNotification {
+            version: 1,
+            size: size_of::<DeviceInterfaceChangeNotification>() as u16,
+            event: if event.arrival { GUID_DEVICE_INTERFACE_ARRIVAL } else { GUID_DEVICE_INTERFACE_REMOVAL },
+            interface_class_guid: event.class,
+            symbolic_link_name: &raw mut link,
+        };
+        let notification: Pvoid = (&raw mut notification).cast();
+        balanced("notification", callback as usize, || callback(notification, context as Pvoid));
+    }
+    CALLER.store(0, Ordering::Relaxed);
+    CALLING.set();
+}
+
+/// `IoRegisterPlugPlayNotification`, for device interfaces. With `INCLUDE_EXISTING_INTERFACES` the callback is
+/// called for each enabled interface before this returns. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// As documented by the WDK.
+pub unsafe extern "win64" fn IoRegisterPlugPlayNotification(
+    category: u32,
+    flags: u32,
+    data: Pvoid,
+    driver: *mut DriverObject,
+    callback: NotificationCallback,
+    context: Pvoid,
+    entry: *mut Pvoid,
+) -> NtStatus {
+    *entry = core::ptr::null_mut();
+    if category != EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE {
+        return status::NOT_SUPPORTED;
+    }
+    let class = *data.cast::<Guid>();
+    let id = Box::into_raw(Box::new(0u8)) as usize;
+    ob::reference(driver.cast());
+    let registration =
+        Registration { id, class, driver: driver as usize, callback, context: context as usize };
+    REGISTRATIONS.lock().push(registration);
+    *entry = id as Pvoid;
+    if flags & PNPNOTIFY_INCLUDE_EXISTING_INTERFACES != 0 {
+        for link in interface::enabled(&class) {
+            call(id, &Event { class, link, arrival: true });
+        }
+    }
+    status::SUCCESS
+}
+
+/// `IoUnregisterPlugPlayNotification`: when it returns, the callback is not running. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `entry` came from [`IoRegisterPlugPlayNotification`] and is not used any more.
+pub unsafe extern "win64" fn IoUnregisterPlugPlayNotification(entry: Pvoid) -> NtStatus {
+    let inside = CALLER.load(Ordering::Relaxed) == thread::current() as usize as u32;
+    if !inside {
+        CALLING.wait();
+    }
+    let found = {
+        let mut registrations = REGISTRATIONS.lock();
+        let at = registrations.iter().position(|r| r.id == entry as usize);
+        at.map(|at| registrations.remove(at))
+    };
+    if !inside {
+        CALLING.set();
+    }
+    match found {
+        Some(registration) => {
+            drop(Box::from_raw(registration.id as *mut u8));
+            ob::dereference(registration.driver as Pvoid);
+            status::SUCCESS
+        }
+        None => status::INVALID_PARAMETER,
+    }
+}
+
+/// Whether a callback inside of an image is registered.
+pub fn registered_within(start: usize, end: usize) -> bool {
+    REGISTRATIONS.lock().iter().any(|r| (start..end).contains(&(r.callback as usize)))
+}

@@ -1,0 +1,118 @@
+//! Requests to a device's stack, and what they answer.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::ex::ExFreePoolWithTag;
+use crate::io::irp::Request;
+use crate::nt::*;
+
+/// Sends a PnP request and returns status and information.
+///
+/// # Safety
+/// `device` is a device object; the parameters are valid for the request. IRQL `PASSIVE_LEVEL`.
+pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Parameters>) -> IoStatusBlock {
+    let mut request = Request::new(IRP_MJ_PNP, minor);
+    if let Some(parameters) = parameters {
+        request.parameters = parameters;
+    }
+    request.send(device).0
+}
+
+unsafe fn freed<T>(answer: IoStatusBlock, read: impl FnOnce(*const u16) -> T) -> Option<T> {
+    if !status::success(answer.status) || answer.information == 0 {
+        return None;
+    }
+    let value = read(answer.information as *const u16);
+    ExFreePoolWithTag(answer.information as Pvoid, 0);
+    Some(value)
+}
+
+unsafe fn units<'a>(text: *const u16) -> &'a [u16] {
+    let length = (0..).take_while(|&i| *text.add(i) != 0).count();
+    core::slice::from_raw_parts(text, length)
+}
+
+unsafe fn one(text: *const u16) -> String {
+    String::from_utf16_lossy(units(text))
+}
+
+unsafe fn many(mut text: *const u16) -> Vec<String> {
+    let mut all = Vec::new();
+    while *text != 0 {
+        let string = units(text);
+        text = text.add(string.len() + 1);
+        all.push(String::from_utf16_lossy(string));
+    }
+    all
+}
+
+fn id_type(id_type: u32) -> Option<Parameters> {
+    Some(Parameters { query_id: QueryId { id_type } })
+}
+
+/// An id that is one string.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn id(device: *mut DeviceObject, kind: u32) -> Option<String> {
+    freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| one(text))
+}
+
+/// Ids that are a list.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
+    freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| many(text)).unwrap_or_default()
+}
+
+/// A text about the device.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
+    let query_device_text = QueryDeviceText { text_type, pad: 0, locale_id: 0x409 };
+    let answer = send(device, IRP_MN_QUERY_DEVICE_TEXT, Some(Parameters { query_device_text }));
+    freed(answer, |text| one(text)).unwrap_or_default()
+}
+
+/// The device's capabilities, as the WDK says to ask for them.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
+    let mut capabilities: DeviceCapabilities = core::mem::zeroed();
+    capabilities.size = size_of::<DeviceCapabilities>() as u16;
+    capabilities.version = 1;
+    capabilities.address = u32::MAX;
+    capabilities.ui_number = u32::MAX;
+    let device_capabilities = QueryCapabilities { capabilities: &raw mut capabilities };
+    send(device, IRP_MN_QUERY_CAPABILITIES, Some(Parameters { device_capabilities }));
+    capabilities
+}
+
+/// The bus the device is on.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
+    freed(send(device, IRP_MN_QUERY_BUS_INFORMATION, None), |answer| {
+        let bus = &*answer.cast::<PnpBusInformation>();
+        (bus.bus_type_guid, bus.legacy_bus_type, bus.bus_number)
+    })
+}
+
+/// The devices of a relation, each with a reference that is the caller's; `None` where the stack does not answer.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn relations(device: *mut DeviceObject, kind: u32) -> Option<Vec<*mut DeviceObject>> {
+    let query_device_relations = QueryDeviceRelations { kind };
+    let answer = send(device, IRP_MN_QUERY_DEVICE_RELATIONS, Some(Parameters { query_device_relations }));
+    freed(answer, |relations| {
+        let relations = relations.cast::<DeviceRelations>();
+        let first: *const *mut DeviceObject = (&raw const (*relations).objects).cast();
+        core::slice::from_raw_parts(first, (*relations).count as usize).to_vec()
+    })
+}

@@ -1,0 +1,314 @@
+//! The life of every IRP: allocated, sent down, completed location by location, freed.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::{Violation, violation};
+use crate::ke::Lock;
+use crate::ldr::{Place, driver_name};
+use crate::nt::*;
+
+/// What a location held when the IRP was sent to it: changes by the one it was sent to are not allowed.
+#[derive(Clone, Copy, PartialEq)]
+struct Completion {
+    routine: usize,
+    context: usize,
+}
+
+impl Completion {
+    unsafe fn of(location: *const IoStackLocation) -> Self {
+        Self {
+            routine: (*location).completion_routine.map_or(0, |routine| routine as usize),
+            context: (*location).context as usize,
+        }
+    }
+}
+
+/// A dispatch routine that was called with an IRP and has not been passed by the IRP's completion.
+struct Call {
+    id: u64,
+    location: i8,
+}
+
+struct Tracked {
+    /// Who allocated it.
+    driver: usize,
+    stack_count: i8,
+    completed: bool,
+    sent: bool,
+    /// Completion routine of each location as sent, by location number.
+    sent_with: BTreeMap<i8, Completion>,
+    calls: Vec<Call>,
+    reached_bottom: bool,
+}
+
+/// How a call ended from the IRP's point of view.
+#[derive(Clone, Copy)]
+struct Passed {
+    marked_pending: bool,
+    status: NtStatus,
+}
+
+#[derive(Default)]
+struct Tracker {
+    live: BTreeMap<usize, Tracked>,
+    passed: BTreeMap<u64, Passed>,
+    next_id: u64,
+}
+
+static TRACKER: Lock<Tracker> =
+    Lock::new(Tracker { live: BTreeMap::new(), passed: BTreeMap::new(), next_id: 0 });
+
+/// A major function that no driver fills in: marks a location as not set up.
+pub const UNUSED_MAJOR: u8 = 0xEB;
+
+/// An IRP was allocated.
+pub fn allocated(irp: *mut Irp, stack_count: i8, driver: usize) {
+    let tracked = Tracked {
+        driver,
+        stack_count,
+        completed: false,
+        sent: false,
+        sent_with: BTreeMap::new(),
+        calls: Vec::new(),
+        reached_bottom: false,
+    };
+    TRACKER.lock().live.insert(irp as usize, tracked);
+}
+
+/// A completed IRP is made ready to be sent again (`IoReuseIrp`, or a completion routine kept it).
+pub fn reused(irp: *mut Irp) {
+    if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
+        tracked.completed = false;
+        tracked.sent = false;
+        tracked.sent_with.clear();
+    }
+}
+
+/// An IRP is about to be freed.
+pub fn freed(irp: *mut Irp) {
+    let tracked = TRACKER.lock().live.remove(&(irp as usize));
+    match tracked {
+        None => violation(Violation::IrpCompletedTwice, format_args!("irp={irp:p} cause=freed-twice")),
+        Some(tracked) if !tracked.calls.is_empty() => {
+            violation(Violation::IrpNeverCompleted, format_args!("irp={irp:p} cause=freed-while-sent"))
+        }
+        Some(_) => {}
+    }
+}
+
+/// A call in progress.
+pub struct Sent {
+    id: u64,
+    irp: usize,
+    location: i8,
+}
+
+/// The IRP is being sent to a device: `location` is already that device's.
+///
+/// # Safety
+/// `irp` and `device` are valid.
+pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
+    let location = (*irp).current_stack_location;
+    let number = (*irp).current_location;
+    let driver = driver_of(device);
+    let mut tracker = TRACKER.lock();
+    let id = tracker.next_id;
+    tracker.next_id += 1;
+    let Some(tracked) = tracker.live.get_mut(&(irp as usize)) else {
+        drop(tracker);
+        violation(
+            Violation::IrpCompletedTwice,
+            format_args!("irp={irp:p} cause=sent-after-free to={driver}"),
+        );
+    };
+    let mut broken = None;
+    if tracked.completed {
+        broken = Some((Violation::IrpCompletedTwice, "sent-after-completion"));
+    } else if number < 1 || number > tracked.stack_count {
+        broken = Some((Violation::StackLocationReused, "no-location-left"));
+    } else if (*location).major_function as usize >= IRP_MJ_COUNT {
+        broken = Some((Violation::StackLocationReused, "not-set-up"));
+    } else {
+        let now = Completion::of(location);
+        match tracked.sent_with.get(&number) {
+            // The sender skipped its own location: what its own caller set must stand.
+            Some(&before) if before != now => {
+                broken = Some((Violation::CompletionRoutineOverwritten, "set-after-skip"));
+            }
+            // A location of its own: it must not hold the routine that its caller set in the one above.
+            None if number < tracked.stack_count && now.routine != 0 => {
+                if tracked.sent_with.get(&(number + 1)) == Some(&now) {
+                    broken = Some((Violation::CompletionRoutineOverwritten, "copied-with-location"));
+                }
+            }
+            _ => {}
+        }
+        tracked.sent_with.insert(number, now);
+    }
+    let first = !tracked.sent;
+    let owner = tracked.driver;
+    tracked.sent = true;
+    tracked.reached_bottom |= (*(*device).device_object_extension).attached_to.is_null();
+    tracked.calls.push(Call { id, location: number });
+    drop(tracker);
+    if let Some((rule, cause)) = broken {
+        violation(
+            rule,
+            format_args!("irp={irp:p} cause={cause} major={:#x} to={driver}", (*location).major_function),
+        );
+    }
+    let pnp = (*location).major_function == IRP_MJ_PNP;
+    if first && pnp && (*irp).io_status.status != status::NOT_SUPPORTED {
+        let owner = driver_name(owner);
+        violation(
+            Violation::PnpStatusChanged,
+            format_args!(
+                "irp={irp:p} minor={:#x} initial={:#x} from={owner}",
+                (*location).minor_function,
+                (*irp).io_status.status
+            ),
+        );
+    }
+    Sent { id, irp: irp as usize, location: number }
+}
+
+unsafe fn driver_of(device: *mut DeviceObject) -> alloc::string::String {
+    crate::io::driver::name_of((*device).driver_object)
+}
+
+/// The dispatch routine returned `returned`.
+///
+/// # Safety
+/// The IRP of `sent` is valid if it is still tracked.
+pub unsafe fn returned(sent: Sent, device_driver: &str, routine: usize, returned: NtStatus) {
+    let mut tracker = TRACKER.lock();
+    let passed = tracker.passed.remove(&sent.id);
+    let marked = match passed {
+        Some(passed) => passed.marked_pending,
+        // Still under way: the IRP cannot go away while the lock is held.
+        None => {
+            let irp = sent.irp as *mut Irp;
+            let location: *mut IoStackLocation =
+                irp.add(1).cast::<IoStackLocation>().add(sent.location as usize - 1);
+            (*location).control & SL_PENDING_RETURNED != 0
+        }
+    };
+    drop(tracker);
+    let place = Place(routine);
+    if (returned == status::PENDING) != marked {
+        let cause = if marked { "marked-but-not-returned" } else { "returned-but-not-marked" };
+        violation(
+            Violation::MissingMarkIrpPending,
+            format_args!("driver={device_driver} dispatch={place} returned={returned:#x} cause={cause}"),
+        );
+    }
+    match passed {
+        None if returned != status::PENDING => violation(
+            Violation::IrpNeverCompleted,
+            format_args!(
+                "driver={device_driver} dispatch={place} returned={returned:#x} irp={:#x}",
+                sent.irp
+            ),
+        ),
+        Some(passed) if returned != status::PENDING && returned != passed.status => violation(
+            Violation::ReturnedStatusDiffers,
+            format_args!(
+                "driver={device_driver} dispatch={place} returned={returned:#x} completed={:#x}",
+                passed.status
+            ),
+        ),
+        _ => {}
+    }
+}
+
+/// `IoCompleteRequest` begins.
+///
+/// # Safety
+/// `irp` was an IRP once.
+pub unsafe fn completing(irp: *mut Irp) {
+    let state = {
+        let tracker = TRACKER.lock();
+        tracker.live.get(&(irp as usize)).map(|tracked| (tracked.completed, tracked.stack_count))
+    };
+    let cause = match state {
+        None => "freed",
+        Some((true, _)) => "completed",
+        Some((false, count)) if (*irp).current_location > count + 1 => "no-location",
+        Some(_) if (*irp).io_status.status == status::PENDING => violation(
+            Violation::IrpNeverCompleted,
+            format_args!("irp={irp:p} cause=completed-with-status-pending"),
+        ),
+        Some(_) if !(*irp).cancel_routine.is_null() => {
+            violation(Violation::IrpNeverCompleted, format_args!("irp={irp:p} cause=cancel-routine-left"))
+        }
+        Some(_) => return,
+    };
+    violation(Violation::IrpCompletedTwice, format_args!("irp={irp:p} cause={cause}"));
+}
+
+/// Completion passes a location: every call that was made with it is over.
+///
+/// # Safety
+/// `irp` is valid.
+pub unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
+    let mut tracker = TRACKER.lock();
+    let Tracker { live, passed, .. } = &mut *tracker;
+    let Some(tracked) = live.get_mut(&(irp as usize)) else { return };
+    tracked.sent_with.remove(&number);
+    tracked.calls.retain(|call| {
+        if call.location == number {
+            passed.insert(call.id, Passed { marked_pending, status: (*irp).io_status.status });
+        }
+        call.location != number
+    });
+}
+
+/// A completion routine returned and the completion goes on: the pending mark must have been carried to the
+/// location above, whose owner the routine belongs to.
+///
+/// # Safety
+/// `irp` is valid and its current location is the one above.
+pub unsafe fn carried(irp: *mut Irp, routine: usize) {
+    if (*irp).pending_returned != FALSE
+        && (*irp).current_location <= (*irp).stack_count
+        && (*(*irp).current_stack_location).control & SL_PENDING_RETURNED == 0
+    {
+        violation(Violation::PendingNotPropagated, format_args!("irp={irp:p} completion={}", Place(routine)));
+    }
+}
+
+/// The completion reached the top.
+pub fn completed(irp: *mut Irp) {
+    if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
+        tracked.completed = true;
+    }
+}
+
+/// A completion routine stopped the completion: the IRP is its driver's again.
+pub fn kept(irp: *mut Irp) {
+    if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
+        tracked.completed = false;
+    }
+}
+
+/// Whether the IRP was passed down to a device at the bottom of its stack.
+pub fn reached_bottom(irp: *mut Irp) -> bool {
+    TRACKER.lock().live.get(&(irp as usize)).is_none_or(|tracked| tracked.reached_bottom)
+}
+
+/// An IRP that exists.
+pub struct Outstanding {
+    pub irp: usize,
+    /// Id of the driver that allocated it.
+    pub driver: usize,
+    /// Sent to a driver that has not completed it.
+    pub sent: bool,
+}
+
+/// Every IRP that exists.
+pub fn outstanding() -> Vec<Outstanding> {
+    let tracker = TRACKER.lock();
+    let all = tracker.live.iter();
+    all.map(|(&irp, t)| Outstanding { irp, driver: t.driver, sent: !t.calls.is_empty() }).collect()
+}
