@@ -40,8 +40,10 @@ pub enum Damage {
         /// Generation of the mount that wrote.
         writer: u64,
     },
-    /// A flushed transaction is neither at home nor in the log.
+    /// What a mount flushed is neither at home nor in the log.
     LostTransaction {
+        /// The mount's generation.
+        generation: u64,
         /// The last that was promised.
         promised: u64,
         /// The last there is.
@@ -105,9 +107,10 @@ impl fmt::Display for Damage {
             Self::GenerationWentBack { superblock, writer } => {
                 write!(f, "superblock of mount {superblock} after writes of mount {writer}")
             }
-            Self::LostTransaction { promised, found } => {
-                write!(f, "flushed up to transaction {promised}, found only up to {found}")
-            }
+            Self::LostTransaction { generation, promised, found } => write!(
+                f,
+                "mount {generation} flushed up to transaction {promised}, of which only those up to {found} are there"
+            ),
             Self::FileRecord { index } => write!(f, "file record {index} is unreadable"),
             Self::StaleFileRecords { expected, found } => {
                 write!(f, "file records have checksum {found:08x}, expected {expected:08x}")

@@ -26,9 +26,11 @@ pub struct MountRecord {
     pub predecessor_activity: U64,
     /// How many times this mount has set out to write.
     pub activity: U64,
+    /// The last transaction it found when it took over.
+    pub found: U64,
     /// The last transaction that was flushed.
     pub promised: U64,
-    reserved: [u8; SECTOR - 52],
+    reserved: [u8; SECTOR - 60],
     crc: U32,
 }
 
@@ -36,12 +38,12 @@ const _: () = assert!(size_of::<MountRecord>() == SECTOR);
 
 impl MountRecord {
     /// The record of mount `generation`, which finds its predecessor's record (if there is one)
-    /// and everything up to transaction `promised` on disk.
-    pub fn new(generation: u64, predecessor: Option<&MountRecord>, promised: u64) -> Self {
+    /// and everything up to transaction `found` on disk.
+    pub fn new(generation: u64, predecessor: Option<&MountRecord>, found: u64) -> Self {
         let mut this = Self::new_zeroed();
         this.magic = MAGIC;
         this.generation = generation.into();
-        this.promised = promised.into();
+        (this.found, this.promised) = (found.into(), found.into());
         if let Some(predecessor) = predecessor {
             this.predecessor = predecessor.generation;
             this.predecessor_activity = predecessor.activity;

@@ -120,18 +120,25 @@ impl Recovered {
             None => self.damage.push(Damage::NoMountRecord { generation: owner }),
             Some(record) if record.promised.get() > self.sequence => {
                 let (promised, found) = (record.promised.get(), self.sequence);
-                self.damage.push(Damage::LostTransaction { promised, found });
+                self.damage.push(Damage::LostTransaction { generation: owner, promised, found });
             }
             Some(_) => {}
         }
-        for later in &self.mounts {
+        let mounts = self.mounts.clone();
+        for later in &mounts {
             let first = later.predecessor.get();
-            if let Some(earlier) = self.mount(first)
+            if let Some(earlier) = mounts.iter().find(|m| m.generation == first)
                 && earlier.activity != later.predecessor_activity
             {
                 let (second, expected) = (later.generation.get(), later.predecessor_activity.get());
                 let found = earlier.activity.get();
                 self.damage.push(Damage::MountedTwice { first, second, expected, found });
+                // The later mount never saw what the earlier one flushed after the change; nor does
+                // the volume, unless the earlier one took it back.
+                let (promised, found) = (earlier.promised.get(), later.found.get());
+                if promised > found && owner != first {
+                    self.damage.push(Damage::LostTransaction { generation: first, promised, found });
+                }
             }
             // A mount that crashed before it took over the superblock has written nothing else.
             if later.generation.get() > owner && later.activity != 0 {
