@@ -1,6 +1,7 @@
 # dom0's process 1. The root is read-only, everything that changes lives in memory, so that any number of
 # runs can start from one snapshot. Ends in a root shell on the second serial port, which the rig talks to.
-export PATH=/usr/sbin:/usr/bin:/usr/lib/xen-4.17/bin HOME=/run TERM=dumb
+# Xen's own directory first: what /usr/sbin has are wrappers that look for it.
+export PATH=/usr/lib/xen-4.17/bin:/usr/sbin:/usr/bin HOME=/run TERM=dumb
 say() { echo "RIG $*" >/dev/console; }
 
 # The stock scripts use process substitution and /dev/stdin; without these they spin.
@@ -27,7 +28,8 @@ xenconsoled --pid-file=/run/xen/xenconsoled.pid --log=none
 
 # Bring what `xl create` opens into memory, so that the snapshot holds it.
 DM=/usr/libexec/xen-qemu-system-i386
-cat $DM $(ldd $DM $(command -v xl) | grep -o '/[^ ]*') /usr/lib/xen-4.17/boot/hvmloader \
+XL=$(command -v xl)
+cat $DM $XL $(ldd $DM $XL | grep -o '/[^ :]* ') /usr/lib/xen-4.17/boot/hvmloader \
     /usr/share/seabios/bios-256k.bin /usr/share/qemu/multiboot_dma.bin >/dev/null
 xl info >/dev/null || say "FAILED xl info"
 for t in tar dd timeout sync blockdev stat xenstore-write; do
@@ -41,9 +43,11 @@ for d in /sys/bus/virtio/drivers/virtio_blk/virtio*; do
 done
 # The console belongs to Xen and the guest from here on.
 dmesg -n 1
+# Open for good, so that nothing that arrives is lost between two users of the port.
+exec 3<>/dev/ttyS1
 stty -F /dev/ttyS1 115200 raw -echo
-echo "@rig ready" >/dev/ttyS1
+echo "@rig ready" >&3
 while :; do
     # With stderr elsewhere bash does not take itself for interactive, and shows no prompt.
-    setsid bash </dev/ttyS1 >/dev/ttyS1 2>/run/shell.log
+    setsid bash <&3 >&3 2>/run/shell.log
 done

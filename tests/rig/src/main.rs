@@ -1,5 +1,6 @@
 //! The rig by itself: sets it up, and tries it with a small payload.
 
+mod guest;
 mod smoke;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Makes what is missing or out of date.
     Setup,
+    /// Boots a guest once and prints what it does. Its images are replaced by the results.
+    Run(guest::Guest),
     /// Runs a payload in several ways and checks what comes back.
     Smoke {
         /// How often.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         say("ready");
         match arguments.command {
             Command::Setup => Ok(0),
+            Command::Run(guest) => guest.run(&files, &say),
             Command::Smoke { repeat, parallel, steps } => {
                 smoke::all(&files, &arguments.target, repeat, parallel, steps, &say)
             }

@@ -33,8 +33,8 @@ pub(crate) const MEMORY: &str = "1536M";
 /// Large buffers so that a chatty guest loses nothing; no scrubbing, so that untouched memory stays a hole in the
 /// snapshot's file.
 const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M loglvl=all guest_loglvl=all \
-                           cpuidle=0 bootscrub=0 serial_tx_buffer=1M conring_size=1M";
-const DOM0_OPTIONS: &str = "console=hvc0 quiet loglevel=4 panic=-1";
+                           cpuidle=0 bootscrub=0 spec-ctrl=no xpti=no sched=credit sched_ratelimit_us=0 serial_tx_buffer=1M conring_size=1M";
+const DOM0_OPTIONS: &str = "console=hvc0 quiet loglevel=4 panic=-1 mitigations=off apparmor=0 audit=0";
 
 /// PCI slots of the machine's disks.
 pub(crate) const ROOT_SLOT: u32 = 4;
