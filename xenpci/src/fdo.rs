@@ -110,7 +110,9 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
             held.release_and_wait();
             // The children have been removed by now, so the platform has no client.
             stop(fdo);
-            if let Some(adapter) = fdo.adapter.lock().take() {
+            // Taken out of the lock first: a device is deleted at PASSIVE_LEVEL.
+            let adapter = fdo.adapter.lock().take();
+            if let Some(adapter) = adapter {
                 pdo::release(adapter);
             }
             let disposition = pass(irp, lower);
