@@ -107,3 +107,53 @@ pub fn link(original: &Path, link: &Path) -> Result<()> {
 pub fn link(original: &Path, link: &Path) -> Result<()> {
     anyhow::bail!("links ({} to {}) are not made on Windows", link.display(), original.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, env, fs, path::PathBuf};
+
+    use super::{Inputs, make_folder, remove_folder};
+
+    /// A place of its own for each test.
+    fn place(test: &str) -> PathBuf {
+        let folder = env::temp_dir().join(format!("xenguard-folder-{}-{test}", std::process::id()));
+        remove_folder(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_is_made_once_per_inputs() {
+        let folder = place("once");
+        let made = Cell::new(0);
+        let make = |inputs: &str| {
+            make_folder(&folder, Inputs::default().text(inputs), |fresh| {
+                made.set(made.get() + 1);
+                Ok(fs::write(fresh.join("content"), inputs)?)
+            })
+            .unwrap();
+            fs::read_to_string(folder.join("content")).unwrap()
+        };
+        assert_eq!((make("a"), made.get()), ("a".to_owned(), 1));
+        assert_eq!((make("a"), made.get()), ("a".to_owned(), 1));
+        assert_eq!((make("b"), made.get()), ("b".to_owned(), 2));
+        remove_folder(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_folder() {
+        let folder = place("failure");
+        make_folder(&folder, Inputs::default(), |fresh| Ok(fs::write(fresh.join("content"), "old")?))
+            .unwrap();
+        let failed = make_folder(&folder, Inputs::default().text("new"), |_| anyhow::bail!("no"));
+        assert!(failed.is_err());
+        assert_eq!(fs::read_to_string(folder.join("content")).unwrap(), "old");
+        remove_folder(&folder).unwrap();
+        remove_folder(&folder.with_extension("new")).unwrap();
+    }
+
+    #[test]
+    fn inputs_do_not_run_into_each_other() {
+        let digest = |texts: [&str; 2]| texts.into_iter().fold(Inputs::default(), Inputs::text).finish();
+        assert_ne!(digest(["ab", "c"]), digest(["a", "bc"]));
+    }
+}
