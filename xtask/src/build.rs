@@ -74,7 +74,10 @@ pub fn executive_in(layout: &Layout) -> Result<()> {
         command::run(cargo.args(["--release", "--package", EXECUTIVE]))
     })?;
     let built = executive_target(layout).join(EXECUTIVE_TARGET).join("release").join(EXECUTIVE);
-    install(&built, &layout.nt().join("nt.elf"))
+    // Without symbols: a multiboot loader under Xen reads the file byte by byte.
+    let stripped = built.with_extension("stripped");
+    command::run(Command::new(Path::new(LLVM_BIN).join("llvm-strip")).arg("-o").arg(&stripped).arg(&built))?;
+    install(&stripped, &layout.nt().join("nt.elf"))
 }
 
 fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
