@@ -58,10 +58,12 @@ pub fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
     if crate::folder::is_made_from(&own, inputs()) {
         return Ok(Sysroot::Own(own));
     }
-    if step(&format!("rustup target add {target}"), || Ok(rustup_target_add(target)))? {
+    let added = step(&format!("rustup target add {target}"), || Ok(rustup_target_add(target)))?;
+    // The toolchain on PATH may be another than rustup's.
+    if added && has_core(toolchain.sysroot(), target) {
         return Ok(Sysroot::Toolchain);
     }
-    println!("rustup cannot download: building core and alloc from Debian's rust-src");
+    println!("rustup cannot add it: building core and alloc from Debian's rust-src");
     let built = debian_source::ensure(&layout.rust_source(), toolchain.release()?).and_then(|library| {
         make_folder(&own, inputs(), |sysroot| {
             step(&format!("core and alloc for {target}"), || build(sysroot, &library, target, &toolchain))
