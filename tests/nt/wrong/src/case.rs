@@ -53,6 +53,14 @@ pub enum Case {
     QueuedObjectFreed,
     /// Reads address 0.
     DriverFault,
+    /// None, as a Storport miniport.
+    Miniport,
+    /// Completes an SRB twice.
+    SrbCompletedTwice,
+    /// Keeps an SRB, also when its bus is reset.
+    SrbNeverCompleted,
+    /// Completes an SRB as pending.
+    SrbInvalidStatus,
 }
 
 impl Case {
@@ -83,5 +91,17 @@ impl Case {
         (Self::SpinLockLeaked, "spin-lock-leaked"),
         (Self::QueuedObjectFreed, "queued-object-freed"),
         (Self::DriverFault, "driver-fault"),
+        (Self::Miniport, "miniport"),
+        (Self::SrbCompletedTwice, "srb-completed-twice"),
+        (Self::SrbNeverCompleted, "srb-never-completed"),
+        (Self::SrbInvalidStatus, "srb-invalid-status"),
     ];
+
+    /// Whether the driver is a Storport miniport in this case.
+    pub const fn is_miniport(self) -> bool {
+        matches!(
+            self,
+            Self::Miniport | Self::SrbCompletedTwice | Self::SrbNeverCompleted | Self::SrbInvalidStatus
+        )
+    }
 }

@@ -1,13 +1,14 @@
 //! A WDM driver that breaks one rule of the WDM documentation, and keeps all others, so that a test can see the NT
 //! executive's verifier catch exactly that one.
 //!
-//! It is the function driver of the root-enumerated device `ROOT\WRONG`. `Services\wrong\Parameters\Case` names the
+//! It is the function driver of the root-enumerated device `ROOT\WRONG`, in some cases as a Storport miniport. `Services\wrong\Parameters\Case` names the
 //! rule ([`Case`]); what each must be stopped for is in `cases.txt`. It is written against the bindings themselves,
 //! because the layer that the real drivers use does not allow most of these mistakes.
 #![no_std]
 #![allow(unsafe_code, reason = "the mistakes that are made here need the raw interface")]
 
 mod case;
+mod miniport;
 mod mistake;
 
 use core::ptr::{addr_of, null_mut};
@@ -54,10 +55,14 @@ const TAG: ULONG = u32::from_le_bytes(*b"Wrng");
 /// Called by the I/O manager.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "INIT")]
-pub unsafe extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, _: PUNICODE_STRING) -> NTSTATUS {
+pub unsafe extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, path: PUNICODE_STRING) -> NTSTATUS {
     let named = configured_case();
     CASE.store(named, Ordering::Relaxed);
     wdm::debug_print!("wrong", "case {}", Case::ALL[usize::from(named)].1);
+    if case().is_miniport() {
+        // SAFETY: these are DriverEntry's arguments.
+        return unsafe { miniport::register(driver, path) };
+    }
     // SAFETY: the driver object is this driver's to fill in.
     let driver: &mut DRIVER_OBJECT = unsafe { &mut *driver };
     driver.MajorFunction[IRP_MJ_PNP as usize] = Some(dispatch_pnp);
