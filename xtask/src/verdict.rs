@@ -35,6 +35,8 @@ pub struct Observed {
     pub violations: Vec<String>,
     /// Lines each driver of the suite printed.
     pub lines: [usize; 3],
+    /// Device objects of idefilter and xenpci, and who may open them.
+    pub devices: Vec<(String, String)>,
     /// The executive's last word.
     pub verdict: Option<String>,
 }
@@ -70,6 +72,12 @@ impl Observed {
                 .collect(),
             lines: ["idefilter", "xenpci", "xenvbd"]
                 .map(|driver| report.debug(&format!("xenguard: {driver}: ")).count()),
+            devices: report
+                .all("device")
+                .filter_map(|line| Some((line.get("driver")?.to_owned(), line.get("access")?.to_owned())))
+                // xenvbd's devices are made by Storport; the INF's Security value is for those.
+                .filter(|(driver, _)| driver != "xenvbd")
+                .collect(),
             verdict: report.verdict().map(str::to_owned),
         }
     }
@@ -120,6 +128,26 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         let silent = seen.lines.map(|count| count.min(1));
         differ("lines of the suite's drivers", format!("{:?}", seen.lines), format!("{silent:?}"));
     }
+    if expect.stop.is_none() {
+        let open = seen.devices.iter().filter(|(_, access)| access != "restricted").count();
+        differ("devices that others may open", open.to_string(), "0".to_owned());
+        if expect.pv > 0 {
+            let of = |name: &str| seen.devices.iter().filter(|(driver, _)| driver == name).count();
+            differ(
+                "device objects of idefilter and xenpci",
+                format!("{:?}", [of("idefilter"), of("xenpci")]),
+                "[1, 2]".to_owned(),
+            );
+        }
+    }
+    if let Some(store) = &boot.outcome.store_running {
+        // hda is vbd 768, hdb 832; 4 is connected, and a frontend that nobody drives stays at 1.
+        let states: Vec<_> = store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
+        let expected = [768, 832].into_iter().take(scenario.disks.len());
+        let state = if expect.pv > 0 { 4 } else { 1 };
+        let expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
+        differ("vbds in xenstore while up", format!("{states:?}"), format!("{expected:?}"));
+    }
     for (n, image) in boot.images.iter().enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];
         // A boot that was stopped leaves its volume mounted; one that ended in order does not.
@@ -142,6 +170,9 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
 /// The file that the executive writes, flushes and reads back on each volume in the second mount's boot, and its
 /// size. The image's check has held its blocks against their checksums.
 const TEST_FILE: (&str, u64) = ("boot-2.txt", 30_000);
+
+/// The first domain after dom0: the rig starts from a fresh snapshot each time.
+const GUEST: u32 = 1;
 
 fn expected_bugcheck(scenario: &Scenario) -> Option<[u64; 4]> {
     let (reason, own, enumerated) = scenario.expect.stop?;

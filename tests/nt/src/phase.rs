@@ -9,7 +9,7 @@ use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
-use crate::{builtin, inf, ke, mountmgr, pci, pnp, po, report, rtl, verifier};
+use crate::{builtin, inf, ke, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
 const GROUPS: [&str; 9] = [
@@ -50,6 +50,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     faults();
     ke::delay(LIFE);
     pnp::settle();
+    report_devices();
     shutdown::notify();
     verifier::leaks::check();
     report!("end verdict=clean");
@@ -115,6 +116,35 @@ unsafe fn wrong(case: &str) {
         crate::log!("wrong: the device could not be removed");
     }
 }
+
+/// Tells of every device object of a driver from a file who may open it.
+unsafe fn report_devices() {
+    for (name, driver) in driver::loaded() {
+        if (*driver).driver_start.is_null() {
+            continue;
+        }
+        let mut device = (*driver).device_object;
+        while !device.is_null() {
+            let allowed = ob::security(device.cast()).and_then(|descriptor| ob::allowed(&descriptor));
+            let access = match allowed {
+                None => "everyone",
+                Some(entries) if entries.iter().all(|(_, sid)| PRIVILEGED.contains(&sid.as_slice())) => {
+                    "restricted"
+                }
+                Some(_) => "others",
+            };
+            report!(
+                "device driver={name} name={} access={access}",
+                Escaped(&ob::name(device.cast()).unwrap_or_default())
+            );
+            device = (*device).next_device;
+        }
+    }
+}
+
+/// S-1-5-18 (SYSTEM) and S-1-5-32-544 (Administrators) as they stand in an ACE ([MS-DTYP] 2.4.2.2).
+const PRIVILEGED: [&[u8]; 2] =
+    [&[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0], &[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0]];
 
 /// Makes happen what the command line asks for.
 unsafe fn faults() {

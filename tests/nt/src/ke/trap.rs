@@ -195,8 +195,11 @@ fn page_fault(frame: &mut Frame) {
     fail(frame, code, address, usize::from(level), frame.error as usize)
 }
 
-/// Stops for an exception nothing handles.
+/// Stops for an exception nothing handles. One in a driver's code is the driver's.
 fn fail(frame: &Frame, code: u32, p1: usize, p2: usize, p3: usize) -> ! {
+    if ldr::with_image_at(frame.rip as usize, |_| ()).is_some() {
+        report_fault(Violation::DriverFault, frame, format_args!("code={code:#x} p1={p1:#x} p2={p2:#x}"));
+    }
     describe(frame);
     bugcheck::bugcheck(code, p1, p2, p3, frame.rip as usize)
 }

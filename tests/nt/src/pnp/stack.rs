@@ -6,8 +6,22 @@ use alloc::vec::Vec;
 use crate::ex::ExFreePoolWithTag;
 use crate::io::irp::Request;
 use crate::nt::*;
+use crate::verifier::{Violation, violation};
 
-/// Sends a PnP request and returns status and information.
+/// Requests that every driver must pass down to its bus unless it fails them (WDK, "Rules for Handling PnP IRPs").
+const PASSED_DOWN: [u8; 8] = [
+    IRP_MN_START_DEVICE,
+    IRP_MN_QUERY_STOP_DEVICE,
+    IRP_MN_STOP_DEVICE,
+    IRP_MN_CANCEL_STOP_DEVICE,
+    IRP_MN_QUERY_REMOVE_DEVICE,
+    IRP_MN_REMOVE_DEVICE,
+    IRP_MN_CANCEL_REMOVE_DEVICE,
+    IRP_MN_SURPRISE_REMOVAL,
+];
+
+/// Sends a PnP request and returns status and information. One that must reach the bus driver and was completed
+/// with success above it is a violation.
 ///
 /// # Safety
 /// `device` is a device object; the parameters are valid for the request. IRQL `PASSIVE_LEVEL`.
@@ -16,7 +30,12 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
     if let Some(parameters) = parameters {
         request.parameters = parameters;
     }
-    request.send(device).0
+    let (answer, reached_bottom) = request.send(device);
+    if status::success(answer.status) && !reached_bottom && PASSED_DOWN.contains(&minor) {
+        let stack = super::start::describe(device);
+        violation(Violation::IrpNotForwarded, format_args!("minor={minor:#x} stack={stack}"));
+    }
+    answer
 }
 
 unsafe fn freed<T>(answer: IoStatusBlock, read: impl FnOnce(*const u16) -> T) -> Option<T> {
