@@ -64,7 +64,7 @@ fn assert_recovers(disk: &Disk, possible: &Possible) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
     #[test]
     fn recovers_from_a_crash_anywhere(
