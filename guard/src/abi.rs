@@ -104,11 +104,12 @@ impl RawEvent {
     }
 }
 
-/// The guard's side of `XenguardEvent`: unpack, step, pack. A refused event is answered with a withhold.
+/// The guard's side of `XenguardEvent`: unpacks the event, has `step` take it, packs the answer. No event and one
+/// that is refused are answered with a withhold.
 #[must_use]
-pub fn answer(guard: &mut Guard, raw: RawEvent) -> u64 {
-    pack_action(match raw.unpack() {
-        Ok(event) => guard.step(event),
+pub fn answer(event: Option<RawEvent>, step: impl FnOnce(Event) -> Action) -> u64 {
+    pack_action(match event.map_or(Err(Reason::EventRefused), RawEvent::unpack) {
+        Ok(event) => step(event),
         Err(reason) => Action::Withhold(reason),
     })
 }
@@ -233,8 +234,17 @@ mod tests {
     fn another_version_is_refused_and_changes_nothing() {
         let mut guard = Guard::new();
         let raw = RawEvent { abi: ABI_VERSION + 1, ..RawEvent::pack(Event::Exposed).expect("may cross") };
-        assert_eq!(unpack_action(answer(&mut guard, raw)), Action::Withhold(Reason::InterfaceVersion));
+        assert_eq!(
+            unpack_action(answer(Some(raw), |event| guard.step(event))),
+            Action::Withhold(Reason::InterfaceVersion)
+        );
         assert_eq!(guard.phase(), Phase::Unsealed);
+    }
+
+    #[test]
+    fn no_event_is_refused() {
+        let never = |_| unreachable!("nothing to step");
+        assert_eq!(unpack_action(answer(None, never)), Action::Withhold(Reason::EventRefused));
     }
 
     #[test]
@@ -260,7 +270,7 @@ mod tests {
         fn arbitrary_events(abi in 0u32..3, kind in 0u32..6, flags in 0u32..6, n in any::<[u32; 4]>()) {
             let raw = RawEvent { abi, kind, flags, own_list: n[0], ours: n[1], alias: n[2], foreign: n[3] };
             let mut guard = Guard::new();
-            let action = unpack_action(answer(&mut guard, raw));
+            let action = unpack_action(answer(Some(raw), |event| guard.step(event)));
             prop_assert_ne!(action, Action::Expose);
             prop_assert!(matches!(guard.phase(), Phase::Unsealed | Phase::Stopped(_)));
         }

@@ -1,7 +1,6 @@
 //! What xenpci.sys and xenvbd.sys import. Layouts and meanings: `guard::abi`.
 #![allow(unsafe_code, reason = "exported functions that take pointers from other drivers")]
 
-use guard::Action;
 use guard::abi::{self, RawEvent, Status};
 
 use crate::state;
@@ -14,14 +13,7 @@ use crate::state;
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn XenguardEvent(event: *const RawEvent) -> u64 {
     // SAFETY: by contract.
-    let unpacked = match unsafe { event.as_ref() } {
-        Some(event) => event.unpack(),
-        None => Err(guard::Reason::EventRefused),
-    };
-    abi::pack_action(match unpacked {
-        Ok(event) => state::step(event),
-        Err(reason) => Action::Withhold(reason),
-    })
+    abi::answer(unsafe { event.as_ref() }.copied(), state::step)
 }
 
 /// Writes the state of the boot. IRQL ≤ DISPATCH_LEVEL.

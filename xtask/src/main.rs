@@ -64,7 +64,7 @@ fn run(command: Command) -> Result<()> {
         Command::Repro => repro::check(),
         Command::Demo => demo::run(),
         Command::Test => test::run(),
-        Command::Scenario { names } => test::scenarios(&names),
+        Command::Scenario { names } => test::guests_by_name(&names),
         Command::Mutants => mutants::run(),
     }
 }

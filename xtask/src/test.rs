@@ -1,13 +1,6 @@
 //! All tests, with one line each and a closing line.
 
-use std::{
-    collections::VecDeque,
-    fs,
-    process::Command,
-    sync::Mutex,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, fs, process::Command, sync::Mutex, thread, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use rig::RigFiles;
@@ -42,23 +35,27 @@ pub fn run() -> Result<()> {
     tally.close()
 }
 
-/// Runs scenarios by name, for a closer look at one of them.
+/// Runs guests of the test suite by name and shows their consoles.
 ///
 /// # Errors
-/// A name is unknown, the rig failed, or a boot showed something else than it must.
-pub fn scenarios(names: &[String]) -> Result<()> {
+/// A name is unknown, the rig failed, or a guest showed something else than it must.
+pub fn guests_by_name(names: &[String]) -> Result<()> {
     let layout = Layout::here();
     let rig = rig_files::ensure(&layout)?;
-    for name in names {
-        let Some(scenario) = scenario::all().find(|s| s.name == name) else {
-            let known: Vec<_> = scenario::all().map(|s| s.name).collect();
-            bail!("there is no scenario {name}; there are: {}", known.join(", "));
+    let mut tests = guest_tests(&layout, &rig)?;
+    for wanted in names {
+        let Some(at) = tests.iter().position(|test| test.name == *wanted) else {
+            let known: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
+            bail!("there is no guest {wanted}; there are: {}", known.join(", "));
         };
-        let boot = guest::boot(&layout, &rig, scenario)?;
-        for line in &boot.outcome.console {
-            println!("{line}");
-        }
-        none_of(&verdict::differences(scenario, &boot))?;
+        let test = tests.swap_remove(at);
+        let result = (test.run)();
+        print!(
+            "{}",
+            fs::read_to_string(guest::folder(&layout, wanted).join("console.txt")).unwrap_or_default()
+        );
+        println!();
+        result?;
     }
     Ok(())
 }
@@ -73,12 +70,8 @@ impl Tally {
     fn run(&self, name: &str, test: impl FnOnce() -> Result<()>) {
         let started = Instant::now();
         let result = test();
-        self.add(name, started.elapsed(), result);
-    }
-
-    fn add(&self, name: &str, time: Duration, result: Result<()>) {
+        let seconds = started.elapsed().as_secs_f32();
         let mut counts = self.lock();
-        let seconds = time.as_secs_f32();
         match result {
             Ok(()) => {
                 println!("ok      {name:<44} {seconds:>7.1} s");
@@ -141,34 +134,43 @@ fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-type Test<'a> = (String, Box<dyn FnOnce() -> Result<()> + Send + 'a>);
+/// A test that boots a guest; it keeps its output in the folder of its name.
+struct GuestTest<'a> {
+    name: String,
+    run: Box<dyn FnOnce() -> Result<()> + Send + 'a>,
+}
 
-/// Every test that boots a guest.
-fn guests(layout: &Layout, rig: &RigFiles, tally: &Tally) -> Result<()> {
-    let mut tests: VecDeque<Test<'_>> = VecDeque::new();
+fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
+    let mut tests = Vec::new();
+    let mut add = |name: &str, run: Box<dyn FnOnce() -> Result<()> + Send + 'a>| {
+        tests.push(GuestTest { name: name.to_owned(), run });
+    };
     for scenario in scenario::all() {
-        tests.push_back((
-            format!("guest: {}", scenario.name),
+        add(
+            scenario.name,
             Box::new(move || none_of(&verdict::differences(scenario, &guest::boot(layout, rig, scenario)?))),
-        ));
+        );
     }
-    tests.push_back(("double mount destroys the volume".to_owned(), Box::new(|| double_mount(layout, rig))));
+    add("double-mount", Box::new(|| double_mount(layout, rig)));
     for (case, violation) in wrong_cases(layout)? {
-        tests.push_back((
-            format!("violation: {case}"),
+        add(
+            &format!("wrong-{case}"),
             Box::new(move || wrong_driver(layout, rig, &case, violation.as_deref())),
-        ));
+        );
     }
-    let queue = Mutex::new(tests);
+    Ok(tests)
+}
+
+/// Runs every test that boots a guest.
+fn guests(layout: &Layout, rig: &RigFiles, tally: &Tally) -> Result<()> {
+    let queue = Mutex::new(VecDeque::from(guest_tests(layout, rig)?));
     thread::scope(|scope| {
         for _ in 0..PARALLEL_GUESTS {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
-                    let Some((name, test)) = next else { break };
-                    let started = Instant::now();
-                    let result = test();
-                    tally.add(&name, started.elapsed(), result);
+                    let Some(test) = next else { break };
+                    tally.run(&format!("guest: {}", test.name), test.run);
                 }
             });
         }
