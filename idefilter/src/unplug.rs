@@ -2,17 +2,17 @@
 #![allow(unsafe_code, reason = "uses the I/O ports that the protocol assigns")]
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::machine::Unplug;
 use wdm::{debug::Line, port::Port};
 
 /// Read u16: the magic. Write u32: the driver's build. Write u16: what to unplug.
-// SAFETY: the protocol assigns the port on a machine with a Xen platform device; `run` is called only where
-// Xen was detected, and reading it elsewhere under Xen has no effect.
+// SAFETY: the protocol assigns the port on a machine with a Xen platform device. Elsewhere it is unassigned, or an
+// alias of the DMA controller's first address register, and reading it has no effect. It is written only after the
+// magic was read.
 const MAGIC_PORT: Port = unsafe { Port::new(0x10) };
 /// Read u8: the protocol's version. Write u16: the product. Write u8: a character for the log.
-// SAFETY: as above; it is written only after the magic was read.
+// SAFETY: as above.
 const PRODUCT_PORT: Port = unsafe { Port::new(0x12) };
 
 /// The machine understands the protocol and takes this driver.
@@ -26,18 +26,13 @@ const BUILD: u32 = 1;
 /// Bit 0: all IDE and SCSI disks, not CD-ROMs. Bit 3: NVMe disks.
 const DISKS: u16 = 1 << 0 | 1 << 3;
 
-/// Whether the machine has the log port.
-static HAS_LOG: AtomicBool = AtomicBool::new(false);
-
 /// Runs the protocol: asks the machine to remove its emulated disks where that is `wanted`. Only under Xen.
 /// Takes some milliseconds. PASSIVE_LEVEL.
 pub fn run(wanted: bool) -> Unplug {
-    let supported = matches!(MAGIC_PORT.read_u16(), MAGIC | REFUSED);
-    HAS_LOG.store(supported, Ordering::Relaxed);
     if !wanted {
         return Unplug::NotAsked;
     }
-    if !supported {
+    if !is_supported() {
         return Unplug::Refused;
     }
     if PRODUCT_PORT.read_u8() >= 1 {
@@ -52,10 +47,15 @@ pub fn run(wanted: bool) -> Unplug {
     Unplug::Acknowledged
 }
 
+/// Whether the machine has the two ports.
+fn is_supported() -> bool {
+    matches!(MAGIC_PORT.read_u16(), MAGIC | REFUSED)
+}
+
 /// Writes one line to qemu's log, where there is one. Any IRQL; a character takes about a millisecond on a
 /// slow machine, so this is for a system that is about to stop.
 pub fn log(text: fmt::Arguments<'_>) {
-    if !HAS_LOG.load(Ordering::Relaxed) {
+    if !is_supported() {
         return;
     }
     let mut line = Line::new();
