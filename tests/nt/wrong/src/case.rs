@@ -19,10 +19,20 @@ pub enum Case {
     StackLocationReused,
     /// Returns STATUS_PENDING for an IRP that is not marked pending.
     MissingMarkPending,
+    /// Does not carry the pending mark on in a completion routine.
+    PendingNotPropagated,
+    /// Passes an IRP down with its sender's completion routine.
+    CompletionRoutineOverwritten,
+    /// Returns another status than it completed the IRP with.
+    ReturnedStatusDiffers,
+    /// Sends a PnP IRP that does not start out as STATUS_NOT_SUPPORTED.
+    PnpStatusChanged,
     /// Leaves DO_DEVICE_INITIALIZING set.
     InitializingLeftSet,
     /// Deletes a device that is still attached.
     NoDetach,
+    /// Deletes a device to which another is attached.
+    DeletedWhileAttached,
     /// Deletes a device whose remove lock is held.
     RemoveLockLeaked,
     /// Unloads with pool allocated.
@@ -74,8 +84,13 @@ impl Case {
         (Self::IrpNotForwarded, "irp-not-forwarded"),
         (Self::StackLocationReused, "stack-location-reused"),
         (Self::MissingMarkPending, "missing-mark-pending"),
+        (Self::PendingNotPropagated, "pending-not-propagated"),
+        (Self::CompletionRoutineOverwritten, "completion-routine-overwritten"),
+        (Self::ReturnedStatusDiffers, "returned-status-differs"),
+        (Self::PnpStatusChanged, "pnp-status-changed"),
         (Self::InitializingLeftSet, "initializing-left-set"),
         (Self::NoDetach, "no-detach"),
+        (Self::DeletedWhileAttached, "deleted-while-attached"),
         (Self::RemoveLockLeaked, "remove-lock-leaked"),
         (Self::PoolLeaked, "pool-leaked"),
         (Self::PoolOverrun, "pool-overrun"),

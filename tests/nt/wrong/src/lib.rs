@@ -10,6 +10,7 @@
 mod case;
 mod miniport;
 mod mistake;
+mod own_irp;
 
 use core::ptr::{addr_of, null_mut};
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -23,11 +24,11 @@ use wdk_sys::ntddk::{
 };
 use wdk_sys::{
     _EVENT_TYPE, _KWAIT_REASON, DEVICE_OBJECT, DO_DEVICE_INITIALIZING, DRIVER_OBJECT,
-    FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_REMOVE_LOCK, IO_STACK_LOCATION, IRP, IRP_MJ_PNP,
-    IRP_MJ_POWER, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE, KEVENT, NTSTATUS, PDEVICE_OBJECT,
-    PDRIVER_OBJECT, PIRP, PUNICODE_STRING, PVOID, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR,
-    SL_INVOKE_ON_SUCCESS, STATUS_MORE_PROCESSING_REQUIRED, STATUS_NO_SUCH_DEVICE, STATUS_PENDING,
-    STATUS_SUCCESS, ULONG,
+    FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_REMOVE_LOCK, IO_STACK_LOCATION, IRP,
+    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE,
+    KEVENT, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, PUNICODE_STRING, PVOID, SL_INVOKE_ON_CANCEL,
+    SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, STATUS_MORE_PROCESSING_REQUIRED, STATUS_NO_SUCH_DEVICE,
+    STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, ULONG,
 };
 use wdm::registry::{Key, SERVICES};
 use wdm::utf16;
@@ -67,6 +68,7 @@ pub unsafe extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, path: PUNICODE
     let driver: &mut DRIVER_OBJECT = unsafe { &mut *driver };
     driver.MajorFunction[IRP_MJ_PNP as usize] = Some(dispatch_pnp);
     driver.MajorFunction[IRP_MJ_POWER as usize] = Some(dispatch_power);
+    driver.MajorFunction[IRP_MJ_INTERNAL_DEVICE_CONTROL as usize] = Some(own_irp::dispatch);
     driver.DriverUnload = Some(unload);
     // SAFETY: the extension belongs to the driver object.
     unsafe { (*driver.DriverExtension).AddDevice = Some(add_device) };
@@ -170,6 +172,11 @@ unsafe fn start(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
             // Neither skipped nor copied: the lower driver's location holds nothing.
             return IofCallDriver(lower, irp);
         }
+        if case() == Case::CompletionRoutineOverwritten {
+            // Copied with the completion routine, which is the sender's, not this driver's.
+            current(irp).sub(1).write(current(irp).read());
+            return IofCallDriver(lower, irp);
+        }
         let status = forward_and_wait(lower, irp);
         match case() {
             Case::IrpNeverCompleted => return status,
@@ -180,6 +187,12 @@ unsafe fn start(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 complete(irp, status);
                 return STATUS_PENDING;
             }
+            Case::ReturnedStatusDiffers => {
+                complete(irp, status);
+                return STATUS_UNSUCCESSFUL;
+            }
+            Case::PnpStatusChanged => own_irp::with_wrong_status(device),
+            Case::PendingNotPropagated => own_irp::without_propagation(device),
             other => mistake::make(other, device),
         }
         complete(irp, status)
@@ -207,6 +220,15 @@ unsafe fn remove(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
         };
         if case() != Case::NoDetach {
             IoDetachDevice(lower);
+        }
+        if case() == Case::DeletedWhileAttached {
+            let mut above: *mut DEVICE_OBJECT = null_mut();
+            let driver = (*device).DriverObject;
+            if IoCreateDevice(driver, 0, null_mut(), FILE_DEVICE_UNKNOWN, 0, 0, &raw mut above)
+                == STATUS_SUCCESS
+            {
+                IoAttachDeviceToDeviceStack(above, device);
+            }
         }
         IoDeleteDevice(device);
         status
