@@ -16,6 +16,12 @@ pub enum RigError {
         /// Command that installs them.
         command: String,
     },
+    /// Something only root may do.
+    #[error("{what} needs root: run this as root, or let sudo work without a password (`sudo -v`)")]
+    RootNeeded {
+        /// The step.
+        what: &'static str,
+    },
     /// apt on this machine knows no bookworm archive.
     #[error(
         "apt on this machine knows no Debian 12 (bookworm) archive, which dom0 and qemu are taken from; \

@@ -179,10 +179,7 @@ pub(crate) fn unpack(
     let log = scratch.join(format!("{name}.log"));
     fs::write(&list, archive).file("write", &list)?;
     let dump = Tool::plain("apt-config", &log).arg("dump").run(Duration::from_secs(60))?;
-    let root = Root::find(&log).ok_or_else(|| RigError::PackagesMissing {
-        packages: packages.join(" "),
-        command: "sudo -v, and set the rig up again (packages are unpacked as root)".to_owned(),
-    })?;
+    let root = Root::find(&log).ok_or(RigError::RootNeeded { what: "unpacking Debian's packages" })?;
     let mut tool = root
         .tool("mmdebstrap", &log)
         .args(["--mode=root", "--variant=extract", "--aptopt=APT::Install-Recommends \"false\""])

@@ -68,8 +68,8 @@ pub struct Disk {
     pub backend: Backend,
     /// The guest may only read.
     pub read_only: bool,
-    /// Present from the start. Otherwise dom0 has the image, as `/dev/guest-disk<n>` (n counts different images from
-    /// 0 in order of appearance), for a [`Mark`] to attach.
+    /// Present from the start. Otherwise a [`Mark`] may attach it by `bash attach-<n>.sh`, n being its index among
+    /// the job's disks.
     pub at_start: bool,
 }
 
@@ -222,13 +222,7 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
             return Err(job.bad(format!("`{}` is not the name of a virtual device, such as hda", disk.vdev)));
         }
         if disk.at_start {
-            let access = if disk.read_only { "ro" } else { "rw" };
-            let backend = match disk.backend {
-                Backend::Blkback => "backendtype=phy,script=/run/job/block-fast.sh",
-                Backend::Qdisk => "backendtype=qdisk",
-            };
-            let line = format!("format=raw,vdev={},access={access},{backend},target={target}", disk.vdev);
-            disks.push(format!("\"{line}\""));
+            disks.push(format!("\"{}\"", specification(disk, target)));
         }
     }
     text += &format!("disk = [ {} ]\n", disks.join(", "));
@@ -237,6 +231,16 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
         text.push('\n');
     }
     Ok(text)
+}
+
+/// A disk as xl wants it described; the target comes last. `target` is dom0's path of it.
+pub(crate) fn specification(disk: &Disk, target: &str) -> String {
+    let access = if disk.read_only { "ro" } else { "rw" };
+    let backend = match disk.backend {
+        Backend::Blkback => "backendtype=phy,script=/run/job/block-fast.sh",
+        Backend::Qdisk => "backendtype=qdisk",
+    };
+    format!("format=raw,vdev={},access={access},{backend},target={target}", disk.vdev)
 }
 
 /// A string of xl's configuration language.

@@ -1,7 +1,7 @@
 //! Runs a guest under the real Xen, in the real dom0 of Debian 12, inside qemu's software emulation: no hardware
 //! virtualization, no privileges beyond unpacking packages.
 //!
-//! [`setup::ensure`] makes everything once, from Debian's packages to a snapshot of a booted dom0. [`run`] then
+//! [`setup::everything`] makes everything once, from Debian's packages to a snapshot of a booted dom0. [`run`] then
 //! resumes that snapshot for each [`Job`], hands the job over on a disk, creates the guest and brings back an
 //! [`Outcome`]: the guest's console, Xen's messages, the guest's nodes in xenstore, and its disk images. [`plain`]
 //! runs the same job in the same qemu without Xen.
@@ -15,8 +15,7 @@
 //! use rig::{Disk, End, Job};
 //!
 //! let (workspace, target) = (Path::new("."), Path::new("target"));
-//! let helper = rig::helper::build(workspace, target)?;
-//! let files = rig::setup::ensure(target, &helper, &|line| eprintln!("{line}"))?;
+//! let files = rig::setup::everything(workspace, target, &|line| eprintln!("{line}"))?;
 //! let mut job = Job::new("pv", "target/nt/nt.elf");
 //! job.cmdline = "entry=2".to_owned();
 //! job.disks.push(Disk::new("target/work/disk.img", "hda"));

@@ -14,6 +14,8 @@ use crate::qmp::{Control, Failure, Lines, connect};
 
 const POLL: Duration = Duration::from_millis(20);
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// qemu says this for every feature of the processor it cannot emulate.
+const LACKING: &str = "TCG doesn't support requested feature";
 /// How much of the console an error quotes.
 const QUOTE: u64 = 3000;
 
@@ -202,7 +204,9 @@ impl Live {
 }
 
 fn context(qemu: &Running, console: &Path) -> String {
-    format!("qemu: {}\nconsole: {}", qemu.output().trim_end(), tail(console, QUOTE).trim_end())
+    let messages: Vec<String> =
+        qemu.output().lines().filter(|line| !line.contains(LACKING)).map(str::to_owned).collect();
+    format!("qemu: {}\nconsole: {}", messages.join("\n"), tail(console, QUOTE).trim_end())
 }
 
 fn explain(failure: Failure, doing: &str, qemu: &mut Running, console: &Path) -> RigError {

@@ -47,8 +47,7 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let say = |line: &str| println!("{:7.1}  {line}", start.elapsed().as_secs_f32());
     let result = || -> Result<u32, rig::RigError> {
-        let helper = rig::helper::build(&arguments.workspace, &arguments.target)?;
-        let files = rig::setup::ensure(&arguments.target, &helper, &say)?;
+        let files = rig::setup::everything(&arguments.workspace, &arguments.target, &say)?;
         say("ready");
         match arguments.command {
             Command::Setup => Ok(0),

@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::error::{FileContext, RigError};
 use crate::host;
 use crate::images::Images;
-use crate::job::{End, Job, MarkResult, Outcome, Progress, config};
+use crate::job::{End, Job, MarkResult, Outcome, Progress, config, specification};
 use crate::machine::{ConsoleFile, Live};
 use crate::qemu::{Drive, GUEST_SLOTS, JOB_SLOT, Machine, RESULTS_SLOT};
 use crate::setup::RigFiles;
@@ -153,6 +153,10 @@ fn write_job(files: &RigFiles, job: &Job, images: &Images, path: &Path) -> Resul
         ("job.sh".to_owned(), JOB_SCRIPT.to_owned()),
         ("block-fast.sh".to_owned(), BLOCK_SCRIPT.to_owned()),
     ];
+    for (index, (disk, target)) in job.disks.iter().zip(&targets).enumerate().filter(|(_, d)| !d.0.at_start) {
+        let attach = format!("xl block-attach $DOMID {}\n", specification(disk, target));
+        texts.push((format!("attach-{index}.sh"), attach));
+    }
     for (index, script) in mark_scripts(job).into_iter().enumerate() {
         texts.push((format!("mark-{index}.sh"), script));
     }

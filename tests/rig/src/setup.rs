@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{self, Key, State};
 use crate::dom0::Dom0;
 use crate::error::{FileContext, RigError};
+use crate::helper;
 use crate::host;
 use crate::machine::Live;
 use crate::qemu::{Drive, Machine, Qemu};
@@ -43,6 +44,11 @@ pub struct RigFiles {
 }
 
 impl RigFiles {
+    fn new((steps, lock): (Steps, Lock), helper: PathBuf) -> Self {
+        let Steps { qemu, dom0, snapshot, work } = steps;
+        Self { qemu, dom0, snapshot, helper, work, _lock: lock.file }
+    }
+
     /// The unpacked qemu 7.2: takes the arguments of qemu-system-x86_64.
     pub fn qemu(&self) -> PathBuf {
         self.qemu.run()
@@ -61,17 +67,39 @@ impl RigFiles {
     }
 }
 
-/// Makes sure that everything is there and whole. `target` is cargo's target directory, `helper` the program
-/// built from tests/dom0 (see [`crate::helper::build`]), `say` receives a line for each step that takes time.
+/// Makes sure that everything is there and whole, the helper included, which is built meanwhile. `workspace` is the
+/// root of this repository, `target` cargo's target directory; `say` receives a line for each step that takes time.
 ///
 /// # Errors
 ///
 /// See [`RigError`]; in particular missing packages that may not be installed from here, and lack of space.
+pub fn everything(
+    workspace: &Path,
+    target: &Path,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<RigFiles, RigError> {
+    thread::scope(|scope| {
+        let helper = scope.spawn(|| helper::build(workspace, target));
+        let base = prepare(target, say);
+        let helper = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(RigFiles::new(base?, helper?))
+    })
+}
+
+/// As [`everything`], with a helper that is already built.
+///
+/// # Errors
+///
+/// As for [`everything`].
 pub fn ensure(target: &Path, helper: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<RigFiles, RigError> {
-    fs::create_dir_all(target.join("rig")).file("create", target.join("rig"))?;
+    Ok(RigFiles::new(prepare(target, say)?, helper.canonicalize().file("find", helper)?))
+}
+
+/// Everything but the helper.
+fn prepare(target: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(Steps, Lock), RigError> {
     let base = target.join("rig");
+    fs::create_dir_all(&base).file("create", &base)?;
     let base = base.canonicalize().file("find", base)?;
-    let helper = helper.canonicalize().file("find", helper)?;
     let lock = Lock::new(&base)?;
     let steps = Steps {
         qemu: Qemu::at(base.join("qemu")),
@@ -82,14 +110,7 @@ pub fn ensure(target: &Path, helper: &Path, say: &(dyn Fn(&str) + Sync)) -> Resu
     loop {
         lock.shared(say)?;
         if steps.all_good() {
-            return Ok(RigFiles {
-                qemu: steps.qemu,
-                dom0: steps.dom0,
-                snapshot: steps.snapshot,
-                helper,
-                work: steps.work,
-                _lock: lock.file,
-            });
+            return Ok((steps, lock));
         }
         lock.exclusive(say)?;
         steps.make(&base, say)?;

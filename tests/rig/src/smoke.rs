@@ -6,10 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rig::payload::{self, Behaviour};
-use rig::{Backend, Disk, End, Job, Mark, Outcome, Progress, RigError, RigFiles};
+use rig::{Backend, Disk, End, Job, Mark, Outcome, Progress, RigError, RigFiles, Store};
 
 const IMAGE_SIZE: usize = 8 << 20;
 const SECTOR: usize = 512;
+/// What the images are filled with.
+const FILLS: [u8; 3] = [0x41, 0x42, 0x43];
 
 /// Runs everything `repeat` times in each of `parallel` threads and returns how many runs were not as expected. With
 /// `steps` each step of a run is told as well.
@@ -37,30 +39,73 @@ pub fn all(
     })
 }
 
+/// A way to run the payload.
+struct Case {
+    name: &'static str,
+    behaviour: Behaviour,
+    end: End,
+    xen: bool,
+    /// Both of the job's disks over one image.
+    shared: bool,
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        name: "power off",
+        behaviour: Behaviour::PowerOff,
+        end: End::PoweredOff,
+        xen: true,
+        shared: false,
+    },
+    Case {
+        name: "shared image",
+        behaviour: Behaviour::PowerOff,
+        end: End::PoweredOff,
+        xen: true,
+        shared: true,
+    },
+    Case { name: "talk", behaviour: Behaviour::Talk, end: End::PoweredOff, xen: true, shared: false },
+    Case {
+        name: "triple fault",
+        behaviour: Behaviour::TripleFault,
+        end: End::Rebooted,
+        xen: true,
+        shared: false,
+    },
+    Case { name: "hang", behaviour: Behaviour::Hang, end: End::TimedOut, xen: true, shared: false },
+    Case { name: "plain", behaviour: Behaviour::PowerOff, end: End::PoweredOff, xen: false, shared: false },
+];
+
+impl Case {
+    fn reaches_disk(&self) -> bool {
+        self.behaviour != Behaviour::TripleFault
+    }
+
+    /// Whether a third disk is attached while it runs.
+    fn attaches(&self) -> bool {
+        self.behaviour == Behaviour::Hang
+    }
+}
+
 fn once(files: &RigFiles, dir: &Path, steps: bool, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
-    let cases = [
-        ("power off", Behaviour::PowerOff, End::PoweredOff, true),
-        ("triple fault", Behaviour::TripleFault, End::Rebooted, true),
-        ("hang", Behaviour::Hang, End::TimedOut, true),
-        ("plain", Behaviour::PowerOff, End::PoweredOff, false),
-    ];
     let mut failed = 0;
-    for (name, behaviour, end, xen) in cases {
-        let job = job(dir, name, behaviour)?;
+    for case in &CASES {
+        let job = job(dir, case)?;
         let start = Instant::now();
         let mut watch = |progress: Progress<'_>| {
             if let (true, Progress::Step(step)) = (steps, progress) {
-                say(&format!("{name}: {:5.1} {step}", start.elapsed().as_secs_f32()));
+                say(&format!("{}: {:5.1} {step}", case.name, start.elapsed().as_secs_f32()));
             }
         };
-        let outcome = if xen {
+        let outcome = if case.xen {
             rig::run_watched(files, &job, &mut watch)?
         } else {
             rig::plain_watched(files, &job, &mut watch)?
         };
-        let wrong = check(&job, &outcome, behaviour, end, xen);
+        let wrong = check(&job, &outcome, case);
         say(&format!(
-            "{name}: {} (guest {:.1} s, whole run {:.1} s{})",
+            "{}: {} (guest {:.1} s, whole run {:.1} s{})",
+            case.name,
             if wrong.is_empty() { "as expected" } else { "NOT as expected" },
             outcome.guest_time.as_secs_f32(),
             outcome.total_time.as_secs_f32(),
@@ -78,7 +123,7 @@ fn once(files: &RigFiles, dir: &Path, steps: bool, say: &(dyn Fn(&str) + Sync)) 
     Ok(failed)
 }
 
-fn job(dir: &Path, name: &str, behaviour: Behaviour) -> Result<Job, RigError> {
+fn job(dir: &Path, case: &Case) -> Result<Job, RigError> {
     let write = |file: &str, data: &[u8]| {
         let path = dir.join(file);
         fs::create_dir_all(dir)
@@ -86,62 +131,70 @@ fn job(dir: &Path, name: &str, behaviour: Behaviour) -> Result<Job, RigError> {
             .map(|()| path.clone())
             .map_err(|source| RigError::File { what: "write", path, source })
     };
-    let mut job = Job::new(name, write("kernel", &payload::image(behaviour))?);
+    let mut job = Job::new(case.name, write("kernel", &payload::image(case.behaviour))?);
     job.module = Some(write("module", b"hello module\0")?);
     job.cmdline = "entry=2 test=smoke".to_owned();
-    job.disks = vec![
-        Disk::new(write("a", &vec![0x41; IMAGE_SIZE])?, "hda"),
-        Disk::new(write("b", &vec![0x42; 2 * IMAGE_SIZE])?, "hdb").with_backend(Backend::Qdisk),
-    ];
+    let first = write("a", &vec![FILLS[0]; IMAGE_SIZE])?;
+    let second = if case.shared { first.clone() } else { write("b", &vec![FILLS[1]; 2 * IMAGE_SIZE])? };
+    job.disks = vec![Disk::new(first, "hda"), Disk::new(second, "hdb").with_backend(Backend::Qdisk)];
     job.marks = vec![Mark {
         when: "smoke start".to_owned(),
         run: "./dom0 list /local/domain/$DOMID/name".to_owned(),
     }];
-    if behaviour == Behaviour::Hang {
+    if case.attaches() {
+        let mut disk = Disk::new(write("c", &vec![FILLS[2]; IMAGE_SIZE])?, "xvdc");
+        disk.at_start = false;
+        job.disks.push(disk);
+        job.marks.push(Mark { when: "@xg end".to_owned(), run: "bash attach-2.sh".to_owned() });
         job.timeout = Duration::from_secs(25);
     }
     Ok(job)
 }
 
 /// What is not as it should be.
-fn check(job: &Job, outcome: &Outcome, behaviour: Behaviour, end: End, xen: bool) -> Vec<String> {
+fn check(job: &Job, outcome: &Outcome, case: &Case) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, what: &str| {
         if !holds {
             wrong.push(format!("expected {what}"));
         }
     };
-    expect(outcome.end == end, &format!("{end:?}, found {:?}", outcome.end));
-    let mut lines = vec!["smoke start", "smoke module hello module", payload::long_line()];
-    if xen {
+    expect(outcome.end == case.end, &format!("{:?}, found {:?}", case.end, outcome.end));
+    let mut lines = vec!["smoke start", "smoke module hello module"];
+    if case.xen {
         lines.push("smoke hypervisor");
     }
-    let reaches_disk = behaviour != Behaviour::TripleFault;
-    if reaches_disk {
+    if case.reaches_disk() {
         lines.extend(["smoke disk", "@xg up"]);
     }
     for line in lines {
         expect(outcome.console.iter().any(|l| l == line), &format!("the console line `{line}`"));
     }
+    let long = outcome.console.iter().filter(|l| *l == payload::long_line()).count();
+    let times = if case.behaviour == Behaviour::Talk { payload::TALK as usize } else { 1 };
+    expect(long == times, &format!("{times} long lines, found {long}"));
     let cmdline = outcome.console.iter().find(|l| l.starts_with("smoke cmdline "));
     expect(cmdline.is_some_and(|l| l.ends_with("entry=2 test=smoke")), "the command line");
-    expect(outcome.report().verdict() == reaches_disk.then_some("clean"), "the verdict");
-    if xen {
-        let expected = if reaches_disk { 2 } else { 0 };
-        let vbds = outcome.store_running.as_ref().map_or(0, |store| store.vbds(1).len());
-        expect(vbds == expected, &format!("{expected} vbds while it ran, found {vbds}"));
-        expect(outcome.store_end.as_ref().is_some_and(|s| s.vbds(1).len() == 2), "2 vbds at the end");
-        if reaches_disk {
-            let mark = outcome.marks.first();
-            expect(
-                mark.is_some_and(|m| m.status == Some(0) && m.output == "/local/domain/1/name = guest\n"),
-                "the mark's output",
-            );
+    expect(outcome.report().verdict() == case.reaches_disk().then_some("clean"), "the verdict");
+    if case.xen {
+        let vbds = |store: &Option<Store>| store.as_ref().map_or(0, |store| store.vbds(1).len());
+        let at_end = if case.attaches() { 3 } else { 2 };
+        expect(vbds(&outcome.store_end) == at_end, &format!("{at_end} vbds at the end"));
+        for mark in &outcome.marks {
+            // A guest that ends at once may end before its marks do.
+            let name_only = mark.mark == 0 && mark.output == "/local/domain/1/name = guest\n";
+            expect(mark.status.is_none() || mark.status == Some(0), &format!("success of {mark:?}"));
+            expect(mark.status.is_none() || mark.mark == 1 || name_only, "the guest's name");
+        }
+        if case.attaches() {
+            expect(outcome.marks.iter().all(|m| m.status == Some(0)), "every mark's success");
+            expect(vbds(&outcome.store_running) >= 2, "2 vbds while it ran");
         }
     }
-    for (disk, fill) in job.disks.iter().zip([0x41, 0x42]) {
+    for (index, disk) in job.disks.iter().enumerate() {
+        let fill = if case.shared { FILLS[0] } else { FILLS[index] };
         let image = fs::read(&disk.image).unwrap_or_default();
-        let written = reaches_disk && disk.vdev == "hda";
+        let written = case.reaches_disk() && (case.shared || disk.vdev == "hda");
         expect(
             image.get(SECTOR) == Some(&if written { fill + 1 } else { fill }),
             "sector 1 incremented once",
