@@ -28,9 +28,6 @@ use core::mem::{offset_of, size_of};
 /// The version this crate describes.
 pub const VERSION: u32 = 1;
 
-/// The name under which xenpci exports its [`Query`] function.
-pub const QUERY_NAME: &str = "XenpciInterface";
-
 /// What xenpci exports as `XenpciInterface`. Any IRQL.
 pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
 

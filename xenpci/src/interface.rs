@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use wdm::{NtStatus, memory};
 use xen::event_channel::BindError;
 use xen::interface::{
-    EventCallback, GrantRef, Interface, Port, Status, Transaction, VERSION, Watch, WatchCallback,
+    EventCallback, GrantRef, Interface, Port, Query, Status, Transaction, VERSION, Watch, WatchCallback,
 };
 use xen::store::{self, Errno, Store};
 use xen::{Access, DomainId, Frame, PAGE_SIZE, grant, hypercall};
@@ -55,6 +55,9 @@ static TABLE: Interface = Interface {
 pub extern "system" fn XenpciInterface(version: u32) -> *const Interface {
     if version == VERSION && platform().is_some() { &raw const TABLE } else { ptr::null() }
 }
+
+/// What clients import is of the type that they are told.
+const _: Query = XenpciInterface;
 
 /// Makes a platform the one that the table works on. PASSIVE_LEVEL.
 ///
