@@ -34,9 +34,4 @@ impl Options {
         }
         options
     }
-
-    /// Whether a fault was asked for.
-    pub fn fault(&self, name: &str) -> bool {
-        self.faults.iter().any(|fault| fault == name)
-    }
 }

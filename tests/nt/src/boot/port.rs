@@ -2,8 +2,8 @@
 
 use core::arch::asm;
 
-macro_rules! ports {
-    ($($input:ident, $output:ident, $ty:ty, $reg:tt;)*) => {$(
+macro_rules! inputs {
+    ($($input:ident, $ty:ty, $reg:tt;)*) => {$(
         /// Reads a port.
         ///
         /// # Safety
@@ -13,7 +13,11 @@ macro_rules! ports {
             asm!(concat!("in ", $reg, ", dx"), out($reg) value, in("dx") port, options(nomem, nostack, preserves_flags));
             value
         }
+    )*};
+}
 
+macro_rules! outputs {
+    ($($output:ident, $ty:ty, $reg:tt;)*) => {$(
         /// Writes a port.
         ///
         /// # Safety
@@ -24,16 +28,21 @@ macro_rules! ports {
     )*};
 }
 
-ports! {
-    inb, outb, u8, "al";
-    inw, outw, u16, "ax";
-    inl, outl, u32, "eax";
+inputs! {
+    inb, u8, "al";
+    inl, u32, "eax";
+}
+
+outputs! {
+    outb, u8, "al";
+    outw, u16, "ax";
+    outl, u32, "eax";
 }
 
 /// Reads `words.len()` words from one port (`rep insw`): one exit to the hypervisor for all of them.
 ///
 /// # Safety
-/// As [`inw`].
+/// As [`inb`].
 pub unsafe fn insw(port: u16, words: &mut [u16]) {
     asm!("rep insw", in("dx") port, inout("rdi") words.as_mut_ptr() => _, inout("rcx") words.len() => _,
          options(nostack, preserves_flags));

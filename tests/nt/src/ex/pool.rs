@@ -8,8 +8,6 @@ use crate::verifier::{Violation, violation};
 
 /// `NonPagedPool`.
 pub const NON_PAGED_POOL: u32 = 0;
-/// `PagedPool`.
-pub const PAGED_POOL: u32 = 1;
 
 /// Tag of allocations made without one.
 const NO_TAG: u32 = u32::from_le_bytes(*b"None");

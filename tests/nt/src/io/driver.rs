@@ -35,11 +35,6 @@ pub fn name_of(driver: *mut DriverObject) -> String {
     drivers.iter().find(|d| d.object == driver as usize).map_or_else(|| "?".to_string(), |d| d.name.clone())
 }
 
-/// The id that attributions know a driver object by.
-pub fn id_of(driver: *mut DriverObject) -> usize {
-    DRIVERS.lock().iter().find(|d| d.object == driver as usize).map_or(0, |d| d.id)
-}
-
 /// The driver object of a service, if it was loaded.
 pub fn find(service: &str) -> Option<*mut DriverObject> {
     let drivers = DRIVERS.lock();

@@ -1,6 +1,5 @@
 //! Allocating, sending and completing IRPs.
 
-use alloc::vec::Vec;
 use core::mem::size_of;
 use core::ptr::{null_mut, write_bytes};
 
@@ -9,7 +8,7 @@ use crate::ke::thread;
 use crate::ldr::gate;
 use crate::mm::{IoFreeMdl, MmUnlockPages, pool};
 use crate::nt::*;
-use crate::verifier::{Violation, balanced, irp as watch, violation};
+use crate::verifier::{balanced, irp as watch};
 
 /// IRPs of pool of their own: `IoAllocateIrp` memory is the executive's, so that its drivers' leaks are
 /// reported as IRPs, not as pool.
@@ -111,14 +110,6 @@ pub unsafe extern "win64" fn IofCallDriver(device: *mut DeviceObject, irp: *mut 
     result
 }
 
-/// `IoCallDriver` as an import of its own.
-///
-/// # Safety
-/// As [`IofCallDriver`].
-pub unsafe extern "win64" fn IoCallDriver(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    IofCallDriver(device, irp)
-}
-
 /// Completes an IRP: `IofCompleteRequest`. IRQL ≤ `DISPATCH_LEVEL`.
 ///
 /// # Safety
@@ -163,14 +154,6 @@ pub unsafe extern "win64" fn IofCompleteRequest(irp: *mut Irp, _boost: i8) {
     }
     watch::completed(irp);
     finish(irp);
-}
-
-/// `IoCompleteRequest` as an import of its own.
-///
-/// # Safety
-/// As [`IofCompleteRequest`].
-pub unsafe extern "win64" fn IoCompleteRequest(irp: *mut Irp, boost: i8) {
-    IofCompleteRequest(irp, boost);
 }
 
 /// What the I/O manager does for IRPs it built, once completed: copies the output, frees the buffers, tells
@@ -239,7 +222,6 @@ unsafe fn bytes<'a>(pointer: Pvoid, length: u32) -> &'a [u8] {
 ///
 /// # Safety
 /// The buffers, the event and the status block stay valid until the IRP is completed.
-#[allow(clippy::too_many_arguments)]
 pub unsafe extern "win64" fn IoBuildDeviceIoControlRequest(
     code: u32,
     device: *mut DeviceObject,
@@ -439,33 +421,4 @@ unsafe extern "win64" fn signal_and_keep(
 ) -> NtStatus {
     crate::ke::KeSetEvent(context.cast(), 0, FALSE);
     status::MORE_PROCESSING_REQUIRED
-}
-
-/// Stops for IRPs that a driver still has at the end.
-pub fn check_none_outstanding() {
-    let outstanding: Vec<_> = watch::outstanding();
-    if let Some(irp) = outstanding.iter().find(|irp| irp.sent) {
-        let driver = crate::ldr::driver_name(irp.driver);
-        // SAFETY: a sent IRP is valid, and so is the device object of its current location.
-        let holder = unsafe {
-            let irp = irp.irp as *mut Irp;
-            if (*irp).current_location <= (*irp).stack_count {
-                let location = (*irp).current_stack_location;
-                driver::name_of((*(*location).device_object).driver_object)
-            } else {
-                "nobody".into()
-            }
-        };
-        violation(
-            Violation::IrpNeverCompleted,
-            format_args!("irp={:#x} from={driver} held-by={holder}", irp.irp),
-        );
-    }
-    if let Some(irp) = outstanding.iter().find(|irp| irp.driver != 0) {
-        let driver = crate::ldr::driver_name(irp.driver);
-        violation(
-            Violation::PoolLeaked,
-            format_args!("irp={:#x} driver={driver} cause=irp-never-freed", irp.irp),
-        );
-    }
 }

@@ -118,7 +118,6 @@ unsafe fn synchronized(interrupt: *mut Interrupt, routine: impl FnOnce() -> u8) 
 ///
 /// # Safety
 /// The routine may be called with the context until the interrupt is disconnected.
-#[allow(clippy::too_many_arguments)]
 pub unsafe extern "win64" fn IoConnectInterrupt(
     object: *mut *mut Interrupt,
     routine: ServiceRoutine,

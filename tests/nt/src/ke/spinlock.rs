@@ -72,14 +72,6 @@ fn released_at_dispatch(routine: &str, lock: *mut KspinLock) {
     }
 }
 
-/// `KeInitializeSpinLock`, exported for newer drivers; inline on NT 5.2. Any IRQL.
-///
-/// # Safety
-/// `lock` is writable.
-pub unsafe extern "win64" fn KeInitializeSpinLock(lock: *mut KspinLock) {
-    *lock = 0;
-}
-
 /// Raises to `DISPATCH_LEVEL` and takes the lock; the level before. IRQL ≤ `DISPATCH_LEVEL`.
 ///
 /// # Safety

@@ -106,7 +106,7 @@ static NTOSKRNL: &[Export] = exports! {
         ob::RtlSetDaclSecurityDescriptor,
     }
     0..=2 {
-        ex::ExAllocatePoolWithTag, ex::ExFreePool, ex::ExFreePoolWithTag, ex::ExQueueWorkItem,
+        ex::ExAllocatePool, ex::ExAllocatePoolWithTag, ex::ExFreePool, ex::ExFreePoolWithTag, ex::ExQueueWorkItem,
         io::IoAcquireRemoveLockEx, io::IoAllocateDriverObjectExtension, io::IoAllocateErrorLogEntry,
         io::IoAllocateIrp, io::IoAllocateMdl, io::IoAllocateWorkItem, io::IoFreeErrorLogEntry, io::IoFreeIrp,
         io::IoFreeMdl, io::IoFreeWorkItem, io::IoGetAttachedDevice, io::IoGetAttachedDeviceReference,

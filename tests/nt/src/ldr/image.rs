@@ -14,8 +14,6 @@ use crate::mm::{PAGE_SIZE, map, paged};
 
 /// A mapped image.
 pub struct Image {
-    /// Id of the driver in reports and attributions.
-    pub driver: usize,
     pub name: String,
     pub base: usize,
     pub size: usize,
@@ -109,7 +107,6 @@ fn fill(pe: &Pe, name: &str, driver: usize, base: usize, size: usize) -> Result<
     set_security_cookie(pe, memory, base)?;
     resolve_imports(pe, memory, driver)?;
     Ok(Image {
-        driver,
         name: name.to_string(),
         base,
         size,

@@ -91,8 +91,3 @@ pub fn fault(address: usize, raised: bool) -> Fault {
     paged.present.push(page);
     Fault::BroughtIn
 }
-
-/// Whether an address is pageable memory.
-pub fn contains(address: usize) -> bool {
-    PAGED.lock().ranges.iter().any(|range| (range.start..range.end).contains(&address))
-}

@@ -196,13 +196,6 @@ pub unsafe fn free(address: Pvoid, tag: Option<u32>) {
     pool.free.entry((block.kind as u8, block.slot)).or_default().push_back(start - GUARD);
 }
 
-/// Hands a block over to another driver, as when the executive returns memory the caller must free.
-pub fn give(address: Pvoid, driver: usize) {
-    if let Some(block) = POOL.lock().blocks.get_mut(&(address as usize)) {
-        block.driver = driver;
-    }
-}
-
 /// Checks the guards of every block, and of every free slot that nothing wrote to it.
 pub fn check_all() {
     let blocks: Vec<(usize, Block)> =
@@ -249,11 +242,4 @@ pub fn check_no_leak(driver: usize) {
             ),
         );
     }
-}
-
-/// Blocks and bytes a driver has now.
-pub fn usage(driver: usize) -> (usize, usize) {
-    let pool = POOL.lock();
-    let sizes = pool.blocks.values().filter(|block| block.driver == driver).map(|block| block.size);
-    sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
 }

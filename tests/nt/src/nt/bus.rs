@@ -2,8 +2,6 @@
 
 /// `PCIConfiguration` as `BUS_DATA_TYPE`.
 pub const PCI_CONFIGURATION: u32 = 4;
-/// `PCI_WHICHSPACE_CONFIG`.
-pub const PCI_WHICHSPACE_CONFIG: u32 = 0;
 
 /// Splits a `PCI_SLOT_NUMBER` into device and function.
 pub const fn slot(number: u32) -> (u8, u8) {

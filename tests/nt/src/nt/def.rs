@@ -156,20 +156,4 @@ impl Guid {
             d[7]
         )
     }
-
-    /// Reads the registry form, in either case.
-    pub fn parse(text: &str) -> Option<Self> {
-        let hex = text.strip_prefix('{')?.strip_suffix('}')?;
-        let mut parts = hex.split('-');
-        let mut next = |digits: usize| -> Option<u64> {
-            let part = parts.next()?;
-            if part.len() != digits {
-                return None;
-            }
-            u64::from_str_radix(part, 16).ok()
-        };
-        let (data1, data2, data3) = (next(8)? as u32, next(4)? as u16, next(4)? as u16);
-        let tail = next(4)? << 48 | next(12)?;
-        Some(Self { data1, data2, data3, data4: tail.to_be_bytes() })
-    }
 }

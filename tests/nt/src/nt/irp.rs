@@ -69,12 +69,6 @@ layout!(
     current_stack_location @ 0xB8, original_file_object @ 0xC0,
 );
 
-/// `IRP_NOCACHE`.
-pub const IRP_NOCACHE: u32 = 0x1;
-/// `IRP_PAGING_IO`.
-pub const IRP_PAGING_IO: u32 = 0x2;
-/// `IRP_SYNCHRONOUS_API`.
-pub const IRP_SYNCHRONOUS_API: u32 = 0x4;
 /// `IRP_BUFFERED_IO`.
 pub const IRP_BUFFERED_IO: u32 = 0x10;
 /// `IRP_DEALLOCATE_BUFFER`.
@@ -84,8 +78,6 @@ pub const IRP_INPUT_OPERATION: u32 = 0x40;
 
 /// `SL_PENDING_RETURNED`.
 pub const SL_PENDING_RETURNED: u8 = 0x01;
-/// `SL_ERROR_RETURNED`.
-pub const SL_ERROR_RETURNED: u8 = 0x02;
 /// `SL_INVOKE_ON_CANCEL`.
 pub const SL_INVOKE_ON_CANCEL: u8 = 0x20;
 /// `SL_INVOKE_ON_SUCCESS`.

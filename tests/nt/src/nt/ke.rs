@@ -35,8 +35,6 @@ layout!(DispatcherHeader, 0x18, signal_state @ 4, wait_list_head @ 8);
 pub const NOTIFICATION_EVENT: u8 = 0;
 /// `EventSynchronizationObject`; also `SynchronizationEvent` as `EVENT_TYPE`.
 pub const SYNCHRONIZATION_EVENT: u8 = 1;
-/// `MutantObject`.
-pub const MUTANT_OBJECT: u8 = 2;
 /// `SemaphoreObject`.
 pub const SEMAPHORE_OBJECT: u8 = 5;
 /// `ThreadObject`.
@@ -165,10 +163,6 @@ layout!(BugcheckReasonCallbackRecord, 0x30, checksum @ 0x20, reason @ 0x28, stat
 
 /// `KbCallbackSecondaryDumpData`.
 pub const CALLBACK_SECONDARY_DUMP_DATA: u32 = 2;
-/// `KbCallbackDumpIo`.
-pub const CALLBACK_DUMP_IO: u32 = 3;
-/// `KbCallbackAddPages`.
-pub const CALLBACK_ADD_PAGES: u32 = 4;
 
 /// `KBUGCHECK_SECONDARY_DUMP_DATA`.
 #[repr(C)]

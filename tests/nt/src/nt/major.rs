@@ -27,34 +27,20 @@ codes! {
     IRP_MN_QUERY_STOP_DEVICE = 0x05;
     IRP_MN_CANCEL_STOP_DEVICE = 0x06;
     IRP_MN_QUERY_DEVICE_RELATIONS = 0x07;
-    IRP_MN_QUERY_INTERFACE = 0x08;
     IRP_MN_QUERY_CAPABILITIES = 0x09;
     IRP_MN_QUERY_RESOURCES = 0x0A;
-    IRP_MN_QUERY_RESOURCE_REQUIREMENTS = 0x0B;
     IRP_MN_QUERY_DEVICE_TEXT = 0x0C;
-    IRP_MN_FILTER_RESOURCE_REQUIREMENTS = 0x0D;
-    IRP_MN_READ_CONFIG = 0x0F;
-    IRP_MN_WRITE_CONFIG = 0x10;
     IRP_MN_QUERY_ID = 0x13;
     IRP_MN_QUERY_PNP_DEVICE_STATE = 0x14;
     IRP_MN_QUERY_BUS_INFORMATION = 0x15;
-    IRP_MN_DEVICE_USAGE_NOTIFICATION = 0x16;
     IRP_MN_SURPRISE_REMOVAL = 0x17;
 
-    IRP_MN_WAIT_WAKE = 0x00;
-    IRP_MN_POWER_SEQUENCE = 0x01;
     IRP_MN_SET_POWER = 0x02;
     IRP_MN_QUERY_POWER = 0x03;
 }
 
 /// `BusRelations`.
 pub const BUS_RELATIONS: u32 = 0;
-/// `EjectionRelations`.
-pub const EJECTION_RELATIONS: u32 = 1;
-/// `PowerRelations`.
-pub const POWER_RELATIONS: u32 = 2;
-/// `RemovalRelations`.
-pub const REMOVAL_RELATIONS: u32 = 3;
 /// `TargetDeviceRelation`.
 pub const TARGET_DEVICE_RELATION: u32 = 4;
 
@@ -80,5 +66,3 @@ pub const DEVICE_POWER_STATE: u32 = 1;
 pub const POWER_SYSTEM_SHUTDOWN: u32 = 6;
 /// `PowerDeviceD0`.
 pub const POWER_DEVICE_D0: u32 = 1;
-/// `PowerDeviceD3`.
-pub const POWER_DEVICE_D3: u32 = 4;

@@ -15,11 +15,6 @@ pub struct ObjectAttributes {
 }
 layout!(ObjectAttributes, 0x30, root_directory @ 8, object_name @ 0x10, attributes @ 0x18);
 
-/// `OBJ_KERNEL_HANDLE`.
-pub const OBJ_KERNEL_HANDLE: u32 = 0x200;
-/// `OBJ_CASE_INSENSITIVE`.
-pub const OBJ_CASE_INSENSITIVE: u32 = 0x40;
-
 /// `REG_SZ`.
 pub const REG_SZ: u32 = 1;
 /// `REG_EXPAND_SZ`.
@@ -28,8 +23,6 @@ pub const REG_EXPAND_SZ: u32 = 2;
 pub const REG_BINARY: u32 = 3;
 /// `REG_DWORD`.
 pub const REG_DWORD: u32 = 4;
-/// `REG_LINK`.
-pub const REG_LINK: u32 = 6;
 /// `REG_MULTI_SZ`.
 pub const REG_MULTI_SZ: u32 = 7;
 
@@ -41,10 +34,6 @@ pub const KEY_VALUE_FULL_INFORMATION: u32 = 1;
 pub const KEY_VALUE_PARTIAL_INFORMATION: u32 = 2;
 /// `KeyBasicInformation`.
 pub const KEY_BASIC_INFORMATION: u32 = 0;
-/// `KeyNodeInformation`.
-pub const KEY_NODE_INFORMATION: u32 = 1;
-/// `KeyFullInformation`.
-pub const KEY_FULL_INFORMATION: u32 = 2;
 
 /// `SECURITY_DESCRIPTOR` in absolute form.
 #[repr(C)]

@@ -1,7 +1,6 @@
 //! Plug and play: capabilities, interfaces, notifications, device properties (wdm.h).
 
 use super::def::{Guid, Pvoid, UnicodeString};
-use super::device::FileObject;
 use super::status::NtStatus;
 use crate::layout;
 
@@ -23,18 +22,12 @@ pub struct DeviceCapabilities {
 }
 layout!(DeviceCapabilities, 0x40, bits @ 4, address @ 8, ui_number @ 0xC, device_state @ 0x10, d3_latency @ 0x3C);
 
-/// `EjectSupported` in [`DeviceCapabilities::bits`].
-pub const CAP_EJECT_SUPPORTED: u32 = 1 << 3;
-/// `Removable`.
-pub const CAP_REMOVABLE: u32 = 1 << 4;
-/// `UniqueID`.
+/// `UniqueID` in [`DeviceCapabilities::bits`].
 pub const CAP_UNIQUE_ID: u32 = 1 << 6;
 /// `SilentInstall`.
 pub const CAP_SILENT_INSTALL: u32 = 1 << 7;
 /// `RawDeviceOK`.
 pub const CAP_RAW_DEVICE_OK: u32 = 1 << 8;
-/// `SurpriseRemovalOK`.
-pub const CAP_SURPRISE_REMOVAL_OK: u32 = 1 << 9;
 
 /// `INTERFACE`: the header of every queried interface.
 #[repr(C)]
@@ -59,12 +52,8 @@ layout!(PnpBusInformation, 0x18);
 /// `DRIVER_NOTIFICATION_CALLBACK_ROUTINE`.
 pub type NotificationCallback = unsafe extern "win64" fn(notification: Pvoid, context: Pvoid) -> NtStatus;
 
-/// `EventCategoryHardwareProfileChange` and its siblings in `IO_NOTIFICATION_EVENT_CATEGORY`.
-pub const EVENT_CATEGORY_HARDWARE_PROFILE_CHANGE: u32 = 1;
-/// `EventCategoryDeviceInterfaceChange`.
+/// `EventCategoryDeviceInterfaceChange` as `IO_NOTIFICATION_EVENT_CATEGORY`.
 pub const EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE: u32 = 2;
-/// `EventCategoryTargetDeviceChange`.
-pub const EVENT_CATEGORY_TARGET_DEVICE_CHANGE: u32 = 3;
 /// `PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES`.
 pub const PNPNOTIFY_INCLUDE_EXISTING_INTERFACES: u32 = 1;
 
@@ -79,16 +68,6 @@ pub struct DeviceInterfaceChangeNotification {
 }
 layout!(DeviceInterfaceChangeNotification, 0x30, event @ 4, interface_class_guid @ 0x14, symbolic_link_name @ 0x28);
 
-/// `TARGET_DEVICE_REMOVAL_NOTIFICATION`.
-#[repr(C)]
-pub struct TargetDeviceRemovalNotification {
-    pub version: u16,
-    pub size: u16,
-    pub event: Guid,
-    pub file_object: *mut FileObject,
-}
-layout!(TargetDeviceRemovalNotification, 0x20, event @ 4, file_object @ 0x18);
-
 /// `GUID_DEVICE_INTERFACE_ARRIVAL`.
 pub const GUID_DEVICE_INTERFACE_ARRIVAL: Guid = Guid {
     data1: 0xcb3a_4004,
@@ -99,13 +78,6 @@ pub const GUID_DEVICE_INTERFACE_ARRIVAL: Guid = Guid {
 /// `GUID_DEVICE_INTERFACE_REMOVAL`.
 pub const GUID_DEVICE_INTERFACE_REMOVAL: Guid = Guid {
     data1: 0xcb3a_4005,
-    data2: 0x46f0,
-    data3: 0x11d0,
-    data4: [0xb0, 0x8f, 0x00, 0x60, 0x97, 0x13, 0x05, 0x3f],
-};
-/// `GUID_TARGET_DEVICE_REMOVE_COMPLETE`.
-pub const GUID_TARGET_DEVICE_REMOVE_COMPLETE: Guid = Guid {
-    data1: 0xcb3a_400a,
     data2: 0x46f0,
     data3: 0x11d0,
     data4: [0xb0, 0x8f, 0x00, 0x60, 0x97, 0x13, 0x05, 0x3f],
@@ -140,20 +112,8 @@ pub mod property {
     pub const HARDWARE_ID: u32 = 1;
     /// `DevicePropertyCompatibleIDs`.
     pub const COMPATIBLE_IDS: u32 = 2;
-    /// `DevicePropertyBootConfiguration`.
-    pub const BOOT_CONFIGURATION: u32 = 3;
-    /// `DevicePropertyBootConfigurationTranslated`.
-    pub const BOOT_CONFIGURATION_TRANSLATED: u32 = 4;
-    /// `DevicePropertyClassName`.
-    pub const CLASS_NAME: u32 = 5;
     /// `DevicePropertyClassGuid`.
     pub const CLASS_GUID: u32 = 6;
-    /// `DevicePropertyDriverKeyName`.
-    pub const DRIVER_KEY_NAME: u32 = 7;
-    /// `DevicePropertyManufacturer`.
-    pub const MANUFACTURER: u32 = 8;
-    /// `DevicePropertyFriendlyName`.
-    pub const FRIENDLY_NAME: u32 = 9;
     /// `DevicePropertyLocationInformation`.
     pub const LOCATION_INFORMATION: u32 = 10;
     /// `DevicePropertyPhysicalDeviceObjectName`.
@@ -170,10 +130,6 @@ pub mod property {
     pub const ADDRESS: u32 = 16;
     /// `DevicePropertyUINumber`.
     pub const UI_NUMBER: u32 = 17;
-    /// `DevicePropertyInstallState`.
-    pub const INSTALL_STATE: u32 = 18;
-    /// `DevicePropertyRemovalPolicy`.
-    pub const REMOVAL_POLICY: u32 = 19;
 }
 
 /// `PLUGPLAY_REGKEY_DEVICE`: the device's hardware key.

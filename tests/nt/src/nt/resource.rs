@@ -45,8 +45,6 @@ pub const CM_RESOURCE_TYPE_PORT: u8 = 1;
 pub const CM_RESOURCE_TYPE_INTERRUPT: u8 = 2;
 /// `CmResourceTypeMemory`.
 pub const CM_RESOURCE_TYPE_MEMORY: u8 = 3;
-/// `CmResourceTypeDevicePrivate`.
-pub const CM_RESOURCE_TYPE_DEVICE_PRIVATE: u8 = 0x81;
 /// `CmResourceShareDeviceExclusive`.
 pub const CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE: u8 = 1;
 /// `CmResourceShareShared`.
@@ -75,12 +73,8 @@ layout!(CmResourceList, 20, interface_type @ 4, bus_number @ 8, partial_count @ 
 
 /// `Internal` as `INTERFACE_TYPE`.
 pub const INTERFACE_TYPE_INTERNAL: i32 = 0;
-/// `Isa`.
-pub const INTERFACE_TYPE_ISA: i32 = 1;
 /// `PCIBus`.
 pub const INTERFACE_TYPE_PCI_BUS: i32 = 5;
-/// `PNPBus`.
-pub const INTERFACE_TYPE_PNP_BUS: i32 = 15;
 
 impl CmResourceList {
     /// The partial descriptors that follow the header.

@@ -51,11 +51,6 @@ pub fn body(handle: Handle) -> Option<Pvoid> {
     TABLE.lock().get(at)?.as_ref().map(|slot| slot.body as Pvoid)
 }
 
-/// Number of open handles to objects of each kind, for the checks at the end of a run.
-pub fn open_handles() -> Vec<Pvoid> {
-    TABLE.lock().iter().flatten().map(|slot| slot.body as Pvoid).collect()
-}
-
 /// `ZwClose`. IRQL `PASSIVE_LEVEL`.
 ///
 /// # Safety

@@ -192,15 +192,3 @@ pub(super) unsafe fn count_handle(body: Pvoid, change: i64) -> i64 {
     header.handles += change;
     header.handles
 }
-
-/// Every object of a kind, with its reference count.
-pub fn all(wanted: Kind) -> Vec<(Pvoid, i64)> {
-    let bodies = ALL.lock().clone();
-    // SAFETY: objects on the list exist.
-    bodies
-        .into_iter()
-        .map(|body| body as Pvoid)
-        .filter(|&body| unsafe { kind(body) } == wanted)
-        .map(|body| (body, unsafe { pointer_count(body) }))
-        .collect()
-}

@@ -95,6 +95,7 @@ static TABLE: SeExportsTable = SeExportsTable {
 };
 
 /// `SeExports`.
+#[expect(non_upper_case_globals, reason = "the name drivers import")]
 pub static SeExports: SeExportsPointer = SeExportsPointer(&TABLE);
 
 /// Length of a SID in bytes. Any IRQL.

@@ -137,10 +137,11 @@ pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
                 broken = Some((Violation::CompletionRoutineOverwritten, "set-after-skip"));
             }
             // A location of its own: it must not hold the routine that its caller set in the one above.
-            None if number < tracked.stack_count && now.routine != 0 => {
-                if tracked.sent_with.get(&(number + 1)) == Some(&now) {
-                    broken = Some((Violation::CompletionRoutineOverwritten, "copied-with-location"));
-                }
+            None if number < tracked.stack_count
+                && now.routine != 0
+                && tracked.sent_with.get(&(number + 1)) == Some(&now) =>
+            {
+                broken = Some((Violation::CompletionRoutineOverwritten, "copied-with-location"));
             }
             _ => {}
         }
