@@ -72,6 +72,34 @@ const MUTANTS: &[Mutant] = &[
         to: "if false {",
         caught_by: &[Host("guard"), Guest("xenvbd-disabled")],
     },
+    Mutant {
+        what: "the filter leaves the controller in the bus relations",
+        file: "idefilter/src/relations.rs",
+        from: "        !emulated\n",
+        to: "        let _ = emulated;\n        true\n",
+        caught_by: &[Guest("pv")],
+    },
+    Mutant {
+        what: "no census is taken when a disk arrives",
+        file: "xenvbd/src/adapter.rs",
+        from: "(self.count(false), shown)",
+        to: "(Ok::<(), Withheld>(()), shown)",
+        caught_by: &[Guest("alias-returns")],
+    },
+    Mutant {
+        what: "xenpci enumerates the adapter whatever the guard answers",
+        file: "xenpci/src/proof.rs",
+        from: "unpack_action(unsafe { XenguardEvent(&raw const event) })",
+        to: "{ let _ = unpack_action(unsafe { XenguardEvent(&raw const event) }); Action::Expose }",
+        caught_by: &[Guest("filter-detached")],
+    },
+    Mutant {
+        what: "a flush is answered without telling the backend",
+        file: "scsi/src/lun.rs",
+        from: "Cache::Volatile => Outcome::Act(Action::Flush),",
+        to: "Cache::Volatile => Outcome::Good(Reply::EMPTY),",
+        caught_by: &[Host("scsi")],
+    },
 ];
 
 /// Applies each mutant in turn and reports which test caught it.

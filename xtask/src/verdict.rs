@@ -184,8 +184,7 @@ fn name(reason: Option<Reason>) -> String {
 }
 
 /// The head of the table that [`row`] fills.
-pub const HEAD: [&str; 7] =
-    ["boot", "guest saw", "hid", "exposed", "census (last)", "verdict", "image check"];
+pub const HEAD: [&str; 7] = ["boot", "guest saw", "hid", "exposed", "last census", "verdict", "image check"];
 
 /// A boot's row.
 pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
@@ -210,7 +209,10 @@ pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
         format!("{} IDE + {} PV, {} mounted", seen.ide, seen.pv, seen.mounts.len()),
         format!("{} controller{}", seen.hidden, if seen.hidden == 1 { "" } else { "s" }),
         format!("{} PV disk{}", seen.pv, if seen.pv == 1 { "" } else { "s" }),
-        seen.censuses.last().cloned().unwrap_or_else(|| "–".to_owned()),
+        seen.censuses
+            .last()
+            .map_or("–", |census| census.split(" foreign").next().unwrap_or(census))
+            .to_owned(),
         verdict,
         images,
     ]
