@@ -71,8 +71,9 @@ struct Queues {
 const EXTENSION_PATTERN: u128 = u128::from_ne_bytes([0xC5; 16]);
 /// A data buffer address that the miniport did not ask to have mapped: not canonical, so that using it faults.
 const NOT_MAPPED: *mut u8 = 0x0BAD_0000_0000_0000 as *mut u8;
-/// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
-const LOST: u64 = 5 * 10_000_000;
+/// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it. Long
+/// enough for a backend on a busy machine.
+const LOST: u64 = 20 * 10_000_000;
 
 impl Requests {
     /// No requests.
