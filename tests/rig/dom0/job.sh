@@ -1,6 +1,6 @@
 # Runs one guest from /run/job and reports on the second serial port in lines "@rig …":
 #   created <domid> | shutdown <reason> | done
-# Arguments: PCI slot of the results disk, then those of the guest's disks, in order (hexadecimal).
+# Arguments: PCI slot of the results disk, then for each of the guest's disks that of its image (hexadecimal).
 cd /run/job || exit 1
 . /run/attach.sh
 say() { echo "@rig $*" >/dev/ttyS1; }
@@ -8,7 +8,10 @@ RESULTS=$(attach "$1")
 shift
 n=0
 for slot; do
-    ln -s "$(attach "$slot")" /dev/guest-disk$n
+    # A node of its own for each: the device model locks what it opens, and two disks may share an image. What they
+    # cache is the device's, so they see each other's writes.
+    disk=$(attach "$slot")
+    mknod /dev/guest-disk$n b $(stat -c '0x%t 0x%T' "$disk")
     n=$((n + 1))
 done
 mkdir -p out

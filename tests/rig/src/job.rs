@@ -161,6 +161,8 @@ pub struct MarkResult {
 pub struct Outcome {
     /// How the guest ended.
     pub end: End,
+    /// The guest's number in Xen; 0 without Xen.
+    pub domain: u32,
     /// Lines the guest wrote to port 0xE9, with those of its firmware.
     pub console: Vec<String>,
     /// What the guest wrote to its first serial port.

@@ -131,6 +131,7 @@ pub fn plain_watched(
     let total_time = start.elapsed();
     Ok(Outcome {
         end,
+        domain: 0,
         console: lines.whole,
         com1,
         xen_log: String::new(),

@@ -79,7 +79,7 @@ fn attempt(
     host::check_space(dir, "a run", SPACE_MIB)?;
     let copies = images.copy(dir)?;
     let (job_disk, results) = (dir.join("job"), dir.join("results"));
-    write_job(files, job, images, &job_disk)?;
+    write_job(files, job, &job_disk)?;
     File::create(&results).and_then(|file| file.set_len(RESULTS_SIZE)).file("create", &results)?;
 
     watch(Progress::Step("loading the snapshot"));
@@ -98,8 +98,10 @@ fn attempt(
     live.wait_for_shell("waking up from the snapshot", ANSWER_LIMIT)?;
 
     watch(Progress::Step("creating the guest"));
-    let slots: Vec<String> =
-        std::iter::once(RESULTS_SLOT).chain(GUEST_SLOTS.into_iter().take(copies.len())).map(slot).collect();
+    let slots: Vec<String> = std::iter::once(RESULTS_SLOT)
+        .chain(images.of_disk.iter().map(|&index| GUEST_SLOTS[index]))
+        .map(slot)
+        .collect();
     live.shell(&format!(
         ". /run/attach.sh; mkdir -p /run/job; cd /run/job; \
          dd if=$(attach {}) bs=1M iflag=direct status=none | tar -x; bash job.sh {} &",
@@ -120,6 +122,7 @@ fn attempt(
     let store = |text: String| (!text.is_empty()).then(|| Store::parse(&text));
     Ok(Outcome {
         end,
+        domain: guest.domain.unwrap_or_default(),
         com1: text("com1"),
         xen_log: std::mem::take(&mut guest.console.xen),
         dom0_log: text("dmesg"),
@@ -146,8 +149,8 @@ fn mark_scripts(job: &Job) -> Vec<String> {
 }
 
 /// Writes the archive that dom0 reads from its second disk.
-fn write_job(files: &RigFiles, job: &Job, images: &Images, path: &Path) -> Result<(), RigError> {
-    let targets: Vec<String> = images.of_disk.iter().map(|index| format!("/dev/guest-disk{index}")).collect();
+fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
+    let targets: Vec<String> = (0..job.disks.len()).map(|index| format!("/dev/guest-disk{index}")).collect();
     let mut texts = vec![
         ("guest.cfg".to_owned(), config(job, &targets)?),
         ("job.sh".to_owned(), JOB_SCRIPT.to_owned()),
@@ -324,7 +327,10 @@ impl<'a> Guest<'a> {
     fn end(&self, files: &mut HashMap<String, String>) -> Result<End, RigError> {
         let log = files.remove("xl").unwrap_or_default();
         match (self.domain, self.reason) {
-            (None, _) => Err(RigError::CreateFailed { log }),
+            (None, _) => {
+                let log = log + &files.remove("device-model").unwrap_or_default();
+                Err(RigError::CreateFailed { log })
+            }
             _ if self.timed_out => Ok(End::TimedOut),
             (Some(_), Some(reason)) => Ok(End::from_reason(reason)),
             (Some(_), None) => Ok(End::Destroyed),

@@ -177,7 +177,7 @@ fn check(job: &Job, outcome: &Outcome, case: &Case) -> Vec<String> {
     expect(cmdline.is_some_and(|l| l.ends_with("entry=2 test=smoke")), "the command line");
     expect(outcome.report().verdict() == case.reaches_disk().then_some("clean"), "the verdict");
     if case.xen {
-        let vbds = |store: &Option<Store>| store.as_ref().map_or(0, |store| store.vbds(1).len());
+        let vbds = |store: &Option<Store>| store.as_ref().map_or(0, |store| store.vbds(outcome.domain).len());
         let at_end = if case.attaches() { 3 } else { 2 };
         expect(vbds(&outcome.store_end) == at_end, &format!("{at_end} vbds at the end"));
         for mark in &outcome.marks {
