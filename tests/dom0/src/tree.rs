@@ -25,7 +25,7 @@ pub async fn print(store: &impl AsyncXs, root: &str) -> io::Result<()> {
     while let Some(path) = paths.pop() {
         match store.read(&path).await {
             Ok(value) => println!("{}", line(&path, &value)),
-            // What the owner hides from others is not hidden from domain 0; a value that is not text is.
+            // The library returns text only; a value of other bytes is shown as one that no text contains.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => println!("{path} = %FF"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return super::at(&path, Err(error)),

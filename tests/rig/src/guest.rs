@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use rig::{Backend, Disk, End, Job, Progress, RigError, RigFiles};
+use rig::{Backend, Disk, End, Job, Mark, Progress, RigError, RigFiles};
 
 /// The guest.
 #[derive(Args)]
@@ -27,6 +27,9 @@ pub struct Guest {
     /// A line for its xl configuration.
     #[arg(long)]
     config: Vec<String>,
+    /// A command for dom0 when a line of the console contains a text, as `<text>=><command>`.
+    #[arg(long = "mark")]
+    marks: Vec<MarkArgument>,
     /// Seconds it may run.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -54,6 +57,18 @@ impl FromStr for DiskArgument {
     }
 }
 
+#[derive(Clone)]
+struct MarkArgument(Mark);
+
+impl FromStr for MarkArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (when, run) = text.split_once("=>").ok_or("expected <text>=><command>")?;
+        Ok(Self(Mark { when: when.to_owned(), run: run.to_owned() }))
+    }
+}
+
 impl Guest {
     /// Returns how many guests did not power themselves off.
     pub fn run(self, files: &RigFiles, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
@@ -63,6 +78,7 @@ impl Guest {
         job.disks = self.disks.into_iter().map(|disk| disk.0).collect();
         job.memory_mib = self.memory;
         job.config = self.config;
+        job.marks = self.marks.into_iter().map(|mark| mark.0).collect();
         job.timeout = Duration::from_secs(self.timeout);
         let mut watch = |progress: Progress<'_>| match progress {
             Progress::Step(step) => say(step),
@@ -73,6 +89,9 @@ impl Guest {
         } else {
             rig::run_watched(files, &job, &mut watch)?
         };
+        for result in &outcome.marks {
+            println!("--- `{}`: {:?}\n{}", job.marks[result.mark].run, result.status, result.output);
+        }
         if self.all {
             for (name, text) in
                 [("Xen", &outcome.xen_log), ("device model", &outcome.device_model), ("COM1", &outcome.com1)]

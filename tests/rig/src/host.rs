@@ -31,6 +31,8 @@ const NETWORK_SETTINGS: [&str; 6] = [
     "Acquire::ForceIPv4",
 ];
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
+/// Another apt may be at work, as on a machine that has just booted.
+const LOCK_WAIT: &str = "-oDPkg::Lock::Timeout=300";
 
 /// The search path with the system directories that an unprivileged user's lacks.
 fn search_path() -> OsString {
@@ -105,7 +107,7 @@ pub(crate) fn install_programs(scratch: &Path, say: &(dyn Fn(&str) + Sync)) -> R
     say(&format!("installing {packages}"));
     apt_update(&root, &log)?;
     root.tool("apt-get", &log)
-        .args(["install", "-y", "--no-install-recommends"])
+        .args(["install", "-y", "--no-install-recommends", LOCK_WAIT])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .run(INSTALL_LIMIT)?;
@@ -113,7 +115,7 @@ pub(crate) fn install_programs(scratch: &Path, say: &(dyn Fn(&str) + Sync)) -> R
 }
 
 fn apt_update(root: &Root, log: &Path) -> Result<(), RigError> {
-    root.tool("apt-get", log).arg("update").run(INSTALL_LIMIT).map(drop)
+    root.tool("apt-get", log).args(["update", LOCK_WAIT]).run(INSTALL_LIMIT).map(drop)
 }
 
 /// The machine's own archive of Debian 12, as the lines of a sources.list.
@@ -183,6 +185,7 @@ pub(crate) fn unpack(
     let mut tool = root
         .tool("mmdebstrap", &log)
         .args(["--mode=root", "--variant=extract", "--aptopt=APT::Install-Recommends \"false\""])
+        .arg("--aptopt=Acquire::Retries \"3\"")
         .arg(format!("--include={}", packages.join(",")));
     for setting in network_settings(&dump) {
         tool = tool.arg(format!("--aptopt={setting}"));

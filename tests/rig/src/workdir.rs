@@ -51,10 +51,15 @@ impl Drop for WorkDir {
 fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let owned = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owned = match name.strip_prefix('.') {
+            // Not locked yet if its owner is just making it.
+            Some(name) => {
+                let owner = name.split('-').next().unwrap_or_default();
+                Path::new("/proc").join(owner).exists()
+            }
+            None => File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err()),
+        };
         if !owned {
             let _ = cache::remove(&entry.path());
         }
@@ -72,8 +77,10 @@ mod tests {
         let dead = base.join("1-1");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
+        let half_made = base.join(format!(".{}-1", u32::MAX));
+        fs::create_dir(&half_made).unwrap();
         let other = WorkDir::new(&base).unwrap();
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !half_made.exists());
         assert!(live.path().exists());
         let path = other.path().to_owned();
         drop(other);
