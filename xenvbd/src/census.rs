@@ -23,7 +23,6 @@ use wdm::{
 
 use crate::DRIVER;
 use crate::identity;
-use crate::qemu_log;
 
 // idefilter's export. Importing it means that this driver does not load without idefilter.
 #[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
@@ -182,12 +181,8 @@ impl Census {
         let _ = event_log::write(source, code, NtStatus::SUCCESS, &counts, reason.text());
     }
 
+    /// Stops the system. The guard has written its line to qemu's log when it ordered the stop.
     fn stop(&self, BugCheck { reason, own, enumerated }: BugCheck) -> ! {
-        qemu_log::line(format_args!(
-            "xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own} enumerated={enumerated}: {}",
-            reason.code(),
-            reason.text()
-        ));
         let record = self.record.as_ptr();
         bugcheck::stop(
             BUGCHECK_CODE,

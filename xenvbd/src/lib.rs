@@ -9,7 +9,6 @@
 //! | [`census`] | every disk of the system against the own list |
 //! | [`identity`] | what identifies a disk's content |
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
-//! | [`qemu_log`] | one line to qemu's log |
 //!
 //! What a SCSI command means is in the `scsi` crate, the ring in `xen`, the verdicts in `guard`; none of them knows
 //! of Windows.
@@ -21,7 +20,6 @@ mod adapter;
 mod census;
 mod hal;
 mod identity;
-mod qemu_log;
 mod queue;
 mod storport;
 mod target;
