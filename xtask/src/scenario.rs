@@ -120,7 +120,7 @@ pub const DEMO: [Scenario; 4] = [
 ];
 
 /// The further boots of the test suite.
-pub const MORE: [Scenario; 9] = [
+pub const MORE: [Scenario; 10] = [
     Scenario {
         name: "option-xgplpv",
         title: "a token that ends in GPLPV is not it",
@@ -178,6 +178,12 @@ pub const MORE: [Scenario; 9] = [
         entry: Entry::Pv,
         registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenpci]\n\"Start\"=dword:00000004\n",
         expect: emulated(Reason::XenpciDisabled),
+        ..BASE
+    },
+    Scenario {
+        name: "platform-lost",
+        title: "the platform device goes without a word in an emulated boot",
+        fault: Some("platform-lost"),
         ..BASE
     },
     Scenario {

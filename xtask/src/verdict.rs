@@ -140,6 +140,11 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
             );
         }
     }
+    if scenario.fault == Some("platform-lost") {
+        // Its driver went with it, and left nothing behind, or the verifier had stopped.
+        let removed = boot.outcome.report().first("removed").map(|line| line.text.clone());
+        differ("removal", format!("{removed:?}"), format!("{:?}", Some("service=xenpci devices=1 loaded=0")));
+    }
     if let Some(store) = &boot.outcome.store_running {
         // hda is vbd 768, hdb 832; 4 is connected, and a frontend that nobody drives stays at 1.
         let states: Vec<_> = store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();

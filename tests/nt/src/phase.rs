@@ -161,6 +161,14 @@ unsafe fn faults() {
                 pnp::add_root_device("ROOT", &hardware, &compatible, resources);
                 pnp::settle();
             }
+            // The platform device goes without a word.
+            "platform-lost" => {
+                let gone = pnp::surprise_remove("xenpci");
+                report!(
+                    "removed service=xenpci devices={gone} loaded={}",
+                    u8::from(driver::find("xenpci").is_some())
+                );
+            }
             other => ke::panicked(format_args!("fault={other} is not known")),
         }
     }

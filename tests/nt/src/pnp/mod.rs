@@ -82,3 +82,13 @@ pub fn settle() {
         }
     }
 }
+
+/// Removes every device of a function driver as if it had been pulled out; how many there were. `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// Nothing else uses the devices.
+pub unsafe fn surprise_remove(service: &str) -> usize {
+    let devices = node::of_service(service);
+    serialized(|| devices.iter().for_each(|&pdo| remove::surprise(pdo)));
+    devices.len()
+}

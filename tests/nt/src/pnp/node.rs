@@ -90,3 +90,11 @@ pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
         .map(|node| node.pdo as *mut DeviceObject)
         .collect()
 }
+
+/// The PDOs of a function driver's devices.
+pub fn of_service(service: &str) -> Vec<*mut DeviceObject> {
+    let nodes = NODES.lock();
+    let own =
+        nodes.iter().filter(|node| node.service.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(service)));
+    own.map(|node| node.pdo as *mut DeviceObject).collect()
+}
