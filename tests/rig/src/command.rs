@@ -197,7 +197,12 @@ mod tests {
         let child = fs::read_to_string(&log).unwrap();
         fs::remove_file(&log).unwrap();
         assert!(matches!(error, RigError::TimedOut { .. }));
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "still there: {stat}");
+        // The signal is sent when `wait` returns; on another processor the child may take a moment to die of it.
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !(stat().is_empty() || stat().contains(") Z ")) {
+            assert!(Instant::now() < deadline, "still there: {}", stat());
+            thread::sleep(POLL);
+        }
     }
 }
