@@ -13,7 +13,8 @@ use rig::{Disk, Job, Outcome, RigFiles};
 use crate::{
     build,
     layout::Layout,
-    scenario::{Backend, Entry, Machine, Scenario},
+    registry,
+    scenario::{Backend, Entry, Machine, Scenario, Sequence},
 };
 
 /// The boot.ini of a freshly installed system.
@@ -34,6 +35,10 @@ pub struct Boot {
     pub outcome: Outcome,
     /// The judgement of each disk's image, in the order of the scenario's disks.
     pub images: Vec<volume::Report>,
+    /// How often each image had been mounted before.
+    pub generations: Vec<u64>,
+    /// What the boot left in the registry for the next one; only asked for in a sequence.
+    pub registry: String,
 }
 
 /// Boots the scenario's guest.
@@ -42,39 +47,98 @@ pub struct Boot {
 /// The rig failed, or the guest could not be prepared. What the guest does is never an error.
 pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot> {
     let folder = Folder::new(layout, scenario.name)?;
+    make_images(&folder, scenario)?;
+    boot_in(layout, rig, scenario, &folder, None)
+}
+
+/// Boots a machine several times; its disks and its registry are carried from each boot to the next.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Result<Vec<Boot>> {
+    let whole = Folder::new(layout, sequence.name)?;
+    let mut registry = String::new();
+    let mut before: Option<Folder> = None;
+    let mut boots = Vec::new();
+    for (n, scenario) in sequence.boots.iter().enumerate() {
+        let name = format!("{}-{}", n + 1, scenario.name);
+        let folder = Folder::create(whole.path(&name))?;
+        match &before {
+            None => make_images(&folder, scenario)?,
+            Some(before) => {
+                for image in 0..scenario.disks.len() {
+                    let (from, to) = (before.image(image), folder.image(image));
+                    fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+                }
+            }
+        }
+        registry += scenario.registry;
+        registry.push('\n');
+        let boot = boot_in(layout, rig, scenario, &folder, Some(&registry))
+            .with_context(|| format!("boot {name} of {}", sequence.name))?;
+        registry += &boot.registry;
+        boots.push(boot);
+        before = Some(folder);
+    }
+    Ok(boots)
+}
+
+/// Makes the disks of a scenario in `folder`.
+fn make_images(folder: &Folder, scenario: &Scenario) -> Result<()> {
+    for n in 0..scenario.disks.len() {
+        let image = folder.image(n);
+        volume::image::make_image(&image, volume::image::SIZE, SIGNATURE + n as u32, &format!("DATA{n}"))
+            .with_context(|| format!("cannot make {}", image.display()))?;
+    }
+    Ok(())
+}
+
+/// Boots on the images in `folder`. `registry` is that of a sequence: the changes since the installation.
+fn boot_in(
+    layout: &Layout,
+    rig: &RigFiles,
+    scenario: &Scenario,
+    folder: &Folder,
+    registry: Option<&str>,
+) -> Result<Boot> {
     let mut job = Job::new(scenario.name, layout.nt().join("nt.elf"));
     let module = folder.path("module.tar");
+    let overrides = registry.unwrap_or(scenario.registry);
     Module::new(&module)?
         .drivers(layout)?
         .add("boot.ini", &boot_ini(scenario.entry)?)?
-        .add("overrides.reg", format!("REGEDIT4\n\n{}", scenario.registry).as_bytes())?
+        .add("overrides.reg", format!("REGEDIT4\n\n{overrides}").as_bytes())?
         .finish()?;
     job.module = Some(module);
     job.cmdline = format!("entry={}", entry_number(scenario.entry));
     if let Some(fault) = scenario.fault {
         job.cmdline += &format!(" fault={fault}");
     }
+    if registry.is_some() {
+        job.cmdline += " hive=1";
+    }
     job.timeout = GUEST_LIMIT;
-    for (n, backend) in (0u32..).zip(scenario.disks) {
-        let image = folder.path(&format!("disk{n}.img"));
-        volume::image::make_image(&image, volume::image::SIZE, SIGNATURE + n, &format!("DATA{n}"))
-            .with_context(|| format!("cannot make {}", image.display()))?;
-        let vdev = format!("hd{}", char::from(b"abcd"[n as usize]));
-        job.disks.push(Disk::new(image, vdev).with_backend(match backend {
+    for (n, backend) in scenario.disks.iter().enumerate() {
+        let vdev = format!("hd{}", char::from(b"abcd"[n]));
+        job.disks.push(Disk::new(folder.image(n), vdev).with_backend(match backend {
             Backend::Blkback => rig::Backend::Blkback,
             Backend::Qdisk => rig::Backend::Qdisk,
         }));
     }
+    let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {
         Machine::Xen => folder.keep(rig::run(rig, &job)?)?,
-        Machine::Plain => plain(rig, &mut job, &folder)?,
+        Machine::Plain => plain(rig, &mut job, folder)?,
     };
-    let images = job
-        .disks
-        .iter()
-        .map(|disk| volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string()))
-        .collect::<Result<_>>()?;
-    Ok(Boot { outcome, images })
+    let registry = registry::written(&outcome.report());
+    Ok(Boot { images: check_images(&job)?, outcome, generations, registry })
+}
+
+fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
+    let check = |disk: &Disk| {
+        volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string())
+    };
+    job.disks.iter().map(check).collect()
 }
 
 /// Boots the executive in plain qemu with the deliberately wrong driver as `case`.
@@ -138,8 +202,17 @@ impl Folder {
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
+        Folder::create(folder)
+    }
+
+    fn create(folder: PathBuf) -> Result<Folder> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Folder(folder))
+    }
+
+    /// The image of a disk.
+    fn image(&self, disk: usize) -> PathBuf {
+        self.path(&format!("disk{disk}.img"))
     }
 
     fn path(&self, name: &str) -> PathBuf {

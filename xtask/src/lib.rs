@@ -15,6 +15,7 @@ pub mod linker;
 pub mod lint;
 pub mod mutants;
 pub mod pe;
+mod registry;
 pub mod repro;
 mod rig_files;
 mod scenario;

@@ -1,4 +1,11 @@
 //! The guest scenarios: what is booted, what is broken, and what must be seen.
+//!
+//! A [`Scenario`] is one boot on fresh images. A [`Sequence`] is several boots in a row of one machine: each is a
+//! `Scenario` (its entry, fault and expectation; its disks must be those of the first), the disks go from one boot to
+//! the next as they are, and so does the registry, as far as NT would have written it by the end of the boot before
+//! (`tests/nt/src/cm/hive.rs` says when that is: nothing of a boot that stops before the session manager). A later
+//! boot's `registry` is a change made by hand between the two. `cargo xtask scenario <sequence>` runs the whole list;
+//! each boot's console, images and module are in `target/guests/<sequence>/<number>`.
 
 use guard::Reason;
 
@@ -65,13 +72,50 @@ pub struct Expect {
     pub pv: usize,
     /// Emulated controllers taken out of the bus relations.
     pub hidden: usize,
-    /// The bugcheck that ends the boot: P1, P2 and P3.
+    /// The guard's bugcheck that ends the boot: P1, P2 and P3.
     pub stop: Option<(Reason, u32, u32)>,
+    /// How a boot ends that the guard does not stop.
+    pub ending: Ending,
+}
+
+impl Expect {
+    /// The code of a bugcheck that comes before the session manager: nothing was written to the registry, and no
+    /// file to a volume.
+    pub const fn ending_early(&self) -> Option<u32> {
+        match self.ending {
+            Ending::CrashEarly(code) => Some(code),
+            _ => None,
+        }
+    }
+}
+
+/// The end of a boot that the guard does not stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The system is shut down.
+    Shutdown,
+    /// Somebody else's bugcheck before the session manager runs (fault `early-crash`): its code.
+    CrashEarly(u32),
+    /// Somebody else's bugcheck with the system up (fault `late-crash`): its code.
+    Crash(u32),
+    /// The power goes with the system up (fault `power-cut`).
+    PowerCut,
+}
+
+/// Several boots of one machine, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequence {
+    /// Name on the command line and in the output.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub title: &'static str,
+    /// The boots, in order.
+    pub boots: &'static [Scenario],
 }
 
 /// A boot from emulated disks for the given reason.
 const fn emulated(decision: Reason) -> Expect {
-    Expect { decision, withheld: None, ide: 1, pv: 0, hidden: 0, stop: None }
+    Expect { decision, withheld: None, ide: 1, pv: 0, hidden: 0, stop: None, ending: Ending::Shutdown }
 }
 
 const BASE: Scenario = Scenario {
@@ -85,8 +129,15 @@ const BASE: Scenario = Scenario {
     expect: emulated(Reason::NotSelected),
 };
 
-const PV: Expect =
-    Expect { decision: Reason::PvSelected, withheld: None, ide: 0, pv: 1, hidden: 1, stop: None };
+const PV: Expect = Expect {
+    decision: Reason::PvSelected,
+    withheld: None,
+    ide: 0,
+    pv: 1,
+    hidden: 1,
+    stop: None,
+    ending: Ending::Shutdown,
+};
 
 /// The demo's boots, in its order.
 pub const DEMO: [Scenario; 4] = [
@@ -195,6 +246,38 @@ pub const MORE: [Scenario; 10] = [
         ..BASE
     },
 ];
+
+/// `Unplug` as an earlier boot of the same machine could have left it.
+const NO_UNPLUG: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
+                         \"Unplug\"=dword:00000000\n";
+
+/// The machines that are booted several times.
+pub const SEQUENCES: [Sequence; 1] = [Sequence {
+    name: "emulated-pv-emulated",
+    title: "one machine, booted emulated, PV, and emulated with crashes: registry and disks are carried over",
+    boots: &[
+        Scenario { name: "emulated", registry: NO_UNPLUG, ..BASE },
+        Scenario { name: "pv", entry: Entry::Pv, expect: PV, ..BASE },
+        Scenario {
+            name: "early-crash",
+            fault: Some("early-crash"),
+            expect: Expect { ending: Ending::CrashEarly(0x7B), ..emulated(Reason::NotSelected) },
+            ..BASE
+        },
+        Scenario {
+            name: "power-cut",
+            fault: Some("power-cut"),
+            expect: Expect { ending: Ending::PowerCut, ..emulated(Reason::NotSelected) },
+            ..BASE
+        },
+        Scenario {
+            name: "late-crash",
+            fault: Some("late-crash"),
+            expect: Expect { ending: Ending::Crash(0xE2), ..emulated(Reason::NotSelected) },
+            ..BASE
+        },
+    ],
+}];
 
 /// Every scenario, the demo's first.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {

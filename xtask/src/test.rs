@@ -1,6 +1,6 @@
 //! All tests, with one line each and a closing line.
 
-use std::{collections::VecDeque, fs, process::Command, sync::Mutex, thread, time::Instant};
+use std::{collections::VecDeque, fs, path::Path, process::Command, sync::Mutex, thread, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use rig::RigFiles;
@@ -50,12 +50,27 @@ pub fn guests_by_name(names: &[String]) -> Result<()> {
         };
         let test = tests.swap_remove(at);
         let result = (test.run)();
-        print!(
-            "{}",
-            fs::read_to_string(guest::folder(&layout, wanted).join("console.txt")).unwrap_or_default()
-        );
-        println!();
+        print_consoles(&guest::folder(&layout, wanted))?;
         result?;
+    }
+    Ok(())
+}
+
+/// Shows what is kept of a guest's console, or of those of a sequence's boots.
+fn print_consoles(folder: &Path) -> Result<()> {
+    let console = folder.join("console.txt");
+    if console.exists() {
+        println!("{}", fs::read_to_string(&console).with_context(|| console.display().to_string())?);
+        return Ok(());
+    }
+    let mut boots: Vec<_> = fs::read_dir(folder)
+        .with_context(|| folder.display().to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.is_dir()))
+        .collect();
+    boots.sort();
+    for boot in boots {
+        println!("==== {}", boot.file_name().unwrap_or_default().to_string_lossy());
+        print_consoles(&boot)?;
     }
     Ok(())
 }
@@ -149,6 +164,15 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTes
         add(
             scenario.name,
             Box::new(move || none_of(&verdict::differences(scenario, &guest::boot(layout, rig, scenario)?))),
+        );
+    }
+    for sequence in &scenario::SEQUENCES {
+        add(
+            sequence.name,
+            Box::new(move || {
+                let boots = guest::boot_sequence(layout, rig, sequence)?;
+                none_of(&verdict::sequence_differences(sequence, &boots)).context(sequence.title)
+            }),
         );
     }
     add("double-mount", Box::new(|| double_mount(layout, rig)));

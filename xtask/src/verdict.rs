@@ -6,7 +6,10 @@ use guard::{Reason, machine::BUGCHECK_CODE};
 use rig::{End, report::Report};
 use volume::Verdict;
 
-use crate::{guest::Boot, scenario::Scenario};
+use crate::{
+    guest::Boot,
+    scenario::{Ending, Scenario, Sequence},
+};
 
 /// What a boot showed, one field per column of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,17 +121,25 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     differ("other disks", seen.other.to_string(), "0".to_owned());
     differ("hidden controllers", seen.hidden.to_string(), expect.hidden.to_string());
     differ("mounts", seen.mounts.len().to_string(), mounted.to_string());
-    differ("file tests passed", format!("{:?}", seen.files), format!("{:?}", seen.mounts));
+    // The files are written once the system is up.
+    let up = expect.ending_early().is_none();
+    let files = if up { &seen.mounts[..] } else { &[] };
+    differ("file tests passed", format!("{:?}", seen.files), format!("{files:?}"));
     differ("bugcheck", format!("{:x?}", seen.bugcheck), format!("{:x?}", expected_bugcheck(scenario)));
     differ("violations", format!("{:?}", seen.violations), "[]".to_owned());
-    let end = if expect.stop.is_some() { "stopped" } else { "clean" };
+    let end = match expect.ending {
+        Ending::PowerCut => "cut",
+        _ if expected_bugcheck(scenario).is_some() => "stopped",
+        _ => "clean",
+    };
     differ("end", format!("{:?}", seen.verdict), format!("{:?}", Some(end)));
     differ("guest", format!("{:?}", boot.outcome.end), format!("{:?}", End::PoweredOff));
     if !pv_boot {
         let silent = seen.lines.map(|count| count.min(1));
         differ("lines of the suite's drivers", format!("{:?}", seen.lines), format!("{silent:?}"));
     }
-    if expect.stop.is_none() {
+    let orderly = expect.stop.is_none() && expect.ending == Ending::Shutdown;
+    if orderly {
         let open = seen.devices.iter().filter(|(_, access)| access != "restricted").count();
         differ("devices that others may open", open.to_string(), "0".to_owned());
         if expect.pv > 0 {
@@ -153,33 +164,53 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         let expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
         differ("vbds in xenstore while up", format!("{states:?}"), format!("{expected:?}"));
     }
-    for (n, image) in boot.images.iter().enumerate() {
+    for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];
         // A boot that was stopped leaves its volume mounted; one that ended in order does not.
-        let good = if expect.stop.is_some() { &good[..] } else { &good[..1] };
+        let good = if orderly { &good[..1] } else { &good[..] };
         if !good.contains(&image.verdict) {
             differ(&format!("image {n}"), image.to_string(), good[0].to_string());
         }
-        // Made with one mount: one more is what a boot may add.
-        differ(&format!("mounts of image {n}"), image.generation.to_string(), "2".to_owned());
-        let written = image.files.iter().find(|(name, _)| name == TEST_FILE.0).map(|(_, size)| *size);
-        differ(
-            &format!("size of {} on image {n}", TEST_FILE.0),
-            format!("{written:?}"),
-            format!("{:?}", Some(TEST_FILE.1)),
-        );
+        // One more is what a boot may add.
+        let generation = before + 1;
+        differ(&format!("mounts of image {n}"), image.generation.to_string(), generation.to_string());
+        let name = format!("boot-{generation}.txt");
+        let written = image.files.iter().find(|(file, _)| *file == name).map(|(_, size)| *size);
+        let size = up.then_some(FILE_SIZE);
+        differ(&format!("size of {name} on image {n}"), format!("{written:?}"), format!("{size:?}"));
     }
     found
 }
 
-/// The file that the executive writes, flushes and reads back on each volume in the second mount's boot, and its
-/// size. The image's check has held its blocks against their checksums.
-const TEST_FILE: (&str, u64) = ("boot-2.txt", 30_000);
+/// What differs from the expectations of a sequence's boots, each with the boot's name.
+pub fn sequence_differences(sequence: &Sequence, boots: &[Boot]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (n, (scenario, boot)) in sequence.boots.iter().zip(boots).enumerate() {
+        let mut differ = differences(scenario, boot);
+        match (scenario.expect.ending_early(), boot.registry.is_empty()) {
+            (Some(_), false) => differ.push("registry written before the session manager".to_owned()),
+            // The devices of its first boot are news to a machine.
+            (None, true) if n == 0 && scenario.expect.ending == Ending::Shutdown => {
+                differ.push("no registry written".to_owned());
+            }
+            _ => {}
+        }
+        found.extend(differ.into_iter().map(|line| format!("boot {} ({}): {line}", n + 1, scenario.name)));
+    }
+    found
+}
+
+/// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume. The
+/// image's check has held its blocks against their checksums.
+const FILE_SIZE: u64 = 30_000;
 
 /// The first domain after dom0: the rig starts from a fresh snapshot each time.
 const GUEST: u32 = 1;
 
 fn expected_bugcheck(scenario: &Scenario) -> Option<[u64; 4]> {
+    if let Ending::CrashEarly(code) | Ending::Crash(code) = scenario.expect.ending {
+        return Some([u64::from(code), 0, 0, 0]);
+    }
     let (reason, own, enumerated) = scenario.expect.stop?;
     Some([u64::from(BUGCHECK_CODE), u64::from(reason.code()), u64::from(own), u64::from(enumerated)])
 }
@@ -196,6 +227,9 @@ pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
     let seen = Observed::of(&boot.outcome.report());
     let mut verdict = String::new();
     match (seen.bugcheck, seen.decision) {
+        (Some([code, ..]), _) if code != u64::from(BUGCHECK_CODE) => {
+            let _ = write!(verdict, "bugcheck 0x{code:X} of another's");
+        }
         (Some([code, p1, ..]), _) => {
             let reason = u32::try_from(p1).ok().and_then(Reason::from_code);
             let _ = write!(verdict, "STOP 0x{code:08X}, {}", name(reason));

@@ -33,8 +33,9 @@ const LIFE: u64 = 3000;
 /// # Safety
 /// Called once, at `PASSIVE_LEVEL`, interrupts on.
 pub unsafe extern "win64" fn run(_context: Pvoid) {
-    load_options();
     install();
+    cm::loaded();
+    load_options();
     pnp::init();
     start_boot_drivers();
     builtin::start();
@@ -42,6 +43,8 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     reinitialize::boot_devices_up();
     pnp::settle();
     reinitialize::drivers_started();
+    early_faults();
+    cm::session_manager();
     report!("up");
     if let Some(case) = &boot::options().wrong {
         wrong(case);
@@ -52,6 +55,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     pnp::settle();
     report_devices();
     shutdown::notify();
+    cm::flush();
     verifier::leaks::check();
     report!("end verdict=clean");
     po::power_off()
@@ -146,10 +150,29 @@ unsafe fn report_devices() {
 const PRIVILEGED: [&[u8]; 2] =
     [&[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0], &[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0]];
 
-/// Makes happen what the command line asks for.
+/// Makes happen what the command line asks for before the session manager runs.
+fn early_faults() {
+    if boot::options().faults.iter().any(|fault| fault == EARLY_CRASH) {
+        ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0);
+    }
+}
+
+const EARLY_CRASH: &str = "early-crash";
+const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
+const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
+
+/// Makes happen what the command line asks for once the system is up.
 unsafe fn faults() {
     for fault in &boot::options().faults {
         match fault.as_str() {
+            EARLY_CRASH => {}
+            // Somebody else's bugcheck, with the system up.
+            "late-crash" => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
+            // The power goes.
+            "power-cut" => {
+                report!("end verdict=cut");
+                po::power_off()
+            }
             // The IDE controller comes back on a path that no filter is on.
             "ide-return" => {
                 let Some((ids, resources)) = pci::resources_of_ide() else {

@@ -14,6 +14,8 @@ pub struct Options {
     pub tests: Vec<String>,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
+    /// `hive=1`: print what the registry leaves for the next boot.
+    pub hive: bool,
     /// `exit=debug`: power off through qemu's isa-debug-exit device.
     pub exit_debug: bool,
 }
@@ -28,6 +30,7 @@ impl Options {
                 Some(("fault", name)) => options.faults.push(name.to_string()),
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
+                Some(("hive", "1")) => options.hive = true,
                 Some(("exit", "debug")) => options.exit_debug = true,
                 _ => {}
             }

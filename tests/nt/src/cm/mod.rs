@@ -3,12 +3,14 @@
 //! Paths are those of the kernel (`\Registry\Machine\System\…`). Case is ignored. `CurrentControlSet` is the one
 //! control set there is, so it is a plain key.
 
+mod hive;
 mod reg_file;
 mod routines;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+pub use hive::{flush, loaded, session_manager};
 pub use reg_file::apply as apply_reg_file;
 pub use routines::*;
 
@@ -64,9 +66,11 @@ fn units(units: impl Iterator<Item = u16>) -> Vec<u8> {
 }
 
 /// A key with what is below it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Key {
     name: String,
+    /// Gone after this boot, with all below it (`REG_OPTION_VOLATILE`).
+    volatile: bool,
     values: Vec<(String, Value)>,
     keys: Vec<Key>,
 }
@@ -78,6 +82,10 @@ impl Key {
 
     fn position(&self, name: &str) -> Option<usize> {
         self.keys.iter().position(|key| key.name.eq_ignore_ascii_case(name))
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     fn find(&self, path: &str) -> Option<&Key> {
@@ -106,7 +114,8 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('\\').filter(|part| !part.is_empty())
 }
 
-static ROOT: Lock<Key> = Lock::new(Key { name: String::new(), values: Vec::new(), keys: Vec::new() });
+static ROOT: Lock<Key> =
+    Lock::new(Key { name: String::new(), volatile: false, values: Vec::new(), keys: Vec::new() });
 
 /// Where services are.
 pub const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Services";
@@ -130,11 +139,25 @@ pub fn make(path: &str) {
     ROOT.lock().make(path);
 }
 
+/// Makes one key below one that is there, as `ZwCreateKey` does.
+///
+/// # Errors
+/// The key above is not there, or is volatile and this one is not to be.
+pub fn make_below(path: &str, volatile: bool) -> Result<(), NtStatus> {
+    let (parent, name) =
+        path.trim_end_matches('\\').rsplit_once('\\').ok_or(status::OBJECT_PATH_NOT_FOUND)?;
+    let mut root = ROOT.lock();
+    let parent = root.find_mut(parent).ok_or(status::OBJECT_NAME_NOT_FOUND)?;
+    if parent.volatile && !volatile {
+        return Err(status::CHILD_MUST_BE_VOLATILE);
+    }
+    parent.keys.push(Key { name: name.to_string(), volatile, ..Key::default() });
+    Ok(())
+}
+
 /// A value.
 pub fn get(path: &str, name: &str) -> Option<Value> {
-    let root = ROOT.lock();
-    let key = root.find(path)?;
-    key.values.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+    ROOT.lock().find(path)?.value(name).cloned()
 }
 
 /// Whether there is such a key.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Value, exists, get, keys, make, set};
+use super::{Value, delete_key, delete_value, exists, flush, get, keys, make_below, set};
 use crate::nt::*;
 use crate::ob::{self, Kind};
 
@@ -82,7 +82,7 @@ pub unsafe extern "win64" fn ZwCreateKey(
     attributes: *const ObjectAttributes,
     _title_index: u32,
     _class: *mut UnicodeString,
-    _options: u32,
+    options: u32,
     disposition: *mut u32,
 ) -> NtStatus {
     let path = match path_named(attributes) {
@@ -91,7 +91,11 @@ pub unsafe extern "win64" fn ZwCreateKey(
     };
     // REG_CREATED_NEW_KEY, REG_OPENED_EXISTING_KEY.
     let found = if exists(&path) { 2 } else { 1 };
-    make(&path);
+    if found == 1
+        && let Err(error) = make_below(&path, options & REG_OPTION_VOLATILE != 0)
+    {
+        return error;
+    }
     if !disposition.is_null() {
         *disposition = found;
     }
@@ -205,4 +209,45 @@ pub unsafe extern "win64" fn ZwEnumerateKey(
     words(&mut block, &[0, 0, 0, units.len() as u32]);
     block.extend(&units);
     answer(&block, 16, buffer, length, result)
+}
+
+/// `ZwDeleteValueKey`.
+///
+/// # Safety
+/// As documented by the WDK.
+pub unsafe extern "win64" fn ZwDeleteValueKey(handle: Handle, name: *mut UnicodeString) -> NtStatus {
+    match path_of(handle) {
+        Ok(path) if delete_value(&path, &(*name).text()) => status::SUCCESS,
+        Ok(_) => status::OBJECT_NAME_NOT_FOUND,
+        Err(error) => error,
+    }
+}
+
+/// `ZwDeleteKey`: of a key without keys below it.
+///
+/// # Safety
+/// As documented by the WDK.
+pub unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
+    match path_of(handle) {
+        Ok(path) if !keys(&path).is_empty() => status::CANNOT_DELETE,
+        Ok(path) => {
+            delete_key(&path);
+            status::SUCCESS
+        }
+        Err(error) => error,
+    }
+}
+
+/// `ZwFlushKey`: the key's hive is on the disk when this returns; before the session manager runs nothing happens.
+///
+/// # Safety
+/// As documented by the WDK.
+pub unsafe extern "win64" fn ZwFlushKey(handle: Handle) -> NtStatus {
+    match path_of(handle) {
+        Ok(_) => {
+            flush();
+            status::SUCCESS
+        }
+        Err(error) => error,
+    }
 }

@@ -85,7 +85,8 @@ static HAL: &[Export] = exports! {
 
 static NTOSKRNL: &[Export] = exports! {
     0..=0 {
-        cm::ZwCreateKey, cm::ZwEnumerateKey, cm::ZwOpenKey, cm::ZwQueryValueKey, cm::ZwSetValueKey,
+        cm::ZwCreateKey, cm::ZwDeleteKey, cm::ZwDeleteValueKey, cm::ZwEnumerateKey, cm::ZwFlushKey, cm::ZwOpenKey,
+        cm::ZwQueryValueKey, cm::ZwSetValueKey,
         io::IoBuildDeviceIoControlRequest, io::IoBuildSynchronousFsdRequest, io::IoConnectInterrupt,
         io::IoDisconnectInterrupt, io::IoGetDeviceInterfaces, io::IoGetDeviceObjectPointer, io::IoGetDeviceProperty,
         io::IoOpenDeviceRegistryKey, io::IoRegisterBootDriverReinitialization, io::IoRegisterDeviceInterface,

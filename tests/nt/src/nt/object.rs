@@ -25,6 +25,8 @@ pub const REG_BINARY: u32 = 3;
 pub const REG_DWORD: u32 = 4;
 /// `REG_MULTI_SZ`.
 pub const REG_MULTI_SZ: u32 = 7;
+/// `REG_OPTION_VOLATILE`.
+pub const REG_OPTION_VOLATILE: u32 = 1;
 
 /// `KeyValueBasicInformation` and its siblings.
 pub const KEY_VALUE_BASIC_INFORMATION: u32 = 0;

@@ -1,0 +1,155 @@
+//! What of the registry reaches the disk, and when.
+//!
+//! Until the session manager runs, NT changes its hives in memory only: their files are not open yet, a flush
+//! answers success and writes nothing, and a boot that stops before then leaves no trace. From there on changes
+//! are written lazily, [`LAZY`] after they were made, at `ZwFlushKey` (the whole hive, whichever key was named),
+//! and at shutdown; a bugcheck writes nothing. Volatile keys are never written.
+//!
+//! With `hive=1` on the command line each write is printed as a registration file that makes the registry of the
+//! write before into that of now, so that a host can carry it over to the next boot: `@xg flush begin`, lines
+//! `@xg reg <line>`, `@xg flush end`. A write without its end did not happen, as NT's hive log makes it.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Key, ROOT, Value};
+use crate::ke::{self, Lock, thread};
+use crate::nt::*;
+use crate::{boot, ob, report};
+
+/// The registry as it is on the disk; nobody asks for it without `hive=1`.
+static WRITTEN: Lock<Option<Key>> = Lock::new(None);
+/// The hives' files are open.
+static OPEN: AtomicBool = AtomicBool::new(false);
+/// One write at a time.
+static WRITING: AtomicBool = AtomicBool::new(false);
+
+/// Milliseconds between lazy writes (NT 5.2: `CmpLazyFlushIntervalInSeconds`).
+const LAZY: u64 = 5000;
+const LAZY_PRIORITY: i32 = 8;
+/// Bytes of a value on one line.
+const BYTES_PER_LINE: usize = 100;
+/// Where the hives are that have files, and how registration files call it.
+const MACHINE: (&str, &str) = ("\\Registry\\Machine", "HKEY_LOCAL_MACHINE");
+
+/// The loader has read the hives: what changes from here on differs from the disk.
+pub fn loaded() {
+    if boot::options().hive {
+        let now = ROOT.lock().clone();
+        *WRITTEN.lock() = Some(now);
+    }
+}
+
+/// The session manager opens the hives' files; the lazy writer starts.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`, once.
+pub unsafe fn session_manager() {
+    OPEN.store(true, Ordering::Relaxed);
+    if let Some(writer) = thread::create(lazy_writer, core::ptr::null_mut(), LAZY_PRIORITY, 0) {
+        ob::dereference(writer.cast());
+    }
+}
+
+unsafe extern "win64" fn lazy_writer(_context: Pvoid) {
+    loop {
+        ke::delay(LAZY);
+        flush();
+    }
+}
+
+/// Writes what has changed, if there are files to write to. IRQL `PASSIVE_LEVEL`.
+pub fn flush() {
+    if !OPEN.load(Ordering::Relaxed) || !boot::options().hive {
+        return;
+    }
+    while WRITING.swap(true, Ordering::Acquire) {
+        ke::delay(1);
+    }
+    let mut lines = Vec::new();
+    let now = ROOT.lock().clone();
+    if let Some(written) = &*WRITTEN.lock()
+        && let (Some(old), Some(new)) = (written.find(MACHINE.0), now.find(MACHINE.0))
+    {
+        differences(old, new, MACHINE.1, &mut lines);
+    }
+    if !lines.is_empty() {
+        report!("flush begin");
+        for line in lines {
+            report!("reg {line}");
+        }
+        report!("flush end");
+        *WRITTEN.lock() = Some(now);
+    }
+    WRITING.store(false, Ordering::Release);
+}
+
+/// The lines that make `old` into `new`; both are the key called `path`.
+fn differences(old: &Key, new: &Key, path: &str, lines: &mut Vec<String>) {
+    let at = lines.len();
+    for (name, _) in &old.values {
+        if new.value(name).is_none() {
+            lines.push(format!("{}=-", quoted(name)));
+        }
+    }
+    for (name, value) in &new.values {
+        if old.value(name) != Some(value) {
+            assignment(name, value, lines);
+        }
+    }
+    if lines.len() > at {
+        lines.insert(at, format!("[{path}]"));
+    }
+    let stable = |key: &&Key| !key.volatile;
+    for key in &old.keys {
+        if new.child(&key.name).filter(stable).is_none() {
+            lines.push(format!("[-{path}\\{}]", key.name));
+        }
+    }
+    let nothing = Key::default();
+    for key in new.keys.iter().filter(stable) {
+        let path = format!("{path}\\{}", key.name);
+        let old = old.child(&key.name).unwrap_or_else(|| {
+            lines.push(format!("[{path}]"));
+            &nothing
+        });
+        differences(old, key, &path, lines);
+    }
+}
+
+/// A value as registration files write it, in as many lines as it takes.
+fn assignment(name: &str, value: &Value, lines: &mut Vec<String>) {
+    let name = quoted(name);
+    if let Some(number) = value.as_dword() {
+        return lines.push(format!("{name}=dword:{number:08x}"));
+    }
+    if value.data.is_empty() {
+        return lines.push(format!("{name}=hex({:x}):", value.kind));
+    }
+    lines.push(format!("{name}=hex({:x}):\\", value.kind));
+    let mut pieces = value.data.chunks(BYTES_PER_LINE).peekable();
+    while let Some(piece) = pieces.next() {
+        let mut line = String::from("  ");
+        for byte in piece {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{byte:02x},");
+        }
+        if pieces.peek().is_some() {
+            line.push('\\');
+        } else {
+            line.pop();
+        }
+        lines.push(line);
+    }
+}
+
+/// A name in quotes; the default value's is `@`.
+fn quoted(name: &str) -> String {
+    if name.is_empty() {
+        return String::from("@");
+    }
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
