@@ -16,6 +16,7 @@ extern crate alloc;
 
 mod boot;
 mod builtin;
+mod cdrom;
 mod cm;
 mod disk;
 mod ex;

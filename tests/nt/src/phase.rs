@@ -9,7 +9,7 @@ use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
-use crate::{builtin, inf, ke, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
+use crate::{builtin, inf, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
 const GROUPS: [&str; 9] = [
@@ -38,7 +38,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     load_options();
     pnp::init();
     start_boot_drivers();
-    builtin::start();
+    builtin::start(&boot::options().late);
     pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new());
     reinitialize::boot_devices_up();
     pnp::settle();
@@ -105,6 +105,9 @@ unsafe fn start_boot_drivers() {
         drivers.push((rank, number("Tag").unwrap_or(u32::MAX), at, name));
     }
     drivers.sort();
+    builtin::load_at_boot(&boot::options().late);
+    let files: Vec<String> = drivers.iter().map(|(.., name)| cm::service_file(name)).collect();
+    ldr::load_boot_files(&files);
     for (.., name) in drivers {
         // The outcome is reported; a boot-start driver that fails does not stop the boot (SERVICE_ERROR_NORMAL).
         let _ = driver::load(&name);

@@ -68,6 +68,8 @@ pub struct Disk {
     pub backend: Backend,
     /// The guest may only read.
     pub read_only: bool,
+    /// The medium of a CD-ROM drive instead of a disk; served by the device model, and read-only.
+    pub cdrom: bool,
     /// Present from the start. Otherwise a [`Mark`] may attach it by `bash attach-<n>.sh`, n being its index among
     /// the job's disks.
     pub at_start: bool,
@@ -81,8 +83,14 @@ impl Disk {
             vdev: vdev.into(),
             backend: Backend::Blkback,
             read_only: false,
+            cdrom: false,
             at_start: true,
         }
+    }
+
+    /// A CD-ROM drive with this medium, present from the start.
+    pub fn cdrom(image: impl Into<PathBuf>, vdev: impl Into<String>) -> Self {
+        Self { cdrom: true, read_only: true, backend: Backend::Qdisk, ..Self::new(image, vdev) }
     }
 
     /// The same disk served otherwise.
@@ -242,7 +250,8 @@ pub(crate) fn specification(disk: &Disk, target: &str) -> String {
         Backend::Blkback => "backendtype=phy,script=/run/job/block-fast.sh",
         Backend::Qdisk => "backendtype=qdisk",
     };
-    format!("format=raw,vdev={},access={access},{backend},target={target}", disk.vdev)
+    let kind = if disk.cdrom { ",devtype=cdrom" } else { "" };
+    format!("format=raw,vdev={}{kind},access={access},{backend},target={target}", disk.vdev)
 }
 
 /// A string of xl's configuration language.
@@ -290,6 +299,11 @@ mod tests {
             "disk = [ \"format=raw,vdev=hda,access=rw,backendtype=phy,script=/run/job/block-fast.sh,\
              target=/dev/guest-disk0\", \"format=raw,vdev=hdb,access=ro,backendtype=qdisk,target=/dev/guest-disk1\" ]"
         ));
+        job.disks[1] = Disk::cdrom("/k", "hdc");
+        assert!(config(&job, &["a".to_owned(), "/cd".to_owned()]).unwrap().contains(
+            "\"format=raw,vdev=hdc,devtype=cdrom,access=ro,backendtype=qdisk,target=/cd\""
+        ));
+        job.disks[1] = Disk::new("/j", "hdb");
         job.disks[1].at_start = false;
         assert!(!config(&job, &["a".to_owned(), "b".to_owned()]).unwrap().contains("hdb"));
     }

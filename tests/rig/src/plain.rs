@@ -73,10 +73,11 @@ pub fn plain_watched(
         };
         let read_only = if disk.read_only { "on" } else { "off" };
         let file = escape(&copies[image]);
+        let media = if disk.cdrom { "cdrom" } else { "disk" };
         // Two disks may share one image; an IDE disk itself cannot be read-only.
         tool = tool.args([
             "-drive",
-            &format!("if=ide,index={index},format=raw,cache=unsafe,file.locking=off,snapshot={read_only},file={file}"),
+            &format!("if=ide,index={index},media={media},format=raw,cache=unsafe,file.locking=off,snapshot={read_only},file={file}"),
         ]);
     }
     watch(Progress::Step("starting plain qemu"));

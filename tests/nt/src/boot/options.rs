@@ -12,6 +12,8 @@ pub struct Options {
     pub faults: Vec<String>,
     /// `test=<name>`: self tests of the executive.
     pub tests: Vec<String>,
+    /// `late=<service>`: a driver of the executive's own that is not boot-start, but loaded when a device needs it.
+    pub late: Vec<String>,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
     /// `hive=1`: print what the registry leaves for the next boot.
@@ -28,6 +30,7 @@ impl Options {
             match word.split_once('=') {
                 Some(("entry", number)) => options.entry = number.parse().unwrap_or(1),
                 Some(("fault", name)) => options.faults.push(name.to_string()),
+                Some(("late", name)) => options.late.push(name.to_string()),
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("hive", "1")) => options.hive = true,

@@ -7,7 +7,7 @@
 
 mod device;
 mod partition;
-mod request;
+pub mod request;
 mod transfer;
 
 pub use device::driver_entry;

@@ -21,7 +21,7 @@ mod command {
 }
 
 /// Status register bits.
-mod status {
+pub(super) mod status {
     pub const ERROR: u8 = 0x01;
     pub const DATA_REQUEST: u8 = 0x08;
     pub const DEVICE_FAULT: u8 = 0x20;
@@ -31,7 +31,7 @@ mod status {
 /// Device control: the drive's interrupt off.
 const INTERRUPT_OFF: u8 = 0x02;
 /// Device register: obsolete bits that are set.
-const DEVICE_ONES: u8 = 0xA0;
+pub(super) const DEVICE_ONES: u8 = 0xA0;
 /// Device register: addresses are block addresses.
 const DEVICE_LBA: u8 = 0x40;
 
@@ -55,7 +55,7 @@ pub enum Error {
 
 /// The registers of a channel in compatibility mode.
 pub struct Registers {
-    command: u16,
+    pub(super) command: u16,
     control: u16,
     /// What the device register was last set to.
     device: Option<u8>,
@@ -202,14 +202,14 @@ impl Registers {
     }
 
     /// Sets the device register, if it is not so already.
-    unsafe fn select(&mut self, device: u8) {
+    pub(super) unsafe fn select(&mut self, device: u8) {
         if self.device.replace(device) != Some(device) {
             outb(self.command + 6, device);
         }
     }
 
     /// Waits until the drive is not busy, and has `bits` set.
-    unsafe fn wait(&self, bits: u8) -> Result<(), Error> {
+    pub(super) unsafe fn wait(&self, bits: u8) -> Result<(), Error> {
         let mut found = 0;
         poll(|| {
             found = inb(self.command + 7);

@@ -11,7 +11,16 @@ use super::bus_master::BusMaster;
 use super::drive::{self, Drive};
 use crate::ke::{self, Lock};
 use crate::nt::*;
+use crate::storage::sense;
 use crate::{io, ob, ps};
+
+/// Why a packet was not carried out.
+pub enum PacketError {
+    /// The drive refused it: its sense data.
+    Refused([u8; sense::LENGTH]),
+    /// It never reached the drive, or the drive fell silent.
+    Channel(Error),
+}
 
 /// A channel of a controller.
 pub struct Channel {
@@ -148,6 +157,23 @@ impl Channel {
             words.as_ptr().cast::<u8>().copy_to_nonoverlapping(data, bytes);
         }
         Ok(())
+    }
+
+    /// Sends a command to a CD-ROM drive: bytes read, or the sense data of a command it refused. In the channel's
+    /// thread.
+    ///
+    /// # Safety
+    /// As [`transfer`](Self::transfer).
+    pub unsafe fn packet(&mut self, drive: u8, cdb: &[u8], data: &mut [u8]) -> Result<usize, PacketError> {
+        match self.registers.packet_in(drive, cdb, data) {
+            Ok(bytes) => Ok(bytes),
+            Err(Error::Device(_)) => {
+                let mut sense = [0; sense::LENGTH];
+                self.registers.sense(drive, &mut sense).map_err(PacketError::Channel)?;
+                Err(PacketError::Refused(sense))
+            }
+            Err(error) => Err(PacketError::Channel(error)),
+        }
     }
 
     /// Makes a drive write its cache to the medium. In the channel's thread.

@@ -1,30 +1,38 @@
-//! The controller: the FDO on a PCI IDE function, and the driver's dispatch routines.
+//! The controller: the FDO on a PCI IDE function, whose children are its two channels (`pciide` on NT).
 
 use core::ptr::null_mut;
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
-use super::channel::Channel;
-use super::drive::{self, Drive};
 use crate::nt::*;
-use crate::storage::{child, irp as request_packet};
+use crate::storage::child::{self, Ids};
+use crate::storage::irp as request_packet;
 use crate::{io, po};
 
 /// What the device extension of one of this driver's devices points to.
 enum Extension {
     Controller(Controller),
-    Drive(*mut Drive),
+    Channel(Place),
 }
 
 /// A controller.
 struct Controller {
     device: *mut DeviceObject,
     lower: *mut DeviceObject,
-    #[allow(clippy::vec_box, reason = "the channel's thread holds its address")]
-    channels: Vec<Box<Channel>>,
-    #[allow(clippy::vec_box, reason = "the drive's PDO holds its address")]
-    drives: Vec<Box<Drive>>,
+    channels: Vec<*mut DeviceObject>,
+}
+
+/// Where a channel's registers are: what `pciide` tells `atapi` through its private interface.
+#[derive(Clone)]
+pub struct Place {
+    /// 0 for the primary, 1 for the secondary channel, in compatibility mode.
+    pub number: u8,
+    /// The I/O port of the channel's bus-master registers.
+    pub bus_master: Option<u16>,
+    ids: Ids,
 }
 
 /// Bytes of bus-master registers for each channel.
@@ -44,13 +52,22 @@ pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Uni
     }
     functions[usize::from(IRP_MJ_PNP)] = Some(dispatch_pnp);
     functions[usize::from(IRP_MJ_POWER)] = Some(dispatch_power);
-    functions[usize::from(IRP_MJ_SCSI)] = Some(dispatch_scsi);
-    functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(dispatch_device_control);
     status::SUCCESS
 }
 
 unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
     &mut **(*device).device_extension.cast::<*mut Extension>()
+}
+
+/// The place of the channel with this PDO.
+///
+/// # Safety
+/// `pdo` is a PDO of this driver's.
+pub unsafe fn place_of(pdo: *mut DeviceObject) -> Option<Place> {
+    match extension_of(pdo) {
+        Extension::Channel(place) => Some(place.clone()),
+        Extension::Controller(_) => None,
+    }
 }
 
 unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
@@ -72,7 +89,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
         io::IoDeleteDevice(device);
         return status::NO_SUCH_DEVICE;
     }
-    let controller = Controller { device, lower, channels: Vec::new(), drives: Vec::new() };
+    let controller = Controller { device, lower, channels: Vec::new() };
     let extension = Box::into_raw(Box::new(Extension::Controller(controller)));
     (*device).device_extension.cast::<*mut Extension>().write(extension);
     (*device).flags |= (*lower).flags & DO_POWER_PAGABLE;
@@ -84,23 +101,9 @@ unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> N
     request_packet::complete(irp, status::SUCCESS, 0)
 }
 
-unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    match extension_of(device) {
-        Extension::Drive(drive) => drive::scsi(*drive, irp),
-        Extension::Controller(_) => request_packet::complete(irp, status::INVALID_DEVICE_REQUEST, 0),
-    }
-}
-
-unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    match extension_of(device) {
-        Extension::Drive(drive) => drive::device_control(*drive, irp),
-        Extension::Controller(controller) => request_packet::pass_down(controller.lower, irp),
-    }
-}
-
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     match extension_of(device) {
-        Extension::Drive(_) => child::power(irp),
+        Extension::Channel(_) => child::power(irp),
         Extension::Controller(controller) => {
             po::PoStartNextPowerIrp(irp);
             skip_current_stack_location(irp);
@@ -111,7 +114,13 @@ unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp
 
 unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     let controller = match extension_of(device) {
-        Extension::Drive(drive) => return drive::pnp(*drive, irp),
+        Extension::Channel(place) => {
+            // START, REMOVE, surprise removal: the channel stays as long as its controller does.
+            return match child::answer(device, irp, &place.ids) {
+                Some(answered) => answered,
+                None => request_packet::complete(irp, status::SUCCESS, 0),
+            };
+        }
         Extension::Controller(controller) => controller,
     };
     let location = current_stack_location(irp);
@@ -127,8 +136,8 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
         IRP_MN_QUERY_DEVICE_RELATIONS
             if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
         {
-            let devices: Vec<_> = controller.drives.iter().map(|drive| drive.device).collect();
-            let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
+            let (found, information) =
+                child::relations(&controller.channels, (*irp).io_status.information as *mut _);
             (*irp).io_status = IoStatusBlock::new(found, information);
             if status::success(found) {
                 request_packet::pass_down(lower, irp)
@@ -146,7 +155,11 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             request_packet::pass_down(lower, irp)
         }
         IRP_MN_REMOVE_DEVICE => {
-            remove(controller);
+            // PnP has removed the channels by now.
+            for channel in controller.channels.drain(..) {
+                drop(Box::from_raw((*channel).device_extension.cast::<*mut Extension>().read()));
+                io::IoDeleteDevice(channel);
+            }
             (*irp).io_status.status = status::SUCCESS;
             let found = request_packet::pass_down(lower, irp);
             io::IoDetachDevice(lower);
@@ -158,7 +171,7 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
     }
 }
 
-/// Looks for drives on both channels, makes their PDOs and starts the channels. PASSIVE_LEVEL.
+/// Makes the channels' PDOs. PASSIVE_LEVEL.
 unsafe fn start(controller: &mut Controller, resources: *const CmResourceList) -> NtStatus {
     let is_bus_master = |d: &&CmPartialResourceDescriptor| {
         // SAFETY: a port resource has a range.
@@ -166,34 +179,33 @@ unsafe fn start(controller: &mut Controller, resources: *const CmResourceList) -
     };
     let bus_master = CmResourceList::partials(resources).iter().find(is_bus_master);
     let bus_master = bus_master.map(|d| d.u.generic.start as u16);
-    let driver = (*controller.device).driver_object;
     for number in 0..2u8 {
-        let mut channel =
-            Channel::new(number, bus_master.map(|base| base + u16::from(number) * BUS_MASTER_CHANNEL));
-        let found = channel.identify();
-        let started = channel.start();
-        if !status::success(started) {
-            return started;
-        }
-        let place = &raw mut *channel;
-        for (drive, identify) in (0..2).zip(found) {
-            let Some(identify) = identify else { continue };
-            let extension = |drive| Box::into_raw(Box::new(Extension::Drive(drive))) as usize;
-            controller.drives.extend(Drive::create(driver, place, drive, identify, extension));
-        }
-        controller.channels.push(channel);
+        let place = Place {
+            number,
+            bus_master: bus_master.map(|base| base + u16::from(number) * BUS_MASTER_CHANNEL),
+            ids: ids(number),
+        };
+        let extension = Box::into_raw(Box::new(Extension::Channel(place)));
+        let driver = (*controller.device).driver_object;
+        let Some(pdo) = child::create(driver, FILE_DEVICE_CONTROLLER, extension as usize) else {
+            drop(Box::from_raw(extension));
+            return status::INSUFFICIENT_RESOURCES;
+        };
+        controller.channels.push(pdo);
     }
     status::SUCCESS
 }
 
-/// Ends the channels and deletes the drives' PDOs, which PnP has removed.
-unsafe fn remove(controller: &mut Controller) {
-    for channel in &mut controller.channels {
-        channel.end();
-    }
-    for drive in controller.drives.drain(..) {
-        let extension = (*drive.device).device_extension.cast::<*mut Extension>().read();
-        drive::delete(drive);
-        drop(Box::from_raw(extension));
+/// How a channel is known: the same whatever controller it is on.
+fn ids(number: u8) -> Ids {
+    Ids {
+        device: "PCIIDE\\IDEChannel".into(),
+        hardware: vec!["Internal_IDE_Channel".into(), "*PNP0600".into()],
+        compatible: Vec::new(),
+        instance: if number == 0 { "0".into() } else { "1".into() },
+        description: "IDE Channel".into(),
+        location: String::from(if number == 0 { "Primary Channel" } else { "Secondary Channel" }),
+        address: number.into(),
+        raw: false,
     }
 }

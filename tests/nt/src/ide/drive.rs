@@ -7,16 +7,16 @@ use alloc::format;
 use alloc::vec;
 
 use super::ata::{Error, Transfer};
-use super::channel::Channel;
+use super::channel::{Channel, PacketError};
 use super::identify::{Identify, Kind};
 use crate::io;
 use crate::nt::*;
 use crate::storage::cdb::{self, operation};
 use crate::storage::child::{self, FILE_DEVICE_CD_ROM, Ids};
 use crate::storage::irp as request_packet;
-use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA, Properties};
-use crate::storage::sense::Sense;
-use crate::storage::srb::{SCSISTAT_CHECK_CONDITION, Srb, function, srb_status};
+use crate::storage::property::{self, AdapterDescriptor, Properties};
+use crate::storage::sense::{self, Sense};
+use crate::storage::srb::{Direction, SCSISTAT_CHECK_CONDITION, Srb, function, srb_status};
 
 /// Bytes in a sector.
 const SECTOR: u32 = 512;
@@ -78,12 +78,9 @@ impl Drive {
         Some(this)
     }
 
-    /// Size in sectors; a CD-ROM drive is taken to be empty.
+    /// Size in sectors of a disk.
     fn sectors(&self) -> u64 {
-        match self.identify.kind {
-            Kind::Disk => self.identify.sectors(),
-            Kind::CdRom => 0,
-        }
+        self.identify.sectors()
     }
 }
 
@@ -114,7 +111,7 @@ pub unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
         serial: &this.identify.serial(),
         adapter: AdapterDescriptor {
             alignment_mask: 1,
-            ..AdapterDescriptor::new(BUS_TYPE_ATA, MAX_TRANSFER, pages)
+            ..AdapterDescriptor::new(this.identify.bus_type(), MAX_TRANSFER, pages)
         },
         address: [(*this.channel).number, 0, this.number, 0],
     };
@@ -159,8 +156,19 @@ type Outcome = Result<u32, Failure>;
 enum Failure {
     /// CHECK CONDITION with this sense data.
     Sense(Sense),
+    /// The same, as the drive itself gave it.
+    Drive([u8; sense::LENGTH]),
     /// Not even that: an SRB status.
     Srb(u8),
+}
+
+impl From<PacketError> for Failure {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Refused(sense) => Self::Drive(sense),
+            PacketError::Channel(error) => error.into(),
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -197,7 +205,11 @@ pub unsafe fn execute(drive: &Drive, channel: &mut Channel, irp: *mut Irp) {
                 Failure::Srb(found) => found,
                 Failure::Sense(sense) => {
                     srb.scsi_status = SCSISTAT_CHECK_CONDITION;
-                    srb_status::ERROR | give_sense(srb, sense)
+                    srb_status::ERROR | give_sense(srb, &sense.to_bytes())
+                }
+                Failure::Drive(sense) => {
+                    srb.scsi_status = SCSISTAT_CHECK_CONDITION;
+                    srb_status::ERROR | give_sense(srb, &sense)
                 }
             };
         }
@@ -206,11 +218,10 @@ pub unsafe fn execute(drive: &Drive, channel: &mut Channel, irp: *mut Irp) {
 }
 
 /// Puts sense data where the SRB wants it; the flag that says so.
-unsafe fn give_sense(srb: &Srb, sense: Sense) -> u8 {
+unsafe fn give_sense(srb: &Srb, bytes: &[u8]) -> u8 {
     if srb.sense_info_buffer.is_null() {
         return 0;
     }
-    let bytes = sense.to_bytes();
     let count = bytes.len().min(srb.sense_info_buffer_length.into());
     bytes.as_ptr().copy_to_nonoverlapping(srb.sense_info_buffer, count);
     srb_status::AUTOSENSE_VALID
@@ -234,9 +245,11 @@ unsafe fn command(drive: &Drive, channel: &mut Channel, srb: &mut Srb, data: *mu
         answer.as_ptr().copy_to_nonoverlapping(data, count);
         Ok(count as u32)
     };
+    if drive.identify.kind == Kind::CdRom {
+        return packet(drive, channel, srb, data);
+    }
     let sectors = drive.sectors();
     let last = sectors.wrapping_sub(1);
-    let empty = sectors == 0;
     let cdb = srb.cdb;
     match cdb[0] {
         operation::INQUIRY if cdb[1] & 1 == 0 => give(&drive.identify.inquiry().0),
@@ -248,7 +261,6 @@ unsafe fn command(drive: &Drive, channel: &mut Channel, srb: &mut Srb, data: *mu
         }
         operation::INQUIRY => Err(Failure::Sense(Sense::INVALID_FIELD)),
         operation::REPORT_LUNS => give(&[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        _ if empty => Err(Failure::Sense(Sense::NO_MEDIUM)),
         operation::TEST_UNIT_READY => Ok(0),
         operation::MODE_SENSE_6 => give(&[3, 0, 0, 0]),
         operation::READ_CAPACITY_10 => {
@@ -282,9 +294,29 @@ unsafe fn command(drive: &Drive, channel: &mut Channel, srb: &mut Srb, data: *mu
     }
 }
 
+/// A command to a CD-ROM drive, which takes it as a packet. INQUIRY is answered from what IDENTIFY said, so that both
+/// agree; a command that sends data is refused, as a drive for read-only media does.
+unsafe fn packet(drive: &Drive, channel: &mut Channel, srb: &Srb, data: *mut u8) -> Outcome {
+    let room = srb.data_transfer_length;
+    let into: &mut [u8] = match srb.direction() {
+        Direction::Out => return Err(Failure::Sense(Sense::INVALID_COMMAND)),
+        _ if data.is_null() => &mut [],
+        _ => core::slice::from_raw_parts_mut(data, room as usize),
+    };
+    if srb.cdb[0] == operation::INQUIRY && srb.cdb[1] & 1 == 0 {
+        let answer = drive.identify.inquiry().0;
+        let count = answer.len().min(into.len());
+        into[..count].copy_from_slice(&answer[..count]);
+        return Ok(count as u32);
+    }
+    Ok(channel.packet(drive.number, srb.command(), into)? as u32)
+}
+
 /// SYNCHRONIZE CACHE and its like.
 unsafe fn flush(drive: &Drive, channel: &mut Channel) -> Outcome {
-    channel.flush(drive.number)?;
+    if drive.identify.kind == Kind::Disk {
+        channel.flush(drive.number)?;
+    }
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 
 use crate::storage::inquiry::{self, Inquiry};
+use crate::storage::property::{BUS_TYPE_ATA, BUS_TYPE_ATAPI};
 
 /// What kind of drive it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,14 @@ impl Identify {
     /// Data as it was read.
     pub fn new(kind: Kind, words: [u16; 256]) -> Self {
         Self { kind, words }
+    }
+
+    /// The bus that its adapter descriptor names.
+    pub fn bus_type(&self) -> u32 {
+        match self.kind {
+            Kind::Disk => BUS_TYPE_ATA,
+            Kind::CdRom => BUS_TYPE_ATAPI,
+        }
     }
 
     /// Size in sectors of 512 bytes.

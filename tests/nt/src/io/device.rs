@@ -83,20 +83,15 @@ pub unsafe extern "win64" fn IoCreateDevice(
 
 const FILE_DEVICE_VIRTUAL_DISK: u32 = 0x24;
 
-/// `IoDeleteDevice`: the device goes once nobody references it. IRQL ≤ `APC_LEVEL`.
+/// `IoDeleteDevice`: the device goes once nobody references it and nothing is attached to it any more. A function
+/// driver deletes its device before the filter above it has detached: that is put off until the filter does
+/// ([`IoDetachDevice`]). IRQL ≤ `APC_LEVEL`.
 ///
 /// # Safety
 /// `device` is the caller's and not used any more.
 pub unsafe extern "win64" fn IoDeleteDevice(device: *mut DeviceObject) {
     let name = driver::name_of((*device).driver_object);
     let inner = (*device).device_object_extension;
-    if !(*device).attached_device.is_null() {
-        let above = driver::name_of((*(*device).attached_device).driver_object);
-        violation(
-            Violation::DeletedWhileAttached,
-            format_args!("device={device:p} driver={name} attached={above}"),
-        );
-    }
     if !(*inner).attached_to.is_null() {
         violation(Violation::NoDetachAtRemoval, format_args!("device={device:p} driver={name}"));
     }
@@ -127,7 +122,26 @@ pub unsafe extern "win64" fn IoDeleteDevice(device: *mut DeviceObject) {
     if let Some(name) = ob::name(device.cast()) {
         namespace::remove(&name);
     }
-    ob::dereference(device.cast());
+    if (*device).attached_device.is_null() {
+        ob::dereference(device.cast());
+    }
+}
+
+/// Stops if a device was deleted and something is still attached to it. For when the whole stack has been removed.
+///
+/// # Safety
+/// `device` is referenced.
+pub unsafe fn check_deleted(device: *mut DeviceObject) {
+    let pending = (*(*device).device_object_extension).extension_flags & DELETE_PENDING != 0;
+    let above = (*device).attached_device;
+    if pending && !above.is_null() {
+        let name = driver::name_of((*device).driver_object);
+        let above = driver::name_of((*above).driver_object);
+        violation(
+            Violation::DeletedWhileAttached,
+            format_args!("device={device:p} driver={name} attached={above}"),
+        );
+    }
 }
 
 /// Stops if a DPC, a timer or a held spin lock lies in memory that is being freed.
@@ -212,7 +226,7 @@ pub unsafe extern "win64" fn IoAttachDeviceToDeviceStack(
 /// # Safety
 /// `target` is the device the caller's device is attached to.
 pub unsafe extern "win64" fn IoDetachDevice(target: *mut DeviceObject) {
-    let _stacks = STACKS.lock();
+    let stacks = STACKS.lock();
     let attached = (*target).attached_device;
     if attached.is_null() {
         let name = driver::name_of((*target).driver_object);
@@ -223,6 +237,12 @@ pub unsafe extern "win64" fn IoDetachDevice(target: *mut DeviceObject) {
     }
     (*(*attached).device_object_extension).attached_to = null_mut();
     (*target).attached_device = null_mut();
+    let deleted = (*(*target).device_object_extension).extension_flags & DELETE_PENDING != 0;
+    drop(stacks);
+    if deleted {
+        // The deletion that was put off.
+        ob::dereference(target.cast());
+    }
 }
 
 /// `IoGetAttachedDevice`. IRQL ≤ `DISPATCH_LEVEL`.

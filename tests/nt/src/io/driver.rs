@@ -193,6 +193,8 @@ unsafe fn forget(driver: *mut DriverObject) {
             Some("bugcheck-callback")
         } else if pnp::registered_within(start, end) {
             Some("pnp-notification")
+        } else if ldr::notify::registered_within(start, end) {
+            Some("load-image-notification")
         } else if super::work_item::allocated_by(id) > 0 {
             Some("work-item")
         } else {

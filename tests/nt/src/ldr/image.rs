@@ -4,9 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::slice;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::pe::{self, Directory, Malformed, Pe, Section};
-use super::{exports, gate};
+use super::{exports, gate, modules, notify};
 use crate::boot;
 use crate::ke::{Lock, clock};
 use crate::mm::space::IMAGES;
@@ -71,6 +72,23 @@ pub fn with_image_at<T>(address: usize, run: impl FnOnce(&Image) -> T) -> Option
     IMAGES_LOADED.lock().iter().find(|i| (i.base..i.base + i.size).contains(&address)).map(run)
 }
 
+/// Set when the boot loader's part is over: images that come from then on are announced.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// The boot loader's part: maps the files of boot-start drivers. One that cannot be mapped is left to [`load`] to
+/// report.
+pub fn load_boot_files(file_names: &[String]) {
+    for name in file_names {
+        let _ = load(name);
+    }
+    RUNNING.store(true, Ordering::Relaxed);
+}
+
+/// Name, base and size of every image, in the order they came.
+pub fn all() -> Vec<(String, usize, usize)> {
+    IMAGES_LOADED.lock().iter().map(|image| (image.name.clone(), image.base, image.size)).collect()
+}
+
 /// Maps a driver file of the archive and everything it imports from. Nothing of it is run.
 pub fn load(file_name: &str) -> Result<(), LoadError> {
     if with_image(file_name, |_| ()).is_some() {
@@ -88,7 +106,11 @@ pub fn load(file_name: &str) -> Result<(), LoadError> {
     })?;
     protect(&image);
     crate::log!("image {} at {:#x}, {} bytes", image.name, image.base, image.size);
+    let (base, size) = (image.base, image.size);
     IMAGES_LOADED.lock().push(image);
+    if RUNNING.load(Ordering::Relaxed) {
+        notify::loaded(&modules::path(file_name), base, size);
+    }
     Ok(())
 }
 

@@ -3,11 +3,15 @@
 pub mod exports;
 pub mod gate;
 mod image;
+pub mod modules;
+pub mod notify;
 mod pe;
 mod place;
 
 pub use exports::{Export, MmGetSystemRoutineAddress};
 pub use image::*;
+pub use modules::ZwQuerySystemInformation;
+pub use notify::{PsRemoveLoadImageNotifyRoutine, PsSetLoadImageNotifyRoutine};
 pub use place::{Place, executive, print_stack};
 
 unsafe extern "C" {

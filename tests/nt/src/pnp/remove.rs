@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::node::{self, State};
 use super::{interface, stack, start};
-use crate::io::driver;
+use crate::io::{device, driver};
 use crate::nt::*;
 use crate::ob;
 use crate::verifier::{Violation, violation};
@@ -57,7 +57,12 @@ unsafe fn forget(pdo: *mut DeviceObject) {
 /// `pdo` is a PDO that is referenced.
 pub unsafe fn remove_stack(pdo: *mut DeviceObject) {
     let drivers = drivers_above(pdo);
+    let devices = devices_above(pdo);
     stack::send(pdo, IRP_MN_REMOVE_DEVICE, None);
+    for device in devices {
+        device::check_deleted(device);
+        ob::dereference(device.cast());
+    }
     if !(*pdo).attached_device.is_null() {
         let stack = start::describe(pdo);
         violation(Violation::NoDetachAtRemoval, format_args!("stack={stack}"));
@@ -68,6 +73,18 @@ pub unsafe fn remove_stack(pdo: *mut DeviceObject) {
             driver::unload(gone);
         }
     }
+}
+
+/// The devices attached to a PDO, each referenced.
+unsafe fn devices_above(pdo: *mut DeviceObject) -> Vec<*mut DeviceObject> {
+    let mut all = Vec::new();
+    let mut device = (*pdo).attached_device;
+    while !device.is_null() {
+        ob::reference(device.cast());
+        all.push(device);
+        device = (*device).attached_device;
+    }
+    all
 }
 
 unsafe fn drivers_above(pdo: *mut DeviceObject) -> Vec<*mut DriverObject> {

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use super::configure::filters;
 use super::node::{self, Node, State};
 use super::stack;
-use crate::cm;
 use crate::io::driver;
 use crate::ke::interrupt;
 use crate::nt::*;
 use crate::verifier::{Violation, balanced, violation};
+use crate::{builtin, cm};
 
 /// `SERVICE_DISABLED`.
 const DISABLED: u32 = 4;
@@ -59,6 +59,9 @@ unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> bool {
 unsafe fn driver_of(service: &str) -> Option<*mut DriverObject> {
     if let Some(loaded) = driver::find(service) {
         return Some(loaded);
+    }
+    if let Some(driver) = builtin::load(service) {
+        return Some(driver);
     }
     let start = cm::get(&alloc::format!("{}\\{service}", cm::SERVICES), "Start")
         .and_then(|value| value.as_dword())?;

@@ -82,6 +82,8 @@ pub struct AdapterDescriptor {
 }
 layout!(AdapterDescriptor, 32, maximum_transfer_length @ 8, adapter_uses_pio @ 20, bus_type @ 24);
 
+/// `BusTypeAtapi` as `STORAGE_BUS_TYPE`.
+pub const BUS_TYPE_ATAPI: u32 = 2;
 /// `BusTypeAta` as `STORAGE_BUS_TYPE`.
 pub const BUS_TYPE_ATA: u32 = 3;
 /// `BusTypeScsi`.

@@ -20,8 +20,6 @@ impl Sense {
     pub const INVALID_FIELD: Self = Self { key: 5, code: 0x24, qualifier: 0 };
     /// MEDIUM ERROR, no further information.
     pub const MEDIUM_ERROR: Self = Self { key: 3, code: 0, qualifier: 0 };
-    /// NOT READY, MEDIUM NOT PRESENT.
-    pub const NO_MEDIUM: Self = Self { key: 2, code: 0x3A, qualifier: 0 };
 
     /// The sense key UNIT ATTENTION: something changed; the command was not done and can be repeated.
     pub const UNIT_ATTENTION: u8 = 6;
