@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod boot_ini;
+pub mod inf;
 pub mod replace;

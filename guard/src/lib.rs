@@ -26,6 +26,7 @@ pub mod census;
 pub mod controllers;
 pub mod decision;
 pub mod machine;
+pub mod message;
 pub mod options;
 pub mod reason;
 

@@ -3,17 +3,12 @@
 use core::fmt::Write;
 
 use guard::decision::{Decision, Mode};
-use guard::{Action, Event, Reason};
+use guard::{Action, Event, Reason, message};
 use wdm::debug::Line;
 use wdm::event_log::{self, Source};
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result};
 
 use crate::{bus_filter, decision, log, root_bus, state, store};
-
-/// Severity informational (1), customer code, number 1: the decision for PV.
-const EVENT_PV: u32 = 0x6000_0001;
-/// Severity warning (2), customer code, number 2: PV was asked for and the boot is emulated.
-const EVENT_EMULATED: u32 = 0xA000_0002;
 
 /// The driver.
 pub struct Idefilter;
@@ -68,26 +63,24 @@ impl Driver for Idefilter {
 /// Says what was decided: one debug line, and a log entry where the admin had asked for PV, which also tells
 /// why xenstore could not be read.
 fn announce(driver: DriverObject, Decision { mode, reason }: Decision, failure: Option<&store::Failure>) {
-    let (name, entry) = match (mode, reason) {
-        (Mode::Pv, _) => ("pv", Some(EVENT_PV)),
-        (Mode::Emulated, Reason::NotSelected | Reason::Vetoed) => ("emulated", None),
-        (Mode::Emulated, _) => ("emulated", Some(EVENT_EMULATED)),
+    let name = match mode {
+        Mode::Pv => "pv",
+        Mode::Emulated => "emulated",
     };
     log!("mode={name} reason={:#x} {}", reason.code(), reason.text());
-    if let Some(code) = entry {
-        let mut text = Line::new();
-        // Writing to a Line does not fail.
-        let _ = match failure {
-            Some(failure) => write!(text, "{}: {failure}", reason.text()),
-            None => write!(text, "{}", reason.text()),
-        };
+    if !matches!(reason, Reason::NotSelected | Reason::Vetoed) {
+        let mut detail = Line::new();
+        if let Some(failure) = failure {
+            // Writing to a Line does not fail.
+            let _ = write!(detail, "{failure}");
+        }
         // The log may be full; the debug line and the record have the decision too.
         let _ = event_log::write(
             Source::Driver(driver),
-            code,
+            message::code(reason),
             NtStatus::SUCCESS,
             &[reason.code()],
-            text.as_str(),
+            detail.as_str(),
         );
     }
 }

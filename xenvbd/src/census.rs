@@ -9,16 +9,17 @@
 #![allow(unsafe_code, reason = "calls idefilter's export")]
 
 use alloc::vec::Vec;
+use core::fmt::Write;
 use core::ptr;
 
 use guard::abi::{self, RawEvent};
 use guard::census::{self, Class, Counts, Disk, Identity, Origin, Signature};
 use guard::machine::BUGCHECK_CODE;
-use guard::{Action, BugCheck, Event, Reason};
+use guard::{Action, BugCheck, Event, Reason, message};
 use wdm::registry::{self, Key};
 use wdm::{
-    DeviceObject, DriverObject, NtStatus, SpinLock, bugcheck, debug_print, event_log, interface, property,
-    unicode, utf16,
+    DeviceObject, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log, interface,
+    property, unicode, utf16,
 };
 
 use crate::DRIVER;
@@ -29,9 +30,6 @@ use crate::identity;
 unsafe extern "system" {
     fn XenguardEvent(event: *const RawEvent) -> u64;
 }
-
-/// Event log: a warning of this driver's own (severity 2, customer bit), with the guard's reason as its code.
-const EVENT_CODE: u32 = 0xA000_0000;
 
 /// What this driver knows of its disks.
 pub struct Own {
@@ -175,10 +173,16 @@ impl Census {
     fn note(&self, reason: Reason) {
         let record = *self.record.lock();
         let counts = [record.own_list, record.ours, record.alias, record.foreign];
-        let code = EVENT_CODE | reason.code();
+        let mut detail = debug::Line::new();
+        // Writing to a Line does not fail.
+        let _ = write!(
+            detail,
+            "Own list: {}; enumerated: {} ours, {} emulated, {} foreign.",
+            record.own_list, record.ours, record.alias, record.foreign
+        );
         let source = event_log::Source::Driver(self.driver);
         // A congested log loses the entry by NT's design; the debug output has the census anyway.
-        let _ = event_log::write(source, code, NtStatus::SUCCESS, &counts, reason.text());
+        let _ = event_log::write(source, message::code(reason), NtStatus::SUCCESS, &counts, detail.as_str());
     }
 
     /// Stops the system. The guard has written its line to qemu's log when it ordered the stop.

@@ -1,4 +1,4 @@
-//! What the build scripts of the drivers share: link arguments, exports and the version resource.
+//! What the build scripts of the drivers share: link arguments, exports and resources.
 //!
 //! A driver's `build.rs` is two calls, the first for the WDK's own arguments:
 //!
@@ -14,7 +14,8 @@
 
 mod exports;
 mod llvm;
-mod version_resource;
+mod message_table;
+mod resources;
 
 use std::{
     env,
@@ -62,12 +63,12 @@ pub fn configure() -> Result<(), Error> {
     exports::make_import_libraries(&definitions, &output)?;
     println!("cargo::rustc-link-search=native={}", output.display());
 
-    let strings = version_resource::Strings {
+    let strings = resources::Strings {
         name: &name,
         version: &env::var("CARGO_PKG_VERSION")?,
         description: &env::var("CARGO_PKG_DESCRIPTION")?,
     };
-    let resource = version_resource::compile(&strings, &output)?;
+    let resource = resources::compile(&strings, &output)?;
     link_argument(resource.to_str().ok_or("the output folder's path is not UTF-8")?);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the rules need to know of an image.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use anyhow::{Context, Result, anyhow, bail};
 use object::{
@@ -9,7 +9,7 @@ use object::{
     read::pe::{Import as ImportName, PeFile64, ResourceDirectory, ResourceNameOrId},
 };
 
-use super::version::Version;
+use super::{messages, version::Version};
 
 /// Where the optional header keeps the image's checksum.
 const CHECKSUM_IN_OPTIONAL_HEADER: usize = 64;
@@ -76,6 +76,8 @@ pub struct Image {
     pub relocations: usize,
     /// The version resource, if there is one.
     pub version: Option<Version>,
+    /// The message table's texts by code; empty where there is none.
+    pub messages: BTreeMap<u32, String>,
     /// The symbol file's name and GUID, if the image refers to one.
     pub symbols: Option<(String, [u8; 16])>,
 }
@@ -115,7 +117,13 @@ impl Image {
             imports: imports(&file).context("import table")?,
             exports: exports(&file).context("export table")?,
             relocations: relocations(&file, bytes).context("relocations")?,
-            version: version(&file, bytes).context("version resource")?,
+            version: resource(&file, bytes, pe::RT_VERSION)
+                .and_then(|data| data.map(Version::parse).transpose())
+                .context("version resource")?,
+            messages: resource(&file, bytes, pe::RT_MESSAGETABLE)
+                .and_then(|data| data.map(messages::parse).transpose())
+                .context("message table")?
+                .unwrap_or_default(),
             symbols: symbols(&file).context("debug directory")?,
         })
     }
@@ -175,15 +183,15 @@ fn relocations(file: &PeFile64, bytes: &[u8]) -> Result<usize> {
     Ok(count)
 }
 
-/// The version resource's data: type RT_VERSION, the first name, the first language.
-fn version(file: &PeFile64, bytes: &[u8]) -> Result<Option<Version>> {
+/// A resource's data: the first name of this type, in the first language.
+fn resource<'a>(file: &PeFile64<'a>, bytes: &'a [u8], kind: u16) -> Result<Option<&'a [u8]>> {
     let sections = file.section_table();
     let Some(directory) = file.data_directories().resource_directory(bytes, &sections)? else {
         return Ok(None);
     };
-    let is_version = |name: ResourceNameOrId| name.id() == Some(pe::RT_VERSION);
+    let is_wanted = |name: ResourceNameOrId| name.id() == Some(kind);
     let types = directory.root()?.entries;
-    let Some(of_type) = types.iter().find(|entry| is_version(entry.name_or_id())) else { return Ok(None) };
+    let Some(of_type) = types.iter().find(|entry| is_wanted(entry.name_or_id())) else { return Ok(None) };
 
     let mut entry = of_type;
     let mut table = of_type.data(directory)?.table();
@@ -193,11 +201,11 @@ fn version(file: &PeFile64, bytes: &[u8]) -> Result<Option<Version>> {
     }
     let data = leaf(entry, directory)?;
     let address = data.offset_to_data.get(LE);
-    let resource = sections
+    sections
         .pe_data_at(bytes, address)
         .and_then(|found| found.get(..data.size.get(LE) as usize))
-        .ok_or_else(|| anyhow!("no data at {address:#x}"))?;
-    Version::parse(resource).map(Some)
+        .ok_or_else(|| anyhow!("no data at {address:#x}"))
+        .map(Some)
 }
 
 fn leaf<'a>(

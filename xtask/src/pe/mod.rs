@@ -2,6 +2,7 @@
 
 mod checksum;
 mod image;
+mod messages;
 mod rules;
 mod version;
 
@@ -15,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use guard::{Reason, message};
 
 use crate::{
     build::{FOR_TESTS, SHIPPED},
@@ -52,6 +54,8 @@ struct Driver {
     name: String,
     /// What its version resource must say.
     version: String,
+    /// What its message table must hold.
+    messages: BTreeMap<u32, String>,
     /// The image's bytes.
     sys: Vec<u8>,
     /// The symbol file's bytes.
@@ -164,6 +168,10 @@ fn reports(layout: &Layout) -> Result<Vec<Report>> {
             let driver = Driver {
                 name: (*name).to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                messages: Reason::ALL
+                    .iter()
+                    .map(|&reason| (message::code(reason), message::Text(reason).to_string()))
+                    .collect(),
                 sys: read("sys")?,
                 pdb: read("pdb")?,
                 allowed: allowed.clone(),

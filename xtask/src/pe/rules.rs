@@ -24,6 +24,7 @@ pub const RULES: &[Rule] = &[
     ("write-execute", write_execute),
     ("directories", directories),
     ("version", version),
+    ("messages", messages),
     ("imports", imports),
     ("exports", exports),
     ("symbols", symbols),
@@ -144,6 +145,21 @@ fn version(driver: &Driver, image: &Image) -> Vec<String> {
             breaches.push(format!("no {name}"));
         }
     }
+    breaches
+}
+
+/// The message table has exactly the texts that the guard's reasons have.
+fn messages(driver: &Driver, image: &Image) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for (code, text) in &driver.messages {
+        match image.messages.get(code) {
+            None => breaches.push(format!("{code:#x} is missing")),
+            Some(found) if found != text => breaches.push(format!("{code:#x} is {found:?}, not {text:?}")),
+            Some(_) => {}
+        }
+    }
+    let unknown = image.messages.keys().filter(|code| !driver.messages.contains_key(code));
+    breaches.extend(unknown.map(|code| format!("{code:#x} is the message of no reason")));
     breaches
 }
 

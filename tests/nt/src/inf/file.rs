@@ -48,7 +48,7 @@ impl File {
         Ok(file)
     }
 
-    /// Replaces `%name%` by the string of that name; dirids and unknown names stay.
+    /// Replaces `%name%` by the string of that name and `%%` by one `%`; dirids and unknown names stay.
     fn substitute(&mut self) {
         let strings: Vec<(String, String)> = self
             .lines("Strings")
@@ -61,6 +61,7 @@ impl File {
                     *text = text.replace(name.as_str(), value);
                 }
             }
+            *text = text.replace("%%", "%");
         }
     }
 

@@ -135,6 +135,9 @@ fn run(
                 associated = Some(name.to_string());
             }
             service(file, name, line.field(2).ok_or("AddService without a section")?)?;
+            if let Some(section) = line.field(3).filter(|section| !section.is_empty()) {
+                event_source(file, name, section)?;
+            }
         }
     }
     Ok(associated)
@@ -158,6 +161,18 @@ fn service(file: &File, name: &str, section: &str) -> Result<(), String> {
             cm::set(&path, value, Value::text(&text));
         }
     }
+    for registry in file.list(section, "AddReg") {
+        for line in file.lines(&registry) {
+            let (path, name, value, flags) = setting(line, &path)?;
+            write(&path, &name, value, flags);
+        }
+    }
+    Ok(())
+}
+
+/// Makes a driver a source of the system's event log.
+fn event_source(file: &File, name: &str, section: &str) -> Result<(), String> {
+    let path = format!("{}\\EventLog\\System\\{name}", cm::SERVICES);
     for registry in file.list(section, "AddReg") {
         for line in file.lines(&registry) {
             let (path, name, value, flags) = setting(line, &path)?;

@@ -78,13 +78,23 @@ const BREACHES: &[(&str, &str, Breach)] = &[
     ("directories", "delays imports", |d| {
         set_directory(d, format::IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT, 0x1000)
     }),
-    ("version", "has no version resource", |d| set_directory(d, format::IMAGE_DIRECTORY_ENTRY_RESOURCE, 0)),
+    ("version", "has no version resource", |d| {
+        set_directory(d, format::IMAGE_DIRECTORY_ENTRY_RESOURCE, 0);
+        d.messages.clear();
+    }),
     ("version", "says that it is another file", |d| replace(d, &utf16("sample.sys"), &utf16("simple.sys"))),
     ("version", "says another version", |d| replace(d, &utf16("1.2.3"), &utf16("1.2.4"))),
     ("version", "has another binary version", |d| {
         replace(d, &[2, 0, 1, 0, 0, 0, 3, 0], &[2, 0, 1, 0, 0, 0, 4, 0])
     }),
     ("version", "has a nameless string", |d| replace(d, &utf16("CompanyName"), &utf16("CompanyGame"))),
+    ("messages", "has another text for a message", |d| {
+        replace(d, &utf16("A sample\r\n"), &utf16("A simple\r\n"))
+    }),
+    ("messages", "lacks a message", |d| {
+        d.messages.insert(0xA000_0011, "Another".to_owned());
+    }),
+    ("messages", "has the message of no reason", |d| d.messages.clear()),
     ("imports", "imports what NT 5.2 lacks", |d| replace(d, IMPORT.as_bytes(), b"DbgPrinX")),
     ("imports", "imports from an unknown library", |d| replace(d, b"ntoskrnl.exe", b"ntoskrnl.old")),
     ("imports", "imports by ordinal", |d| {

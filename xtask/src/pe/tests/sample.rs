@@ -1,6 +1,11 @@
 //! A small driver that keeps every rule, linked by the toolchain's own linker.
 
-use std::{collections::BTreeSet, env, fs, process::Command, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    process::Command,
+    sync::OnceLock,
+};
 
 use object::{
     Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind,
@@ -20,6 +25,8 @@ pub const NAME: &str = "sample";
 pub const EXPORT: &str = "Answer";
 /// What it imports.
 pub const IMPORT: &str = "DbgPrint";
+/// Its one message.
+pub const MESSAGE: (u32, &str) = (0xA000_0010, "A sample");
 /// A folder that must not show in it.
 pub const BUILD_PATH: &str = "/home/someone/xenguard";
 
@@ -33,7 +40,10 @@ fn link() -> anyhow::Result<Driver> {
     let folder = env::temp_dir().join(format!("xenguard-sample-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("sample.obj"), code()?)?;
-    fs::write(folder.join("sample.res"), resource_file(&version_information()))?;
+    fs::write(
+        folder.join("sample.res"),
+        resource_file(&[(16, version_information()), (11, message_table())]),
+    )?;
     fs::write(folder.join("ntoskrnl.def"), format!("LIBRARY ntoskrnl.exe\nEXPORTS\n{IMPORT}\n"))?;
 
     let linker = Toolchain::ask()?.rust_lld()?;
@@ -63,6 +73,7 @@ fn link() -> anyhow::Result<Driver> {
     let driver = Driver {
         name: NAME.to_owned(),
         version: "1.2.3".to_owned(),
+        messages: BTreeMap::from([(MESSAGE.0, MESSAGE.1.to_owned())]),
         sys: fs::read(folder.join("sample.sys"))?,
         pdb: fs::read(folder.join("sample.pdb"))?,
         allowed: Allowed::from([
@@ -128,8 +139,8 @@ fn relocate(
     Ok(object.add_relocation(section, relocation)?)
 }
 
-/// A `.res` file with one resource: type 16 (version), name 1, language 0x409.
-fn resource_file(data: &[u8]) -> Vec<u8> {
+/// A `.res` file with these resources: types 16 (version) and 11 (message table), name 1, language 0x409.
+fn resource_file(resources: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let entry = |size: usize, kind: u16, name: u16, language: u16| {
         let mut header = Vec::new();
         header.extend((size as u32).to_le_bytes());
@@ -140,7 +151,22 @@ fn resource_file(data: &[u8]) -> Vec<u8> {
         header.extend([0; 8]);
         header
     };
-    [entry(0, 0, 0, 0), entry(data.len(), 16, 1, 0x409), data.to_vec()].concat()
+    let mut file = entry(0, 0, 0, 0);
+    for (kind, data) in resources {
+        file.extend(entry(data.len(), *kind, 1, 0x409));
+        file.extend(data);
+        file.resize(file.len().next_multiple_of(4), 0);
+    }
+    file
+}
+
+/// The message table; see `pe::messages`.
+fn message_table() -> Vec<u8> {
+    let (code, text) = MESSAGE;
+    let mut text = utf16(&format!("{text}\r\n"));
+    text.resize(text.len().next_multiple_of(4), 0);
+    let entry = [(text.len() + 4) as u16, 1].map(u16::to_le_bytes).concat();
+    [[1, code, code, 16].map(u32::to_le_bytes).concat(), entry, text].concat()
 }
 
 /// The version resource of version 1.2.3.

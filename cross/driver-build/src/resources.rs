@@ -1,11 +1,12 @@
-//! The version resource: what Explorer, Device Manager and a crash dump call the driver.
+//! The resources: the version (what Explorer, Device Manager and a crash dump call the driver) and the messages that
+//! Event Viewer shows.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::{Error, llvm};
+use crate::{Error, llvm, message_table};
 
 /// What the resource says, as the driver's `Cargo.toml` has it.
 pub struct Strings<'a> {
@@ -17,14 +18,18 @@ pub struct Strings<'a> {
     pub description: &'a str,
 }
 
-/// Compiles the resource into `folder` and returns the path of the `.res` file.
+/// Compiles the resources into `folder` and returns the path of the `.res` file.
 ///
 /// # Errors
 /// When the version is not three numbers, or `llvm-rc` is missing or fails.
 pub fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
-    let source = folder.join("version.rc");
-    let compiled = folder.join("version.res");
-    fs::write(&source, script(strings)?)?;
+    let source = folder.join("driver.rc");
+    let compiled = folder.join("driver.res");
+    let messages = folder.join("messages.bin");
+    fs::write(&messages, message_table::of_reasons())?;
+    // RT_MESSAGETABLE is 11; relative to the folder of the script.
+    let script = format!("{}\n1 11 \"messages.bin\"\n", script(strings)?);
+    fs::write(&source, script)?;
 
     llvm::run("llvm-rc", |command| {
         command.arg("/no-preprocess").arg("/FO").arg(&compiled).arg("--").arg(&source);
