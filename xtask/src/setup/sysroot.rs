@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use super::{debian_source, toolchain::Toolchain};
 use crate::{
     command,
-    folder::{Inputs, make_folder, sorted_entries},
+    folder::{Inputs, is_made_from, link, make_folder, remove_folder, sorted_entries},
     layout::Layout,
     step::step,
 };
@@ -54,8 +54,8 @@ pub fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
         return Ok(Sysroot::Toolchain);
     }
     let own = layout.sysroot().join(target);
-    let inputs = || Inputs::default().text(toolchain.version()).text(target).text(BUILD_FLAGS);
-    if crate::folder::is_made_from(&own, inputs()) {
+    let inputs = || Inputs::default().text(toolchain.version()).text(target).text(&BUILD_FLAGS.concat());
+    if is_made_from(&own, inputs()) {
         return Ok(Sysroot::Own(own));
     }
     let added = step(&format!("rustup target add {target}"), || Ok(rustup_target_add(target)))?;
@@ -104,37 +104,34 @@ fn rustup_target_add(target: &str) -> bool {
     false
 }
 
-/// As the distributed libraries have it, for link-time optimization.
-const BUILD_FLAGS: &str = "-Cembed-bitcode=yes";
+/// What the distributed libraries are built with: bitcode, for link-time optimization, and all that has no
+/// stability attribute counted as unstable.
+const BUILD_FLAGS: &[&str] = &["-Cembed-bitcode=yes", "-Zforce-unstable-if-unmarked"];
 
 /// Builds core, alloc and compiler_builtins into `sysroot`.
+///
+/// They are built as dependencies of a package that has their sources inside of it, so that no absolute path
+/// takes part in the crates' identities, as it does with `-Zbuild-std`: equal sources give equal drivers.
 fn build(sysroot: &Path, library: &Path, target: &str, toolchain: &Toolchain) -> Result<()> {
     let work = sysroot.join("build");
-    let package = work.join("package");
-    fs::create_dir_all(package.join("src"))?;
-    fs::write(
-        package.join("Cargo.toml"),
-        "[package]\nname = \"sysroot\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [profile.release]\npanic = \"abort\"\nopt-level = 3\n",
-    )?;
-    fs::write(package.join("src/lib.rs"), "#![no_std]\nextern crate alloc;\n")?;
-    // What the distributed libraries say.
-    let remap = format!("--remap-path-prefix={}=/rustc/{}/library", library.display(), toolchain.commit()?);
-    let mut cargo = Command::new("cargo");
-    if target.ends_with("-none") {
-        // Where there is no system, nobody else has memcpy and its like.
-        cargo.arg("-Zbuild-std-features=compiler-builtins-mem");
-    }
+    fs::create_dir_all(work.join("src"))?;
+    let inner = work.join("library");
+    link(library, &inner)?;
+    // Where there is no system, nobody else has memcpy and its like.
+    let features = if target.ends_with("-none") { r#""compiler-builtins-mem""# } else { "" };
+    fs::write(work.join("Cargo.toml"), manifest(features))?;
+    fs::write(work.join("src/lib.rs"), "#![no_std]\n")?;
+
+    let remap = format!("--remap-path-prefix={}=/rustc/{}/library", inner.display(), toolchain.commit()?);
     command::output(
-        cargo
-            .args(["build", "--release", "-Zbuild-std=core,alloc", "--target", target])
-            .current_dir(&package)
+        Command::new("cargo")
+            .args(["build", "--release", "--package", "alloc", "--target", target])
+            .current_dir(&work)
             .env("CARGO_TARGET_DIR", work.join("target"))
-            // What the toolchain's distributors set too: the unstable option is cargo's only way to build core.
+            // They use unstable features, by their nature.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("__CARGO_TESTS_ONLY_SRC_ROOT", library)
             // Separated by the unit separator, since the path may have spaces.
-            .env("CARGO_ENCODED_RUSTFLAGS", format!("{BUILD_FLAGS}\x1f{remap}")),
+            .env("CARGO_ENCODED_RUSTFLAGS", [BUILD_FLAGS, &[&remap]].concat().join("\x1f")),
     )?;
 
     let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
@@ -146,7 +143,28 @@ fn build(sysroot: &Path, library: &Path, target: &str, toolchain: &Toolchain) ->
         let Some(library) = library else { bail!("the build made no lib{name}") };
         fs::copy(library, libraries.join(library.file_name().unwrap_or_default()))?;
     }
-    crate::folder::remove_folder(&work)
+    remove_folder(&work)
+}
+
+/// The manifest of the package that depends on alloc, and so on core and compiler_builtins.
+fn manifest(features: &str) -> String {
+    format!(
+        r#"[package]
+name = "sysroot"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+alloc = {{ path = "library/alloc", features = [{features}] }}
+
+[workspace]
+exclude = ["library"]
+
+[profile.release]
+panic = "abort"
+opt-level = 3
+"#
+    )
 }
 
 #[cfg(test)]
