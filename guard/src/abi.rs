@@ -11,17 +11,20 @@
 
 use crate::{
     census::Counts,
+    controllers::Present,
     machine::{Action, BugCheck, Event, Guard, Phase, Unplug},
+    policy::HidePolicy,
     reason::Reason,
 };
 
 /// The version of this file's layouts and meanings.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 const EXPOSURE_REQUESTED: u32 = 1;
 const EXPOSED: u32 = 2;
 const CENSUS: u32 = 3;
 const CENSUS_FAILED: u32 = 4;
+const RESUMED: u32 = 5;
 
 const SETTLED: u32 = 1;
 const STRICT: u32 = 2;
@@ -58,6 +61,7 @@ impl RawEvent {
             Event::ExposureRequested => Some(plain(EXPOSURE_REQUESTED)),
             Event::Exposed => Some(plain(EXPOSED)),
             Event::CensusFailed => Some(plain(CENSUS_FAILED)),
+            Event::Resumed => Some(plain(RESUMED)),
             Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled, strict } => {
                 Some(RawEvent {
                     flags: (u32::from(settled) * SETTLED) | (u32::from(strict) * STRICT),
@@ -72,7 +76,12 @@ impl RawEvent {
             | Event::BusAttached { .. }
             | Event::Unplugged(_)
             | Event::ControllersCounted(_)
-            | Event::Relations { .. } => None,
+            | Event::Relations { .. }
+            | Event::StorageAttached { .. }
+            | Event::StorageDetached { .. }
+            | Event::StorageRelations { .. }
+            | Event::StartRequested { .. }
+            | Event::DriverLoaded => None,
         }
     }
 
@@ -89,6 +98,7 @@ impl RawEvent {
             EXPOSURE_REQUESTED => Ok(Event::ExposureRequested),
             EXPOSED => Ok(Event::Exposed),
             CENSUS_FAILED => Ok(Event::CensusFailed),
+            RESUMED => Ok(Event::Resumed),
             CENSUS if self.flags & !(SETTLED | STRICT) == 0 => Ok(Event::Census {
                 counts: Counts {
                     own_list: self.own_list,
@@ -126,6 +136,9 @@ pub fn pack_action(action: Action) -> u64 {
         Action::Withhold(reason) => with(3, reason),
         Action::Note(reason) => with(4, reason),
         Action::Stop(b) => with(5, b.reason) | count(b.own) << 16 | count(b.enumerated) << 40,
+        Action::Deny(reason) => with(6, reason),
+        Action::CensusNow => 7,
+        Action::AskAgain => 8,
     }
 }
 
@@ -141,6 +154,9 @@ pub fn unpack_action(packed: u64) -> Action {
         2 => Action::Expose,
         4 => Action::Note(reason),
         5 => Action::Stop(BugCheck { reason, own: count(16), enumerated: count(40) }),
+        6 => Action::Deny(reason),
+        7 => Action::CensusNow,
+        8 => Action::AskAgain,
         _ => Action::Withhold(reason),
     }
 }
@@ -157,10 +173,16 @@ pub struct Status {
     pub reason: u32,
     /// 0 not tried, 1 not asked, 2 acknowledged, 3 refused.
     pub unplug: u32,
+    /// 0 `controller`, 1 `disks`, 2 `none`.
+    pub policy: u32,
     /// Emulated controllers counted in configuration space.
     pub controllers: u32,
     /// Emulated controllers hidden.
     pub hidden: u32,
+    /// Emulated disks hidden one by one.
+    pub hidden_disks: u32,
+    /// Emulated controllers whose start was refused.
+    pub denied: u32,
 }
 
 impl Status {
@@ -187,8 +209,15 @@ impl Status {
             phase,
             reason: reason.code(),
             unplug,
-            controllers: guard.controllers().unwrap_or(0),
+            policy: match guard.policy() {
+                HidePolicy::Controllers => 0,
+                HidePolicy::Disks => 1,
+                HidePolicy::Nothing => 2,
+            },
+            controllers: guard.controllers().map_or(0, Present::total),
             hidden: guard.hidden(),
+            hidden_disks: guard.hidden_disks(),
+            denied: guard.denied(),
         }
     }
 }
@@ -196,10 +225,14 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Decision, Mode};
+    use crate::{
+        decision::{Decision, Mode},
+        policy::Emulated,
+    };
     use proptest::prelude::*;
 
-    const CROSSING: [Event; 4] = [
+    const CROSSING: [Event; 5] = [
+        Event::Resumed,
         Event::ExposureRequested,
         Event::Exposed,
         Event::CensusFailed,
@@ -220,11 +253,20 @@ mod tests {
     #[test]
     fn the_filters_findings_do_not_cross() {
         for event in [
-            Event::Decided(Decision { mode: Mode::Pv, reason: Reason::PvSelected }),
+            Event::Decided(Decision {
+                mode: Mode::Pv,
+                reason: Reason::PvSelected,
+                policy: HidePolicy::Controllers,
+            }),
             Event::BusAttached { bus: 0 },
             Event::Unplugged(Unplug::Acknowledged),
-            Event::ControllersCounted(1),
+            Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }),
             Event::Relations { bus: 0, seen: 1, hidden: 1 },
+            Event::StorageAttached { device: 0, kind: Emulated::Disk },
+            Event::StorageDetached { device: 0 },
+            Event::StorageRelations { device: 0, channels: 0, disks: 0, hidden: 0 },
+            Event::StartRequested { device: 0 },
+            Event::DriverLoaded,
         ] {
             assert_eq!(RawEvent::pack(event), None);
         }
@@ -256,6 +298,9 @@ mod tests {
             Action::Expose,
             Action::Withhold(Reason::HiddenMismatch),
             Action::Note(Reason::OwnDiskMissing),
+            Action::Deny(Reason::StartRefused),
+            Action::CensusNow,
+            Action::AskAgain,
             Action::Stop(stop),
         ] {
             assert_eq!(unpack_action(pack_action(action)), action);
@@ -267,7 +312,7 @@ mod tests {
         /// Arbitrary events are either refused or survive the round trip; nothing panics, and nothing that
         /// crosses can seal the guard.
         #[test]
-        fn arbitrary_events(abi in 0u32..3, kind in 0u32..6, flags in 0u32..6, n in any::<[u32; 4]>()) {
+        fn arbitrary_events(abi in 0u32..3, kind in 0u32..7, flags in 0u32..6, n in any::<[u32; 4]>()) {
             let raw = RawEvent { abi, kind, flags, own_list: n[0], ours: n[1], alias: n[2], foreign: n[3] };
             let mut guard = Guard::new();
             let action = unpack_action(answer(Some(raw), |event| guard.step(event)));

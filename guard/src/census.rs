@@ -1,7 +1,7 @@
 //! The census: every disk of the system, classified against xenvbd's own list.
 
 /// What identifies a disk's content, whichever path it is seen through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Size in units of 512 bytes.
     pub sectors: u64,
@@ -10,7 +10,7 @@ pub struct Identity {
 }
 
 /// The signature that the partition table gives a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signature {
     /// MBR disk signature, offset 0x1B8 of sector 0. Zero means that there is none: use no identity then.
     Mbr(u32),
@@ -19,7 +19,7 @@ pub enum Signature {
 }
 
 /// What the path of a disk's device stack says of where the disk comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The stack ends in a physical device object of xenvbd's.
     Ours,
@@ -32,7 +32,7 @@ pub enum Origin {
 }
 
 /// One enumerated disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Disk {
     /// Where it comes from.
     pub origin: Origin,
@@ -41,7 +41,7 @@ pub struct Disk {
 }
 
 /// What a disk is to the guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// One of xenvbd's.
     Ours,
@@ -67,7 +67,7 @@ pub fn classify(disk: &Disk, own: &[Identity]) -> Class {
 }
 
 /// The result of a census.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
     /// Disks on xenvbd's own list, from xenstore.
     pub own_list: u32,

@@ -22,7 +22,7 @@ pub struct PciFunction {
 }
 
 /// A kind of emulated disk controller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Controller {
     /// PIIX3 or PIIX4 IDE: stays in configuration space after an unplug.
     Ide,
@@ -32,6 +32,42 @@ pub enum Controller {
     LsiScsi,
     /// NVMe: vanishes at an unplug of NVMe disks.
     Nvme,
+}
+
+impl Controller {
+    /// Every kind.
+    pub const ALL: [Controller; 4] =
+        [Controller::Ide, Controller::Ahci, Controller::LsiScsi, Controller::Nvme];
+
+    /// Whether an emulated CD-ROM may hang on it. qemu's unplug leaves these controllers in place and takes only
+    /// their disks (qemu, hw/i386/xen/xen_platform.c: `pci_xen_ide_unplug`, `pci_xen_ahci_unplug`); libxl puts CD-ROMs on IDE.
+    #[must_use]
+    pub const fn may_carry_cdrom(self) -> bool {
+        matches!(self, Controller::Ide | Controller::Ahci)
+    }
+}
+
+/// How many emulated controllers stand in configuration space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Present {
+    /// Those that may carry a CD-ROM: the hide policy `disks` leaves them.
+    pub with_cdrom: u32,
+    /// The others.
+    pub disks_only: u32,
+}
+
+impl Present {
+    /// Counts one more.
+    pub const fn add(&mut self, controller: Controller) {
+        let place = if controller.may_carry_cdrom() { &mut self.with_cdrom } else { &mut self.disks_only };
+        *place = place.saturating_add(1);
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> u32 {
+        self.with_cdrom.saturating_add(self.disks_only)
+    }
 }
 
 struct Row {

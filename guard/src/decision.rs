@@ -1,9 +1,9 @@
 //! The decision: which way this boot goes, from inputs that do not change.
 
-use crate::{options::BootOptions, reason::Reason};
+use crate::{boot_count, options::BootOptions, policy::HidePolicy, reason::Reason};
 
 /// The mode of a boot. It is decided once and never changes until reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Disks come from the emulated controller; the suite does nothing to storage.
     Emulated,
@@ -12,25 +12,63 @@ pub enum Mode {
 }
 
 /// A mode and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// The mode.
     pub mode: Mode,
     /// The input that settled it; [`Reason::PvSelected`] exactly where the mode is [`Mode::Pv`].
     pub reason: Reason,
+    /// How emulated disks are kept away; of no meaning where the mode is [`Mode::Emulated`].
+    pub policy: HidePolicy,
 }
 
-/// The state of a driver's service, as its `Start` value tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The hypervisor, as CPUID tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hypervisor {
+    /// Xen, wherever its leaves stand.
+    Xen,
+    /// Xen's signature, but not the leaves that go with it.
+    Unusable,
+    /// None, or another one.
+    Other,
+}
+
+/// One of the suite's other drivers, as its service key tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
-    /// `Start` = 0 and the driver's service key is whole.
-    BootStart,
+    /// Started at boot, and built for this version of the guard's interface.
+    Ready,
+    /// Started at boot, and built for another version.
+    OtherVersion,
+    /// Started at boot, and another vendor's: drivers with these names exist (see [`crate::other_suites`]).
+    Foreign,
     /// Absent, disabled, or of another start type.
     Unavailable,
 }
 
+impl Service {
+    /// SERVICE_KERNEL_DRIVER, a service's `Type`.
+    const KERNEL_DRIVER: u32 = 1;
+    /// SERVICE_BOOT_START, a service's `Start`.
+    const BOOT_START: u32 = 0;
+
+    /// What the values of a service key say: `Start`, `Type`, and `Parameters\XenguardInterface`, by which the suite's
+    /// INF files mark its drivers and which is the [`crate::abi::ABI_VERSION`] that they were built for.
+    #[must_use]
+    pub const fn of(start: u32, kind: u32, interface: Option<u32>) -> Service {
+        if start != Self::BOOT_START || kind != Self::KERNEL_DRIVER {
+            return Service::Unavailable;
+        }
+        match interface {
+            Some(crate::abi::ABI_VERSION) => Service::Ready,
+            Some(_) => Service::OtherVersion,
+            None => Service::Foreign,
+        }
+    }
+}
+
 /// What xenstore says of the domain's PV disks before interrupts work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PvDisks {
     /// Xenstore did not answer, or not in a form that can be read.
     Unreadable,
@@ -51,14 +89,20 @@ pub trait Inputs {
     fn options(&mut self) -> Option<BootOptions>;
     /// The kernel's own safe-mode flag (`InitSafeBootMode` ≠ 0).
     fn safe_mode(&mut self) -> bool;
-    /// Xen is the hypervisor.
-    fn xen(&mut self) -> bool;
-    /// `Parameters\HidePolicy` is one that this version carries out.
-    fn hide_policy_known(&mut self) -> bool;
+    /// The hypervisor.
+    fn hypervisor(&mut self) -> Hypervisor;
+    /// `Parameters\HidePolicy`; `None` if it is not one that this version carries out.
+    fn hide_policy(&mut self) -> Option<HidePolicy>;
     /// The service of xenpci.
     fn xenpci(&mut self) -> Service;
     /// The service of xenvbd.
     fn xenvbd(&mut self) -> Service;
+    /// Whether a driver of another vendor's suite is enabled; `None` if that could not be read.
+    fn other_suite(&mut self) -> Option<bool>;
+    /// Whether fast startup is on; `None` if that could not be read.
+    fn fast_startup(&mut self) -> Option<bool>;
+    /// PV boots begun since a boot last came up; `None` if that could not be read.
+    fn failed_boots(&mut self) -> Option<u32>;
     /// The PV disks.
     fn pv_disks(&mut self) -> PvDisks;
 }
@@ -66,43 +110,56 @@ pub trait Inputs {
 /// Decides the mode of this boot. Any doubt means [`Mode::Emulated`].
 #[must_use]
 pub fn decide(inputs: &mut impl Inputs) -> Decision {
-    match first_objection(inputs) {
-        Some(reason) => Decision { mode: Mode::Emulated, reason },
-        None => Decision { mode: Mode::Pv, reason: Reason::PvSelected },
+    match all_agree(inputs) {
+        Ok(policy) => Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy },
+        Err(reason) => Decision { mode: Mode::Emulated, reason, policy: HidePolicy::default() },
     }
 }
 
-fn first_objection(inputs: &mut impl Inputs) -> Option<Reason> {
-    let Some(options) = inputs.options() else {
-        return Some(Reason::OptionsUnreadable);
-    };
+/// The hide policy of a PV boot, or the first objection to one.
+fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
+    let options = inputs.options().ok_or(Reason::OptionsUnreadable)?;
     if options.vetoes_pv() {
-        return Some(Reason::Vetoed);
+        return Err(Reason::Vetoed);
     }
     if !options.selects_pv() {
-        return Some(Reason::NotSelected);
+        return Err(Reason::NotSelected);
     }
     if options.safe_boot() || inputs.safe_mode() {
-        return Some(Reason::SafeMode);
+        return Err(Reason::SafeMode);
     }
-    if !inputs.xen() {
-        return Some(Reason::NotXen);
+    match inputs.hypervisor() {
+        Hypervisor::Xen => {}
+        Hypervisor::Unusable => return Err(Reason::XenUnusable),
+        Hypervisor::Other => return Err(Reason::NotXen),
     }
-    if !inputs.hide_policy_known() {
-        return Some(Reason::HidePolicyUnknown);
+    let policy = inputs.hide_policy().ok_or(Reason::HidePolicyUnknown)?;
+    ready(inputs.xenpci(), Reason::XenpciDisabled)?;
+    ready(inputs.xenvbd(), Reason::XenvbdDisabled)?;
+    if inputs.other_suite().ok_or(Reason::ParametersUnreadable)? {
+        return Err(Reason::OtherSuite);
     }
-    if inputs.xenpci() != Service::BootStart {
-        return Some(Reason::XenpciDisabled);
+    if inputs.fast_startup().ok_or(Reason::ParametersUnreadable)? {
+        return Err(Reason::FastStartup);
     }
-    if inputs.xenvbd() != Service::BootStart {
-        return Some(Reason::XenvbdDisabled);
+    if boot_count::is_exhausted(inputs.failed_boots().ok_or(Reason::ParametersUnreadable)?) {
+        return Err(Reason::FailedBoots);
     }
     match inputs.pv_disks() {
-        PvDisks::Unreadable => Some(Reason::StoreUnreadable),
-        PvDisks::None | PvDisks::Ready(0) => Some(Reason::NoVbd),
-        PvDisks::BootDiskMissing => Some(Reason::BootDiskWithoutVbd),
-        PvDisks::BackendMissing => Some(Reason::BackendMissing),
-        PvDisks::Ready(_) => None,
+        PvDisks::Unreadable => Err(Reason::StoreUnreadable),
+        PvDisks::None | PvDisks::Ready(0) => Err(Reason::NoVbd),
+        PvDisks::BootDiskMissing => Err(Reason::BootDiskWithoutVbd),
+        PvDisks::BackendMissing => Err(Reason::BackendMissing),
+        PvDisks::Ready(_) => Ok(policy),
+    }
+}
+
+fn ready(service: Service, unavailable: Reason) -> Result<(), Reason> {
+    match service {
+        Service::Ready => Ok(()),
+        Service::OtherVersion => Err(Reason::DriverVersion),
+        Service::Foreign => Err(Reason::OtherSuite),
+        Service::Unavailable => Err(unavailable),
     }
 }
 
@@ -114,10 +171,13 @@ mod tests {
     struct Given {
         options: Option<&'static str>,
         safe_mode: bool,
-        xen: bool,
-        policy: bool,
+        hypervisor: Hypervisor,
+        policy: Option<HidePolicy>,
         xenpci: Service,
         xenvbd: Service,
+        other_suite: Option<bool>,
+        fast_startup: Option<bool>,
+        failed_boots: Option<u32>,
         disks: PvDisks,
         asked_xen: bool,
         asked_disks: bool,
@@ -126,10 +186,13 @@ mod tests {
     const GOOD: Given = Given {
         options: Some(" FASTDETECT GPLPV"),
         safe_mode: false,
-        xen: true,
-        policy: true,
-        xenpci: Service::BootStart,
-        xenvbd: Service::BootStart,
+        hypervisor: Hypervisor::Xen,
+        policy: Some(HidePolicy::Controllers),
+        xenpci: Service::Ready,
+        xenvbd: Service::Ready,
+        other_suite: Some(false),
+        fast_startup: Some(false),
+        failed_boots: Some(0),
         disks: PvDisks::Ready(1),
         asked_xen: false,
         asked_disks: false,
@@ -142,12 +205,21 @@ mod tests {
         fn safe_mode(&mut self) -> bool {
             self.safe_mode
         }
-        fn xen(&mut self) -> bool {
+        fn hypervisor(&mut self) -> Hypervisor {
             self.asked_xen = true;
-            self.xen
+            self.hypervisor
         }
-        fn hide_policy_known(&mut self) -> bool {
+        fn hide_policy(&mut self) -> Option<HidePolicy> {
             self.policy
+        }
+        fn other_suite(&mut self) -> Option<bool> {
+            self.other_suite
+        }
+        fn fast_startup(&mut self) -> Option<bool> {
+            self.fast_startup
+        }
+        fn failed_boots(&mut self) -> Option<u32> {
+            self.failed_boots
         }
         fn xenpci(&mut self) -> Service {
             self.xenpci
@@ -163,9 +235,11 @@ mod tests {
 
     #[test]
     fn pv_where_nothing_objects() {
-        let mut given = GOOD;
-        assert_eq!(decide(&mut given), Decision { mode: Mode::Pv, reason: Reason::PvSelected });
-        assert!(given.asked_disks);
+        for policy in [HidePolicy::Controllers, HidePolicy::Disks, HidePolicy::Nothing] {
+            let mut given = Given { policy: Some(policy), ..GOOD };
+            assert_eq!(decide(&mut given), Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy });
+            assert!(given.asked_disks);
+        }
     }
 
     /// Each input alone turns the boot to emulated, with its own reason.
@@ -177,10 +251,21 @@ mod tests {
             (Given { options: Some("GPLPV NOGPLPV"), ..GOOD }, Reason::Vetoed),
             (Given { options: Some("GPLPV SAFEBOOT:MINIMAL"), ..GOOD }, Reason::SafeMode),
             (Given { safe_mode: true, ..GOOD }, Reason::SafeMode),
-            (Given { xen: false, ..GOOD }, Reason::NotXen),
-            (Given { policy: false, ..GOOD }, Reason::HidePolicyUnknown),
+            (Given { hypervisor: Hypervisor::Other, ..GOOD }, Reason::NotXen),
+            (Given { hypervisor: Hypervisor::Unusable, ..GOOD }, Reason::XenUnusable),
+            (Given { policy: None, ..GOOD }, Reason::HidePolicyUnknown),
             (Given { xenpci: Service::Unavailable, ..GOOD }, Reason::XenpciDisabled),
             (Given { xenvbd: Service::Unavailable, ..GOOD }, Reason::XenvbdDisabled),
+            (Given { xenpci: Service::OtherVersion, ..GOOD }, Reason::DriverVersion),
+            (Given { xenvbd: Service::OtherVersion, ..GOOD }, Reason::DriverVersion),
+            (Given { xenpci: Service::Foreign, ..GOOD }, Reason::OtherSuite),
+            (Given { xenvbd: Service::Foreign, ..GOOD }, Reason::OtherSuite),
+            (Given { other_suite: Some(true), ..GOOD }, Reason::OtherSuite),
+            (Given { other_suite: None, ..GOOD }, Reason::ParametersUnreadable),
+            (Given { fast_startup: Some(true), ..GOOD }, Reason::FastStartup),
+            (Given { fast_startup: None, ..GOOD }, Reason::ParametersUnreadable),
+            (Given { failed_boots: Some(2), ..GOOD }, Reason::FailedBoots),
+            (Given { failed_boots: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { disks: PvDisks::Unreadable, ..GOOD }, Reason::StoreUnreadable),
             (Given { disks: PvDisks::None, ..GOOD }, Reason::NoVbd),
             (Given { disks: PvDisks::Ready(0), ..GOOD }, Reason::NoVbd),
@@ -188,7 +273,40 @@ mod tests {
             (Given { disks: PvDisks::BackendMissing, ..GOOD }, Reason::BackendMissing),
         ];
         for (mut given, reason) in cases {
-            assert_eq!(decide(&mut given), Decision { mode: Mode::Emulated, reason });
+            let decision = decide(&mut given);
+            assert_eq!((decision.mode, decision.reason), (Mode::Emulated, reason));
+        }
+    }
+
+    #[test]
+    fn one_failed_boot_is_not_too_many() {
+        let mut given = Given { failed_boots: Some(1), ..GOOD };
+        assert_eq!(decide(&mut given).mode, Mode::Pv);
+    }
+
+    #[test]
+    fn services() {
+        let current = Some(crate::abi::ABI_VERSION);
+        assert_eq!(Service::of(0, 1, current), Service::Ready);
+        assert_eq!(Service::of(0, 1, Some(crate::abi::ABI_VERSION - 1)), Service::OtherVersion);
+        assert_eq!(Service::of(0, 1, None), Service::Foreign);
+        for (start, kind) in [(1, 1), (4, 1), (0, 2), (0, 0x10)] {
+            assert_eq!(Service::of(start, kind, current), Service::Unavailable);
+            assert_eq!(
+                Service::of(start, kind, None),
+                Service::Unavailable,
+                "a disabled driver of anybody's"
+            );
+        }
+    }
+
+    /// The INF files mark the drivers with the interface version that this guard takes.
+    #[test]
+    fn the_inf_files_carry_the_version() {
+        for inf in [include_str!("../../inf/xenpci.inf"), include_str!("../../inf/xenvbd.inf")] {
+            let marked =
+                inf.lines().find_map(|l| l.strip_prefix("HKR,Parameters,XenguardInterface,0x00010001,"));
+            assert_eq!(marked.and_then(|n| n.trim().parse().ok()), Some(crate::abi::ABI_VERSION));
         }
     }
 

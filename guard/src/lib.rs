@@ -22,13 +22,17 @@
 extern crate std;
 
 pub mod abi;
+pub mod boot_count;
 pub mod census;
 pub mod controllers;
 pub mod decision;
 pub mod machine;
 pub mod message;
 pub mod options;
+pub mod other_suites;
+pub mod policy;
 pub mod reason;
+pub mod tripwire;
 
 pub use machine::{Action, BugCheck, Event, Guard};
 pub use reason::Reason;

@@ -5,22 +5,33 @@
 //!  Unsealed ────────────────────► Emulated ── no PV disk appears, whatever is asked
 //!     │ Decided(Pv)
 //!     ▼
-//!   Hiding ── BusAttached → Unplug; ControllersCounted, Relations: the proof grows
+//!   Hiding ── BusAttached → Unplug; ControllersCounted, Relations, Storage…: the proof grows (see `proof`)
 //!     │ ExposureRequested, and the proof is whole                  a doubt ──► Withheld (no PV disk)
 //!     ▼                                                                           ▲
-//!   Granted ── first census finds an alias ───────────────────────────────────────┘
+//!   Granted ── an alias slips, or the first census finds one ─────────────────────┘
 //!     │ Exposed
 //!     ▼
 //!   Exposed ── a census or a bus shows a breach ──► Stopped (bugcheck)
+//!       └───── an emulated device asks to start ──► Deny
 //! ```
 //!
-//! A stop is final: every later event is answered with the same stop.
+//! A stop is final: every later event is answered with the same stop. So is a withholding for cause; a request that
+//! only came before its proof was whole is answered with a withhold that leaves the phase as it is, and once the
+//! proof is whole, with [`Action::AskAgain`] to whoever completed it.
 
 use crate::{
     census::Counts,
+    controllers::Present,
     decision::{Decision, Mode},
+    policy::{Emulated, HidePolicy},
     reason::Reason,
 };
+use storage::{Children, Device, Devices};
+
+mod proof;
+mod storage;
+
+pub use storage::MAX_DEVICES;
 
 /// The bugcheck code: `XEN` in ASCII, used by this family of drivers since 2008.
 pub const BUGCHECK_CODE: u32 = 0x0058_454E;
@@ -29,7 +40,7 @@ pub const BUGCHECK_CODE: u32 = 0x0058_454E;
 pub const MAX_BUSES: usize = 8;
 
 /// How the unplug protocol ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unplug {
     /// `Parameters\Unplug` is 0: not asked. Hiding alone must hold.
     NotAsked,
@@ -40,7 +51,7 @@ pub enum Unplug {
 }
 
 /// What a driver tells the guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// idefilter, `DriverEntry`: the decision. Only the first one counts.
     Decided(Decision),
@@ -53,16 +64,51 @@ pub enum Event {
     Unplugged(Unplug),
     /// idefilter: so many emulated controllers stand in configuration space, counted after the unplug and
     /// without the bus driver's help.
-    ControllersCounted(u32),
+    ControllersCounted(Present),
     /// idefilter: a bus reported its children.
     Relations {
         /// Number of the bus.
         bus: u32,
-        /// Emulated controllers among the children.
+        /// Emulated controllers among the children that the policy hides ([`HidePolicy::hides`]).
         seen: u32,
         /// Those of them that were taken out.
         hidden: u32,
     },
+    /// idefilter: the filter is on an emulated storage device, before its start.
+    StorageAttached {
+        /// Number of the device, below [`MAX_DEVICES`]; a larger one is a doubt. A controller that comes again
+        /// gets the number it had.
+        device: u32,
+        /// What it is.
+        kind: Emulated,
+    },
+    /// idefilter: the device was removed; its number is free.
+    StorageDetached {
+        /// Number of the device.
+        device: u32,
+    },
+    /// idefilter: an emulated controller or channel reported its children.
+    StorageRelations {
+        /// Number of the device.
+        device: u32,
+        /// Channels among the children.
+        channels: u32,
+        /// Hard disks among the children.
+        disks: u32,
+        /// Those of them that were taken out.
+        hidden: u32,
+    },
+    /// idefilter: an emulated storage device is about to start. [`Action::Deny`] is the order to fail the start;
+    /// every other answer lets it start.
+    StartRequested {
+        /// Number of the device.
+        device: u32,
+    },
+    /// idefilter: the image of a driver of [`crate::tripwire`] was loaded.
+    DriverLoaded,
+    /// xenpci, or idefilter's own power requests: the system has come back from suspend, migration or hibernation.
+    /// The machine may have its emulated disks again.
+    Resumed,
     /// xenpci: it is about to enumerate the storage adapter.
     ExposureRequested,
     /// xenvbd: it is about to report its first unit.
@@ -81,7 +127,7 @@ pub enum Event {
 }
 
 /// What the driver must do. All but [`Action::Nothing`] are orders, not hints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Go on.
     Nothing,
@@ -93,12 +139,18 @@ pub enum Action {
     Withhold(Reason),
     /// Go on, and record the finding.
     Note(Reason),
+    /// Fail the start that was asked about.
+    Deny(Reason),
+    /// Have xenvbd take a census, now.
+    CensusNow,
+    /// A request for exposure came too early and would be granted now: have xenpci's bus relations queried again.
+    AskAgain,
     /// Bugcheck at once.
     Stop(BugCheck),
 }
 
 /// The parameters of bugcheck [`BUGCHECK_CODE`]; P4 is the address of the census record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BugCheck {
     /// P1.
     pub reason: Reason,
@@ -109,7 +161,7 @@ pub struct BugCheck {
 }
 
 /// The state of a boot, for status displays and tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Nothing was decided.
     Unsealed,
@@ -128,7 +180,7 @@ pub enum Phase {
 }
 
 /// What one bus last reported.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Bus {
     Absent,
     Attached,
@@ -137,13 +189,18 @@ enum Bus {
 
 /// The guard of one boot. There is one instance, owned by idefilter; a fresh one is unsealed, and unsealed
 /// means emulated.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Guard {
     phase: Phase,
+    policy: HidePolicy,
     buses: [Bus; MAX_BUSES],
     too_many_buses: bool,
+    devices: Devices,
+    too_many_devices: bool,
     unplug: Option<Unplug>,
-    controllers: Option<u32>,
+    controllers: Option<Present>,
+    /// A request was answered with a withhold because the proof was not whole yet.
+    asked_early: bool,
 }
 
 impl Default for Guard {
@@ -158,10 +215,14 @@ impl Guard {
     pub const fn new() -> Guard {
         Guard {
             phase: Phase::Unsealed,
+            policy: HidePolicy::Controllers,
             buses: [Bus::Absent; MAX_BUSES],
             too_many_buses: false,
+            devices: Devices::new(),
+            too_many_devices: false,
             unplug: None,
             controllers: None,
+            asked_early: false,
         }
     }
 
@@ -171,7 +232,13 @@ impl Guard {
         self.phase
     }
 
-    /// How the unplug ended; `None` before it was tried.
+    /// The hide policy that was decided on.
+    #[must_use]
+    pub const fn policy(&self) -> HidePolicy {
+        self.policy
+    }
+
+    /// How the unplug ended; `None` before it was tried, and while it is to be tried again after a resume.
     #[must_use]
     pub const fn unplug(&self) -> Option<Unplug> {
         self.unplug
@@ -179,7 +246,7 @@ impl Guard {
 
     /// Emulated controllers counted in configuration space; `None` before they were.
     #[must_use]
-    pub const fn controllers(&self) -> Option<u32> {
+    pub const fn controllers(&self) -> Option<Present> {
         self.controllers
     }
 
@@ -192,36 +259,59 @@ impl Guard {
         })
     }
 
+    /// Emulated disks that the filter has taken out of the last reports of controllers and channels.
+    #[must_use]
+    pub fn hidden_disks(&self) -> u32 {
+        self.devices.hidden_disks()
+    }
+
+    /// Emulated controllers whose start was refused.
+    #[must_use]
+    pub fn denied(&self) -> u32 {
+        self.devices.denied_controllers()
+    }
+
     /// Takes one event and says what to do.
     pub fn step(&mut self, event: Event) -> Action {
         if let Phase::Stopped(bugcheck) = self.phase {
             return Action::Stop(bugcheck);
         }
-        match event {
+        let action = match event {
             Event::Decided(decision) => self.decided(decision),
             Event::BusAttached { bus } => self.bus_attached(bus),
-            Event::Unplugged(unplug) => {
-                self.unplug = Some(unplug);
-                Action::Nothing
-            }
-            Event::ControllersCounted(count) => {
-                self.controllers = Some(count);
+            Event::Unplugged(unplug) => self.unplugged(unplug),
+            Event::ControllersCounted(present) => {
+                self.controllers = Some(present);
                 Action::Nothing
             }
             Event::Relations { bus, seen, hidden } => self.relations(bus, seen, hidden),
-            Event::ExposureRequested => self.exposure_requested(),
+            Event::StorageAttached { device, kind } => self.storage_attached(device, kind),
+            Event::StorageDetached { device } => self.storage_detached(device),
+            Event::StorageRelations { device, channels, disks, hidden } => {
+                self.storage_relations(device, Children { channels, disks, hidden })
+            }
+            Event::StartRequested { device } => self.start_requested(device),
+            Event::DriverLoaded => self.census_if_exposed(),
+            Event::Resumed => self.resumed(),
+            Event::ExposureRequested => return self.exposure_requested(),
             Event::Exposed => self.exposed(),
             Event::Census { counts, settled, strict } => self.census(counts, settled, strict),
             Event::CensusFailed => self.census_failed(),
+        };
+        if action == Action::Nothing && self.may_ask_again() {
+            self.asked_early = false;
+            return Action::AskAgain;
         }
+        action
     }
 
-    fn decided(&mut self, decision: Decision) -> Action {
+    fn decided(&mut self, Decision { mode, reason, policy }: Decision) -> Action {
         if self.phase != Phase::Unsealed {
             return Action::Note(Reason::EventRefused);
         }
-        self.phase = match decision.mode {
-            Mode::Emulated => Phase::Emulated(decision.reason),
+        self.policy = policy;
+        self.phase = match mode {
+            Mode::Emulated => Phase::Emulated(reason),
             Mode::Pv => Phase::Hiding,
         };
         Action::Nothing
@@ -236,26 +326,99 @@ impl Guard {
         if self.phase == Phase::Hiding && self.unplug.is_none() { Action::Unplug } else { Action::Nothing }
     }
 
+    fn unplugged(&mut self, unplug: Unplug) -> Action {
+        self.unplug = Some(unplug);
+        self.census_if_exposed()
+    }
+
     fn relations(&mut self, bus: u32, seen: u32, hidden: u32) -> Action {
         match self.bus(bus) {
             Some(Bus::Absent) => return Action::Note(Reason::EventRefused),
             Some(place) => *place = Bus::Filtered { seen, hidden },
             None => self.too_many_buses = true,
         }
+        if hidden < seen { self.slipped(Reason::ControllerReturned, seen) } else { Action::Nothing }
+    }
+
+    fn storage_attached(&mut self, device: u32, kind: Emulated) -> Action {
+        match self.devices.place(device) {
+            Some(Some(known)) if !known.gone => return Action::Note(Reason::EventRefused),
+            Some(place) => *place = Some(Device { kind, denied: false, gone: false, children: None }),
+            None => self.too_many_devices = true,
+        }
+        Action::Nothing
+    }
+
+    fn storage_detached(&mut self, device: u32) -> Action {
+        if self.devices.remove(device) { Action::Nothing } else { Action::Note(Reason::EventRefused) }
+    }
+
+    fn storage_relations(&mut self, device: u32, children: Children) -> Action {
+        match self.devices.get(device) {
+            Some(known) => known.children = Some(children),
+            None => return Action::Note(Reason::EventRefused),
+        }
+        // Under another policy the disks of a controller that got past are judged by its start and by the census.
+        if self.policy == HidePolicy::Disks && children.slipped() {
+            self.slipped(Reason::DiskReturned, children.disks)
+        } else {
+            Action::Nothing
+        }
+    }
+
+    /// Something emulated was reported to the system and not taken out.
+    fn slipped(&mut self, breach: Reason, seen: u32) -> Action {
         match self.phase {
-            Phase::Exposed if hidden < seen => {
-                self.stop(BugCheck { reason: Reason::ControllerReturned, own: 0, enumerated: seen })
-            }
-            Phase::Hiding | Phase::Granted if hidden < seen => self.withhold(Reason::AliasSlipped),
+            Phase::Exposed => self.stop(BugCheck { reason: breach, own: 0, enumerated: seen }),
+            Phase::Hiding | Phase::Granted => self.withhold(Reason::AliasSlipped),
             _ => Action::Nothing,
         }
+    }
+
+    /// Refuses once PV disks may appear, or where refusing is the policy. Before that, a device that should have
+    /// been hidden and asks to start tells that hiding has failed: the boot goes on with it, and without PV disks.
+    fn start_requested(&mut self, device: u32) -> Action {
+        let policy = self.policy;
+        let known = self.devices.get(device);
+        if known.as_ref().is_some_and(|known| policy.lets_start(known.kind)) {
+            return Action::Nothing;
+        }
+        match self.phase {
+            Phase::Hiding if policy != HidePolicy::Nothing => self.withhold(Reason::AliasStarted),
+            Phase::Hiding | Phase::Granted | Phase::Exposed => {
+                if let Some(known) = known {
+                    known.denied = true;
+                }
+                Action::Deny(Reason::StartRefused)
+            }
+            _ => Action::Nothing,
+        }
+    }
+
+    /// The machine that comes back has the disks that were unplugged from it; Linux unplugs anew, too
+    /// (arch/x86/xen/suspend_hvm.c, `xen_hvm_post_suspend`).
+    fn resumed(&mut self) -> Action {
+        match self.phase {
+            Phase::Hiding | Phase::Granted | Phase::Exposed if self.unplug == Some(Unplug::Acknowledged) => {
+                self.unplug = None;
+                Action::Unplug
+            }
+            _ => self.census_if_exposed(),
+        }
+    }
+
+    fn census_if_exposed(&self) -> Action {
+        if self.phase == Phase::Exposed { Action::CensusNow } else { Action::Nothing }
     }
 
     fn exposure_requested(&mut self) -> Action {
         match self.phase {
             Phase::Hiding => match self.missing_proof() {
                 // A proof may still become whole: the next request is judged anew.
-                Some(reason) => Action::Withhold(reason),
+                Some(reason) => {
+                    self.asked_early = true;
+                    Action::Withhold(reason)
+                }
                 None => {
                     self.phase = Phase::Granted;
                     Action::Expose
@@ -275,6 +438,8 @@ impl Guard {
                 self.phase = Phase::Exposed;
                 Action::Nothing
             }
+            // The grant was taken back between xenvbd's census and this: nothing has been reported yet.
+            Phase::Withheld(reason) => Action::Withhold(reason),
             _ => self.stop(BugCheck { reason: Reason::ExposedWithoutProof, own: 0, enumerated: 0 }),
         }
     }
@@ -302,32 +467,6 @@ impl Guard {
             Phase::Granted => self.withhold(reason),
             _ => Action::Nothing,
         }
-    }
-
-    /// What the proof of hiding still lacks.
-    fn missing_proof(&self) -> Option<Reason> {
-        if self.too_many_buses {
-            return Some(Reason::TooManyBuses);
-        }
-        if self.buses.iter().all(|bus| matches!(bus, Bus::Absent)) {
-            return Some(Reason::FilterNotAttached);
-        }
-        if self.unplug.is_none() {
-            return Some(Reason::UnplugUnknown);
-        }
-        let Some(present) = self.controllers else {
-            return Some(Reason::ControllersNotCounted);
-        };
-        if self.buses.iter().any(|bus| matches!(bus, Bus::Attached)) {
-            return Some(Reason::RelationsNotFiltered);
-        }
-        if self.buses.iter().any(|bus| matches!(bus, Bus::Filtered { seen, hidden } if hidden < seen)) {
-            return Some(Reason::AliasSlipped);
-        }
-        if present == 0 {
-            return Some(Reason::NothingToHide);
-        }
-        (self.hidden() != present).then_some(Reason::HiddenMismatch)
     }
 
     fn bus(&mut self, bus: u32) -> Option<&mut Bus> {

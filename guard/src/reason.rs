@@ -61,6 +61,18 @@ reasons! {
     OptionsUnreadable = 0x1A, "the boot options could not be read";
     /// `Parameters\HidePolicy` names a policy that this version does not carry out.
     HidePolicyUnknown = 0x1B, "the hide policy is not one this version carries out";
+    /// A driver of another vendor's PV suite is installed and not disabled.
+    OtherSuite = 0x1C, "another vendor's PV drivers are installed and enabled";
+    /// xenpci or xenvbd is installed for another version of the guard's interface, or says none.
+    DriverVersion = 0x1D, "xenpci or xenvbd belongs to another version of the suite";
+    /// Fast startup is on: a shutdown hibernates the kernel, and a start resumes it whatever the boot entry says.
+    FastStartup = 0x1E, "fast startup is on, which resumes the last kernel instead of booting";
+    /// Too many PV boots in a row did not come up.
+    FailedBoots = 0x1F, "the last boots in PV mode did not come up";
+    /// CPUID shows Xen's signature, and what follows is not Xen's.
+    XenUnusable = 0x20, "the hypervisor shows Xen's signature but not Xen's interface";
+    /// One of the driver's own parameters could not be read.
+    ParametersUnreadable = 0x21, "a parameter of the guard could not be read";
 
     /// The bus filter is on no PCI root bus.
     FilterNotAttached = 0x30, "the filter is not attached to a PCI root bus";
@@ -82,6 +94,14 @@ reasons! {
     EmulatedBoot = 0x38, "this is an emulated boot";
     /// The unplug protocol did not end as it must.
     UnplugUnknown = 0x39, "the unplug protocol was not brought to an end";
+    /// Hide policy `none`: an emulated controller was not refused its start.
+    StartNotRefused = 0x3A, "an emulated controller has not been refused its start";
+    /// Hide policy `disks`: a controller or a channel is without the filter, or has not said what its children are.
+    StorageNotFiltered = 0x3B, "the disks of an emulated controller do not all pass the filter";
+    /// More emulated storage devices than the guard can tell apart.
+    TooManyDevices = 0x3C, "there are more emulated storage devices than the guard can follow";
+    /// An emulated device that should have been hidden was started: the boot goes on with it.
+    AliasStarted = 0x3D, "an emulated disk or controller that should be hidden was started";
 
     /// A disk that stands for a PV disk's backing arrived after PV disks were exposed.
     AliasExposed = 0x50, "an emulated disk and its PV counterpart are both present";
@@ -95,6 +115,14 @@ reasons! {
     ControllerReturned = 0x54, "an emulated controller came back after PV disks were exposed";
     /// A census could not be taken: the disks could not be listed, or one of them not be told.
     CensusFailed = 0x55, "the disks of the system could not be counted";
+    /// After exposure an emulated controller reported a disk that was not taken out.
+    DiskReturned = 0x56, "an emulated disk came back after PV disks were exposed";
+    /// An emulated device asked to start in a PV boot and was refused.
+    StartRefused = 0x57, "an emulated disk or controller was refused its start";
+    /// A disk on another bus, or a passed-through one, carries the identity of a PV disk.
+    CloneSeen = 0x58, "a disk on another bus carries the signature of a PV disk";
+    /// Hibernation to a PV disk was refused.
+    HibernationRefused = 0x59, "hibernation is refused in a PV boot";
 
     /// A caller's ABI version differs from the guard's.
     InterfaceVersion = 0x70, "the drivers are of different versions";

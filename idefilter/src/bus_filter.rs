@@ -98,7 +98,7 @@ fn bus_relations(filter: Filter, irp: Irp, lower: DeviceObject) -> Disposition {
     // A bus that answers NOT_SUPPORTED has no children to hide either.
     if status.is_success() {
         let bus = filter.extension().bus;
-        let found = relations::hide_controllers(&mut irp);
+        let found = relations::hide_controllers(&mut irp, state::policy());
         let action = state::step(Event::Relations { bus, seen: found.seen, hidden: found.hidden });
         log!("bus={bus} seen={} hidden={} counted={}", found.seen, found.hidden, state::controllers());
         obey(action);

@@ -4,7 +4,7 @@
 //! The walk begins at bus 0 and follows bridges. A root bus with another number is not walked; a controller
 //! there would be hidden but not counted, and the difference withholds every PV disk.
 
-use guard::controllers::{PciFunction, classify};
+use guard::controllers::{PciFunction, Present, classify};
 use wdm::pci::Location;
 
 /// Offsets in a configuration header, each a multiple of 4.
@@ -21,8 +21,8 @@ const BRIDGE: u16 = 0x0604;
 
 /// Counts them on every bus that can be reached from bus 0. About 40 reads of configuration space, a
 /// millisecond or two each on an emulated machine. IRQL ≤ DISPATCH_LEVEL.
-pub fn count() -> u32 {
-    let mut found = 0;
+pub fn count() -> Present {
+    let mut found = Present::default();
     let mut buses = Buses::new();
     while let Some(bus) = buses.next() {
         for device in 0..32 {
@@ -39,7 +39,7 @@ pub fn count() -> u32 {
 }
 
 /// Looks at one function; `None` where there is none, else whether its device has more of them.
-fn visit(location: Location, buses: &mut Buses, found: &mut u32) -> Option<bool> {
+fn visit(location: Location, buses: &mut Buses, found: &mut Present) -> Option<bool> {
     let ids = location.read_u32(IDS).filter(|ids| low(*ids) != 0xFFFF)?;
     let class = high(location.read_u32(CLASS)?);
     if class == BRIDGE {
@@ -55,7 +55,9 @@ fn visit(location: Location, buses: &mut Buses, found: &mut u32) -> Option<bool>
             subsystem: high(subsystem),
             class,
         };
-        *found += u32::from(classify(&function).is_some());
+        if let Some(kind) = classify(&function) {
+            found.add(kind);
+        }
     }
     // Bit 7 of the header type: a device of several functions; only function 0's counts.
     Some(location.function == 0 && location.read_u32(HEADER_TYPE)? & 0x0080_0000 != 0)

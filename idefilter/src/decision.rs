@@ -1,17 +1,14 @@
 //! Gathers the inputs of the decision, in the order and only as far as the guard asks for them.
 
-use guard::decision::{Decision, Inputs, PvDisks, Service};
+use guard::decision::{Decision, Hypervisor, Inputs, PvDisks, Service};
 use guard::options::BootOptions;
+use guard::other_suites;
+use guard::policy::HidePolicy;
 use wdm::registry::{self, Key};
-use wdm::{NtStatus, boot, unicode, utf16};
+use wdm::{NtStatus, boot, utf16};
 use xen::cpuid::{self, Native, Xen};
 
 use crate::store;
-
-/// SERVICE_BOOT_START.
-const BOOT_START: u32 = 0;
-/// SERVICE_KERNEL_DRIVER.
-const KERNEL_DRIVER: u32 = 1;
 
 /// Decides the mode of this boot. `service` is the path of this driver's own service key. PASSIVE_LEVEL.
 /// Also answers why xenstore could not be read, where that was it.
@@ -36,17 +33,20 @@ impl Inputs for System<'_> {
         boot::is_safe_mode()
     }
 
-    fn xen(&mut self) -> bool {
+    fn hypervisor(&mut self) -> Hypervisor {
         self.xen = cpuid::detect(&Native);
-        self.xen.is_some()
+        match self.xen {
+            Some(_) => Hypervisor::Xen,
+            None if cpuid::announced(&Native) => Hypervisor::Unusable,
+            None => Hypervisor::Other,
+        }
     }
 
-    fn hide_policy_known(&mut self) -> bool {
+    fn hide_policy(&mut self) -> Option<HidePolicy> {
         let policy = parameters(self.service).and_then(|key| key.string(utf16!("HidePolicy")));
-        match policy {
-            Ok(policy) => unicode::eq_ignore_case(&policy, utf16!("controller")),
-            // Absent means the default, which is `controller`. Anything else is not understood.
-            Err(status) => status == NtStatus::OBJECT_NAME_NOT_FOUND,
+        match present(policy)? {
+            Some(policy) => HidePolicy::parse(&policy),
+            None => Some(HidePolicy::default()),
         }
     }
 
@@ -56,6 +56,28 @@ impl Inputs for System<'_> {
 
     fn xenvbd(&mut self) -> Service {
         service(utf16!("xenvbd"))
+    }
+
+    fn other_suite(&mut self) -> Option<bool> {
+        for name in other_suites::SERVICES {
+            let start = open_service(Name::of(name).as_units()).and_then(|key| key.dword(utf16!("Start")));
+            if present(start)?.is_some_and(other_suites::is_enabled) {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    fn fast_startup(&mut self) -> Option<bool> {
+        let value = Key::open(registry::CONTROL)
+            .and_then(|control| control.open_below(utf16!("Session Manager\\Power")))
+            .and_then(|power| power.dword(utf16!("HiberbootEnabled")));
+        Some(present(value)?.is_some_and(|enabled| enabled != 0))
+    }
+
+    fn failed_boots(&mut self) -> Option<u32> {
+        let value = parameters(self.service).and_then(|key| key.dword(utf16!("PvBoots")));
+        Some(present(value)?.unwrap_or(0))
     }
 
     fn pv_disks(&mut self) -> PvDisks {
@@ -83,12 +105,45 @@ pub fn unplug_wanted() -> bool {
     value != Ok(0)
 }
 
-/// Whether another driver of the suite is started at boot.
+/// The state of another driver of the suite.
 fn service(name: &[u16]) -> Service {
-    let of = |key: Key| Ok((key.dword(utf16!("Start"))?, key.dword(utf16!("Type"))?));
-    let values = Key::open(registry::SERVICES).and_then(|services| services.open_below(name)).and_then(of);
-    match values {
-        Ok((BOOT_START, KERNEL_DRIVER)) => Service::BootStart,
-        _ => Service::Unavailable,
+    let read = |key: Key| {
+        let interface = key
+            .open_below(utf16!("Parameters"))
+            .and_then(|parameters| parameters.dword(utf16!("XenguardInterface")));
+        Ok(Service::of(key.dword(utf16!("Start"))?, key.dword(utf16!("Type"))?, interface.ok()))
+    };
+    open_service(name).and_then(read).unwrap_or(Service::Unavailable)
+}
+
+fn open_service(name: &[u16]) -> wdm::Result<Key> {
+    Key::open(registry::SERVICES)?.open_below(name)
+}
+
+/// A service's name as the registry takes it.
+struct Name {
+    units: [u16; 32],
+    length: usize,
+}
+
+impl Name {
+    /// From an ASCII name; what is beyond 32 characters is cut off.
+    fn of(name: &str) -> Self {
+        let mut units = [0; 32];
+        units.iter_mut().zip(name.bytes()).for_each(|(unit, byte)| *unit = byte.into());
+        Self { units, length: name.len().min(32) }
+    }
+
+    fn as_units(&self) -> &[u16] {
+        &self.units[..self.length]
+    }
+}
+
+/// What was read: `Some(None)` where there is nothing to read, `None` where reading failed.
+fn present<T>(read: wdm::Result<T>) -> Option<Option<T>> {
+    match read {
+        Ok(value) => Some(Some(value)),
+        Err(NtStatus::OBJECT_NAME_NOT_FOUND) => Some(None),
+        Err(_) => None,
     }
 }

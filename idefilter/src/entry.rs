@@ -62,7 +62,7 @@ impl Driver for Idefilter {
 
 /// Says what was decided: one debug line, and a log entry where the admin had asked for PV, which also tells
 /// why xenstore could not be read.
-fn announce(driver: DriverObject, Decision { mode, reason }: Decision, failure: Option<&store::Failure>) {
+fn announce(driver: DriverObject, Decision { mode, reason, .. }: Decision, failure: Option<&store::Failure>) {
     let name = match mode {
         Mode::Pv => "pv",
         Mode::Emulated => "emulated",
@@ -93,6 +93,8 @@ pub fn obey(action: Action) {
         Action::Withhold(reason) | Action::Note(reason) => {
             log!("reason={:#x} {}", reason.code(), reason.text());
         }
+        // Starts, tripwire and renewed requests have their own callers.
+        Action::Deny(_) | Action::CensusNow | Action::AskAgain => {}
         Action::Nothing | Action::Unplug | Action::Expose => {}
     }
 }

@@ -2,7 +2,9 @@
 //! image's first byte: also where this driver is only mapped, because others import from it, and its
 //! DriverEntry has not run.
 
+use guard::controllers::Present;
 use guard::machine::{BUGCHECK_CODE, BugCheck, Phase};
+use guard::policy::HidePolicy;
 use guard::{Action, Event, Guard, abi};
 use wdm::{SpinLock, bugcheck};
 
@@ -52,7 +54,12 @@ pub fn is_pv() -> bool {
 
 /// Emulated controllers counted in configuration space, 0 before they were.
 pub fn controllers() -> u32 {
-    STATE.lock().guard.controllers().unwrap_or(0)
+    STATE.lock().guard.controllers().map_or(0, Present::total)
+}
+
+/// The hide policy of this boot.
+pub fn policy() -> HidePolicy {
+    STATE.lock().guard.policy()
 }
 
 /// Stops the system; P4 is the address of the record.

@@ -61,7 +61,9 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
     let (base, last) = (FIRST..=LAST).step_by(STEP).find_map(|base| {
         let found = platform.cpuid(base);
         let ours = [found.ebx, found.ecx, found.edx] == SIGNATURE && found.eax >= base + 2;
-        ours.then_some((base, found.eax))
+        // KVM shows Xen's signature on request, and other hypervisors may: without a page there are no hypercalls.
+        let usable = ours && platform.cpuid(base + 2).eax > 0;
+        usable.then_some((base, found.eax))
     })?;
     let version = platform.cpuid(base + 1).eax;
     let page = platform.cpuid(base + 2);
@@ -73,6 +75,15 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
         hypercall_pages: page.eax,
         hypercall_msr: page.ebx,
         upcall_vector: features & UPCALL_VECTOR != 0,
+    })
+}
+
+/// Whether Xen's signature stands at any base, be it followed by Xen's leaves or not: other hypervisors can show it.
+/// Any level.
+pub fn announced(platform: &impl Platform) -> bool {
+    (FIRST..=LAST).step_by(STEP).any(|base| {
+        let found = platform.cpuid(base);
+        [found.ebx, found.ecx, found.edx] == SIGNATURE
     })
 }
 
@@ -136,10 +147,17 @@ mod tests {
         let [ebx, ecx, edx] = [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes);
         tcg.leaves.insert(0x4000_0000, Registers { eax: 0x4000_0001, ebx, ecx, edx });
         assert_eq!(detect(&tcg), None);
+        assert!(!announced(&tcg));
         // The signature without the leaves that it promises.
         let mut short = fake::Platform::xen(0x4000_0000);
         short.leaves.get_mut(&0x4000_0000).unwrap().eax = 0x4000_0001;
         assert_eq!(detect(&short), None);
+        assert!(announced(&short));
+        // The leaves, and no hypercall page.
+        let mut pageless = fake::Platform::xen(0x4000_0000);
+        pageless.leaves.get_mut(&0x4000_0002).unwrap().eax = 0;
+        assert_eq!(detect(&pageless), None);
+        assert!(announced(&pageless));
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
             bugcheck::stop(BUGCHECK_CODE, parameters)
         }
         Action::Withhold(reason) | Action::Note(reason) => return withhold(fdo, reason),
-        Action::Nothing | Action::Unplug => return withhold(fdo, Reason::EventRefused),
+        _ => return withhold(fdo, Reason::EventRefused),
     }
     match pdo::create(fdo.driver, device.object()) {
         Ok(adapter) => {

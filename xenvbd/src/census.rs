@@ -165,6 +165,8 @@ impl Census {
                 self.note(reason);
                 Ok(())
             }
+            // The guard never answers a census or an exposure with these.
+            Action::Deny(_) | Action::AskAgain | Action::CensusNow => Ok(()),
             Action::Nothing | Action::Expose | Action::Unplug => Ok(()),
         }
     }
@@ -296,7 +298,12 @@ fn verdict(action: Action) -> &'static str {
         Action::Stop(_) => "stop",
         Action::Withhold(_) => "withhold",
         Action::Note(_) => "note",
-        Action::Nothing | Action::Expose | Action::Unplug => "nothing",
+        Action::Nothing
+        | Action::Expose
+        | Action::Unplug
+        | Action::Deny(_)
+        | Action::CensusNow
+        | Action::AskAgain => "nothing",
     }
 }
 

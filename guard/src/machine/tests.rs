@@ -2,15 +2,24 @@ use super::*;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 
-const PV: Event = Event::Decided(Decision { mode: Mode::Pv, reason: Reason::PvSelected });
-const EMULATED: Event = Event::Decided(Decision { mode: Mode::Emulated, reason: Reason::NotSelected });
+const PV: Event =
+    Event::Decided(Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy: HidePolicy::Controllers });
+const EMULATED: Event = Event::Decided(Decision {
+    mode: Mode::Emulated,
+    reason: Reason::NotSelected,
+    policy: HidePolicy::Controllers,
+});
 const ATTACHED: Event = Event::BusAttached { bus: 0 };
 const UNPLUGGED: Event = Event::Unplugged(Unplug::Acknowledged);
-const COUNTED: Event = Event::ControllersCounted(1);
+const COUNTED: Event = counted(1, 0);
 const HIDDEN: Event = Event::Relations { bus: 0, seen: 1, hidden: 1 };
 
 /// Everything that precedes a request in a PV boot without faults.
 const PROOF: [Event; 5] = [PV, ATTACHED, UNPLUGGED, COUNTED, HIDDEN];
+
+const fn counted(with_cdrom: u32, disks_only: u32) -> Event {
+    Event::ControllersCounted(Present { with_cdrom, disks_only })
+}
 
 fn census(own_list: u32, ours: u32, alias: u32, foreign: u32) -> Event {
     Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled: false, strict: false }
@@ -86,7 +95,7 @@ fn hidden_must_equal_counted() {
         [(2, 1, Reason::HiddenMismatch), (1, 2, Reason::HiddenMismatch), (0, 0, Reason::NothingToHide)]
     {
         let relations = Event::Relations { bus: 0, seen: hidden, hidden };
-        let mut guard = after([PV, ATTACHED, UNPLUGGED, Event::ControllersCounted(counted), relations]);
+        let mut guard = after([PV, ATTACHED, UNPLUGGED, self::counted(counted, 0), relations]);
         assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(reason));
     }
 }
@@ -95,7 +104,7 @@ fn hidden_must_equal_counted() {
 #[test]
 fn two_root_buses() {
     let second = Event::BusAttached { bus: 1 };
-    let mut guard = after([PV, ATTACHED, UNPLUGGED, second, Event::ControllersCounted(2), HIDDEN]);
+    let mut guard = after([PV, ATTACHED, UNPLUGGED, second, counted(2, 0), HIDDEN]);
     assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(Reason::RelationsNotFiltered));
     let _ = guard.step(Event::Relations { bus: 1, seen: 1, hidden: 1 });
     assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
@@ -152,8 +161,23 @@ fn the_first_census_withholds() {
     let mut guard = after(PROOF.into_iter().chain([Event::ExposureRequested]));
     assert_eq!(guard.step(census(1, 0, 1, 0)), Action::Withhold(Reason::AliasBeforeExposure));
     assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(Reason::AliasBeforeExposure));
+    assert_eq!(
+        guard.step(Event::Exposed),
+        Action::Withhold(Reason::AliasBeforeExposure),
+        "nothing was reported"
+    );
+    assert!(
+        matches!(guard.step(census(1, 1, 1, 0)), Action::Stop(_)),
+        "a PV disk in spite of it is a breach"
+    );
+}
+
+#[test]
+fn exposure_without_a_grant_stops() {
     let stop = BugCheck { reason: Reason::ExposedWithoutProof, own: 0, enumerated: 0 };
-    assert_eq!(guard.step(Event::Exposed), Action::Stop(stop));
+    for mut guard in [Guard::new(), after([EMULATED]), after(PROOF)] {
+        assert_eq!(guard.step(Event::Exposed), Action::Stop(stop));
+    }
 }
 
 #[test]
@@ -225,7 +249,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (0u32..10).prop_map(|bus| Event::BusAttached { bus }),
         prop_oneof![Just(Unplug::NotAsked), Just(Unplug::Acknowledged), Just(Unplug::Refused)]
             .prop_map(Event::Unplugged),
-        small.clone().prop_map(Event::ControllersCounted),
+        small.clone().prop_map(|n| counted(n, 0)),
         (0u32..2, small.clone(), small.clone()).prop_map(|(bus, seen, hidden)| Event::Relations {
             bus,
             seen,
@@ -260,8 +284,10 @@ fn any_boot() -> impl Strategy<Value = Vec<Event>> {
 /// The proof read off the history in the plainest way: an independent statement of the rule.
 fn proven(history: &[Event]) -> bool {
     let mode = history.iter().find_map(|e| if let Event::Decided(d) = e { Some(d.mode) } else { None });
-    let counted =
-        history.iter().rev().find_map(|e| if let Event::ControllersCounted(n) = e { Some(*n) } else { None });
+    let counted = history
+        .iter()
+        .rev()
+        .find_map(|e| if let Event::ControllersCounted(n) = e { Some(n.total()) } else { None });
     let tried = history.iter().any(|e| matches!(e, Event::Unplugged(_)));
     let attached: Vec<u32> = history
         .iter()

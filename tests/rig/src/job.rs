@@ -300,9 +300,11 @@ mod tests {
              target=/dev/guest-disk0\", \"format=raw,vdev=hdb,access=ro,backendtype=qdisk,target=/dev/guest-disk1\" ]"
         ));
         job.disks[1] = Disk::cdrom("/k", "hdc");
-        assert!(config(&job, &["a".to_owned(), "/cd".to_owned()]).unwrap().contains(
-            "\"format=raw,vdev=hdc,devtype=cdrom,access=ro,backendtype=qdisk,target=/cd\""
-        ));
+        assert!(
+            config(&job, &["a".to_owned(), "/cd".to_owned()])
+                .unwrap()
+                .contains("\"format=raw,vdev=hdc,devtype=cdrom,access=ro,backendtype=qdisk,target=/cd\"")
+        );
         job.disks[1] = Disk::new("/j", "hdb");
         job.disks[1].at_start = false;
         assert!(!config(&job, &["a".to_owned(), "b".to_owned()]).unwrap().contains("hdb"));

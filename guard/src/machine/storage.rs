@@ -1,0 +1,110 @@
+//! What the filter of storage devices has reported: emulated controllers, channels and disks by the number that the
+//! filter gave them.
+
+use crate::policy::Emulated;
+
+/// How many emulated storage devices the guard tells apart at one time. More than this is a doubt.
+pub const MAX_DEVICES: usize = 32;
+
+/// What the filter knows of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// What it is.
+    pub kind: Emulated,
+    /// Its start was refused. NT removes a device whose start failed; the entry of a controller stays then, since
+    /// the controller does.
+    pub denied: bool,
+    /// It was removed, and only the refusal is remembered.
+    pub gone: bool,
+    /// What it last reported as its children; `None` before it did.
+    pub children: Option<Children>,
+}
+
+/// What a controller or a channel reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Children {
+    /// Channels, each a device of its own.
+    pub channels: u32,
+    /// Hard disks.
+    pub disks: u32,
+    /// Those of them that were taken out.
+    pub hidden: u32,
+}
+
+impl Children {
+    /// A disk was reported and not taken out.
+    pub const fn slipped(self) -> bool {
+        self.hidden < self.disks
+    }
+}
+
+/// The devices, by number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Devices([Option<Device>; MAX_DEVICES]);
+
+impl Devices {
+    pub const fn new() -> Devices {
+        Devices([None; MAX_DEVICES])
+    }
+
+    /// The place of a number; `None` for one that is beyond the table.
+    pub fn place(&mut self, number: u32) -> Option<&mut Option<Device>> {
+        self.0.get_mut(usize::try_from(number).ok()?)
+    }
+
+    /// The device with this number.
+    pub fn get(&mut self, number: u32) -> Option<&mut Device> {
+        self.place(number)?.as_mut().filter(|device| !device.gone)
+    }
+
+    /// Takes a device out; whether it was there.
+    pub fn remove(&mut self, number: u32) -> bool {
+        let Some(place) = self.place(number) else { return false };
+        match place {
+            Some(device) if device.gone => return false,
+            Some(device @ Device { kind: Emulated::Controller(_), denied: true, .. }) => device.gone = true,
+            Some(_) => *place = None,
+            None => return false,
+        }
+        true
+    }
+
+    /// The devices that are there.
+    fn iter(&self) -> impl Iterator<Item = &Device> {
+        self.0.iter().flatten().filter(|device| !device.gone)
+    }
+
+    /// Disks that were taken out, in all.
+    pub fn hidden_disks(&self) -> u32 {
+        self.iter().filter_map(|device| device.children).fold(0, |sum, c| sum.saturating_add(c.hidden))
+    }
+
+    /// Controllers that may carry a CD-ROM and have the filter on them.
+    pub fn filtered_controllers(&self) -> u32 {
+        self.count(|kind| matches!(kind, Emulated::Controller(c) if c.may_carry_cdrom()))
+    }
+
+    /// Controllers whose start was refused, removed since or not.
+    pub fn denied_controllers(&self) -> u32 {
+        let denied = |d: &&Device| d.denied && matches!(d.kind, Emulated::Controller(_));
+        u32::try_from(self.0.iter().flatten().filter(denied).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a disk was reported and not taken out.
+    pub fn any_slipped(&self) -> bool {
+        self.iter().filter_map(|device| device.children).any(Children::slipped)
+    }
+
+    /// Whether the disks of every controller are known to pass the filter: each controller and channel has said
+    /// what its children are, and each channel that was reported has the filter on it.
+    pub fn all_seen(&self) -> bool {
+        let reported =
+            self.iter().filter_map(|d| d.children).fold(0u32, |sum, c| sum.saturating_add(c.channels));
+        self.iter().all(|device| device.kind == Emulated::Disk || device.children.is_some())
+            && reported == self.count(|kind| kind == Emulated::Channel)
+    }
+
+    fn count(&self, is: impl Fn(Emulated) -> bool) -> u32 {
+        u32::try_from(self.iter().filter(|device| is(device.kind)).count()).unwrap_or(u32::MAX)
+    }
+}
