@@ -1,7 +1,7 @@
 //! The project's commands: what they need, what they build and what they check.
 //!
 //! `setup` makes everything the cross build takes from outside, `build` makes `dist/` from it, `pe` holds
-//! every built driver to the rules, `repro` shows that the folder does not matter. `scenario` says which guests
+//! every built driver to the rules, `inf` the INF files, `repro` shows that the folder does not matter. `scenario` says which guests
 //! are booted and what they must show, `guest` boots them, `verdict` judges; `demo`, `test` and `mutants` are
 //! built from those.
 
@@ -10,6 +10,7 @@ mod command;
 pub mod demo;
 mod folder;
 mod guest;
+pub mod inf;
 pub mod layout;
 pub mod linker;
 pub mod lint;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     build::{self, EXECUTIVE, FOR_TESTS, SHIPPED},
-    command,
+    command, inf,
     layout::Layout,
     setup,
 };
@@ -17,6 +17,7 @@ pub type Lint = (&'static str, fn(&Layout) -> Result<()>);
 /// Every lint.
 pub const ALL: &[Lint] = &[
     ("rustfmt", rustfmt),
+    ("INF files", inf::check),
     ("clippy: host", clippy_host),
     ("clippy: drivers", clippy_drivers),
     ("clippy: executive", clippy_executive),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{build, demo, linker, lint, mutants, pe, repro, setup, test};
+use xtask::{build, demo, inf, linker, lint, mutants, pe, repro, setup, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks, tests and demonstrates the Xenguard drivers")]
@@ -25,6 +25,9 @@ enum Command {
     },
     /// Holds every built driver to the rules of the loader and of this project
     Check,
+    /// Holds the INF files to the rules of setup and of this project
+    #[command(after_help = inf::help())]
+    LintInf,
     /// Checks formatting, and runs clippy for the host, the drivers and the executive
     Lint,
     /// Builds the drivers in two folders and compares the bytes
@@ -60,6 +63,7 @@ fn run(command: Command) -> Result<()> {
         Command::Build { package } if package.is_empty() => build::all(),
         Command::Build { package } => build::packages(&package),
         Command::Check => pe::check(),
+        Command::LintInf => inf::run(),
         Command::Lint => lint::run(),
         Command::Repro => repro::check(),
         Command::Demo => demo::run(),

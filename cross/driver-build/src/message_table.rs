@@ -44,7 +44,7 @@ fn table(mut messages: Vec<(u32, String)>) -> Vec<u8> {
 /// One entry: a line, padded to four bytes.
 fn entry(text: &str) -> Vec<u8> {
     let mut units: Vec<u16> = text.encode_utf16().chain("\r\n\0".encode_utf16()).collect();
-    if units.len() % 2 != 0 {
+    if !units.len().is_multiple_of(2) {
         units.push(0);
     }
     let length = (4 + units.len() * 2) as u16;
