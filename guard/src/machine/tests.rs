@@ -1,4 +1,5 @@
 use super::*;
+use crate::controllers::Controller;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 
@@ -20,6 +21,48 @@ const PROOF: [Event; 5] = [PV, ATTACHED, UNPLUGGED, COUNTED, HIDDEN];
 const fn counted(with_cdrom: u32, disks_only: u32) -> Event {
     Event::ControllersCounted(Present { with_cdrom, disks_only })
 }
+
+const fn decided(policy: HidePolicy) -> Event {
+    Event::Decided(Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy })
+}
+
+const DISKS: Event = decided(HidePolicy::Disks);
+const NOTHING: Event = decided(HidePolicy::Nothing);
+const IDE: Emulated = Emulated::Controller(Controller::Ide);
+
+const fn attached(device: u32, kind: Emulated) -> Event {
+    Event::StorageAttached { device, kind }
+}
+
+const fn children(device: u32, channels: u32, disks: u32, hidden: u32) -> Event {
+    Event::StorageRelations { device, channels, disks, hidden }
+}
+
+/// Everything that precedes a request with the policy `disks`: one IDE controller stays, with two channels.
+const DISKS_PROOF: [Event; 11] = [
+    DISKS,
+    ATTACHED,
+    Event::Unplugged(Unplug::NotAsked),
+    COUNTED,
+    Event::Relations { bus: 0, seen: 0, hidden: 0 },
+    attached(0, IDE),
+    children(0, 2, 0, 0),
+    attached(1, Emulated::Channel),
+    attached(2, Emulated::Channel),
+    children(1, 0, 1, 1),
+    children(2, 0, 0, 0),
+];
+
+/// Everything that precedes a request with the policy `none`: the one controller was refused its start.
+const NOTHING_PROOF: [Event; 7] = [
+    NOTHING,
+    ATTACHED,
+    UNPLUGGED,
+    COUNTED,
+    Event::Relations { bus: 0, seen: 0, hidden: 0 },
+    attached(0, IDE),
+    Event::StartRequested { device: 0 },
+];
 
 fn census(own_list: u32, ours: u32, alias: u32, foreign: u32) -> Event {
     Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled: false, strict: false }
@@ -246,6 +289,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(PV),
         Just(EMULATED),
+        Just(DISKS),
+        Just(NOTHING),
         (0u32..10).prop_map(|bus| Event::BusAttached { bus }),
         prop_oneof![Just(Unplug::NotAsked), Just(Unplug::Acknowledged), Just(Unplug::Refused)]
             .prop_map(Event::Unplugged),
@@ -265,6 +310,25 @@ fn any_event() -> impl Strategy<Value = Event> {
                 strict
             }
         ),
+        (0u32..34, any_kind()).prop_map(|(device, kind)| Event::StorageAttached { device, kind }),
+        (0u32..3).prop_map(|device| Event::StorageDetached { device }),
+        (0u32..3, small.clone(), small.clone(), small.clone()).prop_map(
+            |(device, channels, disks, hidden)| {
+                Event::StorageRelations { device, channels, disks, hidden: hidden.min(disks) }
+            }
+        ),
+        (0u32..3).prop_map(|device| Event::StartRequested { device }),
+        Just(Event::DriverLoaded),
+        Just(Event::Resumed),
+    ]
+}
+
+fn any_kind() -> impl Strategy<Value = Emulated> {
+    prop_oneof![
+        Just(Emulated::Controller(Controller::Ide)),
+        Just(Emulated::Controller(Controller::Nvme)),
+        Just(Emulated::Channel),
+        Just(Emulated::Disk)
     ]
 }
 
@@ -273,7 +337,10 @@ fn any_boot() -> impl Strategy<Value = Vec<Event>> {
     let prefix = prop_oneof![
         Just(vec![]),
         Just(PROOF.to_vec()),
-        Just([&PROOF[..], &[Event::ExposureRequested, Event::Exposed]].concat())
+        Just([&PROOF[..], &[Event::ExposureRequested, Event::Exposed]].concat()),
+        Just(DISKS_PROOF.to_vec()),
+        Just([&DISKS_PROOF[..], &[Event::ExposureRequested, Event::Exposed]].concat()),
+        Just(NOTHING_PROOF.to_vec()),
     ];
     (prefix, proptest::collection::vec(any_event(), 0..24)).prop_map(|(mut prefix, rest)| {
         prefix.extend(rest);
@@ -283,6 +350,12 @@ fn any_boot() -> impl Strategy<Value = Vec<Event>> {
 
 /// The proof read off the history in the plainest way: an independent statement of the rule.
 fn proven(history: &[Event]) -> bool {
+    let too_many = history
+        .iter()
+        .any(|e| matches!(e, Event::StorageAttached { device, .. } if *device as usize >= MAX_DEVICES));
+    if too_many {
+        return false;
+    }
     let mode = history.iter().find_map(|e| if let Event::Decided(d) = e { Some(d.mode) } else { None });
     let counted = history
         .iter()
@@ -331,12 +404,15 @@ proptest! {
                     if let Event::Census { counts, .. } = event && counts.alias > 0 {
                         prop_assert!(matches!(action, Action::Stop(_)));
                     }
+                    if matches!(event, Event::StartRequested { .. }) && guard.policy() != HidePolicy::Disks {
+                        prop_assert_eq!(action, Action::Deny(Reason::StartRefused));
+                    }
                     prop_assert!(matches!(guard.phase(), Phase::Exposed | Phase::Stopped(_)));
                 }
                 Phase::Withheld(_) | Phase::Emulated(_) | Phase::Unsealed => prop_assert_ne!(action, Action::Expose),
                 Phase::Hiding | Phase::Granted => {}
             }
-            if before == Phase::Hiding && action == Action::Expose {
+            if before == Phase::Hiding && action == Action::Expose && guard.policy() == HidePolicy::Controllers {
                 prop_assert!(proven(&history[..i]), "exposed without proof");
             }
             if guard.phase() == Phase::Exposed && before != Phase::Exposed {
@@ -348,3 +424,5 @@ proptest! {
         }
     }
 }
+
+mod policies;
