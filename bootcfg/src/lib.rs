@@ -1,7 +1,20 @@
-//! Boot entries that select the PV mode: reading and editing boot.ini without losing a byte or a boot.
+//! Boot entries that select the PV mode: reading and editing boot.ini and BCD stores without losing a byte or a boot.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod bcd;
 pub mod boot_ini;
+pub mod cli;
+pub mod command;
+pub mod exit;
+pub mod files;
+pub mod find;
 pub mod inf;
+pub mod lock;
+pub mod menu;
+pub mod output;
+pub mod place;
 pub mod replace;
+pub mod scratch;
+pub mod session;
+pub mod system;

@@ -1,69 +1,152 @@
 //! Replacing a boot file: a backup first, then a temporary file, flushed, and renamed over the old one.
 //! Interrupted at any step, the old or the new file is whole.
+//!
+//! The order, in which nothing depends on a later step:
+//! 1. the file is read again and must be what the change was made from;
+//! 2. the backup is made beside it under a free name and flushed, and its name too;
+//! 3. the new content is written beside it, flushed, and given the old file's attributes;
+//! 4. the old file's read-only attribute is cleared (Windows renames over no read-only file);
+//! 5. the new file is renamed over the old one, and the name flushed;
+//! 6. the file is read back.
 
 use anyhow::{Context, Result, bail};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
+
+use crate::{
+    files::{Attributes, Files},
+    told,
+};
+
+/// What stands behind the name of a backup, before its number.
+const BACKUP: &str = ".backup";
+/// More backups than this are not made.
+const MAX_BACKUPS: u32 = 999;
 
 /// Replaces the content of `path`, which must hold `old`; returns the path of the backup.
 ///
 /// # Errors
-/// The file changed since it was read, or a step failed; the message says which. The original is untouched then.
-pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<PathBuf> {
-    let path = &fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
-    let permissions = fs::metadata(path)?.permissions();
-    if permissions.readonly() {
-        bail!(
-            "{} is read-only; clear the attribute (attrib -r -h -s, or chmod u+w) and try again",
+/// The file changed since it was read, or a step failed; the message says which, and what is there now.
+pub fn replace(files: &dyn Files, path: &Path, old: &[u8], new: &[u8]) -> Result<PathBuf> {
+    let path = &files.resolve(path).with_context(|| format!("cannot find {}", path.display()))?;
+    let attributes = files
+        .attributes(path)
+        .with_context(|| format!("cannot read the attributes of {}", path.display()))?;
+    if files.read(path).with_context(|| format!("cannot read {}", path.display()))? != old {
+        told!(
+            Refused,
+            "{} changed while it was being edited; nothing was written, try again",
             path.display()
         );
     }
-    if fs::read(path).with_context(|| format!("cannot read {}", path.display()))? != old {
-        bail!("{} changed while it was being edited; nothing was written, try again", path.display());
-    }
-    let backup = backup(path, old)?;
+    let backup = backup(files, path, old)?;
     let temporary = beside(path, ".new");
-    let written = write_new(&temporary, new)
-        .and_then(|()| Ok(fs::set_permissions(&temporary, permissions)?))
-        .and_then(|()| fs::rename(&temporary, path).context("cannot put the new file in place"));
-    if let Err(error) = written {
-        // Best effort: the leftover is harmless and the error below is what matters.
-        let _ = fs::remove_file(&temporary);
-        return Err(error.context(format!("{} is unchanged", path.display())));
+    if let Err(error) = put(files, path, &temporary, new, &attributes) {
+        // Best effort: the leftover is harmless, and the error below is what matters.
+        let _ = files.remove(&temporary);
+        let state = match files.read(path) {
+            Ok(now) if now == old => "is unchanged",
+            Ok(now) if now == new => "has the new content, which may not be on the disk yet",
+            Ok(_) => "has an unexpected content; restore the backup",
+            Err(_) => "cannot be read now; compare it with the backup",
+        };
+        return Err(error.context(format!("{} {state} (backup: {})", path.display(), backup.display())));
     }
-    sync_directory(path)?;
-    Ok(backup)
+    match files.read(path) {
+        Ok(now) if now == new => Ok(backup),
+        Ok(_) => {
+            bail!("{} does not read back as it was written; restore {}", path.display(), backup.display())
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("{} cannot be read back; its backup is {}", path.display(), backup.display())
+        }),
+    }
 }
 
-/// Keeps the old content beside the file, under the first free name; an earlier backup is never overwritten.
-fn backup(path: &Path, old: &[u8]) -> Result<PathBuf> {
-    for n in 1..1000 {
-        let backup = beside(path, &format!(".backup{n}"));
-        match write_new(&backup, old) {
+fn put(files: &dyn Files, path: &Path, temporary: &Path, new: &[u8], attributes: &Attributes) -> Result<()> {
+    remove_leftover(files, temporary)?;
+    files.create(temporary, new).with_context(|| cannot_write(temporary))?;
+    files.flush(temporary).with_context(|| cannot_write(temporary))?;
+    files
+        .set_attributes(temporary, attributes)
+        .with_context(|| format!("cannot set the attributes of {}", temporary.display()))?;
+    if attributes.is_read_only() {
+        files
+            .set_attributes(path, &attributes.writable())
+            .with_context(|| format!("cannot clear the read-only attribute of {}", path.display()))?;
+    }
+    if let Err(error) = files.rename(temporary, path) {
+        // Best effort, as above: back to the attributes it had.
+        let _ = files.set_attributes(path, attributes);
+        return Err(error).with_context(|| format!("cannot put the new {} in place", path.display()));
+    }
+    files.flush_folder(path).context("the new file is in place, but not yet known to be on the disk")
+}
+
+/// A bootcfg that was killed may have left its temporary file; the lock says that none is at work now.
+fn remove_leftover(files: &dyn Files, temporary: &Path) -> Result<()> {
+    if let Ok(attributes) = files.attributes(temporary) {
+        if attributes.is_read_only() {
+            // Where it cannot be set, removing says why.
+            let _ = files.set_attributes(temporary, &attributes.writable());
+        }
+        files
+            .remove(temporary)
+            .with_context(|| format!("{} is in the way and cannot be removed", temporary.display()))?;
+    }
+    Ok(())
+}
+
+/// Keeps `content` beside `path` under the first free name; an earlier backup is never overwritten.
+///
+/// # Errors
+/// It cannot be written; nothing was changed then.
+pub fn backup(files: &dyn Files, path: &Path, content: &[u8]) -> Result<PathBuf> {
+    for number in 1..=MAX_BACKUPS {
+        let backup = beside(path, &format!("{BACKUP}{number}"));
+        match keep(files, &backup, content) {
             Ok(()) => return Ok(backup),
             Err(error) if is_already_there(&error) => {}
             Err(error) => return Err(error.context("cannot make a backup; nothing was changed")),
         }
     }
-    bail!("{} has 999 backups; remove some and try again", path.display())
+    told!(Refused, "{} has {MAX_BACKUPS} backups; remove some and try again", path.display())
+}
+
+/// Writes a new file and returns when it is on the disk. A file half written is removed.
+///
+/// # Errors
+/// It exists, or cannot be written.
+pub fn keep(files: &dyn Files, file: &Path, content: &[u8]) -> Result<()> {
+    let made = files.create(file, content);
+    if let Err(error) = made {
+        if error.kind() != ErrorKind::AlreadyExists {
+            let _ = files.remove(file);
+        }
+        return Err(error).with_context(|| cannot_write(file));
+    }
+    files.flush(file).and_then(|()| files.flush_folder(file)).with_context(|| {
+        let _ = files.remove(file);
+        cannot_write(file)
+    })
+}
+
+/// The last backup that was made beside `path`.
+#[must_use]
+pub fn last_backup(files: &dyn Files, path: &Path) -> Option<PathBuf> {
+    let there = |number: &u32| files.attributes(&beside(path, &format!("{BACKUP}{number}"))).is_ok();
+    let last = (1..=MAX_BACKUPS).rev().find(there)?;
+    Some(beside(path, &format!("{BACKUP}{last}")))
 }
 
 fn is_already_there(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::AlreadyExists)
 }
 
-fn write_new(path: &Path, content: &[u8]) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(|| format!("cannot create {}", path.display()))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {} (is the disk full?)", path.display()))
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -72,61 +155,5 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A rename is durable once its directory is; only Unix can open a directory for that.
-fn sync_directory(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(directory) if cfg!(unix) => File::open(directory)?
-            .sync_all()
-            .context("the new file is in place, but not yet known to be on disk"),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keeps_every_backup() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("boot.ini");
-        fs::write(&path, "one").expect("written");
-        let first = replace(&path, b"one", b"two").expect("replaced");
-        let second = replace(&path, b"two", b"three").expect("replaced");
-        assert_eq!(fs::read(&path).expect("read"), b"three");
-        assert_eq!(fs::read(first).expect("read"), b"one");
-        assert_eq!(fs::read(second).expect("read"), b"two");
-        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 3, "no temporary file is left");
-    }
-
-    #[test]
-    fn a_file_that_changed_is_not_overwritten() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("boot.ini");
-        fs::write(&path, "theirs").expect("written");
-        assert!(replace(&path, b"mine", b"new").expect_err("refused").to_string().contains("changed while"));
-        assert_eq!(fs::read(&path).expect("read"), b"theirs");
-    }
-
-    #[test]
-    fn a_leftover_temporary_file_stops_before_anything_changes() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("boot.ini");
-        fs::write(&path, "old").expect("written");
-        fs::create_dir(beside(&fs::canonicalize(&path).expect("path"), ".new")).expect("made");
-        let error = replace(&path, b"old", b"new").expect_err("refused");
-        assert!(error.to_string().contains("is unchanged"), "{error:#}");
-        assert_eq!(fs::read(&path).expect("read"), b"old");
-    }
-
-    #[test]
-    fn read_only_is_told() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("boot.ini");
-        fs::write(&path, "old").expect("written");
-        let mut permissions = fs::metadata(&path).expect("there").permissions();
-        permissions.set_readonly(true);
-        fs::set_permissions(&path, permissions).expect("set");
-        assert!(replace(&path, b"old", b"new").expect_err("refused").to_string().contains("read-only"));
-    }
-}
+mod tests;

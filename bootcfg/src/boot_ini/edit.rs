@@ -1,0 +1,122 @@
+//! Adding and removing PV entries.
+
+use anyhow::Result;
+use std::ops::Range;
+
+use super::{BootIni, Entry, MAX_ENTRIES, line_end, nth};
+use crate::told;
+
+/// What is added to the name of a PV entry.
+const NAME_SUFFIX: &[u8] = b" (PV disks)";
+const SWITCH: &[u8] = b" /GPLPV";
+
+impl BootIni {
+    /// The first PV entry (from 1) that boots the same path as entry `number`.
+    ///
+    /// # Errors
+    /// There is no such entry.
+    pub fn pv_sibling(&self, number: usize) -> Result<Option<usize>> {
+        let entries = self.entries();
+        let entry = nth(&entries, number)?;
+        Ok(self.sibling(&entries, entry, true))
+    }
+
+    /// Adds a PV entry made from entry `number` (from 1), right behind it; returns the new entry's number.
+    ///
+    /// # Errors
+    /// As [`BootIni::add_pv_named`].
+    pub fn add_pv(&mut self, number: usize) -> Result<usize> {
+        let entries = self.entries();
+        let name = [&self.bytes[nth(&entries, number)?.name.clone()], NAME_SUFFIX].concat();
+        self.add_pv_named(number, &name)
+    }
+
+    /// As [`BootIni::add_pv`], with the entry's name in the file's code page.
+    ///
+    /// # Errors
+    /// There is no such entry; it is a PV entry, refuses PV or boots into safe mode; a PV entry for its path is
+    /// there already; the loader would not show one more; or the name cannot stand between quotes.
+    pub fn add_pv_named(&mut self, number: usize, name: &[u8]) -> Result<usize> {
+        let entries = self.entries();
+        let source = nth(&entries, number)?;
+        let options = self.options(source);
+        if options.selects_pv() {
+            told!(Refused, "entry {number} boots with PV disks already; choose an emulated one");
+        }
+        if options.vetoes_pv() {
+            told!(Refused, "entry {number} has /NOGPLPV, which wins over /GPLPV; remove it first");
+        }
+        if options.safe_boot() {
+            told!(Refused, "entry {number} boots into safe mode, which is always emulated; choose another");
+        }
+        if let Some(sibling) = self.sibling(&entries, source, true) {
+            told!(Refused, "entry {sibling} boots the same path with PV disks already");
+        }
+        if entries.len() >= MAX_ENTRIES {
+            told!(
+                Refused,
+                "the file has {} entries and the loader shows {MAX_ENTRIES}; remove one first",
+                entries.len()
+            );
+        }
+        if name.iter().any(|b| matches!(b, b'"' | b'\r' | b'\n' | 0)) {
+            told!(Refused, "a name in boot.ini can hold neither quotes nor line ends");
+        }
+
+        let piece = |range: Range<usize>| &self.bytes[range];
+        let content_end = source.switches.end;
+        let terminator = match piece(content_end..source.line.end) {
+            b"" => line_end(&self.bytes).to_vec(),
+            ending => ending.to_vec(),
+        };
+        let mut line = Vec::new();
+        if content_end == source.line.end {
+            // The last line has no end of its own: the new line brings one along, so that taking it out again
+            // gives the original bytes.
+            line.extend_from_slice(&terminator);
+        }
+        line.extend_from_slice(piece(source.line.start..source.name.start));
+        line.extend_from_slice(name);
+        line.extend_from_slice(piece(source.name.end..content_end).trim_ascii_end());
+        line.extend_from_slice(SWITCH);
+        if content_end != source.line.end {
+            line.extend_from_slice(&terminator);
+        }
+        let at = source.line.end;
+        self.bytes.splice(at..at, line);
+        Ok(number + 1)
+    }
+
+    /// Takes entry `number` (from 1) out. Only a PV entry can be taken out, and never the last entry.
+    ///
+    /// # Errors
+    /// There is no such entry, it is not a PV entry, or no other would be left.
+    pub fn remove_pv(&mut self, number: usize) -> Result<()> {
+        let entries = self.entries();
+        let entry = nth(&entries, number)?;
+        if !self.selects_pv(entry) {
+            told!(Refused, "entry {number} is not a PV entry; only those are removed here");
+        }
+        if entries.len() == 1 {
+            told!(Refused, "entry {number} is the only one; without it nothing boots");
+        }
+        let mut line = entry.line.clone();
+        if line.end == entry.switches.end {
+            // No line end of its own: take the one before it.
+            let before = &self.bytes[..line.start];
+            line.start = before.strip_suffix(b"\r\n").or(before.strip_suffix(b"\n")).unwrap_or(before).len();
+        }
+        self.bytes.drain(line);
+        Ok(())
+    }
+
+    /// The first entry (from 1) that boots the same path as `entry`, with PV disks or without.
+    pub(super) fn sibling(&self, entries: &[Entry], entry: &Entry, pv: bool) -> Option<usize> {
+        let same = |other: &Entry| self.selects_pv(other) == pv && self.same_path(other, entry);
+        entries.iter().position(same).map(|at| at + 1)
+    }
+
+    fn same_path(&self, one: &Entry, other: &Entry) -> bool {
+        self.bytes[one.path.clone()].eq_ignore_ascii_case(&self.bytes[other.path.clone()])
+    }
+}

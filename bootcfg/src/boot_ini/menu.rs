@@ -1,0 +1,135 @@
+//! boot.ini as a boot menu.
+
+use anyhow::Result;
+
+use super::{BootIni, MAX_ENTRIES, nth, show};
+use crate::{
+    menu::{Entry, Finding, Menu, malformed_token},
+    told,
+};
+
+impl Menu for BootIni {
+    fn kind(&self) -> &'static str {
+        "boot.ini"
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let default = self.default_entry();
+        let entries = BootIni::entries(self);
+        entries
+            .iter()
+            .zip(1..)
+            .map(|(entry, number)| Entry {
+                number,
+                id: self.path(entry),
+                name: self.name(entry),
+                options: self.switches(entry),
+                pv: self.selects_pv(entry),
+                default: default == Some(number),
+                shown: number <= MAX_ENTRIES,
+            })
+            .collect()
+    }
+
+    fn timeout(&self) -> Option<u32> {
+        BootIni::timeout(self)
+    }
+
+    fn set_timeout(&mut self, seconds: u32) -> Result<()> {
+        BootIni::set_timeout(self, seconds);
+        Ok(())
+    }
+
+    fn pv_sibling(&self, number: usize) -> Result<Option<usize>> {
+        BootIni::pv_sibling(self, number)
+    }
+
+    fn add_pv(&mut self, number: usize, name: Option<&str>) -> Result<usize> {
+        match name {
+            None => BootIni::add_pv(self, number),
+            // Which code page the loader will read it in is not known.
+            Some(name) if !name.is_ascii() => told!(
+                Refused,
+                "a name in boot.ini is in the guest's OEM code page, which is not known here; use ASCII"
+            ),
+            Some(name) => self.add_pv_named(number, name.as_bytes()),
+        }
+    }
+
+    fn remove_pv(&mut self, number: usize) -> Result<()> {
+        let entries = BootIni::entries(self);
+        let entry = nth(&entries, number)?;
+        if self.selects_pv(entry) && self.sibling(&entries, entry, false).is_none() {
+            told!(
+                Refused,
+                "entry {number} is the only one for {}; without it that system does not boot. Take /GPLPV out by hand",
+                self.path(entry)
+            );
+        }
+        BootIni::remove_pv(self, number)
+    }
+
+    fn set_default(&mut self, pv: bool) -> Result<usize> {
+        self.set_default_disks(pv)
+    }
+
+    fn try_pv(&mut self) -> Result<usize> {
+        told!(
+            Refused,
+            "boot.ini has no choice for one boot only: its loader remembers nothing. Choose the PV entry in the boot menu \
+             (`bootcfg timeout 30` shows it), or make it the default with `bootcfg default pv` and go back with \
+             `bootcfg default emulated`"
+        )
+    }
+
+    fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let entries = BootIni::entries(self);
+        if self.default_entry().is_none() {
+            let named = show(self.default_path().unwrap_or_default());
+            findings.push(Finding::wrong(format!("default={named} names no entry's path")));
+        }
+        if entries.len() > MAX_ENTRIES {
+            findings.push(Finding::wrong(format!(
+                "{} entries, but the loader shows {MAX_ENTRIES}: the last ones cannot be chosen",
+                entries.len()
+            )));
+        }
+        if BootIni::timeout(self) == Some(0) {
+            findings.push(Finding::note("timeout=0: the menu is not shown; `bootcfg timeout 30` shows it"));
+        }
+        for (entry, number) in entries.iter().zip(1..) {
+            let switches = self.switches(entry);
+            if let Some(token) = malformed_token(&switches) {
+                findings.push(Finding::wrong(format!(
+                    "entry {number}: `{token}` is not GPLPV, so the entry boots emulated; write /GPLPV as a word of its own"
+                )));
+            }
+            if !self.selects_pv(entry) {
+                continue;
+            }
+            if self.options(entry).safe_boot() {
+                findings.push(Finding::note(format!(
+                    "entry {number} boots into safe mode, which is always emulated"
+                )));
+            }
+            if self.sibling(&entries, entry, false).is_none() {
+                findings.push(Finding::wrong(format!(
+                    "entry {number} (PV) has no emulated entry for {}: there is no way back in the menu",
+                    self.path(entry)
+                )));
+            }
+            if let Some(first) = self.sibling(&entries, entry, true).filter(|&first| first != number) {
+                findings.push(Finding::wrong(format!(
+                    "entries {first} and {number} both boot {} with PV disks; remove one",
+                    self.path(entry)
+                )));
+            }
+        }
+        findings
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
+    }
+}

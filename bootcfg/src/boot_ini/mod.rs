@@ -1,0 +1,164 @@
+//! boot.ini of NT 5.x, edited by lines: every byte that an edit does not concern stays as it was.
+//!
+//! The file is taken as bytes, since its names are in the OEM code page. Entries are the lines of the section
+//! `[operating systems]` of the form `<ARC path>="name" switches`. The loader shows at most ten, and
+//! `default=` names an ARC path: of two entries with the same path the first is the default, so a new entry
+//! goes behind the one that it is made from.
+
+use anyhow::Result;
+use guard::options::BootOptions;
+use std::ops::Range;
+
+use crate::told;
+
+mod edit;
+mod loader;
+mod menu;
+#[cfg(test)]
+mod tests;
+
+/// The loader shows no more entries than this.
+pub const MAX_ENTRIES: usize = 10;
+
+/// A boot.ini, held as its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootIni {
+    bytes: Vec<u8>,
+}
+
+/// One entry of `[operating systems]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    line: Range<usize>,
+    path: Range<usize>,
+    name: Range<usize>,
+    switches: Range<usize>,
+}
+
+impl Entry {
+    /// The line without its end.
+    fn content(&self) -> Range<usize> {
+        self.line.start..self.switches.end
+    }
+}
+
+impl BootIni {
+    /// Takes a file's bytes.
+    ///
+    /// # Errors
+    /// The file has no section `[operating systems]` with an entry in it, so it is not a boot.ini.
+    pub fn parse(bytes: Vec<u8>) -> Result<BootIni> {
+        let file = BootIni { bytes };
+        if file.entries().is_empty() {
+            told!(
+                Unusable,
+                "no entry of the form path=\"name\" under [operating systems]: this is not a boot.ini, or it is damaged"
+            );
+        }
+        Ok(file)
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The entries, in the order in which the loader shows them.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut inside = false;
+        let mut entries = Vec::new();
+        for line in lines(&self.bytes) {
+            let text = self.bytes[line.clone()].trim_ascii();
+            if text.starts_with(b"[") {
+                inside = text.eq_ignore_ascii_case(b"[operating systems]");
+            } else if inside && let Some(entry) = self.entry(line) {
+                entries.push(entry);
+            }
+        }
+        entries
+    }
+
+    /// The entry's name as it stands in the file, without quotes; bytes outside ASCII are shown as `?`.
+    #[must_use]
+    pub fn name(&self, entry: &Entry) -> String {
+        show(&self.bytes[entry.name.clone()])
+    }
+
+    /// The entry's ARC path.
+    #[must_use]
+    pub fn path(&self, entry: &Entry) -> String {
+        show(&self.bytes[entry.path.clone()])
+    }
+
+    /// The entry's switches.
+    #[must_use]
+    pub fn switches(&self, entry: &Entry) -> String {
+        show(self.bytes[entry.switches.clone()].trim_ascii())
+    }
+
+    /// The entry boots with PV disks, by the very rule that the driver applies.
+    #[must_use]
+    pub fn selects_pv(&self, entry: &Entry) -> bool {
+        self.options(entry).selects_pv()
+    }
+
+    /// What the entry's switches ask for.
+    #[must_use]
+    pub fn options(&self, entry: &Entry) -> BootOptions {
+        BootOptions::parse(self.bytes[entry.switches.clone()].iter().map(|&b| u16::from(b)))
+    }
+
+    /// Reads a line as an entry; `None` for blank lines, comments and anything without a quoted name.
+    fn entry(&self, line: Range<usize>) -> Option<Entry> {
+        let text = &self.bytes[line.clone()];
+        let content = text.iter().rposition(|b| !matches!(b, b'\r' | b'\n'))? + 1;
+        let start = text.iter().position(|b| !b.is_ascii_whitespace())?;
+        if text[start] == b';' {
+            return None;
+        }
+        let equals = text.iter().position(|&b| b == b'=')?;
+        let open = equals + 1 + text[equals + 1..content].iter().position(|b| !b.is_ascii_whitespace())?;
+        if text[open] != b'"' {
+            return None;
+        }
+        let close = open + 1 + text[open + 1..content].iter().position(|&b| b == b'"')?;
+        let range = |from: usize, to: usize| line.start + from..line.start + to;
+        Some(Entry {
+            path: range(start, start + text[start..equals].trim_ascii_end().len()),
+            name: range(open + 1, close),
+            switches: range(close + 1, content),
+            line,
+        })
+    }
+}
+
+fn nth(entries: &[Entry], number: usize) -> Result<&Entry> {
+    match number.checked_sub(1).and_then(|i| entries.get(i)) {
+        Some(entry) => Ok(entry),
+        None => told!(Refused, "there is no entry {number}; the file has entries 1 to {}", entries.len()),
+    }
+}
+
+/// The file's lines, each with its end.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    bytes.split_inclusive(|&b| b == b'\n').map(move |line| {
+        let range = start..start + line.len();
+        start = range.end;
+        range
+    })
+}
+
+/// The line end that the file uses; CRLF if it shows none.
+fn line_end(bytes: &[u8]) -> &'static [u8] {
+    match bytes.iter().position(|&b| b == b'\n') {
+        Some(at) if at == 0 || bytes[at - 1] != b'\r' => b"\n",
+        _ => b"\r\n",
+    }
+}
+
+fn show(bytes: &[u8]) -> String {
+    bytes.iter().map(|&b| if b.is_ascii() && !b.is_ascii_control() { char::from(b) } else { '?' }).collect()
+}

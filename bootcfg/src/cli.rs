@@ -1,0 +1,181 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Selects, for each boot entry of a Windows guest, emulated or PV disks.
+///
+/// An entry whose options hold GPLPV boots from Xen's paravirtual disks; any other entry boots from the emulated
+/// ones. bootcfg edits boot.ini (NT 5.x) and BCD stores (NT 6 and later), in the running Windows or offline on its
+/// disk. Before it writes it makes a backup; interrupted at any moment it leaves the old or the new file whole.
+#[derive(Debug, Parser)]
+#[command(name = "bootcfg", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_HELP)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bootcfg status                                  in the running Windows
+  bootcfg --root /mnt status                      offline: the guest's system volume is mounted at /mnt
+  bootcfg --boot-ini boot.ini --dry-run add       what would change
+  bootcfg --store /mnt/Boot/BCD add --name \"Windows (PV)\"
+  bootcfg try                                     PV for the next boot only (BCD)
+  bootcfg default emulated
+  bootcfg restore                                 back to the last backup";
+
+const LONG_HELP: &str = "\
+Examples:
+  bootcfg status                                  in the running Windows
+  bootcfg --root /mnt status                      offline: the guest's system volume is mounted at /mnt
+  bootcfg --boot-ini boot.ini --dry-run add       what would change
+  bootcfg --store /mnt/Boot/BCD add --name \"Windows (PV)\"
+  bootcfg try                                     PV for the next boot only (BCD)
+  bootcfg default emulated
+  bootcfg restore                                 back to the last backup
+  bootcfg completions bash > /etc/bash_completion.d/bootcfg
+
+Exit codes:
+  0 done, or nothing to do        1 verify found something      2 command line not understood
+  3 refused, nothing changed      4 no usable boot configuration 5 a file operation failed
+  6 another bootcfg is at work    7 not permitted, read-only     8 bcdedit or libhivex missing or failed
+  9 not confirmed (say --yes)";
+
+/// What holds for every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Which boot configuration")]
+pub struct Global {
+    /// A boot.ini
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "store")]
+    pub boot_ini: Option<PathBuf>,
+    /// A BCD store (a file such as Boot/BCD)
+    #[arg(long, global = true, value_name = "BCD")]
+    pub store: Option<PathBuf>,
+    /// A mounted guest system volume: boot.ini, Boot/BCD or EFI/Microsoft/Boot/BCD is found below it, and hibernation,
+    /// fast startup and the drivers' state are read from it
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// A program that is called like bcdedit, for tests
+    #[arg(long, global = true, value_name = "PROGRAM", hide = true)]
+    pub bcdedit: Option<PathBuf>,
+    /// Show what would change as a diff and change nothing
+    #[arg(short = 'n', long, global = true, help_heading = "How")]
+    pub dry_run: bool,
+    /// Do not ask for confirmation
+    #[arg(short, long, global = true, help_heading = "How")]
+    pub yes: bool,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true, help_heading = "How")]
+    pub json: bool,
+    /// Only warnings and errors
+    #[arg(short, long, global = true, help_heading = "How", conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More detail
+    #[arg(short, long, global = true, help_heading = "How")]
+    pub verbose: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "How")]
+    pub color: Colour,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Emulated or PV disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Disks {
+    /// Xen's paravirtual disks
+    Pv,
+    /// qemu's emulated disks
+    Emulated,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the entries, which is the default, which boot with PV disks, the drivers' state, and warnings
+    Status,
+    /// Add a PV entry beside an emulated one; the default stays as it is
+    #[command(
+        after_help = "Examples:\n  bootcfg add\n  bootcfg --root /mnt add --entry 2 --name \"Server (PV)\""
+    )]
+    Add {
+        /// The entry to make it from, as status numbers it; the default entry if not given
+        #[arg(long, value_name = "N")]
+        entry: Option<usize>,
+        /// The new entry's name; the source's name and "(PV disks)" if not given
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Remove a PV entry; where it was the default, its emulated sibling becomes the default
+    Remove {
+        /// The entry, as status numbers it; needed only where there are several PV entries
+        #[arg(long, value_name = "N", conflicts_with = "all")]
+        entry: Option<usize>,
+        /// Every PV entry
+        #[arg(long)]
+        all: bool,
+    },
+    /// Make the PV or the emulated entry the default
+    Default {
+        /// Which
+        disks: Disks,
+    },
+    /// Boot with PV disks the next time only (BCD; boot.ini has no such thing)
+    Try,
+    /// How many seconds the boot menu waits
+    Timeout {
+        /// Seconds; 0 shows no menu
+        seconds: u32,
+    },
+    /// Check that the entries are consistent and that no hibernation stands against a change of disks
+    Verify,
+    /// Keep a copy of the boot configuration
+    Backup {
+        /// Where to; beside the original, under the first free name, if not given
+        file: Option<PathBuf>,
+    },
+    /// Bring back a backup; what is there now is kept as a further backup
+    Restore {
+        /// The backup; the last one made beside the original if not given
+        file: Option<PathBuf>,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    /// The command's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Command::Status => "status",
+            Command::Add { .. } => "add",
+            Command::Remove { .. } => "remove",
+            Command::Default { .. } => "default",
+            Command::Try => "try",
+            Command::Timeout { .. } => "timeout",
+            Command::Verify => "verify",
+            Command::Backup { .. } => "backup",
+            Command::Restore { .. } => "restore",
+            Command::Completions { .. } => "completions",
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Attributes and names on Windows.
+
+#![expect(unsafe_code, reason = "two calls of the Windows API that std does not have")]
+
+use super::Attributes;
+use std::{
+    fs, io,
+    os::windows::{ffi::OsStrExt, fs::MetadataExt},
+    path::Path,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_NORMAL, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW, SetFileAttributesW,
+};
+
+pub fn attributes(path: &Path) -> io::Result<Attributes> {
+    Ok(Attributes { dos: fs::metadata(path)?.file_attributes() & Attributes::DOS, unix: None })
+}
+
+pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
+    let value = if attributes.dos == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes.dos };
+    let path = wide(path);
+    // SAFETY: `path` ends with a NUL and lives until the call returns.
+    succeeded(unsafe { SetFileAttributesW(path.as_ptr(), value) })
+}
+
+/// As `std::fs::rename`, but on the disk when it returns.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (wide(from), wide(to));
+    // SAFETY: both end with a NUL and live until the call returns.
+    succeeded(unsafe {
+        MoveFileExW(from.as_ptr(), to.as_ptr(), MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)
+    })
+}
+
+/// Windows flushes names with `MOVEFILE_WRITE_THROUGH`; a folder cannot be flushed.
+pub fn flush_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn wide(path: &Path) -> Vec<u16> {
+    path.as_os_str().encode_wide().chain([0]).collect()
+}
+
+fn succeeded(result: i32) -> io::Result<()> {
+    if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

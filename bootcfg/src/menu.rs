@@ -1,0 +1,158 @@
+//! What boot.ini and a BCD store have in common: a menu of entries, one of which is the default.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::{bcd::Bcd, boot_ini::BootIni, told};
+
+/// One entry of a boot menu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The number that the command line calls it by, from 1.
+    pub number: usize,
+    /// What the loader calls it: an ARC path or a GUID.
+    pub id: String,
+    /// The name in the menu.
+    pub name: String,
+    /// The options that the kernel gets.
+    pub options: String,
+    /// Boots with PV disks.
+    pub pv: bool,
+    /// Boots when nobody chooses.
+    pub default: bool,
+    /// The menu shows it.
+    pub shown: bool,
+}
+
+impl Entry {
+    /// As `--json` shows it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "number": self.number, "id": self.id, "name": self.name, "options": self.options,
+            "disks": if self.pv { "pv" } else { "emulated" }, "default": self.default, "shown": self.shown,
+        })
+    }
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// `verify` fails.
+    Wrong,
+}
+
+/// Something that `verify` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is so, and what to do.
+    pub text: String,
+}
+
+impl Finding {
+    /// Something that must be put right.
+    pub fn wrong(text: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Wrong, text: text.into() }
+    }
+
+    /// Something to know.
+    pub fn note(text: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Note, text: text.into() }
+    }
+}
+
+/// A boot menu that can be looked at and edited in memory.
+pub trait Menu {
+    /// `boot.ini` or `BCD`.
+    fn kind(&self) -> &'static str;
+    /// The entries, in the menu's order.
+    fn entries(&self) -> Vec<Entry>;
+    /// Seconds that the menu waits, where it says.
+    fn timeout(&self) -> Option<u32>;
+    /// Sets how many seconds the menu waits.
+    ///
+    /// # Errors
+    /// The menu cannot hold it.
+    fn set_timeout(&mut self, seconds: u32) -> Result<()>;
+    /// The PV entry that boots the same system as entry `number`.
+    ///
+    /// # Errors
+    /// There is no such entry.
+    fn pv_sibling(&self, number: usize) -> Result<Option<usize>>;
+    /// Adds a PV entry behind entry `number`; returns its number.
+    ///
+    /// # Errors
+    /// The entry cannot be made, and why.
+    fn add_pv(&mut self, number: usize, name: Option<&str>) -> Result<usize>;
+    /// Removes the PV entry `number`; where it is the default, its emulated sibling becomes the default.
+    ///
+    /// # Errors
+    /// It is not a PV entry, or the only entry.
+    fn remove_pv(&mut self, number: usize) -> Result<()>;
+    /// Makes the PV or the emulated entry of the default system the default; returns its number.
+    ///
+    /// # Errors
+    /// There is no such entry.
+    fn set_default(&mut self, pv: bool) -> Result<usize>;
+    /// The PV entry of the default system boots the next time only; returns its number.
+    ///
+    /// # Errors
+    /// There is no such entry, or the loader has no such thing.
+    fn try_pv(&mut self) -> Result<usize>;
+    /// What is inconsistent.
+    fn check(&self) -> Vec<Finding>;
+    /// The whole as text, for a diff.
+    fn text(&self) -> String;
+}
+
+/// Either kind of boot configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Configuration {
+    /// boot.ini of NT 5.x.
+    BootIni(BootIni),
+    /// A BCD store of NT 6 and later.
+    Bcd(Bcd),
+}
+
+impl Configuration {
+    /// To look at.
+    #[must_use]
+    pub fn menu(&self) -> &dyn Menu {
+        match self {
+            Configuration::BootIni(ini) => ini,
+            Configuration::Bcd(bcd) => bcd,
+        }
+    }
+
+    /// To edit.
+    pub fn menu_mut(&mut self) -> &mut dyn Menu {
+        match self {
+            Configuration::BootIni(ini) => ini,
+            Configuration::Bcd(bcd) => bcd,
+        }
+    }
+}
+
+/// The number of the entry that boots when nobody chooses.
+///
+/// # Errors
+/// The menu names none.
+pub fn default_number(menu: &dyn Menu) -> Result<usize> {
+    match menu.entries().iter().find(|entry| entry.default) {
+        Some(entry) => Ok(entry.number),
+        None => told!(Unusable, "the menu's default is none of its entries; choose one with --entry"),
+    }
+}
+
+/// A token of `options` that looks like an attempt at GPLPV and is not it.
+#[must_use]
+pub fn malformed_token(options: &str) -> Option<&str> {
+    options.split_ascii_whitespace().find(|token| {
+        let bare = token.strip_prefix('/').unwrap_or(token).to_ascii_uppercase();
+        bare.contains("GPLPV") && bare != "GPLPV" && bare != "NOGPLPV"
+    })
+}

@@ -1,0 +1,195 @@
+//! Where a boot configuration is: read from there, written back there, backed up.
+
+use anyhow::{Context, Result};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    bcd::{Bcd, bcdedit::Bcdedit},
+    boot_ini::BootIni,
+    files::{Disk, Files},
+    lock::Lock,
+    menu::Configuration,
+    replace, told,
+};
+
+/// Where a boot configuration is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A boot.ini.
+    BootIni(PathBuf),
+    /// A BCD file that no Windows is using.
+    Store(PathBuf),
+    /// The store of the running Windows, through bcdedit.
+    Live(Live),
+}
+
+/// The running Windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Its bcdedit.
+    pub bcdedit: Bcdedit,
+    /// Where backups of the store go.
+    pub folder: PathBuf,
+}
+
+impl Live {
+    /// The name that the backups of the store are made from.
+    fn stem(&self) -> PathBuf {
+        self.folder.join("bcd")
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::BootIni(path) | Place::Store(path) => write!(f, "{}", path.display()),
+            Place::Live(_) => f.write_str("the running system's BCD"),
+        }
+    }
+}
+
+/// A boot configuration as it was read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The file's bytes; of the running system, what bcdedit exported.
+    pub bytes: Vec<u8>,
+    /// What they mean.
+    pub configuration: Configuration,
+}
+
+impl Place {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no boot configuration of this kind.
+    pub fn read(&self) -> Result<Read> {
+        let bytes = self.raw()?;
+        let configuration = self.parse(&bytes).with_context(|| self.to_string())?;
+        Ok(Read { bytes, configuration })
+    }
+
+    /// Its bytes, whatever they are.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn raw(&self) -> Result<Vec<u8>> {
+        match self {
+            Place::BootIni(path) | Place::Store(path) => {
+                Disk.read(path).with_context(|| format!("cannot read {}", path.display()))
+            }
+            Place::Live(live) => live.bcdedit.export(),
+        }
+    }
+
+    /// What bytes mean that are, or shall be, there.
+    ///
+    /// # Errors
+    /// They are no boot configuration of this kind.
+    pub fn parse(&self, bytes: &[u8]) -> Result<Configuration> {
+        Ok(match self {
+            Place::BootIni(_) => Configuration::BootIni(BootIni::parse(bytes.to_vec())?),
+            Place::Store(_) | Place::Live(_) => Configuration::Bcd(Bcd::read(bytes)?),
+        })
+    }
+
+    /// Keeps other bootcfgs away.
+    ///
+    /// # Errors
+    /// Another is at work, or the medium is not writable.
+    pub fn lock(&self) -> Result<Lock> {
+        match self {
+            Place::BootIni(path) | Place::Store(path) => Lock::take(path),
+            Place::Live(live) => {
+                std::fs::create_dir_all(&live.folder).with_context(|| {
+                    format!("cannot make the folder for backups {}", live.folder.display())
+                })?;
+                Lock::take(&live.folder)
+            }
+        }
+    }
+
+    /// Makes `new` of what was read; returns where the backup is.
+    ///
+    /// # Errors
+    /// A step failed; the message says what is there now.
+    pub fn write(&self, old: &Read, new: &Configuration) -> Result<PathBuf> {
+        match (self, &old.configuration, new) {
+            (Place::BootIni(path), _, Configuration::BootIni(new)) => {
+                replace::replace(&Disk, path, &old.bytes, new.bytes())
+            }
+            (Place::Store(path), Configuration::Bcd(before), Configuration::Bcd(after)) => {
+                let bytes = edited_store(&old.bytes, before, after)?;
+                if Bcd::read(&bytes).context("the edited copy of the store")? != *after {
+                    told!(Tool, "the edited copy of the store is not what it should be; {self} is unchanged");
+                }
+                replace::replace(&Disk, path, &old.bytes, &bytes)
+            }
+            (Place::Live(live), Configuration::Bcd(before), Configuration::Bcd(after)) => {
+                let backup = replace::backup(&Disk, &live.stem(), &old.bytes)?;
+                live.bcdedit
+                    .change(before, after)
+                    .with_context(|| format!("the backup is {}", backup.display()))?;
+                Ok(backup)
+            }
+            _ => told!(Unusable, "a configuration of another kind"),
+        }
+    }
+
+    /// Keeps a copy of what was read, in `file` or beside the original.
+    ///
+    /// # Errors
+    /// It cannot be written; an existing file is not overwritten.
+    pub fn backup(&self, read: &Read, file: Option<&Path>) -> Result<PathBuf> {
+        match file {
+            Some(file) => replace::keep(&Disk, file, &read.bytes).map(|()| file.to_owned()),
+            None => replace::backup(&Disk, &self.stem()?, &read.bytes),
+        }
+    }
+
+    /// The last backup that was made beside the original.
+    ///
+    /// # Errors
+    /// The original is not there.
+    pub fn last_backup(&self) -> Result<Option<PathBuf>> {
+        Ok(replace::last_backup(&Disk, &self.stem()?))
+    }
+
+    /// Puts the bytes of a backup in place; returns where the backup of what was there is.
+    ///
+    /// # Errors
+    /// A step failed; the message says what is there now.
+    pub fn restore(&self, old: &[u8], backup: &[u8], file: &Path) -> Result<PathBuf> {
+        match self {
+            Place::BootIni(path) | Place::Store(path) => replace::replace(&Disk, path, old, backup),
+            Place::Live(live) => {
+                let kept = replace::backup(&Disk, &live.stem(), old)?;
+                live.bcdedit.import(file).with_context(|| format!("the backup is {}", kept.display()))?;
+                Ok(kept)
+            }
+        }
+    }
+
+    fn stem(&self) -> Result<PathBuf> {
+        match self {
+            Place::BootIni(path) | Place::Store(path) => {
+                Disk.resolve(path).with_context(|| format!("cannot find {}", path.display()))
+            }
+            Place::Live(live) => Ok(live.stem()),
+        }
+    }
+}
+
+/// The bytes of a store with changes, made on a copy.
+#[cfg(unix)]
+fn edited_store(bytes: &[u8], before: &Bcd, after: &Bcd) -> Result<Vec<u8>> {
+    crate::bcd::hivex::edited(bytes, &before.changes_to(after))
+}
+
+/// The bytes of a store with changes, made on a copy.
+#[cfg(windows)]
+fn edited_store(bytes: &[u8], before: &Bcd, after: &Bcd) -> Result<Vec<u8>> {
+    Bcdedit::of_system().edited(bytes, before, after)
+}

@@ -1,0 +1,230 @@
+//! The program on boot.ini files: byte for byte, and what it refuses.
+
+mod run;
+
+use run::{BOOT_INI, Folder, PV_LINE};
+use std::fs;
+
+fn with_pv() -> Vec<u8> {
+    [BOOT_INI, PV_LINE].concat()
+}
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("boot.ini", BOOT_INI);
+    folder
+}
+
+#[test]
+fn add_default_remove_and_every_backup() {
+    let folder = folder();
+    folder.run("--root . add").gives(0);
+    assert_eq!(folder.read("boot.ini"), with_pv());
+    assert_eq!(folder.read("boot.ini.backup1"), BOOT_INI);
+    let again = folder.run("--root . add").gives(0);
+    assert!(again.out.contains("already"), "{}", again.out);
+    assert_eq!(folder.read("boot.ini"), with_pv(), "added once only");
+
+    folder.run("--root . default pv").gives(0);
+    let text = String::from_utf8(folder.read("boot.ini")).expect("ASCII");
+    let pv = text.find("/GPLPV").expect("there");
+    assert!(
+        pv < text.rfind("/fastdetect\r\n").expect("there"),
+        "of one path the first is the default: {text}"
+    );
+    assert_eq!(text.len(), with_pv().len());
+    folder.run("--root . add").gives(0);
+    folder.run("--root . default emulated").gives(0);
+    assert_eq!(folder.read("boot.ini"), with_pv());
+
+    folder.run("--root . default pv").gives(0);
+    folder.run("--root . --yes remove").gives(0);
+    assert_eq!(folder.read("boot.ini"), BOOT_INI);
+    assert_eq!(folder.run("--root . --yes remove").gives(0).out, "There is no PV entry\n");
+    let names = ["boot.ini", "boot.ini.backup1", "boot.ini.backup2", "boot.ini.backup3", "boot.ini.backup4"];
+    assert_eq!(folder.names()[..5], names);
+    assert!(!folder.names().iter().any(|name| name.ends_with(".lock") || name.ends_with(".new")));
+}
+
+#[test]
+fn a_dry_run_shows_and_changes_nothing() {
+    let folder = folder();
+    let ran = folder.run("--boot-ini boot.ini --dry-run add --name PV").gives(0);
+    assert!(ran.out.contains("+multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"PV\""), "{}", ran.out);
+    assert!(!ran.out.contains("\n-multi"), "{}", ran.out);
+    assert_eq!(folder.names(), ["boot.ini"]);
+    assert_eq!(folder.read("boot.ini"), BOOT_INI);
+}
+
+#[test]
+fn json_is_one_document_with_the_exit_code() {
+    let folder = folder();
+    let status = folder.run("--boot-ini boot.ini --json status").gives(0).json();
+    assert_eq!(status["kind"], "boot.ini");
+    assert_eq!(status["entries"][0]["disks"], "emulated");
+    assert_eq!((&status["entries"][0]["default"], &status["timeout"]), (&true.into(), &30.into()));
+    let added = folder.run("--boot-ini boot.ini --json add").gives(0).json();
+    assert_eq!(
+        (&added["entry"]["number"], &added["changed"], &added["exit"]),
+        (&2.into(), &true.into(), &0.into())
+    );
+    let refused = folder.run("--boot-ini boot.ini --json add --entry 9").gives(3).json();
+    assert_eq!(refused["exit"], 3);
+    assert!(refused["error"].as_str().expect("text").contains("entries 1 to 2"));
+}
+
+#[test]
+fn try_is_refused_with_the_reason() {
+    folder().run("--boot-ini boot.ini try").fails(3, "remembers nothing");
+}
+
+#[test]
+fn timeout_in_its_place() {
+    let folder = folder();
+    folder.run("--boot-ini boot.ini timeout 7").gives(0);
+    let expected = String::from_utf8_lossy(BOOT_INI).replace("timeout=30", "timeout=7");
+    assert_eq!(folder.read("boot.ini"), expected.as_bytes());
+}
+
+#[test]
+fn removal_asks_and_takes_no_for_an_answer() {
+    let folder = folder();
+    folder.run("--boot-ini boot.ini add").gives(0);
+    folder.run("--boot-ini boot.ini remove").fails(9, "--yes");
+    folder.run("--boot-ini boot.ini remove --yes --entry 1").fails(3, "not a PV entry");
+    assert_eq!(folder.read("boot.ini"), with_pv());
+}
+
+#[test]
+fn backup_and_restore() {
+    let folder = folder();
+    folder.run("--boot-ini boot.ini backup kept").gives(0);
+    folder.run("--boot-ini boot.ini backup kept").fails(3, "not overwritten");
+    folder.run("--boot-ini boot.ini restore").fails(4, "no backup beside");
+    folder.run("--boot-ini boot.ini add").gives(0);
+    folder.run("--boot-ini boot.ini timeout 5").gives(0);
+    folder.run("--boot-ini boot.ini restore").fails(9, "--yes");
+    folder.run("--boot-ini boot.ini --yes restore").gives(0);
+    assert_eq!(folder.read("boot.ini"), with_pv(), "the last backup");
+    folder.run("--boot-ini boot.ini --yes restore kept").gives(0);
+    assert_eq!(folder.read("boot.ini"), BOOT_INI);
+    // A damaged file, too, can be restored.
+    folder.write("boot.ini", b"\0\0\0");
+    folder.run("--boot-ini boot.ini status").fails(4, "not a boot.ini");
+    folder.run("--boot-ini boot.ini --yes restore kept").gives(0);
+    assert_eq!(folder.read("boot.ini"), BOOT_INI);
+    // What is no boot.ini is not put in place.
+    folder.write("other", b"no boot.ini");
+    folder.run("--boot-ini boot.ini --yes restore other").fails(4, "other is no backup");
+    assert_eq!(folder.read("boot.ini"), BOOT_INI);
+}
+
+#[test]
+fn verify_finds_what_is_wrong() {
+    let folder = folder();
+    folder.run("--boot-ini boot.ini add").gives(0);
+    let verify = |content: &[u8]| {
+        folder.write("boot.ini", content);
+        folder.run("--boot-ini boot.ini verify")
+    };
+    let good = with_pv();
+    assert!(verify(&good).gives(0).out.contains("is consistent"));
+    let text = String::from_utf8(good).expect("ASCII");
+    for (from, to, finding) in [
+        (" /GPLPV", " /GPLPVX", "`/GPLPVX` is not GPLPV"),
+        ("/fastdetect /GPLPV", "/fastdetect/GPLPV", "`/fastdetect/GPLPV` is not GPLPV"),
+        ("default=multi(0)", "default=multi(7)", "names no entry's path"),
+        ("/noexecute=optout /fastdetect\r\n", "/GPLPV\r\n", "no way back"),
+    ] {
+        let ran = verify(text.replace(from, to).as_bytes()).gives(1);
+        assert!(ran.out.contains(finding), "{}", ran.out);
+    }
+    let twice = [text.as_bytes(), PV_LINE].concat();
+    assert!(verify(&twice).gives(1).out.contains("entries 2 and 3 both boot"));
+    let many = [text.as_bytes(), &b"C:\\=\"DOS\"\r\n".repeat(9)].concat();
+    assert!(verify(&many).gives(1).out.contains("11 entries"));
+}
+
+#[test]
+fn what_is_given_is_looked_at_first() {
+    let folder = Folder::new();
+    folder.run("status").fails(2, "--root DIR");
+    folder.run("--root . status").fails(4, "no boot.ini");
+    folder.run("--root missing status").fails(4, "no folder");
+    folder.run("--boot-ini missing status").fails(4, "cannot read missing");
+    fs::create_dir(folder.path("folder")).expect("made");
+    folder.run("--boot-ini folder status").fails(5, "not a regular file");
+    folder.write("empty", b"");
+    folder.run("--boot-ini empty add").fails(4, "not a boot.ini");
+    folder.run("--boot-ini a --store b status").fails(2, "cannot be used with");
+}
+
+#[test]
+fn a_huge_file_is_edited_in_a_moment_and_a_gigantic_one_refused() {
+    let folder = Folder::new();
+    let comments = b"; a comment that nobody reads\r\n".repeat(60_000);
+    let huge = [BOOT_INI, &comments].concat();
+    folder.write("boot.ini", &huge);
+    folder.run("--boot-ini boot.ini add").gives(0);
+    assert_eq!(folder.read("boot.ini"), [BOOT_INI, PV_LINE, &comments].concat());
+    let file = fs::File::create(folder.path("gigantic")).expect("made");
+    file.set_len(1 << 40).expect("sparse");
+    folder.run("--boot-ini gigantic status").fails(5, "too large");
+}
+
+#[test]
+fn a_hibernated_guest_is_left_alone() {
+    let folder = folder();
+    folder.write("hiberfil.sys", &[b"HIBR".as_slice(), &[1; 4092]].concat());
+    for command in ["--root . add", "--boot-ini boot.ini add", "--root . --yes remove", "--root . timeout 1"]
+    {
+        folder.run(command).fails(3, "hibernated");
+    }
+    assert!(folder.run("--root . verify").gives(1).out.contains("hibernation image"));
+    folder.run("--root . --dry-run add").gives(0);
+    assert_eq!(folder.read("boot.ini"), BOOT_INI);
+    folder.write("hiberfil.sys", &[b"wake".as_slice(), &[1; 4092]].concat());
+    folder.run("--root . add").gives(0);
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_link_stays_one_and_its_target_is_edited() {
+        let folder = Folder::new();
+        folder.write("volume/boot.ini", BOOT_INI);
+        symlink("volume/boot.ini", folder.path("boot.ini")).expect("linked");
+        folder.run("--boot-ini boot.ini add").gives(0);
+        assert!(folder.path("boot.ini").is_symlink());
+        assert_eq!(folder.read("volume/boot.ini"), with_pv());
+        assert_eq!(folder.read("volume/boot.ini.backup1"), BOOT_INI);
+        symlink("nowhere", folder.path("dangling")).expect("linked");
+        folder.run("--boot-ini dangling add").fails(4, "cannot read dangling");
+    }
+
+    #[test]
+    fn a_read_only_file_is_edited_and_stays_read_only() {
+        let folder = folder();
+        let set = |mode| {
+            fs::set_permissions(folder.path("boot.ini"), fs::Permissions::from_mode(mode)).expect("set")
+        };
+        set(0o440);
+        folder.run("--boot-ini boot.ini add").gives(0);
+        let mode = fs::metadata(folder.path("boot.ini")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o440);
+        assert_eq!(folder.read("boot.ini"), with_pv());
+    }
+
+    #[test]
+    fn a_bootcfg_at_work_keeps_others_away() {
+        let folder = folder();
+        let lock = bootcfg::lock::Lock::take(&folder.path("boot.ini")).expect("free");
+        folder.run("--boot-ini boot.ini add").fails(6, "another bootcfg");
+        folder.run("--boot-ini boot.ini status").gives(0);
+        drop(lock);
+        folder.run("--boot-ini boot.ini add").gives(0);
+    }
+}
