@@ -33,6 +33,7 @@ pub mod irp;
 pub mod irql;
 pub mod mapping;
 pub mod memory;
+pub mod mutex;
 pub mod notification;
 pub mod pci;
 pub mod pnp;

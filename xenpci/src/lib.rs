@@ -14,7 +14,6 @@ mod grant;
 mod hypercall_page;
 mod interface;
 mod interrupt;
-mod mutex;
 mod pdo;
 mod platform;
 mod proof;

@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use wdm::event::{Event, Kind};
 use wdm::mapping::{Caching, Mapping};
+use wdm::mutex::Mutex;
 use wdm::thread::{self, Thread};
 use wdm::{pool, time};
 use xen::hvm::{self, StoreLocation};
@@ -30,7 +31,6 @@ use xen::wire::xenstore::ABS_PATH_MAX;
 use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
 
 use crate::event_channels::{EventChannels, Handler};
-use crate::mutex::Mutex;
 
 /// Bytes kept for watch events that arrive while a request waits; what is beyond becomes one "lost".
 const EVENT_BYTES: usize = 8192;

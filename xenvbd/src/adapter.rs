@@ -6,7 +6,7 @@
 //! are disconnected again, and every address answers "no device".
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -17,24 +17,22 @@ use wdm::event::{Event, Kind as EventKind};
 use wdm::notification::{Change, Registration};
 use wdm::thread::Thread;
 use wdm::{DriverObject, SpinLock, debug_print, interface, pool};
-use xen::blkif::{Kind, Link};
 
 use crate::DRIVER;
-use crate::census::{Census, Own};
+use crate::census::Census;
 use crate::hal::{Error, Platform};
+use crate::plug::Plug;
 use crate::queue::{MAXIMUM_TRANSFER, Request};
+use crate::slots::{MAX_TARGETS, Slots};
 use crate::storport::{self, Answer, Configuration, Function, Port, Srb};
 use crate::target::Target;
-
-/// Most disks of the adapter. Storport asks every target id, so that this bounds the time of a bus scan, too.
-const MAX_TARGETS: usize = 64;
 
 /// The system has settled when no disk arrived for this long, after its drivers have been started.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and restarts.
 pub struct Adapter {
-    targets: Vec<Target>,
+    slots: Slots,
     census: Census,
     /// The guard gave leave to show the disks.
     exposed: AtomicBool,
@@ -43,8 +41,17 @@ pub struct Adapter {
     /// The guard has ordered to withhold the disks.
     withheld: SpinLock<Option<Reason>>,
     driver: DriverObject,
+    /// Storport's handle. Held while Storport is told something.
+    port: SpinLock<Option<Port>>,
+    /// Storport has begun to look for disks.
+    scanned: AtomicBool,
     watch: SpinLock<Option<Registration<Watch>>>,
     settling: SpinLock<Option<Thread>>,
+    /// What follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
+    plug: SpinLock<Option<Plug>>,
+    plugging: SpinLock<Option<Thread>>,
+    /// Set when a vbd may have come or gone, and to end the plug's thread.
+    wake: Arc<Event>,
     /// Set for every disk that arrives, and to end the settling thread.
     arrival: Event,
     leaving: AtomicBool,
@@ -60,47 +67,28 @@ impl Adapter {
     /// xenpci gives no interface, or xenstore cannot be read.
     pub fn find(driver: DriverObject) -> Result<Box<Self>, Error> {
         let platform = Platform::get()?;
-        let mut vbds = platform.vbds()?;
-        vbds.sort_unstable();
-        let machine = platform.machine_uuid();
-        let mut own = Own { listed: 0, identities: Vec::new() };
-        let mut targets = Vec::new();
-        for vbd in vbds {
-            let link = match Link::open(&mut { platform }, Platform::folder(vbd).as_str()) {
-                Ok(link) if link.vbd().kind == Kind::Disk => link,
-                Ok(_) => continue,
-                Err(error) => {
-                    // It may be a disk. Counted, so that its absence is noticed.
-                    own.listed += 1;
-                    debug_print!(DRIVER, "vbd {}: {error}", vbd.0);
-                    continue;
-                }
-            };
-            own.listed += 1;
-            if targets.len() == MAX_TARGETS {
-                debug_print!(DRIVER, "vbd {}: at most {MAX_TARGETS} disks are served", vbd.0);
-                continue;
-            }
-            match Target::connect(platform, link, machine.as_deref()) {
-                Ok(target) => {
-                    own.identities.extend(target.identity());
-                    targets.push(target);
-                }
-                Err(error) => debug_print!(DRIVER, "vbd {}: {error}", vbd.0),
-            }
-        }
-        Ok(pool::try_box(Self {
-            targets,
-            census: Census::new(own, driver),
+        let wake = Arc::new(Event::new(EventKind::Synchronization)?);
+        let adapter = pool::try_box(Self {
+            slots: Slots::new()?,
+            census: Census::new(driver)?,
             exposed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             withheld: SpinLock::new(None),
             driver,
+            port: SpinLock::new(None),
+            scanned: AtomicBool::new(false),
             watch: SpinLock::new(None),
             settling: SpinLock::new(None),
+            plug: SpinLock::new(None),
+            plugging: SpinLock::new(None),
+            wake: Arc::clone(&wake),
             arrival: Event::new(EventKind::Synchronization)?,
             leaving: AtomicBool::new(false),
-        })?)
+        })?;
+        let mut plug = Plug::new(platform, wake);
+        plug.start(&adapter)?;
+        *adapter.plug.lock() = Some(plug);
+        Ok(adapter)
     }
 
     /// Watches for disks, takes the first census, and asks the guard for leave to show the disks. PASSIVE_LEVEL.
@@ -110,7 +98,9 @@ impl Adapter {
     /// # Errors
     /// Why no disk may be shown; the caller disconnects them.
     pub fn expose(&'static self) -> Result<(), Withheld> {
-        if self.targets.is_empty() {
+        let mut disks = 0;
+        self.slots.each(|_, _| disks += 1);
+        if disks == 0 {
             return Err(Withheld::NoDisk);
         }
         let watch = Registration::new(self.driver, &interface::DISK, true, changed as Watch)
@@ -121,7 +111,44 @@ impl Adapter {
         *self.settling.lock() = Some(settling);
         self.census.exposed().map_err(Withheld::Guard)?;
         self.exposed.store(true, Ordering::Release);
+        let plug = self.plug.lock().take();
+        if let Some(plug) = plug {
+            let plugging = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NoWatch)?;
+            *self.plugging.lock() = Some(plugging);
+        }
         Ok(())
+    }
+
+    /// The disks by target id.
+    pub const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The census and its own list.
+    pub const fn census(&self) -> &Census {
+        &self.census
+    }
+
+    /// Whether the adapter is being left.
+    pub fn is_left(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look by itself,
+    /// and while it has stopped the adapter: it looks when it starts it.
+    pub fn bus_changed(&self) {
+        let port = self.port.lock();
+        let running = self.scanned.load(Ordering::SeqCst) && !self.stopped.load(Ordering::Acquire);
+        if let (Some(port), true) = (*port, running) {
+            port.bus_changed();
+        }
+    }
+
+    /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
+    pub fn recount(&self) {
+        if let Err(withheld) = self.count(false) {
+            debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
+        }
     }
 
     /// Waits until the system has settled, and takes the census that expects every own disk to be there.
@@ -166,67 +193,55 @@ impl Adapter {
         self.arrival.set();
     }
 
-    /// What Storport is to know of the adapter.
+    /// What Storport is to know of the adapter. Every target id may come to have a disk.
     pub fn configuration(&self) -> Configuration {
-        Configuration { targets: self.targets.len() as u8, maximum_transfer: MAXIMUM_TRANSFER }
+        Configuration { targets: MAX_TARGETS as u8, maximum_transfer: MAXIMUM_TRANSFER }
     }
 
-    fn target(&self, srb: &Srb) -> Option<&Target> {
-        let reachable = self.exposed.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire);
-        self.targets.get(srb.target()?).filter(|_| reachable)
+    /// Whether disks may be reached now.
+    fn is_open(&self) -> bool {
+        self.exposed.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire)
     }
 
     /// Answers an SRB at once, or puts a request into its extension: whether it goes on to [`Adapter::start`].
     /// ≤ DISPATCH_LEVEL, no lock.
-    pub fn build(&self, port: Port, mut srb: Srb) -> bool {
+    pub fn build(&self, port: Port, srb: Srb) -> bool {
         // Its address means nothing where it concerns the adapter.
         if srb.function() == Function::Power {
             srb.complete(port, Answer::Done { transferred: 0 });
             return false;
         }
-        let Some(target) = self.target(&srb) else {
-            srb.complete(port, Answer::NoDevice);
-            return false;
-        };
-        let outcome = match srb.function() {
-            Function::ExecuteScsi if srb.lun() == 0 => target.lun().execute(srb.cdb()),
-            Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
-            Function::Flush if srb.lun() == 0 => target.lun().flush(),
-            Function::Reset => {
-                target.reset();
-                srb.complete(port, Answer::Done { transferred: 0 });
-                return false;
-            }
-            Function::Flush | Function::Power | Function::Other => {
-                srb.complete(port, Answer::InvalidRequest);
-                return false;
-            }
-        };
-        match outcome {
-            Outcome::Good(reply) => {
-                let transferred = srb.reply(reply.as_bytes());
-                srb.complete(port, Answer::Done { transferred });
-                false
-            }
-            Outcome::Refused(sense) => {
-                srb.complete(port, Answer::Sense(sense));
-                false
-            }
-            Outcome::Act(action) => prepare(target, port, srb, action),
+        if !self.scanned.load(Ordering::Relaxed) {
+            // Before the answer, so that whoever shows a disk later finds it set.
+            self.scanned.store(true, Ordering::SeqCst);
         }
+        let id = srb.target().filter(|_| self.is_open());
+        let mut srb = Some(srb);
+        let goes_on = id.and_then(|id| {
+            self.slots.with(id, |target| srb.take().is_some_and(|srb| build(target, port, srb)))
+        });
+        if let Some(srb) = srb {
+            srb.complete(port, Answer::NoDevice);
+        }
+        goes_on == Some(true)
     }
 
     /// Starts a request that [`Adapter::build`] has prepared. DISPATCH_LEVEL, Storport's StartIo lock.
     pub fn start(&self, target: usize, request: NonNull<Request>) {
-        match self.targets.get(target) {
-            Some(target) => target.submit(request),
-            None => crate::queue::Ended::unserved(request).complete(),
+        // It may have gone since `build`.
+        if self.slots.with(target, |target| target.submit(request)).is_none() {
+            crate::queue::Ended::unserved(request).complete();
         }
     }
 
     /// Gives up what no backend has been told of. DISPATCH_LEVEL, Storport's StartIo lock.
     pub fn reset(&self) {
-        self.targets.iter().for_each(Target::reset);
+        self.slots.each(|_, target| target.reset());
+    }
+
+    /// Storport knows the adapter by `port` from now on. ≤ DISPATCH_LEVEL.
+    pub fn attach(&self, port: Option<Port>) {
+        *self.port.lock() = port;
     }
 
     /// Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected: this is a change of
@@ -248,15 +263,18 @@ impl Adapter {
         // Outside the lock: this waits for a callback that is running.
         drop(watch);
         self.arrival.set();
-        let settling = self.settling.lock().take();
-        if let Some(settling) = settling {
-            settling.join();
-        }
+        self.wake.set();
+        let threads = [self.settling.lock().take(), self.plugging.lock().take()];
+        threads.into_iter().flatten().for_each(Thread::join);
     }
 
     /// Disconnects the disks, after [`Adapter::leave`]. PASSIVE_LEVEL; no request is pending and none will come.
     pub fn disconnect(self) {
-        self.targets.into_iter().for_each(Target::disconnect);
+        for id in 0..MAX_TARGETS {
+            if let Some(target) = self.slots.take(id) {
+                target.disconnect();
+            }
+        }
     }
 }
 
@@ -286,6 +304,36 @@ fn changed(change: Change<'_>) {
         && let Some(adapter) = storport::adapter()
     {
         adapter.arrived();
+    }
+}
+
+/// [`Adapter::build`] for a target that is there.
+fn build(target: &Target, port: Port, mut srb: Srb) -> bool {
+    let outcome = match srb.function() {
+        Function::ExecuteScsi if srb.lun() == 0 => target.lun().execute(srb.cdb()),
+        Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
+        Function::Flush if srb.lun() == 0 => target.lun().flush(),
+        Function::Reset => {
+            target.reset();
+            srb.complete(port, Answer::Done { transferred: 0 });
+            return false;
+        }
+        Function::Flush | Function::Power | Function::Other => {
+            srb.complete(port, Answer::InvalidRequest);
+            return false;
+        }
+    };
+    match outcome {
+        Outcome::Good(reply) => {
+            let transferred = srb.reply(reply.as_bytes());
+            srb.complete(port, Answer::Done { transferred });
+            false
+        }
+        Outcome::Refused(sense) => {
+            srb.complete(port, Answer::Sense(sense));
+            false
+        }
+        Outcome::Act(action) => prepare(target, port, srb, action),
     }
 }
 

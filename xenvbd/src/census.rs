@@ -16,10 +16,11 @@ use guard::abi::{self, RawEvent};
 use guard::census::{self, Class, Counts, Disk, Identity, Origin, Signature};
 use guard::machine::BUGCHECK_CODE;
 use guard::{Action, BugCheck, Event, Reason, message};
+use wdm::mutex::Mutex;
 use wdm::registry::{self, Key};
 use wdm::{
     DeviceObject, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log, interface,
-    property, unicode, utf16,
+    property, time, unicode, utf16,
 };
 
 use crate::DRIVER;
@@ -31,13 +32,21 @@ unsafe extern "system" {
     fn XenguardEvent(event: *const RawEvent) -> u64;
 }
 
-/// What this driver knows of its disks.
-pub struct Own {
-    /// Vbds of type disk in xenstore, connected or not.
-    pub listed: u32,
-    /// Identities of those that are connected and have one.
-    pub identities: Vec<Identity>,
+/// One of this driver's disks.
+struct OwnDisk {
+    /// Number of the vbd.
+    vbd: u32,
+    /// Its identity, where it is connected and has one.
+    identity: Option<Identity>,
+    /// Its target id, where it is connected or was.
+    target: Option<u8>,
+    /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system has its
+    /// disk.
+    departed: Option<u64>,
 }
+
+/// How long a disk that has been disconnected stays listed at least, in 100 ns: its arrival may be under way.
+const FAREWELL: u64 = 5 * 10_000_000;
 
 /// What says that a disk has gone since it was listed.
 const GONE: [NtStatus; 5] = [
@@ -92,8 +101,11 @@ const _: () = assert!(size_of::<RecordedDisk>() == 40);
 const _: () = assert!(size_of::<Record>() == 40 + RECORDED * 40);
 
 /// Takes censuses. One instance, in the adapter.
+///
+/// Its one lock is held while a census is taken, so that the own list stands still: a disk is listed before it is
+/// shown, and forgotten after a census that did not find it.
 pub struct Census {
-    own: Own,
+    own: Mutex<Vec<OwnDisk>>,
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
@@ -102,7 +114,10 @@ pub struct Census {
 
 impl Census {
     /// PASSIVE_LEVEL: reads `Services\idefilter\Parameters\Strict`, which counts as 0 where it is missing.
-    pub fn new(own: Own, driver: DriverObject) -> Self {
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn new(driver: DriverObject) -> Result<Self, NtStatus> {
         let parameters = Key::open(registry::SERVICES)
             .and_then(|services| services.open_below(utf16!("idefilter\\Parameters")));
         let strict = parameters.and_then(|key| key.dword(utf16!("Strict"))).is_ok_and(|strict| strict != 0);
@@ -110,7 +125,7 @@ impl Census {
             magic: *b"XGCENSUS",
             size: size_of::<Record>() as u32,
             taken: 0,
-            own_list: own.listed,
+            own_list: 0,
             ours: 0,
             alias: 0,
             foreign: 0,
@@ -118,7 +133,40 @@ impl Census {
             disk_count: 0,
             disks: [RecordedDisk::default(); RECORDED],
         };
-        Self { own, driver, strict, record: SpinLock::new(record) }
+        Ok(Self { own: Mutex::new(Vec::new())?, driver, strict, record: SpinLock::new(record) })
+    }
+
+    /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id and its identity; one
+    /// that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
+    pub fn list(&self, vbd: u32, target: Option<u8>, identity: Option<Identity>) {
+        self.own.lock().push(OwnDisk { vbd, identity, target, departed: None });
+    }
+
+    /// A vbd is not there any more. Its disk stays listed until the system has none of it. PASSIVE_LEVEL.
+    pub fn depart(&self, vbd: u32) {
+        let mut own = self.own.lock();
+        own.retain(|disk| disk.vbd != vbd || disk.target.is_some());
+        for disk in own.iter_mut().filter(|disk| disk.vbd == vbd) {
+            disk.departed = disk.departed.or(Some(time::interrupt_time()));
+        }
+    }
+
+    /// Whether a disk of this target id is listed. PASSIVE_LEVEL.
+    pub fn lists(&self, target: u8) -> bool {
+        self.own.lock().iter().any(|disk| disk.target == Some(target))
+    }
+
+    /// Whether a disk that has been disconnected is still listed. PASSIVE_LEVEL.
+    pub fn awaits_removal(&self) -> bool {
+        self.own.lock().iter().any(|disk| disk.departed.is_some())
+    }
+
+    /// Whether a disk of this identity may be shown: no other path to it is enumerated. PASSIVE_LEVEL.
+    pub fn admits(&self, identity: Option<Identity>) -> bool {
+        let _own = self.own.lock();
+        let own = identity.as_slice();
+        self.disks()
+            .is_ok_and(|disks| disks.iter().all(|(disk, _)| census::classify(disk, own) != Class::Alias))
     }
 
     /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot tell
@@ -129,7 +177,8 @@ impl Census {
     /// # Errors
     /// Why no disk may be exposed.
     pub fn take(&self, settled: bool) -> Result<(), Reason> {
-        let disks = match self.disks() {
+        let mut own = self.own.lock();
+        let found = match self.disks() {
             Ok(disks) => disks,
             Err(status) => {
                 let action = tell(Event::CensusFailed);
@@ -137,8 +186,11 @@ impl Census {
                 return self.obey(action);
             }
         };
-        let counts = census::take(self.own.listed, &self.own.identities, disks.iter().copied());
-        self.keep(&counts, &disks, settled);
+        forget_departed(&mut own, &found);
+        let identities: Vec<Identity> = own.iter().filter_map(|disk| disk.identity).collect();
+        let disks: Vec<Disk> = found.iter().map(|(disk, _)| *disk).collect();
+        let counts = census::take(own.len() as u32, &identities, disks.iter().copied());
+        self.keep(&counts, &disks, &identities, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
         let Counts { own_list, ours, alias, foreign } = counts;
         debug_print!(
@@ -196,11 +248,11 @@ impl Census {
         )
     }
 
-    /// Every disk with an enabled interface.
+    /// Every disk with an enabled interface, ours with their target id where they tell it.
     ///
     /// # Errors
     /// They cannot be listed, or where one comes from cannot be told.
-    fn disks(&self) -> Result<Vec<Disk>, NtStatus> {
+    fn disks(&self) -> Result<Vec<(Disk, Option<u8>)>, NtStatus> {
         let links = interface::list(&interface::DISK)?;
         unicode::strings(&links).filter_map(|link| self.disk(link).transpose()).collect()
     }
@@ -209,7 +261,7 @@ impl Census {
     ///
     /// # Errors
     /// Where it comes from cannot be told.
-    fn disk(&self, link: &[u16]) -> Result<Option<Disk>, NtStatus> {
+    fn disk(&self, link: &[u16]) -> Result<Option<(Disk, Option<u8>)>, NtStatus> {
         let open = match interface::Open::new(link) {
             Ok(open) => open,
             Err(status) if GONE.contains(&status) => return Ok(None),
@@ -223,7 +275,8 @@ impl Census {
         };
         // Only where the path says nothing does the content decide.
         let identity = if origin == Origin::Unknown { identity::of_device(open.device()) } else { None };
-        Ok(Some(Disk { origin, identity }))
+        let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
+        Ok(Some((Disk { origin, identity }, target)))
     }
 
     /// Where the disk with this physical device object comes from.
@@ -245,7 +298,7 @@ impl Census {
         Ok(if emulated { Origin::EmulatedController } else { Origin::Unknown })
     }
 
-    fn keep(&self, counts: &Counts, disks: &[Disk], settled: bool) {
+    fn keep(&self, counts: &Counts, disks: &[Disk], own: &[Identity], settled: bool) {
         let mut record = self.record.lock();
         record.taken = record.taken.wrapping_add(1);
         (record.own_list, record.ours) = (counts.own_list, counts.ours);
@@ -253,9 +306,20 @@ impl Census {
         record.settled = settled.into();
         record.disk_count = disks.len().min(RECORDED) as u32;
         for (entry, disk) in record.disks.iter_mut().zip(disks) {
-            *entry = RecordedDisk::new(disk, census::classify(disk, &self.own.identities));
+            *entry = RecordedDisk::new(disk, census::classify(disk, own));
         }
     }
+}
+
+/// Takes disks off the list that have been disconnected and that the system does not have any more. As long as one
+/// of ours does not tell its target id, every one may be it.
+fn forget_departed(own: &mut Vec<OwnDisk>, found: &[(Disk, Option<u8>)]) {
+    let ours = || found.iter().filter(|(disk, _)| disk.origin == Origin::Ours).map(|(_, target)| *target);
+    let now = time::interrupt_time();
+    own.retain(|disk| {
+        let there = ours().any(|target| target.is_none() || target == disk.target);
+        disk.departed.is_none_or(|departed| there || now.saturating_sub(departed) < FAREWELL)
+    });
 }
 
 impl RecordedDisk {

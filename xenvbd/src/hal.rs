@@ -2,15 +2,18 @@
 #![allow(unsafe_code, reason = "calls through xenpci's interface table; implements an unsafe trait")]
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
+use wdm::event::Event;
 use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
-use xen::interface::{EventCallback, Interface, Status, VERSION};
+use xen::interface::{self, EventCallback, Interface, Status, VERSION};
 use xen::store::{self, Errno, Names, Store};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
 
@@ -23,7 +26,7 @@ unsafe extern "system" {
 }
 
 /// Folder of the guest's block devices in xenstore.
-const VBDS: &str = "device/vbd";
+pub const VBDS: &str = "device/vbd";
 
 /// Why there is no disk, or one less.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,8 @@ pub enum Error {
     EventChannel(Status),
     /// The vbd is no disk of the kind this driver serves.
     Unsuitable(&'static str),
+    /// A watch, and the table's status.
+    Watch(Status),
     /// A request to the disk failed.
     Request(blkif::Failure),
     /// A routine of NT's failed.
@@ -59,6 +64,7 @@ impl fmt::Display for Error {
             Self::Blkif(error) => write!(f, "{error}"),
             Self::Backend(seconds) => write!(f, "the backend is not ready after {seconds} s"),
             Self::EventChannel(status) => write!(f, "no event channel, xenpci answered {}", status.0),
+            Self::Watch(status) => write!(f, "no watch, xenpci answered {}", status.0),
             Self::Unsuitable(why) => write!(f, "{why}"),
             Self::Request(failure) => write!(f, "{failure}"),
             Self::Nt(status) => write!(f, "status {status}"),
@@ -178,6 +184,56 @@ impl Platform {
             debug_print!(DRIVER, "port {} could not be closed: {}", port.0, status.0);
         }
     }
+}
+
+/// What a watch's callback sets.
+struct Signal {
+    raised: AtomicBool,
+    wake: Arc<Event>,
+}
+
+/// A watch on a node of xenstore and all below it. Dropping it ends it (PASSIVE_LEVEL, not on the watch thread).
+pub struct Watch {
+    platform: Platform,
+    id: interface::Watch,
+    /// At an address of its own, which the callback has.
+    signal: Arc<Signal>,
+}
+
+impl Watch {
+    /// Watches `path`: `wake` is set soon, and whenever something changes. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// [`Error::Watch`].
+    pub fn new(platform: Platform, path: &str, wake: &Arc<Event>) -> Result<Self, Error> {
+        let signal = Arc::new(Signal { raised: AtomicBool::new(false), wake: Arc::clone(wake) });
+        let context = Arc::as_ptr(&signal).cast_mut().cast();
+        let mut id = 0;
+        // SAFETY: the path with its length; the signal lives until `drop` has ended the watch.
+        let status =
+            unsafe { (platform.0.store_watch)(path.as_ptr(), path.len(), on_change, context, &raw mut id) };
+        status.ok().map(|()| Self { platform, id, signal }).map_err(Error::Watch)
+    }
+
+    /// Whether something has changed since the last call. Any IRQL.
+    pub fn raised(&self) -> bool {
+        self.signal.raised.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: no pointers. Whatever it answers, the callback does not run any more: this is not the watch thread.
+        let _ = unsafe { (self.platform.0.store_unwatch)(self.id) };
+    }
+}
+
+/// Something below a watched node has changed. PASSIVE_LEVEL, on xenpci's watch thread.
+unsafe extern "system" fn on_change(context: *mut c_void, _path: *const u8, _length: usize) {
+    // SAFETY: the context is a watch's signal, which outlives the watch.
+    let signal = unsafe { &*context.cast::<Signal>() };
+    signal.raised.store(true, Ordering::Release);
+    signal.wake.set();
 }
 
 /// Path of one vbd's folder.

@@ -75,6 +75,26 @@ pub fn of_device(device: DeviceObject) -> Option<Identity> {
     })
 }
 
+/// IOCTL_SCSI_GET_ADDRESS (ntddscsi.h).
+const GET_ADDRESS: u32 = 0x0004_1018;
+
+/// SCSI_ADDRESS.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Address {
+    length: u32,
+    port: u8,
+    path: u8,
+    target: u8,
+    lun: u8,
+}
+const _: () = assert!(size_of::<Address>() == 8);
+
+/// The target id of one of this driver's disks. PASSIVE_LEVEL.
+pub fn target_id(device: DeviceObject) -> Option<u8> {
+    ask::<Address>(device, GET_ADDRESS).map(|address| address.target)
+}
+
 /// Sends a control request that answers a `T`.
 fn ask<T: FromZeros + IntoBytes + FromBytes>(device: DeviceObject, code: u32) -> Option<T> {
     let mut answer = T::new_zeroed();

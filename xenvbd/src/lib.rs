@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`storport`] | the edge: Storport's structures and callbacks |
 //! | [`adapter`] | the adapter: connects disks, asks for leave to show them |
+//! | [`slots`] | the disks by target id |
+//! | [`plug`] | vbds that come and go |
 //! | [`target`] | one disk: handshake, properties |
 //! | [`queue`] | one disk's I/O path |
 //! | [`census`] | every disk of the system against the own list |
@@ -20,7 +22,9 @@ mod adapter;
 mod census;
 mod hal;
 mod identity;
+mod plug;
 mod queue;
+mod slots;
 mod storport;
 mod target;
 

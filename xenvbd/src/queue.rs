@@ -391,6 +391,19 @@ impl Queue {
         ended
     }
 
+    /// Whether no request is here.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.first().is_none() && self.frontend.in_flight() == 0
+    }
+
+    /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
+    pub fn abandon(&mut self) -> Ended {
+        let mut ended = Ended::default();
+        self.frontend.disconnect();
+        self.take_in(&mut ended);
+        ended
+    }
+
     /// Whether the backend can be used.
     pub fn is_connected(&self) -> bool {
         self.frontend.disk().is_some()

@@ -120,6 +120,14 @@ unsafe impl Send for Port {}
 // SAFETY: as above.
 unsafe impl Sync for Port {}
 
+impl Port {
+    /// Has Storport look again which units there are. ≤ DISPATCH_LEVEL; the adapter is initialized and not stopped.
+    pub fn bus_changed(self) {
+        // SAFETY: Storport's own handle; this type of notification takes nothing more.
+        unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::BusChangeDetected, self.0.as_ptr(), 0) };
+    }
+}
+
 /// The device extension, zeroed by Storport when it is first made.
 #[repr(C)]
 struct Extension {
@@ -413,6 +421,9 @@ unsafe extern "C" fn hw_find_adapter(
     };
     // Without disks there is one target id, at which nothing is.
     let wanted = adapter.map_or(Configuration { targets: 1, maximum_transfer: 4096 }, Adapter::configuration);
+    if let Some(adapter) = adapter {
+        adapter.attach(NonNull::new(extension).map(Port));
+    }
     let adapter = adapter.map_or(null_mut(), |adapter| core::ptr::from_ref(adapter).cast_mut());
     // SAFETY: Storport's extension and configuration, for this call.
     unsafe {

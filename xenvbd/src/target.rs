@@ -8,8 +8,10 @@ use core::time::Duration;
 
 use guard::census::Identity;
 use scsi::{BlockSize, Cache, Lun};
+use wdm::mutex::Mutex;
 use wdm::{SpinLock, debug_print, pool};
 use xen::blkif::{Disk, Event, FlushMethod, Frontend, Link, Offer};
+use xen::store::path::PathBuf;
 
 use crate::DRIVER;
 use crate::hal::{Error, Platform};
@@ -20,6 +22,8 @@ use crate::queue::{Ended, Queue, Request};
 const HANDSHAKE_SECONDS: u32 = 30;
 /// How long a backend may take to close, in seconds. After that the ring's page is left to it.
 const CLOSE_SECONDS: u32 = 5;
+/// How long a backend that closes may take for the requests it has, in seconds.
+const DRAIN_SECONDS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
 const POLLS_PER_SECOND: u32 = 100;
 
@@ -32,7 +36,9 @@ type Shared = SpinLock<Option<Queue>>;
 /// from xenpci's DPC. Under it only xenpci's table is called. SRBs are completed after it is released.
 pub struct Target {
     platform: Platform,
-    link: Link,
+    number: u32,
+    /// For the one thread that talks with the backend.
+    link: Mutex<Link>,
     offer: Offer,
     lun: Lun,
     identity: Option<Identity>,
@@ -48,8 +54,9 @@ impl Target {
     ///
     /// # Errors
     /// The backend does not answer, or offers what this driver cannot serve.
-    pub fn connect(platform: Platform, mut link: Link, machine: Option<&str>) -> Result<Self, Error> {
+    pub fn connect(platform: Platform, link: Link, machine: Option<&str>) -> Result<Self, Error> {
         let vbd = link.vbd();
+        let link = Mutex::new(link)?;
         let frontend = Frontend::new(platform, vbd)?;
         let queue: Box<Shared> = pool::try_box(SpinLock::new(None))?;
         // SAFETY: the box outlives the port, which `close` below and `disconnect` close first.
@@ -57,7 +64,7 @@ impl Target {
             platform.allocate_port(vbd.backend_domain, on_event, ptr::from_ref(&*queue).cast_mut().cast())
         }?;
         let offer = Offer { ring: frontend.ring(), port };
-        let connected = handshake(platform, &mut link, &offer).and_then(|disk| {
+        let connected = handshake(platform, &mut link.lock(), &offer).and_then(|disk| {
             let serial = match machine {
                 Some(uuid) => scsi::Identity::of_machine(uuid, vbd.device.0),
                 None => scsi::Identity::local(vbd.device.0),
@@ -67,13 +74,15 @@ impl Target {
         let (lun, disk) = match connected {
             Ok(connected) => connected,
             Err(error) => {
-                close(platform, &mut link, &offer);
+                close(platform, &mut link.lock(), &offer);
                 drop(frontend);
                 platform.close(port);
                 return Err(error);
             }
         };
-        let mut target = Self { platform, link, offer, lun, identity: None, bounce_all: !vbd.trusted, queue };
+        let number = vbd.device.0;
+        let mut target =
+            Self { platform, number, link, offer, lun, identity: None, bounce_all: !vbd.trusted, queue };
         match target.start(frontend, disk) {
             Ok(()) => Ok(target),
             Err(error) => {
@@ -104,7 +113,41 @@ impl Target {
 
     /// Number of the vbd.
     pub fn number(&self) -> u32 {
-        self.link.vbd().device.0
+        self.number
+    }
+
+    /// Path of the backend's folder. PASSIVE_LEVEL.
+    pub fn backend(&self) -> PathBuf {
+        self.link.lock().backend_path()
+    }
+
+    /// Looks what has become of the backend. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What xenstore answers, or that the backend's nodes make no sense.
+    pub fn look(&self) -> Result<Event, Error> {
+        let mut store = self.platform;
+        Ok(self.link.lock().advance(&mut store, &self.offer)?)
+    }
+
+    /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are left: the
+    /// backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
+    pub fn run_dry(&self) {
+        let idle = || self.queue.lock().as_ref().is_none_or(Queue::is_idle);
+        for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
+            if idle() {
+                return;
+            }
+            self.platform.pause(POLL);
+        }
+        debug_print!(DRIVER, "vbd {}: requests are given up after {DRAIN_SECONDS} s", self.number);
+        self.abandon();
+    }
+
+    /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
+    pub fn abandon(&self) {
+        let ended = self.queue.lock().as_mut().map(Queue::abandon);
+        ended.unwrap_or_default().complete();
     }
 
     /// The disk as a logical unit.
@@ -135,8 +178,8 @@ impl Target {
     }
 
     /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
-    pub fn disconnect(mut self) {
-        close(self.platform, &mut self.link, &self.offer);
+    pub fn disconnect(self) {
+        close(self.platform, &mut self.link.lock(), &self.offer);
         let queue = self.queue.lock().take();
         // Outside the lock: pages are freed at PASSIVE_LEVEL.
         drop(queue);

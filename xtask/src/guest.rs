@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bootcfg::boot_ini::BootIni;
-use rig::{Disk, Job, Outcome, RigFiles};
+use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
     build,
@@ -85,7 +85,7 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
 
 /// Makes the disks of a scenario in `folder`.
 fn make_images(folder: &Folder, scenario: &Scenario) -> Result<()> {
-    for n in 0..scenario.disks.len() {
+    for n in 0..scenario.disks.len() + scenario.late_disks.len() {
         let image = folder.image(n);
         volume::image::make_image(&image, volume::image::SIZE, SIGNATURE + n as u32, &format!("DATA{n}"))
             .with_context(|| format!("cannot make {}", image.display()))?;
@@ -117,13 +117,21 @@ fn boot_in(
     if registry.is_some() {
         job.cmdline += " hive=1";
     }
+    if let Some(exercise) = scenario.exercise {
+        job.cmdline += &format!(" exercise={exercise}");
+    }
+    job.marks =
+        scenario.dom0.iter().map(|(when, run)| Mark { when: (*when).into(), run: (*run).into() }).collect();
     job.timeout = GUEST_LIMIT;
-    for (n, backend) in scenario.disks.iter().enumerate() {
-        let vdev = format!("hd{}", char::from(b"abcd"[n]));
-        job.disks.push(Disk::new(folder.image(n), vdev).with_backend(match backend {
+    for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
+        let at_start = n < scenario.disks.len();
+        let kind = if at_start { "hd" } else { "xvd" };
+        let vdev = format!("{kind}{}", char::from(b"abcdef"[n]));
+        let disk = Disk::new(folder.image(n), vdev).with_backend(match backend {
             Backend::Blkback => rig::Backend::Blkback,
             Backend::Qdisk => rig::Backend::Qdisk,
-        }));
+        });
+        job.disks.push(Disk { at_start, ..disk });
     }
     let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {

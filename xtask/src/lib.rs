@@ -19,6 +19,7 @@ pub mod pe;
 mod registry;
 pub mod repro;
 mod rig_files;
+mod running;
 mod scenario;
 pub mod setup;
 mod step;

@@ -55,6 +55,12 @@ pub struct Scenario {
     pub fault: Option<&'static str>,
     /// The guest's disks: hda, hdb, ….
     pub disks: &'static [Backend],
+    /// Disks that dom0 may attach later: the next ones, as vbds only.
+    pub late_disks: &'static [Backend],
+    /// What the executive goes through once the system is up.
+    pub exercise: Option<&'static str>,
+    /// Commands of dom0's, each when a line of the guest's console contains a text.
+    pub dom0: &'static [(&'static str, &'static str)],
     /// What must be seen.
     pub expect: Expect,
 }
@@ -126,6 +132,9 @@ const BASE: Scenario = Scenario {
     registry: "",
     fault: None,
     disks: &[Backend::Blkback],
+    late_disks: &[],
+    exercise: None,
+    dom0: &[],
     expect: emulated(Reason::NotSelected),
 };
 
@@ -278,8 +287,31 @@ pub const SEQUENCES: [Sequence; 1] = [Sequence {
         },
     ],
 }];
+/// Disks and the whole guest come and go while the system runs.
+pub const RUNNING: [Scenario; 2] = [
+    Scenario {
+        name: "hotplug-blkback",
+        title: "a disk of blkback's is attached, used, and detached with requests on their way",
+        late_disks: &[Backend::Blkback],
+        ..HOTPLUG
+    },
+    Scenario {
+        name: "hotplug-qdisk",
+        title: "the same with a disk of qemu's",
+        late_disks: &[Backend::Qdisk],
+        ..HOTPLUG
+    },
+];
+
+const HOTPLUG: Scenario = Scenario {
+    entry: Entry::Pv,
+    exercise: Some("hotplug"),
+    dom0: &[("ready for=attach", "bash attach-1.sh"), ("ready for=detach", "xl block-detach $DOMID xvdb")],
+    expect: Expect { pv: 2, ..PV },
+    ..BASE
+};
 
 /// Every scenario, the demo's first.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    DEMO.iter().chain(&MORE)
+    DEMO.iter().chain(&MORE).chain(&RUNNING)
 }

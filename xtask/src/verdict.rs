@@ -8,6 +8,7 @@ use volume::Verdict;
 
 use crate::{
     guest::Boot,
+    running,
     scenario::{Ending, Scenario, Sequence},
 };
 
@@ -164,10 +165,20 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         let expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
         differ("vbds in xenstore while up", format!("{states:?}"), format!("{expected:?}"));
     }
+    for mark in &boot.outcome.marks {
+        let what = format!("dom0: {}: {}", scenario.dom0[mark.mark].1, mark.output.trim());
+        differ(&what, format!("{:?}", mark.status), "Some(0)".to_owned());
+    }
+    differ("commands of dom0", boot.outcome.marks.len().to_string(), scenario.dom0.len().to_string());
+    if scenario.exercise == Some("hotplug") {
+        running::hotplug(&boot.outcome.report(), &mut differ);
+    }
     for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];
-        // A boot that was stopped leaves its volume mounted; one that ended in order does not.
-        let good = if orderly { &good[..1] } else { &good[..] };
+        // A boot that was stopped leaves its volume mounted, as does a disk that is taken away; one that ended in order
+        // does not.
+        let taken_away = scenario.exercise == Some("hotplug") && n >= scenario.disks.len();
+        let good = if orderly && !taken_away { &good[..1] } else { &good[..] };
         if !good.contains(&image.verdict) {
             differ(&format!("image {n}"), image.to_string(), good[0].to_string());
         }

@@ -20,6 +20,7 @@ mod cdrom;
 mod cm;
 mod disk;
 mod ex;
+mod exercise;
 mod fs;
 mod ide;
 mod inf;

@@ -21,10 +21,16 @@ use crate::{io, report};
 /// A volume and the disk it is on.
 struct Mount {
     disk: u32,
+    /// Symbolic link of the volume's interface.
+    link: String,
     volume: Mounted,
+    /// The file test was made.
+    tested: bool,
 }
 
 static MOUNTS: Lock<Vec<Mount>> = Lock::new(Vec::new());
+/// Links of volumes that went while somebody used them.
+static GONE: Lock<Vec<String>> = Lock::new(Vec::new());
 
 /// Bytes of the file that the file test writes.
 const TEST_BYTES: usize = 30_000;
@@ -67,23 +73,87 @@ pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Uni
 /// A volume arrived or went. PASSIVE_LEVEL.
 unsafe extern "win64" fn volume_changed(notification: Pvoid, _: Pvoid) -> NtStatus {
     let change = &*notification.cast::<DeviceInterfaceChangeNotification>();
+    let link = (*change.symbolic_link_name).text();
     if change.event == GUID_DEVICE_INTERFACE_ARRIVAL {
+        GONE.lock().retain(|gone| *gone != link);
         match Device::open(change.symbolic_link_name) {
-            Ok(device) => mount(device),
+            Ok(device) => mount(device, link),
             Err(found) => crate::log!("mountmgr: cannot open a volume: {found:#x}"),
         }
+    } else {
+        dismount(link);
     }
     status::SUCCESS
 }
 
+/// A volume is gone: what is mounted of it is dropped as it is, nothing can be written any more.
+fn dismount(link: String) {
+    let gone = {
+        let mut mounts = MOUNTS.lock();
+        let at = mounts.iter().position(|mount| mount.link == link);
+        at.map(|at| mounts.swap_remove(at))
+    };
+    match gone {
+        Some(mount) => report!("dismount disk={}", mount.disk),
+        // Whoever uses it finds this when they give it back.
+        None => GONE.lock().push(link),
+    }
+}
+
+/// Takes the mounts that `wanted` names, to use them without the lock: their devices are waited for.
+fn take(wanted: impl Fn(&Mount) -> bool) -> Vec<Mount> {
+    let mut mounts = MOUNTS.lock();
+    let (taken, left) = core::mem::take(&mut *mounts).into_iter().partition(wanted);
+    *mounts = left;
+    taken
+}
+
+/// Gives mounts back. Those that went meanwhile are dropped.
+fn give_back(used: Vec<Mount>) {
+    for mount in used {
+        let link = mount.link.clone();
+        MOUNTS.lock().push(mount);
+        let gone = {
+            let mut gone = GONE.lock();
+            let before = gone.len();
+            gone.retain(|other| *other != link);
+            gone.len() != before
+        };
+        if gone {
+            dismount(link);
+        }
+    }
+    MOUNTS.lock().sort_by_key(|mount| mount.disk);
+}
+
+/// Whether a volume of this disk is mounted and not in use just now.
+pub fn is_mounted(disk: u32) -> bool {
+    MOUNTS.lock().iter().any(|mount| mount.disk == disk)
+}
+
+/// Writes files to a disk's volume until that fails; how many were written. PASSIVE_LEVEL.
+pub fn write_until_failure(disk: u32) -> u32 {
+    let mut mounts = take(|mount| mount.disk == disk);
+    let mut written = 0u32;
+    for mount in &mut mounts {
+        while mount.volume.write_file("load.txt", &written.to_le_bytes().repeat(512)).is_ok()
+            && mount.volume.flush().is_ok()
+        {
+            written += 1;
+        }
+    }
+    give_back(mounts);
+    written
+}
+
 /// Mounts what is on a device, if it is a volume.
-fn mount(device: Device) {
+fn mount(device: Device, link: String) {
     let Some(disk) = device.disk_number() else { return };
     match Volume::mount(device) {
         Ok(volume) => {
             let (label, generation) = (Escaped(volume.label()).to_string(), volume.generation());
             report!("mount disk={disk} label={label} generation={generation} status=ok");
-            MOUNTS.lock().push(Mount { disk, volume });
+            MOUNTS.lock().push(Mount { disk, link, volume, tested: false });
         }
         Err(Error::Corrupt(Damage::NoSuperblock)) => crate::log!("mountmgr: disk {disk} holds no volume"),
         Err(Error::Corrupt(damage)) => {
@@ -98,11 +168,10 @@ fn escaped(text: &dyn core::fmt::Display) -> String {
     Escaped(&format!("{text}")).to_string()
 }
 
-/// Writes a file to every mounted volume, flushes each, reads each back, and reports how that went. Every
+/// Writes a file to every volume that was mounted since the last test, flushes each, reads each back, and reports how that went. Every
 /// volume is written before any is read back, as in a system that uses them all at once. PASSIVE_LEVEL.
 pub fn file_test() {
-    // Volumes are used without the lock: their devices are waited for.
-    let mut mounts = core::mem::take(&mut *MOUNTS.lock());
+    let mut mounts = take(|mount| !mount.tested);
     let mut tests: Vec<_> = mounts.iter_mut().map(FileTest::write).collect();
     for (test, mount) in tests.iter_mut().zip(&mut mounts) {
         test.flush(mount);
@@ -110,9 +179,8 @@ pub fn file_test() {
     for (test, mount) in tests.iter().zip(&mounts) {
         test.read_back(mount);
     }
-    let mut now = MOUNTS.lock();
-    mounts.append(&mut now);
-    *now = mounts;
+    mounts.iter_mut().for_each(|mount| mount.tested = true);
+    give_back(mounts);
 }
 
 /// The file test on one volume.
@@ -154,7 +222,7 @@ impl FileTest {
 
 /// IRP_MJ_SHUTDOWN: unmounts every volume in order.
 unsafe extern "win64" fn dispatch_shutdown(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    for Mount { disk, volume } in core::mem::take(&mut *MOUNTS.lock()) {
+    for Mount { disk, volume, .. } in core::mem::take(&mut *MOUNTS.lock()) {
         if let Err(error) = volume.unmount() {
             crate::log!("mountmgr: unmounting disk {disk}: {error}");
         }

@@ -9,7 +9,7 @@ use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
-use crate::{builtin, inf, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
+use crate::{builtin, exercise, inf, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
 const GROUPS: [&str; 9] = [
@@ -50,6 +50,9 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
         wrong(case);
     }
     mountmgr::file_test();
+    if let Some(name) = &boot::options().exercise {
+        exercise::run(name);
+    }
     faults();
     ke::delay(LIFE);
     pnp::settle();

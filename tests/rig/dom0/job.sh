@@ -17,8 +17,8 @@ done
 mkdir -p out
 domid=
 chmod +x block-fast.sh dom0
-# In the foreground xl names the domain and then the reason of its end on stderr.
-xl create -F guest.cfg 2>&1 | {
+# Reads what xl says in the foreground: the domain's number, and then the reason of its end.
+follow() {
     while read -r line; do
         echo "$line" >>out/xl
         case $line in
@@ -31,12 +31,19 @@ xl create -F guest.cfg 2>&1 | {
         *" has shut down, reason code "*)
             line=${line#*reason code }
             echo "${line%% *}" >out/reason
-            say "shutdown ${line%% *}"
+            # A guest that a mark saves (save.sh) goes on as soon as its image is whole.
+            [ -e saving ] || say "shutdown ${line%% *}"
             ;;
         esac
     done
 }
+xl create -F guest.cfg 2>&1 | follow
 echo "${PIPESTATUS[0]}" >out/status
+while [ -e saving ]; do
+    until [ -e saved ]; do sleep 0.1; done
+    rm saving saved
+    xl restore -F save.img 2>&1 | follow
+done
 if [ -e out/domid ]; then
     domid=$(<out/domid)
     # The domain itself is left as it ended: the machine is about to go, and destroying it takes seconds.

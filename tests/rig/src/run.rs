@@ -20,6 +20,7 @@ use crate::workdir::WorkDir;
 
 const JOB_SCRIPT: &str = include_str!("../dom0/job.sh");
 const BLOCK_SCRIPT: &str = include_str!("../dom0/block-fast.sh");
+const SAVE_SCRIPT: &str = include_str!("../dom0/save.sh");
 
 const POLL: Duration = Duration::from_millis(20);
 /// dom0's first answer after the snapshot is loaded.
@@ -155,6 +156,7 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
         ("guest.cfg".to_owned(), config(job, &targets)?),
         ("job.sh".to_owned(), JOB_SCRIPT.to_owned()),
         ("block-fast.sh".to_owned(), BLOCK_SCRIPT.to_owned()),
+        ("save.sh".to_owned(), SAVE_SCRIPT.to_owned()),
     ];
     for (index, (disk, target)) in job.disks.iter().zip(&targets).enumerate().filter(|(_, d)| !d.0.at_start) {
         let attach = format!("xl block-attach $DOMID {}\n", specification(disk, target));

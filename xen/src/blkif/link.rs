@@ -97,6 +97,11 @@ impl Link {
         &self.backend
     }
 
+    /// The same, to keep.
+    pub fn backend_path(&self) -> PathBuf {
+        self.backend
+    }
+
     /// The backend's state now, without a step of the handshake.
     ///
     /// # Errors

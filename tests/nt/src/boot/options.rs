@@ -14,6 +14,8 @@ pub struct Options {
     pub tests: Vec<String>,
     /// `late=<service>`: a driver of the executive's own that is not boot-start, but loaded when a device needs it.
     pub late: Vec<String>,
+    /// `exercise=<name>`: what a system that is up goes through.
+    pub exercise: Option<String>,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
     /// `hive=1`: print what the registry leaves for the next boot.
@@ -32,6 +34,7 @@ impl Options {
                 Some(("fault", name)) => options.faults.push(name.to_string()),
                 Some(("late", name)) => options.late.push(name.to_string()),
                 Some(("test", name)) => options.tests.push(name.to_string()),
+                Some(("exercise", name)) => options.exercise = Some(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("hive", "1")) => options.hive = true,
                 Some(("exit", "debug")) => options.exit_debug = true,

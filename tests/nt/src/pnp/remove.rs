@@ -5,23 +5,60 @@ use alloc::vec::Vec;
 use super::node::{self, State};
 use super::{interface, stack, start};
 use crate::io::{device, driver};
+use crate::ke;
 use crate::nt::*;
 use crate::ob;
 use crate::verifier::{Violation, violation};
 
-/// A device is gone: its children first, surprise removal, then removal.
+/// How long handles of a device that is gone may stay open, in milliseconds: whoever has them sees every request
+/// fail, and is told of the removal.
+const HANDLE_LIMIT: u64 = 30_000;
+const HANDLE_LOOK: u64 = 20;
+
+/// A device is gone. It and its descendants are told by a surprise removal, children first; the removal itself waits
+/// until every handle has been closed (WDK, "Handling an IRP_MN_SURPRISE_REMOVAL Request": the PnP manager sends
+/// IRP_MN_REMOVE_DEVICE when there are no open handles left).
 ///
 /// # Safety
 /// `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn surprise(pdo: *mut DeviceObject) {
+    tell(pdo);
+    remove(pdo);
+}
+
+unsafe fn tell(pdo: *mut DeviceObject) {
     for child in node::children(pdo) {
-        surprise(child);
+        tell(child);
     }
     if node::of(pdo).is_some_and(|node| node.state == State::Started) {
         interface::disable_all(pdo);
         stack::send(pdo, IRP_MN_SURPRISE_REMOVAL, None);
     }
-    forget(pdo);
+}
+
+unsafe fn remove(pdo: *mut DeviceObject) {
+    for child in node::children(pdo) {
+        remove(child);
+    }
+    for _ in 0..HANDLE_LIMIT / HANDLE_LOOK {
+        if !is_open(pdo) {
+            return forget(pdo);
+        }
+        ke::delay(HANDLE_LOOK);
+    }
+    ke::panicked(format_args!("handles of {} stay open", start::describe(pdo)));
+}
+
+/// Whether a device of the stack is open.
+unsafe fn is_open(pdo: *mut DeviceObject) -> bool {
+    let mut device = pdo;
+    while !device.is_null() {
+        if (*device).reference_count != 0 {
+            return true;
+        }
+        device = (*device).attached_device;
+    }
+    false
 }
 
 /// Removes a device in order; whether its drivers agreed.

@@ -4,8 +4,8 @@
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
-use wdm::Result;
-use wdm::event::{Event, Kind};
+use crate::Result;
+use crate::event::{Event, Kind};
 
 /// A value that one thread at a time reaches. It is not recursive: a thread that takes it twice waits for itself.
 pub struct Mutex<T> {

@@ -1,0 +1,106 @@
+//! Readers of a disk: threads that each have one request on its way, until one fails or they are told to end.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use volume::BlockDevice;
+
+use crate::fs::Device;
+use crate::ke::{self, thread};
+use crate::nt::*;
+use crate::ob;
+
+/// Sectors of a read, of a buffer that spans several pages.
+const SECTORS: u64 = 40;
+
+/// What the readers of a disk have done.
+#[derive(Default)]
+pub struct Counts {
+    started: AtomicU32,
+    ok: AtomicU32,
+    failed: AtomicU32,
+    ending: AtomicBool,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+        write!(f, "started={} ok={} failed={}", count(&self.started), count(&self.ok), count(&self.failed))
+    }
+}
+
+struct Reader {
+    disk: u32,
+    number: u64,
+    counts: Arc<Counts>,
+}
+
+/// Readers that run.
+pub struct Load {
+    counts: Arc<Counts>,
+    threads: Vec<*mut thread::Thread>,
+}
+
+impl Load {
+    /// Starts `readers` threads on a disk. PASSIVE_LEVEL.
+    pub fn start(disk: u32, readers: usize) -> Self {
+        let counts = Arc::<Counts>::default();
+        let threads = (0..readers as u64)
+            .map(|number| {
+                let reader = alloc::boxed::Box::new(Reader { disk, number, counts: Arc::clone(&counts) });
+                let context = alloc::boxed::Box::into_raw(reader).cast();
+                // SAFETY: the thread takes the box over.
+                unsafe { thread::create(read, context, thread::NORMAL_PRIORITY, 0) }.expect("a reader")
+            })
+            .collect();
+        Self { counts, threads }
+    }
+
+    /// Reads that have succeeded so far.
+    pub fn done(&self) -> u32 {
+        self.counts.ok.load(Ordering::Relaxed)
+    }
+
+    /// Has the readers end after the request that is on its way.
+    pub fn end(&self) {
+        self.counts.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until every reader has ended. PASSIVE_LEVEL.
+    pub fn join(self) -> Arc<Counts> {
+        for reader in self.threads {
+            // SAFETY: the thread's object is referenced since it was made.
+            unsafe {
+                ke::KeWaitForSingleObject(reader.cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
+                ob::dereference(reader.cast());
+            }
+        }
+        self.counts
+    }
+}
+
+unsafe extern "win64" fn read(context: Pvoid) {
+    let reader = alloc::boxed::Box::from_raw(context.cast::<Reader>());
+    let Reader { disk, number, counts } = *reader;
+    let name: Vec<u16> = format!("\\Device\\Harddisk{disk}\\DR{disk}").encode_utf16().collect();
+    let length = (name.len() * 2) as u16;
+    let mut name = UnicodeString { length, maximum_length: length, buffer: name.as_ptr().cast_mut() };
+    let Ok(device) = Device::open(&raw mut name) else { return };
+    let mut buffer = vec![0; SECTORS as usize * volume::SECTOR];
+    let last = device.sectors() - SECTORS;
+    let mut at = number * 997;
+    while !counts.ending.load(Ordering::Relaxed) {
+        counts.started.fetch_add(1, Ordering::Relaxed);
+        if device.read(at % last, &mut buffer).is_err() {
+            counts.failed.fetch_add(1, Ordering::Relaxed);
+            break;
+        }
+        counts.ok.fetch_add(1, Ordering::Relaxed);
+        at = at.wrapping_mul(5).wrapping_add(4099);
+    }
+}

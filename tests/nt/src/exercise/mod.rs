@@ -1,0 +1,31 @@
+//! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0 has to
+//! do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
+
+mod hotplug;
+mod load;
+
+use crate::ke;
+
+/// How long the effect of something that dom0 does may take, in milliseconds.
+const PATIENCE: u64 = 60_000;
+/// How often it is looked for.
+const LOOK: u64 = 100;
+
+/// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
+pub fn run(name: &str) {
+    match name {
+        "hotplug" => hotplug::run(),
+        other => ke::panicked(format_args!("exercise={other} is not known")),
+    }
+}
+
+/// Waits until `seen`; the system stops if that takes too long, and says for what it waited.
+fn wait_until(what: &str, seen: impl Fn() -> bool) {
+    for _ in 0..PATIENCE / LOOK {
+        if seen() {
+            return;
+        }
+        ke::delay(LOOK);
+    }
+    ke::panicked(format_args!("{what} did not come to be in {} s", PATIENCE / 1000));
+}

@@ -1,0 +1,243 @@
+//! Vbds that come and go while the system runs.
+//!
+//! One thread does it all: at the start it connects what is there, then it watches `device/vbd` and each backend's
+//! folder and follows what changes. A vbd that appears is connected, its disk's identity is held against every disk
+//! of the system, it is put on the own list, and only then shown: Storport is told that the bus has changed. A
+//! backend that closes takes its disk with it: no new request finds the target, those on their way end, Storport is
+//! told, the link is closed. What NT makes of a disk that its bus does not have any more is a surprise removal.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use wdm::event::Event;
+use wdm::{debug_print, pool};
+use xen::blkif::{self, Kind, Link, VirtualDevice};
+
+use crate::DRIVER;
+use crate::adapter::Adapter;
+use crate::hal::{Error, Platform, VBDS, Watch};
+use crate::slots::MAX_TARGETS;
+use crate::target::Target;
+
+/// How often the census is asked whether a disk that has been taken out is gone, while there is one.
+const LOOK_FOR_REMOVAL: Duration = Duration::from_secs(2);
+
+/// A vbd that has been looked at.
+struct Known {
+    device: VirtualDevice,
+    /// Target id, where it is connected.
+    target: Option<usize>,
+    /// On its backend's folder, where it is connected.
+    watch: Option<Watch>,
+}
+
+/// The vbds, as the thread knows them.
+pub struct Plug {
+    platform: Platform,
+    machine: Option<alloc::string::String>,
+    known: Vec<Known>,
+    /// Set whenever something may have changed, and when the thread is to end.
+    wake: Arc<Event>,
+}
+
+impl Plug {
+    /// No vbds yet. PASSIVE_LEVEL.
+    pub fn new(platform: Platform, wake: Arc<Event>) -> Self {
+        Self { platform, machine: platform.machine_uuid(), known: Vec::new(), wake }
+    }
+
+    /// Connects every vbd of type disk that is there. PASSIVE_LEVEL; waits for their backends.
+    ///
+    /// # Errors
+    /// Xenstore cannot be read.
+    pub fn start(&mut self, adapter: &Adapter) -> Result<(), Error> {
+        let mut vbds = self.platform.vbds()?;
+        vbds.sort_unstable();
+        for device in vbds {
+            self.connect(adapter, device, |_| true);
+        }
+        Ok(())
+    }
+
+    /// Follows what changes until the adapter is left. PASSIVE_LEVEL.
+    pub fn follow(mut self, adapter: &Adapter) {
+        let list = Watch::new(self.platform, VBDS, &self.wake);
+        if let Err(error) = &list {
+            debug_print!(DRIVER, "vbds that come or go are not noticed: {error}");
+        }
+        for known in &mut self.known {
+            known.watch = known.target.and_then(|id| watch(self.platform, adapter, id, &self.wake));
+        }
+        while !adapter.is_left() {
+            let waiting = adapter.census().awaits_removal();
+            match waiting {
+                true => _ = self.wake.wait_timeout(LOOK_FOR_REMOVAL),
+                false => self.wake.wait(),
+            }
+            if adapter.is_left() {
+                return;
+            }
+            if list.as_ref().is_ok_and(Watch::raised) {
+                self.look_at_list(adapter);
+            }
+            self.look_at_backends(adapter);
+            if waiting {
+                adapter.recount();
+            }
+        }
+    }
+
+    /// The folder of the vbds has changed.
+    fn look_at_list(&mut self, adapter: &Adapter) {
+        let vbds = match self.platform.vbds() {
+            Ok(vbds) => vbds,
+            Err(error) => {
+                debug_print!(DRIVER, "the vbds cannot be listed: {error}");
+                return;
+            }
+        };
+        // A vbd that has gone without its backend having closed: nothing will be answered any more.
+        let (known, gone) =
+            core::mem::take(&mut self.known).into_iter().partition(|known| vbds.contains(&known.device));
+        self.known = known;
+        for known in gone {
+            disconnect(adapter, known, Target::abandon);
+        }
+        for device in vbds {
+            if !self.known.iter().any(|known| known.device == device) && self.is_ready(device) {
+                let shown =
+                    self.connect(adapter, device, |target| adapter.census().admits(target.identity()));
+                if shown {
+                    adapter.bus_changed();
+                }
+            }
+        }
+    }
+
+    /// Whether a vbd that has appeared can be connected now: its nodes are complete, and its backend is not the end of
+    /// an earlier one.
+    fn is_ready(&self, device: VirtualDevice) -> bool {
+        use xen::xenbus::State::{Closed, Closing, Unknown};
+        let mut store = self.platform;
+        Link::open(&mut store, Platform::folder(device).as_str())
+            .and_then(|link| link.backend_state(&mut store))
+            .is_ok_and(|state| !matches!(state, Closing | Closed | Unknown))
+    }
+
+    /// Looks at the backends whose folders have changed.
+    fn look_at_backends(&mut self, adapter: &Adapter) {
+        let mut at = 0;
+        while let Some(known) = self.known.get(at) {
+            let raised = known.watch.as_ref().is_some_and(Watch::raised);
+            let closes =
+                raised && known.target.is_some_and(|id| adapter.slots().with(id, closes) == Some(true));
+            if closes {
+                let known = self.known.swap_remove(at);
+                disconnect(adapter, known, Target::run_dry);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Connects a vbd, and lists it; whether it is a disk that is shown from now on, as `admitted` says.
+    fn connect(
+        &mut self,
+        adapter: &Adapter,
+        device: VirtualDevice,
+        admitted: impl FnOnce(&Target) -> bool,
+    ) -> bool {
+        let mut known = Known { device, target: None, watch: None };
+        let connected = match Link::open(&mut { self.platform }, Platform::folder(device).as_str()) {
+            Ok(link) if link.vbd().kind == Kind::Disk => {
+                Target::connect(self.platform, link, self.machine.as_deref())
+            }
+            Ok(_) => {
+                self.known.push(known);
+                return false;
+            }
+            // It may be a disk. Listed, so that its absence is noticed.
+            Err(error) => Err(Error::Blkif(error)),
+        };
+        match connected.and_then(|target| show(adapter, target, admitted)) {
+            Ok(id) => {
+                known.target = Some(id);
+                known.watch = watch(self.platform, adapter, id, &self.wake);
+            }
+            Err(error) => {
+                debug_print!(DRIVER, "vbd {}: {error}", device.0);
+                adapter.census().list(device.0, None, None);
+            }
+        }
+        let shown = known.target.is_some();
+        self.known.push(known);
+        shown
+    }
+}
+
+/// Lists a connected disk and puts it at a target id.
+fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
+    let target = pool::try_box(target)?;
+    let refused = if admitted(&target) {
+        let free = |id: usize| !adapter.census().lists(id as u8);
+        match adapter.slots().vacant(free) {
+            Some(id) => {
+                let (number, identity) = (target.number(), target.identity());
+                adapter.census().list(number, Some(id as u8), identity);
+                match adapter.slots().insert(id, target) {
+                    Ok(()) => return Ok(id),
+                    Err(target) => {
+                        adapter.census().depart(number);
+                        (target, "its target id is taken")
+                    }
+                }
+            }
+            None => {
+                debug_print!(DRIVER, "at most {MAX_TARGETS} disks are served");
+                (target, "there is no target id left")
+            }
+        }
+    } else {
+        (target, "the system has another path to its content")
+    };
+    let (target, why) = refused;
+    target.disconnect();
+    Err(Error::Unsuitable(why))
+}
+
+/// Takes a disk out. `end` ends the requests that are on their way.
+fn disconnect(adapter: &Adapter, known: Known, end: impl FnOnce(&Target)) {
+    // The watch's end waits for its callback, which needs nothing of ours.
+    drop(known.watch);
+    adapter.census().depart(known.device.0);
+    let Some(target) = known.target.and_then(|id| adapter.slots().take(id)) else { return };
+    end(&target);
+    debug_print!(DRIVER, "vbd {}: its backend has closed, the disk is gone", known.device.0);
+    adapter.bus_changed();
+    target.disconnect();
+}
+
+/// Watches a target's backend.
+fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Arc<Event>) -> Option<Watch> {
+    let backend = adapter.slots().with(id, Target::backend)?;
+    match Watch::new(platform, &backend, wake) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            debug_print!(DRIVER, "target {id}: what becomes of its backend is not noticed: {error}");
+            None
+        }
+    }
+}
+
+/// Looks at a target's backend: whether it closes.
+fn closes(target: &Target) -> bool {
+    match target.look() {
+        Ok(blkif::Event::Stop | blkif::Event::Closed) => true,
+        Ok(blkif::Event::Waiting | blkif::Event::Connected(_) | blkif::Event::Unchanged(_)) => false,
+        Err(error) => {
+            debug_print!(DRIVER, "vbd {}: {error}", target.number());
+            false
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Target ids, and the disks behind them, which come and go while requests run.
+//!
+//! A request looks its target up without a lock: it counts itself as a user of the slot, then reads the pointer. Who
+//! takes a target out clears the pointer and waits until nobody uses it. Both sides are sequentially consistent, so
+//! either the user sees that the target has gone, or the other side sees the user.
+#![allow(unsafe_code, reason = "lends a target to whoever is counted as its user")]
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::time::Duration;
+
+use wdm::{NtStatus, time};
+
+use crate::target::Target;
+
+/// Most disks of the adapter: a target id has a byte, and Storport allows 255 targets.
+pub const MAX_TARGETS: usize = 255;
+
+/// How long [`Slots::take`] sleeps between two looks at the users; a user is there for the length of a call.
+const LOOK: Duration = Duration::from_millis(1);
+
+#[derive(Default)]
+struct Slot {
+    target: AtomicPtr<Target>,
+    users: AtomicU32,
+}
+
+/// The disks by target id.
+pub struct Slots(Vec<Slot>);
+
+impl Slots {
+    /// No disks. IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn new() -> Result<Self, NtStatus> {
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(MAX_TARGETS).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        slots.resize_with(MAX_TARGETS, Slot::default);
+        Ok(Self(slots))
+    }
+
+    /// Calls `work` with a target, if there is one at `id`. Any IRQL; `work` must not wait for the target's removal.
+    pub fn with<R>(&self, id: usize, work: impl FnOnce(&Target) -> R) -> Option<R> {
+        let slot = self.0.get(id)?;
+        slot.users.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: a leaked box that `take` does not give back before the count above is taken down again.
+        let result = unsafe { slot.target.load(Ordering::SeqCst).as_ref() }.map(work);
+        slot.users.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    /// Calls `work` with each target. As [`Slots::with`].
+    pub fn each(&self, mut work: impl FnMut(usize, &Target)) {
+        for id in 0..self.0.len() {
+            self.with(id, |target| work(id, target));
+        }
+    }
+
+    /// The lowest id without a disk that `usable` accepts. Any IRQL.
+    pub fn vacant(&self, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let empty = |slot: &Slot| slot.target.load(Ordering::SeqCst).is_null();
+        (0..self.0.len()).find(|&id| empty(&self.0[id]) && usable(id))
+    }
+
+    /// Puts a disk at a vacant id. Any IRQL.
+    ///
+    /// # Errors
+    /// The target, where the id is taken or beyond the limit.
+    pub fn insert(&self, id: usize, target: Box<Target>) -> Result<(), Box<Target>> {
+        let Some(slot) = self.0.get(id) else { return Err(target) };
+        let target = Box::into_raw(target);
+        let placed =
+            slot.target.compare_exchange(null_mut(), target, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        // SAFETY: the box above, where it was not placed.
+        if placed { Ok(()) } else { Err(unsafe { Box::from_raw(target) }) }
+    }
+
+    /// Takes a disk out: no request finds it any more. PASSIVE_LEVEL; waits until nobody uses it.
+    pub fn take(&self, id: usize) -> Option<Box<Target>> {
+        let slot = self.0.get(id)?;
+        let target = slot.target.swap(null_mut(), Ordering::SeqCst);
+        if target.is_null() {
+            return None;
+        }
+        while slot.users.load(Ordering::SeqCst) != 0 {
+            time::sleep(LOOK);
+        }
+        // SAFETY: leaked by `insert`, taken out once by the swap, and no user is left.
+        Some(unsafe { Box::from_raw(target) })
+    }
+}
