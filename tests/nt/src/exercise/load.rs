@@ -66,11 +66,6 @@ impl Load {
         self.counts.ok.load(Ordering::Relaxed)
     }
 
-    /// Has the readers end after the request that is on its way.
-    pub fn end(&self) {
-        self.counts.ending.store(true, Ordering::Relaxed);
-    }
-
     /// Waits until every reader has ended. PASSIVE_LEVEL.
     pub fn join(self) -> Arc<Counts> {
         for reader in self.threads {
