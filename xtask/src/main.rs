@@ -1,10 +1,14 @@
 //! `cargo xtask <command>`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{build, demo, inf, linker, lint, mutants, pe, repro, setup, test};
+use xtask::{
+    build, demo, inf, linker, lint, mutants,
+    package::{self, Signer, Signing},
+    pe, repro, setup, test,
+};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks, tests and demonstrates the Xenguard drivers")]
@@ -28,6 +32,29 @@ enum Command {
     /// Holds the INF files to the rules of setup and of this project
     #[command(after_help = inf::help())]
     LintInf,
+    /// Makes dist/xenguard-<version>.zip: drivers, catalog, bootcfg, scripts, licences, bill of materials, checksums
+    #[command(
+        after_help = "Without options it is signed by a generated certificate, for test machines only.\n\
+        Examples:\n  cargo xtask package\n  cargo xtask package --cert chain.pem --key key.pem --timestamp http://…\n  \
+        cargo xtask package --cert chain.pem --module /usr/lib/softhsm/libsofthsm2.so --key \"pkcs11:object=key\""
+    )]
+    Package {
+        /// Sign with this certificate (PEM; its chain behind it)
+        #[arg(long, value_name = "FILE", requires = "key")]
+        cert: Option<PathBuf>,
+        /// The certificate's private key: a PEM file, or a key's id or URI in the token of --module
+        #[arg(long, value_name = "KEY", requires = "cert")]
+        key: Option<String>,
+        /// The PKCS#11 module of the token that holds the key
+        #[arg(long, value_name = "FILE", requires = "cert")]
+        module: Option<PathBuf>,
+        /// A timestamp server (RFC 3161), so that signatures outlive the certificate
+        #[arg(long, value_name = "URL", requires = "cert")]
+        timestamp: Option<String>,
+        /// Do not sign: the bytes depend on the sources alone
+        #[arg(long, conflicts_with = "cert")]
+        unsigned: bool,
+    },
     /// Checks formatting, and runs clippy for the host, the drivers and the executive
     Lint,
     /// Builds the drivers in two folders and compares the bytes
@@ -63,6 +90,11 @@ fn run(command: Command) -> Result<()> {
         Command::Build { package } if package.is_empty() => build::all(),
         Command::Build { package } => build::packages(&package),
         Command::Check => pe::check(),
+        Command::Package { cert: Some(certificate), key: Some(key), module, timestamp, .. } => {
+            package::run(&Signing::Own(Signer { certificate, key, module, timestamp }))
+        }
+        Command::Package { unsigned: true, .. } => package::run(&Signing::None),
+        Command::Package { .. } => package::run(&Signing::Test),
         Command::LintInf => inf::run(),
         Command::Lint => lint::run(),
         Command::Repro => repro::check(),

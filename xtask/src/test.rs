@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rig::RigFiles;
 use volume::Verdict;
 
-use crate::{build, guest, layout::Layout, lint, pe, repro, rig_files, scenario, setup, verdict};
+use crate::{build, guest, layout::Layout, lint, package, pe, repro, rig_files, scenario, setup, verdict};
 
 /// Guests that run at the same time: one per core of a small machine.
 const PARALLEL_GUESTS: usize = 2;
@@ -28,6 +28,7 @@ pub fn run() -> Result<()> {
         tally.run(&format!("PE rules: {driver}"), || none_of(&findings));
     }
     tally.run("reproducible build", repro::check);
+    tally.run("package", || package::test(&layout));
     match rig_files::ensure(&layout) {
         Ok(rig) => guests(&layout, &rig, &tally)?,
         Err(error) => tally.run("Xen in qemu", || Err(error)),

@@ -48,11 +48,19 @@ pub fn drivers(layout: &Layout) -> Result<()> {
         sysroot::ensure(layout, DRIVER_TARGET)?;
         return Ok(());
     }
-    packages::ensure()?;
+    packages::ensure(packages::CROSS_BUILD)?;
     let sysroot = sysroot::ensure(layout, DRIVER_TARGET)?;
     wdk::ensure(layout)?;
     crates::ensure(layout)?;
     cargo_config::write(layout, &sysroot)
+}
+
+/// Makes ready what packaging needs beyond the builds.
+///
+/// # Errors
+/// A Debian package is missing and cannot be installed.
+pub fn packaging() -> Result<()> {
+    packages::ensure(packages::PACKAGING)
 }
 
 /// Makes ready what the executive needs and returns where core and alloc are.

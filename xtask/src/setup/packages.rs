@@ -12,8 +12,18 @@ use crate::{command, step::step};
 /// LLVM's tools, as Debian's llvm-19 lays them out.
 pub const LLVM_BIN: &str = "/usr/lib/llvm-19/bin";
 
-/// Each package, and a file of it that shows that it is installed.
-const PACKAGES: &[(&str, &str)] = &[
+/// A package, and a file of it that shows that it is installed.
+pub type Package = (&'static str, &'static str);
+
+/// What packaging needs: signing and its check, and readers that are not this project's.
+pub const PACKAGING: &[Package] = &[
+    ("osslsigncode", "/usr/bin/osslsigncode"),
+    ("openssl", "/usr/bin/openssl"),
+    ("unzip", "/usr/bin/unzip"),
+];
+
+/// What the cross build needs.
+pub const CROSS_BUILD: &[Package] = &[
     // bindgen reads the headers through libclang and clang's own headers.
     ("clang-19", "/usr/lib/llvm-19/bin/clang"),
     ("libclang-19-dev", "/usr/lib/llvm-19/lib/libclang.so"),
@@ -24,13 +34,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("patch", "/usr/bin/patch"),
 ];
 
-/// Installs what is missing.
+/// Installs what is missing of `packages`.
 ///
 /// # Errors
 /// When something is missing and apt is not there, not permitted, or fails; the message has the command to
 /// run by hand.
-pub fn ensure() -> Result<()> {
-    let missing = missing();
+pub fn ensure(packages: &[Package]) -> Result<()> {
+    let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }
@@ -47,14 +57,14 @@ pub fn ensure() -> Result<()> {
             format!("on another distribution than Debian 12 install what corresponds to\n    {by_hand}\napt cannot")
         })
     })?;
-    match self::missing()[..] {
+    match self::missing(packages)[..] {
         [] => Ok(()),
         [package, ..] => bail!("{package} is installed, but has not the files that Debian 12's has"),
     }
 }
 
-fn missing() -> Vec<&'static str> {
-    let absent = PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists());
+fn missing(packages: &[Package]) -> Vec<&'static str> {
+    let absent = packages.iter().filter(|(_, file)| !Path::new(file).exists());
     absent.map(|(package, _)| *package).collect()
 }
 

@@ -1,0 +1,32 @@
+@echo off
+rem Removes Xenguard from this Windows, in the order that never leaves a filter without its file. Run as
+rem Administrator, in an emulated or a PV boot. Everything after the name is passed on to bootcfg uninstall.
+setlocal
+cd /d "%~dp0"
+net session >nul 2>&1
+if errorlevel 1 (
+  echo Run this as Administrator.
+  exit /b 7
+)
+bootcfg.exe --version >nul 2>&1
+if errorlevel 1 goto without
+bootcfg.exe uninstall %*
+exit /b %errorlevel%
+
+:without
+rem Filter and service go, the file stays. Without idefilter neither xenpci nor xenvbd loads: the next boot, from
+rem whichever entry, is emulated.
+rundll32.exe setupapi.dll,InstallHinfSection DefaultUninstall 128 .\idefilter.inf
+reg query "HKLM\SYSTEM\CurrentControlSet\Control\Class\{4D36E97D-E325-11CE-BFC1-08002BE10318}" /v UpperFilters 2>nul | find /i "idefilter" >nul
+if not errorlevel 1 (
+  echo The filter is still in UpperFilters: nothing more was removed.
+  exit /b 5
+)
+reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\pci#ven_5853&dev_0001" /f >nul 2>&1
+reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\pci#ven_5853&dev_0002" /f >nul 2>&1
+reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\xenguard#vbd" /f >nul 2>&1
+sc delete xenvbd >nul 2>&1
+sc delete xenpci >nul 2>&1
+echo Restart from the emulated entry. After that remove the PV entry from boot.ini and delete
+echo idefilter.sys, xenpci.sys and xenvbd.sys from %SystemRoot%\System32\drivers.
+exit /b 0
