@@ -1,0 +1,219 @@
+//! The program on BCD stores: hives made by this repository's builder and edited by libhivex, and a stand-in for bcdedit.
+
+#![cfg(unix)]
+
+mod run;
+
+use bootcfg::{
+    bcd::{BOOT_MANAGER, Bcd, OS_LOADER, element},
+    menu::Menu,
+};
+use hive::build::Tree;
+use run::Folder;
+
+const LOADER: &str = "{11111111-2222-3333-4444-555555555555}";
+const RESUME: &str = "{99999999-2222-3333-4444-555555555555}";
+const SETTINGS: &str = "{6efb52bf-1766-41db-a6b3-0ee5eff72bd7}";
+
+fn object(kind: u32, elements: &[(&str, Tree)]) -> Tree {
+    let mut object = Tree::new().with_key("Description", Tree::new().with_dword("Type", kind));
+    object = object.with_key("Elements", Tree::new());
+    for (number, value) in elements {
+        object = object.with_key(&format!("Elements\\{number}"), value.clone());
+    }
+    object
+}
+
+fn text(text: &str) -> Tree {
+    Tree::new().with_text("Element", text)
+}
+
+fn texts(texts: &[&str]) -> Tree {
+    Tree::new().with_texts("Element", texts)
+}
+
+fn binary(bytes: &[u8]) -> Tree {
+    Tree::new().with_binary("Element", bytes)
+}
+
+/// A store as Windows makes it, with one system.
+fn store(load_options: Option<&str>) -> Tree {
+    let device: Vec<u8> = (0..88).collect();
+    let mut loader = vec![
+        ("11000001", binary(&device)),
+        ("12000002", text("\\Windows\\system32\\winload.exe")),
+        ("12000004", text("Windows Server – Größe")),
+        ("12000005", text("de-DE")),
+        ("14000006", texts(&[SETTINGS])),
+        ("21000001", binary(&device)),
+        ("22000002", text("\\Windows")),
+        ("23000003", text(RESUME)),
+        ("25000020", binary(&1_u64.to_le_bytes())),
+        ("26000022", binary(&[1])),
+    ];
+    if let Some(options) = load_options {
+        loader.push(("12000030", text(options)));
+    }
+    let boot_manager = [
+        ("11000001", binary(&device)),
+        ("12000004", text("Windows Boot Manager")),
+        ("23000003", text(LOADER)),
+        ("24000001", texts(&[LOADER])),
+        ("25000004", binary(&30_u64.to_le_bytes())),
+    ];
+    Tree::new()
+        .with_key("Description", Tree::new().with_text("KeyName", "BCD00000000").with_dword("System", 1))
+        .with_key(&format!("Objects\\{BOOT_MANAGER}"), object(0x1010_0002, &boot_manager))
+        .with_key(&format!("Objects\\{LOADER}"), object(OS_LOADER, &loader))
+        .with_key(&format!("Objects\\{RESUME}"), object(0x1020_0004, &[("12000004", text("Windows Resume"))]))
+        .with_key(&format!("Objects\\{SETTINGS}"), object(0x2020_0003, &[]))
+}
+
+fn bytes(load_options: Option<&str>) -> Vec<u8> {
+    store(load_options).hive("NewStoreRoot")
+}
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("Boot/BCD", &bytes(Some("DDISABLE_INTEGRITY_CHECKS ")));
+    folder
+}
+
+fn read(folder: &Folder) -> Bcd {
+    Bcd::read(&folder.read("Boot/BCD")).expect("a store")
+}
+
+#[test]
+fn add_copies_and_appends_and_remove_takes_all_of_it_away() {
+    let folder = folder();
+    let before = read(&folder);
+    let facts = folder.run("--root . --json add").gives(0).json();
+    let after = read(&folder);
+    let loaders = after.loaders();
+    assert_eq!((loaders.len(), loaders[0].to_string()), (2, LOADER.to_owned()));
+    assert_eq!(facts["entry"]["id"], loaders[1].to_string());
+    let (old, new) = (&before.objects[&loaders[0]], &after.objects[&loaders[1]]);
+    assert_eq!(after.objects[&loaders[0]], *old, "the source is as it was");
+    for (number, data) in &old.elements {
+        match *number {
+            element::DESCRIPTION => {
+                assert_eq!(new.elements[number].text().unwrap(), "Windows Server – Größe (PV disks)")
+            }
+            element::LOAD_OPTIONS => {
+                assert_eq!(new.elements[number].text().unwrap(), "DDISABLE_INTEGRITY_CHECKS GPLPV");
+            }
+            _ => assert_eq!(new.elements[number], *data, "{number:08x}"),
+        }
+    }
+    assert_eq!(after.default_loader(), before.default_loader());
+    assert_eq!(folder.read("Boot/BCD.backup1"), bytes(Some("DDISABLE_INTEGRITY_CHECKS ")));
+    assert!(folder.run("--root . add").gives(0).out.contains("already"));
+    folder.run("--root . verify").gives(0);
+
+    folder.run("--root . --yes remove").gives(0);
+    assert_eq!(read(&folder), before, "an equal tree");
+    folder.run("--root . --yes restore Boot/BCD.backup1").gives(0);
+    assert_eq!(read(&folder), before);
+}
+
+#[test]
+fn default_try_timeout() {
+    let folder = folder();
+    folder.run("--root . try").fails(3, "no PV entry");
+    folder.run("--root . add --name PV").gives(0);
+    let pv = read(&folder).loaders()[1];
+    folder.run("--root . try").gives(0);
+    assert_eq!(read(&folder).data(BOOT_MANAGER, element::BOOT_SEQUENCE).unwrap().guids(), [pv]);
+    assert!(folder.run("--root . verify").gives(0).out.contains("for the next boot only"));
+    folder.run("--root . default pv").gives(0);
+    assert_eq!(read(&folder).default_loader(), Some(pv));
+    folder.run("--root . timeout 5").gives(0);
+    assert_eq!(Menu::timeout(&read(&folder)), Some(5));
+    folder.run("--root . --yes remove").gives(0);
+    let end = read(&folder);
+    assert_eq!(end.default_loader().unwrap().to_string(), LOADER, "the emulated sibling is the default");
+    assert!(end.data(BOOT_MANAGER, element::BOOT_SEQUENCE).is_none(), "no boot of an entry that is gone");
+}
+
+#[test]
+fn an_entry_without_options_gets_its_own() {
+    let folder = Folder::new();
+    folder.write("Boot/BCD", &bytes(None));
+    folder.run("--root . add").gives(0);
+    let pv = read(&folder).loaders()[1];
+    assert_eq!(read(&folder).effective_text(pv, element::LOAD_OPTIONS).unwrap(), "GPLPV");
+}
+
+#[test]
+fn a_dry_run_shows_the_elements() {
+    let folder = folder();
+    let out = folder.run("--store Boot/BCD -n add").gives(0).out;
+    assert!(out.contains("loadoptions") && out.contains("+  12000030"), "{out}");
+    assert_eq!(folder.read("Boot/BCD"), bytes(Some("DDISABLE_INTEGRITY_CHECKS ")));
+    assert_eq!(folder.names(), ["Boot"]);
+}
+
+#[test]
+fn what_is_no_sound_store_is_refused() {
+    let folder = folder();
+    let good = folder.read("Boot/BCD");
+    let mut unreplayed = good.clone();
+    unreplayed[4] = 9;
+    let sum =
+        unreplayed[..508].chunks(4).fold(0, |sum, word| sum ^ u32::from_le_bytes(word.try_into().unwrap()));
+    unreplayed[508..512].copy_from_slice(&sum.to_le_bytes());
+    folder.write("Boot/BCD", &unreplayed);
+    folder.run("--root . add").fails(4, "shut it down cleanly");
+    folder.write("Boot/BCD", &good[..good.len() / 2]);
+    folder.run("--root . add").fails(4, "offset");
+    folder.write("Boot/BCD", b"no hive at all, but longer than a signature");
+    folder.run("--root . status").fails(4, "base block");
+    folder.write("Boot/BCD", &Tree::new().with_key("Select", Tree::new()).hive("SYSTEM"));
+    folder.run("--root . status").fails(4, "not a BCD store");
+}
+
+#[test]
+fn verify_finds_what_is_wrong() {
+    let verify = |change: &dyn Fn(Tree) -> Tree, finding: &str| {
+        let folder = Folder::new();
+        folder.write("Boot/BCD", &change(store(Some("X"))).hive("NewStoreRoot"));
+        let ran = folder.run("--root . verify").gives(1);
+        assert!(ran.out.contains(finding), "{}", ran.out);
+    };
+    let at = |object: &str, element: &str| format!("Objects\\{object}\\Elements\\{element}");
+    let manager = BOOT_MANAGER.to_string();
+    verify(
+        &|tree| tree.with_key(&at(&manager, "23000003"), text(RESUME.replace('9', "8").as_str())),
+        "not in the store",
+    );
+    verify(&|tree| tree.with_key(&at(LOADER, "12000030"), text("GPLPV=1")), "`GPLPV=1` is not GPLPV");
+    verify(&|tree| tree.with_key(&at(LOADER, "12000030"), text("GPLPV")), "no way back");
+    verify(&|tree| tree.with_key(&at(SETTINGS, "12000030"), text("GPLPV")), "entries inherit");
+    verify(&|tree| tree.with_key(&at(&manager, "26000005"), binary(&[1])), "resume a hibernated");
+}
+
+/// A guest's volume: the drivers' state is shown, and fast startup is turned off when a PV entry is added.
+#[test]
+fn fast_startup_is_turned_off() {
+    let folder = folder();
+    let power = "ControlSet002\\Control\\Session Manager\\Power";
+    let system = Tree::new()
+        .with_key("Select", Tree::new().with_dword("Current", 2))
+        .with_key("ControlSet002\\Services\\idefilter", Tree::new().with_dword("Start", 0))
+        .with_key("ControlSet002\\Control", Tree::new().with_text("SystemStartOptions", " GPLPV"))
+        .with_key(power, Tree::new().with_dword("HiberbootEnabled", 1));
+    folder.write("Windows/System32/config/SYSTEM", &system.hive("SYSTEM"));
+    let status = folder.run("--root . --json status").gives(0).json();
+    assert_eq!(status["system"]["fast startup"], "on");
+    assert_eq!(
+        status["system"]["drivers"],
+        "idefilter: boot start, xenpci: not installed, xenvbd: not installed"
+    );
+    assert!(status["system"]["last boot"].as_str().unwrap().starts_with("PV entry"));
+    folder.run("--root . add").gives(0);
+    let bytes = folder.read("Windows/System32/config/SYSTEM");
+    let hive = hive::Hive::new(&bytes).expect("a hive");
+    assert_eq!(hive.key(power).unwrap().unwrap().dword("HiberbootEnabled").unwrap(), Some(0));
+    assert_eq!(folder.run("--root . --json status").json()["system"]["fast startup"], "off");
+    folder.run("--root . default pv").fails(3, "not installed");
+}
