@@ -14,11 +14,24 @@ use wdk_sys::{
 
 use crate::{DeviceObject, Result, status::check};
 
-// The import library has the variable as data, so its name in the image is a pointer to it.
-unsafe extern "C" {
-    #[link_name = "__imp_SeExports"]
-    static SE_EXPORTS: *const *const wdk_sys::SE_EXPORTS;
+/// A SID with up to two subauthorities, as it lies in memory ([MS-DTYP] 2.4.2.2).
+#[repr(C)]
+struct Sid {
+    revision: u8,
+    subauthorities: u8,
+    authority: [u8; 6],
+    subauthority: [u32; 2],
 }
+
+const _: () = assert!(size_of::<Sid>() == 16);
+
+/// SECURITY_NT_AUTHORITY.
+const NT_AUTHORITY: [u8; 6] = [0, 0, 0, 0, 0, 5];
+/// S-1-5-18, LocalSystem.
+static SYSTEM: Sid = Sid { revision: 1, subauthorities: 1, authority: NT_AUTHORITY, subauthority: [18, 0] };
+/// S-1-5-32-544, the local group of administrators.
+static ADMINISTRATORS: Sid =
+    Sid { revision: 1, subauthorities: 2, authority: NT_AUTHORITY, subauthority: [32, 544] };
 
 /// Bytes of a DACL with two ACEs of the largest SIDs (8 + 2 × (8 + 68)), rounded up.
 const DACL_BYTES: usize = 160;
@@ -36,10 +49,10 @@ pub fn restrict_to_administrators(device: DeviceObject) -> Result {
     let mut descriptor = SECURITY_DESCRIPTOR::default();
     let descriptor: wdk_sys::PSECURITY_DESCRIPTOR = (&raw mut descriptor).cast();
     // SAFETY: the buffers have the sizes given, are aligned and live until the handle is closed;
-    // the import is the kernel's variable SeExports, which points at its table of well-known SIDs once the system runs drivers.
+    // the SIDs are static, and only read.
     unsafe {
-        let sids = *SE_EXPORTS;
-        let [system, administrators]: [PSID; 2] = [(*sids).SeLocalSystemSid, (*sids).SeAliasAdminsSid];
+        let [system, administrators]: [PSID; 2] =
+            [&SYSTEM, &ADMINISTRATORS].map(|sid| ptr::from_ref(sid).cast_mut().cast());
         check(RtlCreateAcl(dacl, DACL_BYTES as u32, ACL_REVISION))?;
         check(RtlAddAccessAllowedAce(dacl, ACL_REVISION, GENERIC_ALL, system))?;
         check(RtlAddAccessAllowedAce(dacl, ACL_REVISION, GENERIC_ALL, administrators))?;

@@ -20,7 +20,7 @@ use crate::{
 /// The drivers that ship.
 pub const SHIPPED: &[&str] = &["idefilter", "xenpci", "xenvbd"];
 /// The drivers that are built for tests only.
-pub const FOR_TESTS: &[&str] = &["wrong"];
+pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 /// The NT executive's package.
 pub const EXECUTIVE: &str = "nt";
 

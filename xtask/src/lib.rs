@@ -27,3 +27,4 @@ pub mod setup;
 mod step;
 pub mod test;
 mod verdict;
+pub mod wine;

@@ -5,9 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-    build, demo, inf, linker, lint, mutants,
+    build, demo, inf, layout, linker, lint, mutants,
     package::{self, Signer, Signing},
-    pe, repro, setup, test,
+    pe, repro, setup, test, wine,
 };
 
 #[derive(Parser)]
@@ -23,7 +23,7 @@ enum Command {
     Setup,
     /// Builds the drivers into dist/ and the NT executive into target/nt/
     Build {
-        /// Only these: idefilter, xenpci, xenvbd, wrong, nt
+        /// Only these: idefilter, xenpci, xenvbd, wrong, testbus, nt
         #[arg(short, long = "package")]
         package: Vec<String>,
     },
@@ -69,6 +69,8 @@ enum Command {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Runs the drivers in Wine's kernel
+    Wine,
     /// Breaks the guard on purpose, one place at a time, and shows which test catches it
     Mutants,
 }
@@ -101,6 +103,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(),
         Command::Test => test::run(),
         Command::Scenario { names } => test::guests_by_name(&names),
+        Command::Wine => wine::run(&layout::Layout::here()),
         Command::Mutants => mutants::run(),
     }
 }

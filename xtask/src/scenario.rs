@@ -262,11 +262,10 @@ const NO_UNPLUG: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Service
 
 /// The machines that are booted several times.
 pub const SEQUENCES: [Sequence; 1] = [Sequence {
-    name: "emulated-pv-emulated",
-    title: "one machine, booted emulated, PV, and emulated with crashes: registry and disks are carried over",
+    name: "emulated-crash-pv",
+    title: "one machine, booted emulated, crashed early, cut off, and crashed in a PV boot: registry and disks are carried over",
     boots: &[
         Scenario { name: "emulated", registry: NO_UNPLUG, ..BASE },
-        Scenario { name: "pv", entry: Entry::Pv, expect: PV, ..BASE },
         Scenario {
             name: "early-crash",
             fault: Some("early-crash"),
@@ -280,9 +279,10 @@ pub const SEQUENCES: [Sequence; 1] = [Sequence {
             ..BASE
         },
         Scenario {
-            name: "late-crash",
+            name: "pv",
+            entry: Entry::Pv,
             fault: Some("late-crash"),
-            expect: Expect { ending: Ending::Crash(0xE2), ..emulated(Reason::NotSelected) },
+            expect: Expect { ending: Ending::Crash(0xE2), ..PV },
             ..BASE
         },
     ],

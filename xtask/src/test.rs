@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use rig::RigFiles;
 use volume::Verdict;
 
-use crate::{build, guest, layout::Layout, lint, package, pe, repro, rig_files, scenario, setup, verdict};
+use crate::{
+    build, guest, layout::Layout, lint, package, pe, repro, rig_files, scenario, setup, verdict, wine,
+};
 
 /// Guests that run at the same time: one per core of a small machine.
 const PARALLEL_GUESTS: usize = 2;
@@ -176,6 +178,7 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTes
             }),
         );
     }
+    add("wine", Box::new(|| wine::run(layout)));
     add("double-mount", Box::new(|| double_mount(layout, rig)));
     for (case, violation) in wrong_cases(layout)? {
         add(

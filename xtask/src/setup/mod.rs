@@ -13,6 +13,7 @@ mod packages;
 mod sysroot;
 mod toolchain;
 mod wdk;
+pub mod wine;
 
 use std::fs::File;
 

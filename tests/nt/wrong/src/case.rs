@@ -23,6 +23,8 @@ pub enum Case {
     PendingNotPropagated,
     /// Passes an IRP down with its sender's completion routine.
     CompletionRoutineOverwritten,
+    /// Skips its stack location and then sets a completion routine.
+    SkippedWithCompletion,
     /// Returns another status than it completed the IRP with.
     ReturnedStatusDiffers,
     /// Sends a PnP IRP that does not start out as STATUS_NOT_SUPPORTED.
@@ -86,6 +88,7 @@ impl Case {
         (Self::MissingMarkPending, "missing-mark-pending"),
         (Self::PendingNotPropagated, "pending-not-propagated"),
         (Self::CompletionRoutineOverwritten, "completion-routine-overwritten"),
+        (Self::SkippedWithCompletion, "skipped-with-completion"),
         (Self::ReturnedStatusDiffers, "returned-status-differs"),
         (Self::PnpStatusChanged, "pnp-status-changed"),
         (Self::InitializingLeftSet, "initializing-left-set"),

@@ -177,6 +177,12 @@ unsafe fn start(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
             current(irp).sub(1).write(current(irp).read());
             return IofCallDriver(lower, irp);
         }
+        if case() == Case::SkippedWithCompletion {
+            // After the skip the next location is this driver's own, which holds the sender's routine.
+            skip(irp);
+            own_irp::on_completion(current(irp).sub(1), own_irp::forget);
+            return IofCallDriver(lower, irp);
+        }
         let status = forward_and_wait(lower, irp);
         match case() {
             Case::IrpNeverCompleted => return status,

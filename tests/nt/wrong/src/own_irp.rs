@@ -81,7 +81,7 @@ pub unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS
 ///
 /// # Safety
 /// `next` is the next location of an IRP that the caller owns.
-unsafe fn on_completion(
+pub unsafe fn on_completion(
     next: *mut IO_STACK_LOCATION,
     routine: unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS,
 ) {
@@ -99,6 +99,6 @@ unsafe extern "C" fn keep(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
 }
 
 /// Lets the completion go on without `if (Irp->PendingReturned) IoMarkIrpPending(Irp)`.
-unsafe extern "C" fn forget(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
+pub unsafe extern "C" fn forget(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
     STATUS_SUCCESS
 }
