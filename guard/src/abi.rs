@@ -1,9 +1,12 @@
 //! How the guard's events and answers cross from one driver's image into another's.
 //!
-//! `idefilter.sys` exports two functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL`:
+//! `idefilter.sys` exports four functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL`:
 //!
 //! - `XenguardEvent(event: *const RawEvent) -> u64`: an event in, a packed [`Action`] out;
-//! - `XenguardStatus(status: *mut Status)`: the state of the boot, for displays.
+//! - `XenguardStatus(status: *mut Status)`: the state of the boot, for displays;
+//! - `XenguardWatch(watcher: Watcher, context: *mut c_void) -> u32`: has the watcher called when the guard wants
+//!   something of its driver; a number, or 0 where there is no room;
+//! - `XenguardUnwatch(number: u32)`: ends that; when it returns the watcher is not running and will not be called.
 //!
 //! Both sides are built from this file; [`ABI_VERSION`] travels with each event, and a mismatch is answered
 //! with [`Reason::InterfaceVersion`]. Only what xenpci and xenvbd may say is accepted: the decision and the
@@ -19,6 +22,15 @@ use crate::{
 
 /// The version of this file's layouts and meanings.
 pub const ABI_VERSION: u32 = 2;
+
+/// What is called for [`ASK_AGAIN`] and [`TAKE_CENSUS`], at `DISPATCH_LEVEL` with a lock of the guard's held: it may only
+/// pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
+pub type Watcher = unsafe extern "system" fn(context: *mut core::ffi::c_void, signals: u32);
+
+/// A request for exposure came too early and would be granted now: for xenpci.
+pub const ASK_AGAIN: u32 = 1;
+/// A census is to be taken at once: for xenvbd.
+pub const TAKE_CENSUS: u32 = 2;
 
 const EXPOSURE_REQUESTED: u32 = 1;
 const EXPOSED: u32 = 2;

@@ -30,9 +30,15 @@ pub mod machine;
 pub mod message;
 pub mod options;
 pub mod other_suites;
+pub mod pci_id;
+pub mod pci_walk;
 pub mod policy;
 pub mod reason;
+pub mod record;
+pub mod root_bus;
+pub mod storage_id;
 pub mod tripwire;
+pub mod units;
 
 pub use machine::{Action, BugCheck, Event, Guard};
 pub use reason::Reason;

@@ -3,38 +3,34 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use guard::machine::Unplug;
-use guard::{Action, Event};
+use guard::Event;
+use guard::controllers::Present;
 use wdm::device::Options;
-use wdm::pnp::{Minor, RelationsType};
-use wdm::remove_lock::RemoveGuard;
-use wdm::{Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, security};
+use wdm::{DeviceObject, Disposition, DriverObject, Irp, Result, relations, request, security};
 
-use crate::entry::obey;
-use crate::{controllers, decision, log, relations, state, unplug};
+use crate::entry::{Extension, Filter, obey};
+use crate::{controllers, log, root_bus, state};
 
 /// FILE_DEVICE_BUS_EXTENDER.
 const BUS_EXTENDER: u32 = 0x2A;
 
-/// A filter device's extension.
-pub struct Extension {
+/// What the filter of a root bus keeps.
+pub struct Bus {
     /// Number of the root bus, in the order of attachment, by which the guard tells them apart.
-    bus: u32,
+    number: u32,
 }
 
-type Filter = Device<Extension>;
-
-/// Attaches to the root bus whose PDO is `physical`, before the bus is started, and asks for the unplug.
-/// PASSIVE_LEVEL.
+/// Attaches to the root bus whose PDO is `physical`, before the bus is started, and tells the guard, which has the
+/// emulated disks unplugged at the first bus. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// Where the device cannot be made or attached; the bus then has no filter.
 pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
     static BUSES: AtomicU32 = AtomicU32::new(0);
 
-    let bus = BUSES.fetch_add(1, Ordering::Relaxed);
+    let number = BUSES.fetch_add(1, Ordering::Relaxed);
     let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
-    let filter = Filter::create(driver, options, Extension { bus })?;
+    let filter = Filter::create(driver, options, Extension::Bus(Bus { number }))?;
     let attached =
         security::restrict_to_administrators(filter.object()).and_then(|()| filter.attach(physical));
     if let Err(status) = attached {
@@ -44,75 +40,41 @@ pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
     }
     filter.finish_initializing();
 
-    match state::step(Event::BusAttached { bus }) {
-        Action::Unplug => take_away_disks(),
-        action => obey(action),
-    }
+    obey(state::step(Event::BusAttached { bus: number }));
     // After the unplug, as it may take controllers away; for each bus anew, as the last count is the one
     // that is compared.
-    obey(state::step(Event::ControllersCounted(controllers::count())));
+    count();
     Ok(())
 }
 
-/// Runs the unplug protocol and reports how it ended.
-fn take_away_disks() {
-    let end = unplug::run(decision::unplug_wanted());
-    let name = match end {
-        Unplug::NotAsked => "not-asked",
-        Unplug::Acknowledged => "acknowledged",
-        Unplug::Refused => "refused",
-    };
-    log!("unplug={name}");
-    obey(state::step(Event::Unplugged(end)));
-}
-
-/// IRP_MJ_PNP. PASSIVE_LEVEL.
-pub fn pnp(filter: Filter, mut irp: Irp) -> Disposition {
-    let (Ok(hold), Some(lower)) = (filter.acquire(), filter.attached_to()) else {
-        return irp.complete(NtStatus::DELETE_PENDING);
-    };
-    let location = irp.location();
-    match location.pnp() {
-        Some(Minor::QueryDeviceRelations) if location.relations_type() == Some(RelationsType::BUS) => {
-            bus_relations(filter, irp, lower)
-        }
-        Some(Minor::DeviceUsageNotification) => {
-            filter.before_usage_notification();
-            let (irp, status) = irp.forward_and_wait(lower);
-            filter.after_usage_notification();
-            irp.complete(status)
-        }
-        Some(Minor::SurpriseRemoval) => {
-            irp.set_status(NtStatus::SUCCESS);
-            irp.forward(lower)
-        }
-        Some(Minor::RemoveDevice) => remove(filter, irp, lower, hold),
-        _ => irp.forward(lower),
-    }
+/// Counts the emulated controllers in configuration space, and tells the guard.
+fn count() {
+    obey(state::step(Event::ControllersCounted(controllers::count())));
 }
 
 /// IRP_MN_QUERY_DEVICE_RELATIONS for the bus's children: lets the bus answer, takes emulated disk controllers
-/// out of its answer, and tells the guard.
-fn bus_relations(filter: Filter, irp: Irp, lower: DeviceObject) -> Disposition {
+/// out of its answer, and tells the guard. PASSIVE_LEVEL.
+pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
     let (mut irp, status) = irp.forward_and_wait(lower);
     // A bus that answers NOT_SUPPORTED has no children to hide either.
     if status.is_success() {
-        let bus = filter.extension().bus;
-        let found = relations::hide_controllers(&mut irp, state::policy());
+        learn_number(&irp);
+        let bus = bus.number;
+        let found = crate::relations::hide_controllers(&mut irp, state::policy());
         let action = state::step(Event::Relations { bus, seen: found.seen, hidden: found.hidden });
-        log!("bus={bus} seen={} hidden={} counted={}", found.seen, found.hidden, state::controllers());
+        let counted = state::controllers().map_or(0, Present::total);
+        log!("bus={bus} seen={} hidden={} counted={counted}", found.seen, found.hidden);
         obey(action);
     }
     irp.complete(status)
 }
 
-/// IRP_MN_REMOVE_DEVICE: the bus goes.
-fn remove(filter: Filter, mut irp: Irp, lower: DeviceObject, hold: RemoveGuard<'_>) -> Disposition {
-    irp.set_status(NtStatus::SUCCESS);
-    let disposition = irp.forward(lower);
-    hold.release_and_wait();
-    filter.detach();
-    // SAFETY: detached, and nobody holds the remove lock, so no IRP is in this driver for the device.
-    unsafe { filter.delete() };
-    disposition
+/// A root bus that is not bus 0 has a number that its children tell: what stands on it is then counted, too.
+fn learn_number(irp: &Irp) {
+    let number = relations::devices(irp).find_map(|child| request::query_bus_number(child).ok());
+    if let Some(number) = number.and_then(|number| u8::try_from(number).ok())
+        && root_bus::learn(number)
+    {
+        count();
+    }
 }

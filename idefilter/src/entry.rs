@@ -3,12 +3,38 @@
 use core::fmt::Write;
 
 use guard::decision::{Decision, Mode};
-use guard::{Action, Event, Reason, message};
+use guard::{Action, Event, Reason, message, record};
+use wdm::bugcheck::DumpData;
 use wdm::debug::Line;
 use wdm::event_log::{self, Source};
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result};
 
-use crate::{bus_filter, decision, log, root_bus, state, store};
+use crate::bus_filter::{self, Bus};
+use crate::storage_filter::{self, Storage};
+use crate::{decision, log, pnp, reporter, root_bus, state, store, tripwire};
+
+/// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
+static RECORD: DumpData = DumpData::new(
+    c"idefilter",
+    wdm::raw::GUID {
+        Data1: record::EVENTS_DUMP,
+        Data2: 0x93F0,
+        Data3: 0x4D5C,
+        Data4: [0x8E, 0x0B, 0x5A, 0x5D, 0x1C, 0x5E, 0x7E, 0x01],
+    },
+    state::record_at_stop,
+);
+
+/// What a device of this driver's is.
+pub enum Extension {
+    /// The filter on a PCI root bus.
+    Bus(Bus),
+    /// The filter on an emulated storage device.
+    Storage(Storage),
+}
+
+/// A device of this driver's.
+pub type Filter = Device<Extension>;
 
 /// The driver.
 pub struct Idefilter;
@@ -16,24 +42,33 @@ pub struct Idefilter;
 wdm::driver_entry!(Idefilter);
 
 impl Driver for Idefilter {
-    type Extension = bus_filter::Extension;
+    type Extension = Extension;
 
     /// The guard's state must last until reset: an unloaded and reloaded driver would decide a second time.
     const UNLOADS: bool = false;
 
     fn entry(driver: DriverObject, registry_path: &[u16]) -> Result {
         let (decision, failure) = decision::decide(registry_path);
+        state::set_unplug_wanted(decision::unplug_wanted());
         state::step(Event::Decided(decision));
         announce(driver, decision, failure.as_ref());
+        if decision.mode == Mode::Pv {
+            watch(driver);
+        }
         // Success in every mode: a failed load would take xenpci and xenvbd with it, which must see why.
         Ok(())
     }
 
     fn add_device(driver: DriverObject, physical: DeviceObject) -> Result {
+        if !state::is_pv() {
+            return Ok(());
+        }
+        if let Some(kind) = storage_filter::kind_of(physical) {
+            return storage_filter::attach(driver, physical, kind);
+        }
         // A filter that fails AddDevice keeps its device from starting, so nothing here does: a bus without
         // the filter is a bus without proof, and no PV disk appears.
-        if state::is_pv()
-            && root_bus::is_pci_root(physical)
+        if root_bus::is_pci_root(physical)
             && let Err(status) = bus_filter::attach(driver, physical)
         {
             log!("not attached to a PCI root bus: {status}");
@@ -42,7 +77,7 @@ impl Driver for Idefilter {
     }
 
     fn pnp(device: Device<Self::Extension>, irp: Irp) -> Disposition {
-        bus_filter::pnp(device, irp)
+        pnp::dispatch(device, irp)
     }
 
     fn power(device: Device<Self::Extension>, irp: Irp) -> Disposition {
@@ -57,6 +92,20 @@ impl Driver for Idefilter {
             (Ok(_hold), Some(lower)) => irp.forward(lower),
             _ => irp.complete(NtStatus::DELETE_PENDING),
         }
+    }
+}
+
+/// Sets up what a PV boot has beside the filters. Each part that cannot be had leaves the others as they are: none of
+/// them is part of the proof.
+fn watch(driver: DriverObject) {
+    if let Err(status) = reporter::start(driver) {
+        log!("no worker for log entries: {status}");
+    }
+    if let Err(status) = tripwire::set() {
+        log!("images cannot be watched: {status}");
+    }
+    if !RECORD.register() {
+        log!("the record will not be in a crash dump");
     }
 }
 
@@ -85,15 +134,14 @@ fn announce(driver: DriverObject, Decision { mode, reason, .. }: Decision, failu
     }
 }
 
-/// Carries out what the guard answers to the filter's own events, but for [`Action::Unplug`], which only the
-/// attach gets.
+/// Carries out what the guard answers to the filter's own events and [`state::step`] has not.
 pub fn obey(action: Action) {
     match action {
         Action::Stop(bugcheck) => state::stop(bugcheck),
         Action::Withhold(reason) | Action::Note(reason) => {
             log!("reason={:#x} {}", reason.code(), reason.text());
         }
-        // Starts, tripwire and renewed requests have their own callers.
+        // A start is refused by whoever asked; word to the other drivers has been passed on.
         Action::Deny(_) | Action::CensusNow | Action::AskAgain => {}
         Action::Nothing | Action::Unplug | Action::Expose => {}
     }

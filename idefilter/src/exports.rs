@@ -1,9 +1,11 @@
 //! What xenpci.sys and xenvbd.sys import. Layouts and meanings: `guard::abi`.
 #![allow(unsafe_code, reason = "exported functions that take pointers from other drivers")]
 
-use guard::abi::{self, RawEvent, Status};
+use core::ffi::c_void;
 
-use crate::state;
+use guard::abi::{self, RawEvent, Status, Watcher};
+
+use crate::{signals, state};
 
 /// Takes one event and answers with a packed action, which the caller must obey. IRQL ≤ DISPATCH_LEVEL. A null
 /// pointer, another version of the interface and an event that may not cross are answered with a withhold.
@@ -26,4 +28,19 @@ pub unsafe extern "system" fn XenguardStatus(status: *mut Status) {
         // SAFETY: by contract.
         unsafe { status.write(state::status()) };
     }
+}
+
+/// Has `watcher` called when the guard wants something; a number for [`XenguardUnwatch`], or 0. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `watcher` is null, or stays callable with `context` until it is taken out.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenguardWatch(watcher: Option<Watcher>, context: *mut c_void) -> u32 {
+    watcher.map_or(0, |watcher| signals::add(watcher, context))
+}
+
+/// Takes a watcher out. IRQL ≤ DISPATCH_LEVEL, not from inside of it.
+#[unsafe(no_mangle)]
+pub extern "system" fn XenguardUnwatch(number: u32) {
+    signals::remove(number);
 }

@@ -1,8 +1,8 @@
 //! `idefilter.sys`: decides the mode of a boot, owns the guard's state, and hides emulated disk controllers
 //! from the PCI bus in a PV boot.
 //!
-//! A boot-start driver and an upper filter of the System class. It attaches to PCI root buses only, and only
-//! in a PV boot; an emulated boot passes it by. xenpci.sys and xenvbd.sys import [`exports`], so that without
+//! A boot-start driver and an upper filter of the classes System, IDE controllers, SCSI adapters and disks. It attaches
+//! to PCI root buses and to emulated storage devices only, and only in a PV boot; an emulated boot passes it by. xenpci.sys and xenvbd.sys import [`exports`], so that without
 //! this file they do not load.
 //!
 //! | file | what it does |
@@ -11,11 +11,17 @@
 //! | [`decision`] | gathers the inputs of the decision |
 //! | [`store`] | reads xenstore by polling, before interrupts |
 //! | [`unplug`] | qemu's unplug protocol and log port |
+//! | [`pnp`] | PnP requests to the filter's devices |
 //! | [`bus_filter`] | the filter device on a PCI root bus |
-//! | [`relations`] | takes emulated controllers out of bus relations |
-//! | [`controllers`] | counts them in configuration space, without the bus driver |
+//! | [`storage_filter`] | the filter device on an emulated controller, channel or disk |
+//! | [`storage_number`] | by which the guard tells those apart |
+//! | [`relations`] | takes emulated devices out of bus relations |
+//! | [`root_bus`] | which devices are PCI root buses |
+//! | [`controllers`] | counts controllers in configuration space, without the bus driver |
+//! | [`tripwire`] | watches for drivers that serve emulated disks |
 //! | [`state`] | the one guard, behind its lock |
-//! | [`record`] | what happened, in order |
+//! | [`signals`] | who is called when the guard wants something |
+//! | [`reporter`] | tells the event log and the registry what happened |
 //! | [`exports`] | what other drivers call |
 #![no_std]
 
@@ -27,12 +33,16 @@ mod decision;
 mod entry;
 pub mod exports;
 mod hypercall_page;
-mod pci_id;
-mod record;
+mod pnp;
 mod relations;
+mod reporter;
 mod root_bus;
+mod signals;
 mod state;
+mod storage_filter;
+mod storage_number;
 mod store;
+mod tripwire;
 mod unplug;
 
 /// One line of debug output.

@@ -1,45 +1,86 @@
-//! Takes emulated disk controllers out of bus relations.
+//! Takes emulated devices out of bus relations.
 //!
-//! A child is identified by asking its PDO for its ids (IRP_MN_QUERY_ID), which the PCI bus builds from
-//! configuration space and answers from the moment it reports the child. Whether every controller was found
-//! is not left to that: [`crate::controllers`] counts them without the bus driver's help.
+//! A child is identified by asking its PDO for its ids (IRP_MN_QUERY_ID), which its bus answers from the moment it
+//! reports the child. Whether every controller was found is not left to that: [`crate::controllers`] counts them
+//! without the bus driver's help.
 
-use guard::controllers::classify;
+use alloc::vec::Vec;
+
+use guard::controllers::{Controller, classify};
+use guard::pci_id::Parts;
 use guard::policy::HidePolicy;
+use guard::storage_id::{self, Child};
 use wdm::pnp::IdType;
 use wdm::{DeviceObject, Irp, relations, request, unicode};
 
-use crate::pci_id;
-
 /// What an edit did.
 pub struct Found {
-    /// Emulated controllers the bus reported that the policy takes out.
+    /// Children that are to be taken out.
     pub seen: u32,
-    /// Those of them that are no longer in its answer.
+    /// Those of them that are no longer in the bus's answer.
     pub hidden: u32,
 }
 
-/// Edits the bus relations of an IRP that the bus has completed. PASSIVE_LEVEL.
+/// Edits the bus relations of an IRP that the bus has completed: takes out the controllers that the policy hides.
+/// PASSIVE_LEVEL.
 pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy) -> Found {
+    hide(irp, |child| controller(child).is_some_and(|controller| policy.hides(controller)))
+}
+
+/// The same for the children of a storage controller: takes out its hard disks. PASSIVE_LEVEL.
+pub fn hide_disks(irp: &mut Irp) -> Found {
+    hide(irp, |child| kind(child) == Child::Disk)
+}
+
+/// How many children are hard disks. PASSIVE_LEVEL.
+pub fn count_disks(irp: &Irp) -> u32 {
+    relations::devices(irp).filter(|&child| kind(child) == Child::Disk).count() as u32
+}
+
+/// The children that are channels. PASSIVE_LEVEL.
+///
+/// # Errors
+/// `INSUFFICIENT_RESOURCES`.
+pub fn channels(irp: &Irp) -> wdm::Result<Vec<DeviceObject>> {
+    let mut found = Vec::new();
+    for child in relations::devices(irp) {
+        if kind(child) == Child::Channel {
+            found.try_reserve(1).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
+            found.push(child);
+        }
+    }
+    Ok(found)
+}
+
+fn hide(irp: &mut Irp, is_alias: impl Fn(DeviceObject) -> bool) -> Found {
     let mut seen = 0;
     relations::retain(irp, |child| {
-        let emulated = is_to_be_hidden(child, policy);
-        seen += u32::from(emulated);
-        !emulated
+        let alias = is_alias(child);
+        seen += u32::from(alias);
+        !alias
     });
     // What is still there is counted from the list itself, not concluded from the edit.
-    let left = relations::devices(irp).filter(|&child| is_to_be_hidden(child, policy)).count();
+    let left = relations::devices(irp).filter(|&child| is_alias(child)).count();
     Found { seen, hidden: seen.saturating_sub(left as u32) }
 }
 
-/// Whether a child is an emulated disk controller that the policy takes out. One that does not say what it is, is not: the count in
+/// The emulated disk controller that a child of a PCI bus is. One that does not say what it is, is none: the count in
 /// configuration space then differs, and nothing is exposed.
-fn is_to_be_hidden(child: DeviceObject, policy: HidePolicy) -> bool {
-    let mut parts = pci_id::Parts::default();
-    for list in [IdType::HARDWARE, IdType::COMPATIBLE] {
-        if let Ok(ids) = request::query_id(child, list) {
-            unicode::strings(&ids).for_each(|id| parts.read(id));
-        }
+fn controller(child: DeviceObject) -> Option<Controller> {
+    let mut parts = Parts::default();
+    for ids in ids(child) {
+        unicode::strings(&ids).for_each(|id| parts.read(id));
     }
-    parts.function().and_then(|function| classify(&function)).is_some_and(|kind| policy.hides(kind))
+    classify(&parts.function()?)
+}
+
+/// What a child of a storage controller is.
+fn kind(child: DeviceObject) -> Child {
+    let lists: [Vec<u16>; 2] = ids(child);
+    storage_id::child(lists.iter().flat_map(|list| unicode::strings(list)))
+}
+
+/// Its hardware ids and its compatible ids; empty where it does not answer.
+fn ids(child: DeviceObject) -> [Vec<u16>; 2] {
+    [IdType::HARDWARE, IdType::COMPATIBLE].map(|list| request::query_id(child, list).unwrap_or_default())
 }

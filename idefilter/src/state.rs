@@ -1,14 +1,18 @@
 //! The one guard of the boot, with its record, behind a spin lock. It is valid, and unsealed, from the
 //! image's first byte: also where this driver is only mapped, because others import from it, and its
 //! DriverEntry has not run.
+#![allow(unsafe_code, reason = "hands the record to the crash dump")]
+
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::controllers::Present;
-use guard::machine::{BUGCHECK_CODE, BugCheck, Phase};
+use guard::machine::{BUGCHECK_CODE, BugCheck, Phase, Unplug};
 use guard::policy::HidePolicy;
+use guard::record::Record;
 use guard::{Action, Event, Guard, abi};
-use wdm::{SpinLock, bugcheck};
+use wdm::{SpinLock, bugcheck, time};
 
-use crate::{record::Record, unplug};
+use crate::{log, reporter, signals, unplug};
 
 struct State {
     guard: Guard,
@@ -17,31 +21,90 @@ struct State {
 
 static STATE: SpinLock<State> = SpinLock::new(State { guard: Guard::new(), record: Record::new() });
 
-/// Feeds the guard and records what it answers. A stop is also written to qemu's log, the first time.
-/// IRQL ≤ DISPATCH_LEVEL.
+/// Whether qemu is to be asked to unplug its disks. Set before the guard is sealed.
+static UNPLUG_WANTED: AtomicBool = AtomicBool::new(true);
+
+/// `Parameters\Unplug`, for when the guard orders it.
+pub fn set_unplug_wanted(wanted: bool) {
+    UNPLUG_WANTED.store(wanted, Ordering::Relaxed);
+}
+
+/// Feeds the guard, records what it answers, and carries out what needs nobody else: the unplug, a word to xenpci or
+/// xenvbd, and of a stop the line in qemu's log. The caller obeys the rest. IRQL ≤ DISPATCH_LEVEL.
 pub fn step(event: Event) -> Action {
+    let mut action = feed(event);
+    if action == Action::Unplug {
+        action = feed(Event::Unplugged(take_away_disks()));
+    }
+    match action {
+        Action::AskAgain => signals::raise(abi::ASK_AGAIN),
+        Action::CensusNow => signals::raise(abi::TAKE_CENSUS),
+        _ => {}
+    }
+    reporter::wake();
+    action
+}
+
+fn feed(event: Event) -> Action {
     let (action, first_stop) = {
         let mut state = STATE.lock();
         let stopped = matches!(state.guard.phase(), Phase::Stopped(_));
         let action = state.guard.step(event);
-        state.record.add(event, action);
+        state.record.add(time::interrupt_time(), event, action);
         (action, !stopped)
     };
-    if let Action::Stop(BugCheck { reason, own, enumerated }) = action
+    if let Action::Stop(bugcheck) = action
         && first_stop
     {
-        unplug::log(format_args!(
-            "xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own} enumerated={enumerated}: {}",
-            reason.code(),
-            reason.text()
-        ));
+        announce(bugcheck);
     }
     action
+}
+
+/// Tells the admin what happened and what to do, in qemu's log, which the host keeps, and on the debugger's console.
+fn announce(BugCheck { reason, own, enumerated }: BugCheck) {
+    let line = format_args!(
+        "xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own} enumerated={enumerated}: {}",
+        reason.code(),
+        reason.text()
+    );
+    unplug::log(line);
+    let advice = format_args!(
+        "xenguard: stopped before a disk could be mounted twice; choose the boot entry without GPLPV, and see \
+         reason {:#x} in docs/bugcheck.md",
+        reason.code()
+    );
+    unplug::log(advice);
+    log!("{line}");
+    log!("{advice}");
+}
+
+/// Runs the unplug protocol; how it ended.
+fn take_away_disks() -> Unplug {
+    let end = unplug::run(UNPLUG_WANTED.load(Ordering::Relaxed));
+    let name = match end {
+        Unplug::NotAsked => "not-asked",
+        Unplug::Acknowledged => "acknowledged",
+        Unplug::Refused => "refused",
+    };
+    log!("unplug={name}");
+    end
 }
 
 /// The state of the boot as other drivers see it. IRQL ≤ DISPATCH_LEVEL.
 pub fn status() -> abi::Status {
     abi::Status::of(&STATE.lock().guard)
+}
+
+/// A copy of the record. IRQL ≤ DISPATCH_LEVEL.
+pub fn record() -> Record {
+    STATE.lock().record.clone()
+}
+
+/// The record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still runs.
+pub fn record_at_stop() -> &'static [u8] {
+    // SAFETY: every other processor is halted, and this one is in the bugcheck, which nothing returns from.
+    unsafe { (*STATE.as_ptr()).record.as_bytes() }
 }
 
 /// Whether this is a PV boot, whatever became of it.
@@ -52,14 +115,19 @@ pub fn is_pv() -> bool {
     }
 }
 
-/// Emulated controllers counted in configuration space, 0 before they were.
-pub fn controllers() -> u32 {
-    STATE.lock().guard.controllers().map_or(0, Present::total)
+/// Whether PV disks may still appear, or have: emulated disks must stay away.
+pub fn may_expose() -> bool {
+    matches!(STATE.lock().guard.phase(), Phase::Hiding | Phase::Granted | Phase::Exposed)
 }
 
 /// The hide policy of this boot.
 pub fn policy() -> HidePolicy {
     STATE.lock().guard.policy()
+}
+
+/// Emulated controllers counted in configuration space; `None` before they were.
+pub fn controllers() -> Option<Present> {
+    STATE.lock().guard.controllers()
 }
 
 /// Stops the system; P4 is the address of the record.

@@ -6,8 +6,12 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use wdk_sys::{
-    KBUGCHECK_CALLBACK_RECORD, PVOID, ULONG,
-    ntddk::{KeBugCheckEx, KeDeregisterBugCheckCallback, KeRegisterBugCheckCallback},
+    _KBUGCHECK_CALLBACK_REASON, GUID, KBUGCHECK_CALLBACK_REASON, KBUGCHECK_CALLBACK_RECORD,
+    KBUGCHECK_REASON_CALLBACK_RECORD, KBUGCHECK_SECONDARY_DUMP_DATA, PVOID, ULONG,
+    ntddk::{
+        KeBugCheckEx, KeDeregisterBugCheckCallback, KeDeregisterBugCheckReasonCallback,
+        KeRegisterBugCheckCallback, KeRegisterBugCheckReasonCallback,
+    },
 };
 
 /// The bugcheck code of a Rust panic in a driver ('XGP'): P1 line, P2 address of the file's name.
@@ -82,4 +86,80 @@ unsafe extern "C" fn thunk(buffer: PVOID, _length: ULONG) {
     // SAFETY: the buffer is the static Callback that was registered.
     let callback = unsafe { &*buffer.cast::<c_void>().cast::<Callback>() };
     (callback.routine)();
+}
+
+/// Bytes that go into a crash dump, found there by their GUID (KbCallbackSecondaryDumpData). Kept in a `static`:
+/// `static RECORD: DumpData = DumpData::new(c"xenguard", GUID, record);`
+#[repr(C)]
+pub struct DumpData {
+    // First, so that the kernel's pointer to it is one to the whole.
+    record: UnsafeCell<KBUGCHECK_REASON_CALLBACK_RECORD>,
+    component: &'static core::ffi::CStr,
+    guid: GUID,
+    /// The bytes: resident memory that does not change any more. Called at HIGH_LEVEL while the system stops.
+    bytes: fn() -> &'static [u8],
+    registered: AtomicBool,
+}
+
+// SAFETY: as for `Callback`.
+unsafe impl Sync for DumpData {}
+
+const _: () = assert!(core::mem::offset_of!(DumpData, record) == 0);
+
+impl DumpData {
+    /// Data that is not registered yet.
+    #[must_use]
+    pub const fn new(component: &'static core::ffi::CStr, guid: GUID, bytes: fn() -> &'static [u8]) -> Self {
+        // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".
+        let record = unsafe { core::mem::zeroed() };
+        Self { record: UnsafeCell::new(record), component, guid, bytes, registered: AtomicBool::new(false) }
+    }
+
+    /// Registers the data. IRQL ≤ DISPATCH_LEVEL. `false` when it is registered already or the kernel refused. A
+    /// driver that can unload must [`deregister`](Self::deregister) first.
+    pub fn register(&'static self) -> bool {
+        if self.registered.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        // SAFETY: the record is static and zeroed, as KeInitializeCallbackRecord leaves it.
+        let accepted = unsafe {
+            KeRegisterBugCheckReasonCallback(
+                self.record.get(),
+                Some(give),
+                _KBUGCHECK_CALLBACK_REASON::KbCallbackSecondaryDumpData,
+                self.component.as_ptr().cast_mut().cast(),
+            )
+        };
+        if accepted == 0 {
+            self.registered.store(false, Ordering::Release);
+        }
+        accepted != 0
+    }
+
+    /// Undoes [`register`](Self::register). IRQL ≤ DISPATCH_LEVEL.
+    pub fn deregister(&'static self) {
+        if self.registered.swap(false, Ordering::AcqRel) {
+            // SAFETY: the record is registered, by the flag.
+            unsafe { KeDeregisterBugCheckReasonCallback(self.record.get()) };
+        }
+    }
+}
+
+/// Hands the bytes over. The kernel asks twice, first for the size; the answer is the same.
+unsafe extern "C" fn give(
+    _reason: KBUGCHECK_CALLBACK_REASON,
+    record: *mut KBUGCHECK_REASON_CALLBACK_RECORD,
+    data: PVOID,
+    length: ULONG,
+) {
+    if (length as usize) < size_of::<KBUGCHECK_SECONDARY_DUMP_DATA>() {
+        return;
+    }
+    // SAFETY: the record is the first field of a static DumpData, and the data is what this reason comes with.
+    let (this, data) =
+        unsafe { (&*record.cast::<DumpData>(), &mut *data.cast::<KBUGCHECK_SECONDARY_DUMP_DATA>()) };
+    let bytes = (this.bytes)();
+    data.Guid = this.guid;
+    data.OutBuffer = bytes.as_ptr().cast_mut().cast();
+    data.OutBufferLength = bytes.len().min(data.MaximumAllowed as usize) as ULONG;
 }

@@ -7,12 +7,13 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use wdk_sys::{
-    DEVICE_OBJECT, DO_BUFFERED_IO, DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING, DO_DIRECT_IO,
-    DO_POWER_INRUSH, DO_POWER_PAGABLE, FILE_DEVICE_SECURE_OPEN, PDEVICE_OBJECT, ULONG, UNICODE_STRING,
+    _DEVICE_RELATION_TYPE, DEVICE_OBJECT, DO_BUFFERED_IO, DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING,
+    DO_DIRECT_IO, DO_POWER_INRUSH, DO_POWER_PAGABLE, FILE_DEVICE_SECURE_OPEN, PDEVICE_OBJECT, ULONG,
+    UNICODE_STRING,
     ntddk::{
         IoAttachDeviceToDeviceStack, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
         IoGetAttachedDeviceReference, IoGetDeviceAttachmentBaseRef, IoGetLowerDeviceObject,
-        ObfDereferenceObject, ObfReferenceObject,
+        IoInvalidateDeviceRelations, ObfDereferenceObject, ObfReferenceObject,
     },
 };
 
@@ -84,6 +85,13 @@ impl DeviceObject {
     pub fn lower(self) -> Option<DeviceReference> {
         // SAFETY: a valid device object; a result that is not null is referenced.
         unsafe { Self::from_raw(IoGetLowerDeviceObject(self.as_ptr())).map(DeviceReference) }
+    }
+
+    /// Has PnP query the device's bus relations again, later. The device is a PDO with a device node. IRQL ≤
+    /// DISPATCH_LEVEL.
+    pub fn invalidate_bus_relations(self) {
+        // SAFETY: a PDO by this function's contract.
+        unsafe { IoInvalidateDeviceRelations(self.as_ptr(), _DEVICE_RELATION_TYPE::BusRelations) };
     }
 
     /// DEVICE_OBJECT.DeviceType (FILE_DEVICE_xxx).

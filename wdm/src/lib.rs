@@ -27,6 +27,7 @@ pub mod dpc;
 pub mod driver;
 pub mod event;
 pub mod event_log;
+pub mod image;
 pub mod interface;
 pub mod interrupt;
 pub mod irp;

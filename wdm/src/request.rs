@@ -105,6 +105,23 @@ pub fn query_id(device: DeviceObject, id: IdType) -> Result<Vec<u16>> {
     }
 }
 
+/// Asks a device for the number of the bus it is on (IRP_MN_QUERY_BUS_INFORMATION). PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the driver answers.
+pub fn query_bus_number(device: DeviceObject) -> Result<u32> {
+    let answer = pnp(device, Minor::QueryBusInformation, |_| ())? as *mut PNP_BUS_INFORMATION;
+    if answer.is_null() {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
+    // SAFETY: a successful answer is a pool block with the structure, which the asker frees.
+    unsafe {
+        let number = (*answer).BusNumber;
+        pool::free(answer.cast());
+        Ok(number)
+    }
+}
+
 /// Asks a device for its Address capability (IRP_MN_QUERY_CAPABILITIES): for a PCI function device <<
 /// 16 | function. PASSIVE_LEVEL.
 ///

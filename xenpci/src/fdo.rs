@@ -31,6 +31,8 @@ pub struct Fdo {
     driver: DriverObject,
     /// The platform, from START to removal, in a PV boot only.
     platform: SpinLock<Option<Arc<Platform>>>,
+    /// Asks again when the guard's proof becomes whole, from START to removal, in a PV boot only.
+    again: SpinLock<Option<proof::AskAgain>>,
     /// The storage adapter, once it has been exposed.
     adapter: SpinLock<Option<Device<Extension>>>,
     /// The code of the reason for withholding that was last printed.
@@ -51,6 +53,7 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
     let fdo = Fdo {
         driver,
         platform: SpinLock::new(None),
+        again: SpinLock::new(None),
         adapter: SpinLock::new(None),
         said: AtomicU32::new(NOT_SAID),
         paging: AtomicU32::new(0),
@@ -161,11 +164,18 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     })?;
     interface::publish(&platform)?;
     *fdo.platform.lock() = Some(platform);
+    let again = proof::AskAgain::new(device.physical());
+    if again.is_none() {
+        debug_print!(DRIVER, "the guard has no room for another watcher");
+    }
+    *fdo.again.lock() = again;
     Ok(())
 }
 
 /// Takes the platform down, if it is up. PASSIVE_LEVEL.
 fn stop(fdo: &Fdo) {
+    let again = fdo.again.lock().take();
+    drop(again);
     let platform = fdo.platform.lock().take();
     if let Some(platform) = platform {
         interface::withdraw(&platform);

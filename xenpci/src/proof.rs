@@ -2,13 +2,18 @@
 //! without idefilter it does not load.
 #![allow(unsafe_code, reason = "calls another driver's exports")]
 
-use guard::abi::{RawEvent, Status, unpack_action};
+use core::ffi::c_void;
+
+use guard::abi::{ASK_AGAIN, RawEvent, Status, Watcher, unpack_action};
 use guard::{Action, Event, Reason};
+use wdm::DeviceObject;
 
 #[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
 unsafe extern "system" {
     fn XenguardEvent(event: *const RawEvent) -> u64;
     fn XenguardStatus(status: *mut Status);
+    fn XenguardWatch(watcher: Option<Watcher>, context: *mut c_void) -> u32;
+    fn XenguardUnwatch(number: u32);
 }
 
 /// Asks whether the storage adapter may be enumerated: `Expose`, or `Withhold` with the reason; `Stop` where the system
@@ -29,4 +34,35 @@ pub fn pv_boot() -> bool {
     // SAFETY: the status lives across the call; the import is what the loader bound.
     unsafe { XenguardStatus(&raw mut status) };
     status.abi == guard::abi::ABI_VERSION && PV.contains(&status.phase)
+}
+
+/// Has the bus relations of a device queried again when a request that came too early would be granted: the proof may
+/// become whole after this driver has asked, where PCI root buses follow. Dropping it ends that.
+pub struct AskAgain(u32);
+
+impl AskAgain {
+    /// For the bus with this PDO, which outlives the value. `None` where the guard has no room for another watcher.
+    /// ≤ DISPATCH_LEVEL.
+    pub fn new(physical: DeviceObject) -> Option<Self> {
+        // SAFETY: the watcher is called with the PDO until the value is dropped.
+        let number = unsafe { XenguardWatch(Some(ask_again), physical.as_ptr().cast()) };
+        (number != 0).then_some(Self(number))
+    }
+}
+
+impl Drop for AskAgain {
+    fn drop(&mut self) {
+        // SAFETY: the number is this value's.
+        unsafe { XenguardUnwatch(self.0) };
+    }
+}
+
+/// DISPATCH_LEVEL.
+unsafe extern "system" fn ask_again(physical: *mut c_void, signals: u32) {
+    if signals & ASK_AGAIN != 0 {
+        // SAFETY: the PDO that `AskAgain::new` was given.
+        if let Some(physical) = unsafe { DeviceObject::from_raw(physical.cast()) } {
+            physical.invalidate_bus_relations();
+        }
+    }
 }

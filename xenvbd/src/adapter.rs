@@ -11,9 +11,9 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use guard::Reason;
+use guard::{Reason, record};
 use scsi::{Action, Lun, Outcome};
-use wdm::event::{Event, Kind as EventKind};
+use wdm::bugcheck::DumpData;
 use wdm::notification::{Change, Registration};
 use wdm::thread::Thread;
 use wdm::{DriverObject, SpinLock, debug_print, interface, pool};
@@ -26,9 +26,14 @@ use crate::queue::{MAXIMUM_TRANSFER, Request};
 use crate::slots::{MAX_TARGETS, Slots};
 use crate::storport::{self, Answer, Configuration, Function, Port, Srb};
 use crate::target::Target;
+use crate::tripwire::{Alarm, Tripwire};
 
 /// The system has settled when no disk arrived for this long, after its drivers have been started.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// How often a census is taken after an alarm, and how long after one another.
+const LOOKS: u32 = 10;
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and restarts.
 pub struct Adapter {
@@ -52,10 +57,23 @@ pub struct Adapter {
     plugging: SpinLock<Option<Thread>>,
     /// Set when a vbd may have come or gone, and to end the plug's thread.
     wake: Arc<Event>,
-    /// Set for every disk that arrives, and to end the settling thread.
-    arrival: Event,
+    /// Woken for every disk that arrives, when the guard wants a census, and to end the settling thread.
+    alarm: Alarm,
+    tripwire: SpinLock<Option<Tripwire>>,
     leaving: AtomicBool,
 }
+
+/// The census record in a crash dump: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}, beside idefilter's record of events.
+static RECORD: DumpData = DumpData::new(
+    c"xenvbd",
+    wdm::raw::GUID {
+        Data1: record::CENSUS_DUMP,
+        Data2: 0x93F0,
+        Data3: 0x4D5C,
+        Data4: [0x8E, 0x0B, 0x5A, 0x5D, 0x1C, 0x5E, 0x7E, 0x02],
+    },
+    || storport::adapter().map_or(&[], |adapter| adapter.census.record_at_stop()),
+);
 
 /// What is called for every disk that comes or goes.
 type Watch = fn(Change<'_>);
@@ -82,7 +100,8 @@ impl Adapter {
             plug: SpinLock::new(None),
             plugging: SpinLock::new(None),
             wake: Arc::clone(&wake),
-            arrival: Event::new(EventKind::Synchronization)?,
+            alarm: Alarm::new()?,
+            tripwire: SpinLock::new(None),
             leaving: AtomicBool::new(false),
         })?;
         let mut plug = Plug::new(platform, wake);
@@ -109,6 +128,14 @@ impl Adapter {
         self.count(false)?;
         let settling = Thread::spawn(move || self.settle()).map_err(Withheld::NoWatch)?;
         *self.settling.lock() = Some(settling);
+        if !RECORD.register() {
+            debug_print!(DRIVER, "the census will not be in a crash dump");
+        }
+        let tripwire = Tripwire::new(&self.alarm);
+        if tripwire.is_none() {
+            debug_print!(DRIVER, "the guard has no room for another watcher");
+        }
+        *self.tripwire.lock() = tripwire;
         self.census.exposed().map_err(Withheld::Guard)?;
         self.exposed.store(true, Ordering::Release);
         let plug = self.plug.lock().take();
@@ -151,19 +178,34 @@ impl Adapter {
         }
     }
 
-    /// Waits until the system has settled, and takes the census that expects every own disk to be there.
+    /// Waits until the system has settled, and takes the census that expects every own disk to be there. At an alarm,
+    /// then or later, takes one at once, and some more, since what raised the alarm has yet to bring its disks.
     fn settle(&self) {
+        let (mut settled, mut looks) = (false, 0);
         loop {
-            let quiet = !self.arrival.wait_timeout(QUIET);
+            let quiet = match (looks, settled) {
+                (0, true) => {
+                    self.alarm.wake().wait();
+                    false
+                }
+                (0, false) => !self.alarm.wake().wait_timeout(QUIET),
+                _ => !self.alarm.wake().wait_timeout(LOOK_AGAIN),
+            };
             if self.leaving.load(Ordering::Acquire) {
                 return;
             }
-            if quiet && storport::system_started() {
-                break;
+            if self.alarm.take() {
+                looks = LOOKS;
             }
-        }
-        if let Err(withheld) = self.count(true) {
-            debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
+            let due = !settled && looks == 0 && quiet && storport::system_started();
+            if looks == 0 && !due {
+                continue;
+            }
+            looks = looks.saturating_sub(1);
+            settled |= due;
+            if let Err(withheld) = self.count(due) {
+                debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
+            }
         }
     }
 
@@ -190,7 +232,7 @@ impl Adapter {
         if let (Err(withheld), true) = (self.count(false), shown) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
-        self.arrival.set();
+        self.alarm.wake().set();
     }
 
     /// What Storport is to know of the adapter. Every target id may come to have a disk.
@@ -262,7 +304,10 @@ impl Adapter {
         let watch = self.watch.lock().take();
         // Outside the lock: this waits for a callback that is running.
         drop(watch);
-        self.arrival.set();
+        RECORD.deregister();
+        let tripwire = self.tripwire.lock().take();
+        drop(tripwire);
+        self.alarm.wake().set();
         self.wake.set();
         let threads = [self.settling.lock().take(), self.plugging.lock().take()];
         threads.into_iter().flatten().for_each(Thread::join);

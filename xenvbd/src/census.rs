@@ -15,6 +15,7 @@ use core::ptr;
 use guard::abi::{self, RawEvent};
 use guard::census::{self, Class, Counts, Disk, Identity, Origin, Signature};
 use guard::machine::BUGCHECK_CODE;
+use guard::storage_id;
 use guard::{Action, BugCheck, Event, Reason, message};
 use wdm::mutex::Mutex;
 use wdm::registry::{self, Key};
@@ -110,6 +111,8 @@ pub struct Census {
     /// `Parameters\Strict`.
     strict: bool,
     record: SpinLock<Record>,
+    /// What the debug output said last.
+    said: SpinLock<Option<Counts>>,
 }
 
 impl Census {
@@ -133,7 +136,13 @@ impl Census {
             disk_count: 0,
             disks: [RecordedDisk::default(); RECORDED],
         };
-        Ok(Self { own: Mutex::new(Vec::new())?, driver, strict, record: SpinLock::new(record) })
+        Ok(Self {
+            own: Mutex::new(Vec::new())?,
+            driver,
+            strict,
+            record: SpinLock::new(record),
+            said: SpinLock::new(None),
+        })
     }
 
     /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id and its identity; one
@@ -193,11 +202,15 @@ impl Census {
         self.keep(&counts, &disks, &identities, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
         let Counts { own_list, ours, alias, foreign } = counts;
-        debug_print!(
-            DRIVER,
-            "census own={own_list} ours={ours} alias={alias} foreign={foreign} verdict={}",
-            verdict(action)
-        );
+        let said = self.said.lock().replace(counts);
+        // A look that finds what the last one found is not worth a line.
+        if said != Some(counts) || action != Action::Nothing || settled {
+            debug_print!(
+                DRIVER,
+                "census own={own_list} ours={ours} alias={alias} foreign={foreign} verdict={}",
+                verdict(action)
+            );
+        }
         self.obey(action)
     }
 
@@ -294,8 +307,15 @@ impl Census {
             Err(NtStatus::OBJECT_NAME_NOT_FOUND) => Vec::new(),
             ids => ids?,
         };
-        let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI"))) && unicode::strings(&ids).any(names_qemu);
+        let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI")))
+            && unicode::strings(&ids).any(storage_id::is_emulated_disk);
         Ok(if emulated { Origin::EmulatedController } else { Origin::Unknown })
+    }
+
+    /// The record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still runs.
+    pub fn record_at_stop(&self) -> &[u8] {
+        // SAFETY: plain numbers without padding, by the size asserts above; nobody writes them any more.
+        unsafe { core::slice::from_raw_parts(self.record.as_ptr().cast(), size_of::<Record>()) }
     }
 
     fn keep(&self, counts: &Counts, disks: &[Disk], own: &[Identity], settled: bool) {
@@ -369,13 +389,6 @@ fn verdict(action: Action) -> &'static str {
         | Action::CensusNow
         | Action::AskAgain => "nothing",
     }
-}
-
-/// Whether a hardware id is one that qemu gives its disks: `IDE\DiskQEMU_HARDDISK…`, `SCSI\DiskQEMU____QEMU_HARDDISK…`,
-/// `SCSI\DiskNVMe____QEMU_NVMe_Ctrl…`.
-fn names_qemu(id: &[u16]) -> bool {
-    let qemu = utf16!("QEMU");
-    id.windows(qemu.len()).any(|part| unicode::eq_ignore_case(part, qemu))
 }
 
 /// Tells the guard of an event. ≤ DISPATCH_LEVEL.

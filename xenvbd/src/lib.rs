@@ -9,6 +9,7 @@
 //! | [`target`] | one disk: handshake, properties |
 //! | [`queue`] | one disk's I/O path |
 //! | [`census`] | every disk of the system against the own list |
+//! | [`tripwire`] | the guard's word that a census is to be taken at once |
 //! | [`identity`] | what identifies a disk's content |
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
 //!
@@ -27,6 +28,7 @@ mod queue;
 mod slots;
 mod storport;
 mod target;
+mod tripwire;
 
 use wdm::raw::{NTSTATUS, PDRIVER_OBJECT, PUNICODE_STRING};
 use wdm::version::{self, Version};

@@ -11,7 +11,7 @@ use bootcfg::boot_ini::BootIni;
 use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
-    build,
+    build, dump,
     layout::Layout,
     registry,
     scenario::{Backend, Entry, Machine, Scenario, Sequence},
@@ -111,9 +111,16 @@ fn boot_in(
         .finish()?;
     job.module = Some(module);
     job.cmdline = format!("entry={}", entry_number(scenario.entry));
+    if !scenario.words.is_empty() {
+        job.cmdline += &format!(" {}", scenario.words);
+    }
     if let Some(fault) = scenario.fault {
         job.cmdline += &format!(" fault={fault}");
     }
+    if scenario.expect.stop.is_some() {
+        job.config.push(dump::SHOW_LOG.to_owned());
+    }
+    job.config.extend(scenario.config.iter().map(|&line| line.to_owned()));
     if registry.is_some() {
         job.cmdline += " hive=1";
     }
@@ -133,6 +140,11 @@ fn boot_in(
         });
         job.disks.push(Disk { at_start, ..disk });
     }
+    if scenario.cdrom {
+        let image = folder.path("cdrom.iso");
+        fs::write(&image, cdrom()).with_context(|| format!("cannot write {}", image.display()))?;
+        job.disks.push(Disk::cdrom(image, "hdc"));
+    }
     let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {
         Machine::Xen => folder.keep(rig::run(rig, &job)?)?,
@@ -146,7 +158,21 @@ fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
     let check = |disk: &Disk| {
         volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string())
     };
-    job.disks.iter().map(check).collect()
+    job.disks.iter().filter(|disk| !disk.cdrom).map(check).collect()
+}
+
+/// The volume on the CD-ROM.
+pub const CDROM_VOLUME: &str = "XENGUARD_CD";
+
+/// A medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and little else.
+fn cdrom() -> Vec<u8> {
+    const SECTOR: usize = 2048;
+    let mut image = vec![0; 64 * SECTOR];
+    let descriptor = &mut image[16 * SECTOR..17 * SECTOR];
+    descriptor[..7].copy_from_slice(b"\x01CD001\x01");
+    descriptor[40..72].fill(b' ');
+    descriptor[40..40 + CDROM_VOLUME.len()].copy_from_slice(CDROM_VOLUME.as_bytes());
+    image
 }
 
 /// Boots the executive in plain qemu with the deliberately wrong driver as `case`.

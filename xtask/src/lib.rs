@@ -9,9 +9,11 @@
 pub mod build;
 mod command;
 pub mod demo;
+mod dump;
 mod folder;
 mod guest;
 pub mod inf;
+mod layers;
 pub mod layout;
 pub mod linker;
 pub mod lint;

@@ -9,6 +9,8 @@
 
 use guard::Reason;
 
+use crate::layers;
+
 /// What the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
@@ -53,6 +55,10 @@ pub struct Scenario {
     pub registry: &'static str,
     /// A fault that the executive makes happen after the system is up.
     pub fault: Option<&'static str>,
+    /// Further words of the executive's command line (tests/nt/src/boot/options.rs).
+    pub words: &'static str,
+    /// Further lines of the guest's xl configuration.
+    pub config: &'static [&'static str],
     /// The guest's disks: hda, hdb, ….
     pub disks: &'static [Backend],
     /// Disks that dom0 may attach later: the next ones, as vbds only.
@@ -61,6 +67,8 @@ pub struct Scenario {
     pub exercise: Option<&'static str>,
     /// Commands of dom0's, each when a line of the guest's console contains a text.
     pub dom0: &'static [(&'static str, &'static str)],
+    /// A CD-ROM drive with a medium, hdc.
+    pub cdrom: bool,
     /// What must be seen.
     pub expect: Expect,
 }
@@ -78,6 +86,12 @@ pub struct Expect {
     pub pv: usize,
     /// Emulated controllers taken out of the bus relations.
     pub hidden: usize,
+    /// Emulated devices whose start was refused.
+    pub denied: usize,
+    /// Emulated CD-ROM drives whose medium could be read.
+    pub cdroms: usize,
+    /// Devices of idefilter's at the end, where PV disks are there.
+    pub filters: usize,
     /// The guard's bugcheck that ends the boot: P1, P2 and P3.
     pub stop: Option<(Reason, u32, u32)>,
     /// How a boot ends that the guard does not stop.
@@ -120,33 +134,41 @@ pub struct Sequence {
 }
 
 /// A boot from emulated disks for the given reason.
-const fn emulated(decision: Reason) -> Expect {
-    Expect { decision, withheld: None, ide: 1, pv: 0, hidden: 0, stop: None, ending: Ending::Shutdown }
+pub const fn emulated(decision: Reason) -> Expect {
+    Expect {
+        decision,
+        withheld: None,
+        ide: 1,
+        pv: 0,
+        hidden: 0,
+        denied: 0,
+        cdroms: 0,
+        filters: 1,
+        stop: None,
+        ending: Ending::Shutdown,
+    }
 }
 
-const BASE: Scenario = Scenario {
+/// Xen, the emulated entry, one disk through blkback.
+pub const BASE: Scenario = Scenario {
     name: "",
     title: "",
     machine: Machine::Xen,
     entry: Entry::Emulated,
     registry: "",
     fault: None,
+    words: "",
+    config: &[],
     disks: &[Backend::Blkback],
     late_disks: &[],
     exercise: None,
     dom0: &[],
+    cdrom: false,
     expect: emulated(Reason::NotSelected),
 };
 
-const PV: Expect = Expect {
-    decision: Reason::PvSelected,
-    withheld: None,
-    ide: 0,
-    pv: 1,
-    hidden: 1,
-    stop: None,
-    ending: Ending::Shutdown,
-};
+/// One PV disk; the IDE controller is hidden.
+pub const PV: Expect = Expect { ide: 0, pv: 1, hidden: 1, ..emulated(Reason::PvSelected) };
 
 /// The demo's boots, in its order.
 pub const DEMO: [Scenario; 4] = [
@@ -160,10 +182,9 @@ pub const DEMO: [Scenario; 4] = [
     },
     Scenario {
         name: "alias-returns",
-        title: "sabotage: no unplug, and the IDE controller comes back behind the filter",
+        title: "sabotage: no unplug, no filter on storage, and the IDE controller comes back behind the bus filter",
         entry: Entry::Pv,
-        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
-                   \"Unplug\"=dword:00000000\n",
+        registry: layers::CENSUS_ALONE,
         fault: Some("ide-return"),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
         ..BASE
@@ -313,5 +334,10 @@ const HOTPLUG: Scenario = Scenario {
 
 /// Every scenario, the demo's first.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    DEMO.iter().chain(&MORE).chain(&RUNNING)
+    DEMO.iter().chain(&MORE).chain(&RUNNING).chain(&layers::TESTED)
+}
+
+/// Scenarios that are not part of `cargo xtask test`, and are run by name.
+pub fn by_name_only() -> impl Iterator<Item = &'static Scenario> {
+    layers::MORE.iter()
 }

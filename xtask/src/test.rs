@@ -7,7 +7,11 @@ use rig::RigFiles;
 use volume::Verdict;
 
 use crate::{
-    build, guest, layout::Layout, lint, package, pe, repro, rig_files, scenario, setup, verdict, wine,
+    build, guest,
+    layout::Layout,
+    lint, package, pe, repro, rig_files,
+    scenario::{self, Scenario},
+    setup, verdict, wine,
 };
 
 /// Guests that run at the same time: one per core of a small machine.
@@ -46,6 +50,7 @@ pub fn guests_by_name(names: &[String]) -> Result<()> {
     let layout = Layout::here();
     let rig = rig_files::ensure(&layout)?;
     let mut tests = guest_tests(&layout, &rig)?;
+    tests.extend(scenario::by_name_only().map(|scenario| scenario_test(&layout, &rig, scenario)));
     for wanted in names {
         let Some(at) = tests.iter().position(|test| test.name == *wanted) else {
             let known: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
@@ -158,17 +163,17 @@ struct GuestTest<'a> {
     run: Box<dyn FnOnce() -> Result<()> + Send + 'a>,
 }
 
+/// A boot of a scenario, held against what it expects.
+fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static Scenario) -> GuestTest<'a> {
+    let run = move || none_of(&verdict::differences(scenario, &guest::boot(layout, rig, scenario)?));
+    GuestTest { name: scenario.name.to_owned(), run: Box::new(run) }
+}
+
 fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
-    let mut tests = Vec::new();
+    let mut tests: Vec<_> = scenario::all().map(|scenario| scenario_test(layout, rig, scenario)).collect();
     let mut add = |name: &str, run: Box<dyn FnOnce() -> Result<()> + Send + 'a>| {
         tests.push(GuestTest { name: name.to_owned(), run });
     };
-    for scenario in scenario::all() {
-        add(
-            scenario.name,
-            Box::new(move || none_of(&verdict::differences(scenario, &guest::boot(layout, rig, scenario)?))),
-        );
-    }
     for sequence in &scenario::SEQUENCES {
         add(
             sequence.name,

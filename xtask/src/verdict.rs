@@ -7,7 +7,8 @@ use rig::{End, report::Report};
 use volume::Verdict;
 
 use crate::{
-    guest::Boot,
+    dump,
+    guest::{Boot, CDROM_VOLUME},
     running,
     scenario::{Ending, Scenario, Sequence},
 };
@@ -27,6 +28,10 @@ pub struct Observed {
     pub other: usize,
     /// PCI functions that a filter took out of the bus relations.
     pub hidden: usize,
+    /// Emulated devices whose start idefilter refused.
+    pub denied: usize,
+    /// CD-ROM drives whose medium could be read.
+    pub cdroms: usize,
     /// Mounts by disk number.
     pub mounts: Vec<u64>,
     /// Disks on which the file test passed in all its steps.
@@ -60,6 +65,8 @@ impl Observed {
             pv,
             other: report.count("disk") - disks("ide") - pv,
             hidden: report.all("pci").filter(|line| line.is("hidden", "1")).count(),
+            denied: report.debug("idefilter: start of an emulated ").count(),
+            cdroms: report.all("cdrom").filter(|line| line.is("volume", CDROM_VOLUME)).count(),
             mounts: numbers("mount", &|line| line.is("status", "ok")),
             files: numbers("file", &|line| {
                 ["wrote", "flushed", "readback"].iter().all(|step| line.is(step, "ok"))
@@ -121,6 +128,8 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     differ("PV disks", seen.pv.to_string(), expect.pv.to_string());
     differ("other disks", seen.other.to_string(), "0".to_owned());
     differ("hidden controllers", seen.hidden.to_string(), expect.hidden.to_string());
+    differ("starts refused", seen.denied.to_string(), expect.denied.to_string());
+    differ("CD-ROM drives", seen.cdroms.to_string(), expect.cdroms.to_string());
     differ("mounts", seen.mounts.len().to_string(), mounted.to_string());
     // The files are written once the system is up.
     let up = expect.ending_early().is_none();
@@ -148,7 +157,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
             differ(
                 "device objects of idefilter and xenpci",
                 format!("{:?}", [of("idefilter"), of("xenpci")]),
-                "[1, 2]".to_owned(),
+                format!("[{}, 2]", expect.filters),
             );
         }
     }
@@ -159,7 +168,12 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     if let Some(store) = &boot.outcome.store_running {
         // hda is vbd 768, hdb 832; 4 is connected, and a frontend that nobody drives stays at 1.
-        let states: Vec<_> = store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
+        let states: Vec<_> = store
+            .vbds(GUEST)
+            .iter()
+            .filter(|vbd| vbd.device != CDROM_VBD)
+            .map(|vbd| (vbd.device, vbd.frontend_state))
+            .collect();
         let expected = [768, 832].into_iter().take(scenario.disks.len());
         let state = if expect.pv > 0 { 4 } else { 1 };
         let expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
@@ -190,6 +204,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         let size = up.then_some(FILE_SIZE);
         differ(&format!("size of {name} on image {n}"), format!("{written:?}"), format!("{size:?}"));
     }
+    found.extend(dump::differences(scenario, &boot.outcome));
     found
 }
 
@@ -214,6 +229,9 @@ pub fn sequence_differences(sequence: &Sequence, boots: &[Boot]) -> Vec<String> 
 /// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume. The
 /// image's check has held its blocks against their checksums.
 const FILE_SIZE: u64 = 30_000;
+
+/// hdc, the CD-ROM drive: no disk, and nobody drives it.
+const CDROM_VBD: u32 = 5632;
 
 /// The first domain after dom0: the rig starts from a fresh snapshot each time.
 const GUEST: u32 = 1;

@@ -25,6 +25,8 @@ const GROUPS: [&str; 9] = [
 ];
 /// `SERVICE_BOOT_START`.
 const BOOT_START: u32 = 0;
+/// How late disks are heard of with the fault `unheard`, in milliseconds.
+const UNHEARD: u64 = 4000;
 /// How long the system runs after it is up, in milliseconds.
 const LIFE: u64 = 3000;
 
@@ -39,7 +41,17 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     pnp::init();
     start_boot_drivers();
     builtin::start(&boot::options().late);
-    pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new());
+    if boot::options().look_alike {
+        pci::look_alike();
+    }
+    if boot::options().second_root {
+        pci::split();
+    }
+    let mut root = add_root_bus();
+    if boot::options().second_root {
+        // The bridge that is reported later.
+        root = add_root_bus();
+    }
     reinitialize::boot_devices_up();
     pnp::settle();
     reinitialize::drivers_started();
@@ -53,7 +65,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     if let Some(name) = &boot::options().exercise {
         exercise::run(name);
     }
-    faults();
+    faults(root);
     ke::delay(LIFE);
     pnp::settle();
     report_devices();
@@ -62,6 +74,11 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     verifier::leaks::check();
     report!("end verdict=clean");
     po::power_off()
+}
+
+/// A PCI host bridge is reported, and everything below it. Returns its PDO.
+unsafe fn add_root_bus() -> *mut DeviceObject {
+    pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new())
 }
 
 /// The loader's part: the chosen entry's options.
@@ -168,7 +185,7 @@ const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
 /// Makes happen what the command line asks for once the system is up.
-unsafe fn faults() {
+unsafe fn faults(root: *mut DeviceObject) {
     for fault in &boot::options().faults {
         match fault.as_str() {
             EARLY_CRASH => {}
@@ -189,6 +206,18 @@ unsafe fn faults() {
                 crate::log!("fault: the IDE controller comes back behind the filter");
                 pnp::add_root_device("ROOT", &hardware, &compatible, resources);
                 pnp::settle();
+            }
+            // Disks are heard of late, and by xenvbd not at all.
+            "unheard" => pnp::lose_notifications("xenvbd", UNHEARD),
+            // The bus is asked again for what is on it.
+            "requery" => {
+                pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
+                pnp::settle();
+            }
+            // The last root bus goes in order, and with it the filter on it.
+            "root-removed" => {
+                let gone = pnp::remove_root_device(root);
+                report!("removed root={}", u8::from(gone));
             }
             // The platform device goes without a word.
             "platform-lost" => {

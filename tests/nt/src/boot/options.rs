@@ -16,6 +16,10 @@ pub struct Options {
     pub late: Vec<String>,
     /// `exercise=<name>`: what a system that is up goes through.
     pub exercise: Option<String>,
+    /// `look-alike`: AHCI controllers have the subsystem ids of real hardware, as one that is passed through has.
+    pub look_alike: bool,
+    /// `second-root`: the machine has two PCI root buses, the IDE controller on the second.
+    pub second_root: bool,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
     /// `hive=1`: print what the registry leaves for the next boot.
@@ -38,6 +42,8 @@ impl Options {
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("hive", "1")) => options.hive = true,
                 Some(("exit", "debug")) => options.exit_debug = true,
+                None if word == "look-alike" => options.look_alike = true,
+                None if word == "second-root" => options.second_root = true,
                 _ => {}
             }
         }

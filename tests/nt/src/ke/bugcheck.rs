@@ -169,7 +169,11 @@ unsafe fn call_callbacks() {
     }
 }
 
-/// Asks for secondary dump data the way the dump code does and reports what came, by GUID and size.
+/// Bytes of dump data in a line.
+const DUMP_LINE: usize = 128;
+
+/// Asks for secondary dump data the way the dump code does, and writes what came, by GUID, to the host instead of to a
+/// dump file.
 unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
     let Some(routine) = (*record).callback_routine else { return };
     let mut data = SecondaryDumpData {
@@ -199,6 +203,22 @@ unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
         data.out_buffer_length,
         u8::from(readable)
     );
+    if !readable {
+        return;
+    }
+    let bytes = core::slice::from_raw_parts(data.out_buffer.cast::<u8>(), data.out_buffer_length as usize);
+    for (n, chunk) in bytes.chunks(DUMP_LINE).enumerate() {
+        report!("dumpdata guid={:08x} at={} hex={}", data.guid.data1, n * DUMP_LINE, Hex(chunk));
+    }
+}
+
+/// Bytes as hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Stops the system. Any IRQL.

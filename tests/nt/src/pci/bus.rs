@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::config::Place;
 use super::function::{COMMAND, DECODE, Header, resources};
@@ -14,7 +15,7 @@ use crate::{ex, io, po, report};
 
 /// A device of this driver's.
 enum Extension {
-    Bus { lower: *mut DeviceObject },
+    Bus { lower: *mut DeviceObject, number: u8 },
     Function(Function),
 }
 
@@ -68,11 +69,14 @@ unsafe fn create(
 }
 
 unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
-    let Some(bus) = create(driver, 0, Extension::Bus { lower: null_mut() }) else {
+    // The host bridges number their buses in the order in which they are reported (ACPI's _BBN).
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let Some(bus) = create(driver, 0, Extension::Bus { lower: null_mut(), number }) else {
         return status::INSUFFICIENT_RESOURCES;
     };
     let attached = io::IoAttachDeviceToDeviceStack(bus, pdo);
-    *extension(bus) = Extension::Bus { lower: attached };
+    *extension(bus) = Extension::Bus { lower: attached, number };
     (*bus).flags &= !DO_DEVICE_INITIALIZING;
     status::SUCCESS
 }
@@ -80,7 +84,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
 unsafe extern "win64" fn power(device: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
     match extension(device) {
         Extension::Function(_) => child::power(packet),
-        Extension::Bus { lower } => {
+        Extension::Bus { lower, .. } => {
             po::PoStartNextPowerIrp(packet);
             skip_current_stack_location(packet);
             po::PoCallDriver(*lower, packet)
@@ -91,11 +95,16 @@ unsafe extern "win64" fn power(device: *mut DeviceObject, packet: *mut Irp) -> N
 unsafe extern "win64" fn pnp(device: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
     match extension(device) {
         Extension::Function(function) => function_pnp(device, function, packet),
-        Extension::Bus { lower } => bus_pnp(device, *lower, packet),
+        Extension::Bus { lower, number } => bus_pnp(device, *lower, *number, packet),
     }
 }
 
-unsafe fn bus_pnp(bus: *mut DeviceObject, lower: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
+unsafe fn bus_pnp(
+    bus: *mut DeviceObject,
+    lower: *mut DeviceObject,
+    number: u8,
+    packet: *mut Irp,
+) -> NtStatus {
     let location = current_stack_location(packet);
     match (*location).minor_function {
         IRP_MN_START_DEVICE => {
@@ -105,7 +114,7 @@ unsafe fn bus_pnp(bus: *mut DeviceObject, lower: *mut DeviceObject, packet: *mut
         IRP_MN_QUERY_DEVICE_RELATIONS
             if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
         {
-            let devices = scan((*bus).driver_object);
+            let devices = scan((*bus).driver_object, number);
             let (found, information) = child::relations(&devices, (*packet).io_status.information as *mut _);
             (*packet).io_status = IoStatusBlock::new(found, information);
             if status::success(found) {
@@ -135,12 +144,13 @@ unsafe fn bus_pnp(bus: *mut DeviceObject, lower: *mut DeviceObject, packet: *mut
     }
 }
 
-/// Looks at every place; makes PDOs of new functions, notes the missing ones, returns those that are there.
-unsafe fn scan(driver: *mut DriverObject) -> Vec<*mut DeviceObject> {
+/// Looks at every place of a bus; makes PDOs of new functions, notes the missing ones, returns those that are there.
+unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
     let mut known: Vec<*mut DeviceObject> =
         FUNCTIONS.lock().iter().map(|&pdo| pdo as *mut DeviceObject).collect();
+    known.retain(|&pdo| matches!(extension(pdo), Extension::Function(f) if f.place.bus == bus));
     for device in 0..32 {
-        let single = |function| Place { bus: 0, device, function };
+        let single = |function| Place { bus, device, function };
         if !single(0).exists() {
             continue;
         }
@@ -234,6 +244,7 @@ pub unsafe fn report_relations(bus: *mut DeviceObject, reported: &[*mut DeviceOb
     if !is_ours {
         return;
     }
+    let Extension::Bus { number, .. } = *extension(above) else { return };
     let all: Vec<usize> = FUNCTIONS.lock().clone();
     for pdo in all {
         let hidden = !reported.contains(&(pdo as *mut DeviceObject));
@@ -242,6 +253,9 @@ pub unsafe fn report_relations(bus: *mut DeviceObject, reported: &[*mut DeviceOb
         else {
             continue;
         };
+        if place.bus != number {
+            continue;
+        }
         let mut said = SAID.lock();
         if said.contains(&(pdo, hidden)) {
             continue;

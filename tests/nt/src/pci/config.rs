@@ -1,5 +1,7 @@
 //! Configuration space by mechanism 1 (PCI Local Bus Specification 3.0, 3.2.2.3.2), and the HAL's view of it.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use crate::boot::port;
 use crate::ke::Lock;
 use crate::nt::*;
@@ -15,6 +17,29 @@ pub struct Place {
     pub function: u8,
 }
 
+/// The machine has two root buses.
+static SPLIT: AtomicBool = AtomicBool::new(false);
+
+/// Gives the machine a second root bus, bus 1, with the IDE controller on it.
+pub fn split() {
+    SPLIT.store(true, Ordering::Relaxed);
+}
+
+/// Subsystem id and subsystem vendor.
+const SUBSYSTEM: u8 = 0x2C;
+/// 8086:2922, which qemu's AHCI controller has from Intel's ICH9.
+const AHCI: u32 = 0x2922_8086;
+/// Dell, some mainboard.
+const ANOTHER_MAKER: u32 = 0x0720_1028;
+
+/// AHCI controllers are a maker's, passed through.
+static LOOK_ALIKE: AtomicBool = AtomicBool::new(false);
+
+/// Gives AHCI controllers the subsystem ids of real hardware.
+pub fn look_alike() {
+    LOOK_ALIKE.store(true, Ordering::Relaxed);
+}
+
 /// The two ports are used together.
 static PORTS: Lock<()> = Lock::new(());
 
@@ -24,8 +49,29 @@ impl Place {
         0x8000_0000 | place | u32::from(offset & 0xFC)
     }
 
+    /// Where the machine has it; `None` where there is nothing. On a machine with two root buses the IDE controller
+    /// stands on bus 1 and not beside the ISA bridge.
+    fn physical(self) -> Option<Self> {
+        /// Function 1 of the ISA bridge's device: PIIX IDE.
+        const IDE: Place = Place { bus: 0, device: 1, function: 1 };
+        match (SPLIT.load(Ordering::Relaxed), self) {
+            (true, Place { bus: 1, device: 0, function: 0 }) => Some(IDE),
+            (true, IDE) => None,
+            (_, Place { bus: 0, .. }) => Some(self),
+            _ => None,
+        }
+    }
+
     /// The doubleword at `offset`, which is a multiple of 4.
     pub fn read(self, offset: u8) -> u32 {
+        let Some(place) = self.physical() else { return u32::MAX };
+        if offset == SUBSYSTEM && LOOK_ALIKE.load(Ordering::Relaxed) && place.read_physical(0) == AHCI {
+            return ANOTHER_MAKER;
+        }
+        place.read_physical(offset)
+    }
+
+    fn read_physical(self, offset: u8) -> u32 {
         let _ports = PORTS.lock();
         // SAFETY: the configuration ports of every PC chipset.
         unsafe {
@@ -36,6 +82,11 @@ impl Place {
 
     /// Writes the doubleword at `offset`.
     pub fn write(self, offset: u8, value: u32) {
+        let Some(place) = self.physical() else { return };
+        place.write_physical(offset, value);
+    }
+
+    fn write_physical(self, offset: u8, value: u32) {
         let _ports = PORTS.lock();
         // SAFETY: as in `read`.
         unsafe {
@@ -63,12 +114,13 @@ pub unsafe extern "win64" fn HalGetBusDataByOffset(
     offset: u32,
     length: u32,
 ) -> u32 {
-    // The machine has one bus: qemu's PC has no bridge behind it.
-    if kind != PCI_CONFIGURATION || bus != 0 || offset >= 256 {
+    // No bus but the root buses: qemu's PC has no bridge.
+    let buses = 1 + u32::from(SPLIT.load(Ordering::Relaxed));
+    if kind != PCI_CONFIGURATION || bus >= buses || offset >= 256 {
         return 0;
     }
     let (device, function) = slot(slot_number);
-    let place = Place { bus: 0, device, function };
+    let place = Place { bus: bus as u8, device, function };
     let out: *mut u8 = buffer.cast();
     if !place.exists() {
         for i in 0..length.min(2) as usize {

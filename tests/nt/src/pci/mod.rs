@@ -5,5 +5,5 @@ mod config;
 mod function;
 
 pub use bus::{driver_entry, report_relations};
-pub use config::HalGetBusDataByOffset;
+pub use config::{HalGetBusDataByOffset, look_alike, split};
 pub use function::resources_of_ide;

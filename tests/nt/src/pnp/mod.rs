@@ -17,7 +17,10 @@ use core::cell::UnsafeCell;
 
 pub use enumerate::IoInvalidateDeviceRelations;
 pub use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
-pub use notification::{IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, registered_within};
+pub use notification::{
+    IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, lose as lose_notifications,
+    registered_within,
+};
 pub use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
 pub use root::{add_device as add_root_device, init, remove_device as remove_root_device, resource_list};
 

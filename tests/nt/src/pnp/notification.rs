@@ -5,11 +5,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{StaticEvent, interface};
+use crate::io::driver;
 use crate::ke::{Lock, delay, thread};
 use crate::nt::*;
 use crate::ob;
@@ -52,6 +53,14 @@ pub fn init() {
     }
 }
 
+/// A driver whose callbacks are not called any more, and milliseconds by which everyone hears of an event late.
+static LOST: Lock<Option<(String, u64)>> = Lock::new(None);
+
+/// From now on a driver hears of nothing, and everyone else late: delivery is the event worker's, in its own time.
+pub fn lose(driver: &str, late: u64) {
+    *LOST.lock() = Some((driver.to_string(), late));
+}
+
 /// An interface was enabled or disabled.
 pub fn changed(class: Guid, link: String, arrival: bool) {
     EVENTS.lock().push_back(Event { class, link, arrival });
@@ -84,8 +93,15 @@ unsafe extern "win64" fn work(_context: Pvoid) {
 }
 
 unsafe fn deliver(event: &Event) {
-    let ids: Vec<usize> =
-        REGISTRATIONS.lock().iter().filter(|r| r.class == event.class).map(|r| r.id).collect();
+    let lost = LOST.lock().clone();
+    if let Some((_, late)) = lost {
+        delay(late);
+    }
+    let hears = |registration: &&Registration| {
+        let name = driver::name_of(registration.driver as *mut DriverObject);
+        registration.class == event.class && lost.as_ref().is_none_or(|(driver, _)| *driver != name)
+    };
+    let ids: Vec<usize> = REGISTRATIONS.lock().iter().filter(hears).map(|r| r.id).collect();
     for id in ids {
         call(id, event);
     }

@@ -1,0 +1,120 @@
+//! PCI ids as Windows builds them: `PCI\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00`, `PCI\VEN_8086&DEV_7010&CC_0101`
+//! ("Identifiers for PCI devices" of the driver kit's documentation).
+
+use crate::controllers::PciFunction;
+use crate::units;
+
+/// What the ids of one function say, put together.
+///
+/// ```
+/// use guard::{controllers::{Controller, classify}, pci_id::Parts};
+/// let mut parts = Parts::default();
+/// for id in [r"PCI\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00", r"PCI\VEN_8086&DEV_7010&CC_010180"] {
+///     parts.read(&id.encode_utf16().collect::<Vec<_>>());
+/// }
+/// assert_eq!(parts.function().and_then(|f| classify(&f)), Some(Controller::Ide));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    vendor: Option<u16>,
+    device: Option<u16>,
+    /// Subsystem id in the upper half, subsystem vendor in the lower. No id with it means 0.
+    subsystem: Option<u32>,
+    class: Option<u16>,
+}
+
+impl Parts {
+    /// Takes what one id says; an id of another bus says nothing. The first word on each part counts.
+    pub fn read(&mut self, id: &[u16]) {
+        const BUS: &str = "PCI\\";
+        if !units::starts_with(id, BUS) {
+            return;
+        }
+        for part in id[BUS.len()..].split(|&unit| unit == u16::from(b'&')) {
+            let number = |name: &str, digits| number_after(part, name, digits);
+            self.vendor = self.vendor.or_else(|| number("VEN_", 4).map(low));
+            self.device = self.device.or_else(|| number("DEV_", 4).map(low));
+            self.subsystem = self.subsystem.or_else(|| number("SUBSYS_", 8));
+            // CC_0101 or CC_010180: base class and subclass come first.
+            self.class = self.class.or_else(|| number("CC_", 4).map(low));
+        }
+    }
+
+    /// The function, where vendor, device and class are known.
+    #[must_use]
+    pub fn function(&self) -> Option<PciFunction> {
+        let subsystem = self.subsystem.unwrap_or(0);
+        Some(PciFunction {
+            vendor: self.vendor?,
+            device: self.device?,
+            subsystem_vendor: low(subsystem),
+            subsystem: low(subsystem >> 16),
+            class: self.class?,
+        })
+    }
+}
+
+const fn low(number: u32) -> u16 {
+    (number & 0xFFFF) as u16
+}
+
+/// The first `digits` hexadecimal digits after `name`, where `part` begins with it.
+fn number_after(part: &[u16], name: &str, digits: usize) -> Option<u32> {
+    if !units::starts_with(part, name) {
+        return None;
+    }
+    part.get(name.len()..name.len() + digits)?.iter().try_fold(0, |number: u32, &unit| {
+        let digit = char::from_u32(unit.into())?.to_digit(16)?;
+        Some(number << 4 | digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::of;
+    use proptest::prelude::*;
+
+    fn read(ids: &[&str]) -> Option<PciFunction> {
+        let mut parts = Parts::default();
+        ids.iter().for_each(|id| parts.read(&of(id)));
+        parts.function()
+    }
+
+    #[test]
+    fn parts_come_from_several_ids() {
+        let function =
+            read(&["PCI\\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00", "PCI\\VEN_8086&DEV_7010&CC_0101"]);
+        let expected = PciFunction {
+            vendor: 0x8086,
+            device: 0x7010,
+            subsystem_vendor: 0x1AF4,
+            subsystem: 0x1100,
+            class: 0x0101,
+        };
+        assert_eq!(function, Some(expected));
+        assert_eq!(read(&["pci\\ven_8086&dev_7010&subsys_11001af4", "pci\\cc_010180"]), Some(expected));
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_bus_is_no_function() {
+        assert_eq!(read(&["PCI\\VEN_8086&DEV_7010"]), None, "no class");
+        assert_eq!(read(&["PCI\\CC_0101"]), None, "no ids");
+        assert_eq!(read(&["USB\\VEN_8086&DEV_7010&CC_0101"]), None, "not PCI");
+        assert_eq!(read(&["PCI\\VEN_80&DEV_7010&CC_0101"]), None, "too few digits");
+        assert_eq!(read(&["PCI\\VEN_8O86&DEV_7010&CC_0101"]), None, "no number");
+        assert_eq!(read(&[]), None);
+    }
+
+    proptest! {
+        /// What is written is read back, whatever the numbers; garbage does not panic.
+        #[test]
+        fn round_trip(n in any::<[u16; 5]>(), garbage in proptest::collection::vec(any::<u16>(), 0..40)) {
+            let [vendor, device, subsystem_vendor, subsystem, class] = n;
+            let id = std::format!("PCI\\VEN_{vendor:04X}&DEV_{device:04X}&SUBSYS_{subsystem:04X}{subsystem_vendor:04X}&CC_{class:04X}");
+            let function = PciFunction { vendor, device, subsystem_vendor, subsystem, class };
+            prop_assert_eq!(read(&[&id]), Some(function));
+            Parts::default().read(&garbage);
+        }
+    }
+}

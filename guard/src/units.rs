@@ -1,0 +1,42 @@
+//! UTF-16 text as NT gives it, compared with ASCII names.
+
+/// Whether the units are `name`, without regard to ASCII case.
+#[must_use]
+pub fn is(units: &[u16], name: &str) -> bool {
+    units.len() == name.len() && starts_with(units, name)
+}
+
+/// Whether the units begin with `name`, without regard to ASCII case.
+#[must_use]
+pub fn starts_with(units: &[u16], name: &str) -> bool {
+    units.len() >= name.len()
+        && name
+            .bytes()
+            .zip(units)
+            .all(|(byte, &unit)| u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte)))
+}
+
+/// Whether `name` occurs in the units, without regard to ASCII case.
+#[must_use]
+pub fn contains(units: &[u16], name: &str) -> bool {
+    (0..units.len()).any(|at| starts_with(&units[at..], name))
+}
+
+#[cfg(test)]
+pub(crate) fn of(text: &str) -> std::vec::Vec<u16> {
+    text.encode_utf16().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_does_not_matter_and_other_letters_do() {
+        assert!(is(&of("GenDisk"), "gendisk") && !is(&of("GenDisks"), "GenDisk"));
+        assert!(starts_with(&of("PCI\\VEN_8086"), "pci\\") && !starts_with(&of("PC"), "PCI"));
+        assert!(contains(&of("IDE\\DiskQEMU_HARDDISK"), "qemu") && !contains(&of("QEM"), "QEMU"));
+        // A unit whose low byte is that of an ASCII letter is not that letter.
+        assert!(!is(&[0x0147, u16::from(b'e'), u16::from(b'n')], "Gen"));
+    }
+}

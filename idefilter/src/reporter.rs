@@ -1,0 +1,120 @@
+//! The worker that tells the system what the guard did, in a PV boot: log entries, and the state in the registry.
+//! Events may come at DISPATCH_LEVEL and are only recorded there.
+
+use core::fmt::Write;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use alloc::boxed::Box;
+
+use guard::abi::Status;
+use guard::record::Entry;
+use guard::{Action, Reason, message};
+use wdm::debug::Line;
+use wdm::event::{Event, Kind};
+use wdm::event_log::{self, Source};
+use wdm::registry::{self, Key};
+use wdm::thread::Thread;
+use wdm::{DriverObject, NtStatus, Result, pool, utf16};
+
+use crate::{log, state, tripwire};
+
+/// The worker's event, once it runs: it never ends, and neither does the driver.
+static WAKE: AtomicPtr<Event> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Starts the worker. PASSIVE_LEVEL.
+///
+/// # Errors
+/// Where there is no memory or no thread.
+pub fn start(driver: DriverObject) -> Result {
+    let wake = Box::leak(pool::try_box(Event::new(Kind::Synchronization)?)?);
+    let wake: &'static Event = wake;
+    // Dropping the handle leaves the thread running.
+    drop(Thread::spawn(move || work(driver, wake))?);
+    WAKE.store(core::ptr::from_ref(wake).cast_mut(), Ordering::Release);
+    wake.set();
+    Ok(())
+}
+
+/// There is something new in the record. IRQL ≤ DISPATCH_LEVEL.
+#[allow(unsafe_code, reason = "the event is leaked, so that any processor may set it")]
+pub fn wake() {
+    // SAFETY: null, or the leaked event.
+    if let Some(wake) = unsafe { WAKE.load(Ordering::Acquire).as_ref() } {
+        wake.set();
+    }
+}
+
+fn work(driver: DriverObject, wake: &Event) {
+    let mut next = 0;
+    let mut said = None;
+    loop {
+        wake.wait();
+        let record = state::record();
+        for (number, entry) in record.entries(next) {
+            next = number + 1;
+            if let Some(reason) = finding(&entry)
+                && said != Some(reason)
+            {
+                said = Some(reason);
+                write(driver, reason, &entry);
+            }
+        }
+        let status = state::status();
+        // The registry may be full or read-only; the record and the log have it too.
+        let _ = publish(&status);
+        /// [`Status::phase`] of a boot with PV disks.
+        const EXPOSED: u32 = 4;
+        if status.phase == EXPOSED {
+            tripwire::look_at_loaded();
+        }
+    }
+}
+
+/// The reason of what an admin should hear of. A stop is told by the stop itself, and of a census xenvbd tells.
+fn finding(entry: &Entry) -> Option<Reason> {
+    match entry.action() {
+        Action::Withhold(reason) | Action::Note(reason) | Action::Deny(reason) if !entry.is_census() => {
+            Some(reason)
+        }
+        _ => None,
+    }
+}
+
+fn write(driver: DriverObject, reason: Reason, entry: &Entry) {
+    let mut text = Line::new();
+    // Writing to a Line does not fail.
+    let _ = write!(text, "{entry}");
+    let written = event_log::write(
+        Source::Driver(driver),
+        message::code(reason),
+        NtStatus::SUCCESS,
+        &[],
+        text.as_str(),
+    );
+    if let Err(status) = written {
+        log!("no log entry ({status}) for {entry}");
+    }
+}
+
+/// Writes the state of the boot into the volatile key `Status` below the driver's key. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the registry answers.
+pub fn publish(status: &Status) -> Result {
+    let key = Key::open_for_write(registry::SERVICES)
+        .and_then(|services| services.open_below(utf16!("idefilter")))?
+        .create_below(utf16!("Status"), true)?;
+    for (name, value) in [
+        (utf16!("Phase"), status.phase),
+        (utf16!("Reason"), status.reason),
+        (utf16!("Unplug"), status.unplug),
+        (utf16!("Policy"), status.policy),
+        (utf16!("Controllers"), status.controllers),
+        (utf16!("Hidden"), status.hidden),
+        (utf16!("HiddenDisks"), status.hidden_disks),
+        (utf16!("Denied"), status.denied),
+    ] {
+        key.set_dword(name, value)?;
+    }
+    Ok(())
+}
