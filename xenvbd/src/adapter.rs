@@ -14,6 +14,7 @@ use core::time::Duration;
 use guard::{Reason, record};
 use scsi::{Action, Lun, Outcome};
 use wdm::bugcheck::DumpData;
+use wdm::event::{Event, Kind as EventKind};
 use wdm::notification::{Change, Registration};
 use wdm::thread::Thread;
 use wdm::{DriverObject, SpinLock, debug_print, interface, pool};

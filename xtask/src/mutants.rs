@@ -100,6 +100,48 @@ const MUTANTS: &[Mutant] = &[
         to: "Cache::Volatile => Outcome::Good(Reply::EMPTY),",
         caught_by: &[Host("scsi")],
     },
+    Mutant {
+        what: "a start that the guard refuses is passed down",
+        file: "idefilter/src/storage_filter.rs",
+        from: "        Err(status) => irp.complete(status),\n    }\n}\n\n/// Asks",
+        to: "        Err(_) => irp.forward(lower),\n    }\n}\n\n/// Asks",
+        caught_by: &[Guest("start-refused")],
+    },
+    Mutant {
+        what: "a driver of emulated disks is loaded and nobody minds",
+        file: "idefilter/src/tripwire.rs",
+        from: "if serves_emulated_disks(path) {",
+        to: "if path.is_empty() && serves_emulated_disks(path) {",
+        caught_by: &[Guest("tripwire")],
+    },
+    Mutant {
+        what: "the guard's word that a census is due is not heard",
+        file: "xenvbd/src/adapter.rs",
+        from: "looks = LOOKS;",
+        to: "looks = LOOKS - LOOKS;",
+        caught_by: &[Guest("tripwire")],
+    },
+    Mutant {
+        what: "disks stay in a channel's relations",
+        file: "idefilter/src/relations.rs",
+        from: "hide(irp, |child| kind(child) == Child::Disk)",
+        to: "hide(irp, |child| kind(child) == Child::Disk && false)",
+        caught_by: &[Guest("disks-hidden")],
+    },
+    Mutant {
+        what: "nobody asks again when the proof becomes whole",
+        file: "xenpci/src/proof.rs",
+        from: "if signals & ASK_AGAIN != 0 {",
+        to: "if signals & ASK_AGAIN > ASK_AGAIN {",
+        caught_by: &[Guest("second-root")],
+    },
+    Mutant {
+        what: "the walk of configuration space stays on bus 0",
+        file: "idefilter/src/bus_filter.rs",
+        from: "&& root_bus::learn(number)",
+        to: "&& number == 0\n        && root_bus::learn(number)",
+        caught_by: &[Guest("second-root")],
+    },
 ];
 
 /// Applies each mutant in turn and reports which test caught it.
