@@ -5,7 +5,7 @@ use guard::options::BootOptions;
 use guard::other_suites;
 use guard::policy::HidePolicy;
 use wdm::registry::{self, Key};
-use wdm::{NtStatus, boot, utf16};
+use wdm::{NtStatus, boot, image, utf16};
 use xen::cpuid::{self, Native, Xen};
 
 use crate::store;
@@ -113,7 +113,23 @@ fn service(name: &[u16]) -> Service {
             .and_then(|parameters| parameters.dword(utf16!("XenguardInterface")));
         Ok(Service::of(key.dword(utf16!("Start"))?, key.dword(utf16!("Type"))?, interface.ok()))
     };
-    open_service(name).and_then(read).unwrap_or(Service::Unavailable)
+    match open_service(name).and_then(read).unwrap_or(Service::Unavailable) {
+        // Its file may be missing or damaged, and then the loader has not brought it.
+        Service::Ready if !is_in_memory(name) => Service::Unavailable,
+        service => service,
+    }
+}
+
+/// Whether the loader has brought a boot-start driver's file. A list that cannot be read is a doubt.
+fn is_in_memory(name: &[u16]) -> bool {
+    let mut found = false;
+    let listed = image::modules(|path| {
+        let file = path.rsplit(|&byte| byte == b'\\').next().unwrap_or_default();
+        let (stem, extension) = file.split_at(name.len().min(file.len()));
+        let same = stem.iter().zip(name).all(|(&byte, &unit)| u16::from(byte.to_ascii_lowercase()) == unit);
+        found |= stem.len() == name.len() && same && extension.eq_ignore_ascii_case(b".sys");
+    });
+    listed.is_ok() && found
 }
 
 fn open_service(name: &[u16]) -> wdm::Result<Key> {

@@ -105,7 +105,7 @@ fn boot_in(
     let module = folder.path("module.tar");
     let overrides = registry.unwrap_or(scenario.registry);
     Module::new(&module)?
-        .drivers(layout)?
+        .drivers(layout, scenario.without)?
         .add("boot.ini", &boot_ini(scenario.entry)?)?
         .add("overrides.reg", format!("REGEDIT4\n\n{overrides}").as_bytes())?
         .finish()?;
@@ -272,11 +272,13 @@ impl Module {
         Ok(Module(archive))
     }
 
-    /// The shipped drivers and their INF files, as `dist/` holds them.
-    fn drivers(mut self, layout: &Layout) -> Result<Module> {
+    /// The shipped drivers and their INF files, as `dist/` holds them, but for those that are gone.
+    fn drivers(mut self, layout: &Layout, without: &[&str]) -> Result<Module> {
         for name in build::SHIPPED {
-            for extension in ["sys", "inf"] {
-                self = self.add_file(&layout.dist().join(format!("{name}.{extension}")))?;
+            for file in ["sys", "inf"].map(|extension| format!("{name}.{extension}")) {
+                if !without.contains(&file.as_str()) {
+                    self = self.add_file(&layout.dist().join(file))?;
+                }
             }
         }
         Ok(self)

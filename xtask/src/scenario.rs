@@ -55,6 +55,8 @@ pub struct Scenario {
     pub registry: &'static str,
     /// A fault that the executive makes happen after the system is up.
     pub fault: Option<&'static str>,
+    /// Files of the suite's that are gone since the installation.
+    pub without: &'static [&'static str],
     /// Further words of the executive's command line (tests/nt/src/boot/options.rs).
     pub words: &'static str,
     /// Further lines of the guest's xl configuration.
@@ -157,6 +159,7 @@ pub const BASE: Scenario = Scenario {
     entry: Entry::Emulated,
     registry: "",
     fault: None,
+    without: &[],
     words: "",
     config: &[],
     disks: &[Backend::Blkback],

@@ -38,6 +38,9 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     install();
     cm::loaded();
     load_options();
+    if boot::options().pause > 0 {
+        ke::delay(boot::options().pause);
+    }
     pnp::init();
     start_boot_drivers();
     builtin::start(&boot::options().late);
@@ -78,7 +81,12 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
 
 /// A PCI host bridge is reported, and everything below it. Returns its PDO.
 unsafe fn add_root_bus() -> *mut DeviceObject {
-    pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new())
+    let bus = pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new());
+    if !pnp::is_started(bus) {
+        // No bus, no disk to boot from.
+        ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, bus as usize, 0, 0, 0);
+    }
+    bus
 }
 
 /// The loader's part: the chosen entry's options.

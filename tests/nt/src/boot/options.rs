@@ -16,6 +16,8 @@ pub struct Options {
     pub late: Vec<String>,
     /// `exercise=<name>`: what a system that is up goes through.
     pub exercise: Option<String>,
+    /// `pause=<ms>`: how long the loader takes from its first word to the first driver.
+    pub pause: u64,
     /// `look-alike`: AHCI controllers have the subsystem ids of real hardware, as one that is passed through has.
     pub look_alike: bool,
     /// `second-root`: the machine has two PCI root buses, the IDE controller on the second.
@@ -36,6 +38,7 @@ impl Options {
             match word.split_once('=') {
                 Some(("entry", number)) => options.entry = number.parse().unwrap_or(1),
                 Some(("fault", name)) => options.faults.push(name.to_string()),
+                Some(("pause", number)) => options.pause = number.parse().unwrap_or(0),
                 Some(("late", name)) => options.late.push(name.to_string()),
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),

@@ -86,6 +86,11 @@ pub fn settle() {
     }
 }
 
+/// Whether a device is started.
+pub fn is_started(pdo: *mut DeviceObject) -> bool {
+    node::of(pdo).is_some_and(|node| node.state == node::State::Started)
+}
+
 /// Removes every device of a function driver as if it had been pulled out; how many there were. `PASSIVE_LEVEL`.
 ///
 /// # Safety
