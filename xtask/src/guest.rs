@@ -101,16 +101,8 @@ fn boot_in(
     folder: &Folder,
     registry: Option<&str>,
 ) -> Result<Boot> {
-    let mut job = Job::new(scenario.name, layout.nt().join("nt.elf"));
-    let module = folder.path("module.tar");
     let overrides = registry.unwrap_or(scenario.registry);
-    Module::new(&module)?
-        .drivers(layout, scenario.without)?
-        .add("boot.ini", &boot_ini(scenario.entry)?)?
-        .add("overrides.reg", format!("REGEDIT4\n\n{overrides}").as_bytes())?
-        .finish()?;
-    job.module = Some(module);
-    job.cmdline = format!("entry={}", entry_number(scenario.entry));
+    let mut job = executive(layout, folder, scenario.entry, scenario.without, overrides)?;
     if !scenario.words.is_empty() {
         job.cmdline += &format!(" {}", scenario.words);
     }
@@ -175,6 +167,30 @@ fn cdrom() -> Vec<u8> {
     image
 }
 
+/// A job that starts the executive with the shipped drivers, all but `without`, and no disks. `registry` is what changes after
+/// installation, as lines of a .reg file.
+///
+/// # Errors
+/// The drivers are not built, or what the loader finds cannot be written.
+pub fn executive(
+    layout: &Layout,
+    folder: &Folder,
+    entry: Entry,
+    without: Option<&str>,
+    registry: &str,
+) -> Result<Job> {
+    let module = folder.path("module.tar");
+    Module::new(&module)?
+        .drivers(layout, without)?
+        .add("boot.ini", &boot_ini(entry)?)?
+        .add("overrides.reg", format!("REGEDIT4\n\n{registry}").as_bytes())?
+        .finish()?;
+    let mut job = Job::new(folder.name(), layout.nt().join("nt.elf"));
+    job.module = Some(module);
+    job.cmdline = format!("entry={}", entry_number(entry));
+    Ok(job)
+}
+
 /// Boots the executive in plain qemu with the deliberately wrong driver as `case`.
 ///
 /// # Errors
@@ -228,10 +244,11 @@ pub fn folder(layout: &Layout, name: &str) -> PathBuf {
 }
 
 /// A scenario's folder, emptied.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(layout: &Layout, name: &str) -> Result<Folder> {
+    /// Empties or makes the folder of this name.
+    pub fn new(layout: &Layout, name: &str) -> Result<Folder> {
         let folder = folder(layout, name);
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -249,12 +266,17 @@ impl Folder {
         self.path(&format!("disk{disk}.img"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    fn name(&self) -> String {
+        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Where a file of this name is in it.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Keeps the console for a reader.
-    fn keep(&self, outcome: Outcome) -> Result<Outcome> {
+    pub fn keep(&self, outcome: Outcome) -> Result<Outcome> {
         fs::write(self.path("console.txt"), outcome.console.join("\n"))?;
         Ok(outcome)
     }

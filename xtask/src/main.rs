@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-    build, demo, inf, layout, linker, lint, mutants,
+    bench, build, demo, inf, layout, linker, lint, mutants,
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };
@@ -71,6 +71,8 @@ enum Command {
     },
     /// Runs the drivers in Wine's kernel
     Wine,
+    /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/performance.md
+    Bench(bench::Options),
     /// Breaks the guard on purpose, one place at a time, and shows which test catches it
     Mutants,
 }
@@ -104,6 +106,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test => test::run(),
         Command::Scenario { names } => test::guests_by_name(&names),
         Command::Wine => wine::run(&layout::Layout::here()),
+        Command::Bench(options) => bench::run(&options),
         Command::Mutants => mutants::run(),
     }
 }

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod bench;
 mod boot;
 mod builtin;
 mod cdrom;

@@ -9,7 +9,7 @@ use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
-use crate::{builtin, exercise, inf, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
+use crate::{bench, builtin, exercise, inf, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
 const GROUPS: [&str; 9] = [
@@ -63,6 +63,9 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     report!("up");
     if let Some(case) = &boot::options().wrong {
         wrong(case);
+    }
+    if boot::options().tests.iter().any(|test| test == "bench") {
+        bench::run();
     }
     mountmgr::file_test();
     if let Some(name) = &boot::options().exercise {

@@ -15,6 +15,7 @@ for slot; do
     n=$((n + 1))
 done
 mkdir -p out
+[ ! -e before.sh ] || bash before.sh </dev/null >out/before 2>&1
 domid=
 chmod +x block-fast.sh dom0
 # Reads what xl says in the foreground: the domain's number, and then the reason of its end.

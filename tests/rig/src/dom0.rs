@@ -1,6 +1,5 @@
 //! dom0's kernel, hypervisor and root disk, made of Debian 12's packages.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use crate::command::Tool;
 use crate::cpio::Cpio;
 use crate::error::{FileContext, RigError};
 use crate::host;
+use crate::modules::{self, ORDER, only};
 
 const PACKAGES: [&str; 23] = [
     "linux-image-amd64",
@@ -81,7 +81,6 @@ const XEN: &str = "xen";
 const KERNEL: &str = "vmlinuz";
 const ROOT: &str = "root.ext4";
 const BUSYBOX: &str = "busybox";
-const ORDER: &str = "modules/order";
 
 /// The finished files.
 #[derive(Clone, Debug)]
@@ -138,7 +137,7 @@ impl Dom0 {
         say("dom0: building its root disk");
         merge_usr(&tree)?;
         take_boot_files(&tree, part, scratch)?;
-        take_modules(&tree, part, scratch)?;
+        modules::take(&tree, part, scratch, &MODULES)?;
         prune(&tree)?;
         Tool::plain(host::find("mke2fs").unwrap_or_else(|| "mke2fs".into()), &scratch.join("mke2fs.log"))
             .args(["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d"])
@@ -177,7 +176,7 @@ impl Dom0 {
 }
 
 /// Packages are unpacked as they are, with /bin, /sbin and /lib apart from /usr; programs expect them merged.
-fn merge_usr(tree: &Path) -> Result<(), RigError> {
+pub(crate) fn merge_usr(tree: &Path) -> Result<(), RigError> {
     for name in ["bin", "sbin", "lib", "lib64"] {
         let (old, new) = (tree.join(name), tree.join("usr").join(name));
         if old.is_dir() && !old.is_symlink() {
@@ -205,20 +204,6 @@ fn merge(from: &Path, into: &Path) -> Result<(), RigError> {
     fs::remove_dir(from).file("remove", from)
 }
 
-/// The one file of `dir` whose name starts and ends so.
-fn only(dir: &Path, start: &str, end: &str) -> Result<PathBuf, RigError> {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .file("list", dir)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.starts_with(start) && name.ends_with(end))
-        .collect();
-    names.sort();
-    match names.pop() {
-        Some(name) => Ok(dir.join(name)),
-        None => Err(RigError::TreeIncomplete { what: "dom0 tree", path: dir.join(format!("{start}*{end}")) }),
-    }
-}
-
 fn take_boot_files(tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigError> {
     let boot = tree.join("boot");
     let copy = |from: PathBuf, to: PathBuf| fs::copy(&from, to).map(drop).file("copy", from);
@@ -231,68 +216,6 @@ fn take_boot_files(tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigEr
     // waits for, so the variant without takes its place.
     let roms = tree.join("usr/share/qemu");
     copy(roms.join("multiboot.bin"), roms.join("multiboot_dma.bin"))
-}
-
-fn take_modules(tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigError> {
-    let modules = tree.join("usr/lib/modules");
-    let release = only(&modules, "", "-amd64")?;
-    let name = release.file_name().unwrap_or_default().to_owned();
-    Tool::plain(host::find("depmod").unwrap_or_else(|| "depmod".into()), &scratch.join("depmod.log"))
-        .arg("-b")
-        .arg(tree)
-        .arg(name)
-        .run(STEP_LIMIT)?;
-    let path = release.join("modules.dep");
-    let dep = fs::read_to_string(&path).file("read", &path)?;
-    let path = release.join("modules.builtin");
-    let builtin = fs::read_to_string(&path).file("read", &path)?;
-    let order = load_order(&dep, &builtin).map_err(|name| RigError::TreeIncomplete {
-        what: "dom0 tree",
-        path: release.join(format!("{name}.ko")),
-    })?;
-    let target = part.join("modules");
-    fs::create_dir_all(&target).file("create", &target)?;
-    let mut names = String::new();
-    for module in order {
-        let from = release.join(&module);
-        let name = base_name(&module);
-        fs::copy(&from, target.join(name)).file("copy", &from)?;
-        names += name;
-        names.push('\n');
-    }
-    let path = part.join(ORDER);
-    fs::write(&path, names).file("write", path)
-}
-
-fn base_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Paths of the modules to load, each after those it needs. `dep` and `builtin` are modules.dep and
-/// modules.builtin; the error is the name of a module that is in neither.
-fn load_order(dep: &str, builtin: &str) -> Result<Vec<String>, String> {
-    let key = |path: &str| base_name(path).trim_end_matches(".ko").replace('-', "_");
-    let needs: HashMap<String, (&str, Vec<&str>)> = dep
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(module, needs)| (key(module), (module, needs.split_whitespace().collect())))
-        .collect();
-    let built_in: Vec<String> = builtin.lines().map(key).collect();
-    let mut order: Vec<String> = Vec::new();
-    let mut add = |path: &str| {
-        if !order.iter().any(|known| known == path) {
-            order.push(path.to_owned());
-        }
-    };
-    for name in MODULES {
-        match needs.get(&key(name)) {
-            // modules.dep lists what a module needs from the nearest to the farthest.
-            Some((module, needs)) => needs.iter().rev().chain([module]).for_each(|path| add(path)),
-            None if built_in.contains(&key(name)) => {}
-            None => return Err(name.to_owned()),
-        }
-    }
-    Ok(order)
 }
 
 fn prune(tree: &Path) -> Result<(), RigError> {
@@ -314,37 +237,4 @@ fn prune(tree: &Path) -> Result<(), RigError> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_come_after_what_they_need_and_once() {
-        let dep = "kernel/virtio.ko:\nkernel/ring.ko: kernel/virtio.ko\n\
-                   kernel/virtio_pci.ko: kernel/ring.ko kernel/virtio.ko\n\
-                   kernel/virtio_blk.ko: kernel/ring.ko kernel/virtio.ko\nkernel/crc32c_generic.ko:\nkernel/ext4.ko:\n\
-                   kernel/xen-blkback.ko: kernel/xen-privcmd.ko\nkernel/xen-privcmd.ko:\n\
-                   kernel/xen-evtchn.ko:\nkernel/xen-gntdev.ko:\nkernel/xen-gntalloc.ko:\nkernel/xenfs.ko:\n";
-        let order = load_order(dep, "kernel/drivers/block/loop.ko\n").unwrap();
-        assert_eq!(
-            order[..5],
-            [
-                "kernel/virtio.ko",
-                "kernel/ring.ko",
-                "kernel/virtio_pci.ko",
-                "kernel/virtio_blk.ko",
-                "kernel/crc32c_generic.ko"
-            ]
-        );
-        let at = |name: &str| order.iter().position(|m| m.ends_with(name)).unwrap();
-        assert!(at("xen-privcmd.ko") < at("xen-blkback.ko"));
-        assert_eq!(order.len(), 12, "{order:?}");
-    }
-
-    #[test]
-    fn an_absent_module_is_named() {
-        assert_eq!(load_order("", "").unwrap_err(), "virtio_pci");
-    }
 }

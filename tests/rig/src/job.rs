@@ -25,6 +25,10 @@ pub struct Job {
     pub memory_mib: u32,
     /// More lines for the guest's xl configuration.
     pub config: Vec<String>,
+    /// More files for the job's directory in dom0, by their names there; they are executable.
+    pub files: Vec<(String, PathBuf)>,
+    /// A script for dom0's bash that runs to its end before the guest is created.
+    pub before: Option<String>,
     /// Commands run in dom0 when the guest prints something.
     pub marks: Vec<Mark>,
     /// xenstore is dumped when a line of the guest's console contains this.
@@ -44,6 +48,8 @@ impl Job {
             disks: Vec::new(),
             memory_mib: 128,
             config: Vec::new(),
+            files: Vec::new(),
+            before: None,
             marks: Vec::new(),
             dump_at: "@xg up".to_owned(),
             timeout: Duration::from_secs(120),
@@ -181,6 +187,8 @@ pub struct Outcome {
     pub dom0_log: String,
     /// Messages of the device model; empty without Xen.
     pub device_model: String,
+    /// What [`Job::before`] printed, both streams.
+    pub before: String,
     /// The guest's nodes when [`Job::dump_at`] appeared.
     pub store_running: Option<Store>,
     /// The guest's nodes after it ended.

@@ -138,6 +138,7 @@ pub fn plain_watched(
         xen_log: String::new(),
         dom0_log: String::new(),
         device_model: messages,
+        before: String::new(),
         store_running: None,
         store_end: None,
         marks: Vec::new(),

@@ -128,6 +128,7 @@ fn attempt(
         xen_log: std::mem::take(&mut guest.console.xen),
         dom0_log: text("dmesg"),
         device_model: text("device-model"),
+        before: text("before"),
         store_running: store(text("store-running")),
         store_end: store(text("store-end")),
         marks,
@@ -162,6 +163,9 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
         let attach = format!("xl block-attach $DOMID {}\n", specification(disk, target));
         texts.push((format!("attach-{index}.sh"), attach));
     }
+    if let Some(script) = &job.before {
+        texts.push(("before.sh".to_owned(), script.clone()));
+    }
     for (index, script) in mark_scripts(job).into_iter().enumerate() {
         texts.push((format!("mark-{index}.sh"), script));
     }
@@ -169,6 +173,7 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     if let Some(module) = &job.module {
         inputs.push(("module", module));
     }
+    inputs.extend(job.files.iter().map(|(name, path)| (name.as_str(), path)));
 
     let file = File::create(path).file("create", path)?;
     let mut archive = tar::Builder::new(file);

@@ -26,6 +26,8 @@ pub struct Options {
     pub wrong: Option<String>,
     /// `hive=1`: print what the registry leaves for the next boot.
     pub hive: bool,
+    /// `bench.<name>=<number>`: how much the benchmark runs.
+    pub bench: Vec<(String, u64)>,
     /// `exit=debug`: power off through qemu's isa-debug-exit device.
     pub exit_debug: bool,
 }
@@ -44,6 +46,10 @@ impl Options {
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("hive", "1")) => options.hive = true,
+                Some((name, number)) if name.starts_with("bench.") => {
+                    let name = name.trim_start_matches("bench.").to_string();
+                    options.bench.push((name, number.parse().unwrap_or(0)));
+                }
                 Some(("exit", "debug")) => options.exit_debug = true,
                 None if word == "look-alike" => options.look_alike = true,
                 None if word == "second-root" => options.second_root = true,

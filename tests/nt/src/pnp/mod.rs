@@ -16,6 +16,7 @@ mod start;
 use core::cell::UnsafeCell;
 
 pub use enumerate::IoInvalidateDeviceRelations;
+pub use interface::enabled as enabled_interfaces;
 pub use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
 pub use notification::{
     IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, lose as lose_notifications,

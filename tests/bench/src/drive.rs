@@ -1,0 +1,155 @@
+//! The loop that keeps a queue full.
+
+use crate::block;
+use crate::workload::{MAX_DEPTH, Workload};
+
+/// A contender's way to a disk, with buffers for [`MAX_DEPTH`] requests.
+pub trait Engine {
+    /// Nanoseconds since some time.
+    fn now(&mut self) -> u64;
+
+    /// The buffer of a slot whose request is not in flight.
+    fn buffer(&mut self, slot: usize) -> &mut [u8];
+
+    /// Puts the slot's request into the queue; it need not be on its way before [`Self::wait`].
+    fn submit(&mut self, slot: usize, write: bool, offset: u64, bytes: u32);
+
+    /// Sends what was submitted, waits until at least one request is done, and tells `done` the slots of all that
+    /// are, and whether each succeeded.
+    fn wait(&mut self, done: &mut dyn FnMut(usize, bool));
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Those of them that failed or brought the wrong data.
+    pub errors: u64,
+}
+
+/// Runs a workload on a disk of `disk` bytes for `nanoseconds`, or one request if that takes longer. Writes carry
+/// `stamp`.
+///
+/// # Panics
+/// If the workload's queue is deeper than [`MAX_DEPTH`].
+pub fn drive(engine: &mut dyn Engine, workload: &Workload, disk: u64, stamp: u64, nanoseconds: u64) -> Run {
+    let Workload { write, bytes, depth, .. } = *workload;
+    assert!((1..=MAX_DEPTH).contains(&depth), "depth {depth}");
+    let mut free: [usize; MAX_DEPTH] = core::array::from_fn(|slot| slot);
+    let mut idle = depth;
+    let mut offsets = [0; MAX_DEPTH];
+    let mut run = Run::default();
+    let (mut next, mut over) = (0, false);
+    let begin = engine.now();
+    loop {
+        while !over && idle > 0 {
+            idle -= 1;
+            let (slot, offset) = (free[idle], workload.offset(next, disk));
+            if write {
+                block::fill(&mut engine.buffer(slot)[..bytes as usize], offset, stamp);
+            }
+            engine.submit(slot, write, offset, bytes);
+            offsets[slot] = offset;
+            next += 1;
+        }
+        if idle == depth {
+            return run;
+        }
+        let (mut done, mut ended) = ([(0, false); MAX_DEPTH], 0);
+        engine.wait(&mut |slot, good| {
+            done[ended] = (slot, good);
+            ended += 1;
+        });
+        for &(slot, good) in &done[..ended] {
+            let right =
+                good && (write || block::is_right(&engine.buffer(slot)[..bytes as usize], offsets[slot]));
+            run.requests += 1;
+            run.errors += u64::from(!right);
+            free[idle] = slot;
+            idle += 1;
+        }
+        over = engine.now() - begin >= nanoseconds;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{vec, vec::Vec};
+
+    use super::*;
+    use crate::block::{BLOCK, UNTOUCHED};
+    use crate::workload::{ALL, MAX_BYTES};
+
+    const DISK: u64 = 4 << 20;
+
+    /// A disk in memory that does half of what waits at each wait, the latest first.
+    struct Memory {
+        disk: Vec<u8>,
+        buffers: Vec<Vec<u8>>,
+        queue: Vec<(usize, bool, u64, u32)>,
+        deepest: usize,
+        time: u64,
+        misplace: bool,
+    }
+
+    impl Memory {
+        fn new() -> Self {
+            let mut disk = vec![0; DISK as usize];
+            block::fill(&mut disk, 0, UNTOUCHED);
+            let buffers = vec![vec![0; MAX_BYTES as usize]; MAX_DEPTH];
+            Self { disk, buffers, queue: Vec::new(), deepest: 0, time: 0, misplace: false }
+        }
+    }
+
+    impl Engine for Memory {
+        fn now(&mut self) -> u64 {
+            self.time
+        }
+        fn buffer(&mut self, slot: usize) -> &mut [u8] {
+            &mut self.buffers[slot]
+        }
+        fn submit(&mut self, slot: usize, write: bool, offset: u64, bytes: u32) {
+            self.queue.push((slot, write, offset, bytes));
+            self.deepest = self.deepest.max(self.queue.len());
+        }
+        fn wait(&mut self, done: &mut dyn FnMut(usize, bool)) {
+            self.time += 100;
+            let keep = self.queue.len() / 2;
+            for (slot, write, offset, bytes) in self.queue.split_off(keep).into_iter().rev() {
+                let at = offset as usize - if self.misplace { BLOCK } else { 0 };
+                let range = at..at + bytes as usize;
+                let buffer = &mut self.buffers[slot][..bytes as usize];
+                match write {
+                    true => self.disk[range].copy_from_slice(buffer),
+                    false => buffer.copy_from_slice(&self.disk[range]),
+                }
+                done(slot, true);
+            }
+        }
+    }
+
+    #[test]
+    fn the_queue_is_kept_at_its_depth_and_emptied_in_the_end() {
+        for workload in &ALL {
+            let mut memory = Memory::new();
+            let run = drive(&mut memory, workload, DISK, 9, 1000);
+            assert_eq!(memory.deepest, workload.depth, "{}", workload.name);
+            assert!(memory.queue.is_empty());
+            assert!(run.requests >= 10 && run.errors == 0, "{run:?}");
+            let stamped = memory.disk.chunks(BLOCK).filter(|data| block::head(data).1 == 9).count() as u64;
+            let expected = run.requests.min(workload.period(DISK)) * workload.blocks();
+            assert_eq!(stamped, if workload.write { expected } else { 0 });
+        }
+    }
+
+    #[test]
+    fn data_of_another_block_is_an_error() {
+        let mut memory = Memory::new();
+        memory.misplace = true;
+        let run = drive(&mut memory, &ALL[0], DISK, 9, 0);
+        assert_eq!(run, Run { requests: 1, errors: 1 });
+    }
+}

@@ -1,0 +1,62 @@
+//! Where a virtual processor's time went, as Xen itself counts it: asked of Xen before and after a run, it gives the
+//! run's length and its cost by the same clock for every kind of guest.
+
+/// `__HYPERVISOR_vcpu_op` (Xen: public/xen.h).
+pub const HYPERVISOR_VCPU_OP: u64 = 24;
+/// `VCPUOP_get_runstate_info` (Xen: public/vcpu.h).
+pub const GET_RUNSTATE_INFO: u64 = 4;
+
+/// `struct vcpu_runstate_info` (Xen: public/vcpu.h). Times are nanoseconds since the virtual processor was made.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunState {
+    /// `RUNSTATE_`: the state now, which is running for whoever asks.
+    pub state: i32,
+    _padding: u32,
+    /// Xen's time when it was entered.
+    pub entered: u64,
+    /// On a processor, with what the hypervisor did on its behalf.
+    pub running: u64,
+    /// Wanting one.
+    pub runnable: u64,
+    /// Halted.
+    pub blocked: u64,
+    /// Not to be run.
+    pub offline: u64,
+}
+const _: () = assert!(size_of::<RunState>() == 48);
+
+/// What lies between two [`RunState`]s, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Time that passed.
+    pub elapsed: u64,
+    /// On a processor.
+    pub busy: u64,
+    /// Wanting one that another domain had.
+    pub waiting: u64,
+}
+
+impl RunState {
+    /// What lies between `earlier` and this.
+    pub fn since(&self, earlier: &Self) -> Spent {
+        let total = |at: &Self| at.running + at.runnable + at.blocked + at.offline;
+        Spent {
+            elapsed: total(self).saturating_sub(total(earlier)),
+            busy: self.running.saturating_sub(earlier.running),
+            waiting: self.runnable.saturating_sub(earlier.runnable),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elapsed_time_is_the_sum_of_all_states() {
+        let before = RunState { running: 10, runnable: 20, blocked: 30, ..RunState::default() };
+        let after = RunState { running: 15, runnable: 22, blocked: 130, offline: 1, ..RunState::default() };
+        assert_eq!(after.since(&before), Spent { elapsed: 108, busy: 5, waiting: 2 });
+    }
+}

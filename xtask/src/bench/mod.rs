@@ -1,0 +1,118 @@
+//! `cargo xtask bench`: the disk as the guest's system sees it through xenvbd, beside qemu's emulated IDE, Linux's
+//! xen-blkfront, and dom0 on the bare device.
+
+mod contender;
+mod host;
+mod image;
+mod page;
+mod plot;
+mod result;
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rig::linux::Linux;
+use serde_json::json;
+
+use crate::{build, command, layout::Layout, rig_files, setup, step::step};
+use contender::{Contender, Plan, Programs};
+use host::Host;
+use page::Page;
+use result::Results;
+
+/// What is run.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Timed runs of each workload
+    #[arg(long, default_value_t = 5)]
+    runs: u32,
+    /// Length of a run in milliseconds
+    #[arg(long, default_value_t = 1000)]
+    milliseconds: u64,
+    /// Only these, and docs/ stays as it is: ide, xenvbd, blkfront, dom0
+    #[arg(long)]
+    only: Vec<String>,
+    /// Takes the drivers and the executive as they were built last
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// What a person has to say about the results.
+const NOTES: &str = include_str!("notes.md");
+
+/// Runs the benchmark, prints its tables, and writes `docs/performance.*`.
+///
+/// # Errors
+/// The rig failed, or a contender did not do what it reported.
+pub fn run(options: &Options) -> Result<()> {
+    let layout = Layout::here();
+    if !options.no_build {
+        setup::ensure()?;
+        build::all()?;
+    }
+    let rig = rig_files::ensure(&layout)?;
+    let program = step("build the benchmark under Linux", || {
+        Ok(rig::helper::build_static(layout.root(), &layout.target(), "bench-linux")?)
+    })?;
+    let linux = step("Linux guest", || Ok(Linux::ensure(&layout.target(), &|line| println!("  {line}"))?))?;
+    let programs = Programs { layout: &layout, rig: &rig, linux: &linux, program };
+    let plan = Plan { runs: options.runs, milliseconds: options.milliseconds };
+    let mut host = Host::look(commit(&layout)?);
+    let mut all = Vec::new();
+    for contender in Contender::ALL {
+        if !options.only.is_empty() && !options.only.iter().any(|name| name == contender.name()) {
+            continue;
+        }
+        let report = step(contender.title(), || contender::run(&programs, contender, plan))?;
+        if let Some(release) = report.first("linux").and_then(|line| line.get("release")) {
+            host.linux = release.to_owned();
+        }
+        all.push(Results::read(contender, &report, plan.runs)?);
+    }
+    println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all), page::cpu(&all));
+    for target in page::targets(&all) {
+        println!("{}: missed in {} of {}", target.what, target.missed.len(), target.measured);
+    }
+    let json = json!({
+        "command": command_line(options),
+        "host": host.json(),
+        "runs": plan.runs,
+        "milliseconds": plan.milliseconds,
+        "contenders": all.iter().map(Results::json).collect::<Vec<_>>(),
+    });
+    let page = Page {
+        command: &command_line(options),
+        host: &host,
+        runs: (plan.runs, plan.milliseconds),
+        results: &all,
+        more: "",
+        notes: NOTES,
+    };
+    let folder =
+        if options.only.is_empty() { layout.root().join("docs") } else { layout.target().join("bench") };
+    fs::create_dir_all(&folder)?;
+    for (name, text) in [
+        ("performance.md", page.text()),
+        ("performance.json", format!("{json:#}\n")),
+        ("performance.svg", plot::svg(&page::panels(&all))),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    println!("written: performance.md, performance.json, performance.svg in {}", folder.display());
+    Ok(())
+}
+
+/// The command that repeats this run.
+fn command_line(options: &Options) -> String {
+    let Options { runs, milliseconds, .. } = options;
+    format!("cargo xtask bench --runs {runs} --milliseconds {milliseconds}")
+}
+
+/// The commit at hand, marked if the files differ from it.
+fn commit(layout: &Layout) -> Result<String> {
+    let mut git = Command::new("git");
+    let found = command::output(git.args(["describe", "--always", "--dirty"]).current_dir(layout.root()))?;
+    Ok(found.trim().to_owned())
+}
