@@ -176,7 +176,7 @@ pub fn executive(
     layout: &Layout,
     folder: &Folder,
     entry: Entry,
-    without: Option<&str>,
+    without: &[&str],
     registry: &str,
 ) -> Result<Job> {
     let module = folder.path("module.tar");

@@ -156,7 +156,7 @@ fn executive(
     contender: Contender,
     entry: Entry,
 ) -> Result<Job> {
-    let mut job = guest::executive(programs.layout, folder, entry, None, "")?;
+    let mut job = guest::executive(programs.layout, folder, entry, &[], "")?;
     job.cmdline += &format!(" test=bench {}", words(plan, contender));
     Ok(job)
 }
