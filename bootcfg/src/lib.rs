@@ -18,3 +18,7 @@ pub mod replace;
 pub mod scratch;
 pub mod session;
 pub mod system;
+
+// Its definitions stand in for imports; nothing is called by name.
+#[cfg(all(windows, feature = "nt52"))]
+use nt52 as _;

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::told;
+use crate::{
+    files::{Disk, Files},
+    told,
+};
 
 /// Held while a boot configuration is changed; the file goes with it.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ impl Lock {
     /// # Errors
     /// Another bootcfg holds it, or the folder cannot be written.
     pub fn take(path: &Path) -> Result<Lock> {
-        let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
+        let path = Disk.resolve(path).with_context(|| format!("cannot find {}", path.display()))?;
         let mut name = path.into_os_string();
         name.push(".lock");
         let path = PathBuf::from(name);

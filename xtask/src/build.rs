@@ -1,4 +1,4 @@
-//! Builds the drivers and the NT executive.
+//! Builds the drivers, the NT executive and `bootcfg`.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     command,
     layout::Layout,
-    linker,
+    linker, program,
     setup::{self, DRIVER_TARGET, EXECUTIVE_TARGET, LLVM_BIN, Sysroot},
     step::step,
 };
@@ -23,11 +23,14 @@ pub const SHIPPED: &[&str] = &["idefilter", "xenpci", "xenvbd"];
 pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 /// The NT executive's package.
 pub const EXECUTIVE: &str = "nt";
+/// The admin's program.
+const PROGRAM: &str = "bootcfg";
 
-/// Builds everything of this workspace: drivers and executive.
+/// Builds everything of this workspace: drivers, executive and `bootcfg`.
 pub fn all() -> Result<()> {
     drivers()?;
-    executive()
+    executive()?;
+    program::build(&Layout::here())
 }
 
 /// Builds only these packages.
@@ -37,9 +40,9 @@ pub fn all() -> Result<()> {
 pub fn packages(names: &[String]) -> Result<()> {
     let known = |name: &&str| names.iter().any(|wanted| wanted == name);
     let chosen: Vec<_> = SHIPPED.iter().chain(FOR_TESTS).copied().filter(known).collect();
-    let with_executive = known(&EXECUTIVE);
-    if chosen.len() + usize::from(with_executive) != names.len() {
-        bail!("packages to choose from: {} {} {EXECUTIVE}", SHIPPED.join(" "), FOR_TESTS.join(" "));
+    let (with_executive, with_program) = (known(&EXECUTIVE), known(&PROGRAM));
+    if chosen.len() + usize::from(with_executive) + usize::from(with_program) != names.len() {
+        bail!("packages to choose from: {} {} {EXECUTIVE} {PROGRAM}", SHIPPED.join(" "), FOR_TESTS.join(" "));
     }
     let layout = Layout::here();
     if !chosen.is_empty() {
@@ -47,6 +50,9 @@ pub fn packages(names: &[String]) -> Result<()> {
     }
     if with_executive {
         executive_in(&layout)?;
+    }
+    if with_program {
+        program::build(&layout)?;
     }
     Ok(())
 }
@@ -164,7 +170,7 @@ fn executive_target(layout: &Layout) -> PathBuf {
 }
 
 /// Copies a built file to where it is used, so that a reader never sees half of it.
-fn install(built: &Path, place: &Path) -> Result<()> {
+pub(crate) fn install(built: &Path, place: &Path) -> Result<()> {
     let folder = place.parent().context("a file without a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut partial = PathBuf::from(place);

@@ -1,7 +1,7 @@
 //! The project's commands: what they need, what they build and what they check.
 //!
 //! `setup` makes everything the cross build takes from outside, `build` makes `dist/` from it, `pe` holds
-//! every built driver to the rules, `inf` the INF files, `package` makes the zip
+//! every built driver to the rules, `program` makes bootcfg for admins, `inf` the INF files, `package` makes the zip
 //! an admin gets, `repro` shows that the folder does not matter. `scenario` says which guests
 //! are booted and what they must show, `guest` boots them, `verdict` judges; `demo`, `test` and `mutants` are
 //! built from those.
@@ -21,6 +21,7 @@ pub mod lint;
 pub mod mutants;
 pub mod package;
 pub mod pe;
+pub mod program;
 mod registry;
 pub mod repro;
 mod rig_files;

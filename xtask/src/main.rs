@@ -21,9 +21,9 @@ struct Arguments {
 enum Command {
     /// Makes ready what the cross build needs: packages, targets, headers, import libraries
     Setup,
-    /// Builds the drivers into dist/ and the NT executive into target/nt/
+    /// Builds the drivers and bootcfg into dist/ and the NT executive into target/nt/
     Build {
-        /// Only these: idefilter, xenpci, xenvbd, wrong, testbus, nt
+        /// Only these: idefilter, xenpci, xenvbd, wrong, testbus, nt, bootcfg
         #[arg(short, long = "package")]
         package: Vec<String>,
     },

@@ -23,7 +23,7 @@ pub struct Disk;
 
 impl Files for Disk {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        fs::canonicalize(path)
+        system::resolve(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, Permissions},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The attributes of a file on NTFS: a `u32` in the machine's byte order (ntfs-3g's manual, "Extended attributes";
@@ -38,6 +38,10 @@ pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
 }
 
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {

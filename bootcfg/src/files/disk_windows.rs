@@ -6,7 +6,7 @@ use super::Attributes;
 use std::{
     fs, io,
     os::windows::{ffi::OsStrExt, fs::MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_NORMAL, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW, SetFileAttributesW,
@@ -21,6 +21,15 @@ pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
     let path = wide(path);
     // SAFETY: `path` ends with a NUL and lives until the call returns.
     succeeded(unsafe { SetFileAttributesW(path.as_ptr(), value) })
+}
+
+/// NT 5.2 cannot say where a link leads; a link itself must not be replaced by a file.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if fs::symlink_metadata(path)?.is_symlink() {
+        let text = "it is a symbolic link; name the file that it leads to";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    std::path::absolute(path)
 }
 
 /// As `std::fs::rename`, but on the disk when it returns.

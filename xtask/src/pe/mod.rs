@@ -104,6 +104,17 @@ impl Driver {
     }
 }
 
+/// What an image imports, as `library!name`; `#` stands for an import without a name.
+///
+/// # Errors
+/// It is no 64-bit image.
+pub fn imports(image: &[u8]) -> Result<Vec<String>> {
+    let imports = Image::parse(image)?.imports.into_iter();
+    Ok(imports
+        .map(|import| format!("{}!{}", import.library, import.name.as_deref().unwrap_or("#")))
+        .collect())
+}
+
 /// Checks every driver of this workspace's last build: each one's name and the breaches found in it.
 ///
 /// # Errors

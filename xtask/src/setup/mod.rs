@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 
 use crate::layout::Layout;
 
+pub use import_libraries::make as make_import_libraries;
 pub use packages::LLVM_BIN;
 pub use sysroot::Sysroot;
 pub use toolchain::Toolchain;
@@ -37,7 +38,7 @@ pub const EXECUTIVE_TARGET: &str = "x86_64-unknown-none";
 pub fn ensure() -> Result<()> {
     drivers(&Layout::here())?;
     executive(&Layout::here())?;
-    Ok(())
+    bootcfg_tests()
 }
 
 /// Makes ready what the drivers need.
@@ -62,6 +63,24 @@ pub fn drivers(layout: &Layout) -> Result<()> {
 /// A Debian package is missing and cannot be installed.
 pub fn packaging() -> Result<()> {
     packages::ensure(packages::PACKAGING)
+}
+
+/// Makes ready what the tests of bootcfg need.
+///
+/// # Errors
+/// A Debian package is missing and cannot be installed.
+pub fn bootcfg_tests() -> Result<()> {
+    if cfg!(windows) { Ok(()) } else { packages::ensure(packages::BOOTCFG) }
+}
+
+/// Makes ready what `bootcfg.exe` needs and returns where its standard library is.
+pub fn program(layout: &Layout) -> Result<Sysroot> {
+    let _alone = alone(layout)?;
+    disk_space::require(layout.root())?;
+    if !cfg!(windows) {
+        packages::ensure(packages::CROSS_BUILD)?;
+    }
+    sysroot::ensure(layout, DRIVER_TARGET)
 }
 
 /// Makes ready what the executive needs and returns where core and alloc are.

@@ -22,6 +22,16 @@ pub const PACKAGING: &[Package] = &[
     ("unzip", "/usr/bin/unzip"),
 ];
 
+/// What the tests of bootcfg need.
+pub const BOOTCFG: &[Package] = &[
+    // It writes BCD stores through it.
+    ("libhivex0", "/usr/lib/x86_64-linux-gnu/libhivex.so.0"),
+    // They take a boot.ini out of a FAT image and put it back.
+    ("mtools", "/usr/bin/mcopy"),
+    // They run bootcfg.exe.
+    ("wine64", "/usr/lib/wine/wine64"),
+];
+
 /// What the cross build needs.
 pub const CROSS_BUILD: &[Package] = &[
     // bindgen reads the headers through libclang and clang's own headers.
