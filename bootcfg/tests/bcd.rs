@@ -217,3 +217,114 @@ fn fast_startup_is_turned_off() {
     assert_eq!(folder.run("--root . --json status").json()["system"]["fast startup"], "off");
     folder.run("--root . default pv").fails(3, "not installed");
 }
+
+mod live {
+    //! The running system's store, behind the stand-in for bcdedit (`examples/bcdedit.rs`).
+
+    use super::*;
+    use std::{env, path::PathBuf, process::Command};
+
+    fn stand_in() -> PathBuf {
+        let this = env::current_exe().expect("this test");
+        let target = this.ancestors().nth(2).expect("target/debug");
+        let path = target.join("examples/bcdedit");
+        assert!(path.exists(), "cargo builds {} with the tests", path.display());
+        path
+    }
+
+    /// A system whose store is `BCD` in the folder.
+    fn system() -> Folder {
+        let folder = Folder::new();
+        folder.write("BCD", &bytes(Some("X")));
+        folder
+    }
+
+    fn command(folder: &Folder, arguments: &str) -> Command {
+        let mut command = folder.command();
+        command.arg("--bcdedit").arg(stand_in()).args(arguments.split(' '));
+        command.env("STANDIN_STORE", folder.path("BCD")).env("STANDIN_LOG", folder.path("log"));
+        command
+    }
+
+    fn run(folder: &Folder, arguments: &str) -> run::Ran {
+        run::Ran::of(&mut command(folder, arguments))
+    }
+
+    fn read(folder: &Folder) -> Bcd {
+        Bcd::read(&folder.read("BCD")).expect("a store")
+    }
+
+    /// The calls since the last time, without identifiers and the paths of exports.
+    fn calls(folder: &Folder) -> Vec<String> {
+        let log = String::from_utf8(folder.read("log")).expect("text");
+        folder.write("log", b"");
+        let word = |word: &str| match word {
+            LOADER => "LOADER".to_owned(),
+            _ if word.starts_with('{') => "PV".to_owned(),
+            _ => word.to_owned(),
+        };
+        let lines = log.lines().filter(|line| !line.starts_with("/export"));
+        lines.map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn bcdedit_is_called_as_it_wants_to_be() {
+        let folder = system();
+        let before = read(&folder);
+        run(&folder, "status").gives(0);
+        assert!(calls(&folder).is_empty());
+        run(&folder, "add --name Name").gives(0);
+        assert_eq!(calls(&folder), ["/copy LOADER /d Name", "/set PV loadoptions X GPLPV"]);
+        assert!(run(&folder, "add").gives(0).out.contains("already"));
+        run(&folder, "try").gives(0);
+        run(&folder, "default pv").gives(0);
+        run(&folder, "default emulated").gives(0);
+        run(&folder, "timeout 9").gives(0);
+        assert_eq!(calls(&folder), ["/bootsequence PV", "/default PV", "/default LOADER", "/timeout 9"]);
+        run(&folder, "timeout 30").gives(0);
+        calls(&folder);
+        run(&folder, "--yes remove").gives(0);
+        assert_eq!(calls(&folder), ["/displayorder LOADER", "/deletevalue PV bootsequence", "/delete PV"]);
+        assert_eq!(read(&folder), before);
+        assert!(folder.path("Xenguard/bcd.backup1").exists());
+        run(&folder, "--yes restore").gives(0);
+        assert!(calls(&folder)[0].starts_with("/import "));
+    }
+
+    #[test]
+    fn a_new_entry_stands_behind_its_source() {
+        let folder = system();
+        let other = LOADER.replace('1', "a");
+        let tree = store(Some("X"))
+            .with_key(&format!("Objects\\{other}"), object(OS_LOADER, &[("12000002", text("other"))]))
+            .with_key(&format!("Objects\\{BOOT_MANAGER}\\Elements\\24000001"), texts(&[LOADER, &other]));
+        folder.write("BCD", &tree.hive("NewStoreRoot"));
+        run(&folder, "add").gives(0);
+        let order: Vec<_> = read(&folder).display_order().iter().map(ToString::to_string).collect();
+        assert_eq!((order.len(), &order[0], &order[2]), (3, &LOADER.to_owned(), &other));
+    }
+
+    /// Whichever call fails, the store is as it was afterwards.
+    #[test]
+    fn a_failure_is_undone() {
+        for word in ["/copy", "/set", "/export", "/displayorder"] {
+            let folder = system();
+            let other = LOADER.replace('1', "a");
+            let tree = store(Some("X"))
+                .with_key(&format!("Objects\\{other}"), object(OS_LOADER, &[("12000002", text("other"))]))
+                .with_key(&format!("Objects\\{BOOT_MANAGER}\\Elements\\24000001"), texts(&[LOADER, &other]));
+            folder.write("BCD", &tree.hive("NewStoreRoot"));
+            let before = read(&folder);
+            let failed = run::Ran::of(command(&folder, "add").env("STANDIN_FAIL", word));
+            let failed = failed.fails(8, &format!("bcdedit {word}"));
+            assert!(failed.err.contains("administrator"), "{}", failed.err);
+            let after = read(&folder);
+            if word == "/displayorder" {
+                // Undoing needs it too: then the message says what to do.
+                assert!(failed.err.contains("import the backup"), "{}", failed.err);
+            } else {
+                assert_eq!(after, before, "{word}");
+            }
+        }
+    }
+}

@@ -28,8 +28,6 @@ pub const BOOTCFG: &[Package] = &[
     ("libhivex0", "/usr/lib/x86_64-linux-gnu/libhivex.so.0"),
     // They take a boot.ini out of a FAT image and put it back.
     ("mtools", "/usr/bin/mcopy"),
-    // They run bootcfg.exe.
-    ("wine64", "/usr/lib/wine/wine64"),
 ];
 
 /// What the cross build needs.
