@@ -267,7 +267,7 @@ mod tests {
     fn events_are_kept_in_order_and_read_back() {
         let mut record = Record::new();
         assert_eq!(record.entries(0).count(), 0);
-        record.add(12_345_6789, Event::Relations { bus: 0, seen: 1, hidden: 1 }, Action::Nothing);
+        record.add(123_456_789, Event::Relations { bus: 0, seen: 1, hidden: 1 }, Action::Nothing);
         let stop = BugCheck { reason: Reason::AliasExposed, own: 1, enumerated: 2 };
         record.add(u64::MAX, Event::CensusFailed, Action::Stop(stop));
         let record = Record::parse(record.as_bytes()).expect("a record");

@@ -54,6 +54,9 @@ impl Driver for Idefilter {
         announce(driver, decision, failure.as_ref());
         if decision.mode == Mode::Pv {
             watch(driver);
+        } else {
+            // Nothing more will happen. The debug line has it too, where the registry does not take it.
+            let _ = reporter::publish(&state::status());
         }
         // Success in every mode: a failed load would take xenpci and xenvbd with it, which must see why.
         Ok(())

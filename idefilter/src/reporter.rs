@@ -47,6 +47,7 @@ pub fn wake() {
 fn work(driver: DriverObject, wake: &Event) {
     let mut next = 0;
     let mut said = None;
+    let mut published = None;
     loop {
         wake.wait();
         let record = state::record();
@@ -60,8 +61,11 @@ fn work(driver: DriverObject, wake: &Event) {
             }
         }
         let status = state::status();
-        // The registry may be full or read-only; the record and the log have it too.
-        let _ = publish(&status);
+        if published != Some(status) {
+            // The registry may be full or read-only; the record and the log have it too.
+            let _ = publish(&status);
+            published = Some(status);
+        }
         /// [`Status::phase`] of a boot with PV disks.
         const EXPOSED: u32 = 4;
         if status.phase == EXPOSED {

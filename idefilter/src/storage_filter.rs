@@ -3,6 +3,8 @@
 //! refuses it; of the relations of controllers and channels it takes out hard disks where that is the policy.
 #![allow(unsafe_code, reason = "deletes its device object where it cannot be attached")]
 
+use core::sync::atomic::{AtomicU8, Ordering};
+
 use guard::controllers::classify;
 use guard::pci_id::Parts;
 use guard::policy::{Emulated, HidePolicy};
@@ -22,6 +24,28 @@ pub struct Storage {
     /// By which the guard knows it.
     number: u32,
     kind: Emulated,
+    /// What becomes of its disks: one of [`UNDECIDED`], [`HIDE`], [`SHOW`].
+    disks: AtomicU8,
+}
+
+/// The device has not been asked for its children yet.
+const UNDECIDED: u8 = 0;
+/// Its disks are taken out.
+const HIDE: u8 = 1;
+/// They stay: another policy, or a boot that was turned emulated before the device was asked.
+const SHOW: u8 = 2;
+
+impl Storage {
+    /// Whether its disks are to be taken out. The first answer holds: a disk that was hidden once does not come back
+    /// when PV disks are withheld, since the system may by then have found another path to it.
+    fn hides_disks(&self) -> bool {
+        let hide = state::policy() == HidePolicy::Disks && state::may_expose();
+        let first = if hide { HIDE } else { SHOW };
+        match self.disks.compare_exchange(UNDECIDED, first, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => hide,
+            Err(decided) => decided == HIDE,
+        }
+    }
 }
 
 /// What kind of emulated device this is; `None` for one that the filter leaves alone: real hardware, passed through or
@@ -65,7 +89,11 @@ pub fn attach(driver: DriverObject, physical: DeviceObject, kind: Emulated) -> R
 
 fn try_attach(driver: DriverObject, physical: DeviceObject, kind: Emulated, number: u32) -> Result {
     let options = Options { name: None, device_type: CONTROLLER, characteristics: 0, auto_name: false };
-    let filter = Filter::create(driver, options, Extension::Storage(Storage { number, kind }))?;
+    let filter = Filter::create(
+        driver,
+        options,
+        Extension::Storage(Storage { number, kind, disks: AtomicU8::new(UNDECIDED) }),
+    )?;
     let attached =
         security::restrict_to_administrators(filter.object()).and_then(|()| filter.attach(physical));
     if let Err(status) = attached {
@@ -116,7 +144,7 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
         Err(status) => return irp.complete(status),
     };
     storage_number::set_channels(storage.number, &channels);
-    let found = if state::policy() == HidePolicy::Disks && state::may_expose() {
+    let found = if storage.hides_disks() {
         relations::hide_disks(&mut irp)
     } else {
         relations::Found { seen: relations::count_disks(&irp), hidden: 0 }

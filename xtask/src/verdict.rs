@@ -163,6 +163,15 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
             );
         }
     }
+    if orderly && (expect.pv > 0 || !pv_boot) {
+        let status = boot.outcome.report().first("status").map(|line| line.text.clone());
+        // `guard::abi::Status`: 4 is exposed, 1 is emulated.
+        let expected = match expect.pv {
+            0 => format!("phase=1 reason={:#x}", expect.decision.code()),
+            _ => "phase=4 reason=0x1".to_owned(),
+        };
+        differ("status in the registry", format!("{status:?}"), format!("{:?}", Some(expected)));
+    }
     if scenario.fault == Some("platform-lost") {
         // Its driver went with it, and left nothing behind, or the verifier had stopped.
         let removed = boot.outcome.report().first("removed").map(|line| line.text.clone());

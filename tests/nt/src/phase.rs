@@ -75,6 +75,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     ke::delay(LIFE);
     pnp::settle();
     report_devices();
+    report_status();
     shutdown::notify();
     cm::flush();
     verifier::leaks::check();
@@ -87,7 +88,7 @@ unsafe fn add_root_bus() -> *mut DeviceObject {
     let bus = pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new());
     if !pnp::is_started(bus) {
         // No bus, no disk to boot from.
-        ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, bus as usize, 0, 0, 0);
+        ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0);
     }
     bus
 }
@@ -152,6 +153,15 @@ unsafe fn wrong(case: &str) {
     ke::delay(300);
     if !pnp::remove_root_device(device) {
         crate::log!("wrong: the device could not be removed");
+    }
+}
+
+/// Tells what idefilter says of the boot in the registry, as a tool that an admin runs would.
+fn report_status() {
+    let path = alloc::format!("{}\\idefilter\\Status", cm::SERVICES);
+    let number = |name: &str| cm::get(&path, name).and_then(|value| value.as_dword());
+    if let (Some(phase), Some(reason)) = (number("Phase"), number("Reason")) {
+        report!("status phase={phase} reason={reason:#x}");
     }
 }
 
