@@ -8,23 +8,21 @@ use wdm::registry::{self, Key};
 use wdm::{NtStatus, boot, image, utf16};
 use xen::cpuid::{self, Native, Xen};
 
-use crate::store;
+use crate::{boot_count, store};
 
-/// Decides the mode of this boot. `service` is the path of this driver's own service key. PASSIVE_LEVEL.
-/// Also answers why xenstore could not be read, where that was it.
-pub fn decide(service: &[u16]) -> (Decision, Option<store::Failure>) {
-    let mut system = System { service, xen: None, failure: None };
+/// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show usable disks.
+pub fn decide() -> (Decision, Option<store::Failure>) {
+    let mut system = System { xen: None, failure: None };
     (guard::decision::decide(&mut system), system.failure)
 }
 
 /// The inputs, read from the running system.
-struct System<'a> {
-    service: &'a [u16],
+struct System {
     xen: Option<Xen>,
     failure: Option<store::Failure>,
 }
 
-impl Inputs for System<'_> {
+impl Inputs for System {
     fn options(&mut self) -> Option<BootOptions> {
         boot::start_options().ok().map(BootOptions::parse)
     }
@@ -43,7 +41,7 @@ impl Inputs for System<'_> {
     }
 
     fn hide_policy(&mut self) -> Option<HidePolicy> {
-        let policy = parameters(self.service).and_then(|key| key.string(utf16!("HidePolicy")));
+        let policy = parameters().and_then(|key| key.string(utf16!("HidePolicy")));
         match present(policy)? {
             Some(policy) => HidePolicy::parse(&policy),
             None => Some(HidePolicy::default()),
@@ -76,15 +74,18 @@ impl Inputs for System<'_> {
     }
 
     fn failed_boots(&mut self) -> Option<u32> {
-        let value = parameters(self.service).and_then(|key| key.dword(utf16!("PvBoots")));
-        Some(present(value)?.unwrap_or(0))
+        Some(present(boot_count::read())?.unwrap_or(0))
     }
 
     fn pv_disks(&mut self) -> PvDisks {
         let disks = self.xen.as_ref().map(store::pv_disks).unwrap_or(Err(store::Failure::NoStore));
         disks.unwrap_or_else(|failure| {
+            let answer = match failure {
+                store::Failure::Backend { .. } => PvDisks::BackendMissing,
+                _ => PvDisks::Unreadable,
+            };
             self.failure = Some(failure);
-            PvDisks::Unreadable
+            answer
         })
     }
 }
@@ -93,16 +94,13 @@ impl Inputs for System<'_> {
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where there is none.
-fn parameters(service: &[u16]) -> wdm::Result<Key> {
-    Key::open(service)?.open_below(utf16!("Parameters"))
+pub fn parameters() -> wdm::Result<Key> {
+    open_service(utf16!("idefilter"))?.open_below(utf16!("Parameters"))
 }
 
 /// Whether unplug is to be asked for: `Parameters\Unplug` is anything but 0. PASSIVE_LEVEL.
 pub fn unplug_wanted() -> bool {
-    let value = Key::open(registry::SERVICES)
-        .and_then(|services| services.open_below(utf16!("idefilter\\Parameters")))
-        .and_then(|parameters| parameters.dword(utf16!("Unplug")));
-    value != Ok(0)
+    parameters().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
 }
 
 /// The state of another driver of the suite.

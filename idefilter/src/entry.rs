@@ -11,7 +11,7 @@ use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus
 
 use crate::bus_filter::{self, Bus};
 use crate::storage_filter::{self, Storage};
-use crate::{decision, log, pnp, reporter, root_bus, state, store, tripwire};
+use crate::{boot_count, decision, log, pnp, reporter, root_bus, state, store, tripwire};
 
 /// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
 static RECORD: DumpData = DumpData::new(
@@ -47,10 +47,11 @@ impl Driver for Idefilter {
     /// The guard's state must last until reset: an unloaded and reloaded driver would decide a second time.
     const UNLOADS: bool = false;
 
-    fn entry(driver: DriverObject, registry_path: &[u16]) -> Result {
-        let (decision, failure) = decision::decide(registry_path);
+    fn entry(driver: DriverObject, _: &[u16]) -> Result {
+        let (decision, failure) = decision::decide();
         state::set_unplug_wanted(decision::unplug_wanted());
         state::step(Event::Decided(decision));
+        boot_count::begin(decision);
         announce(driver, decision, failure.as_ref());
         if decision.mode == Mode::Pv {
             watch(driver);

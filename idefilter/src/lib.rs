@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`entry`] | DriverEntry and AddDevice |
 //! | [`decision`] | gathers the inputs of the decision |
+//! | [`boot_count`] | counts PV boots that did not come up |
 //! | [`store`] | reads xenstore by polling, before interrupts |
 //! | [`unplug`] | qemu's unplug protocol and log port |
 //! | [`pnp`] | PnP requests to the filter's devices |
@@ -27,6 +28,7 @@
 
 extern crate alloc;
 
+mod boot_count;
 mod bus_filter;
 mod controllers;
 mod decision;

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use guard::decision::PvDisks;
 use wdm::mapping::{Caching, Mapping};
-use wdm::{pool, time};
+use wdm::{pool, time, utf16};
 use xen::blkif::{Kind, Link};
 use xen::cpuid::Xen;
 use xen::hypercall::HypercallPage;
@@ -16,13 +16,20 @@ use xen::store::{self, Client, PAYLOAD_BUFFER, Ring, Store, Transport, path::Pat
 use xen::xenbus::State;
 use xen::{PAGE_SIZE, Port, SharedMemory, event_channel, hvm, sched};
 
-use crate::hypercall_page;
+use crate::{decision, hypercall_page};
 
 /// How long xenstored may take for all answers together. It answers a request in microseconds; only a machine
 /// that is being started by hundreds comes near this, and then the boot is emulated.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Why the disks could not be read.
+/// How long backends may take to become ready, in seconds, unless `Parameters\BackendWait` says otherwise, and the most
+/// that it may say. The toolstack starts a domain with its backends ready; a busy dom0 or a driver domain may lag.
+const BACKEND_WAIT: u32 = 10;
+const LONGEST_BACKEND_WAIT: u32 = 120;
+/// How often a backend that is not ready is looked at.
+const BACKEND_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why the disks could not be read, or not be used.
 pub enum Failure {
     /// No hypercalls.
     NoPage(xen::hypercall::InstallError),
@@ -36,6 +43,13 @@ pub enum Failure {
     Store(store::Error),
     /// A vbd's nodes are not as they must be.
     Vbd(xen::blkif::Error),
+    /// A disk's backend was not ready in time.
+    Backend {
+        /// Number of the virtual device.
+        device: u32,
+        /// Its backend's state, as io/xenbus.h numbers them.
+        state: u32,
+    },
 }
 
 impl From<store::Error> for Failure {
@@ -53,6 +67,7 @@ impl core::fmt::Display for Failure {
             Self::NoMemory(status) => write!(f, "out of memory: {status}"),
             Self::Store(error) => error.fmt(f),
             Self::Vbd(error) => error.fmt(f),
+            Self::Backend { device, state } => write!(f, "the backend of vbd {device} is in state {state}"),
         }
     }
 }
@@ -72,11 +87,33 @@ pub fn pv_disks(xen: &Xen) -> Result<PvDisks, Failure> {
     let ring = Ring::new(unsafe { SharedMemory::new(base, PAGE_SIZE) });
     let buffer = pool::try_vec::<u8>(PAYLOAD_BUFFER).map_err(Failure::NoMemory)?;
 
-    let mut client = Client::new(ring, Polling::new(hypercall, location.port), buffer)?;
-    let disks = survey(&mut client);
+    let patience = backend_patience();
+    let mut client = Client::new(ring, Polling::new(hypercall, location.port, PATIENCE + patience), buffer)?;
+    let disks = survey_until_ready(&mut client, patience);
     // Also after an error: a request that is still open must not be left to xenpci.
     client.release()?;
     disks
+}
+
+/// How long backends may take: `Parameters\BackendWait`.
+fn backend_patience() -> Duration {
+    let seconds =
+        decision::parameters().and_then(|key| key.dword(utf16!("BackendWait"))).unwrap_or(BACKEND_WAIT);
+    Duration::from_secs(seconds.min(LONGEST_BACKEND_WAIT).into())
+}
+
+/// Looks again and again while a backend is not ready, for as long as `patience` lasts.
+fn survey_until_ready(store: &mut impl Store, patience: Duration) -> Result<PvDisks, Failure> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match survey(store) {
+            Err(Failure::Backend { .. }) if waited < patience => {
+                time::sleep(BACKEND_INTERVAL);
+                waited += BACKEND_INTERVAL;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Looks at every vbd of type disk.
@@ -91,7 +128,7 @@ fn survey(store: &mut impl Store) -> Result<PvDisks, Failure> {
 
     let mut disks = 0;
     let mut boot_disk = false;
-    let mut all_ready = true;
+    let mut lagging = None;
     for name in names {
         let link = Link::open(store, &root.join(name)?).map_err(Failure::Vbd)?;
         if link.vbd().kind != Kind::Disk {
@@ -101,14 +138,16 @@ fn survey(store: &mut impl Store) -> Result<PvDisks, Failure> {
         // The first disk, whole: hda, sda or xvda.
         boot_disk |= link.vbd().device.place() == Some((0, 0));
         let state = link.backend_state(store).map_err(Failure::Vbd)?;
-        all_ready &= matches!(state, State::InitWait | State::Initialised | State::Connected);
+        if !matches!(state, State::InitWait | State::Initialised | State::Connected) {
+            lagging = Some(Failure::Backend { device: link.vbd().device.0, state: state as u32 });
+        }
     }
-    Ok(match (disks, boot_disk, all_ready) {
-        (0, ..) => PvDisks::None,
-        (_, false, _) => PvDisks::BootDiskMissing,
-        (_, true, false) => PvDisks::BackendMissing,
-        (disks, true, true) => PvDisks::Ready(disks),
-    })
+    match (disks, boot_disk, lagging) {
+        (0, ..) => Ok(PvDisks::None),
+        (_, false, _) => Ok(PvDisks::BootDiskMissing),
+        (_, true, Some(lagging)) => Err(lagging),
+        (disks, true, None) => Ok(PvDisks::Ready(disks)),
+    }
 }
 
 /// Reaches xenstored by hypercall, and waits by yielding the processor to dom0.
@@ -120,9 +159,9 @@ struct Polling {
 }
 
 impl Polling {
-    fn new(hypercall: HypercallPage, port: Port) -> Self {
+    fn new(hypercall: HypercallPage, port: Port, patience: Duration) -> Self {
         let (now, frequency) = time::performance_counter();
-        Self { hypercall, port, deadline: now + frequency * PATIENCE.as_secs() }
+        Self { hypercall, port, deadline: now + frequency * patience.as_secs() }
     }
 }
 

@@ -10,8 +10,8 @@ use wdk_sys::{
     KEY_VALUE_PARTIAL_INFORMATION, KEY_WRITE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES,
     REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ, REG_OPTION_NON_VOLATILE, REG_OPTION_VOLATILE, REG_SZ, ULONG,
     ntddk::{
-        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwEnumerateKey, ZwOpenKey, ZwQueryValueKey,
-        ZwSetValueKey,
+        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwEnumerateKey, ZwFlushKey, ZwOpenKey,
+        ZwQueryValueKey, ZwSetValueKey,
     },
 };
 
@@ -191,6 +191,16 @@ impl Key {
             return Err(NtStatus::OBJECT_TYPE_MISMATCH);
         }
         units(&value.data)
+    }
+
+    /// Writes the hive that the key is in to the disk. Before the session manager has opened the hives NT answers
+    /// success and writes nothing.
+    ///
+    /// # Errors
+    /// What ZwFlushKey answers.
+    pub fn flush(&self) -> Result {
+        // SAFETY: an open key.
+        check(unsafe { ZwFlushKey(self.0) })
     }
 
     /// Writes a REG_DWORD. The key was opened for writing.

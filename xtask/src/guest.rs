@@ -126,17 +126,19 @@ fn boot_in(
         let at_start = n < scenario.disks.len();
         let kind = if at_start { "hd" } else { "xvd" };
         let vdev = format!("{kind}{}", char::from(b"abcdef"[n]));
-        let disk = Disk::new(folder.image(n), vdev).with_backend(match backend {
-            Backend::Blkback => rig::Backend::Blkback,
-            Backend::Qdisk => rig::Backend::Qdisk,
+        let disk = Disk { at_start, ..Disk::new(folder.image(n), vdev) };
+        job.disks.push(match backend {
+            Backend::Blkback => disk,
+            Backend::Qdisk => disk.with_backend(rig::Backend::Qdisk),
+            Backend::None => Disk { at_start: false, ..disk },
         });
-        job.disks.push(Disk { at_start, ..disk });
     }
     if scenario.cdrom {
         let image = folder.path("cdrom.iso");
         fs::write(&image, cdrom()).with_context(|| format!("cannot write {}", image.display()))?;
         job.disks.push(Disk::cdrom(image, "hdc"));
     }
+    job.config.extend(emulated_only(scenario.disks));
     let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {
         Machine::Xen => folder.keep(rig::run(rig, &job)?)?,
@@ -144,6 +146,18 @@ fn boot_in(
     };
     let registry = registry::written(&outcome.report());
     Ok(Boot { images: check_images(&job)?, outcome, generations, registry })
+}
+
+/// The line of the xl configuration that gives the device model the disks that have no vbd, which the toolstack does not
+/// know of.
+fn emulated_only(disks: &[Backend]) -> Option<String> {
+    let drives: Vec<String> = (disks.iter().enumerate())
+        .filter(|(_, backend)| **backend == Backend::None)
+        .map(|(n, _)| {
+            format!("\"-drive\", \"file=/dev/guest-disk{n},if=ide,index={n},media=disk,format=raw,file.locking=off\"")
+        })
+        .collect();
+    (!drives.is_empty()).then(|| format!("device_model_args_hvm = [ {} ]", drives.join(", ")))
 }
 
 fn check_images(job: &Job) -> Result<Vec<volume::Report>> {

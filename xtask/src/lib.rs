@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod build;
 mod command;
+mod decisions;
 pub mod demo;
 mod dump;
 mod folder;
@@ -18,6 +19,7 @@ mod layers;
 pub mod layout;
 pub mod linker;
 pub mod lint;
+pub mod model;
 pub mod mutants;
 pub mod package;
 pub mod pe;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-    bench, build, demo, inf, layout, linker, lint, mutants,
+    bench, build, demo, inf, layout, linker, lint, model, mutants,
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };
@@ -75,6 +75,8 @@ enum Command {
     Bench(bench::Options),
     /// Breaks the guard on purpose, one place at a time, and shows which test catches it
     Mutants,
+    /// Explores the model of the boot deeper than the tests do
+    Model,
 }
 
 fn main() -> ExitCode {
@@ -108,5 +110,6 @@ fn run(command: Command) -> Result<()> {
         Command::Wine => wine::run(&layout::Layout::here()),
         Command::Bench(options) => bench::run(&options),
         Command::Mutants => mutants::run(),
+        Command::Model => model::run(),
     }
 }

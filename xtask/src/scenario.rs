@@ -9,7 +9,7 @@
 
 use guard::Reason;
 
-use crate::layers;
+use crate::{decisions, layers};
 
 /// What the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Backend {
     Blkback,
     /// qemu's qdisk.
     Qdisk,
+    /// Nobody: the disk is emulated only.
+    None,
 }
 
 /// The entry of boot.ini that is chosen.
@@ -337,10 +339,13 @@ const HOTPLUG: Scenario = Scenario {
 
 /// Every scenario, the demo's first.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    DEMO.iter().chain(&MORE).chain(&RUNNING).chain(&layers::TESTED)
+    DEMO.iter().chain(&MORE).chain(&RUNNING).chain(&layers::TESTED).chain(&decisions::TESTED)
 }
 
 /// Scenarios that are not part of `cargo xtask test`, and are run by name.
 pub fn by_name_only() -> impl Iterator<Item = &'static Scenario> {
-    layers::MORE.iter()
+    layers::MORE.iter().chain(&decisions::MORE)
 }
+
+/// Sequences that are not part of `cargo xtask test`.
+pub const SEQUENCES_BY_NAME: [Sequence; 1] = [decisions::FAILED_BOOTS];

@@ -10,7 +10,7 @@ use crate::{
     build, guest,
     layout::Layout,
     lint, package, pe, repro, rig_files,
-    scenario::{self, Scenario},
+    scenario::{self, Scenario, Sequence},
     setup, verdict, wine,
 };
 
@@ -51,6 +51,7 @@ pub fn guests_by_name(names: &[String]) -> Result<()> {
     let rig = rig_files::ensure(&layout)?;
     let mut tests = guest_tests(&layout, &rig)?;
     tests.extend(scenario::by_name_only().map(|scenario| scenario_test(&layout, &rig, scenario)));
+    tests.extend(scenario::SEQUENCES_BY_NAME.iter().map(|sequence| sequence_test(&layout, &rig, sequence)));
     for wanted in names {
         let Some(at) = tests.iter().position(|test| test.name == *wanted) else {
             let known: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
@@ -169,20 +170,21 @@ fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static S
     GuestTest { name: scenario.name.to_owned(), run: Box::new(run) }
 }
 
+/// The boots of a sequence, held against what each expects.
+fn sequence_test<'a>(layout: &'a Layout, rig: &'a RigFiles, sequence: &'static Sequence) -> GuestTest<'a> {
+    let run = move || {
+        let boots = guest::boot_sequence(layout, rig, sequence)?;
+        none_of(&verdict::sequence_differences(sequence, &boots)).context(sequence.title)
+    };
+    GuestTest { name: sequence.name.to_owned(), run: Box::new(run) }
+}
+
 fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
     let mut tests: Vec<_> = scenario::all().map(|scenario| scenario_test(layout, rig, scenario)).collect();
+    tests.extend(scenario::SEQUENCES.iter().map(|sequence| sequence_test(layout, rig, sequence)));
     let mut add = |name: &str, run: Box<dyn FnOnce() -> Result<()> + Send + 'a>| {
         tests.push(GuestTest { name: name.to_owned(), run });
     };
-    for sequence in &scenario::SEQUENCES {
-        add(
-            sequence.name,
-            Box::new(move || {
-                let boots = guest::boot_sequence(layout, rig, sequence)?;
-                none_of(&verdict::sequence_differences(sequence, &boots)).context(sequence.title)
-            }),
-        );
-    }
     add("wine", Box::new(|| wine::run(layout)));
     add("double-mount", Box::new(|| double_mount(layout, rig)));
     for (case, violation) in wrong_cases(layout)? {

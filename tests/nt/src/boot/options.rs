@@ -24,6 +24,8 @@ pub struct Options {
     pub second_root: bool,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
+    /// `menu=<ms>`: how long the boot menu stays.
+    pub menu: u64,
     /// `hive=1`: print what the registry leaves for the next boot.
     pub hive: bool,
     /// `bench.<name>=<number>`: how much the benchmark runs.
@@ -45,6 +47,7 @@ impl Options {
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
+                Some(("menu", time)) => options.menu = time.parse().unwrap_or(0),
                 Some(("hive", "1")) => options.hive = true,
                 Some((name, number)) if name.starts_with("bench.") => {
                     let name = name.trim_start_matches("bench.").to_string();

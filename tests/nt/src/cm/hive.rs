@@ -49,6 +49,8 @@ pub fn loaded() {
 /// IRQL `PASSIVE_LEVEL`, once.
 pub unsafe fn session_manager() {
     OPEN.store(true, Ordering::Relaxed);
+    // The hives that the loader does not bring appear now. What is in them is not kept here.
+    let _ = super::make_below("\\Registry\\Machine\\SOFTWARE", true);
     if let Some(writer) = thread::create(lazy_writer, core::ptr::null_mut(), LAZY_PRIORITY, 0) {
         ob::dereference(writer.cast());
     }

@@ -1,0 +1,77 @@
+//! The count of PV boots that did not come up, kept in `Parameters\PvBoots` (see `guard::boot_count` for the rule and
+//! for what it cannot count).
+//!
+//! NT writes hives to the disk from the moment the session manager has opened them; before, what DriverEntry writes is
+//! in memory only. That moment is told by the key `\Registry\Machine\SOFTWARE`, whose hive is loaded then. A thread waits
+//! for it, has the count written, and takes it back once the system has stayed up.
+
+use core::time::Duration;
+
+use guard::boot_count;
+use guard::decision::{Decision, Mode};
+use wdm::registry::{self, Key};
+use wdm::thread::Thread;
+use wdm::{Result, time, utf16};
+
+use crate::{decision, log};
+
+/// How often the thread looks.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a boot must stay up, in seconds, unless `Parameters\UpAfter` says otherwise.
+const UP_AFTER: u32 = 60;
+/// The key whose hive the session manager loads.
+const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
+
+/// A boot has been decided on: counts it where it is a PV boot, and has a thread clear the count once the system is up.
+/// An emulated boot without a count leaves the registry alone. PASSIVE_LEVEL.
+pub fn begin(Decision { mode, .. }: Decision) {
+    let failed = read().unwrap_or(0);
+    match mode {
+        Mode::Emulated if failed == 0 => return,
+        Mode::Emulated => {}
+        Mode::Pv => {
+            let begun = boot_count::begun(failed);
+            if let Err(status) = write(begun) {
+                log!("boot not counted: {status}");
+                return;
+            }
+            log!("boot count={begun}");
+        }
+    }
+    if let Err(status) = Thread::spawn(watch) {
+        log!("boot count left as it is: {status}");
+    }
+}
+
+/// PV boots begun since a boot last came up.
+///
+/// # Errors
+/// What the registry answers.
+pub fn read() -> Result<u32> {
+    decision::parameters()?.dword(utf16!("PvBoots"))
+}
+
+fn write(count: u32) -> Result {
+    key_for_write()?.set_dword(utf16!("PvBoots"), count)
+}
+
+fn key_for_write() -> Result<Key> {
+    Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.create_below(utf16!("Parameters"), false)
+}
+
+/// The thread: waits for the hives, writes the count to the disk, waits until the system has stayed up, clears it.
+fn watch() {
+    while Key::open(SOFTWARE).is_err() {
+        time::sleep(INTERVAL);
+    }
+    // Without the flush NT writes within some seconds by itself, which a boot that dies early would not see.
+    if let Err(status) = key_for_write().and_then(|key| key.flush()) {
+        log!("boot count not written: {status}");
+    }
+    let up_after = decision::parameters().and_then(|key| key.dword(utf16!("UpAfter"))).unwrap_or(UP_AFTER);
+    time::sleep(Duration::from_secs(up_after.into()));
+    let cleared = write(0).and_then(|()| key_for_write()?.flush());
+    if let Err(status) = cleared {
+        log!("boot count not cleared: {status}");
+    }
+}

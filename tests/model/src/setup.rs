@@ -1,0 +1,53 @@
+//! What of the suite is there, and what may go wrong.
+
+/// The layers, as docs/architecture.md numbers them. `true`: it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// L3: the filter is on the PCI root bus.
+    pub hide: bool,
+    /// L4: the filter is on storage controllers, channels and disks.
+    pub deny: bool,
+    /// L5: xenpci asks the guard, and obeys.
+    pub proof: bool,
+    /// L6: xenvbd counts the disks at each arrival.
+    pub census: bool,
+    /// L7: idefilter is told of drivers that are loaded.
+    pub tripwire: bool,
+}
+
+impl Layers {
+    /// Every layer.
+    pub const ALL: Layers = Layers { hide: true, deny: true, proof: true, census: true, tripwire: true };
+}
+
+/// What goes wrong besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The filter does not know the emulated controller when it sees it on the bus.
+    pub leak: bool,
+    /// The controller comes back on a bus that no filter is on, at any time.
+    pub returns: bool,
+    /// The controller that comes back is one that nobody knows by its ids.
+    pub stranger: bool,
+    /// qemu takes the unplug request, and leaves the disk.
+    pub unplug_lies: bool,
+    /// DriverEntry of idefilter does not run: the guard stays unsealed.
+    pub unsealed: bool,
+    /// Events from the bus filter that may be lost.
+    pub losses: u8,
+    /// Suspends, migrations, hibernations that may happen: the disk that was unplugged is back.
+    pub resumes: u8,
+}
+
+/// A configuration to explore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The layers that are there.
+    pub layers: Layers,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// There is a second root bus, and another disk may be attached while the system runs.
+    pub large: bool,
+    /// Boots in a row; the machine may be reset at any time between.
+    pub boots: u8,
+}

@@ -1,0 +1,479 @@
+//! The steps of a boot. Each is atomic; any order that the steps' own conditions allow is explored.
+//!
+//! What is taken from NT, and not left to the adversary:
+//! - a bus's AddDevice comes before its START, that before its children are reported, that before they start;
+//! - whoever registered for arrivals is told of a disk before a volume of it can be mounted (`Told` before `Mount`);
+//! - a driver of the suite that is there does what the guard orders.
+
+use guard::Action;
+use guard::census::Counts;
+use guard::controllers::{Controller, Present};
+use guard::decision::{self, Hypervisor, Inputs, PvDisks, Service};
+use guard::machine::{Event, Phase, Unplug};
+use guard::options::BootOptions;
+use guard::policy::{Emulated, HidePolicy};
+
+use crate::setup::Setup;
+use crate::world::{Adapter, Path, PvDisk, World};
+
+/// One step. A number names the emulated way: 0 through the filtered root bus, 1 past it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The machine is switched on, or reset.
+    Boot,
+    /// The loader starts an entry; DriverEntry of idefilter decides.
+    Decide {
+        /// The entry asks for PV.
+        pv: bool,
+    },
+    /// AddDevice for the root bus.
+    Attach {
+        /// The event that is lost on its way to the guard.
+        lost: Option<Lost>,
+    },
+    /// The root bus reports its children.
+    Enumerate {
+        /// The guard does not hear of it.
+        lost: bool,
+    },
+    /// The root bus reports its children once more.
+    Requery,
+    /// The controller comes back past the filter.
+    Return,
+    /// A controller is started.
+    StartController(usize),
+    /// A controller reports its channel.
+    EnumerateController(usize),
+    /// A channel is started.
+    StartChannel(usize),
+    /// A channel reports its disk, if it has one.
+    EnumerateChannel(usize),
+    /// A disk is started.
+    StartDisk(usize),
+    /// Those who wait for disks are told of an emulated one.
+    Told(usize),
+    /// A volume of an emulated disk is mounted.
+    Mount(usize),
+    /// xenpci asks whether to enumerate the adapter.
+    Ask,
+    /// xenvbd counts the disks before it shows its own.
+    Count,
+    /// xenvbd tells the guard what it counted.
+    Report,
+    /// xenvbd says that it is about to show its disks, and does.
+    Show,
+    /// Those who wait for disks are told of the PV disk.
+    PvTold,
+    /// A volume of the PV disk is mounted.
+    PvMount,
+    /// AddDevice for the second root bus.
+    AttachSecond,
+    /// The second root bus reports its children: no controller among them.
+    EnumerateSecond,
+    /// Another disk is attached in dom0, and xenvbd reports it.
+    Plug,
+    /// Those who wait for disks are told of it.
+    PluggedTold,
+    /// xenvbd's last census.
+    Settle,
+    /// The machine suspends, and comes back with what was unplugged.
+    Resume,
+    /// The drivers are told that it came back.
+    ToldOfResume,
+    /// The session manager opens the hives.
+    OpenHives,
+    /// The system has stayed up.
+    ComeUp,
+}
+
+/// An event of the bus filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// That it is attached.
+    BusAttached,
+    /// How many controllers there are.
+    Counted,
+}
+
+impl Step {
+    /// Whether the step is the adversary's choice, so that a boot in which only such steps are left has come to rest.
+    pub fn is_optional(self) -> bool {
+        matches!(self, Step::Boot | Step::Requery | Step::Return | Step::Resume | Step::Plug)
+    }
+}
+
+/// The steps that are possible.
+pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
+    if world.boots == 0 || (world.decided && world.boots < setup.boots) {
+        steps.push(Step::Boot);
+    }
+    if world.boots == 0 || world.stopped {
+        return;
+    }
+    if !world.decided {
+        return steps.extend([Step::Decide { pv: false }, Step::Decide { pv: true }]);
+    }
+    if !world.attached {
+        steps.push(Step::Attach { lost: None });
+        if world.losses_left > 0 {
+            steps.extend([Lost::BusAttached, Lost::Counted].map(|lost| Step::Attach { lost: Some(lost) }));
+        }
+        return;
+    }
+    if !world.enumerated {
+        steps.push(Step::Enumerate { lost: false });
+        if world.losses_left > 0 {
+            steps.push(Step::Enumerate { lost: true });
+        }
+        return;
+    }
+    steps.push(Step::Requery);
+    // Two running instances of one controller are beyond what hardware does.
+    if setup.faults.returns && world.paths[1] == Path::Absent && world.paths[0] <= Path::Refused {
+        steps.push(Step::Return);
+    }
+    for (n, path) in world.paths.iter().enumerate() {
+        match path {
+            Path::Reported if world.paths[1 - n] <= Path::Refused => steps.push(Step::StartController(n)),
+            Path::Started => steps.push(Step::EnumerateController(n)),
+            Path::ChannelReported => steps.push(Step::StartChannel(n)),
+            Path::ChannelStarted => steps.push(Step::EnumerateChannel(n)),
+            Path::DiskHidden if world.disk_emulated => steps.push(Step::EnumerateChannel(n)),
+            Path::DiskReported => steps.push(Step::StartDisk(n)),
+            Path::Arrived => steps.push(Step::Told(n)),
+            Path::Ready => steps.push(Step::Mount(n)),
+            _ => {}
+        }
+    }
+    if world.may_ask && world.adapter == Adapter::Absent {
+        steps.push(Step::Ask);
+    }
+    match world.adapter {
+        Adapter::Enumerated => steps.push(Step::Count),
+        Adapter::Counted(_) => steps.push(Step::Report),
+        Adapter::Clear => steps.push(Step::Show),
+        Adapter::Absent | Adapter::Shown | Adapter::Withheld => {}
+    }
+    match world.pv {
+        PvDisk::Arrived => steps.push(Step::PvTold),
+        PvDisk::Ready => steps.push(Step::PvMount),
+        PvDisk::Absent | PvDisk::Mounted => {}
+    }
+    if setup.large {
+        match world.second_root {
+            [false, _] => steps.push(Step::AttachSecond),
+            [true, false] => steps.push(Step::EnumerateSecond),
+            [true, true] => {}
+        }
+        match world.plugged {
+            PvDisk::Absent if world.adapter == Adapter::Shown => steps.push(Step::Plug),
+            PvDisk::Arrived => steps.push(Step::PluggedTold),
+            _ => {}
+        }
+    }
+    if world.pv >= PvDisk::Ready && !world.settled {
+        steps.push(Step::Settle);
+    }
+    if world.resumes_left > 0 {
+        steps.push(Step::Resume);
+    }
+    if world.resume_pending {
+        steps.push(Step::ToldOfResume);
+    }
+    if !world.hives_open && world.mounts() > 0 {
+        steps.push(Step::OpenHives);
+    }
+    if world.hives_open && !world.up {
+        steps.push(Step::ComeUp);
+    }
+}
+
+/// The world after a step, and what the guard answered on the way.
+pub fn take(setup: &Setup, world: &World, step: Step) -> (World, Vec<(Event, Action)>) {
+    let mut next = Stepping { setup, world: world.clone(), talk: Vec::new() };
+    next.take(step);
+    (next.world, next.talk)
+}
+
+struct Stepping<'a> {
+    setup: &'a Setup,
+    world: World,
+    talk: Vec<(Event, Action)>,
+}
+
+impl Stepping<'_> {
+    fn take(&mut self, step: Step) {
+        let world = &mut self.world;
+        match step {
+            Step::Boot => *world = world.boot(self.setup.faults.resumes, self.setup.faults.losses),
+            Step::Decide { pv } => self.decide(pv),
+            Step::Attach { lost } => self.attach(lost),
+            Step::Enumerate { lost } => {
+                world.enumerated = true;
+                world.losses_left -= u8::from(lost);
+                self.enumerate(lost);
+            }
+            Step::Requery => self.enumerate(false),
+            Step::Return => world.paths[1] = Path::Reported,
+            Step::StartController(n) => {
+                self.start(n, 0, Emulated::Controller(Controller::Ide), Path::Started, Path::Refused)
+            }
+            Step::EnumerateController(n) => {
+                self.report_children(n, 0, 1, 0, 0);
+                self.world.paths[n] = Path::ChannelReported;
+            }
+            Step::StartChannel(n) => self.start(n, 1, Emulated::Channel, Path::ChannelStarted, Path::Refused),
+            Step::EnumerateChannel(n) => self.enumerate_channel(n),
+            Step::StartDisk(n) => self.start(n, 2, Emulated::Disk, Path::Arrived, Path::DiskRefused),
+            Step::Told(n) => {
+                world.paths[n] = Path::Ready;
+                self.census_at_arrival();
+            }
+            Step::Mount(n) => world.paths[n] = Path::Mounted,
+            Step::Ask => self.ask(),
+            Step::Count => self.world.adapter = Adapter::Counted(self.counts()),
+            Step::Report => self.report(),
+            Step::Show => self.show(),
+            Step::PvTold => {
+                world.pv = PvDisk::Ready;
+                self.census_at_arrival();
+            }
+            Step::PvMount => world.pv = PvDisk::Mounted,
+            Step::AttachSecond => {
+                world.second_root[0] = true;
+                if self.setup.layers.hide && self.filters() {
+                    self.tell(Event::BusAttached { bus: 1 });
+                    self.tell(Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }));
+                }
+            }
+            Step::EnumerateSecond => {
+                world.second_root[1] = true;
+                if self.setup.layers.hide && self.filters() {
+                    self.tell(Event::Relations { bus: 1, seen: 0, hidden: 0 });
+                }
+            }
+            Step::Plug => world.plugged = PvDisk::Arrived,
+            Step::PluggedTold => {
+                world.plugged = PvDisk::Ready;
+                self.census_at_arrival();
+            }
+            Step::Settle => {
+                world.settled = true;
+                let counts = self.counts();
+                self.tell(Event::Census { counts, settled: true, strict: true });
+            }
+            Step::Resume => {
+                world.resumes_left -= 1;
+                world.disk_emulated = true;
+                world.resume_pending = true;
+            }
+            Step::ToldOfResume => {
+                world.resume_pending = false;
+                self.tell(Event::Resumed);
+            }
+            Step::OpenHives => {
+                world.hives_open = true;
+                world.count_on_disk = world.count;
+            }
+            Step::ComeUp => {
+                world.up = true;
+                (world.count, world.count_on_disk) = (0, 0);
+            }
+        }
+    }
+
+    /// Tells the guard, and carries out what every driver carries out.
+    fn tell(&mut self, event: Event) -> Action {
+        let action = self.world.guard.step(event);
+        self.talk.push((event, action));
+        match action {
+            Action::Stop(_) => self.world.stopped = true,
+            Action::AskAgain => self.world.may_ask = true,
+            Action::Unplug => {
+                let unplug = if self.world.unplug {
+                    self.world.disk_emulated &= self.setup.faults.unplug_lies;
+                    Unplug::Acknowledged
+                } else {
+                    Unplug::NotAsked
+                };
+                self.tell(Event::Unplugged(unplug));
+            }
+            Action::CensusNow => self.census(),
+            _ => {}
+        }
+        action
+    }
+
+    fn decide(&mut self, pv: bool) {
+        self.world.decided = true;
+        if self.setup.faults.unsealed {
+            return;
+        }
+        let mut registry = Registry { pv, policy: self.world.policy, failed: self.world.count };
+        let decision = decision::decide(&mut registry);
+        if decision.mode == decision::Mode::Pv {
+            self.world.count = guard::boot_count::begun(self.world.count);
+        }
+        self.tell(Event::Decided(decision));
+    }
+
+    /// Whether idefilter attaches its filters in this boot.
+    fn filters(&self) -> bool {
+        !matches!(self.world.guard.phase(), Phase::Unsealed | Phase::Emulated(_) | Phase::Stopped(_))
+    }
+
+    fn attach(&mut self, lost: Option<Lost>) {
+        self.world.attached = true;
+        self.world.losses_left -= u8::from(lost.is_some());
+        if !self.setup.layers.hide || !self.filters() {
+            return;
+        }
+        if lost != Some(Lost::BusAttached) {
+            self.tell(Event::BusAttached { bus: 0 });
+        }
+        if lost != Some(Lost::Counted) {
+            self.tell(Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }));
+        }
+    }
+
+    fn enumerate(&mut self, lost: bool) {
+        let filtered = self.setup.layers.hide && self.filters();
+        let seen = u32::from(filtered && self.world.policy.hides(Controller::Ide) && !self.setup.faults.leak);
+        if self.world.paths[0] == Path::Absent {
+            self.world.paths[0] = if seen > 0 { Path::Hidden } else { Path::Reported };
+        }
+        if filtered && !lost {
+            self.tell(Event::Relations { bus: 0, seen, hidden: seen });
+        }
+    }
+
+    /// Whether the filter of storage devices is on the devices of this way. It knows a controller by its ids.
+    fn storage_filter(&self, way: usize) -> bool {
+        self.setup.layers.deny && self.filters() && self.known()[way]
+    }
+
+    fn known(&self) -> [bool; 2] {
+        [true, !self.setup.faults.stranger]
+    }
+
+    /// A device of a way starts, or is refused and removed. `depth`: 0 controller, 1 channel, 2 disk.
+    fn start(&mut self, way: usize, depth: u32, kind: Emulated, started: Path, refused: Path) {
+        let device = 3 * way as u32 + depth;
+        if self.storage_filter(way) {
+            self.tell(Event::StorageAttached { device, kind });
+            if matches!(self.tell(Event::StartRequested { device }), Action::Deny(_)) {
+                self.world.paths[way] = refused;
+                self.tell(Event::StorageDetached { device });
+                return;
+            }
+        }
+        self.world.paths[way] = started;
+        if depth == 0 && self.setup.layers.tripwire && self.filters() {
+            self.tell(Event::DriverLoaded);
+        }
+    }
+
+    fn report_children(&mut self, way: usize, depth: u32, channels: u32, disks: u32, hidden: u32) {
+        if self.storage_filter(way) {
+            let device = 3 * way as u32 + depth;
+            self.tell(Event::StorageRelations { device, channels, disks, hidden });
+        }
+    }
+
+    fn enumerate_channel(&mut self, way: usize) {
+        let disks = u32::from(self.world.disk_emulated);
+        let hides = self.storage_filter(way) && self.world.policy == HidePolicy::Disks;
+        let hidden = if hides { disks } else { 0 };
+        self.world.paths[way] = if hidden == disks { Path::DiskHidden } else { Path::DiskReported };
+        self.report_children(way, 1, 0, disks, hidden);
+    }
+
+    fn ask(&mut self) {
+        self.world.may_ask = false;
+        let answer = self.tell(Event::ExposureRequested);
+        if answer == Action::Expose || !self.setup.layers.proof {
+            self.world.adapter = Adapter::Enumerated;
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        self.world.census(self.known())
+    }
+
+    fn report(&mut self) {
+        let Adapter::Counted(counts) = self.world.adapter else { return };
+        let answer = self.tell(Event::Census { counts, settled: false, strict: true });
+        self.world.adapter =
+            if matches!(answer, Action::Withhold(_)) { Adapter::Withheld } else { Adapter::Clear };
+    }
+
+    fn show(&mut self) {
+        let answer = self.tell(Event::Exposed);
+        if matches!(answer, Action::Withhold(_)) {
+            self.world.adapter = Adapter::Withheld;
+        } else if !self.world.stopped {
+            self.world.adapter = Adapter::Shown;
+            self.world.pv = PvDisk::Arrived;
+        }
+    }
+
+    /// xenvbd is told of a disk, if it is there and there is a layer 6.
+    fn census_at_arrival(&mut self) {
+        if self.setup.layers.census {
+            self.census();
+        }
+    }
+
+    /// A census out of turn: an order to withhold holds from then on.
+    fn census(&mut self) {
+        if self.world.adapter == Adapter::Absent {
+            return;
+        }
+        let counts = self.counts();
+        let answer = self.tell(Event::Census { counts, settled: false, strict: true });
+        if matches!(answer, Action::Withhold(_)) {
+            self.world.adapter = Adapter::Withheld;
+        }
+    }
+}
+
+/// The inputs of the decision: everything speaks for PV but the entry and the count.
+struct Registry {
+    pv: bool,
+    policy: HidePolicy,
+    failed: u32,
+}
+
+impl Inputs for Registry {
+    fn options(&mut self) -> Option<BootOptions> {
+        let text = if self.pv { " FASTDETECT GPLPV" } else { " FASTDETECT" };
+        Some(BootOptions::parse(text.encode_utf16()))
+    }
+    fn safe_mode(&mut self) -> bool {
+        false
+    }
+    fn hypervisor(&mut self) -> Hypervisor {
+        Hypervisor::Xen
+    }
+    fn hide_policy(&mut self) -> Option<HidePolicy> {
+        Some(self.policy)
+    }
+    fn xenpci(&mut self) -> Service {
+        Service::Ready
+    }
+    fn xenvbd(&mut self) -> Service {
+        Service::Ready
+    }
+    fn other_suite(&mut self) -> Option<bool> {
+        Some(false)
+    }
+    fn fast_startup(&mut self) -> Option<bool> {
+        Some(false)
+    }
+    fn failed_boots(&mut self) -> Option<u32> {
+        Some(self.failed)
+    }
+    fn pv_disks(&mut self) -> PvDisks {
+        PvDisks::Ready(1)
+    }
+}

@@ -1,0 +1,200 @@
+//! The state of the modelled machine: what is physically there, what the drivers have done, and the guard itself.
+
+use guard::Guard;
+use guard::census::{self, Counts, Disk, Identity, Origin, Signature};
+use guard::machine::Phase;
+use guard::policy::HidePolicy;
+
+/// How far an emulated way to the disk has got. The order is that of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Path {
+    /// The controller has not been reported by any bus.
+    Absent,
+    /// The filter took the controller out of its bus's relations.
+    Hidden,
+    /// The controller was reported.
+    Reported,
+    /// The controller was refused its start.
+    Refused,
+    /// The controller runs.
+    Started,
+    /// Its channel was reported.
+    ChannelReported,
+    /// Its channel runs.
+    ChannelStarted,
+    /// The filter took the disk out of the channel's relations, or there is none.
+    DiskHidden,
+    /// The disk was reported.
+    DiskReported,
+    /// The disk was refused its start.
+    DiskRefused,
+    /// The disk has an interface; those who wait for disks have not been told yet.
+    Arrived,
+    /// A volume of the disk may be mounted.
+    Ready,
+    /// It is.
+    Mounted,
+}
+
+/// How far xenvbd's adapter has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Adapter {
+    /// Not enumerated.
+    Absent,
+    /// Enumerated by xenpci, and told of arrivals from now on.
+    Enumerated,
+    /// The disks have been counted, and the guard has not been told yet.
+    Counted(Counts),
+    /// The guard had no objection.
+    Clear,
+    /// Units are reported.
+    Shown,
+    /// The guard has ordered to withhold.
+    Withheld,
+}
+
+/// The PV way to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PvDisk {
+    /// Not reported.
+    Absent,
+    /// It has an interface; those who wait for disks have not been told yet.
+    Arrived,
+    /// A volume of it may be mounted.
+    Ready,
+    /// It is.
+    Mounted,
+}
+
+/// Everything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    /// The guard, the very one that idefilter.sys holds.
+    pub guard: Guard,
+    /// `Parameters\HidePolicy`.
+    pub policy: HidePolicy,
+    /// `Parameters\Unplug`.
+    pub unplug: bool,
+    /// Boots so far, this one included; 0 before the first.
+    pub boots: u8,
+    /// The boot entry has been chosen, and DriverEntry has run.
+    pub decided: bool,
+    /// The filter has been attached to the root bus, or missed it.
+    pub attached: bool,
+    /// The root bus has been enumerated, so that xenpci runs.
+    pub enumerated: bool,
+    /// qemu's disk is there, behind whichever controller.
+    pub disk_emulated: bool,
+    /// The emulated ways: through the root bus that the filter is on, and past it.
+    pub paths: [Path; 2],
+    /// xenpci has something to ask: at its first enumeration, and when it is told to ask again.
+    pub may_ask: bool,
+    /// xenvbd's adapter.
+    pub adapter: Adapter,
+    /// The PV disk.
+    pub pv: PvDisk,
+    /// A disk that is attached to the running machine, and has no emulated way.
+    pub plugged: PvDisk,
+    /// A second root bus, which is found after the first: AddDevice has run, its children have been reported.
+    pub second_root: [bool; 2],
+    /// The census that expects every own disk has been taken.
+    pub settled: bool,
+    /// The machine has resumed, and the drivers have not been told yet.
+    pub resume_pending: bool,
+    /// A bugcheck ended the boot.
+    pub stopped: bool,
+    /// Resumes that may still happen.
+    pub resumes_left: u8,
+    /// Events that may still be lost on their way to the guard.
+    pub losses_left: u8,
+    /// The boot count: on the disk, and in memory.
+    pub count_on_disk: u32,
+    /// In memory: what this boot's drivers see.
+    pub count: u32,
+    /// The session manager has opened the hives.
+    pub hives_open: bool,
+    /// The boot has come up.
+    pub up: bool,
+    /// PV boots in a row that opened the hives and did not come up: told by an observer, not by the drivers.
+    pub failed_in_a_row: u32,
+}
+
+/// The disk's identity, whichever way it is reached.
+const IDENTITY: Identity = Identity { sectors: 16384, signature: Signature::Mbr(0xD15C_0001) };
+
+impl World {
+    /// A machine that is off.
+    pub fn new(policy: HidePolicy, unplug: bool) -> World {
+        World {
+            guard: Guard::new(),
+            policy,
+            unplug,
+            boots: 0,
+            decided: false,
+            attached: false,
+            enumerated: false,
+            disk_emulated: true,
+            paths: [Path::Absent; 2],
+            may_ask: true,
+            adapter: Adapter::Absent,
+            pv: PvDisk::Absent,
+            plugged: PvDisk::Absent,
+            second_root: [false; 2],
+            settled: false,
+            resume_pending: false,
+            stopped: false,
+            resumes_left: 0,
+            losses_left: 0,
+            count_on_disk: 0,
+            count: 0,
+            hives_open: false,
+            up: false,
+            failed_in_a_row: 0,
+        }
+    }
+
+    /// Power on: all that does not last is as new.
+    pub fn boot(&self, resumes: u8, losses: u8) -> World {
+        let pv = !matches!(self.guard.phase(), Phase::Unsealed | Phase::Emulated(_));
+        let failed = pv && self.hives_open && !self.up;
+        World {
+            boots: self.boots + 1,
+            resumes_left: resumes,
+            losses_left: losses,
+            count_on_disk: self.count_on_disk,
+            count: self.count_on_disk,
+            failed_in_a_row: if failed {
+                self.failed_in_a_row + 1
+            } else if self.up {
+                0
+            } else {
+                self.failed_in_a_row
+            },
+            ..World::new(self.policy, self.unplug)
+        }
+    }
+
+    /// Ways through which the disk is mounted.
+    pub fn mounts(&self) -> usize {
+        self.paths.iter().filter(|&&path| path == Path::Mounted).count()
+            + usize::from(self.pv == PvDisk::Mounted)
+    }
+
+    /// The census that xenvbd takes: every disk with an interface, by the guard's own rules. `known` tells whether an
+    /// emulated disk is known by its ids; otherwise its content decides.
+    pub fn census(&self, known: [bool; 2]) -> Counts {
+        let emulated =
+            self.paths.iter().zip(known).filter(|(path, _)| **path >= Path::Arrived).map(|(_, known)| {
+                if known {
+                    Disk { origin: Origin::EmulatedController, identity: None }
+                } else {
+                    Disk { origin: Origin::Unknown, identity: Some(IDENTITY) }
+                }
+            });
+        let own = [self.pv, self.plugged].into_iter().filter(|&disk| disk >= PvDisk::Arrived);
+        // xenvbd lists a disk before it reports it.
+        let listed = 1 + u32::from(self.plugged >= PvDisk::Arrived);
+        let own = own.map(|_| Disk { origin: Origin::Ours, identity: None });
+        census::take(listed, &[IDENTITY], emulated.chain(own))
+    }
+}
