@@ -124,6 +124,11 @@ reasons! {
     /// Hibernation to a PV disk was refused.
     HibernationRefused = 0x59, "hibernation is refused in a PV boot";
 
+    /// A vbd's backend has owed an answer for long.
+    BackendStuck = 0x60, "a disk's backend does not answer";
+    /// A vbd's backend broke the protocol; the disk takes no more requests.
+    BackendBroken = 0x61, "a disk's backend broke the protocol";
+
     /// A caller's ABI version differs from the guard's.
     InterfaceVersion = 0x70, "the drivers are of different versions";
     /// An event came that its sender may not send, or that makes no sense.

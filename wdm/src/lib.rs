@@ -41,6 +41,7 @@ pub mod pnp;
 pub mod pool;
 pub mod port;
 pub mod power;
+pub mod processor;
 pub mod property;
 pub mod registry;
 pub mod relations;

@@ -24,7 +24,7 @@ pub use event::*;
 pub use interrupt::{Interrupt, IoConnectInterrupt, IoDisconnectInterrupt, KeSynchronizeExecution};
 pub use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
 pub use lock::Lock;
-pub use processor::processor;
+pub use processor::{KeQueryActiveProcessors, processor};
 pub use spinlock::*;
 pub use thread::{KeGetCurrentThread, KeSetPriorityThread};
 pub use timer::*;

@@ -49,6 +49,14 @@ static BOOT_PROCESSOR: Processor = Processor {
     caller: Cell::new(0),
 };
 
+/// `KeQueryActiveProcessors`: a bit for each processor. Any IRQL.
+///
+/// # Safety
+/// None.
+pub unsafe extern "win64" fn KeQueryActiveProcessors() -> usize {
+    1
+}
+
 /// The processor this runs on.
 pub fn processor() -> &'static Processor {
     &BOOT_PROCESSOR

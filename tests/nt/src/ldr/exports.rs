@@ -132,7 +132,7 @@ static NTOSKRNL: &[Export] = exports! {
         ke::KeInitializeDpc, ke::KeInitializeEvent, ke::KeInitializeSemaphore, ke::KeInitializeTimer,
         ke::KeInitializeTimerEx, ke::KeInsertQueueDpc, ke::KeLowerIrql, ke::KeQueryTimeIncrement,
         ke::KeReadStateEvent, ke::KeRegisterBugCheckCallback, ke::KeRegisterBugCheckReasonCallback,
-        ke::KeRemoveQueueDpc, ke::KeSynchronizeExecution, ke::KfRaiseIrql,
+        ke::KeQueryActiveProcessors, ke::KeRemoveQueueDpc, ke::KeSynchronizeExecution, ke::KfRaiseIrql,
         mm::MmGetPhysicalAddress,
         ob::RtlLengthSid,
         ps::PsGetCurrentThreadId,
