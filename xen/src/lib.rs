@@ -31,6 +31,7 @@
 //! contract.
 #![no_std]
 
+extern crate alloc;
 #[cfg(any(test, feature = "fake"))]
 extern crate std;
 

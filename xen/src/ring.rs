@@ -4,29 +4,34 @@
 //! written over it. Both ends keep private copies of the indices they write; what the other end writes is
 //! checked.
 //!
-//! Notifications are suppressed by `req_event` and `rsp_event`: an end writes there at which index it wants
-//! to be woken, then looks once more, since the other end may have passed it meanwhile.
+//! The ring lies in one page or several, of which the last entries of one and the first of the next may share a
+//! slot. Notifications are suppressed by wishes, see [`handshake`].
 
+pub mod handshake;
+
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{Ordering, fence};
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::wire::ring::Header;
 use crate::{PAGE_SIZE, SharedPage};
+use handshake::{Indices, Word};
 
-/// Requests `Q` out, responses `R` back, over one page.
+/// Requests of up to `SLOT` bytes out, responses `R` back.
 #[derive(Debug)]
-pub struct Front<Q, R> {
-    page: SharedPage,
+pub struct Front<const SLOT: usize, R> {
+    pages: Vec<SharedPage>,
+    slots: u32,
     /// Requests written, not all of them published.
     produced: u32,
     /// Requests published.
     pushed: u32,
     /// Responses taken.
     consumed: u32,
-    layout: PhantomData<fn(Q) -> R>,
+    responses: PhantomData<fn() -> R>,
 }
 
 /// More responses than there are requests without one.
@@ -38,39 +43,54 @@ pub struct Overrun {
     pub outstanding: u32,
 }
 
-impl<Q, R> Front<Q, R>
-where
-    Q: IntoBytes + Immutable,
-    R: FromBytes + IntoBytes,
-{
-    const SLOT: usize = if size_of::<Q>() > size_of::<R>() { size_of::<Q>() } else { size_of::<R>() };
+/// Slots of a ring of `pages` pages: the largest power of two that fits.
+pub const fn slots(pages: usize, slot: usize) -> u32 {
+    1 << ((pages * PAGE_SIZE - size_of::<Header>()) / slot).ilog2()
+}
 
-    /// Slots of the ring: the largest power of two that fits the page.
-    pub const SLOTS: u32 = {
-        let fit = (PAGE_SIZE - size_of::<Header>()) / Self::SLOT;
-        1 << fit.ilog2()
-    };
+impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
+    /// An empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is left in them.
+    pub fn new(pages: Vec<SharedPage>) -> Self {
+        const { assert!(size_of::<R>() <= SLOT && SLOT.is_multiple_of(8)) }
+        for page in &pages {
+            page.memory().zero();
+        }
+        if let Some(first) = pages.first() {
+            first.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
+        }
+        let slots = slots(pages.len(), SLOT);
+        Self { pages, slots, produced: 0, pushed: 0, consumed: 0, responses: PhantomData }
+    }
 
-    /// An empty ring in `page`, all of which is cleared: nothing of the guest's is left in it.
-    pub fn new(page: SharedPage) -> Self {
-        page.memory().zero();
-        page.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
-        Self { page, produced: 0, pushed: 0, consumed: 0, layout: PhantomData }
+    /// Slots of the ring.
+    pub fn slots(&self) -> u32 {
+        self.slots
     }
 
     /// Requests that can be written now.
     pub fn free(&self) -> u32 {
-        Self::SLOTS - self.produced.wrapping_sub(self.consumed)
+        self.slots - self.produced.wrapping_sub(self.consumed)
+    }
+
+    /// Requests published that have no response yet.
+    pub fn outstanding(&self) -> u32 {
+        self.pushed.wrapping_sub(self.consumed)
     }
 
     /// Writes a request, which the other end does not see before [`Front::push`]. Answers the request's
-    /// index, or `None` where the ring is full.
-    pub fn put(&mut self, request: &Q) -> Option<u32> {
+    /// index, or `None` where the ring is full. Of a request shorter than a slot the rest of the slot is left as it
+    /// is: what the other end has seen before.
+    pub fn put(&mut self, request: &[u8]) -> Option<u32> {
         if self.free() == 0 {
             return None;
         }
         let index = self.produced;
-        self.page.memory().write(Self::slot(index), request);
+        let (page, within) = self.place(index);
+        let here = request.len().min(PAGE_SIZE - within);
+        self.pages[page].memory().copy_in(within, &request[..here]);
+        if here < request.len() {
+            self.pages[page + 1].memory().copy_in(0, &request[here..]);
+        }
         self.produced = index.wrapping_add(1);
         Some(index)
     }
@@ -79,12 +99,11 @@ where
     #[must_use]
     pub fn push(&mut self) -> bool {
         let from = self.pushed;
+        if from == self.produced {
+            return false;
+        }
         self.pushed = self.produced;
-        self.atomic(offset_of!(Header, req_prod)).store(self.pushed, Ordering::Release);
-        // Published before `req_event` is read: the other end writes that, then reads `req_prod`.
-        fence(Ordering::SeqCst);
-        let wanted = self.atomic(offset_of!(Header, req_event)).load(Ordering::Relaxed);
-        self.pushed.wrapping_sub(wanted) < self.pushed.wrapping_sub(from)
+        handshake::push(self, from, self.pushed)
     }
 
     /// Takes the next response, copied out of the page.
@@ -92,28 +111,33 @@ where
     /// # Errors
     /// [`Overrun`]; nothing is taken.
     pub fn take(&mut self) -> Result<Option<R>, Overrun> {
-        let claimed = self.atomic(offset_of!(Header, rsp_prod)).load(Ordering::Acquire);
+        let claimed = self.load(Word::RspProd, Ordering::Acquire);
         let responses = claimed.wrapping_sub(self.consumed);
-        let outstanding = self.pushed.wrapping_sub(self.consumed);
+        let outstanding = self.outstanding();
         if responses > outstanding {
             return Err(Overrun { responses, outstanding });
         }
         if responses == 0 {
             return Ok(None);
         }
-        let response = self.page.memory().read(Self::slot(self.consumed));
+        let mut response = R::new_zeroed();
+        let (page, within) = self.place(self.consumed);
+        let bytes = response.as_mut_bytes();
+        let here = bytes.len().min(PAGE_SIZE - within);
+        self.pages[page].memory().copy_out(within, &mut bytes[..here]);
+        if here < bytes.len() {
+            self.pages[page + 1].memory().copy_out(0, &mut bytes[here..]);
+        }
         self.consumed = self.consumed.wrapping_add(1);
         Ok(Some(response))
     }
 
-    /// Asks to be notified of the next response; whether one came meanwhile, for which no notification may
-    /// come.
+    /// Asks to be notified of the `after`-th response from here, or of the last there can be; whether any came
+    /// meanwhile, for which no notification may come.
     #[must_use]
-    pub fn rearm(&mut self) -> bool {
-        self.atomic(offset_of!(Header, rsp_event)).store(self.consumed.wrapping_add(1), Ordering::Relaxed);
-        // Published before `rsp_prod` is read again: the other end writes that, then reads `rsp_event`.
-        fence(Ordering::SeqCst);
-        self.atomic(offset_of!(Header, rsp_prod)).load(Ordering::Relaxed) != self.consumed
+    pub fn rearm(&mut self, after: u32) -> bool {
+        let after = after.min(self.outstanding()).max(1);
+        handshake::rearm(self, self.consumed, after)
     }
 
     /// Whether the request at `index` has been published.
@@ -122,39 +146,63 @@ where
         index.wrapping_sub(self.pushed) >= self.produced.wrapping_sub(self.pushed)
     }
 
-    /// The page with the ring.
-    pub fn page(&self) -> &SharedPage {
-        &self.page
+    /// The pages of the ring.
+    pub fn pages(&self) -> &[SharedPage] {
+        &self.pages
     }
 
-    /// Gives the page back.
-    pub fn into_page(self) -> SharedPage {
-        self.page
+    /// Gives the pages back.
+    pub fn into_pages(self) -> Vec<SharedPage> {
+        self.pages
     }
 
-    fn slot(index: u32) -> usize {
-        size_of::<Header>() + (index & (Self::SLOTS - 1)) as usize * Self::SLOT
+    /// Page and offset of a slot. With a power of two of pages and the slots that fit, the last slot ends inside.
+    fn place(&self, index: u32) -> (usize, usize) {
+        let offset = size_of::<Header>() + (index & (self.slots - 1)) as usize * SLOT;
+        (offset / PAGE_SIZE, offset % PAGE_SIZE)
     }
 
-    fn atomic(&self, offset: usize) -> &core::sync::atomic::AtomicU32 {
-        self.page.memory().atomic_u32(offset)
+    fn word(&self, word: Word) -> &core::sync::atomic::AtomicU32 {
+        let offset = match word {
+            Word::ReqProd => offset_of!(Header, req_prod),
+            Word::ReqEvent => offset_of!(Header, req_event),
+            Word::RspProd => offset_of!(Header, rsp_prod),
+            Word::RspEvent => offset_of!(Header, rsp_event),
+        };
+        self.pages[0].memory().atomic_u32(offset)
+    }
+}
+
+impl<const SLOT: usize, R: FromBytes + IntoBytes> Indices for Front<SLOT, R> {
+    fn load(&self, word: Word, order: Ordering) -> u32 {
+        self.word(word).load(order)
+    }
+
+    fn store(&self, word: Word, value: u32, order: Ordering) {
+        self.word(word).store(value, order);
+    }
+
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use super::*;
     use crate::Hal as _;
     use crate::fake::World;
     use crate::wire::blkif::{Request, Response};
 
-    type Ring = Front<Request, Response>;
+    type Ring = Front<{ size_of::<Request>() }, Response>;
 
     /// A ring whose indices stand at `at`, and its page.
     fn ring(world: &World, at: u32) -> (Ring, crate::SharedMemory) {
         let page = world.hal().alloc_shared_page().unwrap();
         let memory = world.memory(page.frame()).unwrap();
-        let mut ring = Ring::new(page);
+        let mut ring = Ring::new(vec![page]);
         (ring.produced, ring.pushed, ring.consumed) = (at, at, at);
         memory.write(
             0,
@@ -168,7 +216,7 @@ mod tests {
     }
 
     fn respond(memory: &crate::SharedMemory, index: u32, id: u64) {
-        memory.write(Ring::slot(index), &Response { id, ..Response::default() });
+        memory.write(64 + (index % 32) as usize * 112, &Response { id, ..Response::default() });
         memory.atomic_u32(8).store(index.wrapping_add(1), Ordering::SeqCst);
     }
 
@@ -178,19 +226,19 @@ mod tests {
         let page = world.hal().alloc_shared_page().unwrap();
         let frame = page.frame();
         assert!(world.content(frame).iter().all(|byte| *byte != 0));
-        let ring = Ring::new(page);
+        let ring = Ring::new(vec![page]);
         let expected = Header { req_event: 1, rsp_event: 1, ..Header::default() };
         assert_eq!(header(&world.memory(frame).unwrap()), expected);
         assert!(world.content(frame)[64..].iter().all(|byte| *byte == 0));
-        assert_eq!((Ring::SLOTS, ring.free()), (32, 32));
-        assert_eq!(ring.into_page().frame(), frame);
+        assert_eq!((ring.slots(), ring.free()), (32, 32));
+        assert_eq!(ring.into_pages()[0].frame(), frame);
     }
 
     #[test]
     fn requests_are_seen_once_pushed() {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 0);
-        let index = ring.put(&Request { id: 9, ..Request::default() }).unwrap();
+        let index = ring.put(Request { id: 9, ..Request::default() }.as_bytes()).unwrap();
         assert_eq!((index, header(&memory).req_prod, ring.is_pushed(index)), (0, 0, false));
         assert!(ring.push());
         assert_eq!((header(&memory).req_prod, ring.is_pushed(index)), (1, true));
@@ -208,7 +256,7 @@ mod tests {
                 let (mut ring, memory) = ring(&world, start);
                 memory.atomic_u32(4).store(start.wrapping_add(wanted), Ordering::SeqCst);
                 for _ in 0..3 {
-                    ring.put(&Request::default()).unwrap();
+                    ring.put(Request::default().as_bytes()).unwrap();
                 }
                 assert_eq!(ring.push(), due, "from {start}, wanted {wanted}");
             }
@@ -220,9 +268,9 @@ mod tests {
         let world = World::new();
         let (mut ring, memory) = ring(&world, u32::MAX - 10);
         for id in 0..32 {
-            ring.put(&Request { id, ..Request::default() }).unwrap();
+            ring.put(Request { id, ..Request::default() }.as_bytes()).unwrap();
         }
-        assert_eq!((ring.free(), ring.put(&Request::default())), (0, None));
+        assert_eq!((ring.free(), ring.put(Request::default().as_bytes())), (0, None));
         assert!(ring.push());
         for (index, id) in (0..32).map(|n: u32| (n.wrapping_add(u32::MAX - 10), u64::from(n))) {
             respond(&memory, index, id);
@@ -236,11 +284,11 @@ mod tests {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 7);
         for _ in 0..3 {
-            ring.put(&Request::default()).unwrap();
+            ring.put(Request::default().as_bytes()).unwrap();
         }
         let _ = ring.push();
         // A fourth, not pushed, does not count.
-        ring.put(&Request::default()).unwrap();
+        ring.put(Request::default().as_bytes()).unwrap();
         for (produced, responses) in [(11, 4), (7 + 33, 33), (6, u32::MAX)] {
             memory.atomic_u32(8).store(produced, Ordering::SeqCst);
             assert_eq!(ring.take(), Err(Overrun { responses, outstanding: 3 }));
@@ -253,15 +301,15 @@ mod tests {
     fn rearming_sees_what_came_before_the_wish() {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 0);
-        ring.put(&Request::default()).unwrap();
-        ring.put(&Request::default()).unwrap();
+        ring.put(Request::default().as_bytes()).unwrap();
+        ring.put(Request::default().as_bytes()).unwrap();
         let _ = ring.push();
-        assert!(!ring.rearm());
+        assert!(!ring.rearm(1));
         assert_eq!(header(&memory).rsp_event, 1);
         respond(&memory, 0, 0);
-        assert!(ring.rearm());
+        assert!(ring.rearm(1));
         ring.take().unwrap().unwrap();
-        assert!(!ring.rearm());
+        assert!(!ring.rearm(1));
         assert_eq!(header(&memory).rsp_event, 2);
     }
 }

@@ -17,6 +17,15 @@ pub enum FlushMethod {
     None,
 }
 
+/// What the backend says of discarding (`feature-discard`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discard {
+    /// Bytes that are discarded together (`discard-granularity`); a multiple of the logical block.
+    pub granularity: u32,
+    /// Where the first such unit begins, in bytes (`discard-alignment`); less than the granularity.
+    pub alignment: u32,
+}
+
 /// A disk, from the backend's nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -35,6 +44,8 @@ pub struct Disk {
     pub read_only: bool,
     /// How to flush.
     pub flush: FlushMethod,
+    /// Whether sectors can be discarded, and how.
+    pub discard: Option<Discard>,
 }
 
 impl Disk {
@@ -74,6 +85,20 @@ impl Disk {
         } else {
             FlushMethod::None
         };
+        let discard = if number("feature-discard")?.unwrap_or(0) == 0 {
+            None
+        } else {
+            // Values that make no sense lose the unit, not the disk: discarding is advice.
+            let granularity = number("discard-granularity")?.unwrap_or(sector_size);
+            let alignment = number("discard-alignment")?.unwrap_or(0);
+            let sound = granularity != 0
+                && granularity.is_multiple_of(sector_size)
+                && granularity <= 1 << 30
+                && alignment < granularity
+                && alignment.is_multiple_of(sector_size);
+            let (granularity, alignment) = if sound { (granularity, alignment) } else { (sector_size, 0) };
+            Some(Discard { granularity: granularity as u32, alignment: alignment as u32 })
+        };
         Ok(Self {
             sectors,
             sector_size: sector_size as u32,
@@ -82,6 +107,7 @@ impl Disk {
             removable: has(INFO_REMOVABLE),
             read_only: has(INFO_READ_ONLY),
             flush,
+            discard,
         })
     }
 
@@ -142,6 +168,7 @@ mod tests {
             removable: false,
             read_only: false,
             flush: FlushMethod::Flush,
+            discard: None,
         };
         assert_eq!(disk, expected);
         let info =
@@ -167,6 +194,23 @@ mod tests {
             FlushMethod::None
         );
         assert_eq!(flush(&[("feature-flush-cache", None), ("feature-barrier", None)]), FlushMethod::None);
+    }
+
+    #[test]
+    fn discarding_is_offered_with_its_unit() {
+        let discard = |changes: &[_]| read(changes).unwrap().discard;
+        let unit = |granularity, alignment| Some(Discard { granularity, alignment });
+        let on = ("feature-discard", Some("1"));
+        assert_eq!(discard(&[]), None);
+        assert_eq!(discard(&[("feature-discard", Some("0"))]), None);
+        assert_eq!(discard(&[on]), unit(512, 0));
+        let with = |granularity, alignment| {
+            discard(&[on, ("discard-granularity", Some(granularity)), ("discard-alignment", Some(alignment))])
+        };
+        assert_eq!(with("65536", "4096"), unit(65536, 4096));
+        for (granularity, alignment) in [("0", "0"), ("700", "0"), ("4096", "4096"), ("4096", "100")] {
+            assert_eq!(with(granularity, alignment), unit(512, 0), "{granularity} {alignment}");
+        }
     }
 
     #[test]

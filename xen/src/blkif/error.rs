@@ -65,6 +65,10 @@ pub enum Error {
     ReadOnly,
     /// The backend has no way to flush. Whether its writes are durable when they complete is not known.
     FlushUnsupported,
+    /// The backend cannot discard.
+    DiscardUnsupported,
+    /// Grants are persistent: only the frontend's own pages may be granted.
+    CopyOnly,
     /// No grant, or one that could not be taken back.
     Grant(grant::Error),
     /// No page for the ring.
@@ -109,6 +113,8 @@ impl fmt::Display for Error {
             }
             Self::ReadOnly => write!(f, "the disk is read-only"),
             Self::FlushUnsupported => write!(f, "the backend cannot flush"),
+            Self::DiscardUnsupported => write!(f, "the backend cannot discard"),
+            Self::CopyOnly => write!(f, "with persistent grants data has to be copied"),
             Self::Grant(error) => write!(f, "{error}"),
             Self::NoMemory => write!(f, "no page for the ring"),
             Self::Store { node, error } => write!(f, "node {node}: {error}"),

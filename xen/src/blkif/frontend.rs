@@ -1,14 +1,19 @@
 //! The ring: requests out, completions back, nothing of the backend's believed.
 
-use super::{Disk, Error, Failure, Fault, FlushMethod, SECTORS_PER_PAGE, Vbd};
-use crate::ring::Front;
+mod responses;
+mod submit;
+
+use alloc::vec::Vec;
+
+use super::indirect::{Blocks, Chain};
+use super::pool::Pool;
+use super::{Config, Disk, Error, Failure, Fault, Vbd};
+use crate::ring::{self, Front};
 use crate::wire::blkif as wire;
-use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, grant};
+use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage};
 
-type Ring = Front<wire::Request, wire::Response>;
-
-/// Requests that can be in flight, with a ring of one page.
-pub const SLOTS: usize = Ring::SLOTS as usize;
+pub(super) const SLOT: usize = size_of::<wire::Request>();
+type Ring = Front<SLOT, wire::Response>;
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub enum Operation {
     Write,
     /// Makes every write durable that completed before.
     Flush,
+    /// The sectors' content is not needed any more.
+    Discard,
 }
 
 /// A run of sectors in one page of memory.
@@ -39,17 +46,45 @@ impl Segment {
     }
 }
 
-/// One ring request.
+/// One ring request over pages of the caller's.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The caller's own; comes back with the completion.
     pub tag: usize,
-    /// What to do.
+    /// What to do; a discard has [`Frontend::discard`].
     pub operation: Operation,
     /// First sector of 512 bytes on the disk; 0 for a flush.
     pub sector: u64,
-    /// Memory, in order, 1 to [`super::MAX_SEGMENTS`]; none for a flush.
+    /// Memory, in order, 1 to [`Frontend::segments`]; none for a flush.
     pub segments: &'a [Segment],
+}
+
+/// One ring request whose data is copied through the frontend's own pages.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied {
+    /// As in [`Request`].
+    pub tag: usize,
+    /// A read or a write.
+    pub operation: Operation,
+    /// As in [`Request`].
+    pub sector: u64,
+    /// Bytes, whole sectors, at most [`Frontend::copy_room`].
+    pub bytes: usize,
+    /// Where in the caller's data these bytes begin; comes back with what a read brought.
+    pub offset: usize,
+}
+
+/// Data of a copied read that came back, page by page.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// The request's.
+    pub tag: usize,
+    /// Where in the caller's data it belongs.
+    pub offset: usize,
+    /// Where it is: the first `length` bytes.
+    pub memory: &'a SharedMemory,
+    /// How much it is.
+    pub length: usize,
 }
 
 /// A request that came back. Each submitted request comes back exactly once.
@@ -61,9 +96,16 @@ pub struct Completion {
     pub operation: Operation,
     /// What became of it.
     pub result: Result<(), Failure>,
-    /// The backend can still reach pages of this request, since grants of it could not be ended: the memory
+    /// The backend can still reach pages of the caller's, since grants of them could not be ended: the memory
     /// must never be used for anything else. Only with a failure.
     pub pages_held: bool,
+}
+
+/// Where a request's private records of its segments are: a grant each, or the number of a page of the pool.
+#[derive(Clone, Copy, Debug)]
+enum Records {
+    Inline([u32; wire::MAX_SEGMENTS]),
+    Indirect(Chain),
 }
 
 /// Private record of a request in flight.
@@ -71,18 +113,21 @@ pub struct Completion {
 struct Shadow {
     tag: usize,
     operation: Operation,
-    /// Operation as sent.
+    /// The operation that the response has to name.
     wire_operation: u8,
     /// The request's index on the ring.
     index: u32,
-    grants: [GrantRef; wire::MAX_SEGMENTS],
-    granted: usize,
+    /// Segments whose records are valid.
+    segments: u16,
+    /// For a copied request: where its data begins, and its length in bytes.
+    copied: Option<(usize, usize)>,
+    records: Records,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Slot {
     /// Free; the next free one.
-    Free(Option<usize>),
+    Free(Option<u16>),
     InFlight(Shadow),
 }
 
@@ -92,64 +137,82 @@ enum State {
     Offered,
     Connected(Disk),
     Disconnected,
+    /// The guest has been resumed: every grant and the port are gone.
+    Forgotten,
     Broken(Fault),
 }
 
-/// The frontend's half of one vbd's ring.
+/// The frontend's half of one of a vbd's rings.
 ///
-/// Not synchronised: its caller holds a lock around each call. [`Frontend::submit`], [`Frontend::push`] and
-/// [`Frontend::poll`] neither wait nor allocate and may be called at *dispatch*; making and dropping it is
-/// *passive*.
+/// Not synchronised: its caller holds a lock around each call. What is marked *dispatch* neither waits nor
+/// allocates; making and dropping it is *passive*.
 #[derive(Debug)]
 pub struct Frontend<H: Hal> {
     hal: H,
     domain: DomainId,
     handle: u16,
+    config: Config,
     /// `None` only while being dropped.
     ring: Option<Ring>,
-    ring_grant: GrantRef,
+    ring_grants: Vec<GrantRef>,
     port: Port,
-    slots: [Slot; SLOTS],
-    free: Option<usize>,
+    slots: Vec<Slot>,
+    free: Option<u16>,
     in_flight: usize,
+    pool: Pool,
+    blocks: Blocks,
+    /// At which response the backend notifies: the how-manieth it was when last said.
+    wish: u32,
     state: State,
 }
 
 impl<H: Hal> Frontend<H> {
-    /// A frontend with an empty ring, granted to the vbd's backend. *Passive*.
+    /// A frontend with an empty ring, granted to the vbd's backend. `config` is within what the backend offers
+    /// ([`Config::within`]). *Passive*.
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::Grant`].
-    pub fn new(hal: H, vbd: Vbd) -> Result<Self, Error> {
-        let page = hal.alloc_shared_page().ok_or(Error::NoMemory)?;
-        let ring = Ring::new(page);
+    pub fn new(hal: H, vbd: Vbd, config: Config) -> Result<Self, Error> {
         let domain = vbd.backend_domain;
-        let ring_grant = match hal.grant_access(domain, ring.page().frame(), Access::ReadWrite) {
-            Ok(reference) => reference,
-            Err(error) => {
-                free(&hal, ring);
-                return Err(Error::Grant(error));
-            }
-        };
-        let next = |slot| Some(slot + 1).filter(|next| *next < SLOTS);
-        Ok(Self {
-            hal,
+        let pages = 1usize << config.ring_order.min(wire::MAX_RING_ORDER);
+        let count = ring::slots(pages, SLOT);
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
+        let next = |slot: u32| Some(slot as u16 + 1).filter(|next| u32::from(*next) < count);
+        slots.extend((0..count).map(|slot| Slot::Free(next(slot))));
+        let (ring, ring_grants) = share_ring(&hal, domain, pages)?;
+        let mut frontend = Self {
             domain,
             // Backends take the device from xenstore; the field is too narrow for every number.
             handle: vbd.device.0 as u16,
+            config,
             ring: Some(ring),
-            ring_grant,
+            ring_grants,
             port: Port(0),
-            slots: core::array::from_fn(|slot| Slot::Free(next(slot))),
+            slots,
             free: Some(0),
             in_flight: 0,
+            pool: Pool::new(&hal, domain, 0, false)?,
+            blocks: Blocks::new(&hal, domain, 0, 0, false)?,
+            wish: 1,
             state: State::Offered,
-        })
+            hal,
+        };
+        // What fails from here on is cleaned up by the drop.
+        let Config { pool, indirect, segments, persistent, .. } = config;
+        frontend.pool = Pool::new(&frontend.hal, domain, pool, persistent)?;
+        frontend.blocks = Blocks::new(&frontend.hal, domain, indirect, segments, persistent)?;
+        Ok(frontend)
     }
 
-    /// Grant of the ring's page, for [`super::Offer`].
-    pub fn ring(&self) -> GrantRef {
-        self.ring_grant
+    /// Grants of the ring's pages, for [`super::QueueOffer`].
+    pub fn ring(&self) -> &[GrantRef] {
+        &self.ring_grants
+    }
+
+    /// What it is made of.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Begins to take requests: the link is connected, and `port` is the one that was offered. Without effect
@@ -168,15 +231,22 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Takes no more requests. Those in flight come back from [`Frontend::poll`] as failed at once.
+    /// Takes no more requests. Those in flight come back from [`Frontend::take`] as failed at once.
     /// *Dispatch*.
     ///
     /// The backend may still be working on them: this is for a backend that has closed, or that shall be
     /// given up.
     pub fn disconnect(&mut self) {
-        if !matches!(self.state, State::Broken(_)) {
+        if !matches!(self.state, State::Broken(_) | State::Forgotten) {
             self.state = State::Disconnected;
         }
+    }
+
+    /// The guest has been resumed, and the grant table is a new one: as [`Frontend::disconnect`], and no grant of
+    /// the former life is ended, since none is left. Those in flight come back with [`Failure::Disconnected`]; the
+    /// backend that had them is gone. *Dispatch*.
+    pub fn forget(&mut self) {
+        self.state = State::Forgotten;
     }
 
     /// The disk, while connected. *Dispatch*.
@@ -202,173 +272,34 @@ impl<H: Hal> Frontend<H> {
 
     /// Requests that can be submitted now. *Dispatch*.
     pub fn room(&self) -> usize {
-        SLOTS - self.in_flight
+        self.slots.len() - self.in_flight
     }
 
-    /// Writes a request to the ring; the backend sees it after [`Frontend::push`]. *Dispatch*.
-    ///
-    /// The pages of a read may change until the request comes back, those of a write must not.
-    ///
-    /// # Errors
-    /// See [`Error`]; the request will not come back. [`Error::Full`] and [`crate::grant::Error::Exhausted`]
-    /// pass with the next completion. After [`crate::grant::Error::InUse`] the request's pages must never be
-    /// used for anything else.
-    pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        let disk = match &self.state {
-            State::Connected(disk) => disk,
-            State::Broken(fault) => return Err(Error::Broken(*fault)),
-            State::Offered | State::Disconnected => return Err(Error::NotConnected),
-        };
-        let wire_operation = check(request, disk)?;
-        let slot = self.free.ok_or(Error::Full)?;
-        let Slot::Free(next) = self.slots[slot] else { return Err(Error::Full) };
-
-        let mut shadow = Shadow {
-            tag: request.tag,
-            operation: request.operation,
-            wire_operation,
-            index: 0,
-            grants: [GrantRef(0); wire::MAX_SEGMENTS],
-            granted: 0,
-        };
-        let mut message = wire::Request {
-            operation: wire_operation,
-            nr_segments: request.segments.len() as u8,
-            handle: self.handle,
-            id: slot as u64,
-            sector_number: request.sector,
-            ..wire::Request::default()
-        };
-        // What is written to the disk, the backend has no reason to change.
-        let access = if request.operation == Operation::Write { Access::ReadOnly } else { Access::ReadWrite };
-        for (segment, place) in request.segments.iter().zip(&mut message.seg) {
-            let reference = match self.hal.grant_access(self.domain, segment.frame, access) {
-                Ok(reference) => reference,
-                Err(error) => return Err(self.withdraw(&shadow, error)),
-            };
-            shadow.grants[shadow.granted] = reference;
-            shadow.granted += 1;
-            *place = wire::Segment {
-                gref: reference.0,
-                first_sect: segment.first_sector,
-                last_sect: segment.last_sector,
-                pad: [0; 2],
-            };
-        }
-        // As many slots as the ring has, so a free one means room; otherwise the request is taken back.
-        let Some(index) = self.ring.as_mut().and_then(|ring| ring.put(&message)) else {
-            return match self.end_grants(&shadow) {
-                None => Err(Error::Full),
-                Some(reference) => Err(Error::Grant(grant::Error::InUse { reference })),
-            };
-        };
-        shadow.index = index;
-        self.slots[slot] = Slot::InFlight(shadow);
-        self.free = next;
-        self.in_flight += 1;
-        Ok(())
+    /// Most segments of a request. *Dispatch*.
+    pub fn segments(&self) -> usize {
+        self.config.segments.into()
     }
 
-    /// Lets the backend see what was submitted, and notifies it if it wants that. *Dispatch*.
-    pub fn push(&mut self) {
+    /// Most bytes of a copied request now. *Dispatch*.
+    pub fn copy_room(&self) -> usize {
+        self.pool.available().min(self.segments()) * crate::PAGE_SIZE
+    }
+
+    /// Lets the backend see what was submitted, and notifies it if it wants that: whether it did. *Dispatch*.
+    pub fn push(&mut self) -> bool {
         let connected = matches!(self.state, State::Connected(_));
-        if connected && self.ring.as_mut().is_some_and(Ring::push) {
+        let due = connected && self.ring.as_mut().is_some_and(Ring::push);
+        if due {
             self.hal.notify(self.port);
         }
+        due
     }
 
-    /// The next request that came back. Call it until it answers `None` after each notification: only then
-    /// the backend notifies again. *Dispatch*.
-    pub fn poll(&mut self) -> Option<Completion> {
-        loop {
-            let failure = match self.state {
-                State::Broken(fault) => Failure::Broken(fault),
-                State::Disconnected => Failure::Disconnected,
-                State::Offered | State::Connected(_) => match self.take() {
-                    Ok(taken) => return taken,
-                    Err(fault) => {
-                        self.fail(fault);
-                        continue;
-                    }
-                },
-            };
-            return self.abort(failure);
+    /// Notifies the backend again, of what it was told already: for a watchdog. *Dispatch*.
+    pub fn nudge(&mut self) {
+        if let State::Connected(_) = self.state {
+            self.hal.notify(self.port);
         }
-    }
-
-    /// The next response, checked.
-    fn take(&mut self) -> Result<Option<Completion>, Fault> {
-        let Some(ring) = &mut self.ring else { return Ok(None) };
-        let response = loop {
-            match ring.take().map_err(Fault::Overrun)? {
-                Some(response) => break response,
-                // Nothing here, but one that came before the backend could see our wish is not announced.
-                None if ring.rearm() => {}
-                None => return Ok(None),
-            }
-        };
-
-        let id = response.id;
-        let slot = usize::try_from(id).ok().filter(|slot| *slot < SLOTS);
-        let slot = slot.ok_or(Fault::UnknownId { id, slots: Ring::SLOTS })?;
-        let shadow = match self.slots[slot] {
-            Slot::InFlight(shadow) if ring.is_pushed(shadow.index) => shadow,
-            _ => return Err(Fault::NotInFlight { id }),
-        };
-        if response.operation != shadow.wire_operation {
-            return Err(Fault::Operation { expected: shadow.wire_operation, found: response.operation });
-        }
-        let result = match response.status {
-            wire::RSP_OKAY => Ok(()),
-            wire::RSP_ERROR => Err(Failure::Backend),
-            wire::RSP_EOPNOTSUPP => Err(Failure::NotSupported),
-            found => return Err(Fault::Status { found }),
-        };
-        let mut completion = self.retire(slot, &shadow, result);
-        if let Some(fault) = self.fault() {
-            completion.result = Err(Failure::Broken(fault));
-        }
-        Ok(Some(completion))
-    }
-
-    /// Takes back one request in flight.
-    fn abort(&mut self, failure: Failure) -> Option<Completion> {
-        let (slot, shadow) = self.slots.iter().enumerate().find_map(|(slot, state)| match state {
-            Slot::InFlight(shadow) => Some((slot, *shadow)),
-            Slot::Free(_) => None,
-        })?;
-        Some(self.retire(slot, &shadow, Err(failure)))
-    }
-
-    /// Ends a request's grants and frees its slot.
-    fn retire(&mut self, slot: usize, shadow: &Shadow, result: Result<(), Failure>) -> Completion {
-        let held = self.end_grants(shadow);
-        self.slots[slot] = Slot::Free(self.free);
-        self.free = Some(slot);
-        self.in_flight -= 1;
-        Completion { tag: shadow.tag, operation: shadow.operation, result, pages_held: held.is_some() }
-    }
-
-    /// A request that could not be granted as a whole: ends what was granted of it.
-    fn withdraw(&mut self, shadow: &Shadow, error: grant::Error) -> Error {
-        match self.end_grants(shadow) {
-            None => Error::Grant(error),
-            Some(reference) => Error::Grant(grant::Error::InUse { reference }),
-        }
-    }
-
-    /// Ends a request's grants. One that cannot be ended is a fault of the backend's.
-    fn end_grants(&mut self, shadow: &Shadow) -> Option<GrantRef> {
-        let mut held = None;
-        for &reference in &shadow.grants[..shadow.granted] {
-            if self.hal.end_access(reference).is_err() {
-                held = Some(reference);
-            }
-        }
-        if let Some(reference) = held {
-            self.fail(Fault::GrantHeld { reference });
-        }
-        held
     }
 
     /// Breaks with the backend; the first fault stays.
@@ -383,49 +314,57 @@ impl<H: Hal> Frontend<H> {
 impl<H: Hal> Drop for Frontend<H> {
     fn drop(&mut self) {
         self.disconnect();
-        while self.poll().is_some() {}
-        match self.hal.end_access(self.ring_grant) {
-            Ok(()) => {
-                if let Some(ring) = self.ring.take() {
-                    free(&self.hal, ring);
+        while self.take(&mut |_| ()).is_some() {}
+        let end_grants = self.state != State::Forgotten;
+        let mut kept = self.pool.end(&self.hal, end_grants) + self.blocks.end(&self.hal, end_grants);
+        if let Some(ring) = self.ring.take() {
+            for (page, grant) in ring.into_pages().into_iter().zip(&self.ring_grants) {
+                if end_grants && self.hal.end_access(*grant).is_err() {
+                    kept += 1;
+                } else {
+                    free(&self.hal, page);
                 }
             }
-            Err(error) => self.hal.log(format_args!("vbd: the ring's page is kept for good: {error}")),
+        }
+        if kept > 0 {
+            self.hal.log(format_args!("vbd: {kept} pages are kept for good: the backend has them mapped"));
         }
     }
 }
 
-/// Frees the page of a ring that no grant is left of.
+/// An empty ring, granted page by page.
+fn share_ring<H: Hal>(hal: &H, domain: DomainId, count: usize) -> Result<(Ring, Vec<GrantRef>), Error> {
+    let (mut pages, mut grants) = (Vec::new(), Vec::new());
+    let reserved = pages.try_reserve_exact(count).is_ok() && grants.try_reserve_exact(count).is_ok();
+    if !reserved {
+        return Err(Error::NoMemory);
+    }
+    let shared = (0..count).try_for_each(|_| {
+        let page: SharedPage = hal.alloc_shared_page().ok_or(Error::NoMemory)?;
+        // Before it is granted: nothing of the guest's is left in it.
+        page.memory().zero();
+        let frame = page.frame();
+        pages.push(page);
+        grants.push(hal.grant_access(domain, frame, Access::ReadWrite).map_err(Error::Grant)?);
+        Ok(())
+    });
+    if let Err(error) = shared {
+        // No backend has been told of them.
+        for (index, page) in pages.into_iter().enumerate() {
+            if grants.get(index).is_none_or(|grant| hal.end_access(*grant).is_ok()) {
+                free(hal, page);
+            }
+        }
+        return Err(error);
+    }
+    Ok((Ring::new(pages), grants))
+}
+
+/// Frees a page of a ring.
 #[expect(unsafe_code, reason = "calls a Hal method with a safety contract")]
-fn free<H: Hal>(hal: &H, ring: Ring) {
-    // SAFETY: the page came from this hal in `Frontend::new`, and its only grant was never made or has ended.
-    unsafe { hal.free_shared_page(ring.into_page()) };
-}
-
-/// Checks a request against the disk; answers the operation to send.
-fn check(request: &Request<'_>, disk: &Disk) -> Result<u8, Error> {
-    let Request { operation, sector, segments, .. } = *request;
-    let limit = if operation == Operation::Flush { 0 } else { wire::MAX_SEGMENTS };
-    if segments.len() > limit || segments.is_empty() != (limit == 0) {
-        return Err(Error::Segments { found: segments.len(), limit });
-    }
-    let mut count = 0;
-    for (index, segment) in segments.iter().enumerate() {
-        let Segment { first_sector: first, last_sector: last, .. } = *segment;
-        if first > last || last >= SECTORS_PER_PAGE {
-            return Err(Error::Segment { index, first, last });
-        }
-        count += segment.sectors();
-    }
-    disk.check(sector, count)?;
-    match (operation, disk.flush) {
-        (Operation::Read, _) => Ok(wire::OP_READ),
-        (Operation::Write, _) if disk.read_only => Err(Error::ReadOnly),
-        (Operation::Write, _) => Ok(wire::OP_WRITE),
-        (Operation::Flush, FlushMethod::Flush) => Ok(wire::OP_FLUSH_DISKCACHE),
-        (Operation::Flush, FlushMethod::Barrier) => Ok(wire::OP_WRITE_BARRIER),
-        (Operation::Flush, FlushMethod::None) => Err(Error::FlushUnsupported),
-    }
+fn free<H: Hal>(hal: &H, page: SharedPage) {
+    // SAFETY: the page came from this hal in `share_ring`, and its only grant was never made or has ended.
+    unsafe { hal.free_shared_page(page) };
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The talk over xenstore: who the backend is, the handshake, what the disk is like.
 
-use super::{Disk, Error, Kind, Vbd, VirtualDevice};
+use super::{Disk, Error, Features, Kind, RingScheme, Vbd, VirtualDevice};
 use crate::store::{self, Names, Store, path::PathBuf};
 use crate::xenbus::{Action, Handshake, State};
 use crate::{DomainId, GrantRef, Port};
+use core::fmt::{self, Write};
 
 /// Largest number of a domain; those above stand for something else (`DOMID_FIRST_RESERVED`).
 const DOMAIN_LIMIT: u64 = 0x7FF0;
@@ -11,15 +12,15 @@ const DOMAIN_LIMIT: u64 = 0x7FF0;
 /// Steps of the handshake that one call may take without waiting; a session has five.
 const STEPS: u32 = 8;
 
-/// Nodes of features that this frontend does not use, which an earlier user of the vbd may have left.
-const STALE: [&str; 4] =
-    ["multi-queue-num-queues", "ring-page-order", "num-ring-pages", "feature-persistent"];
+/// Nodes that an earlier user of the vbd may have left, besides those of its rings and queues.
+const STALE: [&str; 5] =
+    ["multi-queue-num-queues", "ring-page-order", "num-ring-pages", "feature-persistent", "event-channel"];
 
-/// What the frontend publishes for its backend.
+/// One queue that the frontend publishes for its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// Grant of the ring's page, [`super::Frontend::ring`].
-    pub ring: GrantRef,
+pub struct QueueOffer<'a> {
+    /// Grants of the ring's pages, [`super::Frontend::ring`]; as many for each queue.
+    pub ring: &'a [GrantRef],
     /// A port that the backend's domain may bind to.
     pub port: Port,
 }
@@ -29,6 +30,8 @@ pub struct Offer {
 pub enum Event {
     /// Nothing to do before the backend's state changes.
     Waiting,
+    /// The backend waits for rings: make them within these features, and call [`Link::publish`].
+    Wanted(Features),
     /// Both ends are connected; requests may be sent.
     Connected(Disk),
     /// Connected as before; the disk is, or has become, this.
@@ -116,16 +119,13 @@ impl Link {
     ///
     /// # Errors
     /// See [`Error`]. The step that failed is tried again by the next call.
-    pub fn advance(&mut self, store: &mut impl Store, offer: &Offer) -> Result<Event, Error> {
+    pub fn advance(&mut self, store: &mut impl Store) -> Result<Event, Error> {
         for _ in 0..STEPS {
             let state = self.backend_state(store)?;
             let mut next = self.handshake;
             match next.backend(state) {
                 Action::Set(state) => self.set(store, state)?,
-                Action::Publish => {
-                    self.publish(store, offer)?;
-                    self.step(store, next.published())?;
-                }
+                Action::Publish => return Ok(Event::Wanted(Features::read(store, &self.backend)?)),
                 Action::Connect => {
                     let disk = Disk::read(store, &self.backend)?;
                     self.step(store, next.ready())?;
@@ -143,6 +143,66 @@ impl Link {
             self.handshake = next;
         }
         Ok(Event::Waiting)
+    }
+
+    /// Publishes the rings that [`Event::Wanted`] asked for; all of them have as many pages. `persistent`: their grants
+    /// may stay mapped. [`Link::advance`] goes on. Without effect where nothing is wanted.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; the next [`Link::advance`] asks again.
+    pub fn publish(
+        &mut self,
+        store: &mut impl Store,
+        scheme: RingScheme,
+        persistent: bool,
+        queues: &[QueueOffer<'_>],
+    ) -> Result<(), Error> {
+        let mut next = self.handshake;
+        let action = next.published();
+        if action == Action::Wait {
+            return Ok(());
+        }
+        self.remove_stale(store)?;
+        let pages = queues.first().map_or(1, |queue| queue.ring.len()).max(1);
+        if pages > 1 {
+            match scheme {
+                RingScheme::Order => {
+                    self.write_number(
+                        store,
+                        "ring-page-order",
+                        format_args!("ring-page-order"),
+                        pages.ilog2(),
+                    )?;
+                }
+                RingScheme::Pages => {
+                    self.write_number(store, "num-ring-pages", format_args!("num-ring-pages"), pages as u32)?;
+                }
+            }
+        }
+        match queues {
+            [queue] => self.write_queue(store, "", queue)?,
+            queues => {
+                self.write_number(
+                    store,
+                    "multi-queue-num-queues",
+                    format_args!("multi-queue-num-queues"),
+                    queues.len() as u32,
+                )?;
+                for (index, queue) in queues.iter().enumerate() {
+                    let mut folder = Text::<12>::default();
+                    // Five digits at most, as the backend's number of queues has 16 bits.
+                    let _ = write!(folder, "queue-{index}/");
+                    self.write_queue(store, folder.as_str(), queue)?;
+                }
+            }
+        }
+        if persistent {
+            self.write(store, "feature-persistent", b"1")?;
+        }
+        self.write(store, "protocol", b"x86_64-abi")?;
+        self.step(store, action)?;
+        self.handshake = next;
+        Ok(())
     }
 
     /// Begins to close, by our own will or after [`Event::Stop`]; no request is in flight any more.
@@ -176,43 +236,79 @@ impl Link {
     }
 
     fn set(&self, store: &mut impl Store, state: State) -> Result<(), Error> {
-        self.write_number(store, "state", state as u32)
+        self.write_number(store, "state", format_args!("state"), state as u32)
     }
 
-    fn publish(&self, store: &mut impl Store, offer: &Offer) -> Result<(), Error> {
-        self.remove_stale(store)?;
-        self.write_number(store, "ring-ref", offer.ring.0)?;
-        self.write_number(store, "event-channel", offer.port.0)?;
-        self.write(store, "protocol", b"x86_64-abi")
+    fn write_queue(&self, store: &mut impl Store, folder: &str, queue: &QueueOffer<'_>) -> Result<(), Error> {
+        if let [ring] = queue.ring {
+            self.write_number(store, "ring-ref", format_args!("{folder}ring-ref"), ring.0)?;
+        } else {
+            for (index, ring) in queue.ring.iter().enumerate() {
+                self.write_number(store, "ring-ref", format_args!("{folder}ring-ref{index}"), ring.0)?;
+            }
+        }
+        self.write_number(store, "event-channel", format_args!("{folder}event-channel"), queue.port.0)
     }
 
     fn remove_stale(&self, store: &mut impl Store) -> Result<(), Error> {
         let at = |error| Error::Store { node: "device", error };
         let mut buffer = [0; 1024];
         let names: Names<'_> = store.directory(&self.frontend, &mut buffer).map_err(at)?;
-        for name in names.filter(|name| STALE.contains(name)) {
+        let stale =
+            |name: &&str| STALE.contains(name) || name.starts_with("ring-ref") || name.starts_with("queue-");
+        for name in names.filter(stale) {
             store.remove(&self.frontend.join(name).map_err(at)?).map_err(at)?;
         }
         Ok(())
     }
 
-    fn write_number(&self, store: &mut impl Store, node: &'static str, number: u32) -> Result<(), Error> {
-        let mut digits = [0; 10];
-        let mut rest = number;
-        let mut start = digits.len();
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                return self.write(store, node, &digits[start..]);
-            }
+    fn write_number(
+        &self,
+        store: &mut impl Store,
+        node: &'static str,
+        name_of: fmt::Arguments<'_>,
+        number: u32,
+    ) -> Result<(), Error> {
+        let at = |error| Error::Store { node, error };
+        let mut name = Text::<32>::default();
+        let mut value = Text::<10>::default();
+        let fits = name.write_fmt(name_of).is_ok() && write!(value, "{number}").is_ok();
+        if !fits {
+            return Err(at(store::Error::NoSpace { needed: 64, given: 32 }));
         }
+        store.write(&self.frontend.join(name.as_str()).map_err(at)?, value.as_str().as_bytes()).map_err(at)
     }
 
     fn write(&self, store: &mut impl Store, node: &'static str, value: &[u8]) -> Result<(), Error> {
         let at = |error| Error::Store { node, error };
         store.write(&self.frontend.join(node).map_err(at)?, value).map_err(at)
+    }
+}
+
+/// A short text: a node's name, or a number.
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], length: 0 }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
     }
 }
 

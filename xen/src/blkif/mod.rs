@@ -14,7 +14,7 @@
 //! Sectors are 512 bytes throughout, whatever the backend's `sector-size`.
 //!
 //! ```
-//! use xen::blkif::{Event, Frontend, Link, Operation, Offer, Request, Segment};
+//! use xen::blkif::{Config, Event, Frontend, Link, Operation, QueueOffer, Request, Segment};
 //! use xen::{Port, fake};
 //!
 //! # fn main() -> Result<(), xen::blkif::Error> {
@@ -24,16 +24,20 @@
 //! // Passive: find the backend, offer a ring, wait until both ends are connected.
 //! let mut store = world.store();
 //! let mut link = Link::open(&mut store, "device/vbd/768")?;
-//! let mut frontend = Frontend::new(world.hal(), link.vbd())?;
-//! let offer = Offer { ring: frontend.ring(), port: Port(7) };
+//! let mut frontend = Frontend::new(world.hal(), link.vbd(), Config::SMALL)?;
+//! let port = Port(7);
 //! let disk = loop {
-//!     match link.advance(&mut store, &offer)? {
+//!     match link.advance(&mut store)? {
+//!         Event::Wanted(features) => {
+//!             let queue = QueueOffer { ring: frontend.ring(), port };
+//!             link.publish(&mut store, features.ring_scheme, false, &[queue])?;
+//!         }
 //!         Event::Connected(disk) => break disk,
 //!         _ => backend.negotiate(),
 //!     }
 //! };
 //! assert_eq!(disk.sectors, 2048);
-//! frontend.connect(offer.port, disk);
+//! frontend.connect(port, disk);
 //!
 //! // Dispatch: write one page, then flush.
 //! let page = world.page_of(b"hello");
@@ -54,19 +58,26 @@
 
 mod disk;
 mod error;
+mod features;
 mod frontend;
+mod indirect;
 mod link;
+mod pool;
 mod transfer;
 mod vbd;
 
 pub use crate::wire::blkif::MAX_SEGMENTS;
-pub use disk::{Disk, FlushMethod};
+pub use disk::{Discard, Disk, FlushMethod};
 pub use error::{Error, Failure, Fault};
-pub use frontend::{Completion, Frontend, Operation, Request, SLOTS, Segment};
-pub use link::{Event, Link, Offer};
-pub use transfer::{Element, Outcome, Progress, ScatterList, Transfer};
+pub use features::{Config, Features, RingScheme};
+pub use frontend::{Arrived, Completion, Copied, Frontend, Operation, Request, Segment};
+pub use link::{Event, Link, QueueOffer};
+pub use transfer::{Element, Memory, Outcome, Progress, ScatterList, Source, Transfer};
 pub use vbd::{Kind, Vbd, VirtualDevice};
 
+/// Most segments of an indirect request.
+pub const MAX_INDIRECT_SEGMENTS: usize =
+    crate::wire::blkif::MAX_INDIRECT_PAGES * crate::wire::blkif::SEGMENTS_PER_PAGE;
 /// Bytes of a sector, the unit of the protocol.
 pub const SECTOR_SIZE: u32 = 512;
 /// Sectors of a page.

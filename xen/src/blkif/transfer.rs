@@ -1,7 +1,11 @@
-//! One read, write or flush of any size, cut into ring requests.
+//! One read, write, flush or discard of any size, cut into ring requests.
 
-use super::{Completion, Error, Failure, Frontend, MAX_SEGMENTS, Operation, Request, SECTOR_SIZE, Segment};
-use crate::{Frame, Hal, PAGE_SIZE, grant};
+mod cursor;
+
+use cursor::{Cursor, Cut};
+
+use super::{Completion, Copied, Error, Failure, Frontend, Operation, SECTOR_SIZE};
+use crate::{Hal, PAGE_SIZE, SharedMemory, grant};
 
 /// A piece of guest-physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +28,46 @@ impl ScatterList for [Element] {
     }
 }
 
+impl ScatterList for &[Element] {
+    fn element(&self, index: usize) -> Option<Element> {
+        self.get(index).copied()
+    }
+}
+
 impl<F: Fn(usize) -> Option<Element>> ScatterList for F {
     fn element(&self, index: usize) -> Option<Element> {
         self(index)
     }
 }
 
+/// Data to be written that is copied.
+pub trait Source {
+    /// Copies `length` bytes of the data from `offset` on to the start of `page`.
+    fn fill(&self, offset: usize, length: usize, page: &SharedMemory);
+}
+
+/// A transfer's memory.
+#[derive(Clone, Copy)]
+pub enum Memory<'a> {
+    /// For a flush, a discard, or a copied read.
+    None,
+    /// Pages that are granted: the list of [`Transfer::new`].
+    Pages(&'a dyn ScatterList),
+    /// What a copied write writes.
+    Copied(&'a dyn Source),
+}
+
 /// What is left to submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// Bytes of a read or write.
-    Bytes(u64),
+    /// Bytes of a read or write over granted pages, and how many pages they touch.
+    Pages(u64, u64),
+    /// Bytes of a read or write that is copied.
+    Copied(u64),
     /// The flush.
     Flush,
+    /// Sectors of a discard.
+    Discard(u64),
     Nothing,
 }
 
@@ -59,7 +90,7 @@ pub struct Outcome {
     pub pages_held: bool,
 }
 
-/// One read, write or flush on its way. Plain data: it may live beside the operating system's request.
+/// One read, write, flush or discard on its way. Plain data: it may live beside the operating system's request.
 ///
 /// ```text
 /// new ─▶ submit ─▶ push ─▶ for each completion with this tag: complete ─▶ Some(outcome)
@@ -73,18 +104,19 @@ pub struct Transfer {
     sector: u64,
     left: Left,
     /// Where in the scatter list it goes on.
-    element: usize,
-    offset: u32,
+    cursor: Cursor,
+    /// Bytes submitted of a copied transfer.
+    copied: u64,
     in_flight: u32,
     outcome: Outcome,
 }
 
 impl Transfer {
-    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`. The list may be
-    /// longer.
+    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`, over pages that are
+    /// granted. The list may be longer.
     ///
     /// # Errors
-    /// [`Error::Unaligned`]: use a bounce buffer. [`Error::ListTooShort`], also for a transfer of no bytes.
+    /// [`Error::Unaligned`]: copy. [`Error::ListTooShort`], also for a transfer of no bytes.
     pub fn new(
         tag: usize,
         operation: Operation,
@@ -92,8 +124,8 @@ impl Transfer {
         bytes: u64,
         list: &(impl ScatterList + ?Sized),
     ) -> Result<Self, Error> {
-        let unit = u64::from(SECTOR_SIZE);
-        let mut found = 0;
+        let (unit, page) = (u64::from(SECTOR_SIZE), PAGE_SIZE as u64);
+        let (mut found, mut pages) = (0, 0);
         for element in (0..).map_while(|index| list.element(index)) {
             if found >= bytes {
                 break;
@@ -104,11 +136,17 @@ impl Transfer {
                 return Err(Error::Unaligned { address, length });
             }
             found += used;
+            pages += if used == 0 { 0 } else { (address % page + used).div_ceil(page) };
         }
         if found < bytes || bytes == 0 {
             return Err(Error::ListTooShort { expected: bytes.max(1), found });
         }
-        Ok(Self::start(tag, operation, sector, Left::Bytes(bytes)))
+        Ok(Self::start(tag, operation, sector, Left::Pages(bytes, pages)))
+    }
+
+    /// A read or write of `bytes`, whole sectors, whose data is copied through the frontend's own pages.
+    pub fn copied(tag: usize, operation: Operation, sector: u64, bytes: u64) -> Self {
+        Self::start(tag, operation, sector, Left::Copied(bytes))
     }
 
     /// A flush.
@@ -116,13 +154,17 @@ impl Transfer {
         Self::start(tag, Operation::Flush, 0, Left::Flush)
     }
 
-    fn start(tag: usize, operation: Operation, sector: u64, left: Left) -> Self {
-        let outcome = Outcome { result: Ok(()), pages_held: false };
-        Self { tag, operation, sector, left, element: 0, offset: 0, in_flight: 0, outcome }
+    /// A discard.
+    pub fn discard(tag: usize, sector: u64, sectors: u64) -> Self {
+        Self::start(tag, Operation::Discard, sector, Left::Discard(sectors))
     }
 
-    /// Submits as much as the ring takes; the caller pushes. `list` is the one of [`Transfer::new`] (anything
-    /// for a flush). *Dispatch*.
+    fn start(tag: usize, operation: Operation, sector: u64, left: Left) -> Self {
+        let outcome = Outcome { result: Ok(()), pages_held: false };
+        Self { tag, operation, sector, left, cursor: Cursor::START, copied: 0, in_flight: 0, outcome }
+    }
+
+    /// Submits as much as the ring takes; the caller pushes. *Dispatch*.
     ///
     /// # Errors
     /// See [`Frontend::submit`]: nothing is in flight and nothing will come back. Where a part is in flight
@@ -130,10 +172,10 @@ impl Transfer {
     pub fn submit<H: Hal>(
         &mut self,
         frontend: &mut Frontend<H>,
-        list: &(impl ScatterList + ?Sized),
+        memory: Memory<'_>,
     ) -> Result<Progress, Error> {
         while self.left != Left::Nothing {
-            match self.submit_one(frontend, list) {
+            match self.submit_one(frontend, memory) {
                 Ok(()) => self.in_flight += 1,
                 Err(Error::Full | Error::Grant(grant::Error::Exhausted)) => return Ok(Progress::Partial),
                 Err(error) => {
@@ -170,93 +212,95 @@ impl Transfer {
         self.outcome.result = self.outcome.result.and(Err(failure));
     }
 
-    fn submit_one<H: Hal>(
+    fn submit_one<H: Hal>(&mut self, frontend: &mut Frontend<H>, memory: Memory<'_>) -> Result<(), Error> {
+        match (self.left, memory) {
+            (Left::Pages(bytes, pages), Memory::Pages(list)) => {
+                self.submit_pages(frontend, list, bytes, pages)
+            }
+            (Left::Copied(bytes), _) => self.submit_copied(frontend, memory, bytes),
+            (Left::Flush, _) => {
+                frontend.flush(self.tag)?;
+                self.left = Left::Nothing;
+                Ok(())
+            }
+            (Left::Discard(sectors), _) => {
+                frontend.discard(self.tag, self.sector, sectors)?;
+                self.left = Left::Nothing;
+                Ok(())
+            }
+            (Left::Pages(bytes, _), _) => Err(Error::ListTooShort { expected: bytes, found: 0 }),
+            (Left::Nothing, _) => Ok(()),
+        }
+    }
+
+    fn submit_pages<H: Hal>(
         &mut self,
         frontend: &mut Frontend<H>,
-        list: &(impl ScatterList + ?Sized),
+        list: &dyn ScatterList,
+        bytes: u64,
+        pages: u64,
     ) -> Result<(), Error> {
-        let Left::Bytes(left) = self.left else {
-            frontend.submit(&Request {
-                tag: self.tag,
-                operation: self.operation,
-                sector: 0,
-                segments: &[],
-            })?;
-            self.left = Left::Nothing;
-            return Ok(());
+        let block = self.check(frontend, bytes)?;
+        let limit = frontend.segments();
+        // The rest as a whole, or as many whole blocks as the segments reach.
+        let cut = if pages <= limit as u64 {
+            Cut { segments: pages as usize, bytes }
+        } else {
+            self.cursor.cut(list, bytes, block, limit)
         };
-        let mut block = SECTOR_SIZE;
-        if let Some(disk) = frontend.disk() {
-            // All that is left, so that no part is sent of a transfer that cannot be sent as a whole.
-            disk.check(self.sector, left / u64::from(SECTOR_SIZE))?;
-            block = disk.sector_size;
+        if cut.bytes == 0 {
+            return Err(Error::ListTooShort { expected: bytes, found: 0 });
         }
-        let mut cut = *self;
-        let mut segments = [Segment { frame: Frame(0), first_sector: 0, last_sector: 0 }; MAX_SEGMENTS];
-        let (count, bytes) = cut.cut(list, left, block, &mut segments);
-        if bytes == 0 {
-            return Err(Error::ListTooShort { expected: left, found: 0 });
-        }
-        frontend.submit(&Request {
-            tag: self.tag,
-            operation: self.operation,
-            sector: self.sector,
-            segments: &segments[..count],
-        })?;
-        cut.sector += bytes / u64::from(SECTOR_SIZE);
-        cut.left = if bytes == left { Left::Nothing } else { Left::Bytes(left - bytes) };
-        *self = cut;
+        let mut cursor = self.cursor;
+        let sectors = cut.bytes / u64::from(SECTOR_SIZE);
+        let segments = cursor.segments(list, cut.bytes);
+        frontend.submit_pages(self.tag, self.operation, self.sector, sectors, cut.segments, segments)?;
+        self.cursor = cursor;
+        self.sector += sectors;
+        self.left = match bytes - cut.bytes {
+            0 => Left::Nothing,
+            // A page that is cut in two counts twice.
+            left => Left::Pages(left, pages - cut.segments as u64 + u64::from(cursor.inside_page(list))),
+        };
         Ok(())
     }
 
-    /// Fills segments from the list, whole blocks in all; answers how many segments and bytes, and leaves the
-    /// cursor behind them.
-    fn cut(
+    fn submit_copied<H: Hal>(
         &mut self,
-        list: &(impl ScatterList + ?Sized),
+        frontend: &mut Frontend<H>,
+        memory: Memory<'_>,
         left: u64,
-        block: u32,
-        segments: &mut [Segment; MAX_SEGMENTS],
-    ) -> (usize, u64) {
-        let page = PAGE_SIZE as u64;
-        let unit = u64::from(SECTOR_SIZE);
-        let block = u64::from(block);
-        let mut bytes = 0;
-        let mut count = 0;
-        // The last place where a whole number of blocks was reached: segments, bytes, and how many bytes of
-        // the last segment are beyond it.
-        let mut whole = (0, 0, 0);
-        let mut resume = (self.element, self.offset);
-        while bytes < left && count < segments.len() {
-            let Some(element) = list.element(self.element) else { break };
-            if self.offset >= element.length {
-                (self.element, self.offset) = (self.element + 1, 0);
-                continue;
-            }
-            let address = element.address + u64::from(self.offset);
-            let within = address % page;
-            let length = (page - within).min(u64::from(element.length - self.offset)).min(left - bytes);
-            let first = within / unit;
-            segments[count] = Segment {
-                frame: Frame(address / page),
-                first_sector: first as u8,
-                last_sector: (first + length / unit - 1) as u8,
-            };
-            count += 1;
-            bytes += length;
-            self.offset += length as u32;
-            let over = bytes % block;
-            if over < length {
-                whole = (count, bytes - over, over);
-                resume = (self.element, self.offset - over as u32);
-            }
+    ) -> Result<(), Error> {
+        self.check(frontend, left)?;
+        // Whole pages, hence whole blocks, but for the last.
+        let bytes = left.min(frontend.copy_room() as u64);
+        if bytes == 0 {
+            return Err(Error::Full);
         }
-        let (count, bytes, over) = whole;
-        if let Some(last) = count.checked_sub(1) {
-            segments[last].last_sector -= (over / unit) as u8;
-        }
-        (self.element, self.offset) = resume;
-        (count, bytes)
+        let request = Copied {
+            tag: self.tag,
+            operation: self.operation,
+            sector: self.sector,
+            bytes: bytes as usize,
+            offset: self.copied as usize,
+        };
+        frontend.submit_copied(&request, |offset, length, page| {
+            if let Memory::Copied(source) = memory {
+                source.fill(offset, length, page);
+            }
+        })?;
+        self.copied += bytes;
+        self.sector += bytes / u64::from(SECTOR_SIZE);
+        self.left = if bytes == left { Left::Nothing } else { Left::Copied(left - bytes) };
+        Ok(())
+    }
+
+    /// Checks all that is left, so that no part is sent of a transfer that cannot be sent as a whole; the disk's
+    /// logical block.
+    fn check<H: Hal>(&self, frontend: &Frontend<H>, bytes: u64) -> Result<u32, Error> {
+        let Some(disk) = frontend.disk() else { return Ok(SECTOR_SIZE) };
+        disk.check(self.sector, bytes / u64::from(SECTOR_SIZE))?;
+        Ok(disk.sector_size)
     }
 }
 

@@ -1,20 +1,34 @@
 //! A block backend, honest unless told otherwise.
 
+mod execute;
+
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{Ordering, fence};
+use std::collections::BTreeSet;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+use zerocopy::IntoBytes;
+
 use super::{Tree, World};
+use crate::blkif::{Config, Event, Frontend, Link, QueueOffer};
 use crate::wire::{blkif as wire, ring};
 use crate::xenbus::State;
-use crate::{DomainId, GrantRef, Port, SharedMemory};
+use crate::{DomainId, GrantRef, PAGE_SIZE, Port, SharedMemory};
 
-/// Slots of a ring of one page.
-const SLOTS: u32 = 32;
+/// One ring as the backend has it.
+#[derive(Debug)]
+struct Queue {
+    pages: Vec<(GrantRef, SharedMemory)>,
+    port: Port,
+    req_cons: u32,
+    rsp_prod: u32,
+    requests: Vec<wire::Request>,
+}
 
-/// A backend for one vbd, driven step by step by a test.
+/// A backend for one vbd, driven step by step by a test. What speaks of a ring means the one of
+/// [`Blkback::select`], at first the only one.
 #[derive(Debug)]
 pub struct Blkback {
     world: World,
@@ -22,13 +36,14 @@ pub struct Blkback {
     backend: String,
     disk: Vec<u8>,
     block: u64,
-    ring: Option<(GrantRef, SharedMemory)>,
-    port: Port,
-    req_cons: u32,
-    rsp_prod: u32,
-    queue: Vec<wire::Request>,
+    queues: Vec<Queue>,
+    selected: usize,
+    /// Grants that stay mapped, where the frontend agreed to that.
+    persistent: Option<BTreeSet<u32>>,
     /// Grants that stay mapped although their request was answered.
     held: Vec<(GrantRef, bool)>,
+    /// The guest's life in which it was connected.
+    life: u32,
     /// Keeps the pages of answered requests mapped.
     pub hold_pages: bool,
     /// Bears what only its own misbehaviour can bring about, instead of panicking: requests it overwrote,
@@ -36,6 +51,10 @@ pub struct Blkback {
     pub hostile: bool,
     /// Flushes done so far: each with the operation it was asked by.
     pub flushes: Vec<u8>,
+    /// Discards done so far: sector and number of sectors.
+    pub discards: Vec<(u64, u64)>,
+    /// Segments of each read and write done so far.
+    pub segments: Vec<usize>,
     /// Notifications that would have been sent to the frontend.
     pub notifications: usize,
 }
@@ -68,17 +87,47 @@ impl Blkback {
             backend,
             disk: std::vec![0; sectors as usize * 512],
             block: 1,
-            ring: None,
-            port: Port(0),
-            req_cons: 0,
-            rsp_prod: 0,
-            queue: Vec::new(),
+            queues: Vec::new(),
+            selected: 0,
+            persistent: None,
             held: Vec::new(),
+            life: world.life(),
             hold_pages: false,
             hostile: false,
             flushes: Vec::new(),
+            discards: Vec::new(),
+            segments: Vec::new(),
             notifications: 0,
         }
+    }
+
+    /// Speaks of another of its rings from here on.
+    pub fn select(&mut self, queue: usize) {
+        assert!(queue < self.queues.len(), "{queue} of {} rings", self.queues.len());
+        self.selected = queue;
+    }
+
+    /// Rings it is connected to.
+    pub fn rings(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Pages of each ring.
+    pub fn ring_pages(&self) -> usize {
+        self.ring().pages.len()
+    }
+
+    /// Whether grants stay mapped.
+    pub fn is_persistent(&self) -> bool {
+        self.persistent.is_some()
+    }
+
+    fn ring(&self) -> &Queue {
+        self.queues.get(self.selected).expect("connected")
+    }
+
+    fn ring_mut(&mut self) -> &mut Queue {
+        self.queues.get_mut(self.selected).expect("connected")
     }
 
     /// Sets a node of the backend's.
@@ -111,13 +160,7 @@ impl Blkback {
             (Some(1), State::Closed) => self.set_state(State::InitWait),
             (Some(3 | 4), State::InitWait) => {
                 assert_eq!(self.front("protocol").as_deref(), Some("x86_64-abi"));
-                let ring = GrantRef(self.number("ring-ref").expect("a ring") as u32);
-                self.port = Port(self.number("event-channel").expect("a port") as u32);
-                let memory = self.world.map(Self::DOMAIN, ring, true).expect("the ring is granted");
-                let header: ring::Header = memory.read(0);
-                self.req_cons = header.rsp_prod;
-                self.rsp_prod = header.rsp_prod;
-                self.ring = Some((ring, memory));
+                self.connect();
                 self.set_state(State::Connected);
             }
             (Some(5), State::Connected | State::InitWait) => self.set_state(State::Closing),
@@ -129,11 +172,102 @@ impl Blkback {
         }
     }
 
-    /// Lets go of the ring's page.
-    pub fn release_ring(&mut self) {
-        if let Some((ring, _)) = self.ring.take() {
-            self.world.unmap(ring, true);
+    /// Maps the rings as the frontend's nodes name them, by the rules of `io/blkif.h`.
+    fn connect(&mut self) {
+        let order = self.number("ring-page-order");
+        let pages = match (order, self.number("num-ring-pages")) {
+            (Some(order), _) => 1usize << order,
+            (None, Some(pages)) => pages as usize,
+            (None, None) => 1,
+        };
+        let allowed = match self.own("max-ring-page-order") {
+            Some(order) => 1usize << order,
+            None => self.own("max-ring-pages").unwrap_or(1) as usize,
+        };
+        assert!(pages.is_power_of_two() && pages <= allowed, "{pages} pages, {allowed} allowed");
+        assert!(order.is_none() || self.own("max-ring-page-order").is_some(), "the other scheme");
+        let queues = self.number("multi-queue-num-queues").unwrap_or(1) as usize;
+        assert!(queues as u64 <= self.own("multi-queue-max-queues").unwrap_or(1), "{queues} queues");
+        let persistent = self.number("feature-persistent") == Some(1);
+        assert!(!persistent || self.own("feature-persistent") == Some(1), "persistent grants not offered");
+        self.persistent = persistent.then(BTreeSet::new);
+        for queue in 0..queues {
+            let folder = if queues == 1 { String::new() } else { format!("queue-{queue}/") };
+            let node = |name: &str| self.number(&format!("{folder}{name}"));
+            let pages = (0..pages)
+                .map(|page| {
+                    let single = if pages == 1 { node("ring-ref") } else { None };
+                    let ring = single.or_else(|| node(&format!("ring-ref{page}"))).expect("a ring");
+                    let ring = GrantRef(ring as u32);
+                    (ring, self.world.map(Self::DOMAIN, ring, true).expect("the ring is granted"))
+                })
+                .collect::<Vec<_>>();
+            let port = Port(node("event-channel").expect("a port") as u32);
+            let header: ring::Header = pages[0].1.read(0);
+            let (req_cons, rsp_prod) = (header.rsp_prod, header.rsp_prod);
+            self.queues.push(Queue { pages, port, req_cons, rsp_prod, requests: Vec::new() });
         }
+        self.selected = 0;
+    }
+
+    /// Connects a frontend with as many queues as ports, each made within `config` and what this backend offers.
+    pub fn connect_frontend(&mut self, config: Config, ports: &[Port]) -> Vec<Frontend<super::Hal>> {
+        let mut store = self.store();
+        let mut link = Link::open(&mut store, &self.frontend).expect("a vbd");
+        let mut frontends = Vec::new();
+        for _ in 0..20 {
+            match link.advance(&mut store).expect("a sound store") {
+                Event::Wanted(features) => {
+                    let config = config.within(&features);
+                    let make = |_: &Port| {
+                        Frontend::new(self.world.hal(), link.vbd(), config).expect("pages and grants")
+                    };
+                    frontends = ports.iter().map(make).collect();
+                    let offer =
+                        |(frontend, port): (&'_ Frontend<_>, &Port)| (frontend.ring().to_vec(), *port);
+                    let offers: Vec<_> = frontends.iter().zip(ports).map(offer).collect();
+                    let queues: Vec<_> =
+                        offers.iter().map(|(ring, port)| QueueOffer { ring, port: *port }).collect();
+                    link.publish(&mut store, features.ring_scheme, config.persistent, &queues)
+                        .expect("a sound store");
+                }
+                Event::Connected(disk) => {
+                    frontends
+                        .iter_mut()
+                        .zip(ports)
+                        .for_each(|(frontend, port)| frontend.connect(*port, disk));
+                    return frontends;
+                }
+                _ => self.negotiate(),
+            }
+        }
+        panic!("not connected");
+    }
+
+    /// Lets go of the rings' pages, and of the grants it kept.
+    pub fn release_ring(&mut self) {
+        let gone = core::mem::replace(&mut self.life, self.world.life()) != self.world.life();
+        if gone {
+            // Mappings of a former life of the guest are none of this one's.
+            self.queues.clear();
+            self.held.clear();
+            self.persistent = None;
+            return;
+        }
+        for queue in self.queues.drain(..) {
+            queue.pages.iter().for_each(|(ring, _)| self.world.unmap(*ring, true));
+        }
+        for reference in self.persistent.take().into_iter().flatten() {
+            self.world.unmap(GrantRef(reference), true);
+        }
+    }
+
+    /// Dies with its domain: Xen takes every mapping away, what it had been asked is lost, and a new one waits for
+    /// a frontend. What it wrote to the disk stays.
+    pub fn die(&mut self) {
+        self.release_ring();
+        self.release_pages();
+        self.set_state(State::InitWait);
     }
 
     /// Lets go of pages that were held back.
@@ -145,24 +279,28 @@ impl Blkback {
 
     /// The port that the frontend offered.
     pub fn port(&self) -> Port {
-        self.port
+        self.ring().port
     }
 
     /// Takes new requests from the ring, then asks to be notified of the next.
     pub fn fetch(&mut self) {
-        let (_, memory) = self.ring.as_ref().expect("connected");
-        let produced = || memory.atomic_u32(offset_of!(ring::Header, req_prod)).load(Ordering::Acquire);
-        while produced() != self.req_cons {
-            let outstanding = produced().wrapping_sub(self.rsp_prod);
-            if outstanding > SLOTS {
-                assert!(self.hostile, "{outstanding} requests without a response");
+        let hostile = self.hostile;
+        let ring = self.ring_mut();
+        let slots = ring.slots();
+        let produced = |ring: &Queue| ring.word(offset_of!(ring::Header, req_prod)).load(Ordering::Acquire);
+        while produced(ring) != ring.req_cons {
+            let outstanding = produced(ring).wrapping_sub(ring.rsp_prod);
+            if outstanding > slots {
+                assert!(hostile, "{outstanding} requests without a response");
                 return;
             }
-            self.queue.push(memory.read(slot(self.req_cons)));
-            self.req_cons = self.req_cons.wrapping_add(1);
-            if produced() == self.req_cons {
-                let event = memory.atomic_u32(offset_of!(ring::Header, req_event));
-                event.store(self.req_cons.wrapping_add(1), Ordering::Relaxed);
+            let mut request = wire::Request::default();
+            ring.copy_out(ring.slot(ring.req_cons), request.as_mut_bytes());
+            ring.requests.push(request);
+            ring.req_cons = ring.req_cons.wrapping_add(1);
+            if produced(ring) == ring.req_cons {
+                let event = ring.word(offset_of!(ring::Header, req_event));
+                event.store(ring.req_cons.wrapping_add(1), Ordering::Relaxed);
                 fence(Ordering::SeqCst);
             }
         }
@@ -170,117 +308,77 @@ impl Blkback {
 
     /// Requests taken and not yet answered.
     pub fn queue(&self) -> &[wire::Request] {
-        &self.queue
+        &self.ring().requests
     }
 
     /// Does a queued request and answers it; nothing where there are none. Any order is allowed.
     pub fn answer(&mut self, index: usize) {
-        if self.queue.is_empty() {
+        if self.queue().is_empty() {
             return;
         }
-        let request = self.queue.remove(index % self.queue.len());
+        let count = self.queue().len();
+        let request = self.ring_mut().requests.remove(index % count);
         let status = self.execute(&request);
         self.respond(&wire::Response {
             id: request.id,
-            operation: request.operation,
+            operation: execute::answered(&request),
             status,
             ..wire::Response::default()
         });
     }
 
-    /// Fetches and answers everything, in order.
-    pub fn run(&mut self) {
-        self.fetch();
-        while !self.queue.is_empty() {
-            self.answer(0);
+    /// Does a queued request and dies before it answers.
+    pub fn execute_unanswered(&mut self, index: usize) {
+        if !self.queue().is_empty() {
+            let count = self.queue().len();
+            let request = self.ring_mut().requests.remove(index % count);
+            self.execute(&request);
         }
+    }
+
+    /// Fetches and answers everything on every ring, in order.
+    pub fn run(&mut self) {
+        let selected = self.selected;
+        for queue in 0..self.queues.len() {
+            self.selected = queue;
+            self.fetch();
+            while !self.queue().is_empty() {
+                self.answer(0);
+            }
+        }
+        self.selected = selected;
     }
 
     /// Writes any response at all, published and notified as an honest one.
     pub fn respond(&mut self, response: &wire::Response) {
-        let (_, memory) = self.ring.as_ref().expect("connected");
-        memory.write(slot(self.rsp_prod), response);
-        let from = self.rsp_prod;
-        self.rsp_prod = from.wrapping_add(1);
-        self.claim(self.rsp_prod);
-        let (_, memory) = self.ring.as_ref().expect("connected");
+        let ring = self.ring_mut();
+        ring.copy_in(ring.slot(ring.rsp_prod), response.as_bytes());
+        let from = ring.rsp_prod;
+        ring.rsp_prod = from.wrapping_add(1);
+        let to = ring.rsp_prod;
+        self.claim(to);
         fence(Ordering::SeqCst);
-        let wanted = memory.atomic_u32(offset_of!(ring::Header, rsp_event)).load(Ordering::Relaxed);
-        if self.rsp_prod.wrapping_sub(wanted) < self.rsp_prod.wrapping_sub(from) {
+        let wanted = self.ring().word(offset_of!(ring::Header, rsp_event)).load(Ordering::Relaxed);
+        if to.wrapping_sub(wanted) < to.wrapping_sub(from) {
             self.notifications += 1;
         }
     }
 
     /// Claims to have produced so many responses.
     pub fn claim(&self, rsp_prod: u32) {
-        let (_, memory) = self.ring.as_ref().expect("connected");
-        memory.atomic_u32(offset_of!(ring::Header, rsp_prod)).store(rsp_prod, Ordering::Release);
+        self.ring().word(offset_of!(ring::Header, rsp_prod)).store(rsp_prod, Ordering::Release);
     }
 
-    /// Writes anywhere on the ring's page.
+    /// Writes anywhere on the ring's first page.
     pub fn scribble(&self, offset: usize, bytes: &[u8]) {
-        self.ring.as_ref().expect("connected").1.copy_in(offset, bytes);
+        self.ring().pages[0].1.copy_in(offset, bytes);
     }
 
-    /// The ring's page as the backend sees it.
+    /// The ring's first page as the backend sees it.
     pub fn ring_page(&self) -> Vec<u8> {
-        let mut page = std::vec![0; crate::PAGE_SIZE];
-        self.ring.as_ref().expect("connected").1.copy_out(0, &mut page);
+        let mut page = std::vec![0; PAGE_SIZE];
+        self.ring().pages[0].1.copy_out(0, &mut page);
         page
-    }
-
-    /// Does a request; answers its status.
-    pub fn execute(&mut self, request: &wire::Request) -> i16 {
-        let write = match request.operation {
-            wire::OP_READ => false,
-            wire::OP_WRITE => true,
-            wire::OP_WRITE_BARRIER | wire::OP_FLUSH_DISKCACHE if request.nr_segments == 0 => {
-                self.flushes.push(request.operation);
-                return wire::RSP_OKAY;
-            }
-            _ => return wire::RSP_EOPNOTSUPP,
-        };
-        let valid =
-            |segment: &wire::Segment| segment.first_sect <= segment.last_sect && segment.last_sect < 8;
-        let Some(segments) =
-            request.seg.get(..usize::from(request.nr_segments)).filter(|all| all.iter().all(valid))
-        else {
-            assert!(self.hostile, "{request:?}");
-            return wire::RSP_ERROR;
-        };
-        let count: u64 =
-            segments.iter().map(|segment| u64::from(segment.last_sect - segment.first_sect) + 1).sum();
-        if !request.sector_number.is_multiple_of(self.block) || !count.is_multiple_of(self.block) {
-            return wire::RSP_ERROR;
-        }
-        let end = request.sector_number.checked_add(count);
-        if end.is_none_or(|end| end > self.disk.len() as u64 / 512) {
-            return wire::RSP_ERROR;
-        }
-        let mut at = request.sector_number as usize * 512;
-        for segment in segments {
-            let reference = GrantRef(segment.gref);
-            // The page of a read is written.
-            let Some(memory) = self.world.map(Self::DOMAIN, reference, !write) else {
-                assert!(self.hostile, "{reference:?} does not allow this");
-                return wire::RSP_ERROR;
-            };
-            let offset = usize::from(segment.first_sect) * 512;
-            let length = (usize::from(segment.last_sect) + 1) * 512 - offset;
-            let sectors = &mut self.disk[at..at + length];
-            if write {
-                memory.copy_out(offset, sectors);
-            } else {
-                memory.copy_in(offset, sectors);
-            }
-            at += length;
-            if self.hold_pages {
-                self.held.push((reference, !write));
-            } else {
-                self.world.unmap(reference, !write);
-            }
-        }
-        wire::RSP_OKAY
     }
 
     fn store(&self) -> Tree {
@@ -294,8 +392,38 @@ impl Blkback {
     fn number(&self, node: &str) -> Option<u64> {
         self.front(node)?.parse().ok()
     }
+
+    fn own(&self, node: &str) -> Option<u64> {
+        self.store().text(&format!("{}/{node}", self.backend))?.parse().ok()
+    }
 }
 
-fn slot(index: u32) -> usize {
-    size_of::<ring::Header>() + (index % SLOTS) as usize * size_of::<wire::Request>()
+impl Queue {
+    fn slots(&self) -> u32 {
+        // Table of the slots of a ring of 1, 2, 4, 8 and 16 pages (io/blkif.h's __RING_SIZE).
+        [32, 64, 128, 256, 512][self.pages.len().ilog2() as usize]
+    }
+
+    /// Byte offset of a slot.
+    fn slot(&self, index: u32) -> usize {
+        size_of::<ring::Header>() + (index % self.slots()) as usize * size_of::<wire::Request>()
+    }
+
+    fn word(&self, offset: usize) -> &core::sync::atomic::AtomicU32 {
+        self.pages[0].1.atomic_u32(offset)
+    }
+
+    fn copy_out(&self, offset: usize, into: &mut [u8]) {
+        for (n, byte) in into.iter_mut().enumerate() {
+            let at = offset + n;
+            self.pages[at / PAGE_SIZE].1.copy_out(at % PAGE_SIZE, core::slice::from_mut(byte));
+        }
+    }
+
+    fn copy_in(&self, offset: usize, from: &[u8]) {
+        for (n, byte) in from.iter().enumerate() {
+            let at = offset + n;
+            self.pages[at / PAGE_SIZE].1.copy_in(at % PAGE_SIZE, &[*byte]);
+        }
+    }
 }

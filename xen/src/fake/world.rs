@@ -31,6 +31,7 @@ struct Inner {
     log: Vec<String>,
     tree: Tree,
     pages_left: usize,
+    life: u32,
 }
 
 /// One pretended guest; clones are the same guest.
@@ -47,7 +48,7 @@ impl World {
 
     /// A guest with so many grant entries, the reserved ones counted.
     pub fn with_grants(entries: usize) -> Self {
-        let table_memory = Memory::new(1, 0);
+        let table_memory = Memory::new(entries.div_ceil(ENTRIES_PER_FRAME), 0);
         let table = grant::Table::new(table_memory.share(), std::vec![0; entries]).expect("enough entries");
         let inner = Inner {
             pages: BTreeMap::new(),
@@ -59,6 +60,7 @@ impl World {
             log: Vec::new(),
             tree: Tree::default(),
             pages_left: usize::MAX,
+            life: 0,
         };
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
@@ -110,6 +112,22 @@ impl World {
     /// Grant references that are leaked.
     pub fn leaked_grants(&self) -> u32 {
         self.inner.borrow().table.leaked()
+    }
+
+    /// The guest is resumed: it gets a grant table in which nothing is granted, and keeps its memory.
+    pub fn forget_grants(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let entries = inner.table_memory.share().len() / size_of::<EntryV1>();
+        let memory = Memory::new(entries.div_ceil(ENTRIES_PER_FRAME), 0);
+        inner.table = grant::Table::new(memory.share(), std::vec![0; entries]).expect("as many as before");
+        inner.table_memory = memory;
+        inner.mapped.clear();
+        inner.life += 1;
+    }
+
+    /// How often the guest has been resumed.
+    pub fn life(&self) -> u32 {
+        self.inner.borrow().life
     }
 
     /// Notifications sent since the last call.
@@ -189,7 +207,7 @@ impl Inner {
     /// Whether some grant lets a frame be reached.
     fn is_granted(&self, frame: Frame) -> bool {
         let memory = self.table_memory.share();
-        (0..ENTRIES_PER_FRAME).any(|index| {
+        (0..memory.len() / size_of::<EntryV1>()).any(|index| {
             let entry: EntryV1 = memory.read(index * size_of::<EntryV1>());
             entry.flags & GTF_PERMIT_ACCESS != 0 && u64::from(entry.frame) == frame.0
         })

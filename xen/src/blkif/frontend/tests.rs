@@ -6,13 +6,15 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::blkif::{Event, Link, Offer};
+use crate::blkif::{FlushMethod, Link};
 use crate::fake::{self, Blkback, World};
+use crate::grant;
 use crate::ring::Overrun;
 use crate::wire::ring::Header;
 
 const PORT: Port = Port(7);
 const SECTORS: u64 = 1024;
+const SLOTS: usize = 32;
 
 struct Setup {
     world: World,
@@ -26,17 +28,7 @@ fn setup_in(world: World, nodes: &[(&str, &str)]) -> Setup {
     for (node, value) in nodes {
         backend.set(node, value);
     }
-    let mut store = world.store();
-    let mut link = Link::open(&mut store, "device/vbd/768").unwrap();
-    let mut frontend = Frontend::new(world.hal(), link.vbd()).unwrap();
-    let offer = Offer { ring: frontend.ring(), port: PORT };
-    let disk = loop {
-        match link.advance(&mut store, &offer).unwrap() {
-            Event::Connected(disk) => break disk,
-            _ => backend.negotiate(),
-        }
-    };
-    frontend.connect(PORT, disk);
+    let frontend = backend.connect_frontend(Config::SMALL, &[PORT]).remove(0);
     Setup { world, backend, frontend }
 }
 
@@ -271,13 +263,16 @@ fn without_a_page_or_a_grant_there_is_no_frontend() {
     let _backend = Blkback::new(&world, "device/vbd/768", 64);
     let vbd = Link::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
     world.limit_pages(0);
-    assert_eq!(Frontend::new(world.hal(), vbd).err(), Some(Error::NoMemory));
+    assert_eq!(Frontend::new(world.hal(), vbd, Config::SMALL).err(), Some(Error::NoMemory));
     world.limit_pages(100);
     let mut table = Vec::new();
     while let Ok(reference) = world.hal().grant_access(DomainId(1), Frame(1), Access::ReadOnly) {
         table.push(reference);
     }
-    assert_eq!(Frontend::new(world.hal(), vbd).err(), Some(Error::Grant(grant::Error::Exhausted)));
+    assert_eq!(
+        Frontend::new(world.hal(), vbd, Config::SMALL).err(),
+        Some(Error::Grant(grant::Error::Exhausted))
+    );
     assert_eq!(world.pages(), 0);
 }
 
@@ -301,7 +296,7 @@ fn before_and_after_the_connection_nothing_is_sent() {
     let world = World::new();
     let _backend = Blkback::new(&world, "device/vbd/768", 64);
     let vbd = Link::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
-    let mut frontend = Frontend::new(world.hal(), vbd).unwrap();
+    let mut frontend = Frontend::new(world.hal(), vbd, Config::SMALL).unwrap();
     assert_eq!(frontend.submit(&flush(1)), Err(Error::NotConnected));
     frontend.push();
     assert_eq!(frontend.poll(), None);
@@ -386,6 +381,7 @@ fn hostile(fault: impl Fn(&Setup) -> Fault, act: impl FnOnce(&mut Setup)) {
 }
 
 const DISK: Disk = Disk {
+    discard: None,
     sectors: 64,
     sector_size: 512,
     physical_sector_size: 512,
@@ -545,7 +541,7 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
     setup.backend.release_ring();
     drop(setup.frontend);
     let vbd = Link::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
-    let mut frontend = Frontend::new(Guessing(world.clone()), vbd).unwrap();
+    let mut frontend = Frontend::new(Guessing(world.clone()), vbd, Config::SMALL).unwrap();
     frontend.connect(PORT, DISK);
     let answer = frontend.submit(&read(1, 0, &[page(frame); 3]));
     let Err(Error::Grant(grant::Error::InUse { reference })) = answer else { panic!("{answer:?}") };
@@ -645,6 +641,7 @@ proptest! {
                     assert_eq!(setup.backend.sectors()[at..at + expected.data.len()], expected.data[..]);
                 }
                 Operation::Flush => flushes += 1,
+                Operation::Discard => unreachable!(),
             }
             done += 1;
         };
@@ -688,7 +685,9 @@ proptest! {
                         }
                     }
                 }
-                Step::Push => setup.frontend.push(),
+                Step::Push => {
+                    setup.frontend.push();
+                }
                 Step::Fetch => setup.backend.fetch(),
                 Step::Answer(index) => setup.backend.answer(index.index(SLOTS)),
                 Step::Poll => while let Some(completion) = setup.frontend.poll() {

@@ -1,25 +1,38 @@
 use super::*;
-use crate::blkif::{FlushMethod, Frontend};
+use std::vec::Vec;
+
+use crate::blkif::{Config, FlushMethod, Frontend};
 use crate::fake::{Blkback, Tree, World};
 use crate::store::Errno;
 
 const PATH: &str = "device/vbd/768";
-const OFFER: Offer = Offer { ring: GrantRef(9), port: Port(7) };
+
+/// What a frontend offers.
+struct Offer {
+    ring: Vec<GrantRef>,
+    port: Port,
+}
 
 /// A link, its frontend's offer, and the store.
 fn setup(world: &World) -> (Blkback, Link, Frontend<crate::fake::Hal>, Offer, Tree) {
     let backend = Blkback::new(world, PATH, 64);
     let mut store = world.store();
     let link = Link::open(&mut store, PATH).unwrap();
-    let frontend = Frontend::new(world.hal(), link.vbd()).unwrap();
-    let offer = Offer { ring: frontend.ring(), port: Port(7) };
+    let frontend = Frontend::new(world.hal(), link.vbd(), Config::SMALL).unwrap();
+    let offer = Offer { ring: frontend.ring().to_vec(), port: Port(7) };
     (backend, link, frontend, offer, store)
+}
+
+fn publish(link: &mut Link, store: &mut Tree, offer: &Offer, features: Features) -> Result<(), Error> {
+    let queue = QueueOffer { ring: &offer.ring, port: offer.port };
+    link.publish(store, features.ring_scheme, false, &[queue])
 }
 
 fn connect(backend: &mut Blkback, link: &mut Link, store: &mut Tree, offer: &Offer) -> Disk {
     for _ in 0..10 {
-        match link.advance(store, offer).unwrap() {
+        match link.advance(store).unwrap() {
             Event::Connected(disk) => return disk,
+            Event::Wanted(features) => publish(link, store, offer, features).unwrap(),
             event => assert_eq!(event, Event::Waiting),
         }
         backend.negotiate();
@@ -84,7 +97,7 @@ fn both_ends_get_connected() {
     let disk = connect(&mut backend, &mut link, &mut store, &offer);
     assert_eq!((disk.sectors, disk.flush), (64, FlushMethod::Flush));
     let node = |name: &str| store.text(&std::format!("{PATH}/{name}"));
-    assert_eq!(node("ring-ref").unwrap(), std::format!("{}", frontend.ring().0));
+    assert_eq!(node("ring-ref").unwrap(), std::format!("{}", frontend.ring()[0].0));
     assert_eq!(node("event-channel").unwrap(), "7");
     assert_eq!(node("protocol").unwrap(), "x86_64-abi");
     assert_eq!(node("state").unwrap(), "4");
@@ -108,7 +121,7 @@ fn a_new_size_is_seen_while_connected() {
     let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
     connect(&mut backend, &mut link, &mut store, &offer);
     backend.set("sectors", "128");
-    let Event::Unchanged(disk) = link.advance(&mut store, &offer).unwrap() else { panic!() };
+    let Event::Unchanged(disk) = link.advance(&mut store).unwrap() else { panic!() };
     assert_eq!(disk.sectors, 128);
 }
 
@@ -118,21 +131,21 @@ fn a_closing_backend_is_followed_and_a_new_session_begins() {
     let (mut backend, mut link, frontend, offer, mut store) = setup(&world);
     connect(&mut backend, &mut link, &mut store, &offer);
     backend.set_state(State::Closing);
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Stop));
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Stop));
+    assert_eq!(link.advance(&mut store), Ok(Event::Stop));
+    assert_eq!(link.advance(&mut store), Ok(Event::Stop));
     link.close(&mut store).unwrap();
     backend.negotiate();
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Waiting));
+    assert_eq!(link.advance(&mut store), Ok(Event::Waiting));
     backend.negotiate();
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Closed));
+    assert_eq!(link.advance(&mut store), Ok(Event::Closed));
     assert_eq!(store.text("device/vbd/768/state").unwrap(), "6");
     drop(frontend);
     assert_eq!(world.leaked_grants(), 0);
 
-    let frontend = Frontend::new(world.hal(), link.vbd()).unwrap();
+    let frontend = Frontend::new(world.hal(), link.vbd(), Config::SMALL).unwrap();
     link.reopen(&mut store).unwrap();
     backend.negotiate();
-    connect(&mut backend, &mut link, &mut store, &Offer { ring: frontend.ring(), port: Port(8) });
+    connect(&mut backend, &mut link, &mut store, &Offer { ring: frontend.ring().to_vec(), port: Port(8) });
     assert_eq!(backend.port(), Port(8));
 }
 
@@ -143,9 +156,9 @@ fn a_vanished_backend_stops_the_frontend() {
     connect(&mut backend, &mut link, &mut store, &offer);
     assert!(store.delete("/local/domain/0/backend/vbd/1/768"));
     assert_eq!(link.backend_state(&mut store), Ok(State::Unknown));
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Stop));
+    assert_eq!(link.advance(&mut store), Ok(Event::Stop));
     link.close(&mut store).unwrap();
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Closed));
+    assert_eq!(link.advance(&mut store), Ok(Event::Closed));
 }
 
 #[test]
@@ -155,24 +168,27 @@ fn a_step_that_failed_is_tried_again() {
     for node in ["state", "ring-ref", "event-channel", "protocol"] {
         let path = std::format!("{PATH}/{node}");
         store.fail(Some((&path, store::Error::TimedOut)));
-        assert_eq!(
-            link.advance(&mut store, &offer),
-            Err(Error::Store { node, error: store::Error::TimedOut })
-        );
+        let step = match link.advance(&mut store) {
+            Ok(Event::Wanted(features)) => publish(&mut link, &mut store, &offer, features).unwrap_err(),
+            other => other.unwrap_err(),
+        };
+        assert_eq!(step, Error::Store { node, error: store::Error::TimedOut });
         assert_eq!(backend.state(), State::InitWait);
     }
     store.fail(None);
-    assert_eq!(link.advance(&mut store, &offer), Ok(Event::Waiting));
+    let Ok(Event::Wanted(features)) = link.advance(&mut store) else { panic!() };
+    publish(&mut link, &mut store, &offer, features).unwrap();
+    assert_eq!(link.advance(&mut store), Ok(Event::Waiting));
     backend.negotiate();
     // A disk that makes no sense is not connected to, but may get better.
     backend.set("sectors", "x");
     for _ in 0..2 {
         let error = store::Error::Value;
-        assert_eq!(link.advance(&mut store, &offer), Err(Error::Store { node: "sectors", error }));
+        assert_eq!(link.advance(&mut store), Err(Error::Store { node: "sectors", error }));
         assert_eq!(store.text("device/vbd/768/state").unwrap(), "3");
     }
     backend.set("sectors", "64");
-    assert!(matches!(link.advance(&mut store, &offer), Ok(Event::Connected(_))));
+    assert!(matches!(link.advance(&mut store), Ok(Event::Connected(_))));
 }
 
 #[test]
@@ -181,7 +197,7 @@ fn a_backend_that_runs_through_states_does_not_keep_the_caller() {
     let (mut backend, mut link, _frontend, _, mut store) = setup(&world);
     for state in [State::Initialising, State::Reconfiguring, State::Unknown, State::Closed] {
         backend.set_state(state);
-        assert_eq!(link.advance(&mut store, &OFFER), Ok(Event::Waiting), "{state:?}");
+        assert_eq!(link.advance(&mut store), Ok(Event::Waiting), "{state:?}");
     }
     assert_eq!(store.value("device/vbd/768/ring-ref"), None);
 }

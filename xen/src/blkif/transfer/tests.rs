@@ -4,11 +4,12 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::blkif::{Event, Fault, Link, Offer, SLOTS};
+use crate::blkif::{Config, Fault};
 use crate::fake::{self, Blkback, World};
-use crate::{Port, ring};
+use crate::{Frame, Port, ring};
 
 const SECTORS: u64 = 512;
+const SLOTS: usize = 32;
 
 struct Setup {
     world: World,
@@ -22,17 +23,7 @@ fn setup(nodes: &[(&str, &str)]) -> Setup {
     for (node, value) in nodes {
         backend.set(node, value);
     }
-    let mut store = world.store();
-    let mut link = Link::open(&mut store, "device/vbd/768").unwrap();
-    let mut frontend = Frontend::new(world.hal(), link.vbd()).unwrap();
-    let offer = Offer { ring: frontend.ring(), port: Port(7) };
-    let disk = loop {
-        match link.advance(&mut store, &offer).unwrap() {
-            Event::Connected(disk) => break disk,
-            _ => backend.negotiate(),
-        }
-    };
-    frontend.connect(offer.port, disk);
+    let frontend = backend.connect_frontend(Config::SMALL, &[Port(7)]).remove(0);
     Setup { world, backend, frontend }
 }
 
@@ -46,7 +37,7 @@ impl Setup {
     fn finish(&mut self, transfer: &mut Transfer, list: &[Element]) -> (Outcome, usize) {
         let mut requests = 0;
         loop {
-            transfer.submit(&mut self.frontend, list).unwrap();
+            transfer.submit(&mut self.frontend, Memory::Pages(&list)).unwrap();
             self.frontend.push();
             self.backend.run();
             while let Some(completion) = self.frontend.poll() {
@@ -82,7 +73,7 @@ fn a_flush_is_one_request() {
     assert_eq!(setup.finish(&mut transfer, &[]), (DONE, 1));
     assert_eq!(setup.backend.flushes.len(), 1);
     let mut setup = self::setup(&[("feature-flush-cache", "0")]);
-    assert_eq!(Transfer::flush(1).submit(&mut setup.frontend, &[][..]), Err(Error::FlushUnsupported));
+    assert_eq!(Transfer::flush(1).submit(&mut setup.frontend, Memory::None), Err(Error::FlushUnsupported));
 }
 
 #[test]
@@ -106,14 +97,14 @@ fn what_does_not_fit_the_disk_is_refused_as_a_whole() {
     let list = vec![setup.element(&[], 0, 4096); 20];
     let mut transfer = Transfer::new(1, Operation::Write, SECTORS - 159, 20 * 4096, &list[..]).unwrap();
     let range = Error::Range { sector: SECTORS - 159, count: 160, sectors: SECTORS };
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Err(range));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Err(range));
     assert_eq!(setup.frontend.in_flight(), 0);
 
     let mut setup = self::setup(&[("sector-size", "4096")]);
     let list = vec![setup.element(&[], 0, 4096); 20];
     let mut transfer = Transfer::new(1, Operation::Write, 8, 19 * 4096 + 512, &list[..]).unwrap();
     let block = Error::Block { sector: 8, count: 19 * 8 + 1, block: 4096 };
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Err(block));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Err(block));
     assert_eq!(setup.frontend.in_flight(), 0);
 }
 
@@ -141,11 +132,11 @@ fn a_full_ring_makes_it_partial() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 11 * 3];
     for tag in 0..SLOTS - 1 {
-        Transfer::flush(tag).submit(&mut setup.frontend, &[][..]).unwrap();
+        Transfer::flush(tag).submit(&mut setup.frontend, Memory::None).unwrap();
     }
     let mut transfer = Transfer::new(99, Operation::Read, 0, 33 * 4096, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Ok(Progress::Partial));
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
     assert!(transfer.is_partial());
     setup.frontend.push();
     setup.backend.run();
@@ -157,7 +148,7 @@ fn a_full_ring_makes_it_partial() {
         }
     }
     assert_eq!(own, 1);
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Ok(Progress::Whole));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Whole));
     assert_eq!(setup.finish(&mut transfer, &list), (DONE, 2));
 }
 
@@ -166,7 +157,7 @@ fn a_failed_part_fails_the_whole_after_the_last_part() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 22];
     let mut transfer = Transfer::new(1, Operation::Read, 0, 22 * 4096, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Ok(Progress::Whole));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Whole));
     setup.frontend.push();
     setup.backend.fetch();
     setup.backend.respond(&crate::wire::blkif::Response {
@@ -188,10 +179,10 @@ fn a_failed_part_stops_the_rest() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 22];
     for tag in 0..SLOTS - 1 {
-        Transfer::flush(tag).submit(&mut setup.frontend, &[][..]).unwrap();
+        Transfer::flush(tag).submit(&mut setup.frontend, Memory::None).unwrap();
     }
     let mut transfer = Transfer::new(99, Operation::Read, 0, 22 * 4096, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
     setup.frontend.push();
     setup.backend.fetch();
     setup.backend.claim(1000);
@@ -213,11 +204,11 @@ fn a_part_that_cannot_be_sent_becomes_the_outcome() {
     let list = vec![setup.element(&[], 0, 4096); 22];
     let mut transfer = Transfer::new(1, Operation::Read, 0, 22 * 4096, &list[..]).unwrap();
     // The list ends early: only the first part can be sent.
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..11]), Ok(Progress::Whole));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..11])), Ok(Progress::Whole));
     setup.frontend.push();
     setup.backend.run();
     let completion = setup.frontend.poll().unwrap();
-    let error = Error::ListTooShort { expected: 11 * 4096, found: 0 };
+    let error = Error::Segments { found: 0, limit: 11 };
     assert_eq!(transfer.complete(&completion).unwrap().result, Err(Failure::Unsent(error)));
 }
 
@@ -243,7 +234,7 @@ fn used_up_grants_make_it_partial() {
         })
         .collect();
     let mut transfer = Transfer::new(1, Operation::Read, 0, 11 * 4096, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, &list[..]), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
     assert_eq!(setup.frontend.in_flight(), 0);
     for reference in taken {
         crate::Hal::end_access(&hal, reference).unwrap();
@@ -303,19 +294,20 @@ proptest! {
     #[test]
     fn elements_are_cut_at_pages(address in 0u64..64, sectors in 1u32..200) {
         let list = [Element { address: address * 512, length: sectors * 512 }];
-        let mut transfer = Transfer::new(1, Operation::Read, 0, u64::from(sectors) * 512, &list[..]).unwrap();
+        let mut at = cursor::Cursor::START;
         let mut next = address;
         let mut left = u64::from(sectors) * 512;
         while left > 0 {
-            let mut segments = [Segment { frame: Frame(0), first_sector: 0, last_sector: 0 }; MAX_SEGMENTS];
-            let (count, bytes) = transfer.cut(&list[..], left, 512, &mut segments);
-            prop_assert!(bytes > 0);
-            for segment in &segments[..count] {
+            let cut = at.cut(&&list[..], left, 512, 11);
+            prop_assert!(cut.bytes > 0);
+            let segments: Vec<_> = at.segments(&&list[..], cut.bytes).collect();
+            prop_assert_eq!(segments.len(), cut.segments);
+            for segment in segments {
                 prop_assert_eq!((segment.frame.0, u64::from(segment.first_sector)), (next / 8, next % 8));
                 prop_assert!(segment.last_sector < 8);
                 next += segment.sectors();
             }
-            left -= bytes;
+            left -= cut.bytes;
         }
         prop_assert_eq!(next, address + u64::from(sectors));
     }

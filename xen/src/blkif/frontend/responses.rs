@@ -1,0 +1,116 @@
+//! Responses off the ring.
+
+use super::super::{Failure, Fault};
+use super::{Arrived, Completion, Frontend, Operation, Records, Shadow, Slot, State};
+use crate::wire::blkif as wire;
+use crate::{Hal, PAGE_SIZE};
+
+/// Of the requests in flight, the part that may come back before the backend notifies: notifying costs both ends
+/// more than a request does, and the rest keeps the backend busy meanwhile.
+const NOTIFY_AFTER: u32 = 4;
+
+impl<H: Hal> Frontend<H> {
+    /// The next request that came back; the data of copied reads is not looked at. Call it until it answers `None`
+    /// after each notification: only then the backend notifies again. *Dispatch*.
+    pub fn poll(&mut self) -> Option<Completion> {
+        loop {
+            let taken = self.take(&mut |_| ());
+            if taken.is_some() || !self.rearm() {
+                return taken;
+            }
+        }
+    }
+
+    /// The next request that came back. What a copied read brought is given to `arrived` first. After `None` the
+    /// backend notifies again only once [`Frontend::rearm`] has been called. *Dispatch*.
+    pub fn take(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Option<Completion> {
+        loop {
+            let failure = match self.state {
+                State::Broken(fault) => Failure::Broken(fault),
+                State::Disconnected | State::Forgotten => Failure::Disconnected,
+                State::Offered | State::Connected(_) => match self.take_response(arrived) {
+                    Ok(taken) => return taken,
+                    Err(fault) => {
+                        self.fail(fault);
+                        continue;
+                    }
+                },
+            };
+            return self.abort(failure);
+        }
+    }
+
+    /// Asks to be notified: of the next response, or, with many requests in flight, when a quarter of them have come
+    /// back. Whether any response is there already, which may not be announced: take it, then ask again. *Dispatch*.
+    #[must_use]
+    pub fn rearm(&mut self) -> bool {
+        let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
+        self.wish = (ring.outstanding() / NOTIFY_AFTER).max(1);
+        ring.rearm(self.wish)
+    }
+
+    /// Whether a response may lie in the ring that was not announced, until others join it: a caller that was told so
+    /// looks again after a while. *Dispatch*.
+    pub fn waits_for_several(&self) -> bool {
+        self.wish > 1 && self.in_flight > 0 && matches!(self.state, State::Connected(_))
+    }
+
+    /// The next response, checked.
+    fn take_response(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Result<Option<Completion>, Fault> {
+        let Some(ring) = &mut self.ring else { return Ok(None) };
+        let Some(response) = ring.take().map_err(Fault::Overrun)? else { return Ok(None) };
+
+        let id = response.id;
+        let slot = usize::try_from(id).ok().filter(|slot| *slot < self.slots.len());
+        let slot = slot.ok_or(Fault::UnknownId { id, slots: self.slots.len() as u32 })?;
+        let shadow = match self.slots[slot] {
+            Slot::InFlight(shadow) if ring.is_pushed(shadow.index) => shadow,
+            _ => return Err(Fault::NotInFlight { id }),
+        };
+        // blkback names the operation inside an indirect request, others may name the request.
+        let indirect = matches!(shadow.records, Records::Indirect(_));
+        let known = response.operation == shadow.wire_operation
+            || indirect && response.operation == wire::OP_INDIRECT;
+        if !known {
+            return Err(Fault::Operation { expected: shadow.wire_operation, found: response.operation });
+        }
+        let result = match response.status {
+            wire::RSP_OKAY => Ok(()),
+            wire::RSP_ERROR => Err(Failure::Backend),
+            wire::RSP_EOPNOTSUPP => Err(Failure::NotSupported),
+            found => return Err(Fault::Status { found }),
+        };
+        if let (Ok(()), Operation::Read, Some((offset, bytes))) = (result, shadow.operation, shadow.copied) {
+            self.deliver(&shadow, offset, bytes, arrived);
+        }
+        let mut completion = self.retire(slot, &shadow, result);
+        if let Some(fault) = self.fault() {
+            completion.result = Err(Failure::Broken(fault));
+        }
+        Ok(Some(completion))
+    }
+
+    /// Shows the caller what a copied read brought.
+    fn deliver(&self, shadow: &Shadow, offset: usize, bytes: usize, arrived: &mut impl FnMut(Arrived<'_>)) {
+        for index in 0..usize::from(shadow.segments) {
+            let page = match &shadow.records {
+                Records::Inline(records) => records[index],
+                Records::Indirect(chain) => self.blocks.record(chain, index),
+            };
+            let done = index * PAGE_SIZE;
+            if let Some(memory) = self.pool.memory(page as u16) {
+                let length = (bytes - done).min(PAGE_SIZE);
+                arrived(Arrived { tag: shadow.tag, offset: offset + done, memory, length });
+            }
+        }
+    }
+
+    /// Takes back one request in flight.
+    fn abort(&mut self, failure: Failure) -> Option<Completion> {
+        let (slot, shadow) = self.slots.iter().enumerate().find_map(|(slot, state)| match state {
+            Slot::InFlight(shadow) => Some((slot, *shadow)),
+            Slot::Free(_) => None,
+        })?;
+        Some(self.retire(slot, &shadow, Err(failure)))
+    }
+}
