@@ -22,6 +22,7 @@ struct Capacity16 {
     protection: u8,
     /// Low four bits: logical blocks per physical block as a power of two (SBC-3 5.16.2).
     physical_exponent: u8,
+    /// Lowest aligned address in the low 14 bits; LBPME, provisioned thinly, is 0x8000 (SBC-3 5.16.2).
     lowest_aligned: U16,
     reserved: [u8; 16],
 }
@@ -39,7 +40,7 @@ pub(crate) fn sixteen(lun: &Lun) -> Reply {
         block_size: U32::new(lun.block_size.bytes()),
         protection: 0,
         physical_exponent: lun.physical_exponent(),
-        lowest_aligned: U16::ZERO,
+        lowest_aligned: U16::new(if lun.discard.is_some() { 0x8000 } else { 0 }),
         reserved: [0; 16],
     })
 }

@@ -21,6 +21,7 @@ pub mod opcode {
     pub const WRITE_10: u8 = 0x2A;
     pub const VERIFY_10: u8 = 0x2F;
     pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
+    pub const UNMAP: u8 = 0x42;
     pub const MODE_SENSE_10: u8 = 0x5A;
     pub const READ_16: u8 = 0x88;
     pub const WRITE_16: u8 = 0x8A;
@@ -46,11 +47,21 @@ pub enum SupportedPage {
     UnitSerialNumber = 0x80,
     /// 0x83, the identification descriptors.
     DeviceIdentification = 0x83,
+    /// 0xB0, the block limits.
+    BlockLimits = 0xB0,
+    /// 0xB2, logical block provisioning.
+    LogicalBlockProvisioning = 0xB2,
 }
 
 impl SupportedPage {
     /// Every page, in ascending order as page 0x00 wants them.
-    pub const ALL: [Self; 3] = [Self::Supported, Self::UnitSerialNumber, Self::DeviceIdentification];
+    pub const ALL: [Self; 5] = [
+        Self::Supported,
+        Self::UnitSerialNumber,
+        Self::DeviceIdentification,
+        Self::BlockLimits,
+        Self::LogicalBlockProvisioning,
+    ];
 }
 
 /// What a CDB asks for. Block addresses and counts are in the disk's own blocks and not yet checked against it.
@@ -118,6 +129,11 @@ pub enum Command {
         lba: u64,
         /// Number of blocks; zero is a valid no-operation.
         blocks: u32,
+    },
+    /// UNMAP.
+    Unmap {
+        /// Bytes of the parameter list.
+        length: u16,
     },
     /// SYNCHRONIZE CACHE(10) or (16).
     SynchronizeCache {
@@ -344,6 +360,12 @@ impl Command {
                         Ok(Self::Verify { lba, blocks })
                     }
                 }
+            }
+            opcode::UNMAP => {
+                let unmap: &Block10 = layout(cdb)?;
+                // ANCHOR.
+                refuse_if(unmap.flags & 0x01 != 0, 1)?;
+                Ok(Self::Unmap { length: unmap.blocks.get() })
             }
             opcode::SYNCHRONIZE_CACHE_10 | opcode::SYNCHRONIZE_CACHE_16 => {
                 let Blocks { lba, blocks, .. } = Blocks::parse(code, cdb)?;

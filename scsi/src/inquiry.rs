@@ -4,8 +4,9 @@ use zerocopy::byteorder::big_endian::U16;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use crate::cdb::SupportedPage;
-use crate::identity::Identity;
+use crate::lun::Lun;
 use crate::reply::Reply;
+use crate::unmap;
 
 const VENDOR: [u8; 8] = *b"XENGUARD";
 const PRODUCT: [u8; 16] = *b"PVDISK          ";
@@ -13,6 +14,8 @@ const REVISION: [u8; 4] = *b"0001";
 
 /// Peripheral qualifier 0 (connected) and device type 0 (direct-access block device).
 const DISK: u8 = 0x00;
+/// RMB: the medium is removable.
+const RMB: u8 = 0x80;
 /// Peripheral qualifier 3 and device type 0x1F: no logical unit can be here (SPC-3 table 83).
 const NO_UNIT: u8 = 0x7F;
 
@@ -60,10 +63,10 @@ const VENDOR_SPECIFIC: u8 = 0;
 /// Designator type 1: T10 vendor identification and a text unique for that vendor.
 const T10_VENDOR: u8 = 1;
 
-fn standard_as(peripheral: u8) -> Reply {
+fn standard_as(peripheral: u8, removable: bool) -> Reply {
     Reply::of(&Standard {
         peripheral,
-        removable: 0,
+        removable: if removable { RMB } else { 0 },
         // SPC-3; response data format 2.
         version: 0x05,
         response_format: 0x02,
@@ -77,17 +80,18 @@ fn standard_as(peripheral: u8) -> Reply {
 }
 
 /// Standard data of the disk.
-pub(crate) fn standard() -> Reply {
-    standard_as(DISK)
+pub(crate) fn standard(lun: &Lun) -> Reply {
+    standard_as(DISK, lun.removable)
 }
 
 /// Standard data for a logical unit number that has no unit.
 pub(crate) fn no_unit() -> Reply {
-    standard_as(NO_UNIT)
+    standard_as(NO_UNIT, false)
 }
 
 /// One vital product data page.
-pub(crate) fn page(page: SupportedPage, identity: &Identity) -> Reply {
+pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
+    let identity = &lun.identity;
     let header =
         |length: usize| PageHeader { peripheral: DISK, page: page as u8, length: U16::new(length as u16) };
     match page {
@@ -116,6 +120,18 @@ pub(crate) fn page(page: SupportedPage, identity: &Identity) -> Reply {
             });
             reply.push(vendor);
             reply.push(serial);
+            reply
+        }
+        SupportedPage::BlockLimits => {
+            let limits = unmap::limits(lun);
+            let mut reply = Reply::of(&header(size_of_val(&limits)));
+            reply.push(&limits);
+            reply
+        }
+        SupportedPage::LogicalBlockProvisioning => {
+            let provisioning = unmap::provisioning(lun);
+            let mut reply = Reply::of(&header(size_of_val(&provisioning)));
+            reply.push(&provisioning);
             reply
         }
     }

@@ -18,6 +18,9 @@
 //!     block_size: BlockSize::B512,
 //!     physical_block_size: 4096,
 //!     read_only: false,
+//!     removable: false,
+//!     discard: None,
+//!     maximum_transfer: 4 << 20,
 //!     cache: Cache::Volatile,
 //!     identity: Identity::local(768),
 //! };
@@ -41,12 +44,20 @@ pub mod partition_table;
 mod reply;
 mod report_luns;
 mod sense;
+pub mod unmap;
 
 pub use cdb::{Command, SupportedPage, opcode};
 pub use identity::Identity;
 pub use lun::{Action, BlockSize, Cache, Extent, Lun, Outcome};
 pub use reply::{CAPACITY as REPLY_CAPACITY, Reply};
 pub use sense::{FixedSense, Sense, SenseKey};
+pub use unmap::Discard;
+
+/// Whether a command is one that a unit attention condition is reported to instead of being carried out (SAM-3 5.9.7):
+/// all but INQUIRY, REPORT LUNS and REQUEST SENSE.
+pub fn hears_attention(cdb: &[u8]) -> bool {
+    !matches!(cdb.first(), None | Some(&opcode::INQUIRY | &opcode::REPORT_LUNS | &opcode::REQUEST_SENSE))
+}
 
 /// SAM-3 status codes a target here answers with (SAM-3 5.3.1).
 pub mod status {

@@ -4,6 +4,7 @@ use crate::cdb::{Command, opcode};
 use crate::identity::Identity;
 use crate::reply::Reply;
 use crate::sense::Sense;
+use crate::unmap::Discard;
 use crate::{SECTOR, capacity, inquiry, mode, report_luns};
 
 /// Size of a logical block.
@@ -45,7 +46,7 @@ pub enum Cache {
     NoFlush,
 }
 
-/// The disk's properties. They do not change while it is exposed.
+/// The disk's properties. Of these only the size changes while it is exposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lun {
     /// Size in sectors of 512 bytes, whatever `block_size` is.
@@ -56,6 +57,12 @@ pub struct Lun {
     pub physical_block_size: u32,
     /// Writes are refused.
     pub read_only: bool,
+    /// The medium may be taken out.
+    pub removable: bool,
+    /// Blocks can be given up (UNMAP), and how.
+    pub discard: Option<Discard>,
+    /// Most bytes of one command's data, for the initiator to know.
+    pub maximum_transfer: u32,
     /// What a flush is for.
     pub cache: Cache,
     /// Serial number and designator.
@@ -100,6 +107,13 @@ pub enum Action {
     },
     /// Put everything that completed before on the medium.
     Flush,
+    /// Give up what the command's parameter list names: see [`Lun::check_unmap`] and [`crate::unmap::extent`].
+    Unmap {
+        /// Bytes of the list, at the start of the command's buffer.
+        bytes: u16,
+        /// The unit of its numbers.
+        block_size: BlockSize,
+    },
 }
 
 /// What a command comes to.
@@ -159,10 +173,10 @@ impl Lun {
                 Outcome::Good(Reply::of(&Sense::NONE.fixed()).cut(allocation.into()))
             }
             Command::Inquiry { page: None, allocation } => {
-                Outcome::Good(inquiry::standard().cut(allocation.into()))
+                Outcome::Good(inquiry::standard(self).cut(allocation.into()))
             }
             Command::Inquiry { page: Some(page), allocation } => {
-                Outcome::Good(inquiry::page(page, &self.identity).cut(allocation.into()))
+                Outcome::Good(inquiry::page(page, self).cut(allocation.into()))
             }
             Command::ModeSense { request, allocation } => {
                 Outcome::Good(mode::sense(self, &request)?.cut(allocation.into()))
@@ -185,6 +199,16 @@ impl Lun {
                 } else {
                     Outcome::Act(Action::Flush)
                 }
+            }
+            Command::Unmap { length } => {
+                if self.discard.is_none() {
+                    return Err(Sense::INVALID_OPCODE);
+                }
+                if self.read_only {
+                    return Err(Sense::WRITE_PROTECTED);
+                }
+                let action = Action::Unmap { bytes: length, block_size: self.block_size };
+                if length == 0 { done } else { Outcome::Act(action) }
             }
             Command::SynchronizeCache { lba, blocks } => {
                 self.range(lba, blocks.into())?;

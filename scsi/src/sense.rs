@@ -43,6 +43,12 @@ pub struct Sense {
 impl Sense {
     /// 00/00, the answer to REQUEST SENSE: with auto-sense nothing is ever left pending.
     pub const NONE: Self = Self::new(SenseKey::NoSense, 0x00, 0x00);
+    /// 1A/00, parameter list length error.
+    pub const PARAMETER_LENGTH: Self = Self::new(SenseKey::IllegalRequest, 0x1A, 0x00);
+    /// 26/00, invalid field in parameter list.
+    pub const INVALID_PARAMETER: Self = Self::new(SenseKey::IllegalRequest, 0x26, 0x00);
+    /// 2A/09, capacity data has changed.
+    pub const CAPACITY_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x2A, 0x09);
     /// 20/00, invalid command operation code.
     pub const INVALID_OPCODE: Self = Self::new(SenseKey::IllegalRequest, 0x20, 0x00).at(0);
     /// 21/00, logical block address out of range.

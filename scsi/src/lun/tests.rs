@@ -14,6 +14,9 @@ fn disk() -> Lun {
         block_size: BlockSize::B512,
         physical_block_size: 4096,
         read_only: false,
+        removable: false,
+        discard: None,
+        maximum_transfer: 4 << 20,
         cache: Cache::Volatile,
         identity: Identity::of_machine("01234567-89ab-cdef-0123-456789abcdef", 768),
     }
@@ -52,7 +55,7 @@ fn allocation_length_truncates_and_leaves_inner_lengths_whole() {
 
 #[test]
 fn vital_product_data() {
-    assert_eq!(data(&disk(), &[0x12, 1, 0, 0, 255, 0]), [0, 0, 0, 3, 0x00, 0x80, 0x83]);
+    assert_eq!(data(&disk(), &[0x12, 1, 0, 0, 255, 0]), [0, 0, 0, 5, 0x00, 0x80, 0x83, 0xB0, 0xB2]);
     let serial = data(&disk(), &[0x12, 1, 0x80, 0, 255, 0]);
     assert_eq!(&serial[..4], &[0, 0x80, 0, 40]);
     assert_eq!(&serial[4..], b"01234567-89ab-cdef-0123-456789abcdef-300");
@@ -61,7 +64,7 @@ fn vital_product_data() {
     assert_eq!(&designators[8..], b"XENGUARD01234567-89ab-cdef-0123-456789abcdef-300");
     let local = Lun { identity: Identity::local(768), ..disk() };
     assert_eq!(data(&local, &[0x12, 1, 0x83, 0, 255, 0]), b"\x00\x83\x00\x0b\x02\x00\x00\x07vbd-300");
-    assert_eq!(refusal(&disk(), &[0x12, 1, 0xB0, 0, 255, 0]), (5, 0x24, 0));
+    assert_eq!(refusal(&disk(), &[0x12, 1, 0xB1, 0, 255, 0]), (5, 0x24, 0));
     assert_eq!(refusal(&disk(), &[0x12, 0, 0x80, 0, 255, 0]), (5, 0x24, 0));
     assert_eq!(refusal(&disk(), &[0x12, 2, 0, 0, 255, 0]), (5, 0x24, 0));
 }
@@ -247,15 +250,24 @@ fn any_lun() -> impl Strategy<Value = Lun> {
             Just(Identity::local(u32::MAX)),
             Just(Identity::of_machine("01234567-89ab-cdef-0123-456789abcdef", u32::MAX))
         ],
+        any::<bool>(),
+        prop_oneof![Just(None), Just(Some(Discard { granularity: 8192, alignment: 4096 }))],
     )
-        .prop_map(|(sectors, block_size, physical_block_size, read_only, cache, identity)| Lun {
-            sectors,
-            block_size,
-            physical_block_size,
-            read_only,
-            cache,
-            identity,
-        })
+        .prop_map(
+            |(sectors, block_size, physical_block_size, read_only, cache, identity, removable, discard)| {
+                Lun {
+                    removable,
+                    discard,
+                    maximum_transfer: 4 << 20,
+                    sectors,
+                    block_size,
+                    physical_block_size,
+                    read_only,
+                    cache,
+                    identity,
+                }
+            },
+        )
 }
 
 /// Allocation length of the commands that have one, by the standards' tables.
@@ -287,6 +299,10 @@ proptest! {
                 prop_assert!(sense.field.is_none_or(|field| usize::from(field) <= cdb.len()));
             }
             Outcome::Act(Action::Flush) => prop_assert_eq!(lun.cache, Cache::Volatile),
+            Outcome::Act(Action::Unmap { bytes, block_size }) => {
+                prop_assert!(lun.discard.is_some() && !lun.read_only);
+                prop_assert!(bytes > 0 && block_size == lun.block_size);
+            }
             Outcome::Act(
                 action @ (Action::Read { extent } | Action::Write { extent, .. } | Action::Verify { extent }),
             ) => {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::no_allocation;
 use xen::blkif::{self, Failure};
 use xen::fake::{self, Blkback};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
@@ -23,11 +24,6 @@ pub fn silence() {
 pub enum Error {
     Blkif(#[allow(dead_code, reason = "shown when a test fails")] blkif::Error),
     Request(#[allow(dead_code, reason = "shown when a test fails")] Failure),
-    NoMemory,
-}
-
-impl Error {
-    pub const NO_MEMORY: Self = Self::NoMemory;
 }
 
 impl From<blkif::Error> for Error {
@@ -58,15 +54,15 @@ impl Platform {
 // SAFETY: forwards to the fake's own implementation.
 unsafe impl Hal for Platform {
     fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
-        self.hal.grant_access(domain, frame, access)
+        no_allocation::except(|| self.hal.grant_access(domain, frame, access))
     }
 
     fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-        self.hal.end_access(reference)
+        no_allocation::except(|| self.hal.end_access(reference))
     }
 
     fn notify(&self, port: Port) {
-        self.hal.notify(port);
+        no_allocation::except(|| self.hal.notify(port));
     }
 
     fn alloc_shared_page(&self) -> Option<SharedPage> {
@@ -79,6 +75,6 @@ unsafe impl Hal for Platform {
     }
 
     fn log(&self, message: fmt::Arguments<'_>) {
-        self.hal.log(message);
+        no_allocation::except(|| self.hal.log(message));
     }
 }

@@ -1,0 +1,211 @@
+//! A backend that goes away at any point and comes back: every request ends once, and nothing is lost.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use scsi::Action;
+use xen::blkif::Config;
+
+use crate::storport::{Answer, Order};
+use crate::{Disk, PORT, connect, done, extent, hal};
+
+const CONFIG: Config = Config { ring_order: 1, segments: 32, indirect: 6, pool: 16, persistent: false };
+const NODES: [(&str, &str); 2] = [("feature-max-indirect-segments", "32"), ("max-ring-page-order", "1")];
+
+impl Disk {
+    /// The backend is gone, with what it had not answered; another comes up.
+    fn reconnect(&mut self, resumed: bool) {
+        if resumed {
+            // The guest's memory is what it was; its grants are gone, and the hypervisor with them.
+            self.world.forget_grants();
+        }
+        self.backend.borrow_mut().die();
+        let (frontend, ended) = self.queue.detach(resumed);
+        ended.complete();
+        drop(frontend);
+        let platform = hal::Platform::new(self.world.hal(), self.backend.clone());
+        let (frontend, disk) = connect(&self.world, &self.backend, &platform, CONFIG);
+        self.queue.attach(frontend, PORT, disk).complete();
+        self.service();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write {
+        place: u8,
+        pages: u8,
+        flush_after: bool,
+    },
+    Flush,
+    Fetch,
+    /// The backend does a request and answers it.
+    Answer(usize),
+    /// The backend does a request, and its answer is never seen.
+    Unanswered(usize),
+    Service,
+    Hold,
+    Lose {
+        resumed: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..16, 1u8..33, any::<bool>())
+            .prop_map(|(place, pages, flush_after)| Step::Write { place, pages, flush_after }),
+        1 => Just(Step::Flush),
+        3 => Just(Step::Fetch),
+        4 => any::<usize>().prop_map(Step::Answer),
+        1 => any::<usize>().prop_map(Step::Unanswered),
+        3 => Just(Step::Service),
+        1 => Just(Step::Hold),
+        1 => any::<bool>().prop_map(|resumed| Step::Lose { resumed }),
+    ]
+}
+
+/// A write that was started, and what it wrote where.
+struct Write {
+    order: Order,
+    place: u8,
+    seed: u8,
+    flush_after: bool,
+    done: bool,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    /// The places that writes go to are written by one request at a time, as a file system does it: the disk then has to
+    /// end with the last write to each. A write with FUA is on the medium after a flush that followed its data.
+    #[test]
+    fn every_request_ends_once_whatever_happens_to_the_backend(
+        steps in prop::collection::vec(step(), 1..120),
+        turns in prop::collection::vec(any::<usize>(), 64),
+    ) {
+        let mut disk = Disk::with(CONFIG, &NODES);
+        let mut writes: Vec<Write> = Vec::new();
+        let mut flushes: Vec<Order> = Vec::new();
+        let mut last: BTreeMap<u8, (u8, u8)> = BTreeMap::new();
+        for (n, step) in steps.iter().enumerate() {
+            match *step {
+                Step::Write { place, pages, flush_after } => {
+                    if writes.iter().any(|write| write.place == place && !write.done) {
+                        continue;
+                    }
+                    let seed = n as u8 | 1;
+                    let size = usize::from(pages) * 4096;
+                    let (frames, list) = disk.pages(size);
+                    for frame in &frames {
+                        disk.world.memory(*frame).unwrap().copy_in(0, &[seed; 4096]);
+                    }
+                    let order = Order::new(size, None, list);
+                    let at = extent(u64::from(place) * 256, size as u64 / 512);
+                    if writes.len() % 3 == 0 {
+                        // Handed over while requests wait for a backend, or not.
+                        disk.queue.drain().complete();
+                    }
+                    disk.start(&order, Action::Write { extent: at, flush_after }).unwrap();
+                    if writes.len() % 3 == 0 {
+                        let _ = disk.queue.settle();
+                    }
+                    writes.push(Write { order, place, seed, flush_after, done: false });
+                    last.insert(place, (seed, pages));
+                }
+                Step::Flush => {
+                    let order = Order::new(0, None, Vec::new());
+                    disk.start(&order, Action::Flush).unwrap();
+                    flushes.push(order);
+                }
+                Step::Fetch => disk.backend.borrow_mut().fetch(),
+                Step::Answer(turn) => disk.backend.borrow_mut().answer(turn),
+                Step::Unanswered(turn) => disk.backend.borrow_mut().execute_unanswered(turn),
+                Step::Service => disk.service(),
+                Step::Hold => disk.queue.hold(),
+                Step::Lose { resumed } => disk.reconnect(resumed),
+            }
+            for write in writes.iter_mut().filter(|write| !write.done) {
+                if let Some(answer) = write.order.answer() {
+                    let ended = matches!(answer, Answer::Done { .. });
+                    prop_assert!(ended, "{:?}", answer);
+                    write.done = true;
+                    let at = usize::from(write.place) * 256 * 512;
+                    prop_assert_eq!(disk.backend.borrow_mut().sectors()[at], write.seed);
+                    prop_assert!(!write.flush_after || !disk.backend.borrow().flushes.is_empty());
+                }
+            }
+        }
+        // A last one, which also lets go of what is held or was never answered.
+        disk.reconnect(false);
+        let mut turns = turns.iter().cycle();
+        for _ in 0..4000 {
+            disk.backend.borrow_mut().fetch();
+            disk.backend.borrow_mut().answer(*turns.next().unwrap());
+            disk.service();
+            if disk.queue.is_idle() {
+                break;
+            }
+        }
+        // `Order` panics where an SRB is completed twice.
+        for write in &writes {
+            let ended = matches!(write.order.answer(), Some(Answer::Done { .. }));
+            prop_assert!(ended, "{:?}", write.order.answer());
+        }
+        prop_assert!(flushes.iter().all(|order| order.answer() == done(0)));
+        for (place, (seed, pages)) in last {
+            let at = usize::from(place) * 256 * 512;
+            let bytes = usize::from(pages) * 4096;
+            prop_assert!(disk.backend.borrow_mut().sectors()[at..at + bytes].iter().all(|byte| *byte == seed));
+        }
+        prop_assert_eq!(disk.world.leaked_grants(), 0);
+    }
+}
+
+/// What was on its way goes out again in the order in which it came, whole, and before what came later.
+#[test]
+fn requests_go_out_again_in_order() {
+    let mut disk = Disk::with(CONFIG, &NODES);
+    let mut orders = Vec::new();
+    let mut start = |disk: &mut Disk, n: u64| {
+        let (_, list) = disk.pages(4096);
+        let order = Order::new(4096, None, list);
+        disk.start(&order, Action::Write { extent: extent(n * 8, 8), flush_after: n == 0 }).unwrap();
+        orders.push(order);
+    };
+    (0..20).for_each(|n| start(&mut disk, n));
+    disk.backend.borrow_mut().fetch();
+    // The first write's data is there and its flush on the way; two in the middle are done.
+    for turn in [0, 4, 9] {
+        disk.backend.borrow_mut().answer(turn);
+    }
+    disk.service();
+    disk.queue.hold();
+    (20..24).for_each(|n| start(&mut disk, n));
+    disk.backend.borrow_mut().fetch();
+    disk.reconnect(true);
+    disk.backend.borrow_mut().fetch();
+    let sectors: Vec<u64> =
+        disk.backend.borrow().queue().iter().map(|request| request.sector_number / 8).collect();
+    let expected: Vec<u64> = (0..24).filter(|n| ![5, 11].contains(n)).collect();
+    assert_eq!(sectors, expected);
+    disk.run();
+    assert!(orders.iter().all(|order| order.answer() == done(4096)));
+}
+
+/// A backend that never comes back: requests end with an error, once.
+#[test]
+fn without_a_backend_requests_end() {
+    let mut disk = Disk::with(CONFIG, &NODES);
+    let (_, list) = disk.pages(4096);
+    let order = Order::new(4096, None, list.clone());
+    disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
+    disk.backend.borrow_mut().die();
+    let (frontend, ended) = disk.queue.detach(false);
+    ended.complete();
+    drop(frontend);
+    let later = Order::new(4096, None, list);
+    disk.start(&later, Action::Read { extent: extent(0, 8) }).unwrap();
+    assert_eq!((order.answer(), later.answer()), (None, None));
+    disk.queue.abandon().complete();
+    assert_eq!((order.answer(), later.answer()), (Some(Answer::NoDevice), Some(Answer::NoDevice)));
+}
