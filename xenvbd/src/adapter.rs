@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use guard::{Reason, record};
-use scsi::{Action, Lun, Outcome};
+use scsi::{Action, Lun, Outcome, Sense};
 use wdm::bugcheck::DumpData;
 use wdm::event::{Event, Kind as EventKind};
 use wdm::notification::{Change, Registration};
@@ -282,6 +282,15 @@ impl Adapter {
         self.slots.each(|_, target| target.reset());
     }
 
+    /// Looks after the backends, once a second. DISPATCH_LEVEL.
+    pub fn tick(&self) {
+        self.slots.each(|_, target| {
+            if let Some((reason, seconds)) = target.watch() {
+                self.census.report(reason, target.number(), seconds);
+            }
+        });
+    }
+
     /// Storport knows the adapter by `port` from now on. ≤ DISPATCH_LEVEL.
     pub fn attach(&self, port: Option<Port>) {
         *self.port.lock() = port;
@@ -356,7 +365,13 @@ fn changed(change: Change<'_>) {
 /// [`Adapter::build`] for a target that is there.
 fn build(target: &Target, port: Port, mut srb: Srb) -> bool {
     let outcome = match srb.function() {
-        Function::ExecuteScsi if srb.lun() == 0 => target.lun().execute(srb.cdb()),
+        Function::ExecuteScsi if srb.lun() == 0 => {
+            if scsi::hears_attention(srb.cdb()) && target.takes_attention() {
+                Outcome::Refused(Sense::CAPACITY_CHANGED)
+            } else {
+                target.lun().execute(srb.cdb())
+            }
+        }
         Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
         Function::Flush if srb.lun() == 0 => target.lun().flush(),
         Function::Reset => {
@@ -385,7 +400,15 @@ fn build(target: &Target, port: Port, mut srb: Srb) -> bool {
 
 /// Checks the SRB's buffer and puts its request into its extension.
 fn prepare(target: &Target, port: Port, srb: Srb, action: Action) -> bool {
-    match Request::new(srb, port, action, target.bounces_all()) {
+    if let Action::Unmap { bytes, .. } = action {
+        // A buffer that is too short is refused below.
+        let checked = srb.bytes(bytes.into()).map_or(Ok(()), |list| target.lun().check_unmap(list));
+        if let Err(sense) = checked {
+            srb.complete(port, Answer::Sense(sense));
+            return false;
+        }
+    }
+    match Request::new(srb, port, action, target.copies_all()) {
         Ok(request) => request.settle().is_some(),
         Err((srb, answer)) => {
             srb.complete(port, answer);

@@ -236,6 +236,23 @@ impl Census {
         }
     }
 
+    /// Writes an entry to the event log about one vbd. ≤ DISPATCH_LEVEL.
+    pub fn report(&self, reason: Reason, vbd: u32, seconds: u32) {
+        let mut detail = debug::Line::new();
+        // Writing to a Line does not fail.
+        let _ = write!(detail, "vbd {vbd}, {seconds} s.");
+        debug_print!(DRIVER, "reason={:#x} {}: {}", reason.code(), reason.text(), detail.as_str());
+        let source = event_log::Source::Driver(self.driver);
+        // A congested log loses the entry by NT's design; the debug output has it anyway.
+        let _ = event_log::write(
+            source,
+            message::code(reason),
+            NtStatus::SUCCESS,
+            &[vbd, seconds],
+            detail.as_str(),
+        );
+    }
+
     /// Writes an entry to the event log.
     fn note(&self, reason: Reason) {
         let record = *self.record.lock();

@@ -7,7 +7,9 @@
 //! | [`slots`] | the disks by target id |
 //! | [`plug`] | vbds that come and go |
 //! | [`target`] | one disk: handshake, properties |
-//! | [`queue`] | one disk's I/O path |
+//! | [`channel`] | one queue of a disk with what wakes it |
+//! | [`queue`] | one queue's I/O path |
+//! | [`options`] | registry values |
 //! | [`census`] | every disk of the system against the own list |
 //! | [`tripwire`] | the guard's word that a census is to be taken at once |
 //! | [`identity`] | what identifies a disk's content |
@@ -21,8 +23,10 @@ extern crate alloc;
 
 mod adapter;
 mod census;
+mod channel;
 mod hal;
 mod identity;
+mod options;
 mod plug;
 mod queue;
 mod slots;

@@ -16,6 +16,7 @@ use xen::blkif::{self, Kind, Link, VirtualDevice};
 
 use crate::DRIVER;
 use crate::adapter::Adapter;
+use crate::options::Options;
 use crate::hal::{Error, Platform, VBDS, Watch};
 use crate::slots::MAX_TARGETS;
 use crate::target::Target;
@@ -36,6 +37,7 @@ struct Known {
 pub struct Plug {
     platform: Platform,
     machine: Option<alloc::string::String>,
+    options: Options,
     known: Vec<Known>,
     /// Set whenever something may have changed, and when the thread is to end.
     wake: Arc<Event>,
@@ -44,7 +46,7 @@ pub struct Plug {
 impl Plug {
     /// No vbds yet. PASSIVE_LEVEL.
     pub fn new(platform: Platform, wake: Arc<Event>) -> Self {
-        Self { platform, machine: platform.machine_uuid(), known: Vec::new(), wake }
+        Self { platform, machine: platform.machine_uuid(), options: Options::read(0), known: Vec::new(), wake }
     }
 
     /// Connects every vbd of type disk that is there. PASSIVE_LEVEL; waits for their backends.
@@ -54,6 +56,7 @@ impl Plug {
     pub fn start(&mut self, adapter: &Adapter) -> Result<(), Error> {
         let mut vbds = self.platform.vbds()?;
         vbds.sort_unstable();
+        self.options = Options::read(vbds.len());
         for device in vbds {
             self.connect(adapter, device, |_| true);
         }
@@ -132,7 +135,10 @@ impl Plug {
             let raised = known.watch.as_ref().is_some_and(Watch::raised);
             let closes =
                 raised && known.target.is_some_and(|id| adapter.slots().with(id, closes) == Some(true));
-            if closes {
+            // A backend that is still online closes because its domain, or its server, is restarted.
+            let restarts = closes
+                && known.target.is_some_and(|id| adapter.slots().with(id, restart) == Some(true));
+            if closes && !restarts {
                 let known = self.known.swap_remove(at);
                 disconnect(adapter, known, Target::run_dry);
             } else {
@@ -151,7 +157,7 @@ impl Plug {
         let mut known = Known { device, target: None, watch: None };
         let connected = match Link::open(&mut { self.platform }, Platform::folder(device).as_str()) {
             Ok(link) if link.vbd().kind == Kind::Disk => {
-                Target::connect(self.platform, link, self.machine.as_deref())
+                Target::connect(self.platform, link, self.machine.as_deref(), self.options)
             }
             Ok(_) => {
                 self.known.push(known);
@@ -230,11 +236,26 @@ fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Arc<Event>) ->
     }
 }
 
+/// Connects a target whose backend closes, and stays online, to the one that follows; whether that was so.
+fn restart(target: &Target) -> bool {
+    if !target.is_online() {
+        return false;
+    }
+    debug_print!(DRIVER, "vbd {}: its backend is restarted", target.number());
+    match target.reconnect(false) {
+        Ok(()) => true,
+        Err(error) => {
+            debug_print!(DRIVER, "vbd {}: its backend does not come back: {error}", target.number());
+            false
+        }
+    }
+}
+
 /// Looks at a target's backend: whether it closes.
 fn closes(target: &Target) -> bool {
     match target.look() {
         Ok(blkif::Event::Stop | blkif::Event::Closed) => true,
-        Ok(blkif::Event::Waiting | blkif::Event::Connected(_) | blkif::Event::Unchanged(_)) => false,
+        Ok(blkif::Event::Waiting | blkif::Event::Wanted(_) | blkif::Event::Connected(_) | blkif::Event::Unchanged(_)) => false,
         Err(error) => {
             debug_print!(DRIVER, "vbd {}: {error}", target.number());
             false

@@ -85,6 +85,9 @@ const MAP_ALL: UCHAR = 1;
 /// STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE, from NT 6.2 on, where 1 leaves reads and writes out.
 const MAP_ALL_NT62: UCHAR = 3;
 
+/// Time between two looks after the backends, in microseconds.
+const TICK: ULONG = 1_000_000;
+
 /// StorSynchronizeFullDuplex.
 const FULL_DUPLEX: ULONG = 1;
 /// SCSI_DMA64_MINIPORT_SUPPORTED: buffers anywhere in physical memory.
@@ -232,6 +235,13 @@ impl Srb {
     /// System address of the data buffer, if it has one.
     pub fn data(&self) -> Option<NonNull<u8>> {
         NonNull::new(self.block().DataBuffer.cast())
+    }
+
+    /// The data buffer's first bytes; none where it has fewer, or no system address.
+    pub fn bytes(&self, count: usize) -> Option<&[u8]> {
+        let data = self.data().filter(|_| count <= self.data_length() as usize)?;
+        // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks, while the SRB is pending.
+        Some(unsafe { slice::from_raw_parts(data.as_ptr(), count) })
     }
 
     /// Copies `reply` into the data buffer, as far as it goes; the number of bytes copied.
@@ -487,8 +497,27 @@ fn started(_driver: DriverObject) {
 }
 
 /// HwInitialize, up to DIRQL. The rings are connected already.
-unsafe extern "C" fn hw_initialize(_extension: PVOID) -> BOOLEAN {
+unsafe extern "C" fn hw_initialize(extension: PVOID) -> BOOLEAN {
+    call_timer(extension);
     TRUE as BOOLEAN
+}
+
+/// Has Storport call [`hw_timer`] after [`TICK`]. Up to DIRQL.
+fn call_timer(extension: PVOID) {
+    let routine: unsafe extern "C" fn(PVOID) = hw_timer;
+    // SAFETY: Storport's extension; this type of notification takes a routine and a time.
+    unsafe {
+        StorPortNotification(_SCSI_NOTIFICATION_TYPE::RequestTimerCall, extension, routine, TICK);
+    }
+}
+
+/// HwTimer, DISPATCH_LEVEL.
+unsafe extern "C" fn hw_timer(extension: PVOID) {
+    // SAFETY: Storport's extension.
+    if let Some(adapter) = unsafe { adapter_of(extension) } {
+        adapter.tick();
+    }
+    call_timer(extension);
 }
 
 /// HwInterrupt. Required, and never called: the adapter has no interrupt resource, its events come through xenpci.

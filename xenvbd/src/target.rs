@@ -1,22 +1,25 @@
-//! One vbd as a target: connected to its backend, with its properties as a logical unit and its queue.
-#![allow(unsafe_code, reason = "lends the queue to an event channel's callback")]
+//! One vbd as a target: connected to its backend, with its properties as a logical unit and its queues.
 
 use alloc::boxed::Box;
-use core::ffi::c_void;
-use core::ptr::{self, NonNull};
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::time::Duration;
 
+use guard::Reason;
 use guard::census::Identity;
 use scsi::{BlockSize, Cache, Lun};
 use wdm::mutex::Mutex;
-use wdm::{SpinLock, debug_print, pool};
-use xen::blkif::{Disk, Event, FlushMethod, Frontend, Link, Offer};
-use xen::store::path::PathBuf;
+use wdm::{debug_print, pool, processor};
+use xen::blkif::{Disk, Event, Features, FlushMethod, Frontend, Link, QueueOffer};
+use xen::store::{path::PathBuf, read_optional};
 
 use crate::DRIVER;
+use crate::channel::Channel;
 use crate::hal::{Error, Platform};
 use crate::identity;
-use crate::queue::{Ended, Queue, Request};
+use crate::options::Options;
+use crate::queue::{MAXIMUM_TRANSFER, Queue, Request};
 
 /// How long a backend may take for the handshake, in seconds.
 const HANDSHAKE_SECONDS: u32 = 30;
@@ -27,25 +30,39 @@ const DRAIN_SECONDS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
 const POLLS_PER_SECOND: u32 = 100;
 
-/// A queue behind its lock; `None` before the disk is connected and after it was disconnected.
-type Shared = SpinLock<Option<Queue>>;
+/// After how many seconds without an answer a backend is notified once more: a notification may have been lost.
+const NUDGE_SECONDS: u32 = 10;
+/// After how many it is reported.
+const REPORT_SECONDS: u32 = 30;
 
 /// A connected vbd.
-///
-/// Its one lock, the queue's, is taken from `HwStartIo` (with Storport's StartIo lock held), from `HwResetBus`, and
-/// from xenpci's DPC. Under it only xenpci's table is called. SRBs are completed after it is released.
 pub struct Target {
     platform: Platform,
     number: u32,
     /// For the one thread that talks with the backend.
     link: Mutex<Link>,
-    offer: Offer,
-    lun: Lun,
+    /// The disk as a logical unit now. Never null, from a leaked box.
+    lun: AtomicPtr<Lun>,
+    /// What it was before; somebody may still be looking at it.
+    former: Mutex<Vec<Box<Lun>>>,
+    /// The size has changed, and the initiator has not been told.
+    attention: AtomicBool,
     identity: Option<Identity>,
     /// None of the system's pages may be granted to this backend.
-    bounce_all: bool,
-    /// At an address of its own, which the event channel's callback has.
-    queue: Box<Shared>,
+    distrusted: bool,
+    /// Data has to be copied for another reason.
+    copies_all: AtomicBool,
+    options: Options,
+    /// One for each processor, as far as the backend serves so many. Always at least one.
+    channels: Vec<Box<Channel>>,
+    /// How many of them the backend serves, 1 at least.
+    active: AtomicUsize,
+}
+
+/// What both ends have agreed on.
+struct Connection {
+    disk: Disk,
+    frontends: Vec<Frontend<Platform>>,
 }
 
 impl Target {
@@ -54,36 +71,47 @@ impl Target {
     ///
     /// # Errors
     /// The backend does not answer, or offers what this driver cannot serve.
-    pub fn connect(platform: Platform, link: Link, machine: Option<&str>) -> Result<Self, Error> {
+    pub fn connect(
+        platform: Platform,
+        link: Link,
+        machine: Option<&str>,
+        options: Options,
+    ) -> Result<Self, Error> {
         let vbd = link.vbd();
         let link = Mutex::new(link)?;
-        let frontend = Frontend::new(platform, vbd)?;
-        let queue: Box<Shared> = pool::try_box(SpinLock::new(None))?;
-        // SAFETY: the box outlives the port, which `close` below and `disconnect` close first.
-        let port = unsafe {
-            platform.allocate_port(vbd.backend_domain, on_event, ptr::from_ref(&*queue).cast_mut().cast())
-        }?;
-        let offer = Offer { ring: frontend.ring(), port };
-        let connected = handshake(platform, &mut link.lock(), &offer).and_then(|disk| {
-            let serial = match machine {
-                Some(uuid) => scsi::Identity::of_machine(uuid, vbd.device.0),
-                None => scsi::Identity::local(vbd.device.0),
-            };
-            Ok((unit(&disk, serial)?, disk))
+        let mut channels = Vec::new();
+        let connected = handshake(platform, &mut link.lock(), options, &mut channels);
+        let serial = match machine {
+            Some(uuid) => scsi::Identity::of_machine(uuid, vbd.device.0),
+            None => scsi::Identity::local(vbd.device.0),
+        };
+        let unit = connected.and_then(|connection| {
+            let lun = unit(&connection.disk, serial)?;
+            Ok((connection, pool::try_box(lun)?, Mutex::new(Vec::new())?))
         });
-        let (lun, disk) = match connected {
-            Ok(connected) => connected,
+        let (connection, lun, former) = match unit {
+            Ok(unit) => unit,
             Err(error) => {
-                close(platform, &mut link.lock(), &offer);
-                drop(frontend);
-                platform.close(port);
+                close(platform, &mut link.lock());
+                channels.iter().for_each(|channel| channel.close(false));
                 return Err(error);
             }
         };
-        let number = vbd.device.0;
-        let mut target =
-            Self { platform, number, link, offer, lun, identity: None, bounce_all: !vbd.trusted, queue };
-        match target.start(frontend, disk) {
+        let mut target = Self {
+            platform,
+            number: vbd.device.0,
+            link,
+            lun: AtomicPtr::new(Box::into_raw(lun)),
+            former,
+            attention: AtomicBool::new(false),
+            identity: None,
+            distrusted: !vbd.trusted,
+            copies_all: AtomicBool::new(false),
+            options,
+            active: AtomicUsize::new(channels.len()),
+            channels,
+        };
+        match target.start(connection) {
             Ok(()) => Ok(target),
             Err(error) => {
                 target.disconnect();
@@ -92,23 +120,42 @@ impl Target {
         }
     }
 
-    /// Makes the queue, reads the identity, and lets events through.
-    fn start(&mut self, frontend: Frontend<Platform>, disk: Disk) -> Result<(), Error> {
-        let mut queue = Queue::new(frontend, self.platform, self.offer.port, disk)?;
-        let sectors_per_block = u64::from(self.lun.block_size.sectors());
+    /// Makes the queues, reads the identity, and lets events through.
+    fn start(&mut self, connection: Connection) -> Result<(), Error> {
+        let Connection { disk, frontends } = connection;
+        let (pages, segments) = frontends.first().map_or((0, 0), |frontend| {
+            (frontend.ring().len(), frontend.segments())
+        });
+        let mut queues = Vec::new();
+        for (channel, frontend) in self.channels.iter().zip(frontends) {
+            let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
+            queues.push(Queue::new(frontend, self.platform, port, disk));
+        }
+        let lun = *self.lun();
+        let sectors_per_block = u64::from(lun.block_size.sectors());
         let mut failed = None;
-        self.identity = identity::identify(self.lun.sectors, self.lun.block_size.bytes(), |block, into| {
-            queue.read_now(block * sectors_per_block, into).map_err(|error| failed = Some(error)).is_ok()
+        let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
+        self.identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
+            first.read_now(block * sectors_per_block, into).map_err(|error| failed = Some(error)).is_ok()
         });
         if let Some(error) = failed {
             debug_print!(DRIVER, "vbd {}: its partition table cannot be read: {error}", self.number());
         }
-        let connected = queue.is_connected();
-        *self.queue.lock() = Some(queue);
+        let connected = first.is_connected();
+        let persistent = first.copies_all();
+        self.copies_all.store(self.distrusted || persistent, Ordering::Release);
+        debug_print!(
+            DRIVER,
+            "vbd {}: {} queues of {pages} pages, {segments} segments, {} grants",
+            self.number(),
+            queues.len(),
+            if persistent { "persistent" } else { "single" }
+        );
+        self.channels.iter().zip(queues).for_each(|(channel, queue)| channel.fill(queue));
         if !connected {
             return Err(Error::Unsuitable("the backend failed the first read"));
         }
-        self.platform.unmask(self.offer.port)
+        self.channels.iter().filter(|channel| channel.port().is_some()).try_for_each(|channel| channel.listen())
     }
 
     /// Number of the vbd.
@@ -121,21 +168,59 @@ impl Target {
         self.link.lock().backend_path()
     }
 
-    /// Looks what has become of the backend. PASSIVE_LEVEL.
+    /// Looks what has become of the backend, and takes over a new size. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// What xenstore answers, or that the backend's nodes make no sense.
     pub fn look(&self) -> Result<Event, Error> {
         let mut store = self.platform;
-        Ok(self.link.lock().advance(&mut store, &self.offer)?)
+        let event = self.link.lock().advance(&mut store)?;
+        if let Event::Unchanged(disk) = event {
+            self.resize(disk)?;
+        }
+        Ok(event)
+    }
+
+    /// Takes over a disk whose size may have changed: the initiator is told by a unit attention. PASSIVE_LEVEL, by the
+    /// one thread that talks with the backend.
+    fn resize(&self, disk: Disk) -> Result<(), Error> {
+        let lun = *self.lun();
+        if disk.sectors == lun.sectors {
+            return Ok(());
+        }
+        // A block size that changes under a mounted volume is nothing that can be served.
+        if disk.sector_size != lun.block_size.bytes() || disk.sectors < u64::from(lun.block_size.sectors()) {
+            return Err(Error::Unsuitable("its blocks have changed"));
+        }
+        debug_print!(DRIVER, "vbd {}: {} sectors, {} before", self.number, disk.sectors, lun.sectors);
+        let new = pool::try_box(Lun { sectors: disk.sectors, ..lun })?;
+        let mut former = self.former.lock();
+        former.try_reserve(1).map_err(|_| Error::NO_MEMORY)?;
+        // Requests first: none is let through that the ring would refuse.
+        for channel in &self.channels {
+            channel.with(|queue| {
+                queue.set_disk(disk);
+                Default::default()
+            });
+        }
+        let before = self.lun.swap(Box::into_raw(new), Ordering::AcqRel);
+        #[expect(unsafe_code, reason = "takes a leaked box back")]
+        // SAFETY: leaked in `connect` or here, and swapped out once.
+        former.push(unsafe { Box::from_raw(before) });
+        self.attention.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the initiator has to be told that the size has changed; it is from here on. Any IRQL.
+    pub fn takes_attention(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel)
     }
 
     /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are left: the
     /// backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
     pub fn run_dry(&self) {
-        let idle = || self.queue.lock().as_ref().is_none_or(Queue::is_idle);
         for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
-            if idle() {
+            if self.channels.iter().all(|channel| channel.is_idle()) {
                 return;
             }
             self.platform.pause(POLL);
@@ -146,13 +231,14 @@ impl Target {
 
     /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
     pub fn abandon(&self) {
-        let ended = self.queue.lock().as_mut().map(Queue::abandon);
-        ended.unwrap_or_default().complete();
+        self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
     }
 
     /// The disk as a logical unit.
+    #[expect(unsafe_code, reason = "looks at a leaked box")]
     pub fn lun(&self) -> &Lun {
-        &self.lun
+        // SAFETY: from a leaked box, which is kept in `former` when another takes its place.
+        unsafe { &*self.lun.load(Ordering::Acquire) }
     }
 
     /// The disk's identity, if it has a partition table with a signature.
@@ -161,46 +247,162 @@ impl Target {
     }
 
     /// Whether data must go through the driver's own pages.
-    pub fn bounces_all(&self) -> bool {
-        self.bounce_all
+    pub fn copies_all(&self) -> bool {
+        self.copies_all.load(Ordering::Relaxed)
     }
 
-    /// Starts a request. ≤ DISPATCH_LEVEL.
+    /// Starts a request, on the queue of this processor. DISPATCH_LEVEL.
     pub fn submit(&self, request: NonNull<Request>) {
-        let ended = self.queue.lock().as_mut().map(|queue| queue.start(request));
-        ended.unwrap_or_else(|| Ended::unserved(request)).complete();
+        let active = self.active.load(Ordering::Relaxed);
+        self.channels[processor::current() % active].start(request);
     }
 
     /// Gives up what has not been begun; see [`Queue::reset`]. ≤ DISPATCH_LEVEL.
     pub fn reset(&self) {
-        let ended = self.queue.lock().as_mut().map(Queue::reset);
-        ended.unwrap_or_default().complete();
+        for channel in &self.channels {
+            channel.with(Queue::reset);
+            channel.service();
+        }
+    }
+
+    /// Looks after a backend that owes answers, once a second: what is to be reported.
+    /// Nothing is reset: what the backend has been told cannot be taken back from it. DISPATCH_LEVEL.
+    pub fn watch(&self) -> Option<(Reason, u32)> {
+        let mut report = None;
+        for channel in &self.channels {
+            let owed = channel.tick();
+            if owed > 0 && owed.is_multiple_of(NUDGE_SECONDS) {
+                channel.service();
+                channel.with(|queue| {
+                    queue.nudge();
+                    Default::default()
+                });
+            }
+            if owed == REPORT_SECONDS {
+                report = Some((Reason::BackendStuck, owed));
+            }
+            if channel.is_newly_broken() {
+                report = Some((Reason::BackendBroken, 0));
+            }
+        }
+        report
+    }
+
+    /// Whether the toolstack wants the backend to be there (its node `online`). PASSIVE_LEVEL.
+    pub fn is_online(&self) -> bool {
+        let mut store = self.platform;
+        let online = self.backend().join("online");
+        online.is_ok_and(|path| read_optional(&mut store, &path) == Ok(Some(1)))
+    }
+
+    /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what had not been
+    /// answered. `resumed`: the guest has been resumed, by which every grant and port is gone. Requests that come
+    /// meanwhile wait. PASSIVE_LEVEL, by the one thread that talks with the backend.
+    ///
+    /// # Errors
+    /// No backend comes up; every request has been ended then.
+    pub fn reconnect(&self, resumed: bool) -> Result<(), Error> {
+        let result = self.connect_again(resumed);
+        if result.is_err() {
+            self.abandon();
+        }
+        result
+    }
+
+    fn connect_again(&self, resumed: bool) -> Result<(), Error> {
+        let mut store = self.platform;
+        let mut link = self.link.lock();
+        if !resumed {
+            for channel in &self.channels {
+                channel.with(|queue| {
+                    queue.hold();
+                    Default::default()
+                });
+            }
+            // The backend lets go of the rings before they are taken from it.
+            close(self.platform, &mut link);
+        }
+        for channel in &self.channels {
+            channel.close(resumed);
+            channel.detach(resumed);
+        }
+        *link = Link::open(&mut store, Platform::folder(link.vbd().device).as_str())?;
+        let distrusted = self.distrusted || !link.vbd().trusted;
+        let Connection { disk, frontends } =
+            offer_to(self.platform, &mut link, self.options, &self.channels)?;
+        drop(link);
+        let persistent = frontends.first().is_some_and(|frontend| frontend.config().persistent);
+        self.copies_all.store(distrusted || persistent, Ordering::Release);
+        let count = frontends.len();
+        for (channel, frontend) in self.channels.iter().zip(frontends) {
+            let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
+            channel.attach(frontend, port, disk);
+            channel.listen()?;
+        }
+        self.active.store(count, Ordering::Release);
+        for channel in self.channels.iter().skip(count) {
+            channel.with(Queue::retire);
+        }
+        self.resize(disk)
     }
 
     /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
     pub fn disconnect(self) {
-        close(self.platform, &mut self.link.lock(), &self.offer);
-        let queue = self.queue.lock().take();
-        // Outside the lock: pages are freed at PASSIVE_LEVEL.
-        drop(queue);
-        self.platform.close(self.offer.port);
+        close(self.platform, &mut self.link.lock());
+        for channel in &self.channels {
+            let counters = channel.counters();
+            if counters.started > 0 {
+                debug_print!(DRIVER, "vbd {}: {counters:?}", self.number);
+            }
+            // Outside the lock: pages are freed at PASSIVE_LEVEL.
+            drop(channel.empty());
+            channel.close(false);
+        }
     }
 }
 
-/// The event channel's callback. DISPATCH_LEVEL, one call at a time.
-unsafe extern "system" fn on_event(context: *mut c_void) {
-    // SAFETY: the context is a target's queue, which outlives its port.
-    let queue = unsafe { &*context.cast::<Shared>() };
-    let ended = queue.lock().as_mut().map(Queue::drain);
-    ended.unwrap_or_default().complete();
+impl Drop for Target {
+    #[expect(unsafe_code, reason = "takes a leaked box back")]
+    fn drop(&mut self) {
+        // SAFETY: leaked in `connect` or `resize`, and nobody looks at a target that is dropped.
+        drop(unsafe { Box::from_raw(*self.lun.get_mut()) });
+    }
 }
 
-/// Takes the link to the connected state.
-fn handshake(platform: Platform, link: &mut Link, offer: &Offer) -> Result<Disk, Error> {
+/// Takes the link to the connected state, with a channel for each processor as far as the backend serves them.
+fn handshake(
+    platform: Platform,
+    link: &mut Link,
+    options: Options,
+    channels: &mut Vec<Box<Channel>>,
+) -> Result<Connection, Error> {
+    let wanted = processor::count().min(options.queues).max(1);
+    channels.try_reserve_exact(wanted).map_err(|_| Error::NO_MEMORY)?;
+    for _ in 0..wanted {
+        channels.push(Channel::new(platform)?);
+    }
+    let connection = offer_to(platform, link, options, channels)?;
+    channels.truncate(connection.frontends.len());
+    Ok(connection)
+}
+
+/// Takes the link to the connected state, with rings for as many of the channels as the backend serves.
+fn offer_to(
+    platform: Platform,
+    link: &mut Link,
+    options: Options,
+    channels: &[Box<Channel>],
+) -> Result<Connection, Error> {
     let mut store = platform;
+    let mut frontends = Vec::new();
     for _ in 0..HANDSHAKE_SECONDS * POLLS_PER_SECOND {
-        match link.advance(&mut store, offer)? {
-            Event::Connected(disk) => return Ok(disk),
+        match link.advance(&mut store)? {
+            Event::Wanted(features) => {
+                // Asked a second time where the backend began anew: what it was offered, it has forgotten.
+                channels.iter().for_each(|channel| channel.close(false));
+                frontends = offer(platform, link, options, &features, channels)?;
+            }
+            Event::Connected(disk) => return Ok(Connection { disk, frontends }),
             Event::Stop | Event::Closed => return Err(Error::Unsuitable("the backend closes")),
             Event::Waiting | Event::Unchanged(_) => platform.pause(POLL),
         }
@@ -208,8 +410,36 @@ fn handshake(platform: Platform, link: &mut Link, offer: &Offer) -> Result<Disk,
     Err(Error::Backend(HANDSHAKE_SECONDS))
 }
 
+/// Makes rings within a backend's features, and publishes them.
+fn offer(
+    platform: Platform,
+    link: &mut Link,
+    options: Options,
+    features: &Features,
+    channels: &[Box<Channel>],
+) -> Result<Vec<Frontend<Platform>>, Error> {
+    let vbd = link.vbd();
+    let count = channels.len().min(features.queues.into()).max(1);
+    let config = options.config(count).within(features);
+    let mut frontends = Vec::new();
+    frontends.try_reserve_exact(count).map_err(|_| Error::NO_MEMORY)?;
+    for channel in &channels[..count] {
+        frontends.push(Frontend::new(platform, vbd, config)?);
+        channel.open(vbd.backend_domain)?;
+    }
+    let mut queues = Vec::new();
+    queues.try_reserve_exact(count).map_err(|_| Error::NO_MEMORY)?;
+    for (channel, frontend) in channels.iter().zip(&frontends) {
+        let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
+        queues.push(QueueOffer { ring: frontend.ring(), port });
+    }
+    let mut store = platform;
+    link.publish(&mut store, features.ring_scheme, config.persistent, &queues)?;
+    Ok(frontends)
+}
+
 /// Takes the link to the closed state, as far as the backend goes along.
-fn close(platform: Platform, link: &mut Link, offer: &Offer) {
+fn close(platform: Platform, link: &mut Link) {
     let mut store = platform;
     let device = link.vbd().device.0;
     if let Err(error) = link.close(&mut store) {
@@ -217,7 +447,7 @@ fn close(platform: Platform, link: &mut Link, offer: &Offer) {
         return;
     }
     for _ in 0..CLOSE_SECONDS * POLLS_PER_SECOND {
-        match link.advance(&mut store, offer) {
+        match link.advance(&mut store) {
             Ok(Event::Closed) => return,
             Ok(_) => platform.pause(POLL),
             Err(error) => {
@@ -241,6 +471,12 @@ fn unit(disk: &Disk, identity: scsi::Identity) -> Result<Lun, Error> {
         block_size,
         physical_block_size: disk.physical_sector_size,
         read_only: disk.read_only,
+        removable: disk.removable,
+        discard: disk.discard.map(|discard| scsi::Discard {
+            granularity: discard.granularity,
+            alignment: discard.alignment,
+        }),
+        maximum_transfer: MAXIMUM_TRANSFER,
         cache: match disk.flush {
             FlushMethod::Flush | FlushMethod::Barrier => Cache::Volatile,
             FlushMethod::None => Cache::NoFlush,

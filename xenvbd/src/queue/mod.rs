@@ -1,0 +1,502 @@
+//! The I/O path of one of a disk's rings: SRBs to ring requests and back.
+//!
+//! An SRB becomes a [`Request`] in Storport's SRB extension, so nothing is allocated here once the disk is
+//! connected. What the ring has no room for waits in the queue, in order, and goes on when responses come in.
+//!
+//! A request takes one of two ways ([`xen::blkif::Transfer`]):
+//! - *direct*: the buffer's own pages are granted;
+//! - *copied*: data goes through the frontend's pages. This is for a buffer that is not made of whole sectors, for
+//!   every buffer where the toolstack asks to distrust the backend or grants are persistent, and for a VERIFY, which
+//!   has no buffer.
+//!
+//! # Waking each other
+//! The owner takes in responses in rounds: [`Queue::drain`], complete what ended with no lock held, [`Queue::settle`].
+//! What is started in between, often by those who were waiting for the completions, is published by `settle` as a
+//! whole: one notification for all of it.
+//!
+//! # When memory may be used again
+//! A request ends when every ring request of it has come back and its grants have ended. A backend that does not
+//! answer keeps its requests pending, through any reset, since it might still write to their pages. A page whose
+//! grant cannot be ended is never given back: the frontend keeps its own, a direct request is never completed.
+//!
+//! # A backend that goes away
+//! [`Queue::detach`] takes the requests in flight back into the queue, in the order in which they were started, each
+//! from its beginning; [`Queue::attach`] sends them again. A request that has been completed is never sent again, and
+//! one with a flush behind its data sends the data again, too: the cache that held it may be gone.
+#![allow(unsafe_code, reason = "requests live in Storport's SRB extensions and are linked through them")]
+
+mod list;
+mod request;
+
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+
+use scsi::Sense;
+use xen::blkif::{self, Arrived, Completion, Copied, Disk, Failure, Operation, Progress};
+use xen::{Hal, Port as EventPort};
+
+use crate::hal::{Error, Platform};
+use crate::storport::Answer;
+pub use list::Ended;
+use list::List;
+pub use request::Request;
+
+/// Most bytes of one SRB.
+pub const MAXIMUM_TRANSFER: u32 = 4 << 20;
+
+/// How long a read of [`Queue::read_now`] may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_STEP: Duration = Duration::from_millis(1);
+
+/// Tag of the ring request of [`Queue::read_now`]. Other tags are a request's address, which is even.
+const READ_NOW: usize = usize::MAX;
+
+/// What is in the way of going on with a request.
+enum Obstacle {
+    /// No free ring slot, page or grant: wait for a completion.
+    Full,
+    /// It cannot be sent at all, and nothing of it is in flight.
+    Refused(blkif::Error),
+}
+
+/// The ring, or why there is none.
+enum Backend {
+    Ring(blkif::Frontend<Platform>),
+    /// Gone, and expected back: requests wait.
+    Awaited,
+    /// Other queues have taken over.
+    Moved,
+    /// Gone for good.
+    Gone,
+}
+
+/// What a queue has done, for those who measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// SRBs started.
+    pub started: u64,
+    /// Ring requests that came back.
+    pub completed: u64,
+    /// Notifications sent to the backend.
+    pub notified: u64,
+    /// Rounds of taking in responses.
+    pub rounds: u64,
+}
+
+/// One ring and what waits for it. Its owner holds a lock around each call.
+pub struct Queue {
+    backend: Backend,
+    platform: Platform,
+    /// Requests not wholly submitted; only the first has parts in flight.
+    waiting: List,
+    block_size: u32,
+    /// Rounds between their [`Queue::drain`] and their [`Queue::settle`].
+    rounds: u32,
+    /// Number of the next request.
+    next: u64,
+    counters: Counters,
+    /// Ring requests that had come back at the last [`Queue::tick`], and how many ticks ago that changed.
+    seen: u64,
+    owed: u32,
+    known_broken: bool,
+    /// Nothing is submitted: see [`Queue::hold`].
+    held: bool,
+}
+
+// SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring requests in
+// flight; all of these stay where they are until the queue has ended them. SRBs may be handled on any processor.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    /// The queue of a connected frontend.
+    pub fn new(
+        mut frontend: blkif::Frontend<Platform>,
+        platform: Platform,
+        port: EventPort,
+        disk: Disk,
+    ) -> Self {
+        frontend.connect(port, disk);
+        Self {
+            backend: Backend::Ring(frontend),
+            platform,
+            waiting: List::default(),
+            block_size: disk.sector_size,
+            rounds: 0,
+            next: 0,
+            counters: Counters::default(),
+            seen: 0,
+            owed: 0,
+            known_broken: false,
+            held: false,
+        }
+    }
+
+    /// Reads from the disk and waits, by polling the ring. PASSIVE_LEVEL, before any request; at most a page.
+    ///
+    /// # Errors
+    /// The request is not valid, or failed, or took longer than ten seconds.
+    pub fn read_now(&mut self, sector: u64, into: &mut [u8]) -> Result<(), Error> {
+        let Backend::Ring(frontend) = &mut self.backend else {
+            return Err(blkif::Error::NotConnected.into());
+        };
+        let (operation, bytes) = (Operation::Read, into.len());
+        let request = Copied { tag: READ_NOW, operation, sector, bytes, offset: 0 };
+        frontend.submit_copied(&request, |_, _, _| ())?;
+        frontend.push();
+        let mut left = READ_TIMEOUT.as_millis() / READ_STEP.as_millis();
+        let mut arrived = |data: Arrived<'_>| {
+            data.memory.copy_out(0, &mut into[data.offset..data.offset + data.length]);
+        };
+        let completion = loop {
+            if let Some(completion) = frontend.take(&mut arrived) {
+                break completion;
+            }
+            if left == 0 {
+                // Whatever comes back later comes back as failed, with the page's grant ended or held.
+                frontend.disconnect();
+            }
+            left = left.saturating_sub(1);
+            self.platform.pause(READ_STEP);
+        };
+        completion.result.map_err(Error::Request)
+    }
+
+    /// Takes a request, which its SRB's extension holds. ≤ DISPATCH_LEVEL.
+    pub fn start(&mut self, mut request: NonNull<Request>) -> Ended {
+        let mut ended = Ended::default();
+        self.counters.started += 1;
+        // SAFETY: Storport has just handed the request over: it is pending and in no list.
+        unsafe { request.as_mut() }.number = self.next;
+        self.next += 1;
+        self.waiting.push(request);
+        self.submit(&mut ended);
+        if self.is_broken() {
+            // The frontend has just broken with its backend: what is in flight comes back without an event.
+            self.take_in(&mut ended);
+        }
+        self.publish();
+        ended
+    }
+
+    /// Takes in what the backend has answered, and goes on with what waited; begins a round. ≤ DISPATCH_LEVEL.
+    pub fn drain(&mut self) -> Ended {
+        self.rounds += 1;
+        self.counters.rounds += 1;
+        let mut ended = Ended::default();
+        self.take_in(&mut ended);
+        ended
+    }
+
+    /// Ends a round: tells the backend what was started meanwhile, and asks to be notified. Whether there is something
+    /// to take in already, that may not be announced: begin another round. ≤ DISPATCH_LEVEL.
+    #[must_use]
+    pub fn settle(&mut self) -> bool {
+        self.rounds = self.rounds.saturating_sub(1);
+        self.publish();
+        match &mut self.backend {
+            Backend::Ring(frontend) if self.rounds == 0 => frontend.rearm(),
+            // Whoever ends the last round does it.
+            _ => false,
+        }
+    }
+
+    fn take_in(&mut self, ended: &mut Ended) {
+        loop {
+            while let Backend::Ring(frontend) = &mut self.backend {
+                // SAFETY: a tag that is not READ_NOW's is the address of a request with a ring request in flight.
+                let taken = frontend.take(&mut |data| unsafe { request::arrived(&data) });
+                let Some(completion) = taken else { break };
+                self.counters.completed += 1;
+                self.completed(&completion, ended);
+            }
+            self.submit(ended);
+            // Submitting, too, may end in a break with the backend, after which everything comes back.
+            if !self.is_broken() || self.in_flight() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Gives up what has not been begun, after a look at the ring. ≤ DISPATCH_LEVEL.
+    ///
+    /// What the backend has been told stays pending until it answers: its pages are not the driver's to give
+    /// back, and blkif has no way to take a request back.
+    pub fn reset(&mut self) -> Ended {
+        let mut ended = Ended::default();
+        self.take_in(&mut ended);
+        let mut begun = List::default();
+        while let Some(request) = self.waiting.pop() {
+            // SAFETY: a request in the queue's list is pending and the queue's own.
+            if unsafe { request.as_ref() }.begun {
+                begun.push(request);
+            } else {
+                ended.push(request, Answer::Reset);
+            }
+        }
+        self.waiting = begun;
+        ended
+    }
+
+    /// Whether no request is here.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.first().is_none() && self.in_flight() == 0
+    }
+
+    /// Whether the backend can be used.
+    pub fn is_connected(&self) -> bool {
+        matches!(&self.backend, Backend::Ring(frontend) if frontend.disk().is_some())
+    }
+
+    /// There is a ring, and its backend cannot be used.
+    fn is_broken(&self) -> bool {
+        matches!(&self.backend, Backend::Ring(frontend) if frontend.disk().is_none())
+    }
+
+    /// Ring requests without an answer. ≤ DISPATCH_LEVEL.
+    pub fn in_flight(&self) -> usize {
+        match &self.backend {
+            Backend::Ring(frontend) => frontend.in_flight(),
+            Backend::Awaited | Backend::Moved | Backend::Gone => 0,
+        }
+    }
+
+    /// Whether data has to be copied whatever the buffer.
+    pub fn copies_all(&self) -> bool {
+        matches!(&self.backend, Backend::Ring(frontend) if frontend.config().persistent)
+    }
+
+    /// Whether an answer may lie in the ring without having been announced: look again after a while. ≤
+    /// DISPATCH_LEVEL.
+    pub fn waits_for_several(&self) -> bool {
+        matches!(&self.backend, Backend::Ring(frontend) if frontend.waits_for_several())
+    }
+
+    /// What it has done. ≤ DISPATCH_LEVEL.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Notifies the backend of what it has been told long ago. ≤ DISPATCH_LEVEL.
+    pub fn nudge(&mut self) {
+        if let Backend::Ring(frontend) = &mut self.backend {
+            frontend.nudge();
+        }
+    }
+
+    /// Takes over a disk that has changed. ≤ DISPATCH_LEVEL.
+    pub fn set_disk(&mut self, disk: Disk) {
+        if let Backend::Ring(frontend) = &mut self.backend {
+            frontend.set_disk(disk);
+        }
+    }
+
+    /// Submits nothing any more until [`Queue::attach`]: requests wait, and those in flight come back. Before the guest is
+    /// suspended. ≤ DISPATCH_LEVEL.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The backend is gone and expected back: takes back what is in flight. From here on requests wait. `resumed`: the
+    /// guest has been resumed, so that no grant of before is left. The frontend is to be dropped at PASSIVE_LEVEL, and
+    /// what ended completed. ≤ DISPATCH_LEVEL.
+    pub fn detach(&mut self, resumed: bool) -> (Option<blkif::Frontend<Platform>>, Ended) {
+        let mut ended = Ended::default();
+        let Backend::Ring(mut frontend) = core::mem::replace(&mut self.backend, Backend::Awaited) else {
+            return (None, ended);
+        };
+        if resumed {
+            frontend.forget();
+        } else {
+            // What the backend has answered is done, and need not be done again.
+            // SAFETY: as in `take_in`.
+            while let Some(completion) = frontend.take(&mut |data| unsafe { request::arrived(&data) }) {
+                self.completed(&completion, &mut ended);
+            }
+            frontend.disconnect();
+        }
+        // Requests to be sent again, in order; those with pages that the backend still holds are kept for good.
+        let mut again = List::default();
+        while let Some(completion) = frontend.take(&mut |_| ()) {
+            let request = request_of(&completion);
+            if completion.pages_held {
+                self.waiting.remove(request);
+                again.remove(request);
+                // SAFETY: the request is pending and in no list; other parts of it may be in flight.
+                unsafe { { request }.as_mut() }.kept = true;
+            // SAFETY: as above.
+            } else if !unsafe { request.as_ref() }.kept {
+                again.insert(request);
+            }
+        }
+        while let Some(request) = self.waiting.pop() {
+            again.insert(request);
+        }
+        again.for_each(Request::restart);
+        self.waiting = again;
+        (Some(frontend), ended)
+    }
+
+    /// A new backend: sends what waits. The frontend is connected by this. ≤ DISPATCH_LEVEL.
+    pub fn attach(&mut self, mut frontend: blkif::Frontend<Platform>, port: EventPort, disk: Disk) -> Ended {
+        frontend.connect(port, disk);
+        self.block_size = disk.sector_size;
+        self.backend = Backend::Ring(frontend);
+        self.held = false;
+        let mut ended = Ended::default();
+        self.take_in(&mut ended);
+        self.publish();
+        ended
+    }
+
+    /// The backend is gone for good: whatever is here, and whatever comes, has no device. ≤ DISPATCH_LEVEL.
+    pub fn abandon(&mut self) -> Ended {
+        self.held = false;
+        let mut ended = Ended::default();
+        match &mut self.backend {
+            Backend::Ring(frontend) => frontend.disconnect(),
+            Backend::Awaited | Backend::Moved | Backend::Gone => self.backend = Backend::Gone,
+        }
+        self.take_in(&mut ended);
+        ended
+    }
+
+    /// Whether the backend has broken the protocol since the last call. ≤ DISPATCH_LEVEL.
+    pub fn is_newly_broken(&mut self) -> bool {
+        let broken = matches!(&self.backend, Backend::Ring(frontend) if frontend.fault().is_some());
+        core::mem::replace(&mut self.known_broken, broken) != broken && broken
+    }
+
+    /// How long the backend has owed an answer, in calls of this routine, which comes at regular times; 0 where it owes
+    /// none or has given one since the last call. ≤ DISPATCH_LEVEL.
+    pub fn tick(&mut self) -> u32 {
+        let stuck = self.in_flight() > 0 && self.counters.completed == self.seen;
+        self.seen = self.counters.completed;
+        self.owed = if stuck { self.owed.saturating_add(1) } else { 0 };
+        self.owed
+    }
+
+    /// A new backend has no ring for this queue: what waits, and what still comes, is Storport's to bring again, to
+    /// another queue. ≤ DISPATCH_LEVEL.
+    pub fn retire(&mut self) -> Ended {
+        self.held = false;
+        self.backend = Backend::Moved;
+        let mut ended = Ended::default();
+        self.submit(&mut ended);
+        ended
+    }
+
+    /// Lets the backend see what was submitted, unless a round is going on, whose end does it.
+    fn publish(&mut self) {
+        if let (0, Backend::Ring(frontend)) = (self.rounds, &mut self.backend) {
+            self.counters.notified += u64::from(frontend.push());
+        }
+    }
+
+    /// Submits what waits, until it is all submitted or the ring is full. Without a backend it all ends, once nothing
+    /// is in flight any more.
+    fn submit(&mut self, ended: &mut Ended) {
+        if self.held {
+            return;
+        }
+        while let Some(request) = self.waiting.first() {
+            let in_flight = self.in_flight();
+            let submitted = match &mut self.backend {
+                Backend::Ring(frontend) if frontend.disk().is_some() => submit_one(frontend, request),
+                Backend::Ring(_) if in_flight > 0 => Err(Obstacle::Full),
+                Backend::Awaited => return,
+                Backend::Moved => Err(Obstacle::Full),
+                Backend::Ring(_) | Backend::Gone => Err(Obstacle::Refused(blkif::Error::NotConnected)),
+            };
+            match submitted {
+                Ok(()) => {
+                    self.waiting.pop();
+                }
+                // Nothing is in flight that could wake the queue again: grants or pages are used up elsewhere.
+                Err(Obstacle::Full) if self.in_flight() == 0 => {
+                    self.waiting.pop();
+                    ended.push(request, Answer::Busy);
+                }
+                Err(Obstacle::Full) => break,
+                Err(Obstacle::Refused(error)) => {
+                    self.waiting.pop();
+                    ended.push(request, refusal(&error));
+                }
+            }
+        }
+    }
+
+    /// One ring request has come back.
+    fn completed(&mut self, completion: &Completion, ended: &mut Ended) {
+        let mut request = request_of(completion);
+        // SAFETY: a request with a ring request in flight is pending, and the queue's own.
+        let this = unsafe { request.as_mut() };
+        let Some(outcome) = this.transfer.complete(completion) else { return };
+        // A request that failed before it was wholly submitted is the first that waits.
+        if self.waiting.first() == Some(request) {
+            self.waiting.pop();
+        }
+        if outcome.pages_held {
+            // Storport will never see this SRB again: its buffer must not be used for anything else.
+            this.kept = true;
+            self.platform
+                .log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
+        } else if outcome.result.is_ok() && this.advance() {
+            self.waiting.push(request);
+        } else {
+            let answer = this.answer(outcome.result, self.block_size);
+            ended.push(request, answer);
+        }
+    }
+}
+
+/// The request that a ring request belongs to.
+fn request_of(completion: &Completion) -> NonNull<Request> {
+    // SAFETY: every ring request but that of `read_now`, which takes its own completion, has the address of a request
+    // as its tag.
+    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(completion.tag)) }
+}
+
+/// Submits as much of a request as there is room for.
+fn submit_one(
+    frontend: &mut blkif::Frontend<Platform>,
+    mut request: NonNull<Request>,
+) -> Result<(), Obstacle> {
+    // SAFETY: the caller's: a request in the queue's list, pending and the queue's own.
+    let this = unsafe { request.as_mut() };
+    this.begun = true;
+    loop {
+        return match this.submit(frontend) {
+            Ok(Progress::Whole) => Ok(()),
+            Ok(Progress::Partial) => Err(Obstacle::Full),
+            // A backend that came back with persistent grants.
+            Err(blkif::Error::CopyOnly) if this.copy() => continue,
+            Err(error) => Err(Obstacle::Refused(error)),
+        };
+    }
+}
+
+/// How an SRB ends of which nothing could be sent.
+fn refusal(error: &blkif::Error) -> Answer {
+    match error {
+        blkif::Error::NotConnected | blkif::Error::Broken(_) => Answer::NoDevice,
+        blkif::Error::FlushUnsupported | blkif::Error::DiscardUnsupported => {
+            Answer::Sense(Sense::INVALID_OPCODE)
+        }
+        blkif::Error::ReadOnly => Answer::Sense(Sense::WRITE_PROTECTED),
+        blkif::Error::Range { .. } | blkif::Error::Block { .. } => Answer::Sense(Sense::OUT_OF_RANGE),
+        _ => Answer::Sense(Sense::TARGET_FAILURE),
+    }
+}
+
+/// How an SRB ends of which a part failed.
+fn failure(failure: Failure, operation: Operation, block: u64) -> Answer {
+    match (failure, operation) {
+        (Failure::Backend, Operation::Read) => Answer::Sense(Sense::READ_ERROR.at_block(block)),
+        (Failure::Backend, _) => Answer::Sense(Sense::WRITE_ERROR.at_block(block)),
+        (Failure::NotSupported, Operation::Flush | Operation::Discard) => {
+            Answer::Sense(Sense::INVALID_OPCODE)
+        }
+        (Failure::NotSupported | Failure::Unsent(_), _) => Answer::Sense(Sense::TARGET_FAILURE),
+        (Failure::Broken(_) | Failure::Disconnected, _) => Answer::NoDevice,
+    }
+}
