@@ -133,7 +133,7 @@ pub(crate) fn limits(lun: &Lun) -> BlockLimits {
             u32::MAX,
             MAX_DESCRIPTORS.into(),
             discard.granularity / block,
-            0x8000_0000 | discard.alignment / block,
+            0x8000_0000 | (discard.alignment / block),
         ),
     };
     BlockLimits {

@@ -16,8 +16,8 @@ use xen::blkif::{self, Kind, Link, VirtualDevice};
 
 use crate::DRIVER;
 use crate::adapter::Adapter;
-use crate::options::Options;
 use crate::hal::{Error, Platform, VBDS, Watch};
+use crate::options::Options;
 use crate::slots::MAX_TARGETS;
 use crate::target::Target;
 
@@ -46,7 +46,13 @@ pub struct Plug {
 impl Plug {
     /// No vbds yet. PASSIVE_LEVEL.
     pub fn new(platform: Platform, wake: Arc<Event>) -> Self {
-        Self { platform, machine: platform.machine_uuid(), options: Options::read(0), known: Vec::new(), wake }
+        Self {
+            platform,
+            machine: platform.machine_uuid(),
+            options: Options::read(0),
+            known: Vec::new(),
+            wake,
+        }
     }
 
     /// Connects every vbd of type disk that is there. PASSIVE_LEVEL; waits for their backends.
@@ -136,8 +142,8 @@ impl Plug {
             let closes =
                 raised && known.target.is_some_and(|id| adapter.slots().with(id, closes) == Some(true));
             // A backend that is still online closes because its domain, or its server, is restarted.
-            let restarts = closes
-                && known.target.is_some_and(|id| adapter.slots().with(id, restart) == Some(true));
+            let restarts =
+                closes && known.target.is_some_and(|id| adapter.slots().with(id, restart) == Some(true));
             if closes && !restarts {
                 let known = self.known.swap_remove(at);
                 disconnect(adapter, known, Target::run_dry);
@@ -255,7 +261,12 @@ fn restart(target: &Target) -> bool {
 fn closes(target: &Target) -> bool {
     match target.look() {
         Ok(blkif::Event::Stop | blkif::Event::Closed) => true,
-        Ok(blkif::Event::Waiting | blkif::Event::Wanted(_) | blkif::Event::Connected(_) | blkif::Event::Unchanged(_)) => false,
+        Ok(
+            blkif::Event::Waiting
+            | blkif::Event::Wanted(_)
+            | blkif::Event::Connected(_)
+            | blkif::Event::Unchanged(_),
+        ) => false,
         Err(error) => {
             debug_print!(DRIVER, "vbd {}: {error}", target.number());
             false

@@ -123,9 +123,8 @@ impl Target {
     /// Makes the queues, reads the identity, and lets events through.
     fn start(&mut self, connection: Connection) -> Result<(), Error> {
         let Connection { disk, frontends } = connection;
-        let (pages, segments) = frontends.first().map_or((0, 0), |frontend| {
-            (frontend.ring().len(), frontend.segments())
-        });
+        let (pages, segments) =
+            frontends.first().map_or((0, 0), |frontend| (frontend.ring().len(), frontend.segments()));
         let mut queues = Vec::new();
         for (channel, frontend) in self.channels.iter().zip(frontends) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
@@ -155,7 +154,10 @@ impl Target {
         if !connected {
             return Err(Error::Unsuitable("the backend failed the first read"));
         }
-        self.channels.iter().filter(|channel| channel.port().is_some()).try_for_each(|channel| channel.listen())
+        self.channels
+            .iter()
+            .filter(|channel| channel.port().is_some())
+            .try_for_each(|channel| channel.listen())
     }
 
     /// Number of the vbd.
@@ -472,10 +474,9 @@ fn unit(disk: &Disk, identity: scsi::Identity) -> Result<Lun, Error> {
         physical_block_size: disk.physical_sector_size,
         read_only: disk.read_only,
         removable: disk.removable,
-        discard: disk.discard.map(|discard| scsi::Discard {
-            granularity: discard.granularity,
-            alignment: discard.alignment,
-        }),
+        discard: disk
+            .discard
+            .map(|discard| scsi::Discard { granularity: discard.granularity, alignment: discard.alignment }),
         maximum_transfer: MAXIMUM_TRANSFER,
         cache: match disk.flush {
             FlushMethod::Flush | FlushMethod::Barrier => Cache::Volatile,
