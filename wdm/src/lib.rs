@@ -30,6 +30,7 @@ pub mod event_log;
 pub mod image;
 pub mod interface;
 pub mod interrupt;
+pub mod ipi;
 pub mod irp;
 pub mod irql;
 pub mod mapping;

@@ -124,83 +124,6 @@ impl Channels {
     }
 }
 
-/// Which ports are ours, and what goes with each: at most `N` ports with a `T`, such as a callback.
-#[derive(Debug)]
-pub struct Bindings<T, const N: usize> {
-    ports: [Option<(Port, T)>; N],
-}
-
-/// A port that cannot be bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BindError {
-    /// All places are taken.
-    Full {
-        /// How many there are.
-        places: usize,
-    },
-    /// The port is bound already.
-    Bound(Port),
-    /// No such port: 0, or not below [`Port::LIMIT`].
-    NoSuchPort(Port),
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full { places } => write!(f, "all {places} places for event channels are taken"),
-            Self::Bound(port) => write!(f, "{port} is bound already"),
-            Self::NoSuchPort(port) => write!(f, "{port} does not exist"),
-        }
-    }
-}
-
-impl core::error::Error for BindError {}
-
-impl<T: Copy, const N: usize> Bindings<T, N> {
-    /// No ports.
-    pub const fn new() -> Self {
-        Self { ports: [None; N] }
-    }
-
-    /// Binds a port. *Dispatch*.
-    ///
-    /// # Errors
-    /// See [`BindError`].
-    pub fn bind(&mut self, port: Port, value: T) -> Result<(), BindError> {
-        if port.0 == 0 || port.0 >= Port::LIMIT {
-            return Err(BindError::NoSuchPort(port));
-        }
-        if self.get(port).is_some() {
-            return Err(BindError::Bound(port));
-        }
-        let place = self.ports.iter_mut().find(|place| place.is_none());
-        *place.ok_or(BindError::Full { places: N })? = Some((port, value));
-        Ok(())
-    }
-
-    /// What goes with a port. *Dispatch*.
-    pub fn get(&self, port: Port) -> Option<T> {
-        self.iter().find(|bound| bound.0 == port).map(|bound| bound.1)
-    }
-
-    /// Gives a port up. *Dispatch*.
-    pub fn unbind(&mut self, port: Port) -> Option<T> {
-        let place = self.ports.iter_mut().find(|place| place.is_some_and(|bound| bound.0 == port))?;
-        place.take().map(|bound| bound.1)
-    }
-
-    /// Every bound port. *Dispatch*.
-    pub fn iter(&self) -> impl Iterator<Item = (Port, T)> + '_ {
-        self.ports.iter().flatten().copied()
-    }
-}
-
-impl<T: Copy, const N: usize> Default for Bindings<T, N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A new port that `remote` may bind to. Any level.
 ///
 /// # Errors
@@ -421,22 +344,6 @@ mod tests {
             }
         });
         assert_eq!(taken, ROUNDS);
-    }
-
-    #[test]
-    fn bindings_keep_one_value_for_each_port() {
-        let mut bindings = Bindings::<char, 2>::default();
-        assert_eq!(bindings.bind(Port(0), 'x'), Err(BindError::NoSuchPort(Port(0))));
-        assert_eq!(bindings.bind(Port(4096), 'x'), Err(BindError::NoSuchPort(Port(4096))));
-        bindings.bind(Port(4), 'a').unwrap();
-        assert_eq!(bindings.bind(Port(4), 'b'), Err(BindError::Bound(Port(4))));
-        bindings.bind(Port(9), 'b').unwrap();
-        assert_eq!(bindings.bind(Port(10), 'c'), Err(BindError::Full { places: 2 }));
-        assert_eq!((bindings.get(Port(4)), bindings.get(Port(5))), (Some('a'), None));
-        assert_eq!(bindings.unbind(Port(4)), Some('a'));
-        assert_eq!(bindings.unbind(Port(4)), None);
-        bindings.bind(Port(10), 'c').unwrap();
-        assert_eq!(bindings.iter().collect::<Vec<_>>(), [(Port(10), 'c'), (Port(9), 'b')]);
     }
 
     #[test]

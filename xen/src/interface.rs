@@ -104,6 +104,20 @@ pub type WatchCallback = unsafe extern "system" fn(context: *mut c_void, path: *
 /// nothing to do. Callbacks of one port never run at the same time on two processors.
 pub type EventCallback = unsafe extern "system" fn(context: *mut c_void);
 
+/// Called at `PASSIVE_LEVEL` on xenpci's suspend thread: with [`SUSPENDING`] before the guest is suspended, and with
+/// [`RESUMED`] when it goes on, in a new domain or, where the suspend was cancelled, in the old one. Before: the
+/// client stops using its grants and ports, and answers 0, or another number where it cannot; then the guest is not
+/// suspended. After: where [`Interface::suspend_epoch`] has changed they are gone, and it makes new ones without ending
+/// the old; the answer means nothing. Every call with [`SUSPENDING`], whatever it answered, is followed by one with
+/// [`RESUMED`]. The callback may use every entry of the
+/// table but [`Interface::suspend_unregister`].
+pub type SuspendCallback = unsafe extern "system" fn(context: *mut c_void, phase: u32) -> u32;
+
+/// Phase of a [`SuspendCallback`]: the guest is about to be suspended.
+pub const SUSPENDING: u32 = 0;
+/// Phase of a [`SuspendCallback`]: the guest goes on.
+pub const RESUMED: u32 = 1;
+
 /// The table. Get it from [`Query`], check it with [`Interface::usable`].
 #[repr(C)]
 pub struct Interface {
@@ -217,6 +231,15 @@ pub struct Interface {
     /// Grants, ports and transactions made under another epoch are gone; watches have been set again. 0 while
     /// xenpci's device is not started.
     pub suspend_epoch: unsafe extern "system" fn() -> u32,
+
+    /// Has `callback` called around each suspend. `PASSIVE_LEVEL`; waits for a suspend that is under way.
+    /// [`Status::EXISTS`]: there is one already; the table has one client.
+    pub suspend_register:
+        unsafe extern "system" fn(callback: SuspendCallback, context: *mut c_void) -> Status,
+
+    /// Ends that: when it has returned, the callback is not running and will not run again. `PASSIVE_LEVEL`; waits for
+    /// a suspend that is under way.
+    pub suspend_unregister: unsafe extern "system" fn() -> Status,
 }
 
 impl Interface {
@@ -234,5 +257,5 @@ const _: () = {
     assert!(offset_of!(Interface, store_read) == 8);
     assert!(offset_of!(Interface, grant_access) == 8 + 8 * 8);
     assert!(offset_of!(Interface, event_allocate) == 8 + 10 * 8);
-    assert!(size_of::<Interface>() == 8 + 18 * 8);
+    assert!(size_of::<Interface>() == 8 + 20 * 8);
 };

@@ -5,19 +5,20 @@
 //! message in particular.
 #![allow(unsafe_code, reason = "calls the callbacks that clients registered by address")]
 
+use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
 
 use spin::Once;
 use wdm::irql::AtDispatch;
 use wdm::spin_lock::SpinLock;
-use xen::event_channel::{self, BindError, Bindings, Channels};
+use xen::event_channel::{self, Channels};
 use xen::hypercall::{self, HypercallPage};
 use xen::interface::EventCallback;
 use xen::{DomainId, Port, SharedMemory};
 
-/// Ports that can be bound at a time: xenstore's and one or more for each device.
-const PORTS: usize = 128;
+/// Every port that there is: a device may have one for each processor.
+const PORTS: usize = Port::LIMIT as usize;
 
 /// Upcalls of a PCI interrupt line concern this vCPU's part of shared info only.
 const VCPU: usize = 0;
@@ -52,8 +53,10 @@ impl Handler {
 pub enum Error {
     /// Xen refused.
     Xen(hypercall::Error),
-    /// There is no place for it.
-    Bind(BindError),
+    /// It is bound already.
+    Bound(Port),
+    /// There is no such port.
+    NoSuchPort(Port),
     /// Shared info is not there yet.
     NotReady,
     /// No such port is bound.
@@ -64,7 +67,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Xen(error) => write!(f, "{error}"),
-            Self::Bind(error) => write!(f, "{error}"),
+            Self::Bound(port) => write!(f, "{port} is bound already"),
+            Self::NoSuchPort(port) => write!(f, "{port} does not exist"),
             Self::NotReady => write!(f, "shared info is not mapped"),
             Self::Unbound(port) => write!(f, "{port} is not bound"),
         }
@@ -77,25 +81,45 @@ impl From<hypercall::Error> for Error {
     }
 }
 
+/// Handlers by port. A port that does not exist is one that is not bound.
+struct Bindings(Vec<Option<Handler>>);
+
+impl Bindings {
+    fn place(&mut self, port: Port) -> Option<&mut Option<Handler>> {
+        // Port 0 is none.
+        self.0.get_mut(port.0 as usize).filter(|_| port.0 != 0)
+    }
+
+    fn get(&self, port: Port) -> Option<Handler> {
+        self.0.get(port.0 as usize).copied().flatten()
+    }
+}
+
 /// The guest's event channels.
 pub struct EventChannels {
     hypercall: HypercallPage,
     /// The bits in shared info, from the moment that the page is there. Until then no interrupt is ours.
     channels: Once<Channels>,
     /// Held while callbacks run, so that a port which has been unbound under it is quiet.
-    bindings: SpinLock<Bindings<Handler, PORTS>>,
+    bindings: SpinLock<Bindings>,
 }
 
 impl EventChannels {
     /// No ports, and no shared info yet.
-    pub const fn new(hypercall: HypercallPage) -> Self {
-        Self { hypercall, channels: Once::new(), bindings: SpinLock::new(Bindings::new()) }
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn new(hypercall: HypercallPage) -> wdm::Result<Self> {
+        let mut handlers = Vec::new();
+        handlers.try_reserve_exact(PORTS).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
+        handlers.resize(PORTS, None);
+        Ok(Self { hypercall, channels: Once::new(), bindings: SpinLock::new(Bindings(handlers)) })
     }
 
     /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is masked and
     /// unbound. PASSIVE_LEVEL.
     pub fn rebuild(&self, shared_info: SharedMemory) {
-        *self.bindings.lock() = Bindings::new();
+        self.bindings.lock().0.fill(None);
         let channels = self.channels.call_once(|| Channels::new(shared_info, VCPU));
         for port in 0..Port::LIMIT {
             channels.mask(Port(port));
@@ -132,11 +156,15 @@ impl EventChannels {
     /// Binds a handler to a port that exists, such as xenstore's; it is masked. ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
-    /// [`Error::Bind`], [`Error::NotReady`].
+    /// [`Error::Bound`], [`Error::NoSuchPort`], [`Error::NotReady`].
     pub fn bind(&self, port: Port, handler: Handler) -> Result<(), Error> {
         let channels = self.channels.get().ok_or(Error::NotReady)?;
         let mut bindings = self.bindings.lock();
-        bindings.bind(port, handler).map_err(Error::Bind)?;
+        let place = bindings.place(port).ok_or(Error::NoSuchPort(port))?;
+        if place.is_some() {
+            return Err(Error::Bound(port));
+        }
+        *place = Some(handler);
         channels.mask(port);
         Ok(())
     }
@@ -148,7 +176,7 @@ impl EventChannels {
     /// [`Error::Unbound`].
     pub fn unbind(&self, port: Port) -> Result<(), Error> {
         let mut bindings = self.bindings.lock();
-        bindings.unbind(port).ok_or(Error::Unbound(port))?;
+        bindings.place(port).and_then(Option::take).ok_or(Error::Unbound(port))?;
         if let Some(channels) = self.channels.get() {
             channels.mask(port);
         }

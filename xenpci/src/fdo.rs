@@ -15,6 +15,7 @@ use wdm::{
 };
 
 use crate::platform::Platform;
+use crate::suspend::Suspend;
 use crate::{DRIVER, Extension, interface, pdo, proof};
 
 /// FILE_DEVICE_BUS_EXTENDER.
@@ -33,6 +34,8 @@ pub struct Fdo {
     platform: SpinLock<Option<Arc<Platform>>>,
     /// Asks again when the guard's proof becomes whole, from START to removal, in a PV boot only.
     again: SpinLock<Option<proof::AskAgain>>,
+    /// What suspends the guest, as long as there is the platform.
+    suspend: SpinLock<Option<Suspend>>,
     /// The storage adapter, once it has been exposed.
     adapter: SpinLock<Option<Device<Extension>>>,
     /// The code of the reason for withholding that was last printed.
@@ -54,6 +57,7 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
         driver,
         platform: SpinLock::new(None),
         again: SpinLock::new(None),
+        suspend: SpinLock::new(None),
         adapter: SpinLock::new(None),
         said: AtomicU32::new(NOT_SAID),
         paging: AtomicU32::new(0),
@@ -163,6 +167,10 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
         failure.status()
     })?;
     interface::publish(&platform)?;
+    match Suspend::start(&platform) {
+        Ok(suspend) => *fdo.suspend.lock() = Some(suspend),
+        Err(status) => debug_print!(DRIVER, "the guest cannot be suspended: status {status}"),
+    }
     *fdo.platform.lock() = Some(platform);
     let again = proof::AskAgain::new(device.physical());
     if again.is_none() {
@@ -176,6 +184,9 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
 fn stop(fdo: &Fdo) {
     let again = fdo.again.lock().take();
     drop(again);
+    // Taken out of the lock first: its thread is waited for.
+    let suspend = fdo.suspend.lock().take();
+    drop(suspend);
     let platform = fdo.platform.lock().take();
     if let Some(platform) = platform {
         interface::withdraw(&platform);

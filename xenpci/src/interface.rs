@@ -12,9 +12,9 @@ use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use wdm::{NtStatus, memory};
-use xen::event_channel::BindError;
 use xen::interface::{
-    EventCallback, GrantRef, Interface, Port, Query, Status, Transaction, VERSION, Watch, WatchCallback,
+    EventCallback, GrantRef, Interface, Port, Query, Status, SuspendCallback, Transaction, VERSION, Watch,
+    WatchCallback,
 };
 use xen::store::{self, Errno, Store};
 use xen::{Access, DomainId, Frame, PAGE_SIZE, grant, hypercall};
@@ -23,6 +23,7 @@ use crate::event_channels::{self, Handler};
 use crate::grant::GrantError;
 use crate::platform::Platform;
 use crate::store::{StoreClient, WatchError};
+use crate::suspend::Client;
 
 /// The running platform, or null.
 static PLATFORM: AtomicPtr<Platform> = AtomicPtr::new(ptr::null_mut());
@@ -48,6 +49,8 @@ static TABLE: Interface = Interface {
     page_free,
     frame_of,
     suspend_epoch,
+    suspend_register,
+    suspend_unregister,
 };
 
 /// The table of `version`, or null if this driver does not know the version or has not set its platform up. Any IRQL.
@@ -157,9 +160,8 @@ fn channel_status(error: event_channels::Error) -> Status {
     match error {
         // An error number is small.
         Error::Xen(hypercall::Error { errno, .. }) => Status(i32::try_from(-errno).unwrap_or(Status::IO.0)),
-        Error::Bind(BindError::Full { .. }) => Status::NO_SPACE,
-        Error::Bind(BindError::Bound(_)) => Status::EXISTS,
-        Error::Bind(BindError::NoSuchPort(_)) => Status::INVALID,
+        Error::Bound(_) => Status::EXISTS,
+        Error::NoSuchPort(_) => Status::INVALID,
         Error::NotReady => Status::NO_DEVICE,
         Error::Unbound(_) => Status::NOT_FOUND,
     }
@@ -391,4 +393,19 @@ unsafe extern "system" fn frame_of(address: *const c_void) -> u64 {
 
 unsafe extern "system" fn suspend_epoch() -> u32 {
     platform().map_or(0, Platform::epoch)
+}
+
+unsafe extern "system" fn suspend_register(callback: SuspendCallback, context: *mut c_void) -> Status {
+    with(|platform| {
+        // SAFETY: the interface's contract: valid until `suspend_unregister` has returned.
+        let client = unsafe { Client::new(callback, context) };
+        if platform.clients().register(client) { Ok(()) } else { Err(Status::EXISTS) }
+    })
+}
+
+unsafe extern "system" fn suspend_unregister() -> Status {
+    with(|platform| {
+        platform.clients().unregister();
+        Ok(())
+    })
 }

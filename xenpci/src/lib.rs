@@ -18,6 +18,7 @@ mod pdo;
 mod platform;
 mod proof;
 mod store;
+mod suspend;
 mod window;
 
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, Result};

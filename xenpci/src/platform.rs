@@ -3,8 +3,7 @@
 //! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the hypercall page, the
 //! window in the BAR, the interrupt, the store's thread. `rebuild` then makes what Xen keeps for the guest, and forgets
 //! when the guest is suspended: the frames behind the window, the grant table, ports, the callback, watches. It runs at
-//! START and, after [`hypercall_page::install`], will run again at each resume; clients see by the epoch that theirs is
-//! gone. Whatever was acquired before a failure is released in reverse order, by the same code as at removal.
+//! START and, after [`hypercall_page::install`], again at each resume; clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in reverse order, by the same code as at removal.
 #![allow(unsafe_code, reason = "takes over the device's memory BAR")]
 
 use alloc::sync::Arc;
@@ -12,25 +11,29 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdm::resources::Resources;
-use wdm::{DeviceObject, NtStatus, debug_print, pci, property};
-use xen::hypercall;
+use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, property};
+use xen::hypercall::{self, HypercallPage};
+use xen::sched::{self, Resumed};
 
 use crate::DRIVER;
 use crate::event_channels::EventChannels;
 use crate::grant::Grants;
 use crate::hypercall_page;
 use crate::interrupt::Upcall;
-use crate::store::{ConnectError, Store};
+use crate::store::{ConnectError, Held, Store};
+use crate::suspend::Clients;
 use crate::window::Window;
 
 /// The running platform. Dropping it undoes everything (PASSIVE_LEVEL); no client may be left.
 pub struct Platform {
+    hypercall: HypercallPage,
     // The order of the fields is the order of dropping: each is done with before what it stands on.
     store: Store,
     upcall: Upcall,
     channels: Arc<EventChannels>,
     grants: Grants,
     window: Window,
+    clients: Clients,
     epoch: AtomicU32,
 }
 
@@ -83,6 +86,15 @@ impl From<hypercall::Error> for Failure {
     }
 }
 
+/// Why the guest does not go on as it was before a suspend.
+#[derive(Clone, Copy)]
+pub enum SuspendError {
+    /// Xen did not suspend it: it goes on as it was.
+    Refused(hypercall::Error),
+    /// It was suspended and has come back, and the platform cannot be built anew: no client will be served any more.
+    Lost(Failure),
+}
+
 /// Names the step that a status came from.
 fn at(step: &'static str) -> impl FnOnce(NtStatus) -> Failure {
     move |status| Failure::System(step, status)
@@ -103,12 +115,14 @@ impl Platform {
         // SAFETY: the device's first memory range is its BAR1, which was assigned to it and is for this use.
         let window = unsafe { Window::new(hypercall, memory, length) }.map_err(at("mapping the window"))?;
         let grants = Grants::new();
-        let channels = Arc::new(EventChannels::new(hypercall));
+        let channels = Arc::new(EventChannels::new(hypercall).map_err(at("the list of ports"))?);
         let upcall = Upcall::connect(hypercall, location, interrupt, &channels)
             .map_err(at("connecting the interrupt"))?;
         let store = Store::new(hypercall, &channels).map_err(at("starting the store's thread"))?;
-        let platform = Self { store, upcall, channels, grants, window, epoch: AtomicU32::new(0) };
-        platform.rebuild()?;
+        let clients = Clients::new().map_err(at("the list of clients"))?;
+        let platform =
+            Self { hypercall, store, upcall, channels, grants, window, clients, epoch: AtomicU32::new(0) };
+        platform.rebuild(&mut platform.store.hold())?;
 
         let (major, minor) = xen.version;
         let (vector, level) = (interrupt.vector, interrupt.level);
@@ -120,20 +134,47 @@ impl Platform {
         Ok(Arc::new(platform))
     }
 
-    /// Builds what Xen keeps for the guest. PASSIVE_LEVEL.
-    fn rebuild(&self) -> Result<(), Failure> {
+    /// Builds what Xen keeps for the guest; the store is held. PASSIVE_LEVEL.
+    fn rebuild(&self, held: &mut Held<'_>) -> Result<(), Failure> {
         let frames = self.window.populate()?;
         self.channels.rebuild(self.window.shared_info());
         self.grants.rebuild(self.window.grant_table(frames), frames).map_err(at("the grant table's list"))?;
         let before = self.upcall.taken();
         self.upcall.enable()?;
         // Xenstore answers by event: with its first reply the whole way from Xen to a callback has been gone.
-        self.store.connect().map_err(Failure::Store)?;
+        self.store.connect_held(held).map_err(Failure::Store)?;
         if !self.upcall.more_than(before) {
             return Err(Failure::NoUpcall);
         }
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Suspends the guest, and rebuilds what Xen has forgotten when it goes on. PASSIVE_LEVEL; every client has ended its
+    /// grants and ports.
+    ///
+    /// # Errors
+    /// See [`SuspendError`].
+    pub fn suspend(&self) -> Result<Resumed, SuspendError> {
+        let mut held = self.store.hold();
+        let hypercall = self.hypercall;
+        let (resumed, installed) = ipi::alone(|| {
+            let resumed = sched::suspend(&hypercall);
+            let anew = resumed == Ok(Resumed::Anew);
+            // The page is at the same place; the new domain has not filled it yet.
+            (resumed, if anew { hypercall_page::install().map(|_| ()) } else { Ok(()) })
+        });
+        let resumed = resumed.map_err(SuspendError::Refused)?;
+        installed.map_err(|error| SuspendError::Lost(Failure::HypercallPage(error)))?;
+        if resumed == Resumed::Anew {
+            self.rebuild(&mut held).map_err(SuspendError::Lost)?;
+        }
+        Ok(resumed)
+    }
+
+    /// Who is called around a suspend.
+    pub const fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Xenstore.

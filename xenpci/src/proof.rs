@@ -26,6 +26,15 @@ pub fn request_exposure() -> Action {
     unpack_action(unsafe { XenguardEvent(&raw const event) })
 }
 
+/// Says that the guest has come back from a suspend, and may have its emulated disks again. ≤ DISPATCH_LEVEL.
+pub fn resumed() -> Action {
+    let Some(event) = RawEvent::pack(Event::Resumed) else {
+        return Action::Withhold(Reason::EventRefused);
+    };
+    // SAFETY: as above.
+    unpack_action(unsafe { XenguardEvent(&raw const event) })
+}
+
 /// Whether this boot may come to use PV disks, that is whether there is a reason to touch Xen. ≤ DISPATCH_LEVEL.
 pub fn pv_boot() -> bool {
     /// Hiding, granted, exposed: see [`Status::phase`].

@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use wdm::event::{Event, Kind};
 use wdm::mapping::{Caching, Mapping};
-use wdm::mutex::Mutex;
+use wdm::mutex::{Guard, Mutex};
 use wdm::thread::{self, Thread};
 use wdm::{pool, time};
 use xen::hvm::{self, StoreLocation};
@@ -36,7 +36,7 @@ use crate::event_channels::{EventChannels, Handler};
 const EVENT_BYTES: usize = 8192;
 
 /// Watches at a time, over all clients.
-const WATCHES: usize = 256;
+const WATCHES: usize = 512;
 
 /// How long xenstored may take for a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -130,6 +130,9 @@ struct Shared {
     stopping: AtomicBool,
 }
 
+/// The connection of a store, held so that no request begins.
+pub struct Held<'a>(Guard<'a, Option<Connection>>);
+
 /// The guest's xenstore. Dropping it ends the thread and the connection (PASSIVE_LEVEL).
 pub struct Store {
     shared: Arc<Shared>,
@@ -207,14 +210,19 @@ impl Store {
         Ok(Self { shared, thread: Some(thread) })
     }
 
+    /// Waits until no request is on its way, and lets none begin as long as the value lives. PASSIVE_LEVEL.
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.shared.connection.lock())
+    }
+
     /// Connects: at START, and again after each resume, when every watch is set anew. The port of an earlier connection
     /// has been forgotten by [`EventChannels::rebuild`]; upcalls are enabled. PASSIVE_LEVEL; waits for xenstore.
     ///
     /// # Errors
     /// See [`ConnectError`]; there is then no connection.
-    pub fn connect(&self) -> Result<StoreLocation, ConnectError> {
+    pub fn connect_held(&self, held: &mut Held<'_>) -> Result<StoreLocation, ConnectError> {
         let shared = &*self.shared;
-        let mut slot = shared.connection.lock();
+        let slot = &mut *held.0;
         *slot = None;
         let location =
             hvm::store(&shared.hypercall).map_err(ConnectError::Xen)?.ok_or(ConnectError::NoStore)?;
@@ -245,7 +253,11 @@ impl Store {
             let watches = shared.watches.lock();
             watches
                 .iter()
-                .try_for_each(|entry| client.watch(&entry.path, &Token::new(entry.id)))
+                .try_for_each(|entry| match client.watch(&entry.path, &Token::new(entry.id)) {
+                    // What is not there for this domain any more, such as a backend of before, has no events.
+                    Ok(()) | Err(Error::Refused(_)) => Ok(()),
+                    error => error,
+                })
                 .map_err(ConnectError::Store)
         });
         if let Err(error) = watched {

@@ -26,6 +26,7 @@ use crate::plug::Plug;
 use crate::queue::{MAXIMUM_TRANSFER, Request};
 use crate::slots::{MAX_TARGETS, Slots};
 use crate::storport::{self, Answer, Configuration, Function, Port, Srb};
+use crate::suspend::Pause;
 use crate::target::Target;
 use crate::tripwire::{Alarm, Tripwire};
 
@@ -56,6 +57,8 @@ pub struct Adapter {
     /// What follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
     plug: SpinLock<Option<Plug>>,
     plugging: SpinLock<Option<Thread>>,
+    /// Where xenpci's suspend thread finds the plug's.
+    pause: Pause,
     /// Set when a vbd may have come or gone, and to end the plug's thread.
     wake: Arc<Event>,
     /// Woken for every disk that arrives, when the guard wants a census, and to end the settling thread.
@@ -100,6 +103,7 @@ impl Adapter {
             settling: SpinLock::new(None),
             plug: SpinLock::new(None),
             plugging: SpinLock::new(None),
+            pause: Pause::new(Arc::clone(&wake))?,
             wake: Arc::clone(&wake),
             alarm: Alarm::new()?,
             tripwire: SpinLock::new(None),
@@ -155,6 +159,11 @@ impl Adapter {
     /// The census and its own list.
     pub const fn census(&self) -> &Census {
         &self.census
+    }
+
+    /// What is asked of the plug's thread around a suspend.
+    pub const fn pause(&self) -> &Pause {
+        &self.pause
     }
 
     /// Whether the adapter is being left.

@@ -18,6 +18,7 @@ use xen::store::{self, Errno, Names, Store};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
 
 use crate::DRIVER;
+use crate::suspend::Pause;
 
 // The export of xenpci.sys. Importing it also makes the loader keep xenpci's image as long as this one.
 #[link(name = "xenpci", kind = "static", modifiers = "-bundle")]
@@ -43,6 +44,8 @@ pub enum Error {
     EventChannel(Status),
     /// The vbd is no disk of the kind this driver serves.
     Unsuitable(&'static str),
+    /// Suspends, and the table's status.
+    Suspend(Status),
     /// A watch, and the table's status.
     Watch(Status),
     /// A request to the disk failed.
@@ -64,6 +67,7 @@ impl fmt::Display for Error {
             Self::Blkif(error) => write!(f, "{error}"),
             Self::Backend(seconds) => write!(f, "the backend is not ready after {seconds} s"),
             Self::EventChannel(status) => write!(f, "no event channel, xenpci answered {}", status.0),
+            Self::Suspend(status) => write!(f, "xenpci answered {}", status.0),
             Self::Watch(status) => write!(f, "no watch, xenpci answered {}", status.0),
             Self::Unsuitable(why) => write!(f, "{why}"),
             Self::Request(failure) => write!(f, "{failure}"),
@@ -149,6 +153,23 @@ impl Platform {
         time::sleep(time);
     }
 
+    /// Changes each time the guest has been resumed. Any IRQL.
+    pub fn epoch(self) -> u32 {
+        // SAFETY: no pointers.
+        unsafe { (self.0.suspend_epoch)() }
+    }
+
+    /// Has `pause` called around each suspend, as long as the answer lives. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// [`Error::Suspend`].
+    pub fn on_suspend(self, pause: &Pause) -> Result<OnSuspend<'_>, Error> {
+        let context = ptr::from_ref(pause).cast_mut().cast();
+        // SAFETY: the answer borrows the pause, and ends the registration when it is dropped.
+        let status = unsafe { (self.0.suspend_register)(on_suspend, context) };
+        status.ok().map(|()| OnSuspend { platform: self, _pause: pause }).map_err(Error::Suspend)
+    }
+
     /// A port for domain `domain` to bind to, masked. PASSIVE_LEVEL.
     ///
     /// # Errors
@@ -184,6 +205,26 @@ impl Platform {
             debug_print!(DRIVER, "port {} could not be closed: {}", port.0, status.0);
         }
     }
+}
+
+/// A registration for suspends. Dropping it ends it (PASSIVE_LEVEL).
+pub struct OnSuspend<'a> {
+    platform: Platform,
+    _pause: &'a Pause,
+}
+
+impl Drop for OnSuspend<'_> {
+    fn drop(&mut self) {
+        // SAFETY: no pointers. A platform that is gone calls nobody.
+        let _ = unsafe { (self.platform.0.suspend_unregister)() };
+    }
+}
+
+/// The guest is about to be suspended, or goes on. PASSIVE_LEVEL, on xenpci's suspend thread.
+unsafe extern "system" fn on_suspend(context: *mut c_void, phase: u32) -> u32 {
+    // SAFETY: the context is the pause of `Platform::on_suspend`, which outlives the registration.
+    let pause = unsafe { &*context.cast::<Pause>() };
+    u32::from(!pause.call(phase))
 }
 
 /// What a watch's callback sets.

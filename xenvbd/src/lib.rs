@@ -6,6 +6,7 @@
 //! | [`adapter`] | the adapter: connects disks, asks for leave to show them |
 //! | [`slots`] | the disks by target id |
 //! | [`plug`] | vbds that come and go |
+//! | [`suspend`] | the adapter's part in a suspend of the guest |
 //! | [`target`] | one disk: handshake, properties |
 //! | [`channel`] | one queue of a disk with what wakes it |
 //! | [`queue`] | one queue's I/O path |
@@ -31,6 +32,7 @@ mod plug;
 mod queue;
 mod slots;
 mod storport;
+mod suspend;
 mod target;
 mod tripwire;
 

@@ -19,6 +19,7 @@ use crate::adapter::Adapter;
 use crate::hal::{Error, Platform, VBDS, Watch};
 use crate::options::Options;
 use crate::slots::MAX_TARGETS;
+use crate::suspend::Phase;
 use crate::target::Target;
 
 /// How often the census is asked whether a disk that has been taken out is gone, while there is one.
@@ -78,6 +79,10 @@ impl Plug {
         for known in &mut self.known {
             known.watch = known.target.and_then(|id| watch(self.platform, adapter, id, &self.wake));
         }
+        let registered = self.platform.on_suspend(adapter.pause());
+        if let Err(error) = &registered {
+            debug_print!(DRIVER, "the guest cannot be suspended: {error}");
+        }
         while !adapter.is_left() {
             let waiting = adapter.census().awaits_removal();
             match waiting {
@@ -87,6 +92,15 @@ impl Plug {
             if adapter.is_left() {
                 return;
             }
+            match adapter.pause().asked() {
+                Some(Phase::Suspending) => {
+                    self.suspend(adapter);
+                    continue;
+                }
+                // It came too late to be held, and was not suspended.
+                Some(Phase::Resumed) => adapter.pause().answer(),
+                None => {}
+            }
             if list.as_ref().is_ok_and(Watch::raised) {
                 self.look_at_list(adapter);
             }
@@ -95,6 +109,45 @@ impl Plug {
                 adapter.recount();
             }
         }
+    }
+
+    /// The guest is being suspended: holds every queue until it goes on, then connects every target to its new backend.
+    fn suspend(&mut self, adapter: &Adapter) {
+        let epoch = self.platform.epoch();
+        adapter.slots().each(|_, target| target.hold());
+        adapter.pause().answer();
+        while adapter.pause().asked() != Some(Phase::Resumed) {
+            if adapter.is_left() {
+                return;
+            }
+            self.wake.wait();
+        }
+        // Where the suspend was cancelled the backend is the same, and closes first.
+        let resumed = self.platform.epoch() != epoch;
+        for mut known in core::mem::take(&mut self.known) {
+            let Some(id) = known.target else {
+                self.known.push(known);
+                continue;
+            };
+            // Its path names the domain that there was.
+            known.watch = None;
+            match adapter.slots().with(id, |target| target.reconnect(resumed)) {
+                Some(Ok(())) => {
+                    known.watch = watch(self.platform, adapter, id, &self.wake);
+                    self.known.push(known);
+                }
+                Some(Err(error)) => {
+                    debug_print!(DRIVER, "vbd {}: not there after a suspend: {error}", known.device.0);
+                    disconnect(adapter, known, Target::abandon);
+                }
+                None => {}
+            }
+        }
+        adapter.pause().answer();
+        // The machine may have its emulated disks again.
+        adapter.recount();
+        let connected = self.known.iter().filter(|known| known.target.is_some()).count();
+        debug_print!(DRIVER, "{connected} disks connected again after a suspend, census taken");
     }
 
     /// The folder of the vbds has changed.

@@ -297,6 +297,17 @@ impl Target {
         online.is_ok_and(|path| read_optional(&mut store, &path) == Ok(Some(1)))
     }
 
+    /// The guest is about to be suspended: nothing is given to the backend any more, and requests wait, until
+    /// [`Target::reconnect`]. ≤ DISPATCH_LEVEL.
+    pub fn hold(&self) {
+        for channel in &self.channels {
+            channel.with(|queue| {
+                queue.hold();
+                Default::default()
+            });
+        }
+    }
+
     /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what had not been
     /// answered. `resumed`: the guest has been resumed, by which every grant and port is gone. Requests that come
     /// meanwhile wait. PASSIVE_LEVEL, by the one thread that talks with the backend.
@@ -315,12 +326,7 @@ impl Target {
         let mut store = self.platform;
         let mut link = self.link.lock();
         if !resumed {
-            for channel in &self.channels {
-                channel.with(|queue| {
-                    queue.hold();
-                    Default::default()
-                });
-            }
+            self.hold();
             // The backend lets go of the rings before they are taken from it.
             close(self.platform, &mut link);
         }

@@ -59,9 +59,14 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// Answer of a call as a result; one that is not negative, where the call has it mean something.
+fn answered(call: &'static str, answer: i64) -> Result<u64, Error> {
+    u64::try_from(answer).map_err(|_| Error { call, errno: answer.saturating_neg() })
+}
+
 /// Answer of a call as a result.
 fn check(call: &'static str, answer: i64) -> Result<(), Error> {
-    if answer < 0 { Err(Error { call, errno: answer.saturating_neg() }) } else { Ok(()) }
+    answered(call, answer).map(|_| ())
 }
 
 /// A call of a command without an argument.
@@ -83,11 +88,22 @@ pub(crate) fn with<T: FromBytes + IntoBytes>(
     command: u64,
     argument: &mut T,
 ) -> Result<(), Error> {
+    with_answer(hypercall, call, number, command, argument).map(|_| ())
+}
+
+/// As [`with`], where the answer of a call that was not refused means something.
+pub(crate) fn with_answer<T: FromBytes + IntoBytes>(
+    hypercall: &impl Hypercall,
+    call: &'static str,
+    number: u32,
+    command: u64,
+    argument: &mut T,
+) -> Result<u64, Error> {
     let address = core::ptr::from_mut(argument) as u64;
     // SAFETY: the address is that of a live structure of the command's type (crate-internal callers pair
     // them); any bytes that Xen writes are a valid value, as `T: FromBytes`. Commands passed here do not
     // touch the memory map.
-    check(call, unsafe { hypercall.call(number, [command, address, 1, 0, 0]) })
+    answered(call, unsafe { hypercall.call(number, [command, address, 1, 0, 0]) })
 }
 
 /// Makes a page of Xen's appear at a guest frame. `space` is one of `wire::hypercall::XENMAPSPACE_…`. Any

@@ -1,0 +1,195 @@
+//! Suspend, resume and migration.
+//!
+//! The toolstack asks by writing `suspend` to `control/shutdown`. A thread of this driver watches the node, since the
+//! work needs xenstore and waits for clients:
+//!
+//! 1. the client is told; it lets its requests come back, and ends every grant and port it has;
+//! 2. the node is emptied, which tells the toolstack that the guest goes along;
+//! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the guest is
+//!    elsewhere, with its memory as it was: hypercall page, shared info, grant table, ports and watches are rebuilt;
+//! 4. the guard is told, since the machine has its emulated disks again; then the client, which connects anew.
+//!
+//! A client that cannot let go keeps the guest from being suspended: the node is left as it is, and the toolstack
+//! gives up. A platform that cannot be rebuilt stops the system: its disks would never answer again.
+#![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
+
+use alloc::sync::Arc;
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use guard::Action;
+use guard::machine::BUGCHECK_CODE;
+use wdm::event::{Event, Kind};
+use wdm::mutex::Mutex;
+use wdm::thread::Thread;
+use wdm::{bugcheck, debug_print};
+use xen::interface::{RESUMED, SUSPENDING, SuspendCallback, Watch};
+use xen::sched::Resumed;
+use xen::store::Store as _;
+
+use crate::platform::{Platform, SuspendError};
+use crate::{DRIVER, proof};
+
+/// The node by which the toolstack asks.
+const NODE: &str = "control/shutdown";
+
+/// INACCESSIBLE_BOOT_DEVICE: what the system would come to by itself.
+const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
+
+/// Who is called around a suspend.
+#[derive(Clone, Copy)]
+pub struct Client {
+    callback: SuspendCallback,
+    context: *mut c_void,
+}
+
+// SAFETY: the callback may be called from any thread by its contract, and the context is only handed to it.
+unsafe impl Send for Client {}
+
+impl Client {
+    /// # Safety
+    /// Both stay valid, for a call at PASSIVE_LEVEL, until [`Clients::unregister`] has returned.
+    pub const unsafe fn new(callback: SuspendCallback, context: *mut c_void) -> Self {
+        Self { callback, context }
+    }
+
+    fn call(self, phase: u32) -> bool {
+        // SAFETY: valid while registered, by `new`; the caller holds the registration.
+        unsafe { (self.callback)(self.context, phase) == 0 }
+    }
+}
+
+/// The one client, or none. The lock is held during a suspend.
+pub struct Clients(Mutex<Option<Client>>);
+
+impl Clients {
+    /// None yet. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn new() -> wdm::Result<Self> {
+        Mutex::new(None).map(Self)
+    }
+
+    /// Registers the client; whether there was none. PASSIVE_LEVEL.
+    pub fn register(&self, client: Client) -> bool {
+        let mut place = self.0.lock();
+        let free = place.is_none();
+        *place = place.or(Some(client));
+        free
+    }
+
+    /// Takes it away; it is not running any more. PASSIVE_LEVEL.
+    pub fn unregister(&self) {
+        *self.0.lock() = None;
+    }
+}
+
+/// What the watch's callback sets.
+struct Signal {
+    asked: Event,
+    stopping: AtomicBool,
+}
+
+/// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
+pub struct Suspend {
+    platform: Arc<Platform>,
+    signal: Arc<Signal>,
+    watch: Option<Watch>,
+    thread: Option<Thread>,
+}
+
+impl Suspend {
+    /// Watches the node from now on. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be suspended.
+    pub fn start(platform: &Arc<Platform>) -> wdm::Result<Self> {
+        let asked = Event::new(Kind::Synchronization)?;
+        let signal = Arc::new(Signal { asked, stopping: AtomicBool::new(false) });
+        let (at, told) = (Arc::clone(platform), Arc::clone(&signal));
+        let thread = Thread::spawn(move || serve(&at, &told))?;
+        let context = Arc::as_ptr(&signal).cast_mut().cast();
+        // SAFETY: the signal lives until the watch has ended, in `drop`.
+        let watch = unsafe { platform.store().watch(NODE, changed, context) };
+        if watch.is_err() {
+            debug_print!(DRIVER, "{NODE} cannot be watched: the guest cannot be suspended");
+        }
+        Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), thread: Some(thread) })
+    }
+}
+
+impl Drop for Suspend {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            // Whatever it answers, the callback does not run any more.
+            let _ = self.platform.store().unwatch(watch);
+        }
+        self.signal.stopping.store(true, Ordering::Release);
+        self.signal.asked.set();
+        if let Some(thread) = self.thread.take() {
+            thread.join();
+        }
+    }
+}
+
+/// The node has changed. PASSIVE_LEVEL, on the watch thread.
+unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _length: usize) {
+    // SAFETY: the signal of `Suspend::start`, which outlives the watch.
+    unsafe { &*context.cast::<Signal>() }.asked.set();
+}
+
+/// The thread.
+fn serve(platform: &Platform, signal: &Signal) {
+    loop {
+        signal.asked.wait();
+        if signal.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let mut buffer = [0; 16];
+        let asked = platform
+            .store()
+            .request(|store| store.read(NODE, &mut buffer).is_ok_and(|word| word == b"suspend"));
+        if asked == Some(true) {
+            suspend(platform);
+        }
+    }
+}
+
+/// One suspend.
+fn suspend(platform: &Platform) {
+    let client = platform.clients().0.lock();
+    let ready = client.is_none_or(|client| client.call(SUSPENDING));
+    if ready {
+        let told = platform.store().request(|store| store.write(NODE, b""));
+        match told {
+            Some(Ok(())) => carry_out(platform),
+            _ => debug_print!(DRIVER, "not suspended: {NODE} cannot be written"),
+        }
+    } else {
+        debug_print!(DRIVER, "not suspended: a disk does not let go of its requests");
+    }
+    if let Some(client) = *client {
+        client.call(RESUMED);
+    }
+}
+
+fn carry_out(platform: &Platform) {
+    let before = platform.epoch();
+    match platform.suspend() {
+        Ok(Resumed::Cancelled) => debug_print!(DRIVER, "the suspend was cancelled"),
+        Ok(Resumed::Anew) => {
+            debug_print!(DRIVER, "resumed, {} grants", platform.grants().available());
+            if let Action::Stop(stop) = proof::resumed() {
+                let parameters =
+                    [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
+                bugcheck::stop(BUGCHECK_CODE, parameters)
+            }
+        }
+        Err(SuspendError::Refused(error)) => debug_print!(DRIVER, "not suspended: {error}"),
+        Err(SuspendError::Lost(failure)) => {
+            debug_print!(DRIVER, "lost after a suspend: {failure}");
+            bugcheck::stop(INACCESSIBLE_BOOT_DEVICE, [before as usize, 0, 0, 0])
+        }
+    }
+}
