@@ -58,6 +58,7 @@ unsafe extern "C" {
 /// # Safety
 /// Called once by the entry code, with what the multiboot loader left.
 unsafe extern "C" fn start(magic: u32, info: u32) -> ! {
+    ke::processor::init(0);
     assert!(magic == MAGIC, "not started by a multiboot loader");
     let loader = Multiboot::new(info);
     let address = |symbol: *const u8| symbol as usize;
@@ -70,8 +71,7 @@ unsafe extern "C" fn start(magic: u32, info: u32) -> ! {
     }
     frames::init(loader.memory(), &taken);
     let options = boot::Options::parse(&loader.command_line());
-    ke::processor::init();
-    ke::descriptor::init();
+    ke::descriptor::init(0);
     ke::trap::init();
     map::init(
         frames::BOOT_MAPPED,
@@ -88,6 +88,7 @@ unsafe extern "C" fn start(magic: u32, info: u32) -> ! {
     ex::worker::init();
     ke::thread::create(phase::run, core::ptr::null_mut(), FIRST_PRIORITY, 0).expect("the first thread");
     ke::clock::start();
+    ke::smp::start_others();
     ke::thread::idle()
 }
 

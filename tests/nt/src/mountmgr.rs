@@ -133,10 +133,17 @@ pub fn is_mounted(disk: u32) -> bool {
 
 /// Writes files to a disk's volume until that fails; how many were written. PASSIVE_LEVEL.
 pub fn write_until_failure(disk: u32) -> u32 {
+    write_while(disk, || true)
+}
+
+/// Writes files to a disk's volume, each with a flush behind it, as long as `wanted` and no write fails; how many were
+/// written. PASSIVE_LEVEL.
+pub fn write_while(disk: u32, wanted: impl Fn() -> bool) -> u32 {
     let mut mounts = take(|mount| mount.disk == disk);
     let mut written = 0u32;
     for mount in &mut mounts {
-        while mount.volume.write_file("load.txt", &written.to_le_bytes().repeat(512)).is_ok()
+        while wanted()
+            && mount.volume.write_file("load.txt", &written.to_le_bytes().repeat(512)).is_ok()
             && mount.volume.flush().is_ok()
         {
             written += 1;

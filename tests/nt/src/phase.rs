@@ -78,6 +78,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     report_status();
     shutdown::notify();
     cm::flush();
+    pnp::shut_down();
     verifier::leaks::check();
     report!("end verdict=clean");
     po::power_off()

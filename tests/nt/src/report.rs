@@ -4,12 +4,19 @@
 //! spaces: [`Escaped`] writes them as `%xx`.
 
 use core::fmt::{self, Display, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use alloc::string::String;
 
 use crate::boot::port;
+use crate::ke::{disable_interrupts, restore_interrupts};
 
 const PORT: u16 = 0xE9;
+
+/// A processor prints.
+static PRINTING: AtomicBool = AtomicBool::new(false);
+/// How often a processor looks whether another has printed its line.
+const PATIENCE: u32 = 100_000_000;
 
 /// Prints one line beginning with `@xg `.
 #[macro_export]
@@ -48,8 +55,18 @@ pub fn line(text: fmt::Arguments) {
     // Line's write_str cannot fail; a Display that fails leaves a shorter line.
     let _ = write!(line, "@xg {text}");
     line.bytes[line.length] = b'\n';
+    let interrupts = disable_interrupts();
+    // Lines of several processors must not mix; one that has stopped in the middle of a line does not hold others up.
+    for _ in 0..PATIENCE {
+        if !PRINTING.swap(true, Ordering::Acquire) {
+            break;
+        }
+        core::hint::spin_loop();
+    }
     // SAFETY: 0xE9 is the debug console of Xen and qemu; without one the bytes go nowhere.
     unsafe { port::outsb(PORT, &line.bytes[..=line.length]) };
+    PRINTING.store(false, Ordering::Release);
+    restore_interrupts(interrupts);
 }
 
 /// Writes a value so that it holds no spaces.

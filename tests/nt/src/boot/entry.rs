@@ -82,6 +82,7 @@ long_mode:
 
     .section .rodata.boot, "a"
     .balign 8
+    .globl boot_gdt
 boot_gdt:
     .quad 0
     .quad 0x00AF9A000000FFFF

@@ -2,6 +2,7 @@
 
 pub mod bootini;
 mod entry;
+pub mod mp_table;
 pub mod multiboot;
 mod options;
 pub mod port;

@@ -24,13 +24,16 @@ pub struct Counts {
     started: AtomicU32,
     ok: AtomicU32,
     failed: AtomicU32,
+    /// Affinity of the processors that have read.
+    processors: AtomicU32,
     ending: AtomicBool,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
-        write!(f, "started={} ok={} failed={}", count(&self.started), count(&self.ok), count(&self.failed))
+        let (started, ok, failed) = (count(&self.started), count(&self.ok), count(&self.failed));
+        write!(f, "started={started} ok={ok} failed={failed} processors={:#x}", count(&self.processors))
     }
 }
 
@@ -66,6 +69,11 @@ impl Load {
         self.counts.ok.load(Ordering::Relaxed)
     }
 
+    /// Has the readers end after the request that is on its way.
+    pub fn end(&self) {
+        self.counts.ending.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until every reader has ended. PASSIVE_LEVEL.
     pub fn join(self) -> Arc<Counts> {
         for reader in self.threads {
@@ -95,6 +103,7 @@ unsafe extern "win64" fn read(context: Pvoid) {
             counts.failed.fetch_add(1, Ordering::Relaxed);
             break;
         }
+        counts.processors.fetch_or(1 << ke::processor::number(), Ordering::Relaxed);
         counts.ok.fetch_add(1, Ordering::Relaxed);
         at = at.wrapping_mul(5).wrapping_add(4099);
     }

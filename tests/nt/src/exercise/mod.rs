@@ -3,6 +3,8 @@
 
 mod hotplug;
 mod load;
+mod suspend;
+mod traffic;
 
 use crate::ke;
 
@@ -15,6 +17,8 @@ const LOOK: u64 = 100;
 pub fn run(name: &str) {
     match name {
         "hotplug" => hotplug::run(),
+        "suspend" => suspend::run(),
+        "traffic" => traffic::run(),
         other => ke::panicked(format_args!("exercise={other} is not known")),
     }
 }

@@ -1,6 +1,7 @@
 //! File objects: opening a device by name, as `IoGetDeviceObjectPointer` does.
 
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use super::device;
 use super::irp::Request;
@@ -10,6 +11,11 @@ use crate::ob::{self, Kind, namespace};
 /// `FO_DIRECT_DEVICE_OPEN` would be set for a direct open; `FO_HANDLE_CREATED` says that cleanup is due.
 const FO_HANDLE_CREATED: u32 = 0x0004_0000;
 const FO_CLEANUP_COMPLETE: u32 = 0x4000;
+
+/// The number of a device's open files.
+unsafe fn references<'a>(device: *mut DeviceObject) -> &'a AtomicI32 {
+    AtomicI32::from_ptr(&raw mut (*device).reference_count)
+}
 
 /// Opens the device of that name: `IRP_MJ_CREATE` to the top of its stack. The file object has one reference.
 unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
@@ -29,7 +35,7 @@ unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
     crate::ke::KeInitializeEvent(&raw mut (*file).lock, u32::from(SYNCHRONIZATION_EVENT), TRUE);
     crate::ke::KeInitializeEvent(&raw mut (*file).event, u32::from(NOTIFICATION_EVENT), FALSE);
     ob::reference(device.cast());
-    (*device).reference_count += 1;
+    references(device).fetch_add(1, Ordering::AcqRel);
     debug_assert!(rest.len() < 0x7FFF);
     let mut request = Request::new(IRP_MJ_CREATE, 0);
     request.status = status::SUCCESS;
@@ -39,7 +45,7 @@ unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
         // Not opened: neither cleanup nor close is sent.
         (*file).device_object = null_mut();
         ob::dereference(file.cast());
-        (*device).reference_count -= 1;
+        references(device).fetch_sub(1, Ordering::AcqRel);
         ob::dereference(device.cast());
         return Err(result.status);
     }
@@ -68,7 +74,7 @@ pub(crate) unsafe fn close(file: *mut FileObject) {
     request.status = status::SUCCESS;
     request.file = file;
     request.send(device);
-    (*device).reference_count -= 1;
+    references(device).fetch_sub(1, Ordering::AcqRel);
     ob::dereference(device.cast());
 }
 

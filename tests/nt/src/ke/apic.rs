@@ -2,13 +2,18 @@
 //!
 //! Source: Intel SDM volume 3, chapter "Advanced Programmable Interrupt Controller"; 82093AA data sheet.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use spin::Once;
 
+use super::lock::{disable_interrupts, restore_interrupts};
 use super::{clock, msr};
 use crate::boot::port;
 use crate::mm::{self, MM_NON_CACHED};
 
 const LOCAL_EOI: usize = 0xB0;
+const LOCAL_COMMAND: usize = 0x300;
+const LOCAL_COMMAND_TARGET: usize = 0x310;
 const LOCAL_SPURIOUS: usize = 0xF0;
 const LOCAL_ID: usize = 0x20;
 const LOCAL_TIMER: usize = 0x320;
@@ -17,6 +22,12 @@ const LOCAL_LINT1: usize = 0x360;
 const LOCAL_TIMER_INITIAL: usize = 0x380;
 const LOCAL_TIMER_CURRENT: usize = 0x390;
 const LOCAL_TIMER_DIVIDE: usize = 0x3E0;
+
+/// Interrupt command: the last one has not been delivered yet; INIT; start-up; level asserted.
+const COMMAND_PENDING: u32 = 1 << 12;
+const COMMAND_INIT: u32 = 5 << 8 | COMMAND_ASSERT;
+const COMMAND_START: u32 = 6 << 8 | COMMAND_ASSERT;
+const COMMAND_ASSERT: u32 = 1 << 14;
 
 const MASKED: u32 = 1 << 16;
 const PERIODIC: u32 = 1 << 17;
@@ -35,6 +46,9 @@ struct Apics {
 }
 
 static APICS: Once<Apics> = Once::new();
+/// The timer's initial count on every processor, and the target of device interrupts.
+static TIMER_COUNT: AtomicU32 = AtomicU32::new(0);
+static FIRST_ID: AtomicU32 = AtomicU32::new(0);
 
 fn apics() -> &'static Apics {
     APICS.get().expect("the APICs are not up")
@@ -65,12 +79,52 @@ pub unsafe fn init() {
     let local = mm::MmMapIoSpace((base & 0xF_FFFF_F000) as i64, 4096, MM_NON_CACHED) as usize;
     let io = mm::MmMapIoSpace(IO_APIC_BASE, 4096, MM_NON_CACHED) as usize;
     APICS.call_once(|| Apics { local, io });
-    local_write(LOCAL_SPURIOUS, 1 << 8 | u32::from(SPURIOUS));
-    local_write(LOCAL_LINT0, MASKED);
-    local_write(LOCAL_LINT1, MASKED);
+    enable_local();
+    FIRST_ID.store(u32::from(id()), Ordering::Relaxed);
     for pin in 0..PINS {
         mask(pin);
     }
+}
+
+/// Enables this processor's local APIC.
+///
+/// # Safety
+/// Called once on each processor with interrupts disabled, the APICs being mapped.
+pub unsafe fn enable_local() {
+    msr::write(msr::APIC_BASE, msr::read(msr::APIC_BASE) | 1 << 11);
+    local_write(LOCAL_SPURIOUS, 1 << 8 | u32::from(SPURIOUS));
+    local_write(LOCAL_LINT0, MASKED);
+    local_write(LOCAL_LINT1, MASKED);
+}
+
+/// This processor's local APIC id.
+pub fn id() -> u8 {
+    // SAFETY: the id register of the mapped local APIC.
+    unsafe { (local_read(LOCAL_ID) >> 24) as u8 }
+}
+
+/// Sends an interrupt command to the processor with local APIC `id`.
+fn command(id: u8, command: u32) {
+    let interrupts = disable_interrupts();
+    // SAFETY: the command registers of the mapped local APIC; the low one sends.
+    unsafe {
+        while local_read(LOCAL_COMMAND) & COMMAND_PENDING != 0 {}
+        local_write(LOCAL_COMMAND_TARGET, u32::from(id) << 24);
+        local_write(LOCAL_COMMAND, command);
+    }
+    restore_interrupts(interrupts);
+}
+
+/// Interrupts the processor with local APIC `id`. Any IRQL.
+pub fn interrupt(id: u8, vector: u8) {
+    command(id, COMMAND_ASSERT | u32::from(vector));
+}
+
+/// Starts the processor with local APIC `id` in real mode at page `page` (Intel SDM volume 3, 8.4.4.1).
+pub fn start(id: u8, page: u8) {
+    command(id, COMMAND_INIT);
+    clock::KeStallExecutionProcessor(10_000);
+    command(id, COMMAND_START | u32::from(page));
 }
 
 /// Acknowledges the highest interrupt in service.
@@ -82,9 +136,9 @@ pub fn end_of_interrupt() {
 /// Lets a pin interrupt on a vector.
 pub fn unmask(pin: u8, vector: u8, level_triggered: bool) {
     let pin = u32::from(pin);
-    // SAFETY: redirection entry of an existing pin; fixed delivery to this processor.
+    // SAFETY: redirection entry of an existing pin; fixed delivery to the first processor.
     unsafe {
-        io_write(0x11 + pin * 2, local_read(LOCAL_ID) & 0xFF00_0000);
+        io_write(0x11 + pin * 2, FIRST_ID.load(Ordering::Relaxed) << 24);
         io_write(0x10 + pin * 2, u32::from(vector) | u32::from(level_triggered) << 15);
     }
 }
@@ -107,7 +161,17 @@ pub fn start_timer(vector: u8, per_second: u64) {
         let elapsed = u64::from(u32::MAX - local_read(LOCAL_TIMER_CURRENT));
         let ticks = clock::tsc() - start;
         let frequency = u128::from(elapsed) * u128::from(clock::tsc_frequency()) / u128::from(ticks);
+        TIMER_COUNT.store((frequency / u128::from(per_second)) as u32, Ordering::Release);
+    }
+    start_timer_again(vector);
+}
+
+/// Starts this processor's periodic timer, as [`start_timer`] did on the first one.
+pub fn start_timer_again(vector: u8) {
+    // SAFETY: timer registers of the mapped local APIC.
+    unsafe {
+        local_write(LOCAL_TIMER_DIVIDE, DIVIDE_BY_16);
         local_write(LOCAL_TIMER, u32::from(vector) | PERIODIC);
-        local_write(LOCAL_TIMER_INITIAL, (frequency / u128::from(per_second)) as u32);
+        local_write(LOCAL_TIMER_INITIAL, TIMER_COUNT.load(Ordering::Acquire));
     }
 }

@@ -1,10 +1,11 @@
 //! `KeBugCheckEx` and its callbacks.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::lock::{Lock, disable_interrupts};
-use super::processor::processor;
+use super::processor::{self, processor};
+use super::smp;
 use crate::mm::{PAGE_SIZE, map};
 use crate::nt::*;
 use crate::{ldr, po, report};
@@ -14,6 +15,20 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 /// Whether a bugcheck is under way: nothing is written to disks any more.
 pub fn stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
+}
+
+/// The processor that stops the system, plus one.
+static STOPPER: AtomicUsize = AtomicUsize::new(0);
+
+/// Ends this processor's part if another one is stopping the system. Any IRQL.
+pub fn stop_here_if_stopping() {
+    let stopper = STOPPER.load(Ordering::Acquire);
+    if stopper != 0 && stopper != processor::number() + 1 {
+        loop {
+            // SAFETY: nothing of this processor's is needed any more.
+            unsafe { core::arch::asm!("cli", "hlt") };
+        }
+    }
 }
 
 struct Callbacks {
@@ -224,6 +239,9 @@ impl fmt::Display for Hex<'_> {
 /// Stops the system. Any IRQL.
 pub fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
     disable_interrupts();
+    stop_here_if_stopping();
+    STOPPER.store(processor::number() + 1, Ordering::Release);
+    smp::stop_others();
     let again = STOPPING.swap(true, Ordering::Relaxed);
     let level = processor().irql.replace(HIGH_LEVEL);
     report!("bugcheck code={code:#x} p1={p1:#x} p2={p2:#x} p3={p3:#x} p4={p4:#x}");

@@ -123,7 +123,7 @@ pub(super) fn tick() {
     debug_assert_eq!(interrupt::level_of(VECTOR), CLOCK_LEVEL);
     publish();
     if timer::is_due(interrupt_time()) {
-        processor().dpc_pending.set(true);
+        processor().dpc_pending.store(true, Ordering::Release);
     }
     thread::quantum_tick();
 }

@@ -4,6 +4,8 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::size_of;
 
+use super::processor::MAXIMUM;
+
 #[repr(C, packed)]
 struct Tss {
     reserved: u32,
@@ -31,31 +33,33 @@ struct Tables {
 
 struct Shared(UnsafeCell<Tables>);
 
-// SAFETY: written once at boot, read by the processor only.
+// SAFETY: written once by its processor, read by that only.
 unsafe impl Sync for Shared {}
 
-static TABLES: Shared = Shared(UnsafeCell::new(Tables {
-    gdt: [0, 0x00AF_9A00_0000_FFFF, 0x00CF_9200_0000_FFFF, 0, 0],
-    tss: Tss {
-        reserved: 0,
-        rsp: [0; 3],
-        reserved2: 0,
-        ist: [0; 7],
-        reserved3: [0; 5],
-        io_map_base: size_of::<Tss>() as u16,
-    },
-    stack: [0; DOUBLE_FAULT_STACK],
-}));
+static TABLES: [Shared; MAXIMUM] = [const {
+    Shared(UnsafeCell::new(Tables {
+        gdt: [0, 0x00AF_9A00_0000_FFFF, 0x00CF_9200_0000_FFFF, 0, 0],
+        tss: Tss {
+            reserved: 0,
+            rsp: [0; 3],
+            reserved2: 0,
+            ist: [0; 7],
+            reserved3: [0; 5],
+            io_map_base: size_of::<Tss>() as u16,
+        },
+        stack: [0; DOUBLE_FAULT_STACK],
+    }))
+}; MAXIMUM];
 
 /// The kernel's code selector.
 pub const CODE: u16 = 0x08;
 
-/// Loads the tables.
+/// Loads the tables of processor `number`.
 ///
 /// # Safety
-/// Called once with interrupts disabled.
-pub unsafe fn init() {
-    let tables = &mut *TABLES.0.get();
+/// Called once on each processor with interrupts disabled.
+pub unsafe fn init(number: usize) {
+    let tables = &mut *TABLES[number].0.get();
     tables.tss.ist[0] = (&raw const tables.stack) as u64 + DOUBLE_FAULT_STACK as u64;
     let base = (&raw const tables.tss) as u64;
     let limit = size_of::<Tss>() as u64 - 1;

@@ -2,9 +2,11 @@
 
 use core::ptr::null_mut;
 
-use super::irql;
+use core::sync::atomic::Ordering;
+
 use super::lock::{Lock, disable_interrupts, restore_interrupts};
-use super::processor::processor;
+use super::processor::{self, MAXIMUM, processor};
+use super::{irql, smp};
 use crate::nt::*;
 use crate::verifier;
 
@@ -16,10 +18,12 @@ struct Queue {
 // SAFETY: the pointers are followed only under the queue's lock.
 unsafe impl Send for Queue {}
 
-static QUEUE: Lock<Queue> = Lock::new(Queue { head: null_mut(), tail: null_mut() });
+/// Queues by processor.
+static QUEUES: Lock<[Queue; MAXIMUM]> =
+    Lock::new([const { Queue { head: null_mut(), tail: null_mut() } }; MAXIMUM]);
 
-/// Marks a queued DPC in `DpcData`, as NT does with its queue's address.
-const QUEUED: Pvoid = 1 as Pvoid;
+/// In a DPC's number: it has a target processor (NT 5.2's `MAXIMUM_PROCESSORS`).
+const TARGETED: u8 = 64;
 
 /// `KeInitializeDpc`. Any IRQL.
 ///
@@ -49,14 +53,19 @@ pub unsafe extern "win64" fn KeInitializeDpc(
 /// # Safety
 /// `dpc` is initialized and stays where it is until it has run.
 pub unsafe extern "win64" fn KeInsertQueueDpc(dpc: *mut Kdpc, argument1: Pvoid, argument2: Pvoid) -> Boolean {
+    let target_number;
     {
-        let mut queue = QUEUE.lock();
+        let mut queues = QUEUES.lock();
         if !(*dpc).dpc_data.is_null() {
             return FALSE;
         }
+        let target = (*dpc).number.checked_sub(TARGETED).map(usize::from).filter(|&n| n < processor::count());
+        target_number = target.unwrap_or_else(processor::number);
+        let queue = &mut queues[target_number];
         (*dpc).system_argument1 = argument1;
         (*dpc).system_argument2 = argument2;
-        (*dpc).dpc_data = QUEUED;
+        // Marks a queued DPC, as NT does with its queue's address: here the queue's number and one.
+        (*dpc).dpc_data = (target_number + 1) as Pvoid;
         (*dpc).dpc_list_entry = ListEntry::UNLINKED;
         if queue.head.is_null() {
             queue.head = dpc;
@@ -64,12 +73,30 @@ pub unsafe extern "win64" fn KeInsertQueueDpc(dpc: *mut Kdpc, argument1: Pvoid, 
             (*queue.tail).dpc_list_entry.flink = &raw mut (*dpc).dpc_list_entry;
         }
         queue.tail = dpc;
-        processor().dpc_pending.set(true);
+        processor::numbered(target_number).dpc_pending.store(true, Ordering::Release);
     }
-    if irql::current() < DISPATCH_LEVEL {
+    if target_number != processor::number() {
+        smp::interrupt(target_number);
+    } else if irql::current() < DISPATCH_LEVEL {
         irql::lower(irql::current());
     }
     TRUE
+}
+
+/// `KeSetTargetProcessorDpc`. Any IRQL, while the DPC is not queued.
+///
+/// # Safety
+/// `dpc` is initialized.
+pub unsafe extern "win64" fn KeSetTargetProcessorDpc(dpc: *mut Kdpc, number: i8) {
+    (*dpc).number = TARGETED + number as u8;
+}
+
+/// `KeSetImportanceDpc`. Any IRQL. DPCs of every importance are run in the order they were queued.
+///
+/// # Safety
+/// `dpc` is initialized.
+pub unsafe extern "win64" fn KeSetImportanceDpc(dpc: *mut Kdpc, importance: u32) {
+    (*dpc).importance = importance as u8;
 }
 
 unsafe fn next_of(dpc: *mut Kdpc) -> *mut Kdpc {
@@ -86,10 +113,9 @@ unsafe fn next_of(dpc: *mut Kdpc) -> *mut Kdpc {
 /// # Safety
 /// `dpc` is initialized.
 pub unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
-    let mut queue = QUEUE.lock();
-    if (*dpc).dpc_data.is_null() {
-        return FALSE;
-    }
+    let mut queues = QUEUES.lock();
+    let Some(number) = ((*dpc).dpc_data as usize).checked_sub(1) else { return FALSE };
+    let queue = &mut queues[number];
     let (mut previous, mut at) = (null_mut::<Kdpc>(), queue.head);
     while !at.is_null() && at != dpc {
         previous = at;
@@ -110,14 +136,15 @@ pub unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
 
 /// Whether a queued DPC lies in a range of memory.
 pub fn queued_within(start: usize, end: usize) -> bool {
-    let queue = QUEUE.lock();
-    let mut at = queue.head;
-    while !at.is_null() {
-        if (start..end).contains(&(at as usize)) {
-            return true;
+    for queue in QUEUES.lock().iter() {
+        let mut at = queue.head;
+        while !at.is_null() {
+            if (start..end).contains(&(at as usize)) {
+                return true;
+            }
+            // SAFETY: queued DPCs are valid until they have run.
+            at = unsafe { next_of(at) };
         }
-        // SAFETY: queued DPCs are valid until they have run.
-        at = unsafe { next_of(at) };
     }
     false
 }
@@ -125,13 +152,14 @@ pub fn queued_within(start: usize, end: usize) -> bool {
 /// Runs expired timers and queued DPCs at `DISPATCH_LEVEL` until none is left. Called with interrupts
 /// disabled; they are enabled while a routine runs.
 pub(super) fn retire() {
-    let processor = processor();
-    processor.in_dpc.set(true);
-    processor.dpc_pending.set(false);
+    let (processor, number) = (processor(), processor::number());
+    processor.in_dpc.store(true, Ordering::SeqCst);
+    processor.dpc_pending.store(false, Ordering::SeqCst);
     super::timer::expire();
     loop {
         let dpc = {
-            let mut queue = QUEUE.lock();
+            let mut queues = QUEUES.lock();
+            let queue = &mut queues[number];
             let dpc = queue.head;
             if dpc.is_null() {
                 break;
@@ -151,11 +179,17 @@ pub(super) fn retire() {
             disable_interrupts();
         }
     }
-    processor.in_dpc.set(false);
+    processor.in_dpc.store(false, Ordering::SeqCst);
 }
 
 /// Returns once every DPC queued before has run. IRQL `PASSIVE_LEVEL`.
 pub extern "win64" fn KeFlushQueuedDpcs() {
-    // With one processor no DPC is left once the level has been below `DISPATCH_LEVEL`.
+    // No DPC of this processor's is left once the level has been below `DISPATCH_LEVEL`; those of others are waited for.
     irql::lower(irql::current());
+    for number in (0..processor::count()).filter(|&number| number != processor::number()) {
+        let other = processor::numbered(number);
+        while !QUEUES.lock()[number].head.is_null() || other.in_dpc.load(Ordering::SeqCst) {
+            super::delay(1);
+        }
+    }
 }

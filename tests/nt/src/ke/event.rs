@@ -1,6 +1,5 @@
 //! Events and semaphores.
 
-use super::lock::{disable_interrupts, restore_interrupts};
 use super::wait::{self, yield_if_pending};
 use crate::nt::*;
 
@@ -20,10 +19,7 @@ pub unsafe extern "win64" fn KeInitializeEvent(event: *mut Kevent, kind: u32, st
 /// # Safety
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wait: Boolean) -> i32 {
-    let interrupts = disable_interrupts();
-    let old = (*event).header.signal_state;
-    wait::signal(&raw mut (*event).header);
-    restore_interrupts(interrupts);
+    let old = wait::signal(&raw mut (*event).header);
     yield_if_pending();
     old
 }
@@ -33,7 +29,7 @@ pub unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wa
 /// # Safety
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
-    (*event).header.signal_state = 0;
+    KeResetEvent(event);
 }
 
 /// `KeResetEvent`: the state before. IRQL ≤ `DISPATCH_LEVEL`.
@@ -41,6 +37,7 @@ pub unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
 /// # Safety
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeResetEvent(event: *mut Kevent) -> i32 {
+    let _dispatcher = wait::DISPATCHER.lock();
     core::mem::replace(&mut (*event).header.signal_state, 0)
 }
 
@@ -74,10 +71,7 @@ pub unsafe extern "win64" fn KeReleaseSemaphore(
     adjustment: i32,
     _wait: Boolean,
 ) -> i32 {
-    let interrupts = disable_interrupts();
-    let old = (*semaphore).header.signal_state;
-    wait::signal_count(&raw mut (*semaphore).header, adjustment);
-    restore_interrupts(interrupts);
+    let old = wait::signal_count(&raw mut (*semaphore).header, adjustment);
     yield_if_pending();
     old
 }

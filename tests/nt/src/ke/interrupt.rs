@@ -9,7 +9,7 @@ use core::ptr::null_mut;
 
 use super::lock::{Lock, disable_interrupts, restore_interrupts};
 use super::processor::processor;
-use super::{apic, clock, irql, spinlock};
+use super::{apic, clock, irql, smp, spinlock};
 use crate::nt::*;
 use crate::verifier;
 
@@ -80,6 +80,11 @@ pub(super) fn service(vector: u8, level: Kirql) {
     irql::set(level);
     if vector == clock::VECTOR {
         clock::tick();
+        apic::end_of_interrupt();
+        return;
+    }
+    if vector == smp::VECTOR {
+        smp::interrupted();
         apic::end_of_interrupt();
         return;
     }

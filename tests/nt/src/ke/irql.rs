@@ -7,19 +7,21 @@
 //! `DISPATCH_LEVEL`.
 
 use super::lock::{disable_interrupts, restore_interrupts};
-use super::processor::processor;
+use super::processor::{self, processor};
 use super::{dpc, interrupt, thread};
 use crate::mm::paged;
 use crate::nt::{DISPATCH_LEVEL, HIGH_LEVEL, Kirql};
 use crate::verifier::{Violation, violation};
+use core::sync::atomic::Ordering;
 
 /// The current IRQL.
 pub fn current() -> Kirql {
-    processor().irql.get()
+    processor::level()
 }
 
 /// Sets the level without running anything: for code that raises and lowers in balance itself.
 pub(super) fn set(level: Kirql) {
+    // The thread stays on its processor, and interrupts leave the level as they find it.
     let old = processor().irql.replace(level);
     if level >= DISPATCH_LEVEL && old < DISPATCH_LEVEL {
         paged::trim();
@@ -43,16 +45,17 @@ pub fn lower(new: Kirql) {
     if new > old {
         violation(Violation::WrongIrql, format_args!("routine=KeLowerIrql from={old} to={new}"));
     }
+    let pending = |flag: &core::sync::atomic::AtomicBool| flag.load(Ordering::Acquire);
     let interrupts = disable_interrupts();
     loop {
         let held = (new + 1..=old).rev().find(|&level| processor.held[usize::from(level)].get() != 0);
         if let Some(level) = held {
             let vector = processor.held[usize::from(level)].take();
             interrupt::service(vector, level);
-        } else if new < DISPATCH_LEVEL && processor.dpc_pending.get() && !processor.in_dpc.get() {
+        } else if new < DISPATCH_LEVEL && pending(&processor.dpc_pending) && !pending(&processor.in_dpc) {
             set(DISPATCH_LEVEL);
             dpc::retire();
-        } else if new < DISPATCH_LEVEL && processor.switch_pending.get() && !processor.in_dpc.get() {
+        } else if new < DISPATCH_LEVEL && pending(&processor.switch_pending) && !pending(&processor.in_dpc) {
             set(DISPATCH_LEVEL);
             thread::reschedule();
         } else {

@@ -3,7 +3,9 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{bugcheck, processor};
 
 /// Disables interrupts; whether they were enabled.
 pub fn disable_interrupts() -> bool {
@@ -21,27 +23,35 @@ pub fn restore_interrupts(enabled: bool) {
     }
 }
 
-/// Protects the executive's own data on its one processor by holding interrupts off. Taking it twice is a bug
-/// of the executive and panics. Never wait or call a driver while holding it.
+/// Protects the executive's own data by holding interrupts off and other processors out. Taking it twice on one
+/// processor is a bug of the executive and panics. Never wait or call a driver while holding it.
 pub struct Lock<T> {
-    held: AtomicBool,
+    /// Number of the processor that holds it, plus one.
+    holder: AtomicUsize,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only while `held`, by one holder.
+// SAFETY: the value is reached by its holder only, while it holds the lock.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
     /// A lock around a value.
     pub const fn new(value: T) -> Self {
-        Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self { holder: AtomicUsize::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Takes the lock.
     #[track_caller]
     pub fn lock(&self) -> Guard<'_, T> {
         let interrupts = disable_interrupts();
-        assert!(!self.held.swap(true, Ordering::Acquire), "an executive lock was taken twice");
+        let own = processor::number() + 1;
+        while let Err(holder) =
+            self.holder.compare_exchange_weak(0, own, Ordering::Acquire, Ordering::Relaxed)
+        {
+            assert!(holder != own, "an executive lock was taken twice");
+            bugcheck::stop_here_if_stopping();
+            core::hint::spin_loop();
+        }
         Guard { lock: self, interrupts }
     }
 }
@@ -70,7 +80,7 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.held.store(false, Ordering::Release);
+        self.lock.holder.store(0, Ordering::Release);
         restore_interrupts(self.interrupts);
     }
 }

@@ -11,6 +11,7 @@ pub mod irql;
 mod lock;
 pub mod msr;
 pub mod processor;
+pub mod smp;
 pub mod spinlock;
 pub mod thread;
 pub mod timer;
@@ -23,9 +24,12 @@ pub use dpc::*;
 pub use event::*;
 pub use interrupt::{Interrupt, IoConnectInterrupt, IoDisconnectInterrupt, KeSynchronizeExecution};
 pub use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
-pub use lock::Lock;
-pub use processor::{KeQueryActiveProcessors, processor};
+pub use lock::{Lock, disable_interrupts, restore_interrupts};
+pub use processor::{KeNumberProcessors, KeQueryActiveProcessors, processor};
+pub use smp::KeIpiGenericCall;
 pub use spinlock::*;
-pub use thread::{KeGetCurrentThread, KeSetPriorityThread};
+pub use thread::{
+    KeGetCurrentThread, KeRevertToUserAffinityThread, KeSetPriorityThread, KeSetSystemAffinityThread,
+};
 pub use timer::*;
 pub use wait::*;

@@ -1,33 +1,46 @@
-//! Spin locks. On one processor nobody spins: finding a lock taken means a deadlock, which is reported.
+//! Spin locks. Finding a lock taken on the processor that asks means a deadlock, which is reported; one that another
+//! processor has is waited for.
 
 use alloc::vec::Vec;
 
-use super::irql;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use super::lock::Lock;
+use super::{bugcheck, clock, irql, processor};
 use crate::nt::{DISPATCH_LEVEL, Kirql, KspinLock};
 use crate::verifier::{Violation, violation};
 
-/// Addresses of the locks held now, in the order they were taken.
-static HELD: Lock<Vec<usize>> = Lock::new(Vec::new());
+/// Addresses of the locks held now and the processors that hold them, in the order they were taken.
+static HELD: Lock<Vec<(usize, usize)>> = Lock::new(Vec::new());
+
+/// The lock's word, as every processor sees it.
+unsafe fn word<'a>(lock: *mut KspinLock) -> &'a AtomicUsize {
+    AtomicUsize::from_ptr(lock.cast())
+}
 
 /// Takes a spin lock at the current level.
 ///
 /// # Safety
 /// `lock` is a valid spin lock.
 pub(super) unsafe fn acquire(lock: *mut KspinLock) {
-    let taken = {
-        let mut held = HELD.lock();
-        let taken = held.contains(&(lock as usize));
-        if !taken {
-            held.push(lock as usize);
-        }
-        taken
-    };
-    if taken || *lock != 0 {
+    let own = (lock as usize, processor::number());
+    if HELD.lock().contains(&own) {
         violation(Violation::SpinLockRecursive, format_args!("lock={lock:p} value={:#x}", *lock));
     }
-    *lock = 1;
+    let since = clock::interrupt_time();
+    while word(lock).compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        // With one processor nobody could give it up: its word was never a lock's.
+        if processor::count() == 1 || clock::interrupt_time() > since + DEADLOCK {
+            violation(Violation::SpinLockRecursive, format_args!("lock={lock:p} value={:#x}", *lock));
+        }
+        bugcheck::stop_here_if_stopping();
+        core::hint::spin_loop();
+    }
+    HELD.lock().push(own);
 }
+
+/// How long a processor may hold a lock that another waits for, in 100 ns: processors themselves are shared here.
+const DEADLOCK: u64 = 20 * 10_000_000;
 
 /// Releases a spin lock at the current level.
 ///
@@ -36,23 +49,25 @@ pub(super) unsafe fn acquire(lock: *mut KspinLock) {
 pub(super) unsafe fn release(lock: *mut KspinLock) {
     let was_held = {
         let mut held = HELD.lock();
-        let at = held.iter().position(|&other| other == lock as usize);
+        let own = (lock as usize, processor::number());
+        let at = held.iter().position(|&other| other == own);
         at.map(|at| held.remove(at)).is_some()
     };
     if !was_held {
         violation(Violation::SpinLockReleasedWrongly, format_args!("lock={lock:p} held=0"));
     }
-    *lock = 0;
+    word(lock).store(0, Ordering::Release);
 }
 
-/// Number of locks held, for checks around driver routines.
+/// Number of locks that this processor holds, for checks around driver routines.
 pub fn held() -> usize {
-    HELD.lock().len()
+    let number = processor::number();
+    HELD.lock().iter().filter(|held| held.1 == number).count()
 }
 
 /// Whether a held lock lies in a range of memory.
 pub fn held_within(start: usize, end: usize) -> bool {
-    HELD.lock().iter().any(|lock| (start..end).contains(lock))
+    HELD.lock().iter().any(|(lock, _)| (start..end).contains(lock))
 }
 
 fn at_least_dispatch(routine: &str, lock: *mut KspinLock) {

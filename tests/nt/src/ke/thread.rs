@@ -5,10 +5,10 @@ use core::arch::naked_asm;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use super::irql;
 use super::lock::{Lock, disable_interrupts, restore_interrupts};
-use super::processor::processor;
+use super::processor::{self, MAXIMUM, processor};
 use super::wait::{self, WaitBlock};
+use super::{irql, smp};
 use crate::mm::map;
 use crate::mm::space::STACKS;
 use crate::nt::*;
@@ -30,6 +30,8 @@ pub struct Thread {
     stack_pointer: usize,
     priority: i32,
     quantum: u32,
+    /// The processor it runs on.
+    processor: usize,
     start: Option<StartRoutine>,
     context: Pvoid,
     /// The wait in progress.
@@ -42,24 +44,49 @@ pub struct Thread {
     pub driver: usize,
 }
 
+/// The threads of one processor. A thread stays with its processor until it asks for another, which is a schedule that
+/// NT may make, too.
 struct Ready {
     queues: [VecDeque<*mut Thread>; 32],
     /// A thread that ended, whose stack is freed by the next one to run.
     ended: *mut Thread,
+    /// A thread that goes to another processor, which the next one to run sends there.
+    leaving: *mut Thread,
     idle: *mut Thread,
 }
 
 // SAFETY: thread objects are valid while they are ready; reached only under the lock.
 unsafe impl Send for Ready {}
 
-static READY: Lock<Ready> =
-    Lock::new(Ready { queues: [const { VecDeque::new() }; 32], ended: null_mut(), idle: null_mut() });
+static READY: [Lock<Ready>; MAXIMUM] = [const {
+    Lock::new(Ready {
+        queues: [const { VecDeque::new() }; 32],
+        ended: null_mut(),
+        leaving: null_mut(),
+        idle: null_mut(),
+    })
+}; MAXIMUM];
+
+/// Threads made so far: they go to the processors in turn.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+/// The threads of the processor this runs on.
+fn own() -> &'static Lock<Ready> {
+    &READY[processor::number()]
+}
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// The running thread.
 pub fn current() -> *mut Thread {
-    processor().current_thread.get()
+    let thread: *mut Thread;
+    // SAFETY: the GS base is that of this processor's data.
+    unsafe {
+        core::arch::asm!("mov {}, gs:[{at}]", out(reg) thread,
+             at = const core::mem::offset_of!(processor::Processor, current_thread),
+             options(nostack, preserves_flags, readonly));
+    }
+    thread
 }
 
 unsafe fn initialize(thread: *mut Thread, priority: i32) {
@@ -78,12 +105,14 @@ unsafe fn initialize(thread: *mut Thread, priority: i32) {
     (*thread).timer.header.kind = wait::WAIT_TIMER;
 }
 
-/// Makes the code that runs now the idle thread.
+/// Makes the code that runs now the processor's idle thread.
 pub fn init() {
     let thread = ob::create::<Thread>(ob::Kind::Thread);
     // SAFETY: the object is fresh and nobody else knows it.
     unsafe { initialize(thread, 0) };
-    READY.lock().idle = thread;
+    // SAFETY: as above.
+    unsafe { (*thread).processor = processor::number() };
+    own().lock().idle = thread;
     processor().current_thread.set(thread);
 }
 
@@ -106,6 +135,7 @@ pub unsafe fn create(
     (*thread).start = Some(start);
     (*thread).context = context;
     (*thread).driver = driver;
+    (*thread).processor = MADE.fetch_add(1, Ordering::Relaxed) % processor::count();
     // What `swap` pops: six registers, then its return address. Behind it the stack is aligned as at a
     // function's first instruction.
     let top = (stack + STACK_PAGES * PAGE_SIZE) as *mut usize;
@@ -174,24 +204,30 @@ unsafe extern "sysv64" fn begin() -> ! {
 
 /// Makes a thread ready, and asks for a switch if it is better than the running one.
 pub(super) unsafe fn ready(thread: *mut Thread) {
-    let mut ready = READY.lock();
+    let number = (*thread).processor;
+    let mut ready = READY[number].lock();
     (*thread).quantum = QUANTUM;
     ready.queues[(*thread).priority as usize].push_back(thread);
-    if (*thread).priority > (*current()).priority || current() == ready.idle {
-        processor().switch_pending.set(true);
+    let here = number == processor::number();
+    if !here || (*thread).priority > (*current()).priority || current() == ready.idle {
+        processor::numbered(number).switch_pending.store(true, Ordering::Release);
+    }
+    drop(ready);
+    if !here {
+        smp::interrupt(number);
     }
 }
 
 /// Takes the best ready thread, or the idle thread.
 fn next() -> *mut Thread {
-    let mut ready = READY.lock();
+    let mut ready = own().lock();
     let best = ready.queues.iter_mut().rev().find_map(VecDeque::pop_front);
     best.unwrap_or(ready.idle)
 }
 
 /// Switches to a thread. Interrupts disabled, IRQL `DISPATCH_LEVEL`; so they are on return.
 unsafe fn switch_to(thread: *mut Thread) {
-    processor().switch_pending.set(false);
+    processor().switch_pending.store(false, Ordering::Release);
     let old = current();
     if old != thread {
         processor().current_thread.set(thread);
@@ -200,9 +236,13 @@ unsafe fn switch_to(thread: *mut Thread) {
     }
 }
 
-/// Frees the thread that ended before this one came to run.
+/// Frees the thread that ended before this one came to run, or sends the one that left to its processor.
 unsafe fn free_ended() {
-    let ended = core::mem::replace(&mut READY.lock().ended, null_mut());
+    let leaving = core::mem::replace(&mut own().lock().leaving, null_mut());
+    if !leaving.is_null() {
+        ready(leaving);
+    }
+    let ended = core::mem::replace(&mut own().lock().ended, null_mut());
     if !ended.is_null() {
         STACKS.free((*ended).stack, STACK_PAGES);
         ob::dereference(ended.cast());
@@ -211,12 +251,12 @@ unsafe fn free_ended() {
 
 /// Gives the processor to a better or equal thread. Interrupts disabled, IRQL `DISPATCH_LEVEL`.
 pub(super) fn reschedule() {
-    processor().switch_pending.set(false);
+    processor().switch_pending.store(false, Ordering::Release);
     let thread = current();
     // SAFETY: the running thread's object is valid; threads on the queues are, too.
     unsafe {
         {
-            let mut ready = READY.lock();
+            let mut ready = own().lock();
             let better = (*thread).priority as usize..32;
             let waiting = ready.queues[better].iter().any(|queue| !queue.is_empty());
             if !waiting && thread != ready.idle {
@@ -245,7 +285,7 @@ pub(super) fn quantum_tick() {
         (*thread).quantum = (*thread).quantum.saturating_sub(1);
         if (*thread).quantum == 0 {
             (*thread).quantum = QUANTUM;
-            processor().switch_pending.set(true);
+            processor().switch_pending.store(true, Ordering::Release);
         }
     }
 }
@@ -259,7 +299,7 @@ pub fn terminate(exit_status: NtStatus) -> ! {
     unsafe {
         (*thread).exit_status = exit_status;
         wait::signal(&raw mut (*thread).header);
-        READY.lock().ended = thread;
+        own().lock().ended = thread;
     }
     ALIVE.fetch_sub(1, Ordering::Relaxed);
     block();
@@ -292,14 +332,19 @@ pub fn current_stack() -> Option<(usize, usize)> {
 /// `thread` is a valid thread object.
 pub unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: i32) -> i32 {
     let old = {
-        let mut ready = READY.lock();
+        let number = (*thread).processor;
+        let mut ready = READY[number].lock();
         let old = core::mem::replace(&mut (*thread).priority, priority.clamp(1, 31));
         let queue = &mut ready.queues[old as usize];
         if let Some(at) = queue.iter().position(|&other| other == thread) {
             queue.remove(at);
             ready.queues[(*thread).priority as usize].push_back(thread);
         }
-        processor().switch_pending.set(true);
+        processor::numbered(number).switch_pending.store(true, Ordering::Release);
+        drop(ready);
+        if number != processor::number() {
+            smp::interrupt(number);
+        }
         old
     };
     let level = irql::current();
@@ -312,4 +357,33 @@ pub unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: 
 /// `KeGetCurrentThread` as a function. Any IRQL.
 pub extern "win64" fn KeGetCurrentThread() -> *mut Thread {
     current()
+}
+
+/// `KeSetSystemAffinityThread`: the running thread goes on on one of these processors. IRQL ≤ `DISPATCH_LEVEL`; at
+/// `DISPATCH_LEVEL` NT moves the thread when the level drops, which drivers must not rely on and is not done here.
+pub extern "win64" fn KeSetSystemAffinityThread(affinity: usize) {
+    let allowed = affinity & processor::KeQueryActiveProcessors();
+    let own = 1 << processor::number();
+    if allowed == 0 || allowed & own != 0 || irql::current() >= DISPATCH_LEVEL {
+        return;
+    }
+    move_to(allowed.trailing_zeros() as usize);
+}
+
+/// `KeRevertToUserAffinityThread`: any processor will do again. IRQL ≤ `DISPATCH_LEVEL`.
+pub extern "win64" fn KeRevertToUserAffinityThread() {}
+
+/// Continues the running thread on another processor. Below `DISPATCH_LEVEL`.
+fn move_to(number: usize) {
+    let level = irql::raise(DISPATCH_LEVEL);
+    disable_interrupts();
+    let thread = current();
+    // SAFETY: the thread is running here, and is made ready over there by `leave`, when its context has been saved.
+    unsafe {
+        (*thread).processor = number;
+        own().lock().leaving = thread;
+        switch_to(next());
+    }
+    restore_interrupts(true);
+    irql::lower(level);
 }

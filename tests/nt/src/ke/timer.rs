@@ -69,6 +69,8 @@ pub(super) fn is_due(now: u64) -> bool {
 pub(super) fn expire() {
     let now = clock::interrupt_time();
     loop {
+        // As one step to whoever waits: a thread that cancels its timer finds it inserted, or finds it signalled.
+        let dispatcher = wait::DISPATCHER.lock();
         let timer = {
             let mut timers = TIMERS.lock();
             let timer = timers.first;
@@ -89,7 +91,8 @@ pub(super) fn expire() {
                 (*timer).due_time = now + period as u64 * 10_000;
                 insert(timer);
             }
-            wait::signal(&raw mut (*timer).header);
+            wait::signal_locked(&raw mut (*timer).header, 1);
+            drop(dispatcher);
             if !dpc.is_null() {
                 KeInsertQueueDpc(dpc, null_mut(), null_mut());
             }

@@ -139,6 +139,15 @@ pub unsafe fn init() {
             | (stub >> 16 & 0xFFFF) << 48;
         gate[1] = stub >> 32;
     }
+    load();
+}
+
+/// Loads the IDT on this processor.
+///
+/// # Safety
+/// Called once on each processor with interrupts disabled, after [`descriptor::init`].
+pub unsafe fn load() {
+    let idt = &*IDT.0.get();
     let pointer = Pointer { limit: size_of::<[[u64; 2]; 256]>() as u16 - 1, base: idt.as_ptr() as u64 };
     asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags));
 }
@@ -176,7 +185,7 @@ fn page_fault(frame: &mut Frame) {
     let address = fault_address();
     let level = irql::current();
     let raised = level >= DISPATCH_LEVEL;
-    match paged::fault(address, raised) {
+    match paged::fault(address, raised, frame.error & 1 != 0) {
         paged::Fault::BroughtIn => return,
         paged::Fault::RaisedIrql => {
             report_fault(

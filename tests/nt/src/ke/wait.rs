@@ -3,7 +3,9 @@
 use core::ptr::null_mut;
 
 use super::irql;
-use super::lock::{disable_interrupts, restore_interrupts};
+use core::sync::atomic::Ordering;
+
+use super::lock::{Lock, disable_interrupts, restore_interrupts};
 use super::processor::processor;
 use super::thread::{self, Thread};
 use super::timer::{KeCancelTimer, KeSetTimer};
@@ -42,15 +44,24 @@ unsafe fn wake(block: *mut WaitBlock, status: NtStatus) {
     thread::ready((*block).thread);
 }
 
-/// Signals an object and ends the waits that satisfies. IRQL ≤ `DISPATCH_LEVEL`; the caller gives the
+/// The dispatcher lock: held while an object's state or a wait list is looked at or changed.
+pub(super) static DISPATCHER: Lock<()> = Lock::new(());
+
+/// Signals an object and ends the waits that satisfies; the state before. IRQL ≤ `DISPATCH_LEVEL`; the caller gives the
 /// processor up afterwards (see [`crate::ke::yield_if_pending`]).
-pub unsafe fn signal(object: *mut DispatcherHeader) {
-    signal_count(object, 1);
+pub unsafe fn signal(object: *mut DispatcherHeader) -> i32 {
+    signal_count(object, 1)
 }
 
 /// As [`signal`]; a semaphore gets `count`.
-pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) {
-    let interrupts = disable_interrupts();
+pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) -> i32 {
+    let _dispatcher = DISPATCHER.lock();
+    signal_locked(object, count)
+}
+
+/// As [`signal_count`], with the dispatcher lock held.
+pub(super) unsafe fn signal_locked(object: *mut DispatcherHeader, count: i32) -> i32 {
+    let before = (*object).signal_state;
     if (*object).kind == SEMAPHORE_OBJECT {
         (*object).signal_state += count;
     } else {
@@ -66,7 +77,7 @@ pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) {
             wake(link.byte_sub(core::mem::offset_of!(WaitBlock, object_link)).cast(), status::SUCCESS);
         }
     }
-    restore_interrupts(interrupts);
+    before
 }
 
 /// Waits for one object. `timeout` null: for ever; zero: not at all.
@@ -75,21 +86,14 @@ unsafe fn wait(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
     if level >= DISPATCH_LEVEL && (timeout.is_null() || *timeout != 0) {
         violation(Violation::WaitAtDispatchLevel, format_args!("irql={level} object={object:p}"));
     }
-    let interrupts = disable_interrupts();
-    let result = if (*object).signal_state > 0 {
+    let dispatcher = DISPATCHER.lock();
+    if (*object).signal_state > 0 {
         satisfy(object);
-        status::SUCCESS
-    } else if !timeout.is_null() && *timeout == 0 {
-        status::TIMEOUT
-    } else {
-        block_on(object, timeout)
-    };
-    restore_interrupts(interrupts);
-    result
-}
-
-/// Interrupts disabled.
-unsafe fn block_on(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
+        return status::SUCCESS;
+    }
+    if !timeout.is_null() && *timeout == 0 {
+        return status::TIMEOUT;
+    }
     let level = irql::current();
     irql::set(DISPATCH_LEVEL);
     let thread = thread::current();
@@ -107,7 +111,12 @@ unsafe fn block_on(object: *mut DispatcherHeader, timeout: *const i64) -> NtStat
         KeSetTimer(timer, *timeout, null_mut());
         ListEntry::insert_tail(&raw mut (*timer).header.wait_list_head, &raw mut (*block).timer_link);
     }
+    // Whoever ends the wait from here on makes the thread ready on this very processor, which takes it up when it has
+    // been given up.
+    drop(dispatcher);
+    let interrupts = disable_interrupts();
     thread::block();
+    restore_interrupts(interrupts);
     debug_assert!(!(*block).waiting);
     if !timeout.is_null() {
         KeCancelTimer(&raw mut (*thread).timer);
@@ -179,7 +188,10 @@ impl Kevent {
 /// Lets a better thread run, if one became ready. Does nothing at `DISPATCH_LEVEL` or above.
 pub fn yield_if_pending() {
     let level = irql::current();
-    if level < DISPATCH_LEVEL && (processor().switch_pending.get() || processor().dpc_pending.get()) {
+    if level < DISPATCH_LEVEL
+        && (processor().switch_pending.load(Ordering::Acquire)
+            || processor().dpc_pending.load(Ordering::Acquire))
+    {
         irql::lower(level);
     }
 }

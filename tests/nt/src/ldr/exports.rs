@@ -119,6 +119,7 @@ static NTOSKRNL: &[Export] = exports! {
         ke::KeAcquireSpinLockRaiseToDpc, ke::KeCancelTimer, ke::KeSetTimer, ke::KeSetTimerEx,
         ke::KeResetEvent, ke::KeClearEvent, ke::KeSetEvent, ke::KeWaitForSingleObject, ke::KeSetPriorityThread,
         ke::KeRaiseIrqlToDpcLevel, ke::KeReleaseSemaphore, ke::KeGetCurrentThread,
+        ke::KeRevertToUserAffinityThread, ke::KeSetSystemAffinityThread,
         mm::MmBuildMdlForNonPagedPool, mm::MmMapIoSpace, mm::MmMapLockedPagesSpecifyCache, mm::MmUnmapIoSpace,
         mm::MmProbeAndLockPages, mm::MmUnlockPages,
         ob::ObfDereferenceObject, ob::ObfReferenceObject,
@@ -132,11 +133,13 @@ static NTOSKRNL: &[Export] = exports! {
         ke::KeInitializeDpc, ke::KeInitializeEvent, ke::KeInitializeSemaphore, ke::KeInitializeTimer,
         ke::KeInitializeTimerEx, ke::KeInsertQueueDpc, ke::KeLowerIrql, ke::KeQueryTimeIncrement,
         ke::KeReadStateEvent, ke::KeRegisterBugCheckCallback, ke::KeRegisterBugCheckReasonCallback,
-        ke::KeQueryActiveProcessors, ke::KeRemoveQueueDpc, ke::KeSynchronizeExecution, ke::KfRaiseIrql,
+        ke::KeQueryActiveProcessors, ke::KeRemoveQueueDpc, ke::KeSetImportanceDpc, ke::KeSetTargetProcessorDpc,
+        ke::KeSynchronizeExecution, ke::KfRaiseIrql,
         mm::MmGetPhysicalAddress,
         ob::RtlLengthSid,
         ps::PsGetCurrentThreadId,
         rtl::DbgPrint, rtl::RtlInitUnicodeString, rtl::memcmp, rtl::memcpy, rtl::memmove, rtl::memset,
     }
-    variables { ob::SeExports, rtl::InitSafeBootMode }
+    0..=13 { ke::KeIpiGenericCall }
+    variables { ke::KeNumberProcessors, ob::SeExports, rtl::InitSafeBootMode }
 };

@@ -86,6 +86,11 @@ pub unsafe fn init(top: u64, image: &[(usize, usize, u64)]) {
     *ROOT.lock() = root;
 }
 
+/// Physical address of the root table.
+pub fn root() -> u64 {
+    *ROOT.lock()
+}
+
 fn invalidate(va: usize) {
     // SAFETY: invlpg has no effect but on the TLB.
     unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };

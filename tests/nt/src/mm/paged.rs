@@ -71,8 +71,8 @@ pub enum Fault {
     RaisedIrql,
 }
 
-/// Handles a fault on a page that was not present.
-pub fn fault(address: usize, raised: bool) -> Fault {
+/// Handles a fault; `present`: the page was there, and forbids the access.
+pub fn fault(address: usize, raised: bool, present: bool) -> Fault {
     let mut paged = PAGED.lock();
     let Some(range) = paged.ranges.iter().find(|range| (range.start..range.end).contains(&address)) else {
         return Fault::NotPaged;
@@ -82,8 +82,8 @@ pub fn fault(address: usize, raised: bool) -> Fault {
     }
     let page = address & !(PAGE_SIZE - 1);
     if map::protection(page) & map::PRESENT != 0 {
-        // Present and still faulting: a forbidden access, not a missing page.
-        return Fault::NotPaged;
+        // A forbidden access; or another processor has just brought it in.
+        return if present { Fault::NotPaged } else { Fault::BroughtIn };
     }
     let protection = range.protection;
     // SAFETY: the page is mapped to its frame; this restores its own protection.

@@ -4,6 +4,7 @@ use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem::size_of;
+use core::sync::atomic::{AtomicI64, Ordering};
 
 use crate::ke::Lock;
 use crate::nt::{DeviceObject, FileObject, Pvoid};
@@ -85,12 +86,17 @@ pub fn create<T>(kind: Kind) -> *mut T {
     create_sized(kind, size_of::<T>()).cast()
 }
 
+/// The number of references, as every processor sees it.
+unsafe fn pointers<'a>(body: Pvoid) -> &'a AtomicI64 {
+    AtomicI64::from_ptr(&raw mut header(body).pointers)
+}
+
 /// Adds a reference.
 ///
 /// # Safety
 /// `body` is an object.
 pub unsafe fn reference(body: Pvoid) {
-    header(body).pointers += 1;
+    pointers(body).fetch_add(1, Ordering::AcqRel);
 }
 
 /// Takes a reference away and deletes the object with the last one.
@@ -98,18 +104,18 @@ pub unsafe fn reference(body: Pvoid) {
 /// # Safety
 /// `body` is an object of which the caller holds a reference.
 pub unsafe fn dereference(body: Pvoid) {
+    let left = pointers(body).fetch_sub(1, Ordering::AcqRel) - 1;
     let header = header(body);
-    header.pointers -= 1;
-    if header.pointers < 0 {
+    if left < 0 {
         violation(
             Violation::ReferenceLeaked,
             format_args!(
                 "object={body:p} kind={:?} count={} cause=dereferenced-too-often",
-                header.kind, header.pointers
+                header.kind, left
             ),
         );
     }
-    if header.pointers == 0 {
+    if left == 0 {
         delete(body);
     }
 }

@@ -92,6 +92,19 @@ pub fn is_started(pdo: *mut DeviceObject) -> bool {
     node::of(pdo).is_some_and(|node| node.state == node::State::Started)
 }
 
+/// The system goes down: every started device is set to the system power state S5, children before their parents
+/// (WDK, "Handling a System Set-Power IRP in a Bus Driver"). `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// Nothing uses the devices any more.
+pub unsafe fn shut_down() {
+    serialized(|| {
+        for pdo in node::leaves_first() {
+            stack::shut_down(pdo);
+        }
+    });
+}
+
 /// Removes every device of a function driver as if it had been pulled out; how many there were. `PASSIVE_LEVEL`.
 ///
 /// # Safety

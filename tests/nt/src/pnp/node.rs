@@ -91,6 +91,26 @@ pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
         .collect()
 }
 
+/// The PDOs of the started devices, children before their parents.
+pub fn leaves_first() -> Vec<*mut DeviceObject> {
+    let nodes = NODES.lock();
+    let depth = |node: &Node| {
+        let mut depth = 0;
+        let mut parent = node.parent;
+        while let Some(above) = nodes.iter().find(|node| node.pdo == parent) {
+            (depth, parent) = (depth + 1, above.parent);
+        }
+        depth
+    };
+    let mut started: Vec<_> = nodes
+        .iter()
+        .filter(|node| node.state == State::Started)
+        .map(|node| (depth(node), node.pdo))
+        .collect();
+    started.sort_by_key(|&(depth, _)| core::cmp::Reverse(depth));
+    started.into_iter().map(|(_, pdo)| pdo as *mut DeviceObject).collect()
+}
+
 /// The PDOs of a function driver's devices.
 pub fn of_service(service: &str) -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();

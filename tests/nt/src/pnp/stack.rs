@@ -38,6 +38,31 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
     answer
 }
 
+/// Tells a device's stack that the system goes down: IRP_MN_SET_POWER for S5, which must reach the bus driver and may
+/// not be failed.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn shut_down(device: *mut DeviceObject) {
+    /// `PowerActionShutdownOff`.
+    const SHUTDOWN_OFF: u32 = 6;
+    let mut request = Request::new(IRP_MJ_POWER, IRP_MN_SET_POWER);
+    request.parameters.power = PowerParameters {
+        kind: SYSTEM_POWER_STATE,
+        state: POWER_SYSTEM_SHUTDOWN,
+        shutdown_type: SHUTDOWN_OFF,
+        ..core::mem::zeroed()
+    };
+    let (answer, reached_bottom) = request.send(device);
+    if !status::success(answer.status) || !reached_bottom {
+        let (stack, status) = (super::start::describe(device), answer.status);
+        violation(
+            Violation::IrpNotForwarded,
+            format_args!("major=0x16 minor=0x2 status={status:#x} stack={stack}"),
+        );
+    }
+}
+
 unsafe fn freed<T>(answer: IoStatusBlock, read: impl FnOnce(*const u16) -> T) -> Option<T> {
     if !status::success(answer.status) || answer.information == 0 {
         return None;

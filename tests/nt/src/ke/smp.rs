@@ -1,0 +1,215 @@
+//! Other processors: starting them, interrupting them, running a routine on all of them.
+
+use core::arch::global_asm;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::{apic, bugcheck, clock, descriptor, irql, processor, thread, trap};
+use crate::mm::space::STACKS;
+use crate::mm::{PAGE_SIZE, direct, map};
+use crate::nt::*;
+use crate::{boot, verifier};
+
+/// The vector that interrupts another processor; its level is NT x64's IPI_LEVEL.
+pub const VECTOR: u8 = 0xE1;
+const IPI_LEVEL: Kirql = VECTOR >> 4;
+
+/// Where a processor starts in real mode: a page below 1 MiB that nothing else uses.
+const START_PAGE: u64 = 0x8000;
+/// Pages of the idle thread's stack.
+const STACK_PAGES: usize = 8;
+/// How long a processor may take to start, in milliseconds.
+const START_LIMIT: u64 = 2000;
+
+// A started processor begins in real mode at the copy of `ap_start`, enters long mode with the boot page tables, and
+// goes on in the image, which lies at the same addresses in both.
+global_asm!(
+    r#"
+    .section .rodata.ap, "a"
+    .globl ap_start, ap_end
+    .code16
+ap_start:
+    cli
+    cld
+    mov eax, cr4
+    or eax, 0x620
+    mov cr4, eax
+    mov eax, offset boot_pml4
+    mov cr3, eax
+    mov ecx, 0xC0000080
+    rdmsr
+    or eax, 0x900
+    wrmsr
+    .byte 0x2E, 0x66, 0x0F, 0x01, 0x16
+    .word ap_gdt_pointer - ap_start
+    mov eax, cr0
+    and eax, 0x9FFFFFFB
+    or eax, 0x80010023
+    mov cr0, eax
+    .byte 0x66, 0xEA
+    .long ap_long
+    .word 8
+ap_gdt_pointer:
+    .word 23
+    .long boot_gdt
+ap_end:
+
+    .section .text.ap, "ax"
+    .code64
+ap_long:
+    mov ax, 0x10
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    xor eax, eax
+    mov fs, ax
+    mov gs, ax
+    mov rax, [{root}]
+    mov cr3, rax
+    mov rsp, [{stack}]
+    xor ebp, ebp
+    mov rdi, [{number}]
+    call {main}
+    ud2
+    "#,
+    root = sym ROOT,
+    stack = sym STACK,
+    number = sym NUMBER,
+    main = sym started,
+);
+
+unsafe extern "C" {
+    static ap_start: u8;
+    static ap_end: u8;
+}
+
+/// For the processor that is being started.
+static ROOT: AtomicUsize = AtomicUsize::new(0);
+static STACK: AtomicUsize = AtomicUsize::new(0);
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// Local APIC ids by processor.
+static APIC_IDS: [AtomicUsize; processor::MAXIMUM] = [const { AtomicUsize::new(0) }; processor::MAXIMUM];
+
+/// Starts every other processor that the firmware lists.
+///
+/// # Safety
+/// Called once on the first processor, when the clock runs.
+pub unsafe fn start_others() {
+    let own = apic::id();
+    APIC_IDS[0].store(own.into(), Ordering::Relaxed);
+    let start = &raw const ap_start;
+    let length = (&raw const ap_end).offset_from_unsigned(start);
+    core::ptr::copy_nonoverlapping(start, direct(START_PAGE) as *mut u8, length);
+    ROOT.store(map::root() as usize, Ordering::Release);
+    let others = boot::mp_table::processors().into_iter().filter(|&id| id != own);
+    for (number, id) in (1..processor::MAXIMUM).zip(others) {
+        let stack = STACKS.allocate(STACK_PAGES, map::READ_WRITE).expect("a stack for a processor");
+        STACK.store(stack + STACK_PAGES * PAGE_SIZE, Ordering::Release);
+        NUMBER.store(number, Ordering::Release);
+        APIC_IDS[number].store(id.into(), Ordering::Release);
+        apic::start(id, (START_PAGE >> 12) as u8);
+        let runs = (0..START_LIMIT).any(|_| {
+            clock::KeStallExecutionProcessor(1000);
+            processor::count() > number
+        });
+        if !runs {
+            bugcheck::panicked(format_args!("processor {number} does not start"));
+        }
+    }
+    crate::report!("processors count={}", processor::count());
+}
+
+/// The first Rust code of another processor.
+unsafe extern "sysv64" fn started(number: usize) -> ! {
+    processor::init(number);
+    descriptor::init(number);
+    trap::load();
+    apic::enable_local();
+    thread::init();
+    processor::activate(number);
+    apic::start_timer_again(clock::VECTOR);
+    thread::idle()
+}
+
+/// Has another processor look at its pending flags. Any IRQL.
+pub fn interrupt(number: usize) {
+    apic::interrupt(APIC_IDS[number].load(Ordering::Acquire) as u8, VECTOR);
+}
+
+/// `KIPI_BROADCAST_WORKER`.
+type BroadcastWorker = unsafe extern "win64" fn(usize) -> usize;
+
+/// A routine that is being run everywhere.
+struct Broadcast {
+    /// One at a time.
+    busy: AtomicBool,
+    routine: AtomicUsize,
+    context: AtomicUsize,
+    /// Affinity of the processors that have not begun.
+    asked: AtomicUsize,
+    /// Affinity of those that have not ended.
+    running: AtomicUsize,
+}
+
+static BROADCAST: Broadcast = Broadcast {
+    busy: AtomicBool::new(false),
+    routine: AtomicUsize::new(0),
+    context: AtomicUsize::new(0),
+    asked: AtomicUsize::new(0),
+    running: AtomicUsize::new(0),
+};
+
+/// `KeIpiGenericCall`: a routine on every processor at IPI_LEVEL, at the same time; its answer on this one. IRQL
+/// < IPI_LEVEL.
+///
+/// # Safety
+/// The routine may be called with the context on every processor.
+pub unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, context: usize) -> usize {
+    let old = irql::raise(IPI_LEVEL - 1);
+    while BROADCAST.busy.swap(true, Ordering::Acquire) {
+        spin_loop();
+    }
+    irql::raise(IPI_LEVEL);
+    let own = 1 << processor::number();
+    let others = processor::KeQueryActiveProcessors() & !own;
+    BROADCAST.routine.store(routine as usize, Ordering::Relaxed);
+    BROADCAST.context.store(context, Ordering::Relaxed);
+    BROADCAST.running.store(others, Ordering::Relaxed);
+    BROADCAST.asked.store(others, Ordering::Release);
+    (0..processor::MAXIMUM).filter(|n| others & 1 << n != 0).for_each(interrupt);
+    let answer = run(routine, context);
+    while BROADCAST.running.load(Ordering::Acquire) != 0 {
+        bugcheck::stop_here_if_stopping();
+        spin_loop();
+    }
+    BROADCAST.busy.store(false, Ordering::Release);
+    irql::lower(old);
+    answer
+}
+
+unsafe fn run(routine: BroadcastWorker, context: usize) -> usize {
+    verifier::balanced("ipi", routine as usize, || routine(context))
+}
+
+/// Another processor has interrupted this one, which is at IPI_LEVEL, interrupts disabled. What it wants is in the
+/// pending flags, but for a routine that is to be run everywhere.
+pub fn interrupted() {
+    bugcheck::stop_here_if_stopping();
+    let own = 1 << processor::number();
+    if BROADCAST.asked.fetch_and(!own, Ordering::AcqRel) & own != 0 {
+        let routine = BROADCAST.routine.load(Ordering::Relaxed);
+        // SAFETY: the routine and context of `KeIpiGenericCall`, which waits for this.
+        unsafe {
+            let routine: BroadcastWorker = core::mem::transmute(routine);
+            run(routine, BROADCAST.context.load(Ordering::Relaxed));
+        }
+        BROADCAST.running.fetch_and(!own, Ordering::AcqRel);
+    }
+}
+
+/// Has every other processor stop for good: the system is going down.
+pub fn stop_others() {
+    let own = processor::number();
+    (0..processor::count()).filter(|&number| number != own).for_each(interrupt);
+}
