@@ -27,6 +27,8 @@ const BOOT_INI: &str = "[boot loader]\r\n\
 /// Signature of the first disk; the others follow.
 const SIGNATURE: u32 = 0xD15C_0001;
 const GUEST_LIMIT: Duration = Duration::from_secs(90);
+/// More for each command of dom0's.
+const DOM0_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a boot left behind.
 #[derive(Debug)]
@@ -116,12 +118,14 @@ fn boot_in(
     if registry.is_some() {
         job.cmdline += " hive=1";
     }
+    job.vcpus = scenario.vcpus;
+    job.memory_mib = scenario.memory_mib;
     if let Some(exercise) = scenario.exercise {
         job.cmdline += &format!(" exercise={exercise}");
     }
     job.marks =
         scenario.dom0.iter().map(|(when, run)| Mark { when: (*when).into(), run: (*run).into() }).collect();
-    job.timeout = GUEST_LIMIT;
+    job.timeout = GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32;
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
         let at_start = n < scenario.disks.len();
         let kind = if at_start { "hd" } else { "xvd" };
@@ -132,6 +136,15 @@ fn boot_in(
             Backend::Qdisk => disk.with_backend(rig::Backend::Qdisk),
             Backend::None => Disk { at_start: false, ..disk },
         });
+    }
+    if scenario.blanks > 0 {
+        let image = folder.path("blank.img");
+        fs::write(&image, vec![0; BLANK_SIZE])
+            .with_context(|| format!("cannot write {}", image.display()))?;
+        for n in 0..scenario.blanks {
+            let disk = Disk::new(&image, blank_vdev(n)).with_backend(rig::Backend::Qdisk);
+            job.disks.push(Disk { read_only: true, ..disk });
+        }
     }
     if scenario.cdrom {
         let image = folder.path("cdrom.iso");
@@ -160,11 +173,23 @@ fn emulated_only(disks: &[Backend]) -> Option<String> {
     (!drives.is_empty()).then(|| format!("device_model_args_hvm = [ {} ]", drives.join(", ")))
 }
 
+/// Bytes of a disk with nothing on it.
+const BLANK_SIZE: usize = 1 << 20;
+
+/// Xen's name of the `n`th blank disk: after those that may be emulated, xvde to xvdz, then xvdaa and so on.
+fn blank_vdev(n: usize) -> String {
+    let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
+    match n + 4 {
+        n @ ..26 => format!("xvd{}", letter(n)),
+        n => format!("xvd{}{}", letter(n / 26 - 1), letter(n)),
+    }
+}
+
 fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
     let check = |disk: &Disk| {
         volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string())
     };
-    job.disks.iter().filter(|disk| !disk.cdrom).map(check).collect()
+    job.disks.iter().filter(|disk| !disk.cdrom && !disk.read_only).map(check).collect()
 }
 
 /// The volume on the CD-ROM.

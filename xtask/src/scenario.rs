@@ -67,6 +67,12 @@ pub struct Scenario {
     pub disks: &'static [Backend],
     /// Disks that dom0 may attach later: the next ones, as vbds only.
     pub late_disks: &'static [Backend],
+    /// Further disks of qemu's, as vbds only, without anything on them; for reading only, since they share an image.
+    pub blanks: usize,
+    /// The guest's memory in MiB.
+    pub memory_mib: u32,
+    /// Processors of the guest.
+    pub vcpus: u32,
     /// What the executive goes through once the system is up.
     pub exercise: Option<&'static str>,
     /// Commands of dom0's, each when a line of the guest's console contains a text.
@@ -166,6 +172,9 @@ pub const BASE: Scenario = Scenario {
     config: &[],
     disks: &[Backend::Blkback],
     late_disks: &[],
+    blanks: 0,
+    memory_mib: 128,
+    vcpus: 1,
     exercise: None,
     dom0: &[],
     cdrom: false,
@@ -314,7 +323,7 @@ pub const SEQUENCES: [Sequence; 1] = [Sequence {
     ],
 }];
 /// Disks and the whole guest come and go while the system runs.
-pub const RUNNING: [Scenario; 2] = [
+pub const RUNNING: [Scenario; 5] = [
     Scenario {
         name: "hotplug-blkback",
         title: "a disk of blkback's is attached, used, and detached with requests on their way",
@@ -326,6 +335,35 @@ pub const RUNNING: [Scenario; 2] = [
         title: "the same with a disk of qemu's",
         late_disks: &[Backend::Qdisk],
         ..HOTPLUG
+    },
+    Scenario {
+        name: "two-processors",
+        title: "two processors use PV disks at once",
+        vcpus: 2,
+        disks: &[Backend::Blkback, Backend::Qdisk],
+        exercise: Some("traffic"),
+        entry: Entry::Pv,
+        expect: Expect { pv: 2, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "many-disks",
+        title: "64 vbds in one guest",
+        blanks: 63,
+        entry: Entry::Pv,
+        expect: Expect { pv: 64, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "save-restore",
+        title: "the guest is saved and restored with requests on their way",
+        // Every page is copied twice.
+        memory_mib: 64,
+        exercise: Some("suspend"),
+        dom0: &[("ready for=suspend", "bash save.sh")],
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
     },
 ];
 

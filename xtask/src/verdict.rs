@@ -114,7 +114,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     };
     let pv_boot = expect.decision == Reason::PvSelected;
     // Plain disks of a boot that does not stop, or those that were there before the stop.
-    let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
+    let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv } - scenario.blanks;
     let withheld = if pv_boot {
         expect.withheld
     } else {
@@ -179,16 +179,22 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     if let Some(store) = &boot.outcome.store_running {
         // hda is vbd 768, hdb 832; 4 is connected, and a frontend that nobody drives stays at 1.
-        let states: Vec<_> = store
+        let mut states: Vec<_> = store
             .vbds(GUEST)
             .iter()
             .filter(|vbd| vbd.device != CDROM_VBD)
             .map(|vbd| (vbd.device, vbd.frontend_state))
             .collect();
+        states.sort_unstable();
+        // Blank ones are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256 for each.
+        let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
+        let blanks = (4..4 + scenario.blanks as u32).map(blank);
         let backends = scenario.disks.iter().zip([768, 832]);
         let expected = backends.filter(|(backend, _)| **backend != Backend::None).map(|(_, device)| device);
+        let expected = expected.chain(blanks);
         let state = if expect.pv > 0 { 4 } else { 1 };
-        let expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
+        let mut expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
+        expected.sort_unstable();
         differ("vbds in xenstore while up", format!("{states:?}"), format!("{expected:?}"));
     }
     for mark in &boot.outcome.marks {
@@ -196,8 +202,13 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         differ(&what, format!("{:?}", mark.status), "Some(0)".to_owned());
     }
     differ("commands of dom0", boot.outcome.marks.len().to_string(), scenario.dom0.len().to_string());
-    if scenario.exercise == Some("hotplug") {
-        running::hotplug(&boot.outcome.report(), &mut differ);
+    match scenario.exercise {
+        Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
+        Some("traffic" | "suspend") => running::traffic(&boot.outcome.report(), scenario.vcpus, &mut differ),
+        _ => {}
+    }
+    if scenario.exercise == Some("suspend") {
+        running::resumed(&boot.outcome.report(), expect.pv, &mut differ);
     }
     for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];

@@ -15,6 +15,8 @@ for slot; do
     n=$((n + 1))
 done
 mkdir -p out
+# blkback offers as many queues as dom0 has processors, which is one; a guest may have more.
+echo 4 >/sys/module/xen_blkback/parameters/max_queues
 [ ! -e before.sh ] || bash before.sh </dev/null >out/before 2>&1
 domid=
 chmod +x block-fast.sh dom0

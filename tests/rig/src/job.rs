@@ -23,6 +23,8 @@ pub struct Job {
     pub disks: Vec<Disk>,
     /// The guest's memory in MiB.
     pub memory_mib: u32,
+    /// Its processors.
+    pub vcpus: u32,
     /// More lines for the guest's xl configuration.
     pub config: Vec<String>,
     /// More files for the job's directory in dom0, by their names there; they are executable.
@@ -47,6 +49,7 @@ impl Job {
             cmdline: String::new(),
             disks: Vec::new(),
             memory_mib: 128,
+            vcpus: 1,
             config: Vec::new(),
             files: Vec::new(),
             before: None,
@@ -222,8 +225,8 @@ pub enum Progress<'a> {
 /// The guest's xl configuration. `targets` are dom0's paths of the disks.
 pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> {
     let mut text = format!(
-        "name = \"guest\"\ntype = \"hvm\"\nmemory = {}\nvcpus = 1\nkernel = \"/run/job/kernel\"\n",
-        job.memory_mib
+        "name = \"guest\"\ntype = \"hvm\"\nmemory = {}\nvcpus = {}\nkernel = \"/run/job/kernel\"\n",
+        job.memory_mib, job.vcpus
     );
     if job.module.is_some() {
         text += "ramdisk = \"/run/job/module\"\n";
