@@ -138,12 +138,11 @@ fn boot_in(
         });
     }
     if scenario.blanks > 0 {
-        let image = folder.path("blank.img");
+        let image = folder.path(BLANK);
         fs::write(&image, vec![0; BLANK_SIZE])
             .with_context(|| format!("cannot write {}", image.display()))?;
         for n in 0..scenario.blanks {
-            let disk = Disk::new(&image, blank_vdev(n)).with_backend(rig::Backend::Qdisk);
-            job.disks.push(Disk { read_only: true, ..disk });
+            job.disks.push(Disk::new(&image, blank_vdev(n)).with_backend(rig::Backend::Qdisk));
         }
     }
     if scenario.cdrom {
@@ -173,7 +172,9 @@ fn emulated_only(disks: &[Backend]) -> Option<String> {
     (!drives.is_empty()).then(|| format!("device_model_args_hvm = [ {} ]", drives.join(", ")))
 }
 
-/// Bytes of a disk with nothing on it.
+/// Image of the disks with nothing on them.
+const BLANK: &str = "blank.img";
+/// Its bytes.
 const BLANK_SIZE: usize = 1 << 20;
 
 /// Xen's name of the `n`th blank disk: after those that may be emulated, xvde to xvdz, then xvdaa and so on.
@@ -189,7 +190,7 @@ fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
     let check = |disk: &Disk| {
         volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string())
     };
-    job.disks.iter().filter(|disk| !disk.cdrom && !disk.read_only).map(check).collect()
+    job.disks.iter().filter(|disk| !disk.cdrom && !disk.image.ends_with(BLANK)).map(check).collect()
 }
 
 /// The volume on the CD-ROM.

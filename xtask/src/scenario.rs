@@ -67,7 +67,7 @@ pub struct Scenario {
     pub disks: &'static [Backend],
     /// Disks that dom0 may attach later: the next ones, as vbds only.
     pub late_disks: &'static [Backend],
-    /// Further disks of qemu's, as vbds only, without anything on them; for reading only, since they share an image.
+    /// Further disks of qemu's, as vbds only, without anything on them: they share an image.
     pub blanks: usize,
     /// The guest's memory in MiB.
     pub memory_mib: u32,
