@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the disk as the guest's system sees it through xenvbd, beside qemu's emulated IDE, Linux's
 //! xen-blkfront, and dom0 on the bare device.
 
+mod callgrind;
 mod contender;
 mod host;
 mod image;
@@ -33,6 +34,9 @@ pub struct Options {
     /// Only these, and docs/ stays as it is: ide, xenvbd, blkfront, dom0
     #[arg(long)]
     only: Vec<String>,
+    /// Does not count the block frontend's instructions
+    #[arg(long)]
+    no_callgrind: bool,
     /// Takes the drivers and the executive as they were built last
     #[arg(long)]
     no_build: bool,
@@ -70,6 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         all.push(Results::read(contender, &report, plan.runs)?);
     }
+    let points = if options.no_callgrind { Vec::new() } else { callgrind::measure(&layout)? };
     println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all), page::cpu(&all));
     for target in page::targets(&all) {
         println!("{}: missed in {} of {}", target.what, target.missed.len(), target.measured);
@@ -79,6 +84,7 @@ pub fn run(options: &Options) -> Result<()> {
         "host": host.json(),
         "runs": plan.runs,
         "milliseconds": plan.milliseconds,
+        "blkif_instructions": callgrind::json(&points),
         "contenders": all.iter().map(Results::json).collect::<Vec<_>>(),
     });
     let page = Page {
@@ -86,7 +92,7 @@ pub fn run(options: &Options) -> Result<()> {
         host: &host,
         runs: (plan.runs, plan.milliseconds),
         results: &all,
-        more: "",
+        more: &if points.is_empty() { String::new() } else { callgrind::section(&points) },
         notes: NOTES,
     };
     let folder =
@@ -96,11 +102,15 @@ pub fn run(options: &Options) -> Result<()> {
         ("performance.md", page.text()),
         ("performance.json", format!("{json:#}\n")),
         ("performance.svg", plot::svg(&page::panels(&all))),
+        ("performance-core.svg", plot::svg(&callgrind::panels(&points))),
     ] {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!("written: performance.md, performance.json, performance.svg in {}", folder.display());
+    println!(
+        "written: performance.md, performance.json, performance.svg, performance-core.svg in {}",
+        folder.display()
+    );
     Ok(())
 }
 

@@ -78,6 +78,8 @@ pub struct Results {
     pub contender: Contender,
     /// One row for each workload, in the order of [`ALL`].
     pub rows: Vec<Row>,
+    /// Calls that drivers made into the guard during the timed runs, where there is a guard, and the requests of these.
+    pub guard_calls: Option<(u64, u64)>,
 }
 
 fn number(line: &Line, key: &str) -> Result<u64> {
@@ -103,6 +105,7 @@ impl Results {
         let mut rows: Vec<Row> =
             ALL.iter().map(|workload| Row { workload, samples: Vec::new(), counts: None }).collect();
         let mut traced = vec![0; ALL.len()];
+        let mut guard_calls = None;
         for line in report.all(bench::line::KIND) {
             let workload = workload(line)?;
             let at = ALL.iter().position(|other| other == workload).context("a workload of the list")?;
@@ -119,6 +122,10 @@ impl Results {
             if line.is("run", "traced") {
                 traced[at] = requests;
                 continue;
+            }
+            if let Some(calls) = line.number("guard_calls") {
+                let (before, earlier) = guard_calls.unwrap_or_default();
+                guard_calls = Some((before + calls, earlier + requests));
             }
             rows[at].samples.push(Sample {
                 rate: requests as f64 * f64::from(workload.bytes) / (elapsed as f64 / 1e9),
@@ -148,7 +155,7 @@ impl Results {
                 interrupts: each("interrupts")?,
             });
         }
-        Ok(Self { contender, rows })
+        Ok(Self { contender, rows, guard_calls })
     }
 
     /// The row of a workload.
@@ -176,7 +183,11 @@ impl Results {
                 })
             })
             .collect();
-        json!({ "contender": self.contender.name(), "workloads": rows })
+        json!({
+            "contender": self.contender.name(),
+            "guard_calls": self.guard_calls.map(|(calls, _)| calls),
+            "workloads": rows,
+        })
     }
 }
 
@@ -194,7 +205,7 @@ pub(super) mod tests {
             ));
             for run in 0..2 {
                 lines.push(format!(
-                    "@xg bench workload={} run={run} requests={} errors=0 elapsed_ns=1000000000 busy_ns=600000 waiting_ns=0",
+                    "@xg bench workload={} run={run} requests={} errors=0 elapsed_ns=1000000000 busy_ns=600000 waiting_ns=0 guard_calls=0",
                     workload.name,
                     100 * factor * (run + 1),
                 ));
@@ -227,6 +238,7 @@ pub(super) mod tests {
         assert_eq!(row.spread(), Some(100.0 / 150.0));
         let counts = Counts { exits: 4000.0, events: 1000.0, grants: 0.0, interrupts: 500.0 };
         assert_eq!(row.counts, Some(counts));
+        assert_eq!(results.guard_calls, Some((0, 2400)));
         assert_eq!(results.json()["workloads"][0]["per_1000_requests"]["vm_exits"], 4000.0);
     }
 

@@ -83,6 +83,14 @@ pub fn program(layout: &Layout) -> Result<Sysroot> {
     sysroot::ensure(layout, DRIVER_TARGET)
 }
 
+/// Makes ready what the benchmark needs.
+///
+/// # Errors
+/// As for [`ensure`].
+pub fn benchmark() -> Result<()> {
+    packages::ensure(packages::BENCHMARK)
+}
+
 /// Makes ready what the executive needs and returns where core and alloc are.
 pub fn executive(layout: &Layout) -> Result<Sysroot> {
     let _alone = alone(layout)?;

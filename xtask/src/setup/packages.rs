@@ -30,6 +30,9 @@ pub const BOOTCFG: &[Package] = &[
     ("mtools", "/usr/bin/mcopy"),
 ];
 
+/// What the benchmark needs: callgrind.
+pub const BENCHMARK: &[Package] = &[("valgrind", "/usr/bin/valgrind")];
+
 /// What the cross build needs.
 pub const CROSS_BUILD: &[Package] = &[
     // bindgen reads the headers through libclang and clang's own headers.

@@ -5,7 +5,9 @@
 //! routine, and a routine can tell whose request it serves.
 
 use alloc::boxed::Box;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::exports::Export;
 use crate::ke::{Lock, irql, processor};
@@ -68,6 +70,36 @@ pub fn make(export: &'static Export, driver: usize) -> usize {
     code.extend_from_slice(&[0x41, 0x59, 0x41, 0x58, 0x5A, 0x59]); // pop r9, r8, rdx, rcx
     code.extend_from_slice(&[0x48, 0xB8]); // mov rax, routine
     code.extend_from_slice(&export.address().to_le_bytes());
+    code.extend_from_slice(&[0xFF, 0xE0]); // jmp rax
+    place(&code)
+}
+
+/// How often routines of a driver's file were called by other drivers, by the file's name.
+static CALLS: Lock<Vec<(String, &'static AtomicU64)>> = Lock::new(Vec::new());
+
+fn counter(file: &str) -> &'static AtomicU64 {
+    let mut calls = CALLS.lock();
+    if let Some((_, counter)) = calls.iter().find(|(name, _)| name.eq_ignore_ascii_case(file)) {
+        return counter;
+    }
+    let counter: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
+    calls.push((file.to_string(), counter));
+    counter
+}
+
+/// How often routines that this file exports were called by other drivers.
+pub fn calls(file: &str) -> u64 {
+    counter(file).load(Ordering::Relaxed)
+}
+
+/// A gate to a routine that a driver's file exports to other drivers: it only counts.
+pub fn between_drivers(file: &str, routine: usize) -> usize {
+    let mut code = Vec::with_capacity(STUB);
+    code.extend_from_slice(&[0x48, 0xB8]); // mov rax, counter
+    code.extend_from_slice(&(core::ptr::from_ref(counter(file)) as usize).to_le_bytes());
+    code.extend_from_slice(&[0xF0, 0x48, 0xFF, 0x00]); // lock inc qword [rax]
+    code.extend_from_slice(&[0x48, 0xB8]); // mov rax, routine
+    code.extend_from_slice(&routine.to_le_bytes());
     code.extend_from_slice(&[0xFF, 0xE0]); // jmp rax
     place(&code)
 }

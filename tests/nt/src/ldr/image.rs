@@ -43,6 +43,17 @@ impl From<Malformed> for LoadError {
     }
 }
 
+impl Image {
+    /// The address for another driver's import table: of a routine a gate, of data the data.
+    fn exported(&self, name: &str) -> Option<usize> {
+        let address = *self.exports.get(name)?;
+        let at = address - self.base;
+        let section = self.sections.iter().find(|s| (s.address..s.address + s.virtual_size).contains(&at))?;
+        let code = section.characteristics & pe::EXECUTE != 0;
+        Some(if code { gate::between_drivers(&self.name, address) } else { address })
+    }
+}
+
 static IMAGES_LOADED: Lock<Vec<Image>> = Lock::new(Vec::new());
 static DRIVER_NAMES: Lock<Vec<String>> = Lock::new(Vec::new());
 
@@ -238,7 +249,7 @@ fn resolve_imports(pe: &Pe, memory: &mut [u8], driver: usize) -> Result<(), Load
             let name = get_name(memory, lookup as usize + 2)?.to_string();
             let address = match known {
                 Some(table) => exports::find(table, &name).map(|export| gate::make(export, driver)),
-                None => with_image(&module, |image| image.exports.get(&name).copied()).flatten(),
+                None => with_image(&module, |image| image.exported(&name)).flatten(),
             };
             let address =
                 address.ok_or_else(|| LoadError::MissingImport(alloc::format!("{module}!{name}")))?;

@@ -1,0 +1,181 @@
+//! Instructions of the block frontend for a request, counted by callgrind on this machine: no guest, no emulation.
+
+use std::{fmt::Write, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::plot::Panel;
+use crate::{command, layout::Layout, setup, step::step};
+
+/// How the pages of a request reach the backend.
+const WAYS: [&str; 2] = ["direct", "persistent"];
+/// Pages of a request, one in flight.
+const PAGES: [usize; 9] = [1, 2, 4, 8, 11, 16, 64, 128, 256];
+/// Requests in flight, each of one page.
+const DEPTHS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// Rounds that are counted.
+const ROUNDS: usize = 64;
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Index into the ways.
+    way: usize,
+    pages: usize,
+    depth: usize,
+    /// Instructions for a request.
+    pub instructions: f64,
+}
+
+/// Builds the program and counts.
+///
+/// # Errors
+/// It does not build, or valgrind is not there and cannot be installed.
+pub fn measure(layout: &Layout) -> Result<Vec<Point>> {
+    setup::benchmark()?;
+    step("build the frontend's benchmark", || {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--release", "--package", "bench-blkif"]).current_dir(layout.root());
+        command::run(&mut cargo)
+    })?;
+    let program = layout.target().join("release/bench-blkif");
+    let folder = layout.target().join("bench");
+    fs::create_dir_all(&folder)?;
+    step("instructions of the frontend", || {
+        let mut points = Vec::new();
+        for (way, name) in WAYS.iter().enumerate() {
+            let shapes =
+                PAGES.map(|pages| (pages, 1)).into_iter().chain(DEPTHS[1..].iter().map(|&depth| (1, depth)));
+            for (pages, depth) in shapes {
+                let instructions = count(&program, &folder, name, pages, depth)?;
+                points.push(Point { way, pages, depth, instructions });
+            }
+        }
+        Ok(points)
+    })
+}
+
+fn count(program: &Path, folder: &Path, way: &str, pages: usize, depth: usize) -> Result<f64> {
+    let file = folder.join("callgrind.out");
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
+        .args(["--toggle-collect=*frontend_submits*", "--toggle-collect=*frontend_takes*"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(program)
+        .args([way, &pages.to_string(), &depth.to_string(), &ROUNDS.to_string()]);
+    let requests: f64 = command::output(&mut valgrind)?.trim().parse().context("the number of requests")?;
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(total(&text).with_context(|| format!("callgrind counted nothing: {}", file.display()))? / requests)
+}
+
+/// The sum of a callgrind file; `None` if it has none, or nothing was collected.
+fn total(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("totals:"))?;
+    line.trim().parse().ok().filter(|total| *total > 0.0)
+}
+
+fn at(points: &[Point], way: usize, pages: usize, depth: usize) -> Option<f64> {
+    let point = points.iter().find(|point| (point.way, point.pages, point.depth) == (way, pages, depth));
+    point.map(|point| point.instructions)
+}
+
+/// Panels for a plot: over the pages of a request, and over the depth.
+pub fn panels(points: &[Point]) -> Vec<Panel> {
+    let panel = |title: &str, groups: &[usize], get: &dyn Fn(usize, usize) -> Option<f64>| Panel {
+        title: title.to_owned(),
+        groups: groups.iter().map(usize::to_string).collect(),
+        series: WAYS
+            .iter()
+            .enumerate()
+            .map(|(way, name)| ((*name).to_owned(), groups.iter().map(|&group| get(way, group)).collect()))
+            .collect(),
+    };
+    vec![
+        panel("instructions for a request, by its pages (depth 1)", &PAGES, &|way, pages| {
+            at(points, way, pages, 1)
+        }),
+        panel("instructions for a request of one page, by queue depth", &DEPTHS, &|way, depth| {
+            at(points, way, 1, depth)
+        }),
+    ]
+}
+
+/// The page's section.
+pub fn section(points: &[Point]) -> String {
+    let mut out = String::from(
+        "## Instructions of the block frontend\n\nCounted by callgrind on the host: `tests/bench/blkif` drives the frontend of the crate \
+         `xen` against its fake backend, with a ring of 16 pages and requests of up to 256 segments. Counted is what runs \
+         below submitting, publishing and taking responses: cutting a transfer into ring requests, granting, the ring, \
+         checking responses, ending grants; not the backend, and not Windows' part. `direct` grants the request's own pages \
+         each time; `persistent` has its pages granted for good and the data copied by the caller.\n\n\
+         ![instructions](performance-core.svg)\n\n",
+    );
+    let mut table = |what: &str, groups: &[usize], get: &dyn Fn(usize, usize) -> Option<f64>| {
+        let _ = write!(out, "| {what} | direct | persistent |\n|---:|---:|---:|\n");
+        for &group in groups {
+            let cell = |way| get(way, group).map_or_else(|| "–".to_owned(), |value| format!("{value:.0}"));
+            let _ = writeln!(out, "| {group} | {} | {} |", cell(0), cell(1));
+        }
+        out.push('\n');
+    };
+    table("pages of a request", &PAGES, &|way, pages| at(points, way, pages, 1));
+    table("requests of one page in flight", &DEPTHS, &|way, depth| at(points, way, 1, depth));
+    let slope = |way| Some((at(points, way, 256, 1)? - at(points, way, 128, 1)?) / 128.0);
+    if let (Some(direct), Some(persistent)) = (slope(0), slope(1)) {
+        let _ = writeln!(
+            out,
+            "From 128 to 256 pages each page costs {direct:.0} instructions direct and {persistent:.0} persistent: growth with the pages is linear."
+        );
+    }
+    out
+}
+
+/// For the JSON file.
+pub fn json(points: &[Point]) -> Value {
+    points
+        .iter()
+        .map(|point| {
+            let Point { way, pages, depth, instructions } = *point;
+            json!({ "way": WAYS[way], "pages": pages, "depth": depth, "instructions_per_request": instructions })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_is_read_and_an_empty_one_is_none() {
+        let text = "version: 1\nevents: Ir\nfn=(1) x\n5 10\n\ntotals: 123456\n";
+        assert_eq!(total(text), Some(123456.0));
+        assert_eq!(total("totals: 0\n"), None);
+        assert_eq!(total("events: Ir\n"), None);
+    }
+
+    #[test]
+    fn the_section_has_every_measurement() {
+        let mut points = vec![];
+        for way in 0..2 {
+            points.extend(PAGES.map(|pages| Point {
+                way,
+                pages,
+                depth: 1,
+                instructions: 100.0 + 10.0 * pages as f64,
+            }));
+            points.extend(DEPTHS[1..].iter().map(|&depth| Point {
+                way,
+                pages: 1,
+                depth,
+                instructions: 77.0,
+            }));
+        }
+        let text = section(&points);
+        assert!(text.contains("| 256 | 2660 | 2660 |") && text.contains("| 64 | 77 | 77 |"), "{text}");
+        assert!(text.contains("each page costs 10 instructions"));
+        assert!(!text.contains('–'));
+        assert_eq!(panels(&points).len(), 2);
+    }
+}
