@@ -12,6 +12,8 @@ mod command;
 mod decisions;
 pub mod demo;
 mod dump;
+#[cfg(test)]
+mod features;
 mod folder;
 mod guest;
 pub mod inf;
