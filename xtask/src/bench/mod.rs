@@ -11,7 +11,7 @@ mod result;
 
 use std::{fs, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use rig::linux::Linux;
 use serde_json::json;
@@ -51,6 +51,14 @@ const NOTES: &str = include_str!("notes.md");
 /// The rig failed, or a contender did not do what it reported.
 pub fn run(options: &Options) -> Result<()> {
     let layout = Layout::here();
+    let plan = Plan { runs: options.runs, milliseconds: options.milliseconds };
+    ensure!(plan.runs > 0 && plan.milliseconds > 0, "at least one run of one millisecond");
+    ensure!(
+        u64::from(plan.runs + 1) * plan.milliseconds <= 18_000,
+        "{} runs of {} ms: dom0 has no time for more than 18 s of each workload, the first run included",
+        plan.runs,
+        plan.milliseconds
+    );
     if !options.no_build {
         setup::ensure()?;
         build::all()?;
@@ -61,7 +69,6 @@ pub fn run(options: &Options) -> Result<()> {
     })?;
     let linux = step("Linux guest", || Ok(Linux::ensure(&layout.target(), &|line| println!("  {line}"))?))?;
     let programs = Programs { layout: &layout, rig: &rig, linux: &linux, program };
-    let plan = Plan { runs: options.runs, milliseconds: options.milliseconds };
     let mut host = Host::look(commit(&layout)?);
     let mut all = Vec::new();
     for contender in Contender::ALL {
