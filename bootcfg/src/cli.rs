@@ -63,6 +63,9 @@ pub struct Global {
     /// A program that is called like bcdedit, for tests
     #[arg(long, global = true, value_name = "PROGRAM", hide = true)]
     pub bcdedit: Option<PathBuf>,
+    /// A program that is called with a tool's name (pnputil, rundll32, reg, sc) and its arguments, for tests
+    #[arg(long, global = true, value_name = "PROGRAM", hide = true)]
+    pub tools: Option<PathBuf>,
     /// Show what would change as a diff and change nothing
     #[arg(short = 'n', long, global = true, help_heading = "How")]
     pub dry_run: bool,
@@ -154,6 +157,21 @@ pub enum Command {
         /// The backup; the last one made beside the original if not given
         file: Option<PathBuf>,
     },
+    /// Put the drivers in and add the PV entry; the default stays, and nothing changes until a PV entry is chosen
+    #[command(
+        after_help = "Examples:\n  bootcfg install\n  bootcfg --root /mnt install --package xenguard-0.1.0"
+    )]
+    Install {
+        /// The folder with the drivers and their INF files; that of this program if not given
+        #[arg(long, value_name = "DIR")]
+        package: Option<PathBuf>,
+        /// Leave the boot entries as they are
+        #[arg(long)]
+        no_entry: bool,
+    },
+    /// Take the drivers and every PV entry out, in the order that never leaves a filter without its file
+    #[command(after_help = "Examples:\n  bootcfg uninstall\n  bootcfg --root /mnt --yes uninstall")]
+    Uninstall,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -175,6 +193,8 @@ impl Command {
             Command::Verify => "verify",
             Command::Backup { .. } => "backup",
             Command::Restore { .. } => "restore",
+            Command::Install { .. } => "install",
+            Command::Uninstall => "uninstall",
             Command::Completions { .. } => "completions",
         }
     }

@@ -62,6 +62,15 @@ pub fn file(root: &Path, path: &str) -> Result<Option<PathBuf>> {
     Ok(place.is_file().then_some(place))
 }
 
+/// The folder of this name in `parent`, whatever the case of the name.
+///
+/// # Errors
+/// The parent cannot be read.
+pub fn folder(parent: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let found = entry(parent, name).with_context(|| format!("cannot look into {}", parent.display()))?;
+    Ok(found.filter(|path| path.is_dir()))
+}
+
 fn entry(folder: &Path, name: &str) -> io::Result<Option<PathBuf>> {
     let exact = folder.join(name);
     if exact.exists() {

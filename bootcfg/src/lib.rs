@@ -10,6 +10,7 @@ pub mod exit;
 pub mod files;
 pub mod find;
 pub mod inf;
+pub mod install;
 pub mod lock;
 pub mod menu;
 pub mod output;

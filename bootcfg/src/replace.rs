@@ -65,7 +65,13 @@ pub fn replace(files: &dyn Files, path: &Path, old: &[u8], new: &[u8]) -> Result
     }
 }
 
-fn put(files: &dyn Files, path: &Path, temporary: &Path, new: &[u8], attributes: &Attributes) -> Result<()> {
+pub(crate) fn put(
+    files: &dyn Files,
+    path: &Path,
+    temporary: &Path,
+    new: &[u8],
+    attributes: &Attributes,
+) -> Result<()> {
     remove_leftover(files, temporary)?;
     files.create(temporary, new).with_context(|| cannot_write(temporary))?;
     files.flush(temporary).with_context(|| cannot_write(temporary))?;
@@ -149,7 +155,7 @@ fn cannot_write(path: &Path) -> String {
     format!("cannot write {}", path.display())
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

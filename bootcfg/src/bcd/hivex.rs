@@ -39,7 +39,11 @@ pub fn with_dword(hive: &[u8], key: &str, name: &str, number: u32) -> Result<Vec
     })
 }
 
-fn edit(hive: &[u8], work: impl FnOnce(&Editor<'_>, Node) -> Result<()>) -> Result<Vec<u8>> {
+/// The bytes of a hive after `work`, which is done on a copy.
+///
+/// # Errors
+/// libhivex is missing or refuses the hive, or `work` fails.
+pub(crate) fn edit(hive: &[u8], work: impl FnOnce(&Editor<'_>, Node) -> Result<()>) -> Result<Vec<u8>> {
     let scratch = Scratch::new()?;
     let file = scratch.path().join("hive");
     std::fs::write(&file, hive).context("cannot write a copy of the hive")?;

@@ -42,6 +42,7 @@ pub struct Library {
     add: Symbol<unsafe extern "C" fn(Handle, usize, *const c_char) -> usize>,
     delete: Symbol<unsafe extern "C" fn(Handle, usize) -> c_int>,
     set: Symbol<unsafe extern "C" fn(Handle, usize, *const SetValue, c_int) -> c_int>,
+    set_all: Symbol<unsafe extern "C" fn(Handle, usize, usize, *const SetValue, c_int) -> c_int>,
     commit: Symbol<unsafe extern "C" fn(Handle, *const c_char, c_int) -> c_int>,
     /// Unloaded after everything above.
     _library: libloading::os::unix::Library,
@@ -72,6 +73,7 @@ impl Library {
             add: symbol!(b"hivex_node_add_child\0"),
             delete: symbol!(b"hivex_node_delete_child\0"),
             set: symbol!(b"hivex_node_set_value\0"),
+            set_all: symbol!(b"hivex_node_set_values\0"),
             commit: symbol!(b"hivex_commit\0"),
             _library: library,
         })
@@ -145,6 +147,21 @@ impl Editor<'_> {
         // SAFETY: the handle is open, the node is of it, and name and data live until the call returns, which copies
         // them.
         check(unsafe { (self.library.set)(self.handle, node.0, &raw const value, 0) }, "set a value")
+    }
+
+    /// Replaces all values of a key: names, types and data.
+    pub fn set_all(&self, node: Node, values: &[(String, u32, Vec<u8>)]) -> Result<()> {
+        let names =
+            values.iter().map(|(name, ..)| CString::new(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let mut all = Vec::new();
+        for ((_, data_type, data), name) in values.iter().zip(&names) {
+            let data_type = c_int::try_from(*data_type)?;
+            all.push(SetValue { key: name.as_ptr(), data_type, length: data.len(), value: data.as_ptr() });
+        }
+        // SAFETY: the handle is open, the node is of it, the array has the length that is said, and names and data live
+        // until the call returns, which copies them.
+        let result = unsafe { (self.library.set_all)(self.handle, node.0, all.len(), all.as_ptr(), 0) };
+        check(result, "replace the values of a key")
     }
 
     /// Writes the file.

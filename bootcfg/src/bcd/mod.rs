@@ -11,7 +11,7 @@ mod guid;
 #[cfg(unix)]
 pub mod hivex;
 #[cfg(unix)]
-mod library;
+pub(crate) mod library;
 mod menu;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,13 @@
 mod add;
 mod backup;
 mod default;
+mod install;
 mod remove;
 mod restore;
 mod status;
 mod timeout;
 mod try_once;
+mod uninstall;
 mod verify;
 
 use anyhow::Result;
@@ -58,6 +60,8 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Verify => verify::run(session),
         Command::Backup { file } => backup::run(session, file.as_deref()),
         Command::Restore { file } => restore::run(session, file.as_deref()),
+        Command::Install { package, no_entry } => install::run(session, package.as_deref(), no_entry),
+        Command::Uninstall => uninstall::run(session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "bootcfg", &mut std::io::stdout());
             Ok((Exit::Done, json!({})))

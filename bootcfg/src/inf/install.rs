@@ -3,6 +3,8 @@
 use super::{Inf, Line};
 use anyhow::{Context, Result, bail, ensure};
 
+/// `FLG_ADDREG_NOCLOBBER`.
+pub const NO_CLOBBER: u32 = 0x0000_0002;
 /// `FLG_ADDREG_APPEND`.
 pub const APPEND: u32 = 0x0000_0008;
 /// `FLG_DELREG_MULTI_SZ_DELSTRING`, with its operation and type bits.
@@ -36,10 +38,10 @@ pub enum Registry {
 pub enum Kind {
     /// It gets this value.
     Set(Registry),
+    /// It gets this value where there is none: what the admin set stays.
+    Default(Registry),
     /// Strings are added to a `REG_MULTI_SZ` that lacks them; the others stay.
     Append(Vec<String>),
-    /// A string is taken out of a `REG_MULTI_SZ`; the others stay.
-    Remove(String),
 }
 
 /// A change to the registry.
@@ -194,16 +196,21 @@ fn change(line: &Line, relative: &str) -> Result<Change> {
     let flags = number(line.field(3).unwrap_or("0"))?;
     let values = line.fields.get(4..).unwrap_or_default();
     let first = values.first().cloned().unwrap_or_default();
-    let kind = match flags {
-        0x0000_0000 => Kind::Set(Registry::Text(first)),
-        0x0002_0000 => Kind::Set(Registry::Expand(first)),
-        0x0001_0000 => Kind::Set(Registry::Multi(values.to_vec())),
-        0x0001_0001 => Kind::Set(Registry::Dword(number(&first)?)),
-        0x0000_0001 => Kind::Set(Registry::Binary(
+    let value = match flags & !(NO_CLOBBER | APPEND) {
+        0x0000_0000 => Registry::Text(first),
+        0x0002_0000 => Registry::Expand(first),
+        0x0001_0000 => Registry::Multi(values.to_vec()),
+        0x0001_0001 => Registry::Dword(number(&first)?),
+        0x0000_0001 => Registry::Binary(
             values.iter().map(|byte| Ok(u8::from_str_radix(byte, 16)?)).collect::<Result<_>>()?,
-        )),
-        flags if flags == 0x0001_0000 | APPEND => Kind::Append(values.to_vec()),
-        flags => bail!("the registry flags {flags:#x} are not taken"),
+        ),
+        _ => bail!("the registry flags {flags:#x} are not taken"),
+    };
+    let kind = match (flags & (NO_CLOBBER | APPEND), value) {
+        (0, value) => Kind::Set(value),
+        (NO_CLOBBER, value) => Kind::Default(value),
+        (APPEND, Registry::Multi(strings)) => Kind::Append(strings),
+        _ => bail!("the registry flags {flags:#x} are not taken"),
     };
     Ok(Change { key, name: line.field(2).unwrap_or_default().to_owned(), kind })
 }

@@ -38,7 +38,7 @@ rules! {
     "uninstall-order" registry::uninstall_order: "DefaultUninstall takes the filter and the service away and deletes no file";
     "critical-devices" registry::critical_devices: "every hardware id has its CriticalDeviceDatabase entry with the service and class of its model (NT 5.2)";
     "security" registry::security: "every device has a Security value that lets SYSTEM and Administrators in, and nobody else";
-    "parameters" registry::parameters: "every value below Parameters is explained at the head of the file, and every one explained is there";
+    "parameters" registry::parameters: "every value below Parameters is explained at the head of the file, every one explained is there, and what the admin set stays (0x2)";
 }
 
 /// Bytes of the class and its GUID (devguid.h).

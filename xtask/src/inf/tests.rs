@@ -92,6 +92,7 @@ const BREACHES: &[(&str, &str, &str, &str)] = &[
     ),
     ("security", "xenpci", "(A;;GA;;;BA)", "(A;;GA;;;BA)(A;;GR;;;WD)"),
     ("parameters", "idefilter", "HKR,Parameters,Strict,", "HKR,Parameters,Stricter,"),
+    ("parameters", "idefilter", "Strict,0x00010003", "Strict,0x00010001"),
     ("parameters", "xenvbd", ";   BusType ", ";   BusKind "),
 ];
 

@@ -1,0 +1,360 @@
+//! What installing and uninstalling change in a SYSTEM hive. A pure function of the hive: what is there already is not
+//! set again, what is not ours is not touched.
+
+use anyhow::{Context, Result};
+use hive::{Hive, Key, data_type};
+
+use super::package::{DRIVERS, Package};
+use crate::{
+    inf::{self, Kind},
+    told,
+};
+
+/// An edit; keys are paths from the hive's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Sets a value; the keys on the way are made.
+    Set {
+        /// The key.
+        key: String,
+        /// The value's name.
+        name: String,
+        /// Its type, as in [`data_type`].
+        kind: u32,
+        /// Its bytes.
+        data: Vec<u8>,
+    },
+    /// Takes values away.
+    DeleteValues {
+        /// The key.
+        key: String,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Takes a key away with all below it.
+    DeleteKey {
+        /// The key.
+        key: String,
+    },
+}
+
+/// Edits, and what the admin should know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// In the order in which they are made.
+    pub edits: Vec<Edit>,
+    /// Warnings, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// What all display names of this suite begin with.
+const OURS: &str = "Xenguard";
+/// Services of other suites for Windows under Xen (Xen Project, XenServer, GPLPV, SUSE); those with our names are told
+/// by their display names.
+const OTHERS: [&str; 10] = [
+    "xenbus", "xenfilt", "xendisk", "xenhide", "xenscsi", "xenstub", "xenblk", "xencrsh", "xevtchn", "pvvxbn",
+];
+const CRITICAL: &str = "Control\\CriticalDeviceDatabase";
+/// The platform device's keys below `Enum\PCI` begin like this.
+const PLATFORM: [&str; 2] = ["VEN_5853&DEV_0001", "VEN_5853&DEV_0002"];
+/// The key of the adapter that xenpci enumerates.
+const ADAPTER: &str = "Enum\\XENGUARD";
+
+/// What installs `package`.
+///
+/// # Errors
+/// Another vendor's driver has the name of one of ours; the system is too new to be prepared offline; or the hive is
+/// damaged.
+pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
+    if hive.key("DriverDatabase")?.is_some() {
+        told!(
+            Refused,
+            "this is Windows 8 or later, which finds boot drivers in its driver store only: run install.cmd in the guest, in \
+             an emulated boot (offline, `uninstall` works)"
+        );
+    }
+    let mut all = Edits::default();
+    for set in booted_sets(hive)? {
+        refuse_namesakes(hive, &set)?;
+        all.warnings.extend(other_suites(hive, &set)?);
+        for installation in &package.installations {
+            for change in &installation.changes {
+                if let Some(edit) = edit(hive, &set, change, &all.edits)?
+                    && !all.edits.contains(&edit)
+                {
+                    all.edits.push(edit);
+                }
+            }
+            for device in &installation.devices {
+                bind(hive, &set, device, &mut all)?;
+            }
+        }
+    }
+    all.warnings.sort();
+    all.warnings.dedup();
+    Ok(all)
+}
+
+/// What takes the suite out, of every control set: a set that is booted later (last known good) must not name a file
+/// that is gone.
+///
+/// # Errors
+/// The hive is damaged.
+pub fn uninstall(hive: &Hive<'_>) -> Result<Edits> {
+    let mut all = Edits::default();
+    for set in all_sets(hive)? {
+        let at = |key: &str| format!("{set}\\{key}");
+        let ours: Vec<&str> =
+            DRIVERS.into_iter().filter(|name| matches!(owner(hive, &set, name), Ok(Some(true)))).collect();
+        // Filters first: nobody else's driver has the name of this one.
+        for class in keys(hive, &at("Control\\Class"))? {
+            let key = at(&format!("Control\\Class\\{}", class.name()));
+            for name in ["UpperFilters", "LowerFilters"] {
+                all.edits.extend(without_filters(&class, &key, name)?);
+            }
+        }
+        for service in keys(hive, &at(CRITICAL))? {
+            if service.text("Service")?.is_some_and(|name| ours.contains(&name.as_str())) {
+                all.edits.push(Edit::DeleteKey { key: at(&format!("{CRITICAL}\\{}", service.name())) });
+            }
+        }
+        for (key, instance) in platform_devices(hive, &set)? {
+            if instance.text("Service")?.is_some_and(|name| ours.contains(&name.as_str())) {
+                let present = |name: &&str| matches!(instance.value(name), Ok(Some(_)));
+                let names = ["Service", "ClassGUID", "Class", "Security"].into_iter().filter(present);
+                all.edits.push(Edit::DeleteValues { key, names: names.map(str::to_owned).collect() });
+            }
+        }
+        if ours.contains(&"xenpci") && hive.key(&at(ADAPTER))?.is_some() {
+            all.edits.push(Edit::DeleteKey { key: at(ADAPTER) });
+        }
+        for name in ours {
+            for key in [at(&format!("Services\\EventLog\\System\\{name}")), at(&format!("Services\\{name}"))]
+            {
+                if hive.key(&key)?.is_some() {
+                    all.edits.push(Edit::DeleteKey { key });
+                }
+            }
+        }
+    }
+    // Taking a value away rewrites its key's other values as they were.
+    all.edits.sort_by_key(|edit| match edit {
+        Edit::DeleteValues { .. } => 0,
+        Edit::Set { .. } => 1,
+        Edit::DeleteKey { .. } => 2,
+    });
+    Ok(all)
+}
+
+/// The names of this suite's drivers that other vendors' services have, in any control set.
+///
+/// # Errors
+/// The hive is damaged.
+pub fn namesakes(hive: &Hive<'_>) -> Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for set in all_sets(hive)? {
+        for name in DRIVERS {
+            if owner(hive, &set, name)? == Some(false) && !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The sets that the next boot may take: the last one and the default.
+fn booted_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
+    let select = hive.key("Select")?.context("the hive has no key Select: it is not a SYSTEM hive")?;
+    let current = select.dword("Current")?.context("the hive has no Select\\Current")?;
+    let mut sets = vec![current];
+    sets.extend(select.dword("Default")?.filter(|&default| default != current));
+    Ok(sets.into_iter().map(|set| format!("ControlSet{set:03}")).collect())
+}
+
+fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
+    let names = hive.root()?.keys()?.collect::<Result<Vec<_>, _>>()?;
+    let is_set = |name: &str| {
+        let number =
+            name.get(..10).filter(|start| start.eq_ignore_ascii_case("ControlSet")).map(|_| &name[10..]);
+        number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()))
+    };
+    Ok(names.iter().map(|key| key.name().to_owned()).filter(|name| is_set(name)).collect())
+}
+
+/// The subkeys of a key; none where it is absent.
+fn keys<'a>(hive: &'a Hive<'a>, path: &str) -> Result<Vec<Key<'a>>> {
+    match hive.key(path)? {
+        Some(key) => Ok(key.keys()?.collect::<Result<_, _>>()?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Whether a service is there, and ours.
+fn owner(hive: &Hive<'_>, set: &str, service: &str) -> Result<Option<bool>> {
+    let Some(key) = hive.key(&format!("{set}\\Services\\{service}"))? else { return Ok(None) };
+    // Behind the `;` of an indirect string stands the text itself.
+    Ok(Some(key.text("DisplayName")?.is_some_and(|name| name.contains(OURS))))
+}
+
+fn refuse_namesakes(hive: &Hive<'_>, set: &str) -> Result<()> {
+    for name in DRIVERS {
+        if owner(hive, set, name)? == Some(false) {
+            told!(
+                Refused,
+                "another vendor's driver is installed as the service {name}: uninstall that suite first; two suites would \
+                 drive the same disks"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn other_suites(hive: &Hive<'_>, set: &str) -> Result<Vec<String>> {
+    /// `SERVICE_DISABLED`.
+    const DISABLED: u32 = 4;
+    let mut warnings = Vec::new();
+    for name in OTHERS {
+        let Some(key) = hive.key(&format!("{set}\\Services\\{name}"))? else { continue };
+        if key.dword("Start")?.is_some_and(|start| start < DISABLED) {
+            warnings.push(format!(
+                "another suite for Xen is installed (service {name}); its filters stay as they are. Two suites may both show \
+                 PV disks: uninstall it before a PV boot"
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// The edit that makes a change of an INF file, unless it is made.
+fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Result<Option<Edit>> {
+    let below = change.key.strip_prefix("SYSTEM\\CurrentControlSet\\");
+    let key = format!("{set}\\{}", below.with_context(|| format!("{} is not in the hive", change.key))?);
+    let old = match hive.key(&key)? {
+        Some(found) => match found.value(&change.name)? {
+            Some(value) => Some((value.data_type(), value.data()?.into_owned(), value.texts()?)),
+            None => None,
+        },
+        None => None,
+    };
+    let (kind, data) = match (&change.kind, &old) {
+        (Kind::Default(_), Some(_)) => return Ok(None),
+        (Kind::Set(value) | Kind::Default(value), _) => encode(value),
+        (Kind::Append(new), _) => {
+            let mut strings = match pending(before, &key, &change.name) {
+                Some(data) => strings_of(data),
+                None => old.as_ref().and_then(|(.., texts)| texts.clone()).unwrap_or_default(),
+            };
+            for string in new {
+                if !strings.iter().any(|own| own.eq_ignore_ascii_case(string)) {
+                    strings.push(string.clone());
+                }
+            }
+            (data_type::MULTI_SZ, multi(&strings))
+        }
+    };
+    if old.is_some_and(|(old_kind, old_data, _)| (old_kind, &old_data) == (kind, &data)) {
+        return Ok(None);
+    }
+    Ok(Some(Edit::Set { key, name: change.name.clone(), kind, data }))
+}
+
+/// What edits before this one make of a value.
+fn pending<'a>(before: &'a [Edit], key: &str, name: &str) -> Option<&'a [u8]> {
+    before.iter().rev().find_map(|edit| match edit {
+        Edit::Set { key: k, name: n, data, .. } if k == key && n == name => Some(data.as_slice()),
+        _ => None,
+    })
+}
+
+/// The strings of what [`multi`] encoded.
+fn strings_of(data: &[u8]) -> Vec<String> {
+    let units: Vec<u16> = data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let strings = units.split(|&unit| unit == 0).filter(|string| !string.is_empty());
+    strings.map(String::from_utf16_lossy).collect()
+}
+
+/// Gives the driver to instances of the device that have none: PnP on NT 5.2 looks into the list of critical devices
+/// only for devices that it has not set up before.
+fn bind(hive: &Hive<'_>, set: &str, device: &inf::Device, all: &mut Edits) -> Result<()> {
+    let Some(id) = device.id.strip_prefix("PCI\\") else { return Ok(()) };
+    for (key, instance) in platform_devices(hive, set)? {
+        if !key.to_ascii_uppercase().contains(id) {
+            continue;
+        }
+        match instance.text("Service")? {
+            Some(service) if service.eq_ignore_ascii_case(&device.service) => {}
+            Some(service) => all.warnings.push(format!(
+                "the Xen platform device is driven by {service}: no PV boot before that is uninstalled"
+            )),
+            None => {
+                let (class, guid) = &device.class;
+                let mut set_text = |name: &str, text: &str| {
+                    let (kind, data) = encode(&inf::Registry::Text(text.to_owned()));
+                    all.edits.push(Edit::Set { key: key.clone(), name: name.to_owned(), kind, data });
+                };
+                set_text("Service", &device.service);
+                set_text("Class", class);
+                set_text("ClassGUID", guid);
+                set_text("DeviceDesc", &device.description);
+                let (kind, data) = encode(&inf::Registry::Dword(0));
+                all.edits.push(Edit::Set { key, name: "ConfigFlags".to_owned(), kind, data });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The instances of the Xen platform device that the system has seen.
+fn platform_devices<'a>(hive: &'a Hive<'a>, set: &str) -> Result<Vec<(String, Key<'a>)>> {
+    let pci = format!("{set}\\Enum\\PCI");
+    let mut found = Vec::new();
+    for device in keys(hive, &pci)? {
+        let name = device.name().to_ascii_uppercase();
+        if PLATFORM.iter().any(|id| name.starts_with(id)) {
+            for instance in device.keys()? {
+                let instance = instance?;
+                found.push((format!("{pci}\\{}\\{}", device.name(), instance.name()), instance));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A filter list without this suite's drivers; a list that only held them goes.
+fn without_filters(class: &Key<'_>, key: &str, name: &str) -> Result<Option<Edit>> {
+    let Some(value) = class.value(name)? else { return Ok(None) };
+    let Some(old) = value.texts()? else { return Ok(None) };
+    let is_other = |filter: &&String| !DRIVERS.iter().any(|own| own.eq_ignore_ascii_case(filter));
+    let new: Vec<String> = old.iter().filter(is_other).cloned().collect();
+    Ok(match new.len() {
+        count if count == old.len() => None,
+        0 => Some(Edit::DeleteValues { key: key.to_owned(), names: vec![name.to_owned()] }),
+        _ => Some(Edit::Set {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            kind: data_type::MULTI_SZ,
+            data: multi(&new),
+        }),
+    })
+}
+
+/// Type and bytes of a value.
+fn encode(value: &inf::Registry) -> (u32, Vec<u8>) {
+    match value {
+        inf::Registry::Text(text) => (data_type::SZ, utf16(text)),
+        inf::Registry::Expand(text) => (data_type::EXPAND_SZ, utf16(text)),
+        inf::Registry::Multi(strings) => (data_type::MULTI_SZ, multi(strings)),
+        inf::Registry::Dword(number) => (data_type::DWORD, number.to_le_bytes().to_vec()),
+        inf::Registry::Binary(bytes) => (data_type::BINARY, bytes.clone()),
+    }
+}
+
+/// With the NUL that ends it.
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+}
+
+/// Each string with its NUL, and an empty one.
+fn multi(strings: &[String]) -> Vec<u8> {
+    strings.iter().flat_map(|string| utf16(string)).chain([0, 0]).collect()
+}

@@ -1,0 +1,11 @@
+//! The driver suite: put into a Windows, and taken out of it.
+//!
+//! [`edits`] says what changes in the registry, [`offline`] carries it out on a mounted volume, [`live`] has the running
+//! Windows do it.
+
+pub mod edits;
+pub mod live;
+pub mod offline;
+pub mod package;
+#[cfg(test)]
+pub(crate) mod tests;

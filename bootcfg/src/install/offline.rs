@@ -1,0 +1,270 @@
+//! Installing into a Windows that is not running, and taking it out again.
+//!
+//! The order, in which nothing depends on a later step; a crash at any of them leaves a system that boots:
+//!
+//! - install: the driver files, each whole; then the registry, in one step, which refers to them; then the boot entry.
+//! - uninstall: the registry, in one step; then the boot entries; then the files, to which nothing refers any more.
+//!
+//! A failure undoes the steps before it, last first. Where the undoing fails too, files stay as long as the registry may
+//! refer to them.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+use super::edits::{Edit, Edits};
+use super::package::Package;
+use crate::{
+    files::{Attributes, Files},
+    replace::{self, replace},
+};
+
+/// Makes the edits in a hive's bytes.
+pub type EditHive<'a> = &'a dyn Fn(&[u8], &[Edit]) -> Result<Vec<u8>>;
+
+/// A Windows on a mounted volume.
+pub struct Target<'a> {
+    /// How files are reached.
+    pub files: &'a dyn Files,
+    /// How hives are edited.
+    pub edit: EditHive<'a>,
+    /// `System32\drivers`.
+    pub drivers: &'a Path,
+    /// The SYSTEM hive.
+    pub hive: &'a Path,
+    /// Its content.
+    pub content: &'a [u8],
+}
+
+impl Target<'_> {
+    /// Puts the package in; `entry` adds the boot entry. Returns where the old hive is kept, if it changed.
+    ///
+    /// # Errors
+    /// A step failed; what was done is undone, and the message says so.
+    pub fn install(
+        &self,
+        package: &Package,
+        edits: &Edits,
+        entry: impl FnOnce() -> Result<()>,
+    ) -> Result<Option<PathBuf>> {
+        let new = self.edited(edits)?;
+        let mut undo = Vec::new();
+        let mut kept = None;
+        let result = (|| {
+            for (name, content) in &package.files {
+                let path = self.drivers.join(name);
+                let old = self.files.read(&path).ok();
+                if old.as_deref() != Some(content) {
+                    undo.push((path.clone(), old));
+                    self.put(&path, content)?;
+                }
+            }
+            kept = self.write(&new)?;
+            entry()
+        })();
+        match result {
+            Ok(()) => Ok(kept),
+            Err(error) => Err(self.undo(&new, undo, error)),
+        }
+    }
+
+    /// Takes the suite out; `entries` removes the PV entries. Returns where the old hive is kept, if it changed.
+    ///
+    /// # Errors
+    /// A step failed: before the files it is undone; a file that cannot be removed stays, and nothing refers to it.
+    pub fn uninstall(
+        &self,
+        edits: &Edits,
+        names: &[String],
+        entries: impl FnOnce() -> Result<()>,
+    ) -> Result<Option<PathBuf>> {
+        let new = self.edited(edits)?;
+        let result = self.write(&new).and_then(|kept| entries().map(|()| kept));
+        let kept = result.map_err(|error| self.undo(&new, Vec::new(), error))?;
+        for name in names {
+            let path = self.drivers.join(name);
+            match self.files.remove(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| {
+                        format!(
+                            "{} cannot be removed. Nothing refers to it any more: the suite is out, delete the file by hand",
+                            path.display()
+                        )
+                    });
+                }
+                _ => {}
+            }
+        }
+        self.files
+            .flush_folder(&self.drivers.join("x"))
+            .context("the suite is out, but it is not yet known on the disk that its files are gone")?;
+        Ok(kept)
+    }
+
+    fn edited(&self, edits: &Edits) -> Result<Vec<u8>> {
+        if edits.edits.is_empty() {
+            Ok(self.content.to_vec())
+        } else {
+            (self.edit)(self.content, &edits.edits)
+        }
+    }
+
+    /// Puts the new hive in the place of the old one.
+    fn write(&self, new: &[u8]) -> Result<Option<PathBuf>> {
+        if new == self.content {
+            return Ok(None);
+        }
+        replace(self.files, self.hive, self.content, new).map(Some)
+    }
+
+    /// Gives a file its new content: written beside it, then renamed over it.
+    fn put(&self, path: &Path, content: &[u8]) -> Result<()> {
+        let attributes = match self.files.attributes(path) {
+            Ok(attributes) => attributes.writable(),
+            Err(_) => Attributes { dos: Attributes::ARCHIVE, unix: None },
+        };
+        let temporary = replace::beside(path, ".new");
+        let written = replace::put(self.files, path, &temporary, content, &attributes);
+        if written.is_err() {
+            // Best effort: the leftover is harmless.
+            let _ = self.files.remove(&temporary);
+        }
+        written
+    }
+
+    /// Undoes what was done: the hive first, then the files, unless the hive still refers to them.
+    fn undo(
+        &self,
+        new: &[u8],
+        files: Vec<(PathBuf, Option<Vec<u8>>)>,
+        error: anyhow::Error,
+    ) -> anyhow::Error {
+        let hive = match self.files.read(self.hive) {
+            Ok(now) if now == self.content => Ok(()),
+            Ok(now) if now == new => replace(self.files, self.hive, new, self.content).map(|_| ()),
+            Ok(_) => {
+                Err(anyhow::anyhow!("{} has an unexpected content; restore its backup", self.hive.display()))
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(undoing) = hive {
+            return error.context(format!(
+                "the registry could not be brought back ({undoing:#}), so the driver files stay; run it again, or restore the \
+                 backup of {}",
+                self.hive.display()
+            ));
+        }
+        for (path, old) in files.into_iter().rev() {
+            let undone = match old {
+                Some(old) => match self.files.read(&path) {
+                    Ok(now) if now == old => Ok(()),
+                    _ => self.put(&path, &old),
+                },
+                None => match self.files.remove(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                    _ => Ok(()),
+                },
+            };
+            if let Err(undoing) = undone {
+                return error.context(format!(
+                    "the registry is as it was, but {} could not be brought back ({undoing:#}); run it again",
+                    path.display()
+                ));
+            }
+        }
+        error.context("everything is as it was")
+    }
+}
+
+/// Makes edits through libhivex, and reads them back with our own reader.
+///
+/// # Errors
+/// libhivex is missing or fails, or the result is not what it should be.
+#[cfg(unix)]
+pub fn through_hivex(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
+    use crate::{bcd, told};
+    use hive::Hive;
+
+    let before = Hive::new(hive)?;
+    let edited = bcd::hivex::edit(hive, |editor, root| {
+        let find = |path: &str, make: bool| -> Result<Option<bcd::library::Node>> {
+            let mut node = root;
+            for name in path.split('\\') {
+                node = match editor.child(node, name)? {
+                    Some(child) => child,
+                    None if make => editor.add(node, name)?,
+                    None => return Ok(None),
+                };
+            }
+            Ok(Some(node))
+        };
+        for edit in edits {
+            match edit {
+                Edit::Set { key, name, kind, data } => {
+                    let node = find(key, true)?.context("a key that was made is there")?;
+                    editor.set(node, name, *kind, data)?;
+                }
+                Edit::DeleteValues { key, names } => {
+                    let gone = |name: &str| names.iter().any(|own| own.eq_ignore_ascii_case(name));
+                    let Some(old) = before.key(key)? else { continue };
+                    let mut values = Vec::new();
+                    for value in old.values()? {
+                        let value = value?;
+                        if !gone(value.name()) {
+                            values.push((
+                                value.name().to_owned(),
+                                value.data_type(),
+                                value.data()?.into_owned(),
+                            ));
+                        }
+                    }
+                    if let Some(node) = find(key, false)? {
+                        editor.set_all(node, &values)?;
+                    }
+                }
+                Edit::DeleteKey { key } => {
+                    if let Some(node) = find(key, false)? {
+                        editor.delete(node)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let after = Hive::new(&edited).context("the edited copy of the SYSTEM hive")?;
+    for edit in edits {
+        let value = |key: &str, name: &str| -> Result<Option<(u32, Vec<u8>)>> {
+            let Some(found) = after.key(key)? else { return Ok(None) };
+            Ok(found
+                .value(name)?
+                .map(|value| Ok::<_, hive::Error>((value.data_type(), value.data()?.into_owned())))
+                .transpose()?)
+        };
+        let good = match edit {
+            // A later edit may have set it again.
+            Edit::Set { key, name, .. } => value(key, name)?.is_some(),
+            Edit::DeleteValues { key, names } => names
+                .iter()
+                .map(|name| value(key, name))
+                .collect::<Result<Vec<_>>>()?
+                .iter()
+                .all(Option::is_none),
+            Edit::DeleteKey { key } => after.key(key)?.is_none(),
+        };
+        if !good {
+            told!(
+                Tool,
+                "libhivex reported success, but the edited copy lacks this: {edit:?}; nothing was changed"
+            );
+        }
+    }
+    Ok(edited)
+}
+
+/// On Windows a hive is edited by loading it.
+///
+/// # Errors
+/// Always.
+#[cfg(windows)]
+pub fn through_hivex(_hive: &[u8], _edits: &[Edit]) -> Result<Vec<u8>> {
+    crate::told!(Tool, "an offline SYSTEM hive is edited from Linux; in the running Windows leave --root out")
+}

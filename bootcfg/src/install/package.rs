@@ -1,0 +1,93 @@
+//! The package that is installed: the drivers and their INF files in one folder.
+
+use anyhow::{Context, Result};
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{
+    files::Files,
+    inf::{Inf, Installation, installation},
+    told,
+};
+
+/// The drivers, the one that the others import from first.
+pub const DRIVERS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
+
+/// A package as it was read.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The driver files by their names, whole.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// What each INF file does, in the order of [`DRIVERS`].
+    pub installations: Vec<Installation>,
+    /// The version in `DriverVer`, the same in all of them.
+    pub version: String,
+}
+
+impl Package {
+    /// Reads the package in a folder.
+    ///
+    /// # Errors
+    /// A file is missing or malformed, or they are of different versions.
+    pub fn read(files: &dyn Files, folder: &Path) -> Result<Package> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            files.read(&path).with_context(|| {
+                format!(
+                    "{} is missing or cannot be read: say where the package is by --package",
+                    path.display()
+                )
+            })
+        };
+        let mut package =
+            Package { files: BTreeMap::new(), installations: Vec::new(), version: String::new() };
+        for driver in DRIVERS {
+            let name = format!("{driver}.inf");
+            let text = read(&name)?;
+            let inf = Inf::parse(&String::from_utf8_lossy(&text)).with_context(|| name.clone())?;
+            let all = installation(&inf).with_context(|| name.clone())?;
+            let version = inf.list("Version", "DriverVer").get(1).copied().unwrap_or_default().to_owned();
+            if !package.version.is_empty() && package.version != version {
+                told!(Unusable, "{name} is of version {version}, the others of {}", package.version);
+            }
+            package.version = version;
+            for file in &all.files {
+                let content = read(file)?;
+                if !is_x64_driver(&content) {
+                    told!(Unusable, "{file} is not a driver for x64");
+                }
+                package.files.insert(file.clone(), content);
+            }
+            package.installations.push(all);
+        }
+        Ok(package)
+    }
+}
+
+/// The headers of a native x64 image (PE format: e_lfanew at 0x3c, the machine behind the signature, the subsystem at
+/// offset 68 of the optional header).
+fn is_x64_driver(image: &[u8]) -> bool {
+    let word = |at: usize| Some(u16::from_le_bytes([*image.get(at)?, *image.get(at + 1)?]));
+    let header = word(0x3c).map_or(0, usize::from);
+    image.starts_with(b"MZ")
+        && image.get(header..).is_some_and(|rest| rest.starts_with(b"PE\0\0"))
+        && word(header + 4) == Some(0x8664)
+        && word(header + 24 + 68) == Some(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::install::tests::sample_driver;
+
+    #[test]
+    fn what_is_no_driver_is_told() {
+        let driver = sample_driver(b"one");
+        assert!(is_x64_driver(&driver));
+        for (at, byte) in [(0, b'X'), (0x40, b'X'), (0x44, 0x4c), (0x40 + 24 + 68, 3)] {
+            let mut other = driver.clone();
+            other[at] = byte;
+            assert!(!is_x64_driver(&other), "{at:#x}");
+        }
+        assert!(!is_x64_driver(b"MZ"));
+    }
+}

@@ -1,0 +1,362 @@
+//! Every file operation of an installation, an upgrade and a removal fails, or is the last one before the power goes: the
+//! registry must never refer to a file that is not there whole.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use hive::{Hive, build::Tree};
+
+use super::{
+    edits::{self, Edit, Edits},
+    offline::{Target, through_hivex},
+    package::{DRIVERS, Package},
+};
+use crate::{
+    exit::{Exit, code},
+    files::{
+        Attributes,
+        model::{Fault, Model, ModelFile, Tree as Volume},
+    },
+    inf::{Inf, installation},
+};
+
+const FOLDER: &str = "/Windows/System32/drivers";
+const HIVE: &str = "/Windows/System32/config/SYSTEM";
+const SYSTEM_CLASS: &str = "Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
+
+/// The least that counts as a driver, with something in it.
+pub fn sample_driver(content: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 0x100];
+    image[..2].copy_from_slice(b"MZ");
+    image[0x3c] = 0x40;
+    image[0x40..0x46].copy_from_slice(b"PE\0\0\x64\x86");
+    image[0x40 + 24 + 68] = 1;
+    image.extend(content);
+    image
+}
+
+/// The package of this workspace's INF files with small drivers of this version.
+fn package(version: &str) -> Package {
+    let mut package =
+        Package { files: BTreeMap::new(), installations: Vec::new(), version: version.to_owned() };
+    for name in DRIVERS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../inf/{name}.inf"));
+        let inf = Inf::parse(&std::fs::read_to_string(path).expect("readable")).expect("parsed");
+        package.installations.push(installation(&inf).expect("understood"));
+        package.files.insert(format!("{name}.sys"), sample_driver(format!("{name} {version}").as_bytes()));
+    }
+    package
+}
+
+/// A Server 2003 that has another vendor's filter, and has seen the platform device.
+fn fresh() -> Tree {
+    let mut hive =
+        Tree::new().with_key("Select", Tree::new().with_dword("Current", 1).with_dword("Default", 1));
+    for set in ["ControlSet001", "ControlSet002"] {
+        hive = hive
+            .with_key(&format!("{set}\\{SYSTEM_CLASS}"), Tree::new().with_texts("UpperFilters", &["theirs"]))
+            .with_key(
+                &format!("{set}\\Enum\\PCI\\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01\\3&13c0b0c5&0&10"),
+                Tree::new().with_dword("ConfigFlags", 0x40).with_text("DeviceDesc", "Unknown device"),
+            )
+            .with_key(&format!("{set}\\Services\\theirs"), Tree::new().with_dword("Start", 0));
+    }
+    hive
+}
+
+fn bytes(tree: &Tree) -> Vec<u8> {
+    tree.hive("SYSTEM")
+}
+
+fn installed(version: &str) -> Vec<u8> {
+    let hive = bytes(&fresh());
+    let edits = edits::install(&Hive::new(&hive).expect("a hive"), &package(version)).expect("understood");
+    through_hivex(&hive, &edits.edits).expect("edited")
+}
+
+fn texts(hive: &[u8], key: &str, name: &str) -> Vec<String> {
+    let hive = Hive::new(hive).expect("a hive");
+    let value = hive.key(key).expect("read").and_then(|key| key.value(name).expect("read"));
+    value.and_then(|value| value.texts().expect("read")).unwrap_or_default()
+}
+
+fn has(hive: &[u8], key: &str) -> bool {
+    Hive::new(hive).expect("a hive").key(key).expect("read").is_some()
+}
+
+#[test]
+fn an_installation_adds_to_the_set_that_is_booted() {
+    let hive = installed("1");
+    assert_eq!(
+        texts(&hive, &format!("ControlSet001\\{SYSTEM_CLASS}"), "UpperFilters"),
+        ["theirs", "idefilter"]
+    );
+    assert_eq!(texts(&hive, &format!("ControlSet002\\{SYSTEM_CLASS}"), "UpperFilters"), ["theirs"]);
+    let read = Hive::new(&hive).expect("a hive");
+    for (name, group) in
+        [("idefilter", "System Reserved"), ("xenpci", "System Bus Extender"), ("xenvbd", "SCSI miniport")]
+    {
+        let key = read.key(&format!("ControlSet001\\Services\\{name}")).expect("read").expect("there");
+        assert_eq!(key.dword("Start").expect("read"), Some(0));
+        assert_eq!(key.text("Group").expect("read").as_deref(), Some(group));
+        assert_eq!(key.text("ImagePath").expect("read"), Some(format!("system32\\drivers\\{name}.sys")));
+        assert!(has(&hive, &format!("ControlSet001\\Services\\EventLog\\System\\{name}")));
+    }
+    let device = "ControlSet001\\Enum\\PCI\\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01\\3&13c0b0c5&0&10";
+    let device = read.key(device).expect("read").expect("there");
+    assert_eq!(device.text("Service").expect("read").as_deref(), Some("xenpci"));
+    assert_eq!(device.dword("ConfigFlags").expect("read"), Some(0));
+    assert!(has(&hive, "ControlSet001\\Control\\CriticalDeviceDatabase\\xenguard#vbd"));
+}
+
+#[test]
+fn a_second_installation_changes_nothing_and_keeps_what_the_admin_set() {
+    let hive = installed("1");
+    let parameters = "ControlSet001\\Services\\idefilter\\Parameters";
+    let set = Edit::Set { key: parameters.into(), name: "Unplug".into(), kind: 4, data: vec![0; 4] };
+    let hive = through_hivex(&hive, &[set]).expect("edited");
+    let again = edits::install(&Hive::new(&hive).expect("a hive"), &package("2")).expect("understood");
+    assert_eq!(again, Edits::default());
+}
+
+#[test]
+fn a_removal_leaves_nothing_of_ours_and_everything_of_others_in_every_set() {
+    // The last known good set has it too.
+    let both = bytes(&fresh().with_key("Select", Tree::new().with_dword("Default", 2)));
+    let edits = edits::install(&Hive::new(&both).expect("a hive"), &package("1")).expect("understood");
+    let hive = through_hivex(&both, &edits.edits).expect("edited");
+    assert_eq!(
+        texts(&hive, &format!("ControlSet002\\{SYSTEM_CLASS}"), "UpperFilters"),
+        ["theirs", "idefilter"]
+    );
+    let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
+    let hive = through_hivex(&hive, &removal.edits).expect("edited");
+    for set in ["ControlSet001", "ControlSet002"] {
+        assert_eq!(texts(&hive, &format!("{set}\\{SYSTEM_CLASS}"), "UpperFilters"), ["theirs"]);
+        assert!(has(&hive, &format!("{set}\\Services\\theirs")));
+        for name in DRIVERS {
+            assert!(!has(&hive, &format!("{set}\\Services\\{name}")), "{set} {name}");
+            assert!(!has(&hive, &format!("{set}\\Services\\EventLog\\System\\{name}")), "{set} {name}");
+        }
+        assert!(!has(&hive, &format!("{set}\\Control\\CriticalDeviceDatabase\\xenguard#vbd")));
+        let device = format!("{set}\\Enum\\PCI\\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01\\3&13c0b0c5&0&10");
+        let read = Hive::new(&hive).expect("a hive");
+        let device = read.key(&device).expect("read").expect("the device stays");
+        assert_eq!(device.text("Service").expect("read"), None);
+        assert!(device.text("DeviceDesc").expect("read").is_some());
+    }
+    let again = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
+    assert_eq!(again, Edits::default());
+}
+
+#[test]
+fn a_list_that_held_only_our_filter_goes() {
+    let alone = Tree::new()
+        .with_key("Select", Tree::new().with_dword("Current", 1))
+        .with_key(&format!("ControlSet001\\{SYSTEM_CLASS}"), Tree::new().with_text("Class", "System"));
+    let hive = bytes(&alone);
+    let edits = edits::install(&Hive::new(&hive).expect("a hive"), &package("1")).expect("understood");
+    let hive = through_hivex(&hive, &edits.edits).expect("edited");
+    let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
+    let hive = through_hivex(&hive, &removal.edits).expect("edited");
+    let read = Hive::new(&hive).expect("a hive");
+    let class = read.key(&format!("ControlSet001\\{SYSTEM_CLASS}")).expect("read").expect("there");
+    assert!(class.value("UpperFilters").expect("read").is_none());
+    assert_eq!(class.text("Class").expect("read").as_deref(), Some("System"));
+}
+
+#[test]
+fn other_suites_are_warned_of_and_namesakes_refused() {
+    let with =
+        |name: &str, key: Tree| bytes(&fresh().with_key(&format!("ControlSet001\\Services\\{name}"), key));
+    let plan = |hive: &[u8]| edits::install(&Hive::new(hive).expect("a hive"), &package("1"));
+    let other = plan(&with("xenfilt", Tree::new().with_dword("Start", 0))).expect("installed all the same");
+    assert!(other.warnings[0].contains("xenfilt"), "{:?}", other.warnings);
+    let disabled = plan(&with("xenfilt", Tree::new().with_dword("Start", 4))).expect("installed");
+    assert!(disabled.warnings.is_empty());
+    let theirs = with("xenvbd", Tree::new().with_dword("Start", 0).with_text("DisplayName", "GPL PV disks"));
+    assert_eq!(code(&plan(&theirs).expect_err("refused")), Exit::Refused);
+    let removal = edits::uninstall(&Hive::new(&theirs).expect("a hive")).expect("understood");
+    assert!(!removal.edits.iter().any(|edit| format!("{edit:?}").contains("xenvbd")), "{removal:?}");
+    assert_eq!(edits::namesakes(&Hive::new(&theirs).expect("a hive")).expect("read"), ["xenvbd"]);
+    let new = bytes(&fresh().with_key("DriverDatabase", Tree::new()));
+    assert_eq!(code(&plan(&new).expect_err("refused")), Exit::Refused);
+}
+
+/// What an operation starts from, and how it is run on a model.
+struct Run {
+    before: Volume,
+    old: Vec<u8>,
+    new: Vec<u8>,
+    edits: Edits,
+}
+
+fn file(content: &[u8]) -> ModelFile {
+    let attributes = Attributes { dos: Attributes::ARCHIVE, unix: None };
+    ModelFile { content: content.into(), attributes, flushed: true }
+}
+
+fn volume(hive: &[u8], drivers: Option<&Package>) -> Volume {
+    let mut volume = Volume::from([(PathBuf::from(HIVE), file(hive))]);
+    for (name, content) in drivers.into_iter().flat_map(|package| &package.files) {
+        volume.insert(Path::new(FOLDER).join(name), file(content));
+    }
+    volume
+}
+
+impl Run {
+    fn new(old: Vec<u8>, drivers: Option<&Package>, edits: Edits) -> Run {
+        let new = through_hivex(&old, &edits.edits).expect("edited");
+        Run { before: volume(&old, drivers), old, new, edits }
+    }
+
+    fn on(
+        &self,
+        fault: Option<(usize, Fault)>,
+        work: impl Fn(&Target<'_>, &Edits) -> anyhow::Result<()>,
+    ) -> (Model, anyhow::Result<()>) {
+        let model = Model::new(self.before.clone(), fault);
+        // Editing a copy is no operation on the volume.
+        let edit = |_: &[u8], _: &[Edit]| Ok(self.new.clone());
+        let target = Target {
+            files: &model,
+            edit: &edit,
+            drivers: Path::new(FOLDER),
+            hive: Path::new(HIVE),
+            content: &self.old,
+        };
+        let result = work(&target, &self.edits);
+        (model, result)
+    }
+
+    /// The registry refers to our drivers, and then each is there, whole, in one of these versions.
+    fn check(&self, volume: &Volume, referring: &[&[u8]], versions: &[&Package], what: &str) {
+        let hive = &volume[Path::new(HIVE)].content;
+        assert!(
+            *hive == self.old || *hive == self.new,
+            "{what}: the hive is neither the old nor the new one"
+        );
+        if !referring.contains(&hive.as_slice()) {
+            return;
+        }
+        for name in DRIVERS {
+            let name = format!("{name}.sys");
+            let found = volume.get(&Path::new(FOLDER).join(&name)).map(|file| &file.content);
+            let good: BTreeSet<&Vec<u8>> = versions.iter().map(|package| &package.files[&name]).collect();
+            assert!(
+                found.is_some_and(|content| good.contains(content)),
+                "{what}: {name} is missing or damaged"
+            );
+        }
+    }
+
+    /// Runs `work` with a fault at each operation in turn; `entry` at 0 is the step between registry and files.
+    fn exhaust(
+        &self,
+        referring: &[&[u8]],
+        versions: &[&Package],
+        undone_after: bool,
+        work: impl Fn(&Target<'_>, &Edits) -> anyhow::Result<()> + Copy,
+    ) {
+        let (whole, result) = self.on(None, work);
+        result.expect("without a fault it works");
+        let operations = whole.operations();
+        assert!(operations > 5, "{operations}");
+        for at in 0..operations {
+            let what = format!("stopped at operation {at}");
+            let (model, result) = self.on(Some((at, Fault::Stops)), work);
+            assert!(result.is_err(), "{what}");
+            for left in model.after_power_loss() {
+                // A hive that was cut is not what `replace` leaves: its own test has that.
+                let hive = &left[Path::new(HIVE)].content;
+                assert!(*hive == self.old || *hive == self.new, "{what}");
+                self.check(&left, referring, versions, &what);
+            }
+            for kind in [ErrorKind::StorageFull, ErrorKind::PermissionDenied] {
+                let what = format!("operation {at} fails: {kind}");
+                let (model, result) = self.on(Some((at, Fault::Fails(kind))), work);
+                let left = model.tree();
+                self.check(&left, referring, versions, &what);
+                let Err(error) = result else { continue };
+                let text = format!("{error:#}");
+                if left[Path::new(HIVE)].content == self.old {
+                    let driver = |name: &str| left.get(&Path::new(FOLDER).join(format!("{name}.sys")));
+                    let was = |name: &str| self.before.get(&Path::new(FOLDER).join(format!("{name}.sys")));
+                    for name in DRIVERS {
+                        let same =
+                            driver(name).map(|file| &file.content) == was(name).map(|file| &file.content);
+                        assert!(same || text.contains("could not be brought back"), "{what}: {name}: {text}");
+                    }
+                } else {
+                    assert!(!undone_after || text.contains("could not be brought back"), "{what}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_installation_with_a_fault_at_every_operation() {
+    let package = package("1");
+    let old = bytes(&fresh());
+    let edits = edits::install(&Hive::new(&old).expect("a hive"), &package).expect("understood");
+    let run = Run::new(old, None, edits);
+    let work = |target: &Target<'_>, edits: &Edits| target.install(&package, edits, || Ok(())).map(|_| ());
+    run.exhaust(&[&run.new], &[&package], true, work);
+    let (done, _) = run.on(None, work);
+    assert_eq!(done.tree()[Path::new(HIVE)].content, run.new);
+}
+
+#[test]
+fn an_upgrade_with_a_fault_at_every_operation() {
+    let (one, two) = (package("1"), package("2"));
+    // An older version that wrote less into the registry.
+    let gone = Edit::DeleteKey { key: "ControlSet001\\Services\\EventLog".to_owned() };
+    let old = through_hivex(&installed("1"), &[gone]).expect("edited");
+    let edits = edits::install(&Hive::new(&old).expect("a hive"), &two).expect("understood");
+    assert!(!edits.edits.is_empty());
+    let run = Run::new(old, Some(&one), edits);
+    let work = |target: &Target<'_>, edits: &Edits| target.install(&two, edits, || Ok(())).map(|_| ());
+    run.exhaust(&[&run.old, &run.new], &[&one, &two], true, work);
+}
+
+#[test]
+fn a_removal_with_a_fault_at_every_operation() {
+    let one = package("1");
+    let old = installed("1");
+    let edits = edits::uninstall(&Hive::new(&old).expect("a hive")).expect("understood");
+    let run = Run::new(old, Some(&one), edits);
+    let names: Vec<String> = one.files.keys().cloned().collect();
+    let work = |target: &Target<'_>, edits: &Edits| target.uninstall(edits, &names, || Ok(())).map(|_| ());
+    run.exhaust(&[&run.old], &[&one], false, work);
+    let (done, _) = run.on(None, work);
+    assert!(
+        DRIVERS.iter().all(|name| !done.tree().contains_key(&Path::new(FOLDER).join(format!("{name}.sys"))))
+    );
+}
+
+#[test]
+fn a_boot_entry_that_cannot_be_made_undoes_everything() {
+    let package = package("1");
+    let old = bytes(&fresh());
+    let edits = edits::install(&Hive::new(&old).expect("a hive"), &package).expect("understood");
+    let run = Run::new(old, None, edits);
+    let seen = RefCell::new(None);
+    let (model, result) = run.on(None, |target, edits| {
+        let entry = || {
+            *seen.borrow_mut() = Some(target.files.read(Path::new(HIVE)).expect("read"));
+            anyhow::bail!("the menu is full")
+        };
+        target.install(&package, edits, entry).map(|_| ())
+    });
+    assert_eq!(seen.take(), Some(run.new.clone()), "the entry comes after the drivers");
+    let error = format!("{:#}", result.expect_err("not installed"));
+    assert!(error.contains("menu is full") && error.contains("as it was"), "{error}");
+    let left = model.tree();
+    assert_eq!(left[Path::new(HIVE)].content, run.old);
+    assert!(DRIVERS.iter().all(|name| !left.contains_key(&Path::new(FOLDER).join(format!("{name}.sys")))));
+}
