@@ -17,8 +17,11 @@ exit /b %errorlevel%
 rem Filter and service go, the file stays. Without idefilter neither xenpci nor xenvbd loads: the next boot, from
 rem whichever entry, is emulated.
 rundll32.exe setupapi.dll,InstallHinfSection DefaultUninstall 128 .\idefilter.inf
-reg query "HKLM\SYSTEM\CurrentControlSet\Control\Class\{4D36E97D-E325-11CE-BFC1-08002BE10318}" /v UpperFilters 2>nul | find /i "idefilter" >nul
-if not errorlevel 1 (
+set left=
+for %%c in (4D36E97D 4D36E96A 4D36E97B 4D36E967) do (
+  reg query "HKLM\SYSTEM\CurrentControlSet\Control\Class\{%%c-E325-11CE-BFC1-08002BE10318}" /v UpperFilters 2>nul | find /i "idefilter" >nul && set left=1
+)
+if defined left (
   echo The filter is still in UpperFilters: nothing more was removed.
   exit /b 5
 )

@@ -14,8 +14,14 @@ use std::{
 use super::package::DRIVERS;
 use crate::{inf::Inf, session::Session, told};
 
-/// Of the System class, whose upper filter idefilter is.
-const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
+const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
+/// The classes whose upper filter idefilter is: System, IDE controllers, SCSI adapters, disks.
+const FILTERED: [&str; 4] = [
+    "{4D36E97D-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E96A-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E97B-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E967-E325-11CE-BFC1-08002BE10318}",
+];
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
 const CRITICAL: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase";
 /// The devices in the list of critical devices.
@@ -114,11 +120,8 @@ impl Commands {
                     told!(Tool, "setup reported success, but the service {name} is not registered");
                 }
             }
-            if !self.is_filter()? {
-                told!(
-                    Tool,
-                    "setup reported success, but idefilter is not among the filters of the System class"
-                );
+            if self.filtered()? != FILTERED.len() {
+                told!(Tool, "setup reported success, but idefilter is not among the filters of every class");
             }
             entry()
         })();
@@ -144,8 +147,8 @@ impl Commands {
         for line in &lines {
             self.run(line)?;
         }
-        if self.is_filter()? {
-            told!(Tool, "idefilter is still among the filters of the System class; nothing more was removed");
+        if self.filtered()? != 0 {
+            told!(Tool, "idefilter is still among the filters of a class; nothing more was removed");
         }
         entries()?;
         for line in self.removing()? {
@@ -170,9 +173,16 @@ impl Commands {
         self.succeeds(&line(&["reg", "query", &format!("{SERVICES}\\{service}"), "/v", "Start"]))
     }
 
-    /// idefilter is in the class's list. `reg query /f` sets its exit code by whether it finds data (NT 6.0 on).
-    fn is_filter(&self) -> Result<bool> {
-        self.succeeds(&line(&["reg", "query", CLASS, "/v", "UpperFilters", "/d", "/f", "idefilter"]))
+    /// How many of the classes have idefilter in their list. `reg query /f` tells by its exit code whether it finds the
+    /// data (NT 6.0 on).
+    fn filtered(&self) -> Result<usize> {
+        let mut count = 0;
+        for class in FILTERED {
+            let key = format!("{CLASS}\\{class}");
+            let query = line(&["reg", "query", &key, "/v", "UpperFilters", "/d", "/f", "idefilter"]);
+            count += usize::from(self.succeeds(&query)?);
+        }
+        Ok(count)
     }
 
     /// Where Windows keeps the INF file of a package: in `INF`, as `oem<n>.inf`, or beside this program.

@@ -146,8 +146,11 @@ pub fn parameters(_: &Suite, package: &Package) -> Vec<String> {
         .map_while(|remark| {
             let mut words = remark.split_whitespace();
             let (name, kind) = (words.next()?, words.next()?);
-            (kind.starts_with("REG_") || kind == "key").then_some(name)
+            let explained = kind.starts_with("REG_") || kind == "key";
+            // What the driver itself writes is not there before.
+            explained.then_some((name, remark.contains("written by the driver")))
         })
+        .filter_map(|(name, by_driver)| (!by_driver).then_some(name))
         .collect();
     // xenvbd's are the port driver's, and not to be changed.
     let admins = all.changes.iter().filter(|change| change.key == below && package.name == "idefilter");
