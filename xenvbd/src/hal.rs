@@ -29,6 +29,9 @@ unsafe extern "system" {
 /// Folder of the guest's block devices in xenstore.
 pub const VBDS: &str = "device/vbd";
 
+/// Bytes of names of vbds beyond which they are not read.
+const MOST_NAMES: usize = 64 << 10;
+
 /// Why there is no disk, or one less.
 #[derive(Clone, Copy, Debug)]
 pub enum Error {
@@ -122,12 +125,20 @@ impl Platform {
     /// # Errors
     /// What xenstore answers; no folder at all is no error but an empty list.
     pub fn vbds(self) -> Result<Vec<VirtualDevice>, Error> {
-        let mut buffer = wdm::pool::try_vec(4096)?;
         let mut store = self;
-        match store.directory(VBDS, &mut buffer) {
-            Ok(names) => Ok(names.filter_map(|name| name.parse().ok()).map(VirtualDevice).collect()),
-            Err(error) if error.is_missing() => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
+        let mut capacity = 4096;
+        loop {
+            let mut buffer = wdm::pool::try_vec(capacity)?;
+            match store.directory(VBDS, &mut buffer) {
+                Ok(names) => {
+                    return Ok(names.filter_map(|name| name.parse().ok()).map(VirtualDevice).collect());
+                }
+                Err(error) if error.is_missing() => return Ok(Vec::new()),
+                Err(store::Error::NoSpace { needed, .. }) if capacity < MOST_NAMES => {
+                    capacity = needed.max(capacity * 2).min(MOST_NAMES);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

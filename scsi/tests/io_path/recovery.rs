@@ -188,8 +188,11 @@ fn requests_go_out_again_in_order() {
         disk.backend.borrow().queue().iter().map(|request| request.sector_number / 8).collect();
     let expected: Vec<u64> = (0..24).filter(|n| ![5, 11].contains(n)).collect();
     assert_eq!(sectors, expected);
+    assert!(disk.backend.borrow().flushes.is_empty());
     disk.run();
     assert!(orders.iter().all(|order| order.answer() == done(4096)));
+    // The flush that was lost is done, after the data was sent again.
+    assert_eq!(disk.backend.borrow().flushes.len(), 1);
 }
 
 /// A backend that never comes back: requests end with an error, once.

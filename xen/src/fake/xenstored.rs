@@ -16,6 +16,9 @@ use crate::store::{Ring, Transport};
 use crate::wire::xenstore::{Header, Interface, PAYLOAD_MAX, RING_SIZE, kind};
 
 struct Inner {
+    /// Parts of lists asked for.
+    part_requests: u32,
+    generation_changes_at: u32,
     tree: Tree,
     input: Vec<u8>,
     output: VecDeque<u8>,
@@ -55,6 +58,11 @@ impl Xenstored {
         Self::starting_at(0, 0)
     }
 
+    /// Has the lists it tells in parts change with the `request`-th part, once.
+    pub fn change_lists_at(&self, request: u32) {
+        self.inner.borrow_mut().generation_changes_at = request;
+    }
+
     /// A server whose request and reply indices stand at these values.
     pub fn starting_at(request: u32, reply: u32) -> Self {
         let memory = Memory::new(1, 0);
@@ -72,6 +80,8 @@ impl Xenstored {
             input: Vec::new(),
             output: VecDeque::new(),
             watches: Vec::new(),
+            part_requests: 0,
+            generation_changes_at: u32::MAX,
             transactions: BTreeMap::new(),
             next_transaction: 1,
             collisions: 0,
@@ -254,6 +264,30 @@ impl Inner {
                 let names = self.tree.children(path).ok_or("ENOENT")?;
                 let answer: String = names.iter().flat_map(|name| [name.as_str(), "\0"]).collect();
                 if answer.len() > PAYLOAD_MAX { Err("E2BIG") } else { Ok(answer.into_bytes()) }
+            }
+            kind::DIRECTORY_PART => {
+                let names = self.tree.children(path).ok_or("ENOENT")?;
+                let offset = core::str::from_utf8(rest.strip_suffix(b"\0").unwrap_or(rest));
+                let offset: usize = offset.ok().and_then(|text| text.parse().ok()).ok_or("EINVAL")?;
+                self.part_requests += 1;
+                // The list changes once while it is read.
+                let generation = if self.part_requests < self.generation_changes_at { 7 } else { 8 };
+                let mut answer = format!("{generation}\0").into_bytes();
+                let mut at = 0;
+                for name in &names {
+                    if at >= offset {
+                        if answer.len() + name.len() + 1 > PAYLOAD_MAX {
+                            return Ok(answer);
+                        }
+                        answer.extend(name.as_bytes());
+                        answer.push(0);
+                    }
+                    at += name.len() + 1;
+                }
+                if answer.len() < PAYLOAD_MAX {
+                    answer.push(0);
+                }
+                Ok(answer)
             }
             kind::WRITE => {
                 self.tree.set(path, rest);

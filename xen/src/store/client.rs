@@ -393,6 +393,24 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
     }
 }
 
+/// Bytes of a directory's generation, as decimal digits with room to spare.
+const GENERATION_MAX: usize = 24;
+/// How often a list that changes while it is read in parts is begun anew.
+const DIRECTORY_RESTARTS: u32 = 8;
+
+/// A number's decimal digits.
+fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[start..];
+        }
+    }
+}
+
 /// A client's store as one transaction sees it.
 #[derive(Debug)]
 pub struct Within<'c, T, B> {
@@ -408,6 +426,49 @@ impl<T: Transport, B: AsMut<[u8]>> Within<'_, T, B> {
     pub fn make(&mut self, path: &str) -> Result<(), Error> {
         path::check(path)?;
         self.client.acknowledged(kind::MKDIR, self.transaction, &[path.as_bytes(), b"\0"])
+    }
+
+    /// A list of children that is longer than a message, part by part (`XS_DIRECTORY_PART`): the bytes of it. Each part
+    /// names the generation of the list; where that changes, the list has changed and is read anew.
+    fn directory_in_parts(&mut self, path: &str, into: &mut [u8]) -> Result<usize, Error> {
+        let malformed = Fault::Malformed { kind: kind::DIRECTORY_PART };
+        let mut generation = [0; GENERATION_MAX];
+        let (mut length, mut restarts) = (0, 0);
+        loop {
+            let mut digits = [0; 10];
+            let offset = decimal(length as u32, &mut digits);
+            let parts = [path.as_bytes(), b"\0", offset, b"\0"];
+            let received = self.client.request(kind::DIRECTORY_PART, self.transaction, &parts)?;
+            let reply = &self.client.buffer.as_mut()[..received];
+            let end = reply.iter().position(|byte| *byte == 0).filter(|end| *end < GENERATION_MAX);
+            let Some(end) = end else { return Err(self.client.break_off(malformed)) };
+            let mut found = [0; GENERATION_MAX];
+            found[..end].copy_from_slice(&reply[..end]);
+            if length > 0 && found != generation {
+                restarts += 1;
+                if restarts > DIRECTORY_RESTARTS {
+                    return Err(Error::Refused(Errno::Again));
+                }
+                length = 0;
+                continue;
+            }
+            generation = found;
+            let part = &reply[end + 1..];
+            // An empty name ends the last part.
+            let last = part == b"\0" || part.ends_with(b"\0\0");
+            let names = if last { &part[..part.len() - 1] } else { part };
+            if names.is_empty() && !last {
+                return Err(self.client.break_off(malformed));
+            }
+            let given = into.len();
+            let needed = length + names.len();
+            let place = into.get_mut(length..needed).ok_or(Error::NoSpace { needed: needed * 2, given })?;
+            place.copy_from_slice(names);
+            length = needed;
+            if last {
+                return Ok(length);
+            }
+        }
     }
 
     /// A request about a path whose reply is copied into `into`.
@@ -437,8 +498,12 @@ impl<T: Transport, B: AsMut<[u8]>> Store for Within<'_, T, B> {
     }
 
     fn directory<'b>(&mut self, path: &str, into: &'b mut [u8]) -> Result<Names<'b>, Error> {
-        let payload = self.fetch(kind::DIRECTORY, path, into)?;
-        Names::parse(payload).map_err(|_| self.client.break_off(Fault::Malformed { kind: kind::DIRECTORY }))
+        let length = match self.fetch(kind::DIRECTORY, path, into).map(|payload| payload.len()) {
+            Err(Error::Refused(Errno::TooBig)) => self.directory_in_parts(path, into)?,
+            other => other?,
+        };
+        Names::parse(&into[..length])
+            .map_err(|_| self.client.break_off(Fault::Malformed { kind: kind::DIRECTORY }))
     }
 }
 

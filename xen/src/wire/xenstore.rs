@@ -39,6 +39,8 @@ pub mod kind {
     pub const ERROR: u32 = 16;
     /// Forget every watch and transaction of this guest.
     pub const RESET_WATCHES: u32 = 21;
+    /// A part of the list of a node's children.
+    pub const DIRECTORY_PART: u32 = 22;
 }
 
 /// `struct xsd_sockmsg`: the header of every message.

@@ -201,3 +201,63 @@ fn a_backend_that_runs_through_states_does_not_keep_the_caller() {
     }
     assert_eq!(store.value("device/vbd/768/ring-ref"), None);
 }
+
+/// Connects with so many queues; answers the frontend's nodes, all of which the backend has understood.
+fn nodes_of(
+    backend_nodes: &[(&str, &str)],
+    config: Config,
+    queues: u32,
+) -> impl Fn(&str) -> Option<std::string::String> {
+    let world = World::with_grants(4096);
+    let mut backend = Blkback::new(&world, PATH, 64);
+    backend_nodes.iter().for_each(|(node, value)| backend.set(node, value));
+    let store = world.store();
+    // Left by somebody who used more.
+    for stale in ["ring-ref15", "queue-7/ring-ref", "num-ring-pages", "feature-persistent"] {
+        store.set(&std::format!("{PATH}/{stale}"), "8");
+    }
+    let ports: Vec<Port> = (0..queues).map(|n| Port(20 + n)).collect();
+    let frontends = backend.connect_frontend(config, &ports);
+    assert_eq!((backend.rings(), frontends.len()), (queues as usize, queues as usize));
+    for (number, frontend) in frontends.iter().enumerate() {
+        backend.select(number);
+        assert_eq!((backend.port(), backend.ring_pages()), (ports[number], frontend.ring().len()));
+    }
+    drop((frontends, backend));
+    move |node| store.text(&std::format!("{PATH}/{node}"))
+}
+
+#[test]
+fn both_schemes_of_larger_rings_are_spoken() {
+    let config = Config { ring_order: 2, ..Config::SMALL };
+    let node = nodes_of(&[("max-ring-page-order", "4")], config, 1);
+    assert_eq!((node("ring-page-order").as_deref(), node("num-ring-pages")), (Some("2"), None));
+    assert!(node("ring-ref0").is_some() && node("ring-ref3").is_some());
+    assert_eq!((node("ring-ref"), node("ring-ref4"), node("ring-ref15")), (None, None, None));
+
+    let node = nodes_of(&[("max-ring-pages", "2")], config, 1);
+    assert_eq!((node("ring-page-order"), node("num-ring-pages").as_deref()), (None, Some("2")));
+    assert!(node("ring-ref1").is_some() && node("ring-ref2").is_none());
+
+    let node = nodes_of(&[], config, 1);
+    assert!(
+        node("ring-ref").is_some() && node("ring-page-order").is_none() && node("num-ring-pages").is_none()
+    );
+}
+
+#[test]
+fn queues_have_folders_of_their_own() {
+    let offered =
+        [("multi-queue-max-queues", "4"), ("max-ring-page-order", "1"), ("feature-persistent", "1")];
+    let config = Config { ring_order: 1, persistent: true, ..Config::SMALL };
+    let node = nodes_of(&offered, config, 3);
+    assert_eq!(node("multi-queue-num-queues").as_deref(), Some("3"));
+    assert_eq!(node("queue-2/event-channel").as_deref(), Some("22"));
+    assert!(node("queue-0/ring-ref0").is_some() && node("queue-2/ring-ref1").is_some());
+    assert_eq!(
+        (node("queue-3/event-channel"), node("queue-7/ring-ref"), node("ring-ref0")),
+        (None, None, None)
+    );
+    assert_eq!(node("feature-persistent").as_deref(), Some("1"));
+    assert_eq!((node("event-channel"), node("ring-page-order").as_deref()), (None, Some("1")));
+}

@@ -25,6 +25,26 @@ fn refused(errno: Errno) -> Error {
 }
 
 #[test]
+fn a_list_longer_than_a_message_comes_in_parts() {
+    for changes in [u32::MAX, 2, 3] {
+        let server = Xenstored::new();
+        let mut client = client(&server);
+        let names: Vec<String> = (0..1500).map(|n| (51712 + n * 16).to_string()).collect();
+        for name in &names {
+            client.write(&std::format!("device/vbd/{name}/state"), b"1").unwrap();
+        }
+        server.change_lists_at(changes);
+        let mut buffer = vec![0; 12000];
+        let mut listed: Vec<&str> = client.directory("device/vbd", &mut buffer).unwrap().collect();
+        listed.sort_by_key(|name| name.parse::<u32>().unwrap());
+        assert_eq!(listed, names, "{changes}");
+        let short = client.directory("device/vbd", &mut [0; 5000]).err();
+        assert!(matches!(short, Some(Error::NoSpace { needed: 5001.., given: 5000 })), "{short:?}");
+        assert_eq!(client.directory("device/vbd/51712/state", &mut buffer).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn nodes_are_written_read_listed_and_removed() {
     let server = Xenstored::new();
     let mut client = client(&server);

@@ -1,0 +1,38 @@
+//! What an initiator may send, taken apart as far as it goes without a medium. For fuzzing; panics where something that
+//! must hold does not.
+
+use scsi::{Action, BlockSize, Cache, Discard, Identity, Lun, Outcome, unmap};
+
+/// A disk from some bytes, a CDB and a parameter list from the rest.
+pub fn cdb(bytes: &[u8]) {
+    let Some((&[shape, high, low], rest)) = bytes.split_first_chunk() else { return };
+    let block_size = if shape & 1 == 0 { BlockSize::B512 } else { BlockSize::B4096 };
+    let lun = Lun {
+        sectors: u64::from(high) << (u32::from(low) % 56) | 8,
+        block_size,
+        physical_block_size: 4096,
+        read_only: shape & 2 != 0,
+        removable: shape & 4 != 0,
+        discard: (shape & 8 != 0).then_some(Discard { granularity: 8192, alignment: 4096 }),
+        maximum_transfer: 4 << 20,
+        cache: if shape & 16 == 0 { Cache::Volatile } else { Cache::NoFlush },
+        identity: Identity::local(768),
+    };
+    let (cdb, list) = rest.split_at(rest.len().min(16));
+    match lun.execute(cdb) {
+        Outcome::Act(Action::Read { extent } | Action::Verify { extent } | Action::Write { extent, .. }) => {
+            assert!(extent.sector.checked_add(extent.sectors).is_some_and(|end| end <= lun.sectors));
+        }
+        Outcome::Act(Action::Flush) => assert_eq!(lun.cache, Cache::Volatile),
+        Outcome::Act(Action::Unmap { .. }) => assert!(lun.discard.is_some() && !lun.read_only),
+        Outcome::Good(_) | Outcome::Refused(_) => {}
+    }
+    if lun.read_only {
+        assert!(!matches!(lun.execute(cdb), Outcome::Act(Action::Write { .. })));
+    }
+    if lun.check_unmap(list).is_ok() {
+        for extent in (0..).map_while(|index| unmap::extent(list, index, block_size)) {
+            assert!(extent.sector.checked_add(extent.sectors).is_some_and(|end| end <= lun.sectors));
+        }
+    }
+}
