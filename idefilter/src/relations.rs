@@ -74,10 +74,11 @@ fn controller(child: DeviceObject) -> Option<Controller> {
     classify(&parts.function()?)
 }
 
-/// What a child of a storage controller is.
+/// What a child of a storage controller is. One that does not say so may be a disk.
 fn kind(child: DeviceObject) -> Child {
-    let lists: [Vec<u16>; 2] = ids(child);
-    storage_id::child(lists.iter().flat_map(|list| unicode::strings(list)))
+    let Ok(hardware) = request::query_id(child, IdType::HARDWARE) else { return Child::Disk };
+    let compatible = request::query_id(child, IdType::COMPATIBLE).unwrap_or_default();
+    storage_id::child(unicode::strings(&hardware).chain(unicode::strings(&compatible)))
 }
 
 /// Its hardware ids and its compatible ids; empty where it does not answer.

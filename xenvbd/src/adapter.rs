@@ -193,21 +193,28 @@ impl Adapter {
     fn settle(&self) {
         let (mut settled, mut looks) = (false, 0);
         loop {
-            let quiet = match (looks, settled) {
-                (0, true) => {
+            let patience = match (looks, settled) {
+                (0, true) => None,
+                (0, false) => Some(QUIET),
+                _ => Some(LOOK_AGAIN),
+            };
+            let woken = match patience {
+                None => {
                     self.alarm.wake().wait();
-                    false
+                    true
                 }
-                (0, false) => !self.alarm.wake().wait_timeout(QUIET),
-                _ => !self.alarm.wake().wait_timeout(LOOK_AGAIN),
+                Some(time) => self.alarm.wake().wait_timeout(time),
             };
             if self.leaving.load(Ordering::Acquire) {
                 return;
             }
             if self.alarm.take() {
                 looks = LOOKS;
+            } else if woken {
+                // A disk that arrived, which has had its census.
+                continue;
             }
-            let due = !settled && looks == 0 && quiet && storport::system_started();
+            let due = !settled && looks == 0 && storport::system_started();
             if looks == 0 && !due {
                 continue;
             }

@@ -90,7 +90,7 @@ pub const TESTED: [Scenario; 5] = [
 ];
 
 /// Further rows: `cargo xtask scenario <name>`, and the matrix.
-pub const MORE: [Scenario; 10] = [
+pub const MORE: [Scenario; 11] = [
     Scenario {
         name: "refuse-alone",
         title: "policy none without unplug: refusing the start holds alone",
@@ -160,6 +160,17 @@ pub const MORE: [Scenario; 10] = [
         name: "idefilter-file-missing",
         title: "idefilter.sys is gone and still in the class filters: NT does not start the PCI bus, in either entry",
         without: &["idefilter.sys"],
+        expect: Expect {
+            ide: 0,
+            ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE),
+            ..emulated(Reason::Unsealed)
+        },
+        ..BASE_PV
+    },
+    Scenario {
+        name: "idefilter-disabled",
+        title: "idefilter is disabled and still in the class filters: NT does not start the PCI bus",
+        registry: concat!(key!("Services\\idefilter"), "\"Start\"=dword:00000004\n"),
         expect: Expect {
             ide: 0,
             ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE),

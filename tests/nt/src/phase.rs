@@ -25,6 +25,8 @@ const GROUPS: [&str; 9] = [
 ];
 /// `SERVICE_BOOT_START`.
 const BOOT_START: u32 = 0;
+/// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s of quiet.
+const SETTLED: u64 = 7000;
 /// How late disks are heard of with the fault `unheard`, in milliseconds.
 const UNHEARD: u64 = 4000;
 /// How long the system runs after it is up, in milliseconds.
@@ -230,8 +232,12 @@ unsafe fn faults(root: *mut DeviceObject) {
                 pnp::add_root_device("ROOT", &hardware, &compatible, resources);
                 pnp::settle();
             }
-            // Disks are heard of late, and by xenvbd not at all.
-            "unheard" => pnp::lose_notifications("xenvbd", UNHEARD),
+            // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when the
+            // system has settled.
+            "unheard" => {
+                ke::delay(SETTLED);
+                pnp::lose_notifications("xenvbd", UNHEARD);
+            }
             // The bus is asked again for what is on it.
             "requery" => {
                 pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
