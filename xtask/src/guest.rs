@@ -11,7 +11,7 @@ use bootcfg::boot_ini::BootIni;
 use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
-    build, dump,
+    build, dump, fat,
     layout::Layout,
     registry,
     scenario::{Backend, Entry, Machine, Scenario, Sequence},
@@ -222,7 +222,7 @@ pub fn executive(
     let module = folder.path("module.tar");
     Module::new(&module)?
         .drivers(layout, without)?
-        .add("boot.ini", &boot_ini(entry)?)?
+        .add("boot.ini", &boot_ini_of(layout, folder, entry)?)?
         .add("overrides.reg", format!("REGEDIT4\n\n{registry}").as_bytes())?
         .finish()?;
     let mut job = Job::new(folder.name(), layout.nt().join("nt.elf"));
@@ -367,6 +367,14 @@ impl Module {
     }
 }
 
+/// The boot.ini that has the entry.
+fn boot_ini_of(layout: &Layout, folder: &Folder, entry: Entry) -> Result<Vec<u8>> {
+    match entry {
+        Entry::Fat(_) => fat::edited_boot_ini(layout, &folder.0, BOOT_INI.as_bytes()),
+        _ => boot_ini(entry),
+    }
+}
+
 /// The boot.ini with the PV entry that `bootcfg` makes and, behind it, the scenario's own.
 fn boot_ini(entry: Entry) -> Result<Vec<u8>> {
     let mut ini = BootIni::parse(BOOT_INI.into())?;
@@ -385,6 +393,7 @@ const fn entry_number(entry: Entry) -> u32 {
         Entry::Emulated => 1,
         Entry::Pv => 2,
         Entry::Switches(_) => 3,
+        Entry::Fat(number) => number,
     }
 }
 

@@ -12,6 +12,7 @@ mod command;
 mod decisions;
 pub mod demo;
 mod dump;
+mod fat;
 #[cfg(test)]
 mod features;
 mod folder;
@@ -26,6 +27,7 @@ pub mod mutants;
 pub mod package;
 pub mod pe;
 pub mod program;
+mod program_in_wine;
 mod registry;
 pub mod repro;
 mod rig_files;

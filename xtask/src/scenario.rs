@@ -40,6 +40,8 @@ pub enum Entry {
     Pv,
     /// A third entry with these switches.
     Switches(&'static str),
+    /// The entry of this number of a boot.ini that the program `bootcfg` edited on a FAT volume.
+    Fat(u32),
 }
 
 /// One boot of a guest.
@@ -215,7 +217,21 @@ pub const DEMO: [Scenario; 4] = [
 ];
 
 /// The further boots of the test suite.
-pub const MORE: [Scenario; 10] = [
+pub const MORE: [Scenario; 12] = [
+    Scenario {
+        name: "fat-pv",
+        title: "boot.ini from a FAT volume that bootcfg edited: its second entry is PV",
+        entry: Entry::Fat(2),
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
+        name: "fat-emulated",
+        title: "boot.ini from a FAT volume that bootcfg edited: its first entry is as it was",
+        machine: Machine::Plain,
+        entry: Entry::Fat(1),
+        ..BASE
+    },
     Scenario {
         name: "option-xgplpv",
         title: "a token that ends in GPLPV is not it",

@@ -9,7 +9,7 @@ use volume::Verdict;
 use crate::{
     build, guest,
     layout::Layout,
-    lint, package, pe, repro, rig_files,
+    lint, package, pe, program_in_wine, repro, rig_files,
     scenario::{self, Scenario, Sequence},
     setup, verdict, wine,
 };
@@ -186,6 +186,7 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTes
         tests.push(GuestTest { name: name.to_owned(), run });
     };
     add("wine", Box::new(|| wine::run(layout)));
+    add("bootcfg-wine", Box::new(|| program_in_wine::run(layout)));
     add("double-mount", Box::new(|| double_mount(layout, rig)));
     for (case, violation) in wrong_cases(layout)? {
         add(

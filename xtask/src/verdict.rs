@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 
 use guard::{Reason, machine::BUGCHECK_CODE};
-use rig::{End, report::Report};
+use rig::{
+    End,
+    report::{Report, unescape},
+};
 use volume::Verdict;
 
 use crate::{
     dump,
     guest::{Boot, CDROM_VOLUME},
     running,
-    scenario::{Backend, Ending, Scenario, Sequence},
+    scenario::{Backend, Ending, Entry, Scenario, Sequence},
 };
 
 /// What a boot showed, one field per column of the table.
@@ -18,6 +21,8 @@ use crate::{
 pub struct Observed {
     /// The decision's reason, as idefilter printed it.
     pub decision: Option<Reason>,
+    /// `SystemStartOptions`.
+    pub options: Option<String>,
     /// The reason for which xenpci withheld the storage adapter.
     pub withheld: Option<Reason>,
     /// Disks that arrived through an emulated controller.
@@ -60,6 +65,7 @@ impl Observed {
         };
         Observed {
             decision: reason(report, "idefilter: mode="),
+            options: report.first("boot").and_then(|line| line.get("options")).map(unescape),
             withheld: reason(report, "xenpci: storage adapter withheld"),
             ide: disks("ide"),
             pv,
@@ -125,6 +131,11 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     // Without idefilter nothing decides.
     let decision = Some(expect.decision).filter(|reason| *reason != Reason::Unsealed);
     differ("decision", name(seen.decision), name(decision));
+    if let Entry::Fat(number) = scenario.entry {
+        let options = seen.options.clone().unwrap_or_default();
+        let pv = if number == 2 { " GPLPV" } else { "" };
+        differ("SystemStartOptions", options, format!(" NOEXECUTE=OPTOUT FASTDETECT{pv}"));
+    }
     differ("adapter withheld", name(seen.withheld), name(withheld));
     differ("IDE disks", seen.ide.to_string(), expect.ide.to_string());
     differ("PV disks", seen.pv.to_string(), expect.pv.to_string());

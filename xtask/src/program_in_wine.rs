@@ -1,0 +1,147 @@
+//! `bootcfg.exe` in Wine: attributes of boot.ini, the registry of a running system, and a stand-in for bcdedit that
+//! records its calls.
+//!
+//! What runs is the shipped program, with the routines of `cross/nt52` in the place of those that NT 5.2 has not.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{layout::Layout, wine::Wine};
+
+const BOOT_INI: &str = "[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
+    [operating systems]\r\nmulti(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows\" /fastdetect\r\n";
+const PV_LINE: &str =
+    "multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows (PV disks)\" /fastdetect /GPLPV\r\n";
+
+/// Runs it.
+///
+/// # Errors
+/// Wine or the program is not there, or something differs from what must be seen.
+pub fn run(layout: &Layout) -> Result<()> {
+    let wine = Wine::new("bootcfg")?;
+    let read = |path: std::path::PathBuf| {
+        fs::read(&path).with_context(|| format!("cannot read {}; cargo xtask build makes it", path.display()))
+    };
+    wine.put("bootcfg.exe", read(layout.dist().join("bootcfg.exe"))?)?;
+    wine.put("bcdedit.exe", read(layout.nt().join("bcdedit.exe"))?)?;
+    boot_ini(&wine)?;
+    registry(&wine)?;
+    store(&wine)
+}
+
+/// Runs bootcfg and returns the document it prints, which has the exit code too.
+fn bootcfg(wine: &Wine, arguments: &[&str]) -> Result<Value> {
+    let line = [&["wine", "C:\\bootcfg.exe", "--json"], arguments].concat();
+    let mut command = wine.command(&line);
+    command.env("WINEDEBUG", "-all").env("STANDIN_STORE", "C:\\BCD").env("STANDIN_LOG", "C:\\log");
+    let output = command.output().context("cannot start wine")?;
+    serde_json::from_slice(&output.stdout).with_context(|| {
+        let said = [output.stdout, output.stderr].concat();
+        format!("{}: {}: {}", arguments.join(" "), output.status, String::from_utf8_lossy(&said))
+    })
+}
+
+/// As [`bootcfg`], which must end with exit code 0.
+fn done(wine: &Wine, arguments: &[&str]) -> Result<Value> {
+    let value = bootcfg(wine, arguments)?;
+    ensure!(value["exit"] == 0, "{}: {value}", arguments.join(" "));
+    Ok(value)
+}
+
+fn boot_ini(wine: &Wine) -> Result<()> {
+    wine.put("boot.ini", BOOT_INI)?;
+    wine.run(&["wine", "cmd", "/c", "attrib", "+r", "+h", "+s", "C:\\boot.ini"])?;
+    done(wine, &["--root", "C:\\", "add"])?;
+    let path = wine.folder("boot.ini");
+    ensure!(
+        fs::read_to_string(&path)? == [BOOT_INI, PV_LINE].concat(),
+        "boot.ini is {}",
+        fs::read_to_string(&path)?
+    );
+    let shown = wine.run(&["wine", "cmd", "/c", "attrib", "C:\\boot.ini"])?;
+    let attributes = shown.split("C:").next().unwrap_or_default();
+    for attribute in ['R', 'H', 'S'] {
+        ensure!(attributes.contains(attribute), "boot.ini has lost the attribute {attribute}: {shown}");
+    }
+    let refused = bootcfg(wine, &["--root", "C:\\", "try"])?;
+    ensure!(refused["exit"] == 3, "try on boot.ini: {refused}");
+    done(wine, &["--root", "C:\\", "--yes", "remove"])?;
+    ensure!(fs::read_to_string(&path)? == BOOT_INI, "removed: {}", fs::read_to_string(&path)?);
+    done(wine, &["--root", "C:\\", "--yes", "restore"])?;
+    ensure!(
+        fs::read_to_string(&path)? == [BOOT_INI, PV_LINE].concat(),
+        "restored: {}",
+        fs::read_to_string(&path)?
+    );
+    Ok(())
+}
+
+/// The running system's registry is read: without `--root` and with neither file named. Fast startup goes off.
+fn registry(wine: &Wine) -> Result<()> {
+    let key = "HKEY_LOCAL_MACHINE\\System\\CurrentControlSet";
+    wine.put(
+        "state.reg",
+        format!(
+            "REGEDIT4\n\n[{key}\\Control]\n\"SystemStartOptions\"=\" FASTDETECT GPLPV\"\n\
+             [{key}\\Control\\Session Manager\\Power]\n\"HiberbootEnabled\"=dword:1\n\
+             [{key}\\Control\\SecureBoot\\State]\n\"UEFISecureBootEnabled\"=dword:1\n\
+             [{key}\\Services\\idefilter]\n\"Start\"=dword:0\n[{key}\\Services\\xenpci]\n\"Start\"=dword:4\n"
+        ),
+    )?;
+    wine.run(&["wine", "regedit", "/S", "C:\\state.reg"])?;
+    wine.put("BCD", bcd().hive("NewStoreRoot"))?;
+    let status = done(wine, &["--bcdedit", "C:\\bcdedit.exe", "status"])?;
+    let system = &status["system"];
+    ensure!(
+        system["drivers"] == "idefilter: boot start, xenpci: disabled, xenvbd: not installed",
+        "{status}"
+    );
+    ensure!(system["fast startup"] == "on" && system["BitLocker"] == "off", "{status}");
+    for (fact, start) in [("this boot", "PV entry chosen"), ("Secure Boot", "on:")] {
+        ensure!(system[fact].as_str().is_some_and(|text| text.starts_with(start)), "{fact}: {status}");
+    }
+    let asked = bootcfg(wine, &["--bcdedit", "C:\\bcdedit.exe", "add"])?;
+    ensure!(asked["exit"] == 9, "Secure Boot is on, and nobody was asked: {asked}");
+    Ok(())
+}
+
+/// A store, live and offline, through the stand-in.
+fn store(wine: &Wine) -> Result<()> {
+    let live =
+        |arguments: &[&str]| done(wine, &[&["--bcdedit", "C:\\bcdedit.exe", "--yes"], arguments].concat());
+    let before = bootcfg::bcd::Bcd::read(&fs::read(wine.folder("BCD"))?)?;
+    live(&["add", "--name", "PV"])?;
+    let status = live(&["status"])?;
+    ensure!(status["system"]["fast startup"] == "off", "fast startup is still on: {status}");
+    ensure!(status["entries"][1]["options"] == "X GPLPV", "{status}");
+    live(&["try"])?;
+    live(&["remove"])?;
+    let log = fs::read_to_string(wine.folder("log"))?;
+    let calls: Vec<_> =
+        log.lines().filter_map(|line| line.split(' ').next()).filter(|call| *call != "/export").collect();
+    let expected = ["/copy", "/set", "/bootsequence", "/displayorder", "/deletevalue", "/delete"];
+    if calls != expected {
+        bail!("bcdedit was called {calls:?}, expected {expected:?}");
+    }
+    let after = bootcfg::bcd::Bcd::read(&fs::read(wine.folder("BCD"))?)?;
+    ensure!(after == before, "the store differs:\n{}\n{}", before.dump(), after.dump());
+    Ok(())
+}
+
+/// A store with one system.
+fn bcd() -> hive::build::Tree {
+    use hive::build::Tree;
+    let text = |text: &str| Tree::new().with_text("Element", text);
+    let loader = "{11111111-2222-3333-4444-555555555555}";
+    let manager = format!("Objects\\{}", bootcfg::bcd::BOOT_MANAGER);
+    let entry = format!("Objects\\{loader}");
+    Tree::new()
+        .with_key(&format!("{manager}\\Description"), Tree::new().with_dword("Type", 0x1010_0002))
+        .with_key(&format!("{manager}\\Elements\\23000003"), text(loader))
+        .with_key(&format!("{manager}\\Elements\\24000001"), Tree::new().with_texts("Element", &[loader]))
+        .with_key(&format!("{entry}\\Description"), Tree::new().with_dword("Type", bootcfg::bcd::OS_LOADER))
+        .with_key(&format!("{entry}\\Elements\\12000004"), text("Windows"))
+        .with_key(&format!("{entry}\\Elements\\12000030"), text("X"))
+}
