@@ -26,9 +26,12 @@ pub fn run(layout: &Layout) -> Result<()> {
     };
     wine.put("bootcfg.exe", read(layout.dist().join("bootcfg.exe"))?)?;
     wine.put("bcdedit.exe", read(layout.nt().join("bcdedit.exe"))?)?;
-    boot_ini(&wine)?;
-    registry(&wine)?;
-    store(&wine)
+    let result = boot_ini(&wine).and_then(|()| registry(&wine)).and_then(|()| store(&wine));
+    // The calls of bcdedit, for a reader.
+    let kept = layout.target().join("guests/bootcfg-wine");
+    fs::create_dir_all(&kept)?;
+    fs::write(kept.join("console.txt"), fs::read(wine.folder("log")).unwrap_or_default())?;
+    result
 }
 
 /// Runs bootcfg and returns the document it prints, which has the exit code too.

@@ -22,5 +22,8 @@ pub fn run(session: &mut Session, disks: Disks) -> Outcome {
             json!({ "entry": entry.map(|entry| entry.json()) }),
         ))
     })?;
+    if disks == Disks::Pv {
+        system.turn_fast_startup_off(session)?;
+    }
     Ok((Exit::Done, facts))
 }
