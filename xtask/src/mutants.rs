@@ -170,6 +170,20 @@ const MUTANTS: &[Mutant] = &[
         to: "&& number == 0\n        && root_bus::learn(number)",
         caught_by: &[Guest("second-root")],
     },
+    Mutant {
+        what: "bootcfg puts a new boot file in place before it is on the disk",
+        file: "bootcfg/src/replace.rs",
+        from: "    files.flush(temporary).with_context(|| cannot_write(temporary))?;\n",
+        to: "",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
+        what: "bootcfg forgets the attributes of a boot file",
+        file: "bootcfg/src/replace.rs",
+        from: "        .set_attributes(temporary, attributes)\n",
+        to: "        .set_attributes(temporary, &attributes.writable())\n",
+        caught_by: &[Host("bootcfg")],
+    },
 ];
 
 /// Applies each mutant in turn and reports which test caught it.
