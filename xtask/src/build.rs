@@ -26,11 +26,11 @@ pub const EXECUTIVE: &str = "nt";
 /// The admin's program.
 const PROGRAM: &str = "bootcfg";
 
-/// Builds everything of this workspace: drivers, executive and `bootcfg`.
+/// Builds what the tests need of this workspace: drivers, executive and `bootcfg.exe`.
 pub fn all() -> Result<()> {
     drivers()?;
     executive()?;
-    program::build(&Layout::here())
+    program::windows(&Layout::here())
 }
 
 /// Builds only these packages.

@@ -1,5 +1,5 @@
-//! A guest's FAT system volume, edited from dom0 as an admin without a mount does it: mtools takes boot.ini out, the
-//! `bootcfg` of `dist/` edits it, mtools puts it back with its attributes.
+//! A guest's FAT system volume, edited from dom0 as an admin without a mount does it: mtools takes boot.ini out,
+//! `bootcfg` edits it, mtools puts it back with its attributes.
 
 use std::{
     fs,
@@ -29,9 +29,14 @@ pub fn edited_boot_ini(layout: &Layout, folder: &Path, boot_ini: &[u8]) -> Resul
     volume.put(&outside)?;
 
     volume.take(&outside)?;
-    let bootcfg = layout.dist().join("bootcfg");
-    command::output(Command::new(&bootcfg).arg("--boot-ini").arg(&outside).arg("add"))
-        .with_context(|| format!("{}; cargo xtask build makes it", bootcfg.display()))?;
+    // The host tests have built it already.
+    command::output(
+        Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "bootcfg"])
+            .current_dir(layout.root()),
+    )?;
+    let bootcfg = layout.target().join("debug/bootcfg");
+    command::output(Command::new(&bootcfg).arg("--boot-ini").arg(&outside).arg("add"))?;
     volume.put(&outside)?;
 
     fs::remove_file(&outside)?;

@@ -54,7 +54,10 @@ pub fn build(layout: &Layout) -> Result<()> {
 }
 
 /// Builds `dist/bootcfg.exe`, and for tests `target/nt/bcdedit.exe`.
-fn windows(layout: &Layout) -> Result<()> {
+///
+/// # Errors
+/// As [`build`].
+pub fn windows(layout: &Layout) -> Result<()> {
     let sysroot = setup::program(layout)?;
     ensure!(
         matches!(sysroot, Sysroot::Toolchain),
