@@ -119,6 +119,12 @@ impl Session {
         let backup = place.write(&read, &new)?;
         facts["changed"] = json!(true);
         facts["backup"] = json!(backup.display().to_string());
+        if let (Place::Live(_), Some(number)) = (place, facts["entry"]["number"].as_u64()) {
+            // bcdedit chose the identifier.
+            let now = place.read()?.configuration.menu().entries();
+            let entry = now.into_iter().find(|entry| entry.number as u64 == number);
+            facts["entry"] = json!(entry.map(|entry| entry.json()));
+        }
         self.output.say(Tone::Good, &line);
         self.output.say(Tone::Faint, &format!("The old state is kept as {}", backup.display()));
         Ok(facts)

@@ -55,7 +55,10 @@ fn done(wine: &Wine, arguments: &[&str]) -> Result<Value> {
 
 fn boot_ini(wine: &Wine) -> Result<()> {
     wine.put("boot.ini", BOOT_INI)?;
-    wine.run(&["wine", "cmd", "/c", "attrib", "+r", "+h", "+s", "C:\\boot.ini"])?;
+    // Wine's attrib takes one at a time.
+    for attribute in ["+r", "+h", "+s"] {
+        wine.run(&["wine", "cmd", "/c", "attrib", attribute, "C:\\boot.ini"])?;
+    }
     done(wine, &["--root", "C:\\", "add"])?;
     let path = wine.folder("boot.ini");
     ensure!(

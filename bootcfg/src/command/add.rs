@@ -11,7 +11,7 @@ pub fn run(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> O
     system.refuse_offline_edit_of_hibernated(session.global.dry_run)?;
     let mut question = None;
     for fact in system.facts().into_iter().filter(|fact| fact.asks_before_add && fact.answer == Answer::Yes) {
-        session.output.warn(fact.text);
+        session.output.warn(format!("{} is {}", fact.name, fact.text));
         question = Some("Add the entry all the same?");
     }
     let facts = session.change(&place, question, |new| {
