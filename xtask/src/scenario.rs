@@ -364,9 +364,10 @@ pub const RUNNING: [Scenario; 4] = [
     },
     Scenario {
         name: "save-restore",
-        title: "the guest is saved and restored with requests on their way",
+        title: "a guest with two processors is saved and restored with requests on their way",
         // Every page is copied twice.
         memory_mib: 64,
+        vcpus: 2,
         exercise: Some("suspend"),
         dom0: &[("ready for=suspend", "bash save.sh")],
         entry: Entry::Pv,
