@@ -25,6 +25,7 @@ use crate::{
     build::{self, SHIPPED},
     folder::remove_folder,
     layout::Layout,
+    program,
     setup::{self, DRIVER_TARGET},
     step::step,
 };
@@ -70,6 +71,7 @@ pub fn run(signing: &Signing) -> Result<()> {
     let layout = Layout::here();
     setup::packaging()?;
     build::drivers()?;
+    program::build(&layout)?;
     let path = make(&layout, signing)?;
     println!("{}", path.display());
     Ok(())
@@ -175,7 +177,7 @@ fn contents(layout: &Layout) -> Result<Package> {
 
 /// The programs that were built, and the target each is for.
 fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let built = [("bootcfg.exe", "x86_64-pc-windows-gnu"), ("bootcfg", "x86_64-unknown-linux-gnu")];
+    let built = [("bootcfg.exe", DRIVER_TARGET), ("bootcfg", "x86_64-unknown-linux-gnu")];
     let dist = layout.dist();
     built.into_iter().filter(move |(program, _)| dist.join(program).exists())
 }
