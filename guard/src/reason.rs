@@ -146,6 +146,7 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{format, vec::Vec};
 
     #[test]
     fn codes_are_unique_and_lead_back() {
@@ -154,5 +155,27 @@ mod tests {
             assert!(Reason::ALL[..i].iter().all(|s| s.code() < r.code()), "{r:?} out of order");
         }
         assert_eq!(Reason::from_code(0xFFFF), None);
+    }
+
+    /// docs/bugcheck.md explains every reason, once, and none that does not exist.
+    #[test]
+    fn every_reason_is_explained() {
+        let text = include_str!("../../docs/bugcheck.md");
+        let mut explained = Vec::new();
+        for row in text.lines().filter(|line| line.starts_with("| 0x")) {
+            let [code, name, happened, action] = row.trim_matches('|').split(" | ").collect::<Vec<_>>()[..]
+            else {
+                panic!("not four columns: {row}");
+            };
+            let code = u32::from_str_radix(code.trim().trim_start_matches("0x"), 16).expect("a code");
+            let reason =
+                Reason::from_code(code).unwrap_or_else(|| panic!("no reason has the code of: {row}"));
+            assert_eq!(format!("{reason:?}"), name, "{row}");
+            assert!(happened.len() > 20 && action.trim().len() > 6, "says too little: {row}");
+            explained.push(reason);
+        }
+        for reason in Reason::ALL {
+            assert_eq!(explained.iter().filter(|other| *other == reason).count(), 1, "{reason:?}");
+        }
     }
 }
