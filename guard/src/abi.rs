@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The version of this file's layouts and meanings.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// What is called for [`ASK_AGAIN`] and [`TAKE_CENSUS`], at `DISPATCH_LEVEL` with a lock of the guard's held: it may only
 /// pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
@@ -59,28 +59,39 @@ pub struct RawEvent {
     pub alias: u32,
     /// Census only: foreign.
     pub foreign: u32,
+    /// Census only: clones.
+    pub clones: u32,
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 28);
+const _: () = assert!(size_of::<RawEvent>() == 32);
 
 impl RawEvent {
     /// Packs an event; `None` for one that may not cross.
     #[must_use]
     pub fn pack(event: Event) -> Option<RawEvent> {
-        let plain =
-            |kind| RawEvent { abi: ABI_VERSION, kind, flags: 0, own_list: 0, ours: 0, alias: 0, foreign: 0 };
+        let plain = |kind| RawEvent {
+            abi: ABI_VERSION,
+            kind,
+            flags: 0,
+            own_list: 0,
+            ours: 0,
+            alias: 0,
+            foreign: 0,
+            clones: 0,
+        };
         match event {
             Event::ExposureRequested => Some(plain(EXPOSURE_REQUESTED)),
             Event::Exposed => Some(plain(EXPOSED)),
             Event::CensusFailed => Some(plain(CENSUS_FAILED)),
             Event::Resumed => Some(plain(RESUMED)),
-            Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled, strict } => {
+            Event::Census { counts: Counts { own_list, ours, alias, foreign, clones }, settled, strict } => {
                 Some(RawEvent {
                     flags: (u32::from(settled) * SETTLED) | (u32::from(strict) * STRICT),
                     own_list,
                     ours,
                     alias,
                     foreign,
+                    clones,
                     ..plain(CENSUS)
                 })
             }
@@ -117,6 +128,7 @@ impl RawEvent {
                     ours: self.ours,
                     alias: self.alias,
                     foreign: self.foreign,
+                    clones: self.clones,
                 },
                 settled: self.flags & SETTLED != 0,
                 strict: self.flags & STRICT != 0,
@@ -249,7 +261,7 @@ mod tests {
         Event::Exposed,
         Event::CensusFailed,
         Event::Census {
-            counts: Counts { own_list: 2, ours: 1, alias: 7, foreign: 3 },
+            counts: Counts { own_list: 2, ours: 1, alias: 7, foreign: 3, clones: 2 },
             settled: true,
             strict: false,
         },
@@ -325,7 +337,7 @@ mod tests {
         /// crosses can seal the guard.
         #[test]
         fn arbitrary_events(abi in 0u32..3, kind in 0u32..7, flags in 0u32..6, n in any::<[u32; 4]>()) {
-            let raw = RawEvent { abi, kind, flags, own_list: n[0], ours: n[1], alias: n[2], foreign: n[3] };
+            let raw = RawEvent { abi, kind, flags, own_list: n[0], ours: n[1], alias: n[2], foreign: n[3], clones: n[3] };
             let mut guard = Guard::new();
             let action = unpack_action(answer(Some(raw), |event| guard.step(event)));
             prop_assert_ne!(action, Action::Expose);

@@ -77,6 +77,8 @@ pub struct Counts {
     pub alias: u32,
     /// Enumerated disks that are neither, clones among them.
     pub foreign: u32,
+    /// The clones among them.
+    pub clones: u32,
 }
 
 impl Counts {
@@ -95,7 +97,11 @@ pub fn take(own_list: u32, own: &[Identity], disks: impl IntoIterator<Item = Dis
         let place = match classify(&disk, own) {
             Class::Ours => &mut counts.ours,
             Class::Alias => &mut counts.alias,
-            Class::Foreign | Class::Clone => &mut counts.foreign,
+            Class::Foreign => &mut counts.foreign,
+            Class::Clone => {
+                counts.clones = counts.clones.saturating_add(1);
+                &mut counts.foreign
+            }
         };
         *place = place.saturating_add(1);
     }
@@ -155,6 +161,8 @@ mod tests {
             prop_assert_eq!(counts.enumerated() as usize, disks.len());
             let emulated = disks.iter().filter(|d| d.origin == Origin::EmulatedController).count();
             prop_assert!(counts.alias as usize >= emulated);
+            let clones = disks.iter().filter(|d| d.origin == Origin::OtherBus && d.identity == Some(A)).count();
+            prop_assert_eq!(counts.clones as usize, clones);
             prop_assert_eq!(counts.ours as usize, disks.iter().filter(|d| d.origin == Origin::Ours).count());
         }
     }

@@ -453,6 +453,7 @@ impl Guard {
                 let reason = Reason::OwnDiskMissing;
                 if strict { self.stop(bugcheck(reason)) } else { Action::Note(reason) }
             }
+            Phase::Exposed if counts.clones > 0 => Action::Note(Reason::CloneSeen),
             Phase::Exposed => Action::Nothing,
             _ if counts.ours > 0 => self.stop(bugcheck(Reason::ExposedWithoutProof)),
             Phase::Granted if counts.alias > 0 => self.withhold(Reason::AliasBeforeExposure),

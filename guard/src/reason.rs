@@ -121,8 +121,6 @@ reasons! {
     StartRefused = 0x57, "an emulated disk or controller was refused its start";
     /// A disk on another bus, or a passed-through one, carries the identity of a PV disk.
     CloneSeen = 0x58, "a disk on another bus carries the signature of a PV disk";
-    /// Hibernation to a PV disk was refused.
-    HibernationRefused = 0x59, "hibernation is refused in a PV boot";
 
     /// A vbd's backend has owed an answer for long.
     BackendStuck = 0x60, "a disk's backend does not answer";

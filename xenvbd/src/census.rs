@@ -201,7 +201,7 @@ impl Census {
         let counts = census::take(own.len() as u32, &identities, disks.iter().copied());
         self.keep(&counts, &disks, &identities, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
-        let Counts { own_list, ours, alias, foreign } = counts;
+        let Counts { own_list, ours, alias, foreign, .. } = counts;
         let said = self.said.lock().replace(counts);
         // A look that finds what the last one found is not worth a line.
         if said != Some(counts) || action != Action::Nothing || settled {

@@ -74,7 +74,11 @@ enum Command {
     /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/performance.md
     Bench(bench::Options),
     /// Breaks the guard on purpose, one place at a time, and shows which test catches it
-    Mutants,
+    Mutants {
+        /// Only the rules of the guard, on the host
+        #[arg(long)]
+        rules: bool,
+    },
     /// Explores the model of the boot deeper than the tests do
     Model,
 }
@@ -109,7 +113,7 @@ fn run(command: Command) -> Result<()> {
         Command::Scenario { names } => test::guests_by_name(&names),
         Command::Wine => wine::run(&layout::Layout::here()),
         Command::Bench(options) => bench::run(&options),
-        Command::Mutants => mutants::run(),
+        Command::Mutants { rules } => mutants::run(rules),
         Command::Model => model::run(),
     }
 }

@@ -13,6 +13,8 @@ use crate::{
     setup, verdict,
 };
 
+mod rules;
+
 /// One deliberate breakage.
 struct Mutant {
     /// What is broken, in a line.
@@ -68,15 +70,15 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a disabled xenvbd does not object",
         file: "guard/src/decision.rs",
-        from: "if inputs.xenvbd() != Service::BootStart {",
-        to: "if false {",
+        from: "ready(inputs.xenvbd(), Reason::XenvbdDisabled)?;",
+        to: "let _ = ready(inputs.xenvbd(), Reason::XenvbdDisabled);",
         caught_by: &[Host("guard"), Guest("xenvbd-disabled")],
     },
     Mutant {
         what: "the filter leaves the controller in the bus relations",
         file: "idefilter/src/relations.rs",
-        from: "        !emulated\n",
-        to: "        let _ = emulated;\n        true\n",
+        from: "        !alias\n    });",
+        to: "        let _ = alias;\n        true\n    });",
         caught_by: &[Guest("pv")],
     },
     Mutant {
@@ -89,8 +91,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "xenpci enumerates the adapter whatever the guard answers",
         file: "xenpci/src/proof.rs",
-        from: "unpack_action(unsafe { XenguardEvent(&raw const event) })",
-        to: "{ let _ = unpack_action(unsafe { XenguardEvent(&raw const event) }); Action::Expose }",
+        from: "loader bound.\n    unpack_action(unsafe { XenguardEvent(&raw const event) })",
+        to: "loader bound.\n    { let _ = unpack_action(unsafe { XenguardEvent(&raw const event) }); Action::Expose }",
         caught_by: &[Guest("filter-detached")],
     },
     Mutant {
@@ -186,29 +188,39 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
-/// Applies each mutant in turn and reports which test caught it.
+/// Applies each mutant in turn and reports which test caught it; with `rules` only those of the guard's rules, which
+/// need no guest.
 ///
 /// # Errors
 /// A mutant could not be applied or built, or survived.
-pub fn run() -> Result<()> {
+pub fn run(rules: bool) -> Result<()> {
     let here = Layout::here();
-    setup::ensure()?;
-    build::executive()?;
-    let rig = rig_files::ensure(&here)?;
+    let rig = if rules {
+        None
+    } else {
+        setup::ensure()?;
+        build::executive()?;
+        Some(rig_files::ensure(&here)?)
+    };
     let copy = here.copy_at(here.target().join("mutants").join("tree"));
     let mut survivors = Vec::new();
     let mut rows = Vec::new();
-    for mutant in MUTANTS {
+    let of_drivers = if rules { &[][..] } else { MUTANTS };
+    for mutant in of_drivers.iter().chain(rules::MUTANTS) {
         repro::copy_sources(&here, &copy)?;
         apply(&copy, mutant)?;
         for &catch in mutant.caught_by {
             let (test, finding) = match catch {
                 Host(package) => (format!("host tests of {package}"), host(&copy, package)?),
-                Guest(name) => (format!("guest: {name}"), in_guest(&here, &copy, &rig, name)?),
+                Guest(name) => {
+                    let rig = rig.as_ref().context("the rules need no guest")?;
+                    (format!("guest: {name}"), in_guest(&here, &copy, rig, name)?)
+                }
             };
             if finding.is_none() {
                 survivors.push(format!("{} survived {test}", mutant.what));
             }
+            println!("{}: {}", mutant.what, finding.as_deref().unwrap_or("SURVIVED"));
             rows.push(vec![mutant.what.to_owned(), test, finding.unwrap_or_else(|| "SURVIVED".to_owned())]);
         }
     }
@@ -241,7 +253,7 @@ fn host(copy: &Layout, package: &str) -> Result<Option<String>> {
             .context("cannot start cargo")
     };
     let built = cargo("--no-run")?;
-    ensure!(built.status.success(), "the mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    ensure!(built.status.success(), "a mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     let tested = cargo("--lib")?;
     if tested.status.success() {
         return Ok(None);
@@ -266,4 +278,20 @@ fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<
     fs::copy(here.nt().join("nt.elf"), copy.nt().join("nt.elf"))?;
     let boot = guest::boot(copy, rig, scenario)?;
     Ok(verdict::differences(scenario, &boot).into_iter().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list is held against the sources, so that a change of a rule brings its mutant along.
+    #[test]
+    fn every_mutant_can_be_applied() {
+        for mutant in MUTANTS.iter().chain(rules::MUTANTS) {
+            let path = Layout::here().root().join(mutant.file);
+            let text = fs::read_to_string(&path).expect(mutant.file);
+            assert_eq!(text.matches(mutant.from).count(), 1, "{}: {}", mutant.what, mutant.from);
+            assert_ne!(mutant.from, mutant.to);
+        }
+    }
 }

@@ -65,11 +65,19 @@ const NOTHING_PROOF: [Event; 7] = [
 ];
 
 fn census(own_list: u32, ours: u32, alias: u32, foreign: u32) -> Event {
-    Event::Census { counts: Counts { own_list, ours, alias, foreign }, settled: false, strict: false }
+    Event::Census {
+        counts: Counts { own_list, ours, alias, foreign, clones: 0 },
+        settled: false,
+        strict: false,
+    }
 }
 
 fn settled(own_list: u32, ours: u32, strict: bool) -> Event {
-    Event::Census { counts: Counts { own_list, ours, alias: 0, foreign: 0 }, settled: true, strict }
+    Event::Census {
+        counts: Counts { own_list, ours, alias: 0, foreign: 0, clones: 0 },
+        settled: true,
+        strict,
+    }
 }
 
 fn after(events: impl IntoIterator<Item = Event>) -> Guard {
@@ -263,6 +271,19 @@ fn foreign_disks_never_stop() {
     assert_eq!(exposed().step(census(1, 1, 0, 200)), Action::Nothing);
 }
 
+/// A clone on another bus is told of, and never stops; what stops comes first.
+#[test]
+fn clones_are_noted() {
+    let seen = |ours, alias| Event::Census {
+        counts: Counts { own_list: 1, ours, alias, foreign: 1, clones: 1 },
+        settled: true,
+        strict: true,
+    };
+    assert_eq!(exposed().step(seen(1, 0)), Action::Note(Reason::CloneSeen));
+    assert!(matches!(exposed().step(seen(1, 1)), Action::Stop(_)));
+    assert_eq!(after(PROOF).step(seen(0, 0)), Action::Nothing, "nothing is exposed");
+}
+
 #[test]
 fn the_seal_holds() {
     let mut guard = after([EMULATED]);
@@ -305,7 +326,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::CensusFailed),
         (small.clone(), small.clone(), small.clone(), any::<bool>(), any::<bool>()).prop_map(
             |(own_list, ours, alias, settled, strict)| Event::Census {
-                counts: Counts { own_list, ours, alias, foreign: 1 },
+                counts: Counts { own_list, ours, alias, foreign: 1, clones: 0 },
                 settled,
                 strict
             }
