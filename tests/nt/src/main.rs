@@ -25,6 +25,7 @@ mod exercise;
 mod fs;
 mod ide;
 mod inf;
+mod inject;
 mod io;
 mod ke;
 mod ldr;

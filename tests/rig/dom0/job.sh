@@ -40,6 +40,15 @@ follow() {
         esac
     done
 }
+# Boots before the one that is reported, each with a command line of its own (Job::batch).
+if [ -e batch ]; then
+    while read -r line; do
+        say "boot"
+        sed "s|^cmdline = .*|cmdline = \"$line\"|" guest.cfg >boot.cfg
+        timeout -k 5 60 xl create -F boot.cfg </dev/null >>out/batch 2>&1
+        xl destroy guest </dev/null >>out/batch 2>&1
+    done <batch
+fi
 xl create -F guest.cfg 2>&1 | follow
 echo "${PIPESTATUS[0]}" >out/status
 while [ -e saving ]; do

@@ -19,6 +19,9 @@ pub struct Job {
     pub module: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
+    /// Command lines of boots before this one, on the same disks and in the same dom0, each ended after a minute. Their
+    /// consoles come first; of each guest Xen's firmware says `HVM Loader` first. Only under Xen.
+    pub batch: Vec<String>,
     /// Disks, at most six different images.
     pub disks: Vec<Disk>,
     /// The guest's memory in MiB.
@@ -47,6 +50,7 @@ impl Job {
             kernel: kernel.into(),
             module: None,
             cmdline: String::new(),
+            batch: Vec::new(),
             disks: Vec::new(),
             memory_mib: 128,
             vcpus: 1,

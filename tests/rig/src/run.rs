@@ -169,6 +169,9 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     for (index, script) in mark_scripts(job).into_iter().enumerate() {
         texts.push((format!("mark-{index}.sh"), script));
     }
+    if !job.batch.is_empty() {
+        texts.push(("batch".to_owned(), job.batch.join("\n") + "\n"));
+    }
     let mut inputs = vec![("dom0", &files.helper), ("kernel", &job.kernel)];
     if let Some(module) = &job.module {
         inputs.push(("module", module));
@@ -277,6 +280,10 @@ impl<'a> Guest<'a> {
                         self.created = Some(Instant::now());
                         watch(Progress::Step("the guest runs"));
                         (since, limit, doing) = (Instant::now(), self.job.timeout, "running the guest");
+                    }
+                    ["boot"] => {
+                        watch(Progress::Step("a boot of the batch"));
+                        (since, limit, doing) = (Instant::now(), CREATE_LIMIT, "running a batch");
                     }
                     ["shutdown", reason] => {
                         self.reason = reason.parse().ok();

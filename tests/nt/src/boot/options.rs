@@ -3,6 +3,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::inject::Plan;
+
 /// Words of the multiboot command line.
 #[derive(Default)]
 pub struct Options {
@@ -26,6 +28,8 @@ pub struct Options {
     pub wrong: Option<String>,
     /// `menu=<ms>`: how long the boot menu stays.
     pub menu: u64,
+    /// `inject=…`: what is to fail.
+    pub inject: Option<Plan>,
     /// `hive=1`: print what the registry leaves for the next boot.
     pub hive: bool,
     /// `bench.<name>=<number>`: how much the benchmark runs.
@@ -48,6 +52,7 @@ impl Options {
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("menu", time)) => options.menu = time.parse().unwrap_or(0),
+                Some(("inject", plan)) => options.inject = Plan::parse(plan),
                 Some(("hive", "1")) => options.hive = true,
                 Some((name, number)) if name.starts_with("bench.") => {
                     let name = name.trim_start_matches("bench.").to_string();

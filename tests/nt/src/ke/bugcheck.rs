@@ -8,7 +8,7 @@ use super::processor::{self, processor};
 use super::smp;
 use crate::mm::{PAGE_SIZE, map};
 use crate::nt::*;
-use crate::{ldr, po, report};
+use crate::{inject, ldr, po, report};
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
@@ -250,6 +250,7 @@ pub fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
         // SAFETY: registered callbacks may be called at a bugcheck.
         unsafe { call_callbacks() };
     }
+    inject::report_counts();
     report!("end verdict=stopped");
     po::power_off()
 }

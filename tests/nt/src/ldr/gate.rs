@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::exports::Export;
+use crate::inject;
 use crate::ke::{Lock, irql, processor};
 use crate::mm::map;
 use crate::mm::space::IMAGES;
@@ -21,10 +22,12 @@ struct Gate {
     export: &'static Export,
     driver: usize,
     attributed: bool,
+    /// How it fails where faults are injected: the kind, and what it answers.
+    fault: Option<(inject::Kind, u64)>,
 }
 
 /// Bytes of a stub; a multiple of the cache line.
-const STUB: usize = 64;
+const STUB: usize = 128;
 
 struct Stubs {
     pages: Vec<usize>,
@@ -54,10 +57,11 @@ pub fn make(export: &'static Export, driver: usize) -> usize {
         return export.address();
     }
     let attributed = ATTRIBUTED.contains(&export.name);
-    let gate: &'static Gate = Box::leak(Box::new(Gate { export, driver, attributed }));
+    let fault = inject::routine(export.name);
+    let gate: &'static Gate = Box::leak(Box::new(Gate { export, driver, attributed, fault }));
     let mut code = Vec::with_capacity(STUB);
     // Keep the argument registers; call `pass(gate, return address)`; jump to the routine with the stack as
-    // the caller left it.
+    // the caller left it, or answer for it.
     code.extend_from_slice(&[0x51, 0x52, 0x41, 0x50, 0x41, 0x51]); // push rcx, rdx, r8, r9
     code.extend_from_slice(&[0x48, 0x83, 0xEC, 0x28]); // sub rsp, 28h
     code.extend_from_slice(&[0x48, 0xB9]); // mov rcx, gate
@@ -68,9 +72,13 @@ pub fn make(export: &'static Export, driver: usize) -> usize {
     code.extend_from_slice(&[0xFF, 0xD0]); // call rax
     code.extend_from_slice(&[0x48, 0x83, 0xC4, 0x28]); // add rsp, 28h
     code.extend_from_slice(&[0x41, 0x59, 0x41, 0x58, 0x5A, 0x59]); // pop r9, r8, rdx, rcx
+    code.extend_from_slice(&[0x84, 0xC0, 0x75, 0x0C]); // test al, al; jnz the answer
     code.extend_from_slice(&[0x48, 0xB8]); // mov rax, routine
     code.extend_from_slice(&export.address().to_le_bytes());
     code.extend_from_slice(&[0xFF, 0xE0]); // jmp rax
+    code.extend_from_slice(&[0x48, 0xB8]); // mov rax, answer
+    code.extend_from_slice(&fault.map_or(0, |(_, answer)| answer).to_le_bytes());
+    code.push(0xC3); // ret
     place(&code)
 }
 
@@ -123,10 +131,8 @@ fn place(code: &[u8]) -> usize {
     address
 }
 
-unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) {
-    if gate.attributed {
-        processor().caller.set(gate.driver);
-    }
+/// A driver calls a routine; whether the call fails here and now.
+unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) -> bool {
     let level = irql::current();
     if !(gate.export.lowest..=gate.export.highest).contains(&level) {
         violation(
@@ -140,6 +146,18 @@ unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) {
             ),
         );
     }
+    if let Some((kind, _)) = gate.fault
+        && inject::fails(
+            kind,
+            format_args!("routine={} from={}", gate.export.name, super::Place(return_address)),
+        )
+    {
+        return true;
+    }
+    if gate.attributed {
+        processor().caller.set(gate.driver);
+    }
+    false
 }
 
 /// The driver that called the routine this runs in, 0 for the executive itself. To be asked once, first

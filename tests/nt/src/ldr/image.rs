@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use super::pe::{self, Directory, Malformed, Pe, Section};
 use super::{exports, gate, modules, notify};
 use crate::boot;
+use crate::inject;
 use crate::ke::{Lock, clock};
 use crate::mm::space::IMAGES;
 use crate::mm::{PAGE_SIZE, map, paged};
@@ -297,6 +298,9 @@ fn protect(image: &Image) {
         for section in &image.sections {
             for page in pages_of(image, section) {
                 map::protect(page, protection_of(section));
+                if protection_of(section) == map::EXECUTE {
+                    inject::watch(page);
+                }
             }
         }
     }

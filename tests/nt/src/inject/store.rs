@@ -1,0 +1,95 @@
+//! Failing xenstore requests.
+//!
+//! A request lies in the ring, which is shared memory, until the guest notifies xenstored. In between, its type is
+//! overwritten with one that nobody knows, and xenstored answers it with an error of its own.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use super::{Kind, fails};
+use crate::mm::iospace;
+
+/// `struct xenstore_domain_interface` (Xen: io/xs_wire.h).
+const RING: u32 = 1024;
+const REQUEST_PRODUCER: usize = 2052;
+/// Bytes of a message's header: type, request, transaction, length.
+const HEADER: u32 = 16;
+/// A type that no xenstored has.
+const UNKNOWN: u8 = 0x7F;
+
+/// Where the ring is mapped, its event channel, and the index of the next request's header.
+static RING_PAGE: AtomicUsize = AtomicUsize::new(0);
+static PORT: AtomicU32 = AtomicU32::new(u32::MAX);
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// `__HYPERVISOR_hvm_op`, `HVMOP_get_param`, `DOMID_SELF`.
+const HVM_OP: usize = 34;
+const GET_PARAM: u64 = 1;
+const SELF: u16 = 0x7FF0;
+/// `HVM_PARAM_STORE_PFN`, `HVM_PARAM_STORE_EVTCHN`.
+const STORE_PFN: u32 = 1;
+const STORE_PORT: u32 = 2;
+
+/// `struct xen_hvm_param`.
+#[repr(C)]
+struct Parameter {
+    domain: u16,
+    pad: u16,
+    index: u32,
+    value: u64,
+}
+
+/// A parameter of this guest, by the hypercall page that Xen has just filled.
+unsafe fn parameter(index: u32) -> Option<u64> {
+    let mut parameter = Parameter { domain: SELF, pad: 0, index, value: 0 };
+    let failed: u64;
+    // The page is not executable yet, so the call is made here: vmmcall with the number in eax.
+    asm!(
+        "vmmcall",
+        inlateout("rax") HVM_OP as u64 => failed,
+        inlateout("rdi") GET_PARAM => _,
+        inlateout("rsi") &raw mut parameter => _,
+        options(nostack)
+    );
+    (failed == 0).then_some(parameter.value)
+}
+
+/// Finds the ring, when the first hypercall page has been filled.
+///
+/// # Safety
+/// Runs on Xen.
+pub unsafe fn find(_page: usize) {
+    if RING_PAGE.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    let (Some(frame), Some(port)) = (parameter(STORE_PFN), parameter(STORE_PORT)) else { return };
+    // MmCached.
+    let ring = iospace::MmMapIoSpace((frame << 12) as _, 4096, 1) as usize;
+    NEXT.store(((ring + REQUEST_PRODUCER) as *const u32).read_volatile(), Ordering::Relaxed);
+    PORT.store(port as u32, Ordering::Relaxed);
+    RING_PAGE.store(ring, Ordering::Relaxed);
+}
+
+/// The guest notifies a port: if it is xenstored's, the new requests are counted, and the one that is to fail spoiled.
+///
+/// # Safety
+/// Called before the notification is made.
+pub unsafe fn sending(port: u32) {
+    let ring = RING_PAGE.load(Ordering::Relaxed);
+    if ring == 0 || port != PORT.load(Ordering::Relaxed) {
+        return;
+    }
+    let produced = ((ring + REQUEST_PRODUCER) as *const u32).read_volatile();
+    let byte = |index: u32| (ring + (index % RING) as usize) as *mut u8;
+    let word =
+        |index: u32| u32::from_le_bytes([0, 1, 2, 3].map(|n| byte(index.wrapping_add(n)).read_volatile()));
+    let mut next = NEXT.load(Ordering::Relaxed);
+    // A notification without a whole header behind the last request says that something was read.
+    while produced.wrapping_sub(next).cast_signed() >= HEADER as i32 {
+        if fails(Kind::Store, format_args!("type={}", word(next))) {
+            byte(next).write_volatile(UNKNOWN);
+        }
+        next = next.wrapping_add(HEADER).wrapping_add(word(next.wrapping_add(12)));
+    }
+    NEXT.store(next, Ordering::Relaxed);
+}
