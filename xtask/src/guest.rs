@@ -231,6 +231,33 @@ pub fn executive(
     Ok(job)
 }
 
+/// Boots the PV entry with each of `words` added to the command line, one boot after the other in one dom0 and on one
+/// disk, and at last with `last`. Answers the consoles in one, and the judgement of the disk.
+///
+/// # Errors
+/// The rig failed, or the guest could not be prepared.
+pub fn boot_batch(
+    layout: &Layout,
+    rig: &RigFiles,
+    name: &str,
+    words: &[String],
+    last: &str,
+) -> Result<(Vec<String>, volume::Report)> {
+    let folder = Folder::new(layout, name)?;
+    let mut job = executive(layout, &folder, Entry::Pv, &[], "")?;
+    let image = folder.image(0);
+    volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")
+        .with_context(|| format!("cannot make {}", image.display()))?;
+    job.disks = vec![Disk::new(&image, "hda")];
+    job.batch = words.iter().map(|words| format!("{} {words}", job.cmdline)).collect();
+    job.cmdline += &format!(" {last}");
+    job.timeout = GUEST_LIMIT;
+    // The dump would be of one of the guests, nobody knows which.
+    job.dump_at = "-".to_owned();
+    let outcome = folder.keep(rig::run(rig, &job)?)?;
+    Ok((outcome.console, volume::image::check_image(&image)?))
+}
+
 /// Boots the executive in plain qemu with the deliberately wrong driver as `case`.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ mod dump;
 mod fat;
 #[cfg(test)]
 mod features;
+pub mod faults;
 mod folder;
 mod guest;
 pub mod inf;
@@ -23,6 +24,7 @@ pub mod layout;
 pub mod linker;
 pub mod lint;
 pub mod model;
+pub mod matrix;
 pub mod mutants;
 pub mod package;
 pub mod pe;

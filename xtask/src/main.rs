@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-    bench, build, demo, inf, layout, linker, lint, model, mutants,
+    bench, build, demo, faults, inf, layout, linker, lint, matrix, model, mutants,
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };
@@ -69,6 +69,17 @@ enum Command {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Boots every configuration and fault of the guard's, and writes docs/guard-matrix.md
+    Matrix,
+    /// Lets each request of a PV boot fail once: allocations, registry reads, hypercalls, xenstore requests
+    Faults {
+        /// Only these: pool, registry, hypercall, store
+        #[arg(short, long = "kind")]
+        kind: Vec<String>,
+        /// Only every n-th
+        #[arg(short, long, default_value_t = 1)]
+        every: u64,
+    },
     /// Runs the drivers in Wine's kernel
     Wine,
     /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/performance.md
@@ -111,7 +122,9 @@ fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(),
         Command::Test => test::run(),
         Command::Scenario { names } => test::guests_by_name(&names),
+        Command::Faults { kind, every } => faults::run(&kind, every),
         Command::Wine => wine::run(&layout::Layout::here()),
+        Command::Matrix => matrix::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Mutants { rules } => mutants::run(rules),
         Command::Model => model::run(),

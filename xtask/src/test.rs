@@ -7,7 +7,7 @@ use rig::RigFiles;
 use volume::Verdict;
 
 use crate::{
-    build, guest,
+    build, faults, guest,
     layout::Layout,
     lint, package, pe, program_in_wine, repro, rig_files,
     scenario::{self, Scenario, Sequence},
@@ -185,6 +185,9 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTes
     let mut add = |name: &str, run: Box<dyn FnOnce() -> Result<()> + Send + 'a>| {
         tests.push(GuestTest { name: name.to_owned(), run });
     };
+    for half in 0..2 {
+        add(&format!("faults-sample-{half}"), Box::new(move || faults::sample(layout, rig, half)));
+    }
     add("wine", Box::new(|| wine::run(layout)));
     add("bootcfg-wine", Box::new(|| program_in_wine::run(layout)));
     add("double-mount", Box::new(|| double_mount(layout, rig)));

@@ -9,7 +9,9 @@ use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
-use crate::{bench, builtin, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier};
+use crate::{
+    bench, builtin, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier,
+};
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
 const GROUPS: [&str; 9] = [

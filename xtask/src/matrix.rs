@@ -1,0 +1,222 @@
+//! The sabotage matrix: every configuration and fault there is a scenario of, under Xen, and what came of it, written to
+//! `docs/guard-matrix.md`.
+//!
+//! The rows are the scenarios themselves, those of `cargo xtask test` and those that run by name only, each once.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use guard::Reason;
+use rig::RigFiles;
+
+use crate::{
+    build, guest,
+    layout::Layout,
+    rig_files,
+    scenario::{self, Ending, Expect, Machine, Scenario, Sequence},
+    setup, verdict,
+};
+
+/// Rigs at the same time.
+const RIGS: usize = 2;
+/// The least that a matrix has.
+const ROWS: usize = 24;
+
+/// A row's boots: one, or those of a machine that is booted several times.
+#[derive(Clone, Copy)]
+enum Row {
+    Boot(&'static Scenario),
+    Sequence(&'static Sequence),
+}
+
+/// One line of the table.
+struct Line {
+    /// Where the row stands.
+    at: usize,
+    cells: [String; 7],
+    differences: Vec<String>,
+}
+
+const HEAD: [&str; 7] =
+    ["row", "configuration and fault", "expected mode", "expected exposure", "seen", "verdict", "image check"];
+
+/// Runs the matrix and writes the table.
+///
+/// # Errors
+/// The rig failed, or a row differs from what it expects; the table is written all the same, and says so.
+pub fn run() -> Result<()> {
+    let layout = Layout::here();
+    setup::ensure()?;
+    build::all()?;
+    let rig = rig_files::ensure(&layout)?;
+    let rows: VecDeque<(usize, Row)> = rows().into_iter().enumerate().collect();
+    ensure!(rows.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", rows.len());
+    let (total, queue, lines) = (rows.len(), Mutex::new(rows), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..RIGS {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some((at, row)) = next else { break };
+                    let new = boot(&layout, &rig, at, row);
+                    for line in &new {
+                        let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
+                        println!("{:>3} of {total}  {:<32} {verdict}", at + 1, line.cells[0]);
+                    }
+                    lines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+                }
+            });
+        }
+    });
+    let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    lines.sort_by_key(|line| line.at);
+    let path = layout.root().join("docs/guard-matrix.md");
+    write(&path, &lines)?;
+    let wrong: Vec<String> = lines
+        .iter()
+        .flat_map(|line| line.differences.iter().map(|difference| format!("{}: {difference}", line.cells[0])))
+        .collect();
+    if !wrong.is_empty() {
+        bail!("rows differ from what they expect:\n{}", wrong.join("\n"));
+    }
+    println!("{} boots, all as expected: {}", lines.len(), path.display());
+    Ok(())
+}
+
+/// Every row. Those without Xen have nothing to hide or expose and are left to the tests.
+fn rows() -> Vec<Row> {
+    let boots = scenario::all().chain(scenario::by_name_only());
+    let mut rows: Vec<Row> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for scenario in boots.filter(|scenario| scenario.machine == Machine::Xen) {
+        if !names.contains(&scenario.name) {
+            names.push(scenario.name);
+            rows.push(Row::Boot(scenario));
+        }
+    }
+    rows.extend(scenario::SEQUENCES.iter().chain(&scenario::SEQUENCES_BY_NAME).map(Row::Sequence));
+    rows
+}
+
+/// Runs a row; a line for each of its boots. A rig that fails makes a line too.
+fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
+    let failed = |name: &str, title: &str, error: &anyhow::Error| {
+        let mut cells: [String; 7] = Default::default();
+        cells[0] = name.to_owned();
+        cells[1] = title.to_owned();
+        vec![Line { at, cells, differences: vec![format!("not run: {error:#}")] }]
+    };
+    match row {
+        Row::Boot(scenario) => match guest::boot(layout, rig, scenario) {
+            Ok(boot) => {
+                let differences = verdict::differences(scenario, &boot);
+                vec![Line { at, cells: cells(scenario.name, scenario.title, scenario, &boot), differences }]
+            }
+            Err(error) => failed(scenario.name, scenario.title, &error),
+        },
+        Row::Sequence(sequence) => match guest::boot_sequence(layout, rig, sequence) {
+            Ok(boots) => {
+                let differences = verdict::sequence_differences(sequence, &boots);
+                let mut lines: Vec<Line> = Vec::new();
+                for (n, (scenario, boot)) in sequence.boots.iter().zip(&boots).enumerate() {
+                    let name = format!("{}, boot {}: {}", sequence.name, n + 1, scenario.name);
+                    let title = if n == 0 { sequence.title } else { "the same machine" };
+                    let cells = cells(&name, title, scenario, boot);
+                    lines.push(Line { at, cells, differences: Vec::new() });
+                }
+                if let Some(last) = lines.last_mut() {
+                    last.differences = differences;
+                }
+                lines
+            }
+            Err(error) => failed(sequence.name, sequence.title, &error),
+        },
+    }
+}
+
+fn cells(name: &str, title: &str, scenario: &Scenario, boot: &guest::Boot) -> [String; 7] {
+    let [_, seen, hid, _, _, verdict, images] = verdict::row(scenario, boot);
+    let (mode, exposure) = expected(&scenario.expect);
+    [name.to_owned(), title.to_owned(), mode, exposure, format!("{seen}; hid {hid}"), verdict, images]
+}
+
+/// The mode that a boot must be in, and what it must expose.
+fn expected(expect: &Expect) -> (String, String) {
+    let mode = match (expect.decision, expect.withheld, expect.stop, expect.ending) {
+        (_, _, Some((reason, ..)), _) => format!("PV, stopped: {reason:?}"),
+        (Reason::PvSelected, Some(reason), ..) => format!("emulated, PV withheld: {reason:?}"),
+        (Reason::PvSelected, ..) => "PV".to_owned(),
+        (reason, ..) => format!("emulated: {reason:?}"),
+    };
+    let ending = match expect.ending {
+        Ending::Shutdown => String::new(),
+        Ending::PowerCut => ", power cut".to_owned(),
+        Ending::Crash(code) | Ending::CrashEarly(code) => format!(", bugcheck 0x{code:X} of another's"),
+    };
+    let exposure = match expect.pv {
+        0 => "no PV disk".to_owned(),
+        1 => "1 PV disk".to_owned(),
+        n => format!("{n} PV disks"),
+    };
+    (mode + &ending, exposure)
+}
+
+/// Writes the table, and before it what it comes to.
+fn write(path: &Path, lines: &[Line]) -> Result<()> {
+    let good = lines.iter().filter(|line| line.differences.is_empty()).count();
+    let count = |part: &str| lines.iter().filter(|line| line.cells[2].contains(part)).count();
+    let mut text = format!(
+        "# The guard's sabotage matrix\n\n\
+         Written by `cargo xtask matrix`; not edited by hand. Each boot is a guest of real Xen with a real backend (see\n\
+         [testing](testing.md)); a sequence boots one machine several times. Afterwards each image is checked from the\n\
+         host: every block, and that no boot mounted a disk more than once.\n\n\
+         **{} boots, {good} as expected**: {} PV, {} withheld and emulated, {} emulated by decision, {} stopped by the\n\
+         guard.\n\n",
+        lines.len(),
+        lines.iter().filter(|line| line.cells[2].starts_with("PV") && !line.cells[2].contains("stopped")).count(),
+        count("withheld"),
+        count("emulated: "),
+        count("stopped"),
+    );
+    let row = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    text += &row(&HEAD.map(str::to_owned));
+    text += &row(&HEAD.map(|_| "---".to_owned()));
+    for line in lines {
+        let mut cells = line.cells.clone();
+        if !line.differences.is_empty() {
+            cells[5] = format!("**differs**: {}", line.differences.join("; "));
+        }
+        text += &row(&cells);
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_enough_rows_and_each_is_there_once() {
+        let rows = rows();
+        assert!(rows.len() >= ROWS, "{}", rows.len());
+        let mut names: Vec<_> = rows
+            .iter()
+            .map(|row| match row {
+                Row::Boot(scenario) => scenario.name,
+                Row::Sequence(sequence) => sequence.name,
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), rows.len());
+    }
+}
