@@ -43,8 +43,15 @@ struct Line {
     differences: Vec<String>,
 }
 
-const HEAD: [&str; 7] =
-    ["row", "configuration and fault", "expected mode", "expected exposure", "seen", "verdict", "image check"];
+const HEAD: [&str; 7] = [
+    "row",
+    "configuration and fault",
+    "expected mode",
+    "expected exposure",
+    "seen",
+    "verdict",
+    "image check",
+];
 
 /// Runs the matrix and writes the table.
 ///
@@ -179,7 +186,10 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
          **{} boots, {good} as expected**: {} PV, {} withheld and emulated, {} emulated by decision, {} stopped by the\n\
          guard.\n\n",
         lines.len(),
-        lines.iter().filter(|line| line.cells[2].starts_with("PV") && !line.cells[2].contains("stopped")).count(),
+        lines
+            .iter()
+            .filter(|line| line.cells[2].starts_with("PV") && !line.cells[2].contains("stopped"))
+            .count(),
         count("withheld"),
         count("emulated: "),
         count("stopped"),
