@@ -41,6 +41,27 @@ struct Line {
     at: usize,
     cells: [String; 7],
     differences: Vec<String>,
+    cost: Option<Cost>,
+}
+
+/// Guest time, in microseconds, by the time-stamp counter.
+struct Cost {
+    disks: usize,
+    /// In idefilter's DriverEntry: the decision.
+    decision: u64,
+    /// From the executive's start to a system that is up.
+    up: u64,
+}
+
+impl Cost {
+    fn of(scenario: &Scenario, boot: &guest::Boot) -> Option<Cost> {
+        let report = boot.outcome.report();
+        Some(Cost {
+            disks: scenario.disks.len(),
+            decision: report.find("load", "driver", "idefilter")?.number("us")?,
+            up: report.first("up")?.number("us")?,
+        })
+    }
 }
 
 const HEAD: [&str; 7] = [
@@ -117,13 +138,19 @@ fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
         let mut cells: [String; 7] = Default::default();
         cells[0] = name.to_owned();
         cells[1] = title.to_owned();
-        vec![Line { at, cells, differences: vec![format!("not run: {error:#}")] }]
+        vec![Line { at, cells, differences: vec![format!("not run: {error:#}")], cost: None }]
     };
     match row {
         Row::Boot(scenario) => match guest::boot(layout, rig, scenario) {
             Ok(boot) => {
                 let differences = verdict::differences(scenario, &boot);
-                vec![Line { at, cells: cells(scenario.name, scenario.title, scenario, &boot), differences }]
+                let cost = Cost::of(scenario, &boot);
+                vec![Line {
+                    at,
+                    cells: cells(scenario.name, scenario.title, scenario, &boot),
+                    differences,
+                    cost,
+                }]
             }
             Err(error) => failed(scenario.name, scenario.title, &error),
         },
@@ -135,7 +162,7 @@ fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
                     let name = format!("{}, boot {}: {}", sequence.name, n + 1, scenario.name);
                     let title = if n == 0 { sequence.title } else { "the same machine" };
                     let cells = cells(&name, title, scenario, boot);
-                    lines.push(Line { at, cells, differences: Vec::new() });
+                    lines.push(Line { at, cells, differences: Vec::new(), cost: Cost::of(scenario, boot) });
                 }
                 if let Some(last) = lines.last_mut() {
                     last.differences = differences;
@@ -206,6 +233,23 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
             cells[5] = format!("**differs**: {}", line.differences.join("; "));
         }
         text += &row(&cells);
+    }
+    text += "\n## Guest time\n\n\
+             Of the boots above that came up in order, as the guest's time-stamp counter has it; under software emulation, so\n\
+             that only the relations count. The decision is idefilter's DriverEntry; in an emulated boot it ends at the\n\
+             first objection, and what it asks xenstore for grows with the disks.\n\n";
+    text += &row(&["row", "disks", "decision, ms", "up after, ms"].map(str::to_owned));
+    text += &row(&["---"; 4].map(str::to_owned));
+    for line in lines.iter().filter(|line| line.differences.is_empty()) {
+        if let Some(cost) = &line.cost {
+            let milliseconds = |time: u64| format!("{:.1}", time as f64 / 1000.0);
+            text += &row(&[
+                line.cells[0].clone(),
+                cost.disks.to_string(),
+                milliseconds(cost.decision),
+                milliseconds(cost.up),
+            ]);
+        }
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -64,7 +64,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     reinitialize::drivers_started();
     early_faults();
     cm::session_manager();
-    report!("up");
+    report!("up us={}", ke::clock::interrupt_time() / 10);
     if let Some(case) = &boot::options().wrong {
         wrong(case);
     }

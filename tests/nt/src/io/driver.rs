@@ -9,7 +9,7 @@ use core::mem::size_of;
 use core::ptr::null_mut;
 
 use super::irp::IofCompleteRequest;
-use crate::ke::{Lock, bugcheck, interrupt};
+use crate::ke::{Lock, bugcheck, clock, interrupt};
 use crate::ldr::{self, LoadError};
 use crate::nt::*;
 use crate::ob::{self, Kind};
@@ -150,8 +150,10 @@ pub unsafe fn load(service: &str) -> Result<*mut DriverObject, NtStatus> {
     (*driver).driver_size = size as u32;
     // The entry point of a driver image has DriverEntry's signature.
     let entry: DriverInitialize = core::mem::transmute(entry);
+    let before = clock::interrupt_time();
     let result = enter(service, driver, entry);
-    report!("load driver={service} status={result:#x} entered=1");
+    let time = (clock::interrupt_time() - before) / 10;
+    report!("load driver={service} status={result:#x} entered=1 us={time}");
     if !status::success(result) {
         forget(driver);
         return Err(result);
