@@ -63,7 +63,8 @@ impl fmt::Display for End {
 pub fn run(kinds: &[String], every: u64) -> Result<()> {
     let layout = Layout::here();
     setup::ensure()?;
-    build::all()?;
+    build::drivers()?;
+    build::executive()?;
     let rig = rig_files::ensure(&layout)?;
     let (counted, _) = boots(&layout, &rig, "faults-count", &[])?;
     let last = counted.last().context("the guest printed nothing")?;

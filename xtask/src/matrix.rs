@@ -81,7 +81,8 @@ const HEAD: [&str; 7] = [
 pub fn run() -> Result<()> {
     let layout = Layout::here();
     setup::ensure()?;
-    build::all()?;
+    build::drivers()?;
+    build::executive()?;
     let rig = rig_files::ensure(&layout)?;
     let rows: VecDeque<(usize, Row)> = rows().into_iter().enumerate().collect();
     ensure!(rows.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", rows.len());
