@@ -35,6 +35,15 @@ enum Row {
     Sequence(&'static Sequence),
 }
 
+impl Row {
+    const fn name(self) -> &'static str {
+        match self {
+            Row::Boot(scenario) => scenario.name,
+            Row::Sequence(sequence) => sequence.name,
+        }
+    }
+}
+
 /// One line of the table.
 struct Line {
     /// Where the row stands.
@@ -74,18 +83,25 @@ const HEAD: [&str; 7] = [
     "image check",
 ];
 
-/// Runs the matrix and writes the table.
+/// Runs the matrix, or only the rows of these names, and writes the table; rows that are not run stay as they are in it.
 ///
 /// # Errors
 /// The rig failed, or a row differs from what it expects; the table is written all the same, and says so.
-pub fn run() -> Result<()> {
+pub fn run(names: &[String]) -> Result<()> {
     let layout = Layout::here();
     setup::ensure()?;
     build::drivers()?;
     build::executive()?;
     let rig = rig_files::ensure(&layout)?;
-    let rows: VecDeque<(usize, Row)> = rows().into_iter().enumerate().collect();
-    ensure!(rows.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", rows.len());
+    let all = rows();
+    ensure!(all.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", all.len());
+    for name in names {
+        ensure!(all.iter().any(|row| row.name() == name), "there is no row {name}");
+    }
+    let path = layout.root().join("docs/guard-matrix.md");
+    let kept = if names.is_empty() { Vec::new() } else { kept(&path, &all, names)? };
+    let wanted = |(_, row): &(usize, Row)| names.is_empty() || names.iter().any(|name| name == row.name());
+    let rows: VecDeque<(usize, Row)> = all.into_iter().enumerate().filter(wanted).collect();
     let (total, queue, lines) = (rows.len(), Mutex::new(rows), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..RIGS {
@@ -104,8 +120,8 @@ pub fn run() -> Result<()> {
         }
     });
     let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    lines.extend(kept);
     lines.sort_by_key(|line| line.at);
-    let path = layout.root().join("docs/guard-matrix.md");
     write(&path, &lines)?;
     let wrong: Vec<String> = lines
         .iter()
@@ -136,7 +152,7 @@ fn rows() -> Vec<Row> {
 /// Runs a row; a line for each of its boots. A rig that fails makes a line too.
 fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
     let failed = |name: &str, title: &str, error: &anyhow::Error| {
-        let mut cells: [String; 7] = Default::default();
+        let mut cells: [String; 7] = [(); 7].map(|()| "–".to_owned());
         cells[0] = name.to_owned();
         cells[1] = title.to_owned();
         vec![Line { at, cells, differences: vec![format!("not run: {error:#}")], cost: None }]
@@ -202,6 +218,41 @@ fn expected(expect: &Expect) -> (String, String) {
     (mode + &ending, exposure)
 }
 
+/// The lines that the table has of the other rows than those of these names.
+fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}; run the whole matrix first", path.display()))?;
+    let cells_of = |line: &str| -> Vec<String> {
+        let inner = line.trim_start_matches("| ").trim_end_matches(" |");
+        inner.split(" | ").map(|cell| cell.replace("\\|", "|")).collect()
+    };
+    // A sequence's lines begin with its name.
+    let row_of =
+        |name: &str| all.iter().position(|row| row.name() == name.split(", boot ").next().unwrap_or(name));
+    let table: Vec<Vec<String>> = text.lines().filter(|line| line.starts_with("| ")).map(cells_of).collect();
+    let mut lines = Vec::new();
+    for cells in &table {
+        let Ok(cells) = <[String; HEAD.len()]>::try_from(cells.clone()) else { continue };
+        let Some(at) = row_of(&cells[0]) else { continue };
+        if names.iter().any(|name| name == all[at].name()) {
+            continue;
+        }
+        let differs = cells[5].strip_prefix(DIFFERS).map(str::to_owned);
+        let cost = table.iter().find_map(|row| match &row[..] {
+            [name, disks, decision, up] if *name == cells[0] => {
+                let time = |text: &str| text.parse().ok().map(|time: f64| (time * 1000.0) as u64);
+                Some(Cost { disks: disks.parse().ok()?, decision: time(decision)?, up: time(up)? })
+            }
+            _ => None,
+        });
+        lines.push(Line { at, cells, differences: differs.into_iter().collect(), cost });
+    }
+    Ok(lines)
+}
+
+/// Before what differs, in place of the verdict.
+const DIFFERS: &str = "**differs**: ";
+
 /// Writes the table, and before it what it comes to.
 fn write(path: &Path, lines: &[Line]) -> Result<()> {
     let good = lines.iter().filter(|line| line.differences.is_empty()).count();
@@ -231,7 +282,7 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
     for line in lines {
         let mut cells = line.cells.clone();
         if !line.differences.is_empty() {
-            cells[5] = format!("**differs**: {}", line.differences.join("; "));
+            cells[5] = format!("{DIFFERS}{}", line.differences.join("; "));
         }
         text += &row(&cells);
     }
@@ -263,13 +314,7 @@ mod tests {
     fn there_are_enough_rows_and_each_is_there_once() {
         let rows = rows();
         assert!(rows.len() >= ROWS, "{}", rows.len());
-        let mut names: Vec<_> = rows
-            .iter()
-            .map(|row| match row {
-                Row::Boot(scenario) => scenario.name,
-                Row::Sequence(sequence) => sequence.name,
-            })
-            .collect();
+        let mut names: Vec<_> = rows.iter().map(|row| row.name()).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), rows.len());

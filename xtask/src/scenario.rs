@@ -207,11 +207,11 @@ pub const DEMO: [Scenario; 4] = [
     },
     Scenario {
         name: "filter-detached",
-        title: "sabotage: the filter is not on the PCI bus, so nothing PV is exposed",
+        title: "sabotage: the filter is not on the PCI bus: the controller starts, and nothing PV is exposed",
         entry: Entry::Pv,
         registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}]\n\
                    \"UpperFilters\"=-\n",
-        expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
+        expect: Expect { withheld: Some(Reason::AliasStarted), ..emulated(Reason::PvSelected) },
         ..BASE
     },
 ];
