@@ -13,9 +13,9 @@ mod decisions;
 pub mod demo;
 mod dump;
 mod fat;
+pub mod faults;
 #[cfg(test)]
 mod features;
-pub mod faults;
 mod folder;
 mod guest;
 pub mod inf;
