@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use wdk_sys::{
     ULONG_PTR,
@@ -12,8 +12,8 @@ use wdk_sys::{
 };
 
 struct Meeting<F, R> {
-    /// Processors that are not here yet.
-    missing: AtomicU32,
+    /// Processors of the first group that are not here yet; below zero where there are more groups.
+    missing: AtomicI32,
     /// The one that works has been found.
     taken: AtomicBool,
     done: AtomicBool,
@@ -30,7 +30,7 @@ pub fn alone<R, F: FnOnce() -> R>(work: F) -> R {
     // SAFETY: callable at any IRQL.
     let processors = unsafe { KeQueryActiveProcessors() }.count_ones();
     let meeting = Meeting {
-        missing: AtomicU32::new(processors),
+        missing: AtomicI32::new(processors.cast_signed()),
         taken: AtomicBool::new(false),
         done: AtomicBool::new(false),
         work: UnsafeCell::new(Some(work)),
@@ -55,7 +55,7 @@ unsafe extern "C" fn meet<F: FnOnce() -> R, R>(context: ULONG_PTR) -> ULONG_PTR 
             spin_loop();
         }
     } else {
-        while meeting.missing.load(Ordering::Acquire) != 0 {
+        while meeting.missing.load(Ordering::Acquire) > 0 {
             spin_loop();
         }
         // SAFETY: `taken` lets one processor through, once; `alone` looks at the result after every processor has left.
