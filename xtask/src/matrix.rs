@@ -287,9 +287,9 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
         text += &row(&cells);
     }
     text += "\n## Guest time\n\n\
-             Of the boots above that came up in order, as the guest's time-stamp counter has it; under software emulation, so\n\
-             that only the relations count. The decision is idefilter's DriverEntry; in an emulated boot it ends at the\n\
-             first objection, and what it asks xenstore for grows with the disks.\n\n";
+             Of the boots above that came up in order, as the guest's time-stamp counter has it, under software emulation and with\n\
+             whatever else the machine did meanwhile: upper bounds, not a comparison. The decision is idefilter's DriverEntry; in an\n\
+             emulated boot it ends at the first objection.\n\n";
     text += &row(&["row", "disks", "decision, ms", "up after, ms"].map(str::to_owned));
     text += &row(&["---"; 4].map(str::to_owned));
     for line in lines.iter().filter(|line| line.differences.is_empty()) {
