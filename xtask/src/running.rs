@@ -27,6 +27,13 @@ pub fn resumed(report: &Report, disks: usize, differ: &mut Differ<'_>) {
     differ("unplugs", seen("idefilter: unplug=acknowledged").to_string(), "2".to_owned());
 }
 
+/// The first disk grew from 16384 to 32768 sectors: told once by UNIT ATTENTION 2A/09, then seen.
+pub fn resized(report: &Report, differ: &mut Differ<'_>) {
+    let text = |kind: &str| report.first(kind).map(|line| line.text.clone()).unwrap_or_default();
+    differ("capacity before", text("capacity"), "sense=0x0 sectors=16384".to_owned());
+    differ("capacity after", text("resized"), "told=0x62a09 sense=0x0 sectors=32768".to_owned());
+}
+
 /// A disk was read and written, from every processor, and every request ended well.
 pub fn traffic(report: &Report, processors: u32, differ: &mut Differ<'_>) {
     let field = |kind: &str, key: &str| {

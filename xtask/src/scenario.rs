@@ -339,7 +339,7 @@ pub const SEQUENCES: [Sequence; 1] = [Sequence {
     ],
 }];
 /// Disks and the whole guest come and go while the system runs.
-pub const RUNNING: [Scenario; 4] = [
+pub const RUNNING: [Scenario; 5] = [
     Scenario {
         name: "hotplug-blkback",
         title: "a disk of blkback's is attached, used, and detached with requests on their way",
@@ -360,6 +360,19 @@ pub const RUNNING: [Scenario; 4] = [
         exercise: Some("traffic"),
         entry: Entry::Pv,
         expect: Expect { pv: 2, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "resize",
+        title: "a disk grows while it is mounted: its backend's nodes change as blkback changes them",
+        exercise: Some("resize"),
+        dom0: &[(
+            "ready for=resize",
+            "b=$(xenstore-read /local/domain/$DOMID/device/vbd/768/backend); \
+             xenstore-write $b/sectors 32768 $b/state 4",
+        )],
+        entry: Entry::Pv,
+        expect: PV,
         ..BASE
     },
     Scenario {

@@ -214,6 +214,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     differ("commands of dom0", boot.outcome.marks.len().to_string(), scenario.dom0.len().to_string());
     match scenario.exercise {
+        Some("resize") => running::resized(&boot.outcome.report(), &mut differ),
         Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
         Some("traffic" | "suspend") => running::traffic(&boot.outcome.report(), scenario.vcpus, &mut differ),
         _ => {}

@@ -16,6 +16,7 @@ use crate::nt::{property as property_id, *};
 use crate::report::{Escaped, escaped_utf16};
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA};
 use crate::storage::srb::{Direction, Srb, function};
+use crate::storage::sense::{self, Sense};
 use crate::storage::{cdb, child, irp as request_packet};
 use crate::{ex, io, po, report};
 
@@ -300,6 +301,26 @@ unsafe fn read_capacity(disk: &mut Disk) -> NtStatus {
     }
     (*disk.device).sector_size = disk.sector_size as u16;
     status::SUCCESS
+}
+
+/// Sends TEST UNIT READY once: what it was refused with, as key, code and qualifier in a number, and 0 where it was
+/// not; then asks for the size, in sectors of the disk's. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `device` must be a disk's device object.
+pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
+    let Extension::Disk(disk) = extension_of(device) else { return (0, 0) };
+    let mut sense = [0; sense::LENGTH];
+    let mut srb = Srb::execute(&[0; 6], Direction::None, null_mut(), 0, TIMEOUT, &mut sense);
+    let found = request::send(disk.lower, &mut srb);
+    let told = match Sense::parse(&sense) {
+        Some(sense) if !status::success(found) => u32::from_be_bytes([0, sense.key, sense.code, sense.qualifier]),
+        _ => 0,
+    };
+    let known = disk.sectors;
+    let _ = read_capacity(disk);
+    // The driver itself keeps the size that it started with.
+    (told, core::mem::replace(&mut disk.sectors, known))
 }
 
 /// Reads the partition table, if the disk has one.

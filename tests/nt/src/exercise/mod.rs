@@ -3,6 +3,7 @@
 
 mod hotplug;
 mod load;
+mod resize;
 mod suspend;
 mod traffic;
 
@@ -17,6 +18,7 @@ const LOOK: u64 = 100;
 pub fn run(name: &str) {
     match name {
         "hotplug" => hotplug::run(),
+        "resize" => resize::run(),
         "suspend" => suspend::run(),
         "traffic" => traffic::run(),
         other => ke::panicked(format_args!("exercise={other} is not known")),
