@@ -18,15 +18,16 @@ use crate::{
 };
 
 /// The boot.ini of a freshly installed system.
-const BOOT_INI: &str = "[boot loader]\r\n\
+pub const BOOT_INI: &str = "[boot loader]\r\n\
     timeout=30\r\n\
     default=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
     [operating systems]\r\n\
     multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows Server 2003, Enterprise x64\" /noexecute=optout /fastdetect\r\n";
 
 /// Signature of the first disk; the others follow.
-const SIGNATURE: u32 = 0xD15C_0001;
-const GUEST_LIMIT: Duration = Duration::from_secs(90);
+pub const SIGNATURE: u32 = 0xD15C_0001;
+/// How long a guest may take.
+pub const GUEST_LIMIT: Duration = Duration::from_secs(90);
 /// More for each command of dom0's.
 const DOM0_LIMIT: Duration = Duration::from_secs(60);
 
@@ -333,7 +334,8 @@ impl Folder {
         self.path(&format!("disk{disk}.img"))
     }
 
-    fn name(&self) -> String {
+    /// Its name.
+    pub fn name(&self) -> String {
         self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
@@ -350,10 +352,11 @@ impl Folder {
 }
 
 /// What the boot loader finds: one archive.
-struct Module(tar::Builder<File>);
+pub struct Module(tar::Builder<File>);
 
 impl Module {
-    fn new(path: &Path) -> Result<Module> {
+    /// An empty archive at `path`.
+    pub fn new(path: &Path) -> Result<Module> {
         let mut archive = tar::Builder::new(
             File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
         );
@@ -380,7 +383,8 @@ impl Module {
         self.add(&name, &content)
     }
 
-    fn add(mut self, name: &str, content: &[u8]) -> Result<Module> {
+    /// Adds a file.
+    pub fn add(mut self, name: &str, content: &[u8]) -> Result<Module> {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
@@ -388,7 +392,8 @@ impl Module {
         Ok(self)
     }
 
-    fn finish(self) -> Result<()> {
+    /// Writes the archive's end.
+    pub fn finish(self) -> Result<()> {
         self.0.into_inner()?.sync_all()?;
         Ok(())
     }

@@ -21,6 +21,7 @@ mod guest;
 pub mod inf;
 mod layers;
 pub mod layout;
+pub mod lifecycle;
 pub mod linker;
 pub mod lint;
 pub mod matrix;

@@ -5,7 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
+<<<<<<< HEAD
     bench, build, demo, faults, inf, layout, linker, lint, matrix, model, mutants,
+=======
+    bench, build, demo, inf, layout, lifecycle, linker, lint, model, mutants,
+>>>>>>> 569be99 (xtask lifecycle: one machine from its installation to its removal, booted from what bootcfg wrote)
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };
@@ -32,6 +36,11 @@ enum Command {
     /// Holds the INF files to the rules of setup and of this project
     #[command(after_help = inf::help())]
     LintInf,
+    /// Boots one machine through installation, upgrade, removal and missing files
+    Lifecycle {
+        /// Which lives; all if not given
+        names: Vec<String>,
+    },
     /// Makes dist/xenguard-<version>.zip: drivers, catalog, bootcfg, scripts, licences, bill of materials, checksums
     #[command(
         after_help = "Without options it is signed by a generated certificate, for test machines only.\n\
@@ -119,6 +128,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Package { unsigned: true, .. } => package::run(&Signing::None),
         Command::Package { .. } => package::run(&Signing::Test),
+        Command::Lifecycle { names } => lifecycle::run(&names),
         Command::LintInf => inf::run(),
         Command::Lint => lint::run(),
         Command::Repro => repro::check(),

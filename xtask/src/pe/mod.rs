@@ -1,6 +1,6 @@
 //! Holds every built driver to the rules of its loader and of this project.
 
-mod checksum;
+pub(crate) mod checksum;
 mod image;
 mod messages;
 mod rules;

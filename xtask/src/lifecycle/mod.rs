@@ -1,0 +1,255 @@
+//! One machine from its installation to its removal: one system volume, one registry, one data disk, many boots.
+//!
+//! The host is the boot loader: it takes boot.ini, the hive and the driver files from the system volume and gives them to
+//! the NT executive, which gets no INF file: what `bootcfg install` wrote is all there is. What a boot writes into the
+//! registry goes back into the hive. The executive does not mount the system volume; the disk that must not be mounted
+//! twice is the data disk.
+
+mod registration;
+mod volume;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use bootcfg::boot_ini::BootIni;
+use guard::Reason;
+use rig::{Disk, End, Job, RigFiles};
+
+use crate::{
+    build::SHIPPED,
+    guest::{self, Folder, Module},
+    layout::Layout,
+    pe::checksum,
+    registry, rig_files, setup,
+    verdict::Observed,
+};
+use ::volume::Verdict;
+use volume::SystemVolume;
+
+/// What happens to the machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// `bootcfg install` of the older version.
+    Install,
+    /// `bootcfg install` of what was built.
+    Upgrade,
+    /// `bootcfg uninstall`.
+    Uninstall,
+    /// A driver's file goes.
+    Delete(&'static str),
+    /// A boot from the emulated entry.
+    Emulated(Expect),
+    /// A boot from the PV entry.
+    Pv(Expect),
+}
+
+/// What a boot must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The disk through IDE; the decision for it, none where the suite is not there.
+    Ide(Option<Reason>),
+    /// The disk through xenvbd.
+    Vbd,
+    /// The boot stops with this code, before a disk is mounted.
+    Stop(u64),
+}
+
+/// A life: a name, and what happens in it.
+pub type Life = (&'static str, &'static [Step]);
+
+const NOT_SELECTED: Step = Step::Emulated(Expect::Ide(Some(Reason::NotSelected)));
+const PV: Step = Step::Pv(Expect::Vbd);
+const BARE: Step = Step::Emulated(Expect::Ide(None));
+/// `INACCESSIBLE_BOOT_DEVICE`.
+const NO_BOOT_DEVICE: u64 = 0x7B;
+
+/// The life that `cargo xtask test` runs: the last boot before the removal is a PV boot.
+pub const SHORT: Life = ("life", &[Step::Install, PV, Step::Upgrade, PV, Step::Uninstall, BARE]);
+
+/// The longer ones.
+const LIVES: &[Life] = &[
+    (
+        "life-whole",
+        &[Step::Install, NOT_SELECTED, PV, Step::Upgrade, PV, NOT_SELECTED, Step::Uninstall, BARE],
+    ),
+    SHORT,
+    // The filter's file is gone: nothing boots, and the removal from outside mends it.
+    (
+        "life-without-idefilter",
+        &[
+            Step::Install,
+            Step::Delete("idefilter.sys"),
+            Step::Emulated(Expect::Stop(NO_BOOT_DEVICE)),
+            Step::Pv(Expect::Stop(NO_BOOT_DEVICE)),
+            Step::Uninstall,
+            BARE,
+        ],
+    ),
+    (
+        "life-without-xenpci",
+        &[
+            Step::Install,
+            Step::Delete("xenpci.sys"),
+            NOT_SELECTED,
+            Step::Pv(Expect::Ide(Some(Reason::XenpciDisabled))),
+            Step::Upgrade,
+            PV,
+        ],
+    ),
+    (
+        "life-without-xenvbd",
+        &[
+            Step::Install,
+            Step::Delete("xenvbd.sys"),
+            NOT_SELECTED,
+            Step::Pv(Expect::Ide(Some(Reason::XenvbdDisabled))),
+            Step::Upgrade,
+            PV,
+        ],
+    ),
+];
+
+/// Runs every life and prints a line for each step.
+///
+/// # Errors
+/// The rig failed, or a boot showed something else than it must.
+pub fn run(names: &[String]) -> Result<()> {
+    let layout = Layout::here();
+    let rig = rig_files::ensure(&layout)?;
+    let chosen: Vec<_> =
+        LIVES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|own| own == name)).collect();
+    ensure!(
+        !chosen.is_empty(),
+        "lives: {}",
+        LIVES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    );
+    let mut failed = Vec::new();
+    for life in chosen {
+        println!("{}", life.0);
+        if let Err(error) = live(&layout, &rig, life, &|line| println!("  {line}")) {
+            println!("  FAILED: {error:#}");
+            failed.push(life.0);
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
+
+/// Runs a life.
+///
+/// # Errors
+/// As [`run`].
+pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(&str)) -> Result<()> {
+    setup::bootcfg_tests()?;
+    let folder = Folder::new(layout, name)?;
+    let disk = folder.path("disk.img");
+    ::volume::image::make_image(&disk, ::volume::image::SIZE, guest::SIGNATURE, "DATA0")?;
+    let system = SystemVolume::new(&folder.path("."), guest::BOOT_INI)?;
+    for (n, step) in (1..).zip(*steps) {
+        let at = || format!("step {n} of {name}, {step:?}");
+        match step {
+            Step::Install | Step::Upgrade => {
+                let package = package(layout, &folder, matches!(step, Step::Install))?;
+                system.bootcfg(&["install", "--package", &package]).with_context(at)?;
+            }
+            Step::Uninstall => {
+                system.bootcfg(&["uninstall"]).with_context(at)?;
+                system.check_removed().with_context(at)?;
+            }
+            Step::Delete(file) => system.delete_driver(file).with_context(at)?,
+            Step::Emulated(expect) => {
+                boot(layout, rig, &folder, &system, &disk, (n, false, *expect)).with_context(at)?
+            }
+            Step::Pv(expect) => {
+                boot(layout, rig, &folder, &system, &disk, (n, true, *expect)).with_context(at)?
+            }
+        }
+        say(&format!("{n}. {step:?}"));
+    }
+    Ok(())
+}
+
+/// A folder with a package: what was built, or, as the older version, the same code in other bytes.
+fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
+    let package = folder.path(if older { "older" } else { "newer" });
+    fs::create_dir_all(&package)?;
+    for name in SHIPPED {
+        let read = |kind: &str| {
+            let path = layout.dist().join(format!("{name}.{kind}"));
+            fs::read(&path)
+                .with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
+        };
+        let (mut driver, inf) = (read("sys")?, read("inf")?);
+        if older {
+            let field = u32::from_le_bytes(driver[0x3c..0x40].try_into()?) as usize + 24 + 64;
+            driver.extend(b"OLDER...");
+            let sum = checksum::compute(&driver, field);
+            driver[field..field + 4].copy_from_slice(&sum.to_le_bytes());
+        }
+        fs::write(package.join(format!("{name}.sys")), driver)?;
+        fs::write(package.join(format!("{name}.inf")), inf)?;
+    }
+    Ok(package.to_string_lossy().into_owned())
+}
+
+/// A boot: the host is the loader, the entry is found by what it selects.
+fn boot(
+    layout: &Layout,
+    rig: &RigFiles,
+    folder: &Folder,
+    system: &SystemVolume,
+    disk: &Path,
+    (step, pv, expect): (u32, bool, Expect),
+) -> Result<()> {
+    let loaded = system.loaded()?;
+    let boot_ini = loaded.iter().find(|(name, _)| name == "boot.ini").context("no boot.ini")?;
+    let ini = BootIni::parse(boot_ini.1.clone())?;
+    let entry = ini.entries().iter().position(|entry| ini.selects_pv(entry) == pv);
+    let entry = entry.with_context(|| format!("no entry {} PV", if pv { "for" } else { "without" }))? + 1;
+    let path = folder.path(&format!("module-{step}.tar"));
+    let mut module = Module::new(&path)?;
+    for (name, content) in &loaded {
+        module = module.add(name, content)?;
+    }
+    module.finish()?;
+    let mut job = Job::new(format!("{}-{step}", folder.name()), layout.nt().join("nt.elf"));
+    job.module = Some(path);
+    job.cmdline = format!("entry={entry} hive=1");
+    job.timeout = guest::GUEST_LIMIT;
+    job.disks.push(Disk::new(disk, "hda"));
+    let before = ::volume::image::check_image(disk)?;
+    let outcome = rig::run(rig, &job)?;
+    fs::write(folder.path(&format!("console-{step}.txt")), outcome.console.join("\n"))?;
+    let report = outcome.report();
+    system.write_registry(&registry::written(&report))?;
+
+    let seen = Observed::of(&report);
+    let image = ::volume::image::check_image(disk)?;
+    let found =
+        (seen.ide, seen.pv, seen.mounts.len(), seen.files.len(), seen.bugcheck.map(|[code, ..]| code));
+    let expected = match expect {
+        Expect::Ide(_) => (1, 0, 1, 1, None),
+        Expect::Vbd => (0, 1, 1, 1, None),
+        Expect::Stop(code) => (0, 0, 0, 0, Some(code)),
+    };
+    ensure!(
+        found == expected,
+        "IDE disks, PV disks, mounts, files, bugcheck: {found:x?}, expected {expected:x?}"
+    );
+    let decision = match expect {
+        Expect::Ide(decision) => decision,
+        Expect::Vbd => Some(Reason::PvSelected),
+        Expect::Stop(_) => None,
+    };
+    ensure!(seen.decision == decision, "decision {:?}, expected {decision:?}", seen.decision);
+    let mounted = u64::from(!matches!(expect, Expect::Stop(_)));
+    ensure!(image.verdict == Verdict::Intact, "the image is {image}");
+    ensure!(
+        image.generation == before.generation + mounted,
+        "mounted {} times before and {} after",
+        before.generation,
+        image.generation
+    );
+    ensure!(seen.violations.is_empty(), "violations: {:?}", seen.violations);
+    ensure!(outcome.end == End::PoweredOff, "the guest ended by {:?}", outcome.end);
+    Ok(())
+}

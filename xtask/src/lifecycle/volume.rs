@@ -1,0 +1,150 @@
+//! The guest's system volume: a FAT image with boot.ini, the drivers and the SYSTEM hive. mtools take it out into a
+//! folder, where `bootcfg --root` finds what it would find on a mounted volume, and put it back.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use bootcfg::{cli::Arguments, command as bootcfg_command, exit::Exit, install::offline::through_hivex};
+use clap::Parser;
+use hive::{Hive, Key, build::Tree};
+
+use super::registration;
+use crate::{command, folder::remove_folder};
+
+/// Bytes of the image: drivers, hive and its backups with room to spare.
+const SIZE: u64 = 32 << 20;
+const DRIVERS: &str = "WINDOWS/system32/drivers";
+const HIVE: &str = "WINDOWS/system32/config/SYSTEM";
+const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
+/// Another vendor's filter, whose driver is not there to be loaded: it must be left alone, so its class is one that no
+/// device here has.
+const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BFC1-08002BE10318}";
+
+/// The volume: an image, and a folder where it is taken out to.
+pub struct SystemVolume {
+    image: PathBuf,
+    folder: PathBuf,
+}
+
+impl SystemVolume {
+    /// A freshly installed system.
+    pub fn new(folder: &Path, boot_ini: &str) -> Result<SystemVolume> {
+        let volume = SystemVolume { image: folder.join("system.img"), folder: folder.join("system") };
+        fs::create_dir_all(volume.folder.join(DRIVERS))?;
+        fs::create_dir_all(volume.folder.join(HIVE).parent().context("a hive in no folder")?)?;
+        fs::write(volume.folder.join("boot.ini"), boot_ini)?;
+        let hive = Tree::new()
+            .with_key("Select", Tree::new().with_dword("Current", 1).with_dword("Default", 1))
+            .with_key(CLASS, Tree::new().with_text("Class", "System"))
+            .with_key(OTHER_CLASS, Tree::new().with_texts("UpperFilters", &["theirs"]))
+            .with_key("ControlSet001\\Services", Tree::new());
+        fs::write(volume.folder.join(HIVE), hive.hive("SYSTEM"))?;
+        fs::File::create(&volume.image)?.set_len(SIZE)?;
+        command::output(volume.mtool("mformat").arg("::"))?;
+        volume.put_back()?;
+        Ok(volume)
+    }
+
+    fn mtool(&self, name: &str) -> Command {
+        let mut tool = Command::new(name);
+        tool.arg("-i").arg(&self.image).env("MTOOLS_SKIP_CHECK", "1");
+        tool
+    }
+
+    /// Takes the image out into the folder: what follows sees nothing but what is on the volume.
+    pub fn take_out(&self) -> Result<()> {
+        remove_folder(&self.folder)?;
+        fs::create_dir_all(&self.folder)?;
+        command::output(self.mtool("mcopy").args(["-s", "-n", "-m", "::/"]).arg(&self.folder)).map(|_| ())
+    }
+
+    /// Puts the folder into the image, in the place of what is there.
+    fn put_back(&self) -> Result<()> {
+        // An empty volume has nothing to delete.
+        let _ = command::output(self.mtool("mdeltree").args(["::/boot.ini", "::/WINDOWS"]));
+        let mut names =
+            fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        names.sort();
+        command::output(self.mtool("mcopy").args(["-s", "-n", "-o", "-m"]).args(names).arg("::/")).map(|_| ())
+    }
+
+    /// Runs bootcfg on the volume.
+    pub fn bootcfg(&self, arguments: &[&str]) -> Result<()> {
+        self.take_out()?;
+        let root = self.folder.to_string_lossy();
+        let line =
+            ["bootcfg", "--yes", "--quiet", "--root", &root].into_iter().chain(arguments.iter().copied());
+        let exit = bootcfg_command::main(Arguments::try_parse_from(line)?);
+        ensure!(exit == Exit::Done, "bootcfg {} ended with {exit:?}", arguments.join(" "));
+        self.put_back()
+    }
+
+    /// Deletes a driver's file, as a virus scanner or a hand may.
+    pub fn delete_driver(&self, name: &str) -> Result<()> {
+        self.take_out()?;
+        fs::remove_file(self.folder.join(DRIVERS).join(name))
+            .with_context(|| format!("no {name} to delete"))?;
+        self.put_back()
+    }
+
+    /// Writes what a boot left in the registry into the hive.
+    pub fn write_registry(&self, registration_file: &str) -> Result<()> {
+        self.take_out()?;
+        let path = self.folder.join(HIVE);
+        let old = fs::read(&path)?;
+        let edits = registration::edits(registration_file, &Hive::new(&old)?)?;
+        if !edits.is_empty() {
+            fs::write(&path, through_hivex(&old, &edits)?)?;
+            self.put_back()?;
+        }
+        Ok(())
+    }
+
+    /// What a boot loader takes from the volume: boot.ini, the registry as a registration file, the driver files.
+    pub fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        self.take_out()?;
+        let mut files = vec![("boot.ini".to_owned(), fs::read(self.folder.join("boot.ini"))?)];
+        let hive = fs::read(self.folder.join(HIVE))?;
+        let hive = Hive::new(&hive)?;
+        let mut text = "REGEDIT4\n\n".to_owned();
+        let set = hive.key("ControlSet001")?.context("the hive has no ControlSet001")?;
+        registration::write(&set, "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet", &mut text)?;
+        files.push(("overrides.reg".to_owned(), text.into_bytes()));
+        for entry in fs::read_dir(self.folder.join(DRIVERS))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            if name.ends_with(".sys") {
+                files.push((name, fs::read(&path)?));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Whether the suite has left nothing: no file, no PV entry, no service, and the other vendor's filter as it was.
+    pub fn check_removed(&self) -> Result<()> {
+        self.take_out()?;
+        ensure!(fs::read_dir(self.folder.join(DRIVERS))?.next().is_none(), "driver files are left");
+        ensure!(!fs::read_to_string(self.folder.join("boot.ini"))?.contains("GPLPV"), "a PV entry is left");
+        let hive = fs::read(self.folder.join(HIVE))?;
+        let hive = Hive::new(&hive)?;
+        let filters = |key: &str| -> Result<Vec<String>> {
+            let value = hive.key(key)?.map(|key: Key<'_>| key.value("UpperFilters")).transpose()?.flatten();
+            Ok(value.map(|value| value.texts()).transpose()?.flatten().unwrap_or_default())
+        };
+        ensure!(
+            filters(CLASS)?.is_empty() && filters(OTHER_CLASS)? == ["theirs"],
+            "filters are not as they were"
+        );
+        for name in crate::build::SHIPPED {
+            ensure!(
+                hive.key(&format!("ControlSet001\\Services\\{name}"))?.is_none(),
+                "the service {name} is left"
+            );
+        }
+        Ok(())
+    }
+}
