@@ -5,11 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-<<<<<<< HEAD
-    bench, build, demo, faults, inf, layout, linker, lint, matrix, model, mutants,
-=======
-    bench, build, demo, inf, layout, lifecycle, linker, lint, model, mutants,
->>>>>>> 569be99 (xtask lifecycle: one machine from its installation to its removal, booted from what bootcfg wrote)
+    bench, build, demo, faults, inf, layout, lifecycle, linker, lint, matrix, model, mutants,
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };

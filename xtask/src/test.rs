@@ -185,13 +185,10 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTes
     let mut add = |name: &str, run: Box<dyn FnOnce() -> Result<()> + Send + 'a>| {
         tests.push(GuestTest { name: name.to_owned(), run });
     };
-<<<<<<< HEAD
     for half in 0..2 {
         add(&format!("faults-sample-{half}"), Box::new(move || faults::sample(layout, rig, half)));
     }
-=======
     add(lifecycle::SHORT.0, Box::new(|| lifecycle::live(layout, rig, &lifecycle::SHORT, &|_| ())));
->>>>>>> 569be99 (xtask lifecycle: one machine from its installation to its removal, booted from what bootcfg wrote)
     add("wine", Box::new(|| wine::run(layout)));
     add("bootcfg-wine", Box::new(|| program_in_wine::run(layout)));
     add("double-mount", Box::new(|| double_mount(layout, rig)));
