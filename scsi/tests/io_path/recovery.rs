@@ -101,12 +101,12 @@ proptest! {
                     }
                     let order = Order::new(size, None, list);
                     let at = extent(u64::from(place) * 256, size as u64 / 512);
-                    if writes.len() % 3 == 0 {
+                    if writes.len().is_multiple_of(3) {
                         // Handed over while requests wait for a backend, or not.
                         disk.queue.drain().complete();
                     }
                     disk.start(&order, Action::Write { extent: at, flush_after }).unwrap();
-                    if writes.len() % 3 == 0 {
+                    if writes.len().is_multiple_of(3) {
                         let _ = disk.queue.settle();
                     }
                     writes.push(Write { order, place, seed, flush_after, done: false });

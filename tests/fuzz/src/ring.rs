@@ -44,7 +44,7 @@ pub fn ring(bytes: &[u8]) {
                 status: [0, 0, -1, -2, i16::from(c)][usize::from(c) % 5],
                 ..Response::default()
             }),
-            6 if a % 4 == 0 => backend.claim(u32::from(b)),
+            6 if a.is_multiple_of(4) => backend.claim(u32::from(b)),
             6 => backend.scribble(usize::from(a) * 8, &[b, c]),
             _ => {
                 if let Some(completion) = frontend.poll() {
@@ -75,7 +75,7 @@ fn submit(frontend: &mut Frontend<Hal>, tag: usize, page: Frame, a: u8, b: u8) -
             frontend.submit_copied(&request, |_, _, _| ()).is_ok()
         }
         _ => {
-            let operation = if b % 2 == 0 { Operation::Read } else { Operation::Write };
+            let operation = if b.is_multiple_of(2) { Operation::Read } else { Operation::Write };
             frontend.submit(&Request { tag, operation, sector, segments: &segments }).is_ok()
         }
     }

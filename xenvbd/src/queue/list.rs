@@ -40,12 +40,15 @@ impl List {
     /// recovery from a lost backend.
     pub(super) fn insert(&mut self, mut request: NonNull<Request>) {
         let mut rest = core::mem::take(self);
-        // SAFETY: here and below: as in `push`.
+        // SAFETY: as in `push`.
         let number = unsafe { request.as_ref() }.number;
         let mut placed = false;
         while let Some(other) = rest.pop() {
             placed |= other == request;
-            if !placed && unsafe { other.as_ref() }.number > number {
+            // SAFETY: as in `push`.
+            let later = unsafe { other.as_ref() }.number > number;
+            if !placed && later {
+                // SAFETY: as in `push`.
                 unsafe { request.as_mut() }.next = None;
                 self.push(request);
                 placed = true;

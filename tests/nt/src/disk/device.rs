@@ -15,8 +15,8 @@ use super::{request, transfer};
 use crate::nt::{property as property_id, *};
 use crate::report::{Escaped, escaped_utf16};
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA};
-use crate::storage::srb::{Direction, Srb, function};
 use crate::storage::sense::{self, Sense};
+use crate::storage::srb::{Direction, Srb, function};
 use crate::storage::{cdb, child, irp as request_packet};
 use crate::{ex, io, po, report};
 
@@ -314,7 +314,9 @@ pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
     let mut srb = Srb::execute(&[0; 6], Direction::None, null_mut(), 0, TIMEOUT, &mut sense);
     let found = request::send(disk.lower, &mut srb);
     let told = match Sense::parse(&sense) {
-        Some(sense) if !status::success(found) => u32::from_be_bytes([0, sense.key, sense.code, sense.qualifier]),
+        Some(sense) if !status::success(found) => {
+            u32::from_be_bytes([0, sense.key, sense.code, sense.qualifier])
+        }
         _ => 0,
     };
     let known = disk.sectors;
