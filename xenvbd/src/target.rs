@@ -44,6 +44,7 @@ pub struct Target {
     /// The disk as a logical unit now. Never null, from a leaked box.
     lun: AtomicPtr<Lun>,
     /// What it was before; somebody may still be looking at it.
+    #[expect(clippy::vec_box, reason = "somebody may hold its address")]
     former: Mutex<Vec<Box<Lun>>>,
     /// The size has changed, and the initiator has not been told.
     attention: AtomicBool,
@@ -54,6 +55,7 @@ pub struct Target {
     copies_all: AtomicBool,
     options: Options,
     /// One for each processor, as far as the backend serves so many. Always at least one.
+    #[expect(clippy::vec_box, reason = "the port's handler and the timer hold its address")]
     channels: Vec<Box<Channel>>,
     /// How many of them the backend serves, 1 at least.
     active: AtomicUsize,
@@ -378,6 +380,7 @@ impl Drop for Target {
 }
 
 /// Takes the link to the connected state, with a channel for each processor as far as the backend serves them.
+#[expect(clippy::vec_box, reason = "the field's type")]
 fn handshake(
     platform: Platform,
     link: &mut Link,

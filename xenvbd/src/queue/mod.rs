@@ -60,7 +60,10 @@ enum Obstacle {
 }
 
 /// The ring, or why there is none.
-#[expect(clippy::large_enum_variant, reason = "there is one for each queue, and it is the ring nearly always")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each queue, and it is the ring nearly always"
+)]
 enum Backend {
     Ring(blkif::Frontend<Platform>),
     /// Gone, and expected back: requests wait.
