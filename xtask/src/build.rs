@@ -26,11 +26,16 @@ pub const EXECUTIVE: &str = "nt";
 /// The admin's program.
 const PROGRAM: &str = "bootcfg";
 
-/// Builds what the tests need of this workspace: drivers, executive and `bootcfg.exe`.
+/// Builds what the tests need of this workspace: drivers, executive and, where the machine can, `bootcfg.exe`.
 pub fn all() -> Result<()> {
     drivers()?;
     executive()?;
-    program::windows(&Layout::here())
+    let layout = Layout::here();
+    if let Some(obstacle) = program::obstacle(&layout)? {
+        println!("bootcfg.exe is not built: {obstacle}");
+        return Ok(());
+    }
+    program::windows(&layout)
 }
 
 /// Builds only these packages.

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use crate::{
@@ -53,16 +53,27 @@ pub fn build(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Why `bootcfg.exe` cannot be built on this machine; `None` where it can.
+///
+/// # Errors
+/// The standard library could not be looked for.
+pub fn obstacle(layout: &Layout) -> Result<Option<String>> {
+    Ok(match setup::program(layout)? {
+        Sysroot::Toolchain => None,
+        Sysroot::Own(_) => Some(format!(
+            "bootcfg.exe needs the standard library for {DRIVER_TARGET}: connect to the network for `rustup target add {DRIVER_TARGET}`"
+        )),
+    })
+}
+
 /// Builds `dist/bootcfg.exe`, and for tests `target/nt/bcdedit.exe`.
 ///
 /// # Errors
 /// As [`build`].
 pub fn windows(layout: &Layout) -> Result<()> {
-    let sysroot = setup::program(layout)?;
-    ensure!(
-        matches!(sysroot, Sysroot::Toolchain),
-        "bootcfg.exe needs the standard library for {DRIVER_TARGET}: connect to the network for `rustup target add {DRIVER_TARGET}`"
-    );
+    if let Some(obstacle) = obstacle(layout)? {
+        bail!(obstacle);
+    }
     let libraries = libraries(layout)?;
     let target = layout.target().join("windows");
     step("bootcfg.exe", || {

@@ -102,6 +102,7 @@ pub fn make(layout: &Layout, signing: &Signing) -> Result<PathBuf> {
 /// They differ, or a check fails.
 pub fn test(layout: &Layout) -> Result<()> {
     setup::packaging()?;
+    program::build(layout)?;
     check::reproducible(|| contents(layout)?.pack())?;
     make(layout, &Signing::Test).map(|_| ())
 }
