@@ -55,8 +55,8 @@ fn done(wine: &Wine, arguments: &[&str]) -> Result<Value> {
 
 fn boot_ini(wine: &Wine) -> Result<()> {
     wine.put("boot.ini", BOOT_INI)?;
-    // Wine's attrib takes one at a time.
-    for attribute in ["+r", "+h", "+s"] {
+    // Wine's attrib takes one at a time. It keeps the last two in an extended attribute, which only a writable file takes.
+    for attribute in ["+h", "+s", "+r"] {
         wine.run(&["wine", "cmd", "/c", "attrib", attribute, "C:\\boot.ini"])?;
     }
     done(wine, &["--root", "C:\\", "add"])?;

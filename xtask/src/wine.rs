@@ -26,6 +26,9 @@ const LIMIT: u32 = 60;
 /// How long the bus's life may take.
 const LIFE: Duration = Duration::from_secs(40);
 
+/// Routines of NT 5.2 that Wine 8 does not have. The drivers call them only where Xen is.
+const NOT_IN_WINE: [&str; 1] = ["ntoskrnl.exe.KeIpiGenericCall"];
+
 /// What Wine prints of drivers and their devices.
 const WATCH: &str = "-all,+debugstr,err+module,warn+module,trace+plugplay,err+plugplay,+ntoskrnl";
 
@@ -241,7 +244,8 @@ fn judge(log: &str) -> Vec<String> {
         if ours && DEFECTS.iter().any(|word| line.contains(word)) {
             differences.push(format!("a defect: {line}"));
         }
-        if line.contains("No implementation for") {
+        let missing = line.split_once("No implementation for ").and_then(|(_, rest)| rest.split(' ').next());
+        if missing.is_some_and(|routine| !NOT_IN_WINE.contains(&routine)) {
             differences.push(format!("an import that nothing exports: {line}"));
         }
         if line.contains("err:module:import_dll") && !line.contains("storport.sys") {
@@ -279,6 +283,11 @@ mod tests {
         ] {
             assert_eq!(judge(&(good() + more)).len(), 1, "{more}");
         }
-        assert_eq!(judge(&(good() + "fixme:hid:handle Unhandled type 5")), Vec::<String>::new());
+        for known in [
+            "fixme:hid:handle Unhandled type 5",
+            "warn:module:import_dll No implementation for ntoskrnl.exe.KeIpiGenericCall imported from L\"xenpci.sys\"",
+        ] {
+            assert_eq!(judge(&(good() + known)), Vec::<String>::new());
+        }
     }
 }

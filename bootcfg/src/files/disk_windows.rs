@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_NORMAL, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW, SetFileAttributesW,
+    FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH,
+    MoveFileExW, SetFileAttributesW,
 };
 
 pub fn attributes(path: &Path) -> io::Result<Attributes> {
@@ -20,7 +21,13 @@ pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
     let value = if attributes.dos == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes.dos };
     let path = wide(path);
     // SAFETY: `path` ends with a NUL and lives until the call returns.
-    succeeded(unsafe { SetFileAttributesW(path.as_ptr(), value) })
+    let set = |value| succeeded(unsafe { SetFileAttributesW(path.as_ptr(), value) });
+    // Read-only comes last: Wine keeps the others in an extended attribute, which only a writable file takes.
+    match value & !FILE_ATTRIBUTE_READONLY {
+        0 => Ok(()),
+        others => set(others),
+    }
+    .and_then(|()| if value & FILE_ATTRIBUTE_READONLY == 0 { Ok(()) } else { set(value) })
 }
 
 /// NT 5.2 cannot say where a link leads; a link itself must not be replaced by a file.
