@@ -93,7 +93,8 @@ fn registry(wine: &Wine) -> Result<()> {
             "REGEDIT4\n\n[{key}\\Control]\n\"SystemStartOptions\"=\" FASTDETECT GPLPV\"\n\
              [{key}\\Control\\Session Manager\\Power]\n\"HiberbootEnabled\"=dword:1\n\
              [{key}\\Control\\SecureBoot\\State]\n\"UEFISecureBootEnabled\"=dword:1\n\
-             [{key}\\Services\\idefilter]\n\"Start\"=dword:0\n[{key}\\Services\\xenpci]\n\"Start\"=dword:4\n"
+             [{key}\\Services\\idefilter]\n\"Start\"=dword:0\n[{key}\\Services\\xenpci]\n\"Start\"=dword:4\n\
+             [{key}\\Services\\idefilter\\Status]\n\"Reason\"=dword:18\n"
         ),
     )?;
     wine.run(&["wine", "regedit", "/S", "C:\\state.reg"])?;
@@ -105,7 +106,8 @@ fn registry(wine: &Wine) -> Result<()> {
         "{status}"
     );
     ensure!(system["fast startup"] == "on" && system["BitLocker"] == "off", "{status}");
-    for (fact, start) in [("this boot", "PV entry chosen"), ("Secure Boot", "on:")] {
+    let guard = "the boot disk has no PV counterpart (reason 0x18)";
+    for (fact, start) in [("this boot", "PV entry chosen"), ("the guard", guard), ("Secure Boot", "on:")] {
         ensure!(system[fact].as_str().is_some_and(|text| text.starts_with(start)), "{fact}: {status}");
     }
     let asked = bootcfg(wine, &["--bcdedit", "C:\\bcdedit.exe", "add"])?;

@@ -10,7 +10,7 @@ mod registry;
 mod registry_windows;
 
 use anyhow::{Context, Result};
-use guard::options::BootOptions;
+use guard::{Reason, options::BootOptions};
 use std::path::{Path, PathBuf};
 
 use crate::{menu::Finding, output::Tone, session::Session, told};
@@ -24,6 +24,8 @@ const BOOT_START: u32 = 0;
 const CONTROL: &str = "Control";
 const POWER: &str = "Control\\Session Manager\\Power";
 const HIBERBOOT: &str = "HiberbootEnabled";
+/// What idefilter says of the running boot: a volatile key, so that no hive has it.
+const STATUS: &str = "Services\\idefilter\\Status";
 
 /// Whether something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +126,7 @@ impl System {
         vec![
             fact("drivers", self.drivers(), false),
             fact(if self.is_running() { "this boot" } else { "last boot" }, self.last_boot(), false),
+            fact("the guard", self.guard(), false),
             fact("hibernation", self.hibernation().told(), false),
             fact("fast startup", self.fast_startup(), false),
             fact("Secure Boot", self.secure_boot(), true),
@@ -248,6 +251,22 @@ impl System {
                 )
             }
             Ok(None) => (Answer::Unknown, "unknown (no SystemStartOptions)".to_owned()),
+            Err(error) => (Answer::Unknown, format!("unknown ({error:#})")),
+        }
+    }
+
+    /// What the guard made of this boot.
+    fn guard(&self) -> (Answer, String) {
+        if !self.is_running() {
+            return (Answer::Unknown, "unknown (told by the running system only)".to_owned());
+        }
+        match self.registry.dword(STATUS, "Reason") {
+            Ok(Some(code)) => {
+                let reason = Reason::from_code(code);
+                let text = reason.map_or("a reason of another version", Reason::text);
+                (Some(reason == Some(Reason::PvSelected)).into(), format!("{text} (reason {code:#x})"))
+            }
+            Ok(None) => (Answer::Unknown, "has said nothing (idefilter does not run)".to_owned()),
             Err(error) => (Answer::Unknown, format!("unknown ({error:#})")),
         }
     }
