@@ -102,7 +102,7 @@ pub fn run(names: &[String]) -> Result<()> {
     let kept = if names.is_empty() { Vec::new() } else { kept(&path, &all, names)? };
     let wanted = |(_, row): &(usize, Row)| names.is_empty() || names.iter().any(|name| name == row.name());
     let rows: VecDeque<(usize, Row)> = all.into_iter().enumerate().filter(wanted).collect();
-    let (total, queue, lines) = (rows.len(), Mutex::new(rows), Mutex::new(Vec::new()));
+    let (queue, lines) = (Mutex::new(rows), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..RIGS {
             scope.spawn(|| {
@@ -112,7 +112,7 @@ pub fn run(names: &[String]) -> Result<()> {
                     let new = boot(&layout, &rig, at, row);
                     for line in &new {
                         let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
-                        println!("{:>3} of {total}  {:<32} {verdict}", at + 1, line.cells[0]);
+                        println!("{:<40} {verdict}", line.cells[0]);
                     }
                     lines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
                 }
