@@ -17,8 +17,8 @@ use crate::report::{Escaped, escaped_utf16};
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA};
 use crate::storage::sense::{self, Sense};
 use crate::storage::srb::{Direction, Srb, function};
-use crate::storage::{cdb, child, irp as request_packet};
-use crate::{ex, io, po, report};
+use crate::storage::{cdb, child, fdo, irp as request_packet};
+use crate::{ex, io, report};
 
 /// What the device extension of one of this driver's devices points to.
 pub enum Extension {
@@ -63,7 +63,7 @@ pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Uni
     (*(*driver).driver_extension).add_device = Some(add_device);
     let functions = &mut (*driver).major_function;
     for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
-        functions[usize::from(code)] = Some(dispatch_open);
+        functions[usize::from(code)] = Some(fdo::dispatch_open);
     }
     for code in [IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_SHUTDOWN] {
         functions[usize::from(code)] = Some(dispatch_transfer);
@@ -84,24 +84,10 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
     let units: Vec<u16> = format!("\\Device\\Harddisk{number}\\DR{number}").encode_utf16().collect();
     let length = (units.len() * 2) as u16;
     let mut name = UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
-    let mut device = null_mut();
-    let created = io::IoCreateDevice(
-        driver,
-        size_of::<usize>() as u32,
-        &raw mut name,
-        FILE_DEVICE_DISK,
-        FILE_DEVICE_SECURE_OPEN,
-        FALSE,
-        &raw mut device,
-    );
-    if !status::success(created) {
-        return created;
-    }
-    let lower = io::IoAttachDeviceToDeviceStack(device, pdo);
-    if lower.is_null() {
-        io::IoDeleteDevice(device);
-        return status::NO_SUCH_DEVICE;
-    }
+    let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_DISK, &raw mut name) {
+        Ok(attached) => attached,
+        Err(status) => return status,
+    };
     let disk = Disk {
         device,
         lower,
@@ -116,14 +102,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
         partitions: None,
     };
     let extension = Box::into_raw(Box::new(Extension::Disk(Box::new(disk))));
-    (*device).device_extension.cast::<*mut Extension>().write(extension);
-    (*device).flags |= DO_DIRECT_IO | ((*lower).flags & DO_POWER_PAGABLE);
-    (*device).flags &= !DO_DEVICE_INITIALIZING;
-    status::SUCCESS
-}
-
-unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    request_packet::complete(irp, status::SUCCESS, 0)
+    fdo::initialized(device, lower, extension, DO_DIRECT_IO)
 }
 
 unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
@@ -136,11 +115,7 @@ unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, irp:
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     match extension_of(device) {
         Extension::Partition(_) => child::power(irp),
-        Extension::Disk(disk) => {
-            po::PoStartNextPowerIrp(irp);
-            skip_current_stack_location(irp);
-            po::PoCallDriver(disk.lower, irp)
-        }
+        Extension::Disk(disk) => fdo::power(disk.lower, irp),
     }
 }
 

@@ -10,8 +10,9 @@ use super::function::{COMMAND, DECODE, Header, resources};
 use crate::ke::Lock;
 use crate::nt::*;
 use crate::storage::child::{self, Ids};
+use crate::storage::fdo;
 use crate::storage::irp;
-use crate::{ex, io, po, report};
+use crate::{ex, io, report};
 
 /// A device of this driver's.
 enum Extension {
@@ -84,11 +85,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
 unsafe extern "win64" fn power(device: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
     match extension(device) {
         Extension::Function(_) => child::power(packet),
-        Extension::Bus { lower, .. } => {
-            po::PoStartNextPowerIrp(packet);
-            skip_current_stack_location(packet);
-            po::PoCallDriver(*lower, packet)
-        }
+        Extension::Bus { lower, .. } => fdo::power(*lower, packet),
     }
 }
 

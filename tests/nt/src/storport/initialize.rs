@@ -6,6 +6,7 @@ use super::adapter;
 use super::ddi::*;
 use crate::io;
 use crate::nt::*;
+use crate::storage::fdo;
 
 /// What Storport keeps of a miniport, in its driver object's extension.
 #[derive(Clone, Copy)]
@@ -75,7 +76,7 @@ unsafe fn initialize(
     (*driver).driver_unload = Some(unload);
     let functions = &mut (*driver).major_function;
     for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
-        functions[usize::from(code)] = Some(adapter::dispatch_open);
+        functions[usize::from(code)] = Some(fdo::dispatch_open);
     }
     functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(adapter::dispatch_device_control);
     functions[usize::from(IRP_MJ_SCSI)] = Some(adapter::dispatch_scsi);
