@@ -19,7 +19,7 @@ exit /b %errorlevel%
 
 :without
 rem bootcfg.exe does not run on this version of Windows: setup does what the INF files say, and the rest is said.
-for %%f in (idefilter.sys xenpci.sys xenvbd.sys idefilter.inf xenpci.inf xenvbd.inf xenguard.cat) do if not exist %%f (
+for %%f in (idefilter.sys idefallback.sys xenpci.sys xenvbd.sys idefilter.inf xenpci.inf xenvbd.inf xenguard.cat) do if not exist %%f (
   echo %%f is missing here: nothing was done.
   exit /b 3
 )

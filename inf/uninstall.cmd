@@ -31,5 +31,5 @@ reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\xenguar
 sc delete xenvbd >nul 2>&1
 sc delete xenpci >nul 2>&1
 echo Restart from the emulated entry. After that remove the PV entry from boot.ini and delete
-echo idefilter.sys, xenpci.sys and xenvbd.sys from %SystemRoot%\System32\drivers.
+echo idefilter.sys, idefallback.sys, xenpci.sys and xenvbd.sys from %SystemRoot%\System32\drivers.
 exit /b 0

@@ -22,10 +22,12 @@
 extern crate std;
 
 pub mod abi;
+pub mod absence;
 pub mod boot_count;
 pub mod census;
 pub mod controllers;
 pub mod decision;
+pub mod filter_list;
 pub mod machine;
 pub mod message;
 pub mod options;

@@ -131,6 +131,10 @@ reasons! {
     InterfaceVersion = 0x70, "the drivers are of different versions";
     /// An event came that its sender may not send, or that makes no sense.
     EventRefused = 0x71, "an event was refused";
+    /// idefilter could not be had, and idefallback took it out of the class filters.
+    FilterTakenOut = 0x72, "idefilter could not be had and was taken out of the class filters: install the suite again";
+    /// idefilter could not be had, and a class filter still names it: devices of that class will not start.
+    FilterStays = 0x73, "idefilter could not be had and could not be taken out of a class filter";
 }
 
 impl Reason {

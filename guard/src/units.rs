@@ -9,11 +9,13 @@ pub fn is(units: &[u16], name: &str) -> bool {
 /// Whether the units begin with `name`, without regard to ASCII case.
 #[must_use]
 pub fn starts_with(units: &[u16], name: &str) -> bool {
-    units.len() >= name.len()
-        && name
-            .bytes()
-            .zip(units)
-            .all(|(byte, &unit)| u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte)))
+    units.len() >= name.len() && name.bytes().zip(units).all(|(byte, &unit)| same(unit, byte))
+}
+
+/// Whether a unit is an ASCII character, without regard to its case.
+#[must_use]
+pub fn same(unit: u16, byte: u8) -> bool {
+    u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte))
 }
 
 /// Whether `name` occurs in the units, without regard to ASCII case.

@@ -49,11 +49,11 @@ impl Inputs for System {
     }
 
     fn xenpci(&mut self) -> Service {
-        service(utf16!("xenpci"))
+        service("xenpci", utf16!("xenpci"))
     }
 
     fn xenvbd(&mut self) -> Service {
-        service(utf16!("xenvbd"))
+        service("xenvbd", utf16!("xenvbd"))
     }
 
     fn other_suite(&mut self) -> Option<bool> {
@@ -103,31 +103,20 @@ pub fn unplug_wanted() -> bool {
     parameters().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
 }
 
-/// The state of another driver of the suite.
-fn service(name: &[u16]) -> Service {
+/// The state of another driver of the suite; both names are the same.
+fn service(name: &str, key: &[u16]) -> Service {
     let read = |key: Key| {
         let interface = key
             .open_below(utf16!("Parameters"))
             .and_then(|parameters| parameters.dword(utf16!("XenguardInterface")));
         Ok(Service::of(key.dword(utf16!("Start"))?, key.dword(utf16!("Type"))?, interface.ok()))
     };
-    match open_service(name).and_then(read).unwrap_or(Service::Unavailable) {
-        // Its file may be missing or damaged, and then the loader has not brought it.
-        Service::Ready if !is_in_memory(name) => Service::Unavailable,
+    match open_service(key).and_then(read).unwrap_or(Service::Unavailable) {
+        // Its file may be missing or damaged, and then the loader has not brought it. A list that cannot be read is a
+        // doubt.
+        Service::Ready if image::is_loaded(name) != Ok(true) => Service::Unavailable,
         service => service,
     }
-}
-
-/// Whether the loader has brought a boot-start driver's file. A list that cannot be read is a doubt.
-fn is_in_memory(name: &[u16]) -> bool {
-    let mut found = false;
-    let listed = image::modules(|path| {
-        let file = path.rsplit(|&byte| byte == b'\\').next().unwrap_or_default();
-        let (stem, extension) = file.split_at(name.len().min(file.len()));
-        let same = stem.iter().zip(name).all(|(&byte, &unit)| u16::from(byte.to_ascii_lowercase()) == unit);
-        found |= stem.len() == name.len() && same && extension.eq_ignore_ascii_case(b".sys");
-    });
-    listed.is_ok() && found
 }
 
 fn open_service(name: &[u16]) -> wdm::Result<Key> {

@@ -177,6 +177,46 @@ unsafe extern "C" fn unload<D: Driver>(driver: PDRIVER_OBJECT) {
     D::unload(unsafe { DriverObject::from_raw(driver) });
 }
 
+/// Calls the entry of a driver that has no devices; [`entry_without_devices!`](crate::entry_without_devices) calls it.
+///
+/// # Safety
+/// Only DriverEntry calls this, with what it was given.
+#[must_use]
+pub unsafe fn enter_alone(driver: PDRIVER_OBJECT, entry: fn(DriverObject)) -> NTSTATUS {
+    // SAFETY: DriverEntry's argument is a driver object, which nobody else looks at before DriverEntry returns.
+    let object = unsafe {
+        (*driver).DriverUnload = Some(unload_alone);
+        DriverObject::from_raw(driver)
+    };
+    entry(object);
+    NtStatus::SUCCESS.0
+}
+
+unsafe extern "C" fn unload_alone(_: PDRIVER_OBJECT) {}
+
+/// Defines `DriverEntry` of a driver that does its work there, makes no device and serves none:
+/// `wdm::entry_without_devices!(look);`. It stays loaded, since a boot driver that fails is an error to the service
+/// control manager, and may be unloaded. The routine lies in the discardable INIT section.
+#[macro_export]
+macro_rules! entry_without_devices {
+    ($entry:path) => {
+        /// The entry point of the image.
+        ///
+        /// # Safety
+        /// Only the I/O manager calls it, once, with the driver object and the path of the service's key.
+        #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "INIT")]
+        pub unsafe extern "system" fn DriverEntry(
+            driver: $crate::raw::PDRIVER_OBJECT,
+            _: $crate::raw::PUNICODE_STRING,
+        ) -> $crate::raw::NTSTATUS {
+            // SAFETY: by contract.
+            unsafe { $crate::driver::enter_alone(driver, $entry) }
+        }
+    };
+}
+
 /// Defines `DriverEntry` for a [`Driver`]: `wdm::driver_entry!(Idefilter);`. The routine lies in the
 /// discardable INIT section.
 #[macro_export]

@@ -62,6 +62,20 @@ const _: () = assert!(size_of::<Module>() == 0x128 && offset_of!(Module, path) =
 /// RTL_PROCESS_MODULES up to its modules: their number, padded.
 const HEADER: usize = 8;
 
+/// Whether the image `<name>.sys` is loaded, in whichever folder and case. PASSIVE_LEVEL.
+///
+/// # Errors
+/// As [`modules`].
+pub fn is_loaded(name: &str) -> Result<bool> {
+    let mut found = false;
+    modules(|path| {
+        let file = path.rsplit(|&byte| byte == b'\\').next().unwrap_or_default();
+        let (stem, extension) = file.split_at(name.len().min(file.len()));
+        found |= stem.eq_ignore_ascii_case(name.as_bytes()) && extension.eq_ignore_ascii_case(b".sys");
+    })?;
+    Ok(found)
+}
+
 /// Calls `each` with the path of every loaded kernel module, in the system's code page. PASSIVE_LEVEL.
 ///
 /// # Errors

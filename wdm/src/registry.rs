@@ -10,8 +10,8 @@ use wdk_sys::{
     KEY_VALUE_PARTIAL_INFORMATION, KEY_WRITE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES,
     REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ, REG_OPTION_NON_VOLATILE, REG_OPTION_VOLATILE, REG_SZ, ULONG,
     ntddk::{
-        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwEnumerateKey, ZwFlushKey, ZwOpenKey,
-        ZwQueryValueKey, ZwSetValueKey,
+        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwDeleteValueKey, ZwEnumerateKey, ZwFlushKey,
+        ZwOpenKey, ZwQueryValueKey, ZwSetValueKey,
     },
 };
 
@@ -222,7 +222,21 @@ impl Key {
         self.set(name, REG_SZ, &data)
     }
 
-    fn set(&self, name: &[u16], kind: u32, data: &[u8]) -> Result {
+    /// Takes a value away. The key was opened for writing.
+    ///
+    /// # Errors
+    /// `OBJECT_NAME_NOT_FOUND`, `ACCESS_DENIED`, …
+    pub fn delete(&self, name: &[u16]) -> Result {
+        let mut name = unicode::counted(name)?;
+        // SAFETY: an open key, and a name that lives across the call.
+        check(unsafe { ZwDeleteValueKey(self.0, &raw mut name) })
+    }
+
+    /// Writes a value of any type (REG_xxx). The key was opened for writing.
+    ///
+    /// # Errors
+    /// `ACCESS_DENIED`, …
+    pub fn set(&self, name: &[u16], kind: u32, data: &[u8]) -> Result {
         let mut name = unicode::counted(name)?;
         // SAFETY: name and data live across the call, and data has the length given.
         check(unsafe {

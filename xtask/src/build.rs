@@ -18,7 +18,9 @@ use crate::{
 };
 
 /// The drivers that ship.
-pub const SHIPPED: &[&str] = &["idefilter", "xenpci", "xenvbd"];
+pub const SHIPPED: &[&str] = &["idefilter", "idefallback", "xenpci", "xenvbd"];
+/// Their INF files; idefallback is installed with idefilter.
+pub const INFS: &[&str] = &["idefilter", "xenpci", "xenvbd"];
 /// The drivers that are built for tests only.
 pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 /// The NT executive's package.

@@ -105,7 +105,8 @@ fn boot_in(
     registry: Option<&str>,
 ) -> Result<Boot> {
     let overrides = registry.unwrap_or(scenario.registry);
-    let mut job = executive(layout, folder, scenario.entry, scenario.without, overrides)?;
+    let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
+    let mut job = executive(layout, folder, scenario.entry, suite, overrides)?;
     if !scenario.words.is_empty() {
         job.cmdline += &format!(" {}", scenario.words);
     }
@@ -208,8 +209,23 @@ fn cdrom() -> Vec<u8> {
     image
 }
 
-/// A job that starts the executive with the shipped drivers, all but `without`, and no disks. `registry` is what changes after
-/// installation, as lines of a .reg file.
+/// What became of the suite's files since the installation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Suite<'a> {
+    /// Those that are gone.
+    pub gone: &'a [&'a str],
+    /// Those that are damaged.
+    pub damaged: &'a [&'a str],
+}
+
+/// Changes one bit in the middle of a file: its checksum does not fit any more. A second time undoes it.
+pub fn damage(content: &mut [u8]) {
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+}
+
+/// A job that starts the executive with the shipped drivers and no disks. `registry` is what changes after installation,
+/// as lines of a .reg file.
 ///
 /// # Errors
 /// The drivers are not built, or what the loader finds cannot be written.
@@ -217,12 +233,12 @@ pub fn executive(
     layout: &Layout,
     folder: &Folder,
     entry: Entry,
-    without: &[&str],
+    suite: Suite<'_>,
     registry: &str,
 ) -> Result<Job> {
     let module = folder.path("module.tar");
     Module::new(&module)?
-        .drivers(layout, without)?
+        .drivers(layout, suite)?
         .add("boot.ini", &boot_ini_of(layout, folder, entry)?)?
         .add("overrides.reg", format!("REGEDIT4\n\n{registry}").as_bytes())?
         .finish()?;
@@ -245,7 +261,7 @@ pub fn boot_batch(
     last: &str,
 ) -> Result<(Vec<String>, volume::Report)> {
     let folder = Folder::new(layout, name)?;
-    let mut job = executive(layout, &folder, Entry::Pv, &[], "")?;
+    let mut job = executive(layout, &folder, Entry::Pv, Suite::default(), "")?;
     let image = folder.image(0);
     volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")
         .with_context(|| format!("cannot make {}", image.display()))?;
@@ -364,21 +380,22 @@ impl Module {
         Ok(Module(archive))
     }
 
-    /// The shipped drivers and their INF files, as `dist/` holds them, but for those that are gone.
-    fn drivers(mut self, layout: &Layout, without: &[&str]) -> Result<Module> {
-        for name in build::SHIPPED {
-            for file in ["sys", "inf"].map(|extension| format!("{name}.{extension}")) {
-                if !without.contains(&file.as_str()) {
-                    self = self.add_file(&layout.dist().join(file))?;
-                }
+    /// The shipped drivers and their INF files, as `dist/` holds them, but for what became of them.
+    fn drivers(mut self, layout: &Layout, suite: Suite<'_>) -> Result<Module> {
+        let drivers = build::SHIPPED.iter().map(|name| format!("{name}.sys"));
+        let files = drivers.chain(build::INFS.iter().map(|name| format!("{name}.inf")));
+        for file in files.filter(|file| !suite.gone.contains(&file.as_str())) {
+            let mut content = read(&layout.dist().join(&file))?;
+            if suite.damaged.contains(&file.as_str()) {
+                damage(&mut content);
             }
+            self = self.add(&file, &content)?;
         }
         Ok(self)
     }
 
     fn add_file(self, path: &Path) -> Result<Module> {
-        let content = fs::read(path)
-            .with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))?;
+        let content = read(path)?;
         let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         self.add(&name, &content)
     }
@@ -397,6 +414,10 @@ impl Module {
         self.0.into_inner()?.sync_all()?;
         Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
 }
 
 /// The boot.ini that has the entry.

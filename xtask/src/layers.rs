@@ -3,7 +3,7 @@
 
 use guard::Reason;
 
-use crate::scenario::{BASE, Ending, Entry, Expect, PV, Scenario, emulated};
+use crate::scenario::{BASE, Entry, Expect, PV, Scenario, emulated};
 
 /// A line of a .reg file that opens a key of the control set.
 macro_rules! key {
@@ -90,7 +90,7 @@ pub const TESTED: [Scenario; 5] = [
 ];
 
 /// Further rows: `cargo xtask scenario <name>`, and the matrix.
-pub const MORE: [Scenario; 11] = [
+pub const MORE: [Scenario; 7] = [
     Scenario {
         name: "refuse-alone",
         title: "policy none without unplug: refusing the start holds alone",
@@ -156,43 +156,4 @@ pub const MORE: [Scenario; 11] = [
         )],
         ..BASE_PV
     },
-    Scenario {
-        name: "idefilter-file-missing",
-        title: "idefilter.sys is gone and still in the class filters: NT does not start the PCI bus, in either entry",
-        without: &["idefilter.sys"],
-        expect: Expect {
-            ide: 0,
-            ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE),
-            ..emulated(Reason::Unsealed)
-        },
-        ..BASE_PV
-    },
-    Scenario {
-        name: "idefilter-disabled",
-        title: "idefilter is disabled and still in the class filters: NT does not start the PCI bus",
-        registry: concat!(key!("Services\\idefilter"), "\"Start\"=dword:00000004\n"),
-        expect: Expect {
-            ide: 0,
-            ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE),
-            ..emulated(Reason::Unsealed)
-        },
-        ..BASE_PV
-    },
-    Scenario {
-        name: "xenpci-file-missing",
-        title: "xenpci.sys is gone: the loader has not brought it, and the boot is emulated",
-        without: &["xenpci.sys"],
-        expect: emulated(Reason::XenpciDisabled),
-        ..BASE_PV
-    },
-    Scenario {
-        name: "xenvbd-file-missing",
-        title: "xenvbd.sys is gone: the loader has not brought it, and the boot is emulated",
-        without: &["xenvbd.sys"],
-        expect: emulated(Reason::XenvbdDisabled),
-        ..BASE_PV
-    },
 ];
-
-/// NT's stop code for a boot disk that is not there.
-const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;

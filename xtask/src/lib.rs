@@ -6,6 +6,7 @@
 //! are booted and what they must show, `guest` boots them, `verdict` judges; `demo`, `test` and `mutants` are
 //! built from those.
 
+mod absence;
 pub mod bench;
 pub mod build;
 mod command;

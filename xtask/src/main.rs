@@ -23,7 +23,7 @@ enum Command {
     Setup,
     /// Builds the drivers and bootcfg into dist/ and the NT executive into target/nt/
     Build {
-        /// Only these: idefilter, xenpci, xenvbd, wrong, testbus, nt, bootcfg
+        /// Only these: idefilter, idefallback, xenpci, xenvbd, wrong, testbus, nt, bootcfg
         #[arg(short, long = "package")]
         package: Vec<String>,
     },

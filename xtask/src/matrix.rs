@@ -203,6 +203,8 @@ fn expected(expect: &Expect) -> (String, String) {
         (_, _, Some((reason, ..)), _) => format!("PV, stopped: {reason:?}"),
         (Reason::PvSelected, Some(reason), ..) => format!("emulated, PV withheld: {reason:?}"),
         (Reason::PvSelected, ..) => "PV".to_owned(),
+        (Reason::Unsealed, ..) if expect.ide > 0 => "emulated: without idefilter".to_owned(),
+        (Reason::Unsealed, ..) => "no boot".to_owned(),
         (reason, ..) => format!("emulated: {reason:?}"),
     };
     let ending = match expect.ending {

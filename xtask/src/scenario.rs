@@ -9,7 +9,7 @@
 
 use guard::Reason;
 
-use crate::{decisions, layers};
+use crate::{absence, decisions, layers};
 
 /// What the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Scenario {
     pub fault: Option<&'static str>,
     /// Files of the suite's that are gone since the installation.
     pub without: &'static [&'static str],
+    /// Files of the suite's that have been damaged since the installation.
+    pub damaged: &'static [&'static str],
     /// Further words of the executive's command line (tests/nt/src/boot/options.rs).
     pub words: &'static str,
     /// Further lines of the guest's xl configuration.
@@ -170,6 +172,7 @@ pub const BASE: Scenario = Scenario {
     registry: "",
     fault: None,
     without: &[],
+    damaged: &[],
     words: "",
     config: &[],
     disks: &[Backend::Blkback],
@@ -409,13 +412,18 @@ const HOTPLUG: Scenario = Scenario {
 
 /// Every scenario, the demo's first.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    DEMO.iter().chain(&MORE).chain(&RUNNING).chain(&layers::TESTED).chain(&decisions::TESTED)
+    DEMO.iter()
+        .chain(&MORE)
+        .chain(&RUNNING)
+        .chain(&layers::TESTED)
+        .chain(&decisions::TESTED)
+        .chain(&absence::TESTED)
 }
 
 /// Scenarios that are not part of `cargo xtask test`, and are run by name.
 pub fn by_name_only() -> impl Iterator<Item = &'static Scenario> {
-    layers::MORE.iter().chain(&decisions::MORE).chain(&MANY)
+    layers::MORE.iter().chain(&decisions::MORE).chain(&absence::MORE).chain(&MANY)
 }
 
 /// Sequences that are not part of `cargo xtask test`.
-pub const SEQUENCES_BY_NAME: [Sequence; 1] = [decisions::FAILED_BOOTS];
+pub const SEQUENCES_BY_NAME: [Sequence; 2] = [decisions::FAILED_BOOTS, absence::PUT_BACK];

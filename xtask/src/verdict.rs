@@ -47,8 +47,10 @@ pub struct Observed {
     pub bugcheck: Option<[u64; 4]>,
     /// Names of violations that the verifier stopped at.
     pub violations: Vec<String>,
+    /// What idefallback said.
+    pub fallback: Option<Reason>,
     /// Lines each driver of the suite printed.
-    pub lines: [usize; 3],
+    pub lines: [usize; 4],
     /// Device objects of idefilter and xenpci, and who may open them.
     pub devices: Vec<(String, String)>,
     /// The executive's last word.
@@ -87,7 +89,8 @@ impl Observed {
                 .filter_map(|line| line.get("name"))
                 .map(str::to_owned)
                 .collect(),
-            lines: ["idefilter", "xenpci", "xenvbd"]
+            fallback: reason(report, "idefallback: "),
+            lines: ["idefilter", "idefallback", "xenpci", "xenvbd"]
                 .map(|driver| report.debug(&format!("xenguard: {driver}: ")).count()),
             devices: report
                 .all("device")
@@ -121,16 +124,20 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     let pv_boot = expect.decision == Reason::PvSelected;
     // Plain disks of a boot that does not stop, or those that were there before the stop.
     let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv } - scenario.blanks;
-    let withheld = if pv_boot {
+    let withheld = if pv_boot || expect.decision == Reason::Unsealed {
         expect.withheld
     } else {
         // A service that does not run says nothing; one that runs says once why it stays out.
         seen.withheld.and(Some(Reason::EmulatedBoot))
     };
 
+    let up = expect.ending_early().is_none();
     // Without idefilter nothing decides.
     let decision = Some(expect.decision).filter(|reason| *reason != Reason::Unsealed);
     differ("decision", name(seen.decision), name(decision));
+    // It speaks where it made the boot possible, and where idefilter is there it is silent.
+    let fallback = (decision.is_none() && up).then_some(Reason::FilterTakenOut);
+    differ("idefallback", name(seen.fallback), name(fallback));
     if let Entry::Fat(number) = scenario.entry {
         let options = seen.options.clone().unwrap_or_default();
         let pv = if number == 2 { " GPLPV" } else { "" };
@@ -145,7 +152,6 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     differ("CD-ROM drives", seen.cdroms.to_string(), expect.cdroms.to_string());
     differ("mounts", seen.mounts.len().to_string(), mounted.to_string());
     // The files are written once the system is up.
-    let up = expect.ending_early().is_none();
     let files = if up { &seen.mounts[..] } else { &[] };
     differ("file tests passed", format!("{:?}", seen.files), format!("{files:?}"));
     differ("bugcheck", format!("{:x?}", seen.bugcheck), format!("{:x?}", expected_bugcheck(scenario)));
@@ -177,11 +183,13 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     if orderly && (expect.pv > 0 || !pv_boot) {
         let status = boot.outcome.report().first("status").map(|line| line.text.clone());
         // `guard::abi::Status`: 4 is exposed, 1 is emulated.
-        let expected = match expect.pv {
-            0 => format!("phase=1 reason={:#x}", expect.decision.code()),
-            _ => "phase=4 reason=0x1".to_owned(),
+        let expected = match (decision, expect.pv) {
+            // Nobody who would say anything.
+            (None, _) => None,
+            (Some(reason), 0) => Some(format!("phase=1 reason={:#x}", reason.code())),
+            _ => Some("phase=4 reason=0x1".to_owned()),
         };
-        differ("status in the registry", format!("{status:?}"), format!("{:?}", Some(expected)));
+        differ("status in the registry", format!("{status:?}"), format!("{expected:?}"));
     }
     if scenario.fault == Some("platform-lost") {
         // Its driver went with it, and left nothing behind, or the verifier had stopped.
@@ -302,6 +310,9 @@ pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
             let _ = write!(verdict, "emulated, PV withheld: {}", name(seen.withheld));
         }
         (None, Some(Reason::PvSelected)) => verdict.push_str("PV"),
+        (None, None) if seen.fallback.is_some() => {
+            let _ = write!(verdict, "emulated, without idefilter: {}", name(seen.fallback));
+        }
         (None, decision) => {
             let _ = write!(verdict, "emulated: {}", name(decision));
         }

@@ -245,8 +245,8 @@ mod tests {
     #[test]
     fn the_filter_is_appended_after_its_service() {
         let all = read("idefilter");
-        assert_eq!(all.files, ["idefilter.sys"]);
-        assert_eq!(all.services, ["idefilter"]);
+        assert_eq!(all.files, ["idefallback.sys", "idefilter.sys"]);
+        assert_eq!(all.services, ["idefallback", "idefilter"]);
         let last = all.changes.iter().rposition(|c| c.key.starts_with(&format!("{SERVICES}\\idefilter")));
         let filter = all.changes.iter().position(|change| change.name == "UpperFilters").expect("there");
         assert_eq!(all.changes[filter].kind, Kind::Append(vec!["idefilter".to_owned()]));

@@ -10,14 +10,16 @@ use crate::{
 };
 
 /// The drivers, the one that the others import from first.
-pub const DRIVERS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
+pub const DRIVERS: [&str; 4] = ["idefilter", "idefallback", "xenpci", "xenvbd"];
+/// The INF files; idefallback is installed with idefilter.
+pub const INFS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
 
 /// A package as it was read.
 #[derive(Clone, Debug)]
 pub struct Package {
     /// The driver files by their names, whole.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What each INF file does, in the order of [`DRIVERS`].
+    /// What each INF file does, in the order of [`INFS`].
     pub installations: Vec<Installation>,
     /// The version in `DriverVer`, the same in all of them.
     pub version: String,
@@ -40,8 +42,8 @@ impl Package {
         };
         let mut package =
             Package { files: BTreeMap::new(), installations: Vec::new(), version: String::new() };
-        for driver in DRIVERS {
-            let name = format!("{driver}.inf");
+        for inf in INFS {
+            let name = format!("{inf}.inf");
             let text = read(&name)?;
             let inf = Inf::parse(&String::from_utf8_lossy(&text)).with_context(|| name.clone())?;
             let all = installation(&inf).with_context(|| name.clone())?;

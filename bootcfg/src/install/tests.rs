@@ -13,7 +13,7 @@ use hive::{Hive, build::Tree};
 use super::{
     edits::{self, Edit, Edits},
     offline::{Target, through_hivex},
-    package::{DRIVERS, Package},
+    package::{DRIVERS, INFS, Package},
 };
 use crate::{
     exit::{Exit, code},
@@ -43,10 +43,12 @@ pub fn sample_driver(content: &[u8]) -> Vec<u8> {
 fn package(version: &str) -> Package {
     let mut package =
         Package { files: BTreeMap::new(), installations: Vec::new(), version: version.to_owned() };
-    for name in DRIVERS {
+    for name in INFS {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../inf/{name}.inf"));
         let inf = Inf::parse(&std::fs::read_to_string(path).expect("readable")).expect("parsed");
         package.installations.push(installation(&inf).expect("understood"));
+    }
+    for name in DRIVERS {
         package.files.insert(format!("{name}.sys"), sample_driver(format!("{name} {version}").as_bytes()));
     }
     package
@@ -97,9 +99,12 @@ fn an_installation_adds_to_the_set_that_is_booted() {
     );
     assert_eq!(texts(&hive, &format!("ControlSet002\\{SYSTEM_CLASS}"), "UpperFilters"), ["theirs"]);
     let read = Hive::new(&hive).expect("a hive");
-    for (name, group) in
-        [("idefilter", "System Reserved"), ("xenpci", "System Bus Extender"), ("xenvbd", "SCSI miniport")]
-    {
+    for (name, group) in [
+        ("idefilter", "System Reserved"),
+        ("idefallback", "System Reserved"),
+        ("xenpci", "System Bus Extender"),
+        ("xenvbd", "SCSI miniport"),
+    ] {
         let key = read.key(&format!("ControlSet001\\Services\\{name}")).expect("read").expect("there");
         assert_eq!(key.dword("Start").expect("read"), Some(0));
         assert_eq!(key.text("Group").expect("read").as_deref(), Some(group));

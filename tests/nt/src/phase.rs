@@ -25,6 +25,8 @@ const GROUPS: [&str; 9] = [
     "SCSI CDROM Class",
     "FSFilter Infrastructure",
 ];
+/// The first of them.
+const SYSTEM_RESERVED: usize = 0;
 /// `SERVICE_BOOT_START`.
 const BOOT_START: u32 = 0;
 /// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s of quiet.
@@ -46,7 +48,14 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
         ke::delay(boot::options().pause);
     }
     pnp::init();
-    start_boot_drivers();
+    let drivers = load_boot_drivers();
+    let (reserved, others) =
+        drivers.split_at(drivers.partition_point(|driver| driver.rank == SYSTEM_RESERVED));
+    start_boot_drivers(reserved);
+    // The bus drivers come next, and NT builds the bus's stack as soon as its driver has started: later than now no boot
+    // driver can change what is in it.
+    let mut root = report_root_bus();
+    start_boot_drivers(others);
     builtin::start(&boot::options().late);
     if boot::options().look_alike {
         pci::look_alike();
@@ -54,10 +63,11 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     if boot::options().second_root {
         pci::split();
     }
-    let mut root = add_root_bus();
+    start_root_bus(root);
     if boot::options().second_root {
         // The bridge that is reported later.
-        root = add_root_bus();
+        root = report_root_bus();
+        start_root_bus(root);
     }
     reinitialize::boot_devices_up();
     pnp::settle();
@@ -89,14 +99,18 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     po::power_off()
 }
 
-/// A PCI host bridge is reported, and everything below it. Returns its PDO.
-unsafe fn add_root_bus() -> *mut DeviceObject {
-    let bus = pnp::add_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new());
+/// A PCI host bridge is reported. Returns its PDO.
+unsafe fn report_root_bus() -> *mut DeviceObject {
+    pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new())
+}
+
+/// It starts, and everything below it.
+unsafe fn start_root_bus(bus: *mut DeviceObject) {
+    pnp::start_root_device(bus);
     if !pnp::is_started(bus) {
         // No bus, no disk to boot from.
         ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0);
     }
-    bus
 }
 
 /// The loader's part: the chosen entry's options.
@@ -130,26 +144,43 @@ fn install() {
     }
 }
 
-/// Starts the boot-start drivers by group, then by tag, then as they stand in the registry.
-unsafe fn start_boot_drivers() {
-    let mut drivers: Vec<(usize, u32, usize, String)> = Vec::new();
-    for (at, name) in cm::keys(cm::SERVICES).into_iter().enumerate() {
-        let path = alloc::format!("{}\\{name}", cm::SERVICES);
+/// A boot-start driver.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct BootDriver {
+    /// Its group's place in [`GROUPS`].
+    rank: usize,
+    /// Its place in the group, and after that in the registry.
+    tag: u32,
+    at: usize,
+    service: String,
+}
+
+/// The boot loader's part: the boot-start drivers by group, then by tag, then as they stand in the registry, and their
+/// files in memory as far as they can be loaded.
+fn load_boot_drivers() -> Vec<BootDriver> {
+    let mut drivers = Vec::new();
+    for (at, service) in cm::keys(cm::SERVICES).into_iter().enumerate() {
+        let path = alloc::format!("{}\\{service}", cm::SERVICES);
         let number = |value: &str| cm::get(&path, value).and_then(|value| value.as_dword());
         if number("Start") != Some(BOOT_START) {
             continue;
         }
         let group = cm::get(&path, "Group").and_then(|value| value.as_text()).unwrap_or_default();
         let rank = GROUPS.iter().position(|known| known.eq_ignore_ascii_case(&group)).unwrap_or(GROUPS.len());
-        drivers.push((rank, number("Tag").unwrap_or(u32::MAX), at, name));
+        drivers.push(BootDriver { rank, tag: number("Tag").unwrap_or(u32::MAX), at, service });
     }
     drivers.sort();
     builtin::load_at_boot(&boot::options().late);
-    let files: Vec<String> = drivers.iter().map(|(.., name)| cm::service_file(name)).collect();
+    let files: Vec<String> = drivers.iter().map(|driver| cm::service_file(&driver.service)).collect();
     ldr::load_boot_files(&files);
-    for (.., name) in drivers {
+    drivers
+}
+
+/// Starts boot-start drivers in their order.
+unsafe fn start_boot_drivers(drivers: &[BootDriver]) {
+    for driver in drivers {
         // The outcome is reported; a boot-start driver that fails does not stop the boot (SERVICE_ERROR_NORMAL).
-        let _ = driver::load(&name);
+        let _ = driver::load(&driver.service);
     }
 }
 

@@ -156,7 +156,7 @@ fn executive(
     contender: Contender,
     entry: Entry,
 ) -> Result<Job> {
-    let mut job = guest::executive(programs.layout, folder, entry, &[], "")?;
+    let mut job = guest::executive(programs.layout, folder, entry, guest::Suite::default(), "")?;
     job.cmdline += &format!(" test=bench {}", words(plan, contender));
     Ok(job)
 }

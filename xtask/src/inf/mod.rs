@@ -15,13 +15,13 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 use anyhow::{Context, Result, bail};
 use bootcfg::inf::{Inf, Line};
 
-use crate::{build::SHIPPED, layout::Layout};
+use crate::{build::INFS, layout::Layout};
 use rules::RULES;
 
 /// A package: one INF file.
 #[derive(Clone, Debug)]
 struct Package {
-    /// The driver's name, which is the file's without `.inf`.
+    /// The name of its first driver, which is the file's without `.inf`.
     name: String,
     /// The file as it stands.
     text: String,
@@ -34,7 +34,7 @@ struct Package {
 struct Suite {
     /// `major.minor.patch`.
     version: String,
-    /// In the order of [`SHIPPED`].
+    /// In the order of [`INFS`].
     packages: Vec<Package>,
     /// What could not be read.
     unread: Vec<String>,
@@ -86,7 +86,7 @@ impl Suite {
                 fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok(((*name).to_owned(), text))
         };
-        let texts = SHIPPED.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let texts = INFS.iter().map(text).collect::<Result<Vec<_>>>()?;
         Ok(Self::of(texts, env!("CARGO_PKG_VERSION")))
     }
 
@@ -129,7 +129,7 @@ pub fn check(layout: &Layout) -> Result<()> {
 /// As [`check`].
 pub fn run() -> Result<()> {
     check(&Layout::here())?;
-    println!("{} INF files keep {} rules", SHIPPED.len(), RULES.len());
+    println!("{} INF files keep {} rules", INFS.len(), RULES.len());
     Ok(())
 }
 

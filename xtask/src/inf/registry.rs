@@ -85,8 +85,10 @@ pub fn uninstall_order(_: &Suite, package: &Package) -> Vec<String> {
         breaches.push(format!("[{uninstall}] leaves the filter"));
     }
     let services = package.inf.list(&format!("{uninstall}.Services"), "DelService");
-    if !services.contains(&package.name.as_str()) {
-        breaches.push(format!("[{uninstall}.Services] leaves the service"));
+    for name in package.services().iter().filter_map(|line| line.field(0)) {
+        if !services.contains(&name) {
+            breaches.push(format!("[{uninstall}.Services] leaves the service {name}"));
+        }
     }
     if package.inf.value(uninstall, "LegacyUninstall") != Some("1") {
         breaches.push(format!("[{uninstall}] lacks LegacyUninstall = 1, which Windows 10 asks for"));

@@ -7,8 +7,13 @@ use bootcfg::inf::{ASSOCIATED, SERVICES, installation, number};
 use super::{Package, Suite};
 
 /// The load order group of each driver's place in the stack, before everything that could enumerate a disk.
-const GROUPS: [(&str, &str); 3] =
-    [("idefilter", "System Reserved"), ("xenpci", "System Bus Extender"), ("xenvbd", "SCSI miniport")];
+const GROUPS: [(&str, &str); 4] = [
+    ("idefilter", "System Reserved"),
+    // Before the first stack that has idefilter in it is built.
+    ("idefallback", "System Reserved"),
+    ("xenpci", "System Bus Extender"),
+    ("xenvbd", "SCSI miniport"),
+];
 /// The devices of each driver.
 const DEVICES: [(&str, &[&str]); 3] = [
     ("idefilter", &[]),

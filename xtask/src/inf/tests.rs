@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{RULES, Suite};
-use crate::{build::SHIPPED, layout::Layout};
+use crate::{build::INFS, layout::Layout};
 
 fn texts() -> Vec<(String, String)> {
     let folder = Layout::here().root().join("inf");
     let read = |name: &&str| fs::read_to_string(folder.join(format!("{name}.inf"))).expect("readable");
-    SHIPPED.iter().map(|name| ((*name).to_owned(), read(name).replace("\r\n", "\n"))).collect()
+    INFS.iter().map(|name| ((*name).to_owned(), read(name).replace("\r\n", "\n"))).collect()
 }
 
 fn check(texts: Vec<(String, String)>) -> Vec<String> {
@@ -53,13 +53,20 @@ const BREACHES: &[(&str, &str, &str, &str)] = &[
     ("hardware-ids", "xenpci", "%Xenpci% = Xenpci,PCI\\VEN_5853&DEV_0002\n", ""),
     ("services", "idefilter", "StartType      = 0 ", "StartType      = 3 "),
     ("services", "idefilter", "ErrorControl   = 1 ", "ErrorControl   = 3 "),
-    ("services", "idefilter", "System Reserved", "Extended Base"),
+    ("services", "idefilter", "System Reserved   ; before any bus driver\n", "Extended Base\n"),
+    (
+        "services",
+        "idefilter",
+        "System Reserved   ; before any bus driver,",
+        "Boot Bus Extender   ; before any,",
+    ),
     ("services", "idefilter", "AddService = idefilter,,", "AddService = idefilter,2,"),
     ("same-service", "xenpci", "HKR,Parameters,BusType,0x00010001,1", "HKR,Parameters,BusType,0x00010001,2"),
     ("same-service", "xenpci", "HKR,Parameters,BusType,0x00010001,1\n", ""),
     ("event-log", "idefilter", "Idefilter.Service,Idefilter.EventLog", "Idefilter.Service"),
     ("event-log", "idefilter", "TypesSupported,0x00010001,7", "TypesSupported,0x00010001,1"),
     ("event-log", "idefilter", "idefilter,0x00000004", "idefilter"),
+    ("event-log", "idefilter", "Idefallback.Service,Idefallback.EventLog", "Idefallback.Service"),
     ("class-filters", "idefilter", "UpperFilters,0x00010008", "UpperFilters,0x00010000"),
     ("class-filters", "idefilter", "UpperFilters,0x00018002,\"idefilter\"", "UpperFilters"),
     (
@@ -83,6 +90,7 @@ const BREACHES: &[(&str, &str, &str, &str)] = &[
     ),
     ("uninstall-order", "idefilter", "LegacyUninstall = 1\n", ""),
     ("uninstall-order", "idefilter", "DelService = idefilter,0x00000004", ""),
+    ("uninstall-order", "idefilter", "DelService = idefallback,0x00000004", ""),
     ("critical-devices", "xenpci", "#ven_5853&dev_0002\",Service", "#ven_5853&dev_0003\",Service"),
     (
         "critical-devices",

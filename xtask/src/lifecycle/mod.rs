@@ -16,7 +16,7 @@ use guard::Reason;
 use rig::{Disk, End, Job, RigFiles};
 
 use crate::{
-    build::SHIPPED,
+    build::{INFS, SHIPPED},
     guest::{self, Folder, Module},
     layout::Layout,
     pe::checksum,
@@ -37,6 +37,8 @@ pub enum Step {
     Uninstall,
     /// A driver's file goes.
     Delete(&'static str),
+    /// A bit of a driver's file changes; a second time brings it back.
+    Damage(&'static str),
     /// A boot from the emulated entry.
     Emulated(Expect),
     /// A boot from the PV entry.
@@ -73,12 +75,40 @@ const LIVES: &[Life] = &[
         &[Step::Install, NOT_SELECTED, PV, Step::Upgrade, PV, NOT_SELECTED, Step::Uninstall, BARE],
     ),
     SHORT,
-    // The filter's file is gone: nothing boots, and the removal from outside mends it.
+    // The filter's file is gone: both entries boot emulated, and a new installation mends it.
     (
         "life-without-idefilter",
         &[
             Step::Install,
             Step::Delete("idefilter.sys"),
+            BARE,
+            Step::Pv(Expect::Ide(None)),
+            Step::Upgrade,
+            PV,
+            Step::Uninstall,
+            BARE,
+        ],
+    ),
+    // It was damaged and put back: nobody names it any more, so that no PV disk appears.
+    (
+        "life-idefilter-put-back",
+        &[
+            Step::Install,
+            Step::Damage("idefilter.sys"),
+            Step::Pv(Expect::Ide(None)),
+            Step::Damage("idefilter.sys"),
+            Step::Pv(Expect::Ide(Some(Reason::PvSelected))),
+            Step::Upgrade,
+            PV,
+        ],
+    ),
+    // The driver that would mend it is gone too: nothing boots, and the removal from outside mends it.
+    (
+        "life-without-both",
+        &[
+            Step::Install,
+            Step::Delete("idefilter.sys"),
+            Step::Delete("idefallback.sys"),
             Step::Emulated(Expect::Stop(NO_BOOT_DEVICE)),
             Step::Pv(Expect::Stop(NO_BOOT_DEVICE)),
             Step::Uninstall,
@@ -156,6 +186,7 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
                 system.check_removed().with_context(at)?;
             }
             Step::Delete(file) => system.delete_driver(file).with_context(at)?,
+            Step::Damage(file) => system.damage_driver(file).with_context(at)?,
             Step::Emulated(expect) => {
                 boot(layout, rig, &folder, &system, &disk, (n, false, *expect)).with_context(at)?
             }
@@ -172,21 +203,25 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
 fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
     let package = folder.path(if older { "older" } else { "newer" });
     fs::create_dir_all(&package)?;
+    let read = |file: &str| {
+        let path = layout.dist().join(file);
+        fs::read(&path)
+            .with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
+    };
+    for name in INFS {
+        let file = format!("{name}.inf");
+        fs::write(package.join(&file), read(&file)?)?;
+    }
     for name in SHIPPED {
-        let read = |kind: &str| {
-            let path = layout.dist().join(format!("{name}.{kind}"));
-            fs::read(&path)
-                .with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
-        };
-        let (mut driver, inf) = (read("sys")?, read("inf")?);
+        let file = format!("{name}.sys");
+        let mut driver = read(&file)?;
         if older {
             let field = u32::from_le_bytes(driver[0x3c..0x40].try_into()?) as usize + 24 + 64;
             driver.extend(b"OLDER...");
             let sum = checksum::compute(&driver, field);
             driver[field..field + 4].copy_from_slice(&sum.to_le_bytes());
         }
-        fs::write(package.join(format!("{name}.sys")), driver)?;
-        fs::write(package.join(format!("{name}.inf")), inf)?;
+        fs::write(package.join(file), driver)?;
     }
     Ok(package.to_string_lossy().into_owned())
 }

@@ -13,7 +13,7 @@ use clap::Parser;
 use hive::{Hive, Key, build::Tree};
 
 use super::registration;
-use crate::{command, folder::remove_folder};
+use crate::{command, folder::remove_folder, guest::damage};
 
 /// Bytes of the image: drivers, hive and its backups with room to spare.
 const SIZE: u64 = 32 << 20;
@@ -88,6 +88,16 @@ impl SystemVolume {
         self.take_out()?;
         fs::remove_file(self.folder.join(DRIVERS).join(name))
             .with_context(|| format!("no {name} to delete"))?;
+        self.put_back()
+    }
+
+    /// Damages a driver's file, or undoes it.
+    pub fn damage_driver(&self, name: &str) -> Result<()> {
+        self.take_out()?;
+        let path = self.folder.join(DRIVERS).join(name);
+        let mut content = fs::read(&path).with_context(|| format!("no {name} to damage"))?;
+        damage(&mut content);
+        fs::write(&path, content)?;
         self.put_back()
     }
 

@@ -22,7 +22,7 @@ use bootcfg::inf::{Inf, installation};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    build::{self, SHIPPED},
+    build::{self, INFS, SHIPPED},
     folder::remove_folder,
     layout::Layout,
     program,
@@ -140,11 +140,13 @@ fn contents(layout: &Layout) -> Result<Package> {
     let mut hardware_ids = Vec::new();
     let mut date = None;
     for name in SHIPPED {
-        for extension in ["sys", "inf"] {
-            let file = format!("{name}.{extension}");
-            files.insert(file.clone(), read(&layout.dist().join(&file))?);
-        }
+        let file = format!("{name}.sys");
+        files.insert(file.clone(), read(&layout.dist().join(&file))?);
         files.insert(format!("symbols/{name}.pdb"), read(&layout.dist().join(format!("{name}.pdb")))?);
+    }
+    for name in INFS {
+        let file = format!("{name}.inf");
+        files.insert(file.clone(), read(&layout.dist().join(&file))?);
         let inf = Inf::parse(&String::from_utf8_lossy(&files[&format!("{name}.inf")]))?;
         hardware_ids.extend(installation(&inf)?.devices.into_iter().map(|device| device.id));
         date = Some(Date::of(&inf)?);

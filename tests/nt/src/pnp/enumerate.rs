@@ -69,6 +69,7 @@ pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Opt
         bus: stack::bus(pdo),
         service: None,
         class: None,
+        drivers: None,
         state: State::Enumerated,
     };
     configure::configure(&mut node);

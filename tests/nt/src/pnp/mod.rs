@@ -23,7 +23,10 @@ pub use notification::{
     registered_within,
 };
 pub use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
-pub use root::{add_device as add_root_device, init, remove_device as remove_root_device, resource_list};
+pub use root::{
+    add_device as add_root_device, init, remove_device as remove_root_device,
+    report_device as report_root_device, resource_list, start_device as start_root_device,
+};
 
 use crate::ke::{self, KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};
 use crate::nt::*;

@@ -35,6 +35,8 @@ pub struct Node {
     pub bus: Option<(Guid, i32, u32)>,
     pub service: Option<String>,
     pub class: Option<String>,
+    /// The drivers of its stack, bottom first, where they are settled before it is built.
+    pub drivers: Option<Vec<String>>,
     pub state: State,
 }
 

@@ -99,6 +99,21 @@ pub unsafe fn add_device(
     compatible: &[&str],
     resources: Vec<CmPartialResourceDescriptor>,
 ) -> *mut DeviceObject {
+    let pdo = report_device(enumerator, hardware, compatible, resources);
+    start_device(pdo);
+    pdo
+}
+
+/// Adds a root device whose stack is built later, of the drivers that the registry has for it now. Returns its PDO.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`.
+pub unsafe fn report_device(
+    enumerator: &str,
+    hardware: &[&str],
+    compatible: &[&str],
+    resources: Vec<CmPartialResourceDescriptor>,
+) -> *mut DeviceObject {
     let driver = *DRIVER.lock() as *mut DriverObject;
     let mut pdo = null_mut();
     let made = io::IoCreateDevice(
@@ -126,15 +141,25 @@ pub unsafe fn add_device(
     (*pdo).flags &= !DO_DEVICE_INITIALIZING;
     serialized(|| {
         ob::reference(pdo.cast());
-        let node = enumerate::identify(pdo, null_mut()).expect("a root device has ids");
+        let mut node = enumerate::identify(pdo, null_mut()).expect("a root device has ids");
+        node.drivers = Some(start::drivers(&node));
         node::add(node);
+    });
+    pdo
+}
+
+/// Starts a device that was reported, and what is below it.
+///
+/// # Safety
+/// `pdo` came from [`report_device`]. IRQL `PASSIVE_LEVEL`.
+pub unsafe fn start_device(pdo: *mut DeviceObject) {
+    serialized(|| {
         if start::start(pdo) {
             let node = node::of(pdo).expect("the node was just started");
             crate::log!("started {} stack={}", node.instance, start::describe(pdo));
             enumerate::enumerate(pdo);
         }
     });
-    pdo
 }
 
 /// Removes a root device in order; whether its drivers agreed.

@@ -26,16 +26,22 @@ pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
     started
 }
 
-/// Calls AddDevice of every driver: lower filters, function driver, upper filters, as NT orders them.
+/// The drivers of a device's stack as the registry has them now: lower filters, function driver, upper filters, as NT
+/// orders them.
+pub fn drivers(node: &Node) -> Vec<String> {
+    let mut services = filters(node, "LowerFilters");
+    services.extend(node.service.clone());
+    services.extend(filters(node, "UpperFilters"));
+    services
+}
+
+/// Calls AddDevice of every driver.
 unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> bool {
     let raw = node.capabilities.bits & CAP_RAW_DEVICE_OK != 0;
     if node.service.is_none() && !raw {
         return false;
     }
-    let mut services = filters(node, "LowerFilters");
-    services.extend(node.service.clone());
-    services.extend(filters(node, "UpperFilters"));
-    for service in services {
+    for service in node.drivers.clone().unwrap_or_else(|| drivers(node)) {
         // One driver that cannot be had keeps its device from starting: a filter's absence is not passed over.
         let Some(added) = driver_of(&service) else {
             crate::log!("{}: no driver {service}", node.instance);
