@@ -15,6 +15,8 @@ const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-080
 const BOOT_INI: &str = "[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
     [operating systems]\r\nmulti(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Server\" /fastdetect\r\n";
 
+const DRIVERS: [&str; 4] = ["idefilter", "idefallback", "xenpci", "xenvbd"];
+
 /// A folder with a system volume and a package.
 struct Machine(tempfile::TempDir);
 
@@ -53,6 +55,8 @@ impl Machine {
         for name in ["idefilter", "xenpci", "xenvbd"] {
             let inf = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../inf/{name}.inf"));
             fs::copy(inf, self.path(&format!("package/{name}.inf"))).expect("copied");
+        }
+        for name in DRIVERS {
             let mut image = vec![0; 0x100];
             image[..2].copy_from_slice(b"MZ");
             image[0x3c] = 0x40;
@@ -118,7 +122,7 @@ fn offline_install_upgrade_uninstall() {
 
     good(machine.offline(&["uninstall"]));
     assert_eq!((machine.filters(), machine.boot_ini().as_str()), (None, BOOT_INI));
-    assert!(["idefilter", "xenpci", "xenvbd"].iter().all(|name| !machine.driver(name).exists()));
+    assert!(DRIVERS.iter().all(|name| !machine.driver(name).exists()));
     good(machine.offline(&["uninstall"]));
 }
 
@@ -156,8 +160,8 @@ case "$1 $3" in
 "pnputil -a") name=$(basename "$4" .inf); cp "$4" "$here/windows/INF/oem-$name.inf"; touch "$here/reg-$name";
    if [ "$name" = xenpci ]; then touch "$here/reg-xenvbd"; fi;;
 "pnputil -d") rm -f "$here/windows/INF/$4";;
-"rundll32 DefaultInstall") touch "$here/reg-idefilter" "$here/filter"; cp "$5" "$here/windows/INF/oem-idefilter.inf";;
-"rundll32 DefaultUninstall") rm -f "$here/reg-idefilter" "$here/filter";;
+"rundll32 DefaultInstall") touch "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter"; cp "$5" "$here/windows/INF/oem-idefilter.inf";;
+"rundll32 DefaultUninstall") rm -f "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter";;
 "rundll32 Idefilter.RemoveFile") [ ! -f "$here/filter" ];;
 "sc xenpci"|"sc xenvbd") rm -f "$here/reg-$3";;
 reg*) case "$2 $3" in
@@ -209,7 +213,7 @@ fn the_tools_of_a_running_windows_are_called_in_the_safe_order() {
     assert!(calls.last().is_some_and(|call| call.contains("Idefilter.RemoveFile")), "{calls:#?}");
     assert_eq!(calls.iter().filter(|call| call.starts_with("pnputil -f -d oem-")).count(), 2, "{calls:#?}");
     assert_eq!(machine.boot_ini(), BOOT_INI);
-    for left in ["filter", "reg-idefilter", "reg-xenpci", "reg-xenvbd"] {
+    for left in ["filter", "reg-idefilter", "reg-idefallback", "reg-xenpci", "reg-xenvbd"] {
         assert!(!machine.path(left).exists(), "{left}");
     }
 }
@@ -226,7 +230,7 @@ fn a_tool_that_fails_takes_the_installation_back() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains("taken out again"), "{text}");
         assert_eq!(machine.boot_ini(), BOOT_INI);
-        for left in ["filter", "reg-idefilter", "reg-xenpci", "reg-xenvbd"] {
+        for left in ["filter", "reg-idefilter", "reg-idefallback", "reg-xenpci", "reg-xenvbd"] {
             assert!(!machine.path(left).exists(), "{failing}: {left}");
         }
     }
