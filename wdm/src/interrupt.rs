@@ -1,21 +1,46 @@
-//! Line-based interrupts.
+//! Interrupts: lines, and the messages of NT 6.0 and later.
 #![allow(unsafe_code, reason = "connects a service routine")]
 
 use alloc::boxed::Box;
 use core::ptr;
 
 use wdk_sys::{
-    _KINTERRUPT_MODE, BOOLEAN, PKINTERRUPT, PVOID,
+    _KINTERRUPT_MODE, BOOLEAN, IO_CONNECT_INTERRUPT_PARAMETERS, IO_DISCONNECT_INTERRUPT_PARAMETERS, NTSTATUS,
+    PKINTERRUPT, PVOID,
     ntddk::{IoConnectInterrupt, IoDisconnectInterrupt, KeSynchronizeExecution},
 };
 
-use crate::{Result, pool, resources::InterruptResource, status::check};
+use crate::{
+    DeviceObject, NtStatus, Result, pool, resources::InterruptResource, routine, status::check, utf16,
+};
+
+type ConnectEx = unsafe extern "C" fn(*mut IO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS;
+type DisconnectEx = unsafe extern "C" fn(*mut IO_DISCONNECT_INTERRUPT_PARAMETERS);
+
+/// CONNECT_FULLY_SPECIFIED.
+const FULLY_SPECIFIED: u32 = 1;
+
+/// The routines that messages are connected by, which NT 5.2 has not. PASSIVE_LEVEL.
+fn extended() -> Option<(ConnectEx, DisconnectEx)> {
+    let connect = routine::find(utf16!("IoConnectInterruptEx"))?;
+    let disconnect = routine::find(utf16!("IoDisconnectInterruptEx"))?;
+    // SAFETY: the routines' documented types.
+    Some(unsafe { (core::mem::transmute(connect.as_ptr()), core::mem::transmute(disconnect.as_ptr())) })
+}
+
+/// Whether this NT knows interrupt messages. PASSIVE_LEVEL.
+#[must_use]
+pub fn has_messages() -> bool {
+    extended().is_some()
+}
 
 struct Inner<F>(F, #[allow(dead_code, reason = "gives a routine without captures a size")] usize);
 
 /// A connected interrupt; dropping it disconnects (PASSIVE_LEVEL) and waits for a running routine.
 pub struct Interrupt<F: Fn() -> bool + Send + Sync + 'static> {
     object: PKINTERRUPT,
+    /// How a message is disconnected.
+    disconnect: Option<DisconnectEx>,
     // Dropped after `Drop::drop` has disconnected.
     _routine: Box<Inner<F>>,
 }
@@ -26,14 +51,18 @@ unsafe impl<F: Fn() -> bool + Send + Sync + 'static> Send for Interrupt<F> {}
 unsafe impl<F: Fn() -> bool + Send + Sync + 'static> Sync for Interrupt<F> {}
 
 impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
-    /// Connects `routine` to a translated interrupt resource. It is called at the interrupt's IRQL on
-    /// any processor, one at a time, and answers whether the interrupt was its device's. It may be
-    /// called before this function returns. PASSIVE_LEVEL.
+    /// Connects `routine` to a translated interrupt resource of the device with the PDO `physical`. It is called at the
+    /// interrupt's IRQL on any of the resource's processors, one at a time, and answers whether the interrupt was its
+    /// device's. It may be called before this function returns. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// What IoConnectInterrupt answers.
-    pub fn connect(resource: InterruptResource, routine: F) -> Result<Self> {
+    /// What IoConnectInterrupt or IoConnectInterruptEx answers; `NOT_SUPPORTED` for a message where there is no
+    /// IoConnectInterruptEx.
+    pub fn connect(physical: DeviceObject, resource: InterruptResource, routine: F) -> Result<Self> {
         let routine = pool::try_box(Inner(routine, 0))?;
+        if resource.message {
+            return Self::connect_message(physical, resource, routine);
+        }
         let mode =
             if resource.latched { _KINTERRUPT_MODE::Latched } else { _KINTERRUPT_MODE::LevelSensitive };
         let mut object: PKINTERRUPT = ptr::null_mut();
@@ -54,7 +83,38 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
                 0,
             )
         })?;
-        Ok(Self { object, _routine: routine })
+        Ok(Self { object, disconnect: None, _routine: routine })
+    }
+
+    fn connect_message(
+        physical: DeviceObject,
+        resource: InterruptResource,
+        routine: Box<Inner<F>>,
+    ) -> Result<Self> {
+        let (connect, disconnect) = extended().ok_or(NtStatus::NOT_SUPPORTED)?;
+        let mut object: PKINTERRUPT = ptr::null_mut();
+        let mut parameters =
+            IO_CONNECT_INTERRUPT_PARAMETERS { Version: FULLY_SPECIFIED, ..Default::default() };
+        parameters.__bindgen_anon_1.FullySpecified =
+            wdk_sys::IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS {
+                PhysicalDeviceObject: physical.as_ptr(),
+                InterruptObject: &raw mut object,
+                ServiceRoutine: Some(service::<F>),
+                ServiceContext: ptr::from_ref(&*routine).cast_mut().cast(),
+                SpinLock: ptr::null_mut(),
+                SynchronizeIrql: resource.level as u8,
+                FloatingSave: 0,
+                ShareVector: 0,
+                Vector: resource.vector,
+                Irql: resource.level as u8,
+                InterruptMode: _KINTERRUPT_MODE::Latched,
+                ProcessorEnableMask: resource.affinity,
+                Group: 0,
+            };
+        // SAFETY: the member that the version names is filled in; its context is the box's content, which lives until the
+        // interrupt is disconnected.
+        check(unsafe { connect(&raw mut parameters) })?;
+        Ok(Self { object, disconnect: Some(disconnect), _routine: routine })
     }
 
     /// Runs `work` at the interrupt's IRQL, while the service routine runs nowhere. IRQL ≤ the
@@ -68,8 +128,17 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
 
 impl<F: Fn() -> bool + Send + Sync + 'static> Drop for Interrupt<F> {
     fn drop(&mut self) {
-        // SAFETY: a connected interrupt, this value's own.
-        unsafe { IoDisconnectInterrupt(self.object) };
+        match self.disconnect {
+            Some(disconnect) => {
+                let mut parameters =
+                    IO_DISCONNECT_INTERRUPT_PARAMETERS { Version: FULLY_SPECIFIED, ..Default::default() };
+                parameters.ConnectionContext.InterruptObject = self.object;
+                // SAFETY: an interrupt that IoConnectInterruptEx connected as this version, this value's own.
+                unsafe { disconnect(&raw mut parameters) };
+            }
+            // SAFETY: a connected interrupt, this value's own.
+            None => unsafe { IoDisconnectInterrupt(self.object) },
+        }
     }
 }
 

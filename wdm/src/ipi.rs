@@ -11,6 +11,8 @@ use wdk_sys::{
     ntddk::{KeIpiGenericCall, KeQueryActiveProcessors},
 };
 
+use crate::processor;
+
 struct Meeting<F, R> {
     /// Processors of the first group that are not here yet; below zero where there are more groups.
     missing: AtomicI32,
@@ -21,8 +23,8 @@ struct Meeting<F, R> {
     result: UnsafeCell<Option<R>>,
 }
 
-/// Runs `work` on one processor with interrupts disabled, while every other processor is held with interrupts disabled,
-/// too. `work` and what it touches must be resident; it must not call the kernel. IRQL < IPI_LEVEL.
+/// Runs `work` on the first processor with interrupts disabled, while every other processor is held with interrupts
+/// disabled, too. `work` and what it touches must be resident; it must not call the kernel. IRQL < IPI_LEVEL.
 ///
 /// # Panics
 /// Where the kernel's inter-processor call did not call.
@@ -50,7 +52,7 @@ unsafe extern "C" fn meet<F: FnOnce() -> R, R>(context: ULONG_PTR) -> ULONG_PTR 
     // SAFETY: clears the interrupt flag, put back below.
     unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
     meeting.missing.fetch_sub(1, Ordering::AcqRel);
-    if meeting.taken.swap(true, Ordering::AcqRel) {
+    if processor::current() != 0 || meeting.taken.swap(true, Ordering::AcqRel) {
         while !meeting.done.load(Ordering::Acquire) {
             spin_loop();
         }
@@ -58,7 +60,7 @@ unsafe extern "C" fn meet<F: FnOnce() -> R, R>(context: ULONG_PTR) -> ULONG_PTR 
         while meeting.missing.load(Ordering::Acquire) > 0 {
             spin_loop();
         }
-        // SAFETY: `taken` lets one processor through, once; `alone` looks at the result after every processor has left.
+        // SAFETY: `taken` lets one processor through, once (another group has a first one of its own); `alone` looks at the result after every processor has left.
         unsafe {
             if let Some(work) = (*meeting.work.get()).take() {
                 *meeting.result.get() = Some(work());

@@ -48,6 +48,7 @@ pub mod registry;
 pub mod relations;
 pub mod remove_lock;
 pub mod request;
+pub mod requirements;
 pub mod resources;
 pub mod routine;
 pub mod security;

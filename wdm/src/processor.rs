@@ -1,7 +1,7 @@
 //! Processors: how many there are, and which one this is.
-#![allow(unsafe_code, reason = "reads the KPCR, calls KeQueryActiveProcessors")]
+#![allow(unsafe_code, reason = "reads the KPCR, asks for processors and changes a thread's")]
 
-use wdk_sys::ntddk::KeQueryActiveProcessors;
+use wdk_sys::ntddk::{KeQueryActiveProcessors, KeRevertToUserAffinityThread, KeSetSystemAffinityThread};
 
 /// Active processors of this one's group, 1 at least. IRQL ≤ DISPATCH_LEVEL.
 #[must_use]
@@ -22,4 +22,14 @@ pub fn current() -> usize {
         core::arch::asm!("mov {}, byte ptr gs:[0x184]", out(reg_byte) number, options(nostack, preserves_flags, readonly));
     }
     number.into()
+}
+
+/// Runs `work` on an active processor of this one's group. IRQL < DISPATCH_LEVEL.
+pub fn on<R>(processor: usize, work: impl FnOnce() -> R) -> R {
+    // SAFETY: below DISPATCH_LEVEL the thread is moved before the routine returns, and moved back by the other.
+    unsafe { KeSetSystemAffinityThread(1 << processor) };
+    let result = work();
+    // SAFETY: as above.
+    unsafe { KeRevertToUserAffinityThread() };
+    result
 }

@@ -4,7 +4,8 @@
 use core::marker::PhantomData;
 
 use wdk_sys::{
-    CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_LIST, PCM_RESOURCE_LIST,
+    CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_INTERRUPT_MESSAGE,
+    CM_RESOURCE_LIST, PCM_RESOURCE_LIST,
 };
 
 /// One resource.
@@ -43,6 +44,8 @@ pub struct InterruptResource {
     pub latched: bool,
     /// Whether the line is shared.
     pub shared: bool,
+    /// It is no line but a message, of NT 6.0 and later.
+    pub message: bool,
 }
 
 /// The resource list of an IRP_MN_START_DEVICE; empty where PnP gave none.
@@ -96,13 +99,22 @@ impl<'a> Resources<'a> {
         self.iter().filter_map(ranges).nth(n)
     }
 
-    /// The first interrupt.
-    #[must_use]
-    pub fn interrupt(&self) -> Option<InterruptResource> {
-        self.iter().find_map(|resource| match resource {
+    fn interrupts(&self) -> impl Iterator<Item = InterruptResource> + use<'a> {
+        self.iter().filter_map(|resource| match resource {
             Resource::Interrupt(interrupt) => Some(interrupt),
             _ => None,
         })
+    }
+
+    /// The first interrupt line.
+    #[must_use]
+    pub fn interrupt(&self) -> Option<InterruptResource> {
+        self.interrupts().find(|interrupt| !interrupt.message)
+    }
+
+    /// The interrupt messages.
+    pub fn messages(&self) -> impl Iterator<Item = InterruptResource> + use<'a> {
+        self.interrupts().filter(|interrupt| interrupt.message)
     }
 }
 
@@ -127,6 +139,7 @@ fn read(descriptor: &CM_PARTIAL_RESOURCE_DESCRIPTOR) -> Resource {
                 Resource::Memory { start: { memory.Start }.QuadPart as u64, length: memory.Length }
             }
             INTERRUPT => {
+                // A translated message (`u.MessageInterrupt.Translated`) has the same layout.
                 let interrupt = descriptor.u.Interrupt;
                 Resource::Interrupt(InterruptResource {
                     level: interrupt.Level,
@@ -134,6 +147,7 @@ fn read(descriptor: &CM_PARTIAL_RESOURCE_DESCRIPTOR) -> Resource {
                     affinity: interrupt.Affinity,
                     latched: u32::from(descriptor.Flags) & CM_RESOURCE_INTERRUPT_LATCHED != 0,
                     shared: descriptor.ShareDisposition == SHARED,
+                    message: u32::from(descriptor.Flags) & CM_RESOURCE_INTERRUPT_MESSAGE != 0,
                 })
             }
             _ => Resource::Other(descriptor.Type),

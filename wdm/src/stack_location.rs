@@ -4,8 +4,8 @@
 use core::marker::PhantomData;
 
 use wdk_sys::{
-    _POWER_STATE_TYPE, GUID, IO_STACK_LOCATION, IRP_MJ_DEVICE_CONTROL, IRP_MJ_INTERNAL_DEVICE_CONTROL,
-    IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER,
+    _POWER_STATE_TYPE, GUID, IO_RESOURCE_REQUIREMENTS_LIST, IO_STACK_LOCATION, IRP_MJ_DEVICE_CONTROL,
+    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER,
 };
 
 use crate::pnp::{Capabilities, IdType, Minor, RelationsType, TextType, Usage};
@@ -134,6 +134,15 @@ impl<'a> StackLocation<'a> {
         self.is(Minor::StartDevice).then(|| unsafe {
             Resources::from_raw(self.get().Parameters.StartDevice.AllocatedResourcesTranslated)
         })
+    }
+
+    /// IRP_MN_FILTER_RESOURCE_REQUIREMENTS: the list as the bus driver made it, or null.
+    pub(crate) fn requirements(&self) -> *const IO_RESOURCE_REQUIREMENTS_LIST {
+        if !self.is(Minor::FilterResourceRequirements) {
+            return core::ptr::null();
+        }
+        // SAFETY: the live member of the union for this minor function.
+        unsafe { self.get().Parameters.FilterResourceRequirements.IoResourceRequirementList }
     }
 
     /// IRP_MN_QUERY_CAPABILITIES: the structure to fill. `None` also for a version other than 1.

@@ -53,6 +53,8 @@ const STEP: usize = 0x100;
 const SIGNATURE: [u32; 3] =
     [u32::from_le_bytes(*b"XenV"), u32::from_le_bytes(*b"MMXe"), u32::from_le_bytes(*b"nVMM")];
 
+/// `XEN_HVM_CPUID_VCPU_ID_PRESENT`, leaf +4 eax: ebx is the number.
+const VCPU_ID_PRESENT: u32 = 1 << 3;
 /// `XEN_HVM_CPUID_UPCALL_VECTOR`, leaf +4 eax.
 const UPCALL_VECTOR: u32 = 1 << 6;
 
@@ -76,6 +78,16 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
         hypercall_msr: page.ebx,
         upcall_vector: features & UPCALL_VECTOR != 0,
     })
+}
+
+impl Xen {
+    /// Xen's number of the processor this runs on; `None` before Xen 4.6, which does not say. Any level, on a thread that
+    /// stays on its processor.
+    pub fn vcpu(&self, platform: &impl Platform) -> Option<u32> {
+        let leaf =
+            if self.last >= self.base + 4 { platform.cpuid(self.base + 4) } else { Registers::default() };
+        (leaf.eax & VCPU_ID_PRESENT != 0).then_some(leaf.ebx)
+    }
 }
 
 /// Whether Xen's signature stands at any base, be it followed by Xen's leaves or not: other hypervisors can show it.
@@ -163,8 +175,10 @@ mod tests {
     #[test]
     fn features_beyond_the_last_leaf_are_not_read() {
         let mut platform = fake::Platform::xen(0x4000_0000);
+        assert_eq!(detect(&platform).unwrap().vcpu(&platform), Some(3));
         platform.leaves.get_mut(&0x4000_0000).unwrap().eax = 0x4000_0003;
         assert!(!detect(&platform).unwrap().upcall_vector);
+        assert_eq!(detect(&platform).unwrap().vcpu(&platform), None);
     }
 
     #[cfg(target_arch = "x86_64")]

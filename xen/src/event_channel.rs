@@ -12,9 +12,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hypercall::{self, Error, Hypercall};
 use crate::wire::hypercall::{
-    DOMID_SELF, EVENT_CHANNEL_OP, EVTCHNOP_ALLOC_UNBOUND, EVTCHNOP_BIND_INTERDOMAIN, EVTCHNOP_CLOSE,
-    EVTCHNOP_SEND, EVTCHNOP_UNMASK, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnPort,
-    XENMAPSPACE_SHARED_INFO,
+    DOMID_SELF, EVENT_CHANNEL_OP, EVTCHNOP_ALLOC_UNBOUND, EVTCHNOP_BIND_INTERDOMAIN, EVTCHNOP_BIND_IPI,
+    EVTCHNOP_BIND_VCPU, EVTCHNOP_CLOSE, EVTCHNOP_SEND, EVTCHNOP_UNMASK, EvtchnAllocUnbound,
+    EvtchnBindInterdomain, EvtchnPair, EvtchnPort, XENMAPSPACE_SHARED_INFO,
 };
 use crate::wire::shared_info::{SharedInfo, VCPUS, VcpuInfo, WORDS};
 use crate::{DomainId, Frame, SharedMemory};
@@ -40,42 +40,79 @@ impl fmt::Display for Port {
     }
 }
 
-/// The event bits of the shared-info page, as one vCPU sees them.
+/// One vCPU, and the ports whose events it is told of.
+///
+/// The pending bits are the domain's, so that a word that one vCPU is told of may hold bits of ports that are bound to
+/// another one.
+#[derive(Debug)]
+pub struct Vcpu {
+    number: usize,
+    ports: [AtomicU64; WORDS],
+}
+
+impl Vcpu {
+    /// Those with an entry in the shared-info page are below this number.
+    pub const LIMIT: usize = VCPUS;
+
+    /// One without ports. Panics where the number is not below the limit.
+    pub const fn new(number: usize) -> Self {
+        assert!(number < Self::LIMIT);
+        Self { number, ports: [const { AtomicU64::new(0) }; WORDS] }
+    }
+
+    /// Its number.
+    pub const fn number(&self) -> u32 {
+        self.number as u32
+    }
+
+    /// Serves a port, which is masked, from now on. Any level.
+    pub fn add(&self, port: Port) {
+        let (word, bit) = port.place();
+        self.ports[word].fetch_or(bit, Ordering::SeqCst);
+    }
+
+    /// Serves it no more. Any level.
+    pub fn remove(&self, port: Port) {
+        let (word, bit) = port.place();
+        self.ports[word].fetch_and(!bit, Ordering::SeqCst);
+    }
+}
+
+/// The event bits of the shared-info page.
 #[derive(Debug)]
 pub struct Channels {
     shared_info: SharedMemory,
-    vcpu: usize,
 }
 
 impl Channels {
-    /// Takes the mapped shared-info page; upcalls go to `vcpu`, which is 0 wherever the interrupt is a PCI
-    /// line. Every port starts masked. Panics where the memory is smaller than the page or the vCPU is not
-    /// below 32.
-    pub fn new(shared_info: SharedMemory, vcpu: usize) -> Self {
-        assert!(shared_info.len() >= size_of::<SharedInfo>() && vcpu < VCPUS);
-        let channels = Self { shared_info, vcpu };
+    /// Takes the mapped shared-info page. Every port starts masked. Panics where the memory is smaller than the page.
+    pub fn new(shared_info: SharedMemory) -> Self {
+        assert!(shared_info.len() >= size_of::<SharedInfo>());
+        let channels = Self { shared_info };
         for word in 0..WORDS {
             channels.mask_word(word).store(u64::MAX, Ordering::SeqCst);
         }
         channels
     }
 
-    /// Interrupt handler: whether Xen wants an upcall. Withdraws the wish, which lowers a level-triggered
-    /// line; the caller must then see to it that [`Channels::dispatch`] runs. Any level.
-    pub fn acknowledge(&self) -> bool {
-        let offset = self.vcpu * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_upcall_pending);
+    /// Interrupt handler: whether Xen wants an upcall of this vCPU, which is 0 wherever the interrupt is a PCI line.
+    /// Withdraws the wish, which lowers a level-triggered line; the caller must then see to it that
+    /// [`Channels::dispatch`] runs. Any level.
+    pub fn acknowledge(&self, vcpu: &Vcpu) -> bool {
+        let offset = vcpu.number * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_upcall_pending);
         self.shared_info.atomic_u8(offset).swap(0, Ordering::SeqCst) != 0
     }
 
-    /// Calls `handler` once for each unmasked port with a pending event, lowest first. An event that arrives
-    /// meanwhile is seen here or interrupts again. *Dispatch*, on one processor at a time.
-    pub fn dispatch(&self, mut handler: impl FnMut(Port)) {
-        let mut words = self.selector().swap(0, Ordering::SeqCst);
+    /// Calls `handler` once for each unmasked port of the vCPU's with a pending event, lowest first. An event that
+    /// arrives meanwhile is seen here or interrupts again. *Dispatch*, for each vCPU on one processor at a time.
+    pub fn dispatch(&self, vcpu: &Vcpu, mut handler: impl FnMut(Port)) {
+        let mut words = self.selector(vcpu).swap(0, Ordering::SeqCst);
         while words != 0 {
             let word = words.trailing_zeros() as usize;
             words &= words - 1;
             let mask = self.mask_word(word).load(Ordering::SeqCst);
-            let mut bits = self.pending_word(word).load(Ordering::SeqCst) & !mask;
+            let own = vcpu.ports[word].load(Ordering::SeqCst);
+            let mut bits = self.pending_word(word).load(Ordering::SeqCst) & own & !mask;
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits &= bits - 1;
@@ -110,9 +147,9 @@ impl Channels {
         hypercall::with(hypercall, "EVTCHNOP_unmask", EVENT_CHANNEL_OP, EVTCHNOP_UNMASK, &mut argument)
     }
 
-    fn selector(&self) -> &AtomicU64 {
+    fn selector(&self, vcpu: &Vcpu) -> &AtomicU64 {
         self.shared_info
-            .atomic_u64(self.vcpu * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_pending_sel))
+            .atomic_u64(vcpu.number * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_pending_sel))
     }
 
     fn pending_word(&self, word: usize) -> &AtomicU64 {
@@ -159,6 +196,25 @@ pub fn bind_interdomain(
         &mut argument,
     )?;
     Ok(Port(argument.local_port))
+}
+
+/// A new port of this domain's own, by which one processor tells `vcpu` of something. Any level.
+///
+/// # Errors
+/// Xen's answer.
+pub fn bind_ipi(hypercall: &impl Hypercall, vcpu: &Vcpu) -> Result<Port, Error> {
+    let mut argument = EvtchnPair(vcpu.number(), 0);
+    hypercall::with(hypercall, "EVTCHNOP_bind_ipi", EVENT_CHANNEL_OP, EVTCHNOP_BIND_IPI, &mut argument)?;
+    Ok(Port(argument.1))
+}
+
+/// Has `vcpu` told of a port's events, which is masked and has none pending; before that it is vCPU 0. Any level.
+///
+/// # Errors
+/// Xen's answer.
+pub fn bind_vcpu(hypercall: &impl Hypercall, port: Port, vcpu: &Vcpu) -> Result<(), Error> {
+    let mut argument = EvtchnPair(port.0, vcpu.number());
+    hypercall::with(hypercall, "EVTCHNOP_bind_vcpu", EVENT_CHANNEL_OP, EVTCHNOP_BIND_VCPU, &mut argument)
 }
 
 /// Closes a port. Any level.
@@ -215,9 +271,16 @@ mod tests {
         true
     }
 
-    fn dispatched(channels: &Channels) -> Vec<u32> {
+    /// A vCPU that serves every port.
+    fn all(number: usize) -> Vcpu {
+        let vcpu = Vcpu::new(number);
+        (0..Port::LIMIT).for_each(|port| vcpu.add(Port(port)));
+        vcpu
+    }
+
+    fn dispatched(channels: &Channels, vcpu: &Vcpu) -> Vec<u32> {
         let mut ports = Vec::new();
-        channels.dispatch(|port| ports.push(port.0));
+        channels.dispatch(vcpu, |port| ports.push(port.0));
         ports
     }
 
@@ -230,24 +293,26 @@ mod tests {
     #[test]
     fn every_port_starts_masked() {
         let memory = Memory::new(1, 0);
-        let channels = Channels::new(memory.share(), 0);
+        let channels = Channels::new(memory.share());
+        let vcpu = all(0);
         assert!((0..Port::LIMIT).all(|port| !raise(&memory.share(), port)));
-        assert!(!channels.acknowledge());
-        assert!(dispatched(&channels).is_empty());
+        assert!(!channels.acknowledge(&vcpu));
+        assert!(dispatched(&channels, &vcpu).is_empty());
     }
 
     #[test]
     fn unmasked_ports_are_dispatched_once_in_order() {
         let memory = Memory::new(1, 0);
-        let channels = Channels::new(memory.share(), 0);
+        let channels = Channels::new(memory.share());
+        let vcpu = all(0);
         open(&channels, &[1, 63, 64, 4095]);
         for port in [4095, 64, 63, 1, 64, 2] {
             raise(&memory.share(), port);
         }
-        assert!(channels.acknowledge());
-        assert!(!channels.acknowledge());
-        assert_eq!(dispatched(&channels), [1, 63, 64, 4095]);
-        assert!(dispatched(&channels).is_empty());
+        assert!(channels.acknowledge(&vcpu));
+        assert!(!channels.acknowledge(&vcpu));
+        assert_eq!(dispatched(&channels, &vcpu), [1, 63, 64, 4095]);
+        assert!(dispatched(&channels, &vcpu).is_empty());
     }
 
     #[test]
@@ -256,18 +321,19 @@ mod tests {
         for again in [5, 6, 70] {
             let memory = Memory::new(1, 0);
             let page = memory.share();
-            let channels = Channels::new(memory.share(), 0);
+            let channels = Channels::new(memory.share());
+            let vcpu = all(0);
             open(&channels, &[5, 6, 70]);
             raise(&page, 5);
-            assert!(channels.acknowledge());
+            assert!(channels.acknowledge(&vcpu));
             let mut seen = Vec::new();
-            channels.dispatch(|port| {
+            channels.dispatch(&vcpu, |port| {
                 seen.push(port.0);
                 assert!(raise(&page, again), "an event on {again} raises nothing");
             });
             assert_eq!(seen, [5]);
-            assert!(channels.acknowledge());
-            assert_eq!(dispatched(&channels), [again]);
+            assert!(channels.acknowledge(&vcpu));
+            assert_eq!(dispatched(&channels, &vcpu), [again]);
         }
     }
 
@@ -275,14 +341,15 @@ mod tests {
     fn a_masked_event_is_kept_and_raised_by_xen_at_unmask() {
         let memory = Memory::new(1, 0);
         let page = memory.share();
-        let channels = Channels::new(memory.share(), 0);
+        let channels = Channels::new(memory.share());
+        let vcpu = all(0);
         let xen = Hypervisor::default();
         xen.ports.borrow_mut().insert(9, (0, None));
         channels.unmask(&xen, Port(9)).unwrap();
         assert!(xen.unmasked.borrow().is_empty());
         channels.mask(Port(9));
         assert!(!raise(&page, 9));
-        assert!(dispatched(&channels).is_empty());
+        assert!(dispatched(&channels, &vcpu).is_empty());
         channels.unmask(&xen, Port(9)).unwrap();
         assert_eq!(*xen.unmasked.borrow(), [9]);
         // Xen's unmask tests the mask bit, so it has to find it set.
@@ -294,14 +361,48 @@ mod tests {
     fn a_vcpu_has_its_own_selector_and_upcall() {
         let memory = Memory::new(1, 0);
         let page = memory.share();
-        let channels = Channels::new(memory.share(), 2);
+        let channels = Channels::new(memory.share());
+        let vcpu = all(2);
         open(&channels, &[3]);
         raise(&page, 3);
-        assert!(!channels.acknowledge());
+        assert!(!channels.acknowledge(&vcpu));
         page.atomic_u8(2 * 64).store(1, Ordering::SeqCst);
         page.atomic_u64(2 * 64 + 8).store(1, Ordering::SeqCst);
-        assert!(channels.acknowledge());
-        assert_eq!(dispatched(&channels), [3]);
+        assert!(channels.acknowledge(&vcpu));
+        assert_eq!(dispatched(&channels, &vcpu), [3]);
+    }
+
+    #[test]
+    fn a_vcpu_leaves_the_ports_of_others_pending() {
+        let memory = Memory::new(1, 0);
+        let page = memory.share();
+        let channels = Channels::new(memory.share());
+        let (first, second) = (Vcpu::new(0), Vcpu::new(1));
+        first.add(Port(3));
+        second.add(Port(4));
+        open(&channels, &[3, 4]);
+        raise(&page, 3);
+        raise(&page, 4);
+        assert_eq!(dispatched(&channels, &first), [3]);
+        assert_eq!(page.atomic_u64(PENDING).load(Ordering::SeqCst), 1 << 4);
+        // The same word, as Xen tells the second vCPU of it.
+        page.atomic_u64(64 + 8).store(1, Ordering::SeqCst);
+        assert_eq!(dispatched(&channels, &second), [4]);
+        second.remove(Port(4));
+        raise(&page, 4);
+        page.atomic_u64(64 + 8).store(1, Ordering::SeqCst);
+        assert!(dispatched(&channels, &second).is_empty());
+    }
+
+    #[test]
+    fn ports_are_bound_to_processors() {
+        let xen = Hypervisor::default();
+        let vcpu = Vcpu::new(5);
+        let port = alloc_unbound(&xen, DomainId(0)).unwrap();
+        bind_vcpu(&xen, port, &vcpu).unwrap();
+        let own = bind_ipi(&xen, &vcpu).unwrap();
+        assert_eq!(*xen.bound.borrow(), [(port.0, 5), (own.0, 5)].into());
+        assert_eq!(bind_vcpu(&xen, Port(99), &vcpu).unwrap_err().errno, 22);
     }
 
     /// One thread is Xen and sends, the other takes interrupts: nothing that was sent is left lying.
@@ -310,7 +411,8 @@ mod tests {
         const ROUNDS: u32 = 20_000;
         let memory = Memory::new(1, 0);
         let page = memory.share();
-        let channels = Channels::new(memory.share(), 0);
+        let channels = Channels::new(memory.share());
+        let vcpu = all(0);
         let ports = [1, 2, 65, 4000];
         open(&channels, &ports);
         let work = ports.map(|_| AtomicU32::new(0));
@@ -332,8 +434,8 @@ mod tests {
             loop {
                 // Read first: what was sent before it is set must be found by the upcall that follows.
                 let last = done.load(Ordering::SeqCst);
-                while channels.acknowledge() {
-                    channels.dispatch(|port| {
+                while channels.acknowledge(&vcpu) {
+                    channels.dispatch(&vcpu, |port| {
                         let which = ports.iter().position(|known| *known == port.0).unwrap();
                         taken += work[which].swap(0, Ordering::SeqCst);
                     });

@@ -26,7 +26,7 @@ use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 
 /// The version this crate describes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What xenpci exports as `XenpciInterface`. Any IRQL.
 pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
@@ -196,12 +196,14 @@ pub struct Interface {
     pub grant_end: unsafe extern "system" fn(reference: GrantRef) -> Status,
 
     /// Allocates an unbound port for domain `domid` to bind to, and gives its events to `callback`; `port` is
-    /// set on success. The port is masked: no callback runs before [`Interface::event_unmask`].
+    /// set on success. The port is masked: no callback runs before [`Interface::event_unmask`]. The callback runs on
+    /// processor `processor` (NT's number), where that has an interrupt of its own, or else where interrupts arrive.
     /// `PASSIVE_LEVEL`.
     pub event_allocate: unsafe extern "system" fn(
         domid: u16,
         callback: EventCallback,
         context: *mut c_void,
+        processor: u32,
         port: *mut Port,
     ) -> Status,
 

@@ -32,7 +32,9 @@ pub enum Resumed {
     Cancelled,
 }
 
-/// Suspends the domain, and returns when it goes on. Any level, with interrupts disabled, every other vCPU held.
+/// Suspends the domain, and returns when it goes on. Any level, with interrupts disabled, every other vCPU held, and on
+/// vCPU 0: where the suspend is cancelled, the toolstack puts the answer into that one's register, whichever called
+/// (xc_resume.c, modify_returncode).
 ///
 /// # Errors
 /// Xen's answer; the domain was not suspended.

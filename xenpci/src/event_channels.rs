@@ -1,27 +1,30 @@
 //! Event channels: whose port is whose, and the upcall's two halves.
 //!
-//! The interrupt handler calls [`EventChannels::acknowledge`], its DPC [`EventChannels::drain`]. One drain serves
-//! every event that is pending: notifications of both directions arrive on a ring, so an interrupt stands for no
-//! message in particular.
+//! A processor's interrupt handler calls [`EventChannels::acknowledge`], its DPC [`EventChannels::drain`]. One drain serves
+//! every event of the processor's ports that is pending: notifications of both directions arrive on a ring, so an
+//! interrupt stands for no message in particular.
+//!
+//! Each port belongs to a processor, whose upcall serves it: to the one that its client asked for, where that has an
+//! interrupt of its own, or else to the first.
 #![allow(unsafe_code, reason = "calls the callbacks that clients registered by address")]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use spin::Once;
 use wdm::irql::AtDispatch;
+use wdm::pool;
 use wdm::spin_lock::SpinLock;
-use xen::event_channel::{self, Channels};
+use xen::event_channel::{self, Channels, Vcpu};
 use xen::hypercall::{self, HypercallPage};
 use xen::interface::EventCallback;
 use xen::{DomainId, Port, SharedMemory};
 
-/// Every port that there is: a device may have one for each processor.
-const PORTS: usize = Port::LIMIT as usize;
-
-/// Upcalls of a PCI interrupt line concern this vCPU's part of shared info only.
-const VCPU: usize = 0;
+/// Ports in a word of pending bits.
+const WORD: usize = 64;
 
 /// Who is told of a port's events.
 #[derive(Clone, Copy)]
@@ -61,6 +64,8 @@ pub enum Error {
     NotReady,
     /// No such port is bound.
     Unbound(Port),
+    /// Memory has run out.
+    NoMemory,
 }
 
 impl fmt::Display for Error {
@@ -71,6 +76,7 @@ impl fmt::Display for Error {
             Self::NoSuchPort(port) => write!(f, "{port} does not exist"),
             Self::NotReady => write!(f, "shared info is not mapped"),
             Self::Unbound(port) => write!(f, "{port} is not bound"),
+            Self::NoMemory => write!(f, "memory has run out"),
         }
     }
 }
@@ -81,18 +87,47 @@ impl From<hypercall::Error> for Error {
     }
 }
 
-/// Handlers by port. A port that does not exist is one that is not bound.
-struct Bindings(Vec<Option<Handler>>);
+/// Handlers of 64 ports.
+type Handlers = [Option<Handler>; WORD];
+
+/// A processor's handlers by port. A port that does not exist is one that is not bound.
+struct Bindings(Vec<Option<Box<Handlers>>>);
 
 impl Bindings {
-    fn place(&mut self, port: Port) -> Option<&mut Option<Handler>> {
-        // Port 0 is none.
-        self.0.get_mut(port.0 as usize).filter(|_| port.0 != 0)
+    fn get(&self, port: Port) -> Option<Handler> {
+        let word = self.0.get(port.0 as usize / WORD)?.as_ref()?;
+        word[port.0 as usize % WORD]
     }
 
-    fn get(&self, port: Port) -> Option<Handler> {
-        self.0.get(port.0 as usize).copied().flatten()
+    /// Binds a port that is below the limit, and free.
+    fn insert(&mut self, port: Port, handler: Handler) -> Result<(), Error> {
+        let word = &mut self.0[port.0 as usize / WORD];
+        if word.is_none() {
+            *word = Some(pool::try_box([None; WORD]).map_err(|_| Error::NoMemory)?);
+        }
+        if let Some(word) = word {
+            word[port.0 as usize % WORD] = Some(handler);
+        }
+        Ok(())
     }
+
+    fn take(&mut self, port: Port) -> Option<Handler> {
+        self.0.get_mut(port.0 as usize / WORD)?.as_mut()?[port.0 as usize % WORD].take()
+    }
+
+    fn clear(&mut self) {
+        self.0.iter_mut().flatten().for_each(|word| word.fill(None));
+    }
+}
+
+/// A processor, and what it serves.
+struct Processor {
+    vcpu: Vcpu,
+    /// It has an interrupt of its own.
+    told: AtomicBool,
+    /// Held while callbacks run, so that a port which has been unbound under it is quiet. Two processors' are never held
+    /// together.
+    bindings: SpinLock<Bindings>,
 }
 
 /// The guest's event channels.
@@ -100,72 +135,130 @@ pub struct EventChannels {
     hypercall: HypercallPage,
     /// The bits in shared info, from the moment that the page is there. Until then no interrupt is ours.
     channels: Once<Channels>,
-    /// Held while callbacks run, so that a port which has been unbound under it is quiet.
-    bindings: SpinLock<Bindings>,
+    /// By NT's number; never empty.
+    processors: Vec<Processor>,
 }
 
 impl EventChannels {
-    /// No ports, and no shared info yet.
+    /// No ports, and no shared info yet. `vcpus` has Xen's number of each processor that may have an interrupt of its own,
+    /// by NT's number; the first is vCPU 0.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new(hypercall: HypercallPage) -> wdm::Result<Self> {
-        let mut handlers = Vec::new();
-        handlers.try_reserve_exact(PORTS).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
-        handlers.resize(PORTS, None);
-        Ok(Self { hypercall, channels: Once::new(), bindings: SpinLock::new(Bindings(handlers)) })
+    pub fn new(hypercall: HypercallPage, vcpus: &[usize]) -> wdm::Result<Self> {
+        let no_memory = |_| wdm::NtStatus::INSUFFICIENT_RESOURCES;
+        let mut processors = Vec::new();
+        processors.try_reserve_exact(vcpus.len()).map_err(no_memory)?;
+        for &vcpu in vcpus {
+            let mut words = Vec::new();
+            words.try_reserve_exact(Port::LIMIT as usize / WORD).map_err(no_memory)?;
+            words.resize_with(Port::LIMIT as usize / WORD, || None);
+            processors.push(Processor {
+                vcpu: Vcpu::new(vcpu),
+                told: AtomicBool::new(false),
+                bindings: SpinLock::new(Bindings(words)),
+            });
+        }
+        Ok(Self { hypercall, channels: Once::new(), processors })
     }
 
     /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is masked and
-    /// unbound. PASSIVE_LEVEL.
+    /// unbound, and no processor has an interrupt of its own. PASSIVE_LEVEL.
     pub fn rebuild(&self, shared_info: SharedMemory) {
-        self.bindings.lock().0.fill(None);
-        let channels = self.channels.call_once(|| Channels::new(shared_info, VCPU));
-        for port in 0..Port::LIMIT {
-            channels.mask(Port(port));
+        for processor in &self.processors {
+            processor.bindings.lock().clear();
+            processor.told.store(false, Ordering::Release);
+        }
+        let channels = self.channels.call_once(|| Channels::new(shared_info));
+        for port in (0..Port::LIMIT).map(Port) {
+            channels.mask(port);
+            self.processors.iter().for_each(|processor| processor.vcpu.remove(port));
         }
     }
 
-    /// Interrupt handler: whether Xen wants an upcall; withdraws the wish, which lowers the line. A drain must follow.
-    /// Any IRQL.
-    pub fn acknowledge(&self) -> bool {
-        self.channels.get().is_some_and(Channels::acknowledge)
+    /// How many processors may have an interrupt of their own.
+    pub const fn processors(&self) -> usize {
+        self.processors.len()
     }
 
-    /// DPC: calls the handler of every port with a pending event. DISPATCH_LEVEL.
-    pub fn drain(&self, at: &AtDispatch) {
-        let Some(channels) = self.channels.get() else { return };
-        let bindings = self.bindings.lock_at_dispatch(at);
-        channels.dispatch(|port| {
+    /// Xen's number of a processor.
+    pub fn vcpu(&self, processor: usize) -> Option<u32> {
+        self.processors.get(processor).map(|processor| processor.vcpu.number())
+    }
+
+    /// Whether a processor has an interrupt of its own, by which ports of clients that ask for it are served from now on.
+    /// Any IRQL.
+    pub fn set_told(&self, processor: usize, told: bool) {
+        if let Some(processor) = self.processors.get(processor) {
+            processor.told.store(told, Ordering::Release);
+        }
+    }
+
+    /// Whether a processor has an interrupt of its own. Any IRQL.
+    pub fn is_told(&self, processor: usize) -> bool {
+        self.processors.get(processor).is_some_and(|processor| processor.told.load(Ordering::Acquire))
+    }
+
+    /// Interrupt handler of a processor: whether Xen wants an upcall of it; withdraws the wish, which lowers the line. A
+    /// drain must follow. Any IRQL.
+    pub fn acknowledge(&self, processor: usize) -> bool {
+        let processor = self.processors.get(processor);
+        processor.is_some_and(|it| self.channels.get().is_some_and(|channels| channels.acknowledge(&it.vcpu)))
+    }
+
+    /// DPC: calls the handler of every port of the processor's with a pending event. DISPATCH_LEVEL.
+    pub fn drain(&self, processor: usize, at: &AtDispatch) {
+        let (Some(channels), Some(processor)) = (self.channels.get(), self.processors.get(processor)) else {
+            return;
+        };
+        let bindings = processor.bindings.lock_at_dispatch(at);
+        channels.dispatch(&processor.vcpu, |port| {
             if let Some(handler) = bindings.get(port) {
                 handler.call();
             }
         });
     }
 
-    /// Allocates a port that `remote` may bind to, masked. PASSIVE_LEVEL.
+    /// The processor that serves a client which asks for `processor`.
+    fn serving(&self, processor: usize) -> &Processor {
+        let told = self.processors.get(processor).filter(|it| it.told.load(Ordering::Acquire));
+        told.unwrap_or(&self.processors[0])
+    }
+
+    /// Allocates a port that `remote` may bind to, masked, to be served by `processor` where that has an interrupt of its
+    /// own. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// See [`Error`]; no port is left allocated then.
-    pub fn allocate(&self, remote: DomainId, handler: Handler) -> Result<Port, Error> {
+    pub fn allocate(&self, remote: DomainId, processor: usize, handler: Handler) -> Result<Port, Error> {
         let port = event_channel::alloc_unbound(&self.hypercall, remote)?;
-        self.bind(port, handler).inspect_err(|_| self.close_in_xen(port))?;
+        let serving = self.serving(processor);
+        let bound = event_channel::bind_vcpu(&self.hypercall, port, &serving.vcpu).map_err(Error::Xen);
+        bound.and_then(|()| self.bind_to(serving, port, handler)).inspect_err(|_| self.close_in_xen(port))?;
         Ok(port)
     }
 
-    /// Binds a handler to a port that exists, such as xenstore's; it is masked. ≤ DISPATCH_LEVEL.
+    /// Binds a handler to a port that exists, such as xenstore's, and that Xen tells vCPU 0 of; it is masked.
+    /// ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
-    /// [`Error::Bound`], [`Error::NoSuchPort`], [`Error::NotReady`].
+    /// [`Error::Bound`], [`Error::NoSuchPort`], [`Error::NotReady`], [`Error::NoMemory`].
     pub fn bind(&self, port: Port, handler: Handler) -> Result<(), Error> {
+        self.bind_to(&self.processors[0], port, handler)
+    }
+
+    fn bind_to(&self, processor: &Processor, port: Port, handler: Handler) -> Result<(), Error> {
         let channels = self.channels.get().ok_or(Error::NotReady)?;
-        let mut bindings = self.bindings.lock();
-        let place = bindings.place(port).ok_or(Error::NoSuchPort(port))?;
-        if place.is_some() {
+        // Port 0 is none.
+        if port.0 == 0 || port.0 >= Port::LIMIT {
+            return Err(Error::NoSuchPort(port));
+        }
+        if self.processors.iter().any(|it| it.bindings.lock().get(port).is_some()) {
             return Err(Error::Bound(port));
         }
-        *place = Some(handler);
+        processor.bindings.lock().insert(port, handler)?;
         channels.mask(port);
+        processor.vcpu.add(port);
         Ok(())
     }
 
@@ -175,12 +268,31 @@ impl EventChannels {
     /// # Errors
     /// [`Error::Unbound`].
     pub fn unbind(&self, port: Port) -> Result<(), Error> {
-        let mut bindings = self.bindings.lock();
-        bindings.place(port).and_then(Option::take).ok_or(Error::Unbound(port))?;
+        let taken = self.processors.iter().find(|it| it.bindings.lock().take(port).is_some());
+        let processor = taken.ok_or(Error::Unbound(port))?;
+        processor.vcpu.remove(port);
         if let Some(channels) = self.channels.get() {
             channels.mask(port);
         }
         Ok(())
+    }
+
+    /// Raises an event for a processor, through a port of its own: whether `seen` says within a second that it has come.
+    /// PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn reaches(&self, processor: usize, seen: impl FnMut() -> bool) -> Result<bool, Error> {
+        unsafe extern "system" fn nothing(_: *mut c_void) {}
+        let it = self.processors.get(processor).ok_or(Error::NotReady)?;
+        let port = event_channel::bind_ipi(&self.hypercall, &it.vcpu)?;
+        // SAFETY: the callback does nothing.
+        let handler = unsafe { Handler::new(nothing, core::ptr::null_mut()) };
+        self.bind_to(it, port, handler).inspect_err(|_| self.close_in_xen(port))?;
+        let sent = self.unmask(port).and_then(|()| self.notify(port));
+        let came = sent.map(|()| crate::interrupt::within_a_second(seen));
+        self.close(port)?;
+        came
     }
 
     /// Unbinds and closes a port. As [`EventChannels::unbind`].

@@ -8,11 +8,13 @@ use guard::machine::BUGCHECK_CODE;
 use guard::{Action, Reason};
 use wdm::device::Options;
 use wdm::pnp::{Minor, RelationsType, Usage};
+use wdm::registry::{self, Key};
 use wdm::spin_lock::SpinLock;
 use wdm::{
-    Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, relations,
-    security,
+    Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, interrupt,
+    processor, relations, requirements, security, utf16,
 };
+use xen::event_channel::Vcpu;
 
 use crate::platform::Platform;
 use crate::suspend::Suspend;
@@ -96,6 +98,14 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
                 None => irp.forward(lower),
             }
         }
+        Some(Minor::FilterResourceRequirements) => {
+            let (mut irp, status) = irp.forward_and_wait(lower);
+            // A bus driver leaves the request's status as it is.
+            if status == NtStatus::NOT_SUPPORTED || status.is_success() {
+                ask_for_vectors(&mut irp);
+            }
+            irp.complete_as_is()
+        }
         // The BAR cannot move while Xen's pages are in it.
         Some(Minor::QueryStopDevice) if fdo.platform().is_some() => irp.complete(NtStatus::DEVICE_BUSY),
         Some(Minor::QueryRemoveDevice) if fdo.paging.load(Ordering::Acquire) != 0 => {
@@ -154,6 +164,23 @@ pub fn forward(device: Device<Extension>, irp: Irp) -> Disposition {
 fn pass(mut irp: Irp, lower: DeviceObject) -> Disposition {
     irp.set_status(NtStatus::SUCCESS);
     irp.forward(lower)
+}
+
+/// FILTER_RESOURCE_REQUIREMENTS: asks for an interrupt message for each processor, in a PV boot, on an NT that knows
+/// messages, unless `Parameters\UpcallVectors` is 0.
+fn ask_for_vectors(irp: &mut Irp) {
+    let wanted = || {
+        let parameters = Key::open(registry::SERVICES)
+            .and_then(|services| services.open_below(utf16!("xenpci\\Parameters")));
+        parameters.and_then(|key| key.dword(utf16!("UpcallVectors"))).map_or(true, |value| value != 0)
+    };
+    if !proof::pv_boot() || !interrupt::has_messages() || !wanted() {
+        return;
+    }
+    let processors = processor::count().min(Vcpu::LIMIT);
+    if let Err(status) = requirements::prefer_messages(irp, processors) {
+        debug_print!(DRIVER, "no vectors are asked for: status {status}");
+    }
 }
 
 /// START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.

@@ -164,6 +164,7 @@ fn channel_status(error: event_channels::Error) -> Status {
         Error::NoSuchPort(_) => Status::INVALID,
         Error::NotReady => Status::NO_DEVICE,
         Error::Unbound(_) => Status::NOT_FOUND,
+        Error::NoMemory => Status::NO_MEMORY,
     }
 }
 
@@ -332,12 +333,14 @@ unsafe extern "system" fn event_allocate(
     domid: u16,
     callback: EventCallback,
     context: *mut c_void,
+    processor: u32,
     port: *mut Port,
 ) -> Status {
     with(|platform| {
         // SAFETY: the interface's contract: valid until `event_close` has returned.
         let handler = unsafe { Handler::new(callback, context) };
-        let allocated = platform.channels().allocate(DomainId(domid), handler).map_err(channel_status)?;
+        let allocated = platform.channels().allocate(DomainId(domid), processor as usize, handler);
+        let allocated = allocated.map_err(channel_status)?;
         // SAFETY: the interface's contract on out pointers.
         unsafe { port.write(allocated.0) };
         Ok(())

@@ -1,10 +1,19 @@
-//! The upcall: a PCI interrupt line, its handler and its DPC.
+//! The upcall: how Xen interrupts a processor that it has events for.
 //!
-//! Xen raises the device's INTx line while an event is pending for vCPU 0 (HVM_PARAM_CALLBACK_IRQ, type 1) and lowers it
-//! when the handler clears "upcall pending". The line is shared: the handler answers `false` where Xen wanted nothing.
+//! *The line.* Xen raises the device's INTx line while an event is pending for vCPU 0 (HVM_PARAM_CALLBACK_IRQ, type 1) and
+//! lowers it when the handler clears "upcall pending". The line is shared: the handler answers `false` where Xen wanted
+//! nothing.
+//!
+//! *Messages.* For each processor for which the PnP manager has assigned an interrupt message, Xen is told the message's
+//! vector (HVMOP_set_evtchn_upcall_vector) and interrupts that processor by it, as by an edge of its local APIC. The device
+//! has no MSI capability: nothing but the vector is taken of the message. Such a processor serves its own ports; those of
+//! any other are served by the first processor, by its message or by the line.
+//!
+//! The line's callback stays set in either case: from it the toolstack knows that this guest goes along with a suspend.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
@@ -12,7 +21,7 @@ use wdm::dpc::Dpc;
 use wdm::interrupt::Interrupt;
 use wdm::irql::AtDispatch;
 use wdm::resources::InterruptResource;
-use wdm::{debug_print, pci, pool, time};
+use wdm::{DeviceObject, debug_print, pci, pool, time};
 use xen::hvm::{self, Callback};
 use xen::hypercall::{self, HypercallPage};
 
@@ -22,10 +31,8 @@ use crate::event_channels::EventChannels;
 type Service = Box<dyn Fn() -> bool + Send + Sync>;
 type Drain = Box<dyn Fn(&AtDispatch) + Send + Sync>;
 
-/// The connected interrupt. Dropping it stops the upcalls, disconnects, and waits for the DPC (PASSIVE_LEVEL).
-pub struct Upcall {
-    hypercall: HypercallPage,
-    callback: Callback,
+/// A connected interrupt and its DPC. Dropping it disconnects, and waits for the DPC (PASSIVE_LEVEL).
+struct Connected {
     /// Upcalls taken.
     taken: Arc<AtomicU32>,
     // The order of the fields is the order of dropping: no handler, then no DPC.
@@ -33,17 +40,67 @@ pub struct Upcall {
     _dpc: Arc<Dpc<Drain>>,
 }
 
+impl Connected {
+    /// Has `resource` serve the ports of `processor`.
+    fn new(
+        physical: DeviceObject,
+        resource: InterruptResource,
+        channels: &Arc<EventChannels>,
+        processor: usize,
+    ) -> wdm::Result<Self> {
+        let drained = Arc::clone(channels);
+        let drain: Drain = pool::try_box(move |at: &AtDispatch| drained.drain(processor, at))?;
+        let dpc = Arc::new(Dpc::new(drain)?);
+
+        let taken = Arc::new(AtomicU32::new(0));
+        let (acknowledged, queued, counted) = (Arc::clone(channels), Arc::clone(&dpc), Arc::clone(&taken));
+        let service: Service = pool::try_box(move || {
+            let ours = acknowledged.acknowledge(processor);
+            if ours {
+                counted.fetch_add(1, Ordering::Relaxed);
+                // On the processor that is interrupted.
+                queued.queue();
+            }
+            ours
+        })?;
+        let interrupt = Interrupt::connect(physical, resource, service)?;
+        Ok(Self { taken, _interrupt: interrupt, _dpc: dpc })
+    }
+
+    fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// An interrupt of one processor's own.
+struct Message {
+    processor: usize,
+    vector: u8,
+    connected: Connected,
+}
+
+/// The connected interrupts. Dropping it stops the upcalls, disconnects, and waits for the DPCs (PASSIVE_LEVEL).
+pub struct Upcall {
+    hypercall: HypercallPage,
+    channels: Arc<EventChannels>,
+    callback: Callback,
+    line: Connected,
+    messages: Vec<Message>,
+}
+
 impl Upcall {
-    /// Connects the handler to the device's interrupt. Xen does not raise the line before [`Upcall::enable`].
-    /// PASSIVE_LEVEL.
+    /// Connects handlers to the device's line, and to those of `messages` that interrupt one processor each. Xen does not
+    /// raise anything before [`Upcall::enable`]. A message that cannot be connected is left out. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, what IoConnectInterrupt answers; `DEVICE_CONFIGURATION_ERROR` for a device that says it
     /// has no pin.
     pub fn connect(
         hypercall: HypercallPage,
+        physical: DeviceObject,
         location: pci::Location,
-        resource: InterruptResource,
+        line: InterruptResource,
+        messages: impl Iterator<Item = InterruptResource>,
         channels: &Arc<EventChannels>,
     ) -> wdm::Result<Self> {
         let callback = Callback::Intx {
@@ -52,57 +109,95 @@ impl Upcall {
             devfn: location.device << 3 | location.function,
             pin: pin(location)?,
         };
-
-        let drained = Arc::clone(channels);
-        let drain: Drain = pool::try_box(move |at: &AtDispatch| drained.drain(at))?;
-        let dpc = Arc::new(Dpc::new(drain)?);
-
-        let taken = Arc::new(AtomicU32::new(0));
-        let (acknowledged, queued, counted) = (Arc::clone(channels), Arc::clone(&dpc), Arc::clone(&taken));
-        let service: Service = pool::try_box(move || {
-            let ours = acknowledged.acknowledge();
-            if ours {
-                counted.fetch_add(1, Ordering::Relaxed);
-                queued.queue();
+        let line = Connected::new(physical, line, channels, 0)?;
+        let mut connected: Vec<Message> = Vec::new();
+        for message in messages {
+            let processor = message.affinity.trailing_zeros() as usize;
+            let one = message.affinity.is_power_of_two() && processor < channels.processors();
+            let known = connected.iter().any(|known| known.processor == processor);
+            let (true, false, Ok(vector)) = (one, known, u8::try_from(message.vector)) else { continue };
+            connected.try_reserve(1).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
+            match Connected::new(physical, message, channels, processor) {
+                Ok(own) => connected.push(Message { processor, vector, connected: own }),
+                Err(status) => debug_print!(DRIVER, "processor {processor}: no interrupt, status {status}"),
             }
-            ours
-        })?;
-        let interrupt = Interrupt::connect(resource, service)?;
-        Ok(Self { hypercall, callback, taken, _interrupt: interrupt, _dpc: dpc })
+        }
+        Ok(Self { hypercall, channels: Arc::clone(channels), callback, line, messages: connected })
     }
 
-    /// Has Xen raise the line from now on: at START, and again after each resume. Any IRQL.
+    /// Has Xen interrupt from now on: at START, and again after each resume, by which it has forgotten the vectors. A
+    /// processor whose vector it refuses goes without. Any IRQL.
     ///
     /// # Errors
-    /// Xen's answer.
+    /// Xen's answer for the line.
     pub fn enable(&self) -> Result<(), hypercall::Error> {
-        hvm::set_callback(&self.hypercall, self.callback)
+        hvm::set_callback(&self.hypercall, self.callback)?;
+        for message in &self.messages {
+            let Some(vcpu) = self.channels.vcpu(message.processor) else { continue };
+            match hvm::set_upcall_vector(&self.hypercall, vcpu, message.vector) {
+                Ok(()) => self.channels.set_told(message.processor, true),
+                Err(error) => {
+                    debug_print!(DRIVER, "processor {} has no vector: {error}", message.processor);
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// How many upcalls were taken. Any IRQL.
+    /// Raises an event for each processor that has a vector: one that does not take it serves no ports, but for the first,
+    /// which has the line. How many took it. PASSIVE_LEVEL.
+    pub fn prove(&self) -> usize {
+        let works = |message: &&Message| {
+            let before = message.connected.taken();
+            self.channels.is_told(message.processor)
+                && self
+                    .channels
+                    .reaches(message.processor, || message.connected.taken() != before)
+                    .unwrap_or(false)
+        };
+        let (working, silent): (Vec<_>, Vec<_>) = self.messages.iter().partition(works);
+        for message in silent {
+            debug_print!(DRIVER, "processor {}: its interrupt does not arrive", message.processor);
+            self.channels.set_told(message.processor, false);
+        }
+        working.len()
+    }
+
+    /// How many upcalls the first processor has taken. Any IRQL.
     pub fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
+        let own = self.messages.iter().find(|message| message.processor == 0);
+        self.line.taken().wrapping_add(own.map_or(0, |message| message.connected.taken()))
     }
 
     /// Whether the number of upcalls taken differs from `before`, or does so within a second. PASSIVE_LEVEL.
     pub fn more_than(&self, before: u32) -> bool {
-        const TRIES: u32 = 100;
-        (0..TRIES).any(|_| {
-            let more = self.taken() != before;
-            if !more {
-                time::sleep(Duration::from_millis(10));
-            }
-            more
-        })
+        within_a_second(|| self.taken() != before)
     }
 }
 
 impl Drop for Upcall {
     fn drop(&mut self) {
-        // Nothing can be done about a refusal; the line is then ours until the handler is gone.
+        // Nothing can be done about a refusal; the line is then ours until the handler is gone. A vector cannot be taken
+        // back: every port is masked by now, so nothing is raised by it.
         let _ = hvm::set_callback(&self.hypercall, Callback::None);
-        debug_print!(DRIVER, "stopped after {} upcalls", self.taken());
+        debug_print!(DRIVER, "stopped after {} upcalls by the line", self.line.taken());
+        for message in &self.messages {
+            let (processor, taken) = (message.processor, message.connected.taken());
+            debug_print!(DRIVER, "processor {processor}: {taken} upcalls by vector {:#x}", message.vector);
+        }
     }
+}
+
+/// Whether `seen` comes true now or within a second. PASSIVE_LEVEL.
+pub fn within_a_second(mut seen: impl FnMut() -> bool) -> bool {
+    const TRIES: u32 = 100;
+    (0..TRIES).any(|_| {
+        let seen = seen();
+        if !seen {
+            time::sleep(Duration::from_millis(10));
+        }
+        seen
+    })
 }
 
 /// The device's interrupt pin, 0 for INTA: configuration space offset 3Dh (PCI Local Bus 3.0, 6.2.4).

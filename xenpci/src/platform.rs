@@ -7,11 +7,14 @@
 #![allow(unsafe_code, reason = "takes over the device's memory BAR")]
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdm::resources::Resources;
-use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, property};
+use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, processor, property};
+use xen::cpuid::{self, Xen};
+use xen::event_channel::Vcpu;
 use xen::hypercall::{self, HypercallPage};
 use xen::sched::{self, Resumed};
 
@@ -35,6 +38,8 @@ pub struct Platform {
     window: Window,
     clients: Clients,
     epoch: AtomicU32,
+    /// Processors with an interrupt of their own.
+    told: AtomicU32,
 }
 
 /// Why the platform cannot be set up.
@@ -115,21 +120,34 @@ impl Platform {
         // SAFETY: the device's first memory range is its BAR1, which was assigned to it and is for this use.
         let window = unsafe { Window::new(hypercall, memory, length) }.map_err(at("mapping the window"))?;
         let grants = Grants::new();
-        let channels = Arc::new(EventChannels::new(hypercall).map_err(at("the list of ports"))?);
-        let upcall = Upcall::connect(hypercall, location, interrupt, &channels)
+        let vcpus = vcpus(&xen, resources.messages().count()).map_err(at("the list of processors"))?;
+        let channels = EventChannels::new(hypercall, &vcpus).map_err(at("the list of ports"))?;
+        let channels = Arc::new(channels);
+        let messages = resources.messages();
+        let upcall = Upcall::connect(hypercall, physical, location, interrupt, messages, &channels)
             .map_err(at("connecting the interrupt"))?;
         let store = Store::new(hypercall, &channels).map_err(at("starting the store's thread"))?;
         let clients = Clients::new().map_err(at("the list of clients"))?;
-        let platform =
-            Self { hypercall, store, upcall, channels, grants, window, clients, epoch: AtomicU32::new(0) };
+        let platform = Self {
+            hypercall,
+            store,
+            upcall,
+            channels,
+            grants,
+            window,
+            clients,
+            epoch: AtomicU32::new(0),
+            told: AtomicU32::new(0),
+        };
         platform.rebuild(&mut platform.store.hold())?;
 
         let (major, minor) = xen.version;
         let (vector, level) = (interrupt.vector, interrupt.level);
-        let grants = platform.grants.available();
+        let (grants, own) = (platform.grants.available(), platform.told());
         debug_print!(
             DRIVER,
-            "Xen {major}.{minor}, {grants} grants, upcalls by vector {vector:#x} at level {level}"
+            "Xen {major}.{minor}, {grants} grants, upcalls by the line (vector {vector:#x} at level {level}) and {own} \
+             processors' own vectors"
         );
         Ok(Arc::new(platform))
     }
@@ -146,6 +164,7 @@ impl Platform {
         if !self.upcall.more_than(before) {
             return Err(Failure::NoUpcall);
         }
+        self.told.store(self.upcall.prove() as u32, Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -192,10 +211,32 @@ impl Platform {
         &self.grants
     }
 
+    /// Processors with an interrupt of their own. Any IRQL.
+    pub fn told(&self) -> u32 {
+        self.told.load(Ordering::Relaxed)
+    }
+
     /// Changes with each resume; never 0. Any IRQL.
     pub fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
+}
+
+/// Xen's numbers of the processors that may have interrupts of their own, by NT's numbers: as many as there are messages.
+/// Where Xen has no such interrupts, or does not tell the numbers, the first one alone. PASSIVE_LEVEL.
+fn vcpus(xen: &Xen, messages: usize) -> wdm::Result<Vec<usize>> {
+    let count = if xen.upcall_vector { messages.min(processor::count()) } else { 1 };
+    let mut vcpus = Vec::new();
+    vcpus.try_reserve_exact(count.max(1)).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+    // The first processor is the one that the machine started with, and vCPU 0.
+    vcpus.push(0);
+    for number in 1..count {
+        match processor::on(number, || xen.vcpu(&cpuid::Native)) {
+            Some(vcpu) if (vcpu as usize) < Vcpu::LIMIT => vcpus.push(vcpu as usize),
+            _ => break,
+        }
+    }
+    Ok(vcpus)
 }
 
 /// Where the device is, for the interrupt's routing in Xen.

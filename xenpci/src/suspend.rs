@@ -9,6 +9,9 @@
 //!    elsewhere, with its memory as it was: hypercall page, shared info, grant table, ports and watches are rebuilt;
 //! 4. the guard is told, since the machine has its emulated disks again; then the client, which connects anew.
 //!
+//! Where the toolstack gives up after step 3 (a save that fails) or wanted a copy only (`xl save -c`), the call says that the
+//! suspend was cancelled: the guest is where it was, with everything that Xen keeps for it, and the client goes on as it is.
+//!
 //! A client that cannot let go keeps the guest from being suspended: the node is left as it is, and the toolstack
 //! gives up. A platform that cannot be rebuilt stops the system: its disks would never answer again.
 #![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
@@ -179,7 +182,8 @@ fn carry_out(platform: &Platform) {
     match platform.suspend() {
         Ok(Resumed::Cancelled) => debug_print!(DRIVER, "the suspend was cancelled"),
         Ok(Resumed::Anew) => {
-            debug_print!(DRIVER, "resumed, {} grants", platform.grants().available());
+            let (grants, own) = (platform.grants().available(), platform.told());
+            debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
             if let Action::Stop(stop) = proof::resumed() {
                 let parameters =
                     [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];

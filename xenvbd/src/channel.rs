@@ -32,6 +32,8 @@ pub struct Channel {
     /// `None` before the disk is connected and after it was disconnected.
     queue: SpinLock<Option<Queue>>,
     platform: Platform,
+    /// The processor that submits to it, and takes its events where it has an interrupt of its own.
+    processor: usize,
     /// 0 for none: Xen never gives that port out.
     port: AtomicU32,
     timer: Option<Timer<Routine>>,
@@ -40,14 +42,15 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel without a queue. PASSIVE_LEVEL.
+    /// A channel of a processor, without a queue. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// No memory.
-    pub fn new(platform: Platform) -> Result<Box<Self>, Error> {
+    pub fn new(platform: Platform, processor: usize) -> Result<Box<Self>, Error> {
         let mut channel = pool::try_box(Self {
             queue: SpinLock::new(None),
             platform,
+            processor,
             port: AtomicU32::new(0),
             timer: None,
             looks_again: AtomicBool::new(false),
@@ -69,8 +72,10 @@ impl Channel {
     /// [`Error::EventChannel`].
     pub fn open(&self, domain: DomainId) -> Result<Port, Error> {
         // SAFETY: the channel is in a box, and closes the port before it is dropped.
-        let port =
-            unsafe { self.platform.allocate_port(domain, on_event, ptr::from_ref(self).cast_mut().cast()) }?;
+        let port = unsafe {
+            let context = ptr::from_ref(self).cast_mut().cast();
+            self.platform.allocate_port(domain, on_event, context, self.processor)
+        }?;
         self.port.store(port.0, Ordering::Release);
         Ok(port)
     }

@@ -181,7 +181,8 @@ impl Platform {
         status.ok().map(|()| OnSuspend { platform: self, _pause: pause }).map_err(Error::Suspend)
     }
 
-    /// A port for domain `domain` to bind to, masked. PASSIVE_LEVEL.
+    /// A port for domain `domain` to bind to, masked; its events are taken on `processor` where that can be had.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// [`Error::EventChannel`].
@@ -193,10 +194,12 @@ impl Platform {
         domain: DomainId,
         callback: EventCallback,
         context: *mut c_void,
+        processor: usize,
     ) -> Result<Port, Error> {
-        let mut port = 0;
+        let (mut port, processor) = (0, processor as u32);
         // SAFETY: the caller's promise for the callback; `port` is a place for the answer.
-        let status = unsafe { (self.0.event_allocate)(domain.0, callback, context, &raw mut port) };
+        let status =
+            unsafe { (self.0.event_allocate)(domain.0, callback, context, processor, &raw mut port) };
         status.ok().map(|()| Port(port)).map_err(Error::EventChannel)
     }
 

@@ -122,8 +122,16 @@ impl Plug {
             }
             self.wake.wait();
         }
-        // Where the suspend was cancelled the backend is the same, and closes first.
-        let resumed = self.platform.epoch() != epoch;
+        if self.platform.epoch() == epoch {
+            let mut released = 0;
+            adapter.slots().each(|_, target| {
+                target.release();
+                released += 1;
+            });
+            adapter.pause().answer();
+            debug_print!(DRIVER, "{released} disks go on after a suspend that was cancelled");
+            return;
+        }
         for mut known in core::mem::take(&mut self.known) {
             let Some(id) = known.target else {
                 self.known.push(known);
@@ -131,7 +139,7 @@ impl Plug {
             };
             // Its path names the domain that there was.
             known.watch = None;
-            match adapter.slots().with(id, |target| target.reconnect(resumed)) {
+            match adapter.slots().with(id, |target| target.reconnect(true)) {
                 Some(Ok(())) => {
                     known.watch = watch(self.platform, adapter, id, &self.wake);
                     self.known.push(known);

@@ -3,6 +3,7 @@
 //! xenpci's suspend thread calls, and the plug's thread, which is the one that talks with backends, does the work: it
 //! holds every queue before the guest is suspended, and takes up no other work until it goes on. Afterwards every target
 //! connects to its new backend, which gets again, in order, what the old one had not answered; then the census is taken.
+//! After a suspend that was cancelled the backends are there as before: the queues are let go, and nothing else is done.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};

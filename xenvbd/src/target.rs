@@ -310,6 +310,16 @@ impl Target {
         }
     }
 
+    /// The guest was not suspended after [`Target::hold`]: the backend is as it was, and gets what waits.
+    /// ≤ DISPATCH_LEVEL.
+    pub fn release(&self) {
+        for channel in &self.channels {
+            channel.with(Queue::release);
+            // What was answered meanwhile may not have been announced.
+            channel.service();
+        }
+    }
+
     /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what had not been
     /// answered. `resumed`: the guest has been resumed, by which every grant and port is gone. Requests that come
     /// meanwhile wait. PASSIVE_LEVEL, by the one thread that talks with the backend.
@@ -389,8 +399,8 @@ fn handshake(
 ) -> Result<Connection, Error> {
     let wanted = processor::count().min(options.queues).max(1);
     channels.try_reserve_exact(wanted).map_err(|_| Error::NO_MEMORY)?;
-    for _ in 0..wanted {
-        channels.push(Channel::new(platform)?);
+    for processor in 0..wanted {
+        channels.push(Channel::new(platform, processor)?);
     }
     let connection = offer_to(platform, link, options, channels)?;
     channels.truncate(connection.frontends.len());

@@ -33,7 +33,7 @@ impl Platform {
         leaf(0, base + 5, ebx, ecx, edx);
         leaf(1, 4 << 16 | 17, 0, 0, 0);
         leaf(2, 1, 0x4000_0000, 0, 0);
-        leaf(4, 1 << 6, 0, 0, 0);
+        leaf(4, 1 << 6 | 1 << 3, 3, 0, 0);
         platform
     }
 }
@@ -57,6 +57,10 @@ pub struct Hypervisor {
     pub physmap: RefCell<BTreeMap<u64, (u32, u64)>>,
     /// Ports given out: remote domain, and remote port where bound.
     pub ports: RefCell<BTreeMap<u32, (u16, Option<u32>)>>,
+    /// Processors that ports are bound to, where they are bound to any.
+    pub bound: RefCell<BTreeMap<u32, u32>>,
+    /// Upcall vectors by processor.
+    pub vectors: RefCell<BTreeMap<u32, u8>>,
     /// Ports notified.
     pub sent: RefCell<Vec<u32>>,
     /// Ports unmasked by hypercall.
@@ -95,6 +99,25 @@ impl Hypervisor {
                 value.local_port = new;
                 // SAFETY: see above.
                 unsafe { pointer.write(value) };
+                0
+            }
+            wire::EVTCHNOP_BIND_IPI => {
+                let pointer = argument as *mut wire::EvtchnPair;
+                // SAFETY: see above.
+                let wire::EvtchnPair(vcpu, _) = unsafe { pointer.read() };
+                ports.insert(new, (wire::DOMID_SELF, Some(new)));
+                self.bound.borrow_mut().insert(new, vcpu);
+                // SAFETY: see above.
+                unsafe { pointer.write(wire::EvtchnPair(vcpu, new)) };
+                0
+            }
+            wire::EVTCHNOP_BIND_VCPU => {
+                // SAFETY: see above.
+                let wire::EvtchnPair(port, vcpu) = unsafe { ptr::read(argument as *const wire::EvtchnPair) };
+                if !ports.contains_key(&port) {
+                    return -EINVAL;
+                }
+                self.bound.borrow_mut().insert(port, vcpu);
                 0
             }
             wire::EVTCHNOP_CLOSE | wire::EVTCHNOP_SEND | wire::EVTCHNOP_UNMASK => {
@@ -156,6 +179,15 @@ unsafe impl Hypercall for Hypervisor {
                 value.value = *found;
                 // SAFETY: as above.
                 unsafe { pointer.write(value) };
+                0
+            }
+            (wire::HVM_OP, wire::HVMOP_SET_EVTCHN_UPCALL_VECTOR) => {
+                // SAFETY: the guest passes the address of this structure.
+                let value = unsafe { ptr::read(argument as *const wire::HvmUpcallVector) };
+                if value.vector < 16 {
+                    return -EINVAL;
+                }
+                self.vectors.borrow_mut().insert(value.vcpu, value.vector);
                 0
             }
             (wire::EVENT_CHANNEL_OP, _) => self.event_channel(command, argument),

@@ -46,6 +46,10 @@ pub const EVTCHNOP_CLOSE: u64 = 3;
 pub const EVTCHNOP_SEND: u64 = 4;
 /// `EVTCHNOP_alloc_unbound`.
 pub const EVTCHNOP_ALLOC_UNBOUND: u64 = 6;
+/// `EVTCHNOP_bind_ipi`.
+pub const EVTCHNOP_BIND_IPI: u64 = 7;
+/// `EVTCHNOP_bind_vcpu`.
+pub const EVTCHNOP_BIND_VCPU: u64 = 8;
 /// `EVTCHNOP_unmask`.
 pub const EVTCHNOP_UNMASK: u64 = 9;
 
@@ -53,6 +57,21 @@ pub const EVTCHNOP_UNMASK: u64 = 9;
 pub const HVMOP_SET_PARAM: u64 = 0;
 /// `HVMOP_get_param`.
 pub const HVMOP_GET_PARAM: u64 = 1;
+
+/// `HVMOP_set_evtchn_upcall_vector`.
+pub const HVMOP_SET_EVTCHN_UPCALL_VECTOR: u64 = 23;
+
+/// `struct xen_hvm_evtchn_upcall_vector`.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HvmUpcallVector {
+    /// Xen's number of the processor.
+    pub vcpu: u32,
+    /// The vector, 16 at least.
+    pub vector: u8,
+    /// Padding.
+    pub pad: [u8; 3],
+}
 
 /// `struct xen_hvm_param`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -101,6 +120,11 @@ pub struct EvtchnPort {
     /// Our port.
     pub port: u32,
 }
+
+/// `struct evtchn_bind_ipi`: the processor, and out the port; `struct evtchn_bind_vcpu`: the port, and its processor.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct EvtchnPair(pub u32, pub u32);
 
 /// `struct xen_add_to_physmap`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

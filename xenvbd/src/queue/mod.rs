@@ -300,6 +300,15 @@ impl Queue {
         self.held = true;
     }
 
+    /// Ends [`Queue::hold`], with the backend that there was: sends what waits. ≤ DISPATCH_LEVEL.
+    pub fn release(&mut self) -> Ended {
+        self.held = false;
+        let mut ended = Ended::default();
+        self.take_in(&mut ended);
+        self.publish();
+        ended
+    }
+
     /// The backend is gone and expected back: takes back what is in flight. From here on requests wait. `resumed`: the
     /// guest has been resumed, so that no grant of before is left. The frontend is to be dropped at PASSIVE_LEVEL, and
     /// what ended completed. ≤ DISPATCH_LEVEL.
