@@ -183,6 +183,7 @@ impl Adapter {
 
     /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
     pub fn recount(&self) {
+        self.census.forget_known();
         if let Err(withheld) = self.count(false) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
@@ -229,6 +230,9 @@ impl Adapter {
     /// Takes a census. An order to withhold, whoever's census brought it, holds from then on: the guard gives it
     /// once. PASSIVE_LEVEL.
     fn count(&self, settled: bool) -> Result<(), Withheld> {
+        if settled {
+            self.census.forget_known();
+        }
         let ordered = self.census.take(settled).err();
         let mut withheld = self.withheld.lock();
         *withheld = withheld.or(ordered);

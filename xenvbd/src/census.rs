@@ -5,6 +5,9 @@
 //!
 //! Where a disk comes from is told by the bottom of its device stack: by the driver that made that device object
 //! for this driver's own disks, by its identifications for qemu's. Only a disk that neither tells is read.
+//!
+//! A disk of this driver's stays one as long as its interface is enabled, so that the census at an arrival opens only what
+//! is new: with n disks that arrive, n are opened and not n². Every other census opens all of them.
 
 #![allow(unsafe_code, reason = "calls idefilter's export")]
 
@@ -101,12 +104,20 @@ pub struct Record {
 const _: () = assert!(size_of::<RecordedDisk>() == 40);
 const _: () = assert!(size_of::<Record>() == 40 + RECORDED * 40);
 
+/// The link of one of this driver's disks, as an earlier census found it.
+struct KnownLink {
+    link: Vec<u16>,
+    target: Option<u8>,
+}
+
 /// Takes censuses. One instance, in the adapter.
 ///
 /// Its one lock is held while a census is taken, so that the own list stands still: a disk is listed before it is
 /// shown, and forgotten after a census that did not find it.
 pub struct Census {
     own: Mutex<Vec<OwnDisk>>,
+    /// What need not be opened at an arrival, sorted by link. Its lock is taken behind `own`'s.
+    known: Mutex<Vec<KnownLink>>,
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
@@ -138,6 +149,7 @@ impl Census {
         };
         Ok(Self {
             own: Mutex::new(Vec::new())?,
+            known: Mutex::new(Vec::new())?,
             driver,
             strict,
             record: SpinLock::new(record),
@@ -284,7 +296,32 @@ impl Census {
     /// They cannot be listed, or where one comes from cannot be told.
     fn disks(&self) -> Result<Vec<(Disk, Option<u8>)>, NtStatus> {
         let links = interface::list(&interface::DISK)?;
-        unicode::strings(&links).filter_map(|link| self.disk(link).transpose()).collect()
+        let mut known = self.known.lock();
+        let before = core::mem::take(&mut *known);
+        let earlier = |link: &[u16]| {
+            let at = before.binary_search_by(|other| other.link.as_slice().cmp(link)).ok()?;
+            Some((Disk { origin: Origin::Ours, identity: None }, before[at].target))
+        };
+        let mut found = Vec::new();
+        for link in unicode::strings(&links) {
+            let disk = match earlier(link) {
+                Some(disk) => Some(disk),
+                None => self.disk(link)?,
+            };
+            let Some((disk, target)) = disk else { continue };
+            if disk.origin == Origin::Ours {
+                remember(&mut known, link, target);
+            }
+            found.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+            found.push((disk, target));
+        }
+        known.sort_unstable_by(|a, b| a.link.cmp(&b.link));
+        Ok(found)
+    }
+
+    /// The next census opens every disk. PASSIVE_LEVEL.
+    pub fn forget_known(&self) {
+        self.known.lock().clear();
     }
 
     /// The disk behind a symbolic link; `None` if it is gone already.
@@ -415,5 +452,14 @@ fn tell(event: Event) -> Action {
         Some(raw) => abi::unpack_action(unsafe { XenguardEvent(ptr::from_ref(&raw)) }),
         // An event that may not cross: none of this driver's.
         None => Action::Withhold(Reason::EventRefused),
+    }
+}
+
+/// Keeps the link of one of this driver's disks. Where there is no memory for it, it is opened again the next time.
+fn remember(known: &mut Vec<KnownLink>, link: &[u16], target: Option<u8>) {
+    let mut copy = Vec::new();
+    if known.try_reserve(1).is_ok() && copy.try_reserve_exact(link.len()).is_ok() {
+        copy.extend_from_slice(link);
+        known.push(KnownLink { link: copy, target });
     }
 }
