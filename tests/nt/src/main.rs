@@ -43,6 +43,7 @@ mod rtl;
 mod storage;
 mod storport;
 mod verifier;
+mod work;
 
 use boot::multiboot::{MAGIC, Multiboot, Range};
 use mm::{frames, map};

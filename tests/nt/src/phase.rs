@@ -10,7 +10,8 @@ use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
 use crate::{
-    bench, builtin, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, verifier,
+    bench, builtin, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, storport,
+    verifier, work,
 };
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
@@ -75,6 +76,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     early_faults();
     cm::session_manager();
     report!("up us={}", ke::clock::interrupt_time() / 10);
+    work::report("up");
     if let Some(case) = &boot::options().wrong {
         wrong(case);
     }
@@ -94,7 +96,10 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     cm::flush();
     pnp::shut_down();
     verifier::leaks::check();
+    work::report("end");
     inject::report_counts();
+    ke::interrupt::report_counts();
+    storport::report_counts();
     report!("end verdict=clean");
     po::power_off()
 }

@@ -88,3 +88,8 @@ impl Display for Escaped<'_> {
 pub fn escaped_utf16(units: &[u16]) -> String {
     alloc::format!("{}", Escaped(&String::from_utf16_lossy(units)))
 }
+
+/// Numbers as the value of one field.
+pub fn numbers(numbers: impl Iterator<Item = u32>) -> alloc::string::String {
+    numbers.map(|number| alloc::format!("{number}")).collect::<alloc::vec::Vec<_>>().join(",")
+}

@@ -24,6 +24,11 @@ pub struct Options {
     pub look_alike: bool,
     /// `second-root`: the machine has two PCI root buses, the IDE controller on the second.
     pub second_root: bool,
+    /// `nt=6.1`: what a driver can tell of the kernel is as of NT 6.1 and not 5.2: its version, interrupt messages, and the
+    /// routines that connect them.
+    pub nt61: bool,
+    /// `no-messages`: no interrupt message is granted, as where no vector is left.
+    pub no_messages: bool,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
     /// `menu=<ms>`: how long the boot menu stays.
@@ -51,6 +56,7 @@ impl Options {
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
+                Some(("nt", "6.1")) => options.nt61 = true,
                 Some(("menu", time)) => options.menu = time.parse().unwrap_or(0),
                 Some(("inject", plan)) => options.inject = Plan::parse(plan),
                 Some(("hive", "1")) => options.hive = true,
@@ -60,10 +66,16 @@ impl Options {
                 }
                 Some(("exit", "debug")) => options.exit_debug = true,
                 None if word == "look-alike" => options.look_alike = true,
+                None if word == "no-messages" => options.no_messages = true,
                 None if word == "second-root" => options.second_root = true,
                 _ => {}
             }
         }
         options
+    }
+
+    /// Whether this NT has interrupt messages to grant.
+    pub const fn grants_messages(&self) -> bool {
+        self.nt61 && !self.no_messages
     }
 }

@@ -1,6 +1,7 @@
 //! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0 has to
 //! do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
 
+mod copy;
 mod hotplug;
 mod load;
 mod resize;
@@ -17,6 +18,7 @@ const LOOK: u64 = 100;
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
 pub fn run(name: &str) {
     match name {
+        "copy" => copy::run(),
         "hotplug" => hotplug::run(),
         "resize" => resize::run(),
         "suspend" => suspend::run(),

@@ -111,6 +111,11 @@ pub fn fails(kind: Kind, what: core::fmt::Arguments) -> bool {
     fails
 }
 
+/// How many requests of a kind there have been.
+pub fn count(kind: Kind) -> u32 {
+    COUNTS[kind as usize].load(Ordering::Relaxed)
+}
+
 /// Reports how many requests of each kind there were.
 pub fn report_counts() {
     if boot::options().inject.is_some() {

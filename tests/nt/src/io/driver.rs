@@ -14,7 +14,7 @@ use crate::ldr::{self, LoadError};
 use crate::nt::*;
 use crate::ob::{self, Kind};
 use crate::verifier::{Violation, balanced, violation};
-use crate::{cm, mm, pnp, report};
+use crate::{cm, mm, pnp, report, work};
 
 /// What the executive knows of a driver object beyond what drivers see.
 struct Driver {
@@ -154,6 +154,7 @@ pub unsafe fn load(service: &str) -> Result<*mut DriverObject, NtStatus> {
     let result = enter(service, driver, entry);
     let time = (clock::interrupt_time() - before) / 10;
     report!("load driver={service} status={result:#x} entered=1 us={time}");
+    work::report(service);
     if !status::success(result) {
         forget(driver);
         return Err(result);

@@ -90,6 +90,7 @@ pub unsafe extern "win64" fn IoGetDeviceObjectPointer(
 ) -> NtStatus {
     *file = null_mut();
     *device = null_mut();
+    crate::work::OPENED.add(1);
     match open(&(*name).text()) {
         Ok(opened) => {
             *file = opened;

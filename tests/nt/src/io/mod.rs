@@ -22,7 +22,9 @@ pub use remove_lock::{
 pub use shutdown::{IoRegisterShutdownNotification, IoUnregisterShutdownNotification};
 pub use work_item::{IoAllocateWorkItem, IoFreeWorkItem, IoQueueWorkItem};
 
-pub use crate::ke::{IoConnectInterrupt, IoDisconnectInterrupt};
+pub use crate::ke::{
+    IoConnectInterrupt, IoConnectInterruptEx, IoDisconnectInterrupt, IoDisconnectInterruptEx,
+};
 pub use crate::mm::{IoAllocateMdl, IoBuildPartialMdl, IoFreeMdl};
 pub use crate::pnp::{
     IoGetDeviceInterfaces, IoGetDeviceProperty, IoInvalidateDeviceRelations, IoOpenDeviceRegistryKey,

@@ -1,15 +1,16 @@
 //! Interrupt objects: vectors, shared chains, service routines at their IRQL under their spin lock.
 //!
-//! The vector says the IRQL (its upper four bits), as on NT x64. A line gets its vector when the PCI bus
-//! driver translates it.
+//! The vector says the IRQL (its upper four bits), as on NT x64. A line gets its vector when the PnP manager translates it,
+//! an interrupt message when it is granted: it interrupts one processor, and no I/O APIC has a part in it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::lock::{Lock, disable_interrupts, restore_interrupts};
-use super::processor::processor;
-use super::{apic, clock, irql, smp, spinlock};
+use super::processor::{self, MAXIMUM, processor};
+use super::{apic, clock, irql, panicked, smp, spinlock};
 use crate::nt::*;
 use crate::verifier;
 
@@ -25,8 +26,11 @@ pub struct Interrupt {
 }
 
 struct Line {
-    pin: u8,
+    /// Of the I/O APIC; none for a message.
+    pin: Option<u8>,
     vector: u8,
+    /// Processors that it interrupts.
+    affinity: usize,
     level_triggered: bool,
     chain: Vec<*mut Interrupt>,
 }
@@ -47,11 +51,29 @@ pub const fn level_of(vector: u8) -> Kirql {
 /// The vector of an interrupt line, given to it at the first asking.
 pub fn vector_for(pin: u8, level_triggered: bool) -> u8 {
     let mut lines = LINES.lock();
-    if let Some(line) = lines.iter().find(|line| line.pin == pin) {
+    if let Some(line) = lines.iter().find(|line| line.pin == Some(pin)) {
         return line.vector;
     }
-    let vector = VECTORS[lines.len()];
-    lines.push(Line { pin, vector, level_triggered, chain: Vec::new() });
+    let vector = VECTORS[lines.iter().filter(|line| line.pin.is_some()).count()];
+    lines.push(Line { pin: Some(pin), vector, affinity: 1, level_triggered, chain: Vec::new() });
+    vector
+}
+
+/// Vectors for messages, given out in this order: one for each processor.
+const MESSAGES: [u8; MAXIMUM] = [0xA8, 0x98, 0x88, 0x78, 0x68, 0x58, 0x48, 0x38];
+
+/// Whether each of these processors can have a message more.
+pub fn has_messages(processors: &[usize]) -> bool {
+    let used = LINES.lock().iter().filter(|line| line.pin.is_none()).count();
+    used + processors.len() <= MESSAGES.len() && processors.iter().all(|&number| number < processor::count())
+}
+
+/// The vector of a new message for a processor, of which there must be one ([`has_messages`]).
+pub fn message_for(processor: usize) -> u8 {
+    let mut lines = LINES.lock();
+    let vector = MESSAGES[lines.iter().filter(|line| line.pin.is_none()).count()];
+    let affinity = 1 << processor;
+    lines.push(Line { pin: None, vector, affinity, level_triggered: false, chain: Vec::new() });
     vector
 }
 
@@ -90,8 +112,11 @@ pub(super) fn service(vector: u8, level: Kirql) {
     }
     let chain = {
         let lines = LINES.lock();
-        lines.iter().find(|line| line.vector == vector).map(|line| line.chain.clone())
+        // Another processor's vector is connected to nothing here.
+        let here = |line: &&Line| line.vector == vector && line.affinity & 1 << processor::number() != 0;
+        lines.iter().find(here).map(|line| line.chain.clone())
     };
+    COUNTS[processor::number()][usize::from(vector)].fetch_add(1, Ordering::Relaxed);
     for interrupt in chain.unwrap_or_default() {
         restore_interrupts(true);
         // SAFETY: an interrupt object stays valid until it is disconnected, which waits for its routine.
@@ -133,9 +158,28 @@ pub unsafe extern "win64" fn IoConnectInterrupt(
     synchronize: Kirql,
     _mode: u32,
     share: Boolean,
-    _affinity: usize,
+    affinity: usize,
     _floating_save: Boolean,
 ) -> NtStatus {
+    let request =
+        Request { routine, context, lock, vector, level, synchronize, share: share != FALSE, affinity };
+    connect(object, request)
+}
+
+/// How an interrupt is to be connected.
+struct Request {
+    routine: ServiceRoutine,
+    context: Pvoid,
+    lock: *mut KspinLock,
+    vector: u32,
+    level: Kirql,
+    synchronize: Kirql,
+    share: bool,
+    affinity: usize,
+}
+
+unsafe fn connect(object: *mut *mut Interrupt, request: Request) -> NtStatus {
+    let Request { routine, context, lock, vector, level, synchronize, share, affinity } = request;
     *object = null_mut();
     if synchronize < level || level_of(vector as u8) != level {
         return status::INVALID_PARAMETER;
@@ -156,7 +200,12 @@ pub unsafe extern "win64" fn IoConnectInterrupt(
         drop(Box::from_raw(interrupt));
         return status::INVALID_PARAMETER;
     };
-    if share == FALSE && !line.chain.is_empty() {
+    if affinity & line.affinity == 0 {
+        drop(lines);
+        drop(Box::from_raw(interrupt));
+        return status::INVALID_PARAMETER;
+    }
+    if !share && !line.chain.is_empty() {
         drop(lines);
         drop(Box::from_raw(interrupt));
         return status::CONFLICTING_ADDRESSES;
@@ -166,7 +215,7 @@ pub unsafe extern "win64" fn IoConnectInterrupt(
     let (pin, level_triggered) = (line.pin, line.level_triggered);
     *object = interrupt;
     drop(lines);
-    if first {
+    if let (true, Some(pin)) = (first, pin) {
         apic::unmask(pin, vector as u8, level_triggered);
     }
     status::SUCCESS
@@ -183,12 +232,83 @@ pub unsafe extern "win64" fn IoDisconnectInterrupt(interrupt: *mut Interrupt) {
     let before = line.chain.len();
     line.chain.retain(|&other| other != interrupt);
     assert!(line.chain.len() < before, "IoDisconnectInterrupt of an interrupt that is not connected");
-    if line.chain.is_empty() {
-        apic::mask(line.pin);
+    if let (true, Some(pin)) = (line.chain.is_empty(), line.pin) {
+        apic::mask(pin);
     }
     drop(lines);
     debug_assert!(irql::current() < (*interrupt).level);
     drop(Box::from_raw(interrupt));
+}
+
+/// `IO_CONNECT_INTERRUPT_PARAMETERS` with its member `FullySpecified`.
+#[repr(C)]
+pub struct ConnectInterruptParameters {
+    version: u32,
+    physical_device: *mut DeviceObject,
+    object: *mut *mut Interrupt,
+    routine: ServiceRoutine,
+    context: Pvoid,
+    lock: *mut KspinLock,
+    synchronize: Kirql,
+    floating_save: Boolean,
+    share: Boolean,
+    vector: u32,
+    level: Kirql,
+    mode: i32,
+    affinity: usize,
+    group: u16,
+}
+crate::layout!(ConnectInterruptParameters, 80, object @ 16, synchronize @ 48, vector @ 52, level @ 56, mode @ 60, affinity @ 64);
+
+/// `IO_DISCONNECT_INTERRUPT_PARAMETERS`.
+#[repr(C)]
+pub struct DisconnectInterruptParameters {
+    version: u32,
+    object: *mut Interrupt,
+}
+crate::layout!(DisconnectInterruptParameters, 16, object @ 8);
+
+/// `CONNECT_FULLY_SPECIFIED`.
+const FULLY_SPECIFIED: u32 = 1;
+
+/// `IoConnectInterruptEx`, of NT 6.0 and later, for fully specified interrupts. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// The parameters are valid; the routine may be called with the context until the interrupt is disconnected.
+pub unsafe extern "win64" fn IoConnectInterruptEx(parameters: *mut ConnectInterruptParameters) -> NtStatus {
+    /// `Latched`.
+    const LATCHED: i32 = 1;
+    let it = &*parameters;
+    if it.version != FULLY_SPECIFIED {
+        panicked(format_args!("IoConnectInterruptEx of version {} is not here", it.version));
+    }
+    let edge = LINES.lock().iter().any(|line| u32::from(line.vector) == it.vector && !line.level_triggered);
+    if it.physical_device.is_null() || edge != (it.mode == LATCHED) {
+        return status::INVALID_PARAMETER;
+    }
+    let request = Request {
+        routine: it.routine,
+        context: it.context,
+        lock: it.lock,
+        vector: it.vector,
+        level: it.level,
+        synchronize: it.synchronize,
+        share: it.share != FALSE,
+        affinity: it.affinity,
+    };
+    connect(it.object, request)
+}
+
+/// `IoDisconnectInterruptEx`. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// The parameters' interrupt came from [`IoConnectInterruptEx`] and is not used any more.
+pub unsafe extern "win64" fn IoDisconnectInterruptEx(parameters: *mut DisconnectInterruptParameters) {
+    let it = &*parameters;
+    if it.version != FULLY_SPECIFIED {
+        panicked(format_args!("IoDisconnectInterruptEx of version {} is not here", it.version));
+    }
+    IoDisconnectInterrupt(it.object);
 }
 
 /// `KeSynchronizeExecution`: a routine at the interrupt's IRQL under its spin lock. IRQL ≤ its IRQL.
@@ -201,6 +321,20 @@ pub unsafe extern "win64" fn KeSynchronizeExecution(
     context: Pvoid,
 ) -> Boolean {
     synchronized(interrupt, || routine(context))
+}
+
+/// Device interrupts taken, by processor and vector.
+static COUNTS: [[AtomicU32; 256]; MAXIMUM] = [const { [const { AtomicU32::new(0) }; 256] }; MAXIMUM];
+
+/// Reports how often each processor took each device interrupt.
+pub fn report_counts() {
+    let lines: Vec<(u8, bool)> = LINES.lock().iter().map(|line| (line.vector, line.pin.is_none())).collect();
+    for (vector, message) in lines {
+        let taken =
+            (0..processor::count()).map(|number| COUNTS[number][usize::from(vector)].load(Ordering::Relaxed));
+        let (message, taken) = (u8::from(message), crate::report::numbers(taken));
+        crate::report!("interrupts vector={vector:#x} message={message} taken={taken}");
+    }
 }
 
 /// Whether a routine of any connected interrupt lies in a range of code.

@@ -22,7 +22,10 @@ pub use bugcheck::*;
 pub use clock::*;
 pub use dpc::*;
 pub use event::*;
-pub use interrupt::{Interrupt, IoConnectInterrupt, IoDisconnectInterrupt, KeSynchronizeExecution};
+pub use interrupt::{
+    Interrupt, IoConnectInterrupt, IoConnectInterruptEx, IoDisconnectInterrupt, IoDisconnectInterruptEx,
+    KeSynchronizeExecution,
+};
 pub use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
 pub use lock::{Lock, disable_interrupts, restore_interrupts};
 pub use processor::{KeNumberProcessors, KeQueryActiveProcessors, processor};

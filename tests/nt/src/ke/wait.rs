@@ -117,6 +117,8 @@ unsafe fn wait(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
     let interrupts = disable_interrupts();
     thread::block();
     restore_interrupts(interrupts);
+    // Another processor may still be looking at the object that it has signaled, which may be on this very stack.
+    drop(DISPATCHER.lock());
     debug_assert!(!(*block).waiting);
     if !timeout.is_null() {
         KeCancelTimer(&raw mut (*thread).timer);

@@ -74,9 +74,15 @@ pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
 /// `name` is valid.
 pub unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
     let name = (*name).text();
-    let found = find(NTOSKRNL, &name).or_else(|| find(HAL, &name));
+    let newer = crate::boot::options().nt61.then(|| find(NT_6_1, &name)).flatten();
+    let found = find(NTOSKRNL, &name).or_else(|| find(HAL, &name)).or(newer);
     found.map_or(core::ptr::null_mut(), |export| ldr::gate::make(export, 0) as Pvoid)
 }
+
+/// What NT 6.1 has besides.
+static NT_6_1: &[Export] = exports! {
+    0..=0 { io::IoConnectInterruptEx, io::IoDisconnectInterruptEx }
+};
 
 static HAL: &[Export] = exports! {
     0..=2 { pci::HalGetBusDataByOffset }

@@ -12,6 +12,7 @@ mod major;
 mod mdl;
 mod object;
 mod pnp;
+mod requirements;
 mod resource;
 pub mod status;
 
@@ -24,6 +25,7 @@ pub use major::*;
 pub use mdl::*;
 pub use object::*;
 pub use pnp::*;
+pub use requirements::*;
 pub use resource::*;
 pub use status::NtStatus;
 

@@ -191,6 +191,14 @@ unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: 
             );
             return irp::complete(packet, found, information);
         }
+        IRP_MN_QUERY_RESOURCE_REQUIREMENTS => {
+            let (found, information) = crate::pnp::requirements_list(
+                &function.resources,
+                INTERFACE_TYPE_PCI_BUS,
+                function.place.bus.into(),
+            );
+            return irp::complete(packet, found, information);
+        }
         IRP_MN_QUERY_BUS_INFORMATION => {
             let tag = u32::from_le_bytes(*b"PciB");
             let answer: *mut PnpBusInformation =

@@ -135,6 +135,7 @@ pub unsafe extern "win64" fn IoGetDeviceInterfaces(
     list: *mut *mut u16,
 ) -> NtStatus {
     let driver = gate::caller();
+    crate::work::LISTED.add(1);
     *list = null_mut();
     let units: Vec<u16> = {
         let interfaces = INTERFACES.lock();

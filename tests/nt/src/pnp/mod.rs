@@ -9,6 +9,7 @@ mod node;
 mod notification;
 mod property;
 mod remove;
+mod resources;
 mod root;
 mod stack;
 mod start;
@@ -25,7 +26,7 @@ pub use notification::{
 pub use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
 pub use root::{
     add_device as add_root_device, init, remove_device as remove_root_device,
-    report_device as report_root_device, resource_list, start_device as start_root_device,
+    report_device as report_root_device, requirements_list, resource_list, start_device as start_root_device,
 };
 
 use crate::ke::{self, KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};

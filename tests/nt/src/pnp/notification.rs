@@ -128,7 +128,11 @@ unsafe fn call(id: usize, event: &Event) {
             symbolic_link_name: &raw mut link,
         };
         let notification: Pvoid = (&raw mut notification).cast();
+        let before = crate::ke::clock::interrupt_time();
         balanced("notification", callback as usize, || callback(notification, context as Pvoid));
+        if event.class == GUID_DEVINTERFACE_DISK {
+            crate::work::NOTIFIED.add((crate::ke::clock::interrupt_time() - before) / 10);
+        }
     }
     CALLER.store(0, Ordering::Relaxed);
     CALLING.set();

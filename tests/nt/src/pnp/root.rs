@@ -88,6 +88,33 @@ pub unsafe fn resource_list(
     (status::SUCCESS, list as usize)
 }
 
+/// What a device with these resources requires, in pool, as the answer to IRP_MN_QUERY_RESOURCE_REQUIREMENTS.
+///
+/// # Safety
+/// IRQL ≤ `APC_LEVEL`.
+pub unsafe fn requirements_list(
+    resources: &[CmPartialResourceDescriptor],
+    interface_type: i32,
+    bus_number: u32,
+) -> (NtStatus, usize) {
+    if resources.is_empty() {
+        return (status::SUCCESS, 0);
+    }
+    let descriptors: Vec<_> = resources.iter().map(IoResourceDescriptor::fixed).collect();
+    let (header, list) = requirements(interface_type, bus_number, &descriptors);
+    let tag = u32::from_le_bytes(*b"PnpR");
+    let answer: *mut IoResourceRequirementsList =
+        ex::ExAllocatePoolWithTag(1, header.list_size as usize, tag).cast();
+    if answer.is_null() {
+        return (status::INSUFFICIENT_RESOURCES, 0);
+    }
+    *answer = header;
+    let alternative: *mut IoResourceList = answer.add(1).cast();
+    *alternative = list;
+    descriptors.as_ptr().copy_to_nonoverlapping(alternative.add(1).cast(), descriptors.len());
+    (status::SUCCESS, answer as usize)
+}
+
 /// Adds a root device with these hardware ids, the first being its device id, and starts it and what is below
 /// it. Returns its PDO.
 ///

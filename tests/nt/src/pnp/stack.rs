@@ -38,6 +38,19 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
     answer
 }
 
+/// Has a device's drivers change what it requires: `list` in pool, or another in its place. The request begins as a success
+/// with the list as its answer, so that drivers that have nothing to say need not know it.
+///
+/// # Safety
+/// As [`send`].
+pub unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usize {
+    let mut request = Request::new(IRP_MJ_PNP, IRP_MN_FILTER_RESOURCE_REQUIREMENTS);
+    request.parameters.filter_resource_requirements = OneArgument { argument: list as Pvoid };
+    (request.status, request.information) = (status::SUCCESS, list);
+    let (answer, _) = request.send(device);
+    if status::success(answer.status) { answer.information } else { list }
+}
+
 /// Tells a device's stack that the system goes down: IRP_MN_SET_POWER for S5, which must reach the bus driver and may
 /// not be failed.
 ///

@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 
 use super::configure::filters;
 use super::node::{self, Node, State};
-use super::stack;
+use super::{resources, stack};
 use crate::io::driver;
-use crate::ke::interrupt;
 use crate::nt::*;
 use crate::verifier::{Violation, balanced, violation};
 use crate::{builtin, cm};
@@ -90,15 +89,14 @@ unsafe fn check_initialized(pdo: *mut DeviceObject, service: &str) {
     }
 }
 
-/// A resource list and its translation.
-struct Resources {
-    raw: Vec<u8>,
-    translated: Vec<u8>,
-}
-
-/// Asks for the boot configuration and starts the stack with it.
+/// Assigns the device its resources and starts the stack with them.
 unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
-    let mut resources = resources(pdo);
+    let Some(mut resources) = resources::assign(pdo) else {
+        // Device Manager's code 12.
+        crate::log!("{}: its resources cannot be had", node.instance);
+        super::remove::remove_stack(pdo);
+        return false;
+    };
     let list = |bytes: &mut Vec<u8>| -> *mut CmResourceList {
         if bytes.is_empty() { core::ptr::null_mut() } else { bytes.as_mut_ptr().cast() }
     };
@@ -116,37 +114,6 @@ unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
     node::change(pdo, |node| node.capabilities = capabilities);
     stack::send(pdo, IRP_MN_QUERY_PNP_DEVICE_STATE, None);
     true
-}
-
-unsafe fn resources(pdo: *mut DeviceObject) -> Resources {
-    let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCES, None);
-    let none = Resources { raw: Vec::new(), translated: Vec::new() };
-    if !status::success(answer.status) || answer.information == 0 {
-        return none;
-    }
-    let list = answer.information as *const CmResourceList;
-    let count = (*list).partial_count as usize;
-    let size = size_of::<CmResourceList>() + count * size_of::<CmPartialResourceDescriptor>();
-    let raw = core::slice::from_raw_parts(list.cast::<u8>(), size).to_vec();
-    crate::ex::ExFreePoolWithTag(answer.information as Pvoid, 0);
-    if count == 0 {
-        return none;
-    }
-    let mut translated = raw.clone();
-    let first: *mut CmPartialResourceDescriptor =
-        translated.as_mut_ptr().add(size_of::<CmResourceList>()).cast();
-    for i in 0..count {
-        let mut descriptor = first.add(i).read_unaligned();
-        if descriptor.kind == CM_RESOURCE_TYPE_INTERRUPT {
-            // What the HAL's translator does: the line's vector, and the IRQL that it interrupts at.
-            let level_triggered = descriptor.flags & CM_RESOURCE_INTERRUPT_LATCHED == 0;
-            let vector = interrupt::vector_for(descriptor.u.interrupt.vector as u8, level_triggered);
-            let level = u32::from(interrupt::level_of(vector));
-            descriptor.u.interrupt = ResourceInterrupt { level, vector: vector.into(), affinity: 1 };
-            first.add(i).write_unaligned(descriptor);
-        }
-    }
-    Resources { raw, translated }
 }
 
 /// The drivers of a stack, bottom first, for reports.

@@ -33,6 +33,8 @@ mod scan;
 mod timer;
 mod unit;
 
+pub use request::report_counts;
+
 use crate::ldr::Export;
 
 /// What `storport.sys` exports, with the IRQLs at which the documentation allows each.

@@ -6,6 +6,7 @@
 
 use core::mem::size_of;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -278,11 +279,21 @@ pub unsafe fn original_mdl(adapter: &Adapter, srb: *mut Srb) -> *mut Mdl {
     }
 }
 
+/// Requests that miniports have completed, by processor.
+static COMPLETED: [AtomicU32; ke::processor::MAXIMUM] = [const { AtomicU32::new(0) }; ke::processor::MAXIMUM];
+
+/// Reports how many requests were completed on each processor.
+pub fn report_counts() {
+    let completed = (0..ke::processor::count()).map(|number| COMPLETED[number].load(Ordering::Relaxed));
+    crate::report!("completions by={}", crate::report::numbers(completed));
+}
+
 /// The miniport completed `srb`. Any IRQL.
 ///
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
+    COMPLETED[ke::processor::number()].fetch_add(1, Ordering::Relaxed);
     let mut queues = (*adapter).requests.queues.lock();
     let Some(request) = queues.active.remove(&(srb as usize)) else {
         drop(queues);

@@ -159,7 +159,9 @@ pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
             format_args!("irp={irp:p} cause={cause} major={:#x} to={driver}", (*location).major_function),
         );
     }
-    let pnp = (*location).major_function == IRP_MJ_PNP;
+    // The one that begins with its answer, as a success.
+    let filters = (*location).minor_function == IRP_MN_FILTER_RESOURCE_REQUIREMENTS;
+    let pnp = (*location).major_function == IRP_MJ_PNP && !filters;
     if first && pnp && (*irp).io_status.status != status::NOT_SUPPORTED {
         let owner = driver_name(owner);
         violation(
