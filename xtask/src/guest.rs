@@ -28,6 +28,8 @@ pub const BOOT_INI: &str = "[boot loader]\r\n\
 pub const SIGNATURE: u32 = 0xD15C_0001;
 /// How long a guest may take.
 pub const GUEST_LIMIT: Duration = Duration::from_secs(90);
+/// More for each blank disk.
+const BLANK_LIMIT: Duration = Duration::from_secs(2);
 /// More for each command of dom0's.
 const DOM0_LIMIT: Duration = Duration::from_secs(60);
 
@@ -127,7 +129,8 @@ fn boot_in(
     }
     job.marks =
         scenario.dom0.iter().map(|(when, run)| Mark { when: (*when).into(), run: (*run).into() }).collect();
-    job.timeout = GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32;
+    job.timeout =
+        GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
         let at_start = n < scenario.disks.len();
         let kind = if at_start { "hd" } else { "xvd" };
@@ -143,9 +146,8 @@ fn boot_in(
         let image = folder.path(BLANK);
         fs::write(&image, vec![0; BLANK_SIZE])
             .with_context(|| format!("cannot write {}", image.display()))?;
-        for n in 0..scenario.blanks {
-            job.disks.push(Disk::new(&image, blank_vdev(n)).with_backend(rig::Backend::Qdisk));
-        }
+        job.created = Some(format!("bash vbds.sh /dev/guest-disk{} {}", job.disks.len(), scenario.blanks));
+        job.disks.push(Disk { at_start: false, ..Disk::new(&image, "xvde") });
     }
     if scenario.cdrom {
         let image = folder.path("cdrom.iso");
@@ -178,15 +180,6 @@ fn emulated_only(disks: &[Backend]) -> Option<String> {
 const BLANK: &str = "blank.img";
 /// Its bytes.
 const BLANK_SIZE: usize = 1 << 20;
-
-/// Xen's name of the `n`th blank disk: after those that may be emulated, xvde to xvdz, then xvdaa and so on.
-fn blank_vdev(n: usize) -> String {
-    let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
-    match n + 4 {
-        n @ ..26 => format!("xvd{}", letter(n)),
-        n => format!("xvd{}{}", letter(n / 26 - 1), letter(n)),
-    }
-}
 
 fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
     let check = |disk: &Disk| {
@@ -360,9 +353,13 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Keeps the console for a reader.
+    /// Keeps the console for a reader, and what dom0 has to say.
     pub fn keep(&self, outcome: Outcome) -> Result<Outcome> {
         fs::write(self.path("console.txt"), outcome.console.join("\n"))?;
+        let (log, created) = (&outcome.dom0_log, &outcome.created);
+        if !log.is_empty() {
+            fs::write(self.path("dom0.txt"), format!("{created}\n{log}\n{:#?}\n", outcome.store_end))?;
+        }
         Ok(outcome)
     }
 }

@@ -10,6 +10,7 @@ mod absence;
 pub mod bench;
 pub mod build;
 mod command;
+pub mod cost;
 mod decisions;
 pub mod demo;
 mod dump;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-    bench, build, demo, faults, inf, layout, lifecycle, linker, lint, matrix, model, mutants,
+    bench, build, cost, demo, faults, inf, layout, lifecycle, linker, lint, matrix, model, mutants,
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };
@@ -92,6 +92,8 @@ enum Command {
     Wine,
     /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/performance.md
     Bench(bench::Options),
+    /// Counts what the guard adds to a boot with 1 to 64 disks, and writes docs/guard-cost.md
+    Cost,
     /// Breaks the guard on purpose, one place at a time, and shows which test catches it
     Mutants {
         /// Only the rules of the guard, on the host
@@ -135,6 +137,7 @@ fn run(command: Command) -> Result<()> {
         Command::Wine => wine::run(&layout::Layout::here()),
         Command::Matrix { rows } => matrix::run(&rows),
         Command::Bench(options) => bench::run(&options),
+        Command::Cost => cost::run(),
         Command::Mutants { rules } => mutants::run(rules),
         Command::Model => model::run(),
     }

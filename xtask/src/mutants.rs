@@ -215,6 +215,34 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("idefilter-file-missing")],
     },
     Mutant {
+        what: "a vCPU takes the events of another one's ports",
+        file: "xen/src/event_channel.rs",
+        from: "& own & !mask;",
+        to: "& (own | u64::MAX) & !mask;",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
+        what: "every event goes to the first processor",
+        file: "xenpci/src/event_channels.rs",
+        from: "told.unwrap_or(&self.processors[0])",
+        to: "told.map_or(&self.processors[0], |_| &self.processors[0])",
+        caught_by: &[Guest("two-processors")],
+    },
+    Mutant {
+        what: "vectors are not given to Xen again after a resume",
+        file: "xenpci/src/platform.rs",
+        from: "self.upcall.enable()?;",
+        to: "if self.epoch() == 0 { self.upcall.enable()?; }",
+        caught_by: &[Guest("save-restore")],
+    },
+    Mutant {
+        what: "disks are connected anew after a suspend that was cancelled",
+        file: "xenvbd/src/plug.rs",
+        from: "if self.platform.epoch() == epoch {",
+        to: "if self.platform.epoch() != self.platform.epoch() {",
+        caught_by: &[Guest("copy")],
+    },
+    Mutant {
         what: "bootcfg puts a new boot file in place before it is on the disk",
         file: "bootcfg/src/replace.rs",
         from: "    files.flush(temporary).with_context(|| cannot_write(temporary))?;\n",
@@ -312,7 +340,8 @@ fn host(copy: &Layout, package: &str) -> Result<Option<String>> {
 
 /// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
 fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
-    let Some(scenario): Option<&Scenario> = scenario::all().find(|s| s.name == name) else {
+    let mut all = scenario::all().chain(scenario::by_name_only());
+    let Some(scenario): Option<&Scenario> = all.find(|s| s.name == name) else {
         bail!("there is no scenario {name}");
     };
     build::drivers_in(copy)?;

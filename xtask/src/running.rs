@@ -27,11 +27,66 @@ pub fn resumed(report: &Report, disks: usize, differ: &mut Differ<'_>) {
     differ("unplugs", seen("idefilter: unplug=acknowledged").to_string(), "2".to_owned());
 }
 
+/// The guest was to be suspended twice, and went on each time with the backends that it had.
+pub fn copied(report: &Report, disks: usize, differ: &mut Differ<'_>) {
+    let seen = |text: &str| report.debug(text).count();
+    differ("cancelled suspends", seen("xenpci: the suspend was cancelled").to_string(), "2".to_owned());
+    let goes_on = format!("xenvbd: {disks} disks go on after a suspend that was cancelled");
+    differ("disks go on", seen(&goes_on).to_string(), "2".to_owned());
+    differ("disks connected again", seen("connected again").to_string(), "0".to_owned());
+    differ("resumes", seen("xenpci: resumed, ").to_string(), "0".to_owned());
+}
+
 /// The first disk grew from 16384 to 32768 sectors: told once by UNIT ATTENTION 2A/09, then seen.
 pub fn resized(report: &Report, differ: &mut Differ<'_>) {
     let text = |kind: &str| report.first(kind).map(|line| line.text.clone()).unwrap_or_default();
     differ("capacity before", text("capacity"), "sense=0x0 sectors=16384".to_owned());
     differ("capacity after", text("resized"), "told=0x62a09 sense=0x0 sectors=32768".to_owned());
+}
+
+/// How the events of a guest with several processors must arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Upcalls {
+    /// By each processor's own vector, to that processor.
+    Vectors,
+    /// By the line, to the first processor.
+    Line,
+}
+
+/// Interrupts that are more than those of a start.
+const MANY: u64 = 20;
+
+/// Every processor took the interrupts of its own vector and completed the requests of its own queue, or the first one took
+/// all by the line. The executive counts, not the drivers.
+pub fn upcalls(report: &Report, expected: Upcalls, processors: u32, differ: &mut Differ<'_>) {
+    let list = |line: &Line, key: &str| -> Vec<u64> {
+        line.get(key).unwrap_or_default().split(',').filter_map(|number| number.parse().ok()).collect()
+    };
+    let messages: Vec<Vec<u64>> =
+        report.all("interrupts").filter(|l| l.is("message", "1")).map(|l| list(l, "taken")).collect();
+    let wanted = if expected == Upcalls::Vectors { processors as usize } else { 0 };
+    differ("interrupt messages", messages.len().to_string(), wanted.to_string());
+    for (processor, taken) in messages.iter().enumerate() {
+        let own = taken.iter().enumerate().all(|(at, &count)| (count >= MANY) == (at == processor));
+        let stray = taken.iter().enumerate().any(|(at, &count)| at != processor && count > 0);
+        differ(
+            &format!("interrupts of processor {processor} {taken:?}"),
+            format!("{:?}", (own, stray)),
+            format!("{:?}", (true, false)),
+        );
+    }
+    // At the start and after each resume.
+    for moment in ["xenpci: Xen ", "xenpci: resumed, "] {
+        for said in report.debug(moment) {
+            let all = said.ends_with(&format!(" {wanted} processors' own vectors"));
+            differ(&format!("own vectors in \"{said}\""), all.to_string(), "true".to_owned());
+        }
+    }
+    let completed = report.first("completions").map(|line| list(line, "by")).unwrap_or_default();
+    let everywhere = completed.len() == processors as usize && completed.iter().all(|&n| n >= MANY);
+    if expected == Upcalls::Vectors {
+        differ(&format!("completions {completed:?} everywhere"), everywhere.to_string(), "true".to_owned());
+    }
 }
 
 /// A disk was read and written, from every processor, and every request ended well.

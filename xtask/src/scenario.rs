@@ -9,7 +9,7 @@
 
 use guard::Reason;
 
-use crate::{absence, decisions, layers};
+use crate::{absence, decisions, layers, running::Upcalls};
 
 /// What the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,14 @@ pub struct Scenario {
     pub disks: &'static [Backend],
     /// Disks that dom0 may attach later: the next ones, as vbds only.
     pub late_disks: &'static [Backend],
-    /// Further disks of qemu's, as vbds only, without anything on them: they share an image.
+    /// Further disks of blkback's, as vbds only, without anything on them: they share an image.
     pub blanks: usize,
     /// The guest's memory in MiB.
     pub memory_mib: u32,
     /// Processors of the guest.
     pub vcpus: u32,
+    /// How Xen's events must arrive.
+    pub upcalls: Option<Upcalls>,
     /// What the executive goes through once the system is up.
     pub exercise: Option<&'static str>,
     /// Commands of dom0's, each when a line of the guest's console contains a text.
@@ -180,6 +182,7 @@ pub const BASE: Scenario = Scenario {
     blanks: 0,
     memory_mib: 128,
     vcpus: 1,
+    upcalls: None,
     exercise: None,
     dom0: &[],
     cdrom: false,
@@ -357,8 +360,10 @@ pub const RUNNING: [Scenario; 5] = [
     },
     Scenario {
         name: "two-processors",
-        title: "two processors use PV disks at once",
+        title: "two processors use PV disks at once, each with an interrupt vector of its own",
         vcpus: 2,
+        words: "nt=6.1",
+        upcalls: Some(Upcalls::Vectors),
         disks: &[Backend::Blkback, Backend::Qdisk],
         exercise: Some("traffic"),
         entry: Entry::Pv,
@@ -380,10 +385,12 @@ pub const RUNNING: [Scenario; 5] = [
     },
     Scenario {
         name: "save-restore",
-        title: "a guest with two processors is saved and restored with requests on their way",
+        title: "a guest with two processors and their vectors is saved and restored with requests on their way",
         // Every page is copied twice.
         memory_mib: 64,
         vcpus: 2,
+        words: "nt=6.1",
+        upcalls: Some(Upcalls::Vectors),
         exercise: Some("suspend"),
         dom0: &[("ready for=suspend", "bash save.sh")],
         entry: Entry::Pv,
@@ -392,15 +399,51 @@ pub const RUNNING: [Scenario; 5] = [
     },
 ];
 
-/// By name only: dom0 takes minutes to make the guest.
-pub const MANY: [Scenario; 1] = [Scenario {
-    name: "many-disks",
-    title: "64 vbds in one guest",
-    blanks: 63,
+/// By name only.
+pub const MANY: [Scenario; 4] = [
+    Scenario {
+        name: "vectors-refused",
+        title: "no interrupt message can be had: the line serves both processors",
+        words: "nt=6.1 no-messages",
+        ..BY_LINE
+    },
+    Scenario {
+        name: "vectors-off",
+        title: "vectors are switched off: the line serves both processors",
+        words: "nt=6.1",
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenpci\\Parameters]\n\
+                   \"UpcallVectors\"=dword:00000000\n",
+        ..BY_LINE
+    },
+    Scenario {
+        name: "copy",
+        title: "a save that fails and a copy of the running guest: it goes on with its disks as they are",
+        memory_mib: 64,
+        vcpus: 2,
+        exercise: Some("copy"),
+        dom0: &[("ready for=copy", "bash copy.sh 32768")],
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
+        name: "many-disks",
+        title: "64 vbds in one guest",
+        blanks: 63,
+        entry: Entry::Pv,
+        expect: Expect { pv: 64, ..PV },
+        ..BASE
+    },
+];
+
+const BY_LINE: Scenario = Scenario {
+    vcpus: 2,
+    upcalls: Some(Upcalls::Line),
+    exercise: Some("traffic"),
     entry: Entry::Pv,
-    expect: Expect { pv: 64, ..PV },
+    expect: PV,
     ..BASE
-}];
+};
 
 const HOTPLUG: Scenario = Scenario {
     entry: Entry::Pv,

@@ -224,11 +224,19 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     match scenario.exercise {
         Some("resize") => running::resized(&boot.outcome.report(), &mut differ),
         Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
-        Some("traffic" | "suspend") => running::traffic(&boot.outcome.report(), scenario.vcpus, &mut differ),
+        Some("traffic" | "suspend" | "copy") => {
+            running::traffic(&boot.outcome.report(), scenario.vcpus, &mut differ)
+        }
         _ => {}
+    }
+    if let Some(upcalls) = scenario.upcalls {
+        running::upcalls(&boot.outcome.report(), upcalls, scenario.vcpus, &mut differ);
     }
     if scenario.exercise == Some("suspend") {
         running::resumed(&boot.outcome.report(), expect.pv, &mut differ);
+    }
+    if scenario.exercise == Some("copy") {
+        running::copied(&boot.outcome.report(), expect.pv, &mut differ);
     }
     for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];

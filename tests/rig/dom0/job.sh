@@ -29,13 +29,16 @@ follow() {
             domid=${line#*(domid }
             domid=${domid%%)*}
             echo "$domid" >out/domid
+            if [ -e created.sh ]; then
+                DOMID=$domid bash created.sh </dev/null >out/created 2>&1 && xl unpause "$domid" </dev/null
+            fi
             say "created $domid"
             ;;
         *" has shut down, reason code "*)
             line=${line#*reason code }
             echo "${line%% *}" >out/reason
             # A guest that a mark saves (save.sh) goes on as soon as its image is whole.
-            [ -e saving ] || say "shutdown ${line%% *}"
+            [ -e saving ] || [ -e copying ] || say "shutdown ${line%% *}"
             ;;
         esac
     done
@@ -49,13 +52,30 @@ if [ -e batch ]; then
         xl destroy guest </dev/null >>out/batch 2>&1
     done <batch
 fi
-xl create -F guest.cfg 2>&1 | follow
+# Paused where something is to be done before it runs (Job::created).
+paused=
+[ ! -e created.sh ] || paused=-p
+xl create $paused -F guest.cfg 2>&1 | follow
 echo "${PIPESTATUS[0]}" >out/status
 while [ -e saving ]; do
     until [ -e saved ]; do sleep 0.1; done
     rm saving saved
     xl restore -F save.img 2>&1 | follow
 done
+# One that a mark saves and lets go on (copy.sh) has nobody any more who waits for its end. `xl list` has the reason of a
+# domain that has ended: 2 is that of a suspend.
+if [ -e copying ]; then
+    until [ -e copied ]; do sleep 0.1; done
+    domid=$(<out/domid)
+    while :; do
+        line=$(xl list -v "$domid" | tail -n 1)
+        set -- $line
+        case $8 in - | 2) sleep 0.3 ;; *) break ;; esac
+    done
+    reason=$((16#$8))
+    echo "$reason" >out/reason
+    say "shutdown $reason"
+fi
 if [ -e out/domid ]; then
     domid=$(<out/domid)
     # The domain itself is left as it ended: the machine is about to go, and destroying it takes seconds.

@@ -34,6 +34,9 @@ pub struct Job {
     pub files: Vec<(String, PathBuf)>,
     /// A script for dom0's bash that runs to its end before the guest is created.
     pub before: Option<String>,
+    /// A script for dom0's bash that runs to its end when the guest has been created, and before it runs; `DOMID` is its
+    /// number. Where it fails, the guest does not run.
+    pub created: Option<String>,
     /// Commands run in dom0 when the guest prints something.
     pub marks: Vec<Mark>,
     /// xenstore is dumped when a line of the guest's console contains this.
@@ -57,6 +60,7 @@ impl Job {
             config: Vec::new(),
             files: Vec::new(),
             before: None,
+            created: None,
             marks: Vec::new(),
             dump_at: "@xg up".to_owned(),
             timeout: Duration::from_secs(120),
@@ -196,6 +200,8 @@ pub struct Outcome {
     pub device_model: String,
     /// What [`Job::before`] printed, both streams.
     pub before: String,
+    /// What [`Job::created`] printed, both streams.
+    pub created: String,
     /// The guest's nodes when [`Job::dump_at`] appeared.
     pub store_running: Option<Store>,
     /// The guest's nodes after it ended.

@@ -139,6 +139,7 @@ pub fn plain_watched(
         dom0_log: String::new(),
         device_model: messages,
         before: String::new(),
+        created: String::new(),
         store_running: None,
         store_end: None,
         marks: Vec::new(),

@@ -21,6 +21,8 @@ use crate::workdir::WorkDir;
 const JOB_SCRIPT: &str = include_str!("../dom0/job.sh");
 const BLOCK_SCRIPT: &str = include_str!("../dom0/block-fast.sh");
 const SAVE_SCRIPT: &str = include_str!("../dom0/save.sh");
+const COPY_SCRIPT: &str = include_str!("../dom0/copy.sh");
+const VBDS_SCRIPT: &str = include_str!("../dom0/vbds.sh");
 
 const POLL: Duration = Duration::from_millis(20);
 /// dom0's first answer after the snapshot is loaded.
@@ -129,6 +131,7 @@ fn attempt(
         dom0_log: text("dmesg"),
         device_model: text("device-model"),
         before: text("before"),
+        created: text("created"),
         store_running: store(text("store-running")),
         store_end: store(text("store-end")),
         marks,
@@ -158,6 +161,8 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
         ("job.sh".to_owned(), JOB_SCRIPT.to_owned()),
         ("block-fast.sh".to_owned(), BLOCK_SCRIPT.to_owned()),
         ("save.sh".to_owned(), SAVE_SCRIPT.to_owned()),
+        ("copy.sh".to_owned(), COPY_SCRIPT.to_owned()),
+        ("vbds.sh".to_owned(), VBDS_SCRIPT.to_owned()),
     ];
     for (index, (disk, target)) in job.disks.iter().zip(&targets).enumerate().filter(|(_, d)| !d.0.at_start) {
         let attach = format!("xl block-attach $DOMID {}\n", specification(disk, target));
@@ -165,6 +170,9 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     }
     if let Some(script) = &job.before {
         texts.push(("before.sh".to_owned(), script.clone()));
+    }
+    if let Some(script) = &job.created {
+        texts.push(("created.sh".to_owned(), script.clone()));
     }
     for (index, script) in mark_scripts(job).into_iter().enumerate() {
         texts.push((format!("mark-{index}.sh"), script));
