@@ -10,10 +10,10 @@ use alloc::string::{String, ToString};
 
 use crate::disk::request;
 use crate::nt::*;
+use crate::report;
 use crate::report::Escaped;
 use crate::storage::srb::{Srb, function};
 use crate::storage::{cdb, child, fdo, irp as request_packet};
-use crate::{io, report};
 
 struct CdRom {
     lower: *mut DeviceObject,
@@ -76,29 +76,15 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_STOP_DEVICE
-        | IRP_MN_CANCEL_STOP_DEVICE
-        | IRP_MN_STOP_DEVICE
-        | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE
-        | IRP_MN_SURPRISE_REMOVAL => {
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(drive.lower, irp)
-        }
         IRP_MN_REMOVE_DEVICE => {
             let lower = drive.lower;
             if drive.started {
                 let mut release = Srb::of(function::RELEASE_DEVICE);
                 request::send(lower, &mut release);
             }
-            (*irp).io_status.status = status::SUCCESS;
-            let found = request_packet::pass_down(lower, irp);
-            io::IoDetachDevice(lower);
-            drop(Box::from_raw((*device).device_extension.cast::<*mut CdRom>().read()));
-            io::IoDeleteDevice(device);
-            found
+            fdo::remove::<CdRom>(device, lower, irp)
         }
-        _ => request_packet::pass_down(drive.lower, irp),
+        _ => fdo::pnp(drive.lower, irp),
     }
 }
 

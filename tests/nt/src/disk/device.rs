@@ -178,30 +178,13 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS
-            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
-        {
+        _ if fdo::asks_for_children(irp) => {
             let devices = partitions(disk);
-            let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
-            (*irp).io_status = IoStatusBlock::new(found, information);
-            if status::success(found) {
-                request_packet::pass_down(disk.lower, irp)
-            } else {
-                request_packet::complete_unchanged(irp)
-            }
-        }
-        IRP_MN_QUERY_STOP_DEVICE
-        | IRP_MN_CANCEL_STOP_DEVICE
-        | IRP_MN_STOP_DEVICE
-        | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE => {
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(disk.lower, irp)
+            fdo::children(disk.lower, irp, &devices)
         }
         IRP_MN_SURPRISE_REMOVAL => {
             withdraw(disk);
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(disk.lower, irp)
+            fdo::pnp(disk.lower, irp)
         }
         IRP_MN_REMOVE_DEVICE => {
             withdraw(disk);
@@ -210,14 +193,9 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             for partition in disk.partitions.take().into_iter().flatten() {
                 partition::delete(partition);
             }
-            (*irp).io_status.status = status::SUCCESS;
-            let found = request_packet::pass_down(lower, irp);
-            io::IoDetachDevice(lower);
-            drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
-            io::IoDeleteDevice(device);
-            found
+            fdo::remove::<Extension>(device, lower, irp)
         }
-        _ => request_packet::pass_down(disk.lower, irp),
+        _ => fdo::pnp(disk.lower, irp),
     }
 }
 

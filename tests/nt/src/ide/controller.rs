@@ -108,41 +108,16 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS
-            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
-        {
-            let (found, information) =
-                child::relations(&controller.channels, (*irp).io_status.information as *mut _);
-            (*irp).io_status = IoStatusBlock::new(found, information);
-            if status::success(found) {
-                request_packet::pass_down(lower, irp)
-            } else {
-                request_packet::complete_unchanged(irp)
-            }
-        }
-        IRP_MN_QUERY_STOP_DEVICE
-        | IRP_MN_CANCEL_STOP_DEVICE
-        | IRP_MN_STOP_DEVICE
-        | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE
-        | IRP_MN_SURPRISE_REMOVAL => {
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(lower, irp)
-        }
+        _ if fdo::asks_for_children(irp) => fdo::children(lower, irp, &controller.channels),
         IRP_MN_REMOVE_DEVICE => {
             // PnP has removed the channels by now.
             for channel in controller.channels.drain(..) {
                 drop(Box::from_raw((*channel).device_extension.cast::<*mut Extension>().read()));
                 io::IoDeleteDevice(channel);
             }
-            (*irp).io_status.status = status::SUCCESS;
-            let found = request_packet::pass_down(lower, irp);
-            io::IoDetachDevice(lower);
-            drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
-            io::IoDeleteDevice(device);
-            found
+            fdo::remove::<Extension>(device, lower, irp)
         }
-        _ => request_packet::pass_down(lower, irp),
+        _ => fdo::pnp(lower, irp),
     }
 }
 

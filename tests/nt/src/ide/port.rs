@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 use super::channel::Channel;
 use super::controller;
 use super::drive::{self, Drive};
-use crate::io;
 use crate::nt::*;
 use crate::storage::{child, fdo, irp as request_packet};
 
@@ -95,37 +94,15 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS
-            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
-        {
+        _ if fdo::asks_for_children(irp) => {
             let devices: Vec<_> = port.drives.iter().map(|drive| drive.device).collect();
-            let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
-            (*irp).io_status = IoStatusBlock::new(found, information);
-            if status::success(found) {
-                request_packet::pass_down(lower, irp)
-            } else {
-                request_packet::complete_unchanged(irp)
-            }
-        }
-        IRP_MN_QUERY_STOP_DEVICE
-        | IRP_MN_CANCEL_STOP_DEVICE
-        | IRP_MN_STOP_DEVICE
-        | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE
-        | IRP_MN_SURPRISE_REMOVAL => {
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(lower, irp)
+            fdo::children(lower, irp, &devices)
         }
         IRP_MN_REMOVE_DEVICE => {
             remove(port);
-            (*irp).io_status.status = status::SUCCESS;
-            let found = request_packet::pass_down(lower, irp);
-            io::IoDetachDevice(lower);
-            drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
-            io::IoDeleteDevice(device);
-            found
+            fdo::remove::<Extension>(device, lower, irp)
         }
-        _ => request_packet::pass_down(lower, irp),
+        _ => fdo::pnp(lower, irp),
     }
 }
 

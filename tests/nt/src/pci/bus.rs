@@ -108,36 +108,12 @@ unsafe fn bus_pnp(
             let found = irp::forward_and_wait(lower, packet);
             irp::complete(packet, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS
-            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
-        {
+        _ if fdo::asks_for_children(packet) => {
             let devices = scan((*bus).driver_object, number);
-            let (found, information) = child::relations(&devices, (*packet).io_status.information as *mut _);
-            (*packet).io_status = IoStatusBlock::new(found, information);
-            if status::success(found) {
-                irp::pass_down(lower, packet)
-            } else {
-                irp::complete_unchanged(packet)
-            }
+            fdo::children(lower, packet, &devices)
         }
-        IRP_MN_REMOVE_DEVICE => {
-            (*packet).io_status.status = status::SUCCESS;
-            let found = irp::pass_down(lower, packet);
-            io::IoDetachDevice(lower);
-            drop(Box::from_raw((*bus).device_extension.cast::<*mut Extension>().read()));
-            io::IoDeleteDevice(bus);
-            found
-        }
-        IRP_MN_QUERY_STOP_DEVICE
-        | IRP_MN_CANCEL_STOP_DEVICE
-        | IRP_MN_STOP_DEVICE
-        | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE
-        | IRP_MN_SURPRISE_REMOVAL => {
-            (*packet).io_status.status = status::SUCCESS;
-            irp::pass_down(lower, packet)
-        }
-        _ => irp::pass_down(lower, packet),
+        IRP_MN_REMOVE_DEVICE => fdo::remove::<Extension>(bus, lower, packet),
+        _ => fdo::pnp(lower, packet),
     }
 }
 

@@ -3,7 +3,9 @@
 use core::mem::size_of;
 use core::ptr::null_mut;
 
-use super::irp as request_packet;
+use alloc::boxed::Box;
+
+use super::{child, irp as request_packet};
 use crate::nt::*;
 use crate::{io, po};
 
@@ -72,4 +74,61 @@ pub unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     po::PoStartNextPowerIrp(irp);
     skip_current_stack_location(irp);
     po::PoCallDriver(lower, irp)
+}
+
+/// A PnP IRP that the driver has nothing of its own to do for: it agrees to stopping and removal, and leaves the rest to
+/// the devices below. `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// As [`power`].
+pub unsafe fn pnp(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    if matches!(
+        (*current_stack_location(irp)).minor_function,
+        IRP_MN_QUERY_STOP_DEVICE
+            | IRP_MN_CANCEL_STOP_DEVICE
+            | IRP_MN_STOP_DEVICE
+            | IRP_MN_QUERY_REMOVE_DEVICE
+            | IRP_MN_CANCEL_REMOVE_DEVICE
+            | IRP_MN_SURPRISE_REMOVAL
+    ) {
+        (*irp).io_status.status = status::SUCCESS;
+    }
+    request_packet::pass_down(lower, irp)
+}
+
+/// Whether a PnP IRP asks for a device's children.
+///
+/// # Safety
+/// The caller owns the IRP.
+pub unsafe fn asks_for_children(irp: *mut Irp) -> bool {
+    let location = current_stack_location(irp);
+    (*location).minor_function == IRP_MN_QUERY_DEVICE_RELATIONS
+        && (*location).parameters.query_device_relations.kind == BUS_RELATIONS
+}
+
+/// Adds `children` to the answer of such an IRP. `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// As [`power`]; `children` are PDOs of the driver's.
+pub unsafe fn children(lower: *mut DeviceObject, irp: *mut Irp, children: &[*mut DeviceObject]) -> NtStatus {
+    let (found, information) = child::relations(children, (*irp).io_status.information as *mut _);
+    (*irp).io_status = IoStatusBlock::new(found, information);
+    if status::success(found) {
+        request_packet::pass_down(lower, irp)
+    } else {
+        request_packet::complete_unchanged(irp)
+    }
+}
+
+/// `IRP_MN_REMOVE_DEVICE`, once the driver's own part is done: the FDO and its state go. `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// As [`power`]; `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to `T`.
+pub unsafe fn remove<T>(device: *mut DeviceObject, lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    (*irp).io_status.status = status::SUCCESS;
+    let found = request_packet::pass_down(lower, irp);
+    io::IoDetachDevice(lower);
+    drop(Box::from_raw((*device).device_extension.cast::<*mut T>().read()));
+    io::IoDeleteDevice(device);
+    found
 }

@@ -15,7 +15,6 @@ use super::request::Requests;
 use super::timer::Timers;
 use super::unit::{self, Unit};
 use super::{request, scan, timer};
-use crate::io;
 use crate::ke::{self, Lock};
 use crate::nt::*;
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI};
@@ -232,43 +231,22 @@ pub unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut I
             }
             request_packet::complete(irp, found, 0)
         }
-        IRP_MN_QUERY_DEVICE_RELATIONS
-            if (*location).parameters.query_device_relations.kind == BUS_RELATIONS =>
-        {
+        _ if fdo::asks_for_children(irp) => {
             if (*adapter).started {
                 scan::scan(adapter);
             }
             let devices = unit::report(&*adapter);
-            let (found, information) = child::relations(&devices, (*irp).io_status.information as *mut _);
-            (*irp).io_status = IoStatusBlock::new(found, information);
-            if status::success(found) {
-                request_packet::pass_down(lower, irp)
-            } else {
-                request_packet::complete_unchanged(irp)
-            }
+            fdo::children(lower, irp, &devices)
         }
         IRP_MN_STOP_DEVICE | IRP_MN_SURPRISE_REMOVAL => {
             stop(adapter);
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(lower, irp)
-        }
-        IRP_MN_QUERY_STOP_DEVICE
-        | IRP_MN_CANCEL_STOP_DEVICE
-        | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE => {
-            (*irp).io_status.status = status::SUCCESS;
-            request_packet::pass_down(lower, irp)
+            fdo::pnp(lower, irp)
         }
         IRP_MN_REMOVE_DEVICE => {
             remove(adapter);
-            (*irp).io_status.status = status::SUCCESS;
-            let found = request_packet::pass_down(lower, irp);
-            io::IoDetachDevice(lower);
-            drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
-            io::IoDeleteDevice(device);
-            found
+            fdo::remove::<Extension>(device, lower, irp)
         }
-        _ => request_packet::pass_down(lower, irp),
+        _ => fdo::pnp(lower, irp),
     }
 }
 
