@@ -18,16 +18,19 @@ pub enum Signature {
     Gpt([u8; 16]),
 }
 
-/// What the path of a disk's device stack says of where the disk comes from.
+/// What the path of a disk's device stack, and the controllers above it, say of where the disk comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The stack ends in a physical device object of xenvbd's.
     Ours,
-    /// The stack ends in an emulated controller, told by the hardware ids that qemu gives its disks.
+    /// The stack ends in an emulated controller, told by the hardware ids that qemu gives its disks, or by the PCI ids of
+    /// the controller.
     EmulatedController,
     /// A bus that qemu's disk emulation does not use: USB, IEEE 1394, iSCSI, a memory card.
     OtherBus,
-    /// Any other controller: a passed-through one, or an emulated one that the table does not know.
+    /// A controller that was passed through, by the subsystem of its maker's that its PCI function has.
+    PassedThrough,
+    /// Any other controller: nobody knows whether it is emulated.
     Unknown,
 }
 
@@ -49,7 +52,8 @@ pub enum Class {
     Alias,
     /// Nothing to the guard.
     Foreign,
-    /// On another bus, with the identity of one of ours: a clone, reported and never a reason to stop.
+    /// On another bus or passed-through hardware, with the identity of one of ours: a clone, reported and never a reason
+    /// to stop.
     Clone,
 }
 
@@ -60,9 +64,9 @@ pub fn classify(disk: &Disk, own: &[Identity]) -> Class {
     match disk.origin {
         Origin::Ours => Class::Ours,
         Origin::EmulatedController => Class::Alias,
-        Origin::OtherBus if same => Class::Clone,
+        Origin::OtherBus | Origin::PassedThrough if same => Class::Clone,
         Origin::Unknown if same => Class::Alias,
-        Origin::OtherBus | Origin::Unknown => Class::Foreign,
+        Origin::OtherBus | Origin::PassedThrough | Origin::Unknown => Class::Foreign,
     }
 }
 
@@ -131,6 +135,8 @@ mod tests {
         assert_eq!(classify(&disk(Origin::Unknown, None), &own), Class::Foreign);
         assert_eq!(classify(&disk(Origin::OtherBus, Some(A)), &own), Class::Clone);
         assert_eq!(classify(&disk(Origin::OtherBus, Some(B)), &own), Class::Foreign);
+        assert_eq!(classify(&disk(Origin::PassedThrough, Some(A)), &own), Class::Clone);
+        assert_eq!(classify(&disk(Origin::PassedThrough, Some(B)), &own), Class::Foreign);
     }
 
     #[test]
@@ -147,6 +153,7 @@ mod tests {
             Just(Origin::Ours),
             Just(Origin::EmulatedController),
             Just(Origin::OtherBus),
+            Just(Origin::PassedThrough),
             Just(Origin::Unknown)
         ];
         let identity = prop_oneof![Just(None), Just(Some(A)), Just(Some(B))];
@@ -161,7 +168,8 @@ mod tests {
             prop_assert_eq!(counts.enumerated() as usize, disks.len());
             let emulated = disks.iter().filter(|d| d.origin == Origin::EmulatedController).count();
             prop_assert!(counts.alias as usize >= emulated);
-            let clones = disks.iter().filter(|d| d.origin == Origin::OtherBus && d.identity == Some(A)).count();
+            let elsewhere = |d: &&Disk| matches!(d.origin, Origin::OtherBus | Origin::PassedThrough);
+            let clones = disks.iter().filter(elsewhere).filter(|d| d.identity == Some(A)).count();
             prop_assert_eq!(counts.clones as usize, clones);
             prop_assert_eq!(counts.ours as usize, disks.iter().filter(|d| d.origin == Origin::Ours).count());
         }

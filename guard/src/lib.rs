@@ -35,6 +35,7 @@ pub mod other_suites;
 pub mod pci_id;
 pub mod pci_walk;
 pub mod policy;
+pub mod provenance;
 pub mod reason;
 pub mod record;
 pub mod root_bus;

@@ -115,6 +115,12 @@ impl DeviceObject {
         unsafe { (&raw const (*self.as_ptr()).Flags).read_volatile() }
     }
 
+    /// Whether a bus has reported it: a PDO that PnP knows.
+    #[must_use]
+    pub fn is_enumerated(self) -> bool {
+        self.flags() & DO_BUS_ENUMERATED_DEVICE != 0
+    }
+
     /// Sets and clears flags of a device object of one's own.
     fn change_flags(self, set: u32, clear: u32) {
         // SAFETY: only a device's own driver gets here, during AddDevice or a PnP IRP, which PnP

@@ -4,10 +4,14 @@
 use wdk_sys::{
     DRIVER_OBJECT, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MJ_SYSTEM_CONTROL, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT,
     PIRP, PUNICODE_STRING, PVOID, ULONG,
-    ntddk::{IoRegisterBootDriverReinitialization, IoRegisterDriverReinitialization},
+    ntddk::{
+        IoEnumerateDeviceObjectList, IoRegisterBootDriverReinitialization, IoRegisterDriverReinitialization,
+    },
 };
 
-use crate::{Device, DeviceObject, Disposition, Irp, NtStatus, Result};
+use alloc::vec::Vec;
+
+use crate::{Device, DeviceObject, DeviceReference, Disposition, Irp, NtStatus, Result, pool};
 
 /// A driver object. It stays valid until the driver is unloaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +50,37 @@ impl DriverObject {
     pub fn image(self) -> (*const u8, usize) {
         // SAFETY: both fields are set before DriverEntry is called and never change.
         unsafe { ((*self.0).DriverStart.cast_const().cast(), (*self.0).DriverSize as usize) }
+    }
+
+    /// Its device objects, referenced. IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn devices(self) -> Result<Vec<DeviceReference>> {
+        let mut room = 8;
+        loop {
+            let mut list = pool::try_vec::<usize>(room)?;
+            let mut devices = Vec::new();
+            devices.try_reserve_exact(room).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+            let (bytes, mut count) = (size_of_val(&list[..]) as ULONG, 0);
+            // SAFETY: a driver object, and room for as many addresses as is said.
+            let status = NtStatus(unsafe {
+                IoEnumerateDeviceObjectList(self.0, list.as_mut_ptr().cast(), bytes, &raw mut count)
+            });
+            // What fits is there in either case, each with a reference to give back.
+            for &device in &list {
+                // SAFETY: null, or a device object that the routine has referenced for us.
+                let owned = unsafe {
+                    DeviceObject::from_raw(device as PDEVICE_OBJECT)
+                        .map(|device| DeviceReference::from_owned(device))
+                };
+                devices.extend(owned);
+            }
+            if status != NtStatus::BUFFER_TOO_SMALL {
+                return status.to_result().map(|()| devices);
+            }
+            room = room.max(count as usize) + 8;
+        }
     }
 
     /// Has `routine` called once, when all boot drivers are started (IoRegisterBootDriverReinitialization)

@@ -4,7 +4,8 @@
 //! settled. The guard in idefilter judges the counts; its orders are carried out here, a stop at once.
 //!
 //! Where a disk comes from is told by the bottom of its device stack: by the driver that made that device object
-//! for this driver's own disks, by its identifications for qemu's. Only a disk that neither tells is read.
+//! for this driver's own disks, by its identifications for qemu's, and by the controllers above it
+//! ([`crate::parents`]). Only a disk that is none of ours and not known to be qemu's is read.
 //!
 //! A disk of this driver's stays one as long as its interface is enabled, so that the census at an arrival opens only what
 //! is new: with n disks that arrive, n are opened and not n². Every other census opens all of them.
@@ -18,6 +19,7 @@ use core::ptr;
 use guard::abi::{self, RawEvent};
 use guard::census::{self, Class, Counts, Disk, Identity, Origin, Signature};
 use guard::machine::BUGCHECK_CODE;
+use guard::provenance::Provenance;
 use guard::storage_id;
 use guard::{Action, BugCheck, Event, Reason, message};
 use wdm::mutex::Mutex;
@@ -28,7 +30,7 @@ use wdm::{
 };
 
 use crate::DRIVER;
-use crate::identity;
+use crate::{identity, parents};
 
 // idefilter's export. Importing it means that this driver does not load without idefilter.
 #[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
@@ -47,6 +49,16 @@ struct OwnDisk {
     /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system has its
     /// disk.
     departed: Option<u64>,
+}
+
+/// A disk that was enumerated.
+struct Found {
+    /// What it is to the guard.
+    disk: Disk,
+    /// Its target id, where it is ours and tells it.
+    target: Option<u8>,
+    /// What the controllers above it are, where they were asked for.
+    controllers: Option<Provenance>,
 }
 
 /// How long a disk that has been disconnected stays listed at least, in 100 ns: its arrival may be under way.
@@ -71,13 +83,14 @@ const RECORDED: usize = 32;
 struct RecordedDisk {
     /// 1 ours, 2 alias, 3 foreign, 4 clone.
     class: u32,
-    /// 1 ours, 2 emulated controller, 3 other bus, 4 unknown.
+    /// 1 ours, 2 emulated controller, 3 other bus, 4 unknown, 5 passed through.
     origin: u32,
     /// Size in 512-byte sectors; 0 where the disk was not read.
     sectors: u64,
     /// 0 none, 1 MBR, 2 GPT.
     signature_kind: u32,
-    reserved: u32,
+    /// The controllers above it: 0 not asked for, 1 emulated, 2 passed through, 3 unknown.
+    controllers: u32,
     /// MBR signature in the first four bytes, or GPT disk GUID.
     signature: [u8; 16],
 }
@@ -187,7 +200,7 @@ impl Census {
         let _own = self.own.lock();
         let own = identity.as_slice();
         self.disks()
-            .is_ok_and(|disks| disks.iter().all(|(disk, _)| census::classify(disk, own) != Class::Alias))
+            .is_ok_and(|disks| disks.iter().all(|found| census::classify(&found.disk, own) != Class::Alias))
     }
 
     /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot tell
@@ -209,9 +222,8 @@ impl Census {
         };
         forget_departed(&mut own, &found);
         let identities: Vec<Identity> = own.iter().filter_map(|disk| disk.identity).collect();
-        let disks: Vec<Disk> = found.iter().map(|(disk, _)| *disk).collect();
-        let counts = census::take(own.len() as u32, &identities, disks.iter().copied());
-        self.keep(&counts, &disks, &identities, settled);
+        let counts = census::take(own.len() as u32, &identities, found.iter().map(|found| found.disk));
+        self.keep(&counts, &found, &identities, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
         let Counts { own_list, ours, alias, foreign, .. } = counts;
         let said = self.said.lock().replace(counts);
@@ -294,13 +306,14 @@ impl Census {
     ///
     /// # Errors
     /// They cannot be listed, or where one comes from cannot be told.
-    fn disks(&self) -> Result<Vec<(Disk, Option<u8>)>, NtStatus> {
+    fn disks(&self) -> Result<Vec<Found>, NtStatus> {
         let links = interface::list(&interface::DISK)?;
         let mut known = self.known.lock();
         let before = core::mem::take(&mut *known);
         let earlier = |link: &[u16]| {
             let at = before.binary_search_by(|other| other.link.as_slice().cmp(link)).ok()?;
-            Some((Disk { origin: Origin::Ours, identity: None }, before[at].target))
+            let disk = Disk { origin: Origin::Ours, identity: None };
+            Some(Found { disk, target: before[at].target, controllers: None })
         };
         let mut found = Vec::new();
         for link in unicode::strings(&links) {
@@ -308,12 +321,12 @@ impl Census {
                 Some(disk) => Some(disk),
                 None => self.disk(link)?,
             };
-            let Some((disk, target)) = disk else { continue };
-            if disk.origin == Origin::Ours {
-                remember(&mut known, link, target);
+            let Some(one) = disk else { continue };
+            if one.disk.origin == Origin::Ours {
+                remember(&mut known, link, one.target);
             }
             found.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-            found.push((disk, target));
+            found.push(one);
         }
         known.sort_unstable_by(|a, b| a.link.cmp(&b.link));
         Ok(found)
@@ -328,33 +341,34 @@ impl Census {
     ///
     /// # Errors
     /// Where it comes from cannot be told.
-    fn disk(&self, link: &[u16]) -> Result<Option<(Disk, Option<u8>)>, NtStatus> {
+    fn disk(&self, link: &[u16]) -> Result<Option<Found>, NtStatus> {
         let open = match interface::Open::new(link) {
             Ok(open) => open,
             Err(status) if GONE.contains(&status) => return Ok(None),
             Err(status) => return Err(status),
         };
         let bottom = open.device().base();
-        let origin = match self.origin(*bottom) {
-            Ok(origin) => origin,
+        let (origin, controllers) = match self.origin(*bottom) {
+            Ok(found) => found,
             Err(status) if GONE.contains(&status) => return Ok(None),
             Err(status) => return Err(status),
         };
-        // Only where the path says nothing does the content decide.
-        let identity = if origin == Origin::Unknown { identity::of_device(open.device()) } else { None };
+        // Only where the path does not decide does the content.
+        let decided = matches!(origin, Origin::Ours | Origin::EmulatedController);
+        let identity = if decided { None } else { identity::of_device(open.device()) };
         let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
-        Ok(Some((Disk { origin, identity }, target)))
+        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers }))
     }
 
-    /// Where the disk with this physical device object comes from.
-    fn origin(&self, physical: DeviceObject) -> Result<Origin, NtStatus> {
+    /// Where the disk with this physical device object comes from, and what the controllers above it are.
+    fn origin(&self, physical: DeviceObject) -> Result<(Origin, Option<Provenance>), NtStatus> {
         if physical.driver() == self.driver {
-            return Ok(Origin::Ours);
+            return Ok((Origin::Ours, None));
         }
         let enumerator = property::enumerator(physical)?;
         let is = |name: &[u16]| unicode::eq_ignore_case(&enumerator, name);
         if is(utf16!("USBSTOR")) || is(utf16!("SBP2")) || is(utf16!("SD")) {
-            return Ok(Origin::OtherBus);
+            return Ok((Origin::OtherBus, None));
         }
         let ids = match property::hardware_ids(physical) {
             // A device may have none.
@@ -363,7 +377,14 @@ impl Census {
         };
         let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI")))
             && unicode::strings(&ids).any(storage_id::is_emulated_disk);
-        Ok(if emulated { Origin::EmulatedController } else { Origin::Unknown })
+        let controllers = parents::provenance(physical);
+        let origin = match controllers {
+            _ if emulated => Origin::EmulatedController,
+            Provenance::Emulated => Origin::EmulatedController,
+            Provenance::PassedThrough => Origin::PassedThrough,
+            Provenance::Unknown => Origin::Unknown,
+        };
+        Ok((origin, Some(controllers)))
     }
 
     /// The record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still runs.
@@ -372,23 +393,23 @@ impl Census {
         unsafe { core::slice::from_raw_parts(self.record.as_ptr().cast(), size_of::<Record>()) }
     }
 
-    fn keep(&self, counts: &Counts, disks: &[Disk], own: &[Identity], settled: bool) {
+    fn keep(&self, counts: &Counts, disks: &[Found], own: &[Identity], settled: bool) {
         let mut record = self.record.lock();
         record.taken = record.taken.wrapping_add(1);
         (record.own_list, record.ours) = (counts.own_list, counts.ours);
         (record.alias, record.foreign) = (counts.alias, counts.foreign);
         record.settled = settled.into();
         record.disk_count = disks.len().min(RECORDED) as u32;
-        for (entry, disk) in record.disks.iter_mut().zip(disks) {
-            *entry = RecordedDisk::new(disk, census::classify(disk, own));
+        for (entry, found) in record.disks.iter_mut().zip(disks) {
+            *entry = RecordedDisk::new(found, census::classify(&found.disk, own));
         }
     }
 }
 
 /// Takes disks off the list that have been disconnected and that the system does not have any more. As long as one
 /// of ours does not tell its target id, every one may be it.
-fn forget_departed(own: &mut Vec<OwnDisk>, found: &[(Disk, Option<u8>)]) {
-    let ours = || found.iter().filter(|(disk, _)| disk.origin == Origin::Ours).map(|(_, target)| *target);
+fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
+    let ours = || found.iter().filter(|found| found.disk.origin == Origin::Ours).map(|found| found.target);
     let now = time::interrupt_time();
     own.retain(|disk| {
         let there = ours().any(|target| target.is_none() || target == disk.target);
@@ -397,7 +418,7 @@ fn forget_departed(own: &mut Vec<OwnDisk>, found: &[(Disk, Option<u8>)]) {
 }
 
 impl RecordedDisk {
-    fn new(disk: &Disk, class: Class) -> Self {
+    fn new(&Found { disk, controllers, .. }: &Found, class: Class) -> Self {
         let mut recorded = Self {
             class: match class {
                 Class::Ours => 1,
@@ -410,6 +431,13 @@ impl RecordedDisk {
                 Origin::EmulatedController => 2,
                 Origin::OtherBus => 3,
                 Origin::Unknown => 4,
+                Origin::PassedThrough => 5,
+            },
+            controllers: match controllers {
+                None => 0,
+                Some(Provenance::Emulated) => 1,
+                Some(Provenance::PassedThrough) => 2,
+                Some(Provenance::Unknown) => 3,
             },
             ..Self::default()
         };

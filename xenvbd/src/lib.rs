@@ -13,6 +13,7 @@
 //! | [`options`] | registry values |
 //! | [`census`] | every disk of the system against the own list |
 //! | [`tripwire`] | the guard's word that a census is to be taken at once |
+//! | [`parents`] | what the controllers above a disk are |
 //! | [`identity`] | what identifies a disk's content |
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
 //!
@@ -28,6 +29,7 @@ mod channel;
 mod hal;
 mod identity;
 mod options;
+mod parents;
 mod plug;
 mod queue;
 mod slots;

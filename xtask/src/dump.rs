@@ -1,6 +1,6 @@
 //! What the drivers put into the crash dump of a boot that was stopped, and into qemu's log.
 
-use guard::{Action, machine::BUGCHECK_CODE, record};
+use guard::{Action, Reason, machine::BUGCHECK_CODE, record};
 use rig::{Outcome, report::Report};
 
 use crate::scenario::{Machine, Scenario};
@@ -30,6 +30,9 @@ pub fn differences(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
             found.push(format!("crash dump: the census is {other:?}, expected own={own} of {enumerated}"))
         }
     }
+    if reason == Reason::AliasExposed && !controllers_of_aliases(&data(&report, record::CENSUS_DUMP)) {
+        found.push("crash dump: an alias whose controllers are not known to be emulated, or none".to_owned());
+    }
     let line = format!("xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own}", reason.code());
     if scenario.machine == Machine::Xen && !outcome.device_model.contains(&line) {
         found.push(format!("qemu's log has no line {line:?}"));
@@ -58,9 +61,24 @@ fn census(bytes: &[u8]) -> Option<[u32; 4]> {
     Some([number(16)?, number(20)?, number(24)?, number(28)?])
 }
 
+/// Whether a census record has aliases, and says of each that the controllers above it are emulated: evidence that its
+/// name, by which it was told, would not have been needed.
+fn controllers_of_aliases(bytes: &[u8]) -> bool {
+    const HEAD: usize = 40;
+    const DISK: usize = 40;
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let count = number(36).unwrap_or(0) as usize;
+    let aliases: Vec<_> = (0..count)
+        .map(|n| HEAD + n * DISK)
+        .filter(|&at| number(at) == Some(2))
+        .map(|at| number(at + 20))
+        .collect();
+    !aliases.is_empty() && aliases.iter().all(|controllers| *controllers == Some(1))
+}
+
 #[cfg(test)]
 mod tests {
-    use guard::{BugCheck, Event, Reason};
+    use guard::{BugCheck, Event};
 
     use super::*;
 
@@ -72,6 +90,23 @@ mod tests {
             "@xg dumpdata guid=9b6a2b7d at=2 hex=03",
         ];
         assert_eq!(data(&Report::parse(lines), record::EVENTS_DUMP), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_controllers_of_aliases_are_looked_at() {
+        let record = |disks: &[[u32; 2]]| {
+            let mut bytes = vec![0; 36];
+            bytes.extend((disks.len() as u32).to_le_bytes());
+            for [class, controllers] in disks {
+                let numbers = [*class, 2, 16384, 0, 0, *controllers, 0, 0, 0, 0];
+                bytes.extend(numbers.map(u32::to_le_bytes).concat());
+            }
+            bytes
+        };
+        assert!(controllers_of_aliases(&record(&[[1, 0], [2, 1]])));
+        assert!(!controllers_of_aliases(&record(&[[1, 0], [2, 1], [2, 3]])));
+        assert!(!controllers_of_aliases(&record(&[[1, 0]])));
+        assert!(!controllers_of_aliases(&[]));
     }
 
     #[test]

@@ -287,6 +287,32 @@ pub unsafe extern "win64" fn IoGetDeviceAttachmentBaseRef(device: *mut DeviceObj
     referenced(bottom_of(device))
 }
 
+/// `IoEnumerateDeviceObjectList`: a driver's device objects, each with a reference, as many as there is room for, and
+/// how many there are. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `driver` is a driver object, `list` has `size` bytes or is null, `count` is writable.
+pub unsafe extern "win64" fn IoEnumerateDeviceObjectList(
+    driver: *mut DriverObject,
+    list: *mut *mut DeviceObject,
+    size: u32,
+    count: *mut u32,
+) -> NtStatus {
+    let room = if list.is_null() { 0 } else { size as usize / size_of::<usize>() };
+    let _stacks = STACKS.lock();
+    let mut devices = 0;
+    let mut device = (*driver).device_object;
+    while !device.is_null() {
+        if devices < room {
+            list.add(devices).write(referenced(device));
+        }
+        devices += 1;
+        device = (*device).next_device;
+    }
+    *count = devices as u32;
+    if devices > room { status::BUFFER_TOO_SMALL } else { status::SUCCESS }
+}
+
 /// `IoCreateSymbolicLink`. IRQL `PASSIVE_LEVEL`.
 ///
 /// # Safety

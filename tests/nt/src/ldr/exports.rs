@@ -116,7 +116,7 @@ static NTOSKRNL: &[Export] = exports! {
     0..=2 {
         ex::ExAllocatePool, ex::ExAllocatePoolWithTag, ex::ExFreePool, ex::ExFreePoolWithTag, ex::ExQueueWorkItem,
         io::IoAcquireRemoveLockEx, io::IoAllocateDriverObjectExtension, io::IoAllocateErrorLogEntry,
-        io::IoAllocateIrp, io::IoAllocateMdl, io::IoAllocateWorkItem, io::IoFreeErrorLogEntry, io::IoFreeIrp,
+        io::IoAllocateIrp, io::IoAllocateMdl, io::IoAllocateWorkItem, io::IoEnumerateDeviceObjectList, io::IoFreeErrorLogEntry, io::IoFreeIrp,
         io::IoFreeMdl, io::IoFreeWorkItem, io::IoGetAttachedDevice, io::IoGetAttachedDeviceReference,
         io::IoGetDeviceAttachmentBaseRef, io::IoGetDriverObjectExtension, io::IoGetLowerDeviceObject,
         io::IoGetRelatedDeviceObject, io::IoInitializeIrp, io::IoInitializeRemoveLockEx,
