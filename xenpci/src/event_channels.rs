@@ -233,7 +233,11 @@ impl EventChannels {
     pub fn allocate(&self, remote: DomainId, processor: usize, handler: Handler) -> Result<Port, Error> {
         let port = event_channel::alloc_unbound(&self.hypercall, remote)?;
         let serving = self.serving(processor);
-        let bound = event_channel::bind_vcpu(&self.hypercall, port, &serving.vcpu).map_err(Error::Xen);
+        // A new port is vCPU 0's.
+        let bound = match serving.vcpu.number() {
+            0 => Ok(()),
+            _ => event_channel::bind_vcpu(&self.hypercall, port, &serving.vcpu).map_err(Error::Xen),
+        };
         bound.and_then(|()| self.bind_to(serving, port, handler)).inspect_err(|_| self.close_in_xen(port))?;
         Ok(port)
     }

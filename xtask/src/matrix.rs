@@ -66,7 +66,7 @@ impl Cost {
     fn of(scenario: &Scenario, boot: &guest::Boot) -> Option<Cost> {
         let report = boot.outcome.report();
         Some(Cost {
-            disks: scenario.disks.len(),
+            disks: scenario.disks.len() + scenario.blanks,
             decision: report.find("load", "driver", "idefilter")?.number("us")?,
             up: report.first("up")?.number("us")?,
         })

@@ -180,6 +180,14 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
             );
         }
     }
+    if orderly && scenario.blanks > 0 {
+        let last = seen.censuses.last().map(|census| census.split(" alias").next().unwrap_or(census));
+        differ(
+            "last census",
+            format!("{last:?}"),
+            format!("{:?}", Some(format!("own={0} ours={0}", expect.pv))),
+        );
+    }
     if orderly && (expect.pv > 0 || !pv_boot) {
         let status = boot.outcome.report().first("status").map(|line| line.text.clone());
         // `guard::abi::Status`: 4 is exposed, 1 is emulated.
