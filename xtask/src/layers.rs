@@ -31,6 +31,13 @@ macro_rules! no_storage_filters {
     };
 }
 
+/// L3 off, and with it L2: no filter on root buses.
+macro_rules! no_bus_filter {
+    () => {
+        concat!(key!("Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}"), "\"UpperFilters\"=-\n")
+    };
+}
+
 /// What is hidden, and how.
 macro_rules! hide_policy {
     ($policy:literal) => {
@@ -44,7 +51,14 @@ pub const CENSUS_ALONE: &str = concat!(no_unplug!(), no_storage_filters!());
 const BASE_PV: Scenario = Scenario { entry: Entry::Pv, expect: PV, ..BASE };
 
 /// The rows of `cargo xtask test`.
-pub const TESTED: [Scenario; 5] = [
+pub const TESTED: [Scenario; 6] = [
+    Scenario {
+        name: "proof-alone",
+        title: "L5: no filter is on the bus or on the controller, and xenpci enumerates nothing without a proof",
+        registry: concat!(no_bus_filter!(), no_storage_filters!()),
+        expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
+        ..BASE_PV
+    },
     Scenario {
         name: "start-refused",
         title: "L4: the controller comes back behind the filter of the bus, and may not start",

@@ -94,11 +94,13 @@ enum Command {
     Bench(bench::Options),
     /// Counts what the guard adds to a boot with 1 to 64 disks, and writes docs/guard-cost.md
     Cost,
-    /// Breaks the guard on purpose, one place at a time, and shows which test catches it
+    /// Breaks the guard on purpose, one place at a time, shows which test catches it, and writes docs/mutants.md
     Mutants {
         /// Only the rules of the guard, on the host
         #[arg(long)]
         rules: bool,
+        /// Only those whose description contains one of these
+        parts: Vec<String>,
     },
     /// Explores the model of the boot deeper than the tests do
     Model,
@@ -138,7 +140,7 @@ fn run(command: Command) -> Result<()> {
         Command::Matrix { rows } => matrix::run(&rows),
         Command::Bench(options) => bench::run(&options),
         Command::Cost => cost::run(),
-        Command::Mutants { rules } => mutants::run(rules),
+        Command::Mutants { rules, parts } => mutants::run(rules, &parts),
         Command::Model => model::run(),
     }
 }

@@ -1,19 +1,10 @@
 //! Breaks the guard on purpose, one place at a time, in a copy of the workspace, and sees which test catches it.
 
-use std::{fs, process::Command};
-
-use anyhow::{Context, Result, bail, ensure};
-use rig::RigFiles;
-
-use crate::{
-    build, guest,
-    layout::Layout,
-    repro, rig_files,
-    scenario::{self, Scenario},
-    setup, verdict,
-};
-
+mod page;
 mod rules;
+mod run;
+
+pub use run::run;
 
 /// One deliberate breakage.
 struct Mutant {
@@ -34,10 +25,15 @@ enum Catch {
     Host(&'static str),
     /// A guest scenario.
     Guest(&'static str),
+    /// The host tests of guard, or where they do not the model.
+    Rule,
+    /// None can: the program does what it did, for this reason. No rule's test may fail.
+    Equivalent(&'static str),
 }
 
 use Catch::{Guest, Host};
 
+/// Where a driver, a library or `bootcfg` is broken.
 const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an alias in a census after exposure is not judged",
@@ -51,7 +47,7 @@ const MUTANTS: &[Mutant] = &[
         file: "guard/src/machine.rs",
         from: "Phase::Hiding => match self.missing_proof() {",
         to: "Phase::Hiding => match None::<Reason> {",
-        caught_by: &[Host("guard"), Guest("filter-detached")],
+        caught_by: &[Host("guard"), Guest("proof-alone")],
     },
     Mutant {
         what: "a token that merely begins with GPLPV selects PV",
@@ -93,7 +89,7 @@ const MUTANTS: &[Mutant] = &[
         file: "xenpci/src/proof.rs",
         from: "loader bound.\n    unpack_action(unsafe { XenguardEvent(&raw const event) })",
         to: "loader bound.\n    { let _ = unpack_action(unsafe { XenguardEvent(&raw const event) }); Action::Expose }",
-        caught_by: &[Guest("filter-detached")],
+        caught_by: &[Guest("proof-alone")],
     },
     Mutant {
         what: "a flush is answered without telling the backend",
@@ -258,102 +254,12 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
-/// Applies each mutant in turn and reports which test caught it; with `rules` only those of the guard's rules, which
-/// need no guest.
-///
-/// # Errors
-/// A mutant could not be applied or built, or survived.
-pub fn run(rules: bool) -> Result<()> {
-    let here = Layout::here();
-    let rig = if rules {
-        None
-    } else {
-        setup::ensure()?;
-        build::executive()?;
-        Some(rig_files::ensure(&here)?)
-    };
-    let copy = here.copy_at(here.target().join("mutants").join("tree"));
-    let mut survivors = Vec::new();
-    let mut rows = Vec::new();
-    let of_drivers = if rules { &[][..] } else { MUTANTS };
-    for mutant in of_drivers.iter().chain(rules::MUTANTS) {
-        repro::copy_sources(&here, &copy)?;
-        apply(&copy, mutant)?;
-        for &catch in mutant.caught_by {
-            let (test, finding) = match catch {
-                Host(package) => (format!("host tests of {package}"), host(&copy, package)?),
-                Guest(name) => {
-                    let rig = rig.as_ref().context("the rules need no guest")?;
-                    (format!("guest: {name}"), in_guest(&here, &copy, rig, name)?)
-                }
-            };
-            if finding.is_none() {
-                survivors.push(format!("{} survived {test}", mutant.what));
-            }
-            println!("{}: {}", mutant.what, finding.as_deref().unwrap_or("SURVIVED"));
-            rows.push(vec![mutant.what.to_owned(), test, finding.unwrap_or_else(|| "SURVIVED".to_owned())]);
-        }
-    }
-    verdict::print_table(&["broken on purpose", "test", "caught by"], &rows);
-    ensure!(survivors.is_empty(), "{}", survivors.join("\n"));
-    Ok(())
-}
-
-fn apply(copy: &Layout, mutant: &Mutant) -> Result<()> {
-    let path = copy.root().join(mutant.file);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", mutant.file))?;
-    ensure!(
-        text.matches(mutant.from).count() == 1,
-        "{}: `{}` must stand there once; bring the list of mutants up to date",
-        mutant.file,
-        mutant.from
-    );
-    fs::write(&path, text.replace(mutant.from, mutant.to))?;
-    Ok(())
-}
-
-/// Runs a package's tests; returns the names of those that failed.
-fn host(copy: &Layout, package: &str) -> Result<Option<String>> {
-    let cargo = |last: &str| {
-        Command::new(env!("CARGO"))
-            .args(["test", "--quiet", "--no-fail-fast", "--package", package, last])
-            .current_dir(copy.root())
-            .env("CARGO_TARGET_DIR", copy.target().join("host"))
-            .output()
-            .context("cannot start cargo")
-    };
-    let built = cargo("--no-run")?;
-    ensure!(built.status.success(), "a mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    let tested = cargo("--lib")?;
-    if tested.status.success() {
-        return Ok(None);
-    }
-    let text = String::from_utf8_lossy(&tested.stdout);
-    let mut names: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"))
-        .map(str::to_owned)
-        .collect();
-    names.sort();
-    Ok(Some(names.join(", ")))
-}
-
-/// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
-fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
-    let mut all = scenario::all().chain(scenario::by_name_only());
-    let Some(scenario): Option<&Scenario> = all.find(|s| s.name == name) else {
-        bail!("there is no scenario {name}");
-    };
-    build::drivers_in(copy)?;
-    fs::create_dir_all(copy.nt())?;
-    fs::copy(here.nt().join("nt.elf"), copy.nt().join("nt.elf"))?;
-    let boot = guest::boot(copy, rig, scenario)?;
-    Ok(verdict::differences(scenario, &boot).into_iter().next())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, fs};
+
     use super::*;
+    use crate::layout::Layout;
 
     /// The list is held against the sources, so that a change of a rule brings its mutant along.
     #[test]
@@ -363,6 +269,15 @@ mod tests {
             let text = fs::read_to_string(&path).expect(mutant.file);
             assert_eq!(text.matches(mutant.from).count(), 1, "{}: {}", mutant.what, mutant.from);
             assert_ne!(mutant.from, mutant.to);
+        }
+    }
+
+    /// The page's rows are told apart by their names.
+    #[test]
+    fn every_mutant_has_its_name() {
+        let mut names = BTreeSet::new();
+        for mutant in MUTANTS.iter().chain(rules::MUTANTS) {
+            assert!(names.insert(mutant.what), "{}", mutant.what);
         }
     }
 }

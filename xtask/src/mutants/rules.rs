@@ -1,9 +1,9 @@
 //! Every rule of the guard's machine, its proof and its decision, broken once. The host tests of guard must catch each.
 
-use super::{Host, Mutant};
+use super::{Catch, Mutant};
 
 const fn rule(what: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
-    Mutant { what, file, from, to, caught_by: &[Host("guard")] }
+    Mutant { what, file, from, to, caught_by: &[Catch::Rule] }
 }
 
 const MACHINE: &str = "guard/src/machine.rs";

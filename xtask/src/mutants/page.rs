@@ -1,0 +1,145 @@
+//! `docs/mutants.md`: what was broken, and what caught it. Rows that are not run stay as they are in it.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{MUTANTS, Mutant, rules};
+use crate::layout::Layout;
+
+/// What came of one mutant and one test: what is broken, the test, and what the test said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row([String; 3]);
+
+/// How a row begins its last cell.
+const SURVIVED: &str = "**SURVIVED**";
+const CAUGHT_AFTER_ALL: &str = "**CAUGHT**, and is said to change nothing: ";
+const EQUIVALENT: &str = "changes nothing: ";
+
+impl Row {
+    /// A test has failed and said this, or has not failed.
+    pub fn new(mutant: &Mutant, test: String, said: Option<String>) -> Row {
+        Row([mutant.what.to_owned(), test, said.unwrap_or_else(|| SURVIVED.to_owned())])
+    }
+
+    /// No test can fail, for a reason; or one did all the same, and said this.
+    pub fn equivalent(mutant: &Mutant, why: &str, said: Option<String>) -> Row {
+        let text =
+            said.map_or_else(|| format!("{EQUIVALENT}{why}"), |said| format!("{CAUGHT_AFTER_ALL}{said}"));
+        Row([mutant.what.to_owned(), "–".to_owned(), text])
+    }
+
+    /// As it must be.
+    pub fn is_good(&self) -> bool {
+        !self.0[2].starts_with("**")
+    }
+
+    /// One line for whoever waits.
+    pub fn line(&self) -> String {
+        format!("{}: {}: {}", self.0[0], self.0[1], self.0[2])
+    }
+
+    fn parse(line: &str) -> Option<Row> {
+        let inner = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        let cells: Vec<String> = inner.split(" | ").map(|cell| cell.replace("\\|", "|")).collect();
+        Some(Row(cells.try_into().ok()?))
+    }
+
+    fn markdown(&self) -> String {
+        format!("| {} |\n", self.0.each_ref().map(|cell| cell.replace('|', "\\|")).join(" | "))
+    }
+}
+
+/// The first words of a list, and how many more there are.
+pub fn first(words: &[String]) -> String {
+    const SHOWN: usize = 2;
+    let shown = words.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match words.len() {
+        n if n > SHOWN => format!("{shown} and {} more", n - SHOWN),
+        _ => shown,
+    }
+}
+
+/// Writes the page with these rows, and those that it has of mutants that were not run now.
+pub fn write(layout: &Layout, new: &[Row]) -> Result<()> {
+    let path = layout.root().join("docs/mutants.md");
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(&path, text(&old, new)).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn text(old: &str, new: &[Row]) -> String {
+    let old: Vec<Row> = old.lines().filter_map(Row::parse).collect();
+    let rows_of = |mutant: &Mutant| -> Vec<Row> {
+        let of =
+            |rows: &[Row]| rows.iter().filter(|row| row.0[0] == mutant.what).cloned().collect::<Vec<_>>();
+        let now = of(new);
+        if now.is_empty() { of(&old) } else { now }
+    };
+    let section = |mutants: &[Mutant]| -> (String, Vec<Row>) {
+        let rows: Vec<Row> = mutants.iter().flat_map(rows_of).collect();
+        let table: String = rows.iter().map(Row::markdown).collect();
+        (format!("| broken on purpose | test | what failed |\n|---|---|---|\n{table}"), rows)
+    };
+    let (rules, of_rules) = section(rules::MUTANTS);
+    let (others, of_others) = section(MUTANTS);
+    let count = |start: &str| of_rules.iter().filter(|row| row.0[1].starts_with(start)).count();
+    let places = |rows: &[Row]| {
+        let mut names: Vec<_> = rows.iter().map(|row| &row.0[0]).collect();
+        names.dedup();
+        names.len()
+    };
+    let bad: Vec<_> = of_rules.iter().chain(&of_others).filter(|row| !row.is_good()).collect();
+    let survivors = match bad.len() {
+        0 => "Survivors: none.".to_owned(),
+        n => format!(
+            "**{n} not as they must be**: {}.",
+            bad.iter().map(|row| row.0[0].as_str()).collect::<Vec<_>>().join("; ")
+        ),
+    };
+    let missing = MUTANTS.len() + rules::MUTANTS.len() - places(&of_rules) - places(&of_others);
+    let missing = if missing == 0 { String::new() } else { format!(" Not run yet: {missing}.") };
+    format!(
+        "# Broken on purpose\n\n\
+         Written by `cargo xtask mutants`; not edited by hand. One place at a time is broken in a copy of the sources, and the\n\
+         tests that must catch it are run: those on the host, the model, or a guest with the drivers built anew.\n\n\
+         {survivors}{missing}\n\n\
+         ## The drivers, and what they are made of\n\n\
+         {} places, {} tests that fail for them.\n\n{others}\n\
+         ## The rules of the guard\n\n\
+         {} places: {} caught by guard's own tests, {} by the model alone, {} that change nothing, with the reason.\n\n{rules}",
+        places(&of_others),
+        of_others.iter().filter(|row| row.is_good()).count(),
+        places(&of_rules),
+        of_rules.iter().filter(|row| row.0[1].starts_with("host") && row.is_good()).count(),
+        of_rules.iter().filter(|row| row.0[1].starts_with("model") && row.is_good()).count(),
+        count("–"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_not_run_are_kept() {
+        let [one, other] = [&rules::MUTANTS[0], &MUTANTS[0]];
+        let caught = Row::new(one, "host tests of guard".to_owned(), Some("a|b".to_owned()));
+        let page = text("", std::slice::from_ref(&caught));
+        assert!(page.contains("Survivors: none.") && page.contains("1 places: 1 caught"), "{page}");
+        let survived = Row::new(other, "guest: pv".to_owned(), None);
+        let page = text(&page, std::slice::from_ref(&survived));
+        let rows: Vec<_> =
+            page.lines().filter_map(Row::parse).filter(|row| row.0[2] != "what failed").collect();
+        assert_eq!(rows, [survived, caught]);
+        assert!(page.contains("**1 not as they must be**"), "{page}");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let words = ["a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!(first(&words), "a, b and 2 more");
+        assert_eq!(first(&words[..2]), "a, b");
+    }
+}

@@ -1,0 +1,192 @@
+//! Applies mutants and runs the tests that must catch them.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use rig::RigFiles;
+
+use super::{
+    Catch, MUTANTS, Mutant,
+    page::{self, Row},
+    rules,
+};
+use crate::{
+    build, guest,
+    layout::Layout,
+    repro, rig_files,
+    scenario::{self, Scenario},
+    setup, verdict,
+};
+
+/// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught it, and
+/// writes `docs/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
+///
+/// # Errors
+/// A mutant could not be applied or built, or survived; the page is written all the same, and says so.
+pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
+    let wanted = |mutant: &&Mutant| parts.is_empty() || parts.iter().any(|part| mutant.what.contains(part));
+    let of_drivers = if only_rules { &[][..] } else { MUTANTS };
+    let mutants: Vec<&Mutant> = of_drivers.iter().chain(rules::MUTANTS).filter(wanted).collect();
+    ensure!(!mutants.is_empty(), "no mutant's description contains {}", parts.join(" or "));
+    let here = Layout::here();
+    let in_guests = mutants.iter().any(|m| m.caught_by.iter().any(|catch| matches!(catch, Catch::Guest(_))));
+    let rig = if in_guests {
+        setup::ensure()?;
+        build::executive()?;
+        Some(rig_files::ensure(&here)?)
+    } else {
+        None
+    };
+    // A run of the rules does not disturb one of the drivers.
+    let name = if only_rules { "rules" } else { "tree" };
+    let copy = here.copy_at(here.target().join("mutants").join(name));
+    let mut rows = Vec::new();
+    for mutant in mutants {
+        repro::copy_sources(&here, &copy)?;
+        apply(&copy, mutant)?;
+        for &catch in mutant.caught_by {
+            let row = tried(&here, &copy, rig.as_ref(), mutant, catch)?;
+            println!("{}", row.line());
+            rows.push(row);
+        }
+        page::write(&here, &rows)?;
+    }
+    // The copy is left as the sources are.
+    repro::copy_sources(&here, &copy)?;
+    let wrong: Vec<_> = rows.iter().filter(|row| !row.is_good()).map(Row::line).collect();
+    ensure!(wrong.is_empty(), "not as they must be:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn apply(copy: &Layout, mutant: &Mutant) -> Result<()> {
+    let path = copy.root().join(mutant.file);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", mutant.file))?;
+    ensure!(
+        text.matches(mutant.from).count() == 1,
+        "{}: `{}` must stand there once; bring the list of mutants up to date",
+        mutant.file,
+        mutant.from
+    );
+    fs::write(&path, text.replace(mutant.from, mutant.to))?;
+    Ok(())
+}
+
+/// Runs what must catch the mutant that the copy has.
+fn tried(here: &Layout, copy: &Layout, rig: Option<&RigFiles>, mutant: &Mutant, catch: Catch) -> Result<Row> {
+    const GUARD: &str = "host tests of guard";
+    const MODEL: &str = "model";
+    let of_guard = || match host(copy, "guard", &["--lib"], &without(SLOW), failed_tests)? {
+        None => host(copy, "guard", &["--lib"], SLOW, failed_tests),
+        said => Ok(said),
+    };
+    let of_model = || host(copy, "model", &["--test", "explore"], &[], broken_cases);
+    let row = |test: &str, said| Row::new(mutant, test.to_owned(), said);
+    Ok(match catch {
+        Catch::Host(package) => {
+            row(&format!("host tests of {package}"), host(copy, package, &["--lib"], &[], failed_tests)?)
+        }
+        Catch::Guest(name) => {
+            let rig = rig.context("no rig was started")?;
+            row(&format!("guest: {name}"), in_guest(here, copy, rig, name)?)
+        }
+        Catch::Rule => match of_guard()? {
+            None => row(MODEL, of_model()?),
+            said => row(GUARD, said),
+        },
+        Catch::Equivalent(why) => {
+            let said = match of_guard()? {
+                None => of_model()?,
+                said => said,
+            };
+            Row::equivalent(mutant, why, said)
+        }
+    })
+}
+
+/// Guard's properties that take seconds: asked only where the other tests are silent.
+const SLOW: &[&str] = &["the_invariant", "agrees_with_the_rule"];
+
+/// libtest's words for all tests but these.
+fn without<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    names.iter().flat_map(|&name| ["--skip", name]).collect()
+}
+
+/// Runs some of a package's tests; what `read` makes of the output of those that failed.
+fn host(
+    copy: &Layout,
+    package: &str,
+    which: &[&str],
+    libtest: &[&str],
+    read: fn(&str) -> Vec<String>,
+) -> Result<Option<String>> {
+    let cargo = |last: &[&str]| {
+        Command::new(env!("CARGO"))
+            .args(["test", "--quiet", "--no-fail-fast", "--package", package])
+            .args(which)
+            .args(last)
+            .current_dir(copy.root())
+            .env("CARGO_TARGET_DIR", copy.target().join("host"))
+            .env("CARGO_PROFILE_DEV_DEBUG", "none")
+            .output()
+            .context("cannot start cargo")
+    };
+    let built = cargo(&["--no-run"])?;
+    ensure!(built.status.success(), "a mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    let tested = cargo(&[&["--"], libtest].concat())?;
+    if tested.status.success() {
+        return Ok(None);
+    }
+    let mut names = read(&String::from_utf8_lossy(&tested.stdout));
+    ensure!(
+        !names.is_empty(),
+        "the tests of {package} fail without a word:\n{}",
+        String::from_utf8_lossy(&tested.stderr)
+    );
+    names.sort();
+    Ok(Some(page::first(&names)))
+}
+
+/// The names of the tests that failed, as libtest prints them.
+fn failed_tests(output: &str) -> Vec<String> {
+    let names = output.lines().filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
+    names.map(|name| format!("`{}`", name.replace("::tests::", "::"))).collect()
+}
+
+/// The configurations of the model that did not come out as they must, from the lines that it prints of each.
+fn broken_cases(output: &str) -> Vec<String> {
+    let lines = output.lines().filter(|line| line.ends_with(": BREAKS") || line.ends_with("and must break"));
+    let mut names: Vec<_> =
+        lines.filter_map(|line| Some(format!("«{}»", line.split_once("  ")?.0.trim()))).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
+fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
+    let mut all = scenario::all().chain(scenario::by_name_only());
+    let Some(scenario): Option<&Scenario> = all.find(|s| s.name == name) else {
+        bail!("there is no scenario {name}");
+    };
+    build::drivers_in(copy)?;
+    fs::create_dir_all(copy.nt())?;
+    fs::copy(here.nt().join("nt.elf"), copy.nt().join("nt.elf"))?;
+    let boot = guest::boot(copy, rig, scenario)?;
+    Ok(verdict::differences(scenario, &boot).into_iter().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_read_from_the_output() {
+        let output = "running 2 tests\n---- machine::tests::a stdout ----\nthread\n---- options::tests::b stdout ----\n";
+        assert_eq!(failed_tests(output), ["`machine::a`", "`options::b`"]);
+        let output = "no fault, one boot     2 states, depth  4,    0.1 s: holds\n\
+                      L4 alone, it returns   9 states, depth  4,    0.1 s: BREAKS\n\
+                      no L6, a stranger      9 states, depth  4,    0.1 s: HOLDS, and must break\n\
+                      L4 alone, it returns   9 states, depth  4,    0.1 s: BREAKS\n";
+        assert_eq!(broken_cases(output), ["«L4 alone, it returns»", "«no L6, a stranger»"]);
+    }
+}
