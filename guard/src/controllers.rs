@@ -183,6 +183,32 @@ mod tests {
         }
     }
 
+    /// The functions as `lspci -nn` shows them in guests of qemu: the table said once more, by hand.
+    #[test]
+    fn what_qemu_presents() {
+        const QEMU: (u16, u16) = (0x1AF4, 0x1100);
+        for (vendor, device, class, (subsystem_vendor, subsystem), controller) in [
+            (0x8086, 0x7010, 0x0101, QEMU, Controller::Ide),
+            (0x8086, 0x7111, 0x0101, QEMU, Controller::Ide),
+            (0x8086, 0x2922, 0x0106, QEMU, Controller::Ahci),
+            (0x1000, 0x0012, 0x0100, (0, 0x1000), Controller::LsiScsi),
+            (0x1000, 0x0001, 0x0100, (0, 0x1000), Controller::LsiScsi),
+            (0x1B36, 0x0010, 0x0108, QEMU, Controller::Nvme),
+            (0x8086, 0x5845, 0x0108, QEMU, Controller::Nvme),
+        ] {
+            let function = PciFunction { vendor, device, class, subsystem_vendor, subsystem };
+            assert_eq!(classify(&function), Some(controller), "{vendor:04x}:{device:04x}");
+        }
+    }
+
+    #[test]
+    fn the_two_kinds_are_counted_apart() {
+        let mut present = Present::default();
+        Controller::ALL.into_iter().for_each(|controller| present.add(controller));
+        assert_eq!(present, Present { with_cdrom: 2, disks_only: 2 });
+        assert_eq!(present.total(), 4);
+    }
+
     /// A real Samsung or Intel function passed through keeps its own subsystem and is never hidden.
     #[test]
     fn passed_through_look_alikes_are_left_alone() {

@@ -33,6 +33,22 @@ mod tests {
         }
     }
 
+    /// At least the service that every release of a suite has.
+    #[test]
+    fn each_suite_is_known() {
+        for (suite, services) in [
+            ("Xen Project", &["xenbus", "xenfilt"][..]),
+            ("GPLPV before it hid the controller from xenpci", &["xenhide"]),
+            ("GPLPV with vscsi", &["xenscsi"]),
+            ("VMDP", &["xenblk"]),
+            ("VMDP 2", &["pvvxblk", "pvvxbn", "pvvxscsi"]),
+        ] {
+            assert!(services.iter().all(|service| SERVICES.contains(service)), "{suite}");
+        }
+        // The registry compares names without regard to case; here they are in lower case.
+        assert!(SERVICES.iter().all(|service| *service == service.to_ascii_lowercase()));
+    }
+
     #[test]
     fn only_disabled_is_disabled() {
         assert!((0..4).all(is_enabled) && !is_enabled(4));

@@ -72,6 +72,19 @@ mod tests {
         }
     }
 
+    /// The drivers that Windows itself brings for each controller of the table.
+    #[test]
+    fn every_controller_has_its_drivers() {
+        for (controller, drivers) in [
+            ("IDE", &["atapi", "ataport", "intelide", "pciide", "pciidex"][..]),
+            ("AHCI", &["msahci", "storahci", "iastorv", "iastorav"]),
+            ("LSI", &["symc8xx", "sym_hi", "sym_u3", "lsi_scsi"]),
+            ("NVMe", &["stornvme"]),
+        ] {
+            assert!(drivers.iter().all(|name| serves(&std::format!("{name}.sys"))), "{controller}");
+        }
+    }
+
     #[test]
     fn others_are_left_alone() {
         for other in [

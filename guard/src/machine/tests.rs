@@ -447,3 +447,4 @@ proptest! {
 }
 
 mod policies;
+mod repeated;

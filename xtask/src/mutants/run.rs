@@ -26,7 +26,7 @@ use crate::{
 pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
     let wanted = |mutant: &&Mutant| parts.is_empty() || parts.iter().any(|part| mutant.what.contains(part));
     let of_drivers = if only_rules { &[][..] } else { MUTANTS };
-    let mutants: Vec<&Mutant> = of_drivers.iter().chain(rules::MUTANTS).filter(wanted).collect();
+    let mutants: Vec<&Mutant> = of_drivers.iter().chain(rules::all()).filter(wanted).collect();
     ensure!(!mutants.is_empty(), "no mutant's description contains {}", parts.join(" or "));
     let here = Layout::here();
     let in_guests = mutants.iter().any(|m| m.caught_by.iter().any(|catch| matches!(catch, Catch::Guest(_))));

@@ -1,0 +1,78 @@
+//! The census, and what may cross between drivers.
+
+use super::rule;
+use crate::mutants::Mutant;
+
+const CENSUS: &str = "guard/src/census.rs";
+const ABI: &str = "guard/src/abi.rs";
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    rule(
+        "an identity is a size alone",
+        CENSUS,
+        "identity.is_some_and(|identity| own.contains(&identity))",
+        "identity.is_some_and(|identity| own.iter().any(|o| o.sectors == identity.sectors))",
+    ),
+    rule("a stranger with our identity is foreign", CENSUS, "Origin::Unknown if same => Class::Alias,", ""),
+    rule(
+        "a disk of an emulated controller is foreign",
+        CENSUS,
+        "Origin::EmulatedController => Class::Alias,",
+        "Origin::EmulatedController => Class::Foreign,",
+    ),
+    rule(
+        "a clone on another bus is an alias",
+        CENSUS,
+        "Origin::OtherBus if same => Class::Clone,",
+        "Origin::OtherBus if same => Class::Alias,",
+    ),
+    rule("a clone is not told from another disk", CENSUS, "Origin::OtherBus if same => Class::Clone,", ""),
+    rule(
+        "aliases are not among the enumerated",
+        CENSUS,
+        "self.ours.saturating_add(self.alias).saturating_add(self.foreign)",
+        "self.ours.saturating_add(self.foreign)",
+    ),
+    rule(
+        "a clone counts as no disk",
+        CENSUS,
+        "counts.clones = counts.clones.saturating_add(1);\n                &mut counts.foreign",
+        "&mut counts.clones",
+    ),
+    rule(
+        "a caller of another version is heard",
+        ABI,
+        "if self.abi != ABI_VERSION {",
+        "if self.abi > ABI_VERSION + 1 {",
+    ),
+    rule(
+        "flags that nobody knows are accepted",
+        ABI,
+        "CENSUS if self.flags & !(SETTLED | STRICT) == 0 =>",
+        "CENSUS =>",
+    ),
+    rule(
+        "no event is answered with nothing",
+        ABI,
+        "event.map_or(Err(Reason::EventRefused), RawEvent::unpack)",
+        "event.map_or(Ok(Event::DriverLoaded), RawEvent::unpack)",
+    ),
+    rule(
+        "an answer that cannot be understood exposes",
+        ABI,
+        "_ => Action::Withhold(reason),\n    }\n}\n\n/// The state of the boot as",
+        "3 => Action::Withhold(reason),\n        _ => Action::Expose,\n    }\n}\n\n/// The state of the boot as",
+    ),
+    rule(
+        "the unplug crosses between drivers",
+        ABI,
+        "Event::Decided(_)\n            | Event::BusAttached { .. }\n            | Event::Unplugged(_)",
+        "Event::Unplugged(_) => Some(plain(RESUMED)),\n            Event::Decided(_)\n            | Event::BusAttached { .. }",
+    ),
+    rule(
+        "settled and strict are exchanged",
+        ABI,
+        "settled: self.flags & SETTLED != 0,\n                strict: self.flags & STRICT != 0,",
+        "settled: self.flags & STRICT != 0,\n                strict: self.flags & SETTLED != 0,",
+    ),
+];
