@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
+    fmt, fs,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -112,11 +112,39 @@ pub fn run(kinds: &[String], every: u64) -> Result<()> {
             vec![kind.clone(), end.to_string(), count.to_string()]
         })
         .collect();
-    verdict::print_table(&["kind", "end", "boots"], &rows);
+    verdict::print_table(&HEAD, &rows);
+    if kinds.is_empty() && every <= 1 {
+        let path = layout.root().join("docs/faults.md");
+        fs::write(&path, page(&ends, &wrong)).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{}", path.display());
+    }
     if !wrong.is_empty() {
         bail!("{} boots ended otherwise than they may:\n{}", wrong.len(), wrong.join("\n"));
     }
     Ok(())
+}
+
+const HEAD: [&str; 3] = ["kind", "end", "boots"];
+
+/// `docs/faults.md`: what came of a run of everything.
+fn page(ends: &BTreeMap<(String, End), u32>, wrong: &[String]) -> String {
+    let good: u32 = ends.values().sum();
+    let mut text = format!(
+        "# Faults by index\n\n\
+         Written by a run of `cargo xtask faults`; not edited by hand. Each request that a PV boot makes has failed once, in a\n\
+         boot of its own ([testing](testing.md#faults-by-index) says how, and which ends are right).\n\n\
+         **{} boots, {good} with a right end.**\n\n| {} |\n|---|---|---|\n",
+        good as usize + wrong.len(),
+        HEAD.join(" | "),
+    );
+    for ((kind, end), count) in ends {
+        text += &format!("| {kind} | {end} | {count} |\n");
+    }
+    if !wrong.is_empty() {
+        text += "\nNot as they may:\n\n";
+        text.extend(wrong.iter().map(|line| format!("- {line}\n")));
+    }
+    text
 }
 
 /// The fixed sample.
@@ -218,6 +246,19 @@ mod tests {
 
     fn end_of(lines: &[&str]) -> Result<End, String> {
         end(&Report::parse(lines.iter().copied()))
+    }
+
+    #[test]
+    fn the_page_counts_what_it_lists() {
+        let ends =
+            BTreeMap::from([(("pool".to_owned(), End::Pv), 2), (("store".to_owned(), End::Emulated), 1)]);
+        let text = page(&ends, &["pool:3: hung".to_owned()]);
+        assert!(text.contains("**4 boots, 3 with a right end.**"), "{text}");
+        assert!(
+            text.contains(
+                "| pool | PV | 2 |\n| store | emulated | 1 |\n\nNot as they may:\n\n- pool:3: hung\n"
+            )
+        );
     }
 
     #[test]

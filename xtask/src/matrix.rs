@@ -9,6 +9,7 @@ use std::{
     path::Path,
     sync::{Mutex, PoisonError},
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -102,7 +103,7 @@ pub fn run(names: &[String]) -> Result<()> {
     let kept = if names.is_empty() { Vec::new() } else { kept(&path, &all, names)? };
     let wanted = |(_, row): &(usize, Row)| names.is_empty() || names.iter().any(|name| name == row.name());
     let rows: VecDeque<(usize, Row)> = all.into_iter().enumerate().filter(wanted).collect();
-    let (queue, lines) = (Mutex::new(rows), Mutex::new(Vec::new()));
+    let (queue, lines, started) = (Mutex::new(rows), Mutex::new(Vec::new()), Instant::now());
     thread::scope(|scope| {
         for _ in 0..RIGS {
             scope.spawn(|| {
@@ -120,9 +121,12 @@ pub fn run(names: &[String]) -> Result<()> {
         }
     });
     let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let booted = lines.len();
     lines.extend(kept);
     lines.sort_by_key(|line| line.at);
     write(&path, &lines)?;
+    write_summary(&layout, &summary(&lines))?;
+    println!("{} boots in {} s, {RIGS} guests at a time", booted, started.elapsed().as_secs());
     let wrong: Vec<String> = lines
         .iter()
         .flat_map(|line| line.differences.iter().map(|difference| format!("{}: {difference}", line.cells[0])))
@@ -201,6 +205,7 @@ fn cells(name: &str, title: &str, scenario: &Scenario, boot: &guest::Boot) -> [S
 fn expected(expect: &Expect) -> (String, String) {
     let mode = match (expect.decision, expect.withheld, expect.stop, expect.ending) {
         (_, _, Some((reason, ..)), _) => format!("PV, stopped: {reason:?}"),
+        (Reason::PvSelected, Some(reason), ..) if expect.pv > 0 => format!("PV, first withheld: {reason:?}"),
         (Reason::PvSelected, Some(reason), ..) => format!("emulated, PV withheld: {reason:?}"),
         (Reason::PvSelected, ..) => "PV".to_owned(),
         (Reason::Unsealed, ..) if expect.ide > 0 => "emulated: without idefilter".to_owned(),
@@ -255,25 +260,43 @@ fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
 /// Before what differs, in place of the verdict.
 const DIFFERS: &str = "**differs**: ";
 
+/// What the table comes to, in a line.
+fn summary(lines: &[Line]) -> String {
+    let good = lines.iter().filter(|line| line.differences.is_empty()).count();
+    let count = |start: &str| lines.iter().filter(|line| line.cells[2].starts_with(start)).count();
+    let stopped = count("PV, stopped");
+    format!(
+        "**{} boots, {good} as expected**: {} PV, {} withheld and emulated, {} emulated by decision, {stopped} stopped by the guard.",
+        lines.len(),
+        count("PV") - stopped,
+        count("emulated, PV withheld"),
+        count("emulated: "),
+    )
+}
+
+/// Whether a line of a page is a [`summary`].
+fn is_summary(line: &str) -> bool {
+    line.starts_with("**") && line.contains(" boots, ") && line.contains(" as expected**: ")
+}
+
+/// Puts a summary into the README, in the place of the one that is there.
+fn write_summary(layout: &Layout, summary: &str) -> Result<()> {
+    let path = layout.root().join("README.md");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = text.lines().map(|line| if is_summary(line) { summary } else { line });
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes the table, and before it what it comes to.
 fn write(path: &Path, lines: &[Line]) -> Result<()> {
-    let good = lines.iter().filter(|line| line.differences.is_empty()).count();
-    let count = |part: &str| lines.iter().filter(|line| line.cells[2].contains(part)).count();
     let mut text = format!(
         "# The guard's sabotage matrix\n\n\
          Written by `cargo xtask matrix`; not edited by hand. Each boot is a guest of real Xen with a real backend (see\n\
          [testing](testing.md)); a sequence boots one machine several times. Afterwards each image is checked from the\n\
          host: every block, and that no boot mounted a disk more than once.\n\n\
-         **{} boots, {good} as expected**: {} PV, {} withheld and emulated, {} emulated by decision, {} stopped by the\n\
-         guard.\n\n",
-        lines.len(),
-        lines
-            .iter()
-            .filter(|line| line.cells[2].starts_with("PV") && !line.cells[2].contains("stopped"))
-            .count(),
-        count("withheld"),
-        count("emulated: "),
-        count("stopped"),
+         {}\n\n",
+        summary(lines)
     );
     let row = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
@@ -320,5 +343,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), rows.len());
+    }
+
+    /// The README and the page say the same, and it is what the page's rows come to.
+    #[test]
+    fn the_readme_tells_what_the_table_has() {
+        let read = |name: &str| fs::read_to_string(Layout::here().root().join(name)).expect(name);
+        let (readme, page) = (read("README.md"), read("docs/guard-matrix.md"));
+        let lines =
+            kept(&Layout::here().root().join("docs/guard-matrix.md"), &rows(), &[]).expect("the page");
+        for text in [&readme, &page] {
+            let found: Vec<_> = text.lines().filter(|line| is_summary(line)).collect();
+            assert_eq!(found, [summary(&lines)]);
+        }
     }
 }

@@ -78,6 +78,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("pv")],
     },
     Mutant {
+        what: "a bus's answer that comes late is not waited for",
+        file: "wdm/src/irp.rs",
+        from: "if status == NtStatus::PENDING.0 {\n                event",
+        to: "if false && status == NtStatus::PENDING.0 {\n                event",
+        caught_by: &[Guest("hide-alone")],
+    },
+    Mutant {
         what: "no census is taken when a disk arrives",
         file: "xenvbd/src/adapter.rs",
         from: "(self.count(false), shown)",

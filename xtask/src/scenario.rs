@@ -274,8 +274,9 @@ pub const MORE: [Scenario; 12] = [
     },
     Scenario {
         name: "hide-alone",
-        title: "hiding holds without unplug",
+        title: "hiding holds without unplug; the bus answers for its children late, on another thread at DISPATCH_LEVEL",
         entry: Entry::Pv,
+        words: "late-relations",
         registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
                    \"Unplug\"=dword:00000000\n",
         expect: PV,

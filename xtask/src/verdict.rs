@@ -322,6 +322,9 @@ pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
             let reason = u32::try_from(p1).ok().and_then(Reason::from_code);
             let _ = write!(verdict, "STOP 0x{code:08X}, {}", name(reason));
         }
+        (None, Some(Reason::PvSelected)) if seen.withheld.is_some() && seen.pv > 0 => {
+            let _ = write!(verdict, "PV, first withheld: {}", name(seen.withheld));
+        }
         (None, Some(Reason::PvSelected)) if seen.withheld.is_some() => {
             let _ = write!(verdict, "emulated, PV withheld: {}", name(seen.withheld));
         }

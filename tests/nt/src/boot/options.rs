@@ -29,6 +29,8 @@ pub struct Options {
     pub nt61: bool,
     /// `no-messages`: no interrupt message is granted, as where no vector is left.
     pub no_messages: bool,
+    /// `late-relations`: PCI buses answer for their children later, at `DISPATCH_LEVEL`.
+    pub late_relations: bool,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
     /// `menu=<ms>`: how long the boot menu stays.
@@ -68,6 +70,7 @@ impl Options {
                 None if word == "look-alike" => options.look_alike = true,
                 None if word == "no-messages" => options.no_messages = true,
                 None if word == "second-root" => options.second_root = true,
+                None if word == "late-relations" => options.late_relations = true,
                 _ => {}
             }
         }

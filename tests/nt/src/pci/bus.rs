@@ -12,7 +12,7 @@ use crate::nt::*;
 use crate::storage::child::{self, Ids};
 use crate::storage::fdo;
 use crate::storage::irp;
-use crate::{ex, io, report};
+use crate::{boot, ex, io, ke, report};
 
 /// A device of this driver's.
 enum Extension {
@@ -110,11 +110,42 @@ unsafe fn bus_pnp(
         }
         _ if fdo::asks_for_children(packet) => {
             let devices = scan((*bus).driver_object, number);
-            fdo::children(lower, packet, &devices)
+            if boot::options().late_relations {
+                answer_late(lower, packet, &devices)
+            } else {
+                fdo::children(lower, packet, &devices)
+            }
         }
         IRP_MN_REMOVE_DEVICE => fdo::remove::<Extension>(bus, lower, packet),
         _ => fdo::pnp(lower, packet),
     }
+}
+
+/// As a bus may that has to ask its hardware first: the answer comes when the dispatch routine has long returned, on
+/// another thread and at `DISPATCH_LEVEL`, where whoever waits for it above may do no more than say so.
+unsafe fn answer_late(
+    lower: *mut DeviceObject,
+    packet: *mut Irp,
+    devices: &[*mut DeviceObject],
+) -> NtStatus {
+    unsafe extern "win64" fn answer(context: Pvoid) {
+        let (lower, packet) = *Box::from_raw(context.cast::<(*mut DeviceObject, *mut Irp)>());
+        irp::forward_and_wait(lower, packet);
+        let old = ke::KeRaiseIrqlToDpcLevel();
+        irp::complete_unchanged(packet);
+        ke::KeLowerIrql(old);
+    }
+    let (found, information) = child::relations(devices, (*packet).io_status.information as *mut _);
+    (*packet).io_status = IoStatusBlock::new(found, information);
+    if !status::success(found) {
+        return irp::complete_unchanged(packet);
+    }
+    mark_irp_pending(packet);
+    ex::worker::queue(ex::worker::Work {
+        routine: answer,
+        context: Box::into_raw(Box::new((lower, packet))).cast(),
+    });
+    status::PENDING
 }
 
 /// Looks at every place of a bus; makes PDOs of new functions, notes the missing ones, returns those that are there.
