@@ -80,6 +80,12 @@ pub fn all(depth: Depth) -> Vec<Case> {
         holds("everything may happen, every layer is there", Setup { boots: 1 + deep, ..everything }),
     ];
     let faults = [
+        ("an event is held up", Faults { delays: 1 + deep / 2, ..returns }),
+        ("an event is held up, one is lost", Faults { delays: 1, losses: 1, ..plain }),
+        (
+            "an event is held up, and the filter knows no controller",
+            Faults { delays: 1, leak: true, ..plain },
+        ),
         ("the filter does not know the controller", Faults { leak: true, ..plain }),
         ("the controller returns past the filter", returns),
         ("a stranger appears past the filter", stranger),
@@ -94,6 +100,9 @@ pub fn all(depth: Depth) -> Vec<Case> {
         ("without L6, the census at arrival", Layers { census: false, ..all }),
         ("without L7, the tripwire", Layers { tripwire: false, ..all }),
     ];
+    let held_up = Setup { faults: Faults { delays: 1, ..returns }, ..one };
+    let without_deny = Layers { deny: false, ..all };
+    cases.push(holds("without L4, an event is held up", Setup { layers: without_deny, ..held_up }));
     cases.extend(missing.map(|(name, layers)| holds(name, Setup { layers, ..everything })));
     // Each layer alone, against the disaster that is its own.
     let alone = [

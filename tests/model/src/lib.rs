@@ -20,7 +20,7 @@ mod world;
 
 pub use setup::{Faults, Layers, Setup};
 pub use step::Step;
-pub use world::{Adapter, Path, PvDisk, World};
+pub use world::{Adapter, Kind, Path, PvDisk, World};
 
 use guard::boot_count;
 use guard::machine::Phase;

@@ -35,6 +35,8 @@ pub struct Faults {
     pub unsealed: bool,
     /// Events from the bus filter that may be lost.
     pub losses: u8,
+    /// Events that may be held up on their way to the guard, and arrive at any later time, in any order.
+    pub delays: u8,
     /// Suspends, migrations, hibernations that may happen: the disk that was unplugged is back.
     pub resumes: u8,
 }

@@ -14,7 +14,7 @@ use guard::options::BootOptions;
 use guard::policy::{Emulated, HidePolicy};
 
 use crate::setup::Setup;
-use crate::world::{Adapter, Path, PvDisk, World};
+use crate::world::{Adapter, Kind, Path, PvDisk, World};
 
 /// One step. A number names the emulated way: 0 through the filtered root bus, 1 past it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +80,14 @@ pub enum Step {
     Resume,
     /// The drivers are told that it came back.
     ToldOfResume,
+    /// The next event of a kind will be held up on its way.
+    Hold(Kind),
+    /// One that was arrives.
+    Deliver(usize),
+    /// xenvbd's thread takes the census that the guard asked for.
+    TakeCensus,
+    /// idefilter runs the unplug that the guard ordered after a resume.
+    UnplugAnew,
     /// The session manager opens the hives.
     OpenHives,
     /// The system has stayed up.
@@ -98,7 +106,7 @@ pub enum Lost {
 impl Step {
     /// Whether the step is the adversary's choice, so that a boot in which only such steps are left has come to rest.
     pub fn is_optional(self) -> bool {
-        matches!(self, Step::Boot | Step::Requery | Step::Return | Step::Resume | Step::Plug)
+        matches!(self, Step::Boot | Step::Requery | Step::Return | Step::Resume | Step::Plug | Step::Hold(_))
     }
 }
 
@@ -113,6 +121,10 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     if !world.decided {
         return steps.extend([Step::Decide { pv: false }, Step::Decide { pv: true }]);
     }
+    if world.delays_left > 0 && world.hold.is_none() {
+        steps.extend(Kind::ALL.map(Step::Hold));
+    }
+    steps.extend((0..world.late.len()).map(Step::Deliver));
     if !world.attached {
         steps.push(Step::Attach { lost: None });
         if world.losses_left > 0 {
@@ -180,6 +192,12 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     if world.resume_pending {
         steps.push(Step::ToldOfResume);
     }
+    if world.census_due {
+        steps.push(Step::TakeCensus);
+    }
+    if world.unplug_due {
+        steps.push(Step::UnplugAnew);
+    }
     if !world.hives_open && world.mounts() > 0 {
         steps.push(Step::OpenHives);
     }
@@ -205,7 +223,7 @@ impl Stepping<'_> {
     fn take(&mut self, step: Step) {
         let world = &mut self.world;
         match step {
-            Step::Boot => *world = world.boot(self.setup.faults.resumes, self.setup.faults.losses),
+            Step::Boot => *world = world.boot(&self.setup.faults),
             Step::Decide { pv } => self.decide(pv),
             Step::Attach { lost } => self.attach(lost),
             Step::Enumerate { lost } => {
@@ -271,6 +289,22 @@ impl Stepping<'_> {
                 world.resume_pending = false;
                 self.tell(Event::Resumed);
             }
+            Step::Hold(kind) => {
+                world.delays_left -= 1;
+                world.hold = Some(kind);
+            }
+            Step::Deliver(n) => {
+                let event = world.late.remove(n);
+                self.step_guard(event);
+            }
+            Step::TakeCensus => {
+                world.census_due = false;
+                self.census();
+            }
+            Step::UnplugAnew => {
+                world.unplug_due = false;
+                self.unplug();
+            }
             Step::OpenHives => {
                 world.hives_open = true;
                 world.count_on_disk = world.count;
@@ -282,26 +316,40 @@ impl Stepping<'_> {
         }
     }
 
-    /// Tells the guard, and carries out what every driver carries out.
+    /// Tells the guard, unless the event is held up: its sender goes on as if it had heard [`Action::Nothing`].
     fn tell(&mut self, event: Event) -> Action {
+        if self.world.hold.is_some() && self.world.hold == Kind::of(event) {
+            self.world.hold = None;
+            self.world.late.push(event);
+            return Action::Nothing;
+        }
+        self.step_guard(event)
+    }
+
+    /// Has the guard take an event, and carries out what every driver carries out.
+    fn step_guard(&mut self, event: Event) -> Action {
         let action = self.world.guard.step(event);
         self.talk.push((event, action));
         match action {
             Action::Stop(_) => self.world.stopped = true,
             Action::AskAgain => self.world.may_ask = true,
-            Action::Unplug => {
-                let unplug = if self.world.unplug {
-                    self.world.disk_emulated &= self.setup.faults.unplug_lies;
-                    Unplug::Acknowledged
-                } else {
-                    Unplug::NotAsked
-                };
-                self.tell(Event::Unplugged(unplug));
-            }
-            Action::CensusNow => self.census(),
+            // idefilter unplugs before it goes on with the bus; after a resume somebody else may run first.
+            Action::Unplug if event == Event::Resumed => self.world.unplug_due = true,
+            Action::Unplug => self.unplug(),
+            Action::CensusNow => self.world.census_due = self.world.adapter != Adapter::Absent,
             _ => {}
         }
         action
+    }
+
+    fn unplug(&mut self) {
+        let unplug = if self.world.unplug {
+            self.world.disk_emulated &= self.setup.faults.unplug_lies;
+            Unplug::Acknowledged
+        } else {
+            Unplug::NotAsked
+        };
+        self.tell(Event::Unplugged(unplug));
     }
 
     fn decide(&mut self, pv: bool) {

@@ -2,8 +2,10 @@
 
 use guard::Guard;
 use guard::census::{self, Counts, Disk, Identity, Origin, Signature};
-use guard::machine::Phase;
+use guard::machine::{Event, Phase};
 use guard::policy::HidePolicy;
+
+use crate::setup::Faults;
 
 /// How far an emulated way to the disk has got. The order is that of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +68,48 @@ pub enum PvDisk {
     Mounted,
 }
 
+/// Events that can be held up: those whose answer their sender does not wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The filter is on a bus.
+    BusAttached,
+    /// So many controllers were counted.
+    Counted,
+    /// A bus has reported.
+    Relations,
+    /// A controller or a channel has reported.
+    StorageRelations,
+    /// A driver was loaded.
+    DriverLoaded,
+    /// The machine has resumed.
+    Resumed,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 6] = [
+        Kind::BusAttached,
+        Kind::Counted,
+        Kind::Relations,
+        Kind::StorageRelations,
+        Kind::DriverLoaded,
+        Kind::Resumed,
+    ];
+
+    /// The kind of an event.
+    pub fn of(event: Event) -> Option<Kind> {
+        match event {
+            Event::BusAttached { .. } => Some(Kind::BusAttached),
+            Event::ControllersCounted(_) => Some(Kind::Counted),
+            Event::Relations { .. } => Some(Kind::Relations),
+            Event::StorageRelations { .. } => Some(Kind::StorageRelations),
+            Event::DriverLoaded => Some(Kind::DriverLoaded),
+            Event::Resumed => Some(Kind::Resumed),
+            _ => None,
+        }
+    }
+}
+
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
@@ -107,6 +151,16 @@ pub struct World {
     pub resumes_left: u8,
     /// Events that may still be lost on their way to the guard.
     pub losses_left: u8,
+    /// The next event of this kind will be held up.
+    pub hold: Option<Kind>,
+    /// Events on their way to the guard.
+    pub late: Vec<Event>,
+    /// Events that may still be held up.
+    pub delays_left: u8,
+    /// The guard wants a census, and xenvbd's thread has not run yet.
+    pub census_due: bool,
+    /// The guard wants a new unplug after a resume, and idefilter has not run it yet.
+    pub unplug_due: bool,
     /// The boot count: on the disk, and in memory.
     pub count_on_disk: u32,
     /// In memory: what this boot's drivers see.
@@ -145,6 +199,11 @@ impl World {
             stopped: false,
             resumes_left: 0,
             losses_left: 0,
+            hold: None,
+            late: Vec::new(),
+            delays_left: 0,
+            census_due: false,
+            unplug_due: false,
             count_on_disk: 0,
             count: 0,
             hives_open: false,
@@ -154,13 +213,14 @@ impl World {
     }
 
     /// Power on: all that does not last is as new.
-    pub fn boot(&self, resumes: u8, losses: u8) -> World {
+    pub fn boot(&self, faults: &Faults) -> World {
         let pv = !matches!(self.guard.phase(), Phase::Unsealed | Phase::Emulated(_));
         let failed = pv && self.hives_open && !self.up;
         World {
             boots: self.boots + 1,
-            resumes_left: resumes,
-            losses_left: losses,
+            resumes_left: faults.resumes,
+            losses_left: faults.losses,
+            delays_left: faults.delays,
             count_on_disk: self.count_on_disk,
             count: self.count_on_disk,
             failed_in_a_row: if failed {
