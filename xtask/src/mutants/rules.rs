@@ -13,6 +13,17 @@ const fn rule(what: &'static str, file: &'static str, from: &'static str, to: &'
     Mutant { what, file, from, to, caught_by: &[Catch::Rule] }
 }
 
+/// One that changes nothing, and why.
+const fn equivalent(
+    what: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    why: &'static [Catch],
+) -> Mutant {
+    Mutant { what, file, from, to, caught_by: why }
+}
+
 /// Every mutant, by part.
 pub(super) fn all() -> impl Iterator<Item = &'static Mutant> {
     [machine::MUTANTS, proof::MUTANTS, decision::MUTANTS, devices::MUTANTS, census::MUTANTS]

@@ -1,7 +1,7 @@
 //! The steps of the machine.
 
-use super::rule;
-use crate::mutants::Mutant;
+use super::{equivalent, rule};
+use crate::mutants::{Catch, Mutant};
 
 const MACHINE: &str = "guard/src/machine.rs";
 
@@ -351,5 +351,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         MACHINE,
         "self.phase = Phase::Withheld(reason);\n        Action::Withhold(reason)",
         "Action::Withhold(reason)",
+    ),
+    equivalent(
+        "a stopped guard exposes",
+        MACHINE,
+        "Phase::Stopped(bugcheck) => Action::Stop(bugcheck),",
+        "Phase::Stopped(_) => Action::Expose,",
+        &[Catch::Equivalent("`step` answers a stopped guard before it looks at the event")],
     ),
 ];
