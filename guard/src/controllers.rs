@@ -233,5 +233,7 @@ mod tests {
             assert_eq!(classify(&PciFunction { vendor, device, class, ..PIIX3 }), None);
         }
         assert_eq!(classify(&PciFunction { class: 0x0680, ..PIIX3 }), None);
+        // Another chip of the same class is not of the table, whoever its subsystem says made it.
+        assert_eq!(classify(&PciFunction { device: 0x24DB, ..PIIX3 }), None);
     }
 }

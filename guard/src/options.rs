@@ -132,6 +132,10 @@ mod tests {
             "FASTDETECT/GPLPV",
             "GPLPV\u{101}",
             "ＧPLPV",
+            // Its low byte is a G.
+            "\u{147}PLPV",
+            // A length of 8 bits would have come round.
+            &("X".repeat(256) + "GPLPV"),
         ] {
             assert!(!of(no).selects_pv(), "{no:?}");
         }
@@ -155,7 +159,9 @@ mod tests {
 
     #[test]
     fn ends_at_nul() {
-        assert!(!of("FASTDETECT\0GPLPV").selects_pv());
+        for no in ["FASTDETECT\0GPLPV", "FASTDETECT \0GPLPV", "\0 GPLPV"] {
+            assert!(!of(no).selects_pv(), "{no:?}");
+        }
         assert!(of("GPLPV\0").selects_pv());
     }
 

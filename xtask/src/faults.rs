@@ -96,11 +96,18 @@ pub fn run(kinds: &[String], every: u64) -> Result<()> {
                                 let kind = plan.split(':').next().unwrap_or_default().to_owned();
                                 *found.0.entry((kind, end)).or_insert(0) += 1;
                             }
+                            // Said at once, since a run takes hours.
+                            wrong.iter().for_each(|line| println!("WRONG: {line}"));
                             found.1.extend(wrong);
                         }
                         Err(error) => found.1.push(format!("batch {n}: {error:#}")),
                     }
-                    println!("batch {} of {total} done", n + 1);
+                    let right: u32 = found.0.values().sum();
+                    println!(
+                        "batch {} of {total} done; so far {right} right, {} wrong",
+                        n + 1,
+                        found.1.len()
+                    );
                 }
             });
         }

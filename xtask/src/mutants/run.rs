@@ -1,6 +1,6 @@
 //! Applies mutants and runs the tests that must catch them.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use rig::RigFiles;
@@ -103,6 +103,10 @@ fn tried(here: &Layout, copy: &Layout, rig: Option<&RigFiles>, mutant: &Mutant, 
     })
 }
 
+/// How long a package's tests may take, and what `timeout` exits with where they take longer.
+const LIMIT: Duration = Duration::from_secs(180);
+const TIMED_OUT: i32 = 124;
+
 /// Guard's properties that take seconds: asked only where the other tests are silent.
 const SLOW: &[&str] = &["the_invariant", "agrees_with_the_rule"];
 
@@ -119,8 +123,10 @@ fn host(
     libtest: &[&str],
     read: fn(&str) -> Vec<String>,
 ) -> Result<Option<String>> {
-    let cargo = |last: &[&str]| {
-        Command::new(env!("CARGO"))
+    let cargo = |limit: Duration, last: &[&str]| {
+        // The limit holds for whatever cargo starts, too: a mutant may go round in circles.
+        Command::new("timeout")
+            .args([&limit.as_secs().to_string(), env!("CARGO")])
             .args(["test", "--quiet", "--no-fail-fast", "--package", package])
             .args(which)
             .args(last)
@@ -130,11 +136,14 @@ fn host(
             .output()
             .context("cannot start cargo")
     };
-    let built = cargo(&["--no-run"])?;
+    let built = cargo(10 * LIMIT, &["--no-run"])?;
     ensure!(built.status.success(), "a mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    let tested = cargo(&[&["--"], libtest].concat())?;
+    let tested = cargo(LIMIT, &[&["--"], libtest].concat())?;
     if tested.status.success() {
         return Ok(None);
+    }
+    if tested.status.code() == Some(TIMED_OUT) {
+        return Ok(Some(format!("no end within {} s", LIMIT.as_secs())));
     }
     let mut names = read(&String::from_utf8_lossy(&tested.stdout));
     ensure!(

@@ -155,6 +155,18 @@ fn starts_under_controller() {
     }
 }
 
+/// Only with `disks` are a controller's disks taken out; elsewhere its start is what is judged, and the census.
+#[test]
+fn disks_that_are_reported_are_a_slip_under_disks_only() {
+    for policy in [HidePolicy::Controllers, HidePolicy::Nothing] {
+        let mut guard = after([decided(policy), ATTACHED, UNPLUGGED, attached(0, IDE)]);
+        assert_eq!(guard.step(children(0, 0, 1, 0)), Action::Nothing, "{policy:?}");
+        assert_eq!(guard.phase(), Phase::Hiding);
+    }
+    let mut guard = after([DISKS, ATTACHED, UNPLUGGED, attached(0, IDE)]);
+    assert_eq!(guard.step(children(0, 0, 1, 0)), Action::Withhold(Reason::AliasSlipped));
+}
+
 /// In a boot that is not about PV everything starts.
 #[test]
 fn starts_in_an_emulated_boot() {

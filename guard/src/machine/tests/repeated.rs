@@ -95,3 +95,14 @@ fn a_device_that_comes_again_is_new() {
     assert_eq!(guard.denied(), 0, "it has not been refused this time");
     assert_eq!(guard.step(ASK), Action::Withhold(Reason::StartNotRefused));
 }
+
+/// Nobody is told to ask again before asking would help.
+#[test]
+fn the_question_is_put_again_when_the_proof_is_whole() {
+    let [decided, between @ .., last] = PROOF;
+    let mut guard = after([decided, ASK]);
+    for event in between {
+        assert_ne!(guard.step(event), Action::AskAgain, "{event:?}");
+    }
+    assert_eq!(guard.step(last), Action::AskAgain);
+}
