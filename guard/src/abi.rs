@@ -308,6 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_knows_is_refused() {
+        for event in CROSSING {
+            let raw = RawEvent::pack(event).expect("may cross");
+            if let Event::Census { .. } = event {
+                let raw = RawEvent { flags: raw.flags | 4, ..raw };
+                assert_eq!(raw.unpack(), Err(Reason::EventRefused));
+            }
+            assert_eq!(RawEvent { kind: raw.kind + 100, ..raw }.unpack(), Err(Reason::EventRefused));
+        }
+    }
+
+    #[test]
     fn no_event_is_refused() {
         let never = |_| unreachable!("nothing to step");
         assert_eq!(unpack_action(answer(None, never)), Action::Withhold(Reason::EventRefused));

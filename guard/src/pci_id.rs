@@ -96,6 +96,17 @@ mod tests {
         assert_eq!(read(&["pci\\ven_8086&dev_7010&subsys_11001af4", "pci\\cc_010180"]), Some(expected));
     }
 
+    /// A compatible id that says less, or something else, takes nothing back.
+    #[test]
+    fn the_first_word_counts() {
+        let all = [
+            "PCI\\VEN_8086&DEV_7010&SUBSYS_11001AF4&CC_0101",
+            "PCI\\VEN_8087&DEV_7011&SUBSYS_0&CC_0106",
+            "PCI\\VEN_8086",
+        ];
+        assert_eq!(read(&all), read(&all[..1]));
+    }
+
     #[test]
     fn what_is_missing_or_of_another_bus_is_no_function() {
         assert_eq!(read(&["PCI\\VEN_8086&DEV_7010"]), None, "no class");

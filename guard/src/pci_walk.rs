@@ -192,6 +192,13 @@ mod tests {
         assert_eq!(count(&mut machine, roots(&[0])), Present::default());
     }
 
+    /// A device of one function may answer for every function number (PCI Local Bus Specification 3.0, 3.2.2.3.4).
+    #[test]
+    fn one_function_is_counted_once() {
+        let mut machine = (0..8).fold(Machine::default(), |all, function| all.with((0, 1, function), &IDE));
+        assert_eq!(count(&mut machine, roots(&[0])).total(), 1);
+    }
+
     #[test]
     fn the_set_of_buses() {
         let mut buses = Buses::none();
