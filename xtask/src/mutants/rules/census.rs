@@ -8,6 +8,12 @@ const ABI: &str = "guard/src/abi.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     rule(
+        "a clone on passed-through hardware is an alias",
+        CENSUS,
+        "Origin::OtherBus | Origin::PassedThrough if same",
+        "Origin::PassedThrough if same => Class::Alias,\n        Origin::OtherBus if same",
+    ),
+    rule(
         "an identity is a size alone",
         CENSUS,
         "identity.is_some_and(|identity| own.contains(&identity))",
@@ -23,10 +29,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a clone on another bus is an alias",
         CENSUS,
-        "Origin::OtherBus if same => Class::Clone,",
-        "Origin::OtherBus if same => Class::Alias,",
+        "Origin::OtherBus | Origin::PassedThrough if same => Class::Clone,",
+        "Origin::OtherBus | Origin::PassedThrough if same => Class::Alias,",
     ),
-    rule("a clone is not told from another disk", CENSUS, "Origin::OtherBus if same => Class::Clone,", ""),
+    rule(
+        "a clone is not told from another disk",
+        CENSUS,
+        "Origin::OtherBus | Origin::PassedThrough if same => Class::Clone,",
+        "",
+    ),
     rule(
         "aliases are not among the enumerated",
         CENSUS,

@@ -10,6 +10,7 @@ const ROOT_BUS: &str = "guard/src/root_bus.rs";
 const STORAGE_ID: &str = "guard/src/storage_id.rs";
 const TRIPWIRE: &str = "guard/src/tripwire.rs";
 const UNITS: &str = "guard/src/units.rs";
+const PROVENANCE: &str = "guard/src/provenance.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     rule(
@@ -137,4 +138,40 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     rule("the case of a name counts", UNITS, "unit.eq_ignore_ascii_case(&byte)", "unit == byte"),
     rule("a name is found at the start only", UNITS, "(0..units.len()).any(", "(0..units.len().min(1)).any("),
+    rule(
+        "any function above a disk tells of its controller",
+        PROVENANCE,
+        "function.class >> 8 != MASS_STORAGE",
+        "false && function.class >> 8 != MASS_STORAGE",
+    ),
+    rule(
+        "a model that copies its maker's subsystem is hardware",
+        PROVENANCE,
+        "function.subsystem_vendor == 0 || COPIES.contains(&(function.vendor, function.device))",
+        "function.subsystem_vendor == 0",
+    ),
+    rule(
+        "a function without a subsystem is hardware",
+        PROVENANCE,
+        "function.subsystem_vendor == 0 || COPIES",
+        "COPIES",
+    ),
+    rule(
+        "an emulated controller that the table has not is unknown",
+        PROVENANCE,
+        "classify(function).is_some() || EMULATED.contains(&function.subsystem_vendor)",
+        "classify(function).is_some()",
+    ),
+    rule(
+        "an emulated controller that the table has is not known",
+        PROVENANCE,
+        "classify(function).is_some() || EMULATED.contains(&function.subsystem_vendor)",
+        "EMULATED.contains(&function.subsystem_vendor)",
+    ),
+    rule(
+        "the first of two controllers is the disk's",
+        PROVENANCE,
+        "if one == other { one } else { Self::Unknown }",
+        "if one == other { one } else { one }",
+    ),
 ];
