@@ -25,7 +25,11 @@ fn extended() -> Option<(ConnectEx, DisconnectEx)> {
     let connect = routine::find(utf16!("IoConnectInterruptEx"))?;
     let disconnect = routine::find(utf16!("IoDisconnectInterruptEx"))?;
     // SAFETY: the routines' documented types.
-    Some(unsafe { (core::mem::transmute(connect.as_ptr()), core::mem::transmute(disconnect.as_ptr())) })
+    unsafe {
+        let connect = core::mem::transmute::<PVOID, ConnectEx>(connect.as_ptr().cast());
+        let disconnect = core::mem::transmute::<PVOID, DisconnectEx>(disconnect.as_ptr().cast());
+        Some((connect, disconnect))
+    }
 }
 
 /// Whether this NT knows interrupt messages. PASSIVE_LEVEL.
