@@ -123,13 +123,11 @@ unsafe fn bus_pnp(
 
 /// As a bus may that has to ask its hardware first: the answer comes when the dispatch routine has long returned, on
 /// another thread and at `DISPATCH_LEVEL`, where whoever waits for it above may do no more than say so.
-unsafe fn answer_late(
-    lower: *mut DeviceObject,
-    packet: *mut Irp,
-    devices: &[*mut DeviceObject],
-) -> NtStatus {
+unsafe fn answer_late(lower: *mut DeviceObject, packet: *mut Irp, devices: &[*mut DeviceObject]) -> NtStatus {
     unsafe extern "win64" fn answer(context: Pvoid) {
         let (lower, packet) = *Box::from_raw(context.cast::<(*mut DeviceObject, *mut Irp)>());
+        // A worker runs before the thread that gave it work; whoever does not wait for the answer must be ahead of it.
+        ke::delay(10);
         irp::forward_and_wait(lower, packet);
         let old = ke::KeRaiseIrqlToDpcLevel();
         irp::complete_unchanged(packet);
