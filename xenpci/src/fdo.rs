@@ -172,7 +172,8 @@ fn ask_for_vectors(irp: &mut Irp) {
     let wanted = || {
         let parameters = Key::open(registry::SERVICES)
             .and_then(|services| services.open_below(utf16!("xenpci\\Parameters")));
-        parameters.and_then(|key| key.dword(utf16!("UpcallVectors"))).map_or(true, |value| value != 0)
+        // It counts as 1 where it is missing.
+        parameters.and_then(|key| key.dword(utf16!("UpcallVectors"))) != Ok(0)
     };
     if !proof::pv_boot() || !interrupt::has_messages() || !wanted() {
         return;
