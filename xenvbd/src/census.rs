@@ -12,12 +12,14 @@
 
 #![allow(unsafe_code, reason = "calls idefilter's export")]
 
+mod record;
+
 use alloc::vec::Vec;
 use core::fmt::Write;
 use core::ptr;
 
 use guard::abi::{self, RawEvent};
-use guard::census::{self, Class, Counts, Disk, Identity, Origin, Signature};
+use guard::census::{self, Class, Counts, Disk, Identity, Origin};
 use guard::machine::BUGCHECK_CODE;
 use guard::provenance::Provenance;
 use guard::storage_id;
@@ -31,6 +33,7 @@ use wdm::{
 
 use crate::DRIVER;
 use crate::{identity, parents};
+use record::Record;
 
 // idefilter's export. Importing it means that this driver does not load without idefilter.
 #[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
@@ -74,49 +77,6 @@ const GONE: [NtStatus; 5] = [
     NtStatus(0xC000_00C0_u32.cast_signed()),
 ];
 
-/// Most disks that a record names; more are counted only.
-const RECORDED: usize = 32;
-
-/// One disk of a [`Record`].
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct RecordedDisk {
-    /// 1 ours, 2 alias, 3 foreign, 4 clone.
-    class: u32,
-    /// 1 ours, 2 emulated controller, 3 other bus, 4 unknown, 5 passed through.
-    origin: u32,
-    /// Size in 512-byte sectors; 0 where the disk was not read.
-    sectors: u64,
-    /// 0 none, 1 MBR, 2 GPT.
-    signature_kind: u32,
-    /// The controllers above it: 0 not asked for, 1 emulated, 2 passed through, 3 unknown.
-    controllers: u32,
-    /// MBR signature in the first four bytes, or GPT disk GUID.
-    signature: [u8; 16],
-}
-
-/// The last census, for whoever looks into a memory dump: P4 of the bugcheck points here.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Record {
-    /// `XGCENSUS`.
-    magic: [u8; 8],
-    size: u32,
-    /// Censuses taken.
-    taken: u32,
-    own_list: u32,
-    ours: u32,
-    alias: u32,
-    foreign: u32,
-    /// 1 where the system had settled.
-    settled: u32,
-    /// Entries of `disks` that are filled.
-    disk_count: u32,
-    disks: [RecordedDisk; RECORDED],
-}
-const _: () = assert!(size_of::<RecordedDisk>() == 40);
-const _: () = assert!(size_of::<Record>() == 40 + RECORDED * 40);
-
 /// The link of one of this driver's disks, as an earlier census found it.
 struct KnownLink {
     link: Vec<u16>,
@@ -148,24 +108,12 @@ impl Census {
         let parameters = Key::open(registry::SERVICES)
             .and_then(|services| services.open_below(utf16!("idefilter\\Parameters")));
         let strict = parameters.and_then(|key| key.dword(utf16!("Strict"))).is_ok_and(|strict| strict != 0);
-        let record = Record {
-            magic: *b"XGCENSUS",
-            size: size_of::<Record>() as u32,
-            taken: 0,
-            own_list: 0,
-            ours: 0,
-            alias: 0,
-            foreign: 0,
-            settled: 0,
-            disk_count: 0,
-            disks: [RecordedDisk::default(); RECORDED],
-        };
         Ok(Self {
             own: Mutex::new(Vec::new())?,
             known: Mutex::new(Vec::new())?,
             driver,
             strict,
-            record: SpinLock::new(record),
+            record: SpinLock::new(Record::new()),
             said: SpinLock::new(None),
         })
     }
@@ -223,7 +171,7 @@ impl Census {
         forget_departed(&mut own, &found);
         let identities: Vec<Identity> = own.iter().filter_map(|disk| disk.identity).collect();
         let counts = census::take(own.len() as u32, &identities, found.iter().map(|found| found.disk));
-        self.keep(&counts, &found, &identities, settled);
+        self.record.lock().keep(&counts, &found, &identities, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
         let Counts { own_list, ours, alias, foreign, .. } = counts;
         let said = self.said.lock().replace(counts);
@@ -280,14 +228,11 @@ impl Census {
     /// Writes an entry to the event log.
     fn note(&self, reason: Reason) {
         let record = *self.record.lock();
-        let counts = [record.own_list, record.ours, record.alias, record.foreign];
+        let counts @ [own, ours, alias, foreign] = record.counts();
         let mut detail = debug::Line::new();
         // Writing to a Line does not fail.
-        let _ = write!(
-            detail,
-            "Own list: {}; enumerated: {} ours, {} emulated, {} foreign.",
-            record.own_list, record.ours, record.alias, record.foreign
-        );
+        let _ =
+            write!(detail, "Own list: {own}; enumerated: {ours} ours, {alias} emulated, {foreign} foreign.");
         let source = event_log::Source::Driver(self.driver);
         // A congested log loses the entry by NT's design; the debug output has the census anyway.
         let _ = event_log::write(source, message::code(reason), NtStatus::SUCCESS, &counts, detail.as_str());
@@ -392,18 +337,6 @@ impl Census {
         // SAFETY: plain numbers without padding, by the size asserts above; nobody writes them any more.
         unsafe { core::slice::from_raw_parts(self.record.as_ptr().cast(), size_of::<Record>()) }
     }
-
-    fn keep(&self, counts: &Counts, disks: &[Found], own: &[Identity], settled: bool) {
-        let mut record = self.record.lock();
-        record.taken = record.taken.wrapping_add(1);
-        (record.own_list, record.ours) = (counts.own_list, counts.ours);
-        (record.alias, record.foreign) = (counts.alias, counts.foreign);
-        record.settled = settled.into();
-        record.disk_count = disks.len().min(RECORDED) as u32;
-        for (entry, found) in record.disks.iter_mut().zip(disks) {
-            *entry = RecordedDisk::new(found, census::classify(&found.disk, own));
-        }
-    }
 }
 
 /// Takes disks off the list that have been disconnected and that the system does not have any more. As long as one
@@ -415,47 +348,6 @@ fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
         let there = ours().any(|target| target.is_none() || target == disk.target);
         disk.departed.is_none_or(|departed| there || now.saturating_sub(departed) < FAREWELL)
     });
-}
-
-impl RecordedDisk {
-    fn new(&Found { disk, controllers, .. }: &Found, class: Class) -> Self {
-        let mut recorded = Self {
-            class: match class {
-                Class::Ours => 1,
-                Class::Alias => 2,
-                Class::Foreign => 3,
-                Class::Clone => 4,
-            },
-            origin: match disk.origin {
-                Origin::Ours => 1,
-                Origin::EmulatedController => 2,
-                Origin::OtherBus => 3,
-                Origin::Unknown => 4,
-                Origin::PassedThrough => 5,
-            },
-            controllers: match controllers {
-                None => 0,
-                Some(Provenance::Emulated) => 1,
-                Some(Provenance::PassedThrough) => 2,
-                Some(Provenance::Unknown) => 3,
-            },
-            ..Self::default()
-        };
-        if let Some(Identity { sectors, signature }) = disk.identity {
-            recorded.sectors = sectors;
-            match signature {
-                Signature::Mbr(signature) => {
-                    recorded.signature_kind = 1;
-                    recorded.signature[..4].copy_from_slice(&signature.to_le_bytes());
-                }
-                Signature::Gpt(guid) => {
-                    recorded.signature_kind = 2;
-                    recorded.signature = guid;
-                }
-            }
-        }
-        recorded
-    }
 }
 
 /// The guard's answer, in a word of the debug output.

@@ -266,11 +266,12 @@ fn summary(lines: &[Line]) -> String {
     let count = |start: &str| lines.iter().filter(|line| line.cells[2].starts_with(start)).count();
     let stopped = count("PV, stopped");
     format!(
-        "**{} boots, {good} as expected**: {} PV, {} withheld and emulated, {} emulated by decision, {stopped} stopped by the guard.",
+        "**{} boots, {good} as expected**: {} PV, {} withheld and emulated, {} emulated, {stopped} stopped by the guard, {} without a boot disk.",
         lines.len(),
         count("PV") - stopped,
         count("emulated, PV withheld"),
         count("emulated: "),
+        count("no boot"),
     )
 }
 
