@@ -4,16 +4,20 @@ use zerocopy::byteorder::big_endian::U16;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use crate::cdb::SupportedPage;
+use crate::identity::Identity;
 use crate::lun::Lun;
 use crate::reply::Reply;
 use crate::unmap;
 
 const VENDOR: [u8; 8] = *b"XENGUARD";
 const PRODUCT: [u8; 16] = *b"PVDISK          ";
+const PRODUCT_CDROM: [u8; 16] = *b"PVCDROM         ";
 const REVISION: [u8; 4] = *b"0001";
 
 /// Peripheral qualifier 0 (connected) and device type 0 (direct-access block device).
 const DISK: u8 = 0x00;
+/// Device type 5 (CD/DVD device).
+const CDROM: u8 = 0x05;
 /// RMB: the medium is removable.
 const RMB: u8 = 0x80;
 /// Peripheral qualifier 3 and device type 0x1F: no logical unit can be here (SPC-3 table 83).
@@ -63,7 +67,7 @@ const VENDOR_SPECIFIC: u8 = 0;
 /// Designator type 1: T10 vendor identification and a text unique for that vendor.
 const T10_VENDOR: u8 = 1;
 
-fn standard_as(peripheral: u8, removable: bool) -> Reply {
+fn standard_as(peripheral: u8, removable: bool, product: [u8; 16]) -> Reply {
     Reply::of(&Standard {
         peripheral,
         removable: if removable { RMB } else { 0 },
@@ -74,53 +78,40 @@ fn standard_as(peripheral: u8, removable: bool) -> Reply {
         // CMDQUE: the full task management model.
         flags: [0, 0, 0x02],
         vendor: VENDOR,
-        product: PRODUCT,
+        product,
         revision: REVISION,
     })
 }
 
 /// Standard data of the disk.
 pub(crate) fn standard(lun: &Lun) -> Reply {
-    standard_as(DISK, lun.removable)
+    standard_as(DISK, lun.removable, PRODUCT)
 }
 
 /// Standard data for a logical unit number that has no unit.
 pub(crate) fn no_unit() -> Reply {
-    standard_as(NO_UNIT, false)
+    standard_as(NO_UNIT, false, PRODUCT)
+}
+
+/// Standard data of a CD-ROM drive.
+pub(crate) fn standard_of_cdrom() -> Reply {
+    standard_as(CDROM, true, PRODUCT_CDROM)
+}
+
+/// One vital product data page of a CD-ROM drive; `None` where it is a disk's.
+pub(crate) fn page_of_cdrom(page: SupportedPage, identity: &Identity) -> Option<Reply> {
+    const PAGES: [SupportedPage; 3] =
+        [SupportedPage::Supported, SupportedPage::UnitSerialNumber, SupportedPage::DeviceIdentification];
+    common_page(CDROM, page, &PAGES, identity)
 }
 
 /// One vital product data page.
 pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
-    let identity = &lun.identity;
     let header =
         |length: usize| PageHeader { peripheral: DISK, page: page as u8, length: U16::new(length as u16) };
     match page {
-        SupportedPage::Supported => {
-            let pages = SupportedPage::ALL.map(|page| page as u8);
-            let mut reply = Reply::of(&header(pages.len()));
-            reply.push(&pages);
-            reply
-        }
-        SupportedPage::UnitSerialNumber => {
-            let serial = identity.serial();
-            let mut reply = Reply::of(&header(serial.len()));
-            reply.push(serial);
-            reply
-        }
-        SupportedPage::DeviceIdentification => {
-            let serial = identity.serial();
-            let vendor: &[u8] = if identity.unique { &VENDOR } else { &[] };
-            let length = vendor.len() + serial.len();
-            let mut reply = Reply::of(&header(size_of::<DesignatorHeader>() + length));
-            reply.push(&DesignatorHeader {
-                code_set: ASCII,
-                designator_type: if identity.unique { T10_VENDOR } else { VENDOR_SPECIFIC },
-                reserved: 0,
-                length: length as u8,
-            });
-            reply.push(vendor);
-            reply.push(serial);
-            reply
+        SupportedPage::Supported | SupportedPage::UnitSerialNumber | SupportedPage::DeviceIdentification => {
+            common_page(DISK, page, &SupportedPage::ALL, &lun.identity).unwrap_or(Reply::EMPTY)
         }
         SupportedPage::BlockLimits => {
             let limits = unmap::limits(lun);
@@ -135,4 +126,42 @@ pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
             reply
         }
     }
+}
+
+/// One of the pages that every device has; `pages` is the list of all that this one has.
+fn common_page(
+    peripheral: u8,
+    page: SupportedPage,
+    pages: &[SupportedPage],
+    identity: &Identity,
+) -> Option<Reply> {
+    let header = |length: usize| PageHeader { peripheral, page: page as u8, length: U16::new(length as u16) };
+    let serial = identity.serial();
+    Some(match page {
+        SupportedPage::Supported => {
+            let mut reply = Reply::of(&header(pages.len()));
+            pages.iter().for_each(|page| reply.push(&(*page as u8)));
+            reply
+        }
+        SupportedPage::UnitSerialNumber => {
+            let mut reply = Reply::of(&header(serial.len()));
+            reply.push(serial);
+            reply
+        }
+        SupportedPage::DeviceIdentification => {
+            let vendor: &[u8] = if identity.unique { &VENDOR } else { &[] };
+            let length = vendor.len() + serial.len();
+            let mut reply = Reply::of(&header(size_of::<DesignatorHeader>() + length));
+            reply.push(&DesignatorHeader {
+                code_set: ASCII,
+                designator_type: if identity.unique { T10_VENDOR } else { VENDOR_SPECIFIC },
+                reserved: 0,
+                length: length as u8,
+            });
+            reply.push(vendor);
+            reply.push(serial);
+            reply
+        }
+        SupportedPage::BlockLimits | SupportedPage::LogicalBlockProvisioning => return None,
+    })
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Lun`] describes the disk. [`Lun::execute`] takes one command descriptor block (CDB) and says what it
 //! comes to: data and GOOD status at once, sense data, or an [`Action`] on the medium that the caller carries
-//! out. Nothing here does I/O, allocates or keeps state, so the whole command set runs on any host.
+//! out. Nothing here does I/O or allocates, and but for a CD-ROM drive's tray ([`cdrom::Drive`]) nothing keeps state,
+//! so the whole command set runs on any host.
 //!
 //! A neighbour of the command set lives here for the same reason: [`partition_table`] reads what identifies a
 //! disk's content.
@@ -36,6 +37,7 @@ extern crate std;
 
 mod capacity;
 mod cdb;
+pub mod cdrom;
 mod identity;
 mod inquiry;
 mod lun;

@@ -14,6 +14,8 @@ pub struct BlockSize(u32);
 impl BlockSize {
     /// 512 bytes.
     pub const B512: Self = Self(512);
+    /// 2048 bytes, a CD-ROM's.
+    pub const B2048: Self = Self(2048);
     /// 4096 bytes.
     pub const B4096: Self = Self(4096);
 
@@ -194,7 +196,7 @@ impl Lun {
             }
             // Stopping empties the cache first (SBC-2 5.17).
             Command::StartStop { start } => {
-                if start || self.cache == Cache::NoFlush {
+                if start || self.cache == Cache::NoFlush || self.read_only {
                     done
                 } else {
                     Outcome::Act(Action::Flush)
@@ -250,6 +252,8 @@ impl Lun {
     /// What a request to empty the cache comes to.
     pub const fn flush(&self) -> Outcome {
         match self.cache {
+            // Nothing was written that it could be for, and backends refuse it.
+            _ if self.read_only => Outcome::Good(Reply::EMPTY),
             Cache::Volatile => Outcome::Act(Action::Flush),
             Cache::NoFlush => Outcome::Refused(Sense::INVALID_OPCODE),
         }

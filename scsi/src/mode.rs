@@ -36,23 +36,23 @@ pub struct Request {
 
 #[derive(IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct Header6 {
-    mode_data_length: u8,
-    medium_type: u8,
-    device_specific: u8,
-    block_descriptor_length: u8,
+pub(crate) struct Header6 {
+    pub mode_data_length: u8,
+    pub medium_type: u8,
+    pub device_specific: u8,
+    pub block_descriptor_length: u8,
 }
 const _: () = assert!(size_of::<Header6>() == 4);
 
 #[derive(IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct Header10 {
-    mode_data_length: U16,
-    medium_type: u8,
-    device_specific: u8,
-    long_lba: u8,
-    reserved: u8,
-    block_descriptor_length: U16,
+pub(crate) struct Header10 {
+    pub mode_data_length: U16,
+    pub medium_type: u8,
+    pub device_specific: u8,
+    pub long_lba: u8,
+    pub reserved: u8,
+    pub block_descriptor_length: U16,
 }
 const _: () = assert!(size_of::<Header10>() == 8);
 
@@ -109,8 +109,8 @@ const ALL: u8 = 0x3F;
 const ALL_SUBPAGES: u8 = 0xFF;
 
 /// PAGE CONTROL values (SPC-3 table 99).
-const CHANGEABLE: u8 = 1;
-const SAVED: u8 = 3;
+pub(crate) const CHANGEABLE: u8 = 1;
+pub(crate) const SAVED: u8 = 3;
 
 /// Write protected, and DPO and FUA honoured (SBC-2 6.3.1).
 const WP: u8 = 0x80;

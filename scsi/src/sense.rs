@@ -70,6 +70,15 @@ impl Sense {
     /// 47/00, aborted by a fault on the way to the device (SCSI parity error, the general transport fault).
     pub const TRANSPORT_FAULT: Self = Self::new(SenseKey::AbortedCommand, 0x47, 0x00);
 
+    /// 3A/01, medium not present, tray closed.
+    pub const NO_MEDIUM: Self = Self::new(SenseKey::NotReady, 0x3A, 0x01);
+    /// 3A/02, medium not present, tray open.
+    pub const NO_MEDIUM_TRAY_OPEN: Self = Self::new(SenseKey::NotReady, 0x3A, 0x02);
+    /// 28/00, not ready to ready change, medium may have changed.
+    pub const MEDIUM_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x28, 0x00);
+    /// 53/02, medium removal prevented.
+    pub const REMOVAL_PREVENTED: Self = Self::new(SenseKey::IllegalRequest, 0x53, 0x02);
+
     const fn new(key: SenseKey, code: u8, qualifier: u8) -> Self {
         Self { key, code, qualifier, field: None, information: None }
     }

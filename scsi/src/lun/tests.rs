@@ -334,3 +334,13 @@ proptest! {
         prop_assert!(!matches!(Lun::execute_elsewhere(&cdb), Outcome::Act(_)));
     }
 }
+
+#[test]
+fn nothing_of_a_read_only_disk_is_flushed() {
+    for cache in [Cache::Volatile, Cache::NoFlush] {
+        let lun = Lun { read_only: true, cache, ..disk() };
+        assert!(data(&lun, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_empty());
+        assert!(data(&lun, &[0x1B, 0, 0, 0, 0, 0]).is_empty());
+        assert_eq!(lun.flush(), Outcome::Good(Reply::EMPTY));
+    }
+}
