@@ -42,6 +42,9 @@ pub struct Disk {
     pub removable: bool,
     /// Read-only (`info`).
     pub read_only: bool,
+    /// The backend keeps grants mapped between requests (`feature-persistent`). Linux's blkback says so when it connects
+    /// and not before.
+    pub persistent: bool,
     /// How to flush.
     pub flush: FlushMethod,
     /// Whether sectors can be discarded, and how.
@@ -78,6 +81,11 @@ impl Disk {
         }
         let info = number("info")?.ok_or(missing("info"))?;
         let has = |bit: u32| info & u64::from(bit) != 0;
+        let persistent = match number("feature-persistent") {
+            // What is no number is no offer.
+            Err(Error::Store { error: store::Error::Value, .. }) => false,
+            other => other?.unwrap_or(0) != 0,
+        };
         let flush = if number("feature-flush-cache")?.unwrap_or(0) != 0 {
             FlushMethod::Flush
         } else if number("feature-barrier")?.unwrap_or(0) != 0 {
@@ -106,6 +114,7 @@ impl Disk {
             cdrom: has(INFO_CDROM),
             removable: has(INFO_REMOVABLE),
             read_only: has(INFO_READ_ONLY),
+            persistent,
             flush,
             discard,
         })
@@ -167,6 +176,7 @@ mod tests {
             cdrom: false,
             removable: false,
             read_only: false,
+            persistent: false,
             flush: FlushMethod::Flush,
             discard: None,
         };

@@ -17,8 +17,9 @@ pub enum RingScheme {
 /// segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
-    /// Keeps grants mapped between requests (`feature-persistent`).
-    pub persistent: bool,
+    /// Keeps grants mapped between requests (`feature-persistent`); `None` where it has not said so yet, and
+    /// [`super::Disk::persistent`] will.
+    pub persistent: Option<bool>,
     /// Segments of one request (`feature-max-indirect-segments`), 11 without indirect requests.
     pub segments: u16,
     /// Pages of a ring, as a power of two.
@@ -43,7 +44,7 @@ impl Features {
                 other => other.map_err(|error| Error::Store { node, error }),
             }
         };
-        let persistent = number("feature-persistent")?.unwrap_or(0) != 0;
+        let persistent = number("feature-persistent")?.map(|persistent| persistent != 0);
         let indirect = number("feature-max-indirect-segments")?.unwrap_or(0);
         let segments = indirect.clamp(MAX_SEGMENTS as u64, MAX_INDIRECT_SEGMENTS as u64) as u16;
         let (order, ring_scheme) = match number("max-ring-page-order")? {
@@ -87,7 +88,7 @@ impl Config {
             ring_order: self.ring_order.min(features.ring_order),
             segments,
             indirect: if segments == 11 { 0 } else { self.indirect },
-            persistent: self.persistent && features.persistent,
+            persistent: self.persistent && features.persistent != Some(false),
             ..self
         }
     }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn nodes_make_features() {
         let least = Features {
-            persistent: false,
+            persistent: None,
             segments: 11,
             ring_order: 0,
             ring_scheme: RingScheme::Pages,
@@ -125,7 +126,7 @@ mod tests {
             ("multi-queue-max-queues", "8"),
         ]);
         let expected = Features {
-            persistent: true,
+            persistent: Some(true),
             segments: 256,
             ring_order: 4,
             ring_scheme: RingScheme::Order,
@@ -150,7 +151,7 @@ mod tests {
             ("max-ring-page-order", "63"),
             ("multi-queue-max-queues", "0"),
         ]);
-        assert!(!features.persistent);
+        assert_eq!(features.persistent, None);
         assert_eq!((features.segments, features.ring_order, features.queues), (4096, 4, 1));
         assert_eq!(read(&[("feature-max-indirect-segments", "3")]).segments, 11);
     }
@@ -159,8 +160,10 @@ mod tests {
     fn a_frontend_takes_what_both_have() {
         let wish = Config { ring_order: 3, segments: 1024, indirect: 8, pool: 9, persistent: true };
         let features = read(&[("feature-max-indirect-segments", "256"), ("max-ring-page-order", "1")]);
-        let expected = Config { ring_order: 1, segments: 256, indirect: 8, pool: 9, persistent: false };
+        // Whether grants are persistent the backend has not said yet.
+        let expected = Config { ring_order: 1, segments: 256, indirect: 8, pool: 9, persistent: true };
         assert_eq!(wish.within(&features), expected);
+        assert!(!wish.within(&read(&[("feature-persistent", "0")])).persistent);
         let none = wish.within(&read(&[]));
         assert_eq!((none.segments, none.indirect, none.ring_order), (11, 0, 0));
     }

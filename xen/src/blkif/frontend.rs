@@ -215,10 +215,14 @@ impl<H: Hal> Frontend<H> {
         &self.config
     }
 
-    /// Begins to take requests: the link is connected, and `port` is the one that was offered. Without effect
-    /// but at the start. *Dispatch*.
+    /// Begins to take requests: the link is connected, and `port` is the one that was offered. Where the backend does not
+    /// keep grants mapped, they are not persistent. Without effect but at the start. *Dispatch*.
     pub fn connect(&mut self, port: Port, disk: Disk) {
         if self.state == State::Offered {
+            if !disk.persistent {
+                self.config.persistent = false;
+                self.pool.for_requests();
+            }
             self.port = port;
             self.state = State::Connected(disk);
         }

@@ -54,6 +54,11 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Grants are for one request from now on; those there are end with the next one that uses the page. Any level.
+    pub(super) fn for_requests(&mut self) {
+        self.persistent = false;
+    }
+
     /// Pages that are free.
     pub(super) fn available(&self) -> usize {
         self.free.len()

@@ -40,6 +40,8 @@ pub struct Blkback {
     selected: usize,
     /// Grants that stay mapped, where the frontend agreed to that.
     persistent: Option<BTreeSet<u32>>,
+    /// What the node `feature-persistent` becomes when both ends connect, as Linux's blkback has it.
+    pub persistent_at_last: Option<bool>,
     /// Grants that stay mapped although their request was answered.
     held: Vec<(GrantRef, bool)>,
     /// The guest's life in which it was connected.
@@ -90,6 +92,7 @@ impl Blkback {
             queues: Vec::new(),
             selected: 0,
             persistent: None,
+            persistent_at_last: None,
             held: Vec::new(),
             life: world.life(),
             hold_pages: false,
@@ -189,7 +192,11 @@ impl Blkback {
         let queues = self.number("multi-queue-num-queues").unwrap_or(1) as usize;
         assert!(queues as u64 <= self.own("multi-queue-max-queues").unwrap_or(1), "{queues} queues");
         let persistent = self.number("feature-persistent") == Some(1);
-        assert!(!persistent || self.own("feature-persistent") == Some(1), "persistent grants not offered");
+        assert!(!persistent || self.own("feature-persistent") != Some(0), "persistent grants refused");
+        if let Some(keeps) = self.persistent_at_last {
+            self.set("feature-persistent", if keeps { "1" } else { "0" });
+        }
+        let persistent = persistent && self.own("feature-persistent") == Some(1);
         self.persistent = persistent.then(BTreeSet::new);
         for queue in 0..queues {
             let folder = if queues == 1 { String::new() } else { format!("queue-{queue}/") };

@@ -388,6 +388,7 @@ const DISK: Disk = Disk {
     cdrom: false,
     removable: false,
     read_only: false,
+    persistent: false,
     flush: FlushMethod::Flush,
 };
 
@@ -826,5 +827,38 @@ proptest! {
         drop(frontend);
         prop_assert_eq!(world.free_grants() + world.leaked_grants(), 504);
         prop_assert_eq!(world.pages(), 1);
+    }
+}
+
+/// Linux's blkback says only when it connects whether it keeps grants mapped.
+#[test]
+fn grants_are_persistent_where_the_backend_says_so_at_last() {
+    for (says, persistent) in [(Some(true), true), (Some(false), false), (None, false)] {
+        let world = World::new();
+        let free = world.free_grants();
+        let mut backend = Blkback::new(&world, "device/vbd/768", SECTORS);
+        backend.persistent_at_last = says;
+        let config = Config { persistent: true, ..Config::SMALL };
+        let mut frontend = backend.connect_frontend(config, &[PORT]).remove(0);
+        assert_eq!(frontend.config().persistent, persistent);
+        assert_eq!(backend.is_persistent(), persistent);
+        // Data goes through the frontend's pages either way; what they were granted for ends with the request.
+        for sector in [0, 8] {
+            let request = Copied { tag: 1, operation: Operation::Write, sector, bytes: 4096, offset: 0 };
+            frontend.submit_copied(&request, |_, _, memory| memory.copy_in(0, &[7; 4096])).unwrap();
+            frontend.push();
+            backend.run();
+            assert_eq!(frontend.poll().unwrap().result, Ok(()));
+        }
+        assert_eq!(backend.sectors()[..8192], [7; 8192]);
+        let frame = world.page_of(&[]);
+        let direct = frontend.submit(&read(2, 0, &[page(frame)]));
+        assert_eq!(direct, if persistent { Err(Error::CopyOnly) } else { Ok(()) });
+        frontend.push();
+        backend.run();
+        assert_eq!(frontend.poll().is_some(), !persistent);
+        backend.release_ring();
+        drop(frontend);
+        assert_eq!((world.free_grants(), world.leaked_grants()), (free, 0));
     }
 }
