@@ -1,6 +1,7 @@
 //! The one adapter: its disks, and the guard's leave to show them.
 //!
-//! [`Adapter::find`] connects every vbd of type disk and reads its identity, before anything is shown.
+//! [`Adapter::find`] connects every vbd of type disk and reads its identity, before anything is shown; and CD-ROM
+//! drives, where their emulated twins are hidden.
 //! [`Adapter::expose`] asks the guard for leave on the ground of the first census, and has a census taken at every
 //! disk that arrives from then on. Target ids run from 0 in the order of the vbds' numbers. Without leave the disks
 //! are disconnected again, and every address answers "no device".
@@ -12,7 +13,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use guard::{Reason, record};
-use scsi::{Action, Lun, Outcome, Sense};
+use scsi::{Action, Lun, Outcome};
 use wdm::bugcheck::DumpData;
 use wdm::event::{Event, Kind as EventKind};
 use wdm::notification::{Change, Registration};
@@ -123,7 +124,7 @@ impl Adapter {
     /// Why no disk may be shown; the caller disconnects them.
     pub fn expose(&'static self) -> Result<(), Withheld> {
         let mut disks = 0;
-        self.slots.each(|_, _| disks += 1);
+        self.slots.each(|_, target| disks += u32::from(!target.is_cdrom()));
         if disks == 0 {
             return Err(Withheld::NoDisk);
         }
@@ -281,7 +282,13 @@ impl Adapter {
         let id = srb.target().filter(|_| self.is_open());
         let mut srb = Some(srb);
         let goes_on = id.and_then(|id| {
-            self.slots.with(id, |target| srb.take().is_some_and(|srb| build(target, port, srb)))
+            self.slots.with(id, |target| {
+                let goes_on = srb.take().is_some_and(|srb| build(target, port, srb));
+                if target.has_news() {
+                    self.wake.set();
+                }
+                goes_on
+            })
         });
         if let Some(srb) = srb {
             srb.complete(port, Answer::NoDevice);
@@ -385,13 +392,7 @@ fn changed(change: Change<'_>) {
 /// [`Adapter::build`] for a target that is there.
 fn build(target: &Target, port: Port, mut srb: Srb) -> bool {
     let outcome = match srb.function() {
-        Function::ExecuteScsi if srb.lun() == 0 => {
-            if scsi::hears_attention(srb.cdb()) && target.takes_attention() {
-                Outcome::Refused(Sense::CAPACITY_CHANGED)
-            } else {
-                target.lun().execute(srb.cdb())
-            }
-        }
+        Function::ExecuteScsi if srb.lun() == 0 => target.execute(srb.cdb()),
         Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
         Function::Flush if srb.lun() == 0 => target.lun().flush(),
         Function::Reset => {

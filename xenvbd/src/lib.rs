@@ -8,6 +8,7 @@
 //! | [`plug`] | vbds that come and go |
 //! | [`suspend`] | the adapter's part in a suspend of the guest |
 //! | [`target`] | one disk: handshake, properties |
+//! | [`cdrom`] | what makes a vbd of type cdrom a drive |
 //! | [`channel`] | one queue of a disk with what wakes it |
 //! | [`queue`] | one queue's I/O path |
 //! | [`options`] | registry values |
@@ -24,6 +25,7 @@
 extern crate alloc;
 
 mod adapter;
+mod cdrom;
 mod census;
 mod channel;
 mod hal;

@@ -16,6 +16,7 @@ use xen::blkif::{self, Kind, Link, VirtualDevice};
 
 use crate::DRIVER;
 use crate::adapter::Adapter;
+use crate::cdrom;
 use crate::hal::{Error, Platform, VBDS, Watch};
 use crate::options::Options;
 use crate::slots::MAX_TARGETS;
@@ -56,7 +57,8 @@ impl Plug {
         }
     }
 
-    /// Connects every vbd of type disk that is there. PASSIVE_LEVEL; waits for their backends.
+    /// Connects every vbd of type disk that is there, and CD-ROM drives that are shown. PASSIVE_LEVEL; waits for the
+    /// disks' backends.
     ///
     /// # Errors
     /// Xenstore cannot be read.
@@ -195,10 +197,20 @@ impl Plug {
             .is_ok_and(|state| !matches!(state, Closing | Closed | Unknown))
     }
 
+    /// Whether a drive's backend is there.
+    fn is_served(&self, link: &Link) -> bool {
+        use xen::xenbus::State::{Connected, InitWait, Initialised};
+        let state = link.backend_state(&mut { self.platform });
+        state.is_ok_and(|state| matches!(state, InitWait | Initialised | Connected))
+    }
+
     /// Looks at the backends whose folders have changed.
     fn look_at_backends(&mut self, adapter: &Adapter) {
         let mut at = 0;
         while let Some(known) = self.known.get(at) {
+            if let Some(id) = known.target {
+                adapter.slots().with(id, Target::tell);
+            }
             let raised = known.watch.as_ref().is_some_and(Watch::raised);
             let closes =
                 raised && known.target.is_some_and(|id| adapter.slots().with(id, closes) == Some(true));
@@ -222,8 +234,17 @@ impl Plug {
         admitted: impl FnOnce(&Target) -> bool,
     ) -> bool {
         let mut known = Known { device, target: None, watch: None };
+        let mut listed = true;
         let connected = match Link::open(&mut { self.platform }, Platform::folder(device).as_str()) {
             Ok(link) if link.vbd().kind == Kind::Disk => {
+                Target::connect(self.platform, link, self.machine.as_deref(), self.options)
+            }
+            Ok(link) if link.vbd().kind == Kind::Cdrom && cdrom::are_shown() => {
+                // qemu serves no drive that is empty when the guest starts: looked at again when that changes.
+                if !self.is_served(&link) {
+                    return false;
+                }
+                listed = false;
                 Target::connect(self.platform, link, self.machine.as_deref(), self.options)
             }
             Ok(_) => {
@@ -240,7 +261,9 @@ impl Plug {
             }
             Err(error) => {
                 debug_print!(DRIVER, "vbd {}: {error}", device.0);
-                adapter.census().list(device.0, None, None);
+                if listed {
+                    adapter.census().list(device.0, None, None);
+                }
             }
         }
         let shown = known.target.is_some();
@@ -257,7 +280,10 @@ fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> boo
         match adapter.slots().vacant(free) {
             Some(id) => {
                 let (number, identity) = (target.number(), target.identity());
-                adapter.census().list(number, Some(id as u8), identity);
+                // A CD-ROM drive is no disk, and the census counts disks.
+                if !target.is_cdrom() {
+                    adapter.census().list(number, Some(id as u8), identity);
+                }
                 match adapter.slots().insert(id, target) {
                     Ok(()) => return Ok(id),
                     Err(target) => {

@@ -8,13 +8,14 @@ use core::time::Duration;
 
 use guard::Reason;
 use guard::census::Identity;
-use scsi::{BlockSize, Cache, Lun};
+use scsi::{BlockSize, Cache, Lun, Outcome, Sense};
 use wdm::mutex::Mutex;
 use wdm::{debug_print, pool, processor};
-use xen::blkif::{Disk, Event, Features, FlushMethod, Frontend, Link, QueueOffer};
+use xen::blkif::{Disk, Event, Features, FlushMethod, Frontend, Kind, Link, QueueOffer, VirtualDevice};
 use xen::store::{path::PathBuf, read_optional};
 
 use crate::DRIVER;
+use crate::cdrom::Drive;
 use crate::channel::Channel;
 use crate::hal::{Error, Platform};
 use crate::identity;
@@ -49,6 +50,8 @@ pub struct Target {
     /// The size has changed, and the initiator has not been told.
     attention: AtomicBool,
     identity: Option<Identity>,
+    /// It is a CD-ROM drive, and this is its state.
+    drive: Option<Drive>,
     /// None of the system's pages may be granted to this backend.
     distrusted: bool,
     /// Data has to be copied for another reason.
@@ -88,10 +91,14 @@ impl Target {
             None => scsi::Identity::local(vbd.device.0),
         };
         let unit = connected.and_then(|connection| {
-            let lun = unit(&connection.disk, serial)?;
-            Ok((connection, pool::try_box(lun)?, Mutex::new(Vec::new())?))
+            let cdrom = vbd.kind == Kind::Cdrom;
+            let lun = unit(&connection.disk, cdrom, serial)?;
+            let drive = cdrom
+                .then(|| Drive::new(platform, &link.lock().backend_path(), &connection.disk, serial))
+                .transpose()?;
+            Ok((connection, pool::try_box(lun)?, Mutex::new(Vec::new())?, drive))
         });
-        let (connection, lun, former) = match unit {
+        let (connection, lun, former, drive) = match unit {
             Ok(unit) => unit,
             Err(error) => {
                 close(platform, &mut link.lock());
@@ -107,6 +114,7 @@ impl Target {
             former,
             attention: AtomicBool::new(false),
             identity: None,
+            drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
             options,
@@ -136,9 +144,11 @@ impl Target {
         let sectors_per_block = u64::from(lun.block_size.sectors());
         let mut failed = None;
         let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
-        self.identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
-            first.read_now(block * sectors_per_block, into).map_err(|error| failed = Some(error)).is_ok()
-        });
+        if self.drive.is_none() {
+            self.identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
+                first.read_now(block * sectors_per_block, into).map_err(|error| failed = Some(error)).is_ok()
+            });
+        }
         if let Some(error) = failed {
             debug_print!(DRIVER, "vbd {}: its partition table cannot be read: {error}", self.number());
         }
@@ -167,6 +177,34 @@ impl Target {
         self.number
     }
 
+    /// Whether it is a CD-ROM drive, which is no disk. Any IRQL.
+    pub fn is_cdrom(&self) -> bool {
+        self.drive.is_some()
+    }
+
+    /// What a command comes to. ≤ DISPATCH_LEVEL.
+    pub fn execute(&self, cdb: &[u8]) -> Outcome {
+        match &self.drive {
+            Some(drive) => drive.execute(cdb),
+            None if scsi::hears_attention(cdb) && self.takes_attention() => {
+                Outcome::Refused(Sense::CAPACITY_CHANGED)
+            }
+            None => self.lun().execute(cdb),
+        }
+    }
+
+    /// Whether the thread that talks with the backend has something to write for dom0. Any IRQL.
+    pub fn has_news(&self) -> bool {
+        self.drive.as_ref().is_some_and(Drive::has_news)
+    }
+
+    /// Writes it. PASSIVE_LEVEL.
+    pub fn tell(&self) {
+        if let Some(drive) = &self.drive {
+            drive.tell(self.platform, VirtualDevice(self.number));
+        }
+    }
+
     /// Path of the backend's folder. PASSIVE_LEVEL.
     pub fn backend(&self) -> PathBuf {
         self.link.lock().backend_path()
@@ -178,9 +216,16 @@ impl Target {
     /// What xenstore answers, or that the backend's nodes make no sense.
     pub fn look(&self) -> Result<Event, Error> {
         let mut store = self.platform;
-        let event = self.link.lock().advance(&mut store)?;
+        let (event, kind) = {
+            let mut link = self.link.lock();
+            (link.advance(&mut store)?, link.vbd().kind)
+        };
         if let Event::Unchanged(disk) = event {
+            let disk = with_blocks(disk, kind);
             self.resize(disk)?;
+            if let Some(drive) = &self.drive {
+                drive.look(self.platform, &self.backend(), &disk)?;
+            }
         }
         Ok(event)
     }
@@ -192,8 +237,10 @@ impl Target {
         if disk.sectors == lun.sectors {
             return Ok(());
         }
-        // A block size that changes under a mounted volume is nothing that can be served.
-        if disk.sector_size != lun.block_size.bytes() || disk.sectors < u64::from(lun.block_size.sectors()) {
+        // A block size that changes under a mounted volume is nothing that can be served; nor is a disk without blocks.
+        let same = disk.sector_size == lun.block_size.bytes();
+        let sound = same && disk.sectors >= u64::from(lun.block_size.sectors());
+        if self.drive.is_none() && !sound {
             return Err(Error::Unsuitable("its blocks have changed"));
         }
         debug_print!(DRIVER, "vbd {}: {} sectors, {} before", self.number, disk.sectors, lun.sectors);
@@ -211,12 +258,12 @@ impl Target {
         #[expect(unsafe_code, reason = "takes a leaked box back")]
         // SAFETY: leaked in `connect` or here, and swapped out once.
         former.push(unsafe { Box::from_raw(before) });
-        self.attention.store(true, Ordering::Release);
+        self.attention.store(self.drive.is_none(), Ordering::Release);
         Ok(())
     }
 
     /// Whether the initiator has to be told that the size has changed; it is from here on. Any IRQL.
-    pub fn takes_attention(&self) -> bool {
+    fn takes_attention(&self) -> bool {
         self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel)
     }
 
@@ -351,7 +398,8 @@ impl Target {
         let Connection { disk, frontends } =
             offer_to(self.platform, &mut link, self.options, &self.channels)?;
         drop(link);
-        let persistent = frontends.first().is_some_and(|frontend| frontend.config().persistent);
+        let persistent =
+            disk.persistent && frontends.first().is_some_and(|frontend| frontend.config().persistent);
         self.copies_all.store(distrusted || persistent, Ordering::Release);
         let count = frontends.len();
         for (channel, frontend) in self.channels.iter().zip(frontends) {
@@ -363,7 +411,11 @@ impl Target {
         for channel in self.channels.iter().skip(count) {
             channel.with(Queue::retire);
         }
-        self.resize(disk)
+        self.resize(disk)?;
+        match &self.drive {
+            Some(drive) => drive.reconnected(self.platform, &self.backend(), &disk),
+            None => Ok(()),
+        }
     }
 
     /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
@@ -423,7 +475,9 @@ fn offer_to(
                 channels.iter().for_each(|channel| channel.close(false));
                 frontends = offer(platform, link, options, &features, channels)?;
             }
-            Event::Connected(disk) => return Ok(Connection { disk, frontends }),
+            Event::Connected(disk) => {
+                return Ok(Connection { disk: with_blocks(disk, link.vbd().kind), frontends });
+            }
             Event::Stop | Event::Closed => return Err(Error::Unsuitable("the backend closes")),
             Event::Waiting | Event::Unchanged(_) => platform.pause(POLL),
         }
@@ -480,30 +534,40 @@ fn close(platform: Platform, link: &mut Link) {
     debug_print!(DRIVER, "vbd {device}: the backend is not closed after {CLOSE_SECONDS} s");
 }
 
-/// What the backend's disk is as a logical unit.
-fn unit(disk: &Disk, identity: scsi::Identity) -> Result<Lun, Error> {
+/// The disk with the blocks that its initiator knows: those of a CD-ROM, whatever the backend's are.
+fn with_blocks(disk: Disk, kind: Kind) -> Disk {
+    let least = if kind == Kind::Cdrom { scsi::cdrom::BLOCK.bytes() } else { 0 };
+    Disk { sector_size: disk.sector_size.max(least), ..disk }
+}
+
+/// What the backend's disk is as a logical unit. Of a `cdrom` drive it is what data moves by; the drive answers commands.
+fn unit(disk: &Disk, cdrom: bool, identity: scsi::Identity) -> Result<Lun, Error> {
     let block_size =
         BlockSize::new(disk.sector_size).ok_or(Error::Unsuitable("its block size is not served"))?;
-    if disk.cdrom {
-        return Err(Error::Unsuitable("the backend says it is a CD-ROM"));
+    if disk.cdrom && !cdrom {
+        return Err(Error::Unsuitable("the toolstack says it is a disk, and the backend a CD-ROM"));
+    }
+    if cdrom && block_size.bytes() > scsi::cdrom::BLOCK.bytes() {
+        return Err(Error::Unsuitable("its blocks are larger than a CD-ROM's"));
     }
     let lun = Lun {
         sectors: disk.sectors,
         block_size,
         physical_block_size: disk.physical_sector_size,
-        read_only: disk.read_only,
-        removable: disk.removable,
+        read_only: disk.read_only || cdrom,
+        removable: disk.removable || cdrom,
         discard: disk
             .discard
             .map(|discard| scsi::Discard { granularity: discard.granularity, alignment: discard.alignment }),
         maximum_transfer: MAXIMUM_TRANSFER,
         cache: match disk.flush {
-            FlushMethod::Flush | FlushMethod::Barrier => Cache::Volatile,
-            FlushMethod::None => Cache::NoFlush,
+            // Nothing of a CD-ROM's is ever written.
+            FlushMethod::Flush | FlushMethod::Barrier if !cdrom => Cache::Volatile,
+            _ => Cache::NoFlush,
         },
         identity,
     };
-    if lun.blocks() == 0 {
+    if lun.blocks() == 0 && !cdrom {
         return Err(Error::Unsuitable("it has no sectors"));
     }
     Ok(lun)

@@ -79,6 +79,8 @@ enum Backend {
 pub struct Counters {
     /// SRBs started.
     pub started: u64,
+    /// Those of them whose own pages the backend is to be given.
+    pub granted: u64,
     /// Ring requests that came back.
     pub completed: u64,
     /// Notifications sent to the backend.
@@ -170,7 +172,9 @@ impl Queue {
         let mut ended = Ended::default();
         self.counters.started += 1;
         // SAFETY: Storport has just handed the request over: it is pending and in no list.
-        unsafe { request.as_mut() }.number = self.next;
+        let this = unsafe { request.as_mut() };
+        this.number = self.next;
+        self.counters.granted += u64::from(this.grants());
         self.next += 1;
         self.waiting.push(request);
         self.submit(&mut ended);

@@ -146,6 +146,11 @@ impl Request {
         true
     }
 
+    /// Whether the backend is to be given pages of its buffer.
+    pub(super) fn grants(&self) -> bool {
+        matches!(self.work, Work::Read | Work::Write { .. }) && !self.copied
+    }
+
     /// Submits as much of it as there is room for.
     pub(super) fn submit(
         &mut self,

@@ -1,0 +1,137 @@
+//! A vbd of type cdrom: the drive, and what xenstore says of its medium.
+//!
+//! The block protocol has no removable media. What a frontend can see of a change is in the backend's folder: the node
+//! `params` names the medium, and `xl cd-eject` and `xl cd-insert` rewrite it; some backends also write
+//! `media-present`. A backend goes on serving what it had when it was connected (qemu's does, whatever `params` says
+//! later), so a medium of another name is one that cannot be read: the drive is empty then, until the old name is back
+//! or the backend is another one. Only drives whose emulated twin is hidden are shown: [`are_shown`].
+#![allow(unsafe_code, reason = "calls idefilter's export")]
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use guard::abi::Status;
+use scsi::{Identity, Outcome};
+use wdm::mutex::Mutex;
+use wdm::{debug_print, pool};
+use xen::blkif::{Disk, VirtualDevice};
+use xen::store::path::PathBuf;
+use xen::store::{self, Store, read_optional};
+
+use crate::DRIVER;
+use crate::hal::{Error, Platform};
+
+// idefilter's export. Importing it means that this driver does not load without idefilter.
+#[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
+unsafe extern "system" {
+    fn XenguardStatus(status: *mut Status);
+}
+
+/// The node of the frontend's in which dom0 can see that the guest has ejected the medium.
+const EJECTED: &str = "ejected";
+/// The node of the backend's that names the medium.
+const PARAMS: &str = "params";
+/// The node in which some backends say whether there is one.
+const MEDIA_PRESENT: &str = "media-present";
+/// Longest name of a medium that is told from another.
+const LONGEST_NAME: usize = 1024;
+
+/// Whether vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated drives. With another
+/// policy the emulated drive is used, and its vbd is left alone. Any IRQL.
+pub fn are_shown() -> bool {
+    /// `HidePolicy::Controllers`, as [`Status::policy`] has it.
+    const CONTROLLERS: u32 = 0;
+    let mut status = Status::default();
+    // SAFETY: the routine fills the structure.
+    unsafe { XenguardStatus(&raw mut status) };
+    status.abi == guard::abi::ABI_VERSION && status.policy == CONTROLLERS
+}
+
+/// A drive.
+pub struct Drive {
+    drive: scsi::cdrom::Drive,
+    /// Name of the medium that the backend was connected with.
+    connected_with: Mutex<Vec<u8>>,
+    /// What the node [`EJECTED`] says.
+    told: AtomicBool,
+}
+
+impl Drive {
+    /// The drive of a backend that has been connected. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(
+        platform: Platform,
+        backend: &PathBuf,
+        disk: &Disk,
+        identity: Identity,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            drive: scsi::cdrom::Drive::new(disk.sectors, identity),
+            connected_with: Mutex::new(name(platform, backend)?)?,
+            told: AtomicBool::new(false),
+        })
+    }
+
+    /// What a command comes to. ≤ DISPATCH_LEVEL.
+    pub fn execute(&self, cdb: &[u8]) -> Outcome {
+        self.drive.execute(cdb)
+    }
+
+    /// Whether dom0 has to be told that the medium was ejected or loaded. Any IRQL.
+    pub fn has_news(&self) -> bool {
+        self.drive.is_ejected() != self.told.load(Ordering::Relaxed)
+    }
+
+    /// Tells it. PASSIVE_LEVEL.
+    pub fn tell(&self, platform: Platform, device: VirtualDevice) {
+        let ejected = self.drive.is_ejected();
+        if ejected == self.told.swap(ejected, Ordering::Relaxed) {
+            return;
+        }
+        let value: &[u8] = if ejected { b"1" } else { b"0" };
+        let mut store = platform;
+        let path = PathBuf::new(Platform::folder(device).as_str()).and_then(|folder| folder.join(EJECTED));
+        if let Err(error) = path.and_then(|path| store.write(&path, value)) {
+            debug_print!(DRIVER, "vbd {}: {EJECTED} cannot be written: {error}", device.0);
+        }
+    }
+
+    /// The backend's nodes may have changed. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What xenstore answers.
+    pub fn look(&self, platform: Platform, backend: &PathBuf, disk: &Disk) -> Result<(), Error> {
+        let mut store = platform;
+        let there = read_optional(&mut store, &backend.join(MEDIA_PRESENT)?)? != Some(0)
+            && *self.connected_with.lock() == name(platform, backend)?;
+        self.drive.set_medium(if there { disk.sectors } else { 0 }, false);
+        Ok(())
+    }
+
+    /// Another backend has taken the place of the one that was. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What xenstore answers.
+    pub fn reconnected(&self, platform: Platform, backend: &PathBuf, disk: &Disk) -> Result<(), Error> {
+        let name = name(platform, backend)?;
+        let before = core::mem::replace(&mut *self.connected_with.lock(), name.clone());
+        self.drive.set_medium(disk.sectors, name != before);
+        Ok(())
+    }
+}
+
+/// Name of the medium; empty where there is none.
+fn name(platform: Platform, backend: &PathBuf) -> Result<Vec<u8>, Error> {
+    let mut store = platform;
+    let mut name = pool::try_vec::<u8>(LONGEST_NAME).map_err(|_| Error::NO_MEMORY)?;
+    let length = match store.read(&backend.join(PARAMS)?, &mut name) {
+        Ok(value) => value.len(),
+        // Missing, or none of the guest's business.
+        Err(store::Error::Refused(_)) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    name.truncate(length);
+    Ok(name)
+}
