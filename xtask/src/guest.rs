@@ -14,7 +14,7 @@ use crate::{
     build, dump, fat,
     layout::Layout,
     registry,
-    scenario::{Backend, Entry, Machine, Scenario, Sequence},
+    scenario::{Backend, Entry, Machine, Raw, Scenario, Sequence},
 };
 
 /// The boot.ini of a freshly installed system.
@@ -42,6 +42,8 @@ pub struct Boot {
     pub images: Vec<volume::Report>,
     /// How often each image had been mounted before.
     pub generations: Vec<u64>,
+    /// The images of the disks without a volume.
+    pub raw: Vec<Vec<u8>>,
     /// What the boot left in the registry for the next one; only asked for in a sequence.
     pub registry: String,
 }
@@ -149,9 +151,15 @@ fn boot_in(
         job.created = Some(format!("bash vbds.sh /dev/guest-disk{} {}", job.disks.len(), scenario.blanks));
         job.disks.push(Disk { at_start: false, ..Disk::new(&image, "xvde") });
     }
+    for (n, raw) in scenario.raw.iter().enumerate() {
+        add_raw(&mut job, folder, n, *raw)?;
+    }
     if scenario.cdrom {
         let image = folder.path("cdrom.iso");
         fs::write(&image, cdrom()).with_context(|| format!("cannot write {}", image.display()))?;
+        // A regular file, as `xl cd-insert` wants it.
+        let device = format!("/dev/guest-disk{}", job.disks.len());
+        prepare(&mut job, &format!("cp {device} disc.iso\nln -sf $PWD/disc.iso {device}"));
         job.disks.push(Disk::cdrom(image, "hdc"));
     }
     job.config.extend(emulated_only(scenario.disks));
@@ -161,7 +169,9 @@ fn boot_in(
         Machine::Plain => plain(rig, &mut job, folder)?,
     };
     let registry = registry::written(&outcome.report());
-    Ok(Boot { images: check_images(&job)?, outcome, generations, registry })
+    let raw =
+        (0..scenario.raw.len()).map(|n| fs::read(folder.path(&raw_image(n)))).collect::<Result<_, _>>()?;
+    Ok(Boot { raw, images: check_images(&job)?, outcome, generations, registry })
 }
 
 /// The line of the xl configuration that gives the device model the disks that have no vbd, which the toolstack does not
@@ -176,26 +186,86 @@ fn emulated_only(disks: &[Backend]) -> Option<String> {
     (!drives.is_empty()).then(|| format!("device_model_args_hvm = [ {} ]", drives.join(", ")))
 }
 
+/// Bytes of a disk without a volume, and what each byte is at first.
+pub const RAW_SIZE: usize = 2 << 20;
+/// As above.
+pub const RAW_FILL: u8 = 0xA5;
+/// dom0's file behind [`Raw::Discard`], from the job's directory.
+const HOLES: &str = "holes.img";
+/// dom0's command that looks whether the file has the hole that the executive makes (tests/nt/src/exercise/kinds.rs):
+/// 512 KiB at 1 MiB, read as zeros, and not there on what the file is kept in; and none beside it.
+pub const LOOK_AT_HOLE: &str = "stat -c 'blocks %b' holes.img; \
+     zeros() { dd if=holes.img bs=64k skip=$1 count=8 status=none | tr -d '\\0' | wc -c; }; \
+     echo $(zeros 16) $(zeros 24); \
+     [ $(zeros 16) = 0 ] && [ $(zeros 24) = 524288 ] && [ $(stat -c %b holes.img) -le 3072 ] && \
+     xl block-detach $DOMID xvdc && xl block-detach $DOMID xvdb";
+/// Disks without a volume that this command detaches then: the first ones.
+pub const RAW_DETACHED: usize = 2;
+
+/// Adds lines to what dom0 does before the guest is created.
+fn prepare(job: &mut Job, script: &str) {
+    *job.before.get_or_insert_default() += &format!("set -e\n{script}\n");
+}
+
+/// Name of a raw disk's image.
+fn raw_image(n: usize) -> String {
+    format!("raw{n}.img")
+}
+
+/// Adds a disk without a volume.
+fn add_raw(job: &mut Job, folder: &Folder, n: usize, raw: Raw) -> Result<()> {
+    let image = folder.path(&raw_image(n));
+    fs::write(&image, vec![RAW_FILL; RAW_SIZE])
+        .with_context(|| format!("cannot write {}", image.display()))?;
+    // Where dom0 has the disk.
+    let device = format!("/dev/guest-disk{}", job.disks.len());
+    let mut disk = Disk::new(image, format!("xvd{}", char::from(b"bcdefgh"[n])));
+    match raw {
+        // xl has no word for it: the scenario has dom0 write the node.
+        Raw::Untrusted => {}
+        Raw::ReadOnly => disk.read_only = true,
+        Raw::Blocks4096 => {
+            prepare(job, &format!("ln -sf $(losetup --show -f --sector-size 4096 {device}) {device}"));
+        }
+        Raw::Discard => {
+            prepare(job, &format!("cp {device} {HOLES}\nln -sf $(losetup --show -f {HOLES}) {device}"));
+        }
+    }
+    job.disks.push(disk);
+    Ok(())
+}
+
 /// Image of the disks with nothing on them.
 const BLANK: &str = "blank.img";
 /// Its bytes.
 const BLANK_SIZE: usize = 1 << 20;
 
 fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
+    let raw =
+        |disk: &Disk| disk.image.file_name().is_some_and(|name| name.to_string_lossy().starts_with("raw"));
     let check = |disk: &Disk| {
         volume::image::check_image(&disk.image).with_context(|| disk.image.display().to_string())
     };
-    job.disks.iter().filter(|disk| !disk.cdrom && !disk.image.ends_with(BLANK)).map(check).collect()
+    job.disks
+        .iter()
+        .filter(|disk| !disk.cdrom && !disk.image.ends_with(BLANK) && !raw(disk))
+        .map(check)
+        .collect()
 }
+
+/// Sectors of the CD-ROM.
+pub const CDROM_SECTORS: usize = 64;
 
 /// The volume on the CD-ROM.
 pub const CDROM_VOLUME: &str = "XENGUARD_CD";
 
-/// A medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and little else.
-fn cdrom() -> Vec<u8> {
+/// A medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and something to read in every other.
+pub fn cdrom() -> Vec<u8> {
     const SECTOR: usize = 2048;
-    let mut image = vec![0; 64 * SECTOR];
+    let mut image: Vec<u8> =
+        (0..CDROM_SECTORS * SECTOR).map(|at| (at / SECTOR * 31 + at % 251) as u8).collect();
     let descriptor = &mut image[16 * SECTOR..17 * SECTOR];
+    descriptor.fill(0);
     descriptor[..7].copy_from_slice(b"\x01CD001\x01");
     descriptor[40..72].fill(b' ');
     descriptor[40..40 + CDROM_VOLUME.len()].copy_from_slice(CDROM_VOLUME.as_bytes());

@@ -23,6 +23,8 @@ struct Mutant {
 enum Catch {
     /// The host tests of a package.
     Host(&'static str),
+    /// A test of a package's folder `tests`.
+    Integration(&'static str, &'static str),
     /// A guest scenario.
     Guest(&'static str),
     /// The host tests of guard, or where they do not the model.
@@ -31,7 +33,7 @@ enum Catch {
     Equivalent(&'static str),
 }
 
-use Catch::{Guest, Host};
+use Catch::{Guest, Host, Integration};
 
 /// Where a driver, a library or `bootcfg` is broken.
 const MUTANTS: &[Mutant] = &[
@@ -244,6 +246,41 @@ const MUTANTS: &[Mutant] = &[
         from: "if self.platform.epoch() == epoch {",
         to: "if self.platform.epoch() != self.platform.epoch() {",
         caught_by: &[Guest("copy")],
+    },
+    Mutant {
+        what: "a PV CD-ROM drive is shown beside the emulated one",
+        file: "xenvbd/src/cdrom.rs",
+        from: "status.abi == guard::abi::ABI_VERSION && status.policy == CONTROLLERS",
+        to: "status.abi == guard::abi::ABI_VERSION && status.policy >= CONTROLLERS",
+        caught_by: &[Guest("disks-hidden")],
+    },
+    Mutant {
+        what: "a CD-ROM drive is counted as a disk",
+        file: "xenvbd/src/plug.rs",
+        from: "if !target.is_cdrom() {",
+        to: "if target.number() > 0 {",
+        caught_by: &[Guest("cdrom-pv")],
+    },
+    Mutant {
+        what: "a CD-ROM drive takes writes",
+        file: "scsi/src/cdrom/mod.rs",
+        from: "| opcode::WRITE_AND_VERIFY_10 => Err(Sense::WRITE_PROTECTED),",
+        to: "| opcode::WRITE_AND_VERIFY_10 => Ok(done),",
+        caught_by: &[Host("scsi")],
+    },
+    Mutant {
+        what: "requests go out again to a new backend in the order of their slots, not of their age",
+        file: "xenvbd/src/queue/list.rs",
+        from: "let later = unsafe { other.as_ref() }.number > number;",
+        to: "let later = unsafe { other.as_ref() }.number < number;",
+        caught_by: &[Integration("scsi", "io_path")],
+    },
+    Mutant {
+        what: "a page of the system's is granted to a backend that is not trusted",
+        file: "xenvbd/src/target.rs",
+        from: "self.copies_all.store(self.distrusted || persistent, Ordering::Release);",
+        to: "self.copies_all.store(persistent, Ordering::Release);",
+        caught_by: &[Guest("kinds")],
     },
     Mutant {
         what: "bootcfg puts a new boot file in place before it is on the disk",

@@ -2,6 +2,8 @@
 
 use rig::report::{Line, Report};
 
+use crate::{guest, scenario::Raw};
+
 /// Tells of a difference: what, seen, expected.
 type Differ<'a> = dyn FnMut(&str, String, String) + 'a;
 
@@ -89,6 +91,45 @@ pub fn upcalls(report: &Report, expected: Upcalls, processors: u32, differ: &mut
     }
 }
 
+/// What a drive of one data track answered, from its whole content to its events; and that the census counts no drive.
+pub fn cdrom(report: &Report, censuses: &[String], differ: &mut Differ<'_>) {
+    let disc = guest::cdrom();
+    let hash = disc.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
+    });
+    let content = format!("blocks={} hash={hash:016x}", guest::CDROM_SECTORS);
+    let end = format!("{:08x}", guest::CDROM_SECTORS);
+    // The end in minutes, seconds and frames, after the two seconds before the first block.
+    let frames = guest::CDROM_SECTORS + 150;
+    let end_msf = format!("00{:02x}{:02x}{:02x}", frames / 4500, frames / 75 % 60, frames % 75);
+    let expected = [
+        ("event", "event=2 status=2".to_owned()),
+        ("profile", "bytes=0000001000000008".to_owned()),
+        ("toc", format!("bytes=00120101001401000000000000 14aa00{end}").replace(' ', "")),
+        ("toc-msf", format!("bytes=000a01010014aa00{end_msf}")),
+        ("session", "bytes=000a01010014010000000000".to_owned()),
+        ("content", content.clone()),
+        ("write", "sense=0x72700".to_owned()),
+        ("lock", "sense=0x0".to_owned()),
+        ("eject-locked", "sense=0x55302".to_owned()),
+        ("unlock", "sense=0x0".to_owned()),
+        ("eject", "sense=0x0".to_owned()),
+        ("ejected", "sense=0x23a02 event=3 status=1".to_owned()),
+        ("load", "sense=0x0".to_owned()),
+        ("loaded", "event=2 status=2 sense=0x62800 then-sense=0x0".to_owned()),
+        ("taken", "event=3 status=0 sense=0x23a01".to_owned()),
+        ("given", "event=2 status=2 sense=0x62800".to_owned()),
+        ("content-again", content),
+    ];
+    for (what, expected) in expected {
+        let seen = report.all("cd").find(|line| line.is("what", what)).map(|line| line.text.clone());
+        let seen = seen.unwrap_or_default().replace(&format!("what={what} "), "");
+        differ(&format!("CD-ROM, {what}"), seen, expected);
+    }
+    let disks = censuses.iter().all(|census| census.starts_with("own=1 "));
+    differ("drives counted as disks", (!disks).to_string(), false.to_string());
+}
+
 /// A disk was read and written, from every processor, and every request ended well.
 pub fn traffic(report: &Report, processors: u32, differ: &mut Differ<'_>) {
     let field = |kind: &str, key: &str| {
@@ -102,4 +143,94 @@ pub fn traffic(report: &Report, processors: u32, differ: &mut Differ<'_>) {
     let queues = said.unwrap_or_default().starts_with(&format!("{processors} queues"));
     differ("a queue for each processor", queues.to_string(), true.to_string());
     differ("files written", (field("traffic", "written") != "0").to_string(), true.to_string());
+}
+
+/// What each disk of a kind of its own said and did, whose pages its backend was given, and what is on its image.
+pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Differ<'_>) {
+    let report = boot.outcome.report();
+    let persistent = registry.contains("PersistentGrants");
+    for (n, (kind, image)) in raw.iter().zip(&boot.raw).enumerate() {
+        let disk = n as u64 + 1;
+        let block = if *kind == Raw::Blocks4096 { 4096 } else { 512 };
+        let (protected, wrote) = if *kind == Raw::ReadOnly { (1, "072700") } else { (0, "ok") };
+        // dom0's own disks, too, can give up blocks; only of a loop device's it is sure that they are zeros then.
+        let (thin, unmapped) = if *kind == Raw::ReadOnly { (0, "no") } else { (1, "ok") };
+        let zero = u8::from(matches!(kind, Raw::Blocks4096 | Raw::Discard));
+        let flushed = "ok";
+        let back = if *kind == Raw::ReadOnly { "other" } else { "same" };
+        let expected = format!(
+            "disk={disk} block={block} protected={protected} thin={thin} wrote={wrote} flushed={flushed} read=ok \
+             back={back} unmapped={unmapped} zero={zero}"
+        );
+        let seen =
+            report.all("kind").find(|line| line.number("disk") == Some(disk)).map(|line| line.text.clone());
+        differ(&format!("{kind:?}"), seen.unwrap_or_default(), expected);
+
+        // What the guest wrote and gave up, and nothing else; the file behind `Discard` stays in dom0, which has looked at it.
+        let written =
+            |at: usize| *kind != Raw::ReadOnly && *kind != Raw::Discard && (512..768).contains(&(at >> 10));
+        let good = (0..image.len()).find(|&at| {
+            let expected = if written(at) {
+                ((at - (512 << 10)) / 512 * 7 + disk as usize) as u8
+            } else if *kind == Raw::Blocks4096 && (1024..1536).contains(&(at >> 10)) {
+                0
+            } else {
+                guest::RAW_FILL
+            };
+            image[at] != expected
+        });
+        differ(&format!("{kind:?}: first wrong byte of the image"), format!("{good:?}"), "None".to_owned());
+
+        // xvdb is vbd 51728.
+        let vbd = format!("xenvbd: vbd {}: ", 51728 + 16 * n);
+        let grants = if persistent { "persistent" } else { "single" };
+        let said =
+            report.debug(&vbd).find(|line| line.ends_with(" grants")).map(str::to_owned).unwrap_or_default();
+        differ(
+            &format!("{kind:?}: {grants} grants"),
+            said.ends_with(&format!(" {grants} grants")).to_string(),
+            "true".to_owned(),
+        );
+        // The driver counts, and says when a disk goes: dom0 detaches the first two.
+        let counters = report.debug(&vbd).find_map(|line| line.split_once("granted: "));
+        let granted = counters.and_then(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok());
+        let granted = match granted {
+            None => "not told",
+            Some(0) => "none",
+            Some(_) => "some",
+        };
+        let expected = match kind {
+            _ if n >= guest::RAW_DETACHED => "not told",
+            Raw::Untrusted => "none",
+            _ if persistent => "none",
+            _ => "some",
+        };
+        differ(
+            &format!("{kind:?}: requests whose own pages were granted"),
+            granted.to_owned(),
+            expected.to_owned(),
+        );
+    }
+}
+
+/// A disk's backend went and came back, or stood still: every request ended well, and what is to be said was.
+pub fn outage(name: &str, report: &Report, differ: &mut Differ<'_>) {
+    let field = |key: &str| {
+        report.first("traffic").and_then(|line| line.get(key)).map(str::to_owned).unwrap_or_default()
+    };
+    differ("reads", field("ok"), field("started"));
+    differ("failed reads", field("failed"), "0".to_owned());
+    differ("files written", (field("written") != "0").to_string(), true.to_string());
+    let said = |text: &str| report.debug(text).count().to_string();
+    if name == "backend-returns" {
+        differ("restarts of the backend", said("xenvbd: vbd 768: its backend is restarted"), "1".to_owned());
+        differ(
+            "connections with persistent grants",
+            (report.debug(" persistent grants").count() >= 1).to_string(),
+            true.to_string(),
+        );
+    } else {
+        differ("reports of a backend that does not answer", said("xenvbd: reason=0x60 "), "1".to_owned());
+        differ("resets", said("resetting bus"), "0".to_owned());
+    }
 }

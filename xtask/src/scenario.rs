@@ -9,7 +9,7 @@
 
 use guard::Reason;
 
-use crate::{absence, decisions, layers, running::Upcalls};
+use crate::{absence, decisions, guest, layers, running::Upcalls};
 
 /// What the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,19 @@ pub enum Backend {
     Qdisk,
     /// Nobody: the disk is emulated only.
     None,
+}
+
+/// A disk of blkback's without a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// The toolstack tells the guest not to trust the backend.
+    Untrusted,
+    /// On a loop device with blocks of 4 KiB.
+    Blocks4096,
+    /// On a loop device over a file in dom0's memory, in which holes can be made.
+    Discard,
+    /// Read-only.
+    ReadOnly,
 }
 
 /// The entry of boot.ini that is chosen.
@@ -73,6 +86,8 @@ pub struct Scenario {
     pub late_disks: &'static [Backend],
     /// Further disks of blkback's, as vbds only, without anything on them: they share an image.
     pub blanks: usize,
+    /// Further disks, as vbds only, without a volume: xvdb, xvdc, ….
+    pub raw: &'static [Raw],
     /// The guest's memory in MiB.
     pub memory_mib: u32,
     /// Processors of the guest.
@@ -106,6 +121,8 @@ pub struct Expect {
     pub denied: usize,
     /// Emulated CD-ROM drives whose medium could be read.
     pub cdroms: usize,
+    /// CD-ROM drives that xenvbd serves, whose medium could be read.
+    pub pv_cdroms: usize,
     /// Devices of idefilter's at the end, where PV disks are there.
     pub filters: usize,
     /// The guard's bugcheck that ends the boot: P1, P2 and P3.
@@ -159,6 +176,7 @@ pub const fn emulated(decision: Reason) -> Expect {
         hidden: 0,
         denied: 0,
         cdroms: 0,
+        pv_cdroms: 0,
         filters: 1,
         stop: None,
         ending: Ending::Shutdown,
@@ -180,6 +198,7 @@ pub const BASE: Scenario = Scenario {
     disks: &[Backend::Blkback],
     late_disks: &[],
     blanks: 0,
+    raw: &[],
     memory_mib: 128,
     vcpus: 1,
     upcalls: None,
@@ -346,7 +365,7 @@ pub const SEQUENCES: [Sequence; 1] = [Sequence {
     ],
 }];
 /// Disks and the whole guest come and go while the system runs.
-pub const RUNNING: [Scenario; 5] = [
+pub const RUNNING: [Scenario; 8] = [
     Scenario {
         name: "hotplug-blkback",
         title: "a disk of blkback's is attached, used, and detached with requests on their way",
@@ -385,6 +404,52 @@ pub const RUNNING: [Scenario; 5] = [
         ..BASE
     },
     Scenario {
+        name: "cdrom-pv",
+        title: "the emulated CD-ROM drive is hidden with its controller; its vbd is read, ejected and loaded",
+        cdrom: true,
+        exercise: Some("cdrom"),
+        dom0: &[
+            (
+                "ready for=look",
+                "for i in $(seq 25); do \
+                 [ \"$(xenstore-read /local/domain/$DOMID/device/vbd/5632/ejected)\" = 1 ] && exit; sleep 0.1; \
+                 done; exit 1",
+            ),
+            ("ready for=eject", "xl cd-eject $DOMID hdc"),
+            ("ready for=insert", "xl cd-insert $DOMID hdc /dev/guest-disk1"),
+        ],
+        entry: Entry::Pv,
+        expect: Expect { pv_cdroms: 1, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "kinds",
+        title: "disks of a backend that is not trusted, of 4 KiB blocks, that can give up blocks, and read-only",
+        raw: &KINDS,
+        words: "menu=3000",
+        exercise: Some("kinds"),
+        dom0: &DISTRUST_AND_LOOK,
+        entry: Entry::Pv,
+        expect: Expect { pv: 5, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "backend-returns",
+        title: "with persistent grants: a disk's backend is restarted, and unbound and bound, with requests on their way",
+        registry: PERSISTENT,
+        words: "outage=0,9",
+        exercise: Some("outage"),
+        dom0: &[(
+            "ready for=outage",
+            "xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 5; sleep 3; \
+             cd /sys/bus/xen-backend/drivers/vbd && echo vbd-$DOMID-768 >unbind && sleep 1 && \
+             echo vbd-$DOMID-768 >bind",
+        )],
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
         name: "save-restore",
         title: "a guest with two processors and their vectors is saved and restored with requests on their way",
         // Every page is copied twice.
@@ -400,8 +465,22 @@ pub const RUNNING: [Scenario; 5] = [
     },
 ];
 
+/// The toolstack's part in a guest with [`KINDS`]: the node `trusted` of the first, for which xl has no word, and a look
+/// at the file behind [`Raw::Discard`].
+const DISTRUST_AND_LOOK: [(&str, &str); 2] = [
+    ("@xg boot", "xenstore-write /local/domain/$DOMID/device/vbd/51728/trusted 0"),
+    ("ready for=look", guest::LOOK_AT_HOLE),
+];
+
+/// Disks of every kind.
+const KINDS: [Raw; 4] = [Raw::Untrusted, Raw::Blocks4096, Raw::Discard, Raw::ReadOnly];
+
+/// xenvbd copies data through pages that stay granted, where the backend offers that.
+const PERSISTENT: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenvbd\\Parameters]\n\
+                          \"PersistentGrants\"=dword:00000001\n";
+
 /// By name only.
-pub const MANY: [Scenario; 4] = [
+pub const MANY: [Scenario; 6] = [
     Scenario {
         name: "vectors-refused",
         title: "no interrupt message can be had: the line serves both processors",
@@ -433,6 +512,35 @@ pub const MANY: [Scenario; 4] = [
         blanks: 63,
         entry: Entry::Pv,
         expect: Expect { pv: 64, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "kinds-persistent",
+        title: "the same disks as in kinds, with persistent grants",
+        registry: PERSISTENT,
+        raw: &KINDS,
+        words: "menu=3000",
+        exercise: Some("kinds"),
+        dom0: &DISTRUST_AND_LOOK,
+        entry: Entry::Pv,
+        expect: Expect { pv: 5, ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "backend-stops",
+        title: "a backend answers nothing for 40 seconds: reported, and nothing is lost",
+        disks: &[Backend::Blkback, Backend::Qdisk],
+        // As many installations have it: less, and Storport resets the bus meanwhile.
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\disk]\n\"TimeOutValue\"=dword:0000003c\n",
+        words: "outage=1,45",
+        exercise: Some("outage"),
+        dom0: &[(
+            "ready for=outage",
+            "pid=$(xenstore-read /local/domain/$DOMID/image/device-model-pid) && \
+             kill -STOP $pid && sleep 40 && kill -CONT $pid",
+        )],
+        entry: Entry::Pv,
+        expect: Expect { pv: 2, ..PV },
         ..BASE
     },
 ];

@@ -35,8 +35,10 @@ pub struct Observed {
     pub hidden: usize,
     /// Emulated devices whose start idefilter refused.
     pub denied: usize,
-    /// CD-ROM drives whose medium could be read.
+    /// Emulated CD-ROM drives whose medium could be read.
     pub cdroms: usize,
+    /// CD-ROM drives of xenvbd's.
+    pub pv_cdroms: usize,
     /// Mounts by disk number.
     pub mounts: Vec<u64>,
     /// Disks on which the file test passed in all its steps.
@@ -62,6 +64,10 @@ impl Observed {
     pub fn of(report: &Report) -> Observed {
         let disks = |bus: &str| report.all("disk").filter(|d| d.is("bus", bus)).count();
         let pv = report.all("disk").filter(|d| d.is("bus", "scsi") && d.is("driver", "xenvbd")).count();
+        let drives = |pv: bool| {
+            let drives = report.all("cdrom").filter(|line| line.is("volume", CDROM_VOLUME));
+            drives.filter(|line| line.is("driver", "xenvbd") == pv).count()
+        };
         let numbers = |kind, good: &dyn Fn(&rig::report::Line) -> bool| {
             report.all(kind).filter(|line| good(line)).filter_map(|line| line.number("disk")).collect()
         };
@@ -74,7 +80,8 @@ impl Observed {
             other: report.count("disk") - disks("ide") - pv,
             hidden: report.all("pci").filter(|line| line.is("hidden", "1")).count(),
             denied: report.debug("idefilter: start of an emulated ").count(),
-            cdroms: report.all("cdrom").filter(|line| line.is("volume", CDROM_VOLUME)).count(),
+            cdroms: drives(false),
+            pv_cdroms: drives(true),
             mounts: numbers("mount", &|line| line.is("status", "ok")),
             files: numbers("file", &|line| {
                 ["wrote", "flushed", "readback"].iter().all(|step| line.is(step, "ok"))
@@ -123,7 +130,8 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     };
     let pv_boot = expect.decision == Reason::PvSelected;
     // Plain disks of a boot that does not stop, or those that were there before the stop.
-    let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv } - scenario.blanks;
+    let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
+    let mounted = mounted - scenario.blanks - scenario.raw.len();
     let withheld = if pv_boot || expect.decision == Reason::Unsealed {
         expect.withheld
     } else {
@@ -150,6 +158,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     differ("hidden controllers", seen.hidden.to_string(), expect.hidden.to_string());
     differ("starts refused", seen.denied.to_string(), expect.denied.to_string());
     differ("CD-ROM drives", seen.cdroms.to_string(), expect.cdroms.to_string());
+    differ("PV CD-ROM drives", seen.pv_cdroms.to_string(), expect.pv_cdroms.to_string());
     differ("mounts", seen.mounts.len().to_string(), mounted.to_string());
     // The files are written once the system is up.
     let files = if up { &seen.mounts[..] } else { &[] };
@@ -206,21 +215,23 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     if let Some(store) = &boot.outcome.store_running {
         // hda is vbd 768, hdb 832; 4 is connected, and a frontend that nobody drives stays at 1.
-        let mut states: Vec<_> = store
-            .vbds(GUEST)
-            .iter()
-            .filter(|vbd| vbd.device != CDROM_VBD)
-            .map(|vbd| (vbd.device, vbd.frontend_state))
-            .collect();
+        let mut states: Vec<_> =
+            store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
         states.sort_unstable();
         // Blank ones are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256 for each.
         let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
         let blanks = (4..4 + scenario.blanks as u32).map(blank);
         let backends = scenario.disks.iter().zip([768, 832]);
         let expected = backends.filter(|(backend, _)| **backend != Backend::None).map(|(_, device)| device);
-        let expected = expected.chain(blanks);
+        // xvdb and so on.
+        let raw = (1..=scenario.raw.len() as u32).map(|n| 202 << 8 | n << 4);
+        let expected = expected.chain(blanks).chain(raw);
         let state = if expect.pv > 0 { 4 } else { 1 };
         let mut expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
+        if scenario.cdrom {
+            // The drive's vbd is left alone where its emulated twin is used.
+            expected.push((CDROM_VBD, Some(if expect.pv_cdroms > 0 { 4 } else { 1 })));
+        }
         expected.sort_unstable();
         differ("vbds in xenstore while up", format!("{states:?}"), format!("{expected:?}"));
     }
@@ -230,6 +241,9 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     differ("commands of dom0", boot.outcome.marks.len().to_string(), scenario.dom0.len().to_string());
     match scenario.exercise {
+        Some("cdrom") => running::cdrom(&boot.outcome.report(), &seen.censuses, &mut differ),
+        Some("kinds") => running::kinds(scenario.raw, boot, scenario.registry, &mut differ),
+        Some("outage") => running::outage(scenario.name, &boot.outcome.report(), &mut differ),
         Some("resize") => running::resized(&boot.outcome.report(), &mut differ),
         Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
         Some("traffic" | "suspend" | "copy") => {
@@ -289,7 +303,7 @@ pub fn sequence_differences(sequence: &Sequence, boots: &[Boot]) -> Vec<String> 
 /// image's check has held its blocks against their checksums.
 const FILE_SIZE: u64 = 30_000;
 
-/// hdc, the CD-ROM drive: no disk, and nobody drives it.
+/// hdc, the CD-ROM drive.
 const CDROM_VBD: u32 = 5632;
 
 /// The first domain after dom0: the rig starts from a fresh snapshot each time.

@@ -1,6 +1,7 @@
 //! What an initiator may send, taken apart as far as it goes without a medium. For fuzzing; panics where something that
 //! must hold does not.
 
+use scsi::cdrom::Drive;
 use scsi::{Action, BlockSize, Cache, Discard, Identity, Lun, Outcome, unmap};
 
 /// A disk from some bytes, a CDB and a parameter list from the rest.
@@ -33,6 +34,27 @@ pub fn cdb(bytes: &[u8]) {
     if lun.check_unmap(list).is_ok() {
         for extent in (0..).map_while(|index| unmap::extent(list, index, block_size)) {
             assert!(extent.sector.checked_add(extent.sectors).is_some_and(|end| end <= lun.sectors));
+        }
+    }
+    drive(shape, rest);
+}
+
+/// A CD-ROM drive, as many CDBs as there are bytes for, and a medium that comes and goes between them.
+fn drive(shape: u8, bytes: &[u8]) {
+    let mut sectors = u64::from(shape) << (shape % 40);
+    let drive = Drive::new(sectors, Identity::local(5632));
+    for cdb in bytes.chunks(12) {
+        match drive.execute(cdb) {
+            Outcome::Act(Action::Read { extent }) => {
+                assert!(!drive.is_ejected());
+                assert!(extent.sector.checked_add(extent.sectors).is_some_and(|end| end <= sectors));
+            }
+            Outcome::Act(other) => panic!("a drive was to {other:?}"),
+            Outcome::Good(_) | Outcome::Refused(_) => {}
+        }
+        if let [0xFF, size, changed, ..] = *cdb {
+            sectors = u64::from(size) << (size % 40);
+            drive.set_medium(sectors, changed & 1 != 0);
         }
     }
 }

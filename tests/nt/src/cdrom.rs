@@ -7,12 +7,15 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::disk::request;
+use crate::ke::Lock;
 use crate::nt::*;
 use crate::report;
 use crate::report::Escaped;
-use crate::storage::srb::{Srb, function};
+use crate::storage::sense::{self, Sense};
+use crate::storage::srb::{Direction, Srb, function};
 use crate::storage::{cdb, child, fdo, irp as request_packet};
 
 struct CdRom {
@@ -23,6 +26,16 @@ struct CdRom {
 }
 
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A drive that is started.
+struct Known {
+    /// The driver that serves it.
+    driver: String,
+    /// The device below this driver's.
+    lower: usize,
+}
+
+static DRIVES: Lock<Vec<Known>> = Lock::new(Vec::new());
 
 /// Bytes in a sector.
 const SECTOR: usize = 2048;
@@ -78,6 +91,7 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
         }
         IRP_MN_REMOVE_DEVICE => {
             let lower = drive.lower;
+            DRIVES.lock().retain(|known| known.lower != lower as usize);
             if drive.started {
                 let mut release = Srb::of(function::RELEASE_DEVICE);
                 request::send(lower, &mut release);
@@ -97,6 +111,7 @@ unsafe fn start(drive: &mut CdRom) -> NtStatus {
     }
     drive.started = true;
     let driver = crate::io::driver::name_of((*drive.pdo).driver_object);
+    DRIVES.lock().push(Known { driver: driver.to_string(), lower: drive.lower as usize });
     let (sectors, volume) = match medium(drive) {
         Ok((sectors, volume)) => (sectors, volume),
         Err(found) => (0, format!("{found:#x}")),
@@ -119,6 +134,29 @@ unsafe fn medium(drive: &CdRom) -> Result<(u32, String), NtStatus> {
     };
     Ok((sectors, volume))
 }
+
+/// Sends one command, once, to the drive that `driver` serves: the bytes of `data` that were filled, or what it was
+/// refused with. PASSIVE_LEVEL; the drive stays meanwhile.
+pub fn command(driver: &str, cdb: &[u8], data: &mut [u8]) -> Result<usize, Sense> {
+    let lower = DRIVES.lock().iter().find(|known| known.driver == driver).map(|known| known.lower);
+    let Some(lower) = lower else { crate::ke::panicked(format_args!("{driver} serves no CD-ROM drive")) };
+    let direction = if data.is_empty() { Direction::None } else { Direction::In };
+    let mut sense = [0; sense::LENGTH];
+    let (buffer, length) = (data.as_mut_ptr(), data.len() as u32);
+    let mut srb = Srb::execute(cdb, direction, buffer, length, TIMEOUT, &mut sense);
+    // SAFETY: the device below a drive that is started.
+    let found = unsafe { request::send(lower as *mut DeviceObject, &mut srb) };
+    if status::success(found) {
+        return Ok(srb.data_transfer_length as usize);
+    }
+    match Sense::parse(&sense) {
+        Some(sense) => Err(sense),
+        None => crate::ke::panicked(format_args!("{cdb:02x?} failed without sense data: {found:#x}")),
+    }
+}
+
+/// Seconds a command may take.
+const TIMEOUT: u32 = 10;
 
 fn checked(found: NtStatus) -> Result<(), NtStatus> {
     if status::success(found) { Ok(()) } else { Err(found) }

@@ -85,6 +85,10 @@ fn tried(here: &Layout, copy: &Layout, rig: Option<&RigFiles>, mutant: &Mutant, 
         Catch::Host(package) => {
             row(&format!("host tests of {package}"), host(copy, package, &["--lib"], &[], failed_tests)?)
         }
+        Catch::Integration(package, test) => {
+            let which = ["--test", test];
+            row(&format!("{package}, tests/{test}"), host(copy, package, &which, &[], failed_tests)?)
+        }
         Catch::Guest(name) => {
             let rig = rig.context("no rig was started")?;
             row(&format!("guest: {name}"), in_guest(here, copy, rig, name)?)

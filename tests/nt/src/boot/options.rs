@@ -18,6 +18,8 @@ pub struct Options {
     pub late: Vec<String>,
     /// `exercise=<name>`: what a system that is up goes through.
     pub exercise: Option<String>,
+    /// `outage=<disk>,<seconds>`: of the exercise of that name.
+    pub outage: (u32, u32),
     /// `pause=<ms>`: how long the loader takes from its first word to the first driver.
     pub pause: u64,
     /// `look-alike`: AHCI controllers have the subsystem ids of real hardware, as one that is passed through has.
@@ -57,6 +59,10 @@ impl Options {
                 Some(("late", name)) => options.late.push(name.to_string()),
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),
+                Some(("outage", outage)) => {
+                    let (disk, seconds) = outage.split_once(',').unwrap_or((outage, "0"));
+                    options.outage = (disk.parse().unwrap_or(0), seconds.parse().unwrap_or(0));
+                }
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("nt", "6.1")) => options.nt61 = true,
                 Some(("menu", time)) => options.menu = time.parse().unwrap_or(0),

@@ -18,7 +18,7 @@ use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA};
 use crate::storage::sense::{self, Sense};
 use crate::storage::srb::{Direction, Srb, function};
 use crate::storage::{cdb, child, fdo, irp as request_packet};
-use crate::{ex, io, report};
+use crate::{cm, ex, io, report};
 
 /// What the device extension of one of this driver's devices points to.
 pub enum Extension {
@@ -50,8 +50,14 @@ pub struct Disk {
 
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// Seconds a command may take: `Services\\disk\\TimeOutValue`, 10 unless it says otherwise.
+static TIMEOUT: AtomicU32 = AtomicU32::new(10);
+
 /// Seconds a command may take.
-pub const TIMEOUT: u32 = 10;
+pub fn timeout() -> u32 {
+    TIMEOUT.load(Ordering::Relaxed)
+}
+
 /// Bytes in a sector where no partition table is looked for in other sizes.
 pub const SECTOR: u32 = 512;
 
@@ -60,6 +66,10 @@ pub const SECTOR: u32 = 512;
 /// # Safety
 /// Called by the I/O manager with the driver object.
 pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+    let path = format!("{}\\disk", cm::SERVICES);
+    if let Some(seconds) = cm::get(&path, "TimeOutValue").and_then(|value| value.as_dword()) {
+        TIMEOUT.store(seconds.max(1), Ordering::Relaxed);
+    }
     (*(*driver).driver_extension).add_device = Some(add_device);
     let functions = &mut (*driver).major_function;
     for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
@@ -264,7 +274,7 @@ unsafe fn read_capacity(disk: &mut Disk) -> NtStatus {
 pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
     let Extension::Disk(disk) = extension_of(device) else { return (0, 0) };
     let mut sense = [0; sense::LENGTH];
-    let mut srb = Srb::execute(&[0; 6], Direction::None, null_mut(), 0, TIMEOUT, &mut sense);
+    let mut srb = Srb::execute(&[0; 6], Direction::None, null_mut(), 0, timeout(), &mut sense);
     let found = request::send(disk.lower, &mut srb);
     let told = match Sense::parse(&sense) {
         Some(sense) if !status::success(found) => {
@@ -276,6 +286,24 @@ pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
     let _ = read_capacity(disk);
     // The driver itself keeps the size that it started with.
     (told, core::mem::replace(&mut disk.sectors, known))
+}
+
+/// Sends one command to a disk, once; `Out` sends `data`. The bytes moved, or what it was refused with. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `device` must be a disk's device object that stays meanwhile; `data` must be in non-paged memory.
+pub unsafe fn command(
+    device: *mut DeviceObject,
+    cdb: &[u8],
+    direction: Direction,
+    data: &mut [u8],
+) -> Result<usize, Option<Sense>> {
+    let Extension::Disk(disk) = extension_of(device) else { return Err(None) };
+    let mut sense = [0; sense::LENGTH];
+    let (buffer, length) = (data.as_mut_ptr(), data.len() as u32);
+    let mut srb = Srb::execute(cdb, direction, buffer, length, timeout(), &mut sense);
+    let found = request::send(disk.lower, &mut srb);
+    if status::success(found) { Ok(srb.data_transfer_length as usize) } else { Err(Sense::parse(&sense)) }
 }
 
 /// Reads the partition table, if the disk has one.

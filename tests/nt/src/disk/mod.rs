@@ -10,4 +10,4 @@ mod partition;
 pub mod request;
 mod transfer;
 
-pub use device::{driver_entry, probe};
+pub use device::{command, driver_entry, probe};

@@ -2,7 +2,7 @@
 
 use core::ptr::null_mut;
 
-use super::device::TIMEOUT;
+use super::device::timeout;
 use crate::nt::*;
 use crate::storage::irp as request_packet;
 use crate::storage::sense::{self, Sense};
@@ -32,7 +32,7 @@ pub unsafe fn read(lower: *mut DeviceObject, cdb: &[u8], data: &mut [u8]) -> NtS
     for _ in 0..=RETRIES {
         let mut sense = [0; sense::LENGTH];
         let (buffer, length) = (data.as_mut_ptr(), data.len() as u32);
-        let mut srb = Srb::execute(cdb, Direction::In, buffer, length, TIMEOUT, &mut sense);
+        let mut srb = Srb::execute(cdb, Direction::In, buffer, length, timeout(), &mut sense);
         found = send(lower, &mut srb);
         if !is_worth_repeating(&srb, &sense) {
             break;

@@ -1,9 +1,12 @@
 //! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0 has to
 //! do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
 
+mod cdrom;
 mod copy;
 mod hotplug;
+mod kinds;
 mod load;
+mod outage;
 mod resize;
 mod suspend;
 mod traffic;
@@ -18,8 +21,11 @@ const LOOK: u64 = 100;
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
 pub fn run(name: &str) {
     match name {
+        "cdrom" => cdrom::run(),
         "copy" => copy::run(),
         "hotplug" => hotplug::run(),
+        "kinds" => kinds::run(),
+        "outage" => outage::run(),
         "resize" => resize::run(),
         "suspend" => suspend::run(),
         "traffic" => traffic::run(),
