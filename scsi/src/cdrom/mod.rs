@@ -241,6 +241,13 @@ impl Drive {
         Ok(if blocks == 0 { Outcome::Good(Reply::EMPTY) } else { Outcome::Act(Action::Read { extent }) })
     }
 
+    /// Takes the medium in again that the initiator has put out.
+    fn load(&self) {
+        if self.ejected.swap(false, Ordering::AcqRel) && self.blocks() > 0 {
+            self.arrived();
+        }
+    }
+
     /// START STOP UNIT (MMC-5 6.42): what byte 4 asks for.
     fn start_stop(&self, flags: u8) -> Result<(), Sense> {
         // Power conditions, and layers to jump between.
@@ -258,11 +265,7 @@ impl Drive {
                 }
             }
             // LOEJ and START: load.
-            0x03 => {
-                if self.ejected.swap(false, Ordering::AcqRel) && self.blocks() > 0 {
-                    self.arrived();
-                }
-            }
+            0x03 => self.load(),
             // START: make ready.
             0x01 => _ = self.ready()?,
             _ => {}
