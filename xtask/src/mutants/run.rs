@@ -83,7 +83,7 @@ fn tried(here: &Layout, copy: &Layout, rig: Option<&RigFiles>, mutant: &Mutant, 
     let row = |test: &str, said| Row::new(mutant, test.to_owned(), said);
     Ok(match catch {
         Catch::Host(package) => {
-            row(&format!("host tests of {package}"), host(copy, package, &["--lib"], &[], failed_tests)?)
+            row(&format!("host tests of {package}"), host(copy, package, &["--tests"], &[], failed_tests)?)
         }
         Catch::Integration(package, test) => {
             let which = ["--test", test];
