@@ -276,7 +276,7 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("scsi", "io_path")],
     },
     Mutant {
-        what: "a page of the system's is granted to a backend that is not trusted",
+        what: "that a backend is not trusted is forgotten when the disk is connected",
         file: "xenvbd/src/target.rs",
         from: "self.copies_all.store(self.distrusted || persistent, Ordering::Release);",
         to: "self.copies_all.store(persistent, Ordering::Release);",
