@@ -11,10 +11,9 @@ use wdm::mapping::{Caching, Mapping};
 use wdm::{pool, time, utf16};
 use xen::blkif::{Kind, Link};
 use xen::cpuid::Xen;
-use xen::hypercall::HypercallPage;
-use xen::store::{self, Client, PAYLOAD_BUFFER, Ring, Store, Transport, path::PathBuf};
+use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store, path::PathBuf};
 use xen::xenbus::State;
-use xen::{PAGE_SIZE, Port, SharedMemory, event_channel, hvm, sched};
+use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::{decision, hypercall_page};
 
@@ -88,7 +87,10 @@ pub fn pv_disks(xen: &Xen) -> Result<PvDisks, Failure> {
     let buffer = pool::try_vec::<u8>(PAYLOAD_BUFFER).map_err(Failure::NoMemory)?;
 
     let patience = backend_patience();
-    let mut client = Client::new(ring, Polling::new(hypercall, location.port, PATIENCE + patience), buffer)?;
+    let (now, frequency) = time::performance_counter();
+    let deadline = now + frequency * (PATIENCE + patience).as_secs();
+    let polling = Polling::new(hypercall, location.port, || time::performance_counter().0 < deadline);
+    let mut client = Client::new(ring, polling, buffer)?;
     let disks = survey_until_ready(&mut client, patience);
     // Also after an error: a request that is still open must not be left to xenpci.
     client.release()?;
@@ -147,32 +149,5 @@ fn survey(store: &mut impl Store) -> Result<PvDisks, Failure> {
         (_, false, _) => Ok(PvDisks::BootDiskMissing),
         (_, true, Some(lagging)) => Err(lagging),
         (disks, true, None) => Ok(PvDisks::Ready(disks)),
-    }
-}
-
-/// Reaches xenstored by hypercall, and waits by yielding the processor to dom0.
-struct Polling {
-    hypercall: HypercallPage,
-    port: Port,
-    /// Count of the performance counter at which patience ends.
-    deadline: u64,
-}
-
-impl Polling {
-    fn new(hypercall: HypercallPage, port: Port, patience: Duration) -> Self {
-        let (now, frequency) = time::performance_counter();
-        Self { hypercall, port, deadline: now + frequency * patience.as_secs() }
-    }
-}
-
-impl Transport for Polling {
-    fn notify(&mut self) {
-        // Where the notification fails no answer comes, and the wait says so.
-        let _ = event_channel::send(&self.hypercall, self.port);
-    }
-
-    fn wait(&mut self, _idle: u32) -> bool {
-        sched::yield_now(&self.hypercall);
-        time::performance_counter().0 < self.deadline
     }
 }

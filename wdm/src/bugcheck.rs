@@ -14,6 +14,20 @@ use wdk_sys::{
     },
 };
 
+// Data in the import library, so its name in the image is a pointer to it.
+unsafe extern "C" {
+    #[link_name = "__imp_KiBugCheckData"]
+    static KI_BUG_CHECK_DATA: *const usize;
+}
+
+/// Whether the system is stopping: the first of the five words that `KeBugCheckEx` stores for debuggers, the code, is not
+/// 0. Any IRQL.
+#[must_use]
+pub fn is_under_way() -> bool {
+    // SAFETY: the loader stored the address of the kernel's array in the import table.
+    unsafe { KI_BUG_CHECK_DATA.read_volatile() != 0 }
+}
+
 /// The bugcheck code of a Rust panic in a driver ('XGP'): P1 line, P2 address of the file's name.
 pub const PANIC: u32 = 0x0058_4750;
 

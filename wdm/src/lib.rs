@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod arena;
 pub mod boot;
 pub mod bugcheck;
 pub mod cpu;

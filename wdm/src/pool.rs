@@ -1,4 +1,4 @@
-//! Non-paged pool.
+//! Non-paged pool, or what takes its place in an image that must do without ([`crate::arena`]).
 #![allow(unsafe_code, reason = "calls the pool allocator")]
 
 use alloc::{boxed::Box, vec::Vec};
@@ -6,7 +6,7 @@ use core::alloc::Layout;
 
 use wdk_sys::{POOL_TYPE, PVOID, SIZE_T, ULONG, ntddk::ExFreePoolWithTag};
 
-use crate::{NtStatus, Result};
+use crate::{NtStatus, Result, arena};
 
 /// The tag of every allocation of this project: `XGrd`.
 pub const TAG: u32 = u32::from_le_bytes(*b"XGrd");
@@ -20,8 +20,11 @@ unsafe extern "C" {
     fn ExAllocatePoolWithTag(pool: POOL_TYPE, bytes: SIZE_T, tag: ULONG) -> PVOID;
 }
 
-/// Memory for `layout`, or null. IRQL ≤ DISPATCH_LEVEL. Alignments over a page are refused.
+/// Memory for `layout`, or null. IRQL ≤ DISPATCH_LEVEL, any IRQL with an [`Arena`]. Alignments over a page are refused.
 pub(crate) fn allocate(layout: Layout) -> *mut u8 {
+    if let Some(arena) = arena::in_use() {
+        return arena.allocate(layout);
+    }
     // Pool blocks are aligned to 16 bytes, those of a page or more to a page.
     let size = match layout.align() {
         0..=16 => layout.size().max(1),
@@ -38,6 +41,10 @@ pub(crate) fn allocate(layout: Layout) -> *mut u8 {
 /// `memory` is a pool block that nothing uses any more. IRQL ≤ DISPATCH_LEVEL (PASSIVE_LEVEL…APC_LEVEL
 /// for paged pool).
 pub(crate) unsafe fn free(memory: *mut u8) {
+    if let Some(arena) = arena::in_use() {
+        arena.free(memory);
+        return;
+    }
     // SAFETY: passed on from the caller; tag 0 frees a block of any tag.
     unsafe { ExFreePoolWithTag(memory.cast(), 0) }
 }

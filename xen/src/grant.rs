@@ -187,6 +187,32 @@ impl<S: AsMut<[u32]>> Table<S> {
     }
 }
 
+/// Most frames of table that the running system maps: 16,384 references, Xen's default limit for a guest being 64
+/// frames.
+pub const MOST_FRAMES: u32 = 32;
+
+/// Where in the platform device's memory BAR the writer of a crash dump has its frame of the table, in pages from the
+/// BAR's start: behind shared info and the running system's frames.
+pub const DUMP_WINDOW: usize = 1 + MOST_FRAMES as usize;
+
+/// How a table of at most `max_frames` frames is shared out: the running system has the frames from 0 up to the first
+/// number, and the frame of the second number is left to the writer of a crash dump, who cannot know what the running
+/// system has granted. A table of one frame has none for him.
+///
+/// ```
+/// use xen::grant::shares;
+/// assert_eq!(shares(64), (32, Some(32)));
+/// assert_eq!(shares(32), (31, Some(31)));
+/// assert_eq!(shares(1), (1, None));
+/// ```
+pub const fn shares(max_frames: u32) -> (u32, Option<u32>) {
+    match max_frames {
+        0 | 1 => (max_frames, None),
+        2..=MOST_FRAMES => (max_frames - 1, Some(max_frames - 1)),
+        _ => (MOST_FRAMES, Some(MOST_FRAMES)),
+    }
+}
+
 /// Size of this domain's table, in frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -221,13 +247,24 @@ pub fn query_size(hypercall: &impl Hypercall) -> Result<Size, hypercall::Error> 
 #[expect(unsafe_code, reason = "changes the guest's memory map")]
 pub unsafe fn map(hypercall: &impl Hypercall, first: Frame, frames: u32) -> Result<(), hypercall::Error> {
     // From the end, so that the table grows once.
-    for index in (0..u64::from(frames)).rev() {
+    for index in (0..frames).rev() {
         // SAFETY: the caller gives the frames away.
-        unsafe {
-            hypercall::add_to_physmap(hypercall, XENMAPSPACE_GRANT_TABLE, index, Frame(first.0 + index))?
-        };
+        unsafe { map_one(hypercall, index, Frame(first.0 + u64::from(index)))? };
     }
     Ok(())
+}
+
+/// Makes the table's frame `index` appear at a guest frame; the table grows to hold it. Any level.
+///
+/// # Errors
+/// Xen's answer.
+///
+/// # Safety
+/// As for [`hypercall::add_to_physmap`].
+#[expect(unsafe_code, reason = "changes the guest's memory map")]
+pub unsafe fn map_one(hypercall: &impl Hypercall, index: u32, frame: Frame) -> Result<(), hypercall::Error> {
+    // SAFETY: the caller gives the frame away.
+    unsafe { hypercall::add_to_physmap(hypercall, XENMAPSPACE_GRANT_TABLE, index.into(), frame) }
 }
 
 #[cfg(test)]

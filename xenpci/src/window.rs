@@ -12,11 +12,10 @@ use xen::event_channel::map_shared_info;
 use xen::hypercall::{self, HypercallPage, remove_from_physmap};
 use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
 
-/// Most frames of grant table that are mapped: 16,384 references, Xen's default limit for a guest being 64 frames.
-const GRANT_FRAMES: u32 = 32;
-
-/// Bytes of the BAR that are used.
-const LENGTH: usize = (1 + GRANT_FRAMES as usize) * PAGE_SIZE;
+/// Bytes of the BAR that are used. Behind them is the frame that the writer of a crash dump uses
+/// ([`grant::DUMP_WINDOW`]).
+const LENGTH: usize = (1 + grant::MOST_FRAMES as usize) * PAGE_SIZE;
+const _: () = assert!(LENGTH <= grant::DUMP_WINDOW * PAGE_SIZE);
 
 /// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again (PASSIVE_LEVEL).
 pub struct Window {
@@ -36,7 +35,7 @@ impl Window {
     /// # Safety
     /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses it.
     pub unsafe fn new(hypercall: HypercallPage, physical: u64, length: u32) -> wdm::Result<Self> {
-        if (length as usize) < LENGTH || !physical.is_multiple_of(PAGE_SIZE as u64) {
+        if (length as usize) < LENGTH + PAGE_SIZE || !physical.is_multiple_of(PAGE_SIZE as u64) {
             return Err(wdm::NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
         // SAFETY: this device's range. What will be behind it is ordinary memory of Xen's, which is mapped cached
@@ -52,7 +51,7 @@ impl Window {
     /// # Errors
     /// Xen's answer; what was put there already is taken out when the window is dropped.
     pub fn populate(&self) -> Result<u32, hypercall::Error> {
-        let frames = grant::query_size(&self.hypercall)?.max_frames.min(GRANT_FRAMES);
+        let (frames, _) = grant::shares(grant::query_size(&self.hypercall)?.max_frames);
         // SAFETY: the BAR's frames are this device's, and nothing but Xen's pages was ever behind them.
         unsafe {
             // Counted before it is done: taking out a page that is not there does nothing.

@@ -8,6 +8,8 @@
 //! - [`Transfer`] (*dispatch*) cuts one read or write of any size into ring requests and puts the completions
 //!   together again.
 //!
+//! [`polled`] puts them together for one who cannot wait for anything: the writer of a crash dump.
+//!
 //! The backend is not trusted: see [`Fault`] for what it may get wrong. After a fault nothing more is sent to
 //! it, and every request comes back exactly once, with an error.
 //!
@@ -62,6 +64,7 @@ mod features;
 mod frontend;
 mod indirect;
 mod link;
+pub mod polled;
 mod pool;
 mod transfer;
 mod vbd;

@@ -101,6 +101,11 @@ impl Xenstored {
         Ring::new(self.inner.borrow().memory.share())
     }
 
+    /// The page itself, as another user of it maps it.
+    pub fn memory(&self) -> crate::SharedMemory {
+        self.inner.borrow().memory.share()
+    }
+
     /// A transport that lets the server work whenever the client waits, and gives up after 64 idle waits.
     pub fn transport(&self) -> ServerTransport {
         ServerTransport { server: self.clone() }

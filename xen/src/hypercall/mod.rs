@@ -5,6 +5,8 @@
 //! [`crate::grant`], [`crate::sched`].
 #![allow(unsafe_code, reason = "passes addresses of argument structures to Xen")]
 
+#[cfg(all(target_arch = "x86_64", target_os = "windows"))]
+mod image;
 #[cfg(target_arch = "x86_64")]
 mod page;
 

@@ -268,10 +268,11 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         let mut sent = 0;
         for mut part in core::iter::once(header.as_bytes()).chain(parts.iter().copied()) {
             while !part.is_empty() {
-                let count = self.ring.send(part).map_err(|fault| self.break_off(fault))?;
+                let count = self.ring.put(part).map_err(|fault| self.break_off(fault))?;
                 part = &part[count..];
                 sent += count;
                 if count == 0 {
+                    self.ring.publish();
                     self.transport.notify();
                     self.pump()?;
                     if self.wait().is_err() {
@@ -282,6 +283,7 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
                 }
             }
         }
+        self.ring.publish();
         self.transport.notify();
         Ok(())
     }

@@ -25,12 +25,14 @@ mod client;
 mod error;
 mod events;
 pub mod path;
+mod polling;
 mod ring;
 mod value;
 
 pub use client::{Client, PAYLOAD_BUFFER, Transport, Within};
 pub use error::{Errno, Error, Fault};
 pub use events::WatchEvent;
+pub use polling::Polling;
 pub use ring::Ring;
 pub use value::{Names, number, read_number, read_optional, read_state};
 

@@ -37,15 +37,43 @@ impl Ring {
         Ok(RING_SIZE - distance(self.req_prod, consumed)?)
     }
 
-    /// Sends as many bytes as there is room for; answers how many.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    /// Takes over the mapped store page where a user that is gone left it, wherever that was: what it had asked is
+    /// answered, and thrown away, until the server has been quiet for `quiet` calls of `wait` in a row. Only of a
+    /// request that it had begun and not finished the server would wait for the rest; [`Ring::put`] sees to it that
+    /// there is none.
+    ///
+    /// `None` where `wait` gave up before.
+    pub fn inherit(memory: SharedMemory, quiet: u32, mut wait: impl FnMut() -> bool) -> Option<Self> {
+        let mut ring = Self::new(memory);
+        let mut idle = 0;
+        while idle < quiet {
+            let asked = ring.index(offset_of!(Interface, req_cons)).load(Ordering::Acquire) != ring.req_prod;
+            let produced = ring.index(offset_of!(Interface, rsp_prod)).load(Ordering::Acquire);
+            let still = !asked && produced == ring.rsp_cons;
+            idle = if still { idle + 1 } else { 0 };
+            ring.rsp_cons = produced;
+            ring.index(offset_of!(Interface, rsp_cons)).store(produced, Ordering::Release);
+            if !wait() {
+                return None;
+            }
+        }
+        Some(ring)
+    }
+
+    /// Puts as many bytes as there is room for behind what was put before; answers how many. The server sees them when
+    /// they are published: a message that fits is seen whole or not at all.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let count = self.room()?.min(bytes.len());
         let (first, second) = bytes[..count].split_at(count.min(RING_SIZE - place(self.req_prod)));
         self.memory.copy_in(offset_of!(Interface, req) + place(self.req_prod), first);
         self.memory.copy_in(offset_of!(Interface, req), second);
         self.req_prod = self.req_prod.wrapping_add(count as u32);
-        self.index(offset_of!(Interface, req_prod)).store(self.req_prod, Ordering::Release);
         Ok(count)
+    }
+
+    /// Lets the server see what was put.
+    pub(super) fn publish(&self) {
+        self.index(offset_of!(Interface, req_prod)).store(self.req_prod, Ordering::Release);
     }
 
     /// Receives as many bytes as there are, into `into`; answers how many, and whether the server may be

@@ -321,7 +321,8 @@ fn giving_up_before_anything_is_sent_leaves_nothing() {
     // Fills the ring but for some bytes.
     let mut junk = vec![0; 1000];
     junk[..16].copy_from_slice(&Xenstored::message(kind::WRITE, 500, &[0; 984])[..16]);
-    client.ring.send(&junk).unwrap();
+    client.ring.put(&junk).unwrap();
+    client.ring.publish();
     assert_eq!(client.write("a", &[1; 100]), Err(Error::TimedOut));
     assert!(client.open.is_none() && client.fault().is_none());
     assert_eq!(client.ring.room(), Ok(24));
@@ -460,4 +461,58 @@ proptest! {
         }
         let _ = client.release();
     }
+}
+
+#[test]
+fn a_request_that_fits_is_seen_whole_or_not_at_all() {
+    let server = Xenstored::new();
+    let mut ring = server.ring();
+    let index = |ring: &crate::store::Ring| {
+        ring.memory().atomic_u32(offset_of!(Interface, req_prod)).load(core::sync::atomic::Ordering::SeqCst)
+    };
+    assert_eq!(ring.put(b"header"), Ok(6));
+    assert_eq!(ring.put(b"payload"), Ok(7));
+    assert_eq!(index(&ring), 0);
+    ring.publish();
+    assert_eq!(index(&ring), 13);
+}
+
+#[test]
+fn a_page_is_inherited_from_whoever_is_gone() {
+    // Requests not taken, replies not read or half read, events on the way: wherever the former user stopped.
+    for (chunk, steps, taken) in
+        [(1024, 0, 0), (1024, 1, 0), (1024, 1, 5), (7, 3, 2), (1, 40, 16), (3, 30, 30)]
+    {
+        let server = Xenstored::new();
+        server.set("a", "former");
+        let mut former = client(&server);
+        former.watch("a", "token").unwrap();
+        server.set_chunk(chunk);
+        for id in [70, 71] {
+            former.ring.put(&Xenstored::message(kind::READ, id, b"a\0")).unwrap();
+        }
+        former.ring.publish();
+        server.set("a", "changed");
+        for _ in 0..steps {
+            server.step();
+        }
+        former.ring.receive(&mut vec![0; taken]).unwrap();
+        drop(former);
+        let memory = server.memory();
+        let ring = crate::store::Ring::inherit(memory, 8, || {
+            server.step();
+            true
+        });
+        let mut heir = Client::new(ring.unwrap(), server.transport(), vec![0; 8192]).unwrap();
+        assert_eq!(read(&mut heir, "a"), Ok(b"changed".to_vec()), "{chunk} {steps} {taken}");
+        assert_eq!(heir.fault(), None);
+    }
+    let dead = Xenstored::new();
+    dead.ring().put(b"x").unwrap();
+    let mut waits = 0;
+    let given_up = crate::store::Ring::inherit(dead.memory(), 8, || {
+        waits += 1;
+        waits < 3
+    });
+    assert!(given_up.is_none() && waits == 3);
 }

@@ -1,0 +1,82 @@
+//! Memory of an image's own instead of pool, for code that runs where there is no pool: at a bugcheck.
+#![allow(unsafe_code, reason = "gives out pieces of a static")]
+
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+/// Bytes of an arena.
+pub const SIZE: usize = 64 << 10;
+/// Bytes of the smallest piece.
+const GRAIN: usize = 64;
+const GRAINS: usize = SIZE / GRAIN;
+
+/// What a grain is: free, the first of a piece, or a later one.
+const FREE: u8 = 0;
+const FIRST: u8 = 1;
+const NEXT: u8 = 2;
+
+/// Memory for one user at a time: one processor runs, and nothing interrupts it.
+#[repr(C, align(4096))]
+pub struct Arena {
+    memory: UnsafeCell<[u8; SIZE]>,
+    grains: [AtomicU8; GRAINS],
+}
+
+// SAFETY: only one processor runs where an arena is in use, as `take_the_place_of_pool` demands; the bytes are reached
+// by the owners of the pieces alone.
+unsafe impl Sync for Arena {}
+
+static IN_USE: AtomicPtr<Arena> = AtomicPtr::new(null_mut());
+
+/// The arena that has the place of pool, if one has.
+pub(crate) fn in_use() -> Option<&'static Arena> {
+    // SAFETY: null or a static, as stored below.
+    unsafe { IN_USE.load(Ordering::Acquire).as_ref() }
+}
+
+impl Arena {
+    /// An arena in which everything is free.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "it is only ever a static")]
+    pub const fn new() -> Self {
+        Self { memory: UnsafeCell::new([0; SIZE]), grains: [const { AtomicU8::new(FREE) }; GRAINS] }
+    }
+
+    /// Has everything that this image allocates from now on come from here. Any IRQL.
+    ///
+    /// # Safety
+    /// Nothing of this image's is allocated yet. One processor runs, and no other code of this image interrupts it, as
+    /// long as the image is used.
+    pub unsafe fn take_the_place_of_pool(&'static self) {
+        IN_USE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
+    }
+
+    /// The first run of free grains that is long and aligned enough; null where there is none.
+    pub(crate) fn allocate(&self, layout: Layout) -> *mut u8 {
+        let count = layout.size().max(1).div_ceil(GRAIN);
+        let step = layout.align().div_ceil(GRAIN);
+        let is_free = |grain: usize| self.grains[grain].load(Ordering::Relaxed) == FREE;
+        let mut starts = (0..GRAINS).step_by(step).take_while(|start| start + count <= GRAINS);
+        let Some(start) = starts.find(|&start| (start..start + count).all(is_free)) else {
+            return null_mut();
+        };
+        for grain in start..start + count {
+            self.grains[grain].store(if grain == start { FIRST } else { NEXT }, Ordering::Relaxed);
+        }
+        self.memory.get().cast::<u8>().wrapping_add(start * GRAIN)
+    }
+
+    /// Takes a piece back.
+    pub(crate) fn free(&self, piece: *mut u8) {
+        let start = (piece.addr() - self.memory.get().addr()) / GRAIN;
+        for grain in start..GRAINS {
+            let wanted = if grain == start { FIRST } else { NEXT };
+            if self.grains[grain].load(Ordering::Relaxed) != wanted {
+                return;
+            }
+            self.grains[grain].store(FREE, Ordering::Relaxed);
+        }
+    }
+}
