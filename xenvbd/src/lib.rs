@@ -12,6 +12,7 @@
 //! | [`channel`] | one queue of a disk with what wakes it |
 //! | [`queue`] | one queue's I/O path |
 //! | [`options`] | registry values |
+//! | [`dump`] | the copy that writes a crash dump |
 //! | [`census`] | every disk of the system against the own list |
 //! | [`tripwire`] | the guard's word that a census is to be taken at once |
 //! | [`parents`] | what the controllers above a disk are |
@@ -28,6 +29,7 @@ mod adapter;
 mod cdrom;
 mod census;
 mod channel;
+mod dump;
 mod hal;
 mod identity;
 mod options;
@@ -46,10 +48,11 @@ use wdm::version::{self, Version};
 /// Name of the driver in its debug output.
 const DRIVER: &str = "xenvbd";
 
-/// The entry point of the image. PASSIVE_LEVEL.
+/// The entry point of the image. PASSIVE_LEVEL; HIGH_LEVEL where both arguments are null.
 ///
 /// # Safety
-/// Only the I/O manager calls this, once, with the driver object and the service's key.
+/// Only the I/O manager calls this, once, with the driver object and the service's key, or the writer of a crash dump with
+/// neither.
 #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "INIT")]
@@ -57,6 +60,11 @@ pub unsafe extern "system" fn DriverEntry(
     driver: PDRIVER_OBJECT,
     registry_path: PUNICODE_STRING,
 ) -> NTSTATUS {
+    // NT starts the copy that writes a crash dump without these.
+    if driver.is_null() && registry_path.is_null() {
+        // SAFETY: by this function's own contract, nothing of this image has run.
+        return unsafe { dump::register() };
+    }
     let nt62 = version::running() >= Version::NT_6_2;
     // SAFETY: by this function's own contract.
     unsafe { storport::register(driver, registry_path, nt62) }

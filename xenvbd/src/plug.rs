@@ -80,6 +80,7 @@ impl Plug {
         }
         for known in &mut self.known {
             known.watch = known.target.and_then(|id| watch(self.platform, adapter, id, &self.wake));
+            known.target.map(|id| adapter.slots().with(id, |target| target.show(id)));
         }
         let registered = self.platform.on_suspend(adapter.pause());
         if let Err(error) = &registered {
@@ -144,6 +145,7 @@ impl Plug {
             match adapter.slots().with(id, |target| target.reconnect(true)) {
                 Some(Ok(())) => {
                     known.watch = watch(self.platform, adapter, id, &self.wake);
+                    adapter.slots().with(id, |target| target.show(id));
                     self.known.push(known);
                 }
                 Some(Err(error)) => {
@@ -180,7 +182,11 @@ impl Plug {
             if !self.known.iter().any(|known| known.device == device) && self.is_ready(device) {
                 let shown =
                     self.connect(adapter, device, |target| adapter.census().admits(target.identity()));
-                if shown {
+                if let Some(id) =
+                    self.known.iter().find(|known| known.device == device).and_then(|known| known.target)
+                    && shown
+                {
+                    adapter.slots().with(id, |target| target.show(id));
                     adapter.bus_changed();
                 }
             }

@@ -41,7 +41,7 @@ use wdk_sys::{
     SRB_STATUS_DATA_OVERRUN, SRB_STATUS_ERROR, SRB_STATUS_INVALID_REQUEST, SRB_STATUS_NO_DEVICE,
     SRB_STATUS_SUCCESS, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST, TRUE, UCHAR, ULONG,
 };
-use wdm::{DriverObject, NtStatus, debug_print};
+use wdm::{DriverObject, debug_print};
 use xen::blkif::{self, Element};
 use zerocopy::IntoBytes;
 
@@ -76,12 +76,12 @@ const _: () = {
 /// HW_INITIALIZATION_DATA, fields `HwFreeAdapterResources` to `HwCleanupTracing`: "added in Windows 8. Virtual
 /// miniports for previous versions of Windows should use VIRTUAL_HW_INITIALIZATION_DATA instead"): the longer
 /// structure of NT 6.0 and 6.1 is another one, for virtual miniports, which this driver is not.
-const INITIALIZATION_DATA_NT52: usize = 136;
+pub const INITIALIZATION_DATA_NT52: usize = 136;
 /// Size of HW_INITIALIZATION_DATA from NT 6.2 on.
 const INITIALIZATION_DATA_NT62: usize = 208;
 
 /// STOR_MAP_ALL_BUFFERS, until NT 6.1: every buffer has a system address.
-const MAP_ALL: UCHAR = 1;
+pub const MAP_ALL: UCHAR = 1;
 /// STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE, from NT 6.2 on, where 1 leaves reads and writes out.
 const MAP_ALL_NT62: UCHAR = 3;
 
@@ -91,7 +91,7 @@ const TICK: ULONG = 1_000_000;
 /// StorSynchronizeFullDuplex.
 const FULL_DUPLEX: ULONG = 1;
 /// SCSI_DMA64_MINIPORT_SUPPORTED: buffers anywhere in physical memory.
-const DMA64_SUPPORTED: UCHAR = 1;
+pub const DMA64_SUPPORTED: UCHAR = 1;
 
 /// What a driver that Storport owns has to find again where Storport gives it nothing of its own.
 ///
@@ -124,6 +124,11 @@ unsafe impl Send for Port {}
 unsafe impl Sync for Port {}
 
 impl Port {
+    /// Storport's device extension as its handle.
+    pub const fn new(extension: NonNull<c_void>) -> Self {
+        Self(extension)
+    }
+
     /// Has Storport look again which units there are. ≤ DISPATCH_LEVEL; the adapter is initialized and not stopped.
     pub fn bus_changed(self) {
         // SAFETY: Storport's own handle; this type of notification takes nothing more.
@@ -187,9 +192,11 @@ pub struct Srb(NonNull<SCSI_REQUEST_BLOCK>);
 unsafe impl Send for Srb {}
 
 impl Srb {
+    /// An SRB that Storport brings; `None` for a null pointer.
+    ///
     /// # Safety
     /// Storport has just passed `srb` to the miniport, and no other `Srb` of it exists.
-    unsafe fn new(srb: PSCSI_REQUEST_BLOCK) -> Option<Self> {
+    pub unsafe fn new(srb: PSCSI_REQUEST_BLOCK) -> Option<Self> {
         NonNull::new(srb).map(Self)
     }
 
@@ -242,6 +249,13 @@ impl Srb {
         let data = self.data().filter(|_| count <= self.data_length() as usize)?;
         // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks, while the SRB is pending.
         Some(unsafe { slice::from_raw_parts(data.as_ptr(), count) })
+    }
+
+    /// As [`Srb::bytes`], to be read into or written from.
+    pub fn bytes_mut(&mut self, count: usize) -> Option<&mut [u8]> {
+        let data = self.data().filter(|_| count <= self.data_length() as usize)?;
+        // SAFETY: as in `bytes`; the buffer is this SRB's, which is borrowed as long.
+        Some(unsafe { slice::from_raw_parts_mut(data.as_ptr(), count) })
     }
 
     /// Copies `reply` into the data buffer, as far as it goes; the number of bytes copied.
@@ -341,13 +355,8 @@ impl blkif::ScatterList for ScatterList {
 /// Registers the miniport with Storport. PASSIVE_LEVEL, from `DriverEntry`.
 ///
 /// # Safety
-/// The pointers are `DriverEntry`'s own, or null.
+/// The pointers are `DriverEntry`'s own.
 pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool) -> NTSTATUS {
-    // NT loads a second image of the boot disk's miniport to write a crash dump with, and starts it without these.
-    // It could not reach the rings of the first.
-    if driver.is_null() || path.is_null() {
-        return NtStatus::NOT_SUPPORTED.0;
-    }
     ANCHOR.driver.store(driver.cast(), Ordering::Release);
     // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
@@ -573,6 +582,26 @@ mod control {
     pub const RESTART: SCSI_ADAPTER_CONTROL_TYPE = _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter;
 }
 
+/// Says in the list which control types are served, where `control` is the one that asks for it. Any IRQL.
+///
+/// # Safety
+/// With the type that queries, `list` is valid, with `MaxControlType` entries.
+pub unsafe fn support(control: SCSI_ADAPTER_CONTROL_TYPE, list: PSCSI_SUPPORTED_CONTROL_TYPE_LIST) {
+    if control != control::QUERY {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let supported = unsafe {
+        let count = (*list).MaxControlType as usize;
+        slice::from_raw_parts_mut((&raw mut (*list).SupportedTypeList).cast::<BOOLEAN>(), count)
+    };
+    for known in [control::QUERY, control::STOP, control::RESTART] {
+        if let Some(entry) = supported.get_mut(known as usize) {
+            *entry = TRUE as BOOLEAN;
+        }
+    }
+}
+
 /// HwAdapterControl. PASSIVE_LEVEL to query, up to DIRQL otherwise.
 unsafe extern "C" fn hw_adapter_control(
     extension: PVOID,
@@ -582,19 +611,8 @@ unsafe extern "C" fn hw_adapter_control(
     // SAFETY: Storport's extension.
     let adapter = unsafe { adapter_of(extension) };
     match (control, adapter) {
-        (control::QUERY, _) => {
-            let list: PSCSI_SUPPORTED_CONTROL_TYPE_LIST = parameters.cast();
-            // SAFETY: for this control type the parameter is such a list, of `MaxControlType` entries.
-            let supported = unsafe {
-                let count = (*list).MaxControlType as usize;
-                slice::from_raw_parts_mut((&raw mut (*list).SupportedTypeList).cast::<BOOLEAN>(), count)
-            };
-            for known in [control::QUERY, control::STOP, control::RESTART] {
-                if let Some(entry) = supported.get_mut(known as usize) {
-                    *entry = TRUE as BOOLEAN;
-                }
-            }
-        }
+        // SAFETY: for this control type the parameter is such a list.
+        (control::QUERY, _) => unsafe { support(control, parameters.cast()) },
         // Storport has seen every request complete before it stops the adapter.
         (control::STOP, Some(adapter)) => adapter.stop(),
         (control::RESTART, Some(adapter)) => adapter.restart(),

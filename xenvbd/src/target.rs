@@ -11,7 +11,9 @@ use guard::census::Identity;
 use scsi::{BlockSize, Cache, Lun, Outcome, Sense};
 use wdm::mutex::Mutex;
 use wdm::{debug_print, pool, processor};
-use xen::blkif::{Disk, Event, Features, FlushMethod, Frontend, Kind, Link, QueueOffer, VirtualDevice};
+use xen::blkif::{
+    Disk, Event, Features, FlushMethod, Frontend, Kind, Link, QueueOffer, VirtualDevice, polled,
+};
 use xen::store::{path::PathBuf, read_optional};
 
 use crate::DRIVER;
@@ -418,8 +420,21 @@ impl Target {
         }
     }
 
+    /// Says in xenstore that the disk is shown at a target id: a crash dump may be written to it. PASSIVE_LEVEL.
+    pub fn show(&self, id: usize) {
+        let folder = Platform::folder(self.link.lock().vbd().device);
+        let shown = u8::try_from(id).map(|id| polled::show(&mut { self.platform }, folder.as_str(), id));
+        if let Ok(Err(error)) = shown {
+            debug_print!(DRIVER, "vbd {}: no crash dump can be written to it: {error}", self.number);
+        }
+    }
+
     /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
     pub fn disconnect(self) {
+        let folder = Platform::folder(self.link.lock().vbd().device);
+        if let Err(error) = polled::withdraw(&mut { self.platform }, folder.as_str()) {
+            debug_print!(DRIVER, "vbd {}: xenstore still says that it is shown: {error}", self.number);
+        }
         close(self.platform, &mut self.link.lock());
         for channel in &self.channels {
             let counters = channel.counters();
@@ -541,7 +556,7 @@ fn with_blocks(disk: Disk, kind: Kind) -> Disk {
 }
 
 /// What the backend's disk is as a logical unit. Of a `cdrom` drive it is what data moves by; the drive answers commands.
-fn unit(disk: &Disk, cdrom: bool, identity: scsi::Identity) -> Result<Lun, Error> {
+pub fn unit(disk: &Disk, cdrom: bool, identity: scsi::Identity) -> Result<Lun, Error> {
     let block_size =
         BlockSize::new(disk.sector_size).ok_or(Error::Unsuitable("its block size is not served"))?;
     if disk.cdrom && !cdrom {

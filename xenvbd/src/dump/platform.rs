@@ -1,0 +1,269 @@
+//! Xen's services without xenpci: hypercalls, xenstore by polling, a frame of grant table.
+#![allow(unsafe_code, reason = "gives pages to Xen and maps what Xen shares; implements an unsafe trait")]
+
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::cell::RefCell;
+use core::fmt;
+use core::ptr::NonNull;
+
+use wdm::memory::physical_address;
+use wdm::port::Port as IoPort;
+use wdm::{NtStatus, bugcheck, pool};
+use xen::blkif::polled;
+use xen::cpuid::{self, Native};
+use xen::hypercall::{self, HypercallPage, InstallError};
+use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
+use xen::{
+    Access, DomainId, Frame, GrantRef, Hal, PAGE_SIZE, Port, SharedMemory, SharedPage, event_channel, grant,
+    hvm, sched,
+};
+
+use super::port::{PortDriver, say, stall};
+
+/// How long xenstored may take for all of its answers together, in seconds.
+pub const STORE_SECONDS: u32 = 60;
+
+/// One pause, in microseconds. Meanwhile other domains may have the processor.
+const PAUSE: u32 = 100;
+/// Pauses in a second.
+const PAUSES: u32 = 1_000_000 / PAUSE;
+/// Pauses for which xenstored must have been quiet before its ring is taken over: 50 ms.
+const QUIET: u32 = PAUSES / 20;
+
+/// Why there is no adapter.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// The system is not stopping: this is no crash dump.
+    NoBugcheck,
+    /// CPUID shows no Xen.
+    NoXen,
+    /// No hypercalls.
+    NoPage(InstallError),
+    /// Xen refused.
+    Xen(hypercall::Error),
+    /// The domain has no xenstore.
+    NoStore,
+    /// The port driver maps nothing there.
+    NoMapping(u64),
+    /// Memory has run out.
+    NoMemory(NtStatus),
+    /// Xenstored does not come to rest.
+    Restless,
+    /// Xenstore failed.
+    Store(store::Error),
+    /// No disk is shown by the running system: it did not boot from PV disks.
+    NotShown,
+    /// The platform device is not on bus 0.
+    NoDevice,
+    /// The grant table has no frame to spare.
+    NoFrame,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBugcheck => write!(f, "no bugcheck is under way"),
+            Self::NoXen => write!(f, "CPUID shows no Xen"),
+            Self::NoPage(error) => write!(f, "{error}"),
+            Self::Xen(error) => write!(f, "{error}"),
+            Self::NoStore => write!(f, "the domain has no xenstore"),
+            Self::NoMapping(address) => write!(f, "{address:#x} cannot be mapped"),
+            Self::NoMemory(status) => write!(f, "out of memory: {status}"),
+            Self::Restless => write!(f, "xenstored does not come to rest"),
+            Self::Store(error) => write!(f, "{error}"),
+            Self::NotShown => write!(f, "no PV disk is shown by this boot"),
+            Self::NoDevice => write!(f, "there is no Xen platform device"),
+            Self::NoFrame => write!(f, "the grant table has no frame to spare"),
+        }
+    }
+}
+
+impl From<hypercall::Error> for Refusal {
+    fn from(error: hypercall::Error) -> Self {
+        Self::Xen(error)
+    }
+}
+
+impl From<store::Error> for Refusal {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NtStatus> for Refusal {
+    fn from(status: NtStatus) -> Self {
+        Self::NoMemory(status)
+    }
+}
+
+/// A wait: pauses until so many seconds have been stalled.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    hypercall: HypercallPage,
+    left: u32,
+}
+
+impl Wait {
+    /// Lets a moment pass; `false` when time is up.
+    pub fn pause(&mut self) -> bool {
+        sched::yield_now(&self.hypercall);
+        stall(PAUSE);
+        self.left = self.left.saturating_sub(1);
+        self.left > 0
+    }
+}
+
+/// Xenstore by polling.
+pub type Store = Client<Polling<HypercallPage, StoreWait>, Vec<u8>>;
+/// What a look at xenstore waits by.
+pub type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
+
+/// What the copy has of Xen.
+pub struct Platform {
+    hypercall: HypercallPage,
+    table: RefCell<grant::Table<Vec<u32>>>,
+    /// Number of the first entry of the table's frame.
+    first: u32,
+}
+
+impl Platform {
+    /// Finds Xen and xenstore, and then, if the running system shows disks, what a frontend needs.
+    ///
+    /// # Errors
+    /// See [`Refusal`]. Up to [`Refusal::NotShown`] nothing has been changed but what this image alone uses.
+    pub fn find(port_driver: &PortDriver) -> Result<(Self, Store), Refusal> {
+        if !bugcheck::is_under_way() {
+            return Err(Refusal::NoBugcheck);
+        }
+        let xen = cpuid::detect(&Native).ok_or(Refusal::NoXen)?;
+        // SAFETY: Xen was detected; image sections are resident, and the copy stays loaded until the machine is reset, or
+        // until nobody calls it any more.
+        let hypercall =
+            unsafe { HypercallPage::of_image(&xen, physical_address) }.map_err(Refusal::NoPage)?;
+        let mut store = open_store(hypercall, port_driver)?;
+        let mut names: Vec<u8> = pool::try_vec(polled::NAMES)?;
+        let names = names.as_mut_slice().try_into().map_err(|_| Refusal::NoStore)?;
+        if !polled::any_shown(&mut store, names)? {
+            return Err(Refusal::NotShown);
+        }
+        let window = platform_memory().ok_or(Refusal::NoDevice)? + (grant::DUMP_WINDOW * PAGE_SIZE) as u64;
+        let (_, index) = grant::shares(grant::query_size(&hypercall)?.max_frames);
+        let index = index.ok_or(Refusal::NoFrame)?;
+        // SAFETY: a frame of the platform device's BAR, address space without memory, behind those that xenpci uses; the
+        // frame of the table is left to this copy by `grant::shares`.
+        unsafe { grant::map_one(&hypercall, index, Frame(window / PAGE_SIZE as u64))? };
+        let entries = map(port_driver, window)?;
+        entries.zero();
+        let list = pool::try_vec(grant::ENTRIES_PER_FRAME)?;
+        let table = grant::Table::new(entries, list).map_err(|_| Refusal::NoFrame)?;
+        let first = index * grant::ENTRIES_PER_FRAME as u32;
+        Ok((Self { hypercall, table: RefCell::new(table), first }, store))
+    }
+
+    /// A wait of so many seconds.
+    pub fn wait(&self, seconds: u32) -> Wait {
+        Wait { hypercall: self.hypercall, left: seconds * PAUSES }
+    }
+
+    /// A port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci did not unmask.
+    ///
+    /// # Errors
+    /// Xen's answer.
+    pub fn port(&self, domain: DomainId) -> Result<Port, hypercall::Error> {
+        event_channel::alloc_unbound(&self.hypercall, domain)
+    }
+}
+
+/// Takes xenstore over from whoever used it.
+fn open_store(hypercall: HypercallPage, port_driver: &PortDriver) -> Result<Store, Refusal> {
+    let location = hvm::store(&hypercall)?.ok_or(Refusal::NoStore)?;
+    let memory = map(port_driver, location.frame.0 * PAGE_SIZE as u64)?;
+    let mut wait = Wait { hypercall, left: STORE_SECONDS * PAUSES };
+    let ring = Ring::inherit(memory, QUIET, || {
+        // It may be waiting for room that was made, or for a notification that was never sent.
+        let _ = event_channel::send(&hypercall, location.port);
+        wait.pause()
+    });
+    let pause: StoreWait = pool::try_box(move || wait.pause())?;
+    let polling = Polling::new(hypercall, location.port, pause);
+    Ok(Client::new(ring.ok_or(Refusal::Restless)?, polling, pool::try_vec(PAYLOAD_BUFFER)?)?)
+}
+
+/// Maps a page.
+fn map(port_driver: &PortDriver, physical: u64) -> Result<SharedMemory, Refusal> {
+    let base = port_driver.device_base(physical, PAGE_SIZE as u32);
+    let base = base.and_then(NonNull::new).ok_or(Refusal::NoMapping(physical))?;
+    // SAFETY: a mapped page of memory that Xen shares with the domain, mapped for good, and aligned; no reference into it
+    // is made.
+    Ok(unsafe { SharedMemory::new(base, PAGE_SIZE) })
+}
+
+/// Base of the Xen platform device's memory BAR, from configuration space (PCI 3.0, 3.2.2.3.2), bus 0, function 0 of each
+/// device (xen-pci-device-reservations.7: 5853:0001 or 0002).
+fn platform_memory() -> Option<u64> {
+    const XEN: u32 = 0x5853;
+    const MEMORY_BAR: u32 = 0x14;
+    (0..32).find_map(|device| {
+        let id = configuration(device, 0);
+        if id & 0xFFFF != XEN || !matches!(id >> 16, 1 | 2) {
+            return None;
+        }
+        let base = configuration(device, MEMORY_BAR);
+        (base & 1 == 0 && base & !0xF != 0).then_some(u64::from(base & !0xF))
+    })
+}
+
+/// A doubleword of a function's configuration space, by mechanism 1. No other processor runs, and none was stopped
+/// between the two accesses: NT makes them with interrupts off.
+fn configuration(device: u32, offset: u32) -> u32 {
+    // SAFETY: the ports of configuration mechanism 1, which every machine with the platform device has.
+    let (address, data) = unsafe { (IoPort::new(0xCF8), IoPort::new(0xCFC)) };
+    let before = address.read_u32();
+    address.write_u32(1 << 31 | device << 11 | offset);
+    let value = data.read_u32();
+    address.write_u32(before);
+    value
+}
+
+/// A page's size at a page's boundary.
+const PAGE: Layout = match Layout::from_size_align(PAGE_SIZE, PAGE_SIZE) {
+    Ok(page) => page,
+    Err(_) => unreachable!(),
+};
+
+// SAFETY: entries come from a table in a frame that nobody else uses, which hands each out once and keeps one that cannot
+// be ended; pages are pieces of the image's arena, the caller's until freed, with the frame that the page tables name.
+unsafe impl Hal for Platform {
+    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
+        let granted = self.table.borrow_mut().grant_access(domain, frame, access)?;
+        Ok(GrantRef(self.first + granted.0))
+    }
+
+    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
+        let entry = reference.0.checked_sub(self.first).ok_or(grant::Error::NotGranted { reference })?;
+        self.table.borrow_mut().end_access(GrantRef(entry))
+    }
+
+    fn notify(&self, port: Port) {
+        // Where the notification fails no answer comes, and the wait says so.
+        let _ = event_channel::send(&self.hypercall, port);
+    }
+
+    fn alloc_shared_page(&self) -> Option<SharedPage> {
+        // SAFETY: a layout of a size other than 0.
+        let page = NonNull::new(unsafe { alloc::alloc::alloc_zeroed(PAGE) })?;
+        let frame = Frame(physical_address(page.as_ptr()) / PAGE_SIZE as u64);
+        // SAFETY: a page of the image's own, resident, this caller's alone, with this frame behind it.
+        Some(unsafe { SharedPage::new(page, frame) })
+    }
+
+    unsafe fn free_shared_page(&self, page: SharedPage) {
+        // SAFETY: the caller's promise: it came from `alloc_shared_page`, and no grant of it is left.
+        unsafe { alloc::alloc::dealloc(page.memory().base().as_ptr(), PAGE) };
+    }
+
+    fn log(&self, message: fmt::Arguments<'_>) {
+        say(message);
+    }
+}

@@ -1,0 +1,223 @@
+//! The edge to the dump port driver: the routines that it calls, and those of its that the copy calls.
+#![allow(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
+
+use alloc::boxed::Box;
+use core::ffi::c_void;
+use core::fmt::{self, Write};
+use core::mem::zeroed;
+use core::ptr::{NonNull, null_mut};
+
+use wdk_sys::storage::{
+    StorPortDebugPrint, StorPortGetDeviceBase, StorPortInitialize, StorPortStallExecution,
+};
+use wdk_sys::{
+    _INTERFACE_TYPE, _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, HW_INITIALIZATION_DATA, INTERFACE_TYPE,
+    LARGE_INTEGER, NTSTATUS, PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK,
+    PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID, SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE,
+    SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE, UCHAR, ULONG,
+};
+use wdm::arena::Arena;
+use wdm::debug::Line;
+use wdm::pool;
+
+use super::disk::{Adapter, MAXIMUM_TRANSFER};
+use super::platform::Platform;
+use crate::storport::{DMA64_SUPPORTED, INITIALIZATION_DATA_NT52, MAP_ALL, Port, Srb, support};
+
+/// What stands for pool here.
+static ARENA: Arena = Arena::new();
+
+/// Says something to whoever debugs the dump driver. Any IRQL.
+pub fn say(text: fmt::Arguments<'_>) {
+    let mut line = Line::new();
+    // What does not fit is cut.
+    let _ = write!(line, "xenvbd dump: {text}");
+    let mut message = [0u8; wdm::debug::LINE];
+    message[..line.as_bytes().len()].copy_from_slice(line.as_bytes());
+    // The message is a format to the routine.
+    message.iter_mut().filter(|byte| **byte == b'%').for_each(|byte| *byte = b' ');
+    // SAFETY: a terminated format without arguments; a line is shorter than the array.
+    unsafe { StorPortDebugPrint(0, message.as_mut_ptr().cast()) };
+}
+
+/// Lets time pass, in microseconds. Any IRQL.
+pub fn stall(microseconds: u32) {
+    // SAFETY: a number.
+    unsafe { StorPortStallExecution(microseconds) };
+}
+
+/// What maps device memory, while `HwFindAdapter` runs.
+pub struct PortDriver {
+    extension: PVOID,
+    bus_type: INTERFACE_TYPE,
+    bus_number: ULONG,
+}
+
+impl PortDriver {
+    /// Maps a physical range; `None` where the port driver does not.
+    pub fn device_base(&self, physical: u64, length: u32) -> Option<*mut u8> {
+        let address = LARGE_INTEGER { QuadPart: physical as i64 };
+        // SAFETY: the port driver's extension and the adapter's bus, in HwFindAdapter.
+        let base = unsafe {
+            let in_io_space = FALSE as BOOLEAN;
+            StorPortGetDeviceBase(
+                self.extension,
+                self.bus_type,
+                self.bus_number,
+                address,
+                length,
+                in_io_space,
+            )
+        };
+        Some(base.cast::<u8>()).filter(|base| !base.is_null())
+    }
+}
+
+/// The device extension, zeroed by the port driver.
+#[repr(C)]
+struct Extension {
+    adapter: *mut Adapter,
+}
+
+/// Registers this copy with the dump port driver. HIGH_LEVEL.
+///
+/// # Safety
+/// Called once, by `DriverEntry` with null arguments: nothing of the image has run, and one processor runs.
+pub unsafe fn register() -> NTSTATUS {
+    // SAFETY: the caller's promise.
+    unsafe { ARENA.take_the_place_of_pool() };
+    // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
+    let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
+    // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers made for
+    // NT 6.1 or before.
+    data.HwInitializationDataSize = INITIALIZATION_DATA_NT52 as ULONG;
+    data.AdapterInterfaceType = _INTERFACE_TYPE::Internal;
+    data.HwInitialize = Some(hw_initialize);
+    data.HwStartIo = Some(hw_start_io);
+    data.HwInterrupt = Some(hw_interrupt);
+    data.HwFindAdapter = hw_find_adapter as *mut c_void;
+    data.HwResetBus = Some(hw_reset_bus);
+    data.HwAdapterControl = Some(hw_adapter_control);
+    data.DeviceExtensionSize = size_of::<Extension>() as ULONG;
+    data.MapBuffers = MAP_ALL;
+    data.NeedPhysicalAddresses = TRUE as BOOLEAN;
+    data.TaggedQueuing = TRUE as BOOLEAN;
+    data.AutoRequestSense = TRUE as BOOLEAN;
+    data.MultipleRequestPerLu = TRUE as BOOLEAN;
+    // SAFETY: the structure has the size it says; the dump driver expects no driver object and no path.
+    unsafe { StorPortInitialize(null_mut(), null_mut(), &raw mut data, null_mut()) as NTSTATUS }
+}
+
+/// Most bytes of an argument string that are looked at.
+const ARGUMENT: usize = 256;
+
+/// Whether the argument string has "dump=1".
+///
+/// # Safety
+/// `argument` is null or a terminated string.
+unsafe fn says_dump(argument: PCHAR) -> bool {
+    const WORD: &[u8] = b"dump=1";
+    if argument.is_null() {
+        return false;
+    }
+    let mut matched = 0;
+    for at in 0..ARGUMENT {
+        // SAFETY: not behind the terminator, at which this ends.
+        let byte = unsafe { argument.add(at).read() } as u8;
+        matched = if byte == WORD[matched] { matched + 1 } else { usize::from(byte == WORD[0]) };
+        if byte == 0 || matched == WORD.len() {
+            return matched == WORD.len();
+        }
+    }
+    false
+}
+
+/// HwFindAdapter. HIGH_LEVEL.
+unsafe extern "C" fn hw_find_adapter(
+    extension: PVOID,
+    _context: PVOID,
+    _bus_information: PVOID,
+    argument: PCHAR,
+    configuration: PPORT_CONFIGURATION_INFORMATION,
+    _again: PBOOLEAN,
+) -> ULONG {
+    // SAFETY: null or a terminated string of the port driver's.
+    let in_dump = unsafe { says_dump(argument) };
+    if !in_dump {
+        say(format_args!("no \"dump=1\" from the port driver"));
+        return SP_RETURN_NOT_FOUND;
+    }
+    // SAFETY: the port driver's configuration, for this call.
+    let configuration = unsafe { &mut *configuration };
+    let port_driver = PortDriver {
+        extension,
+        bus_type: configuration.AdapterInterfaceType,
+        bus_number: configuration.SystemIoBusNumber,
+    };
+    let adapter = Platform::find(&port_driver).and_then(|(platform, store)| {
+        let platform: &'static Platform = Box::leak(pool::try_box(platform)?);
+        Ok(Box::leak(pool::try_box(Adapter::new(platform, store)?)?))
+    });
+    let adapter = match adapter {
+        Ok(adapter) => adapter,
+        Err(refusal) => {
+            say(format_args!("refused: {refusal}"));
+            return SP_RETURN_NOT_FOUND;
+        }
+    };
+    // SAFETY: the port driver's extension, of the size that was asked for.
+    unsafe { (*extension.cast::<Extension>()).adapter = adapter };
+    configuration.MaximumTransferLength = configuration.MaximumTransferLength.min(MAXIMUM_TRANSFER);
+    configuration.NumberOfPhysicalBreaks = MAXIMUM_TRANSFER / 4096 + 1;
+    configuration.AlignmentMask = 0;
+    configuration.NumberOfBuses = 1;
+    configuration.MaximumNumberOfTargets = crate::slots::MAX_TARGETS as UCHAR;
+    configuration.MaximumNumberOfLogicalUnits = 1;
+    configuration.ScatterGather = TRUE as BOOLEAN;
+    configuration.Master = TRUE as BOOLEAN;
+    configuration.CachesData = FALSE as BOOLEAN;
+    configuration.Dma64BitAddresses = DMA64_SUPPORTED;
+    SP_RETURN_FOUND
+}
+
+/// HwInitialize. HIGH_LEVEL. The disk is reached by the first request that names it, and before that request ends.
+unsafe extern "C" fn hw_initialize(_extension: PVOID) -> BOOLEAN {
+    TRUE as BOOLEAN
+}
+
+/// HwStartIo. HIGH_LEVEL. The request is complete when this returns.
+unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
+    let Some(port) = NonNull::new(extension).map(Port::new) else { return FALSE as BOOLEAN };
+    // SAFETY: the port driver's extension with the adapter that `hw_find_adapter` put there, and its SRB; it brings one
+    // request at a time.
+    let (Some(adapter), Some(mut srb)) =
+        (unsafe { (*extension.cast::<Extension>()).adapter.as_mut() }, unsafe { Srb::new(srb) })
+    else {
+        return FALSE as BOOLEAN;
+    };
+    let answer = adapter.execute(&mut srb);
+    srb.complete(port, answer);
+    TRUE as BOOLEAN
+}
+
+/// HwInterrupt, polled by the port driver. No request is ever on its way when it is called.
+unsafe extern "C" fn hw_interrupt(_extension: PVOID) -> BOOLEAN {
+    FALSE as BOOLEAN
+}
+
+/// HwResetBus: disregarded in dump mode.
+unsafe extern "C" fn hw_reset_bus(_extension: PVOID, _path: ULONG) -> BOOLEAN {
+    TRUE as BOOLEAN
+}
+
+/// HwAdapterControl. Nothing has to be done to stop or restart.
+unsafe extern "C" fn hw_adapter_control(
+    _extension: PVOID,
+    control: SCSI_ADAPTER_CONTROL_TYPE,
+    parameters: PVOID,
+) -> SCSI_ADAPTER_CONTROL_STATUS {
+    let list: PSCSI_SUPPORTED_CONTROL_TYPE_LIST = parameters.cast();
+    // SAFETY: with the type that queries, the parameter is such a list.
+    unsafe { support(control, list) };
+    _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlSuccess
+}
