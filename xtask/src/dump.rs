@@ -41,7 +41,7 @@ pub fn differences(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
 }
 
 /// The bytes that came under a GUID.
-fn data(report: &Report, guid: u32) -> Vec<u8> {
+pub fn data(report: &Report, guid: u32) -> Vec<u8> {
     let guid = format!("{guid:08x}");
     let digits: String = report
         .all("dumpdata")

@@ -11,7 +11,7 @@ use bootcfg::boot_ini::BootIni;
 use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
-    build, dump, fat,
+    build, crash_dump, dump, fat,
     layout::Layout,
     registry,
     scenario::{Backend, Entry, Machine, Raw, Scenario, Sequence},
@@ -44,6 +44,8 @@ pub struct Boot {
     pub generations: Vec<u64>,
     /// The images of the disks without a volume.
     pub raw: Vec<Vec<u8>>,
+    /// The part of the first image that a crash dump, or what hibernation writes, may go to.
+    pub dump: Option<Vec<u8>>,
     /// What the boot left in the registry for the next one; only asked for in a sequence.
     pub registry: String,
 }
@@ -171,7 +173,15 @@ fn boot_in(
     let registry = registry::written(&outcome.report());
     let raw =
         (0..scenario.raw.len()).map(|n| fs::read(folder.path(&raw_image(n)))).collect::<Result<_, _>>()?;
-    Ok(Boot { raw, images: check_images(&job)?, outcome, generations, registry })
+    let writes = crash_dump::is_configured(overrides) || scenario.exercise == Some("hibernate");
+    let dump = writes.then(|| dump_extent(&folder.image(0))).transpose()?;
+    Ok(Boot { images: check_images(&job)?, outcome, generations, raw, dump, registry })
+}
+
+/// The part of an image where a crash dump is written.
+fn dump_extent(image: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    bytes.get(crash_dump::EXTENT).map(<[u8]>::to_vec).context("an image has room before its partition")
 }
 
 /// The line of the xl configuration that gives the device model the disks that have no vbd, which the toolstack does not

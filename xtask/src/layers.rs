@@ -47,6 +47,12 @@ macro_rules! hide_policy {
 
 /// L6 and L7 alone: only the census is left to stop the disaster.
 pub const CENSUS_ALONE: &str = concat!(no_unplug!(), no_storage_filters!());
+/// The same, with a crash dump configured.
+pub const CENSUS_ALONE_AND_DUMP: &str = concat!(
+    no_unplug!(),
+    no_storage_filters!(),
+    "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\CrashControl]\n\"CrashDumpEnabled\"=dword:00000001\n"
+);
 
 const BASE_PV: Scenario = Scenario { entry: Entry::Pv, expect: PV, ..BASE };
 

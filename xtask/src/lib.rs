@@ -11,6 +11,7 @@ pub mod bench;
 pub mod build;
 mod command;
 pub mod cost;
+mod crash_dump;
 mod decisions;
 pub mod demo;
 mod dump;

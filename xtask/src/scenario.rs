@@ -554,6 +554,51 @@ const BY_LINE: Scenario = Scenario {
     ..BASE
 };
 
+/// A crash dump is configured.
+const DUMP: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\CrashControl]\n\
+                    \"CrashDumpEnabled\"=dword:00000001\n";
+
+/// A crash dump, in a boot that crashes with the PV disk in use.
+pub const CRASH: [Scenario; 1] = [Scenario {
+    name: "crash-dump",
+    title: "a bugcheck with requests in flight: the copy of the miniport takes the disk over and writes a dump",
+    exercise: Some("crash"),
+    registry: DUMP,
+    entry: Entry::Pv,
+    expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+    ..BASE
+}];
+
+/// By name only.
+pub const CRASH_MORE: [Scenario; 3] = [
+    Scenario {
+        name: "hibernate-refused",
+        title: "a copy of the miniport that is started for hibernation refuses, and the system goes on with its disk",
+        exercise: Some("hibernate"),
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
+        name: "crash-dump-refused",
+        title: "sabotage: in an emulated boot xenvbd is to write the dump: it does not touch the disk",
+        fault: Some("late-crash"),
+        words: "dump-driver=xenvbd",
+        registry: DUMP,
+        expect: Expect { ending: Ending::Crash(0xE2), ..emulated(Reason::NotSelected) },
+        ..BASE
+    },
+    Scenario {
+        name: "crash-dump-stop",
+        title: "the guard's own stop leaves a dump with its records: the IDE controller comes back behind the bus filter",
+        entry: Entry::Pv,
+        registry: layers::CENSUS_ALONE_AND_DUMP,
+        fault: Some("ide-return"),
+        expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        ..BASE
+    },
+];
+
 const HOTPLUG: Scenario = Scenario {
     entry: Entry::Pv,
     exercise: Some("hotplug"),
@@ -567,6 +612,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     DEMO.iter()
         .chain(&MORE)
         .chain(&RUNNING)
+        .chain(&CRASH)
         .chain(&layers::TESTED)
         .chain(&decisions::TESTED)
         .chain(&absence::TESTED)
@@ -574,7 +620,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
 
 /// Scenarios that are not part of `cargo xtask test`, and are run by name.
 pub fn by_name_only() -> impl Iterator<Item = &'static Scenario> {
-    layers::MORE.iter().chain(&decisions::MORE).chain(&absence::MORE).chain(&MANY)
+    layers::MORE.iter().chain(&decisions::MORE).chain(&CRASH_MORE).chain(&absence::MORE).chain(&MANY)
 }
 
 /// Sequences that are not part of `cargo xtask test`.

@@ -10,7 +10,7 @@ use rig::{
 use volume::Verdict;
 
 use crate::{
-    dump,
+    crash_dump, dump,
     guest::{Boot, CDROM_VOLUME},
     running,
     scenario::{Backend, Ending, Entry, Scenario, Sequence},
@@ -246,7 +246,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         Some("outage") => running::outage(scenario.name, &boot.outcome.report(), &mut differ),
         Some("resize") => running::resized(&boot.outcome.report(), &mut differ),
         Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
-        Some("traffic" | "suspend" | "copy") => {
+        Some("traffic" | "suspend" | "copy" | "hibernate") => {
             running::traffic(&boot.outcome.report(), scenario.vcpus, &mut differ)
         }
         _ => {}
@@ -278,6 +278,11 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         differ(&format!("size of {name} on image {n}"), format!("{written:?}"), format!("{size:?}"));
     }
     found.extend(dump::differences(scenario, &boot.outcome));
+    if let Some(extent) = &boot.dump {
+        let report = boot.outcome.report();
+        let refused = expect.pv == 0 || scenario.exercise == Some("hibernate");
+        found.extend(crash_dump::differences(extent, &report, report.bugcheck(), refused));
+    }
     found
 }
 

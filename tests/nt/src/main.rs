@@ -20,6 +20,7 @@ mod builtin;
 mod cdrom;
 mod cm;
 mod disk;
+mod diskdump;
 mod ex;
 mod exercise;
 mod fs;

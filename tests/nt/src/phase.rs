@@ -10,8 +10,8 @@ use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
 use crate::{
-    bench, builtin, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl, storport,
-    verifier, work,
+    bench, builtin, diskdump, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl,
+    storport, verifier, work,
 };
 
 /// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
@@ -75,6 +75,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     reinitialize::drivers_started();
     early_faults();
     cm::session_manager();
+    diskdump::load();
     report!("up us={}", ke::clock::interrupt_time() / 10);
     work::report("up");
     if let Some(case) = &boot::options().wrong {

@@ -20,6 +20,8 @@ pub struct Options {
     pub exercise: Option<String>,
     /// `outage=<disk>,<seconds>`: of the exercise of that name.
     pub outage: (u32, u32),
+    /// `dump-driver=<service>`: the miniport that is to write a crash dump, whoever has the disk.
+    pub dump_driver: Option<String>,
     /// `pause=<ms>`: how long the loader takes from its first word to the first driver.
     pub pause: u64,
     /// `look-alike`: AHCI controllers have the subsystem ids of real hardware, as one that is passed through has.
@@ -56,6 +58,7 @@ impl Options {
                 Some(("entry", number)) => options.entry = number.parse().unwrap_or(1),
                 Some(("fault", name)) => options.faults.push(name.to_string()),
                 Some(("pause", number)) => options.pause = number.parse().unwrap_or(0),
+                Some(("dump-driver", name)) => options.dump_driver = Some(name.to_string()),
                 Some(("late", name)) => options.late.push(name.to_string()),
                 Some(("test", name)) => options.tests.push(name.to_string()),
                 Some(("exercise", name)) => options.exercise = Some(name.to_string()),

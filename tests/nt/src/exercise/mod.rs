@@ -3,6 +3,8 @@
 
 mod cdrom;
 mod copy;
+mod crash;
+mod hibernate;
 mod hotplug;
 mod kinds;
 mod load;
@@ -23,6 +25,8 @@ pub fn run(name: &str) {
     match name {
         "cdrom" => cdrom::run(),
         "copy" => copy::run(),
+        "crash" => crash::run(),
+        "hibernate" => hibernate::run(),
         "hotplug" => hotplug::run(),
         "kinds" => kinds::run(),
         "outage" => outage::run(),

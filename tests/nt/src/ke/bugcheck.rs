@@ -8,7 +8,7 @@ use super::processor::{self, processor};
 use super::smp;
 use crate::mm::{PAGE_SIZE, map};
 use crate::nt::*;
-use crate::{inject, ldr, po, report};
+use crate::{diskdump, inject, ldr, po, report};
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
@@ -16,6 +16,10 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 pub fn stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
 }
+
+/// `KiBugCheckData`: code and parameters of the bugcheck that is under way.
+#[allow(non_upper_case_globals, reason = "variables have NT's names")]
+pub static KiBugCheckData: [AtomicUsize; 5] = [const { AtomicUsize::new(0) }; 5];
 
 /// The processor that stops the system, plus one.
 static STOPPER: AtomicUsize = AtomicUsize::new(0);
@@ -187,8 +191,8 @@ unsafe fn call_callbacks() {
 /// Bytes of dump data in a line.
 const DUMP_LINE: usize = 128;
 
-/// Asks for secondary dump data the way the dump code does, and writes what came, by GUID, to the host instead of to a
-/// dump file.
+/// Asks for secondary dump data the way the dump code does, and writes what came, by GUID, to the host, and to the
+/// dump if one is written.
 unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
     let Some(routine) = (*record).callback_routine else { return };
     let mut data = SecondaryDumpData {
@@ -222,6 +226,7 @@ unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
         return;
     }
     let bytes = core::slice::from_raw_parts(data.out_buffer.cast::<u8>(), data.out_buffer_length as usize);
+    diskdump::secondary_data(&data.guid, bytes);
     for (n, chunk) in bytes.chunks(DUMP_LINE).enumerate() {
         report!("dumpdata guid={:08x} at={} hex={}", data.guid.data1, n * DUMP_LINE, Hex(chunk));
     }
@@ -246,9 +251,14 @@ pub fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
     let level = processor().irql.replace(HIGH_LEVEL);
     report!("bugcheck code={code:#x} p1={p1:#x} p2={p2:#x} p3={p3:#x} p4={p4:#x}");
     if !again {
+        for (place, value) in KiBugCheckData.iter().zip([code as usize, p1, p2, p3, p4]) {
+            place.store(value, Ordering::Relaxed);
+        }
         crate::log!("bugcheck at irql={level} thread={:p}", super::thread::current());
         // SAFETY: registered callbacks may be called at a bugcheck.
         unsafe { call_callbacks() };
+        // SAFETY: the other processors have stopped, and interrupts are off.
+        unsafe { diskdump::write(code, [p1, p2, p3, p4]) };
     }
     inject::report_counts();
     report!("end verdict=stopped");

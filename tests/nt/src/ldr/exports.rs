@@ -49,13 +49,16 @@ macro_rules! exports {
     };
 }
 
-/// What an exporting module of the executive's own offers; `None` for any other module.
-pub fn table(module: &str) -> Option<&'static [Export]> {
+/// What an exporting module of the executive's own offers to an image; `None` for any other module. To one that was loaded
+/// under a prefix Storport is the dump port driver.
+pub fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
     let is = |name: &str| module.eq_ignore_ascii_case(name);
     if is("ntoskrnl.exe") {
         Some(NTOSKRNL)
     } else if is("hal.dll") {
         Some(HAL)
+    } else if is("storport.sys") && !prefix.is_empty() {
+        Some(crate::diskdump::port::DISKDUMP)
     } else if is("storport.sys") {
         Some(crate::storport::STORPORT)
     } else {
@@ -147,5 +150,5 @@ static NTOSKRNL: &[Export] = exports! {
         rtl::DbgPrint, rtl::RtlInitUnicodeString, rtl::memcmp, rtl::memcpy, rtl::memmove, rtl::memset,
     }
     0..=13 { ke::KeIpiGenericCall }
-    variables { ke::KeNumberProcessors, ob::SeExports, rtl::InitSafeBootMode }
+    variables { ke::KeNumberProcessors, ke::KiBugCheckData, ob::SeExports, rtl::InitSafeBootMode }
 };

@@ -103,7 +103,18 @@ pub fn all() -> Vec<(String, usize, usize)> {
 
 /// Maps a driver file of the archive and everything it imports from. Nothing of it is run.
 pub fn load(file_name: &str) -> Result<(), LoadError> {
-    if with_image(file_name, |_| ()).is_some() {
+    map_file(file_name, "")
+}
+
+/// Maps a second copy of a driver file under a prefix, as the loader does for the dump stack: what it imports from other
+/// drivers comes as copies under the same prefix, and Storport is the dump port driver. Nothing of them is run.
+pub fn load_copy(file_name: &str, prefix: &str) -> Result<(), LoadError> {
+    map_file(file_name, prefix)
+}
+
+fn map_file(file_name: &str, prefix: &str) -> Result<(), LoadError> {
+    let image_name = alloc::format!("{prefix}{file_name}");
+    if with_image(&image_name, |_| ()).is_some() {
         return Ok(());
     }
     let file = boot::archive().file(file_name).ok_or_else(|| LoadError::NoFile(file_name.to_string()))?;
@@ -111,8 +122,8 @@ pub fn load(file_name: &str) -> Result<(), LoadError> {
     let size = pe.image_size()?.next_multiple_of(PAGE_SIZE);
     let base =
         IMAGES.allocate(size / PAGE_SIZE, map::READ_WRITE).ok_or(Malformed("no memory for the image"))?;
-    let driver = driver_id(file_name.trim_end_matches(".sys"));
-    let image = fill(&pe, file_name, driver, base, size).inspect_err(|_| {
+    let driver = driver_id(image_name.trim_end_matches(".sys"));
+    let image = fill(&pe, &image_name, prefix, driver, base, size).inspect_err(|_| {
         // SAFETY: nobody has seen the image yet.
         unsafe { IMAGES.free(base, size / PAGE_SIZE) };
     })?;
@@ -121,12 +132,19 @@ pub fn load(file_name: &str) -> Result<(), LoadError> {
     let (base, size) = (image.base, image.size);
     IMAGES_LOADED.lock().push(image);
     if RUNNING.load(Ordering::Relaxed) {
-        notify::loaded(&modules::path(file_name), base, size);
+        notify::loaded(&modules::path(&image_name), base, size);
     }
     Ok(())
 }
 
-fn fill(pe: &Pe, name: &str, driver: usize, base: usize, size: usize) -> Result<Image, LoadError> {
+fn fill(
+    pe: &Pe,
+    name: &str,
+    prefix: &str,
+    driver: usize,
+    base: usize,
+    size: usize,
+) -> Result<Image, LoadError> {
     // SAFETY: the range was just allocated for this image, writable and zeroed.
     let memory = unsafe { slice::from_raw_parts_mut(base as *mut u8, size) };
     let headers = pe.headers()?;
@@ -139,7 +157,7 @@ fn fill(pe: &Pe, name: &str, driver: usize, base: usize, size: usize) -> Result<
     }
     relocate(pe, memory, base)?;
     set_security_cookie(pe, memory, base)?;
-    resolve_imports(pe, memory, driver)?;
+    resolve_imports(pe, memory, prefix, driver)?;
     Ok(Image {
         name: name.to_string(),
         base,
@@ -222,7 +240,7 @@ fn set_security_cookie(pe: &Pe, memory: &mut [u8], base: usize) -> Result<(), Ma
 
 const BY_ORDINAL: u64 = 1 << 63;
 
-fn resolve_imports(pe: &Pe, memory: &mut [u8], driver: usize) -> Result<(), LoadError> {
+fn resolve_imports(pe: &Pe, memory: &mut [u8], prefix: &str, driver: usize) -> Result<(), LoadError> {
     let Some((directory, _)) = pe.directory(Directory::Import)? else { return Ok(()) };
     for descriptor in (directory..).step_by(20) {
         let module = get_u32(memory, descriptor + 12)?;
@@ -235,9 +253,10 @@ fn resolve_imports(pe: &Pe, memory: &mut [u8], driver: usize) -> Result<(), Load
             0 => table,
             names => names,
         };
-        let known = exports::table(&module);
+        let known = exports::table(&module, prefix);
         if known.is_none() {
-            load(&module).map_err(|error| LoadError::Dependency(alloc::format!("{module} ({error:?})")))?;
+            map_file(&module, prefix)
+                .map_err(|error| LoadError::Dependency(alloc::format!("{module} ({error:?})")))?;
         }
         for i in (0..).step_by(8) {
             let lookup = u64::from_le_bytes(get(memory, names + i)?);
@@ -250,7 +269,9 @@ fn resolve_imports(pe: &Pe, memory: &mut [u8], driver: usize) -> Result<(), Load
             let name = get_name(memory, lookup as usize + 2)?.to_string();
             let address = match known {
                 Some(table) => exports::find(table, &name).map(|export| gate::make(export, driver)),
-                None => with_image(&module, |image| image.exported(&name)).flatten(),
+                None => {
+                    with_image(&alloc::format!("{prefix}{module}"), |image| image.exported(&name)).flatten()
+                }
             };
             let address =
                 address.ok_or_else(|| LoadError::MissingImport(alloc::format!("{module}!{name}")))?;

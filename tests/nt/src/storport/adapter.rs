@@ -116,6 +116,17 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
     &mut **(*device).device_extension.cast::<*mut Extension>()
 }
 
+/// The logical unit of a PDO of Storport's.
+///
+/// # Safety
+/// `device` is a device of a miniport's driver object.
+pub unsafe fn unit_of<'a>(device: *mut DeviceObject) -> Option<&'a Unit> {
+    match extension_of(device) {
+        Extension::Unit(unit) => Some(unit.as_ref()),
+        Extension::Adapter(_) => None,
+    }
+}
+
 /// A pointer for the device extension of a unit's PDO.
 pub fn unit_extension(unit: NonNull<Unit>) -> usize {
     Box::into_raw(Box::new(Extension::Unit(unit))) as usize

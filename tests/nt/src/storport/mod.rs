@@ -23,7 +23,7 @@
 //! | HwAdapterControl | PASSIVE to query, else as HwInitialize | –, else interrupt lock |
 
 pub mod adapter;
-mod ddi;
+pub mod ddi;
 mod extended;
 mod initialize;
 mod interrupt;
@@ -33,18 +33,22 @@ mod scan;
 mod timer;
 mod unit;
 
+use alloc::string::String;
+
 pub use request::report_counts;
 
 use crate::ldr::Export;
+use crate::nt::DeviceObject;
 
 /// What `storport.sys` exports, with the IRQLs at which the documentation allows each.
 pub static STORPORT: &[Export] = crate::exports! {
-    0..=0 { initialize::StorPortInitialize }
+    0..=0 { initialize::StorPortInitialize, notification::StorPortGetDeviceBase }
     0..=15 {
         extended::StorPortExtendedFunction,
         notification::StorPortBusy,
         notification::StorPortCompleteRequest,
         notification::StorPortDebugPrint,
+        notification::StorPortStallExecution,
         notification::StorPortNotification,
         notification::StorPortPauseDevice,
         notification::StorPortReady,
@@ -53,3 +57,25 @@ pub static STORPORT: &[Export] = crate::exports! {
         unit::StorPortGetLogicalUnit,
     }
 };
+
+/// The service and the target id of a logical unit's PDO; `None` for any other device. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `pdo` is a device object that stays.
+pub unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
+    let driver = (*pdo).driver_object;
+    // Storport's devices are of its miniports' driver objects, which are those of files.
+    if (*driver).driver_start.is_null() {
+        return None;
+    }
+    let target = adapter::unit_of(pdo)?.target();
+    Some((crate::io::driver::name_of(driver), target))
+}
+
+/// Requests that the miniport of a logical unit's PDO has. Any IRQL.
+///
+/// # Safety
+/// `pdo` is a logical unit's, and stays.
+pub unsafe fn in_flight(pdo: *mut DeviceObject) -> usize {
+    adapter::unit_of(pdo).map_or(0, |unit| request::active(&*unit.adapter()))
+}

@@ -6,6 +6,7 @@ use super::adapter::Adapter;
 use super::ddi::*;
 use super::{interrupt, request, timer};
 use crate::ke;
+use crate::mm::MM_NON_CACHED;
 use crate::nt::*;
 use crate::storage::srb::Srb;
 
@@ -174,4 +175,30 @@ pub unsafe extern "win64" fn StorPortResumeDevice(
 pub unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
     let text = core::ffi::CStr::from_ptr(message.cast());
     crate::log!("storport: miniport: {}", text.to_str().unwrap_or("?"));
+}
+
+/// `StorPortStallExecution`. Any IRQL.
+///
+/// # Safety
+/// None.
+pub unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
+    ke::KeStallExecutionProcessor(microseconds);
+}
+
+/// `StorPortGetDeviceBase`: maps device memory for `HwFindAdapter`; ports are used as they are. PASSIVE_LEVEL.
+///
+/// # Safety
+/// The range is the adapter's.
+pub unsafe extern "win64" fn StorPortGetDeviceBase(
+    _extension: Pvoid,
+    _bus: u32,
+    _number: u32,
+    address: PhysicalAddress,
+    bytes: u32,
+    in_io_space: Boolean,
+) -> Pvoid {
+    if in_io_space != FALSE {
+        return address as Pvoid;
+    }
+    crate::mm::MmMapIoSpace(address, bytes as usize, MM_NON_CACHED)
 }

@@ -425,6 +425,11 @@ pub unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) 
     ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
 }
 
+/// How many requests the miniport has.
+pub fn active(adapter: &Adapter) -> usize {
+    adapter.requests.queues.lock().active.len()
+}
+
 /// Whether the miniport has any request.
 pub fn any(adapter: &Adapter) -> bool {
     !adapter.requests.queues.lock().active.is_empty()

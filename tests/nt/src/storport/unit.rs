@@ -45,6 +45,18 @@ pub struct Unit {
 // SAFETY: units are reached through their adapter's lock and by PnP and SCSI IRPs to their PDO, which PnP orders.
 unsafe impl Send for Unit {}
 
+impl Unit {
+    /// Its target id.
+    pub fn target(&self) -> u8 {
+        self.address.target
+    }
+
+    /// Its adapter.
+    pub fn adapter(&self) -> *mut Adapter {
+        self.adapter
+    }
+}
+
 /// Makes the list of units what a scan found: new ones get a PDO, those not found are no longer reported.
 ///
 /// # Safety

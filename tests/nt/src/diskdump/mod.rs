@@ -1,0 +1,100 @@
+//! The writer of crash dumps (`diskdump.sys` on NT, with what the kernel does around it).
+//!
+//! When a dump is configured (`CrashControl\CrashDumpEnabled`), a second copy of the miniport of the disk that takes the
+//! dump is mapped as `dump_<name>`, with fresh copies of the drivers that it imports from, and nothing of it runs. At a
+//! bugcheck its `DriverEntry` is called without arguments, and it writes one request after the other, interrupts off, at
+//! HIGH_LEVEL ([`port`]). Where the dump goes was looked up before: sectors that no file system has ([`file`]).
+//!
+//! The gates of the copy's imports hold its calls to their documented IRQLs, so that a call of anything that needs a
+//! lower one is a violation; of Storport it can import only what [`port::DISKDUMP`] has.
+
+mod file;
+pub mod port;
+
+use alloc::string::String;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+pub use file::secondary_data;
+
+use crate::ke::{disable_interrupts, processor, restore_interrupts};
+use crate::nt::*;
+use crate::ob::namespace;
+use crate::{boot, cm, io, ldr, report, storport};
+
+/// Where `CrashDumpEnabled` is.
+const CRASH_CONTROL: &str = "CrashControl";
+
+/// A dump stack is in memory.
+static ARMED: AtomicBool = AtomicBool::new(false);
+
+/// Maps the dump stack if a dump is configured. PASSIVE_LEVEL, once the disks are there: on NT when the page file is made.
+pub fn load() {
+    let path = alloc::format!("{}\\{CRASH_CONTROL}", cm::CONTROL);
+    let enabled = cm::get(&path, "CrashDumpEnabled").and_then(|value| value.as_dword()).unwrap_or(0);
+    if enabled != 0 {
+        ARMED.store(map("dump_"), Ordering::Release);
+    }
+}
+
+/// Maps a copy of the first disk's miniport under a prefix, and fills what is to be written.
+fn map(prefix: &str) -> bool {
+    // SAFETY: the first disk's device object; nobody removes it here.
+    let found = namespace::lookup("\\Device\\Harddisk0\\DR0").and_then(|(device, _)| unsafe {
+        let pdo = io::IoGetDeviceAttachmentBaseRef(device.cast());
+        crate::ob::dereference(pdo.cast());
+        storport::target_of(pdo)
+    });
+    // `dump-driver=<service>`: another miniport than the disk's is configured, by mistake or worse.
+    let (service, target): (String, u8) = match (&boot::options().dump_driver, found) {
+        (Some(service), _) => (service.clone(), 0),
+        (None, Some(found)) => found,
+        (None, None) => {
+            crate::log!("diskdump: the first disk has no miniport");
+            return false;
+        }
+    };
+    let file = cm::service_file(&service);
+    if let Err(error) = ldr::load_copy(&file, prefix) {
+        crate::log!("diskdump: {prefix}{file} is not loaded: {error:?}");
+        return false;
+    }
+    let name = alloc::format!("{prefix}{file}");
+    let entry = ldr::with_image(&name, |image| image.entry).expect("the image was loaded");
+    let seed = file::prepare();
+    // SAFETY: the entry point of a driver image has DriverEntry's signature.
+    unsafe { port::prepare(core::mem::transmute::<usize, DriverInitialize>(entry), target) };
+    report!("dump armed={name} target={target} seed={seed:#x}");
+    true
+}
+
+/// Writes the dump of a bugcheck, if a dump stack is in memory. HIGH_LEVEL, interrupts off, one processor.
+///
+/// # Safety
+/// Nothing else runs any more.
+pub unsafe fn write(code: u32, parameters: [usize; 4]) {
+    if !ARMED.swap(false, Ordering::AcqRel) {
+        return;
+    }
+    let result = port::start().and_then(|blocks| file::write(code, parameters, blocks));
+    match result {
+        Ok(bytes) => report!("dump written={bytes}"),
+        Err(failure) => report!("dump failed={failure}"),
+    }
+}
+
+/// Starts a copy as hibernation does, and writes through it if it starts; then the system goes on. PASSIVE_LEVEL.
+pub fn hibernate() {
+    if !map("hiber_") {
+        return;
+    }
+    let interrupts = disable_interrupts();
+    let level = processor().irql.replace(HIGH_LEVEL);
+    // SAFETY: interrupts are off, and there is one processor.
+    let result = unsafe { port::start().and_then(|blocks| file::write(0, [0; 4], blocks)) };
+    processor().irql.set(level);
+    restore_interrupts(interrupts);
+    match result {
+        Ok(bytes) => report!("dump written={bytes}"),
+        Err(failure) => report!("dump failed={failure}"),
+    }
+}

@@ -1,0 +1,220 @@
+//! The crash dump that a boot wrote through the polled miniport, read back from the disk's image by the host.
+//!
+//! The executive says only the pattern's seed, when it maps the dump stack (`tests/nt/src/diskdump/file.rs` has the format);
+//! all else must be on the disk.
+
+use guard::record;
+use rig::report::Report;
+
+/// Where the dump is in an image: between the partition table and the first partition, in bytes.
+pub const EXTENT: std::ops::Range<usize> = 64 * 512..2048 * 512;
+
+/// Bytes of DUMP_HEADER64.
+const HEADER: usize = 0x2000;
+const PAGE: usize = 4096;
+/// First part of the GUID of the executive's checksums.
+const CHECKSUMS: u32 = 0x9B6A_2B7F;
+
+/// Whether a scenario's registry configures a dump.
+pub fn is_configured(registry: &str) -> bool {
+    registry.contains("\"CrashDumpEnabled\"=dword:00000001")
+}
+
+/// What differs from a whole dump of a bugcheck with this code and these parameters, one line each. `refused`: there must
+/// be none, and the extent must be untouched.
+pub fn differences(extent: &[u8], report: &Report, bugcheck: Option<[u64; 5]>, refused: bool) -> Vec<String> {
+    let line = report.all("dump").find(|line| line.get("written").is_some() || line.get("failed").is_some());
+    let said = line.map(|line| line.text.clone()).unwrap_or_default();
+    if refused {
+        let untouched = extent.iter().all(|byte| *byte == 0);
+        return match (said.starts_with("failed=find"), untouched) {
+            (true, true) => Vec::new(),
+            _ => vec![format!("crash dump: {said:?}, disk untouched: {untouched}; expected a refusal")],
+        };
+    }
+    let seed = report.all("dump").find_map(|line| line.number("seed"));
+    let result = seed.ok_or("no dump was armed".to_owned()).and_then(|seed| {
+        let bugcheck = bugcheck.ok_or("there was no bugcheck")?;
+        Dump::parse(extent)?.check(seed, bugcheck, report)
+    });
+    result.err().map(|error| format!("crash dump: {error}; the guest said {said:?}")).into_iter().collect()
+}
+
+/// A dump as it is on the disk.
+struct Dump<'a> {
+    header: &'a [u8],
+    /// The pages' content, and how many are of each run.
+    pages: &'a [u8],
+    runs: Vec<usize>,
+    /// First part of the GUID, and data.
+    blobs: Vec<(u32, &'a [u8])>,
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<u64, String> {
+    let found = bytes.get(at..at + N).ok_or(format!("it ends before {at:#x}"))?;
+    Ok(found.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+impl<'a> Dump<'a> {
+    fn parse(extent: &'a [u8]) -> Result<Self, String> {
+        let header = extent.get(..HEADER).ok_or("no room for a header")?;
+        if &header[..8] != b"PAGEDU64" {
+            return Err("no header".to_owned());
+        }
+        let count = number::<4>(header, 0x88)? as usize;
+        let runs: Vec<usize> = (0..count)
+            .map(|n| number::<8>(header, 0xA0 + 16 * n).map(|n| n as usize))
+            .collect::<Result<_, _>>()?;
+        let total: usize = runs.iter().sum();
+        if number::<8>(header, 0x90)? as usize != total {
+            return Err(format!("{total} pages in runs, another number in the header"));
+        }
+        let end = HEADER + total * PAGE;
+        let pages = extent.get(HEADER..end).ok_or("the pages end beyond the extent")?;
+        let rest = &extent[end..];
+        if rest.get(..8) != Some(b"DumpBlob") {
+            return Err("no secondary data".to_owned());
+        }
+        let mut blobs = Vec::new();
+        let mut at = number::<4>(rest, 8)? as usize;
+        while number::<4>(rest, at).is_ok_and(|size| size == 32) {
+            let length = number::<4>(rest, at + 20)? as usize;
+            let data = rest.get(at + 32..at + 32 + length).ok_or("a blob ends beyond the extent")?;
+            blobs.push((number::<4>(rest, at + 4)? as u32, data));
+            at += 32 + length;
+        }
+        Ok(Self { header, pages, runs, blobs })
+    }
+
+    fn blob(&self, tag: u32) -> Option<&'a [u8]> {
+        self.blobs.iter().find(|(found, _)| *found == tag).map(|(_, data)| *data)
+    }
+
+    fn check(&self, seed: u64, bugcheck: [u64; 5], report: &Report) -> Result<(), String> {
+        let mut found = [number::<4>(self.header, 0x38)?, 0, 0, 0, 0];
+        for (n, parameter) in found[1..].iter_mut().enumerate() {
+            *parameter = number::<8>(self.header, 0x40 + 8 * n)?;
+        }
+        if found != bugcheck {
+            return Err(format!("its bugcheck is {found:x?}, expected {bugcheck:x?}"));
+        }
+        let sums = self.blob(CHECKSUMS).ok_or("no checksums")?;
+        for (n, page) in self.pages.chunks(PAGE).enumerate() {
+            let expected = number::<8>(sums, 8 * n)?;
+            if checksum(page) != expected {
+                return Err(format!("page {n} is not what was written"));
+            }
+        }
+        let patterned = self.runs.first().copied().unwrap_or(0);
+        if patterned < 32 || self.runs.len() < 2 {
+            return Err(format!("its runs are {:?}", self.runs));
+        }
+        for (n, bytes) in self.pages[..patterned * PAGE].chunks(8).enumerate() {
+            if number::<8>(bytes, 0)? != word(seed, n as u64) {
+                return Err(format!("word {n} of the pattern is wrong"));
+            }
+        }
+        for tag in [record::EVENTS_DUMP, record::CENSUS_DUMP] {
+            let given = crate::dump::data(report, tag);
+            if given.is_empty() || self.blob(tag) != Some(&given[..]) {
+                return Err(format!("the guard's record {tag:08x} is not in it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pattern's word of a number.
+fn word(seed: u64, number: u64) -> u64 {
+    (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
+}
+
+/// FNV-1a.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: u64 = 0x1234_5679;
+    const STOP: [u64; 5] = [0xE2, 0, 0, 0, 0];
+    const LINES: [&str; 3] = [
+        "@xg dump armed=dump_xenvbd.sys target=0 seed=0x12345679",
+        "@xg dumpdata guid=9b6a2b7d at=0 hex=0102",
+        "@xg dumpdata guid=9b6a2b7e at=0 hex=03",
+    ];
+
+    /// A dump as the executive makes it.
+    fn dump() -> Vec<u8> {
+        let mut header = vec![0; HEADER];
+        let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"PAGEDU64");
+        put(0x38, &0xE2u32.to_le_bytes());
+        put(0x88, &2u32.to_le_bytes());
+        put(0x90, &33u64.to_le_bytes());
+        put(0xA0, &32u64.to_le_bytes());
+        put(0xB0, &1u64.to_le_bytes());
+        let mut pages: Vec<u8> = (0..32 * 512).flat_map(|n| word(SEED, n).to_le_bytes()).collect();
+        pages.extend([7; PAGE]);
+        let sums: Vec<u8> = pages.chunks(PAGE).flat_map(|page| checksum(page).to_le_bytes()).collect();
+        let mut blobs = b"DumpBlob".to_vec();
+        blobs.extend([16, 0, 0, 0, 0, 0, 0, 0]);
+        for (tag, data) in
+            [(record::EVENTS_DUMP, &[1, 2][..]), (record::CENSUS_DUMP, &[3]), (CHECKSUMS, &sums)]
+        {
+            blobs.extend(32u32.to_le_bytes());
+            blobs.extend(tag.to_le_bytes());
+            blobs.extend([0; 12]);
+            blobs.extend((data.len() as u32).to_le_bytes());
+            blobs.extend([0; 8]);
+            blobs.extend(data);
+        }
+        let mut dump = [header, pages, blobs].concat();
+        dump.resize(EXTENT.len(), 0);
+        dump
+    }
+
+    fn of(dump: &[u8]) -> Vec<String> {
+        differences(dump, &Report::parse(LINES), Some(STOP), false)
+    }
+
+    #[test]
+    fn a_whole_dump_is_found_whole() {
+        assert_eq!(of(&dump()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn whatever_is_missing_is_missed() {
+        for (at, what) in [
+            (0, "no header"),
+            (0x38, "its bugcheck"),
+            (HEADER + 5, "page 0"),
+            (HEADER + 32 * PAGE, "page 32"),
+            (HEADER + 33 * PAGE, "no secondary data"),
+            (HEADER + 33 * PAGE + 16 + 32, "the guard's record 9b6a2b7d"),
+        ] {
+            let mut broken = dump();
+            broken[at] ^= 1;
+            let found = of(&broken);
+            assert!(found.len() == 1 && found[0].contains(what), "{at:#x}: {found:?}");
+        }
+        let other = differences(&dump(), &Report::parse(LINES), Some([1, 0, 0, 0, 0]), false);
+        assert!(other[0].contains("its bugcheck"));
+        let nothing = differences(&vec![0; EXTENT.len()], &Report::parse(LINES), Some(STOP), false);
+        assert!(nothing[0].contains("no header"));
+    }
+
+    #[test]
+    fn a_refusal_leaves_nothing() {
+        let refused = Report::parse(["@xg dump failed=find answer=0"]);
+        let empty = vec![0; EXTENT.len()];
+        assert!(differences(&empty, &refused, Some(STOP), true).is_empty());
+        assert_eq!(differences(&dump(), &refused, Some(STOP), true).len(), 1);
+        let written = Report::parse(["@xg dump written=65536"]);
+        assert_eq!(differences(&empty, &written, Some(STOP), true).len(), 1);
+    }
+}
