@@ -150,11 +150,11 @@ fn host(
         return Ok(Some(format!("no end within {} s", LIMIT.as_secs())));
     }
     let mut names = read(&String::from_utf8_lossy(&tested.stdout));
-    ensure!(
-        !names.is_empty(),
-        "the tests of {package} fail without a word:\n{}",
-        String::from_utf8_lossy(&tested.stderr)
-    );
+    let errors = String::from_utf8_lossy(&tested.stderr);
+    if names.is_empty() {
+        names = aborted_tests(&errors);
+    }
+    ensure!(!names.is_empty(), "the tests of {package} fail without a word:\n{errors}");
     names.sort();
     Ok(Some(page::first(&names)))
 }
@@ -163,6 +163,15 @@ fn host(
 fn failed_tests(output: &str) -> Vec<String> {
     let names = output.lines().filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
     names.map(|name| format!("`{}`", name.replace("::tests::", "::"))).collect()
+}
+
+/// The names of the tests that panicked twice and so took their process along: libtest has no word for them.
+fn aborted_tests(errors: &str) -> Vec<String> {
+    let names = errors.lines().filter_map(|line| Some(line.strip_prefix("thread '")?.split_once("' ")?.0));
+    let mut names: Vec<_> =
+        names.map(|name| format!("`{}` (aborted)", name.replace("::tests::", "::"))).collect();
+    names.dedup();
+    names
 }
 
 /// The configurations of the model that did not come out as they must, from the lines that it prints of each.
@@ -196,6 +205,8 @@ mod tests {
     fn what_failed_is_read_from_the_output() {
         let output = "running 2 tests\n---- machine::tests::a stdout ----\nthread\n---- options::tests::b stdout ----\n";
         assert_eq!(failed_tests(output), ["`machine::a`", "`options::b`"]);
+        let errors = "error: test failed\nthread 'tests::c' (27) panicked at x.rs:2:5:\nthread caused non-unwinding panic\n";
+        assert_eq!(aborted_tests(errors), ["`tests::c` (aborted)"]);
         let output = "no fault, one boot     2 states, depth  4,    0.1 s: holds\n\
                       L4 alone, it returns   9 states, depth  4,    0.1 s: BREAKS\n\
                       no L6, a stranger      9 states, depth  4,    0.1 s: HOLDS, and must break\n\
