@@ -422,17 +422,7 @@ pub const RUNNING: [Scenario; 8] = [
         expect: Expect { pv_cdroms: 1, ..PV },
         ..BASE
     },
-    Scenario {
-        name: "kinds",
-        title: "disks of a backend that is not trusted, of 4 KiB blocks, that can give up blocks, and read-only",
-        raw: &KINDS,
-        words: "menu=3000",
-        exercise: Some("kinds"),
-        dom0: &DISTRUST_AND_LOOK,
-        entry: Entry::Pv,
-        expect: Expect { pv: 5, ..PV },
-        ..BASE
-    },
+    DISKS_OF_KINDS,
     Scenario {
         name: "backend-returns",
         title: "with persistent grants: a disk's backend is restarted, and unbound and bound, with requests on their way",
@@ -471,6 +461,19 @@ const DISTRUST_AND_LOOK: [(&str, &str); 2] = [
     ("@xg boot", "xenstore-write /local/domain/$DOMID/device/vbd/51728/trusted 0"),
     ("ready for=look", guest::LOOK_AT_HOLE),
 ];
+
+/// A disk of every kind that a backend may have, in one guest.
+const DISKS_OF_KINDS: Scenario = Scenario {
+    name: "kinds",
+    title: "disks of a backend that is not trusted, of 4 KiB blocks, that can give up blocks, and read-only",
+    raw: &KINDS,
+    words: "menu=3000",
+    exercise: Some("kinds"),
+    dom0: &DISTRUST_AND_LOOK,
+    entry: Entry::Pv,
+    expect: Expect { pv: 5, ..PV },
+    ..BASE
+};
 
 /// Disks of every kind.
 const KINDS: [Raw; 4] = [Raw::Untrusted, Raw::Blocks4096, Raw::Discard, Raw::ReadOnly];
@@ -518,13 +521,7 @@ pub const MANY: [Scenario; 6] = [
         name: "kinds-persistent",
         title: "the same disks as in kinds, with persistent grants",
         registry: PERSISTENT,
-        raw: &KINDS,
-        words: "menu=3000",
-        exercise: Some("kinds"),
-        dom0: &DISTRUST_AND_LOOK,
-        entry: Entry::Pv,
-        expect: Expect { pv: 5, ..PV },
-        ..BASE
+        ..DISKS_OF_KINDS
     },
     Scenario {
         name: "backend-stops",
