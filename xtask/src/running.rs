@@ -117,6 +117,7 @@ pub fn cdrom(report: &Report, censuses: &[String], differ: &mut Differ<'_>) {
         ("ejected", "sense=0x23a02 event=3 status=1".to_owned()),
         ("load", "sense=0x0".to_owned()),
         ("loaded", "event=2 status=2 sense=0x62800 then-sense=0x0".to_owned()),
+        ("eject-again", "sense=0x0 event=3 status=1".to_owned()),
         ("taken", "event=3 status=0 sense=0x23a01".to_owned()),
         ("given", "event=2 status=2 sense=0x62800".to_owned()),
         ("content-again", content),

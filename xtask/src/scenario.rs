@@ -410,12 +410,11 @@ pub const RUNNING: [Scenario; 8] = [
         exercise: Some("cdrom"),
         dom0: &[
             (
-                "ready for=look",
-                "for i in $(seq 25); do \
-                 [ \"$(xenstore-read /local/domain/$DOMID/device/vbd/5632/ejected)\" = 1 ] && exit; sleep 0.1; \
-                 done; exit 1",
+                "ready for=eject",
+                "for i in $(seq 200); do \
+                 [ \"$(xenstore-read /local/domain/$DOMID/device/vbd/5632/ejected)\" = 1 ] && \
+                 exec xl cd-eject $DOMID hdc; sleep 0.1; done; exit 1",
             ),
-            ("ready for=eject", "xl cd-eject $DOMID hdc"),
             ("ready for=insert", "xl cd-insert $DOMID hdc /dev/guest-disk1"),
         ],
         entry: Entry::Pv,
