@@ -25,6 +25,8 @@ pub const INFS: &[&str] = &["idefilter", "xenpci", "xenvbd"];
 pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 /// The NT executive's package.
 pub const EXECUTIVE: &str = "nt";
+/// The package of its loader.
+pub const LOADER: &str = "ntldr";
 /// The admin's program.
 const PROGRAM: &str = "bootcfg";
 
@@ -69,7 +71,7 @@ pub fn drivers() -> Result<()> {
     drivers_in(&Layout::here())
 }
 
-/// Builds this workspace's NT executive: `target/nt/nt.elf`.
+/// Builds this workspace's NT executive with its loader: `target/nt/nt.elf`, `target/nt/ntldr.elf`.
 pub fn executive() -> Result<()> {
     executive_in(&Layout::here())
 }
@@ -84,13 +86,17 @@ pub fn executive_in(layout: &Layout) -> Result<()> {
     let sysroot = setup::executive(layout)?;
     step("NT executive", || {
         let mut cargo = executive_cargo(layout, &sysroot, "build");
-        command::run(cargo.args(["--release", "--package", EXECUTIVE]))
+        command::run(cargo.args(["--release", "--package", EXECUTIVE, "--package", LOADER]))
     })?;
-    let built = executive_target(layout).join(EXECUTIVE_TARGET).join("release").join(EXECUTIVE);
-    // Without symbols: a multiboot loader under Xen reads the file byte by byte.
-    let stripped = built.with_extension("stripped");
-    command::run(Command::new(Path::new(LLVM_BIN).join("llvm-strip")).arg("-o").arg(&stripped).arg(&built))?;
-    install(&stripped, &layout.nt().join("nt.elf"))
+    for name in [EXECUTIVE, LOADER] {
+        let built = executive_target(layout).join(EXECUTIVE_TARGET).join("release").join(name);
+        // Without symbols: they would only take time to load.
+        let stripped = built.with_extension("stripped");
+        let strip = Path::new(LLVM_BIN).join("llvm-strip");
+        command::run(Command::new(strip).arg("-o").arg(&stripped).arg(&built))?;
+        install(&stripped, &layout.nt().join(format!("{name}.elf")))?;
+    }
+    Ok(())
 }
 
 fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Boots a guest for a scenario: prepares what the loader finds, runs it, and brings back what was seen.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -309,14 +309,11 @@ pub fn executive(
     suite: Suite<'_>,
     registry: &str,
 ) -> Result<Job> {
-    let module = folder.path("module.tar");
-    Module::new(&module)?
-        .drivers(layout, suite)?
+    let mut job = Module::new(layout)?
+        .drivers(suite)?
         .add("boot.ini", &boot_ini_of(layout, folder, entry)?)?
         .add("overrides.reg", format!("REGEDIT4\n\n{registry}").as_bytes())?
-        .finish()?;
-    let mut job = Job::new(folder.name(), layout.nt().join("nt.elf"));
-    job.module = Some(module);
+        .job(folder.name(), folder.path("archive.tar"))?;
     job.cmdline = format!("entry={}", entry_number(entry));
     Ok(job)
 }
@@ -354,15 +351,12 @@ pub fn boot_batch(
 /// The rig failed, or the guest could not be prepared.
 pub fn boot_wrong(layout: &Layout, rig: &RigFiles, case: &str) -> Result<Outcome> {
     let folder = Folder::new(layout, &format!("wrong-{case}"))?;
-    let module = folder.path("module.tar");
     let wrong = layout.root().join("tests/nt/wrong/wrong.inf");
-    Module::new(&module)?
+    let mut job = Module::new(layout)?
         .add("boot.ini", BOOT_INI.as_bytes())?
         .add_file(&layout.nt().join("wrong.sys"))?
         .add_file(&wrong)?
-        .finish()?;
-    let mut job = Job::new(format!("wrong-{case}"), layout.nt().join("nt.elf"));
-    job.module = Some(module);
+        .job(format!("wrong-{case}"), folder.path("archive.tar"))?;
     job.cmdline = format!("entry=1 wrong={case}");
     job.timeout = GUEST_LIMIT;
     plain(rig, &mut job, &folder)
@@ -375,12 +369,10 @@ pub fn boot_wrong(layout: &Layout, rig: &RigFiles, case: &str) -> Result<Outcome
 /// The rig failed, or the guest could not be prepared.
 pub fn boot_double_mount(layout: &Layout, rig: &RigFiles) -> Result<(Outcome, volume::Report)> {
     let folder = Folder::new(layout, "double-mount")?;
-    let module = folder.path("module.tar");
-    Module::new(&module)?.add("boot.ini", BOOT_INI.as_bytes())?.finish()?;
+    let module = Module::new(layout)?.add("boot.ini", BOOT_INI.as_bytes())?;
     let image = folder.path("disk0.img");
     volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")?;
-    let mut job = Job::new("double-mount", layout.nt().join("nt.elf"));
-    job.module = Some(module);
+    let mut job = module.job("double-mount", folder.path("archive.tar"))?;
     job.cmdline = "entry=1 test=double-mount".to_owned();
     job.timeout = GUEST_LIMIT;
     job.disks = vec![Disk::new(&image, "hda"), Disk::new(&image, "hdb")];
@@ -444,25 +436,29 @@ impl Folder {
     }
 }
 
-/// What the boot loader finds: one archive.
-pub struct Module(tar::Builder<File>);
+/// What the executive's loader finds: one archive, the executive its first file.
+pub struct Module<'a> {
+    layout: &'a Layout,
+    archive: tar::Builder<Vec<u8>>,
+}
 
-impl Module {
-    /// An empty archive at `path`.
-    pub fn new(path: &Path) -> Result<Module> {
-        let mut archive = tar::Builder::new(
-            File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
-        );
+impl<'a> Module<'a> {
+    /// An archive of the executive.
+    ///
+    /// # Errors
+    /// The executive is not built.
+    pub fn new(layout: &'a Layout) -> Result<Self> {
+        let mut archive = tar::Builder::new(Vec::new());
         archive.mode(tar::HeaderMode::Deterministic);
-        Ok(Module(archive))
+        Self { layout, archive }.add_file(&layout.nt().join(format!("{}.elf", build::EXECUTIVE)))
     }
 
     /// The shipped drivers and their INF files, as `dist/` holds them, but for what became of them.
-    fn drivers(mut self, layout: &Layout, suite: Suite<'_>) -> Result<Module> {
+    fn drivers(mut self, suite: Suite<'_>) -> Result<Self> {
         let drivers = build::SHIPPED.iter().map(|name| format!("{name}.sys"));
         let files = drivers.chain(build::INFS.iter().map(|name| format!("{name}.inf")));
         for file in files.filter(|file| !suite.gone.contains(&file.as_str())) {
-            let mut content = read(&layout.dist().join(&file))?;
+            let mut content = read(&self.layout.dist().join(&file))?;
             if suite.damaged.contains(&file.as_str()) {
                 damage(&mut content);
             }
@@ -471,25 +467,34 @@ impl Module {
         Ok(self)
     }
 
-    fn add_file(self, path: &Path) -> Result<Module> {
+    fn add_file(self, path: &Path) -> Result<Self> {
         let content = read(path)?;
         let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         self.add(&name, &content)
     }
 
     /// Adds a file.
-    pub fn add(mut self, name: &str, content: &[u8]) -> Result<Module> {
+    ///
+    /// # Errors
+    /// The name does not fit.
+    pub fn add(mut self, name: &str, content: &[u8]) -> Result<Self> {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        self.0.append_data(&mut header, name, content)?;
+        self.archive.append_data(&mut header, name, content)?;
         Ok(self)
     }
 
-    /// Writes the archive's end.
-    pub fn finish(self) -> Result<()> {
-        self.0.into_inner()?.sync_all()?;
-        Ok(())
+    /// Writes the archive; a job that starts the executive with it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn job(self, name: impl Into<String>, path: PathBuf) -> Result<Job> {
+        fs::write(&path, self.archive.into_inner()?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let mut job = Job::new(name, self.layout.nt().join(format!("{}.elf", build::LOADER)));
+        job.preloaded = Some(path);
+        Ok(job)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::{
-    build::{self, EXECUTIVE, FOR_TESTS, SHIPPED},
+    build::{self, EXECUTIVE, FOR_TESTS, LOADER, SHIPPED},
     command, inf,
     layout::Layout,
     setup,
@@ -61,7 +61,7 @@ fn clippy_drivers(layout: &Layout) -> Result<()> {
 fn clippy_executive(layout: &Layout) -> Result<()> {
     let sysroot = setup::executive(layout)?;
     let mut cargo = build::executive_cargo(layout, &sysroot, "clippy");
-    deny_warnings(cargo.args(["--release", "--package", EXECUTIVE]))
+    deny_warnings(cargo.args(["--release", "--package", EXECUTIVE, "--package", LOADER]))
 }
 
 fn deny_warnings(cargo: &mut Command) -> Result<()> {

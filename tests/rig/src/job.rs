@@ -15,8 +15,11 @@ pub struct Job {
     pub name: String,
     /// Multiboot image the guest boots, linked at 16 MiB or above (below, it would overwrite hvmloader).
     pub kernel: PathBuf,
-    /// Handed to the kernel as its only multiboot module.
+    /// Handed to the kernel as its only multiboot module. Under Xen that takes 6 s for a MiB.
     pub module: Option<PathBuf>,
+    /// Put into the guest's memory, behind a page with [`PRELOADED_MARK`] at a page boundary between 1 MiB and 16 MiB:
+    /// the kernel has to look for it. Without Xen it is the multiboot module.
+    pub preloaded: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
     /// Command lines of boots before this one, on the same disks and in the same dom0, each ended after a minute. Their
@@ -52,6 +55,7 @@ impl Job {
             name: name.into(),
             kernel: kernel.into(),
             module: None,
+            preloaded: None,
             cmdline: String::new(),
             batch: Vec::new(),
             disks: Vec::new(),
@@ -232,6 +236,21 @@ pub enum Progress<'a> {
     Line(&'a str),
 }
 
+/// What the page before a preloaded file has at its offset 8.
+pub const PRELOADED_MARK: &[u8; 16] = b"preloaded file: ";
+
+/// A preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a type that hvmloader
+/// never asks for (126, inactive).
+pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
+    const PAGE: usize = 4096;
+    let mut bytes = vec![0; PAGE];
+    bytes[..4].copy_from_slice(&((PAGE - 4 + content.len()) as u32).to_le_bytes());
+    bytes[4..6].copy_from_slice(&[126, 4 + PRELOADED_MARK.len() as u8]);
+    bytes[8..24].copy_from_slice(PRELOADED_MARK);
+    bytes.extend_from_slice(content);
+    bytes
+}
+
 /// The guest's xl configuration. `targets` are dom0's paths of the disks.
 pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> {
     let mut text = format!(
@@ -240,6 +259,9 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
     );
     if job.module.is_some() {
         text += "ramdisk = \"/run/job/module\"\n";
+    }
+    if job.preloaded.is_some() {
+        text += "smbios_firmware = \"/run/job/preloaded\"\n";
     }
     text += &format!("cmdline = {}\n", quote(job, &job.cmdline)?);
     // No screen: each write to its memory would be an exit to the device model.

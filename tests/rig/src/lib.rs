@@ -49,7 +49,7 @@ pub mod store;
 mod workdir;
 
 pub use error::RigError;
-pub use job::{Backend, Disk, End, Job, Mark, MarkResult, Outcome, Progress};
+pub use job::{Backend, Disk, End, Job, Mark, MarkResult, Outcome, PRELOADED_MARK, Progress};
 pub use plain::{plain, plain_watched};
 pub use report::Report;
 pub use run::{run, run_watched};

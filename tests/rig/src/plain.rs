@@ -60,7 +60,7 @@ pub fn plain_watched(
         .arg("-kernel")
         .arg(readable(job, &job.kernel)?)
         .args(["-append", &job.cmdline]);
-    if let Some(module) = &job.module {
+    if let Some(module) = job.module.as_ref().or(job.preloaded.as_ref()) {
         tool = tool.args(["-initrd", &escape(&readable(job, module)?)]);
     }
     for (disk, &image) in job.disks.iter().zip(&images.of_disk) {

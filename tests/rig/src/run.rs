@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::error::{FileContext, RigError};
 use crate::host;
 use crate::images::Images;
-use crate::job::{End, Job, MarkResult, Outcome, Progress, config, specification};
+use crate::job::{End, Job, MarkResult, Outcome, Progress, config, preloaded, specification};
 use crate::machine::{ConsoleFile, Live};
 use crate::qemu::{Drive, GUEST_SLOTS, JOB_SLOT, Machine, RESULTS_SLOT};
 use crate::setup::RigFiles;
@@ -197,9 +197,12 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     for (name, text) in &texts {
         add(name, text.as_bytes())?;
     }
+    let read = |input: &Path| fs::read(input).map_err(|e| job.bad(format!("{}: {e}", input.display())));
     for (name, input) in inputs {
-        let data = fs::read(input).map_err(|e| job.bad(format!("{}: {e}", input.display())))?;
-        add(name, &data)?;
+        add(name, &read(input)?)?;
+    }
+    if let Some(input) = &job.preloaded {
+        add("preloaded", &preloaded(&read(input)?))?;
     }
     let mut file = archive.into_inner().file("write", path)?;
     file.flush().file("write", path)?;

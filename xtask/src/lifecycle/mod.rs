@@ -13,7 +13,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use bootcfg::boot_ini::BootIni;
 use guard::Reason;
-use rig::{Disk, End, Job, RigFiles};
+use rig::{Disk, End, RigFiles};
 
 use crate::{
     build::{INFS, SHIPPED},
@@ -240,14 +240,12 @@ fn boot(
     let ini = BootIni::parse(boot_ini.1.clone())?;
     let entry = ini.entries().iter().position(|entry| ini.selects_pv(entry) == pv);
     let entry = entry.with_context(|| format!("no entry {} PV", if pv { "for" } else { "without" }))? + 1;
-    let path = folder.path(&format!("module-{step}.tar"));
-    let mut module = Module::new(&path)?;
+    let mut module = Module::new(layout)?;
     for (name, content) in &loaded {
         module = module.add(name, content)?;
     }
-    module.finish()?;
-    let mut job = Job::new(format!("{}-{step}", folder.name()), layout.nt().join("nt.elf"));
-    job.module = Some(path);
+    let mut job =
+        module.job(format!("{}-{step}", folder.name()), folder.path(&format!("archive-{step}.tar")))?;
     job.cmdline = format!("entry={entry} hive=1");
     job.timeout = guest::GUEST_LIMIT;
     job.disks.push(Disk::new(disk, "hda"));

@@ -192,7 +192,9 @@ fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<
     };
     build::drivers_in(copy)?;
     fs::create_dir_all(copy.nt())?;
-    fs::copy(here.nt().join("nt.elf"), copy.nt().join("nt.elf"))?;
+    for name in [build::EXECUTIVE, build::LOADER].map(|name| format!("{name}.elf")) {
+        fs::copy(here.nt().join(&name), copy.nt().join(&name))?;
+    }
     let boot = guest::boot(copy, rig, scenario)?;
     Ok(verdict::differences(scenario, &boot).into_iter().next())
 }

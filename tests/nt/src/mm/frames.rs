@@ -16,8 +16,8 @@ struct Frames {
 
 static FRAMES: Lock<Frames> = Lock::new(Frames { free: &mut [], hint: 0, available: 0 });
 
-/// Lowest frame that is ever given out: below it are BIOS structures and the loader's information.
-const LOWEST: u64 = 0x10_0000;
+/// Lowest frame that is ever given out: below it are BIOS structures and the loader with its information.
+const LOWEST: u64 = 0x20_0000;
 /// Memory that the boot page tables map, and so all that is used.
 pub const BOOT_MAPPED: u64 = 1 << 30;
 

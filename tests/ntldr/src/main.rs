@@ -1,0 +1,137 @@
+//! The NT executive's loader, as ntldr and winload are NT's: takes the boot archive, a tar file whose first file is the
+//! executive, puts the executive where it is linked, and enters it as a multiboot loader would, with the archive as its
+//! module.
+//!
+//! It exists for speed. Under Xen, qemu gives a kernel and its module to the guest byte by byte, in emulated port accesses:
+//! 6 s for a MiB. So the archive is put into memory with the firmware's tables (`rig::Job::preloaded`), where it is looked
+//! for. Without Xen it comes as the multiboot module.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code, reason = "moves memory that the multiboot loader describes")]
+
+mod entry;
+
+use core::slice;
+
+/// Where what is put into memory may be: between this image and the executive, at a page.
+const PRELOADED: core::ops::Range<usize> = 1 << 20..EXECUTIVE_LINKED;
+const PAGE: usize = 4096;
+/// What the page before the archive has at its offset 8 (`rig::PRELOADED_MARK`).
+const MARK: &[u8] = b"preloaded file: ";
+/// The executive's name in the archive.
+const EXECUTIVE: &[u8] = b"nt.elf\0";
+
+/// The flag of the two fields on modules.
+const MODULES: u32 = 1 << 3;
+
+/// The multiboot information structure, as far as it is needed (Multiboot Specification 0.6.96, 3.3).
+#[repr(C)]
+struct Information {
+    flags: u32,
+    mem_lower: u32,
+    mem_upper: u32,
+    boot_device: u32,
+    cmdline: u32,
+    mods_count: u32,
+    mods_addr: u32,
+}
+
+#[repr(C)]
+struct Module {
+    start: u32,
+    end: u32,
+    string: u32,
+    reserved: u32,
+}
+
+/// Finds the archive and puts the executive in place; answers its entry.
+///
+/// # Safety
+/// Called once by the entry code, with what the multiboot loader left.
+unsafe extern "C" fn load(_magic: u32, info: u32) -> u32 {
+    static mut MODULE: Module = Module { start: 0, end: 0, string: 0, reserved: 0 };
+    // SAFETY: the loader's structures are in memory below 1 GiB, which is mapped, and the one static is used here alone.
+    let archive = unsafe {
+        let info = &mut *(info as usize as *mut Information);
+        if info.flags & MODULES == 0 || info.mods_count == 0 {
+            let Some(archive) = preloaded() else { fail("there is no archive in memory") };
+            MODULE = Module { start: archive.start as u32, end: archive.end as u32, string: 0, reserved: 0 };
+            (info.flags, info.mods_count) = (info.flags | MODULES, 1);
+            info.mods_addr = &raw const MODULE as usize as u32;
+        }
+        let module = &*(info.mods_addr as usize as *const Module);
+        slice::from_raw_parts(module.start as usize as *const u8, (module.end - module.start) as usize)
+    };
+    place(first_file(archive))
+}
+
+/// The archive that was put into memory.
+///
+/// # Safety
+/// Memory up to the executive is there, and mapped.
+unsafe fn preloaded() -> Option<core::ops::Range<usize>> {
+    PRELOADED.step_by(PAGE).find_map(|page| {
+        // SAFETY: the caller's promise; all of the memory is initialized by the firmware or Xen.
+        let (length, mark) = unsafe {
+            ((page as *const u32).read() as usize, slice::from_raw_parts((page + 8) as *const u8, MARK.len()))
+        };
+        (mark == MARK).then(|| page + PAGE..page + size_of::<u32>() + length)
+    })
+}
+
+/// The archive's first file (ustar: name at 0, octal size at 124, content behind 512 bytes).
+fn first_file(archive: &[u8]) -> &[u8] {
+    require(archive.len() > 512 && archive.starts_with(EXECUTIVE), "the first file is not the executive");
+    let digits = archive[124..136].iter().take_while(|byte| (b'0'..=b'7').contains(byte));
+    let size = digits.fold(0, |size, byte| size * 8 + usize::from(byte - b'0'));
+    require(size <= archive.len() - 512, "the executive is cut off");
+    &archive[512..512 + size]
+}
+
+/// Puts an ELF file's segments where they are linked; answers the entry.
+fn place(file: &[u8]) -> u32 {
+    require(file.starts_with(b"\x7fELF\x02\x01"), "the executive is no 64-bit ELF file");
+    let field = |at: usize, bytes: usize| {
+        let bytes = file.get(at..at + bytes).unwrap_or(&[]);
+        bytes.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte))
+    };
+    let (headers, size, count) = (field(32, 8), field(54, 2), field(56, 2));
+    for header in (0..count).map(|n| headers + n * size).filter(|&header| field(header, 4) == LOAD) {
+        let [offset, address, in_file, in_memory] = [8, 24, 32, 40].map(|at| field(header + at, 8));
+        require(address >= EXECUTIVE_LINKED && in_file <= in_memory, "the executive is linked elsewhere");
+        let Some(content) = file.get(offset..offset + in_file) else { fail("the executive is cut off") };
+        // SAFETY: nothing else is behind 16 MiB: the firmware is below, and at the end of memory.
+        let memory = unsafe { slice::from_raw_parts_mut(address as *mut u8, in_memory) };
+        memory[..in_file].copy_from_slice(content);
+        memory[in_file..].fill(0);
+    }
+    field(24, 8) as u32
+}
+
+/// Type of a segment to load.
+const LOAD: usize = 1;
+/// Nothing of the executive is below.
+const EXECUTIVE_LINKED: usize = 16 << 20;
+
+fn require(well: bool, what: &str) {
+    if !well {
+        fail(what);
+    }
+}
+
+/// Says why there is no executive, on the port that it reports on, and stops.
+fn fail(what: &str) -> ! {
+    for byte in b"@xg dbg ntldr: ".iter().chain(what.as_bytes()).chain(b"\n") {
+        // SAFETY: the debug console, which is nothing else's.
+        unsafe { core::arch::asm!("out 0xE9, al", in("al") *byte, options(nomem, nostack)) };
+    }
+    loop {
+        // SAFETY: interrupts are off: the machine stands still until the rig's time limit.
+        unsafe { core::arch::asm!("hlt", options(nomem, nostack)) };
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    fail("panicked")
+}
