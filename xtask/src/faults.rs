@@ -17,8 +17,8 @@ use crate::{build, guest, layout::Layout, rig_files, setup, verdict};
 
 /// Boots that one dom0 goes through before the rig starts afresh.
 const BATCH: usize = 40;
-/// Rigs at the same time.
-const RIGS: usize = 2;
+/// Rigs at the same time: one more than processors, since a guest's life is mostly waiting.
+const RIGS: usize = 3;
 /// The first line of a guest's console.
 const FIRST_LINE: &str = "HVM Loader";
 /// The bugcheck of a panic in one of the drivers (`wdm::bugcheck::PANIC`): memory that Rust's own collections do not
