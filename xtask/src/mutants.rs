@@ -115,6 +115,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("xen")],
     },
     Mutant {
+        what: "the backend is never told of the requests that were kept from it",
+        file: "xen/src/blkif/frontend/responses.rs",
+        from: "if ring.due() {",
+        to: "if ring.due() && false {",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
         what: "a page of the system's is granted to a backend that is not trusted",
         file: "xenvbd/src/queue/request.rs",
         from: "if copy { (true, copied_transfer(tag, work, extent)) } else { (false, direct) }",

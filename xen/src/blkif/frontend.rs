@@ -142,6 +142,12 @@ enum State {
     Broken(Fault),
 }
 
+/// So many requests that a backend knows of and has not answered are enough to do: its disk does not fall idle before
+/// answers come, with which it is told of more.
+const BUSY: u32 = 8;
+/// So many that it does not know of are told even then. Notifying costs both ends more than a request does.
+const TOGETHER: u32 = 8;
+
 /// The frontend's half of one of a vbd's rings.
 ///
 /// Not synchronised: its caller holds a lock around each call. What is marked *dispatch* neither waits nor
@@ -289,19 +295,31 @@ impl<H: Hal> Frontend<H> {
         self.pool.available().min(self.segments()) * crate::PAGE_SIZE
     }
 
-    /// Lets the backend see what was submitted, and notifies it if it wants that: whether it did. *Dispatch*.
+    /// Lets the backend see what was submitted, and notifies it if it wants that: whether it did. A backend that has
+    /// enough to do is told of several requests at once, at the latest by [`Frontend::rearm`] after it has answered
+    /// what it knows of. *Dispatch*.
     pub fn push(&mut self) -> bool {
-        let connected = matches!(self.state, State::Connected(_));
-        let due = connected && self.ring.as_mut().is_some_and(Ring::push);
-        if due {
-            self.hal.notify(self.port);
-        }
-        due
+        let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
+        let due = ring.push();
+        due && self.announce()
     }
 
-    /// Notifies the backend again, of what it was told already: for a watchdog. *Dispatch*.
+    /// Notifies a backend that sleeps of what it was not told of, unless it has enough to do: whether it did.
+    fn announce(&mut self) -> bool {
+        let Some(ring) = &mut self.ring else { return false };
+        let untold = ring.untold();
+        if untold == 0 || untold < TOGETHER && ring.outstanding().saturating_sub(untold) >= BUSY {
+            return false;
+        }
+        ring.told();
+        self.hal.notify(self.port);
+        true
+    }
+
+    /// Notifies the backend of whatever there is, whether or not it was told before: for a watchdog. *Dispatch*.
     pub fn nudge(&mut self) {
-        if let State::Connected(_) = self.state {
+        if let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) {
+            ring.told();
             self.hal.notify(self.port);
         }
     }

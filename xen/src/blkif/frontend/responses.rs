@@ -41,11 +41,16 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Asks to be notified: of the next response, or, with many requests in flight, when a quarter of them have come
-    /// back. Whether any response is there already, which may not be announced: take it, then ask again. *Dispatch*.
+    /// back; and tells the backend of what [`Frontend::push`] kept from it, once it has little to do. Whether any response is there already, which may not be announced: take it, then ask again. *Dispatch*.
     #[must_use]
     pub fn rearm(&mut self) -> bool {
         let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
-        self.wish = (ring.outstanding() / NOTIFY_AFTER).max(1);
+        if ring.due() {
+            self.announce();
+        }
+        let Some(ring) = &mut self.ring else { return false };
+        let told = ring.outstanding().saturating_sub(ring.untold());
+        self.wish = (told / NOTIFY_AFTER).max(1);
         ring.rearm(self.wish)
     }
 

@@ -233,6 +233,45 @@ fn the_backend_is_notified_only_when_it_waits() {
 }
 
 #[test]
+fn a_backend_with_enough_to_do_is_told_of_several_requests_at_once() {
+    let mut setup = setup();
+    // A backend that looks whenever it is told, and sleeps again at once, as where it shares a processor with the guest.
+    let told = |setup: &mut Setup| {
+        let notified = setup.world.take_notified().len();
+        (0..notified).for_each(|_| setup.backend.fetch());
+        notified
+    };
+    let one_by_one = |setup: &mut Setup, tags: core::ops::Range<usize>| -> usize {
+        tags.map(|tag| {
+            setup.submit(&flush(tag));
+            setup.frontend.push();
+            told(setup)
+        })
+        .sum()
+    };
+    // Until it has enough each is told; then eight at a time.
+    assert_eq!(one_by_one(&mut setup, 0..8), 8);
+    assert_eq!(one_by_one(&mut setup, 8..32), 3);
+    assert_eq!(setup.backend.queue().len(), 32);
+    // Seven stay untold while eight are being worked on, and are told when no more than seven are.
+    (0..24).for_each(|_| setup.backend.answer(0));
+    assert_eq!(setup.results().len(), 24);
+    assert_eq!(one_by_one(&mut setup, 32..39), 0);
+    setup.backend.answer(0);
+    assert_eq!(setup.results().len(), 1);
+    assert_eq!(told(&mut setup), 1);
+    assert_eq!(setup.backend.queue().len(), 7 + 7);
+    // What the backend found by itself it need not be told.
+    (0..6).for_each(|_| setup.backend.answer(0));
+    assert_eq!(setup.results().len(), 6);
+    assert_eq!(one_by_one(&mut setup, 39..41), 0);
+    setup.backend.run();
+    assert_eq!(setup.results().len(), 10);
+    assert_eq!(told(&mut setup), 0);
+    setup.check_idle();
+}
+
+#[test]
 fn the_frontend_is_notified_after_it_found_nothing() {
     let mut setup = setup();
     for tag in 0..3 {
@@ -744,7 +783,13 @@ proptest! {
                 back += setup.results().len();
             }
         }
-        while !setup.backend.queue().is_empty() {
+        loop {
+            if !setup.world.take_notified().is_empty() {
+                setup.backend.fetch();
+            }
+            if setup.backend.queue().is_empty() {
+                break;
+            }
             setup.backend.answer(0);
             if setup.backend.notifications != seen {
                 seen = setup.backend.notifications;
