@@ -76,12 +76,12 @@ const _: () = {
 /// HW_INITIALIZATION_DATA, fields `HwFreeAdapterResources` to `HwCleanupTracing`: "added in Windows 8. Virtual
 /// miniports for previous versions of Windows should use VIRTUAL_HW_INITIALIZATION_DATA instead"): the longer
 /// structure of NT 6.0 and 6.1 is another one, for virtual miniports, which this driver is not.
-pub const INITIALIZATION_DATA_NT52: usize = 136;
+const INITIALIZATION_DATA_NT52: usize = 136;
 /// Size of HW_INITIALIZATION_DATA from NT 6.2 on.
 const INITIALIZATION_DATA_NT62: usize = 208;
 
 /// STOR_MAP_ALL_BUFFERS, until NT 6.1: every buffer has a system address.
-pub const MAP_ALL: UCHAR = 1;
+const MAP_ALL: UCHAR = 1;
 /// STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE, from NT 6.2 on, where 1 leaves reads and writes out.
 const MAP_ALL_NT62: UCHAR = 3;
 
@@ -352,18 +352,30 @@ impl blkif::ScatterList for ScatterList {
     }
 }
 
-/// Registers the miniport with Storport. PASSIVE_LEVEL, from `DriverEntry`.
-///
-/// # Safety
-/// The pointers are `DriverEntry`'s own.
-pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool) -> NTSTATUS {
-    ANCHOR.driver.store(driver.cast(), Ordering::Release);
+/// What a port driver is told of any copy of this miniport: without its routines and the size of its extensions.
+pub fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
     // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
     data.HwInitializationDataSize =
         if nt62 { INITIALIZATION_DATA_NT62 } else { INITIALIZATION_DATA_NT52 } as ULONG;
     // The parent is xenpci's bus, of none of the types that Storport knows.
     data.AdapterInterfaceType = _INTERFACE_TYPE::Internal;
+    data.MapBuffers = if nt62 { MAP_ALL_NT62 } else { MAP_ALL };
+    // Storport's documentation: each of these must be TRUE.
+    data.NeedPhysicalAddresses = TRUE as BOOLEAN;
+    data.TaggedQueuing = TRUE as BOOLEAN;
+    data.AutoRequestSense = TRUE as BOOLEAN;
+    data.MultipleRequestPerLu = TRUE as BOOLEAN;
+    data
+}
+
+/// Registers the miniport with Storport. PASSIVE_LEVEL, from `DriverEntry`.
+///
+/// # Safety
+/// The pointers are `DriverEntry`'s own.
+pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool) -> NTSTATUS {
+    ANCHOR.driver.store(driver.cast(), Ordering::Release);
+    let mut data = initialization_data(nt62);
     data.HwInitialize = Some(hw_initialize);
     data.HwStartIo = Some(hw_start_io);
     data.HwInterrupt = Some(hw_interrupt);
@@ -373,12 +385,6 @@ pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool
     data.HwBuildIo = Some(hw_build_io);
     data.DeviceExtensionSize = size_of::<Extension>() as ULONG;
     data.SrbExtensionSize = size_of::<Request>() as ULONG;
-    data.MapBuffers = if nt62 { MAP_ALL_NT62 } else { MAP_ALL };
-    // Storport's documentation: each of these must be TRUE.
-    data.NeedPhysicalAddresses = TRUE as BOOLEAN;
-    data.TaggedQueuing = TRUE as BOOLEAN;
-    data.AutoRequestSense = TRUE as BOOLEAN;
-    data.MultipleRequestPerLu = TRUE as BOOLEAN;
     // SAFETY: the pointers are DriverEntry's own, and the structure has the size it says on this NT.
     let status =
         unsafe { StorPortInitialize(driver.cast(), path.cast(), &raw mut data, null_mut()) } as NTSTATUS;

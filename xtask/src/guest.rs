@@ -318,7 +318,7 @@ pub fn executive(
     Ok(job)
 }
 
-/// Boots the PV entry with each of `words` added to the command line, one boot after the other in one dom0 and on one
+/// Boots the PV entry, with `registry` added to the registry, with each of `words` added to the command line, one boot after the other in one dom0 and on one
 /// disk, and at last with `last`. Answers the consoles in one, and the judgement of the disk.
 ///
 /// # Errors
@@ -327,11 +327,12 @@ pub fn boot_batch(
     layout: &Layout,
     rig: &RigFiles,
     name: &str,
+    registry: &str,
     words: &[String],
     last: &str,
 ) -> Result<(Vec<String>, volume::Report)> {
     let folder = Folder::new(layout, name)?;
-    let mut job = executive(layout, &folder, Entry::Pv, Suite::default(), "")?;
+    let mut job = executive(layout, &folder, Entry::Pv, Suite::default(), registry)?;
     let image = folder.image(0);
     volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")
         .with_context(|| format!("cannot make {}", image.display()))?;

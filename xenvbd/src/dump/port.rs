@@ -4,17 +4,16 @@
 use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::fmt::{self, Write};
-use core::mem::zeroed;
 use core::ptr::{NonNull, null_mut};
 
 use wdk_sys::storage::{
     StorPortDebugPrint, StorPortGetDeviceBase, StorPortInitialize, StorPortStallExecution,
 };
 use wdk_sys::{
-    _INTERFACE_TYPE, _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, HW_INITIALIZATION_DATA, INTERFACE_TYPE,
-    LARGE_INTEGER, NTSTATUS, PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK,
-    PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID, SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE,
-    SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE, UCHAR, ULONG,
+    _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, INTERFACE_TYPE, LARGE_INTEGER, NTSTATUS, PBOOLEAN, PCHAR,
+    PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID,
+    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE,
+    UCHAR, ULONG,
 };
 use wdm::arena::Arena;
 use wdm::debug::Line;
@@ -22,7 +21,7 @@ use wdm::pool;
 
 use super::disk::{Adapter, MAXIMUM_TRANSFER};
 use super::platform::Platform;
-use crate::storport::{DMA64_SUPPORTED, INITIALIZATION_DATA_NT52, MAP_ALL, Port, Srb, support};
+use crate::storport::{DMA64_SUPPORTED, Port, Srb, initialization_data, support};
 
 /// What stands for pool here.
 static ARENA: Arena = Arena::new();
@@ -86,12 +85,9 @@ struct Extension {
 pub unsafe fn register() -> NTSTATUS {
     // SAFETY: the caller's promise.
     unsafe { ARENA.take_the_place_of_pool() };
-    // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
-    let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
     // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers made for
     // NT 6.1 or before.
-    data.HwInitializationDataSize = INITIALIZATION_DATA_NT52 as ULONG;
-    data.AdapterInterfaceType = _INTERFACE_TYPE::Internal;
+    let mut data = initialization_data(false);
     data.HwInitialize = Some(hw_initialize);
     data.HwStartIo = Some(hw_start_io);
     data.HwInterrupt = Some(hw_interrupt);
@@ -99,11 +95,6 @@ pub unsafe fn register() -> NTSTATUS {
     data.HwResetBus = Some(hw_reset_bus);
     data.HwAdapterControl = Some(hw_adapter_control);
     data.DeviceExtensionSize = size_of::<Extension>() as ULONG;
-    data.MapBuffers = MAP_ALL;
-    data.NeedPhysicalAddresses = TRUE as BOOLEAN;
-    data.TaggedQueuing = TRUE as BOOLEAN;
-    data.AutoRequestSense = TRUE as BOOLEAN;
-    data.MultipleRequestPerLu = TRUE as BOOLEAN;
     // SAFETY: the structure has the size it says; the dump driver expects no driver object and no path.
     unsafe { StorPortInitialize(null_mut(), null_mut(), &raw mut data, null_mut()) as NTSTATUS }
 }
