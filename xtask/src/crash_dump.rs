@@ -20,16 +20,37 @@ pub fn is_configured(registry: &str) -> bool {
     registry.contains("\"CrashDumpEnabled\"=dword:00000001")
 }
 
-/// What differs from a whole dump of a bugcheck with this code and these parameters, one line each. `refused`: there must
-/// be none, and the extent must be untouched.
-pub fn differences(extent: &[u8], report: &Report, bugcheck: Option<[u64; 5]>, refused: bool) -> Vec<String> {
+/// What must have come of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// It is whole.
+    Whole,
+    /// There is none: the copy of the miniport found no adapter.
+    Refused,
+    /// There is none: the disk did not answer.
+    Failed,
+}
+
+/// What differs from that, for a bugcheck with this code and these parameters, one line each. Where there must be no dump,
+/// the extent must be untouched.
+pub fn differences(
+    extent: &[u8],
+    report: &Report,
+    bugcheck: Option<[u64; 5]>,
+    expected: Expected,
+) -> Vec<String> {
     let line = report.all("dump").find(|line| line.get("written").is_some() || line.get("failed").is_some());
     let said = line.map(|line| line.text.clone()).unwrap_or_default();
-    if refused {
+    let refusal = match expected {
+        Expected::Whole => None,
+        Expected::Refused => Some("failed=find"),
+        Expected::Failed => Some("failed=request"),
+    };
+    if let Some(refusal) = refusal {
         let untouched = extent.iter().all(|byte| *byte == 0);
-        return match (said.starts_with("failed=find"), untouched) {
+        return match (said.starts_with(refusal), untouched) {
             (true, true) => Vec::new(),
-            _ => vec![format!("crash dump: {said:?}, disk untouched: {untouched}; expected a refusal")],
+            _ => vec![format!("crash dump: {said:?}, disk untouched: {untouched}; expected {refusal}")],
         };
     }
     let seed = report.all("dump").find_map(|line| line.number("seed"));
@@ -179,7 +200,7 @@ mod tests {
     }
 
     fn of(dump: &[u8]) -> Vec<String> {
-        differences(dump, &Report::parse(LINES), Some(STOP), false)
+        differences(dump, &Report::parse(LINES), Some(STOP), Expected::Whole)
     }
 
     #[test]
@@ -202,9 +223,9 @@ mod tests {
             let found = of(&broken);
             assert!(found.len() == 1 && found[0].contains(what), "{at:#x}: {found:?}");
         }
-        let other = differences(&dump(), &Report::parse(LINES), Some([1, 0, 0, 0, 0]), false);
+        let other = differences(&dump(), &Report::parse(LINES), Some([1, 0, 0, 0, 0]), Expected::Whole);
         assert!(other[0].contains("its bugcheck"));
-        let nothing = differences(&vec![0; EXTENT.len()], &Report::parse(LINES), Some(STOP), false);
+        let nothing = differences(&vec![0; EXTENT.len()], &Report::parse(LINES), Some(STOP), Expected::Whole);
         assert!(nothing[0].contains("no header"));
     }
 
@@ -212,9 +233,9 @@ mod tests {
     fn a_refusal_leaves_nothing() {
         let refused = Report::parse(["@xg dump failed=find answer=0"]);
         let empty = vec![0; EXTENT.len()];
-        assert!(differences(&empty, &refused, Some(STOP), true).is_empty());
-        assert_eq!(differences(&dump(), &refused, Some(STOP), true).len(), 1);
+        assert!(differences(&empty, &refused, Some(STOP), Expected::Refused).is_empty());
+        assert_eq!(differences(&dump(), &refused, Some(STOP), Expected::Refused).len(), 1);
         let written = Report::parse(["@xg dump written=65536"]);
-        assert_eq!(differences(&empty, &written, Some(STOP), true).len(), 1);
+        assert_eq!(differences(&empty, &written, Some(STOP), Expected::Refused).len(), 1);
     }
 }

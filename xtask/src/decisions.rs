@@ -9,11 +9,10 @@ use crate::scenario::{BASE, Backend, Ending, Entry, Expect, PV, Scenario, Sequen
 /// What every boot here has in common.
 const ASKED: Scenario = Scenario { entry: Entry::Pv, ..BASE };
 
-/// Puts the backend of hda into a state in which it cannot be connected, before the guest's drivers look.
+/// Puts the backend of hda into a state in which it cannot be connected.
 const BACKEND_STUCK: &str = "xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 1";
-/// The same, and back to what it was some seconds later.
-const BACKEND_LATE: &str =
-    "s=/local/domain/0/backend/vbd/$DOMID/768/state; xenstore-write $s 1; sleep 8; xenstore-write $s 2";
+/// Puts it back, some seconds after the guest's drivers began to look.
+const BACKEND_BACK: &str = "sleep 5; xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 2";
 
 /// Boots of the test suite.
 pub const TESTED: [Scenario; 3] = [
@@ -34,8 +33,8 @@ pub const TESTED: [Scenario; 3] = [
     Scenario {
         name: "backend-late",
         title: "the backend becomes ready while the decision waits",
-        words: "menu=3000",
-        dom0: &[("@xg boot", BACKEND_LATE)],
+        created: BACKEND_STUCK,
+        dom0: &[("@xg boot", BACKEND_BACK)],
         expect: PV,
         ..ASKED
     },
@@ -53,8 +52,7 @@ pub const MORE: [Scenario; 6] = [
     Scenario {
         name: "backend-stuck",
         title: "the backend does not become ready in time",
-        words: "menu=3000",
-        dom0: &[("@xg boot", BACKEND_STUCK)],
+        created: BACKEND_STUCK,
         registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
                    \"BackendWait\"=dword:00000002\n",
         expect: emulated(Reason::BackendMissing),

@@ -146,6 +146,9 @@ fn boot_in(
             Backend::None => Disk { at_start: false, ..disk },
         });
     }
+    if !scenario.created.is_empty() {
+        job.created = Some(scenario.created.to_owned());
+    }
     if scenario.blanks > 0 {
         let image = folder.path(BLANK);
         fs::write(&image, vec![0; BLANK_SIZE])

@@ -96,6 +96,8 @@ pub struct Scenario {
     pub upcalls: Option<Upcalls>,
     /// What the executive goes through once the system is up.
     pub exercise: Option<&'static str>,
+    /// A command of dom0's when the guest has been created and before it runs.
+    pub created: &'static str,
     /// Commands of dom0's, each when a line of the guest's console contains a text.
     pub dom0: &'static [(&'static str, &'static str)],
     /// A CD-ROM drive with a medium, hdc.
@@ -203,6 +205,7 @@ pub const BASE: Scenario = Scenario {
     vcpus: 1,
     upcalls: None,
     exercise: None,
+    created: "",
     dom0: &[],
     cdrom: false,
     expect: emulated(Reason::NotSelected),
@@ -454,21 +457,15 @@ pub const RUNNING: [Scenario; 8] = [
     },
 ];
 
-/// The toolstack's part in a guest with [`KINDS`]: the node `trusted` of the first, for which xl has no word, and a look
-/// at the file behind [`Raw::Discard`].
-const DISTRUST_AND_LOOK: [(&str, &str); 2] = [
-    ("@xg boot", "xenstore-write /local/domain/$DOMID/device/vbd/51728/trusted 0"),
-    ("ready for=look", guest::LOOK_AT_HOLE),
-];
-
 /// A disk of every kind that a backend may have, in one guest.
 const DISKS_OF_KINDS: Scenario = Scenario {
     name: "kinds",
     title: "disks of a backend that is not trusted, of 4 KiB blocks, that can give up blocks, and read-only",
     raw: &KINDS,
-    words: "menu=3000",
     exercise: Some("kinds"),
-    dom0: &DISTRUST_AND_LOOK,
+    // For this xl has no word.
+    created: "xenstore-write /local/domain/$DOMID/device/vbd/51728/trusted 0",
+    dom0: &[("ready for=look", guest::LOOK_AT_HOLE)],
     entry: Entry::Pv,
     expect: Expect { pv: 5, ..PV },
     ..BASE
@@ -557,8 +554,11 @@ const DUMP: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Cra
 /// A crash dump, in a boot that crashes with the PV disk in use.
 pub const CRASH: [Scenario; 1] = [Scenario {
     name: "crash-dump",
-    title: "a bugcheck with requests in flight: the copy of the miniport takes the disk over and writes a dump",
+    title: "a bugcheck with requests of two processors in flight: the copy of the miniport takes the disk over, from a \
+            backend that is not trusted, and writes a dump",
+    vcpus: 2,
     exercise: Some("crash"),
+    created: "xenstore-write /local/domain/$DOMID/device/vbd/768/trusted 0",
     registry: DUMP,
     entry: Entry::Pv,
     expect: Expect { ending: Ending::Crash(0xE2), ..PV },
@@ -566,7 +566,17 @@ pub const CRASH: [Scenario; 1] = [Scenario {
 }];
 
 /// By name only.
-pub const CRASH_MORE: [Scenario; 3] = [
+pub const CRASH_MORE: [Scenario; 4] = [
+    Scenario {
+        name: "crash-dump-dead",
+        title: "a bugcheck after the disk's backend has gone: the copy gives up, and the system ends without a dump",
+        exercise: Some("crash-dead"),
+        dom0: &[("ready for=outage", "echo vbd-$DOMID-768 >/sys/bus/xen-backend/drivers/vbd/unbind")],
+        registry: DUMP,
+        entry: Entry::Pv,
+        expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+        ..BASE
+    },
     Scenario {
         name: "hibernate-refused",
         title: "a copy of the miniport that is started for hibernation refuses, and the system goes on with its disk",

@@ -10,7 +10,8 @@ use rig::{
 use volume::Verdict;
 
 use crate::{
-    crash_dump, dump,
+    crash_dump::{self, Expected},
+    dump,
     guest::{Boot, CDROM_VOLUME},
     running,
     scenario::{Backend, Ending, Entry, Scenario, Sequence},
@@ -280,8 +281,13 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     found.extend(dump::differences(scenario, &boot.outcome));
     if let Some(extent) = &boot.dump {
         let report = boot.outcome.report();
-        let refused = expect.pv == 0 || scenario.exercise == Some("hibernate");
-        found.extend(crash_dump::differences(extent, &report, report.bugcheck(), refused));
+        let expected = match scenario.exercise {
+            Some("hibernate") => Expected::Refused,
+            Some("crash-dead") => Expected::Failed,
+            _ if expect.pv == 0 => Expected::Refused,
+            _ => Expected::Whole,
+        };
+        found.extend(crash_dump::differences(extent, &report, report.bugcheck(), expected));
     }
     found
 }

@@ -131,7 +131,6 @@ fn load_options() {
     cm::set(cm::CONTROL, "SystemStartOptions", Value::text(&options));
     rtl::InitSafeBootMode.store(safe, Ordering::Relaxed);
     report!("boot entry={number} options={} safe={safe}", Escaped(&options));
-    ke::delay(boot::options().menu);
 }
 
 /// Setup's part, done in an earlier boot: packages, then whatever was changed by hand.

@@ -26,10 +26,10 @@ pub const STORE_SECONDS: u32 = 60;
 
 /// One pause, in microseconds. Meanwhile other domains may have the processor.
 const PAUSE: u32 = 100;
-/// Pauses in a second.
-const PAUSES: u32 = 1_000_000 / PAUSE;
+/// One after a tenth of a second: what a pause costs beside the time that it lets pass is not counted, and must be little.
+const LONG_PAUSE: u32 = 10 * PAUSE;
 /// Pauses for which xenstored must have been quiet before its ring is taken over: 50 ms.
-const QUIET: u32 = PAUSES / 20;
+const QUIET: u32 = 50_000 / PAUSE;
 
 /// Why there is no adapter.
 #[derive(Clone, Copy, Debug)]
@@ -101,16 +101,23 @@ impl From<NtStatus> for Refusal {
 #[derive(Clone, Copy)]
 pub struct Wait {
     hypercall: HypercallPage,
-    left: u32,
+    /// In microseconds.
+    passed: u32,
+    limit: u32,
 }
 
 impl Wait {
+    const fn new(hypercall: HypercallPage, seconds: u32) -> Self {
+        Self { hypercall, passed: 0, limit: seconds * 1_000_000 }
+    }
+
     /// Lets a moment pass; `false` when time is up.
     pub fn pause(&mut self) -> bool {
         sched::yield_now(&self.hypercall);
-        stall(PAUSE);
-        self.left = self.left.saturating_sub(1);
-        self.left > 0
+        let pause = if self.passed < 100_000 { PAUSE } else { LONG_PAUSE };
+        stall(pause);
+        self.passed = self.passed.saturating_add(pause);
+        self.passed < self.limit
     }
 }
 
@@ -163,7 +170,7 @@ impl Platform {
 
     /// A wait of so many seconds.
     pub fn wait(&self, seconds: u32) -> Wait {
-        Wait { hypercall: self.hypercall, left: seconds * PAUSES }
+        Wait::new(self.hypercall, seconds)
     }
 
     /// A port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci did not unmask.
@@ -179,7 +186,7 @@ impl Platform {
 fn open_store(hypercall: HypercallPage, port_driver: &PortDriver) -> Result<Store, Refusal> {
     let location = hvm::store(&hypercall)?.ok_or(Refusal::NoStore)?;
     let memory = map(port_driver, location.frame.0 * PAGE_SIZE as u64)?;
-    let mut wait = Wait { hypercall, left: STORE_SECONDS * PAUSES };
+    let mut wait = Wait::new(hypercall, STORE_SECONDS);
     let ring = Ring::inherit(memory, QUIET, || {
         // It may be waiting for room that was made, or for a notification that was never sent.
         let _ = event_channel::send(&hypercall, location.port);

@@ -37,8 +37,6 @@ pub struct Options {
     pub late_relations: bool,
     /// `wrong=<case>`: the case the deliberately wrong driver is to play.
     pub wrong: Option<String>,
-    /// `menu=<ms>`: how long the boot menu stays.
-    pub menu: u64,
     /// `inject=…`: what is to fail.
     pub inject: Option<Plan>,
     /// `hive=1`: print what the registry leaves for the next boot.
@@ -68,7 +66,6 @@ impl Options {
                 }
                 Some(("wrong", case)) => options.wrong = Some(case.to_string()),
                 Some(("nt", "6.1")) => options.nt61 = true,
-                Some(("menu", time)) => options.menu = time.parse().unwrap_or(0),
                 Some(("inject", plan)) => options.inject = Plan::parse(plan),
                 Some(("hive", "1")) => options.hive = true,
                 Some((name, number)) if name.starts_with("bench.") => {

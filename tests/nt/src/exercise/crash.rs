@@ -1,5 +1,6 @@
 //! The system stops while requests are on their way.
 
+use core::cell::Cell;
 use core::ptr::null_mut;
 
 use super::load::Load;
@@ -13,10 +14,32 @@ const DISK: u32 = 0;
 const READERS: usize = 6;
 /// Reads after which it is time.
 const READS: u32 = 64;
+/// Time without an answer after which the backend is believed to be gone, in units of 100 ns.
+const SILENCE: u64 = 30_000_000;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
 /// The exercise: readers and a writer, and a bugcheck that finds at least one request with the miniport.
 pub fn run() {
+    crash_after(|load| wait_until("reading", || load.done() >= READS));
+}
+
+/// The exercise: the same, after dom0 has taken the disk's backend away at `ready for=outage`, and nothing has been
+/// answered for a while.
+pub fn run_dead() {
+    crash_after(|load| {
+        wait_until("reading", || load.done() >= READS);
+        report!("ready for=outage");
+        let (last, since) = (Cell::new(0), Cell::new(0));
+        wait_until("the end of reading", || {
+            if last.replace(load.done()) != load.done() {
+                since.set(ke::clock::interrupt_time());
+            }
+            ke::clock::interrupt_time() - since.get() > SILENCE
+        });
+    });
+}
+
+fn crash_after(ready: impl FnOnce(&Load)) {
     let Some((device, _)) = namespace::lookup("\\Device\\Harddisk0\\DR0") else {
         ke::panicked(format_args!("there is no first disk"));
     };
@@ -24,7 +47,7 @@ pub fn run() {
     // SAFETY: the thread ends with the system.
     let writer = unsafe { ke::thread::create(write, null_mut(), ke::thread::NORMAL_PRIORITY, 0) };
     writer.expect("a writer");
-    wait_until("reading", || load.done() >= READS);
+    ready(&load);
     // SAFETY: the first disk's device object; nobody removes it here.
     let pdo = unsafe {
         let pdo = io::IoGetDeviceAttachmentBaseRef(device.cast());

@@ -26,6 +26,7 @@ pub fn run(name: &str) {
         "cdrom" => cdrom::run(),
         "copy" => copy::run(),
         "crash" => crash::run(),
+        "crash-dead" => crash::run_dead(),
         "hibernate" => hibernate::run(),
         "hotplug" => hotplug::run(),
         "kinds" => kinds::run(),
