@@ -46,7 +46,7 @@ mod storport;
 mod verifier;
 mod work;
 
-use boot::multiboot::{MAGIC, Multiboot, Range};
+use boot::multiboot::{Multiboot, Range};
 use mm::{frames, map};
 
 unsafe extern "C" {
@@ -56,13 +56,13 @@ unsafe extern "C" {
     static image_end: u8;
 }
 
-/// The first Rust code, on the boot stack with the boot page tables.
+/// The first Rust code, on the boot stack with the loader's page tables.
 ///
 /// # Safety
-/// Called once by the entry code, with what the multiboot loader left.
-unsafe extern "C" fn start(magic: u32, info: u32) -> ! {
+/// Called once by the entry code, with what the loader left.
+unsafe extern "C" fn start(info: u32) -> ! {
     ke::processor::init(0);
-    assert!(magic == MAGIC, "not started by a multiboot loader");
+    ke::smp::keep_boot_root();
     let loader = Multiboot::new(info);
     let address = |symbol: *const u8| symbol as usize;
     let (image, rodata) = (address(&raw const image_start), address(&raw const rodata_start));

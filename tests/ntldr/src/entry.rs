@@ -1,4 +1,7 @@
-//! From the multiboot loader's 32-bit protected mode to 64-bit Rust, and back for the executive.
+//! From the multiboot loader's 32-bit protected mode to 64-bit Rust, and on to the executive.
+//!
+//! The multiboot loader (qemu's option ROM) leaves a magic in eax and the information structure's address in ebx
+//! (Multiboot Specification 0.6.96, 3.2).
 
 use core::arch::global_asm;
 
@@ -7,9 +10,9 @@ use core::arch::global_asm;
 const HEADER_FLAGS: u32 = 1 << 16 | 1 << 1;
 const HEADER_MAGIC: u32 = 0x1BAD_B002;
 
-// The code maps the first GiB at its physical addresses, enters long mode with SSE on, and calls `load`. What that returns is
-// the executive's entry, which is entered as a multiboot loader enters it: 32-bit protected mode without paging, flat
-// segments, eax and ebx as they were.
+// The code maps the first GiB twice, at its physical addresses and at the executive's direct map (entry 256 of the root),
+// enters long mode with NX, WP and SSE on, calls `load`, and enters what that returns, the information structure's address
+// in rdi.
 global_asm!(
     r#"
     .section .multiboot, "a"
@@ -37,6 +40,7 @@ multiboot_entry:
     mov eax, offset pdpt
     or eax, 3
     mov [pml4], eax
+    mov [pml4 + 256 * 8], eax
     mov eax, offset pd
     or eax, 3
     mov [pdpt], eax
@@ -55,11 +59,11 @@ multiboot_entry:
     mov cr4, eax
     mov ecx, 0xC0000080
     rdmsr
-    or eax, 0x100
+    or eax, 0x900
     wrmsr
     mov eax, cr0
     and eax, 0xFFFFFFFB
-    or eax, 0x80000022
+    or eax, 0x80010022
     mov cr0, eax
     lgdt [gdt_pointer]
     ljmp 0x08, offset long_mode
@@ -70,29 +74,14 @@ long_mode:
     mov ds, ax
     mov es, ax
     mov ss, ax
+    xor eax, eax
+    mov fs, ax
+    mov gs, ax
     mov rsp, offset stack_top
-    push rdi
-    push rsi
+    mov ebx, esi
     call {load}
-    pop rbx
-    pop rdi
-    mov rsi, rax
-    push 0x18
-    push offset protected_mode
-    retfq
-
-    .code32
-protected_mode:
-    mov eax, cr0
-    and eax, 0x7FFFFFFF
-    mov cr0, eax
-    mov ecx, 0xC0000080
-    rdmsr
-    and eax, 0xFFFFFEFF
-    wrmsr
-    mov eax, edi
-    jmp esi
-    .code64
+    mov edi, ebx
+    jmp rax
 
     .section .rodata.boot, "a"
     .balign 8
@@ -100,9 +89,8 @@ gdt:
     .quad 0
     .quad 0x00AF9A000000FFFF
     .quad 0x00CF92000000FFFF
-    .quad 0x00CF9A000000FFFF
 gdt_pointer:
-    .word 31
+    .word 23
     .long gdt
     .long 0
 

@@ -1,6 +1,6 @@
 //! The NT executive's loader, as ntldr and winload are NT's: takes the boot archive, a tar file whose first file is the
-//! executive, puts the executive where it is linked, and enters it as a multiboot loader would, with the archive as its
-//! module.
+//! executive, puts the executive where it is linked, and enters it, with the archive as the one module of the multiboot
+//! information.
 //!
 //! It exists for speed. Under Xen, qemu gives a kernel and its module to the guest byte by byte, in emulated port accesses:
 //! 6 s for a MiB. So the archive is put into memory with the firmware's tables (`rig::Job::preloaded`), where it is looked
@@ -21,6 +21,8 @@ const MARK: &[u8] = b"preloaded file: ";
 /// The executive's name in the archive.
 const EXECUTIVE: &[u8] = b"nt.elf\0";
 
+/// What a multiboot loader leaves in eax.
+const MAGIC: u32 = 0x2BAD_B002;
 /// The flag of the two fields on modules.
 const MODULES: u32 = 1 << 3;
 
@@ -48,7 +50,8 @@ struct Module {
 ///
 /// # Safety
 /// Called once by the entry code, with what the multiboot loader left.
-unsafe extern "C" fn load(_magic: u32, info: u32) -> u32 {
+unsafe extern "C" fn load(magic: u32, info: u32) -> u64 {
+    require(magic == MAGIC, "not started by a multiboot loader");
     static mut MODULE: Module = Module { start: 0, end: 0, string: 0, reserved: 0 };
     // SAFETY: the loader's structures are in memory below 1 GiB, which is mapped, and the one static is used here alone.
     let archive = unsafe {
@@ -89,7 +92,7 @@ fn first_file(archive: &[u8]) -> &[u8] {
 }
 
 /// Puts an ELF file's segments where they are linked; answers the entry.
-fn place(file: &[u8]) -> u32 {
+fn place(file: &[u8]) -> u64 {
     require(file.starts_with(b"\x7fELF\x02\x01"), "the executive is no 64-bit ELF file");
     let field = |at: usize, bytes: usize| {
         let bytes = file.get(at..at + bytes).unwrap_or(&[]);
@@ -105,7 +108,7 @@ fn place(file: &[u8]) -> u32 {
         memory[..in_file].copy_from_slice(content);
         memory[in_file..].fill(0);
     }
-    field(24, 8) as u32
+    field(24, 8) as u64
 }
 
 /// Type of a segment to load.

@@ -1,110 +1,22 @@
-//! From the multiboot loader's 32-bit protected mode to 64-bit Rust.
-//!
-//! The loader (hvmloader's or qemu's multiboot option ROM) leaves the magic in eax and the information
-//! structure's address in ebx (Multiboot Specification 0.6.96, 3.2). The code maps the first GiB twice, at
-//! its physical addresses and at [`crate::mm::DIRECT_MAP`], and enters long mode with NX, WP and SSE on.
+//! Where the loader enters: 64-bit mode with NX, WP and SSE on and interrupts off, the first GiB mapped twice, at its
+//! physical addresses and at [`crate::mm::DIRECT_MAP`], and the multiboot information structure's address in rdi.
 
 use core::arch::global_asm;
 
-/// Multiboot header flags: memory information (1) and address fields (16). The address fields let a
-/// loader take this 64-bit ELF as a flat image.
-const HEADER_FLAGS: u32 = 1 << 16 | 1 << 1;
-const HEADER_MAGIC: u32 = 0x1BAD_B002;
-
 global_asm!(
     r#"
-    .section .multiboot, "a"
-    .balign 4
-multiboot_header:
-    .long {magic}
-    .long {flags}
-    .long {checksum}
-    .long multiboot_header
-    .long image_start
-    .long data_end
-    .long image_end
-    .long multiboot_entry
-
     .section .text.entry, "ax"
-    .code32
-    .globl multiboot_entry
-multiboot_entry:
-    cli
-    cld
-    mov edi, eax
-    mov esi, ebx
-    mov esp, offset boot_stack_top
-
-    mov eax, offset boot_pdpt
-    or eax, 3
-    mov [boot_pml4], eax
-    mov [boot_pml4 + 256 * 8], eax
-    mov eax, offset boot_pd
-    or eax, 3
-    mov [boot_pdpt], eax
-    mov ecx, 0
-    mov eax, 0x83
-2:  mov [boot_pd + ecx * 8], eax
-    add eax, 0x200000
-    inc ecx
-    cmp ecx, 512
-    jne 2b
-
-    mov eax, offset boot_pml4
-    mov cr3, eax
-    mov eax, cr4
-    or eax, 0x620
-    mov cr4, eax
-    mov ecx, 0xC0000080
-    rdmsr
-    or eax, 0x900
-    wrmsr
-    mov eax, cr0
-    and eax, 0xFFFFFFFB
-    or eax, 0x80010022
-    mov cr0, eax
-    lgdt [boot_gdt_pointer]
-    ljmp 0x08, offset long_mode
-
-    .code64
-long_mode:
-    mov ax, 0x10
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    xor eax, eax
-    mov fs, ax
-    mov gs, ax
+    .globl entry
+entry:
     mov rsp, offset boot_stack_top
     xor ebp, ebp
     call {main}
     ud2
 
-    .section .rodata.boot, "a"
-    .balign 8
-    .globl boot_gdt
-boot_gdt:
-    .quad 0
-    .quad 0x00AF9A000000FFFF
-    .quad 0x00CF92000000FFFF
-boot_gdt_pointer:
-    .word 23
-    .long boot_gdt
-    .long 0
-
     .section .bss.boot, "aw", @nobits
     .balign 4096
-    .globl boot_pml4
-boot_pml4: .skip 4096
-boot_pdpt: .skip 4096
-boot_pd: .skip 4096
-    .globl boot_stack
 boot_stack: .skip 16384
-    .globl boot_stack_top
 boot_stack_top:
     "#,
-    magic = const HEADER_MAGIC,
-    flags = const HEADER_FLAGS,
-    checksum = const 0u32.wrapping_sub(HEADER_MAGIC).wrapping_sub(HEADER_FLAGS),
     main = sym crate::start,
 );

@@ -6,9 +6,6 @@ use alloc::string::String;
 
 use crate::mm;
 
-/// The value in eax that a multiboot loader leaves.
-pub const MAGIC: u32 = 0x2BAD_B002;
-
 #[repr(C)]
 struct Information {
     flags: u32,
@@ -56,7 +53,7 @@ impl Multiboot {
     /// Takes the structure at a physical address below 1 GiB.
     ///
     /// # Safety
-    /// `info` is what the loader left in ebx, and the boot mapping is still in place.
+    /// `info` is what the loader left, and the boot mapping is still in place.
     pub unsafe fn new(info: u32) -> Self {
         Self { info: &*(mm::direct(u64::from(info)) as *const Information) }
     }

@@ -1,6 +1,6 @@
 //! Other processors: starting them, interrupting them, running a routine on all of them.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -21,7 +21,7 @@ const STACK_PAGES: usize = 8;
 /// How long a processor may take to start, in milliseconds.
 const START_LIMIT: u64 = 2000;
 
-// A started processor begins in real mode at the copy of `ap_start`, enters long mode with the boot page tables, and
+// A started processor begins in real mode at the copy of `ap_start`, enters long mode with the loader's page tables, and
 // goes on in the image, which lies at the same addresses in both.
 global_asm!(
     r#"
@@ -34,7 +34,8 @@ ap_start:
     mov eax, cr4
     or eax, 0x620
     mov cr4, eax
-    mov eax, offset boot_pml4
+    .byte 0x2E, 0x66, 0xA1
+    .word ap_root - ap_start
     mov cr3, eax
     mov ecx, 0xC0000080
     rdmsr
@@ -51,8 +52,16 @@ ap_start:
     .word 8
 ap_gdt_pointer:
     .word 23
-    .long boot_gdt
+    .long ap_gdt
+    .globl ap_root
+ap_root:
+    .long 0
 ap_end:
+    .balign 8
+ap_gdt:
+    .quad 0
+    .quad 0x00AF9A000000FFFF
+    .quad 0x00CF92000000FFFF
 
     .section .text.ap, "ax"
     .code64
@@ -80,7 +89,19 @@ ap_long:
 
 unsafe extern "C" {
     static ap_start: u8;
+    static ap_root: u8;
     static ap_end: u8;
+}
+
+/// The loader's page tables, which lie below 2 MiB, where nothing is ever given out.
+static BOOT_ROOT: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps the page tables that are in use, for the other processors to start with.
+pub fn keep_boot_root() {
+    let root: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr3", out(reg) root, options(nomem, nostack, preserves_flags)) };
+    BOOT_ROOT.store(root, Ordering::Relaxed);
 }
 
 /// For the processor that is being started.
@@ -100,7 +121,10 @@ pub unsafe fn start_others() {
     APIC_IDS[0].store(own.into(), Ordering::Relaxed);
     let start = &raw const ap_start;
     let length = (&raw const ap_end).offset_from_unsigned(start);
-    core::ptr::copy_nonoverlapping(start, direct(START_PAGE) as *mut u8, length);
+    let copy = direct(START_PAGE) as *mut u8;
+    core::ptr::copy_nonoverlapping(start, copy, length);
+    let root = copy.add((&raw const ap_root).offset_from_unsigned(start)).cast::<u32>();
+    root.write_unaligned(BOOT_ROOT.load(Ordering::Relaxed) as u32);
     ROOT.store(map::root() as usize, Ordering::Release);
     let others = boot::mp_table::processors().into_iter().filter(|&id| id != own);
     for (number, id) in (1..processor::MAXIMUM).zip(others) {
