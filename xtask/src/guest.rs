@@ -203,14 +203,15 @@ fn emulated_only(disks: &[Backend]) -> Option<String> {
 pub const RAW_SIZE: usize = 2 << 20;
 /// As above.
 pub const RAW_FILL: u8 = 0xA5;
-/// dom0's file behind [`Raw::Discard`], from the job's directory.
+/// dom0's files behind [`Raw::Discard`] and [`Raw::QdiskDiscard`], from the job's directory.
 const HOLES: &str = "holes.img";
-/// dom0's command that looks whether the file has the hole that the executive makes (tests/nt/src/exercise/kinds.rs):
+/// As above.
+const QDISK_HOLES: &str = "qdisk-holes.img";
+/// dom0's command that looks whether each file has the hole that the executive makes (tests/nt/src/exercise/kinds.rs):
 /// 512 KiB at 1 MiB, read as zeros, and not there on what the file is kept in; and none beside it.
-pub const LOOK_AT_HOLE: &str = "stat -c 'blocks %b' holes.img; \
-     zeros() { dd if=holes.img bs=64k skip=$1 count=8 status=none | tr -d '\\0' | wc -c; }; \
-     echo $(zeros 16) $(zeros 24); \
-     [ $(zeros 16) = 0 ] && [ $(zeros 24) = 524288 ] && [ $(stat -c %b holes.img) -le 3072 ] && \
+pub const LOOK_AT_HOLE: &str = "zeros() { dd if=$f bs=64k skip=$1 count=8 status=none | tr -d '\\0' | wc -c; }; \
+     for f in holes.img qdisk-holes.img; do echo $f: $(zeros 16) $(zeros 24) $(stat -c %b $f); \
+     [ $(zeros 16) = 0 ] && [ $(zeros 24) = 524288 ] && [ $(stat -c %b $f) -le 3072 ] || exit; done; \
      xl block-detach $DOMID xvdc && xl block-detach $DOMID xvdb";
 /// Disks without a volume that this command detaches then: the first ones.
 pub const RAW_DETACHED: usize = 2;
@@ -242,6 +243,10 @@ fn add_raw(job: &mut Job, folder: &Folder, n: usize, raw: Raw) -> Result<()> {
         }
         Raw::Discard => {
             prepare(job, &format!("cp {device} {HOLES}\nln -sf $(losetup --show -f {HOLES}) {device}"));
+        }
+        Raw::QdiskDiscard => {
+            prepare(job, &format!("cp {device} {QDISK_HOLES}\nln -sf $PWD/{QDISK_HOLES} {device}"));
+            disk = disk.with_backend(rig::Backend::Qdisk);
         }
     }
     job.disks.push(disk);

@@ -156,7 +156,7 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
         let (protected, wrote) = if *kind == Raw::ReadOnly { (1, "072700") } else { (0, "ok") };
         // dom0's own disks, too, can give up blocks; only of a loop device's it is sure that they are zeros then.
         let (thin, unmapped) = if *kind == Raw::ReadOnly { (0, "no") } else { (1, "ok") };
-        let zero = u8::from(matches!(kind, Raw::Blocks4096 | Raw::Discard));
+        let zero = u8::from(matches!(kind, Raw::Blocks4096 | Raw::Discard | Raw::QdiskDiscard));
         let flushed = "ok";
         let back = if *kind == Raw::ReadOnly { "other" } else { "same" };
         let expected = format!(
@@ -167,9 +167,10 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
             report.all("kind").find(|line| line.number("disk") == Some(disk)).map(|line| line.text.clone());
         differ(&format!("{kind:?}"), seen.unwrap_or_default(), expected);
 
-        // What the guest wrote and gave up, and nothing else; the file behind `Discard` stays in dom0, which has looked at it.
-        let written =
-            |at: usize| *kind != Raw::ReadOnly && *kind != Raw::Discard && (512..768).contains(&(at >> 10));
+        // What the guest wrote and gave up, and nothing else; the files that can have holes stay in dom0, which has looked
+        // at them.
+        let elsewhere = matches!(kind, Raw::ReadOnly | Raw::Discard | Raw::QdiskDiscard);
+        let written = |at: usize| !elsewhere && (512..768).contains(&(at >> 10));
         let good = (0..image.len()).find(|&at| {
             let expected = if written(at) {
                 ((at - (512 << 10)) / 512 * 7 + disk as usize) as u8
@@ -184,7 +185,8 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
 
         // xvdb is vbd 51728.
         let vbd = format!("xenvbd: vbd {}: ", 51728 + 16 * n);
-        let grants = if persistent { "persistent" } else { "single" };
+        // qdisk does not offer them.
+        let grants = if persistent && *kind != Raw::QdiskDiscard { "persistent" } else { "single" };
         let said =
             report.debug(&vbd).find(|line| line.ends_with(" grants")).map(str::to_owned).unwrap_or_default();
         differ(

@@ -40,6 +40,8 @@ pub enum Raw {
     Blocks4096,
     /// On a loop device over a file in dom0's memory, in which holes can be made.
     Discard,
+    /// The same file behind qdisk.
+    QdiskDiscard,
     /// Read-only.
     ReadOnly,
 }
@@ -467,12 +469,12 @@ const DISKS_OF_KINDS: Scenario = Scenario {
     created: "xenstore-write /local/domain/$DOMID/device/vbd/51728/trusted 0",
     dom0: &[("ready for=look", guest::LOOK_AT_HOLE)],
     entry: Entry::Pv,
-    expect: Expect { pv: 5, ..PV },
+    expect: Expect { pv: 6, ..PV },
     ..BASE
 };
 
 /// Disks of every kind.
-const KINDS: [Raw; 4] = [Raw::Untrusted, Raw::Blocks4096, Raw::Discard, Raw::ReadOnly];
+const KINDS: [Raw; 5] = [Raw::Untrusted, Raw::Blocks4096, Raw::Discard, Raw::ReadOnly, Raw::QdiskDiscard];
 
 /// xenvbd copies data through pages that stay granted, where the backend offers that.
 const PERSISTENT: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenvbd\\Parameters]\n\
