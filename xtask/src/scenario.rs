@@ -431,7 +431,7 @@ pub const RUNNING: [Scenario; 8] = [
         name: "backend-returns",
         title: "with persistent grants: a disk's backend is restarted, and unbound and bound, with requests on their way",
         registry: PERSISTENT,
-        words: "outage=0,9",
+        words: "outage=0,14",
         exercise: Some("outage"),
         dom0: &[(
             "ready for=outage",
