@@ -391,7 +391,9 @@ pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool
     if status >= 0 {
         // SAFETY: DriverEntry still has the driver object to itself. Storport has set its unload routine.
         unsafe {
-            let previous = (*driver).DriverUnload.replace(driver_unload);
+            // NT calls `started` whatever has become of the only device meanwhile, and the call cannot be taken back: until
+            // then the driver cannot be unloaded.
+            let previous = (*driver).DriverUnload.take();
             ANCHOR
                 .unload
                 .store(previous.map_or(null_mut(), |unload| unload as *mut c_void), Ordering::Release);
@@ -507,8 +509,10 @@ pub fn system_started() -> bool {
 }
 
 /// The system's drivers have been started. PASSIVE_LEVEL.
-fn started(_driver: DriverObject) {
+fn started(driver: DriverObject) {
     ANCHOR.started.store(true, Ordering::Release);
+    // SAFETY: the driver's own object, of which NT reads this field when it unloads the driver.
+    unsafe { (*driver.as_ptr()).DriverUnload = Some(driver_unload) };
 }
 
 /// HwInitialize, up to DIRQL. The rings are connected already.

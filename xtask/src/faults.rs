@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, fs,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -28,9 +29,19 @@ const FIRST_LINE: &str = "HVM Loader";
 /// The bugcheck of a panic in one of the drivers (`wdm::bugcheck::PANIC`): memory that Rust's own collections do not
 /// get ends there.
 const PANIC: u64 = 0x0058_4750;
-/// What is tried in every run of the tests: of each kind an early request, made by idefilter, and a later one.
-const SAMPLE: [&str; 8] =
-    ["pool:2", "pool:60", "registry:3", "registry:12", "hypercall:1", "hypercall:12", "store:1", "store:12"];
+/// What is tried in every run of the tests: of each kind an early request, made by idefilter, and a later one; and one of
+/// those without which xenvbd's device does not start.
+const SAMPLE: [&str; 9] = [
+    "pool:2",
+    "pool:60",
+    "registry:3",
+    "registry:12",
+    "hypercall:1",
+    "hypercall:12",
+    "store:1",
+    "store:12",
+    "pool:150",
+];
 
 /// How a boot with a fault ended, correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +58,11 @@ enum End {
     NotReached,
 }
 
+impl End {
+    const ALL: [Self; 6] =
+        [Self::Pv, Self::Emulated, Self::NoDisk, Self::Stopped, Self::Panicked, Self::NotReached];
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
@@ -60,16 +76,22 @@ impl fmt::Display for End {
     }
 }
 
+/// What boots came to.
+#[derive(Default)]
+struct Found {
+    /// How many of a kind ended so.
+    ends: BTreeMap<(String, End), u32>,
+    /// What was wrong, each line beginning with its plan.
+    wrong: Vec<String>,
+}
+
 /// Runs every request of every kind, or of those named; prints how they ended.
 ///
 /// # Errors
 /// The rig failed, or a boot ended otherwise than it may.
 pub fn run(kinds: &[String], every: u64) -> Result<()> {
     let layout = Layout::here();
-    setup::ensure()?;
-    build::drivers()?;
-    build::executive()?;
-    let rig = rig_files::ensure(&layout)?;
+    let rig = prepare(&layout)?;
     let (counted, _) = boots(&layout, &rig, "faults-count", &[])?;
     let last = counted.last().context("the guest printed nothing")?;
     let requests = last.first("requests").context("the requests were not counted")?;
@@ -82,80 +104,152 @@ pub fn run(kinds: &[String], every: u64) -> Result<()> {
         println!("{kind}: {count} requests in a PV boot");
         plans.extend((1..=count).step_by(every.max(1) as usize).map(|n| format!("{kind}:{n}")));
     }
-    let batches: VecDeque<(usize, Vec<String>)> =
-        plans.chunks(BATCH).map(<[String]>::to_vec).enumerate().collect();
-    let (total, queue) = (batches.len(), Mutex::new(batches));
-    let found = Mutex::new((BTreeMap::new(), Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..RIGS {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((n, plans)) = next else { break };
-                    let result = batch(&layout, &rig, &format!("faults-{n}"), &plans);
-                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    match result {
-                        Ok((ends, wrong)) => {
-                            for (plan, end) in ends {
-                                let kind = plan.split(':').next().unwrap_or_default().to_owned();
-                                *found.0.entry((kind, end)).or_insert(0) += 1;
-                            }
-                            // Said at once, since a run takes hours.
-                            wrong.iter().for_each(|line| println!("WRONG: {line}"));
-                            found.1.extend(wrong);
-                        }
-                        Err(error) => found.1.push(format!("batch {n}: {error:#}")),
-                    }
-                    let right: u32 = found.0.values().sum();
-                    println!(
-                        "batch {} of {total} done; so far {right} right, {} wrong",
-                        n + 1,
-                        found.1.len()
-                    );
-                }
-            });
-        }
-    });
-    let (ends, wrong) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let rows: Vec<Vec<String>> = ends
-        .iter()
-        .map(|((kind, end), count): (&(String, End), &u32)| {
-            vec![kind.clone(), end.to_string(), count.to_string()]
-        })
-        .collect();
-    verdict::print_table(&HEAD, &rows);
+    let mut found = Found::default();
+    found.boot(&layout, &rig, &plans);
     if kinds.is_empty() && every <= 1 {
-        let path = layout.root().join("docs/faults.md");
-        fs::write(&path, page(&ends, &wrong)).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{}", path.display());
+        write_page(&layout, &found, 0)?;
     }
-    if !wrong.is_empty() {
-        bail!("{} boots ended otherwise than they may:\n{}", wrong.len(), wrong.join("\n"));
+    found.judge()
+}
+
+/// Runs those again that the page lists as wrong, and writes the page with what comes of them.
+///
+/// # Errors
+/// As [`run`]; there is no page.
+pub fn again() -> Result<()> {
+    let layout = Layout::here();
+    let path = page_path(&layout);
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}; run cargo xtask faults first", path.display()))?;
+    let (mut found, plans, times) = read_page(&text);
+    let rig = prepare(&layout)?;
+    found.boot(&layout, &rig, &plans);
+    write_page(&layout, &found, times + plans.len())?;
+    found.judge()
+}
+
+fn prepare(layout: &Layout) -> Result<RigFiles> {
+    setup::ensure()?;
+    build::drivers()?;
+    build::executive()?;
+    rig_files::ensure(layout)
+}
+
+impl Found {
+    /// Boots with each plan, on several rigs; says at once what is wrong, since a run takes an hour.
+    fn boot(&mut self, layout: &Layout, rig: &RigFiles, plans: &[String]) {
+        let batches: VecDeque<(usize, &[String])> = plans.chunks(BATCH).enumerate().collect();
+        let (total, queue) = (batches.len(), Mutex::new(batches));
+        let found = Mutex::new(self);
+        thread::scope(|scope| {
+            for _ in 0..RIGS {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                        let Some((n, plans)) = next else { break };
+                        let result = batch(layout, rig, &format!("faults-{n}"), plans);
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        match result {
+                            Ok((ends, wrong)) => found.add(ends, wrong),
+                            Err(error) => found.wrong.push(format!("batch {n}: {error:#}")),
+                        }
+                        let (right, wrong) = (found.ends.values().sum::<u32>(), found.wrong.len());
+                        println!("batch {} of {total} done; so far {right} right, {wrong} wrong", n + 1);
+                    }
+                });
+            }
+        });
     }
-    Ok(())
+
+    fn add(&mut self, ends: Ends, wrong: Vec<String>) {
+        for (plan, end) in ends {
+            let kind = plan.split(':').next().unwrap_or_default().to_owned();
+            *self.ends.entry((kind, end)).or_insert(0) += 1;
+        }
+        wrong.iter().for_each(|line| println!("WRONG: {line}"));
+        self.wrong.extend(wrong);
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |((kind, end), count): (&(String, End), &u32)| {
+            vec![kind.clone(), end.to_string(), count.to_string()]
+        };
+        self.ends.iter().map(row).collect()
+    }
+
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// Something was wrong.
+    fn judge(&self) -> Result<()> {
+        verdict::print_table(&HEAD, &self.rows());
+        if !self.wrong.is_empty() {
+            bail!("{} boots ended otherwise than they may:\n{}", self.wrong.len(), self.wrong.join("\n"));
+        }
+        Ok(())
+    }
 }
 
 const HEAD: [&str; 3] = ["kind", "end", "boots"];
+/// What stands before the number of boots that were tried again.
+const AGAIN: &str = "Boots that were run again, after what they had shown was mended: ";
 
-/// `docs/faults.md`: what came of a run of everything.
-fn page(ends: &BTreeMap<(String, End), u32>, wrong: &[String]) -> String {
-    let good: u32 = ends.values().sum();
+fn page_path(layout: &Layout) -> PathBuf {
+    layout.root().join("docs/faults.md")
+}
+
+fn write_page(layout: &Layout, found: &Found, again: usize) -> Result<()> {
+    let path = page_path(layout);
+    fs::write(&path, page(found, again)).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// `docs/faults.md`: what came of a run of everything, and of the boots that were run again.
+fn page(found: &Found, again: usize) -> String {
+    let good: u32 = found.ends.values().sum();
     let mut text = format!(
         "# Faults by index\n\n\
          Written by a run of `cargo xtask faults`; not edited by hand. Each request that a PV boot makes has failed once, in a\n\
          boot of its own ([testing](testing.md#faults-by-index) says how, and which ends are right).\n\n\
          **{} boots, {good} with a right end.**\n\n| {} |\n|---|---|---|\n",
-        good as usize + wrong.len(),
+        good as usize + found.wrong.len(),
         HEAD.join(" | "),
     );
-    for ((kind, end), count) in ends {
-        text += &format!("| {kind} | {end} | {count} |\n");
+    for row in found.rows() {
+        text += &format!("| {} |\n", row.join(" | "));
     }
-    if !wrong.is_empty() {
+    if again > 0 {
+        text += &format!("\n{AGAIN}{again}\n");
+    }
+    if !found.wrong.is_empty() {
         text += "\nNot as they may:\n\n";
-        text.extend(wrong.iter().map(|line| format!("- {line}\n")));
+        text.extend(found.wrong.iter().map(|line| format!("- {line}\n")));
     }
     text
+}
+
+/// What a page says: what was right, the plans of what was wrong, which is left out, and how many were run again.
+fn read_page(text: &str) -> (Found, Vec<String>, usize) {
+    let (mut found, mut plans, mut again) = (Found::default(), Vec::new(), 0);
+    for line in text.lines() {
+        let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
+        if let [kind, end, count] = cells[..]
+            && let (Some(end), Ok(count)) =
+                (End::ALL.into_iter().find(|e| e.to_string() == end), count.parse())
+        {
+            found.ends.insert((kind.to_owned(), end), count);
+        } else if let Some(wrong) = line.strip_prefix("- ") {
+            match wrong.split_once(": ") {
+                Some((plan, _)) if plan.contains(':') => plans.push(plan.to_owned()),
+                // Of a batch that the rig failed in nothing is known.
+                _ => found.wrong.push(wrong.to_owned()),
+            }
+        } else if let Some(number) = line.strip_prefix(AGAIN) {
+            again = number.parse().unwrap_or(0);
+        }
+    }
+    (found, plans, again)
 }
 
 /// The fixed sample.
@@ -260,16 +354,20 @@ mod tests {
     }
 
     #[test]
-    fn the_page_counts_what_it_lists() {
+    fn the_page_counts_what_it_lists_and_is_read_again() {
         let ends =
             BTreeMap::from([(("pool".to_owned(), End::Pv), 2), (("store".to_owned(), End::Emulated), 1)]);
-        let text = page(&ends, &["pool:3: hung".to_owned()]);
-        assert!(text.contains("**4 boots, 3 with a right end.**"), "{text}");
-        assert!(
-            text.contains(
-                "| pool | PV | 2 |\n| store | emulated | 1 |\n\nNot as they may:\n\n- pool:3: hung\n"
-            )
-        );
+        let found = Found {
+            ends: ends.clone(),
+            wrong: vec!["pool:3: hung".to_owned(), "batch 4: no rig".to_owned()],
+        };
+        let text = page(&found, 7);
+        assert!(text.contains("**5 boots, 3 with a right end.**"), "{text}");
+        assert!(text.contains("| pool | PV | 2 |\n| store | emulated | 1 |\n"), "{text}");
+        assert!(text.ends_with("\nNot as they may:\n\n- pool:3: hung\n- batch 4: no rig\n"), "{text}");
+        let (again, plans, times) = read_page(&text);
+        assert_eq!((again.ends, again.wrong), (ends, vec!["batch 4: no rig".to_owned()]));
+        assert_eq!((plans, times), (vec!["pool:3".to_owned()], 7));
     }
 
     #[test]

@@ -198,6 +198,8 @@ unsafe fn forget(driver: *mut DriverObject) {
             Some("pnp-notification")
         } else if ldr::notify::registered_within(start, end) {
             Some("load-image-notification")
+        } else if super::reinitialize::is_registered(driver) {
+            Some("reinitialization")
         } else if super::work_item::allocated_by(id) > 0 {
             Some("work-item")
         } else {
