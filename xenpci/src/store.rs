@@ -41,7 +41,7 @@ const WATCHES: usize = 512;
 /// How long xenstored may take for a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a requester sleeps before it looks at the ring without having been told to.
+/// How long a requester sleeps before it notifies xenstored again, and looks at the ring without having been told to.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the store port's handler sets.
@@ -86,7 +86,10 @@ impl Transport for Waiting {
         if u128::from(waited) * 100 >= PATIENCE.as_nanos() {
             return false;
         }
-        self.signals.reply.wait_timeout(LOOK);
+        if !self.signals.reply.wait_timeout(LOOK) {
+            // A notification may have been lost, and one too many does no harm.
+            self.notify();
+        }
         true
     }
 }

@@ -48,7 +48,7 @@ if [ -e batch ]; then
     while read -r line; do
         say "boot"
         sed -e "s|^cmdline = .*|cmdline = \"$line\"|" -e 's|^\(on_.*\) = .*|\1 = "destroy"|' guest.cfg >boot.cfg
-        timeout -k 5 60 xl create -F boot.cfg </dev/null >>out/batch 2>&1 || xl destroy guest </dev/null >>out/batch 2>&1
+        timeout -k 5 90 xl create -F boot.cfg </dev/null >>out/batch 2>&1 || xl destroy guest </dev/null >>out/batch 2>&1
     done <batch
 fi
 # Paused where something is to be done before it runs (Job::created).
