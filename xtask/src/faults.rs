@@ -138,7 +138,8 @@ fn prepare(layout: &Layout) -> Result<RigFiles> {
 impl Found {
     /// Boots with each plan, on several rigs; says at once what is wrong, since a run takes an hour.
     fn boot(&mut self, layout: &Layout, rig: &RigFiles, plans: &[String]) {
-        let batches: VecDeque<(usize, &[String])> = plans.chunks(BATCH).enumerate().collect();
+        let size = plans.len().div_ceil(RIGS).clamp(1, BATCH);
+        let batches: VecDeque<(usize, &[String])> = plans.chunks(size).enumerate().collect();
         let (total, queue) = (batches.len(), Mutex::new(batches));
         let found = Mutex::new(self);
         thread::scope(|scope| {
