@@ -124,8 +124,12 @@ impl Channel {
 
     /// Starts a request. ≤ DISPATCH_LEVEL.
     pub fn start(&self, request: NonNull<Request>) {
-        let ended = self.queue.lock().as_mut().map(|queue| queue.start(request));
-        ended.unwrap_or_else(|| Ended::unserved(request)).complete();
+        let started = self.queue.lock().as_mut().map(|queue| queue.start(request));
+        let (ended, again) = started.unwrap_or_else(|| (Ended::unserved(request), false));
+        ended.complete();
+        if again {
+            self.service();
+        }
     }
 
     /// Takes in what the backend has answered, until nothing is left. ≤ DISPATCH_LEVEL.

@@ -7,7 +7,7 @@ use xen::blkif::Config;
 
 use crate::queue::MAXIMUM_TRANSFER;
 use crate::storport::{Answer, Order};
-use crate::{Disk, SECTORS, done, extent, no_allocation, odd};
+use crate::{Disk, SECTORS, done, extent, hal, no_allocation, odd};
 
 /// What Linux' blkback writes.
 const BLKBACK: [(&str, &str); 3] =
@@ -184,4 +184,19 @@ fn at_depth_32_one_notification_serves_eight_requests() {
         // Over the whole run, with its beginning and its end.
         assert!(sent <= most + depth && received <= most + depth, "depth {depth}: {sent} and {received}");
     }
+}
+
+/// What a backend answers while it is told needs no interrupt, but for the first answer, which a new ring asks for.
+#[test]
+fn a_backend_that_is_quicker_than_its_notification_does_not_interrupt() {
+    const REQUESTS: usize = 50;
+    let mut disk = Disk::with(LARGE, &BLKBACK);
+    hal::quicken();
+    for n in 0..REQUESTS as u64 {
+        let (_, list) = disk.pages(4096);
+        let order = Order::new(4096, None, list);
+        disk.start(&order, Action::Read { extent: extent(n * 8, 8) }).unwrap();
+        assert_eq!(order.answer(), done(4096));
+    }
+    assert_eq!((disk.world.take_notified().len(), disk.backend.borrow().notifications), (REQUESTS, 1));
 }

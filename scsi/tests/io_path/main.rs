@@ -67,7 +67,11 @@ impl Disk {
         no_allocation::during(|| match Request::new(srb, Port, action, self.copy_all) {
             Ok(request) => {
                 let request = request.settle().expect("an extension");
-                self.queue.start(request).complete();
+                let (ended, again) = self.queue.start(request);
+                ended.complete();
+                if again {
+                    self.service();
+                }
                 Ok(())
             }
             Err((_, answer)) => Err(answer),

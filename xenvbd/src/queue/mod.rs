@@ -14,6 +14,10 @@
 //! What is started in between, often by those who were waiting for the completions, is published by `settle` as a
 //! whole: one notification for all of it.
 //!
+//! While nothing is in flight no answer is asked to be announced. The first request to an idle backend asks for it
+//! after the backend has been told: one that was quicker than the notification's return has answered without an
+//! interrupt, and [`Queue::start`] says that there is something to take in.
+//!
 //! # When memory may be used again
 //! A request ends when every ring request of it has come back and its grants have ended. A backend that does not
 //! answer keeps its requests pending, through any reset, since it might still write to their pages. A page whose
@@ -167,9 +171,11 @@ impl Queue {
         completion.result.map_err(Error::Request)
     }
 
-    /// Takes a request, which its SRB's extension holds. ≤ DISPATCH_LEVEL.
-    pub fn start(&mut self, mut request: NonNull<Request>) -> Ended {
+    /// Takes a request, which its SRB's extension holds. Whether there is something to take in already, that may not
+    /// be announced: begin a round. ≤ DISPATCH_LEVEL.
+    pub fn start(&mut self, mut request: NonNull<Request>) -> (Ended, bool) {
         let mut ended = Ended::default();
+        let idle = self.in_flight() == 0;
         self.counters.started += 1;
         // SAFETY: Storport has just handed the request over: it is pending and in no list.
         let this = unsafe { request.as_mut() };
@@ -183,7 +189,9 @@ impl Queue {
             self.take_in(&mut ended);
         }
         self.publish();
-        ended
+        // With requests in flight the backend has been asked already.
+        let again = idle && self.ask();
+        (ended, again)
     }
 
     /// Takes in what the backend has answered, and goes on with what waited; begins a round. ≤ DISPATCH_LEVEL.
@@ -195,15 +203,21 @@ impl Queue {
         ended
     }
 
-    /// Ends a round: tells the backend what was started meanwhile, and asks to be notified. Whether there is something
-    /// to take in already, that may not be announced: begin another round. ≤ DISPATCH_LEVEL.
+    /// Ends a round: tells the backend what was started meanwhile, and asks to be notified of what is in flight.
+    /// Whether there is something to take in already, that may not be announced: begin another round.
+    /// ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn settle(&mut self) -> bool {
         self.rounds = self.rounds.saturating_sub(1);
         self.publish();
+        self.ask()
+    }
+
+    /// Asks to be notified of what is in flight, unless a round is going on, whose end does it; whether there is
+    /// something to take in already.
+    fn ask(&mut self) -> bool {
         match &mut self.backend {
-            Backend::Ring(frontend) if self.rounds == 0 => frontend.rearm(),
-            // Whoever ends the last round does it.
+            Backend::Ring(frontend) if self.rounds == 0 && frontend.in_flight() > 0 => frontend.rearm(),
             _ => false,
         }
     }
