@@ -147,6 +147,24 @@ impl Channels {
         hypercall::with(hypercall, "EVTCHNOP_unmask", EVENT_CHANNEL_OP, EVTCHNOP_UNMASK, &mut argument)
     }
 
+    /// Whether this driver, or an earlier [`Channels::new`] in this domain, has the page before it: every port that was
+    /// never unmasked is masked. Device memory without a page of Xen's behind it reads as all zeroes or all ones.
+    /// Nothing is written. Any level.
+    pub fn are_in(page: &SharedMemory) -> bool {
+        let first: VcpuInfo = page.read(0);
+        let last = page.atomic_u64(offset_of!(SharedInfo, evtchn_mask) + (WORDS - 1) * 8);
+        first.pad == [0; 6] && last.load(Ordering::SeqCst) == u64::MAX
+    }
+
+    /// Whether a port's events are held back, in the page of [`Channels::are_in`]. Nothing is written. Any level.
+    pub fn is_masked_in(page: &SharedMemory, port: Port) -> bool {
+        if port.0 >= Port::LIMIT {
+            return false;
+        }
+        let (word, bit) = port.place();
+        page.atomic_u64(offset_of!(SharedInfo, evtchn_mask) + word * 8).load(Ordering::SeqCst) & bit != 0
+    }
+
     fn selector(&self, vcpu: &Vcpu) -> &AtomicU64 {
         self.shared_info
             .atomic_u64(vcpu.number * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_pending_sel))
@@ -460,6 +478,27 @@ mod tests {
         close(&xen, bound).unwrap();
         let error = send(&xen, bound).unwrap_err();
         assert_eq!((error.call, error.errno), ("EVTCHNOP_send", 22));
+    }
+
+    #[test]
+    fn a_page_without_shared_info_behind_it_is_told_from_one() {
+        for nothing in [0, u64::MAX] {
+            let memory = Memory::new(1, 0);
+            let page = memory.share();
+            (0..512).for_each(|word| page.atomic_u64(word * 8).store(nothing, Ordering::SeqCst));
+            assert!(!Channels::are_in(&page));
+        }
+        let memory = Memory::new(1, 0);
+        let channels = Channels::new(memory.share());
+        open(&channels, &[1, 2000]);
+        // What Xen does with it meanwhile.
+        raise(&memory.share(), 2000);
+        let page = memory.share();
+        assert!(Channels::are_in(&page));
+        let masked = |port| Channels::is_masked_in(&page, Port(port));
+        assert_eq!([1, 2000, 2001, Port::LIMIT].map(masked), [false, false, true, false]);
+        channels.mask(Port(1));
+        assert!(masked(1));
     }
 
     #[test]

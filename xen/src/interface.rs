@@ -26,7 +26,7 @@ use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 
 /// The version this crate describes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What xenpci exports as `XenpciInterface`. Any IRQL.
 pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
@@ -108,8 +108,9 @@ pub type EventCallback = unsafe extern "system" fn(context: *mut c_void);
 /// [`RESUMED`] when it goes on, in a new domain or, where the suspend was cancelled, in the old one. Before: the
 /// client stops using its grants and ports, and answers 0, or another number where it cannot; then the guest is not
 /// suspended. After: where [`Interface::suspend_epoch`] has changed they are gone, and it makes new ones without ending
-/// the old; the answer means nothing. Every call with [`SUSPENDING`], whatever it answered, is followed by one with
-/// [`RESUMED`]. The callback may use every entry of the
+/// the old; the answer means nothing. Hibernation is a suspend, too, but that the guest may go on in the old domain with
+/// its disks in other hands: [`REVIVED`] stands in the place of [`RESUMED`] then. Every call with [`SUSPENDING`],
+/// whatever it answered, is followed by one with one of the two. The callback may use every entry of the
 /// table but [`Interface::suspend_unregister`].
 pub type SuspendCallback = unsafe extern "system" fn(context: *mut c_void, phase: u32) -> u32;
 
@@ -117,6 +118,10 @@ pub type SuspendCallback = unsafe extern "system" fn(context: *mut c_void, phase
 pub const SUSPENDING: u32 = 0;
 /// Phase of a [`SuspendCallback`]: the guest goes on.
 pub const RESUMED: u32 = 1;
+/// Phase of a [`SuspendCallback`]: the guest goes on after hibernation, where it was. Grants and ports are there as before,
+/// but the copy of the driver that wrote the hibernation file may have been connected in its place: it ends them, and
+/// connects anew.
+pub const REVIVED: u32 = 2;
 
 /// The table. Get it from [`Query`], check it with [`Interface::usable`].
 #[repr(C)]

@@ -309,6 +309,13 @@ impl EventChannels {
         Ok(())
     }
 
+    /// Holds a port's events back. ≤ DISPATCH_LEVEL.
+    pub fn mask(&self, port: Port) {
+        if let Some(channels) = self.channels.get().filter(|_| port.0 < Port::LIMIT) {
+            channels.mask(port);
+        }
+    }
+
     /// Lets a bound port's events through. ≤ DISPATCH_LEVEL.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use wdm::device::Options;
 use wdm::pnp::{Minor, RelationsType, Usage};
 use wdm::registry::{self, Key};
 use wdm::spin_lock::SpinLock;
+use wdm::stack_location::PowerState;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, interrupt,
     processor, relations, requirements, security, utf16,
@@ -142,13 +143,25 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
     }
 }
 
-/// IRP_MJ_POWER: the platform needs power in every state, so the requests only pass. ≤ DISPATCH_LEVEL.
-pub fn power(device: Device<Extension>, irp: Irp) -> Disposition {
-    let held = device.acquire();
-    match (held, device.attached_to()) {
-        (Ok(_held), Some(lower)) => irp.forward_power(lower),
-        _ => irp.complete_power(NtStatus::DELETE_PENDING),
+/// IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a hibernation file is
+/// written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
+pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
+    /// `PowerSystemWorking`.
+    const S0: PowerState = PowerState::System(1);
+    /// `PowerSystemHibernate`.
+    const S4: PowerState = PowerState::System(5);
+    let (Ok(_held), Some(lower)) = (device.acquire(), device.attached_to()) else {
+        return irp.complete_power(NtStatus::DELETE_PENDING);
+    };
+    let set = irp.location().power_state().filter(|_| irp.location().sets_power());
+    let suspend = fdo.suspend.lock();
+    match (set, &*suspend) {
+        (Some(S4), Some(suspend)) => return suspend.fall_asleep(irp, lower),
+        (Some(S0), Some(suspend)) => suspend.wake(),
+        _ => {}
     }
+    drop(suspend);
+    irp.forward_power(lower)
 }
 
 /// Passes a request that this driver has no part in. IRQL: the request's.

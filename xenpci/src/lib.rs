@@ -62,7 +62,7 @@ impl Driver for Xenpci {
 
     fn power(device: Device<Extension>, irp: Irp) -> Disposition {
         match device.extension() {
-            Extension::Fdo(_) => fdo::power(device, irp),
+            Extension::Fdo(fdo) => fdo::power(device, fdo, irp),
             Extension::Pdo(_) => pdo::power(device, irp),
         }
     }

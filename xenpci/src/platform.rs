@@ -23,7 +23,7 @@ use crate::event_channels::EventChannels;
 use crate::grant::Grants;
 use crate::hypercall_page;
 use crate::interrupt::Upcall;
-use crate::store::{ConnectError, Held, Store};
+use crate::store::{ConnectError, Found, Held, Store};
 use crate::suspend::Clients;
 use crate::window::Window;
 
@@ -160,7 +160,7 @@ impl Platform {
         let before = self.upcall.taken();
         self.upcall.enable()?;
         // Xenstore answers by event: with its first reply the whole way from Xen to a callback has been gone.
-        self.store.connect_held(held).map_err(Failure::Store)?;
+        self.store.connect_held(held, Found::AtRest).map_err(Failure::Store)?;
         if !self.upcall.more_than(before) {
             return Err(Failure::NoUpcall);
         }
@@ -189,6 +189,29 @@ impl Platform {
             self.rebuild(&mut held).map_err(SuspendError::Lost)?;
         }
         Ok(resumed)
+    }
+
+    /// Leaves xenstore to the copy of the drivers that writes the hibernation file, until [`Platform::wake`].
+    /// PASSIVE_LEVEL.
+    pub fn sleep(&self) -> Held<'_> {
+        let held = self.store.hold();
+        self.store.leave_held(&held);
+        held
+    }
+
+    /// Goes on after hibernation: in a new domain as after a suspend; where the machine was never off, with what Xen keeps
+    /// for the guest as it was, but xenstore as the copy left it. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// See [`Failure`]; no client will be served any more.
+    pub fn wake(&self, mut held: Held<'_>) -> Result<Resumed, Failure> {
+        if self.window.is_populated() {
+            self.store.connect_held(&mut held, Found::Abandoned).map_err(Failure::Store)?;
+            return Ok(Resumed::Cancelled);
+        }
+        ipi::alone(hypercall_page::install).map_err(Failure::HypercallPage)?;
+        self.rebuild(&mut held)?;
+        Ok(Resumed::Anew)
     }
 
     /// Who is called around a suspend.

@@ -136,6 +136,15 @@ struct Shared {
 /// The connection of a store, held so that no request begins.
 pub struct Held<'a>(Guard<'a, Option<Connection>>);
 
+/// How the store's page is found by whoever connects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Between two messages.
+    AtRest,
+    /// As somebody left it who may have been in the middle of something.
+    Abandoned,
+}
+
 /// The guest's xenstore. Dropping it ends the thread and the connection (PASSIVE_LEVEL).
 pub struct Store {
     shared: Arc<Shared>,
@@ -218,15 +227,26 @@ impl Store {
         Held(self.shared.connection.lock())
     }
 
-    /// Connects: at START, and again after each resume, when every watch is set anew. The port of an earlier connection
-    /// has been forgotten by [`EventChannels::rebuild`]; upcalls are enabled. PASSIVE_LEVEL; waits for xenstore.
+    /// Leaves xenstore to whoever comes next, who sees by the port's mask that it may; nothing of it is touched until
+    /// [`Store::connect_held`]. PASSIVE_LEVEL.
+    pub fn leave_held(&self, held: &Held<'_>) {
+        if let Some(connection) = &*held.0 {
+            self.shared.channels.mask(connection.port);
+        }
+    }
+
+    /// Connects: at START, and again after each resume, when every watch is set anew. Upcalls are enabled.
+    /// PASSIVE_LEVEL; waits for xenstore.
     ///
     /// # Errors
     /// See [`ConnectError`]; there is then no connection.
-    pub fn connect_held(&self, held: &mut Held<'_>) -> Result<StoreLocation, ConnectError> {
+    pub fn connect_held(&self, held: &mut Held<'_>, found: Found) -> Result<StoreLocation, ConnectError> {
         let shared = &*self.shared;
         let slot = &mut *held.0;
-        *slot = None;
+        if let Some(before) = slot.take() {
+            // It is not bound where [`EventChannels::rebuild`] has forgotten it.
+            let _ = shared.channels.unbind(before.port);
+        }
         let location =
             hvm::store(&shared.hypercall).map_err(ConnectError::Xen)?.ok_or(ConnectError::NoStore)?;
         let StoreLocation { frame, port } = location;
@@ -241,7 +261,12 @@ impl Store {
         let memory = unsafe { SharedMemory::new(NonNull::new_unchecked(page.as_ptr()), PAGE_SIZE) };
         let waiting =
             Waiting { hypercall: shared.hypercall, port, signals: Arc::clone(&shared.signals), since: 0 };
-        let mut client = Client::new(Ring::new(memory), waiting, buffer).map_err(ConnectError::Store)?;
+        let ring = match found {
+            Found::AtRest => Some(Ring::new(memory)),
+            Found::Abandoned => inherit(&shared.hypercall, port, memory),
+        };
+        let ring = ring.ok_or(ConnectError::Store(Error::TimedOut))?;
+        let mut client = Client::new(ring, waiting, buffer).map_err(ConnectError::Store)?;
 
         // SAFETY: the signals live as long as `shared`, which unbinds the port before it goes (`Store::drop`), and a resume
         // forgets all bindings.
@@ -350,6 +375,21 @@ impl Drop for Store {
             let _ = self.shared.channels.unbind(port);
         }
     }
+}
+
+/// Takes over a page that was abandoned; `None` where xenstored does not come to rest. PASSIVE_LEVEL.
+fn inherit(hypercall: &HypercallPage, port: Port, memory: SharedMemory) -> Option<Ring> {
+    /// Pauses for which xenstored must have been quiet.
+    const QUIET: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut left = PATIENCE.as_millis() / PAUSE.as_millis();
+    Ring::inherit(memory, QUIET, || {
+        // It may be waiting for room that was made, or for a notification that was never sent.
+        let _ = event_channel::send(hypercall, port);
+        time::sleep(PAUSE);
+        left = left.saturating_sub(1);
+        left > 0
+    })
 }
 
 /// What the watch thread has to deliver.

@@ -14,8 +14,16 @@
 //!
 //! A client that cannot let go keeps the guest from being suspended: the node is left as it is, and the toolstack
 //! gives up. A platform that cannot be rebuilt stops the system: its disks would never answer again.
+//!
+//! # Hibernation
+//! When the system is set to S4, the client lets its requests wait and xenstore is left alone, before the request goes on:
+//! from then on a copy of the drivers writes memory to the disk. It sees by the mask of xenstore's port that it may; where
+//! the client does not let go the port stays unmasked, and the copy refuses. What memory comes back to is a new domain,
+//! which has to be set up like one that was resumed; or, where writing failed or the machine only slept, the old one, in
+//! which the copy has used xenstore and taken the vbd. Both begin with the request for S0.
 #![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -24,13 +32,14 @@ use guard::Action;
 use guard::machine::BUGCHECK_CODE;
 use wdm::event::{Event, Kind};
 use wdm::mutex::Mutex;
+use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
-use wdm::{bugcheck, debug_print};
-use xen::interface::{RESUMED, SUSPENDING, SuspendCallback, Watch};
+use wdm::{DeviceObject, Disposition, Irp, bugcheck, debug_print};
+use xen::interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
 use xen::sched::Resumed;
 use xen::store::Store as _;
 
-use crate::platform::{Platform, SuspendError};
+use crate::platform::{Failure, Platform, SuspendError};
 use crate::{DRIVER, proof};
 
 /// The node by which the toolstack asks.
@@ -88,10 +97,14 @@ impl Clients {
     }
 }
 
-/// What the watch's callback sets.
+/// What the watch's callback sets, and power requests.
 struct Signal {
     asked: Event,
     stopping: AtomicBool,
+    /// The request that sets the system to S4, and the device that has it next.
+    falling_asleep: SpinLock<Option<(Irp, DeviceObject)>>,
+    /// The system is set to S0.
+    awake: Event,
 }
 
 /// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
@@ -108,8 +121,12 @@ impl Suspend {
     /// # Errors
     /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be suspended.
     pub fn start(platform: &Arc<Platform>) -> wdm::Result<Self> {
-        let asked = Event::new(Kind::Synchronization)?;
-        let signal = Arc::new(Signal { asked, stopping: AtomicBool::new(false) });
+        let signal = Arc::new(Signal {
+            asked: Event::new(Kind::Synchronization)?,
+            stopping: AtomicBool::new(false),
+            falling_asleep: SpinLock::new(None),
+            awake: Event::new(Kind::Notification)?,
+        });
         let (at, told) = (Arc::clone(platform), Arc::clone(&signal));
         let thread = Thread::spawn(move || serve(&at, &told))?;
         let context = Arc::as_ptr(&signal).cast_mut().cast();
@@ -119,6 +136,21 @@ impl Suspend {
             debug_print!(DRIVER, "{NODE} cannot be watched: the guest cannot be suspended");
         }
         Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), thread: Some(thread) })
+    }
+
+    /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of Xen's is used any
+    /// more. ≤ DISPATCH_LEVEL.
+    pub fn fall_asleep(&self, irp: Irp, lower: DeviceObject) -> Disposition {
+        let (irp, pending) = irp.pend();
+        self.signal.awake.clear();
+        *self.signal.falling_asleep.lock() = Some((irp, lower));
+        self.signal.asked.set();
+        pending
+    }
+
+    /// The system is set to S0. ≤ DISPATCH_LEVEL.
+    pub fn wake(&self) {
+        self.signal.awake.set();
     }
 }
 
@@ -130,6 +162,7 @@ impl Drop for Suspend {
         }
         self.signal.stopping.store(true, Ordering::Release);
         self.signal.asked.set();
+        self.signal.awake.set();
         if let Some(thread) = self.thread.take() {
             thread.join();
         }
@@ -146,6 +179,11 @@ unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _lengt
 fn serve(platform: &Platform, signal: &Signal) {
     loop {
         signal.asked.wait();
+        // Out of the lock first.
+        let falling_asleep = signal.falling_asleep.lock().take();
+        if let Some((irp, lower)) = falling_asleep {
+            hibernate(platform, &signal.awake, irp, lower);
+        }
         if signal.stopping.load(Ordering::Acquire) {
             return;
         }
@@ -181,19 +219,53 @@ fn carry_out(platform: &Platform) {
     let before = platform.epoch();
     match platform.suspend() {
         Ok(Resumed::Cancelled) => debug_print!(DRIVER, "the suspend was cancelled"),
-        Ok(Resumed::Anew) => {
-            let (grants, own) = (platform.grants().available(), platform.told());
-            debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
-            if let Action::Stop(stop) = proof::resumed() {
-                let parameters =
-                    [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
-                bugcheck::stop(BUGCHECK_CODE, parameters)
-            }
-        }
+        Ok(Resumed::Anew) => resumed(platform),
         Err(SuspendError::Refused(error)) => debug_print!(DRIVER, "not suspended: {error}"),
-        Err(SuspendError::Lost(failure)) => {
-            debug_print!(DRIVER, "lost after a suspend: {failure}");
-            bugcheck::stop(INACCESSIBLE_BOOT_DEVICE, [before as usize, 0, 0, 0])
-        }
+        Err(SuspendError::Lost(failure)) => lost(before, &failure),
     }
+}
+
+/// One hibernation, from the request for S4 to the one for S0.
+fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) {
+    let before = platform.epoch();
+    let client = platform.clients().0.lock();
+    let ready = client.is_none_or(|client| client.call(SUSPENDING));
+    let held = ready.then(|| platform.sleep());
+    if !ready {
+        debug_print!(DRIVER, "nothing can be written: a disk does not let go of its requests");
+    }
+    // Copied to the next stack location: this one is marked pending.
+    let _ = irp.forward_then(lower, true, Box::new(|_: &Irp| ()));
+    awake.wait();
+    let phase = match held.map(|held| platform.wake(held)) {
+        None => RESUMED,
+        Some(Ok(Resumed::Cancelled)) => {
+            debug_print!(DRIVER, "awake where it fell asleep");
+            REVIVED
+        }
+        Some(Ok(Resumed::Anew)) => {
+            resumed(platform);
+            RESUMED
+        }
+        Some(Err(failure)) => lost(before, &failure),
+    };
+    if let Some(client) = *client {
+        client.call(phase);
+    }
+}
+
+/// The guest is in a new domain, which may have its emulated disks.
+fn resumed(platform: &Platform) {
+    let (grants, own) = (platform.grants().available(), platform.told());
+    debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
+    if let Action::Stop(stop) = proof::resumed() {
+        let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
+        bugcheck::stop(BUGCHECK_CODE, parameters)
+    }
+}
+
+/// The platform cannot be built anew.
+fn lost(epoch: u32, failure: &Failure) -> ! {
+    debug_print!(DRIVER, "lost after a suspend: {failure}");
+    bugcheck::stop(INACCESSIBLE_BOOT_DEVICE, [epoch as usize, 0, 0, 0])
 }

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdm::mapping::{Caching, Mapping};
-use xen::event_channel::map_shared_info;
+use xen::event_channel::{Channels, map_shared_info};
 use xen::hypercall::{self, HypercallPage, remove_from_physmap};
 use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
 
@@ -61,6 +61,11 @@ impl Window {
             grant::map(&self.hypercall, Frame(self.first.0 + 1), frames)?;
         }
         Ok(frames)
+    }
+
+    /// Whether Xen's pages are still there, as they are not in another domain. Only after [`Window::populate`].
+    pub fn is_populated(&self) -> bool {
+        Channels::are_in(&self.shared_info())
     }
 
     /// Shared info. Only after [`Window::populate`].

@@ -101,7 +101,7 @@ impl Plug {
                     continue;
                 }
                 // It came too late to be held, and was not suspended.
-                Some(Phase::Resumed) => adapter.pause().answer(),
+                Some(Phase::Resumed | Phase::Revived) => adapter.pause().answer(),
                 None => {}
             }
             if list.as_ref().is_ok_and(Watch::raised) {
@@ -119,13 +119,15 @@ impl Plug {
         let epoch = self.platform.epoch();
         adapter.slots().each(|_, target| target.hold());
         adapter.pause().answer();
-        while adapter.pause().asked() != Some(Phase::Resumed) {
-            if adapter.is_left() {
-                return;
+        let revived = loop {
+            match adapter.pause().asked() {
+                Some(Phase::Resumed) => break false,
+                Some(Phase::Revived) => break true,
+                _ if adapter.is_left() => return,
+                _ => self.wake.wait(),
             }
-            self.wake.wait();
-        }
-        if self.platform.epoch() == epoch {
+        };
+        if self.platform.epoch() == epoch && !revived {
             let mut released = 0;
             adapter.slots().each(|_, target| {
                 target.release();
@@ -142,7 +144,7 @@ impl Plug {
             };
             // Its path names the domain that there was.
             known.watch = None;
-            match adapter.slots().with(id, |target| target.reconnect(true)) {
+            match adapter.slots().with(id, |target| target.reconnect(!revived)) {
                 Some(Ok(())) => {
                     known.watch = watch(self.platform, adapter, id, &self.wake);
                     adapter.slots().with(id, |target| target.show(id));

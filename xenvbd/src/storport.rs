@@ -625,7 +625,11 @@ unsafe extern "C" fn hw_adapter_control(
         (control::QUERY, _) => unsafe { support(control, parameters.cast()) },
         // Storport has seen every request complete before it stops the adapter.
         (control::STOP, Some(adapter)) => adapter.stop(),
-        (control::RESTART, Some(adapter)) => adapter.restart(),
+        (control::RESTART, Some(adapter)) => {
+            adapter.restart();
+            // Whether Storport kept the timer through a power state is not documented; asking again replaces it.
+            call_timer(extension);
+        }
         (control::STOP | control::RESTART, None) => (),
         _ => return _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlUnsuccessful,
     }

@@ -4,13 +4,15 @@
 //! holds every queue before the guest is suspended, and takes up no other work until it goes on. Afterwards every target
 //! connects to its new backend, which gets again, in order, what the old one had not answered; then the census is taken.
 //! After a suspend that was cancelled the backends are there as before: the queues are let go, and nothing else is done.
+//! After hibernation that ends where it began, a copy of this driver may have been connected to any of the backends: every
+//! target ends that session, and begins anew.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
 use wdm::event::{Event, Kind};
-use xen::interface::{RESUMED, SUSPENDING};
+use xen::interface::{RESUMED, REVIVED, SUSPENDING};
 
 /// How long the plug's thread may take: it may be waiting for a backend's handshake.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -22,6 +24,8 @@ pub enum Phase {
     Suspending,
     /// Go on, and answer.
     Resumed,
+    /// As [`Phase::Resumed`], where a copy of this driver may have had the disks.
+    Revived,
 }
 
 /// Nothing is asked.
@@ -60,6 +64,7 @@ impl Pause {
         match self.asked.swap(NOTHING, Ordering::AcqRel) {
             SUSPENDING => Some(Phase::Suspending),
             RESUMED => Some(Phase::Resumed),
+            REVIVED => Some(Phase::Revived),
             _ => None,
         }
     }

@@ -25,6 +25,8 @@ pub fn is_configured(registry: &str) -> bool {
 pub enum Expected {
     /// It is whole.
     Whole,
+    /// It is whole, and is that of no bugcheck: what hibernation writes.
+    Memory,
     /// There is none: the copy of the miniport found no adapter.
     Refused,
     /// There is none: the disk did not answer.
@@ -42,7 +44,7 @@ pub fn differences(
     let line = report.all("dump").find(|line| line.get("written").is_some() || line.get("failed").is_some());
     let said = line.map(|line| line.text.clone()).unwrap_or_default();
     let refusal = match expected {
-        Expected::Whole => None,
+        Expected::Whole | Expected::Memory => None,
         Expected::Refused => Some("failed=find"),
         Expected::Failed => Some("failed=request"),
     };
@@ -55,8 +57,12 @@ pub fn differences(
     }
     let seed = report.all("dump").find_map(|line| line.number("seed"));
     let result = seed.ok_or("no dump was armed".to_owned()).and_then(|seed| {
-        let bugcheck = bugcheck.ok_or("there was no bugcheck")?;
-        Dump::parse(extent)?.check(seed, bugcheck, report)
+        let dump = Dump::parse(extent)?;
+        if expected == Expected::Memory {
+            return dump.check(seed, [0; 5]);
+        }
+        dump.check(seed, bugcheck.ok_or("there was no bugcheck")?)?;
+        dump.check_records(report)
     });
     result.err().map(|error| format!("crash dump: {error}; the guest said {said:?}")).into_iter().collect()
 }
@@ -111,7 +117,8 @@ impl<'a> Dump<'a> {
         self.blobs.iter().find(|(found, _)| *found == tag).map(|(_, data)| *data)
     }
 
-    fn check(&self, seed: u64, bugcheck: [u64; 5], report: &Report) -> Result<(), String> {
+    /// Checks its bugcheck and its pages, whose pattern is that of a seed.
+    fn check(&self, seed: u64, bugcheck: [u64; 5]) -> Result<(), String> {
         let mut found = [number::<4>(self.header, 0x38)?, 0, 0, 0, 0];
         for (n, parameter) in found[1..].iter_mut().enumerate() {
             *parameter = number::<8>(self.header, 0x40 + 8 * n)?;
@@ -135,6 +142,11 @@ impl<'a> Dump<'a> {
                 return Err(format!("word {n} of the pattern is wrong"));
             }
         }
+        Ok(())
+    }
+
+    /// Checks the guard's records.
+    fn check_records(&self, report: &Report) -> Result<(), String> {
         for tag in [record::EVENTS_DUMP, record::CENSUS_DUMP] {
             let given = crate::dump::data(report, tag);
             if given.is_empty() || self.blob(tag) != Some(&given[..]) {

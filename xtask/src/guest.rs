@@ -176,7 +176,8 @@ fn boot_in(
     let registry = registry::written(&outcome.report());
     let raw =
         (0..scenario.raw.len()).map(|n| fs::read(folder.path(&raw_image(n)))).collect::<Result<_, _>>()?;
-    let writes = crash_dump::is_configured(overrides) || scenario.exercise == Some("hibernate");
+    let writes = crash_dump::is_configured(overrides)
+        || scenario.exercise.is_some_and(|exercise| exercise.starts_with("hibernate"));
     let dump = writes.then(|| dump_extent(&folder.image(0))).transpose()?;
     Ok(Boot { images: check_images(&job)?, outcome, generations, raw, dump, registry })
 }

@@ -129,6 +129,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("scsi")],
     },
     Mutant {
+        what: "an idle backend that gets a request is not asked to announce its answer",
+        file: "xenvbd/src/queue/mod.rs",
+        from: "let again = idle && self.ask();",
+        to: "let again = idle && false;",
+        caught_by: &[Host("scsi")],
+    },
+    Mutant {
+        what: "an answer is asked to be announced while nothing is in flight",
+        file: "xenvbd/src/queue/mod.rs",
+        from: "self.rounds == 0 && frontend.in_flight() > 0",
+        to: "self.rounds == 0",
+        caught_by: &[Host("scsi")],
+    },
+    Mutant {
         what: "what a lost backend had in flight is not sent again",
         file: "xenvbd/src/queue/mod.rs",
         from: "                again.insert(request);\n            }",
@@ -164,11 +178,32 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("crash-dump-refused")],
     },
     Mutant {
-        what: "the copy that is to write a crash dump starts for hibernation too",
+        what: "a copy that is started while the disks are in use takes them",
         file: "xenvbd/src/dump/platform.rs",
         from: "if !bugcheck::is_under_way() {",
         to: "if !bugcheck::is_under_way() && false {",
         caught_by: &[Guest("hibernate-refused")],
+    },
+    Mutant {
+        what: "xenstore is not left to the copy that writes the hibernation file",
+        file: "xenpci/src/platform.rs",
+        from: "        self.store.leave_held(&held);\n",
+        to: "",
+        caught_by: &[Guest("hibernate")],
+    },
+    Mutant {
+        what: "after hibernation that ends where it began the disks are not taken back",
+        file: "xenvbd/src/plug.rs",
+        from: "Some(Phase::Revived) => break true,",
+        to: "Some(Phase::Revived) => break false,",
+        caught_by: &[Guest("hibernate")],
+    },
+    Mutant {
+        what: "memory that comes back in another domain is believed to be where it was",
+        file: "xenpci/src/platform.rs",
+        from: "if self.window.is_populated() {",
+        to: "if self.window.is_populated() || true {",
+        caught_by: &[Guest("hibernate-restored")],
     },
     Mutant {
         what: "a start that the guard refuses is passed down",
@@ -278,7 +313,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "disks are connected anew after a suspend that was cancelled",
         file: "xenvbd/src/plug.rs",
-        from: "if self.platform.epoch() == epoch {",
+        from: "if self.platform.epoch() == epoch && !revived {",
         to: "if self.platform.epoch() != self.platform.epoch() {",
         caught_by: &[Guest("copy")],
     },

@@ -29,6 +29,15 @@ pub fn resumed(report: &Report, disks: usize, differ: &mut Differ<'_>) {
     differ("unplugs", seen("idefilter: unplug=acknowledged").to_string(), "2".to_owned());
 }
 
+/// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.
+pub fn revived(report: &Report, disks: usize, differ: &mut Differ<'_>) {
+    let seen = |text: &str| report.debug(text).count();
+    differ("awakenings", seen("xenpci: awake where it fell asleep").to_string(), "1".to_owned());
+    let again = format!("xenvbd: {disks} disks connected again after a suspend, census taken");
+    differ("disks connected again", seen(&again).to_string(), "1".to_owned());
+    differ("resumes", seen("xenpci: resumed, ").to_string(), "0".to_owned());
+}
+
 /// The guest was to be suspended twice, and went on each time with the backends that it had.
 pub fn copied(report: &Report, disks: usize, differ: &mut Differ<'_>) {
     let seen = |text: &str| report.debug(text).count();
@@ -132,18 +141,20 @@ pub fn cdrom(report: &Report, censuses: &[String], differ: &mut Differ<'_>) {
 }
 
 /// A disk was read and written, from every processor, and every request ended well.
-pub fn traffic(report: &Report, processors: u32, differ: &mut Differ<'_>) {
-    let field = |kind: &str, key: &str| {
-        report.first(kind).and_then(|line| line.get(key)).map(str::to_owned).unwrap_or_default()
-    };
-    differ("processors", field("processors", "count"), processors.to_string());
-    differ("processors that read", field("traffic", "processors"), format!("{:#x}", (1 << processors) - 1));
-    differ("reads", field("traffic", "ok"), field("traffic", "started"));
-    differ("failed reads", field("traffic", "failed"), "0".to_owned());
+pub fn traffic(report: &Report, processors: u32, times: usize, differ: &mut Differ<'_>) {
+    let count = report.first("processors").and_then(|line| line.get("count")).unwrap_or_default();
+    differ("processors", count.to_owned(), processors.to_string());
+    differ("times that the disk was in use", report.all("traffic").count().to_string(), times.to_string());
+    for line in report.all("traffic") {
+        let field = |key: &str| line.get(key).unwrap_or_default().to_owned();
+        differ("processors that read", field("processors"), format!("{:#x}", (1 << processors) - 1));
+        differ("reads", field("ok"), field("started"));
+        differ("failed reads", field("failed"), "0".to_owned());
+        differ("files written", (field("written") != "0").to_string(), true.to_string());
+    }
     let said = report.debug("xenvbd: vbd 768: ").next().and_then(|line| line.split("vbd 768: ").nth(1));
     let queues = said.unwrap_or_default().starts_with(&format!("{processors} queues"));
     differ("a queue for each processor", queues.to_string(), true.to_string());
-    differ("files written", (field("traffic", "written") != "0").to_string(), true.to_string());
 }
 
 /// What each disk of a kind of its own said and did, whose pages its backend was given, and what is on its image.

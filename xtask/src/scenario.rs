@@ -553,22 +553,38 @@ const BY_LINE: Scenario = Scenario {
 const DUMP: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\CrashControl]\n\
                     \"CrashDumpEnabled\"=dword:00000001\n";
 
-/// A crash dump, in a boot that crashes with the PV disk in use.
-pub const CRASH: [Scenario; 1] = [Scenario {
-    name: "crash-dump",
-    title: "a bugcheck with requests of two processors in flight: the copy of the miniport takes the disk over, from a \
-            backend that is not trusted, and writes a dump",
-    vcpus: 2,
-    exercise: Some("crash"),
-    created: "xenstore-write /local/domain/$DOMID/device/vbd/768/trusted 0",
-    registry: DUMP,
-    entry: Entry::Pv,
-    expect: Expect { ending: Ending::Crash(0xE2), ..PV },
-    ..BASE
-}];
+/// What the polled copy of the miniport writes.
+pub const POLLED: [Scenario; 2] = [
+    Scenario {
+        name: "crash-dump",
+        title: "a bugcheck with requests of two processors in flight: the copy of the miniport takes the disk over, \
+                from a backend that is not trusted, and writes a dump",
+        vcpus: 2,
+        exercise: Some("crash"),
+        created: "xenstore-write /local/domain/$DOMID/device/vbd/768/trusted 0",
+        registry: DUMP,
+        entry: Entry::Pv,
+        expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+        ..BASE
+    },
+    Scenario {
+        name: "hibernate-restored",
+        title: "memory is written to the disk at S4 and comes back in another domain",
+        // Every page is copied twice.
+        memory_mib: 64,
+        vcpus: 2,
+        words: "nt=6.1",
+        upcalls: Some(Upcalls::Vectors),
+        exercise: Some("hibernate-elsewhere"),
+        dom0: &[("ready for=hibernated", "bash save.sh")],
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
+    },
+];
 
 /// By name only.
-pub const CRASH_MORE: [Scenario; 4] = [
+pub const POLLED_MORE: [Scenario; 5] = [
     Scenario {
         name: "crash-dump-dead",
         title: "a bugcheck after the disk's backend has gone: the copy gives up, and the system ends without a dump",
@@ -580,9 +596,17 @@ pub const CRASH_MORE: [Scenario; 4] = [
         ..BASE
     },
     Scenario {
-        name: "hibernate-refused",
-        title: "a copy of the miniport that is started for hibernation refuses, and the system goes on with its disk",
+        name: "hibernate",
+        title: "memory is written to the disk at S4, the machine stays on, and the system takes its disk back",
         exercise: Some("hibernate"),
+        entry: Entry::Pv,
+        expect: PV,
+        ..BASE
+    },
+    Scenario {
+        name: "hibernate-refused",
+        title: "a copy of the miniport that is started while the disk is in use refuses, and the system goes on with it",
+        exercise: Some("hibernate-unprepared"),
         entry: Entry::Pv,
         expect: PV,
         ..BASE
@@ -620,7 +644,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     DEMO.iter()
         .chain(&MORE)
         .chain(&RUNNING)
-        .chain(&CRASH)
+        .chain(&POLLED)
         .chain(&layers::TESTED)
         .chain(&decisions::TESTED)
         .chain(&absence::TESTED)
@@ -628,7 +652,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
 
 /// Scenarios that are not part of `cargo xtask test`, and are run by name.
 pub fn by_name_only() -> impl Iterator<Item = &'static Scenario> {
-    layers::MORE.iter().chain(&decisions::MORE).chain(&CRASH_MORE).chain(&absence::MORE).chain(&MANY)
+    layers::MORE.iter().chain(&decisions::MORE).chain(&POLLED_MORE).chain(&absence::MORE).chain(&MANY)
 }
 
 /// Sequences that are not part of `cargo xtask test`.

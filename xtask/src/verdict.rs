@@ -247,19 +247,24 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         Some("outage") => running::outage(scenario.name, &boot.outcome.report(), &mut differ),
         Some("resize") => running::resized(&boot.outcome.report(), &mut differ),
         Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
-        Some("traffic" | "suspend" | "copy" | "hibernate") => {
-            running::traffic(&boot.outcome.report(), scenario.vcpus, &mut differ)
+        Some("traffic" | "suspend" | "copy" | "hibernate-unprepared") => {
+            running::traffic(&boot.outcome.report(), scenario.vcpus, 1, &mut differ)
+        }
+        Some("hibernate" | "hibernate-elsewhere") => {
+            running::traffic(&boot.outcome.report(), scenario.vcpus, 2, &mut differ)
         }
         _ => {}
     }
     if let Some(upcalls) = scenario.upcalls {
         running::upcalls(&boot.outcome.report(), upcalls, scenario.vcpus, &mut differ);
     }
-    if scenario.exercise == Some("suspend") {
-        running::resumed(&boot.outcome.report(), expect.pv, &mut differ);
-    }
-    if scenario.exercise == Some("copy") {
-        running::copied(&boot.outcome.report(), expect.pv, &mut differ);
+    match scenario.exercise {
+        Some("suspend" | "hibernate-elsewhere") => {
+            running::resumed(&boot.outcome.report(), expect.pv, &mut differ)
+        }
+        Some("hibernate") => running::revived(&boot.outcome.report(), expect.pv, &mut differ),
+        Some("copy") => running::copied(&boot.outcome.report(), expect.pv, &mut differ),
+        _ => {}
     }
     for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];
@@ -282,7 +287,8 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     if let Some(extent) = &boot.dump {
         let report = boot.outcome.report();
         let expected = match scenario.exercise {
-            Some("hibernate") => Expected::Refused,
+            Some("hibernate-unprepared") => Expected::Refused,
+            Some("hibernate" | "hibernate-elsewhere") => Expected::Memory,
             Some("crash-dead") => Expected::Failed,
             _ if expect.pv == 0 => Expected::Refused,
             _ => Expected::Whole,

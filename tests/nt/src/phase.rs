@@ -95,7 +95,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     report_status();
     shutdown::notify();
     cm::flush();
-    pnp::shut_down();
+    pnp::set_power(POWER_SYSTEM_SHUTDOWN);
     verifier::leaks::check();
     work::report("end");
     inject::report_counts();

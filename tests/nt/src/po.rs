@@ -23,8 +23,6 @@ pub extern "win64" fn PoSetPowerState(_device: *mut DeviceObject, kind: u32, _st
     if kind == DEVICE_POWER_STATE { POWER_DEVICE_D0 } else { POWER_SYSTEM_WORKING }
 }
 
-const POWER_SYSTEM_WORKING: u32 = 1;
-
 static OFF: AtomicBool = AtomicBool::new(false);
 
 /// Turns the machine off: through ACPI's PM1a control of Xen's and qemu's PIIX4, or qemu's debug exit.

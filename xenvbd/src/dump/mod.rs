@@ -1,4 +1,4 @@
-//! The copy of this driver that writes a crash dump.
+//! The copy of this driver that writes a crash dump, or a hibernation file.
 //!
 //! NT loads a second copy of the boot disk's miniport when it sets up the page file (`dump_xenvbd.sys`), and runs nothing of
 //! it before it is needed. What the image imports of Storport is
@@ -38,9 +38,11 @@
 //! failed: every later request ends with an error at once, and NT stops without a dump instead of waiting.
 //!
 //! # Hibernation
-//! NT starts a copy the same way to write a hibernation file (`hiber_xenvbd.sys`), but then the system goes on, or comes back
-//! in another domain, and the running drivers do not take the vbd and xenstore's ring back. So the copy refuses where no
-//! bugcheck is under way, which the kernel's `KiBugCheckData` tells, and NT does not hibernate.
+//! NT starts a copy the same way to write a hibernation file (`hiber_xenvbd.sys`), with the processors held and the devices
+//! set to S4. The system goes on afterwards, here or in another domain, so the copy may only take what the running drivers
+//! have let go of and will take back: xenpci does that when it is set to S4, and masks xenstore's port by it. Where no
+//! bugcheck is under way, which the kernel's `KiBugCheckData` tells, and the port is not masked, the copy refuses before
+//! it has touched anything, and NT does not hibernate.
 
 mod disk;
 mod platform;

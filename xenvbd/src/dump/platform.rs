@@ -12,6 +12,8 @@ use wdm::port::Port as IoPort;
 use wdm::{NtStatus, bugcheck, pool};
 use xen::blkif::polled;
 use xen::cpuid::{self, Native};
+use xen::event_channel::Channels;
+use xen::hvm::StoreLocation;
 use xen::hypercall::{self, HypercallPage, InstallError};
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
 use xen::{
@@ -34,8 +36,8 @@ const QUIET: u32 = 50_000 / PAUSE;
 /// Why there is no adapter.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
-    /// The system is not stopping: this is no crash dump.
-    NoBugcheck,
+    /// The running system uses its disks: no bugcheck is under way, and it has not let go of them to hibernate.
+    InUse,
     /// CPUID shows no Xen.
     NoXen,
     /// No hypercalls.
@@ -63,7 +65,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoBugcheck => write!(f, "no bugcheck is under way"),
+            Self::InUse => write!(f, "the running system uses its disks"),
             Self::NoXen => write!(f, "CPUID shows no Xen"),
             Self::NoPage(error) => write!(f, "{error}"),
             Self::Xen(error) => write!(f, "{error}"),
@@ -140,21 +142,26 @@ impl Platform {
     /// # Errors
     /// See [`Refusal`]. Up to [`Refusal::NotShown`] nothing has been changed but what this image alone uses.
     pub fn find(port_driver: &PortDriver) -> Result<(Self, Store), Refusal> {
-        if !bugcheck::is_under_way() {
-            return Err(Refusal::NoBugcheck);
-        }
         let xen = cpuid::detect(&Native).ok_or(Refusal::NoXen)?;
         // SAFETY: Xen was detected; image sections are resident, and the copy stays loaded until the machine is reset, or
         // until nobody calls it any more.
         let hypercall =
             unsafe { HypercallPage::of_image(&xen, physical_address) }.map_err(Refusal::NoPage)?;
-        let mut store = open_store(hypercall, port_driver)?;
+        let window = platform_memory().ok_or(Refusal::NoDevice)?;
+        let location = hvm::store(&hypercall)?.ok_or(Refusal::NoStore)?;
+        if !bugcheck::is_under_way() {
+            let shared_info = map(port_driver, window)?;
+            if !Channels::are_in(&shared_info) || !Channels::is_masked_in(&shared_info, location.port) {
+                return Err(Refusal::InUse);
+            }
+        }
+        let mut store = open_store(hypercall, location, port_driver)?;
         let mut names: Vec<u8> = pool::try_vec(polled::NAMES)?;
         let names = names.as_mut_slice().try_into().map_err(|_| Refusal::NoStore)?;
         if !polled::any_shown(&mut store, names)? {
             return Err(Refusal::NotShown);
         }
-        let window = platform_memory().ok_or(Refusal::NoDevice)? + (grant::DUMP_WINDOW * PAGE_SIZE) as u64;
+        let window = window + (grant::DUMP_WINDOW * PAGE_SIZE) as u64;
         let (_, index) = grant::shares(grant::query_size(&hypercall)?.max_frames);
         let index = index.ok_or(Refusal::NoFrame)?;
         // SAFETY: a frame of the platform device's BAR, address space without memory, behind those that xenpci uses; the
@@ -183,8 +190,11 @@ impl Platform {
 }
 
 /// Takes xenstore over from whoever used it.
-fn open_store(hypercall: HypercallPage, port_driver: &PortDriver) -> Result<Store, Refusal> {
-    let location = hvm::store(&hypercall)?.ok_or(Refusal::NoStore)?;
+fn open_store(
+    hypercall: HypercallPage,
+    location: StoreLocation,
+    port_driver: &PortDriver,
+) -> Result<Store, Refusal> {
     let memory = map(port_driver, location.frame.0 * PAGE_SIZE as u64)?;
     let mut wait = Wait::new(hypercall, STORE_SECONDS);
     let ring = Ring::inherit(memory, QUIET, || {

@@ -82,19 +82,26 @@ pub unsafe fn write(code: u32, parameters: [usize; 4]) {
     }
 }
 
-/// Starts a copy as hibernation does, and writes through it if it starts; then the system goes on. PASSIVE_LEVEL.
-pub fn hibernate() {
-    if !map("hiber_") {
+/// Maps the stack that writes a hibernation file. PASSIVE_LEVEL, once.
+pub fn load_for_hibernation() {
+    ARMED.store(map("hiber_"), Ordering::Release);
+}
+
+/// Starts the copy as hibernation does when the processors are held, and writes through it if it starts; then `off`, which
+/// is over when memory is here again. PASSIVE_LEVEL.
+pub fn hibernate(off: impl FnOnce()) {
+    if !ARMED.swap(false, Ordering::AcqRel) {
         return;
     }
     let interrupts = disable_interrupts();
     let level = processor().irql.replace(HIGH_LEVEL);
     // SAFETY: interrupts are off, and there is one processor.
     let result = unsafe { port::start().and_then(|blocks| file::write(0, [0; 4], blocks)) };
-    processor().irql.set(level);
-    restore_interrupts(interrupts);
     match result {
         Ok(bytes) => report!("dump written={bytes}"),
         Err(failure) => report!("dump failed={failure}"),
     }
+    off();
+    processor().irql.set(level);
+    restore_interrupts(interrupts);
 }

@@ -1,8 +1,12 @@
-//! The system begins to hibernate with its disk in use, is refused the writer of its file, and goes on.
+//! The system hibernates, and goes on where it was or in another domain; or it is refused the writer of its file.
+
+use core::arch::asm;
 
 use super::load::Load;
+use super::suspend::domain;
 use super::wait_until;
-use crate::{diskdump, mountmgr, report};
+use crate::nt::{POWER_SYSTEM_HIBERNATE, POWER_SYSTEM_WORKING};
+use crate::{diskdump, mountmgr, pnp, report};
 
 const DISK: u32 = 0;
 /// Threads that read.
@@ -10,14 +14,85 @@ const READERS: usize = 4;
 /// Reads before and after.
 const READS: u32 = 64;
 
-/// The exercise: a copy of the miniport is started as for hibernation, and the disk is as usable as before.
-pub fn run() {
+/// `__HYPERVISOR_sched_op` with `SCHEDOP_yield`, `__HYPERVISOR_hvm_op` with `HVMOP_set_param`.
+const SCHED_OP: u64 = 29;
+const YIELD: u64 = 0;
+const HVM_OP: u64 = 34;
+const SET_PARAM: u64 = 0;
+
+/// `struct xen_hvm_param`: domain, padding, index, value.
+#[repr(C)]
+struct Parameter {
+    domain: u16,
+    pad: u16,
+    index: u32,
+    value: u64,
+}
+
+/// The exercise where writing the file is all: the machine is not turned off, as where it has a battery. Files are written
+/// before and after.
+pub fn here() {
+    hibernate(|| ());
+}
+
+/// The exercise with the power gone: at `ready for=hibernated` dom0 saves the guest and restores it.
+///
+/// That stands for a loader that reads the file into a new machine's memory, since Xen has as little for a domain that was
+/// restored behind its back as for one that booted. Xen's toolstack asks a guest to suspend itself if it has a callback
+/// for events, so that is taken away; a new machine has none.
+pub fn elsewhere() {
+    hibernate(|| {
+        /// `DOMID_SELF` and `HVM_PARAM_CALLBACK_IRQ`.
+        const SELF: u16 = 0x7FF0;
+        const CALLBACK_IRQ: u32 = 0;
+        let before = domain();
+        let mut none = Parameter { domain: SELF, pad: 0, index: CALLBACK_IRQ, value: 0 };
+        let set = hypercall(HVM_OP, SET_PARAM, (&raw mut none).expose_provenance() as u64);
+        assert!(set == 0, "HVMOP_set_param: {set}");
+        report!("ready for=hibernated");
+        while domain() == before {
+            hypercall(SCHED_OP, YIELD, 0);
+        }
+    });
+}
+
+fn hibernate(off: impl FnOnce()) {
+    use_disk(|| ());
+    diskdump::load_for_hibernation();
+    // SAFETY: nobody uses a device: the readers have ended, and nothing else runs.
+    unsafe { pnp::set_power(POWER_SYSTEM_HIBERNATE) };
+    diskdump::hibernate(off);
+    // SAFETY: as above.
+    unsafe { pnp::set_power(POWER_SYSTEM_WORKING) };
+    use_disk(|| ());
+}
+
+/// The exercise where a copy of the miniport is started without a device having been told: the disk is in use, and stays
+/// as usable.
+pub fn unprepared() {
+    diskdump::load_for_hibernation();
+    use_disk(|| diskdump::hibernate(|| ()));
+}
+
+/// Reads, does something, writes files while it reads on, and says how it went.
+fn use_disk(meanwhile: impl FnOnce()) {
     let load = Load::start(DISK, READERS);
     wait_until("reading", || load.done() >= READS);
-    diskdump::hibernate();
+    meanwhile();
     let before = load.done();
     let written = mountmgr::write_while(DISK, || load.done() < before + READS);
     load.end();
     let counts = load.join();
     report!("traffic disk={DISK} written={written} {counts}");
+}
+
+/// A hypercall of two arguments, as AMD's processors make it; the machine that runs this has such a processor.
+fn hypercall(number: u64, operation: u64, argument: u64) -> i64 {
+    let result;
+    // SAFETY: the operation reads at most what the argument points to, which the caller has.
+    unsafe {
+        asm!("vmmcall", inlateout("rax") number as i64 => result, inlateout("rdi") operation => _,
+             inlateout("rsi") argument => _, options(nostack));
+    }
+    result
 }

@@ -29,7 +29,7 @@ pub fn run() {
 }
 
 /// The number of the domain this runs in, which is another one after a restore (Xen: arch-x86/cpuid.h, leaf 4, ecx).
-fn domain() -> u32 {
+pub fn domain() -> u32 {
     /// `XEN_HVM_CPUID_DOMID_PRESENT`.
     const PRESENT: u32 = 1 << 4;
     let leaf = __cpuid(0x4000_0004);

@@ -381,7 +381,8 @@ impl Request {
     }
 
     /// Sends it to the top of the stack that `device` is part of, and waits. Whether it reached the bottom
-    /// device is told beside the result.
+    /// device is told beside the result. A power request comes at DISPATCH_LEVEL where the device's flags do not say that
+    /// it must not.
     ///
     /// # Safety
     /// `device` is a device object; the parameters are valid for the request.
@@ -399,7 +400,13 @@ impl Request {
         let mut done = Kevent::unsignaled();
         done.init();
         set_completion_routine(irp, signal_and_keep, (&raw mut done).cast());
-        if IofCallDriver(top, irp) == status::PENDING {
+        let level = self.major == IRP_MJ_POWER && (*top).flags & DO_POWER_PAGABLE == 0;
+        let before = level.then(|| crate::ke::irql::raise(DISPATCH_LEVEL));
+        let answer = IofCallDriver(top, irp);
+        if let Some(before) = before {
+            crate::ke::irql::lower(before);
+        }
+        if answer == status::PENDING {
             crate::ke::KeWaitForSingleObject(
                 (&raw mut done).cast(),
                 EXECUTIVE,

@@ -66,5 +66,9 @@ pub const SYSTEM_POWER_STATE: u32 = 0;
 pub const DEVICE_POWER_STATE: u32 = 1;
 /// `PowerSystemShutdown`.
 pub const POWER_SYSTEM_SHUTDOWN: u32 = 6;
+/// `PowerSystemHibernate`.
+pub const POWER_SYSTEM_HIBERNATE: u32 = 5;
+/// `PowerSystemWorking`.
+pub const POWER_SYSTEM_WORKING: u32 = 1;
 /// `PowerDeviceD0`.
 pub const POWER_DEVICE_D0: u32 = 1;

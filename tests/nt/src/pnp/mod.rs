@@ -96,15 +96,19 @@ pub fn is_started(pdo: *mut DeviceObject) -> bool {
     node::of(pdo).is_some_and(|node| node.state == node::State::Started)
 }
 
-/// The system goes down: every started device is set to the system power state S5, children before their parents
-/// (WDK, "Handling a System Set-Power IRP in a Bus Driver"). `PASSIVE_LEVEL`.
+/// Sets every started device to a system power state: children before their parents, or after them when the system
+/// begins to work again (WDK, "Handling a System Set-Power IRP in a Bus Driver"). `PASSIVE_LEVEL`.
 ///
 /// # Safety
-/// Nothing uses the devices any more.
-pub unsafe fn shut_down() {
+/// Nothing uses the devices until the system works.
+pub unsafe fn set_power(state: u32) {
     serialized(|| {
-        for pdo in node::leaves_first() {
-            stack::shut_down(pdo);
+        let mut devices = node::leaves_first();
+        if state == POWER_SYSTEM_WORKING {
+            devices.reverse();
+        }
+        for pdo in devices {
+            stack::set_power(pdo, state);
         }
     });
 }

@@ -51,19 +51,20 @@ pub unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usi
     if status::success(answer.status) { answer.information } else { list }
 }
 
-/// Tells a device's stack that the system goes down: IRP_MN_SET_POWER for S5, which must reach the bus driver and may
+/// Tells a device's stack of a system power state: IRP_MN_SET_POWER, which must reach the bus driver and may
 /// not be failed.
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn shut_down(device: *mut DeviceObject) {
-    /// `PowerActionShutdownOff`.
+pub unsafe fn set_power(device: *mut DeviceObject, state: u32) {
+    /// `PowerActionHibernate` and `PowerActionShutdownOff`.
+    const HIBERNATE: u32 = 3;
     const SHUTDOWN_OFF: u32 = 6;
     let mut request = Request::new(IRP_MJ_POWER, IRP_MN_SET_POWER);
     request.parameters.power = PowerParameters {
         kind: SYSTEM_POWER_STATE,
-        state: POWER_SYSTEM_SHUTDOWN,
-        shutdown_type: SHUTDOWN_OFF,
+        state,
+        shutdown_type: if state == POWER_SYSTEM_SHUTDOWN { SHUTDOWN_OFF } else { HIBERNATE },
         ..core::mem::zeroed()
     };
     let (answer, reached_bottom) = request.send(device);

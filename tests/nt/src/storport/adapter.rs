@@ -217,11 +217,13 @@ pub unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut
     };
     let location = current_stack_location(irp);
     let power = (*location).parameters.power;
-    let off = (*location).minor_function == IRP_MN_SET_POWER
-        && power.kind == SYSTEM_POWER_STATE
-        && power.state == POWER_SYSTEM_SHUTDOWN;
-    if off {
-        stop(&mut **adapter);
+    if (*location).minor_function == IRP_MN_SET_POWER && power.kind == SYSTEM_POWER_STATE {
+        let adapter = &raw mut **adapter;
+        match power.state {
+            POWER_SYSTEM_HIBERNATE | POWER_SYSTEM_SHUTDOWN => stop(adapter),
+            POWER_SYSTEM_WORKING if !(*adapter).started => restart(adapter),
+            _ => {}
+        }
     }
     fdo::power(adapter.lower, irp)
 }
@@ -265,8 +267,7 @@ pub unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut I
 unsafe fn start(adapter: *mut Adapter, resources: *const CmResourceList) -> NtStatus {
     let this = &mut *adapter;
     if !this.memory.is_empty() && this.restart_supported {
-        interrupt::synchronized(adapter, || control(adapter, RESTART_ADAPTER, null_mut()));
-        this.started = true;
+        restart(adapter);
         return status::SUCCESS;
     }
     // One unit more than the miniport asked for, for the way back from its extension to the adapter.
@@ -422,6 +423,13 @@ unsafe fn stop(adapter: *mut Adapter) {
     if (*adapter).stop_supported {
         interrupt::synchronized(adapter, || control(adapter, STOP_ADAPTER, null_mut()));
     }
+}
+
+/// Starts an adapter that was stopped and supports that.
+unsafe fn restart(adapter: *mut Adapter) {
+    interrupt::synchronized(adapter, || control(adapter, RESTART_ADAPTER, null_mut()));
+    (*adapter).started = true;
+    timer::start(adapter);
 }
 
 /// Undoes `AddDevice` and START, except for the device object.
