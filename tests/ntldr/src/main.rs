@@ -10,8 +10,11 @@
 #![allow(unsafe_code, reason = "moves memory that the multiboot loader describes")]
 
 mod entry;
+mod multiboot;
 
 use core::slice;
+
+use multiboot::{Information, MODULES, Module};
 
 /// Where what is put into memory may be: between this image and the executive, at a page.
 const PRELOADED: core::ops::Range<usize> = 1 << 20..EXECUTIVE_LINKED;
@@ -23,28 +26,6 @@ const EXECUTIVE: &[u8] = b"nt.elf\0";
 
 /// What a multiboot loader leaves in eax.
 const MAGIC: u32 = 0x2BAD_B002;
-/// The flag of the two fields on modules.
-const MODULES: u32 = 1 << 3;
-
-/// The multiboot information structure, as far as it is needed (Multiboot Specification 0.6.96, 3.3).
-#[repr(C)]
-struct Information {
-    flags: u32,
-    mem_lower: u32,
-    mem_upper: u32,
-    boot_device: u32,
-    cmdline: u32,
-    mods_count: u32,
-    mods_addr: u32,
-}
-
-#[repr(C)]
-struct Module {
-    start: u32,
-    end: u32,
-    string: u32,
-    reserved: u32,
-}
 
 /// Finds the archive and puts the executive in place; answers its entry.
 ///

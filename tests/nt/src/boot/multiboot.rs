@@ -1,32 +1,15 @@
 //! The multiboot information structure: memory map, command line, the one module.
 
+#[path = "../../../ntldr/src/multiboot.rs"]
+mod structure;
+
 use core::slice;
 
 use alloc::string::String;
 
+use structure::{COMMAND_LINE, Information, MEMORY_MAP, MODULES, Module};
+
 use crate::mm;
-
-#[repr(C)]
-struct Information {
-    flags: u32,
-    mem_lower: u32,
-    mem_upper: u32,
-    boot_device: u32,
-    cmdline: u32,
-    mods_count: u32,
-    mods_addr: u32,
-    syms: [u32; 4],
-    mmap_length: u32,
-    mmap_addr: u32,
-}
-
-#[repr(C)]
-struct Module {
-    start: u32,
-    end: u32,
-    string: u32,
-    reserved: u32,
-}
 
 #[repr(C, packed)]
 #[derive(Clone, Copy)]
@@ -60,7 +43,7 @@ impl Multiboot {
 
     /// Usable memory (type 1), as far as the boot mapping reaches.
     pub fn memory(&self) -> impl Iterator<Item = Range> + Clone + use<> {
-        assert!(self.info.flags & 1 << 6 != 0, "the loader gave no memory map");
+        assert!(self.info.flags & MEMORY_MAP != 0, "the loader gave no memory map");
         let (mut at, end) = (self.info.mmap_addr, self.info.mmap_addr + self.info.mmap_length);
         core::iter::from_fn(move || {
             while at < end {
@@ -77,7 +60,7 @@ impl Multiboot {
 
     /// The first module: the boot archive.
     pub fn archive(&self) -> Option<Range> {
-        if self.info.flags & 1 << 3 == 0 || self.info.mods_count == 0 {
+        if self.info.flags & MODULES == 0 || self.info.mods_count == 0 {
             return None;
         }
         // SAFETY: the loader's module list lies in mapped low memory.
@@ -87,7 +70,7 @@ impl Multiboot {
 
     /// The command line; its first word may be the kernel's file name.
     pub fn command_line(&self) -> String {
-        if self.info.flags & 1 << 2 == 0 {
+        if self.info.flags & COMMAND_LINE == 0 {
             return String::new();
         }
         let start = mm::direct(u64::from(self.info.cmdline)) as *const u8;
