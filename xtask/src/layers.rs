@@ -109,8 +109,16 @@ pub const TESTED: [Scenario; 6] = [
     },
 ];
 
+/// LSI SCSI, NVMe and AHCI beside IDE.
+const CONTROLLERS: &str = "device_model_args_hvm = [ \
+    \"-drive\", \"if=none,id=null0,driver=null-co,size=1M\", \
+    \"-device\", \"lsi53c895a,id=lsi0\", \"-device\", \"scsi-hd,bus=lsi0.0,drive=null0\", \
+    \"-drive\", \"if=none,id=null1,driver=null-co,size=1M\", \
+    \"-device\", \"nvme,serial=1,drive=null1\", \
+    \"-device\", \"ich9-ahci\" ]";
+
 /// Further rows: `cargo xtask scenario <name>`, and the matrix.
-pub const MORE: [Scenario; 7] = [
+pub const MORE: [Scenario; 8] = [
     Scenario {
         name: "refuse-alone",
         title: "policy none without unplug: refusing the start holds alone",
@@ -138,13 +146,17 @@ pub const MORE: [Scenario; 7] = [
         title: "LSI SCSI and NVMe are hidden with IDE; an AHCI controller of another maker's subsystem stays",
         registry: no_unplug!(),
         words: "look-alike",
-        config: &["device_model_args_hvm = [ \
-                   \"-drive\", \"if=none,id=null0,driver=null-co,size=1M\", \
-                   \"-device\", \"lsi53c895a,id=lsi0\", \"-device\", \"scsi-hd,bus=lsi0.0,drive=null0\", \
-                   \"-drive\", \"if=none,id=null1,driver=null-co,size=1M\", \
-                   \"-device\", \"nvme,serial=1,drive=null1\", \
-                   \"-device\", \"ich9-ahci\" ]"],
+        config: &[CONTROLLERS],
         expect: Expect { hidden: 3, ..PV },
+        ..BASE_PV
+    },
+    Scenario {
+        name: "controllers-refused",
+        title: "policy none without unplug: IDE, AHCI, LSI SCSI and NVMe are there, and none of them may start",
+        registry: concat!(no_unplug!(), hide_policy!("none")),
+        config: &[CONTROLLERS],
+        // The platform device comes before some of them.
+        expect: Expect { hidden: 0, denied: 4, withheld: Some(Reason::StartNotRefused), ..PV },
         ..BASE_PV
     },
     Scenario {

@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use crate::ldr::modules;
 use crate::nt::{DriverInitialize, DriverObject};
-use crate::{cdrom, disk, ide, io, mountmgr, pci};
+use crate::{cdrom, disk, ide, io, mountmgr, pci, storage};
 
 /// Service and entry, in the order in which they start: the bus, then storage from the bottom up. They come after
 /// the boot-start drivers of earlier groups, as their groups do on NT.
@@ -16,6 +16,13 @@ const ALL: [(&str, DriverInitialize); 6] = [
     ("disk", disk::driver_entry),
     ("cdrom", cdrom::driver_entry),
     ("mountmgr", mountmgr::driver_entry),
+];
+
+/// Those that are in memory only once a device needs them.
+const ON_DEMAND: [(&str, DriverInitialize); 3] = [
+    ("storahci", storage::empty::driver_entry),
+    ("lsi_scsi", storage::empty::driver_entry),
+    ("stornvme", storage::empty::driver_entry),
 ];
 
 /// The boot loader's part: they are in memory, but for those that `late` names.
@@ -39,12 +46,13 @@ pub unsafe fn start(late: &[String]) {
     }
 }
 
-/// Loads one that was named late, because a device needs it; `None` if there is none of that name.
+/// Loads one that was not loaded at boot, because a device needs it; `None` if there is none of that name.
 ///
 /// # Safety
 /// At `PASSIVE_LEVEL`, at a point where NT would load the driver.
 pub unsafe fn load(service: &str) -> Option<*mut DriverObject> {
-    let (name, entry) = ALL.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(service))?;
+    let mut known = ALL.into_iter().chain(ON_DEMAND);
+    let (name, entry) = known.find(|(name, _)| name.eq_ignore_ascii_case(service))?;
     modules::built_in(&format!("{name}.sys"), false);
     Some(io::create_builtin_driver(name, entry))
 }

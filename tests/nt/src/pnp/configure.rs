@@ -9,9 +9,12 @@ use crate::cm::{self, Value};
 use crate::inf;
 
 /// Devices of the executive's own drivers: id, service, class.
-const BUILT_IN: [(&str, &str, &str); 5] = [
+const BUILT_IN: [(&str, &str, &str); 8] = [
     ("*PNP0A03", "pci", "{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
     ("PCI\\CC_0101", "pciide", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
+    ("PCI\\CC_0106", "storahci", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
+    ("PCI\\CC_0100", "lsi_scsi", "{4D36E97B-E325-11CE-BFC1-08002BE10318}"),
+    ("PCI\\CC_0108", "stornvme", "{4D36E97B-E325-11CE-BFC1-08002BE10318}"),
     ("*PNP0600", "atapi", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
     ("GenDisk", "disk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
     ("GenCdRom", "cdrom", "{4D36E965-E325-11CE-BFC1-08002BE10318}"),

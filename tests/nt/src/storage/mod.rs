@@ -7,6 +7,7 @@
 
 pub mod cdb;
 pub mod child;
+pub mod empty;
 pub mod fdo;
 pub mod inquiry;
 pub mod irp;

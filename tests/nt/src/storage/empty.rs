@@ -1,0 +1,56 @@
+//! Drivers of the storage controllers other than IDE (`storahci`, `lsi_scsi` and `stornvme` on NT): each starts, and finds
+//! no disk. So a start that is refused shows, and one that should have been.
+
+use core::ptr::null_mut;
+
+use alloc::boxed::Box;
+
+use super::{fdo, irp as request_packet};
+use crate::nt::*;
+
+/// A controller: the device below it.
+struct Controller(*mut DeviceObject);
+
+/// The drivers' entry.
+///
+/// # Safety
+/// Called by the I/O manager with the driver object.
+pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+    (*(*driver).driver_extension).add_device = Some(add_device);
+    let functions = &mut (*driver).major_function;
+    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
+        functions[usize::from(code)] = Some(fdo::dispatch_open);
+    }
+    functions[usize::from(IRP_MJ_PNP)] = Some(dispatch_pnp);
+    functions[usize::from(IRP_MJ_POWER)] = Some(dispatch_power);
+    status::SUCCESS
+}
+
+unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
+    let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
+        Ok(attached) => attached,
+        Err(status) => return status,
+    };
+    fdo::initialized(device, lower, Box::into_raw(Box::new(Controller(lower))), 0)
+}
+
+unsafe fn lower(device: *mut DeviceObject) -> *mut DeviceObject {
+    (**(*device).device_extension.cast::<*mut Controller>()).0
+}
+
+unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    fdo::power(lower(device), irp)
+}
+
+unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    let lower = lower(device);
+    match (*current_stack_location(irp)).minor_function {
+        IRP_MN_START_DEVICE => {
+            let found = request_packet::forward_and_wait(lower, irp);
+            request_packet::complete(irp, found, 0)
+        }
+        _ if fdo::asks_for_children(irp) => fdo::children(lower, irp, &[]),
+        IRP_MN_REMOVE_DEVICE => fdo::remove::<Controller>(device, lower, irp),
+        _ => fdo::pnp(lower, irp),
+    }
+}
