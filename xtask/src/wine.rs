@@ -57,7 +57,12 @@ impl Wine {
             std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY))?;
         }
         let wine = Wine { home, root };
-        wine.run(&["wine", "wineboot", "-i"])?;
+        // Now and then Wine 8 makes a prefix without kernel32.dll, before anything of ours is in it.
+        if wine.run(&["wine", "wineboot", "-i"]).is_err() {
+            wine.stop();
+            fs::remove_dir_all(wine.home.join("prefix"))?;
+            wine.run(&["wine", "wineboot", "-i"])?;
+        }
         wine.run(&["wineserver", "-w"])?;
         Ok(wine)
     }
@@ -150,6 +155,9 @@ fn life(wine: &Wine, layout: &Layout, version: &str) -> Result<String> {
     };
     // Stays until it is told to go, with the drivers.
     logged(&["wineserver", "-p"])?.status()?;
+    // idefilter is not in memory, as at a boot without its file.
+    logged(&["wine", "net", "start", "idefallback"])?.status()?;
+    judge_lists(wine)?;
     // Windows starts the bus's driver for its device; the command waits for it, and fails as it runs already.
     logged(&["wine", "net", "start", "testbus"])?.status()?;
     logged(&["wine", "net", "start", "xenvbd"])?.status()?;
@@ -167,13 +175,38 @@ fn life(wine: &Wine, layout: &Layout, version: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(&path)?).into_owned())
 }
 
+/// The classes that idefilter is an upper filter of.
+const CLASSES: [&str; 4] = [
+    "{4D36E97D-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E96A-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E97B-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E967-E325-11CE-BFC1-08002BE10318}",
+];
+/// Another class with the name in its list, which is nobody's business.
+const OTHER_CLASS: &str = "{4D36E972-E325-11CE-BFC1-08002BE10318}";
+
+/// idefallback has taken the name out of the lists of the four classes, and of nothing else.
+fn judge_lists(wine: &Wine) -> Result<()> {
+    let list = |class: &str| {
+        let key = format!("HKLM\\System\\CurrentControlSet\\Control\\Class\\{class}");
+        let text = wine.run(&["wine", "reg", "query", &key, "/v", "UpperFilters"])?;
+        Ok::<_, anyhow::Error>((text.contains("idefilter"), text.contains("another")))
+    };
+    for class in CLASSES {
+        let left = list(class)?;
+        ensure!(left == (false, true), "the list of {class} after idefallback: {left:?}");
+    }
+    ensure!(list(OTHER_CLASS)? == (true, true), "idefallback has changed another class");
+    Ok(())
+}
+
 /// Installs the drivers' files, and the services and the device that no INF makes in Wine; xenpci's service comes
 /// from its INF, and nothing is left of an earlier life.
 fn install(wine: &Wine, layout: &Layout) -> Result<()> {
     let read = |path: &Path| {
         fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
     };
-    for name in ["idefilter", "xenvbd"] {
+    for name in ["idefallback", "idefilter", "xenvbd"] {
         let content = read(&layout.dist().join(format!("{name}.sys")))?;
         wine.put(&format!("windows/system32/drivers/{name}.sys"), content)?;
     }
@@ -192,11 +225,18 @@ fn install(wine: &Wine, layout: &Layout) -> Result<()> {
          [{key}\\Enum\\Root\\TESTBUS\\0000]\n\"Class\"=\"System\"\n\"Service\"=\"testbus\"\n\
          \"ClassGUID\"=\"{{4d36e97d-e325-11ce-bfc1-08002be10318}}\"\n\"HardwareID\"=hex(7):72,6f,6f,74,00,00\n"
     );
-    for name in ["idefilter", "xenvbd", "testbus"] {
+    for name in ["idefallback", "idefilter", "xenvbd", "testbus"] {
         // SERVICE_KERNEL_DRIVER, SERVICE_DEMAND_START, SERVICE_ERROR_NORMAL.
         text += &format!(
             "[{key}\\Services\\{name}]\n\"Type\"=dword:1\n\"Start\"=dword:3\n\"ErrorControl\"=dword:1\n\
              \"ImagePath\"=\"C:\\\\windows\\\\system32\\\\drivers\\\\{name}.sys\"\n"
+        );
+    }
+    for class in CLASSES.iter().chain([&OTHER_CLASS]) {
+        // "another", "idefilter".
+        text += &format!(
+            "[{key}\\Control\\Class\\{class}]\n\"UpperFilters\"=hex(7):61,6e,6f,74,68,65,72,00,69,64,65,66,69,6c,74,\\\n  \
+             65,72,00,00\n"
         );
     }
     wine.put("install.reg", text)?;
