@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::node::{self, Node, State};
 use super::{configure, remove, serialized, stack, start};
@@ -76,6 +77,14 @@ pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Opt
     Some(node)
 }
 
+/// Buses that are to be asked again, or are being asked.
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a bus is still to be asked again, as NT's boot waits for before the session manager runs.
+pub fn is_awaited() -> bool {
+    AWAITED.load(Ordering::Acquire) != 0
+}
+
 unsafe extern "win64" fn re_enumerate(context: Pvoid) {
     let pdo: *mut DeviceObject = context.cast();
     serialized(|| {
@@ -84,6 +93,7 @@ unsafe extern "win64" fn re_enumerate(context: Pvoid) {
         }
     });
     ob::dereference(context);
+    AWAITED.fetch_sub(1, Ordering::AcqRel);
 }
 
 /// `IoInvalidateDeviceRelations`: the bus is asked again, later, by a worker. IRQL ≤ `DISPATCH_LEVEL`.
@@ -93,6 +103,7 @@ unsafe extern "win64" fn re_enumerate(context: Pvoid) {
 pub unsafe extern "win64" fn IoInvalidateDeviceRelations(pdo: *mut DeviceObject, kind: u32) {
     if kind == BUS_RELATIONS {
         ob::reference(pdo.cast());
+        AWAITED.fetch_add(1, Ordering::AcqRel);
         ex::worker::queue(ex::worker::Work { routine: re_enumerate, context: pdo.cast() });
     }
 }

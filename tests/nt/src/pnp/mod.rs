@@ -79,13 +79,13 @@ pub(crate) fn init_lock() {
     FREE.init(true);
 }
 
-/// Waits until nothing has been enumerated or notified for half a second. `PASSIVE_LEVEL`.
+/// Waits until no bus is to be asked again, and nothing has been enumerated or notified for half a second. `PASSIVE_LEVEL`.
 pub fn settle() {
     loop {
         let before = (node::changes(), notification::delivered());
         notification::wait_until_delivered();
         ke::delay(500);
-        if before == (node::changes(), notification::delivered()) {
+        if !enumerate::is_awaited() && before == (node::changes(), notification::delivered()) {
             return;
         }
     }
