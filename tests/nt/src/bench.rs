@@ -4,7 +4,6 @@
 //! request, as a program does that keeps a queue. Runs are bracketed by asking Xen where the processor's time went, and
 //! by the number of calls that drivers made into the guard.
 
-use core::arch::asm;
 use core::ptr::null_mut;
 
 use alloc::boxed::Box;
@@ -23,7 +22,7 @@ use crate::ldr::gate;
 use crate::nt::*;
 use crate::pnp;
 use crate::storage::irp as request_packet;
-use crate::{ex, io, mm, report};
+use crate::{ex, io, mm, report, xen};
 
 /// The file that exports the guard's entry points.
 const GUARD: &str = "idefilter.sys";
@@ -78,15 +77,12 @@ unsafe fn open(link: &str) -> Device {
     }
 }
 
-/// Asks Xen where the time of this processor went. The call is AMD's; the machine that runs this has such a processor.
+/// Asks Xen where the time of this processor went.
 fn run_state() -> RunState {
     let mut state = RunState::default();
-    let result: i64;
+    let address = (&raw mut state).expose_provenance() as u64;
     // SAFETY: VCPUOP_get_runstate_info of processor 0 writes one `struct vcpu_runstate_info` to the address.
-    unsafe {
-        asm!("vmmcall", inlateout("rax") HYPERVISOR_VCPU_OP => result, in("rdi") GET_RUNSTATE_INFO, in("rsi") 0,
-             in("rdx") &raw mut state, options(nostack));
-    }
+    let result = unsafe { xen::hypercall(HYPERVISOR_VCPU_OP, [GET_RUNSTATE_INFO, 0, address]) };
     assert!(result == 0, "VCPUOP_get_runstate_info: {result}");
     state
 }

@@ -45,6 +45,7 @@ mod storage;
 mod storport;
 mod verifier;
 mod work;
+mod xen;
 
 use boot::multiboot::{Multiboot, Range};
 use mm::{frames, map};

@@ -70,17 +70,12 @@ pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Uni
     if let Some(seconds) = cm::get(&path, "TimeOutValue").and_then(|value| value.as_dword()) {
         TIMEOUT.store(seconds.max(1), Ordering::Relaxed);
     }
-    (*(*driver).driver_extension).add_device = Some(add_device);
+    fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
     let functions = &mut (*driver).major_function;
-    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
-        functions[usize::from(code)] = Some(fdo::dispatch_open);
-    }
     for code in [IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_SHUTDOWN] {
         functions[usize::from(code)] = Some(dispatch_transfer);
     }
     functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(dispatch_device_control);
-    functions[usize::from(IRP_MJ_PNP)] = Some(dispatch_pnp);
-    functions[usize::from(IRP_MJ_POWER)] = Some(dispatch_power);
     functions[usize::from(IRP_MJ_SYSTEM_CONTROL)] = Some(dispatch_system_control);
     status::SUCCESS
 }

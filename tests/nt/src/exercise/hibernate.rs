@@ -1,12 +1,10 @@
 //! The system hibernates, and goes on where it was or in another domain; or it is refused the writer of its file.
 
-use core::arch::asm;
-
 use super::load::Load;
 use super::suspend::domain;
 use super::wait_until;
 use crate::nt::{POWER_SYSTEM_HIBERNATE, POWER_SYSTEM_WORKING};
-use crate::{diskdump, mountmgr, pnp, report};
+use crate::{diskdump, mountmgr, pnp, report, xen};
 
 const DISK: u32 = 0;
 /// Threads that read.
@@ -14,20 +12,9 @@ const READERS: usize = 4;
 /// Reads before and after.
 const READS: u32 = 64;
 
-/// `__HYPERVISOR_sched_op` with `SCHEDOP_yield`, `__HYPERVISOR_hvm_op` with `HVMOP_set_param`.
+/// `__HYPERVISOR_sched_op`, `SCHEDOP_yield`.
 const SCHED_OP: u64 = 29;
 const YIELD: u64 = 0;
-const HVM_OP: u64 = 34;
-const SET_PARAM: u64 = 0;
-
-/// `struct xen_hvm_param`: domain, padding, index, value.
-#[repr(C)]
-struct Parameter {
-    domain: u16,
-    pad: u16,
-    index: u32,
-    value: u64,
-}
 
 /// The exercise where writing the file is all: the machine is not turned off, as where it has a battery. Files are written
 /// before and after.
@@ -42,16 +29,12 @@ pub fn here() {
 /// for events, so that is taken away; a new machine has none.
 pub fn elsewhere() {
     hibernate(|| {
-        /// `DOMID_SELF` and `HVM_PARAM_CALLBACK_IRQ`.
-        const SELF: u16 = 0x7FF0;
-        const CALLBACK_IRQ: u32 = 0;
         let before = domain();
-        let mut none = Parameter { domain: SELF, pad: 0, index: CALLBACK_IRQ, value: 0 };
-        let set = hypercall(HVM_OP, SET_PARAM, (&raw mut none).expose_provenance() as u64);
-        assert!(set == 0, "HVMOP_set_param: {set}");
+        assert!(xen::set_parameter(xen::CALLBACK_IRQ, 0), "the callback for events stays");
         report!("ready for=hibernated");
         while domain() == before {
-            hypercall(SCHED_OP, YIELD, 0);
+            // SAFETY: nothing is read or written.
+            unsafe { xen::hypercall(SCHED_OP, [YIELD, 0, 0]) };
         }
     });
 }
@@ -84,15 +67,4 @@ fn use_disk(meanwhile: impl FnOnce()) {
     load.end();
     let counts = load.join();
     report!("traffic disk={DISK} written={written} {counts}");
-}
-
-/// A hypercall of two arguments, as AMD's processors make it; the machine that runs this has such a processor.
-fn hypercall(number: u64, operation: u64, argument: u64) -> i64 {
-    let result;
-    // SAFETY: the operation reads at most what the argument points to, which the caller has.
-    unsafe {
-        asm!("vmmcall", inlateout("rax") number as i64 => result, inlateout("rdi") operation => _,
-             inlateout("rsi") argument => _, options(nostack));
-    }
-    result
 }

@@ -45,13 +45,7 @@ const BUS_MASTER_BYTES: u32 = 16;
 /// # Safety
 /// Called by the I/O manager with the driver object.
 pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
-    (*(*driver).driver_extension).add_device = Some(add_device);
-    let functions = &mut (*driver).major_function;
-    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
-        functions[usize::from(code)] = Some(fdo::dispatch_open);
-    }
-    functions[usize::from(IRP_MJ_PNP)] = Some(dispatch_pnp);
-    functions[usize::from(IRP_MJ_POWER)] = Some(dispatch_power);
+    fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
     status::SUCCESS
 }
 

@@ -3,11 +3,11 @@
 //! A request lies in the ring, which is shared memory, until the guest notifies xenstored. In between, its type is
 //! overwritten with one that nobody knows, and xenstored answers it with an error of its own.
 
-use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::{Kind, fails};
 use crate::mm::iospace;
+use crate::xen::{STORE_PFN, STORE_PORT, parameter};
 
 /// `struct xenstore_domain_interface` (Xen: io/xs_wire.h).
 const RING: u32 = 1024;
@@ -21,38 +21,6 @@ const UNKNOWN: u8 = 0x7F;
 static RING_PAGE: AtomicUsize = AtomicUsize::new(0);
 static PORT: AtomicU32 = AtomicU32::new(u32::MAX);
 static NEXT: AtomicU32 = AtomicU32::new(0);
-
-/// `__HYPERVISOR_hvm_op`, `HVMOP_get_param`, `DOMID_SELF`.
-const HVM_OP: usize = 34;
-const GET_PARAM: u64 = 1;
-const SELF: u16 = 0x7FF0;
-/// `HVM_PARAM_STORE_PFN`, `HVM_PARAM_STORE_EVTCHN`.
-const STORE_PFN: u32 = 1;
-const STORE_PORT: u32 = 2;
-
-/// `struct xen_hvm_param`.
-#[repr(C)]
-struct Parameter {
-    domain: u16,
-    pad: u16,
-    index: u32,
-    value: u64,
-}
-
-/// A parameter of this guest, by the hypercall page that Xen has just filled.
-unsafe fn parameter(index: u32) -> Option<u64> {
-    let mut parameter = Parameter { domain: SELF, pad: 0, index, value: 0 };
-    let failed: u64;
-    // The page is not executable yet, so the call is made here: vmmcall with the number in eax.
-    asm!(
-        "vmmcall",
-        inlateout("rax") HVM_OP as u64 => failed,
-        inlateout("rdi") GET_PARAM => _,
-        inlateout("rsi") &raw mut parameter => _,
-        options(nostack)
-    );
-    (failed == 0).then_some(parameter.value)
-}
 
 /// Finds the ring, when the first hypercall page has been filled.
 ///

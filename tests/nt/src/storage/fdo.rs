@@ -61,8 +61,27 @@ pub unsafe fn initialized<T>(
     status::SUCCESS
 }
 
-/// `IRP_MJ_CREATE`, `IRP_MJ_CLOSE`, `IRP_MJ_CLEANUP` of drivers that keep nothing for a handle.
-pub unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+/// What every function driver of storage has: how a device is added, and told of PnP and power; and that anybody may open
+/// it, for which nothing is kept.
+///
+/// # Safety
+/// `driver` is the driver object that its entry was given.
+pub unsafe fn describe(
+    driver: *mut DriverObject,
+    add_device: AddDeviceRoutine,
+    pnp: DispatchRoutine,
+    power: DispatchRoutine,
+) {
+    (*(*driver).driver_extension).add_device = Some(add_device);
+    let functions = &mut (*driver).major_function;
+    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
+        functions[usize::from(code)] = Some(dispatch_open);
+    }
+    functions[usize::from(IRP_MJ_PNP)] = Some(pnp);
+    functions[usize::from(IRP_MJ_POWER)] = Some(power);
+}
+
+unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     request_packet::complete(irp, status::SUCCESS, 0)
 }
 

@@ -72,16 +72,11 @@ unsafe fn initialize(
         return allocated;
     }
     place.cast::<Miniport>().write(Miniport { hw, context });
-    (*(*driver).driver_extension).add_device = Some(adapter::add_device);
+    fdo::describe(driver, adapter::add_device, adapter::dispatch_pnp, adapter::dispatch_power);
     (*driver).driver_unload = Some(unload);
     let functions = &mut (*driver).major_function;
-    for code in [IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP] {
-        functions[usize::from(code)] = Some(fdo::dispatch_open);
-    }
     functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(adapter::dispatch_device_control);
     functions[usize::from(IRP_MJ_SCSI)] = Some(adapter::dispatch_scsi);
-    functions[usize::from(IRP_MJ_PNP)] = Some(adapter::dispatch_pnp);
-    functions[usize::from(IRP_MJ_POWER)] = Some(adapter::dispatch_power);
     functions[usize::from(IRP_MJ_SYSTEM_CONTROL)] = Some(adapter::dispatch_system_control);
     status::SUCCESS
 }

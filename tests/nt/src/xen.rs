@@ -1,0 +1,63 @@
+//! Hypercalls of the executive's own, for what it measures, breaks, or has happen; its drivers have theirs. They are made as
+//! AMD's processors do; the machine that runs this has such a processor.
+
+use core::arch::asm;
+
+/// `__HYPERVISOR_hvm_op`.
+const HVM_OP: u64 = 34;
+
+/// `HVM_PARAM_CALLBACK_IRQ`, `HVM_PARAM_STORE_PFN`, `HVM_PARAM_STORE_EVTCHN`.
+pub const CALLBACK_IRQ: u32 = 0;
+pub const STORE_PFN: u32 = 1;
+pub const STORE_PORT: u32 = 2;
+
+/// `struct xen_hvm_param`.
+#[repr(C)]
+struct Parameter {
+    domain: u16,
+    pad: u16,
+    index: u32,
+    value: u64,
+}
+
+impl Parameter {
+    /// One of this guest's.
+    fn own(index: u32, value: u64) -> Self {
+        /// `DOMID_SELF`.
+        const SELF: u16 = 0x7FF0;
+        Self { domain: SELF, pad: 0, index, value }
+    }
+}
+
+/// A hypercall; its answer. Any IRQL.
+///
+/// # Safety
+/// The arguments are what the hypercall asks for.
+pub unsafe fn hypercall(number: u64, arguments: [u64; 3]) -> i64 {
+    let [first, second, third] = arguments;
+    let result;
+    asm!("vmmcall", inlateout("rax") number => result, inlateout("rdi") first => _, inlateout("rsi") second => _,
+         inlateout("rdx") third => _, options(nostack));
+    result
+}
+
+/// A parameter of this guest; `None` where Xen refuses. Any IRQL.
+pub fn parameter(index: u32) -> Option<u64> {
+    /// `HVMOP_get_param`.
+    const GET: u64 = 1;
+    let mut parameter = Parameter::own(index, 0);
+    let address = (&raw mut parameter).expose_provenance() as u64;
+    // SAFETY: writes one structure.
+    let result = unsafe { hypercall(HVM_OP, [GET, address, 0]) };
+    (result == 0).then_some(parameter.value)
+}
+
+/// Sets a parameter of this guest; whether Xen did. Any IRQL.
+pub fn set_parameter(index: u32, value: u64) -> bool {
+    /// `HVMOP_set_param`.
+    const SET: u64 = 0;
+    let parameter = Parameter::own(index, value);
+    let address = (&raw const parameter).expose_provenance() as u64;
+    // SAFETY: reads one structure.
+    unsafe { hypercall(HVM_OP, [SET, address, 0]) == 0 }
+}
