@@ -24,8 +24,7 @@ pub fn hotplug(report: &Report, differ: &mut Differ<'_>) {
 pub fn resumed(report: &Report, disks: usize, differ: &mut Differ<'_>) {
     let seen = |text: &str| report.debug(text).count();
     differ("resumes", seen("xenpci: resumed, ").to_string(), "1".to_owned());
-    let again = format!("xenvbd: {disks} disks connected again after a suspend, census taken");
-    differ("disks connected again", seen(&again).to_string(), "1".to_owned());
+    connected_again(report, disks, differ);
     differ("unplugs", seen("idefilter: unplug=acknowledged").to_string(), "2".to_owned());
 }
 
@@ -33,9 +32,14 @@ pub fn resumed(report: &Report, disks: usize, differ: &mut Differ<'_>) {
 pub fn revived(report: &Report, disks: usize, differ: &mut Differ<'_>) {
     let seen = |text: &str| report.debug(text).count();
     differ("awakenings", seen("xenpci: awake where it fell asleep").to_string(), "1".to_owned());
-    let again = format!("xenvbd: {disks} disks connected again after a suspend, census taken");
-    differ("disks connected again", seen(&again).to_string(), "1".to_owned());
+    connected_again(report, disks, differ);
     differ("resumes", seen("xenpci: resumed, ").to_string(), "0".to_owned());
+}
+
+/// Every disk was connected again, once, and then counted.
+fn connected_again(report: &Report, disks: usize, differ: &mut Differ<'_>) {
+    let again = format!("xenvbd: {disks} disks connected again after a suspend, census taken");
+    differ("disks connected again", report.debug(&again).count().to_string(), "1".to_owned());
 }
 
 /// The guest was to be suspended twice, and went on each time with the backends that it had.

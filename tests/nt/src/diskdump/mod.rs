@@ -67,10 +67,10 @@ fn map(prefix: &str) -> bool {
     true
 }
 
-/// Writes the dump of a bugcheck, if a dump stack is in memory. HIGH_LEVEL, interrupts off, one processor.
+/// Writes the dump of a bugcheck (0 for hibernation), if a dump stack is in memory. HIGH_LEVEL, interrupts off.
 ///
 /// # Safety
-/// Nothing else runs any more.
+/// Nobody else uses the dump stack.
 pub unsafe fn write(code: u32, parameters: [usize; 4]) {
     if !ARMED.swap(false, Ordering::AcqRel) {
         return;
@@ -87,20 +87,13 @@ pub fn load_for_hibernation() {
     ARMED.store(map("hiber_"), Ordering::Release);
 }
 
-/// Starts the copy as hibernation does when the processors are held, and writes through it if it starts; then `off`, which
-/// is over when memory is here again. PASSIVE_LEVEL.
+/// Starts the copy as hibernation does, and writes through it if it starts; then `off`, which is over when memory is here
+/// again. Unlike NT's, the other processors are not held: they idle, with their interrupts on. PASSIVE_LEVEL.
 pub fn hibernate(off: impl FnOnce()) {
-    if !ARMED.swap(false, Ordering::AcqRel) {
-        return;
-    }
     let interrupts = disable_interrupts();
     let level = processor().irql.replace(HIGH_LEVEL);
-    // SAFETY: interrupts are off, and there is one processor.
-    let result = unsafe { port::start().and_then(|blocks| file::write(0, [0; 4], blocks)) };
-    match result {
-        Ok(bytes) => report!("dump written={bytes}"),
-        Err(failure) => report!("dump failed={failure}"),
-    }
+    // SAFETY: interrupts are off, and no other thread has a part in the dump stack.
+    unsafe { write(0, [0; 4]) };
     off();
     processor().irql.set(level);
     restore_interrupts(interrupts);
