@@ -1,8 +1,8 @@
-//! A stand-in for bcdedit, for tests: it records how it is called, works on a store that this repository's builder
-//! writes, and answers in German, so that nobody parses what it says.
+//! A stand-in for bcdedit, for tests: it records how it is called, works on a store that this repository's
+//! builder writes, and answers in German, so that nobody parses what it says.
 //!
-//! `STANDIN_STORE` names the running system's store, `STANDIN_LOG` the record, and `STANDIN_FAIL` a command to fail at:
-//! a word that the call must hold.
+//! `STANDIN_STORE` names the running system's store, `STANDIN_LOG` the record, and `STANDIN_FAIL` a command
+//! to fail at: a word that the call must hold.
 
 use anyhow::{Context, Result, bail};
 use bootcfg::bcd::{

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 /// Selects, for each boot entry of a Windows guest, emulated or PV disks.
 ///
-/// An entry whose options hold GPLPV boots from Xen's paravirtual disks; any other entry boots from the emulated
-/// ones. bootcfg edits boot.ini (NT 5.x) and BCD stores (NT 6 and later), in the running Windows or offline on its
-/// disk. Before it writes it makes a backup; interrupted at any moment it leaves the old or the new file whole.
+/// An entry whose options hold GPLPV boots from Xen's paravirtual disks; any other entry boots from the
+/// emulated ones. bootcfg edits boot.ini (NT 5.x) and BCD stores (NT 6 and later), in the running Windows or
+/// offline on its disk. Before it writes it makes a backup; interrupted at any moment it leaves the old or
+/// the new file whole.
 #[derive(Debug, Parser)]
 #[command(name = "bootcfg", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_HELP)]
 pub struct Arguments {
@@ -56,8 +57,8 @@ pub struct Global {
     /// A BCD store (a file such as Boot/BCD)
     #[arg(long, global = true, value_name = "BCD")]
     pub store: Option<PathBuf>,
-    /// A mounted guest system volume: boot.ini, Boot/BCD or EFI/Microsoft/Boot/BCD is found below it, and hibernation,
-    /// fast startup and the drivers' state are read from it
+    /// A mounted guest system volume: boot.ini, Boot/BCD or EFI/Microsoft/Boot/BCD is found below it, and
+    /// hibernation, fast startup and the drivers' state are read from it
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// A program that is called like bcdedit, for tests
@@ -157,7 +158,8 @@ pub enum Command {
         /// The backup; the last one made beside the original if not given
         file: Option<PathBuf>,
     },
-    /// Put the drivers in and add the PV entry; the default stays, and nothing changes until a PV entry is chosen
+    /// Put the drivers in and add the PV entry; the default stays, and nothing changes until a PV entry is
+    /// chosen
     #[command(
         after_help = "Examples:\n  bootcfg install\n  bootcfg --root /mnt install --package xenguard-0.1.0"
     )]

@@ -1,4 +1,5 @@
-//! Boot entries that select the PV mode: reading and editing boot.ini and BCD stores without losing a byte or a boot.
+//! Boot entries that select the PV mode: reading and editing boot.ini and BCD stores without losing a byte or
+//! a boot.
 
 #![deny(unsafe_code)]
 

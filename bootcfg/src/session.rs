@@ -76,10 +76,11 @@ impl Session {
         global.boot_ini.is_some() || global.store.is_some() || global.root.is_some()
     }
 
-    /// Makes a change: shows it, asks where it should, and writes it, with a backup. Returns what `--json` shows.
+    /// Makes a change: shows it, asks where it should, and writes it, with a backup. Returns what `--json`
+    /// shows.
     ///
-    /// `work` gets the configuration to edit and returns a line for the user and facts for `--json`. It runs again on
-    /// what is there once other bootcfgs are locked out.
+    /// `work` gets the configuration to edit and returns a line for the user and facts for `--json`. It runs
+    /// again on what is there once other bootcfgs are locked out.
     ///
     /// # Errors
     /// Of `work`; not confirmed; or the change could not be written.

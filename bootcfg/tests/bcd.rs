@@ -1,4 +1,5 @@
-//! The program on BCD stores: hives made by this repository's builder and edited by libhivex, and a stand-in for bcdedit.
+//! The program on BCD stores: hives made by this repository's builder and edited by libhivex, and a stand-in
+//! for bcdedit.
 
 #![cfg(unix)]
 

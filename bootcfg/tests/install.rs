@@ -1,5 +1,5 @@
-//! The program installs and uninstalls: on a folder that stands for a mounted volume, and with a stand-in for the tools
-//! of a running Windows.
+//! The program installs and uninstalls: on a folder that stands for a mounted volume, and with a stand-in for
+//! the tools of a running Windows.
 #![cfg(unix)]
 
 use std::{

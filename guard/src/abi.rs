@@ -4,9 +4,10 @@
 //!
 //! - `XenguardEvent(event: *const RawEvent) -> u64`: an event in, a packed [`Action`] out;
 //! - `XenguardStatus(status: *mut Status)`: the state of the boot, for displays;
-//! - `XenguardWatch(watcher: Watcher, context: *mut c_void) -> u32`: has the watcher called when the guard wants
-//!   something of its driver; a number, or 0 where there is no room;
-//! - `XenguardUnwatch(number: u32)`: ends that; when it returns the watcher is not running and will not be called.
+//! - `XenguardWatch(watcher: Watcher, context: *mut c_void) -> u32`: has the watcher called when the guard
+//!   wants something of its driver; a number, or 0 where there is no room;
+//! - `XenguardUnwatch(number: u32)`: ends that; when it returns the watcher is not running and will not be
+//!   called.
 //!
 //! Both sides are built from this file; [`ABI_VERSION`] travels with each event, and a mismatch is answered
 //! with [`Reason::InterfaceVersion`]. Only what xenpci and xenvbd may say is accepted: the decision and the
@@ -23,8 +24,8 @@ use crate::{
 /// The version of this file's layouts and meanings.
 pub const ABI_VERSION: u32 = 3;
 
-/// What is called for [`ASK_AGAIN`] and [`TAKE_CENSUS`], at `DISPATCH_LEVEL` with a lock of the guard's held: it may only
-/// pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
+/// What is called for [`ASK_AGAIN`] and [`TAKE_CENSUS`], at `DISPATCH_LEVEL` with a lock of the guard's held:
+/// it may only pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
 pub type Watcher = unsafe extern "system" fn(context: *mut core::ffi::c_void, signals: u32);
 
 /// A request for exposure came too early and would be granted now: for xenpci.
@@ -138,8 +139,8 @@ impl RawEvent {
     }
 }
 
-/// The guard's side of `XenguardEvent`: unpacks the event, has `step` take it, packs the answer. No event and one
-/// that is refused are answered with a withhold.
+/// The guard's side of `XenguardEvent`: unpacks the event, has `step` take it, packs the answer. No event and
+/// one that is refused are answered with a withhold.
 #[must_use]
 pub fn answer(event: Option<RawEvent>, step: impl FnOnce(Event) -> Action) -> u64 {
     pack_action(match event.map_or(Err(Reason::EventRefused), RawEvent::unpack) {

@@ -1,8 +1,8 @@
 //! Whether idefilter can be had in this boot: NT does not start a device whose filter cannot.
 //!
-//! A filter of boot devices must have been brought by the boot loader, which brings the files of the services whose
-//! `Start` is 0 and leaves out a file that is missing or damaged. Its image alone says nothing: the loader also
-//! brings a disabled driver's file where another driver imports from it.
+//! A filter of boot devices must have been brought by the boot loader, which brings the files of the services
+//! whose `Start` is 0 and leaves out a file that is missing or damaged. Its image alone says nothing: the
+//! loader also brings a disabled driver's file where another driver imports from it.
 
 use core::fmt;
 
@@ -21,7 +21,8 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// What speaks against idefilter: `start` is its service's `Start`, `loaded` whether its image is in memory.
+    /// What speaks against idefilter: `start` is its service's `Start`, `loaded` whether its image is in
+    /// memory.
     #[must_use]
     pub const fn of(start: Option<u32>, loaded: bool) -> Option<Absence> {
         match (start, loaded) {

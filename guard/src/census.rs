@@ -23,8 +23,8 @@ pub enum Signature {
 pub enum Origin {
     /// The stack ends in a physical device object of xenvbd's.
     Ours,
-    /// The stack ends in an emulated controller, told by the hardware ids that qemu gives its disks, or by the PCI ids of
-    /// the controller.
+    /// The stack ends in an emulated controller, told by the hardware ids that qemu gives its disks, or by
+    /// the PCI ids of the controller.
     EmulatedController,
     /// A bus that qemu's disk emulation does not use: USB, IEEE 1394, iSCSI, a memory card.
     OtherBus,
@@ -52,8 +52,8 @@ pub enum Class {
     Alias,
     /// Nothing to the guard.
     Foreign,
-    /// On another bus or passed-through hardware, with the identity of one of ours: a clone, reported and never a reason
-    /// to stop.
+    /// On another bus or passed-through hardware, with the identity of one of ours: a clone, reported and
+    /// never a reason to stop.
     Clone,
 }
 

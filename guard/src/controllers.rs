@@ -2,8 +2,8 @@
 //!
 //! The PCI vendor and device ids of an emulated controller are those of the real chip; what tells the two
 //! apart is the subsystem: qemu gives its own functions the default 1AF4:1100 (qemu, docs/specs/pci-ids and
-//! `include/hw/pci/pci.h`: `PCI_SUBVENDOR_ID_REDHAT_QUMRANET`, `PCI_SUBDEVICE_ID_QEMU`), qemu-traditional gave
-//! 5853:0001 (Xen, man/xen-pci-device-reservations.7), and a passed-through function keeps its maker's.
+//! `include/hw/pci/pci.h`: `PCI_SUBVENDOR_ID_REDHAT_QUMRANET`, `PCI_SUBDEVICE_ID_QEMU`), qemu-traditional
+//! gave 5853:0001 (Xen, man/xen-pci-device-reservations.7), and a passed-through function keeps its maker's.
 
 /// What a PCI function's configuration header says of it. Read it from configuration space, not from
 /// something that a driver may have rewritten.
@@ -39,8 +39,9 @@ impl Controller {
     pub const ALL: [Controller; 4] =
         [Controller::Ide, Controller::Ahci, Controller::LsiScsi, Controller::Nvme];
 
-    /// Whether an emulated CD-ROM may hang on it. qemu's unplug leaves these controllers in place and takes only
-    /// their disks (qemu, hw/i386/xen/xen_platform.c: `pci_xen_ide_unplug`, `pci_xen_ahci_unplug`); libxl puts CD-ROMs on IDE.
+    /// Whether an emulated CD-ROM may hang on it. qemu's unplug leaves these controllers in place and takes
+    /// only their disks (qemu, hw/i386/xen/xen_platform.c: `pci_xen_ide_unplug`, `pci_xen_ahci_unplug`);
+    /// libxl puts CD-ROMs on IDE.
     #[must_use]
     pub const fn may_carry_cdrom(self) -> bool {
         matches!(self, Controller::Ide | Controller::Ahci)
@@ -221,7 +222,8 @@ mod tests {
         }
     }
 
-    /// qemu's other functions carry the same subsystem and must stay: bridges, graphics, the Xen platform device.
+    /// qemu's other functions carry the same subsystem and must stay: bridges, graphics, the Xen platform
+    /// device.
     #[test]
     fn other_emulated_functions_stay() {
         for (vendor, device, class) in [

@@ -52,8 +52,9 @@ impl Service {
     /// SERVICE_BOOT_START, a service's `Start`.
     const BOOT_START: u32 = 0;
 
-    /// What the values of a service key say: `Start`, `Type`, and `Parameters\XenguardInterface`, by which the suite's
-    /// INF files mark its drivers and which is the [`crate::abi::ABI_VERSION`] that they were built for.
+    /// What the values of a service key say: `Start`, `Type`, and `Parameters\XenguardInterface`, by which
+    /// the suite's INF files mark its drivers and which is the [`crate::abi::ABI_VERSION`] that they were
+    /// built for.
     #[must_use]
     pub const fn of(start: u32, kind: u32, interface: Option<u32>) -> Service {
         if start != Self::BOOT_START || kind != Self::KERNEL_DRIVER {

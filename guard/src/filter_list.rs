@@ -1,7 +1,8 @@
 //! A list of filter drivers as the registry holds it: the data of a value `UpperFilters`.
 //!
-//! REG_MULTI_SZ is UTF-16 strings, each ended by a NUL, and an empty one at the end; values are also met that lack the
-//! last NULs, or that are one REG_SZ. An entry is taken out with its NUL, and no other byte is changed.
+//! REG_MULTI_SZ is UTF-16 strings, each ended by a NUL, and an empty one at the end; values are also met that
+//! lack the last NULs, or that are one REG_SZ. An entry is taken out with its NUL, and no other byte is
+//! changed.
 
 use crate::units;
 
@@ -16,7 +17,8 @@ pub enum Left {
     Nothing,
 }
 
-/// Takes every entry that is `name`, without regard to ASCII case, out of a list; what is left stands at its beginning.
+/// Takes every entry that is `name`, without regard to ASCII case, out of a list; what is left stands at its
+/// beginning.
 pub fn take_out(list: &mut [u8], name: &str) -> Left {
     let (mut read, mut kept) = (0, 0);
     let (mut found, mut others) = (false, false);

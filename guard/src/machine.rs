@@ -15,9 +15,9 @@
 //!       └───── an emulated device asks to start ──► Deny
 //! ```
 //!
-//! A stop is final: every later event is answered with the same stop. So is a withholding for cause; a request that
-//! only came before its proof was whole is answered with a withhold that leaves the phase as it is, and once the
-//! proof is whole, with [`Action::AskAgain`] to whoever completed it.
+//! A stop is final: every later event is answered with the same stop. So is a withholding for cause; a
+//! request that only came before its proof was whole is answered with a withhold that leaves the phase as it
+//! is, and once the proof is whole, with [`Action::AskAgain`] to whoever completed it.
 
 use crate::{
     census::Counts,
@@ -76,8 +76,8 @@ pub enum Event {
     },
     /// idefilter: the filter is on an emulated storage device, before its start.
     StorageAttached {
-        /// Number of the device, below [`MAX_DEVICES`]; a larger one is a doubt. A controller that comes again
-        /// gets the number it had.
+        /// Number of the device, below [`MAX_DEVICES`]; a larger one is a doubt. A controller that comes
+        /// again gets the number it had.
         device: u32,
         /// What it is.
         kind: Emulated,
@@ -98,16 +98,16 @@ pub enum Event {
         /// Those of them that were taken out.
         hidden: u32,
     },
-    /// idefilter: an emulated storage device is about to start. [`Action::Deny`] is the order to fail the start;
-    /// every other answer lets it start.
+    /// idefilter: an emulated storage device is about to start. [`Action::Deny`] is the order to fail the
+    /// start; every other answer lets it start.
     StartRequested {
         /// Number of the device.
         device: u32,
     },
     /// idefilter: the image of a driver of [`crate::tripwire`] was loaded.
     DriverLoaded,
-    /// xenpci, or idefilter's own power requests: the system has come back from suspend, migration or hibernation.
-    /// The machine may have its emulated disks again.
+    /// xenpci, or idefilter's own power requests: the system has come back from suspend, migration or
+    /// hibernation. The machine may have its emulated disks again.
     Resumed,
     /// xenpci: it is about to enumerate the storage adapter.
     ExposureRequested,
@@ -143,7 +143,8 @@ pub enum Action {
     Deny(Reason),
     /// Have xenvbd take a census, now.
     CensusNow,
-    /// A request for exposure came too early and would be granted now: have xenpci's bus relations queried again.
+    /// A request for exposure came too early and would be granted now: have xenpci's bus relations queried
+    /// again.
     AskAgain,
     /// Bugcheck at once.
     Stop(BugCheck),
@@ -358,7 +359,8 @@ impl Guard {
             Some(known) => known.children = Some(children),
             None => return Action::Note(Reason::EventRefused),
         }
-        // Under another policy the disks of a controller that got past are judged by its start and by the census.
+        // Under another policy the disks of a controller that got past are judged by its start and by the
+        // census.
         if self.policy == HidePolicy::Disks && children.slipped() {
             self.slipped(Reason::DiskReturned, children.disks)
         } else {
@@ -375,8 +377,9 @@ impl Guard {
         }
     }
 
-    /// Refuses once PV disks may appear, or where refusing is the policy. Before that, a device that should have
-    /// been hidden and asks to start tells that hiding has failed: the boot goes on with it, and without PV disks.
+    /// Refuses once PV disks may appear, or where refusing is the policy. Before that, a device that should
+    /// have been hidden and asks to start tells that hiding has failed: the boot goes on with it, and
+    /// without PV disks.
     fn start_requested(&mut self, device: u32) -> Action {
         let policy = self.policy;
         let known = self.devices.get(device);

@@ -1,8 +1,8 @@
-//! The event log's message of each reason: one code and one text, which the drivers write and their message tables
-//! explain.
+//! The event log's message of each reason: one code and one text, which the drivers write and their message
+//! tables explain.
 //!
-//! A code is that of [MS-ERREF] 2.1: severity in bits 31–30, the customer bit 29, the reason in bits 15–0. Event
-//! Viewer shows the lower 16 bits as the event's id, so an event's id is the reason's code.
+//! A code is that of [MS-ERREF] 2.1: severity in bits 31–30, the customer bit 29, the reason in bits 15–0.
+//! Event Viewer shows the lower 16 bits as the event's id, so an event's id is the reason's code.
 
 use core::fmt;
 

@@ -1,8 +1,8 @@
 //! The boot options: `SystemStartOptions` taken apart into whole tokens.
 //!
-//! Source: `HKLM\SYSTEM\CurrentControlSet\Control`, value `SystemStartOptions` (`REG_SZ`): the loader's options
-//! of the selected entry, upper-cased, separated by spaces. Both boot.ini switches and BCD `loadoptions` end
-//! there.
+//! Source: `HKLM\SYSTEM\CurrentControlSet\Control`, value `SystemStartOptions` (`REG_SZ`): the loader's
+//! options of the selected entry, upper-cased, separated by spaces. Both boot.ini switches and BCD
+//! `loadoptions` end there.
 
 /// What the options of the selected boot entry ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

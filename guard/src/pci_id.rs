@@ -1,5 +1,5 @@
-//! PCI ids as Windows builds them: `PCI\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00`, `PCI\VEN_8086&DEV_7010&CC_0101`
-//! ("Identifiers for PCI devices" of the driver kit's documentation).
+//! PCI ids as Windows builds them: `PCI\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00`,
+//! `PCI\VEN_8086&DEV_7010&CC_0101` ("Identifiers for PCI devices" of the driver kit's documentation).
 
 use crate::controllers::PciFunction;
 use crate::units;

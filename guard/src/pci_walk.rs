@@ -1,14 +1,15 @@
-//! Counts emulated disk controllers in PCI configuration space, without the bus driver's help: what the filter has
-//! hidden is held against this.
+//! Counts emulated disk controllers in PCI configuration space, without the bus driver's help: what the
+//! filter has hidden is held against this.
 //!
-//! The walk begins at the root buses that are known and follows bridges. A controller on a bus that it does not
-//! reach would be hidden but not counted, and the difference withholds every PV disk.
+//! The walk begins at the root buses that are known and follows bridges. A controller on a bus that it does
+//! not reach would be hidden but not counted, and the difference withholds every PV disk.
 
 use crate::controllers::{PciFunction, Present, classify};
 
 /// Reads configuration space.
 pub trait ConfigurationSpace {
-    /// The doubleword at `offset`, a multiple of 4, of a function's header; `None` where there is no such function.
+    /// The doubleword at `offset`, a multiple of 4, of a function's header; `None` where there is no such
+    /// function.
     fn read(&mut self, bus: u8, device: u8, function: u8, offset: u8) -> Option<u32>;
 }
 
@@ -182,7 +183,8 @@ mod tests {
         assert_eq!(count(&mut machine, Buses::none()), Present::default());
     }
 
-    /// A bridge that leads back to its own bus, or that was never set up (secondary 0), does not hang the walk.
+    /// A bridge that leads back to its own bus, or that was never set up (secondary 0), does not hang the
+    /// walk.
     #[test]
     fn circles_end() {
         let mut machine = Machine::default()
@@ -192,7 +194,8 @@ mod tests {
         assert_eq!(count(&mut machine, roots(&[0])), Present::default());
     }
 
-    /// A device of one function may answer for every function number (PCI Local Bus Specification 3.0, 3.2.2.3.4).
+    /// A device of one function may answer for every function number (PCI Local Bus Specification 3.0,
+    /// 3.2.2.3.4).
     #[test]
     fn one_function_is_counted_once() {
         let mut machine = (0..8).fold(Machine::default(), |all, function| all.with((0, 1, function), &IDE));

@@ -5,15 +5,16 @@ use crate::controllers::Controller;
 /// `Parameters\HidePolicy`, a string: what is kept away from the system in a PV boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HidePolicy {
-    /// `controller`, the default: every emulated disk controller is taken out of its bus's relations, and with it
-    /// all that hangs on it, an emulated CD-ROM among them.
+    /// `controller`, the default: every emulated disk controller is taken out of its bus's relations, and
+    /// with it all that hangs on it, an emulated CD-ROM among them.
     #[default]
     Controllers,
-    /// `disks`: a controller that can carry a CD-ROM stays, and its hard disks are taken out of its own relations
-    /// (of its channels' relations, for IDE); other controllers are taken out as with `controller`.
+    /// `disks`: a controller that can carry a CD-ROM stays, and its hard disks are taken out of its own
+    /// relations (of its channels' relations, for IDE); other controllers are taken out as with
+    /// `controller`.
     Disks,
-    /// `none`: nothing is taken out. Emulated controllers are refused their start instead; the proof counts the
-    /// refusals. It is there to show that refusing holds alone.
+    /// `none`: nothing is taken out. Emulated controllers are refused their start instead; the proof counts
+    /// the refusals. It is there to show that refusing holds alone.
     Nothing,
 }
 

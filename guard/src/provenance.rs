@@ -1,9 +1,9 @@
-//! Whether a disk controller is one that qemu emulates or hardware that was passed through to the domain, whatever kind it
-//! is: the evidence of the PCI functions above a disk whose own ids say nothing.
+//! Whether a disk controller is one that qemu emulates or hardware that was passed through to the domain,
+//! whatever kind it is: the evidence of the PCI functions above a disk whose own ids say nothing.
 //!
-//! qemu gives its own functions a subsystem vendor of its project, 1AF4, or none; qemu-traditional gave Xen's, 5853
-//! ([`crate::controllers`] has the sources). A few of its models copy their maker's subsystem, and are listed here:
-//! hardware of these very ids cannot be told from them.
+//! qemu gives its own functions a subsystem vendor of its project, 1AF4, or none; qemu-traditional gave
+//! Xen's, 5853 ([`crate::controllers`] has the sources). A few of its models copy their maker's subsystem,
+//! and are listed here: hardware of these very ids cannot be told from them.
 
 use crate::controllers::{PciFunction, classify};
 
@@ -35,8 +35,8 @@ const COPIES: [(u16, u16); 5] = [
 ];
 
 impl Provenance {
-    /// Of one PCI function. One that is no storage controller says nothing of a disk: any disk may hang on an emulated
-    /// USB controller.
+    /// Of one PCI function. One that is no storage controller says nothing of a disk: any disk may hang on an
+    /// emulated USB controller.
     #[must_use]
     pub fn of(function: &PciFunction) -> Provenance {
         if function.class >> 8 != MASS_STORAGE {

@@ -1,4 +1,5 @@
-//! What happened to the guard, in order, in a form that stays the same: it is found in a crash dump and read there.
+//! What happened to the guard, in order, in a form that stays the same: it is found in a crash dump and read
+//! there.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -18,7 +19,8 @@ use crate::{
     reason::Reason,
 };
 
-/// First field of the GUID under which the record stands in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
+/// First field of the GUID under which the record stands in a crash dump:
+/// {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
 pub const EVENTS_DUMP: u32 = 0x9B6A_2B7D;
 /// The same of xenvbd's census record: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}.
 pub const CENSUS_DUMP: u32 = 0x9B6A_2B7E;

@@ -1,8 +1,9 @@
-//! What the ids of a storage device say of it: a hard disk, an IDE channel, or neither; and whether qemu made it.
+//! What the ids of a storage device say of it: a hard disk, an IDE channel, or neither; and whether qemu made
+//! it.
 //!
-//! Sources: "Identifiers for IDE Devices" and "Identifiers for SCSI Devices" of the driver kit's documentation; the
-//! names are those that qemu's drives answer with (qemu hw/ide/core.c "QEMU HARDDISK", hw/scsi/scsi-disk.c
-//! "QEMU" "QEMU HARDDISK", hw/nvme/ctrl.c "QEMU NVMe Ctrl").
+//! Sources: "Identifiers for IDE Devices" and "Identifiers for SCSI Devices" of the driver kit's
+//! documentation; the names are those that qemu's drives answer with (qemu hw/ide/core.c "QEMU HARDDISK",
+//! hw/scsi/scsi-disk.c "QEMU" "QEMU HARDDISK", hw/nvme/ctrl.c "QEMU NVMe Ctrl").
 
 use crate::units;
 

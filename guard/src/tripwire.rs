@@ -3,11 +3,11 @@
 
 /// File names of drivers, in lower case, that serve a disk behind a controller that qemu emulates.
 ///
-/// Sources: the INF files of Windows that name the service for the controllers of [`crate::controllers`], as the
-/// driver kit's documentation and Microsoft's lists of inbox storage drivers give them.
+/// Sources: the INF files of Windows that name the service for the controllers of [`crate::controllers`], as
+/// the driver kit's documentation and Microsoft's lists of inbox storage drivers give them.
 pub const DRIVERS: &[&str] = &[
-    // IDE. mshdc.inf: PCI\CC_0101 and the PIIX ids name intelide or pciide; both stand on pciidex, and the channels
-    // are served by atapi, which from Windows Vista on stands on ataport.
+    // IDE. mshdc.inf: PCI\CC_0101 and the PIIX ids name intelide or pciide; both stand on pciidex, and the
+    // channels are served by atapi, which from Windows Vista on stands on ataport.
     "atapi.sys",
     "ataport.sys",
     "intelide.sys",
@@ -16,14 +16,16 @@ pub const DRIVERS: &[&str] = &[
     // AHCI. mshdc.inf: PCI\CC_0106 names msahci (Windows Vista, 7) or storahci (Windows 8 and later).
     "msahci.sys",
     "storahci.sys",
-    // AHCI by Intel's drivers: iastorv.inf and iastorav.inf of Windows name PCI\VEN_8086&DEV_2922; the others are Intel's own.
+    // AHCI by Intel's drivers: iastorv.inf and iastorav.inf of Windows name PCI\VEN_8086&DEV_2922; the
+    // others are Intel's own.
     "iastor.sys",
     "iastora.sys",
     "iastorac.sys",
     "iastorav.sys",
     "iastoravc.sys",
     "iastorv.sys",
-    // LSI 53C8xx and 53C895A. pnpscsi.inf of NT 5: symc8xx, sym_hi, sym_u3; LSI's own driver for later systems: lsi_scsi.
+    // LSI 53C8xx and 53C895A. pnpscsi.inf of NT 5: symc8xx, sym_hi, sym_u3; LSI's own driver for later
+    // systems: lsi_scsi.
     "lsi_scsi.sys",
     "sym_hi.sys",
     "sym_u3.sys",
@@ -33,8 +35,8 @@ pub const DRIVERS: &[&str] = &[
     "stornvme.sys",
 ];
 
-/// Whether an image's path, given as UTF-16 units, names one of [`DRIVERS`]. What counts is the part after the last
-/// `\`, without regard to ASCII case.
+/// Whether an image's path, given as UTF-16 units, names one of [`DRIVERS`]. What counts is the part after
+/// the last `\`, without regard to ASCII case.
 ///
 /// ```
 /// use guard::tripwire::serves_emulated_disks;

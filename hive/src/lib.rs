@@ -1,12 +1,14 @@
-//! Reads registry hive files: the format `regf` of `SYSTEM`, `BCD` and what `reg save` and `bcdedit /export` write.
+//! Reads registry hive files: the format `regf` of `SYSTEM`, `BCD` and what `reg save` and `bcdedit /export`
+//! write.
 //!
-//! A hive is a base block of 4096 bytes and behind it bins, each filled with cells. A cell holds a key node (`nk`), a
-//! value (`vk`), a list of subkeys (`lf`, `lh`, `li`, `ri`), a list of values, a value's data, or the segments of large
-//! data (`db`); they refer to each other by offsets from the end of the base block. Source of the layouts: "Windows
-//! registry file format specification" (M. Suhanov), sections "Base block", "Hive bin", "Cell" and those of the records.
+//! A hive is a base block of 4096 bytes and behind it bins, each filled with cells. A cell holds a key node
+//! (`nk`), a value (`vk`), a list of subkeys (`lf`, `lh`, `li`, `ri`), a list of values, a value's data, or
+//! the segments of large data (`db`); they refer to each other by offsets from the end of the base block.
+//! Source of the layouts: "Windows registry file format specification" (M. Suhanov), sections "Base block",
+//! "Hive bin", "Cell" and those of the records.
 //!
-//! A file may hold anything: every offset, length and count is checked before it is used, and an [`Error`] says where
-//! in the file what was expected and what was found. Nothing here writes.
+//! A file may hold anything: every offset, length and count is checked before it is used, and an [`Error`]
+//! says where in the file what was expected and what was found. Nothing here writes.
 //!
 //! ```
 //! # use hive::build::Tree;

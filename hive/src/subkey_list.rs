@@ -1,4 +1,5 @@
-//! Lists of subkeys: `lf` and `lh` (offsets with a hint or hash of the name), `li` (offsets), `ri` (offsets of lists).
+//! Lists of subkeys: `lf` and `lh` (offsets with a hint or hash of the name), `li` (offsets), `ri` (offsets
+//! of lists).
 
 use alloc::vec::Vec;
 use zerocopy::{

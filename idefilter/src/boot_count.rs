@@ -1,9 +1,10 @@
-//! The count of PV boots that did not come up, kept in `Parameters\PvBoots` (see `guard::boot_count` for the rule and
-//! for what it cannot count).
+//! The count of PV boots that did not come up, kept in `Parameters\PvBoots` (see `guard::boot_count` for the
+//! rule and for what it cannot count).
 //!
-//! NT writes hives to the disk from the moment the session manager has opened them; before, what DriverEntry writes is
-//! in memory only. That moment is told by the key `\Registry\Machine\SOFTWARE`, whose hive is loaded then. A thread waits
-//! for it, has the count written, and takes it back once the system has stayed up.
+//! NT writes hives to the disk from the moment the session manager has opened them; before, what DriverEntry
+//! writes is in memory only. That moment is told by the key `\Registry\Machine\SOFTWARE`, whose hive is
+//! loaded then. A thread waits for it, has the count written, and takes it back once the system has stayed
+//! up.
 
 use core::time::Duration;
 
@@ -22,8 +23,8 @@ const UP_AFTER: u32 = 60;
 /// The key whose hive the session manager loads.
 const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
 
-/// A boot has been decided on: counts it where it is a PV boot, and has a thread clear the count once the system is up.
-/// An emulated boot without a count leaves the registry alone. PASSIVE_LEVEL.
+/// A boot has been decided on: counts it where it is a PV boot, and has a thread clear the count once the
+/// system is up. An emulated boot without a count leaves the registry alone. PASSIVE_LEVEL.
 pub fn begin(Decision { mode, .. }: Decision) {
     let failed = read().unwrap_or(0);
     match mode {
@@ -59,7 +60,8 @@ fn key_for_write() -> Result<Key> {
     Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.create_below(utf16!("Parameters"), false)
 }
 
-/// The thread: waits for the hives, writes the count to the disk, waits until the system has stayed up, clears it.
+/// The thread: waits for the hives, writes the count to the disk, waits until the system has stayed up,
+/// clears it.
 fn watch() {
     while Key::open(SOFTWARE).is_err() {
         time::sleep(INTERVAL);

@@ -20,8 +20,8 @@ pub struct Bus {
     number: u32,
 }
 
-/// Attaches to the root bus whose PDO is `physical`, before the bus is started, and tells the guard, which has the
-/// emulated disks unplugged at the first bus. PASSIVE_LEVEL.
+/// Attaches to the root bus whose PDO is `physical`, before the bus is started, and tells the guard, which
+/// has the emulated disks unplugged at the first bus. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// Where the device cannot be made or attached; the bus then has no filter.

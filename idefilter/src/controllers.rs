@@ -6,8 +6,8 @@ use wdm::pci::Location;
 
 use crate::root_bus;
 
-/// Counts them on every bus that can be reached from the root buses that are known. About 40 reads of configuration
-/// space, a millisecond or two each on an emulated machine. IRQL ≤ DISPATCH_LEVEL.
+/// Counts them on every bus that can be reached from the root buses that are known. About 40 reads of
+/// configuration space, a millisecond or two each on an emulated machine. IRQL ≤ DISPATCH_LEVEL.
 pub fn count() -> Present {
     pci_walk::count(&mut Hal, root_bus::known())
 }

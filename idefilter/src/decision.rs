@@ -10,7 +10,8 @@ use xen::cpuid::{self, Native, Xen};
 
 use crate::{boot_count, store};
 
-/// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show usable disks.
+/// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show
+/// usable disks.
 pub fn decide() -> (Decision, Option<store::Failure>) {
     let mut system = System { xen: None, failure: None };
     (guard::decision::decide(&mut system), system.failure)
@@ -112,8 +113,8 @@ fn service(name: &str, key: &[u16]) -> Service {
         Ok(Service::of(key.dword(utf16!("Start"))?, key.dword(utf16!("Type"))?, interface.ok()))
     };
     match open_service(key).and_then(read).unwrap_or(Service::Unavailable) {
-        // Its file may be missing or damaged, and then the loader has not brought it. A list that cannot be read is a
-        // doubt.
+        // Its file may be missing or damaged, and then the loader has not brought it. A list that cannot be
+        // read is a doubt.
         Service::Ready if image::is_loaded(name) != Ok(true) => Service::Unavailable,
         service => service,
     }

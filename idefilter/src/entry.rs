@@ -99,8 +99,8 @@ impl Driver for Idefilter {
     }
 }
 
-/// Sets up what a PV boot has beside the filters. Each part that cannot be had leaves the others as they are: none of
-/// them is part of the proof.
+/// Sets up what a PV boot has beside the filters. Each part that cannot be had leaves the others as they are:
+/// none of them is part of the proof.
 fn watch(driver: DriverObject) {
     if let Err(status) = reporter::start(driver) {
         log!("no worker for log entries: {status}");

@@ -7,8 +7,9 @@ use guard::abi::{self, RawEvent, Status, Watcher};
 
 use crate::{signals, state};
 
-/// Takes one event and answers with a packed action, which the caller must obey. IRQL ≤ DISPATCH_LEVEL. A null
-/// pointer, another version of the interface and an event that may not cross are answered with a withhold.
+/// Takes one event and answers with a packed action, which the caller must obey. IRQL ≤ DISPATCH_LEVEL. A
+/// null pointer, another version of the interface and an event that may not cross are answered with a
+/// withhold.
 ///
 /// # Safety
 /// `event` is null or points at a `RawEvent` that does not change during the call.
@@ -30,7 +31,8 @@ pub unsafe extern "system" fn XenguardStatus(status: *mut Status) {
     }
 }
 
-/// Has `watcher` called when the guard wants something; a number for [`XenguardUnwatch`], or 0. IRQL ≤ DISPATCH_LEVEL.
+/// Has `watcher` called when the guard wants something; a number for [`XenguardUnwatch`], or 0. IRQL ≤
+/// DISPATCH_LEVEL.
 ///
 /// # Safety
 /// `watcher` is null, or stays callable with `context` until it is taken out.

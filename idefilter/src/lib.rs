@@ -1,9 +1,10 @@
 //! `idefilter.sys`: decides the mode of a boot, owns the guard's state, and hides emulated disk controllers
 //! from the PCI bus in a PV boot.
 //!
-//! A boot-start driver and an upper filter of the classes System, IDE controllers, SCSI adapters and disks. It attaches
-//! to PCI root buses and to emulated storage devices only, and only in a PV boot; an emulated boot passes it by. xenpci.sys and xenvbd.sys import [`exports`], so that without
-//! this file they do not load.
+//! A boot-start driver and an upper filter of the classes System, IDE controllers, SCSI adapters and disks.
+//! It attaches to PCI root buses and to emulated storage devices only, and only in a PV boot; an emulated
+//! boot passes it by. xenpci.sys and xenvbd.sys import [`exports`], so that without this file they do not
+//! load.
 //!
 //! | file | what it does |
 //! |---|---|

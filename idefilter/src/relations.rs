@@ -1,8 +1,8 @@
 //! Takes emulated devices out of bus relations.
 //!
-//! A child is identified by asking its PDO for its ids (IRP_MN_QUERY_ID), which its bus answers from the moment it
-//! reports the child. Whether every controller was found is not left to that: [`crate::controllers`] counts them
-//! without the bus driver's help.
+//! A child is identified by asking its PDO for its ids (IRP_MN_QUERY_ID), which its bus answers from the
+//! moment it reports the child. Whether every controller was found is not left to that:
+//! [`crate::controllers`] counts them without the bus driver's help.
 
 use alloc::vec::Vec;
 
@@ -21,8 +21,8 @@ pub struct Found {
     pub hidden: u32,
 }
 
-/// Edits the bus relations of an IRP that the bus has completed: takes out the controllers that the policy hides.
-/// PASSIVE_LEVEL.
+/// Edits the bus relations of an IRP that the bus has completed: takes out the controllers that the policy
+/// hides. PASSIVE_LEVEL.
 pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy) -> Found {
     hide(irp, |child| controller(child).is_some_and(|controller| policy.hides(controller)))
 }
@@ -64,8 +64,8 @@ fn hide(irp: &mut Irp, is_alias: impl Fn(DeviceObject) -> bool) -> Found {
     Found { seen, hidden: seen.saturating_sub(left as u32) }
 }
 
-/// The emulated disk controller that a child of a PCI bus is. One that does not say what it is, is none: the count in
-/// configuration space then differs, and nothing is exposed.
+/// The emulated disk controller that a child of a PCI bus is. One that does not say what it is, is none: the
+/// count in configuration space then differs, and nothing is exposed.
 fn controller(child: DeviceObject) -> Option<Controller> {
     let mut parts = Parts::default();
     for ids in ids(child) {

@@ -1,5 +1,5 @@
-//! The worker that tells the system what the guard did, in a PV boot: log entries, and the state in the registry.
-//! Events may come at DISPATCH_LEVEL and are only recorded there.
+//! The worker that tells the system what the guard did, in a PV boot: log entries, and the state in the
+//! registry. Events may come at DISPATCH_LEVEL and are only recorded there.
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -74,7 +74,8 @@ fn work(driver: DriverObject, wake: &Event) {
     }
 }
 
-/// The reason of what an admin should hear of. A stop is told by the stop itself, and of a census xenvbd tells.
+/// The reason of what an admin should hear of. A stop is told by the stop itself, and of a census xenvbd
+/// tells.
 fn finding(entry: &Entry) -> Option<Reason> {
     match entry.action() {
         Action::Withhold(reason) | Action::Note(reason) | Action::Deny(reason) if !entry.is_census() => {

@@ -30,7 +30,8 @@ pub fn add(watcher: Watcher, context: *mut c_void) -> u32 {
     })
 }
 
-/// Takes a watcher out. When this returns it is not running and will not be called again. IRQL ≤ DISPATCH_LEVEL.
+/// Takes a watcher out. When this returns it is not running and will not be called again. IRQL ≤
+/// DISPATCH_LEVEL.
 pub fn remove(number: u32) {
     let at = (number as usize).wrapping_sub(1);
     if let Some(slot) = WATCHERS.lock().get_mut(at) {
@@ -38,8 +39,8 @@ pub fn remove(number: u32) {
     }
 }
 
-/// Calls every watcher. IRQL ≤ DISPATCH_LEVEL. The lock is held meanwhile, so that none is called after it was
-/// removed; a watcher only passes the word on.
+/// Calls every watcher. IRQL ≤ DISPATCH_LEVEL. The lock is held meanwhile, so that none is called after it
+/// was removed; a watcher only passes the word on.
 pub fn raise(signals: u32) {
     let watchers = WATCHERS.lock();
     for entry in watchers.iter().flatten() {

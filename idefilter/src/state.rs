@@ -29,8 +29,8 @@ pub fn set_unplug_wanted(wanted: bool) {
     UNPLUG_WANTED.store(wanted, Ordering::Relaxed);
 }
 
-/// Feeds the guard, records what it answers, and carries out what needs nobody else: the unplug, a word to xenpci or
-/// xenvbd, and of a stop the line in qemu's log. The caller obeys the rest. IRQL ≤ DISPATCH_LEVEL.
+/// Feeds the guard, records what it answers, and carries out what needs nobody else: the unplug, a word to
+/// xenpci or xenvbd, and of a stop the line in qemu's log. The caller obeys the rest. IRQL ≤ DISPATCH_LEVEL.
 pub fn step(event: Event) -> Action {
     let mut action = feed(event);
     if action == Action::Unplug {
@@ -61,7 +61,8 @@ fn feed(event: Event) -> Action {
     action
 }
 
-/// Tells the admin what happened and what to do, in qemu's log, which the host keeps, and on the debugger's console.
+/// Tells the admin what happened and what to do, in qemu's log, which the host keeps, and on the debugger's
+/// console.
 fn announce(BugCheck { reason, own, enumerated }: BugCheck) {
     let line = format_args!(
         "xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own} enumerated={enumerated}: {}",
@@ -101,7 +102,8 @@ pub fn record() -> Record {
     STATE.lock().record.clone()
 }
 
-/// The record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still runs.
+/// The record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still
+/// runs.
 pub fn record_at_stop() -> &'static [u8] {
     // SAFETY: every other processor is halted, and this one is in the bugcheck, which nothing returns from.
     unsafe { (*STATE.as_ptr()).record.as_bytes() }

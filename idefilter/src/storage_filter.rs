@@ -1,6 +1,7 @@
-//! The filter device on an emulated storage device: a disk controller, a channel of one, or a hard disk that got past
-//! the filter of the PCI bus. It asks the guard before the device starts, and fails the start where the guard
-//! refuses it; of the relations of controllers and channels it takes out hard disks where that is the policy.
+//! The filter device on an emulated storage device: a disk controller, a channel of one, or a hard disk that
+//! got past the filter of the PCI bus. It asks the guard before the device starts, and fails the start where
+//! the guard refuses it; of the relations of controllers and channels it takes out hard disks where that is
+//! the policy.
 #![allow(unsafe_code, reason = "deletes its device object where it cannot be attached")]
 
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -36,8 +37,8 @@ const HIDE: u8 = 1;
 const SHOW: u8 = 2;
 
 impl Storage {
-    /// Whether its disks are to be taken out. The first answer holds: a disk that was hidden once does not come back
-    /// when PV disks are withheld, since the system may by then have found another path to it.
+    /// Whether its disks are to be taken out. The first answer holds: a disk that was hidden once does not
+    /// come back when PV disks are withheld, since the system may by then have found another path to it.
     fn hides_disks(&self) -> bool {
         let hide = state::policy() == HidePolicy::Disks && state::may_expose();
         let first = if hide { HIDE } else { SHOW };
@@ -48,8 +49,8 @@ impl Storage {
     }
 }
 
-/// What kind of emulated device this is; `None` for one that the filter leaves alone: real hardware, passed through or
-/// not, and the suite's own adapter. PASSIVE_LEVEL; a PDO with a device node.
+/// What kind of emulated device this is; `None` for one that the filter leaves alone: real hardware, passed
+/// through or not, and the suite's own adapter. PASSIVE_LEVEL; a PDO with a device node.
 pub fn kind_of(physical: DeviceObject) -> Option<Emulated> {
     if storage_number::is_channel(physical) {
         return Some(Emulated::Channel);
@@ -105,8 +106,8 @@ fn try_attach(driver: DriverObject, physical: DeviceObject, kind: Emulated, numb
     Ok(())
 }
 
-/// IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was never started holds
-/// no resources; PnP removes its stack next. PASSIVE_LEVEL.
+/// IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was never
+/// started holds no resources; PnP removes its stack next. PASSIVE_LEVEL.
 pub fn start(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
     match ask(storage.number, storage.kind) {
         Ok(()) => irp.forward(lower),
@@ -131,8 +132,8 @@ fn ask(number: u32, kind: Emulated) -> Result {
     }
 }
 
-/// IRP_MN_QUERY_DEVICE_RELATIONS for the device's children: lets the device answer, takes out hard disks where
-/// controllers stay, and tells the guard. PASSIVE_LEVEL.
+/// IRP_MN_QUERY_DEVICE_RELATIONS for the device's children: lets the device answer, takes out hard disks
+/// where controllers stay, and tells the guard. PASSIVE_LEVEL.
 pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
     let (mut irp, status) = irp.forward_and_wait(lower);
     if !status.is_success() || storage.kind == Emulated::Disk {

@@ -34,8 +34,8 @@ struct Entry {
 
 static ENTRIES: SpinLock<[Option<Entry>; MAX_DEVICES]> = SpinLock::new([None; MAX_DEVICES]);
 
-/// The number of the device with this PDO: the one that it had, or a free one, or one too large for the guard where
-/// there is none. PASSIVE_LEVEL.
+/// The number of the device with this PDO: the one that it had, or a free one, or one too large for the guard
+/// where there is none. PASSIVE_LEVEL.
 pub fn take(physical: DeviceObject, is_function: bool) -> u32 {
     let identity = Identity::of(physical, is_function);
     let mut entries = ENTRIES.lock();
@@ -57,9 +57,9 @@ pub fn release(number: u32) {
     }
 }
 
-/// A controller has reported these channels. Their PDOs exist as long as it goes on reporting them, and are forgotten
-/// as soon as it does not: the controller's bus driver deletes none that was reported before it has answered
-/// without it. IRQL ≤ DISPATCH_LEVEL.
+/// A controller has reported these channels. Their PDOs exist as long as it goes on reporting them, and are
+/// forgotten as soon as it does not: the controller's bus driver deletes none that was reported before it has
+/// answered without it. IRQL ≤ DISPATCH_LEVEL.
 pub fn set_channels(number: u32, channels: &[DeviceObject]) {
     if let Some(Some(entry)) = ENTRIES.lock().get_mut(number as usize) {
         entry.channels = core::array::from_fn(|n| channels.get(n).copied());

@@ -1,5 +1,5 @@
-//! The domain's PV disks, read from xenstore before interrupts work: a hypercall page, the HVM parameters, the
-//! store's ring, and polling. Nothing is written, no watch is set, and the ring is left without an open
+//! The domain's PV disks, read from xenstore before interrupts work: a hypercall page, the HVM parameters,
+//! the store's ring, and polling. Nothing is written, no watch is set, and the ring is left without an open
 //! request for xenpci.
 #![allow(unsafe_code, reason = "maps the store's page and hands it to the ring")]
 
@@ -21,8 +21,9 @@ use crate::{decision, hypercall_page};
 /// that is being started by hundreds comes near this, and then the boot is emulated.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long backends may take to become ready, in seconds, unless `Parameters\BackendWait` says otherwise, and the most
-/// that it may say. The toolstack starts a domain with its backends ready; a busy dom0 or a driver domain may lag.
+/// How long backends may take to become ready, in seconds, unless `Parameters\BackendWait` says otherwise,
+/// and the most that it may say. The toolstack starts a domain with its backends ready; a busy dom0 or a
+/// driver domain may lag.
 const BACKEND_WAIT: u32 = 10;
 const LONGEST_BACKEND_WAIT: u32 = 120;
 /// How often a backend that is not ready is looked at.
@@ -79,7 +80,8 @@ pub fn pv_disks(xen: &Xen) -> Result<PvDisks, Failure> {
     let hypercall = hypercall_page::install(xen).map_err(Failure::NoPage)?;
     let location = hvm::store(&hypercall).map_err(Failure::NoLocation)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;
-    // SAFETY: Xen names this frame as the page it shares with the domain for xenstore; it is memory, so cached.
+    // SAFETY: Xen names this frame as the page it shares with the domain for xenstore; it is memory, so
+    // cached.
     let page = unsafe { Mapping::new(physical, PAGE_SIZE, Caching::Cached) }.map_err(Failure::NoMemory)?;
     let base = NonNull::new(page.as_ptr()).ok_or(Failure::NoStore)?;
     // SAFETY: one mapped page, resident and aligned, that outlives the ring; no reference into it is made.

@@ -1,5 +1,5 @@
-//! The tripwire: a driver that is known to serve emulated disks comes into memory, or turns out to be there already.
-//! That is no breach, and the guard has a census taken at once.
+//! The tripwire: a driver that is known to serve emulated disks comes into memory, or turns out to be there
+//! already. That is no breach, and the guard has a census taken at once.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,8 +28,8 @@ fn loaded(path: &[u16]) {
     }
 }
 
-/// Looks once, when PV disks have been exposed, whether such a driver is in memory already: it can start a device
-/// without being loaded. PASSIVE_LEVEL.
+/// Looks once, when PV disks have been exposed, whether such a driver is in memory already: it can start a
+/// device without being loaded. PASSIVE_LEVEL.
 pub fn look_at_loaded() {
     static LOOKED: AtomicBool = AtomicBool::new(false);
     if LOOKED.swap(true, Ordering::Relaxed) {

@@ -7,9 +7,9 @@ use guard::machine::Unplug;
 use wdm::{debug::Line, port::Port};
 
 /// Read u16: the magic. Write u32: the driver's build. Write u16: what to unplug.
-// SAFETY: the protocol assigns the port on a machine with a Xen platform device. Elsewhere it is unassigned, or an
-// alias of the DMA controller's first address register, and reading it has no effect. It is written only after the
-// magic was read.
+// SAFETY: the protocol assigns the port on a machine with a Xen platform device. Elsewhere it is unassigned,
+// or an alias of the DMA controller's first address register, and reading it has no effect. It is written
+// only after the magic was read.
 const MAGIC_PORT: Port = unsafe { Port::new(0x10) };
 /// Read u8: the protocol's version. Write u16: the product. Write u8: a character for the log.
 // SAFETY: as above.

@@ -64,7 +64,8 @@ impl SupportedPage {
     ];
 }
 
-/// What a CDB asks for. Block addresses and counts are in the disk's own blocks and not yet checked against it.
+/// What a CDB asks for. Block addresses and counts are in the disk's own blocks and not yet checked against
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// TEST UNIT READY.

@@ -2,8 +2,8 @@
 //!
 //! A [`Lun`] describes the disk. [`Lun::execute`] takes one command descriptor block (CDB) and says what it
 //! comes to: data and GOOD status at once, sense data, or an [`Action`] on the medium that the caller carries
-//! out. Nothing here does I/O or allocates, and but for a CD-ROM drive's tray ([`cdrom::Drive`]) nothing keeps state,
-//! so the whole command set runs on any host.
+//! out. Nothing here does I/O or allocates, and but for a CD-ROM drive's tray ([`cdrom::Drive`]) nothing
+//! keeps state, so the whole command set runs on any host.
 //!
 //! A neighbour of the command set lives here for the same reason: [`partition_table`] reads what identifies a
 //! disk's content.
@@ -55,8 +55,8 @@ pub use reply::{CAPACITY as REPLY_CAPACITY, Reply};
 pub use sense::{FixedSense, Sense, SenseKey};
 pub use unmap::Discard;
 
-/// Whether a command is one that a unit attention condition is reported to instead of being carried out (SAM-3 5.9.7):
-/// all but INQUIRY, REPORT LUNS and REQUEST SENSE.
+/// Whether a command is one that a unit attention condition is reported to instead of being carried out
+/// (SAM-3 5.9.7): all but INQUIRY, REPORT LUNS and REQUEST SENSE.
 pub fn hears_attention(cdb: &[u8]) -> bool {
     !matches!(cdb.first(), None | Some(&opcode::INQUIRY | &opcode::REPORT_LUNS | &opcode::REQUEST_SENSE))
 }

@@ -109,7 +109,8 @@ pub enum Action {
     },
     /// Put everything that completed before on the medium.
     Flush,
-    /// Give up what the command's parameter list names: see [`Lun::check_unmap`] and [`crate::unmap::extent`].
+    /// Give up what the command's parameter list names: see [`Lun::check_unmap`] and
+    /// [`crate::unmap::extent`].
     Unmap {
         /// Bytes of the list, at the start of the command's buffer.
         bytes: u16,

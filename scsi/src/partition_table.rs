@@ -1,7 +1,7 @@
 //! The signature that a partition table gives a disk, read from its first blocks.
 //!
-//! Sources: the master boot record as PC BIOSes load it (disk signature at 0x1B8, four entries from 0x1BE, the
-//! mark 0x55 0xAA at its end); UEFI specification 2.10, section 5 (protective MBR, GPT header).
+//! Sources: the master boot record as PC BIOSes load it (disk signature at 0x1B8, four entries from 0x1BE,
+//! the mark 0x55 0xAA at its end); UEFI specification 2.10, section 5 (protective MBR, GPT header).
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -83,8 +83,8 @@ pub fn first_block(block: &[u8]) -> FirstBlock {
     }
 }
 
-/// The disk GUID of a GPT header in block 1, as its bytes stand there; `None` if that is no header or its GUID
-/// is zero.
+/// The disk GUID of a GPT header in block 1, as its bytes stand there; `None` if that is no header or its
+/// GUID is zero.
 ///
 /// The checksum is not asked for: two paths to one backing show the same bytes, right or wrong.
 pub fn gpt_disk_guid(block: &[u8]) -> Option<[u8; 16]> {

@@ -1,5 +1,5 @@
-//! UNMAP: its parameter list (SBC-3 5.28.2), and what the disk says of it in the vital product data pages 0xB0 and
-//! 0xB2 (SBC-3 6.6.3, 6.6.4).
+//! UNMAP: its parameter list (SBC-3 5.28.2), and what the disk says of it in the vital product data pages
+//! 0xB0 and 0xB2 (SBC-3 6.6.3, 6.6.4).
 
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -49,8 +49,8 @@ fn descriptors(list: &[u8]) -> &[Descriptor] {
     <[Descriptor]>::ref_from_prefix_with_elems(rest, count).map_or(&[], |(all, _)| all)
 }
 
-/// The stretch of a number; `None` beyond the last. One of no sectors asks for nothing. It has to be checked against
-/// the disk ([`Lun::check_unmap`], and again by whoever sends it).
+/// The stretch of a number; `None` beyond the last. One of no sectors asks for nothing. It has to be checked
+/// against the disk ([`Lun::check_unmap`], and again by whoever sends it).
 pub fn extent(list: &[u8], index: usize, block_size: BlockSize) -> Option<Extent> {
     let descriptor = descriptors(list).get(index)?;
     let per_block = u64::from(block_size.sectors());
@@ -63,7 +63,8 @@ impl Lun {
     /// Whether an UNMAP with this parameter list is one that the disk takes.
     ///
     /// # Errors
-    /// 26/00 for a list that makes no sense or is longer than page 0xB0 says, 21/00 beyond the end of the disk.
+    /// 26/00 for a list that makes no sense or is longer than page 0xB0 says, 21/00 beyond the end of the
+    /// disk.
     pub fn check_unmap(&self, list: &[u8]) -> Result<(), Sense> {
         // No list at all is no error (SBC-3 5.28.1).
         if list.is_empty() {
@@ -116,7 +117,8 @@ const _: () = assert!(size_of::<BlockLimits>() == 60);
 #[repr(C)]
 pub(crate) struct Provisioning {
     threshold_exponent: u8,
-    /// LBPU is 0x80: UNMAP. What is read afterwards is not promised to be zero (LBPRZ 0): a backend may keep it.
+    /// LBPU is 0x80: UNMAP. What is read afterwards is not promised to be zero (LBPRZ 0): a backend may keep
+    /// it.
     flags: u8,
     /// PROVISIONING TYPE 2: thin.
     provisioning_type: u8,

@@ -24,8 +24,8 @@ pub struct Arena {
     grains: [AtomicU8; GRAINS],
 }
 
-// SAFETY: only one processor runs where an arena is in use, as `take_the_place_of_pool` demands; the bytes are reached
-// by the owners of the pieces alone.
+// SAFETY: only one processor runs where an arena is in use, as `take_the_place_of_pool` demands; the bytes
+// are reached by the owners of the pieces alone.
 unsafe impl Sync for Arena {}
 
 static IN_USE: AtomicPtr<Arena> = AtomicPtr::new(null_mut());
@@ -47,8 +47,8 @@ impl Arena {
     /// Has everything that this image allocates from now on come from here. Any IRQL.
     ///
     /// # Safety
-    /// Nothing of this image's is allocated yet. One processor runs, and no other code of this image interrupts it, as
-    /// long as the image is used.
+    /// Nothing of this image's is allocated yet. One processor runs, and no other code of this image
+    /// interrupts it, as long as the image is used.
     pub unsafe fn take_the_place_of_pool(&'static self) {
         IN_USE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
     }

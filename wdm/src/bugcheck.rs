@@ -20,7 +20,8 @@ unsafe extern "C" {
     static KI_BUG_CHECK_DATA: *const usize;
 }
 
-/// Whether the system is stopping: the first of the five words that `KeBugCheckEx` stores for debuggers, the code, is not
+/// Whether the system is stopping: the first of the five words that `KeBugCheckEx` stores for debuggers, the
+/// code, is not
 /// 0. Any IRQL.
 #[must_use]
 pub fn is_under_way() -> bool {
@@ -102,15 +103,16 @@ unsafe extern "C" fn thunk(buffer: PVOID, _length: ULONG) {
     (callback.routine)();
 }
 
-/// Bytes that go into a crash dump, found there by their GUID (KbCallbackSecondaryDumpData). Kept in a `static`:
-/// `static RECORD: DumpData = DumpData::new(c"xenguard", GUID, record);`
+/// Bytes that go into a crash dump, found there by their GUID (KbCallbackSecondaryDumpData). Kept in a
+/// `static`: `static RECORD: DumpData = DumpData::new(c"xenguard", GUID, record);`
 #[repr(C)]
 pub struct DumpData {
     // First, so that the kernel's pointer to it is one to the whole.
     record: UnsafeCell<KBUGCHECK_REASON_CALLBACK_RECORD>,
     component: &'static core::ffi::CStr,
     guid: GUID,
-    /// The bytes: resident memory that does not change any more. Called at HIGH_LEVEL while the system stops.
+    /// The bytes: resident memory that does not change any more. Called at HIGH_LEVEL while the system
+    /// stops.
     bytes: fn() -> &'static [u8],
     registered: AtomicBool,
 }
@@ -129,8 +131,8 @@ impl DumpData {
         Self { record: UnsafeCell::new(record), component, guid, bytes, registered: AtomicBool::new(false) }
     }
 
-    /// Registers the data. IRQL ≤ DISPATCH_LEVEL. `false` when it is registered already or the kernel refused. A
-    /// driver that can unload must [`deregister`](Self::deregister) first.
+    /// Registers the data. IRQL ≤ DISPATCH_LEVEL. `false` when it is registered already or the kernel
+    /// refused. A driver that can unload must [`deregister`](Self::deregister) first.
     pub fn register(&'static self) -> bool {
         if self.registered.swap(true, Ordering::AcqRel) {
             return false;
@@ -169,7 +171,8 @@ unsafe extern "C" fn give(
     if (length as usize) < size_of::<KBUGCHECK_SECONDARY_DUMP_DATA>() {
         return;
     }
-    // SAFETY: the record is the first field of a static DumpData, and the data is what this reason comes with.
+    // SAFETY: the record is the first field of a static DumpData, and the data is what this reason comes
+    // with.
     let (this, data) =
         unsafe { (&*record.cast::<DumpData>(), &mut *data.cast::<KBUGCHECK_SECONDARY_DUMP_DATA>()) };
     let bytes = (this.bytes)();

@@ -212,13 +212,15 @@ unsafe extern "C" fn unload<D: Driver>(driver: PDRIVER_OBJECT) {
     D::unload(unsafe { DriverObject::from_raw(driver) });
 }
 
-/// Calls the entry of a driver that has no devices; [`entry_without_devices!`](crate::entry_without_devices) calls it.
+/// Calls the entry of a driver that has no devices; [`entry_without_devices!`](crate::entry_without_devices)
+/// calls it.
 ///
 /// # Safety
 /// Only DriverEntry calls this, with what it was given.
 #[must_use]
 pub unsafe fn enter_alone(driver: PDRIVER_OBJECT, entry: fn(DriverObject)) -> NTSTATUS {
-    // SAFETY: DriverEntry's argument is a driver object, which nobody else looks at before DriverEntry returns.
+    // SAFETY: DriverEntry's argument is a driver object, which nobody else looks at before DriverEntry
+    // returns.
     let object = unsafe {
         (*driver).DriverUnload = Some(unload_alone);
         DriverObject::from_raw(driver)
@@ -230,8 +232,8 @@ pub unsafe fn enter_alone(driver: PDRIVER_OBJECT, entry: fn(DriverObject)) -> NT
 unsafe extern "C" fn unload_alone(_: PDRIVER_OBJECT) {}
 
 /// Defines `DriverEntry` of a driver that does its work there, makes no device and serves none:
-/// `wdm::entry_without_devices!(look);`. It stays loaded, since a boot driver that fails is an error to the service
-/// control manager, and may be unloaded. The routine lies in the discardable INIT section.
+/// `wdm::entry_without_devices!(look);`. It stays loaded, since a boot driver that fails is an error to the
+/// service control manager, and may be unloaded. The routine lies in the discardable INIT section.
 #[macro_export]
 macro_rules! entry_without_devices {
     ($entry:path) => {

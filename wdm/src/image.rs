@@ -20,9 +20,10 @@ pub type Watcher = fn(path: &[u16]);
 
 static WATCHER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Has `watcher` called for every driver image that is loaded from now on, when it is in memory and nothing of it has
-/// run: PASSIVE_LEVEL, in the thread that loads it and inside a critical region, so that it must not wait for
-/// long. Once for each driver that uses this crate, and not undone: the driver does not unload. PASSIVE_LEVEL.
+/// Has `watcher` called for every driver image that is loaded from now on, when it is in memory and nothing
+/// of it has run: PASSIVE_LEVEL, in the thread that loads it and inside a critical region, so that it must
+/// not wait for long. Once for each driver that uses this crate, and not undone: the driver does not unload.
+/// PASSIVE_LEVEL.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES` where the system has no more room for such routines.

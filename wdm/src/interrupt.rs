@@ -55,13 +55,14 @@ unsafe impl<F: Fn() -> bool + Send + Sync + 'static> Send for Interrupt<F> {}
 unsafe impl<F: Fn() -> bool + Send + Sync + 'static> Sync for Interrupt<F> {}
 
 impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
-    /// Connects `routine` to a translated interrupt resource of the device with the PDO `physical`. It is called at the
-    /// interrupt's IRQL on any of the resource's processors, one at a time, and answers whether the interrupt was its
-    /// device's. It may be called before this function returns. PASSIVE_LEVEL.
+    /// Connects `routine` to a translated interrupt resource of the device with the PDO `physical`. It is
+    /// called at the interrupt's IRQL on any of the resource's processors, one at a time, and answers
+    /// whether the interrupt was its device's. It may be called before this function returns.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// What IoConnectInterrupt or IoConnectInterruptEx answers; `NOT_SUPPORTED` for a message where there is no
-    /// IoConnectInterruptEx.
+    /// What IoConnectInterrupt or IoConnectInterruptEx answers; `NOT_SUPPORTED` for a message where there is
+    /// no IoConnectInterruptEx.
     pub fn connect(physical: DeviceObject, resource: InterruptResource, routine: F) -> Result<Self> {
         let routine = pool::try_box(Inner(routine, 0))?;
         if resource.message {
@@ -115,8 +116,8 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
                 ProcessorEnableMask: resource.affinity,
                 Group: 0,
             };
-        // SAFETY: the member that the version names is filled in; its context is the box's content, which lives until the
-        // interrupt is disconnected.
+        // SAFETY: the member that the version names is filled in; its context is the box's content, which
+        // lives until the interrupt is disconnected.
         check(unsafe { connect(&raw mut parameters) })?;
         Ok(Self { object, disconnect: Some(disconnect), _routine: routine })
     }

@@ -23,8 +23,9 @@ struct Meeting<F, R> {
     result: UnsafeCell<Option<R>>,
 }
 
-/// Runs `work` on the first processor with interrupts disabled, while every other processor is held with interrupts
-/// disabled, too. `work` and what it touches must be resident; it must not call the kernel. IRQL < IPI_LEVEL.
+/// Runs `work` on the first processor with interrupts disabled, while every other processor is held with
+/// interrupts disabled, too. `work` and what it touches must be resident; it must not call the kernel. IRQL <
+/// IPI_LEVEL.
 ///
 /// # Panics
 /// Where the kernel's inter-processor call did not call.
@@ -39,7 +40,8 @@ pub fn alone<R, F: FnOnce() -> R>(work: F) -> R {
         result: UnsafeCell::new(None),
     };
     let context = core::ptr::from_ref(&meeting).expose_provenance() as ULONG_PTR;
-    // SAFETY: the routine is called on every processor before this returns, at IPI_LEVEL, with a live context.
+    // SAFETY: the routine is called on every processor before this returns, at IPI_LEVEL, with a live
+    // context.
     unsafe { KeIpiGenericCall(Some(meet::<F, R>), context) };
     let result = meeting.result.into_inner();
     result.expect("the work was done before the call returned")
@@ -60,7 +62,8 @@ unsafe extern "C" fn meet<F: FnOnce() -> R, R>(context: ULONG_PTR) -> ULONG_PTR 
         while meeting.missing.load(Ordering::Acquire) > 0 {
             spin_loop();
         }
-        // SAFETY: `taken` lets one processor through, once (another group has a first one of its own); `alone` looks at the result after every processor has left.
+        // SAFETY: `taken` lets one processor through, once (another group has a first one of its own);
+        // `alone` looks at the result after every processor has left.
         unsafe {
             if let Some(work) = (*meeting.work.get()).take() {
                 *meeting.result.get() = Some(work());

@@ -6,11 +6,10 @@
 //!   [`irql::AtDispatch`] proves that the processor is at DISPATCH_LEVEL.
 //! - A failed routine answers with an [`NtStatus`], so `?` works ([`Result`]).
 //! - Strings are counted UTF-16 without a terminator (`&[u16]`); [`utf16!`] makes literals.
-//! - A driver implements [`Driver`] and names it in [`driver_entry!`]; every dispatch routine gets
-//!   an [`Irp`] by value and can only make the [`Disposition`] it has to return by completing,
-//!   forwarding or pending that IRP.
-//! - Every static import is one that NT 5.2 exports; newer routines are found with
-//!   [`routine::find`].
+//! - A driver implements [`Driver`] and names it in [`driver_entry!`]; every dispatch routine gets an [`Irp`]
+//!   by value and can only make the [`Disposition`] it has to return by completing, forwarding or pending
+//!   that IRP.
+//! - Every static import is one that NT 5.2 exports; newer routines are found with [`routine::find`].
 //!
 //! The crate also holds what a freestanding driver image needs: the global allocator (non-paged
 //! pool, tag `XGrd`), the panic handler (bugcheck [`bugcheck::PANIC`]) and `__chkstk`.

@@ -7,7 +7,8 @@ use core::ops::{Deref, DerefMut};
 use crate::Result;
 use crate::event::{Event, Kind};
 
-/// A value that one thread at a time reaches. It is not recursive: a thread that takes it twice waits for itself.
+/// A value that one thread at a time reaches. It is not recursive: a thread that takes it twice waits for
+/// itself.
 pub struct Mutex<T> {
     /// Set while nobody holds the lock.
     free: Event,

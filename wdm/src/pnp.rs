@@ -156,8 +156,8 @@ impl Capabilities<'_> {
         fits.then_some(Self(capabilities))
     }
 
-    /// Fills what a fixed child of a virtual bus has: `address`, globally unique instance ids or not, installed
-    /// without questions, not removable, D0 while the system works and D3 otherwise.
+    /// Fills what a fixed child of a virtual bus has: `address`, globally unique instance ids or not,
+    /// installed without questions, not removable, D0 while the system works and D3 otherwise.
     pub fn fill_fixed_child(&mut self, address: u32, unique_id: bool) {
         let capabilities = &mut *self.0;
         capabilities.set_UniqueID(unique_id.into());

@@ -11,9 +11,9 @@ pub fn count() -> usize {
     (active.count_ones() as usize).max(1)
 }
 
-/// Number of this processor in its group (`KeGetCurrentProcessorNumber`, which is inline on x64: the byte `Number`, in
-/// later headers `LegacyNumber`, at 0x184 of the KPCR). Any IRQL; below DISPATCH_LEVEL it may be another one by the
-/// time it is used.
+/// Number of this processor in its group (`KeGetCurrentProcessorNumber`, which is inline on x64: the byte
+/// `Number`, in later headers `LegacyNumber`, at 0x184 of the KPCR). Any IRQL; below DISPATCH_LEVEL it may be
+/// another one by the time it is used.
 #[must_use]
 pub fn current() -> usize {
     let number: u8;
@@ -26,7 +26,8 @@ pub fn current() -> usize {
 
 /// Runs `work` on an active processor of this one's group. IRQL < DISPATCH_LEVEL.
 pub fn on<R>(processor: usize, work: impl FnOnce() -> R) -> R {
-    // SAFETY: below DISPATCH_LEVEL the thread is moved before the routine returns, and moved back by the other.
+    // SAFETY: below DISPATCH_LEVEL the thread is moved before the routine returns, and moved back by the
+    // other.
     unsafe { KeSetSystemAffinityThread(1 << processor) };
     let result = work();
     // SAFETY: as above.

@@ -193,8 +193,8 @@ impl Key {
         units(&value.data)
     }
 
-    /// Writes the hive that the key is in to the disk. Before the session manager has opened the hives NT answers
-    /// success and writes nothing.
+    /// Writes the hive that the key is in to the disk. Before the session manager has opened the hives NT
+    /// answers success and writes nothing.
     ///
     /// # Errors
     /// What ZwFlushKey answers.

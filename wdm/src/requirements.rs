@@ -1,7 +1,8 @@
-//! Resource requirements: what IRP_MN_FILTER_RESOURCE_REQUIREMENTS lets a function driver ask for beyond its bus driver.
+//! Resource requirements: what IRP_MN_FILTER_RESOURCE_REQUIREMENTS lets a function driver ask for beyond its
+//! bus driver.
 //!
-//! An `IO_RESOURCE_REQUIREMENTS_LIST` is a header of 32 bytes and then alternative `IO_RESOURCE_LIST`s, the preferred
-//! one first; each is a header of 8 bytes and then descriptors of 32 bytes (wdm.h).
+//! An `IO_RESOURCE_REQUIREMENTS_LIST` is a header of 32 bytes and then alternative `IO_RESOURCE_LIST`s, the
+//! preferred one first; each is a header of 8 bytes and then descriptors of 32 bytes (wdm.h).
 #![allow(unsafe_code, reason = "copies variable-length lists whose sizes they state themselves")]
 
 use core::alloc::Layout;
@@ -65,15 +66,18 @@ const HEADER: usize = core::mem::offset_of!(IO_RESOURCE_REQUIREMENTS_LIST, List)
 const LIST_HEADER: usize = core::mem::offset_of!(IO_RESOURCE_LIST, Descriptors);
 const DESCRIPTOR: usize = size_of::<IO_RESOURCE_DESCRIPTOR>();
 
-/// Asks for one interrupt message for each of the first `processors` processors besides what the device needs, and for
-/// what it needs alone where those cannot be had: each alternative comes first with the messages, then as it was. Called
-/// on an IRP_MN_FILTER_RESOURCE_REQUIREMENTS that the lower drivers have completed and that this driver owns again
-/// ([`Irp::forward_and_wait`]); not before NT 6.0, which knows no messages. PASSIVE_LEVEL.
+/// Asks for one interrupt message for each of the first `processors` processors besides what the device
+/// needs, and for what it needs alone where those cannot be had: each alternative comes first with the
+/// messages, then as it was. Called on an IRP_MN_FILTER_RESOURCE_REQUIREMENTS that the lower drivers have
+/// completed and that this driver owns again ([`Irp::forward_and_wait`]); not before NT 6.0, which knows no
+/// messages. PASSIVE_LEVEL.
 ///
 /// # Errors
-/// `INSUFFICIENT_RESOURCES`, or `INVALID_PARAMETER` for a list whose parts do not fit its size; the IRP is then unchanged.
+/// `INSUFFICIENT_RESOURCES`, or `INVALID_PARAMETER` for a list whose parts do not fit its size; the IRP is
+/// then unchanged.
 pub fn prefer_messages(irp: &mut Irp, processors: usize) -> Result {
-    // Somebody below has a list of its own, which is then the IRP's; or there is the PnP manager's, which stays its.
+    // Somebody below has a list of its own, which is then the IRP's; or there is the PnP manager's, which
+    // stays its.
     let answered = irp.information();
     let given = irp.location().requirements();
     let old = if answered == 0 { given } else { answered as *const IO_RESOURCE_REQUIREMENTS_LIST };
@@ -103,8 +107,8 @@ pub fn prefer_messages(irp: &mut Irp, processors: usize) -> Result {
     };
     out[HEADER + end..HEADER + end + lists.len()].copy_from_slice(lists);
     let header = new.cast::<IO_RESOURCE_REQUIREMENTS_LIST>();
-    // SAFETY: the block begins with the header that was copied; the list that it replaces was a block of pool, and the
-    // IRP's.
+    // SAFETY: the block begins with the header that was copied; the list that it replaces was a block of
+    // pool, and the IRP's.
     unsafe {
         (*header).ListSize = new_size as u32;
         (*header).AlternativeLists = 2 * alternatives as u32;
@@ -117,8 +121,8 @@ pub fn prefer_messages(irp: &mut Irp, processors: usize) -> Result {
     Ok(())
 }
 
-/// Copies `alternatives` lists, each with the messages behind its descriptors; how many bytes that made. `None` where the
-/// lists do not fit what holds them.
+/// Copies `alternatives` lists, each with the messages behind its descriptors; how many bytes that made.
+/// `None` where the lists do not fit what holds them.
 fn with_messages(lists: &[u8], alternatives: usize, processors: usize, out: &mut [u8]) -> Option<usize> {
     const COUNT: core::ops::Range<usize> = 4..8;
     let (mut from, mut to) = (0, 0);

@@ -63,7 +63,8 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
     let (base, last) = (FIRST..=LAST).step_by(STEP).find_map(|base| {
         let found = platform.cpuid(base);
         let ours = [found.ebx, found.ecx, found.edx] == SIGNATURE && found.eax >= base + 2;
-        // KVM shows Xen's signature on request, and other hypervisors may: without a page there are no hypercalls.
+        // KVM shows Xen's signature on request, and other hypervisors may: without a page there are no
+        // hypercalls.
         let usable = ours && platform.cpuid(base + 2).eax > 0;
         usable.then_some((base, found.eax))
     })?;
@@ -81,8 +82,8 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
 }
 
 impl Xen {
-    /// Xen's number of the processor this runs on; `None` before Xen 4.6, which does not say. Any level, on a thread that
-    /// stays on its processor.
+    /// Xen's number of the processor this runs on; `None` before Xen 4.6, which does not say. Any level, on a
+    /// thread that stays on its processor.
     pub fn vcpu(&self, platform: &impl Platform) -> Option<u32> {
         let leaf =
             if self.last >= self.base + 4 { platform.cpuid(self.base + 4) } else { Registers::default() };
@@ -90,8 +91,8 @@ impl Xen {
     }
 }
 
-/// Whether Xen's signature stands at any base, be it followed by Xen's leaves or not: other hypervisors can show it.
-/// Any level.
+/// Whether Xen's signature stands at any base, be it followed by Xen's leaves or not: other hypervisors can
+/// show it. Any level.
 pub fn announced(platform: &impl Platform) -> bool {
     (FIRST..=LAST).step_by(STEP).any(|base| {
         let found = platform.cpuid(base);

@@ -42,8 +42,8 @@ impl fmt::Display for Port {
 
 /// One vCPU, and the ports whose events it is told of.
 ///
-/// The pending bits are the domain's, so that a word that one vCPU is told of may hold bits of ports that are bound to
-/// another one.
+/// The pending bits are the domain's, so that a word that one vCPU is told of may hold bits of ports that are
+/// bound to another one.
 #[derive(Debug)]
 pub struct Vcpu {
     number: usize,
@@ -85,7 +85,8 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Takes the mapped shared-info page. Every port starts masked. Panics where the memory is smaller than the page.
+    /// Takes the mapped shared-info page. Every port starts masked. Panics where the memory is smaller than
+    /// the page.
     pub fn new(shared_info: SharedMemory) -> Self {
         assert!(shared_info.len() >= size_of::<SharedInfo>());
         let channels = Self { shared_info };
@@ -95,16 +96,17 @@ impl Channels {
         channels
     }
 
-    /// Interrupt handler: whether Xen wants an upcall of this vCPU, which is 0 wherever the interrupt is a PCI line.
-    /// Withdraws the wish, which lowers a level-triggered line; the caller must then see to it that
-    /// [`Channels::dispatch`] runs. Any level.
+    /// Interrupt handler: whether Xen wants an upcall of this vCPU, which is 0 wherever the interrupt is a
+    /// PCI line. Withdraws the wish, which lowers a level-triggered line; the caller must then see to it
+    /// that [`Channels::dispatch`] runs. Any level.
     pub fn acknowledge(&self, vcpu: &Vcpu) -> bool {
         let offset = vcpu.number * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_upcall_pending);
         self.shared_info.atomic_u8(offset).swap(0, Ordering::SeqCst) != 0
     }
 
-    /// Calls `handler` once for each unmasked port of the vCPU's with a pending event, lowest first. An event that
-    /// arrives meanwhile is seen here or interrupts again. *Dispatch*, for each vCPU on one processor at a time.
+    /// Calls `handler` once for each unmasked port of the vCPU's with a pending event, lowest first. An event
+    /// that arrives meanwhile is seen here or interrupts again. *Dispatch*, for each vCPU on one
+    /// processor at a time.
     pub fn dispatch(&self, vcpu: &Vcpu, mut handler: impl FnMut(Port)) {
         let mut words = self.selector(vcpu).swap(0, Ordering::SeqCst);
         while words != 0 {
@@ -147,16 +149,17 @@ impl Channels {
         hypercall::with(hypercall, "EVTCHNOP_unmask", EVENT_CHANNEL_OP, EVTCHNOP_UNMASK, &mut argument)
     }
 
-    /// Whether this driver, or an earlier [`Channels::new`] in this domain, has the page before it: every port that was
-    /// never unmasked is masked. Device memory without a page of Xen's behind it reads as all zeroes or all ones.
-    /// Nothing is written. Any level.
+    /// Whether this driver, or an earlier [`Channels::new`] in this domain, has the page before it: every
+    /// port that was never unmasked is masked. Device memory without a page of Xen's behind it reads as
+    /// all zeroes or all ones. Nothing is written. Any level.
     pub fn are_in(page: &SharedMemory) -> bool {
         let first: VcpuInfo = page.read(0);
         let last = page.atomic_u64(offset_of!(SharedInfo, evtchn_mask) + (WORDS - 1) * 8);
         first.pad == [0; 6] && last.load(Ordering::SeqCst) == u64::MAX
     }
 
-    /// Whether a port's events are held back, in the page of [`Channels::are_in`]. Nothing is written. Any level.
+    /// Whether a port's events are held back, in the page of [`Channels::are_in`]. Nothing is written. Any
+    /// level.
     pub fn is_masked_in(page: &SharedMemory, port: Port) -> bool {
         if port.0 >= Port::LIMIT {
             return false;
@@ -226,7 +229,8 @@ pub fn bind_ipi(hypercall: &impl Hypercall, vcpu: &Vcpu) -> Result<Port, Error> 
     Ok(Port(argument.1))
 }
 
-/// Has `vcpu` told of a port's events, which is masked and has none pending; before that it is vCPU 0. Any level.
+/// Has `vcpu` told of a port's events, which is masked and has none pending; before that it is vCPU 0. Any
+/// level.
 ///
 /// # Errors
 /// Xen's answer.

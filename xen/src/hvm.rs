@@ -16,8 +16,8 @@ const STORE_EVTCHN: u32 = 2;
 
 /// How Xen tells vCPU 0 of events, unless that has a vector of its own ([`set_upcall_vector`]).
 ///
-/// Where it has, the callback is set all the same: by it the toolstack knows that a guest goes along with a suspend, and
-/// changes the answer of one that was cancelled (xc_resume.c).
+/// Where it has, the callback is set all the same: by it the toolstack knows that a guest goes along with a
+/// suspend, and changes the answer of one that was cancelled (xc_resume.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Callback {
     /// Not at all.
@@ -84,11 +84,12 @@ pub fn set_callback(hypercall: &impl Hypercall, callback: Callback) -> Result<()
     hypercall::with(hypercall, "HVMOP_set_param", HVM_OP, HVMOP_SET_PARAM, &mut argument)
 }
 
-/// Has Xen tell `vcpu` of its events by an edge at this vector of its local APIC, which has to be ended there as every
-/// interrupt is. It cannot be taken back, and is forgotten when the guest is suspended. Any level.
+/// Has Xen tell `vcpu` of its events by an edge at this vector of its local APIC, which has to be ended there
+/// as every interrupt is. It cannot be taken back, and is forgotten when the guest is suspended. Any level.
 ///
 /// # Errors
-/// Xen's answer: 38 (ENOSYS) before 4.6, 22 (EINVAL) for a vector below 16, 2 (ENOENT) for a processor that there is not.
+/// Xen's answer: 38 (ENOSYS) before 4.6, 22 (EINVAL) for a vector below 16, 2 (ENOENT) for a processor that
+/// there is not.
 pub fn set_upcall_vector(hypercall: &impl Hypercall, vcpu: u32, vector: u8) -> Result<(), hypercall::Error> {
     let mut argument = HvmUpcallVector { vcpu, vector, pad: [0; 3] };
     let call = "HVMOP_set_evtchn_upcall_vector";

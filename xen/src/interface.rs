@@ -7,14 +7,14 @@
 //! device has been removed every entry answers [`Status::NO_DEVICE`].
 //!
 //! # Conventions
-//! - A table grows at its end only. `version` changes when a meaning changes, `size` when an entry is added; a
-//!   client checks both (see [`Interface::usable`]).
+//! - A table grows at its end only. `version` changes when a meaning changes, `size` when an entry is added;
+//!   a client checks both (see [`Interface::usable`]).
 //! - Every entry answers a [`Status`]: 0, or a negative error number of Xen's `errno.h`. An out parameter is
 //!   written only where its documentation says so; on any other error it is left alone.
-//! - Paths and names are bytes without a terminator, in the character set of xenstore
-//!   (`[A-Za-z0-9-/_@]`), absolute (at most 3072 bytes) or relative to the guest's own directory (at most 2048).
-//! - IRQL: `PASSIVE_LEVEL` is 0, `DISPATCH_LEVEL` is 2. "≤ DISPATCH" entries never wait. No entry may be called
-//!   above `DISPATCH_LEVEL`, except [`Interface::suspend_epoch`] and [`Interface::frame_of`].
+//! - Paths and names are bytes without a terminator, in the character set of xenstore (`[A-Za-z0-9-/_@]`),
+//!   absolute (at most 3072 bytes) or relative to the guest's own directory (at most 2048).
+//! - IRQL: `PASSIVE_LEVEL` is 0, `DISPATCH_LEVEL` is 2. "≤ DISPATCH" entries never wait. No entry may be
+//!   called above `DISPATCH_LEVEL`, except [`Interface::suspend_epoch`] and [`Interface::frame_of`].
 //!
 //! # Safety
 //! Every pointer with a length must be valid for that length for the duration of the call, in memory that is
@@ -59,7 +59,8 @@ impl Status {
     pub const EXISTS: Self = Self(-17);
     /// xenpci's device is not started, or has been removed.
     pub const NO_DEVICE: Self = Self(-19);
-    /// A parameter is not valid: a path's characters or length, a watched path over 256 bytes, a port out of range.
+    /// A parameter is not valid: a path's characters or length, a watched path over 256 bytes, a port out of
+    /// range.
     pub const INVALID: Self = Self(-22);
     /// Every watch or port slot is taken.
     pub const NO_SPACE: Self = Self(-28);
@@ -93,34 +94,34 @@ pub type GrantRef = u32;
 /// An event channel port of this guest.
 pub type Port = u32;
 
-/// Called at `PASSIVE_LEVEL` on xenpci's watch thread, one callback at a time over all watches: once soon after
-/// the watch was set, then whenever the watched node or one below it changed. Changes may be merged. `path` is
-/// the node that changed, in the form (absolute or relative) of the watch, valid during the call only. The
-/// callback may use every entry of the table except [`Interface::store_unwatch`] of its own watch.
+/// Called at `PASSIVE_LEVEL` on xenpci's watch thread, one callback at a time over all watches: once soon
+/// after the watch was set, then whenever the watched node or one below it changed. Changes may be merged.
+/// `path` is the node that changed, in the form (absolute or relative) of the watch, valid during the call
+/// only. The callback may use every entry of the table except [`Interface::store_unwatch`] of its own watch.
 pub type WatchCallback = unsafe extern "system" fn(context: *mut c_void, path: *const u8, path_length: usize);
 
-/// Called at `DISPATCH_LEVEL` from xenpci's DPC, after the port's pending bit was cleared: the client looks at
-/// its ring until it finds nothing more. One callback may stand for many notifications, and one may come with
-/// nothing to do. Callbacks of one port never run at the same time on two processors.
+/// Called at `DISPATCH_LEVEL` from xenpci's DPC, after the port's pending bit was cleared: the client looks
+/// at its ring until it finds nothing more. One callback may stand for many notifications, and one may come
+/// with nothing to do. Callbacks of one port never run at the same time on two processors.
 pub type EventCallback = unsafe extern "system" fn(context: *mut c_void);
 
-/// Called at `PASSIVE_LEVEL` on xenpci's suspend thread: with [`SUSPENDING`] before the guest is suspended, and with
-/// [`RESUMED`] when it goes on, in a new domain or, where the suspend was cancelled, in the old one. Before: the
-/// client stops using its grants and ports, and answers 0, or another number where it cannot; then the guest is not
-/// suspended. After: where [`Interface::suspend_epoch`] has changed they are gone, and it makes new ones without ending
-/// the old; the answer means nothing. Hibernation is a suspend, too, but that the guest may go on in the old domain with
-/// its disks in other hands: [`REVIVED`] stands in the place of [`RESUMED`] then. Every call with [`SUSPENDING`],
-/// whatever it answered, is followed by one with one of the two. The callback may use every entry of the
-/// table but [`Interface::suspend_unregister`].
+/// Called at `PASSIVE_LEVEL` on xenpci's suspend thread: with [`SUSPENDING`] before the guest is suspended,
+/// and with [`RESUMED`] when it goes on, in a new domain or, where the suspend was cancelled, in the old one.
+/// Before: the client stops using its grants and ports, and answers 0, or another number where it cannot;
+/// then the guest is not suspended. After: where [`Interface::suspend_epoch`] has changed they are gone, and
+/// it makes new ones without ending the old; the answer means nothing. Hibernation is a suspend, too, but
+/// that the guest may go on in the old domain with its disks in other hands: [`REVIVED`] stands in the place
+/// of [`RESUMED`] then. Every call with [`SUSPENDING`], whatever it answered, is followed by one with one of
+/// the two. The callback may use every entry of the table but [`Interface::suspend_unregister`].
 pub type SuspendCallback = unsafe extern "system" fn(context: *mut c_void, phase: u32) -> u32;
 
 /// Phase of a [`SuspendCallback`]: the guest is about to be suspended.
 pub const SUSPENDING: u32 = 0;
 /// Phase of a [`SuspendCallback`]: the guest goes on.
 pub const RESUMED: u32 = 1;
-/// Phase of a [`SuspendCallback`]: the guest goes on after hibernation, where it was. Grants and ports are there as before,
-/// but the copy of the driver that wrote the hibernation file may have been connected in its place: it ends them, and
-/// connects anew.
+/// Phase of a [`SuspendCallback`]: the guest goes on after hibernation, where it was. Grants and ports are
+/// there as before, but the copy of the driver that wrote the hibernation file may have been connected in its
+/// place: it ends them, and connects anew.
 pub const REVIVED: u32 = 2;
 
 /// The table. Get it from [`Query`], check it with [`Interface::usable`].
@@ -133,8 +134,8 @@ pub struct Interface {
 
     /// Reads a node into `buffer`. `PASSIVE_LEVEL`; waits for xenstore, at most half a minute.
     ///
-    /// `length` is set on success (bytes read) and on [`Status::NO_BUFFER`] (bytes needed). A value is bytes,
-    /// at most 4096, usually text without a terminator.
+    /// `length` is set on success (bytes read) and on [`Status::NO_BUFFER`] (bytes needed). A value is
+    /// bytes, at most 4096, usually text without a terminator.
     pub store_read: unsafe extern "system" fn(
         transaction: Transaction,
         path: *const u8,
@@ -144,7 +145,8 @@ pub struct Interface {
         length: *mut usize,
     ) -> Status,
 
-    /// Writes a node, making it and its parents where they do not exist. `PASSIVE_LEVEL`; waits for xenstore.
+    /// Writes a node, making it and its parents where they do not exist. `PASSIVE_LEVEL`; waits for
+    /// xenstore.
     pub store_write: unsafe extern "system" fn(
         transaction: Transaction,
         path: *const u8,
@@ -157,8 +159,8 @@ pub struct Interface {
     pub store_remove:
         unsafe extern "system" fn(transaction: Transaction, path: *const u8, path_length: usize) -> Status,
 
-    /// Lists the names of a node's children into `buffer`, each followed by a zero byte. `PASSIVE_LEVEL`; waits
-    /// for xenstore. `length` as in [`Interface::store_read`]; 0 for a node without children.
+    /// Lists the names of a node's children into `buffer`, each followed by a zero byte. `PASSIVE_LEVEL`;
+    /// waits for xenstore. `length` as in [`Interface::store_read`]; 0 for a node without children.
     pub store_directory: unsafe extern "system" fn(
         transaction: Transaction,
         path: *const u8,
@@ -186,24 +188,26 @@ pub struct Interface {
         watch: *mut Watch,
     ) -> Status,
 
-    /// Ends a watch. When it has returned with anything but [`Status::DEADLOCK`], the callback is not running
-    /// and will not run again. `PASSIVE_LEVEL`; waits for xenstore and for a callback that is running.
+    /// Ends a watch. When it has returned with anything but [`Status::DEADLOCK`], the callback is not
+    /// running and will not run again. `PASSIVE_LEVEL`; waits for xenstore and for a callback that is
+    /// running.
     pub store_unwatch: unsafe extern "system" fn(watch: Watch) -> Status,
 
     /// Allows domain `domid` to map guest frame `frame` (guest-physical address >> 12), read-only if
-    /// `read_only` is not 0; `reference` is set on success. ≤ `DISPATCH_LEVEL`. [`Status::NO_MEMORY`]: no free
-    /// reference now.
+    /// `read_only` is not 0; `reference` is set on success. ≤ `DISPATCH_LEVEL`. [`Status::NO_MEMORY`]: no
+    /// free reference now.
     pub grant_access:
         unsafe extern "system" fn(domid: u16, frame: u64, read_only: u32, reference: *mut GrantRef) -> Status,
 
     /// Ends a grant; the reference is free again on success. ≤ `DISPATCH_LEVEL`. [`Status::BUSY`]: the other
-    /// domain still has it mapped; the reference stays taken, and the frame must not be used for anything else.
+    /// domain still has it mapped; the reference stays taken, and the frame must not be used for anything
+    /// else.
     pub grant_end: unsafe extern "system" fn(reference: GrantRef) -> Status,
 
-    /// Allocates an unbound port for domain `domid` to bind to, and gives its events to `callback`; `port` is
-    /// set on success. The port is masked: no callback runs before [`Interface::event_unmask`]. The callback runs on
-    /// processor `processor` (NT's number), where that has an interrupt of its own, or else where interrupts arrive.
-    /// `PASSIVE_LEVEL`.
+    /// Allocates an unbound port for domain `domid` to bind to, and gives its events to `callback`; `port`
+    /// is set on success. The port is masked: no callback runs before [`Interface::event_unmask`]. The
+    /// callback runs on processor `processor` (NT's number), where that has an interrupt of its own, or
+    /// else where interrupts arrive. `PASSIVE_LEVEL`.
     pub event_allocate: unsafe extern "system" fn(
         domid: u16,
         callback: EventCallback,
@@ -222,12 +226,12 @@ pub struct Interface {
     /// `PASSIVE_LEVEL`; waits for a callback that is running, so never from a callback.
     pub event_close: unsafe extern "system" fn(port: Port) -> Status,
 
-    /// Allocates one zeroed page of non-paged memory that may be granted; `page` (its address, 4096-aligned) and
-    /// `frame` (its guest frame) are set on success. ≤ `DISPATCH_LEVEL`.
+    /// Allocates one zeroed page of non-paged memory that may be granted; `page` (its address, 4096-aligned)
+    /// and `frame` (its guest frame) are set on success. ≤ `DISPATCH_LEVEL`.
     pub page_allocate: unsafe extern "system" fn(page: *mut *mut u8, frame: *mut u64) -> Status,
 
-    /// Frees a page of [`Interface::page_allocate`]. ≤ `DISPATCH_LEVEL`. Never a page with a grant that could
-    /// not be ended: such a page is left allocated for good.
+    /// Frees a page of [`Interface::page_allocate`]. ≤ `DISPATCH_LEVEL`. Never a page with a grant that
+    /// could not be ended: such a page is left allocated for good.
     pub page_free: unsafe extern "system" fn(page: *mut u8) -> Status,
 
     /// The guest frame behind an address of non-paged memory. Any IRQL.
@@ -235,8 +239,8 @@ pub struct Interface {
 
     /// A number that changes each time the guest has been resumed from suspend, and is never 0. Any IRQL.
     ///
-    /// Grants, ports and transactions made under another epoch are gone; watches have been set again. 0 while
-    /// xenpci's device is not started.
+    /// Grants, ports and transactions made under another epoch are gone; watches have been set again. 0
+    /// while xenpci's device is not started.
     pub suspend_epoch: unsafe extern "system" fn() -> u32,
 
     /// Has `callback` called around each suspend. `PASSIVE_LEVEL`; waits for a suspend that is under way.
@@ -244,8 +248,8 @@ pub struct Interface {
     pub suspend_register:
         unsafe extern "system" fn(callback: SuspendCallback, context: *mut c_void) -> Status,
 
-    /// Ends that: when it has returned, the callback is not running and will not run again. `PASSIVE_LEVEL`; waits for
-    /// a suspend that is under way.
+    /// Ends that: when it has returned, the callback is not running and will not run again. `PASSIVE_LEVEL`;
+    /// waits for a suspend that is under way.
     pub suspend_unregister: unsafe extern "system" fn() -> Status,
 }
 

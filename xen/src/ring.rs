@@ -4,8 +4,8 @@
 //! written over it. Both ends keep private copies of the indices they write; what the other end writes is
 //! checked.
 //!
-//! The ring lies in one page or several, of which the last entries of one and the first of the next may share a
-//! slot. Notifications are suppressed by wishes, see [`handshake`].
+//! The ring lies in one page or several, of which the last entries of one and the first of the next may share
+//! a slot. Notifications are suppressed by wishes, see [`handshake`].
 
 pub mod handshake;
 
@@ -51,7 +51,8 @@ pub const fn slots(pages: usize, slot: usize) -> u32 {
 }
 
 impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
-    /// An empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is left in them.
+    /// An empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is left in
+    /// them.
     pub fn new(pages: Vec<SharedPage>) -> Self {
         const { assert!(size_of::<R>() <= SLOT && SLOT.is_multiple_of(8)) }
         for page in &pages {
@@ -80,8 +81,8 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
     }
 
     /// Writes a request, which the other end does not see before [`Front::push`]. Answers the request's
-    /// index, or `None` where the ring is full. Of a request shorter than a slot the rest of the slot is left as it
-    /// is: what the other end has seen before.
+    /// index, or `None` where the ring is full. Of a request shorter than a slot the rest of the slot is left
+    /// as it is: what the other end has seen before.
     pub fn put(&mut self, request: &[u8]) -> Option<u32> {
         if self.free() == 0 {
             return None;
@@ -104,8 +105,8 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         self.due()
     }
 
-    /// Whether the other end has to be notified of requests that were published: it sleeps, and was not told of them.
-    /// Whoever notifies it says so by [`Front::told`].
+    /// Whether the other end has to be notified of requests that were published: it sleeps, and was not told
+    /// of them. Whoever notifies it says so by [`Front::told`].
     #[must_use]
     pub fn due(&mut self) -> bool {
         let due = self.untold() > 0 && handshake::push(self, self.told, self.pushed);
@@ -151,8 +152,8 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         Ok(Some(response))
     }
 
-    /// Asks to be notified of the `after`-th response from here, or of the last there can be; whether any came
-    /// meanwhile, for which no notification may come.
+    /// Asks to be notified of the `after`-th response from here, or of the last there can be; whether any
+    /// came meanwhile, for which no notification may come.
     #[must_use]
     pub fn rearm(&mut self, after: u32) -> bool {
         let after = after.min(self.outstanding()).max(1);
@@ -175,7 +176,8 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         self.pages
     }
 
-    /// Page and offset of a slot. With a power of two of pages and the slots that fit, the last slot ends inside.
+    /// Page and offset of a slot. With a power of two of pages and the slots that fit, the last slot ends
+    /// inside.
     fn place(&self, index: u32) -> (usize, usize) {
         let offset = size_of::<Header>() + (index & (self.slots - 1)) as usize * SLOT;
         (offset / PAGE_SIZE, offset % PAGE_SIZE)

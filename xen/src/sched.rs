@@ -26,15 +26,16 @@ const SUSPEND: u32 = 2;
 /// How a suspend ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
-    /// In a new domain: event channels, grants, shared info and the hypercall page are gone, memory is as it was.
+    /// In a new domain: event channels, grants, shared info and the hypercall page are gone, memory is as it
+    /// was.
     Anew,
     /// In the domain that was to be suspended: nothing has changed.
     Cancelled,
 }
 
-/// Suspends the domain, and returns when it goes on. Any level, with interrupts disabled, every other vCPU held, and on
-/// vCPU 0: where the suspend is cancelled, the toolstack puts the answer into that one's register, whichever called
-/// (xc_resume.c, modify_returncode).
+/// Suspends the domain, and returns when it goes on. Any level, with interrupts disabled, every other vCPU
+/// held, and on vCPU 0: where the suspend is cancelled, the toolstack puts the answer into that one's
+/// register, whichever called (xc_resume.c, modify_returncode).
 ///
 /// # Errors
 /// Xen's answer; the domain was not suspended.

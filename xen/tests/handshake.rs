@@ -1,8 +1,8 @@
 //! No wake-up is lost: the ring's handshake in every order of both ends' steps, over loom's model of memory.
 //!
-//! The frontend runs the code of `ring::handshake` itself; the backend does what `io/ring.h` prescribes for its end
-//! (`RING_FINAL_CHECK_FOR_REQUESTS`, `RING_PUSH_RESPONSES_AND_CHECK_NOTIFY`). Each end works only when it is woken. A
-//! lost wake-up leaves a thread that waits for ever, which loom reports as a deadlock.
+//! The frontend runs the code of `ring::handshake` itself; the backend does what `io/ring.h` prescribes for
+//! its end (`RING_FINAL_CHECK_FOR_REQUESTS`, `RING_PUSH_RESPONSES_AND_CHECK_NOTIFY`). Each end works only
+//! when it is woken. A lost wake-up leaves a thread that waits for ever, which loom reports as a deadlock.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -106,8 +106,8 @@ fn backend(shared: &Shared, requests: u32) {
     }
 }
 
-/// Pushes batches of these sizes, waits for all of the answers; asks to be woken at the answer that `after` says, of so
-/// many outstanding.
+/// Pushes batches of these sizes, waits for all of the answers; asks to be woken at the answer that `after`
+/// says, of so many outstanding.
 fn check(batches: &'static [u32], after: fn(u32) -> u32) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);

@@ -1,11 +1,11 @@
 //! Event channels: whose port is whose, and the upcall's two halves.
 //!
-//! A processor's interrupt handler calls [`EventChannels::acknowledge`], its DPC [`EventChannels::drain`]. One drain serves
-//! every event of the processor's ports that is pending: notifications of both directions arrive on a ring, so an
-//! interrupt stands for no message in particular.
+//! A processor's interrupt handler calls [`EventChannels::acknowledge`], its DPC [`EventChannels::drain`].
+//! One drain serves every event of the processor's ports that is pending: notifications of both directions
+//! arrive on a ring, so an interrupt stands for no message in particular.
 //!
-//! Each port belongs to a processor, whose upcall serves it: to the one that its client asked for, where that has an
-//! interrupt of its own, or else to the first.
+//! Each port belongs to a processor, whose upcall serves it: to the one that its client asked for, where that
+//! has an interrupt of its own, or else to the first.
 #![allow(unsafe_code, reason = "calls the callbacks that clients registered by address")]
 
 use alloc::boxed::Box;
@@ -40,7 +40,8 @@ impl Handler {
     /// Has `callback` called with `context` from the DPC.
     ///
     /// # Safety
-    /// Both stay valid, for a call at DISPATCH_LEVEL on any processor, until the port has been unbound or closed.
+    /// Both stay valid, for a call at DISPATCH_LEVEL on any processor, until the port has been unbound or
+    /// closed.
     pub const unsafe fn new(callback: EventCallback, context: *mut c_void) -> Self {
         Self { callback, context }
     }
@@ -125,8 +126,8 @@ struct Processor {
     vcpu: Vcpu,
     /// It has an interrupt of its own.
     told: AtomicBool,
-    /// Held while callbacks run, so that a port which has been unbound under it is quiet. Two processors' are never held
-    /// together.
+    /// Held while callbacks run, so that a port which has been unbound under it is quiet. Two processors'
+    /// are never held together.
     bindings: SpinLock<Bindings>,
 }
 
@@ -140,8 +141,8 @@ pub struct EventChannels {
 }
 
 impl EventChannels {
-    /// No ports, and no shared info yet. `vcpus` has Xen's number of each processor that may have an interrupt of its own,
-    /// by NT's number; the first is vCPU 0.
+    /// No ports, and no shared info yet. `vcpus` has Xen's number of each processor that may have an
+    /// interrupt of its own, by NT's number; the first is vCPU 0.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -162,8 +163,8 @@ impl EventChannels {
         Ok(Self { hypercall, channels: Once::new(), processors })
     }
 
-    /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is masked and
-    /// unbound, and no processor has an interrupt of its own. PASSIVE_LEVEL.
+    /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is
+    /// masked and unbound, and no processor has an interrupt of its own. PASSIVE_LEVEL.
     pub fn rebuild(&self, shared_info: SharedMemory) {
         for processor in &self.processors {
             processor.bindings.lock().clear();
@@ -186,8 +187,8 @@ impl EventChannels {
         self.processors.get(processor).map(|processor| processor.vcpu.number())
     }
 
-    /// Whether a processor has an interrupt of its own, by which ports of clients that ask for it are served from now on.
-    /// Any IRQL.
+    /// Whether a processor has an interrupt of its own, by which ports of clients that ask for it are served
+    /// from now on. Any IRQL.
     pub fn set_told(&self, processor: usize, told: bool) {
         if let Some(processor) = self.processors.get(processor) {
             processor.told.store(told, Ordering::Release);
@@ -199,8 +200,8 @@ impl EventChannels {
         self.processors.get(processor).is_some_and(|processor| processor.told.load(Ordering::Acquire))
     }
 
-    /// Interrupt handler of a processor: whether Xen wants an upcall of it; withdraws the wish, which lowers the line. A
-    /// drain must follow. Any IRQL.
+    /// Interrupt handler of a processor: whether Xen wants an upcall of it; withdraws the wish, which lowers
+    /// the line. A drain must follow. Any IRQL.
     pub fn acknowledge(&self, processor: usize) -> bool {
         let processor = self.processors.get(processor);
         processor.is_some_and(|it| self.channels.get().is_some_and(|channels| channels.acknowledge(&it.vcpu)))
@@ -225,8 +226,8 @@ impl EventChannels {
         told.unwrap_or(&self.processors[0])
     }
 
-    /// Allocates a port that `remote` may bind to, masked, to be served by `processor` where that has an interrupt of its
-    /// own. PASSIVE_LEVEL.
+    /// Allocates a port that `remote` may bind to, masked, to be served by `processor` where that has an
+    /// interrupt of its own. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// See [`Error`]; no port is left allocated then.
@@ -266,8 +267,8 @@ impl EventChannels {
         Ok(())
     }
 
-    /// Takes a port's handler away; when this returns the handler is not running. The port stays open, masked.
-    /// ≤ DISPATCH_LEVEL, not from a handler.
+    /// Takes a port's handler away; when this returns the handler is not running. The port stays open,
+    /// masked. ≤ DISPATCH_LEVEL, not from a handler.
     ///
     /// # Errors
     /// [`Error::Unbound`].
@@ -281,8 +282,8 @@ impl EventChannels {
         Ok(())
     }
 
-    /// Raises an event for a processor, through a port of its own: whether `seen` says within a second that it has come.
-    /// PASSIVE_LEVEL.
+    /// Raises an event for a processor, through a port of its own: whether `seen` says within a second that
+    /// it has come. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// See [`Error`].

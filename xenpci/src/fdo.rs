@@ -143,8 +143,8 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
     }
 }
 
-/// IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a hibernation file is
-/// written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
+/// IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a hibernation
+/// file is written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
 pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     /// `PowerSystemWorking`.
     const S0: PowerState = PowerState::System(1);
@@ -179,8 +179,8 @@ fn pass(mut irp: Irp, lower: DeviceObject) -> Disposition {
     irp.forward(lower)
 }
 
-/// FILTER_RESOURCE_REQUIREMENTS: asks for an interrupt message for each processor, in a PV boot, on an NT that knows
-/// messages, unless `Parameters\UpcallVectors` is 0.
+/// FILTER_RESOURCE_REQUIREMENTS: asks for an interrupt message for each processor, in a PV boot, on an NT
+/// that knows messages, unless `Parameters\UpcallVectors` is 0.
 fn ask_for_vectors(irp: &mut Irp) {
     let wanted = || {
         let parameters = Key::open(registry::SERVICES)
@@ -234,7 +234,8 @@ fn stop(fdo: &Fdo) {
     }
 }
 
-/// The storage adapter for the bus relations: the one that has been exposed, or a new one if the guard says so now.
+/// The storage adapter for the bus relations: the one that has been exposed, or a new one if the guard says
+/// so now.
 fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
     let exposed = *fdo.adapter.lock();
     if exposed.is_some() {
@@ -272,7 +273,8 @@ fn withhold(fdo: &Fdo, reason: Reason) -> Option<Device<Extension>> {
     None
 }
 
-/// A paging file comes or goes on a disk below the adapter: what is in its path must not be paged out or removed.
+/// A paging file comes or goes on a disk below the adapter: what is in its path must not be paged out or
+/// removed.
 fn usage(device: Device<Extension>, fdo: &Fdo, irp: Irp, lower: DeviceObject) -> Disposition {
     let paging = match irp.location().usage() {
         Some((Usage::PAGING, coming)) => Some(coming),

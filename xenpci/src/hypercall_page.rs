@@ -31,8 +31,8 @@ impl fmt::Display for Error {
 /// See [`Error`]; nothing is changed then.
 pub fn install() -> Result<(Xen, HypercallPage), Error> {
     let xen = cpuid::detect(&Native).ok_or(Error::NoXen)?;
-    // SAFETY: Xen was detected, image sections are resident, and the image stays loaded as long as any code of it makes
-    // hypercalls.
+    // SAFETY: Xen was detected, image sections are resident, and the image stays loaded as long as any code
+    // of it makes hypercalls.
     let page = unsafe { HypercallPage::of_image(&xen, memory::physical_address) }.map_err(Error::Install)?;
     Ok((xen, page))
 }

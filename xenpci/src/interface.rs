@@ -1,7 +1,7 @@
 //! The interface table as this driver fills it: `xen::interface` says what each entry promises.
 //!
-//! The entries carry no context, so the one running platform stands in a static. It is set at START and cleared at
-//! removal, when the clients' stacks, which are its children, are gone.
+//! The entries carry no context, so the one running platform stands in a static. It is set at START and
+//! cleared at removal, when the clients' stacks, which are its children, are gone.
 #![allow(unsafe_code, reason = "exports functions that take addresses, and finds the platform by one")]
 
 use alloc::sync::Arc;
@@ -53,7 +53,8 @@ static TABLE: Interface = Interface {
     suspend_unregister,
 };
 
-/// The table of `version`, or null if this driver does not know the version or has not set its platform up. Any IRQL.
+/// The table of `version`, or null if this driver does not know the version or has not set its platform up.
+/// Any IRQL.
 #[unsafe(no_mangle)]
 pub extern "system" fn XenpciInterface(version: u32) -> *const Interface {
     if version == VERSION && platform().is_some() { &raw const TABLE } else { ptr::null() }
@@ -82,8 +83,8 @@ pub fn withdraw(platform: &Arc<Platform>) {
 }
 
 fn platform() -> Option<&'static Platform> {
-    // SAFETY: the function device holds the platform while it is published, and withdraws it only when the clients, whose
-    // calls these are, have been removed.
+    // SAFETY: the function device holds the platform while it is published, and withdraws it only when the
+    // clients, whose calls these are, have been removed.
     unsafe { PLATFORM.load(Ordering::Acquire).as_ref() }
 }
 
@@ -190,7 +191,8 @@ unsafe fn bytes<'a>(bytes: *const u8, length: usize) -> &'a [u8] {
 /// A buffer argument.
 ///
 /// # Safety
-/// `bytes` is valid for writes of `length` bytes during the call, and the caller does not look at it meanwhile.
+/// `bytes` is valid for writes of `length` bytes during the call, and the caller does not look at it
+/// meanwhile.
 unsafe fn buffer<'a>(bytes: *mut u8, length: usize) -> &'a mut [u8] {
     // SAFETY: by contract.
     if length == 0 { &mut [] } else { unsafe { slice::from_raw_parts_mut(bytes, length) } }

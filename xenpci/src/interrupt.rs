@@ -1,15 +1,17 @@
 //! The upcall: how Xen interrupts a processor that it has events for.
 //!
-//! *The line.* Xen raises the device's INTx line while an event is pending for vCPU 0 (HVM_PARAM_CALLBACK_IRQ, type 1) and
-//! lowers it when the handler clears "upcall pending". The line is shared: the handler answers `false` where Xen wanted
-//! nothing.
+//! *The line.* Xen raises the device's INTx line while an event is pending for vCPU 0
+//! (HVM_PARAM_CALLBACK_IRQ, type 1) and lowers it when the handler clears "upcall pending". The line is
+//! shared: the handler answers `false` where Xen wanted nothing.
 //!
-//! *Messages.* For each processor for which the PnP manager has assigned an interrupt message, Xen is told the message's
-//! vector (HVMOP_set_evtchn_upcall_vector) and interrupts that processor by it, as by an edge of its local APIC. The device
-//! has no MSI capability: nothing but the vector is taken of the message. Such a processor serves its own ports; those of
-//! any other are served by the first processor, by its message or by the line.
+//! *Messages.* For each processor for which the PnP manager has assigned an interrupt message, Xen is told
+//! the message's vector (HVMOP_set_evtchn_upcall_vector) and interrupts that processor by it, as by an edge
+//! of its local APIC. The device has no MSI capability: nothing but the vector is taken of the message. Such
+//! a processor serves its own ports; those of any other are served by the first processor, by its message or
+//! by the line.
 //!
-//! The line's callback stays set in either case: from it the toolstack knows that this guest goes along with a suspend.
+//! The line's callback stays set in either case: from it the toolstack knows that this guest goes along with
+//! a suspend.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -79,7 +81,8 @@ struct Message {
     connected: Connected,
 }
 
-/// The connected interrupts. Dropping it stops the upcalls, disconnects, and waits for the DPCs (PASSIVE_LEVEL).
+/// The connected interrupts. Dropping it stops the upcalls, disconnects, and waits for the DPCs
+/// (PASSIVE_LEVEL).
 pub struct Upcall {
     hypercall: HypercallPage,
     channels: Arc<EventChannels>,
@@ -89,12 +92,13 @@ pub struct Upcall {
 }
 
 impl Upcall {
-    /// Connects handlers to the device's line, and to those of `messages` that interrupt one processor each. Xen does not
-    /// raise anything before [`Upcall::enable`]. A message that cannot be connected is left out. PASSIVE_LEVEL.
+    /// Connects handlers to the device's line, and to those of `messages` that interrupt one processor each.
+    /// Xen does not raise anything before [`Upcall::enable`]. A message that cannot be connected is left
+    /// out. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// `INSUFFICIENT_RESOURCES`, what IoConnectInterrupt answers; `DEVICE_CONFIGURATION_ERROR` for a device that says it
-    /// has no pin.
+    /// `INSUFFICIENT_RESOURCES`, what IoConnectInterrupt answers; `DEVICE_CONFIGURATION_ERROR` for a device
+    /// that says it has no pin.
     pub fn connect(
         hypercall: HypercallPage,
         physical: DeviceObject,
@@ -125,8 +129,8 @@ impl Upcall {
         Ok(Self { hypercall, channels: Arc::clone(channels), callback, line, messages: connected })
     }
 
-    /// Has Xen interrupt from now on: at START, and again after each resume, by which it has forgotten the vectors. A
-    /// processor whose vector it refuses goes without. Any IRQL.
+    /// Has Xen interrupt from now on: at START, and again after each resume, by which it has forgotten the
+    /// vectors. A processor whose vector it refuses goes without. Any IRQL.
     ///
     /// # Errors
     /// Xen's answer for the line.
@@ -144,8 +148,8 @@ impl Upcall {
         Ok(())
     }
 
-    /// Raises an event for each processor that has a vector: one that does not take it serves no ports, but for the first,
-    /// which has the line. How many took it. PASSIVE_LEVEL.
+    /// Raises an event for each processor that has a vector: one that does not take it serves no ports, but
+    /// for the first, which has the line. How many took it. PASSIVE_LEVEL.
     pub fn prove(&self) -> usize {
         let works = |message: &&Message| {
             let before = message.connected.taken();
@@ -177,8 +181,8 @@ impl Upcall {
 
 impl Drop for Upcall {
     fn drop(&mut self) {
-        // Nothing can be done about a refusal; the line is then ours until the handler is gone. A vector cannot be taken
-        // back: every port is masked by now, so nothing is raised by it.
+        // Nothing can be done about a refusal; the line is then ours until the handler is gone. A vector
+        // cannot be taken back: every port is masked by now, so nothing is raised by it.
         let _ = hvm::set_callback(&self.hypercall, Callback::None);
         debug_print!(DRIVER, "stopped after {} upcalls by the line", self.line.taken());
         for message in &self.messages {

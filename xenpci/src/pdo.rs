@@ -1,7 +1,7 @@
 //! The storage adapter's physical device object.
 //!
-//! It has no resources of its own: its function driver, xenvbd, works through the interface table. It is created
-//! once, stays reported from then on, and goes with its bus.
+//! It has no resources of its own: its function driver, xenvbd, works through the interface table. It is
+//! created once, stays reported from then on, and goes with its bus.
 #![allow(unsafe_code, reason = "deletes device objects")]
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -64,11 +64,13 @@ pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extensio
     Ok(device)
 }
 
-/// The bus is being removed: the adapter is deleted now, or at its own removal if that is still to come. PASSIVE_LEVEL.
+/// The bus is being removed: the adapter is deleted now, or at its own removal if that is still to come.
+/// PASSIVE_LEVEL.
 pub fn release(device: Device<Extension>) {
     let Extension::Pdo(pdo) = device.extension() else { return };
     if pdo.state.swap(ORPHAN, Ordering::AcqRel) == PRESENT {
-        // SAFETY: PnP removes the stack above the adapter before its bus, so nothing is attached and no request comes.
+        // SAFETY: PnP removes the stack above the adapter before its bus, so nothing is attached and no
+        // request comes.
         unsafe { device.delete() };
     }
 }
@@ -99,7 +101,8 @@ pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
             }
             let disposition = irp.complete(NtStatus::SUCCESS);
             if orphan {
-                // SAFETY: its bus has let go of it, this was its last request, and `pdo` is not used any more.
+                // SAFETY: its bus has let go of it, this was its last request, and `pdo` is not used any
+                // more.
                 unsafe { device.delete() };
             }
             disposition
@@ -113,7 +116,8 @@ pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
             None => irp.complete_as_is(),
         },
         Some(Minor::QueryCapabilities) => {
-            // One platform device per guest (xen-pci-device-reservations.7), so the instance id is unique as it is.
+            // One platform device per guest (xen-pci-device-reservations.7), so the instance id is unique as
+            // it is.
             match irp.location().capabilities() {
                 Some(mut capabilities) => capabilities.fill_fixed_child(0, true),
                 None => return irp.complete(NtStatus::INVALID_PARAMETER),
@@ -174,7 +178,8 @@ fn text(kind: TextType) -> Option<&'static [u16]> {
     }
 }
 
-/// A special file comes or goes on the adapter's disks: the bus's own stack has to agree, then the paging count follows.
+/// A special file comes or goes on the adapter's disks: the bus's own stack has to agree, then the paging
+/// count follows.
 fn usage(device: Device<Extension>, pdo: &Pdo, irp: &Irp) -> Result {
     let (usage, coming) = irp.location().usage().ok_or(NtStatus::INVALID_PARAMETER)?;
     request::usage_notification(pdo.bus, usage, coming)?;

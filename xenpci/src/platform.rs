@@ -1,9 +1,11 @@
 //! The Xen platform as its device's driver has it set up.
 //!
-//! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the hypercall page, the
-//! window in the BAR, the interrupt, the store's thread. `rebuild` then makes what Xen keeps for the guest, and forgets
-//! when the guest is suspended: the frames behind the window, the grant table, ports, the callback, watches. It runs at
-//! START and, after [`hypercall_page::install`], again at each resume; clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in reverse order, by the same code as at removal.
+//! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the hypercall
+//! page, the window in the BAR, the interrupt, the store's thread. `rebuild` then makes what Xen keeps for
+//! the guest, and forgets when the guest is suspended: the frames behind the window, the grant table, ports,
+//! the callback, watches. It runs at START and, after [`hypercall_page::install`], again at each resume;
+//! clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in
+//! reverse order, by the same code as at removal.
 #![allow(unsafe_code, reason = "takes over the device's memory BAR")]
 
 use alloc::sync::Arc;
@@ -96,7 +98,8 @@ impl From<hypercall::Error> for Failure {
 pub enum SuspendError {
     /// Xen did not suspend it: it goes on as it was.
     Refused(hypercall::Error),
-    /// It was suspended and has come back, and the platform cannot be built anew: no client will be served any more.
+    /// It was suspended and has come back, and the platform cannot be built anew: no client will be served
+    /// any more.
     Lost(Failure),
 }
 
@@ -169,8 +172,8 @@ impl Platform {
         Ok(())
     }
 
-    /// Suspends the guest, and rebuilds what Xen has forgotten when it goes on. PASSIVE_LEVEL; every client has ended its
-    /// grants and ports.
+    /// Suspends the guest, and rebuilds what Xen has forgotten when it goes on. PASSIVE_LEVEL; every client
+    /// has ended its grants and ports.
     ///
     /// # Errors
     /// See [`SuspendError`].
@@ -199,8 +202,8 @@ impl Platform {
         held
     }
 
-    /// Goes on after hibernation: in a new domain as after a suspend; where the machine was never off, with what Xen keeps
-    /// for the guest as it was, but xenstore as the copy left it. PASSIVE_LEVEL.
+    /// Goes on after hibernation: in a new domain as after a suspend; where the machine was never off, with
+    /// what Xen keeps for the guest as it was, but xenstore as the copy left it. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// See [`Failure`]; no client will be served any more.
@@ -245,8 +248,9 @@ impl Platform {
     }
 }
 
-/// Xen's numbers of the processors that may have interrupts of their own, by NT's numbers: as many as there are messages.
-/// Where Xen has no such interrupts, or does not tell the numbers, the first one alone. PASSIVE_LEVEL.
+/// Xen's numbers of the processors that may have interrupts of their own, by NT's numbers: as many as there
+/// are messages. Where Xen has no such interrupts, or does not tell the numbers, the first one alone.
+/// PASSIVE_LEVEL.
 fn vcpus(xen: &Xen, messages: usize) -> wdm::Result<Vec<usize>> {
     let count = if xen.upcall_vector { messages.min(processor::count()) } else { 1 };
     let mut vcpus = Vec::new();

@@ -1,5 +1,5 @@
-//! Asking the guard, which lives in idefilter.sys. That this driver imports from it is itself a part of the guard:
-//! without idefilter it does not load.
+//! Asking the guard, which lives in idefilter.sys. That this driver imports from it is itself a part of the
+//! guard: without idefilter it does not load.
 #![allow(unsafe_code, reason = "calls another driver's exports")]
 
 use core::ffi::c_void;
@@ -16,8 +16,8 @@ unsafe extern "system" {
     fn XenguardUnwatch(number: u32);
 }
 
-/// Asks whether the storage adapter may be enumerated: `Expose`, or `Withhold` with the reason; `Stop` where the system
-/// is to be stopped. ≤ DISPATCH_LEVEL.
+/// Asks whether the storage adapter may be enumerated: `Expose`, or `Withhold` with the reason; `Stop` where
+/// the system is to be stopped. ≤ DISPATCH_LEVEL.
 pub fn request_exposure() -> Action {
     let Some(event) = RawEvent::pack(Event::ExposureRequested) else {
         return Action::Withhold(Reason::EventRefused);
@@ -35,7 +35,8 @@ pub fn resumed() -> Action {
     unpack_action(unsafe { XenguardEvent(&raw const event) })
 }
 
-/// Whether this boot may come to use PV disks, that is whether there is a reason to touch Xen. ≤ DISPATCH_LEVEL.
+/// Whether this boot may come to use PV disks, that is whether there is a reason to touch Xen. ≤
+/// DISPATCH_LEVEL.
 pub fn pv_boot() -> bool {
     /// Hiding, granted, exposed: see [`Status::phase`].
     const PV: core::ops::RangeInclusive<u32> = 2..=4;
@@ -45,13 +46,13 @@ pub fn pv_boot() -> bool {
     status.abi == guard::abi::ABI_VERSION && PV.contains(&status.phase)
 }
 
-/// Has the bus relations of a device queried again when a request that came too early would be granted: the proof may
-/// become whole after this driver has asked, where PCI root buses follow. Dropping it ends that.
+/// Has the bus relations of a device queried again when a request that came too early would be granted: the
+/// proof may become whole after this driver has asked, where PCI root buses follow. Dropping it ends that.
 pub struct AskAgain(u32);
 
 impl AskAgain {
-    /// For the bus with this PDO, which outlives the value. `None` where the guard has no room for another watcher.
-    /// ≤ DISPATCH_LEVEL.
+    /// For the bus with this PDO, which outlives the value. `None` where the guard has no room for another
+    /// watcher. ≤ DISPATCH_LEVEL.
     pub fn new(physical: DeviceObject) -> Option<Self> {
         // SAFETY: the watcher is called with the PDO until the value is dropped.
         let number = unsafe { XenguardWatch(Some(ask_again), physical.as_ptr().cast()) };

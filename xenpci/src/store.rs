@@ -1,8 +1,8 @@
 //! Xenstore for many callers: one connection, waited for by event, and a thread that delivers watch events.
 //!
-//! A request holds the connection's lock while it waits for its reply, so the store port's handler sets two events:
-//! one wakes the requester, one the watch thread, which takes what arrived unasked. Callbacks run on that thread
-//! without the connection's lock, so that they can make requests.
+//! A request holds the connection's lock while it waits for its reply, so the store port's handler sets two
+//! events: one wakes the requester, one the watch thread, which takes what arrived unasked. Callbacks run on
+//! that thread without the connection's lock, so that they can make requests.
 #![allow(
     unsafe_code,
     reason = "maps the store page and calls the callbacks that clients registered by address"
@@ -41,7 +41,8 @@ const WATCHES: usize = 512;
 /// How long xenstored may take for a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a requester sleeps before it notifies xenstored again, and looks at the ring without having been told to.
+/// How long a requester sleeps before it notifies xenstored again, and looks at the ring without having been
+/// told to.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the store port's handler sets.
@@ -113,7 +114,8 @@ struct Entry {
     context: *mut c_void,
 }
 
-// SAFETY: the callback may be called on the watch thread by its contract, and the context is only handed to it.
+// SAFETY: the callback may be called on the watch thread by its contract, and the context is only handed to
+// it.
 unsafe impl Send for Entry {}
 
 /// What callers, the watch thread and the port's handler share.
@@ -227,8 +229,8 @@ impl Store {
         Held(self.shared.connection.lock())
     }
 
-    /// Leaves xenstore to whoever comes next, who sees by the port's mask that it may; nothing of it is touched until
-    /// [`Store::connect_held`]. PASSIVE_LEVEL.
+    /// Leaves xenstore to whoever comes next, who sees by the port's mask that it may; nothing of it is
+    /// touched until [`Store::connect_held`]. PASSIVE_LEVEL.
     pub fn leave_held(&self, held: &Held<'_>) {
         if let Some(connection) = &*held.0 {
             self.shared.channels.mask(connection.port);
@@ -251,13 +253,13 @@ impl Store {
             hvm::store(&shared.hypercall).map_err(ConnectError::Xen)?.ok_or(ConnectError::NoStore)?;
         let StoreLocation { frame, port } = location;
         let physical = frame.0 * PAGE_SIZE as u64;
-        // SAFETY: Xen says that this page is for the guest to reach xenstore by; it is memory, mapped cached by
-        // whoever else in this guest looks at it.
+        // SAFETY: Xen says that this page is for the guest to reach xenstore by; it is memory, mapped cached
+        // by whoever else in this guest looks at it.
         let page =
             unsafe { Mapping::new(physical, PAGE_SIZE, Caching::Cached) }.map_err(ConnectError::System)?;
         let buffer = pool::try_vec(PAYLOAD_BUFFER + EVENT_BYTES).map_err(ConnectError::System)?;
-        // SAFETY: a whole mapped page, resident and aligned, that outlives the ring (the order of Connection's fields); no
-        // reference into it is made.
+        // SAFETY: a whole mapped page, resident and aligned, that outlives the ring (the order of
+        // Connection's fields); no reference into it is made.
         let memory = unsafe { SharedMemory::new(NonNull::new_unchecked(page.as_ptr()), PAGE_SIZE) };
         let waiting =
             Waiting { hypercall: shared.hypercall, port, signals: Arc::clone(&shared.signals), since: 0 };
@@ -268,8 +270,8 @@ impl Store {
         let ring = ring.ok_or(ConnectError::Store(Error::TimedOut))?;
         let mut client = Client::new(ring, waiting, buffer).map_err(ConnectError::Store)?;
 
-        // SAFETY: the signals live as long as `shared`, which unbinds the port before it goes (`Store::drop`), and a resume
-        // forgets all bindings.
+        // SAFETY: the signals live as long as `shared`, which unbinds the port before it goes
+        // (`Store::drop`), and a resume forgets all bindings.
         let handler = unsafe { Handler::new(store_event, Arc::as_ptr(&shared.signals).cast_mut().cast()) };
         shared.channels.bind(port, handler).map_err(ConnectError::Port)?;
         let watched = shared.channels.unmask(port).map_err(ConnectError::Port).and_then(|()| {
@@ -297,8 +299,8 @@ impl Store {
         Ok(location)
     }
 
-    /// Runs `request` on the connection, alone on it; `None` without a connection. PASSIVE_LEVEL, not from inside another
-    /// request.
+    /// Runs `request` on the connection, alone on it; `None` without a connection. PASSIVE_LEVEL, not from
+    /// inside another request.
     pub fn request<R>(&self, request: impl FnOnce(&mut StoreClient) -> R) -> Option<R> {
         self.shared.connection.lock().as_mut().map(|connection| request(&mut connection.client))
     }
@@ -309,8 +311,8 @@ impl Store {
     /// [`WatchError::Store`], [`WatchError::NotReady`], [`WatchError::Full`].
     ///
     /// # Safety
-    /// `callback` and `context` stay valid, for a call on the watch thread, until [`Store::unwatch`] has returned for the
-    /// watch.
+    /// `callback` and `context` stay valid, for a call on the watch thread, until [`Store::unwatch`] has
+    /// returned for the watch.
     pub unsafe fn watch(
         &self,
         path: &str,
@@ -340,12 +342,12 @@ impl Store {
         }
     }
 
-    /// Ends a watch. Whatever it answers but [`WatchError::Deadlock`], the callback is not running and will not run
-    /// again. PASSIVE_LEVEL; waits for a callback that is running, except on the watch thread.
+    /// Ends a watch. Whatever it answers but [`WatchError::Deadlock`], the callback is not running and will
+    /// not run again. PASSIVE_LEVEL; waits for a callback that is running, except on the watch thread.
     ///
     /// # Errors
-    /// [`WatchError::Unknown`]; [`WatchError::Deadlock`] from the watch's own callback, which changes nothing;
-    /// [`WatchError::Store`] where xenstored did not confirm.
+    /// [`WatchError::Unknown`]; [`WatchError::Deadlock`] from the watch's own callback, which changes
+    /// nothing; [`WatchError::Store`] where xenstored did not confirm.
     pub fn unwatch(&self, id: Watch) -> Result<(), WatchError> {
         let shared = &*self.shared;
         if shared.on_watch_thread() && shared.running.load(Ordering::Relaxed) == id {
@@ -369,7 +371,8 @@ impl Drop for Store {
             thread.join();
         }
         if let Some(Connection { client, port, _page }) = self.shared.connection.lock().take() {
-            // Leaves the rings between two messages, for whoever comes next; a broken connection cannot be left better.
+            // Leaves the rings between two messages, for whoever comes next; a broken connection cannot be
+            // left better.
             let _ = client.release();
             // Bound as long as there was a connection.
             let _ = self.shared.channels.unbind(port);
@@ -454,8 +457,8 @@ impl Shared {
         drop(watches);
         let path = path.unwrap_or(own.as_bytes());
         self.running.store(id, Ordering::Relaxed);
-        // SAFETY: the watch was in the table under the delivery lock, which whoever ends it waits for, so callback and
-        // context are valid by the contract of `Store::watch`.
+        // SAFETY: the watch was in the table under the delivery lock, which whoever ends it waits for, so
+        // callback and context are valid by the contract of `Store::watch`.
         unsafe { callback(context, path.as_ptr(), path.len()) };
         self.running.store(0, Ordering::Relaxed);
     }

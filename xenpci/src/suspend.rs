@@ -1,26 +1,31 @@
 //! Suspend, resume and migration.
 //!
-//! The toolstack asks by writing `suspend` to `control/shutdown`. A thread of this driver watches the node, since the
-//! work needs xenstore and waits for clients:
+//! The toolstack asks by writing `suspend` to `control/shutdown`. A thread of this driver watches the node,
+//! since the work needs xenstore and waits for clients:
 //!
 //! 1. the client is told; it lets its requests come back, and ends every grant and port it has;
 //! 2. the node is emptied, which tells the toolstack that the guest goes along;
-//! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the guest is
-//!    elsewhere, with its memory as it was: hypercall page, shared info, grant table, ports and watches are rebuilt;
-//! 4. the guard is told, since the machine has its emulated disks again; then the client, which connects anew.
+//! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the
+//!    guest is elsewhere, with its memory as it was: hypercall page, shared info, grant table, ports and
+//!    watches are rebuilt;
+//! 4. the guard is told, since the machine has its emulated disks again; then the client, which connects
+//!    anew.
 //!
-//! Where the toolstack gives up after step 3 (a save that fails) or wanted a copy only (`xl save -c`), the call says that the
-//! suspend was cancelled: the guest is where it was, with everything that Xen keeps for it, and the client goes on as it is.
+//! Where the toolstack gives up after step 3 (a save that fails) or wanted a copy only (`xl save -c`), the
+//! call says that the suspend was cancelled: the guest is where it was, with everything that Xen keeps for
+//! it, and the client goes on as it is.
 //!
-//! A client that cannot let go keeps the guest from being suspended: the node is left as it is, and the toolstack
-//! gives up. A platform that cannot be rebuilt stops the system: its disks would never answer again.
+//! A client that cannot let go keeps the guest from being suspended: the node is left as it is, and the
+//! toolstack gives up. A platform that cannot be rebuilt stops the system: its disks would never answer
+//! again.
 //!
 //! # Hibernation
-//! When the system is set to S4, the client lets its requests wait and xenstore is left alone, before the request goes on:
-//! from then on a copy of the drivers writes memory to the disk. It sees by the mask of xenstore's port that it may; where
-//! the client does not let go the port stays unmasked, and the copy refuses. What memory comes back to is a new domain,
-//! which has to be set up like one that was resumed; or, where writing failed or the machine only slept, the old one, in
-//! which the copy has used xenstore and taken the vbd. Both begin with the request for S0.
+//! When the system is set to S4, the client lets its requests wait and xenstore is left alone, before the
+//! request goes on: from then on a copy of the drivers writes memory to the disk. It sees by the mask of
+//! xenstore's port that it may; where the client does not let go the port stays unmasked, and the copy
+//! refuses. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
+//! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
+//! the vbd. Both begin with the request for S0.
 #![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
 
 use alloc::boxed::Box;
@@ -119,7 +124,8 @@ impl Suspend {
     /// Watches the node from now on. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be suspended.
+    /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be
+    /// suspended.
     pub fn start(platform: &Arc<Platform>) -> wdm::Result<Self> {
         let signal = Arc::new(Signal {
             asked: Event::new(Kind::Synchronization)?,
@@ -138,8 +144,8 @@ impl Suspend {
         Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), thread: Some(thread) })
     }
 
-    /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of Xen's is used any
-    /// more. ≤ DISPATCH_LEVEL.
+    /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of
+    /// Xen's is used any more. ≤ DISPATCH_LEVEL.
     pub fn fall_asleep(&self, irp: Irp, lower: DeviceObject) -> Disposition {
         let (irp, pending) = irp.pend();
         self.signal.awake.clear();

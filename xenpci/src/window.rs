@@ -1,7 +1,7 @@
 //! The window in the device's memory BAR: where shared info and the grant table appear.
 //!
-//! BAR1 is address space without memory behind it, which Xen reserves for this (xen-pci-device-reservations.7). Its
-//! first frame becomes shared info, the next ones the grant table.
+//! BAR1 is address space without memory behind it, which Xen reserves for this
+//! (xen-pci-device-reservations.7). Its first frame becomes shared info, the next ones the grant table.
 #![allow(unsafe_code, reason = "maps the BAR and gives its frames to Xen")]
 
 use core::ptr::NonNull;
@@ -17,7 +17,8 @@ use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
 const LENGTH: usize = (1 + grant::MOST_FRAMES as usize) * PAGE_SIZE;
 const _: () = assert!(LENGTH <= grant::DUMP_WINDOW * PAGE_SIZE);
 
-/// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again (PASSIVE_LEVEL).
+/// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again
+/// (PASSIVE_LEVEL).
 pub struct Window {
     hypercall: HypercallPage,
     first: Frame,
@@ -30,23 +31,25 @@ impl Window {
     /// Maps the window at the start of the memory BAR at `physical`; nothing is behind it yet. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// `DEVICE_CONFIGURATION_ERROR` for a BAR that is too small or not aligned to a page, and what mapping answers.
+    /// `DEVICE_CONFIGURATION_ERROR` for a BAR that is too small or not aligned to a page, and what mapping
+    /// answers.
     ///
     /// # Safety
-    /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses it.
+    /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses
+    /// it.
     pub unsafe fn new(hypercall: HypercallPage, physical: u64, length: u32) -> wdm::Result<Self> {
         if (length as usize) < LENGTH + PAGE_SIZE || !physical.is_multiple_of(PAGE_SIZE as u64) {
             return Err(wdm::NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
-        // SAFETY: this device's range. What will be behind it is ordinary memory of Xen's, which is mapped cached
-        // everywhere; before that nothing touches the mapping.
+        // SAFETY: this device's range. What will be behind it is ordinary memory of Xen's, which is mapped
+        // cached everywhere; before that nothing touches the mapping.
         let mapping = unsafe { Mapping::new(physical, LENGTH, Caching::Cached)? };
         let first = Frame(physical / PAGE_SIZE as u64);
         Ok(Self { hypercall, first, populated: AtomicU32::new(0), mapping })
     }
 
-    /// Has Xen put shared info and the grant table behind the window: at START, and again after each resume. Answers
-    /// how many frames of grant table there are. PASSIVE_LEVEL.
+    /// Has Xen put shared info and the grant table behind the window: at START, and again after each resume.
+    /// Answers how many frames of grant table there are. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// Xen's answer; what was put there already is taken out when the window is dropped.
@@ -63,7 +66,8 @@ impl Window {
         Ok(frames)
     }
 
-    /// Whether Xen's pages are still there, as they are not in another domain. Only after [`Window::populate`].
+    /// Whether Xen's pages are still there, as they are not in another domain. Only after
+    /// [`Window::populate`].
     pub fn is_populated(&self) -> bool {
         Channels::are_in(&self.shared_info())
     }
@@ -80,8 +84,9 @@ impl Window {
 
     fn memory(&self, offset: usize, length: usize) -> SharedMemory {
         assert!(offset + length <= LENGTH);
-        // SAFETY: inside the mapping, page-aligned and resident; no reference into it is ever made. Users of the value are
-        // parts of the platform that are dropped before the window (see `platform::Platform`).
+        // SAFETY: inside the mapping, page-aligned and resident; no reference into it is ever made. Users of
+        // the value are parts of the platform that are dropped before the window (see
+        // `platform::Platform`).
         unsafe { SharedMemory::new(NonNull::new_unchecked(self.mapping.as_ptr().add(offset)), length) }
     }
 }
@@ -90,8 +95,8 @@ impl Drop for Window {
     fn drop(&mut self) {
         let frames = u64::from(*self.populated.get_mut());
         for index in (0..frames).rev() {
-            // SAFETY: the frame has a page of Xen's behind it or none, and whoever used it has been dropped. A page that
-            // Xen will not take out stays where nobody looks.
+            // SAFETY: the frame has a page of Xen's behind it or none, and whoever used it has been dropped.
+            // A page that Xen will not take out stays where nobody looks.
             let _ = unsafe { remove_from_physmap(&self.hypercall, Frame(self.first.0 + index)) };
         }
     }

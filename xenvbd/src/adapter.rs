@@ -1,10 +1,10 @@
 //! The one adapter: its disks, and the guard's leave to show them.
 //!
-//! [`Adapter::find`] connects every vbd of type disk and reads its identity, before anything is shown; and CD-ROM
-//! drives, where their emulated twins are hidden.
-//! [`Adapter::expose`] asks the guard for leave on the ground of the first census, and has a census taken at every
-//! disk that arrives from then on. Target ids run from 0 in the order of the vbds' numbers. Without leave the disks
-//! are disconnected again, and every address answers "no device".
+//! [`Adapter::find`] connects every vbd of type disk and reads its identity, before anything is shown; and
+//! CD-ROM drives, where their emulated twins are hidden.
+//! [`Adapter::expose`] asks the guard for leave on the ground of the first census, and has a census taken at
+//! every disk that arrives from then on. Target ids run from 0 in the order of the vbds' numbers. Without
+//! leave the disks are disconnected again, and every address answers "no device".
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -38,7 +38,8 @@ const QUIET: Duration = Duration::from_secs(2);
 const LOOKS: u32 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and restarts.
+/// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and
+/// restarts.
 pub struct Adapter {
     slots: Slots,
     census: Census,
@@ -68,7 +69,8 @@ pub struct Adapter {
     leaving: AtomicBool,
 }
 
-/// The census record in a crash dump: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}, beside idefilter's record of events.
+/// The census record in a crash dump: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}, beside idefilter's record of
+/// events.
 static RECORD: DumpData = DumpData::new(
     c"xenvbd",
     wdm::raw::GUID {
@@ -116,7 +118,8 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// Watches for disks, takes the first census, and asks the guard for leave to show the disks. PASSIVE_LEVEL.
+    /// Watches for disks, takes the first census, and asks the guard for leave to show the disks.
+    /// PASSIVE_LEVEL.
     ///
     /// The watch comes first: a disk that arrives while the census is taken is seen by the one or the other.
     ///
@@ -172,8 +175,8 @@ impl Adapter {
         self.leaving.load(Ordering::Acquire)
     }
 
-    /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look by itself,
-    /// and while it has stopped the adapter: it looks when it starts it.
+    /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look
+    /// by itself, and while it has stopped the adapter: it looks when it starts it.
     pub fn bus_changed(&self) {
         let port = self.port.lock();
         let running = self.scanned.load(Ordering::SeqCst) && !self.stopped.load(Ordering::Acquire);
@@ -190,8 +193,9 @@ impl Adapter {
         }
     }
 
-    /// Waits until the system has settled, and takes the census that expects every own disk to be there. At an alarm,
-    /// then or later, takes one at once, and some more, since what raised the alarm has yet to bring its disks.
+    /// Waits until the system has settled, and takes the census that expects every own disk to be there. At
+    /// an alarm, then or later, takes one at once, and some more, since what raised the alarm has yet to
+    /// bring its disks.
     fn settle(&self) {
         let (mut settled, mut looks) = (false, 0);
         loop {
@@ -228,8 +232,8 @@ impl Adapter {
         }
     }
 
-    /// Takes a census. An order to withhold, whoever's census brought it, holds from then on: the guard gives it
-    /// once. PASSIVE_LEVEL.
+    /// Takes a census. An order to withhold, whoever's census brought it, holds from then on: the guard gives
+    /// it once. PASSIVE_LEVEL.
     fn count(&self, settled: bool) -> Result<(), Withheld> {
         if settled {
             self.census.forget_known();
@@ -248,8 +252,9 @@ impl Adapter {
 
     /// A disk has arrived. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
     fn arrived(&self) {
-        // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards the
-        // guard orders a stop; anything else means that it does not understand, and then no disk stays in reach.
+        // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards
+        // the guard orders a stop; anything else means that it does not understand, and then no disk
+        // stays in reach.
         let shown = self.exposed.load(Ordering::Acquire);
         if let (Err(withheld), true) = (self.count(false), shown) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
@@ -267,8 +272,8 @@ impl Adapter {
         self.exposed.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire)
     }
 
-    /// Answers an SRB at once, or puts a request into its extension: whether it goes on to [`Adapter::start`].
-    /// ≤ DISPATCH_LEVEL, no lock.
+    /// Answers an SRB at once, or puts a request into its extension: whether it goes on to
+    /// [`Adapter::start`]. ≤ DISPATCH_LEVEL, no lock.
     pub fn build(&self, port: Port, srb: Srb) -> bool {
         // Its address means nothing where it concerns the adapter.
         if srb.function() == Function::Power {
@@ -323,8 +328,8 @@ impl Adapter {
         *self.port.lock() = port;
     }
 
-    /// Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected: this is a change of
-    /// power state, or a removal that ends in [`Adapter::disconnect`].
+    /// Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected: this is a
+    /// change of power state, or a removal that ends in [`Adapter::disconnect`].
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -350,7 +355,8 @@ impl Adapter {
         threads.into_iter().flatten().for_each(Thread::join);
     }
 
-    /// Disconnects the disks, after [`Adapter::leave`]. PASSIVE_LEVEL; no request is pending and none will come.
+    /// Disconnects the disks, after [`Adapter::leave`]. PASSIVE_LEVEL; no request is pending and none will
+    /// come.
     pub fn disconnect(self) {
         for id in 0..MAX_TARGETS {
             if let Some(target) = self.slots.take(id) {

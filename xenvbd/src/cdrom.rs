@@ -1,10 +1,11 @@
 //! A vbd of type cdrom: the drive, and what xenstore says of its medium.
 //!
-//! The block protocol has no removable media. What a frontend can see of a change is in the backend's folder: the node
-//! `params` names the medium, and `xl cd-eject` and `xl cd-insert` rewrite it; some backends also write
-//! `media-present`. A backend goes on serving what it had when it was connected (qemu's does, whatever `params` says
-//! later), so a medium of another name is one that cannot be read: the drive is empty then, until the old name is back
-//! or the backend is another one. Only drives whose emulated twin is hidden are shown: [`are_shown`].
+//! The block protocol has no removable media. What a frontend can see of a change is in the backend's folder:
+//! the node `params` names the medium, and `xl cd-eject` and `xl cd-insert` rewrite it; some backends also
+//! write `media-present`. A backend goes on serving what it had when it was connected (qemu's does, whatever
+//! `params` says later), so a medium of another name is one that cannot be read: the drive is empty then,
+//! until the old name is back or the backend is another one. Only drives whose emulated twin is hidden are
+//! shown: [`are_shown`].
 #![allow(unsafe_code, reason = "calls idefilter's export")]
 
 use alloc::vec::Vec;
@@ -36,8 +37,8 @@ const MEDIA_PRESENT: &str = "media-present";
 /// Longest name of a medium that is told from another.
 const LONGEST_NAME: usize = 1024;
 
-/// Whether vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated drives. With another
-/// policy the emulated drive is used, and its vbd is left alone. Any IRQL.
+/// Whether vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated drives.
+/// With another policy the emulated drive is used, and its vbd is left alone. Any IRQL.
 pub fn are_shown() -> bool {
     /// `HidePolicy::Controllers`, as [`Status::policy`] has it.
     const CONTROLLERS: u32 = 0;

@@ -3,12 +3,13 @@
 //! It is taken before the first disk is exposed, at each disk that arrives, and once more when the system has
 //! settled. The guard in idefilter judges the counts; its orders are carried out here, a stop at once.
 //!
-//! Where a disk comes from is told by the bottom of its device stack: by the driver that made that device object
-//! for this driver's own disks, by its identifications for qemu's, and by the controllers above it
+//! Where a disk comes from is told by the bottom of its device stack: by the driver that made that device
+//! object for this driver's own disks, by its identifications for qemu's, and by the controllers above it
 //! ([`crate::parents`]). Only a disk that is none of ours and not known to be qemu's is read.
 //!
-//! A disk of this driver's stays one as long as its interface is enabled, so that the census at an arrival opens only what
-//! is new: with n disks that arrive, n are opened and not n². Every other census opens all of them.
+//! A disk of this driver's stays one as long as its interface is enabled, so that the census at an arrival
+//! opens only what is new: with n disks that arrive, n are opened and not n². Every other census opens all of
+//! them.
 
 #![allow(unsafe_code, reason = "calls idefilter's export")]
 
@@ -49,8 +50,8 @@ struct OwnDisk {
     identity: Option<Identity>,
     /// Its target id, where it is connected or was.
     target: Option<u8>,
-    /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system has its
-    /// disk.
+    /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system
+    /// has its disk.
     departed: Option<u64>,
 }
 
@@ -85,8 +86,8 @@ struct KnownLink {
 
 /// Takes censuses. One instance, in the adapter.
 ///
-/// Its one lock is held while a census is taken, so that the own list stands still: a disk is listed before it is
-/// shown, and forgotten after a census that did not find it.
+/// Its one lock is held while a census is taken, so that the own list stands still: a disk is listed before
+/// it is shown, and forgotten after a census that did not find it.
 pub struct Census {
     own: Mutex<Vec<OwnDisk>>,
     /// What need not be opened at an arrival, sorted by link. Its lock is taken behind `own`'s.
@@ -118,8 +119,8 @@ impl Census {
         })
     }
 
-    /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id and its identity; one
-    /// that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
+    /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id and its
+    /// identity; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
     pub fn list(&self, vbd: u32, target: Option<u8>, identity: Option<Identity>) {
         self.own.lock().push(OwnDisk { vbd, identity, target, departed: None });
     }
@@ -151,8 +152,8 @@ impl Census {
             .is_ok_and(|disks| disks.iter().all(|found| census::classify(&found.disk, own) != Class::Alias))
     }
 
-    /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot tell
-    /// by their path. `settled`: every disk that will come has come.
+    /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot
+    /// tell by their path. `settled`: every disk that will come has come.
     ///
     /// `Err` is the guard's order to withhold.
     ///
@@ -332,15 +333,16 @@ impl Census {
         Ok((origin, Some(controllers)))
     }
 
-    /// The record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still runs.
+    /// The record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still
+    /// runs.
     pub fn record_at_stop(&self) -> &[u8] {
         // SAFETY: plain numbers without padding, by the size asserts above; nobody writes them any more.
         unsafe { core::slice::from_raw_parts(self.record.as_ptr().cast(), size_of::<Record>()) }
     }
 }
 
-/// Takes disks off the list that have been disconnected and that the system does not have any more. As long as one
-/// of ours does not tell its target id, every one may be it.
+/// Takes disks off the list that have been disconnected and that the system does not have any more. As long
+/// as one of ours does not tell its target id, every one may be it.
 fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
     let ours = || found.iter().filter(|found| found.disk.origin == Origin::Ours).map(|found| found.target);
     let now = time::interrupt_time();
@@ -375,7 +377,8 @@ fn tell(event: Event) -> Action {
     }
 }
 
-/// Keeps the link of one of this driver's disks. Where there is no memory for it, it is opened again the next time.
+/// Keeps the link of one of this driver's disks. Where there is no memory for it, it is opened again the next
+/// time.
 fn remember(known: &mut Vec<KnownLink>, link: &[u16], target: Option<u8>) {
     let mut copy = Vec::new();
     if known.try_reserve(1).is_ok() && copy.try_reserve_exact(link.len()).is_ok() {

@@ -1,4 +1,5 @@
-//! One queue of a disk with what wakes it: an event channel, and a timer for what the backend need not announce.
+//! One queue of a disk with what wakes it: an event channel, and a timer for what the backend need not
+//! announce.
 #![allow(unsafe_code, reason = "lends the queue to an event channel's callback and to a timer")]
 
 use alloc::boxed::Box;
@@ -24,10 +25,10 @@ type Routine = Box<dyn Fn(&AtDispatch) + Send + Sync>;
 
 /// A queue at an address of its own. It is closed by [`Channel::close`] before it is dropped.
 ///
-/// Its one lock, the queue's, is taken from `HwStartIo` (with Storport's StartIo lock held, where Storport takes one),
-/// from `HwResetBus`, from `HwTimer`, from xenpci's DPC and from the timer's. Under it only xenpci's table is called,
-/// whose locks are therefore behind it in the order. Two queues' locks are never held together. SRBs are completed
-/// after it is released.
+/// Its one lock, the queue's, is taken from `HwStartIo` (with Storport's StartIo lock held, where Storport
+/// takes one), from `HwResetBus`, from `HwTimer`, from xenpci's DPC and from the timer's. Under it only
+/// xenpci's table is called, whose locks are therefore behind it in the order. Two queues' locks are never
+/// held together. SRBs are completed after it is released.
 pub struct Channel {
     /// `None` before the disk is connected and after it was disconnected.
     queue: SpinLock<Option<Queue>>,
@@ -85,8 +86,8 @@ impl Channel {
         Some(Port(self.port.load(Ordering::Acquire))).filter(|port| port.0 != 0)
     }
 
-    /// Closes the port: no event comes any more. PASSIVE_LEVEL. `gone`: the guest has been resumed, and the port with it
-    /// is gone.
+    /// Closes the port: no event comes any more. PASSIVE_LEVEL. `gone`: the guest has been resumed, and the
+    /// port with it is gone.
     pub fn close(&self, gone: bool) {
         let port = self.port.swap(0, Ordering::AcqRel);
         if port != 0 && !gone {

@@ -97,8 +97,8 @@ impl From<NtStatus> for Error {
     }
 }
 
-/// xenpci's services. The table stays valid as long as this driver's device stack exists, and its entries answer
-/// an error afterwards (interface.rs).
+/// xenpci's services. The table stays valid as long as this driver's device stack exists, and its entries
+/// answer an error afterwards (interface.rs).
 #[derive(Clone, Copy)]
 pub struct Platform(&'static Interface);
 
@@ -114,8 +114,8 @@ impl Platform {
     /// # Errors
     /// [`Error::NoInterface`].
     pub fn get() -> Result<Self, Error> {
-        // SAFETY: the export has no conditions; it answers null or its table, which is static in xenpci's image,
-        // and this driver's import keeps that image loaded.
+        // SAFETY: the export has no conditions; it answers null or its table, which is static in xenpci's
+        // image, and this driver's import keeps that image loaded.
         let table = unsafe { XenpciInterface(VERSION).as_ref() };
         table.filter(|table| table.usable()).map(Self).ok_or(Error::NoInterface)
     }
@@ -181,8 +181,8 @@ impl Platform {
         status.ok().map(|()| OnSuspend { platform: self, _pause: pause }).map_err(Error::Suspend)
     }
 
-    /// A port for domain `domain` to bind to, masked; its events are taken on `processor` where that can be had.
-    /// PASSIVE_LEVEL.
+    /// A port for domain `domain` to bind to, masked; its events are taken on `processor` where that can be
+    /// had. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// [`Error::EventChannel`].
@@ -247,7 +247,8 @@ struct Signal {
     wake: Arc<Event>,
 }
 
-/// A watch on a node of xenstore and all below it. Dropping it ends it (PASSIVE_LEVEL, not on the watch thread).
+/// A watch on a node of xenstore and all below it. Dropping it ends it (PASSIVE_LEVEL, not on the watch
+/// thread).
 pub struct Watch {
     platform: Platform,
     id: interface::Watch,
@@ -278,7 +279,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // SAFETY: no pointers. Whatever it answers, the callback does not run any more: this is not the watch thread.
+        // SAFETY: no pointers. Whatever it answers, the callback does not run any more: this is not the watch
+        // thread.
         let _ = unsafe { (self.platform.0.store_unwatch)(self.id) };
     }
 }
@@ -315,8 +317,8 @@ impl fmt::Write for Folder {
     }
 }
 
-// SAFETY: grants and ends go to xenpci's table, which hands a reference out once and keeps one that could not be
-// ended; its pages are whole, non-paged and the caller's until freed, with the frame it names behind them.
+// SAFETY: grants and ends go to xenpci's table, which hands a reference out once and keeps one that could not
+// be ended; its pages are whole, non-paged and the caller's until freed, with the frame it names behind them.
 unsafe impl Hal for Platform {
     fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
         let mut reference = 0;
@@ -348,7 +350,8 @@ unsafe impl Hal for Platform {
         // SAFETY: both are places for the answer.
         unsafe { (self.0.page_allocate)(&raw mut page, &raw mut frame) }.ok().ok()?;
         let page = NonNull::new(page)?;
-        // SAFETY: xenpci's page is 4096 bytes of non-paged memory, this caller's alone, with this frame behind it.
+        // SAFETY: xenpci's page is 4096 bytes of non-paged memory, this caller's alone, with this frame
+        // behind it.
         Some(unsafe { SharedPage::new(page, Frame(frame)) })
     }
 

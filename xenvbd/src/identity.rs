@@ -1,8 +1,8 @@
 //! What identifies a disk's content, whichever path it is seen through: its size and its partition table's
 //! signature.
 //!
-//! The same reading serves a disk of this driver's (through the ring, before anybody sees the disk) and any other
-//! (by requests to its device stack), so that two paths to one backing give equal identities.
+//! The same reading serves a disk of this driver's (through the ring, before anybody sees the disk) and any
+//! other (by requests to its device stack), so that two paths to one backing give equal identities.
 
 use alloc::vec::Vec;
 
@@ -39,8 +39,8 @@ struct Length {
 }
 const _: () = assert!(size_of::<Length>() == 8);
 
-/// The identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size` bytes and are
-/// read by `read`, which takes a block's number and answers whether it succeeded. PASSIVE_LEVEL.
+/// The identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size` bytes and
+/// are read by `read`, which takes a block's number and answers whether it succeeded. PASSIVE_LEVEL.
 ///
 /// `None` where the disk has no partition table, or one without signature, or cannot be read.
 pub fn identify(
@@ -65,7 +65,8 @@ pub fn identify(
     Some(Identity { sectors, signature })
 }
 
-/// The identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for the disk.
+/// The identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for the
+/// disk.
 pub fn of_device(device: DeviceObject) -> Option<Identity> {
     let length: Length = ask(device, GET_LENGTH_INFO)?;
     let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY)?;

@@ -19,8 +19,8 @@
 //! | [`identity`] | what identifies a disk's content |
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
 //!
-//! What a SCSI command means is in the `scsi` crate, the ring in `xen`, the verdicts in `guard`; none of them knows
-//! of Windows.
+//! What a SCSI command means is in the `scsi` crate, the ring in `xen`, the verdicts in `guard`; none of them
+//! knows of Windows.
 #![no_std]
 
 extern crate alloc;
@@ -51,8 +51,8 @@ const DRIVER: &str = "xenvbd";
 /// The entry point of the image. PASSIVE_LEVEL; HIGH_LEVEL where both arguments are null.
 ///
 /// # Safety
-/// Only the I/O manager calls this, once, with the driver object and the service's key, or the writer of a crash dump with
-/// neither.
+/// Only the I/O manager calls this, once, with the driver object and the service's key, or the writer of a
+/// crash dump with neither.
 #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "INIT")]

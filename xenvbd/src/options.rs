@@ -50,10 +50,12 @@ impl Options {
     /// What each of a disk's `queues` rings is made of.
     pub fn config(&self, queues: usize) -> Config {
         let slots = 32u16 << self.ring_order;
-        // A quarter of the requests in flight may be large ones, and all of them together no larger than 16 MiB.
+        // A quarter of the requests in flight may be large ones, and all of them together no larger than 16
+        // MiB.
         let pages_each = self.segments.div_ceil(512);
         let indirect = (slots / 4).max(4) * pages_each;
-        // Persistent grants are all there is to move data through; otherwise pages serve what cannot be granted.
+        // Persistent grants are all there is to move data through; otherwise pages serve what cannot be
+        // granted.
         let pool = if self.persistent { (1024 / queues as u16).max(64) } else { 64 };
         Config {
             ring_order: self.ring_order,

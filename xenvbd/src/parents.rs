@@ -1,8 +1,9 @@
 //! The controllers above a disk, as evidence of where it comes from.
 //!
-//! NT has no routine that names the parent of a device. But the device object at the bottom of a disk's stack was made by
-//! the driver of its controller, and that driver's other device objects sit on the controllers it serves: on PCI
-//! functions, or on the channels of an IDE controller, which another driver made. What all of them are, the disk's is.
+//! NT has no routine that names the parent of a device. But the device object at the bottom of a disk's stack
+//! was made by the driver of its controller, and that driver's other device objects sit on the controllers it
+//! serves: on PCI functions, or on the channels of an IDE controller, which another driver made. What all of
+//! them are, the disk's is.
 
 use guard::pci_id::Parts;
 use guard::provenance::Provenance;
@@ -19,8 +20,8 @@ pub fn provenance(physical: DeviceObject) -> Provenance {
     })
 }
 
-/// What the devices agree on that this driver serves: those at the bottom of stacks that it is in and that are not its
-/// own.
+/// What the devices agree on that this driver serves: those at the bottom of stacks that it is in and that
+/// are not its own.
 fn controllers_of(driver: DriverObject, of: impl Fn(DeviceObject) -> Provenance) -> Provenance {
     let Ok(devices) = driver.devices() else { return Provenance::Unknown };
     Provenance::of_all(devices.iter().filter_map(|device| {

@@ -1,10 +1,11 @@
 //! Vbds that come and go while the system runs.
 //!
-//! One thread does it all: at the start it connects what is there, then it watches `device/vbd` and each backend's
-//! folder and follows what changes. A vbd that appears is connected, its disk's identity is held against every disk
-//! of the system, it is put on the own list, and only then shown: Storport is told that the bus has changed. A
-//! backend that closes takes its disk with it: no new request finds the target, those on their way end, Storport is
-//! told, the link is closed. What NT makes of a disk that its bus does not have any more is a surprise removal.
+//! One thread does it all: at the start it connects what is there, then it watches `device/vbd` and each
+//! backend's folder and follows what changes. A vbd that appears is connected, its disk's identity is held
+//! against every disk of the system, it is put on the own list, and only then shown: Storport is told that
+//! the bus has changed. A backend that closes takes its disk with it: no new request finds the target, those
+//! on their way end, Storport is told, the link is closed. What NT makes of a disk that its bus does not have
+//! any more is a surprise removal.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -57,8 +58,8 @@ impl Plug {
         }
     }
 
-    /// Connects every vbd of type disk that is there, and CD-ROM drives that are shown. PASSIVE_LEVEL; waits for the
-    /// disks' backends.
+    /// Connects every vbd of type disk that is there, and CD-ROM drives that are shown. PASSIVE_LEVEL; waits
+    /// for the disks' backends.
     ///
     /// # Errors
     /// Xenstore cannot be read.
@@ -114,7 +115,8 @@ impl Plug {
         }
     }
 
-    /// The guest is being suspended: holds every queue until it goes on, then connects every target to its new backend.
+    /// The guest is being suspended: holds every queue until it goes on, then connects every target to its
+    /// new backend.
     fn suspend(&mut self, adapter: &Adapter) {
         let epoch = self.platform.epoch();
         adapter.slots().each(|_, target| target.hold());
@@ -195,8 +197,8 @@ impl Plug {
         }
     }
 
-    /// Whether a vbd that has appeared can be connected now: its nodes are complete, and its backend is not the end of
-    /// an earlier one.
+    /// Whether a vbd that has appeared can be connected now: its nodes are complete, and its backend is not
+    /// the end of an earlier one.
     fn is_ready(&self, device: VirtualDevice) -> bool {
         use xen::xenbus::State::{Closed, Closing, Unknown};
         let mut store = self.platform;
@@ -248,7 +250,8 @@ impl Plug {
                 Target::connect(self.platform, link, self.machine.as_deref(), self.options)
             }
             Ok(link) if link.vbd().kind == Kind::Cdrom && cdrom::are_shown() => {
-                // qemu serves no drive that is empty when the guest starts: looked at again when that changes.
+                // qemu serves no drive that is empty when the guest starts: looked at again when that
+                // changes.
                 if !self.is_served(&link) {
                     return false;
                 }

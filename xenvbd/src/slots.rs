@@ -1,8 +1,9 @@
 //! Target ids, and the disks behind them, which come and go while requests run.
 //!
-//! A request looks its target up without a lock: it counts itself as a user of the slot, then reads the pointer. Who
-//! takes a target out clears the pointer and waits until nobody uses it. Both sides are sequentially consistent, so
-//! either the user sees that the target has gone, or the other side sees the user.
+//! A request looks its target up without a lock: it counts itself as a user of the slot, then reads the
+//! pointer. Who takes a target out clears the pointer and waits until nobody uses it. Both sides are
+//! sequentially consistent, so either the user sees that the target has gone, or the other side sees the
+//! user.
 #![allow(unsafe_code, reason = "lends a target to whoever is counted as its user")]
 
 use alloc::boxed::Box;
@@ -42,7 +43,8 @@ impl Slots {
         Ok(Self(slots))
     }
 
-    /// Calls `work` with a target, if there is one at `id`. Any IRQL; `work` must not wait for the target's removal.
+    /// Calls `work` with a target, if there is one at `id`. Any IRQL; `work` must not wait for the target's
+    /// removal.
     pub fn with<R>(&self, id: usize, work: impl FnOnce(&Target) -> R) -> Option<R> {
         let slot = self.0.get(id)?;
         slot.users.fetch_add(1, Ordering::SeqCst);

@@ -15,8 +15,8 @@
 //! | `HwResetBus` | DISPATCH | StartIo lock |
 //! | `HwAdapterControl` | PASSIVE to query, up to DIRQL to stop and restart | interrupt lock to stop and restart |
 //!
-//! Storport must be able to complete requests from xenpci's DPC, outside all of these: full-duplex mode allows
-//! `StorPortNotification(RequestComplete)` there. Lock order: Storport's StartIo lock, then a
+//! Storport must be able to complete requests from xenpci's DPC, outside all of these: full-duplex mode
+//! allows `StorPortNotification(RequestComplete)` there. Lock order: Storport's StartIo lock, then a
 //! [`crate::target::Target`]'s queue lock; a request is completed with no queue lock held.
 #![allow(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
 
@@ -73,9 +73,9 @@ const _: () = {
 /// Size of HW_INITIALIZATION_DATA up to NT 6.1.
 ///
 /// The structure ends at `HwBuildIo` there. What follows was added by Windows 8 (documentation of
-/// HW_INITIALIZATION_DATA, fields `HwFreeAdapterResources` to `HwCleanupTracing`: "added in Windows 8. Virtual
-/// miniports for previous versions of Windows should use VIRTUAL_HW_INITIALIZATION_DATA instead"): the longer
-/// structure of NT 6.0 and 6.1 is another one, for virtual miniports, which this driver is not.
+/// HW_INITIALIZATION_DATA, fields `HwFreeAdapterResources` to `HwCleanupTracing`: "added in Windows 8.
+/// Virtual miniports for previous versions of Windows should use VIRTUAL_HW_INITIALIZATION_DATA instead"):
+/// the longer structure of NT 6.0 and 6.1 is another one, for virtual miniports, which this driver is not.
 const INITIALIZATION_DATA_NT52: usize = 136;
 /// Size of HW_INITIALIZATION_DATA from NT 6.2 on.
 const INITIALIZATION_DATA_NT62: usize = 208;
@@ -95,9 +95,9 @@ pub const DMA64_SUPPORTED: UCHAR = 1;
 
 /// What a driver that Storport owns has to find again where Storport gives it nothing of its own.
 ///
-/// `HwFindAdapter` gets neither the driver object nor a context (its documentation: "HwContext: set to NULL"),
-/// and a miniport has no routine for the removal of its adapter; both are reached from here. Each field is set
-/// once, in `DriverEntry` or `HwFindAdapter`.
+/// `HwFindAdapter` gets neither the driver object nor a context (its documentation: "HwContext: set to
+/// NULL"), and a miniport has no routine for the removal of its adapter; both are reached from here. Each
+/// field is set once, in `DriverEntry` or `HwFindAdapter`.
 struct Anchor {
     driver: AtomicPtr<c_void>,
     adapter: AtomicPtr<Adapter>,
@@ -129,7 +129,8 @@ impl Port {
         Self(extension)
     }
 
-    /// Has Storport look again which units there are. ≤ DISPATCH_LEVEL; the adapter is initialized and not stopped.
+    /// Has Storport look again which units there are. ≤ DISPATCH_LEVEL; the adapter is initialized and not
+    /// stopped.
     pub fn bus_changed(self) {
         // SAFETY: Storport's own handle; this type of notification takes nothing more.
         unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::BusChangeDetected, self.0.as_ptr(), 0) };
@@ -262,7 +263,8 @@ impl Srb {
     pub fn reply(&mut self, reply: &[u8]) -> u32 {
         let Some(data) = self.data() else { return 0 };
         let count = reply.len().min(self.data_length() as usize);
-        // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks; `reply` is this driver's own.
+        // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks; `reply` is this driver's
+        // own.
         unsafe { reply.as_ptr().copy_to_nonoverlapping(data.as_ptr(), count) };
         count as u32
     }
@@ -334,8 +336,8 @@ impl ScatterList {
 
     fn elements(&self) -> &[STOR_SCATTER_GATHER_ELEMENT] {
         let Some(list) = self.0 else { return &[] };
-        // SAFETY: Storport's list is valid while the SRB is pending, and has `NumberOfElements` elements behind
-        // its header.
+        // SAFETY: Storport's list is valid while the SRB is pending, and has `NumberOfElements` elements
+        // behind its header.
         unsafe {
             let count = (*list.as_ptr()).NumberOfElements as usize;
             slice::from_raw_parts((&raw const (*list.as_ptr()).List).cast(), count)
@@ -352,7 +354,8 @@ impl blkif::ScatterList for ScatterList {
     }
 }
 
-/// What a port driver is told of any copy of this miniport: without its routines and the size of its extensions.
+/// What a port driver is told of any copy of this miniport: without its routines and the size of its
+/// extensions.
 pub fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
     // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
@@ -391,8 +394,8 @@ pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool
     if status >= 0 {
         // SAFETY: DriverEntry still has the driver object to itself. Storport has set its unload routine.
         unsafe {
-            // NT calls `started` whatever has become of the only device meanwhile, and the call cannot be taken back: until
-            // then the driver cannot be unloaded.
+            // NT calls `started` whatever has become of the only device meanwhile, and the call cannot be
+            // taken back: until then the driver cannot be unloaded.
             let previous = (*driver).DriverUnload.take();
             ANCHOR
                 .unload
@@ -411,8 +414,8 @@ fn driver_object() -> DriverObject {
 
 /// The adapter, once `HwFindAdapter` has made it.
 pub fn adapter() -> Option<&'static Adapter> {
-    // SAFETY: a leaked box, which `remove_adapter` takes back only after everything that calls this has ended: the
-    // callback for arriving disks, and Storport's calls.
+    // SAFETY: a leaked box, which `remove_adapter` takes back only after everything that calls this has
+    // ended: the callback for arriving disks, and Storport's calls.
     unsafe { ANCHOR.adapter.load(Ordering::Acquire).as_ref() }
 }
 
@@ -496,8 +499,8 @@ fn remove_adapter() {
     }
     let adapter = ANCHOR.adapter.swap(null_mut(), Ordering::AcqRel);
     if !adapter.is_null() {
-        // SAFETY: leaked by `make_adapter` and taken back once, by the swap. Storport calls nothing any more that
-        // would reach it, and `leave` has ended the callbacks and the thread that did.
+        // SAFETY: leaked by `make_adapter` and taken back once, by the swap. Storport calls nothing any more
+        // that would reach it, and `leave` has ended the callbacks and the thread that did.
         let adapter = unsafe { Box::from_raw(adapter) };
         adapter.disconnect();
     }
@@ -539,7 +542,8 @@ unsafe extern "C" fn hw_timer(extension: PVOID) {
     call_timer(extension);
 }
 
-/// HwInterrupt. Required, and never called: the adapter has no interrupt resource, its events come through xenpci.
+/// HwInterrupt. Required, and never called: the adapter has no interrupt resource, its events come through
+/// xenpci.
 unsafe extern "C" fn hw_interrupt(_extension: PVOID) -> BOOLEAN {
     FALSE as BOOLEAN
 }
@@ -563,7 +567,8 @@ unsafe extern "C" fn hw_build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> 
 
 /// HwStartIo, DISPATCH_LEVEL. The SRB's extension holds the request that HwBuildIo put there.
 unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
-    // SAFETY: Storport's extension and SRB. HwBuildIo answered TRUE, so its request is in the SRB's extension.
+    // SAFETY: Storport's extension and SRB. HwBuildIo answered TRUE, so its request is in the SRB's
+    // extension.
     unsafe {
         if let (Some(adapter), Some(request)) =
             (adapter_of(extension), NonNull::new((*srb).SrbExtension.cast::<Request>()))
@@ -627,7 +632,8 @@ unsafe extern "C" fn hw_adapter_control(
         (control::STOP, Some(adapter)) => adapter.stop(),
         (control::RESTART, Some(adapter)) => {
             adapter.restart();
-            // Whether Storport kept the timer through a power state is not documented; asking again replaces it.
+            // Whether Storport kept the timer through a power state is not documented; asking again replaces
+            // it.
             call_timer(extension);
         }
         (control::STOP | control::RESTART, None) => (),

@@ -1,11 +1,12 @@
 //! Suspend and resume, as the adapter takes part in it.
 //!
-//! xenpci's suspend thread calls, and the plug's thread, which is the one that talks with backends, does the work: it
-//! holds every queue before the guest is suspended, and takes up no other work until it goes on. Afterwards every target
-//! connects to its new backend, which gets again, in order, what the old one had not answered; then the census is taken.
-//! After a suspend that was cancelled the backends are there as before: the queues are let go, and nothing else is done.
-//! After hibernation that ends where it began, a copy of this driver may have been connected to any of the backends: every
-//! target ends that session, and begins anew.
+//! xenpci's suspend thread calls, and the plug's thread, which is the one that talks with backends, does the
+//! work: it holds every queue before the guest is suspended, and takes up no other work until it goes on.
+//! Afterwards every target connects to its new backend, which gets again, in order, what the old one had not
+//! answered; then the census is taken. After a suspend that was cancelled the backends are there as before:
+//! the queues are let go, and nothing else is done. After hibernation that ends where it began, a copy of
+//! this driver may have been connected to any of the backends: every target ends that session, and begins
+//! anew.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -33,7 +33,8 @@ const DRAIN_SECONDS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
 const POLLS_PER_SECOND: u32 = 100;
 
-/// After how many seconds without an answer a backend is notified once more: a notification may have been lost.
+/// After how many seconds without an answer a backend is notified once more: a notification may have been
+/// lost.
 const NUDGE_SECONDS: u32 = 10;
 /// After how many it is reported.
 const REPORT_SECONDS: u32 = 30;
@@ -73,8 +74,8 @@ struct Connection {
 }
 
 impl Target {
-    /// Connects a vbd and reads its disk's identity. PASSIVE_LEVEL; waits for the backend. `machine` is the guest's
-    /// UUID, if it is known.
+    /// Connects a vbd and reads its disk's identity. PASSIVE_LEVEL; waits for the backend. `machine` is the
+    /// guest's UUID, if it is known.
     ///
     /// # Errors
     /// The backend does not answer, or offers what this driver cannot serve.
@@ -232,14 +233,15 @@ impl Target {
         Ok(event)
     }
 
-    /// Takes over a disk whose size may have changed: the initiator is told by a unit attention. PASSIVE_LEVEL, by the
-    /// one thread that talks with the backend.
+    /// Takes over a disk whose size may have changed: the initiator is told by a unit attention.
+    /// PASSIVE_LEVEL, by the one thread that talks with the backend.
     fn resize(&self, disk: Disk) -> Result<(), Error> {
         let lun = *self.lun();
         if disk.sectors == lun.sectors {
             return Ok(());
         }
-        // A block size that changes under a mounted volume is nothing that can be served; nor is a disk without blocks.
+        // A block size that changes under a mounted volume is nothing that can be served; nor is a disk
+        // without blocks.
         let same = disk.sector_size == lun.block_size.bytes();
         let sound = same && disk.sectors >= u64::from(lun.block_size.sectors());
         if self.drive.is_none() && !sound {
@@ -269,8 +271,8 @@ impl Target {
         self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel)
     }
 
-    /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are left: the
-    /// backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
+    /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are
+    /// left: the backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
     pub fn run_dry(&self) {
         for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
             if self.channels.iter().all(|channel| channel.is_idle()) {
@@ -369,9 +371,10 @@ impl Target {
         }
     }
 
-    /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what had not been
-    /// answered. `resumed`: the guest has been resumed, by which every grant and port is gone. Requests that come
-    /// meanwhile wait. PASSIVE_LEVEL, by the one thread that talks with the backend.
+    /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what
+    /// had not been answered. `resumed`: the guest has been resumed, by which every grant and port is
+    /// gone. Requests that come meanwhile wait. PASSIVE_LEVEL, by the one thread that talks with the
+    /// backend.
     ///
     /// # Errors
     /// No backend comes up; every request has been ended then.
@@ -420,7 +423,8 @@ impl Target {
         }
     }
 
-    /// Says in xenstore that the disk is shown at a target id: a crash dump may be written to it. PASSIVE_LEVEL.
+    /// Says in xenstore that the disk is shown at a target id: a crash dump may be written to it.
+    /// PASSIVE_LEVEL.
     pub fn show(&self, id: usize) {
         let folder = Platform::folder(self.link.lock().vbd().device);
         let shown = u8::try_from(id).map(|id| polled::show(&mut { self.platform }, folder.as_str(), id));
@@ -456,7 +460,8 @@ impl Drop for Target {
     }
 }
 
-/// Takes the link to the connected state, with a channel for each processor as far as the backend serves them.
+/// Takes the link to the connected state, with a channel for each processor as far as the backend serves
+/// them.
 #[expect(clippy::vec_box, reason = "the field's type")]
 fn handshake(
     platform: Platform,
@@ -555,7 +560,8 @@ fn with_blocks(disk: Disk, kind: Kind) -> Disk {
     Disk { sector_size: disk.sector_size.max(least), ..disk }
 }
 
-/// What the backend's disk is as a logical unit. Of a `cdrom` drive it is what data moves by; the drive answers commands.
+/// What the backend's disk is as a logical unit. Of a `cdrom` drive it is what data moves by; the drive
+/// answers commands.
 pub fn unit(disk: &Disk, cdrom: bool, identity: scsi::Identity) -> Result<Lun, Error> {
     let block_size =
         BlockSize::new(disk.sector_size).ok_or(Error::Unsuitable("its block size is not served"))?;

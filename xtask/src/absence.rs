@@ -1,5 +1,5 @@
-//! Boots without one of the drivers, its file gone or damaged, its service gone or disabled, from either entry: the
-//! machine boots emulated, and the disk is mounted once.
+//! Boots without one of the drivers, its file gone or damaged, its service gone or disabled, from either
+//! entry: the machine boots emulated, and the disk is mounted once.
 
 use guard::Reason;
 
@@ -7,7 +7,8 @@ use crate::scenario::{BASE, Ending, Entry, Expect, PV, Scenario, Sequence, emula
 
 /// The file of idefilter is gone, or damaged: neither xenpci nor xenvbd loads, which import from it.
 const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
-/// Only its service is not there to be started: xenpci loads with the file, and asks a guard that has not decided.
+/// Only its service is not there to be started: xenpci loads with the file, and asks a guard that has not
+/// decided.
 const FILTER_NOT_STARTED: Expect = Expect { withheld: Some(Reason::Unsealed), ..WITHOUT_FILTER };
 
 const DISABLED: &str =

@@ -30,7 +30,8 @@ pub const LOADER: &str = "ntldr";
 /// The admin's program.
 const PROGRAM: &str = "bootcfg";
 
-/// Builds what the tests need of this workspace: drivers, executive and, where the machine can, `bootcfg.exe`.
+/// Builds what the tests need of this workspace: drivers, executive and, where the machine can,
+/// `bootcfg.exe`.
 pub fn all() -> Result<()> {
     drivers()?;
     executive()?;

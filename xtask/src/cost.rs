@@ -1,8 +1,9 @@
-//! What the guard adds to a boot, with 1 to 64 disks: the decision in idefilter's DriverEntry and the censuses at the
-//! disks' arrivals, as work that is counted, and as guest time. Written to `docs/guard-cost.md`.
+//! What the guard adds to a boot, with 1 to 64 disks: the decision in idefilter's DriverEntry and the
+//! censuses at the disks' arrivals, as work that is counted, and as guest time. Written to
+//! `docs/guard-cost.md`.
 //!
-//! The executive counts (tests/nt/src/work.rs). What is counted does not depend on the machine, so it must lie on a line
-//! exactly; the times are those of one run under software emulation and are shown beside it.
+//! The executive counts (tests/nt/src/work.rs). What is counted does not depend on the machine, so it must
+//! lie on a line exactly; the times are those of one run under software emulation and are shown beside it.
 
 use std::{fmt::Write as _, fs};
 
@@ -63,7 +64,8 @@ impl Cost {
 /// Boots a guest with each number of disks, and writes what was found.
 ///
 /// # Errors
-/// The rig failed, a boot differs from what it must show, or what is counted is more than linear in the disks.
+/// The rig failed, a boot differs from what it must show, or what is counted is more than linear in the
+/// disks.
 pub fn run() -> Result<()> {
     let layout = Layout::here();
     setup::ensure()?;
@@ -106,8 +108,8 @@ const COUNTED: [Count; 3] = [
     ("disks opened by censuses", |cost| cost.opened),
 ];
 
-/// Extra disks that a census may open because the moment of an arrival and that of a look are not the same in each boot: as
-/// many looks as there are in a boot, at a few disks.
+/// Extra disks that a census may open because the moment of an arrival and that of a look are not the same in
+/// each boot: as many looks as there are in a boot, at a few disks.
 const SLACK: u64 = 16;
 
 /// What grows by more for a disk among many than for one among few.

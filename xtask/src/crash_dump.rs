@@ -1,7 +1,7 @@
 //! The crash dump that a boot wrote through the polled miniport, read back from the disk's image by the host.
 //!
-//! The executive says only the pattern's seed, when it maps the dump stack (`tests/nt/src/diskdump/file.rs` has the format);
-//! all else must be on the disk.
+//! The executive says only the pattern's seed, when it maps the dump stack (`tests/nt/src/diskdump/file.rs`
+//! has the format); all else must be on the disk.
 
 use guard::record;
 use rig::report::Report;
@@ -33,8 +33,8 @@ pub enum Expected {
     Failed,
 }
 
-/// What differs from that, for a bugcheck with this code and these parameters, one line each. Where there must be no dump,
-/// the extent must be untouched.
+/// What differs from that, for a bugcheck with this code and these parameters, one line each. Where there
+/// must be no dump, the extent must be untouched.
 pub fn differences(
     extent: &[u8],
     report: &Report,

@@ -1,4 +1,5 @@
-//! Boots that show a decision's inputs: what makes a boot emulated although its entry asks for PV, and what does not.
+//! Boots that show a decision's inputs: what makes a boot emulated although its entry asks for PV, and what
+//! does not.
 //!
 //! [`TESTED`] is part of `cargo xtask test`; the others are run by name.
 
@@ -100,8 +101,8 @@ const CRASH: Scenario = Scenario {
     ..ASKED
 };
 
-/// Two PV boots in a row crash: the third is emulated, comes up, and so lets the fourth be PV again. A crash before the
-/// hives are open leaves no count.
+/// Two PV boots in a row crash: the third is emulated, comes up, and so lets the fourth be PV again. A crash
+/// before the hives are open leaves no count.
 pub const FAILED_BOOTS: Sequence = Sequence {
     name: "failed-boots",
     title: "two PV boots crash, the third is emulated, the fourth PV again",

@@ -61,8 +61,8 @@ fn census(bytes: &[u8]) -> Option<[u32; 4]> {
     Some([number(16)?, number(20)?, number(24)?, number(28)?])
 }
 
-/// Whether a census record has aliases, and says of each that the controllers above it are emulated: evidence that its
-/// name, by which it was told, would not have been needed.
+/// Whether a census record has aliases, and says of each that the controllers above it are emulated: evidence
+/// that its name, by which it was told, would not have been needed.
 fn controllers_of_aliases(bytes: &[u8]) -> bool {
     const HEAD: usize = 40;
     const DISK: usize = 40;

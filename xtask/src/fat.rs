@@ -1,5 +1,5 @@
-//! A guest's FAT system volume, edited from dom0 as an admin without a mount does it: mtools takes boot.ini out,
-//! `bootcfg` edits it, mtools puts it back with its attributes.
+//! A guest's FAT system volume, edited from dom0 as an admin without a mount does it: mtools takes boot.ini
+//! out, `bootcfg` edits it, mtools puts it back with its attributes.
 
 use std::{
     fs,

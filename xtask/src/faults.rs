@@ -1,5 +1,6 @@
-//! Faults injected into a PV boot, one per boot, by index (`tests/nt/src/inject`): whatever fails, the boot ends
-//! emulated, PV or stopped, with every disk mounted at most once and nothing that the verifier objects to.
+//! Faults injected into a PV boot, one per boot, by index (`tests/nt/src/inject`): whatever fails, the boot
+//! ends emulated, PV or stopped, with every disk mounted at most once and nothing that the verifier objects
+//! to.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,17 +21,17 @@ use crate::{build, guest, layout::Layout, rig_files, setup, verdict};
 const BATCH: usize = 40;
 /// Rigs at the same time: one more than processors, since a guest's life is mostly waiting.
 const RIGS: usize = 3;
-/// A ring of one page, and 73 pages for a disk in place of 292: of a row of allocations of one kind the hundreds after the
-/// first dozens say nothing new, and each is a boot.
+/// A ring of one page, and 73 pages for a disk in place of 292: of a row of allocations of one kind the
+/// hundreds after the first dozens say nothing new, and each is a boot.
 const SMALL_RINGS: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenvbd\\Parameters]\n\
     \"RingOrder\"=dword:00000000\n\"Segments\"=dword:00000040\n";
 /// The first line of a guest's console.
 const FIRST_LINE: &str = "HVM Loader";
-/// The bugcheck of a panic in one of the drivers (`wdm::bugcheck::PANIC`): memory that Rust's own collections do not
-/// get ends there.
+/// The bugcheck of a panic in one of the drivers (`wdm::bugcheck::PANIC`): memory that Rust's own collections
+/// do not get ends there.
 const PANIC: u64 = 0x0058_4750;
-/// What is tried in every run of the tests: of each kind an early request, made by idefilter, and a later one; and one of
-/// those without which xenvbd's device does not start.
+/// What is tried in every run of the tests: of each kind an early request, made by idefilter, and a later
+/// one; and one of those without which xenvbd's device does not start.
 const SAMPLE: [&str; 9] = [
     "pool:2",
     "pool:60",
@@ -230,7 +231,8 @@ fn page(found: &Found, again: usize) -> String {
     text
 }
 
-/// What a page says: what was right, the plans of what was wrong, which is left out, and how many were run again.
+/// What a page says: what was right, the plans of what was wrong, which is left out, and how many were run
+/// again.
 fn read_page(text: &str) -> (Found, Vec<String>, usize) {
     let (mut found, mut plans, mut again) = (Found::default(), Vec::new(), 0);
     for line in text.lines() {
@@ -269,8 +271,8 @@ pub fn sample(layout: &Layout, rig: &RigFiles, half: usize) -> Result<()> {
 /// What each boot of a batch came to.
 type Ends = Vec<(String, End)>;
 
-/// Boots one dom0's worth of faults and then, on the same disk, without one: that boot must be a PV boot that finds
-/// the volume as the others left it. Answers the ends, and what was wrong.
+/// Boots one dom0's worth of faults and then, on the same disk, without one: that boot must be a PV boot that
+/// finds the volume as the others left it. Answers the ends, and what was wrong.
 fn batch(layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) -> Result<(Ends, Vec<String>)> {
     let (reports, image) = boots(layout, rig, name, plans)?;
     ensure!(reports.len() == plans.len() + 1, "{} guests were seen of {}", reports.len(), plans.len() + 1);
@@ -325,7 +327,8 @@ fn end(report: &Report) -> Result<End, String> {
     Ok(end)
 }
 
-/// Boots with each plan and then without a fault, on one disk; what each guest reported, and the disk's image.
+/// Boots with each plan and then without a fault, on one disk; what each guest reported, and the disk's
+/// image.
 fn boots(
     layout: &Layout,
     rig: &RigFiles,

@@ -188,8 +188,8 @@ fn dump_extent(image: &Path) -> Result<Vec<u8>> {
     bytes.get(crash_dump::EXTENT).map(<[u8]>::to_vec).context("an image has room before its partition")
 }
 
-/// The line of the xl configuration that gives the device model the disks that have no vbd, which the toolstack does not
-/// know of.
+/// The line of the xl configuration that gives the device model the disks that have no vbd, which the
+/// toolstack does not know of.
 fn emulated_only(disks: &[Backend]) -> Option<String> {
     let drives: Vec<String> = (disks.iter().enumerate())
         .filter(|(_, backend)| **backend == Backend::None)
@@ -208,8 +208,9 @@ pub const RAW_FILL: u8 = 0xA5;
 const HOLES: &str = "holes.img";
 /// As above.
 const QDISK_HOLES: &str = "qdisk-holes.img";
-/// dom0's command that looks whether each file has the hole that the executive makes (tests/nt/src/exercise/kinds.rs):
-/// 512 KiB at 1 MiB, read as zeros, and not there on what the file is kept in; and none beside it.
+/// dom0's command that looks whether each file has the hole that the executive makes
+/// (tests/nt/src/exercise/kinds.rs): 512 KiB at 1 MiB, read as zeros, and not there on what the file is kept
+/// in; and none beside it.
 pub const LOOK_AT_HOLE: &str = "zeros() { dd if=$f bs=64k skip=$1 count=8 status=none | tr -d '\\0' | wc -c; }; \
      for f in holes.img qdisk-holes.img; do echo $f: $(zeros 16) $(zeros 24) $(stat -c %b $f); \
      [ $(zeros 16) = 0 ] && [ $(zeros 24) = 524288 ] && [ $(stat -c %b $f) -le 3072 ] || exit; done; \
@@ -278,7 +279,8 @@ pub const CDROM_SECTORS: usize = 64;
 /// The volume on the CD-ROM.
 pub const CDROM_VOLUME: &str = "XENGUARD_CD";
 
-/// A medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and something to read in every other.
+/// A medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and something to read in every
+/// other.
 pub fn cdrom() -> Vec<u8> {
     const SECTOR: usize = 2048;
     let mut image: Vec<u8> =
@@ -306,8 +308,8 @@ pub fn damage(content: &mut [u8]) {
     content[middle] ^= 1;
 }
 
-/// A job that starts the executive with the shipped drivers and no disks. `registry` is what changes after installation,
-/// as lines of a .reg file.
+/// A job that starts the executive with the shipped drivers and no disks. `registry` is what changes after
+/// installation, as lines of a .reg file.
 ///
 /// # Errors
 /// The drivers are not built, or what the loader finds cannot be written.
@@ -327,8 +329,9 @@ pub fn executive(
     Ok(job)
 }
 
-/// Boots the PV entry, with `registry` added to the registry, with each of `words` added to the command line, one boot after the other in one dom0 and on one
-/// disk, and at last with `last`. Answers the consoles in one, and the judgement of the disk.
+/// Boots the PV entry, with `registry` added to the registry, with each of `words` added to the command line,
+/// one boot after the other in one dom0 and on one disk, and at last with `last`. Answers the consoles in
+/// one, and the judgement of the disk.
 ///
 /// # Errors
 /// The rig failed, or the guest could not be prepared.
@@ -372,8 +375,8 @@ pub fn boot_wrong(layout: &Layout, rig: &RigFiles, case: &str) -> Result<Outcome
     plain(rig, &mut job, &folder)
 }
 
-/// Boots the executive in plain qemu without the suite, one backing file behind two emulated disks: the disaster
-/// that the guard prevents. Returns the judgement of the image.
+/// Boots the executive in plain qemu without the suite, one backing file behind two emulated disks: the
+/// disaster that the guard prevents. Returns the judgement of the image.
 ///
 /// # Errors
 /// The rig failed, or the guest could not be prepared.

@@ -1,5 +1,6 @@
-//! Boots that show each layer of the guard stop the disaster with the others out of the way. A layer is switched off
-//! through the registry, or got around by what the executive does; the drivers are always the shipped ones.
+//! Boots that show each layer of the guard stop the disaster with the others out of the way. A layer is
+//! switched off through the registry, or got around by what the executive does; the drivers are always the
+//! shipped ones.
 
 use guard::Reason;
 

@@ -1,8 +1,8 @@
 //! The project's commands: what they need, what they build and what they check.
 //!
 //! `setup` makes everything the cross build takes from outside, `build` makes `dist/` from it, `pe` holds
-//! every built driver to the rules, `program` makes bootcfg for admins, `inf` the INF files, `package` makes the zip
-//! an admin gets, `repro` shows that the folder does not matter. `scenario` says which guests
+//! every built driver to the rules, `program` makes bootcfg for admins, `inf` the INF files, `package` makes
+//! the zip an admin gets, `repro` shows that the folder does not matter. `scenario` says which guests
 //! are booted and what they must show, `guest` boots them, `verdict` judges; `demo`, `test` and `mutants` are
 //! built from those.
 

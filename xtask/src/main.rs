@@ -37,7 +37,8 @@ enum Command {
         /// Which lives; all if not given
         names: Vec<String>,
     },
-    /// Makes dist/xenguard-<version>.zip: drivers, catalog, bootcfg, scripts, licences, bill of materials, checksums
+    /// Makes dist/xenguard-<version>.zip: drivers, catalog, bootcfg, scripts, licences, bill of materials,
+    /// checksums
     #[command(
         after_help = "Without options it is signed by a generated certificate, for test machines only.\n\
         Examples:\n  cargo xtask package\n  cargo xtask package --cert chain.pem --key key.pem --timestamp http://…\n  \
@@ -97,7 +98,8 @@ enum Command {
     Bench(bench::Options),
     /// Counts what the guard adds to a boot with 1 to 64 disks, and writes docs/guard-cost.md
     Cost,
-    /// Breaks the guard on purpose, one place at a time, shows which test catches it, and writes docs/mutants.md
+    /// Breaks the guard on purpose, one place at a time, shows which test catches it, and writes
+    /// docs/mutants.md
     Mutants {
         /// Only the rules of the guard, on the host
         #[arg(long)]

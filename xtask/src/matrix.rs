@@ -1,7 +1,8 @@
-//! The sabotage matrix: every configuration and fault there is a scenario of, under Xen, and what came of it, written to
-//! `docs/guard-matrix.md`.
+//! The sabotage matrix: every configuration and fault there is a scenario of, under Xen, and what came of it,
+//! written to `docs/guard-matrix.md`.
 //!
-//! The rows are the scenarios themselves, those of `cargo xtask test` and those that run by name only, each once.
+//! The rows are the scenarios themselves, those of `cargo xtask test` and those that run by name only, each
+//! once.
 
 use std::{
     collections::VecDeque,
@@ -84,7 +85,8 @@ const HEAD: [&str; 7] = [
     "image check",
 ];
 
-/// Runs the matrix, or only the rows of these names, and writes the table; rows that are not run stay as they are in it.
+/// Runs the matrix, or only the rows of these names, and writes the table; rows that are not run stay as they
+/// are in it.
 ///
 /// # Errors
 /// The rig failed, or a row differs from what it expects; the table is written all the same, and says so.

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::layout::Layout;
 
-/// Prints each configuration with the states explored and the depth; a history where one does not come out as it must.
+/// Prints each configuration with the states explored and the depth; a history where one does not come out as
+/// it must.
 ///
 /// # Errors
 /// One did not, or cargo could not be started.

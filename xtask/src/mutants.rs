@@ -1,4 +1,5 @@
-//! Breaks the guard on purpose, one place at a time, in a copy of the workspace, and sees which test catches it.
+//! Breaks the guard on purpose, one place at a time, in a copy of the workspace, and sees which test catches
+//! it.
 
 mod page;
 mod rules;

@@ -1,7 +1,8 @@
-//! Builds `bootcfg` for an admin: `dist/bootcfg.exe` for Windows from Server 2003 x64 on, `dist/bootcfg` for Linux.
+//! Builds `bootcfg` for an admin: `dist/bootcfg.exe` for Windows from Server 2003 x64 on, `dist/bootcfg` for
+//! Linux.
 //!
-//! The Windows program is linked by rust-lld against import libraries made of `cross/nt52/*.def`, without a C runtime of
-//! Visual C++; `cross/nt52` says how. What it imports is then held against the same files.
+//! The Windows program is linked by rust-lld against import libraries made of `cross/nt52/*.def`, without a C
+//! runtime of Visual C++; `cross/nt52` says how. What it imports is then held against the same files.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +29,8 @@ const EMPTY: [&str; 3] = ["userenv", "ws2_32", "dbghelp"];
 /// Builds both programs into `dist/`.
 ///
 /// # Errors
-/// The standard library for Windows is missing, a build fails, or the Windows program imports what NT 5.2 has not.
+/// The standard library for Windows is missing, a build fails, or the Windows program imports what NT 5.2 has
+/// not.
 pub fn build(layout: &Layout) -> Result<()> {
     windows(layout)?;
     if cfg!(target_os = "linux") {

@@ -1,7 +1,8 @@
-//! `bootcfg.exe` in Wine: attributes of boot.ini, the registry of a running system, and a stand-in for bcdedit that
-//! records its calls.
+//! `bootcfg.exe` in Wine: attributes of boot.ini, the registry of a running system, and a stand-in for
+//! bcdedit that records its calls.
 //!
-//! What runs is the shipped program, with the routines of `cross/nt52` in the place of those that NT 5.2 has not.
+//! What runs is the shipped program, with the routines of `cross/nt52` in the place of those that NT 5.2 has
+//! not.
 
 use std::fs;
 
@@ -55,7 +56,8 @@ fn done(wine: &Wine, arguments: &[&str]) -> Result<Value> {
 
 fn boot_ini(wine: &Wine) -> Result<()> {
     wine.put("boot.ini", BOOT_INI)?;
-    // Wine's attrib takes one at a time. It keeps the last two in an extended attribute, which only a writable file takes.
+    // Wine's attrib takes one at a time. It keeps the last two in an extended attribute, which only a
+    // writable file takes.
     for attribute in ["+h", "+s", "+r"] {
         wine.run(&["wine", "cmd", "/c", "attrib", attribute, "C:\\boot.ini"])?;
     }
@@ -84,7 +86,8 @@ fn boot_ini(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// The running system's registry is read: without `--root` and with neither file named. Fast startup goes off.
+/// The running system's registry is read: without `--root` and with neither file named. Fast startup goes
+/// off.
 fn registry(wine: &Wine) -> Result<()> {
     let key = "HKEY_LOCAL_MACHINE\\System\\CurrentControlSet";
     wine.put(

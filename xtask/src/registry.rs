@@ -1,4 +1,5 @@
-//! What a boot leaves in the registry for the next one, as the NT executive prints it (`tests/nt/src/cm/hive.rs`).
+//! What a boot leaves in the registry for the next one, as the NT executive prints it
+//! (`tests/nt/src/cm/hive.rs`).
 
 use rig::Report;
 

@@ -71,8 +71,8 @@ pub enum Upcalls {
 /// Interrupts that are more than those of a start.
 const MANY: u64 = 20;
 
-/// Every processor took the interrupts of its own vector and completed the requests of its own queue, or the first one took
-/// all by the line. The executive counts, not the drivers.
+/// Every processor took the interrupts of its own vector and completed the requests of its own queue, or the
+/// first one took all by the line. The executive counts, not the drivers.
 pub fn upcalls(report: &Report, expected: Upcalls, processors: u32, differ: &mut Differ<'_>) {
     let list = |line: &Line, key: &str| -> Vec<u64> {
         line.get(key).unwrap_or_default().split(',').filter_map(|number| number.parse().ok()).collect()
@@ -104,7 +104,8 @@ pub fn upcalls(report: &Report, expected: Upcalls, processors: u32, differ: &mut
     }
 }
 
-/// What a drive of one data track answered, from its whole content to its events; and that the census counts no drive.
+/// What a drive of one data track answered, from its whole content to its events; and that the census counts
+/// no drive.
 pub fn cdrom(report: &Report, censuses: &[String], differ: &mut Differ<'_>) {
     let disc = guest::cdrom();
     let hash = disc.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
@@ -161,7 +162,8 @@ pub fn traffic(report: &Report, processors: u32, times: usize, differ: &mut Diff
     differ("a queue for each processor", queues.to_string(), true.to_string());
 }
 
-/// What each disk of a kind of its own said and did, whose pages its backend was given, and what is on its image.
+/// What each disk of a kind of its own said and did, whose pages its backend was given, and what is on its
+/// image.
 pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Differ<'_>) {
     let report = boot.outcome.report();
     let persistent = registry.contains("PersistentGrants");
@@ -169,7 +171,8 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
         let disk = n as u64 + 1;
         let block = if *kind == Raw::Blocks4096 { 4096 } else { 512 };
         let (protected, wrote) = if *kind == Raw::ReadOnly { (1, "072700") } else { (0, "ok") };
-        // dom0's own disks, too, can give up blocks; only of a loop device's it is sure that they are zeros then.
+        // dom0's own disks, too, can give up blocks; only of a loop device's it is sure that they are zeros
+        // then.
         let (thin, unmapped) = if *kind == Raw::ReadOnly { (0, "no") } else { (1, "ok") };
         let zero = u8::from(matches!(kind, Raw::Blocks4096 | Raw::Discard | Raw::QdiskDiscard));
         let flushed = "ok";
@@ -182,8 +185,8 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
             report.all("kind").find(|line| line.number("disk") == Some(disk)).map(|line| line.text.clone());
         differ(&format!("{kind:?}"), seen.unwrap_or_default(), expected);
 
-        // What the guest wrote and gave up, and nothing else; the files that can have holes stay in dom0, which has looked
-        // at them.
+        // What the guest wrote and gave up, and nothing else; the files that can have holes stay in dom0,
+        // which has looked at them.
         let elsewhere = matches!(kind, Raw::ReadOnly | Raw::Discard | Raw::QdiskDiscard);
         let written = |at: usize| !elsewhere && (512..768).contains(&(at >> 10));
         let good = (0..image.len()).find(|&at| {

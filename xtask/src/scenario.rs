@@ -1,11 +1,12 @@
 //! The guest scenarios: what is booted, what is broken, and what must be seen.
 //!
-//! A [`Scenario`] is one boot on fresh images. A [`Sequence`] is several boots in a row of one machine: each is a
-//! `Scenario` (its entry, fault and expectation; its disks must be those of the first), the disks go from one boot to
-//! the next as they are, and so does the registry, as far as NT would have written it by the end of the boot before
-//! (`tests/nt/src/cm/hive.rs` says when that is: nothing of a boot that stops before the session manager). A later
-//! boot's `registry` is a change made by hand between the two. `cargo xtask scenario <sequence>` runs the whole list;
-//! each boot's console, images and module are in `target/guests/<sequence>/<number>`.
+//! A [`Scenario`] is one boot on fresh images. A [`Sequence`] is several boots in a row of one machine: each
+//! is a `Scenario` (its entry, fault and expectation; its disks must be those of the first), the disks go
+//! from one boot to the next as they are, and so does the registry, as far as NT would have written it by the
+//! end of the boot before (`tests/nt/src/cm/hive.rs` says when that is: nothing of a boot that stops before
+//! the session manager). A later boot's `registry` is a change made by hand between the two. `cargo xtask
+//! scenario <sequence>` runs the whole list; each boot's console, images and module are in
+//! `target/guests/<sequence>/<number>`.
 
 use guard::Reason;
 
@@ -136,8 +137,8 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// The code of a bugcheck that comes before the session manager: nothing was written to the registry, and no
-    /// file to a volume.
+    /// The code of a bugcheck that comes before the session manager: nothing was written to the registry, and
+    /// no file to a volume.
     pub const fn ending_early(&self) -> Option<u32> {
         match self.ending {
             Ending::CrashEarly(code) => Some(code),

@@ -228,8 +228,8 @@ fn guests(tests: Vec<GuestTest>, tally: &Tally) {
     });
 }
 
-/// One backing file behind two emulated disks, mounted through both: if this volume survived, "intact" would mean
-/// nothing in the other tests.
+/// One backing file behind two emulated disks, mounted through both: if this volume survived, "intact" would
+/// mean nothing in the other tests.
 fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
     let (outcome, image) = guest::boot_double_mount(layout, rig)?;
     let mounts = outcome.report().all("mount").count();

@@ -219,7 +219,8 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
         let mut states: Vec<_> =
             store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
         states.sort_unstable();
-        // Blank ones are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256 for each.
+        // Blank ones are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256 for
+        // each.
         let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
         let blanks = (4..4 + scenario.blanks as u32).map(blank);
         let backends = scenario.disks.iter().zip([768, 832]);
@@ -268,8 +269,8 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
         let good = [Verdict::Intact, Verdict::Replayable];
-        // A boot that was stopped leaves its volume mounted, as does a disk that is taken away; one that ended in order
-        // does not.
+        // A boot that was stopped leaves its volume mounted, as does a disk that is taken away; one that
+        // ended in order does not.
         let taken_away = scenario.exercise == Some("hotplug") && n >= scenario.disks.len();
         let good = if orderly && !taken_away { &good[..1] } else { &good[..] };
         if !good.contains(&image.verdict) {
@@ -316,8 +317,8 @@ pub fn sequence_differences(sequence: &Sequence, boots: &[Boot]) -> Vec<String> 
     found
 }
 
-/// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume. The
-/// image's check has held its blocks against their checksums.
+/// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume.
+/// The image's check has held its blocks against their checksums.
 const FILE_SIZE: u64 = 30_000;
 
 /// hdc, the CD-ROM drive.

@@ -1,9 +1,9 @@
 //! The shipped drivers in Wine's kernel: a second opinion on their PnP behaviour.
 //!
-//! Wine 8 loads the real .sys files, in user mode, with its own ntoskrnl. `tests/wine` is the bus that they sit on.
-//! Wine's processor is the host's, on which no Xen answers, so that the boot is an emulated one whatever it is asked
-//! for; there is no storport.sys either. What is left to see: everything loads, attaches, starts, passes requests
-//! down, and goes, in both of the Windows versions that Wine is told to be.
+//! Wine 8 loads the real .sys files, in user mode, with its own ntoskrnl. `tests/wine` is the bus that they
+//! sit on. Wine's processor is the host's, on which no Xen answers, so that the boot is an emulated one
+//! whatever it is asked for; there is no storport.sys either. What is left to see: everything loads,
+//! attaches, starts, passes requests down, and goes, in both of the Windows versions that Wine is told to be.
 //!
 //! Nothing runs as root: Wine gets an unprivileged user and a home of its own, and each command a time limit.
 
@@ -200,8 +200,8 @@ fn judge_lists(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// Installs the drivers' files, and the services and the device that no INF makes in Wine; xenpci's service comes
-/// from its INF, and nothing is left of an earlier life.
+/// Installs the drivers' files, and the services and the device that no INF makes in Wine; xenpci's service
+/// comes from its INF, and nothing is left of an earlier life.
 fn install(wine: &Wine, layout: &Layout) -> Result<()> {
     let read = |path: &Path| {
         fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
@@ -243,9 +243,10 @@ fn install(wine: &Wine, layout: &Layout) -> Result<()> {
     wine.run(&["wine", "regedit", "/S", "C:\\install.reg"]).map(drop)
 }
 
-/// What a log must hold, in this order: decided, with the option asked for and no Xen; the bus filter's driver object
-/// complete, and nothing attached in an emulated boot; relations answered at once and late; the platform device bound
-/// by its INF, started through xenpci, surprise-removed and removed through xenpci, and all that once more.
+/// What a log must hold, in this order: decided, with the option asked for and no Xen; the bus filter's
+/// driver object complete, and nothing attached in an emulated boot; relations answered at once and late; the
+/// platform device bound by its INF, started through xenpci, surprise-removed and removed through xenpci, and
+/// all that once more.
 const ORDER: [&str; 14] = [
     "idefilter: mode=emulated reason=0x13",
     "testbus: filter: loaded=0x0 add-device=Some(0) unloads=false",

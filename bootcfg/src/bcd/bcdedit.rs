@@ -1,7 +1,7 @@
 //! Writing through bcdedit: the store of the running Windows, or on Windows a copy of a store.
 //!
-//! What bcdedit prints is in the language of the system and is never parsed. What it did is seen by reading, with our
-//! own reader, what `/export` writes.
+//! What bcdedit prints is in the language of the system and is never parsed. What it did is seen by reading,
+//! with our own reader, what `/export` writes.
 
 use anyhow::{Context, Result};
 use std::{
@@ -68,8 +68,8 @@ impl Bcdedit {
     /// Makes `new` of a store that is `old`. The identifiers of new entries are bcdedit's.
     ///
     /// # Errors
-    /// A call failed, or the store is not what it should be then; what was done is undone, and the message says whether
-    /// that succeeded.
+    /// A call failed, or the store is not what it should be then; what was done is undone, and the message
+    /// says whether that succeeded.
     pub fn change(&self, old: &Bcd, new: &Bcd) -> Result<()> {
         let Err(error) = self.attempt(old, new) else { return Ok(()) };
         let undone = self.read().and_then(|now| if now == *old { Ok(()) } else { self.attempt(&now, old) });

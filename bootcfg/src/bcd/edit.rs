@@ -58,7 +58,8 @@ impl Bcd {
         changes
     }
 
-    /// The entries that load Windows: those of the menu in its order, then PV entries that the menu does not show.
+    /// The entries that load Windows: those of the menu in its order, then PV entries that the menu does not
+    /// show.
     #[must_use]
     pub fn loaders(&self) -> Vec<Guid> {
         let is_loader = |guid: &Guid| self.objects.get(guid).is_some_and(|object| object.kind == OS_LOADER);

@@ -1,7 +1,7 @@
 //! Writing a store on Unix through libhivex, on a copy; the caller puts the copy in place.
 //!
-//! The library is loaded when it is needed, so that bootcfg runs without it where no store is written. Source of the
-//! calls: hivex(3) and hivex.h of libhivex 1.3.
+//! The library is loaded when it is needed, so that bootcfg runs without it where no store is written. Source
+//! of the calls: hivex(3) and hivex.h of libhivex 1.3.
 
 use anyhow::{Context, Result};
 use hive::data_type;

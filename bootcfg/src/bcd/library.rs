@@ -114,7 +114,8 @@ impl Editor<'_> {
     /// The subkey of this name.
     pub fn child(&self, parent: Node, name: &str) -> Result<Option<Node>> {
         let name = CString::new(name)?;
-        // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the call returns.
+        // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the
+        // call returns.
         let node = unsafe { (self.library.child)(self.handle, parent.0, name.as_ptr()) };
         Ok((node != 0).then_some(Node(node)))
     }
@@ -122,7 +123,8 @@ impl Editor<'_> {
     /// Makes a subkey.
     pub fn add(&self, parent: Node, name: &str) -> Result<Node> {
         let text = CString::new(name)?;
-        // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the call returns.
+        // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the
+        // call returns.
         match unsafe { (self.library.add)(self.handle, parent.0, text.as_ptr()) } {
             0 => failed(&format!("make the key {name}")),
             node => Ok(Node(node)),
@@ -144,8 +146,8 @@ impl Editor<'_> {
             length: data.len(),
             value: data.as_ptr(),
         };
-        // SAFETY: the handle is open, the node is of it, and name and data live until the call returns, which copies
-        // them.
+        // SAFETY: the handle is open, the node is of it, and name and data live until the call returns, which
+        // copies them.
         check(unsafe { (self.library.set)(self.handle, node.0, &raw const value, 0) }, "set a value")
     }
 
@@ -158,8 +160,8 @@ impl Editor<'_> {
             let data_type = c_int::try_from(*data_type)?;
             all.push(SetValue { key: name.as_ptr(), data_type, length: data.len(), value: data.as_ptr() });
         }
-        // SAFETY: the handle is open, the node is of it, the array has the length that is said, and names and data live
-        // until the call returns, which copies them.
+        // SAFETY: the handle is open, the node is of it, the array has the length that is said, and names and
+        // data live until the call returns, which copies them.
         let result = unsafe { (self.library.set_all)(self.handle, node.0, all.len(), all.as_ptr(), 0) };
         check(result, "replace the values of a key")
     }

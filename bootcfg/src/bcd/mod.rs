@@ -1,8 +1,8 @@
 //! Boot configuration data of NT 6 and later: objects with typed elements, kept in a registry hive.
 //!
-//! `Objects\{guid}\Description` has the object's type, `Objects\{guid}\Elements\<8 hex digits>` the value `Element`,
-//! whose registry type follows from the element's number. Source of the numbers: Microsoft's BCD reference
-//! (`BcdBootMgrElementTypes`, `BcdLibraryElementTypes`, `BcdOSLoaderElementTypes`).
+//! `Objects\{guid}\Description` has the object's type, `Objects\{guid}\Elements\<8 hex digits>` the value
+//! `Element`, whose registry type follows from the element's number. Source of the numbers: Microsoft's BCD
+//! reference (`BcdBootMgrElementTypes`, `BcdLibraryElementTypes`, `BcdOSLoaderElementTypes`).
 
 pub mod bcdedit;
 mod edit;

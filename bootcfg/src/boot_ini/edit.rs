@@ -34,8 +34,8 @@ impl BootIni {
     /// As [`BootIni::add_pv`], with the entry's name in the file's code page.
     ///
     /// # Errors
-    /// There is no such entry; it is a PV entry, refuses PV or boots into safe mode; a PV entry for its path is
-    /// there already; the loader would not show one more; or the name cannot stand between quotes.
+    /// There is no such entry; it is a PV entry, refuses PV or boots into safe mode; a PV entry for its path
+    /// is there already; the loader would not show one more; or the name cannot stand between quotes.
     pub fn add_pv_named(&mut self, number: usize, name: &[u8]) -> Result<usize> {
         let entries = self.entries();
         let source = nth(&entries, number)?;

@@ -25,8 +25,8 @@ impl BootIni {
         self.setting(b"default").map(|value| &self.bytes[value])
     }
 
-    /// The number (from 1) of the entry that boots when nobody chooses: the first whose path `default=` names, or the
-    /// first of all where there is no `default=`. `None` where it names no entry's path.
+    /// The number (from 1) of the entry that boots when nobody chooses: the first whose path `default=`
+    /// names, or the first of all where there is no `default=`. `None` where it names no entry's path.
     #[must_use]
     pub fn default_entry(&self) -> Option<usize> {
         let Some(default) = self.default_path() else { return Some(1) };
@@ -35,8 +35,9 @@ impl BootIni {
         named.map(|at| at + 1)
     }
 
-    /// Makes entry `number` (from 1) the default. Since `default=` names a path, and of entries with one path the first
-    /// counts, the entry changes places with the first one of its path; then the new number is returned.
+    /// Makes entry `number` (from 1) the default. Since `default=` names a path, and of entries with one path
+    /// the first counts, the entry changes places with the first one of its path; then the new number is
+    /// returned.
     ///
     /// # Errors
     /// There is no such entry.
@@ -57,7 +58,8 @@ impl BootIni {
         Ok(first)
     }
 
-    /// Makes the emulated or the PV entry that boots the same path as the default the default; returns its number.
+    /// Makes the emulated or the PV entry that boots the same path as the default the default; returns its
+    /// number.
     ///
     /// # Errors
     /// The default is not known, or there is no such entry.

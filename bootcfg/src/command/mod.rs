@@ -1,4 +1,5 @@
-//! The commands, one module each. A command works on a [`Session`] and returns its exit code and what `--json` shows.
+//! The commands, one module each. A command works on a [`Session`] and returns its exit code and what
+//! `--json` shows.
 
 mod add;
 mod backup;

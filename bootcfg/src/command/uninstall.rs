@@ -43,7 +43,8 @@ pub fn run(session: &mut Session) -> Outcome {
         let found = find::file(&windows.drivers, &format!("{driver}.sys"))?;
         names.extend(found.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())));
     }
-    // Without its service a file of that name is another vendor's, or was left by an uninstallation that broke off.
+    // Without its service a file of that name is another vendor's, or was left by an uninstallation that
+    // broke off.
     let keep = edits::namesakes(&Hive::new(&windows.content)?)?;
     names.retain(|name| !keep.iter().any(|other| name.eq_ignore_ascii_case(&format!("{other}.sys"))));
     let facts = json!({ "files": names, "edits": edits.edits.len() });

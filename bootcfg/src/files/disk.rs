@@ -14,7 +14,8 @@ mod system;
 #[path = "disk_windows.rs"]
 mod system;
 
-/// The largest boot configuration that is read into memory: real ones have kilobytes, a BCD at most a few megabytes.
+/// The largest boot configuration that is read into memory: real ones have kilobytes, a BCD at most a few
+/// megabytes.
 const LARGEST: u64 = 64 << 20;
 
 /// The file systems of this machine.

@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The attributes of a file on NTFS: a `u32` in the machine's byte order (ntfs-3g's manual, "Extended attributes";
-/// `fs/ntfs3/xattr.c` has the same).
+/// The attributes of a file on NTFS: a `u32` in the machine's byte order (ntfs-3g's manual, "Extended
+/// attributes"; `fs/ntfs3/xattr.c` has the same).
 const NTFS_ATTRIBUTES: &str = "system.ntfs_attrib";
 
 pub fn attributes(path: &Path) -> io::Result<Attributes> {

@@ -1,5 +1,5 @@
-//! Every file operation that a change of a boot configuration is made of, behind one small trait: a test makes each
-//! of them fail, or stops at it, and looks at what is left.
+//! Every file operation that a change of a boot configuration is made of, behind one small trait: a test
+//! makes each of them fail, or stops at it, and looks at what is left.
 
 mod disk;
 #[cfg(test)]
@@ -15,8 +15,8 @@ use std::{
 /// The attributes of a file that must outlive its replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// `FILE_ATTRIBUTE_READONLY`, `_HIDDEN`, `_SYSTEM` and `_ARCHIVE`; of these a Unix file system that is not FAT or
-    /// NTFS has only the first.
+    /// `FILE_ATTRIBUTE_READONLY`, `_HIDDEN`, `_SYSTEM` and `_ARCHIVE`; of these a Unix file system that is
+    /// not FAT or NTFS has only the first.
     pub dos: u32,
     /// Mode, owner and group, where there are such things.
     pub unix: Option<(u32, u32, u32)>,

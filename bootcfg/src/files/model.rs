@@ -1,5 +1,5 @@
-//! A file system in memory that can be made to fail or to stop at any operation, and that forgets, when it stops, what
-//! was not flushed.
+//! A file system in memory that can be made to fail or to stop at any operation, and that forgets, when it
+//! stops, what was not flushed.
 
 use super::{Attributes, Files};
 use std::{
@@ -35,8 +35,8 @@ pub type Tree = BTreeMap<PathBuf, ModelFile>;
 #[derive(Debug, Default)]
 struct State {
     now: Tree,
-    /// The trees that a loss of power may leave: since the last flush of the folder, each name operation may have
-    /// reached the disk or not.
+    /// The trees that a loss of power may leave: since the last flush of the folder, each name operation may
+    /// have reached the disk or not.
     possible: Vec<Tree>,
     operations: usize,
     off: bool,
@@ -66,7 +66,8 @@ impl Model {
         self.state.borrow().now.clone()
     }
 
-    /// What may be found after a loss of power at this moment; content that was not flushed may be empty, cut or whole.
+    /// What may be found after a loss of power at this moment; content that was not flushed may be empty, cut
+    /// or whole.
     pub fn after_power_loss(&self) -> Vec<Tree> {
         let state = self.state.borrow();
         let mut found = Vec::new();

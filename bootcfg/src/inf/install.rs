@@ -1,4 +1,5 @@
-//! What a package does to a system: the files it copies, the registry changes it makes, the devices it is for.
+//! What a package does to a system: the files it copies, the registry changes it makes, the devices it is
+//! for.
 
 use super::{Inf, Line};
 use anyhow::{Context, Result, bail, ensure};
@@ -83,7 +84,8 @@ pub struct Installation {
     pub devices: Vec<Device>,
 }
 
-/// What an x64 system does with this package: its `DefaultInstall`, or the install section of each of its models.
+/// What an x64 system does with this package: its `DefaultInstall`, or the install section of each of its
+/// models.
 ///
 /// # Errors
 /// Something that this reader does not take, with the line.

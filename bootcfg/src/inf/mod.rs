@@ -65,7 +65,8 @@ impl Inf {
     /// Takes a file's text apart.
     ///
     /// # Errors
-    /// A line outside of a section, a head without an end, or a string without an end; the message has its number.
+    /// A line outside of a section, a head without an end, or a string without an end; the message has its
+    /// number.
     pub fn parse(text: &str) -> Result<Inf> {
         let mut file = Inf { sections: Vec::new(), strings: BTreeMap::new(), remarks: Vec::new() };
         let mut current = None;
@@ -159,8 +160,8 @@ fn strings(lines: &[Line]) -> Result<BTreeMap<String, String>> {
     Ok(strings)
 }
 
-/// Splits a line into key, fields and remark. Quotes protect everything but a doubled quote; a backslash at the
-/// end, which would continue the line, is not used by this project and refused.
+/// Splits a line into key, fields and remark. Quotes protect everything but a doubled quote; a backslash at
+/// the end, which would continue the line, is not used by this project and refused.
 fn split(text: &str) -> Result<(Option<Line>, Option<String>)> {
     let mut line = Line::default();
     let mut remark = None;

@@ -1,5 +1,5 @@
-//! What installing and uninstalling change in a SYSTEM hive. A pure function of the hive: what is there already is not
-//! set again, what is not ours is not touched.
+//! What installing and uninstalling change in a SYSTEM hive. A pure function of the hive: what is there
+//! already is not set again, what is not ours is not touched.
 
 use anyhow::{Context, Result};
 use hive::{Hive, Key, data_type};
@@ -49,8 +49,8 @@ pub struct Edits {
 
 /// What all display names of this suite begin with.
 const OURS: &str = "Xenguard";
-/// Services of other suites for Windows under Xen (Xen Project, XenServer, GPLPV, SUSE); those with our names are told
-/// by their display names.
+/// Services of other suites for Windows under Xen (Xen Project, XenServer, GPLPV, SUSE); those with our names
+/// are told by their display names.
 const OTHERS: [&str; 10] = [
     "xenbus", "xenfilt", "xendisk", "xenhide", "xenscsi", "xenstub", "xenblk", "xencrsh", "xevtchn", "pvvxbn",
 ];
@@ -63,8 +63,8 @@ const ADAPTER: &str = "Enum\\XENGUARD";
 /// What installs `package`.
 ///
 /// # Errors
-/// Another vendor's driver has the name of one of ours; the system is too new to be prepared offline; or the hive is
-/// damaged.
+/// Another vendor's driver has the name of one of ours; the system is too new to be prepared offline; or the
+/// hive is damaged.
 pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
     if hive.key("DriverDatabase")?.is_some() {
         told!(
@@ -95,8 +95,8 @@ pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
     Ok(all)
 }
 
-/// What takes the suite out, of every control set: a set that is booted later (last known good) must not name a file
-/// that is gone.
+/// What takes the suite out, of every control set: a set that is booted later (last known good) must not name
+/// a file that is gone.
 ///
 /// # Errors
 /// The hive is damaged.
@@ -273,8 +273,8 @@ fn strings_of(data: &[u8]) -> Vec<String> {
     strings.map(String::from_utf16_lossy).collect()
 }
 
-/// Gives the driver to instances of the device that have none: PnP on NT 5.2 looks into the list of critical devices
-/// only for devices that it has not set up before.
+/// Gives the driver to instances of the device that have none: PnP on NT 5.2 looks into the list of critical
+/// devices only for devices that it has not set up before.
 fn bind(hive: &Hive<'_>, set: &str, device: &inf::Device, all: &mut Edits) -> Result<()> {
     let Some(id) = device.id.strip_prefix("PCI\\") else { return Ok(()) };
     for (key, instance) in platform_devices(hive, set)? {

@@ -1,9 +1,10 @@
-//! Installing into the running Windows, and taking the suite out of it: by the tools that Windows brings along.
+//! Installing into the running Windows, and taking the suite out of it: by the tools that Windows brings
+//! along.
 //!
-//! rundll32 has setup carry out sections of the INF files (every version of Windows has that), pnputil puts packages into
-//! the driver store and takes them out (NT 6.0 on), reg and sc remove what no INF section removes. Each is called for
-//! what it does; what it prints is in the language of the system and is never parsed. What came of it is seen in the
-//! registry and in the folder of drivers.
+//! rundll32 has setup carry out sections of the INF files (every version of Windows has that), pnputil puts
+//! packages into the driver store and takes them out (NT 6.0 on), reg and sc remove what no INF section
+//! removes. Each is called for what it does; what it prints is in the language of the system and is never
+//! parsed. What came of it is seen in the registry and in the folder of drivers.
 
 use anyhow::{Context, Result};
 use std::{
@@ -55,8 +56,8 @@ impl Commands {
         Ok(Commands { windows: windows.into(), stand_in })
     }
 
-    /// What `install` runs, in its order: the child's package first, so that it is known when its bus is; then the bus,
-    /// which registers the child's service; the filter last. An upgrade runs the same.
+    /// What `install` runs, in its order: the child's package first, so that it is known when its bus is;
+    /// then the bus, which registers the child's service; the filter last. An upgrade runs the same.
     fn installing(&self, folder: &Path) -> Vec<Line> {
         let inf = |name: &str| folder.join(format!("{name}.inf")).to_string_lossy().into_owned();
         let mut lines: Vec<Line> =
@@ -105,7 +106,8 @@ impl Commands {
         Ok(lines.iter().map(|line| line.join(" ")).collect())
     }
 
-    /// Installs from `folder`; `entry` adds the boot entry. Returns whether a restart is needed before a PV boot.
+    /// Installs from `folder`; `entry` adds the boot entry. Returns whether a restart is needed before a PV
+    /// boot.
     ///
     /// # Errors
     /// A tool failed or did not do what it should; what was done is undone, and the message says so.
@@ -173,8 +175,8 @@ impl Commands {
         self.succeeds(&line(&["reg", "query", &format!("{SERVICES}\\{service}"), "/v", "Start"]))
     }
 
-    /// How many of the classes have idefilter in their list. `reg query /f` tells by its exit code whether it finds the
-    /// data (NT 6.0 on).
+    /// How many of the classes have idefilter in their list. `reg query /f` tells by its exit code whether it
+    /// finds the data (NT 6.0 on).
     fn filtered(&self) -> Result<usize> {
         let mut count = 0;
         for class in FILTERED {
@@ -230,8 +232,9 @@ impl Commands {
         command.args(if self.stand_in.is_some() { line } else { &line[1..] });
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let status = command.status().with_context(|| format!("{} does not start", program.display()))?;
-        // pnputil says so where all went well and a restart is needed (ERROR_SUCCESS_REBOOT_REQUIRED), and where no
-        // device was there to install on (ERROR_NO_MORE_ITEMS, ERROR_NO_SUCH_DEVINST's HRESULT is its own).
+        // pnputil says so where all went well and a restart is needed (ERROR_SUCCESS_REBOOT_REQUIRED), and
+        // where no device was there to install on (ERROR_NO_MORE_ITEMS, ERROR_NO_SUCH_DEVINST's
+        // HRESULT is its own).
         Ok(status.success() || line[0] == "pnputil" && matches!(status.code(), Some(3010 | 259)))
     }
 }

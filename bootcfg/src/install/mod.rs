@@ -1,7 +1,7 @@
 //! The driver suite: put into a Windows, and taken out of it.
 //!
-//! [`edits`] says what changes in the registry, [`offline`] carries it out on a mounted volume, [`live`] has the running
-//! Windows do it.
+//! [`edits`] says what changes in the registry, [`offline`] carries it out on a mounted volume, [`live`] has
+//! the running Windows do it.
 
 pub mod edits;
 pub mod live;

@@ -2,11 +2,13 @@
 //!
 //! The order, in which nothing depends on a later step; a crash at any of them leaves a system that boots:
 //!
-//! - install: the driver files, each whole; then the registry, in one step, which refers to them; then the boot entry.
-//! - uninstall: the registry, in one step; then the boot entries; then the files, to which nothing refers any more.
+//! - install: the driver files, each whole; then the registry, in one step, which refers to them; then the
+//!   boot entry.
+//! - uninstall: the registry, in one step; then the boot entries; then the files, to which nothing refers any
+//!   more.
 //!
-//! A failure undoes the steps before it, last first. Where the undoing fails too, files stay as long as the registry may
-//! refer to them.
+//! A failure undoes the steps before it, last first. Where the undoing fails too, files stay as long as the
+//! registry may refer to them.
 
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -67,10 +69,12 @@ impl Target<'_> {
         }
     }
 
-    /// Takes the suite out; `entries` removes the PV entries. Returns where the old hive is kept, if it changed.
+    /// Takes the suite out; `entries` removes the PV entries. Returns where the old hive is kept, if it
+    /// changed.
     ///
     /// # Errors
-    /// A step failed: before the files it is undone; a file that cannot be removed stays, and nothing refers to it.
+    /// A step failed: before the files it is undone; a file that cannot be removed stays, and nothing refers
+    /// to it.
     pub fn uninstall(
         &self,
         edits: &Edits,

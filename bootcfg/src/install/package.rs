@@ -65,8 +65,8 @@ impl Package {
     }
 }
 
-/// The headers of a native x64 image (PE format: e_lfanew at 0x3c, the machine behind the signature, the subsystem at
-/// offset 68 of the optional header).
+/// The headers of a native x64 image (PE format: e_lfanew at 0x3c, the machine behind the signature, the
+/// subsystem at offset 68 of the optional header).
 fn is_x64_driver(image: &[u8]) -> bool {
     let word = |at: usize| Some(u16::from_le_bytes([*image.get(at)?, *image.get(at + 1)?]));
     let header = word(0x3c).map_or(0, usize::from);

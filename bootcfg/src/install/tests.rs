@@ -1,5 +1,5 @@
-//! Every file operation of an installation, an upgrade and a removal fails, or is the last one before the power goes: the
-//! registry must never refer to a file that is not there whole.
+//! Every file operation of an installation, an upgrade and a removal fails, or is the last one before the
+//! power goes: the registry must never refer to a file that is not there whole.
 
 use std::{
     cell::RefCell,
@@ -259,7 +259,8 @@ impl Run {
         }
     }
 
-    /// Runs `work` with a fault at each operation in turn; `entry` at 0 is the step between registry and files.
+    /// Runs `work` with a fault at each operation in turn; `entry` at 0 is the step between registry and
+    /// files.
     fn exhaust(
         &self,
         referring: &[&[u8]],

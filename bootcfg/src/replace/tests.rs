@@ -1,5 +1,5 @@
-//! Every file operation fails, or is the last one before the power goes; the boot file must be the old or the new one,
-//! whole.
+//! Every file operation fails, or is the last one before the power goes; the boot file must be the old or the
+//! new one, whole.
 
 use super::*;
 use crate::files::model::{Fault, Model, ModelFile, Tree};

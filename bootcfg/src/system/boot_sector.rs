@@ -24,8 +24,8 @@ pub fn is_bitlocker(_root: &Path) -> Option<bool> {
     None
 }
 
-/// The source of the last mount at `point` (proc(5), `/proc/pid/mountinfo`): the fifth field is the mount point, the
-/// second one behind the hyphen is the source.
+/// The source of the last mount at `point` (proc(5), `/proc/pid/mountinfo`): the fifth field is the mount
+/// point, the second one behind the hyphen is the source.
 #[cfg(any(target_os = "linux", test))]
 fn device_of<'a>(mounts: &'a str, point: &str) -> Option<&'a str> {
     let at = |line: &&str| line.split(' ').nth(4) == Some(point);

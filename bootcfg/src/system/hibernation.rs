@@ -5,8 +5,8 @@ use std::{fs::File, io::Read, path::Path};
 use super::Answer;
 use crate::find;
 
-/// What the file's first bytes say. Source of the signatures: `PO_MEMORY_IMAGE` in NT's symbols; "HIBR" and its like
-/// since Windows 8, in lower case before.
+/// What the file's first bytes say. Source of the signatures: `PO_MEMORY_IMAGE` in NT's symbols; "HIBR" and
+/// its like since Windows 8, in lower case before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hibernation {
     /// No file, or one that is not resumed from.

@@ -1,7 +1,7 @@
 //! The Windows that a boot configuration is of: its drivers, and what stands against a change of its disks.
 //!
-//! Offline it is read from the mounted volume: `hiberfil.sys`, the SYSTEM hive, the volume's boot sector. In the running
-//! Windows it is read from the registry. What cannot be known is said to be unknown.
+//! Offline it is read from the mounted volume: `hiberfil.sys`, the SYSTEM hive, the volume's boot sector. In
+//! the running Windows it is read from the registry. What cannot be known is said to be unknown.
 
 mod boot_sector;
 mod hibernation;

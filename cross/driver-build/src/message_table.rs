@@ -1,8 +1,9 @@
-//! The message table: the texts that Event Viewer shows for what the drivers write into the event log, made from the
-//! guard's reasons.
+//! The message table: the texts that Event Viewer shows for what the drivers write into the event log, made
+//! from the guard's reasons.
 //!
-//! The format is that of `MESSAGE_RESOURCE_DATA` in winnt.h: a count of blocks; per block the lowest and the highest
-//! code and the offset of its entries; per entry its length, a flag for Unicode, and the terminated text.
+//! The format is that of `MESSAGE_RESOURCE_DATA` in winnt.h: a count of blocks; per block the lowest and the
+//! highest code and the offset of its entries; per entry its length, a flag for Unicode, and the terminated
+//! text.
 
 use guard::{Reason, message};
 

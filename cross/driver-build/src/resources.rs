@@ -1,5 +1,5 @@
-//! The resources: the version (what Explorer, Device Manager and a crash dump call the driver) and the messages that
-//! Event Viewer shows.
+//! The resources: the version (what Explorer, Device Manager and a crash dump call the driver) and the
+//! messages that Event Viewer shows.
 
 use std::{
     fs,

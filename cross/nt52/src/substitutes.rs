@@ -1,5 +1,5 @@
-//! The routines that NT 5.2 does not export. Contracts: Microsoft's reference of each; the `Nt` routines and their
-//! information classes are in the WDK's reference.
+//! The routines that NT 5.2 does not export. Contracts: Microsoft's reference of each; the `Nt` routines and
+//! their information classes are in the WDK's reference.
 
 #![expect(unsafe_code, reason = "C interfaces on both sides")]
 #![allow(non_snake_case, reason = "the names of the Windows API")]
@@ -78,8 +78,9 @@ unsafe extern "system" fn ProcessPrng(buffer: *mut u8, length: usize) -> Bool {
     Bool::from(unsafe { SystemFunction036(buffer, length) } != 0)
 }
 
-/// Waits until what is at `address` is no longer what is at `compare`. The program has one thread that matters, so that
-/// this is hardly ever called; looking again each millisecond is good enough, and a wake-up need not do anything.
+/// Waits until what is at `address` is no longer what is at `compare`. The program has one thread that
+/// matters, so that this is hardly ever called; looking again each millisecond is good enough, and a wake-up
+/// need not do anything.
 ///
 /// # Safety
 /// Both have `size` bytes, and `address` is written by atomic stores only.
@@ -123,7 +124,8 @@ extern "system" fn WakeByAddressSingle(_address: *const c_void) {}
 #[unsafe(no_mangle)]
 extern "system" fn WakeByAddressAll(_address: *const c_void) {}
 
-/// Compares texts by their units, upper-cased one by one if `ignore_case`. Returns 1 for less, 2 for equal, 3 for greater.
+/// Compares texts by their units, upper-cased one by one if `ignore_case`. Returns 1 for less, 2 for equal, 3
+/// for greater.
 ///
 /// # Safety
 /// Each text has as many units as is said, or ends with a NUL where -1 is said.
@@ -153,7 +155,8 @@ unsafe fn units<'a>(text: *const u16, length: i32) -> &'a [u16] {
     unsafe { slice::from_raw_parts(text, length) }
 }
 
-/// The information classes of NT that hold the same structures as those of the Windows API (`FILE_INFO_BY_HANDLE_CLASS`).
+/// The information classes of NT that hold the same structures as those of the Windows API
+/// (`FILE_INFO_BY_HANDLE_CLASS`).
 const fn file_class(class: u32) -> Option<u32> {
     Some(match class {
         // FileBasicInfo: FileBasicInformation

@@ -62,7 +62,8 @@ impl Guard {
         if self.devices.filtered_controllers() != present.with_cdrom || !self.devices.all_seen() {
             return Some(Reason::StorageNotFiltered);
         }
-        // Disks-only controllers that were hidden are evidence, too. An unplug that was acknowledged has left none.
+        // Disks-only controllers that were hidden are evidence, too. An unplug that was acknowledged has left
+        // none.
         let evidence = self.hidden_disks() > 0 || self.hidden() > 0;
         (self.unplug != Some(Unplug::Acknowledged) && !evidence).then_some(Reason::NothingToHide)
     }

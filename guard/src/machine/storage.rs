@@ -1,5 +1,5 @@
-//! What the filter of storage devices has reported: emulated controllers, channels and disks by the number that the
-//! filter gave them.
+//! What the filter of storage devices has reported: emulated controllers, channels and disks by the number
+//! that the filter gave them.
 
 use crate::policy::Emulated;
 
@@ -11,8 +11,8 @@ pub const MAX_DEVICES: usize = 32;
 pub struct Device {
     /// What it is.
     pub kind: Emulated,
-    /// Its start was refused. NT removes a device whose start failed; the entry of a controller stays then, since
-    /// the controller does.
+    /// Its start was refused. NT removes a device whose start failed; the entry of a controller stays then,
+    /// since the controller does.
     pub denied: bool,
     /// It was removed, and only the refusal is remembered.
     pub gone: bool,
@@ -95,8 +95,8 @@ impl Devices {
         self.iter().filter_map(|device| device.children).any(Children::slipped)
     }
 
-    /// Whether the disks of every controller are known to pass the filter: each controller and channel has said
-    /// what its children are, and each channel that was reported has the filter on it.
+    /// Whether the disks of every controller are known to pass the filter: each controller and channel has
+    /// said what its children are, and each channel that was reported has the filter on it.
     pub fn all_seen(&self) -> bool {
         let reported =
             self.iter().filter_map(|d| d.children).fold(0u32, |sum, c| sum.saturating_add(c.channels));

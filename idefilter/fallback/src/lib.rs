@@ -1,13 +1,14 @@
 //! `idefallback.sys`: lets the system boot without `idefilter.sys`.
 //!
-//! NT does not start a device one of whose class filters cannot be had. Where idefilter's file is missing or damaged, or
-//! its service missing or disabled, and the class filters still name it, the PCI root bus would not start, and
-//! the boot would end in stop 0x7B. This driver starts before every bus driver (load order group System Reserved), looks
-//! whether idefilter is there, and takes its name out of the filters of the four classes if it is not. The boot is
-//! emulated then, from whichever entry: xenpci and xenvbd import from idefilter and do not load without it.
+//! NT does not start a device one of whose class filters cannot be had. Where idefilter's file is missing or
+//! damaged, or its service missing or disabled, and the class filters still name it, the PCI root bus would
+//! not start, and the boot would end in stop 0x7B. This driver starts before every bus driver (load order
+//! group System Reserved), looks whether idefilter is there, and takes its name out of the filters of the
+//! four classes if it is not. The boot is emulated then, from whichever entry: xenpci and xenvbd import from
+//! idefilter and do not load without it.
 //!
-//! It imports from nothing but the kernel, makes no device, and does nothing at all where idefilter is there. Whether
-//! that is so is decided from what was seen: a key or a list that cannot be read changes nothing.
+//! It imports from nothing but the kernel, makes no device, and does nothing at all where idefilter is there.
+//! Whether that is so is decided from what was seen: a key or a list that cannot be read changes nothing.
 #![no_std]
 
 extern crate alloc;
@@ -32,8 +33,8 @@ macro_rules! class {
     };
 }
 
-/// The keys of the classes that idefilter is an upper filter of (inf/idefilter.inf): System, IDE controllers and
-/// channels, SCSI adapters, disks.
+/// The keys of the classes that idefilter is an upper filter of (inf/idefilter.inf): System, IDE controllers
+/// and channels, SCSI adapters, disks.
 const CLASSES: [&[u16]; 4] = [
     class!("{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
     class!("{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
@@ -43,8 +44,8 @@ const CLASSES: [&[u16]; 4] = [
 
 wdm::entry_without_devices!(look);
 
-/// Looks whether idefilter is there, and takes it out of the lists if it is not. PASSIVE_LEVEL, before any device of the
-/// four classes has a stack.
+/// Looks whether idefilter is there, and takes it out of the lists if it is not. PASSIVE_LEVEL, before any
+/// device of the four classes has a stack.
 fn look(driver: DriverObject) {
     let absence = match absence() {
         Ok(None) => return,

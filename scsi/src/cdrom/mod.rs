@@ -1,7 +1,8 @@
 //! A CD-ROM drive (MMC-5): the commands that a class driver sends to one, on a medium of one data track.
 //!
-//! Unlike a [`crate::Lun`] a [`Drive`] keeps state, in atomics: whether its medium is in, whether it is locked, what
-//! changed since it was last asked. Whoever has it may look at it from several processors at once.
+//! Unlike a [`crate::Lun`] a [`Drive`] keeps state, in atomics: whether its medium is in, whether it is
+//! locked, what changed since it was last asked. Whoever has it may look at it from several processors at
+//! once.
 
 mod configuration;
 mod event;
@@ -72,8 +73,9 @@ impl Drive {
         drive
     }
 
-    /// The medium is one of so many sectors now; 0 for none. One of the same size is the same unless `changed` says
-    /// otherwise. A medium that comes is loaded, and one that goes is gone, whatever the initiator has locked.
+    /// The medium is one of so many sectors now; 0 for none. One of the same size is the same unless
+    /// `changed` says otherwise. A medium that comes is loaded, and one that goes is gone, whatever the
+    /// initiator has locked.
     pub fn set_medium(&self, sectors: u64, changed: bool) {
         let before = self.medium.swap(sectors, Ordering::AcqRel);
         if before == sectors && !changed {

@@ -133,8 +133,9 @@ fn an_unmap_that_the_backend_refuses_is_refused() {
     assert_eq!(order.answer(), Some(Answer::Sense(scsi::Sense::INVALID_OPCODE)));
 }
 
-/// Both ends work only when they are notified, and whoever waited for a request starts the next one when it ends. At a
-/// depth of 32 at most one notification in each direction is sent for 8 requests, and at a depth of 1 none is missing.
+/// Both ends work only when they are notified, and whoever waited for a request starts the next one when it
+/// ends. At a depth of 32 at most one notification in each direction is sent for 8 requests, and at a depth
+/// of 1 none is missing.
 #[test]
 fn at_depth_32_one_notification_serves_eight_requests() {
     const REQUESTS: usize = 4000;
@@ -186,7 +187,8 @@ fn at_depth_32_one_notification_serves_eight_requests() {
     }
 }
 
-/// What a backend answers while it is told needs no interrupt, but for the first answer, which a new ring asks for.
+/// What a backend answers while it is told needs no interrupt, but for the first answer, which a new ring
+/// asks for.
 #[test]
 fn a_backend_that_is_quicker_than_its_notification_does_not_interrupt() {
     const REQUESTS: usize = 50;

@@ -1,5 +1,5 @@
-//! The miniport's I/O path on the host: xenvbd's `queue` itself, between a pretended Storport and the xen crate's
-//! pretended backend.
+//! The miniport's I/O path on the host: xenvbd's `queue` itself, between a pretended Storport and the xen
+//! crate's pretended backend.
 //!
 //! xenvbd can only be compiled for its own target, so it is included here by its path; its two neighbours in
 //! the driver, `hal` and `storport`, are the fakes of this test.

@@ -35,8 +35,8 @@ struct Command {
 }
 
 impl Order {
-    /// A command with a buffer of `length` bytes, at this address and made of these elements. List and extension
-    /// are leaked: an SRB may stay pending for good.
+    /// A command with a buffer of `length` bytes, at this address and made of these elements. List and
+    /// extension are leaked: an SRB may stay pending for good.
     pub fn new(length: usize, data: Option<NonNull<u8>>, list: Vec<Element>) -> Self {
         Self(Rc::new(Command {
             length: length as u32,

@@ -1,5 +1,5 @@
-//! What stands in a block of the disk: its own number, so that a read can be told from one of another block, and a
-//! stamp, so that a write can be told from none.
+//! What stands in a block of the disk: its own number, so that a read can be told from one of another block,
+//! and a stamp, so that a write can be told from none.
 
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;

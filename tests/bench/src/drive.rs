@@ -14,8 +14,8 @@ pub trait Engine {
     /// Puts the slot's request into the queue; it need not be on its way before [`Self::wait`].
     fn submit(&mut self, slot: usize, write: bool, offset: u64, bytes: u32);
 
-    /// Sends what was submitted, waits until at least one request is done, and tells `done` the slots of all that
-    /// are, and whether each succeeded.
+    /// Sends what was submitted, waits until at least one request is done, and tells `done` the slots of all
+    /// that are, and whether each succeeded.
     fn wait(&mut self, done: &mut dyn FnMut(usize, bool));
 }
 
@@ -28,8 +28,8 @@ pub struct Run {
     pub errors: u64,
 }
 
-/// Runs a workload on a disk of `disk` bytes for `nanoseconds`, or one request if that takes longer. Writes carry
-/// `stamp`.
+/// Runs a workload on a disk of `disk` bytes for `nanoseconds`, or one request if that takes longer. Writes
+/// carry `stamp`.
 ///
 /// # Panics
 /// If the workload's queue is deeper than [`MAX_DEPTH`].

@@ -1,8 +1,9 @@
-//! What the benchmark asks of a disk, the same for every contender: the workloads, the loop that keeps a queue full,
-//! what stands in each block, how time is measured, and the line that reports a run.
+//! What the benchmark asks of a disk, the same for every contender: the workloads, the loop that keeps a
+//! queue full, what stands in each block, how time is measured, and the line that reports a run.
 //!
-//! The contenders are the NT executive (emulated IDE and xenvbd) and a Linux program (a Linux guest's xen-blkfront,
-//! and dom0 on the bare device). Each gives an [`Engine`]; all else is shared, so that what differs is what is compared.
+//! The contenders are the NT executive (emulated IDE and xenvbd) and a Linux program (a Linux guest's
+//! xen-blkfront, and dom0 on the bare device). Each gives an [`Engine`]; all else is shared, so that what
+//! differs is what is compared.
 #![no_std]
 
 pub mod block;
@@ -15,8 +16,8 @@ pub use drive::{Engine, Run, drive};
 pub use runstate::{RunState, Spent};
 pub use workload::{ALL, Workload};
 
-/// A CPUID leaf that means nothing to anyone. Xen intercepts CPUID, so this leaf stands in its trace: with bit 0 set
-/// where a run begins, clear where it ends, and the workload's number above.
+/// A CPUID leaf that means nothing to anyone. Xen intercepts CPUID, so this leaf stands in its trace: with
+/// bit 0 set where a run begins, clear where it ends, and the workload's number above.
 pub const MARK_LEAF: u32 = 0x5847_0000;
 
 /// Leaves of the beginning and the end of the workload with this index in [`ALL`].

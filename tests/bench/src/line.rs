@@ -16,7 +16,8 @@ pub const TRACED_KIND: &str = "bench-traced";
 /// Which run of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// The first, whose time counts for nothing: caches are cold, and the emulator translates what runs first.
+    /// The first, whose time counts for nothing: caches are cold, and the emulator translates what runs
+    /// first.
     Warm,
     /// A timed one, from 0.
     Timed(u32),

@@ -1,12 +1,13 @@
-//! Where a virtual processor's time went, as Xen itself counts it: asked of Xen before and after a run, it gives the
-//! run's length and its cost by the same clock for every kind of guest.
+//! Where a virtual processor's time went, as Xen itself counts it: asked of Xen before and after a run, it
+//! gives the run's length and its cost by the same clock for every kind of guest.
 
 /// `__HYPERVISOR_vcpu_op` (Xen: public/xen.h).
 pub const HYPERVISOR_VCPU_OP: u64 = 24;
 /// `VCPUOP_get_runstate_info` (Xen: public/vcpu.h).
 pub const GET_RUNSTATE_INFO: u64 = 4;
 
-/// `struct vcpu_runstate_info` (Xen: public/vcpu.h). Times are nanoseconds since the virtual processor was made.
+/// `struct vcpu_runstate_info` (Xen: public/vcpu.h). Times are nanoseconds since the virtual processor was
+/// made.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunState {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! Runs inside dom0 and looks at a guest's part of xenstore: prints it, watches it, and writes to it where a test
-//! plays the toolstack or a backend.
+//! Runs inside dom0 and looks at a guest's part of xenstore: prints it, watches it, and writes to it where a
+//! test plays the toolstack or a backend.
 //!
 //! Nodes are printed as `path = value`, one per line, with everything but printable ASCII, and `%` itself, as
 //! `%XX`.

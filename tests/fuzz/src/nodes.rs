@@ -1,4 +1,5 @@
-//! What a backend's nodes may hold, from arbitrary bytes. For fuzzing; panics where something that must hold does not.
+//! What a backend's nodes may hold, from arbitrary bytes. For fuzzing; panics where something that must hold
+//! does not.
 
 use xen::blkif::{Disk, Features};
 use xen::fake::World;

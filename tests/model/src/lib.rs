@@ -1,17 +1,18 @@
-//! A model of booting a guest with the suite, explored exhaustively by stateright around `guard`'s real state machine.
+//! A model of booting a guest with the suite, explored exhaustively by stateright around `guard`'s real state
+//! machine.
 //!
-//! The machine has one backing disk, that can be reached through the emulated controller on the filtered root bus, through
-//! the same or another controller past the filter, and through xenvbd. [`World`] is its state, with the very `Guard` that
-//! idefilter.sys holds; [`Step`] is what can happen next; [`Setup`] says which layers are there and what goes wrong. Every order of
-//! steps is explored, and in every state
+//! The machine has one backing disk, that can be reached through the emulated controller on the filtered root
+//! bus, through the same or another controller past the filter, and through xenvbd. [`World`] is its state,
+//! with the very `Guard` that idefilter.sys holds; [`Step`] is what can happen next; [`Setup`] says which
+//! layers are there and what goes wrong. Every order of steps is explored, and in every state
 //!
 //! - the disk is mounted through one way at most;
 //! - a PV disk is shown only in a boot whose guard has been told and has not withheld;
 //! - no more than [`boot_count::LIMIT`] PV boots in a row have failed;
 //! - a boot without faults that has come to rest has its disk, and the way that its entry asked for.
 //!
-//! The last is liveness: since time only moves forward in [`World`], every path ends in a state at rest, so that looking at those
-//! states is enough.
+//! The last is liveness: since time only moves forward in [`World`], every path ends in a state at rest, so
+//! that looking at those states is enough.
 
 pub mod cases;
 mod setup;

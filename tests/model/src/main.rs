@@ -1,5 +1,5 @@
-//! Explores every configuration, prints what was explored, and shows the history of each break. `cargo xtask model`
-//! runs it in release.
+//! Explores every configuration, prints what was explored, and shows the history of each break. `cargo xtask
+//! model` runs it in release.
 
 use std::process::ExitCode;
 

@@ -2,7 +2,8 @@
 //!
 //! What is taken from NT, and not left to the adversary:
 //! - a bus's AddDevice comes before its START, that before its children are reported, that before they start;
-//! - whoever registered for arrivals is told of a disk before a volume of it can be mounted (`Told` before `Mount`);
+//! - whoever registered for arrivals is told of a disk before a volume of it can be mounted (`Told` before
+//!   `Mount`);
 //! - a driver of the suite that is there does what the guard orders.
 
 use guard::Action;
@@ -104,7 +105,8 @@ pub enum Lost {
 }
 
 impl Step {
-    /// Whether the step is the adversary's choice, so that a boot in which only such steps are left has come to rest.
+    /// Whether the step is the adversary's choice, so that a boot in which only such steps are left has come
+    /// to rest.
     pub fn is_optional(self) -> bool {
         matches!(self, Step::Boot | Step::Requery | Step::Return | Step::Resume | Step::Plug | Step::Hold(_))
     }
@@ -316,7 +318,8 @@ impl Stepping<'_> {
         }
     }
 
-    /// Tells the guard, unless the event is held up: its sender goes on as if it had heard [`Action::Nothing`].
+    /// Tells the guard, unless the event is held up: its sender goes on as if it had heard
+    /// [`Action::Nothing`].
     fn tell(&mut self, event: Event) -> Action {
         if self.world.hold.is_some() && self.world.hold == Kind::of(event) {
             self.world.hold = None;

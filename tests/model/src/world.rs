@@ -1,4 +1,5 @@
-//! The state of the modelled machine: what is physically there, what the drivers have done, and the guard itself.
+//! The state of the modelled machine: what is physically there, what the drivers have done, and the guard
+//! itself.
 
 use guard::Guard;
 use guard::census::{self, Counts, Disk, Identity, Origin, Signature};
@@ -139,7 +140,8 @@ pub struct World {
     pub pv: PvDisk,
     /// A disk that is attached to the running machine, and has no emulated way.
     pub plugged: PvDisk,
-    /// A second root bus, which is found after the first: AddDevice has run, its children have been reported.
+    /// A second root bus, which is found after the first: AddDevice has run, its children have been
+    /// reported.
     pub second_root: [bool; 2],
     /// The census that expects every own disk has been taken.
     pub settled: bool,
@@ -240,8 +242,8 @@ impl World {
             + usize::from(self.pv == PvDisk::Mounted)
     }
 
-    /// The census that xenvbd takes: every disk with an interface, by the guard's own rules. `known` tells whether an
-    /// emulated disk is known by its ids; otherwise its content decides.
+    /// The census that xenvbd takes: every disk with an interface, by the guard's own rules. `known` tells
+    /// whether an emulated disk is known by its ids; otherwise its content decides.
     pub fn census(&self, known: [bool; 2]) -> Counts {
         let emulated =
             self.paths.iter().zip(known).filter(|(path, _)| **path >= Path::Arrived).map(|(_, known)| {

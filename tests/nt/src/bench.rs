@@ -1,8 +1,9 @@
-//! The benchmark (`test=bench`): every workload of the crate `bench`, as IRPs to the top of the first disk's stack.
+//! The benchmark (`test=bench`): every workload of the crate `bench`, as IRPs to the top of the first disk's
+//! stack.
 //!
-//! Each slot of the queue has an IRP, an MDL and a buffer of its own, made before the first run and used again for each
-//! request, as a program does that keeps a queue. Runs are bracketed by asking Xen where the processor's time went, and
-//! by the number of calls that drivers made into the guard.
+//! Each slot of the queue has an IRP, an MDL and a buffer of its own, made before the first run and used
+//! again for each request, as a program does that keeps a queue. Runs are bracketed by asking Xen where the
+//! processor's time went, and by the number of calls that drivers made into the guard.
 
 use core::ptr::null_mut;
 

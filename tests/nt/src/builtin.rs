@@ -7,8 +7,8 @@ use crate::ldr::modules;
 use crate::nt::{DriverInitialize, DriverObject};
 use crate::{cdrom, disk, ide, io, mountmgr, pci, storage};
 
-/// Service and entry, in the order in which they start: the bus, then storage from the bottom up. They come after
-/// the boot-start drivers of earlier groups, as their groups do on NT.
+/// Service and entry, in the order in which they start: the bus, then storage from the bottom up. They come
+/// after the boot-start drivers of earlier groups, as their groups do on NT.
 const ALL: [(&str, DriverInitialize); 6] = [
     ("pci", pci::driver_entry),
     ("pciide", ide::pciide_entry),

@@ -1,5 +1,5 @@
-//! The CD-ROM class driver: the FDO on every CD-ROM drive (`cdrom` on NT). At START it looks at the medium, reads the
-//! sectors where ISO 9660 has its volume descriptors, and reports what it found.
+//! The CD-ROM class driver: the FDO on every CD-ROM drive (`cdrom` on NT). At START it looks at the medium,
+//! reads the sectors where ISO 9660 has its volume descriptors, and reports what it found.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -135,8 +135,8 @@ unsafe fn medium(drive: &CdRom) -> Result<(u32, String), NtStatus> {
     Ok((sectors, volume))
 }
 
-/// Sends one command, once, to the drive that `driver` serves: the bytes of `data` that were filled, or what it was
-/// refused with. PASSIVE_LEVEL; the drive stays meanwhile.
+/// Sends one command, once, to the drive that `driver` serves: the bytes of `data` that were filled, or what
+/// it was refused with. PASSIVE_LEVEL; the drive stays meanwhile.
 pub fn command(driver: &str, cdb: &[u8], data: &mut [u8]) -> Result<usize, Sense> {
     let lower = DRIVES.lock().iter().find(|known| known.driver == driver).map(|known| known.lower);
     let Some(lower) = lower else { crate::ke::panicked(format_args!("{driver} serves no CD-ROM drive")) };

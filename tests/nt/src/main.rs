@@ -1,5 +1,6 @@
-//! A small NT executive: boots as a Xen HVM guest or in plain qemu, loads driver files unchanged, and does for
-//! them what NT does, no more. One module per component of NT; it watches drivers as Driver Verifier does.
+//! A small NT executive: boots as a Xen HVM guest or in plain qemu, loads driver files unchanged, and does
+//! for them what NT does, no more. One module per component of NT; it watches drivers as Driver Verifier
+//! does.
 //!
 //! `@xg` lines on port 0xE9 tell what happens ([`report`]).
 #![no_std]

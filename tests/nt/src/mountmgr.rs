@@ -1,7 +1,8 @@
-//! The mount manager: mounts every volume that arrives, as Windows does, whether or not it has seen it before.
+//! The mount manager: mounts every volume that arrives, as Windows does, whether or not it has seen it
+//! before.
 //!
-//! It hears of volumes through the volume interface, on the same queue on which drivers hear of disks; a disk's
-//! notification therefore always comes before its volumes are mounted.
+//! It hears of volumes through the volume interface, on the same queue on which drivers hear of disks; a
+//! disk's notification therefore always comes before its volumes are mounted.
 
 use core::ptr::null_mut;
 
@@ -136,8 +137,8 @@ pub fn write_until_failure(disk: u32) -> u32 {
     write_while(disk, || true)
 }
 
-/// Writes files to a disk's volume, each with a flush behind it, as long as `wanted` and no write fails; how many were
-/// written. PASSIVE_LEVEL.
+/// Writes files to a disk's volume, each with a flush behind it, as long as `wanted` and no write fails; how
+/// many were written. PASSIVE_LEVEL.
 pub fn write_while(disk: u32, wanted: impl Fn() -> bool) -> u32 {
     let mut mounts = take(|mount| mount.disk == disk);
     let mut written = 0u32;
@@ -175,8 +176,9 @@ fn escaped(text: &dyn core::fmt::Display) -> String {
     Escaped(&format!("{text}")).to_string()
 }
 
-/// Writes a file to every volume that was mounted since the last test, flushes each, reads each back, and reports how that went. Every
-/// volume is written before any is read back, as in a system that uses them all at once. PASSIVE_LEVEL.
+/// Writes a file to every volume that was mounted since the last test, flushes each, reads each back, and
+/// reports how that went. Every volume is written before any is read back, as in a system that uses them all
+/// at once. PASSIVE_LEVEL.
 pub fn file_test() {
     let mut mounts = take(|mount| !mount.tested);
     let mut tests: Vec<_> = mounts.iter_mut().map(FileTest::write).collect();

@@ -14,7 +14,8 @@ use crate::{
     storport, verifier, work,
 };
 
-/// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage groups.
+/// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage
+/// groups.
 const GROUPS: [&str; 9] = [
     "System Reserved",
     "Boot Bus Extender",
@@ -30,7 +31,8 @@ const GROUPS: [&str; 9] = [
 const SYSTEM_RESERVED: usize = 0;
 /// `SERVICE_BOOT_START`.
 const BOOT_START: u32 = 0;
-/// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s of quiet.
+/// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s
+/// of quiet.
 const SETTLED: u64 = 7000;
 /// How late disks are heard of with the fault `unheard`, in milliseconds.
 const UNHEARD: u64 = 4000;
@@ -53,8 +55,8 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     let (reserved, others) =
         drivers.split_at(drivers.partition_point(|driver| driver.rank == SYSTEM_RESERVED));
     start_boot_drivers(reserved);
-    // The bus drivers come next, and NT builds the bus's stack as soon as its driver has started: later than now no boot
-    // driver can change what is in it.
+    // The bus drivers come next, and NT builds the bus's stack as soon as its driver has started: later than
+    // now no boot driver can change what is in it.
     let mut root = report_root_bus();
     start_boot_drivers(others);
     builtin::start(&boot::options().late);
@@ -160,8 +162,8 @@ struct BootDriver {
     service: String,
 }
 
-/// The boot loader's part: the boot-start drivers by group, then by tag, then as they stand in the registry, and their
-/// files in memory as far as they can be loaded.
+/// The boot loader's part: the boot-start drivers by group, then by tag, then as they stand in the registry,
+/// and their files in memory as far as they can be loaded.
 fn load_boot_drivers() -> Vec<BootDriver> {
     let mut drivers = Vec::new();
     for (at, service) in cm::keys(cm::SERVICES).into_iter().enumerate() {
@@ -184,7 +186,8 @@ fn load_boot_drivers() -> Vec<BootDriver> {
 /// Starts boot-start drivers in their order.
 unsafe fn start_boot_drivers(drivers: &[BootDriver]) {
     for driver in drivers {
-        // The outcome is reported; a boot-start driver that fails does not stop the boot (SERVICE_ERROR_NORMAL).
+        // The outcome is reported; a boot-start driver that fails does not stop the boot
+        // (SERVICE_ERROR_NORMAL).
         let _ = driver::load(&driver.service);
     }
 }
@@ -271,8 +274,8 @@ unsafe fn faults(root: *mut DeviceObject) {
                 pnp::add_root_device("ROOT", &hardware, &compatible, resources);
                 pnp::settle();
             }
-            // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when the
-            // system has settled.
+            // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when
+            // the system has settled.
             "unheard" => {
                 ke::delay(SETTLED);
                 pnp::lose_notifications("xenvbd", UNHEARD);

@@ -56,7 +56,8 @@ pub fn line(text: fmt::Arguments) {
     let _ = write!(line, "@xg {text}");
     line.bytes[line.length] = b'\n';
     let interrupts = disable_interrupts();
-    // Lines of several processors must not mix; one that has stopped in the middle of a line does not hold others up.
+    // Lines of several processors must not mix; one that has stopped in the middle of a line does not hold
+    // others up.
     for _ in 0..PATIENCE {
         if !PRINTING.swap(true, Ordering::Acquire) {
             break;

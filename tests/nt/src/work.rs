@@ -1,5 +1,6 @@
-//! What drivers have the system do for the guard, counted: with `inject=count` on the command line ([`crate::inject`]) a line
-//! `work at=<moment>` says how much it was up to then. `cargo xtask cost` reads them.
+//! What drivers have the system do for the guard, counted: with `inject=count` on the command line
+//! ([`crate::inject`]) a line `work at=<moment>` says how much it was up to then. `cargo xtask cost` reads
+//! them.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,5 @@
-//! Hypercalls of the executive's own, for what it measures, breaks, or has happen; its drivers have theirs. They are made as
-//! AMD's processors do; the machine that runs this has such a processor.
+//! Hypercalls of the executive's own, for what it measures, breaks, or has happen; its drivers have theirs.
+//! They are made as AMD's processors do; the machine that runs this has such a processor.
 
 use core::arch::asm;
 

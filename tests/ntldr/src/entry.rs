@@ -1,7 +1,7 @@
 //! From the multiboot loader's 32-bit protected mode to 64-bit Rust, and on to the executive.
 //!
-//! The multiboot loader (qemu's option ROM) leaves a magic in eax and the information structure's address in ebx
-//! (Multiboot Specification 0.6.96, 3.2).
+//! The multiboot loader (qemu's option ROM) leaves a magic in eax and the information structure's address in
+//! ebx (Multiboot Specification 0.6.96, 3.2).
 
 use core::arch::global_asm;
 
@@ -10,9 +10,9 @@ use core::arch::global_asm;
 const HEADER_FLAGS: u32 = 1 << 16 | 1 << 1;
 const HEADER_MAGIC: u32 = 0x1BAD_B002;
 
-// The code maps the first GiB twice, at its physical addresses and at the executive's direct map (entry 256 of the root),
-// enters long mode with NX, WP and SSE on, calls `load`, and enters what that returns, the information structure's address
-// in rdi.
+// The code maps the first GiB twice, at its physical addresses and at the executive's direct map (entry 256
+// of the root), enters long mode with NX, WP and SSE on, calls `load`, and enters what that returns, the
+// information structure's address in rdi.
 global_asm!(
     r#"
     .section .multiboot, "a"

@@ -1,10 +1,10 @@
-//! The NT executive's loader, as ntldr and winload are NT's: takes the boot archive, a tar file whose first file is the
-//! executive, puts the executive where it is linked, and enters it, with the archive as the one module of the multiboot
-//! information.
+//! The NT executive's loader, as ntldr and winload are NT's: takes the boot archive, a tar file whose first
+//! file is the executive, puts the executive where it is linked, and enters it, with the archive as the one
+//! module of the multiboot information.
 //!
-//! It exists for speed. Under Xen, qemu gives a kernel and its module to the guest byte by byte, in emulated port accesses:
-//! 6 s for a MiB. So the archive is put into memory with the firmware's tables (`rig::Job::preloaded`), where it is looked
-//! for. Without Xen it comes as the multiboot module.
+//! It exists for speed. Under Xen, qemu gives a kernel and its module to the guest byte by byte, in emulated
+//! port accesses: 6 s for a MiB. So the archive is put into memory with the firmware's tables
+//! (`rig::Job::preloaded`), where it is looked for. Without Xen it comes as the multiboot module.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "moves memory that the multiboot loader describes")]
@@ -34,7 +34,8 @@ const MAGIC: u32 = 0x2BAD_B002;
 unsafe extern "C" fn load(magic: u32, info: u32) -> u64 {
     require(magic == MAGIC, "not started by a multiboot loader");
     static mut MODULE: Module = Module { start: 0, end: 0, string: 0, reserved: 0 };
-    // SAFETY: the loader's structures are in memory below 1 GiB, which is mapped, and the one static is used here alone.
+    // SAFETY: the loader's structures are in memory below 1 GiB, which is mapped, and the one static is used
+    // here alone.
     let archive = unsafe {
         let info = &mut *(info as usize as *mut Information);
         if info.flags & MODULES == 0 || info.mods_count == 0 {

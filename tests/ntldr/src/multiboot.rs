@@ -1,5 +1,5 @@
-//! The multiboot information structure (Multiboot Specification 0.6.96, 3.3), which the loader passes on to the executive
-//! (tests/nt includes this file).
+//! The multiboot information structure (Multiboot Specification 0.6.96, 3.3), which the loader passes on to
+//! the executive (tests/nt includes this file).
 
 /// Flag of the command line.
 #[allow(dead_code, reason = "the executive's")]

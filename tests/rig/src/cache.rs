@@ -1,6 +1,6 @@
 //! Directories made once and kept: each carries a stamp that names what it was made from and vouches for its
-//! files. A directory is made under another name and renamed when whole, so an interrupted making leaves nothing
-//! that could be taken for a result.
+//! files. A directory is made under another name and renamed when whole, so an interrupted making leaves
+//! nothing that could be taken for a result.
 
 use std::fmt::{self, Write as _};
 use std::fs;

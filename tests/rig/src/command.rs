@@ -1,5 +1,5 @@
-//! Child processes that cannot outlive us: each in a process group of its own, under a time limit, killed when
-//! dropped and by the kernel when the thread that started it dies.
+//! Child processes that cannot outlive us: each in a process group of its own, under a time limit, killed
+//! when dropped and by the kernel when the thread that started it dies.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -197,7 +197,8 @@ mod tests {
         let child = fs::read_to_string(&log).unwrap();
         fs::remove_file(&log).unwrap();
         assert!(matches!(error, RigError::TimedOut { .. }));
-        // The signal is sent when `wait` returns; on another processor the child may take a moment to die of it.
+        // The signal is sent when `wait` returns; on another processor the child may take a moment to die of
+        // it.
         let stat = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
         let deadline = Instant::now() + Duration::from_secs(10);
         while !(stat().is_empty() || stat().contains(") Z ")) {

@@ -1,5 +1,5 @@
-//! The console Xen shares with its guests. A guest's port 0xE9 arrives as lines `(dN) text`, cut by Xen at 199
-//! characters (Xen: hvm_print_line and DOMAIN_PBUF_SIZE, 200); everything else is Xen's or dom0's own.
+//! The console Xen shares with its guests. A guest's port 0xE9 arrives as lines `(dN) text`, cut by Xen at
+//! 199 characters (Xen: hvm_print_line and DOMAIN_PBUF_SIZE, 200); everything else is Xen's or dom0's own.
 
 use std::collections::HashMap;
 
@@ -66,8 +66,8 @@ impl Console {
     }
 }
 
-/// Splits a line at a guest's prefix: what stands before it (dom0 may have left a line unfinished), the domain,
-/// the text.
+/// Splits a line at a guest's prefix: what stands before it (dom0 may have left a line unfinished), the
+/// domain, the text.
 fn guest_part(line: &str) -> Option<(&str, u32, &str)> {
     if line.starts_with("(XEN)") {
         return None;

@@ -37,7 +37,8 @@ const PACKAGES: [&str; 23] = [
     "libc-bin",
     "base-files",
 ];
-/// Modules dom0 needs: its disks (ext4 asks for crc32c by a soft dependency), then what the toolstack and the block backend need.
+/// Modules dom0 needs: its disks (ext4 asks for crc32c by a soft dependency), then what the toolstack and the
+/// block backend need.
 const MODULES: [&str; 11] = [
     "virtio_pci",
     "virtio_blk",

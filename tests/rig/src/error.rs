@@ -1,5 +1,5 @@
-//! What can go wrong with the rig itself. A guest that crashes or hangs is an [`Outcome`](crate::Outcome), never
-//! an error.
+//! What can go wrong with the rig itself. A guest that crashes or hangs is an [`Outcome`](crate::Outcome),
+//! never an error.
 
 use std::io;
 use std::path::PathBuf;
@@ -145,8 +145,8 @@ pub enum RigError {
 }
 
 impl RigError {
-    /// Whether the same run may well succeed if repeated: the machinery broke down, rather than being missing,
-    /// refused or asked for something it cannot do.
+    /// Whether the same run may well succeed if repeated: the machinery broke down, rather than being
+    /// missing, refused or asked for something it cannot do.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,

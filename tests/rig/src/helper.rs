@@ -11,8 +11,8 @@ use crate::error::{FileContext, RigError};
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Builds dom0's helper, of the package in tests/dom0, and returns where it is. `workspace` is the root of this
-/// repository, `target` cargo's target directory.
+/// Builds dom0's helper, of the package in tests/dom0, and returns where it is. `workspace` is the root of
+/// this repository, `target` cargo's target directory.
 ///
 /// # Errors
 ///
@@ -21,14 +21,15 @@ pub fn build(workspace: &Path, target: &Path) -> Result<PathBuf, RigError> {
     build_static(workspace, target, "dom0")
 }
 
-/// Builds a package's program of the same name with cargo, statically linked so that the libraries of where it runs
-/// do not matter, and returns where it is.
+/// Builds a package's program of the same name with cargo, statically linked so that the libraries of where
+/// it runs do not matter, and returns where it is.
 ///
 /// # Errors
 ///
 /// As for [`build`].
 pub fn build_static(workspace: &Path, target: &Path, package: &str) -> Result<PathBuf, RigError> {
-    // A target directory of its own: other flags than everything else, and no lock shared with a build under way.
+    // A target directory of its own: other flags than everything else, and no lock shared with a build under
+    // way.
     let rig = target.join("rig");
     let own = rig.join("helper");
     fs::create_dir_all(&own).file("create", &own)?;

@@ -17,13 +17,14 @@ pub struct Job {
     pub kernel: PathBuf,
     /// Handed to the kernel as its only multiboot module. Under Xen that takes 6 s for a MiB.
     pub module: Option<PathBuf>,
-    /// Put into the guest's memory, behind a page with [`PRELOADED_MARK`] at a page boundary between 1 MiB and 16 MiB:
-    /// the kernel has to look for it. Without Xen it is the multiboot module.
+    /// Put into the guest's memory, behind a page with [`PRELOADED_MARK`] at a page boundary between 1 MiB
+    /// and 16 MiB: the kernel has to look for it. Without Xen it is the multiboot module.
     pub preloaded: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
-    /// Command lines of boots before this one, on the same disks and in the same dom0, each ended after a minute. Their
-    /// consoles come first; of each guest Xen's firmware says `HVM Loader` first. Only under Xen.
+    /// Command lines of boots before this one, on the same disks and in the same dom0, each ended after a
+    /// minute. Their consoles come first; of each guest Xen's firmware says `HVM Loader` first. Only
+    /// under Xen.
     pub batch: Vec<String>,
     /// Disks, at most six different images.
     pub disks: Vec<Disk>,
@@ -37,8 +38,8 @@ pub struct Job {
     pub files: Vec<(String, PathBuf)>,
     /// A script for dom0's bash that runs to its end before the guest is created.
     pub before: Option<String>,
-    /// A script for dom0's bash that runs to its end when the guest has been created, and before it runs; `DOMID` is its
-    /// number. Where it fails, the guest does not run.
+    /// A script for dom0's bash that runs to its end when the guest has been created, and before it runs;
+    /// `DOMID` is its number. Where it fails, the guest does not run.
     pub created: Option<String>,
     /// Commands run in dom0 when the guest prints something.
     pub marks: Vec<Mark>,
@@ -80,8 +81,9 @@ impl Job {
 /// vbds only.
 #[derive(Clone, Debug)]
 pub struct Disk {
-    /// Raw image, a whole number of sectors of 512 bytes. When the run has succeeded the file is replaced by what
-    /// the guest made of it; give a working copy. An image may appear more than once: its disks share it.
+    /// Raw image, a whole number of sectors of 512 bytes. When the run has succeeded the file is replaced by
+    /// what the guest made of it; give a working copy. An image may appear more than once: its disks
+    /// share it.
     pub image: PathBuf,
     /// Xen's name of the virtual device, such as `hda`.
     pub vdev: String,
@@ -91,8 +93,8 @@ pub struct Disk {
     pub read_only: bool,
     /// The medium of a CD-ROM drive instead of a disk; served by the device model, and read-only.
     pub cdrom: bool,
-    /// Present from the start. Otherwise a [`Mark`] may attach it by `bash attach-<n>.sh`, n being its index among
-    /// the job's disks.
+    /// Present from the start. Otherwise a [`Mark`] may attach it by `bash attach-<n>.sh`, n being its index
+    /// among the job's disks.
     pub at_start: bool,
 }
 
@@ -129,8 +131,8 @@ pub enum Backend {
     Qdisk,
 }
 
-/// A command for dom0's bash, run once, when the first line of the guest's console that contains `when` appears.
-/// Its working directory is that of the job (the helper is `./dom0`); `DOMID` is the guest's number.
+/// A command for dom0's bash, run once, when the first line of the guest's console that contains `when`
+/// appears. Its working directory is that of the job (the helper is `./dom0`); `DOMID` is the guest's number.
 #[derive(Clone, Debug)]
 pub struct Mark {
     /// Part of a console line.
@@ -239,8 +241,8 @@ pub enum Progress<'a> {
 /// What the page before a preloaded file has at its offset 8.
 pub const PRELOADED_MARK: &[u8; 16] = b"preloaded file: ";
 
-/// A preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a type that hvmloader
-/// never asks for (126, inactive).
+/// A preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a type
+/// that hvmloader never asks for (126, inactive).
 pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
     const PAGE: usize = 4096;
     let mut bytes = vec![0; PAGE];

@@ -1,13 +1,13 @@
-//! Runs a guest under the real Xen, in the real dom0 of Debian 12, inside qemu's software emulation: no hardware
-//! virtualization, no privileges beyond unpacking packages.
+//! Runs a guest under the real Xen, in the real dom0 of Debian 12, inside qemu's software emulation: no
+//! hardware virtualization, no privileges beyond unpacking packages.
 //!
-//! [`setup::everything`] makes everything once, from Debian's packages to a snapshot of a booted dom0. [`run`] then
-//! resumes that snapshot for each [`Job`], hands the job over on a disk, creates the guest and brings back an
-//! [`Outcome`]: the guest's console, Xen's messages, the guest's nodes in xenstore, and its disk images. [`plain`]
+//! [`setup::everything`] makes everything once, from Debian's packages to a snapshot of a booted dom0.
+//! [`run`] then resumes that snapshot for each [`Job`], hands the job over on a disk, creates the guest and
+//! brings back an [`Outcome`]: the guest's console, Xen's messages, the guest's nodes in xenstore, and its disk images. [`plain`]
 //! runs the same job in the same qemu without Xen.
 //!
-//! A guest that crashes or hangs is an outcome; a [`RigError`] means that the machinery failed. Whatever happens to
-//! the calling process, no qemu outlives the thread that started it.
+//! A guest that crashes or hangs is an outcome; a [`RigError`] means that the machinery failed. Whatever
+//! happens to the calling process, no qemu outlives the thread that started it.
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -1,5 +1,5 @@
-//! A Linux HVM guest that runs one program: Debian's kernel, the modules of the PV disk frontend, and the program as
-//! process 1. No distribution is installed in it.
+//! A Linux HVM guest that runs one program: Debian's kernel, the modules of the PV disk frontend, and the
+//! program as process 1. No distribution is installed in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Makes sure that the kernel and its modules are under `<target>/rig/linux`. `say` receives a line for each step
-    /// that takes time. The caller holds the rig's files (see [`crate::setup`]).
+    /// Makes sure that the kernel and its modules are under `<target>/rig/linux`. `say` receives a line for
+    /// each step that takes time. The caller holds the rig's files (see [`crate::setup`]).
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl Linux {
         self.dir.join(KERNEL)
     }
 
-    /// Writes the initial file system, for [`crate::Job::module`]: `program` as `/init`, the modules and their order
-    /// in `/modules`.
+    /// Writes the initial file system, for [`crate::Job::module`]: `program` as `/init`, the modules and
+    /// their order in `/modules`.
     ///
     /// # Errors
     ///

@@ -28,8 +28,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Starts qemu in `dir`, which receives its sockets and the console. With `incoming` the machine waits for a
-    /// state to be loaded.
+    /// Starts qemu in `dir`, which receives its sockets and the console. With `incoming` the machine waits
+    /// for a state to be loaded.
     pub fn start(qemu: &Qemu, machine: &Machine<'_>, dir: &Path, incoming: bool) -> Result<Self, RigError> {
         let log = dir.join("qemu.log");
         let mut tool = Tool::plain(qemu.run(), &log).args(machine.arguments()).current_dir(dir);
@@ -183,7 +183,8 @@ impl Live {
         }
     }
 
-    /// Waits until the shell answers. What is sent while nobody reads the serial port is lost, so it is asked again.
+    /// Waits until the shell answers. What is sent while nobody reads the serial port is lost, so it is asked
+    /// again.
     pub fn wait_for_shell(&mut self, doing: &str, limit: Duration) -> Result<(), RigError> {
         const AGAIN: Duration = Duration::from_secs(1);
         let start = Instant::now();

@@ -1,4 +1,5 @@
-//! The modules of a Debian kernel: those that are wanted, with what they need, in the order in which they load.
+//! The modules of a Debian kernel: those that are wanted, with what they need, in the order in which they
+//! load.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! A guest for testing the rig itself: a multiboot image put together by hand. It prints what it was given, reads
-//! and writes a sector of its first IDE disk, and powers off.
+//! A guest for testing the rig itself: a multiboot image put together by hand. It prints what it was given,
+//! reads and writes a sector of its first IDE disk, and powers off.
 
 use std::collections::HashMap;
 

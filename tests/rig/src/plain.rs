@@ -24,8 +24,9 @@ const CONTROL_SOCKET: &str = "control.sock";
 /// Without SMAP and SMEP as under Xen; nothing that names a hypervisor.
 const CPU: &str = "EPYC,-smap,-smep,-monitor,-hypervisor";
 
-/// Runs a job without Xen. The guest ends by an `out` of a doubleword 0 to port 0xF4, by ACPI or by a reset. Of the
-/// job's disks the first four IDE names count, whatever their backends; its marks and configuration lines do not apply.
+/// Runs a job without Xen. The guest ends by an `out` of a doubleword 0 to port 0xF4, by ACPI or by a reset.
+/// Of the job's disks the first four IDE names count, whatever their backends; its marks and configuration
+/// lines do not apply.
 ///
 /// # Errors
 ///

@@ -24,17 +24,17 @@ exec "$T/lib64/ld-linux-x86-64.so.2" \
 "#;
 const UNPACK_LIMIT: Duration = Duration::from_secs(1200);
 
-/// The emulated processor. Without SMAP, SMEP (dom0 dies on its first iretq), RDTSCP (Xen stops on its length)
-/// and MONITOR; with the virtualization Xen needs for HVM guests; without the large registers, which only make
-/// dom0's context switches dearer.
+/// The emulated processor. Without SMAP, SMEP (dom0 dies on its first iretq), RDTSCP (Xen stops on its
+/// length) and MONITOR; with the virtualization Xen needs for HVM guests; without the large registers, which
+/// only make dom0's context switches dearer.
 const CPU: &str = "EPYC,-smap,-smep,-rdtscp,-monitor,+svm,+npt,\
                    -avx,-avx2,-fma,-f16c,-xsave,-xsaveopt,-xsavec,-xgetbv1";
 const ACCELERATOR: &str = "tcg,thread=multi,tb-size=512";
 /// Memory of the whole machine.
 pub(crate) const MEMORY: &str = "1536M";
-/// Large buffers so that a chatty guest loses nothing; no scrubbing, so that untouched memory stays a hole in the
-/// snapshot's file. Each port access of the guest is a round trip to the device model: the older scheduler without
-/// its minimum time slice, and no mitigations of side channels, halve its price.
+/// Large buffers so that a chatty guest loses nothing; no scrubbing, so that untouched memory stays a hole in
+/// the snapshot's file. Each port access of the guest is a round trip to the device model: the older
+/// scheduler without its minimum time slice, and no mitigations of side channels, halve its price.
 const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M loglvl=all guest_loglvl=all \
                            cpuidle=0 bootscrub=0 sched=credit sched_ratelimit_us=0 spec-ctrl=no xpti=no \
                            serial_tx_buffer=1M conring_size=1M";

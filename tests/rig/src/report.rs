@@ -1,4 +1,5 @@
-//! Report lines of a guest: `@xg <kind> key=value …`, values escaped as `%XX`; `@xg dbg <text>` carries free text.
+//! Report lines of a guest: `@xg <kind> key=value …`, values escaped as `%XX`; `@xg dbg <text>` carries free
+//! text.
 
 /// Prefix of every report line.
 const PREFIX: &str = "@xg ";

@@ -1,5 +1,5 @@
-//! From nothing to a machine in which dom0 is up: packages, the unpacked qemu, dom0's files, the snapshot. Each
-//! step is kept under `<target>/rig` and made again only if its inputs changed or it is damaged.
+//! From nothing to a machine in which dom0 is up: packages, the unpacked qemu, dom0's files, the snapshot.
+//! Each step is kept under `<target>/rig` and made again only if its inputs changed or it is damaged.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -67,8 +67,9 @@ impl RigFiles {
     }
 }
 
-/// Makes sure that everything is there and whole, the helper included, which is built meanwhile. `workspace` is the
-/// root of this repository, `target` cargo's target directory; `say` receives a line for each step that takes time.
+/// Makes sure that everything is there and whole, the helper included, which is built meanwhile. `workspace`
+/// is the root of this repository, `target` cargo's target directory; `say` receives a line for each step
+/// that takes time.
 ///
 /// # Errors
 ///

@@ -26,8 +26,8 @@ set -e
 const HELPER_PRINTS: &str =
     "/tool/smoke = a%25\n/tool/smoke = b\nnone\n/local/domain/1/name = guest\ntimeout 2\n";
 
-/// Runs everything `repeat` times in each of `parallel` threads and returns how many runs were not as expected. With
-/// `steps` each step of a run is told as well.
+/// Runs everything `repeat` times in each of `parallel` threads and returns how many runs were not as
+/// expected. With `steps` each step of a run is told as well.
 pub fn all(
     files: &RigFiles,
     target: &Path,

@@ -1,5 +1,5 @@
-//! A guest's part of xenstore as the helper in dom0 prints it: one node per line, `path = value`, values escaped
-//! as `%XX`.
+//! A guest's part of xenstore as the helper in dom0 prints it: one node per line, `path = value`, values
+//! escaped as `%XX`.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,8 @@ impl Store {
             .map(|(node, value)| (node.as_str(), value.as_str()))
     }
 
-    /// The vbds of a guest: number of each virtual device, with the frontend's and the backend's xenbus state.
+    /// The vbds of a guest: number of each virtual device, with the frontend's and the backend's xenbus
+    /// state.
     pub fn vbds(&self, domain: u32) -> Vec<Vbd> {
         let front = format!("/local/domain/{domain}/device/vbd");
         let number = |path: String| self.get(&path).and_then(|value| value.parse().ok());
@@ -72,7 +73,8 @@ pub struct Vbd {
     pub frontend_state: Option<u32>,
     /// xenbus state of the other end.
     pub backend_state: Option<u32>,
-    /// Path of the other end's nodes; `…/backend/vbd/…` for blkback, `…/backend/qdisk/…` for the device model.
+    /// Path of the other end's nodes; `…/backend/vbd/…` for blkback, `…/backend/qdisk/…` for the device
+    /// model.
     pub backend: String,
 }
 

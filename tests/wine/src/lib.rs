@@ -1,10 +1,11 @@
-//! A bus driver for Wine's PnP manager: the function driver of the root-enumerated `ROOT\TESTBUS`, whose children are
-//! an emulated IDE controller and the Xen platform device by their PCI ids.
+//! A bus driver for Wine's PnP manager: the function driver of the root-enumerated `ROOT\TESTBUS`, whose
+//! children are an emulated IDE controller and the Xen platform device by their PCI ids.
 //!
-//! When its bus is started it offers it to the upper filter, as NT's PnP manager does by the class's `UpperFilters`,
-//! which Wine's does not read. Then it plays the bus's life: both children come, the platform device goes without a
-//! word, and comes back. Bus relations are answered at once the first time and later from another thread the times
-//! after. It prints what it is asked for by debug output; `xtask/src/wine.rs` reads that.
+//! When its bus is started it offers it to the upper filter, as NT's PnP manager does by the class's
+//! `UpperFilters`, which Wine's does not read. Then it plays the bus's life: both children come, the platform
+//! device goes without a word, and comes back. Bus relations are answered at once the first time and later
+//! from another thread the times after. It prints what it is asked for by debug output; `xtask/src/wine.rs`
+//! reads that.
 #![no_std]
 
 extern crate alloc;

@@ -42,8 +42,8 @@ pub struct Disk {
     pub removable: bool,
     /// Read-only (`info`).
     pub read_only: bool,
-    /// The backend keeps grants mapped between requests (`feature-persistent`). Linux's blkback says so when it connects
-    /// and not before.
+    /// The backend keeps grants mapped between requests (`feature-persistent`). Linux's blkback says so when
+    /// it connects and not before.
     pub persistent: bool,
     /// How to flush.
     pub flush: FlushMethod,

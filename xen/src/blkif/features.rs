@@ -13,8 +13,8 @@ pub enum RingScheme {
     Pages,
 }
 
-/// What a backend offers, from its nodes. Each is at least what the protocol began with: one queue, one page, eleven
-/// segments.
+/// What a backend offers, from its nodes. Each is at least what the protocol began with: one queue, one page,
+/// eleven segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// Keeps grants mapped between requests (`feature-persistent`); `None` where it has not said so yet, and
@@ -71,8 +71,8 @@ pub struct Config {
     pub indirect: u16,
     /// Pages of the frontend's own, through which data is copied.
     pub pool: u16,
-    /// The pool's pages stay granted for good, and all data goes through them: the backend keeps whatever it has
-    /// mapped.
+    /// The pool's pages stay granted for good, and all data goes through them: the backend keeps whatever it
+    /// has mapped.
     pub persistent: bool,
 }
 

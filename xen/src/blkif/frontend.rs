@@ -96,8 +96,8 @@ pub struct Completion {
     pub operation: Operation,
     /// What became of it.
     pub result: Result<(), Failure>,
-    /// The backend can still reach pages of the caller's, since grants of them could not be ended: the memory
-    /// must never be used for anything else. Only with a failure.
+    /// The backend can still reach pages of the caller's, since grants of them could not be ended: the
+    /// memory must never be used for anything else. Only with a failure.
     pub pages_held: bool,
 }
 
@@ -142,8 +142,8 @@ enum State {
     Broken(Fault),
 }
 
-/// So many requests that a backend knows of and has not answered are enough to do: its disk does not fall idle before
-/// answers come, with which it is told of more.
+/// So many requests that a backend knows of and has not answered are enough to do: its disk does not fall
+/// idle before answers come, with which it is told of more.
 const BUSY: u32 = 8;
 /// So many that it does not know of are told even then. Notifying costs both ends more than a request does.
 const TOGETHER: u32 = 8;
@@ -173,8 +173,8 @@ pub struct Frontend<H: Hal> {
 }
 
 impl<H: Hal> Frontend<H> {
-    /// A frontend with an empty ring, granted to the vbd's backend. `config` is within what the backend offers
-    /// ([`Config::within`]). *Passive*.
+    /// A frontend with an empty ring, granted to the vbd's backend. `config` is within what the backend
+    /// offers ([`Config::within`]). *Passive*.
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::Grant`].
@@ -221,8 +221,9 @@ impl<H: Hal> Frontend<H> {
         &self.config
     }
 
-    /// Begins to take requests: the link is connected, and `port` is the one that was offered. Where the backend does not
-    /// keep grants mapped, they are not persistent. Without effect but at the start. *Dispatch*.
+    /// Begins to take requests: the link is connected, and `port` is the one that was offered. Where the
+    /// backend does not keep grants mapped, they are not persistent. Without effect but at the start.
+    /// *Dispatch*.
     pub fn connect(&mut self, port: Port, disk: Disk) {
         if self.state == State::Offered {
             if !disk.persistent {
@@ -252,9 +253,9 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// The guest has been resumed, and the grant table is a new one: as [`Frontend::disconnect`], and no grant of
-    /// the former life is ended, since none is left. Those in flight come back with [`Failure::Disconnected`]; the
-    /// backend that had them is gone. *Dispatch*.
+    /// The guest has been resumed, and the grant table is a new one: as [`Frontend::disconnect`], and no
+    /// grant of the former life is ended, since none is left. Those in flight come back with
+    /// [`Failure::Disconnected`]; the backend that had them is gone. *Dispatch*.
     pub fn forget(&mut self) {
         self.state = State::Forgotten;
     }
@@ -295,9 +296,9 @@ impl<H: Hal> Frontend<H> {
         self.pool.available().min(self.segments()) * crate::PAGE_SIZE
     }
 
-    /// Lets the backend see what was submitted, and notifies it if it wants that: whether it did. A backend that has
-    /// enough to do is told of several requests at once, at the latest by [`Frontend::rearm`] after it has answered
-    /// what it knows of. *Dispatch*.
+    /// Lets the backend see what was submitted, and notifies it if it wants that: whether it did. A backend
+    /// that has enough to do is told of several requests at once, at the latest by [`Frontend::rearm`]
+    /// after it has answered what it knows of. *Dispatch*.
     pub fn push(&mut self) -> bool {
         let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
         let due = ring.push();
@@ -316,7 +317,8 @@ impl<H: Hal> Frontend<H> {
         true
     }
 
-    /// Notifies the backend of whatever there is, whether or not it was told before: for a watchdog. *Dispatch*.
+    /// Notifies the backend of whatever there is, whether or not it was told before: for a watchdog.
+    /// *Dispatch*.
     pub fn nudge(&mut self) {
         if let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) {
             ring.told();

@@ -17,7 +17,8 @@ struct Block {
     records: Vec<u32>,
 }
 
-/// The pages, each granted as long as the ring is: what stands in them is grant references and sector numbers.
+/// The pages, each granted as long as the ring is: what stands in them is grant references and sector
+/// numbers.
 #[derive(Debug)]
 pub(super) struct Blocks {
     blocks: Vec<Block>,
@@ -121,8 +122,8 @@ impl Blocks {
             if end_grants && hal.end_access(block.grant).is_err() {
                 kept += 1;
             } else {
-                // SAFETY: the page came from this hal in `block`; its one grant has ended or went with a former
-                // life of the guest.
+                // SAFETY: the page came from this hal in `block`; its one grant has ended or went with a
+                // former life of the guest.
                 unsafe { hal.free_shared_page(block.page) };
             }
         }

@@ -145,8 +145,8 @@ impl Link {
         Ok(Event::Waiting)
     }
 
-    /// Publishes the rings that [`Event::Wanted`] asked for; all of them have as many pages. `persistent`: their grants
-    /// may stay mapped. [`Link::advance`] goes on. Without effect where nothing is wanted.
+    /// Publishes the rings that [`Event::Wanted`] asked for; all of them have as many pages. `persistent`:
+    /// their grants may stay mapped. [`Link::advance`] goes on. Without effect where nothing is wanted.
     ///
     /// # Errors
     /// [`Error::Store`]; the next [`Link::advance`] asks again.

@@ -1,13 +1,14 @@
 //! A disk without interrupts, threads or memory from elsewhere: how a crash dump is written.
 //!
 //! The system that had the disk has stopped, and whoever writes now is a fresh copy of the driver that knows
-//! nothing of it. What the copy may do stands in xenstore: a frontend whose disk the running system has *shown* has the
-//! node [`TARGET`], with the target id that the disk has there. Only such a disk is connected, and only when it is
-//! asked for ([`find`]): a disk that is not shown may be reached by another path, and is nobody's to write to.
+//! nothing of it. What the copy may do stands in xenstore: a frontend whose disk the running system has
+//! *shown* has the node [`TARGET`], with the target id that the disk has there. Only such a disk is
+//! connected, and only when it is asked for ([`find`]): a disk that is not shown may be reached by another
+//! path, and is nobody's to write to.
 //!
-//! [`Polled::connect`] ends the earlier session first (Closing, Closed), by which the backend lets go of its rings and
-//! of what was in flight there, and then begins one of its own with a ring of one page. Data is copied through pages
-//! of the frontend's own, so nothing of the system's memory is ever granted.
+//! [`Polled::connect`] ends the earlier session first (Closing, Closed), by which the backend lets go of its
+//! rings and of what was in flight there, and then begins one of its own with a ring of one page. Data is
+//! copied through pages of the frontend's own, so nothing of the system's memory is ever granted.
 //!
 //! Every wait calls the caller's `pause`, which lets a moment pass and answers `false` when time is up.
 
@@ -58,8 +59,8 @@ pub fn withdraw(store: &mut impl Store, folder: &str) -> Result<(), store::Error
     }
 }
 
-/// Folder of the vbd that the running system shows at a target id and is connected to; `None` where there is none.
-/// Nothing is written.
+/// Folder of the vbd that the running system shows at a target id and is connected to; `None` where there is
+/// none. Nothing is written.
 ///
 /// # Errors
 /// What the store answers.
@@ -158,12 +159,12 @@ pub struct Polled<H: Hal> {
 }
 
 impl<H: Hal + Clone> Polled<H> {
-    /// Connects the vbd at `folder`, whoever was connected before. `port` makes an event channel that the domain may
-    /// bind to; nobody listens on it.
+    /// Connects the vbd at `folder`, whoever was connected before. `port` makes an event channel that the
+    /// domain may bind to; nobody listens on it.
     ///
     /// # Errors
-    /// See [`Failed`]. A backend that is in the way of an earlier session's end is waited for as long as `pause`
-    /// allows.
+    /// See [`Failed`]. A backend that is in the way of an earlier session's end is waited for as long as
+    /// `pause` allows.
     pub fn connect(
         hal: H,
         store: &mut impl Store,
@@ -193,8 +194,8 @@ impl<H: Hal + Clone> Polled<H> {
                     frontend.connect(port, disk);
                     return Ok(Self { link, frontend, disk });
                 }
-                // A backend that cannot take the new ring before the last request of the old one has ended gives up
-                // and closes: it is asked again.
+                // A backend that cannot take the new ring before the last request of the old one has ended
+                // gives up and closes: it is asked again.
                 Event::Stop => link.close(store)?,
                 Event::Closed => link.reopen(store)?,
                 Event::Waiting | Event::Unchanged(_) => {}

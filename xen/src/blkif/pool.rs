@@ -1,4 +1,5 @@
-//! Pages of the frontend's own: data that must not, or cannot, be reached where it lies is copied through them.
+//! Pages of the frontend's own: data that must not, or cannot, be reached where it lies is copied through
+//! them.
 
 use alloc::vec::Vec;
 
@@ -54,7 +55,8 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Grants are for one request from now on; those there are end with the next one that uses the page. Any level.
+    /// Grants are for one request from now on; those there are end with the next one that uses the page. Any
+    /// level.
     pub(super) fn for_requests(&mut self) {
         self.persistent = false;
     }
@@ -93,8 +95,8 @@ impl Pool {
         Ok(reference)
     }
 
-    /// Gives a page back whose request has ended; the grant that could not be ended, after which the page is kept
-    /// away for good. `forget`: grants are gone, there is nothing to end. *Dispatch*.
+    /// Gives a page back whose request has ended; the grant that could not be ended, after which the page is
+    /// kept away for good. `forget`: grants are gone, there is nothing to end. *Dispatch*.
     pub(super) fn give(&mut self, hal: &impl Hal, index: u16, forget: bool) -> Option<GrantRef> {
         let slot = self.slots.get_mut(usize::from(index))?;
         if !self.persistent
@@ -120,8 +122,8 @@ impl Pool {
                 _ => true,
             };
             match slot.page {
-                // SAFETY: the page came from this hal in `new`; its grant has ended or went with a former life of
-                // the guest.
+                // SAFETY: the page came from this hal in `new`; its grant has ended or went with a former
+                // life of the guest.
                 Some(page) if ended => unsafe { hal.free_shared_page(page) },
                 _ => kept += 1,
             }

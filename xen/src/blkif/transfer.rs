@@ -90,7 +90,8 @@ pub struct Outcome {
     pub pages_held: bool,
 }
 
-/// One read, write, flush or discard on its way. Plain data: it may live beside the operating system's request.
+/// One read, write, flush or discard on its way. Plain data: it may live beside the operating system's
+/// request.
 ///
 /// ```text
 /// new ─▶ submit ─▶ push ─▶ for each completion with this tag: complete ─▶ Some(outcome)
@@ -112,8 +113,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`, over pages that are
-    /// granted. The list may be longer.
+    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`, over pages that
+    /// are granted. The list may be longer.
     ///
     /// # Errors
     /// [`Error::Unaligned`]: copy. [`Error::ListTooShort`], also for a transfer of no bytes.
@@ -295,8 +296,8 @@ impl Transfer {
         Ok(())
     }
 
-    /// Checks all that is left, so that no part is sent of a transfer that cannot be sent as a whole; the disk's
-    /// logical block.
+    /// Checks all that is left, so that no part is sent of a transfer that cannot be sent as a whole; the
+    /// disk's logical block.
     fn check<H: Hal>(&self, frontend: &Frontend<H>, bytes: u64) -> Result<u32, Error> {
         let Some(disk) = frontend.disk() else { return Ok(SECTOR_SIZE) };
         disk.check(self.sector, bytes / u64::from(SECTOR_SIZE))?;

@@ -217,7 +217,8 @@ impl Blkback {
         self.selected = 0;
     }
 
-    /// Connects a frontend with as many queues as ports, each made within `config` and what this backend offers.
+    /// Connects a frontend with as many queues as ports, each made within `config` and what this backend
+    /// offers.
     pub fn connect_frontend(&mut self, config: Config, ports: &[Port]) -> Vec<Frontend<super::Hal>> {
         let mut store = self.store();
         let mut link = Link::open(&mut store, &self.frontend).expect("a vbd");
@@ -269,8 +270,8 @@ impl Blkback {
         }
     }
 
-    /// Dies with its domain: Xen takes every mapping away, what it had been asked is lost, and a new one waits for
-    /// a frontend. What it wrote to the disk stays.
+    /// Dies with its domain: Xen takes every mapping away, what it had been asked is lost, and a new one
+    /// waits for a frontend. What it wrote to the disk stays.
     pub fn die(&mut self) {
         self.release_ring();
         self.release_pages();

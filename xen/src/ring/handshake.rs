@@ -1,8 +1,8 @@
 //! Who wakes whom: the indices of a shared ring, and the wishes written beside them (`io/ring.h`).
 //!
-//! Each end publishes an index and then reads the other's wish; each end publishes its wish and then reads the
-//! other's index. A full fence lies between the two steps on both sides, so that of an index and a wish written at
-//! the same time at least one is seen: a wake-up may come for nothing, but none is lost.
+//! Each end publishes an index and then reads the other's wish; each end publishes its wish and then reads
+//! the other's index. A full fence lies between the two steps on both sides, so that of an index and a wish
+//! written at the same time at least one is seen: a wake-up may come for nothing, but none is lost.
 //!
 //! The words are reached through [`Indices`], so that the same code runs over a shared page and, in
 //! `tests/handshake.rs`, over loom's atomics, which try every order of the two ends' steps.
@@ -42,8 +42,8 @@ pub fn push(indices: &impl Indices, from: u32, to: u32) -> bool {
     to.wrapping_sub(wanted) < to.wrapping_sub(from)
 }
 
-/// Asks to be notified of the `after`-th response beyond `consumed` (1 for the next); whether any response is there
-/// already, for which no notification may come.
+/// Asks to be notified of the `after`-th response beyond `consumed` (1 for the next); whether any response is
+/// there already, for which no notification may come.
 ///
 /// At least `after` requests must be without a response, or the wish never comes true.
 #[must_use]

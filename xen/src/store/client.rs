@@ -430,8 +430,9 @@ impl<T: Transport, B: AsMut<[u8]>> Within<'_, T, B> {
         self.client.acknowledged(kind::MKDIR, self.transaction, &[path.as_bytes(), b"\0"])
     }
 
-    /// A list of children that is longer than a message, part by part (`XS_DIRECTORY_PART`): the bytes of it. Each part
-    /// names the generation of the list; where that changes, the list has changed and is read anew.
+    /// A list of children that is longer than a message, part by part (`XS_DIRECTORY_PART`): the bytes of it.
+    /// Each part names the generation of the list; where that changes, the list has changed and is read
+    /// anew.
     fn directory_in_parts(&mut self, path: &str, into: &mut [u8]) -> Result<usize, Error> {
         let malformed = Fault::Malformed { kind: kind::DIRECTORY_PART };
         let mut generation = [0; GENERATION_MAX];

@@ -37,10 +37,10 @@ impl Ring {
         Ok(RING_SIZE - distance(self.req_prod, consumed)?)
     }
 
-    /// Takes over the mapped store page where a user that is gone left it, wherever that was: what it had asked is
-    /// answered, and thrown away, until the server has been quiet for `quiet` calls of `wait` in a row. Only of a
-    /// request that it had begun and not finished the server would wait for the rest; [`Ring::put`] sees to it that
-    /// there is none.
+    /// Takes over the mapped store page where a user that is gone left it, wherever that was: what it had
+    /// asked is answered, and thrown away, until the server has been quiet for `quiet` calls of `wait` in
+    /// a row. Only of a request that it had begun and not finished the server would wait for the rest;
+    /// [`Ring::put`] sees to it that there is none.
     ///
     /// `None` where `wait` gave up before.
     pub fn inherit(memory: SharedMemory, quiet: u32, mut wait: impl FnMut() -> bool) -> Option<Self> {
@@ -60,8 +60,8 @@ impl Ring {
         Some(ring)
     }
 
-    /// Puts as many bytes as there is room for behind what was put before; answers how many. The server sees them when
-    /// they are published: a message that fits is seen whole or not at all.
+    /// Puts as many bytes as there is room for behind what was put before; answers how many. The server sees
+    /// them when they are published: a message that fits is seen whole or not at all.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let count = self.room()?.min(bytes.len());
         let (first, second) = bytes[..count].split_at(count.min(RING_SIZE - place(self.req_prod)));

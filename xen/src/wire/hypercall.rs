@@ -121,7 +121,8 @@ pub struct EvtchnPort {
     pub port: u32,
 }
 
-/// `struct evtchn_bind_ipi`: the processor, and out the port; `struct evtchn_bind_vcpu`: the port, and its processor.
+/// `struct evtchn_bind_ipi`: the processor, and out the port; `struct evtchn_bind_vcpu`: the port, and its
+/// processor.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct EvtchnPair(pub u32, pub u32);

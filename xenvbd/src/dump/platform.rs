@@ -28,7 +28,8 @@ pub const STORE_SECONDS: u32 = 60;
 
 /// One pause, in microseconds. Meanwhile other domains may have the processor.
 const PAUSE: u32 = 100;
-/// One after a tenth of a second: what a pause costs beside the time that it lets pass is not counted, and must be little.
+/// One after a tenth of a second: what a pause costs beside the time that it lets pass is not counted, and
+/// must be little.
 const LONG_PAUSE: u32 = 10 * PAUSE;
 /// Pauses for which xenstored must have been quiet before its ring is taken over: 50 ms.
 const QUIET: u32 = 50_000 / PAUSE;
@@ -36,7 +37,8 @@ const QUIET: u32 = 50_000 / PAUSE;
 /// Why there is no adapter.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
-    /// The running system uses its disks: no bugcheck is under way, and it has not let go of them to hibernate.
+    /// The running system uses its disks: no bugcheck is under way, and it has not let go of them to
+    /// hibernate.
     InUse,
     /// CPUID shows no Xen.
     NoXen,
@@ -143,8 +145,8 @@ impl Platform {
     /// See [`Refusal`]. Up to [`Refusal::NotShown`] nothing has been changed but what this image alone uses.
     pub fn find(port_driver: &PortDriver) -> Result<(Self, Store), Refusal> {
         let xen = cpuid::detect(&Native).ok_or(Refusal::NoXen)?;
-        // SAFETY: Xen was detected; image sections are resident, and the copy stays loaded until the machine is reset, or
-        // until nobody calls it any more.
+        // SAFETY: Xen was detected; image sections are resident, and the copy stays loaded until the machine
+        // is reset, or until nobody calls it any more.
         let hypercall =
             unsafe { HypercallPage::of_image(&xen, physical_address) }.map_err(Refusal::NoPage)?;
         let window = platform_memory().ok_or(Refusal::NoDevice)?;
@@ -164,8 +166,8 @@ impl Platform {
         let window = window + (grant::DUMP_WINDOW * PAGE_SIZE) as u64;
         let (_, index) = grant::shares(grant::query_size(&hypercall)?.max_frames);
         let index = index.ok_or(Refusal::NoFrame)?;
-        // SAFETY: a frame of the platform device's BAR, address space without memory, behind those that xenpci uses; the
-        // frame of the table is left to this copy by `grant::shares`.
+        // SAFETY: a frame of the platform device's BAR, address space without memory, behind those that
+        // xenpci uses; the frame of the table is left to this copy by `grant::shares`.
         unsafe { grant::map_one(&hypercall, index, Frame(window / PAGE_SIZE as u64))? };
         let entries = map(port_driver, window)?;
         entries.zero();
@@ -180,7 +182,8 @@ impl Platform {
         Wait::new(self.hypercall, seconds)
     }
 
-    /// A port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci did not unmask.
+    /// A port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci did not
+    /// unmask.
     ///
     /// # Errors
     /// Xen's answer.
@@ -211,13 +214,13 @@ fn open_store(
 fn map(port_driver: &PortDriver, physical: u64) -> Result<SharedMemory, Refusal> {
     let base = port_driver.device_base(physical, PAGE_SIZE as u32);
     let base = base.and_then(NonNull::new).ok_or(Refusal::NoMapping(physical))?;
-    // SAFETY: a mapped page of memory that Xen shares with the domain, mapped for good, and aligned; no reference into it
-    // is made.
+    // SAFETY: a mapped page of memory that Xen shares with the domain, mapped for good, and aligned; no
+    // reference into it is made.
     Ok(unsafe { SharedMemory::new(base, PAGE_SIZE) })
 }
 
-/// Base of the Xen platform device's memory BAR, from configuration space (PCI 3.0, 3.2.2.3.2), bus 0, function 0 of each
-/// device (xen-pci-device-reservations.7: 5853:0001 or 0002).
+/// Base of the Xen platform device's memory BAR, from configuration space (PCI 3.0, 3.2.2.3.2), bus 0,
+/// function 0 of each device (xen-pci-device-reservations.7: 5853:0001 or 0002).
 fn platform_memory() -> Option<u64> {
     const XEN: u32 = 0x5853;
     const MEMORY_BAR: u32 = 0x14;
@@ -231,8 +234,8 @@ fn platform_memory() -> Option<u64> {
     })
 }
 
-/// A doubleword of a function's configuration space, by mechanism 1. No other processor runs, and none was stopped
-/// between the two accesses: NT makes them with interrupts off.
+/// A doubleword of a function's configuration space, by mechanism 1. No other processor runs, and none was
+/// stopped between the two accesses: NT makes them with interrupts off.
 fn configuration(device: u32, offset: u32) -> u32 {
     // SAFETY: the ports of configuration mechanism 1, which every machine with the platform device has.
     let (address, data) = unsafe { (IoPort::new(0xCF8), IoPort::new(0xCFC)) };
@@ -249,8 +252,9 @@ const PAGE: Layout = match Layout::from_size_align(PAGE_SIZE, PAGE_SIZE) {
     Err(_) => unreachable!(),
 };
 
-// SAFETY: entries come from a table in a frame that nobody else uses, which hands each out once and keeps one that cannot
-// be ended; pages are pieces of the image's arena, the caller's until freed, with the frame that the page tables name.
+// SAFETY: entries come from a table in a frame that nobody else uses, which hands each out once and keeps one
+// that cannot be ended; pages are pieces of the image's arena, the caller's until freed, with the frame that
+// the page tables name.
 unsafe impl Hal for Platform {
     fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
         let granted = self.table.borrow_mut().grant_access(domain, frame, access)?;

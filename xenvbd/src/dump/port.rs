@@ -85,8 +85,8 @@ struct Extension {
 pub unsafe fn register() -> NTSTATUS {
     // SAFETY: the caller's promise.
     unsafe { ARENA.take_the_place_of_pool() };
-    // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers made for
-    // NT 6.1 or before.
+    // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers
+    // made for NT 6.1 or before.
     let mut data = initialization_data(false);
     data.HwInitialize = Some(hw_initialize);
     data.HwStartIo = Some(hw_start_io);
@@ -171,7 +171,8 @@ unsafe extern "C" fn hw_find_adapter(
     SP_RETURN_FOUND
 }
 
-/// HwInitialize. HIGH_LEVEL. The disk is reached by the first request that names it, and before that request ends.
+/// HwInitialize. HIGH_LEVEL. The disk is reached by the first request that names it, and before that request
+/// ends.
 unsafe extern "C" fn hw_initialize(_extension: PVOID) -> BOOLEAN {
     TRUE as BOOLEAN
 }
@@ -179,8 +180,8 @@ unsafe extern "C" fn hw_initialize(_extension: PVOID) -> BOOLEAN {
 /// HwStartIo. HIGH_LEVEL. The request is complete when this returns.
 unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     let Some(port) = NonNull::new(extension).map(Port::new) else { return FALSE as BOOLEAN };
-    // SAFETY: the port driver's extension with the adapter that `hw_find_adapter` put there, and its SRB; it brings one
-    // request at a time.
+    // SAFETY: the port driver's extension with the adapter that `hw_find_adapter` put there, and its SRB; it
+    // brings one request at a time.
     let (Some(adapter), Some(mut srb)) =
         (unsafe { (*extension.cast::<Extension>()).adapter.as_mut() }, unsafe { Srb::new(srb) })
     else {

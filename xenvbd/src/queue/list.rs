@@ -36,8 +36,8 @@ impl List {
         Some(first)
     }
 
-    /// Puts a request in its place by number, unless it is there already. Takes as long as the list is; for the
-    /// recovery from a lost backend.
+    /// Puts a request in its place by number, unless it is there already. Takes as long as the list is; for
+    /// the recovery from a lost backend.
     pub(super) fn insert(&mut self, mut request: NonNull<Request>) {
         let mut rest = core::mem::take(self);
         // SAFETY: as in `push`.
@@ -104,8 +104,9 @@ impl Ended {
     pub fn complete(mut self) {
         while let Some(mut request) = self.0.pop() {
             let (srb, port, answer) = {
-                // SAFETY: the request ended: it is in no list, and no ring request of it is left. The reference ends
-                // before the SRB, and with it the request's memory, goes back to Storport.
+                // SAFETY: the request ended: it is in no list, and no ring request of it is left. The
+                // reference ends before the SRB, and with it the request's memory, goes back
+                // to Storport.
                 let request = unsafe { request.as_mut() };
                 (request.srb.take(), request.port, request.answer)
             };

@@ -5,28 +5,30 @@
 //!
 //! A request takes one of two ways ([`xen::blkif::Transfer`]):
 //! - *direct*: the buffer's own pages are granted;
-//! - *copied*: data goes through the frontend's pages. This is for a buffer that is not made of whole sectors, for
-//!   every buffer where the toolstack asks to distrust the backend or grants are persistent, and for a VERIFY, which
-//!   has no buffer.
+//! - *copied*: data goes through the frontend's pages. This is for a buffer that is not made of whole
+//!   sectors, for every buffer where the toolstack asks to distrust the backend or grants are persistent, and
+//!   for a VERIFY, which has no buffer.
 //!
 //! # Waking each other
-//! The owner takes in responses in rounds: [`Queue::drain`], complete what ended with no lock held, [`Queue::settle`].
-//! What is started in between, often by those who were waiting for the completions, is published by `settle` as a
-//! whole: one notification for all of it.
+//! The owner takes in responses in rounds: [`Queue::drain`], complete what ended with no lock held,
+//! [`Queue::settle`]. What is started in between, often by those who were waiting for the completions, is
+//! published by `settle` as a whole: one notification for all of it.
 //!
-//! While nothing is in flight no answer is asked to be announced. The first request to an idle backend asks for it
-//! after the backend has been told: one that was quicker than the notification's return has answered without an
-//! interrupt, and [`Queue::start`] says that there is something to take in.
+//! While nothing is in flight no answer is asked to be announced. The first request to an idle backend asks
+//! for it after the backend has been told: one that was quicker than the notification's return has answered
+//! without an interrupt, and [`Queue::start`] says that there is something to take in.
 //!
 //! # When memory may be used again
-//! A request ends when every ring request of it has come back and its grants have ended. A backend that does not
-//! answer keeps its requests pending, through any reset, since it might still write to their pages. A page whose
-//! grant cannot be ended is never given back: the frontend keeps its own, a direct request is never completed.
+//! A request ends when every ring request of it has come back and its grants have ended. A backend that does
+//! not answer keeps its requests pending, through any reset, since it might still write to their pages. A
+//! page whose grant cannot be ended is never given back: the frontend keeps its own, a direct request is
+//! never completed.
 //!
 //! # A backend that goes away
-//! [`Queue::detach`] takes the requests in flight back into the queue, in the order in which they were started, each
-//! from its beginning; [`Queue::attach`] sends them again. A request that has been completed is never sent again, and
-//! one with a flush behind its data sends the data again, too: the cache that held it may be gone.
+//! [`Queue::detach`] takes the requests in flight back into the queue, in the order in which they were
+//! started, each from its beginning; [`Queue::attach`] sends them again. A request that has been completed is
+//! never sent again, and one with a flush behind its data sends the data again, too: the cache that held it
+//! may be gone.
 #![allow(unsafe_code, reason = "requests live in Storport's SRB extensions and are linked through them")]
 
 mod list;
@@ -113,8 +115,9 @@ pub struct Queue {
     held: bool,
 }
 
-// SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring requests in
-// flight; all of these stay where they are until the queue has ended them. SRBs may be handled on any processor.
+// SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring
+// requests in flight; all of these stay where they are until the queue has ended them. SRBs may be handled on
+// any processor.
 unsafe impl Send for Queue {}
 
 impl Queue {
@@ -171,8 +174,8 @@ impl Queue {
         completion.result.map_err(Error::Request)
     }
 
-    /// Takes a request, which its SRB's extension holds. Whether there is something to take in already, that may not
-    /// be announced: begin a round. ≤ DISPATCH_LEVEL.
+    /// Takes a request, which its SRB's extension holds. Whether there is something to take in already, that
+    /// may not be announced: begin a round. ≤ DISPATCH_LEVEL.
     pub fn start(&mut self, mut request: NonNull<Request>) -> (Ended, bool) {
         let mut ended = Ended::default();
         let idle = self.in_flight() == 0;
@@ -194,7 +197,8 @@ impl Queue {
         (ended, again)
     }
 
-    /// Takes in what the backend has answered, and goes on with what waited; begins a round. ≤ DISPATCH_LEVEL.
+    /// Takes in what the backend has answered, and goes on with what waited; begins a round. ≤
+    /// DISPATCH_LEVEL.
     pub fn drain(&mut self) -> Ended {
         self.rounds += 1;
         self.counters.rounds += 1;
@@ -203,9 +207,9 @@ impl Queue {
         ended
     }
 
-    /// Ends a round: tells the backend what was started meanwhile, and asks to be notified of what is in flight.
-    /// Whether there is something to take in already, that may not be announced: begin another round.
-    /// ≤ DISPATCH_LEVEL.
+    /// Ends a round: tells the backend what was started meanwhile, and asks to be notified of what is in
+    /// flight. Whether there is something to take in already, that may not be announced: begin another
+    /// round. ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn settle(&mut self) -> bool {
         self.rounds = self.rounds.saturating_sub(1);
@@ -213,8 +217,8 @@ impl Queue {
         self.ask()
     }
 
-    /// Asks to be notified of what is in flight, unless a round is going on, whose end does it; whether there is
-    /// something to take in already.
+    /// Asks to be notified of what is in flight, unless a round is going on, whose end does it; whether there
+    /// is something to take in already.
     fn ask(&mut self) -> bool {
         match &mut self.backend {
             Backend::Ring(frontend) if self.rounds == 0 && frontend.in_flight() > 0 => frontend.rearm(),
@@ -225,7 +229,8 @@ impl Queue {
     fn take_in(&mut self, ended: &mut Ended) {
         loop {
             while let Backend::Ring(frontend) = &mut self.backend {
-                // SAFETY: a tag that is not READ_NOW's is the address of a request with a ring request in flight.
+                // SAFETY: a tag that is not READ_NOW's is the address of a request with a ring request in
+                // flight.
                 let taken = frontend.take(&mut |data| unsafe { request::arrived(&data) });
                 let Some(completion) = taken else { break };
                 self.counters.completed += 1;
@@ -312,8 +317,8 @@ impl Queue {
         }
     }
 
-    /// Submits nothing any more until [`Queue::attach`]: requests wait, and those in flight come back. Before the guest is
-    /// suspended. ≤ DISPATCH_LEVEL.
+    /// Submits nothing any more until [`Queue::attach`]: requests wait, and those in flight come back. Before
+    /// the guest is suspended. ≤ DISPATCH_LEVEL.
     pub fn hold(&mut self) {
         self.held = true;
     }
@@ -327,9 +332,9 @@ impl Queue {
         ended
     }
 
-    /// The backend is gone and expected back: takes back what is in flight. From here on requests wait. `resumed`: the
-    /// guest has been resumed, so that no grant of before is left. The frontend is to be dropped at PASSIVE_LEVEL, and
-    /// what ended completed. ≤ DISPATCH_LEVEL.
+    /// The backend is gone and expected back: takes back what is in flight. From here on requests wait.
+    /// `resumed`: the guest has been resumed, so that no grant of before is left. The frontend is to be
+    /// dropped at PASSIVE_LEVEL, and what ended completed. ≤ DISPATCH_LEVEL.
     pub fn detach(&mut self, resumed: bool) -> (Option<blkif::Frontend<Platform>>, Ended) {
         let mut ended = Ended::default();
         let Backend::Ring(mut frontend) = core::mem::replace(&mut self.backend, Backend::Awaited) else {
@@ -345,7 +350,8 @@ impl Queue {
             }
             frontend.disconnect();
         }
-        // Requests to be sent again, in order; those with pages that the backend still holds are kept for good.
+        // Requests to be sent again, in order; those with pages that the backend still holds are kept for
+        // good.
         let mut again = List::default();
         while let Some(completion) = frontend.take(&mut |_| ()) {
             let request = request_of(&completion);
@@ -397,8 +403,8 @@ impl Queue {
         core::mem::replace(&mut self.known_broken, broken) != broken && broken
     }
 
-    /// How long the backend has owed an answer, in calls of this routine, which comes at regular times; 0 where it owes
-    /// none or has given one since the last call. ≤ DISPATCH_LEVEL.
+    /// How long the backend has owed an answer, in calls of this routine, which comes at regular times; 0
+    /// where it owes none or has given one since the last call. ≤ DISPATCH_LEVEL.
     pub fn tick(&mut self) -> u32 {
         let stuck = self.in_flight() > 0 && self.counters.completed == self.seen;
         self.seen = self.counters.completed;
@@ -406,8 +412,8 @@ impl Queue {
         self.owed
     }
 
-    /// A new backend has no ring for this queue: what waits, and what still comes, is Storport's to bring again, to
-    /// another queue. ≤ DISPATCH_LEVEL.
+    /// A new backend has no ring for this queue: what waits, and what still comes, is Storport's to bring
+    /// again, to another queue. ≤ DISPATCH_LEVEL.
     pub fn retire(&mut self) -> Ended {
         self.held = false;
         self.backend = Backend::Moved;
@@ -423,8 +429,8 @@ impl Queue {
         }
     }
 
-    /// Submits what waits, until it is all submitted or the ring is full. Without a backend it all ends, once nothing
-    /// is in flight any more.
+    /// Submits what waits, until it is all submitted or the ring is full. Without a backend it all ends, once
+    /// nothing is in flight any more.
     fn submit(&mut self, ended: &mut Ended) {
         if self.held {
             return;
@@ -442,7 +448,8 @@ impl Queue {
                 Ok(()) => {
                     self.waiting.pop();
                 }
-                // Nothing is in flight that could wake the queue again: grants or pages are used up elsewhere.
+                // Nothing is in flight that could wake the queue again: grants or pages are used up
+                // elsewhere.
                 Err(Obstacle::Full) if self.in_flight() == 0 => {
                     self.waiting.pop();
                     ended.push(request, Answer::Busy);
@@ -482,8 +489,8 @@ impl Queue {
 
 /// The request that a ring request belongs to.
 fn request_of(completion: &Completion) -> NonNull<Request> {
-    // SAFETY: every ring request but that of `read_now`, which takes its own completion, has the address of a request
-    // as its tag.
+    // SAFETY: every ring request but that of `read_now`, which takes its own completion, has the address of a
+    // request as its tag.
     unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(completion.tag)) }
 }
 

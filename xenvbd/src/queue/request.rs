@@ -58,8 +58,8 @@ impl Request {
     /// pages may be granted.
     ///
     /// # Errors
-    /// The SRB, and how it ends at once: its buffer is shorter than the command's data, or has no system address
-    /// to copy at.
+    /// The SRB, and how it ends at once: its buffer is shorter than the command's data, or has no system
+    /// address to copy at.
     pub fn new(srb: Srb, port: Port, action: Action, copy_all: bool) -> Result<Self, (Srb, Answer)> {
         let none = Extent { sector: 0, sectors: 0 };
         let (work, extent) = match action {
@@ -116,8 +116,8 @@ impl Request {
     /// Puts the request into its SRB's extension, where it stays until the SRB is completed.
     pub fn settle(self) -> Option<NonNull<Self>> {
         let place = self.srb.as_ref().and_then(Srb::extension)?;
-        // SAFETY: the extension is this driver's while the SRB is pending, of `size_of::<Request>()` bytes (the
-        // `SrbExtensionSize` that Storport was given), and pool memory, so aligned to 16.
+        // SAFETY: the extension is this driver's while the SRB is pending, of `size_of::<Request>()` bytes
+        // (the `SrbExtensionSize` that Storport was given), and pool memory, so aligned to 16.
         unsafe { place.write(self) };
         Some(place)
     }
@@ -137,7 +137,8 @@ impl Request {
         }
     }
 
-    /// Goes the other way: through the frontend's pages; whether that can be done. Nothing of it is in flight.
+    /// Goes the other way: through the frontend's pages; whether that can be done. Nothing of it is in
+    /// flight.
     pub(super) fn copy(&mut self) -> bool {
         let Some(srb) = &self.srb else { return false };
         let (Some(place), Some(_), false) = (srb.extension(), srb.data(), self.copied) else { return false };
@@ -183,9 +184,11 @@ impl Request {
     fn next_unmap(&mut self) -> bool {
         let (Work::Unmap { bytes, block_size }, Some(srb)) = (self.work, &self.srb) else { return false };
         let (Some(place), Some(data)) = (srb.extension(), srb.data()) else { return false };
-        // SAFETY: `new` has checked that the buffer has so many bytes; it is mapped as long as the SRB is pending.
+        // SAFETY: `new` has checked that the buffer has so many bytes; it is mapped as long as the SRB is
+        // pending.
         let list = unsafe { slice::from_raw_parts(data.as_ptr(), bytes) };
-        // The list is read anew for each part, and each part is checked against the disk when it is submitted.
+        // The list is read anew for each part, and each part is checked against the disk when it is
+        // submitted.
         while let Some(extent) = unmap::extent(list, self.unmapped, block_size) {
             self.unmapped += 1;
             if extent.sectors > 0 {
@@ -228,8 +231,8 @@ struct Buffer(Option<NonNull<u8>>);
 impl Source for Buffer {
     fn fill(&self, offset: usize, length: usize, page: &SharedMemory) {
         if let Some(data) = self.0 {
-            // SAFETY: the SRB's buffer has the bytes of the extent (checked in `Request::new`), of which the transfer
-            // asks for parts; it is mapped and resident as long as the SRB is pending.
+            // SAFETY: the SRB's buffer has the bytes of the extent (checked in `Request::new`), of which the
+            // transfer asks for parts; it is mapped and resident as long as the SRB is pending.
             let source = unsafe { slice::from_raw_parts(data.as_ptr().add(offset), length) };
             page.copy_in(0, source);
         }

@@ -1,4 +1,5 @@
-//! Instructions of the block frontend for a request, counted by callgrind on this machine: no guest, no emulation.
+//! Instructions of the block frontend for a request, counted by callgrind on this machine: no guest, no
+//! emulation.
 
 use std::{fmt::Write, fs, path::Path, process::Command};
 

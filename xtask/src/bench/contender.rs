@@ -1,5 +1,5 @@
-//! Who is measured, and how each is started: every one in a dom0 resumed from the same snapshot, on a copy of the same
-//! image behind the same virtio disk.
+//! Who is measured, and how each is started: every one in a dom0 resumed from the same snapshot, on a copy of
+//! the same image behind the same virtio disk.
 
 use std::{fs, path::PathBuf, time::Duration};
 

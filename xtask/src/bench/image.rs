@@ -1,4 +1,5 @@
-//! The disk image that every contender gets: each block carries its number, and afterwards the stamp of who wrote it.
+//! The disk image that every contender gets: each block carries its number, and afterwards the stamp of who
+//! wrote it.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: the disk as the guest's system sees it through xenvbd, beside qemu's emulated IDE, Linux's
-//! xen-blkfront, and dom0 on the bare device.
+//! `cargo xtask bench`: the disk as the guest's system sees it through xenvbd, beside qemu's emulated IDE,
+//! Linux's xen-blkfront, and dom0 on the bare device.
 
 mod callgrind;
 mod contender;

@@ -78,7 +78,8 @@ pub struct Results {
     pub contender: Contender,
     /// One row for each workload, in the order of [`ALL`].
     pub rows: Vec<Row>,
-    /// Calls that drivers made into the guard during the timed runs, where there is a guard, and the requests of these.
+    /// Calls that drivers made into the guard during the timed runs, where there is a guard, and the
+    /// requests of these.
     pub guard_calls: Option<(u64, u64)>,
 }
 

@@ -1,6 +1,7 @@
 //! Holds the INF files to the rules of setup and of this project.
 //!
-//! No linter for INF files runs outside of Windows; InfVerif and its like are for whoever releases a signed package.
+//! No linter for INF files runs outside of Windows; InfVerif and its like are for whoever releases a signed
+//! package.
 
 mod registry;
 mod rules;

@@ -48,7 +48,8 @@ pub fn class_filters(_: &Suite, package: &Package) -> Vec<String> {
             breaches.push(format!("line {}: the class's other filters would go", line.number));
         }
     }
-    // Setup does files, then registry, then services: only what the service's section adds comes behind the service.
+    // Setup does files, then registry, then services: only what the service's section adds comes behind the
+    // service.
     let by_services: Vec<&Line> = package
         .services()
         .iter()

@@ -179,8 +179,8 @@ pub fn files(_: &Suite, package: &Package) -> Vec<String> {
 }
 
 pub fn destination(_: &Suite, package: &Package) -> Vec<String> {
-    // The drivers import from each other, and the loader looks for imports in System32\drivers: not in the driver
-    // store (dirid 13), where each package has a folder of its own.
+    // The drivers import from each other, and the loader looks for imports in System32\drivers: not in the
+    // driver store (dirid 13), where each package has a folder of its own.
     let mut breaches = Vec::new();
     let destinations = package.inf.lines("DestinationDirs");
     if !destinations.iter().any(|line| line.has_key("DefaultDestDir")) {

@@ -41,8 +41,8 @@ pub fn services(_: &Suite, package: &Package) -> Vec<String> {
             breaches.push(format!("line {}: {name} is no driver of the suite", line.number));
             continue;
         };
-        // SERVICE_KERNEL_DRIVER, SERVICE_BOOT_START, SERVICE_ERROR_NORMAL: a driver that fails leaves the boot
-        // emulated, it does not stop it.
+        // SERVICE_KERNEL_DRIVER, SERVICE_BOOT_START, SERVICE_ERROR_NORMAL: a driver that fails leaves the
+        // boot emulated, it does not stop it.
         let wanted =
             [("ServiceType", "1"), ("StartType", "0"), ("ErrorControl", "1"), ("LoadOrderGroup", group)];
         for (directive, wanted) in wanted {

@@ -1,9 +1,10 @@
-//! One machine from its installation to its removal: one system volume, one registry, one data disk, many boots.
+//! One machine from its installation to its removal: one system volume, one registry, one data disk, many
+//! boots.
 //!
-//! The host is the boot loader: it takes boot.ini, the hive and the driver files from the system volume and gives them to
-//! the NT executive, which gets no INF file: what `bootcfg install` wrote is all there is. What a boot writes into the
-//! registry goes back into the hive. The executive does not mount the system volume; the disk that must not be mounted
-//! twice is the data disk.
+//! The host is the boot loader: it takes boot.ini, the hive and the driver files from the system volume and
+//! gives them to the NT executive, which gets no INF file: what `bootcfg install` wrote is all there is. What
+//! a boot writes into the registry goes back into the hive. The executive does not mount the system volume;
+//! the disk that must not be mounted twice is the data disk.
 
 mod registration;
 mod volume;

@@ -30,8 +30,8 @@ pub fn write(key: &Key<'_>, path: &str, text: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The edits of a SYSTEM hive that a registration file makes; other hives' keys are left out, as are keys that a boot
-/// makes anew.
+/// The edits of a SYSTEM hive that a registration file makes; other hives' keys are left out, as are keys
+/// that a boot makes anew.
 pub fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     let mut key = None;

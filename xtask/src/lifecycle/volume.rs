@@ -1,5 +1,5 @@
-//! The guest's system volume: a FAT image with boot.ini, the drivers and the SYSTEM hive. mtools take it out into a
-//! folder, where `bootcfg --root` finds what it would find on a mounted volume, and put it back.
+//! The guest's system volume: a FAT image with boot.ini, the drivers and the SYSTEM hive. mtools take it out
+//! into a folder, where `bootcfg --root` finds what it would find on a mounted volume, and put it back.
 
 use std::{
     fs,
@@ -20,8 +20,8 @@ const SIZE: u64 = 32 << 20;
 const DRIVERS: &str = "WINDOWS/system32/drivers";
 const HIVE: &str = "WINDOWS/system32/config/SYSTEM";
 const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
-/// Another vendor's filter, whose driver is not there to be loaded: it must be left alone, so its class is one that no
-/// device here has.
+/// Another vendor's filter, whose driver is not there to be loaded: it must be left alone, so its class is
+/// one that no device here has.
 const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BFC1-08002BE10318}";
 
 /// The volume: an image, and a folder where it is taken out to.
@@ -114,7 +114,8 @@ impl SystemVolume {
         Ok(())
     }
 
-    /// What a boot loader takes from the volume: boot.ini, the registry as a registration file, the driver files.
+    /// What a boot loader takes from the volume: boot.ini, the registry as a registration file, the driver
+    /// files.
     pub fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
         self.take_out()?;
         let mut files = vec![("boot.ini".to_owned(), fs::read(self.folder.join("boot.ini"))?)];
@@ -134,7 +135,8 @@ impl SystemVolume {
         Ok(files)
     }
 
-    /// Whether the suite has left nothing: no file, no PV entry, no service, and the other vendor's filter as it was.
+    /// Whether the suite has left nothing: no file, no PV entry, no service, and the other vendor's filter as
+    /// it was.
     pub fn check_removed(&self) -> Result<()> {
         self.take_out()?;
         ensure!(fs::read_dir(self.folder.join(DRIVERS))?.next().is_none(), "driver files are left");

@@ -1,5 +1,6 @@
-//! Every rule of the guard, broken once: of its machine, its proof and its decision, of what it takes for emulated, of the
-//! census and of what may cross between drivers. Guard's own tests must catch each, or the model.
+//! Every rule of the guard, broken once: of its machine, its proof and its decision, of what it takes for
+//! emulated, of the census and of what may cross between drivers. Guard's own tests must catch each, or the
+//! model.
 
 use super::{Catch, Mutant};
 

@@ -18,8 +18,8 @@ use crate::{
     setup, verdict,
 };
 
-/// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught it, and
-/// writes `docs/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
+/// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught
+/// it, and writes `docs/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
 ///
 /// # Errors
 /// A mutant could not be applied or built, or survived; the page is written all the same, and says so.

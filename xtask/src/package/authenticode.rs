@@ -12,8 +12,8 @@ const OPTIONAL_HEADER: usize = 24;
 /// `IMAGE_NT_OPTIONAL_HDR64_MAGIC`.
 const MAGIC_64: u16 = 0x20b;
 
-/// The SHA-256 of a 64-bit image without checksum, certificate table entry and certificates. An unsigned image is
-/// hashed as if padded to eight bytes, which is what signing does to it.
+/// The SHA-256 of a 64-bit image without checksum, certificate table entry and certificates. An unsigned
+/// image is hashed as if padded to eight bytes, which is what signing does to it.
 ///
 /// # Errors
 /// It is no 64-bit image.

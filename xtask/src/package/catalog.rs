@@ -1,8 +1,9 @@
-//! The catalog: a certificate trust list with the hash of each member, as PKCS#7 signed data without a signer.
+//! The catalog: a certificate trust list with the hash of each member, as PKCS#7 signed data without a
+//! signer.
 //!
-//! Windows documents the files but not the format; the structures are those of wincrypt.h (`CTL_INFO`) and mscat.h
-//! (`CAT_NAMEVALUE`, `CAT_MEMBERINFO2`) in their ASN.1 encoding. osslsigncode signs the result and verifies files
-//! against it.
+//! Windows documents the files but not the format; the structures are those of wincrypt.h (`CTL_INFO`) and
+//! mscat.h (`CAT_NAMEVALUE`, `CAT_MEMBERINFO2`) in their ASN.1 encoding. osslsigncode signs the result and
+//! verifies files against it.
 
 use anyhow::{Context, Result, anyhow};
 use der::{

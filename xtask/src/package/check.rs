@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::{BILL, CATALOG, Package, archive::hex, authenticode, sign};
 use crate::{command, folder::remove_folder};
 
-/// Every driver is signed, alone and by the catalog; a driver that was changed, and a catalog that was, are refused.
+/// Every driver is signed, alone and by the catalog; a driver that was changed, and a catalog that was, are
+/// refused.
 pub fn signatures(package: &Package, signer: &sign::Signer, work: &Path) -> Result<()> {
     let folder = unpacked(package, work)?;
     let (root, catalog) = (&signer.certificate, folder.join(CATALOG));

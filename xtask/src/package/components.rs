@@ -127,7 +127,8 @@ fn checksums(lock: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The bill of materials, CycloneDX 1.5: the shipped binaries with their hashes, the crates in them, who links whom.
+/// The bill of materials, CycloneDX 1.5: the shipped binaries with their hashes, the crates in them, who
+/// links whom.
 pub fn bill(
     version: &str,
     date: Date,

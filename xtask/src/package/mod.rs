@@ -1,7 +1,8 @@
 //! `dist/xenguard-<version>.zip`: what an admin gets.
 //!
-//! Drivers, INF files, catalog, `bootcfg`, scripts, licences, bill of materials, checksums. Without signatures it is the
-//! same bytes from the same sources; signatures hold the time and, with RSA-PSS or a token, chance.
+//! Drivers, INF files, catalog, `bootcfg`, scripts, licences, bill of materials, checksums. Without
+//! signatures it is the same bytes from the same sources; signatures hold the time and, with RSA-PSS or a
+//! token, chance.
 
 mod archive;
 mod authenticode;
@@ -116,7 +117,8 @@ fn signer(signing: &Signing, work: &Path) -> Result<Option<Signer>> {
 }
 
 impl Package {
-    /// All files: those that are as signing left them, the bill of materials with their hashes, and the checksums.
+    /// All files: those that are as signing left them, the bill of materials with their hashes, and the
+    /// checksums.
     fn complete(&self) -> Files {
         let mut files = self.files.clone();
         let hashes: Vec<_> =

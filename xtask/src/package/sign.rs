@@ -77,7 +77,8 @@ impl Signer {
     }
 }
 
-/// Checks a signed file against a root certificate; with a catalog, that the catalog is signed and has the file's hash.
+/// Checks a signed file against a root certificate; with a catalog, that the catalog is signed and has the
+/// file's hash.
 ///
 /// # Errors
 /// osslsigncode is not content; the message has its reasons.

@@ -155,7 +155,8 @@ fn starts_under_controller() {
     }
 }
 
-/// Only with `disks` are a controller's disks taken out; elsewhere its start is what is judged, and the census.
+/// Only with `disks` are a controller's disks taken out; elsewhere its start is what is judged, and the
+/// census.
 #[test]
 fn disks_that_are_reported_are_a_slip_under_disks_only() {
     for policy in [HidePolicy::Controllers, HidePolicy::Nothing] {
@@ -176,7 +177,8 @@ fn starts_in_an_emulated_boot() {
     }
 }
 
-/// With `none` the refusals are the proof; NT removes a device whose start failed, and the refusal still counts.
+/// With `none` the refusals are the proof; NT removes a device whose start failed, and the refusal still
+/// counts.
 #[test]
 fn refusing_alone_is_proof_under_none() {
     let mut guard = after(NOTHING_PROOF.into_iter().take(6));

@@ -67,7 +67,8 @@ fn a_device_that_is_gone_says_nothing() {
     assert_eq!(guard.step(Event::StorageDetached { device: 0 }), REFUSED);
 }
 
-/// With `disks`, a controller that can only have disks is hidden; that it had a filter does not make it one that stays.
+/// With `disks`, a controller that can only have disks is hidden; that it had a filter does not make it one
+/// that stays.
 #[test]
 fn a_disks_only_controller_is_none_that_stays() {
     let seen =

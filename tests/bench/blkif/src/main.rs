@@ -1,9 +1,9 @@
 //! Drives the block frontend against a fake backend, so that callgrind can count the frontend's instructions:
 //! `bench-blkif <direct|persistent> <pages of a request> <requests in flight> <rounds>`.
 //!
-//! Only what runs below [`frontend_submits`] and [`frontend_takes`] is the frontend's; callgrind is told to collect
-//! there alone. Each round fills the queue, publishes it at once, lets the backend answer everything, and takes every
-//! response. Prints the number of requests.
+//! Only what runs below [`frontend_submits`] and [`frontend_takes`] is the frontend's; callgrind is told to
+//! collect there alone. Each round fills the queue, publishes it at once, lets the backend answer everything,
+//! and takes every response. Prints the number of requests.
 
 use std::hint::black_box;
 use std::process::ExitCode;

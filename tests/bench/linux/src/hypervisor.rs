@@ -36,8 +36,8 @@ impl Hypervisor {
         let mut state = RunState::default();
         let address = (&raw mut state).expose_provenance() as u64;
         let mut call = Hypercall { op: HYPERVISOR_VCPU_OP, arg: [GET_RUNSTATE_INFO, 0, address, 0, 0] };
-        // SAFETY: the opcode takes a `struct privcmd_hypercall`; Xen writes one `RunState` to the address, which is
-        // that of a local, in memory that was just written and is therefore present.
+        // SAFETY: the opcode takes a `struct privcmd_hypercall`; Xen writes one `RunState` to the address,
+        // which is that of a local, in memory that was just written and is therefore present.
         unsafe { ioctl::ioctl(&self.0, Updater::<PRIVCMD_HYPERCALL, Hypercall>::new(&mut call)) }?;
         Ok(state)
     }

@@ -1,11 +1,13 @@
 //! The benchmark under Linux, statically linked, one program for three uses:
 //!
-//! - as process 1 of a Linux guest it loads the modules of its initial file system, runs every workload on `/dev/xvda`
-//!   through io_uring with O_DIRECT, once more for Xen's trace, and powers the guest off;
-//! - `bench-linux disk <device> <runs> <milliseconds> <stamp>` runs every workload on a device, as dom0's yardstick;
+//! - as process 1 of a Linux guest it loads the modules of its initial file system, runs every workload on
+//!   `/dev/xvda` through io_uring with O_DIRECT, once more for Xen's trace, and powers the guest off;
+//! - `bench-linux disk <device> <runs> <milliseconds> <stamp>` runs every workload on a device, as dom0's
+//!   yardstick;
 //! - `bench-linux trace <file>` counts what Xen's trace holds.
 //!
-//! A guest reports on port 0xE9, which Xen prints, dom0 on its standard output, in the lines of the crate `bench`.
+//! A guest reports on port 0xE9, which Xen prints, dom0 on its standard output, in the lines of the crate
+//! `bench`.
 
 mod guest;
 mod hypervisor;

@@ -58,8 +58,8 @@ impl Engine for Ring {
             true => opcode::Write::new(fd, buffer, bytes).offset(offset).build(),
             false => opcode::Read::new(fd, buffer, bytes).offset(offset).build(),
         };
-        // SAFETY: the buffer is the slot's own, at least `bytes` long, lives as long as the ring, and by the contract
-        // of `Engine` nobody touches it until the slot is reported done.
+        // SAFETY: the buffer is the slot's own, at least `bytes` long, lives as long as the ring, and by the
+        // contract of `Engine` nobody touches it until the slot is reported done.
         let pushed =
             unsafe { self.ring.submission().push(&entry.user_data(slot as u64 | u64::from(bytes) << 8)) };
         pushed.expect("the queue has an entry for each slot");

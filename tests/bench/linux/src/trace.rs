@@ -1,7 +1,7 @@
 //! Counts in Xen's trace (Xen: public/trace.h) what a guest did between the benchmark's marks.
 //!
-//! A record is a word of event number (bits 0 to 27), number of further words (28 to 30) and whether a time stamp of
-//! two words comes first (31); then those.
+//! A record is a word of event number (bits 0 to 27), number of further words (28 to 30) and whether a time
+//! stamp of two words comes first (31); then those.
 
 use std::fs;
 use std::io;

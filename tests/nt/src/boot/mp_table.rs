@@ -1,6 +1,7 @@
 //! The processors that the firmware lists in its MP configuration table.
 //!
-//! Source: MultiProcessor Specification 1.4, 4.1 (floating pointer structure), 4.2 (header), 4.3.1 (processor entries).
+//! Source: MultiProcessor Specification 1.4, 4.1 (floating pointer structure), 4.2 (header), 4.3.1 (processor
+//! entries).
 
 use alloc::vec::Vec;
 

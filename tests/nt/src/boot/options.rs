@@ -14,7 +14,8 @@ pub struct Options {
     pub faults: Vec<String>,
     /// `test=<name>`: self tests of the executive.
     pub tests: Vec<String>,
-    /// `late=<service>`: a driver of the executive's own that is not boot-start, but loaded when a device needs it.
+    /// `late=<service>`: a driver of the executive's own that is not boot-start, but loaded when a device
+    /// needs it.
     pub late: Vec<String>,
     /// `exercise=<name>`: what a system that is up goes through.
     pub exercise: Option<String>,
@@ -24,12 +25,13 @@ pub struct Options {
     pub dump_driver: Option<String>,
     /// `pause=<ms>`: how long the loader takes from its first word to the first driver.
     pub pause: u64,
-    /// `look-alike`: AHCI controllers have the subsystem ids of real hardware, as one that is passed through has.
+    /// `look-alike`: AHCI controllers have the subsystem ids of real hardware, as one that is passed through
+    /// has.
     pub look_alike: bool,
     /// `second-root`: the machine has two PCI root buses, the IDE controller on the second.
     pub second_root: bool,
-    /// `nt=6.1`: what a driver can tell of the kernel is as of NT 6.1 and not 5.2: its version, interrupt messages, and the
-    /// routines that connect them.
+    /// `nt=6.1`: what a driver can tell of the kernel is as of NT 6.1 and not 5.2: its version, interrupt
+    /// messages, and the routines that connect them.
     pub nt61: bool,
     /// `no-messages`: no interrupt message is granted, as where no vector is left.
     pub no_messages: bool,

@@ -1,13 +1,14 @@
 //! What of the registry reaches the disk, and when.
 //!
 //! Until the session manager runs, NT changes its hives in memory only: their files are not open yet, a flush
-//! answers success and writes nothing, and a boot that stops before then leaves no trace. From there on changes
-//! are written lazily, [`LAZY`] after they were made, at `ZwFlushKey` (the whole hive, whichever key was named),
-//! and at shutdown; a bugcheck writes nothing. Volatile keys are never written.
+//! answers success and writes nothing, and a boot that stops before then leaves no trace. From there on
+//! changes are written lazily, [`LAZY`] after they were made, at `ZwFlushKey` (the whole hive, whichever key
+//! was named), and at shutdown; a bugcheck writes nothing. Volatile keys are never written.
 //!
-//! With `hive=1` on the command line each write is printed as a registration file that makes the registry of the
-//! write before into that of now, so that a host can carry it over to the next boot: `@xg flush begin`, lines
-//! `@xg reg <line>`, `@xg flush end`. A write without its end did not happen, as NT's hive log makes it.
+//! With `hive=1` on the command line each write is printed as a registration file that makes the registry of
+//! the write before into that of now, so that a host can carry it over to the next boot: `@xg flush begin`,
+//! lines `@xg reg <line>`, `@xg flush end`. A write without its end did not happen, as NT's hive log makes
+//! it.
 
 use alloc::format;
 use alloc::string::String;

@@ -1,7 +1,7 @@
 //! The configuration manager: the registry in memory, and the `Zw` routines over it.
 //!
-//! Paths are those of the kernel (`\Registry\Machine\System\…`). Case is ignored. `CurrentControlSet` is the one
-//! control set there is, so it is a plain key.
+//! Paths are those of the kernel (`\Registry\Machine\System\…`). Case is ignored. `CurrentControlSet` is the
+//! one control set there is, so it is a plain key.
 
 mod hive;
 mod reg_file;

@@ -1,8 +1,9 @@
 //! Registration files (`REGEDIT4`): changes to the registry, made after installation.
 //!
 //! `[HKEY_LOCAL_MACHINE\…]` opens a key, `[-…]` takes one away; `"name"="text"`, `"name"=dword:xxxxxxxx`,
-//! `"name"=hex:…` and `"name"=hex(<type>):…` set values, `"name"=-` takes one away; `@` is the default value's name.
-//! A line that ends with a backslash goes on with the next. Lines beginning with `;` are remarks.
+//! `"name"=hex:…` and `"name"=hex(<type>):…` set values, `"name"=-` takes one away; `@` is the default
+//! value's name. A line that ends with a backslash goes on with the next. Lines beginning with `;` are
+//! remarks.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

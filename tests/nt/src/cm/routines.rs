@@ -102,7 +102,8 @@ pub unsafe extern "win64" fn ZwCreateKey(
     open_handle(path, handle)
 }
 
-/// Hands an information block out as `Zw` routines do: nothing if the header does not fit, what fits otherwise.
+/// Hands an information block out as `Zw` routines do: nothing if the header does not fit, what fits
+/// otherwise.
 unsafe fn answer(block: &[u8], header: usize, buffer: Pvoid, length: u32, result: *mut u32) -> NtStatus {
     let room = length as usize;
     *result = block.len() as u32;
@@ -238,7 +239,8 @@ pub unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
     }
 }
 
-/// `ZwFlushKey`: the key's hive is on the disk when this returns; before the session manager runs nothing happens.
+/// `ZwFlushKey`: the key's hive is on the disk when this returns; before the session manager runs nothing
+/// happens.
 ///
 /// # Safety
 /// As documented by the WDK.

@@ -158,7 +158,8 @@ unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp:
 }
 
 impl Disk {
-    /// `DISK_GEOMETRY`: cylinders, `FixedMedia`, 255 tracks in a cylinder, 63 sectors in a track, sector size.
+    /// `DISK_GEOMETRY`: cylinders, `FixedMedia`, 255 tracks in a cylinder, 63 sectors in a track, sector
+    /// size.
     fn geometry(&self) -> [u8; 24] {
         const FIXED_MEDIA: u32 = 12;
         let mut geometry = [0; 24];
@@ -261,8 +262,8 @@ unsafe fn read_capacity(disk: &mut Disk) -> NtStatus {
     status::SUCCESS
 }
 
-/// Sends TEST UNIT READY once: what it was refused with, as key, code and qualifier in a number, and 0 where it was
-/// not; then asks for the size, in sectors of the disk's. PASSIVE_LEVEL.
+/// Sends TEST UNIT READY once: what it was refused with, as key, code and qualifier in a number, and 0 where
+/// it was not; then asks for the size, in sectors of the disk's. PASSIVE_LEVEL.
 ///
 /// # Safety
 /// `device` must be a disk's device object.
@@ -283,7 +284,8 @@ pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
     (told, core::mem::replace(&mut disk.sectors, known))
 }
 
-/// Sends one command to a disk, once; `Out` sends `data`. The bytes moved, or what it was refused with. PASSIVE_LEVEL.
+/// Sends one command to a disk, once; `Out` sends `data`. The bytes moved, or what it was refused with.
+/// PASSIVE_LEVEL.
 ///
 /// # Safety
 /// `device` must be a disk's device object that stays meanwhile; `data` must be in non-paged memory.

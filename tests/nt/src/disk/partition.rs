@@ -1,5 +1,5 @@
-//! Partitions: the disk's children. A partition's PDO needs no function driver; it carries requests to its disk
-//! and registers the volume interface when it is started.
+//! Partitions: the disk's children. A partition's PDO needs no function driver; it carries requests to its
+//! disk and registers the volume interface when it is started.
 
 use core::ptr::null_mut;
 

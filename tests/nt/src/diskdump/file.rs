@@ -1,8 +1,9 @@
 //! The dump file: a full dump's header (DUMP_HEADER64 as debuggers read it), pages, and the secondary data.
 //!
-//! It goes where no file system is, between the partition table and the first partition; on NT it goes into the page
-//! file's sectors, which were looked up before. Pages: a pattern that the host knows, which cannot come from anywhere
-//! else, and the first pages of the executive's own image. A blob of the executive's has the checksums of all.
+//! It goes where no file system is, between the partition table and the first partition; on NT it goes into
+//! the page file's sectors, which were looked up before. Pages: a pattern that the host knows, which cannot
+//! come from anywhere else, and the first pages of the executive's own image. A blob of the executive's has
+//! the checksums of all.
 
 use core::cell::UnsafeCell;
 
@@ -122,7 +123,8 @@ unsafe fn put(sector: u64, bytes: usize) -> Result<(), Failure> {
     port::execute(&command[..length], Direction::Out, bytes)
 }
 
-/// Writes it all; the header last, since it says that the rest is there. Answers the bytes written. HIGH_LEVEL.
+/// Writes it all; the header last, since it says that the rest is there. Answers the bytes written.
+/// HIGH_LEVEL.
 ///
 /// # Safety
 /// After [`port::start`], which answered the disk's last block.

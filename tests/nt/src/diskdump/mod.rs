@@ -1,12 +1,13 @@
 //! The writer of crash dumps (`diskdump.sys` on NT, with what the kernel does around it).
 //!
-//! When a dump is configured (`CrashControl\CrashDumpEnabled`), a second copy of the miniport of the disk that takes the
-//! dump is mapped as `dump_<name>`, with fresh copies of the drivers that it imports from, and nothing of it runs. At a
-//! bugcheck its `DriverEntry` is called without arguments, and it writes one request after the other, interrupts off, at
-//! HIGH_LEVEL ([`port`]). Where the dump goes was looked up before: sectors that no file system has ([`file`]).
+//! When a dump is configured (`CrashControl\CrashDumpEnabled`), a second copy of the miniport of the disk
+//! that takes the dump is mapped as `dump_<name>`, with fresh copies of the drivers that it imports from, and
+//! nothing of it runs. At a bugcheck its `DriverEntry` is called without arguments, and it writes one request
+//! after the other, interrupts off, at HIGH_LEVEL ([`port`]). Where the dump goes was looked up before:
+//! sectors that no file system has ([`file`]).
 //!
-//! The gates of the copy's imports hold its calls to their documented IRQLs, so that a call of anything that needs a
-//! lower one is a violation; of Storport it can import only what [`port::DISKDUMP`] has.
+//! The gates of the copy's imports hold its calls to their documented IRQLs, so that a call of anything that
+//! needs a lower one is a violation; of Storport it can import only what [`port::DISKDUMP`] has.
 
 mod file;
 pub mod port;
@@ -27,7 +28,8 @@ const CRASH_CONTROL: &str = "CrashControl";
 /// A dump stack is in memory.
 static ARMED: AtomicBool = AtomicBool::new(false);
 
-/// Maps the dump stack if a dump is configured. PASSIVE_LEVEL, once the disks are there: on NT when the page file is made.
+/// Maps the dump stack if a dump is configured. PASSIVE_LEVEL, once the disks are there: on NT when the page
+/// file is made.
 pub fn load() {
     let path = alloc::format!("{}\\{CRASH_CONTROL}", cm::CONTROL);
     let enabled = cm::get(&path, "CrashDumpEnabled").and_then(|value| value.as_dword()).unwrap_or(0);
@@ -67,7 +69,8 @@ fn map(prefix: &str) -> bool {
     true
 }
 
-/// Writes the dump of a bugcheck (0 for hibernation), if a dump stack is in memory. HIGH_LEVEL, interrupts off.
+/// Writes the dump of a bugcheck (0 for hibernation), if a dump stack is in memory. HIGH_LEVEL, interrupts
+/// off.
 ///
 /// # Safety
 /// Nobody else uses the dump stack.
@@ -87,8 +90,9 @@ pub fn load_for_hibernation() {
     ARMED.store(map("hiber_"), Ordering::Release);
 }
 
-/// Starts the copy as hibernation does, and writes through it if it starts; then `off`, which is over when memory is here
-/// again. Unlike NT's, the other processors are not held: they idle, with their interrupts on. PASSIVE_LEVEL.
+/// Starts the copy as hibernation does, and writes through it if it starts; then `off`, which is over when
+/// memory is here again. Unlike NT's, the other processors are not held: they idle, with their interrupts on.
+/// PASSIVE_LEVEL.
 pub fn hibernate(off: impl FnOnce()) {
     let interrupts = disable_interrupts();
     let level = processor().irql.replace(HIGH_LEVEL);

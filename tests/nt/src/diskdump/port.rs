@@ -1,5 +1,5 @@
-//! The dump port driver: what it calls of the miniport's copy, and what it has for it (documentation "Restrictions on
-//! Miniport Drivers that Manage the Boot Drive").
+//! The dump port driver: what it calls of the miniport's copy, and what it has for it (documentation
+//! "Restrictions on Miniport Drivers that Manage the Boot Drive").
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -123,8 +123,8 @@ pub unsafe fn prepare(entry: DriverInitialize, target: u8) {
     });
 }
 
-/// Starts the copy: DriverEntry, HwFindAdapter, HwInitialize, then INQUIRY and READ CAPACITY of the target. Answers its
-/// last block. HIGH_LEVEL.
+/// Starts the copy: DriverEntry, HwFindAdapter, HwInitialize, then INQUIRY and READ CAPACITY of the target.
+/// Answers its last block. HIGH_LEVEL.
 ///
 /// # Safety
 /// After [`prepare`]; nothing else runs.
@@ -235,7 +235,8 @@ fn leveled<R>(name: &str, routine: impl FnOnce() -> R) -> R {
     result
 }
 
-/// What `diskdump.sys` has of Storport's routines. Each is called at HIGH_LEVEL, or it is not the copy that calls.
+/// What `diskdump.sys` has of Storport's routines. Each is called at HIGH_LEVEL, or it is not the copy that
+/// calls.
 pub static DISKDUMP: &[Export] = crate::exports! {
     15..=15 {
         dump::StorPortDebugPrint,

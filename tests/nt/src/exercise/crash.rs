@@ -23,8 +23,8 @@ pub fn run() {
     crash_after(|load| wait_until("reading", || load.done() >= READS));
 }
 
-/// The exercise: the same, after dom0 has taken the disk's backend away at `ready for=outage`, and nothing has been
-/// answered for a while.
+/// The exercise: the same, after dom0 has taken the disk's backend away at `ready for=outage`, and nothing
+/// has been answered for a while.
 pub fn run_dead() {
     crash_after(|load| {
         wait_until("reading", || load.done() >= READS);

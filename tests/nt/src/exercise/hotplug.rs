@@ -10,7 +10,8 @@ const DISK: u32 = 1;
 /// Threads that read from it.
 const READERS: usize = 4;
 
-/// The exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready for=detach`.
+/// The exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready
+/// for=detach`.
 pub fn run() {
     report!("ready for=attach");
     wait_until("a second volume", || mountmgr::is_mounted(DISK));

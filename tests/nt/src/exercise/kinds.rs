@@ -22,8 +22,8 @@ struct Extent {
     length: u32,
 }
 
-/// The exercise: each disk behind the first. At `ready for=look` dom0 looks at what was given up, and detaches the second
-/// and at last the first of them.
+/// The exercise: each disk behind the first. At `ready for=look` dom0 looks at what was given up, and
+/// detaches the second and at last the first of them.
 pub fn run() {
     for number in 1.. {
         let name = format!("\\Device\\Harddisk{number}\\DR{number}");
@@ -97,7 +97,8 @@ impl Raw {
 
     /// `ok`, or what it was refused with.
     fn send(&self, cdb: &[u8], direction: Direction, data: &mut [u8]) -> String {
-        // SAFETY: the device of a disk that nobody removes during this exercise; the data is in the executive's heap.
+        // SAFETY: the device of a disk that nobody removes during this exercise; the data is in the
+        // executive's heap.
         match unsafe { disk::command(self.device, cdb, direction, data) } {
             Ok(_) => "ok".into(),
             Err(Some(Sense { key, code, qualifier })) => format!("{key:02x}{code:02x}{qualifier:02x}"),

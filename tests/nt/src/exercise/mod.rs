@@ -1,5 +1,5 @@
-//! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0 has to
-//! do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
+//! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0
+//! has to do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
 
 mod cdrom;
 mod copy;

@@ -28,7 +28,8 @@ pub fn run() {
     report!("traffic disk={DISK} written={written} {counts}");
 }
 
-/// The number of the domain this runs in, which is another one after a restore (Xen: arch-x86/cpuid.h, leaf 4, ecx).
+/// The number of the domain this runs in, which is another one after a restore (Xen: arch-x86/cpuid.h, leaf
+/// 4, ecx).
 pub fn domain() -> u32 {
     /// `XEN_HVM_CPUID_DOMID_PRESENT`.
     const PRESENT: u32 = 1 << 4;

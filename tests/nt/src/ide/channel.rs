@@ -35,7 +35,8 @@ pub struct Channel {
     thread: Pvoid,
 }
 
-// SAFETY: registers and bus master are used by the channel's thread alone once it runs; the queue has its lock.
+// SAFETY: registers and bus master are used by the channel's thread alone once it runs; the queue has its
+// lock.
 unsafe impl Send for Channel {}
 // SAFETY: as above.
 unsafe impl Sync for Channel {}
@@ -159,8 +160,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends a command to a CD-ROM drive: bytes read, or the sense data of a command it refused. In the channel's
-    /// thread.
+    /// Sends a command to a CD-ROM drive: bytes read, or the sense data of a command it refused. In the
+    /// channel's thread.
     ///
     /// # Safety
     /// As [`transfer`](Self::transfer).

@@ -181,8 +181,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// Does what an IRP's SRB asks for, and sets the results of both. In the channel's thread; the caller completes
-/// the IRP.
+/// Does what an IRP's SRB asks for, and sets the results of both. In the channel's thread; the caller
+/// completes the IRP.
 ///
 /// # Safety
 /// The caller owns the IRP, which is for this drive of this channel.
@@ -294,8 +294,8 @@ unsafe fn command(drive: &Drive, channel: &mut Channel, srb: &mut Srb, data: *mu
     }
 }
 
-/// A command to a CD-ROM drive, which takes it as a packet. INQUIRY is answered from what IDENTIFY said, so that both
-/// agree; a command that sends data is refused, as a drive for read-only media does.
+/// A command to a CD-ROM drive, which takes it as a packet. INQUIRY is answered from what IDENTIFY said, so
+/// that both agree; a command that sends data is refused, as a drive for read-only media does.
 unsafe fn packet(drive: &Drive, channel: &mut Channel, srb: &Srb, data: *mut u8) -> Outcome {
     let room = srb.data_transfer_length;
     let into: &mut [u8] = match srb.direction() {

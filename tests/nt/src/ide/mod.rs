@@ -1,10 +1,11 @@
 //! The IDE driver: emulated PCI IDE controllers (class 0101h) and the drives on them, as `pciide` and `atapi`
 //! are on NT.
 //!
-//! A [`controller`] has two children, its channels, each with an FDO of its own ([`port`]) and a thread that works
-//! requests off one after the other ([`channel`]). A [`drive`] is a PDO: it takes SCSI request blocks from the
-//! class driver and makes ATA commands ([`ata`]) of them, with data moved by bus-master DMA ([`bus_master`]) or,
-//! where that cannot be, through the data port. A CD-ROM drive gets them as packets ([`packet`]).
+//! A [`controller`] has two children, its channels, each with an FDO of its own ([`port`]) and a thread that
+//! works requests off one after the other ([`channel`]). A [`drive`] is a PDO: it takes SCSI request blocks
+//! from the class driver and makes ATA commands ([`ata`]) of them, with data moved by bus-master DMA
+//! ([`bus_master`]) or, where that cannot be, through the data port. A CD-ROM drive gets them as packets
+//! ([`packet`]).
 //!
 //! The controller's interrupt stays off; the channel's thread looks at the status instead. An emulated port
 //! costs a millisecond or two under Xen, so commands are as few and as large as possible, and no register is

@@ -13,8 +13,8 @@ const CHUNK: u16 = 0xF000;
 const REQUEST_SENSE: u8 = 0x03;
 
 impl Registers {
-    /// Sends a command and reads its data; how many bytes came. A drive that refuses it says why in sense data
-    /// ([`sense`](Self::sense)).
+    /// Sends a command and reads its data; how many bytes came. A drive that refuses it says why in sense
+    /// data ([`sense`](Self::sense)).
     ///
     /// # Safety
     /// The channel is the caller's alone.

@@ -1,8 +1,8 @@
 //! The INF installer: does to the registry what setup does with a driver package.
 //!
-//! A package that is not for a device (`DefaultInstall`) is installed at once. One for devices is installed as if
-//! setup had run when the device was first seen, in an earlier boot: its services and its critical-device entries
-//! are in the registry, and its devices are matched by [`find`].
+//! A package that is not for a device (`DefaultInstall`) is installed at once. One for devices is installed
+//! as if setup had run when the device was first seen, in an earlier boot: its services and its
+//! critical-device entries are in the registry, and its devices are matched by [`find`].
 
 mod file;
 
@@ -108,7 +108,8 @@ fn run(
         for line in file.lines(&copy) {
             let name = line.field(0).ok_or("an empty line of files to copy")?;
             if crate::boot::archive().file(name).is_none() {
-                // The medium lacks the file: setup would ask for it. It stays away, as a file that was deleted.
+                // The medium lacks the file: setup would ask for it. It stays away, as a file that was
+                // deleted.
                 crate::log!("setup: {name} is not on the medium");
             }
         }

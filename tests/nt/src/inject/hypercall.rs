@@ -1,9 +1,9 @@
 //! Failing hypercalls.
 //!
-//! A driver lays its hypercall page into its own code and has Xen fill it by its physical address; the file has
-//! breakpoints there. The page tables are the executive's: such a page is mapped so that the first call into it
-//! faults. By then Xen has filled it, and each entry is made to go through [`xenguard_nt_hypercall`], which counts and
-//! either fails or makes the call; then the page is executable again.
+//! A driver lays its hypercall page into its own code and has Xen fill it by its physical address; the file
+//! has breakpoints there. The page tables are the executive's: such a page is mapped so that the first call
+//! into it faults. By then Xen has filled it, and each entry is made to go through [`xenguard_nt_hypercall`],
+//! which counts and either fails or makes the call; then the page is executable again.
 
 use core::arch::global_asm;
 

@@ -1,7 +1,7 @@
 //! Failing xenstore requests.
 //!
-//! A request lies in the ring, which is shared memory, until the guest notifies xenstored. In between, its type is
-//! overwritten with one that nobody knows, and xenstored answers it with an error of its own.
+//! A request lies in the ring, which is shared memory, until the guest notifies xenstored. In between, its
+//! type is overwritten with one that nobody knows, and xenstored answers it with an error of its own.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -38,7 +38,8 @@ pub unsafe fn find(_page: usize) {
     RING_PAGE.store(ring, Ordering::Relaxed);
 }
 
-/// The guest notifies a port: if it is xenstored's, the new requests are counted, and the one that is to fail spoiled.
+/// The guest notifies a port: if it is xenstored's, the new requests are counted, and the one that is to fail
+/// spoiled.
 ///
 /// # Safety
 /// Called before the notification is made.

@@ -83,9 +83,9 @@ pub unsafe extern "win64" fn IoCreateDevice(
 
 const FILE_DEVICE_VIRTUAL_DISK: u32 = 0x24;
 
-/// `IoDeleteDevice`: the device goes once nobody references it and nothing is attached to it any more. A function
-/// driver deletes its device before the filter above it has detached: that is put off until the filter does
-/// ([`IoDetachDevice`]). IRQL ≤ `APC_LEVEL`.
+/// `IoDeleteDevice`: the device goes once nobody references it and nothing is attached to it any more. A
+/// function driver deletes its device before the filter above it has detached: that is put off until the
+/// filter does ([`IoDetachDevice`]). IRQL ≤ `APC_LEVEL`.
 ///
 /// # Safety
 /// `device` is the caller's and not used any more.
@@ -127,7 +127,8 @@ pub unsafe extern "win64" fn IoDeleteDevice(device: *mut DeviceObject) {
     }
 }
 
-/// Stops if a device was deleted and something is still attached to it. For when the whole stack has been removed.
+/// Stops if a device was deleted and something is still attached to it. For when the whole stack has been
+/// removed.
 ///
 /// # Safety
 /// `device` is referenced.
@@ -287,8 +288,8 @@ pub unsafe extern "win64" fn IoGetDeviceAttachmentBaseRef(device: *mut DeviceObj
     referenced(bottom_of(device))
 }
 
-/// `IoEnumerateDeviceObjectList`: a driver's device objects, each with a reference, as many as there is room for, and
-/// how many there are. IRQL ≤ `DISPATCH_LEVEL`.
+/// `IoEnumerateDeviceObjectList`: a driver's device objects, each with a reference, as many as there is room
+/// for, and how many there are. IRQL ≤ `DISPATCH_LEVEL`.
 ///
 /// # Safety
 /// `driver` is a driver object, `list` has `size` bytes or is null, `count` is writable.

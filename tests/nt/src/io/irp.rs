@@ -381,8 +381,8 @@ impl Request {
     }
 
     /// Sends it to the top of the stack that `device` is part of, and waits. Whether it reached the bottom
-    /// device is told beside the result. A power request comes at DISPATCH_LEVEL where the device's flags do not say that
-    /// it must not.
+    /// device is told beside the result. A power request comes at DISPATCH_LEVEL where the device's flags do
+    /// not say that it must not.
     ///
     /// # Safety
     /// `device` is a device object; the parameters are valid for the request.

@@ -12,7 +12,8 @@ struct Registration {
     context: Pvoid,
 }
 
-// SAFETY: a registration's pointers belong to its driver, which is not unloaded before the routine ran (`is_registered`).
+// SAFETY: a registration's pointers belong to its driver, which is not unloaded before the routine ran
+// (`is_registered`).
 unsafe impl Send for Registration {}
 
 static BOOT: Lock<VecDeque<Registration>> = Lock::new(VecDeque::new());
@@ -42,8 +43,8 @@ pub unsafe extern "win64" fn IoRegisterDriverReinitialization(
     SYSTEM.lock().push_back(Registration { driver, routine, context });
 }
 
-/// Whether a routine of a driver's is still to be called. Whether NT unloads such a driver is not documented, and nothing
-/// could take the call back: a driver that can be unloaded then is wrong.
+/// Whether a routine of a driver's is still to be called. Whether NT unloads such a driver is not documented,
+/// and nothing could take the call back: a driver that can be unloaded then is wrong.
 pub fn is_registered(driver: *mut DriverObject) -> bool {
     [&BOOT, &SYSTEM].iter().any(|queue| queue.lock().iter().any(|entry| entry.driver == driver))
 }

@@ -51,7 +51,8 @@ pub fn allocated_by(driver: usize) -> usize {
     ALLOCATED.lock().iter().filter(|&&item| unsafe { (*(item as *const WorkItem)).driver } == driver).count()
 }
 
-/// `IoQueueWorkItem`: the device object is referenced until the routine has returned. IRQL ≤ `DISPATCH_LEVEL`.
+/// `IoQueueWorkItem`: the device object is referenced until the routine has returned. IRQL ≤
+/// `DISPATCH_LEVEL`.
 ///
 /// # Safety
 /// `item` stays valid until the routine is called with the context.

@@ -191,8 +191,8 @@ unsafe fn call_callbacks() {
 /// Bytes of dump data in a line.
 const DUMP_LINE: usize = 128;
 
-/// Asks for secondary dump data the way the dump code does, and writes what came, by GUID, to the host, and to the
-/// dump if one is written.
+/// Asks for secondary dump data the way the dump code does, and writes what came, by GUID, to the host, and
+/// to the dump if one is written.
 unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
     let Some(routine) = (*record).callback_routine else { return };
     let mut data = SecondaryDumpData {

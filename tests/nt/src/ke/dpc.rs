@@ -184,7 +184,8 @@ pub(super) fn retire() {
 
 /// Returns once every DPC queued before has run. IRQL `PASSIVE_LEVEL`.
 pub extern "win64" fn KeFlushQueuedDpcs() {
-    // No DPC of this processor's is left once the level has been below `DISPATCH_LEVEL`; those of others are waited for.
+    // No DPC of this processor's is left once the level has been below `DISPATCH_LEVEL`; those of others are
+    // waited for.
     irql::lower(irql::current());
     for number in (0..processor::count()).filter(|&number| number != processor::number()) {
         let other = processor::numbered(number);

@@ -1,7 +1,8 @@
 //! Interrupt objects: vectors, shared chains, service routines at their IRQL under their spin lock.
 //!
-//! The vector says the IRQL (its upper four bits), as on NT x64. A line gets its vector when the PnP manager translates it,
-//! an interrupt message when it is granted: it interrupts one processor, and no I/O APIC has a part in it.
+//! The vector says the IRQL (its upper four bits), as on NT x64. A line gets its vector when the PnP manager
+//! translates it, an interrupt message when it is granted: it interrupts one processor, and no I/O APIC has a
+//! part in it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

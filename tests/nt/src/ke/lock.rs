@@ -23,8 +23,8 @@ pub fn restore_interrupts(enabled: bool) {
     }
 }
 
-/// Protects the executive's own data by holding interrupts off and other processors out. Taking it twice on one
-/// processor is a bug of the executive and panics. Never wait or call a driver while holding it.
+/// Protects the executive's own data by holding interrupts off and other processors out. Taking it twice on
+/// one processor is a bug of the executive and panics. Never wait or call a driver while holding it.
 pub struct Lock<T> {
     /// Number of the processor that holds it, plus one.
     holder: AtomicUsize,

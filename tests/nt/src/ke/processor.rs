@@ -16,8 +16,8 @@ pub const MAXIMUM: usize = 8;
 /// What a processor is doing. The part up to `current_thread` has the KPCR's layout as far as compiled
 /// drivers read it (`KeGetCurrentThread` is `gs:[188h]` on x64, `KeGetCurrentProcessorNumber` `gs:[184h]`).
 ///
-/// A thread runs on one processor until it says otherwise, so what a processor's own code reads of it does not change
-/// under it. Cells are the processor's own; others set the flags, and interrupt it.
+/// A thread runs on one processor until it says otherwise, so what a processor's own code reads of it does
+/// not change under it. Cells are the processor's own; others set the flags, and interrupt it.
 #[repr(C)]
 pub struct Processor {
     reserved: [usize; 3],
@@ -44,8 +44,8 @@ pub struct Processor {
 }
 layout!(Processor, 0x1B0, itself @ 0x18, current_prcb @ 0x20, number @ 0x184, current_thread @ 0x188);
 
-// SAFETY: cells are reached by their own processor only, and its interrupt handlers change them only in the ways
-// irql.rs describes.
+// SAFETY: cells are reached by their own processor only, and its interrupt handlers change them only in the
+// ways irql.rs describes.
 unsafe impl Sync for Processor {}
 
 static PROCESSORS: [Processor; MAXIMUM] = [const {

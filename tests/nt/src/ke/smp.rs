@@ -21,8 +21,8 @@ const STACK_PAGES: usize = 8;
 /// How long a processor may take to start, in milliseconds.
 const START_LIMIT: u64 = 2000;
 
-// A started processor begins in real mode at the copy of `ap_start`, enters long mode with the loader's page tables, and
-// goes on in the image, which lies at the same addresses in both.
+// A started processor begins in real mode at the copy of `ap_start`, enters long mode with the loader's page
+// tables, and goes on in the image, which lies at the same addresses in both.
 global_asm!(
     r#"
     .section .rodata.ap, "a"
@@ -184,8 +184,8 @@ static BROADCAST: Broadcast = Broadcast {
     running: AtomicUsize::new(0),
 };
 
-/// `KeIpiGenericCall`: a routine on every processor at IPI_LEVEL, at the same time; its answer on this one. IRQL
-/// < IPI_LEVEL.
+/// `KeIpiGenericCall`: a routine on every processor at IPI_LEVEL, at the same time; its answer on this one.
+/// IRQL < IPI_LEVEL.
 ///
 /// # Safety
 /// The routine may be called with the context on every processor.
@@ -216,8 +216,8 @@ unsafe fn run(routine: BroadcastWorker, context: usize) -> usize {
     verifier::balanced("ipi", routine as usize, || routine(context))
 }
 
-/// Another processor has interrupted this one, which is at IPI_LEVEL, interrupts disabled. What it wants is in the
-/// pending flags, but for a routine that is to be run everywhere.
+/// Another processor has interrupted this one, which is at IPI_LEVEL, interrupts disabled. What it wants is
+/// in the pending flags, but for a routine that is to be run everywhere.
 pub fn interrupted() {
     bugcheck::stop_here_if_stopping();
     let own = 1 << processor::number();

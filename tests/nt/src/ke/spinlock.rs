@@ -1,5 +1,5 @@
-//! Spin locks. Finding a lock taken on the processor that asks means a deadlock, which is reported; one that another
-//! processor has is waited for.
+//! Spin locks. Finding a lock taken on the processor that asks means a deadlock, which is reported; one that
+//! another processor has is waited for.
 
 use alloc::vec::Vec;
 
@@ -39,7 +39,8 @@ pub(super) unsafe fn acquire(lock: *mut KspinLock) {
     HELD.lock().push(own);
 }
 
-/// How long a processor may hold a lock that another waits for, in 100 ns: processors themselves are shared here.
+/// How long a processor may hold a lock that another waits for, in 100 ns: processors themselves are shared
+/// here.
 const DEADLOCK: u64 = 20 * 10_000_000;
 
 /// Releases a spin lock at the current level.

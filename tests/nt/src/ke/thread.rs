@@ -44,8 +44,8 @@ pub struct Thread {
     pub driver: usize,
 }
 
-/// The threads of one processor. A thread stays with its processor until it asks for another, which is a schedule that
-/// NT may make, too.
+/// The threads of one processor. A thread stays with its processor until it asks for another, which is a
+/// schedule that NT may make, too.
 struct Ready {
     queues: [VecDeque<*mut Thread>; 32],
     /// A thread that ended, whose stack is freed by the next one to run.
@@ -359,8 +359,9 @@ pub extern "win64" fn KeGetCurrentThread() -> *mut Thread {
     current()
 }
 
-/// `KeSetSystemAffinityThread`: the running thread goes on on one of these processors. IRQL ≤ `DISPATCH_LEVEL`; at
-/// `DISPATCH_LEVEL` NT moves the thread when the level drops, which drivers must not rely on and is not done here.
+/// `KeSetSystemAffinityThread`: the running thread goes on on one of these processors. IRQL ≤
+/// `DISPATCH_LEVEL`; at `DISPATCH_LEVEL` NT moves the thread when the level drops, which drivers must not
+/// rely on and is not done here.
 pub extern "win64" fn KeSetSystemAffinityThread(affinity: usize) {
     let allowed = affinity & processor::KeQueryActiveProcessors();
     let own = 1 << processor::number();
@@ -378,7 +379,8 @@ fn move_to(number: usize) {
     let level = irql::raise(DISPATCH_LEVEL);
     disable_interrupts();
     let thread = current();
-    // SAFETY: the thread is running here, and is made ready over there by `leave`, when its context has been saved.
+    // SAFETY: the thread is running here, and is made ready over there by `leave`, when its context has been
+    // saved.
     unsafe {
         (*thread).processor = number;
         own().lock().leaving = thread;

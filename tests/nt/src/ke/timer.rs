@@ -69,7 +69,8 @@ pub(super) fn is_due(now: u64) -> bool {
 pub(super) fn expire() {
     let now = clock::interrupt_time();
     loop {
-        // As one step to whoever waits: a thread that cancels its timer finds it inserted, or finds it signalled.
+        // As one step to whoever waits: a thread that cancels its timer finds it inserted, or finds it
+        // signalled.
         let dispatcher = wait::DISPATCHER.lock();
         let timer = {
             let mut timers = TIMERS.lock();

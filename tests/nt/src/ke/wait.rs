@@ -47,8 +47,8 @@ unsafe fn wake(block: *mut WaitBlock, status: NtStatus) {
 /// The dispatcher lock: held while an object's state or a wait list is looked at or changed.
 pub(super) static DISPATCHER: Lock<()> = Lock::new(());
 
-/// Signals an object and ends the waits that satisfies; the state before. IRQL ≤ `DISPATCH_LEVEL`; the caller gives the
-/// processor up afterwards (see [`crate::ke::yield_if_pending`]).
+/// Signals an object and ends the waits that satisfies; the state before. IRQL ≤ `DISPATCH_LEVEL`; the caller
+/// gives the processor up afterwards (see [`crate::ke::yield_if_pending`]).
 pub unsafe fn signal(object: *mut DispatcherHeader) -> i32 {
     signal_count(object, 1)
 }
@@ -111,13 +111,14 @@ unsafe fn wait(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
         KeSetTimer(timer, *timeout, null_mut());
         ListEntry::insert_tail(&raw mut (*timer).header.wait_list_head, &raw mut (*block).timer_link);
     }
-    // Whoever ends the wait from here on makes the thread ready on this very processor, which takes it up when it has
-    // been given up.
+    // Whoever ends the wait from here on makes the thread ready on this very processor, which takes it up
+    // when it has been given up.
     drop(dispatcher);
     let interrupts = disable_interrupts();
     thread::block();
     restore_interrupts(interrupts);
-    // Another processor may still be looking at the object that it has signaled, which may be on this very stack.
+    // Another processor may still be looking at the object that it has signaled, which may be on this very
+    // stack.
     drop(DISPATCHER.lock());
     debug_assert!(!(*block).waiting);
     if !timeout.is_null() {

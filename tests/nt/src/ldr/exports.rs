@@ -49,8 +49,8 @@ macro_rules! exports {
     };
 }
 
-/// What an exporting module of the executive's own offers to an image; `None` for any other module. To one that was loaded
-/// under a prefix Storport is the dump port driver.
+/// What an exporting module of the executive's own offers to an image; `None` for any other module. To one
+/// that was loaded under a prefix Storport is the dump port driver.
 pub fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
     let is = |name: &str| module.eq_ignore_ascii_case(name);
     if is("ntoskrnl.exe") {

@@ -87,8 +87,8 @@ pub fn with_image_at<T>(address: usize, run: impl FnOnce(&Image) -> T) -> Option
 /// Set when the boot loader's part is over: images that come from then on are announced.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-/// The boot loader's part: maps the files of boot-start drivers. One that cannot be mapped is left to [`load`] to
-/// report.
+/// The boot loader's part: maps the files of boot-start drivers. One that cannot be mapped is left to
+/// [`load`] to report.
 pub fn load_boot_files(file_names: &[String]) {
     for name in file_names {
         let _ = load(name);
@@ -106,8 +106,9 @@ pub fn load(file_name: &str) -> Result<(), LoadError> {
     map_file(file_name, "")
 }
 
-/// Maps a second copy of a driver file under a prefix, as the loader does for the dump stack: what it imports from other
-/// drivers comes as copies under the same prefix, and Storport is the dump port driver. Nothing of them is run.
+/// Maps a second copy of a driver file under a prefix, as the loader does for the dump stack: what it imports
+/// from other drivers comes as copies under the same prefix, and Storport is the dump port driver. Nothing of
+/// them is run.
 pub fn load_copy(file_name: &str, prefix: &str) -> Result<(), LoadError> {
     map_file(file_name, prefix)
 }

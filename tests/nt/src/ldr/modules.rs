@@ -42,7 +42,8 @@ pub fn path(file_name: &str) -> String {
     format!("{DRIVERS}{file_name}")
 }
 
-/// A driver that is part of the executive comes into memory: by the boot loader, which tells nobody, or later.
+/// A driver that is part of the executive comes into memory: by the boot loader, which tells nobody, or
+/// later.
 pub fn built_in(file_name: &str, at_boot: bool) {
     BUILT_IN.lock().push(file_name.to_string());
     if !at_boot {
@@ -62,7 +63,8 @@ fn modules() -> Vec<(String, usize, usize)> {
     all
 }
 
-/// `ZwQuerySystemInformation` for the class `SystemModuleInformation`; others are refused. IRQL `PASSIVE_LEVEL`.
+/// `ZwQuerySystemInformation` for the class `SystemModuleInformation`; others are refused. IRQL
+/// `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// `buffer` has `length` bytes; `needed` is null or writable.

@@ -1,8 +1,8 @@
 //! Pool for drivers, with guards.
 //!
-//! Every block has a record outside of pool memory. A small block stands in a slot between two guard patterns;
-//! its slot is filled when freed and checked when used again. A block of a page or more has pages of its own,
-//! an unmapped page behind them, and the rest of its last page filled with the pattern.
+//! Every block has a record outside of pool memory. A small block stands in a slot between two guard
+//! patterns; its slot is filled when freed and checked when used again. A block of a page or more has pages
+//! of its own, an unmapped page behind them, and the rest of its last page filled with the pattern.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

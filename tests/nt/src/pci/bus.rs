@@ -121,12 +121,14 @@ unsafe fn bus_pnp(
     }
 }
 
-/// As a bus may that has to ask its hardware first: the answer comes when the dispatch routine has long returned, on
-/// another thread and at `DISPATCH_LEVEL`, where whoever waits for it above may do no more than say so.
+/// As a bus may that has to ask its hardware first: the answer comes when the dispatch routine has long
+/// returned, on another thread and at `DISPATCH_LEVEL`, where whoever waits for it above may do no more than
+/// say so.
 unsafe fn answer_late(lower: *mut DeviceObject, packet: *mut Irp, devices: &[*mut DeviceObject]) -> NtStatus {
     unsafe extern "win64" fn answer(context: Pvoid) {
         let (lower, packet) = *Box::from_raw(context.cast::<(*mut DeviceObject, *mut Irp)>());
-        // A worker runs before the thread that gave it work; whoever does not wait for the answer must be ahead of it.
+        // A worker runs before the thread that gave it work; whoever does not wait for the answer must be
+        // ahead of it.
         ke::delay(10);
         irp::forward_and_wait(lower, packet);
         let old = ke::KeRaiseIrqlToDpcLevel();
@@ -146,7 +148,8 @@ unsafe fn answer_late(lower: *mut DeviceObject, packet: *mut Irp, devices: &[*mu
     status::PENDING
 }
 
-/// Looks at every place of a bus; makes PDOs of new functions, notes the missing ones, returns those that are there.
+/// Looks at every place of a bus; makes PDOs of new functions, notes the missing ones, returns those that are
+/// there.
 unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
     let mut known: Vec<*mut DeviceObject> =
         FUNCTIONS.lock().iter().map(|&pdo| pdo as *mut DeviceObject).collect();

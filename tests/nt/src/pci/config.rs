@@ -49,8 +49,8 @@ impl Place {
         0x8000_0000 | place | u32::from(offset & 0xFC)
     }
 
-    /// Where the machine has it; `None` where there is nothing. On a machine with two root buses the IDE controller
-    /// stands on bus 1 and not beside the ISA bridge.
+    /// Where the machine has it; `None` where there is nothing. On a machine with two root buses the IDE
+    /// controller stands on bus 1 and not beside the ISA bridge.
     fn physical(self) -> Option<Self> {
         /// Function 1 of the ISA bridge's device: PIIX IDE.
         const IDE: Place = Place { bus: 0, device: 1, function: 1 };

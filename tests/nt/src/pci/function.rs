@@ -105,8 +105,8 @@ fn interrupt(line: u32, latched: bool) -> CmPartialResourceDescriptor {
     }
 }
 
-/// The function's resources as the BIOS set them up. An IDE function in compatibility mode has the two channels'
-/// ports and lines besides its BARs.
+/// The function's resources as the BIOS set them up. An IDE function in compatibility mode has the two
+/// channels' ports and lines besides its BARs.
 pub fn resources(place: Place, header: &Header) -> Vec<CmPartialResourceDescriptor> {
     let command = place.read(COMMAND);
     // Sizing writes the BARs: the function must not decode meanwhile.

@@ -1,4 +1,5 @@
-//! The PCI bus driver: configuration space, functions as PDOs with the ids and resources that Windows gives them.
+//! The PCI bus driver: configuration space, functions as PDOs with the ids and resources that Windows gives
+//! them.
 
 mod bus;
 mod config;

@@ -1,4 +1,5 @@
-//! Which drivers a device gets: the critical-device database, installed packages, the executive's own drivers.
+//! Which drivers a device gets: the critical-device database, installed packages, the executive's own
+//! drivers.
 
 use alloc::format;
 use alloc::string::{String, ToString};

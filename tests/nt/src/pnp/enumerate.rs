@@ -53,7 +53,8 @@ pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Opt
     let instance = if capabilities.bits & CAP_UNIQUE_ID != 0 {
         instance
     } else {
-        // Unique under its parent only: made unique by the parent, as NT does with a hash of its instance path.
+        // Unique under its parent only: made unique by the parent, as NT does with a hash of its instance
+        // path.
         let path = node::of(parent).map(|node| node.instance).unwrap_or_default();
         let hash = path.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(37).wrapping_add(byte.into()));
         format!("4&{hash:x}&0&{instance}")

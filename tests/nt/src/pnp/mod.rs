@@ -79,7 +79,8 @@ pub(crate) fn init_lock() {
     FREE.init(true);
 }
 
-/// Waits until no bus is to be asked again, and nothing has been enumerated or notified for half a second. `PASSIVE_LEVEL`.
+/// Waits until no bus is to be asked again, and nothing has been enumerated or notified for half a second.
+/// `PASSIVE_LEVEL`.
 pub fn settle() {
     loop {
         let before = (node::changes(), notification::delivered());
@@ -96,8 +97,8 @@ pub fn is_started(pdo: *mut DeviceObject) -> bool {
     node::of(pdo).is_some_and(|node| node.state == node::State::Started)
 }
 
-/// Sets every started device to a system power state: children before their parents, or after them when the system
-/// begins to work again (WDK, "Handling a System Set-Power IRP in a Bus Driver"). `PASSIVE_LEVEL`.
+/// Sets every started device to a system power state: children before their parents, or after them when the
+/// system begins to work again (WDK, "Handling a System Set-Power IRP in a Bus Driver"). `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// Nothing uses the devices until the system works.
@@ -113,7 +114,8 @@ pub unsafe fn set_power(state: u32) {
     });
 }
 
-/// Removes every device of a function driver as if it had been pulled out; how many there were. `PASSIVE_LEVEL`.
+/// Removes every device of a function driver as if it had been pulled out; how many there were.
+/// `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// Nothing else uses the devices.

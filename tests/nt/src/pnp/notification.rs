@@ -1,7 +1,8 @@
 //! Notifications of device interfaces, delivered in order by one event worker at `PASSIVE_LEVEL`.
 //!
-//! A change is queued when it happens and delivered later, so a driver cannot count on hearing of a disk inside
-//! of the request that started it. All events go through one queue: what is enabled later is heard of later.
+//! A change is queued when it happens and delivered later, so a driver cannot count on hearing of a disk
+//! inside of the request that started it. All events go through one queue: what is enabled later is heard of
+//! later.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -53,10 +54,12 @@ pub fn init() {
     }
 }
 
-/// A driver whose callbacks are not called any more, and milliseconds by which everyone hears of an event late.
+/// A driver whose callbacks are not called any more, and milliseconds by which everyone hears of an event
+/// late.
 static LOST: Lock<Option<(String, u64)>> = Lock::new(None);
 
-/// From now on a driver hears of nothing, and everyone else late: delivery is the event worker's, in its own time.
+/// From now on a driver hears of nothing, and everyone else late: delivery is the event worker's, in its own
+/// time.
 pub fn lose(driver: &str, late: u64) {
     *LOST.lock() = Some((driver.to_string(), late));
 }
@@ -138,8 +141,8 @@ unsafe fn call(id: usize, event: &Event) {
     CALLING.set();
 }
 
-/// `IoRegisterPlugPlayNotification`, for device interfaces. With `INCLUDE_EXISTING_INTERFACES` the callback is
-/// called for each enabled interface before this returns. IRQL `PASSIVE_LEVEL`.
+/// `IoRegisterPlugPlayNotification`, for device interfaces. With `INCLUDE_EXISTING_INTERFACES` the callback
+/// is called for each enabled interface before this returns. IRQL `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// As documented by the WDK.

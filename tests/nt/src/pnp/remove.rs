@@ -10,14 +10,14 @@ use crate::nt::*;
 use crate::ob;
 use crate::verifier::{Violation, violation};
 
-/// How long handles of a device that is gone may stay open, in milliseconds: whoever has them sees every request
-/// fail, and is told of the removal.
+/// How long handles of a device that is gone may stay open, in milliseconds: whoever has them sees every
+/// request fail, and is told of the removal.
 const HANDLE_LIMIT: u64 = 30_000;
 const HANDLE_LOOK: u64 = 20;
 
-/// A device is gone. It and its descendants are told by a surprise removal, children first; the removal itself waits
-/// until every handle has been closed (WDK, "Handling an IRP_MN_SURPRISE_REMOVAL Request": the PnP manager sends
-/// IRP_MN_REMOVE_DEVICE when there are no open handles left).
+/// A device is gone. It and its descendants are told by a surprise removal, children first; the removal
+/// itself waits until every handle has been closed (WDK, "Handling an IRP_MN_SURPRISE_REMOVAL Request": the
+/// PnP manager sends IRP_MN_REMOVE_DEVICE when there are no open handles left).
 ///
 /// # Safety
 /// `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.

@@ -1,8 +1,8 @@
 //! What a device is started with.
 //!
-//! Each device keeps what the firmware gave it (IRP_MN_QUERY_RESOURCES); there is no rebalancing. Its drivers may add to
-//! what it requires (IRP_MN_FILTER_RESOURCE_REQUIREMENTS): of that, interrupt messages are granted where this NT has them,
-//! which is from 6.0 on, and the first alternative that can be granted is taken.
+//! Each device keeps what the firmware gave it (IRP_MN_QUERY_RESOURCES); there is no rebalancing. Its drivers
+//! may add to what it requires (IRP_MN_FILTER_RESOURCE_REQUIREMENTS): of that, interrupt messages are granted
+//! where this NT has them, which is from 6.0 on, and the first alternative that can be granted is taken.
 
 use alloc::vec::Vec;
 
@@ -17,8 +17,8 @@ pub struct Resources {
     pub translated: Vec<u8>,
 }
 
-/// Asks a device's stack what it has and requires, and assigns its resources; `None` where no alternative of what it
-/// requires can be had.
+/// Asks a device's stack what it has and requires, and assigns its resources; `None` where no alternative of
+/// what it requires can be had.
 ///
 /// # Safety
 /// `pdo` has its stack and is not started. IRQL `PASSIVE_LEVEL`, serialized.
@@ -51,8 +51,8 @@ unsafe fn boot_configuration(
     (!descriptors.is_empty()).then_some((header, descriptors))
 }
 
-/// What the bus driver says that the device requires, as its drivers have changed it: the alternatives in order. `None`
-/// where the bus driver says nothing.
+/// What the bus driver says that the device requires, as its drivers have changed it: the alternatives in
+/// order. `None` where the bus driver says nothing.
 unsafe fn requirements(pdo: *mut DeviceObject) -> Option<Vec<Vec<IoResourceDescriptor>>> {
     let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCE_REQUIREMENTS, None);
     if !status::success(answer.status) || answer.information == 0 {
@@ -86,7 +86,8 @@ fn grant(
     Some(processors.into_iter().map(message).collect())
 }
 
-/// An interrupt message of a processor as a raw resource. The device has no capability that it could be written to.
+/// An interrupt message of a processor as a raw resource. The device has no capability that it could be
+/// written to.
 fn message(processor: usize) -> CmPartialResourceDescriptor {
     let vector = interrupt::message_for(processor);
     CmPartialResourceDescriptor {

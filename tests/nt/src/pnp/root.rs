@@ -131,7 +131,8 @@ pub unsafe fn add_device(
     pdo
 }
 
-/// Adds a root device whose stack is built later, of the drivers that the registry has for it now. Returns its PDO.
+/// Adds a root device whose stack is built later, of the drivers that the registry has for it now. Returns
+/// its PDO.
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.

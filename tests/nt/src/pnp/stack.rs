@@ -8,7 +8,8 @@ use crate::io::irp::Request;
 use crate::nt::*;
 use crate::verifier::{Violation, violation};
 
-/// Requests that every driver must pass down to its bus unless it fails them (WDK, "Rules for Handling PnP IRPs").
+/// Requests that every driver must pass down to its bus unless it fails them (WDK, "Rules for Handling PnP
+/// IRPs").
 const PASSED_DOWN: [u8; 8] = [
     IRP_MN_START_DEVICE,
     IRP_MN_QUERY_STOP_DEVICE,
@@ -20,8 +21,8 @@ const PASSED_DOWN: [u8; 8] = [
     IRP_MN_SURPRISE_REMOVAL,
 ];
 
-/// Sends a PnP request and returns status and information. One that must reach the bus driver and was completed
-/// with success above it is a violation.
+/// Sends a PnP request and returns status and information. One that must reach the bus driver and was
+/// completed with success above it is a violation.
 ///
 /// # Safety
 /// `device` is a device object; the parameters are valid for the request. IRQL `PASSIVE_LEVEL`.
@@ -38,8 +39,9 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
     answer
 }
 
-/// Has a device's drivers change what it requires: `list` in pool, or another in its place. The request begins as a success
-/// with the list as its answer, so that drivers that have nothing to say need not know it.
+/// Has a device's drivers change what it requires: `list` in pool, or another in its place. The request
+/// begins as a success with the list as its answer, so that drivers that have nothing to say need not know
+/// it.
 ///
 /// # Safety
 /// As [`send`].
@@ -161,7 +163,8 @@ pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
     })
 }
 
-/// The devices of a relation, each with a reference that is the caller's; `None` where the stack does not answer.
+/// The devices of a relation, each with a reference that is the caller's; `None` where the stack does not
+/// answer.
 ///
 /// # Safety
 /// As [`send`].

@@ -25,8 +25,8 @@ pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
     started
 }
 
-/// The drivers of a device's stack as the registry has them now: lower filters, function driver, upper filters, as NT
-/// orders them.
+/// The drivers of a device's stack as the registry has them now: lower filters, function driver, upper
+/// filters, as NT orders them.
 pub fn drivers(node: &Node) -> Vec<String> {
     let mut services = filters(node, "LowerFilters");
     services.extend(node.service.clone());
@@ -41,7 +41,8 @@ unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> bool {
         return false;
     }
     for service in node.drivers.clone().unwrap_or_else(|| drivers(node)) {
-        // One driver that cannot be had keeps its device from starting: a filter's absence is not passed over.
+        // One driver that cannot be had keeps its device from starting: a filter's absence is not passed
+        // over.
         let Some(added) = driver_of(&service) else {
             crate::log!("{}: no driver {service}", node.instance);
             return false;

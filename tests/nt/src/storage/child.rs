@@ -79,8 +79,8 @@ pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option
     Some(irp::complete(irp, found, information))
 }
 
-/// A `DEVICE_RELATIONS` in paged pool: `previous`, which is freed, and `devices`, each referenced. Returns the
-/// status and the pointer as IRP information.
+/// A `DEVICE_RELATIONS` in paged pool: `previous`, which is freed, and `devices`, each referenced. Returns
+/// the status and the pointer as IRP information.
 ///
 /// # Safety
 /// `previous` must be null or relations in pool; the devices must exist.

@@ -1,5 +1,5 @@
-//! Drivers of the storage controllers other than IDE (`storahci`, `lsi_scsi` and `stornvme` on NT): each starts, and finds
-//! no disk. So a start that is refused shows, and one that should have been.
+//! Drivers of the storage controllers other than IDE (`storahci`, `lsi_scsi` and `stornvme` on NT): each
+//! starts, and finds no disk. So a start that is refused shows, and one that should have been.
 
 use core::ptr::null_mut;
 

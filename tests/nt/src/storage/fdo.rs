@@ -9,8 +9,9 @@ use super::{child, irp as request_packet};
 use crate::nt::*;
 use crate::{io, po};
 
-/// Makes an FDO for a device and attaches it to the device's stack. A null `name` has the I/O manager choose one.
-/// Its device extension holds one pointer, which [`initialized`] sets. Returns the FDO and the device below it.
+/// Makes an FDO for a device and attaches it to the device's stack. A null `name` has the I/O manager choose
+/// one. Its device extension holds one pointer, which [`initialized`] sets. Returns the FDO and the device
+/// below it.
 ///
 /// # Errors
 /// What an `AddDevice` routine returns then.
@@ -45,7 +46,8 @@ pub unsafe fn attach(
     Ok((device, lower))
 }
 
-/// Ends `AddDevice`: the FDO has its state and these flags besides those that it takes over from the device below.
+/// Ends `AddDevice`: the FDO has its state and these flags besides those that it takes over from the device
+/// below.
 ///
 /// # Safety
 /// `device` and `lower` are from [`attach`]; `extension` is what the driver expects there.
@@ -61,8 +63,8 @@ pub unsafe fn initialized<T>(
     status::SUCCESS
 }
 
-/// What every function driver of storage has: how a device is added, and told of PnP and power; and that anybody may open
-/// it, for which nothing is kept.
+/// What every function driver of storage has: how a device is added, and told of PnP and power; and that
+/// anybody may open it, for which nothing is kept.
 ///
 /// # Safety
 /// `driver` is the driver object that its entry was given.
@@ -95,8 +97,8 @@ pub unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     po::PoCallDriver(lower, irp)
 }
 
-/// A PnP IRP that the driver has nothing of its own to do for: it agrees to stopping and removal, and leaves the rest to
-/// the devices below. `PASSIVE_LEVEL`.
+/// A PnP IRP that the driver has nothing of its own to do for: it agrees to stopping and removal, and leaves
+/// the rest to the devices below. `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// As [`power`].
@@ -142,7 +144,8 @@ pub unsafe fn children(lower: *mut DeviceObject, irp: *mut Irp, children: &[*mut
 /// `IRP_MN_REMOVE_DEVICE`, once the driver's own part is done: the FDO and its state go. `PASSIVE_LEVEL`.
 ///
 /// # Safety
-/// As [`power`]; `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to `T`.
+/// As [`power`]; `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to
+/// `T`.
 pub unsafe fn remove<T>(device: *mut DeviceObject, lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     (*irp).io_status.status = status::SUCCESS;
     let found = request_packet::pass_down(lower, irp);

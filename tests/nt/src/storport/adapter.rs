@@ -1,5 +1,5 @@
-//! Adapters: Storport's FDO on the miniport's hardware, its start, stop and removal, and the dispatch routines
-//! of the miniport's driver object.
+//! Adapters: Storport's FDO on the miniport's hardware, its start, stop and removal, and the dispatch
+//! routines of the miniport's driver object.
 
 use core::mem::zeroed;
 use core::ptr::{NonNull, null_mut};
@@ -67,8 +67,8 @@ pub struct Adapter {
     pub units: Lock<Vec<Box<Unit>>>,
 }
 
-// SAFETY: an adapter is used by one processor at a time for what its locks do not cover: PnP IRPs of one device
-// come one after the other.
+// SAFETY: an adapter is used by one processor at a time for what its locks do not cover: PnP IRPs of one
+// device come one after the other.
 unsafe impl Send for Adapter {}
 // SAFETY: as above; requests, timers and units have locks of their own.
 unsafe impl Sync for Adapter {}

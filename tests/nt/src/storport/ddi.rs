@@ -99,7 +99,8 @@ pub const MAP_NON_READ_WRITE_BUFFERS: u8 = 2;
 /// `STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE`.
 pub const MAP_ALL_INCLUDING_READ_WRITE: u8 = 3;
 
-/// `StorSynchronizeHalfDuplex` as `STOR_SYNCHRONIZATION_MODEL`, the default (documentation "Full Duplex Mode").
+/// `StorSynchronizeHalfDuplex` as `STOR_SYNCHRONIZATION_MODEL`, the default (documentation "Full Duplex
+/// Mode").
 pub const HALF_DUPLEX: u32 = 0;
 /// `StorSynchronizeFullDuplex`.
 pub const FULL_DUPLEX: u32 = 1;

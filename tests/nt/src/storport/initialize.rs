@@ -98,5 +98,6 @@ fn missing(hw: &HwInitializationData) -> Option<&'static str> {
     required.iter().find(|(there, _)| !there).map(|(_, name)| *name)
 }
 
-/// `DriverUnload` of a miniport's driver object: its devices are gone, and the extension goes with the object.
+/// `DriverUnload` of a miniport's driver object: its devices are gone, and the extension goes with the
+/// object.
 unsafe extern "win64" fn unload(_driver: *mut DriverObject) {}

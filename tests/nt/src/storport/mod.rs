@@ -1,10 +1,10 @@
 //! Storport: the port driver of SCSI-like adapters (documentation "Storport Driver", "Storport Miniport
 //! Drivers").
 //!
-//! A miniport's `DriverEntry` calls [`StorPortInitialize`], which makes the driver object Storport's: adapters
-//! and logical units are Storport's devices, of the miniport's driver object. Storport finds, starts and stops
-//! the adapter through the miniport's routines ([`adapter`]), looks which logical units there are ([`scan`]) and
-//! reports them ([`unit`]), and brings each request to the miniport and back ([`request`]).
+//! A miniport's `DriverEntry` calls [`StorPortInitialize`], which makes the driver object Storport's:
+//! adapters and logical units are Storport's devices, of the miniport's driver object. Storport finds, starts
+//! and stops the adapter through the miniport's routines ([`adapter`]), looks which logical units there are
+//! ([`scan`]) and reports them ([`unit`]), and brings each request to the miniport and back ([`request`]).
 //!
 //! It keeps the documentation's promises to a miniport exactly, and stops the system where a miniport breaks
 //! its own: a request completed twice or never, with a status that is none, a routine that returns at another

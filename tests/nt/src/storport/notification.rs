@@ -28,9 +28,9 @@ mod kind {
 /// The bugcheck for what a miniport reports as beyond repair (`STORAGE_MINIPORT_ERROR`).
 const STORAGE_MINIPORT_ERROR: u32 = 0xF0;
 
-/// `StorPortNotification`. The arguments after the extension depend on the type; in the x64 calling convention
-/// those that a caller does not pass are whatever lies in their place, and are not looked at. IRQL ≤ DIRQL,
-/// lower for some types.
+/// `StorPortNotification`. The arguments after the extension depend on the type; in the x64 calling
+/// convention those that a caller does not pass are whatever lies in their place, and are not looked at. IRQL
+/// ≤ DIRQL, lower for some types.
 ///
 /// # Safety
 /// `extension` must be the miniport's, and the arguments what the type asks for.
@@ -185,7 +185,8 @@ pub unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
     ke::KeStallExecutionProcessor(microseconds);
 }
 
-/// `StorPortGetDeviceBase`: maps device memory for `HwFindAdapter`; ports are used as they are. PASSIVE_LEVEL.
+/// `StorPortGetDeviceBase`: maps device memory for `HwFindAdapter`; ports are used as they are.
+/// PASSIVE_LEVEL.
 ///
 /// # Safety
 /// The range is the adapter's.

@@ -1,8 +1,8 @@
 //! A request's way through Storport: prepared, handed to the miniport, completed by it, completed upwards.
 //!
-//! A request is *active* from the moment it is prepared for `HwBuildIo` until the miniport completes it, and then
-//! *done* until a DPC completes it upwards. One that cannot go to the miniport yet, because its device is paused
-//! or the adapter busy, is *waiting*.
+//! A request is *active* from the moment it is prepared for `HwBuildIo` until the miniport completes it, and
+//! then *done* until a DPC completes it upwards. One that cannot go to the miniport yet, because its device
+//! is paused or the adapter busy, is *waiting*.
 
 use core::mem::size_of;
 use core::ptr::null_mut;
@@ -36,7 +36,8 @@ pub enum Owner {
 pub struct Request {
     srb: *mut Srb,
     owner: Owner,
-    /// `Srb.SrbExtension`, in units of 16 bytes; never initialized for the miniport, so filled with a pattern.
+    /// `Srb.SrbExtension`, in units of 16 bytes; never initialized for the miniport, so filled with a
+    /// pattern.
     extension: Vec<u128>,
     /// The scatter-gather list with its header, in units of 8 bytes; empty without data.
     list: Vec<usize>,
@@ -70,10 +71,11 @@ struct Queues {
 
 /// What fills a new SRB extension.
 const EXTENSION_PATTERN: u128 = u128::from_ne_bytes([0xC5; 16]);
-/// A data buffer address that the miniport did not ask to have mapped: not canonical, so that using it faults.
+/// A data buffer address that the miniport did not ask to have mapped: not canonical, so that using it
+/// faults.
 const NOT_MAPPED: *mut u8 = 0x0BAD_0000_0000_0000 as *mut u8;
-/// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it. Long
-/// enough for a backend on a busy machine.
+/// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
+/// Long enough for a backend on a busy machine.
 const LOST: u64 = 20 * 10_000_000;
 
 impl Requests {
@@ -210,8 +212,8 @@ fn is_mapped(adapter: &Adapter, srb: &Srb) -> bool {
 }
 
 impl Request {
-    /// The system address of the data. With an IRP that has an MDL, the SRB's data buffer is an address in the
-    /// MDL's own terms.
+    /// The system address of the data. With an IRP that has an MDL, the SRB's data buffer is an address in
+    /// the MDL's own terms.
     unsafe fn system_address(&self) -> *mut u8 {
         let mdl = match self.owner {
             Owner::Irp(irp) => (*irp).mdl_address,

@@ -1,5 +1,6 @@
 //! Looking which logical units an adapter has: INQUIRY to unit 0 of every target, REPORT LUNS to those that
-//! answer, and INQUIRY to each unit it lists (documentation "Storport Enumeration of Devices"). PASSIVE_LEVEL.
+//! answer, and INQUIRY to each unit it lists (documentation "Storport Enumeration of Devices").
+//! PASSIVE_LEVEL.
 
 use alloc::vec::Vec;
 

@@ -42,7 +42,8 @@ pub struct Unit {
     claimed: bool,
 }
 
-// SAFETY: units are reached through their adapter's lock and by PnP and SCSI IRPs to their PDO, which PnP orders.
+// SAFETY: units are reached through their adapter's lock and by PnP and SCSI IRPs to their PDO, which PnP
+// orders.
 unsafe impl Send for Unit {}
 
 impl Unit {

@@ -197,8 +197,8 @@ pub unsafe fn returned(sent: Sent, device_driver: &str, routine: usize, returned
             (*location).control & SL_PENDING_RETURNED != 0
         }
     };
-    // One that passed the IRP on in a location of its own and returns what the lower driver did need not mark:
-    // the I/O manager carries the lower driver's mark up at completion.
+    // One that passed the IRP on in a location of its own and returns what the lower driver did need not
+    // mark: the I/O manager carries the lower driver's mark up at completion.
     let passed_on = tracker
         .live
         .get(&sent.irp)

@@ -1,9 +1,10 @@
-//! A WDM driver that breaks one rule of the WDM documentation, and keeps all others, so that a test can see the NT
-//! executive's verifier catch exactly that one.
+//! A WDM driver that breaks one rule of the WDM documentation, and keeps all others, so that a test can see
+//! the NT executive's verifier catch exactly that one.
 //!
-//! It is the function driver of the root-enumerated device `ROOT\WRONG`, in some cases as a Storport miniport. `Services\wrong\Parameters\Case` names the
-//! rule ([`Case`]); what each must be stopped for is in `cases.txt`. It is written against the bindings themselves,
-//! because the layer that the real drivers use does not allow most of these mistakes.
+//! It is the function driver of the root-enumerated device `ROOT\WRONG`, in some cases as a Storport
+//! miniport. `Services\wrong\Parameters\Case` names the rule ([`Case`]); what each must be stopped for is in
+//! `cases.txt`. It is written against the bindings themselves, because the layer that the real drivers use
+//! does not allow most of these mistakes.
 #![no_std]
 #![allow(unsafe_code, reason = "the mistakes that are made here need the raw interface")]
 
@@ -75,7 +76,8 @@ pub unsafe extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, path: PUNICODE
     STATUS_SUCCESS
 }
 
-/// `Services\wrong\Parameters\Case` as a number of [`Case::ALL`]; the first, which does nothing wrong, without it.
+/// `Services\wrong\Parameters\Case` as a number of [`Case::ALL`]; the first, which does nothing wrong,
+/// without it.
 fn configured_case() -> u8 {
     let read = || Key::open(SERVICES)?.open_below(utf16!("wrong\\Parameters"))?.string(utf16!("Case"));
     let Ok(text) = read() else { return 0 };
@@ -132,8 +134,8 @@ unsafe extern "C" fn dispatch_power(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTAT
 }
 
 unsafe extern "C" fn dispatch_pnp(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
-    // SAFETY: the PnP IRP is this driver's until it is passed down or completed, and the device exists until its
-    // own removal.
+    // SAFETY: the PnP IRP is this driver's until it is passed down or completed, and the device exists until
+    // its own removal.
     unsafe {
         let extension = extension(device);
         let lock = &raw mut (*extension).remove_lock;

@@ -1,5 +1,6 @@
-//! The driver as a Storport miniport, for the rules that Storport's documentation makes: an adapter that answers every
-//! request with "nothing there", and does one thing wrong in it. It runs in half-duplex mode, Storport's default.
+//! The driver as a Storport miniport, for the rules that Storport's documentation makes: an adapter that
+//! answers every request with "nothing there", and does one thing wrong in it. It runs in half-duplex mode,
+//! Storport's default.
 
 use core::mem::zeroed;
 use core::ptr::null_mut;

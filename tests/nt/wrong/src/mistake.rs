@@ -15,8 +15,8 @@ use wdk_sys::{
 use crate::TAG;
 use crate::case::Case;
 
-// What the bindings leave out: the pool call as deprecated, though it is the only one that every NT from 5.2 on has,
-// and the IRQL routines as inline ones, which they are not in the kernel's exports.
+// What the bindings leave out: the pool call as deprecated, though it is the only one that every NT from 5.2
+// on has, and the IRQL routines as inline ones, which they are not in the kernel's exports.
 unsafe extern "C" {
     fn KeRaiseIrqlToDpcLevel() -> KIRQL;
     fn KeLowerIrql(irql: KIRQL);
@@ -30,8 +30,8 @@ const LATER: LARGE_INTEGER = LARGE_INTEGER { QuadPart: -100_000_000 };
 
 /// Makes the mistake of a case, if it is one of those. PASSIVE_LEVEL, in the dispatch routine of a START.
 pub fn make(case: Case, device: PDEVICE_OBJECT) {
-    // SAFETY: none of this is sound; each is exactly the case it is named after, and the executive stops the system
-    // before it does harm.
+    // SAFETY: none of this is sound; each is exactly the case it is named after, and the executive stops the
+    // system before it does harm.
     unsafe {
         match case {
             Case::WrongIrql => at_dispatch(|| {

@@ -20,7 +20,8 @@ const LOWER: u8 = 2;
 /// # Safety
 /// `device` is this driver's and started.
 pub unsafe fn with_wrong_status(device: PDEVICE_OBJECT) {
-    // SAFETY: the IRP is this function's, with a location for each device below and one for its completion routine.
+    // SAFETY: the IRP is this function's, with a location for each device below and one for its completion
+    // routine.
     unsafe {
         let lower = (*extension(device)).lower;
         let irp = IoAllocateIrp((*lower).StackSize, 0);
@@ -37,8 +38,8 @@ pub unsafe fn with_wrong_status(device: PDEVICE_OBJECT) {
     }
 }
 
-/// Sends an IRP through this driver's own device twice: the lower time it is marked pending, and the upper time's
-/// completion routine does not carry the mark on. PASSIVE_LEVEL.
+/// Sends an IRP through this driver's own device twice: the lower time it is marked pending, and the upper
+/// time's completion routine does not carry the mark on. PASSIVE_LEVEL.
 ///
 /// # Safety
 /// `device` is this driver's and started.

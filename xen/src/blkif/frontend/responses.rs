@@ -5,13 +5,13 @@ use super::{Arrived, Completion, Frontend, Operation, Records, Shadow, Slot, Sta
 use crate::wire::blkif as wire;
 use crate::{Hal, PAGE_SIZE};
 
-/// Of the requests in flight, the part that may come back before the backend notifies: notifying costs both ends
-/// more than a request does, and the rest keeps the backend busy meanwhile.
+/// Of the requests in flight, the part that may come back before the backend notifies: notifying costs both
+/// ends more than a request does, and the rest keeps the backend busy meanwhile.
 const NOTIFY_AFTER: u32 = 4;
 
 impl<H: Hal> Frontend<H> {
-    /// The next request that came back; the data of copied reads is not looked at. Call it until it answers `None`
-    /// after each notification: only then the backend notifies again. *Dispatch*.
+    /// The next request that came back; the data of copied reads is not looked at. Call it until it answers
+    /// `None` after each notification: only then the backend notifies again. *Dispatch*.
     pub fn poll(&mut self) -> Option<Completion> {
         loop {
             let taken = self.take(&mut |_| ());
@@ -21,8 +21,8 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// The next request that came back. What a copied read brought is given to `arrived` first. After `None` the
-    /// backend notifies again only once [`Frontend::rearm`] has been called. *Dispatch*.
+    /// The next request that came back. What a copied read brought is given to `arrived` first. After `None`
+    /// the backend notifies again only once [`Frontend::rearm`] has been called. *Dispatch*.
     pub fn take(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Option<Completion> {
         loop {
             let failure = match self.state {
@@ -40,8 +40,10 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Asks to be notified: of the next response, or, with many requests in flight, when a quarter of them have come
-    /// back; and tells the backend of what [`Frontend::push`] kept from it, once it has little to do. Whether any response is there already, which may not be announced: take it, then ask again. *Dispatch*.
+    /// Asks to be notified: of the next response, or, with many requests in flight, when a quarter of them
+    /// have come back; and tells the backend of what [`Frontend::push`] kept from it, once it has little
+    /// to do. Whether any response is there already, which may not be announced: take it, then ask again.
+    /// *Dispatch*.
     #[must_use]
     pub fn rearm(&mut self) -> bool {
         let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
@@ -54,8 +56,8 @@ impl<H: Hal> Frontend<H> {
         ring.rearm(self.wish)
     }
 
-    /// Whether a response may lie in the ring that was not announced, until others join it: a caller that was told so
-    /// looks again after a while. *Dispatch*.
+    /// Whether a response may lie in the ring that was not announced, until others join it: a caller that was
+    /// told so looks again after a while. *Dispatch*.
     pub fn waits_for_several(&self) -> bool {
         self.wish > 1 && self.in_flight > 0 && matches!(self.state, State::Connected(_))
     }

@@ -77,9 +77,9 @@ impl<H: Hal> Frontend<H> {
         })
     }
 
-    /// Writes a request to the ring whose data goes through the frontend's own pages. For a write `fill` is called
-    /// for each page, with the offset in the caller's data and the number of bytes to put at the page's start. What a
-    /// read brings comes with [`Frontend::take`]. *Dispatch*.
+    /// Writes a request to the ring whose data goes through the frontend's own pages. For a write `fill` is
+    /// called for each page, with the offset in the caller's data and the number of bytes to put at the
+    /// page's start. What a read brings comes with [`Frontend::take`]. *Dispatch*.
     ///
     /// # Errors
     /// As [`Frontend::submit`]. [`Error::Full`] also where fewer pages are free than the request needs.
@@ -142,8 +142,8 @@ impl<H: Hal> Frontend<H> {
     /// Writes a discard of `sectors` sectors to the ring. *Dispatch*.
     ///
     /// # Errors
-    /// [`Error::DiscardUnsupported`], [`Error::ReadOnly`], [`Error::Range`], [`Error::Block`], [`Error::Full`], and
-    /// where there is no backend.
+    /// [`Error::DiscardUnsupported`], [`Error::ReadOnly`], [`Error::Range`], [`Error::Block`],
+    /// [`Error::Full`], and where there is no backend.
     pub fn discard(&mut self, tag: usize, sector: u64, sectors: u64) -> Result<(), Error> {
         let disk = self.connected()?;
         if disk.discard.is_none() {
@@ -279,7 +279,8 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Ends a request's grants and gives back its pages. A grant that cannot be ended is a fault of the backend's.
+    /// Ends a request's grants and gives back its pages. A grant that cannot be ended is a fault of the
+    /// backend's.
     pub(super) fn release(&mut self, shadow: &Shadow) -> Option<GrantRef> {
         let forget = self.state == State::Forgotten;
         let mut held = None;

@@ -235,7 +235,8 @@ fn the_backend_is_notified_only_when_it_waits() {
 #[test]
 fn a_backend_with_enough_to_do_is_told_of_several_requests_at_once() {
     let mut setup = setup();
-    // A backend that looks whenever it is told, and sleeps again at once, as where it shares a processor with the guest.
+    // A backend that looks whenever it is told, and sleeps again at once, as where it shares a processor with
+    // the guest.
     let told = |setup: &mut Setup| {
         let notified = setup.world.take_notified().len();
         (0..notified).for_each(|_| setup.backend.fetch());
@@ -887,7 +888,8 @@ fn grants_are_persistent_where_the_backend_says_so_at_last() {
         let mut frontend = backend.connect_frontend(config, &[PORT]).remove(0);
         assert_eq!(frontend.config().persistent, persistent);
         assert_eq!(backend.is_persistent(), persistent);
-        // Data goes through the frontend's pages either way; what they were granted for ends with the request.
+        // Data goes through the frontend's pages either way; what they were granted for ends with the
+        // request.
         for sector in [0, 8] {
             let request = Copied { tag: 1, operation: Operation::Write, sector, bytes: 4096, offset: 0 };
             frontend.submit_copied(&request, |_, _, memory| memory.copy_in(0, &[7; 4096])).unwrap();
