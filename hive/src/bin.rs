@@ -26,6 +26,12 @@ const _: () = assert!(size_of::<Header>() == 32);
 /// Bins have sizes of multiples of this.
 const UNIT: u32 = 4096;
 
+/// The time in the first bin's header, which is that of the hive's last write.
+pub fn first_time(file: &[u8]) -> Option<u64> {
+    let (header, _) = Header::ref_from_prefix(file.get(base_block::SIZE..)?).ok()?;
+    Some(header.time.get())
+}
+
 /// The bounds of every bin's cells, as offsets in the file, in order.
 #[derive(Debug)]
 pub struct Bins(Vec<Range<usize>>);

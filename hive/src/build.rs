@@ -1,5 +1,7 @@
 //! Makes small hives, for tests: a tree of keys and values becomes a `regf` file that other readers take too.
 
+pub mod log;
+
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 
 use crate::{

@@ -8,7 +8,8 @@
 //! "Hive bin", "Cell" and those of the records.
 //!
 //! A file may hold anything: every offset, length and count is checked before it is used, and an [`Error`]
-//! says where in the file what was expected and what was found. Nothing here writes.
+//! says where in the file what was expected and what was found. A hive that was not written to its end is
+//! completed from its log files by [`replay`], in memory. Nothing here writes files.
 //!
 //! ```
 //! # use hive::build::Tree;
@@ -34,6 +35,7 @@ mod error;
 mod key_node;
 mod key_value;
 mod name;
+pub mod replay;
 mod subkey_list;
 
 pub use error::{Error, Found};
