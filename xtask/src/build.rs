@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use guests::built::{EXECUTIVE, LOADER, SHIPPED};
 
 use crate::{
     command,
@@ -17,16 +18,8 @@ use crate::{
     step::step,
 };
 
-/// The drivers that ship.
-pub const SHIPPED: &[&str] = &["idefilter", "idefallback", "xenpci", "xenvbd"];
-/// Their INF files; idefallback is installed with idefilter.
-pub const INFS: &[&str] = &["idefilter", "xenpci", "xenvbd"];
 /// The drivers that are built for tests only.
 pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
-/// The NT executive's package.
-pub const EXECUTIVE: &str = "nt";
-/// The package of its loader.
-pub const LOADER: &str = "ntldr";
 /// The admin's program.
 const PROGRAM: &str = "bootcfg";
 

@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use anyhow::Result;
+use guests::built::{EXECUTIVE, LOADER, SHIPPED};
 
 use crate::{
-    build::{self, EXECUTIVE, FOR_TESTS, LOADER, SHIPPED},
+    build::{self, FOR_TESTS},
     command, inf,
     layout::Layout,
     setup,

@@ -4,8 +4,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use guests::{cost, demo, faults, lifecycle, matrix};
 use xtask::{
-    bench, build, cost, demo, faults, inf, layout, lifecycle, linker, lint, matrix, model, mutants,
+    bench, build, inf, layout, linker, lint, model, mutants,
     package::{self, Signer, Signing},
     pe, repro, setup, test, wine,
 };
@@ -133,20 +134,34 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Package { unsigned: true, .. } => package::run(&Signing::None),
         Command::Package { .. } => package::run(&Signing::Test),
-        Command::Lifecycle { names } => lifecycle::run(&names),
+        Command::Lifecycle { names } => {
+            setup::bootcfg_tests()?;
+            lifecycle::run(&names)
+        }
         Command::LintInf => inf::run(),
         Command::Lint => lint::run(),
         Command::Repro => repro::check(),
-        Command::Demo => demo::run(),
-        Command::Test => test::run(),
+        Command::Demo => {
+            setup::ensure()?;
+            build::all()?;
+            demo::run()
+        }
+        Command::Test => test::all(),
         Command::Scenario { names } => test::guests_by_name(&names),
-        Command::Faults { again: true, .. } => faults::again(),
-        Command::Faults { kind, every, .. } => faults::run(&kind, every),
+        Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),
+        Command::Faults { kind, every, .. } => build_for_guests().and_then(|()| faults::run(&kind, every)),
         Command::Wine => wine::run(&layout::Layout::here()),
-        Command::Matrix { rows } => matrix::run(&rows),
+        Command::Matrix { rows } => build_for_guests().and_then(|()| matrix::run(&rows)),
         Command::Bench(options) => bench::run(&options),
-        Command::Cost => cost::run(),
+        Command::Cost => build_for_guests().and_then(|()| cost::run()),
         Command::Mutants { rules, parts } => mutants::run(rules, &parts),
         Command::Model => model::run(),
     }
+}
+
+/// Builds what guests are booted with.
+fn build_for_guests() -> Result<()> {
+    setup::ensure()?;
+    build::drivers()?;
+    build::executive()
 }

@@ -8,14 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use guests::built::SHIPPED;
 
-use crate::{
-    build::{self, SHIPPED},
-    command,
-    folder::sorted_entries,
-    layout::Layout,
-    step::step,
-};
+use crate::{build, command, folder::sorted_entries, layout::Layout, step::step};
 
 /// Builds the drivers here and in a copy of the workspace, and compares every `.sys` and `.pdb`.
 ///

@@ -1,18 +1,16 @@
 //! All tests, with one line each and a closing line.
 
-use std::{collections::VecDeque, fs, path::Path, process::Command, sync::Mutex, thread, time::Instant};
+use std::{collections::VecDeque, process::Command, sync::Mutex, thread, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use rig::RigFiles;
-use volume::Verdict;
-
-use crate::{
-    build, faults, guest,
-    layout::Layout,
-    lifecycle, lint, package, pe, program, program_in_wine, repro, rig_files,
-    scenario::{self, Scenario, Sequence},
-    setup, verdict, wine,
+use guests::{
+    boot,
+    boot::rig_files,
+    run::{self, GuestTest},
 };
+use rig::RigFiles;
+
+use crate::{build, layout::Layout, lint, package, pe, program, program_in_wine, repro, setup, wine};
 
 /// Guests that run at the same time: one per core of a small machine.
 const PARALLEL_GUESTS: usize = 2;
@@ -24,7 +22,7 @@ const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 ///
 /// # Errors
 /// The tests could not be run, or some failed.
-pub fn run() -> Result<()> {
+pub fn all() -> Result<()> {
     let layout = Layout::here();
     let tally = Tally::default();
     setup::ensure()?;
@@ -59,10 +57,10 @@ pub fn run() -> Result<()> {
 /// A name is unknown, the rig failed, or a guest showed something else than it must.
 pub fn guests_by_name(names: &[String]) -> Result<()> {
     let layout = Layout::here();
+    setup::bootcfg_tests()?;
     let rig = rig_files::ensure(&layout)?;
     let mut tests = guest_tests(&layout, &rig)?;
-    tests.extend(scenario::by_name_only().map(|scenario| scenario_test(&layout, &rig, scenario)));
-    tests.extend(scenario::SEQUENCES_BY_NAME.iter().map(|sequence| sequence_test(&layout, &rig, sequence)));
+    tests.extend(run::by_name_only(&layout, &rig));
     for wanted in names {
         let Some(at) = tests.iter().position(|test| test.name == *wanted) else {
             let known: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
@@ -70,27 +68,8 @@ pub fn guests_by_name(names: &[String]) -> Result<()> {
         };
         let test = tests.swap_remove(at);
         let result = (test.run)();
-        print_consoles(&guest::folder(&layout, wanted))?;
+        run::print_consoles(&boot::folder(&layout, wanted))?;
         result?;
-    }
-    Ok(())
-}
-
-/// Shows what is kept of a guest's console, or of those of a sequence's boots.
-fn print_consoles(folder: &Path) -> Result<()> {
-    let console = folder.join("console.txt");
-    if console.exists() {
-        println!("{}", fs::read_to_string(&console).with_context(|| console.display().to_string())?);
-        return Ok(());
-    }
-    let mut boots: Vec<_> = fs::read_dir(folder)
-        .with_context(|| folder.display().to_string())?
-        .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.is_dir()))
-        .collect();
-    boots.sort();
-    for boot in boots {
-        println!("==== {}", boot.file_name().unwrap_or_default().to_string_lossy());
-        print_consoles(&boot)?;
     }
     Ok(())
 }
@@ -169,46 +148,11 @@ fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-/// A test that boots a guest; it keeps its output in the folder of its name.
-struct GuestTest<'a> {
-    name: String,
-    run: Box<dyn FnOnce() -> Result<()> + Send + 'a>,
-}
-
-/// A boot of a scenario, held against what it expects.
-fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static Scenario) -> GuestTest<'a> {
-    let run = move || none_of(&verdict::differences(scenario, &guest::boot(layout, rig, scenario)?));
-    GuestTest { name: scenario.name.to_owned(), run: Box::new(run) }
-}
-
-/// The boots of a sequence, held against what each expects.
-fn sequence_test<'a>(layout: &'a Layout, rig: &'a RigFiles, sequence: &'static Sequence) -> GuestTest<'a> {
-    let run = move || {
-        let boots = guest::boot_sequence(layout, rig, sequence)?;
-        none_of(&verdict::sequence_differences(sequence, &boots)).context(sequence.title)
-    };
-    GuestTest { name: sequence.name.to_owned(), run: Box::new(run) }
-}
-
+/// The guest tests, and those that run the same files in Wine.
 fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
-    let mut tests: Vec<_> = scenario::all().map(|scenario| scenario_test(layout, rig, scenario)).collect();
-    tests.extend(scenario::SEQUENCES.iter().map(|sequence| sequence_test(layout, rig, sequence)));
-    let mut add = |name: &str, run: Box<dyn FnOnce() -> Result<()> + Send + 'a>| {
-        tests.push(GuestTest { name: name.to_owned(), run });
-    };
-    for half in 0..2 {
-        add(&format!("faults-sample-{half}"), Box::new(move || faults::sample(layout, rig, half)));
-    }
-    add(lifecycle::SHORT.0, Box::new(|| lifecycle::live(layout, rig, &lifecycle::SHORT, &|_| ())));
-    add("wine", Box::new(|| wine::run(layout)));
-    add(BOOTCFG_IN_WINE, Box::new(|| program_in_wine::run(layout)));
-    add("double-mount", Box::new(|| double_mount(layout, rig)));
-    for (case, violation) in wrong_cases(layout)? {
-        add(
-            &format!("wrong-{case}"),
-            Box::new(move || wrong_driver(layout, rig, &case, violation.as_deref())),
-        );
-    }
+    let mut tests = run::tested(layout, rig)?;
+    tests.push(GuestTest::new("wine", || wine::run(layout)));
+    tests.push(GuestTest::new(BOOTCFG_IN_WINE, || program_in_wine::run(layout)));
     Ok(tests)
 }
 
@@ -226,41 +170,4 @@ fn guests(tests: Vec<GuestTest>, tally: &Tally) {
             });
         }
     });
-}
-
-/// One backing file behind two emulated disks, mounted through both: if this volume survived, "intact" would
-/// mean nothing in the other tests.
-fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
-    let (outcome, image) = guest::boot_double_mount(layout, rig)?;
-    let mounts = outcome.report().all("mount").count();
-    if mounts != 2 || image.verdict != Verdict::Destroyed {
-        bail!("{mounts} mounts and the image {image}; expected 2 and destroyed");
-    }
-    Ok(())
-}
-
-/// The deliberately wrong drivers and the violation each must be stopped for; none for the one that is right.
-fn wrong_cases(layout: &Layout) -> Result<Vec<(String, Option<String>)>> {
-    let path = layout.root().join("tests/nt/wrong/cases.txt");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [case, "-"] => Ok((case.to_owned(), None)),
-            [case, violation] => Ok((case.to_owned(), Some(violation.to_owned()))),
-            _ => bail!("{}: `{line}` is not `case violation`", path.display()),
-        })
-        .collect()
-}
-
-fn wrong_driver(layout: &Layout, rig: &RigFiles, case: &str, violation: Option<&str>) -> Result<()> {
-    let report = guest::boot_wrong(layout, rig, case)?.report();
-    let found: Vec<_> = report.all("violation").filter_map(|line| line.get("name")).collect();
-    let expected: Vec<_> = violation.into_iter().collect();
-    let verdict = if violation.is_some() { "stopped" } else { "clean" };
-    if found != expected || report.verdict() != Some(verdict) {
-        bail!("violations {found:?}, end {:?}; expected {expected:?}, {verdict}", report.verdict());
-    }
-    Ok(())
 }

@@ -4,14 +4,14 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use guests::{
+    boot::{self, Folder},
+    scenario::Entry,
+};
 use rig::{Disk, End, Job, Mark, Progress, Report, RigFiles, linux::Linux};
 
 use super::image;
-use crate::{
-    guest::{self, Folder},
-    layout::Layout,
-    scenario::Entry,
-};
+use crate::layout::Layout;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +156,7 @@ fn executive(
     contender: Contender,
     entry: Entry,
 ) -> Result<Job> {
-    let mut job = guest::executive(programs.layout, folder, entry, guest::Suite::default(), "")?;
+    let mut job = boot::executive(programs.layout, folder, entry, boot::Suite::default(), "")?;
     job.cmdline += &format!(" test=bench {}", words(plan, contender));
     Ok(job)
 }

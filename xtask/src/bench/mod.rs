@@ -13,10 +13,11 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use guests::boot::rig_files;
 use rig::linux::Linux;
 use serde_json::json;
 
-use crate::{build, command, layout::Layout, rig_files, setup, step::step};
+use crate::{build, command, layout::Layout, setup, step::step};
 use contender::{Contender, Plan, Programs};
 use host::Host;
 use page::Page;

@@ -16,7 +16,8 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 use anyhow::{Context, Result, bail};
 use bootcfg::inf::{Inf, Line};
 
-use crate::{build::INFS, layout::Layout};
+use crate::layout::Layout;
+use guests::built::INFS;
 use rules::RULES;
 
 /// A package: one INF file.

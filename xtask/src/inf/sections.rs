@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Package, Suite, outside};
-use crate::build::SHIPPED;
+use guests::built::SHIPPED;
 
 /// Sections that setup itself looks for.
 const ROOTS: [&str; 6] =

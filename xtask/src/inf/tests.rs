@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{RULES, Suite};
-use crate::{build::INFS, layout::Layout};
+use crate::layout::Layout;
+use guests::built::INFS;
 
 fn texts() -> Vec<(String, String)> {
     let folder = Layout::here().root().join("inf");

@@ -3,6 +3,7 @@
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use guests::{boot, boot::rig_files, built, catalogue, scenario::Scenario, verdict};
 use rig::RigFiles;
 
 use super::{
@@ -10,13 +11,7 @@ use super::{
     page::{self, Row},
     rules,
 };
-use crate::{
-    build, guest,
-    layout::Layout,
-    repro, rig_files,
-    scenario::{self, Scenario},
-    setup, verdict,
-};
+use crate::{build, layout::Layout, repro, setup};
 
 /// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught
 /// it, and writes `docs/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
@@ -186,16 +181,16 @@ fn broken_cases(output: &str) -> Vec<String> {
 
 /// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
 fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
-    let mut all = scenario::all().chain(scenario::by_name_only());
+    let mut all = catalogue::all().chain(catalogue::by_name_only());
     let Some(scenario): Option<&Scenario> = all.find(|s| s.name == name) else {
         bail!("there is no scenario {name}");
     };
     build::drivers_in(copy)?;
     fs::create_dir_all(copy.nt())?;
-    for name in [build::EXECUTIVE, build::LOADER].map(|name| format!("{name}.elf")) {
+    for name in [built::EXECUTIVE, built::LOADER].map(|name| format!("{name}.elf")) {
         fs::copy(here.nt().join(&name), copy.nt().join(&name))?;
     }
-    let boot = guest::boot(copy, rig, scenario)?;
+    let boot = boot::boot(copy, rig, scenario)?;
     Ok(verdict::differences(scenario, &boot).into_iter().next())
 }
 

@@ -69,7 +69,7 @@ pub fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
     let files = package.complete();
     ensure!(sums.lines().count() == files.len() - 1, "SHA256SUMS has not every file");
     let bill: serde_json::Value = serde_json::from_slice(&files[BILL])?;
-    for driver in crate::build::SHIPPED {
+    for driver in guests::built::SHIPPED {
         let file = format!("{driver}.sys");
         let entry = bill["components"].as_array().and_then(|all| all.iter().find(|c| c["name"] == *file));
         let hash = entry.and_then(|entry| entry["hashes"][0]["content"].as_str());

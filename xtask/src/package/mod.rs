@@ -20,10 +20,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use bootcfg::inf::{Inf, installation};
+use guests::built::{INFS, SHIPPED};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    build::{self, INFS, SHIPPED},
+    build,
     folder::remove_folder,
     layout::Layout,
     program,

@@ -1,6 +1,5 @@
 //! Holds every built driver to the rules of its loader and of this project.
 
-pub(crate) mod checksum;
 mod image;
 mod messages;
 mod rules;
@@ -17,13 +16,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use guard::{Reason, message};
+use guests::{built::SHIPPED, checksum};
 
-use crate::{
-    build::{FOR_TESTS, SHIPPED},
-    folder::sorted_entries,
-    layout::Layout,
-    setup::Toolchain,
-};
+use crate::{build::FOR_TESTS, folder::sorted_entries, layout::Layout, setup::Toolchain};
 use image::Image;
 use rules::RULES;
 

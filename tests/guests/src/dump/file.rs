@@ -148,7 +148,7 @@ impl<'a> Dump<'a> {
     /// Checks the guard's records.
     fn check_records(&self, report: &Report) -> Result<(), String> {
         for tag in [record::EVENTS_DUMP, record::CENSUS_DUMP] {
-            let given = crate::dump::data(report, tag);
+            let given = super::secondary::data(report, tag);
             if given.is_empty() || self.blob(tag) != Some(&given[..]) {
                 return Err(format!("the guard's record {tag:08x} is not in it"));
             }

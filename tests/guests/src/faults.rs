@@ -15,7 +15,7 @@ use guard::machine::BUGCHECK_CODE;
 use rig::{Report, RigFiles};
 use volume::Verdict;
 
-use crate::{build, guest, layout::Layout, rig_files, setup, verdict};
+use crate::{boot, boot::rig_files, layout::Layout, verdict};
 
 /// Boots that one dom0 goes through before the rig starts afresh.
 const BATCH: usize = 40;
@@ -130,9 +130,6 @@ pub fn again() -> Result<()> {
 }
 
 fn prepare(layout: &Layout) -> Result<RigFiles> {
-    setup::ensure()?;
-    build::drivers()?;
-    build::executive()?;
     rig_files::ensure(layout)
 }
 
@@ -336,7 +333,7 @@ fn boots(
     plans: &[String],
 ) -> Result<(Vec<Report>, volume::Report)> {
     let words: Vec<String> = plans.iter().map(|plan| format!("inject={plan}")).collect();
-    let (console, image) = guest::boot_batch(layout, rig, name, SMALL_RINGS, &words, "inject=count")?;
+    let (console, image) = boot::boot_batch(layout, rig, name, SMALL_RINGS, &words, "inject=count")?;
     // What stands before the first guest's first line is no guest's.
     let mut guests: Vec<Vec<&str>> = Vec::new();
     for line in &console {

@@ -2,7 +2,7 @@
 
 use rig::report::{Line, Report};
 
-use crate::{guest, scenario::Raw};
+use crate::{boot, scenario::Raw};
 
 /// Tells of a difference: what, seen, expected.
 type Differ<'a> = dyn FnMut(&str, String, String) + 'a;
@@ -107,14 +107,14 @@ pub fn upcalls(report: &Report, expected: Upcalls, processors: u32, differ: &mut
 /// What a drive of one data track answered, from its whole content to its events; and that the census counts
 /// no drive.
 pub fn cdrom(report: &Report, censuses: &[String], differ: &mut Differ<'_>) {
-    let disc = guest::cdrom();
+    let disc = boot::cdrom();
     let hash = disc.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
     });
-    let content = format!("blocks={} hash={hash:016x}", guest::CDROM_SECTORS);
-    let end = format!("{:08x}", guest::CDROM_SECTORS);
+    let content = format!("blocks={} hash={hash:016x}", boot::CDROM_SECTORS);
+    let end = format!("{:08x}", boot::CDROM_SECTORS);
     // The end in minutes, seconds and frames, after the two seconds before the first block.
-    let frames = guest::CDROM_SECTORS + 150;
+    let frames = boot::CDROM_SECTORS + 150;
     let end_msf = format!("00{:02x}{:02x}{:02x}", frames / 4500, frames / 75 % 60, frames % 75);
     let expected = [
         ("event", "event=2 status=2".to_owned()),
@@ -164,7 +164,7 @@ pub fn traffic(report: &Report, processors: u32, times: usize, differ: &mut Diff
 
 /// What each disk of a kind of its own said and did, whose pages its backend was given, and what is on its
 /// image.
-pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Differ<'_>) {
+pub fn kinds(raw: &[Raw], boot: &boot::Boot, registry: &str, differ: &mut Differ<'_>) {
     let report = boot.outcome.report();
     let persistent = registry.contains("PersistentGrants");
     for (n, (kind, image)) in raw.iter().zip(&boot.raw).enumerate() {
@@ -195,7 +195,7 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
             } else if *kind == Raw::Blocks4096 && (1024..1536).contains(&(at >> 10)) {
                 0
             } else {
-                guest::RAW_FILL
+                boot::RAW_FILL
             };
             image[at] != expected
         });
@@ -221,7 +221,7 @@ pub fn kinds(raw: &[Raw], boot: &guest::Boot, registry: &str, differ: &mut Diffe
             Some(_) => "some",
         };
         let expected = match kind {
-            _ if n >= guest::RAW_DETACHED => "not told",
+            _ if n >= boot::RAW_DETACHED => "not told",
             Raw::Untrusted => "none",
             _ if persistent => "none",
             _ => "some",

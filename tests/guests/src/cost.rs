@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use rig::report::Report;
 
 use crate::{
-    build, guest,
+    boot,
+    boot::rig_files,
     layout::Layout,
-    rig_files,
     scenario::{BASE, Entry, Expect, PV, Scenario},
-    setup, verdict,
+    verdict,
 };
 
 /// How many disks.
@@ -68,9 +68,6 @@ impl Cost {
 /// disks.
 pub fn run() -> Result<()> {
     let layout = Layout::here();
-    setup::ensure()?;
-    build::drivers()?;
-    build::executive()?;
     let rig = rig_files::ensure(&layout)?;
     let mut costs = Vec::new();
     for (disks, name) in DISKS.into_iter().zip(NAMES) {
@@ -83,7 +80,7 @@ pub fn run() -> Result<()> {
             expect: Expect { pv: disks, ..PV },
             ..BASE
         };
-        let boot = guest::boot(&layout, &rig, &scenario)?;
+        let boot = boot::boot(&layout, &rig, &scenario)?;
         let differences = verdict::differences(&scenario, &boot);
         if !differences.is_empty() {
             bail!("{name}: {}", differences.join("\n"));

@@ -2,22 +2,20 @@
 
 use anyhow::{Result, bail};
 
-use crate::{build, guest, layout::Layout, rig_files, scenario::DEMO, setup, verdict};
+use crate::{boot, boot::rig_files, catalogue::DEMO, layout::Layout, verdict};
 
-/// Builds the drivers, boots the four guests and prints what the guard did.
+/// Boots the four guests and prints what the guard did.
 ///
 /// # Errors
 /// A step failed, or a boot showed something else than it must.
 pub fn run() -> Result<()> {
     let layout = Layout::here();
-    setup::ensure()?;
-    build::all()?;
     let rig = rig_files::ensure(&layout)?;
     let mut rows = Vec::new();
     let mut breaches = Vec::new();
     for (n, scenario) in DEMO.iter().enumerate() {
         println!("boot {} of {}: {}", n + 1, DEMO.len(), scenario.title);
-        let boot = guest::boot(&layout, &rig, scenario)?;
+        let boot = boot::boot(&layout, &rig, scenario)?;
         for line in boot.outcome.report().debug("xenguard: ") {
             println!("    {line}");
         }

@@ -10,10 +10,12 @@ use rig::{
 use volume::Verdict;
 
 use crate::{
-    crash_dump::{self, Expected},
-    dump,
-    guest::{Boot, CDROM_VOLUME},
-    running,
+    boot::{Boot, CDROM_VOLUME},
+    dump::{
+        file::{self as crash_dump, Expected},
+        secondary as dump,
+    },
+    exercises,
     scenario::{Backend, Ending, Entry, Scenario, Sequence},
 };
 
@@ -243,28 +245,28 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     }
     differ("commands of dom0", boot.outcome.marks.len().to_string(), scenario.dom0.len().to_string());
     match scenario.exercise {
-        Some("cdrom") => running::cdrom(&boot.outcome.report(), &seen.censuses, &mut differ),
-        Some("kinds") => running::kinds(scenario.raw, boot, scenario.registry, &mut differ),
-        Some("outage") => running::outage(scenario.name, &boot.outcome.report(), &mut differ),
-        Some("resize") => running::resized(&boot.outcome.report(), &mut differ),
-        Some("hotplug") => running::hotplug(&boot.outcome.report(), &mut differ),
+        Some("cdrom") => exercises::cdrom(&boot.outcome.report(), &seen.censuses, &mut differ),
+        Some("kinds") => exercises::kinds(scenario.raw, boot, scenario.registry, &mut differ),
+        Some("outage") => exercises::outage(scenario.name, &boot.outcome.report(), &mut differ),
+        Some("resize") => exercises::resized(&boot.outcome.report(), &mut differ),
+        Some("hotplug") => exercises::hotplug(&boot.outcome.report(), &mut differ),
         Some("traffic" | "suspend" | "copy" | "hibernate-unprepared") => {
-            running::traffic(&boot.outcome.report(), scenario.vcpus, 1, &mut differ)
+            exercises::traffic(&boot.outcome.report(), scenario.vcpus, 1, &mut differ)
         }
         Some("hibernate" | "hibernate-elsewhere") => {
-            running::traffic(&boot.outcome.report(), scenario.vcpus, 2, &mut differ)
+            exercises::traffic(&boot.outcome.report(), scenario.vcpus, 2, &mut differ)
         }
         _ => {}
     }
     if let Some(upcalls) = scenario.upcalls {
-        running::upcalls(&boot.outcome.report(), upcalls, scenario.vcpus, &mut differ);
+        exercises::upcalls(&boot.outcome.report(), upcalls, scenario.vcpus, &mut differ);
     }
     match scenario.exercise {
         Some("suspend" | "hibernate-elsewhere") => {
-            running::resumed(&boot.outcome.report(), expect.pv, &mut differ)
+            exercises::resumed(&boot.outcome.report(), expect.pv, &mut differ)
         }
-        Some("hibernate") => running::revived(&boot.outcome.report(), expect.pv, &mut differ),
-        Some("copy") => running::copied(&boot.outcome.report(), expect.pv, &mut differ),
+        Some("hibernate") => exercises::revived(&boot.outcome.report(), expect.pv, &mut differ),
+        Some("copy") => exercises::copied(&boot.outcome.report(), expect.pv, &mut differ),
         _ => {}
     }
     for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {

@@ -13,7 +13,7 @@ use clap::Parser;
 use hive::{Hive, Key, build::Tree};
 
 use super::registration;
-use crate::{command, folder::remove_folder, guest::damage};
+use crate::{boot::damage, command};
 
 /// Bytes of the image: drivers, hive and its backups with room to spare.
 const SIZE: u64 = 32 << 20;
@@ -57,7 +57,9 @@ impl SystemVolume {
 
     /// Takes the image out into the folder: what follows sees nothing but what is on the volume.
     pub fn take_out(&self) -> Result<()> {
-        remove_folder(&self.folder)?;
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder)?;
+        }
         fs::create_dir_all(&self.folder)?;
         command::output(self.mtool("mcopy").args(["-s", "-n", "-m", "::/"]).arg(&self.folder)).map(|_| ())
     }
@@ -151,7 +153,7 @@ impl SystemVolume {
             filters(CLASS)?.is_empty() && filters(OTHER_CLASS)? == ["theirs"],
             "filters are not as they were"
         );
-        for name in crate::build::SHIPPED {
+        for name in crate::built::SHIPPED {
             ensure!(
                 hive.key(&format!("ControlSet001\\Services\\{name}"))?.is_none(),
                 "the service {name} is left"

@@ -17,11 +17,10 @@ use guard::Reason;
 use rig::{Disk, End, RigFiles};
 
 use crate::{
-    build::{INFS, SHIPPED},
-    guest::{self, Folder, Module},
+    boot::{self, Folder, Module, registry, rig_files},
+    built::{INFS, SHIPPED, read},
+    checksum,
     layout::Layout,
-    pe::checksum,
-    registry, rig_files, setup,
     verdict::Observed,
 };
 use ::volume::Verdict;
@@ -170,11 +169,10 @@ pub fn run(names: &[String]) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(&str)) -> Result<()> {
-    setup::bootcfg_tests()?;
     let folder = Folder::new(layout, name)?;
     let disk = folder.path("disk.img");
-    ::volume::image::make_image(&disk, ::volume::image::SIZE, guest::SIGNATURE, "DATA0")?;
-    let system = SystemVolume::new(&folder.path("."), guest::BOOT_INI)?;
+    ::volume::image::make_image(&disk, ::volume::image::SIZE, boot::SIGNATURE, "DATA0")?;
+    let system = SystemVolume::new(&folder.path("."), boot::BOOT_INI)?;
     for (n, step) in (1..).zip(*steps) {
         let at = || format!("step {n} of {name}, {step:?}");
         match step {
@@ -189,10 +187,10 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
             Step::Delete(file) => system.delete_driver(file).with_context(at)?,
             Step::Damage(file) => system.damage_driver(file).with_context(at)?,
             Step::Emulated(expect) => {
-                boot(layout, rig, &folder, &system, &disk, (n, false, *expect)).with_context(at)?
+                boot_entry(layout, rig, &folder, &system, &disk, (n, false, *expect)).with_context(at)?
             }
             Step::Pv(expect) => {
-                boot(layout, rig, &folder, &system, &disk, (n, true, *expect)).with_context(at)?
+                boot_entry(layout, rig, &folder, &system, &disk, (n, true, *expect)).with_context(at)?
             }
         }
         say(&format!("{n}. {step:?}"));
@@ -204,18 +202,13 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
 fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
     let package = folder.path(if older { "older" } else { "newer" });
     fs::create_dir_all(&package)?;
-    let read = |file: &str| {
-        let path = layout.dist().join(file);
-        fs::read(&path)
-            .with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
-    };
     for name in INFS {
         let file = format!("{name}.inf");
-        fs::write(package.join(&file), read(&file)?)?;
+        fs::write(package.join(&file), read(&layout.dist().join(&file))?)?;
     }
     for name in SHIPPED {
         let file = format!("{name}.sys");
-        let mut driver = read(&file)?;
+        let mut driver = read(&layout.dist().join(&file))?;
         if older {
             let field = u32::from_le_bytes(driver[0x3c..0x40].try_into()?) as usize + 24 + 64;
             driver.extend(b"OLDER...");
@@ -228,7 +221,7 @@ fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
 }
 
 /// A boot: the host is the loader, the entry is found by what it selects.
-fn boot(
+fn boot_entry(
     layout: &Layout,
     rig: &RigFiles,
     folder: &Folder,
@@ -248,7 +241,7 @@ fn boot(
     let mut job =
         module.job(format!("{}-{step}", folder.name()), folder.path(&format!("archive-{step}.tar")))?;
     job.cmdline = format!("entry={entry} hive=1");
-    job.timeout = guest::GUEST_LIMIT;
+    job.timeout = boot::GUEST_LIMIT;
     job.disks.push(Disk::new(disk, "hda"));
     let before = ::volume::image::check_image(disk)?;
     let outcome = rig::run(rig, &job)?;

@@ -18,11 +18,12 @@ use guard::Reason;
 use rig::RigFiles;
 
 use crate::{
-    build, guest,
+    boot,
+    boot::rig_files,
+    catalogue,
     layout::Layout,
-    rig_files,
-    scenario::{self, Ending, Expect, Machine, Scenario, Sequence},
-    setup, verdict,
+    scenario::{Ending, Expect, Machine, Scenario, Sequence},
+    verdict,
 };
 
 /// Rigs at the same time.
@@ -65,7 +66,7 @@ struct Cost {
 }
 
 impl Cost {
-    fn of(scenario: &Scenario, boot: &guest::Boot) -> Option<Cost> {
+    fn of(scenario: &Scenario, boot: &boot::Boot) -> Option<Cost> {
         let report = boot.outcome.report();
         Some(Cost {
             disks: scenario.disks.len() + scenario.blanks,
@@ -92,9 +93,6 @@ const HEAD: [&str; 7] = [
 /// The rig failed, or a row differs from what it expects; the table is written all the same, and says so.
 pub fn run(names: &[String]) -> Result<()> {
     let layout = Layout::here();
-    setup::ensure()?;
-    build::drivers()?;
-    build::executive()?;
     let rig = rig_files::ensure(&layout)?;
     let all = rows();
     ensure!(all.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", all.len());
@@ -112,7 +110,7 @@ pub fn run(names: &[String]) -> Result<()> {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((at, row)) = next else { break };
-                    let new = boot(&layout, &rig, at, row);
+                    let new = boot_row(&layout, &rig, at, row);
                     for line in &new {
                         let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
                         println!("{:<40} {verdict}", line.cells[0]);
@@ -142,7 +140,7 @@ pub fn run(names: &[String]) -> Result<()> {
 
 /// Every row. Those without Xen have nothing to hide or expose and are left to the tests.
 fn rows() -> Vec<Row> {
-    let boots = scenario::all().chain(scenario::by_name_only());
+    let boots = catalogue::all().chain(catalogue::by_name_only());
     let mut rows: Vec<Row> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     for scenario in boots.filter(|scenario| scenario.machine == Machine::Xen) {
@@ -151,12 +149,12 @@ fn rows() -> Vec<Row> {
             rows.push(Row::Boot(scenario));
         }
     }
-    rows.extend(scenario::SEQUENCES.iter().chain(&scenario::SEQUENCES_BY_NAME).map(Row::Sequence));
+    rows.extend(catalogue::SEQUENCES.iter().chain(&catalogue::SEQUENCES_BY_NAME).map(Row::Sequence));
     rows
 }
 
 /// Runs a row; a line for each of its boots. A rig that fails makes a line too.
-fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
+fn boot_row(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
     let failed = |name: &str, title: &str, error: &anyhow::Error| {
         let mut cells: [String; 7] = [(); 7].map(|()| "–".to_owned());
         cells[0] = name.to_owned();
@@ -164,7 +162,7 @@ fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
         vec![Line { at, cells, differences: vec![format!("not run: {error:#}")], cost: None }]
     };
     match row {
-        Row::Boot(scenario) => match guest::boot(layout, rig, scenario) {
+        Row::Boot(scenario) => match boot::boot(layout, rig, scenario) {
             Ok(boot) => {
                 let differences = verdict::differences(scenario, &boot);
                 let cost = Cost::of(scenario, &boot);
@@ -177,7 +175,7 @@ fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
             }
             Err(error) => failed(scenario.name, scenario.title, &error),
         },
-        Row::Sequence(sequence) => match guest::boot_sequence(layout, rig, sequence) {
+        Row::Sequence(sequence) => match boot::boot_sequence(layout, rig, sequence) {
             Ok(boots) => {
                 let differences = verdict::sequence_differences(sequence, &boots);
                 let mut lines: Vec<Line> = Vec::new();
@@ -197,7 +195,7 @@ fn boot(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
     }
 }
 
-fn cells(name: &str, title: &str, scenario: &Scenario, boot: &guest::Boot) -> [String; 7] {
+fn cells(name: &str, title: &str, scenario: &Scenario, boot: &boot::Boot) -> [String; 7] {
     let [_, seen, hid, _, _, verdict, images] = verdict::row(scenario, boot);
     let (mode, exposure) = expected(&scenario.expect);
     [name.to_owned(), title.to_owned(), mode, exposure, format!("{seen}; hid {hid}"), verdict, images]

@@ -14,7 +14,8 @@ impl Layout {
     /// The workspace this program was built from.
     pub fn here() -> Self {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self::at(package.parent().unwrap_or(package))
+        // This package is tests/guests.
+        Self::at(package.ancestors().nth(2).unwrap_or(package))
     }
 
     /// A workspace at `root`, an absolute path, on its own.

@@ -1,5 +1,9 @@
 //! Boots a guest for a scenario: prepares what the loader finds, runs it, and brings back what was seen.
 
+mod fat;
+pub mod registry;
+pub mod rig_files;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,9 +15,9 @@ use bootcfg::boot_ini::BootIni;
 use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
-    build, crash_dump, dump, fat,
+    built::{self, read},
+    dump::{file as crash_dump, secondary as dump},
     layout::Layout,
-    registry,
     scenario::{Backend, Entry, Machine, Raw, Scenario, Sequence},
 };
 
@@ -463,13 +467,13 @@ impl<'a> Module<'a> {
     pub fn new(layout: &'a Layout) -> Result<Self> {
         let mut archive = tar::Builder::new(Vec::new());
         archive.mode(tar::HeaderMode::Deterministic);
-        Self { layout, archive }.add_file(&layout.nt().join(format!("{}.elf", build::EXECUTIVE)))
+        Self { layout, archive }.add_file(&layout.nt().join(format!("{}.elf", built::EXECUTIVE)))
     }
 
     /// The shipped drivers and their INF files, as `dist/` holds them, but for what became of them.
     fn drivers(mut self, suite: Suite<'_>) -> Result<Self> {
-        let drivers = build::SHIPPED.iter().map(|name| format!("{name}.sys"));
-        let files = drivers.chain(build::INFS.iter().map(|name| format!("{name}.inf")));
+        let drivers = built::SHIPPED.iter().map(|name| format!("{name}.sys"));
+        let files = drivers.chain(built::INFS.iter().map(|name| format!("{name}.inf")));
         for file in files.filter(|file| !suite.gone.contains(&file.as_str())) {
             let mut content = read(&self.layout.dist().join(&file))?;
             if suite.damaged.contains(&file.as_str()) {
@@ -505,14 +509,10 @@ impl<'a> Module<'a> {
     pub fn job(self, name: impl Into<String>, path: PathBuf) -> Result<Job> {
         fs::write(&path, self.archive.into_inner()?)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        let mut job = Job::new(name, self.layout.nt().join(format!("{}.elf", build::LOADER)));
+        let mut job = Job::new(name, self.layout.nt().join(format!("{}.elf", built::LOADER)));
         job.preloaded = Some(path);
         Ok(job)
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
 }
 
 /// The boot.ini that has the entry.

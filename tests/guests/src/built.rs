@@ -1,0 +1,22 @@
+//! The files that a build leaves for the guests.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+/// The drivers that ship.
+pub const SHIPPED: &[&str] = &["idefilter", "idefallback", "xenpci", "xenvbd"];
+/// Their INF files; idefallback is installed with idefilter.
+pub const INFS: &[&str] = &["idefilter", "xenpci", "xenvbd"];
+/// The NT executive's package.
+pub const EXECUTIVE: &str = "nt";
+/// The package of its loader.
+pub const LOADER: &str = "ntldr";
+
+/// Reads a built file.
+///
+/// # Errors
+/// The file cannot be read; the error says how to build it.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
+}

@@ -1,0 +1,31 @@
+//! Guest tests: boots of the NT executive with the shipped drivers, and the checks that hold for them.
+//!
+//! | module | |
+//! |---|---|
+//! | [`scenario`] | the shape of a test: one boot, or several boots of one machine |
+//! | [`catalogue`] | the tests themselves |
+//! | [`boot`] | starts a guest for a scenario and brings back what it left |
+//! | [`verdict`], `exercises`, `dump` | hold what a boot showed against its scenario |
+//! | [`run`] | the tests as a list, for `cargo xtask test` and `cargo xtask scenario` |
+//! | [`demo`], [`matrix`], [`faults`], [`cost`], [`lifecycle`] | commands that boot many guests |
+//! | [`built`], [`layout`], [`command`], [`step`], [`checksum`] | files and programs, shared with xtask |
+//!
+//! Nothing here builds a driver: xtask does that before.
+
+pub mod boot;
+pub mod built;
+pub mod catalogue;
+pub mod checksum;
+pub mod command;
+pub mod cost;
+pub mod demo;
+mod dump;
+mod exercises;
+pub mod faults;
+pub mod layout;
+pub mod lifecycle;
+pub mod matrix;
+pub mod run;
+pub mod scenario;
+pub mod step;
+pub mod verdict;

@@ -1,0 +1,138 @@
+//! The guest tests as a list.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use rig::RigFiles;
+use volume::Verdict;
+
+use crate::{
+    boot, catalogue, faults,
+    layout::Layout,
+    lifecycle,
+    scenario::{Scenario, Sequence},
+    verdict,
+};
+
+/// A test that boots guests; it keeps its output in the folder of its name.
+pub struct GuestTest<'a> {
+    /// Name on the command line and in the output.
+    pub name: String,
+    /// Boots the guests.
+    ///
+    /// # Errors
+    /// The rig failed, or a guest showed something else than it must.
+    pub run: Box<dyn FnOnce() -> Result<()> + Send + 'a>,
+}
+
+impl<'a> GuestTest<'a> {
+    /// A test of this name.
+    pub fn new(name: impl Into<String>, run: impl FnOnce() -> Result<()> + Send + 'a) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
+}
+
+/// The guest tests of `cargo xtask test`.
+///
+/// # Errors
+/// The list of the wrong driver's cases cannot be read.
+pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
+    let mut tests: Vec<_> = catalogue::all().map(|scenario| scenario_test(layout, rig, scenario)).collect();
+    tests.extend(catalogue::SEQUENCES.iter().map(|sequence| sequence_test(layout, rig, sequence)));
+    for half in 0..2 {
+        let run = move || faults::sample(layout, rig, half);
+        tests.push(GuestTest::new(format!("faults-sample-{half}"), run));
+    }
+    let life = || lifecycle::live(layout, rig, &lifecycle::SHORT, &|_| ());
+    tests.push(GuestTest::new(lifecycle::SHORT.0, life));
+    tests.push(GuestTest::new("double-mount", || double_mount(layout, rig)));
+    for (case, violation) in wrong_cases(layout)? {
+        let name = format!("wrong-{case}");
+        tests.push(GuestTest::new(name, move || wrong_driver(layout, rig, &case, violation.as_deref())));
+    }
+    Ok(tests)
+}
+
+/// The guest tests that run by name only.
+pub fn by_name_only<'a>(layout: &'a Layout, rig: &'a RigFiles) -> impl Iterator<Item = GuestTest<'a>> {
+    let boots = catalogue::by_name_only().map(|scenario| scenario_test(layout, rig, scenario));
+    boots.chain(catalogue::SEQUENCES_BY_NAME.iter().map(|sequence| sequence_test(layout, rig, sequence)))
+}
+
+/// A boot of a scenario, held against what it expects.
+fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static Scenario) -> GuestTest<'a> {
+    GuestTest::new(scenario.name, move || {
+        none_of(&verdict::differences(scenario, &boot::boot(layout, rig, scenario)?))
+    })
+}
+
+/// The boots of a sequence, held against what each expects.
+fn sequence_test<'a>(layout: &'a Layout, rig: &'a RigFiles, sequence: &'static Sequence) -> GuestTest<'a> {
+    GuestTest::new(sequence.name, move || {
+        let boots = boot::boot_sequence(layout, rig, sequence)?;
+        none_of(&verdict::sequence_differences(sequence, &boots)).context(sequence.title)
+    })
+}
+
+fn none_of(differences: &[String]) -> Result<()> {
+    if differences.is_empty() { Ok(()) } else { bail!("{}", differences.join("\n")) }
+}
+
+/// Shows what is kept of a guest's console, or of those of a sequence's boots.
+///
+/// # Errors
+/// A console cannot be read.
+pub fn print_consoles(folder: &Path) -> Result<()> {
+    let console = folder.join("console.txt");
+    if console.exists() {
+        println!("{}", fs::read_to_string(&console).with_context(|| console.display().to_string())?);
+        return Ok(());
+    }
+    let mut boots: Vec<_> = fs::read_dir(folder)
+        .with_context(|| folder.display().to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.is_dir()))
+        .collect();
+    boots.sort();
+    for boot in boots {
+        println!("==== {}", boot.file_name().unwrap_or_default().to_string_lossy());
+        print_consoles(&boot)?;
+    }
+    Ok(())
+}
+
+/// One backing file behind two emulated disks, mounted through both: if this volume survived, "intact" would
+/// mean nothing in the other tests.
+fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
+    let (outcome, image) = boot::boot_double_mount(layout, rig)?;
+    let mounts = outcome.report().all("mount").count();
+    if mounts != 2 || image.verdict != Verdict::Destroyed {
+        bail!("{mounts} mounts and the image {image}; expected 2 and destroyed");
+    }
+    Ok(())
+}
+
+/// The deliberately wrong drivers and the violation each must be stopped for; none for the one that is right.
+fn wrong_cases(layout: &Layout) -> Result<Vec<(String, Option<String>)>> {
+    let path = layout.root().join("tests/nt/wrong/cases.txt");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [case, "-"] => Ok((case.to_owned(), None)),
+            [case, violation] => Ok((case.to_owned(), Some(violation.to_owned()))),
+            _ => bail!("{}: `{line}` is not `case violation`", path.display()),
+        })
+        .collect()
+}
+
+fn wrong_driver(layout: &Layout, rig: &RigFiles, case: &str, violation: Option<&str>) -> Result<()> {
+    let report = boot::boot_wrong(layout, rig, case)?.report();
+    let found: Vec<_> = report.all("violation").filter_map(|line| line.get("name")).collect();
+    let expected: Vec<_> = violation.into_iter().collect();
+    let verdict = if violation.is_some() { "stopped" } else { "clean" };
+    if found != expected || report.verdict() != Some(verdict) {
+        bail!("violations {found:?}, end {:?}; expected {expected:?}, {verdict}", report.verdict());
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The shape of a guest test: [`Scenario`], one boot, and [`Sequence`], several boots of one machine.
+
+use guard::Reason;
+
+use crate::exercises::Upcalls;
+
+/// What the guest runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// An HVM guest of real Xen, each disk also a vbd.
+    Xen,
+    /// qemu without Xen.
+    Plain,
+}
+
+/// Who serves a disk's vbd in dom0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel's blkback.
+    Blkback,
+    /// qemu's qdisk.
+    Qdisk,
+    /// Nobody: the disk is emulated only.
+    None,
+}
+
+/// A disk of blkback's without a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// The toolstack tells the guest not to trust the backend.
+    Untrusted,
+    /// On a loop device with blocks of 4 KiB.
+    Blocks4096,
+    /// On a loop device over a file in dom0's memory, in which holes can be made.
+    Discard,
+    /// The same file behind qdisk.
+    QdiskDiscard,
+    /// Read-only.
+    ReadOnly,
+}
+
+/// The entry of boot.ini that is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The first entry, as installed.
+    Emulated,
+    /// The second entry, as `bootcfg add` makes it.
+    Pv,
+    /// A third entry with these switches.
+    Switches(&'static str),
+    /// The entry of this number of a boot.ini that the program `bootcfg` edited on a FAT volume.
+    Fat(u32),
+}
+
+/// One boot of a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Name on the command line and in the output.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub title: &'static str,
+    /// What the guest runs in.
+    pub machine: Machine,
+    /// The entry chosen at the boot menu.
+    pub entry: Entry,
+    /// Changes to the registry after installation, as lines of a .reg file.
+    pub registry: &'static str,
+    /// A fault that the executive makes happen after the system is up.
+    pub fault: Option<&'static str>,
+    /// Files of the suite's that are gone since the installation.
+    pub without: &'static [&'static str],
+    /// Files of the suite's that have been damaged since the installation.
+    pub damaged: &'static [&'static str],
+    /// Further words of the executive's command line (tests/nt/src/boot/options.rs).
+    pub words: &'static str,
+    /// Further lines of the guest's xl configuration.
+    pub config: &'static [&'static str],
+    /// The guest's disks: hda, hdb, ….
+    pub disks: &'static [Backend],
+    /// Disks that dom0 may attach later: the next ones, as vbds only.
+    pub late_disks: &'static [Backend],
+    /// Further disks of blkback's, as vbds only, without anything on them: they share an image.
+    pub blanks: usize,
+    /// Further disks, as vbds only, without a volume: xvdb, xvdc, ….
+    pub raw: &'static [Raw],
+    /// The guest's memory in MiB.
+    pub memory_mib: u32,
+    /// Processors of the guest.
+    pub vcpus: u32,
+    /// How Xen's events must arrive.
+    pub upcalls: Option<Upcalls>,
+    /// What the executive goes through once the system is up.
+    pub exercise: Option<&'static str>,
+    /// A command of dom0's when the guest has been created and before it runs.
+    pub created: &'static str,
+    /// Commands of dom0's, each when a line of the guest's console contains a text.
+    pub dom0: &'static [(&'static str, &'static str)],
+    /// A CD-ROM drive with a medium, hdc.
+    pub cdrom: bool,
+    /// What must be seen.
+    pub expect: Expect,
+}
+
+/// What a boot must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// The guard's decision.
+    pub decision: Reason,
+    /// The reason for which xenpci withheld the adapter in a PV boot.
+    pub withheld: Option<Reason>,
+    /// Disks that arrived through the emulated controller.
+    pub ide: usize,
+    /// Disks that arrived through xenvbd.
+    pub pv: usize,
+    /// Emulated controllers taken out of the bus relations.
+    pub hidden: usize,
+    /// Emulated devices whose start was refused.
+    pub denied: usize,
+    /// Emulated CD-ROM drives whose medium could be read.
+    pub cdroms: usize,
+    /// CD-ROM drives that xenvbd serves, whose medium could be read.
+    pub pv_cdroms: usize,
+    /// Devices of idefilter's at the end, where PV disks are there.
+    pub filters: usize,
+    /// The guard's bugcheck that ends the boot: P1, P2 and P3.
+    pub stop: Option<(Reason, u32, u32)>,
+    /// How a boot ends that the guard does not stop.
+    pub ending: Ending,
+}
+
+impl Expect {
+    /// The code of a bugcheck that comes before the session manager: nothing was written to the registry, and
+    /// no file to a volume.
+    pub const fn ending_early(&self) -> Option<u32> {
+        match self.ending {
+            Ending::CrashEarly(code) => Some(code),
+            _ => None,
+        }
+    }
+}
+
+/// The end of a boot that the guard does not stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The system is shut down.
+    Shutdown,
+    /// Somebody else's bugcheck before the session manager runs (fault `early-crash`): its code.
+    CrashEarly(u32),
+    /// Somebody else's bugcheck with the system up (fault `late-crash`): its code.
+    Crash(u32),
+    /// The power goes with the system up (fault `power-cut`).
+    PowerCut,
+}
+
+/// Several boots of one machine, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequence {
+    /// Name on the command line and in the output.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub title: &'static str,
+    /// The boots, in order.
+    pub boots: &'static [Scenario],
+}
+
+/// A boot from emulated disks for the given reason.
+pub const fn emulated(decision: Reason) -> Expect {
+    Expect {
+        decision,
+        withheld: None,
+        ide: 1,
+        pv: 0,
+        hidden: 0,
+        denied: 0,
+        cdroms: 0,
+        pv_cdroms: 0,
+        filters: 1,
+        stop: None,
+        ending: Ending::Shutdown,
+    }
+}
+
+/// Xen, the emulated entry, one disk through blkback.
+pub const BASE: Scenario = Scenario {
+    name: "",
+    title: "",
+    machine: Machine::Xen,
+    entry: Entry::Emulated,
+    registry: "",
+    fault: None,
+    without: &[],
+    damaged: &[],
+    words: "",
+    config: &[],
+    disks: &[Backend::Blkback],
+    late_disks: &[],
+    blanks: 0,
+    raw: &[],
+    memory_mib: 128,
+    vcpus: 1,
+    upcalls: None,
+    exercise: None,
+    created: "",
+    dom0: &[],
+    cdrom: false,
+    expect: emulated(Reason::NotSelected),
+};
+
+/// One PV disk; the IDE controller is hidden.
+pub const PV: Expect = Expect { ide: 0, pv: 1, hidden: 1, ..emulated(Reason::PvSelected) };
