@@ -10,6 +10,7 @@ pub mod command;
 pub mod exit;
 pub mod files;
 pub mod find;
+pub mod hive_file;
 pub mod inf;
 pub mod install;
 pub mod lock;

@@ -10,6 +10,7 @@ use crate::{
     bcd::{Bcd, bcdedit::Bcdedit},
     boot_ini::BootIni,
     files::{Disk, Files},
+    hive_file::HiveFile,
     lock::Lock,
     menu::Configuration,
     replace, told,
@@ -56,8 +57,18 @@ impl fmt::Display for Place {
 pub struct Read {
     /// The file's bytes; of the running system, what bcdedit exported.
     pub bytes: Vec<u8>,
+    /// Of a store that is a file, the hive with its log files replayed.
+    pub hive: Option<HiveFile>,
     /// What they mean.
     pub configuration: Configuration,
+}
+
+impl Read {
+    /// The content that an edit starts from and that a backup keeps.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        self.hive.as_ref().map_or(&self.bytes, |hive| &hive.content)
+    }
 }
 
 impl Place {
@@ -66,9 +77,14 @@ impl Place {
     /// # Errors
     /// It cannot be read, or is no boot configuration of this kind.
     pub fn read(&self) -> Result<Read> {
+        if let Place::Store(path) = self {
+            let hive = HiveFile::read(&Disk, path)?;
+            let configuration = self.parse(&hive.content).with_context(|| self.to_string())?;
+            return Ok(Read { bytes: hive.raw.clone(), hive: Some(hive), configuration });
+        }
         let bytes = self.raw()?;
         let configuration = self.parse(&bytes).with_context(|| self.to_string())?;
-        Ok(Read { bytes, configuration })
+        Ok(Read { bytes, hive: None, configuration })
     }
 
     /// Its bytes, whatever they are.
@@ -121,11 +137,14 @@ impl Place {
                 replace::replace(&Disk, path, &old.bytes, new.bytes())
             }
             (Place::Store(path), Configuration::Bcd(before), Configuration::Bcd(after)) => {
-                let bytes = edited_store(&old.bytes, before, after)?;
+                let bytes = edited_store(old.content(), before, after)?;
                 if Bcd::read(&bytes).context("the edited copy of the store")? != *after {
                     told!(Tool, "the edited copy of the store is not what it should be; {self} is unchanged");
                 }
-                replace::replace(&Disk, path, &old.bytes, &bytes)
+                match &old.hive {
+                    Some(hive) => hive.replace(&Disk, path, &bytes),
+                    None => replace::replace(&Disk, path, &old.bytes, &bytes),
+                }
             }
             (Place::Live(live), Configuration::Bcd(before), Configuration::Bcd(after)) => {
                 let backup = replace::backup(&Disk, &live.stem(), &old.bytes)?;
@@ -144,8 +163,8 @@ impl Place {
     /// It cannot be written; an existing file is not overwritten.
     pub fn backup(&self, read: &Read, file: Option<&Path>) -> Result<PathBuf> {
         match file {
-            Some(file) => replace::keep(&Disk, file, &read.bytes).map(|()| file.to_owned()),
-            None => replace::backup(&Disk, &self.stem()?, &read.bytes),
+            Some(file) => replace::keep(&Disk, file, read.content()).map(|()| file.to_owned()),
+            None => replace::backup(&Disk, &self.stem()?, read.content()),
         }
     }
 

@@ -30,6 +30,20 @@ const MAX_BACKUPS: u32 = 999;
 /// # Errors
 /// The file changed since it was read, or a step failed; the message says which, and what is there now.
 pub fn replace(files: &dyn Files, path: &Path, old: &[u8], new: &[u8]) -> Result<PathBuf> {
+    replace_keeping(files, path, old, old, new)
+}
+
+/// As [`replace()`], with a backup of this content: what `old` stands for, if that is no file of its own.
+///
+/// # Errors
+/// As [`replace()`].
+pub fn replace_keeping(
+    files: &dyn Files,
+    path: &Path,
+    old: &[u8],
+    kept: &[u8],
+    new: &[u8],
+) -> Result<PathBuf> {
     let path = &files.resolve(path).with_context(|| format!("cannot find {}", path.display()))?;
     let attributes = files
         .attributes(path)
@@ -41,7 +55,7 @@ pub fn replace(files: &dyn Files, path: &Path, old: &[u8], new: &[u8]) -> Result
             path.display()
         );
     }
-    let backup = backup(files, path, old)?;
+    let backup = backup(files, path, kept)?;
     let temporary = beside(path, ".new");
     if let Err(error) = put(files, path, &temporary, new, &attributes) {
         // Best effort: the leftover is harmless, and the error below is what matters.

@@ -9,7 +9,7 @@ use bootcfg::{
     bcd::{BOOT_MANAGER, Bcd, OS_LOADER, element},
     menu::Menu,
 };
-use hive::build::Tree;
+use hive::build::{Tree, log};
 use run::Folder;
 
 const LOADER: &str = "{11111111-2222-3333-4444-555555555555}";
@@ -328,4 +328,26 @@ mod live {
             }
         }
     }
+}
+
+/// A store whose last change is in its log file only.
+#[test]
+fn a_dirty_store_is_read_with_its_log_file() {
+    let folder = Folder::new();
+    let (old, new) = (bytes(None), bytes(Some("NOEXECUTE=OPTIN")));
+    let primary = log::dirty(&old, 7);
+    folder.write("Boot/BCD", &primary);
+    folder.run("--root . add").fails(4, "no log file beside it");
+    folder.write("Boot/BCD.LOG1", &log::of_entries(&[&old, &new], 7));
+    folder.write("Boot/BCD.LOG2", &[]);
+    let note = "Boot/BCD was not written to its end; it is read with BCD.LOG1 replayed";
+    assert!(folder.run("--root . verify").gives(0).out.contains(note));
+    folder.run("--root . add").gives(0);
+    let now = Bcd::read(&folder.read("Boot/BCD")).expect("clean");
+    let options: Vec<_> = Menu::entries(&now).iter().map(|entry| entry.options.clone()).collect();
+    assert_eq!(options, ["NOEXECUTE=OPTIN", "NOEXECUTE=OPTIN GPLPV"]);
+    assert_eq!(folder.read("Boot/BCD.backup1"), primary);
+    // The last backup needs no log file.
+    folder.run("--root . --yes restore").gives(0);
+    assert_eq!(Bcd::read(&folder.read("Boot/BCD")).expect("clean"), Bcd::read(&new).expect("a store"));
 }

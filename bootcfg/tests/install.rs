@@ -9,7 +9,10 @@ use std::{
     process::{Command, Output},
 };
 
-use hive::{Hive, build::Tree};
+use hive::{
+    Hive,
+    build::{Tree, log},
+};
 
 const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
 const BOOT_INI: &str = "[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
@@ -124,6 +127,67 @@ fn offline_install_upgrade_uninstall() {
     assert_eq!((machine.filters(), machine.boot_ini().as_str()), (None, BOOT_INI));
     assert!(DRIVERS.iter().all(|name| !machine.driver(name).exists()));
     good(machine.offline(&["uninstall"]));
+}
+
+/// Windows crashed after an installation in the guest: the hive is as before it, its log file has it.
+#[test]
+fn a_dirty_hive_is_read_with_its_log_files() {
+    let machine = Machine::new();
+    let clean = fs::read(machine.hive()).expect("readable");
+    let package = machine.path("package");
+    good(machine.offline(&["install", "--package", package.to_str().expect("text")]));
+    let installed = fs::read(machine.hive()).expect("readable");
+    let primary = log::dirty(&clean, 204);
+    let log_file = log::of_entries(&[&clean, &installed], 204);
+    let logs = machine.path("volume/WINDOWS/system32/config/system.LOG2");
+    let config = machine.path("volume/WINDOWS/system32/config");
+    for entry in fs::read_dir(&config).expect("listed") {
+        fs::remove_file(entry.expect("an entry").path()).expect("removed");
+    }
+    fs::write(machine.hive(), &primary).expect("written");
+
+    // Without its log file nothing is known, nothing is edited, and the message says which file and why.
+    let refused = machine.offline(&["uninstall"]);
+    assert_eq!(refused.status.code(), Some(4));
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    for part in ["config/SYSTEM was not written to its end", "205 and 204", "no log file beside it"] {
+        assert!(text.contains(part), "{text}");
+    }
+    fs::write(&logs, log::of_entries(&[&clean, &installed], 203)).expect("written");
+    let refused = machine.offline(&["uninstall"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("system.LOG2: it is of an earlier write (sequence number 203"), "{text}");
+    assert_eq!(fs::read(machine.hive()).expect("readable"), primary);
+
+    fs::write(&logs, &log_file).expect("written");
+    let verified = good(machine.offline(&["verify"]));
+    assert!(verified.contains("with system.LOG2 replayed"), "{verified}");
+    assert!(
+        good(machine.offline(&["status"])).contains("boot start"),
+        "the services are in the log file only"
+    );
+    assert_eq!(fs::read(machine.hive()).expect("readable"), primary, "reading writes nothing");
+    good(machine.offline(&["uninstall"]));
+    assert_eq!((machine.filters(), machine.boot_ini().as_str()), (None, BOOT_INI));
+    assert!(DRIVERS.iter().all(|name| !machine.driver(name).exists()));
+    // The new hive is clean, and the log file does not fit it any more.
+    let left = fs::read(machine.hive()).expect("readable");
+    assert!(
+        Hive::new(&left).expect("clean").key("ControlSet001\\Services\\idefilter").expect("read").is_none()
+    );
+    assert_eq!(fs::read(&logs).expect("readable"), log_file, "log files are not touched");
+    let marked = log::dirty(&left, u32::from_le_bytes(left[4..8].try_into().expect("four")));
+    assert!(hive::replay::replay(&marked, &[&log_file]).is_err());
+    // Both states are kept: the file as it was, and what it meant with its log file.
+    assert_eq!(fs::read(config.join("SYSTEM.backup1")).expect("kept"), primary);
+    let replayed = fs::read(config.join("SYSTEM.backup2")).expect("kept");
+    assert!(
+        Hive::new(&replayed)
+            .expect("clean")
+            .key("ControlSet001\\Services\\idefilter")
+            .expect("read")
+            .is_some()
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::{
     exit::Exit,
     files::{Disk, Files},
     find,
+    hive_file::HiveFile,
     install::{
         edits::{self, Edit, Edits},
         live,
@@ -38,7 +39,10 @@ pub fn run(session: &mut Session, package: Option<&Path>, no_entry: bool) -> Out
         // Found before anything is changed.
         session.place()?;
     }
-    let edits = edits::install(&Hive::new(&windows.content)?, &package)?;
+    if let Some(line) = windows.content.told(&windows.hive) {
+        session.output.warn(line);
+    }
+    let edits = edits::install(&windows.parsed()?, &package)?;
     for warning in &edits.warnings {
         session.output.warn(warning.clone());
     }
@@ -134,7 +138,7 @@ fn own_folder() -> Result<PathBuf> {
 pub(super) struct Offline {
     pub drivers: PathBuf,
     pub hive: PathBuf,
-    pub content: Vec<u8>,
+    pub content: HiveFile,
 }
 
 impl Offline {
@@ -147,7 +151,7 @@ impl Offline {
             let Some(drivers) = find::folder(system32, "drivers")? else {
                 told!(Unusable, "{} has no folder drivers", system32.display())
             };
-            let content = Disk.read(&hive).with_context(|| format!("cannot read {}", hive.display()))?;
+            let content = HiveFile::read(&Disk, &hive)?;
             return Ok(Offline { drivers, hive, content });
         }
         told!(
@@ -155,6 +159,14 @@ impl Offline {
             "{} has no Windows/System32/config/SYSTEM: is it the volume that Windows is on?",
             root.display()
         )
+    }
+
+    /// The SYSTEM hive.
+    ///
+    /// # Errors
+    /// It is damaged; the message names the file.
+    pub fn parsed(&self) -> Result<Hive<'_>> {
+        Hive::new(&self.content.content).with_context(|| self.hive.display().to_string())
     }
 
     pub fn target(&self) -> Target<'_> {

@@ -1,6 +1,5 @@
 //! `uninstall`: the registry first, then the boot entries, then the files.
 
-use hive::Hive;
 use serde_json::json;
 
 use super::{
@@ -37,7 +36,11 @@ pub fn run(session: &mut Session) -> Outcome {
     };
     let windows = Offline::below(&root)?;
     System::below(&root).refuse_offline_edit_of_hibernated(session.global.dry_run)?;
-    let edits = edits::uninstall(&Hive::new(&windows.content)?)?;
+    if let Some(line) = windows.content.told(&windows.hive) {
+        session.output.warn(line);
+    }
+    let hive = windows.parsed()?;
+    let edits = edits::uninstall(&hive)?;
     let mut names = Vec::new();
     for driver in DRIVERS {
         let found = find::file(&windows.drivers, &format!("{driver}.sys"))?;
@@ -45,7 +48,7 @@ pub fn run(session: &mut Session) -> Outcome {
     }
     // Without its service a file of that name is another vendor's, or was left by an uninstallation that
     // broke off.
-    let keep = edits::namesakes(&Hive::new(&windows.content)?)?;
+    let keep = edits::namesakes(&hive)?;
     names.retain(|name| !keep.iter().any(|other| name.eq_ignore_ascii_case(&format!("{other}.sys"))));
     let facts = json!({ "files": names, "edits": edits.edits.len() });
     if session.global.dry_run {

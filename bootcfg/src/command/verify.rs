@@ -3,7 +3,13 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{exit::Exit, menu::Severity, output::Tone, session::Session};
+use crate::{
+    exit::Exit,
+    menu::{Finding, Severity},
+    output::Tone,
+    place::Place,
+    session::Session,
+};
 
 pub fn run(session: &mut Session) -> Outcome {
     let place = session.place()?;
@@ -11,6 +17,9 @@ pub fn run(session: &mut Session) -> Outcome {
     let system = session.system(&place);
     let menu = read.configuration.menu();
     let mut findings = menu.check();
+    if let (Some(hive), Place::Store(path)) = (&read.hive, &place) {
+        findings.extend(hive.told(path).map(Finding::note));
+    }
     findings.extend(system.check(menu.entries().iter().any(|entry| entry.pv)));
     let wrong = findings.iter().filter(|finding| finding.severity == Severity::Wrong).count();
     for finding in &findings {

@@ -17,6 +17,7 @@ use super::edits::{Edit, Edits};
 use super::package::Package;
 use crate::{
     files::{Attributes, Files},
+    hive_file::HiveFile,
     replace::{self, replace},
 };
 
@@ -33,8 +34,8 @@ pub struct Target<'a> {
     pub drivers: &'a Path,
     /// The SYSTEM hive.
     pub hive: &'a Path,
-    /// Its content.
-    pub content: &'a [u8],
+    /// Its content, with log files replayed.
+    pub content: &'a HiveFile,
 }
 
 impl Target<'_> {
@@ -106,18 +107,18 @@ impl Target<'_> {
 
     fn edited(&self, edits: &Edits) -> Result<Vec<u8>> {
         if edits.edits.is_empty() {
-            Ok(self.content.to_vec())
+            Ok(self.content.content.clone())
         } else {
-            (self.edit)(self.content, &edits.edits)
+            (self.edit)(&self.content.content, &edits.edits)
         }
     }
 
     /// Puts the new hive in the place of the old one.
     fn write(&self, new: &[u8]) -> Result<Option<PathBuf>> {
-        if new == self.content {
+        if new == self.content.content {
             return Ok(None);
         }
-        replace(self.files, self.hive, self.content, new).map(Some)
+        self.content.replace(self.files, self.hive, new).map(Some)
     }
 
     /// Gives a file its new content: written beside it, then renamed over it.
@@ -143,8 +144,8 @@ impl Target<'_> {
         error: anyhow::Error,
     ) -> anyhow::Error {
         let hive = match self.files.read(self.hive) {
-            Ok(now) if now == self.content => Ok(()),
-            Ok(now) if now == new => replace(self.files, self.hive, new, self.content).map(|_| ()),
+            Ok(now) if now == self.content.raw => Ok(()),
+            Ok(now) if now == new => replace(self.files, self.hive, new, &self.content.raw).map(|_| ()),
             Ok(_) => {
                 Err(anyhow::anyhow!("{} has an unexpected content; restore its backup", self.hive.display()))
             }

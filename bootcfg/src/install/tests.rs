@@ -21,6 +21,7 @@ use crate::{
         Attributes,
         model::{Fault, Model, ModelFile, Tree as Volume},
     },
+    hive_file::HiveFile,
     inf::{Inf, installation},
 };
 
@@ -232,7 +233,7 @@ impl Run {
             edit: &edit,
             drivers: Path::new(FOLDER),
             hive: Path::new(HIVE),
-            content: &self.old,
+            content: &HiveFile::clean(self.old.clone()),
         };
         let result = work(&target, &self.edits);
         (model, result)

@@ -88,7 +88,7 @@ impl System {
             Some(root) => System::below(root),
             None => System {
                 root: None,
-                registry: Registry::Unknown("the guest's volume is not given; use --root"),
+                registry: Registry::Unknown("the guest's volume is not given; use --root".to_owned()),
             },
         }
     }
@@ -146,6 +146,7 @@ impl System {
             Hibernation::Unknown(why) => findings.push(Finding::note(format!("hibernation is not known: {why}"))),
             Hibernation::None => {}
         }
+        findings.extend(self.registry.replayed().map(Finding::note));
         if !pv_entry {
             return findings;
         }

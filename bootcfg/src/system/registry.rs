@@ -4,10 +4,7 @@ use anyhow::{Context, Result, bail};
 use hive::{Hive, Key};
 use std::path::{Path, PathBuf};
 
-use crate::{
-    files::{Disk, Files},
-    find, told,
-};
+use crate::{files::Disk, find, hive_file::HiveFile, told};
 
 /// Where Windows is on its volume.
 const HIVES: [&str; 2] = ["Windows/System32/config/SYSTEM", "WINNT/System32/config/SYSTEM"];
@@ -22,31 +19,31 @@ pub enum Registry {
     Offline {
         /// The hive's file.
         path: PathBuf,
-        /// Its content.
-        bytes: Vec<u8>,
+        /// Its content, with log files replayed.
+        hive: HiveFile,
     },
     /// Not at hand, and why.
-    Unknown(&'static str),
+    Unknown(String),
 }
 
 impl Registry {
     /// That of the Windows on the volume mounted at `root`.
     pub fn below(root: &Path) -> Registry {
         let Some(path) = HIVES.iter().find_map(|hive| find::file(root, hive).ok().flatten()) else {
-            return Registry::Unknown("the volume has no Windows/System32/config/SYSTEM");
+            return Registry::Unknown("the volume has no Windows/System32/config/SYSTEM".to_owned());
         };
-        match Disk.read(&path) {
-            Ok(bytes) => Registry::Offline { path, bytes },
-            Err(_) => Registry::Unknown("the SYSTEM hive cannot be read"),
+        match HiveFile::read(&Disk, &path) {
+            Ok(hive) => Registry::Offline { path, hive },
+            Err(error) => Registry::Unknown(format!("{error:#}")),
         }
     }
 
     /// That of this machine.
-    pub const fn running() -> Registry {
+    pub fn running() -> Registry {
         #[cfg(windows)]
         return Registry::Running;
         #[cfg(not(windows))]
-        Registry::Unknown("this is not Windows")
+        Registry::Unknown("this is not Windows".to_owned())
     }
 
     pub const fn is_running(&self) -> bool {
@@ -56,13 +53,22 @@ impl Registry {
         false
     }
 
+    /// The sentence for the user about a hive whose log files were replayed.
+    pub fn replayed(&self) -> Option<String> {
+        match self {
+            Registry::Offline { path, hive } => hive.told(path),
+            _ => None,
+        }
+    }
+
     /// A `REG_DWORD` below the control set; `None` where there is none.
     pub fn dword(&self, key: &str, name: &str) -> Result<Option<u32>> {
         match self {
             #[cfg(windows)]
             Registry::Running => super::registry_windows::dword(&current(key), name),
-            Registry::Offline { bytes, .. } => {
-                with_key(bytes, key, |key| key.map_or(Ok(None), |key| key.dword(name)))
+            Registry::Offline { path, hive } => {
+                with_key(&hive.content, key, |key| key.map_or(Ok(None), |key| key.dword(name)))
+                    .with_context(|| path.display().to_string())
             }
             Registry::Unknown(why) => bail!("{why}"),
         }
@@ -73,8 +79,9 @@ impl Registry {
         match self {
             #[cfg(windows)]
             Registry::Running => super::registry_windows::text(&current(key), name),
-            Registry::Offline { bytes, .. } => {
-                with_key(bytes, key, |key| key.map_or(Ok(None), |key| key.text(name)))
+            Registry::Offline { path, hive } => {
+                with_key(&hive.content, key, |key| key.map_or(Ok(None), |key| key.text(name)))
+                    .with_context(|| path.display().to_string())
             }
             Registry::Unknown(why) => bail!("{why}"),
         }
@@ -88,7 +95,8 @@ impl Registry {
                 super::registry_windows::set_dword(&current(key), name, number).map(|()| None)
             }
             #[cfg(unix)]
-            Registry::Offline { path, bytes } => {
+            Registry::Offline { path, hive } => {
+                let bytes = &hive.content;
                 let key = format!("{}\\{key}", control_set(&Hive::new(bytes)?)?);
                 let edited = crate::bcd::hivex::with_dword(bytes, &key, name, number)?;
                 let written = Hive::new(&edited)?.key(&key)?.map_or(Ok(None), |key| key.dword(name))?;
@@ -99,7 +107,7 @@ impl Registry {
                     );
                 }
                 let _lock = crate::lock::Lock::take(path)?;
-                crate::replace::replace(&Disk, path, bytes, &edited).map(Some)
+                hive.replace(&Disk, path, &edited).map(Some)
             }
             #[cfg(windows)]
             Registry::Offline { path, .. } => {
