@@ -45,7 +45,7 @@ Exit codes:
   0 done, or nothing to do        1 verify found something      2 command line not understood
   3 refused, nothing changed      4 no usable boot configuration 5 a file operation failed
   6 another bootcfg is at work    7 not permitted, read-only     8 bcdedit or libhivex missing or failed
-  9 not confirmed (say --yes)";
+  9 not confirmed (say --yes)    10 the package is missing, mixed or damaged";
 
 /// What holds for every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -157,6 +157,15 @@ pub enum Command {
     Restore {
         /// The backup; the last one made beside the original if not given
         file: Option<PathBuf>,
+        /// List the backups: number, date, size, what is in them
+        #[arg(long, conflicts_with = "file")]
+        list: bool,
+    },
+    /// Remove old backups of the boot configuration and of the SYSTEM hive; the first one and the last N stay
+    Prune {
+        /// How many of the last ones stay
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        keep: usize,
     },
     /// Put the drivers in and add the PV entry; the default stays, and nothing changes until a PV entry is
     /// chosen
@@ -195,6 +204,7 @@ impl Command {
             Command::Verify => "verify",
             Command::Backup { .. } => "backup",
             Command::Restore { .. } => "restore",
+            Command::Prune { .. } => "prune",
             Command::Install { .. } => "install",
             Command::Uninstall => "uninstall",
             Command::Completions { .. } => "completions",

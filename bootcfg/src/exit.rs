@@ -26,6 +26,8 @@ pub enum Exit {
     Tool = 8,
     /// A confirmation was asked for and not given.
     Declined = 9,
+    /// The package of drivers is missing, mixed or damaged.
+    Package = 10,
 }
 
 /// An error that knows its exit code.
@@ -65,9 +67,17 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     cause.downcast_ref::<io::Error>().map(|error| match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::NotPermitted,
-        io::ErrorKind::NotFound => Exit::Unusable,
         _ => Exit::Io,
     })
+}
+
+/// Gives an error that has no exit code of its own this one; a code that it has stays.
+#[must_use]
+pub fn or(error: anyhow::Error, exit: Exit) -> anyhow::Error {
+    match error.chain().find_map(of_cause) {
+        None | Some(Exit::Io) => Told::new(exit, format!("{error:#}")).into(),
+        Some(_) => error,
+    }
 }
 
 /// Returns with an error of the given [`Exit`].
@@ -90,7 +100,9 @@ mod tests {
         let io = |kind| anyhow::Error::new(io::Error::from(kind)).context("outer");
         assert_eq!(code(&io(io::ErrorKind::ReadOnlyFilesystem)), Exit::NotPermitted);
         assert_eq!(code(&io(io::ErrorKind::StorageFull)), Exit::Io);
-        assert_eq!(code(&io(io::ErrorKind::NotFound)), Exit::Unusable);
+        assert_eq!(code(&io(io::ErrorKind::NotFound)), Exit::Io);
+        assert_eq!(code(&or(io(io::ErrorKind::NotFound), Exit::Package)), Exit::Package);
+        assert_eq!(code(&or(io(io::ErrorKind::PermissionDenied), Exit::Package)), Exit::NotPermitted);
         assert_eq!(code(&anyhow::anyhow!("other")), Exit::Io);
     }
 }

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{place::Place, told};
+use crate::{files::Disk, place::Place, replace, told};
 
 /// Where boot configurations are, below a system volume or an EFI system partition.
 const STORES: [&str; 3] = ["Boot/BCD", "EFI/Microsoft/Boot/BCD", "boot/efi/EFI/Microsoft/Boot/BCD"];
 
-/// The one boot configuration below `root`.
+/// The one boot configuration below `root`; also one that is gone, but has backups beside its place.
 ///
 /// # Errors
 /// There is none, or more than one.
@@ -33,18 +33,44 @@ pub fn below(root: &Path) -> Result<Place> {
         }
     }
     match places.len() {
-        0 => told!(
-            Unusable,
-            "{} has no boot.ini, {}: is it the system volume (on newer Windows often a partition of its own)?",
-            root.display(),
-            STORES[..2].join(" or ")
-        ),
+        0 => match lost(root)? {
+            Some(place) => Ok(place),
+            None => told!(
+                Unusable,
+                "{} has no boot.ini, {}: is it the system volume (on newer Windows often a partition of its own)?",
+                root.display(),
+                STORES[..2].join(" or ")
+            ),
+        },
         1 => Ok(places.remove(0)),
         _ => {
             let paths: Vec<_> = places.iter().map(ToString::to_string).collect();
             told!(Unusable, "there are several: {}; say which by --boot-ini or --store", paths.join(", "))
         }
     }
+}
+
+/// The boot configuration that is gone, by the backups beside its place.
+fn lost(root: &Path) -> Result<Option<Place>> {
+    for (path, is_store) in
+        [("boot.ini", false)].into_iter().chain(STORES.into_iter().map(|store| (store, true)))
+    {
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut place = Some(root.to_owned());
+        for name in folders.split('/').filter(|name| !name.is_empty()) {
+            place = match place {
+                Some(parent) => folder(&parent, name)?,
+                None => None,
+            };
+        }
+        let Some(place) = place else { continue };
+        inside(root, &place)?;
+        let path = place.join(name);
+        if fs::symlink_metadata(&path).is_err() && replace::last_backup(&Disk, &path).is_some() {
+            return Ok(Some(if is_store { Place::Store(path) } else { Place::BootIni(path) }));
+        }
+    }
+    Ok(None)
 }
 
 /// The file at `path`, with slashes, below `root`, whatever the case of the names.
@@ -59,6 +85,9 @@ pub fn file(root: &Path, path: &str) -> Result<Option<PathBuf>> {
             None => return Ok(None),
         }
     }
+    if fs::symlink_metadata(&place).is_ok() {
+        inside(root, &place)?;
+    }
     Ok(place.is_file().then_some(place))
 }
 
@@ -68,12 +97,15 @@ pub fn file(root: &Path, path: &str) -> Result<Option<PathBuf>> {
 /// The parent cannot be read.
 pub fn folder(parent: &Path, name: &str) -> Result<Option<PathBuf>> {
     let found = entry(parent, name).with_context(|| format!("cannot look into {}", parent.display()))?;
+    if let Some(found) = &found {
+        inside(parent, found)?;
+    }
     Ok(found.filter(|path| path.is_dir()))
 }
 
 fn entry(folder: &Path, name: &str) -> io::Result<Option<PathBuf>> {
     let exact = folder.join(name);
-    if exact.exists() {
+    if fs::symlink_metadata(&exact).is_ok() {
         return Ok(Some(exact));
     }
     let entries = match fs::read_dir(folder) {
@@ -90,6 +122,53 @@ fn entry(folder: &Path, name: &str) -> io::Result<Option<PathBuf>> {
     }
     Ok(None)
 }
+
+/// Refuses what leads out of `root`: whoever writes the guest's volume can make links there, and what they
+/// name would be this machine's.
+///
+/// # Errors
+/// A link on the way leads out, or nowhere.
+pub fn inside(root: &Path, path: &Path) -> Result<()> {
+    let leads = |path: &Path| {
+        fs::canonicalize(path).with_context(|| format!("cannot see where {} leads", path.display()))
+    };
+    // Windows' own canonical form is not on NT 5.2, and the links of a running Windows are its own.
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let (root_leads, path_leads) = (leads(root)?, leads(path)?);
+    if !path_leads.starts_with(&root_leads) {
+        told!(
+            Refused,
+            "{} is a link that leads out of {}, to {}: the guest's volume must not decide which files of this machine are \
+             read or written. Remove the link",
+            path.display(),
+            root.display(),
+            path_leads.display()
+        );
+    }
+    Ok(())
+}
+
+/// The folders of Windows below `root`: those of its folders that have a SYSTEM hive.
+///
+/// # Errors
+/// The root cannot be read.
+pub fn windows(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(root).with_context(|| format!("cannot look into {}", root.display()))?;
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if matches!(file(root, &format!("{name}/{HIVE}")), Ok(Some(_))) {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The SYSTEM hive, below the folder of Windows.
+pub const HIVE: &str = "System32/config/SYSTEM";
 
 #[cfg(test)]
 mod tests {
@@ -108,5 +187,34 @@ mod tests {
         fs::remove_file(root.join("BOOT.INI")).expect("removed");
         assert_eq!(below(root).expect("found"), Place::Store(root.join("efi/microsoft/BOOT/bcd")));
         assert!(below(&root.join("missing")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_out_of_the_volume_is_refused() {
+        use std::os::unix::fs::symlink;
+        let (folder, host) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let root = folder.path();
+        fs::write(host.path().join("boot.ini"), "").expect("written");
+        fs::create_dir_all(root.join("real/System32/config")).expect("made");
+        fs::write(root.join("real/System32/config/SYSTEM"), "").expect("written");
+        symlink(host.path().join("boot.ini"), root.join("boot.ini")).expect("linked");
+        assert!(below(root).expect_err("refused").to_string().contains("leads out of"));
+        fs::remove_file(root.join("boot.ini")).expect("removed");
+        symlink(host.path(), root.join("Boot")).expect("linked");
+        fs::write(host.path().join("BCD"), "").expect("written");
+        assert!(below(root).expect_err("refused").to_string().contains("leads out of"));
+        // Within the volume a link is the guest's own affair.
+        symlink("real", root.join("WINDOWS")).expect("linked");
+        assert!(file(root, "Windows/System32/config/SYSTEM").expect("read").is_some());
+        assert_eq!(windows(root).expect("listed"), ["WINDOWS", "real"]);
+    }
+
+    #[test]
+    fn one_that_is_gone_is_found_by_its_backups() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("boot")).expect("made");
+        fs::write(folder.path().join("boot/BCD.backup3"), "").expect("written");
+        assert_eq!(below(folder.path()).expect("found"), Place::Store(folder.path().join("boot/BCD")));
     }
 }

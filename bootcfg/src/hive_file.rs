@@ -88,7 +88,10 @@ impl HiveFile {
             return replace::replace(files, path, &self.raw, new);
         }
         let resolved = files.resolve(path).with_context(|| format!("cannot find {}", path.display()))?;
-        replace::backup(files, &resolved, &self.raw)?;
+        let attributes = files
+            .attributes(&resolved)
+            .with_context(|| format!("cannot read the attributes of {}", path.display()))?;
+        replace::backup(files, &resolved, &self.raw, &attributes)?;
         replace::replace_keeping(files, path, &self.raw, &self.content, new)
     }
 }

@@ -24,11 +24,22 @@ impl Lock {
     /// # Errors
     /// Another bootcfg holds it, or the folder cannot be written.
     pub fn take(path: &Path) -> Result<Lock> {
-        let path = Disk.resolve(path).with_context(|| format!("cannot find {}", path.display()))?;
+        // A file that is gone is brought back under the lock of its name.
+        let path = match fs::symlink_metadata(path) {
+            Ok(_) => Disk.resolve(path).with_context(|| format!("cannot find {}", path.display()))?,
+            Err(_) => path.to_owned(),
+        };
         let mut name = path.into_os_string();
         name.push(".lock");
         let path = PathBuf::from(name);
         loop {
+            if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
+                told!(
+                    Refused,
+                    "{} is in the way: a link or a folder, which no bootcfg made; remove it",
+                    path.display()
+                );
+            }
             let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
             let file = opened
                 .with_context(|| format!("cannot create {}; is the medium writable?", path.display()))?;

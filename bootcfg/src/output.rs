@@ -87,6 +87,11 @@ impl Output {
         }
     }
 
+    /// Says where the old state is.
+    pub fn kept(&self, what: &str, path: &std::path::Path) {
+        self.say(Tone::Faint, &format!("{what} is kept as {}", path.display()));
+    }
+
     /// A line of detail, with `--verbose`.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet && !self.json {

@@ -9,7 +9,8 @@ use std::{
 use crate::{
     bcd::{Bcd, bcdedit::Bcdedit},
     boot_ini::BootIni,
-    files::{Disk, Files},
+    exit::{self, Exit},
+    files::{Attributes, Disk, Files, leads_away},
     hive_file::HiveFile,
     lock::Lock,
     menu::Configuration,
@@ -40,6 +41,16 @@ impl Live {
     /// The name that the backups of the store are made from.
     fn stem(&self) -> PathBuf {
         self.folder.join("bcd")
+    }
+
+    /// Keeps an exported store. Its rights are those that the folder gives.
+    fn backup(&self, store: &[u8]) -> Result<PathBuf> {
+        let attributes = Disk
+            .attributes(&self.folder)
+            .with_context(|| format!("cannot look into {}", self.folder.display()))?;
+        let unix = attributes.unix.map(|(_, owner, group)| (0o600, owner, group));
+        let attributes = Attributes { dos: Attributes::ARCHIVE, unix, security: None };
+        replace::backup(&Disk, &self.stem(), store, &attributes)
     }
 }
 
@@ -78,13 +89,45 @@ impl Place {
     /// It cannot be read, or is no boot configuration of this kind.
     pub fn read(&self) -> Result<Read> {
         if let Place::Store(path) = self {
-            let hive = HiveFile::read(&Disk, path)?;
+            self.refuse_gone_or_away(path)?;
+            let hive = HiveFile::read(&Disk, path).map_err(|error| exit::or(error, Exit::Unusable))?;
             let configuration = self.parse(&hive.content).with_context(|| self.to_string())?;
             return Ok(Read { bytes: hive.raw.clone(), hive: Some(hive), configuration });
         }
         let bytes = self.raw()?;
         let configuration = self.parse(&bytes).with_context(|| self.to_string())?;
         Ok(Read { bytes, hive: None, configuration })
+    }
+
+    /// It is there, whatever it holds.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        match self {
+            Place::BootIni(path) | Place::Store(path) => std::fs::symlink_metadata(path).is_ok(),
+            Place::Live(_) => true,
+        }
+    }
+
+    /// Refuses a file that is gone but has backups, and a link that leads out of its volume.
+    fn refuse_gone_or_away(&self, path: &Path) -> Result<()> {
+        if !self.exists()
+            && let Ok(Some(backup)) = self.last_backup()
+        {
+            told!(
+                Unusable,
+                "{self} is not there, but its backup {} is: `bootcfg restore` brings it back",
+                backup.display()
+            );
+        }
+        if let Some(target) = leads_away(path) {
+            told!(
+                Refused,
+                "{self} is a symbolic link that leads out of its volume, to {}; if that is what you mean, name \
+                 that file",
+                target.display()
+            );
+        }
+        Ok(())
     }
 
     /// Its bytes, whatever they are.
@@ -94,7 +137,9 @@ impl Place {
     pub fn raw(&self) -> Result<Vec<u8>> {
         match self {
             Place::BootIni(path) | Place::Store(path) => {
-                Disk.read(path).with_context(|| format!("cannot read {}", path.display()))
+                self.refuse_gone_or_away(path)?;
+                let read = Disk.read(path).with_context(|| format!("cannot read {}", path.display()));
+                read.map_err(|error| exit::or(error, Exit::Unusable))
             }
             Place::Live(live) => live.bcdedit.export(),
         }
@@ -105,10 +150,11 @@ impl Place {
     /// # Errors
     /// They are no boot configuration of this kind.
     pub fn parse(&self, bytes: &[u8]) -> Result<Configuration> {
-        Ok(match self {
-            Place::BootIni(_) => Configuration::BootIni(BootIni::parse(bytes.to_vec())?),
-            Place::Store(_) | Place::Live(_) => Configuration::Bcd(Bcd::read(bytes)?),
-        })
+        match self {
+            Place::BootIni(_) => BootIni::parse(bytes.to_vec()).map(Configuration::BootIni),
+            Place::Store(_) | Place::Live(_) => Bcd::read(bytes).map(Configuration::Bcd),
+        }
+        .map_err(|error| exit::or(error, Exit::Unusable))
     }
 
     /// Keeps other bootcfgs away.
@@ -147,7 +193,7 @@ impl Place {
                 }
             }
             (Place::Live(live), Configuration::Bcd(before), Configuration::Bcd(after)) => {
-                let backup = replace::backup(&Disk, &live.stem(), &old.bytes)?;
+                let backup = live.backup(&old.bytes)?;
                 live.bcdedit
                     .change(before, after)
                     .with_context(|| format!("the backup is {}", backup.display()))?;
@@ -162,40 +208,68 @@ impl Place {
     /// # Errors
     /// It cannot be written; an existing file is not overwritten.
     pub fn backup(&self, read: &Read, file: Option<&Path>) -> Result<PathBuf> {
-        match file {
-            Some(file) => replace::keep(&Disk, file, read.content()).map(|()| file.to_owned()),
-            None => replace::backup(&Disk, &self.stem()?, read.content()),
+        match (file, self) {
+            (Some(file), _) => replace::keep(&Disk, file, read.content(), None).map(|()| file.to_owned()),
+            (None, Place::Live(live)) => live.backup(read.content()),
+            (None, Place::BootIni(_) | Place::Store(_)) => {
+                let path = self.stem()?;
+                replace::backup(&Disk, &path, read.content(), &Disk.attributes(&path)?)
+            }
         }
+    }
+
+    /// The backups that were made beside the original, by number, the last one last.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn backups(&self) -> Result<Vec<(u32, PathBuf)>> {
+        let stem = self.stem()?;
+        if !stem.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+            return Ok(Vec::new());
+        }
+        replace::backups(&Disk, &stem).with_context(|| format!("cannot list the backups of {self}"))
     }
 
     /// The last backup that was made beside the original.
     ///
     /// # Errors
-    /// The original is not there.
+    /// The folder cannot be listed.
     pub fn last_backup(&self) -> Result<Option<PathBuf>> {
-        Ok(replace::last_backup(&Disk, &self.stem()?))
+        Ok(self.backups()?.pop().map(|(_, path)| path))
     }
 
-    /// Puts the bytes of a backup in place; returns where the backup of what was there is.
+    /// Puts the bytes of a backup in place; returns where the backup of what was there is. `old` is `None`
+    /// where nothing is there; then the file gets the attributes of the backup.
     ///
     /// # Errors
     /// A step failed; the message says what is there now.
-    pub fn restore(&self, old: &[u8], backup: &[u8], file: &Path) -> Result<PathBuf> {
-        match self {
-            Place::BootIni(path) | Place::Store(path) => replace::replace(&Disk, path, old, backup),
-            Place::Live(live) => {
-                let kept = replace::backup(&Disk, &live.stem(), old)?;
+    pub fn restore(&self, old: Option<&[u8]>, backup: &[u8], file: &Path) -> Result<Option<PathBuf>> {
+        match (self, old) {
+            (Place::BootIni(path) | Place::Store(path), Some(old)) => {
+                replace::replace(&Disk, path, old, backup).map(Some)
+            }
+            (Place::BootIni(path) | Place::Store(path), None) => {
+                let attributes = Disk.attributes(file).with_context(|| {
+                    format!("cannot read the attributes of {}, which {self} is to get", file.display())
+                })?;
+                replace::keep(&Disk, path, backup, Some(&attributes))?;
+                Ok(None)
+            }
+            (Place::Live(live), old) => {
+                let kept = live.backup(old.unwrap_or_default())?;
                 live.bcdedit.import(file).with_context(|| format!("the backup is {}", kept.display()))?;
-                Ok(kept)
+                Ok(Some(kept))
             }
         }
     }
 
+    /// The path that names of backups are made from.
     fn stem(&self) -> Result<PathBuf> {
         match self {
-            Place::BootIni(path) | Place::Store(path) => {
+            Place::BootIni(path) | Place::Store(path) if self.exists() => {
                 Disk.resolve(path).with_context(|| format!("cannot find {}", path.display()))
             }
+            Place::BootIni(path) | Place::Store(path) => Ok(path.clone()),
             Place::Live(live) => Ok(live.stem()),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! The order, in which nothing depends on a later step:
 //! 1. the file is read again and must be what the change was made from;
-//! 2. the backup is made beside it under a free name and flushed, and its name too;
+//! 2. the backup is made beside it under a free name, given the old file's rights, and flushed, its name too;
 //! 3. the new content is written beside it, flushed, and given the old file's attributes;
 //! 4. the old file's read-only attribute is cleared (Windows renames over no read-only file);
 //! 5. the new file is renamed over the old one, and the name flushed;
@@ -22,8 +22,9 @@ use crate::{
 
 /// What stands behind the name of a backup, before its number.
 const BACKUP: &str = ".backup";
-/// More backups than this are not made.
-const MAX_BACKUPS: u32 = 999;
+/// What stands behind the name of a temporary file. Nobody else makes a file of such a name, so one that is
+/// found was left by a bootcfg that was killed.
+pub(crate) const TEMPORARY: &str = ".xenguard-new";
 
 /// Replaces the content of `path`, which must hold `old`; returns the path of the backup.
 ///
@@ -55,8 +56,8 @@ pub fn replace_keeping(
             path.display()
         );
     }
-    let backup = backup(files, path, kept)?;
-    let temporary = beside(path, ".new");
+    let backup = backup(files, path, kept, &attributes)?;
+    let temporary = beside(path, TEMPORARY);
     if let Err(error) = put(files, path, &temporary, new, &attributes) {
         // Best effort: the leftover is harmless, and the error below is what matters.
         let _ = files.remove(&temporary);
@@ -119,27 +120,39 @@ fn remove_leftover(files: &dyn Files, temporary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Keeps `content` beside `path` under the first free name; an earlier backup is never overwritten.
+/// Keeps `content` beside `path` behind its last backup; an earlier backup is never overwritten. Who may read
+/// and write it is as in `attributes`, those of the file that it is a copy of.
 ///
 /// # Errors
 /// It cannot be written; nothing was changed then.
-pub fn backup(files: &dyn Files, path: &Path, content: &[u8]) -> Result<PathBuf> {
-    for number in 1..=MAX_BACKUPS {
+pub fn backup(files: &dyn Files, path: &Path, content: &[u8], attributes: &Attributes) -> Result<PathBuf> {
+    let last = backups(files, path)
+        .with_context(|| format!("cannot list the backups of {}; nothing was changed", path.display()))?
+        .last()
+        .map_or(0, |(number, _)| *number);
+    // Only another program makes one of the next name meanwhile.
+    for number in (last..u32::MAX).skip(1).take(3) {
         let backup = beside(path, &format!("{BACKUP}{number}"));
-        match keep(files, &backup, content) {
+        match keep(files, &backup, content, Some(attributes)) {
             Ok(()) => return Ok(backup),
             Err(error) if is_already_there(&error) => {}
             Err(error) => return Err(error.context("cannot make a backup; nothing was changed")),
         }
     }
-    told!(Refused, "{} has {MAX_BACKUPS} backups; remove some and try again", path.display())
+    told!(
+        Refused,
+        "the name of the next backup of {} is taken (the last is number {last}); nothing was changed. Move its backups \
+         to another folder and try again",
+        path.display()
+    )
 }
 
-/// Writes a new file and returns when it is on the disk. A file half written is removed.
+/// Writes a new file and returns when it is on the disk; `like` are the attributes of the file that it is a
+/// copy of. A file half written is removed.
 ///
 /// # Errors
 /// It exists, or cannot be written.
-pub fn keep(files: &dyn Files, file: &Path, content: &[u8]) -> Result<()> {
+pub fn keep(files: &dyn Files, file: &Path, content: &[u8], like: Option<&Attributes>) -> Result<()> {
     let made = files.create(file, content);
     if let Err(error) = made {
         if error.kind() != ErrorKind::AlreadyExists {
@@ -147,18 +160,39 @@ pub fn keep(files: &dyn Files, file: &Path, content: &[u8]) -> Result<()> {
         }
         return Err(error).with_context(|| cannot_write(file));
     }
-    files.flush(file).and_then(|()| files.flush_folder(file)).with_context(|| {
-        let _ = files.remove(file);
-        cannot_write(file)
-    })
+    let like = like.map(Attributes::of_copy);
+    like.map_or(Ok(()), |attributes| files.set_attributes(file, &attributes))
+        .and_then(|()| files.flush(file))
+        .and_then(|()| files.flush_folder(file))
+        .with_context(|| {
+            let _ = files.remove(file);
+            cannot_write(file)
+        })
+}
+
+/// The backups that were made beside `path`, by number, the last one last.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn backups(files: &dyn Files, path: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
+    let Some(name) = path.file_name() else { return Ok(Vec::new()) };
+    let prefix = format!("{}{BACKUP}", name.to_string_lossy()).to_ascii_lowercase();
+    let number = |found: &PathBuf| {
+        let name = found.file_name()?.to_string_lossy().to_ascii_lowercase();
+        let digits =
+            name.strip_prefix(&prefix).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+        digits.parse().ok()
+    };
+    let found = files.list(path.parent().unwrap_or(Path::new("")))?;
+    let mut backups: Vec<_> = found.into_iter().filter_map(|path| Some((number(&path)?, path))).collect();
+    backups.sort();
+    Ok(backups)
 }
 
 /// The last backup that was made beside `path`.
 #[must_use]
 pub fn last_backup(files: &dyn Files, path: &Path) -> Option<PathBuf> {
-    let there = |number: &u32| files.attributes(&beside(path, &format!("{BACKUP}{number}"))).is_ok();
-    let last = (1..=MAX_BACKUPS).rev().find(there)?;
-    Some(beside(path, &format!("{BACKUP}{last}")))
+    backups(files, path).ok()?.pop().map(|(_, path)| path)
 }
 
 fn is_already_there(error: &anyhow::Error) -> bool {

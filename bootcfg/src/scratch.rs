@@ -20,7 +20,11 @@ impl Scratch {
     pub fn new() -> Result<Scratch> {
         let name = format!("bootcfg-{}", Guid::random().to_string().trim_matches(['{', '}']));
         let folder = env::temp_dir().join(name);
-        fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let mut builder = fs::DirBuilder::new();
+        // A SYSTEM hive holds secrets; nobody else looks in.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Scratch(folder))
     }
 
@@ -35,5 +39,18 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What stays is in the folder for temporary files.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn nobody_else_looks_in() {
+        let scratch = Scratch::new().expect("made");
+        let mode = fs::metadata(scratch.path()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     menu::Configuration,
     output::{Output, Tone},
     place::{Live, Place, Read},
-    system::System,
+    system::{Hibernation, System},
     told,
 };
 
@@ -68,6 +68,39 @@ impl Session {
             Place::BootIni(path) | Place::Store(path) if self.is_offline() => System::beside(path),
             _ => System::running(),
         }
+    }
+
+    /// Refuses to write to a volume with a hibernation image, not even its boot files. Where it cannot be
+    /// known, it is said.
+    ///
+    /// # Errors
+    /// There is an image.
+    pub fn refuse_hibernated(&mut self, place: &Place) -> Result<()> {
+        let system = self.system(place);
+        if let Hibernation::Unknown(why) = system.hibernation() {
+            self.output.warn(format!(
+                "whether the guest is hibernated is not known: {why}. If it is, what is written now is lost or destroys its \
+                 volume"
+            ));
+        }
+        system.refuse_offline_edit_of_hibernated(self.global.dry_run)
+    }
+
+    /// Whether a file would lie on the volume of the boot configuration, or on the one at `--root`.
+    #[must_use]
+    pub fn is_on_the_volume(&self, place: &Place, file: &Path) -> bool {
+        let beside = match place {
+            Place::BootIni(path) | Place::Store(path) => Some(path.as_path()),
+            Place::Live(_) => None,
+        };
+        let volumes = [beside, self.global.root.as_deref()].into_iter().flatten();
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let file = absolute(file);
+        let folder = file.parent().unwrap_or(&file);
+        volumes.into_iter().any(|volume| {
+            let volume = absolute(volume);
+            folder.starts_with(&volume) || same_device(folder, &volume)
+        })
     }
 
     /// The files were named, so they may be of any machine.
@@ -169,6 +202,19 @@ fn live(bcdedit: Bcdedit) -> Live {
     let data = ["ProgramData", "ALLUSERSPROFILE"].iter().find_map(std::env::var_os);
     let folder = data.map_or_else(std::env::temp_dir, PathBuf::from);
     Live { bcdedit, folder: folder.join("Xenguard") }
+}
+
+#[cfg(unix)]
+fn same_device(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
+    device(one).is_some() && device(one) == device(other)
+}
+
+/// Paths on the same drive.
+#[cfg(not(unix))]
+fn same_device(one: &Path, other: &Path) -> bool {
+    one.components().next() == other.components().next()
 }
 
 /// Reads a file that the user named.

@@ -100,6 +100,8 @@ fn backup_and_restore() {
     let folder = folder();
     folder.run("--boot-ini boot.ini backup kept").gives(0);
     folder.run("--boot-ini boot.ini backup kept").fails(3, "not overwritten");
+    let elsewhere = folder.run("--boot-ini boot.ini backup missing/kept").gives(5);
+    assert!(elsewhere.err.contains("cannot write missing/kept"), "{}", elsewhere.err);
     folder.run("--boot-ini boot.ini restore").fails(4, "no backup beside");
     folder.run("--boot-ini boot.ini add").gives(0);
     folder.run("--boot-ini boot.ini timeout 5").gives(0);
@@ -113,10 +115,39 @@ fn backup_and_restore() {
     folder.run("--boot-ini boot.ini status").fails(4, "not a boot.ini");
     folder.run("--boot-ini boot.ini --yes restore kept").gives(0);
     assert_eq!(folder.read("boot.ini"), BOOT_INI);
+    // So can one that is gone. The last backup is that of the damaged one.
+    fs::remove_file(folder.path("boot.ini.backup5")).expect("removed");
+    fs::remove_file(folder.path("boot.ini")).expect("removed");
+    folder.run("--root . status").fails(4, "`bootcfg restore` brings it back");
+    folder.run("--root . --yes restore").gives(0);
+    fs::remove_file(folder.path("boot.ini")).expect("removed");
+    folder.run("--boot-ini boot.ini --yes restore kept").gives(0);
+    let list = folder.run("--root . --json restore --list").gives(0).json();
+    let first = &list["backups"][0];
+    assert_eq!((&first["number"], &first["size"]), (&1.into(), &BOOT_INI.len().into()));
+    assert!(first["content"].as_str().expect("text").contains("as it is now"), "{list}");
+    assert!(first["time"].as_str().expect("text").ends_with("UTC"), "{list}");
     // What is no boot.ini is not put in place.
     folder.write("other", b"no boot.ini");
     folder.run("--boot-ini boot.ini --yes restore other").fails(4, "other is no backup");
     assert_eq!(folder.read("boot.ini"), BOOT_INI);
+}
+
+#[test]
+fn old_backups_are_removed_when_asked_for() {
+    let folder = folder();
+    for seconds in 1..=6 {
+        folder.run(&format!("--root . timeout {seconds}")).gives(0);
+    }
+    folder.run("--root . prune").gives(0);
+    folder.run("--root . prune --keep 2").fails(9, "--yes");
+    folder.run("--root . prune --keep 2 --dry-run").gives(0);
+    folder.run("--root . --yes prune --keep 2").gives(0);
+    let names = ["boot.ini", "boot.ini.backup1", "boot.ini.backup5", "boot.ini.backup6"];
+    assert_eq!(folder.names(), names);
+    assert_eq!(folder.read("boot.ini.backup1"), BOOT_INI, "the state before bootcfg");
+    folder.run("--root . backup").gives(0);
+    assert!(folder.path("boot.ini.backup7").exists());
 }
 
 #[test]
@@ -153,7 +184,7 @@ fn what_is_given_is_looked_at_first() {
     folder.run("--root missing status").fails(4, "no folder");
     folder.run("--boot-ini missing status").fails(4, "cannot read missing");
     fs::create_dir(folder.path("folder")).expect("made");
-    folder.run("--boot-ini folder status").fails(5, "not a regular file");
+    folder.run("--boot-ini folder status").fails(4, "not a regular file");
     folder.write("empty", b"");
     folder.run("--boot-ini empty add").fails(4, "not a boot.ini");
     folder.run("--boot-ini a --store b status").fails(2, "cannot be used with");
@@ -169,7 +200,7 @@ fn a_huge_file_is_edited_in_a_moment_and_a_gigantic_one_refused() {
     assert_eq!(folder.read("boot.ini"), [BOOT_INI, PV_LINE, &comments].concat());
     let file = fs::File::create(folder.path("gigantic")).expect("made");
     file.set_len(1 << 40).expect("sparse");
-    folder.run("--boot-ini gigantic status").fails(5, "too large");
+    folder.run("--boot-ini gigantic status").fails(4, "too large");
 }
 
 #[test]
@@ -183,8 +214,21 @@ fn a_hibernated_guest_is_left_alone() {
     assert!(folder.run("--root . verify").gives(1).out.contains("hibernation image"));
     folder.run("--root . --dry-run add").gives(0);
     assert_eq!(folder.read("boot.ini"), BOOT_INI);
+    folder.run("--root . backup").fails(3, "hibernated");
+    folder.run("--root . backup here").fails(3, "hibernated");
+    assert_eq!(folder.names(), ["boot.ini", "hiberfil.sys"]);
     folder.write("hiberfil.sys", &[b"wake".as_slice(), &[1; 4092]].concat());
     folder.run("--root . add").gives(0);
+}
+
+/// Only the volume that Windows is on has the file of an image.
+#[test]
+fn a_volume_without_windows_does_not_tell() {
+    let folder = folder();
+    let status = folder.run("--root . --json status").gives(0).json();
+    assert!(status["system"]["hibernation"].as_str().expect("text").starts_with("unknown"), "{status}");
+    assert!(folder.run("--root . verify").out.contains("hibernation is not known"));
+    assert!(folder.run("--root . add").gives(0).err.contains("hibernated is not known"));
 }
 
 #[cfg(unix)]

@@ -367,6 +367,20 @@ const MUTANTS: &[Mutant] = &[
         to: "        .set_attributes(temporary, &attributes.writable())\n",
         caught_by: &[Host("bootcfg")],
     },
+    Mutant {
+        what: "bootcfg leaves a new driver the rights that the file system gives it",
+        file: "bootcfg/src/install/offline.rs",
+        from: "self.put(&path, content, &attributes)?;",
+        to: "self.put(&path, content, &Attributes { security: None, ..attributes.clone() })?;",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
+        what: "bootcfg follows a link out of the guest's volume",
+        file: "bootcfg/src/find.rs",
+        from: "    if !path_leads.starts_with(&root_leads) {\n",
+        to: "    if false && !path_leads.starts_with(&root_leads) {\n",
+        caught_by: &[Host("bootcfg")],
+    },
 ];
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{exit::Exit, menu::default_number, session::Session, system::Answer};
 pub fn run(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
     let place = session.place()?;
     let system = session.system(&place);
-    system.refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    session.refuse_hibernated(&place)?;
     let mut question = None;
     for fact in system.facts().into_iter().filter(|fact| fact.asks_before_add && fact.answer == Answer::Yes) {
         session.output.warn(format!("{} is {}", fact.name, fact.text));

@@ -8,7 +8,7 @@ use crate::{cli::Disks, exit::Exit, session::Session};
 pub fn run(session: &mut Session, disks: Disks) -> Outcome {
     let place = session.place()?;
     let system = session.system(&place);
-    system.refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    session.refuse_hibernated(&place)?;
     if disks == Disks::Pv {
         system.refuse_pv_without_drivers(session.global.dry_run)?;
     }

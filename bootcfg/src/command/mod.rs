@@ -5,6 +5,7 @@ mod add;
 mod backup;
 mod default;
 mod install;
+mod prune;
 mod remove;
 mod restore;
 mod status;
@@ -60,7 +61,8 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Timeout { seconds } => timeout::run(session, seconds),
         Command::Verify => verify::run(session),
         Command::Backup { file } => backup::run(session, file.as_deref()),
-        Command::Restore { file } => restore::run(session, file.as_deref()),
+        Command::Restore { file, list } => restore::run(session, file.as_deref(), list),
+        Command::Prune { keep } => prune::run(session, keep),
         Command::Install { package, no_entry } => install::run(session, package.as_deref(), no_entry),
         Command::Uninstall => uninstall::run(session),
         Command::Completions { shell } => {

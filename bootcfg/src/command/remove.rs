@@ -7,7 +7,7 @@ use crate::{exit::Exit, session::Session, told};
 
 pub fn run(session: &mut Session, entry: Option<usize>, all: bool) -> Outcome {
     let place = session.place()?;
-    session.system(&place).refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    session.refuse_hibernated(&place)?;
     let facts = session.change(&place, Some("Remove the PV entry?"), |new| {
         let menu = new.menu_mut();
         let pv: Vec<usize> =

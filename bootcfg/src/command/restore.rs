@@ -1,20 +1,25 @@
-//! `restore`: brings a backup back.
+//! `restore`: brings a backup back, or lists those that there are.
 
-use anyhow::Context;
-use serde_json::json;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
 use std::path::Path;
 
 use super::Outcome;
 use crate::{
     exit::Exit,
+    files,
     output::Tone,
+    place::Place,
     session::{self, Session},
     told,
 };
 
-pub fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
+pub fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Outcome {
     let place = session.place()?;
-    session.system(&place).refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    if list {
+        return list_all(session, &place);
+    }
+    session.refuse_hibernated(&place)?;
     let file = match (file, place.last_backup()?) {
         (Some(file), _) => file.to_owned(),
         (None, Some(last)) => last,
@@ -23,8 +28,7 @@ pub fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
     let bytes = session::read_named(&file)?;
     // What is no boot configuration, or of another kind, is not put in place.
     let new = place.parse(&bytes).with_context(|| format!("{} is no backup of {place}", file.display()))?;
-    let old = place.read();
-    if let Ok(read) = &old {
+    if let Ok(read) = place.read() {
         if read.bytes == bytes || read.configuration == new {
             session.output.say(Tone::Good, &format!("{place} is as in {}", file.display()));
             return Ok((Exit::Done, json!({ "changed": false, "from": file.display().to_string() })));
@@ -34,19 +38,115 @@ pub fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
         }
     }
     if session.global.dry_run {
-        return Ok((Exit::Done, json!({ "dry_run": true, "from": file.display().to_string() })));
+        let line = format!("{place} would be as in {}", file.display());
+        session.output.say(Tone::Plain, &line);
+        return Ok((Exit::Done, json!({ "from": file.display().to_string() })));
     }
     session.confirm(&format!("Replace {place} by {}?", file.display()))?;
     let _lock = place.lock()?;
-    // A damaged configuration, which cannot be understood, is what a backup is for.
+    // A damaged configuration, which cannot be understood, is what a backup is for; so is one that is gone.
     let old = match place.read() {
-        Ok(read) => read.bytes,
-        Err(error) => place.raw().with_context(|| format!("{error:#}"))?,
+        Ok(read) => Some(read.bytes),
+        Err(_) if !place.exists() => None,
+        Err(error) => Some(place.raw().with_context(|| format!("{error:#}"))?),
     };
-    let kept = place.restore(&old, &bytes, &file)?;
+    let kept = place.restore(old.as_deref(), &bytes, &file)?;
     session.output.say(Tone::Good, &format!("{place} is as in {}", file.display()));
-    session.output.say(Tone::Faint, &format!("What was there is kept as {}", kept.display()));
-    let facts =
-        json!({ "changed": true, "from": file.display().to_string(), "backup": kept.display().to_string() });
-    Ok((Exit::Done, facts))
+    match &kept {
+        Some(kept) => session.output.kept("What was there", kept),
+        None => session.output.say(Tone::Faint, "Nothing was there before"),
+    }
+    let kept = kept.map(|path| path.display().to_string());
+    Ok((Exit::Done, json!({ "changed": true, "from": file.display().to_string(), "backup": kept })))
+}
+
+fn list_all(session: &mut Session, place: &Place) -> Outcome {
+    let now = place.raw().ok();
+    let mut list = Vec::new();
+    for (number, path) in place.backups()? {
+        let facts = describe(place, now.as_deref(), number, &path);
+        let line = format!(
+            "{:4}  {}  {:>9} bytes  {}",
+            number,
+            facts["time"].as_str().unwrap_or("time not known    "),
+            facts["size"],
+            facts["content"].as_str().unwrap_or_default()
+        );
+        session.output.say(Tone::Plain, &line);
+        session.output.detail(&format!("      {}", path.display()));
+        list.push(facts);
+    }
+    if list.is_empty() {
+        session.output.say(Tone::Plain, &format!("{place} has no backup beside it"));
+    }
+    Ok((Exit::Done, json!({ "backups": list })))
+}
+
+/// When a backup was made, and what is in it.
+fn describe(place: &Place, now: Option<&[u8]>, number: u32, path: &Path) -> Value {
+    let time = files::modified(path).map(utc);
+    let content = || -> Result<String> {
+        let bytes = session::read_named(path)?;
+        let configuration = place.parse(&bytes)?;
+        let entries = configuration.menu().entries();
+        let pv = entries.iter().filter(|entry| entry.pv).count();
+        let default = entries.iter().find(|entry| entry.default).map_or("none", |entry| &entry.name);
+        let same = if now == Some(&bytes) { "; as it is now" } else { "" };
+        Ok(format!("{} entries, {pv} of them PV; default: {default}{same}", entries.len()))
+    };
+    let content = content().unwrap_or_else(|error| format!("not usable: {error:#}"));
+    let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+    json!({ "number": number, "file": path.display().to_string(), "time": time, "size": size, "content": content })
+}
+
+/// A time as `2026-11-28 16:45:00 UTC`.
+fn utc(time: std::time::SystemTime) -> String {
+    let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// Year, month and day of a day since 1970 in the Gregorian calendar.
+fn civil(mut days: u64) -> (u64, u64, u64) {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn times_of_the_calendar() {
+        // As `date -u -d @<seconds>` has them.
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_072_915_199, "2003-12-31 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use crate::{exit::Exit, session::Session};
 
 pub fn run(session: &mut Session, seconds: u32) -> Outcome {
     let place = session.place()?;
-    session.system(&place).refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    session.refuse_hibernated(&place)?;
     let facts = session.change(&place, None, |new| {
         new.menu_mut().set_timeout(seconds)?;
         let line = match seconds {

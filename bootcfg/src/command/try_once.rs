@@ -8,7 +8,7 @@ use crate::{exit::Exit, session::Session};
 pub fn run(session: &mut Session) -> Outcome {
     let place = session.place()?;
     let system = session.system(&place);
-    system.refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    session.refuse_hibernated(&place)?;
     let facts = session.change(&place, None, |new| {
         let menu = new.menu_mut();
         let number = menu.try_pv()?;

@@ -49,7 +49,12 @@ impl Files for Disk {
     }
 
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        // Nobody else reads it before it has the attributes that it is to have.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path)?.write_all(content)
     }
 
     fn flush(&self, path: &Path) -> io::Result<()> {
@@ -69,4 +74,39 @@ impl Files for Disk {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         system::flush_folder(folder.unwrap_or(Path::new(".")))
     }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                files.push(entry.path());
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Returns where a symbolic link leads, if that is on another file system than the link: a guest can make
+/// such links on its volume.
+#[must_use]
+pub fn leads_away(path: &Path) -> Option<PathBuf> {
+    system::leads_away(path)
+}
+
+/// Returns when a file was last written.
+#[must_use]
+pub fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Lets nobody but the owner read or write a file.
+///
+/// # Errors
+/// The file's owner is another user.
+#[cfg(unix)]
+pub fn restrict(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }

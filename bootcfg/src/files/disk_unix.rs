@@ -11,6 +11,11 @@ use std::{
 /// The attributes of a file on NTFS: a `u32` in the machine's byte order (ntfs-3g's manual, "Extended
 /// attributes"; `fs/ntfs3/xattr.c` has the same).
 const NTFS_ATTRIBUTES: &str = "system.ntfs_attrib";
+/// The security descriptor of a file on NTFS: of ntfs-3g (its manual, "Extended attributes"), and of the
+/// kernel's ntfs3 (`fs/ntfs3/xattr.c`).
+const NTFS_SECURITY: [&str; 2] = ["system.ntfs_acl", "system.ntfs_security"];
+/// The largest extended attribute of Linux (`XATTR_SIZE_MAX`).
+const LARGEST: usize = 64 << 10;
 
 pub fn attributes(path: &Path) -> io::Result<Attributes> {
     let metadata = fs::metadata(path)?;
@@ -19,7 +24,8 @@ pub fn attributes(path: &Path) -> io::Result<Attributes> {
         None if metadata.mode() & 0o222 == 0 => Attributes::READ_ONLY,
         None => 0,
     };
-    Ok(Attributes { dos, unix: Some((metadata.mode() & 0o7777, metadata.uid(), metadata.gid())) })
+    let unix = Some((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()));
+    Ok(Attributes { dos, unix, security: security(path)? })
 }
 
 pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
@@ -34,14 +40,114 @@ pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
     }
     match dos_attributes(path) {
         Some(now) if now & Attributes::DOS != attributes.dos => {
-            set_dos_attributes(path, now & !Attributes::DOS | attributes.dos)
+            set_dos_attributes(path, now & !Attributes::DOS | attributes.dos)?;
         }
-        _ => Ok(()),
+        _ => {}
+    }
+    // Last: with the mount option `permissions` a mode that is set makes a descriptor of its own.
+    if let Some(wanted) = &attributes.security
+        && security(path)?.as_ref() != Some(wanted)
+    {
+        set_security(path, wanted)?;
+    }
+    Ok(())
+}
+
+/// Returns the security descriptor; `None` on a file system that has none.
+///
+/// # Errors
+/// The file is on NTFS, and this mount does not show its descriptor.
+fn security(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; LARGEST];
+    for name in NTFS_SECURITY {
+        if let Ok(length) = rustix::fs::getxattr(path, name, &mut value[..]) {
+            value.truncate(length);
+            return Ok(Some(value));
+        }
+    }
+    if is_ntfs(path) {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the file is on NTFS, but this mount does not show who may write it (system.ntfs_acl), so what is written \
+             would be open to every user of the guest; mount the volume with ntfs-3g, as root",
+        ));
+    }
+    Ok(None)
+}
+
+fn set_security(path: &Path, wanted: &[u8]) -> io::Result<()> {
+    let mut result = Ok(());
+    for name in NTFS_SECURITY {
+        result = rustix::fs::setxattr(path, name, wanted, rustix::fs::XattrFlags::empty());
+        if result.is_ok() {
+            break;
+        }
+    }
+    // Read back: a file that everybody may write is what this is about.
+    match (result, security(path)?) {
+        (_, Some(now)) if now == wanted => Ok(()),
+        (Err(error), _) => Err(io::Error::new(
+            io::Error::from(error).kind(),
+            format!(
+                "its security descriptor cannot be set ({error}); mount the volume with ntfs-3g, as root"
+            ),
+        )),
+        (Ok(()), _) => Err(io::Error::other(
+            "its security descriptor does not read back as it was set; mount the volume with ntfs-3g, as root",
+        )),
     }
 }
 
+/// The file is on NTFS, by what its mount answers or the boot sector of the device has.
+fn is_ntfs(path: &Path) -> bool {
+    /// `f_type` of the kernel's ntfs3 and of its predecessor.
+    const KERNEL: [i64; 2] = [0x7366_746e, 0x5346_544e];
+    let mut value = [0; 4];
+    file_system(path).is_some_and(|kind| KERNEL.contains(&kind))
+        || rustix::fs::getxattr(path, NTFS_ATTRIBUTES, &mut value).is_ok()
+        || has_boot_sector_of_ntfs(path)
+}
+
+#[cfg(target_os = "linux")]
+fn file_system(path: &Path) -> Option<i64> {
+    rustix::fs::statfs(path).ok().map(|found| found.f_type as i64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_system(_path: &Path) -> Option<i64> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn has_boot_sector_of_ntfs(path: &Path) -> bool {
+    /// `FUSE_SUPER_MAGIC`: other file systems say themselves what they are.
+    const FUSE: i64 = 0x6573_5546;
+    file_system(path) == Some(FUSE)
+        && crate::system::boot_sector::of_file(path).is_some_and(|sector| &sector[3..11] == b"NTFS    ")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_boot_sector_of_ntfs(_path: &Path) -> bool {
+    false
+}
+
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if let Some(target) = leads_away(path) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "it is a symbolic link that leads out of its volume, to {}; if that is what you mean, name that file",
+                target.display()
+            ),
+        ));
+    }
     fs::canonicalize(path)
+}
+
+pub fn leads_away(path: &Path) -> Option<PathBuf> {
+    let link = fs::symlink_metadata(path).ok().filter(|metadata| metadata.is_symlink())?;
+    let target = fs::canonicalize(path).ok()?;
+    (link.dev() != fs::metadata(&target).ok()?.dev()).then_some(target)
 }
 
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -1,23 +1,33 @@
 //! Attributes and names on Windows.
 
-#![expect(unsafe_code, reason = "two calls of the Windows API that std does not have")]
+#![expect(unsafe_code, reason = "calls of the Windows API that std does not have")]
 
 use super::Attributes;
 use std::{
     fs, io,
     os::windows::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    ptr,
 };
-use windows_sys::Win32::Storage::FileSystem::{
-    FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH,
-    MoveFileExW, SetFileAttributesW,
+use windows_sys::Win32::{
+    Security::{DACL_SECURITY_INFORMATION, GetFileSecurityW, SetFileSecurityW},
+    Storage::FileSystem::{
+        FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH,
+        MoveFileExW, SetFileAttributesW,
+    },
 };
 
 pub fn attributes(path: &Path) -> io::Result<Attributes> {
-    Ok(Attributes { dos: fs::metadata(path)?.file_attributes() & Attributes::DOS, unix: None })
+    let dos = fs::metadata(path)?.file_attributes() & Attributes::DOS;
+    Ok(Attributes { dos, unix: None, security: security(path)? })
 }
 
 pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
+    if let Some(wanted) = &attributes.security
+        && security(path)?.as_ref() != Some(wanted)
+    {
+        set_security(path, wanted)?;
+    }
     let value = if attributes.dos == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes.dos };
     let path = wide(path);
     // SAFETY: `path` ends with a NUL and lives until the call returns.
@@ -30,6 +40,48 @@ pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
     .and_then(|()| if value & FILE_ATTRIBUTE_READONLY == 0 { Ok(()) } else { set(value) })
 }
 
+/// Returns who may do what with a file, the DACL; `None` on a file system that has no descriptors.
+fn security(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let path = wide(path);
+    let mut needed = 0;
+    // SAFETY: `path` ends with a NUL; no buffer is given, and its length says so.
+    unsafe {
+        GetFileSecurityW(path.as_ptr(), DACL_SECURITY_INFORMATION, ptr::null_mut(), 0, &raw mut needed);
+    }
+    if needed == 0 {
+        return Ok(None);
+    }
+    // In units of four bytes, as a descriptor must lie.
+    let mut descriptor = vec![0_u32; needed.div_ceil(4) as usize];
+    // SAFETY: `path` ends with a NUL, and the buffer has the length that is said.
+    succeeded(unsafe {
+        GetFileSecurityW(
+            path.as_ptr(),
+            DACL_SECURITY_INFORMATION,
+            descriptor.as_mut_ptr().cast(),
+            needed,
+            &raw mut needed,
+        )
+    })?;
+    let mut bytes: Vec<u8> = descriptor.into_iter().flat_map(u32::to_le_bytes).collect();
+    bytes.truncate(needed as usize);
+    Ok(Some(bytes))
+}
+
+fn set_security(path: &Path, wanted: &[u8]) -> io::Result<()> {
+    let path = wide(path);
+    let mut descriptor = vec![0_u32; wanted.len().div_ceil(4)];
+    for (word, bytes) in descriptor.iter_mut().zip(wanted.chunks(4)) {
+        let mut whole = [0; 4];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        *word = u32::from_le_bytes(whole);
+    }
+    // SAFETY: `path` ends with a NUL, and the descriptor, which Windows checks, lives until the call returns.
+    succeeded(unsafe {
+        SetFileSecurityW(path.as_ptr(), DACL_SECURITY_INFORMATION, descriptor.as_mut_ptr().cast())
+    })
+}
+
 /// NT 5.2 cannot say where a link leads; a link itself must not be replaced by a file.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     if fs::symlink_metadata(path)?.is_symlink() {
@@ -37,6 +89,11 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     std::path::absolute(path)
+}
+
+/// [`resolve`] takes no links at all here.
+pub fn leads_away(_path: &Path) -> Option<PathBuf> {
+    None
 }
 
 /// As `std::fs::rename`, but on the disk when it returns.

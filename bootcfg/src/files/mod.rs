@@ -4,8 +4,11 @@
 mod disk;
 #[cfg(test)]
 pub(crate) mod model;
+pub mod security;
 
-pub use disk::Disk;
+#[cfg(unix)]
+pub use disk::restrict;
+pub use disk::{Disk, leads_away, modified};
 
 use std::{
     io,
@@ -20,6 +23,8 @@ pub struct Attributes {
     pub dos: u32,
     /// Mode, owner and group, where there are such things.
     pub unix: Option<(u32, u32, u32)>,
+    /// The security descriptor of a file on NTFS, self-relative.
+    pub security: Option<Vec<u8>>,
 }
 
 impl Attributes {
@@ -38,7 +43,13 @@ impl Attributes {
     #[must_use]
     pub fn writable(&self) -> Attributes {
         let unix = self.unix.map(|(mode, owner, group)| (mode | 0o200, owner, group));
-        Attributes { dos: self.dos & !Self::READ_ONLY, unix }
+        Attributes { dos: self.dos & !Self::READ_ONLY, unix, security: self.security.clone() }
+    }
+
+    /// Returns the attributes of a copy: who may read and write it is as here, and it is an ordinary file.
+    #[must_use]
+    pub fn of_copy(&self) -> Attributes {
+        Attributes { dos: Self::ARCHIVE, ..self.writable() }
     }
 
     /// Whether a write is refused.
@@ -68,4 +79,6 @@ pub trait Files {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns when the names in the file's folder are on the disk.
     fn flush_folder(&self, path: &Path) -> io::Result<()>;
+    /// Lists the files in a folder.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 }

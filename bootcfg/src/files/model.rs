@@ -1,7 +1,10 @@
 //! A file system in memory that can be made to fail or to stop at any operation, and that forgets, when it
 //! stops, what was not flushed.
 
-use super::{Attributes, Files};
+use super::{
+    Attributes, Files,
+    security::{SYSTEM_AND_ADMINISTRATORS, full_access},
+};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -27,6 +30,16 @@ pub struct ModelFile {
     pub attributes: Attributes,
     /// The content is on the disk.
     pub flushed: bool,
+}
+
+/// The security descriptor of a new file, as ntfs-3g gives it: Everyone has full access.
+pub fn everyone() -> Vec<u8> {
+    full_access(&[(1, &[0])])
+}
+
+/// The security descriptor of Windows' own files.
+pub fn administrators() -> Vec<u8> {
+    full_access(&SYSTEM_AND_ADMINISTRATORS)
 }
 
 /// The names of files and what is behind them.
@@ -154,7 +167,7 @@ impl Files for Model {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let written = if stops { content.len() / 2 } else { content.len() };
-        let attributes = Attributes { dos: Attributes::ARCHIVE, unix: None };
+        let attributes = Attributes { dos: Attributes::ARCHIVE, unix: None, security: Some(everyone()) };
         state.now.insert(
             path.to_owned(),
             ModelFile { content: content[..written].into(), attributes, flushed: false },
@@ -188,6 +201,12 @@ impl Files for Model {
             state.now.remove(path).ok_or(ErrorKind::NotFound)?;
             state.names_changed();
             Ok(())
+        })
+    }
+
+    fn list(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        self.whole(|state| {
+            Ok(state.now.keys().filter(|path| path.parent() == Some(folder)).cloned().collect())
         })
     }
 

@@ -14,12 +14,16 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 use super::edits::{Edit, Edits};
-use super::package::Package;
+use super::package::{DRIVERS, Package};
 use crate::{
-    files::{Attributes, Files},
+    files::{Attributes, Files, security::lets_users_write},
     hive_file::HiveFile,
     replace::{self, replace},
+    told,
 };
+
+/// Drivers that every Windows has, whose rights new drivers get.
+const NEIGHBOURS: [&str; 4] = ["ntfs", "disk", "pci", "acpi"];
 
 /// Makes the edits in a hive's bytes.
 pub type EditHive<'a> = &'a dyn Fn(&[u8], &[Edit]) -> Result<Vec<u8>>;
@@ -50,15 +54,22 @@ impl Target<'_> {
         entry: impl FnOnce() -> Result<()>,
     ) -> Result<Option<PathBuf>> {
         let new = self.edited(edits)?;
+        let attributes = self.of_drivers()?;
         let mut undo = Vec::new();
         let mut kept = None;
         let result = (|| {
             for (name, content) in &package.files {
-                let path = self.drivers.join(name);
-                let old = self.files.read(&path).ok();
-                if old.as_deref() != Some(content) {
+                let path = self.place_of(name)?;
+                let old = match self.files.attributes(&path) {
+                    Ok(was) => Some((self.files.read(&path)?, was)),
+                    Err(_) => None,
+                };
+                let is_good = old
+                    .as_ref()
+                    .is_some_and(|(was, rights)| was == content && rights.security == attributes.security);
+                if !is_good {
                     undo.push((path.clone(), old));
-                    self.put(&path, content)?;
+                    self.put(&path, content, &attributes)?;
                 }
             }
             kept = self.write(&new)?;
@@ -105,6 +116,13 @@ impl Target<'_> {
         Ok(kept)
     }
 
+    /// Where a driver's file is, whatever the case of its name; Windows does not tell case apart.
+    fn place_of(&self, name: &str) -> Result<PathBuf> {
+        let found = self.files.list(self.drivers)?;
+        let is_it = |path: &PathBuf| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));
+        Ok(found.into_iter().find(is_it).unwrap_or_else(|| self.drivers.join(name)))
+    }
+
     fn edited(&self, edits: &Edits) -> Result<Vec<u8>> {
         if edits.edits.is_empty() {
             Ok(self.content.content.clone())
@@ -122,13 +140,9 @@ impl Target<'_> {
     }
 
     /// Gives a file its new content: written beside it, then renamed over it.
-    fn put(&self, path: &Path, content: &[u8]) -> Result<()> {
-        let attributes = match self.files.attributes(path) {
-            Ok(attributes) => attributes.writable(),
-            Err(_) => Attributes { dos: Attributes::ARCHIVE, unix: None },
-        };
-        let temporary = replace::beside(path, ".new");
-        let written = replace::put(self.files, path, &temporary, content, &attributes);
+    fn put(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()> {
+        let temporary = replace::beside(path, replace::TEMPORARY);
+        let written = replace::put(self.files, path, &temporary, content, attributes);
         if written.is_err() {
             // Best effort: the leftover is harmless.
             let _ = self.files.remove(&temporary);
@@ -136,11 +150,45 @@ impl Target<'_> {
         written
     }
 
+    /// The attributes of the driver files, as a driver that Windows brought along has them, or else the hive:
+    /// a new file on NTFS would be everybody's to write, and earlier versions of this program left such ones.
+    fn of_drivers(&self) -> Result<Attributes> {
+        let cannot = || format!("cannot look into {}", self.drivers.display());
+        let mut names = self.files.list(self.drivers).with_context(cannot)?;
+        names.retain(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("sys")));
+        names.retain(|path| {
+            let stem = path.file_stem().unwrap_or_default();
+            !DRIVERS.iter().any(|own| stem.eq_ignore_ascii_case(own))
+        });
+        // Those that every Windows has come first.
+        let rank = |path: &PathBuf| {
+            let stem = path.file_stem().unwrap_or_default();
+            NEIGHBOURS.iter().position(|name| stem.eq_ignore_ascii_case(name)).unwrap_or(NEIGHBOURS.len())
+        };
+        names.sort_by_key(rank);
+        for path in names.iter().map(PathBuf::as_path).chain([self.hive]) {
+            let attributes = self
+                .files
+                .attributes(path)
+                .with_context(|| format!("cannot read the attributes of {}", path.display()))?;
+            if attributes.security.as_deref().is_none_or(|descriptor| !lets_users_write(descriptor)) {
+                return Ok(attributes.of_copy());
+            }
+        }
+        told!(
+            Refused,
+            "every driver in {} and the SYSTEM hive may be written by ordinary users of the guest, so there is no file whose \
+             rights the new drivers could have; nothing was changed. Put the rights of Windows' own files in order first \
+             (icacls)",
+            self.drivers.display()
+        )
+    }
+
     /// Undoes what was done: the hive first, then the files, unless the hive still refers to them.
     fn undo(
         &self,
         new: &[u8],
-        files: Vec<(PathBuf, Option<Vec<u8>>)>,
+        files: Vec<(PathBuf, Option<(Vec<u8>, Attributes)>)>,
         error: anyhow::Error,
     ) -> anyhow::Error {
         let hive = match self.files.read(self.hive) {
@@ -160,9 +208,9 @@ impl Target<'_> {
         }
         for (path, old) in files.into_iter().rev() {
             let undone = match old {
-                Some(old) => match self.files.read(&path) {
+                Some((old, attributes)) => match self.files.read(&path) {
                     Ok(now) if now == old => Ok(()),
-                    _ => self.put(&path, &old),
+                    _ => self.put(&path, &old, &attributes.writable()),
                 },
                 None => match self.files.remove(&path) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -186,7 +234,7 @@ impl Target<'_> {
 /// libhivex is missing or fails, or the result is not what it should be.
 #[cfg(unix)]
 pub fn through_hivex(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
-    use crate::{bcd, told};
+    use crate::bcd;
     use hive::Hive;
 
     let before = Hive::new(hive)?;

@@ -1,9 +1,13 @@
 //! The package that is installed: the drivers and their INF files in one folder.
 
 use anyhow::{Context, Result};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use crate::{
+    exit::{self, Exit},
     files::Files,
     inf::{Inf, Installation, installation},
     told,
@@ -31,8 +35,15 @@ impl Package {
     /// # Errors
     /// A file is missing or malformed, or they are of different versions.
     pub fn read(files: &dyn Files, folder: &Path) -> Result<Package> {
+        Package::taken(files, folder).map_err(|error| exit::or(error, Exit::Package))
+    }
+
+    fn taken(files: &dyn Files, folder: &Path) -> Result<Package> {
+        let names = files.list(folder).unwrap_or_default();
         let read = |name: &str| {
-            let path = folder.join(name);
+            // From a CD-ROM's image the names may be in upper case.
+            let is_it = |path: &&PathBuf| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));
+            let path = names.iter().find(is_it).cloned().unwrap_or_else(|| folder.join(name));
             files.read(&path).with_context(|| {
                 format!(
                     "{} is missing or cannot be read: say where the package is by --package",
@@ -49,13 +60,13 @@ impl Package {
             let all = installation(&inf).with_context(|| name.clone())?;
             let version = inf.list("Version", "DriverVer").get(1).copied().unwrap_or_default().to_owned();
             if !package.version.is_empty() && package.version != version {
-                told!(Unusable, "{name} is of version {version}, the others of {}", package.version);
+                told!(Package, "{name} is of version {version}, the others of {}", package.version);
             }
             package.version = version;
             for file in &all.files {
                 let content = read(file)?;
                 if !is_x64_driver(&content) {
-                    told!(Unusable, "{file} is not a driver for x64");
+                    told!(Package, "{file} is not a driver for x64");
                 }
                 package.files.insert(file.clone(), content);
             }

@@ -19,7 +19,7 @@ use crate::{
     exit::{Exit, code},
     files::{
         Attributes,
-        model::{Fault, Model, ModelFile, Tree as Volume},
+        model::{Fault, Model, ModelFile, Tree as Volume, administrators, everyone},
     },
     hive_file::HiveFile,
     inf::{Inf, installation},
@@ -202,7 +202,7 @@ struct Run {
 }
 
 fn file(content: &[u8]) -> ModelFile {
-    let attributes = Attributes { dos: Attributes::ARCHIVE, unix: None };
+    let attributes = Attributes { dos: Attributes::ARCHIVE, unix: None, security: Some(administrators()) };
     ModelFile { content: content.into(), attributes, flushed: true }
 }
 
@@ -366,4 +366,46 @@ fn a_boot_entry_that_cannot_be_made_undoes_everything() {
     let left = model.tree();
     assert_eq!(left[Path::new(HIVE)].content, run.old);
     assert!(DRIVERS.iter().all(|name| !left.contains_key(&Path::new(FOLDER).join(format!("{name}.sys")))));
+}
+
+/// Nobody may write what is written who may not write Windows' own files.
+#[test]
+fn the_drivers_have_the_rights_of_a_neighbour() {
+    let one = package("1");
+    let old = bytes(&fresh());
+    let edits = edits::install(&Hive::new(&old).expect("a hive"), &one).expect("understood");
+    let mut run = Run::new(old, Some(&one), edits);
+    // Of an earlier version, which left its files to everybody; and what a converted volume may have.
+    for name in ["idefilter.sys", "xenpci.sys", "ntfs.sys"] {
+        let mut weak = file(b"weak");
+        weak.attributes.security = Some(everyone());
+        run.before.insert(Path::new(FOLDER).join(name), weak);
+    }
+    let mut pci = file(b"pci");
+    let rights = crate::files::security::full_access(&[(5, &[18])]);
+    pci.attributes.security = Some(rights.clone());
+    run.before.insert(Path::new(FOLDER).join("PCI.SYS"), pci);
+    // The name as another tool has written it.
+    let moved = run.before.remove(&Path::new(FOLDER).join("xenvbd.sys")).expect("there");
+    run.before.insert(Path::new(FOLDER).join("XENVBD.SYS"), moved);
+    let install = |target: &Target<'_>, edits: &Edits| target.install(&one, edits, || Ok(())).map(|_| ());
+    let (model, result) = run.on(None, install);
+    result.expect("installed");
+    let tree = model.tree();
+    for name in ["idefilter.sys", "idefallback.sys", "xenpci.sys", "XENVBD.SYS"] {
+        let found = &tree[&Path::new(FOLDER).join(name)];
+        assert_eq!(found.attributes.security.as_ref(), Some(&rights), "{name}");
+        assert_eq!(found.content, one.files[&name.to_ascii_lowercase()], "{name}");
+    }
+    assert!(!tree.contains_key(&Path::new(FOLDER).join("xenvbd.sys")), "one file of that name");
+    let backup = &tree[Path::new("/Windows/System32/config/SYSTEM.backup1")];
+    assert_eq!(backup.attributes.security, Some(administrators()));
+
+    // Where all is open there is nothing to go by.
+    for file in run.before.values_mut() {
+        file.attributes.security = Some(everyone());
+    }
+    let (model, result) = run.on(None, install);
+    assert_eq!(code(&result.expect_err("refused")), Exit::Refused);
+    assert_eq!(model.tree(), run.before);
 }

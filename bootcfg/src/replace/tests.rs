@@ -2,7 +2,7 @@
 //! new one, whole.
 
 use super::*;
-use crate::files::model::{Fault, Model, ModelFile, Tree};
+use crate::files::model::{Fault, Model, ModelFile, Tree, administrators};
 
 const OLD: &[u8] = b"the old boot.ini, whole\r\n";
 const NEW: &[u8] = b"the new boot.ini, whole, and a little longer\r\n";
@@ -13,7 +13,7 @@ fn path() -> &'static Path {
 }
 
 fn tree(dos: u32) -> Tree {
-    let attributes = Attributes { dos, unix: None };
+    let attributes = Attributes { dos, unix: None, security: Some(administrators()) };
     Tree::from([(path().into(), ModelFile { content: OLD.into(), attributes, flushed: true })])
 }
 
@@ -32,6 +32,9 @@ fn replaces_and_keeps_attributes_and_backup() {
         assert_eq!(tree[path()].content, NEW);
         assert_eq!(tree[path()].attributes.dos, dos);
         assert_eq!(tree[&backup].content, OLD);
+        for file in tree.values() {
+            assert_eq!(file.attributes.security, Some(administrators()), "nobody else may write it");
+        }
         assert_eq!(tree.len(), 2, "no temporary file is left");
     }
 }
@@ -105,4 +108,33 @@ fn every_backup_is_kept() {
     let second = replace(&model, path(), NEW, b"third").expect("replaced");
     assert_eq!(last_backup(&model, path()).as_ref(), Some(&second));
     assert_eq!((&*model.tree()[&first].content, &*model.tree()[&second].content), (OLD, NEW));
+}
+
+/// Where the first ones were removed, a new one still is the last.
+#[test]
+fn the_last_backup_is_the_newest() {
+    let mut tree = tree(0);
+    for number in [2, 5, 999, 1000] {
+        tree.insert(format!("/boot.ini.backup{number}").into(), tree[path()].clone());
+    }
+    for other in ["/boot.ini.backup", "/boot.ini.backup7x", "/boot.ini.backups8", "/bcd.backup9999"] {
+        tree.insert(other.into(), tree[path()].clone());
+    }
+    let model = Model::new(tree, None);
+    let made = replace(&model, path(), OLD, NEW).expect("replaced");
+    assert_eq!(made, Path::new("/boot.ini.backup1001"));
+    assert_eq!(last_backup(&model, path()), Some(made));
+}
+
+/// Files of names that somebody else may use are left alone.
+#[test]
+fn only_the_own_temporary_file_is_removed() {
+    let mut tree = tree(0);
+    for name in ["/boot.ini.new", "/boot.ini.xenguard-new"] {
+        tree.insert(name.into(), tree[path()].clone());
+    }
+    let model = Model::new(tree, None);
+    replace(&model, path(), OLD, NEW).expect("replaced");
+    assert!(model.tree().contains_key(Path::new("/boot.ini.new")));
+    assert!(!model.tree().contains_key(Path::new("/boot.ini.xenguard-new")));
 }

@@ -9,13 +9,21 @@ const BITLOCKER: &[u8; 8] = b"-FVE-FS-";
 /// `None` where the device is not known or not readable.
 #[cfg(target_os = "linux")]
 pub fn is_bitlocker(root: &Path) -> Option<bool> {
-    use std::{fs, io::Read};
-    let root = fs::canonicalize(root).ok()?;
+    of_file(root).map(|sector| &sector[3..11] == BITLOCKER)
+}
+
+/// Reads the boot sector of the device that a file's volume is mounted from; `None` where the device is not
+/// known or not readable.
+#[cfg(target_os = "linux")]
+pub fn of_file(path: &Path) -> Option<[u8; 512]> {
+    use std::{fs, io::Read, os::unix::fs::MetadataExt};
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let device = device_of(&mounts, root.to_str()?)?;
+    let number = fs::metadata(path).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let device = device_of(&mounts, &format!("{major}:{minor}"))?;
     let mut sector = [0; 512];
     fs::File::open(device).ok()?.read_exact(&mut sector).ok()?;
-    Some(&sector[3..11] == BITLOCKER)
+    Some(sector)
 }
 
 /// `None`: there are no such mounts here.
@@ -24,11 +32,11 @@ pub fn is_bitlocker(_root: &Path) -> Option<bool> {
     None
 }
 
-/// The source of the last mount at `point` (proc(5), `/proc/pid/mountinfo`): the fifth field is the mount
-/// point, the second one behind the hyphen is the source.
+/// The source of the last mount of the device with this number (proc(5), `/proc/pid/mountinfo`): the third
+/// field is the number, the second one behind the hyphen is the source.
 #[cfg(any(target_os = "linux", test))]
-fn device_of<'a>(mounts: &'a str, point: &str) -> Option<&'a str> {
-    let at = |line: &&str| line.split(' ').nth(4) == Some(point);
+fn device_of<'a>(mounts: &'a str, number: &str) -> Option<&'a str> {
+    let at = |line: &&str| line.split(' ').nth(2) == Some(number);
     let line = mounts.lines().rfind(at)?;
     let device = line.split_once(" - ")?.1.split(' ').nth(1)?;
     device.starts_with('/').then_some(device)
@@ -39,12 +47,12 @@ mod tests {
     use super::device_of;
 
     #[test]
-    fn the_device_behind_a_mount_point() {
+    fn the_device_of_a_mount() {
         let mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                       30 22 0:5 / /mnt/guest rw,noatime shared:1 - fuseblk /dev/mapper/guest1 rw\n\
                       31 22 0:6 / /proc rw - proc proc rw\n";
-        assert_eq!(device_of(mounts, "/mnt/guest"), Some("/dev/mapper/guest1"));
-        assert_eq!(device_of(mounts, "/mnt"), None);
-        assert_eq!(device_of(mounts, "/proc"), None);
+        assert_eq!(device_of(mounts, "0:5"), Some("/dev/mapper/guest1"));
+        assert_eq!(device_of(mounts, "0:9"), None);
+        assert_eq!(device_of(mounts, "0:6"), None);
     }
 }

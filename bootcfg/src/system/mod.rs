@@ -3,7 +3,7 @@
 //! Offline it is read from the mounted volume: `hiberfil.sys`, the SYSTEM hive, the volume's boot sector. In
 //! the running Windows it is read from the registry. What cannot be known is said to be unknown.
 
-mod boot_sector;
+pub(crate) mod boot_sector;
 mod hibernation;
 mod registry;
 #[cfg(windows)]
@@ -99,6 +99,15 @@ impl System {
         System { root: None, registry: Registry::running() }
     }
 
+    /// The SYSTEM hive's file, where it is one.
+    #[must_use]
+    pub fn hive(&self) -> Option<&Path> {
+        match &self.registry {
+            Registry::Offline { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.registry.is_running()
     }
@@ -107,7 +116,15 @@ impl System {
     #[must_use]
     pub fn hibernation(&self) -> Hibernation {
         match &self.root {
-            Some(root) => Hibernation::below(root),
+            Some(root) => match Hibernation::below(root) {
+                // Only the volume that Windows is on has the file.
+                Hibernation::None if !matches!(self.registry, Registry::Offline { .. }) => Hibernation::Unknown(
+                    "this volume has no hiberfil.sys, but no Windows either; give the one that Windows is on by --root, \
+                     and the boot configuration by --store or --boot-ini"
+                        .to_owned(),
+                ),
+                known => known,
+            },
             // It was resumed from, or is not there.
             None if self.is_running() => Hibernation::None,
             None => Hibernation::Unknown("the guest's volume is not given; use --root".to_owned()),

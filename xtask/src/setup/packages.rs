@@ -28,6 +28,8 @@ pub const BOOTCFG: &[Package] = &[
     ("libhivex0", "/usr/lib/x86_64-linux-gnu/libhivex.so.0"),
     // They take a boot.ini out of a FAT image and put it back.
     ("mtools", "/usr/bin/mcopy"),
+    // They mount an NTFS image.
+    ("ntfs-3g", "/usr/bin/ntfs-3g"),
 ];
 
 /// What the benchmark needs: callgrind.
