@@ -8,12 +8,13 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use core::time::Duration;
 
 use guard::{Reason, record};
 use scsi::{Action, Lun, Outcome};
+use vbd::{Answer, MAXIMUM_TRANSFER, Srb as _};
 use wdm::bugcheck::DumpData;
 use wdm::event::{Event, Kind as EventKind};
 use wdm::notification::{Change, Registration};
@@ -24,9 +25,8 @@ use crate::DRIVER;
 use crate::census::Census;
 use crate::hal::{Error, Platform};
 use crate::plug::Plug;
-use crate::queue::{MAXIMUM_TRANSFER, Request};
 use crate::slots::{MAX_TARGETS, Slots};
-use crate::storport::{self, Answer, Configuration, Function, Port, Srb};
+use crate::srb::{Ended, Function, Port, Request, Srb};
 use crate::suspend::Pause;
 use crate::target::Target;
 use crate::tripwire::{Alarm, Tripwire};
@@ -69,6 +69,57 @@ pub struct Adapter {
     leaving: AtomicBool,
 }
 
+/// The adapter of the running system: a miniport has no routine for the removal of its adapter, and the
+/// callbacks for disks have no context.
+static CURRENT: AtomicPtr<Adapter> = AtomicPtr::new(null_mut());
+
+/// The system's drivers have been started.
+static SYSTEM_STARTED: AtomicBool = AtomicBool::new(false);
+
+/// The adapter, from [`make_current`] to [`take_current`]. Any IRQL.
+#[expect(unsafe_code, reason = "looks at a leaked box")]
+pub fn current() -> Option<&'static Adapter> {
+    // SAFETY: a leaked box, which `take_current` takes back only after everything that calls this has ended.
+    unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
+}
+
+/// Makes `adapter` the one that [`current`] answers. There is none yet. Any IRQL.
+#[expect(unsafe_code, reason = "looks at a leaked box")]
+pub fn make_current(adapter: Box<Adapter>) -> &'static Adapter {
+    let adapter = Box::into_raw(adapter);
+    CURRENT.store(adapter, Ordering::Release);
+    // SAFETY: just leaked; as in `current`.
+    unsafe { &*adapter }
+}
+
+/// Takes the adapter back. Any IRQL.
+///
+/// # Safety
+/// Nobody uses what [`current`] or [`make_current`] has answered, and [`Adapter::leave`] has returned.
+#[expect(unsafe_code, reason = "takes a leaked box back")]
+pub unsafe fn take_current() -> Option<Box<Adapter>> {
+    let adapter = CURRENT.swap(null_mut(), Ordering::AcqRel);
+    // SAFETY: leaked by `make_current` and taken back once, by the swap; unused by the caller's promise.
+    (!adapter.is_null()).then(|| unsafe { Box::from_raw(adapter) })
+}
+
+/// The system's drivers have been started: [`Adapter::expose`]'s thread may take the settled census. Any IRQL.
+pub fn set_system_started() {
+    SYSTEM_STARTED.store(true, Ordering::Release);
+}
+
+fn system_started() -> bool {
+    SYSTEM_STARTED.load(Ordering::Acquire)
+}
+
+/// Storport's configuration that the adapter decides.
+pub struct Configuration {
+    /// Number of targets on the one bus; ids run from 0.
+    pub targets: u8,
+    /// Most bytes of one SRB.
+    pub maximum_transfer: u32,
+}
+
 /// The census record in a crash dump: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}, beside idefilter's record of
 /// events.
 static RECORD: DumpData = DumpData::new(
@@ -79,7 +130,7 @@ static RECORD: DumpData = DumpData::new(
         Data3: 0x4D5C,
         Data4: [0x8E, 0x0B, 0x5A, 0x5D, 0x1C, 0x5E, 0x7E, 0x02],
     },
-    || storport::adapter().map_or(&[], |adapter| adapter.census.record_at_stop()),
+    || current().map_or(&[], |adapter| adapter.census.record_at_stop()),
 );
 
 /// What is called for every disk that comes or goes.
@@ -220,7 +271,7 @@ impl Adapter {
                 // A disk that arrived, which has had its census.
                 continue;
             }
-            let due = !settled && looks == 0 && storport::system_started();
+            let due = !settled && looks == 0 && system_started();
             if looks == 0 && !due {
                 continue;
             }
@@ -274,10 +325,10 @@ impl Adapter {
 
     /// Answers an SRB at once, or puts a request into its extension: whether it goes on to
     /// [`Adapter::start`]. ≤ DISPATCH_LEVEL, no lock.
-    pub fn build(&self, port: Port, srb: Srb) -> bool {
+    pub fn build(&self, srb: Srb) -> bool {
         // Its address means nothing where it concerns the adapter.
         if srb.function() == Function::Power {
-            srb.complete(port, Answer::Done { transferred: 0 });
+            srb.complete(Answer::Done { transferred: 0 });
             return false;
         }
         if !self.scanned.load(Ordering::Relaxed) {
@@ -288,7 +339,7 @@ impl Adapter {
         let mut srb = Some(srb);
         let goes_on = id.and_then(|id| {
             self.slots.with(id, |target| {
-                let goes_on = srb.take().is_some_and(|srb| build(target, port, srb));
+                let goes_on = srb.take().is_some_and(|srb| build(target, srb));
                 if target.has_news() {
                     self.wake.set();
                 }
@@ -296,7 +347,7 @@ impl Adapter {
             })
         });
         if let Some(srb) = srb {
-            srb.complete(port, Answer::NoDevice);
+            srb.complete(Answer::NoDevice);
         }
         goes_on == Some(true)
     }
@@ -305,7 +356,7 @@ impl Adapter {
     pub fn start(&self, target: usize, request: NonNull<Request>) {
         // It may have gone since `build`.
         if self.slots.with(target, |target| target.submit(request)).is_none() {
-            crate::queue::Ended::unserved(request).complete();
+            Ended::unserved(request).complete();
         }
     }
 
@@ -389,56 +440,56 @@ impl core::fmt::Display for Withheld {
 
 fn changed(change: Change<'_>) {
     if change.arrived
-        && let Some(adapter) = storport::adapter()
+        && let Some(adapter) = current()
     {
         adapter.arrived();
     }
 }
 
 /// [`Adapter::build`] for a target that is there.
-fn build(target: &Target, port: Port, mut srb: Srb) -> bool {
+fn build(target: &Target, mut srb: Srb) -> bool {
     let outcome = match srb.function() {
         Function::ExecuteScsi if srb.lun() == 0 => target.execute(srb.cdb()),
         Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
         Function::Flush if srb.lun() == 0 => target.lun().flush(),
         Function::Reset => {
             target.reset();
-            srb.complete(port, Answer::Done { transferred: 0 });
+            srb.complete(Answer::Done { transferred: 0 });
             return false;
         }
         Function::Flush | Function::Power | Function::Other => {
-            srb.complete(port, Answer::InvalidRequest);
+            srb.complete(Answer::InvalidRequest);
             return false;
         }
     };
     match outcome {
         Outcome::Good(reply) => {
             let transferred = srb.reply(reply.as_bytes());
-            srb.complete(port, Answer::Done { transferred });
+            srb.complete(Answer::Done { transferred });
             false
         }
         Outcome::Refused(sense) => {
-            srb.complete(port, Answer::Sense(sense));
+            srb.complete(Answer::Sense(sense));
             false
         }
-        Outcome::Act(action) => prepare(target, port, srb, action),
+        Outcome::Act(action) => prepare(target, srb, action),
     }
 }
 
 /// Checks the SRB's buffer and puts its request into its extension.
-fn prepare(target: &Target, port: Port, srb: Srb, action: Action) -> bool {
+fn prepare(target: &Target, srb: Srb, action: Action) -> bool {
     if let Action::Unmap { bytes, .. } = action {
         // A buffer that is too short is refused below.
         let checked = srb.bytes(bytes.into()).map_or(Ok(()), |list| target.lun().check_unmap(list));
         if let Err(sense) = checked {
-            srb.complete(port, Answer::Sense(sense));
+            srb.complete(Answer::Sense(sense));
             return false;
         }
     }
-    match Request::new(srb, port, action, target.copies_all()) {
+    match Request::new(srb, action, target.copies_all()) {
         Ok(request) => request.settle().is_some(),
         Err((srb, answer)) => {
-            srb.complete(port, answer);
+            srb.complete(answer);
             false
         }
     }

@@ -8,6 +8,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
+use vbd::Counters;
 use wdm::irql::AtDispatch;
 use wdm::timer::Timer;
 use wdm::{SpinLock, pool};
@@ -15,7 +16,10 @@ use xen::blkif::{Disk, Frontend};
 use xen::{DomainId, Port};
 
 use crate::hal::{Error, Platform};
-use crate::queue::{Counters, Ended, Queue, Request};
+use crate::srb::{Ended, Request, Srb};
+
+/// The queue of a disk of this driver's.
+pub type Queue = vbd::Queue<Platform, Srb>;
 
 /// With many requests in flight the backend announces a part of the answers only when others join them
 /// ([`xen::blkif::Frontend::rearm`]). How long they may wait for that: about a tick of the system's clock.

@@ -51,8 +51,6 @@ pub enum Error {
     Suspend(Status),
     /// A watch, and the table's status.
     Watch(Status),
-    /// A request to the disk failed.
-    Request(blkif::Failure),
     /// A routine of NT's failed.
     Nt(NtStatus),
 }
@@ -73,7 +71,6 @@ impl fmt::Display for Error {
             Self::Suspend(status) => write!(f, "xenpci answered {}", status.0),
             Self::Watch(status) => write!(f, "no watch, xenpci answered {}", status.0),
             Self::Unsuitable(why) => write!(f, "{why}"),
-            Self::Request(failure) => write!(f, "{failure}"),
             Self::Nt(status) => write!(f, "status {status}"),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`storport`] | the edge: Storport's structures and callbacks |
+//! | [`miniport`] | the top: the routines that Storport calls |
 //! | [`adapter`] | the adapter: connects disks, asks for leave to show them |
 //! | [`slots`] | the disks by target id |
 //! | [`plug`] | vbds that come and go |
@@ -10,7 +10,6 @@
 //! | [`target`] | one disk: handshake, properties |
 //! | [`cdrom`] | what makes a vbd of type cdrom a drive |
 //! | [`channel`] | one queue of a disk with what wakes it |
-//! | [`queue`] | one queue's I/O path |
 //! | [`options`] | registry values |
 //! | [`dump`] | the copy that writes a crash dump |
 //! | [`census`] | every disk of the system against the own list |
@@ -18,9 +17,10 @@
 //! | [`parents`] | what the controllers above a disk are |
 //! | [`identity`] | what identifies a disk's content |
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
+//! | [`srb`] | the bottom: Storport's SRBs and its handle of the adapter |
 //!
-//! What a SCSI command means is in the `scsi` crate, the ring in `xen`, the verdicts in `guard`; none of them
-//! knows of Windows.
+//! The I/O path of a disk is in the crate `vbd`, the SCSI commands are in `scsi`, the ring is in `xen`, the
+//! verdicts are in `guard`; none of them knows of Windows.
 #![no_std]
 
 extern crate alloc;
@@ -32,12 +32,12 @@ mod channel;
 mod dump;
 mod hal;
 mod identity;
+mod miniport;
 mod options;
 mod parents;
 mod plug;
-mod queue;
 mod slots;
-mod storport;
+mod srb;
 mod suspend;
 mod target;
 mod tripwire;
@@ -67,5 +67,5 @@ pub unsafe extern "system" fn DriverEntry(
     }
     let nt62 = version::running() >= Version::NT_6_2;
     // SAFETY: by this function's own contract.
-    unsafe { storport::register(driver, registry_path, nt62) }
+    unsafe { miniport::register(driver, registry_path, nt62) }
 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use guard::Reason;
 use guard::census::Identity;
 use scsi::{BlockSize, Cache, Lun, Outcome, Sense};
+use vbd::MAXIMUM_TRANSFER;
 use wdm::mutex::Mutex;
 use wdm::{debug_print, pool, processor};
 use xen::blkif::{
@@ -18,11 +19,11 @@ use xen::store::{path::PathBuf, read_optional};
 
 use crate::DRIVER;
 use crate::cdrom::Drive;
-use crate::channel::Channel;
+use crate::channel::{Channel, Queue};
 use crate::hal::{Error, Platform};
 use crate::identity;
 use crate::options::Options;
-use crate::queue::{MAXIMUM_TRANSFER, Queue, Request};
+use crate::srb::Request;
 
 /// How long a backend may take for the handshake, in seconds.
 const HANDSHAKE_SECONDS: u32 = 30;
@@ -149,7 +150,11 @@ impl Target {
         let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
         if self.drive.is_none() {
             self.identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
-                first.read_now(block * sectors_per_block, into).map_err(|error| failed = Some(error)).is_ok()
+                let platform = self.platform;
+                first
+                    .read_now(block * sectors_per_block, into, |time| platform.pause(time))
+                    .map_err(|error| failed = Some(error))
+                    .is_ok()
             });
         }
         if let Some(error) = failed {

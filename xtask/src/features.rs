@@ -45,7 +45,7 @@ mod tests {
             .iter()
             .any(|form| text.contains(form));
             assert!(
-                exists || layout.root().join("scsi/tests").join(name).is_dir(),
+                exists || layout.root().join("vbd/tests").join(name).is_dir(),
                 "there is no test `{name}`"
             );
         }

@@ -12,7 +12,7 @@ use std::vec::Vec;
 use zerocopy::IntoBytes;
 
 use super::{Tree, World};
-use crate::blkif::{Config, Event, Frontend, Link, QueueOffer};
+use crate::blkif::{Config, Disk, Event, Frontend, Link, QueueOffer};
 use crate::wire::{blkif as wire, ring};
 use crate::xenbus::State;
 use crate::{DomainId, GrantRef, PAGE_SIZE, Port, SharedMemory};
@@ -220,6 +220,13 @@ impl Blkback {
     /// Connects a frontend with as many queues as ports, each made within `config` and what this backend
     /// offers.
     pub fn connect_frontend(&mut self, config: Config, ports: &[Port]) -> Vec<Frontend<super::Hal>> {
+        let (mut frontends, disk) = self.connect_disk(config, ports);
+        frontends.iter_mut().zip(ports).for_each(|(frontend, port)| frontend.connect(*port, disk));
+        frontends
+    }
+
+    /// As [`Blkback::connect_frontend`], with the frontends as yet without their disk.
+    pub fn connect_disk(&mut self, config: Config, ports: &[Port]) -> (Vec<Frontend<super::Hal>>, Disk) {
         let mut store = self.store();
         let mut link = Link::open(&mut store, &self.frontend).expect("a vbd");
         let mut frontends = Vec::new();
@@ -239,13 +246,7 @@ impl Blkback {
                     link.publish(&mut store, features.ring_scheme, config.persistent, &queues)
                         .expect("a sound store");
                 }
-                Event::Connected(disk) => {
-                    frontends
-                        .iter_mut()
-                        .zip(ports)
-                        .for_each(|(frontend, port)| frontend.connect(*port, disk));
-                    return frontends;
-                }
+                Event::Connected(disk) => return (frontends, disk),
                 _ => self.negotiate(),
             }
         }

@@ -4,13 +4,14 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use scsi::{Action, Extent, Lun, Outcome, Sense};
+use vbd::Answer;
 use wdm::{NtStatus, pool};
 use xen::blkif::polled::{self, Data, Failed, Polled};
 use xen::store;
 
 use super::platform::{Platform, Store};
 use super::port::say;
-use crate::storport::{Answer, Function, Srb};
+use crate::srb::{Function, Srb};
 use crate::target;
 
 /// How long a backend may take to end the earlier session and begin ours, in seconds.

@@ -6,6 +6,7 @@ use core::ffi::c_void;
 use core::fmt::{self, Write};
 use core::ptr::{NonNull, null_mut};
 
+use vbd::Srb as _;
 use wdk_sys::storage::{
     StorPortDebugPrint, StorPortGetDeviceBase, StorPortInitialize, StorPortStallExecution,
 };
@@ -21,7 +22,8 @@ use wdm::pool;
 
 use super::disk::{Adapter, MAXIMUM_TRANSFER};
 use super::platform::Platform;
-use crate::storport::{DMA64_SUPPORTED, Port, Srb, initialization_data, support};
+use crate::miniport::{DMA64_SUPPORTED, initialization_data, support};
+use crate::srb::{Port, Srb};
 
 /// What stands for pool here.
 static ARENA: Arena = Arena::new();
@@ -183,12 +185,12 @@ unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> 
     // SAFETY: the port driver's extension with the adapter that `hw_find_adapter` put there, and its SRB; it
     // brings one request at a time.
     let (Some(adapter), Some(mut srb)) =
-        (unsafe { (*extension.cast::<Extension>()).adapter.as_mut() }, unsafe { Srb::new(srb) })
+        (unsafe { (*extension.cast::<Extension>()).adapter.as_mut() }, unsafe { Srb::new(srb, port) })
     else {
         return FALSE as BOOLEAN;
     };
     let answer = adapter.execute(&mut srb);
-    srb.complete(port, answer);
+    srb.complete(answer);
     TRUE as BOOLEAN
 }
 

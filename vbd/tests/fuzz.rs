@@ -1,11 +1,6 @@
-//! A bounded, deterministic run of the fuzz targets; `tests/fuzz` runs them for longer.
+//! A bounded, deterministic run of the fuzz targets; the crate in the folder `fuzz` runs them for longer.
 
-#[path = "../../../tests/fuzz/src/cdb.rs"]
-mod cdb;
-#[path = "../../../tests/fuzz/src/nodes.rs"]
-mod nodes;
-#[path = "../../../tests/fuzz/src/ring.rs"]
-mod ring;
+use vbd::fuzz;
 
 /// Bytes from a seed (xorshift64*, Vigna 2014), sparse enough that lengths and operation codes make sense.
 fn bytes(seed: u64) -> Vec<u8> {
@@ -23,15 +18,20 @@ fn bytes(seed: u64) -> Vec<u8> {
 
 #[test]
 fn any_cdb_is_answered_inside_the_disk() {
-    (0..12_000).for_each(|seed| cdb::cdb(&bytes(seed)));
+    (0..12_000).for_each(|seed| fuzz::cdb(&bytes(seed)));
 }
 
 #[test]
 fn any_nodes_make_a_disk_or_an_error() {
-    (0..1200).for_each(|seed| nodes::nodes(&bytes(seed)));
+    (0..1200).for_each(|seed| fuzz::nodes(&bytes(seed)));
 }
 
 #[test]
 fn any_backend_leaves_every_request_to_come_back_once() {
-    (0..400).for_each(|seed| ring::ring(&bytes(seed)));
+    (0..400).for_each(|seed| fuzz::ring(&bytes(seed)));
+}
+
+#[test]
+fn any_backend_and_any_commands_end_every_srb_once() {
+    (0..400).for_each(|seed| fuzz::queue(&bytes(seed)));
 }

@@ -1,6 +1,6 @@
-//! The I/O path of one of a disk's rings: SRBs to ring requests and back.
+//! One ring of a disk, with the requests that wait for it.
 //!
-//! An SRB becomes a [`Request`] in Storport's SRB extension, so nothing is allocated here once the disk is
+//! An SRB becomes a [`Request`] in the SRB's own extension, so nothing is allocated here once the disk is
 //! connected. What the ring has no room for waits in the queue, in order, and goes on when responses come in.
 //!
 //! A request takes one of two ways ([`xen::blkif::Transfer`]):
@@ -29,23 +29,19 @@
 //! started, each from its beginning; [`Queue::attach`] sends them again. A request that has been completed is
 //! never sent again, and one with a flush behind its data sends the data again, too: the cache that held it
 //! may be gone.
-#![allow(unsafe_code, reason = "requests live in Storport's SRB extensions and are linked through them")]
+#![allow(unsafe_code, reason = "requests live in SRB extensions and are linked through them")]
 
-mod list;
-mod request;
-
+use core::fmt;
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
 use scsi::Sense;
 use xen::blkif::{self, Arrived, Completion, Copied, Disk, Failure, Operation, Progress};
-use xen::{Hal, Port as EventPort};
+use xen::{Hal, Port};
 
-use crate::hal::{Error, Platform};
-use crate::storport::Answer;
-pub use list::Ended;
-use list::List;
-pub use request::Request;
+use crate::list::{Ended, List};
+use crate::request::{self, Request};
+use crate::{Answer, Srb};
 
 /// Most bytes of one SRB.
 pub const MAXIMUM_TRANSFER: u32 = 4 << 20;
@@ -70,8 +66,8 @@ enum Obstacle {
     clippy::large_enum_variant,
     reason = "there is one for each queue, and it is the ring nearly always"
 )]
-enum Backend {
-    Ring(blkif::Frontend<Platform>),
+enum Backend<H: Hal> {
+    Ring(blkif::Frontend<H>),
     /// Gone, and expected back: requests wait.
     Awaited,
     /// Other queues have taken over.
@@ -95,12 +91,32 @@ pub struct Counters {
     pub rounds: u64,
 }
 
-/// One ring and what waits for it. Its owner holds a lock around each call.
-pub struct Queue {
-    backend: Backend,
-    platform: Platform,
+/// Error of [`Queue::read_now`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The read was not sent.
+    Unsent(blkif::Error),
+    /// It was sent and failed.
+    Failed(Failure),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent(error) => write!(f, "{error}"),
+            Self::Failed(failure) => write!(f, "{failure}"),
+        }
+    }
+}
+
+impl core::error::Error for ReadError {}
+
+/// One ring and the requests that wait for it. Its owner holds a lock around each call.
+pub struct Queue<H: Hal, S: Srb> {
+    backend: Backend<H>,
+    hal: H,
     /// Requests not wholly submitted; only the first has parts in flight.
-    waiting: List,
+    waiting: List<S>,
     block_size: u32,
     /// Rounds between their [`Queue::drain`] and their [`Queue::settle`].
     rounds: u32,
@@ -118,20 +134,15 @@ pub struct Queue {
 // SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring
 // requests in flight; all of these stay where they are until the queue has ended them. SRBs may be handled on
 // any processor.
-unsafe impl Send for Queue {}
+unsafe impl<H: Hal + Send, S: Srb> Send for Queue<H, S> {}
 
-impl Queue {
+impl<H: Hal, S: Srb> Queue<H, S> {
     /// The queue of a connected frontend.
-    pub fn new(
-        mut frontend: blkif::Frontend<Platform>,
-        platform: Platform,
-        port: EventPort,
-        disk: Disk,
-    ) -> Self {
+    pub fn new(mut frontend: blkif::Frontend<H>, hal: H, port: Port, disk: Disk) -> Self {
         frontend.connect(port, disk);
         Self {
             backend: Backend::Ring(frontend),
-            platform,
+            hal,
             waiting: List::default(),
             block_size: disk.sector_size,
             rounds: 0,
@@ -144,17 +155,23 @@ impl Queue {
         }
     }
 
-    /// Reads from the disk and waits, by polling the ring. PASSIVE_LEVEL, before any request; at most a page.
+    /// Reads from the disk and waits, by polling the ring; `pause` lets so much time pass. PASSIVE_LEVEL,
+    /// before any request; at most a page.
     ///
     /// # Errors
-    /// The request is not valid, or failed, or took longer than ten seconds.
-    pub fn read_now(&mut self, sector: u64, into: &mut [u8]) -> Result<(), Error> {
+    /// The read is not valid, or failed, or took longer than ten seconds.
+    pub fn read_now(
+        &mut self,
+        sector: u64,
+        into: &mut [u8],
+        mut pause: impl FnMut(Duration),
+    ) -> Result<(), ReadError> {
         let Backend::Ring(frontend) = &mut self.backend else {
-            return Err(blkif::Error::NotConnected.into());
+            return Err(ReadError::Unsent(blkif::Error::NotConnected));
         };
         let (operation, bytes) = (Operation::Read, into.len());
         let request = Copied { tag: READ_NOW, operation, sector, bytes, offset: 0 };
-        frontend.submit_copied(&request, |_, _, _| ())?;
+        frontend.submit_copied(&request, |_, _, _| ()).map_err(ReadError::Unsent)?;
         frontend.push();
         let mut left = READ_TIMEOUT.as_millis() / READ_STEP.as_millis();
         let mut arrived = |data: Arrived<'_>| {
@@ -169,18 +186,18 @@ impl Queue {
                 frontend.disconnect();
             }
             left = left.saturating_sub(1);
-            self.platform.pause(READ_STEP);
+            pause(READ_STEP);
         };
-        completion.result.map_err(Error::Request)
+        completion.result.map_err(ReadError::Failed)
     }
 
     /// Takes a request, which its SRB's extension holds. Whether there is something to take in already, that
     /// may not be announced: begin a round. ≤ DISPATCH_LEVEL.
-    pub fn start(&mut self, mut request: NonNull<Request>) -> (Ended, bool) {
+    pub fn start(&mut self, mut request: NonNull<Request<S>>) -> (Ended<S>, bool) {
         let mut ended = Ended::default();
         let idle = self.in_flight() == 0;
         self.counters.started += 1;
-        // SAFETY: Storport has just handed the request over: it is pending and in no list.
+        // SAFETY: the port driver has just handed the request over: it is pending and in no list.
         let this = unsafe { request.as_mut() };
         this.number = self.next;
         self.counters.granted += u64::from(this.grants());
@@ -199,7 +216,7 @@ impl Queue {
 
     /// Takes in what the backend has answered, and goes on with what waited; begins a round. ≤
     /// DISPATCH_LEVEL.
-    pub fn drain(&mut self) -> Ended {
+    pub fn drain(&mut self) -> Ended<S> {
         self.rounds += 1;
         self.counters.rounds += 1;
         let mut ended = Ended::default();
@@ -226,12 +243,12 @@ impl Queue {
         }
     }
 
-    fn take_in(&mut self, ended: &mut Ended) {
+    fn take_in(&mut self, ended: &mut Ended<S>) {
         loop {
             while let Backend::Ring(frontend) = &mut self.backend {
                 // SAFETY: a tag that is not READ_NOW's is the address of a request with a ring request in
                 // flight.
-                let taken = frontend.take(&mut |data| unsafe { request::arrived(&data) });
+                let taken = frontend.take(&mut |data| unsafe { request::arrived::<S>(&data) });
                 let Some(completion) = taken else { break };
                 self.counters.completed += 1;
                 self.completed(&completion, ended);
@@ -248,7 +265,7 @@ impl Queue {
     ///
     /// What the backend has been told stays pending until it answers: its pages are not the driver's to give
     /// back, and blkif has no way to take a request back.
-    pub fn reset(&mut self) -> Ended {
+    pub fn reset(&mut self) -> Ended<S> {
         let mut ended = Ended::default();
         self.take_in(&mut ended);
         let mut begun = List::default();
@@ -324,7 +341,7 @@ impl Queue {
     }
 
     /// Ends [`Queue::hold`], with the backend that there was: sends what waits. ≤ DISPATCH_LEVEL.
-    pub fn release(&mut self) -> Ended {
+    pub fn release(&mut self) -> Ended<S> {
         self.held = false;
         let mut ended = Ended::default();
         self.take_in(&mut ended);
@@ -335,7 +352,7 @@ impl Queue {
     /// The backend is gone and expected back: takes back what is in flight. From here on requests wait.
     /// `resumed`: the guest has been resumed, so that no grant of before is left. The frontend is to be
     /// dropped at PASSIVE_LEVEL, and what ended completed. ≤ DISPATCH_LEVEL.
-    pub fn detach(&mut self, resumed: bool) -> (Option<blkif::Frontend<Platform>>, Ended) {
+    pub fn detach(&mut self, resumed: bool) -> (Option<blkif::Frontend<H>>, Ended<S>) {
         let mut ended = Ended::default();
         let Backend::Ring(mut frontend) = core::mem::replace(&mut self.backend, Backend::Awaited) else {
             return (None, ended);
@@ -345,7 +362,7 @@ impl Queue {
         } else {
             // What the backend has answered is done, and need not be done again.
             // SAFETY: as in `take_in`.
-            while let Some(completion) = frontend.take(&mut |data| unsafe { request::arrived(&data) }) {
+            while let Some(completion) = frontend.take(&mut |data| unsafe { request::arrived::<S>(&data) }) {
                 self.completed(&completion, &mut ended);
             }
             frontend.disconnect();
@@ -354,7 +371,7 @@ impl Queue {
         // good.
         let mut again = List::default();
         while let Some(completion) = frontend.take(&mut |_| ()) {
-            let request = request_of(&completion);
+            let request = request_of::<S>(&completion);
             if completion.pages_held {
                 self.waiting.remove(request);
                 again.remove(request);
@@ -374,7 +391,7 @@ impl Queue {
     }
 
     /// A new backend: sends what waits. The frontend is connected by this. ≤ DISPATCH_LEVEL.
-    pub fn attach(&mut self, mut frontend: blkif::Frontend<Platform>, port: EventPort, disk: Disk) -> Ended {
+    pub fn attach(&mut self, mut frontend: blkif::Frontend<H>, port: Port, disk: Disk) -> Ended<S> {
         frontend.connect(port, disk);
         self.block_size = disk.sector_size;
         self.backend = Backend::Ring(frontend);
@@ -386,7 +403,7 @@ impl Queue {
     }
 
     /// The backend is gone for good: whatever is here, and whatever comes, has no device. ≤ DISPATCH_LEVEL.
-    pub fn abandon(&mut self) -> Ended {
+    pub fn abandon(&mut self) -> Ended<S> {
         self.held = false;
         let mut ended = Ended::default();
         match &mut self.backend {
@@ -412,9 +429,9 @@ impl Queue {
         self.owed
     }
 
-    /// A new backend has no ring for this queue: what waits, and what still comes, is Storport's to bring
-    /// again, to another queue. ≤ DISPATCH_LEVEL.
-    pub fn retire(&mut self) -> Ended {
+    /// A new backend has no ring for this queue: what waits, and what still comes, is the port driver's to
+    /// bring again, to another queue. ≤ DISPATCH_LEVEL.
+    pub fn retire(&mut self) -> Ended<S> {
         self.held = false;
         self.backend = Backend::Moved;
         let mut ended = Ended::default();
@@ -431,7 +448,7 @@ impl Queue {
 
     /// Submits what waits, until it is all submitted or the ring is full. Without a backend it all ends, once
     /// nothing is in flight any more.
-    fn submit(&mut self, ended: &mut Ended) {
+    fn submit(&mut self, ended: &mut Ended<S>) {
         if self.held {
             return;
         }
@@ -464,8 +481,8 @@ impl Queue {
     }
 
     /// One ring request has come back.
-    fn completed(&mut self, completion: &Completion, ended: &mut Ended) {
-        let mut request = request_of(completion);
+    fn completed(&mut self, completion: &Completion, ended: &mut Ended<S>) {
+        let mut request = request_of::<S>(completion);
         // SAFETY: a request with a ring request in flight is pending, and the queue's own.
         let this = unsafe { request.as_mut() };
         let Some(outcome) = this.transfer.complete(completion) else { return };
@@ -474,10 +491,9 @@ impl Queue {
             self.waiting.pop();
         }
         if outcome.pages_held {
-            // Storport will never see this SRB again: its buffer must not be used for anything else.
+            // The port driver will never see this SRB again: its buffer must not be used for anything else.
             this.kept = true;
-            self.platform
-                .log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
+            self.hal.log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
         } else if outcome.result.is_ok() && this.advance() {
             self.waiting.push(request);
         } else {
@@ -488,16 +504,16 @@ impl Queue {
 }
 
 /// The request that a ring request belongs to.
-fn request_of(completion: &Completion) -> NonNull<Request> {
+fn request_of<S: Srb>(completion: &Completion) -> NonNull<Request<S>> {
     // SAFETY: every ring request but that of `read_now`, which takes its own completion, has the address of a
     // request as its tag.
     unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(completion.tag)) }
 }
 
 /// Submits as much of a request as there is room for.
-fn submit_one(
-    frontend: &mut blkif::Frontend<Platform>,
-    mut request: NonNull<Request>,
+fn submit_one<H: Hal, S: Srb>(
+    frontend: &mut blkif::Frontend<H>,
+    mut request: NonNull<Request<S>>,
 ) -> Result<(), Obstacle> {
     // SAFETY: the caller's: a request in the queue's list, pending and the queue's own.
     let this = unsafe { request.as_mut() };
@@ -527,7 +543,7 @@ fn refusal(error: &blkif::Error) -> Answer {
 }
 
 /// How an SRB ends of which a part failed.
-fn failure(failure: Failure, operation: Operation, block: u64) -> Answer {
+pub(crate) fn failure(failure: Failure, operation: Operation, block: u64) -> Answer {
     match (failure, operation) {
         (Failure::Backend, Operation::Read) => Answer::Sense(Sense::READ_ERROR.at_block(block)),
         (Failure::Backend, _) => Answer::Sense(Sense::WRITE_ERROR.at_block(block)),

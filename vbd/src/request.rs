@@ -1,14 +1,14 @@
 //! One SRB on its way.
+#![allow(unsafe_code, reason = "requests live in SRB extensions and copy through SRBs' buffers")]
 
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use scsi::{Action, BlockSize, Extent, unmap};
-use xen::SharedMemory;
-use xen::blkif::{self, Arrived, Failure, Memory, Operation, Progress, Source, Transfer};
+use xen::blkif::{self, Arrived, Failure, Memory, Operation, Progress, ScatterList, Source, Transfer};
+use xen::{Hal, SharedMemory};
 
-use crate::hal::Platform;
-use crate::storport::{Answer, Port, ScatterList, Srb};
+use crate::{Answer, Srb};
 
 /// What a request does on the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,40 +27,39 @@ enum Work {
 }
 
 /// One SRB on its way, in the SRB's extension.
-pub struct Request {
+pub struct Request<S: Srb> {
     /// `Some` until the SRB is completed.
-    pub(super) srb: Option<Srb>,
-    pub(super) port: Port,
-    pub(super) next: Option<NonNull<Request>>,
+    pub(crate) srb: Option<S>,
+    pub(crate) next: Option<NonNull<Request<S>>>,
     /// Its place in the order of what the queue was given.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     work: Work,
     /// Nothing for a flush; of an unmap the part that is on its way.
     extent: Extent,
-    list: ScatterList,
+    list: Option<S::List>,
     /// Data goes through the frontend's pages.
     copied: bool,
     /// What is on its way: the data, or the flush behind it.
-    pub(super) transfer: Transfer,
+    pub(crate) transfer: Transfer,
     flushing: bool,
     /// Parts of an unmap that are done.
     unmapped: usize,
     /// Some part of it was given to the frontend.
-    pub(super) begun: bool,
+    pub(crate) begun: bool,
     /// The backend holds pages of its buffer: it never ends.
-    pub(super) kept: bool,
+    pub(crate) kept: bool,
     /// How it ended, from then until the lock is released.
-    pub(super) answer: Answer,
+    pub(crate) answer: Answer,
 }
 
-impl Request {
+impl<S: Srb> Request<S> {
     /// The request for `action`, with the SRB's buffer checked against it. `copy_all`: none of the buffer's
     /// pages may be granted.
     ///
     /// # Errors
     /// The SRB, and how it ends at once: its buffer is shorter than the command's data, or has no system
     /// address to copy at.
-    pub fn new(srb: Srb, port: Port, action: Action, copy_all: bool) -> Result<Self, (Srb, Answer)> {
+    pub fn new(srb: S, action: Action, copy_all: bool) -> Result<Self, (S, Answer)> {
         let none = Extent { sector: 0, sectors: 0 };
         let (work, extent) = match action {
             Action::Read { extent } => (Work::Read, extent),
@@ -78,8 +77,8 @@ impl Request {
             return Err((srb, Answer::InvalidRequest));
         };
         let moves = matches!(work, Work::Read | Work::Write { .. });
-        let list = if moves { srb.scatter_list(port) } else { ScatterList::NONE };
-        let (copied, transfer) = match start(tag(place), work, extent, &list, copy_all) {
+        let list = if moves { srb.scatter_list() } else { None };
+        let (copied, transfer) = match start(tag(place), work, extent, list.as_ref(), copy_all) {
             // Copied at its system address.
             Ok((true, _)) | Err(blkif::Error::Unaligned { .. }) if moves && srb.data().is_none() => {
                 return Err((srb, Answer::InvalidRequest));
@@ -90,7 +89,6 @@ impl Request {
         };
         let mut request = Self {
             srb: Some(srb),
-            port,
             next: None,
             number: 0,
             work,
@@ -115,16 +113,16 @@ impl Request {
 
     /// Puts the request into its SRB's extension, where it stays until the SRB is completed.
     pub fn settle(self) -> Option<NonNull<Self>> {
-        let place = self.srb.as_ref().and_then(Srb::extension)?;
-        // SAFETY: the extension is this driver's while the SRB is pending, of `size_of::<Request>()` bytes
-        // (the `SrbExtensionSize` that Storport was given), and pool memory, so aligned to 16.
+        let place = self.srb.as_ref().and_then(S::extension)?;
+        // SAFETY: by the trait's contract the extension is the SRB's holder's, and has a request's size and
+        // alignment.
         unsafe { place.write(self) };
         Some(place)
     }
 
     /// Begins it anew, as if nothing of it had been done. Nothing of it is in flight.
-    pub(super) fn restart(&mut self) {
-        let Some(place) = self.srb.as_ref().and_then(Srb::extension) else { return };
+    pub(crate) fn restart(&mut self) {
+        let Some(place) = self.srb.as_ref().and_then(S::extension) else { return };
         self.begun = false;
         self.flushing = self.work == Work::Flush;
         self.unmapped = 0;
@@ -132,14 +130,15 @@ impl Request {
             self.next_unmap();
         } else if self.copied {
             self.transfer = copied_transfer(tag(place), self.work, self.extent);
-        } else if let Ok((_, transfer)) = start(tag(place), self.work, self.extent, &self.list, false) {
+        } else if let Ok((_, transfer)) = start(tag(place), self.work, self.extent, self.list.as_ref(), false)
+        {
             self.transfer = transfer;
         }
     }
 
     /// Goes the other way: through the frontend's pages; whether that can be done. Nothing of it is in
     /// flight.
-    pub(super) fn copy(&mut self) -> bool {
+    pub(crate) fn copy(&mut self) -> bool {
         let Some(srb) = &self.srb else { return false };
         let (Some(place), Some(_), false) = (srb.extension(), srb.data(), self.copied) else { return false };
         self.copied = true;
@@ -148,18 +147,18 @@ impl Request {
     }
 
     /// Whether the backend is to be given pages of its buffer.
-    pub(super) fn grants(&self) -> bool {
+    pub(crate) fn grants(&self) -> bool {
         matches!(self.work, Work::Read | Work::Write { .. }) && !self.copied
     }
 
     /// Submits as much of it as there is room for.
-    pub(super) fn submit(
+    pub(crate) fn submit<H: Hal>(
         &mut self,
-        frontend: &mut blkif::Frontend<Platform>,
+        frontend: &mut blkif::Frontend<H>,
     ) -> Result<Progress, blkif::Error> {
-        let buffer = Buffer(self.srb.as_ref().and_then(Srb::data));
+        let buffer = Buffer(self.srb.as_ref().and_then(S::data));
         let memory = match (self.copied, self.work) {
-            (false, _) => Memory::Pages(&self.list),
+            (false, _) => self.list.as_ref().map_or(Memory::None, |list| Memory::Pages(list)),
             (true, Work::Write { .. }) => Memory::Copied(&buffer),
             (true, _) => Memory::None,
         };
@@ -167,8 +166,8 @@ impl Request {
     }
 
     /// What was on its way is done: whether there is something to do after it.
-    pub(super) fn advance(&mut self) -> bool {
-        let Some(place) = self.srb.as_ref().and_then(Srb::extension) else { return false };
+    pub(crate) fn advance(&mut self) -> bool {
+        let Some(place) = self.srb.as_ref().and_then(S::extension) else { return false };
         match self.work {
             Work::Write { flush_after: true } if !self.flushing => {
                 self.flushing = true;
@@ -211,7 +210,7 @@ impl Request {
     }
 
     /// How the SRB ends.
-    pub(super) fn answer(&self, result: Result<(), Failure>, block_size: u32) -> Answer {
+    pub(crate) fn answer(&self, result: Result<(), Failure>, block_size: u32) -> Answer {
         let block = self.extent.sector / u64::from(block_size / scsi::SECTOR);
         match (result, self.work) {
             (Ok(()), Work::Read | Work::Write { .. }) => {
@@ -220,7 +219,7 @@ impl Request {
             }
             (Ok(()), Work::Verify | Work::Flush) => Answer::Done { transferred: 0 },
             (Ok(()), Work::Unmap { bytes, .. }) => Answer::Done { transferred: bytes as u32 },
-            (Err(failure), _) => super::failure(failure, self.operation(), block),
+            (Err(failure), _) => crate::queue::failure(failure, self.operation(), block),
         }
     }
 }
@@ -243,10 +242,10 @@ impl Source for Buffer {
 ///
 /// # Safety
 /// The tag is the address of a pending request with this ring request in flight.
-pub(super) unsafe fn arrived(data: &Arrived<'_>) {
+pub(crate) unsafe fn arrived<S: Srb>(data: &Arrived<'_>) {
     // SAFETY: the caller's promise.
-    let request = unsafe { &*ptr::with_exposed_provenance::<Request>(data.tag) };
-    if let (Work::Read, Some(buffer)) = (request.work, request.srb.as_ref().and_then(Srb::data)) {
+    let request = unsafe { &*ptr::with_exposed_provenance::<Request<S>>(data.tag) };
+    if let (Work::Read, Some(buffer)) = (request.work, request.srb.as_ref().and_then(S::data)) {
         // SAFETY: as in `Buffer`; the buffer of a read is this driver's to write.
         let target = unsafe { slice::from_raw_parts_mut(buffer.as_ptr().add(data.offset), data.length) };
         data.memory.copy_out(0, target);
@@ -254,11 +253,11 @@ pub(super) unsafe fn arrived(data: &Arrived<'_>) {
 }
 
 /// How work begins: whether copied, and the first transfer.
-fn start(
+fn start<L: ScatterList>(
     tag: usize,
     work: Work,
     extent: Extent,
-    list: &ScatterList,
+    list: Option<&L>,
     copy: bool,
 ) -> Result<(bool, Transfer), blkif::Error> {
     let operation = match work {
@@ -268,6 +267,7 @@ fn start(
         Work::Write { .. } => Operation::Write,
     };
     // The list has to be long enough either way.
+    let list = list.ok_or(blkif::Error::ListTooShort { expected: extent.bytes(), found: 0 })?;
     let direct = Transfer::new(tag, operation, extent.sector, extent.bytes(), list)?;
     Ok(if copy { (true, copied_transfer(tag, work, extent)) } else { (false, direct) })
 }
@@ -278,6 +278,6 @@ fn copied_transfer(tag: usize, work: Work, extent: Extent) -> Transfer {
 }
 
 /// A request's tag: its address.
-fn tag(request: NonNull<Request>) -> usize {
+fn tag<S: Srb>(request: NonNull<Request<S>>) -> usize {
     request.as_ptr().expose_provenance()
 }

@@ -1,27 +1,17 @@
-//! The driver's `storport`: SRBs that a test gives and whose answers it sees.
+//! SRBs that a test gives and whose answers it sees.
+#![allow(unsafe_code, reason = "implements an unsafe trait")]
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use scsi::Sense;
+use std::boxed::Box;
+use std::vec::Vec;
+
 use xen::blkif::{self, Element};
 
-use crate::queue::Request;
-
-#[derive(Clone, Copy)]
-pub struct Port;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    Done { transferred: u32 },
-    Sense(Sense),
-    NoDevice,
-    InvalidRequest,
-    Reset,
-    Busy,
-}
+use crate::{Answer, Request};
 
 /// A command of the test's, which outlives its SRB.
 pub struct Order(Rc<Command>);
@@ -30,7 +20,7 @@ struct Command {
     length: u32,
     data: Option<NonNull<u8>>,
     list: &'static [Element],
-    extension: NonNull<MaybeUninit<Request>>,
+    extension: NonNull<MaybeUninit<Request<Srb>>>,
     answer: Cell<Option<Answer>>,
 }
 
@@ -47,6 +37,7 @@ impl Order {
         }))
     }
 
+    /// The SRB; to be asked for once.
     pub fn srb(&self) -> Srb {
         Srb(self.0.clone())
     }
@@ -57,36 +48,40 @@ impl Order {
     }
 }
 
+/// The SRB of an [`Order`]. It is Storport's, and stays on the test's thread.
 pub struct Srb(Rc<Command>);
 
-impl Srb {
-    pub fn data_length(&self) -> u32 {
+// SAFETY: a test uses an SRB, its order and its queue on one thread.
+unsafe impl Send for Srb {}
+
+// SAFETY: buffer, list and extension are leaked, or the test's for as long as the order lives.
+unsafe impl crate::Srb for Srb {
+    type List = ScatterList;
+
+    fn data_length(&self) -> u32 {
         self.0.length
     }
 
-    pub fn data(&self) -> Option<NonNull<u8>> {
+    fn data(&self) -> Option<NonNull<u8>> {
         self.0.data
     }
 
-    pub fn extension(&self) -> Option<NonNull<Request>> {
+    fn extension(&self) -> Option<NonNull<Request<Self>>> {
         Some(self.0.extension.cast())
     }
 
-    pub fn scatter_list(&self, _port: Port) -> ScatterList {
-        ScatterList(self.0.list)
+    fn scatter_list(&self) -> Option<ScatterList> {
+        Some(ScatterList(self.0.list))
     }
 
-    pub fn complete(self, _port: Port, answer: Answer) {
+    fn complete(self, answer: Answer) {
         assert_eq!(self.0.answer.replace(Some(answer)), None, "completed twice");
     }
 }
 
+/// The elements of an order's buffer.
 #[derive(Clone, Copy)]
 pub struct ScatterList(&'static [Element]);
-
-impl ScatterList {
-    pub const NONE: Self = Self(&[]);
-}
 
 impl blkif::ScatterList for ScatterList {
     fn element(&self, index: usize) -> Option<Element> {

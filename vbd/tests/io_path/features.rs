@@ -5,9 +5,10 @@ use std::ptr::NonNull;
 use scsi::{Action, BlockSize};
 use xen::blkif::Config;
 
-use crate::queue::MAXIMUM_TRANSFER;
-use crate::storport::{Answer, Order};
 use crate::{Disk, SECTORS, done, extent, hal, no_allocation, odd};
+use vbd::Answer;
+use vbd::MAXIMUM_TRANSFER;
+use vbd::fake::Order;
 
 /// What Linux' blkback writes.
 const BLKBACK: [(&str, &str); 3] =

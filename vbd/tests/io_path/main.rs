@@ -1,30 +1,19 @@
-//! The miniport's I/O path on the host: xenvbd's `queue` itself, between a pretended Storport and the xen
-//! crate's pretended backend.
-//!
-//! xenvbd can only be compiled for its own target, so it is included here by its path; its two neighbours in
-//! the driver, `hal` and `storport`, are the fakes of this test.
-#![allow(unsafe_code, reason = "the code under test and the Hal it needs are unsafe interfaces")]
-
-extern crate alloc;
-
-#[path = "../../../xenvbd/src/queue/mod.rs"]
-#[allow(dead_code, reason = "some of it is for the driver's threads alone")]
-mod queue;
+//! The I/O path on the host, between SRBs of the test's and the xen crate's pretended backend.
+#![allow(unsafe_code, reason = "the Hal under the code is an unsafe trait, and an allocator is watched")]
 
 mod features;
 mod hal;
 mod no_allocation;
 mod recovery;
-mod storport;
 
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use proptest::prelude::*;
-use queue::{Ended, Queue, Request};
 use scsi::{Action, Extent, Sense, SenseKey};
-use storport::{Answer, Order, Port};
+use vbd::fake::{Order, Srb};
+use vbd::{Answer, Ended, Request};
 use xen::blkif::{Config, Element, Event, Frontend, Link, QueueOffer};
 use xen::fake::{Blkback, World};
 use xen::wire::blkif::Response;
@@ -40,7 +29,7 @@ const SLOTS: usize = 32;
 struct Disk {
     world: World,
     backend: Rc<RefCell<Blkback>>,
-    queue: Queue,
+    queue: vbd::Queue<hal::Platform, Srb>,
     copy_all: bool,
 }
 
@@ -57,14 +46,14 @@ impl Disk {
         let backend = Rc::new(RefCell::new(backend));
         let platform = hal::Platform::new(world.hal(), backend.clone());
         let (frontend, disk) = connect(&world, &backend, &platform, config);
-        let queue = Queue::new(frontend, platform, PORT, disk);
+        let queue = vbd::Queue::new(frontend, platform, PORT, disk);
         Self { world, copy_all: queue.copies_all(), backend, queue }
     }
 
     /// Starts a request; `Err` if it ends at once.
     fn start(&mut self, order: &Order, action: Action) -> Result<(), Answer> {
         let srb = order.srb();
-        no_allocation::during(|| match Request::new(srb, Port, action, self.copy_all) {
+        no_allocation::during(|| match Request::new(srb, action, self.copy_all) {
             Ok(request) => {
                 let request = request.settle().expect("an extension");
                 let (ended, again) = self.queue.start(request);
@@ -76,6 +65,11 @@ impl Disk {
             }
             Err((_, answer)) => Err(answer),
         })
+    }
+
+    fn read_now(&mut self, sector: u64, into: &mut [u8]) -> Result<(), vbd::ReadError> {
+        let platform = hal::Platform::new(self.world.hal(), self.backend.clone());
+        self.queue.read_now(sector, into, |time| platform.pause(time))
     }
 
     /// Takes in what the backend has answered, as the driver's channel does.
@@ -429,19 +423,19 @@ fn a_read_before_any_command_waits_for_its_answer() {
     let mut disk = Disk::new();
     disk.fill(9);
     let mut block = [0; 512];
-    disk.queue.read_now(3, &mut block).unwrap();
+    disk.read_now(3, &mut block).unwrap();
     assert_eq!(block.as_slice(), disk.bytes(extent(3, 1)));
-    assert!(disk.queue.read_now(SECTORS, &mut block).is_err());
+    assert!(disk.read_now(SECTORS, &mut block).is_err());
     assert!(disk.queue.is_connected());
     hal::silence();
-    assert!(disk.queue.read_now(0, &mut block).is_err());
+    assert!(disk.read_now(0, &mut block).is_err());
     assert!(!disk.queue.is_connected());
 }
 
 #[test]
 fn a_request_that_reached_no_queue_has_no_device() {
     let order = Order::new(0, None, Vec::new());
-    let Ok(request) = Request::new(order.srb(), Port, Action::Flush, false) else { panic!() };
+    let Ok(request) = Request::new(order.srb(), Action::Flush, false) else { panic!() };
     Ended::unserved(request.settle().expect("an extension")).complete();
     assert_eq!(order.answer(), Some(Answer::NoDevice));
 }

@@ -1,6 +1,9 @@
 //! What a backend's nodes may hold, from arbitrary bytes. For fuzzing; panics where something that must hold
 //! does not.
 
+use std::format;
+use std::string::String;
+
 use xen::blkif::{Disk, Features};
 use xen::fake::World;
 use xen::store::path::PathBuf;

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use scsi::Action;
 use xen::blkif::Config;
 
-use crate::storport::{Answer, Order};
 use crate::{Disk, PORT, connect, done, extent, hal};
+use vbd::Answer;
+use vbd::fake::Order;
 
 const CONFIG: Config = Config { ring_order: 1, segments: 32, indirect: 6, pool: 16, persistent: false };
 const NODES: [(&str, &str); 2] = [("feature-max-indirect-segments", "32"), ("max-ring-page-order", "1")];

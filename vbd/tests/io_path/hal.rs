@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::no_allocation;
-use xen::blkif::{self, Failure};
 use xen::fake::{self, Blkback};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
 
@@ -25,18 +24,6 @@ pub fn silence() {
 /// Has the backend answer from here on while it is notified, as where it gets the guest's processor for it.
 pub fn quicken() {
     QUICK.set(true);
-}
-
-#[derive(Debug)]
-pub enum Error {
-    Blkif(#[allow(dead_code, reason = "shown when a test fails")] blkif::Error),
-    Request(#[allow(dead_code, reason = "shown when a test fails")] Failure),
-}
-
-impl From<blkif::Error> for Error {
-    fn from(error: blkif::Error) -> Self {
-        Self::Blkif(error)
-    }
 }
 
 #[derive(Clone)]

@@ -1,19 +1,24 @@
 //! Lists of requests, linked through the requests themselves.
+#![allow(unsafe_code, reason = "requests live in SRB extensions and are linked through them")]
 
 use core::ptr::NonNull;
 
-use super::Request;
-use crate::storport::Answer;
+use crate::{Answer, Request, Srb};
 
 /// Requests linked through their `next`, first in, first out. A request is in one list at most.
-#[derive(Default)]
-pub(super) struct List {
-    ends: Option<(NonNull<Request>, NonNull<Request>)>,
+pub(crate) struct List<S: Srb> {
+    ends: Option<(NonNull<Request<S>>, NonNull<Request<S>>)>,
 }
 
-impl List {
+impl<S: Srb> Default for List<S> {
+    fn default() -> Self {
+        Self { ends: None }
+    }
+}
+
+impl<S: Srb> List<S> {
     /// Appends a request that is in no list.
-    pub(super) fn push(&mut self, request: NonNull<Request>) {
+    pub(crate) fn push(&mut self, request: NonNull<Request<S>>) {
         self.ends = Some(match self.ends {
             None => (request, request),
             Some((first, mut last)) => {
@@ -24,11 +29,11 @@ impl List {
         });
     }
 
-    pub(super) fn first(&self) -> Option<NonNull<Request>> {
+    pub(crate) fn first(&self) -> Option<NonNull<Request<S>>> {
         self.ends.map(|(first, _)| first)
     }
 
-    pub(super) fn pop(&mut self) -> Option<NonNull<Request>> {
+    pub(crate) fn pop(&mut self) -> Option<NonNull<Request<S>>> {
         let (mut first, last) = self.ends?;
         // SAFETY: as in `push`.
         let next = unsafe { first.as_mut() }.next.take();
@@ -38,7 +43,7 @@ impl List {
 
     /// Puts a request in its place by number, unless it is there already. Takes as long as the list is; for
     /// the recovery from a lost backend.
-    pub(super) fn insert(&mut self, mut request: NonNull<Request>) {
+    pub(crate) fn insert(&mut self, mut request: NonNull<Request<S>>) {
         let mut rest = core::mem::take(self);
         // SAFETY: as in `push`.
         let number = unsafe { request.as_ref() }.number;
@@ -61,7 +66,7 @@ impl List {
     }
 
     /// Takes a request out, if it is in here. Takes as long as the list is.
-    pub(super) fn remove(&mut self, request: NonNull<Request>) {
+    pub(crate) fn remove(&mut self, request: NonNull<Request<S>>) {
         let mut rest = core::mem::take(self);
         while let Some(other) = rest.pop() {
             if other != request {
@@ -71,7 +76,7 @@ impl List {
     }
 
     /// Calls `visit` for each request, in order.
-    pub(super) fn for_each(&mut self, mut visit: impl FnMut(&mut Request)) {
+    pub(crate) fn for_each(&mut self, mut visit: impl FnMut(&mut Request<S>)) {
         let mut rest = core::mem::take(self);
         while let Some(mut request) = rest.pop() {
             // SAFETY: as in `push`.
@@ -83,18 +88,23 @@ impl List {
 
 /// SRBs that have ended, to be completed with no lock held.
 #[must_use = "these SRBs wait to be completed"]
-#[derive(Default)]
-pub struct Ended(List);
+pub struct Ended<S: Srb>(List<S>);
 
-impl Ended {
-    pub(super) fn push(&mut self, mut request: NonNull<Request>, answer: Answer) {
+impl<S: Srb> Default for Ended<S> {
+    fn default() -> Self {
+        Self(List::default())
+    }
+}
+
+impl<S: Srb> Ended<S> {
+    pub(crate) fn push(&mut self, mut request: NonNull<Request<S>>, answer: Answer) {
         // SAFETY: the request is pending and in no list.
         unsafe { request.as_mut() }.answer = answer;
         self.0.push(request);
     }
 
     /// A request that reached no queue.
-    pub fn unserved(request: NonNull<Request>) -> Self {
+    pub fn unserved(request: NonNull<Request<S>>) -> Self {
         let mut ended = Self::default();
         ended.push(request, Answer::NoDevice);
         ended
@@ -103,15 +113,15 @@ impl Ended {
     /// Completes them. ≤ DISPATCH_LEVEL, no queue lock held.
     pub fn complete(mut self) {
         while let Some(mut request) = self.0.pop() {
-            let (srb, port, answer) = {
+            let (srb, answer) = {
                 // SAFETY: the request ended: it is in no list, and no ring request of it is left. The
                 // reference ends before the SRB, and with it the request's memory, goes back
-                // to Storport.
+                // to the port driver.
                 let request = unsafe { request.as_mut() };
-                (request.srb.take(), request.port, request.answer)
+                (request.srb.take(), request.answer)
             };
             if let Some(srb) = srb {
-                srb.complete(port, answer);
+                srb.complete(answer);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a backend may do, from arbitrary bytes. For fuzzing; panics where something that must hold does not.
 
+use std::vec::Vec;
+
 use xen::blkif::{Completion, Config, Copied, Frontend, Operation, Request, Segment};
 use xen::fake::{Blkback, Hal, World};
 use xen::wire::blkif::Response;

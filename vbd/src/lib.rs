@@ -1,0 +1,45 @@
+//! The I/O path of a PV disk, without an operating system: SRBs to ring requests and back.
+//!
+//! # Three names for three things
+//! One command of the system passes through three forms, and each form has one name throughout:
+//!
+//! | name | type | made by | ends when |
+//! |---|---|---|---|
+//! | *SRB* | [`Srb`], a SCSI request block | the port driver, Storport | the miniport completes it with an [`Answer`] |
+//! | *request* | [`Request`], one for each SRB that reaches the disk | this crate, in the SRB's extension | its SRB is completed |
+//! | *ring request* | [`xen::blkif::Request`] and its kin, one slot of the ring | [`xen::blkif::Transfer`] | the backend's *response* is taken in |
+//!
+//! A request does its work in steps: a write with FUA is the data, then a flush; an UNMAP is one discard after
+//! the other. Each step is a [`xen::blkif::Transfer`], which cuts it into as many ring requests as it needs
+//! and puts their completions together again.
+//!
+//! # Modules
+//! | module | content |
+//! |---|---|
+//! | [`srb`] | the trait that an SRB has, and how one ends |
+//! | [`request`] | one SRB on its way |
+//! | [`list`] | lists of requests, linked through the requests |
+//! | [`queue`] | one ring of a disk with the requests that wait for it |
+//! | `fake` | SRBs of a test (feature `fake`) |
+//! | `fuzz` | fuzz targets (feature `fake`) |
+//!
+//! What a SCSI command means is in the crate `scsi`, the ring is in `xen`. Nothing here allocates once a disk
+//! is connected, and nothing waits, but [`Queue::read_now`].
+#![no_std]
+
+#[cfg(feature = "fake")]
+extern crate std;
+
+#[cfg(feature = "fake")]
+pub mod fake;
+#[cfg(feature = "fake")]
+pub mod fuzz;
+pub mod list;
+pub mod queue;
+pub mod request;
+pub mod srb;
+
+pub use list::Ended;
+pub use queue::{Counters, MAXIMUM_TRANSFER, Queue, ReadError};
+pub use request::Request;
+pub use srb::{Answer, Srb};
