@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use guests::{cost, demo, faults, lifecycle, matrix};
+use guests::{cost, demo, faults, lifecycle, matrix, table};
 use xtask::{
     bench, build, inf, layout, linker, lint, model, mutants,
     package::{self, Signer, Signing},
@@ -76,6 +76,8 @@ enum Command {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Writes the table of guest tests into docs/testing.md
+    Guests,
     /// Boots every configuration and fault of the guard's, and writes docs/guard-matrix.md
     Matrix {
         /// Only these rows; the others stay in the table as they are
@@ -148,6 +150,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Test => test::all(),
         Command::Scenario { names } => test::guests_by_name(&names),
+        Command::Guests => table::write(&layout::Layout::here()),
         Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),
         Command::Faults { kind, every, .. } => build_for_guests().and_then(|()| faults::run(&kind, every)),
         Command::Wine => wine::run(&layout::Layout::here()),

@@ -1,12 +1,18 @@
 //! All tests, with one line each and a closing line.
 
-use std::{collections::VecDeque, process::Command, sync::Mutex, thread, time::Instant};
+use std::{
+    collections::VecDeque,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
 use anyhow::{Context, Result, bail};
 use guests::{
     boot,
     boot::rig_files,
     run::{self, GuestTest},
+    step::{Running, step},
 };
 use rig::RigFiles;
 
@@ -67,48 +73,91 @@ pub fn guests_by_name(names: &[String]) -> Result<()> {
             bail!("there is no guest {wanted}; there are: {}", known.join(", "));
         };
         let test = tests.swap_remove(at);
-        let result = (test.run)();
+        let result = step(&format!("guest: {wanted}"), &test.run);
         run::print_consoles(&boot::folder(&layout, wanted))?;
         result?;
     }
     Ok(())
 }
 
-/// Counts of passed and failed tests, and the failures' names.
+/// What tests came to.
 #[derive(Default)]
 struct Tally {
-    counts: Mutex<(usize, Vec<String>)>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    passed: usize,
+    failed: Vec<String>,
+    /// Guests that the rig failed twice: nothing is known of them. They count as failed.
+    by_rig: Vec<String>,
+    /// Guests that were run again after the rig had failed.
+    again: Vec<String>,
 }
 
 impl Tally {
-    fn run(&self, name: &str, test: impl FnOnce() -> Result<()>) {
-        let started = Instant::now();
+    /// Runs a test, and returns the error if the rig failed it and `again` allows another run.
+    fn attempt(&self, name: &str, again: bool, test: impl FnOnce() -> Result<()>) -> Option<String> {
+        let running = Running::begin(name);
         let result = test();
-        let seconds = started.elapsed().as_secs_f32();
         let mut counts = self.lock();
         match result {
             Ok(()) => {
-                println!("ok      {name:<44} {seconds:>7.1} s");
-                counts.0 += 1;
+                println!("{}", running.end("ok"));
+                counts.passed += 1;
             }
             Err(error) => {
-                println!("FAILED  {name:<44} {seconds:>7.1} s\n{error:#}");
-                counts.1.push(name.to_owned());
+                let why = format!("{error:#}");
+                let by_rig = run::rig_failure(&error).is_some();
+                println!("{}\n{why}", running.end(if by_rig { "RIG" } else { "FAILED" }));
+                if by_rig && again {
+                    return Some(why);
+                }
+                let list = if by_rig { &mut counts.by_rig } else { &mut counts.failed };
+                list.push(name.to_owned());
             }
         }
+        None
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (usize, Vec<String>)> {
-        self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn run(&self, name: &str, test: impl FnOnce() -> Result<()>) {
+        self.attempt(name, false, test);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(self) -> Result<()> {
-        let (passed, failed) = self.counts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !failed.is_empty() {
-            println!("failed: {}", failed.join(", "));
+        let counts = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        counts.closing_lines().iter().for_each(|line| println!("{line}"));
+        match counts.failed() {
+            0 => Ok(()),
+            failed => bail!("{failed} tests failed"),
         }
-        println!("{passed} passed, {} failed", failed.len());
-        if failed.is_empty() { Ok(()) } else { bail!("{} tests failed", failed.len()) }
+    }
+}
+
+impl Counts {
+    fn failed(&self) -> usize {
+        self.failed.len() + self.by_rig.len()
+    }
+
+    /// Returns what is said at the end; the last line is `N passed, N failed`.
+    fn closing_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (what, names) in [
+            ("failed", &self.failed),
+            ("failed by the rig, twice, so that nothing is known of the guest", &self.by_rig),
+            ("run again after the rig had failed", &self.again),
+        ] {
+            if !names.is_empty() {
+                lines.push(format!("{what}: {}", names.join(", ")));
+            }
+        }
+        lines.push(format!("{} passed, {} failed", self.passed, self.failed()));
+        lines
     }
 }
 
@@ -118,6 +167,7 @@ fn none_of(findings: &[String]) -> Result<()> {
 
 /// The tests of every crate that runs on the host, counted as cargo counts them.
 fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
+    let running = Running::begin("host tests");
     let output = Command::new(env!("CARGO"))
         .args(["test", "--no-fail-fast", "--quiet"])
         .current_dir(layout.root())
@@ -136,13 +186,14 @@ fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
         passed += number("passed");
         failed += number("failed");
     }
-    counts.0 += passed;
-    counts.1.extend(std::iter::repeat_n("host test".to_owned(), failed));
+    counts.passed += passed;
+    counts.failed.extend(std::iter::repeat_n("host test".to_owned(), failed));
+    println!("{}", running.end(if output.status.success() { "ok" } else { "FAILED" }));
     println!("host tests: {passed} passed, {failed} failed");
     if !output.status.success() {
         print!("{text}");
         if failed == 0 {
-            counts.1.push("host tests (do not build)".to_owned());
+            counts.failed.push("host tests (do not build)".to_owned());
         }
     }
     Ok(())
@@ -156,18 +207,65 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTes
     Ok(tests)
 }
 
-/// Runs tests that boot guests.
+/// Runs tests that boot guests. What the rig fails is run once more at the end, when no other guest runs.
 fn guests(tests: Vec<GuestTest>, tally: &Tally) {
-    let queue = Mutex::new(VecDeque::from(tests));
+    let (queue, again) = (Mutex::new(VecDeque::from(tests)), Mutex::new(Vec::new()));
+    let lock = PoisonError::into_inner;
     thread::scope(|scope| {
         for _ in 0..PARALLEL_GUESTS {
             scope.spawn(|| {
                 loop {
-                    let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
+                    let next = queue.lock().unwrap_or_else(lock).pop_front();
                     let Some(test) = next else { break };
-                    tally.run(&format!("guest: {}", test.name), test.run);
+                    if tally.attempt(&format!("guest: {}", test.name), true, &test.run).is_some() {
+                        again.lock().unwrap_or_else(PoisonError::into_inner).push(test);
+                    }
                 }
             });
         }
     });
+    for test in again.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        tally.lock().again.push(test.name.clone());
+        tally.run(&format!("guest: {}", test.name), &test.run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rig::RigError;
+
+    use super::*;
+
+    #[test]
+    fn a_guest_that_the_rig_fails_is_run_once_more_and_told_apart() {
+        let runs = Mutex::new(0);
+        let failing = |times: usize| {
+            let runs = &runs;
+            move || {
+                let mut runs = runs.lock().expect("not poisoned");
+                *runs += 1;
+                if *runs > times {
+                    Ok(())
+                } else {
+                    Err(RigError::BadResults { reason: "none".to_owned() }.into())
+                }
+            }
+        };
+        let tally = Tally::default();
+        guests(vec![GuestTest::new("recovers", failing(1))], &tally);
+        let guest = || bail!("PV disks: 0, expected 1");
+        guests(vec![GuestTest::new("fine", || Ok(())), GuestTest::new("wrong", guest)], &tally);
+        *runs.lock().expect("not poisoned") = 0;
+        guests(vec![GuestTest::new("never", failing(5))], &tally);
+        assert_eq!(*runs.lock().expect("not poisoned"), 2);
+        assert_eq!(
+            tally.lock().closing_lines(),
+            [
+                "failed: guest: wrong",
+                "failed by the rig, twice, so that nothing is known of the guest: guest: never",
+                "run again after the rig had failed: recovers, never",
+                "2 passed, 2 failed",
+            ]
+        );
+    }
 }

@@ -8,6 +8,7 @@
 use std::{fmt::Write as _, fs};
 
 use anyhow::{Context, Result, bail};
+use protocol::{Plan, Word};
 use rig::report::Report;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     boot::rig_files,
     layout::Layout,
     scenario::{BASE, Entry, Expect, PV, Scenario},
+    step::step,
     verdict,
 };
 
@@ -75,12 +77,12 @@ pub fn run() -> Result<()> {
             name,
             title: "the guard's cost",
             blanks: disks - 1,
-            words: "inject=count",
+            words: &[Word::Inject(Plan::Count)],
             entry: Entry::Pv,
             expect: Expect { pv: disks, ..PV },
             ..BASE
         };
-        let boot = boot::boot(&layout, &rig, &scenario)?;
+        let boot = step(name, || boot::boot(&layout, &rig, &scenario))?;
         let differences = verdict::differences(&scenario, &boot);
         if !differences.is_empty() {
             bail!("{name}: {}", differences.join("\n"));

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{boot, boot::rig_files, catalogue::DEMO, layout::Layout, verdict};
+use crate::{boot, boot::rig_files, catalogue::demo::BOOTS, layout::Layout, step::step, verdict};
 
 /// Boots the four guests and prints what the guard did.
 ///
@@ -13,9 +13,9 @@ pub fn run() -> Result<()> {
     let rig = rig_files::ensure(&layout)?;
     let mut rows = Vec::new();
     let mut breaches = Vec::new();
-    for (n, scenario) in DEMO.iter().enumerate() {
-        println!("boot {} of {}: {}", n + 1, DEMO.len(), scenario.title);
-        let boot = boot::boot(&layout, &rig, scenario)?;
+    for (n, scenario) in BOOTS.iter().enumerate() {
+        let name = format!("boot {} of {}: {}", n + 1, BOOTS.len(), scenario.title);
+        let boot = step(&name, || boot::boot(&layout, &rig, scenario))?;
         for line in boot.outcome.report().debug("xenguard: ") {
             println!("    {line}");
         }

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use guard::machine::BUGCHECK_CODE;
+use protocol::{Plan, Word};
 use rig::{Report, RigFiles};
 use volume::Verdict;
 
@@ -332,8 +333,10 @@ fn boots(
     name: &str,
     plans: &[String],
 ) -> Result<(Vec<Report>, volume::Report)> {
-    let words: Vec<String> = plans.iter().map(|plan| format!("inject={plan}")).collect();
-    let (console, image) = boot::boot_batch(layout, rig, name, SMALL_RINGS, &words, "inject=count")?;
+    let parse = |plan: &String| Plan::parse(plan).with_context(|| format!("{plan} is no plan"));
+    let words: Vec<_> = plans.iter().map(|plan| Ok(Word::Inject(parse(plan)?))).collect::<Result<_>>()?;
+    let last = Word::Inject(Plan::Count);
+    let (console, image) = boot::boot_batch(layout, rig, name, SMALL_RINGS, &words, last)?;
     // What stands before the first guest's first line is no guest's.
     let mut guests: Vec<Vec<&str>> = Vec::new();
     for line in &console {

@@ -5,7 +5,9 @@
 //! | [`scenario`] | the shape of a test: one boot, or several boots of one machine |
 //! | [`catalogue`] | the tests themselves |
 //! | [`boot`] | starts a guest for a scenario and brings back what it left |
-//! | [`verdict`], `exercises`, `dump` | hold what a boot showed against its scenario |
+//! | [`check`], `checks`, `dump` | what must hold for a boot; checks that several tests have |
+//! | [`verdict`] | runs a scenario's checks, and prints what a boot showed |
+//! | [`table`] | the table of all tests in docs/testing.md |
 //! | [`run`] | the tests as a list, for `cargo xtask test` and `cargo xtask scenario` |
 //! | [`demo`], [`matrix`], [`faults`], [`cost`], [`lifecycle`] | commands that boot many guests |
 //! | [`built`], [`layout`], [`command`], [`step`], [`checksum`] | files and programs, shared with xtask |
@@ -15,12 +17,13 @@
 pub mod boot;
 pub mod built;
 pub mod catalogue;
+pub mod check;
+mod checks;
 pub mod checksum;
 pub mod command;
 pub mod cost;
 pub mod demo;
 mod dump;
-mod exercises;
 pub mod faults;
 pub mod layout;
 pub mod lifecycle;
@@ -28,4 +31,5 @@ pub mod matrix;
 pub mod run;
 pub mod scenario;
 pub mod step;
+pub mod table;
 pub mod verdict;

@@ -23,6 +23,7 @@ use crate::{
     catalogue,
     layout::Layout,
     scenario::{Ending, Expect, Machine, Scenario, Sequence},
+    step::Running,
     verdict,
 };
 
@@ -110,7 +111,9 @@ pub fn run(names: &[String]) -> Result<()> {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((at, row)) = next else { break };
+                    let running = Running::begin(row.name());
                     let new = boot_row(&layout, &rig, at, row);
+                    println!("{}", running.end("done"));
                     for line in &new {
                         let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
                         println!("{:<40} {verdict}", line.cells[0]);
@@ -140,17 +143,8 @@ pub fn run(names: &[String]) -> Result<()> {
 
 /// Every row. Those without Xen have nothing to hide or expose and are left to the tests.
 fn rows() -> Vec<Row> {
-    let boots = catalogue::all().chain(catalogue::by_name_only());
-    let mut rows: Vec<Row> = Vec::new();
-    let mut names: Vec<&str> = Vec::new();
-    for scenario in boots.filter(|scenario| scenario.machine == Machine::Xen) {
-        if !names.contains(&scenario.name) {
-            names.push(scenario.name);
-            rows.push(Row::Boot(scenario));
-        }
-    }
-    rows.extend(catalogue::SEQUENCES.iter().chain(&catalogue::SEQUENCES_BY_NAME).map(Row::Sequence));
-    rows
+    let boots = catalogue::boots().filter(|scenario| scenario.machine == Machine::Xen);
+    boots.map(Row::Boot).chain(catalogue::sequences().map(Row::Sequence)).collect()
 }
 
 /// Runs a row; a line for each of its boots. A rig that fails makes a line too.
@@ -202,7 +196,7 @@ fn cells(name: &str, title: &str, scenario: &Scenario, boot: &boot::Boot) -> [St
 }
 
 /// The mode that a boot must be in, and what it must expose.
-fn expected(expect: &Expect) -> (String, String) {
+pub fn expected(expect: &Expect) -> (String, String) {
     let mode = match (expect.decision, expect.withheld, expect.stop, expect.ending) {
         (_, _, Some((reason, ..)), _) => format!("PV, stopped: {reason:?}"),
         (Reason::PvSelected, Some(reason), ..) if expect.pv > 0 => format!("PV, first withheld: {reason:?}"),

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use rig::RigFiles;
+use rig::{RigError, RigFiles};
 use volume::Verdict;
 
 use crate::{
@@ -22,14 +22,19 @@ pub struct GuestTest<'a> {
     ///
     /// # Errors
     /// The rig failed, or a guest showed something else than it must.
-    pub run: Box<dyn FnOnce() -> Result<()> + Send + 'a>,
+    pub run: Box<dyn Fn() -> Result<()> + Send + 'a>,
 }
 
 impl<'a> GuestTest<'a> {
     /// A test of this name.
-    pub fn new(name: impl Into<String>, run: impl FnOnce() -> Result<()> + Send + 'a) -> Self {
+    pub fn new(name: impl Into<String>, run: impl Fn() -> Result<()> + Send + 'a) -> Self {
         Self { name: name.into(), run: Box::new(run) }
     }
+}
+
+/// Returns the failure of the rig that an error comes from, or `None` if it comes from a guest or a host file.
+pub fn rig_failure(error: &anyhow::Error) -> Option<&RigError> {
+    error.chain().find_map(|cause| cause.downcast_ref())
 }
 
 /// The guest tests of `cargo xtask test`.
@@ -37,8 +42,7 @@ impl<'a> GuestTest<'a> {
 /// # Errors
 /// The list of the wrong driver's cases cannot be read.
 pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
-    let mut tests: Vec<_> = catalogue::all().map(|scenario| scenario_test(layout, rig, scenario)).collect();
-    tests.extend(catalogue::SEQUENCES.iter().map(|sequence| sequence_test(layout, rig, sequence)));
+    let mut tests: Vec<_> = of_catalogue(layout, rig, false).collect();
     for half in 0..2 {
         let run = move || faults::sample(layout, rig, half);
         tests.push(GuestTest::new(format!("faults-sample-{half}"), run));
@@ -46,6 +50,7 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest
     let life = || lifecycle::live(layout, rig, &lifecycle::SHORT, &|_| ());
     tests.push(GuestTest::new(lifecycle::SHORT.0, life));
     tests.push(GuestTest::new("double-mount", || double_mount(layout, rig)));
+    tests.push(GuestTest::new("unknown-word", || unknown_word(layout, rig)));
     for (case, violation) in wrong_cases(layout)? {
         let name = format!("wrong-{case}");
         tests.push(GuestTest::new(name, move || wrong_driver(layout, rig, &case, violation.as_deref())));
@@ -55,8 +60,18 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest
 
 /// The guest tests that run by name only.
 pub fn by_name_only<'a>(layout: &'a Layout, rig: &'a RigFiles) -> impl Iterator<Item = GuestTest<'a>> {
-    let boots = catalogue::by_name_only().map(|scenario| scenario_test(layout, rig, scenario));
-    boots.chain(catalogue::SEQUENCES_BY_NAME.iter().map(|sequence| sequence_test(layout, rig, sequence)))
+    of_catalogue(layout, rig, true)
+}
+
+fn of_catalogue<'a>(
+    layout: &'a Layout,
+    rig: &'a RigFiles,
+    by_name: bool,
+) -> impl Iterator<Item = GuestTest<'a>> {
+    let boots = catalogue::boots().filter(move |boot| boot.by_name == by_name);
+    let sequences = catalogue::sequences().filter(move |sequence| sequence.by_name == by_name);
+    let boots = boots.map(|scenario| scenario_test(layout, rig, scenario));
+    boots.chain(sequences.map(|sequence| sequence_test(layout, rig, sequence)))
 }
 
 /// A boot of a scenario, held against what it expects.
@@ -111,6 +126,22 @@ fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
     Ok(())
 }
 
+/// A word that the executive does not know stops it before the first driver: otherwise a misspelt word would
+/// leave a guest that tests nothing.
+fn unknown_word(layout: &Layout, rig: &RigFiles) -> Result<()> {
+    const WORD: &str = "late-relation";
+    let report = boot::boot_unknown_word(layout, rig, WORD)?.report();
+    let said = report.debug("panic ").next().unwrap_or_default().to_owned();
+    let loaded = report.all(protocol::Line::Load.name()).count();
+    if report.verdict() != Some("stopped") || !said.contains(WORD) || loaded > 0 {
+        bail!(
+            "end {:?}, {loaded} drivers loaded, {said:?}; expected a stop that names {WORD}",
+            report.verdict()
+        );
+    }
+    Ok(())
+}
+
 /// The deliberately wrong drivers and the violation each must be stopped for; none for the one that is right.
 fn wrong_cases(layout: &Layout) -> Result<Vec<(String, Option<String>)>> {
     let path = layout.root().join("tests/nt/wrong/cases.txt");
@@ -135,4 +166,19 @@ fn wrong_driver(layout: &Layout, rig: &RigFiles, case: &str, violation: Option<&
         bail!("violations {found:?}, end {:?}; expected {expected:?}, {verdict}", report.verdict());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_rig_is_told_from_one_of_the_guest() {
+        let of_rig: Result<()> = Err(RigError::BadResults { reason: "none".to_owned() }.into());
+        let of_rig = of_rig.context("boot 1 of x").expect_err("an error");
+        assert!(matches!(rig_failure(&of_rig), Some(RigError::BadResults { .. })));
+        assert!(
+            rig_failure(&none_of(&["PV disks: 0, expected 1".to_owned()]).expect_err("an error")).is_none()
+        );
+    }
 }

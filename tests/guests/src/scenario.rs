@@ -1,8 +1,9 @@
 //! The shape of a guest test: [`Scenario`], one boot, and [`Sequence`], several boots of one machine.
 
 use guard::Reason;
+use protocol::{Exercise, Fault, Ready, Word};
 
-use crate::exercises::Upcalls;
+use crate::check::Check;
 
 /// What the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub enum Entry {
 pub struct Scenario {
     /// Name on the command line and in the output.
     pub name: &'static str,
-    /// What it shows, in a line.
+    /// What is booted and broken, in a line.
     pub title: &'static str,
     /// What the guest runs in.
     pub machine: Machine,
@@ -65,14 +66,14 @@ pub struct Scenario {
     pub entry: Entry,
     /// Changes to the registry after installation, as lines of a .reg file.
     pub registry: &'static str,
-    /// A fault that the executive makes happen after the system is up.
-    pub fault: Option<&'static str>,
+    /// A fault that the executive makes happen.
+    pub fault: Option<Fault>,
     /// Files of the suite's that are gone since the installation.
     pub without: &'static [&'static str],
     /// Files of the suite's that have been damaged since the installation.
     pub damaged: &'static [&'static str],
-    /// Further words of the executive's command line (tests/nt/src/boot/options.rs).
-    pub words: &'static str,
+    /// Further words of the executive's command line, before that of the fault.
+    pub words: &'static [Word<'static>],
     /// Further lines of the guest's xl configuration.
     pub config: &'static [&'static str],
     /// The guest's disks: hda, hdb, ….
@@ -87,18 +88,39 @@ pub struct Scenario {
     pub memory_mib: u32,
     /// Processors of the guest.
     pub vcpus: u32,
-    /// How Xen's events must arrive.
-    pub upcalls: Option<Upcalls>,
-    /// What the executive goes through once the system is up.
-    pub exercise: Option<&'static str>,
+    /// A longer task of the executive in a system that is up.
+    pub exercise: Option<Exercise>,
     /// A command of dom0's when the guest has been created and before it runs.
     pub created: &'static str,
-    /// Commands of dom0's, each when a line of the guest's console contains a text.
-    pub dom0: &'static [(&'static str, &'static str)],
+    /// Commands of dom0's, each at its moment.
+    pub dom0: &'static [(When, &'static str)],
     /// A CD-ROM drive with a medium, hdc.
     pub cdrom: bool,
-    /// What must be seen.
+    /// The decision, disks and end that the boot must show.
     pub expect: Expect,
+    /// What holds for this boot beyond [`Scenario::expect`].
+    pub checks: &'static [Check],
+    /// Run by name and in the matrix only, not by `cargo xtask test`.
+    pub by_name: bool,
+}
+
+/// The moment of a command of dom0's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The executive has read its boot.ini.
+    Booted,
+    /// The executive asks for it.
+    Ready(Ready),
+}
+
+impl When {
+    /// Returns the part of a console line that is waited for.
+    pub fn line(self) -> String {
+        match self {
+            Self::Booted => format!("@xg {} ", protocol::Line::Boot),
+            Self::Ready(what) => format!("{} for={what}", protocol::Line::Ready),
+        }
+    }
 }
 
 /// What a boot must show.
@@ -157,10 +179,12 @@ pub enum Ending {
 pub struct Sequence {
     /// Name on the command line and in the output.
     pub name: &'static str,
-    /// What it shows, in a line.
+    /// What is booted and broken, in a line.
     pub title: &'static str,
     /// The boots, in order.
     pub boots: &'static [Scenario],
+    /// Run by name and in the matrix only, not by `cargo xtask test`.
+    pub by_name: bool,
 }
 
 /// A boot from emulated disks for the given reason.
@@ -190,7 +214,7 @@ pub const BASE: Scenario = Scenario {
     fault: None,
     without: &[],
     damaged: &[],
-    words: "",
+    words: &[],
     config: &[],
     disks: &[Backend::Blkback],
     late_disks: &[],
@@ -198,13 +222,17 @@ pub const BASE: Scenario = Scenario {
     raw: &[],
     memory_mib: 128,
     vcpus: 1,
-    upcalls: None,
     exercise: None,
     created: "",
     dom0: &[],
     cdrom: false,
     expect: emulated(Reason::NotSelected),
+    checks: &[],
+    by_name: false,
 };
 
 /// One PV disk; the IDE controller is hidden.
 pub const PV: Expect = Expect { ide: 0, pv: 1, hidden: 1, ..emulated(Reason::PvSelected) };
+
+/// The PV entry, one disk through blkback.
+pub const PV_BOOT: Scenario = Scenario { entry: Entry::Pv, expect: PV, ..BASE };

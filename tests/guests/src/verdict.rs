@@ -3,20 +3,13 @@
 use std::fmt::Write as _;
 
 use guard::{Reason, machine::BUGCHECK_CODE};
-use rig::{
-    End,
-    report::{Report, unescape},
-};
-use volume::Verdict;
+use rig::report::{Report, unescape};
 
 use crate::{
     boot::{Boot, CDROM_VOLUME},
-    dump::{
-        file::{self as crash_dump, Expected},
-        secondary as dump,
-    },
-    exercises,
-    scenario::{Backend, Ending, Entry, Scenario, Sequence},
+    check::{Differences, Seen},
+    checks::every::EVERY,
+    scenario::{Ending, Scenario, Sequence},
 };
 
 /// What a boot showed, one field per column of the table.
@@ -121,184 +114,14 @@ fn reason(report: &Report, part: &str) -> Option<Reason> {
     Reason::from_code(u32::from_str_radix(code, 16).ok()?)
 }
 
-/// What differs from the scenario's expectation, one line each; empty where all is as it must be.
+/// Returns what differs from what the scenario expects, one line each; empty if the boot showed what it must.
 pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
-    let seen = Observed::of(&boot.outcome.report());
-    let expect = &scenario.expect;
-    let mut found = Vec::new();
-    let mut differ = |what: &str, seen: String, expected: String| {
-        if seen != expected {
-            found.push(format!("{what}: {seen}, expected {expected}"));
-        }
-    };
-    let pv_boot = expect.decision == Reason::PvSelected;
-    // Plain disks of a boot that does not stop, or those that were there before the stop.
-    let mounted = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
-    let mounted = mounted - scenario.blanks - scenario.raw.len();
-    let withheld = if pv_boot || expect.decision == Reason::Unsealed {
-        expect.withheld
-    } else {
-        // A service that does not run says nothing; one that runs says once why it stays out.
-        seen.withheld.and(Some(Reason::EmulatedBoot))
-    };
-
-    let up = expect.ending_early().is_none();
-    // Without idefilter nothing decides.
-    let decision = Some(expect.decision).filter(|reason| *reason != Reason::Unsealed);
-    differ("decision", name(seen.decision), name(decision));
-    // It speaks where it made the boot possible, and where idefilter is there it is silent.
-    let fallback = (decision.is_none() && up).then_some(Reason::FilterTakenOut);
-    differ("idefallback", name(seen.fallback), name(fallback));
-    if let Entry::Fat(number) = scenario.entry {
-        let options = seen.options.clone().unwrap_or_default();
-        let pv = if number == 2 { " GPLPV" } else { "" };
-        differ("SystemStartOptions", options, format!(" NOEXECUTE=OPTOUT FASTDETECT{pv}"));
+    let seen = Seen::of(scenario, boot);
+    let mut found = Differences::default();
+    for check in EVERY.iter().chain(scenario.checks) {
+        (check.run)(&seen, &mut found);
     }
-    differ("adapter withheld", name(seen.withheld), name(withheld));
-    differ("IDE disks", seen.ide.to_string(), expect.ide.to_string());
-    differ("PV disks", seen.pv.to_string(), expect.pv.to_string());
-    differ("other disks", seen.other.to_string(), "0".to_owned());
-    differ("hidden controllers", seen.hidden.to_string(), expect.hidden.to_string());
-    differ("starts refused", seen.denied.to_string(), expect.denied.to_string());
-    differ("CD-ROM drives", seen.cdroms.to_string(), expect.cdroms.to_string());
-    differ("PV CD-ROM drives", seen.pv_cdroms.to_string(), expect.pv_cdroms.to_string());
-    differ("mounts", seen.mounts.len().to_string(), mounted.to_string());
-    // The files are written once the system is up.
-    let files = if up { &seen.mounts[..] } else { &[] };
-    differ("file tests passed", format!("{:?}", seen.files), format!("{files:?}"));
-    differ("bugcheck", format!("{:x?}", seen.bugcheck), format!("{:x?}", expected_bugcheck(scenario)));
-    differ("violations", format!("{:?}", seen.violations), "[]".to_owned());
-    let end = match expect.ending {
-        Ending::PowerCut => "cut",
-        _ if expected_bugcheck(scenario).is_some() => "stopped",
-        _ => "clean",
-    };
-    differ("end", format!("{:?}", seen.verdict), format!("{:?}", Some(end)));
-    differ("guest", format!("{:?}", boot.outcome.end), format!("{:?}", End::PoweredOff));
-    if !pv_boot {
-        let silent = seen.lines.map(|count| count.min(1));
-        differ("lines of the suite's drivers", format!("{:?}", seen.lines), format!("{silent:?}"));
-    }
-    let orderly = expect.stop.is_none() && expect.ending == Ending::Shutdown;
-    if orderly {
-        let open = seen.devices.iter().filter(|(_, access)| access != "restricted").count();
-        differ("devices that others may open", open.to_string(), "0".to_owned());
-        if expect.pv > 0 {
-            let of = |name: &str| seen.devices.iter().filter(|(driver, _)| driver == name).count();
-            differ(
-                "device objects of idefilter and xenpci",
-                format!("{:?}", [of("idefilter"), of("xenpci")]),
-                format!("[{}, 2]", expect.filters),
-            );
-        }
-    }
-    if orderly && scenario.blanks > 0 {
-        let last = seen.censuses.last().map(|census| census.split(" alias").next().unwrap_or(census));
-        differ(
-            "last census",
-            format!("{last:?}"),
-            format!("{:?}", Some(format!("own={0} ours={0}", expect.pv))),
-        );
-    }
-    if orderly && (expect.pv > 0 || !pv_boot) {
-        let status = boot.outcome.report().first("status").map(|line| line.text.clone());
-        // `guard::abi::Status`: 4 is exposed, 1 is emulated.
-        let expected = match (decision, expect.pv) {
-            // Nobody who would say anything.
-            (None, _) => None,
-            (Some(reason), 0) => Some(format!("phase=1 reason={:#x}", reason.code())),
-            _ => Some("phase=4 reason=0x1".to_owned()),
-        };
-        differ("status in the registry", format!("{status:?}"), format!("{expected:?}"));
-    }
-    if scenario.fault == Some("platform-lost") {
-        // Its driver went with it, and left nothing behind, or the verifier had stopped.
-        let removed = boot.outcome.report().first("removed").map(|line| line.text.clone());
-        differ("removal", format!("{removed:?}"), format!("{:?}", Some("service=xenpci devices=1 loaded=0")));
-    }
-    if let Some(store) = &boot.outcome.store_running {
-        // hda is vbd 768, hdb 832; 4 is connected, and a frontend that nobody drives stays at 1.
-        let mut states: Vec<_> =
-            store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
-        states.sort_unstable();
-        // Blank ones are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256 for
-        // each.
-        let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
-        let blanks = (4..4 + scenario.blanks as u32).map(blank);
-        let backends = scenario.disks.iter().zip([768, 832]);
-        let expected = backends.filter(|(backend, _)| **backend != Backend::None).map(|(_, device)| device);
-        // xvdb and so on.
-        let raw = (1..=scenario.raw.len() as u32).map(|n| 202 << 8 | n << 4);
-        let expected = expected.chain(blanks).chain(raw);
-        let state = if expect.pv > 0 { 4 } else { 1 };
-        let mut expected: Vec<_> = expected.map(|device| (device, Some(state))).collect();
-        if scenario.cdrom {
-            // The drive's vbd is left alone where its emulated twin is used.
-            expected.push((CDROM_VBD, Some(if expect.pv_cdroms > 0 { 4 } else { 1 })));
-        }
-        expected.sort_unstable();
-        differ("vbds in xenstore while up", format!("{states:?}"), format!("{expected:?}"));
-    }
-    for mark in &boot.outcome.marks {
-        let what = format!("dom0: {}: {}", scenario.dom0[mark.mark].1, mark.output.trim());
-        differ(&what, format!("{:?}", mark.status), "Some(0)".to_owned());
-    }
-    differ("commands of dom0", boot.outcome.marks.len().to_string(), scenario.dom0.len().to_string());
-    match scenario.exercise {
-        Some("cdrom") => exercises::cdrom(&boot.outcome.report(), &seen.censuses, &mut differ),
-        Some("kinds") => exercises::kinds(scenario.raw, boot, scenario.registry, &mut differ),
-        Some("outage") => exercises::outage(scenario.name, &boot.outcome.report(), &mut differ),
-        Some("resize") => exercises::resized(&boot.outcome.report(), &mut differ),
-        Some("hotplug") => exercises::hotplug(&boot.outcome.report(), &mut differ),
-        Some("traffic" | "suspend" | "copy" | "hibernate-unprepared") => {
-            exercises::traffic(&boot.outcome.report(), scenario.vcpus, 1, &mut differ)
-        }
-        Some("hibernate" | "hibernate-elsewhere") => {
-            exercises::traffic(&boot.outcome.report(), scenario.vcpus, 2, &mut differ)
-        }
-        _ => {}
-    }
-    if let Some(upcalls) = scenario.upcalls {
-        exercises::upcalls(&boot.outcome.report(), upcalls, scenario.vcpus, &mut differ);
-    }
-    match scenario.exercise {
-        Some("suspend" | "hibernate-elsewhere") => {
-            exercises::resumed(&boot.outcome.report(), expect.pv, &mut differ)
-        }
-        Some("hibernate") => exercises::revived(&boot.outcome.report(), expect.pv, &mut differ),
-        Some("copy") => exercises::copied(&boot.outcome.report(), expect.pv, &mut differ),
-        _ => {}
-    }
-    for (n, (image, before)) in boot.images.iter().zip(&boot.generations).enumerate() {
-        let good = [Verdict::Intact, Verdict::Replayable];
-        // A boot that was stopped leaves its volume mounted, as does a disk that is taken away; one that
-        // ended in order does not.
-        let taken_away = scenario.exercise == Some("hotplug") && n >= scenario.disks.len();
-        let good = if orderly && !taken_away { &good[..1] } else { &good[..] };
-        if !good.contains(&image.verdict) {
-            differ(&format!("image {n}"), image.to_string(), good[0].to_string());
-        }
-        // One more is what a boot may add.
-        let generation = before + u64::from(mounted > 0);
-        differ(&format!("mounts of image {n}"), image.generation.to_string(), generation.to_string());
-        let name = format!("boot-{generation}.txt");
-        let written = image.files.iter().find(|(file, _)| *file == name).map(|(_, size)| *size);
-        let size = (up && mounted > 0).then_some(FILE_SIZE);
-        differ(&format!("size of {name} on image {n}"), format!("{written:?}"), format!("{size:?}"));
-    }
-    found.extend(dump::differences(scenario, &boot.outcome));
-    if let Some(extent) = &boot.dump {
-        let report = boot.outcome.report();
-        let expected = match scenario.exercise {
-            Some("hibernate-unprepared") => Expected::Refused,
-            Some("hibernate" | "hibernate-elsewhere") => Expected::Memory,
-            Some("crash-dead") => Expected::Failed,
-            _ if expect.pv == 0 => Expected::Refused,
-            _ => Expected::Whole,
-        };
-        found.extend(crash_dump::differences(extent, &report, report.bugcheck(), expected));
-    }
-    found
+    found.into_lines()
 }
 
 /// What differs from the expectations of a sequence's boots, each with the boot's name.
@@ -317,24 +140,6 @@ pub fn sequence_differences(sequence: &Sequence, boots: &[Boot]) -> Vec<String> 
         found.extend(differ.into_iter().map(|line| format!("boot {} ({}): {line}", n + 1, scenario.name)));
     }
     found
-}
-
-/// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume.
-/// The image's check has held its blocks against their checksums.
-const FILE_SIZE: u64 = 30_000;
-
-/// hdc, the CD-ROM drive.
-const CDROM_VBD: u32 = 5632;
-
-/// The first domain after dom0: the rig starts from a fresh snapshot each time.
-const GUEST: u32 = 1;
-
-fn expected_bugcheck(scenario: &Scenario) -> Option<[u64; 4]> {
-    if let Ending::CrashEarly(code) | Ending::Crash(code) = scenario.expect.ending {
-        return Some([u64::from(code), 0, 0, 0]);
-    }
-    let (reason, own, enumerated) = scenario.expect.stop?;
-    Some([u64::from(BUGCHECK_CODE), u64::from(reason.code()), u64::from(own), u64::from(enumerated)])
 }
 
 fn name(reason: Option<Reason>) -> String {

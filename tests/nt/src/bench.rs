@@ -14,6 +14,7 @@ use ::bench::line::{Line, Pass, TRACE_KIND, TRACED_KIND};
 use ::bench::runstate::{GET_RUNSTATE_INFO, HYPERVISOR_VCPU_OP};
 use ::bench::workload::{MAX_BYTES, MAX_DEPTH};
 use ::bench::{ALL, Engine, RunState, Spent, drive};
+use protocol::BenchWord;
 use volume::{BlockDevice, SECTOR};
 
 use crate::boot;
@@ -31,12 +32,12 @@ const TAG: u32 = u32::from_le_bytes(*b"Bnch");
 
 /// Runs the benchmark as the command line's `bench.` words say. PASSIVE_LEVEL.
 pub fn run() {
-    let word = |name: &str| match boot::options().bench.iter().find(|(word, _)| word == name) {
+    let word = |name: BenchWord| match boot::options().bench.iter().find(|(word, _)| *word == name) {
         Some(&(_, value)) => value,
         None => ke::panicked(format_args!("test=bench needs bench.{name}=<number>")),
     };
-    let (runs, nanoseconds) = (word("runs"), word("ms") * 1_000_000);
-    let (stamp, pause) = (word("stamp"), word("pause"));
+    let (runs, nanoseconds) = (word(BenchWord::Runs), word(BenchWord::Milliseconds) * 1_000_000);
+    let (stamp, pause) = (word(BenchWord::Stamp), word(BenchWord::Pause));
     let Some(link) = pnp::enabled_interfaces(&GUID_DEVINTERFACE_DISK).into_iter().next() else {
         ke::panicked(format_args!("there is no disk to measure"));
     };

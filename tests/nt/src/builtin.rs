@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use crate::ldr::modules;
 use crate::nt::{DriverInitialize, DriverObject};
-use crate::{cdrom, disk, ide, io, mountmgr, pci, storage};
+use crate::{cdrom, disk, ide, io, ke, mountmgr, pci, storage};
 
 /// Service and entry, in the order in which they start: the bus, then storage from the bottom up. They come
 /// after the boot-start drivers of earlier groups, as their groups do on NT.
@@ -27,6 +27,9 @@ const ON_DEMAND: [(&str, DriverInitialize); 3] = [
 
 /// The boot loader's part: they are in memory, but for those that `late` names.
 pub fn load_at_boot(late: &[String]) {
+    if let Some(unknown) = late.iter().find(|name| ALL.iter().all(|(service, _)| name != service)) {
+        ke::panicked(format_args!("late={unknown}: there is no such driver"));
+    }
     for (service, _) in ALL {
         if !late.iter().any(|name| name == service) {
             modules::built_in(&format!("{service}.sys"), true);

@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use protocol::Fault;
+
 use crate::boot::{self, bootini};
 use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
@@ -44,6 +46,9 @@ const LIFE: u64 = 3000;
 /// # Safety
 /// Called once, at `PASSIVE_LEVEL`, interrupts on.
 pub unsafe extern "win64" fn run(_context: Pvoid) {
+    if let Some(word) = &boot::options().unknown {
+        ke::panicked(format_args!("the command line has a word that is not known: {word}"));
+    }
     install();
     cm::loaded();
     load_options();
@@ -83,12 +88,12 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     if let Some(case) = &boot::options().wrong {
         wrong(case);
     }
-    if boot::options().tests.iter().any(|test| test == "bench") {
+    if boot::options().benchmark {
         bench::run();
     }
     mountmgr::file_test();
-    if let Some(name) = &boot::options().exercise {
-        exercise::run(name);
+    if let Some(exercise) = boot::options().exercise {
+        exercise::run(exercise);
     }
     faults(root);
     ke::delay(LIFE);
@@ -242,29 +247,28 @@ const PRIVILEGED: [&[u8]; 2] =
 
 /// Makes happen what the command line asks for before the session manager runs.
 fn early_faults() {
-    if boot::options().faults.iter().any(|fault| fault == EARLY_CRASH) {
+    if boot::options().faults.contains(&Fault::EarlyCrash) {
         ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0);
     }
 }
 
-const EARLY_CRASH: &str = "early-crash";
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
 /// Makes happen what the command line asks for once the system is up.
 unsafe fn faults(root: *mut DeviceObject) {
     for fault in &boot::options().faults {
-        match fault.as_str() {
-            EARLY_CRASH => {}
+        match fault {
+            Fault::EarlyCrash => {}
             // Somebody else's bugcheck, with the system up.
-            "late-crash" => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
+            Fault::LateCrash => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
             // The power goes.
-            "power-cut" => {
+            Fault::PowerCut => {
                 report!("end verdict=cut");
                 po::power_off()
             }
             // The IDE controller comes back on a path that no filter is on.
-            "ide-return" => {
+            Fault::IdeReturn => {
                 let Some((ids, resources)) = pci::resources_of_ide() else {
                     ke::panicked(format_args!("there is no IDE controller to come back"));
                 };
@@ -276,29 +280,28 @@ unsafe fn faults(root: *mut DeviceObject) {
             }
             // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when
             // the system has settled.
-            "unheard" => {
+            Fault::Unheard => {
                 ke::delay(SETTLED);
                 pnp::lose_notifications("xenvbd", UNHEARD);
             }
             // The bus is asked again for what is on it.
-            "requery" => {
+            Fault::Requery => {
                 pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
                 pnp::settle();
             }
             // The last root bus goes in order, and with it the filter on it.
-            "root-removed" => {
+            Fault::RootRemoved => {
                 let gone = pnp::remove_root_device(root);
                 report!("removed root={}", u8::from(gone));
             }
             // The platform device goes without a word.
-            "platform-lost" => {
+            Fault::PlatformLost => {
                 let gone = pnp::surprise_remove("xenpci");
                 report!(
                     "removed service=xenpci devices={gone} loaded={}",
                     u8::from(driver::find("xenpci").is_some())
                 );
             }
-            other => ke::panicked(format_args!("fault={other} is not known")),
         }
     }
 }

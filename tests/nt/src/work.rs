@@ -4,7 +4,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::inject::{self, Kind, Plan};
+use protocol::Plan;
+
+use crate::inject::{self, Kind};
 use crate::{boot, report};
 
 /// Something that is counted.

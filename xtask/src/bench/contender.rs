@@ -8,6 +8,7 @@ use guests::{
     boot::{self, Folder},
     scenario::Entry,
 };
+use protocol::{BenchWord, Word};
 use rig::{Disk, End, Job, Mark, Progress, Report, RigFiles, linux::Linux};
 
 use super::image;
@@ -140,13 +141,15 @@ fn tracing() -> Vec<Mark> {
     ]
 }
 
+/// Returns the words of the benchmark, which the executive and the program under Linux understand.
 fn words(plan: Plan, contender: Contender) -> String {
-    format!(
-        "bench.runs={} bench.ms={} bench.pause={PAUSE} bench.stamp={}",
-        plan.runs,
-        plan.milliseconds,
-        contender.stamp()
-    )
+    let words = [
+        (BenchWord::Runs, u64::from(plan.runs)),
+        (BenchWord::Milliseconds, plan.milliseconds),
+        (BenchWord::Pause, PAUSE),
+        (BenchWord::Stamp, contender.stamp()),
+    ];
+    words.map(|(name, number)| Word::Bench(name, number).to_string()).join(" ")
 }
 
 fn executive(
@@ -157,7 +160,8 @@ fn executive(
     entry: Entry,
 ) -> Result<Job> {
     let mut job = boot::executive(programs.layout, folder, entry, boot::Suite::default(), "")?;
-    job.cmdline += &format!(" test=bench {}", words(plan, contender));
+    boot::add_words(&mut job, &[Word::Benchmark]);
+    job.cmdline += &format!(" {}", words(plan, contender));
     Ok(job)
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use guests::{boot, boot::rig_files, built, catalogue, scenario::Scenario, verdict};
+use guests::{boot, boot::rig_files, built, catalogue, verdict};
 use rig::RigFiles;
 
 use super::{
@@ -181,8 +181,7 @@ fn broken_cases(output: &str) -> Vec<String> {
 
 /// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
 fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
-    let mut all = catalogue::all().chain(catalogue::by_name_only());
-    let Some(scenario): Option<&Scenario> = all.find(|s| s.name == name) else {
+    let Some(scenario) = catalogue::boots().find(|boot| boot.name == name) else {
         bail!("there is no scenario {name}");
     };
     build::drivers_in(copy)?;

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bootcfg::boot_ini::BootIni;
+use protocol::Word;
 use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
@@ -48,7 +49,8 @@ pub struct Boot {
     pub generations: Vec<u64>,
     /// The images of the disks without a volume.
     pub raw: Vec<Vec<u8>>,
-    /// The part of the first image that a crash dump, or what hibernation writes, may go to.
+    /// The part of the first image that a crash dump, or what hibernation writes, may go to; `None` if there
+    /// is no disk.
     pub dump: Option<Vec<u8>>,
     /// What the boot left in the registry for the next one; only asked for in a sequence.
     pub registry: String,
@@ -117,26 +119,19 @@ fn boot_in(
     let overrides = registry.unwrap_or(scenario.registry);
     let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
     let mut job = executive(layout, folder, scenario.entry, suite, overrides)?;
-    if !scenario.words.is_empty() {
-        job.cmdline += &format!(" {}", scenario.words);
-    }
-    if let Some(fault) = scenario.fault {
-        job.cmdline += &format!(" fault={fault}");
-    }
+    let mut words = scenario.words.to_vec();
+    words.extend(scenario.fault.map(Word::Fault));
+    words.extend(scenario.exercise.map(Word::Exercise));
+    words.extend(registry.map(|_| Word::Hive));
+    add_words(&mut job, &words);
     if scenario.expect.stop.is_some() {
         job.config.push(dump::SHOW_LOG.to_owned());
     }
     job.config.extend(scenario.config.iter().map(|&line| line.to_owned()));
-    if registry.is_some() {
-        job.cmdline += " hive=1";
-    }
     job.vcpus = scenario.vcpus;
     job.memory_mib = scenario.memory_mib;
-    if let Some(exercise) = scenario.exercise {
-        job.cmdline += &format!(" exercise={exercise}");
-    }
     job.marks =
-        scenario.dom0.iter().map(|(when, run)| Mark { when: (*when).into(), run: (*run).into() }).collect();
+        scenario.dom0.iter().map(|(when, run)| Mark { when: when.line(), run: (*run).into() }).collect();
     job.timeout =
         GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
@@ -180,13 +175,18 @@ fn boot_in(
     let registry = registry::written(&outcome.report());
     let raw =
         (0..scenario.raw.len()).map(|n| fs::read(folder.path(&raw_image(n)))).collect::<Result<_, _>>()?;
-    let writes = crash_dump::is_configured(overrides)
-        || scenario.exercise.is_some_and(|exercise| exercise.starts_with("hibernate"));
-    let dump = writes.then(|| dump_extent(&folder.image(0))).transpose()?;
+    let dump = (!scenario.disks.is_empty()).then(|| dump_extent(&folder.image(0))).transpose()?;
     Ok(Boot { images: check_images(&job)?, outcome, generations, raw, dump, registry })
 }
 
-/// The part of an image where a crash dump is written.
+/// Adds words to a job's command line.
+pub fn add_words(job: &mut Job, words: &[Word<'_>]) {
+    for word in words {
+        job.cmdline += &format!(" {word}");
+    }
+}
+
+/// Reads the part of an image where a crash dump is written.
 fn dump_extent(image: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
     bytes.get(crash_dump::EXTENT).map(<[u8]>::to_vec).context("an image has room before its partition")
@@ -329,7 +329,7 @@ pub fn executive(
         .add("boot.ini", &boot_ini_of(layout, folder, entry)?)?
         .add("overrides.reg", format!("REGEDIT4\n\n{registry}").as_bytes())?
         .job(folder.name(), folder.path("archive.tar"))?;
-    job.cmdline = format!("entry={}", entry_number(entry));
+    job.cmdline = Word::Entry(entry_number(entry)).to_string();
     Ok(job)
 }
 
@@ -344,8 +344,8 @@ pub fn boot_batch(
     rig: &RigFiles,
     name: &str,
     registry: &str,
-    words: &[String],
-    last: &str,
+    words: &[Word<'_>],
+    last: Word<'_>,
 ) -> Result<(Vec<String>, volume::Report)> {
     let folder = Folder::new(layout, name)?;
     let mut job = executive(layout, &folder, Entry::Pv, Suite::default(), registry)?;
@@ -353,8 +353,8 @@ pub fn boot_batch(
     volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")
         .with_context(|| format!("cannot make {}", image.display()))?;
     job.disks = vec![Disk::new(&image, "hda")];
-    job.batch = words.iter().map(|words| format!("{} {words}", job.cmdline)).collect();
-    job.cmdline += &format!(" {last}");
+    job.batch = words.iter().map(|word| format!("{} {word}", job.cmdline)).collect();
+    add_words(&mut job, &[last]);
     job.timeout = GUEST_LIMIT;
     // The dump would be of one of the guests, nobody knows which.
     job.dump_at = "-".to_owned();
@@ -374,7 +374,7 @@ pub fn boot_wrong(layout: &Layout, rig: &RigFiles, case: &str) -> Result<Outcome
         .add_file(&layout.nt().join("wrong.sys"))?
         .add_file(&wrong)?
         .job(format!("wrong-{case}"), folder.path("archive.tar"))?;
-    job.cmdline = format!("entry=1 wrong={case}");
+    add_words(&mut job, &[Word::Entry(1), Word::Wrong(case)]);
     job.timeout = GUEST_LIMIT;
     plain(rig, &mut job, &folder)
 }
@@ -390,7 +390,7 @@ pub fn boot_double_mount(layout: &Layout, rig: &RigFiles) -> Result<(Outcome, vo
     let image = folder.path("disk0.img");
     volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")?;
     let mut job = module.job("double-mount", folder.path("archive.tar"))?;
-    job.cmdline = "entry=1 test=double-mount".to_owned();
+    add_words(&mut job, &[Word::Entry(1)]);
     job.timeout = GUEST_LIMIT;
     job.disks = vec![Disk::new(&image, "hda"), Disk::new(&image, "hdb")];
     let outcome = plain(rig, &mut job, &folder)?;
@@ -398,9 +398,23 @@ pub fn boot_double_mount(layout: &Layout, rig: &RigFiles) -> Result<(Outcome, vo
     Ok((outcome, report))
 }
 
+/// Boots the executive in plain qemu with a word on its command line that is not one of the protocol's.
+///
+/// # Errors
+/// The rig failed, or the guest could not be prepared.
+pub fn boot_unknown_word(layout: &Layout, rig: &RigFiles, word: &str) -> Result<Outcome> {
+    let folder = Folder::new(layout, "unknown-word")?;
+    let module = Module::new(layout)?.add("boot.ini", BOOT_INI.as_bytes())?;
+    let mut job = module.job("unknown-word", folder.path("archive.tar"))?;
+    add_words(&mut job, &[Word::Entry(1)]);
+    job.cmdline += &format!(" {word}");
+    job.timeout = GUEST_LIMIT;
+    plain(rig, &mut job, &folder)
+}
+
 /// Runs a job without Xen. There the executive ends by the debug-exit device.
 fn plain(rig: &RigFiles, job: &mut Job, folder: &Folder) -> Result<Outcome> {
-    job.cmdline += " exit=debug";
+    add_words(job, &[Word::ExitDebug]);
     folder.keep(rig::plain(rig, job)?)
 }
 
@@ -444,6 +458,9 @@ impl Folder {
 
     /// Keeps the console for a reader, and what dom0 has to say.
     pub fn keep(&self, outcome: Outcome) -> Result<Outcome> {
+        if let Some(why) = &outcome.retried_after {
+            println!("{}: the rig failed and was started again: {}", self.name(), first_line(why));
+        }
         fs::write(self.path("console.txt"), outcome.console.join("\n"))?;
         let (log, created) = (&outcome.dom0_log, &outcome.created);
         if !log.is_empty() {
@@ -451,6 +468,11 @@ impl Folder {
         }
         Ok(outcome)
     }
+}
+
+/// Returns a text's first line.
+pub fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// What the executive's loader finds: one archive, the executive its first file.

@@ -3,7 +3,7 @@
 
 use guard::Reason;
 
-use crate::scenario::{BASE, Ending, Entry, Expect, PV, Scenario, Sequence, emulated};
+use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Scenario, Sequence, emulated};
 
 /// The file of idefilter is gone, or damaged: neither xenpci nor xenvbd loads, which import from it.
 const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
@@ -11,60 +11,56 @@ const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
 /// decided.
 const FILTER_NOT_STARTED: Expect = Expect { withheld: Some(Reason::Unsealed), ..WITHOUT_FILTER };
 
-const DISABLED: &str =
-    "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n\"Start\"=dword:00000004\n";
 const NO_SERVICE: &str = "[-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n";
+/// NT's stop code for a boot disk that is not there.
+const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 
-/// The rows of `cargo xtask test`.
-pub const TESTED: [Scenario; 2] = [
+/// The guests, in the order of the table in docs/testing.md.
+pub const BOOTS: &[Scenario] = &[
     Scenario {
         name: "idefilter-file-missing",
         title: "idefilter.sys is gone and in the class filters: idefallback takes it out of them",
-        entry: Entry::Pv,
         without: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
-        ..BASE
+        ..PV_BOOT
     },
     Scenario {
         name: "idefilter-disabled",
         title: "idefilter is disabled and in the class filters; its file comes with xenpci, which imports from it",
-        entry: Entry::Pv,
-        registry: DISABLED,
+        registry: disabled!("idefilter"),
         expect: FILTER_NOT_STARTED,
-        ..BASE
+        ..PV_BOOT
     },
-];
-
-/// Further rows: `cargo xtask scenario <name>`, and the matrix.
-pub const MORE: [Scenario; 12] = [
     Scenario {
         name: "idefilter-corrupt",
         title: "idefilter.sys is damaged: the boot loader leaves it out",
-        entry: Entry::Pv,
         damaged: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "idefilter-service-missing",
         title: "idefilter's service is gone, its file and its place in the class filters are not",
-        entry: Entry::Pv,
         registry: NO_SERVICE,
         expect: FILTER_NOT_STARTED,
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "idefilter-file-missing-emulated",
         title: "the same from the emulated entry: idefilter.sys is gone",
         without: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
+        by_name: true,
         ..BASE
     },
     Scenario {
         name: "idefilter-disabled-emulated",
         title: "the same from the emulated entry: idefilter is disabled",
-        registry: DISABLED,
+        registry: disabled!("idefilter"),
         expect: FILTER_NOT_STARTED,
+        by_name: true,
         ..BASE
     },
     Scenario {
@@ -72,6 +68,7 @@ pub const MORE: [Scenario; 12] = [
         title: "the same from the emulated entry: idefilter.sys is damaged",
         damaged: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
+        by_name: true,
         ..BASE
     },
     Scenario {
@@ -79,78 +76,72 @@ pub const MORE: [Scenario; 12] = [
         title: "the same from the emulated entry: idefilter's service is gone",
         registry: NO_SERVICE,
         expect: FILTER_NOT_STARTED,
+        by_name: true,
         ..BASE
     },
     Scenario {
         name: "idefallback-file-missing",
         title: "idefallback.sys is gone: nothing needs it as long as idefilter is there",
-        entry: Entry::Pv,
         without: &["idefallback.sys"],
-        expect: PV,
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "both-files-missing",
         title: "idefilter.sys and idefallback.sys are gone: NT does not start the PCI bus, and nothing is mounted",
-        entry: Entry::Pv,
         without: &["idefilter.sys", "idefallback.sys"],
         expect: Expect { ide: 0, ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE), ..WITHOUT_FILTER },
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "xenpci-file-missing",
         title: "xenpci.sys is gone: the loader has not brought it, and the boot is emulated",
-        entry: Entry::Pv,
         without: &["xenpci.sys"],
         expect: emulated(Reason::XenpciDisabled),
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "xenpci-corrupt",
         title: "xenpci.sys is damaged",
-        entry: Entry::Pv,
         damaged: &["xenpci.sys"],
         expect: emulated(Reason::XenpciDisabled),
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "xenvbd-file-missing",
         title: "xenvbd.sys is gone: the loader has not brought it, and the boot is emulated",
-        entry: Entry::Pv,
         without: &["xenvbd.sys"],
         expect: emulated(Reason::XenvbdDisabled),
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "xenvbd-corrupt",
         title: "xenvbd.sys is damaged",
-        entry: Entry::Pv,
         damaged: &["xenvbd.sys"],
         expect: emulated(Reason::XenvbdDisabled),
-        ..BASE
+        by_name: true,
+        ..PV_BOOT
     },
 ];
 
-/// What idefallback wrote outlives the boot: a file that is put back is in no list.
-pub const PUT_BACK: Sequence = Sequence {
-    name: "idefilter-put-back",
-    title: "idefilter.sys is gone for one boot and put back by hand: the PV entry says that the filter is in no list",
-    boots: &[
-        Scenario {
-            name: "gone",
-            entry: Entry::Pv,
-            without: &["idefilter.sys"],
-            expect: WITHOUT_FILTER,
-            ..BASE
-        },
-        Scenario {
-            name: "back",
-            entry: Entry::Pv,
-            expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
-            ..BASE
-        },
-    ],
-};
-
-/// NT's stop code for a boot disk that is not there.
-const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
+/// Machines that are booted several times.
+pub const SEQUENCES: &[Sequence] = &[
+    // What idefallback wrote outlives the boot: a file that is put back is in no list.
+    Sequence {
+        name: "idefilter-put-back",
+        title: "idefilter.sys is gone for one boot and put back by hand: the PV entry says that the filter is in no list",
+        boots: &[
+            Scenario { name: "gone", without: &["idefilter.sys"], expect: WITHOUT_FILTER, ..PV_BOOT },
+            Scenario {
+                name: "back",
+                expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
+                ..PV_BOOT
+            },
+        ],
+        by_name: true,
+    },
+];

@@ -1,123 +1,156 @@
-//! Boots that show a decision's inputs: what makes a boot emulated although its entry asks for PV, and what
-//! does not.
-//!
-//! [`TESTED`] is part of `cargo xtask test`; the others are run by name.
+//! Inputs of the decision: what makes a boot emulated although its entry asks for PV, and what does not.
 
 use guard::Reason;
+use protocol::Fault;
 
-use crate::scenario::{BASE, Backend, Ending, Entry, Expect, PV, Scenario, Sequence, emulated};
-
-/// What every boot here has in common.
-const ASKED: Scenario = Scenario { entry: Entry::Pv, ..BASE };
+use crate::scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Scenario, Sequence, When, emulated};
 
 /// Puts the backend of hda into a state in which it cannot be connected.
 const BACKEND_STUCK: &str = "xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 1";
 /// Puts it back, some seconds after the guest's drivers began to look.
 const BACKEND_BACK: &str = "sleep 5; xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 2";
 
-/// Boots of the test suite.
-pub const TESTED: [Scenario; 3] = [
+/// The guests, in the order of the table in docs/testing.md.
+pub const BOOTS: &[Scenario] = &[
+    Scenario {
+        name: "xenvbd-disabled",
+        title: "xenvbd is disabled",
+        registry: disabled!("xenvbd"),
+        expect: emulated(Reason::XenvbdDisabled),
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xenpci-disabled",
+        title: "xenpci is disabled",
+        registry: disabled!("xenpci"),
+        expect: emulated(Reason::XenpciDisabled),
+        ..PV_BOOT
+    },
     Scenario {
         name: "viridian",
         title: "Hyper-V's leaves come first: Xen is found at the next base",
         config: &["viridian = 1"],
-        expect: PV,
-        ..ASKED
+        ..PV_BOOT
     },
     Scenario {
         name: "boot-disk-without-vbd",
         title: "hda is emulated only, hdb has a vbd",
         disks: &[Backend::None, Backend::Blkback],
         expect: Expect { ide: 2, ..emulated(Reason::BootDiskWithoutVbd) },
-        ..ASKED
+        ..PV_BOOT
     },
     Scenario {
         name: "backend-late",
         title: "the backend becomes ready while the decision waits",
         created: BACKEND_STUCK,
-        dom0: &[("@xg boot", BACKEND_BACK)],
-        expect: PV,
-        ..ASKED
+        dom0: &[(When::Booted, BACKEND_BACK)],
+        ..PV_BOOT
     },
-];
-
-/// Further boots.
-pub const MORE: [Scenario; 6] = [
     Scenario {
         name: "no-vbd",
         title: "the only disk is emulated only",
         disks: &[Backend::None],
         expect: emulated(Reason::NoVbd),
-        ..ASKED
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "backend-stuck",
         title: "the backend does not become ready in time",
         created: BACKEND_STUCK,
-        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
-                   \"BackendWait\"=dword:00000002\n",
+        registry: concat!(key!("Services\\idefilter\\Parameters"), "\"BackendWait\"=dword:00000002\n"),
         expect: emulated(Reason::BackendMissing),
-        ..ASKED
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "other-suite",
         title: "the Xen Project's bus filter is installed and enabled",
-        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenfilt]\n\
-                   \"Start\"=dword:00000003\n\"Type\"=dword:00000001\n",
+        registry: concat!(key!("Services\\xenfilt"), "\"Start\"=dword:00000003\n\"Type\"=dword:00000001\n"),
         expect: emulated(Reason::OtherSuite),
-        ..ASKED
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "other-suites-xenvbd",
         title: "the service xenvbd is another vendor's: it lacks this suite's mark",
-        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenvbd\\Parameters]\n\
-                   \"XenguardInterface\"=-\n",
+        registry: concat!(key!("Services\\xenvbd\\Parameters"), "\"XenguardInterface\"=-\n"),
         expect: emulated(Reason::OtherSuite),
-        ..ASKED
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "driver-version",
         title: "xenpci belongs to another version of the suite",
-        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenpci\\Parameters]\n\
-                   \"XenguardInterface\"=dword:00000001\n",
+        registry: concat!(key!("Services\\xenpci\\Parameters"), "\"XenguardInterface\"=dword:00000001\n"),
         expect: emulated(Reason::DriverVersion),
-        ..ASKED
+        by_name: true,
+        ..PV_BOOT
     },
     Scenario {
         name: "fast-startup",
         title: "fast startup is on",
-        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Power]\n\
-                   \"HiberbootEnabled\"=dword:00000001\n",
+        registry: concat!(key!("Control\\Session Manager\\Power"), "\"HiberbootEnabled\"=dword:00000001\n"),
         expect: emulated(Reason::FastStartup),
-        ..ASKED
+        by_name: true,
+        ..PV_BOOT
     },
 ];
 
 /// A PV boot that crashes with the system up.
 const CRASH: Scenario = Scenario {
     name: "pv-crash",
-    fault: Some("late-crash"),
+    fault: Some(Fault::LateCrash),
     expect: Expect { ending: Ending::Crash(0xE2), ..PV },
-    ..ASKED
+    ..PV_BOOT
 };
 
-/// Two PV boots in a row crash: the third is emulated, comes up, and so lets the fourth be PV again. A crash
-/// before the hives are open leaves no count.
-pub const FAILED_BOOTS: Sequence = Sequence {
-    name: "failed-boots",
-    title: "two PV boots crash, the third is emulated, the fourth PV again",
-    boots: &[
-        Scenario {
-            name: "pv-crash-early",
-            fault: Some("early-crash"),
-            registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter\\Parameters]\n\
-                       \"UpAfter\"=dword:00000001\n",
-            expect: Expect { ending: Ending::CrashEarly(0x7B), ..PV },
-            ..ASKED
-        },
-        CRASH,
-        CRASH,
-        Scenario { name: "emulated", expect: emulated(Reason::FailedBoots), ..ASKED },
-        Scenario { name: "pv", expect: PV, ..ASKED },
-    ],
-};
+/// Machines that are booted several times.
+pub const SEQUENCES: &[Sequence] = &[
+    Sequence {
+        name: "emulated-crash-pv",
+        title: "one machine, booted emulated, crashed early, cut off, and crashed in a PV boot: registry and disks are carried over",
+        boots: &[
+            Scenario { name: "emulated", registry: no_unplug!(), ..BASE },
+            Scenario {
+                name: "early-crash",
+                fault: Some(Fault::EarlyCrash),
+                expect: Expect { ending: Ending::CrashEarly(0x7B), ..emulated(Reason::NotSelected) },
+                ..BASE
+            },
+            Scenario {
+                name: "power-cut",
+                fault: Some(Fault::PowerCut),
+                expect: Expect { ending: Ending::PowerCut, ..emulated(Reason::NotSelected) },
+                ..BASE
+            },
+            Scenario {
+                name: "pv",
+                fault: Some(Fault::LateCrash),
+                expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+                ..PV_BOOT
+            },
+        ],
+        by_name: false,
+    },
+    // Two PV boots in a row crash: the third is emulated, comes up, and so lets the fourth be PV again. A
+    // crash before the hives are open leaves no count.
+    Sequence {
+        name: "failed-boots",
+        title: "two PV boots crash, the third is emulated, the fourth PV again",
+        boots: &[
+            Scenario {
+                name: "pv-crash-early",
+                fault: Some(Fault::EarlyCrash),
+                registry: concat!(key!("Services\\idefilter\\Parameters"), "\"UpAfter\"=dword:00000001\n"),
+                expect: Expect { ending: Ending::CrashEarly(0x7B), ..PV },
+                ..PV_BOOT
+            },
+            CRASH,
+            CRASH,
+            Scenario { name: "emulated", expect: emulated(Reason::FailedBoots), ..PV_BOOT },
+            Scenario { name: "pv", expect: PV, ..PV_BOOT },
+        ],
+        by_name: true,
+    },
+];

@@ -6,6 +6,8 @@
 use guard::record;
 use rig::report::Report;
 
+use crate::check::{Check, Differences, Seen};
+
 /// Where the dump is in an image: between the partition table and the first partition, in bytes.
 pub const EXTENT: std::ops::Range<usize> = 64 * 512..2048 * 512;
 
@@ -15,14 +17,41 @@ const PAGE: usize = 4096;
 /// First part of the GUID of the executive's checksums.
 const CHECKSUMS: u32 = 0x9B6A_2B7F;
 
-/// Whether a scenario's registry configures a dump.
-pub fn is_configured(registry: &str) -> bool {
-    registry.contains("\"CrashDumpEnabled\"=dword:00000001")
+/// A whole dump, with the bugcheck that ended the boot.
+pub const WHOLE: Check = Check {
+    what: "the host reads the dump back: header and bugcheck, every page's checksum, a pattern of a seed of \
+           this boot, the guard's two records",
+    run: |seen, found| check(seen, Expected::Whole, found),
+};
+
+/// Memory that hibernation wrote.
+pub const MEMORY_WRITTEN: Check = Check {
+    what: "the host reads the written pages back: every page's checksum, a pattern of a seed of this boot",
+    run: |seen, found| check(seen, Expected::Memory, found),
+};
+
+/// No dump: the copy of the miniport found no adapter.
+pub const REFUSED: Check = Check {
+    what: "the copy of the miniport finds no adapter, and the place of the dump stays empty",
+    run: |seen, found| check(seen, Expected::Refused, found),
+};
+
+/// No dump: the disk did not answer.
+pub const NO_ANSWER: Check = Check {
+    what: "the copy's handshake ends after its 30 s, and the place of the dump stays empty",
+    run: |seen, found| check(seen, Expected::Failed, found),
+};
+
+fn check(seen: &Seen<'_>, expected: Expected, found: &mut Differences) {
+    match &seen.boot.dump {
+        Some(extent) => found.extend(differences(extent, &seen.report, seen.report.bugcheck(), expected)),
+        None => found.holds("a disk for the dump", false),
+    }
 }
 
-/// What must have come of a dump.
+/// The outcome of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+enum Expected {
     /// It is whole.
     Whole,
     /// It is whole, and is that of no bugcheck: what hibernation writes.
@@ -35,7 +64,7 @@ pub enum Expected {
 
 /// What differs from that, for a bugcheck with this code and these parameters, one line each. Where there
 /// must be no dump, the extent must be untouched.
-pub fn differences(
+fn differences(
     extent: &[u8],
     report: &Report,
     bugcheck: Option<[u64; 5]>,

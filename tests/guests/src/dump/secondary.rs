@@ -1,19 +1,22 @@
 //! What the drivers put into the crash dump of a boot that was stopped, and into qemu's log.
 
 use guard::{Action, Reason, machine::BUGCHECK_CODE, record};
-use rig::{Outcome, report::Report};
+use rig::report::Report;
 
-use crate::scenario::{Machine, Scenario};
+use crate::{
+    check::{Differences, Seen},
+    scenario::Machine,
+};
 
 /// The line of an xl configuration that has qemu show what it is told on its log port.
 pub const SHOW_LOG: &str = "device_model_args_hvm = [ \"-trace\", \"enable=xen_platform_log\" ]";
 
-/// What differs from what a stop must leave behind, one line each.
-pub fn differences(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
-    let Some((reason, own, enumerated)) = scenario.expect.stop else { return Vec::new() };
-    let report = outcome.report();
+/// Adds what differs from what a stop of the guard must leave behind.
+pub fn stop(seen: &Seen<'_>, differences: &mut Differences) {
+    let Some((reason, own, enumerated)) = seen.scenario.expect.stop else { return };
+    let report = &seen.report;
     let mut found = Vec::new();
-    match record::Record::parse(&data(&report, record::EVENTS_DUMP)) {
+    match record::Record::parse(&data(report, record::EVENTS_DUMP)) {
         None => found.push("crash dump: no record of events".to_owned()),
         Some(events) => match events.entries(0).last().map(|(_, entry)| (entry.action(), entry)) {
             Some((Action::Stop(stop), _))
@@ -24,20 +27,20 @@ pub fn differences(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
             )),
         },
     }
-    match census(&data(&report, record::CENSUS_DUMP)) {
+    match census(&data(report, record::CENSUS_DUMP)) {
         Some([listed, ours, alias, foreign]) if listed == own && ours + alias + foreign == enumerated => {}
         other => {
             found.push(format!("crash dump: the census is {other:?}, expected own={own} of {enumerated}"))
         }
     }
-    if reason == Reason::AliasExposed && !controllers_of_aliases(&data(&report, record::CENSUS_DUMP)) {
+    if reason == Reason::AliasExposed && !controllers_of_aliases(&data(report, record::CENSUS_DUMP)) {
         found.push("crash dump: an alias whose controllers are not known to be emulated, or none".to_owned());
     }
     let line = format!("xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own}", reason.code());
-    if scenario.machine == Machine::Xen && !outcome.device_model.contains(&line) {
+    if seen.scenario.machine == Machine::Xen && !seen.boot.outcome.device_model.contains(&line) {
         found.push(format!("qemu's log has no line {line:?}"));
     }
-    found
+    differences.extend(found);
 }
 
 /// The bytes that came under a GUID.

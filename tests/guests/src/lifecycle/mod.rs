@@ -14,6 +14,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use bootcfg::boot_ini::BootIni;
 use guard::Reason;
+use protocol::Word;
 use rig::{Disk, End, RigFiles};
 
 use crate::{
@@ -175,6 +176,7 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
     let system = SystemVolume::new(&folder.path("."), boot::BOOT_INI)?;
     for (n, step) in (1..).zip(*steps) {
         let at = || format!("step {n} of {name}, {step:?}");
+        say(&format!("{n}. {step:?}"));
         match step {
             Step::Install | Step::Upgrade => {
                 let package = package(layout, &folder, matches!(step, Step::Install))?;
@@ -193,7 +195,6 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
                 boot_entry(layout, rig, &folder, &system, &disk, (n, true, *expect)).with_context(at)?
             }
         }
-        say(&format!("{n}. {step:?}"));
     }
     Ok(())
 }
@@ -240,7 +241,7 @@ fn boot_entry(
     }
     let mut job =
         module.job(format!("{}-{step}", folder.name()), folder.path(&format!("archive-{step}.tar")))?;
-    job.cmdline = format!("entry={entry} hive=1");
+    boot::add_words(&mut job, &[Word::Entry(entry as u32), Word::Hive]);
     job.timeout = boot::GUEST_LIMIT;
     job.disks.push(Disk::new(disk, "hda"));
     let before = ::volume::image::check_image(disk)?;

@@ -4,7 +4,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 
-use super::wait_until;
+use protocol::Ready;
+
+use super::{ask, wait_until};
 use crate::storage::cdb;
 use crate::{cdrom, report};
 
@@ -34,9 +36,9 @@ pub fn run() {
     report!("cd what=load {}", sent(&[0x1B, 0, 0, 0, 3, 0]));
     report!("cd what=loaded {} {} then-{}", event(), sent(&READY), sent(&READY));
     report!("cd what=eject-again {} {}", sent(&EJECT), event());
-    report!("ready for=eject");
+    ask(Ready::Eject);
     report!("cd what=taken {} {}", wait_for(MEDIA_REMOVAL), sent(&READY));
-    report!("ready for=insert");
+    ask(Ready::Insert);
     report!("cd what=given {} {}", wait_for(NEW_MEDIA), sent(&READY));
     report!("cd what=content-again {}", content());
 }

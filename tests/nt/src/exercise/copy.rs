@@ -1,7 +1,9 @@
 //! The guest is saved and goes on, with requests on their way.
 
+use protocol::Ready;
+
 use super::load::Load;
-use super::wait_until;
+use super::{ask, wait_until};
 use crate::ob::namespace;
 use crate::{disk, mountmgr, report};
 
@@ -21,7 +23,7 @@ pub fn run() {
     let sectors = || unsafe { disk::probe(device.cast()) }.1;
     let (size, load) = (sectors(), Load::start(DISK, READERS));
     wait_until("reading", || load.done() >= 32);
-    report!("ready for=copy");
+    ask(Ready::Copy);
     // A size that cannot be read is none. Files, with a flush behind each, before, during and after.
     let over = || ![0, size].contains(&sectors());
     let written = mountmgr::write_while(DISK, || !over());

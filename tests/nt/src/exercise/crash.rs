@@ -3,8 +3,10 @@
 use core::cell::Cell;
 use core::ptr::null_mut;
 
+use protocol::Ready;
+
 use super::load::Load;
-use super::wait_until;
+use super::{ask, wait_until};
 use crate::nt::*;
 use crate::ob::namespace;
 use crate::{io, ke, mountmgr, ob, report, storport};
@@ -28,7 +30,7 @@ pub fn run() {
 pub fn run_dead() {
     crash_after(|load| {
         wait_until("reading", || load.done() >= READS);
-        report!("ready for=outage");
+        ask(Ready::Outage);
         let (last, since) = (Cell::new(0), Cell::new(0));
         wait_until("the end of reading", || {
             if last.replace(load.done()) != load.done() {

@@ -1,9 +1,11 @@
 //! The system hibernates, and goes on where it was or in another domain; or it is refused the writer of its
 //! file.
 
+use protocol::Ready;
+
 use super::load::Load;
 use super::suspend::domain;
-use super::wait_until;
+use super::{ask, wait_until};
 use crate::nt::{POWER_SYSTEM_HIBERNATE, POWER_SYSTEM_WORKING};
 use crate::{diskdump, mountmgr, pnp, report, xen};
 
@@ -32,7 +34,7 @@ pub fn elsewhere() {
     hibernate(|| {
         let before = domain();
         assert!(xen::set_parameter(xen::CALLBACK_IRQ, 0), "the callback for events stays");
-        report!("ready for=hibernated");
+        ask(Ready::Hibernated);
         while domain() == before {
             // SAFETY: nothing is read or written.
             unsafe { xen::hypercall(SCHED_OP, [YIELD, 0, 0]) };

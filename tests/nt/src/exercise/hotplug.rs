@@ -1,7 +1,9 @@
 //! A disk is attached, used, and detached while requests are on their way.
 
+use protocol::Ready;
+
 use super::load::Load;
-use super::wait_until;
+use super::{ask, wait_until};
 use crate::ob::namespace;
 use crate::{mountmgr, report};
 
@@ -13,12 +15,12 @@ const READERS: usize = 4;
 /// The exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready
 /// for=detach`.
 pub fn run() {
-    report!("ready for=attach");
+    ask(Ready::Attach);
     wait_until("a second volume", || mountmgr::is_mounted(DISK));
     mountmgr::file_test();
     let load = Load::start(DISK, READERS);
     wait_until("reading", || load.done() >= 32);
-    report!("ready for=detach");
+    ask(Ready::Detach);
     // Writes until the disk is gone.
     let written = mountmgr::write_until_failure(DISK);
     let counts = load.join();

@@ -5,7 +5,9 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::wait_until;
+use protocol::Ready;
+
+use super::{ask, wait_until};
 use crate::ob::namespace;
 use crate::storage::cdb;
 use crate::storage::sense::Sense;
@@ -30,7 +32,7 @@ pub fn run() {
         let Some((device, _)) = namespace::lookup(&name) else { break };
         Raw { device: device.cast(), number }.run();
     }
-    report!("ready for=look");
+    ask(Ready::Look);
     wait_until("the first disk's removal", || namespace::lookup("\\Device\\Harddisk1\\DR1").is_none());
     crate::pnp::settle();
 }

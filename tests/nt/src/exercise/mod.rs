@@ -13,7 +13,9 @@ mod resize;
 mod suspend;
 mod traffic;
 
-use crate::ke;
+use protocol::{Exercise, Ready};
+
+use crate::{ke, report};
 
 /// How long the effect of something that dom0 does may take, in milliseconds.
 const PATIENCE: u64 = 60_000;
@@ -21,23 +23,27 @@ const PATIENCE: u64 = 60_000;
 const LOOK: u64 = 100;
 
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
-pub fn run(name: &str) {
-    match name {
-        "cdrom" => cdrom::run(),
-        "copy" => copy::run(),
-        "crash" => crash::run(),
-        "crash-dead" => crash::run_dead(),
-        "hibernate" => hibernate::here(),
-        "hibernate-elsewhere" => hibernate::elsewhere(),
-        "hibernate-unprepared" => hibernate::unprepared(),
-        "hotplug" => hotplug::run(),
-        "kinds" => kinds::run(),
-        "outage" => outage::run(),
-        "resize" => resize::run(),
-        "suspend" => suspend::run(),
-        "traffic" => traffic::run(),
-        other => ke::panicked(format_args!("exercise={other} is not known")),
+pub fn run(exercise: Exercise) {
+    match exercise {
+        Exercise::Cdrom => cdrom::run(),
+        Exercise::Copy => copy::run(),
+        Exercise::Crash => crash::run(),
+        Exercise::CrashDead => crash::run_dead(),
+        Exercise::Hibernate => hibernate::here(),
+        Exercise::HibernateElsewhere => hibernate::elsewhere(),
+        Exercise::HibernateUnprepared => hibernate::unprepared(),
+        Exercise::Hotplug => hotplug::run(),
+        Exercise::Kinds => kinds::run(),
+        Exercise::Outage => outage::run(),
+        Exercise::Resize => resize::run(),
+        Exercise::Suspend => suspend::run(),
+        Exercise::Traffic => traffic::run(),
     }
+}
+
+/// Asks dom0 for something.
+fn ask(what: Ready) {
+    report!("ready for={what}");
 }
 
 /// Waits until `seen`; the system stops if that takes too long, and says for what it waited.

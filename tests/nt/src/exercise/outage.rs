@@ -1,7 +1,9 @@
 //! A disk's backend goes and comes back, as often as dom0 makes it, with requests on their way.
 
+use protocol::Ready;
+
 use super::load::Load;
-use super::wait_until;
+use super::{ask, wait_until};
 use crate::{boot, ke, mountmgr, report};
 
 /// Threads that read from it.
@@ -15,7 +17,7 @@ pub fn run() {
     let (disk, seconds) = boot::options().outage;
     let load = Load::start(disk, READERS);
     wait_until("reading", || load.done() >= 32);
-    report!("ready for=outage");
+    ask(Ready::Outage);
     let start = ke::clock::interrupt_time();
     let end = start + u64::from(seconds) * 10_000_000;
     let written = mountmgr::write_while(disk, || ke::clock::interrupt_time() < end);

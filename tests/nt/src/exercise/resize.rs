@@ -1,6 +1,8 @@
 //! A disk grows while it is mounted.
 
-use super::wait_until;
+use protocol::Ready;
+
+use super::{ask, wait_until};
 use crate::ob::namespace;
 use crate::{disk, mountmgr, report};
 
@@ -13,7 +15,7 @@ pub fn run() {
     let probe = || unsafe { disk::probe(device.cast()) };
     let (sense, before) = probe();
     report!("capacity sense={sense:#x} sectors={before}");
-    report!("ready for=resize");
+    ask(Ready::Resize);
     let told = core::cell::Cell::new(0);
     wait_until("a unit attention", || {
         told.set(probe().0);

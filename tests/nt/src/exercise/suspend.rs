@@ -2,8 +2,10 @@
 
 use core::arch::x86_64::__cpuid;
 
+use protocol::Ready;
+
 use super::load::Load;
-use super::wait_until;
+use super::{ask, wait_until};
 use crate::{mountmgr, report};
 
 /// The disk that is used meanwhile.
@@ -17,7 +19,7 @@ const READS_AFTER: u32 = 64;
 pub fn run() {
     let (domain, load) = (domain(), Load::start(DISK, READERS));
     wait_until("reading", || load.done() >= 32);
-    report!("ready for=suspend");
+    ask(Ready::Suspend);
     // Files, with a flush behind each, before, during and after.
     let written = mountmgr::write_while(DISK, || self::domain() == domain);
     let before = load.done();

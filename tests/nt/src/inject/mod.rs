@@ -17,44 +17,11 @@ mod store;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use hypercall::{entered, watch};
+pub use protocol::FaultKind as Kind;
+use protocol::Plan;
 
 use crate::nt::status;
 use crate::{boot, report};
-
-/// What fails.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    Pool,
-    Registry,
-    Hypercall,
-    Store,
-}
-
-const NAMES: [(&str, Kind); 4] = [
-    ("pool", Kind::Pool),
-    ("registry", Kind::Registry),
-    ("hypercall", Kind::Hypercall),
-    ("store", Kind::Store),
-];
-
-/// What the command line asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Plan {
-    Count,
-    Fail(Kind, u32),
-}
-
-impl Plan {
-    /// Reads `count` or `<kind>:<n>`.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text == "count" {
-            return Some(Self::Count);
-        }
-        let (name, number) = text.split_once(':')?;
-        let (_, kind) = NAMES.iter().find(|(known, _)| *known == name)?;
-        Some(Self::Fail(*kind, number.parse().ok()?))
-    }
-}
 
 const NULL: u64 = 0;
 const NO_RESOURCES: u64 = status::INSUFFICIENT_RESOURCES as u32 as u64;
@@ -106,7 +73,7 @@ pub fn fails(kind: Kind, what: core::fmt::Arguments) -> bool {
     let number = COUNTS[kind as usize].fetch_add(1, Ordering::Relaxed) + 1;
     let fails = plan == Plan::Fail(kind, number);
     if fails {
-        report!("injected kind={} n={number} {what}", NAMES[kind as usize].0);
+        report!("injected kind={} n={number} {what}", kind);
     }
     fails
 }

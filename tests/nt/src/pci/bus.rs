@@ -134,6 +134,7 @@ unsafe fn answer_late(lower: *mut DeviceObject, packet: *mut Irp, devices: &[*mu
         let old = ke::KeRaiseIrqlToDpcLevel();
         irp::complete_unchanged(packet);
         ke::KeLowerIrql(old);
+        crate::log!("the PCI bus answered for its children late");
     }
     let (found, information) = child::relations(devices, (*packet).io_status.information as *mut _);
     (*packet).io_status = IoStatusBlock::new(found, information);

@@ -1,0 +1,101 @@
+//! Crash dumps and hibernation: what the polled copy of the miniport writes.
+
+use guard::Reason;
+use protocol::{Exercise, Fault, Ready, Word};
+
+use super::suspend::{RESUMED, connected_again};
+use crate::{
+    check::Check,
+    checks::{
+        load::{IN_USE, IN_USE_TWICE},
+        upcalls::VECTORS,
+    },
+    dump::file::{MEMORY_WRITTEN, NO_ANSWER, REFUSED, WHOLE},
+    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Scenario, When, emulated},
+};
+
+/// The guests, in the order of the table in docs/testing.md.
+pub const BOOTS: &[Scenario] = &[
+    Scenario {
+        name: "crash-dump",
+        title: "a bugcheck with requests of two processors in flight: the copy of the miniport takes the disk over, \
+                from a backend that is not trusted, and writes a dump",
+        vcpus: 2,
+        exercise: Some(Exercise::Crash),
+        created: "xenstore-write /local/domain/$DOMID/device/vbd/768/trusted 0",
+        registry: dump!(),
+        expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+        checks: &[WHOLE],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "hibernate-restored",
+        title: "memory is written to the disk at S4 and comes back in another domain",
+        // Every page is copied twice.
+        memory_mib: 64,
+        vcpus: 2,
+        words: &[Word::Nt61],
+        exercise: Some(Exercise::HibernateElsewhere),
+        dom0: &[(When::Ready(Ready::Hibernated), "bash save.sh")],
+        checks: &[MEMORY_WRITTEN, IN_USE_TWICE, VECTORS, RESUMED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "crash-dump-dead",
+        title: "a bugcheck after the disk's backend has gone: the copy gives up, and the system ends without a dump",
+        exercise: Some(Exercise::CrashDead),
+        dom0: &[(When::Ready(Ready::Outage), "echo vbd-$DOMID-768 >/sys/bus/xen-backend/drivers/vbd/unbind")],
+        registry: dump!(),
+        expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+        checks: &[NO_ANSWER],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "hibernate",
+        title: "memory is written to the disk at S4, the machine stays on, and the system takes its disk back",
+        exercise: Some(Exercise::Hibernate),
+        checks: &[MEMORY_WRITTEN, IN_USE_TWICE, AWAKE],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "hibernate-refused",
+        title: "a copy of the miniport that is started while the disk is in use refuses, and the system goes on with it",
+        exercise: Some(Exercise::HibernateUnprepared),
+        checks: &[REFUSED, IN_USE],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "crash-dump-refused",
+        title: "sabotage: in an emulated boot xenvbd is to write the dump: it does not touch the disk",
+        fault: Some(Fault::LateCrash),
+        words: &[Word::DumpDriver("xenvbd")],
+        registry: dump!(),
+        expect: Expect { ending: Ending::Crash(0xE2), ..emulated(Reason::NotSelected) },
+        checks: &[REFUSED],
+        by_name: true,
+        ..BASE
+    },
+    Scenario {
+        name: "crash-dump-stop",
+        title: "the guard's own stop leaves a dump with its records: the IDE controller comes back behind the bus filter",
+        registry: concat!(census_alone!(), dump!()),
+        fault: Some(Fault::IdeReturn),
+        expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        checks: &[WHOLE],
+        by_name: true,
+        ..PV_BOOT
+    },
+];
+
+/// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.
+const AWAKE: Check = Check {
+    what: "the disks are taken back from the copy that wrote",
+    run: |seen, found| {
+        found.same("awakenings", seen.said("xenpci: awake where it fell asleep"), 1);
+        connected_again(seen, found);
+        found.same("resumes", seen.said("xenpci: resumed, "), 0);
+    },
+};

@@ -1,0 +1,220 @@
+//! Checks that hold for every boot, by what its scenario expects.
+
+use guard::{Reason, machine::BUGCHECK_CODE};
+use protocol::{Exercise, Line};
+use rig::End;
+use volume::Verdict;
+
+use crate::{
+    check::{Check, Differences, Seen},
+    dump::secondary,
+    scenario::{Backend, Ending, Entry, Scenario},
+};
+
+/// The checks, in the order in which their differences are told.
+pub const EVERY: &[Check] = &[
+    Check { what: "the decision and its reason", run: decision },
+    Check { what: "disks and drives, on each way", run: disks },
+    Check { what: "mounts, and the file test on each", run: mounts },
+    Check { what: "the end", run: end },
+    Check { what: "one line per driver in an emulated boot", run: silence },
+    Check { what: "device objects, and who may open them", run: devices },
+    Check { what: "the last census of many disks", run: census },
+    Check { what: "the status in the registry", run: status },
+    Check { what: "the states of the vbds in xenstore", run: vbds },
+    Check { what: "the commands of dom0", run: dom0 },
+    Check { what: "the images, read by the host", run: images },
+    Check { what: "the guard's records of a stop", run: secondary::stop },
+];
+
+/// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume.
+/// The check of an image has compared its blocks with their checksums.
+const FILE_SIZE: u64 = 30_000;
+/// The first domain after dom0: the rig starts from a fresh snapshot each time.
+const GUEST: u32 = 1;
+/// The vbd of hda and of hdb.
+const DISKS: [u32; 2] = [768, 832];
+/// The vbd of hdc, the CD-ROM drive.
+const CDROM: u32 = 5632;
+
+/// Returns how many volumes the boot mounts.
+fn mounted(scenario: &Scenario) -> usize {
+    let expect = &scenario.expect;
+    // Plain disks of a boot that does not stop, or the disks that were there before the stop.
+    let disks = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
+    disks - scenario.blanks - scenario.raw.len()
+}
+
+/// Returns true if the boot gets as far as the session manager.
+fn comes_up(scenario: &Scenario) -> bool {
+    scenario.expect.ending_early().is_none()
+}
+
+/// Returns true if the boot ends with a shutdown.
+fn ends_in_order(scenario: &Scenario) -> bool {
+    scenario.expect.stop.is_none() && scenario.expect.ending == Ending::Shutdown
+}
+
+/// Returns the decision that idefilter prints; without idefilter nothing decides.
+fn expected_decision(scenario: &Scenario) -> Option<Reason> {
+    Some(scenario.expect.decision).filter(|reason| *reason != Reason::Unsealed)
+}
+
+fn decision(seen: &Seen<'_>, found: &mut Differences) {
+    let (scenario, observed) = (seen.scenario, &seen.observed);
+    let expected = expected_decision(scenario);
+    found.same("decision", observed.decision, expected);
+    // idefallback prints exactly one line if it was needed, and none if idefilter is loaded.
+    let fallback = (expected.is_none() && comes_up(scenario)).then_some(Reason::FilterTakenOut);
+    found.same("idefallback", observed.fallback, fallback);
+    let withheld = match scenario.expect.decision {
+        Reason::PvSelected | Reason::Unsealed => scenario.expect.withheld,
+        // A service that does not run prints nothing; one that runs prints once why it stays out.
+        _ => observed.withheld.and(Some(Reason::EmulatedBoot)),
+    };
+    found.same("adapter withheld", observed.withheld, withheld);
+    if let Entry::Fat(number) = scenario.entry {
+        let pv = if number == 2 { " GPLPV" } else { "" };
+        let options = observed.options.clone().unwrap_or_default();
+        found.same("SystemStartOptions", options, format!(" NOEXECUTE=OPTOUT FASTDETECT{pv}"));
+    }
+}
+
+fn disks(seen: &Seen<'_>, found: &mut Differences) {
+    let (expect, observed) = (&seen.scenario.expect, &seen.observed);
+    found.same("IDE disks", observed.ide, expect.ide);
+    found.same("PV disks", observed.pv, expect.pv);
+    found.same("other disks", observed.other, 0);
+    found.same("hidden controllers", observed.hidden, expect.hidden);
+    found.same("starts refused", observed.denied, expect.denied);
+    found.same("CD-ROM drives", observed.cdroms, expect.cdroms);
+    found.same("PV CD-ROM drives", observed.pv_cdroms, expect.pv_cdroms);
+}
+
+fn mounts(seen: &Seen<'_>, found: &mut Differences) {
+    let observed = &seen.observed;
+    found.same("mounts", observed.mounts.len(), mounted(seen.scenario));
+    // The files are written once the system is up.
+    let files = if comes_up(seen.scenario) { &observed.mounts[..] } else { &[] };
+    found.same("file tests passed", &observed.files[..], files);
+}
+
+fn end(seen: &Seen<'_>, found: &mut Differences) {
+    let (scenario, observed) = (seen.scenario, &seen.observed);
+    let bugcheck = expected_bugcheck(scenario);
+    let hexadecimal = |numbers: Option<[u64; 4]>| format!("{numbers:x?}");
+    found.same("bugcheck", hexadecimal(observed.bugcheck), hexadecimal(bugcheck));
+    found.same("violations", &observed.violations[..], &[]);
+    let verdict = match scenario.expect.ending {
+        Ending::PowerCut => "cut",
+        _ if bugcheck.is_some() => "stopped",
+        _ => "clean",
+    };
+    found.same("end", observed.verdict.as_deref(), Some(verdict));
+    found.same("guest", &seen.boot.outcome.end, &End::PoweredOff);
+}
+
+fn silence(seen: &Seen<'_>, found: &mut Differences) {
+    if seen.scenario.expect.decision != Reason::PvSelected {
+        let lines = seen.observed.lines;
+        found.same("lines of the suite's drivers", lines, lines.map(|count| count.min(1)));
+    }
+}
+
+fn devices(seen: &Seen<'_>, found: &mut Differences) {
+    if !ends_in_order(seen.scenario) {
+        return;
+    }
+    let (expect, devices) = (&seen.scenario.expect, &seen.observed.devices);
+    let open = devices.iter().filter(|(_, access)| access != "restricted").count();
+    found.same("devices that others may open", open, 0);
+    if expect.pv > 0 {
+        let of = |name: &str| devices.iter().filter(|(driver, _)| driver == name).count();
+        let counts = [of("idefilter"), of("xenpci")];
+        found.same("device objects of idefilter and xenpci", counts, [expect.filters, 2]);
+    }
+}
+
+fn census(seen: &Seen<'_>, found: &mut Differences) {
+    if ends_in_order(seen.scenario) && seen.scenario.blanks > 0 {
+        let last = seen.observed.censuses.last();
+        let last = last.map(|census| census.split(" alias").next().unwrap_or(census).to_owned());
+        found.same("last census", last, Some(format!("own={0} ours={0}", seen.scenario.expect.pv)));
+    }
+}
+
+fn status(seen: &Seen<'_>, found: &mut Differences) {
+    let expect = &seen.scenario.expect;
+    let pv_boot = expect.decision == Reason::PvSelected;
+    if ends_in_order(seen.scenario) && (expect.pv > 0 || !pv_boot) {
+        let status = seen.lines(Line::Status).next().map(|line| line.text.clone());
+        // `guard::abi::Status`: 4 is exposed, 1 is emulated.
+        let expected = match (expected_decision(seen.scenario), expect.pv) {
+            (None, _) => None,
+            (Some(reason), 0) => Some(format!("phase=1 reason={:#x}", reason.code())),
+            _ => Some("phase=4 reason=0x1".to_owned()),
+        };
+        found.same("status in the registry", status, expected);
+    }
+}
+
+fn vbds(seen: &Seen<'_>, found: &mut Differences) {
+    let Some(store) = &seen.boot.outcome.store_running else { return };
+    let scenario = seen.scenario;
+    let mut states: Vec<_> = store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
+    states.sort_unstable();
+    // XenbusStateConnected is 4, and a frontend that nobody drives stays at 1.
+    let state = |used: bool| Some(if used { 4 } else { 1 });
+    let disks = scenario.disks.iter().zip(DISKS).filter(|(backend, _)| **backend != Backend::None);
+    // xvdb and so on.
+    let raw = (1..=scenario.raw.len() as u32).map(|n| 202 << 8 | n << 4);
+    // Blank disks are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256.
+    let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
+    let blanks = (4..4 + scenario.blanks as u32).map(blank);
+    let devices = disks.map(|(_, device)| device).chain(raw).chain(blanks);
+    let mut expected: Vec<_> = devices.map(|device| (device, state(scenario.expect.pv > 0))).collect();
+    if scenario.cdrom {
+        // The drive's vbd is left alone where its emulated twin is used.
+        expected.push((CDROM, state(scenario.expect.pv_cdroms > 0)));
+    }
+    expected.sort_unstable();
+    found.same("vbds in xenstore while up", states, expected);
+}
+
+fn dom0(seen: &Seen<'_>, found: &mut Differences) {
+    let commands = seen.scenario.dom0;
+    let marks = &seen.boot.outcome.marks;
+    for mark in marks {
+        let what = format!("dom0: {}: {}", commands[mark.mark].1, mark.output.trim());
+        found.same(&what, mark.status, Some(0));
+    }
+    found.same("commands of dom0", marks.len(), commands.len());
+}
+
+fn images(seen: &Seen<'_>, found: &mut Differences) {
+    let scenario = seen.scenario;
+    let mounted = mounted(scenario) > 0;
+    for (n, (image, before)) in seen.boot.images.iter().zip(&seen.boot.generations).enumerate() {
+        // A boot that was stopped leaves its volume mounted, as does a disk that is taken away.
+        let taken_away = scenario.exercise == Some(Exercise::Hotplug) && n >= scenario.disks.len();
+        let replayable = !ends_in_order(scenario) || taken_away;
+        let good = image.verdict == Verdict::Intact || (replayable && image.verdict == Verdict::Replayable);
+        found.holds(&format!("image {n}, which is {image}"), good);
+        // One more is what a boot may add.
+        let generation = before + u64::from(mounted);
+        found.same(&format!("mounts of image {n}"), image.generation, generation);
+        let name = format!("boot-{generation}.txt");
+        let written = image.files.iter().find(|(file, _)| *file == name).map(|(_, size)| *size);
+        let size = (comes_up(scenario) && mounted).then_some(FILE_SIZE);
+        found.same(&format!("size of {name} on image {n}"), written, size);
+    }
+}
+
+/// Returns code, P1, P2 and P3 of the bugcheck that ends the boot.
+fn expected_bugcheck(scenario: &Scenario) -> Option<[u64; 4]> {
+    if let Ending::CrashEarly(code) | Ending::Crash(code) = scenario.expect.ending {
+        return Some([u64::from(code), 0, 0, 0]);
+    }
+    let (reason, own, enumerated) = scenario.expect.stop?;
+    Some([u64::from(BUGCHECK_CODE), u64::from(reason.code()), u64::from(own), u64::from(enumerated)])
+}

@@ -1,0 +1,291 @@
+//! The executive's command line.
+
+use core::fmt;
+
+use crate::{Unknown, name::named};
+
+named! {
+    /// An exercise: a longer task of the executive in a system that is up.
+    Exercise {
+        /// Reads, locks, ejects and loads a PV CD-ROM drive.
+        Cdrom = "cdrom",
+        /// Uses a disk while dom0 saves a copy of the guest, and the guest goes on.
+        Copy = "copy",
+        /// Crashes with requests in flight.
+        Crash = "crash",
+        /// Crashes after dom0 has taken the disk's backend away.
+        CrashDead = "crash-dead",
+        /// Writes memory at S4 and goes on in the same domain.
+        Hibernate = "hibernate",
+        /// Writes memory at S4 and goes on in another domain.
+        HibernateElsewhere = "hibernate-elsewhere",
+        /// Starts a copy of the miniport although no device was told of S4.
+        HibernateUnprepared = "hibernate-unprepared",
+        /// Uses a disk that dom0 attaches, until dom0 detaches it.
+        Hotplug = "hotplug",
+        /// Reads, writes and unmaps blocks of each raw disk.
+        Kinds = "kinds",
+        /// Uses a disk while dom0 stops and restarts its backend.
+        Outage = "outage",
+        /// Reads a disk's capacity before and after dom0 enlarges it.
+        Resize = "resize",
+        /// Uses a disk while dom0 saves and restores the guest.
+        Suspend = "suspend",
+        /// Uses a disk from every processor.
+        Traffic = "traffic",
+    }
+}
+
+named! {
+    /// A fault that the executive makes happen.
+    Fault {
+        /// Somebody else's bugcheck before the session manager runs.
+        EarlyCrash = "early-crash",
+        /// Somebody else's bugcheck with the system up.
+        LateCrash = "late-crash",
+        /// The power goes with the system up.
+        PowerCut = "power-cut",
+        /// The IDE controller comes back on a path without a filter.
+        IdeReturn = "ide-return",
+        /// No driver hears of disk arrivals in time, and xenvbd never does.
+        Unheard = "unheard",
+        /// The PCI bus is asked again for its children.
+        Requery = "requery",
+        /// The last root bus is removed in order.
+        RootRemoved = "root-removed",
+        /// The Xen platform device is surprise-removed.
+        PlatformLost = "platform-lost",
+    }
+}
+
+named! {
+    /// A kind of request that can be made to fail.
+    FaultKind {
+        /// A routine that allocates for a driver.
+        Pool = "pool",
+        /// A read of the registry or of a device's properties.
+        Registry = "registry",
+        /// A hypercall.
+        Hypercall = "hypercall",
+        /// A request to xenstore.
+        Store = "store",
+    }
+}
+
+named! {
+    /// A number that the benchmark takes.
+    BenchWord {
+        /// Timed runs of each workload.
+        Runs = "runs",
+        /// Length of a run in milliseconds.
+        Milliseconds = "ms",
+        /// Milliseconds left to dom0 for switching Xen's trace on or off.
+        Pause = "pause",
+        /// A number that each written block carries.
+        Stamp = "stamp",
+    }
+}
+
+/// The requests that fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// None; they are only counted.
+    Count,
+    /// The n-th request of a kind, from 1.
+    Fail(FaultKind, u32),
+}
+
+impl Plan {
+    /// Parses `count` or `<kind>:<n>`.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse(text: &str) -> Result<Self, Unknown> {
+        if text == "count" {
+            return Ok(Self::Count);
+        }
+        let (kind, n) = text.split_once(':').ok_or(Unknown)?;
+        Ok(Self::Fail(FaultKind::parse(kind)?, number(n)?))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count => f.write_str("count"),
+            Self::Fail(kind, n) => write!(f, "{kind}:{n}"),
+        }
+    }
+}
+
+/// One word of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word<'a> {
+    /// The entry of boot.ini that is started, from 1.
+    Entry(u32),
+    /// A fault; the words of several happen in their order.
+    Fault(Fault),
+    /// The exercise of a system that is up.
+    Exercise(Exercise),
+    /// For [`Exercise::Outage`]: the disk, and the seconds for which files are written.
+    Outage {
+        /// Number of the disk, from 0.
+        disk: u32,
+        /// Seconds from the moment when dom0 is asked.
+        seconds: u32,
+    },
+    /// A driver of the executive's own that is loaded only when a device needs it.
+    Late(&'a str),
+    /// The service of the miniport that writes a crash dump, in place of the first disk's.
+    DumpDriver(&'a str),
+    /// Milliseconds between the first report line and the first driver.
+    Pause(u64),
+    /// AHCI controllers have the subsystem IDs of real hardware, as a passed-through one has.
+    LookAlike,
+    /// The IDE controller is on a second PCI root bus.
+    SecondRoot,
+    /// The kernel is NT 6.1 and not 5.2: version, interrupt messages and the routines that connect them.
+    Nt61,
+    /// No interrupt message is granted.
+    NoMessages,
+    /// PCI buses answer for their children later, on another thread at `DISPATCH_LEVEL`.
+    LateRelations,
+    /// The case that the deliberately wrong driver plays.
+    Wrong(&'a str),
+    /// The requests that fail.
+    Inject(Plan),
+    /// The registry that is left for the next boot is printed.
+    Hive,
+    /// The benchmark runs.
+    Benchmark,
+    /// A number of the benchmark.
+    Bench(BenchWord, u64),
+    /// The machine is turned off through qemu's isa-debug-exit device.
+    ExitDebug,
+}
+
+impl<'a> Word<'a> {
+    /// Parses one word.
+    ///
+    /// # Errors
+    /// The word, or its value, is not one of those above.
+    pub fn parse(word: &'a str) -> Result<Self, Unknown> {
+        let Some((key, value)) = word.split_once('=') else {
+            return Ok(match word {
+                "look-alike" => Self::LookAlike,
+                "second-root" => Self::SecondRoot,
+                "no-messages" => Self::NoMessages,
+                "late-relations" => Self::LateRelations,
+                _ => return Err(Unknown),
+            });
+        };
+        Ok(match (key, value) {
+            ("entry", n) => Self::Entry(number(n)?),
+            ("fault", name) => Self::Fault(Fault::parse(name)?),
+            ("exercise", name) => Self::Exercise(Exercise::parse(name)?),
+            ("outage", value) => {
+                let (disk, seconds) = value.split_once(',').ok_or(Unknown)?;
+                Self::Outage { disk: number(disk)?, seconds: number(seconds)? }
+            }
+            ("late", service) => Self::Late(service),
+            ("dump-driver", service) => Self::DumpDriver(service),
+            ("pause", ms) => Self::Pause(number(ms)?),
+            ("nt", "6.1") => Self::Nt61,
+            ("wrong", case) => Self::Wrong(case),
+            ("inject", plan) => Self::Inject(Plan::parse(plan)?),
+            ("hive", "1") => Self::Hive,
+            ("test", "bench") => Self::Benchmark,
+            ("exit", "debug") => Self::ExitDebug,
+            (key, value) => {
+                let key = key.strip_prefix("bench.").ok_or(Unknown)?;
+                Self::Bench(BenchWord::parse(key)?, number(value)?)
+            }
+        })
+    }
+}
+
+fn number<T: core::str::FromStr>(text: &str) -> Result<T, Unknown> {
+    text.parse().map_err(|_| Unknown)
+}
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Entry(n) => write!(f, "entry={n}"),
+            Self::Fault(fault) => write!(f, "fault={fault}"),
+            Self::Exercise(exercise) => write!(f, "exercise={exercise}"),
+            Self::Outage { disk, seconds } => write!(f, "outage={disk},{seconds}"),
+            Self::Late(service) => write!(f, "late={service}"),
+            Self::DumpDriver(service) => write!(f, "dump-driver={service}"),
+            Self::Pause(ms) => write!(f, "pause={ms}"),
+            Self::LookAlike => f.write_str("look-alike"),
+            Self::SecondRoot => f.write_str("second-root"),
+            Self::Nt61 => f.write_str("nt=6.1"),
+            Self::NoMessages => f.write_str("no-messages"),
+            Self::LateRelations => f.write_str("late-relations"),
+            Self::Wrong(case) => write!(f, "wrong={case}"),
+            Self::Inject(plan) => write!(f, "inject={plan}"),
+            Self::Hive => f.write_str("hive=1"),
+            Self::Benchmark => f.write_str("test=bench"),
+            Self::Bench(key, number) => write!(f, "bench.{key}={number}"),
+            Self::ExitDebug => f.write_str("exit=debug"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn each_word_comes_back_from_its_text() {
+        let mut words: Vec<Word<'_>> = std::vec![
+            Word::Entry(3),
+            Word::Outage { disk: 1, seconds: 45 },
+            Word::Late("pciide"),
+            Word::DumpDriver("xenvbd"),
+            Word::Pause(4000),
+            Word::LookAlike,
+            Word::SecondRoot,
+            Word::Nt61,
+            Word::NoMessages,
+            Word::LateRelations,
+            Word::Wrong("none"),
+            Word::Inject(Plan::Count),
+            Word::Inject(Plan::Fail(FaultKind::Store, 12)),
+            Word::Hive,
+            Word::Benchmark,
+            Word::Bench(BenchWord::Milliseconds, 500),
+            Word::ExitDebug,
+        ];
+        words.extend(Fault::ALL.iter().map(|&fault| Word::Fault(fault)));
+        words.extend(Exercise::ALL.iter().map(|&exercise| Word::Exercise(exercise)));
+        for word in words {
+            assert_eq!(Word::parse(&word.to_string()), Ok(word));
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_is_refused() {
+        for text in [
+            "",
+            "late-relation",
+            "nt=6.2",
+            "exercise=hotplugs",
+            "fault=",
+            "outage=1",
+            "outage=1,x",
+            "inject=pool",
+            "inject=disk:1",
+            "bench.run=1",
+            "hive=0",
+            "entry=one",
+            "entry",
+        ] {
+            assert_eq!(Word::parse(text), Err(Unknown), "{text}");
+        }
+    }
+}
