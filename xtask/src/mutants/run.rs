@@ -9,9 +9,9 @@ use rig::RigFiles;
 use super::{
     Catch, MUTANTS, Mutant,
     page::{self, Row},
-    rules,
+    rules, source,
 };
-use crate::{build, layout::Layout, repro, setup};
+use crate::{build, layout::Layout, repro, setup, step::step};
 
 /// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught
 /// it, and writes `docs/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
@@ -40,7 +40,7 @@ pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
         repro::copy_sources(&here, &copy)?;
         apply(&copy, mutant)?;
         for &catch in mutant.caught_by {
-            let row = tried(&here, &copy, rig.as_ref(), mutant, catch)?;
+            let row = step(mutant.what, || tried(&here, &copy, rig.as_ref(), mutant, catch))?;
             println!("{}", row.line());
             rows.push(row);
         }
@@ -56,14 +56,14 @@ pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
 fn apply(copy: &Layout, mutant: &Mutant) -> Result<()> {
     let path = copy.root().join(mutant.file);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", mutant.file))?;
-    ensure!(
-        text.matches(mutant.from).count() == 1,
-        "{}: `{}` must stand there once; bring the list of mutants up to date",
-        mutant.file,
-        mutant.from
-    );
-    fs::write(&path, text.replace(mutant.from, mutant.to))?;
-    Ok(())
+    let [place] = &source::places(&text, mutant.from)[..] else {
+        bail!(
+            "{}: `{}` must stand there once; bring the list of mutants up to date",
+            mutant.file,
+            mutant.from
+        );
+    };
+    Ok(fs::write(&path, [&text[..place.start], mutant.to, &text[place.end..]].concat())?)
 }
 
 /// Runs what must catch the mutant that the copy has.

@@ -71,8 +71,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "an answer that cannot be understood exposes",
         ABI,
-        "_ => Action::Withhold(reason),\n    }\n}\n\n/// The state of the boot as",
-        "3 => Action::Withhold(reason),\n        _ => Action::Expose,\n    }\n}\n\n/// The state of the boot as",
+        "_ => Action::Withhold(reason), } } #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]",
+        "3 => Action::Withhold(reason),\n        _ => Action::Expose, } } #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]",
     ),
     rule(
         "the unplug crosses between drivers",

@@ -210,8 +210,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a device that is not there reports",
         MACHINE,
-        "None => return Action::Note(Reason::EventRefused),\n        }\n        // Under",
-        "None => {}\n        }\n        // Under",
+        "None => return Action::Note(Reason::EventRefused), } if self.policy == HidePolicy::Disks",
+        "None => {} } if self.policy == HidePolicy::Disks",
     ),
     rule(
         "disks in a controller that got past are a slip under any policy",
