@@ -61,6 +61,12 @@ pub struct Global {
     /// hibernation, fast startup and the drivers' state are read from it
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// The folder of Windows below --root; that of the entry's own path if not given
+    #[arg(long, global = true, value_name = "FOLDER", requires = "root")]
+    pub windows: Option<String>,
+    /// A SYSTEM hive that stands for the registry of the running Windows, for tests
+    #[arg(long, global = true, value_name = "HIVE", hide = true)]
+    pub registry: Option<PathBuf>,
     /// A program that is called like bcdedit, for tests
     #[arg(long, global = true, value_name = "PROGRAM", hide = true)]
     pub bcdedit: Option<PathBuf>,
@@ -138,12 +144,20 @@ pub enum Command {
     Default {
         /// Which
         disks: Disks,
+        /// An entry of the system that is meant, as status numbers it; the default system if not given
+        #[arg(long, value_name = "N")]
+        entry: Option<usize>,
     },
     /// Boot with PV disks the next time only (BCD; boot.ini has no such thing)
-    Try,
+    Try {
+        /// An entry of the system that is meant, as status numbers it; the default system if not given
+        #[arg(long, value_name = "N")]
+        entry: Option<usize>,
+    },
     /// How many seconds the boot menu waits
     Timeout {
         /// Seconds; 0 shows no menu
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=999))]
         seconds: u32,
     },
     /// Check that the entries are consistent and that no hibernation stands against a change of disks
@@ -176,6 +190,9 @@ pub enum Command {
         /// The folder with the drivers and their INF files; that of this program if not given
         #[arg(long, value_name = "DIR")]
         package: Option<PathBuf>,
+        /// The entry to make the PV entry from, as status numbers it; the default entry if not given
+        #[arg(long, value_name = "N", conflicts_with = "no_entry")]
+        entry: Option<usize>,
         /// Leave the boot entries as they are
         #[arg(long)]
         no_entry: bool,
@@ -199,7 +216,7 @@ impl Command {
             Command::Add { .. } => "add",
             Command::Remove { .. } => "remove",
             Command::Default { .. } => "default",
-            Command::Try => "try",
+            Command::Try { .. } => "try",
             Command::Timeout { .. } => "timeout",
             Command::Verify => "verify",
             Command::Backup { .. } => "backup",

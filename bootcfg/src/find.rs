@@ -91,6 +91,16 @@ pub fn file(root: &Path, path: &str) -> Result<Option<PathBuf>> {
     Ok(place.is_file().then_some(place))
 }
 
+/// The path with slashes below `root`, whatever the case of the names, if it is a folder within it.
+#[must_use]
+pub fn path(root: &Path, path: &str) -> Option<PathBuf> {
+    let mut place = root.to_owned();
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        place = entry(&place, name).ok()??;
+    }
+    (inside(root, &place).is_ok() && place.is_dir()).then_some(place)
+}
+
 /// The folder of this name in `parent`, whatever the case of the name.
 ///
 /// # Errors

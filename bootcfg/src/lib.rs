@@ -11,6 +11,7 @@ pub mod exit;
 pub mod files;
 pub mod find;
 pub mod hive_file;
+pub mod image;
 pub mod inf;
 pub mod install;
 pub mod lock;

@@ -2,10 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use bootcfg::{cli::Arguments, command};
-use clap::Parser;
+use bootcfg::command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(command::main(Arguments::parse()) as u8)
+    ExitCode::from(command::of_line(std::env::args_os()) as u8)
 }

@@ -22,6 +22,35 @@ pub struct Entry {
     pub default: bool,
     /// The menu shows it.
     pub shown: bool,
+    /// The kind of system that it loads.
+    pub loads: Loads,
+    /// The folder of Windows on its volume, with slashes; none where the entry names none.
+    pub folder: Option<String>,
+    /// Drivers with a signature for tests are taken; unknown where the menu does not say it (boot.ini).
+    pub test_signing: Option<bool>,
+}
+
+/// The kind of system that an entry loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loads {
+    /// An installed Windows: only such an entry can be a PV entry.
+    Windows,
+    /// Windows PE: recovery, setup.
+    Recovery,
+    /// Another loader, a boot sector, DOS, a memory test.
+    Other,
+}
+
+impl Loads {
+    /// Returns its word in `--json`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Loads::Windows => "windows",
+            Loads::Recovery => "recovery",
+            Loads::Other => "other",
+        }
+    }
 }
 
 impl Entry {
@@ -31,6 +60,7 @@ impl Entry {
         json!({
             "number": self.number, "id": self.id, "name": self.name, "options": self.options,
             "disks": if self.pv { "pv" } else { "emulated" }, "default": self.default, "shown": self.shown,
+            "loads": self.loads.word(), "folder": self.folder, "test_signing": self.test_signing,
         })
     }
 }
@@ -54,6 +84,12 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// As `--json` shows it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({ "wrong": self.severity == Severity::Wrong, "text": self.text })
+    }
+
     /// Something that must be put right.
     pub fn wrong(text: impl Into<String>) -> Finding {
         Finding { severity: Severity::Wrong, text: text.into() }
@@ -71,8 +107,8 @@ pub trait Menu {
     fn kind(&self) -> &'static str;
     /// The entries, in the menu's order.
     fn entries(&self) -> Vec<Entry>;
-    /// Seconds that the menu waits, where it says.
-    fn timeout(&self) -> Option<u32>;
+    /// Seconds that the menu waits, where it says; [`FOR_EVER`] where it waits for a choice.
+    fn timeout(&self) -> Option<i64>;
     /// Sets how many seconds the menu waits.
     ///
     /// # Errors
@@ -93,16 +129,18 @@ pub trait Menu {
     /// # Errors
     /// It is not a PV entry, or the only entry.
     fn remove_pv(&mut self, number: usize) -> Result<()>;
-    /// Makes the PV or the emulated entry of the default system the default; returns its number.
+    /// Makes the PV or the emulated entry of the system of `entry`, or else of the default system, the
+    /// default; returns its number.
     ///
     /// # Errors
     /// There is no such entry.
-    fn set_default(&mut self, pv: bool) -> Result<usize>;
-    /// The PV entry of the default system boots the next time only; returns its number.
+    fn set_default(&mut self, pv: bool, entry: Option<usize>) -> Result<usize>;
+    /// Lets the PV entry of the system of `entry`, or else of the default system, boot the next time only;
+    /// returns its number.
     ///
     /// # Errors
     /// There is no such entry, or the loader has no such thing.
-    fn try_pv(&mut self) -> Result<usize>;
+    fn try_pv(&mut self, entry: Option<usize>) -> Result<usize>;
     /// What is inconsistent.
     fn check(&self) -> Vec<Finding>;
     /// The whole as text, for a diff.
@@ -135,6 +173,34 @@ impl Configuration {
             Configuration::Bcd(bcd) => bcd,
         }
     }
+}
+
+/// The timeout of a menu that waits for a choice.
+pub const FOR_EVER: i64 = -1;
+
+/// Refuses a name that a terminal or a menu would take for more than text.
+///
+/// # Errors
+/// It has a control character.
+pub fn refuse_control_characters(name: &str) -> Result<()> {
+    if name.chars().any(crate::output::is_harmful) {
+        told!(Refused, "the name has a control character; use plain text");
+    }
+    Ok(())
+}
+
+/// The words of options but for those that choose the disks, to compare two entries by.
+#[must_use]
+pub fn other_words(options: &str) -> Vec<String> {
+    let words = options.split(|c: char| c.is_ascii_whitespace() || c == '/').filter(|word| !word.is_empty());
+    words.map(str::to_ascii_uppercase).filter(|word| word != "GPLPV").collect()
+}
+
+/// The number of words that only one of two entries has.
+#[must_use]
+pub fn differing_words(one: &[String], other: &[String]) -> usize {
+    let missing = |from: &[String], of: &[String]| from.iter().filter(|word| !of.contains(word)).count();
+    missing(one, other) + missing(other, one)
 }
 
 /// The number of the entry that boots when nobody chooses.

@@ -2,9 +2,15 @@
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    cell::RefCell,
+    io::{self, BufRead, IsTerminal, Write},
+};
 
-use crate::{cli::Colour, exit::Exit};
+use crate::{
+    cli::{Colour, Global},
+    exit::Exit,
+};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -49,19 +55,43 @@ pub struct Output {
     quiet: bool,
     verbose: bool,
     colour: bool,
+    dry_run: bool,
     warnings: Vec<String>,
+    /// Why output could not be written.
+    failed: RefCell<Option<io::Error>>,
 }
+
+/// The way in which a command ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// With this result, an object.
+    Done(Value),
+    /// With this error.
+    Failed(String),
+}
+
+/// The version of the form of `--json`: docs/bootcfg.schema.json.
+const FORMAT: u32 = 1;
 
 impl Output {
     /// Output as the command line asks for it.
     #[must_use]
-    pub fn new(json: bool, quiet: bool, verbose: bool, colour: Colour) -> Output {
-        let colour = match colour {
+    pub fn new(global: &Global) -> Output {
+        let Global { json, quiet, verbose, dry_run, .. } = *global;
+        let colour = match global.color {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        Output { json, quiet, verbose, colour: colour && !json, warnings: Vec::new() }
+        Output {
+            json,
+            quiet,
+            verbose,
+            colour: colour && !json,
+            dry_run,
+            warnings: Vec::new(),
+            failed: RefCell::new(None),
+        }
     }
 
     /// One document is wanted instead of text.
@@ -70,11 +100,12 @@ impl Output {
         self.json
     }
 
-    /// Text with the colour of its tone.
+    /// Text with the colour of its tone, and nothing in it that a terminal would take for more than text.
     #[must_use]
     pub fn paint(&self, tone: Tone, text: &str) -> String {
+        let text = harmless(text);
         if !self.colour || tone == Tone::Plain {
-            return text.to_owned();
+            return text;
         }
         let style = tone.style();
         format!("{style}{text}{style:#}")
@@ -83,7 +114,7 @@ impl Output {
     /// A line that answers the command; not said with `--quiet`.
     pub fn say(&self, tone: Tone, line: &str) {
         if !self.quiet && !self.json {
-            print_line(&self.paint(tone, line));
+            self.print(&self.paint(tone, line));
         }
     }
 
@@ -95,26 +126,69 @@ impl Output {
     /// A line of detail, with `--verbose`.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet && !self.json {
-            print_line(&self.paint(Tone::Faint, line));
+            self.print(&self.paint(Tone::Faint, line));
         }
     }
 
-    /// Something to know before trusting the result; said even with `--quiet`.
+    /// Something to know before trusting the result; said even with `--quiet`, and once only.
     pub fn warn(&mut self, text: impl Into<String>) {
         let text = text.into();
+        if self.warnings.contains(&text) {
+            return;
+        }
         if !self.json {
-            eprintln!("warning: {text}");
+            eprintln!("warning: {}", harmless(&text));
         }
         self.warnings.push(text);
     }
 
-    /// The document that `--json` prints; `body` is an object.
-    pub fn finish(&self, command: &str, exit: Exit, mut body: Value) {
+    /// The reason why the command failed.
+    pub fn error(&self, text: &str) {
+        if !self.json {
+            eprintln!("error: {}", harmless(text));
+        }
+    }
+
+    /// A text that another program reads, such as a completion script.
+    pub fn print_raw(&self, text: &str) {
+        if !self.json {
+            self.print(text.trim_end());
+        }
+    }
+
+    /// Ends the output: prints the document that `--json` asks for. Returns the exit code, which is another
+    /// one where the output could not be written.
+    ///
+    /// The document has the same fields whatever the command is, and those of the command in `result`.
+    #[must_use]
+    pub fn finish(&self, command: Option<&str>, exit: Exit, ended: Ended) -> Exit {
         if self.json {
-            body["command"] = json!(command);
-            body["exit"] = json!(exit as u8);
-            body["warnings"] = json!(self.warnings);
-            print_line(&body.to_string());
+            let (error, mut result) = match ended {
+                Ended::Done(result) => (Value::Null, result),
+                Ended::Failed(error) => (json!(error), json!({})),
+            };
+            let changed = result.as_object_mut().and_then(|result| result.remove("changed"));
+            let document = json!({
+                "format": FORMAT,
+                "command": command,
+                "exit": exit as u8,
+                "error": error,
+                "warnings": self.warnings,
+                "dry_run": self.dry_run,
+                "changed": changed.unwrap_or(json!(false)),
+                "result": result,
+            });
+            self.print(&escaped(&document.to_string()));
+        }
+        let written = io::stdout().lock().flush();
+        let failed = self.failed.borrow_mut().take().or(written.err());
+        // A reader that has seen enough (`bootcfg status | head -1`) is none.
+        match failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            Some(error) if exit == Exit::Done => {
+                eprintln!("error: the output could not be written: {error}");
+                Exit::Io
+            }
+            _ => exit,
         }
     }
 
@@ -124,7 +198,7 @@ impl Output {
         if self.json || !io::stdin().is_terminal() {
             return None;
         }
-        eprint!("{question} [y/N] ");
+        eprint!("{} [y/N] ", harmless(question));
         let _ = io::stderr().flush();
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).ok()?;
@@ -132,7 +206,67 @@ impl Output {
     }
 }
 
-/// Prints without a panic when the reader is gone (`bootcfg status | head -1`).
-fn print_line(line: &str) {
-    let _ = writeln!(io::stdout().lock(), "{line}");
+impl Output {
+    /// Prints without a panic when the reader is gone, and remembers that it could not.
+    fn print(&self, line: &str) {
+        if let Err(error) = writeln!(io::stdout().lock(), "{line}") {
+            self.failed.borrow_mut().get_or_insert(error);
+        }
+    }
+}
+
+/// Returns whether a terminal takes this character for more than text: control characters, among them those
+/// that begin escape sequences, and those that turn the direction of writing or end a line.
+#[must_use]
+pub fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text with harmful characters shown as what they are: names and paths come from the guest.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_harmful(character) && character != '\t' {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// A JSON document with harmful characters, which stand in its texts only, in JSON's own escapes.
+fn escaped(document: &str) -> String {
+    let mut shown = String::with_capacity(document.len());
+    for character in document.chars() {
+        if is_harmful(character) {
+            shown.push_str(&format!("\\u{:04x}", character as u32));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_writes_is_text() {
+        assert_eq!(harmless("Größe\tB"), "Größe\tB");
+        assert_eq!(
+            harmless("\u{1b}[31mred\r\n\u{9b}x\u{202e}"),
+            "\\u{1b}[31mred\\u{d}\\u{a}\\u{9b}x\\u{202e}"
+        );
+        let document = json!({ "name": "a\u{9b}\u{202e}\u{1b}" }).to_string();
+        let shown = escaped(&document);
+        assert!(!shown.chars().any(is_harmful));
+        assert_eq!(
+            serde_json::from_str::<Value>(&shown).unwrap(),
+            serde_json::from_str::<Value>(&document).unwrap()
+        );
+    }
 }

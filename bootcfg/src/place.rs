@@ -263,6 +263,24 @@ impl Place {
         }
     }
 
+    /// Puts bytes back that were read before a change that failed halfway.
+    ///
+    /// # Errors
+    /// They cannot be written; the message says what is there now.
+    pub fn put_back(&self, before: &[u8]) -> Result<()> {
+        let now = self.raw()?;
+        match self {
+            _ if now == before => Ok(()),
+            Place::BootIni(path) | Place::Store(path) => {
+                replace::replace(&Disk, path, &now, before).map(|_| ())
+            }
+            Place::Live(live) => {
+                let (now, before) = (Bcd::read(&now)?, Bcd::read(before)?);
+                live.bcdedit.change(&now, &before)
+            }
+        }
+    }
+
     /// The path that names of backups are made from.
     fn stem(&self) -> Result<PathBuf> {
         match self {

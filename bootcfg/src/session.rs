@@ -8,7 +8,7 @@ use crate::{
     bcd::bcdedit::Bcdedit,
     cli::Global,
     find,
-    menu::Configuration,
+    menu::{Configuration, Entry, Loads},
     output::{Output, Tone},
     place::{Live, Place, Read},
     system::{Hibernation, System},
@@ -49,7 +49,10 @@ impl Session {
                 return Ok(Place::Live(live(bcdedit)));
             }
             let drive = std::env::var("SystemDrive").unwrap_or_else(|_| "C:".to_owned());
-            return find::below(Path::new(&format!("{drive}\\")));
+            return match running_boot_ini() {
+                Some(path) => Ok(Place::BootIni(path)),
+                None => find::below(Path::new(&format!("{drive}\\"))),
+            };
         }
         told!(
             Usage,
@@ -57,16 +60,99 @@ impl Session {
         )
     }
 
-    /// The Windows that the boot configuration is of.
+    /// The Windows that the default entry of the boot configuration is of.
     #[must_use]
     pub fn system(&self, place: &Place) -> System {
-        if let Some(root) = &self.global.root {
-            return System::below(root);
+        self.system_of(place, None)
+    }
+
+    /// The Windows that an entry of the boot configuration is of, or else the default one.
+    #[must_use]
+    pub fn system_of(&self, place: &Place, entry: Option<usize>) -> System {
+        let has_bcd = Some(!matches!(place, Place::BootIni(_)));
+        let global = &self.global;
+        if global.registry.is_some() || !self.is_offline(place) {
+            return System::running(global.registry.as_deref()).with_menu(has_bcd);
         }
-        match place {
-            // Both lie at the root of the system volume, or in a folder there.
-            Place::BootIni(path) | Place::Store(path) if self.is_offline() => System::beside(path),
-            _ => System::running(),
+        let entries = place.read().map(|read| read.configuration.menu().entries()).unwrap_or_default();
+        let entry = match entry {
+            Some(number) => entries.iter().find(|entry| entry.number == number),
+            None => usual(&entries),
+        };
+        if let Some(root) = &global.root {
+            return self.system_below(root, entry).with_menu(has_bcd);
+        }
+        let (Place::BootIni(path) | Place::Store(path)) = place else { return System::unknown() };
+        // Both lie at the root of the system volume, or in a folder there.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let folder = entry.and_then(|entry| entry.folder.clone());
+        let is_root = |root: &&Path| {
+            matches!(find::file(root, "hiberfil.sys"), Ok(Some(_)))
+                || folder.iter().any(|folder| find::path(root, folder).is_some())
+        };
+        match absolute.ancestors().skip(1).take(4).find(is_root) {
+            Some(root) => self.system_below(root, entry),
+            None => System::unknown(),
+        }
+        .with_menu(has_bcd)
+    }
+
+    fn system_below(&self, root: &Path, entry: Option<&Entry>) -> System {
+        let folder = self.folder_of(root, entry);
+        System::below(root, folder.as_deref().map_err(|error| format!("{error:#}")))
+    }
+
+    /// The folder of Windows below `root`: that which was named, or that of the entry.
+    ///
+    /// # Errors
+    /// There is none, or it is not known which.
+    pub fn folder_of(&self, root: &Path, entry: Option<&Entry>) -> Result<String> {
+        let has = |folder: &str| {
+            Ok::<_, anyhow::Error>(find::file(root, &format!("{folder}/{}", find::HIVE))?.is_some())
+        };
+        if let Some(folder) = &self.global.windows {
+            let folder = folder.replace('\\', "/");
+            let folder = folder.trim_matches('/');
+            if has(folder)? {
+                return Ok(folder.to_owned());
+            }
+            told!(Unusable, "{} has no {folder}/{}", root.display(), find::HIVE)
+        }
+        if let Some(entry) = entry.filter(|entry| entry.loads != Loads::Windows) {
+            told!(
+                Refused,
+                "entry {} does not load Windows; choose one that does by --entry, or name the folder by --windows",
+                entry.number
+            );
+        }
+        let named = entry.and_then(|entry| entry.folder.clone());
+        if let Some(folder) = &named
+            && has(folder)?
+        {
+            return Ok(folder.clone());
+        }
+        let mut found = find::windows(root)?;
+        match (named, found.len()) {
+            (_, 0) => told!(
+                Unusable,
+                "{} has no Windows/{}: is it the volume that Windows is on?",
+                root.display(),
+                find::HIVE
+            ),
+            (None, 1) => Ok(found.remove(0)),
+            (None, _) => told!(
+                Refused,
+                "{} has several Windows ({}); say which by --windows",
+                root.display(),
+                found.join(", ")
+            ),
+            (Some(named), _) => told!(
+                Refused,
+                "the entry is of {named}, which is not below {}; there is {}. Say which entry by --entry, or which folder by \
+                 --windows",
+                root.display(),
+                found.join(", ")
+            ),
         }
     }
 
@@ -76,7 +162,14 @@ impl Session {
     /// # Errors
     /// There is an image.
     pub fn refuse_hibernated(&mut self, place: &Place) -> Result<()> {
-        let system = self.system(place);
+        self.refuse_hibernated_system(&self.system(place))
+    }
+
+    /// As [`Session::refuse_hibernated`], of a Windows that is known.
+    ///
+    /// # Errors
+    /// There is an image.
+    pub fn refuse_hibernated_system(&mut self, system: &System) -> Result<()> {
         if let Hibernation::Unknown(why) = system.hibernation() {
             self.output.warn(format!(
                 "whether the guest is hibernated is not known: {why}. If it is, what is written now is lost or destroys its \
@@ -103,10 +196,16 @@ impl Session {
         })
     }
 
-    /// The files were named, so they may be of any machine.
-    fn is_offline(&self) -> bool {
+    /// The files were named, so they may be of any machine; unless what was named is this machine's own.
+    fn is_offline(&self, place: &Place) -> bool {
         let global = &self.global;
-        global.boot_ini.is_some() || global.store.is_some() || global.root.is_some()
+        if global.root.is_some() || global.store.is_some() {
+            return true;
+        }
+        match place {
+            Place::BootIni(path) if global.boot_ini.is_some() => running_boot_ini().as_ref() != Some(path),
+            _ => false,
+        }
     }
 
     /// Makes a change: shows it, asks where it should, and writes it, with a backup. Returns what `--json`
@@ -140,7 +239,8 @@ impl Session {
             facts["diff"] = json!(self.show_difference(place, &read.configuration, &new));
         }
         if self.global.dry_run {
-            facts["dry_run"] = json!(true);
+            facts["changed"] = json!(false);
+            facts["would_change"] = json!(true);
             return Ok(facts);
         }
         if let Some(question) = question {
@@ -196,6 +296,29 @@ impl Session {
         }
         text
     }
+}
+
+/// The default entry, or else the only one that loads Windows.
+pub(crate) fn usual(entries: &[Entry]) -> Option<&Entry> {
+    let mut windows = entries.iter().filter(|entry| entry.loads == Loads::Windows);
+    let default = entries.iter().find(|entry| entry.default && entry.loads == Loads::Windows);
+    default.or_else(|| match (windows.next(), windows.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    })
+}
+
+/// The boot.ini of the running NT 5.x. It is on the system partition, which need not be that of Windows; NTLDR
+/// lies beside it.
+fn running_boot_ini() -> Option<PathBuf> {
+    if !cfg!(windows) {
+        return None;
+    }
+    let drives = (b'C'..=b'Z').map(|letter| PathBuf::from(format!("{}:\\", char::from(letter))));
+    drives
+        .into_iter()
+        .find(|drive| drive.join("ntldr").is_file() && drive.join("boot.ini").is_file())
+        .map(|drive| drive.join("boot.ini"))
 }
 
 fn live(bcdedit: Bcdedit) -> Live {

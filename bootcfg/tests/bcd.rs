@@ -50,7 +50,7 @@ fn store(load_options: Option<&str>) -> Tree {
         ("22000002", text("\\Windows")),
         ("23000003", text(RESUME)),
         ("25000020", binary(&1_u64.to_le_bytes())),
-        ("26000022", binary(&[1])),
+        ("26000010", binary(&[1])),
     ];
     if let Some(options) = load_options {
         loader.push(("12000030", text(options)));
@@ -88,7 +88,7 @@ fn read(folder: &Folder) -> Bcd {
 fn add_copies_and_appends_and_remove_takes_all_of_it_away() {
     let folder = folder();
     let before = read(&folder);
-    let facts = folder.run("--root . --json add").gives(0).json();
+    let facts = folder.run("--root . --json add").gives(0).result();
     let after = read(&folder);
     let loaders = after.loaders();
     assert_eq!((loaders.len(), loaders[0].to_string()), (2, LOADER.to_owned()));
@@ -121,6 +121,7 @@ fn add_copies_and_appends_and_remove_takes_all_of_it_away() {
 fn default_try_timeout() {
     let folder = folder();
     folder.run("--root . try").fails(3, "no PV entry");
+    folder.run("--root . default pv --entry 1").fails(3, "no PV entry");
     folder.run("--root . add --name PV").gives(0);
     let pv = read(&folder).loaders()[1];
     folder.run("--root . try").gives(0);
@@ -193,30 +194,147 @@ fn verify_finds_what_is_wrong() {
     verify(&|tree| tree.with_key(&at(&manager, "26000005"), binary(&[1])), "resume a hibernated");
 }
 
-/// A guest's volume: the drivers' state is shown, and fast startup is turned off when a PV entry is added.
+/// A guest's volume: the drivers' state is shown, and fast startup is turned off when a PV entry is added,
+/// in each set that the next boot may take.
 #[test]
 fn fast_startup_is_turned_off() {
     let folder = folder();
-    let power = "ControlSet002\\Control\\Session Manager\\Power";
+    let power = |set: u32| format!("ControlSet{set:03}\\Control\\Session Manager\\Power");
+    let on = || Tree::new().with_dword("HiberbootEnabled", 1);
     let system = Tree::new()
-        .with_key("Select", Tree::new().with_dword("Current", 2))
-        .with_key("ControlSet002\\Services\\idefilter", Tree::new().with_dword("Start", 0))
+        .with_key("Select", Tree::new().with_dword("Current", 2).with_dword("Default", 1))
+        .with_key("ControlSet001\\Services\\idefilter", Tree::new().with_dword("Start", 0))
         .with_key("ControlSet002\\Control", Tree::new().with_text("SystemStartOptions", " GPLPV"))
-        .with_key(power, Tree::new().with_dword("HiberbootEnabled", 1));
+        .with_key(&power(2), on())
+        .with_key(&power(1), on());
     folder.write("Windows/System32/config/SYSTEM", &system.hive("SYSTEM"));
-    let status = folder.run("--root . --json status").gives(0).json();
-    assert_eq!(status["system"]["fast startup"], "on");
-    assert_eq!(
-        status["system"]["drivers"],
-        "idefilter: boot start, xenpci: not installed, xenvbd: not installed"
-    );
-    assert!(status["system"]["last boot"].as_str().unwrap().starts_with("PV entry"));
+    let status = folder.run("--root . --json status").gives(0).result();
+    let fact = |status: &serde_json::Value, name: &str| status["system"][name]["answer"].clone();
+    assert_eq!(fact(&status, "fast_startup"), "yes");
+    assert_eq!(fact(&status, "drivers"), "no");
+    assert_eq!(status["drivers"]["states"]["xenpci"], "not installed");
+    assert_eq!(fact(&status, "last_boot"), "yes", "of the set that was booted last");
     folder.run("--root . add").gives(0);
     let bytes = folder.read("Windows/System32/config/SYSTEM");
     let hive = hive::Hive::new(&bytes).expect("a hive");
-    assert_eq!(hive.key(power).unwrap().unwrap().dword("HiberbootEnabled").unwrap(), Some(0));
-    assert_eq!(folder.run("--root . --json status").json()["system"]["fast startup"], "off");
-    folder.run("--root . default pv").fails(3, "not installed");
+    for set in [1, 2] {
+        assert_eq!(hive.key(&power(set)).unwrap().unwrap().dword("HiberbootEnabled").unwrap(), Some(0));
+    }
+    assert_eq!(fact(&folder.run("--root . --json status").result(), "fast_startup"), "no");
+    folder.run("--root . default pv").fails(3, "drivers are not ready");
+    folder.run("--root . try").fails(3, "drivers are not ready");
+}
+
+/// Where the registry is not at hand it is said that nobody looked.
+#[test]
+fn what_was_not_looked_at_is_said() {
+    let folder = folder();
+    let added = folder.run("--store Boot/BCD add").gives(0);
+    assert!(added.err.contains("fast startup and StartOverride were not looked at"), "{}", added.err);
+    let verified = folder.run("--store Boot/BCD verify").gives(0);
+    assert!(verified.out.contains("fast startup is unknown"), "{}", verified.out);
+    let status = folder.run("--store Boot/BCD --json status").gives(0).result();
+    for name in ["drivers", "hibernation", "fast_startup"] {
+        assert_eq!(status["system"][name]["answer"], "unknown", "{name}");
+    }
+    let made = folder.run("--store Boot/BCD default pv").gives(0);
+    assert!(made.err.contains("finds its drivers is not known"), "{}", made.err);
+}
+
+/// A second entry of the same system, with a debugger, before the default one.
+fn with_debugger() -> (String, Tree) {
+    let debugger = LOADER.replace('1', "d");
+    let tree = store(Some("X"));
+    let device: Vec<u8> = (0..88).collect();
+    let elements = [
+        ("11000001", binary(&device)),
+        ("12000002", text("\\Windows\\system32\\winload.exe")),
+        ("12000004", text("Windows (debugger)")),
+        ("12000030", text("X")),
+        ("16000010", binary(&[1])),
+        ("21000001", binary(&device)),
+        ("22000002", text("\\Windows")),
+    ];
+    let manager = format!("Objects\\{BOOT_MANAGER}\\Elements");
+    let tree = tree
+        .with_key(&format!("Objects\\{debugger}"), object(OS_LOADER, &elements))
+        .with_key(&format!("{manager}\\24000001"), texts(&[&debugger, LOADER]));
+    (debugger, tree)
+}
+
+/// A PV entry leads back to the entry that it was made from, not to the first of its system.
+#[test]
+fn the_right_sibling_is_the_default_again() {
+    for back in ["default emulated", "--yes remove"] {
+        let folder = Folder::new();
+        let (debugger, tree) = with_debugger();
+        folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+        folder.run("--root . add").gives(0);
+        folder.run("--root . default pv").gives(0);
+        folder.run(&format!("--root . {back}")).gives(0);
+        assert_eq!(read(&folder).default_loader().unwrap().to_string(), LOADER, "{back}");
+        folder.run("--root . default emulated --entry 1").gives(0);
+        assert_eq!(read(&folder).default_loader().unwrap().to_string(), debugger);
+    }
+}
+
+/// Other loaders are shown; the way to a PV entry is named where the default is one of them.
+#[test]
+fn entries_that_load_no_windows() {
+    let folder = Folder::new();
+    let ntldr = "{466f5a88-0af2-4f76-9038-095b170dc21c}";
+    let recovery = LOADER.replace('1', "e");
+    let manager = format!("Objects\\{BOOT_MANAGER}\\Elements");
+    let tree = store(Some("X"))
+        .with_key(
+            &format!("Objects\\{ntldr}"),
+            object(0x1030_0006, &[("12000004", text("Earlier \u{1b}[31mWindows"))]),
+        )
+        .with_key(
+            &format!("Objects\\{recovery}"),
+            object(
+                OS_LOADER,
+                &[
+                    ("12000002", text("\\windows\\system32\\boot\\winload.exe")),
+                    ("12000004", text("Windows Setup")),
+                    ("26000022", binary(&[1])),
+                ],
+            ),
+        )
+        .with_key(&format!("{manager}\\24000001"), texts(&[ntldr, LOADER, &recovery]))
+        .with_key(&format!("{manager}\\23000003"), text(ntldr));
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    let status = folder.run("--root . status").gives(0);
+    assert!(status.out.contains("*  1  other") && status.out.contains("   3  recovery"), "{}", status.out);
+    assert!(!status.out.contains('\u{1b}') && status.out.contains("\\u{1b}[31m"), "{}", status.out);
+    let entries = folder.run("--root . --json status").result();
+    assert_eq!(entries["entries"][0]["loads"], "other");
+    assert!(folder.run("--root . verify").out.contains("does not load Windows"));
+    folder.run("--root . add").fails(3, "does not load Windows");
+    folder.run("--root . add --entry 3").fails(3, "Windows PE");
+    folder.run("--root . add --entry 2").gives(0);
+    folder.run("--root . try").gives(0);
+    folder.run("--root . default pv").gives(0);
+    let pv = read(&folder).choices()[2];
+    assert_eq!(read(&folder).default_loader(), Some(pv));
+    folder.run("--root . --yes remove").gives(0);
+    assert_eq!(read(&folder).default_loader().unwrap().to_string(), LOADER);
+    let none = Tree::new()
+        .with_key("Description", Tree::new().with_text("KeyName", "BCD00000000"))
+        .with_key(&format!("Objects\\{BOOT_MANAGER}"), object(0x1010_0002, &[]));
+    folder.write("Boot/BCD", &none.hive("NewStoreRoot"));
+    assert!(folder.run("--root . verify").gives(1).out.contains("no entry of the menu loads Windows"));
+    folder.run("--root . add --entry 1").fails(3, "the store has none");
+}
+
+/// A store whose objects are damaged is no usable configuration.
+#[test]
+fn a_damaged_object_is_told_as_such() {
+    let folder = Folder::new();
+    let tree = store(Some("X")).with_key(&format!("Objects\\{LOADER}\\Elements\\no number"), text("x"));
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    folder.run("--root . status").fails(4, "is not a number");
+    folder.run("--store Boot status").fails(4, "not a regular file");
 }
 
 mod live {
@@ -303,6 +421,22 @@ mod live {
         run(&folder, "add").gives(0);
         let order: Vec<_> = read(&folder).display_order().iter().map(ToString::to_string).collect();
         assert_eq!((order.len(), &order[0], &order[2]), (3, &LOADER.to_owned(), &other));
+    }
+
+    /// On Windows a store that is a file is edited by bcdedit on a copy. It exports no such store, so the copy
+    /// is read as it is.
+    #[test]
+    fn a_copy_of_a_store_is_not_exported() {
+        let folder = system();
+        let before = folder.read("BCD");
+        let old = Bcd::read(&before).expect("a store");
+        let mut new = old.clone();
+        Menu::add_pv(&mut new, 1, None).expect("added");
+        let edited =
+            bootcfg::bcd::bcdedit::Bcdedit::at(stand_in()).edited(&before, &old, &new).expect("edited");
+        let edited = Bcd::read(&edited).expect("a store");
+        assert_eq!(edited.choices().len(), 2);
+        assert!(edited.options(edited.choices()[1]).selects_pv());
     }
 
     /// Whichever call fails, the store is as it was afterwards.

@@ -59,18 +59,140 @@ fn a_dry_run_shows_and_changes_nothing() {
 #[test]
 fn json_is_one_document_with_the_exit_code() {
     let folder = folder();
-    let status = folder.run("--boot-ini boot.ini --json status").gives(0).json();
+    let status = folder.run("--boot-ini boot.ini --json status").gives(0).result();
     assert_eq!(status["kind"], "boot.ini");
     assert_eq!(status["entries"][0]["disks"], "emulated");
     assert_eq!((&status["entries"][0]["default"], &status["timeout"]), (&true.into(), &30.into()));
     let added = folder.run("--boot-ini boot.ini --json add").gives(0).json();
     assert_eq!(
-        (&added["entry"]["number"], &added["changed"], &added["exit"]),
+        (&added["result"]["entry"]["number"], &added["changed"], &added["exit"]),
         (&2.into(), &true.into(), &0.into())
     );
     let refused = folder.run("--boot-ini boot.ini --json add --entry 9").gives(3).json();
     assert_eq!(refused["exit"], 3);
     assert!(refused["error"].as_str().expect("text").contains("entries 1 to 2"));
+}
+
+/// Every command prints a document of the one form: errors, dry runs and lines that are not understood, too.
+#[test]
+fn json_has_one_form_in_all_commands() {
+    let folder = folder();
+    for (line, code) in [
+        ("status", 0),
+        ("verify", 0),
+        ("--dry-run add", 0),
+        ("add", 0),
+        ("add", 0),
+        ("default pv", 0),
+        ("try", 3),
+        ("timeout 5", 0),
+        ("backup", 0),
+        ("--dry-run backup", 0),
+        ("restore --list", 0),
+        ("--yes restore", 0),
+        ("--dry-run prune --keep 0", 0),
+        ("--yes prune --keep 1", 0),
+        ("--yes remove", 0),
+        ("remove", 0),
+        ("completions bash", 0),
+        ("install --package missing", 10),
+        ("timeout 1000", 2),
+        ("nonsense", 2),
+        ("add --entry 7", 3),
+    ] {
+        let document = folder.run(&format!("--boot-ini boot.ini --json {line}")).gives(code).json();
+        assert_eq!(document["exit"], code, "{line}");
+        assert_eq!(document["error"].is_null(), code == 0, "{line}: {document}");
+        assert_eq!(document["dry_run"], line.contains("--dry-run"), "{line}");
+        assert!(!line.contains("--dry-run") || document["changed"] == false, "{line}: {document}");
+    }
+    let completions = folder.run("completions zsh").gives(0).out;
+    assert!(completions.contains("--dry-run") && !completions.contains("--tools"), "{completions}");
+}
+
+/// A disk that is full is no success.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_no_success() {
+    let folder = folder();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("there");
+    let mut command = folder.command();
+    let status = command.args(["--boot-ini", "boot.ini", "--json", "status"]).stdout(full).status();
+    assert_eq!(status.expect("started").code(), Some(5));
+}
+
+const NT: &str = "[boot loader]\r\ntimeout=-1\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINNT\r\n[operating systems]\r\n\
+    multi(0)disk(0)rdisk(0)partition(1)\\WINNT=\"NT 4.00\"\r\n\
+    C:\\=\"MS-DOS\"\r\n\
+    multi(0)disk(0)rdisk(0)partition(1)\\WINNT=\"NT 4.00 [VGA mode]\" /basevideo /sos\r\n";
+
+/// Of several entries of one path each way back leads to what was there.
+#[test]
+fn the_former_default_is_the_default_again() {
+    for entry in [1, 3] {
+        let folder = Folder::new();
+        folder.write("boot.ini", NT.as_bytes());
+        folder.run(&format!("--boot-ini boot.ini add --entry {entry}")).gives(0);
+        let added = folder.read("boot.ini");
+        folder.run("--boot-ini boot.ini default pv").gives(0);
+        assert_ne!(folder.read("boot.ini"), added);
+        folder.run("--boot-ini boot.ini default emulated").gives(0);
+        assert_eq!(folder.read("boot.ini"), added, "entry {entry}: {}", String::from_utf8_lossy(&added));
+        folder.run("--boot-ini boot.ini default pv").gives(0);
+        folder.run("--boot-ini boot.ini --yes remove").gives(0);
+        assert_eq!(folder.read("boot.ini"), NT.as_bytes(), "entry {entry}");
+    }
+    let folder = Folder::new();
+    folder.write("boot.ini", NT.as_bytes());
+    let status = folder.run("--boot-ini boot.ini status").gives(0);
+    assert!(status.out.contains("waits for a choice"), "{}", status.out);
+    assert_eq!(folder.run("--boot-ini boot.ini --json status").result()["timeout"], -1);
+    folder.run("--boot-ini boot.ini timeout 4294967295").gives(2);
+    // The other entry can be asked for.
+    folder.run("--boot-ini boot.ini default emulated --entry 3").gives(0);
+    let entries = folder.run("--boot-ini boot.ini --json status").result();
+    assert_eq!(entries["entries"][0]["name"], "NT 4.00 [VGA mode]");
+}
+
+/// What loads no Windows is shown and never made a PV entry.
+#[test]
+fn entries_that_load_no_windows() {
+    let folder = Folder::new();
+    let console = "[boot loader]\r\ndefault=C:\\CMDCONS\\BOOTSECT.DAT\r\n[operating systems]\r\n\
+        multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows\" /fastdetect\r\n\
+        C:\\CMDCONS\\BOOTSECT.DAT=\"Recovery Console\" /cmdcons\r\nC:\\=\"MS-DOS\"\r\n";
+    folder.write("boot.ini", console.as_bytes());
+    folder.run("--boot-ini boot.ini add").fails(3, "does not load Windows");
+    folder.run("--boot-ini boot.ini add --entry 3").fails(3, "does not load Windows");
+    let entries = folder.run("--boot-ini boot.ini --json status").result();
+    let loads: Vec<_> = (0..3).map(|at| entries["entries"][at]["loads"].as_str().expect("a word")).collect();
+    assert_eq!(loads, ["windows", "recovery", "other"]);
+    assert!(
+        folder.run("--boot-ini boot.ini verify").out.contains("the default, entry 2, does not load Windows")
+    );
+    // The PV entry of the one Windows is meant, though it is not the default's.
+    folder.run("--boot-ini boot.ini add --entry 1").gives(0);
+    folder.run("--boot-ini boot.ini default pv").gives(0);
+    let entries = folder.run("--boot-ini boot.ini --json status").result();
+    assert_eq!(
+        (&entries["entries"][0]["disks"], &entries["entries"][0]["default"]),
+        (&"pv".into(), &true.into())
+    );
+}
+
+#[test]
+fn text_in_other_codings_is_told() {
+    let folder = Folder::new();
+    let utf16: Vec<u8> =
+        std::iter::once(0xfeff).chain(NT.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    folder.write("boot.ini", &utf16);
+    folder.run("--boot-ini boot.ini status").fails(4, "save it as ANSI");
+    folder.write("boot.ini", &[b"\xef\xbb\xbf", BOOT_INI].concat());
+    folder.run("--boot-ini boot.ini timeout 7").fails(4, "save it as ANSI");
+    folder.write("boot.ini", BOOT_INI);
+    folder
+        .run_words(&["--boot-ini", "boot.ini", "add", "--name", "a\u{1b}[31m"])
+        .fails(3, "control character");
 }
 
 #[test]
@@ -122,7 +244,7 @@ fn backup_and_restore() {
     folder.run("--root . --yes restore").gives(0);
     fs::remove_file(folder.path("boot.ini")).expect("removed");
     folder.run("--boot-ini boot.ini --yes restore kept").gives(0);
-    let list = folder.run("--root . --json restore --list").gives(0).json();
+    let list = folder.run("--root . --json restore --list").gives(0).result();
     let first = &list["backups"][0];
     assert_eq!((&first["number"], &first["size"]), (&1.into(), &BOOT_INI.len().into()));
     assert!(first["content"].as_str().expect("text").contains("as it is now"), "{list}");
@@ -163,7 +285,8 @@ fn verify_finds_what_is_wrong() {
     let text = String::from_utf8(good).expect("ASCII");
     for (from, to, finding) in [
         (" /GPLPV", " /GPLPVX", "`/GPLPVX` is not GPLPV"),
-        ("/fastdetect /GPLPV", "/fastdetect/GPLPV", "`/fastdetect/GPLPV` is not GPLPV"),
+        ("/fastdetect\r\n", "/sos/NOGPLPV\r\n", "`/sos/NOGPLPV` may rule PV disks out or not"),
+        ("/fastdetect /GPLPV", "/fastdetect/GPLPV", "`/fastdetect/GPLPV` may select PV disks or not"),
         ("default=multi(0)", "default=multi(7)", "names no entry's path"),
         ("/noexecute=optout /fastdetect\r\n", "/GPLPV\r\n", "no way back"),
     ] {
@@ -225,8 +348,8 @@ fn a_hibernated_guest_is_left_alone() {
 #[test]
 fn a_volume_without_windows_does_not_tell() {
     let folder = folder();
-    let status = folder.run("--root . --json status").gives(0).json();
-    assert!(status["system"]["hibernation"].as_str().expect("text").starts_with("unknown"), "{status}");
+    let status = folder.run("--root . --json status").gives(0).result();
+    assert_eq!(status["system"]["hibernation"]["answer"], "unknown", "{status}");
     assert!(folder.run("--root . verify").out.contains("hibernation is not known"));
     assert!(folder.run("--root . add").gives(0).err.contains("hibernated is not known"));
 }

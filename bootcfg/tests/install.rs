@@ -4,17 +4,22 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
+use bootcfg::{
+    image::{sample_driver, sample_kernel},
+    install::{edits::Edit, offline::through_hivex},
+};
 use hive::{
     Hive,
     build::{Tree, log},
 };
 
 const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
+const ENVIRONMENT: &str = "ControlSet001\\Control\\Session Manager\\Environment";
 const BOOT_INI: &str = "[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
     [operating systems]\r\nmulti(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Server\" /fastdetect\r\n";
 
@@ -26,16 +31,22 @@ struct Machine(tempfile::TempDir);
 impl Machine {
     fn new() -> Machine {
         let machine = Machine(tempfile::tempdir().expect("a folder"));
-        for folder in
-            ["volume/WINDOWS/system32/config", "volume/WINDOWS/system32/Drivers", "package", "windows/INF"]
-        {
+        for folder in [
+            "volume/WINDOWS/system32/config",
+            "volume/WINDOWS/system32/Drivers",
+            "package",
+            "windows/INF",
+            "windows/System32/drivers",
+        ] {
             fs::create_dir_all(machine.path(folder)).expect("made");
         }
         let hive = Tree::new()
             .with_key("Select", Tree::new().with_dword("Current", 1))
             .with_key(CLASS, Tree::new().with_text("Class", "System"))
+            .with_key(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "AMD64"))
             .with_key("ControlSet001\\Services", Tree::new());
         fs::write(machine.hive(), hive.hive("SYSTEM")).expect("written");
+        fs::write(machine.path("running"), hive.hive("SYSTEM")).expect("written");
         fs::write(machine.path("volume/boot.ini"), BOOT_INI).expect("written");
         machine.package("1");
         machine
@@ -59,15 +70,32 @@ impl Machine {
             let inf = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../inf/{name}.inf"));
             fs::copy(inf, self.path(&format!("package/{name}.inf"))).expect("copied");
         }
+        self.signed(version, None);
+    }
+
+    /// The drivers, with a signature of this issuer.
+    fn signed(&self, version: &str, issuer: Option<&str>) {
         for name in DRIVERS {
-            let mut image = vec![0; 0x100];
-            image[..2].copy_from_slice(b"MZ");
-            image[0x3c] = 0x40;
-            image[0x40..0x46].copy_from_slice(b"PE\0\0\x64\x86");
-            image[0x40 + 24 + 68] = 1;
+            let mut image = sample_driver(b"", issuer);
             image.extend(version.bytes());
             fs::write(self.path(&format!("package/{name}.sys")), image).expect("written");
         }
+    }
+
+    /// The hive of the volume with something more in it.
+    fn with(&self, path: &str, key: Tree) {
+        let mut hive = Tree::new()
+            .with_key("Select", Tree::new().with_dword("Current", 1))
+            .with_key(CLASS, Tree::new().with_text("Class", "System"))
+            .with_key("ControlSet001\\Services", Tree::new());
+        if path != ENVIRONMENT {
+            hive = hive.with_key(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "AMD64"));
+        }
+        fs::write(self.hive(), hive.with_key(path, key).hive("SYSTEM")).expect("written");
+    }
+
+    fn install(&self) -> Output {
+        self.offline(&["install", "--package", self.path("package").to_str().expect("text")])
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -215,39 +243,293 @@ fn what_cannot_be_installed_changes_nothing() {
     assert_eq!(fs::read(machine.hive()).expect("readable"), before);
 }
 
-/// Stands for pnputil, rundll32, reg and sc: records each call, and keeps a registry of file names.
+fn refused(output: Output, code: i32, text: &str) {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(text), "{said}");
+}
+
+/// Drivers that this Windows cannot load are not put into it: with the filter in the lists nothing would boot.
+#[test]
+fn a_windows_that_cannot_load_the_drivers() {
+    let machine = Machine::new();
+    machine.with(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "x86"));
+    refused(machine.install(), 3, "this Windows is for x86");
+    machine.with(ENVIRONMENT, Tree::new().with_text("Other", "x"));
+    refused(machine.install(), 3, "does not say which processor");
+    let kernel = machine.path("volume/WINDOWS/system32/ntoskrnl.exe");
+    fs::write(&kernel, sample_kernel(false, (5, 1))).expect("written");
+    refused(machine.install(), 3, "not x64 (by its kernel)");
+    // From Vista on the loader asks for signatures.
+    fs::write(&kernel, sample_kernel(true, (6, 1))).expect("written");
+    refused(machine.install(), 3, "the drivers are not signed");
+    machine.signed("1", Some("Xenguard test"));
+    refused(machine.install(), 3, "test signing is off in entry 1");
+    machine.signed("1", Some("Microsoft Windows Third Party Component CA 2014"));
+    assert!(!machine.driver("idefilter").exists(), "nothing was written before");
+    good(machine.install());
+    good(machine.offline(&["uninstall"]));
+    // Server 2003 does not ask.
+    fs::write(&kernel, sample_kernel(true, (5, 2))).expect("written");
+    machine.signed("1", None);
+    good(machine.install());
+}
+
+/// Of several Windows the entry's own folder is the one.
+#[test]
+fn the_entry_says_which_windows() {
+    let machine = Machine::new();
+    let second = machine.path("volume/WINSRV/System32");
+    fs::create_dir_all(second.join("config")).expect("made");
+    fs::create_dir_all(second.join("drivers")).expect("made");
+    fs::copy(machine.hive(), second.join("config/SYSTEM")).expect("copied");
+    let menu = BOOT_INI.to_owned() + "multi(0)disk(0)rdisk(0)partition(1)\\WINSRV=\"Second\" /fastdetect\r\n";
+    fs::write(machine.path("volume/boot.ini"), &menu).expect("written");
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text"), "--entry", "2"];
+    good(machine.offline(&install));
+    assert!(second.join("drivers/idefilter.sys").exists() && !machine.driver("idefilter").exists());
+    assert!(machine.boot_ini().contains("\\WINSRV=\"Second (PV disks)\" /fastdetect /GPLPV"));
+    refused(machine.offline(&["default", "pv"]), 3, "no PV entry");
+    refused(machine.offline(&["default", "pv", "--entry", "1"]), 3, "no PV entry");
+    good(machine.offline(&["add", "--entry", "1"]));
+    refused(machine.offline(&["default", "pv", "--entry", "1"]), 3, "drivers are not ready");
+    good(machine.offline(&["default", "pv", "--entry", "3"]));
+    // The PV entry is the default now, and so its Windows is the one.
+    good(machine.offline(&["uninstall"]));
+    assert!(!second.join("drivers/idefilter.sys").exists());
+    assert_eq!(machine.boot_ini().matches("GPLPV").count(), 1, "the other's entry stays");
+    good(machine.offline(&["remove"]));
+    assert!(!machine.boot_ini().contains("GPLPV"));
+    // A folder that no entry names, or whose entry is another volume's.
+    let away = BOOT_INI.replace("WINDOWS", "WINNT");
+    fs::write(machine.path("volume/boot.ini"), &away).expect("written");
+    refused(machine.install(), 3, "there is WINDOWS, WINSRV");
+    good(machine.offline(&["--windows", "WINSRV", install[0], install[1], install[2]]));
+    assert!(second.join("drivers/idefilter.sys").exists());
+    // Without a menu only the folder can say it.
+    fs::remove_file(machine.path("volume/boot.ini")).expect("removed");
+    for entry in fs::read_dir(machine.path("volume")).expect("listed").flatten() {
+        if entry.file_name().to_string_lossy().contains("backup") {
+            fs::remove_file(entry.path()).expect("removed");
+        }
+    }
+    let bare = ["install", "--no-entry", install[1], install[2]];
+    refused(machine.offline(&bare), 3, "several Windows (WINDOWS, WINSRV)");
+}
+
+/// A state in which a boot ends is not called good.
+#[test]
+fn verify_judges_as_the_loader_does() {
+    let machine = Machine::new();
+    let wrong = |finding: &str, command: &[&str]| {
+        let output = machine.offline(&["verify"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(finding), "{said}");
+        if !command.is_empty() {
+            assert_eq!(machine.offline(command).status.code(), Some(3), "{finding}");
+        }
+    };
+    let pv = ["default", "pv"];
+    good(machine.install());
+    good(machine.offline(&["verify"]));
+    let kept = fs::read(machine.driver("idefilter")).expect("there");
+    fs::remove_file(machine.driver("idefilter")).expect("removed");
+    wrong("both entries boot emulated, by idefallback", &pv);
+    fs::remove_file(machine.driver("idefallback")).expect("removed");
+    wrong("no entry boots (0x7B)", &pv);
+    fs::write(machine.driver("idefilter"), &kept).expect("written");
+    wrong("idefallback does not load", &[]);
+    fs::write(machine.driver("idefallback"), &kept).expect("written");
+    fs::remove_file(machine.driver("xenvbd")).expect("removed");
+    wrong("xenvbd does not load (its file", &pv);
+    fs::write(machine.driver("xenvbd"), b"MZ no driver").expect("written");
+    wrong("is no driver for x64", &pv);
+    fs::write(machine.driver("xenvbd"), &kept).expect("written");
+    good(machine.offline(&["verify"]));
+
+    // Changes of the hive, each on a copy.
+    let hive = fs::read(machine.hive()).expect("readable");
+    let edited = |edits: &[Edit]| {
+        fs::write(machine.hive(), through_hivex(&hive, edits).expect("edited")).expect("written");
+    };
+    let services = "ControlSet001\\Services";
+    edited(&[Edit::DeleteValues { key: CLASS.to_owned(), names: vec!["UpperFilters".to_owned()] }]);
+    wrong("idefilter is not among the filters of {4D36E97D", &pv);
+    edited(&[Edit::DeleteKey { key: format!("{services}\\idefilter") }]);
+    wrong("perhaps no entry boots (0x7B)", &pv);
+    let mark = |name: &str| Edit::Set {
+        key: format!("{services}\\{name}\\StartOverride"),
+        name: "0".to_owned(),
+        kind: hive::data_type::DWORD,
+        data: vec![3, 0, 0, 0],
+    };
+    let start = Edit::Set {
+        key: format!("{services}\\atapi"),
+        name: "Start".to_owned(),
+        kind: hive::data_type::DWORD,
+        data: vec![0; 4],
+    };
+    edited(&[mark("xenvbd")]);
+    wrong("the loader leaves xenvbd out", &[]);
+    edited(&[start.clone(), mark("atapi")]);
+    wrong("the loader leaves atapi out", &[]);
+    // Either choice takes the marks of both sides away.
+    for choice in ["pv", "emulated"] {
+        edited(&[mark("xenvbd"), start.clone(), mark("atapi")]);
+        good(machine.offline(&["default", choice]));
+        good(machine.offline(&["verify"]));
+    }
+    edited(&[start, mark("atapi")]);
+    good(machine.offline(&["uninstall"]));
+    let left = fs::read(machine.hive()).expect("readable");
+    let left = Hive::new(&left).expect("a hive");
+    assert!(left.key(&format!("{services}\\atapi\\StartOverride")).expect("read").is_none());
+}
+
+/// A list of filters that is one string keeps it.
+#[test]
+fn a_filter_of_the_older_form_stays() {
+    let machine = Machine::new();
+    machine.with(CLASS, Tree::new().with_text("UpperFilters", "PartMgr"));
+    good(machine.install());
+    assert_eq!(machine.filters(), Some(vec!["PartMgr".to_owned(), "idefilter".to_owned()]));
+    good(machine.offline(&["uninstall"]));
+    assert_eq!(machine.filters(), Some(vec!["PartMgr".to_owned()]));
+}
+
+/// Whoever writes the guest's volume decides on no file of this machine.
+#[test]
+fn links_out_of_the_volume_are_refused() {
+    let machine = Machine::new();
+    let host = machine.path("host");
+    fs::create_dir(&host).expect("made");
+    let drivers = machine.path("volume/WINDOWS/system32/Drivers");
+    fs::remove_dir(&drivers).expect("removed");
+    symlink(&host, &drivers).expect("linked");
+    refused(machine.install(), 3, "leads out of");
+    assert_eq!(fs::read_dir(&host).expect("listed").count(), 0);
+    fs::remove_file(&drivers).expect("removed");
+    fs::create_dir(&drivers).expect("made");
+    fs::write(host.join("secret"), b"secret").expect("written");
+    symlink(host.join("secret"), machine.driver("xenvbd")).expect("linked");
+    refused(machine.install(), 3, "leads out of");
+    fs::remove_file(machine.driver("xenvbd")).expect("removed");
+    symlink(host.join("made"), machine.path("volume/boot.ini.lock")).expect("linked");
+    refused(machine.offline(&["timeout", "3"]), 3, "is in the way");
+    assert!(!host.join("made").exists());
+}
+
+/// A package that is not whole is told by a code of its own; names in upper case are taken.
+#[test]
+fn packages_of_all_kinds() {
+    let machine = Machine::new();
+    let before = fs::read(machine.hive()).expect("readable");
+    fs::write(machine.path("package/xenvbd.sys"), b"no driver").expect("written");
+    refused(machine.install(), 10, "is not a driver for x64");
+    fs::remove_file(machine.path("package/xenvbd.sys")).expect("removed");
+    refused(machine.install(), 10, "is missing or cannot be read");
+    assert_eq!(fs::read(machine.hive()).expect("readable"), before);
+    machine.package("1");
+    for entry in fs::read_dir(machine.path("package")).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().to_ascii_uppercase();
+        fs::rename(&path, path.with_file_name(name)).expect("renamed");
+    }
+    fs::write(machine.path("volume/WINDOWS/system32/Drivers/XENPCI.SYS"), b"old").expect("written");
+    good(machine.install());
+    assert!(!machine.driver("xenpci").exists(), "one file of that name");
+}
+
+/// What stays in the driver store is said.
+#[test]
+fn a_driver_store_is_not_forgotten() {
+    let machine = Machine::new();
+    good(machine.install());
+    let store = "volume/WINDOWS/system32/DriverStore/FileRepository/xenpci.inf_amd64_0123456789abcdef";
+    fs::create_dir_all(machine.path(store)).expect("made");
+    let said = good(machine.offline(&["uninstall"]));
+    assert!(said.contains("driver store still has xenpci.inf_amd64_0123456789abcdef"), "{said}");
+    assert!(!said.contains("Xenguard is removed;"), "{said}");
+}
+
+/// Stands for pnputil, rundll32, reg and sc, and refuses what they refuse: rundll32 succeeds whatever it did,
+/// pnputil says by its code that no device was there or that a restart is needed, reg and sc fail where
+/// nothing is to be removed, and a driver that imports from one whose file is not there does not start.
+///
+/// It records each call, and keeps a registry of file names. `failat` has the number of the call that fails.
 const TOOLS: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$here/calls"
-if [ -f "$here/fail" ] && grep -qF "$1 $2 $3" "$here/fail"; then exit 1; fi
+drivers=$here/windows/System32/drivers
+if [ -f "$here/failat" ] && [ "$(wc -l < "$here/calls")" -eq "$(cat "$here/failat")" ]; then
+  if [ "$1" = rundll32 ]; then exit 0; else exit 1; fi
+fi
 case "$1 $3" in
-"pnputil -a") name=$(basename "$4" .inf); cp "$4" "$here/windows/INF/oem-$name.inf"; touch "$here/reg-$name";
-   if [ "$name" = xenpci ]; then touch "$here/reg-xenvbd"; fi;;
-"pnputil -d") rm -f "$here/windows/INF/$4";;
-"rundll32 DefaultInstall") touch "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter"; cp "$5" "$here/windows/INF/oem-idefilter.inf";;
+"pnputil -a") [ -f "$4" ] || exit 2
+   name=$(basename "$4" .inf); cp "$4" "$here/windows/INF/oem-$name.inf"
+   # The package of the child registers a service when its device is there.
+   if [ "$name" = xenvbd ]; then exit 3; fi
+   [ -f "$drivers/idefilter.sys" ] || touch "$here/problem"
+   touch "$here/reg-xenpci" "$here/reg-xenvbd" "$drivers/xenpci.sys" "$drivers/xenvbd.sys"; exit 194;;
+"pnputil -d") [ -f "$here/windows/INF/$4" ] || exit 2; rm -f "$here/windows/INF/$4";;
+"rundll32 Idefilter.CopyFile") cp "$(dirname "$5")/idefilter.sys" "$(dirname "$5")/idefallback.sys" "$drivers/";;
+"rundll32 DefaultInstall") cp "$5" "$here/windows/INF/oem-idefilter.inf"
+   [ -f "$here/reg-xenpci" ] || touch "$here/problem"
+   touch "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter";;
 "rundll32 DefaultUninstall") rm -f "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter";;
-"rundll32 Idefilter.RemoveFile") [ ! -f "$here/filter" ];;
-"sc xenpci"|"sc xenvbd") rm -f "$here/reg-$3";;
+"rundll32 Idefilter.RemoveFile") [ -f "$here/filter" ] && touch "$here/problem"
+   rm -f "$drivers/idefilter.sys" "$drivers/idefallback.sys" "$here/windows/INF/oem-idefilter.inf";;
+"sc xenpci"|"sc xenvbd") [ -f "$here/reg-$3" ] || exit 36; rm -f "$here/reg-$3" "$drivers/$3.sys";;
 reg*) case "$2 $3" in
-   *Class*) [ -f "$here/filter" ];;
+   query*Class*) [ -f "$here/filter" ];;
    query*) [ -f "$here/reg-${3##*\\}" ];;
+   *) exit 1;;
    esac;;
+*) exit 87;;
 esac
 "#;
 
+/// Where the tools are, and the registry that stands for the running system's.
 fn live(machine: &Machine, command: &[&str]) -> (Output, Vec<String>) {
     let tools = machine.path("tools");
     if !tools.exists() {
+        // The codes of pnputil are 259 and 3010; a shell's have eight bits.
         fs::write(&tools, TOOLS).expect("written");
         fs::set_permissions(&tools, fs::Permissions::from_mode(0o755)).expect("set");
     }
     // The calls of this run only.
     let _ = fs::remove_file(machine.path("calls"));
-    let boot_ini = machine.path("volume/boot.ini");
-    let global = ["--tools", tools.to_str().expect("text"), "--boot-ini", boot_ini.to_str().expect("text")];
+    let (boot_ini, running) = (machine.path("volume/boot.ini"), machine.path("running"));
+    let global = [
+        "--tools",
+        tools.to_str().expect("text"),
+        "--boot-ini",
+        boot_ini.to_str().expect("text"),
+        "--registry",
+        running.to_str().expect("text"),
+    ];
     let output = machine.run(&[&global[..], command].concat());
     let calls = fs::read_to_string(machine.path("calls")).unwrap_or_default();
-    (output, calls.lines().filter(|call| !call.starts_with("reg query")).map(str::to_owned).collect())
+    (output, calls.lines().map(str::to_owned).collect())
+}
+
+/// What is left of the suite in the system that the stand-in keeps.
+fn left(machine: &Machine) -> Vec<String> {
+    let mut left = Vec::new();
+    for name in ["filter", "problem", "reg-idefilter", "reg-idefallback", "reg-xenpci", "reg-xenvbd"] {
+        left.extend(Some(name.to_owned()).filter(|name| machine.path(name).exists()));
+    }
+    for folder in ["windows/INF", "windows/System32/drivers"] {
+        for entry in fs::read_dir(machine.path(folder)).expect("listed") {
+            left.push(entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        }
+    }
+    if machine.boot_ini() != BOOT_INI {
+        left.push("the PV entry".to_owned());
+    }
+    left
 }
 
 #[test]
@@ -257,54 +539,123 @@ fn the_tools_of_a_running_windows_are_called_in_the_safe_order() {
     let install = ["install", "--package", package.to_str().expect("text")];
     let (output, calls) = live(&machine, &install);
     good(output);
-    let starts = |calls: &[String], wanted: &[&str]| {
-        assert_eq!(calls.len(), wanted.len(), "{calls:#?}");
-        for (call, wanted) in calls.iter().zip(wanted) {
-            assert!(call.starts_with(wanted), "{calls:#?}");
-        }
+    let changing = |calls: Vec<String>| -> Vec<String> {
+        calls.into_iter().filter(|call| !call.starts_with("reg query")).collect()
     };
-    starts(
-        &calls,
-        &["pnputil -i -a", "pnputil -i -a", "rundll32 setupapi.dll,InstallHinfSection DefaultInstall 128"],
-    );
-    assert!(calls[0].ends_with("xenvbd.inf") && calls[1].ends_with("xenpci.inf"), "{calls:#?}");
+    let calls = changing(calls);
+    let wanted = [
+        "rundll32 setupapi.dll,InstallHinfSection Idefilter.CopyFile 128",
+        "pnputil -i -a",
+        "pnputil -i -a",
+        "rundll32 setupapi.dll,InstallHinfSection DefaultInstall 128",
+    ];
+    assert_eq!(calls.len(), wanted.len(), "{calls:#?}");
+    for (call, wanted) in calls.iter().zip(wanted) {
+        assert!(call.starts_with(wanted), "{calls:#?}");
+    }
+    assert!(calls[1].ends_with("xenvbd.inf") && calls[2].ends_with("xenpci.inf"), "{calls:#?}");
+    assert!(!machine.path("problem").exists(), "each driver finds what it imports from");
     assert!(machine.boot_ini().contains("/GPLPV"));
 
     let (output, calls) = live(&machine, &["uninstall"]);
     good(output);
+    let calls = changing(calls);
     // The filter first, its file last.
     assert!(calls[0].contains("DefaultUninstall"), "{calls:#?}");
     assert!(calls.last().is_some_and(|call| call.contains("Idefilter.RemoveFile")), "{calls:#?}");
     assert_eq!(calls.iter().filter(|call| call.starts_with("pnputil -f -d oem-")).count(), 2, "{calls:#?}");
-    assert_eq!(machine.boot_ini(), BOOT_INI);
-    for left in ["filter", "reg-idefilter", "reg-idefallback", "reg-xenpci", "reg-xenvbd"] {
-        assert!(!machine.path(left).exists(), "{left}");
-    }
+    assert_eq!(left(&machine), Vec::<String>::new());
 }
 
+/// Each call in turn fails: then everything is as it was, or the message names what is not.
 #[test]
 fn a_tool_that_fails_takes_the_installation_back() {
     let machine = Machine::new();
     let package = machine.path("package");
     let install = ["install", "--package", package.to_str().expect("text")];
-    for failing in ["rundll32 setupapi.dll,InstallHinfSection DefaultInstall", "pnputil -i -a"] {
-        fs::write(machine.path("fail"), failing).expect("written");
-        let (output, calls) = live(&machine, &install);
-        assert_eq!(output.status.code(), Some(8), "{calls:#?}");
+    let (output, calls) = live(&machine, &install);
+    good(output);
+    good(live(&machine, &["uninstall"]).0);
+    for at in 1..=calls.len() {
+        fs::write(machine.path("failat"), at.to_string()).expect("written");
+        let (output, failed) = live(&machine, &install);
+        let what = &calls[at - 1];
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(text.contains("taken out again"), "{text}");
-        assert_eq!(machine.boot_ini(), BOOT_INI);
-        for left in ["filter", "reg-idefilter", "reg-idefallback", "reg-xenpci", "reg-xenvbd"] {
-            assert!(!machine.path(left).exists(), "{failing}: {left}");
+        let left = left(&machine);
+        // The first question is whether there is an older version: the answer is no either way.
+        if output.status.success() {
+            assert!(what.starts_with("reg query"), "{what}");
+        } else {
+            assert_eq!(output.status.code(), Some(8), "{what}: {failed:#?}");
+            assert!(
+                text.contains("taken out again") || text.contains("taking it out again failed"),
+                "{what}: {text}"
+            );
+            assert!(
+                left.is_empty() || text.contains("left") || text.contains("failed too"),
+                "{what}: {left:?}: {text}"
+            );
+            assert!(!left.contains(&"the PV entry".to_owned()), "{what}: {text}");
         }
+        assert!(!left.contains(&"problem".to_owned()), "{what}");
+        fs::remove_file(machine.path("failat")).expect("removed");
+        good(live(&machine, &["uninstall"]).0);
+        assert_eq!(self::left(&machine), Vec::<String>::new(), "{what}");
     }
-    // The filter stays: nothing that it needs may go.
-    fs::remove_file(machine.path("fail")).expect("removed");
+}
+
+/// Each call of a removal in turn fails: the filter never is without its file, and another run gets through.
+#[test]
+fn a_removal_that_fails_can_be_run_again() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
     good(live(&machine, &install).0);
-    fs::write(machine.path("fail"), "rundll32 setupapi.dll,InstallHinfSection DefaultUninstall")
-        .expect("written");
     let (output, calls) = live(&machine, &["uninstall"]);
-    assert_eq!(output.status.code(), Some(8));
-    assert_eq!(calls.len(), 1, "{calls:#?}");
-    assert!(machine.boot_ini().contains("/GPLPV"));
+    good(output);
+    for at in 1..=calls.len() {
+        good(live(&machine, &install).0);
+        fs::write(machine.path("failat"), at.to_string()).expect("written");
+        let (output, _) = live(&machine, &["uninstall"]);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let what = &calls[at - 1];
+        let left = left(&machine);
+        if left.contains(&"filter".to_owned()) {
+            assert!(left.contains(&"idefilter.sys".to_owned()), "{what}: {left:?}");
+            assert!(left.contains(&"reg-idefilter".to_owned()), "{what}: {left:?}");
+            assert!(!output.status.success() && text.contains("nothing more was removed"), "{what}: {text}");
+        }
+        if output.status.success() {
+            let told = |name: &String| text.contains(name.trim_start_matches("reg-"));
+            assert!(left.iter().all(told), "{what}: {left:?}: {text}");
+        }
+        assert!(!left.contains(&"problem".to_owned()), "{what}");
+        fs::remove_file(machine.path("failat")).expect("removed");
+        good(live(&machine, &["uninstall"]).0);
+        assert_eq!(self::left(&machine), Vec::<String>::new(), "{what}");
+    }
+}
+
+/// What the guide promises of an installation holds in the running system, too.
+#[test]
+fn other_suites_in_the_running_system() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    let running = |services: &[(&str, Tree)]| {
+        let mut hive = Tree::new()
+            .with_key("Select", Tree::new().with_dword("Current", 1))
+            .with_key(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "AMD64"));
+        for (name, key) in services {
+            hive = hive.with_key(&format!("ControlSet001\\Services\\{name}"), key.clone());
+        }
+        fs::write(machine.path("running"), hive.hive("SYSTEM")).expect("written");
+    };
+    let boot_start = || Tree::new().with_dword("Start", 0);
+    running(&[("xenvbd", boot_start().with_text("DisplayName", "GPL PV disks"))]);
+    let (output, calls) = live(&machine, &install);
+    refused(output, 3, "another vendor's driver is installed as the service xenvbd");
+    assert!(calls.is_empty(), "{calls:#?}");
+    running(&[("pvvxblk", boot_start())]);
+    assert!(good(live(&machine, &install).0).contains("service pvvxblk"));
 }

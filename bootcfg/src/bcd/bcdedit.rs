@@ -16,7 +16,7 @@ use super::{
         SYSTEM_ROOT, TIMEOUT,
     },
 };
-use crate::{scratch::Scratch, told};
+use crate::{files::Disk, hive_file::HiveFile, scratch::Scratch, told};
 
 /// bcdedit, and the store that it works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ impl Bcdedit {
         self.program.is_file()
     }
 
-    /// The store as a hive file's bytes.
+    /// The store of the running Windows as a hive file's bytes. bcdedit exports no other: "/export is valid
+    /// only for the system store" (Microsoft's reference).
     ///
     /// # Errors
     /// bcdedit failed, or wrote no file.
@@ -89,14 +90,16 @@ impl Bcdedit {
         let scratch = Scratch::new()?;
         let file = scratch.path().join("store");
         std::fs::write(&file, bytes).context("cannot write a copy of the store")?;
-        let on_copy = Bcdedit { program: self.program.clone(), store: Some(file) };
+        let on_copy = Bcdedit { program: self.program.clone(), store: Some(file.clone()) };
         on_copy.attempt(old, new)?;
-        // The export, since the copy itself may have logs that are not replayed.
-        on_copy.export()
+        Ok(HiveFile::read(&Disk, on_copy.store.as_deref().unwrap_or(&file))?.content)
     }
 
     fn read(&self) -> Result<Bcd> {
-        Bcd::read(&self.export()?).context("what bcdedit exported")
+        match &self.store {
+            Some(store) => Bcd::read(&HiveFile::read(&Disk, store)?.content).context("what bcdedit wrote"),
+            None => Bcd::read(&self.export()?).context("what bcdedit exported"),
+        }
     }
 
     fn attempt(&self, old: &Bcd, new: &Bcd) -> Result<()> {

@@ -7,10 +7,13 @@ use super::{
     BOOT_MANAGER, Bcd, Guid, OS_LOADER, Object,
     element::{
         self, BOOT_SEQUENCE, DEFAULT, DESCRIPTION, DEVICE, DISPLAY_ORDER, Data, LOAD_OPTIONS, OS_DEVICE,
-        PATH, SYSTEM_ROOT, TIMEOUT,
+        PATH, SYSTEM_ROOT, TIMEOUT, WINDOWS_PE,
     },
 };
-use crate::told;
+use crate::{
+    menu::{Loads, differing_words, other_words},
+    told,
+};
 
 /// What is added to the name of a PV entry.
 const NAME_SUFFIX: &str = " (PV disks)";
@@ -58,20 +61,49 @@ impl Bcd {
         changes
     }
 
-    /// The entries that load Windows: those of the menu in its order, then PV entries that the menu does not
-    /// show.
+    /// The entries that can be chosen: those of the menu in its order, whatever they load, then PV entries and
+    /// a default that the menu does not show.
     #[must_use]
-    pub fn loaders(&self) -> Vec<Guid> {
-        let is_loader = |guid: &Guid| self.objects.get(guid).is_some_and(|object| object.kind == OS_LOADER);
-        let mut loaders: Vec<_> = self.display_order().into_iter().filter(is_loader).collect();
-        for &guid in self.objects.keys().filter(|guid| is_loader(guid)) {
-            if !loaders.contains(&guid)
-                && (self.options(guid).selects_pv() || self.default_loader() == Some(guid))
-            {
-                loaders.push(guid);
+    pub fn choices(&self) -> Vec<Guid> {
+        let exists = |guid: &Guid| self.objects.contains_key(guid);
+        let mut choices: Vec<Guid> = Vec::new();
+        for guid in self.display_order().into_iter().filter(exists) {
+            if !choices.contains(&guid) {
+                choices.push(guid);
             }
         }
-        loaders
+        let is_hidden = |guid: &Guid| {
+            !choices.contains(guid)
+                && (self.default_loader() == Some(*guid)
+                    || self.is_loader(*guid) && self.options(*guid).selects_pv())
+        };
+        let hidden: Vec<_> = self.objects.keys().copied().filter(is_hidden).collect();
+        choices.extend(hidden);
+        choices
+    }
+
+    /// Those of the entries that are OS loaders, of Windows or of Windows PE.
+    #[must_use]
+    pub fn loaders(&self) -> Vec<Guid> {
+        self.choices().into_iter().filter(|&guid| self.is_loader(guid)).collect()
+    }
+
+    fn is_loader(&self, guid: Guid) -> bool {
+        self.objects.get(&guid).is_some_and(|object| object.kind == OS_LOADER)
+    }
+
+    /// The kind of system that an entry loads.
+    #[must_use]
+    pub fn loads(&self, guid: Guid) -> Loads {
+        if !self.is_loader(guid) {
+            return Loads::Other;
+        }
+        if self.effective(guid, WINDOWS_PE).is_some_and(Data::is_true) {
+            return Loads::Recovery;
+        }
+        let path = self.effective_text(guid, PATH).map(|path| path.to_ascii_lowercase());
+        let is_windows = |path: String| path.ends_with("winload.exe") || path.ends_with("winload.efi");
+        if path.is_none_or(is_windows) { Loads::Windows } else { Loads::Other }
     }
 
     /// The menu.
@@ -92,12 +124,37 @@ impl Bcd {
         BootOptions::parse(self.effective_text(guid, LOAD_OPTIONS).unwrap_or_default().encode_utf16())
     }
 
-    /// The first entry that loads the same system as `guid`, with PV disks or without.
+    /// The entry that loads the same system as `guid`, with PV disks or without: of several the one that is
+    /// most like it, so that a PV entry leads back to the entry that it was made from.
     #[must_use]
     pub fn sibling(&self, guid: Guid, pv: bool) -> Option<Guid> {
-        self.loaders()
-            .into_iter()
-            .find(|&other| self.options(other).selects_pv() == pv && self.same_system(guid, other))
+        let is_sibling = |other: &Guid| {
+            self.options(*other).selects_pv() == pv
+                && self.loads(*other) == Loads::Windows
+                && self.same_system(guid, *other)
+        };
+        self.choices().into_iter().filter(is_sibling).min_by_key(|&other| self.differences(guid, other))
+    }
+
+    /// Both boot the same system with PV disks.
+    pub(super) fn are_twins(&self, one: Guid, other: Guid) -> bool {
+        [one, other].iter().all(|&guid| self.loads(guid) == Loads::Windows && self.options(guid).selects_pv())
+            && self.same_system(one, other)
+    }
+
+    /// How many elements and words of the options differ, but for what makes a PV entry.
+    fn differences(&self, one: Guid, other: Guid) -> usize {
+        let essence = |guid: Guid| {
+            let elements = self.objects.get(&guid).map(|object| object.elements.clone()).unwrap_or_default();
+            let own = |(number, _): &(u32, Data)| ![DESCRIPTION, LOAD_OPTIONS].contains(number);
+            elements.into_iter().filter(own).collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (essence(one), essence(other));
+        let missing = |from: &[(u32, Data)], of: &[(u32, Data)]| {
+            from.iter().filter(|element| !of.contains(element)).count()
+        };
+        let words = |guid| other_words(&self.effective_text(guid, LOAD_OPTIONS).unwrap_or_default());
+        missing(&ours, &theirs) + missing(&theirs, &ours) + differing_words(&words(one), &words(other))
     }
 
     /// Both load the same Windows from the same device.
@@ -114,6 +171,16 @@ impl Bcd {
     /// The source selects or refuses PV, or a PV entry of its system is there already.
     pub fn add_pv_entry(&mut self, source: Guid, name: Option<&str>) -> Result<Guid> {
         let Some(object) = self.objects.get(&source) else { told!(Refused, "there is no entry {source}") };
+        match self.loads(source) {
+            Loads::Windows => {}
+            Loads::Recovery => {
+                told!(
+                    Refused,
+                    "the entry loads Windows PE (recovery or setup), which has no PV drivers; choose another"
+                )
+            }
+            Loads::Other => told!(Refused, "the entry does not load Windows; choose another by --entry"),
+        }
         let options = self.options(source);
         if options.selects_pv() {
             told!(Refused, "the entry boots with PV disks already; choose an emulated one");

@@ -28,6 +28,10 @@ pub const DISPLAY_ORDER: u32 = 0x2400_0001;
 pub const BOOT_SEQUENCE: u32 = 0x2400_0002;
 /// Boot manager: seconds that the menu waits.
 pub const TIMEOUT: u32 = 0x2500_0004;
+/// OS loader: drivers with a signature for tests are taken (`testsigning`). In the library's numbering.
+pub const TEST_SIGNING: u32 = 0x1600_0049;
+/// OS loader: what is loaded is Windows PE (`winpe`).
+pub const WINDOWS_PE: u32 = 0x2600_0022;
 /// Boot manager: a hibernated system is to be resumed.
 pub const ATTEMPT_RESUME: u32 = 0x2600_0005;
 
@@ -48,6 +52,19 @@ pub const fn name(number: u32) -> &'static str {
         BOOT_SEQUENCE => "bootsequence",
         TIMEOUT => "timeout",
         ATTEMPT_RESUME => "resume",
+        TEST_SIGNING => "testsigning",
+        WINDOWS_PE => "winpe",
+        0x1400_0008 => "recoverysequence",
+        0x1500_0066 => "displaymessageoverride",
+        0x1600_0009 => "recoveryenabled",
+        0x1600_0010 => "debug",
+        0x1600_0060 => "isolatedcontext",
+        0x1700_0077 => "allowedinmemorysettings",
+        0x2300_0006 => "resumeobject",
+        0x2400_0010 => "toolsdisplayorder",
+        0x2500_0020 => "nx",
+        0x2500_0080 => "safeboot",
+        0x2500_00c2 => "bootmenupolicy",
         _ => "",
     }
 }

@@ -4,40 +4,82 @@ use anyhow::Result;
 
 use super::{
     BOOT_MANAGER, Bcd, Guid, OS_LOADER,
-    element::{self, ATTEMPT_RESUME, BOOT_SEQUENCE, DESCRIPTION, Data, LOAD_OPTIONS, TIMEOUT},
+    element::{
+        self, ATTEMPT_RESUME, BOOT_SEQUENCE, DESCRIPTION, Data, LOAD_OPTIONS, SYSTEM_ROOT, TEST_SIGNING,
+        TIMEOUT,
+    },
 };
 use crate::{
-    menu::{Entry, Finding, Menu, malformed_token},
+    menu::{Entry, FOR_EVER, Finding, Loads, Menu, malformed_token},
     told,
 };
 
 impl Bcd {
     fn nth(&self, number: usize) -> Result<Guid> {
-        let loaders = self.loaders();
-        match number.checked_sub(1).and_then(|at| loaders.get(at)) {
+        let choices = self.choices();
+        match number.checked_sub(1).and_then(|at| choices.get(at)) {
             Some(&guid) => Ok(guid),
+            None if choices.is_empty() => told!(Refused, "there is no entry {number}; the store has none"),
             None => {
-                told!(Refused, "there is no entry {number}; the store has entries 1 to {}", loaders.len())
+                told!(Refused, "there is no entry {number}; the store has entries 1 to {}", choices.len())
             }
         }
     }
 
     fn number(&self, guid: Guid) -> usize {
-        self.loaders().iter().position(|&loader| loader == guid).map_or(0, |at| at + 1)
+        self.choices().iter().position(|&loader| loader == guid).map_or(0, |at| at + 1)
     }
 
-    /// The PV or the emulated entry of the default system.
-    fn of_default(&self, pv: bool) -> Result<Guid> {
-        let Some(default) = self.default_loader().filter(|guid| self.objects.contains_key(guid)) else {
+    /// The PV or the emulated entry of the system of `entry`, or else of the default system.
+    fn wanted(&self, pv: bool, entry: Option<usize>) -> Result<Guid> {
+        let named = match entry {
+            Some(number) => self.nth(number)?,
+            None => self.usual(pv)?,
+        };
+        if self.loads(named) != Loads::Windows {
+            told!(
+                Refused,
+                "entry {} does not load Windows; choose one that does by --entry",
+                self.number(named)
+            );
+        }
+        if self.options(named).selects_pv() == pv {
+            return Ok(named);
+        }
+        let system = if entry.is_some() { "that entry's" } else { "the default" };
+        match self.sibling(named, pv) {
+            Some(guid) => Ok(guid),
+            None if pv => told!(
+                Refused,
+                "{system} system has no PV entry; make one with `bootcfg add`, or say which system by --entry"
+            ),
+            None => told!(Refused, "{system} system has no emulated entry; every entry of it has GPLPV"),
+        }
+    }
+
+    /// The default; where that is no Windows, the only PV entry.
+    fn usual(&self, pv: bool) -> Result<Guid> {
+        let default = self.default_loader().filter(|guid| self.objects.contains_key(guid));
+        let Some(default) = default else {
             told!(
                 Unusable,
-                "the boot manager's default is no entry of the store; set one with bcdedit /default"
+                "the boot manager's default is no entry of the store; say which system by --entry, as status numbers it"
             )
         };
-        match self.sibling(default, pv) {
-            Some(guid) => Ok(guid),
-            None if pv => told!(Refused, "the default system has no PV entry; make one with `bootcfg add`"),
-            None => told!(Refused, "the default system has no emulated entry; every entry of it has GPLPV"),
+        if self.loads(default) == Loads::Windows {
+            return Ok(default);
+        }
+        let choices = self.choices();
+        let mut those = choices
+            .into_iter()
+            .filter(|&guid| self.loads(guid) == Loads::Windows && self.options(guid).selects_pv() == pv);
+        match (those.next(), those.next()) {
+            (Some(only), None) => Ok(only),
+            _ => told!(
+                Refused,
+                "the default, entry {}, does not load Windows; say which system by --entry, as status numbers it",
+                self.number(default)
+            ),
         }
     }
 }
@@ -54,15 +96,21 @@ impl Menu for Bcd {
             id: guid.to_string(),
             name: self.effective_text(guid, DESCRIPTION).unwrap_or_default(),
             options: self.effective_text(guid, LOAD_OPTIONS).unwrap_or_default(),
-            pv: self.options(guid).selects_pv(),
+            pv: self.options(guid).selects_pv() && self.loads(guid) == Loads::Windows,
             default: default == Some(guid),
             shown: shown.contains(&guid),
+            loads: self.loads(guid),
+            folder: self.effective_text(guid, SYSTEM_ROOT).map(|path| folder(&path)),
+            test_signing: Some(self.effective(guid, TEST_SIGNING).is_some_and(Data::is_true)),
         };
-        self.loaders().into_iter().zip(1..).map(entry).collect()
+        self.choices().into_iter().zip(1..).map(entry).collect()
     }
 
-    fn timeout(&self) -> Option<u32> {
-        self.data(BOOT_MANAGER, TIMEOUT)?.integer()?.try_into().ok()
+    fn timeout(&self) -> Option<i64> {
+        match self.data(BOOT_MANAGER, TIMEOUT)?.integer()? {
+            seconds if seconds >= u64::from(u32::MAX) => Some(FOR_EVER),
+            seconds => i64::try_from(seconds).ok(),
+        }
     }
 
     fn set_timeout(&mut self, seconds: u32) -> Result<()> {
@@ -83,14 +131,14 @@ impl Menu for Bcd {
         self.remove_pv_entry(self.nth(number)?)
     }
 
-    fn set_default(&mut self, pv: bool) -> Result<usize> {
-        let guid = self.of_default(pv)?;
+    fn set_default(&mut self, pv: bool, entry: Option<usize>) -> Result<usize> {
+        let guid = self.wanted(pv, entry)?;
         self.set_default_loader(guid);
         Ok(self.number(guid))
     }
 
-    fn try_pv(&mut self) -> Result<usize> {
-        let guid = self.of_default(true)?;
+    fn try_pv(&mut self, entry: Option<usize>) -> Result<usize> {
+        let guid = self.wanted(true, entry)?;
         self.set_boot_sequence(guid);
         Ok(self.number(guid))
     }
@@ -110,7 +158,17 @@ impl Menu for Bcd {
                 )));
             }
         }
-        for entry in Menu::entries(self) {
+        let entries = Menu::entries(self);
+        if !entries.iter().any(|entry| entry.loads == Loads::Windows) {
+            findings.push(Finding::wrong(
+                "no entry of the menu loads Windows: is this the store that the machine boots from?",
+            ));
+        }
+        if let Some(entry) = entries.iter().find(|entry| entry.default && entry.loads != Loads::Windows) {
+            findings
+                .push(Finding::note(format!("the default, entry {}, does not load Windows", entry.number)));
+        }
+        for entry in entries {
             let number = entry.number;
             if let Some(token) = malformed_token(&entry.options) {
                 findings.push(Finding::wrong(format!(
@@ -131,7 +189,9 @@ impl Menu for Bcd {
                     "entry {number} (PV) has no emulated entry for the same system: there is no way back in the menu"
                 )));
             }
-            if let Some(first) = self.sibling(guid, true).filter(|&first| first != guid) {
+            let same = |&other: &Guid| other != guid && self.number(other) < number;
+            let twin = self.choices().into_iter().filter(same).find(|&other| self.are_twins(guid, other));
+            if let Some(first) = twin {
                 findings.push(Finding::wrong(format!(
                     "entries {} and {number} both boot the same system with PV disks; remove one",
                     self.number(first)
@@ -159,6 +219,11 @@ impl Menu for Bcd {
     fn text(&self) -> String {
         self.dump()
     }
+}
+
+/// The folder of Windows on its volume, with slashes.
+fn folder(path: &str) -> String {
+    path.split('\\').filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
 }
 
 /// OS loader: safe mode, and which.

@@ -81,12 +81,18 @@ impl Bcd {
     /// The text of an element, also an inherited one.
     #[must_use]
     pub fn effective_text(&self, guid: Guid, element: u32) -> Option<String> {
+        self.effective(guid, element)?.text()
+    }
+
+    /// An element's data, also an inherited one.
+    #[must_use]
+    pub fn effective(&self, guid: Guid, element: u32) -> Option<&Data> {
         /// Objects inherit from objects that inherit; the real chain has two links.
         const DEEPEST: usize = 8;
-        fn look(bcd: &Bcd, guid: Guid, element: u32, depth: usize) -> Option<String> {
+        fn look(bcd: &Bcd, guid: Guid, element: u32, depth: usize) -> Option<&Data> {
             let object = bcd.objects.get(&guid)?;
-            if let Some(text) = object.elements.get(&element).and_then(Data::text) {
-                return Some(text);
+            if let Some(data) = object.elements.get(&element) {
+                return Some(data);
             }
             let inherited = object.elements.get(&element::INHERIT).map(Data::guids).unwrap_or_default();
             (depth > 0).then(|| inherited.into_iter().find_map(|from| look(bcd, from, element, depth - 1)))?

@@ -4,7 +4,10 @@ use anyhow::Result;
 use std::ops::Range;
 
 use super::{BootIni, Entry, MAX_ENTRIES, line_end, nth};
-use crate::told;
+use crate::{
+    menu::{Loads, differing_words, other_words},
+    told,
+};
 
 /// What is added to the name of a PV entry.
 const NAME_SUFFIX: &[u8] = b" (PV disks)";
@@ -39,6 +42,14 @@ impl BootIni {
     pub fn add_pv_named(&mut self, number: usize, name: &[u8]) -> Result<usize> {
         let entries = self.entries();
         let source = nth(&entries, number)?;
+        if self.loads(source) != Loads::Windows {
+            told!(
+                Refused,
+                "entry {number} ({}) does not load Windows: it is a boot sector, DOS or the recovery console; choose another \
+                 by --entry",
+                self.path(source)
+            );
+        }
         let options = self.options(source);
         if options.selects_pv() {
             told!(Refused, "entry {number} boots with PV disks already; choose an emulated one");
@@ -110,13 +121,17 @@ impl BootIni {
         Ok(())
     }
 
-    /// The first entry (from 1) that boots the same path as `entry`, with PV disks or without.
+    /// The entry (from 1) that boots the same path as `entry`, with PV disks or without: of several the one
+    /// whose switches are most like its own.
     pub(super) fn sibling(&self, entries: &[Entry], entry: &Entry, pv: bool) -> Option<usize> {
-        let same = |other: &Entry| self.selects_pv(other) == pv && self.same_path(other, entry);
-        entries.iter().position(same).map(|at| at + 1)
+        let words = |entry: &Entry| other_words(&self.switches(entry));
+        let own = words(entry);
+        let same = |other: &&Entry| self.selects_pv(other) == pv && self.same_path(other, entry);
+        let nearest = entries.iter().filter(same).min_by_key(|other| differing_words(&own, &words(other)))?;
+        entries.iter().position(|other| other == nearest).map(|at| at + 1)
     }
 
-    fn same_path(&self, one: &Entry, other: &Entry) -> bool {
+    pub(super) fn same_path(&self, one: &Entry, other: &Entry) -> bool {
         self.bytes[one.path.clone()].eq_ignore_ascii_case(&self.bytes[other.path.clone()])
     }
 }

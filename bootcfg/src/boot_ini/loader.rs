@@ -4,14 +4,19 @@ use anyhow::Result;
 use std::ops::Range;
 
 use super::{BootIni, line_end, lines, nth};
-use crate::told;
+use crate::{
+    menu::{FOR_EVER, Loads},
+    told,
+};
 
 impl BootIni {
-    /// Seconds that the menu waits; `None` where the file does not say, or says something that is no number.
+    /// Seconds that the menu waits, [`FOR_EVER`] for a choice; `None` where the file does not say, or says
+    /// something that is no number.
     #[must_use]
-    pub fn timeout(&self) -> Option<u32> {
+    pub fn timeout(&self) -> Option<i64> {
         let value = self.setting(b"timeout")?;
-        std::str::from_utf8(&self.bytes[value]).ok()?.parse().ok()
+        let seconds: i64 = std::str::from_utf8(&self.bytes[value]).ok()?.parse().ok()?;
+        Some(seconds.max(FOR_EVER))
     }
 
     /// Sets how many seconds the menu waits.
@@ -36,8 +41,8 @@ impl BootIni {
     }
 
     /// Makes entry `number` (from 1) the default. Since `default=` names a path, and of entries with one path
-    /// the first counts, the entry changes places with the first one of its path; then the new number is
-    /// returned.
+    /// the first counts, the entry moves before the first one of its path; the others keep their order, so
+    /// that the way back is known. Returns its new number.
     ///
     /// # Errors
     /// There is no such entry.
@@ -45,11 +50,9 @@ impl BootIni {
         let entries = self.entries();
         let entry = nth(&entries, number)?;
         let path = self.bytes[entry.path.clone()].to_vec();
-        let first = entries.iter().position(|e| self.bytes[e.path.clone()].eq_ignore_ascii_case(&path));
+        let first = entries.iter().position(|other| self.same_path(other, entry));
         let first = first.map_or(number, |at| at + 1);
-        if first != number {
-            self.exchange(&entries[first - 1].content(), &entry.content());
-        }
+        self.move_entry(number, first);
         let named = self.default_path().is_some_and(|default| default.eq_ignore_ascii_case(&path));
         // Without `default=` it is the first entry that boots.
         if !named && (self.default_path().is_some() || first != 1) {
@@ -58,36 +61,105 @@ impl BootIni {
         Ok(first)
     }
 
-    /// Makes the emulated or the PV entry that boots the same path as the default the default; returns its
-    /// number.
+    /// Makes the emulated or the PV entry that boots the same path as entry `of`, or else as the default, the
+    /// default; returns its number.
     ///
     /// # Errors
     /// The default is not known, or there is no such entry.
-    pub fn set_default_disks(&mut self, pv: bool) -> Result<usize> {
+    pub fn set_default_disks(&mut self, pv: bool, of: Option<usize>) -> Result<usize> {
         let entries = self.entries();
-        let Some(default) = self.default_entry() else {
-            told!(
-                Unusable,
-                "default={} names no entry's path; correct the line in boot.ini first",
-                super::show(self.default_path().unwrap_or_default())
-            );
+        let number = match of {
+            Some(number) => number,
+            None => self.usual(pv)?,
         };
-        let default = nth(&entries, default)?;
-        match self.sibling(&entries, default, pv) {
+        let entry = nth(&entries, number)?;
+        if self.loads(entry) != Loads::Windows {
+            told!(Refused, "entry {number} does not load Windows; choose one that does by --entry");
+        }
+        if self.selects_pv(entry) == pv {
+            return self.set_default(number);
+        }
+        if !pv && of.is_none() {
+            return self.take_back(number);
+        }
+        let system = if of.is_some() { "that entry's" } else { "the default" };
+        match self.sibling(&entries, entry, pv) {
             Some(number) => self.set_default(number),
-            None if pv => told!(Refused, "the default system has no PV entry; make one with `bootcfg add`"),
+            None if pv => told!(
+                Refused,
+                "{system} system has no PV entry; make one with `bootcfg add`, or say which system by --entry"
+            ),
             None => told!(
                 Refused,
-                "the default system has no emulated entry: every entry of its path has /GPLPV. Take the switch out of one by hand"
+                "{system} system has no emulated entry: every entry of its path has /GPLPV. Take the switch out of one by hand"
             ),
         }
     }
 
-    /// Exchanges two ranges, the first of which stands before the second.
-    fn exchange(&mut self, first: &Range<usize>, second: &Range<usize>) {
-        let (before, after) = (self.bytes[first.clone()].to_vec(), self.bytes[second.clone()].to_vec());
-        self.bytes.splice(second.clone(), before);
-        self.bytes.splice(first.clone(), after);
+    /// Lets the emulated entry be the default again that was it before PV entry `number` moved before it: the
+    /// first emulated one of its path. The PV entry goes back behind the one that it was made from.
+    fn take_back(&mut self, number: usize) -> Result<usize> {
+        let entries = self.entries();
+        let entry = nth(&entries, number)?;
+        let Some(source) = self.sibling(&entries, entry, false) else {
+            told!(
+                Refused,
+                "the default system has no emulated entry: every entry of its path has /GPLPV. Take the switch out of one by hand"
+            )
+        };
+        self.move_entry(number, source);
+        let entries = self.entries();
+        let path = nth(&entries, source)?;
+        let first = entries.iter().position(|other| self.same_path(other, path)).map_or(source, |at| at + 1);
+        if self.selects_pv(&entries[first - 1]) {
+            // Another PV entry stands before it.
+            return self.take_back(first);
+        }
+        Ok(first)
+    }
+
+    /// The number of the default entry; where that is no Windows, of the only entry with such disks.
+    fn usual(&self, pv: bool) -> Result<usize> {
+        let entries = self.entries();
+        let Some(number) = self.default_entry() else {
+            told!(
+                Unusable,
+                "default={} names no entry's path; correct the line in boot.ini, or say which system by --entry",
+                super::show(self.default_path().unwrap_or_default())
+            );
+        };
+        if self.loads(nth(&entries, number)?) == Loads::Windows {
+            return Ok(number);
+        }
+        let is_it =
+            |entry: &super::Entry| self.loads(entry) == Loads::Windows && self.selects_pv(entry) == pv;
+        let mut those = (1..).zip(&entries).filter(|(_, entry)| is_it(entry));
+        match (those.next(), those.next()) {
+            (Some((only, _)), None) => Ok(only),
+            _ => told!(
+                Refused,
+                "the default, entry {number}, does not load Windows; say which system by --entry, as status numbers it"
+            ),
+        }
+    }
+
+    /// Moves an entry to another's place (both from 1); those between move up or down by one. Line ends, and
+    /// lines that are no entries, stay where they are.
+    fn move_entry(&mut self, from: usize, to: usize) {
+        let entries = self.entries();
+        let (low, high) = (from.min(to), from.max(to));
+        let places: Vec<Range<usize>> = entries[low - 1..high].iter().map(super::Entry::content).collect();
+        let mut contents: Vec<Vec<u8>> =
+            places.iter().map(|place| self.bytes[place.clone()].to_vec()).collect();
+        if from > to {
+            contents.rotate_right(1);
+        } else {
+            contents.rotate_left(1);
+        }
+        // From the last, so that the places before it hold.
+        for (place, content) in places.into_iter().zip(contents).rev() {
+            self.bytes.splice(place, content);
+        }
     }
 
     /// The value of the first `key=value` of `[boot loader]`, without white space around it.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{BootIni, MAX_ENTRIES, nth, show};
 use crate::{
-    menu::{Entry, Finding, Menu, malformed_token},
+    menu::{Entry, Finding, Loads, Menu, malformed_token},
     told,
 };
 
@@ -24,14 +24,17 @@ impl Menu for BootIni {
                 id: self.path(entry),
                 name: self.name(entry),
                 options: self.switches(entry),
-                pv: self.selects_pv(entry),
+                pv: self.selects_pv(entry) && self.loads(entry) == Loads::Windows,
                 default: default == Some(number),
                 shown: number <= MAX_ENTRIES,
+                loads: self.loads(entry),
+                folder: self.folder(entry),
+                test_signing: None,
             })
             .collect()
     }
 
-    fn timeout(&self) -> Option<u32> {
+    fn timeout(&self) -> Option<i64> {
         BootIni::timeout(self)
     }
 
@@ -69,11 +72,11 @@ impl Menu for BootIni {
         BootIni::remove_pv(self, number)
     }
 
-    fn set_default(&mut self, pv: bool) -> Result<usize> {
-        self.set_default_disks(pv)
+    fn set_default(&mut self, pv: bool, entry: Option<usize>) -> Result<usize> {
+        self.set_default_disks(pv, entry)
     }
 
-    fn try_pv(&mut self) -> Result<usize> {
+    fn try_pv(&mut self, _entry: Option<usize>) -> Result<usize> {
         told!(
             Refused,
             "boot.ini has no choice for one boot only: its loader remembers nothing. Choose the PV entry in the boot menu \
@@ -89,6 +92,14 @@ impl Menu for BootIni {
             let named = show(self.default_path().unwrap_or_default());
             findings.push(Finding::wrong(format!("default={named} names no entry's path")));
         }
+        if !entries.iter().any(|entry| self.loads(entry) == Loads::Windows) {
+            findings.push(Finding::wrong("no entry loads Windows: is this the boot.ini of the machine?"));
+        }
+        if let Some(number) = self.default_entry()
+            && entries.get(number - 1).is_some_and(|entry| self.loads(entry) != Loads::Windows)
+        {
+            findings.push(Finding::note(format!("the default, entry {number}, does not load Windows")));
+        }
         if entries.len() > MAX_ENTRIES {
             findings.push(Finding::wrong(format!(
                 "{} entries, but the loader shows {MAX_ENTRIES}: the last ones cannot be chosen",
@@ -101,9 +112,22 @@ impl Menu for BootIni {
         for (entry, number) in entries.iter().zip(1..) {
             let switches = self.switches(entry);
             if let Some(token) = malformed_token(&switches) {
-                findings.push(Finding::wrong(format!(
-                    "entry {number}: `{token}` is not GPLPV, so the entry boots emulated; write /GPLPV as a word of its own"
-                )));
+                let text = if token.split('/').any(|word| word.eq_ignore_ascii_case("GPLPV")) {
+                    format!(
+                        "entry {number}: `{token}` may select PV disks or not, as NTLDR takes the slash; write a blank before \
+                         each slash"
+                    )
+                } else if token.split('/').any(|word| word.eq_ignore_ascii_case("NOGPLPV")) {
+                    format!(
+                        "entry {number}: `{token}` may rule PV disks out or not, as NTLDR takes the slash; write a blank \
+                         before each slash"
+                    )
+                } else {
+                    format!(
+                        "entry {number}: `{token}` is not GPLPV, so the entry boots emulated; write /GPLPV as a word of its own"
+                    )
+                };
+                findings.push(Finding::wrong(text));
             }
             if !self.selects_pv(entry) {
                 continue;
@@ -119,7 +143,10 @@ impl Menu for BootIni {
                     self.path(entry)
                 )));
             }
-            if let Some(first) = self.sibling(&entries, entry, true).filter(|&first| first != number) {
+            let twin = entries[..number - 1]
+                .iter()
+                .position(|other| self.selects_pv(other) && self.same_path(other, entry));
+            if let Some(first) = twin.map(|at| at + 1) {
                 findings.push(Finding::wrong(format!(
                     "entries {first} and {number} both boot {} with PV disks; remove one",
                     self.path(entry)

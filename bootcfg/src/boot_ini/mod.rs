@@ -9,7 +9,7 @@ use anyhow::Result;
 use guard::options::BootOptions;
 use std::ops::Range;
 
-use crate::told;
+use crate::{menu::Loads, told};
 
 mod edit;
 mod loader;
@@ -48,6 +48,15 @@ impl BootIni {
     /// # Errors
     /// The file has no section `[operating systems]` with an entry in it, so it is not a boot.ini.
     pub fn parse(bytes: Vec<u8>) -> Result<BootIni> {
+        for (mark, coding) in [
+            (&b"\xff\xfe"[..], "UTF-16"),
+            (b"\xfe\xff", "UTF-16"),
+            (b"\xef\xbb\xbf", "UTF-8 with a byte order mark"),
+        ] {
+            if bytes.starts_with(mark) {
+                told!(Unusable, "the file is {coding}, which NTLDR does not read; save it as ANSI text");
+            }
+        }
         let file = BootIni { bytes };
         if file.entries().is_empty() {
             told!(
@@ -98,16 +107,41 @@ impl BootIni {
         show(self.bytes[entry.switches.clone()].trim_ascii())
     }
 
+    /// The kind of system that the entry loads: Windows has an ARC path with a folder; what has a drive's path
+    /// is a boot sector, DOS or the recovery console.
+    #[must_use]
+    pub fn loads(&self, entry: &Entry) -> Loads {
+        let path = self.bytes[entry.path.clone()].to_ascii_lowercase();
+        let is_arc = ["multi(", "scsi(", "signature("].iter().any(|kind| path.starts_with(kind.as_bytes()));
+        match self.folder(entry) {
+            Some(_) if is_arc => Loads::Windows,
+            _ if path.windows(8).any(|part| part == b"\\cmdcons") => Loads::Recovery,
+            _ => Loads::Other,
+        }
+    }
+
+    /// The folder of Windows on its volume, with slashes.
+    #[must_use]
+    pub fn folder(&self, entry: &Entry) -> Option<String> {
+        let path = self.path(entry);
+        let names = path.rsplit_once(')').map_or("", |(_, names)| names).split('\\');
+        let folder = names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/");
+        (!folder.is_empty()).then_some(folder)
+    }
+
     /// The entry boots with PV disks, by the very rule that the driver applies.
     #[must_use]
     pub fn selects_pv(&self, entry: &Entry) -> bool {
         self.options(entry).selects_pv()
     }
 
-    /// What the entry's switches ask for.
+    /// What the entry's switches ask for. A slash parts two switches as a blank does: `SystemStartOptions` of
+    /// real systems has a blank where boot.ini has ` /`, as if NTLDR made one of each slash, so `/sos/GPLPV`
+    /// must be reckoned with as PV.
     #[must_use]
     pub fn options(&self, entry: &Entry) -> BootOptions {
-        BootOptions::parse(self.bytes[entry.switches.clone()].iter().map(|&b| u16::from(b)))
+        let blank = |&byte: &u8| u16::from(if byte == b'/' { b' ' } else { byte });
+        BootOptions::parse(self.bytes[entry.switches.clone()].iter().map(blank))
     }
 
     /// Reads a line as an entry; `None` for blank lines, comments and anything without a quoted name.

@@ -47,10 +47,11 @@ fn refuses_with_what_to_do() {
     assert!(error(&mut file, 1).contains("entry 2 boots the same path"));
     assert!(file.remove_pv(1).expect_err("refused").to_string().contains("not a PV entry"));
 
-    let with = |switches: &str| parse(format!("[operating systems]\nC:\\=\"DOS\" {switches}\n").as_bytes());
+    let with =
+        |switches: &str| parse(format!("[operating systems]\nmulti(0)\\W=\"DOS\" {switches}\n").as_bytes());
     assert!(error(&mut with("/NOGPLPV"), 1).contains("/NOGPLPV"));
     assert!(error(&mut with("/safeboot:minimal"), 1).contains("safe mode"));
-    let full = format!("[operating systems]\n{}", "C:\\=\"DOS\"\n".repeat(MAX_ENTRIES));
+    let full = format!("[operating systems]\n{}", "multi(0)\\W=\"DOS\"\n".repeat(MAX_ENTRIES));
     assert!(error(&mut parse(full.as_bytes()), 1).contains("shows 10"));
     for not in [&b""[..], b"hello", b"[operating systems]\r\n; C:\\=\"DOS\"\r\n", b"C:\\=\"DOS\"\r\n"] {
         assert!(BootIni::parse(not.to_vec()).is_err());
@@ -59,11 +60,11 @@ fn refuses_with_what_to_do() {
 
 #[test]
 fn bytes_of_the_code_page_stay() {
-    let mut file = parse(b"[Operating Systems]\nC:\\=\"Fen\x88tre\xFF\"  /fastdetect  \n; end\n");
+    let mut file = parse(b"[Operating Systems]\nmulti(0)\\W=\"Fen\x88tre\xFF\"  /fastdetect  \n; end\n");
     file.add_pv(1).expect("added");
     assert_eq!(
         file.bytes(),
-        b"[Operating Systems]\nC:\\=\"Fen\x88tre\xFF\"  /fastdetect  \nC:\\=\"Fen\x88tre\xFF (PV disks)\"  /fastdetect /GPLPV\n; end\n"
+        b"[Operating Systems]\nmulti(0)\\W=\"Fen\x88tre\xFF\"  /fastdetect  \nmulti(0)\\W=\"Fen\x88tre\xFF (PV disks)\"  /fastdetect /GPLPV\n; end\n"
     );
     assert_eq!(file.name(&file.entries()[0]), "Fen?tre?");
 }

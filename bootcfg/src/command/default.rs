@@ -5,16 +5,20 @@ use serde_json::json;
 use super::Outcome;
 use crate::{cli::Disks, exit::Exit, session::Session};
 
-pub fn run(session: &mut Session, disks: Disks) -> Outcome {
+pub fn run(session: &mut Session, disks: Disks, entry: Option<usize>) -> Outcome {
     let place = session.place()?;
-    let system = session.system(&place);
-    session.refuse_hibernated(&place)?;
+    let system = session.system_of(&place, entry);
+    session.refuse_hibernated_system(&system)?;
     if disks == Disks::Pv {
-        system.refuse_pv_without_drivers(session.global.dry_run)?;
+        // First: that there is no such entry is told before drivers are.
+        let mut tried = place.read()?.configuration;
+        tried.menu_mut().set_default(true, entry)?;
+        let entries = tried.menu().entries();
+        system.refuse_pv_without_drivers(session, &entries)?;
     }
     let facts = session.change(&place, None, |new| {
         let menu = new.menu_mut();
-        let number = menu.set_default(disks == Disks::Pv)?;
+        let number = menu.set_default(disks == Disks::Pv, entry)?;
         let entry = menu.entries().into_iter().find(|entry| entry.number == number);
         let name = entry.as_ref().map(|entry| entry.name.clone()).unwrap_or_default();
         Ok((
@@ -22,8 +26,6 @@ pub fn run(session: &mut Session, disks: Disks) -> Outcome {
             json!({ "entry": entry.map(|entry| entry.json()) }),
         ))
     })?;
-    if disks == Disks::Pv {
-        system.turn_fast_startup_off(session)?;
-    }
+    system.prepare(session)?;
     Ok((Exit::Done, facts))
 }

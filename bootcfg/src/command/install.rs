@@ -15,34 +15,76 @@ use crate::{
         edits::{self, Edit, Edits},
         live,
         offline::{Target, through_hivex},
-        package::Package,
+        package::{DRIVERS, Package},
     },
     lock::Lock,
+    menu::{Entry, Loads},
     output::Tone,
-    session::Session,
+    place::Place,
+    session::{self, Session},
     system::System,
     told,
 };
 
-/// Where Windows is on its volume.
-const WINDOWS: [&str; 2] = ["Windows", "WINNT"];
+/// The boot entry that is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// None.
+    None,
+    /// One made from the entry of this number, or from the default one.
+    Of(Option<usize>),
+}
 
-pub fn run(session: &mut Session, package: Option<&Path>, no_entry: bool) -> Outcome {
+impl Which {
+    const fn number(self) -> Option<usize> {
+        match self {
+            Which::Of(number) => number,
+            Which::None => None,
+        }
+    }
+}
+
+pub fn run(session: &mut Session, package: Option<&Path>, which: Which) -> Outcome {
     let folder = package.map_or_else(own_folder, |path| Ok(path.to_owned()))?;
     let package = Package::read(&Disk, &folder)?;
-    let Some(root) = session.global.root.clone() else {
-        return run_live(session, &folder, &package, no_entry);
+    // Found before anything is changed.
+    let place = match (session.place(), which) {
+        (Ok(place), _) => Some(place),
+        (Err(error), Which::Of(_)) => return Err(error),
+        (Err(_), Which::None) => None,
     };
-    let windows = Offline::below(&root)?;
-    System::below(&root).refuse_offline_edit_of_hibernated(session.global.dry_run)?;
-    if !no_entry {
-        // Found before anything is changed.
-        session.place()?;
+    let entries = match &place {
+        Some(place) => Some(place.read()?.configuration.menu().entries()),
+        None => None,
+    };
+    if let (Some(place), Which::Of(number)) = (&place, which) {
+        // A menu that takes no further entry is told before the drivers are in.
+        let mut tried = place.read()?.configuration;
+        add::made(tried.menu_mut(), number, None)?;
     }
+    let Some(root) = session.global.root.clone() else {
+        return run_live(session, &folder, &package, which, place.as_ref(), entries.as_deref());
+    };
+    let entry = match (&entries, which.number()) {
+        (Some(entries), Some(number)) => entries.iter().find(|entry| entry.number == number),
+        (Some(entries), None) => session::usual(entries),
+        (None, _) => None,
+    };
+    let windows = Offline::below(&root, &session.folder_of(&root, entry)?)?;
+    let system = System::below(&root, Ok(&windows.folder))
+        .with_menu(place.as_ref().map(|place| !matches!(place, Place::BootIni(_))));
+    session.refuse_hibernated_system(&system)?;
     if let Some(line) = windows.content.told(&windows.hive) {
         session.output.warn(line);
     }
-    let edits = edits::install(&windows.parsed()?, &package)?;
+    let mut edits = edits::install(&windows.parsed()?, &package)?;
+    system.refuse_unfit(package.signature(), entries.as_deref())?;
+    edits.warnings.extend(edits::refuse_namesakes(system.registry())?);
+    for edit in system.preparations()? {
+        if !edits.edits.contains(&edit) {
+            edits.edits.push(edit);
+        }
+    }
     for warning in &edits.warnings {
         session.output.warn(warning.clone());
     }
@@ -54,66 +96,98 @@ pub fn run(session: &mut Session, package: Option<&Path>, no_entry: bool) -> Out
             session.output.say(Tone::Plain, &format!("would write {}", windows.drivers.join(name).display()));
         }
         show(session, &edits);
-        if !no_entry {
-            facts["entry"] = add::run(session, None, None)?.1;
+        if let Which::Of(number) = which {
+            facts["entry"] = add::run(session, number, None)?.1["entry"].take();
         }
         return Ok((Exit::Done, facts));
     }
     let lock = Lock::take(&windows.hive)?;
     let mut entry = Value::Null;
-    let kept = windows.target().install(&package, &edits, || {
+    let before = place.as_ref().map(Place::raw).transpose()?;
+    let add = || {
         // `add` may edit the hive too.
         drop(lock);
-        if !no_entry {
-            entry = add::run(session, None, None)?.1;
+        if let Which::Of(number) = which {
+            entry = add::run(session, number, None)?.1["entry"].take();
         }
         Ok(())
-    })?;
+    };
+    let take_back = || match (&place, &before) {
+        (Some(place), Some(before)) => place.put_back(before),
+        _ => Ok(()),
+    };
+    let kept = windows.target().install(&package, &edits, add, take_back)?;
     facts["entry"] = entry;
     facts["backup"] = json!(kept.as_ref().map(|path| path.display().to_string()));
-    session.output.say(
-        Tone::Good,
-        &format!(
-            "Xenguard {} is installed; the default entry is as it was, and boots emulated",
-            package.version
-        ),
-    );
+    facts["changed"] = json!(true);
+    session.output.say(Tone::Good, &installed(&package, entries.as_deref()));
     if let Some(kept) = kept {
-        session.output.say(Tone::Faint, &format!("The old SYSTEM hive is kept as {}", kept.display()));
+        session.output.kept("The old SYSTEM hive", &kept);
     }
     Ok((Exit::Done, facts))
 }
 
-fn run_live(session: &mut Session, folder: &Path, package: &Package, no_entry: bool) -> Outcome {
+/// The line that ends an installation.
+fn installed(package: &Package, entries: Option<&[Entry]>) -> String {
+    let default = entries.and_then(|entries| entries.iter().find(|entry| entry.default));
+    let boots = match default {
+        Some(entry) if entry.pv => "the default entry is as it was, the PV entry",
+        Some(entry) if entry.loads == Loads::Windows => "the default entry is as it was, and boots emulated",
+        _ => "the default entry is as it was",
+    };
+    format!("Xenguard {} is installed; {boots}", package.version)
+}
+
+fn run_live(
+    session: &mut Session,
+    folder: &Path,
+    package: &Package,
+    which: Which,
+    place: Option<&Place>,
+    entries: Option<&[Entry]>,
+) -> Outcome {
     let commands = live::Commands::of_system(session)?;
     let folder = Disk.resolve(folder).with_context(|| format!("cannot find {}", folder.display()))?;
+    // As offline: what the guide promises holds for both.
+    let system = System::running(session.global.registry.as_deref())
+        .with_menu(place.map(|place| !matches!(place, Place::BootIni(_))));
+    system.refuse_unfit(package.signature(), entries)?;
+    for warning in edits::refuse_namesakes(system.registry())? {
+        session.output.warn(warning);
+    }
     if session.global.dry_run {
-        for line in commands.install_lines(&folder) {
+        for line in commands.install_lines(&folder)? {
             session.output.say(Tone::Plain, &format!("would run {line}"));
         }
-        return Ok((Exit::Done, json!({ "version": package.version })));
+        let mut facts = json!({ "version": package.version });
+        if let Which::Of(number) = which {
+            facts["entry"] = add::run(session, number, None)?.1["entry"].take();
+        }
+        return Ok((Exit::Done, facts));
     }
     let mut entry = Value::Null;
-    let restart = commands.install(&folder, || {
-        if !no_entry {
-            entry = add::run(session, None, None)?.1;
+    let before = place.map(Place::raw).transpose()?;
+    let add = || {
+        system.prepare(session)?;
+        if let Which::Of(number) = which {
+            entry = add::run(session, number, None)?.1["entry"].take();
         }
         Ok(())
-    })?;
-    session.output.say(
-        Tone::Good,
-        &format!(
-            "Xenguard {} is installed; the default entry is as it was, and boots emulated",
-            package.version
-        ),
-    );
+    };
+    let take_back = || match (place, &before) {
+        (Some(place), Some(before)) => place.put_back(before),
+        _ => Ok(()),
+    };
+    let restart = commands.install(&folder, add, take_back)?;
+    session.output.say(Tone::Good, &installed(package, entries));
     if restart {
         session.output.say(
             Tone::Plain,
             "Files that are in use are replaced at the next start: restart once before a PV boot",
         );
     }
-    Ok((Exit::Done, json!({ "version": package.version, "entry": entry, "restart": restart })))
+    let facts = json!({ "changed": true, "version": package.version, "entry": entry, "restart": restart });
+    Ok((Exit::Done, facts))
 }
 
 /// Lists the edits.
@@ -136,29 +210,38 @@ fn own_folder() -> Result<PathBuf> {
 
 /// A Windows on a mounted volume.
 pub(super) struct Offline {
+    /// The folder of Windows, with slashes.
+    pub folder: String,
     pub drivers: PathBuf,
     pub hive: PathBuf,
     pub content: HiveFile,
 }
 
 impl Offline {
-    pub fn below(root: &Path) -> Result<Offline> {
-        for windows in WINDOWS {
-            let Some(hive) = find::file(root, &format!("{windows}/System32/config/SYSTEM"))? else {
-                continue;
-            };
-            let system32 = hive.parent().and_then(Path::parent).context("a hive in no folder")?;
-            let Some(drivers) = find::folder(system32, "drivers")? else {
-                told!(Unusable, "{} has no folder drivers", system32.display())
-            };
-            let content = HiveFile::read(&Disk, &hive)?;
-            return Ok(Offline { drivers, hive, content });
+    /// That in a folder of the volume.
+    ///
+    /// # Errors
+    /// It has no hive or no folder of drivers, or one of them leads out of the volume.
+    pub fn below(root: &Path, folder: &str) -> Result<Offline> {
+        let Some(hive) = find::file(root, &format!("{folder}/{}", find::HIVE))? else {
+            told!(
+                Unusable,
+                "{} has no {folder}/{}: is it the volume that Windows is on?",
+                root.display(),
+                find::HIVE
+            )
+        };
+        let system32 = hive.parent().and_then(Path::parent).context("a hive in no folder")?;
+        let Some(drivers) = find::folder(system32, "drivers")? else {
+            told!(Unusable, "{} has no folder drivers", system32.display())
+        };
+        find::inside(root, &drivers)?;
+        for name in DRIVERS.map(|name| format!("{name}.sys")) {
+            // A link in the place of a driver would be read, though not written through.
+            find::file(root, &format!("{folder}/System32/drivers/{name}"))?;
         }
-        told!(
-            Unusable,
-            "{} has no Windows/System32/config/SYSTEM: is it the volume that Windows is on?",
-            root.display()
-        )
+        let content = HiveFile::read(&Disk, &hive)?;
+        Ok(Offline { folder: folder.to_owned(), drivers, hive, content })
     }
 
     /// The SYSTEM hive.

@@ -3,15 +3,34 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{exit::Exit, session::Session, told};
+use crate::{exit::Exit, menu::Entry, place::Place, session::Session, told};
 
 pub fn run(session: &mut Session, entry: Option<usize>, all: bool) -> Outcome {
     let place = session.place()?;
     session.refuse_hibernated(&place)?;
-    let facts = session.change(&place, Some("Remove the PV entry?"), |new| {
+    of_windows(session, &place, entry, all, None)
+}
+
+/// Removes PV entries; where a folder of Windows is given, its own only.
+pub fn of_windows(
+    session: &mut Session,
+    place: &Place,
+    entry: Option<usize>,
+    all: bool,
+    windows: Option<&str>,
+) -> Outcome {
+    let is_of = |entry: &Entry| match (windows, &entry.folder) {
+        (Some(windows), Some(folder)) => windows.eq_ignore_ascii_case(folder),
+        _ => true,
+    };
+    let facts = session.change(place, Some("Remove the PV entry?"), |new| {
         let menu = new.menu_mut();
-        let pv: Vec<usize> =
-            menu.entries().iter().filter(|entry| entry.pv).map(|entry| entry.number).collect();
+        let pv: Vec<usize> = menu
+            .entries()
+            .iter()
+            .filter(|entry| entry.pv && is_of(entry))
+            .map(|entry| entry.number)
+            .collect();
         let numbers = match (entry, &pv[..]) {
             (Some(number), _) => vec![number],
             (None, []) => return Ok(("There is no PV entry".to_owned(), json!({ "removed": [] }))),

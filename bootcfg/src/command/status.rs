@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Outcome;
 use crate::{
     exit::Exit,
-    menu::{Entry, Severity},
+    menu::{Entry, FOR_EVER, Finding, Loads, Severity},
     output::Tone,
     session::Session,
     system::Answer,
@@ -29,24 +29,27 @@ pub fn run(session: &mut Session) -> Outcome {
         Tone::Plain,
         &match timeout {
             Some(0) => "The menu is not shown (timeout 0)".to_owned(),
+            Some(FOR_EVER) => "The menu waits for a choice".to_owned(),
             Some(seconds) => format!("The menu waits {seconds} s"),
             None => "The menu's timeout is not set".to_owned(),
         },
     );
 
-    let facts = system.facts();
+    let facts = system.facts(&entries);
     for fact in &facts {
         let tone = if fact.answer == Answer::Unknown { Tone::Faint } else { Tone::Plain };
         output.say(tone, &format!("{:<16} {}", fact.name, fact.text));
     }
     let mut findings = menu.check();
-    findings.extend(system.check(entries.iter().any(|entry| entry.pv)));
-    let texts: Vec<_> = findings.iter().map(|finding| finding.text.clone()).collect();
+    findings.extend(system.check(&entries));
     for finding in findings.iter().filter(|finding| finding.severity == Severity::Wrong) {
         session.output.warn(&finding.text);
     }
-    let facts: serde_json::Map<_, _> =
-        facts.into_iter().map(|fact| (fact.name.to_owned(), json!(fact.text))).collect();
+    let facts: serde_json::Map<_, _> = facts
+        .into_iter()
+        .map(|fact| (fact.key.to_owned(), json!({ "answer": fact.answer.word(), "text": fact.text })))
+        .collect();
+    let drivers = system.judge(&entries).map(|judgement| judgement.json()).unwrap_or_default();
     Ok((
         Exit::Done,
         json!({
@@ -55,7 +58,8 @@ pub fn run(session: &mut Session) -> Outcome {
             "entries": entries.iter().map(Entry::json).collect::<Vec<_>>(),
             "timeout": timeout,
             "system": facts,
-            "findings": texts,
+            "drivers": drivers,
+            "findings": findings.iter().map(Finding::json).collect::<Vec<_>>(),
         }),
     ))
 }
@@ -63,7 +67,12 @@ pub fn run(session: &mut Session) -> Outcome {
 /// One entry for a reader: `* 1  emulated  Windows Server 2003`.
 pub fn line(entry: &Entry) -> String {
     let mark = if entry.default { '*' } else { ' ' };
-    let disks = if entry.pv { "PV" } else { "emulated" };
+    let disks = match entry.loads {
+        Loads::Windows if entry.pv => "PV",
+        Loads::Windows => "emulated",
+        Loads::Recovery => "recovery",
+        Loads::Other => "other",
+    };
     let hidden = if entry.shown { "" } else { "  (not in the menu)" };
     format!("{mark} {:2}  {disks:<8}  {}{hidden}", entry.number, entry.name)
 }

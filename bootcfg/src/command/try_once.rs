@@ -5,19 +5,23 @@ use serde_json::json;
 use super::Outcome;
 use crate::{exit::Exit, session::Session};
 
-pub fn run(session: &mut Session) -> Outcome {
+pub fn run(session: &mut Session, entry: Option<usize>) -> Outcome {
     let place = session.place()?;
-    let system = session.system(&place);
-    session.refuse_hibernated(&place)?;
+    let system = session.system_of(&place, entry);
+    session.refuse_hibernated_system(&system)?;
+    // First: a loader that has no such thing is told before drivers are.
+    let mut tried = place.read()?.configuration;
+    tried.menu_mut().try_pv(entry)?;
+    system.refuse_pv_without_drivers(session, &tried.menu().entries())?;
     let facts = session.change(&place, None, |new| {
         let menu = new.menu_mut();
-        let number = menu.try_pv()?;
+        let number = menu.try_pv(entry)?;
         let entry = menu.entries().into_iter().find(|entry| entry.number == number);
         Ok((
             format!("The next boot is entry {number} (PV); the one after it is the default again"),
             json!({ "entry": entry.map(|entry| entry.json()) }),
         ))
     })?;
-    system.turn_fast_startup_off(session)?;
+    system.prepare(session)?;
     Ok((Exit::Done, facts))
 }

@@ -10,37 +10,58 @@ use super::{
 use crate::{
     exit::Exit,
     find,
-    install::{edits, live, package::DRIVERS},
+    install::{
+        edits, live,
+        package::{DRIVERS, INFS},
+    },
     lock::Lock,
     output::Tone,
-    session::Session,
-    system::System,
+    place::Place,
+    session::{self, Session},
+    system::{System, suite},
 };
+use std::path::Path;
 
 pub fn run(session: &mut Session) -> Outcome {
     session.confirm("Remove the Xenguard drivers and every PV entry?")?;
     // Asked once.
     session.global.yes = true;
     // The volume with the boot files may be another one.
-    let has_entries = match session.place() {
-        Ok(_) => true,
+    let place = match session.place() {
+        Ok(place) => Some(place),
         Err(error) => {
             session.output.warn(format!(
                 "the boot entries are not touched ({error:#}); a PV entry that is left boots emulated"
             ));
-            false
+            None
         }
     };
     let Some(root) = session.global.root.clone() else {
-        return run_live(session, has_entries);
+        return run_live(session, place.as_ref());
     };
-    let windows = Offline::below(&root)?;
-    System::below(&root).refuse_offline_edit_of_hibernated(session.global.dry_run)?;
+    // A menu that is damaged does not keep the drivers in.
+    let entries = match place.as_ref().map(Place::read) {
+        Some(Ok(read)) => read.configuration.menu().entries(),
+        Some(Err(error)) => {
+            session.output.warn(format!("the boot entries are not touched: {error:#}"));
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    let place = place.filter(|_| !entries.is_empty());
+    let windows = Offline::below(&root, &session.folder_of(&root, session::usual(&entries))?)?;
+    let system = System::below(&root, Ok(&windows.folder));
+    session.refuse_hibernated_system(&system)?;
     if let Some(line) = windows.content.told(&windows.hive) {
         session.output.warn(line);
     }
     let hive = windows.parsed()?;
-    let edits = edits::uninstall(&hive)?;
+    let mut edits = edits::uninstall(&hive)?;
+    // From now on every boot needs the drivers of the emulated controllers.
+    let marks = suite::without_overrides(system.registry())?;
+    edits
+        .edits
+        .extend(marks.into_iter().filter(|mark| !edits::covers(&edits.edits, mark)).collect::<Vec<_>>());
     let mut names = Vec::new();
     for driver in DRIVERS {
         let found = find::file(&windows.drivers, &format!("{driver}.sys"))?;
@@ -50,7 +71,7 @@ pub fn run(session: &mut Session) -> Outcome {
     // broke off.
     let keep = edits::namesakes(&hive)?;
     names.retain(|name| !keep.iter().any(|other| name.eq_ignore_ascii_case(&format!("{other}.sys"))));
-    let facts = json!({ "files": names, "edits": edits.edits.len() });
+    let mut facts = json!({ "files": names, "edits": edits.edits.len() });
     if session.global.dry_run {
         show(session, &edits);
         for name in &names {
@@ -58,43 +79,83 @@ pub fn run(session: &mut Session) -> Outcome {
                 .output
                 .say(Tone::Plain, &format!("would remove {}", windows.drivers.join(name).display()));
         }
-        if has_entries {
-            remove::run(session, None, true)?;
+        if let Some(place) = &place {
+            remove::of_windows(session, place, None, true, Some(&windows.folder))?;
         }
         return Ok((Exit::Done, facts));
     }
     let lock = Lock::take(&windows.hive)?;
     let kept = windows.target().uninstall(&edits, &names, || {
-        if has_entries {
-            remove::run(session, None, true)?;
+        if let Some(place) = &place {
+            remove::of_windows(session, place, None, true, Some(&windows.folder))?;
         }
         Ok(())
     })?;
     drop(lock);
-    session.output.say(Tone::Good, "Xenguard is removed; every boot is emulated");
-    if let Some(kept) = kept {
-        session.output.say(Tone::Faint, &format!("The old SYSTEM hive is kept as {}", kept.display()));
+    let stored = stored_packages(&root, &windows.folder);
+    if stored.is_empty() {
+        session.output.say(Tone::Good, "Xenguard is removed; every boot is emulated");
+    } else {
+        session
+            .output
+            .say(Tone::Good, "Xenguard's drivers, services and filters are removed; every boot is emulated");
+        session.output.warn(format!(
+            "Windows' driver store still has {}: at the next start PnP installs them again on the Xen platform device, \
+             without the filter, so without PV disks. Run uninstall.cmd in the guest then, or pnputil /delete-driver",
+            stored.join(", ")
+        ));
     }
+    if let Some(kept) = &kept {
+        session.output.kept("The old SYSTEM hive", kept);
+    }
+    facts["changed"] = json!(kept.is_some() || !names.is_empty());
+    facts["backup"] = json!(kept.map(|path| path.display().to_string()));
+    facts["driver_store"] = json!(stored);
     Ok((Exit::Done, facts))
 }
 
-fn run_live(session: &mut Session, has_entries: bool) -> Outcome {
+/// The packages of this suite in the driver store, by the names of their folders.
+fn stored_packages(root: &Path, windows: &str) -> Vec<String> {
+    let Some(store) = find::path(root, &format!("{windows}/System32/DriverStore/FileRepository")) else {
+        return Vec::new();
+    };
+    let entries = std::fs::read_dir(store).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_ours = |name: &String| {
+        let name = name.to_ascii_lowercase();
+        INFS.iter().any(|inf| name.starts_with(&format!("{inf}.inf_")))
+    };
+    let mut ours: Vec<_> = names.filter(is_ours).collect();
+    ours.sort();
+    ours
+}
+
+fn run_live(session: &mut Session, place: Option<&Place>) -> Outcome {
     let commands = live::Commands::of_system(session)?;
     if session.global.dry_run {
         for line in commands.uninstall_lines()? {
             session.output.say(Tone::Plain, &format!("would run {line}"));
         }
+        if let Some(place) = place {
+            remove::of_windows(session, place, None, true, None)?;
+        }
         return Ok((Exit::Done, json!({})));
     }
-    commands.uninstall(|| {
-        if has_entries {
-            remove::run(session, None, true)?;
+    let system = System::running(session.global.registry.as_deref());
+    let left = commands.uninstall(|| {
+        if let Some(place) = place {
+            remove::of_windows(session, place, None, true, None)?;
         }
         Ok(())
     })?;
+    for left in &left {
+        session.output.say(Tone::Plain, &format!("Still there, and nothing refers to it: {left}"));
+    }
+    // From now on every boot needs the drivers of the emulated controllers.
+    system.prepare(session)?;
     session.output.say(
         Tone::Good,
         "Xenguard is removed; restart, and the driver files go: every boot is emulated from then on",
     );
-    Ok((Exit::Done, json!({ "restart": true })))
+    Ok((Exit::Done, json!({ "changed": true, "restart": true, "left": left })))
 }

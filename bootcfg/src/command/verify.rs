@@ -20,7 +20,7 @@ pub fn run(session: &mut Session) -> Outcome {
     if let (Some(hive), Place::Store(path)) = (&read.hive, &place) {
         findings.extend(hive.told(path).map(Finding::note));
     }
-    findings.extend(system.check(menu.entries().iter().any(|entry| entry.pv)));
+    findings.extend(system.check(&menu.entries()));
     let wrong = findings.iter().filter(|finding| finding.severity == Severity::Wrong).count();
     for finding in &findings {
         let (tone, word) = match finding.severity {
@@ -35,10 +35,7 @@ pub fn run(session: &mut Session) -> Outcome {
         n => format!("{place}: {n} things are wrong"),
     };
     session.output.say(if wrong == 0 { Tone::Good } else { Tone::Bad }, &summary);
-    let list: Vec<_> = findings
-        .iter()
-        .map(|finding| json!({ "wrong": finding.severity == Severity::Wrong, "text": finding.text }))
-        .collect();
+    let list: Vec<_> = findings.iter().map(Finding::json).collect();
     let exit = if wrong == 0 { Exit::Done } else { Exit::Findings };
     Ok((exit, json!({ "configuration": place.to_string(), "findings": list })))
 }

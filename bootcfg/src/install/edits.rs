@@ -2,11 +2,13 @@
 //! already is not set again, what is not ours is not touched.
 
 use anyhow::{Context, Result};
+use guard::other_suites;
 use hive::{Hive, Key, data_type};
 
-use super::package::{DRIVERS, Package};
+use super::package::{DRIVERS, FILTERED, Package};
 use crate::{
     inf::{self, Kind},
+    system::registry::{RawValue, Registry, next_sets},
     told,
 };
 
@@ -49,11 +51,15 @@ pub struct Edits {
 
 /// What all display names of this suite begin with.
 const OURS: &str = "Xenguard";
-/// Services of other suites for Windows under Xen (Xen Project, XenServer, GPLPV, SUSE); those with our names
-/// are told by their display names.
-const OTHERS: [&str; 10] = [
-    "xenbus", "xenfilt", "xendisk", "xenhide", "xenscsi", "xenstub", "xenblk", "xencrsh", "xevtchn", "pvvxbn",
-];
+/// Further services of such suites, beside those that the guard knows: they do not stand in the way of a PV
+/// boot, but tell of a suite that is there.
+const OTHERS: [&str; 2] = ["xenstub", "xevtchn"];
+/// What begins the names of our device instances below `Enum\SCSI`, and below `Control\DeviceClasses` behind
+/// the name of the enumerator.
+const OUR_DISKS: [&str; 2] = ["DISK&VEN_XENGUARD", "CDROM&VEN_XENGUARD"];
+const DEVICE_CLASSES: &str = "Control\\DeviceClasses";
+/// `CONFIGFLAG_REINSTALL`: PnP looks for a driver at the next start.
+const REINSTALL: u32 = 0x20;
 const CRITICAL: &str = "Control\\CriticalDeviceDatabase";
 /// The platform device's keys below `Enum\PCI` begin like this.
 const PLATFORM: [&str; 2] = ["VEN_5853&DEV_0001", "VEN_5853&DEV_0002"];
@@ -63,8 +69,8 @@ const ADAPTER: &str = "Enum\\XENGUARD";
 /// What installs `package`.
 ///
 /// # Errors
-/// Another vendor's driver has the name of one of ours; the system is too new to be prepared offline; or the
-/// hive is damaged.
+/// The system is too new to be prepared offline; a filter list is of a type that is none; or the hive is
+/// damaged.
 pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
     if hive.key("DriverDatabase")?.is_some() {
         told!(
@@ -74,9 +80,7 @@ pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
         );
     }
     let mut all = Edits::default();
-    for set in booted_sets(hive)? {
-        refuse_namesakes(hive, &set)?;
-        all.warnings.extend(other_suites(hive, &set)?);
+    for set in next_sets(hive)? {
         for installation in &package.installations {
             for change in &installation.changes {
                 if let Some(edit) = edit(hive, &set, change, &all.edits)?
@@ -121,8 +125,31 @@ pub fn uninstall(hive: &Hive<'_>) -> Result<Edits> {
         for (key, instance) in platform_devices(hive, &set)? {
             if instance.text("Service")?.is_some_and(|name| ours.contains(&name.as_str())) {
                 let present = |name: &&str| matches!(instance.value(name), Ok(Some(_)));
-                let names = ["Service", "ClassGUID", "Class", "Security"].into_iter().filter(present);
-                all.edits.push(Edit::DeleteValues { key, names: names.map(str::to_owned).collect() });
+                let named = instance.text("DeviceDesc")?.is_some_and(|name| name.contains(OURS));
+                let names = ["Service", "ClassGUID", "Class", "Security"].into_iter();
+                let names = names.chain(named.then_some("DeviceDesc")).filter(present);
+                let names = names.map(str::to_owned).collect();
+                all.edits.push(Edit::DeleteValues { key: key.clone(), names });
+                let (kind, data) = encode(&inf::Registry::Dword(REINSTALL));
+                all.edits.push(Edit::Set { key, name: "ConfigFlags".to_owned(), kind, data });
+            }
+        }
+        let is_disk = |name: &str| {
+            let name = name.to_ascii_uppercase();
+            OUR_DISKS.iter().any(|own| name.starts_with(own))
+        };
+        for device in keys(hive, &at("Enum\\SCSI"))?.iter().filter(|key| is_disk(key.name())) {
+            all.edits.push(Edit::DeleteKey { key: at(&format!("Enum\\SCSI\\{}", device.name())) });
+        }
+        for class in keys(hive, &at(DEVICE_CLASSES))? {
+            for interface in class.keys()? {
+                let name = interface?.name().to_owned();
+                let device = name.to_ascii_uppercase();
+                let device = device.strip_prefix("##?#").unwrap_or_default();
+                if device.starts_with("XENGUARD#") || device.strip_prefix("SCSI#").is_some_and(is_disk) {
+                    let key = at(&format!("{DEVICE_CLASSES}\\{}\\{name}", class.name()));
+                    all.edits.push(Edit::DeleteKey { key });
+                }
             }
         }
         if ours.contains(&"xenpci") && hive.key(&at(ADAPTER))?.is_some() {
@@ -146,6 +173,15 @@ pub fn uninstall(hive: &Hive<'_>) -> Result<Edits> {
     Ok(all)
 }
 
+/// Returns whether an edit has been made already by one of these, which removes a key above it.
+#[must_use]
+pub fn covers(edits: &[Edit], edit: &Edit) -> bool {
+    let Edit::DeleteKey { key } = edit else { return edits.contains(edit) };
+    edits
+        .iter()
+        .any(|other| matches!(other, Edit::DeleteKey { key: above } if key.starts_with(above.as_str())))
+}
+
 /// The names of this suite's drivers that other vendors' services have, in any control set.
 ///
 /// # Errors
@@ -160,15 +196,6 @@ pub fn namesakes(hive: &Hive<'_>) -> Result<Vec<&'static str>> {
         }
     }
     Ok(found)
-}
-
-/// The sets that the next boot may take: the last one and the default.
-fn booted_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
-    let select = hive.key("Select")?.context("the hive has no key Select: it is not a SYSTEM hive")?;
-    let current = select.dword("Current")?.context("the hive has no Select\\Current")?;
-    let mut sets = vec![current];
-    sets.extend(select.dword("Default")?.filter(|&default| default != current));
-    Ok(sets.into_iter().map(|set| format!("ControlSet{set:03}")).collect())
 }
 
 fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
@@ -196,32 +223,50 @@ fn owner(hive: &Hive<'_>, set: &str, service: &str) -> Result<Option<bool>> {
     Ok(Some(key.text("DisplayName")?.is_some_and(|name| name.contains(OURS))))
 }
 
-fn refuse_namesakes(hive: &Hive<'_>, set: &str) -> Result<()> {
-    for name in DRIVERS {
-        if owner(hive, set, name)? == Some(false) {
-            told!(
-                Refused,
-                "another vendor's driver is installed as the service {name}: uninstall that suite first; two suites would \
-                 drive the same disks"
-            );
-        }
-    }
-    Ok(())
-}
-
-fn other_suites(hive: &Hive<'_>, set: &str) -> Result<Vec<String>> {
-    /// `SERVICE_DISABLED`.
-    const DISABLED: u32 = 4;
+/// Looks for other suites where this one is to be installed, offline or in the running system; returns
+/// warnings.
+///
+/// # Errors
+/// Another vendor's driver has the name of one of ours; or the registry cannot be read.
+pub fn refuse_namesakes(registry: &Registry) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    for name in OTHERS {
-        let Some(key) = hive.key(&format!("{set}\\Services\\{name}"))? else { continue };
-        if key.dword("Start")?.is_some_and(|start| start < DISABLED) {
-            warnings.push(format!(
-                "another suite for Xen is installed (service {name}); its filters stay as they are. Two suites may both show \
-                 PV disks: uninstall it before a PV boot"
-            ));
+    for set in registry.next_sets()? {
+        for name in DRIVERS {
+            let key = format!("{set}\\Services\\{name}");
+            if registry.keys(&key)?.is_none() {
+                continue;
+            }
+            let display = registry.value(&key, "DisplayName")?.and_then(|value| value.text());
+            if !display.is_some_and(|name| name.contains(OURS)) {
+                told!(
+                    Refused,
+                    "another vendor's driver is installed as the service {name}: uninstall that suite first; two suites would \
+                     drive the same disks"
+                );
+            }
+        }
+        for name in other_suites::SERVICES.iter().chain(&OTHERS) {
+            let start = registry.value(&format!("{set}\\Services\\{name}"), "Start")?;
+            if start.and_then(|start| start.dword()).is_some_and(other_suites::is_enabled) {
+                warnings.push(format!(
+                    "another suite for Xen is installed (service {name}); its filters stay as they are. Two suites may both \
+                     show PV disks: uninstall it before a PV boot"
+                ));
+            }
+        }
+        for class in FILTERED {
+            let key = format!("{set}\\Control\\Class\\{class}");
+            let list = registry.value(&key, "UpperFilters")?;
+            if list.is_some_and(|list| list.strings().is_none()) {
+                told!(
+                    Refused,
+                    "{key}\\UpperFilters is no list of strings; put it in order first, nothing was changed"
+                );
+            }
         }
     }
+    warnings.sort();
+    warnings.dedup();
     Ok(warnings)
 }
 
@@ -231,7 +276,7 @@ fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Re
     let key = format!("{set}\\{}", below.with_context(|| format!("{} is not in the hive", change.key))?);
     let old = match hive.key(&key)? {
         Some(found) => match found.value(&change.name)? {
-            Some(value) => Some((value.data_type(), value.data()?.into_owned(), value.texts()?)),
+            Some(value) => Some(RawValue { kind: value.data_type(), data: value.data()?.into_owned() }),
             None => None,
         },
         None => None,
@@ -242,7 +287,15 @@ fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Re
         (Kind::Append(new), _) => {
             let mut strings = match pending(before, &key, &change.name) {
                 Some(data) => strings_of(data),
-                None => old.as_ref().and_then(|(.., texts)| texts.clone()).unwrap_or_default(),
+                None => match old.as_ref().map(RawValue::strings) {
+                    None => Vec::new(),
+                    Some(Some(strings)) => strings,
+                    Some(None) => told!(
+                        Refused,
+                        "{key}\\{} is no list of strings; put it in order first, nothing was changed",
+                        change.name
+                    ),
+                },
             };
             for string in new {
                 if !strings.iter().any(|own| own.eq_ignore_ascii_case(string)) {
@@ -252,7 +305,7 @@ fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Re
             (data_type::MULTI_SZ, multi(&strings))
         }
     };
-    if old.is_some_and(|(old_kind, old_data, _)| (old_kind, &old_data) == (kind, &data)) {
+    if old.is_some_and(|old| (old.kind, &old.data) == (kind, &data)) {
         return Ok(None);
     }
     Ok(Some(Edit::Set { key, name: change.name.clone(), kind, data }))
@@ -323,7 +376,8 @@ fn platform_devices<'a>(hive: &'a Hive<'a>, set: &str) -> Result<Vec<(String, Ke
 /// A filter list without this suite's drivers; a list that only held them goes.
 fn without_filters(class: &Key<'_>, key: &str, name: &str) -> Result<Option<Edit>> {
     let Some(value) = class.value(name)? else { return Ok(None) };
-    let Some(old) = value.texts()? else { return Ok(None) };
+    let value = RawValue { kind: value.data_type(), data: value.data()?.into_owned() };
+    let Some(old) = value.strings() else { return Ok(None) };
     let is_other = |filter: &&String| !DRIVERS.iter().any(|own| own.eq_ignore_ascii_case(filter));
     let new: Vec<String> = old.iter().filter(is_other).cloned().collect();
     Ok(match new.len() {

@@ -12,23 +12,21 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::package::DRIVERS;
+use super::package::{DRIVERS, FILTERED, INFS};
 use crate::{inf::Inf, session::Session, told};
 
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
-/// The classes whose upper filter idefilter is: System, IDE controllers, SCSI adapters, disks.
-const FILTERED: [&str; 4] = [
-    "{4D36E97D-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E96A-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E97B-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E967-E325-11CE-BFC1-08002BE10318}",
-];
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
 const CRITICAL: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase";
 /// The devices in the list of critical devices.
 const DEVICES: [&str; 3] = ["pci#ven_5853&dev_0001", "pci#ven_5853&dev_0002", "xenguard#vbd"];
 /// The packages that are in the driver store, the child's first.
 const STAGED: [&str; 2] = ["xenvbd", "xenpci"];
+
+/// The drivers that the others import from, or that stand in for those.
+const IMPORTED: [&str; 2] = ["idefilter", "idefallback"];
+/// What is called.
+const TOOLS: [&str; 4] = ["rundll32", "pnputil", "reg", "sc"];
 
 /// A program and its arguments.
 type Line = Vec<String>;
@@ -40,6 +38,8 @@ pub struct Commands {
     windows: PathBuf,
     /// Called with the tool's name before its arguments, instead of the tools: for tests.
     stand_in: Option<PathBuf>,
+    /// The package's folder, where one is at hand: its INF files serve where Windows keeps none of them.
+    package: Option<PathBuf>,
 }
 
 impl Commands {
@@ -53,15 +53,16 @@ impl Commands {
             told!(Usage, "this is not Windows: say --root DIR, where the guest's system volume is mounted");
         }
         let windows = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
-        Ok(Commands { windows: windows.into(), stand_in })
+        Ok(Commands { windows: windows.into(), stand_in, package: None })
     }
 
-    /// What `install` runs, in its order: the child's package first, so that it is known when its bus is;
-    /// then the bus, which registers the child's service; the filter last. An upgrade runs the same.
-    fn installing(&self, folder: &Path) -> Vec<Line> {
+    /// What `install` runs, in its order: the files of the filter, which the others import from and could not
+    /// be started without; the child's package, so that it is known when its bus is; the bus, which registers
+    /// the child's service; the filter's service and, last of all, the filter lists. An upgrade runs the same.
+    fn installing(folder: &Path) -> Vec<Line> {
         let inf = |name: &str| folder.join(format!("{name}.inf")).to_string_lossy().into_owned();
-        let mut lines: Vec<Line> =
-            STAGED.iter().map(|name| line(&["pnputil", "-i", "-a", &inf(name)])).collect();
+        let mut lines = vec![section("Idefilter.CopyFile", &inf("idefilter"))];
+        lines.extend(STAGED.iter().map(|name| line(&["pnputil", "-i", "-a", &inf(name)])));
         lines.push(section("DefaultInstall", &inf("idefilter")));
         lines
     }
@@ -92,9 +93,21 @@ impl Commands {
     }
 
     /// For `--dry-run`.
-    #[must_use]
-    pub fn install_lines(&self, folder: &Path) -> Vec<String> {
-        self.installing(folder).iter().map(|line| line.join(" ")).collect()
+    ///
+    /// # Errors
+    /// A tool that would be needed is not there.
+    pub fn install_lines(&self, folder: &Path) -> Result<Vec<String>> {
+        self.find_tools()?;
+        Ok(Self::installing(folder).iter().map(|line| line.join(" ")).collect())
+    }
+
+    /// Looks for the tools before anything is changed.
+    fn find_tools(&self) -> Result<()> {
+        let missing = |name: &&&str| !self.program(name).is_file();
+        if let Some(name) = TOOLS.iter().find(missing) {
+            told!(Tool, "{} is not there; nothing was changed", self.program(name).display());
+        }
+        Ok(())
     }
 
     /// For `--dry-run`.
@@ -106,16 +119,34 @@ impl Commands {
         Ok(lines.iter().map(|line| line.join(" ")).collect())
     }
 
-    /// Installs from `folder`; `entry` adds the boot entry. Returns whether a restart is needed before a PV
-    /// boot.
+    /// Installs from `folder`; `entry` adds the boot entry, and `take_back` takes it back where that failed
+    /// halfway. Returns whether a restart is needed before a PV boot.
     ///
     /// # Errors
-    /// A tool failed or did not do what it should; what was done is undone, and the message says so.
-    pub fn install(&self, folder: &Path, entry: impl FnOnce() -> Result<()>) -> Result<bool> {
+    /// A tool failed or did not do what it should; what was done is undone, or the message says what is left.
+    pub fn install(
+        &self,
+        folder: &Path,
+        entry: impl FnOnce() -> Result<()>,
+        take_back: impl FnOnce() -> Result<()>,
+    ) -> Result<bool> {
+        self.find_tools()?;
+        let commands = Commands { package: Some(folder.to_owned()), ..self.clone() };
         let upgrade = self.is_registered("idefilter")?;
         let done = (|| {
-            for line in self.installing(folder) {
-                self.run(&line)?;
+            let lines = Self::installing(folder);
+            let (files, rest) = lines.split_at(1);
+            for line in files {
+                self.run(line)?;
+            }
+            // rundll32 reports nothing: what it did is seen.
+            for name in IMPORTED {
+                if !self.file_of(name).is_file() {
+                    told!(Tool, "setup reported success, but {} is not there", self.file_of(name).display());
+                }
+            }
+            for line in rest {
+                self.run(line)?;
             }
             for name in DRIVERS {
                 if !self.is_registered(name)? {
@@ -128,23 +159,34 @@ impl Commands {
             entry()
         })();
         let Err(error) = done else { return Ok(upgrade) };
+        let error = match take_back() {
+            Ok(()) => error,
+            Err(undoing) => error.context(format!(
+                "the boot entries could not be brought back ({undoing:#}): a PV entry that is left boots emulated"
+            )),
+        };
         if upgrade {
             return Err(error
                 .context("the version that was installed before may be half replaced; run install again"));
         }
-        Err(match self.uninstall(|| Ok(())) {
-            Ok(()) => error.context("what was installed is taken out again"),
+        Err(match commands.uninstall(|| Ok(())) {
+            Ok(left) if left.is_empty() => error.context("what was installed is taken out again"),
+            Ok(left) => error.context(format!(
+                "what was installed is taken out again, but this is left, to which nothing refers: {}",
+                left.join(", ")
+            )),
             Err(undoing) => {
                 error.context(format!("taking it out again failed too ({undoing:#}); run uninstall"))
             }
         })
     }
 
-    /// Takes the suite out; `entries` removes the boot entries.
+    /// Takes the suite out; `entries` removes the boot entries. Returns what is left that nothing refers to:
+    /// files in use, which go at the next start, and packages in the driver store.
     ///
     /// # Errors
     /// A tool failed; while the filter is registered nothing that it needs is touched.
-    pub fn uninstall(&self, entries: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub fn uninstall(&self, entries: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         let lines = self.unregistering()?;
         for line in &lines {
             self.run(line)?;
@@ -157,17 +199,29 @@ impl Commands {
             // Each removes what may not be there; what counts is checked below.
             let _ = self.run(&line);
         }
-        if let Some(name) = STAGED.into_iter().find(|name| matches!(self.is_registered(name), Ok(true))) {
+        if let Some(name) = DRIVERS.into_iter().find(|name| matches!(self.is_registered(name), Ok(true))) {
             told!(
                 Tool,
-                "the service {name} is still registered; without idefilter it does not load. Run uninstall again"
+                "the service {name} is still registered, though no filter list names it. Run uninstall again"
             );
         }
         // Files that are in use are removed at the next start, by setup.
         if let Some(inf) = self.stored("idefilter")? {
             self.run(&section("Idefilter.RemoveFile", &inf.to_string_lossy()))?;
         }
-        Ok(())
+        let mut left: Vec<String> = Vec::new();
+        for name in IMPORTED {
+            left.extend(
+                Some(self.file_of(name)).filter(|file| file.is_file()).map(|file| file.display().to_string()),
+            );
+        }
+        for name in INFS {
+            let stored = self.stored_by_windows(name)?;
+            left.extend(
+                stored.map(|inf| format!("{} (the package {name} in the driver store)", inf.display())),
+            );
+        }
+        Ok(left)
     }
 
     /// A service's key is there.
@@ -187,10 +241,26 @@ impl Commands {
         Ok(count)
     }
 
-    /// Where Windows keeps the INF file of a package: in `INF`, as `oem<n>.inf`, or beside this program.
+    /// Where a driver's file is.
+    fn file_of(&self, driver: &str) -> PathBuf {
+        self.windows.join("System32").join("drivers").join(format!("{driver}.sys"))
+    }
+
+    /// The INF file of a package: the one that Windows keeps, or that of the package at hand, or beside this
+    /// program.
     fn stored(&self, name: &str) -> Result<Option<PathBuf>> {
+        if let Some(inf) = self.stored_by_windows(name)? {
+            return Ok(Some(inf));
+        }
+        let exe = std::env::current_exe().ok();
+        let beside = exe.as_deref().and_then(Path::parent);
+        let folders = self.package.as_deref().into_iter().chain(beside);
+        Ok(folders.map(|folder| folder.join(format!("{name}.inf"))).find(|path| is_inf_of(path, name)))
+    }
+
+    /// Where Windows keeps the INF file of a package: in `INF`, as `oem<n>.inf`.
+    fn stored_by_windows(&self, name: &str) -> Result<Option<PathBuf>> {
         let folder = self.windows.join("INF");
-        let own = format!("{name}.sys");
         let mut candidates = Vec::new();
         if folder.is_dir() {
             for entry in std::fs::read_dir(&folder)
@@ -200,20 +270,14 @@ impl Commands {
             }
         }
         candidates.sort();
-        candidates.extend(
-            std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(format!("{name}.inf")))),
-        );
-        let is_it = |path: &PathBuf| {
-            let named = path.file_name().is_some_and(|file| {
-                let file = file.to_string_lossy().to_ascii_lowercase();
-                file == format!("{name}.inf") || (file.starts_with("oem") && file.ends_with(".inf"))
-            });
-            let Some(inf) = named.then(|| std::fs::read(path).ok()).flatten() else { return false };
-            let Ok(inf) = Inf::parse(&String::from_utf8_lossy(&inf)) else { return false };
-            inf.value("Version", "Provider") == Some("Xenguard")
-                && inf.lines("SourceDisksFiles").first().is_some_and(|line| line.has_key(&own))
-        };
-        Ok(candidates.into_iter().find(is_it))
+        Ok(candidates.into_iter().find(|path| is_inf_of(path, name)))
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        match &self.stand_in {
+            Some(stand_in) => stand_in.clone(),
+            None => self.windows.join("System32").join(format!("{name}.exe")),
+        }
     }
 
     fn run(&self, line: &[String]) -> Result<()> {
@@ -224,10 +288,7 @@ impl Commands {
     }
 
     fn succeeds(&self, line: &[String]) -> Result<bool> {
-        let program = match &self.stand_in {
-            Some(stand_in) => stand_in.clone(),
-            None => self.windows.join("System32").join(format!("{}.exe", line[0])),
-        };
+        let program = self.program(&line[0]);
         let mut command = Command::new(&program);
         command.args(if self.stand_in.is_some() { line } else { &line[1..] });
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -235,8 +296,23 @@ impl Commands {
         // pnputil says so where all went well and a restart is needed (ERROR_SUCCESS_REBOOT_REQUIRED), and
         // where no device was there to install on (ERROR_NO_MORE_ITEMS, ERROR_NO_SUCH_DEVINST's
         // HRESULT is its own).
-        Ok(status.success() || line[0] == "pnputil" && matches!(status.code(), Some(3010 | 259)))
+        // A stand-in on Unix has the lower eight bits of them.
+        let done = |code: i32| matches!(code, 3010 | 259) || cfg!(unix) && matches!(code, 194 | 3);
+        Ok(status.success() || line[0] == "pnputil" && status.code().is_some_and(done))
     }
+}
+
+/// The file is the INF file of our package of this name.
+fn is_inf_of(path: &Path, name: &str) -> bool {
+    let named = path.file_name().is_some_and(|file| {
+        let file = file.to_string_lossy().to_ascii_lowercase();
+        file == format!("{name}.inf") || (file.starts_with("oem") && file.ends_with(".inf"))
+    });
+    let Some(inf) = named.then(|| std::fs::read(path).ok()).flatten() else { return false };
+    let Ok(inf) = Inf::parse(&String::from_utf8_lossy(&inf)) else { return false };
+    let own = format!("{name}.sys");
+    inf.value("Version", "Provider") == Some("Xenguard")
+        && inf.lines("SourceDisksFiles").first().is_some_and(|line| line.has_key(&own))
 }
 
 fn line(words: &[&str]) -> Line {

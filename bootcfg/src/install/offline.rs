@@ -43,7 +43,8 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Puts the package in; `entry` adds the boot entry. Returns where the old hive is kept, if it changed.
+    /// Puts the package in; `entry` adds the boot entry, and `take_back` takes it back where that failed
+    /// halfway. Returns where the old hive is kept, if it changed.
     ///
     /// # Errors
     /// A step failed; what was done is undone, and the message says so.
@@ -52,6 +53,7 @@ impl Target<'_> {
         package: &Package,
         edits: &Edits,
         entry: impl FnOnce() -> Result<()>,
+        take_back: impl FnOnce() -> Result<()>,
     ) -> Result<Option<PathBuf>> {
         let new = self.edited(edits)?;
         let attributes = self.of_drivers()?;
@@ -77,7 +79,16 @@ impl Target<'_> {
         })();
         match result {
             Ok(()) => Ok(kept),
-            Err(error) => Err(self.undo(&new, undo, error)),
+            Err(error) => match take_back() {
+                Ok(()) => Err(self.undo(&new, undo, error)),
+                Err(undoing) => {
+                    let error = self.undo(&new, undo, error);
+                    Err(error.context(format!(
+                        "the boot entries could not be brought back ({undoing:#}): a PV entry that is left boots emulated. \
+                         Of the drivers"
+                    )))
+                }
+            },
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     exit::{self, Exit},
     files::Files,
+    image::{Signature, is_x64_driver, signature},
     inf::{Inf, Installation, installation},
     told,
 };
@@ -17,6 +18,14 @@ use crate::{
 pub const DRIVERS: [&str; 4] = ["idefilter", "idefallback", "xenpci", "xenvbd"];
 /// The INF files; idefallback is installed with idefilter.
 pub const INFS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
+
+/// The classes whose upper filter idefilter is: System, IDE controllers, SCSI adapters, disks.
+pub const FILTERED: [&str; 4] = [
+    "{4D36E97D-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E96A-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E97B-E325-11CE-BFC1-08002BE10318}",
+    "{4D36E967-E325-11CE-BFC1-08002BE10318}",
+];
 
 /// A package as it was read.
 #[derive(Clone, Debug)]
@@ -36,6 +45,12 @@ impl Package {
     /// A file is missing or malformed, or they are of different versions.
     pub fn read(files: &dyn Files, folder: &Path) -> Result<Package> {
         Package::taken(files, folder).map_err(|error| exit::or(error, Exit::Package))
+    }
+
+    /// The least that any of the drivers is signed with.
+    #[must_use]
+    pub fn signature(&self) -> Signature {
+        self.files.values().map(|image| signature(image)).min().unwrap_or(Signature::None)
     }
 
     fn taken(files: &dyn Files, folder: &Path) -> Result<Package> {
@@ -73,34 +88,5 @@ impl Package {
             package.installations.push(all);
         }
         Ok(package)
-    }
-}
-
-/// The headers of a native x64 image (PE format: e_lfanew at 0x3c, the machine behind the signature, the
-/// subsystem at offset 68 of the optional header).
-fn is_x64_driver(image: &[u8]) -> bool {
-    let word = |at: usize| Some(u16::from_le_bytes([*image.get(at)?, *image.get(at + 1)?]));
-    let header = word(0x3c).map_or(0, usize::from);
-    image.starts_with(b"MZ")
-        && image.get(header..).is_some_and(|rest| rest.starts_with(b"PE\0\0"))
-        && word(header + 4) == Some(0x8664)
-        && word(header + 24 + 68) == Some(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::install::tests::sample_driver;
-
-    #[test]
-    fn what_is_no_driver_is_told() {
-        let driver = sample_driver(b"one");
-        assert!(is_x64_driver(&driver));
-        for (at, byte) in [(0, b'X'), (0x40, b'X'), (0x44, 0x4c), (0x40 + 24 + 68, 3)] {
-            let mut other = driver.clone();
-            other[at] = byte;
-            assert!(!is_x64_driver(&other), "{at:#x}");
-        }
-        assert!(!is_x64_driver(b"MZ"));
     }
 }

@@ -22,23 +22,14 @@ use crate::{
         model::{Fault, Model, ModelFile, Tree as Volume, administrators, everyone},
     },
     hive_file::HiveFile,
+    image::sample_driver,
     inf::{Inf, installation},
+    system::registry::Registry,
 };
 
 const FOLDER: &str = "/Windows/System32/drivers";
 const HIVE: &str = "/Windows/System32/config/SYSTEM";
 const SYSTEM_CLASS: &str = "Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
-
-/// The least that counts as a driver, with something in it.
-pub fn sample_driver(content: &[u8]) -> Vec<u8> {
-    let mut image = vec![0; 0x100];
-    image[..2].copy_from_slice(b"MZ");
-    image[0x3c] = 0x40;
-    image[0x40..0x46].copy_from_slice(b"PE\0\0\x64\x86");
-    image[0x40 + 24 + 68] = 1;
-    image.extend(content);
-    image
-}
 
 /// The package of this workspace's INF files with small drivers of this version.
 fn package(version: &str) -> Package {
@@ -50,7 +41,9 @@ fn package(version: &str) -> Package {
         package.installations.push(installation(&inf).expect("understood"));
     }
     for name in DRIVERS {
-        package.files.insert(format!("{name}.sys"), sample_driver(format!("{name} {version}").as_bytes()));
+        package
+            .files
+            .insert(format!("{name}.sys"), sample_driver(format!("{name} {version}").as_bytes(), None));
     }
     package
 }
@@ -153,7 +146,7 @@ fn a_removal_leaves_nothing_of_ours_and_everything_of_others_in_every_set() {
         let read = Hive::new(&hive).expect("a hive");
         let device = read.key(&device).expect("read").expect("the device stays");
         assert_eq!(device.text("Service").expect("read"), None);
-        assert!(device.text("DeviceDesc").expect("read").is_some());
+        assert_eq!(device.text("DeviceDesc").expect("read"), None, "it was named by us");
     }
     let again = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
     assert_eq!(again, Edits::default());
@@ -175,22 +168,103 @@ fn a_list_that_held_only_our_filter_goes() {
     assert_eq!(class.text("Class").expect("read").as_deref(), Some("System"));
 }
 
+fn registry(hive: Vec<u8>) -> Registry {
+    Registry::Offline { path: "SYSTEM".into(), hive: HiveFile::clean(hive), running: false }
+}
+
 #[test]
 fn other_suites_are_warned_of_and_namesakes_refused() {
     let with =
         |name: &str, key: Tree| bytes(&fresh().with_key(&format!("ControlSet001\\Services\\{name}"), key));
-    let plan = |hive: &[u8]| edits::install(&Hive::new(hive).expect("a hive"), &package("1"));
-    let other = plan(&with("xenfilt", Tree::new().with_dword("Start", 0))).expect("installed all the same");
-    assert!(other.warnings[0].contains("xenfilt"), "{:?}", other.warnings);
-    let disabled = plan(&with("xenfilt", Tree::new().with_dword("Start", 4))).expect("installed");
-    assert!(disabled.warnings.is_empty());
+    let look = |hive: &[u8]| edits::refuse_namesakes(&registry(hive.to_vec()));
+    for other in ["xenfilt", "pvvxblk", "xenstub"] {
+        let warnings =
+            look(&with(other, Tree::new().with_dword("Start", 0))).expect("installed all the same");
+        assert!(warnings[0].contains(other), "{warnings:?}");
+    }
+    let disabled = look(&with("xenfilt", Tree::new().with_dword("Start", 4))).expect("installed");
+    assert!(disabled.is_empty());
     let theirs = with("xenvbd", Tree::new().with_dword("Start", 0).with_text("DisplayName", "GPL PV disks"));
-    assert_eq!(code(&plan(&theirs).expect_err("refused")), Exit::Refused);
+    assert_eq!(code(&look(&theirs).expect_err("refused")), Exit::Refused);
     let removal = edits::uninstall(&Hive::new(&theirs).expect("a hive")).expect("understood");
     assert!(!removal.edits.iter().any(|edit| format!("{edit:?}").contains("xenvbd")), "{removal:?}");
     assert_eq!(edits::namesakes(&Hive::new(&theirs).expect("a hive")).expect("read"), ["xenvbd"]);
     let new = bytes(&fresh().with_key("DriverDatabase", Tree::new()));
-    assert_eq!(code(&plan(&new).expect_err("refused")), Exit::Refused);
+    let plan = edits::install(&Hive::new(&new).expect("a hive"), &package("1"));
+    assert_eq!(code(&plan.expect_err("refused")), Exit::Refused);
+}
+
+/// A list may be a single string, or have an empty one in it: what it names is kept.
+#[test]
+fn filters_of_any_form_stay() {
+    let at = format!("ControlSet001\\{SYSTEM_CLASS}");
+    let single = Tree::new().with_text("UpperFilters", "PartMgr");
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let empty_first =
+        Tree::new().with_value("UpperFilters", hive::data_type::MULTI_SZ, &utf16("\0PartMgr\0\0"));
+    for class in [single, empty_first] {
+        let before =
+            bytes(&Tree::new().with_key("Select", Tree::new().with_dword("Current", 1)).with_key(&at, class));
+        let edits = edits::install(&Hive::new(&before).expect("a hive"), &package("1")).expect("understood");
+        let hive = through_hivex(&before, &edits.edits).expect("edited");
+        assert_eq!(texts(&hive, &at, "UpperFilters"), ["PartMgr", "idefilter"]);
+        let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
+        let hive = through_hivex(&hive, &removal.edits).expect("edited");
+        assert_eq!(texts(&hive, &at, "UpperFilters"), ["PartMgr"]);
+    }
+    let binary = Tree::new().with_binary("UpperFilters", b"PartMgr");
+    let before =
+        bytes(&Tree::new().with_key("Select", Tree::new().with_dword("Current", 1)).with_key(&at, binary));
+    let plan = edits::install(&Hive::new(&before).expect("a hive"), &package("1"));
+    assert_eq!(code(&plan.expect_err("refused")), Exit::Refused);
+    assert_eq!(code(&edits::refuse_namesakes(&registry(before)).expect_err("refused")), Exit::Refused);
+}
+
+/// A set that is named and not there is not made.
+#[test]
+fn no_set_is_made() {
+    let hive =
+        bytes(&fresh().with_key("Select", Tree::new().with_dword("Current", 0).with_dword("Default", 1)));
+    let edits = edits::install(&Hive::new(&hive).expect("a hive"), &package("1")).expect("understood");
+    assert!(edits.edits.iter().all(|edit| !format!("{edit:?}").contains("ControlSet000")), "{edits:?}");
+    let none =
+        bytes(&fresh().with_key("Select", Tree::new().with_dword("Current", 7).with_dword("Default", 7)));
+    assert_eq!(
+        code(&edits::install(&Hive::new(&none).expect("a hive"), &package("1")).expect_err("refused")),
+        Exit::Unusable
+    );
+}
+
+/// The traces that PnP keeps of our devices go too.
+#[test]
+fn no_device_of_ours_is_left() {
+    let class = "Control\\DeviceClasses\\{53f56307-b6bf-11d0-94f2-00a0c91efb8b}";
+    let ours = "SCSI#Disk&Ven_XENGUARD&Prod_PV_DISK#1&2a&0#{53f56307}";
+    let tree = fresh()
+        .with_key(
+            "ControlSet001\\Enum\\SCSI\\Disk&Ven_XENGUARD&Prod_PV_DISK\\1&2a&0",
+            Tree::new().with_dword("a", 1),
+        )
+        .with_key("ControlSet001\\Enum\\SCSI\\Disk&Ven_OTHER\\1", Tree::new().with_dword("a", 1))
+        .with_key(&format!("ControlSet001\\{class}\\##?#{ours}"), Tree::new().with_dword("a", 1))
+        .with_key(&format!("ControlSet001\\{class}\\##?#XENGUARD#VBD#0"), Tree::new().with_dword("a", 1))
+        .with_key(&format!("ControlSet001\\{class}\\##?#IDE#Disk#0"), Tree::new().with_dword("a", 1));
+    let before = bytes(&tree);
+    let edits = edits::install(&Hive::new(&before).expect("a hive"), &package("1")).expect("understood");
+    let hive = through_hivex(&before, &edits.edits).expect("edited");
+    let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
+    let hive = through_hivex(&hive, &removal.edits).expect("edited");
+    let text = |key: &Hive<'_>, path: &str| {
+        let names = key.key(path).expect("read").expect("there").keys().expect("read");
+        names.map(|key| key.expect("read").name().to_owned()).collect::<Vec<_>>()
+    };
+    let read = Hive::new(&hive).expect("a hive");
+    assert_eq!(text(&read, "ControlSet001\\Enum\\SCSI"), ["Disk&Ven_OTHER"]);
+    assert_eq!(text(&read, &format!("ControlSet001\\{class}")), ["##?#IDE#Disk#0"]);
+    let device = "ControlSet001\\Enum\\PCI\\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01\\3&13c0b0c5&0&10";
+    let device = read.key(device).expect("read").expect("there");
+    assert_eq!(device.dword("ConfigFlags").expect("read"), Some(0x20), "PnP looks for a driver again");
+    assert_eq!(device.text("DeviceDesc").expect("read"), None);
 }
 
 /// What an operation starts from, and how it is run on a model.
@@ -312,7 +386,9 @@ fn an_installation_with_a_fault_at_every_operation() {
     let old = bytes(&fresh());
     let edits = edits::install(&Hive::new(&old).expect("a hive"), &package).expect("understood");
     let run = Run::new(old, None, edits);
-    let work = |target: &Target<'_>, edits: &Edits| target.install(&package, edits, || Ok(())).map(|_| ());
+    let work = |target: &Target<'_>, edits: &Edits| {
+        target.install(&package, edits, || Ok(()), || Ok(())).map(|_| ())
+    };
     run.exhaust(&[&run.new], &[&package], true, work);
     let (done, _) = run.on(None, work);
     assert_eq!(done.tree()[Path::new(HIVE)].content, run.new);
@@ -327,7 +403,8 @@ fn an_upgrade_with_a_fault_at_every_operation() {
     let edits = edits::install(&Hive::new(&old).expect("a hive"), &two).expect("understood");
     assert!(!edits.edits.is_empty());
     let run = Run::new(old, Some(&one), edits);
-    let work = |target: &Target<'_>, edits: &Edits| target.install(&two, edits, || Ok(())).map(|_| ());
+    let work =
+        |target: &Target<'_>, edits: &Edits| target.install(&two, edits, || Ok(()), || Ok(())).map(|_| ());
     run.exhaust(&[&run.old, &run.new], &[&one, &two], true, work);
 }
 
@@ -358,7 +435,7 @@ fn a_boot_entry_that_cannot_be_made_undoes_everything() {
             *seen.borrow_mut() = Some(target.files.read(Path::new(HIVE)).expect("read"));
             anyhow::bail!("the menu is full")
         };
-        target.install(&package, edits, entry).map(|_| ())
+        target.install(&package, edits, entry, || Ok(())).map(|_| ())
     });
     assert_eq!(seen.take(), Some(run.new.clone()), "the entry comes after the drivers");
     let error = format!("{:#}", result.expect_err("not installed"));
@@ -388,7 +465,8 @@ fn the_drivers_have_the_rights_of_a_neighbour() {
     // The name as another tool has written it.
     let moved = run.before.remove(&Path::new(FOLDER).join("xenvbd.sys")).expect("there");
     run.before.insert(Path::new(FOLDER).join("XENVBD.SYS"), moved);
-    let install = |target: &Target<'_>, edits: &Edits| target.install(&one, edits, || Ok(())).map(|_| ());
+    let install =
+        |target: &Target<'_>, edits: &Edits| target.install(&one, edits, || Ok(()), || Ok(())).map(|_| ());
     let (model, result) = run.on(None, install);
     result.expect("installed");
     let tree = model.tree();

@@ -5,27 +5,37 @@
 
 pub(crate) mod boot_sector;
 mod hibernation;
-mod registry;
+pub(crate) mod registry;
 #[cfg(windows)]
 mod registry_windows;
+pub(crate) mod suite;
 
 use anyhow::{Context, Result};
 use guard::{Reason, options::BootOptions};
+use hive::data_type;
 use std::path::{Path, PathBuf};
 
-use crate::{menu::Finding, output::Tone, session::Session, told};
+use crate::{
+    find,
+    image::{Kernel, Signature},
+    install::edits::Edit,
+    menu::{Entry, Finding},
+    output::Tone,
+    session::Session,
+    told,
+};
 pub use hibernation::Hibernation;
 use registry::Registry;
+use suite::{Judgement, Rules};
 
-/// The drivers that a PV boot needs.
-const DRIVERS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
-/// `SERVICE_BOOT_START`
-const BOOT_START: u32 = 0;
 const CONTROL: &str = "Control";
 const POWER: &str = "Control\\Session Manager\\Power";
+const ENVIRONMENT: &str = "Control\\Session Manager\\Environment";
 const HIBERBOOT: &str = "HiberbootEnabled";
 /// What idefilter says of the running boot: a volatile key, so that no hive has it.
 const STATUS: &str = "Services\\idefilter\\Status";
+/// The first version whose x64 loader checks signatures: Vista.
+const CHECKS_SIGNATURES: (u16, u16) = (6, 0);
 
 /// Whether something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +58,25 @@ impl From<Option<bool>> for Answer {
     }
 }
 
+impl Answer {
+    /// Returns its word in `--json`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Answer::Yes => "yes",
+            Answer::No => "no",
+            Answer::Unknown => "unknown",
+        }
+    }
+}
+
 /// Something to know about the system.
 #[derive(Clone, Debug)]
 pub struct Fact {
     /// In a word or two.
     pub name: &'static str,
+    /// In `--json`.
+    pub key: &'static str,
     /// For a reader.
     pub text: String,
     /// Whether it is so.
@@ -64,52 +88,160 @@ pub struct Fact {
 /// A Windows, running or on a mounted volume.
 #[derive(Debug)]
 pub struct System {
+    /// The mounted volume.
     root: Option<PathBuf>,
+    /// The folder of Windows.
+    windows: Option<PathBuf>,
     registry: Registry,
+    /// The menu is a BCD, so it is NT 6.0 or later; unknown where no menu is at hand.
+    has_bcd: Option<bool>,
 }
 
 impl System {
-    /// That on the volume mounted at `root`.
+    /// That in a folder of the volume mounted at `root`; no folder where the volume has none, or it is not
+    /// known which.
     #[must_use]
-    pub fn below(root: &Path) -> System {
-        System { root: Some(root.to_owned()), registry: Registry::below(root) }
-    }
-
-    /// That which a boot.ini or a store lies beside, if it does.
-    #[must_use]
-    pub fn beside(path: &Path) -> System {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let is_root = |folder: &&Path| {
-            let has = |name: &str| matches!(crate::find::file(folder, name), Ok(Some(_)));
-            has("hiberfil.sys")
-                || ["Windows", "WINNT"].iter().any(|w| has(&format!("{w}/System32/config/SYSTEM")))
+    pub fn below(root: &Path, folder: std::result::Result<&str, String>) -> System {
+        let (windows, registry) = match folder {
+            Ok(name) => (find::path(root, name), Registry::below(root, name)),
+            Err(why) => (None, Registry::Unknown(why)),
         };
-        match absolute.ancestors().skip(1).take(4).find(is_root) {
-            Some(root) => System::below(root),
-            None => System {
-                root: None,
-                registry: Registry::Unknown("the guest's volume is not given; use --root".to_owned()),
-            },
-        }
+        System { root: Some(root.to_owned()), windows, registry, has_bcd: None }
     }
 
-    /// The one that this program runs in.
+    /// One that cannot be looked at.
     #[must_use]
-    pub fn running() -> System {
-        System { root: None, registry: Registry::running() }
+    pub fn unknown() -> System {
+        let why = "the guest's volume is not given; use --root".to_owned();
+        System { root: None, windows: None, registry: Registry::Unknown(why), has_bcd: None }
+    }
+
+    /// The one that this program runs in; `hive` stands for its registry, in tests.
+    #[must_use]
+    pub fn running(hive: Option<&Path>) -> System {
+        let registry = hive.map_or_else(Registry::running, |hive| Registry::of_file(hive, true));
+        let windows = std::env::var_os("SystemRoot").filter(|_| registry.is_running()).map(PathBuf::from);
+        System { root: None, windows, registry, has_bcd: None }
+    }
+
+    /// With the kind of its boot menu, which tells the version where the kernel's file does not.
+    #[must_use]
+    pub fn with_menu(self, has_bcd: Option<bool>) -> System {
+        System { has_bcd, ..self }
     }
 
     /// The SYSTEM hive's file, where it is one.
     #[must_use]
     pub fn hive(&self) -> Option<&Path> {
         match &self.registry {
-            Registry::Offline { path, .. } => Some(path),
+            Registry::Offline { path, running: false, .. } => Some(path),
             _ => None,
         }
     }
 
+    /// The registry.
+    #[must_use]
+    pub(crate) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The folder of Windows.
+    #[must_use]
+    pub fn windows(&self) -> Option<&Path> {
+        self.windows.as_deref()
+    }
+
     fn is_running(&self) -> bool {
         self.registry.is_running()
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        let file = find::file(self.windows.as_deref()?, "System32/ntoskrnl.exe").ok()??;
+        Kernel::of_file(&file)
+    }
+
+    /// Whether the loader asks for signatures.
+    fn checks_signatures(&self) -> Option<bool> {
+        match self.kernel() {
+            Some(kernel) => Some(kernel.version >= CHECKS_SIGNATURES),
+            None => self.has_bcd,
+        }
+    }
+
+    /// Refuses a Windows that cannot load these drivers: of another architecture, or whose loader asks for a
+    /// signature that they have not.
+    ///
+    /// # Errors
+    /// It cannot load them, or it is not known whether it can.
+    pub fn refuse_unfit(&self, signature: Signature, entries: Option<&[Entry]>) -> Result<()> {
+        let named = self.registry.text(ENVIRONMENT, "PROCESSOR_ARCHITECTURE");
+        match (self.kernel(), named) {
+            (Some(kernel), _) if !kernel.is_x64 => {
+                told!(
+                    Refused,
+                    "this Windows is not x64 (by its kernel), and the drivers are: nothing boots with them in it"
+                )
+            }
+            (_, Ok(Some(name))) if !name.eq_ignore_ascii_case("AMD64") => {
+                told!(
+                    Refused,
+                    "this Windows is for {name}, and the drivers are for AMD64: nothing boots with them in it"
+                )
+            }
+            (Some(_), _) | (None, Ok(Some(_))) => {}
+            (None, Ok(None)) => told!(
+                Refused,
+                "the registry does not say which processor this Windows is for (PROCESSOR_ARCHITECTURE), and it has no \
+                 System32\\ntoskrnl.exe: it may not be x64"
+            ),
+            (None, Err(error)) => {
+                return Err(error.context("which processor this Windows is for cannot be known"));
+            }
+        }
+        let why = "x64 Windows from Vista on loads signed boot drivers only, and with the filter in four class lists and not \
+                   loaded no entry boots (0x7B)";
+        if self.checks_signatures() == Some(false) || signature == Signature::Trusted {
+            return Ok(());
+        }
+        if self.checks_signatures().is_none() {
+            told!(
+                Refused,
+                "the version of this Windows is not known, and the drivers have no signature that every version takes: {why}. \
+                 Name its boot menu by --store or --boot-ini"
+            );
+        }
+        if signature == Signature::None {
+            told!(Refused, "the drivers are not signed: {why}. See \"Signing\" in the admin guide");
+        }
+        if self.secure_boot().0 == Answer::Yes {
+            told!(
+                Refused,
+                "the drivers are signed for tests, which does not count while Secure Boot is on: {why}"
+            );
+        }
+        let Some(entries) = entries else {
+            told!(
+                Refused,
+                "the drivers are signed for tests, and the boot menu, which says whether test signing is on, is not at hand: \
+                 {why}. Name it by --store"
+            );
+        };
+        let mut without = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.loads == crate::menu::Loads::Windows) {
+            if entry.test_signing != Some(true) {
+                without.push(format!("{} ({})", entry.number, entry.id));
+            }
+        }
+        if !without.is_empty() {
+            told!(
+                Refused,
+                "the drivers are signed for tests, and test signing is off in entry {}: {why}. On test machines switch it on \
+                 in each entry (bcdedit /set {{id}} testsigning on), otherwise take a package that Microsoft has signed; \
+                 see \"Signing\" in the admin guide",
+                without.join(", ")
+            );
+        }
+        Ok(())
     }
 
     /// Whether there is a hibernation image.
@@ -118,7 +250,7 @@ impl System {
         match &self.root {
             Some(root) => match Hibernation::below(root) {
                 // Only the volume that Windows is on has the file.
-                Hibernation::None if !matches!(self.registry, Registry::Offline { .. }) => Hibernation::Unknown(
+                Hibernation::None if self.windows.is_none() => Hibernation::Unknown(
                     "this volume has no hiberfil.sys, but no Windows either; give the one that Windows is on by --root, \
                      and the boot configuration by --store or --boot-ini"
                         .to_owned(),
@@ -133,28 +265,50 @@ impl System {
 
     /// Everything that is known.
     #[must_use]
-    pub fn facts(&self) -> Vec<Fact> {
-        let fact = |name, (answer, text): (Answer, String), asks_before_add| Fact {
+    pub fn facts(&self, entries: &[Entry]) -> Vec<Fact> {
+        let fact = |name, key, (answer, text): (Answer, String), asks_before_add| Fact {
             name,
+            key,
             text,
             answer,
             asks_before_add,
         };
+        let drivers = match self.judge(entries) {
+            Ok(judgement) => (judgement.ready, judgement.text),
+            Err(error) => (Answer::Unknown, format!("unknown ({error:#})")),
+        };
+        let boot = if self.is_running() { ("this boot", "this_boot") } else { ("last boot", "last_boot") };
         vec![
-            fact("drivers", self.drivers(), false),
-            fact(if self.is_running() { "this boot" } else { "last boot" }, self.last_boot(), false),
-            fact("the guard", self.guard(), false),
-            fact("hibernation", self.hibernation().told(), false),
-            fact("fast startup", self.fast_startup(), false),
-            fact("Secure Boot", self.secure_boot(), true),
-            fact("BitLocker", self.bitlocker(), true),
+            fact("drivers", "drivers", drivers, false),
+            fact(boot.0, boot.1, self.last_boot(), false),
+            fact("the guard", "guard", self.guard(), false),
+            fact("hibernation", "hibernation", self.hibernation().told(), false),
+            fact("fast startup", "fast_startup", self.fast_startup(), false),
+            fact("Secure Boot", "secure_boot", self.secure_boot(), true),
+            fact("BitLocker", "bitlocker", self.bitlocker(), true),
         ]
     }
 
-    /// What is wrong, given whether there is a PV entry.
+    /// The suite as the loader and PnP will find it at the next boot.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn judge(&self, entries: &[Entry]) -> Result<Judgement> {
+        let rules =
+            Rules { signed: self.checks_signatures(), secure_boot: self.secure_boot().0 == Answer::Yes };
+        let sets = self.registry.next_sets()?;
+        let set = sets.first().context("the registry has no control set")?;
+        suite::judge(&self.registry, set, self.windows.as_deref(), rules, entries)
+    }
+
+    /// What is wrong, given the entries of the menu.
     #[must_use]
-    pub fn check(&self, pv_entry: bool) -> Vec<Finding> {
+    pub fn check(&self, entries: &[Entry]) -> Vec<Finding> {
+        let pv_entry = entries.iter().any(|entry| entry.pv);
         let mut findings = Vec::new();
+        if let Some(replayed) = self.registry.replayed() {
+            findings.push(Finding::note(replayed));
+        }
         match self.hibernation() {
             Hibernation::Image => findings.push(Finding::wrong(
                 "a hibernation image is present: resumed with other disks it destroys the volume. Boot the system as it was, \
@@ -163,22 +317,34 @@ impl System {
             Hibernation::Unknown(why) => findings.push(Finding::note(format!("hibernation is not known: {why}"))),
             Hibernation::None => {}
         }
-        findings.extend(self.registry.replayed().map(Finding::note));
-        if !pv_entry {
-            return findings;
+        match self.judge(entries) {
+            Ok(judgement) => {
+                if pv_entry && judgement.ready == Answer::No && judgement.findings.is_empty() {
+                    findings.push(Finding::note(format!(
+                        "the PV entry will boot emulated, since the drivers are not ready: {}",
+                        judgement.text
+                    )));
+                }
+                if pv_entry && judgement.ready == Answer::Unknown {
+                    findings
+                        .push(Finding::note(format!("the driver files were not seen: {}", judgement.text)));
+                }
+                findings.extend(judgement.findings);
+            }
+            Err(error) if pv_entry => findings.push(Finding::note(format!("drivers: unknown ({error:#})"))),
+            Err(_) => {}
         }
-        if self.fast_startup().0 == Answer::Yes {
-            findings.push(Finding::wrong(
-                "fast startup is on: a shutdown hibernates the kernel with its mounted volumes. `bootcfg add` turns it off, \
-                 or `powercfg /h off`",
-            ));
-        }
-        match self.drivers() {
-            (Answer::No, text) => findings.push(Finding::note(format!(
-                "the PV entry will boot emulated, since the drivers are not ready: {text}"
-            ))),
-            (Answer::Unknown, text) => findings.push(Finding::note(format!("drivers: {text}"))),
-            (Answer::Yes, _) => {}
+        if pv_entry {
+            match self.fast_startup() {
+                (Answer::Yes, _) => findings.push(Finding::wrong(
+                    "fast startup is on: a shutdown hibernates the kernel with its mounted volumes. `bootcfg add` turns it \
+                     off, or `powercfg /h off`",
+                )),
+                (Answer::Unknown, text) => findings.push(Finding::note(format!(
+                    "fast startup is {text}: if it is on, a shutdown hibernates the kernel with its mounted volumes"
+                ))),
+                (Answer::No, _) => {}
+            }
         }
         findings
     }
@@ -198,63 +364,104 @@ impl System {
         Ok(())
     }
 
-    /// A PV default needs drivers; without them every boot is emulated, and says so nowhere.
+    /// A PV default needs drivers; without them every boot is emulated, and says so nowhere. Marks of
+    /// `StartOverride` are no obstacle, since they are taken away with it.
     ///
     /// # Errors
     /// It is known that they are not there.
-    pub fn refuse_pv_without_drivers(&self, dry_run: bool) -> Result<()> {
-        match self.drivers() {
-            (Answer::No, text) if !dry_run => {
-                told!(Refused, "the PV entry would boot emulated, since the drivers are not ready: {text}")
+    pub fn refuse_pv_without_drivers(&self, session: &mut Session, entries: &[Entry]) -> Result<()> {
+        match self.judge(entries) {
+            Ok(judgement) if judgement.ready == Answer::No && !session.global.dry_run => {
+                let only_marks =
+                    suite::overridden(&self.registry, &self.registry.next_sets()?[0], &suite::NEEDED)
+                        .is_ok_and(|marks| !marks.is_empty() && marks.len() == judgement.obstacles);
+                if !only_marks {
+                    told!(
+                        Refused,
+                        "the PV entry would boot emulated, since the drivers are not ready: {}{}",
+                        judgement.text,
+                        judgement
+                            .findings
+                            .first()
+                            .map_or(String::new(), |finding| format!(". {}", finding.text))
+                    );
+                }
             }
-            _ => Ok(()),
-        }
-    }
-
-    /// Sets `HiberbootEnabled` to 0 where it is on.
-    ///
-    /// # Errors
-    /// The registry cannot be written.
-    pub fn turn_fast_startup_off(&self, session: &mut Session) -> Result<()> {
-        if self.fast_startup().0 != Answer::Yes {
-            return Ok(());
-        }
-        if session.global.dry_run {
-            session.output.say(Tone::Plain, "Fast startup would be turned off (HiberbootEnabled = 0)");
-            return Ok(());
-        }
-        let kept = self.registry.set_dword(POWER, HIBERBOOT, 0).context(
-            "the boot entry is as asked, but fast startup is still on; turn it off (`powercfg /h off`) before the first PV boot",
-        )?;
-        session.output.say(Tone::Good, "Fast startup is off now (HiberbootEnabled = 0)");
-        if let Some(kept) = kept {
-            session.output.say(Tone::Faint, &format!("The old SYSTEM hive is kept as {}", kept.display()));
+            Ok(judgement) if judgement.ready == Answer::Unknown => session
+                .output
+                .warn(format!("whether the PV entry finds its drivers is not known: {}", judgement.text)),
+            Ok(_) => {}
+            Err(error) => {
+                session.output.warn(format!("whether the PV entry finds its drivers is not known: {error:#}"))
+            }
         }
         Ok(())
     }
 
-    fn drivers(&self) -> (Answer, String) {
-        let mut states = Vec::new();
-        let mut ready = true;
-        for name in DRIVERS {
-            let start = match self.registry.dword(&format!("Services\\{name}"), "Start") {
-                Ok(start) => start,
-                Err(error) => return (Answer::Unknown, format!("unknown ({error:#})")),
-            };
-            ready &= start == Some(BOOT_START);
-            let state = match start {
-                Some(BOOT_START) => "boot start".to_owned(),
-                Some(4) => "disabled".to_owned(),
-                Some(other) => format!("start type {other}"),
-                None => "not installed".to_owned(),
-            };
-            states.push(format!("{name}: {state}"));
+    /// The edits that turn fast startup off and take marks of `StartOverride` away, in every set that the
+    /// next boot may take.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn preparations(&self) -> Result<Vec<Edit>> {
+        let mut edits = suite::without_overrides(&self.registry)?;
+        for set in self.registry.next_sets()? {
+            let key = format!("{set}\\{POWER}");
+            if self.registry.value(&key, HIBERBOOT)?.and_then(|value| value.dword()).is_some_and(|on| on != 0)
+            {
+                let data = 0_u32.to_le_bytes().to_vec();
+                edits.push(Edit::Set { key, name: HIBERBOOT.to_owned(), kind: data_type::DWORD, data });
+            }
         }
-        (Some(ready).into(), states.join(", "))
+        Ok(edits)
+    }
+
+    /// Makes the next boots safe for a change of disks: fast startup goes off, and so do marks by which the
+    /// loader would leave out the drivers of one entry. Where that cannot be known it is said.
+    ///
+    /// # Errors
+    /// The registry cannot be written.
+    pub fn prepare(&self, session: &mut Session) -> Result<()> {
+        let edits = match self.preparations() {
+            Ok(edits) => edits,
+            Err(error) => {
+                session.output.warn(format!(
+                    "fast startup and StartOverride were not looked at ({error:#}): if fast startup is on, a shutdown \
+                     hibernates the kernel with its mounted volumes, and a boot with other disks destroys them. Turn it \
+                     off in the guest (`powercfg /h off`) before the first PV boot"
+                ));
+                return Ok(());
+            }
+        };
+        if edits.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for edit in &edits {
+            lines.push(match edit {
+                Edit::DeleteKey { key } => format!("{key} goes, so that the driver is loaded"),
+                _ => "Fast startup goes off (HiberbootEnabled = 0)".to_owned(),
+            });
+        }
+        lines.dedup();
+        for line in &lines {
+            session.output.say(Tone::Plain, line);
+        }
+        if session.global.dry_run {
+            return Ok(());
+        }
+        let kept = self.registry.apply(&edits).context(
+            "the boot entry is as asked, but fast startup or a mark of StartOverride is as it was; turn fast startup off \
+             (`powercfg /h off`) before the first PV boot",
+        )?;
+        if let Some(kept) = kept {
+            session.output.kept("The old SYSTEM hive", &kept);
+        }
+        Ok(())
     }
 
     fn last_boot(&self) -> (Answer, String) {
-        match self.registry.text(CONTROL, "SystemStartOptions") {
+        match self.registry.text_of_last(CONTROL, "SystemStartOptions") {
             Ok(Some(options)) => {
                 let parsed = BootOptions::parse(options.encode_utf16());
                 let pv = parsed.selects_pv() && !parsed.safe_boot();

@@ -1,15 +1,22 @@
-//! `HKLM\SYSTEM\CurrentControlSet`, of the running Windows or in a SYSTEM hive.
+//! `HKLM\SYSTEM`, of the running Windows or in a SYSTEM hive.
 
 use anyhow::{Context, Result, bail};
-use hive::{Hive, Key};
+use hive::{Hive, Key, data_type};
 use std::path::{Path, PathBuf};
 
-use crate::{files::Disk, find, hive_file::HiveFile, told};
+use crate::{
+    files::Disk,
+    find::{self, HIVE},
+    hive_file::HiveFile,
+    install::edits::Edit,
+    told,
+};
 
-/// Where Windows is on its volume.
-const HIVES: [&str; 2] = ["Windows/System32/config/SYSTEM", "WINNT/System32/config/SYSTEM"];
+#[cfg(windows)]
+/// The name of the set in use, below `HKLM\SYSTEM` of a running Windows.
+const CURRENT: &str = "CurrentControlSet";
 
-/// The current control set, as far as it can be read.
+/// The system's part of the registry, as far as it can be read.
 #[derive(Debug)]
 pub enum Registry {
     /// Of the running Windows.
@@ -21,19 +28,70 @@ pub enum Registry {
         path: PathBuf,
         /// Its content, with log files replayed.
         hive: HiveFile,
+        /// It stands for the registry of a running Windows, in tests.
+        running: bool,
     },
     /// Not at hand, and why.
     Unknown(String),
 }
 
-impl Registry {
-    /// That of the Windows on the volume mounted at `root`.
-    pub fn below(root: &Path) -> Registry {
-        let Some(path) = HIVES.iter().find_map(|hive| find::file(root, hive).ok().flatten()) else {
-            return Registry::Unknown("the volume has no Windows/System32/config/SYSTEM".to_owned());
+/// A value as the registry has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawValue {
+    /// As in [`data_type`].
+    pub kind: u32,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+impl RawValue {
+    /// The number, if it is a `REG_DWORD`.
+    #[must_use]
+    pub fn dword(&self) -> Option<u32> {
+        (self.kind == data_type::DWORD)
+            .then(|| self.data.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)))?
+    }
+
+    /// The text up to its NUL, if it is a `REG_SZ` or `REG_EXPAND_SZ`.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        matches!(self.kind, data_type::SZ | data_type::EXPAND_SZ)
+            .then(|| texts(&self.data).into_iter().next().unwrap_or_default())
+    }
+
+    /// The strings of a list, of whichever type of text it is: NT takes a `REG_SZ` where it looks for a list as
+    /// a list of one. Empty strings, at which some readers stop, are left out. `None` for other types.
+    #[must_use]
+    pub fn strings(&self) -> Option<Vec<String>> {
+        let count = match self.kind {
+            data_type::SZ | data_type::EXPAND_SZ => 1,
+            data_type::MULTI_SZ => usize::MAX,
+            _ => return None,
         };
-        match HiveFile::read(&Disk, &path) {
-            Ok(hive) => Registry::Offline { path, hive },
+        Some(texts(&self.data).into_iter().take(count).filter(|text| !text.is_empty()).collect())
+    }
+}
+
+/// All texts of UTF-16 data, empty ones too.
+fn texts(data: &[u8]) -> Vec<String> {
+    let units: Vec<u16> = data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    units.split(|&unit| unit == 0).map(String::from_utf16_lossy).collect()
+}
+
+impl Registry {
+    /// That of the Windows in a folder of the volume mounted at `root`.
+    pub fn below(root: &Path, windows: &str) -> Registry {
+        match find::file(root, &format!("{windows}/{HIVE}")) {
+            Ok(Some(path)) => Registry::of_file(&path, false),
+            Ok(None) => Registry::Unknown(format!("the volume has no {windows}/{HIVE}")),
+            Err(error) => Registry::Unknown(format!("{error:#}")),
+        }
+    }
+
+    /// That in a hive's file.
+    pub fn of_file(path: &Path, running: bool) -> Registry {
+        match HiveFile::read(&Disk, path) {
+            Ok(hive) => Registry::Offline { path: path.to_owned(), hive, running },
             Err(error) => Registry::Unknown(format!("{error:#}")),
         }
     }
@@ -47,95 +105,229 @@ impl Registry {
     }
 
     pub const fn is_running(&self) -> bool {
-        #[cfg(windows)]
-        return matches!(self, Registry::Running);
-        #[cfg(not(windows))]
-        false
+        match self {
+            #[cfg(windows)]
+            Registry::Running => true,
+            Registry::Offline { running, .. } => *running,
+            Registry::Unknown(_) => false,
+        }
     }
 
     /// The sentence for the user about a hive whose log files were replayed.
     pub fn replayed(&self) -> Option<String> {
         match self {
-            Registry::Offline { path, hive } => hive.told(path),
+            Registry::Offline { path, hive, .. } => hive.told(path),
             _ => None,
         }
     }
 
-    /// A `REG_DWORD` below the control set; `None` where there is none.
-    pub fn dword(&self, key: &str, name: &str) -> Result<Option<u32>> {
+    /// The control sets that the next boot may take, those that are there: the default first, then the last
+    /// one.
+    pub fn next_sets(&self) -> Result<Vec<String>> {
         match self {
-            #[cfg(windows)]
-            Registry::Running => super::registry_windows::dword(&current(key), name),
-            Registry::Offline { path, hive } => {
-                with_key(&hive.content, key, |key| key.map_or(Ok(None), |key| key.dword(name)))
-                    .with_context(|| path.display().to_string())
+            Registry::Offline { path, hive, .. } => {
+                let hive = Hive::new(&hive.content).with_context(|| path.display().to_string())?;
+                next_sets(&hive).with_context(|| path.display().to_string())
             }
+            #[cfg(windows)]
+            Registry::Running => Ok(vec![CURRENT.to_owned()]),
             Registry::Unknown(why) => bail!("{why}"),
         }
     }
 
-    /// A text below the control set; `None` where there is none.
-    pub fn text(&self, key: &str, name: &str) -> Result<Option<String>> {
+    /// The control set of the last boot, or of the running one.
+    fn last_set(&self) -> Result<String> {
         match self {
-            #[cfg(windows)]
-            Registry::Running => super::registry_windows::text(&current(key), name),
-            Registry::Offline { path, hive } => {
-                with_key(&hive.content, key, |key| key.map_or(Ok(None), |key| key.text(name)))
-                    .with_context(|| path.display().to_string())
+            Registry::Offline { path, hive, .. } => {
+                let hive = Hive::new(&hive.content).with_context(|| path.display().to_string())?;
+                let select =
+                    hive.key("Select")?.context("the hive has no key Select: it is not a SYSTEM hive")?;
+                let current = select.dword("Current")?.context("the hive has no Select\\Current")?;
+                Ok(format!("ControlSet{current:03}"))
             }
+            #[cfg(windows)]
+            Registry::Running => Ok(CURRENT.to_owned()),
             Registry::Unknown(why) => bail!("{why}"),
         }
     }
 
-    /// Sets a `REG_DWORD` in an existing key; returns where the old hive is kept, if one was written.
-    pub fn set_dword(&self, key: &str, name: &str, number: u32) -> Result<Option<PathBuf>> {
+    /// A value; keys are paths from the hive's root. `None` where key or value is not there.
+    pub fn value(&self, key: &str, name: &str) -> Result<Option<RawValue>> {
+        match self {
+            #[cfg(windows)]
+            Registry::Running => super::registry_windows::value(&below_system(key), name),
+            Registry::Offline { path, hive, .. } => with_key(&hive.content, key, |key| {
+                let Some(value) = key.value(name)? else { return Ok(None) };
+                Ok(Some(RawValue { kind: value.data_type(), data: value.data()?.into_owned() }))
+            })
+            .with_context(|| path.display().to_string())
+            .map(Option::flatten),
+            Registry::Unknown(why) => bail!("{why}"),
+        }
+    }
+
+    /// The names of a key's subkeys; `None` where the key is not there.
+    pub fn keys(&self, key: &str) -> Result<Option<Vec<String>>> {
+        match self {
+            #[cfg(windows)]
+            Registry::Running => super::registry_windows::keys(&below_system(key)),
+            Registry::Offline { path, hive, .. } => with_key(&hive.content, key, |key| {
+                key.keys()?.map(|key| key.map(|key| key.name().to_owned())).collect()
+            })
+            .with_context(|| path.display().to_string()),
+            Registry::Unknown(why) => bail!("{why}"),
+        }
+    }
+
+    /// The numbers among a key's values, by name; `None` where the key is not there.
+    pub fn dwords(&self, key: &str) -> Result<Option<Vec<(String, u32)>>> {
         match self {
             #[cfg(windows)]
             Registry::Running => {
-                super::registry_windows::set_dword(&current(key), name, number).map(|()| None)
+                // Windows writes this one alone.
+                let Some(_) = self.keys(key)? else { return Ok(None) };
+                let value = self.value(key, "0")?.and_then(|value| value.dword());
+                Ok(Some(value.map(|number| ("0".to_owned(), number)).into_iter().collect()))
             }
-            #[cfg(unix)]
-            Registry::Offline { path, hive } => {
-                let bytes = &hive.content;
-                let key = format!("{}\\{key}", control_set(&Hive::new(bytes)?)?);
-                let edited = crate::bcd::hivex::with_dword(bytes, &key, name, number)?;
-                let written = Hive::new(&edited)?.key(&key)?.map_or(Ok(None), |key| key.dword(name))?;
-                if written != Some(number) {
-                    told!(
-                        Tool,
-                        "the edited copy of the SYSTEM hive is not what it should be; nothing was changed"
-                    );
+            Registry::Offline { path, hive, .. } => with_key(&hive.content, key, |key| {
+                let mut found = Vec::new();
+                for value in key.values()? {
+                    let value = value?;
+                    found.extend(value.dword()?.map(|number| (value.name().to_owned(), number)));
                 }
+                Ok(found)
+            })
+            .with_context(|| path.display().to_string()),
+            Registry::Unknown(why) => bail!("{why}"),
+        }
+    }
+
+    /// A `REG_DWORD` below the set of the next boot; `None` where there is none.
+    pub fn dword(&self, key: &str, name: &str) -> Result<Option<u32>> {
+        Ok(self.of_next(key, name)?.and_then(|value| value.dword()))
+    }
+
+    /// A text below the set of the next boot; `None` where there is none.
+    pub fn text(&self, key: &str, name: &str) -> Result<Option<String>> {
+        Ok(self.of_next(key, name)?.and_then(|value| value.text()))
+    }
+
+    /// A text below the set of the last boot; `None` where there is none.
+    pub fn text_of_last(&self, key: &str, name: &str) -> Result<Option<String>> {
+        Ok(self.value(&format!("{}\\{key}", self.last_set()?), name)?.and_then(|value| value.text()))
+    }
+
+    fn of_next(&self, key: &str, name: &str) -> Result<Option<RawValue>> {
+        let sets = self.next_sets()?;
+        let set = sets.first().context("the registry has no control set")?;
+        self.value(&format!("{set}\\{key}"), name)
+    }
+
+    /// Makes edits; returns where the old hive is kept, if one was written.
+    ///
+    /// # Errors
+    /// They cannot be made; in a hive none is made then.
+    pub fn apply(&self, edits: &[Edit]) -> Result<Option<PathBuf>> {
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        match self {
+            #[cfg(windows)]
+            Registry::Running => {
+                for edit in edits {
+                    match edit {
+                        Edit::Set { key, name, kind, data } => {
+                            super::registry_windows::set(&below_system(key), name, *kind, data)?;
+                        }
+                        Edit::DeleteKey { key } => super::registry_windows::delete(&below_system(key))?,
+                        Edit::DeleteValues { key, .. } => bail!("values of {key} are not removed here"),
+                    }
+                }
+                Ok(None)
+            }
+            Registry::Offline { path, hive, .. } => {
+                let edited = crate::install::offline::through_hivex(&hive.content, edits)?;
                 let _lock = crate::lock::Lock::take(path)?;
                 hive.replace(&Disk, path, &edited).map(Some)
             }
-            #[cfg(windows)]
-            Registry::Offline { path, .. } => {
-                told!(Tool, "{} can be changed by Windows only when it is loaded (reg load)", path.display())
-            }
-            Registry::Unknown(why) => bail!("{why}"),
+            Registry::Unknown(why) => told!(Refused, "the registry is not at hand: {why}"),
         }
     }
 }
 
-#[cfg(windows)]
-fn current(key: &str) -> String {
-    format!("SYSTEM\\CurrentControlSet\\{key}")
+/// The control sets that the next boot may take, those that are there: the default first, then the last one.
+///
+/// # Errors
+/// It is no SYSTEM hive, or the set that it names as the default is not there.
+pub fn next_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
+    let select = hive.key("Select")?.context("the hive has no key Select: it is not a SYSTEM hive")?;
+    let current = select.dword("Current")?.context("the hive has no Select\\Current")?;
+    let default = select.dword("Default")?.unwrap_or(current);
+    let mut sets = vec![default];
+    sets.extend(Some(current).filter(|&current| current != default));
+    let mut there = Vec::new();
+    for set in sets.into_iter().map(|set| format!("ControlSet{set:03}")) {
+        if hive.key(&set)?.is_some() {
+            there.push(set);
+        }
+    }
+    if there.is_empty() {
+        told!(Unusable, "the hive has not the control set that it names (Select\\Default is {default})");
+    }
+    Ok(there)
 }
 
+#[cfg(windows)]
+fn below_system(key: &str) -> String {
+    format!("SYSTEM\\{key}")
+}
+
+/// Reads from a key; `None` where it is not there.
 fn with_key<T>(
     bytes: &[u8],
     path: &str,
-    read: impl FnOnce(Option<Key<'_>>) -> Result<T, hive::Error>,
-) -> Result<T> {
+    read: impl FnOnce(Key<'_>) -> Result<T, hive::Error>,
+) -> Result<Option<T>> {
     let hive = Hive::new(bytes)?;
-    let key = hive.key(&format!("{}\\{path}", control_set(&hive)?))?;
-    Ok(read(key)?)
+    let key = hive.key(path)?;
+    Ok(key.map(read).transpose()?)
 }
 
-/// The set that was booted last: `Select\Current`.
-fn control_set(hive: &Hive<'_>) -> Result<String> {
-    let select = hive.key("Select")?.context("the hive has no key Select: it is not a SYSTEM hive")?;
-    let current = select.dword("Current")?.context("the hive has no Select\\Current")?;
-    Ok(format!("ControlSet{current:03}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hive::build::Tree;
+
+    #[test]
+    fn lists_of_any_type() {
+        let of = |kind, texts: &[&str]| {
+            let data =
+                texts.iter().flat_map(|text| text.encode_utf16().chain([0])).flat_map(u16::to_le_bytes);
+            RawValue { kind, data: data.collect() }.strings()
+        };
+        assert_eq!(of(data_type::SZ, &["PartMgr", "behind"]), Some(vec!["PartMgr".to_owned()]));
+        assert_eq!(of(data_type::EXPAND_SZ, &["PartMgr"]), Some(vec!["PartMgr".to_owned()]));
+        assert_eq!(
+            of(data_type::MULTI_SZ, &["", "a", "", "b", ""]),
+            Some(vec!["a".to_owned(), "b".to_owned()])
+        );
+        assert_eq!(of(data_type::BINARY, &["a"]), None);
+    }
+
+    #[test]
+    fn sets_that_are_there() {
+        let sets = |current, default, there: &[&str]| {
+            let select = Tree::new().with_dword("Current", current).with_dword("Default", default);
+            let tree = there.iter().fold(Tree::new().with_key("Select", select), |tree, set| {
+                tree.with_key(set, Tree::new().with_dword("x", 1))
+            });
+            next_sets(&Hive::new(&tree.hive("SYSTEM")).expect("a hive")).ok()
+        };
+        assert_eq!(
+            sets(1, 2, &["ControlSet001", "ControlSet002"]).expect("two"),
+            ["ControlSet002", "ControlSet001"]
+        );
+        assert_eq!(sets(0, 1, &["ControlSet001"]).expect("one"), ["ControlSet001"]);
+        assert_eq!(sets(1, 1, &["ControlSet003"]), None);
+    }
 }

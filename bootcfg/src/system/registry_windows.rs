@@ -5,38 +5,68 @@
 use anyhow::{Context, Result};
 use std::{io, ptr};
 use windows_sys::Win32::{
-    Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS},
+    Foundation::{ERROR_FILE_NOT_FOUND, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS},
     System::Registry::{
-        HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_SET_VALUE, REG_DWORD, REG_SZ, RegCloseKey,
-        RegOpenKeyExW, RegQueryValueExW, RegSetValueExW,
+        HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_READ, KEY_SET_VALUE, RegCloseKey, RegDeleteKeyW,
+        RegEnumKeyExW, RegOpenKeyExW, RegQueryValueExW, RegSetValueExW,
     },
 };
+
+use super::registry::RawValue;
 
 /// Longest text that is read, in bytes.
 const LONGEST: usize = 8192;
 
-pub fn dword(key: &str, name: &str) -> Result<Option<u32>> {
-    let Some((REG_DWORD, data)) = value(key, name)? else { return Ok(None) };
-    Ok(data.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)))
-}
-
-pub fn text(key: &str, name: &str) -> Result<Option<String>> {
-    let Some((REG_SZ, data)) = value(key, name)? else { return Ok(None) };
-    let units = data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let units: Vec<_> = units.take_while(|&unit| unit != 0).collect();
-    Ok(Some(String::from_utf16_lossy(&units)))
-}
-
-pub fn set_dword(key: &str, name: &str, number: u32) -> Result<()> {
+/// Sets a value in an existing key.
+pub fn set(key: &str, name: &str, kind: u32, data: &[u8]) -> Result<()> {
     let open = Open::new(key, KEY_SET_VALUE)?.with_context(|| format!("HKLM\\{key} is not there"))?;
-    let (name, data) = (wide(name), number.to_le_bytes());
+    let name = wide(name);
     // SAFETY: the key is open, the name ends with a NUL, and the data has the length that is said.
-    let code =
-        unsafe { RegSetValueExW(open.0, name.as_ptr(), 0, REG_DWORD, data.as_ptr(), data.len() as u32) };
+    let code = unsafe { RegSetValueExW(open.0, name.as_ptr(), 0, kind, data.as_ptr(), data.len() as u32) };
     check(code, key)
 }
 
-fn value(key: &str, name: &str) -> Result<Option<(u32, Vec<u8>)>> {
+/// Removes a key that has no subkeys; one that is not there is removed already.
+pub fn delete(key: &str) -> Result<()> {
+    let path = wide(key);
+    // SAFETY: the path ends with a NUL.
+    match unsafe { RegDeleteKeyW(HKEY_LOCAL_MACHINE, path.as_ptr()) } {
+        ERROR_FILE_NOT_FOUND => Ok(()),
+        code => check(code, key),
+    }
+}
+
+/// The names of the subkeys; `None` where the key is not there.
+pub fn keys(key: &str) -> Result<Option<Vec<String>>> {
+    let Some(open) = Open::new(key, KEY_READ)? else { return Ok(None) };
+    let mut names = Vec::new();
+    for index in 0.. {
+        // The longest name of a key has 255 characters.
+        let (mut name, mut length) = ([0_u16; 256], 256);
+        // SAFETY: the key is open, and the buffer has the length that is said.
+        let code = unsafe {
+            RegEnumKeyExW(
+                open.0,
+                index,
+                name.as_mut_ptr(),
+                &raw mut length,
+                ptr::null(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        if code == ERROR_NO_MORE_ITEMS {
+            break;
+        }
+        check(code, key)?;
+        names.push(String::from_utf16_lossy(&name[..length as usize]));
+    }
+    Ok(Some(names))
+}
+
+/// A value; `None` where key or value is not there.
+pub fn value(key: &str, name: &str) -> Result<Option<RawValue>> {
     let Some(open) = Open::new(key, KEY_QUERY_VALUE)? else { return Ok(None) };
     let name = wide(name);
     let (mut kind, mut data, mut length) = (0, vec![0; LONGEST], LONGEST as u32);
@@ -49,7 +79,7 @@ fn value(key: &str, name: &str) -> Result<Option<(u32, Vec<u8>)>> {
     }
     check(code, key)?;
     data.truncate(length as usize);
-    Ok(Some((kind, data)))
+    Ok(Some(RawValue { kind, data }))
 }
 
 /// An open key.

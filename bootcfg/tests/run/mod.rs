@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod schema;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -104,8 +106,16 @@ impl Ran {
         self.gives(code)
     }
 
-    /// The one JSON document of the output.
+    /// The one JSON document of the output, which is of the documented form.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+        let document =
+            serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out));
+        schema::check(&document);
+        document
+    }
+
+    /// What the document says of the command itself.
+    pub fn result(&self) -> serde_json::Value {
+        self.json()["result"].clone()
     }
 }

@@ -10,8 +10,10 @@ const ROOTS: [&str; 6] =
     ["Version", "DestinationDirs", "SourceDisksNames", "SourceDisksFiles", "Manufacturer", "Strings"];
 /// The same, with their decoration.
 const DECORATED_ROOTS: [&str; 2] = ["DefaultInstall", "DefaultUninstall"];
-/// A section that uninstall.cmd names.
+/// A section that uninstalling names.
 const REMOVE_FILE: &str = ".RemoveFile.NTamd64";
+/// A section that installing names.
+const COPY_FILE: &str = ".CopyFile.NTamd64";
 const DECORATION: &str = ".NTamd64";
 /// What comes behind an install section's name.
 const PARTS: [&str; 2] = [".Services", ".HW"];
@@ -50,7 +52,7 @@ fn named(package: &Package) -> BTreeSet<String> {
     let models = package.models().into_iter().filter_map(|model| model.field(0));
     install.extend(models.map(|name| format!("{name}{DECORATION}")));
     let own = package.inf.sections().iter().map(|section| section.name.clone());
-    install.extend(own.filter(|name| name.ends_with(REMOVE_FILE)));
+    install.extend(own.filter(|name| name.ends_with(REMOVE_FILE) || name.ends_with(COPY_FILE)));
     for name in install {
         names.extend(PARTS.iter().map(|part| format!("{name}{part}")));
         names.insert(name);

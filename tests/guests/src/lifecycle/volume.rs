@@ -22,6 +22,7 @@ const HIVE: &str = "WINDOWS/system32/config/SYSTEM";
 const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
 /// Another vendor's filter, whose driver is not there to be loaded: it must be left alone, so its class is
 /// one that no device here has.
+const ENVIRONMENT: &str = "ControlSet001\\Control\\Session Manager\\Environment";
 const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BFC1-08002BE10318}";
 
 /// The volume: an image, and a folder where it is taken out to.
@@ -40,6 +41,7 @@ impl SystemVolume {
         let hive = Tree::new()
             .with_key("Select", Tree::new().with_dword("Current", 1).with_dword("Default", 1))
             .with_key(CLASS, Tree::new().with_text("Class", "System"))
+            .with_key(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "AMD64"))
             .with_key(OTHER_CLASS, Tree::new().with_texts("UpperFilters", &["theirs"]))
             .with_key("ControlSet001\\Services", Tree::new());
         fs::write(volume.folder.join(HIVE), hive.hive("SYSTEM"))?;
