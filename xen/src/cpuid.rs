@@ -43,8 +43,6 @@ pub struct Xen {
     pub hypercall_pages: u32,
     /// Register to write the page's guest-physical address to.
     pub hypercall_msr: u32,
-    /// Whether an upcall vector can be set for each vCPU.
-    pub upcall_vector: bool,
 }
 
 const FIRST: u32 = 0x4000_0000;
@@ -55,8 +53,6 @@ const SIGNATURE: [u32; 3] =
 
 /// `XEN_HVM_CPUID_VCPU_ID_PRESENT`, leaf +4 eax: ebx is the number.
 const VCPU_ID_PRESENT: u32 = 1 << 3;
-/// `XEN_HVM_CPUID_UPCALL_VECTOR`, leaf +4 eax.
-const UPCALL_VECTOR: u32 = 1 << 6;
 
 /// Looks for Xen; `None` on bare hardware and under other hypervisors. Any level.
 pub fn detect(platform: &impl Platform) -> Option<Xen> {
@@ -70,14 +66,12 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
     })?;
     let version = platform.cpuid(base + 1).eax;
     let page = platform.cpuid(base + 2);
-    let features = if last >= base + 4 { platform.cpuid(base + 4).eax } else { 0 };
     Some(Xen {
         base,
         last,
         version: ((version >> 16) as u16, version as u16),
         hypercall_pages: page.eax,
         hypercall_msr: page.ebx,
-        upcall_vector: features & UPCALL_VECTOR != 0,
     })
 }
 
@@ -139,7 +133,6 @@ mod tests {
                 version: (4, 17),
                 hypercall_pages: 1,
                 hypercall_msr: 0x4000_0000,
-                upcall_vector: true,
             }
         );
     }
@@ -178,7 +171,6 @@ mod tests {
         let mut platform = fake::Platform::xen(0x4000_0000);
         assert_eq!(detect(&platform).unwrap().vcpu(&platform), Some(3));
         platform.leaves.get_mut(&0x4000_0000).unwrap().eax = 0x4000_0003;
-        assert!(!detect(&platform).unwrap().upcall_vector);
         assert_eq!(detect(&platform).unwrap().vcpu(&platform), None);
     }
 

@@ -249,10 +249,13 @@ impl Platform {
 }
 
 /// Xen's numbers of the processors that may have interrupts of their own, by NT's numbers: as many as there
-/// are messages. Where Xen has no such interrupts, or does not tell the numbers, the first one alone.
-/// PASSIVE_LEVEL.
+/// are messages. The first one alone where Xen does not tell the numbers, which it does from 4.6 on. PASSIVE_LEVEL.
+///
+/// `XEN_HVM_CPUID_UPCALL_VECTOR` is not asked for: Xen shows it from 4.17 on and says by it that such interrupts work
+/// together with physical interrupts bound to event channels. This driver binds none, and each vector is proved by an
+/// event before its processor gets ports.
 fn vcpus(xen: &Xen, messages: usize) -> wdm::Result<Vec<usize>> {
-    let count = if xen.upcall_vector { messages.min(processor::count()) } else { 1 };
+    let count = messages.min(processor::count());
     let mut vcpus = Vec::new();
     vcpus.try_reserve_exact(count.max(1)).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
     // The first processor is the one that the machine started with, and vCPU 0.
