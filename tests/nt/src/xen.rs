@@ -29,6 +29,13 @@ impl Parameter {
     }
 }
 
+/// Tells whether this machine is a guest of Xen's. Any IRQL.
+pub fn is_there() -> bool {
+    /// "XenV", the first third of the signature; with `viridian` it stands at the second base.
+    const SIGNATURE: u32 = u32::from_le_bytes(*b"XenV");
+    (0..4).any(|base| core::arch::x86_64::__cpuid(0x4000_0000 + base * 0x100).ebx == SIGNATURE)
+}
+
 /// A hypercall; its answer. Any IRQL.
 ///
 /// # Safety

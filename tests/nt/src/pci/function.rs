@@ -150,9 +150,20 @@ pub fn resources(place: Place, header: &Header) -> Vec<CmPartialResourceDescript
             ],
         );
     } else if pin_and_line >> 8 & 0xFF != 0 {
-        all.push(interrupt(pin_and_line & 0xFF, false));
+        all.push(interrupt(io_apic_pin(place, pin_and_line), false));
     }
     all
+}
+
+/// Returns the pin of the I/O APIC that a function's line reaches. `pin_and_line`: its configuration space at 3Ch.
+///
+/// Xen's DSDT names the pin in APIC mode (`_PRT`, tools/libacpi/mk_dsdt.c, "APIC routing table"). The links of the ISA
+/// bridge, which the line register follows, count in PIC mode only; the device model of qemu 9 and later does not
+/// even tell Xen of them.
+fn io_apic_pin(place: Place, pin_and_line: u32) -> u32 {
+    let (pin, line) = (pin_and_line >> 8 & 0xFF, pin_and_line & 0xFF);
+    let device = u32::from(place.device);
+    if crate::xen::is_there() { 16 + (device * 4 + (device >> 3) + pin - 1) % 32 } else { line }
 }
 
 /// The resources and ids of the first IDE function, for a bus that reports it on another path.
