@@ -69,12 +69,19 @@ enum Command {
     /// Boots a guest from its emulated and its PV entry, and twice sabotaged, and shows what the guard did
     Demo,
     /// Runs all tests
-    Test,
+    Test {
+        /// Run every guest on this version of Xen: 4.14, 4.17 or 4.20
+        #[arg(long, value_name = "VERSION")]
+        xen: Option<rig::Release>,
+    },
     /// Boots guests of the test suite by name and shows their consoles
     Scenario {
         /// Names; an unknown one lists them all
         #[arg(required = true)]
         names: Vec<String>,
+        /// Run them on this version of Xen: 4.14, 4.17 or 4.20
+        #[arg(long, value_name = "VERSION", default_value_t)]
+        xen: rig::Release,
     },
     /// Writes the table of guest tests into docs/testing.md
     Guests,
@@ -148,8 +155,8 @@ fn run(command: Command) -> Result<()> {
             build::all()?;
             demo::run()
         }
-        Command::Test => test::all(),
-        Command::Scenario { names } => test::guests_by_name(&names),
+        Command::Test { xen } => test::all(xen),
+        Command::Scenario { names, xen } => test::guests_by_name(&names, xen),
         Command::Guests => table::write(&layout::Layout::here()),
         Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),
         Command::Faults { kind, every, .. } => build_for_guests().and_then(|()| faults::run(&kind, every)),

@@ -14,7 +14,7 @@ use guests::{
     run::{self, GuestTest},
     step::{Running, step},
 };
-use rig::RigFiles;
+use rig::{Release, RigFiles};
 
 use crate::{build, layout::Layout, lint, package, pe, program, program_in_wine, repro, setup, wine};
 
@@ -24,11 +24,12 @@ const PARALLEL_GUESTS: usize = 2;
 /// The test of `bootcfg.exe`, which not every machine can build.
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 
-/// Runs all tests and prints the closing line `N passed, N failed`.
+/// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on;
+/// without it they run on the default one, and one guest runs on another version as well.
 ///
 /// # Errors
 /// The tests could not be run, or some failed.
-pub fn all() -> Result<()> {
+pub fn all(xen: Option<Release>) -> Result<()> {
     let layout = Layout::here();
     let tally = Tally::default();
     setup::ensure()?;
@@ -46,7 +47,7 @@ pub fn all() -> Result<()> {
         None => tally.run("package", || package::test(&layout)),
         Some(obstacle) => println!("NOT RUN package, bootcfg-wine: {obstacle}"),
     }
-    match rig_files::ensure(&layout) {
+    match rig_files::ensure(&layout, xen.unwrap_or_default()) {
         Ok(rig) => {
             let mut tests = guest_tests(&layout, &rig)?;
             tests.retain(|test| obstacle.is_none() || test.name != BOOTCFG_IN_WINE);
@@ -54,17 +55,42 @@ pub fn all() -> Result<()> {
         }
         Err(error) => tally.run("Xen in qemu", || Err(error)),
     }
+    if xen.is_none() {
+        other_xen(&layout, &tally);
+    }
     tally.close()
+}
+
+/// Runs one guest on a Xen that is not the default one. Which guest and which Xen follows from the commit, so that a
+/// run can be repeated, and all have their turn.
+fn other_xen(layout: &Layout, tally: &Tally) {
+    let others: Vec<Release> = Release::ALL.into_iter().filter(|one| *one != Release::default()).collect();
+    let turn = commits(layout).unwrap_or(0);
+    let release = others[turn % others.len()];
+    let name = run::EVERY_XEN[turn / others.len() % run::EVERY_XEN.len()];
+    let title = format!("guest: {name} on Xen {release}");
+    match rig_files::ensure(layout, release) {
+        Ok(rig) => tally.run(&title, || run::on_another_xen(layout, &rig, name)),
+        // Debian takes old releases off its mirrors, which is no fault of this project's.
+        Err(error) => println!("NOT RUN {title}: {error:#}"),
+    }
+}
+
+/// Returns the number of commits up to this one. `None` where this is no git checkout.
+fn commits(layout: &Layout) -> Option<usize> {
+    let output =
+        Command::new("git").args(["rev-list", "--count", "HEAD"]).current_dir(layout.root()).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
 /// Runs guests of the test suite by name and shows their consoles.
 ///
 /// # Errors
 /// A name is unknown, the rig failed, or a guest showed something else than it must.
-pub fn guests_by_name(names: &[String]) -> Result<()> {
+pub fn guests_by_name(names: &[String], xen: Release) -> Result<()> {
     let layout = Layout::here();
     setup::bootcfg_tests()?;
-    let rig = rig_files::ensure(&layout)?;
+    let rig = rig_files::ensure(&layout, xen)?;
     let mut tests = guest_tests(&layout, &rig)?;
     tests.extend(run::by_name_only(&layout, &rig));
     for wanted in names {

@@ -70,7 +70,7 @@ impl Cost {
 /// disks.
 pub fn run() -> Result<()> {
     let layout = Layout::here();
-    let rig = rig_files::ensure(&layout)?;
+    let rig = rig_files::ensure(&layout, rig::Release::default())?;
     let mut costs = Vec::new();
     for (disks, name) in DISKS.into_iter().zip(NAMES) {
         let scenario = Scenario {

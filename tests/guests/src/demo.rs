@@ -10,7 +10,7 @@ use crate::{boot, boot::rig_files, catalogue::demo::BOOTS, layout::Layout, step:
 /// A step failed, or a boot showed something else than it must.
 pub fn run() -> Result<()> {
     let layout = Layout::here();
-    let rig = rig_files::ensure(&layout)?;
+    let rig = rig_files::ensure(&layout, rig::Release::default())?;
     let mut rows = Vec::new();
     let mut breaches = Vec::new();
     for (n, scenario) in BOOTS.iter().enumerate() {

@@ -131,7 +131,7 @@ pub fn again() -> Result<()> {
 }
 
 fn prepare(layout: &Layout) -> Result<RigFiles> {
-    rig_files::ensure(layout)
+    rig_files::ensure(layout, rig::Release::default())
 }
 
 impl Found {

@@ -94,7 +94,7 @@ const HEAD: [&str; 7] = [
 /// The rig failed, or a row differs from what it expects; the table is written all the same, and says so.
 pub fn run(names: &[String]) -> Result<()> {
     let layout = Layout::here();
-    let rig = rig_files::ensure(&layout)?;
+    let rig = rig_files::ensure(&layout, rig::Release::default())?;
     let all = rows();
     ensure!(all.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", all.len());
     for name in names {

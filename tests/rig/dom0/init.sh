@@ -1,7 +1,8 @@
 # dom0's process 1. The root is read-only, everything that changes lives in memory, so that any number of
 # runs can start from one snapshot. Ends in a root shell on the second serial port, which the rig talks to.
 # Xen's own directory first: what /usr/sbin has are wrappers that look for it.
-export PATH=/usr/lib/xen-4.17/bin:/usr/sbin:/usr/bin HOME=/run TERM=dumb
+XEN=$(echo /usr/lib/xen-4.*)
+export PATH=$XEN/bin:/usr/sbin:/usr/bin HOME=/run TERM=dumb
 say() { echo "RIG $*" >/dev/console; }
 
 # The stock scripts use process substitution and /dev/stdin; without these they spin.
@@ -27,9 +28,11 @@ xen-init-dom0 || say "FAILED xen-init-dom0"
 xenconsoled --pid-file=/run/xen/xenconsoled.pid --log=none
 
 # Bring what `xl create` opens into memory, so that the snapshot holds it.
+# Debian 11 has no package of its own for Xen's device model.
 DM=/usr/libexec/xen-qemu-system-i386
+[ -e $DM ] || DM=/usr/bin/qemu-system-i386
 XL=$(command -v xl)
-cat $DM $XL $(ldd $DM $XL | grep -o '/[^ :]* ') /usr/lib/xen-4.17/boot/hvmloader \
+cat $DM $XL $(ldd $DM $XL | grep -o '/[^ :]* ') $XEN/boot/hvmloader \
     /usr/share/seabios/bios-256k.bin /usr/share/qemu/multiboot_dma.bin >/dev/null
 xl info >/dev/null || say "FAILED xl info"
 for t in tar dd timeout sync blockdev stat xenstore-write; do

@@ -1,4 +1,4 @@
-//! dom0's kernel, hypervisor and root disk, made of Debian 12's packages.
+//! dom0's kernel, hypervisor and root disk, made of the packages of a release of Debian.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,32 +11,8 @@ use crate::cpio::Cpio;
 use crate::error::{FileContext, RigError};
 use crate::host;
 use crate::modules::{self, ORDER, only};
+use crate::release::Release;
 
-const PACKAGES: [&str; 23] = [
-    "linux-image-amd64",
-    "xen-hypervisor-4.17-amd64",
-    "xen-utils-4.17",
-    "xenstore-utils",
-    "xen-utils-common",
-    "qemu-system-xen",
-    "seabios",
-    "busybox-static",
-    "kmod",
-    "iproute2",
-    "mount",
-    "bash",
-    "dash",
-    "util-linux",
-    "tar",
-    "mawk",
-    "findutils",
-    "coreutils",
-    "grep",
-    "sed",
-    "gzip",
-    "libc-bin",
-    "base-files",
-];
 /// Modules dom0 needs: its disks (ext4 asks for crc32c by a soft dependency), then what the toolstack and the
 /// block backend need.
 const MODULES: [&str; 11] = [
@@ -53,12 +29,14 @@ const MODULES: [&str; 11] = [
     "loop",
 ];
 /// Parts of the tree that a booted dom0 never opens.
-const UNUSED: [&str; 13] = [
+const UNUSED: [&str; 15] = [
     "boot",
     "usr/lib/modules",
     "usr/lib/udev",
     "usr/lib/python3",
+    "usr/lib/python3.9",
     "usr/lib/python3.11",
+    "usr/lib/python3.13",
     "usr/share/doc",
     "usr/share/info",
     "usr/share/locale",
@@ -73,10 +51,8 @@ const MOUNT_POINTS: [&str; 10] =
     ["dev", "proc", "sys", "run", "tmp", "var/log", "var/lib/xen", "var/lib/xenstored", "root", "mnt"];
 const UNPACK_LIMIT: Duration = Duration::from_secs(1200);
 const STEP_LIMIT: Duration = Duration::from_secs(300);
-/// Room of the root disk; the file is sparse.
-const ROOT_SIZE: &str = "600M";
 /// Counts changes of the recipe below that its other inputs do not show.
-const RECIPE: &[u8] = b"1";
+const RECIPE: &[u8] = b"2";
 
 const XEN: &str = "xen";
 const KERNEL: &str = "vmlinuz";
@@ -86,12 +62,14 @@ const BUSYBOX: &str = "busybox";
 /// The finished files.
 #[derive(Clone, Debug)]
 pub(crate) struct Dom0 {
+    release: Release,
     dir: PathBuf,
 }
 
 impl Dom0 {
-    pub fn at(dir: PathBuf) -> Self {
-        Self { dir }
+    /// Describes the files of `release` in `dir`.
+    pub fn at(release: Release, dir: PathBuf) -> Self {
+        Self { release, dir }
     }
 
     pub fn dir(&self) -> &Path {
@@ -113,19 +91,21 @@ impl Dom0 {
         self.dir.join(ROOT)
     }
 
-    pub fn key() -> Key {
+    pub fn key(&self) -> Key {
         Key::of(&[
             RECIPE,
-            PACKAGES.join(" ").as_bytes(),
+            self.release.suite().as_bytes(),
+            self.release.packages().join(" ").as_bytes(),
             MODULES.join(" ").as_bytes(),
             UNUSED.join(" ").as_bytes(),
             MOUNT_POINTS.join(" ").as_bytes(),
-            ROOT_SIZE.as_bytes(),
+            self.release.root_size().as_bytes(),
         ])
     }
 
     /// Fills `part` from the archive.
     pub fn make(
+        &self,
         part: &Path,
         archive: &str,
         scratch: &Path,
@@ -134,17 +114,19 @@ impl Dom0 {
         let tree = scratch.join("dom0-tree");
         cache::remove(&tree)?;
         say("dom0: unpacking its packages");
-        host::unpack(&PACKAGES, &tree, archive, scratch, UNPACK_LIMIT)?;
+        let packages = self.release.packages();
+        let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+        host::unpack(self.release.suite(), &packages, &tree, archive, scratch, UNPACK_LIMIT)?;
         say("dom0: building its root disk");
         merge_usr(&tree)?;
-        take_boot_files(&tree, part, scratch)?;
+        take_boot_files(self.release, &tree, part, scratch)?;
         modules::take(&tree, part, scratch, &MODULES)?;
         prune(&tree)?;
         Tool::plain(host::find("mke2fs").unwrap_or_else(|| "mke2fs".into()), &scratch.join("mke2fs.log"))
             .args(["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d"])
             .arg(&tree)
             .arg(part.join(ROOT))
-            .arg(ROOT_SIZE)
+            .arg(self.release.root_size())
             .run(STEP_LIMIT)?;
         cache::remove(&tree)?;
         Ok(vec![XEN, KERNEL, ROOT, BUSYBOX, ORDER])
@@ -205,13 +187,13 @@ fn merge(from: &Path, into: &Path) -> Result<(), RigError> {
     fs::remove_dir(from).file("remove", from)
 }
 
-fn take_boot_files(tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigError> {
+fn take_boot_files(release: Release, tree: &Path, part: &Path, scratch: &Path) -> Result<(), RigError> {
     let boot = tree.join("boot");
     let copy = |from: PathBuf, to: PathBuf| fs::copy(&from, to).map(drop).file("copy", from);
     copy(only(&boot, "vmlinuz-", "-amd64")?, part.join(KERNEL))?;
     copy(tree.join("usr/bin/busybox"), part.join(BUSYBOX))?;
     let packed = part.join("xen.gz");
-    copy(only(&boot, "xen-4.17", ".gz")?, packed.clone())?;
+    copy(only(&boot, &format!("xen-{}", release.xen()), ".gz")?, packed.clone())?;
     Tool::plain("gzip", &scratch.join("gzip.log")).arg("-d").arg(packed).run(STEP_LIMIT)?;
     // hvmloader's SeaBIOS loads a multiboot kernel through fw_cfg; Xen's has no DMA, which multiboot_dma.bin
     // waits for, so the variant without takes its place.

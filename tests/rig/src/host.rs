@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use crate::command::Tool;
 use crate::error::{FileContext, RigError};
+use crate::release::Release;
 
 /// Programs the rig starts, each with the package that brings it.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
     ("depmod", "kmod"),
     ("setpriv", "util-linux"),
     ("gzip", "gzip"),
+    ("xz", "xz-utils"),
 ];
 /// Signs Debian's archive; of package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Suites dom0 and qemu may come from.
-const SUITES: [&str; 3] = ["bookworm", "bookworm-updates", "bookworm-security"];
+/// The suite of the machine itself.
+const OWN_SUITE: &str = "bookworm";
+/// Suites of Debian 12 that dom0 and qemu may come from.
+const SUITES: [&str; 3] = [OWN_SUITE, "bookworm-updates", "bookworm-security"];
 /// Settings of the machine's apt that decide whether and how the archive is reached.
 const NETWORK_SETTINGS: [&str; 6] = [
     "Acquire::http::",
@@ -118,8 +122,27 @@ fn apt_update(root: &Root, log: &Path) -> Result<(), RigError> {
     root.tool("apt-get", log).args(["update", LOCK_WAIT]).run(INSTALL_LIMIT).map(drop)
 }
 
-/// The machine's own archive of Debian 12, as the lines of a sources.list.
-pub(crate) fn archive(scratch: &Path) -> Result<String, RigError> {
+/// Returns the archive of a release, as the lines of a sources.list: the machine's own of Debian 12, and the same
+/// place's main suite of another release.
+pub(crate) fn archive(release: Release, scratch: &Path) -> Result<String, RigError> {
+    let own = own_archive(scratch)?;
+    Ok(if release.suite() == OWN_SUITE { own } else { main_suite(&own, release.suite()) })
+}
+
+/// Returns the main suite of another release at the places that `sources` names.
+fn main_suite(sources: &str, suite: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in sources.lines().filter(|line| !line.contains("-updates") && !line.contains("-security")) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if let [deb, signed, site, _, component] = fields[..] {
+            lines.push(format!("{deb} {signed} {site} {suite} {component}\n"));
+        }
+    }
+    lines.concat()
+}
+
+/// Returns the machine's own archive of Debian 12.
+fn own_archive(scratch: &Path) -> Result<String, RigError> {
     let log = scratch.join("apt.log");
     let list = || {
         Tool::plain("apt-get", &log)
@@ -168,8 +191,9 @@ fn network_settings(dump: &str) -> Vec<String> {
         .collect()
 }
 
-/// Unpacks packages and all they depend on into `tree`, without configuring them.
+/// Unpacks packages of `suite` and all they depend on into `tree`, without configuring them.
 pub(crate) fn unpack(
+    suite: &str,
     packages: &[&str],
     tree: &Path,
     archive: &str,
@@ -190,7 +214,7 @@ pub(crate) fn unpack(
     for setting in network_settings(&dump) {
         tool = tool.arg(format!("--aptopt={setting}"));
     }
-    tool.arg("bookworm").arg(tree).arg(&list).run(limit)?;
+    tool.arg(suite).arg(tree).arg(&list).run(limit)?;
     root.hand_over(tree, &log)
 }
 
@@ -228,6 +252,14 @@ Packages bookworm http://other/tool bookworm contrib
             )
         );
         assert_eq!(sources("Packages trixie http://mirror/debian trixie main\n"), "");
+    }
+
+    #[test]
+    fn another_release_comes_from_the_same_place() {
+        assert_eq!(
+            main_suite(&sources(TARGETS), "trixie"),
+            format!("deb [signed-by={KEYRING}] http://mirror/debian trixie main\n")
+        );
     }
 
     #[test]

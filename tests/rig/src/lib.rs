@@ -1,4 +1,4 @@
-//! Runs a guest under the real Xen, in the real dom0 of Debian 12, inside qemu's software emulation: no
+//! Runs a guest under the real Xen, in a real dom0 of Debian 11, 12 or 13, inside qemu's software emulation: no
 //! hardware virtualization, no privileges beyond unpacking packages.
 //!
 //! [`setup::everything`] makes everything once, from Debian's packages to a snapshot of a booted dom0.
@@ -15,7 +15,7 @@
 //! use rig::{Disk, End, Job};
 //!
 //! let (workspace, target) = (Path::new("."), Path::new("target"));
-//! let files = rig::setup::everything(workspace, target, &|line| eprintln!("{line}"))?;
+//! let files = rig::setup::everything(workspace, target, rig::Release::default(), &|line| eprintln!("{line}"))?;
 //! let mut job = Job::new("pv", "target/nt/nt.elf");
 //! job.cmdline = "entry=2".to_owned();
 //! job.disks.push(Disk::new("target/work/disk.img", "hda"));
@@ -42,6 +42,7 @@ pub mod payload;
 mod plain;
 mod qemu;
 mod qmp;
+mod release;
 pub mod report;
 mod run;
 pub mod setup;
@@ -51,6 +52,7 @@ mod workdir;
 pub use error::RigError;
 pub use job::{Backend, Disk, End, Job, Mark, MarkResult, Outcome, PRELOADED_MARK, Progress};
 pub use plain::{plain, plain_watched};
+pub use release::Release;
 pub use report::Report;
 pub use run::{run, run_watched};
 pub use setup::RigFiles;

@@ -11,6 +11,7 @@ use crate::dom0::merge_usr;
 use crate::error::{FileContext, RigError};
 use crate::host;
 use crate::modules::{self, ORDER, only};
+use crate::release::Release;
 use crate::workdir::WorkDir;
 
 const PACKAGE: &str = "linux-image-amd64";
@@ -49,10 +50,10 @@ impl Linux {
         let scratch = WorkDir::new(&base.join("work"))?;
         let scratch = scratch.path();
         say("Linux guest: unpacking its kernel");
-        let archive = host::archive(scratch)?;
+        let archive = host::archive(Release::Xen417, scratch)?;
         cache::make(&this.dir, &key, |part| {
             let tree = scratch.join("linux-tree");
-            host::unpack(&[PACKAGE], &tree, &archive, scratch, UNPACK_LIMIT)?;
+            host::unpack(Release::Xen417.suite(), &[PACKAGE], &tree, &archive, scratch, UNPACK_LIMIT)?;
             merge_usr(&tree)?;
             let kernel = only(&tree.join("boot"), "vmlinuz-", "-amd64")?;
             fs::copy(&kernel, part.join(KERNEL)).file("copy", kernel)?;

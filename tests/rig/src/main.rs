@@ -18,6 +18,9 @@ struct Arguments {
     /// cargo's target directory; the rig's files go into `rig` below it.
     #[arg(long, default_value = "target")]
     target: PathBuf,
+    /// Version of Xen: 4.14, 4.17 or 4.20.
+    #[arg(long, default_value_t)]
+    xen: rig::Release,
     #[command(subcommand)]
     command: Command,
 }
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let say = |line: &str| println!("{:7.1}  {line}", start.elapsed().as_secs_f32());
     let result = || -> Result<u32, rig::RigError> {
-        let files = rig::setup::everything(&arguments.workspace, &arguments.target, &say)?;
+        let files = rig::setup::everything(&arguments.workspace, &arguments.target, arguments.xen, &say)?;
         say("ready");
         match arguments.command {
             Command::Setup => Ok(0),

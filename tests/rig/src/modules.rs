@@ -53,8 +53,15 @@ pub(crate) fn take(tree: &Path, part: &Path, scratch: &Path, names: &[&str]) -> 
     let mut list = String::new();
     for module in order {
         let from = release.join(&module);
-        let name = base_name(&module);
-        fs::copy(&from, target.join(name)).file("copy", &from)?;
+        let name = base_name(&module).trim_end_matches(".xz");
+        fs::copy(&from, target.join(base_name(&module))).file("copy", &from)?;
+        if module.ends_with(".xz") {
+            // dom0's busybox loads what it is given, so the modules are unpacked here.
+            Tool::plain("xz", &scratch.join("xz.log"))
+                .args(["--decompress", "--force"])
+                .arg(target.join(base_name(&module)))
+                .run(STEP_LIMIT)?;
+        }
         list += name;
         list.push('\n');
     }
@@ -69,7 +76,7 @@ fn base_name(path: &str) -> &str {
 /// Paths of the modules to load, each after those it needs. `dep` and `builtin` are modules.dep and
 /// modules.builtin, `names` what is wanted; the error is the name of a module that is in neither.
 fn load_order(dep: &str, builtin: &str, names: &[&str]) -> Result<Vec<String>, String> {
-    let key = |path: &str| base_name(path).trim_end_matches(".ko").replace('-', "_");
+    let key = |path: &str| base_name(path).trim_end_matches(".xz").trim_end_matches(".ko").replace('-', "_");
     let needs: HashMap<String, (&str, Vec<&str>)> = dep
         .lines()
         .filter_map(|line| line.split_once(':'))

@@ -11,6 +11,7 @@ use crate::command::Tool;
 use crate::dom0::Dom0;
 use crate::error::{FileContext, RigError};
 use crate::host;
+use crate::release::Release;
 
 const PACKAGES: [&str; 2] = ["qemu-system-x86", "seabios"];
 /// Starts the unpacked qemu with its own loader and libraries.
@@ -78,7 +79,7 @@ impl Qemu {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Vec<&'static str>, RigError> {
         say("qemu: unpacking its packages");
-        host::unpack(&PACKAGES, &part.join("tree"), archive, scratch, UNPACK_LIMIT)?;
+        host::unpack(Release::Xen417.suite(), &PACKAGES, &part.join("tree"), archive, scratch, UNPACK_LIMIT)?;
         let run = part.join("run");
         fs::write(&run, WRAPPER).file("write", &run)?;
         fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).file("make executable", &run)?;
@@ -191,7 +192,7 @@ impl Machine<'_> {
     /// What of the command line a snapshot depends on.
     pub fn fingerprint() -> String {
         let nowhere = Path::new("-");
-        let dom0 = Dom0::at(nowhere.to_owned());
+        let dom0 = Dom0::at(Release::Xen417, nowhere.to_owned());
         let machine = Machine {
             dom0: &dom0,
             initramfs: nowhere,
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_the_same_with_and_without_disks() {
-        let dom0 = Dom0::at("/d".into());
+        let dom0 = Dom0::at(Release::Xen417, "/d".into());
         let file = Path::new("/f");
         let devices = |job: Drive<'_>, guest: Vec<Drive<'_>>| {
             let machine = Machine {

@@ -13,6 +13,7 @@ use crate::helper;
 use crate::host;
 use crate::machine::Live;
 use crate::qemu::{Drive, Machine, Qemu};
+use crate::release::Release;
 use crate::workdir::WorkDir;
 
 /// What all steps need at their peak: two unpacked trees, dom0's disk, the snapshot's memory.
@@ -34,19 +35,25 @@ const SCRIPTS: [(&str, &str); 3] = [
 /// Everything a run starts from. While it lives, no other process can rebuild the files.
 #[derive(Debug)]
 pub struct RigFiles {
+    release: Release,
     pub(crate) qemu: Qemu,
     pub(crate) dom0: Dom0,
     pub(crate) snapshot: PathBuf,
     pub(crate) helper: PathBuf,
     pub(crate) work: PathBuf,
-    /// Shared lock on the rig's directory.
-    _lock: File,
+    /// Shared locks on qemu and on the release's files.
+    _locks: [File; 2],
 }
 
 impl RigFiles {
-    fn new((steps, lock): (Steps, Lock), helper: PathBuf) -> Self {
-        let Steps { qemu, dom0, snapshot, work } = steps;
-        Self { qemu, dom0, snapshot, helper, work, _lock: lock.file }
+    fn new((steps, locks): (Steps, [Lock; 2]), helper: PathBuf) -> Self {
+        let Steps { release, qemu, dom0, snapshot, work } = steps;
+        Self { release, qemu, dom0, snapshot, helper, work, _locks: locks.map(|lock| lock.file) }
+    }
+
+    /// Returns the release of Debian that dom0 is made of.
+    pub fn release(&self) -> Release {
+        self.release
     }
 
     /// The unpacked qemu 7.2: takes the arguments of qemu-system-x86_64.
@@ -68,7 +75,7 @@ impl RigFiles {
 }
 
 /// Makes sure that everything is there and whole, the helper included, which is built meanwhile. `workspace`
-/// is the root of this repository, `target` cargo's target directory; `say` receives a line for each step
+/// is the root of this repository, `target` cargo's target directory, `release` what dom0 is made of; `say` receives a line for each step
 /// that takes time.
 ///
 /// # Errors
@@ -77,11 +84,12 @@ impl RigFiles {
 pub fn everything(
     workspace: &Path,
     target: &Path,
+    release: Release,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<RigFiles, RigError> {
     thread::scope(|scope| {
         let helper = scope.spawn(|| helper::build(workspace, target));
-        let base = prepare(target, say);
+        let base = prepare(target, release, say);
         let helper = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(RigFiles::new(base?, helper?))
     })
@@ -92,33 +100,58 @@ pub fn everything(
 /// # Errors
 ///
 /// As for [`everything`].
-pub fn ensure(target: &Path, helper: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<RigFiles, RigError> {
-    Ok(RigFiles::new(prepare(target, say)?, helper.canonicalize().file("find", helper)?))
+pub fn ensure(
+    target: &Path,
+    helper: &Path,
+    release: Release,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<RigFiles, RigError> {
+    Ok(RigFiles::new(prepare(target, release, say)?, helper.canonicalize().file("find", helper)?))
 }
 
 /// Everything but the helper.
-fn prepare(target: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(Steps, Lock), RigError> {
+fn prepare(
+    target: &Path,
+    release: Release,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<(Steps, [Lock; 2]), RigError> {
     let base = target.join("rig");
     fs::create_dir_all(&base).file("create", &base)?;
     let base = base.canonicalize().file("find", base)?;
-    let lock = Lock::new(&base)?;
+    let work = base.join("work");
+    let qemu = Qemu::at(base.join("qemu"));
+    let qemu_lock = Lock::new(base.join("lock-qemu"))?;
+    qemu_lock.until(
+        || cache::state(qemu.dir(), &Qemu::key()) == State::Good,
+        || make_qemu(&qemu, &work, say),
+        say,
+    )?;
     let steps = Steps {
-        qemu: Qemu::at(base.join("qemu")),
-        dom0: Dom0::at(base.join("dom0")),
-        snapshot: base.join("snapshot"),
-        work: base.join("work"),
+        qemu,
+        release,
+        dom0: Dom0::at(release, base.join(release.folder("dom0"))),
+        snapshot: base.join(release.folder("snapshot")),
+        work,
     };
-    loop {
-        lock.shared(say)?;
-        if steps.all_good() {
-            return Ok((steps, lock));
-        }
-        lock.exclusive(say)?;
-        steps.make(&base, say)?;
-    }
+    let lock = Lock::new(base.join(release.folder("lock")))?;
+    lock.until(|| steps.all_good(), || steps.make(&base, say), say)?;
+    Ok((steps, [qemu_lock, lock]))
+}
+
+/// Unpacks qemu.
+fn make_qemu(qemu: &Qemu, work: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+    let scratch = WorkDir::new(work)?;
+    let scratch = scratch.path();
+    host::check_space(scratch, "the rig's files", SPACE_MIB)?;
+    host::install_programs(scratch, say)?;
+    let archive = host::archive(Release::Xen417, scratch)?;
+    timed(say, "qemu", &cache::state(qemu.dir(), &Qemu::key()), || {
+        cache::make(qemu.dir(), &Qemu::key(), |part| Qemu::make(part, &archive, scratch, say))
+    })
 }
 
 struct Steps {
+    release: Release,
     qemu: Qemu,
     dom0: Dom0,
     snapshot: PathBuf,
@@ -144,41 +177,21 @@ impl Steps {
     }
 
     fn all_good(&self) -> bool {
-        cache::state(self.qemu.dir(), &Qemu::key()) == State::Good
-            && cache::state(self.dom0.dir(), &Dom0::key()) == State::Good
-            && self.snapshot_state() == State::Good
+        cache::state(self.dom0.dir(), &self.dom0.key()) == State::Good && self.snapshot_state() == State::Good
     }
 
+    /// Makes dom0's files and the snapshot, where they are not as they must be.
     fn make(&self, base: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
         host::check_space(base, "the rig's files", SPACE_MIB)?;
         let scratch = WorkDir::new(&self.work)?;
         host::install_programs(scratch.path(), say)?;
-        let qemu = cache::state(self.qemu.dir(), &Qemu::key());
-        let dom0 = cache::state(self.dom0.dir(), &Dom0::key());
-        if qemu != State::Good || dom0 != State::Good {
-            let archive = host::archive(scratch.path())?;
-            let (archive, scratch) = (archive.as_str(), scratch.path());
-            let unpack_qemu = || {
-                if qemu == State::Good {
-                    return Ok(());
-                }
-                timed(say, "qemu", &qemu, || {
-                    cache::make(self.qemu.dir(), &Qemu::key(), |part| Qemu::make(part, archive, scratch, say))
+        let dom0 = cache::state(self.dom0.dir(), &self.dom0.key());
+        if dom0 != State::Good {
+            let archive = host::archive(self.release, scratch.path())?;
+            timed(say, "dom0", &dom0, || {
+                cache::make(self.dom0.dir(), &self.dom0.key(), |part| {
+                    self.dom0.make(part, &archive, scratch.path(), say)
                 })
-            };
-            let make_dom0 = || {
-                if dom0 == State::Good {
-                    return Ok(());
-                }
-                timed(say, "dom0", &dom0, || {
-                    cache::make(self.dom0.dir(), &Dom0::key(), |part| Dom0::make(part, archive, scratch, say))
-                })
-            };
-            thread::scope(|scope| {
-                let other = scope.spawn(unpack_qemu);
-                let dom0 = make_dom0();
-                let qemu = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                qemu.and(dom0)
             })?;
         }
         let state = self.snapshot_state();
@@ -239,18 +252,34 @@ fn timed<T>(
     Ok(result)
 }
 
-/// The lock of the rig's directory: shared by runs, held alone by a setup that changes something.
+/// A lock on some of the rig's files: shared by runs, held alone by a setup that changes something.
 struct Lock {
     file: File,
     path: PathBuf,
 }
 
 impl Lock {
-    fn new(base: &Path) -> Result<Self, RigError> {
-        let path = base.join("lock");
+    fn new(path: PathBuf) -> Result<Self, RigError> {
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).file("open", &path)?;
         Ok(Self { file, path })
+    }
+
+    /// Returns with the lock shared and the files good; makes them with the lock held alone.
+    fn until(
+        &self,
+        good: impl Fn() -> bool,
+        make: impl Fn() -> Result<(), RigError>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), RigError> {
+        loop {
+            self.shared(say)?;
+            if good() {
+                return Ok(());
+            }
+            self.exclusive(say)?;
+            make()?;
+        }
     }
 
     fn shared(&self, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {

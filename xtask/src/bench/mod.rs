@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
         setup::ensure()?;
         build::all()?;
     }
-    let rig = rig_files::ensure(&layout)?;
+    let rig = rig_files::ensure(&layout, rig::Release::default())?;
     let program = step("build the benchmark under Linux", || {
         Ok(rig::helper::build_static(layout.root(), &layout.target(), "bench-linux")?)
     })?;

@@ -28,7 +28,7 @@ pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
     let rig = if in_guests {
         setup::ensure()?;
         build::executive()?;
-        Some(rig_files::ensure(&here)?)
+        Some(rig_files::ensure(&here, rig::Release::default())?)
     } else {
         None
     };

@@ -61,7 +61,15 @@ pub struct Boot {
 /// # Errors
 /// The rig failed, or the guest could not be prepared. What the guest does is never an error.
 pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot> {
-    let folder = Folder::new(layout, scenario.name)?;
+    boot_as(layout, rig, scenario, scenario.name)
+}
+
+/// Boots a scenario as [`boot`] does, and keeps its output in the folder `name`.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_as(layout: &Layout, rig: &RigFiles, scenario: &Scenario, name: &str) -> Result<Boot> {
+    let folder = Folder::new(layout, name)?;
     make_images(&folder, scenario)?;
     boot_in(layout, rig, scenario, &folder, None)
 }

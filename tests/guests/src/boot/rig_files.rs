@@ -1,7 +1,7 @@
 //! Makes the rig ready: dom0's helper built, Xen in qemu set up.
 
 use anyhow::Result;
-use rig::RigFiles;
+use rig::{Release, RigFiles};
 
 use crate::{layout::Layout, step::step};
 
@@ -9,7 +9,8 @@ use crate::{layout::Layout, step::step};
 ///
 /// # Errors
 /// Each names the step and what to do about it.
-pub fn ensure(layout: &Layout) -> Result<RigFiles> {
+pub fn ensure(layout: &Layout, release: Release) -> Result<RigFiles> {
     let helper = step("build dom0's helper", || Ok(rig::helper::build(layout.root(), &layout.target())?))?;
-    step("Xen in qemu", || Ok(rig::setup::ensure(&layout.target(), &helper, &|line| println!("  {line}"))?))
+    let title = format!("Xen {release} in qemu");
+    step(&title, || Ok(rig::setup::ensure(&layout.target(), &helper, release, &|line| println!("  {line}"))?))
 }

@@ -150,7 +150,7 @@ pub const BOOTS: &[Scenario] = &[
         words: &[Word::Pause(4000)],
         dom0: &[(
             When::Booted,
-            "pid=$(pidof xenstored || pidof oxenstored) && kill -STOP $pid && sleep 9 && kill -CONT $pid",
+            "pid=$(cat /run/xen/xenstored.pid) && kill -STOP $pid && sleep 9 && kill -CONT $pid",
         )],
         by_name: true,
         ..PV_BOOT

@@ -146,7 +146,7 @@ const LIVES: &[Life] = &[
 /// The rig failed, or a boot showed something else than it must.
 pub fn run(names: &[String]) -> Result<()> {
     let layout = Layout::here();
-    let rig = rig_files::ensure(&layout)?;
+    let rig = rig_files::ensure(&layout, rig::Release::default())?;
     let chosen: Vec<_> =
         LIVES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|own| own == name)).collect();
     ensure!(
