@@ -42,7 +42,7 @@ Examples:
   bootcfg completions bash > /etc/bash_completion.d/bootcfg
 
 Exit codes:
-  0 done, or nothing to do        1 verify found something      2 command line not understood
+  0 done, or nothing to do        1 verify, check found something 2 command line not understood
   3 refused, nothing changed      4 no usable boot configuration 5 a file operation failed
   6 another bootcfg is at work    7 not permitted, read-only     8 bcdedit or libhivex missing or failed
   9 not confirmed (say --yes)    10 the package is missing, mixed or damaged";
@@ -162,6 +162,14 @@ pub enum Command {
     },
     /// Check that the entries are consistent and that no hibernation stands against a change of disks
     Verify,
+    /// Before installing: one list of everything in this system that stands against an installation, or that
+    /// keeps a Windows from booting (0x7B)
+    #[command(after_help = "Examples:\n  bootcfg check\n  bootcfg --root /mnt check")]
+    Check,
+    /// Take out what is left of another suite of PV drivers (Xen Project, XenServer, XCP-ng, GPLPV, SUSE VMDP),
+    /// on a volume that no Windows is using
+    #[command(after_help = "Examples:\n  bootcfg --root /mnt --dry-run clean\n  bootcfg --root /mnt clean")]
+    Clean,
     /// Keep a copy of the boot configuration
     Backup {
         /// Where to; beside the original, under the first free name, if not given
@@ -200,6 +208,9 @@ pub enum Command {
     /// Take the drivers and every PV entry out, in the order that never leaves a filter without its file
     #[command(after_help = "Examples:\n  bootcfg uninstall\n  bootcfg --root /mnt --yes uninstall")]
     Uninstall,
+    /// Print the manual page
+    #[command(after_help = "Example:\n  bootcfg man > /usr/local/share/man/man1/bootcfg.1")]
+    Man,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -219,11 +230,14 @@ impl Command {
             Command::Try { .. } => "try",
             Command::Timeout { .. } => "timeout",
             Command::Verify => "verify",
+            Command::Check => "check",
+            Command::Clean => "clean",
             Command::Backup { .. } => "backup",
             Command::Restore { .. } => "restore",
             Command::Prune { .. } => "prune",
             Command::Install { .. } => "install",
             Command::Uninstall => "uninstall",
+            Command::Man => "man",
             Command::Completions { .. } => "completions",
         }
     }

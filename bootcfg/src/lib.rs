@@ -21,6 +21,7 @@ pub mod place;
 pub mod replace;
 pub mod scratch;
 pub mod session;
+pub mod suites;
 pub mod system;
 
 // Its definitions stand in for imports; nothing is called by name.

@@ -20,6 +20,7 @@ impl Scratch {
     pub fn new() -> Result<Scratch> {
         let name = format!("bootcfg-{}", Guid::random().to_string().trim_matches(['{', '}']));
         let folder = env::temp_dir().join(name);
+        #[cfg_attr(windows, expect(unused_mut, reason = "Windows gives the folder its user's rights"))]
         let mut builder = fs::DirBuilder::new();
         // A SYSTEM hive holds secrets; nobody else looks in.
         #[cfg(unix)]

@@ -11,7 +11,7 @@ use std::{
 
 use bootcfg::{
     image::{sample_driver, sample_kernel},
-    install::{edits::Edit, offline::through_hivex},
+    install::{edits::Edit, offline::edit_copy},
 };
 use hive::{
     Hive,
@@ -352,7 +352,7 @@ fn verify_judges_as_the_loader_does() {
     // Changes of the hive, each on a copy.
     let hive = fs::read(machine.hive()).expect("readable");
     let edited = |edits: &[Edit]| {
-        fs::write(machine.hive(), through_hivex(&hive, edits).expect("edited")).expect("written");
+        fs::write(machine.hive(), edit_copy(&hive, edits).expect("edited")).expect("written");
     };
     let services = "ControlSet001\\Services";
     edited(&[Edit::DeleteValues { key: CLASS.to_owned(), names: vec!["UpperFilters".to_owned()] }]);

@@ -69,11 +69,16 @@ impl Tree {
         self.with_value(name, BINARY, data)
     }
 
+    /// The number of keys, with this one.
+    fn count(&self) -> u32 {
+        1 + self.keys.values().map(Tree::count).sum::<u32>()
+    }
+
     /// The hive file whose root has this name.
     #[must_use]
     pub fn hive(&self, root: &str) -> Vec<u8> {
         let mut cells = Cells(vec![0; HEADER]);
-        let security = cells.security();
+        let security = cells.security(self.count());
         let root = cells.key(root, self, NONE, security, ROOT_FLAGS);
         let size = cells.0.len().next_multiple_of(base_block::SIZE);
         cells.close(size);
@@ -113,11 +118,11 @@ impl Cells {
         offset as u32
     }
 
-    /// A security descriptor that all keys share: self-relative, with nothing in it.
-    fn security(&mut self) -> u32 {
+    /// A security descriptor that all keys share, so many: self-relative, with nothing in it.
+    fn security(&mut self, keys: u32) -> u32 {
         let own = self.0.len() as u32;
         let mut cell = Vec::from(*b"sk\0\0");
-        for field in [own, own, 1, 20] {
+        for field in [own, own, keys, 20] {
             cell.extend(field.to_le_bytes());
         }
         cell.extend([1, 0, 0, 0x80]);

@@ -384,6 +384,48 @@ const MUTANTS: &[Mutant] = &[
         to: "    if false && !path_leads.starts_with(&root_leads) {\n",
         caught_by: &[Host("bootcfg")],
     },
+    Mutant {
+        what: "a log entry is applied whatever its hash",
+        file: "hive/src/replay/log.rs",
+        from: "hash(40..entry.len()) == first",
+        to: "hash(40..entry.len()) == first || true",
+        caught_by: &[Host("hive")],
+    },
+    Mutant {
+        what: "log files are applied in the order of their names",
+        file: "hive/src/replay/mod.rs",
+        from: "if is_at_or_behind(one.sequence(), other.sequence()) =>",
+        to: "if is_at_or_behind(one.sequence(), other.sequence()) && false =>",
+        caught_by: &[Host("hive")],
+    },
+    Mutant {
+        what: "a log file behind a gap is applied",
+        file: "hive/src/replay/mod.rs",
+        from: "if !done.is_empty() && log.sequence() != self.sequence.wrapping_add(1) {",
+        to: "if !done.is_empty() && log.sequence() < self.sequence.wrapping_add(1) {",
+        caught_by: &[Host("hive")],
+    },
+    Mutant {
+        what: "bootcfg writes a dirty hive back as if it had no log files",
+        file: "bootcfg/src/hive_file.rs",
+        from: "Ok(HiveFile { content: replayed.hive, raw, replayed: names })",
+        to: "Ok(HiveFile { content: raw.clone(), raw, replayed: names })",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
+        what: "clean takes a filter of nobody's suite out of the lists",
+        file: "bootcfg/src/install/clean.rs",
+        from: "suites::of_driver(&name).is_some() && !self.kept.contains(&name)",
+        to: "suites::of_driver(&name).is_some() || !self.kept.contains(&name)",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
+        what: "clean leaves a system without a driver for its boot disk",
+        file: "bootcfg/src/install/clean.rs",
+        from: "        refuse_without_emulated(hive, &sets)?;\n",
+        to: "",
+        caught_by: &[Host("bootcfg")],
+    },
 ];
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub fn obstacle(layout: &Layout) -> Result<Option<String>> {
     })
 }
 
-/// Builds `dist/bootcfg.exe`, and for tests `target/nt/bcdedit.exe`.
+/// Builds `dist/bootcfg.exe`, and for tests `target/nt/bcdedit.exe` and `edits.exe`.
 ///
 /// # Errors
 /// As [`build`].
@@ -82,7 +82,17 @@ pub fn windows(layout: &Layout) -> Result<()> {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .args(["build", "--profile", "program", "--locked", "--package", "bootcfg", "--features", "nt52"])
-            .args(["--bin", "bootcfg", "--example", "bcdedit", "--target", DRIVER_TARGET, "--config"])
+            .args([
+                "--bin",
+                "bootcfg",
+                "--example",
+                "bcdedit",
+                "--example",
+                "edits",
+                "--target",
+                DRIVER_TARGET,
+                "--config",
+            ])
             .arg(format!("target.{DRIVER_TARGET}.rustflags={}", json!(flags(layout, &libraries)?)));
         linker::use_for(&mut cargo)?;
         command::run(quiet(&mut cargo, layout, &target))
@@ -91,7 +101,10 @@ pub fn windows(layout: &Layout) -> Result<()> {
     let findings = foreign_imports(&built.join("bootcfg.exe"), &sources(layout))?;
     ensure!(findings.is_empty(), "bootcfg.exe imports what NT 5.2 may not have: {}", findings.join(", "));
     build::install(&built.join("bootcfg.exe"), &layout.dist().join("bootcfg.exe"))?;
-    build::install(&built.join("examples/bcdedit.exe"), &layout.nt().join("bcdedit.exe"))
+    for example in ["bcdedit.exe", "edits.exe"] {
+        build::install(&built.join("examples").join(example), &layout.nt().join(example))?;
+    }
+    Ok(())
 }
 
 fn sources(layout: &Layout) -> PathBuf {

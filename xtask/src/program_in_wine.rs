@@ -26,8 +26,13 @@ pub fn run(layout: &Layout) -> Result<()> {
         fs::read(&path).with_context(|| format!("cannot read {}; cargo xtask build makes it", path.display()))
     };
     wine.put("bootcfg.exe", read(layout.dist().join("bootcfg.exe"))?)?;
-    wine.put("bcdedit.exe", read(layout.nt().join("bcdedit.exe"))?)?;
-    let result = boot_ini(&wine).and_then(|()| registry(&wine)).and_then(|()| store(&wine));
+    for example in ["bcdedit.exe", "edits.exe"] {
+        wine.put(example, read(layout.nt().join(example))?)?;
+    }
+    let result = boot_ini(&wine)
+        .and_then(|()| registry(&wine))
+        .and_then(|()| store(&wine))
+        .and_then(|()| rescue(&wine));
     // The calls of bcdedit, for a reader.
     let kept = layout.target().join("guests/bootcfg-wine");
     fs::create_dir_all(&kept)?;
@@ -138,6 +143,49 @@ fn store(wine: &Wine) -> Result<()> {
     }
     let after = bootcfg::bcd::Bcd::read(&fs::read(wine.folder("BCD"))?)?;
     ensure!(after == before, "the store differs:\n{}\n{}", before.dump(), after.dump());
+    Ok(())
+}
+
+/// Another Windows' volume, as from WinPE: it is looked at and a dry run is made. Wine loads no binary hives,
+/// so that the edit itself is refused there, and nothing may have changed. The edits are made in the registry.
+fn rescue(wine: &Wine) -> Result<()> {
+    use hive::build::Tree;
+    let service = || Tree::new().with_dword("Start", 0).with_text("DisplayName", "Xenguard");
+    let mut tree = Tree::new().with_key("Select", Tree::new().with_dword("Current", 1));
+    for name in ["idefilter", "idefallback", "xenpci", "xenvbd"] {
+        tree = tree.with_key(&format!("ControlSet001\\Services\\{name}"), service());
+    }
+    let filters = Tree::new().with_texts("UpperFilters", &["idefilter"]);
+    let tree =
+        tree.with_key("ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}", filters);
+    let hive = tree.hive("SYSTEM");
+    for folder in ["volume/Windows/System32/config", "volume/Windows/System32/drivers"] {
+        fs::create_dir_all(wine.folder(folder))?;
+    }
+    let (system, driver) =
+        ("volume/Windows/System32/config/SYSTEM", "volume/Windows/System32/drivers/idefilter.sys");
+    wine.put(system, &hive)?;
+    wine.put(driver, b"driver")?;
+    wine.put("volume/boot.ini", [BOOT_INI, PV_LINE].concat())?;
+    let dry = done(wine, &["--root", "C:\\volume", "--dry-run", "uninstall"])?;
+    ensure!(dry["edits"].as_u64().is_some_and(|edits| edits >= 5), "dry run: {dry}");
+    let status = done(wine, &["--root", "C:\\volume", "status"])?;
+    ensure!(status["entries"][1]["disks"] == "pv", "status: {status}");
+    let refused = bootcfg(wine, &["--root", "C:\\volume", "--yes", "uninstall"])?;
+    ensure!(refused["exit"] == 8 || refused["exit"] == 7, "Wine has loaded a hive: {refused}");
+    let error = refused["error"].as_str().unwrap_or_default();
+    ensure!(error.contains("load the hive") || error.contains("Privilege"), "uninstall: {refused}");
+    ensure!(fs::read(wine.folder(system))? == hive, "a refused edit changed the hive");
+    ensure!(wine.folder(driver).exists(), "a refused edit removed a driver");
+
+    wine.run(&["wine", "C:\\edits.exe"])?;
+    let made = wine.run(&["wine", "reg", "query", "HKLM\\Software\\bootcfg-edits", "/s"])?;
+    for part in ["Services\\keep", "Start", "0x3", "UpperFilters", "one\\0two"] {
+        ensure!(made.contains(part), "the edits lack {part}: {made}");
+    }
+    for part in ["Gone", "gone", "never"] {
+        ensure!(!made.contains(part), "the edits left or made {part}: {made}");
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     install::{
         edits::{self, Edit, Edits},
         live,
-        offline::{Target, through_hivex},
+        offline::{Target, edit_copy},
         package::{DRIVERS, Package},
     },
     lock::Lock,
@@ -255,7 +255,7 @@ impl Offline {
     pub fn target(&self) -> Target<'_> {
         Target {
             files: &Disk,
-            edit: &through_hivex,
+            edit: &edit_copy,
             drivers: &self.drivers,
             hive: &self.hive,
             content: &self.content,

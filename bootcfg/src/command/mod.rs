@@ -3,6 +3,8 @@
 
 mod add;
 mod backup;
+mod check;
+mod clean;
 mod default;
 mod install;
 mod prune;
@@ -75,6 +77,8 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Try { entry } => try_once::run(session, entry),
         Command::Timeout { seconds } => timeout::run(session, seconds),
         Command::Verify => verify::run(session),
+        Command::Check => check::run(session),
+        Command::Clean => clean::run(session),
         Command::Backup { file } => backup::run(session, file.as_deref()),
         Command::Restore { file, list } => restore::run(session, file.as_deref(), list),
         Command::Prune { keep } => prune::run(session, keep),
@@ -83,6 +87,17 @@ fn run(session: &mut Session, command: Command) -> Outcome {
             install::run(session, package.as_deref(), entry)
         }
         Command::Uninstall => uninstall::run(session),
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            for subcommand in Arguments::command().get_subcommands() {
+                let title = format!("bootcfg-{}", subcommand.get_name());
+                clap_mangen::Man::new(subcommand.clone()).title(title).render(&mut page)?;
+            }
+            let page = String::from_utf8_lossy(&page).into_owned();
+            session.output.print_raw(&page);
+            Ok((Exit::Done, json!({ "page": page })))
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut visible(), "bootcfg", &mut script);

@@ -189,7 +189,10 @@ fn registry(inf: &Inf, section: &str, relative: &str) -> Result<Vec<Change>> {
 fn change(line: &Line, relative: &str) -> Result<Change> {
     let subkey = line.field(1).unwrap_or_default();
     let key = match line.field(0).unwrap_or_default().to_ascii_uppercase().as_str() {
-        "HKLM" => subkey.to_owned(),
+        "HKLM" => {
+            ensure!(!subkey.is_empty(), "the line names no key below HKLM");
+            subkey.to_owned()
+        }
         "HKR" => {
             [relative, subkey].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\\")
         }
@@ -257,6 +260,21 @@ mod tests {
             *set(&all, "SYSTEM\\CurrentControlSet\\Services\\idefilter", "ImagePath"),
             Kind::Set(Registry::Expand("system32\\drivers\\idefilter.sys".to_owned()))
         );
+    }
+
+    /// Found by the fuzz target: such a value would be at the root of the registry.
+    #[test]
+    fn a_value_has_a_key() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inf/xenvbd.inf");
+        let text = std::fs::read_to_string(path).expect("readable");
+        let without = text.replacen(
+            "HKLM,\"SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase\\xenguard#vbd\"",
+            "HKLM,",
+            1,
+        );
+        assert_ne!(without, text);
+        let error = installation(&Inf::parse(&without).expect("parsed")).expect_err("no key");
+        assert!(format!("{error:#}").contains("names no key below HKLM"), "{error:#}");
     }
 
     #[test]

@@ -198,7 +198,7 @@ pub fn namesakes(hive: &Hive<'_>) -> Result<Vec<&'static str>> {
     Ok(found)
 }
 
-fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
+pub(crate) fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
     let names = hive.root()?.keys()?.collect::<Result<Vec<_>, _>>()?;
     let is_set = |name: &str| {
         let number =
@@ -209,7 +209,7 @@ fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
 }
 
 /// The subkeys of a key; none where it is absent.
-fn keys<'a>(hive: &'a Hive<'a>, path: &str) -> Result<Vec<Key<'a>>> {
+pub(crate) fn keys<'a>(hive: &'a Hive<'a>, path: &str) -> Result<Vec<Key<'a>>> {
     match hive.key(path)? {
         Some(key) => Ok(key.keys()?.collect::<Result<_, _>>()?),
         None => Ok(Vec::new()),
@@ -409,6 +409,6 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 /// Each string with its NUL, and an empty one.
-fn multi(strings: &[String]) -> Vec<u8> {
+pub(crate) fn multi(strings: &[String]) -> Vec<u8> {
     strings.iter().flat_map(|string| utf16(string)).chain([0, 0]).collect()
 }

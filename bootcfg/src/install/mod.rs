@@ -3,8 +3,11 @@
 //! [`edits`] says what changes in the registry, [`offline`] carries it out on a mounted volume, [`live`] has
 //! the running Windows do it.
 
+pub mod clean;
 pub mod edits;
 pub mod live;
+#[cfg(windows)]
+pub mod loaded;
 pub mod offline;
 pub mod package;
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! registry may refer to them.
 
 use anyhow::{Context, Result};
+use hive::Hive;
 use std::path::{Path, PathBuf};
 
 use super::edits::{Edit, Edits};
@@ -239,17 +240,53 @@ impl Target<'_> {
     }
 }
 
-/// Makes edits through libhivex, and reads them back with our own reader.
+/// Makes edits on a copy of a SYSTEM hive, through libhivex or by having Windows load it, and reads them back
+/// with our own reader.
 ///
 /// # Errors
-/// libhivex is missing or fails, or the result is not what it should be.
+/// libhivex is missing, it or Windows fails, or the result is not what it should be.
+pub fn edit_copy(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
+    #[cfg(unix)]
+    let edited = through_hivex(hive, edits)?;
+    #[cfg(windows)]
+    let edited = super::loaded::edited(hive, edits)?;
+    let after = Hive::new(&edited).context("the edited copy of the SYSTEM hive")?;
+    for edit in edits {
+        let value = |key: &str, name: &str| -> Result<Option<(u32, Vec<u8>)>> {
+            let Some(found) = after.key(key)? else { return Ok(None) };
+            Ok(found
+                .value(name)?
+                .map(|value| Ok::<_, hive::Error>((value.data_type(), value.data()?.into_owned())))
+                .transpose()?)
+        };
+        let good = match edit {
+            // A later edit may have set it again.
+            Edit::Set { key, name, .. } => value(key, name)?.is_some(),
+            Edit::DeleteValues { key, names } => names
+                .iter()
+                .map(|name| value(key, name))
+                .collect::<Result<Vec<_>>>()?
+                .iter()
+                .all(Option::is_none),
+            Edit::DeleteKey { key } => after.key(key)?.is_none(),
+        };
+        if !good {
+            told!(
+                Tool,
+                "success was reported, but the edited copy lacks this: {edit:?}; nothing was changed"
+            );
+        }
+    }
+    Ok(edited)
+}
+
+/// Makes edits through libhivex.
 #[cfg(unix)]
-pub fn through_hivex(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
+fn through_hivex(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
     use crate::bcd;
-    use hive::Hive;
 
     let before = Hive::new(hive)?;
-    let edited = bcd::hivex::edit(hive, |editor, root| {
+    bcd::hivex::edit(hive, |editor, root| {
         let find = |path: &str, make: bool| -> Result<Option<bcd::library::Node>> {
             let mut node = root;
             for name in path.split('\\') {
@@ -293,42 +330,5 @@ pub fn through_hivex(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
             }
         }
         Ok(())
-    })?;
-    let after = Hive::new(&edited).context("the edited copy of the SYSTEM hive")?;
-    for edit in edits {
-        let value = |key: &str, name: &str| -> Result<Option<(u32, Vec<u8>)>> {
-            let Some(found) = after.key(key)? else { return Ok(None) };
-            Ok(found
-                .value(name)?
-                .map(|value| Ok::<_, hive::Error>((value.data_type(), value.data()?.into_owned())))
-                .transpose()?)
-        };
-        let good = match edit {
-            // A later edit may have set it again.
-            Edit::Set { key, name, .. } => value(key, name)?.is_some(),
-            Edit::DeleteValues { key, names } => names
-                .iter()
-                .map(|name| value(key, name))
-                .collect::<Result<Vec<_>>>()?
-                .iter()
-                .all(Option::is_none),
-            Edit::DeleteKey { key } => after.key(key)?.is_none(),
-        };
-        if !good {
-            told!(
-                Tool,
-                "libhivex reported success, but the edited copy lacks this: {edit:?}; nothing was changed"
-            );
-        }
-    }
-    Ok(edited)
-}
-
-/// On Windows a hive is edited by loading it.
-///
-/// # Errors
-/// Always.
-#[cfg(windows)]
-pub fn through_hivex(_hive: &[u8], _edits: &[Edit]) -> Result<Vec<u8>> {
-    crate::told!(Tool, "an offline SYSTEM hive is edited from Linux; in the running Windows leave --root out")
+    })
 }

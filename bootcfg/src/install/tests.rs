@@ -12,7 +12,7 @@ use hive::{Hive, build::Tree};
 
 use super::{
     edits::{self, Edit, Edits},
-    offline::{Target, through_hivex},
+    offline::{Target, edit_copy},
     package::{DRIVERS, INFS, Package},
 };
 use crate::{
@@ -71,7 +71,7 @@ fn bytes(tree: &Tree) -> Vec<u8> {
 fn installed(version: &str) -> Vec<u8> {
     let hive = bytes(&fresh());
     let edits = edits::install(&Hive::new(&hive).expect("a hive"), &package(version)).expect("understood");
-    through_hivex(&hive, &edits.edits).expect("edited")
+    edit_copy(&hive, &edits.edits).expect("edited")
 }
 
 fn texts(hive: &[u8], key: &str, name: &str) -> Vec<String> {
@@ -117,7 +117,7 @@ fn a_second_installation_changes_nothing_and_keeps_what_the_admin_set() {
     let hive = installed("1");
     let parameters = "ControlSet001\\Services\\idefilter\\Parameters";
     let set = Edit::Set { key: parameters.into(), name: "Unplug".into(), kind: 4, data: vec![0; 4] };
-    let hive = through_hivex(&hive, &[set]).expect("edited");
+    let hive = edit_copy(&hive, &[set]).expect("edited");
     let again = edits::install(&Hive::new(&hive).expect("a hive"), &package("2")).expect("understood");
     assert_eq!(again, Edits::default());
 }
@@ -127,13 +127,13 @@ fn a_removal_leaves_nothing_of_ours_and_everything_of_others_in_every_set() {
     // The last known good set has it too.
     let both = bytes(&fresh().with_key("Select", Tree::new().with_dword("Default", 2)));
     let edits = edits::install(&Hive::new(&both).expect("a hive"), &package("1")).expect("understood");
-    let hive = through_hivex(&both, &edits.edits).expect("edited");
+    let hive = edit_copy(&both, &edits.edits).expect("edited");
     assert_eq!(
         texts(&hive, &format!("ControlSet002\\{SYSTEM_CLASS}"), "UpperFilters"),
         ["theirs", "idefilter"]
     );
     let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
-    let hive = through_hivex(&hive, &removal.edits).expect("edited");
+    let hive = edit_copy(&hive, &removal.edits).expect("edited");
     for set in ["ControlSet001", "ControlSet002"] {
         assert_eq!(texts(&hive, &format!("{set}\\{SYSTEM_CLASS}"), "UpperFilters"), ["theirs"]);
         assert!(has(&hive, &format!("{set}\\Services\\theirs")));
@@ -159,9 +159,9 @@ fn a_list_that_held_only_our_filter_goes() {
         .with_key(&format!("ControlSet001\\{SYSTEM_CLASS}"), Tree::new().with_text("Class", "System"));
     let hive = bytes(&alone);
     let edits = edits::install(&Hive::new(&hive).expect("a hive"), &package("1")).expect("understood");
-    let hive = through_hivex(&hive, &edits.edits).expect("edited");
+    let hive = edit_copy(&hive, &edits.edits).expect("edited");
     let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
-    let hive = through_hivex(&hive, &removal.edits).expect("edited");
+    let hive = edit_copy(&hive, &removal.edits).expect("edited");
     let read = Hive::new(&hive).expect("a hive");
     let class = read.key(&format!("ControlSet001\\{SYSTEM_CLASS}")).expect("read").expect("there");
     assert!(class.value("UpperFilters").expect("read").is_none());
@@ -206,10 +206,10 @@ fn filters_of_any_form_stay() {
         let before =
             bytes(&Tree::new().with_key("Select", Tree::new().with_dword("Current", 1)).with_key(&at, class));
         let edits = edits::install(&Hive::new(&before).expect("a hive"), &package("1")).expect("understood");
-        let hive = through_hivex(&before, &edits.edits).expect("edited");
+        let hive = edit_copy(&before, &edits.edits).expect("edited");
         assert_eq!(texts(&hive, &at, "UpperFilters"), ["PartMgr", "idefilter"]);
         let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
-        let hive = through_hivex(&hive, &removal.edits).expect("edited");
+        let hive = edit_copy(&hive, &removal.edits).expect("edited");
         assert_eq!(texts(&hive, &at, "UpperFilters"), ["PartMgr"]);
     }
     let binary = Tree::new().with_binary("UpperFilters", b"PartMgr");
@@ -251,9 +251,9 @@ fn no_device_of_ours_is_left() {
         .with_key(&format!("ControlSet001\\{class}\\##?#IDE#Disk#0"), Tree::new().with_dword("a", 1));
     let before = bytes(&tree);
     let edits = edits::install(&Hive::new(&before).expect("a hive"), &package("1")).expect("understood");
-    let hive = through_hivex(&before, &edits.edits).expect("edited");
+    let hive = edit_copy(&before, &edits.edits).expect("edited");
     let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
-    let hive = through_hivex(&hive, &removal.edits).expect("edited");
+    let hive = edit_copy(&hive, &removal.edits).expect("edited");
     let text = |key: &Hive<'_>, path: &str| {
         let names = key.key(path).expect("read").expect("there").keys().expect("read");
         names.map(|key| key.expect("read").name().to_owned()).collect::<Vec<_>>()
@@ -290,7 +290,7 @@ fn volume(hive: &[u8], drivers: Option<&Package>) -> Volume {
 
 impl Run {
     fn new(old: Vec<u8>, drivers: Option<&Package>, edits: Edits) -> Run {
-        let new = through_hivex(&old, &edits.edits).expect("edited");
+        let new = edit_copy(&old, &edits.edits).expect("edited");
         Run { before: volume(&old, drivers), old, new, edits }
     }
 
@@ -399,7 +399,7 @@ fn an_upgrade_with_a_fault_at_every_operation() {
     let (one, two) = (package("1"), package("2"));
     // An older version that wrote less into the registry.
     let gone = Edit::DeleteKey { key: "ControlSet001\\Services\\EventLog".to_owned() };
-    let old = through_hivex(&installed("1"), &[gone]).expect("edited");
+    let old = edit_copy(&installed("1"), &[gone]).expect("edited");
     let edits = edits::install(&Hive::new(&old).expect("a hive"), &two).expect("understood");
     assert!(!edits.edits.is_empty());
     let run = Run::new(old, Some(&one), edits);

@@ -9,6 +9,7 @@ pub(crate) mod registry;
 #[cfg(windows)]
 mod registry_windows;
 pub(crate) mod suite;
+mod survey;
 
 use anyhow::{Context, Result};
 use guard::{Reason, options::BootOptions};
@@ -299,6 +300,18 @@ impl System {
         let sets = self.registry.next_sets()?;
         let set = sets.first().context("the registry has no control set")?;
         suite::judge(&self.registry, set, self.windows.as_deref(), rules, entries)
+    }
+
+    /// What in the registry and among drivers' files stands against an installation, or against any boot.
+    #[must_use]
+    pub fn survey(&self) -> Vec<Finding> {
+        let found = self.registry.next_sets().and_then(|sets| {
+            let set = sets.first().context("the registry has no control set")?;
+            survey::survey(&self.registry, set, self.windows.as_deref())
+        });
+        found.unwrap_or_else(|error| {
+            vec![Finding::wrong(format!("the registry was not looked at: {error:#}"))]
+        })
     }
 
     /// What is wrong, given the entries of the menu.

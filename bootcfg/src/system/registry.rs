@@ -246,7 +246,7 @@ impl Registry {
                 Ok(None)
             }
             Registry::Offline { path, hive, .. } => {
-                let edited = crate::install::offline::through_hivex(&hive.content, edits)?;
+                let edited = crate::install::offline::edit_copy(&hive.content, edits)?;
                 let _lock = crate::lock::Lock::take(path)?;
                 hive.replace(&Disk, path, &edited).map(Some)
             }

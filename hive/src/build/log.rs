@@ -77,6 +77,24 @@ fn base(hive: &[u8], sequence: u32, file_type: u32) -> Vec<u8> {
     base
 }
 
+/// Makes the checksum of a hive or a log file right, and the hashes of the log entries in it.
+pub fn put_right(file: &mut [u8]) {
+    if file.len() < SECTOR {
+        return;
+    }
+    close(file);
+    let mut rest = &mut file[SECTOR..];
+    while rest.len() >= SECTOR && rest.starts_with(b"HvLE") {
+        let size = u32::from_le_bytes([rest[4], rest[5], rest[6], rest[7]]) as usize;
+        if size < SECTOR || size > rest.len() {
+            return;
+        }
+        let (entry, behind) = rest.split_at_mut(size);
+        put_hashes(entry);
+        rest = behind;
+    }
+}
+
 fn entry(old: &[u8], new: &[u8], sequence: u32) -> Vec<u8> {
     let pages = differing(old, new);
     let mut entry = vec![0; 40];
@@ -93,11 +111,15 @@ fn entry(old: &[u8], new: &[u8], sequence: u32) -> Vec<u8> {
     for (at, field) in [(4, size), (12, sequence), (16, new.len() as u32), (20, pages.len() as u32)] {
         put(&mut entry, at, field);
     }
+    put_hashes(&mut entry);
+    entry
+}
+
+fn put_hashes(entry: &mut [u8]) {
     for (at, hashed) in [(24, 40..entry.len()), (32, 0..32)] {
         let hash = marvin::hash(entry[hashed].as_chunks().0);
         entry[at..at + 8].copy_from_slice(&hash.to_le_bytes());
     }
-    entry
 }
 
 /// The pages of `new` that `old` has otherwise, or not at all.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bootcfg::{cli::Arguments, command as bootcfg_command, exit::Exit, install::offline::through_hivex};
+use bootcfg::{cli::Arguments, command as bootcfg_command, exit::Exit, install::offline::edit_copy};
 use clap::Parser;
 use hive::{Hive, Key, build::Tree};
 
@@ -112,7 +112,7 @@ impl SystemVolume {
         let old = fs::read(&path)?;
         let edits = registration::edits(registration_file, &Hive::new(&old)?)?;
         if !edits.is_empty() {
-            fs::write(&path, through_hivex(&old, &edits)?)?;
+            fs::write(&path, edit_copy(&old, &edits)?)?;
             self.put_back()?;
         }
         Ok(())

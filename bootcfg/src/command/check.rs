@@ -1,0 +1,64 @@
+//! `check`: is this a system that Xenguard can be installed into, and would it boot?
+
+use serde_json::json;
+
+use super::Outcome;
+use crate::{
+    exit::Exit,
+    menu::{Finding, Severity},
+    output::Tone,
+    session::Session,
+    system::Answer,
+};
+
+pub fn run(session: &mut Session) -> Outcome {
+    let place = session.place()?;
+    let read = place.read()?;
+    let menu = read.configuration.menu();
+    let entries = menu.entries();
+    let system = session.system(&place);
+
+    let mut findings = menu.check();
+    match entries.iter().find(|entry| entry.default) {
+        Some(entry) => {
+            let text =
+                format!("`add` and `install` make the PV entry from entry {} ({})", entry.number, entry.name);
+            findings.push(Finding::note(text));
+        }
+        None => findings
+            .push(Finding::wrong("the menu's default is none of its entries: choose one with --entry")),
+    }
+    for fact in system.facts(&entries) {
+        let asks = fact.asks_before_add && fact.answer == Answer::Yes;
+        if asks || fact.answer == Answer::Unknown {
+            findings.push(Finding::note(format!("{}: {}", fact.name, fact.text)));
+        }
+    }
+    findings.extend(system.check(&entries));
+    findings.extend(system.survey());
+    let mut seen = Vec::new();
+    findings.retain(|finding| {
+        let is_new = !seen.contains(&finding.text);
+        seen.push(finding.text.clone());
+        is_new
+    });
+    findings.sort_by_key(|finding| finding.severity == Severity::Note);
+
+    let wrong = findings.iter().filter(|finding| finding.severity == Severity::Wrong).count();
+    for finding in &findings {
+        let (tone, word) = match finding.severity {
+            Severity::Wrong => (Tone::Bad, "wrong"),
+            Severity::Note => (Tone::Attention, "note"),
+        };
+        session.output.say(tone, &format!("{word}: {}", finding.text));
+    }
+    let summary = match wrong {
+        0 => format!("{place}: nothing stands against an installation"),
+        1 => format!("{place}: 1 thing stands against an installation"),
+        n => format!("{place}: {n} things stand against an installation"),
+    };
+    session.output.say(if wrong == 0 { Tone::Good } else { Tone::Bad }, &summary);
+    let list: Vec<_> = findings.iter().map(Finding::json).collect();
+    let exit = if wrong == 0 { Exit::Done } else { Exit::Findings };
+    Ok((exit, json!({ "configuration": place.to_string(), "findings": list })))
+}
