@@ -17,6 +17,7 @@ pub mod model;
 pub mod mutants;
 pub mod package;
 pub mod pe;
+mod policy;
 pub mod program;
 mod program_in_wine;
 pub mod repro;

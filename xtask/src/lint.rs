@@ -9,7 +9,7 @@ use crate::{
     build::{self, FOR_TESTS},
     command, inf,
     layout::Layout,
-    setup,
+    policy, setup,
 };
 
 /// Name and check of each lint.
@@ -19,7 +19,9 @@ pub type Lint = (&'static str, fn(&Layout) -> Result<()>);
 pub const ALL: &[Lint] = &[
     ("rustfmt", rustfmt),
     ("INF files", inf::check),
+    ("dependencies", policy::check),
     ("clippy: host", clippy_host),
+    ("rustdoc", rustdoc),
     ("clippy: drivers", clippy_drivers),
     ("clippy: executive", clippy_executive),
 ];
@@ -47,6 +49,13 @@ fn clippy_host(layout: &Layout) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["clippy", "--quiet", "--all-targets"]).current_dir(layout.root());
     deny_warnings(&mut cargo)
+}
+
+/// The documentation of the default members: every link in it leads somewhere.
+fn rustdoc(layout: &Layout) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
+    command::run(cargo.current_dir(layout.root()))
 }
 
 fn clippy_drivers(layout: &Layout) -> Result<()> {
