@@ -32,5 +32,5 @@ if errorlevel 1 (
 )
 echo The filter is installed and the packages are staged.
 echo In Device Manager choose Update Driver for the device PCI\VEN_5853^&DEV_0001 ("Xen platform device", or unknown),
-echo then add the PV entry from dom0 (bootcfg --root) or by hand: see admin-guide.md, "Windows Server 2003".
+echo then add the PV entry from dom0 (bootcfg --root) or by hand: see docs\admin-guide.md, "Windows Server 2003".
 exit /b 0

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use guests::{cost, demo, faults, lifecycle, matrix, table};
 use xtask::{
     bench, build, inf, layout, linker, lint, model, mutants,
-    package::{self, Signer, Signing},
+    package::{self, Extra, Signer, Signing},
     pe, repro, setup, test, wine,
 };
 
@@ -58,6 +58,13 @@ enum Command {
         /// A timestamp server (RFC 3161), so that signatures outlive the certificate
         #[arg(long, value_name = "URL", requires = "cert")]
         timestamp: Option<String>,
+        /// Make also dist/xenguard-<version>-submission.cab and .ddf, for Microsoft's signature; the cabinet is
+        /// signed if --cert is given
+        #[arg(long)]
+        submission: bool,
+        /// Make the package of what Microsoft returned: it must be what these sources give, but for signatures
+        #[arg(long, value_name = "ZIP", conflicts_with_all = ["cert", "unsigned", "submission"])]
+        returned: Option<PathBuf>,
         /// Do not sign: the bytes depend on the sources alone
         #[arg(long, conflicts_with = "cert")]
         unsigned: bool,
@@ -138,11 +145,16 @@ fn run(command: Command) -> Result<()> {
         Command::Build { package } if package.is_empty() => build::all(),
         Command::Build { package } => build::packages(&package),
         Command::Check => pe::check(),
-        Command::Package { cert: Some(certificate), key: Some(key), module, timestamp, .. } => {
-            package::run(&Signing::Own(Signer { certificate, key, module, timestamp }))
+        Command::Package { cert, key, module, timestamp, submission, returned, unsigned } => {
+            let signing = match (cert, key) {
+                (Some(certificate), Some(key)) => {
+                    Signing::Own(Signer { certificate, key, module, timestamp })
+                }
+                _ if unsigned => Signing::None,
+                _ => Signing::Test,
+            };
+            package::run(&signing, &Extra { submission, returned })
         }
-        Command::Package { unsigned: true, .. } => package::run(&Signing::None),
-        Command::Package { .. } => package::run(&Signing::Test),
         Command::Lifecycle { names } => {
             setup::bootcfg_tests()?;
             lifecycle::run(&names)

@@ -28,7 +28,7 @@ rules! {
     "sections" sections::references: "every section named is there, every section there is named, none has two heads";
     "architecture" sections::architecture: "models and install sections are decorated NTamd64, and no undecorated ones are there";
     "directives" sections::directives: "only directives that every version of Windows takes for such a package";
-    "files" sections::files: "what is copied is a driver of the suite, in SourceDisksFiles, on a disk of SourceDisksNames, and nothing else is listed";
+    "files" sections::files: "what is copied is a driver of the suite, in SourceDisksFiles, on a disk of SourceDisksNames, in no subfolder and no cabinet, and nothing else is listed";
     "destination" sections::destination: "every file goes to dirid 12, and ServiceBinary is where its file goes";
     "hardware-ids" services::hardware_ids: "exact ids of the suite's own devices, no class of devices";
     "services" services::services: "kernel driver, boot start, error control normal, the load order group of its place in the stack, one function driver per device";

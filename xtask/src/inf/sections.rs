@@ -173,8 +173,23 @@ pub fn files(_: &Suite, package: &Package) -> Vec<String> {
         if !copied.contains(file) {
             breaches.push(format!("{file} is in [SourceDisksFiles] and not copied"));
         }
-        if !package.inf.lines("SourceDisksNames").iter().any(|line| line.has_key(disk)) {
-            breaches.push(format!("{file} is on disk {disk:?}, which is not in [SourceDisksNames]"));
+        if let Some(folder) = line.field(1) {
+            breaches
+                .push(format!("{file} is looked for in the subfolder {folder}, which the package has not"));
+        }
+        match package.inf.lines("SourceDisksNames").iter().find(|line| line.has_key(disk)) {
+            None => breaches.push(format!("{file} is on disk {disk:?}, which is not in [SourceDisksNames]")),
+            Some(disk) => {
+                // description, tag or cabinet, unused, path
+                if let Some(folder) = disk.field(3) {
+                    breaches.push(format!(
+                        "{file} is on a disk in the folder {folder}, which the package has not"
+                    ));
+                }
+                if let Some(cabinet) = disk.field(1) {
+                    breaches.push(format!("{file} is in {cabinet}, which the package has not"));
+                }
+            }
         }
     }
     breaches

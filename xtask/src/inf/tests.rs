@@ -43,6 +43,9 @@ const BREACHES: &[(&str, &str, &str, &str)] = &[
     ("files", "xenpci", "xenvbd.sys = 1\n", ""),
     ("files", "xenvbd", "xenvbd.sys = 1\n", "xenvbd.sys = 1\nextra.sys = 1\n"),
     ("files", "xenvbd", "xenvbd.sys = 1\n", "xenvbd.sys = 2\n"),
+    ("files", "xenvbd", "xenvbd.sys = 1\n", "xenvbd.sys = 1,amd64\n"),
+    ("files", "xenvbd", "1 = %Media%\n", "1 = %Media%,,,\\amd64\n"),
+    ("files", "xenvbd", "1 = %Media%\n", "1 = %Media%,xenvbd.cab\n"),
     ("files", "xenvbd", "[Xenvbd.Files]\n", "[Xenvbd.Files]\nWdfCoInstaller.dll\n"),
     ("destination", "idefilter", "[DestinationDirs]\n", "[DestinationDirs]\nIdefilter.RemoveFile = 11\n"),
     (

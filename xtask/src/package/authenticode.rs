@@ -39,12 +39,27 @@ pub fn digest(image: &[u8]) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
+/// The certificates of an image, which its signature is one of; none where it is not signed.
+///
+/// # Errors
+/// It is no 64-bit image, or the table leads out of it.
+pub fn certificates(image: &[u8]) -> Result<&[u8]> {
+    digest(image)?;
+    let word =
+        |at: usize| image.get(at..at + 4).and_then(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?)));
+    let header = word(0x3c).context("the image is cut short")? as usize + OPTIONAL_HEADER;
+    let (at, size) = (word(header + CERTIFICATE_TABLE), word(header + CERTIFICATE_TABLE + 4));
+    let (at, size) =
+        (at.context("no certificate table")? as usize, size.context("no certificate table")? as usize);
+    image.get(at..at.saturating_add(size)).context("the certificates lead out of the image")
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A header, a body of `length` bytes, and, where signed, certificates behind it.
-    fn image(length: usize, signed: bool) -> Vec<u8> {
+    pub fn image(length: usize, signed: bool) -> Vec<u8> {
         let mut bytes = vec![0; 0x200];
         bytes[..2].copy_from_slice(b"MZ");
         bytes[0x3c] = 0x40;
@@ -55,6 +70,7 @@ mod tests {
             let at = bytes.len() as u32;
             let table = 0x40 + OPTIONAL_HEADER + CERTIFICATE_TABLE;
             bytes[table..table + 4].copy_from_slice(&at.to_le_bytes());
+            bytes[table + 4..table + 8].copy_from_slice(&64_u32.to_le_bytes());
             bytes[0x58 + CHECKSUM] = 9;
             bytes.extend([1; 64]);
         }
@@ -69,6 +85,8 @@ mod tests {
         let mut changed = image(8, true);
         changed[0x201] ^= 1;
         assert_ne!(digest(&changed).unwrap(), digest(&image(8, true)).unwrap());
+        assert_eq!(certificates(&image(8, true)).unwrap(), [1; 64]);
+        assert!(certificates(&image(8, false)).unwrap().is_empty());
     }
 
     #[test]

@@ -9,8 +9,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use super::{BILL, CATALOG, Package, archive::hex, authenticode, sign};
-use crate::{command, folder::remove_folder};
+use super::{
+    BILL, CATALOG, INFS, Package, SHIPPED,
+    archive::{Files, hex},
+    authenticode, sign, submission,
+};
+use crate::{command, folder::remove_folder, layout::Layout};
 
 /// Every driver is signed, alone and by the catalog; a driver that was changed, and a catalog that was, are
 /// refused.
@@ -79,6 +83,68 @@ pub fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
             "the bill of materials has {file} as {hash:?}, and it is {actual}"
         );
     }
+    Ok(())
+}
+
+/// Another reader of cabinets finds every file as it was put in, in one folder.
+pub fn cabinet(package: &Package, cabinet: &[u8], work: &Path) -> Result<()> {
+    let folder = work.join("cabinet");
+    remove_folder(&folder)?;
+    fs::create_dir_all(&folder)?;
+    let path = folder.join("x.cab");
+    fs::write(&path, cabinet)?;
+    command::output(Command::new("cabextract").args(["-q", "-d"]).arg(&folder).arg(&path))?;
+    let mut inside = 0;
+    for entry in fs::read_dir(folder.join("xenguard")).context("the cabinet lacks its folder")? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let own = package.files.get(&name).or_else(|| package.files.get(&format!("symbols/{name}")));
+        ensure!(own == Some(&fs::read(entry.path())?), "{name} is another one in the cabinet");
+        inside += 1;
+    }
+    // A driver with its symbols each, the INF files, the catalog.
+    let wanted = 2 * SHIPPED.len() + INFS.len() + 1;
+    ensure!(inside == wanted, "the cabinet has {inside} files, not {wanted}");
+    Ok(())
+}
+
+/// A package that comes back signed is taken over; one in which a driver, an INF file or the catalog is
+/// another one, or from which a file is missing, is refused.
+pub fn returned(layout: &Layout) -> Result<()> {
+    let plain = super::contents(layout)?;
+    let mut signed = plain.clone();
+    let work = layout.target().join("package");
+    let signer = sign::Signer::for_tests(&work.join("test-signing"))?;
+    super::sign(&mut signed, &signer, false, &work)?;
+    cabinet(&plain, &submission::cabinet(&plain)?, &work)?;
+    let come_back = |change: &dyn Fn(&mut Files)| -> Result<()> {
+        let goes = |path: &String| path.ends_with(".sys") || path.ends_with(".inf") || *path == CATALOG;
+        let mut files: Files =
+            signed.files.iter().filter(|(path, _)| goes(path)).map(|(p, c)| (p.clone(), c.clone())).collect();
+        change(&mut files);
+        submission::take_over(&mut plain.clone(), &super::archive::zip("drivers", &files, plain.date)?)
+    };
+    come_back(&|_| ())?;
+    let change = |name: &'static str, at: usize| {
+        move |files: &mut Files| {
+            if let Some(content) = files.get_mut(name) {
+                content[at] ^= 1;
+            }
+        }
+    };
+    ensure!(come_back(&change("xenvbd.sys", 0x600)).is_err(), "another driver was taken over");
+    ensure!(come_back(&change("xenvbd.inf", 40)).is_err(), "another INF file was taken over");
+    for missing in ["xenpci.sys", "xenpci.inf", CATALOG] {
+        let without = |files: &mut Files| drop(files.remove(missing));
+        ensure!(come_back(&without).is_err(), "a package without {missing} was taken over");
+    }
+    let unsigned =
+        |files: &mut Files| drop(files.insert("xenpci.sys".into(), plain.files["xenpci.sys"].clone()));
+    ensure!(come_back(&unsigned).is_err(), "an unsigned driver was taken over");
+    let more = |files: &mut Files| drop(files.insert("more.sys".into(), plain.files["xenpci.sys"].clone()));
+    ensure!(come_back(&more).is_err(), "a driver that was not submitted was taken over");
+    let other = |files: &mut Files| drop(files.insert(CATALOG.into(), vec![0; 4000]));
+    ensure!(come_back(&other).is_err(), "a catalog that stands for nothing was taken over");
     Ok(())
 }
 

@@ -16,6 +16,9 @@ use crate::{command, folder::sorted_entries, layout::Layout};
 /// How the names of licence texts begin.
 const LICENCE_FILES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
+/// The supplier of what this workspace makes.
+const SUPPLIER: &str = "The Xenguard project";
+
 /// A crate.
 #[derive(Clone, Debug)]
 pub struct Component {
@@ -127,6 +130,77 @@ fn checksums(lock: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// A part of binaries that no crate is: Rust's own libraries, and the headers that bindings are made from.
+#[derive(Clone, Debug)]
+pub struct Base {
+    name: &'static str,
+    version: String,
+    /// An SPDX expression, or a name where SPDX has none.
+    licence: std::result::Result<&'static str, &'static str>,
+    /// How the names of the binaries end that it is in.
+    ends: &'static [&'static str],
+}
+
+impl Base {
+    fn reference(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
+    fn licence(&self) -> Value {
+        match self.licence {
+            Ok(expression) => json!({ "expression": expression }),
+            Err(name) => json!({ "license": { "name": name } }),
+        }
+    }
+
+    fn is_in(&self, file: &str) -> bool {
+        let is_program = !file.contains('@') && !file.ends_with(".sys");
+        !file.contains('@')
+            && self.ends.iter().any(|end| if end.is_empty() { is_program } else { file.ends_with(end) })
+    }
+}
+
+/// What the binaries are made of beside crates.
+///
+/// # Errors
+/// The compiler does not say its version.
+pub fn bases() -> Result<Vec<Base>> {
+    let text = command::output(Command::new("rustc").arg("--version"))?;
+    let rust = text.split(' ').nth(1).context("rustc does not say its version")?.to_owned();
+    let of_rust = |name, ends| Base { name, version: rust.clone(), licence: Ok("MIT OR Apache-2.0"), ends };
+    // Where dpkg is not, the version is that of the machine that is built on.
+    let mut dpkg = Command::new("dpkg-query");
+    let headers = command::output(dpkg.args(["-W", "-f", "${Version}", "mingw-w64-common"]));
+    Ok(vec![
+        of_rust("rust-core", &[".sys", ""]),
+        of_rust("rust-alloc", &[".sys", ""]),
+        of_rust("rust-compiler_builtins", &[".sys", ""]),
+        of_rust("rust-std", &[""]),
+        Base {
+            name: "mingw-w64-headers",
+            version: headers.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned()),
+            licence: Err("mingw-w64: public domain, and ZPL-2.1 for parts"),
+            ends: &[".sys"],
+        },
+    ])
+}
+
+/// A serial number that equal binaries give again: a name-based UUID (RFC 9562, version 8) of their hashes.
+fn serial_number(version: &str, binaries: &[(String, String)]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(version);
+    for (file, content) in binaries {
+        hash.update(file);
+        hash.update(content);
+    }
+    let mut bytes = hash.finalize()[..16].to_vec();
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = super::archive::hex(&bytes);
+    format!("urn:uuid:{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
 /// The bill of materials, CycloneDX 1.5: the shipped binaries with their hashes, the crates in them, who
 /// links whom.
 pub fn bill(
@@ -134,6 +208,7 @@ pub fn bill(
     date: Date,
     binaries: &[(String, String)],
     crates: &BTreeMap<String, Vec<Component>>,
+    bases: &[Base],
 ) -> String {
     let mut components = Vec::new();
     let mut links = Vec::new();
@@ -157,17 +232,42 @@ pub fn bill(
             "type": "library", "bom-ref": reference, "name": component.name, "version": component.version,
             "licenses": [{ "expression": component.licence }],
         });
-        if let Some(checksum) = &component.checksum {
-            entry["purl"] = json!(format!("pkg:cargo/{reference}"));
-            entry["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
+        match &component.checksum {
+            Some(checksum) => {
+                entry["purl"] = json!(format!("pkg:cargo/{reference}"));
+                entry["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
+            }
+            // One of this workspace, which no registry has.
+            None => {
+                entry["purl"] = json!(format!("pkg:generic/xenguard/{reference}"));
+                entry["supplier"] = json!({ "name": SUPPLIER });
+            }
         }
         components.push(entry);
         links.push(json!({ "ref": reference, "dependsOn": component.links }));
     }
+    for base in bases {
+        components.push(json!({
+            "type": "library", "bom-ref": base.reference(), "name": base.name, "version": base.version,
+            "licenses": [base.licence()], "purl": format!("pkg:generic/{}", base.reference()),
+        }));
+        links.push(json!({ "ref": base.reference(), "dependsOn": [] }));
+    }
+    for link in &mut links {
+        let Some(file) = link["ref"].as_str() else { continue };
+        let of_it: Vec<_> = bases.iter().filter(|base| base.is_in(file)).map(Base::reference).collect();
+        if let Some(depends) = link["dependsOn"].as_array_mut() {
+            depends.extend(of_it.into_iter().map(Value::from));
+        }
+    }
+    let files: Vec<_> = binaries.iter().map(|(file, _)| file.clone()).collect();
+    links.push(json!({ "ref": "xenguard", "dependsOn": files }));
     let bill = json!({
         "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+        "serialNumber": serial_number(version, binaries),
         "metadata": {
             "timestamp": date.iso(),
+            "supplier": { "name": SUPPLIER },
             "component": { "type": "application", "bom-ref": "xenguard", "name": "xenguard", "version": version,
                            "licenses": [{ "expression": "MIT OR Apache-2.0" }] },
         },
@@ -219,14 +319,29 @@ mod tests {
         let crates = of(&Layout::here(), &["idefilter"], "x86_64-pc-windows-msvc").unwrap();
         let binaries = [("idefilter.sys".to_owned(), "00".repeat(32))];
         let date = Date { year: 2026, month: 11, day: 21 };
-        let text =
-            bill("1.2.3", date, &binaries, &BTreeMap::from([("idefilter.sys".to_owned(), crates.clone())]));
+        let inside = BTreeMap::from([("idefilter.sys".to_owned(), crates.clone())]);
+        let bases = bases().unwrap();
+        let text = bill("1.2.3", date, &binaries, &inside, &bases);
+        assert_eq!(text, bill("1.2.3", date, &binaries, &inside, &bases), "reproducible");
         let bill: Value = serde_json::from_str(&text).unwrap();
         let names: BTreeSet<&str> =
             array(&bill["components"]).iter().map(|component| text_of(&component["bom-ref"])).collect();
-        assert_eq!(names.len(), crates.len() + 1);
+        assert_eq!(names.len(), crates.len() + 1 + bases.len());
+        let number = text_of(&bill["serialNumber"]);
+        assert!(number.starts_with("urn:uuid:") && number.len() == 45 && &number[23..24] == "8", "{number}");
+        let other = [("idefilter.sys".to_owned(), "01".repeat(32))];
+        assert_ne!(serial_number("1.2.3", &binaries), serial_number("1.2.3", &other));
+        let purl = |name: &str| {
+            let found = array(&bill["components"]).iter().find(|component| component["name"] == name);
+            found.map(|component| text_of(&component["purl"]).to_owned()).unwrap_or_default()
+        };
+        assert!(purl("guard").starts_with("pkg:generic/xenguard/guard@"), "{}", purl("guard"));
+        assert!(purl("wdk-sys").starts_with("pkg:cargo/wdk-sys@"));
+        let driver = array(&bill["dependencies"]).iter().find(|link| link["ref"] == "idefilter.sys").unwrap();
+        let links = |start: &str| array(&driver["dependsOn"]).iter().any(|to| text_of(to).starts_with(start));
+        assert!(links("rust-core@") && links("mingw-w64-headers@") && !links("rust-std@"), "{driver}");
         for link in array(&bill["dependencies"]) {
-            assert!(names.contains(text_of(&link["ref"])));
+            assert!(names.contains(text_of(&link["ref"])) || link["ref"] == "xenguard");
             assert!(array(&link["dependsOn"]).iter().all(|to| names.contains(text_of(to))), "{link}");
         }
     }

@@ -11,20 +11,22 @@ mod check;
 mod components;
 mod date;
 mod sign;
+mod submission;
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bootcfg::inf::{Inf, installation};
 use guests::built::{INFS, SHIPPED};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    build,
+    build, command,
     folder::remove_folder,
     layout::Layout,
     program,
@@ -32,7 +34,7 @@ use crate::{
     step::step,
 };
 use archive::{Files, hex, zip};
-use components::Component;
+use components::{Base, Component};
 use date::Date;
 pub use sign::Signer;
 
@@ -52,6 +54,15 @@ pub enum Signing {
     None,
 }
 
+/// What is done with a package beside making it.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// The cabinet for Partner Center is made, too.
+    pub submission: bool,
+    /// What came back from there is taken over.
+    pub returned: Option<PathBuf>,
+}
+
 /// A package: its folder's name, its files, and its date.
 #[derive(Clone, Debug)]
 struct Package {
@@ -60,6 +71,8 @@ struct Package {
     date: Date,
     /// The crates in each binary.
     crates: BTreeMap<String, Vec<Component>>,
+    /// What else is in them.
+    bases: Vec<Base>,
 }
 
 /// Where the bill of materials is.
@@ -69,14 +82,74 @@ const BILL: &str = "sbom.cdx.json";
 ///
 /// # Errors
 /// A step failed, or the package is not what it must be.
-pub fn run(signing: &Signing) -> Result<()> {
+pub fn run(signing: &Signing, extra: &Extra) -> Result<()> {
     let layout = Layout::here();
+    release(&layout)?;
     setup::packaging()?;
     build::drivers()?;
     program::build(&layout)?;
-    let path = make(&layout, signing)?;
-    println!("{}", path.display());
+    if extra.submission {
+        for path in submit(&layout, signing)? {
+            println!("{}", path.display());
+        }
+    }
+    if let Some(returned) = &extra.returned {
+        println!("{}", finish(&layout, returned)?.display());
+    } else {
+        println!("{}", make(&layout, signing)?.display());
+    }
     Ok(())
+}
+
+/// The changelog tells of this version, and a commit that has a tag has this version's.
+fn release(layout: &Layout) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let log = layout.root().join("CHANGELOG.md");
+    let text = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    ensure!(text.contains(&format!("## [{version}]")), "CHANGELOG.md has no section [{version}]");
+    let mut git = Command::new("git");
+    git.args(["tag", "--points-at", "HEAD"]).current_dir(layout.root());
+    // Sources without a repository have no tag.
+    let tags = command::output(&mut git).unwrap_or_default();
+    let of_versions: Vec<&str> = tags.lines().filter(|tag| tag.starts_with('v')).collect();
+    ensure!(
+        of_versions.is_empty() || of_versions.contains(&format!("v{version}").as_str()),
+        "this commit has the tag {}, and the version is {version}: change one of them",
+        of_versions.join(", ")
+    );
+    Ok(())
+}
+
+/// Makes what Partner Center takes: a cabinet of the drivers as they were built, signed only as a whole, and
+/// directives by which makecab makes it on Windows. Returns their paths.
+fn submit(layout: &Layout, signing: &Signing) -> Result<Vec<PathBuf>> {
+    let work = layout.target().join("package");
+    let package = step("package: contents", || contents(layout))?;
+    let cabinet = layout.dist().join(format!("{}-submission.cab", package.name));
+    let plain = submission::cabinet(&package)?;
+    check::cabinet(&package, &plain, &work)?;
+    fs::write(&cabinet, plain).with_context(|| format!("cannot write {}", cabinet.display()))?;
+    if let Signing::Own(signer) = signing {
+        let unsigned = work.join("submission.cab");
+        fs::rename(&cabinet, &unsigned).or_else(|_| fs::copy(&cabinet, &unsigned).map(|_| ()))?;
+        signer.sign(&unsigned, &cabinet)?;
+    }
+    let directives = cabinet.with_extension("ddf");
+    fs::write(&directives, submission::directives(&package))
+        .with_context(|| format!("cannot write {}", directives.display()))?;
+    Ok(vec![cabinet, directives])
+}
+
+/// Makes the package of what was built and of what came back with Microsoft's signatures.
+fn finish(layout: &Layout, returned: &Path) -> Result<PathBuf> {
+    let work = layout.target().join("package");
+    let content = fs::read(returned).with_context(|| format!("cannot read {}", returned.display()))?;
+    let mut package = step("package: contents", || contents(layout))?;
+    submission::take_over(&mut package, &content).with_context(|| returned.display().to_string())?;
+    let path = layout.dist().join(format!("{}.zip", package.name));
+    fs::write(&path, package.pack()?).with_context(|| format!("cannot write {}", path.display()))?;
+    check::archive(&package, &path, &work)?;
+    Ok(path)
 }
 
 /// Makes and checks the package of what was built, and returns its path.
@@ -105,7 +178,10 @@ pub fn make(layout: &Layout, signing: &Signing) -> Result<PathBuf> {
 pub fn test(layout: &Layout) -> Result<()> {
     setup::packaging()?;
     program::build(layout)?;
+    release(layout)?;
     check::reproducible(|| contents(layout)?.pack())?;
+    check::reproducible(|| submission::cabinet(&contents(layout)?))?;
+    check::returned(layout)?;
     make(layout, &Signing::Test).map(|_| ())
 }
 
@@ -124,7 +200,7 @@ impl Package {
         let mut files = self.files.clone();
         let hashes: Vec<_> =
             self.crates.keys().map(|file| (file.clone(), hex(&Sha256::digest(&self.files[file])))).collect();
-        let bill = components::bill(env!("CARGO_PKG_VERSION"), self.date, &hashes, &self.crates);
+        let bill = components::bill(env!("CARGO_PKG_VERSION"), self.date, &hashes, &self.crates, &self.bases);
         files.insert(BILL.to_owned(), bill.into_bytes());
         let sums = archive::sums(&files);
         files.insert("SHA256SUMS".to_owned(), sums.into_bytes());
@@ -167,18 +243,28 @@ fn contents(layout: &Layout) -> Result<Package> {
         files.insert(script.to_owned(), read(&layout.root().join("inf").join(script))?);
     }
     for (place, source) in [
-        ("admin-guide.md", "docs/admin-guide.md"),
+        ("CHANGELOG.md", "CHANGELOG.md"),
+        ("docs/admin-guide.md", "docs/admin-guide.md"),
+        // The line that a stop writes names it by this path.
+        ("docs/bugcheck.md", "docs/bugcheck.md"),
+        ("docs/bootcfg.md", "docs/bootcfg.md"),
         ("licences/LICENSE-MIT", "LICENSE-MIT"),
         ("licences/LICENSE-APACHE", "LICENSE-APACHE"),
     ] {
-        files.insert(place.to_owned(), read(&layout.root().join(source))?);
+        let mut text = read(&layout.root().join(source))?;
+        if place.ends_with(".md") {
+            // Older Windows' Notepad knows no other line ends.
+            text = String::from_utf8(text)?.replace("\r\n", "\n").replace('\n', "\r\n").into_bytes();
+        }
+        files.insert(place.to_owned(), text);
     }
     for (program, _) in programs(layout) {
         files.insert(program.to_owned(), read(&layout.dist().join(program))?);
     }
     let crates = crates(layout)?;
     files.extend(components::licence_texts(&crates)?);
-    Ok(Package { name: format!("xenguard-{}", env!("CARGO_PKG_VERSION")), files, date, crates })
+    let name = format!("xenguard-{}", env!("CARGO_PKG_VERSION"));
+    Ok(Package { name, files, date, crates, bases: components::bases()? })
 }
 
 /// The programs that were built, and the target each is for.

@@ -20,6 +20,7 @@ pub const PACKAGING: &[Package] = &[
     ("osslsigncode", "/usr/bin/osslsigncode"),
     ("openssl", "/usr/bin/openssl"),
     ("unzip", "/usr/bin/unzip"),
+    ("cabextract", "/usr/bin/cabextract"),
 ];
 
 /// What the tests of bootcfg need.
