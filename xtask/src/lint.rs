@@ -21,7 +21,6 @@ pub const ALL: &[Lint] = &[
     ("INF files", inf::check),
     ("dependencies", policy::check),
     ("clippy: host", clippy_host),
-    ("rustdoc", rustdoc),
     ("clippy: drivers", clippy_drivers),
     ("clippy: executive", clippy_executive),
 ];
@@ -49,13 +48,6 @@ fn clippy_host(layout: &Layout) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["clippy", "--quiet", "--all-targets"]).current_dir(layout.root());
     deny_warnings(&mut cargo)
-}
-
-/// The documentation of the default members: every link in it leads somewhere.
-fn rustdoc(layout: &Layout) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
-    command::run(cargo.current_dir(layout.root()))
 }
 
 fn clippy_drivers(layout: &Layout) -> Result<()> {
