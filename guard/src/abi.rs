@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of this file's layouts and meanings.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// What is called for [`ASK_AGAIN`] and [`TAKE_CENSUS`], at `DISPATCH_LEVEL` with a lock of the guard's held:
 /// it may only pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.

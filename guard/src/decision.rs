@@ -98,6 +98,10 @@ pub trait Inputs {
     fn xenpci(&mut self) -> Service;
     /// The service of xenvbd.
     fn xenvbd(&mut self) -> Service;
+    /// Whether this Windows will find a driver for the storage adapter in boot: NT before 6.2 by the
+    /// critical-device database, a later one only where an earlier boot has installed the device. `None` if
+    /// that could not be read.
+    fn adapter_installed(&mut self) -> Option<bool>;
     /// Whether a driver of another vendor's suite is enabled; `None` if that could not be read.
     fn other_suite(&mut self) -> Option<bool>;
     /// Whether fast startup is on; `None` if that could not be read.
@@ -137,6 +141,9 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
     let policy = inputs.hide_policy().ok_or(Reason::HidePolicyUnknown)?;
     ready(inputs.xenpci(), Reason::XenpciDisabled)?;
     ready(inputs.xenvbd(), Reason::XenvbdDisabled)?;
+    if !inputs.adapter_installed().ok_or(Reason::ParametersUnreadable)? {
+        return Err(Reason::AdapterNotInstalled);
+    }
     if inputs.other_suite().ok_or(Reason::ParametersUnreadable)? {
         return Err(Reason::OtherSuite);
     }
@@ -177,6 +184,7 @@ mod tests {
         policy: Option<HidePolicy>,
         xenpci: Service,
         xenvbd: Service,
+        adapter_installed: Option<bool>,
         other_suite: Option<bool>,
         fast_startup: Option<bool>,
         failed_boots: Option<u32>,
@@ -192,6 +200,7 @@ mod tests {
         policy: Some(HidePolicy::Controllers),
         xenpci: Service::Ready,
         xenvbd: Service::Ready,
+        adapter_installed: Some(true),
         other_suite: Some(false),
         fast_startup: Some(false),
         failed_boots: Some(0),
@@ -213,6 +222,9 @@ mod tests {
         }
         fn hide_policy(&mut self) -> Option<HidePolicy> {
             self.policy
+        }
+        fn adapter_installed(&mut self) -> Option<bool> {
+            self.adapter_installed
         }
         fn other_suite(&mut self) -> Option<bool> {
             self.other_suite
@@ -262,6 +274,8 @@ mod tests {
             (Given { xenvbd: Service::OtherVersion, ..GOOD }, Reason::DriverVersion),
             (Given { xenpci: Service::Foreign, ..GOOD }, Reason::OtherSuite),
             (Given { xenvbd: Service::Foreign, ..GOOD }, Reason::OtherSuite),
+            (Given { adapter_installed: Some(false), ..GOOD }, Reason::AdapterNotInstalled),
+            (Given { adapter_installed: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { other_suite: Some(true), ..GOOD }, Reason::OtherSuite),
             (Given { other_suite: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { fast_startup: Some(true), ..GOOD }, Reason::FastStartup),

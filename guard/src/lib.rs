@@ -39,6 +39,7 @@ pub mod provenance;
 pub mod reason;
 pub mod record;
 pub mod root_bus;
+pub mod start_override;
 pub mod storage_id;
 pub mod tripwire;
 pub mod units;

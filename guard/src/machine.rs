@@ -109,7 +109,7 @@ pub enum Event {
     /// xenpci, or idefilter's own power requests: the system has come back from suspend, migration or
     /// hibernation. The machine may have its emulated disks again.
     Resumed,
-    /// xenpci: it is about to enumerate the storage adapter.
+    /// xenpci: it is about to give its block services to the storage adapter's driver.
     ExposureRequested,
     /// xenvbd: it is about to report its first unit.
     Exposed,
@@ -133,7 +133,7 @@ pub enum Action {
     Nothing,
     /// Run the unplug protocol, if it is switched on, and report its end.
     Unplug,
-    /// Enumerate the storage adapter.
+    /// Give out the block services.
     Expose,
     /// Report no PV disk.
     Withhold(Reason),
@@ -170,7 +170,7 @@ pub enum Phase {
     Emulated(Reason),
     /// A PV boot whose proof is not yet asked for.
     Hiding,
-    /// The storage adapter may be enumerated.
+    /// The block services may be given out, and vbds connected.
     Granted,
     /// PV disks are exposed.
     Exposed,

@@ -73,6 +73,8 @@ reasons! {
     XenUnusable = 0x20, "the hypervisor shows Xen's signature but not Xen's interface";
     /// One of the driver's own parameters could not be read.
     ParametersUnreadable = 0x21, "a parameter of the guard could not be read";
+    /// NT 6.2 or later has not installed the PV storage adapter in an earlier boot, and would not in this one.
+    AdapterNotInstalled = 0x22, "Windows has not yet installed the PV storage adapter";
 
     /// The bus filter is on no PCI root bus.
     FilterNotAttached = 0x30, "the filter is not attached to a PCI root bus";

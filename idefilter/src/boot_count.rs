@@ -60,12 +60,17 @@ fn key_for_write() -> Result<Key> {
     Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.create_below(utf16!("Parameters"), false)
 }
 
-/// The thread: waits for the hives, writes the count to the disk, waits until the system has stayed up,
-/// clears it.
-fn watch() {
+/// Waits until the session manager has opened the hives. PASSIVE_LEVEL.
+pub fn wait_for_hives() {
     while Key::open(SOFTWARE).is_err() {
         time::sleep(INTERVAL);
     }
+}
+
+/// The thread: waits for the hives, writes the count to the disk, waits until the system has stayed up,
+/// clears it.
+fn watch() {
+    wait_for_hives();
     // Without the flush NT writes within some seconds by itself, which a boot that dies early would not see.
     if let Err(status) = key_for_write().and_then(|key| key.flush()) {
         log!("boot count not written: {status}");

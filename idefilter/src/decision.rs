@@ -5,7 +5,8 @@ use guard::options::BootOptions;
 use guard::other_suites;
 use guard::policy::HidePolicy;
 use wdm::registry::{self, Key};
-use wdm::{NtStatus, boot, image, utf16};
+use wdm::version::{self, Version};
+use wdm::{NtStatus, boot, image, unicode, utf16};
 use xen::cpuid::{self, Native, Xen};
 
 use crate::{boot_count, store};
@@ -16,6 +17,9 @@ pub fn decide() -> (Decision, Option<store::Failure>) {
     let mut system = System { xen: None, failure: None };
     (guard::decision::decide(&mut system), system.failure)
 }
+
+/// Where PnP keeps the instances of the storage adapter, below [`registry::ENUM`].
+const ADAPTER: &[u16] = utf16!("XENGUARD\\VBD");
 
 /// The inputs, read from the running system.
 struct System {
@@ -55,6 +59,29 @@ impl Inputs for System {
 
     fn xenvbd(&mut self) -> Service {
         service("xenvbd", utf16!("xenvbd"))
+    }
+
+    fn adapter_installed(&mut self) -> Option<bool> {
+        if version::running() < Version::NT_6_2 {
+            return Some(true);
+        }
+        // Each instance that xenpci's bus has ever reported; PnP gives it its driver as `Service`.
+        let Some(adapters) = present(Key::open(registry::ENUM).and_then(|key| key.open_below(ADAPTER)))?
+        else {
+            return Some(false);
+        };
+        for n in 0.. {
+            let name = match adapters.subkey(n) {
+                Ok(name) => name,
+                Err(NtStatus::NO_MORE_ENTRIES) => return Some(false),
+                Err(_) => return None,
+            };
+            let service = adapters.open_below(&name).and_then(|key| key.string(utf16!("Service")));
+            if present(service)?.is_some_and(|service| unicode::eq_ignore_case(&service, utf16!("xenvbd"))) {
+                return Some(true);
+            }
+        }
+        None
     }
 
     fn other_suite(&mut self) -> Option<bool> {
@@ -125,20 +152,21 @@ fn open_service(name: &[u16]) -> wdm::Result<Key> {
 }
 
 /// A service's name as the registry takes it.
-struct Name {
+pub struct Name {
     units: [u16; 32],
     length: usize,
 }
 
 impl Name {
     /// From an ASCII name; what is beyond 32 characters is cut off.
-    fn of(name: &str) -> Self {
+    pub fn of(name: &str) -> Self {
         let mut units = [0; 32];
         units.iter_mut().zip(name.bytes()).for_each(|(unit, byte)| *unit = byte.into());
         Self { units, length: name.len().min(32) }
     }
 
-    fn as_units(&self) -> &[u16] {
+    /// The name.
+    pub fn as_units(&self) -> &[u16] {
         &self.units[..self.length]
     }
 }

@@ -11,7 +11,7 @@ use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus
 
 use crate::bus_filter::{self, Bus};
 use crate::storage_filter::{self, Storage};
-use crate::{boot_count, decision, log, pnp, reporter, root_bus, state, store, tripwire};
+use crate::{boot_count, decision, log, pnp, reporter, root_bus, start_override, state, store, tripwire};
 
 /// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
 static RECORD: DumpData = DumpData::new(
@@ -31,6 +31,8 @@ pub enum Extension {
     Bus(Bus),
     /// The filter on an emulated storage device.
     Storage(Storage),
+    /// The device that is told of the shutdown.
+    Shutdown,
 }
 
 /// A device of this driver's.
@@ -52,6 +54,7 @@ impl Driver for Idefilter {
         state::set_unplug_wanted(decision::unplug_wanted());
         state::step(Event::Decided(decision));
         boot_count::begin(decision);
+        start_override::begin(driver);
         announce(driver, decision, failure.as_ref());
         if decision.mode == Mode::Pv {
             watch(driver);
@@ -92,6 +95,9 @@ impl Driver for Idefilter {
     }
 
     fn other(device: Device<Self::Extension>, irp: Irp) -> Disposition {
+        if matches!(device.extension(), Extension::Shutdown) {
+            return start_override::request(irp);
+        }
         match (device.acquire(), device.attached_to()) {
             (Ok(_hold), Some(lower)) => irp.forward(lower),
             _ => irp.complete(NtStatus::DELETE_PENDING),

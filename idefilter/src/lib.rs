@@ -11,6 +11,7 @@
 //! | [`entry`] | DriverEntry and AddDevice |
 //! | [`decision`] | gathers the inputs of the decision |
 //! | [`boot_count`] | counts PV boots that did not come up |
+//! | [`start_override`] | keeps Windows from leaving out the other entry's boot drivers |
 //! | [`store`] | reads xenstore by polling, before interrupts |
 //! | [`unplug`] | qemu's unplug protocol and log port |
 //! | [`pnp`] | PnP requests to the filter's devices |
@@ -41,6 +42,7 @@ mod relations;
 mod reporter;
 mod root_bus;
 mod signals;
+mod start_override;
 mod state;
 mod storage_filter;
 mod storage_number;

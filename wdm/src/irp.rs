@@ -14,6 +14,7 @@ use wdk_sys::{
     },
 };
 
+use crate::resources::Resources;
 use crate::{DeviceObject, NtStatus, StackLocation, event};
 
 /// SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR.
@@ -161,12 +162,23 @@ impl Irp {
     /// with their final status. The completion routine only signals an event, so whatever follows
     /// runs here, at PASSIVE_LEVEL, and the IRP must then be completed. PASSIVE_LEVEL only.
     pub fn forward_and_wait(self, lower: DeviceObject) -> (Self, NtStatus) {
+        self.forward_with_and_wait(lower, |_| ())
+    }
+
+    /// [`forward_and_wait`](Self::forward_and_wait), with the lower driver's stack location, a copy of this
+    /// driver's, changed by `change`.
+    fn forward_with_and_wait(
+        self,
+        lower: DeviceObject,
+        change: impl FnOnce(&mut IO_STACK_LOCATION),
+    ) -> (Self, NtStatus) {
         let mut done = KEVENT::default();
         // SAFETY: the event is on this thread's kernel stack, which stays resident during a
         // kernel-mode wait, and this function does not return before the event is signalled.
         unsafe {
             KeInitializeEvent(&raw mut done, _EVENT_TYPE::NotificationEvent, 0);
             self.copy_to_next();
+            change(&mut *self.current().sub(1));
             self.set_completion(signal, (&raw mut done).cast());
             let status = IofCallDriver(lower.as_ptr(), self.as_ptr());
             if status == NtStatus::PENDING.0 {
@@ -175,6 +187,35 @@ impl Irp {
         }
         let status = self.status();
         (self, status)
+    }
+
+    /// Passes an IRP_MN_START_DEVICE to `lower` as [`forward_and_wait`](Self::forward_and_wait) does, with the
+    /// interrupt messages in both of its lists made private to this driver: messages that a function driver
+    /// required besides what its bus driver had reported are none of the bus driver's (WDK,
+    /// IRP_MN_FILTER_RESOURCE_REQUIREMENTS). The lists of this driver's own stack location stay as they are.
+    /// PASSIVE_LEVEL only.
+    pub fn forward_start_and_wait(self, lower: DeviceObject) -> (Self, NtStatus) {
+        let location = self.location();
+        let copy = |list: Option<Resources<'_>>| {
+            list.map_or(Ok(None), |resources| resources.with_private_messages())
+        };
+        let copies =
+            copy(location.raw_resources()).and_then(|raw| Ok((raw, copy(location.translated_resources())?)));
+        let (raw, translated) = match copies {
+            Ok(copies) => copies,
+            Err(status) => return (self, status),
+        };
+        self.forward_with_and_wait(lower, |next| {
+            // SAFETY: the live member of the union for this minor function. The lists live until the lower
+            // drivers have completed the IRP, for which `forward_with_and_wait` waits.
+            let start = unsafe { &mut next.Parameters.StartDevice };
+            if let Some(raw) = &raw {
+                start.AllocatedResources = raw.as_ptr().cast_mut().cast();
+            }
+            if let Some(translated) = &translated {
+                start.AllocatedResourcesTranslated = translated.as_ptr().cast_mut().cast();
+            }
+        })
     }
 
     /// Passes the IRP to `lower` and has `then` called when the lower drivers have completed it, at

@@ -52,6 +52,7 @@ pub mod requirements;
 pub mod resources;
 pub mod routine;
 pub mod security;
+pub mod shutdown;
 pub mod spin_lock;
 pub mod stack_location;
 pub mod status;

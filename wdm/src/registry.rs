@@ -10,8 +10,8 @@ use wdk_sys::{
     KEY_VALUE_PARTIAL_INFORMATION, KEY_WRITE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES,
     REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ, REG_OPTION_NON_VOLATILE, REG_OPTION_VOLATILE, REG_SZ, ULONG,
     ntddk::{
-        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwDeleteValueKey, ZwEnumerateKey, ZwFlushKey,
-        ZwOpenKey, ZwQueryValueKey, ZwSetValueKey,
+        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwDeleteKey, ZwDeleteValueKey, ZwEnumerateKey,
+        ZwFlushKey, ZwOpenKey, ZwQueryValueKey, ZwSetValueKey,
     },
 };
 
@@ -21,6 +21,9 @@ use crate::{DeviceObject, NtStatus, Result, pool, status::check, unicode};
 pub const SERVICES: &[u16] = crate::utf16!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Services");
 /// `\Registry\Machine\SYSTEM\CurrentControlSet\Control`.
 pub const CONTROL: &[u16] = crate::utf16!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Control");
+
+/// `\Registry\Machine\SYSTEM\CurrentControlSet\Enum`.
+pub const ENUM: &[u16] = crate::utf16!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Enum");
 
 /// An open key; dropping it closes the handle.
 #[derive(Debug)]
@@ -230,6 +233,18 @@ impl Key {
         let mut name = unicode::counted(name)?;
         // SAFETY: an open key, and a name that lives across the call.
         check(unsafe { ZwDeleteValueKey(self.0, &raw mut name) })
+    }
+
+    /// Deletes a key below this one that has no keys below it.
+    ///
+    /// # Errors
+    /// `OBJECT_NAME_NOT_FOUND`, `ACCESS_DENIED`, `CANNOT_DELETE`, …
+    pub fn delete_below(&self, path: &[u16]) -> Result {
+        /// DELETE (winnt.h).
+        const DELETE: u32 = 0x0001_0000;
+        let key = Self::open_at(self.0, path, DELETE)?;
+        // SAFETY: an open key.
+        check(unsafe { ZwDeleteKey(key.0) })
     }
 
     /// Writes a value of any type (REG_xxx). The key was opened for writing.

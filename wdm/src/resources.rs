@@ -1,12 +1,16 @@
 //! Hardware resources of a started device.
 #![allow(unsafe_code, reason = "walks a variable-length CM_RESOURCE_LIST")]
 
+use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 use wdk_sys::{
-    CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_INTERRUPT_MESSAGE,
-    CM_RESOURCE_LIST, PCM_RESOURCE_LIST,
+    CM_FULL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST,
+    CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_INTERRUPT_MESSAGE, CM_RESOURCE_LIST, PCM_RESOURCE_LIST,
 };
+
+use crate::{Result, pool};
 
 /// One resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +103,47 @@ impl<'a> Resources<'a> {
         self.iter().filter_map(ranges).nth(n)
     }
 
+    /// A copy of the list in which the interrupt messages are private to the function driver
+    /// (CmResourceTypeDevicePrivate), so that a bus driver passes them over; `None` where there is no message.
+    /// The copy is aligned as a list has to be. ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub(crate) fn with_private_messages(&self) -> Result<Option<Vec<u64>>> {
+        if self.messages().next().is_none() {
+            return Ok(None);
+        }
+        // SAFETY: a valid list by `from_raw`'s contract, not null as it has messages; `full` walks it by the
+        // counts that it states.
+        let length = unsafe {
+            let mut full = (&raw const (*self.list).List).cast::<CM_FULL_RESOURCE_DESCRIPTOR>();
+            for _ in 0..(*self.list).Count {
+                let count = (*full).PartialResourceList.Count as usize;
+                full = full.byte_add(FULL_HEADER + count * size_of::<CM_PARTIAL_RESOURCE_DESCRIPTOR>());
+            }
+            full.byte_offset_from_unsigned(self.list)
+        };
+        let mut copy = pool::try_vec::<u64>(length.div_ceil(size_of::<u64>()))?;
+        // SAFETY: the list is that long and the copy no shorter; both are plain data, and the copy is walked by
+        // the same counts.
+        unsafe {
+            let list = copy.as_mut_ptr().cast::<CM_RESOURCE_LIST>();
+            list.cast::<u8>().copy_from_nonoverlapping(self.list.cast(), length);
+            let mut full = (&raw mut (*list).List).cast::<CM_FULL_RESOURCE_DESCRIPTOR>();
+            for _ in 0..(*list).Count {
+                let count = (*full).PartialResourceList.Count as usize;
+                let first = full.byte_add(FULL_HEADER).cast::<CM_PARTIAL_RESOURCE_DESCRIPTOR>();
+                for descriptor in core::slice::from_raw_parts_mut(first, count) {
+                    if matches!(read(descriptor), Resource::Interrupt(interrupt) if interrupt.message) {
+                        descriptor.Type = DEVICE_PRIVATE;
+                    }
+                }
+                full = first.add(count).cast();
+            }
+        }
+        Ok(Some(copy))
+    }
+
     fn interrupts(&self) -> impl Iterator<Item = InterruptResource> + use<'a> {
         self.iter().filter_map(|resource| match resource {
             Resource::Interrupt(interrupt) => Some(interrupt),
@@ -121,6 +166,12 @@ impl<'a> Resources<'a> {
 const PORT: u32 = wdk_sys::CmResourceTypePort;
 const INTERRUPT: u32 = wdk_sys::CmResourceTypeInterrupt;
 const MEMORY: u32 = wdk_sys::CmResourceTypeMemory;
+
+/// CmResourceTypeDevicePrivate.
+const DEVICE_PRIVATE: u8 = wdk_sys::CmResourceTypeDevicePrivate as u8;
+/// Bytes of a full descriptor before its partial descriptors.
+const FULL_HEADER: usize = offset_of!(CM_FULL_RESOURCE_DESCRIPTOR, PartialResourceList)
+    + offset_of!(CM_PARTIAL_RESOURCE_LIST, PartialDescriptors);
 
 /// CmResourceShareShared.
 const SHARED: u8 = 3;

@@ -1,10 +1,12 @@
 //! The interface table that the platform driver (xenpci) gives to its clients (xenvbd).
 //!
-//! xenpci exports one function, [`Query`], under the name `XenpciInterface`. It answers a version with a
-//! pointer to the one [`Interface`] of that version, or null if xenpci has not started its device or does not
-//! know the version. The table and the functions in it stay valid until the client's device stack has been
-//! removed: the client's physical device object is xenpci's child, so xenpci outlives it. After xenpci's
-//! device has been removed every entry answers [`Status::NO_DEVICE`].
+//! xenpci exports two functions. [`Query`], under the name `XenpciInterface`, answers a version with a pointer
+//! to the one [`Interface`] of that version, or null if xenpci has not started its device, does not know the
+//! version, or has not opened its services: it opens them once the guard has granted the exposure of PV disks,
+//! and in an emulated boot never. [`Await`], under the name `XenpciAwait`, has a client called when they are
+//! opened. The table and the functions in it stay valid until the client's device stack has been removed: the
+//! client's physical device object is xenpci's child, so xenpci outlives it. After xenpci's device has been
+//! removed every entry answers [`Status::NO_DEVICE`].
 //!
 //! # Conventions
 //! - A table grows at its end only. `version` changes when a meaning changes, `size` when an entry is added;
@@ -26,10 +28,23 @@ use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 
 /// The version this crate describes.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What xenpci exports as `XenpciInterface`. Any IRQL.
 pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
+
+/// Called at `PASSIVE_LEVEL`, once, when xenpci opens its services, in the course of its own bus relations: a
+/// disk that the callback has Storport announce is found before NT looks for its boot disk.
+pub type OpenedCallback = unsafe extern "system" fn(context: *mut c_void);
+
+/// What xenpci exports as `XenpciAwait`: has `callback` called with `context` when the services are opened.
+/// `PASSIVE_LEVEL`. A null callback ends that: when the call has returned, the callback is not running and
+/// will not run. One client can wait at a time.
+///
+/// [`Status::SUCCESS`]: it will be called, or will not be any more. [`Status::EXISTS`]: the services are open,
+/// or another client waits. [`Status::NO_DEVICE`]: they are not opened in this boot, or xenpci has not started
+/// its device.
+pub type Await = unsafe extern "system" fn(callback: Option<OpenedCallback>, context: *mut c_void) -> Status;
 
 /// What an entry answers: 0 for success, or the negative of an error number of Xen (public/errno.h).
 ///

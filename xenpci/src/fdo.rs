@@ -39,7 +39,7 @@ pub struct Fdo {
     again: SpinLock<Option<proof::AskAgain>>,
     /// What suspends the guest, as long as there is the platform.
     suspend: SpinLock<Option<Suspend>>,
-    /// The storage adapter, once it has been exposed.
+    /// The storage adapter, once it has been reported.
     adapter: SpinLock<Option<Device<Extension>>>,
     /// The code of the reason for withholding that was last printed.
     said: AtomicU32,
@@ -83,7 +83,8 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
     let Some(lower) = device.attached_to() else { return irp.complete(NtStatus::DELETE_PENDING) };
     match irp.location().pnp() {
         Some(Minor::StartDevice) => {
-            let (irp, status) = irp.forward_and_wait(lower);
+            // The device has no MSI capability: the messages are those that this driver asked for.
+            let (irp, status) = irp.forward_start_and_wait(lower);
             let status = status.to_result().and_then(|()| start(device, fdo, &irp));
             irp.complete(status.into())
         }
@@ -234,26 +235,16 @@ fn stop(fdo: &Fdo) {
     }
 }
 
-/// The storage adapter for the bus relations: the one that has been exposed, or a new one if the guard says
-/// so now.
+/// The storage adapter for the bus relations, the same in every boot and at every query. Asks the guard first,
+/// so that the adapter's driver finds the services open if they may be. PASSIVE_LEVEL.
 fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
-    let exposed = *fdo.adapter.lock();
-    if exposed.is_some() {
-        return exposed;
-    }
-    match proof::request_exposure() {
-        Action::Expose if fdo.platform().is_some() => {}
-        Action::Expose => return withhold(fdo, Reason::EventRefused),
-        Action::Stop(stop) => {
-            let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
-            bugcheck::stop(BUGCHECK_CODE, parameters)
-        }
-        Action::Withhold(reason) | Action::Note(reason) => return withhold(fdo, reason),
-        _ => return withhold(fdo, Reason::EventRefused),
+    open_services(fdo);
+    let reported = *fdo.adapter.lock();
+    if reported.is_some() {
+        return reported;
     }
     match pdo::create(fdo.driver, device.object()) {
         Ok(adapter) => {
-            debug_print!(DRIVER, "storage adapter exposed");
             *fdo.adapter.lock() = Some(adapter);
             Some(adapter)
         }
@@ -264,13 +255,32 @@ fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
     }
 }
 
-/// Says why there is no storage adapter, once for each reason.
-fn withhold(fdo: &Fdo, reason: Reason) -> Option<Device<Extension>> {
+/// Gives what a vbd needs (grants, event channels, xenstore) to the adapter's driver, if the guard says so now.
+/// PASSIVE_LEVEL.
+fn open_services(fdo: &Fdo) {
+    if interface::is_open() {
+        return;
+    }
+    match proof::request_exposure() {
+        Action::Expose if fdo.platform().is_some() => {
+            debug_print!(DRIVER, "block services opened");
+            interface::open();
+        }
+        Action::Stop(stop) => {
+            let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
+            bugcheck::stop(BUGCHECK_CODE, parameters)
+        }
+        Action::Withhold(reason) | Action::Note(reason) => withhold(fdo, reason),
+        _ => withhold(fdo, Reason::EventRefused),
+    }
+}
+
+/// Says why the block services are not opened, once for each reason.
+fn withhold(fdo: &Fdo, reason: Reason) {
     if fdo.said.swap(reason.code(), Ordering::Relaxed) != reason.code() {
         let (code, text) = (reason.code(), reason.text());
-        debug_print!(DRIVER, "storage adapter withheld reason={code:#x} {text}");
+        debug_print!(DRIVER, "block services withheld reason={code:#x} {text}");
     }
-    None
 }
 
 /// A paging file comes or goes on a disk below the adapter: what is in its path must not be paged out or

@@ -1,7 +1,8 @@
 //! The interface table as this driver fills it: `xen::interface` says what each entry promises.
 //!
 //! The entries carry no context, so the one running platform stands in a static. It is set at START and
-//! cleared at removal, when the clients' stacks, which are its children, are gone.
+//! cleared at removal, when the clients' stacks, which are its children, are gone. The table is given out from
+//! [`open`] on, which the function device calls for the guard's «Expose» and for nothing else.
 #![allow(unsafe_code, reason = "exports functions that take addresses, and finds the platform by one")]
 
 use alloc::sync::Arc;
@@ -9,12 +10,14 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr;
 use core::slice;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::time::Duration;
 
-use wdm::{NtStatus, memory};
+use wdm::spin_lock::SpinLock;
+use wdm::{NtStatus, memory, time};
 use xen::interface::{
-    EventCallback, GrantRef, Interface, Port, Query, Status, SuspendCallback, Transaction, VERSION, Watch,
-    WatchCallback,
+    Await, EventCallback, GrantRef, Interface, OpenedCallback, Port, Query, Status, SuspendCallback,
+    Transaction, VERSION, Watch, WatchCallback,
 };
 use xen::store::{self, Errno, Store};
 use xen::{Access, DomainId, Frame, PAGE_SIZE, grant, hypercall};
@@ -27,6 +30,19 @@ use crate::suspend::Client;
 
 /// The running platform, or null.
 static PLATFORM: AtomicPtr<Platform> = AtomicPtr::new(ptr::null_mut());
+
+/// The guard has granted the exposure of PV disks, and the services are given out.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// The client that waits for the services.
+struct Waiter {
+    callback: OpenedCallback,
+    /// The context, as a number.
+    context: usize,
+}
+
+/// Who waits, and whether its callback is running.
+static WAITER: SpinLock<(Option<Waiter>, bool)> = SpinLock::new((None, false));
 
 static TABLE: Interface = Interface {
     version: VERSION,
@@ -53,15 +69,67 @@ static TABLE: Interface = Interface {
     suspend_unregister,
 };
 
-/// The table of `version`, or null if this driver does not know the version or has not set its platform up.
+/// The table of `version`, or null if this driver does not know the version or has not opened its services.
 /// Any IRQL.
 #[unsafe(no_mangle)]
 pub extern "system" fn XenpciInterface(version: u32) -> *const Interface {
-    if version == VERSION && platform().is_some() { &raw const TABLE } else { ptr::null() }
+    if version == VERSION && is_open() { &raw const TABLE } else { ptr::null() }
 }
 
-/// What clients import is of the type that they are told.
-const _: Query = XenpciInterface;
+/// Has a client called when the services are opened, or not any more. PASSIVE_LEVEL.
+///
+/// # Safety
+/// The callback stays callable with `context` until the call that ends it has returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenpciAwait(callback: Option<OpenedCallback>, context: *mut c_void) -> Status {
+    let Some(callback) = callback else {
+        loop {
+            let mut waiter = WAITER.lock();
+            waiter.0 = None;
+            let running = waiter.1;
+            drop(waiter);
+            if !running {
+                return Status::SUCCESS;
+            }
+            time::sleep(Duration::from_millis(10));
+        }
+    };
+    if platform().is_none() {
+        return Status::NO_DEVICE;
+    }
+    let mut waiter = WAITER.lock();
+    // Under the lock, which `open` takes after it has set this.
+    if OPEN.load(Ordering::Acquire) || waiter.0.is_some() {
+        return Status::EXISTS;
+    }
+    waiter.0 = Some(Waiter { callback, context: context.expose_provenance() });
+    Status::SUCCESS
+}
+
+/// What clients import is of the types that they are told.
+const _: (Query, Await) = (XenpciInterface, XenpciAwait);
+
+/// Whether the services are given out. Any IRQL.
+pub fn is_open() -> bool {
+    platform().is_some() && OPEN.load(Ordering::Acquire)
+}
+
+/// Gives the services out from now on, and calls the client that waits for them. PASSIVE_LEVEL; the guard has
+/// answered «Expose».
+pub fn open() {
+    OPEN.store(true, Ordering::Release);
+    let waiting = {
+        let mut waiter = WAITER.lock();
+        let waiting = waiter.0.take();
+        waiter.1 = waiting.is_some();
+        waiting
+    };
+    if let Some(Waiter { callback, context }) = waiting {
+        // SAFETY: by `XenpciAwait`'s contract; its end waits while the callback is marked as running.
+        unsafe { callback(ptr::with_exposed_provenance_mut(context)) };
+        WAITER.lock().1 = false;
+    }
+}
 
 /// Makes a platform the one that the table works on. PASSIVE_LEVEL.
 ///
@@ -79,7 +147,9 @@ pub fn publish(platform: &Arc<Platform>) -> wdm::Result {
 pub fn withdraw(platform: &Arc<Platform>) {
     let old = Arc::as_ptr(platform).cast_mut();
     // Another platform's place is not cleared.
-    let _ = PLATFORM.compare_exchange(old, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
+    if PLATFORM.compare_exchange(old, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        OPEN.store(false, Ordering::Release);
+    }
 }
 
 fn platform() -> Option<&'static Platform> {

@@ -1,10 +1,11 @@
 //! xenpci.sys: function driver of the Xen platform device (PCI 5853:0001 and :0002), and bus driver of the PV
 //! storage adapter.
 //!
-//! In a PV boot it sets up hypercalls, grants, event channels and xenstore ([`platform`]), offers them to its
-//! clients through one table ([`interface`]), and enumerates the storage adapter ([`pdo`]) once the guard in
-//! idefilter.sys says that every emulated alias is gone ([`proof`]). In an emulated boot it starts its device
-//! and leaves Xen alone.
+//! It enumerates the storage adapter ([`pdo`]) in every boot, so that Windows has it installed before a boot
+//! depends on it. In a PV boot it sets up hypercalls, grants, event channels and xenstore ([`platform`]), and
+//! gives them to the adapter's driver through one table ([`interface`]) once the guard in idefilter.sys says
+//! that every emulated alias is gone ([`proof`]). In an emulated boot it leaves Xen alone, and gives nothing
+//! out.
 #![no_std]
 
 extern crate alloc;

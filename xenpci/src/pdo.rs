@@ -1,7 +1,10 @@
 //! The storage adapter's physical device object.
 //!
-//! It has no resources of its own: its function driver, xenvbd, works through the interface table. It is
-//! created once, stays reported from then on, and goes with its bus.
+//! It has no resources of its own: its function driver, xenvbd, works through the interface table, where that is
+//! given out. It is reported in every boot, also in an emulated one: a Windows that has never enumerated a device
+//! cannot boot from it (NT 6.2 and later configure in boot only what an earlier boot has installed), and counts a
+//! boot driver whose device is not there as unneeded. It is created once, stays reported from then on, and
+//! goes with its bus.
 #![allow(unsafe_code, reason = "deletes device objects")]
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};

@@ -1,7 +1,9 @@
 //! The one adapter: its disks, and the guard's leave to show them.
 //!
 //! [`Adapter::find`] connects every vbd of type disk and reads its identity, before anything is shown; and
-//! CD-ROM drives, where their emulated twins are hidden.
+//! CD-ROM drives, where their emulated twins are hidden. It needs xenpci's services, which are given out in a
+//! PV boot whose proof is whole: before, and in an emulated boot, there is no [`Adapter`], and every address
+//! answers "no device".
 //! [`Adapter::expose`] asks the guard for leave on the ground of the first census, and has a census taken at
 //! every disk that arrives from then on. Target ids run from 0 in the order of the vbds' numbers. Without
 //! leave the disks are disconnected again, and every address answers "no device".
@@ -314,7 +316,7 @@ impl Adapter {
     }
 
     /// What Storport is to know of the adapter. Every target id may come to have a disk.
-    pub fn configuration(&self) -> Configuration {
+    pub const fn configuration() -> Configuration {
         Configuration { targets: MAX_TARGETS as u8, maximum_transfer: MAXIMUM_TRANSFER }
     }
 

@@ -13,7 +13,7 @@ use core::time::Duration;
 use wdm::event::Event;
 use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
-use xen::interface::{self, EventCallback, Interface, Status, VERSION};
+use xen::interface::{self, EventCallback, Interface, OpenedCallback, Status, VERSION};
 use xen::store::{self, Errno, Names, Store};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
 
@@ -24,6 +24,7 @@ use crate::suspend::Pause;
 #[link(name = "xenpci", kind = "static", modifiers = "-bundle")]
 unsafe extern "system" {
     fn XenpciInterface(version: u32) -> *const Interface;
+    fn XenpciAwait(callback: Option<OpenedCallback>, context: *mut c_void) -> Status;
 }
 
 /// Folder of the guest's block devices in xenstore.
@@ -35,7 +36,7 @@ const MOST_NAMES: usize = 64 << 10;
 /// Why there is no disk, or one less.
 #[derive(Clone, Copy, Debug)]
 pub enum Error {
-    /// xenpci has not started its device, or speaks another version of the interface.
+    /// xenpci has not opened its services, or speaks another version of the interface.
     NoInterface,
     /// Xenstore failed.
     Store(store::Error),
@@ -115,6 +116,23 @@ impl Platform {
         // image, and this driver's import keeps that image loaded.
         let table = unsafe { XenpciInterface(VERSION).as_ref() };
         table.filter(|table| table.usable()).map(Self).ok_or(Error::NoInterface)
+    }
+
+    /// Has `opened` called, once, when xenpci opens its services. Answers an error where it will not be:
+    /// [`Status::EXISTS`] where they are open, [`Status::NO_DEVICE`] where this boot does without them.
+    /// PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// xenpci's answer.
+    pub fn wait(opened: OpenedCallback) -> Result<(), Status> {
+        // SAFETY: the callback takes no context, and the image stays until `wait_no_more` has returned.
+        unsafe { XenpciAwait(Some(opened), ptr::null_mut()) }.ok()
+    }
+
+    /// Ends that: when it returns the callback is not running. PASSIVE_LEVEL.
+    pub fn wait_no_more() {
+        // SAFETY: no conditions.
+        let _ = unsafe { XenpciAwait(None, ptr::null_mut()) };
     }
 
     /// The guest's vbds, by number. PASSIVE_LEVEL.

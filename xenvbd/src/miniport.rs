@@ -35,6 +35,7 @@ use wdk_sys::{
     SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_ERROR, SP_RETURN_FOUND, TRUE, UCHAR, ULONG,
 };
 use wdm::{DriverObject, debug_print};
+use xen::interface::Status;
 
 use crate::adapter::{self, Adapter, Configuration};
 use crate::srb::{Port, Request, Srb};
@@ -80,14 +81,20 @@ pub const DMA64_SUPPORTED: UCHAR = 1;
 /// Pointers that this driver needs where Storport gives it nothing of its own.
 ///
 /// `HwFindAdapter` gets neither the driver object nor a context (its documentation: "HwContext: set to
-/// NULL"). Each field is set once, in `DriverEntry`.
+/// NULL"), and xenpci's call that it has opened its services has none either.
 struct Anchor {
     driver: AtomicPtr<c_void>,
+    /// Storport's device extension of the adapter that runs, null while it is stopped.
+    running: AtomicPtr<Extension>,
     /// Storport's own unload routine, called after this driver's.
     unload: AtomicPtr<c_void>,
 }
 
-static ANCHOR: Anchor = Anchor { driver: AtomicPtr::new(null_mut()), unload: AtomicPtr::new(null_mut()) };
+static ANCHOR: Anchor = Anchor {
+    driver: AtomicPtr::new(null_mut()),
+    running: AtomicPtr::new(null_mut()),
+    unload: AtomicPtr::new(null_mut()),
+};
 
 /// The device extension, zeroed by Storport when it is first made.
 #[repr(C)]
@@ -173,7 +180,7 @@ unsafe extern "C" fn hw_find_adapter(
     let adapter = match adapter::current() {
         Some(adapter) => {
             adapter.restart();
-            Some(adapter)
+            Found::Now(adapter)
         }
         None => match make_adapter() {
             Ok(adapter) => adapter,
@@ -183,15 +190,16 @@ unsafe extern "C" fn hw_find_adapter(
             }
         },
     };
-    // Without disks there is one target id, at which nothing is.
-    let wanted = adapter.map_or(Configuration { targets: 1, maximum_transfer: 4096 }, Adapter::configuration);
-    if let Some(adapter) = adapter {
-        adapter.attach(NonNull::new(extension).map(Port::new));
-    }
-    let adapter = adapter.map_or(null_mut(), |adapter| core::ptr::from_ref(adapter).cast_mut());
-    // SAFETY: Storport's extension and configuration, for this call.
+    // Where no disk can come in this boot there is one target id, at which nothing is.
+    let wanted = match adapter {
+        Found::Never => Configuration { targets: 1, maximum_transfer: 4096 },
+        Found::Now(_) | Found::Later => Adapter::configuration(),
+    };
+    // SAFETY: Storport's extension, which it has just made, for this call.
+    unsafe { (*extension.cast::<Extension>()).use_adapter(adapter.now()) };
+    ANCHOR.running.store(extension.cast(), Ordering::Release);
+    // SAFETY: Storport's configuration, for this call.
     unsafe {
-        (*extension.cast::<Extension>()).adapter.store(adapter, Ordering::Release);
         let configuration = &mut *configuration;
         configuration.MaximumTransferLength = wanted.maximum_transfer;
         // One element per page, and one more for a buffer that starts inside one.
@@ -210,15 +218,72 @@ unsafe extern "C" fn hw_find_adapter(
     SP_RETURN_FOUND
 }
 
-/// Makes the adapter and asks for leave to show its disks; `None` where there is none to show. PASSIVE_LEVEL.
-fn make_adapter() -> Result<Option<&'static Adapter>, hal::Error> {
-    let found = adapter::make_current(Adapter::find(driver_object())?);
+/// What becomes of the adapter's disks.
+#[derive(Clone, Copy)]
+enum Found {
+    /// They may be shown.
+    Now(&'static Adapter),
+    /// xenpci has not opened its services: [`opened`] is called if it does.
+    Later,
+    /// There are none in this boot.
+    Never,
+}
+
+impl Found {
+    const fn now(self) -> Option<&'static Adapter> {
+        match self {
+            Self::Now(adapter) => Some(adapter),
+            Self::Later | Self::Never => None,
+        }
+    }
+}
+
+impl Extension {
+    /// Has the routines that get this extension work on `adapter`. ≤ DISPATCH_LEVEL.
+    fn use_adapter(&self, adapter: Option<&'static Adapter>) {
+        if let Some(adapter) = adapter {
+            adapter.attach(Some(Port::new(NonNull::from(self).cast())));
+        }
+        let adapter = adapter.map_or(null_mut(), |adapter| core::ptr::from_ref(adapter).cast_mut());
+        self.adapter.store(adapter, Ordering::Release);
+    }
+}
+
+/// xenpci has opened its services, with the adapter's device started: connects the disks now. PASSIVE_LEVEL.
+unsafe extern "system" fn opened(_context: *mut c_void) {
+    match make_adapter() {
+        Ok(found) => {
+            // SAFETY: null, or Storport's extension of an adapter that it has not stopped. xenpci calls this in
+            // the course of its bus relations, during which PnP removes none of its children.
+            let extension = unsafe { ANCHOR.running.load(Ordering::Acquire).as_ref() };
+            if let (Some(extension), Some(adapter)) = (extension, found.now()) {
+                extension.use_adapter(Some(adapter));
+                Port::new(NonNull::from(extension).cast()).bus_changed();
+            }
+        }
+        Err(error) => debug_print!(DRIVER, "no adapter: {error}"),
+    }
+}
+
+/// Makes the adapter and asks for leave to show its disks. PASSIVE_LEVEL.
+fn make_adapter() -> Result<Found, hal::Error> {
+    let adapter = match Adapter::find(driver_object()) {
+        // xenpci says why, where the boot was to be a PV boot.
+        Err(hal::Error::NoInterface) => match hal::Platform::wait(opened) {
+            Ok(()) => return Ok(Found::Later),
+            // They were opened in between.
+            Err(Status::EXISTS) => Adapter::find(driver_object())?,
+            Err(_) => return Ok(Found::Never),
+        },
+        found => found?,
+    };
+    let found = adapter::make_current(adapter);
     match found.expose() {
-        Ok(()) => Ok(Some(found)),
+        Ok(()) => Ok(Found::Now(found)),
         Err(withheld) => {
             debug_print!(DRIVER, "no PV disk is shown: {withheld}");
             remove_adapter();
-            Ok(None)
+            Ok(Found::Never)
         }
     }
 }
@@ -353,14 +418,21 @@ unsafe extern "C" fn hw_adapter_control(
         // SAFETY: for this control type the parameter is such a list.
         (control::QUERY, _) => unsafe { support(control, parameters.cast()) },
         // Storport has seen every request complete before it stops the adapter.
-        (control::STOP, Some(adapter)) => adapter.stop(),
-        (control::RESTART, Some(adapter)) => {
-            adapter.restart();
+        (control::STOP, adapter) => {
+            ANCHOR.running.store(null_mut(), Ordering::Release);
+            if let Some(adapter) = adapter {
+                adapter.stop();
+            }
+        }
+        (control::RESTART, adapter) => {
+            ANCHOR.running.store(extension.cast(), Ordering::Release);
+            if let Some(adapter) = adapter {
+                adapter.restart();
+            }
             // Whether Storport kept the timer through a power state is not documented; asking again replaces
             // it.
             call_timer(extension);
         }
-        (control::STOP | control::RESTART, None) => (),
         _ => return _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlUnsuccessful,
     }
     _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlSuccess
@@ -369,6 +441,7 @@ unsafe extern "C" fn hw_adapter_control(
 /// DriverUnload, PASSIVE_LEVEL: the adapter's device is gone. Frees what Storport does not know of, then lets
 /// Storport finish.
 unsafe extern "C" fn driver_unload(driver: PDRIVER_OBJECT) {
+    hal::Platform::wait_no_more();
     remove_adapter();
     let unload = ANCHOR.unload.load(Ordering::Acquire);
     if !unload.is_null() {

@@ -8,6 +8,7 @@
 //!
 //! - the disk is mounted through one way at most;
 //! - a PV disk is shown only in a boot whose guard has been told and has not withheld;
+//! - xenvbd, whose device is started in every boot, reaches a vbd only where the guard has granted that;
 //! - no more than [`boot_count::LIMIT`] PV boots in a row have failed;
 //! - a boot without faults that has come to rest has its disk, and the way that its entry asked for.
 //!
@@ -57,6 +58,11 @@ impl Model for Setup {
             Property::always("a PV disk is shown only with the guard's leave", |_, world: &World| {
                 world.adapter != Adapter::Shown
                     || matches!(world.guard.phase(), Phase::Exposed | Phase::Stopped(_))
+            }),
+            Property::always("a vbd is connected only in a PV boot", |setup: &Setup, world: &World| {
+                !setup.layers.proof
+                    || world.adapter == Adapter::Absent
+                    || !matches!(world.guard.phase(), Phase::Unsealed | Phase::Emulated(_) | Phase::Hiding)
             }),
             Property::always("failed PV boots in a row are limited", |_, world: &World| {
                 world.failed_in_a_row <= boot_count::LIMIT

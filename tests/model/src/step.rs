@@ -55,8 +55,10 @@ pub enum Step {
     Told(usize),
     /// A volume of an emulated disk is mounted.
     Mount(usize),
-    /// xenpci asks whether to enumerate the adapter.
+    /// xenpci asks whether to give out its services.
     Ask,
+    /// The adapter's device is started, before or after the services are given out.
+    StartAdapter,
     /// xenvbd counts the disks before it shows its own.
     Count,
     /// xenvbd tells the guard what it counted.
@@ -159,11 +161,15 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
             _ => {}
         }
     }
-    if world.may_ask && world.adapter == Adapter::Absent {
+    if world.may_ask && !world.services {
         steps.push(Step::Ask);
     }
+    // It is reported when xenpci's bus is first asked, which is after xenpci has asked the guard.
+    if !world.started && world.asked {
+        steps.push(Step::StartAdapter);
+    }
     match world.adapter {
-        Adapter::Enumerated => steps.push(Step::Count),
+        Adapter::Open => steps.push(Step::Count),
         Adapter::Counted(_) => steps.push(Step::Report),
         Adapter::Clear => steps.push(Step::Show),
         Adapter::Absent | Adapter::Shown | Adapter::Withheld => {}
@@ -251,6 +257,10 @@ impl Stepping<'_> {
             }
             Step::Mount(n) => world.paths[n] = Path::Mounted,
             Step::Ask => self.ask(),
+            Step::StartAdapter => {
+                world.started = true;
+                self.connect();
+            }
             Step::Count => self.world.adapter = Adapter::Counted(self.counts()),
             Step::Report => self.report(),
             Step::Show => self.show(),
@@ -440,10 +450,18 @@ impl Stepping<'_> {
     }
 
     fn ask(&mut self) {
-        self.world.may_ask = false;
+        (self.world.may_ask, self.world.asked) = (false, true);
         let answer = self.tell(Event::ExposureRequested);
         if answer == Action::Expose || !self.setup.layers.proof {
-            self.world.adapter = Adapter::Enumerated;
+            self.world.services = true;
+            self.connect();
+        }
+    }
+
+    /// xenvbd connects its vbds as soon as it is started and has xenpci's services, whichever comes last.
+    fn connect(&mut self) {
+        if self.world.started && self.world.services {
+            self.world.adapter = Adapter::Open;
         }
     }
 
@@ -514,6 +532,9 @@ impl Inputs for Registry {
     }
     fn xenvbd(&mut self) -> Service {
         Service::Ready
+    }
+    fn adapter_installed(&mut self) -> Option<bool> {
+        Some(true)
     }
     fn other_suite(&mut self) -> Option<bool> {
         Some(false)

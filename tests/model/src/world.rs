@@ -42,10 +42,10 @@ pub enum Path {
 /// How far xenvbd's adapter has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Adapter {
-    /// Not enumerated.
+    /// Not started, or without xenpci's services: no vbd can be reached.
     Absent,
-    /// Enumerated by xenpci, and told of arrivals from now on.
-    Enumerated,
+    /// It has xenpci's services, and is told of arrivals from now on.
+    Open,
     /// The disks have been counted, and the guard has not been told yet.
     Counted(Counts),
     /// The guard had no objection.
@@ -134,6 +134,12 @@ pub struct World {
     pub paths: [Path; 2],
     /// xenpci has something to ask: at its first enumeration, and when it is told to ask again.
     pub may_ask: bool,
+    /// xenpci has asked, so that its bus has reported the adapter's device.
+    pub asked: bool,
+    /// xenpci gives out its services.
+    pub services: bool,
+    /// The device of xenvbd's adapter has been started, as it is in every boot.
+    pub started: bool,
     /// xenvbd's adapter.
     pub adapter: Adapter,
     /// The PV disk.
@@ -192,6 +198,9 @@ impl World {
             disk_emulated: true,
             paths: [Path::Absent; 2],
             may_ask: true,
+            asked: false,
+            services: false,
+            started: false,
             adapter: Adapter::Absent,
             pv: PvDisk::Absent,
             plugged: PvDisk::Absent,

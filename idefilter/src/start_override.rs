@@ -1,0 +1,85 @@
+//! Takes away the marks by which Windows leaves out boot drivers (see `guard::start_override`), in every boot:
+//! by a thread, from the moment the session manager has opened the hives, and at shutdown.
+#![allow(unsafe_code, reason = "deletes a device object that nobody has seen")]
+
+use core::time::Duration;
+
+use guard::start_override;
+use wdm::device::Options;
+use wdm::registry::Key;
+use wdm::thread::Thread;
+use wdm::version::{self, Version};
+use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, registry, security, shutdown, time, utf16};
+
+use crate::decision::Name;
+use crate::entry::{Extension, Filter};
+use crate::{boot_count, log};
+
+/// How often the thread looks. Windows may write a mark at any time; one that is written between the last look
+/// and the end stays only where the end is no shutdown.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// FILE_DEVICE_UNKNOWN.
+const UNKNOWN: u32 = 0x22;
+
+/// Begins, on an NT that writes marks. Neither part is needed by the other, nor by the guard: a failure is said
+/// and passed over. PASSIVE_LEVEL, in DriverEntry.
+pub fn begin(driver: DriverObject) {
+    if version::running() < Version::NT_6_2 {
+        return;
+    }
+    if let Err(status) = Thread::spawn(watch) {
+        log!("StartOverride is looked after at shutdown only: {status}");
+    }
+    if let Err(status) = wait_for_shutdown(driver) {
+        log!("StartOverride is not looked after at shutdown: {status}");
+    }
+}
+
+/// The device that is told of the shutdown: it stands in no stack, and has no name.
+fn wait_for_shutdown(driver: DriverObject) -> Result {
+    let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
+    let device = Filter::create(driver, options, Extension::Shutdown)?;
+    let registered = security::restrict_to_administrators(device.object())
+        .and_then(|()| shutdown::register(device.object()));
+    if registered.is_err() {
+        // SAFETY: nobody has seen the device.
+        unsafe { device.delete() };
+        return registered;
+    }
+    device.finish_initializing();
+    Ok(())
+}
+
+/// A request to that device: at the shutdown the last marks go.
+pub fn request(irp: Irp) -> Disposition {
+    if irp.major() != shutdown::MAJOR {
+        return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);
+    }
+    clear();
+    irp.complete(NtStatus::SUCCESS)
+}
+
+fn watch() {
+    boot_count::wait_for_hives();
+    loop {
+        clear();
+        time::sleep(INTERVAL);
+    }
+}
+
+/// Takes the marks away. PASSIVE_LEVEL.
+fn clear() {
+    let Ok(services) = Key::open(registry::SERVICES) else { return };
+    let mut cleared = false;
+    for name in start_override::services() {
+        // Most systems lack most of the services, and have no mark.
+        if let Ok(service) = services.open_below(Name::of(name).as_units()) {
+            cleared |= service.delete_below(utf16!("StartOverride")).is_ok();
+        }
+    }
+    if cleared {
+        // Without it NT writes within some seconds by itself.
+        let _ = services.flush();
+    }
+}
