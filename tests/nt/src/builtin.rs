@@ -7,15 +7,15 @@ use crate::ldr::modules;
 use crate::nt::{DriverInitialize, DriverObject};
 use crate::{cdrom, disk, ide, io, ke, mountmgr, pci, storage};
 
-/// Service and entry, in the order in which they start: the bus, then storage from the bottom up. They come
-/// after the boot-start drivers of earlier groups, as their groups do on NT.
-const ALL: [(&str, DriverInitialize); 6] = [
-    ("pci", pci::driver_entry),
-    ("pciide", ide::pciide_entry),
-    ("atapi", ide::atapi_entry),
-    ("disk", disk::driver_entry),
-    ("cdrom", cdrom::driver_entry),
-    ("mountmgr", mountmgr::driver_entry),
+/// Service, load order group and entry of those that are boot-start.
+const ALL: [(&str, &str, DriverInitialize); 7] = [
+    ("acpi", "Core", storage::empty::driver_entry),
+    ("pci", "Boot Bus Extender", pci::driver_entry),
+    ("pciide", "System Bus Extender", ide::pciide_entry),
+    ("atapi", "SCSI miniport", ide::atapi_entry),
+    ("disk", "SCSI Class", disk::driver_entry),
+    ("cdrom", "SCSI CDROM Class", cdrom::driver_entry),
+    ("mountmgr", "FSFilter Infrastructure", mountmgr::driver_entry),
 ];
 
 /// Those that are in memory only once a device needs them.
@@ -25,25 +25,36 @@ const ON_DEMAND: [(&str, DriverInitialize); 3] = [
     ("stornvme", storage::empty::driver_entry),
 ];
 
-/// The boot loader's part: they are in memory, but for those that `late` names.
+/// Those of them that serve emulated controllers, and are boot-start.
+pub fn storage() -> impl Iterator<Item = String> {
+    ["pciide", "atapi"].into_iter().map(String::from)
+}
+
+/// The boot loader's part: they are in memory, but for those that `late` names, or NT's loader leaves out.
 pub fn load_at_boot(late: &[String]) {
-    if let Some(unknown) = late.iter().find(|name| ALL.iter().all(|(service, _)| name != service)) {
+    if let Some(unknown) = late.iter().find(|name| ALL.iter().all(|(service, ..)| name != service)) {
         ke::panicked(format_args!("late={unknown}: there is no such driver"));
     }
-    for (service, _) in ALL {
-        if !late.iter().any(|name| name == service) {
+    for (service, ..) in ALL {
+        if !late.iter().any(|name| name == service) && !crate::pnp::leaves_out(service) {
             modules::built_in(&format!("{service}.sys"), true);
         }
     }
 }
 
-/// Starts them, but for those that `late` names.
+/// Whether the boot is still to start a driver: boot-start, in memory, and of a later group.
+pub fn is_to_come(service: &str, late: &[String]) -> bool {
+    let known = ALL.iter().any(|(name, ..)| name.eq_ignore_ascii_case(service));
+    known && !late.iter().any(|name| name == service) && io::driver::find(service).is_none()
+}
+
+/// Starts those of a group that are in memory.
 ///
 /// # Safety
-/// Called once, at `PASSIVE_LEVEL`.
-pub unsafe fn start(late: &[String]) {
-    for (service, entry) in ALL {
-        if !late.iter().any(|name| name == service) {
+/// Called once for each group, at `PASSIVE_LEVEL`.
+pub unsafe fn start(group: &str, late: &[String]) {
+    for (service, _, entry) in ALL.into_iter().filter(|(_, own, _)| *own == group) {
+        if !late.iter().any(|name| name == service) && !crate::pnp::is_left_out(service) {
             io::create_builtin_driver(service, entry);
         }
     }
@@ -54,7 +65,7 @@ pub unsafe fn start(late: &[String]) {
 /// # Safety
 /// At `PASSIVE_LEVEL`, at a point where NT would load the driver.
 pub unsafe fn load(service: &str) -> Option<*mut DriverObject> {
-    let mut known = ALL.into_iter().chain(ON_DEMAND);
+    let mut known = ALL.into_iter().map(|(name, _, entry)| (name, entry)).chain(ON_DEMAND);
     let (name, entry) = known.find(|(name, _)| name.eq_ignore_ascii_case(service))?;
     modules::built_in(&format!("{name}.sys"), false);
     Some(io::create_builtin_driver(name, entry))

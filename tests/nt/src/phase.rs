@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 
 use protocol::Fault;
 
-use crate::boot::{self, bootini};
+use crate::boot::{self, bcd, bootini};
 use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
@@ -29,8 +29,10 @@ const GROUPS: [&str; 9] = [
     "SCSI CDROM Class",
     "FSFilter Infrastructure",
 ];
-/// The first of them.
-const SYSTEM_RESERVED: usize = 0;
+/// The group of the bus drivers.
+const BOOT_BUS_EXTENDER: &str = "Boot Bus Extender";
+/// The phase before the groups, from NT 6.2 on.
+const CORE: &str = "Core";
 /// `SERVICE_BOOT_START`.
 const BOOT_START: u32 = 0;
 /// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s
@@ -57,21 +59,15 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     }
     pnp::init();
     let drivers = load_boot_drivers();
-    let (reserved, others) =
-        drivers.split_at(drivers.partition_point(|driver| driver.rank == SYSTEM_RESERVED));
-    start_boot_drivers(reserved);
-    // The bus drivers come next, and NT builds the bus's stack as soon as its driver has started: later than
-    // now no boot driver can change what is in it.
-    let mut root = report_root_bus();
-    start_boot_drivers(others);
-    builtin::start(&boot::options().late);
     if boot::options().look_alike {
         pci::look_alike();
     }
     if boot::options().second_root {
         pci::split();
     }
-    start_root_bus(root);
+    let mut root = start_boot_drivers(&drivers);
+    pnp::boot_drivers_started();
+    pnp::try_waiting();
     if boot::options().second_root {
         // The bridge that is reported later.
         root = report_root_bus();
@@ -82,6 +78,9 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     reinitialize::drivers_started();
     early_faults();
     cm::session_manager();
+    pnp::can_load();
+    pnp::install_devices();
+    pnp::mark_unneeded(boot_services());
     diskdump::load();
     report!("up us={}", ke::clock::interrupt_time() / 10);
     work::report("up");
@@ -100,6 +99,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     pnp::settle();
     report_devices();
     report_status();
+    pnp::mark_unneeded(boot_services());
     shutdown::notify();
     cm::flush();
     pnp::set_power(POWER_SYSTEM_SHUTDOWN);
@@ -121,17 +121,28 @@ unsafe fn report_root_bus() -> *mut DeviceObject {
 unsafe fn start_root_bus(bus: *mut DeviceObject) {
     pnp::start_root_device(bus);
     if !pnp::is_started(bus) {
-        // No bus, no disk to boot from.
-        ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0);
+        no_boot_device();
     }
 }
 
-/// The loader's part: the chosen entry's options.
+/// The loader's part: the chosen entry's options, from the boot configuration data where there is one.
 fn load_options() {
     let number = boot::options().entry;
-    let text = boot::archive().file("boot.ini").map(String::from_utf8_lossy).unwrap_or_default();
-    let Some(switches) = bootini::switches(&text, number) else {
-        ke::panicked(format_args!("boot.ini has no entry {number}"));
+    let switches = if let Some(store) = boot::archive().file("BCD") {
+        let Some(chosen) = bcd::choose(store, (!boot::options().unattended).then_some(number)) else {
+            ke::panicked(format_args!("the boot configuration data has no entry {number}"));
+        };
+        if chosen.once {
+            // The boot manager has taken it out before it starts the entry; the host has the disk.
+            report!("bcd bootsequence=used");
+        }
+        chosen.switches
+    } else {
+        let text = boot::archive().file("boot.ini").map(String::from_utf8_lossy).unwrap_or_default();
+        let Some(switches) = bootini::switches(&text, number) else {
+            ke::panicked(format_args!("boot.ini has no entry {number}"));
+        };
+        switches
     };
     let options = bootini::system_start_options(&switches);
     let safe = bootini::safe_boot_mode(&switches);
@@ -149,6 +160,7 @@ fn install() {
             ke::panicked(format_args!("{name}: {error}"));
         }
     }
+    pnp::installed_earlier();
     if let Some(contents) = boot::archive().file("overrides.reg")
         && let Err(line) = cm::apply_reg_file(&String::from_utf8_lossy(contents))
     {
@@ -174,7 +186,7 @@ fn load_boot_drivers() -> Vec<BootDriver> {
     for (at, service) in cm::keys(cm::SERVICES).into_iter().enumerate() {
         let path = alloc::format!("{}\\{service}", cm::SERVICES);
         let number = |value: &str| cm::get(&path, value).and_then(|value| value.as_dword());
-        if number("Start") != Some(BOOT_START) {
+        if number("Start") != Some(BOOT_START) || pnp::leaves_out(&service) {
             continue;
         }
         let group = cm::get(&path, "Group").and_then(|value| value.as_text()).unwrap_or_default();
@@ -188,13 +200,57 @@ fn load_boot_drivers() -> Vec<BootDriver> {
     drivers
 }
 
-/// Starts boot-start drivers in their order.
-unsafe fn start_boot_drivers(drivers: &[BootDriver]) {
-    for driver in drivers {
-        // The outcome is reported; a boot-start driver that fails does not stop the boot
-        // (SERVICE_ERROR_NORMAL).
-        let _ = driver::load(&driver.service);
+/// The services that may be found unneeded: the boot-start ones of files, and those of emulated controllers.
+fn boot_services() -> impl Iterator<Item = String> {
+    let number = |service: &str| cm::get(&alloc::format!("{}\\{service}", cm::SERVICES), "Start");
+    let is_boot_start =
+        move |service: &String| number(service).and_then(|value| value.as_dword()) == Some(BOOT_START);
+    cm::keys(cm::SERVICES).into_iter().filter(is_boot_start).chain(builtin::storage())
+}
+
+/// Starts boot-start drivers, group by group. After each group the devices that wait for one of its drivers are
+/// tried. Returns the PDO of the PCI host bridge.
+///
+/// The ACPI device, of class System, has reported the bridge by the time that the bridge's own driver starts. From
+/// NT 6.2 on the ACPI driver is of a phase before every group («Core»), so that the stack of its device, with the
+/// filters of its class, is built before a driver of System Reserved has run; then, and after that group once
+/// more. In earlier versions nothing depends on when that is.
+unsafe fn start_boot_drivers(drivers: &[BootDriver]) -> *mut DeviceObject {
+    let late = &boot::options().late;
+    let mut root = core::ptr::null_mut();
+    let early = boot::options().nt.is_nt62();
+    let core = || unsafe {
+        builtin::start(CORE, late);
+        pnp::add_root_device("ACPI_HAL", &["ACPI_HAL\\PNP0C08", "*PNP0C08"], &[], Vec::new())
+    };
+    let mut acpi = early.then(core);
+    for rank in 0..=GROUPS.len() {
+        for driver in drivers.iter().filter(|driver| driver.rank == rank) {
+            // The outcome is reported; a boot-start driver that fails does not stop the boot
+            // (SERVICE_ERROR_NORMAL).
+            let _ = driver::load(&driver.service);
+        }
+        let group = GROUPS.get(rank).copied().unwrap_or_default();
+        if group == BOOT_BUS_EXTENDER {
+            let acpi = *acpi.get_or_insert_with(core);
+            if !pnp::is_started(acpi) {
+                no_boot_device();
+            }
+            root = report_root_bus();
+        }
+        builtin::start(group, late);
+        pnp::try_waiting();
+        if group == BOOT_BUS_EXTENDER && !pnp::is_started(root) {
+            // Its driver may be one that is loaded when a device needs it.
+            start_root_bus(root);
+        }
     }
+    root
+}
+
+/// No bus, no disk to boot from.
+fn no_boot_device() -> ! {
+    ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0)
 }
 
 /// Gives the deliberately wrong driver a device, lets it play its case, and takes the device away.

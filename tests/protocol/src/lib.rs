@@ -19,4 +19,4 @@ mod word;
 
 pub use line::{Line, Ready};
 pub use name::Unknown;
-pub use word::{BenchWord, Exercise, Fault, FaultKind, Plan, Word};
+pub use word::{BenchWord, Exercise, Fault, FaultKind, Plan, Version, Word};

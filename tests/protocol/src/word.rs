@@ -59,6 +59,20 @@ named! {
 }
 
 named! {
+    /// A version of NT whose rules the executive has.
+    Version {
+        /// Server 2003 x64.
+        Nt52 = "5.2",
+        /// Windows 7 and Server 2008 R2.
+        Nt61 = "6.1",
+        /// Windows 8.1 and Server 2012 R2.
+        Nt63 = "6.3",
+        /// Windows 10.
+        Nt100 = "10.0",
+    }
+}
+
+named! {
     /// A kind of request that can be made to fail.
     FaultKind {
         /// A routine that allocates for a driver.
@@ -121,8 +135,10 @@ impl fmt::Display for Plan {
 /// One word of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word<'a> {
-    /// The entry of boot.ini that is started, from 1.
+    /// The entry that is chosen at the boot menu, from 1.
     Entry(u32),
+    /// Nobody chooses at the boot menu.
+    Unattended,
     /// A fault; the words of several happen in their order.
     Fault(Fault),
     /// The exercise of a system that is up.
@@ -144,8 +160,10 @@ pub enum Word<'a> {
     LookAlike,
     /// The IDE controller is on a second PCI root bus.
     SecondRoot,
-    /// The kernel is NT 6.1 and not 5.2: version, interrupt messages and the routines that connect them.
-    Nt61,
+    /// The version of NT; 5.2 without it.
+    Nt(Version),
+    /// Only the devices' keys say which of them an earlier boot has installed (NT 6.2 and later).
+    Devnodes,
     /// No interrupt message is granted.
     NoMessages,
     /// PCI buses answer for their children later, on another thread at `DISPATCH_LEVEL`.
@@ -174,12 +192,14 @@ impl<'a> Word<'a> {
             return Ok(match word {
                 "look-alike" => Self::LookAlike,
                 "second-root" => Self::SecondRoot,
+                "devnodes" => Self::Devnodes,
                 "no-messages" => Self::NoMessages,
                 "late-relations" => Self::LateRelations,
                 _ => return Err(Unknown),
             });
         };
         Ok(match (key, value) {
+            ("entry", "none") => Self::Unattended,
             ("entry", n) => Self::Entry(number(n)?),
             ("fault", name) => Self::Fault(Fault::parse(name)?),
             ("exercise", name) => Self::Exercise(Exercise::parse(name)?),
@@ -190,7 +210,7 @@ impl<'a> Word<'a> {
             ("late", service) => Self::Late(service),
             ("dump-driver", service) => Self::DumpDriver(service),
             ("pause", ms) => Self::Pause(number(ms)?),
-            ("nt", "6.1") => Self::Nt61,
+            ("nt", version) => Self::Nt(Version::parse(version)?),
             ("wrong", case) => Self::Wrong(case),
             ("inject", plan) => Self::Inject(Plan::parse(plan)?),
             ("hive", "1") => Self::Hive,
@@ -212,6 +232,7 @@ impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Entry(n) => write!(f, "entry={n}"),
+            Self::Unattended => f.write_str("entry=none"),
             Self::Fault(fault) => write!(f, "fault={fault}"),
             Self::Exercise(exercise) => write!(f, "exercise={exercise}"),
             Self::Outage { disk, seconds } => write!(f, "outage={disk},{seconds}"),
@@ -220,7 +241,8 @@ impl fmt::Display for Word<'_> {
             Self::Pause(ms) => write!(f, "pause={ms}"),
             Self::LookAlike => f.write_str("look-alike"),
             Self::SecondRoot => f.write_str("second-root"),
-            Self::Nt61 => f.write_str("nt=6.1"),
+            Self::Nt(version) => write!(f, "nt={version}"),
+            Self::Devnodes => f.write_str("devnodes"),
             Self::NoMessages => f.write_str("no-messages"),
             Self::LateRelations => f.write_str("late-relations"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
@@ -250,7 +272,8 @@ mod tests {
             Word::Pause(4000),
             Word::LookAlike,
             Word::SecondRoot,
-            Word::Nt61,
+            Word::Unattended,
+            Word::Devnodes,
             Word::NoMessages,
             Word::LateRelations,
             Word::Wrong("none"),
@@ -261,6 +284,7 @@ mod tests {
             Word::Bench(BenchWord::Milliseconds, 500),
             Word::ExitDebug,
         ];
+        words.extend(Version::ALL.iter().map(|&version| Word::Nt(version)));
         words.extend(Fault::ALL.iter().map(|&fault| Word::Fault(fault)));
         words.extend(Exercise::ALL.iter().map(|&exercise| Word::Exercise(exercise)));
         for word in words {

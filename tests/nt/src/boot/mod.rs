@@ -1,14 +1,17 @@
 //! Boot: the multiboot entry, processor tables, and what stands in for NT's loader.
 
+pub mod bcd;
 pub mod bootini;
 mod entry;
 pub mod mp_table;
 pub mod multiboot;
 mod options;
 pub mod port;
+mod profile;
 mod tar;
 
 pub use options::Options;
+pub use profile::Profile;
 use spin::Once;
 pub use tar::Archive;
 

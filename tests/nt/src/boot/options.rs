@@ -5,13 +5,17 @@ use alloc::vec::Vec;
 
 use protocol::{BenchWord, Exercise, Fault, Plan, Word};
 
+use super::Profile;
+
 /// Words of the multiboot command line.
 #[derive(Default)]
 pub struct Options {
     /// A word that is not known: the boot stops with it.
     pub unknown: Option<String>,
-    /// Which entry of boot.ini is started, from 1.
+    /// Which entry is chosen at the boot menu, from 1.
     pub entry: usize,
+    /// Nobody chooses at the boot menu.
+    pub unattended: bool,
     /// Faults, in the order in which they happen.
     pub faults: Vec<Fault>,
     /// Drivers of the executive's own that are not boot-start, but loaded when a device needs them.
@@ -28,8 +32,10 @@ pub struct Options {
     pub look_alike: bool,
     /// The machine has two PCI root buses, the IDE controller on the second.
     pub second_root: bool,
-    /// Version, interrupt messages and the routines that connect them are as of NT 6.1 and not 5.2.
-    pub nt61: bool,
+    /// The version whose rules hold.
+    pub nt: Profile,
+    /// As NT 6.2 or later, only the instances' keys say which devices an earlier boot has installed.
+    pub devnodes: bool,
     /// No interrupt message is granted, as where no vector is left.
     pub no_messages: bool,
     /// PCI buses answer for their children later, at `DISPATCH_LEVEL`.
@@ -65,6 +71,7 @@ impl Options {
     fn take(&mut self, word: Word<'_>) {
         match word {
             Word::Entry(number) => self.entry = number as usize,
+            Word::Unattended => self.unattended = true,
             Word::Fault(fault) => self.faults.push(fault),
             Word::Exercise(exercise) => self.exercise = Some(exercise),
             Word::Outage { disk, seconds } => self.outage = (disk, seconds),
@@ -73,7 +80,8 @@ impl Options {
             Word::Pause(milliseconds) => self.pause = milliseconds,
             Word::LookAlike => self.look_alike = true,
             Word::SecondRoot => self.second_root = true,
-            Word::Nt61 => self.nt61 = true,
+            Word::Nt(version) => self.nt = version.into(),
+            Word::Devnodes => self.devnodes = true,
             Word::NoMessages => self.no_messages = true,
             Word::LateRelations => self.late_relations = true,
             Word::Wrong(case) => self.wrong = Some(case.to_string()),
@@ -86,7 +94,7 @@ impl Options {
     }
 
     /// Returns true if this NT has interrupt messages to grant.
-    pub const fn grants_messages(&self) -> bool {
-        self.nt61 && !self.no_messages
+    pub fn grants_messages(&self) -> bool {
+        self.nt.has_messages() && !self.no_messages
     }
 }

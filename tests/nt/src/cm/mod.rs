@@ -124,6 +124,12 @@ pub const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Contr
 /// Where device instances are.
 pub const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
 
+/// The key by which NT 6.2 and later leave out a boot-start driver whose device was not there, below the
+/// service's key, with the value `0` for the one hardware profile.
+pub fn start_override(service: &str) -> String {
+    alloc::format!("{SERVICES}\\{service}\\StartOverride")
+}
+
 /// Sets a value, making the key.
 pub fn set(path: &str, name: &str, value: Value) {
     let mut root = ROOT.lock();

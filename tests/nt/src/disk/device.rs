@@ -44,6 +44,8 @@ pub struct Disk {
     interface: UnicodeString,
     started: bool,
     removed: bool,
+    /// The SAN policy keeps it offline.
+    offline: bool,
     #[allow(clippy::vec_box, reason = "a partition's PDO holds its address")]
     partitions: Option<Vec<Box<Partition>>>,
 }
@@ -104,6 +106,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
         interface: UnicodeString::EMPTY,
         started: false,
         removed: false,
+        offline: false,
         partitions: None,
     };
     let extension = Box::into_raw(Box::new(Extension::Disk(Box::new(disk))));
@@ -224,6 +227,10 @@ unsafe fn start(disk: &mut Disk) -> NtStatus {
             return sized;
         }
         announce(disk, &adapter);
+        disk.offline = super::san::keeps_offline(disk.number, adapter.bus_type);
+        if disk.offline {
+            report!("offline disk={} bus-type={}", disk.number, adapter.bus_type);
+        }
         let registered = io::IoRegisterDeviceInterface(
             disk.pdo,
             &GUID_DEVINTERFACE_DISK,
@@ -347,7 +354,7 @@ unsafe fn hardware_id(pdo: *mut DeviceObject) -> alloc::string::String {
 
 /// The PDOs of the disk's partitions, found the first time.
 unsafe fn partitions(disk: &mut Disk) -> Vec<*mut DeviceObject> {
-    if disk.partitions.is_none() && disk.started {
+    if disk.partitions.is_none() && disk.started && !disk.offline {
         let table = partition_table(disk);
         let mut found = Vec::new();
         if let Some(table) = table.filter(|_| disk.sector_size == SECTOR) {

@@ -9,6 +9,7 @@
 mod device;
 mod partition;
 pub mod request;
+mod san;
 mod transfer;
 
 pub use device::{command, driver_entry, probe};

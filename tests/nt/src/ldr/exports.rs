@@ -77,7 +77,7 @@ pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
 /// `name` is valid.
 pub unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
     let name = (*name).text();
-    let newer = crate::boot::options().nt61.then(|| find(NT_6_1, &name)).flatten();
+    let newer = crate::boot::options().nt.has_messages().then(|| find(NT_6_1, &name)).flatten();
     let found = find(NTOSKRNL, &name).or_else(|| find(HAL, &name)).or(newer);
     found.map_or(core::ptr::null_mut(), |export| ldr::gate::make(export, 0) as Pvoid)
 }

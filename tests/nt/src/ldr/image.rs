@@ -79,6 +79,11 @@ pub fn with_image<T>(name: &str, run: impl FnOnce(&Image) -> T) -> Option<T> {
     IMAGES_LOADED.lock().iter().find(|image| image.name.eq_ignore_ascii_case(name)).map(run)
 }
 
+/// Whether a driver file is in memory.
+pub fn is_in_memory(name: &str) -> bool {
+    with_image(name, |_| ()).is_some()
+}
+
 /// Runs a function on the image that an address lies in.
 pub fn with_image_at<T>(address: usize, run: impl FnOnce(&Image) -> T) -> Option<T> {
     IMAGES_LOADED.lock().iter().find(|i| (i.base..i.base + i.size).contains(&address)).map(run)

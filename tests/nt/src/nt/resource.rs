@@ -45,6 +45,8 @@ pub const CM_RESOURCE_TYPE_PORT: u8 = 1;
 pub const CM_RESOURCE_TYPE_INTERRUPT: u8 = 2;
 /// `CmResourceTypeMemory`.
 pub const CM_RESOURCE_TYPE_MEMORY: u8 = 3;
+/// `CmResourceTypeDevicePrivate`: for the function driver, and nothing to the bus driver.
+pub const CM_RESOURCE_TYPE_DEVICE_PRIVATE: u8 = 0x81;
 /// `CmResourceShareDeviceExclusive`.
 pub const CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE: u8 = 1;
 /// `CmResourceShareShared`.

@@ -230,7 +230,19 @@ unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: 
     }
     let place = function.place;
     match minor {
-        IRP_MN_START_DEVICE => place.write(COMMAND, place.read(COMMAND) & 0xFFFF | DECODE),
+        IRP_MN_START_DEVICE => {
+            let lists = (*location).parameters.start_device;
+            if let Err(cause) = super::start::check(place, &function.resources, lists) {
+                crate::log!(
+                    "pci: {:02x}:{:02x}.{} is not started: {cause}",
+                    place.bus,
+                    place.device,
+                    place.function
+                );
+                return irp::complete(packet, status::INVALID_PARAMETER, 0);
+            }
+            place.write(COMMAND, place.read(COMMAND) & 0xFFFF | DECODE);
+        }
         IRP_MN_REMOVE_DEVICE => {
             place.write(COMMAND, place.read(COMMAND) & 0xFFFF & !DECODE);
             if !function.present {

@@ -4,6 +4,7 @@
 mod bus;
 mod config;
 mod function;
+mod start;
 
 pub use bus::{driver_entry, report_relations};
 pub use config::{HalGetBusDataByOffset, look_alike, split};

@@ -1,16 +1,25 @@
 //! Which drivers a device gets: the critical-device database, installed packages, the executive's own
 //! drivers.
+//!
+//! NT before 6.2 configures in boot a device that it has never seen, by the critical-device database. A later one
+//! does not read that: in boot a device has a driver only where an earlier boot has installed it, so that its
+//! instance's key names the service; what is new is installed when setup can run ([`setup_runs`]). A package's
+//! devices count as installed by an earlier boot unless the command line has `devnodes`, with which the
+//! instances' keys alone say so.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use super::node::Node;
 use crate::cm::{self, Value};
-use crate::inf;
+use crate::{boot, inf};
 
 /// Devices of the executive's own drivers: id, service, class.
-const BUILT_IN: [(&str, &str, &str); 8] = [
+const BUILT_IN: [(&str, &str, &str); 9] = [
+    ("*PNP0C08", "acpi", "{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
     ("*PNP0A03", "pci", "{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
     ("PCI\\CC_0101", "pciide", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
     ("PCI\\CC_0106", "storahci", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
@@ -20,6 +29,35 @@ const BUILT_IN: [(&str, &str, &str); 8] = [
     ("GenDisk", "disk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
     ("GenCdRom", "cdrom", "{4D36E965-E325-11CE-BFC1-08002BE10318}"),
 ];
+
+/// Setup can run: the system has its disk.
+static SETUP: AtomicBool = AtomicBool::new(false);
+
+/// From now on devices that are new are installed.
+pub fn setup_runs() {
+    SETUP.store(true, Ordering::Relaxed);
+}
+
+/// Whether only the instances' keys say which devices are installed.
+pub fn is_strict() -> bool {
+    boot::options().nt.is_nt62() && boot::options().devnodes
+}
+
+/// Setup's part in an earlier boot of an NT 6.2 or later that had the suite's devices, unless the command line
+/// says that there was none: the adapter's instance has its driver.
+pub fn installed_earlier() {
+    const ADAPTER: &str = "XENGUARD\\VBD";
+    if !boot::options().nt.is_nt62() || boot::options().devnodes {
+        return;
+    }
+    if let Some(package) = inf::find(&[ADAPTER.to_string()]) {
+        let key = key(&format!("{ADAPTER}\\0"));
+        cm::set(&key, "ClassGUID", Value::text(&package.class));
+        if let Some(service) = &package.service {
+            cm::set(&key, "Service", Value::text(service));
+        }
+    }
+}
 
 /// The registry key of a device instance.
 pub fn key(instance: &str) -> String {
@@ -34,8 +72,12 @@ pub fn configure(node: &mut Node) {
         cm::set(&key, "CompatibleIDs", Value::multi(&node.compatible));
     }
     let ids: Vec<String> = node.hardware.iter().chain(&node.compatible).cloned().collect();
-    let package = inf::find(&ids);
-    let critical = ids.iter().find_map(|id| {
+    let text = |name: &str| cm::get(&key, name).and_then(|value| value.as_text());
+    let earlier = text("ClassGUID").map(|class| (text("Service"), class));
+    let new = is_strict() && earlier.is_none() && !SETUP.load(Ordering::Relaxed);
+    let package = inf::find(&ids).filter(|_| !new);
+    let database = ids.iter().filter(|_| !boot::options().nt.is_nt62());
+    let critical = database.into_iter().find_map(|id| {
         let path = format!("{}\\CriticalDeviceDatabase\\{}", cm::CONTROL, id.replace('\\', "#"));
         let text = |name: &str| cm::get(&path, name).and_then(|value| value.as_text());
         Some((text("Service"), text("ClassGUID")?))
@@ -54,7 +96,8 @@ pub fn configure(node: &mut Node) {
         }
     }
     let installed = package.map(|package| (package.service, package.class));
-    let Some((service, class)) = installed.or(critical).or_else(built_in) else { return };
+    let found = if is_strict() { earlier.or(installed) } else { installed.or(critical) };
+    let Some((service, class)) = found.or_else(built_in) else { return };
     cm::set(&key, "ClassGUID", Value::text(&class));
     if let Some(service) = &service {
         cm::set(&key, "Service", Value::text(service));

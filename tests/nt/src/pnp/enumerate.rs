@@ -71,11 +71,41 @@ pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Opt
         bus: stack::bus(pdo),
         service: None,
         class: None,
-        drivers: None,
         state: State::Enumerated,
     };
     configure::configure(&mut node);
     Some(node)
+}
+
+/// Setup's part in a running NT 6.2 or later: devices that the boot has left without a driver, since no earlier
+/// boot had installed them, get it from the packages that are there, are started, and their children follow.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`, once, when the session manager has run.
+pub unsafe fn install_devices() {
+    configure::setup_runs();
+    if !configure::is_strict() {
+        return;
+    }
+    serialized(|| {
+        for pdo in node::without_driver() {
+            let Some(mut node) = node::of(pdo) else { continue };
+            configure::configure(&mut node);
+            if node.service.is_none() {
+                continue;
+            }
+            crate::log!("setup: installed {}", node.instance);
+            node::change(pdo, |known| {
+                (known.service, known.class) = (node.service, node.class);
+                known.description = node.description;
+            });
+            if start::start(pdo) {
+                let node = node::of(pdo).expect("the node was just started");
+                crate::log!("started {} stack={}", node.instance, start::describe(pdo));
+                enumerate(pdo);
+            }
+        }
+    });
 }
 
 /// Buses that are to be asked again, or are being asked.

@@ -13,6 +13,7 @@ mod resources;
 mod root;
 mod stack;
 mod start;
+mod start_override;
 
 use core::cell::UnsafeCell;
 
@@ -28,6 +29,11 @@ pub use root::{
     add_device as add_root_device, init, remove_device as remove_root_device,
     report_device as report_root_device, requirements_list, resource_list, start_device as start_root_device,
 };
+
+pub use configure::installed_earlier;
+pub use enumerate::install_devices;
+pub use start::{boot_drivers_started, try_waiting};
+pub use start_override::{can_load, is_left_out, leaves_out, mark_unneeded};
 
 use crate::ke::{self, KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};
 use crate::nt::*;

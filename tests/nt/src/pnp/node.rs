@@ -10,11 +10,11 @@ use crate::nt::*;
 /// How far a device has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Known, no stack built.
+    /// Known, no stack built: its function driver is yet to start, or it may be tried again.
     Enumerated,
     /// Started.
     Started,
-    /// It could not be configured or started.
+    /// It could not be configured or started, and the boot does not try again.
     Failed,
 }
 
@@ -35,8 +35,6 @@ pub struct Node {
     pub bus: Option<(Guid, i32, u32)>,
     pub service: Option<String>,
     pub class: Option<String>,
-    /// The drivers of its stack, bottom first, where they are settled before it is built.
-    pub drivers: Option<Vec<String>>,
     pub state: State,
 }
 
@@ -111,6 +109,20 @@ pub fn leaves_first() -> Vec<*mut DeviceObject> {
         .collect();
     started.sort_by_key(|&(depth, _)| core::cmp::Reverse(depth));
     started.into_iter().map(|(_, pdo)| pdo as *mut DeviceObject).collect()
+}
+
+/// The PDOs of the devices whose stack is still to be built.
+pub fn waiting() -> Vec<*mut DeviceObject> {
+    let nodes = NODES.lock();
+    let own = nodes.iter().filter(|node| node.service.is_some() && node.state == State::Enumerated);
+    own.map(|node| node.pdo as *mut DeviceObject).collect()
+}
+
+/// The PDOs of the devices that have no function driver.
+pub fn without_driver() -> Vec<*mut DeviceObject> {
+    let nodes = NODES.lock();
+    let own = nodes.iter().filter(|node| node.service.is_none() && node.state != State::Started);
+    own.map(|node| node.pdo as *mut DeviceObject).collect()
 }
 
 /// The PDOs of a function driver's devices.

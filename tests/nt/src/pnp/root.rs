@@ -131,8 +131,7 @@ pub unsafe fn add_device(
     pdo
 }
 
-/// Adds a root device whose stack is built later, of the drivers that the registry has for it now. Returns
-/// its PDO.
+/// Adds a root device whose stack is built later. Returns its PDO.
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
@@ -169,9 +168,7 @@ pub unsafe fn report_device(
     (*pdo).flags &= !DO_DEVICE_INITIALIZING;
     serialized(|| {
         ob::reference(pdo.cast());
-        let mut node = enumerate::identify(pdo, null_mut()).expect("a root device has ids");
-        node.drivers = Some(start::drivers(&node));
-        node::add(node);
+        node::add(enumerate::identify(pdo, null_mut()).expect("a root device has ids"));
     });
     pdo
 }

@@ -39,18 +39,27 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
     answer
 }
 
-/// Has a device's drivers change what it requires: `list` in pool, or another in its place. The request
-/// begins as a success with the list as its answer, so that drivers that have nothing to say need not know
-/// it.
+/// Has a device's drivers change what it requires: `list` in pool, or another in its place. As NT 5.2 the
+/// request begins as a success with the list as its answer; as a later one it begins unanswered, with the list
+/// among its parameters alone. Which of the two NT does is not documented.
 ///
 /// # Safety
 /// As [`send`].
 pub unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usize {
     let mut request = Request::new(IRP_MJ_PNP, IRP_MN_FILTER_RESOURCE_REQUIREMENTS);
     request.parameters.filter_resource_requirements = OneArgument { argument: list as Pvoid };
-    (request.status, request.information) = (status::SUCCESS, list);
+    let answered = crate::boot::options().nt == crate::boot::Profile::Nt52;
+    if answered {
+        (request.status, request.information) = (status::SUCCESS, list);
+    }
     let (answer, _) = request.send(device);
-    if status::success(answer.status) { answer.information } else { list }
+    if !status::success(answer.status) || answer.information == 0 {
+        return list;
+    }
+    if !answered && answer.information != list {
+        ExFreePoolWithTag(list as Pvoid, 0);
+    }
+    answer.information
 }
 
 /// Tells a device's stack of a system power state: IRP_MN_SET_POWER, which must reach the bus driver and may

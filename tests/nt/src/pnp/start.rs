@@ -2,15 +2,18 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::configure::filters;
 use super::node::{self, Node, State};
-use super::{resources, stack};
+use super::{resources, stack, start_override};
 use crate::io::driver;
 use crate::nt::*;
 use crate::verifier::{Violation, balanced, violation};
-use crate::{builtin, cm};
+use crate::{boot, builtin, cm};
 
+/// `SERVICE_BOOT_START`.
+const BOOT: u32 = 0;
 /// `SERVICE_DISABLED`.
 const DISABLED: u32 = 4;
 
@@ -20,9 +23,47 @@ const DISABLED: u32 = 4;
 /// `pdo` has a node that was configured and has no stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
     let Some(node) = node::of(pdo) else { return false };
-    let started = build(pdo, &node) && start_stack(pdo, &node);
-    node::change(pdo, |node| node.state = if started { State::Started } else { State::Failed });
-    started
+    let state = match build(pdo, &node) {
+        Built::Whole if start_stack(pdo, &node) => State::Started,
+        Built::Whole | Built::Never => State::Failed,
+        Built::Later => State::Enumerated,
+    };
+    node::change(pdo, |node| node.state = state);
+    state == State::Started
+}
+
+/// Tries again the devices whose drivers have been started meanwhile.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`.
+pub unsafe fn try_waiting() {
+    super::serialized(|| {
+        for pdo in node::waiting() {
+            if start(pdo) {
+                let node = node::of(pdo).expect("the node was just started");
+                crate::log!("started {} stack={}", node.instance, describe(pdo));
+                super::enumerate::enumerate(pdo);
+            }
+        }
+    });
+}
+
+/// The boot starts its drivers: a device waits for its function driver, and nothing is loaded from a disk.
+static BOOTING: AtomicBool = AtomicBool::new(true);
+
+/// Every boot-start driver has been started.
+pub fn boot_drivers_started() {
+    BOOTING.store(false, Ordering::Relaxed);
+}
+
+/// What became of a stack.
+enum Built {
+    /// Every driver's AddDevice was called.
+    Whole,
+    /// The boot tries again: the function driver is yet to start, or a filter's file could not be had.
+    Later,
+    /// The boot does not try again.
+    Never,
 }
 
 /// The drivers of a device's stack as the registry has them now: lower filters, function driver, upper
@@ -34,31 +75,65 @@ pub fn drivers(node: &Node) -> Vec<String> {
     services
 }
 
-/// Calls AddDevice of every driver.
-unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> bool {
-    let raw = node.capabilities.bits & CAP_RAW_DEVICE_OK != 0;
-    if node.service.is_none() && !raw {
+/// Has every driver of a device, loaded now where it is a filter of a later group; or why there is one missing.
+/// A filter's absence is not passed over: one driver that cannot be had keeps its device from starting.
+unsafe fn drivers_of(node: &Node) -> Result<Vec<(String, *mut DriverObject)>, Built> {
+    let booting = BOOTING.load(Ordering::Relaxed);
+    let mut all = Vec::new();
+    for service in drivers(node) {
+        let is_function = node.service.as_ref() == Some(&service);
+        if is_function && booting && is_to_come(&service) {
+            return Err(Built::Later);
+        }
+        let Some(driver) = driver_of(&service) else {
+            crate::log!("{}: no driver {service}", node.instance);
+            // From NT 6.2 on a missing service is a problem that the device keeps, and of a disabled one it is
+            // noted that it was tried; only a file that could not be had is looked for again.
+            let start = start_of(&service);
+            let gone = boot::options().nt.is_nt62() && (start.is_none() || start == Some(DISABLED));
+            return Err(if booting && !is_function && !gone { Built::Later } else { Built::Never });
+        };
+        all.push((service, driver));
+    }
+    Ok(all)
+}
+
+/// Whether a boot-start driver is still to be started.
+fn is_to_come(service: &str) -> bool {
+    if driver::find(service).is_some() || start_override::is_left_out(service) {
         return false;
     }
-    for service in node.drivers.clone().unwrap_or_else(|| drivers(node)) {
-        // One driver that cannot be had keeps its device from starting: a filter's absence is not passed
-        // over.
-        let Some(added) = driver_of(&service) else {
-            crate::log!("{}: no driver {service}", node.instance);
-            return false;
-        };
+    builtin::is_to_come(service, &boot::options().late)
+        || (start_of(service) == Some(BOOT) && crate::ldr::is_in_memory(&cm::service_file(service)))
+}
+
+fn start_of(service: &str) -> Option<u32> {
+    cm::get(&alloc::format!("{}\\{service}", cm::SERVICES), "Start").and_then(|value| value.as_dword())
+}
+
+/// Calls AddDevice of every driver.
+unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> Built {
+    let raw = node.capabilities.bits & CAP_RAW_DEVICE_OK != 0;
+    if node.service.is_none() && !raw {
+        return Built::Never;
+    }
+    let all = match drivers_of(node) {
+        Ok(all) => all,
+        Err(missing) => return missing,
+    };
+    for (service, added) in all {
         let Some(add_device) = (*(*added).driver_extension).add_device else {
             crate::log!("{}: {service} has no AddDevice", node.instance);
-            return false;
+            return Built::Never;
         };
         let result = balanced("AddDevice", add_device as usize, || add_device(added, pdo));
         check_initialized(pdo, &service);
         if !status::success(result) {
             crate::log!("{}: AddDevice of {service} failed with {result:#x}", node.instance);
-            return false;
+            return Built::Never;
         }
     }
-    true
+    Built::Whole
 }
 
 /// The driver of a service: loaded already, or loaded now unless it is disabled or failed before.
@@ -66,12 +141,13 @@ unsafe fn driver_of(service: &str) -> Option<*mut DriverObject> {
     if let Some(loaded) = driver::find(service) {
         return Some(loaded);
     }
+    if start_override::is_left_out(service) {
+        return None;
+    }
     if let Some(driver) = builtin::load(service) {
         return Some(driver);
     }
-    let start = cm::get(&alloc::format!("{}\\{service}", cm::SERVICES), "Start")
-        .and_then(|value| value.as_dword())?;
-    if start == DISABLED {
+    if start_of(service)? == DISABLED {
         return None;
     }
     driver::load(service).ok()

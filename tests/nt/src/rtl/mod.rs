@@ -26,14 +26,13 @@ pub struct OsVersionInfo {
 /// `VER_PLATFORM_WIN32_NT`.
 const PLATFORM_NT: u32 = 2;
 
-/// `RtlGetVersion`: NT 5.2, build 3790, or 6.1, build 7601. IRQL `PASSIVE_LEVEL`.
+/// `RtlGetVersion`: the version of the profile. IRQL `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// `version` is writable.
 pub unsafe extern "win64" fn RtlGetVersion(version: *mut OsVersionInfo) -> NtStatus {
     let version = &mut *version;
-    (version.major, version.minor, version.build) =
-        if crate::boot::options().nt61 { (6, 1, 7601) } else { (5, 2, 3790) };
+    (version.major, version.minor, version.build) = crate::boot::options().nt.numbers();
     version.platform = PLATFORM_NT;
     version.service_pack = [0; 128];
     status::SUCCESS

@@ -15,6 +15,7 @@ use super::request::Requests;
 use super::timer::Timers;
 use super::unit::{self, Unit};
 use super::{request, scan, timer};
+use crate::cm;
 use crate::ke::{self, Lock};
 use crate::nt::*;
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI};
@@ -40,6 +41,8 @@ pub struct Adapter {
     pub lower: *mut DeviceObject,
     /// The port number, for `IOCTL_SCSI_GET_ADDRESS`.
     pub number: u32,
+    /// `STORAGE_BUS_TYPE`, as the miniport's service has it in its parameters.
+    bus_type: u32,
     /// The configuration, as the miniport's `HwFindAdapter` left it.
     pub configuration: PortConfiguration,
     /// The miniport's per-adapter memory, in units of 16 bytes; not touched by Storport.
@@ -106,7 +109,7 @@ impl Adapter {
         let pages = self.configuration.number_of_physical_breaks;
         AdapterDescriptor {
             alignment_mask: self.configuration.alignment_mask,
-            ..AdapterDescriptor::new(BUS_TYPE_SCSI, self.configuration.maximum_transfer_length, pages)
+            ..AdapterDescriptor::new(self.bus_type, self.configuration.maximum_transfer_length, pages)
         }
     }
 }
@@ -140,6 +143,12 @@ pub unsafe fn free_unit_extension(device: *mut DeviceObject) {
     drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
 }
 
+/// `Parameters\BusType` of a miniport's service; without it a SCSI bus.
+unsafe fn bus_type(driver: *mut DriverObject) -> u32 {
+    let parameters = alloc::format!("{}\\{}\\Parameters", cm::SERVICES, crate::io::driver::name_of(driver));
+    cm::get(&parameters, "BusType").and_then(|value| value.as_dword()).unwrap_or(BUS_TYPE_SCSI)
+}
+
 /// `AddDevice` of every miniport.
 pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
     let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
@@ -152,6 +161,7 @@ pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut Dev
         pdo,
         lower,
         number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+        bus_type: bus_type(driver),
         configuration: zeroed(),
         memory: Vec::new(),
         ranges: Vec::new(),

@@ -55,8 +55,10 @@ unsafe fn initialize(
         return status::INVALID_PARAMETER;
     }
     let size = (*data).size as usize;
-    if size != SIZE_NT52 && size != SIZE_NT62 {
-        crate::log!("storport: initialization data of {size} bytes, expected {SIZE_NT52} or {SIZE_NT62}");
+    // The longer structure came with NT 6.2, whose Storport takes the shorter one of older miniports too.
+    let nt62 = crate::boot::options().nt.is_nt62();
+    if size != SIZE_NT52 && !(nt62 && size == SIZE_NT62) {
+        crate::log!("storport: initialization data of {size} bytes is not of this version");
         return status::REVISION_MISMATCH;
     }
     let mut hw: HwInitializationData = core::mem::zeroed();

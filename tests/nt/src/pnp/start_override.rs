@@ -1,0 +1,71 @@
+//! StartOverride (NT 6.2 and later): a boot-start driver without a device is left out by the next boot's loader.
+//!
+//! NT waits for some boots; here one is enough. Neither the key nor when it is written is documented: it is
+//! written when the system is up, and once more when it goes down, before anybody is told.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::node::{self, State};
+use crate::boot;
+use crate::cm::{self, Value};
+use crate::io::driver;
+use crate::ke::Lock;
+
+/// `SERVICE_DEMAND_START`.
+const ON_DEMAND: u32 = 3;
+
+/// The services that the loader has left out, while nothing can be loaded from a disk.
+static LEFT_OUT: Lock<Vec<String>> = Lock::new(Vec::new());
+
+/// The loader's part: whether it leaves a boot-start driver out. What it does stands until [`can_load`].
+pub fn leaves_out(service: &str) -> bool {
+    let value = cm::get(&cm::start_override(service), "0").and_then(|value| value.as_dword());
+    let left_out = boot::options().nt.is_nt62() && value == Some(ON_DEMAND);
+    if left_out {
+        crate::log!("loader: {service} is left out, StartOverride");
+        LEFT_OUT.lock().push(String::from(service));
+    }
+    left_out
+}
+
+/// Whether a driver was left out: its file is not in memory, and there is no disk to load it from.
+pub fn is_left_out(service: &str) -> bool {
+    LEFT_OUT.lock().iter().any(|name| name.eq_ignore_ascii_case(service))
+}
+
+/// The system has its disk: from now on a driver that was left out can be loaded on demand.
+pub fn can_load() {
+    LEFT_OUT.lock().clear();
+}
+
+/// Marks the boot-start drivers among `services` that serve no device.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`.
+pub unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
+    if !boot::options().nt.is_nt62() {
+        return;
+    }
+    for service in services {
+        let serves = node::of_service(&service)
+            .into_iter()
+            .any(|pdo| node::of(pdo).is_some_and(|node| node.state == State::Started));
+        if !serves && !filters_something(&service) {
+            cm::set(&cm::start_override(&service), "0", Value::dword(ON_DEMAND));
+        }
+    }
+}
+
+/// Whether a device of the driver's stands in a stack.
+unsafe fn filters_something(service: &str) -> bool {
+    let Some(driver) = driver::find(service) else { return false };
+    let mut device = (*driver).device_object;
+    while !device.is_null() {
+        if !(*(*device).device_object_extension).attached_to.is_null() {
+            return true;
+        }
+        device = (*device).next_device;
+    }
+    false
+}
