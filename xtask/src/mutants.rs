@@ -96,7 +96,42 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("alias-returns")],
     },
     Mutant {
-        what: "xenpci enumerates the adapter whatever the guard answers",
+        what: "START goes down with the interrupt messages that xenpci added",
+        file: "xenpci/src/fdo.rs",
+        from: "irp.forward_start_and_wait(lower)",
+        to: "irp.forward_and_wait(lower)",
+        caught_by: &[Guest("two-processors")],
+    },
+    Mutant {
+        what: "the adapter is reported in PV boots only",
+        file: "xenpci/src/fdo.rs",
+        from: "    let reported = *fdo.adapter.lock();\n",
+        to: "    if !interface::is_open() {\n        return None;\n    }\n    let reported = *fdo.adapter.lock();\n",
+        caught_by: &[Guest("first-pv-boot")],
+    },
+    Mutant {
+        what: "a PV boot does not ask whether Windows has installed the adapter",
+        file: "guard/src/decision.rs",
+        from: "if !inputs.adapter_installed().ok_or(Reason::ParametersUnreadable)? {",
+        to: "if !inputs.adapter_installed().ok_or(Reason::ParametersUnreadable)? && false {",
+        caught_by: &[Host("guard"), Guest("first-pv-boot")],
+    },
+    Mutant {
+        what: "the other entry's drivers stay marked by StartOverride",
+        file: "idefilter/src/start_override.rs",
+        from: "cleared |= service.delete_below(utf16!(\"StartOverride\")).is_ok();",
+        to: "cleared |= service.open_below(utf16!(\"StartOverride\")).is_ok();",
+        caught_by: &[Guest("first-pv-boot")],
+    },
+    Mutant {
+        what: "PV disks say that they are on a SCSI bus",
+        file: "inf/xenvbd.inf",
+        from: "HKR,Parameters,BusType,0x00010001,8",
+        to: "HKR,Parameters,BusType,0x00010001,1",
+        caught_by: &[Guest("two-disks")],
+    },
+    Mutant {
+        what: "xenpci opens its services whatever the guard answers",
         file: "xenpci/src/proof.rs",
         from: "ExposureRequested) else { return Action::Withhold(Reason::EventRefused); }; \
                unpack_action(unsafe { XenguardEvent(&raw const event) })",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`scenario`] | the shape of a test: one boot, or several boots of one machine |
 //! | [`catalogue`] | the tests themselves |
+//! | [`versions`] | on which version of NT each boot runs |
 //! | [`boot`] | starts a guest for a scenario and brings back what it left |
 //! | [`check`], `checks`, `dump` | what must hold for a boot; checks that several tests have |
 //! | [`verdict`] | runs a scenario's checks, and prints what a boot showed |
@@ -33,3 +34,4 @@ pub mod scenario;
 pub mod step;
 pub mod table;
 pub mod verdict;
+pub mod versions;

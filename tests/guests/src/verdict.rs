@@ -70,7 +70,7 @@ impl Observed {
         Observed {
             decision: reason(report, "idefilter: mode="),
             options: report.first("boot").and_then(|line| line.get("options")).map(unescape),
-            withheld: reason(report, "xenpci: storage adapter withheld"),
+            withheld: reason(report, "xenpci: block services withheld"),
             ide: disks("ide"),
             pv,
             other: report.count("disk") - disks("ide") - pv,

@@ -5,7 +5,9 @@ use crate::name::named;
 named! {
     /// The kind of a report line, its first word after `@xg`.
     Line {
-        /// The entry of boot.ini and its options.
+        /// The entry for one boot was taken out of the boot configuration data.
+        Bcd = "bcd",
+        /// The entry of the boot menu and its options.
         Boot = "boot",
         /// A bugcheck: code and parameters.
         Bugcheck = "bugcheck",
@@ -53,6 +55,8 @@ named! {
         Load = "load",
         /// A mount.
         Mount = "mount",
+        /// A disk that the SAN policy keeps offline.
+        Offline = "offline",
         /// A PCI function, and whether a filter hid it.
         Pci = "pci",
         /// How many processors run.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bootcfg::boot_ini::BootIni;
-use protocol::Word;
+use protocol::{Version, Word};
 use rig::{Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     dump::{file as crash_dump, secondary as dump},
     layout::Layout,
     scenario::{Backend, Entry, Machine, Raw, Scenario, Sequence},
+    versions,
 };
 
 /// The boot.ini of a freshly installed system.
@@ -43,6 +44,8 @@ const DOM0_LIMIT: Duration = Duration::from_secs(60);
 pub struct Boot {
     /// What the rig brought back.
     pub outcome: Outcome,
+    /// The version of NT that it was.
+    pub version: Version,
     /// The judgement of each disk's image, in the order of the scenario's disks.
     pub images: Vec<volume::Report>,
     /// How often each image had been mounted before.
@@ -71,7 +74,7 @@ pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot
 pub fn boot_as(layout: &Layout, rig: &RigFiles, scenario: &Scenario, name: &str) -> Result<Boot> {
     let folder = Folder::new(layout, name)?;
     make_images(&folder, scenario)?;
-    boot_in(layout, rig, scenario, &folder, None)
+    boot_in(layout, rig, scenario, versions::of(scenario, None), &folder, None)
 }
 
 /// Boots a machine several times; its disks and its registry are carried from each boot to the next.
@@ -97,7 +100,8 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
         }
         registry += scenario.registry;
         registry.push('\n');
-        let boot = boot_in(layout, rig, scenario, &folder, Some(&registry))
+        let version = versions::of(scenario, Some(sequence.name));
+        let boot = boot_in(layout, rig, scenario, version, &folder, Some(&registry))
             .with_context(|| format!("boot {name} of {}", sequence.name))?;
         registry += &boot.registry;
         boots.push(boot);
@@ -121,13 +125,15 @@ fn boot_in(
     layout: &Layout,
     rig: &RigFiles,
     scenario: &Scenario,
+    version: Version,
     folder: &Folder,
     registry: Option<&str>,
 ) -> Result<Boot> {
     let overrides = registry.unwrap_or(scenario.registry);
     let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
     let mut job = executive(layout, folder, scenario.entry, suite, overrides)?;
-    let mut words = scenario.words.to_vec();
+    let mut words = vec![Word::Nt(version)];
+    words.extend(scenario.words);
     words.extend(scenario.fault.map(Word::Fault));
     words.extend(scenario.exercise.map(Word::Exercise));
     words.extend(registry.map(|_| Word::Hive));
@@ -184,7 +190,7 @@ fn boot_in(
     let raw =
         (0..scenario.raw.len()).map(|n| fs::read(folder.path(&raw_image(n)))).collect::<Result<_, _>>()?;
     let dump = (!scenario.disks.is_empty()).then(|| dump_extent(&folder.image(0))).transpose()?;
-    Ok(Boot { images: check_images(&job)?, outcome, generations, raw, dump, registry })
+    Ok(Boot { images: check_images(&job)?, outcome, version, generations, raw, dump, registry })
 }
 
 /// Adds words to a job's command line.

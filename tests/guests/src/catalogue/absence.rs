@@ -2,18 +2,23 @@
 //! entry: the machine boots emulated, and the disk is mounted once.
 
 use guard::Reason;
+use protocol::{Version, Word};
 
 use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Scenario, Sequence, emulated};
 
 /// The file of idefilter is gone, or damaged: neither xenpci nor xenvbd loads, which import from it.
-const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
+pub const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
 /// Only its service is not there to be started: xenpci loads with the file, and asks a guard that has not
 /// decided.
 const FILTER_NOT_STARTED: Expect = Expect { withheld: Some(Reason::Unsealed), ..WITHOUT_FILTER };
 
-const NO_SERVICE: &str = "[-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n";
+/// The service of idefilter is gone.
+pub const NO_SERVICE: &str = "[-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n";
 /// NT's stop code for a boot disk that is not there.
-const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
+pub const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
+
+/// From NT 6.2 on these end otherwise (`versions`).
+const BEFORE_CORE: &[Word<'static>] = &[Word::Nt(Version::Nt61)];
 
 /// The guests, in the order of the table in docs/testing.md.
 pub const BOOTS: &[Scenario] = &[
@@ -28,6 +33,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "idefilter-disabled",
         title: "idefilter is disabled and in the class filters; its file comes with xenpci, which imports from it",
         registry: disabled!("idefilter"),
+        words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
         ..PV_BOOT
     },
@@ -43,6 +49,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "idefilter-service-missing",
         title: "idefilter's service is gone, its file and its place in the class filters are not",
         registry: NO_SERVICE,
+        words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
         by_name: true,
         ..PV_BOOT
@@ -59,6 +66,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "idefilter-disabled-emulated",
         title: "the same from the emulated entry: idefilter is disabled",
         registry: disabled!("idefilter"),
+        words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
         by_name: true,
         ..BASE
@@ -75,6 +83,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "idefilter-service-missing-emulated",
         title: "the same from the emulated entry: idefilter's service is gone",
         registry: NO_SERVICE,
+        words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
         by_name: true,
         ..BASE

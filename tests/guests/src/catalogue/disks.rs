@@ -1,6 +1,6 @@
 //! Disks that are there, come, grow and go.
 
-use protocol::{Exercise, Fault, Line, Ready};
+use protocol::{Exercise, Fault, Line, Ready, Version, Word};
 use rig::report::Line as Reported;
 
 use crate::{
@@ -24,7 +24,8 @@ const HOTPLUG: Scenario = Scenario {
 pub const BOOTS: &[Scenario] = &[
     Scenario {
         name: "two-disks",
-        title: "two data disks, one through blkback and one through qdisk",
+        title: "two disks, one through blkback and one through qdisk: Windows Server's SAN policy leaves both online",
+        words: &[Word::Nt(Version::Nt100)],
         disks: &[Backend::Blkback, Backend::Qdisk],
         expect: Expect { pv: 2, ..PV },
         ..PV_BOOT

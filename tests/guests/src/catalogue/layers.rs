@@ -30,7 +30,7 @@ pub const BOOTS: &[Scenario] = &[
     },
     Scenario {
         name: "proof-alone",
-        title: "L5: no filter is on the bus or on the controller, and xenpci enumerates nothing without a proof",
+        title: "L5: no filter is on the bus or on the controller, and xenpci opens no services without a proof",
         registry: concat!(no_bus_filter!(), no_storage_filters!()),
         expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
         ..PV_BOOT

@@ -26,6 +26,7 @@ mod outage;
 mod polled;
 mod processors;
 mod suspend;
+mod versions;
 
 use crate::scenario::{Scenario, Sequence};
 
@@ -43,10 +44,11 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
     ("Backends that go and come back", outage::BOOTS),
     ("Save, restore and copy", suspend::BOOTS),
     ("Crash dumps and hibernation", polled::BOOTS),
+    ("Versions of NT", versions::BOOTS),
 ];
 
 /// The machines that are booted several times, by file.
-const SEQUENCES: &[&[Sequence]] = &[decisions::SEQUENCES, absence::SEQUENCES];
+const SEQUENCES: &[&[Sequence]] = &[decisions::SEQUENCES, absence::SEQUENCES, versions::SEQUENCES];
 
 /// Returns every boot of one, those of the demo first.
 pub fn boots() -> impl Iterator<Item = &'static Scenario> {

@@ -1,7 +1,7 @@
 //! Crash dumps and hibernation: what the polled copy of the miniport writes.
 
 use guard::Reason;
-use protocol::{Exercise, Fault, Ready, Word};
+use protocol::{Exercise, Fault, Ready, Version, Word};
 
 use super::suspend::{RESUMED, connected_again};
 use crate::{
@@ -34,7 +34,7 @@ pub const BOOTS: &[Scenario] = &[
         // Every page is copied twice.
         memory_mib: 64,
         vcpus: 2,
-        words: &[Word::Nt61],
+        words: &[Word::Nt(Version::Nt61)],
         exercise: Some(Exercise::HibernateElsewhere),
         dom0: &[(When::Ready(Ready::Hibernated), "bash save.sh")],
         checks: &[MEMORY_WRITTEN, IN_USE_TWICE, VECTORS, RESUMED],

@@ -1,6 +1,6 @@
 //! Guests with two processors.
 
-use protocol::{Exercise, Word};
+use protocol::{Exercise, Version, Word};
 
 use crate::{
     checks::{
@@ -20,7 +20,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "two-processors",
         title: "two processors use PV disks at once, each with an interrupt vector of its own",
         vcpus: 2,
-        words: &[Word::Nt61],
+        words: &[Word::Nt(Version::Nt61)],
         disks: &[Backend::Blkback, Backend::Qdisk],
         exercise: Some(Exercise::Traffic),
         expect: Expect { pv: 2, ..PV },
@@ -30,14 +30,14 @@ pub const BOOTS: &[Scenario] = &[
     Scenario {
         name: "vectors-refused",
         title: "no interrupt message can be had: the line serves both processors",
-        words: &[Word::Nt61, Word::NoMessages],
+        words: &[Word::Nt(Version::Nt61), Word::NoMessages],
         by_name: true,
         ..BY_LINE
     },
     Scenario {
         name: "vectors-off",
         title: "vectors are switched off: the line serves both processors",
-        words: &[Word::Nt61],
+        words: &[Word::Nt(Version::Nt61)],
         registry: concat!(key!("Services\\xenpci\\Parameters"), "\"UpcallVectors\"=dword:00000000\n"),
         by_name: true,
         ..BY_LINE

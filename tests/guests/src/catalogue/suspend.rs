@@ -1,6 +1,6 @@
 //! Guests that are saved, restored and copied.
 
-use protocol::{Exercise, Ready, Word};
+use protocol::{Exercise, Ready, Version, Word};
 
 use crate::{
     check::{Check, Differences, Seen},
@@ -16,7 +16,7 @@ pub const BOOTS: &[Scenario] = &[
         // Every page is copied twice.
         memory_mib: 64,
         vcpus: 2,
-        words: &[Word::Nt61],
+        words: &[Word::Nt(Version::Nt61)],
         exercise: Some(Exercise::Suspend),
         dom0: &[(When::Ready(Ready::Suspend), "bash save.sh")],
         checks: &[IN_USE, VECTORS, RESUMED],

@@ -12,9 +12,8 @@ mod volume;
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
-use bootcfg::boot_ini::BootIni;
 use guard::Reason;
-use protocol::Word;
+use protocol::{Line, Version, Word};
 use rig::{Disk, End, RigFiles};
 
 use crate::{
@@ -25,7 +24,7 @@ use crate::{
     verdict::Observed,
 };
 use ::volume::Verdict;
-use volume::SystemVolume;
+use volume::{Loader, SystemVolume};
 
 /// What happens to the machine.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +39,10 @@ pub enum Step {
     Delete(&'static str),
     /// A bit of a driver's file changes; a second time brings it back.
     Damage(&'static str),
+    /// `bootcfg try`.
+    Try,
+    /// A boot at whose menu nobody chooses.
+    Unattended(Expect),
     /// A boot from the emulated entry.
     Emulated(Expect),
     /// A boot from the PV entry.
@@ -63,6 +66,8 @@ pub type Life = (&'static str, &'static [Step]);
 const NOT_SELECTED: Step = Step::Emulated(Expect::Ide(Some(Reason::NotSelected)));
 const PV: Step = Step::Pv(Expect::Vbd);
 const BARE: Step = Step::Emulated(Expect::Ide(None));
+/// The life of a machine of NT 6.1, which is started from boot configuration data; the others are NT 5.2's.
+const BCD_LIFE: &str = "life-bcd";
 /// `INACCESSIBLE_BOOT_DEVICE`.
 const NO_BOOT_DEVICE: u64 = 0x7B;
 
@@ -114,6 +119,20 @@ const LIVES: &[Life] = &[
             Step::Pv(Expect::Stop(NO_BOOT_DEVICE)),
             Step::Uninstall,
             BARE,
+        ],
+    ),
+    // On boot configuration data: PV is tried for one boot.
+    (
+        BCD_LIFE,
+        &[
+            Step::Install,
+            Step::Unattended(Expect::Ide(Some(Reason::NotSelected))),
+            Step::Try,
+            Step::Unattended(Expect::Vbd),
+            Step::Unattended(Expect::Ide(Some(Reason::NotSelected))),
+            PV,
+            Step::Uninstall,
+            Step::Unattended(Expect::Ide(None)),
         ],
     ),
     (
@@ -173,7 +192,8 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
     let folder = Folder::new(layout, name)?;
     let disk = folder.path("disk.img");
     ::volume::image::make_image(&disk, ::volume::image::SIZE, boot::SIGNATURE, "DATA0")?;
-    let system = SystemVolume::new(&folder.path("."), boot::BOOT_INI)?;
+    let loader = if *name == BCD_LIFE { Loader::Bcd } else { Loader::BootIni };
+    let system = SystemVolume::new(&folder.path("."), loader, boot::BOOT_INI)?;
     for (n, step) in (1..).zip(*steps) {
         let at = || format!("step {n} of {name}, {step:?}");
         say(&format!("{n}. {step:?}"));
@@ -188,11 +208,16 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
             }
             Step::Delete(file) => system.delete_driver(file).with_context(at)?,
             Step::Damage(file) => system.damage_driver(file).with_context(at)?,
+            Step::Try => system.bootcfg(&["try"]).with_context(at)?,
+            Step::Unattended(expect) => {
+                boot_entry(layout, rig, &folder, &system, &disk, (n, None, *expect)).with_context(at)?
+            }
             Step::Emulated(expect) => {
-                boot_entry(layout, rig, &folder, &system, &disk, (n, false, *expect)).with_context(at)?
+                boot_entry(layout, rig, &folder, &system, &disk, (n, Some(false), *expect))
+                    .with_context(at)?
             }
             Step::Pv(expect) => {
-                boot_entry(layout, rig, &folder, &system, &disk, (n, true, *expect)).with_context(at)?
+                boot_entry(layout, rig, &folder, &system, &disk, (n, Some(true), *expect)).with_context(at)?
             }
         }
     }
@@ -221,27 +246,29 @@ fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
     Ok(package.to_string_lossy().into_owned())
 }
 
-/// A boot: the host is the loader, the entry is found by what it selects.
+/// A boot: the host reads the files for the loader, and chooses the entry by what it selects, or leaves that to
+/// the loader.
 fn boot_entry(
     layout: &Layout,
     rig: &RigFiles,
     folder: &Folder,
     system: &SystemVolume,
     disk: &Path,
-    (step, pv, expect): (u32, bool, Expect),
+    (step, pv, expect): (u32, Option<bool>, Expect),
 ) -> Result<()> {
+    let entry = match pv {
+        Some(pv) => Word::Entry(system.entry(pv)? as u32),
+        None => Word::Unattended,
+    };
     let loaded = system.loaded()?;
-    let boot_ini = loaded.iter().find(|(name, _)| name == "boot.ini").context("no boot.ini")?;
-    let ini = BootIni::parse(boot_ini.1.clone())?;
-    let entry = ini.entries().iter().position(|entry| ini.selects_pv(entry) == pv);
-    let entry = entry.with_context(|| format!("no entry {} PV", if pv { "for" } else { "without" }))? + 1;
     let mut module = Module::new(layout)?;
     for (name, content) in &loaded {
         module = module.add(name, content)?;
     }
     let mut job =
         module.job(format!("{}-{step}", folder.name()), folder.path(&format!("archive-{step}.tar")))?;
-    boot::add_words(&mut job, &[Word::Entry(entry as u32), Word::Hive]);
+    let version = if folder.name() == BCD_LIFE { Version::Nt61 } else { Version::Nt52 };
+    boot::add_words(&mut job, &[entry, Word::Hive, Word::Nt(version)]);
     job.timeout = boot::GUEST_LIMIT;
     job.disks.push(Disk::new(disk, "hda"));
     let before = ::volume::image::check_image(disk)?;
@@ -249,6 +276,9 @@ fn boot_entry(
     fs::write(folder.path(&format!("console-{step}.txt")), outcome.console.join("\n"))?;
     let report = outcome.report();
     system.write_registry(&registry::written(&report))?;
+    if report.first(Line::Bcd.name()).is_some_and(|line| line.is("bootsequence", "used")) {
+        system.use_boot_sequence()?;
+    }
 
     let seen = Observed::of(&report);
     let image = ::volume::image::check_image(disk)?;

@@ -1,4 +1,4 @@
-//! The guest's system volume: a FAT image with boot.ini, the drivers and the SYSTEM hive. mtools take it out
+//! The guest's system volume: a FAT image with boot.ini or boot configuration data, the drivers and the SYSTEM hive. mtools take it out
 //! into a folder, where `bootcfg --root` finds what it would find on a mounted volume, and put it back.
 
 use std::{
@@ -8,7 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bootcfg::{cli::Arguments, command as bootcfg_command, exit::Exit, install::offline::edit_copy};
+use bootcfg::{
+    bcd::{BOOT_MANAGER, Bcd, element},
+    boot_ini::BootIni,
+    cli::Arguments,
+    command as bootcfg_command,
+    exit::Exit,
+    install::{edits::Edit, offline::edit_copy},
+};
 use clap::Parser;
 use hive::{Hive, Key, build::Tree};
 
@@ -25,19 +32,78 @@ const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-080
 const ENVIRONMENT: &str = "ControlSet001\\Control\\Session Manager\\Environment";
 const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BFC1-08002BE10318}";
 
+const STORE: &str = "Boot/BCD";
+
+/// How the system on the volume is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// By NT 5's loader, from boot.ini.
+    BootIni,
+    /// By the boot manager of NT 6.0 and later, from boot configuration data.
+    Bcd,
+}
+
+/// A store as Windows setup makes it, with one system that takes test-signed drivers.
+fn store() -> Tree {
+    const LOADER: &str = "{11111111-2222-3333-4444-555555555555}";
+    let text = |text: &str| Tree::new().with_text("Element", text);
+    let binary = |bytes: &[u8]| Tree::new().with_binary("Element", bytes);
+    let device: Vec<u8> = (0..88).collect();
+    let object = |kind: u32, elements: &[(u32, Tree)]| {
+        let object = Tree::new().with_key("Description", Tree::new().with_dword("Type", kind));
+        elements.iter().fold(object, |object, (number, value)| {
+            object.with_key(&format!("Elements\\{number:08x}"), value.clone())
+        })
+    };
+    let manager = object(
+        0x1010_0002,
+        &[
+            (element::DEVICE, binary(&device)),
+            (element::DESCRIPTION, text("Windows Boot Manager")),
+            (element::DEFAULT, text(LOADER)),
+            (element::DISPLAY_ORDER, Tree::new().with_texts("Element", &[LOADER])),
+            (element::TIMEOUT, binary(&30_u64.to_le_bytes())),
+        ],
+    );
+    let loader = object(
+        0x1020_0003,
+        &[
+            (element::DEVICE, binary(&device)),
+            (element::PATH, text("\\Windows\\system32\\winload.exe")),
+            (element::DESCRIPTION, text("Windows Server 2008 R2")),
+            (element::OS_DEVICE, binary(&device)),
+            (element::SYSTEM_ROOT, text("\\Windows")),
+            // testsigning, and nx: opt out.
+            (0x1600_0049, binary(&[1])),
+            (0x2500_0020, binary(&1_u64.to_le_bytes())),
+        ],
+    );
+    Tree::new()
+        .with_key("Description", Tree::new().with_text("KeyName", "BCD00000000"))
+        .with_key(&format!("Objects\\{BOOT_MANAGER}"), manager)
+        .with_key(&format!("Objects\\{LOADER}"), loader)
+}
+
 /// The volume: an image, and a folder where it is taken out to.
 pub struct SystemVolume {
     image: PathBuf,
     folder: PathBuf,
+    loader: Loader,
 }
 
 impl SystemVolume {
     /// A freshly installed system.
-    pub fn new(folder: &Path, boot_ini: &str) -> Result<SystemVolume> {
-        let volume = SystemVolume { image: folder.join("system.img"), folder: folder.join("system") };
+    pub fn new(folder: &Path, loader: Loader, boot_ini: &str) -> Result<SystemVolume> {
+        let volume = SystemVolume { image: folder.join("system.img"), folder: folder.join("system"), loader };
         fs::create_dir_all(volume.folder.join(DRIVERS))?;
         fs::create_dir_all(volume.folder.join(HIVE).parent().context("a hive in no folder")?)?;
-        fs::write(volume.folder.join("boot.ini"), boot_ini)?;
+        match loader {
+            Loader::BootIni => fs::write(volume.folder.join("boot.ini"), boot_ini)?,
+            Loader::Bcd => {
+                fs::create_dir_all(volume.folder.join("Boot"))?;
+                fs::write(volume.folder.join(STORE), store().hive("BCD"))?;
+            }
+        }
         let hive = Tree::new()
             .with_key("Select", Tree::new().with_dword("Current", 1).with_dword("Default", 1))
             .with_key(CLASS, Tree::new().with_text("Class", "System"))
@@ -69,7 +135,7 @@ impl SystemVolume {
     /// Puts the folder into the image, in the place of what is there.
     fn put_back(&self) -> Result<()> {
         // An empty volume has nothing to delete.
-        let _ = command::output(self.mtool("mdeltree").args(["::/boot.ini", "::/WINDOWS"]));
+        let _ = command::output(self.mtool("mdeltree").args(["::/boot.ini", "::/Boot", "::/WINDOWS"]));
         let mut names =
             fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         names.sort();
@@ -118,11 +184,40 @@ impl SystemVolume {
         Ok(())
     }
 
-    /// What a boot loader takes from the volume: boot.ini, the registry as a registration file, the driver
-    /// files.
+    /// The number in the boot menu, from 1, of the first entry that selects PV, or that does not.
+    pub fn entry(&self, pv: bool) -> Result<usize> {
+        self.take_out()?;
+        let at = match self.loader {
+            Loader::BootIni => {
+                let ini = BootIni::parse(fs::read(self.folder.join("boot.ini"))?)?;
+                ini.entries().iter().position(|entry| ini.selects_pv(entry) == pv)
+            }
+            Loader::Bcd => {
+                let bcd = Bcd::read(&fs::read(self.folder.join(STORE))?)?;
+                bcd.display_order().iter().position(|&entry| bcd.options(entry).selects_pv() == pv)
+            }
+        };
+        Ok(at.with_context(|| format!("no entry {} PV", if pv { "for" } else { "without" }))? + 1)
+    }
+
+    /// Takes the list of entries for one boot out of the store, as the boot manager does before it starts one.
+    pub fn use_boot_sequence(&self) -> Result<()> {
+        self.take_out()?;
+        let path = self.folder.join(STORE);
+        let key = format!("Objects\\{BOOT_MANAGER}\\Elements\\{:08x}", element::BOOT_SEQUENCE);
+        fs::write(&path, edit_copy(&fs::read(&path)?, &[Edit::DeleteKey { key }])?)?;
+        self.put_back()
+    }
+
+    /// What a boot loader takes from the volume: boot.ini or the store, the registry as a registration file, the
+    /// driver files.
     pub fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
         self.take_out()?;
-        let mut files = vec![("boot.ini".to_owned(), fs::read(self.folder.join("boot.ini"))?)];
+        let (name, path) = match self.loader {
+            Loader::BootIni => ("boot.ini", "boot.ini"),
+            Loader::Bcd => ("BCD", STORE),
+        };
+        let mut files = vec![(name.to_owned(), fs::read(self.folder.join(path))?)];
         let hive = fs::read(self.folder.join(HIVE))?;
         let hive = Hive::new(&hive)?;
         let mut text = "REGEDIT4\n\n".to_owned();
@@ -144,7 +239,7 @@ impl SystemVolume {
     pub fn check_removed(&self) -> Result<()> {
         self.take_out()?;
         ensure!(fs::read_dir(self.folder.join(DRIVERS))?.next().is_none(), "driver files are left");
-        ensure!(!fs::read_to_string(self.folder.join("boot.ini"))?.contains("GPLPV"), "a PV entry is left");
+        ensure!(self.entry(true).is_err(), "a PV entry is left");
         let hive = fs::read(self.folder.join(HIVE))?;
         let hive = Hive::new(&hive)?;
         let filters = |key: &str| -> Result<Vec<String>> {
