@@ -312,13 +312,17 @@ pub unsafe fn command(
 
 /// Reads the partition table, if the disk has one.
 unsafe fn partition_table(disk: &Disk) -> Option<Mbr> {
-    let mut sector = alloc::vec![0; disk.sector_size as usize];
-    let (command, length) = cdb::transfer(false, 0, 1);
-    let found = request::read(disk.lower, &command[..length], &mut sector);
+    // NT reads it into cache-aligned pool: aligned to 64 bytes, and hardly ever to more.
+    let length = disk.sector_size as usize;
+    let mut memory = alloc::vec![0u8; length + 2 * SECTOR as usize];
+    let skip = (SECTOR as usize - memory.as_ptr() as usize % SECTOR as usize) + 64;
+    let sector = &mut memory[skip..skip + length];
+    let (command, command_length) = cdb::transfer(false, 0, 1);
+    let found = request::read(disk.lower, &command[..command_length], sector);
     if !status::success(found) {
         return None;
     }
-    Mbr::read_from_prefix(&sector).ok().map(|(mbr, _)| mbr).filter(Mbr::is_valid)
+    Mbr::read_from_prefix(sector).ok().map(|(mbr, _)| mbr).filter(Mbr::is_valid)
 }
 
 /// Prints the disk's line.

@@ -18,7 +18,8 @@ pub const RETRIES: u32 = 4;
 pub fn is_worth_repeating(srb: &Srb, sense: &[u8]) -> bool {
     match srb.status() {
         srb_status::BUS_RESET | srb_status::BUSY | srb_status::TIMEOUT | srb_status::REQUEST_FLUSHED => true,
-        srb_status::ERROR => Sense::parse(sense).is_some_and(|sense| sense.key == Sense::UNIT_ATTENTION),
+        srb_status::ERROR => Sense::parse(sense)
+            .is_some_and(|sense| matches!(sense.key, Sense::UNIT_ATTENTION | Sense::ABORTED_COMMAND)),
         _ => false,
     }
 }

@@ -244,6 +244,7 @@ pub static DISKDUMP: &[Export] = crate::exports! {
         dump::StorPortGetScatterGatherList,
         dump::StorPortInitialize,
         dump::StorPortNotification,
+        dump::StorPortSetDeviceQueueDepth,
         dump::StorPortStallExecution,
     }
 };
@@ -329,6 +330,18 @@ mod dump {
             state.list[3 + 3 * n] = piece.length.into();
         }
         state.list.as_mut_ptr().cast()
+    }
+
+    /// `StorPortSetDeviceQueueDepth`: here for those that import it, as boot miniports with deep queues do; one
+    /// request is on its way at a time.
+    pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
+        _: Pvoid,
+        _: u8,
+        _: u8,
+        _: u8,
+        _: u32,
+    ) -> Boolean {
+        FALSE
     }
 
     /// `StorPortStallExecution`.

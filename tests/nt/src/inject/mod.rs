@@ -44,6 +44,7 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
     ("IoRegisterPlugPlayNotification", Kind::Pool, NO_RESOURCES),
     ("IoRegisterShutdownNotification", Kind::Pool, NO_RESOURCES),
     ("MmAllocateContiguousMemory", Kind::Pool, NULL),
+    ("MmAllocateMappingAddress", Kind::Pool, NULL),
     ("MmAllocateContiguousMemorySpecifyCache", Kind::Pool, NULL),
     ("MmMapIoSpace", Kind::Pool, NULL),
     ("MmMapLockedPagesSpecifyCache", Kind::Pool, NULL),

@@ -113,6 +113,7 @@ static NTOSKRNL: &[Export] = exports! {
         io::IoBuildAsynchronousFsdRequest,
         ke::KeDelayExecutionThread, ke::KeFlushQueuedDpcs,
         mm::MmAllocateContiguousMemory, mm::MmAllocateContiguousMemorySpecifyCache, mm::MmFreeContiguousMemory,
+        mm::MmAllocateMappingAddress, mm::MmFreeMappingAddress,
         ob::RtlAddAccessAllowedAce, ob::RtlCreateAcl, ob::RtlCreateSecurityDescriptor,
         ob::RtlSetDaclSecurityDescriptor,
     }
@@ -131,6 +132,7 @@ static NTOSKRNL: &[Export] = exports! {
         ke::KeRevertToUserAffinityThread, ke::KeSetSystemAffinityThread,
         mm::MmBuildMdlForNonPagedPool, mm::MmMapIoSpace, mm::MmMapLockedPagesSpecifyCache, mm::MmUnmapIoSpace,
         mm::MmProbeAndLockPages, mm::MmUnlockPages,
+        mm::MmMapLockedPagesWithReservedMapping, mm::MmUnmapReservedMapping,
         ob::ObfDereferenceObject, ob::ObfReferenceObject,
         po::PoCallDriver, po::PoSetPowerState, po::PoStartNextPowerIrp,
     }

@@ -91,7 +91,8 @@ pub fn root() -> u64 {
     *ROOT.lock()
 }
 
-fn invalidate(va: usize) {
+/// Makes this processor forget what it knew of the page at an address.
+pub fn invalidate(va: usize) {
     // SAFETY: invlpg has no effect but on the TLB.
     unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
 }

@@ -3,8 +3,12 @@
 use core::mem::size_of;
 use core::ptr::null_mut;
 
+use alloc::vec::Vec;
+
+use super::space::MAPPINGS;
 use super::{PAGE_SIZE, map};
 use crate::ex::{ExAllocatePoolWithTag, ExFreePoolWithTag, NON_PAGED_POOL};
+use crate::ke::Lock;
 use crate::nt::*;
 
 const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
@@ -140,4 +144,83 @@ pub unsafe extern "win64" fn IoBuildPartialMdl(
     let first = ((*source).byte_offset as usize + skip) / PAGE_SIZE;
     let frames = frames_of(target);
     frames.copy_from_slice(&frames_of(source)[first..first + frames.len()]);
+}
+
+/// Address space that [`MmAllocateMappingAddress`] has given out: start, pages, tag, and whether something is
+/// mapped there.
+static RESERVED: Lock<Vec<(usize, usize, u32, bool)>> = Lock::new(Vec::new());
+
+/// Reserves address space for mappings. PASSIVE_LEVEL to APC_LEVEL.
+pub unsafe extern "win64" fn MmAllocateMappingAddress(bytes: usize, tag: u32) -> Pvoid {
+    assert!(bytes > 0 && tag != 0, "MmAllocateMappingAddress({bytes}, {tag:#x})");
+    let pages = bytes.div_ceil(PAGE_SIZE);
+    let start = MAPPINGS.reserve(pages);
+    RESERVED.lock().push((start, pages, tag, false));
+    start as Pvoid
+}
+
+/// Gives reserved address space back, in which nothing is mapped. PASSIVE_LEVEL to APC_LEVEL.
+///
+/// # Safety
+/// `base` and `tag` are those of [`MmAllocateMappingAddress`].
+pub unsafe extern "win64" fn MmFreeMappingAddress(base: Pvoid, tag: u32) {
+    let mut reserved = RESERVED.lock();
+    let place = reserved.iter().position(|&(start, _, owner, _)| start == base as usize && owner == tag);
+    let (start, pages, _, mapped) = reserved.remove(place.expect("MmFreeMappingAddress of no reservation"));
+    drop(reserved);
+    assert!(!mapped, "MmFreeMappingAddress with a mapping in it");
+    MAPPINGS.release(start, pages);
+}
+
+/// Maps the pages of an MDL at reserved addresses. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `mdl` describes locked pages; `base` and `tag` are those of [`MmAllocateMappingAddress`].
+pub unsafe extern "win64" fn MmMapLockedPagesWithReservedMapping(
+    base: Pvoid,
+    tag: u32,
+    mdl: *mut Mdl,
+    _cache: u32,
+) -> Pvoid {
+    let frames = frames_of(mdl);
+    let locked = (*mdl).mdl_flags & (MDL_PAGES_LOCKED | MDL_PARTIAL) != 0;
+    assert!(
+        locked && (*mdl).mdl_flags & MDL_MAPPED_TO_SYSTEM_VA == 0,
+        "an MDL with flags {:#x}",
+        (*mdl).mdl_flags
+    );
+    let mut reserved = RESERVED.lock();
+    let place = reserved.iter_mut().find(|(start, _, owner, _)| *start == base as usize && *owner == tag);
+    let (start, pages, _, mapped) = place.expect("a mapping without its reservation");
+    assert!(!core::mem::replace(mapped, true), "a reservation with a mapping in it");
+    // Documentation: null where the pages do not fit.
+    if frames.len() > *pages {
+        *mapped = false;
+        return null_mut();
+    }
+    for (n, frame) in frames.iter().enumerate() {
+        let address = *start + n * PAGE_SIZE;
+        map::map(address, (*frame * PAGE_SIZE) as u64, map::READ_WRITE);
+        // The addresses were another page's before, on this processor or, unknown to it, on others. A
+        // reservation is used by the processor that maps.
+        map::invalidate(address);
+    }
+    (*mdl).mapped_system_va = (*start + (*mdl).byte_offset as usize) as Pvoid;
+    (*mdl).mdl_flags |= MDL_MAPPED_TO_SYSTEM_VA;
+    (*mdl).mapped_system_va
+}
+
+/// Undoes [`MmMapLockedPagesWithReservedMapping`]. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// The arguments are those of the mapping, which is not used any more.
+pub unsafe extern "win64" fn MmUnmapReservedMapping(base: Pvoid, tag: u32, mdl: *mut Mdl) {
+    let mut reserved = RESERVED.lock();
+    let place = reserved.iter_mut().find(|(start, _, owner, _)| *start == base as usize && *owner == tag);
+    let (start, _, _, mapped) = place.expect("a mapping without its reservation");
+    assert!(core::mem::replace(mapped, false), "MmUnmapReservedMapping where nothing is mapped");
+    for n in 0..frames_of(mdl).len() {
+        assert!(map::unmap(*start + n * PAGE_SIZE).is_some(), "a page of the mapping is gone");
+    }
+    (*mdl).mdl_flags &= !MDL_MAPPED_TO_SYSTEM_VA;
 }

@@ -23,6 +23,8 @@ impl Sense {
 
     /// The sense key UNIT ATTENTION: something changed; the command was not done and can be repeated.
     pub const UNIT_ATTENTION: u8 = 6;
+    /// The sense key ABORTED COMMAND: the device, or the way to it, gave the command up.
+    pub const ABORTED_COMMAND: u8 = 0xB;
 
     /// As fixed-format sense data.
     pub fn to_bytes(self) -> [u8; LENGTH] {

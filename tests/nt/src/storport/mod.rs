@@ -54,6 +54,7 @@ pub static STORPORT: &[Export] = crate::exports! {
         notification::StorPortReady,
         notification::StorPortResumeDevice,
         request::StorPortGetScatterGatherList,
+        request::StorPortSetDeviceQueueDepth,
         unit::StorPortGetLogicalUnit,
     }
 };

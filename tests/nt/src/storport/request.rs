@@ -6,7 +6,7 @@
 
 use core::mem::size_of;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -45,6 +45,8 @@ pub struct Request {
     data_buffer: *mut u8,
     /// Interrupt time at which the request has taken too long.
     deadline: u64,
+    /// How often it may still be started again after the miniport answered "busy".
+    tries: u32,
 }
 
 // SAFETY: a request belongs to one queue at a time, and its pointers are the sender's until it is completed.
@@ -67,13 +69,23 @@ struct Queues {
     changed: bool,
     /// Interrupt time until which a unit is paused, by path, target and unit.
     paused: BTreeMap<[u8; 3], u64>,
+    /// Most requests that the miniport has of a unit at once, where it has said so.
+    depths: BTreeMap<[u8; 3], u32>,
+    /// Requests that the miniport has of each unit.
+    outstanding: BTreeMap<[u8; 3], u32>,
 }
 
 /// What fills a new SRB extension.
 const EXTENSION_PATTERN: u128 = u128::from_ne_bytes([0xC5; 16]);
-/// A data buffer address that the miniport did not ask to have mapped: not canonical, so that using it
-/// faults.
-const NOT_MAPPED: *mut u8 = 0x0BAD_0000_0000_0000 as *mut u8;
+/// A data buffer address of a read or write: of the user mode of some process, where nothing is mapped.
+const NOT_MAPPED: *mut u8 = 0x0000_6BAD_0000_0000 as *mut u8;
+/// Requests of a unit that the miniport gets at once, unless it sets another depth (documentation of
+/// PORT_CONFIGURATION_INFORMATION, InitialLunQueueDepth).
+const DEFAULT_DEPTH: u32 = 20;
+/// How often a request that the miniport was too busy for is started again (BusyRetryCount), and how long its
+/// unit is paused before each time, in 100 ns (BusyPauseTime, 250 ms).
+const BUSY_RETRIES: u32 = 20;
+const BUSY_PAUSE: u64 = 2_500_000;
 /// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
 /// Long enough for a backend on a busy machine.
 const LOST: u64 = 20 * 10_000_000;
@@ -88,6 +100,8 @@ impl Requests {
             busy: 0,
             changed: false,
             paused: BTreeMap::new(),
+            depths: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
         };
         // SAFETY: a KDPC of zeros is what KeInitializeDpc expects.
         Self { queues: Lock::new(queues), dpc: unsafe { core::mem::zeroed() } }
@@ -115,6 +129,7 @@ pub unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
         list: Vec::new(),
         data_buffer: (*srb).data_buffer,
         deadline: 0,
+        tries: BUSY_RETRIES,
     });
     let mut queues = (*adapter).requests.queues.lock();
     if queues.must_wait(&request) {
@@ -128,8 +143,11 @@ pub unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
 impl Queues {
     /// Whether a request must wait for others or for its unit.
     unsafe fn must_wait(&self, request: &Request) -> bool {
-        let address = [(*request.srb).path_id, (*request.srb).target_id, (*request.srb).lun];
-        self.busy != 0 || self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time())
+        let address = request.address();
+        let depth = self.depths.get(&address).copied().unwrap_or(DEFAULT_DEPTH);
+        let outstanding = self.outstanding.get(&address).copied().unwrap_or(0);
+        let paused = self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time());
+        self.busy != 0 || paused || outstanding >= depth
     }
 }
 
@@ -137,9 +155,16 @@ impl Queues {
 unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
     prepare(&*adapter, &mut request);
     let srb = request.srb;
+    (*srb).srb_status = srb_status::PENDING;
     let seconds = u64::from((*srb).time_out_value.max(1));
     request.deadline = ke::clock::interrupt_time() + seconds * 10_000_000;
-    let taken = (*adapter).requests.queues.lock().active.insert(srb as usize, request);
+    let taken = {
+        let mut queues = (*adapter).requests.queues.lock();
+        let outstanding = queues.outstanding.entry(request.address()).or_default();
+        *outstanding += 1;
+        DEEPEST.fetch_max(*outstanding, Ordering::Relaxed);
+        queues.active.insert(srb as usize, request)
+    };
     if taken.is_some() {
         violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=sent-while-active"));
     }
@@ -196,15 +221,21 @@ unsafe fn prepare(adapter: &Adapter, request: &mut Request) {
     }
     let address = request.system_address();
     request.list = scatter_gather_list(address as usize, srb.data_transfer_length as usize);
-    srb.data_buffer = if is_mapped(adapter, srb) { address } else { NOT_MAPPED };
+    // The class driver's own terms, which are a user's for a user's buffer, or nothing: both are documented.
+    let unmapped = if NEXT_UNMAPPED.fetch_xor(true, Ordering::Relaxed) { null_mut() } else { NOT_MAPPED };
+    srb.data_buffer = if is_mapped(adapter, srb) { address } else { unmapped };
 }
 
-/// Whether the miniport is to have a system address for this SRB's data (documentation of MapBuffers).
+/// Which of its two values the address of the next buffer has that is not mapped.
+static NEXT_UNMAPPED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the miniport is to have a system address for this SRB's data.
+///
+/// Documentation ("Use of Mapping Buffers in the Storport I/O Model", HW_INITIALIZATION_DATA):
+/// STOR_MAP_ALL_BUFFERS has the effect of STOR_MAP_NON_READ_WRITE_BUFFERS, on every version.
 fn is_mapped(adapter: &Adapter, srb: &Srb) -> bool {
     let read_write = srb.function == function::EXECUTE_SCSI && cdb::extent(srb.command()).is_some();
-    let nt62 = adapter.miniport.hw.size as usize == SIZE_NT62;
     match adapter.miniport.hw.map_buffers {
-        MAP_ALL_BUFFERS if !nt62 => true,
         MAP_ALL_BUFFERS | MAP_NON_READ_WRITE_BUFFERS => !read_write,
         MAP_ALL_INCLUDING_READ_WRITE => true,
         _ => false,
@@ -212,6 +243,11 @@ fn is_mapped(adapter: &Adapter, srb: &Srb) -> bool {
 }
 
 impl Request {
+    /// Path, target and unit.
+    unsafe fn address(&self) -> [u8; 3] {
+        [(*self.srb).path_id, (*self.srb).target_id, (*self.srb).lun]
+    }
+
     /// The system address of the data. With an IRP that has an MDL, the SRB's data buffer is an address in
     /// the MDL's own terms.
     unsafe fn system_address(&self) -> *mut u8 {
@@ -288,6 +324,35 @@ static COMPLETED: [AtomicU32; ke::processor::MAXIMUM] = [const { AtomicU32::new(
 pub fn report_counts() {
     let completed = (0..ke::processor::count()).map(|number| COMPLETED[number].load(Ordering::Relaxed));
     crate::report!("completions by={}", crate::report::numbers(completed));
+    crate::report!("queue-depth most={}", DEEPEST.load(Ordering::Relaxed));
+    let busy = BUSY.load(Ordering::Relaxed);
+    if busy > 0 {
+        crate::report!("busy answers={busy}");
+    }
+}
+
+/// The most requests that a miniport has had of one unit.
+static DEEPEST: AtomicU32 = AtomicU32::new(0);
+
+/// Requests that miniports have answered "busy".
+static BUSY: AtomicU32 = AtomicU32::new(0);
+
+/// `StorPortSetDeviceQueueDepth`: most requests of a unit that the miniport gets at once. IRQL ≤ DIRQL.
+///
+/// # Safety
+/// `extension` must be the miniport's.
+pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
+    extension: Pvoid,
+    path: u8,
+    target: u8,
+    lun: u8,
+    depth: u32,
+) -> Boolean {
+    if !(1..=255).contains(&depth) {
+        return FALSE;
+    }
+    Adapter::of(extension).requests.queues.lock().depths.insert([path, target, lun], depth);
+    TRUE
 }
 
 /// The miniport completed `srb`. Any IRQL.
@@ -297,7 +362,7 @@ pub fn report_counts() {
 pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
     COMPLETED[ke::processor::number()].fetch_add(1, Ordering::Relaxed);
     let mut queues = (*adapter).requests.queues.lock();
-    let Some(request) = queues.active.remove(&(srb as usize)) else {
+    let Some(mut request) = queues.active.remove(&(srb as usize)) else {
         drop(queues);
         violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p}"))
     };
@@ -306,8 +371,20 @@ pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
         drop(queues);
         violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} status={found:#x}"));
     }
-    queues.done.push_back(request);
+    let address = request.address();
+    if let Some(outstanding) = queues.outstanding.get_mut(&address) {
+        *outstanding = outstanding.saturating_sub(1);
+    }
     queues.busy = queues.busy.saturating_sub(1);
+    if found == srb_status::BUSY && request.tries > 0 {
+        // The class driver does not hear of it: the unit is paused, and gets the request again.
+        request.tries -= 1;
+        BUSY.fetch_add(1, Ordering::Relaxed);
+        queues.paused.insert(address, ke::clock::interrupt_time() + BUSY_PAUSE);
+        queues.waiting.push_front(request);
+    } else {
+        queues.done.push_back(request);
+    }
     drop(queues);
     ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
 }
