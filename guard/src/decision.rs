@@ -79,6 +79,8 @@ pub enum PvDisks {
     BootDiskMissing,
     /// A vbd's backend does not exist or is not ready to connect.
     BackendMissing,
+    /// A vbd has other logical blocks than the emulated disk that stands for it.
+    OtherBlocks,
     /// So many vbds of type disk, every backend ready.
     Ready(u32),
 }
@@ -158,6 +160,7 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
         PvDisks::None | PvDisks::Ready(0) => Err(Reason::NoVbd),
         PvDisks::BootDiskMissing => Err(Reason::BootDiskWithoutVbd),
         PvDisks::BackendMissing => Err(Reason::BackendMissing),
+        PvDisks::OtherBlocks => Err(Reason::BlockSizeDiffers),
         PvDisks::Ready(_) => Ok(policy),
     }
 }
@@ -287,6 +290,7 @@ mod tests {
             (Given { disks: PvDisks::Ready(0), ..GOOD }, Reason::NoVbd),
             (Given { disks: PvDisks::BootDiskMissing, ..GOOD }, Reason::BootDiskWithoutVbd),
             (Given { disks: PvDisks::BackendMissing, ..GOOD }, Reason::BackendMissing),
+            (Given { disks: PvDisks::OtherBlocks, ..GOOD }, Reason::BlockSizeDiffers),
         ];
         for (mut given, reason) in cases {
             let decision = decide(&mut given);

@@ -75,6 +75,9 @@ reasons! {
     ParametersUnreadable = 0x21, "a parameter of the guard could not be read";
     /// NT 6.2 or later has not installed the PV storage adapter in an earlier boot, and would not in this one.
     AdapterNotInstalled = 0x22, "Windows has not yet installed the PV storage adapter";
+    /// A PV disk has other logical blocks than the emulated disk that stands for it: partition tables and file
+    /// systems would be read in the wrong unit.
+    BlockSizeDiffers = 0x29, "a PV disk has other blocks than its emulated disk";
 
     /// The bus filter is on no PCI root bus.
     FilterNotAttached = 0x30, "the filter is not attached to a PCI root bus";

@@ -110,6 +110,7 @@ impl Inputs for System {
         disks.unwrap_or_else(|failure| {
             let answer = match failure {
                 store::Failure::Backend { .. } => PvDisks::BackendMissing,
+                store::Failure::Blocks { .. } => PvDisks::OtherBlocks,
                 _ => PvDisks::Unreadable,
             };
             self.failure = Some(failure);

@@ -9,7 +9,7 @@ use core::time::Duration;
 use guard::decision::PvDisks;
 use wdm::mapping::{Caching, Mapping};
 use wdm::{pool, time, utf16};
-use xen::blkif::{Kind, Link};
+use xen::blkif::{EMULATED_BLOCK, Kind, Link};
 use xen::cpuid::Xen;
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store, path::PathBuf};
 use xen::xenbus::State;
@@ -50,6 +50,13 @@ pub enum Failure {
         /// Its backend's state, as io/xenbus.h numbers them.
         state: u32,
     },
+    /// A disk's blocks are not those of the emulated disk that stands for it.
+    Blocks {
+        /// Number of the virtual device.
+        device: u32,
+        /// Bytes of its blocks.
+        bytes: u64,
+    },
 }
 
 impl From<store::Error> for Failure {
@@ -67,6 +74,12 @@ impl core::fmt::Display for Failure {
             Self::NoMemory(status) => write!(f, "out of memory: {status}"),
             Self::Store(error) => error.fmt(f),
             Self::Vbd(error) => error.fmt(f),
+            Self::Blocks { device, bytes } => {
+                write!(
+                    f,
+                    "vbd {device} has blocks of {bytes} bytes, and its emulated disk of {EMULATED_BLOCK}"
+                )
+            }
             Self::Backend { device, state } => write!(f, "the backend of vbd {device} is in state {state}"),
         }
     }
@@ -142,6 +155,14 @@ fn survey(store: &mut impl Store) -> Result<PvDisks, Failure> {
         // The first disk, whole: hda, sda or xvda.
         boot_disk |= link.vbd().device.place() == Some((0, 0));
         let state = link.backend_state(store).map_err(Failure::Vbd)?;
+        // A backend that says so only when it is connected is asked again by xenvbd, before a disk is shown.
+        let blocks = store::read_optional(store, &link.backend_path().join("sector-size")?);
+        if let Ok(Some(bytes)) = blocks
+            && bytes != u64::from(EMULATED_BLOCK)
+            && link.vbd().device.is_emulated()
+        {
+            return Err(Failure::Blocks { device: link.vbd().device.0, bytes });
+        }
         if !matches!(state, State::InitWait | State::Initialised | State::Connected) {
             lagging = Some(Failure::Backend { device: link.vbd().device.0, state: state as u32 });
         }

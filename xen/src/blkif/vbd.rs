@@ -33,7 +33,25 @@ impl VirtualDevice {
             _ => None,
         }
     }
+
+    /// Whether qemu emulates a disk that stands for this vbd: for each of `hda` and `sda` and so on, and for the
+    /// first disk whatever its name, since the machine boots from it.
+    ///
+    /// ```
+    /// use xen::blkif::VirtualDevice;
+    /// assert!(VirtualDevice(832).is_emulated() && VirtualDevice(8 << 8 | 15 << 4).is_emulated());
+    /// assert!(VirtualDevice(202 << 8).is_emulated() && !VirtualDevice(202 << 8 | 1 << 4).is_emulated());
+    /// ```
+    pub const fn is_emulated(self) -> bool {
+        match self.place() {
+            Some((disk, _)) => disk == 0 || matches!(self.0 >> 8, 3 | 8 | 22),
+            None => false,
+        }
+    }
 }
+
+/// Bytes of a logical block of every disk that qemu emulates for a guest, whatever the blocks of its backing are.
+pub const EMULATED_BLOCK: u32 = 512;
 
 /// Kind of device, from the frontend's node `device-type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
