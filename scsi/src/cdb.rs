@@ -49,17 +49,20 @@ pub enum SupportedPage {
     DeviceIdentification = 0x83,
     /// 0xB0, the block limits.
     BlockLimits = 0xB0,
+    /// 0xB1, the block device characteristics.
+    BlockDeviceCharacteristics = 0xB1,
     /// 0xB2, logical block provisioning.
     LogicalBlockProvisioning = 0xB2,
 }
 
 impl SupportedPage {
     /// Every page, in ascending order as page 0x00 wants them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Supported,
         Self::UnitSerialNumber,
         Self::DeviceIdentification,
         Self::BlockLimits,
+        Self::BlockDeviceCharacteristics,
         Self::LogicalBlockProvisioning,
     ];
 }

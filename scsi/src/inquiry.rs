@@ -60,6 +60,19 @@ struct DesignatorHeader {
 }
 const _: () = assert!(size_of::<DesignatorHeader>() == 4);
 
+/// Block device characteristics, behind the page's header (SBC-3 6.5.3).
+#[derive(Clone, Copy, IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Characteristics {
+    /// MEDIUM ROTATION RATE.
+    rotation: U16,
+    rest: [u8; 58],
+}
+const _: () = assert!(size_of::<Characteristics>() == 0x3C);
+
+/// MEDIUM ROTATION RATE of a medium that does not rotate: where data lies makes no difference to speak of.
+const NON_ROTATING: u16 = 1;
+
 /// CODE SET: printable ASCII.
 const ASCII: u8 = 2;
 /// Designator type 0: vendor specific, unique nowhere in particular.
@@ -119,6 +132,12 @@ pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
             reply.push(&limits);
             reply
         }
+        SupportedPage::BlockDeviceCharacteristics => {
+            let characteristics = Characteristics { rotation: U16::new(NON_ROTATING), rest: [0; 58] };
+            let mut reply = Reply::of(&header(size_of_val(&characteristics)));
+            reply.push(&characteristics);
+            reply
+        }
         SupportedPage::LogicalBlockProvisioning => {
             let provisioning = unmap::provisioning(lun);
             let mut reply = Reply::of(&header(size_of_val(&provisioning)));
@@ -162,6 +181,8 @@ fn common_page(
             reply.push(serial);
             reply
         }
-        SupportedPage::BlockLimits | SupportedPage::LogicalBlockProvisioning => return None,
+        SupportedPage::BlockLimits
+        | SupportedPage::BlockDeviceCharacteristics
+        | SupportedPage::LogicalBlockProvisioning => return None,
     })
 }

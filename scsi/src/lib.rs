@@ -61,6 +61,11 @@ pub fn hears_attention(cdb: &[u8]) -> bool {
     !matches!(cdb.first(), None | Some(&opcode::INQUIRY | &opcode::REPORT_LUNS | &opcode::REQUEST_SENSE))
 }
 
+/// Whether a CDB is an INQUIRY, by which a port driver makes a unit's acquaintance.
+pub fn is_inquiry(cdb: &[u8]) -> bool {
+    cdb.first() == Some(&opcode::INQUIRY)
+}
+
 /// SAM-3 status codes a target here answers with (SAM-3 5.3.1).
 pub mod status {
     /// The command completed.

@@ -46,9 +46,12 @@ pub enum Cache {
     /// There is no way to flush. The write cache is reported as disabled, so that initiators do not count on
     /// one, and a command that asks for a flush is refused instead of being answered without one.
     NoFlush,
+    /// There was a volatile cache, and initiators may still ask for flushes: the backend of now has no way to
+    /// flush, or has refused one. The write cache is reported as disabled, and a flush is answered at once.
+    Gone,
 }
 
-/// The disk's properties. Of these only the size changes while it is exposed.
+/// The disk's properties at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lun {
     /// Size in sectors of 512 bytes, whatever `block_size` is.
@@ -197,7 +200,7 @@ impl Lun {
             }
             // Stopping empties the cache first (SBC-2 5.17).
             Command::StartStop { start } => {
-                if start || self.cache == Cache::NoFlush || self.read_only {
+                if start || self.cache != Cache::Volatile || self.read_only {
                     done
                 } else {
                     Outcome::Act(Action::Flush)
@@ -230,8 +233,9 @@ impl Lun {
                 if fua && self.cache == Cache::NoFlush {
                     return Err(Sense::invalid_field(1));
                 }
+                let flush_after = fua && self.cache == Cache::Volatile;
                 self.extent(lba, blocks)?
-                    .map_or(done, |extent| Outcome::Act(Action::Write { extent, flush_after: fua }))
+                    .map_or(done, |extent| Outcome::Act(Action::Write { extent, flush_after }))
             }
         })
     }
@@ -257,6 +261,7 @@ impl Lun {
             _ if self.read_only => Outcome::Good(Reply::EMPTY),
             Cache::Volatile => Outcome::Act(Action::Flush),
             Cache::NoFlush => Outcome::Refused(Sense::INVALID_OPCODE),
+            Cache::Gone => Outcome::Good(Reply::EMPTY),
         }
     }
 

@@ -49,6 +49,8 @@ impl Sense {
     pub const INVALID_PARAMETER: Self = Self::new(SenseKey::IllegalRequest, 0x26, 0x00);
     /// 2A/09, capacity data has changed.
     pub const CAPACITY_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x2A, 0x09);
+    /// 2A/01, mode parameters changed.
+    pub const PARAMETERS_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x2A, 0x01);
     /// 20/00, invalid command operation code.
     pub const INVALID_OPCODE: Self = Self::new(SenseKey::IllegalRequest, 0x20, 0x00).at(0);
     /// 21/00, logical block address out of range.

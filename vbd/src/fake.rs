@@ -10,7 +10,10 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use xen::blkif::{self, Element};
+use xen::fake::World;
+use xen::{Frame, PAGE_SIZE};
 
+use crate::memory::WINDOW_PAGES;
 use crate::{Answer, Request};
 
 /// A command of the test's, which outlives its SRB.
@@ -18,19 +21,19 @@ pub struct Order(Rc<Command>);
 
 struct Command {
     length: u32,
-    data: Option<NonNull<u8>>,
+    parameters: Option<NonNull<u8>>,
     list: &'static [Element],
     extension: NonNull<MaybeUninit<Request<Srb>>>,
     answer: Cell<Option<Answer>>,
 }
 
 impl Order {
-    /// A command with a buffer of `length` bytes, at this address and made of these elements. List and
-    /// extension are leaked: an SRB may stay pending for good.
-    pub fn new(length: usize, data: Option<NonNull<u8>>, list: Vec<Element>) -> Self {
+    /// A command with a buffer of `length` bytes made of these elements, or, for a command that is no read or
+    /// write, at this address. List and extension are leaked: an SRB may stay pending for good.
+    pub fn new(length: usize, parameters: Option<NonNull<u8>>, list: Vec<Element>) -> Self {
         Self(Rc::new(Command {
             length: length as u32,
-            data,
+            parameters,
             list: list.leak(),
             extension: NonNull::from(Box::leak(Box::new(MaybeUninit::uninit()))),
             answer: Cell::new(None),
@@ -56,14 +59,15 @@ unsafe impl Send for Srb {}
 
 // SAFETY: buffer, list and extension are leaked, or the test's for as long as the order lives.
 unsafe impl crate::Srb for Srb {
+    type Window = Window;
     type List = ScatterList;
 
     fn data_length(&self) -> u32 {
         self.0.length
     }
 
-    fn data(&self) -> Option<NonNull<u8>> {
-        self.0.data
+    fn parameters(&self) -> Option<NonNull<u8>> {
+        self.0.parameters
     }
 
     fn extension(&self) -> Option<NonNull<Request<Self>>> {
@@ -86,5 +90,57 @@ pub struct ScatterList(&'static [Element]);
 impl blkif::ScatterList for ScatterList {
     fn element(&self, index: usize) -> Option<Element> {
         self.0.get(index).copied()
+    }
+}
+
+/// A window on a world's pages: they are copied into it, and back when the mapping ends.
+pub struct Window {
+    world: World,
+    memory: Box<[u128]>,
+    frames: Vec<Frame>,
+    /// Mappings so far.
+    pub mappings: usize,
+}
+
+// SAFETY: a test uses a window and its world on one thread.
+unsafe impl Send for Window {}
+
+impl Window {
+    /// A window with nothing mapped.
+    pub fn new(world: &World) -> Self {
+        let memory = std::vec![0; WINDOW_PAGES * PAGE_SIZE / size_of::<u128>()].into_boxed_slice();
+        Self { world: world.clone(), memory, frames: Vec::with_capacity(WINDOW_PAGES), mappings: 0 }
+    }
+
+    fn page(&mut self, index: usize) -> &mut [u8] {
+        // SAFETY: the window's own memory, of so many bytes.
+        let memory = unsafe {
+            core::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast::<u8>(), WINDOW_PAGES * PAGE_SIZE)
+        };
+        &mut memory[index * PAGE_SIZE..][..PAGE_SIZE]
+    }
+}
+
+// SAFETY: the window's memory is its own, and stays where it is.
+unsafe impl crate::Window for Window {
+    fn map(&mut self, frames: &[Frame]) -> NonNull<u8> {
+        assert!(self.frames.is_empty(), "mapped twice");
+        assert!((1..=WINDOW_PAGES).contains(&frames.len()), "{} pages", frames.len());
+        self.mappings += 1;
+        for (index, frame) in frames.iter().enumerate() {
+            let memory = self.world.memory(*frame).expect("memory of the guest's");
+            memory.copy_out(0, self.page(index));
+            self.frames.push(*frame);
+        }
+        NonNull::from(&mut *self.memory).cast()
+    }
+
+    fn unmap(&mut self) {
+        assert!(!self.frames.is_empty(), "nothing is mapped");
+        while let Some(frame) = self.frames.pop() {
+            let memory = self.world.memory(frame).expect("memory of the guest's");
+            let index = self.frames.len();
+            memory.copy_in(0, self.page(index));
+        }
     }
 }

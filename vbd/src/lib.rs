@@ -20,6 +20,9 @@
 //! | [`request`] | one SRB on its way |
 //! | [`list`] | lists of requests, linked through the requests |
 //! | [`queue`] | one ring of a disk with the requests that wait for it |
+//! | [`memory`] | the system's memory, where data is copied to and from it |
+//! | [`unit`] | the disk as a logical unit, and what of that may change |
+//! | [`target_id`] | which target id a vbd's disk has |
 //! | `fake` | SRBs of a test (feature `fake`) |
 //! | `fuzz` | fuzz targets (feature `fake`) |
 //!
@@ -35,11 +38,16 @@ pub mod fake;
 #[cfg(feature = "fake")]
 pub mod fuzz;
 pub mod list;
+pub mod memory;
 pub mod queue;
 pub mod request;
 pub mod srb;
+pub mod target_id;
+pub mod unit;
 
 pub use list::Ended;
+pub use memory::Window;
 pub use queue::{Counters, MAXIMUM_TRANSFER, Queue, ReadError};
-pub use request::Request;
+pub use request::{Request, Terms};
 pub use srb::{Answer, Srb};
+pub use unit::Unit;

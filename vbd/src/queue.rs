@@ -6,8 +6,9 @@
 //! A request takes one of two ways ([`xen::blkif::Transfer`]):
 //! - *direct*: the buffer's own pages are granted;
 //! - *copied*: data goes through the frontend's pages. This is for a buffer that is not made of whole
-//!   sectors, for every buffer where the toolstack asks to distrust the backend or grants are persistent, and
-//!   for a VERIFY, which has no buffer.
+//!   logical blocks, for every buffer where the toolstack asks to distrust the backend or grants are
+//!   persistent, for what finds no grant while nothing else of the queue is in flight, and for a VERIFY, which
+//!   has no buffer.
 //!
 //! # Waking each other
 //! The owner takes in responses in rounds: [`Queue::drain`], complete what ended with no lock held,
@@ -40,11 +41,16 @@ use xen::blkif::{self, Arrived, Completion, Copied, Disk, Failure, Operation, Pr
 use xen::{Hal, Port};
 
 use crate::list::{Ended, List};
+use crate::memory::Copier;
 use crate::request::{self, Request};
 use crate::{Answer, Srb};
 
 /// Most bytes of one SRB.
 pub const MAXIMUM_TRANSFER: u32 = 4 << 20;
+
+/// Most ring requests that one round takes in: what more there is, is another round's, so that a processor can
+/// do something else between them.
+const ROUND: usize = 64;
 
 /// How long a read of [`Queue::read_now`] may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,6 +95,8 @@ pub struct Counters {
     pub notified: u64,
     /// Rounds of taking in responses.
     pub rounds: u64,
+    /// The last rounds, one after the other, that found nothing.
+    pub spurious: u64,
 }
 
 /// Error of [`Queue::read_now`].
@@ -115,9 +123,9 @@ impl core::error::Error for ReadError {}
 pub struct Queue<H: Hal, S: Srb> {
     backend: Backend<H>,
     hal: H,
+    copier: Copier<S::Window>,
     /// Requests not wholly submitted; only the first has parts in flight.
     waiting: List<S>,
-    block_size: u32,
     /// Rounds between their [`Queue::drain`] and their [`Queue::settle`].
     rounds: u32,
     /// Number of the next request.
@@ -138,13 +146,13 @@ unsafe impl<H: Hal + Send, S: Srb> Send for Queue<H, S> {}
 
 impl<H: Hal, S: Srb> Queue<H, S> {
     /// The queue of a connected frontend.
-    pub fn new(mut frontend: blkif::Frontend<H>, hal: H, port: Port, disk: Disk) -> Self {
+    pub fn new(mut frontend: blkif::Frontend<H>, hal: H, window: S::Window, port: Port, disk: Disk) -> Self {
         frontend.connect(port, disk);
         Self {
             backend: Backend::Ring(frontend),
             hal,
+            copier: Copier::new(window),
             waiting: List::default(),
-            block_size: disk.sector_size,
             rounds: 0,
             next: 0,
             counters: Counters::default(),
@@ -214,13 +222,16 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         (ended, again)
     }
 
-    /// Takes in what the backend has answered, and goes on with what waited; begins a round. ≤
-    /// DISPATCH_LEVEL.
+    /// Takes in what the backend has answered, as far as one round goes, and goes on with what waited; begins a
+    /// round. ≤ DISPATCH_LEVEL.
     pub fn drain(&mut self) -> Ended<S> {
         self.rounds += 1;
         self.counters.rounds += 1;
+        let before = self.counters.completed;
         let mut ended = Ended::default();
-        self.take_in(&mut ended);
+        self.take_some(&mut ended, ROUND);
+        self.counters.spurious =
+            if self.counters.completed == before { self.counters.spurious + 1 } else { 0 };
         ended
     }
 
@@ -244,15 +255,26 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     }
 
     fn take_in(&mut self, ended: &mut Ended<S>) {
+        self.take_some(ended, usize::MAX);
+    }
+
+    /// Takes in at most so many ring requests, but all of those of a broken backend.
+    fn take_some(&mut self, ended: &mut Ended<S>, most: usize) {
+        let mut left = most;
         loop {
-            while let Backend::Ring(frontend) = &mut self.backend {
+            while let Backend::Ring(frontend) = &mut self.backend
+                && (left > 0 || frontend.disk().is_none())
+            {
+                let copier = &mut self.copier;
                 // SAFETY: a tag that is not READ_NOW's is the address of a request with a ring request in
                 // flight.
-                let taken = frontend.take(&mut |data| unsafe { request::arrived::<S>(&data) });
+                let taken = frontend.take(&mut |data| unsafe { request::arrived::<S>(&data, copier) });
                 let Some(completion) = taken else { break };
+                left = left.saturating_sub(1);
                 self.counters.completed += 1;
                 self.completed(&completion, ended);
             }
+            self.copier.release();
             self.submit(ended);
             // Submitting, too, may end in a break with the backend, after which everything comes back.
             if !self.is_broken() || self.in_flight() == 0 {
@@ -309,12 +331,6 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         matches!(&self.backend, Backend::Ring(frontend) if frontend.config().persistent)
     }
 
-    /// Whether an answer may lie in the ring without having been announced: look again after a while. ≤
-    /// DISPATCH_LEVEL.
-    pub fn waits_for_several(&self) -> bool {
-        matches!(&self.backend, Backend::Ring(frontend) if frontend.waits_for_several())
-    }
-
     /// What it has done. ≤ DISPATCH_LEVEL.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -327,10 +343,18 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         }
     }
 
-    /// Takes over a disk that has changed. ≤ DISPATCH_LEVEL.
-    pub fn set_disk(&mut self, disk: Disk) {
+    /// Takes over a new size of the disk, in sectors of 512 bytes. ≤ DISPATCH_LEVEL.
+    pub fn resize(&mut self, sectors: u64) {
         if let Backend::Ring(frontend) = &mut self.backend {
-            frontend.set_disk(disk);
+            frontend.resize(sectors);
+        }
+    }
+
+    /// The disk as the backend serves it, without what it has refused. ≤ DISPATCH_LEVEL.
+    pub fn disk(&self) -> Option<Disk> {
+        match &self.backend {
+            Backend::Ring(frontend) => frontend.disk().copied(),
+            Backend::Awaited | Backend::Moved | Backend::Gone => None,
         }
     }
 
@@ -361,10 +385,14 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             frontend.forget();
         } else {
             // What the backend has answered is done, and need not be done again.
-            // SAFETY: as in `take_in`.
-            while let Some(completion) = frontend.take(&mut |data| unsafe { request::arrived::<S>(&data) }) {
+            loop {
+                let copier = &mut self.copier;
+                // SAFETY: as in `take_some`.
+                let taken = frontend.take(&mut |data| unsafe { request::arrived::<S>(&data, copier) });
+                let Some(completion) = taken else { break };
                 self.completed(&completion, &mut ended);
             }
+            self.copier.release();
             frontend.disconnect();
         }
         // Requests to be sent again, in order; those with pages that the backend still holds are kept for
@@ -393,7 +421,6 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     /// A new backend: sends what waits. The frontend is connected by this. ≤ DISPATCH_LEVEL.
     pub fn attach(&mut self, mut frontend: blkif::Frontend<H>, port: Port, disk: Disk) -> Ended<S> {
         frontend.connect(port, disk);
-        self.block_size = disk.sector_size;
         self.backend = Backend::Ring(frontend);
         self.held = false;
         let mut ended = Ended::default();
@@ -455,7 +482,11 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         while let Some(request) = self.waiting.first() {
             let in_flight = self.in_flight();
             let submitted = match &mut self.backend {
-                Backend::Ring(frontend) if frontend.disk().is_some() => submit_one(frontend, request),
+                Backend::Ring(frontend) if frontend.disk().is_some() => {
+                    let submitted = submit_one(frontend, &mut self.copier, request);
+                    self.copier.release();
+                    submitted
+                }
                 Backend::Ring(_) if in_flight > 0 => Err(Obstacle::Full),
                 Backend::Awaited => return,
                 Backend::Moved => Err(Obstacle::Full),
@@ -465,8 +496,8 @@ impl<H: Hal, S: Srb> Queue<H, S> {
                 Ok(()) => {
                     self.waiting.pop();
                 }
-                // Nothing is in flight that could wake the queue again: grants or pages are used up
-                // elsewhere.
+                // Nothing is in flight that could wake the queue again: it is another queue's now, or the
+                // backend holds the pages that are kept for this.
                 Err(Obstacle::Full) if self.in_flight() == 0 => {
                     self.waiting.pop();
                     ended.push(request, Answer::Busy);
@@ -474,7 +505,9 @@ impl<H: Hal, S: Srb> Queue<H, S> {
                 Err(Obstacle::Full) => break,
                 Err(Obstacle::Refused(error)) => {
                     self.waiting.pop();
-                    ended.push(request, refusal(&error));
+                    // SAFETY: a request in the queue's list is pending and the queue's own.
+                    let answer = unsafe { request.as_ref() }.refused(&error);
+                    ended.push(request, answer);
                 }
             }
         }
@@ -494,11 +527,15 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             // The port driver will never see this SRB again: its buffer must not be used for anything else.
             this.kept = true;
             self.hal.log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
-        } else if outcome.result.is_ok() && this.advance() {
+            return;
+        }
+        // The frontend has learnt from it, and asks no more. There is no other way to flush.
+        let unneeded = outcome.result == Err(Failure::NotSupported) && this.operation() == Operation::Flush;
+        let result = if unneeded { Ok(()) } else { outcome.result };
+        if result.is_ok() && this.advance() {
             self.waiting.push(request);
         } else {
-            let answer = this.answer(outcome.result, self.block_size);
-            ended.push(request, answer);
+            ended.push(request, this.answer(result));
         }
     }
 }
@@ -513,14 +550,17 @@ fn request_of<S: Srb>(completion: &Completion) -> NonNull<Request<S>> {
 /// Submits as much of a request as there is room for.
 fn submit_one<H: Hal, S: Srb>(
     frontend: &mut blkif::Frontend<H>,
+    copier: &mut Copier<S::Window>,
     mut request: NonNull<Request<S>>,
 ) -> Result<(), Obstacle> {
     // SAFETY: the caller's: a request in the queue's list, pending and the queue's own.
     let this = unsafe { request.as_mut() };
     this.begun = true;
     loop {
-        return match this.submit(frontend) {
+        return match this.submit(frontend, copier) {
             Ok(Progress::Whole) => Ok(()),
+            // Grants are used up elsewhere. The frontend has some of its own, for pages of its own.
+            Ok(Progress::Partial) if frontend.in_flight() == 0 && this.copy() => continue,
             Ok(Progress::Partial) => Err(Obstacle::Full),
             // A backend that came back with persistent grants.
             Err(blkif::Error::CopyOnly) if this.copy() => continue,
@@ -530,7 +570,7 @@ fn submit_one<H: Hal, S: Srb>(
 }
 
 /// How an SRB ends of which nothing could be sent.
-fn refusal(error: &blkif::Error) -> Answer {
+pub(crate) fn refusal(error: &blkif::Error) -> Answer {
     match error {
         blkif::Error::NotConnected | blkif::Error::Broken(_) => Answer::NoDevice,
         blkif::Error::FlushUnsupported | blkif::Error::DiscardUnsupported => {
@@ -543,13 +583,14 @@ fn refusal(error: &blkif::Error) -> Answer {
 }
 
 /// How an SRB ends of which a part failed.
-pub(crate) fn failure(failure: Failure, operation: Operation, block: u64) -> Answer {
+///
+/// A backend has one answer for everything that may go wrong: no memory in its domain, a grant that could not be
+/// mapped, a path that is lost for a moment, a medium that is bad. So it is a fault on the way, which initiators
+/// try again, and not a bad block, which they do not.
+pub(crate) fn failure(failure: Failure, operation: Operation) -> Answer {
     match (failure, operation) {
-        (Failure::Backend, Operation::Read) => Answer::Sense(Sense::READ_ERROR.at_block(block)),
-        (Failure::Backend, _) => Answer::Sense(Sense::WRITE_ERROR.at_block(block)),
-        (Failure::NotSupported, Operation::Flush | Operation::Discard) => {
-            Answer::Sense(Sense::INVALID_OPCODE)
-        }
+        (Failure::Backend, _) => Answer::Sense(Sense::TRANSPORT_FAULT),
+        (Failure::NotSupported, Operation::Discard) => Answer::Sense(Sense::INVALID_OPCODE),
         (Failure::NotSupported | Failure::Unsent(_), _) => Answer::Sense(Sense::TARGET_FAILURE),
         (Failure::Broken(_) | Failure::Disconnected, _) => Answer::NoDevice,
     }

@@ -1,6 +1,7 @@
 //! One SRB on its way.
 #![allow(unsafe_code, reason = "requests live in SRB extensions and copy through SRBs' buffers")]
 
+use core::cell::RefCell;
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -8,7 +9,17 @@ use scsi::{Action, BlockSize, Extent, unmap};
 use xen::blkif::{self, Arrived, Failure, Memory, Operation, Progress, ScatterList, Source, Transfer};
 use xen::{Hal, SharedMemory};
 
+use crate::memory::Copier;
 use crate::{Answer, Srb};
+
+/// What a disk's requests are subject to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// None of the system's pages may be granted.
+    pub copy_all: bool,
+    /// Bytes of the disk's logical block, of which each granted piece has to be a multiple.
+    pub block_size: u32,
+}
 
 /// What a request does on the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +48,7 @@ pub struct Request<S: Srb> {
     /// Nothing for a flush; of an unmap the part that is on its way.
     extent: Extent,
     list: Option<S::List>,
+    terms: Terms,
     /// Data goes through the frontend's pages.
     copied: bool,
     /// What is on its way: the data, or the flush behind it.
@@ -53,13 +65,12 @@ pub struct Request<S: Srb> {
 }
 
 impl<S: Srb> Request<S> {
-    /// The request for `action`, with the SRB's buffer checked against it. `copy_all`: none of the buffer's
-    /// pages may be granted.
+    /// The request for `action`, with the SRB's buffer checked against it.
     ///
     /// # Errors
-    /// The SRB, and how it ends at once: its buffer is shorter than the command's data, or has no system
-    /// address to copy at.
-    pub fn new(srb: S, action: Action, copy_all: bool) -> Result<Self, (S, Answer)> {
+    /// The SRB, and how it ends at once: its buffer or its scatter-gather list is shorter than the command's
+    /// data.
+    pub fn new(srb: S, action: Action, terms: Terms) -> Result<Self, (S, Answer)> {
         let none = Extent { sector: 0, sectors: 0 };
         let (work, extent) = match action {
             Action::Read { extent } => (Work::Read, extent),
@@ -78,14 +89,8 @@ impl<S: Srb> Request<S> {
         };
         let moves = matches!(work, Work::Read | Work::Write { .. });
         let list = if moves { srb.scatter_list() } else { None };
-        let (copied, transfer) = match start(tag(place), work, extent, list.as_ref(), copy_all) {
-            // Copied at its system address.
-            Ok((true, _)) | Err(blkif::Error::Unaligned { .. }) if moves && srb.data().is_none() => {
-                return Err((srb, Answer::InvalidRequest));
-            }
-            Ok(started) => started,
-            Err(blkif::Error::Unaligned { .. }) => (true, copied_transfer(tag(place), work, extent)),
-            Err(_) => return Err((srb, Answer::InvalidRequest)),
+        let Ok((copied, transfer)) = start(tag(place), work, extent, list.as_ref(), terms) else {
+            return Err((srb, Answer::InvalidRequest));
         };
         let mut request = Self {
             srb: Some(srb),
@@ -94,6 +99,7 @@ impl<S: Srb> Request<S> {
             work,
             extent,
             list,
+            terms,
             copied,
             transfer,
             flushing: work == Work::Flush,
@@ -130,17 +136,19 @@ impl<S: Srb> Request<S> {
             self.next_unmap();
         } else if self.copied {
             self.transfer = copied_transfer(tag(place), self.work, self.extent);
-        } else if let Ok((_, transfer)) = start(tag(place), self.work, self.extent, self.list.as_ref(), false)
+        } else if let Ok((_, transfer)) =
+            start(tag(place), self.work, self.extent, self.list.as_ref(), self.terms)
         {
             self.transfer = transfer;
         }
     }
 
-    /// Goes the other way: through the frontend's pages; whether that can be done. Nothing of it is in
-    /// flight.
+    /// Goes the other way: through the frontend's pages; whether that is another way. Nothing of it is in
+    /// flight, or was.
     pub(crate) fn copy(&mut self) -> bool {
-        let Some(srb) = &self.srb else { return false };
-        let (Some(place), Some(_), false) = (srb.extension(), srb.data(), self.copied) else { return false };
+        let Some(place) = self.srb.as_ref().and_then(S::extension).filter(|_| self.grants()) else {
+            return false;
+        };
         self.copied = true;
         self.transfer = copied_transfer(tag(place), self.work, self.extent);
         true
@@ -155,14 +163,19 @@ impl<S: Srb> Request<S> {
     pub(crate) fn submit<H: Hal>(
         &mut self,
         frontend: &mut blkif::Frontend<H>,
+        copier: &mut Copier<S::Window>,
     ) -> Result<Progress, blkif::Error> {
-        let buffer = Buffer(self.srb.as_ref().and_then(S::data));
-        let memory = match (self.copied, self.work) {
-            (false, _) => self.list.as_ref().map_or(Memory::None, |list| Memory::Pages(list)),
-            (true, Work::Write { .. }) => Memory::Copied(&buffer),
-            (true, _) => Memory::None,
-        };
-        self.transfer.submit(frontend, memory)
+        let place = self.srb.as_ref().and_then(S::extension).map_or(0, |place| tag(place));
+        let (copied, work) = (self.copied, self.work);
+        let Self { list, transfer, .. } = self;
+        match (list, copied, work) {
+            (Some(list), false, _) => transfer.submit(frontend, Memory::Pages(list)),
+            (Some(list), true, Work::Write { .. }) => {
+                let buffer: Buffer<'_, '_, S> = Buffer { tag: place, list, copier: RefCell::new(copier) };
+                transfer.submit(frontend, Memory::Copied(&buffer))
+            }
+            _ => transfer.submit(frontend, Memory::None),
+        }
     }
 
     /// What was on its way is done: whether there is something to do after it.
@@ -182,7 +195,7 @@ impl<S: Srb> Request<S> {
     /// Makes the next part of an unmap what is on its way, if there is one.
     fn next_unmap(&mut self) -> bool {
         let (Work::Unmap { bytes, block_size }, Some(srb)) = (self.work, &self.srb) else { return false };
-        let (Some(place), Some(data)) = (srb.extension(), srb.data()) else { return false };
+        let (Some(place), Some(data)) = (srb.extension(), srb.parameters()) else { return false };
         // SAFETY: `new` has checked that the buffer has so many bytes; it is mapped as long as the SRB is
         // pending.
         let list = unsafe { slice::from_raw_parts(data.as_ptr(), bytes) };
@@ -199,7 +212,8 @@ impl<S: Srb> Request<S> {
         false
     }
 
-    fn operation(&self) -> Operation {
+    /// What is on its way, or was last.
+    pub(crate) fn operation(&self) -> Operation {
         match self.work {
             _ if self.flushing => Operation::Flush,
             Work::Read | Work::Verify => Operation::Read,
@@ -209,9 +223,17 @@ impl<S: Srb> Request<S> {
         }
     }
 
+    /// How the SRB ends of which a step could not be sent, with nothing in flight.
+    pub(crate) fn refused(&self, error: &blkif::Error) -> Answer {
+        match (error, self.work) {
+            // This backend has no cache that would have to be flushed, or has said so.
+            (blkif::Error::FlushUnsupported, Work::Write { .. } | Work::Flush) => self.answer(Ok(())),
+            _ => crate::queue::refusal(error),
+        }
+    }
+
     /// How the SRB ends.
-    pub(crate) fn answer(&self, result: Result<(), Failure>, block_size: u32) -> Answer {
-        let block = self.extent.sector / u64::from(block_size / scsi::SECTOR);
+    pub(crate) fn answer(&self, result: Result<(), Failure>) -> Answer {
         match (result, self.work) {
             (Ok(()), Work::Read | Work::Write { .. }) => {
                 // No more than the SRB's own length, which has 32 bits.
@@ -219,22 +241,21 @@ impl<S: Srb> Request<S> {
             }
             (Ok(()), Work::Verify | Work::Flush) => Answer::Done { transferred: 0 },
             (Ok(()), Work::Unmap { bytes, .. }) => Answer::Done { transferred: bytes as u32 },
-            (Err(failure), _) => crate::queue::failure(failure, self.operation(), block),
+            (Err(failure), _) => crate::queue::failure(failure, self.operation()),
         }
     }
 }
 
-/// The data of a write, at its system address.
-struct Buffer(Option<NonNull<u8>>);
+/// The data of a write that is copied.
+struct Buffer<'a, 'c, S: Srb> {
+    tag: usize,
+    list: &'a S::List,
+    copier: RefCell<&'c mut Copier<S::Window>>,
+}
 
-impl Source for Buffer {
+impl<S: Srb> Source for Buffer<'_, '_, S> {
     fn fill(&self, offset: usize, length: usize, page: &SharedMemory) {
-        if let Some(data) = self.0 {
-            // SAFETY: the SRB's buffer has the bytes of the extent (checked in `Request::new`), of which the
-            // transfer asks for parts; it is mapped and resident as long as the SRB is pending.
-            let source = unsafe { slice::from_raw_parts(data.as_ptr().add(offset), length) };
-            page.copy_in(0, source);
-        }
+        self.copier.borrow_mut().read(self.tag, self.list, offset as u64, length, page);
     }
 }
 
@@ -242,13 +263,11 @@ impl Source for Buffer {
 ///
 /// # Safety
 /// The tag is the address of a pending request with this ring request in flight.
-pub(crate) unsafe fn arrived<S: Srb>(data: &Arrived<'_>) {
+pub(crate) unsafe fn arrived<S: Srb>(data: &Arrived<'_>, copier: &mut Copier<S::Window>) {
     // SAFETY: the caller's promise.
     let request = unsafe { &*ptr::with_exposed_provenance::<Request<S>>(data.tag) };
-    if let (Work::Read, Some(buffer)) = (request.work, request.srb.as_ref().and_then(S::data)) {
-        // SAFETY: as in `Buffer`; the buffer of a read is this driver's to write.
-        let target = unsafe { slice::from_raw_parts_mut(buffer.as_ptr().add(data.offset), data.length) };
-        data.memory.copy_out(0, target);
+    if let (Work::Read, Some(list)) = (request.work, &request.list) {
+        copier.write(data.tag, list, data.offset as u64, data.length, data.memory);
     }
 }
 
@@ -258,7 +277,7 @@ fn start<L: ScatterList>(
     work: Work,
     extent: Extent,
     list: Option<&L>,
-    copy: bool,
+    terms: Terms,
 ) -> Result<(bool, Transfer), blkif::Error> {
     let operation = match work {
         Work::Flush | Work::Unmap { .. } => return Ok((false, Transfer::flush(tag))),
@@ -266,10 +285,24 @@ fn start<L: ScatterList>(
         Work::Read => Operation::Read,
         Work::Write { .. } => Operation::Write,
     };
+    let bytes = extent.bytes();
+    let too_short = |found| blkif::Error::ListTooShort { expected: bytes, found };
+    let list = list.ok_or(too_short(0))?;
+    if !terms.copy_all {
+        match Transfer::new(tag, operation, extent.sector, bytes, terms.block_size, list) {
+            Err(blkif::Error::Unaligned { .. }) => {}
+            other => return other.map(|transfer| (false, transfer)),
+        }
+    }
     // The list has to be long enough either way.
-    let list = list.ok_or(blkif::Error::ListTooShort { expected: extent.bytes(), found: 0 })?;
-    let direct = Transfer::new(tag, operation, extent.sector, extent.bytes(), list)?;
-    Ok(if copy { (true, copied_transfer(tag, work, extent)) } else { (false, direct) })
+    let mut found = 0;
+    for element in (0..).map_while(|index| list.element(index)) {
+        if found >= bytes {
+            break;
+        }
+        found += u64::from(element.length);
+    }
+    if found < bytes { Err(too_short(found)) } else { Ok((true, copied_transfer(tag, work, extent))) }
 }
 
 fn copied_transfer(tag: usize, work: Work, extent: Extent) -> Transfer {

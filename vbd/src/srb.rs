@@ -7,6 +7,7 @@ use scsi::Sense;
 use xen::blkif;
 
 use crate::Request;
+use crate::memory::Window;
 
 /// An SRB (SCSI request block) of the port driver's, from the call that brings it until [`Srb::complete`].
 ///
@@ -14,18 +15,20 @@ use crate::Request;
 /// A queue links requests through their SRBs' extensions and copies data to and from their buffers. An
 /// implementation promises for each method what its section *Implementation* says.
 pub unsafe trait Srb: Send + Sized {
+    /// Address space through which buffers are copied.
+    type Window: Window;
     /// The scatter-gather list of an SRB's buffer.
     type List: blkif::ScatterList + Copy + Send;
 
     /// Bytes of the data buffer.
     fn data_length(&self) -> u32;
 
-    /// System address of the data buffer, if it has one.
+    /// System address of the data buffer of a command that is no read or write, if it has one. The port driver
+    /// maps no other buffer, on any version of NT (documentation of MapBuffers).
     ///
     /// # Implementation
-    /// [`Srb::data_length`] bytes from there on are readable, and writable if the command reads from the disk,
-    /// until the SRB is completed. They belong to the SRB alone.
-    fn data(&self) -> Option<NonNull<u8>>;
+    /// [`Srb::data_length`] bytes from there on are readable until the SRB is completed, and belong to it alone.
+    fn parameters(&self) -> Option<NonNull<u8>>;
 
     /// Memory for the SRB's request.
     ///
@@ -37,7 +40,8 @@ pub unsafe trait Srb: Send + Sized {
     /// The scatter-gather list of the data buffer, if there is one.
     ///
     /// # Implementation
-    /// The list stays as it is, and its memory the buffer's, until the SRB is completed.
+    /// The list stays as it is, and its memory is resident and the SRB's alone, to be read, and to be written if
+    /// the command reads from the disk, until the SRB is completed.
     fn scatter_list(&self) -> Option<Self::List>;
 
     /// Ends the SRB. The port driver may reuse the SRB, its extension and its buffer from here on.
@@ -62,4 +66,10 @@ pub enum Answer {
     Reset,
     /// Nothing can be sent now: the port driver tries again.
     Busy,
+}
+
+impl Answer {
+    /// A reset is done. Such an SRB has no data, whatever its length says (documentation of
+    /// SRB_FUNCTION_RESET_BUS and its like: the field is not valid).
+    pub const RESET_DONE: Self = Self::Done { transferred: u32::MAX };
 }

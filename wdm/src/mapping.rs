@@ -1,14 +1,18 @@
-//! Physical memory mapped into the kernel's address space.
+//! Physical memory mapped into the kernel's address space: for good, or for a moment at a reserved address.
 #![allow(unsafe_code, reason = "maps physical addresses")]
 
+use alloc::boxed::Box;
 use core::ptr::NonNull;
 
 use wdk_sys::{
-    _MEMORY_CACHING_TYPE, LARGE_INTEGER, SIZE_T,
-    ntddk::{MmMapIoSpace, MmUnmapIoSpace},
+    _MEMORY_CACHING_TYPE, LARGE_INTEGER, MDL, MDL_PAGES_LOCKED, SIZE_T,
+    ntddk::{
+        MmAllocateMappingAddress, MmFreeMappingAddress, MmMapIoSpace, MmMapLockedPagesWithReservedMapping,
+        MmUnmapIoSpace, MmUnmapReservedMapping,
+    },
 };
 
-use crate::{NtStatus, Result};
+use crate::{NtStatus, Result, pool};
 
 /// How the processor may cache a mapping; it must be how others map the same memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,5 +74,89 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: this value's own mapping, of this length.
         unsafe { MmUnmapIoSpace(self.as_ptr().cast(), self.length as SIZE_T) };
+    }
+}
+
+/// Tag of reserved address space, as a debugger shows it: "XGrd".
+const TAG: u32 = u32::from_le_bytes(*b"XGrd");
+
+/// An MDL with room for `N` page frame numbers, which NT expects right behind it.
+#[repr(C)]
+struct Pages<const N: usize> {
+    mdl: MDL,
+    frames: [u64; N],
+}
+const _: () = assert!(core::mem::offset_of!(Pages<1>, frames) == size_of::<MDL>());
+
+/// Kernel address space for `N` pages, reserved for good, so that mapping something there needs no memory and
+/// cannot fail (MmAllocateMappingAddress). Made and dropped at PASSIVE_LEVEL; nothing is mapped when it is
+/// dropped.
+pub struct Reserved<const N: usize> {
+    base: NonNull<u8>,
+    pages: Box<Pages<N>>,
+}
+
+// SAFETY: the address space is that of all threads; a reservation is used through `&mut`.
+unsafe impl<const N: usize> Send for Reserved<N> {}
+
+impl<const N: usize> Reserved<N> {
+    /// Reserves address space for `N` pages. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn new() -> Result<Self> {
+        let pages = pool::try_box(Pages { mdl: MDL::default(), frames: [0; N] })?;
+        // SAFETY: plain numbers; a null result is checked.
+        let base = unsafe { MmAllocateMappingAddress((N * pool::PAGE_SIZE) as SIZE_T, TAG) };
+        let base = NonNull::new(base.cast()).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        Ok(Self { base, pages })
+    }
+
+    /// Maps these pages one behind the other, cached; at most `N`, at least one. ≤ DISPATCH_LEVEL. What was
+    /// mapped has been unmapped.
+    ///
+    /// # Safety
+    /// The frames are of the system's memory, and stay resident until [`Reserved::unmap`].
+    ///
+    /// # Panics
+    /// There are more than `N`, or none.
+    pub unsafe fn map(&mut self, frames: impl ExactSizeIterator<Item = u64>) -> NonNull<u8> {
+        let count = frames.len();
+        assert!(count > 0 && count <= N, "{count} pages in a reservation of {N}");
+        self.pages.frames.iter_mut().zip(frames).for_each(|(place, frame)| *place = frame);
+        self.pages.mdl = MDL {
+            Size: (size_of::<MDL>() + count * size_of::<u64>()) as i16,
+            MdlFlags: MDL_PAGES_LOCKED as i16,
+            ByteCount: (count * pool::PAGE_SIZE) as u32,
+            ..MDL::default()
+        };
+        // SAFETY: an MDL of pages that are resident by the caller's promise, and a reservation of this tag with
+        // nothing mapped in it, of as many pages.
+        let address = unsafe {
+            let mdl = (&raw mut *self.pages).cast();
+            MmMapLockedPagesWithReservedMapping(
+                self.base.as_ptr().cast(),
+                TAG,
+                mdl,
+                _MEMORY_CACHING_TYPE::MmCached,
+            )
+        };
+        NonNull::new(address.cast()).expect("a mapping within its reservation")
+    }
+
+    /// Unmaps what [`Reserved::map`] mapped; nobody uses it any more. ≤ DISPATCH_LEVEL.
+    pub fn unmap(&mut self) {
+        // SAFETY: the arguments of the mapping; the MDL is as it was left by it.
+        unsafe {
+            let mdl = (&raw mut *self.pages).cast();
+            MmUnmapReservedMapping(self.base.as_ptr().cast(), TAG, mdl);
+        }
+    }
+}
+
+impl<const N: usize> Drop for Reserved<N> {
+    fn drop(&mut self) {
+        // SAFETY: reserved by `new` with this tag.
+        unsafe { MmFreeMappingAddress(self.base.as_ptr().cast(), TAG) };
     }
 }

@@ -234,6 +234,10 @@ pub struct Interface {
     /// Lets a port's events through, and delivers one that came while it was masked. ≤ `DISPATCH_LEVEL`.
     pub event_unmask: unsafe extern "system" fn(port: Port) -> Status,
 
+    /// Holds a port's events back until [`Interface::event_unmask`]: for one whose other end raises events
+    /// without end and without reason. ≤ `DISPATCH_LEVEL`, also from the port's callback.
+    pub event_mask: unsafe extern "system" fn(port: Port) -> Status,
+
     /// Notifies the other end of a port. ≤ `DISPATCH_LEVEL`.
     pub event_notify: unsafe extern "system" fn(port: Port) -> Status,
 
@@ -283,5 +287,5 @@ const _: () = {
     assert!(offset_of!(Interface, store_read) == 8);
     assert!(offset_of!(Interface, grant_access) == 8 + 8 * 8);
     assert!(offset_of!(Interface, event_allocate) == 8 + 10 * 8);
-    assert!(size_of::<Interface>() == 8 + 20 * 8);
+    assert!(size_of::<Interface>() == 8 + 21 * 8);
 };

@@ -29,8 +29,6 @@ pub struct Front<const SLOT: usize, R> {
     produced: u32,
     /// Requests published.
     pushed: u32,
-    /// Of these, those that the other end knows of, or will see without being notified.
-    told: u32,
     /// Responses taken.
     consumed: u32,
     responses: PhantomData<fn() -> R>,
@@ -62,7 +60,7 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
             first.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
         }
         let slots = slots(pages.len(), SLOT);
-        Self { pages, slots, produced: 0, pushed: 0, told: 0, consumed: 0, responses: PhantomData }
+        Self { pages, slots, produced: 0, pushed: 0, consumed: 0, responses: PhantomData }
     }
 
     /// Slots of the ring.
@@ -98,32 +96,11 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         Some(index)
     }
 
-    /// Publishes what was written; as [`Front::due`].
+    /// Publishes the requests that were written; whether the other end has to be notified of them.
     #[must_use]
     pub fn push(&mut self) -> bool {
-        self.pushed = self.produced;
-        self.due()
-    }
-
-    /// Whether the other end has to be notified of requests that were published: it sleeps, and was not told
-    /// of them. Whoever notifies it says so by [`Front::told`].
-    #[must_use]
-    pub fn due(&mut self) -> bool {
-        let due = self.untold() > 0 && handshake::push(self, self.told, self.pushed);
-        if !due {
-            self.told();
-        }
-        due
-    }
-
-    /// The other end knows of every request that was published, or is about to look.
-    pub fn told(&mut self) {
-        self.told = self.pushed;
-    }
-
-    /// Requests published that the other end may not know of.
-    pub fn untold(&self) -> u32 {
-        self.pushed.wrapping_sub(self.told)
+        let from = core::mem::replace(&mut self.pushed, self.produced);
+        from != self.pushed && handshake::push(self, from, self.pushed)
     }
 
     /// Takes the next response, copied out of the page.
@@ -224,7 +201,7 @@ mod tests {
         let page = world.hal().alloc_shared_page().unwrap();
         let memory = world.memory(page.frame()).unwrap();
         let mut ring = Ring::new(vec![page]);
-        (ring.produced, ring.pushed, ring.told, ring.consumed) = (at, at, at, at);
+        (ring.produced, ring.pushed, ring.consumed) = (at, at, at);
         memory.write(
             0,
             &Header { req_prod: at, req_event: at + 1, rsp_prod: at, rsp_event: at + 1, ..header(&memory) },
@@ -264,12 +241,8 @@ mod tests {
         assert!(ring.push());
         assert_eq!((header(&memory).req_prod, ring.is_pushed(index)), (1, true));
         assert_eq!(memory.read::<Request>(64).id, 9);
-        // Nothing new, and nobody has notified it yet.
-        assert!(ring.push());
-        assert_eq!(ring.untold(), 1);
-        ring.told();
+        // Nothing new.
         assert!(!ring.push());
-        assert_eq!(ring.untold(), 0);
     }
 
     #[test]

@@ -59,6 +59,7 @@ static TABLE: Interface = Interface {
     grant_end,
     event_allocate,
     event_unmask,
+    event_mask,
     event_notify,
     event_close,
     page_allocate,
@@ -421,6 +422,13 @@ unsafe extern "system" fn event_allocate(
 
 unsafe extern "system" fn event_unmask(port: Port) -> Status {
     with(|platform| platform.channels().unmask(xen::Port(port)).map_err(channel_status))
+}
+
+unsafe extern "system" fn event_mask(port: Port) -> Status {
+    with(|platform| {
+        platform.channels().mask(xen::Port(port));
+        Ok(())
+    })
 }
 
 unsafe extern "system" fn event_notify(port: Port) -> Status {

@@ -10,7 +10,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use core::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::census::Census;
 use crate::hal::{Error, Platform};
 use crate::plug::Plug;
 use crate::slots::{MAX_TARGETS, Slots};
-use crate::srb::{Ended, Function, Port, Request, Srb};
+use crate::srb::{Function, Port, Request, Srb};
 use crate::suspend::Pause;
 use crate::target::Target;
 use crate::tripwire::{Alarm, Tripwire};
@@ -325,13 +325,17 @@ impl Adapter {
         self.exposed.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire)
     }
 
-    /// Answers an SRB at once, or puts a request into its extension: whether it goes on to
-    /// [`Adapter::start`]. ≤ DISPATCH_LEVEL, no lock.
-    pub fn build(&self, srb: Srb) -> bool {
+    /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
+    pub fn take(&self, srb: Srb) {
         // Its address means nothing where it concerns the adapter.
         if srb.function() == Function::Power {
             srb.complete(Answer::Done { transferred: 0 });
-            return false;
+            return;
+        }
+        if srb.function() == Function::Reset && srb.resets_all() {
+            self.reset();
+            srb.complete(Answer::RESET_DONE);
+            return;
         }
         if !self.scanned.load(Ordering::Relaxed) {
             // Before the answer, so that whoever shows a disk later finds it set.
@@ -339,26 +343,18 @@ impl Adapter {
         }
         let id = srb.target().filter(|_| self.is_open());
         let mut srb = Some(srb);
-        let goes_on = id.and_then(|id| {
+        if let Some(id) = id {
             self.slots.with(id, |target| {
-                let goes_on = srb.take().is_some_and(|srb| build(target, srb));
+                if let Some(srb) = srb.take() {
+                    take(target, srb);
+                }
                 if target.has_news() {
                     self.wake.set();
                 }
-                goes_on
-            })
-        });
+            });
+        }
         if let Some(srb) = srb {
             srb.complete(Answer::NoDevice);
-        }
-        goes_on == Some(true)
-    }
-
-    /// Starts a request that [`Adapter::build`] has prepared. DISPATCH_LEVEL, Storport's StartIo lock.
-    pub fn start(&self, target: usize, request: NonNull<Request>) {
-        // It may have gone since `build`.
-        if self.slots.with(target, |target| target.submit(request)).is_none() {
-            Ended::unserved(request).complete();
         }
     }
 
@@ -448,51 +444,54 @@ fn changed(change: Change<'_>) {
     }
 }
 
-/// [`Adapter::build`] for a target that is there.
-fn build(target: &Target, mut srb: Srb) -> bool {
+/// [`Adapter::take`] for a target that is there.
+fn take(target: &Target, mut srb: Srb) {
     let outcome = match srb.function() {
-        Function::ExecuteScsi if srb.lun() == 0 => target.execute(srb.cdb()),
+        Function::ExecuteScsi if srb.lun() == 0 => {
+            if scsi::is_inquiry(srb.cdb()) {
+                srb.deepen_queue();
+            }
+            target.execute(srb.cdb())
+        }
         Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
         Function::Flush if srb.lun() == 0 => target.lun().flush(),
         Function::Reset => {
             target.reset();
-            srb.complete(Answer::Done { transferred: 0 });
-            return false;
+            srb.complete(Answer::RESET_DONE);
+            return;
         }
         Function::Flush | Function::Power | Function::Other => {
             srb.complete(Answer::InvalidRequest);
-            return false;
+            return;
         }
     };
     match outcome {
         Outcome::Good(reply) => {
             let transferred = srb.reply(reply.as_bytes());
             srb.complete(Answer::Done { transferred });
-            false
         }
-        Outcome::Refused(sense) => {
-            srb.complete(Answer::Sense(sense));
-            false
-        }
-        Outcome::Act(action) => prepare(target, srb, action),
+        Outcome::Refused(sense) => srb.complete(Answer::Sense(sense)),
+        Outcome::Act(action) => start(target, srb, action),
     }
 }
 
-/// Checks the SRB's buffer and puts its request into its extension.
-fn prepare(target: &Target, srb: Srb, action: Action) -> bool {
+/// Checks the SRB's buffer, puts its request into its extension, and starts it.
+fn start(target: &Target, srb: Srb, action: Action) {
     if let Action::Unmap { bytes, .. } = action {
         // A buffer that is too short is refused below.
         let checked = srb.bytes(bytes.into()).map_or(Ok(()), |list| target.lun().check_unmap(list));
         if let Err(sense) = checked {
             srb.complete(Answer::Sense(sense));
-            return false;
+            return;
         }
     }
-    match Request::new(srb, action, target.copies_all()) {
-        Ok(request) => request.settle().is_some(),
-        Err((srb, answer)) => {
-            srb.complete(answer);
-            false
+    match Request::new(srb, action, target.terms()) {
+        Ok(request) => {
+            // `new` has refused an SRB without an extension.
+            if let Some(request) = request.settle() {
+                target.submit(request);
+            }
         }
+        Err((srb, answer)) => srb.complete(answer),
     }
 }

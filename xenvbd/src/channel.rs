@@ -1,5 +1,8 @@
-//! One queue of a disk with what wakes it: an event channel, and a timer for what the backend need not
-//! announce.
+//! One queue of a disk with its event channel.
+//!
+//! A call takes in answers for some rounds ([`Channel::service`]); a backend that keeps the ring filled has the
+//! rest taken in by a DPC, behind those of other devices. A backend that raises events for nothing is heard a
+//! few times in a clock tick, as Linux has it with late ends of interrupts (XSA-391).
 #![allow(unsafe_code, reason = "lends the queue to an event channel's callback and to a timer")]
 
 use alloc::boxed::Box;
@@ -9,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
 use vbd::Counters;
+use wdm::dpc::Dpc;
 use wdm::irql::AtDispatch;
 use wdm::timer::Timer;
 use wdm::{SpinLock, pool};
@@ -21,16 +25,20 @@ use crate::srb::{Ended, Request, Srb};
 /// The queue of a disk of this driver's.
 pub type Queue = vbd::Queue<Platform, Srb>;
 
-/// With many requests in flight the backend announces a part of the answers only when others join them
-/// ([`xen::blkif::Frontend::rearm`]). How long they may wait for that: about a tick of the system's clock.
-const LOOK_AGAIN: Duration = Duration::from_millis(16);
+/// Rounds of one call of [`Channel::service`].
+const ROUNDS: u32 = 8;
+/// Events, one after the other, that found nothing to take in, after which the port is masked for a while. A few
+/// are usual: what an event announces is often taken in before it comes.
+const STORM: u64 = 32;
+/// How long: about a tick of the system's clock.
+const QUIET: Duration = Duration::from_millis(16);
 
 type Routine = Box<dyn Fn(&AtDispatch) + Send + Sync>;
 
 /// A queue at an address of its own. It is closed by [`Channel::close`] before it is dropped.
 ///
-/// Its one lock, the queue's, is taken from `HwStartIo` (with Storport's StartIo lock held, where Storport
-/// takes one), from `HwResetBus`, from `HwTimer`, from xenpci's DPC and from the timer's. Under it only
+/// Its one lock, the queue's, is taken from `HwBuildIo`, from `HwResetBus` and `HwTimer` (with Storport's
+/// StartIo lock held), from xenpci's DPC and from its own DPC and timer. Under it only
 /// xenpci's table is called, whose locks are therefore behind it in the order. Two queues' locks are never
 /// held together. SRBs are completed after it is released.
 pub struct Channel {
@@ -41,9 +49,12 @@ pub struct Channel {
     processor: usize,
     /// 0 for none: Xen never gives that port out.
     port: AtomicU32,
+    /// Ends [`QUIET`].
     timer: Option<Timer<Routine>>,
-    /// The timer is set.
-    looks_again: AtomicBool,
+    /// Goes on with what one call leaves.
+    more: Option<Dpc<Routine>>,
+    /// The port is masked because of a storm, and the timer set.
+    quiet: AtomicBool,
 }
 
 impl Channel {
@@ -58,16 +69,26 @@ impl Channel {
             processor,
             port: AtomicU32::new(0),
             timer: None,
-            looks_again: AtomicBool::new(false),
+            more: None,
+            quiet: AtomicBool::new(false),
         })?;
         let place = ptr::from_ref(&*channel).expose_provenance();
         let routine: Routine = Box::new(move |_| {
             // SAFETY: the channel is in a box and owns the timer, whose drop waits for this routine.
             let channel = unsafe { &*ptr::with_exposed_provenance::<Self>(place) };
-            channel.looks_again.store(false, Ordering::Release);
             channel.service();
+            channel.quiet.store(false, Ordering::Release);
+            if let Some(port) = channel.port() {
+                // A port that is gone stays quiet.
+                let _ = channel.platform.unmask(port);
+            }
         });
         channel.timer = Some(Timer::new(routine)?);
+        let routine: Routine = Box::new(move |_| {
+            // SAFETY: as above, with the DPC.
+            unsafe { &*ptr::with_exposed_provenance::<Self>(place) }.service();
+        });
+        channel.more = Some(Dpc::new(routine)?);
         Ok(channel)
     }
 
@@ -137,25 +158,30 @@ impl Channel {
         }
     }
 
-    /// Takes in what the backend has answered, until nothing is left. ≤ DISPATCH_LEVEL.
+    /// Takes in what the backend has answered, until nothing is left, or leaves the rest to a DPC. ≤
+    /// DISPATCH_LEVEL.
     pub fn service(&self) {
-        loop {
+        for _ in 0..ROUNDS {
             let Some(ended) = self.queue.lock().as_mut().map(Queue::drain) else { return };
             ended.complete();
-            let (more, several) = match self.queue.lock().as_mut() {
-                Some(queue) => (queue.settle(), queue.waits_for_several()),
-                None => return,
-            };
-            if more {
-                continue;
+            let more = self.queue.lock().as_mut().is_some_and(Queue::settle);
+            if !more {
+                return;
             }
-            if several
-                && !self.looks_again.swap(true, Ordering::AcqRel)
-                && let Some(timer) = &self.timer
-            {
-                timer.set(LOOK_AGAIN);
-            }
-            return;
+        }
+        if let Some(dpc) = &self.more {
+            dpc.queue();
+        }
+    }
+
+    /// An event has come. DISPATCH_LEVEL.
+    fn event(&self) {
+        self.service();
+        let (Some(port), Some(timer)) = (self.port(), &self.timer) else { return };
+        let spurious = self.queue.lock().as_ref().map_or(0, |queue| queue.counters().spurious);
+        if spurious >= STORM && !self.quiet.swap(true, Ordering::AcqRel) {
+            self.platform.mask(port);
+            timer.set(QUIET);
         }
     }
 
@@ -182,6 +208,16 @@ impl Channel {
         self.queue.lock().as_ref().map(Queue::counters).unwrap_or_default()
     }
 
+    /// Ring requests without an answer. ≤ DISPATCH_LEVEL.
+    pub fn in_flight(&self) -> usize {
+        self.queue.lock().as_ref().map_or(0, Queue::in_flight)
+    }
+
+    /// The disk as the backend serves it, while connected. ≤ DISPATCH_LEVEL.
+    pub fn disk(&self) -> Option<Disk> {
+        self.queue.lock().as_ref().and_then(Queue::disk)
+    }
+
     /// Whether no request is here. ≤ DISPATCH_LEVEL.
     pub fn is_idle(&self) -> bool {
         self.queue.lock().as_ref().is_none_or(Queue::is_idle)
@@ -201,5 +237,5 @@ impl Channel {
 /// The event channel's callback. DISPATCH_LEVEL, one call at a time.
 unsafe extern "system" fn on_event(context: *mut c_void) {
     // SAFETY: the context is a channel, which outlives its port.
-    unsafe { &*context.cast::<Channel>() }.service();
+    unsafe { &*context.cast::<Channel>() }.event();
 }

@@ -10,7 +10,9 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
+use vbd::memory::WINDOW_PAGES;
 use wdm::event::Event;
+use wdm::mapping::Reserved;
 use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
 use xen::interface::{self, EventCallback, Interface, OpenedCallback, Status, VERSION};
@@ -227,6 +229,12 @@ impl Platform {
         unsafe { (self.0.event_unmask)(port.0) }.ok().map_err(Error::EventChannel)
     }
 
+    /// Holds the port's events back until [`Platform::unmask`]. ≤ DISPATCH_LEVEL, also from its callback.
+    pub fn mask(self, port: Port) {
+        // SAFETY: no pointers. A port that is gone has no events.
+        let _ = unsafe { (self.0.event_mask)(port.0) };
+    }
+
     /// Closes the port; its callback is not running and will not run again. PASSIVE_LEVEL.
     pub fn close(self, port: Port) {
         // SAFETY: no pointers.
@@ -329,6 +337,32 @@ impl fmt::Write for Folder {
         room.copy_from_slice(text.as_bytes());
         self.length += text.len();
         Ok(())
+    }
+}
+
+/// Address space through which data is copied.
+pub struct Window(Reserved<WINDOW_PAGES>);
+
+impl Window {
+    /// Reserves it. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self(Reserved::new()?))
+    }
+}
+
+// SAFETY: NT maps the frames at the reservation, cached as the rest of the system's memory is.
+unsafe impl vbd::Window for Window {
+    fn map(&mut self, frames: &[Frame]) -> NonNull<u8> {
+        // SAFETY: the frames are of the buffer of an SRB that is pending, whose pages are locked; the queue
+        // unmaps them before the SRB ends.
+        unsafe { self.0.map(frames.iter().map(|frame| frame.0)) }
+    }
+
+    fn unmap(&mut self) {
+        self.0.unmap();
     }
 }
 

@@ -10,13 +10,14 @@
 //! | `HwFindAdapter` | PASSIVE | none |
 //! | `HwInitialize` | up to DIRQL | none that matters |
 //! | `HwBuildIo` | ≤ DISPATCH | none: several processors at once |
-//! | `HwStartIo` | DISPATCH | StartIo lock |
+//! | `HwStartIo` | DISPATCH | StartIo lock; never reached, as `HwBuildIo` does all there is to do |
 //! | `HwResetBus` | DISPATCH | StartIo lock |
 //! | `HwAdapterControl` | PASSIVE to query, up to DIRQL to stop and restart | interrupt lock to stop and restart |
 //!
 //! Storport must be able to complete requests from xenpci's DPC, outside all of these: full-duplex mode
-//! allows `StorPortNotification(RequestComplete)` there. Lock order: Storport's StartIo lock, then a
-//! [`crate::target::Target`]'s queue lock; a request is completed with no queue lock held.
+//! allows `StorPortNotification(RequestComplete)` there. `HwBuildIo` answers FALSE for every SRB (its
+//! documentation: the SRB is not passed on to `HwStartIo`), so that requests of several processors meet in no
+//! lock of the adapter's. A request is completed with no queue lock held.
 #![allow(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
 
 use core::ffi::c_void;
@@ -65,10 +66,9 @@ const INITIALIZATION_DATA_NT52: usize = 136;
 /// Size of HW_INITIALIZATION_DATA from NT 6.2 on.
 const INITIALIZATION_DATA_NT62: usize = 208;
 
-/// STOR_MAP_ALL_BUFFERS, until NT 6.1: every buffer has a system address.
-const MAP_ALL: UCHAR = 1;
-/// STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE, from NT 6.2 on, where 1 leaves reads and writes out.
-const MAP_ALL_NT62: UCHAR = 3;
+/// STOR_MAP_NON_READ_WRITE_BUFFERS: a read or write has no system address, which would be made for each of them
+/// (NT 6.2), or never is, whatever is asked for (documentation of MapBuffers for the versions before).
+const MAP_NON_READ_WRITE: UCHAR = 2;
 
 /// Time between two looks after the backends, in microseconds.
 const TICK: ULONG = 1_000_000;
@@ -111,7 +111,7 @@ pub fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
         if nt62 { INITIALIZATION_DATA_NT62 } else { INITIALIZATION_DATA_NT52 } as ULONG;
     // The parent is xenpci's bus, of none of the types that Storport knows.
     data.AdapterInterfaceType = _INTERFACE_TYPE::Internal;
-    data.MapBuffers = if nt62 { MAP_ALL_NT62 } else { MAP_ALL };
+    data.MapBuffers = MAP_NON_READ_WRITE;
     // Storport's documentation: each of these must be TRUE.
     data.NeedPhysicalAddresses = TRUE as BOOLEAN;
     data.TaggedQueuing = TRUE as BOOLEAN;
@@ -337,35 +337,23 @@ unsafe extern "C" fn hw_interrupt(_extension: PVOID) -> BOOLEAN {
     FALSE as BOOLEAN
 }
 
-/// HwBuildIo, ≤ DISPATCH_LEVEL, without a lock. TRUE hands the SRB on to HwStartIo.
+/// HwBuildIo, ≤ DISPATCH_LEVEL, without a lock. FALSE: the SRB is answered, or on its way to the backend.
 unsafe extern "C" fn hw_build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     let Some(port) = NonNull::new(extension).map(Port::new) else { return FALSE as BOOLEAN };
-    // SAFETY: Storport's extension and SRB; HwStartIo gets this SRB only after this routine answered TRUE.
+    // SAFETY: Storport's extension and SRB, which it gives to no other routine.
     let (adapter, Some(srb)) = (unsafe { adapter_of(extension) }, unsafe { Srb::new(srb, port) }) else {
         return FALSE as BOOLEAN;
     };
-    let goes_on = match adapter {
-        Some(adapter) => adapter.build(srb),
-        None => {
-            srb.complete(Answer::NoDevice);
-            false
-        }
-    };
-    BOOLEAN::from(goes_on)
+    match adapter {
+        Some(adapter) => adapter.take(srb),
+        None => srb.complete(Answer::NoDevice),
+    }
+    FALSE as BOOLEAN
 }
 
-/// HwStartIo, DISPATCH_LEVEL. The SRB's extension holds the request that HwBuildIo put there.
-unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
-    // SAFETY: Storport's extension and SRB. HwBuildIo answered TRUE, so its request is in the SRB's
-    // extension.
-    unsafe {
-        if let (Some(adapter), Some(request)) =
-            (adapter_of(extension), NonNull::new((*srb).SrbExtension.cast::<Request>()))
-        {
-            adapter.start((*srb).TargetId.into(), request);
-        }
-    }
-    TRUE as BOOLEAN
+/// HwStartIo. Required, and never called: `HwBuildIo` passes no SRB on.
+unsafe extern "C" fn hw_start_io(_extension: PVOID, _srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
+    FALSE as BOOLEAN
 }
 
 /// HwResetBus, DISPATCH_LEVEL.

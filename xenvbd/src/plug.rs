@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use vbd::target_id;
 use wdm::event::Event;
 use wdm::{debug_print, pool};
 use xen::blkif::{self, Kind, Link, VirtualDevice};
@@ -26,6 +27,10 @@ use crate::target::Target;
 
 /// How often the census is asked whether a disk that has been taken out is gone, while there is one.
 const LOOK_FOR_REMOVAL: Duration = Duration::from_secs(2);
+
+/// How long backends may take for the requests that they have, before a suspend.
+const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// A vbd that has been looked at.
 struct Known {
@@ -120,6 +125,7 @@ impl Plug {
     fn suspend(&mut self, adapter: &Adapter) {
         let epoch = self.platform.epoch();
         adapter.slots().each(|_, target| target.hold());
+        self.drain(adapter);
         adapter.pause().answer();
         let revived = loop {
             match adapter.pause().asked() {
@@ -164,6 +170,24 @@ impl Plug {
         adapter.recount();
         let connected = self.known.iter().filter(|known| known.target.is_some()).count();
         debug_print!(DRIVER, "{connected} disks connected again after a suspend, census taken");
+    }
+
+    /// Waits until the backends have answered what they were told, for at most [`DRAIN`]: what one answers later,
+    /// it does in a life of the guest's that is over, and perhaps after a newer write to the same place. Every
+    /// queue is held.
+    fn drain(&self, adapter: &Adapter) {
+        let in_flight = || {
+            let mut sum = 0;
+            adapter.slots().each(|_, target| sum += target.in_flight());
+            sum
+        };
+        for _ in 0..DRAIN.as_millis() / DRAIN_STEP.as_millis() {
+            if in_flight() == 0 {
+                return;
+            }
+            self.platform.pause(DRAIN_STEP);
+        }
+        debug_print!(DRIVER, "{} requests are not answered before a suspend", in_flight());
     }
 
     /// The folder of the vbds has changed.
@@ -287,8 +311,8 @@ impl Plug {
 fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
     let target = pool::try_box(target)?;
     let refused = if admitted(&target) {
-        let free = |id: usize| !adapter.census().lists(id as u8);
-        match adapter.slots().vacant(free) {
+        let free = |id: usize| adapter.slots().is_vacant(id) && !adapter.census().lists(id as u8);
+        match target_id::choose(VirtualDevice(target.number()), MAX_TARGETS, free) {
             Some(id) => {
                 let (number, identity) = (target.number(), target.identity());
                 // A CD-ROM drive is no disk, and the census counts disks.

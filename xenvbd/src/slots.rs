@@ -61,10 +61,9 @@ impl Slots {
         }
     }
 
-    /// The lowest id without a disk that `usable` accepts. Any IRQL.
-    pub fn vacant(&self, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        let empty = |slot: &Slot| slot.target.load(Ordering::SeqCst).is_null();
-        (0..self.0.len()).find(|&id| empty(&self.0[id]) && usable(id))
+    /// Whether there is no disk at `id`. Any IRQL.
+    pub fn is_vacant(&self, id: usize) -> bool {
+        self.0.get(id).is_some_and(|slot| slot.target.load(Ordering::SeqCst).is_null())
     }
 
     /// Puts a disk at a vacant id. Any IRQL.

@@ -22,6 +22,23 @@ use wdk_sys::{
 use xen::blkif::{self, Element};
 use zerocopy::IntoBytes;
 
+use crate::hal::Window;
+
+// Not among the headers' declarations; NT 5.2's storport.sys exports it.
+unsafe extern "C" {
+    fn StorPortSetDeviceQueueDepth(
+        extension: *mut c_void,
+        path: UCHAR,
+        target: UCHAR,
+        lun: UCHAR,
+        depth: ULONG,
+    ) -> UCHAR;
+}
+
+/// Requests of a disk that Storport may bring at once, instead of 20 (documentation of
+/// PORT_CONFIGURATION_INFORMATION, InitialLunQueueDepth): the most but one that the routine takes.
+const QUEUE_DEPTH: ULONG = 254;
+
 /// The request of an SRB.
 pub type Request = vbd::Request<Srb>;
 /// SRBs that have ended.
@@ -122,10 +139,36 @@ impl Srb {
         self.block().Lun
     }
 
+    /// It resets every target, whichever its address names.
+    pub fn resets_all(&self) -> bool {
+        ULONG::from(self.block().Function) == SRB_FUNCTION_RESET_BUS
+    }
+
+    /// Has Storport bring as many requests for this SRB's unit at once as it can. Any IRQL.
+    pub fn deepen_queue(&self) {
+        let block = self.block();
+        // SAFETY: Storport's own handle, and the address of a unit of that adapter.
+        let _ = unsafe {
+            StorPortSetDeviceQueueDepth(
+                self.port.0.as_ptr(),
+                block.PathId,
+                block.TargetId,
+                block.Lun,
+                QUEUE_DEPTH,
+            )
+        };
+    }
+
     /// The command descriptor block.
     pub fn cdb(&self) -> &[u8] {
         let block = self.block();
         &block.Cdb[..usize::from(block.CdbLength).min(block.Cdb.len())]
+    }
+
+    /// System address of the data buffer of a command that is no read or write, if it has one. The field means
+    /// nothing for a read or write: it is null, or an address of the process that asked for it.
+    fn data(&self) -> Option<NonNull<u8>> {
+        NonNull::new(self.block().DataBuffer.cast())
     }
 
     /// The data buffer's first bytes; none where it has fewer, or no system address.
@@ -156,14 +199,15 @@ impl Srb {
 // SAFETY: Storport leaves an SRB, its extension (of the size of a request, from pool), its scatter-gather list and
 // its buffer alone until it is completed, which consumes the only value that stands for it.
 unsafe impl vbd::Srb for Srb {
+    type Window = Window;
     type List = ScatterList;
 
     fn data_length(&self) -> u32 {
         self.block().DataTransferLength
     }
 
-    fn data(&self) -> Option<NonNull<u8>> {
-        NonNull::new(self.block().DataBuffer.cast())
+    fn parameters(&self) -> Option<NonNull<u8>> {
+        self.data()
     }
 
     fn scatter_list(&self) -> Option<ScatterList> {

@@ -3,24 +3,24 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use guard::Reason;
 use guard::census::Identity;
-use scsi::{BlockSize, Cache, Lun, Outcome, Sense};
-use vbd::MAXIMUM_TRANSFER;
+use scsi::{Lun, Outcome};
+use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
-use wdm::{debug_print, pool, processor};
+use wdm::{debug_print, processor};
 use xen::blkif::{
-    Disk, Event, Features, FlushMethod, Frontend, Kind, Link, QueueOffer, VirtualDevice, polled,
+    Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, Link, QueueOffer, VirtualDevice, polled,
 };
 use xen::store::{path::PathBuf, read_optional};
 
 use crate::DRIVER;
 use crate::cdrom::Drive;
 use crate::channel::{Channel, Queue};
-use crate::hal::{Error, Platform};
+use crate::hal::{Error, Platform, Window};
 use crate::identity;
 use crate::options::Options;
 use crate::srb::Request;
@@ -46,13 +46,8 @@ pub struct Target {
     number: u32,
     /// For the one thread that talks with the backend.
     link: Mutex<Link>,
-    /// The disk as a logical unit now. Never null, from a leaked box.
-    lun: AtomicPtr<Lun>,
-    /// What it was before; somebody may still be looking at it.
-    #[expect(clippy::vec_box, reason = "somebody may hold its address")]
-    former: Mutex<Vec<Box<Lun>>>,
-    /// The size has changed, and the initiator has not been told.
-    attention: AtomicBool,
+    /// The disk as a logical unit.
+    unit: Unit,
     identity: Option<Identity>,
     /// It is a CD-ROM drive, and this is its state.
     drive: Option<Drive>,
@@ -96,13 +91,18 @@ impl Target {
         };
         let unit = connected.and_then(|connection| {
             let cdrom = vbd.kind == Kind::Cdrom;
-            let lun = unit(&connection.disk, cdrom, serial)?;
+            let lun = vbd::unit::unit(&connection.disk, cdrom, serial).map_err(Error::Unsuitable)?;
+            // The emulated disk is read in blocks of 512 bytes, partition table and all; this one would be read in
+            // others.
+            if !cdrom && connection.disk.sector_size != EMULATED_BLOCK && vbd.device.is_emulated() {
+                return Err(Error::Unsuitable("its blocks are not those of its emulated disk"));
+            }
             let drive = cdrom
                 .then(|| Drive::new(platform, &link.lock().backend_path(), &connection.disk, serial))
                 .transpose()?;
-            Ok((connection, pool::try_box(lun)?, Mutex::new(Vec::new())?, drive))
+            Ok((connection, lun, drive))
         });
-        let (connection, lun, former, drive) = match unit {
+        let (connection, lun, drive) = match unit {
             Ok(unit) => unit,
             Err(error) => {
                 close(platform, &mut link.lock());
@@ -114,9 +114,7 @@ impl Target {
             platform,
             number: vbd.device.0,
             link,
-            lun: AtomicPtr::new(Box::into_raw(lun)),
-            former,
-            attention: AtomicBool::new(false),
+            unit: Unit::new(lun, drive.is_none()),
             identity: None,
             drive,
             distrusted: !vbd.trusted,
@@ -142,9 +140,9 @@ impl Target {
         let mut queues = Vec::new();
         for (channel, frontend) in self.channels.iter().zip(frontends) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
-            queues.push(Queue::new(frontend, self.platform, port, disk));
+            queues.push(Queue::new(frontend, self.platform, Window::new()?, port, disk));
         }
-        let lun = *self.lun();
+        let lun = self.unit.lun();
         let sectors_per_block = u64::from(lun.block_size.sectors());
         let mut failed = None;
         let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
@@ -194,10 +192,10 @@ impl Target {
     pub fn execute(&self, cdb: &[u8]) -> Outcome {
         match &self.drive {
             Some(drive) => drive.execute(cdb),
-            None if scsi::hears_attention(cdb) && self.takes_attention() => {
-                Outcome::Refused(Sense::CAPACITY_CHANGED)
-            }
-            None => self.lun().execute(cdb),
+            None => match self.unit.take_attention_for(cdb) {
+                Some(attention) => Outcome::Refused(attention),
+                None => self.unit.lun().execute(cdb),
+            },
         }
     }
 
@@ -230,7 +228,7 @@ impl Target {
         };
         if let Event::Unchanged(disk) = event {
             let disk = with_blocks(disk, kind);
-            self.resize(disk)?;
+            self.resize(&disk)?;
             if let Some(drive) = &self.drive {
                 drive.look(self.platform, &self.backend(), &disk)?;
             }
@@ -238,42 +236,46 @@ impl Target {
         Ok(event)
     }
 
-    /// Takes over a disk whose size may have changed: the initiator is told by a unit attention.
-    /// PASSIVE_LEVEL, by the one thread that talks with the backend.
-    fn resize(&self, disk: Disk) -> Result<(), Error> {
-        let lun = *self.lun();
-        if disk.sectors == lun.sectors {
+    /// Takes over a disk whose size may have changed: the initiator is told by a unit attention. PASSIVE_LEVEL,
+    /// by the one thread that talks with the backend.
+    fn resize(&self, disk: &Disk) -> Result<(), Error> {
+        self.check_blocks(disk)?;
+        let before = self.unit.lun().sectors;
+        if disk.sectors == before {
             return Ok(());
         }
-        // A block size that changes under a mounted volume is nothing that can be served; nor is a disk
-        // without blocks.
-        let same = disk.sector_size == lun.block_size.bytes();
-        let sound = same && disk.sectors >= u64::from(lun.block_size.sectors());
-        if self.drive.is_none() && !sound {
-            return Err(Error::Unsuitable("its blocks have changed"));
-        }
-        debug_print!(DRIVER, "vbd {}: {} sectors, {} before", self.number, disk.sectors, lun.sectors);
-        let new = pool::try_box(Lun { sectors: disk.sectors, ..lun })?;
-        let mut former = self.former.lock();
-        former.try_reserve(1).map_err(|_| Error::NO_MEMORY)?;
+        debug_print!(DRIVER, "vbd {}: {} sectors, {before} before", self.number, disk.sectors);
         // Requests first: none is let through that the ring would refuse.
         for channel in &self.channels {
             channel.with(|queue| {
-                queue.set_disk(disk);
+                queue.resize(disk.sectors);
                 Default::default()
             });
         }
-        let before = self.lun.swap(Box::into_raw(new), Ordering::AcqRel);
-        #[expect(unsafe_code, reason = "takes a leaked box back")]
-        // SAFETY: leaked in `connect` or here, and swapped out once.
-        former.push(unsafe { Box::from_raw(before) });
-        self.attention.store(self.drive.is_none(), Ordering::Release);
+        self.unit.resize(disk.sectors);
         Ok(())
     }
 
-    /// Whether the initiator has to be told that the size has changed; it is from here on. Any IRQL.
-    fn takes_attention(&self) -> bool {
-        self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel)
+    /// Takes over all of the disk of another backend, whose queues have it already. As [`Target::resize`].
+    fn replace(&self, disk: &Disk) -> Result<(), Error> {
+        self.check_blocks(disk)?;
+        let identity = self.unit.lun().identity;
+        let lun = vbd::unit::unit(disk, self.is_cdrom(), identity).map_err(Error::Unsuitable)?;
+        if self.unit.replace(&lun) {
+            debug_print!(DRIVER, "vbd {}: its new backend offers something else: {disk:?}", self.number);
+        }
+        Ok(())
+    }
+
+    /// A block size that changes under a mounted volume is nothing that can be served; nor is a disk without
+    /// blocks.
+    fn check_blocks(&self, disk: &Disk) -> Result<(), Error> {
+        let block_size = self.unit.lun().block_size;
+        let sound = disk.sector_size == block_size.bytes() && disk.sectors >= u64::from(block_size.sectors());
+        if self.drive.is_none() && !sound {
+            return Err(Error::Unsuitable("its blocks have changed"));
+        }
+        Ok(())
     }
 
     /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are
@@ -294,11 +296,9 @@ impl Target {
         self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
     }
 
-    /// The disk as a logical unit.
-    #[expect(unsafe_code, reason = "looks at a leaked box")]
-    pub fn lun(&self) -> &Lun {
-        // SAFETY: from a leaked box, which is kept in `former` when another takes its place.
-        unsafe { &*self.lun.load(Ordering::Acquire) }
+    /// The disk as a logical unit now. Any IRQL.
+    pub fn lun(&self) -> Lun {
+        self.unit.lun()
     }
 
     /// The disk's identity, if it has a partition table with a signature.
@@ -306,12 +306,13 @@ impl Target {
         self.identity
     }
 
-    /// Whether data must go through the driver's own pages.
-    pub fn copies_all(&self) -> bool {
-        self.copies_all.load(Ordering::Relaxed)
+    /// What its requests are subject to. Any IRQL.
+    pub fn terms(&self) -> Terms {
+        let block_size = self.unit.lun().block_size.bytes();
+        Terms { copy_all: self.copies_all.load(Ordering::Relaxed), block_size }
     }
 
-    /// Starts a request, on the queue of this processor. DISPATCH_LEVEL.
+    /// Starts a request, on the queue of this processor. ≤ DISPATCH_LEVEL.
     pub fn submit(&self, request: NonNull<Request>) {
         let active = self.active.load(Ordering::Relaxed);
         self.channels[processor::current() % active].start(request);
@@ -344,6 +345,11 @@ impl Target {
             if channel.is_newly_broken() {
                 report = Some((Reason::BackendBroken, 0));
             }
+            if let Some(disk) = channel.disk().filter(|_| self.drive.is_none())
+                && self.unit.unlearn(&disk)
+            {
+                debug_print!(DRIVER, "vbd {}: its backend does not do what it offered", self.number);
+            }
         }
         report
     }
@@ -364,6 +370,11 @@ impl Target {
                 Default::default()
             });
         }
+    }
+
+    /// Ring requests that the backend has not answered. ≤ DISPATCH_LEVEL.
+    pub fn in_flight(&self) -> usize {
+        self.channels.iter().map(|channel| channel.in_flight()).sum()
     }
 
     /// The guest was not suspended after [`Target::hold`]: the backend is as it was, and gets what waits.
@@ -421,7 +432,7 @@ impl Target {
         for channel in self.channels.iter().skip(count) {
             channel.with(Queue::retire);
         }
-        self.resize(disk)?;
+        self.replace(&disk)?;
         match &self.drive {
             Some(drive) => drive.reconnected(self.platform, &self.backend(), &disk),
             None => Ok(()),
@@ -454,14 +465,6 @@ impl Target {
             drop(channel.empty());
             channel.close(false);
         }
-    }
-}
-
-impl Drop for Target {
-    #[expect(unsafe_code, reason = "takes a leaked box back")]
-    fn drop(&mut self) {
-        // SAFETY: leaked in `connect` or `resize`, and nobody looks at a target that is dropped.
-        drop(unsafe { Box::from_raw(*self.lun.get_mut()) });
     }
 }
 
@@ -534,7 +537,7 @@ fn offer(
         queues.push(QueueOffer { ring: frontend.ring(), port });
     }
     let mut store = platform;
-    link.publish(&mut store, features.ring_scheme, config.persistent, &queues)?;
+    link.publish(&mut store, config.persistent, &queues)?;
     Ok(frontends)
 }
 
@@ -563,38 +566,4 @@ fn close(platform: Platform, link: &mut Link) {
 fn with_blocks(disk: Disk, kind: Kind) -> Disk {
     let least = if kind == Kind::Cdrom { scsi::cdrom::BLOCK.bytes() } else { 0 };
     Disk { sector_size: disk.sector_size.max(least), ..disk }
-}
-
-/// What the backend's disk is as a logical unit. Of a `cdrom` drive it is what data moves by; the drive
-/// answers commands.
-pub fn unit(disk: &Disk, cdrom: bool, identity: scsi::Identity) -> Result<Lun, Error> {
-    let block_size =
-        BlockSize::new(disk.sector_size).ok_or(Error::Unsuitable("its block size is not served"))?;
-    if disk.cdrom && !cdrom {
-        return Err(Error::Unsuitable("the toolstack says it is a disk, and the backend a CD-ROM"));
-    }
-    if cdrom && block_size.bytes() > scsi::cdrom::BLOCK.bytes() {
-        return Err(Error::Unsuitable("its blocks are larger than a CD-ROM's"));
-    }
-    let lun = Lun {
-        sectors: disk.sectors,
-        block_size,
-        physical_block_size: disk.physical_sector_size,
-        read_only: disk.read_only || cdrom,
-        removable: disk.removable || cdrom,
-        discard: disk
-            .discard
-            .map(|discard| scsi::Discard { granularity: discard.granularity, alignment: discard.alignment }),
-        maximum_transfer: MAXIMUM_TRANSFER,
-        cache: match disk.flush {
-            // Nothing of a CD-ROM's is ever written.
-            FlushMethod::Flush | FlushMethod::Barrier if !cdrom => Cache::Volatile,
-            _ => Cache::NoFlush,
-        },
-        identity,
-    };
-    if lun.blocks() == 0 && !cdrom {
-        return Err(Error::Unsuitable("it has no sectors"));
-    }
-    Ok(lun)
 }

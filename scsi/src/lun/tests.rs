@@ -55,7 +55,10 @@ fn allocation_length_truncates_and_leaves_inner_lengths_whole() {
 
 #[test]
 fn vital_product_data() {
-    assert_eq!(data(&disk(), &[0x12, 1, 0, 0, 255, 0]), [0, 0, 0, 5, 0x00, 0x80, 0x83, 0xB0, 0xB2]);
+    assert_eq!(data(&disk(), &[0x12, 1, 0, 0, 255, 0]), [0, 0, 0, 6, 0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]);
+    // No hard disk that "optimize" would move blocks on.
+    let characteristics = data(&disk(), &[0x12, 1, 0xB1, 0, 255, 0]);
+    assert_eq!((characteristics.len(), &characteristics[..6]), (64, &[0, 0xB1, 0, 60, 0, 1][..]));
     let serial = data(&disk(), &[0x12, 1, 0x80, 0, 255, 0]);
     assert_eq!(&serial[..4], &[0, 0x80, 0, 40]);
     assert_eq!(&serial[4..], b"01234567-89ab-cdef-0123-456789abcdef-300");
@@ -64,7 +67,7 @@ fn vital_product_data() {
     assert_eq!(&designators[8..], b"XENGUARD01234567-89ab-cdef-0123-456789abcdef-300");
     let local = Lun { identity: Identity::local(768), ..disk() };
     assert_eq!(data(&local, &[0x12, 1, 0x83, 0, 255, 0]), b"\x00\x83\x00\x0b\x02\x00\x00\x07vbd-300");
-    assert_eq!(refusal(&disk(), &[0x12, 1, 0xB1, 0, 255, 0]), (5, 0x24, 0));
+    assert_eq!(refusal(&disk(), &[0x12, 1, 0xB3, 0, 255, 0]), (5, 0x24, 0));
     assert_eq!(refusal(&disk(), &[0x12, 0, 0x80, 0, 255, 0]), (5, 0x24, 0));
     assert_eq!(refusal(&disk(), &[0x12, 2, 0, 0, 255, 0]), (5, 0x24, 0));
 }
@@ -147,6 +150,12 @@ fn flush_is_work_or_refused() {
     let ten = [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(lun.execute(&ten), Outcome::Act(Action::Flush));
     assert_eq!(refusal(&unflushable, &ten), (5, 0x20, 0));
+    // Initiators go on asking a disk whose cache has gone: there is nothing to do, and nothing to fail.
+    let gone = Lun { cache: Cache::Gone, ..lun };
+    assert_eq!(gone.execute(&ten), Outcome::Good(Reply::EMPTY));
+    assert_eq!(gone.execute(&[0x1B, 0, 0, 0, 0, 0]), Outcome::Good(Reply::EMPTY));
+    let written = gone.execute(&[0x2A, 8, 0, 0, 0, 1, 0, 0, 1, 0]);
+    assert!(matches!(written, Outcome::Act(Action::Write { flush_after: false, .. })), "{written:?}");
     let mut sixteen = [0; 16];
     sixteen[0] = 0x91;
     assert_eq!(lun.execute(&sixteen), Outcome::Act(Action::Flush));

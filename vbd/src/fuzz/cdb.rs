@@ -16,7 +16,7 @@ pub fn cdb(bytes: &[u8]) {
         removable: shape & 4 != 0,
         discard: (shape & 8 != 0).then_some(Discard { granularity: 8192, alignment: 4096 }),
         maximum_transfer: 4 << 20,
-        cache: if shape & 16 == 0 { Cache::Volatile } else { Cache::NoFlush },
+        cache: [Cache::Volatile, Cache::NoFlush, Cache::Gone, Cache::Volatile][usize::from(shape >> 4) % 4],
         identity: Identity::local(768),
     };
     let (cdb, list) = rest.split_at(rest.len().min(16));

@@ -1,9 +1,6 @@
 //! A queue between SRBs and a backend of any behaviour, from arbitrary bytes. For fuzzing; panics where
 //! something that must hold does not.
 
-use core::ptr::NonNull;
-use std::boxed::Box;
-use std::vec;
 use std::vec::Vec;
 
 use scsi::{Action, Extent};
@@ -12,8 +9,8 @@ use xen::blkif::{Config, Element};
 use xen::fake::{Blkback, Hal, World};
 use xen::wire::blkif::Response;
 
-use crate::fake::{Order, Srb};
-use crate::{Queue, Request};
+use crate::fake::{Order, Srb, Window};
+use crate::{Queue, Request, Terms};
 
 const SECTORS: u64 = 1024;
 const CONFIG: Config = Config { ring_order: 1, segments: 32, indirect: 3, pool: 20, persistent: false };
@@ -36,7 +33,7 @@ pub fn queue(bytes: &[u8]) {
     let (mut frontend, disk) = backend.connect_disk(CONFIG, &[Port(7)]);
     let honest = bytes.first().is_none_or(|byte| byte & 1 == 0);
     backend.hostile = !honest;
-    let queue = Queue::new(frontend.remove(0), world.hal(), Port(7), disk);
+    let queue = Queue::new(frontend.remove(0), world.hal(), Window::new(&world), Port(7), disk);
     let mut bench = Bench { world, backend, queue, orders: Vec::new() };
     for step in bytes.chunks_exact(4) {
         let [kind, a, b, c] = *step else { continue };
@@ -81,7 +78,6 @@ impl Bench {
                 if c & 1 == 0 { (0, 4096) } else { (u64::from(c) * 2, 4096 - u32::from(c) * 2) };
             list.push(Element { address: self.world.page_of(&[]).0 * 4096 + within, length });
         }
-        let data = (c & 2 == 0).then(|| NonNull::from(Box::leak(vec![0u8; size].into_boxed_slice())).cast());
         let action = match (kind % 4, a % 4) {
             (0, _) => Action::Read { extent },
             (1, _) => Action::Write { extent, flush_after: c & 4 != 0 },
@@ -89,9 +85,11 @@ impl Bench {
             (2, _) => Action::Verify { extent },
             _ => Action::Read { extent },
         };
-        let order = Order::new(size, data, list);
+        let order = Order::new(size, None, list);
         // SRBs that end at once have no order to wait for.
-        if let Ok(request) = Request::new(order.srb(), action, c & 8 != 0) {
+        if let Ok(request) =
+            Request::new(order.srb(), action, Terms { copy_all: c & 8 != 0, block_size: 512 })
+        {
             let (ended, again) = self.queue.start(request.settle().expect("an extension"));
             ended.complete();
             if again {

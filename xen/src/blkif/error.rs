@@ -47,7 +47,7 @@ pub enum Error {
         /// Bytes of a logical block.
         block: u32,
     },
-    /// Memory that does not start and end on 512 bytes: use a bounce buffer.
+    /// Memory that does not start and end on whole logical blocks: use a bounce buffer.
     Unaligned {
         /// Guest-physical address.
         address: u64,
@@ -106,7 +106,7 @@ impl fmt::Display for Error {
                 write!(f, "{count} sectors at {sector} are not whole blocks of {block} bytes")
             }
             Self::Unaligned { address, length } => {
-                write!(f, "{length} bytes at {address:#x} are not whole sectors of 512 bytes")
+                write!(f, "{length} bytes at {address:#x} are not whole blocks")
             }
             Self::ListTooShort { expected, found } => {
                 write!(f, "scatter list of {found} bytes, expected {expected}")

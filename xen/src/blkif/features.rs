@@ -4,15 +4,6 @@ use super::{Error, MAX_INDIRECT_SEGMENTS, MAX_SEGMENTS};
 use crate::store::{self, Store, path::PathBuf};
 use crate::wire::blkif::MAX_RING_ORDER;
 
-/// How the pages of a ring of several are told to the backend. A ring of one page is the same in both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingScheme {
-    /// The backend wrote `max-ring-page-order`: `ring-page-order`, `ring-ref0`, ….
-    Order,
-    /// The backend wrote `max-ring-pages` alone: `num-ring-pages`, `ring-ref0`, ….
-    Pages,
-}
-
 /// What a backend offers, from its nodes. Each is at least what the protocol began with: one queue, one page,
 /// eleven segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +13,8 @@ pub struct Features {
     pub persistent: Option<bool>,
     /// Segments of one request (`feature-max-indirect-segments`), 11 without indirect requests.
     pub segments: u16,
-    /// Pages of a ring, as a power of two.
+    /// Pages of a ring, as a power of two (`max-ring-page-order`, or `max-ring-pages` of older backends).
     pub ring_order: u8,
-    /// How they are told.
-    pub ring_scheme: RingScheme,
     /// Queues (`multi-queue-max-queues`).
     pub queues: u16,
 }
@@ -47,16 +36,13 @@ impl Features {
         let persistent = number("feature-persistent")?.map(|persistent| persistent != 0);
         let indirect = number("feature-max-indirect-segments")?.unwrap_or(0);
         let segments = indirect.clamp(MAX_SEGMENTS as u64, MAX_INDIRECT_SEGMENTS as u64) as u16;
-        let (order, ring_scheme) = match number("max-ring-page-order")? {
-            Some(order) => (order, RingScheme::Order),
-            None => {
-                let pages = number("max-ring-pages")?.unwrap_or(1).max(1);
-                (u64::from(pages.ilog2()), RingScheme::Pages)
-            }
+        let order = match number("max-ring-page-order")? {
+            Some(order) => order,
+            None => u64::from(number("max-ring-pages")?.unwrap_or(1).max(1).ilog2()),
         };
         let queues = number("multi-queue-max-queues")?.unwrap_or(1).clamp(1, u64::from(u16::MAX)) as u16;
         let ring_order = order.min(MAX_RING_ORDER.into()) as u8;
-        Ok(Self { persistent, segments, ring_order, ring_scheme, queues })
+        Ok(Self { persistent, segments, ring_order, queues })
     }
 }
 
@@ -110,13 +96,7 @@ mod tests {
 
     #[test]
     fn nodes_make_features() {
-        let least = Features {
-            persistent: None,
-            segments: 11,
-            ring_order: 0,
-            ring_scheme: RingScheme::Pages,
-            queues: 1,
-        };
+        let least = Features { persistent: None, segments: 11, ring_order: 0, queues: 1 };
         assert_eq!(read(&[]), least);
         // As blkback of Linux 6.1 writes them.
         let blkback = read(&[
@@ -125,22 +105,16 @@ mod tests {
             ("max-ring-page-order", "4"),
             ("multi-queue-max-queues", "8"),
         ]);
-        let expected = Features {
-            persistent: Some(true),
-            segments: 256,
-            ring_order: 4,
-            ring_scheme: RingScheme::Order,
-            queues: 8,
-        };
+        let expected = Features { persistent: Some(true), segments: 256, ring_order: 4, queues: 8 };
         assert_eq!(blkback, expected);
         // The older nodes; what is no power of two is rounded down.
         for (pages, order) in [("1", 0), ("2", 1), ("7", 2), ("16", 4), ("1000", 4), ("0", 0)] {
             let features = read(&[("max-ring-pages", pages)]);
-            assert_eq!((features.ring_order, features.ring_scheme), (order, RingScheme::Pages), "{pages}");
+            assert_eq!(features.ring_order, order, "{pages}");
         }
         // Both: the newer one holds.
         let both = read(&[("max-ring-pages", "16"), ("max-ring-page-order", "1")]);
-        assert_eq!((both.ring_order, both.ring_scheme), (1, RingScheme::Order));
+        assert_eq!(both.ring_order, 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::indirect::{Blocks, Chain};
 use super::pool::Pool;
-use super::{Config, Disk, Error, Failure, Fault, Vbd};
+use super::{Config, Disk, Error, Failure, Fault, FlushMethod, Vbd};
 use crate::ring::{self, Front};
 use crate::wire::blkif as wire;
 use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage};
@@ -142,12 +142,6 @@ enum State {
     Broken(Fault),
 }
 
-/// So many requests that a backend knows of and has not answered are enough to do: its disk does not fall
-/// idle before answers come, with which it is told of more.
-const BUSY: u32 = 8;
-/// So many that it does not know of are told even then. Notifying costs both ends more than a request does.
-const TOGETHER: u32 = 8;
-
 /// The frontend's half of one of a vbd's rings.
 ///
 /// Not synchronised: its caller holds a lock around each call. What is marked *dispatch* neither waits nor
@@ -167,8 +161,6 @@ pub struct Frontend<H: Hal> {
     in_flight: usize,
     pool: Pool,
     blocks: Blocks,
-    /// At which response the backend notifies: the how-manieth it was when last said.
-    wish: u32,
     state: State,
 }
 
@@ -200,7 +192,6 @@ impl<H: Hal> Frontend<H> {
             in_flight: 0,
             pool: Pool::new(&hal, domain, 0, false)?,
             blocks: Blocks::new(&hal, domain, 0, 0, false)?,
-            wish: 1,
             state: State::Offered,
             hal,
         };
@@ -235,10 +226,27 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Takes over what changed of the disk, such as its size. Without effect unless connected. *Dispatch*.
-    pub fn set_disk(&mut self, disk: Disk) {
-        if let State::Connected(current) = &mut self.state {
-            *current = disk;
+    /// Takes over a new size of the disk, in sectors of 512 bytes. What else the backend's nodes say was agreed
+    /// on when the two ends connected. Without effect unless connected. *Dispatch*.
+    pub fn resize(&mut self, sectors: u64) {
+        if let State::Connected(disk) = &mut self.state {
+            disk.sectors = sectors;
+        }
+    }
+
+    /// The backend has refused an operation that it offered: it is not used any more.
+    pub(super) fn unlearn(&mut self, operation: Operation) {
+        let State::Connected(disk) = &mut self.state else { return };
+        match operation {
+            Operation::Flush if disk.flush != FlushMethod::None => {
+                disk.flush = FlushMethod::None;
+                self.hal.log(format_args!("vbd: the backend refuses to flush, and is not asked any more"));
+            }
+            Operation::Discard if disk.discard.is_some() => {
+                disk.discard = None;
+                self.hal.log(format_args!("vbd: the backend refuses to discard, and is not asked any more"));
+            }
+            _ => {}
         }
     }
 
@@ -296,32 +304,26 @@ impl<H: Hal> Frontend<H> {
         self.pool.available().min(self.segments()) * crate::PAGE_SIZE
     }
 
-    /// Lets the backend see what was submitted, and notifies it if it wants that: whether it did. A backend
-    /// that has enough to do is told of several requests at once, at the latest by [`Frontend::rearm`]
-    /// after it has answered what it knows of. *Dispatch*.
+    /// Most bytes of a copied request for which the frontend always has grants, while nothing is in flight: so
+    /// a queue makes progress however many grants others hold. *Dispatch*.
+    pub fn reserve(&self) -> usize {
+        self.pool.reserve().min(self.segments()) * crate::PAGE_SIZE
+    }
+
+    /// Lets the backend see the requests that were submitted, and notifies it where the ring's protocol asks
+    /// for that; returns whether it did. *Dispatch*.
     pub fn push(&mut self) -> bool {
         let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
         let due = ring.push();
-        due && self.announce()
-    }
-
-    /// Notifies a backend that sleeps of what it was not told of, unless it has enough to do: whether it did.
-    fn announce(&mut self) -> bool {
-        let Some(ring) = &mut self.ring else { return false };
-        let untold = ring.untold();
-        if untold == 0 || untold < TOGETHER && ring.outstanding().saturating_sub(untold) >= BUSY {
-            return false;
+        if due {
+            self.hal.notify(self.port);
         }
-        ring.told();
-        self.hal.notify(self.port);
-        true
+        due
     }
 
-    /// Notifies the backend of whatever there is, whether or not it was told before: for a watchdog.
-    /// *Dispatch*.
+    /// Notifies the backend, whether or not the protocol asks for it: for a watchdog. *Dispatch*.
     pub fn nudge(&mut self) {
-        if let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) {
-            ring.told();
+        if let State::Connected(_) = self.state {
             self.hal.notify(self.port);
         }
     }

@@ -1,6 +1,6 @@
 //! The talk over xenstore: who the backend is, the handshake, what the disk is like.
 
-use super::{Disk, Error, Features, Kind, RingScheme, Vbd, VirtualDevice};
+use super::{Disk, Error, Features, Kind, Vbd, VirtualDevice};
 use crate::store::{self, Names, Store, path::PathBuf};
 use crate::xenbus::{Action, Handshake, State};
 use crate::{DomainId, GrantRef, Port};
@@ -145,15 +145,18 @@ impl Link {
         Ok(Event::Waiting)
     }
 
-    /// Publishes the rings that [`Event::Wanted`] asked for; all of them have as many pages. `persistent`:
-    /// their grants may stay mapped. [`Link::advance`] goes on. Without effect where nothing is wanted.
+    /// Publishes the rings that [`Event::Wanted`] asked for; all of them have as many pages, a power of two.
+    /// `persistent`: their grants may stay mapped. [`Link::advance`] goes on. Without effect where nothing is
+    /// wanted.
+    ///
+    /// The number of pages is written in both of its schemes (`io/blkif.h`, note 3 on multi-page rings), whatever
+    /// the backend offered.
     ///
     /// # Errors
     /// [`Error::Store`]; the next [`Link::advance`] asks again.
     pub fn publish(
         &mut self,
         store: &mut impl Store,
-        scheme: RingScheme,
         persistent: bool,
         queues: &[QueueOffer<'_>],
     ) -> Result<(), Error> {
@@ -165,19 +168,9 @@ impl Link {
         self.remove_stale(store)?;
         let pages = queues.first().map_or(1, |queue| queue.ring.len()).max(1);
         if pages > 1 {
-            match scheme {
-                RingScheme::Order => {
-                    self.write_number(
-                        store,
-                        "ring-page-order",
-                        format_args!("ring-page-order"),
-                        pages.ilog2(),
-                    )?;
-                }
-                RingScheme::Pages => {
-                    self.write_number(store, "num-ring-pages", format_args!("num-ring-pages"), pages as u32)?;
-                }
-            }
+            let order = pages.ilog2();
+            self.write_number(store, "ring-page-order", format_args!("ring-page-order"), order)?;
+            self.write_number(store, "num-ring-pages", format_args!("num-ring-pages"), 1 << order)?;
         }
         match queues {
             [queue] => self.write_queue(store, "", queue)?,

@@ -32,7 +32,7 @@
 //!     match link.advance(&mut store)? {
 //!         Event::Wanted(features) => {
 //!             let queue = QueueOffer { ring: frontend.ring(), port };
-//!             link.publish(&mut store, features.ring_scheme, false, &[queue])?;
+//!             link.publish(&mut store, false, &[queue])?;
 //!         }
 //!         Event::Connected(disk) => break disk,
 //!         _ => backend.negotiate(),
@@ -72,11 +72,11 @@ mod vbd;
 pub use crate::wire::blkif::MAX_SEGMENTS;
 pub use disk::{Discard, Disk, FlushMethod};
 pub use error::{Error, Failure, Fault};
-pub use features::{Config, Features, RingScheme};
+pub use features::{Config, Features};
 pub use frontend::{Arrived, Completion, Copied, Frontend, Operation, Request, Segment};
 pub use link::{Event, Link, QueueOffer};
 pub use transfer::{Element, Memory, Outcome, Progress, ScatterList, Source, Transfer};
-pub use vbd::{Kind, Vbd, VirtualDevice};
+pub use vbd::{EMULATED_BLOCK, Kind, Vbd, VirtualDevice};
 
 /// Most segments of an indirect request.
 pub const MAX_INDIRECT_SEGMENTS: usize =

@@ -180,12 +180,12 @@ impl<H: Hal + Clone> Polled<H> {
         let mut offered: Option<Frontend<H>> = None;
         loop {
             match link.advance(store)? {
-                Event::Wanted(features) => {
+                Event::Wanted(_) => {
                     // Asked a second time where the backend began anew: it has forgotten what it was offered.
                     drop(offered.take());
                     let frontend = Frontend::new(hal.clone(), link.vbd(), CONFIG)?;
                     let queue = QueueOffer { ring: frontend.ring(), port };
-                    link.publish(store, features.ring_scheme, false, &[queue])?;
+                    link.publish(store, false, &[queue])?;
                     offered = Some(frontend);
                     continue;
                 }

@@ -20,12 +20,18 @@ pub(super) struct Pool {
     slots: Vec<Slot>,
     free: Vec<u16>,
     persistent: bool,
+    /// So many of the first pages have a grant for good, whatever the others have.
+    reserved: u16,
 }
+
+/// Pages of a pool that stay granted: as many as the smallest request that a backend serves may have.
+const RESERVED: u16 = crate::wire::blkif::MAX_SEGMENTS as u16;
 
 impl Pool {
     /// Allocates `count` pages; with `persistent` each is granted to `domain` for good. *Passive*.
     pub(super) fn new(hal: &impl Hal, domain: DomainId, count: u16, persistent: bool) -> Result<Self, Error> {
-        let mut pool = Self { slots: Vec::new(), free: Vec::new(), persistent };
+        let mut pool =
+            Self { slots: Vec::new(), free: Vec::new(), persistent, reserved: count.min(RESERVED) };
         let reserved = pool.slots.try_reserve_exact(count.into()).is_ok()
             && pool.free.try_reserve_exact(count.into()).is_ok();
         if !reserved {
@@ -37,8 +43,9 @@ impl Pool {
                 return Err(Error::NoMemory);
             };
             page.memory().zero();
-            // A persistent grant serves reads and writes; blkback maps it for both.
-            let grant = persistent.then(|| hal.grant_access(domain, page.frame(), Access::ReadWrite));
+            // A grant for good serves reads and writes; blkback maps a persistent one for both.
+            let lasts = persistent || index < pool.reserved;
+            let grant = lasts.then(|| hal.grant_access(domain, page.frame(), Access::ReadWrite));
             let (grant, error) = match grant.transpose() {
                 Ok(grant) => (grant, None),
                 Err(error) => (None, Some(error)),
@@ -50,13 +57,12 @@ impl Pool {
                 return Err(Error::Grant(error));
             }
         }
-        // The first pages are used first.
-        pool.free.reverse();
+        // The last pages are used first: the reserved ones when no other is free, or no grant.
         Ok(pool)
     }
 
-    /// Grants are for one request from now on; those there are end with the next one that uses the page. Any
-    /// level.
+    /// Grants are for one request from now on, but for those of reserved pages; those there are end with the next
+    /// request that uses the page. Any level.
     pub(super) fn for_requests(&mut self) {
         self.persistent = false;
     }
@@ -64,6 +70,17 @@ impl Pool {
     /// Pages that are free.
     pub(super) fn available(&self) -> usize {
         self.free.len()
+    }
+
+    /// Pages that stay granted.
+    pub(super) fn reserve(&self) -> usize {
+        usize::from(self.reserved)
+    }
+
+    /// Takes a page that stays granted, if one is free. *Dispatch*.
+    pub(super) fn take_reserved(&mut self) -> Option<u16> {
+        let place = self.free.iter().position(|page| *page < self.reserved)?;
+        Some(self.free.swap_remove(place))
     }
 
     /// Takes a page. *Dispatch*.
@@ -100,6 +117,7 @@ impl Pool {
     pub(super) fn give(&mut self, hal: &impl Hal, index: u16, forget: bool) -> Option<GrantRef> {
         let slot = self.slots.get_mut(usize::from(index))?;
         if !self.persistent
+            && index >= self.reserved
             && let Some(reference) = slot.grant.take()
             && !forget
             && hal.end_access(reference).is_err()

@@ -114,7 +114,8 @@ pub struct Transfer {
 
 impl Transfer {
     /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`, over pages that
-    /// are granted. The list may be longer.
+    /// are granted. The list may be longer. `block`: bytes of the disk's logical block, of which each segment
+    /// has to be a multiple (blkback refuses others).
     ///
     /// # Errors
     /// [`Error::Unaligned`]: copy. [`Error::ListTooShort`], also for a transfer of no bytes.
@@ -123,9 +124,10 @@ impl Transfer {
         operation: Operation,
         sector: u64,
         bytes: u64,
+        block: u32,
         list: &(impl ScatterList + ?Sized),
     ) -> Result<Self, Error> {
-        let (unit, page) = (u64::from(SECTOR_SIZE), PAGE_SIZE as u64);
+        let (unit, page) = (u64::from(block.max(SECTOR_SIZE)), PAGE_SIZE as u64);
         let (mut found, mut pages) = (0, 0);
         for element in (0..).map_while(|index| list.element(index)) {
             if found >= bytes {
@@ -274,7 +276,23 @@ impl Transfer {
     ) -> Result<(), Error> {
         self.check(frontend, left)?;
         // Whole pages, hence whole blocks, but for the last.
-        let bytes = left.min(frontend.copy_room() as u64);
+        let room = frontend.copy_room() as u64;
+        let submitted = self.submit_copied_bytes(frontend, memory, left, left.min(room));
+        if submitted == Err(Error::Grant(grant::Error::Exhausted)) && frontend.in_flight() == 0 {
+            // Some pages are granted for good, for this.
+            return self.submit_copied_bytes(frontend, memory, left, left.min(frontend.reserve() as u64));
+        }
+        submitted
+    }
+
+    /// Submits the next `bytes` of a copied transfer, of which so many are left.
+    fn submit_copied_bytes<H: Hal>(
+        &mut self,
+        frontend: &mut Frontend<H>,
+        memory: Memory<'_>,
+        left: u64,
+        bytes: u64,
+    ) -> Result<(), Error> {
         if bytes == 0 {
             return Err(Error::Full);
         }

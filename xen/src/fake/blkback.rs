@@ -51,6 +51,8 @@ pub struct Blkback {
     /// Bears what only its own misbehaviour can bring about, instead of panicking: requests it overwrote,
     /// grants that have ended because it answered early.
     pub hostile: bool,
+    /// Answers flushes and discards with "not supported", whatever its nodes say.
+    pub refuses_features: bool,
     /// Flushes done so far: each with the operation it was asked by.
     pub flushes: Vec<u8>,
     /// Discards done so far: sector and number of sectors.
@@ -97,6 +99,7 @@ impl Blkback {
             life: world.life(),
             hold_pages: false,
             hostile: false,
+            refuses_features: false,
             flushes: Vec::new(),
             discards: Vec::new(),
             segments: Vec::new(),
@@ -177,18 +180,15 @@ impl Blkback {
 
     /// Maps the rings as the frontend's nodes name them, by the rules of `io/blkif.h`.
     fn connect(&mut self) {
-        let order = self.number("ring-page-order");
-        let pages = match (order, self.number("num-ring-pages")) {
-            (Some(order), _) => 1usize << order,
-            (None, Some(pages)) => pages as usize,
-            (None, None) => 1,
-        };
-        let allowed = match self.own("max-ring-page-order") {
-            Some(order) => 1usize << order,
-            None => self.own("max-ring-pages").unwrap_or(1) as usize,
+        // It knows the scheme that it offers, and no other.
+        let (pages, allowed) = match self.own("max-ring-page-order") {
+            Some(order) => (1usize << self.number("ring-page-order").unwrap_or(0), 1usize << order),
+            None => {
+                let pages = self.number("num-ring-pages").unwrap_or(1) as usize;
+                (pages, self.own("max-ring-pages").unwrap_or(1) as usize)
+            }
         };
         assert!(pages.is_power_of_two() && pages <= allowed, "{pages} pages, {allowed} allowed");
-        assert!(order.is_none() || self.own("max-ring-page-order").is_some(), "the other scheme");
         let queues = self.number("multi-queue-num-queues").unwrap_or(1) as usize;
         assert!(queues as u64 <= self.own("multi-queue-max-queues").unwrap_or(1), "{queues} queues");
         let persistent = self.number("feature-persistent") == Some(1);
@@ -243,8 +243,7 @@ impl Blkback {
                     let offers: Vec<_> = frontends.iter().zip(ports).map(offer).collect();
                     let queues: Vec<_> =
                         offers.iter().map(|(ring, port)| QueueOffer { ring, port: *port }).collect();
-                    link.publish(&mut store, features.ring_scheme, config.persistent, &queues)
-                        .expect("a sound store");
+                    link.publish(&mut store, config.persistent, &queues).expect("a sound store");
                 }
                 Event::Connected(disk) => return (frontends, disk),
                 _ => self.negotiate(),

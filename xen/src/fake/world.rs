@@ -104,6 +104,11 @@ impl World {
         self.inner.borrow_mut().pages_left = pages;
     }
 
+    /// Whether some grant lets a page be reached.
+    pub fn is_granted(&self, frame: Frame) -> bool {
+        self.inner.borrow().is_granted(frame)
+    }
+
     /// Grant references that are free.
     pub fn free_grants(&self) -> u32 {
         self.inner.borrow().table.available()

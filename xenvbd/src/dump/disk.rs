@@ -12,7 +12,6 @@ use xen::store;
 use super::platform::{Platform, Store};
 use super::port::say;
 use crate::srb::{Function, Srb};
-use crate::target;
 
 /// How long a backend may take to end the earlier session and begin ours, in seconds.
 pub const HANDSHAKE_SECONDS: u32 = 30;
@@ -119,7 +118,7 @@ impl Adapter {
         let polled = Polled::connect(platform, &mut self.store, &folder, port, &mut || wait.pause());
         let polled = polled.map_err(Closed::Frontend)?;
         let identity = scsi::Identity::local(polled.link().vbd().device.0);
-        let lun = target::unit(polled.disk(), false, identity).map_err(|_| Closed::Unsuitable)?;
+        let lun = vbd::unit::unit(polled.disk(), false, identity).map_err(|_| Closed::Unsuitable)?;
         let lun = Lun { maximum_transfer: MAXIMUM_TRANSFER, discard: None, ..lun };
         Ok((pool::try_box(polled).map_err(Closed::NoMemory)?, lun))
     }

@@ -90,6 +90,8 @@ pub unsafe fn register() -> NTSTATUS {
     // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers
     // made for NT 6.1 or before.
     let mut data = initialization_data(false);
+    // The dump driver gives its own buffers, by address (STOR_MAP_ALL_BUFFERS).
+    data.MapBuffers = 1;
     data.HwInitialize = Some(hw_initialize);
     data.HwStartIo = Some(hw_start_io);
     data.HwInterrupt = Some(hw_interrupt);

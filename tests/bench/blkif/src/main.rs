@@ -60,7 +60,7 @@ fn run(persistent: bool, pages: usize, depth: usize, rounds: usize) -> usize {
             if persistent {
                 Transfer::copied(tag, Operation::Read, 0, bytes as u64)
             } else {
-                Transfer::new(tag, Operation::Read, 0, bytes as u64, elements.as_slice())
+                Transfer::new(tag, Operation::Read, 0, bytes as u64, 512, elements.as_slice())
                     .expect("whole pages")
             }
         }));

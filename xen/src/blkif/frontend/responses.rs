@@ -5,10 +5,6 @@ use super::{Arrived, Completion, Frontend, Operation, Records, Shadow, Slot, Sta
 use crate::wire::blkif as wire;
 use crate::{Hal, PAGE_SIZE};
 
-/// Of the requests in flight, the part that may come back before the backend notifies: notifying costs both
-/// ends more than a request does, and the rest keeps the backend busy meanwhile.
-const NOTIFY_AFTER: u32 = 4;
-
 impl<H: Hal> Frontend<H> {
     /// The next request that came back; the data of copied reads is not looked at. Call it until it answers
     /// `None` after each notification: only then the backend notifies again. *Dispatch*.
@@ -40,26 +36,12 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Asks to be notified: of the next response, or, with many requests in flight, when a quarter of them
-    /// have come back; and tells the backend of what [`Frontend::push`] kept from it, once it has little
-    /// to do. Whether any response is there already, which may not be announced: take it, then ask again.
-    /// *Dispatch*.
+    /// Asks to be notified of the next response. Returns whether a response is there already, which may not be
+    /// announced: take it, then ask again. *Dispatch*.
     #[must_use]
     pub fn rearm(&mut self) -> bool {
         let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
-        if ring.due() {
-            self.announce();
-        }
-        let Some(ring) = &mut self.ring else { return false };
-        let told = ring.outstanding().saturating_sub(ring.untold());
-        self.wish = (told / NOTIFY_AFTER).max(1);
-        ring.rearm(self.wish)
-    }
-
-    /// Whether a response may lie in the ring that was not announced, until others join it: a caller that was
-    /// told so looks again after a while. *Dispatch*.
-    pub fn waits_for_several(&self) -> bool {
-        self.wish > 1 && self.in_flight > 0 && matches!(self.state, State::Connected(_))
+        ring.rearm(1)
     }
 
     /// The next response, checked.
@@ -84,7 +66,10 @@ impl<H: Hal> Frontend<H> {
         let result = match response.status {
             wire::RSP_OKAY => Ok(()),
             wire::RSP_ERROR => Err(Failure::Backend),
-            wire::RSP_EOPNOTSUPP => Err(Failure::NotSupported),
+            wire::RSP_EOPNOTSUPP => {
+                self.unlearn(shadow.operation);
+                Err(Failure::NotSupported)
+            }
             found => return Err(Fault::Status { found }),
         };
         if let (Ok(()), Operation::Read, Some((offset, bytes))) = (result, shadow.operation, shadow.copied) {

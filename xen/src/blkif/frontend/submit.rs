@@ -103,24 +103,22 @@ impl<H: Hal> Frontend<H> {
         let copied = Some((offset, bytes));
         let head = Head { tag, operation, wire_operation, sector, segments: count, copied };
         self.send(head, |hal, pool, index| {
-            let page = pool.take().ok_or(Error::Full)?;
+            let mut page = pool.take().ok_or(Error::Full)?;
+            let reference = match pool.grant(hal, domain, page, access) {
+                Ok(reference) => reference,
+                Err(error) => {
+                    pool.give(hal, page, false);
+                    page = pool.take_reserved().ok_or(Error::Grant(error))?;
+                    pool.grant(hal, domain, page, access).map_err(Error::Grant)?
+                }
+            };
             let done = index * PAGE_SIZE;
             let length = (bytes - done).min(PAGE_SIZE);
             if let (Operation::Write, Some(memory)) = (operation, pool.memory(page)) {
                 fill(offset + done, length, memory);
             }
-            match pool.grant(hal, domain, page, access) {
-                Ok(reference) => Ok(Part {
-                    reference,
-                    record: page.into(),
-                    first_sector: 0,
-                    last_sector: (length / SECTOR_SIZE as usize - 1) as u8,
-                }),
-                Err(error) => {
-                    pool.give(hal, page, false);
-                    Err(Error::Grant(error))
-                }
-            }
+            let last_sector = (length / SECTOR_SIZE as usize - 1) as u8;
+            Ok(Part { reference, record: page.into(), first_sector: 0, last_sector })
         })
     }
 

@@ -71,10 +71,10 @@ impl Setup {
         self.backend.fetch();
     }
 
-    /// Nothing in flight, nothing granted but the ring.
+    /// Nothing in flight, nothing granted but the ring and the pool's reserve.
     fn check_idle(&self) {
         assert_eq!(self.frontend.in_flight(), 0);
-        assert_eq!(self.world.free_grants(), 504 - 1 - self.world.leaked_grants());
+        assert_eq!(self.world.free_grants(), 504 - 1 - 11 - self.world.leaked_grants());
     }
 }
 
@@ -233,46 +233,6 @@ fn the_backend_is_notified_only_when_it_waits() {
 }
 
 #[test]
-fn a_backend_with_enough_to_do_is_told_of_several_requests_at_once() {
-    let mut setup = setup();
-    // A backend that looks whenever it is told, and sleeps again at once, as where it shares a processor with
-    // the guest.
-    let told = |setup: &mut Setup| {
-        let notified = setup.world.take_notified().len();
-        (0..notified).for_each(|_| setup.backend.fetch());
-        notified
-    };
-    let one_by_one = |setup: &mut Setup, tags: core::ops::Range<usize>| -> usize {
-        tags.map(|tag| {
-            setup.submit(&flush(tag));
-            setup.frontend.push();
-            told(setup)
-        })
-        .sum()
-    };
-    // Until it has enough each is told; then eight at a time.
-    assert_eq!(one_by_one(&mut setup, 0..8), 8);
-    assert_eq!(one_by_one(&mut setup, 8..32), 3);
-    assert_eq!(setup.backend.queue().len(), 32);
-    // Seven stay untold while eight are being worked on, and are told when no more than seven are.
-    (0..24).for_each(|_| setup.backend.answer(0));
-    assert_eq!(setup.results().len(), 24);
-    assert_eq!(one_by_one(&mut setup, 32..39), 0);
-    setup.backend.answer(0);
-    assert_eq!(setup.results().len(), 1);
-    assert_eq!(told(&mut setup), 1);
-    assert_eq!(setup.backend.queue().len(), 7 + 7);
-    // What the backend found by itself it need not be told.
-    (0..6).for_each(|_| setup.backend.answer(0));
-    assert_eq!(setup.results().len(), 6);
-    assert_eq!(one_by_one(&mut setup, 39..41), 0);
-    setup.backend.run();
-    assert_eq!(setup.results().len(), 10);
-    assert_eq!(told(&mut setup), 0);
-    setup.check_idle();
-}
-
-#[test]
 fn the_frontend_is_notified_after_it_found_nothing() {
     let mut setup = setup();
     for tag in 0..3 {
@@ -318,8 +278,8 @@ fn without_a_page_or_a_grant_there_is_no_frontend() {
 
 #[test]
 fn when_grants_run_out_the_request_is_taken_back() {
-    // The ring's, and 10 for requests.
-    let mut setup = setup_in(World::with_grants(8 + 11), &[]);
+    // The ring's, those of the pool's reserve, and 10 for requests.
+    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 10), &[]);
     let segments = [page(setup.world.page_of(&[])); 6];
     setup.submit(&read(1, 0, &segments));
     let exhausted = Err(Error::Grant(grant::Error::Exhausted));
@@ -378,8 +338,7 @@ fn a_ring_that_the_backend_keeps_is_leaked() {
 #[test]
 fn a_new_size_counts_at_once() {
     let mut setup = setup();
-    let disk = *setup.frontend.disk().unwrap();
-    setup.frontend.set_disk(Disk { sectors: 8, ..disk });
+    setup.frontend.resize(8);
     let segments = [page(setup.world.page_of(&[]))];
     let range = Error::Range { sector: 8, count: 8, sectors: 8 };
     assert_eq!(setup.frontend.submit(&read(1, 8, &segments)), Err(range));
@@ -412,7 +371,7 @@ fn hostile(fault: impl Fn(&Setup) -> Fault, act: impl FnOnce(&mut Setup)) {
     setup.frontend.push();
     setup.frontend.disconnect();
     setup.frontend.connect(PORT, Disk { sectors: 1, ..DISK });
-    setup.frontend.set_disk(DISK);
+    setup.frontend.resize(DISK.sectors);
     setup.backend.claim(1000);
     assert_eq!(setup.frontend.poll(), None);
     assert_eq!(setup.frontend.fault(), Some(fault));
@@ -542,8 +501,8 @@ fn the_first_reason_stays_when_pages_are_kept_too() {
 
 #[test]
 fn pages_kept_of_a_request_that_could_not_be_sent() {
-    // The ring's, and 2 for requests.
-    let mut setup = setup_in(World::with_grants(8 + 3), &[]);
+    // The ring's, those of the pool's reserve, and 2 for requests.
+    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 2), &[]);
     let world = setup.world.clone();
     let frame = world.page_of(&[]);
     // A backend that guesses references maps them before they are sent: Xen allows it. Here the hal does it

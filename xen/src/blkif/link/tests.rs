@@ -1,4 +1,5 @@
 use super::*;
+use std::string::String;
 use std::vec::Vec;
 
 use crate::blkif::{Config, FlushMethod, Frontend};
@@ -23,16 +24,16 @@ fn setup(world: &World) -> (Blkback, Link, Frontend<crate::fake::Hal>, Offer, Tr
     (backend, link, frontend, offer, store)
 }
 
-fn publish(link: &mut Link, store: &mut Tree, offer: &Offer, features: Features) -> Result<(), Error> {
+fn publish(link: &mut Link, store: &mut Tree, offer: &Offer) -> Result<(), Error> {
     let queue = QueueOffer { ring: &offer.ring, port: offer.port };
-    link.publish(store, features.ring_scheme, false, &[queue])
+    link.publish(store, false, &[queue])
 }
 
 fn connect(backend: &mut Blkback, link: &mut Link, store: &mut Tree, offer: &Offer) -> Disk {
     for _ in 0..10 {
         match link.advance(store).unwrap() {
             Event::Connected(disk) => return disk,
-            Event::Wanted(features) => publish(link, store, offer, features).unwrap(),
+            Event::Wanted(_) => publish(link, store, offer).unwrap(),
             event => assert_eq!(event, Event::Waiting),
         }
         backend.negotiate();
@@ -169,15 +170,15 @@ fn a_step_that_failed_is_tried_again() {
         let path = std::format!("{PATH}/{node}");
         store.fail(Some((&path, store::Error::TimedOut)));
         let step = match link.advance(&mut store) {
-            Ok(Event::Wanted(features)) => publish(&mut link, &mut store, &offer, features).unwrap_err(),
+            Ok(Event::Wanted(_)) => publish(&mut link, &mut store, &offer).unwrap_err(),
             other => other.unwrap_err(),
         };
         assert_eq!(step, Error::Store { node, error: store::Error::TimedOut });
         assert_eq!(backend.state(), State::InitWait);
     }
     store.fail(None);
-    let Ok(Event::Wanted(features)) = link.advance(&mut store) else { panic!() };
-    publish(&mut link, &mut store, &offer, features).unwrap();
+    let Ok(Event::Wanted(_)) = link.advance(&mut store) else { panic!() };
+    publish(&mut link, &mut store, &offer).unwrap();
     assert_eq!(link.advance(&mut store), Ok(Event::Waiting));
     backend.negotiate();
     // A disk that makes no sense is not connected to, but may get better.
@@ -231,12 +232,13 @@ fn nodes_of(
 fn both_schemes_of_larger_rings_are_spoken() {
     let config = Config { ring_order: 2, ..Config::SMALL };
     let node = nodes_of(&[("max-ring-page-order", "4")], config, 1);
-    assert_eq!((node("ring-page-order").as_deref(), node("num-ring-pages")), (Some("2"), None));
+    let both = |node: &dyn Fn(&str) -> Option<String>| (node("ring-page-order"), node("num-ring-pages"));
+    assert_eq!(both(&node), (Some("2".into()), Some("4".into())));
     assert!(node("ring-ref0").is_some() && node("ring-ref3").is_some());
     assert_eq!((node("ring-ref"), node("ring-ref4"), node("ring-ref15")), (None, None, None));
 
     let node = nodes_of(&[("max-ring-pages", "2")], config, 1);
-    assert_eq!((node("ring-page-order"), node("num-ring-pages").as_deref()), (None, Some("2")));
+    assert_eq!(both(&node), (Some("1".into()), Some("2".into())));
     assert!(node("ring-ref1").is_some() && node("ring-ref2").is_none());
 
     let node = nodes_of(&[], config, 1);

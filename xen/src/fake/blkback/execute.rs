@@ -44,6 +44,9 @@ impl Blkback {
                 let segments = self.indirect_segments(&request);
                 self.transfer(request.indirect_op == wire::OP_WRITE, request.sector_number, segments)
             }
+            wire::OP_WRITE_BARRIER | wire::OP_FLUSH_DISKCACHE | wire::OP_DISCARD if self.refuses_features => {
+                wire::RSP_EOPNOTSUPP
+            }
             wire::OP_WRITE_BARRIER | wire::OP_FLUSH_DISKCACHE if request.nr_segments == 0 => {
                 self.flushes.push(request.operation);
                 wire::RSP_OKAY
@@ -88,7 +91,11 @@ impl Blkback {
         };
         let count: u64 =
             segments.iter().map(|segment| u64::from(segment.last_sect - segment.first_sect) + 1).sum();
-        if !sector.is_multiple_of(self.block) || !count.is_multiple_of(self.block) {
+        // As blkback does: each segment has to be whole blocks, not only all of them together.
+        let whole = |segment: &wire::Segment| {
+            (u64::from(segment.last_sect - segment.first_sect) + 1).is_multiple_of(self.block)
+        };
+        if !sector.is_multiple_of(self.block) || !segments.iter().all(whole) {
             return wire::RSP_ERROR;
         }
         let end = sector.checked_add(count);
