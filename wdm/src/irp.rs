@@ -17,6 +17,18 @@ use wdk_sys::{
 use crate::resources::Resources;
 use crate::{DeviceObject, NtStatus, StackLocation, event};
 
+/// Major functions beside those that [`Driver`](crate::Driver) has a routine for.
+pub mod major {
+    /// IRP_MJ_CREATE: a file is opened.
+    pub const CREATE: u8 = 0;
+    /// IRP_MJ_CLOSE: the last reference to a file has gone.
+    pub const CLOSE: u8 = 2;
+    /// IRP_MJ_DEVICE_CONTROL.
+    pub const DEVICE_CONTROL: u8 = 0xE;
+    /// IRP_MJ_CLEANUP: the last handle of a file has gone.
+    pub const CLEANUP: u8 = 0x12;
+}
+
 /// SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR.
 const INVOKE_ALWAYS: u8 = 0x20 | 0x40 | 0x80;
 
@@ -56,6 +68,11 @@ impl Irp {
     #[must_use]
     pub const fn as_ptr(&self) -> PIRP {
         self.0.as_ptr()
+    }
+
+    /// Gives the IRP up to whoever makes an [`Irp`] of the address again.
+    pub(crate) const fn into_raw(self) -> PIRP {
+        self.as_ptr()
     }
 
     /// This driver's stack location (IoGetCurrentIrpStackLocation).

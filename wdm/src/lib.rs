@@ -32,6 +32,7 @@ pub mod interface;
 pub mod interrupt;
 pub mod ipi;
 pub mod irp;
+pub mod irp_queue;
 pub mod irql;
 pub mod mapping;
 pub mod memory;

@@ -8,6 +8,7 @@ use wdk_sys::{
     IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER,
 };
 
+use crate::irp_queue::FileId;
 use crate::pnp::{Capabilities, IdType, Minor, RelationsType, TextType, Usage};
 use crate::resources::Resources;
 
@@ -74,6 +75,12 @@ impl<'a> StackLocation<'a> {
     #[must_use]
     pub const fn minor(&self) -> u8 {
         self.get().MinorFunction
+    }
+
+    /// The file that the request was sent through; `None` for a request of a driver's own.
+    #[must_use]
+    pub const fn file(&self) -> Option<FileId> {
+        FileId::new(self.get().FileObject)
     }
 
     /// The minor function of a PnP IRP.

@@ -1,7 +1,9 @@
 //! Scheduler calls, `sched.h`.
 
 use crate::hypercall::{self, Hypercall};
-use crate::wire::hypercall::{SCHED_OP, SCHEDOP_SHUTDOWN, SCHEDOP_YIELD, SchedShutdown};
+use crate::wire::hypercall::{
+    SCHED_OP, SCHEDOP_SHUTDOWN, SCHEDOP_SHUTDOWN_CODE, SCHEDOP_YIELD, SchedShutdown,
+};
 
 /// Why the domain stops (`SHUTDOWN_…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,16 @@ pub fn shutdown(hypercall: &impl Hypercall, reason: Shutdown) -> Result<(), hype
     hypercall::with(hypercall, "SCHEDOP_shutdown", SCHED_OP, SCHEDOP_SHUTDOWN, &mut argument)
 }
 
+/// Lays down the reason that Xen tells the toolstack when the domain stops next, whichever way it stops; the
+/// domain goes on meanwhile. The first reason stands (xen/sched.h, `SCHEDOP_shutdown_code`). Any level.
+///
+/// # Errors
+/// Xen's answer.
+pub fn latch(hypercall: &impl Hypercall, reason: Shutdown) -> Result<(), hypercall::Error> {
+    let mut argument = SchedShutdown { reason: reason as u32 };
+    hypercall::with(hypercall, "SCHEDOP_shutdown_code", SCHED_OP, SCHEDOP_SHUTDOWN_CODE, &mut argument)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +78,9 @@ mod tests {
         yield_now(&xen);
         shutdown(&xen, Shutdown::Crash).unwrap();
         assert_eq!(suspend(&xen), Ok(Resumed::Anew));
-        let seen = [(SCHEDOP_YIELD, 0), (SCHEDOP_SHUTDOWN, 3), (SCHEDOP_SHUTDOWN, 2)];
+        latch(&xen, Shutdown::Reboot).unwrap();
+        let seen =
+            [(SCHEDOP_YIELD, 0), (SCHEDOP_SHUTDOWN, 3), (SCHEDOP_SHUTDOWN, 2), (SCHEDOP_SHUTDOWN_CODE, 1)];
         assert_eq!(*xen.scheduled.borrow(), seen);
     }
 }

@@ -206,7 +206,7 @@ unsafe impl Hypercall for Hypervisor {
                 self.scheduled.borrow_mut().push((command, 0));
                 0
             }
-            (wire::SCHED_OP, wire::SCHEDOP_SHUTDOWN) => {
+            (wire::SCHED_OP, wire::SCHEDOP_SHUTDOWN | wire::SCHEDOP_SHUTDOWN_CODE) => {
                 // SAFETY: the guest passes the address of this structure.
                 let value = unsafe { ptr::read(argument as *const wire::SchedShutdown) };
                 self.scheduled.borrow_mut().push((command, value.reason));

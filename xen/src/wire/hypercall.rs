@@ -37,6 +37,8 @@ pub const GNTST_OKAY: i16 = 0;
 pub const SCHEDOP_YIELD: u64 = 0;
 /// `SCHEDOP_shutdown`.
 pub const SCHEDOP_SHUTDOWN: u64 = 2;
+/// `SCHEDOP_shutdown_code`.
+pub const SCHEDOP_SHUTDOWN_CODE: u64 = 5;
 
 /// `EVTCHNOP_bind_interdomain`.
 pub const EVTCHNOP_BIND_INTERDOMAIN: u64 = 0;
