@@ -24,7 +24,7 @@ use crate::{
 /// The version of this file's layouts and meanings.
 pub const ABI_VERSION: u32 = 4;
 
-/// What is called for [`ASK_AGAIN`] and [`TAKE_CENSUS`], at `DISPATCH_LEVEL` with a lock of the guard's held:
+/// What is called for [`ASK_AGAIN`], [`TAKE_CENSUS`] and [`CHANGED`], at `DISPATCH_LEVEL` with a lock of the guard's held:
 /// it may only pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
 pub type Watcher = unsafe extern "system" fn(context: *mut core::ffi::c_void, signals: u32);
 
@@ -32,6 +32,8 @@ pub type Watcher = unsafe extern "system" fn(context: *mut core::ffi::c_void, si
 pub const ASK_AGAIN: u32 = 1;
 /// A census is to be taken at once: for xenvbd.
 pub const TAKE_CENSUS: u32 = 2;
+/// The status has changed: for whoever shows it.
+pub const CHANGED: u32 = 4;
 
 const EXPOSURE_REQUESTED: u32 = 1;
 const EXPOSED: u32 = 2;
@@ -208,6 +210,16 @@ pub struct Status {
     pub hidden_disks: u32,
     /// Emulated controllers whose start was refused.
     pub denied: u32,
+    /// 1 where a census was taken; the counts below are the last one's.
+    pub counted: u32,
+    /// Own list.
+    pub own: u32,
+    /// Ours.
+    pub ours: u32,
+    /// Alias.
+    pub alias: u32,
+    /// Foreign.
+    pub foreign: u32,
 }
 
 impl Status {
@@ -243,6 +255,64 @@ impl Status {
             hidden: guard.hidden(),
             hidden_disks: guard.hidden_disks(),
             denied: guard.denied(),
+            counted: 0,
+            own: 0,
+            ours: 0,
+            alias: 0,
+            foreign: 0,
+        }
+    }
+
+    /// The status as a program gets it: every field, little endian.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        let Status {
+            abi,
+            phase,
+            reason,
+            unplug,
+            policy,
+            controllers,
+            hidden,
+            hidden_disks,
+            denied,
+            counted,
+            own,
+            ours,
+            alias,
+            foreign,
+        } = *self;
+        let fields = [
+            abi,
+            phase,
+            reason,
+            unplug,
+            policy,
+            controllers,
+            hidden,
+            hidden_disks,
+            denied,
+            counted,
+            own,
+            ours,
+            alias,
+            foreign,
+        ];
+        let mut bytes = [0; size_of::<Self>()];
+        for (place, field) in bytes.chunks_exact_mut(size_of::<u32>()).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The same with the last census, which the guard itself does not keep.
+    #[must_use]
+    pub fn with_census(self, census: Option<Counts>) -> Status {
+        match census {
+            None => self,
+            Some(Counts { own_list, ours, alias, foreign, .. }) => {
+                Status { counted: 1, own: own_list, ours, alias, foreign, ..self }
+            }
         }
     }
 }

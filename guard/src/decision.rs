@@ -73,6 +73,8 @@ impl Service {
 pub enum PvDisks {
     /// Xenstore did not answer, or not in a form that can be read.
     Unreadable,
+    /// The host asks for an emulated boot ([`crate::host::vetoes`]).
+    Vetoed,
     /// There is no vbd.
     None,
     /// There are vbds, but none stands for the boot disk.
@@ -157,6 +159,7 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
     }
     match inputs.pv_disks() {
         PvDisks::Unreadable => Err(Reason::StoreUnreadable),
+        PvDisks::Vetoed => Err(Reason::HostVetoed),
         PvDisks::None | PvDisks::Ready(0) => Err(Reason::NoVbd),
         PvDisks::BootDiskMissing => Err(Reason::BootDiskWithoutVbd),
         PvDisks::BackendMissing => Err(Reason::BackendMissing),
@@ -286,6 +289,7 @@ mod tests {
             (Given { failed_boots: Some(2), ..GOOD }, Reason::FailedBoots),
             (Given { failed_boots: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { disks: PvDisks::Unreadable, ..GOOD }, Reason::StoreUnreadable),
+            (Given { disks: PvDisks::Vetoed, ..GOOD }, Reason::HostVetoed),
             (Given { disks: PvDisks::None, ..GOOD }, Reason::NoVbd),
             (Given { disks: PvDisks::Ready(0), ..GOOD }, Reason::NoVbd),
             (Given { disks: PvDisks::BootDiskMissing, ..GOOD }, Reason::BootDiskWithoutVbd),

@@ -75,6 +75,8 @@ reasons! {
     ParametersUnreadable = 0x21, "a parameter of the guard could not be read";
     /// NT 6.2 or later has not installed the PV storage adapter in an earlier boot, and would not in this one.
     AdapterNotInstalled = 0x22, "Windows has not yet installed the PV storage adapter";
+    /// `vm-data/xenguard/boot` in xenstore, which is the host's to write, asks for an emulated boot.
+    HostVetoed = 0x28, "the host asks for an emulated boot by vm-data/xenguard/boot in xenstore";
     /// A PV disk has other logical blocks than the emulated disk that stands for it: partition tables and file
     /// systems would be read in the wrong unit.
     BlockSizeDiffers = 0x29, "a PV disk has other blocks than its emulated disk";

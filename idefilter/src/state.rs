@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use guard::census::Counts;
 use guard::controllers::Present;
 use guard::machine::{BUGCHECK_CODE, BugCheck, Phase, Unplug};
 use guard::policy::HidePolicy;
@@ -17,9 +18,14 @@ use crate::{log, reporter, signals, unplug};
 struct State {
     guard: Guard,
     record: Record,
+    /// The last census, for displays.
+    census: Option<Counts>,
+    /// The status that [`abi::CHANGED`] was last raised for.
+    told: Option<abi::Status>,
 }
 
-static STATE: SpinLock<State> = SpinLock::new(State { guard: Guard::new(), record: Record::new() });
+static STATE: SpinLock<State> =
+    SpinLock::new(State { guard: Guard::new(), record: Record::new(), census: None, told: None });
 
 /// Whether qemu is to be asked to unplug its disks. Set before the guard is sealed.
 static UNPLUG_WANTED: AtomicBool = AtomicBool::new(true);
@@ -36,6 +42,9 @@ pub fn step(event: Event) -> Action {
     if action == Action::Unplug {
         action = feed(Event::Unplugged(take_away_disks()));
     }
+    if status_changed() {
+        signals::raise(abi::CHANGED);
+    }
     match action {
         Action::AskAgain => signals::raise(abi::ASK_AGAIN),
         Action::CensusNow => signals::raise(abi::TAKE_CENSUS),
@@ -51,6 +60,9 @@ fn feed(event: Event) -> Action {
         let stopped = matches!(state.guard.phase(), Phase::Stopped(_));
         let action = state.guard.step(event);
         state.record.add(time::interrupt_time(), event, action);
+        if let Event::Census { counts, .. } = event {
+            state.census = Some(counts);
+        }
         (action, !stopped)
     };
     if let Action::Stop(bugcheck) = action
@@ -94,7 +106,20 @@ fn take_away_disks() -> Unplug {
 
 /// The state of the boot as other drivers see it. IRQL ≤ DISPATCH_LEVEL.
 pub fn status() -> abi::Status {
-    abi::Status::of(&STATE.lock().guard)
+    STATE.lock().status()
+}
+
+/// Whether the status is another one than when this was last asked. IRQL ≤ DISPATCH_LEVEL.
+fn status_changed() -> bool {
+    let mut state = STATE.lock();
+    let status = state.status();
+    state.told.replace(status) != Some(status)
+}
+
+impl State {
+    fn status(&self) -> abi::Status {
+        abi::Status::of(&self.guard).with_census(self.census)
+    }
 }
 
 /// A copy of the record. IRQL ≤ DISPATCH_LEVEL.

@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use guard::decision::PvDisks;
+use guard::host;
 use wdm::mapping::{Caching, Mapping};
 use wdm::{pool, time, utf16};
 use xen::blkif::{EMULATED_BLOCK, Kind, Link};
@@ -106,10 +107,26 @@ pub fn pv_disks(xen: &Xen) -> Result<PvDisks, Failure> {
     let deadline = now + frequency * (PATIENCE + patience).as_secs();
     let polling = Polling::new(hypercall, location.port, || time::performance_counter().0 < deadline);
     let mut client = Client::new(ring, polling, buffer)?;
-    let disks = survey_until_ready(&mut client, patience);
+    let disks = match host_vetoes(&mut client) {
+        Ok(true) => Ok(PvDisks::Vetoed),
+        Ok(false) => survey_until_ready(&mut client, patience),
+        Err(error) => Err(error),
+    };
     // Also after an error: a request that is still open must not be left to xenpci.
     client.release()?;
     disks
+}
+
+/// Whether the host asks for an emulated boot.
+fn host_vetoes(store: &mut impl Store) -> Result<bool, Failure> {
+    let mut value = [0; 64];
+    match store.read(host::BOOT, &mut value) {
+        Ok(value) => Ok(host::vetoes(value)),
+        Err(error) if error.is_missing() => Ok(false),
+        // No value that means anything is as long.
+        Err(store::Error::NoSpace { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How long backends may take: `Parameters\BackendWait`.

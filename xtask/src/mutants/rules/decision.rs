@@ -103,6 +103,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "PvDisks::Unreadable => Ok(policy),",
     ),
     rule(
+        "the host's veto does not object",
+        DECISION,
+        "PvDisks::Vetoed => Err(Reason::HostVetoed),",
+        "PvDisks::Vetoed => Ok(policy),",
+    ),
+    rule(
         "no vbd at all does not object",
         DECISION,
         "PvDisks::None | PvDisks::Ready(0) => Err(Reason::NoVbd),",
