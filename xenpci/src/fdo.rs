@@ -7,19 +7,23 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use guard::machine::BUGCHECK_CODE;
 use guard::{Action, Reason};
 use wdm::device::Options;
+use wdm::irp::major;
 use wdm::pnp::{Minor, RelationsType, Usage};
 use wdm::registry::{self, Key};
 use wdm::spin_lock::SpinLock;
 use wdm::stack_location::PowerState;
+use wdm::thread::Thread;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, interrupt,
     processor, relations, requirements, security, utf16,
 };
 use xen::event_channel::Vcpu;
 
+use crate::button::Button;
+use crate::channel::Channel;
 use crate::platform::Platform;
 use crate::suspend::Suspend;
-use crate::{DRIVER, Extension, interface, pdo, proof};
+use crate::{DRIVER, Extension, emulated, interface, pdo, proof};
 
 /// FILE_DEVICE_BUS_EXTENDER.
 const BUS_EXTENDER: u32 = 0x2A;
@@ -39,6 +43,12 @@ pub struct Fdo {
     again: SpinLock<Option<proof::AskAgain>>,
     /// What suspends the guest, as long as there is the platform.
     suspend: SpinLock<Option<Suspend>>,
+    /// Tells the host of an emulated boot.
+    telling: SpinLock<Option<Thread>>,
+    /// What programs read.
+    channel: Channel,
+    /// The power button that the toolstack presses.
+    button: Button,
     /// The storage adapter, once it has been reported.
     adapter: SpinLock<Option<Device<Extension>>>,
     /// The code of the reason for withholding that was last printed.
@@ -51,6 +61,23 @@ impl Fdo {
     fn platform(&self) -> Option<Arc<Platform>> {
         self.platform.lock().clone()
     }
+
+    /// The power button.
+    pub const fn button(&self) -> &Button {
+        &self.button
+    }
+
+    /// The channel to programs.
+    pub const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Has the thread that serves the toolstack look again.
+    fn look(&self) {
+        if let Some(suspend) = &*self.suspend.lock() {
+            suspend.look();
+        }
+    }
 }
 
 /// AddDevice. PASSIVE_LEVEL.
@@ -61,6 +88,9 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
         platform: SpinLock::new(None),
         again: SpinLock::new(None),
         suspend: SpinLock::new(None),
+        telling: SpinLock::new(None),
+        channel: Channel::new(),
+        button: Button::new(),
         adapter: SpinLock::new(None),
         said: AtomicU32::new(NOT_SAID),
         paging: AtomicU32::new(0),
@@ -121,9 +151,14 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
             Minor::QueryStopDevice
             | Minor::CancelStopDevice
             | Minor::QueryRemoveDevice
-            | Minor::CancelRemoveDevice
-            | Minor::SurpriseRemoval,
+            | Minor::CancelRemoveDevice,
         ) => pass(irp, lower),
+        Some(Minor::SurpriseRemoval) => {
+            // Whoever has it open waits for its requests before it closes.
+            fdo.button.withdraw();
+            fdo.channel.withdraw();
+            pass(irp, lower)
+        }
         Some(Minor::DeviceUsageNotification) => usage(device, fdo, irp, lower),
         Some(Minor::RemoveDevice) => {
             held.release_and_wait();
@@ -151,6 +186,8 @@ pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     const S0: PowerState = PowerState::System(1);
     /// `PowerSystemHibernate`.
     const S4: PowerState = PowerState::System(5);
+    /// `PowerSystemShutdown`.
+    const S5: PowerState = PowerState::System(6);
     let (Ok(_held), Some(lower)) = (device.acquire(), device.attached_to()) else {
         return irp.complete_power(NtStatus::DELETE_PENDING);
     };
@@ -159,10 +196,48 @@ pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     match (set, &*suspend) {
         (Some(S4), Some(suspend)) => return suspend.fall_asleep(irp, lower),
         (Some(S0), Some(suspend)) => suspend.wake(),
+        (Some(S5), Some(suspend)) => suspend.power_off(),
         _ => {}
     }
     drop(suspend);
     irp.forward_power(lower)
+}
+
+/// Every other request. The device is opened for its power button and for the channel to programs. PASSIVE_LEVEL.
+pub fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
+    match irp.major() {
+        major::CREATE => match device.acquire() {
+            Ok(_held) => irp.complete(NtStatus::SUCCESS),
+            Err(status) => irp.complete(status),
+        },
+        // Also of a device that is going: a file ends in order.
+        major::CLEANUP => {
+            if let Some(file) = irp.location().file() {
+                fdo.button.cleanup(file);
+                fdo.channel.cleanup(file);
+            }
+            irp.complete(NtStatus::SUCCESS)
+        }
+        major::CLOSE => {
+            fdo.button.closed();
+            fdo.look();
+            irp.complete(NtStatus::SUCCESS)
+        }
+        major::DEVICE_CONTROL => {
+            let Ok(_held) = device.acquire() else { return irp.complete(NtStatus::DELETE_PENDING) };
+            match fdo.button.control(irp) {
+                Ok(disposition) => {
+                    fdo.look();
+                    disposition
+                }
+                Err(irp) => fdo
+                    .channel
+                    .control(irp)
+                    .unwrap_or_else(|irp| irp.complete(NtStatus::INVALID_DEVICE_REQUEST)),
+            }
+        }
+        _ => irp.complete(NtStatus::INVALID_DEVICE_REQUEST),
+    }
 }
 
 /// Passes a request that this driver has no part in. IRQL: the request's.
@@ -200,7 +275,18 @@ fn ask_for_vectors(irp: &mut Irp) {
 
 /// START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
 fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
+    if let Err(status) = fdo.channel.offer(device.physical()) {
+        debug_print!(DRIVER, "programs cannot read of the guard: status {status}");
+    }
     if !proof::pv_boot() {
+        match emulated::tell() {
+            Ok(thread) => {
+                // The one before has ended: `stop` waits for it.
+                let before = fdo.telling.lock().replace(thread);
+                drop(before);
+            }
+            Err(status) => debug_print!(DRIVER, "the host is not told of this boot: status {status}"),
+        }
         return Ok(());
     }
     let resources = irp.location().translated_resources().ok_or(NtStatus::INVALID_PARAMETER)?;
@@ -209,9 +295,14 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
         failure.status()
     })?;
     interface::publish(&platform)?;
-    match Suspend::start(&platform) {
-        Ok(suspend) => *fdo.suspend.lock() = Some(suspend),
-        Err(status) => debug_print!(DRIVER, "the guest cannot be suspended: status {status}"),
+    match Suspend::start(&platform, device) {
+        Ok(suspend) => {
+            *fdo.suspend.lock() = Some(suspend);
+            if let Err(status) = fdo.button.offer(device.physical()) {
+                debug_print!(DRIVER, "there is no power button for the toolstack: status {status}");
+            }
+        }
+        Err(status) => debug_print!(DRIVER, "the toolstack's requests are not served: status {status}"),
     }
     *fdo.platform.lock() = Some(platform);
     let again = proof::AskAgain::new(device.physical());
@@ -229,6 +320,12 @@ fn stop(fdo: &Fdo) {
     // Taken out of the lock first: its thread is waited for.
     let suspend = fdo.suspend.lock().take();
     drop(suspend);
+    fdo.button.withdraw();
+    fdo.channel.withdraw();
+    let telling = fdo.telling.lock().take();
+    if let Some(telling) = telling {
+        telling.join();
+    }
     let platform = fdo.platform.lock().take();
     if let Some(platform) = platform {
         interface::withdraw(&platform);

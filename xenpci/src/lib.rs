@@ -4,12 +4,17 @@
 //! It enumerates the storage adapter ([`pdo`]) in every boot, so that Windows has it installed before a boot
 //! depends on it. In a PV boot it sets up hypercalls, grants, event channels and xenstore ([`platform`]), and
 //! gives them to the adapter's driver through one table ([`interface`]) once the guard in idefilter.sys says
-//! that every emulated alias is gone ([`proof`]). In an emulated boot it leaves Xen alone, and gives nothing
-//! out.
+//! that every emulated alias is gone ([`proof`]). It serves what the toolstack asks ([`control`]) and tells it
+//! how the guest is guarded ([`state`]). In an emulated boot it gives nothing out, and leaves Xen alone but for
+//! one conversation with xenstore ([`emulated`]).
 #![no_std]
 
 extern crate alloc;
 
+mod button;
+mod channel;
+mod control;
+mod emulated;
 mod event_channels;
 mod fdo;
 mod grant;
@@ -19,6 +24,7 @@ mod interrupt;
 mod pdo;
 mod platform;
 mod proof;
+mod state;
 mod store;
 mod suspend;
 mod window;
@@ -76,9 +82,12 @@ impl Driver for Xenpci {
         }
     }
 
-    fn other(_device: Device<Extension>, irp: Irp) -> Disposition {
-        // Nothing opens these devices: what they offer goes through PnP and the interface table.
-        irp.complete(wdm::NtStatus::INVALID_DEVICE_REQUEST)
+    fn other(device: Device<Extension>, irp: Irp) -> Disposition {
+        match device.extension() {
+            Extension::Fdo(fdo) => fdo::other(device, fdo, irp),
+            // What the adapter offers goes through PnP and the interface table.
+            Extension::Pdo(_) => irp.complete(wdm::NtStatus::INVALID_DEVICE_REQUEST),
+        }
     }
 }
 

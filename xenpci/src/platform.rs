@@ -18,7 +18,7 @@ use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, processor, property};
 use xen::cpuid::{self, Xen};
 use xen::event_channel::Vcpu;
 use xen::hypercall::{self, HypercallPage};
-use xen::sched::{self, Resumed};
+use xen::sched::{self, Resumed, Shutdown};
 
 use crate::DRIVER;
 use crate::event_channels::EventChannels;
@@ -215,6 +215,14 @@ impl Platform {
         ipi::alone(hypercall_page::install).map_err(Failure::HypercallPage)?;
         self.rebuild(&mut held)?;
         Ok(Resumed::Anew)
+    }
+
+    /// Has Xen tell the toolstack, when the guest powers off, that it is to be started again. Any IRQL.
+    ///
+    /// # Errors
+    /// Xen's answer.
+    pub fn end_as_reboot(&self) -> Result<(), hypercall::Error> {
+        sched::latch(&self.hypercall, Shutdown::Reboot)
     }
 
     /// Who is called around a suspend.

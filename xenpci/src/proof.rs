@@ -4,7 +4,7 @@
 
 use core::ffi::c_void;
 
-use guard::abi::{ASK_AGAIN, RawEvent, Status, Watcher, unpack_action};
+use guard::abi::{ASK_AGAIN, CHANGED, RawEvent, Status, Watcher, unpack_action};
 use guard::{Action, Event, Reason};
 use wdm::DeviceObject;
 
@@ -40,10 +40,46 @@ pub fn resumed() -> Action {
 pub fn pv_boot() -> bool {
     /// Hiding, granted, exposed: see [`Status::phase`].
     const PV: core::ops::RangeInclusive<u32> = 2..=4;
+    status().is_some_and(|status| PV.contains(&status.phase))
+}
+
+/// The state of the boot; `None` from a guard of another version. ≤ DISPATCH_LEVEL.
+pub fn status() -> Option<Status> {
     let mut status = Status::default();
     // SAFETY: the status lives across the call; the import is what the loader bound.
     unsafe { XenguardStatus(&raw mut status) };
-    status.abi == guard::abi::ABI_VERSION && PV.contains(&status.phase)
+    (status.abi == guard::abi::ABI_VERSION).then_some(status)
+}
+
+/// Sets an event at each change of the status. Dropping it ends that.
+pub struct Changes(u32);
+
+impl Changes {
+    /// For the event behind the address. `None` where the guard has no room for another watcher. ≤
+    /// DISPATCH_LEVEL.
+    ///
+    /// # Safety
+    /// The event lives until the value is dropped.
+    pub unsafe fn new(event: *const wdm::event::Event) -> Option<Self> {
+        // SAFETY: the watcher is called with the event until the value is dropped.
+        let number = unsafe { XenguardWatch(Some(changed), event.cast_mut().cast()) };
+        (number != 0).then_some(Self(number))
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        // SAFETY: the number is this value's.
+        unsafe { XenguardUnwatch(self.0) };
+    }
+}
+
+/// DISPATCH_LEVEL.
+unsafe extern "system" fn changed(event: *mut c_void, signals: u32) {
+    if signals & CHANGED != 0 {
+        // SAFETY: the event of `Changes::new`.
+        unsafe { &*event.cast::<wdm::event::Event>() }.set();
+    }
 }
 
 /// Has the bus relations of a device queried again when a request that came too early would be granted: the

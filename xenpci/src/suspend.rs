@@ -1,7 +1,7 @@
-//! Suspend, resume and migration.
+//! Suspend, resume and migration, and the thread that serves the toolstack's requests.
 //!
-//! The toolstack asks by writing `suspend` to `control/shutdown`. A thread of this driver watches the node,
-//! since the work needs xenstore and waits for clients:
+//! The toolstack asks by writing to `control/shutdown` ([`control`](crate::control)). A thread of this driver
+//! watches the node, since the work needs xenstore and waits for clients. For `suspend`:
 //!
 //! 1. the client is told; it lets its requests come back, and ends every grant and port it has;
 //! 2. the node is emptied, which tells the toolstack that the guest goes along;
@@ -34,21 +34,22 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::Action;
+use guard::channel::Kind;
 use guard::machine::BUGCHECK_CODE;
-use wdm::event::{Event, Kind};
+use wdm::event::{self, Event};
 use wdm::mutex::Mutex;
 use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
-use wdm::{DeviceObject, Disposition, Irp, bugcheck, debug_print};
+use wdm::{Device, DeviceObject, Disposition, Irp, bugcheck, debug_print};
 use xen::interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
 use xen::sched::Resumed;
 use xen::store::Store as _;
 
+use crate::control::{Ending, Features, NODE, Request};
+use crate::fdo::Fdo;
 use crate::platform::{Failure, Platform, SuspendError};
-use crate::{DRIVER, proof};
-
-/// The node by which the toolstack asks.
-const NODE: &str = "control/shutdown";
+use crate::state::Told;
+use crate::{DRIVER, Extension, proof};
 
 /// INACCESSIBLE_BOOT_DEVICE: what the system would come to by itself.
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
@@ -110,6 +111,10 @@ struct Signal {
     falling_asleep: SpinLock<Option<(Irp, DeviceObject)>>,
     /// The system is set to S0.
     awake: Event,
+    /// The node is watched.
+    watched: AtomicBool,
+    /// How the guest is to end.
+    ending: Ending,
 }
 
 /// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
@@ -117,31 +122,51 @@ pub struct Suspend {
     platform: Arc<Platform>,
     signal: Arc<Signal>,
     watch: Option<Watch>,
+    changes: Option<proof::Changes>,
     thread: Option<Thread>,
 }
 
 impl Suspend {
-    /// Watches the node from now on. PASSIVE_LEVEL.
+    /// Watches the node from now on, for the platform's function device, which outlives the value.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be
     /// suspended.
-    pub fn start(platform: &Arc<Platform>) -> wdm::Result<Self> {
+    pub fn start(platform: &Arc<Platform>, device: Device<Extension>) -> wdm::Result<Self> {
         let signal = Arc::new(Signal {
-            asked: Event::new(Kind::Synchronization)?,
+            asked: Event::new(event::Kind::Synchronization)?,
             stopping: AtomicBool::new(false),
             falling_asleep: SpinLock::new(None),
-            awake: Event::new(Kind::Notification)?,
+            awake: Event::new(event::Kind::Notification)?,
+            watched: AtomicBool::new(false),
+            ending: Ending::new(),
         });
         let (at, told) = (Arc::clone(platform), Arc::clone(&signal));
-        let thread = Thread::spawn(move || serve(&at, &told))?;
+        let thread = Thread::spawn(move || {
+            if let Extension::Fdo(fdo) = device.extension() {
+                serve(&at, &told, fdo);
+            }
+        })?;
         let context = Arc::as_ptr(&signal).cast_mut().cast();
         // SAFETY: the signal lives until the watch has ended, in `drop`.
         let watch = unsafe { platform.store().watch(NODE, changed, context) };
-        if watch.is_err() {
-            debug_print!(DRIVER, "{NODE} cannot be watched: the guest cannot be suspended");
+        match watch {
+            Ok(_) => {
+                signal.watched.store(true, Ordering::Release);
+                // What is served is told, whether or not the watch's first event came before this.
+                signal.asked.set();
+            }
+            Err(_) => {
+                debug_print!(DRIVER, "{NODE} cannot be watched: the toolstack's requests are not heard")
+            }
         }
-        Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), thread: Some(thread) })
+        // SAFETY: the event lives in the signal, which outlives the watcher (`drop`).
+        let changes = unsafe { proof::Changes::new(&raw const signal.asked) };
+        if changes.is_none() {
+            debug_print!(DRIVER, "the guard has no room for another watcher: the host hears of changes late");
+        }
+        Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), changes, thread: Some(thread) })
     }
 
     /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of
@@ -158,10 +183,27 @@ impl Suspend {
     pub fn wake(&self) {
         self.signal.awake.set();
     }
+
+    /// The system is about to be powered off: where a reboot was asked for, Xen is to tell the toolstack so. ≤
+    /// DISPATCH_LEVEL.
+    pub fn power_off(&self) {
+        if self.signal.ending.is_reboot() {
+            match self.platform.end_as_reboot() {
+                Ok(()) => debug_print!(DRIVER, "the power goes for a reboot"),
+                Err(error) => debug_print!(DRIVER, "Xen does not take the reboot: {error}"),
+            }
+        }
+    }
+
+    /// Has the thread look again at what is asked and what is served. ≤ DISPATCH_LEVEL.
+    pub fn look(&self) {
+        self.signal.asked.set();
+    }
 }
 
 impl Drop for Suspend {
     fn drop(&mut self) {
+        drop(self.changes.take());
         if let Some(watch) = self.watch.take() {
             // Whatever it answers, the callback does not run any more.
             let _ = self.platform.store().unwatch(watch);
@@ -182,24 +224,59 @@ unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _lengt
 }
 
 /// The thread.
-fn serve(platform: &Platform, signal: &Signal) {
+fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
+    let (button, channel) = (fdo.button(), fdo.channel());
+    let (mut features, mut told) = (Features::default(), Told::default());
+    let (mut said, mut before) = (None, None);
     loop {
         signal.asked.wait();
         // Out of the lock first.
         let falling_asleep = signal.falling_asleep.lock().take();
         if let Some((irp, lower)) = falling_asleep {
             hibernate(platform, &signal.awake, irp, lower);
+            features.forget();
+            told.forget();
         }
         if signal.stopping.load(Ordering::Acquire) {
+            features.tell(platform, false, false);
+            platform.store().request(|store| told.withdraw(store));
             return;
         }
-        let mut buffer = [0; 16];
-        let asked = platform
-            .store()
-            .request(|store| store.read(NODE, &mut buffer).is_ok_and(|word| word == b"suspend"));
-        if asked == Some(true) {
-            suspend(platform);
+        if let Some(status) = proof::status() {
+            if said.replace(status) != Some(status) {
+                channel.add(Kind::Status, status.phase << 16 | status.reason & 0xFFFF);
+            }
+            platform.store().request(|store| told.tell(store, status, true));
         }
+        features.tell(platform, signal.watched.load(Ordering::Acquire), button.is_watched());
+        let asked = Request::read(platform);
+        let news = asked.filter(|_| asked != before);
+        before = asked;
+        match asked {
+            Some(Request::Suspend) => {
+                let epoch = platform.epoch();
+                channel.add(Kind::Suspending, 0);
+                suspend(platform);
+                let anew = platform.epoch() != epoch;
+                channel.add(Kind::Resumed, anew.into());
+                if anew {
+                    features.forget();
+                    told.forget();
+                    // Once more, for what is to be told of the new domain.
+                    signal.asked.set();
+                }
+            }
+            Some(request @ (Request::PowerOff | Request::Reboot)) => {
+                let reboot = request == Request::Reboot;
+                // A request that stays, since nobody follows it, is one event.
+                if news.is_some() {
+                    channel.add(if reboot { Kind::Reboot } else { Kind::PowerOff }, 0);
+                }
+                features.press(platform, button, &signal.ending, reboot);
+            }
+            None => continue,
+        }
+        features.tell(platform, signal.watched.load(Ordering::Acquire), button.is_watched());
     }
 }
 

@@ -1,0 +1,135 @@
+//! The channel to programs: the version, the guard's status, and events as they come (`guard::channel`).
+//!
+//! It is a device interface on the platform device, in every boot, which SYSTEM and Administrators may open (the INF's
+//! `Security`). A reader may come late, go at any moment, or not come at all: events are kept in a bounded queue of
+//! their own, and a request for an event that is still to come waits, cancel-safe.
+#![allow(unsafe_code, reason = "pends IRPs in a queue that the device keeps at its place")]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use guard::channel::{Event, Events, GET_EVENT, GET_STATUS, GET_VERSION, INTERFACE, Kind, Version};
+use wdm::interface::Registered;
+use wdm::irp_queue::{FileId, IrpQueue};
+use wdm::spin_lock::SpinLock;
+use wdm::{DeviceObject, Disposition, Irp, NtStatus, Result, time};
+
+use crate::proof;
+
+/// The channel. It lies in the function device's extension.
+pub struct Channel {
+    events: SpinLock<Events>,
+    /// Requests for events that are still to come.
+    readers: IrpQueue,
+    interface: SpinLock<Option<Registered>>,
+    /// The device takes requests.
+    open: AtomicBool,
+}
+
+impl Channel {
+    /// Makes a channel that nobody can open yet.
+    pub const fn new() -> Self {
+        Self {
+            events: SpinLock::new(Events::new()),
+            readers: IrpQueue::new(),
+            interface: SpinLock::new(None),
+            open: AtomicBool::new(false),
+        }
+    }
+
+    /// Offers the channel on the device with this PDO. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What registering or enabling the interface answers.
+    pub fn offer(&self, physical: DeviceObject) -> Result {
+        let (first, second, third, rest) = INTERFACE;
+        let class = wdm::raw::GUID { Data1: first, Data2: second, Data3: third, Data4: rest };
+        let interface = Registered::new(physical, &class)?;
+        self.open.store(true, Ordering::Release);
+        interface.enable(true)?;
+        let before = self.interface.lock().replace(interface);
+        drop(before);
+        Ok(())
+    }
+
+    /// Takes the channel away: no request stays with the driver. PASSIVE_LEVEL.
+    pub fn withdraw(&self) {
+        self.open.store(false, Ordering::Release);
+        let interface = self.interface.lock().take();
+        if let Some(interface) = interface {
+            // PnP has disabled it where the device has gone already.
+            let _ = interface.enable(false);
+        }
+        self.readers.drain(NtStatus::DELETE_PENDING);
+    }
+
+    /// Adds an event, and answers whoever waits for it. ≤ DISPATCH_LEVEL.
+    pub fn add(&self, kind: Kind, value: u32) {
+        self.events.lock().add(kind, value, time::system_time());
+        self.serve();
+    }
+
+    /// Answers a device control request of the channel's, or gives it back. PASSIVE_LEVEL.
+    pub fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
+        let Some(control) = irp.location().device_control() else { return Err(irp) };
+        match control.code {
+            GET_VERSION => Ok(answer(irp, &Version::bytes())),
+            GET_STATUS => match proof::status() {
+                Some(status) => Ok(answer(irp, &status.to_bytes())),
+                None => Ok(irp.complete(NtStatus::REVISION_MISMATCH)),
+            },
+            GET_EVENT if control.input_length < 8 => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),
+            GET_EVENT if control.output_length < Event::BYTES => Ok(irp.complete(NtStatus::BUFFER_TOO_SMALL)),
+            GET_EVENT if !self.open.load(Ordering::Acquire) => Ok(irp.complete(NtStatus::DELETE_PENDING)),
+            GET_EVENT => match self.event_for(&mut irp) {
+                Some(event) => Ok(answer(irp, &event.to_bytes())),
+                None => {
+                    // SAFETY: the queue lies in the device's extension, which stays at its place, and the device
+                    // withdraws the channel when no dispatch routine runs any more and before it is deleted.
+                    let disposition = unsafe { self.readers.pend(irp) };
+                    // The event may have come in between.
+                    self.serve();
+                    Ok(disposition)
+                }
+            },
+            _ => Err(irp),
+        }
+    }
+
+    /// A handle goes: its requests are given back. PASSIVE_LEVEL.
+    pub fn cleanup(&self, file: FileId) {
+        while let Some(irp) = self.readers.take_of(file) {
+            let _ = irp.complete(NtStatus::CANCELLED);
+        }
+    }
+
+    /// The event that a request asks for, if it is there.
+    fn event_for(&self, irp: &mut Irp) -> Option<Event> {
+        let from = irp.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
+        self.events.lock().from(from)
+    }
+
+    /// Answers the requests whose events are there. ≤ DISPATCH_LEVEL.
+    fn serve(&self) {
+        // Each request that is there now once: those that go on waiting are put back behind the others.
+        for _ in 0..self.readers.len() {
+            let Some(mut irp) = self.readers.take() else { return };
+            let _ = match self.event_for(&mut irp) {
+                Some(event) => answer(irp, &event.to_bytes()),
+                None if !self.open.load(Ordering::Acquire) => irp.complete(NtStatus::DELETE_PENDING),
+                // SAFETY: as in `control`; whoever adds events is a thread or a request of the device's.
+                None => unsafe { self.readers.pend(irp) },
+            };
+        }
+    }
+}
+
+/// Completes a request with these bytes.
+fn answer(mut irp: Irp, bytes: &[u8]) -> Disposition {
+    let room = irp.location().device_control().map_or(0, |control| control.output_length);
+    match irp.system_buffer().get_mut(..bytes.len()) {
+        Some(place) if bytes.len() <= room => place.copy_from_slice(bytes),
+        _ => return irp.complete(NtStatus::BUFFER_TOO_SMALL),
+    }
+    irp.set_information(bytes.len());
+    irp.complete(NtStatus::SUCCESS)
+}

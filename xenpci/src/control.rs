@@ -1,0 +1,126 @@
+//! What the toolstack asks of the guest by `control/shutdown`, and what the guest says it serves by
+//! `control/feature-*` (Xen: docs/misc/xenstore-paths.pandoc).
+//!
+//! A request is acknowledged by emptying the node, and only when it is going to be carried out: one that stays
+//! tells the toolstack that nobody follows. Powering off and rebooting press the power button ([`button`]). NT
+//! then shuts down in order and powers off, since its buttons know no reboot; so that the toolstack starts the
+//! guest again, Xen is told before the power goes which reason it is to give.
+//!
+//! [`button`]: crate::button
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use wdm::debug_print;
+use xen::store::Store as _;
+
+use crate::DRIVER;
+use crate::button::Button;
+use crate::platform::Platform;
+
+/// The node by which the toolstack asks.
+pub const NODE: &str = "control/shutdown";
+
+/// Nodes by which the guest tells what it serves.
+const POWER_OFF: &str = "control/feature-poweroff";
+/// As above.
+const REBOOT: &str = "control/feature-reboot";
+/// As above.
+const SUSPEND: &str = "control/feature-suspend";
+
+/// What may be asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// `poweroff` and `halt`.
+    PowerOff,
+    /// `reboot`.
+    Reboot,
+    /// `suspend`.
+    Suspend,
+}
+
+impl Request {
+    /// The request in the node, if there is one that is known. PASSIVE_LEVEL; waits for xenstore.
+    pub fn read(platform: &Platform) -> Option<Self> {
+        let mut buffer = [0; 16];
+        platform.store().request(|store| match store.read(NODE, &mut buffer) {
+            Ok(b"poweroff" | b"halt") => Some(Self::PowerOff),
+            Ok(b"reboot") => Some(Self::Reboot),
+            Ok(b"suspend") => Some(Self::Suspend),
+            _ => None,
+        })?
+    }
+}
+
+/// The reason that Xen is to tell the toolstack when the guest powers off.
+pub struct Ending(AtomicBool);
+
+impl Ending {
+    /// Power off, as NT does it.
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Whether the last request was for a reboot. Any IRQL.
+    pub fn is_reboot(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What was told to the toolstack. It belongs to the thread that serves the node.
+#[derive(Default)]
+pub struct Features {
+    /// The value of `control/feature-suspend`, once written.
+    suspend: Option<bool>,
+    /// The value of the two others, once written.
+    button: Option<bool>,
+    /// A request that nobody follows was said.
+    unheard: bool,
+}
+
+impl Features {
+    /// Tells the toolstack what is served now, as far as it has not been told. PASSIVE_LEVEL; waits for
+    /// xenstore.
+    pub fn tell(&mut self, platform: &Platform, suspends: bool, watched: bool) {
+        let value = |served: bool| if served { b"1" } else { b"0" };
+        let write = |node: &str, served: bool| {
+            let written = platform.store().request(|store| store.write(node, value(served)));
+            if !matches!(written, Some(Ok(()))) {
+                // Tried again with the next change: nothing of the guest depends on it.
+                debug_print!(DRIVER, "{node} cannot be written");
+            }
+            matches!(written, Some(Ok(())))
+        };
+        if self.suspend != Some(suspends) && write(SUSPEND, suspends) {
+            self.suspend = Some(suspends);
+        }
+        if self.button != Some(watched) && write(POWER_OFF, watched) && write(REBOOT, watched) {
+            self.button = Some(watched);
+            if watched {
+                debug_print!(DRIVER, "the toolstack's requests to power off and to reboot are served");
+            }
+        }
+    }
+
+    /// The toolstack does not know any more: the guest is in another domain.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Carries out a request to power off or to reboot, or leaves it in its node. PASSIVE_LEVEL; waits for
+    /// xenstore.
+    pub fn press(&mut self, platform: &Platform, button: &Button, ending: &Ending, reboot: bool) {
+        let acknowledge = || {
+            // Before NT hears of it: it may be fast.
+            ending.0.store(reboot, Ordering::Release);
+            matches!(platform.store().request(|store| store.write(NODE, b"")), Some(Ok(())))
+        };
+        let what = if reboot { "reboot" } else { "power off" };
+        if button.press(acknowledge) {
+            self.unheard = false;
+            debug_print!(DRIVER, "asked to {what}: the power button is pressed");
+        } else if !self.unheard {
+            self.unheard = true;
+            debug_print!(DRIVER, "asked to {what}: not acknowledged, nobody watches the power button");
+        }
+    }
+}

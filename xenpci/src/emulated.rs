@@ -1,0 +1,99 @@
+//! What the host is told of an emulated boot: one conversation with xenstore by polling, in a thread of its own,
+//! and nothing of Xen's stays in use. The boot does not wait for it.
+#![allow(unsafe_code, reason = "maps the store's page and hands it to the ring")]
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use guard::other_suites;
+use wdm::mapping::{Caching, Mapping};
+use wdm::registry::{self, Key};
+use wdm::thread::Thread;
+use wdm::{NtStatus, debug_print, pool, time};
+use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
+use xen::{PAGE_SIZE, SharedMemory, hvm};
+
+use crate::state::Told;
+use crate::{DRIVER, hypercall_page, proof};
+
+/// How long xenstored may take for everything together.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the host was not told.
+enum Failure {
+    /// No hypercalls.
+    HypercallPage(hypercall_page::Error),
+    /// Xen does not say where xenstore is.
+    Xen(xen::hypercall::Error),
+    /// There is none.
+    NoStore,
+    /// No memory for the conversation.
+    System(NtStatus),
+    /// The conversation failed.
+    Store(store::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HypercallPage(error) => error.fmt(f),
+            Self::Xen(error) => error.fmt(f),
+            Self::NoStore => f.write_str("the domain has no xenstore"),
+            Self::System(status) => write!(f, "status {status}"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Tells the host of the boot, in a thread that ends by itself and that the device waits for before it goes.
+/// PASSIVE_LEVEL.
+///
+/// # Errors
+/// No memory or no thread.
+pub fn tell() -> wdm::Result<Thread> {
+    Thread::spawn(|| {
+        if another_suite() {
+            debug_print!(DRIVER, "the host is not told of this boot: xenstore may be another suite's");
+        } else if let Err(failure) = converse() {
+            debug_print!(DRIVER, "the host is not told of this boot: {failure}");
+        }
+    })
+}
+
+/// Whether another vendor's drivers may be in a conversation with xenstore. A doubt counts as that.
+fn another_suite() -> bool {
+    let start = |name: &str| {
+        let mut units = [0; 32];
+        units.iter_mut().zip(name.bytes()).for_each(|(unit, byte)| *unit = byte.into());
+        let name = &units[..name.len().min(units.len())];
+        Key::open(registry::SERVICES)?.open_below(name)?.dword(wdm::utf16!("Start"))
+    };
+    other_suites::SERVICES.iter().any(|name| match start(name) {
+        Ok(start) => other_suites::is_enabled(start),
+        Err(status) => status != NtStatus::OBJECT_NAME_NOT_FOUND,
+    })
+}
+
+/// The conversation.
+fn converse() -> Result<(), Failure> {
+    let Some(status) = proof::status() else { return Ok(()) };
+    let (_, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
+    let location = hvm::store(&hypercall).map_err(Failure::Xen)?.ok_or(Failure::NoStore)?;
+    let physical = location.frame.0 * PAGE_SIZE as u64;
+    // SAFETY: Xen names this frame as the page it shares with the domain for xenstore; it is memory, so
+    // cached.
+    let page = unsafe { Mapping::new(physical, PAGE_SIZE, Caching::Cached) }.map_err(Failure::System)?;
+    let base = NonNull::new(page.as_ptr()).ok_or(Failure::NoStore)?;
+    // SAFETY: one mapped page, resident and aligned, that outlives the ring; no reference into it is made.
+    let ring = Ring::new(unsafe { SharedMemory::new(base, PAGE_SIZE) });
+    let buffer = pool::try_vec::<u8>(PAYLOAD_BUFFER).map_err(Failure::System)?;
+    let (now, frequency) = time::performance_counter();
+    let deadline = now + frequency * PATIENCE.as_secs();
+    let polling = Polling::new(hypercall, location.port, || time::performance_counter().0 < deadline);
+    let mut client = Client::new(ring, polling, buffer).map_err(Failure::Store)?;
+    Told::default().tell(&mut client, status, false);
+    // A request that is still open must not be left to whoever comes next.
+    client.release().map_err(Failure::Store)?;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What the host reads of the guest in xenstore: the guard's state below `data/xenguard`, and by what toolstacks
+//! take a guest for one with PV drivers (`drivers/<n>`, `feature/hotplug/vbd`, `attr/PVAddons`).
+//!
+//! Nothing of the guest depends on it. It is written by a thread that waits for xenstore, at each change and
+//! again in a new domain; a store that refuses is asked again at the next change.
+
+use core::fmt::{self, Write};
+
+use guard::abi::Status;
+use guard::host::{self, State};
+use wdm::debug_print;
+use wdm::time;
+use xen::store::path::PathBuf;
+use xen::store::{Error, Store};
+
+use crate::DRIVER;
+
+/// The version in numbers, as toolstacks read it of every suite.
+const VERSION: [(&str, &str); 4] = [
+    ("attr/PVAddons/MajorVersion", env!("CARGO_PKG_VERSION_MAJOR")),
+    ("attr/PVAddons/MinorVersion", env!("CARGO_PKG_VERSION_MINOR")),
+    ("attr/PVAddons/MicroVersion", env!("CARGO_PKG_VERSION_PATCH")),
+    ("attr/PVAddons/BuildVersion", "0"),
+];
+/// Says that the numbers above are there.
+const INSTALLED: &str = "attr/PVAddons/Installed";
+
+/// Drivers that run, each as vendor, driver and version.
+const XENPCI: (&str, &str) = ("drivers/0", concat!("Xenguard XENPCI ", env!("CARGO_PKG_VERSION"), ".0"));
+/// As above.
+const XENVBD: (&str, &str) = ("drivers/1", concat!("Xenguard XENVBD ", env!("CARGO_PKG_VERSION"), ".0"));
+/// The guest takes disks that come while it runs.
+const HOTPLUG: &str = "feature/hotplug/vbd";
+/// XAPI reads a guest's nodes again when this one is written.
+const UPDATED: &str = "data/updated";
+
+/// `Status::phase` of a boot with PV disks.
+const EXPOSED: u32 = 4;
+
+/// What was told to the host.
+#[derive(Default)]
+pub struct Told {
+    state: Option<State>,
+    /// It refused: said once.
+    refused: bool,
+}
+
+impl Told {
+    /// Tells the host how things stand, where it does not know. `serves` says whether xenstore's requests are
+    /// served ([`crate::control`]), that is whether this suite runs the platform. PASSIVE_LEVEL; waits for
+    /// xenstore.
+    pub fn tell(&mut self, store: &mut impl Store, status: Status, serves: bool) {
+        if self.state.is_some_and(|state| state.status == status) {
+            return;
+        }
+        let state = State { status, since: unix_time() };
+        match write(store, &state, serves) {
+            Ok(()) => (self.state, self.refused) = (Some(state), false),
+            Err(error) if !self.refused => {
+                self.refused = true;
+                debug_print!(DRIVER, "the host cannot be told of the guard's state: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The host does not know any more: the guest is in another domain.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The drivers do not run any more. PASSIVE_LEVEL; waits for xenstore.
+    pub fn withdraw(&mut self, store: &mut impl Store) {
+        if self.state.take().is_some() {
+            for node in [HOTPLUG, XENVBD.0, XENPCI.0] {
+                // What stays is of no harm, and the domain is about to end.
+                let _ = store.remove(node);
+            }
+        }
+    }
+}
+
+/// Writes everything.
+fn write(store: &mut impl Store, state: &State, serves: bool) -> Result<(), Error> {
+    let folder = PathBuf::new(host::STATE)?;
+    state.nodes(|name, value| store.write(&folder.join(name)?, Text::of(value).as_bytes()))?;
+    if !serves {
+        return Ok(());
+    }
+    for (node, value) in VERSION {
+        store.write(node, value.as_bytes())?;
+    }
+    store.write(INSTALLED, b"1")?;
+    store.write(XENPCI.0, XENPCI.1.as_bytes())?;
+    if state.status.phase == EXPOSED {
+        store.write(XENVBD.0, XENVBD.1.as_bytes())?;
+        store.write(HOTPLUG, b"1")?;
+    }
+    store.write(UPDATED, b"1")
+}
+
+/// Seconds since 1970-01-01 UTC.
+fn unix_time() -> u64 {
+    /// From 1601 to 1970, in seconds.
+    const EPOCHS: u64 = 11_644_473_600;
+    (time::system_time() / 10_000_000).saturating_sub(EPOCHS)
+}
+
+/// A value put together without allocation. What does not fit is cut off.
+struct Text {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Text {
+    fn of(value: fmt::Arguments<'_>) -> Self {
+        let mut text = Self { bytes: [0; 64], length: 0 };
+        // Cutting off is no error.
+        let _ = text.write_fmt(value);
+        text
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.length..];
+        let length = text.len().min(room.len());
+        room[..length].copy_from_slice(&text.as_bytes()[..length]);
+        self.length += length;
+        Ok(())
+    }
+}
