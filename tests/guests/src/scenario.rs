@@ -100,6 +100,8 @@ pub struct Scenario {
     pub expect: Expect,
     /// What holds for this boot beyond [`Scenario::expect`].
     pub checks: &'static [Check],
+    /// A second guest's disk is among the late ones, and that guest was stopped by the guard.
+    pub neighbour_stops: bool,
     /// Run by name and in the matrix only, not by `cargo xtask test`.
     pub by_name: bool,
 }
@@ -111,6 +113,8 @@ pub enum When {
     Booted,
     /// The executive asks for it.
     Ready(Ready),
+    /// The guest goes on after a suspend.
+    Resumed,
 }
 
 impl When {
@@ -118,6 +122,7 @@ impl When {
     pub fn line(self) -> String {
         match self {
             Self::Booted => format!("@xg {} ", protocol::Line::Boot),
+            Self::Resumed => format!("@xg {} ", protocol::Line::Resumed),
             Self::Ready(what) => format!("{} for={what}", protocol::Line::Ready),
         }
     }
@@ -166,6 +171,8 @@ impl Expect {
 pub enum Ending {
     /// The system is shut down.
     Shutdown,
+    /// The system is shut down, and Xen tells the toolstack that it is to be started again.
+    Reboot,
     /// Somebody else's bugcheck before the session manager runs (fault `early-crash`): its code.
     CrashEarly(u32),
     /// Somebody else's bugcheck with the system up (fault `late-crash`): its code.
@@ -228,6 +235,7 @@ pub const BASE: Scenario = Scenario {
     cdrom: false,
     expect: emulated(Reason::NotSelected),
     checks: &[],
+    neighbour_stops: false,
     by_name: false,
 };
 

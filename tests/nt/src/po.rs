@@ -1,5 +1,7 @@
 //! Power: passing power IRPs, and turning the machine off.
 
+pub mod button;
+
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::boot::{self, port};

@@ -5,12 +5,16 @@ use crate::name::named;
 named! {
     /// The kind of a report line, its first word after `@xg`.
     Line {
+        /// The guest was asked to end, and by whom.
+        Asked = "asked",
         /// The entry for one boot was taken out of the boot configuration data.
         Bcd = "bcd",
         /// The entry of the boot menu and its options.
         Boot = "boot",
         /// A bugcheck: code and parameters.
         Bugcheck = "bugcheck",
+        /// A step of the power manager's with a system button.
+        Button = "button",
         /// A disk's capacity before it changes.
         Capacity = "capacity",
         /// One step of the CD-ROM exercise.
@@ -61,6 +65,8 @@ named! {
         Pci = "pci",
         /// How many processors run.
         Processors = "processors",
+        /// An answer of the channel to programs.
+        Reader = "reader",
         /// The executive waits for dom0.
         Ready = "ready",
         /// A line of a registration file.
@@ -105,9 +111,13 @@ named! {
         Look = "look",
         /// To stop or restart a disk's backend.
         Outage = "outage",
+        /// To ask the guest to power off or to reboot.
+        Request = "request",
         /// To enlarge a disk.
         Resize = "resize",
         /// To save and restore the guest.
         Suspend = "suspend",
+        /// To ask the guest to power off while nobody follows.
+        Unheard = "unheard",
     }
 }

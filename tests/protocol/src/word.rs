@@ -7,6 +7,12 @@ use crate::{Unknown, name::named};
 named! {
     /// An exercise: a longer task of the executive in a system that is up.
     Exercise {
+        /// Shuts down when dom0 asks by `control/shutdown`.
+        Asked = "asked",
+        /// Lets go of the power button while dom0 asks, and takes it again.
+        AskedAgain = "asked-again",
+        /// Shuts down when the toolstack presses ACPI's power button.
+        AskedByAcpi = "asked-by-acpi",
         /// Reads, locks, ejects and loads a PV CD-ROM drive.
         Cdrom = "cdrom",
         /// Uses a disk while dom0 saves a copy of the guest, and the guest goes on.
@@ -27,6 +33,8 @@ named! {
         Kinds = "kinds",
         /// Uses a disk while dom0 stops and restarts its backend.
         Outage = "outage",
+        /// Reads of the guard as programs do, and shuts down when dom0 asks.
+        Reader = "reader",
         /// Reads a disk's capacity before and after dom0 enlarges it.
         Resize = "resize",
         /// Uses a disk while dom0 saves and restores the guest.

@@ -75,6 +75,11 @@ if [ -e copying ]; then
     echo "$reason" >out/reason
     say "shutdown $reason"
 fi
+# A mark that waits for the guest's end itself (`xl shutdown -w`) says so by this file, and removes it when it is done.
+for n in $(seq 100); do
+    [ -e waiting ] || break
+    sleep 0.1
+done
 if [ -e out/domid ]; then
     domid=$(<out/domid)
     # The domain itself is left as it ended: the machine is about to go, and destroying it takes seconds.

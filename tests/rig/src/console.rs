@@ -1,7 +1,7 @@
 //! The console Xen shares with its guests. A guest's port 0xE9 arrives as lines `(dN) text`, cut by Xen at
 //! 199 characters (Xen: hvm_print_line and DOMAIN_PBUF_SIZE, 200); everything else is Xen's or dom0's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A piece this long has no end of its own: the next one continues it.
 const FULL_PIECE: usize = 199;
@@ -13,6 +13,8 @@ pub(crate) struct Console {
     rest: Vec<u8>,
     /// Beginnings of lines that Xen has cut, by domain.
     begun: HashMap<u32, String>,
+    /// Domains whose lines are dropped: guests that a mark made beside the one that is reported.
+    others: HashSet<u32>,
     /// What is not a guest's.
     pub xen: String,
     /// Lines of the guests.
@@ -32,6 +34,11 @@ impl Console {
         }
     }
 
+    /// Drops the lines of a domain from now on.
+    pub fn ignore(&mut self, domain: u32) {
+        self.others.insert(domain);
+    }
+
     /// Ends unfinished lines.
     pub fn finish(&mut self) {
         if !self.rest.is_empty() {
@@ -47,6 +54,9 @@ impl Console {
             Some((before, domain, text)) => {
                 if !before.is_empty() {
                     self.own(before);
+                }
+                if self.others.contains(&domain) {
+                    return;
                 }
                 let mut whole = self.begun.remove(&domain).unwrap_or_default();
                 whole += text;

@@ -23,6 +23,8 @@ const BLOCK_SCRIPT: &str = include_str!("../dom0/block-fast.sh");
 const SAVE_SCRIPT: &str = include_str!("../dom0/save.sh");
 const COPY_SCRIPT: &str = include_str!("../dom0/copy.sh");
 const VBDS_SCRIPT: &str = include_str!("../dom0/vbds.sh");
+const NEIGHBOUR_SCRIPT: &str = include_str!("../dom0/neighbour.sh");
+const FEATURES_SCRIPT: &str = include_str!("../dom0/features.sh");
 
 const POLL: Duration = Duration::from_millis(20);
 /// dom0's first answer after the snapshot is loaded.
@@ -163,6 +165,8 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
         ("save.sh".to_owned(), SAVE_SCRIPT.to_owned()),
         ("copy.sh".to_owned(), COPY_SCRIPT.to_owned()),
         ("vbds.sh".to_owned(), VBDS_SCRIPT.to_owned()),
+        ("neighbour.sh".to_owned(), NEIGHBOUR_SCRIPT.to_owned()),
+        ("features.sh".to_owned(), FEATURES_SCRIPT.to_owned()),
     ];
     for (index, (disk, target)) in job.disks.iter().zip(&targets).enumerate().filter(|(_, d)| !d.0.at_start) {
         let attach = format!("xl block-attach $DOMID {}\n", specification(disk, target));
@@ -301,6 +305,11 @@ impl<'a> Guest<'a> {
                         self.stopped();
                         watch(Progress::Step("collecting results"));
                         (since, limit, doing) = (Instant::now(), COLLECT_LIMIT, "collecting results");
+                    }
+                    ["other", domain] => {
+                        if let Ok(domain) = domain.parse() {
+                            self.console.ignore(domain);
+                        }
                     }
                     ["mark", index, status] => {
                         if let Some(slot) = index.parse().ok().and_then(|i: usize| self.status.get_mut(i)) {

@@ -39,6 +39,9 @@ const BLANK_LIMIT: Duration = Duration::from_secs(2);
 /// More for each command of dom0's.
 const DOM0_LIMIT: Duration = Duration::from_secs(60);
 
+/// The tool for admins of dom0; it runs there where a command names it.
+const DOM0_TOOL: &str = "xenguard-dom0";
+
 /// What a boot left behind.
 #[derive(Debug)]
 pub struct Boot {
@@ -146,6 +149,11 @@ fn boot_in(
     job.memory_mib = scenario.memory_mib;
     job.marks =
         scenario.dom0.iter().map(|(when, run)| Mark { when: when.line(), run: (*run).into() }).collect();
+    if scenario.dom0.iter().any(|(_, run)| run.contains(DOM0_TOOL)) {
+        // As it ships: statically linked.
+        let tool = rig::helper::build_static(layout.root(), &layout.target(), DOM0_TOOL)?;
+        job.files.push((DOM0_TOOL.to_owned(), tool));
+    }
     job.timeout =
         GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
@@ -478,7 +486,8 @@ impl Folder {
         fs::write(self.path("console.txt"), outcome.console.join("\n"))?;
         let (log, created) = (&outcome.dom0_log, &outcome.created);
         if !log.is_empty() {
-            fs::write(self.path("dom0.txt"), format!("{created}\n{log}\n{:#?}\n", outcome.store_end))?;
+            let said: String = outcome.marks.iter().map(|mark| format!("{}\n", mark.output)).collect();
+            fs::write(self.path("dom0.txt"), format!("{created}\n{said}{log}\n{:#?}\n", outcome.store_end))?;
         }
         Ok(outcome)
     }

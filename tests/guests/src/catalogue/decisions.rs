@@ -47,6 +47,20 @@ pub const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "host-veto",
+        title: "the host asks for an emulated boot: the PV entry boots emulated",
+        created: "xenstore-write /local/domain/$DOMID/vm-data/xenguard/boot emulated",
+        expect: emulated(Reason::HostVetoed),
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "host-choice",
+        title: "the host asks for PV, which leaves the choice to the entry: the emulated one boots emulated",
+        created: "xenstore-write /local/domain/$DOMID/vm-data/xenguard/boot pv",
+        by_name: true,
+        ..BASE
+    },
+    Scenario {
         name: "no-vbd",
         title: "the only disk is emulated only",
         disks: &[Backend::None],

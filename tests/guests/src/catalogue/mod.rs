@@ -26,6 +26,7 @@ mod outage;
 mod polled;
 mod processors;
 mod suspend;
+mod toolstack;
 mod versions;
 
 use crate::scenario::{Scenario, Sequence};
@@ -43,6 +44,7 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
     ("Several processors", processors::BOOTS),
     ("Backends that go and come back", outage::BOOTS),
     ("Save, restore and copy", suspend::BOOTS),
+    ("The host: requests, state, the tool for dom0", toolstack::BOOTS),
     ("Crash dumps and hibernation", polled::BOOTS),
     ("Versions of NT", versions::BOOTS),
 ];

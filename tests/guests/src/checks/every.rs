@@ -53,7 +53,7 @@ fn comes_up(scenario: &Scenario) -> bool {
 
 /// Returns true if the boot ends with a shutdown.
 fn ends_in_order(scenario: &Scenario) -> bool {
-    scenario.expect.stop.is_none() && scenario.expect.ending == Ending::Shutdown
+    scenario.expect.stop.is_none() && matches!(scenario.expect.ending, Ending::Shutdown | Ending::Reboot)
 }
 
 /// Returns the decision that idefilter prints; without idefilter nothing decides.
@@ -117,7 +117,8 @@ fn end(seen: &Seen<'_>, found: &mut Differences) {
         _ => "clean",
     };
     found.same("end", observed.verdict.as_deref(), Some(verdict));
-    found.same("guest", &seen.boot.outcome.end, &End::PoweredOff);
+    let ended = if scenario.expect.ending == Ending::Reboot { End::Rebooted } else { End::PoweredOff };
+    found.same("guest", &seen.boot.outcome.end, &ended);
 }
 
 fn silence(seen: &Seen<'_>, found: &mut Differences) {
@@ -204,7 +205,8 @@ fn images(seen: &Seen<'_>, found: &mut Differences) {
     let mounted = mounted(scenario) > 0;
     for (n, (image, before)) in seen.boot.images.iter().zip(&seen.boot.generations).enumerate() {
         // A boot that was stopped leaves its volume mounted, as does a disk that is taken away.
-        let taken_away = scenario.exercise == Some(Exercise::Hotplug) && n >= scenario.disks.len();
+        let late = n >= scenario.disks.len();
+        let taken_away = late && (scenario.exercise == Some(Exercise::Hotplug) || scenario.neighbour_stops);
         let replayable = !ends_in_order(scenario) || taken_away;
         let good = image.verdict == Verdict::Intact || (replayable && image.verdict == Verdict::Replayable);
         found.holds(&format!("image {n}, which is {image}"), good);

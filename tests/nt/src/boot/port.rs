@@ -30,6 +30,7 @@ macro_rules! outputs {
 
 inputs! {
     inb, u8, "al";
+    inw, u16, "ax";
     inl, u32, "eax";
 }
 

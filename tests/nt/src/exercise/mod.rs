@@ -1,6 +1,7 @@
 //! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0
 //! has to do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
 
+mod asked;
 mod cdrom;
 mod copy;
 mod crash;
@@ -9,6 +10,7 @@ mod hotplug;
 mod kinds;
 mod load;
 mod outage;
+mod reader;
 mod resize;
 mod suspend;
 mod traffic;
@@ -25,6 +27,9 @@ const LOOK: u64 = 100;
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
 pub fn run(exercise: Exercise) {
     match exercise {
+        Exercise::Asked => asked::run(),
+        Exercise::AskedAgain => asked::again(),
+        Exercise::AskedByAcpi => asked::by_acpi(),
         Exercise::Cdrom => cdrom::run(),
         Exercise::Copy => copy::run(),
         Exercise::Crash => crash::run(),
@@ -35,6 +40,7 @@ pub fn run(exercise: Exercise) {
         Exercise::Hotplug => hotplug::run(),
         Exercise::Kinds => kinds::run(),
         Exercise::Outage => outage::run(),
+        Exercise::Reader => reader::run(),
         Exercise::Resize => resize::run(),
         Exercise::Suspend => suspend::run(),
         Exercise::Traffic => traffic::run(),

@@ -18,7 +18,10 @@ unsafe fn references<'a>(device: *mut DeviceObject) -> &'a AtomicI32 {
 }
 
 /// Opens the device of that name: `IRP_MJ_CREATE` to the top of its stack. The file object has one reference.
-unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`.
+pub unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
     let (body, rest) = namespace::lookup(name).ok_or(status::OBJECT_NAME_NOT_FOUND)?;
     if ob::kind(body) != Kind::Device {
         return Err(status::OBJECT_TYPE_MISMATCH);

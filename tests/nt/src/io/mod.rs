@@ -1,5 +1,6 @@
 //! The I/O manager: drivers, devices, IRPs, files.
 
+pub mod cancel;
 pub mod device;
 pub mod driver;
 pub mod error_log;
@@ -10,6 +11,7 @@ pub mod remove_lock;
 pub mod shutdown;
 pub mod work_item;
 
+pub use cancel::*;
 pub use device::*;
 pub use driver::{IoAllocateDriverObjectExtension, IoGetDriverObjectExtension, create_builtin_driver};
 pub use error_log::*;

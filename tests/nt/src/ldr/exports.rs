@@ -119,6 +119,7 @@ static NTOSKRNL: &[Export] = exports! {
     }
     0..=2 {
         ex::ExAllocatePool, ex::ExAllocatePoolWithTag, ex::ExFreePool, ex::ExFreePoolWithTag, ex::ExQueueWorkItem,
+        io::IoAcquireCancelSpinLock, io::IoCancelIrp,
         io::IoAcquireRemoveLockEx, io::IoAllocateDriverObjectExtension, io::IoAllocateErrorLogEntry,
         io::IoAllocateIrp, io::IoAllocateMdl, io::IoAllocateWorkItem, io::IoEnumerateDeviceObjectList, io::IoFreeErrorLogEntry, io::IoFreeIrp,
         io::IoFreeMdl, io::IoFreeWorkItem, io::IoGetAttachedDevice, io::IoGetAttachedDeviceReference,
@@ -137,6 +138,7 @@ static NTOSKRNL: &[Export] = exports! {
         po::PoCallDriver, po::PoSetPowerState, po::PoStartNextPowerIrp,
     }
     2..=2 {
+        io::IoReleaseCancelSpinLock,
         ke::KeAcquireSpinLockAtDpcLevel, ke::KeReleaseSpinLock, ke::KeReleaseSpinLockFromDpcLevel,
     }
     0..=31 {

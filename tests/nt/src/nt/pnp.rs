@@ -96,6 +96,13 @@ pub const GUID_DEVINTERFACE_DISK: Guid = Guid {
     data3: 0x11d0,
     data4: [0x94, 0xf2, 0x00, 0xa0, 0xc9, 0x1e, 0xfb, 0x8b],
 };
+/// `GUID_DEVICE_SYS_BUTTON` (poclass.h).
+pub const GUID_DEVICE_SYS_BUTTON: Guid = Guid {
+    data1: 0x4afa_3d53,
+    data2: 0x74a7,
+    data3: 0x11d0,
+    data4: [0xbe, 0x5e, 0x00, 0xa0, 0xc9, 0x06, 0x28, 0x57],
+};
 /// `GUID_DEVINTERFACE_VOLUME`.
 pub const GUID_DEVINTERFACE_VOLUME: Guid = Guid {
     data1: 0x53f5_630d,

@@ -14,8 +14,8 @@ use super::{StaticEvent, interface};
 use crate::io::driver;
 use crate::ke::{Lock, delay, thread};
 use crate::nt::*;
-use crate::ob;
 use crate::verifier::balanced;
+use crate::{ob, po};
 
 struct Registration {
     id: usize,
@@ -99,6 +99,10 @@ unsafe fn deliver(event: &Event) {
     let lost = LOST.lock().clone();
     if let Some((_, late)) = lost {
         delay(late);
+    }
+    if event.class == GUID_DEVICE_SYS_BUTTON {
+        // The power manager hears of its buttons as drivers hear of theirs.
+        if event.arrival { po::button::arrived(&event.link) } else { po::button::gone(&event.link) }
     }
     let hears = |registration: &&Registration| {
         let name = driver::name_of(registration.driver as *mut DriverObject);

@@ -1,0 +1,216 @@
+//! Guests that their host steers: the toolstack's requests by the real `xl`, the guard's state in xenstore, the tool for
+//! admins of dom0, and the channel to programs.
+
+use guard::Reason;
+use protocol::{Exercise, Fault, Line, Ready};
+
+use crate::{
+    check::{Check, Differences, Seen},
+    dump::secondary::SHOW_LOG,
+    scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Scenario, When, emulated},
+};
+
+/// Asks at the moment that the guest is ready.
+const REQUEST: When = When::Ready(Ready::Request);
+
+/// The adapter is withheld when xenpci has started: no filter is on the bus or on the controller, and xenpci serves
+/// xenstore all the same.
+const WITHHELD: Scenario = Scenario {
+    registry: concat!(no_bus_filter!(), no_storage_filters!()),
+    expect: Expect { withheld: Some(Reason::FilterNotAttached), ..emulated(Reason::PvSelected) },
+    ..PV_BOOT
+};
+
+/// The guests, in the order of the table in docs/testing.md.
+pub const BOOTS: &[Scenario] = &[
+    Scenario {
+        name: "xl-shutdown",
+        title: "`xl shutdown -w` of a PV boot, which fails where nobody acknowledges",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(
+            REQUEST,
+            "touch waiting; bash features.sh 1 1 1 && xl shutdown -w $DOMID; s=$?; rm waiting; exit $s",
+        )],
+        checks: &[ASKED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xl-reboot-withheld",
+        title: "`xl reboot` where the adapter is withheld: NT powers off, and Xen tells the toolstack of a reboot",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl reboot $DOMID")],
+        expect: Expect { ending: Ending::Reboot, ..WITHHELD.expect },
+        checks: &[ASKED],
+        ..WITHHELD
+    },
+    Scenario {
+        name: "reader",
+        title: "programs read version, status and events; one dies with a request under way, and one comes late",
+        exercise: Some(Exercise::Reader),
+        dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown $DOMID")],
+        checks: &[READ, ASKED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "seen-from-dom0",
+        title: "xenguard-dom0 shows two guests at once, the second stopped by the guard, and steers the first",
+        late_disks: &[Backend::Blkback],
+        neighbour_stops: true,
+        registry: census_alone!(),
+        // The device model's log is where a stop is told.
+        config: &[SHOW_LOG],
+        exercise: Some(Exercise::Asked),
+        dom0: &[(
+            REQUEST,
+            "touch waiting; \
+             t() { ./xenguard-dom0 \"$@\"; } && \
+             expect() { echo \"$2\" | grep -q \"$1\" || { echo \"$1 is not in:\"; echo \"$2\"; rm waiting; exit 1; }; } && \
+             { t watch --timeout 60 >events & } && \
+             bash neighbour.sh second 1 fault=ide-return && \
+             list=$(t list) && echo \"$list\" && \
+             expect '^DOMAIN  NAME' \"$list\" && \
+             expect '^1  *guest  *pv  *1 PV  .*everything PV needs is there' \"$list\" && \
+             expect '^2  *second  *stopped  .*an emulated disk and its PV counterpart are both present' \"$list\" && \
+             expect '\"state\": \"stopped\"' \"$(t list --json)\" && \
+             expect 'unplug:  *not-asked' \"$(t show guest)\" && \
+             expect 'xenguard_guest_state{domain=\"2\",name=\"second\",state=\"stopped\"} 1' \"$(t metrics)\" && \
+             { t list --check >out/check; [ $? = 2 ] || { echo 'exit code of list --check'; rm waiting; exit 1; }; } && \
+             t boot guest emulated >out/boot && \
+             expect 'its next boot is emulated' \"$(t list)\" && \
+             t boot guest clear >out/boot && \
+             { t show nobody; [ $? = 3 ] || { echo 'exit code of show nobody'; rm waiting; exit 1; }; } && \
+             expect 'domain 2 second: pv, ' \"$(cat events)\" && \
+             xl destroy second && xl shutdown -w $DOMID; s=$?; rm waiting; exit $s",
+        )],
+        checks: &[ASKED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xl-shutdown-withheld",
+        title: "`xl shutdown -F` where the adapter is withheld is acknowledged, and does not fall back",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown -F $DOMID")],
+        checks: &[ASKED],
+        by_name: true,
+        ..WITHHELD
+    },
+    Scenario {
+        name: "xl-shutdown-fallback",
+        title: "`xl shutdown -F` of a PV boot is acknowledged, and does not fall back",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown -F $DOMID")],
+        checks: &[ASKED],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xl-reboot",
+        title: "`xl reboot` of a PV boot: NT powers off, and Xen tells the toolstack of a reboot",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl reboot $DOMID")],
+        expect: Expect { ending: Ending::Reboot, ..PV },
+        checks: &[ASKED],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xl-shutdown-withheld-early",
+        title: "`xl shutdown -F` where PV was withheld before xenpci started, which leaves Xen alone then: ACPI's button",
+        registry: no_bus_filter!(),
+        exercise: Some(Exercise::AskedByAcpi),
+        dom0: &[(REQUEST, "xl shutdown -F $DOMID")],
+        expect: Expect { withheld: Some(Reason::AliasStarted), ..emulated(Reason::PvSelected) },
+        checks: &[ASKED_BY_ACPI],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xl-shutdown-emulated",
+        title: "`xl shutdown -F` of an emulated boot falls back to ACPI's power button, as without the suite",
+        exercise: Some(Exercise::AskedByAcpi),
+        dom0: &[(REQUEST, "xl shutdown -F $DOMID")],
+        checks: &[ASKED_BY_ACPI],
+        by_name: true,
+        ..BASE
+    },
+    Scenario {
+        name: "xl-shutdown-unwatched",
+        title: "nobody watches the power button for a while: what is served is taken back, and a request waits",
+        exercise: Some(Exercise::AskedAgain),
+        dom0: &[
+            (
+                When::Ready(Ready::Unheard),
+                "bash features.sh 0 0 1 && xenstore-write /local/domain/$DOMID/control/shutdown poweroff && sleep 1 && \
+                 [ \"$(xenstore-read /local/domain/$DOMID/control/shutdown)\" = poweroff ] && xl trigger $DOMID power",
+            ),
+            (REQUEST, "bash features.sh 1 1 1"),
+        ],
+        checks: &[ASKED],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "platform-lost-withheld",
+        title: "the platform device goes without a word while NT has a request for its power button's events there",
+        fault: Some(Fault::PlatformLost),
+        checks: &[BUTTON_CLOSED],
+        by_name: true,
+        ..WITHHELD
+    },
+];
+
+/// The guest was asked to end, once, in this way.
+fn asked(seen: &Seen<'_>, found: &mut Differences, how: &str) {
+    let asked: Vec<_> = seen.lines(Line::Asked).map(|line| line.text.clone()).collect();
+    found.same("requests", asked, vec![format!("by={how}")]);
+}
+
+/// See `what`.
+const ASKED: Check = Check {
+    what: "xl's request is acknowledged, and the power button is pressed once",
+    run: |seen, found| asked(seen, found, "control"),
+};
+
+/// See `what`.
+const ASKED_BY_ACPI: Check =
+    Check { what: "ACPI's power button is pressed once", run: |seen, found| asked(seen, found, "acpi") };
+
+/// See `what`.
+const BUTTON_CLOSED: Check = Check {
+    what: "the power manager's request has come back, and it has closed the button",
+    run: |seen, found| {
+        let closed = seen.lines(Line::Button).filter(|line| line.text.starts_with("closed ")).count();
+        found.same("buttons that were closed", closed, 1);
+    },
+};
+
+/// See `what`.
+const READ: Check = Check { what: "each request is answered once, and no event is missing", run: read };
+
+fn read(seen: &Seen<'_>, found: &mut Differences) {
+    let expected = [
+        ("version", "status=0x0 channel=1 bytes=8"),
+        ("status", "status=0x0 phase=4 reason=0x1"),
+        // STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_PARAMETER, STATUS_INVALID_DEVICE_REQUEST.
+        ("short", "status=0xc0000023"),
+        ("no-number", "status=0xc000000d"),
+        ("unknown", "status=0xc0000010"),
+        // STATUS_CANCELLED.
+        ("died", "status=0xc0000120"),
+        ("of-another-boot", "status=0x0"),
+        ("waiting", "first=1 second=1"),
+        ("cancelled", "had-routine=1 status=0xc0000120"),
+        // Asked to power off.
+        ("first", "status=0x0 news=1 kind=4"),
+        ("second", "status=0x0 news=1 kind=4"),
+    ];
+    for (what, expected) in expected {
+        let line = seen.lines(Line::Reader).find(|line| line.is("what", what));
+        let text = line.map(|line| line.text.replace(&format!("what={what} "), ""));
+        found.same(&format!("reader, {what}"), text.as_deref(), Some(expected));
+    }
+    let events = seen.lines(Line::Reader).filter(|line| line.is("what", "event"));
+    let events: Vec<u64> = events.filter_map(|line| line.number("sequence")).collect();
+    let in_order = !events.is_empty() && events.iter().copied().eq(1..=events.len() as u64);
+    found.holds(&format!("events {events:?} from the first on"), in_order);
+}

@@ -1,0 +1,205 @@
+//! Programs read of the guard through xenpci's channel (`guard::channel`): the version, the status, and events as they
+//! come, each reader with a file of its own.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::null_mut;
+
+use protocol::Ready;
+
+use crate::io::{self, file};
+use crate::nt::*;
+use crate::pnp;
+use crate::{ke, report};
+
+/// The channel's interface and control codes, as guard/src/channel.rs has them.
+const INTERFACE: Guid = Guid {
+    data1: 0x6F1C_2A34,
+    data2: 0x5B0D,
+    data3: 0x4E9B,
+    data4: [0x9A, 0x77, 0x3D, 0x1E, 0x8C, 0x5A, 0x4B, 0x10],
+};
+/// As above.
+const GET_VERSION: u32 = 0x0022_6000;
+/// As above.
+const GET_STATUS: u32 = 0x0022_6004;
+/// As above.
+const GET_EVENT: u32 = 0x0022_6008;
+/// Bytes of an event.
+const EVENT: usize = 32;
+
+/// A program's open file.
+struct Reader {
+    file: *mut FileObject,
+}
+
+/// A request that is under way.
+struct Asked {
+    irp: *mut Irp,
+    buffer: Box<[u8; 64]>,
+    done: Box<Kevent>,
+}
+
+impl Reader {
+    fn open() -> Self {
+        let Some(link) = pnp::enabled_interfaces(&INTERFACE).pop() else {
+            ke::panicked(format_args!("xenpci has no channel"));
+        };
+        // SAFETY: the link of an enabled interface.
+        match unsafe { file::open(&link) } {
+            Ok(file) => Self { file },
+            Err(status) => ke::panicked(format_args!("the channel cannot be opened: {status:#x}")),
+        }
+    }
+
+    /// Sends a request, as the I/O manager does for a program: a system buffer, and the file in the location.
+    fn ask(&self, code: u32, input: &[u8], room: usize) -> Asked {
+        let mut asked =
+            Asked { irp: null_mut(), buffer: Box::new([0; 64]), done: Box::new(Kevent::unsignaled()) };
+        asked.buffer[..input.len()].copy_from_slice(input);
+        asked.done.init();
+        // SAFETY: the file is open; buffer and event live in the value until the request has ended.
+        unsafe {
+            let device = io::IoGetRelatedDeviceObject(self.file);
+            asked.irp = io::IoAllocateIrp((*device).stack_size, FALSE);
+            (*asked.irp).system_buffer = asked.buffer.as_mut_ptr().cast();
+            let location = next_stack_location(asked.irp);
+            (*location).major_function = IRP_MJ_DEVICE_CONTROL;
+            (*location).file_object = self.file;
+            (*location).parameters.device_io_control = DeviceIoControl {
+                output_buffer_length: room as u32,
+                output_pad: 0,
+                input_buffer_length: input.len() as u32,
+                input_pad: 0,
+                io_control_code: code,
+                code_pad: 0,
+                type3_input_buffer: null_mut(),
+            };
+            set_completion_routine(asked.irp, ended, (&raw mut *asked.done).cast());
+            io::IofCallDriver(device, asked.irp);
+        }
+        asked
+    }
+
+    /// Asks and waits.
+    fn get(&self, code: u32, input: &[u8], room: usize) -> (NtStatus, Vec<u8>) {
+        self.ask(code, input, room).wait()
+    }
+
+    /// Asks for an event.
+    fn event(&self, from: u64) -> Asked {
+        self.ask(GET_EVENT, &from.to_le_bytes(), EVENT)
+    }
+
+    /// The program ends: its last handle goes, and then the file.
+    fn end(self) {
+        // SAFETY: the file is open, and not used any more.
+        unsafe {
+            file::cleanup(self.file);
+            crate::ob::dereference(self.file.cast());
+        }
+    }
+}
+
+impl Asked {
+    fn is_pending(&self) -> bool {
+        // SAFETY: the event lives in the value.
+        unsafe { ke::KeReadStateEvent((&raw const *self.done).cast_mut()) == 0 }
+    }
+
+    /// Waits for its end.
+    fn wait(mut self) -> (NtStatus, Vec<u8>) {
+        // SAFETY: the event lives in the value; the IRP is freed once, when its driver has let go of it.
+        unsafe {
+            ke::KeWaitForSingleObject(
+                (&raw mut *self.done).cast(),
+                EXECUTIVE,
+                KERNEL_MODE,
+                FALSE,
+                core::ptr::null(),
+            );
+            let result = (*self.irp).io_status;
+            io::IoFreeIrp(self.irp);
+            (result.status, self.buffer[..result.information.min(64)].to_vec())
+        }
+    }
+}
+
+unsafe extern "win64" fn ended(_device: *mut DeviceObject, _irp: *mut Irp, done: Pvoid) -> NtStatus {
+    ke::KeSetEvent(done.cast(), 0, FALSE);
+    status::MORE_PROCESSING_REQUIRED
+}
+
+/// A number of a status's or an event's bytes.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).map_or(u32::MAX, |bytes| u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+}
+
+/// The exercise. dom0 asks to power off at `ready for=request`, which is an event.
+pub fn run() {
+    super::wait_until("a watched power button", crate::po::button::is_watched);
+    let (reader, other) = (Reader::open(), Reader::open());
+    let (result, version) = reader.get(GET_VERSION, &[], 8);
+    report!("reader what=version status={result:#x} channel={} bytes={}", number(&version, 0), version.len());
+    let (result, state) = reader.get(GET_STATUS, &[], 64);
+    report!(
+        "reader what=status status={result:#x} phase={} reason={:#x}",
+        number(&state, 4),
+        number(&state, 8)
+    );
+    let (result, _) = reader.get(GET_STATUS, &[], 8);
+    report!("reader what=short status={result:#x}");
+    let (result, _) = reader.get(GET_EVENT, &[0; 4], EVENT);
+    report!("reader what=no-number status={result:#x}");
+    let (result, _) = reader.get(0x0022_6FFC, &[], 64);
+    report!("reader what=unknown status={result:#x}");
+    // What has happened before it came.
+    let mut next = 0;
+    loop {
+        let asked = reader.event(next);
+        if asked.is_pending() {
+            // A program that dies with its request under way.
+            reader.end();
+            let (result, _) = asked.wait();
+            report!("reader what=died status={result:#x}");
+            break;
+        }
+        let (result, event) = asked.wait();
+        next = u64::from(number(&event, 0)) + 1;
+        report!(
+            "reader what=event status={result:#x} sequence={} lost={} kind={} value={:#x}",
+            number(&event, 0),
+            number(&event, 8),
+            number(&event, 24),
+            number(&event, 28)
+        );
+    }
+    // Two that wait for the same event, one of which loses interest.
+    let late = Reader::open();
+    let (first, second, third) = (other.event(next), late.event(next), late.event(next + 1000));
+    let (result, _) = third.wait();
+    report!("reader what=of-another-boot status={result:#x}");
+    report!(
+        "reader what=waiting first={} second={}",
+        u8::from(first.is_pending()),
+        u8::from(second.is_pending())
+    );
+    let fourth = late.event(next);
+    // SAFETY: the request is under way, and freed by `wait` alone.
+    let cancelled = unsafe { io::IoCancelIrp(fourth.irp) };
+    let (result, _) = fourth.wait();
+    report!("reader what=cancelled had-routine={cancelled} status={result:#x}");
+    super::ask(Ready::Request);
+    for (who, asked) in [("first", first), ("second", second)] {
+        let (result, event) = asked.wait();
+        report!(
+            "reader what={who} status={result:#x} news={} kind={}",
+            u8::from(u64::from(number(&event, 0)) == next),
+            number(&event, 24)
+        );
+    }
+    late.end();
+    other.end();
+    super::wait_until("the power button", crate::po::button::is_pressed);
+    report!("asked by=control");
+}
