@@ -16,6 +16,7 @@ pub mod lint;
 pub mod model;
 pub mod mutants;
 pub mod package;
+pub mod package_dom0;
 pub mod pe;
 mod policy;
 pub mod program;

@@ -8,7 +8,7 @@ use guests::{cost, demo, faults, lifecycle, matrix, table};
 use xtask::{
     bench, build, inf, layout, linker, lint, model, mutants,
     package::{self, Extra, Signer, Signing},
-    pe, repro, setup, test, wine,
+    package_dom0, pe, repro, setup, test, wine,
 };
 
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
         /// Which lives; all if not given
         names: Vec<String>,
     },
+    /// Builds the tool for dom0: `dist/xenguard-dom0`, and the .deb of it
+    PackageDom0,
     /// Makes dist/xenguard-<version>.zip: drivers, catalog, bootcfg, scripts, licences, bill of materials,
     /// checksums
     #[command(
@@ -155,6 +157,7 @@ fn run(command: Command) -> Result<()> {
             };
             package::run(&signing, &Extra { submission, returned })
         }
+        Command::PackageDom0 => package_dom0::run(),
         Command::Lifecycle { names } => {
             setup::bootcfg_tests()?;
             lifecycle::run(&names)

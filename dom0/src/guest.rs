@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! One guest, read from xenstore and from its device model's log.
+
+use std::io;
+use std::path::Path;
+
+use guard::Reason;
+use guard::host;
+use xenstore_rs::Xs;
+
+use crate::log::{self, Stop};
+
+/// Characters of a text that a guest may have written that are shown.
+const SHOWN: usize = 48;
+
+/// A guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guest {
+    /// Number of its domain.
+    pub domain: u32,
+    /// Its name, cleaned.
+    pub name: String,
+    /// What its guard says of itself; `None` from a guest that says nothing.
+    pub guard: Option<Guard>,
+    /// The host's word for its boots, cleaned.
+    pub boot: Option<String>,
+    /// The guard's stop, as the device model's log has it.
+    pub stop: Option<Stop>,
+}
+
+/// A guard's state, from the guest's nodes. A node that is missing or makes no sense is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// The suite's version, cleaned.
+    pub version: Option<String>,
+    /// `emulated` or `pv`.
+    pub mode: Option<&'static str>,
+    /// One of [`host::PHASES`].
+    pub phase: Option<&'static str>,
+    /// One of [`host::UNPLUG`].
+    pub unplug: Option<&'static str>,
+    /// One of [`host::POLICIES`].
+    pub policy: Option<&'static str>,
+    /// The code of the reason for the phase.
+    pub reason: Option<u32>,
+    /// Emulated controllers that are hidden.
+    pub hidden: Option<u32>,
+    /// Disks of the last census: the PV driver's list, and of the system's disks those that are its own, those
+    /// that stand for the storage behind one of them, and others.
+    pub own: Option<u32>,
+    /// As above.
+    pub ours: Option<u32>,
+    /// As above.
+    pub alias: Option<u32>,
+    /// As above.
+    pub foreign: Option<u32>,
+    /// Seconds since 1970-01-01 UTC, by the guest's clock, since which this has been so.
+    pub since: Option<u64>,
+}
+
+/// How a guest is guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// From PV disks, guarded.
+    Pv,
+    /// A PV boot that has not come to its disks yet.
+    Starting,
+    /// A PV boot whose disks stay emulated.
+    Withheld,
+    /// An emulated boot.
+    Emulated,
+    /// The guard stopped it.
+    Stopped,
+    /// Nothing is known: another system, no Xenguard, or it has not come so far.
+    Silent,
+}
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Self; 6] =
+        [Self::Pv, Self::Starting, Self::Withheld, Self::Emulated, Self::Stopped, Self::Silent];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pv => "pv",
+            Self::Starting => "starting",
+            Self::Withheld => "withheld",
+            Self::Emulated => "emulated",
+            Self::Stopped => "stopped",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// What a monitor makes of a guest, the better first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// As its admin asked.
+    Good,
+    /// PV was asked for and is not to be had, or a disk is there twice.
+    Attention,
+    /// The guard stopped it.
+    Stopped,
+}
+
+impl Guest {
+    /// Reads a guest. A node that is not there is no error.
+    ///
+    /// # Errors
+    /// What xenstore answers but `ENOENT`.
+    pub fn read(store: &impl Xs, domain: u32, logs: &Path) -> io::Result<Self> {
+        let root = format!("/local/domain/{domain}");
+        let text = |path: &str| read(store, &format!("{root}/{path}"));
+        let name = text("name")?.unwrap_or_default();
+        let stop = log::stop_of(logs, &name);
+        let guard = match text(&format!("{}/phase", host::STATE))? {
+            None => None,
+            Some(_) => Some(Guard::read(store, &format!("{root}/{}", host::STATE))?),
+        };
+        let boot = text(host::BOOT)?.map(|word| clean(&word));
+        Ok(Self { domain, name: clean(&name), guard, boot, stop })
+    }
+
+    /// How it is guarded.
+    pub fn standing(&self) -> Standing {
+        if self.stop.is_some() {
+            return Standing::Stopped;
+        }
+        match self.guard.as_ref().and_then(|guard| guard.phase) {
+            None | Some("unsealed") => Standing::Silent,
+            Some("emulated") => Standing::Emulated,
+            Some("exposed") => Standing::Pv,
+            Some("withheld") => Standing::Withheld,
+            Some("stopped") => Standing::Stopped,
+            Some(_) => Standing::Starting,
+        }
+    }
+
+    /// The reason for its standing.
+    pub fn reason(&self) -> Option<u32> {
+        match &self.stop {
+            Some(stop) => Some(stop.reason),
+            None => self.guard.as_ref()?.reason,
+        }
+    }
+
+    /// Whether the host keeps it from PV disks.
+    pub fn vetoed(&self) -> bool {
+        self.boot.as_ref().is_some_and(|word| host::vetoes(word.as_bytes()))
+    }
+
+    /// What a monitor makes of it.
+    pub fn health(&self) -> Health {
+        /// Emulated boots that somebody chose.
+        const CHOSEN: [Reason; 4] =
+            [Reason::NotSelected, Reason::Vetoed, Reason::SafeMode, Reason::HostVetoed];
+        let alias = self.guard.as_ref().and_then(|guard| guard.alias).unwrap_or(0);
+        match self.standing() {
+            Standing::Stopped => Health::Stopped,
+            Standing::Withheld => Health::Attention,
+            Standing::Emulated if !CHOSEN.iter().any(|chosen| Some(chosen.code()) == self.reason()) => {
+                Health::Attention
+            }
+            _ if alias > 0 => Health::Attention,
+            _ => Health::Good,
+        }
+    }
+}
+
+impl Guard {
+    fn read(store: &impl Xs, folder: &str) -> io::Result<Self> {
+        let text = |name: &str| read(store, &format!("{folder}/{name}"));
+        let number = |name: &str| Ok::<_, io::Error>(text(name)?.and_then(|value| value.parse().ok()));
+        let known = |name: &str, names: &[&'static str]| {
+            let value = text(name)?;
+            let found = value.and_then(|value| names.iter().find(|name| **name == value).copied());
+            Ok::<_, io::Error>(found)
+        };
+        Ok(Self {
+            version: text("version")?.map(|version| clean(&version)),
+            mode: known("mode", &["emulated", "pv"])?,
+            phase: known("phase", &host::PHASES)?,
+            unplug: known("unplug", &host::UNPLUG)?,
+            policy: known("policy", &host::POLICIES)?,
+            reason: text("reason")?.and_then(|code| code_of(&code)),
+            hidden: number("hidden")?,
+            own: number("own")?,
+            ours: number("ours")?,
+            alias: number("alias")?,
+            foreign: number("foreign")?,
+            since: text("since")?.and_then(|value| value.parse().ok()),
+        })
+    }
+}
+
+/// The words for a reason's code.
+pub fn words(code: u32) -> String {
+    match Reason::from_code(code) {
+        Some(reason) => reason.text().to_owned(),
+        None => format!("reason {code:#x}, which this version does not know"),
+    }
+}
+
+/// A reason's code as guests and the log write it: `0x28`.
+pub fn code_of(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Every guest but dom0, by number.
+///
+/// # Errors
+/// What xenstore answers.
+pub fn all(store: &impl Xs, logs: &Path) -> io::Result<Vec<Guest>> {
+    let mut guests = Vec::new();
+    for domain in domains(store)? {
+        // One that went meanwhile has no name any more, and a domain always has one.
+        if read(store, &format!("/local/domain/{domain}/name"))?.is_some() {
+            guests.push(Guest::read(store, domain, logs)?);
+        }
+    }
+    Ok(guests)
+}
+
+/// Numbers of the domains but dom0's, ascending.
+///
+/// # Errors
+/// What xenstore answers.
+pub fn domains(store: &impl Xs) -> io::Result<Vec<u32>> {
+    let names = at("/local/domain", store.directory("/local/domain"))?;
+    let mut domains: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    domains.retain(|&domain| domain != 0);
+    domains.sort_unstable();
+    Ok(domains)
+}
+
+/// The number of a domain that is given by number or by name.
+///
+/// # Errors
+/// `NotFound`, and what xenstore answers.
+pub fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
+    let domains = domains(store)?;
+    if let Some(number) = domain.parse().ok().filter(|number| domains.contains(number)) {
+        return Ok(number);
+    }
+    for number in domains {
+        if read(store, &format!("/local/domain/{number}/name"))?.as_deref() == Some(domain) {
+            return Ok(number);
+        }
+    }
+    let message = format!("there is no domain {}; `xenguard-dom0 list` shows those that run", clean(domain));
+    Err(io::Error::new(io::ErrorKind::NotFound, message))
+}
+
+/// The worst of the guests' healths.
+pub fn worst(guests: &[Guest]) -> Health {
+    guests.iter().map(Guest::health).max().unwrap_or(Health::Good)
+}
+
+/// A node's value; `None` where there is none.
+fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
+    match store.read(path) {
+        Ok(value) => Ok(Some(value.into_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => at(path, Err(error)),
+    }
+}
+
+/// Names the path in an error.
+pub fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+}
+
+/// Text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes `?`, and what is
+/// too long is cut.
+pub fn clean(text: &str) -> String {
+    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().take(SHOWN).map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Fake;
+
+    fn nowhere() -> &'static Path {
+        Path::new("/nonexistent")
+    }
+
+    #[test]
+    fn a_pv_guest_is_read() {
+        let store = Fake::with_guest(
+            3,
+            "web",
+            &[("phase", "exposed"), ("reason", "0x1"), ("own", "2"), ("alias", "0")],
+        );
+        let guest = Guest::read(&store, 3, nowhere()).unwrap();
+        assert_eq!((guest.name.as_str(), guest.standing(), guest.reason()), ("web", Standing::Pv, Some(1)));
+        assert_eq!((guest.health(), guest.vetoed()), (Health::Good, false));
+    }
+
+    #[test]
+    fn a_guest_without_the_suite_is_silent() {
+        let store = Fake::with_guest(3, "linux", &[]);
+        let guest = Guest::read(&store, 3, nowhere()).unwrap();
+        assert_eq!((guest.standing(), guest.health(), guest.guard), (Standing::Silent, Health::Good, None));
+    }
+
+    #[test]
+    fn an_emulated_boot_that_nobody_chose_wants_attention() {
+        for (reason, health) in [
+            (Reason::NotSelected, Health::Good),
+            (Reason::HostVetoed, Health::Good),
+            (Reason::SafeMode, Health::Good),
+            (Reason::BackendMissing, Health::Attention),
+            (Reason::FailedBoots, Health::Attention),
+        ] {
+            let code = format!("{:#x}", reason.code());
+            let store = Fake::with_guest(1, "g", &[("phase", "emulated"), ("reason", &code)]);
+            assert_eq!(Guest::read(&store, 1, nowhere()).unwrap().health(), health, "{reason:?}");
+        }
+        let store = Fake::with_guest(1, "g", &[("phase", "withheld"), ("reason", "0x3d")]);
+        assert_eq!(Guest::read(&store, 1, nowhere()).unwrap().health(), Health::Attention);
+    }
+
+    /// A guest may write whatever it likes below its data.
+    #[test]
+    fn what_a_guest_writes_is_not_believed() {
+        let long = "9".repeat(4000);
+        let hostile = [
+            ("phase", "exposed\u{1b}[2J"),
+            ("mode", "pv\n0"),
+            ("reason", "0xfffffffff"),
+            ("own", "-1"),
+            ("alias", long.as_str()),
+            ("version", "1\u{1b}]0;x\u{7}\"\n"),
+            ("since", "tomorrow"),
+        ];
+        let store = Fake::with_guest(1, "g\u{202e}\u{1b}[31m", &hostile);
+        let guest = Guest::read(&store, 1, nowhere()).unwrap();
+        assert_eq!(guest.standing(), Standing::Silent);
+        let guard = guest.guard.unwrap();
+        assert_eq!(
+            (guard.mode, guard.reason, guard.own, guard.alias, guard.since),
+            (None, None, None, None, None)
+        );
+        for text in [guest.name, guard.version.unwrap()] {
+            assert!(text.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{text:?}");
+        }
+        assert_eq!(clean(&long).len(), SHOWN);
+    }
+
+    #[test]
+    fn domains_are_found_by_number_and_by_name() {
+        let store = Fake::with_guest(10, "7", &[]);
+        store.add_guest(7, "web", &[]);
+        assert_eq!(find(&store, "web").unwrap(), 7);
+        assert_eq!(find(&store, "10").unwrap(), 10);
+        // A number that a domain has comes before a name.
+        assert_eq!(find(&store, "7").unwrap(), 7);
+        for missing in ["0", "8", "db", ""] {
+            assert_eq!(find(&store, missing).unwrap_err().kind(), io::ErrorKind::NotFound, "{missing:?}");
+        }
+        let numbers: Vec<u32> = all(&store, nowhere()).unwrap().iter().map(|guest| guest.domain).collect();
+        assert_eq!(numbers, [7, 10]);
+    }
+
+    #[test]
+    fn a_store_that_refuses_is_an_error_that_names_the_node() {
+        let store = Fake::with_guest(1, "g", &[]);
+        store.refuse("/local/domain/1/data/xenguard/phase");
+        let error = Guest::read(&store, 1, nowhere()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().starts_with("/local/domain/1/data/xenguard/phase: "), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! Shows from dom0 which Windows guests Xenguard guards and how, and chooses how they boot.
+//!
+//! A guest writes its state below `data/xenguard` in its part of xenstore; its host writes
+//! `vm-data/xenguard/boot`. What a guest writes is not trusted: it is read into numbers and known names, and
+//! text of its own is cut and cleaned before it is shown. Where the guard has stopped a guest, its own nodes say
+//! how things were before, and the device model's log has the stop.
+
+mod boot;
+mod guest;
+mod log;
+mod man;
+mod metrics;
+mod show;
+#[cfg(test)]
+mod store;
+mod watch;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use xenstore_rs::Xs;
+use xenstore_rs::unix::XsUnix;
+
+use crate::guest::{Guest, Health};
+
+/// Shows and steers from dom0 how Windows guests with Xenguard are guarded.
+#[derive(Parser)]
+#[command(name = "xenguard-dom0", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Prints one JSON document; with `watch`, one for each line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Folder of the device models' logs, where a stop is told.
+    #[arg(long, global = true, value_name = "FOLDER", default_value = "/var/log/xen")]
+    logs: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows every guest in a table.
+    List {
+        /// Ends with 1 where a guest is not guarded as its admin asked, and with 2 where one was stopped.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Shows everything that is known of one guest.
+    Show {
+        /// The domain, by number or by name.
+        domain: String,
+        /// Ends with 1 where the guest is not guarded as its admin asked, and with 2 where it was stopped.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Shows guests, and what becomes of them, until it is interrupted.
+    Watch {
+        /// Ends after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+    },
+    /// Chooses how a guest's next boots go.
+    Boot {
+        /// The domain, by number or by name.
+        domain: String,
+        /// `emulated` for every boot whatever its entry, `clear` to leave the choice to the entry.
+        choice: boot::Choice,
+    },
+    /// Prints the state of every guest as metrics of Prometheus.
+    Metrics {
+        /// A file for node_exporter's textfile collector instead, replaced as a whole.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Prints the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+/// The exit code of every failure to do what was asked.
+const FAILED: u8 = 3;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nothing can be done where the terminal is gone.
+            let _ = error.print();
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
+        }
+    };
+    match run(arguments) {
+        Ok(code) => code,
+        // Whoever read has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xenguard-dom0: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> io::Result<ExitCode> {
+    let Arguments { command, json, logs } = arguments;
+    match command {
+        Command::List { check } => {
+            let guests = guest::all(&store()?, &logs)?;
+            let text = if json { show::json(&guests) } else { show::table(&guests) };
+            print(&text)?;
+            Ok(code(check, guest::worst(&guests)))
+        }
+        Command::Show { domain, check } => {
+            let store = store()?;
+            let guest = Guest::read(&store, guest::find(&store, &domain)?, &logs)?;
+            print(&if json { show::json(std::slice::from_ref(&guest)) } else { show::details(&guest) })?;
+            Ok(code(check, guest.health()))
+        }
+        Command::Watch { timeout } => watch::run(&store()?, &logs, json, timeout).map(|()| ExitCode::SUCCESS),
+        Command::Boot { domain, choice } => {
+            let store = store()?;
+            let number = guest::find(&store, &domain)?;
+            print(&boot::choose(&store, number, choice)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Metrics { output } => {
+            let text = metrics::text(&guest::all(&store()?, &logs)?);
+            match output {
+                Some(file) => metrics::replace(&file, &text)?,
+                None => print(&text)?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "xenguard-dom0", &mut text);
+            print(&String::from_utf8_lossy(&text))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            print(&man::page(&Arguments::command()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The exit code for a monitor.
+fn code(check: bool, health: Health) -> ExitCode {
+    match health {
+        _ if !check => ExitCode::SUCCESS,
+        Health::Good => ExitCode::SUCCESS,
+        Health::Attention => ExitCode::from(1),
+        Health::Stopped => ExitCode::from(2),
+    }
+}
+
+/// The host's xenstore.
+fn store() -> io::Result<impl Xs> {
+    XsUnix::new().map_err(|error| {
+        let advice = "is this dom0, does xenstored run, and are you root?";
+        io::Error::new(error.kind(), format!("xenstore cannot be reached: {error}; {advice}"))
+    })
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes())?;
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

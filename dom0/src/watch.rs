@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-3.0-only
+//! What becomes of the guests, as it happens.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::json;
+use xenstore_rs::tokio::XsTokio;
+use xenstore_rs::{AsyncWatch, Xs};
+
+use crate::guest::{self, Guest, Standing, at, words};
+use crate::show;
+
+/// How often the device models' logs are looked at, of which nobody tells.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What happened to a guest.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is there.
+    Appeared(Guest),
+    /// Something about it is different.
+    Changed(Guest),
+    /// Its domain has gone.
+    Gone(Guest),
+}
+
+/// The guests as they were last seen.
+#[derive(Default)]
+pub struct Seen(BTreeMap<u32, Guest>);
+
+impl Seen {
+    /// What happened since the last time.
+    pub fn compare(&mut self, guests: Vec<Guest>) -> Vec<Event> {
+        let now: BTreeMap<u32, Guest> = guests.into_iter().map(|guest| (guest.domain, guest)).collect();
+        let before = std::mem::replace(&mut self.0, now);
+        let gone = before.iter().filter(|(domain, _)| !self.0.contains_key(domain));
+        let mut events: Vec<Event> = gone.map(|(_, guest)| Event::Gone(guest.clone())).collect();
+        for (domain, guest) in &self.0 {
+            match before.get(domain) {
+                None => events.push(Event::Appeared(guest.clone())),
+                Some(before) if before != guest => events.push(Event::Changed(guest.clone())),
+                Some(_) => {}
+            }
+        }
+        events
+    }
+}
+
+impl Event {
+    /// The guest, and the word for what happened.
+    fn parts(&self) -> (&Guest, &'static str) {
+        match self {
+            Self::Appeared(guest) => (guest, "appeared"),
+            Self::Changed(guest) => (guest, "changed"),
+            Self::Gone(guest) => (guest, "gone"),
+        }
+    }
+
+    /// A line for people.
+    fn line(&self) -> String {
+        let (guest, what) = self.parts();
+        let head = format!("domain {} {}: ", guest.domain, guest.name);
+        match (self, guest.standing()) {
+            (Self::Gone(_), _) => head + "gone",
+            (_, Standing::Silent) => head + what + ", says nothing",
+            (_, standing) => head + standing.name() + ", " + &guest.reason().map(words).unwrap_or_default(),
+        }
+    }
+
+    /// A document for programs, on one line.
+    fn json(&self) -> String {
+        let (guest, what) = self.parts();
+        json!({ "event": what, "guest": show::value(guest) }).to_string()
+    }
+}
+
+/// Prints what is there, and then what becomes of it.
+///
+/// # Errors
+/// What xenstore answers.
+pub fn run(store: &impl Xs, logs: &Path, json: bool, timeout: Option<u64>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let watching = follow(store, logs, json);
+    runtime.block_on(async {
+        match timeout {
+            None => watching.await,
+            // That the time is over is what was asked for.
+            Some(seconds) => {
+                tokio::time::timeout(Duration::from_secs(seconds), watching).await.unwrap_or(Ok(()))
+            }
+        }
+    })
+}
+
+async fn follow(store: &impl Xs, logs: &Path, json: bool) -> io::Result<()> {
+    let watcher = XsTokio::new().await?;
+    let path = "/local/domain";
+    let mut changes = at(path, watcher.watch(path).await)?;
+    let mut seen = Seen::default();
+    loop {
+        for event in seen.compare(guest::all(store, logs)?) {
+            let line = if json { event.json() } else { event.line() };
+            let mut output = io::stdout().lock();
+            writeln!(output, "{line}")?;
+            output.flush()?;
+        }
+        // Until one of the guard's nodes changes, or a domain comes or goes; frontends and backends of all
+        // guests change their nodes meanwhile.
+        loop {
+            match tokio::time::timeout(LOOK, changes.next()).await {
+                Err(_) => break,
+                Ok(Some(changed)) if matters(&changed) => break,
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(io::Error::other("the connection to xenstore has ended")),
+            }
+        }
+    }
+}
+
+/// Whether a node that changed may have to do with what is shown.
+fn matters(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("/local/domain") else { return true };
+    let mut parts = rest.split('/').skip(2);
+    match parts.next() {
+        // A whole domain.
+        None | Some("name") => true,
+        Some("data" | "vm-data") => parts.next().is_none_or(|folder| folder == "xenguard"),
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Guard;
+
+    fn guest(domain: u32, phase: &'static str) -> Guest {
+        let guard = Guard { phase: Some(phase), reason: Some(1), ..Guard::default() };
+        Guest { domain, name: format!("g{domain}"), guard: Some(guard), ..Guest::default() }
+    }
+
+    #[test]
+    fn what_happened_is_told_once() {
+        let mut seen = Seen::default();
+        let (one, two) = (guest(1, "granted"), guest(2, "exposed"));
+        assert_eq!(seen.compare(vec![one.clone()]), [Event::Appeared(one.clone())]);
+        assert_eq!(seen.compare(vec![one.clone()]), []);
+        let exposed = guest(1, "exposed");
+        let events = seen.compare(vec![exposed.clone(), two.clone()]);
+        assert_eq!(events, [Event::Changed(exposed.clone()), Event::Appeared(two.clone())]);
+        let events = seen.compare(vec![two]);
+        assert_eq!(events, [Event::Gone(exposed)]);
+    }
+
+    #[test]
+    fn lines_name_the_guest_and_its_state() {
+        assert!(Event::Changed(guest(3, "exposed")).line().starts_with("domain 3 g3: pv, "));
+        assert_eq!(Event::Gone(guest(3, "exposed")).line(), "domain 3 g3: gone");
+        assert!(!Event::Appeared(guest(3, "exposed")).json().contains('\n'));
+    }
+
+    #[test]
+    fn only_the_guards_nodes_matter() {
+        for path in [
+            "/local/domain",
+            "/local/domain/3",
+            "/local/domain/3/data",
+            "/local/domain/3/data/xenguard/since",
+            "/local/domain/3/vm-data/xenguard/boot",
+            "/local/domain/3/name",
+        ] {
+            assert!(matters(path), "{path}");
+        }
+        for path in [
+            "/local/domain/3/device/vbd/768/state",
+            "/local/domain/3/data/updated",
+            "/local/domain/0/backend",
+        ] {
+            assert!(!matters(path), "{path}");
+        }
+    }
+}
