@@ -7,15 +7,16 @@ use crate::ldr::modules;
 use crate::nt::{DriverInitialize, DriverObject};
 use crate::{cdrom, disk, ide, io, ke, mountmgr, pci, storage};
 
-/// Service, load order group and entry of those that are boot-start.
+/// Service, load order group and entry of those that are boot-start. The mount manager registers for volumes before
+/// there is one: what is there already, it would hear of twice.
 const ALL: [(&str, &str, DriverInitialize); 7] = [
     ("acpi", "Core", storage::empty::driver_entry),
     ("pci", "Boot Bus Extender", pci::driver_entry),
     ("pciide", "System Bus Extender", ide::pciide_entry),
+    ("mountmgr", "System Bus Extender", mountmgr::driver_entry),
     ("atapi", "SCSI miniport", ide::atapi_entry),
     ("disk", "SCSI Class", disk::driver_entry),
     ("cdrom", "SCSI CDROM Class", cdrom::driver_entry),
-    ("mountmgr", "FSFilter Infrastructure", mountmgr::driver_entry),
 ];
 
 /// Those that are in memory only once a device needs them.
