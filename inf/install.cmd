@@ -1,6 +1,6 @@
 @echo off
 rem Installs Xenguard on this Windows. Nothing changes for boots from the present boot entry: it stays the default,
-rem and its disks stay emulated. Run as Administrator. Everything after the name is passed on to bootcfg install.
+rem and its disks stay emulated. Run as Administrator. Everything after the name is passed on to xenguard install.
 setlocal
 cd /d "%~dp0"
 if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
@@ -12,13 +12,13 @@ if errorlevel 1 (
   echo Run this as Administrator.
   exit /b 7
 )
-bootcfg.exe --version >nul 2>&1
+xenguard.exe --version >nul 2>&1
 if errorlevel 1 goto without
-bootcfg.exe install --package . %*
+xenguard.exe install --package . %*
 exit /b %errorlevel%
 
 :without
-rem bootcfg.exe does not run on this version of Windows: setup does what the INF files say, and the rest is said.
+rem xenguard.exe does not run on this version of Windows: setup does what the INF files say, and the rest is said.
 for %%f in (idefilter.sys idefallback.sys xenpci.sys xenvbd.sys idefilter.inf xenpci.inf xenvbd.inf xenguard.cat) do if not exist %%f (
   echo %%f is missing here: nothing was done.
   exit /b 3
@@ -32,5 +32,5 @@ if errorlevel 1 (
 )
 echo The filter is installed and the packages are staged.
 echo In Device Manager choose Update Driver for the device PCI\VEN_5853^&DEV_0001 ("Xen platform device", or unknown),
-echo then add the PV entry from dom0 (bootcfg --root) or by hand: see docs\admin-guide.md, "Windows Server 2003".
+echo then add the PV entry from dom0 (xenguard --root) or by hand: see docs\admin-guide.md, "Windows Server 2003".
 exit /b 0

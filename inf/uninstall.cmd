@@ -1,6 +1,6 @@
 @echo off
 rem Removes Xenguard from this Windows, in the order that never leaves a filter without its file. Run as
-rem Administrator, in an emulated or a PV boot. Everything after the name is passed on to bootcfg uninstall.
+rem Administrator, in an emulated or a PV boot. Everything after the name is passed on to xenguard uninstall.
 setlocal
 cd /d "%~dp0"
 net session >nul 2>&1
@@ -8,9 +8,9 @@ if errorlevel 1 (
   echo Run this as Administrator.
   exit /b 7
 )
-bootcfg.exe --version >nul 2>&1
+xenguard.exe --version >nul 2>&1
 if errorlevel 1 goto without
-bootcfg.exe uninstall %*
+xenguard.exe uninstall %*
 exit /b %errorlevel%
 
 :without

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 /// Selects, for each boot entry of a Windows guest, emulated or PV disks.
 ///
 /// An entry whose options hold GPLPV boots from Xen's paravirtual disks; any other entry boots from the
-/// emulated ones. bootcfg edits boot.ini (NT 5.x) and BCD stores (NT 6 and later), in the running Windows or
+/// emulated ones. xenguard edits boot.ini (NT 5.x) and BCD stores (NT 6 and later), in the running Windows or
 /// offline on its disk. Before it writes it makes a backup; interrupted at any moment it leaves the old or
 /// the new file whole.
 #[derive(Debug, Parser)]
-#[command(name = "bootcfg", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_HELP)]
+#[command(name = "xenguard", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_HELP)]
 pub struct Arguments {
     /// What holds for every command.
     #[command(flatten)]
@@ -22,29 +22,29 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  bootcfg status                                  in the running Windows
-  bootcfg --root /mnt status                      offline: the guest's system volume is mounted at /mnt
-  bootcfg --boot-ini boot.ini --dry-run add       what would change
-  bootcfg --store /mnt/Boot/BCD add --name \"Windows (PV)\"
-  bootcfg try                                     PV for the next boot only (BCD)
-  bootcfg default emulated
-  bootcfg restore                                 back to the last backup";
+  xenguard status                                  in the running Windows
+  xenguard --root /mnt status                      offline: the guest's system volume is mounted at /mnt
+  xenguard --boot-ini boot.ini --dry-run add       what would change
+  xenguard --store /mnt/Boot/BCD add --name \"Windows (PV)\"
+  xenguard try                                     PV for the next boot only (BCD)
+  xenguard default emulated
+  xenguard restore                                 back to the last backup";
 
 const LONG_HELP: &str = "\
 Examples:
-  bootcfg status                                  in the running Windows
-  bootcfg --root /mnt status                      offline: the guest's system volume is mounted at /mnt
-  bootcfg --boot-ini boot.ini --dry-run add       what would change
-  bootcfg --store /mnt/Boot/BCD add --name \"Windows (PV)\"
-  bootcfg try                                     PV for the next boot only (BCD)
-  bootcfg default emulated
-  bootcfg restore                                 back to the last backup
-  bootcfg completions bash > /etc/bash_completion.d/bootcfg
+  xenguard status                                  in the running Windows
+  xenguard --root /mnt status                      offline: the guest's system volume is mounted at /mnt
+  xenguard --boot-ini boot.ini --dry-run add       what would change
+  xenguard --store /mnt/Boot/BCD add --name \"Windows (PV)\"
+  xenguard try                                     PV for the next boot only (BCD)
+  xenguard default emulated
+  xenguard restore                                 back to the last backup
+  xenguard completions bash > /etc/bash_completion.d/xenguard
 
 Exit codes:
   0 done, or nothing to do        1 verify, check found something 2 command line not understood
   3 refused, nothing changed      4 no usable boot configuration 5 a file operation failed
-  6 another bootcfg is at work    7 not permitted, read-only     8 bcdedit or libhivex missing or failed
+  6 another xenguard is at work    7 not permitted, read-only     8 bcdedit or libhivex missing or failed
   9 not confirmed (say --yes)    10 the package is missing, mixed or damaged";
 
 /// What holds for every command.
@@ -121,7 +121,7 @@ pub enum Command {
     Status,
     /// Add a PV entry beside an emulated one; the default stays as it is
     #[command(
-        after_help = "Examples:\n  bootcfg add\n  bootcfg --root /mnt add --entry 2 --name \"Server (PV)\""
+        after_help = "Examples:\n  xenguard add\n  xenguard --root /mnt add --entry 2 --name \"Server (PV)\""
     )]
     Add {
         /// The entry to make it from, as status numbers it; the default entry if not given
@@ -192,7 +192,7 @@ pub enum Command {
     /// Put the drivers in and add the PV entry; the default stays, and nothing changes until a PV entry is
     /// chosen
     #[command(
-        after_help = "Examples:\n  bootcfg install\n  bootcfg --root /mnt install --package xenguard-0.1.0"
+        after_help = "Examples:\n  xenguard install\n  xenguard --root /mnt install --package xenguard-0.1.0"
     )]
     Install {
         /// The folder with the drivers and their INF files; that of this program if not given
@@ -206,7 +206,7 @@ pub enum Command {
         no_entry: bool,
     },
     /// Take the drivers and every PV entry out, in the order that never leaves a filter without its file
-    #[command(after_help = "Examples:\n  bootcfg uninstall\n  bootcfg --root /mnt --yes uninstall")]
+    #[command(after_help = "Examples:\n  xenguard uninstall\n  xenguard --root /mnt --yes uninstall")]
     Uninstall,
     /// Print the manual page
     #[command(after_help = "Example:\n  bootcfg man > /usr/local/share/man/man1/bootcfg.1")]

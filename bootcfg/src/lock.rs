@@ -36,7 +36,7 @@ impl Lock {
             if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
                 told!(
                     Refused,
-                    "{} is in the way: a link or a folder, which no bootcfg made; remove it",
+                    "{} is in the way: a link or a folder, which no such program made; remove it",
                     path.display()
                 );
             }
@@ -48,7 +48,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     told!(
                         Busy,
-                        "another bootcfg is at work here ({} is locked); try again later",
+                        "another xenguard is at work here ({} is locked); try again later",
                         path.display()
                     )
                 }

@@ -182,7 +182,7 @@ impl Output {
         }
         let written = io::stdout().lock().flush();
         let failed = self.failed.borrow_mut().take().or(written.err());
-        // A reader that has seen enough (`bootcfg status | head -1`) is none.
+        // A reader that has seen enough (`xenguard status | head -1`) is none.
         match failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
             Some(error) if exit == Exit::Done => {
                 eprintln!("error: the output could not be written: {error}");

@@ -115,7 +115,7 @@ impl Place {
         {
             told!(
                 Unusable,
-                "{self} is not there, but its backup {} is: `bootcfg restore` brings it back",
+                "{self} is not there, but its backup {} is: `xenguard restore` brings it back",
                 backup.display()
             );
         }

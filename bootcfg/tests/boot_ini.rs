@@ -240,7 +240,7 @@ fn backup_and_restore() {
     // So can one that is gone. The last backup is that of the damaged one.
     fs::remove_file(folder.path("boot.ini.backup5")).expect("removed");
     fs::remove_file(folder.path("boot.ini")).expect("removed");
-    folder.run("--root . status").fails(4, "`bootcfg restore` brings it back");
+    folder.run("--root . status").fails(4, "`xenguard restore` brings it back");
     folder.run("--root . --yes restore").gives(0);
     fs::remove_file(folder.path("boot.ini")).expect("removed");
     folder.run("--boot-ini boot.ini --yes restore kept").gives(0);
@@ -389,7 +389,7 @@ mod unix {
     fn a_bootcfg_at_work_keeps_others_away() {
         let folder = folder();
         let lock = bootcfg::lock::Lock::take(&folder.path("boot.ini")).expect("free");
-        folder.run("--boot-ini boot.ini add").fails(6, "another bootcfg");
+        folder.run("--boot-ini boot.ini add").fails(6, "another xenguard");
         folder.run("--boot-ini boot.ini status").gives(0);
         drop(lock);
         folder.run("--boot-ini boot.ini add").gives(0);

@@ -99,7 +99,7 @@ impl Machine {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_bootcfg"));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_xenguard"));
         program.arg("--yes").args(arguments).env("SystemRoot", self.path("windows"));
         program.output().expect("it runs")
     }

@@ -87,7 +87,7 @@ impl Ntfs {
     }
 
     fn run(&self, arguments: &[&str]) {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_bootcfg"));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_xenguard"));
         let output =
             program.arg("--yes").arg("--root").arg(self.root()).args(arguments).output().expect("it runs");
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -24,13 +24,13 @@ pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 const PROGRAM: &str = "bootcfg";
 
 /// Builds what the tests need of this workspace: drivers, executive and, where the machine can,
-/// `bootcfg.exe`.
+/// `xenguard.exe`.
 pub fn all() -> Result<()> {
     drivers()?;
     executive()?;
     let layout = Layout::here();
     if let Some(obstacle) = program::obstacle(&layout)? {
-        println!("bootcfg.exe is not built: {obstacle}");
+        println!("xenguard.exe is not built: {obstacle}");
         return Ok(());
     }
     program::windows(&layout)

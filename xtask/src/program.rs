@@ -1,4 +1,5 @@
-//! Builds `bootcfg` for an admin: `dist/bootcfg.exe` for Windows from Server 2003 x64 on, `dist/bootcfg` for
+//! Builds `xenguard`, the program of the crate `bootcfg`, for an admin: `dist/xenguard.exe` for Windows from Server
+//! 2003 x64 on, `dist/xenguard` for
 //! Linux.
 //!
 //! The Windows program is linked by rust-lld against import libraries made of `cross/nt52/*.def`, without a C
@@ -44,18 +45,20 @@ pub fn build(layout: &Layout) -> Result<()> {
                 "--package",
                 "bootcfg",
                 "--bin",
-                "bootcfg",
+                "xenguard",
             ]);
             // What the Windows program needs link-time optimization for, this one need not do.
             cargo.env("CARGO_PROFILE_PROGRAM_LTO", "off");
             command::run(quiet(&mut cargo, layout, &layout.target().join("host")))
         })?;
-        build::install(&layout.target().join("host/program/bootcfg"), &layout.dist().join("bootcfg"))?;
+        for name in ["xenguard", "bootcfg"] {
+            build::install(&layout.target().join("host/program/xenguard"), &layout.dist().join(name))?;
+        }
     }
     Ok(())
 }
 
-/// Why `bootcfg.exe` cannot be built on this machine; `None` where it can.
+/// Why `xenguard.exe` cannot be built on this machine; `None` where it can.
 ///
 /// # Errors
 /// The standard library could not be looked for.
@@ -63,12 +66,12 @@ pub fn obstacle(layout: &Layout) -> Result<Option<String>> {
     Ok(match setup::program(layout)? {
         Sysroot::Toolchain => None,
         Sysroot::Own(_) => Some(format!(
-            "bootcfg.exe needs the standard library for {DRIVER_TARGET}: connect to the network for `rustup target add {DRIVER_TARGET}`"
+            "xenguard.exe needs the standard library for {DRIVER_TARGET}: connect to the network for `rustup target add {DRIVER_TARGET}`"
         )),
     })
 }
 
-/// Builds `dist/bootcfg.exe`, and for tests `target/nt/bcdedit.exe` and `edits.exe`.
+/// Builds `dist/xenguard.exe`, under its old name too, and for tests `target/nt/bcdedit.exe` and `edits.exe`.
 ///
 /// # Errors
 /// As [`build`].
@@ -78,13 +81,13 @@ pub fn windows(layout: &Layout) -> Result<()> {
     }
     let libraries = libraries(layout)?;
     let target = layout.target().join("windows");
-    step("bootcfg.exe", || {
+    step("xenguard.exe", || {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .args(["build", "--profile", "program", "--locked", "--package", "bootcfg", "--features", "nt52"])
             .args([
                 "--bin",
-                "bootcfg",
+                "xenguard",
                 "--example",
                 "bcdedit",
                 "--example",
@@ -98,9 +101,11 @@ pub fn windows(layout: &Layout) -> Result<()> {
         command::run(quiet(&mut cargo, layout, &target))
     })?;
     let built = target.join(DRIVER_TARGET).join("program");
-    let findings = foreign_imports(&built.join("bootcfg.exe"), &sources(layout))?;
-    ensure!(findings.is_empty(), "bootcfg.exe imports what NT 5.2 may not have: {}", findings.join(", "));
-    build::install(&built.join("bootcfg.exe"), &layout.dist().join("bootcfg.exe"))?;
+    let findings = foreign_imports(&built.join("xenguard.exe"), &sources(layout))?;
+    ensure!(findings.is_empty(), "xenguard.exe imports what NT 5.2 may not have: {}", findings.join(", "));
+    for name in ["xenguard.exe", "bootcfg.exe"] {
+        build::install(&built.join("xenguard.exe"), &layout.dist().join(name))?;
+    }
     for example in ["bcdedit.exe", "edits.exe"] {
         build::install(&built.join("examples").join(example), &layout.nt().join(example))?;
     }

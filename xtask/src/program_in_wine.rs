@@ -1,4 +1,4 @@
-//! `bootcfg.exe` in Wine: attributes of boot.ini, the registry of a running system, and a stand-in for
+//! `xenguard.exe` in Wine: attributes of boot.ini, the registry of a running system, and a stand-in for
 //! bcdedit that records its calls.
 //!
 //! What runs is the shipped program, with the routines of `cross/nt52` in the place of those that NT 5.2 has
@@ -25,7 +25,7 @@ pub fn run(layout: &Layout) -> Result<()> {
     let read = |path: std::path::PathBuf| {
         fs::read(&path).with_context(|| format!("cannot read {}; cargo xtask build makes it", path.display()))
     };
-    wine.put("bootcfg.exe", read(layout.dist().join("bootcfg.exe"))?)?;
+    wine.put("xenguard.exe", read(layout.dist().join("xenguard.exe"))?)?;
     for example in ["bcdedit.exe", "edits.exe"] {
         wine.put(example, read(layout.nt().join(example))?)?;
     }
@@ -42,7 +42,7 @@ pub fn run(layout: &Layout) -> Result<()> {
 
 /// Runs bootcfg and returns the document it prints, which has the exit code too.
 fn bootcfg(wine: &Wine, arguments: &[&str]) -> Result<Value> {
-    let line = [&["wine", "C:\\bootcfg.exe", "--json"], arguments].concat();
+    let line = [&["wine", "C:\\xenguard.exe", "--json"], arguments].concat();
     let mut command = wine.command(&line);
     command.env("WINEDEBUG", "-all").env("STANDIN_STORE", "C:\\BCD").env("STANDIN_LOG", "C:\\log");
     let output = command.output().context("cannot start wine")?;

@@ -21,7 +21,7 @@ use crate::{build, layout::Layout, lint, package, pe, program, program_in_wine, 
 /// Guests that run at the same time: one per core of a small machine.
 const PARALLEL_GUESTS: usize = 2;
 
-/// The test of `bootcfg.exe`, which not every machine can build.
+/// The test of `xenguard.exe`, which not every machine can build.
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 
 /// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on;

@@ -51,7 +51,7 @@ impl Bcd {
             Some(guid) => Ok(guid),
             None if pv => told!(
                 Refused,
-                "{system} system has no PV entry; make one with `bootcfg add`, or say which system by --entry"
+                "{system} system has no PV entry; make one with `xenguard add`, or say which system by --entry"
             ),
             None => told!(Refused, "{system} system has no emulated entry; every entry of it has GPLPV"),
         }
@@ -199,7 +199,7 @@ impl Menu for Bcd {
             }
         }
         if Menu::timeout(self) == Some(0) {
-            findings.push(Finding::note("timeout 0: the menu is not shown; `bootcfg timeout 30` shows it"));
+            findings.push(Finding::note("timeout 0: the menu is not shown; `xenguard timeout 30` shows it"));
         }
         if let Some(next) =
             self.data(BOOT_MANAGER, BOOT_SEQUENCE).map(Data::guids).filter(|next| !next.is_empty())

@@ -87,7 +87,7 @@ impl BootIni {
             Some(number) => self.set_default(number),
             None if pv => told!(
                 Refused,
-                "{system} system has no PV entry; make one with `bootcfg add`, or say which system by --entry"
+                "{system} system has no PV entry; make one with `xenguard add`, or say which system by --entry"
             ),
             None => told!(
                 Refused,

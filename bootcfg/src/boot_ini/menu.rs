@@ -80,8 +80,8 @@ impl Menu for BootIni {
         told!(
             Refused,
             "boot.ini has no choice for one boot only: its loader remembers nothing. Choose the PV entry in the boot menu \
-             (`bootcfg timeout 30` shows it), or make it the default with `bootcfg default pv` and go back with \
-             `bootcfg default emulated`"
+             (`xenguard timeout 30` shows it), or make it the default with `xenguard default pv` and go back with \
+             `xenguard default emulated`"
         )
     }
 
@@ -107,7 +107,7 @@ impl Menu for BootIni {
             )));
         }
         if BootIni::timeout(self) == Some(0) {
-            findings.push(Finding::note("timeout=0: the menu is not shown; `bootcfg timeout 30` shows it"));
+            findings.push(Finding::note("timeout=0: the menu is not shown; `xenguard timeout 30` shows it"));
         }
         for (entry, number) in entries.iter().zip(1..) {
             let switches = self.switches(entry);

@@ -91,7 +91,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
             let mut page = Vec::new();
             clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
             for subcommand in Arguments::command().get_subcommands() {
-                let title = format!("bootcfg-{}", subcommand.get_name());
+                let title = format!("xenguard-{}", subcommand.get_name());
                 clap_mangen::Man::new(subcommand.clone()).title(title).render(&mut page)?;
             }
             let page = String::from_utf8_lossy(&page).into_owned();
@@ -100,7 +100,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut visible(), "bootcfg", &mut script);
+            clap_complete::generate(shell, &mut visible(), "xenguard", &mut script);
             let script = String::from_utf8_lossy(&script).into_owned();
             session.output.print_raw(&script);
             Ok((Exit::Done, json!({ "script": script })))
@@ -116,7 +116,7 @@ fn visible() -> clap::Command {
         .filter(|argument| argument.is_hide_set())
         .map(|argument| argument.get_id().clone())
         .collect();
-    let mut visible = clap::Command::new("bootcfg").version(env!("CARGO_PKG_VERSION"));
+    let mut visible = clap::Command::new("xenguard").version(env!("CARGO_PKG_VERSION"));
     visible =
         visible.args(command.get_arguments().filter(|argument| !hidden.contains(argument.get_id())).cloned());
     visible.subcommands(command.get_subcommands().cloned())

@@ -350,7 +350,7 @@ impl System {
         if pv_entry {
             match self.fast_startup() {
                 (Answer::Yes, _) => findings.push(Finding::wrong(
-                    "fast startup is on: a shutdown hibernates the kernel with its mounted volumes. `bootcfg add` turns it \
+                    "fast startup is on: a shutdown hibernates the kernel with its mounted volumes. `xenguard add` turns it \
                      off, or `powercfg /h off`",
                 )),
                 (Answer::Unknown, text) => findings.push(Finding::note(format!(

@@ -201,7 +201,7 @@ pub fn judge(
         let is_broken = !matches!(why, Obstacle::NoService | Obstacle::Start(_) | Obstacle::Foreign);
         if let Obstacle::Override(_) = why {
             findings.push(Finding::wrong(format!(
-                "the loader leaves {name} out (StartOverride): the PV entry ends in 0x7B or boots emulated. `bootcfg default \
+                "the loader leaves {name} out (StartOverride): the PV entry ends in 0x7B or boots emulated. `xenguard default \
                  pv`, `try` or `install` takes the mark away"
             )));
         } else if is_broken || installed && pv_entry && name != FILTER {
@@ -221,7 +221,7 @@ pub fn judge(
     for (name, number) in overridden(registry, set, &EMULATED)? {
         findings.push(Finding::wrong(format!(
             "the loader leaves {name} out (its StartOverride is {number}, written in PV boots): an emulated entry ends in \
-             0x7B. `bootcfg default emulated`, `try` or `install` takes the mark away"
+             0x7B. `xenguard default emulated`, `try` or `install` takes the mark away"
         )));
     }
     let unread = drivers.iter().any(|driver| driver.obstacle.is_none() && driver.file.is_none());

@@ -187,7 +187,7 @@ impl Look<'_> {
             Some(_) => return Ok(None),
         };
         let remedy = match suites::of_driver(filter) {
-            Some(suite) => format!("it is of {}: `bootcfg clean` takes it out", suite.name),
+            Some(suite) => format!("it is of {}: `xenguard clean` takes it out", suite.name),
             None => format!("take it out of {place}, or put it back"),
         };
         Ok(Some(Finding::wrong(format!(
@@ -228,7 +228,7 @@ impl Look<'_> {
                     Finding::note("the Xen platform device is driven by this suite's xenpci")
                 }
                 Some(service) => Finding::wrong(format!(
-                    "the Xen platform device is driven by {service}{}: uninstall that first (`bootcfg clean` shows what is \
+                    "the Xen platform device is driven by {service}{}: uninstall that first (`xenguard clean` shows what is \
                      left of it)",
                     suites::of_driver(service).map_or(String::new(), |suite| format!(" of {}", suite.name))
                 )),
@@ -286,7 +286,7 @@ impl Look<'_> {
             if !enabled.is_empty() {
                 findings.push(Finding::wrong(format!(
                     "drivers of {} are installed ({}): two suites would drive the same disks, and a PV boot is refused. \
-                     Uninstall that suite; `bootcfg clean` takes out what is left of it",
+                     Uninstall that suite; `xenguard clean` takes out what is left of it",
                     suite.name,
                     enabled.join(", ")
                 )));

@@ -63,7 +63,7 @@ impl Folder {
 
     /// bootcfg, which keeps backups of a running system's store in this folder too.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bootcfg"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xenguard"));
         command
             .current_dir(self.0.path())
             .env("ProgramData", self.0.path())

@@ -24,7 +24,7 @@ pub fn zip(folder: &str, files: &Files, date: Date) -> Result<Vec<u8>> {
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).last_modified_time(time);
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for (path, contents) in files {
-        let mode = if path == "bootcfg" { 0o755 } else { 0o644 };
+        let mode = if path == "xenguard" || path == "bootcfg" { 0o755 } else { 0o644 };
         archive.start_file(format!("{folder}/{path}"), plain.unix_permissions(mode))?;
         archive.write_all(contents)?;
     }

@@ -269,7 +269,13 @@ fn contents(layout: &Layout) -> Result<Package> {
 
 /// The programs that were built, and the target each is for.
 fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let built = [("bootcfg.exe", DRIVER_TARGET), ("bootcfg", "x86_64-unknown-linux-gnu")];
+    // The second pair is the old name, for one version.
+    let built = [
+        ("xenguard.exe", DRIVER_TARGET),
+        ("xenguard", "x86_64-unknown-linux-gnu"),
+        ("bootcfg.exe", DRIVER_TARGET),
+        ("bootcfg", "x86_64-unknown-linux-gnu"),
+    ];
     let dist = layout.dist();
     built.into_iter().filter(move |(program, _)| dist.join(program).exists())
 }

@@ -73,7 +73,7 @@ pub fn bootcfg_tests() -> Result<()> {
     if cfg!(windows) { Ok(()) } else { packages::ensure(packages::BOOTCFG) }
 }
 
-/// Makes ready what `bootcfg.exe` needs and returns where its standard library is.
+/// Makes ready what `xenguard.exe` needs and returns where its standard library is.
 pub fn program(layout: &Layout) -> Result<Sysroot> {
     let _alone = alone(layout)?;
     disk_space::require(layout.root())?;

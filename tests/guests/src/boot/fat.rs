@@ -34,7 +34,7 @@ pub fn edited_boot_ini(layout: &Layout, folder: &Path, boot_ini: &[u8]) -> Resul
             .args(["build", "--quiet", "--package", "bootcfg"])
             .current_dir(layout.root()),
     )?;
-    let bootcfg = layout.target().join("debug/bootcfg");
+    let bootcfg = layout.target().join("debug/xenguard");
     command::output(Command::new(&bootcfg).arg("--boot-ini").arg(&outside).arg("add"))?;
     volume.put(&outside)?;
 
