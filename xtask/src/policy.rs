@@ -35,7 +35,7 @@ pub fn check(layout: &Layout) -> Result<()> {
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let policy = Policy::parse(&text)?;
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--format-version", "1", "--locked", "--offline"]).current_dir(layout.root());
+    cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(layout.root());
     let metadata: Value = serde_json::from_str(&command::output(&mut cargo)?)?;
     let mut breaches = Vec::new();
     let mut seen = BTreeSet::new();
