@@ -14,6 +14,7 @@ use bootcfg::{
     cli::Arguments,
     command as bootcfg_command,
     exit::Exit,
+    image::sample_kernel,
     install::{edits::Edit, offline::edit_copy},
 };
 use clap::Parser;
@@ -102,6 +103,10 @@ impl SystemVolume {
             Loader::Bcd => {
                 fs::create_dir_all(volume.folder.join("Boot"))?;
                 fs::write(volume.folder.join(STORE), store().hive("BCD"))?;
+                // The drivers of a build have no signature. xenguard asks the kernel's file whether the loader
+                // wants one; the executive's does not, as that of NT 5.2 does not.
+                let kernel = volume.folder.join("WINDOWS/system32/ntoskrnl.exe");
+                fs::write(kernel, sample_kernel(true, (5, 2)))?;
             }
         }
         let hive = Tree::new()
