@@ -47,9 +47,9 @@ struct Cost {
 
 impl Cost {
     fn of(disks: u64, report: &Report) -> Option<Self> {
-        let loaded = report.find("load", "driver", "idefilter")?;
-        let decided = report.find("work", "at", "idefilter")?;
-        let end = report.find("work", "at", "end")?;
+        let loaded = report.find(protocol::Line::Load.name(), "driver", "idefilter")?;
+        let decided = report.find(protocol::Line::Work.name(), "at", "idefilter")?;
+        let end = report.find(protocol::Line::Work.name(), "at", "end")?;
         Some(Self {
             disks,
             decision_requests: decided.number("store")?,
@@ -58,7 +58,7 @@ impl Cost {
             censuses: end.number("listed")?,
             opened: end.number("opened")?,
             census_time: end.number("notified")?,
-            up: report.first("up")?.number("us")?,
+            up: report.first(protocol::Line::Up.name())?.number("us")?,
         })
     }
 }

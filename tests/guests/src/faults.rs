@@ -96,7 +96,7 @@ pub fn run(kinds: &[String], every: u64) -> Result<()> {
     let rig = prepare(&layout)?;
     let (counted, _) = boots(&layout, &rig, "faults-count", &[])?;
     let last = counted.last().context("the guest printed nothing")?;
-    let requests = last.first("requests").context("the requests were not counted")?;
+    let requests = last.first(protocol::Line::Requests.name()).context("the requests were not counted")?;
     let mut plans = Vec::new();
     for (kind, count) in &requests.fields {
         if !kinds.is_empty() && !kinds.contains(kind) {
@@ -277,7 +277,7 @@ fn batch(layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) -> Resul
     let (mut ends, mut wrong) = (Vec::new(), Vec::new());
     let mut mounts = 0;
     for (plan, report) in plans.iter().map(String::as_str).chain(["none"]).zip(&reports) {
-        mounts += report.all("mount").count() as u64;
+        mounts += report.all(protocol::Line::Mount.name()).count() as u64;
         match end(report) {
             Ok(End::NotReached) if plan == "none" => {}
             Ok(end) if plan == "none" => wrong.push(format!("{name}: the last boot has a fault: {end}")),
@@ -296,15 +296,16 @@ fn batch(layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) -> Resul
 
 /// How a boot ended, or what is wrong with that.
 fn end(report: &Report) -> Result<End, String> {
-    let injected = report.first("injected").map(|line| line.text.clone()).unwrap_or_default();
+    let injected =
+        report.first(protocol::Line::Injected.name()).map(|line| line.text.clone()).unwrap_or_default();
     let why = |what: String| Err(format!("{what} ({injected})"));
-    if let Some(violation) = report.first("violation") {
+    if let Some(violation) = report.first(protocol::Line::Violation.name()) {
         return why(format!("violation {}", violation.text));
     }
-    let ide = report.all("disk").filter(|disk| disk.is("bus", "ide")).count();
-    let pv = report.all("disk").filter(|disk| disk.is("driver", "xenvbd")).count();
-    let mounts = report.all("mount").count();
-    if mounts > 1 || report.all("mount").any(|mount| !mount.is("status", "ok")) {
+    let ide = report.all(protocol::Line::Disk.name()).filter(|disk| disk.is("bus", "ide")).count();
+    let pv = report.all(protocol::Line::Disk.name()).filter(|disk| disk.is("driver", "xenvbd")).count();
+    let mounts = report.all(protocol::Line::Mount.name()).count();
+    if mounts > 1 || report.all(protocol::Line::Mount.name()).any(|mount| !mount.is("status", "ok")) {
         return why(format!("{mounts} mounts of one disk"));
     }
     let end = match (report.verdict(), report.bugcheck()) {

@@ -71,8 +71,8 @@ impl Cost {
         let report = boot.outcome.report();
         Some(Cost {
             disks: scenario.disks.len() + scenario.blanks,
-            decision: report.find("load", "driver", "idefilter")?.number("us")?,
-            up: report.first("up")?.number("us")?,
+            decision: report.find(protocol::Line::Load.name(), "driver", "idefilter")?.number("us")?,
+            up: report.first(protocol::Line::Up.name())?.number("us")?,
         })
     }
 }

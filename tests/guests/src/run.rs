@@ -134,7 +134,7 @@ pub fn print_consoles(folder: &Path) -> Result<()> {
 /// mean nothing in the other tests.
 fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
     let (outcome, image) = boot::boot_double_mount(layout, rig)?;
-    let mounts = outcome.report().all("mount").count();
+    let mounts = outcome.report().all(protocol::Line::Mount.name()).count();
     if mounts != 2 || image.verdict != Verdict::Destroyed {
         bail!("{mounts} mounts and the image {image}; expected 2 and destroyed");
     }
@@ -174,7 +174,8 @@ fn wrong_cases(layout: &Layout) -> Result<Vec<(String, Option<String>)>> {
 
 fn wrong_driver(layout: &Layout, rig: &RigFiles, case: &str, violation: Option<&str>) -> Result<()> {
     let report = boot::boot_wrong(layout, rig, case)?.report();
-    let found: Vec<_> = report.all("violation").filter_map(|line| line.get("name")).collect();
+    let found: Vec<_> =
+        report.all(protocol::Line::Violation.name()).filter_map(|line| line.get("name")).collect();
     let expected: Vec<_> = violation.into_iter().collect();
     let verdict = if violation.is_some() { "stopped" } else { "clean" };
     if found != expected || report.verdict() != Some(verdict) {

@@ -58,10 +58,14 @@ pub struct Observed {
 impl Observed {
     /// Reads a guest's report.
     pub fn of(report: &Report) -> Observed {
-        let disks = |bus: &str| report.all("disk").filter(|d| d.is("bus", bus)).count();
-        let pv = report.all("disk").filter(|d| d.is("bus", "scsi") && d.is("driver", "xenvbd")).count();
+        let disks = |bus: &str| report.all(protocol::Line::Disk.name()).filter(|d| d.is("bus", bus)).count();
+        let pv = report
+            .all(protocol::Line::Disk.name())
+            .filter(|d| d.is("bus", "scsi") && d.is("driver", "xenvbd"))
+            .count();
         let drives = |pv: bool| {
-            let drives = report.all("cdrom").filter(|line| line.is("volume", CDROM_VOLUME));
+            let drives =
+                report.all(protocol::Line::Cdrom.name()).filter(|line| line.is("volume", CDROM_VOLUME));
             drives.filter(|line| line.is("driver", "xenvbd") == pv).count()
         };
         let numbers = |kind, good: &dyn Fn(&rig::report::Line) -> bool| {
@@ -69,17 +73,20 @@ impl Observed {
         };
         Observed {
             decision: reason(report, "idefilter: mode="),
-            options: report.first("boot").and_then(|line| line.get("options")).map(unescape),
+            options: report
+                .first(protocol::Line::Boot.name())
+                .and_then(|line| line.get("options"))
+                .map(unescape),
             withheld: reason(report, "xenpci: block services withheld"),
             ide: disks("ide"),
             pv,
-            other: report.count("disk") - disks("ide") - pv,
-            hidden: report.all("pci").filter(|line| line.is("hidden", "1")).count(),
+            other: report.count(protocol::Line::Disk.name()) - disks("ide") - pv,
+            hidden: report.all(protocol::Line::Pci.name()).filter(|line| line.is("hidden", "1")).count(),
             denied: report.debug("idefilter: start of an emulated ").count(),
             cdroms: drives(false),
             pv_cdroms: drives(true),
-            mounts: numbers("mount", &|line| line.is("status", "ok")),
-            files: numbers("file", &|line| {
+            mounts: numbers(protocol::Line::Mount.name(), &|line| line.is("status", "ok")),
+            files: numbers(protocol::Line::File.name(), &|line| {
                 ["wrote", "flushed", "readback"].iter().all(|step| line.is(step, "ok"))
             }),
             censuses: report
@@ -88,7 +95,7 @@ impl Observed {
                 .collect(),
             bugcheck: report.bugcheck().map(|[code, p1, p2, p3, _]| [code, p1, p2, p3]),
             violations: report
-                .all("violation")
+                .all(protocol::Line::Violation.name())
                 .filter_map(|line| line.get("name"))
                 .map(str::to_owned)
                 .collect(),
@@ -96,7 +103,7 @@ impl Observed {
             lines: ["idefilter", "idefallback", "xenpci", "xenvbd"]
                 .map(|driver| report.debug(&format!("xenguard: {driver}: ")).count()),
             devices: report
-                .all("device")
+                .all(protocol::Line::Device.name())
                 .filter_map(|line| Some((line.get("driver")?.to_owned(), line.get("access")?.to_owned())))
                 // xenvbd's devices are made by Storport; the INF's Security value is for those.
                 .filter(|(driver, _)| driver != "xenvbd")

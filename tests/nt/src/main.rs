@@ -25,6 +25,7 @@ mod diskdump;
 mod ex;
 mod exercise;
 mod fs;
+mod hal;
 mod ide;
 mod inf;
 mod inject;

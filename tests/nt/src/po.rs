@@ -4,7 +4,8 @@ pub mod button;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::boot::{self, port};
+use crate::boot;
+use crate::hal::port;
 use crate::io::IofCallDriver;
 use crate::nt::*;
 

@@ -8,8 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use alloc::string::String;
 
-use crate::boot::port;
-use crate::ke::{disable_interrupts, restore_interrupts};
+use crate::hal::{disable_interrupts, port, restore_interrupts};
 
 const PORT: u16 = 0xE9;
 
@@ -18,10 +17,14 @@ static PRINTING: AtomicBool = AtomicBool::new(false);
 /// How often a processor looks whether another has printed its line.
 const PATIENCE: u32 = 100_000_000;
 
-/// Prints one line beginning with `@xg `.
+/// Prints one line beginning with `@xg `. A kind that [`protocol::Line`] does not have does not compile; that
+/// of a format beginning with `{` comes from its first argument.
 #[macro_export]
 macro_rules! report {
-    ($($arg:tt)*) => { $crate::report::line(format_args!($($arg)*)) };
+    ($format:literal $($rest:tt)*) => {{
+        const { assert!(protocol::Line::begins($format), "not a kind of report line") };
+        $crate::report::line(format_args!($format $($rest)*))
+    }};
 }
 
 /// Prints one line of the executive's own remarks.

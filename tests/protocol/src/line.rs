@@ -92,6 +92,38 @@ named! {
     }
 }
 
+impl Line {
+    /// Returns true if a format string begins with the name of a kind, or with a placeholder for it.
+    pub const fn begins(format: &str) -> bool {
+        let format = format.as_bytes();
+        if let [b'{', ..] = format {
+            return true;
+        }
+        let mut kind = 0;
+        while kind < Self::ALL.len() {
+            if is_first_word(Self::ALL[kind].name().as_bytes(), format) {
+                return true;
+            }
+            kind += 1;
+        }
+        false
+    }
+}
+
+const fn is_first_word(word: &[u8], text: &[u8]) -> bool {
+    if text.len() < word.len() || (text.len() > word.len() && text[word.len()] != b' ') {
+        return false;
+    }
+    let mut at = 0;
+    while at < word.len() {
+        if text[at] != word[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 named! {
     /// What the executive asks of dom0, in a line `ready for=<what>`.
     Ready {
@@ -119,5 +151,17 @@ named! {
         Suspend = "suspend",
         /// To ask the guest to power off while nobody follows.
         Unheard = "unheard",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_is_a_kind() {
+        assert!(Line::begins("ready for={what}") && Line::begins("up us={}") && Line::begins("{}"));
+        assert!(!Line::begins("upp") && !Line::begins("mounted disk=0") && !Line::begins(""));
+        assert!(!Line::begins(" up") && !Line::begins("u"));
     }
 }

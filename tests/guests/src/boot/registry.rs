@@ -1,16 +1,17 @@
 //! What a boot leaves in the registry for the next one, as the NT executive prints it
 //! (`tests/nt/src/cm/hive.rs`).
 
+use protocol::Line;
 use rig::Report;
 
 /// The registration file of all writes that came to their end.
 pub fn written(report: &Report) -> String {
     let (mut all, mut write) = (String::new(), None);
     for line in report.lines() {
-        match (line.kind.as_str(), line.text.as_str(), &mut write) {
-            ("flush", "begin", write) => *write = Some(String::new()),
-            ("flush", "end", write) => all += &write.take().unwrap_or_default(),
-            ("reg", text, Some(write)) => {
+        match (Line::parse(&line.kind), line.text.as_str(), &mut write) {
+            (Ok(Line::Flush), "begin", write) => *write = Some(String::new()),
+            (Ok(Line::Flush), "end", write) => all += &write.take().unwrap_or_default(),
+            (Ok(Line::Reg), text, Some(write)) => {
                 write.push_str(text);
                 write.push('\n');
             }

@@ -70,7 +70,9 @@ fn differences(
     bugcheck: Option<[u64; 5]>,
     expected: Expected,
 ) -> Vec<String> {
-    let line = report.all("dump").find(|line| line.get("written").is_some() || line.get("failed").is_some());
+    let line = report
+        .all(protocol::Line::Dump.name())
+        .find(|line| line.get("written").is_some() || line.get("failed").is_some());
     let said = line.map(|line| line.text.clone()).unwrap_or_default();
     let refusal = match expected {
         Expected::Whole | Expected::Memory => None,
@@ -84,7 +86,7 @@ fn differences(
             _ => vec![format!("crash dump: {said:?}, disk untouched: {untouched}; expected {refusal}")],
         };
     }
-    let seed = report.all("dump").find_map(|line| line.number("seed"));
+    let seed = report.all(protocol::Line::Dump.name()).find_map(|line| line.number("seed"));
     let result = seed.ok_or("no dump was armed".to_owned()).and_then(|seed| {
         let dump = Dump::parse(extent)?;
         if expected == Expected::Memory {

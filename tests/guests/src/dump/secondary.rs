@@ -47,7 +47,7 @@ pub fn stop(seen: &Seen<'_>, differences: &mut Differences) {
 pub fn data(report: &Report, guid: u32) -> Vec<u8> {
     let guid = format!("{guid:08x}");
     let digits: String = report
-        .all("dumpdata")
+        .all(protocol::Line::DumpData.name())
         .filter(|line| line.is("guid", &guid))
         .filter_map(|line| line.get("hex"))
         .collect();

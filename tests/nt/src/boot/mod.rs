@@ -6,7 +6,6 @@ mod entry;
 pub mod mp_table;
 pub mod multiboot;
 mod options;
-pub mod port;
 mod profile;
 mod tar;
 

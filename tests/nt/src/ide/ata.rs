@@ -2,7 +2,7 @@
 
 use super::bus_master::{BusMaster, Progress};
 use super::identify::{Identify, Kind};
-use crate::boot::port::{inb, insw, outb, outsw};
+use crate::hal::port::{inb, insw, outb, outsw};
 use crate::ke;
 
 /// Command codes.

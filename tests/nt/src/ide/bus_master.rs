@@ -1,6 +1,6 @@
 //! Bus-master DMA of a PCI IDE controller ("Programming Interface for Bus Master IDE Controller" 1.0).
 
-use crate::boot::port::{inb, outb, outl};
+use crate::hal::port::{inb, outb, outl};
 use crate::mm;
 use crate::nt::{PAGE_SIZE, Pvoid};
 use crate::storage::pieces::{Piece, pieces};

@@ -1,7 +1,7 @@
 //! Packets to a CD-ROM drive: a SCSI command and its data through the data port (ATA/ATAPI-6, 8.25 and 9.12).
 
 use super::ata::{DEVICE_ONES, Error, Registers, status};
-use crate::boot::port::{inb, insw, outb, outsw};
+use crate::hal::port::{inb, insw, outb, outsw};
 
 /// PACKET.
 const PACKET: u8 = 0xA0;

@@ -8,7 +8,7 @@ use spin::Once;
 
 use super::lock::{disable_interrupts, restore_interrupts};
 use super::{clock, msr};
-use crate::boot::port;
+use crate::hal::port;
 use crate::mm::{self, MM_NON_CACHED};
 
 const LOCAL_EOI: usize = 0xB0;

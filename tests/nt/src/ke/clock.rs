@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::apic;
 use super::processor::processor;
 use super::{interrupt, thread, timer};
-use crate::boot::port;
+use crate::hal::port;
 use crate::mm::{PAGE_SIZE, direct, frames, map};
 use crate::nt::CLOCK_LEVEL;
 

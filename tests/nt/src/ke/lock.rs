@@ -1,27 +1,12 @@
 //! The executive's own lock: interrupts are held off while it is held.
 
-use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{bugcheck, processor};
 
-/// Disables interrupts; whether they were enabled.
-pub fn disable_interrupts() -> bool {
-    let flags: u64;
-    // SAFETY: reading flags and clearing IF touches no memory but the pushed word.
-    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
-    flags & 1 << 9 != 0
-}
-
-/// Enables interrupts if `enabled`.
-pub fn restore_interrupts(enabled: bool) {
-    if enabled {
-        // SAFETY: setting IF is what the matching `disable_interrupts` found.
-        unsafe { asm!("sti") };
-    }
-}
+pub use crate::hal::{disable_interrupts, restore_interrupts};
 
 /// Protects the executive's own data by holding interrupts off and other processors out. Taking it twice on
 /// one processor is a bug of the executive and panics. Never wait or call a driver while holding it.

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::boot::port;
+use crate::hal::port;
 use crate::ke::Lock;
 use crate::nt::*;
 

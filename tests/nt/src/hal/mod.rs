@@ -1,0 +1,7 @@
+//! Instructions that the whole executive is made of, below every other module: I/O ports, and the interrupt
+//! flag.
+
+mod interrupts;
+pub mod port;
+
+pub use interrupts::{disable_interrupts, restore_interrupts};
