@@ -1,25 +1,23 @@
 //! Builds the drivers, the NT executive and `bootcfg`.
 
 use std::{
-    fs,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
-use guests::built::{EXECUTIVE, LOADER, SHIPPED};
+use anyhow::{Result, bail};
+use guests::built::{EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
 use crate::{
     command,
+    folder::install,
     layout::Layout,
     linker, program,
     setup::{self, DRIVER_TARGET, EXECUTIVE_TARGET, LLVM_BIN, Sysroot},
     step::step,
 };
 
-/// The drivers that are built for tests only.
-pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 /// The admin's program.
 const PROGRAM: &str = "bootcfg";
 
@@ -174,14 +172,4 @@ fn driver_target(layout: &Layout) -> PathBuf {
 
 fn executive_target(layout: &Layout) -> PathBuf {
     layout.target().join("executive")
-}
-
-/// Copies a built file to where it is used, so that a reader never sees half of it.
-pub(crate) fn install(built: &Path, place: &Path) -> Result<()> {
-    let folder = place.parent().context("a file without a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut partial = PathBuf::from(place);
-    partial.as_mut_os_string().push(".new");
-    fs::copy(built, &partial).with_context(|| format!("cannot copy {}", built.display()))?;
-    fs::rename(&partial, place).with_context(|| format!("cannot put {} in place", place.display()))
 }

@@ -1,5 +1,5 @@
-//! Folders that are made: a stamp holds the digest of what one was made from, and it is made again when
-//! that changes.
+//! Folders that are made, and built files that are put in place. A stamp holds the digest of what a folder was
+//! made from, and the folder is made again when that changes.
 
 use std::{
     fs,
@@ -93,6 +93,16 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Copies a built file to where it is used, so that a reader never sees half of it.
+pub fn install(built: &Path, place: &Path) -> Result<()> {
+    let folder = place.parent().context("a file without a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut partial = PathBuf::from(place);
+    partial.as_mut_os_string().push(".new");
+    fs::copy(built, &partial).with_context(|| format!("cannot copy {}", built.display()))?;
+    fs::rename(&partial, place).with_context(|| format!("cannot put {} in place", place.display()))
 }
 
 /// Makes `link` stand for `original`.

@@ -3,14 +3,9 @@
 use std::process::Command;
 
 use anyhow::Result;
-use guests::built::{EXECUTIVE, LOADER, SHIPPED};
+use guests::built::{EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
-use crate::{
-    build::{self, FOR_TESTS},
-    command, inf,
-    layout::Layout,
-    policy, setup,
-};
+use crate::{build, command, inf, layout::Layout, policy, setup};
 
 /// Name and check of each lint.
 pub type Lint = (&'static str, fn(&Layout) -> Result<()>);

@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use crate::{
-    build, command,
-    folder::{Inputs, make_folder, sorted_entries},
+    command,
+    folder::{Inputs, install, make_folder, sorted_entries},
     layout::Layout,
     linker, pe,
     setup::{self, DRIVER_TARGET, LLVM_BIN, Sysroot, Toolchain},
@@ -52,7 +52,7 @@ pub fn build(layout: &Layout) -> Result<()> {
             command::run(quiet(&mut cargo, layout, &layout.target().join("host")))
         })?;
         for name in ["xenguard", "bootcfg"] {
-            build::install(&layout.target().join("host/program/xenguard"), &layout.dist().join(name))?;
+            install(&layout.target().join("host/program/xenguard"), &layout.dist().join(name))?;
         }
     }
     Ok(())
@@ -104,10 +104,10 @@ pub fn windows(layout: &Layout) -> Result<()> {
     let findings = foreign_imports(&built.join("xenguard.exe"), &sources(layout))?;
     ensure!(findings.is_empty(), "xenguard.exe imports what NT 5.2 may not have: {}", findings.join(", "));
     for name in ["xenguard.exe", "bootcfg.exe"] {
-        build::install(&built.join("xenguard.exe"), &layout.dist().join(name))?;
+        install(&built.join("xenguard.exe"), &layout.dist().join(name))?;
     }
     for example in ["bcdedit.exe", "edits.exe"] {
-        build::install(&built.join("examples").join(example), &layout.nt().join(example))?;
+        install(&built.join("examples").join(example), &layout.nt().join(example))?;
     }
     Ok(())
 }

@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 pub const SHIPPED: &[&str] = &["idefilter", "idefallback", "xenpci", "xenvbd"];
 /// Their INF files; idefallback is installed with idefilter.
 pub const INFS: &[&str] = &["idefilter", "xenpci", "xenvbd"];
+/// The drivers that are built for tests only.
+pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 /// The NT executive's package.
 pub const EXECUTIVE: &str = "nt";
 /// The package of its loader.

@@ -124,7 +124,7 @@ pub fn run(programs: &Programs<'_>, contender: Contender, plan: Plan) -> Result<
         outcome.end,
         folder.path("console.txt").display()
     );
-    let runs = super::result::longest(&report).with_context(|| contender.name())?;
+    let runs = super::lines::longest(&report).with_context(|| contender.name())?;
     image::check(&disk, contender.stamp(), &runs).with_context(|| contender.name())?;
     Ok(report)
 }

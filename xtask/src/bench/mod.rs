@@ -5,6 +5,7 @@ mod callgrind;
 mod contender;
 mod host;
 mod image;
+mod lines;
 mod page;
 mod plot;
 mod result;

@@ -2,10 +2,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use bench::{ALL, Workload};
-use rig::{Report, report::Line};
+use rig::Report;
 use serde_json::{Value, json};
 
-use super::contender::Contender;
+use super::{
+    contender::Contender,
+    lines::{number, workload},
+};
 
 /// One timed run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,20 +84,6 @@ pub struct Results {
     /// Calls that drivers made into the guard during the timed runs, where there is a guard, and the
     /// requests of these.
     pub guard_calls: Option<(u64, u64)>,
-}
-
-fn number(line: &Line, key: &str) -> Result<u64> {
-    line.number(key).with_context(|| format!("expected {key}=<number> in `{} {}`", line.kind, line.text))
-}
-
-fn workload(line: &Line) -> Result<&'static Workload> {
-    let name = line.get("workload").unwrap_or_default();
-    Workload::named(name).with_context(|| format!("`{name}` is not a workload"))
-}
-
-/// For each workload that was run, the most requests of one run of it.
-pub fn longest(report: &Report) -> Result<Vec<(&'static Workload, u64)>> {
-    report.all(bench::line::KIND).map(|line| Ok((workload(line)?, number(line, "requests")?))).collect()
 }
 
 impl Results {

@@ -16,9 +16,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use guard::{Reason, message};
-use guests::{built::SHIPPED, checksum};
+use guests::{
+    built::{FOR_TESTS, SHIPPED},
+    checksum,
+};
 
-use crate::{build::FOR_TESTS, folder::sorted_entries, layout::Layout, setup::Toolchain};
+use crate::{folder::sorted_entries, layout::Layout, setup::Toolchain};
 use image::Image;
 use rules::RULES;
 
