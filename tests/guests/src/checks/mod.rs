@@ -2,4 +2,6 @@
 
 pub mod every;
 pub mod load;
+#[cfg(test)]
+mod tests;
 pub mod upcalls;

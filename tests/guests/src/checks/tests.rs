@@ -1,0 +1,137 @@
+//! Each check that every boot has can fail: a boot that is right in all is made wrong in one respect at a time.
+
+use std::time::Duration;
+
+use rig::{End, MarkResult, Outcome, Store};
+use volume::{Report, Verdict};
+
+use crate::{
+    boot::Boot,
+    catalogue,
+    check::{Check, Differences, Seen},
+    scenario::{PV_BOOT, Scenario, When},
+    verdict::differences,
+};
+
+/// The console of a boot from the PV entry.
+const CONSOLE: &str = "\
+@xg boot entry=2 options=%20NOEXECUTE%3dOPTOUT%20FASTDETECT%20GPLPV safe=0
+@xg dbg xenguard: idefilter: mode=pv reason=0x1 the boot entry selects PV
+@xg pci bdf=00:01.1 ids=8086:7010 seen=1 hidden=1
+@xg disk n=0 bus=scsi driver=xenvbd sectors=16384
+@xg dbg xenguard: xenvbd: census own=1 ours=1 alias=0 foreign=0 verdict=nothing
+@xg mount disk=0 label=DATA0 generation=2 status=ok
+@xg file disk=0 wrote=ok flushed=ok readback=ok
+@xg device driver=idefilter name= access=restricted
+@xg device driver=xenpci name=x access=restricted
+@xg device driver=xenpci name= access=restricted
+@xg device driver=xenvbd name=y access=everyone
+@xg status phase=4 reason=0x1
+@xg end verdict=clean
+";
+
+const SCENARIO: Scenario = Scenario { dom0: &[(When::Booted, "true")], ..PV_BOOT };
+
+fn boot(console: &str) -> Boot {
+    let store = "/local/domain/1/device/vbd/768/backend = b\n/local/domain/1/device/vbd/768/state = 4\n";
+    let outcome = Outcome {
+        end: End::PoweredOff,
+        domain: 1,
+        console: console.lines().map(str::to_owned).collect(),
+        com1: String::new(),
+        xen_log: String::new(),
+        dom0_log: String::new(),
+        device_model: String::new(),
+        before: String::new(),
+        created: String::new(),
+        store_running: Some(Store::parse(store)),
+        store_end: None,
+        marks: vec![MarkResult { mark: 0, status: Some(0), output: String::new() }],
+        guest_time: Duration::ZERO,
+        total_time: Duration::ZERO,
+        retried_after: None,
+    };
+    let image = Report {
+        verdict: Verdict::Intact,
+        signature: 1,
+        label: "DATA0".to_owned(),
+        generation: 2,
+        files: vec![("boot-2.txt".to_owned(), 30_000)],
+        damage: Vec::new(),
+    };
+    Boot {
+        outcome,
+        images: vec![image],
+        generations: vec![1],
+        raw: Vec::new(),
+        dump: None,
+        registry: String::new(),
+    }
+}
+
+#[test]
+fn a_boot_that_is_right_has_no_difference() {
+    assert_eq!(differences(&SCENARIO, &boot(CONSOLE)), [""; 0]);
+}
+
+#[test]
+fn what_is_wrong_on_the_console_is_named() {
+    for (from, to, what) in [
+        ("mode=pv reason=0x1 ", "mode=emulated reason=0x11 ", "decision"),
+        ("census", "\n@xg dbg xenpci: storage adapter withheld reason=0x30 \n@xg dbg ", "adapter withheld"),
+        ("@xg pci", "@xg dbg idefallback: reason=0x72 \n@xg pci", "idefallback"),
+        ("@xg disk n=0 bus=scsi driver=xenvbd", "@xg disk n=0 bus=ide driver=ide", "IDE disks"),
+        ("@xg disk", "@xg disk n=1 bus=scsi driver=lsi\n@xg disk", "other disks"),
+        ("hidden=1", "hidden=0", "hidden controllers"),
+        ("@xg disk", "@xg dbg idefilter: start of an emulated controller\n@xg disk", "starts refused"),
+        ("@xg mount", "@xg mount disk=0 status=ok\n@xg mount", "mounts"),
+        ("flushed=ok", "flushed=no", "file tests passed"),
+        ("@xg end verdict=clean", "@xg bugcheck code=0x58454e p1=0x50 p2=1 p3=2 p4=0", "bugcheck"),
+        ("@xg status", "@xg violation name=pool-leaked\n@xg status", "violations"),
+        ("verdict=clean", "verdict=cut", "end"),
+        ("name=x access=restricted", "name=x access=everyone", "devices that others may open"),
+        ("@xg device driver=idefilter name= access=restricted\n", "", "device objects"),
+        ("phase=4", "phase=3", "status in the registry"),
+    ] {
+        let console = CONSOLE.replacen(from, to, 1);
+        assert_ne!(console, CONSOLE, "{what}");
+        let found = differences(&SCENARIO, &boot(&console));
+        assert!(found.iter().any(|line| line.starts_with(what)), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_beside_the_console_is_named() {
+    let wrong: [(&str, fn(&mut Boot)); 7] = [
+        ("guest", |boot| boot.outcome.end = End::TimedOut),
+        ("vbds in xenstore", |boot| boot.outcome.store_running = Some(Store::parse(""))),
+        ("dom0: true", |boot| boot.outcome.marks[0].status = Some(1)),
+        ("commands of dom0", |boot| boot.outcome.marks.clear()),
+        ("image 0", |boot| boot.images[0].verdict = Verdict::Replayable),
+        ("mounts of image 0", |boot| boot.images[0].generation = 3),
+        ("size of boot-2.txt", |boot| boot.images[0].files.clear()),
+    ];
+    for (what, change) in wrong {
+        let mut boot = boot(CONSOLE);
+        change(&mut boot);
+        let found = differences(&SCENARIO, &boot);
+        assert!(found.iter().any(|line| line.starts_with(what)), "{what}: {found:?}");
+    }
+}
+
+/// A scenario's own checks are run: on a boot that did nothing each finds something.
+#[test]
+fn no_check_of_a_scenario_passes_a_boot_that_did_nothing() {
+    for scenario in catalogue::boots() {
+        for Check { what, run } in scenario.checks {
+            let mut boot = boot("@xg end verdict=clean");
+            boot.raw = scenario.raw.iter().map(|_| vec![0]).collect();
+            let mut found = Differences::default();
+            run(&Seen::of(scenario, &boot), &mut found);
+            assert!(!found.into_lines().is_empty(), "{}: {what}", scenario.name);
+        }
+    }
+    const NEVER: Check = Check { what: "never", run: |_, found| found.holds("never", false) };
+    let scenario = Scenario { checks: &[NEVER], ..SCENARIO };
+    assert_eq!(differences(&scenario, &boot(CONSOLE)), ["never: false, expected true"]);
+}
