@@ -531,6 +531,27 @@ const MUTANTS: &[Mutant] = &[
         to: "",
         caught_by: &[Host("bootcfg")],
     },
+    Mutant {
+        what: "the executive takes a word that it does not know for another one",
+        file: "tests/protocol/src/word.rs",
+        from: "\"late-relations\" => Self::LateRelations, _ => return Err(Unknown),",
+        to: "\"late-relations\" => Self::LateRelations, _ => Self::LookAlike,",
+        caught_by: &[Host("protocol")],
+    },
+    Mutant {
+        what: "the checks of a guest's own are not run",
+        file: "tests/guests/src/verdict.rs",
+        from: "in EVERY.iter().chain(scenario.checks) {",
+        to: "in EVERY.iter() {",
+        caught_by: &[Host("guests")],
+    },
+    Mutant {
+        what: "a guest that the rig failed is not run again",
+        file: "xtask/src/test.rs",
+        from: "if by_rig && again {",
+        to: "if by_rig && again && name.is_empty() {",
+        caught_by: &[Host("xtask")],
+    },
 ];
 
 #[cfg(test)]
