@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::Version;
 use rig::{End, MarkResult, Outcome, Store};
 use volume::{Report, Verdict};
 
@@ -61,6 +62,7 @@ fn boot(console: &str) -> Boot {
     };
     Boot {
         outcome,
+        version: Version::Nt52,
         images: vec![image],
         generations: vec![1],
         raw: Vec::new(),
@@ -78,7 +80,7 @@ fn a_boot_that_is_right_has_no_difference() {
 fn what_is_wrong_on_the_console_is_named() {
     for (from, to, what) in [
         ("mode=pv reason=0x1 ", "mode=emulated reason=0x11 ", "decision"),
-        ("census", "\n@xg dbg xenpci: storage adapter withheld reason=0x30 \n@xg dbg ", "adapter withheld"),
+        ("census", "\n@xg dbg xenpci: block services withheld reason=0x30 \n@xg dbg ", "adapter withheld"),
         ("@xg pci", "@xg dbg idefallback: reason=0x72 \n@xg pci", "idefallback"),
         ("@xg disk n=0 bus=scsi driver=xenvbd", "@xg disk n=0 bus=ide driver=ide", "IDE disks"),
         ("@xg disk", "@xg disk n=1 bus=scsi driver=lsi\n@xg disk", "other disks"),
