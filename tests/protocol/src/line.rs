@@ -15,6 +15,8 @@ named! {
         Bugcheck = "bugcheck",
         /// A step of the power manager's with a system button.
         Button = "button",
+        /// Requests that Storport held back because a queue was busy.
+        Busy = "busy",
         /// A disk's capacity before it changes.
         Capacity = "capacity",
         /// One step of the CD-ROM exercise.
@@ -67,6 +69,8 @@ named! {
         Processors = "processors",
         /// An answer of the channel to programs.
         Reader = "reader",
+        /// A disk's queue depth that the miniport set.
+        QueueDepth = "queue-depth",
         /// The executive waits for dom0.
         Ready = "ready",
         /// A line of a registration file.

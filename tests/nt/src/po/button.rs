@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-use crate::boot::port;
+use crate::hal::port;
 use crate::io::{self, irp};
 use crate::ke::{self, Lock, thread};
 use crate::nt::*;
