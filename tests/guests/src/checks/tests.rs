@@ -80,7 +80,7 @@ fn a_boot_that_is_right_has_no_difference() {
 fn what_is_wrong_on_the_console_is_named() {
     for (from, to, what) in [
         ("mode=pv reason=0x1 ", "mode=emulated reason=0x11 ", "decision"),
-        ("census", "\n@xg dbg xenpci: block services withheld reason=0x30 \n@xg dbg ", "adapter withheld"),
+        ("census", "\n@xg dbg xenpci: block services withheld reason=0x30 \n@xg dbg ", "services withheld"),
         ("@xg pci", "@xg dbg idefallback: reason=0x72 \n@xg pci", "idefallback"),
         ("@xg disk n=0 bus=scsi driver=xenvbd", "@xg disk n=0 bus=ide driver=ide", "IDE disks"),
         ("@xg disk", "@xg disk n=1 bus=scsi driver=lsi\n@xg disk", "other disks"),
