@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of this file's layouts and meanings.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// What is called for [`ASK_AGAIN`], [`TAKE_CENSUS`] and [`CHANGED`], at `DISPATCH_LEVEL` with a lock of the guard's held:
 /// it may only pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
@@ -64,9 +64,11 @@ pub struct RawEvent {
     pub foreign: u32,
     /// Census only: clones.
     pub clones: u32,
+    /// Census only: shared.
+    pub shared: u32,
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 32);
+const _: () = assert!(size_of::<RawEvent>() == 36);
 
 impl RawEvent {
     /// Packs an event; `None` for one that may not cross.
@@ -81,22 +83,17 @@ impl RawEvent {
             alias: 0,
             foreign: 0,
             clones: 0,
+            shared: 0,
         };
         match event {
             Event::ExposureRequested => Some(plain(EXPOSURE_REQUESTED)),
             Event::Exposed => Some(plain(EXPOSED)),
             Event::CensusFailed => Some(plain(CENSUS_FAILED)),
             Event::Resumed => Some(plain(RESUMED)),
-            Event::Census { counts: Counts { own_list, ours, alias, foreign, clones }, settled, strict } => {
-                Some(RawEvent {
-                    flags: (u32::from(settled) * SETTLED) | (u32::from(strict) * STRICT),
-                    own_list,
-                    ours,
-                    alias,
-                    foreign,
-                    clones,
-                    ..plain(CENSUS)
-                })
+            Event::Census { counts, settled, strict } => {
+                let Counts { own_list, ours, alias, foreign, clones, shared } = counts;
+                let flags = (u32::from(settled) * SETTLED) | (u32::from(strict) * STRICT);
+                Some(RawEvent { flags, own_list, ours, alias, foreign, clones, shared, ..plain(CENSUS) })
             }
             Event::Decided(_)
             | Event::BusAttached { .. }
@@ -132,6 +129,7 @@ impl RawEvent {
                     alias: self.alias,
                     foreign: self.foreign,
                     clones: self.clones,
+                    shared: self.shared,
                 },
                 settled: self.flags & SETTLED != 0,
                 strict: self.flags & STRICT != 0,
@@ -332,7 +330,7 @@ mod tests {
         Event::Exposed,
         Event::CensusFailed,
         Event::Census {
-            counts: Counts { own_list: 2, ours: 1, alias: 7, foreign: 3, clones: 2 },
+            counts: Counts { own_list: 2, ours: 1, alias: 7, foreign: 3, clones: 2, shared: 5 },
             settled: true,
             strict: false,
         },
@@ -419,8 +417,8 @@ mod tests {
         /// Arbitrary events are either refused or survive the round trip; nothing panics, and nothing that
         /// crosses can seal the guard.
         #[test]
-        fn arbitrary_events(abi in ABI_VERSION - 1..=ABI_VERSION + 1, kind in 0u32..7, flags in 0u32..6, n in any::<[u32; 4]>()) {
-            let raw = RawEvent { abi, kind, flags, own_list: n[0], ours: n[1], alias: n[2], foreign: n[3], clones: n[3] };
+        fn arbitrary_events(abi in ABI_VERSION - 1..=ABI_VERSION + 1, kind in 0u32..7, flags in 0u32..6, n in any::<[u32; 5]>()) {
+            let raw = RawEvent { abi, kind, flags, own_list: n[0], ours: n[1], alias: n[2], foreign: n[3], clones: n[3], shared: n[4] };
             let mut guard = Guard::new();
             let action = unpack_action(answer(Some(raw), |event| guard.step(event)));
             prop_assert_ne!(action, Action::Expose);

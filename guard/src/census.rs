@@ -1,4 +1,7 @@
-//! The census: every disk of the system, classified against xenvbd's own list.
+//! The census: every disk of the system, classified against xenvbd's own list, and the disks of that list
+//! compared with each other.
+
+use crate::backing::{Backing, Relation};
 
 /// What identifies a disk's content, whichever path it is seen through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +73,47 @@ pub fn classify(disk: &Disk, own: &[Identity]) -> Class {
     }
 }
 
+/// One of xenvbd's own disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Own {
+    /// Its identity; `None` where it has no signature or could not be read.
+    pub identity: Option<Identity>,
+    /// The storage behind it.
+    pub backing: Backing,
+}
+
+/// What two of xenvbd's own disks are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pair {
+    /// Two disks, or two ways by which nobody can write.
+    Apart,
+    /// Two disks of one identity: a clone and its original, by their backends' nodes.
+    Clones,
+    /// Two ways to one storage, or to storage that nothing tells apart.
+    Shared,
+}
+
+/// Compares two of xenvbd's own disks. Where the backends' nodes do not tell two storages apart, one identity
+/// makes them one.
+#[must_use]
+pub fn compare(one: &Own, other: &Own) -> Pair {
+    let same_identity = one.identity.is_some() && one.identity == other.identity;
+    match one.backing.relation(&other.backing) {
+        _ if one.backing.is_read_only() && other.backing.is_read_only() => Pair::Apart,
+        Relation::Same => Pair::Shared,
+        Relation::Unknown if same_identity => Pair::Shared,
+        Relation::Distinct if same_identity => Pair::Clones,
+        Relation::Distinct | Relation::Unknown => Pair::Apart,
+    }
+}
+
+/// Counts the disks of a list that share their storage with one before them.
+#[must_use]
+pub fn shared(own: &[Own]) -> u32 {
+    let shares = |(at, one): (usize, &Own)| own[..at].iter().any(|other| compare(one, other) == Pair::Shared);
+    own.iter().enumerate().filter(|place| shares(*place)).count() as u32
+}
+
 /// The result of a census.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
@@ -83,6 +127,8 @@ pub struct Counts {
     pub foreign: u32,
     /// The clones among them.
     pub clones: u32,
+    /// Disks of xenvbd's list that share their storage with another of them ([`shared`]).
+    pub shared: u32,
 }
 
 impl Counts {
@@ -93,10 +139,11 @@ impl Counts {
     }
 }
 
-/// Takes the census: `own_list` disks are xenvbd's, `own` holds the identities of those that have one.
+/// Takes the census: `own_list` disks are xenvbd's, `own` holds the identities of those that have one, and
+/// `shared` of them are a second way to the storage of another.
 #[must_use]
-pub fn take(own_list: u32, own: &[Identity], disks: impl IntoIterator<Item = Disk>) -> Counts {
-    let mut counts = Counts { own_list, ..Counts::default() };
+pub fn take(own_list: u32, own: &[Identity], shared: u32, disks: impl IntoIterator<Item = Disk>) -> Counts {
+    let mut counts = Counts { own_list, shared, ..Counts::default() };
     for disk in disks {
         let place = match classify(&disk, own) {
             Class::Ours => &mut counts.ours,
@@ -148,6 +195,57 @@ mod tests {
         }
     }
 
+    /// A disk of `params`, `mode` and identity.
+    fn own(domain: u16, params: &str, mode: &str, identity: Option<Identity>) -> Own {
+        let mut backing = Backing::new(domain, "/local/domain/0/backend/qdisk/1/768");
+        backing.learn("params", params.as_bytes());
+        backing.learn("mode", mode.as_bytes());
+        Own { identity, backing }
+    }
+
+    #[test]
+    fn two_of_ours() {
+        let base = own(0, "aio:/d.img", "w", Some(A));
+        for (other, pair) in [
+            (own(0, "aio:/d.img", "w", Some(A)), Pair::Shared),
+            (own(0, "qcow2://d.img", "w", None), Pair::Shared),
+            (own(0, "aio:/d.img", "w", Some(B)), Pair::Shared),
+            // One that may only read does not see what the other writes as it is written.
+            (own(0, "aio:/d.img", "r", Some(A)), Pair::Shared),
+            (own(0, "aio:/clone.img", "w", Some(A)), Pair::Clones),
+            (own(0, "aio:/other.img", "w", Some(B)), Pair::Apart),
+            (own(0, "aio:/blank.img", "w", None), Pair::Apart),
+            // Another domain's names say nothing.
+            (own(3, "aio:/d.img", "w", Some(A)), Pair::Shared),
+            (own(3, "aio:/d.img", "w", Some(B)), Pair::Apart),
+            (own(3, "aio:/d.img", "w", None), Pair::Apart),
+        ] {
+            assert_eq!(compare(&base, &other), pair, "{other:?}");
+            assert_eq!(compare(&other, &base), pair, "{other:?}");
+        }
+        let blank = own(0, "aio:/d.img", "w", None);
+        assert_eq!(compare(&blank, &own(3, "aio:/e.img", "w", None)), Pair::Apart);
+        let disc = own(0, "aio:/cd.iso", "r", Some(A));
+        assert_eq!(compare(&disc, &disc), Pair::Apart);
+        assert_eq!(compare(&disc, &own(3, "aio:/cd.iso", "r", Some(A))), Pair::Apart);
+    }
+
+    #[test]
+    fn those_that_share_with_one_before_them_are_counted() {
+        let [a, b] = ["/a", "/b"].map(|path| own(0, path, "w", None));
+        let disc = own(0, "/cd.iso", "r", None);
+        for (list, count) in [
+            (&[][..], 0),
+            (&[a, b], 0),
+            (&[a, a], 1),
+            (&[a, b, a, a], 2),
+            (&[a, b, b, a], 2),
+            (&[disc, disc, a], 0),
+        ] {
+            assert_eq!(shared(list), count, "{list:?}");
+        }
+    }
+
     fn any_disk() -> impl Strategy<Value = Disk> {
         let origin = prop_oneof![
             Just(Origin::Ours),
@@ -164,7 +262,7 @@ mod tests {
         /// Every disk is counted exactly once, and an emulated disk is never anything but an alias.
         #[test]
         fn counts_add_up(disks in proptest::collection::vec(any_disk(), 0..30)) {
-            let counts = take(1, &[A], disks.iter().copied());
+            let counts = take(1, &[A], 0, disks.iter().copied());
             prop_assert_eq!(counts.enumerated() as usize, disks.len());
             let emulated = disks.iter().filter(|d| d.origin == Origin::EmulatedController).count();
             prop_assert!(counts.alias as usize >= emulated);

@@ -83,6 +83,8 @@ pub enum PvDisks {
     BackendMissing,
     /// A vbd has other logical blocks than the emulated disk that stands for it.
     OtherBlocks,
+    /// Two vbds have one backing, and one of them may write to it.
+    Shared,
     /// So many vbds of type disk, every backend ready.
     Ready(u32),
 }
@@ -112,6 +114,10 @@ pub trait Inputs {
     fn fast_startup(&mut self) -> Option<bool>;
     /// PV boots begun since a boot last came up; `None` if that could not be read.
     fn failed_boots(&mut self) -> Option<u32>;
+    /// Whether Xen's platform device is there.
+    fn platform_device(&mut self) -> bool;
+    /// Whether the machine takes the unplug protocol from this driver, or `Parameters\Unplug` does not ask for it.
+    fn unplug(&mut self) -> bool;
     /// The PV disks.
     fn pv_disks(&mut self) -> PvDisks;
 }
@@ -157,6 +163,13 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
     if boot_count::is_exhausted(inputs.failed_boots().ok_or(Reason::ParametersUnreadable)?) {
         return Err(Reason::FailedBoots);
     }
+    // Before anything is hidden: without the device xenpci never starts, and no disk would be left.
+    if !inputs.platform_device() {
+        return Err(Reason::NoPlatformDevice);
+    }
+    if !inputs.unplug() {
+        return Err(Reason::UnplugRefused);
+    }
     match inputs.pv_disks() {
         PvDisks::Unreadable => Err(Reason::StoreUnreadable),
         PvDisks::Vetoed => Err(Reason::HostVetoed),
@@ -164,6 +177,7 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
         PvDisks::BootDiskMissing => Err(Reason::BootDiskWithoutVbd),
         PvDisks::BackendMissing => Err(Reason::BackendMissing),
         PvDisks::OtherBlocks => Err(Reason::BlockSizeDiffers),
+        PvDisks::Shared => Err(Reason::BackingShared),
         PvDisks::Ready(_) => Ok(policy),
     }
 }
@@ -194,6 +208,8 @@ mod tests {
         other_suite: Option<bool>,
         fast_startup: Option<bool>,
         failed_boots: Option<u32>,
+        platform_device: bool,
+        unplug: bool,
         disks: PvDisks,
         asked_xen: bool,
         asked_disks: bool,
@@ -210,6 +226,8 @@ mod tests {
         other_suite: Some(false),
         fast_startup: Some(false),
         failed_boots: Some(0),
+        platform_device: true,
+        unplug: true,
         disks: PvDisks::Ready(1),
         asked_xen: false,
         asked_disks: false,
@@ -240,6 +258,12 @@ mod tests {
         }
         fn failed_boots(&mut self) -> Option<u32> {
             self.failed_boots
+        }
+        fn platform_device(&mut self) -> bool {
+            self.platform_device
+        }
+        fn unplug(&mut self) -> bool {
+            self.unplug
         }
         fn xenpci(&mut self) -> Service {
             self.xenpci
@@ -288,6 +312,8 @@ mod tests {
             (Given { fast_startup: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { failed_boots: Some(2), ..GOOD }, Reason::FailedBoots),
             (Given { failed_boots: None, ..GOOD }, Reason::ParametersUnreadable),
+            (Given { platform_device: false, ..GOOD }, Reason::NoPlatformDevice),
+            (Given { unplug: false, ..GOOD }, Reason::UnplugRefused),
             (Given { disks: PvDisks::Unreadable, ..GOOD }, Reason::StoreUnreadable),
             (Given { disks: PvDisks::Vetoed, ..GOOD }, Reason::HostVetoed),
             (Given { disks: PvDisks::None, ..GOOD }, Reason::NoVbd),
@@ -295,6 +321,7 @@ mod tests {
             (Given { disks: PvDisks::BootDiskMissing, ..GOOD }, Reason::BootDiskWithoutVbd),
             (Given { disks: PvDisks::BackendMissing, ..GOOD }, Reason::BackendMissing),
             (Given { disks: PvDisks::OtherBlocks, ..GOOD }, Reason::BlockSizeDiffers),
+            (Given { disks: PvDisks::Shared, ..GOOD }, Reason::BackingShared),
         ];
         for (mut given, reason) in cases {
             let decision = decide(&mut given);

@@ -23,7 +23,9 @@ extern crate std;
 
 pub mod abi;
 pub mod absence;
+pub mod backing;
 pub mod boot_count;
+pub mod boot_disk;
 pub mod census;
 pub mod channel;
 pub mod controllers;

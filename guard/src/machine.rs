@@ -451,6 +451,7 @@ impl Guard {
         let bugcheck = |reason| BugCheck { reason, own: counts.own_list, enumerated: counts.enumerated() };
         match self.phase {
             Phase::Exposed if counts.alias > 0 => self.stop(bugcheck(Reason::AliasExposed)),
+            Phase::Exposed if counts.shared > 0 => self.stop(bugcheck(Reason::SharedExposed)),
             Phase::Exposed if counts.ours > counts.own_list => self.stop(bugcheck(Reason::UnknownOwnDisk)),
             Phase::Exposed if settled && counts.ours < counts.own_list => {
                 let reason = Reason::OwnDiskMissing;
@@ -460,6 +461,7 @@ impl Guard {
             Phase::Exposed => Action::Nothing,
             _ if counts.ours > 0 => self.stop(bugcheck(Reason::ExposedWithoutProof)),
             Phase::Granted if counts.alias > 0 => self.withhold(Reason::AliasBeforeExposure),
+            Phase::Granted if counts.shared > 0 => self.withhold(Reason::SharedBeforeExposure),
             _ => Action::Nothing,
         }
     }

@@ -40,6 +40,12 @@ impl Parts {
         }
     }
 
+    /// Whether they are of Xen's platform device (xen-pci-device-reservations(7): 5853:0001 or 5853:0002).
+    #[must_use]
+    pub const fn is_platform_device(&self) -> bool {
+        matches!((self.vendor, self.device), (Some(vendor), Some(device)) if is_platform_device(vendor, device))
+    }
+
     /// The function, where vendor, device and class are known.
     #[must_use]
     pub fn function(&self) -> Option<PciFunction> {
@@ -52,6 +58,12 @@ impl Parts {
             class: self.class?,
         })
     }
+}
+
+/// Whether vendor and device are those of Xen's platform device (xen-pci-device-reservations(7)).
+#[must_use]
+pub const fn is_platform_device(vendor: u16, device: u16) -> bool {
+    vendor == 0x5853 && matches!(device, 1 | 2)
 }
 
 const fn low(number: u32) -> u16 {
@@ -74,6 +86,33 @@ mod tests {
     use super::*;
     use crate::units::of;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_platform_device() {
+        let is = |id: &str| {
+            let mut parts = Parts::default();
+            parts.read(&of(id));
+            parts.is_platform_device()
+        };
+        for id in [
+            r"PCI\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01",
+            r"pci\ven_5853&dev_0001",
+            r"PCI\VEN_5853&DEV_0002&CC_FF8000",
+        ] {
+            assert!(is(id), "{id}");
+        }
+        for id in [
+            r"PCI\VEN_5853&DEV_0003",
+            r"PCI\VEN_5853&DEV_C000&SUBSYS_00015853",
+            r"PCI\VEN_8086&DEV_0001",
+            r"PCI\VEN_5853&CC_FF8000",
+            r"SCSI\DiskXENGUARD",
+            "XEN",
+            "",
+        ] {
+            assert!(!is(id), "{id}");
+        }
+    }
 
     fn read(ids: &[&str]) -> Option<PciFunction> {
         let mut parts = Parts::default();

@@ -5,6 +5,7 @@
 //! not reach would be hidden but not counted, and the difference withholds every PV disk.
 
 use crate::controllers::{PciFunction, Present, classify};
+use crate::pci_id;
 
 /// Reads configuration space.
 pub trait ConfigurationSpace {
@@ -54,20 +55,40 @@ impl Buses {
 /// Counts them on every bus that can be reached from `roots`. About 40 reads for a bus with a few devices.
 pub fn count(space: &mut impl ConfigurationSpace, roots: Buses) -> Present {
     let mut present = Present::default();
+    walk(space, roots, |function, _, _| {
+        if let Some(controller) = function.and_then(classify) {
+            present.add(controller);
+        }
+    });
+    present
+}
+
+/// Whether Xen's platform device stands on a bus that can be reached from `roots`.
+pub fn has_platform_device(space: &mut impl ConfigurationSpace, roots: Buses) -> bool {
+    let mut found = false;
+    walk(space, roots, |_, vendor, device| found |= pci_id::is_platform_device(vendor, device));
+    found
+}
+
+/// Tells of every function its vendor and device, and all of a function of mass storage.
+fn walk(
+    space: &mut impl ConfigurationSpace,
+    roots: Buses,
+    mut tell: impl FnMut(Option<&PciFunction>, u16, u16),
+) {
     let mut known = roots;
     let mut visited = Buses::none();
     while let Some(bus) = (0..=u8::MAX).find(|&bus| known.contains(bus) && !visited.contains(bus)) {
         visited.add(bus);
         for device in 0..32 {
-            let Some(many) = visit(space, bus, device, 0, &mut known, &mut present) else { continue };
+            let Some(many) = visit(space, bus, device, 0, &mut known, &mut tell) else { continue };
             if many {
                 for function in 1..8 {
-                    visit(space, bus, device, function, &mut known, &mut present);
+                    visit(space, bus, device, function, &mut known, &mut tell);
                 }
             }
         }
     }
-    present
 }
 
 /// Looks at one function; `None` where there is none, else whether its device has more of them.
@@ -77,7 +98,7 @@ fn visit(
     device: u8,
     function: u8,
     known: &mut Buses,
-    present: &mut Present,
+    tell: &mut impl FnMut(Option<&PciFunction>, u16, u16),
 ) -> Option<bool> {
     let mut read = |offset| space.read(bus, device, function, offset);
     let ids = read(IDS).filter(|ids| low(*ids) != 0xFFFF)?;
@@ -86,7 +107,8 @@ fn visit(
         // Primary, secondary and subordinate bus number, in this order.
         let [_, secondary, ..] = read(BUS_NUMBERS)?.to_le_bytes();
         known.add(secondary);
-    } else if class >> 8 == STORAGE {
+    }
+    if class >> 8 == STORAGE {
         let subsystem = read(SUBSYSTEM)?;
         let function = PciFunction {
             vendor: low(ids),
@@ -95,9 +117,9 @@ fn visit(
             subsystem: high(subsystem),
             class,
         };
-        if let Some(controller) = classify(&function) {
-            present.add(controller);
-        }
+        tell(Some(&function), function.vendor, function.device);
+    } else {
+        tell(None, low(ids), high(ids));
     }
     // Bit 7 of the header type: a device of several functions; only function 0's counts.
     Some(function == 0 && read(HEADER_TYPE)? & 0x0080_0000 != 0)
@@ -161,6 +183,19 @@ mod tests {
         let mut machine = Machine::default().with((0, 1, 0), &ISA).with((0, 1, 1), &IDE);
         assert_eq!(count(&mut machine, roots(&[0])), Present { with_cdrom: 1, disks_only: 0 });
         assert!(machine.reads < 60, "{} reads", machine.reads);
+    }
+
+    #[test]
+    fn the_platform_device_is_found_where_it_stands() {
+        const PLATFORM: [(u8, u32); 2] = [(0, 0x0001_5853), (8, 0xFF80_0001)];
+        let usual = || Machine::default().with((0, 1, 0), &ISA).with((0, 1, 1), &IDE);
+        assert!(!has_platform_device(&mut usual(), roots(&[0])));
+        assert!(has_platform_device(&mut usual().with((0, 2, 0), &PLATFORM), roots(&[0])));
+        let second = [(0, 0x0002_5853), PLATFORM[1]];
+        let mut bridged = usual().with((0, 4, 0), &bridge(7)).with((7, 3, 0), &second);
+        assert!(has_platform_device(&mut bridged, roots(&[0])));
+        // The vendors' own function beside it is none.
+        assert!(!has_platform_device(&mut usual().with((0, 3, 0), &[(0, 0xC000_5853)]), roots(&[0])));
     }
 
     #[test]

@@ -75,6 +75,12 @@ reasons! {
     ParametersUnreadable = 0x21, "a parameter of the guard could not be read";
     /// NT 6.2 or later has not installed the PV storage adapter in an earlier boot, and would not in this one.
     AdapterNotInstalled = 0x22, "Windows has not yet installed the PV storage adapter";
+    /// There is no Xen platform device, on which xenpci would start.
+    NoPlatformDevice = 0x23, "the machine has no Xen platform device";
+    /// The machine does not take the unplug protocol from this driver, and hiding alone was not asked for.
+    UnplugRefused = 0x24, "the machine refuses to unplug its emulated disks";
+    /// Two vbds have one backing.
+    BackingShared = 0x25, "two PV disks stand for the same storage";
     /// `vm-data/xenguard/boot` in xenstore, which is the host's to write, asks for an emulated boot.
     HostVetoed = 0x28, "the host asks for an emulated boot by vm-data/xenguard/boot in xenstore";
     /// A PV disk has other logical blocks than the emulated disk that stands for it: partition tables and file
@@ -109,6 +115,8 @@ reasons! {
     TooManyDevices = 0x3C, "there are more emulated storage devices than the guard can follow";
     /// An emulated device that should have been hidden was started: the boot goes on with it.
     AliasStarted = 0x3D, "an emulated disk or controller that should be hidden was started";
+    /// The first census found two disks of xenvbd's with one backing.
+    SharedBeforeExposure = 0x3E, "two PV disks that stand for the same storage were about to be exposed";
 
     /// A disk that stands for a PV disk's backing arrived after PV disks were exposed.
     AliasExposed = 0x50, "an emulated disk and its PV counterpart are both present";
@@ -126,13 +134,17 @@ reasons! {
     DiskReturned = 0x56, "an emulated disk came back after PV disks were exposed";
     /// An emulated device asked to start in a PV boot and was refused.
     StartRefused = 0x57, "an emulated disk or controller was refused its start";
-    /// A disk on another bus, or a passed-through one, carries the identity of a PV disk.
-    CloneSeen = 0x58, "a disk on another bus carries the signature of a PV disk";
+    /// A disk on another bus, a passed-through one, or another PV disk carries the identity of a PV disk.
+    CloneSeen = 0x58, "another disk carries the signature of a PV disk";
+    /// Two disks of xenvbd's with one backing are exposed.
+    SharedExposed = 0x59, "two PV disks that stand for the same storage are exposed";
 
     /// A vbd's backend has owed an answer for long.
     BackendStuck = 0x60, "a disk's backend does not answer";
     /// A vbd's backend broke the protocol; the disk takes no more requests.
     BackendBroken = 0x61, "a disk's backend broke the protocol";
+    /// A vbd was not connected, since another disk already has its backing.
+    BackingRefused = 0x62, "a PV disk was refused: another one stands for the same storage";
 
     /// A caller's ABI version differs from the guard's.
     InterfaceVersion = 0x70, "the drivers are of different versions";

@@ -66,7 +66,7 @@ const NOTHING_PROOF: [Event; 7] = [
 
 fn census(own_list: u32, ours: u32, alias: u32, foreign: u32) -> Event {
     Event::Census {
-        counts: Counts { own_list, ours, alias, foreign, clones: 0 },
+        counts: Counts { own_list, ours, alias, foreign, clones: 0, shared: 0 },
         settled: false,
         strict: false,
     }
@@ -74,7 +74,7 @@ fn census(own_list: u32, ours: u32, alias: u32, foreign: u32) -> Event {
 
 fn settled(own_list: u32, ours: u32, strict: bool) -> Event {
     Event::Census {
-        counts: Counts { own_list, ours, alias: 0, foreign: 0, clones: 0 },
+        counts: Counts { own_list, ours, alias: 0, foreign: 0, clones: 0, shared: 0 },
         settled: true,
         strict,
     }
@@ -275,13 +275,30 @@ fn foreign_disks_never_stop() {
 #[test]
 fn clones_are_noted() {
     let seen = |ours, alias| Event::Census {
-        counts: Counts { own_list: 1, ours, alias, foreign: 1, clones: 1 },
+        counts: Counts { own_list: 1, ours, alias, foreign: 1, clones: 1, shared: 0 },
         settled: true,
         strict: true,
     };
     assert_eq!(exposed().step(seen(1, 0)), Action::Note(Reason::CloneSeen));
     assert!(matches!(exposed().step(seen(1, 1)), Action::Stop(_)));
     assert_eq!(after(PROOF).step(seen(0, 0)), Action::Nothing, "nothing is exposed");
+}
+
+/// Two disks of ours on one backing: withheld before they are shown, a stop afterwards.
+#[test]
+fn a_backing_twice_is_judged() {
+    let shared = |ours| Event::Census {
+        counts: Counts { own_list: 2, ours, alias: 0, foreign: 0, clones: 0, shared: 1 },
+        settled: false,
+        strict: false,
+    };
+    let stop = BugCheck { reason: Reason::SharedExposed, own: 2, enumerated: 2 };
+    assert_eq!(exposed().step(shared(2)), Action::Stop(stop));
+    assert!(matches!(exposed().step(shared(1)), Action::Stop(_)), "the second has yet to arrive");
+    let mut granted = after(PROOF);
+    assert_eq!(granted.step(Event::ExposureRequested), Action::Expose);
+    assert_eq!(granted.step(shared(0)), Action::Withhold(Reason::SharedBeforeExposure));
+    assert_eq!(granted.step(Event::Exposed), Action::Withhold(Reason::SharedBeforeExposure));
 }
 
 #[test]
@@ -326,7 +343,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::CensusFailed),
         (small.clone(), small.clone(), small.clone(), any::<bool>(), any::<bool>()).prop_map(
             |(own_list, ours, alias, settled, strict)| Event::Census {
-                counts: Counts { own_list, ours, alias, foreign: 1, clones: 0 },
+                counts: Counts { own_list, ours, alias, foreign: 1, clones: 0, shared: 0 },
                 settled,
                 strict
             }

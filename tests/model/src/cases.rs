@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{Faults, Layers, ONE_WAY, Setup, explore};
+use crate::{Faults, Layers, ONE_WAY, Second, Setup, explore};
 
 /// How much is explored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,15 @@ impl Case {
     }
 }
 
-const NONE: Layers = Layers { hide: false, deny: false, proof: false, census: false, tripwire: false };
+const NONE: Layers = Layers {
+    hide: false,
+    deny: false,
+    proof: false,
+    census: false,
+    tripwire: false,
+    survey: false,
+    refuse: false,
+};
 
 /// Layer 4 alone, as `HidePolicy` = `none` has it: the bus filter is there and hides nothing.
 const ATTACHED: Layers = Layers { hide: true, ..NONE };
@@ -112,6 +120,7 @@ pub fn all(depth: Depth) -> Vec<Case> {
         ("L6 alone, a stranger appears", Layers { census: true, ..ATTACHED }, stranger),
     ];
     cases.extend(alone.map(|(name, layers, faults)| holds(name, Setup { layers, faults, ..one })));
+    cases.extend(seconds(one));
     // No layer is left for these: the model must be able to find the disaster.
     let defenceless = Faults { unplug_lies: true, ..returns };
     let blind = Layers { census: false, tripwire: false, ..all };
@@ -123,5 +132,33 @@ pub fn all(depth: Depth) -> Vec<Case> {
         "no L6, a stranger appears",
         Setup { layers: blind, faults: Faults { stranger: true, ..defenceless }, ..one },
     ));
+    cases
+}
+
+/// A second vbd over the disk's backing, in every way it may come, and with every layer that holds there missing
+/// once.
+fn seconds(one: Setup) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name: &str, second, untold, layers, must_break| {
+        let faults = Faults { second: Some(second), untold, ..one.faults };
+        let told = if untold { "told by content" } else { "told by nodes" };
+        let name = format!("a second vbd {name}, {told}");
+        cases.push(Case { name, setup: Setup { layers, faults, ..one }, must_break });
+    };
+    let all = one.layers;
+    let (no_survey, no_refusal) = (Layers { survey: false, ..all }, Layers { refuse: false, ..all });
+    let census = Layers { survey: false, refuse: false, ..all };
+    let blind = Layers { census: false, ..census };
+    for untold in [false, true] {
+        case("from the start", Second::FromStart, untold, all, false);
+        case("from the start, L1 is blind", Second::FromStart, untold, no_survey, false);
+        case("from the start, the census alone", Second::FromStart, untold, census, false);
+        case("is attached", Second::Attached, untold, all, false);
+        case("is attached, the census alone", Second::Attached, untold, no_refusal, false);
+        case("is attached, nobody compares", Second::Attached, untold, blind, true);
+        case("is restarted over the disk", Second::Restarted, untold, all, false);
+        case("is restarted, nobody compares", Second::Restarted, untold, no_refusal, true);
+    }
+    case("that is a clone is attached", Second::Clone, false, all, false);
     cases
 }

@@ -2,7 +2,7 @@
 //! machine.
 //!
 //! The machine has one backing disk, that can be reached through the emulated controller on the filtered root
-//! bus, through the same or another controller past the filter, and through xenvbd. [`World`] is its state,
+//! bus, through the same or another controller past the filter, and through xenvbd, by its own vbd and by a second one. [`World`] is its state,
 //! with the very `Guard` that idefilter.sys holds; [`Step`] is what can happen next; [`Setup`] says which
 //! layers are there and what goes wrong. Every order of steps is explored, and in every state
 //!
@@ -20,7 +20,7 @@ mod setup;
 mod step;
 mod world;
 
-pub use setup::{Faults, Layers, Setup};
+pub use setup::{Faults, Layers, Second, Setup};
 pub use step::Step;
 pub use world::{Adapter, Kind, Path, PvDisk, World};
 
@@ -54,7 +54,7 @@ impl Model for Setup {
 
     fn properties(&self) -> Vec<Property<Setup>> {
         let mut properties = vec![
-            Property::always(ONE_WAY, |_: &Setup, world: &World| world.mounts() <= 1),
+            Property::always(ONE_WAY, |setup: &Setup, world: &World| world.mounts(&setup.faults) <= 1),
             Property::always("a PV disk is shown only with the guard's leave", |_, world: &World| {
                 world.adapter != Adapter::Shown
                     || matches!(world.guard.phase(), Phase::Exposed | Phase::Stopped(_))
@@ -81,6 +81,12 @@ impl Model for Setup {
             properties.push(Property::sometimes("an emulated boot has its disk", |_, world: &World| {
                 world.paths[0] == Path::Mounted && world.up
             }));
+        }
+        if self.faults.second == Some(Second::Clone) {
+            properties
+                .push(Property::sometimes("a clone is mounted beside its original", |_, world: &World| {
+                    world.pv == PvDisk::Mounted && world.plugged == PvDisk::Mounted
+                }));
         }
         properties
     }

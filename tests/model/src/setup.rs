@@ -13,11 +13,36 @@ pub struct Layers {
     pub census: bool,
     /// L7: idefilter is told of drivers that are loaded.
     pub tripwire: bool,
+    /// L1 compares the backings of the vbds.
+    pub survey: bool,
+    /// xenvbd compares a vbd's backing with those of its disks before it shows it.
+    pub refuse: bool,
 }
 
 impl Layers {
     /// Every layer.
-    pub const ALL: Layers = Layers { hide: true, deny: true, proof: true, census: true, tripwire: true };
+    pub const ALL: Layers = Layers {
+        hide: true,
+        deny: true,
+        proof: true,
+        census: true,
+        tripwire: true,
+        survey: true,
+        refuse: true,
+    };
+}
+
+/// A second vbd, besides the disk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Second {
+    /// Over the disk's backing, from the start.
+    FromStart,
+    /// Over the disk's backing, attached while the system runs.
+    Attached,
+    /// Over another backing, and then its backend is restarted over the disk's.
+    Restarted,
+    /// A clone of the disk, attached while the system runs.
+    Clone,
 }
 
 /// What goes wrong besides.
@@ -39,6 +64,10 @@ pub struct Faults {
     pub delays: u8,
     /// Suspends, migrations, hibernations that may happen: the disk that was unplugged is back.
     pub resumes: u8,
+    /// A second vbd.
+    pub second: Option<Second>,
+    /// The second vbd's nodes do not tell what its backing is: only its content does.
+    pub untold: bool,
 }
 
 /// A configuration to explore.

@@ -14,7 +14,7 @@ use guard::machine::{Event, Phase, Unplug};
 use guard::options::BootOptions;
 use guard::policy::{Emulated, HidePolicy};
 
-use crate::setup::Setup;
+use crate::setup::{Second, Setup};
 use crate::world::{Adapter, Kind, Path, PvDisk, World};
 
 /// One step. A number names the emulated way: 0 through the filtered root bus, 1 past it.
@@ -77,6 +77,10 @@ pub enum Step {
     Plug,
     /// Those who wait for disks are told of it.
     PluggedTold,
+    /// A volume of it is mounted.
+    PluggedMount,
+    /// Its backend is restarted over the disk's backing.
+    Restart,
     /// xenvbd's last census.
     Settle,
     /// The machine suspends, and comes back with what was unplugged.
@@ -110,7 +114,16 @@ impl Step {
     /// Whether the step is the adversary's choice, so that a boot in which only such steps are left has come
     /// to rest.
     pub fn is_optional(self) -> bool {
-        matches!(self, Step::Boot | Step::Requery | Step::Return | Step::Resume | Step::Plug | Step::Hold(_))
+        matches!(
+            self,
+            Step::Boot
+                | Step::Requery
+                | Step::Return
+                | Step::Resume
+                | Step::Plug
+                | Step::Restart
+                | Step::Hold(_)
+        )
     }
 }
 
@@ -185,11 +198,20 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
             [true, false] => steps.push(Step::EnumerateSecond),
             [true, true] => {}
         }
-        match world.plugged {
-            PvDisk::Absent if world.adapter == Adapter::Shown => steps.push(Step::Plug),
-            PvDisk::Arrived => steps.push(Step::PluggedTold),
-            _ => {}
+    }
+    let second = setup.faults.second;
+    match world.plugged {
+        PvDisk::Absent if world.adapter == Adapter::Shown && !world.refused => {
+            if second.map_or(setup.large, |second| second != Second::FromStart) {
+                steps.push(Step::Plug);
+            }
         }
+        PvDisk::Arrived => steps.push(Step::PluggedTold),
+        PvDisk::Ready if second.is_some() => steps.push(Step::PluggedMount),
+        _ => {}
+    }
+    if second == Some(Second::Restarted) && world.plugged >= PvDisk::Arrived && !world.restarted {
+        steps.push(Step::Restart);
     }
     if world.pv >= PvDisk::Ready && !world.settled {
         steps.push(Step::Settle);
@@ -206,7 +228,7 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     if world.unplug_due {
         steps.push(Step::UnplugAnew);
     }
-    if !world.hives_open && world.mounts() > 0 {
+    if !world.hives_open && world.mounts(&setup.faults) > 0 {
         steps.push(Step::OpenHives);
     }
     if world.hives_open && !world.up {
@@ -282,7 +304,9 @@ impl Stepping<'_> {
                     self.tell(Event::Relations { bus: 1, seen: 0, hidden: 0 });
                 }
             }
-            Step::Plug => world.plugged = PvDisk::Arrived,
+            Step::Plug => self.plug(),
+            Step::PluggedMount => world.plugged = PvDisk::Mounted,
+            Step::Restart => self.restart(),
             Step::PluggedTold => {
                 world.plugged = PvDisk::Ready;
                 self.census_at_arrival();
@@ -355,6 +379,23 @@ impl Stepping<'_> {
         action
     }
 
+    /// xenvbd connects the second vbd, and shows it where nothing speaks against it.
+    fn plug(&mut self) {
+        self.world.refused = self.setup.layers.refuse && self.world.shares(&self.setup.faults, true);
+        if !self.world.refused {
+            self.world.plugged = PvDisk::Arrived;
+        }
+    }
+
+    /// xenvbd connects the second vbd again, or takes its disk out.
+    fn restart(&mut self) {
+        self.world.restarted = true;
+        if self.setup.layers.refuse && self.world.shares(&self.setup.faults, true) {
+            self.world.refused = true;
+            self.world.plugged = PvDisk::Absent;
+        }
+    }
+
     fn unplug(&mut self) {
         let unplug = if self.world.unplug {
             self.world.disk_emulated &= self.setup.faults.unplug_lies;
@@ -370,7 +411,10 @@ impl Stepping<'_> {
         if self.setup.faults.unsealed {
             return;
         }
-        let mut registry = Registry { pv, policy: self.world.policy, failed: self.world.count };
+        let second = self.setup.faults.second == Some(Second::FromStart);
+        let shared = second && self.setup.layers.survey && self.world.shares(&self.setup.faults, false);
+        let disks = if shared { PvDisks::Shared } else { PvDisks::Ready(1 + u32::from(second)) };
+        let mut registry = Registry { pv, policy: self.world.policy, failed: self.world.count, disks };
         let decision = decision::decide(&mut registry);
         if decision.mode == decision::Mode::Pv {
             self.world.count = guard::boot_count::begun(self.world.count);
@@ -462,11 +506,15 @@ impl Stepping<'_> {
     fn connect(&mut self) {
         if self.world.started && self.world.services {
             self.world.adapter = Adapter::Open;
+            // A vbd that is there already is connected before the first census.
+            self.world.refused = self.setup.faults.second == Some(Second::FromStart)
+                && self.setup.layers.refuse
+                && self.world.shares(&self.setup.faults, true);
         }
     }
 
     fn counts(&self) -> Counts {
-        self.world.census(self.known())
+        self.world.census(self.known(), &self.setup.faults)
     }
 
     fn report(&mut self) {
@@ -483,6 +531,9 @@ impl Stepping<'_> {
         } else if !self.world.stopped {
             self.world.adapter = Adapter::Shown;
             self.world.pv = PvDisk::Arrived;
+            if self.setup.faults.second == Some(Second::FromStart) && !self.world.refused {
+                self.world.plugged = PvDisk::Arrived;
+            }
         }
     }
 
@@ -511,6 +562,7 @@ struct Registry {
     pv: bool,
     policy: HidePolicy,
     failed: u32,
+    disks: PvDisks,
 }
 
 impl Inputs for Registry {
@@ -545,7 +597,13 @@ impl Inputs for Registry {
     fn failed_boots(&mut self) -> Option<u32> {
         Some(self.failed)
     }
+    fn platform_device(&mut self) -> bool {
+        true
+    }
+    fn unplug(&mut self) -> bool {
+        true
+    }
     fn pv_disks(&mut self) -> PvDisks {
-        PvDisks::Ready(1)
+        self.disks
     }
 }

@@ -2,11 +2,12 @@
 //! itself.
 
 use guard::Guard;
-use guard::census::{self, Counts, Disk, Identity, Origin, Signature};
+use guard::backing::Backing;
+use guard::census::{self, Counts, Disk, Identity, Origin, Own, Pair, Signature};
 use guard::machine::{Event, Phase};
 use guard::policy::HidePolicy;
 
-use crate::setup::Faults;
+use crate::setup::{Faults, Second};
 
 /// How far an emulated way to the disk has got. The order is that of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +147,10 @@ pub struct World {
     pub pv: PvDisk,
     /// A disk that is attached to the running machine, and has no emulated way.
     pub plugged: PvDisk,
+    /// xenvbd has refused it.
+    pub refused: bool,
+    /// Its backend has been restarted over the disk's backing.
+    pub restarted: bool,
     /// A second root bus, which is found after the first: AddDevice has run, its children have been
     /// reported.
     pub second_root: [bool; 2],
@@ -204,6 +209,8 @@ impl World {
             adapter: Adapter::Absent,
             pv: PvDisk::Absent,
             plugged: PvDisk::Absent,
+            refused: false,
+            restarted: false,
             second_root: [false; 2],
             settled: false,
             resume_pending: false,
@@ -246,14 +253,41 @@ impl World {
     }
 
     /// Ways through which the disk is mounted.
-    pub fn mounts(&self) -> usize {
+    pub fn mounts(&self, faults: &Faults) -> usize {
         self.paths.iter().filter(|&&path| path == Path::Mounted).count()
             + usize::from(self.pv == PvDisk::Mounted)
+            + usize::from(self.plugged == PvDisk::Mounted && self.is_second_way(faults))
+    }
+
+    /// Whether the second vbd is over the disk's backing.
+    fn is_second_way(&self, faults: &Faults) -> bool {
+        match faults.second {
+            Some(Second::FromStart | Second::Attached) => true,
+            Some(Second::Restarted) => self.restarted,
+            Some(Second::Clone) | None => false,
+        }
+    }
+
+    /// The second vbd as the guard compares it. `read`: xenvbd has read its content, too.
+    pub fn second(&self, faults: &Faults, read: bool) -> Own {
+        let (same, clone) = (self.is_second_way(faults), faults.second == Some(Second::Clone));
+        let (domain, path) = match (faults.untold, same) {
+            (true, _) => (3, "aio:/some.img"),
+            (false, true) => (0, "raw:/vm//disk.img"),
+            (false, false) => (0, "aio:/vm/other.img"),
+        };
+        own(domain, path, (read && (same || clone)).then_some(IDENTITY))
+    }
+
+    /// Whether the guard takes the second vbd for another way to the disk.
+    pub fn shares(&self, faults: &Faults, read: bool) -> bool {
+        let disk = own(0, "aio:/vm/disk.img", read.then_some(IDENTITY));
+        census::compare(&disk, &self.second(faults, read)) == Pair::Shared
     }
 
     /// The census that xenvbd takes: every disk with an interface, by the guard's own rules. `known` tells
     /// whether an emulated disk is known by its ids; otherwise its content decides.
-    pub fn census(&self, known: [bool; 2]) -> Counts {
+    pub fn census(&self, known: [bool; 2], faults: &Faults) -> Counts {
         let emulated =
             self.paths.iter().zip(known).filter(|(path, _)| **path >= Path::Arrived).map(|(_, known)| {
                 if known {
@@ -264,8 +298,18 @@ impl World {
             });
         let own = [self.pv, self.plugged].into_iter().filter(|&disk| disk >= PvDisk::Arrived);
         // xenvbd lists a disk before it reports it.
-        let listed = 1 + u32::from(self.plugged >= PvDisk::Arrived);
+        let second = self.plugged >= PvDisk::Arrived
+            || faults.second == Some(Second::FromStart) && self.adapter != Adapter::Absent && !self.refused;
+        let shared = u32::from(second && self.shares(faults, true));
         let own = own.map(|_| Disk { origin: Origin::Ours, identity: None });
-        census::take(listed, &[IDENTITY], emulated.chain(own))
+        census::take(1 + u32::from(second), &[IDENTITY], shared, emulated.chain(own))
     }
+}
+
+/// A vbd of qemu's.
+fn own(domain: u16, params: &str, identity: Option<Identity>) -> Own {
+    let mut backing = Backing::new(domain, "/local/domain/0/backend/qdisk/1/768");
+    backing.learn("params", params.as_bytes());
+    backing.learn("mode", b"w");
+    Own { identity, backing }
 }

@@ -1,0 +1,380 @@
+//! Backings: the storage behind a vbd, as far as its backend's nodes in xenstore tell it, and the comparison of
+//! two of them.
+//!
+//! The toolstack writes `params` (a path behind the name of a format for qdisk and tapdisk, a path or the
+//! argument of a script for blkback) and `mode`; the hotplug script of a block device writes `physical-device`
+//! (major and minor number of the device, hexadecimal) and `physical-device-path`. A guest may read them, and
+//! nothing else of the storage. Two names for one file that no node connects, such as a symbolic link, are two
+//! backings here.
+
+/// The backend's nodes that [`Backing::learn`] understands.
+pub const NODES: [&str; 4] = ["params", "physical-device", "physical-device-path", "mode"];
+
+/// Names of image formats and of old device types that may stand before a path, each followed by a colon.
+/// Which format a file is read as does not make it another file.
+const FORMATS: [&[u8]; 16] = [
+    b"aio", b"sync", b"raw", b"qcow", b"qcow2", b"qed", b"vhd", b"vhdx", b"vpc", b"vmdk", b"file", b"phy",
+    b"tap", b"tap2", b"tapdisk", b"ioemu",
+];
+
+/// Who serves a vbd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Server {
+    /// A kernel that opens a block device.
+    Kernel,
+    /// The device model, which opens a file by its name.
+    DeviceModel,
+}
+
+/// A block device's numbers in its domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Number {
+    major: u32,
+    minor: u32,
+}
+
+/// A name, as its hash, with the number of a partition of it (0 for the whole).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    hash: u128,
+    partition: u32,
+    /// It begins with a slash.
+    absolute: bool,
+    /// It is below `/dev`.
+    device: bool,
+    /// The device's numbers, where its name says them.
+    number: Option<Number>,
+}
+
+/// The storage behind a vbd, as far as its backend's nodes tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Backing {
+    domain: u16,
+    server: Server,
+    number: Option<Number>,
+    names: [Option<Name>; 2],
+    read_only: bool,
+}
+
+/// The answer of a comparison of two backings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// One storage, or one is a part of the other.
+    Same,
+    /// Two storages, as far as names and numbers tell.
+    Distinct,
+    /// The nodes do not tell.
+    Unknown,
+}
+
+impl Backing {
+    /// A backing of which nothing is known but the domain of its backend and the backend's path, such as
+    /// `/local/domain/0/backend/qdisk/1/768`.
+    #[must_use]
+    pub fn new(domain: u16, backend: &str) -> Backing {
+        let kind = backend.split('/').skip_while(|part| *part != "backend").nth(1);
+        let server = if kind == Some("qdisk") { Server::DeviceModel } else { Server::Kernel };
+        Backing { domain, server, number: None, names: [None; 2], read_only: false }
+    }
+
+    /// Takes in the value of one of [`NODES`]; what cannot be understood is not known.
+    pub fn learn(&mut self, node: &str, value: &[u8]) {
+        match node {
+            "params" => self.names[0] = Name::parse(value, self.server),
+            "physical-device-path" => self.names[1] = Name::parse(value, self.server),
+            "physical-device" => self.number = Number::parse(value),
+            "mode" => self.read_only = value.first() == Some(&b'r'),
+            _ => {}
+        }
+    }
+
+    /// Whether the toolstack lets the guest only read.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Compares the storages, whatever may be done with them.
+    #[must_use]
+    pub fn relation(&self, other: &Backing) -> Relation {
+        // Names and numbers mean something within a domain only; another may have imported the same storage.
+        if self.domain != other.domain {
+            return Relation::Unknown;
+        }
+        let number = self.numbers().any(|a| other.numbers().any(|b| a.overlaps(b)));
+        let name = self.names().any(|a| other.names().any(|b| a.overlaps(b)));
+        if number || name {
+            return Relation::Same;
+        }
+        if self.is_told_from(other) { Relation::Distinct } else { Relation::Unknown }
+    }
+
+    /// Whether two backings that have no name and no number in common are two: there is something of the same
+    /// sort to compare.
+    fn is_told_from(&self, other: &Backing) -> bool {
+        let named = |backing: &Backing| backing.names().any(|name| name.absolute);
+        match (self.server, other.server) {
+            // Two loop devices may have one file behind them.
+            (Server::Kernel, Server::Kernel) => match (self.number, other.number) {
+                (Some(a), Some(b)) => !(a.is_loop() && b.is_loop()) || named(self) && named(other),
+                _ => named(self) && named(other),
+            },
+            (Server::DeviceModel, Server::DeviceModel) => named(self) && named(other),
+            (Server::Kernel, Server::DeviceModel) => other.is_file_beside(self),
+            (Server::DeviceModel, Server::Kernel) => self.is_file_beside(other),
+        }
+    }
+
+    /// Whether this is a file by its name, and `kernel` a device that is no loop device over a file.
+    fn is_file_beside(&self, kernel: &Backing) -> bool {
+        let file = self.names().next().is_some_and(|name| name.absolute && !name.device);
+        file && kernel.number.is_some_and(|number| !number.is_loop())
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = Number> + Clone {
+        let named = self.names.into_iter().flatten().filter_map(|name| name.number);
+        self.number.into_iter().chain(named)
+    }
+
+    fn names(&self) -> impl Iterator<Item = Name> + Clone {
+        self.names.into_iter().flatten()
+    }
+}
+
+impl Number {
+    /// Majors of SCSI disks (Linux, devices.txt), with 16 minors each.
+    const SD: [u32; 16] = [8, 65, 66, 67, 68, 69, 70, 71, 128, 129, 130, 131, 132, 133, 134, 135];
+    /// Majors of old IDE disks, with 64 minors each.
+    const HD: [u32; 10] = [3, 22, 33, 34, 56, 57, 88, 89, 90, 91];
+    /// Major of Xen's own disks, with 16 minors each.
+    const XVD: u32 = 202;
+    /// Major of loop devices.
+    const LOOP: u32 = 7;
+
+    /// `fe:30`, hexadecimal.
+    fn parse(value: &[u8]) -> Option<Number> {
+        let (major, minor) = core::str::from_utf8(value).ok()?.trim().split_once(':')?;
+        let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
+        Some(Number { major: number(major)?, minor: number(minor)? })
+    }
+
+    const fn is_loop(self) -> bool {
+        self.major == Self::LOOP
+    }
+
+    /// How many minors a disk of this major has, its partitions among them.
+    fn minors(self) -> u32 {
+        match self.major {
+            major if Self::SD.contains(&major) || major == Self::XVD => 16,
+            major if Self::HD.contains(&major) => 64,
+            _ => 1,
+        }
+    }
+
+    /// Whether one is the other, or a partition of it.
+    fn overlaps(self, other: Number) -> bool {
+        let (minors, same) = (self.minors(), self.minor == other.minor);
+        let disk = self.minor / minors == other.minor / minors;
+        let whole = self.minor % minors == 0 || other.minor % minors == 0;
+        self.major == other.major && (same || disk && whole)
+    }
+}
+
+impl Name {
+    /// A name as `params` has it; `None` for that of no medium.
+    fn parse(value: &[u8], server: Server) -> Option<Name> {
+        let text = without_formats(value);
+        if text.is_empty() {
+            return None;
+        }
+        let absolute = text[0] == b'/';
+        let path = match server {
+            _ if absolute => Path::new(None, text),
+            // xl and xm look for a device below /dev; a script makes of it what it likes, the same each time.
+            Server::Kernel => Path::new(Some(b"dev"), text),
+            // In the device model's own directory, or no file at all.
+            Server::DeviceModel => Path::new(Some(b"."), text),
+        };
+        let device = path.part(0) == Some(b"dev");
+        let (last, partition) = if device { path.partition() } else { (path.last(), 0) };
+        let mut hash = Hash::default();
+        if partition == 0
+            && let Some((group, volume)) = path.logical_volume()
+        {
+            // /dev/mapper/group-volume is /dev/group/volume, with each dash of a name doubled.
+            hash.part(b"dev");
+            hash.undashed(group);
+            hash.undashed(volume);
+        } else {
+            (0..path.length.saturating_sub(1))
+                .filter_map(|at| path.part(at))
+                .for_each(|part| hash.part(part));
+            hash.part(last);
+        }
+        let number = if device { path.number() } else { None };
+        Some(Name { hash: hash.0, partition, absolute, device, number })
+    }
+
+    /// Whether one is the other, or a partition of it.
+    fn overlaps(self, other: Name) -> bool {
+        let whole = self.partition == 0 || other.partition == 0;
+        self.hash == other.hash && (whole || self.partition == other.partition)
+    }
+}
+
+/// The text behind the formats that stand before it.
+fn without_formats(mut text: &[u8]) -> &[u8] {
+    while let Some(rest) = FORMATS.iter().find_map(|format| text.strip_prefix(*format)?.strip_prefix(b":")) {
+        text = rest;
+    }
+    text
+}
+
+/// Most parts of a path that is taken apart; a longer one counts as its first parts and the last.
+const DEEPEST: usize = 64;
+
+/// An absolute path without empty parts, `.` and `..`.
+struct Path<'a> {
+    parts: [&'a [u8]; DEEPEST],
+    length: usize,
+}
+
+impl<'a> Path<'a> {
+    /// A path below `root`, or below the root of all.
+    fn new(root: Option<&'a [u8]>, text: &'a [u8]) -> Path<'a> {
+        let mut path = Path { parts: [&[]; DEEPEST], length: 0 };
+        if let Some(root) = root {
+            (path.parts[0], path.length) = (root, 1);
+        }
+        for part in text.split(|byte| *byte == b'/') {
+            match part {
+                b"" | b"." => {}
+                b".." => path.length = path.length.saturating_sub(1),
+                part => {
+                    path.length = (path.length + 1).min(DEEPEST);
+                    path.parts[path.length - 1] = part;
+                }
+            }
+        }
+        path
+    }
+
+    fn part(&self, at: usize) -> Option<&'a [u8]> {
+        self.parts[..self.length].get(at).copied()
+    }
+
+    fn last(&self) -> &'a [u8] {
+        self.length.checked_sub(1).and_then(|at| self.part(at)).unwrap_or_default()
+    }
+
+    /// The last part's name of a whole disk, and the number of the partition that it names: `sda1`,
+    /// `nvme0n1p2`, `disk/by-id/x-part3`. 0 where it names none.
+    fn partition(&self) -> (&'a [u8], u32) {
+        let last = self.last();
+        let (stem, digits) = trailing_number(last);
+        let Some(number) = digits else { return (last, 0) };
+        if self.length == 2 {
+            let lettered = [&b"sd"[..], b"hd", b"vd", b"xvd"].iter().any(|prefix| {
+                stem.strip_prefix(*prefix)
+                    .is_some_and(|disk| !disk.is_empty() && disk.iter().all(u8::is_ascii_lowercase))
+            });
+            if lettered {
+                return (stem, number);
+            }
+            if let Some(disk) = stem.strip_suffix(b"p")
+                && [&b"nvme"[..], b"mmcblk", b"loop", b"nbd", b"md"]
+                    .iter()
+                    .any(|prefix| disk.starts_with(prefix))
+                && disk.last().is_some_and(u8::is_ascii_digit)
+            {
+                return (disk, number);
+            }
+        }
+        match (self.part(1), stem.strip_suffix(b"-part")) {
+            (Some(b"disk" | b"mapper"), Some(disk)) => (disk, number),
+            _ => (last, 0),
+        }
+    }
+
+    /// The numbers of a device whose name says them: `/dev/loop3`, `/dev/sdb1`, `/dev/block/253:4`.
+    fn number(&self) -> Option<Number> {
+        let decimal = |digits: &[u8]| core::str::from_utf8(digits).ok()?.parse().ok();
+        match (self.length, self.part(1)?) {
+            (3, b"block") => {
+                let colon = self.last().iter().position(|byte| *byte == b':')?;
+                let (major, minor) = self.last().split_at(colon);
+                Some(Number { major: decimal(major)?, minor: decimal(&minor[1..])? })
+            }
+            (2, name) => {
+                if let Some(minor) = name.strip_prefix(b"loop").and_then(decimal) {
+                    return Some(Number { major: Number::LOOP, minor });
+                }
+                let (disk, partition) = self.partition();
+                match disk.strip_prefix(b"sd")? {
+                    [letter @ b'a'..=b'p'] if partition < 16 => Some(Number {
+                        major: Number::SD[0],
+                        minor: u32::from(letter - b'a') * 16 + partition,
+                    }),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Group and volume of `/dev/mapper/group-volume`, as they stand there.
+    fn logical_volume(&self) -> Option<(&'a [u8], &'a [u8])> {
+        if self.length != 3 || self.part(0) != Some(b"dev") || self.part(1) != Some(b"mapper") {
+            return None;
+        }
+        let name = self.last();
+        let mut at = name.iter().position(|byte| *byte == b'-')?;
+        while name.get(at..)?.starts_with(b"--") {
+            at += 2 + name.get(at + 2..)?.iter().position(|byte| *byte == b'-')?;
+        }
+        Some((&name[..at], &name[at + 1..]))
+    }
+}
+
+/// A name without the decimal number at its end, and that number, without a leading zero.
+fn trailing_number(name: &[u8]) -> (&[u8], Option<u32>) {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (stem, digits) = name.split_at(name.len() - digits);
+    let number = core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    (stem, number.filter(|&number: &u32| number > 0 && !digits.starts_with(b"0")))
+}
+
+/// FNV-1a of 128 bits, over the parts of a path.
+struct Hash(u128);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+}
+
+impl Hash {
+    fn byte(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013B);
+    }
+
+    fn part(&mut self, part: &[u8]) {
+        self.byte(b'/');
+        part.iter().for_each(|&byte| self.byte(byte));
+    }
+
+    /// A part in which each dash is written twice.
+    fn undashed(&mut self, part: &[u8]) {
+        self.byte(b'/');
+        let mut doubled = false;
+        for &byte in part {
+            doubled = byte == b'-' && !doubled;
+            if !doubled {
+                self.byte(byte);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

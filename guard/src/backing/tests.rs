@@ -1,0 +1,228 @@
+use proptest::prelude::*;
+use std::{format, string::String, vec::Vec};
+
+use super::*;
+use Relation::{Distinct, Same, Unknown};
+
+/// A backing of `domain` with these values of [`NODES`], none where empty.
+fn of(domain: u16, kind: &str, values: [&str; 4]) -> Backing {
+    let mut backing = Backing::new(domain, &format!("/local/domain/{domain}/backend/{kind}/1/768"));
+    for (node, value) in NODES.into_iter().zip(values).filter(|(_, value)| !value.is_empty()) {
+        backing.learn(node, value.as_bytes());
+    }
+    backing
+}
+
+fn qdisk(params: &str) -> Backing {
+    of(0, "qdisk", [params, "", "", "w"])
+}
+
+fn phy(params: &str, number: &str) -> Backing {
+    of(0, "vbd", [params, number, "", "w"])
+}
+
+/// Both ways round.
+fn relation(a: &Backing, b: &Backing) -> Relation {
+    assert_eq!(a.relation(b), b.relation(a), "{a:?} {b:?}");
+    a.relation(b)
+}
+
+#[test]
+fn one_file_by_every_spelling() {
+    let spellings = [
+        "aio:/vm/d.img",
+        "raw:/vm/d.img",
+        "qcow2:/vm/d.img",
+        "tap:aio:/vm/d.img",
+        "/vm/d.img",
+        "aio://vm///d.img",
+        "aio:/vm/./d.img",
+        "aio:/vm/../vm/d.img",
+        "aio:/../vm/d.img/",
+    ];
+    for a in spellings {
+        for b in spellings {
+            assert_eq!(relation(&qdisk(a), &qdisk(b)), Same, "{a} {b}");
+            assert_eq!(relation(&qdisk(a), &phy(b, "7:0")), Same, "{a} {b}");
+        }
+        for other in ["aio:/vm/D.img", "aio:/vm/d.img2", "aio:/d.img", "aio:/vm/d", "aio:/vm/d.img/x"] {
+            assert_eq!(relation(&qdisk(a), &qdisk(other)), Distinct, "{a} {other}");
+        }
+    }
+}
+
+#[test]
+fn a_device_by_its_number() {
+    assert_eq!(relation(&phy("/dev/a", "fe:30"), &phy("/dev/b", "fe:30")), Same);
+    assert_eq!(relation(&phy("/dev/a", "fe:30"), &phy("/dev/b", "FE:30")), Same);
+    assert_eq!(relation(&phy("/dev/a", "fe:30"), &phy("/dev/b", "fe:31")), Distinct);
+    assert_eq!(relation(&phy("/dev/a", "fe:30"), &phy("/dev/b", "fd:30")), Distinct);
+    // A name alone is as good where both have one, and none where a number is missing.
+    assert_eq!(relation(&phy("/dev/a", "fe:30"), &phy("/dev/b", "")), Distinct);
+    assert_eq!(relation(&phy("", "fe:30"), &phy("/dev/b", "")), Unknown);
+    assert_eq!(relation(&phy("", "fe:30"), &phy("", "")), Unknown);
+    assert_eq!(relation(&phy("", "x"), &phy("", "x")), Unknown);
+}
+
+#[test]
+fn a_name_says_a_number() {
+    for (name, number) in [
+        ("/dev/loop3", "7:3"),
+        ("/dev/sda", "8:0"),
+        ("/dev/sdb", "8:10"),
+        ("/dev/sdp15", "8:ff"),
+        ("/dev/block/254:48", "fe:30"),
+    ] {
+        assert_eq!(relation(&qdisk(&format!("aio:{name}")), &phy("/dev/x", number)), Same, "{name}");
+        assert_ne!(relation(&qdisk(&format!("aio:{name}")), &phy("/dev/x", "fe:31")), Same, "{name}");
+    }
+    // Not in this form anywhere else.
+    for name in ["/vm/loop3", "/dev/x/loop3", "/dev/loopy", "/dev/block/254", "/dev/block/a:b", "/dev/sd"] {
+        assert_eq!(relation(&qdisk(name), &phy("/dev/x", "7:3")), Unknown, "{name}");
+    }
+}
+
+#[test]
+fn logical_volumes_have_two_names() {
+    for (a, b) in [
+        ("/dev/vg/win", "/dev/mapper/vg-win"),
+        ("/dev/my-vg/my-win", "/dev/mapper/my--vg-my--win"),
+        ("/dev/v-/win", "/dev/mapper/v---win"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Same, "{a}");
+        assert_eq!(relation(&phy(a, ""), &phy(b, "")), Same, "{a}");
+    }
+    assert_eq!(relation(&qdisk("/dev/vg/win"), &qdisk("/dev/mapper/vg--win")), Distinct);
+    assert_eq!(relation(&qdisk("/dev/v/g-win"), &qdisk("/dev/mapper/v-g--win")), Same);
+    assert_eq!(relation(&qdisk("/dev/vg/win"), &qdisk("/dev/mapper/control")), Distinct);
+    assert_eq!(relation(&qdisk("/dev/vg/win"), &qdisk("/dev/mapper/-")), Distinct);
+}
+
+#[test]
+fn a_partition_is_part_of_its_disk_and_not_of_another() {
+    for (disk, partitions) in [
+        ("/dev/sda", ["/dev/sda1", "/dev/sda2"]),
+        ("/dev/vdb", ["/dev/vdb1", "/dev/vdb12"]),
+        ("/dev/nvme0n1", ["/dev/nvme0n1p1", "/dev/nvme0n1p2"]),
+        ("/dev/loop0", ["/dev/loop0p1", "/dev/loop0p2"]),
+        ("/dev/disk/by-id/x-1", ["/dev/disk/by-id/x-1-part1", "/dev/disk/by-id/x-1-part2"]),
+        ("/dev/mapper/mpatha", ["/dev/mapper/mpatha-part1", "/dev/mapper/mpatha-part2"]),
+    ] {
+        for partition in partitions {
+            assert_eq!(relation(&qdisk(disk), &qdisk(partition)), Same, "{partition}");
+            assert_eq!(relation(&qdisk(partition), &qdisk(partition)), Same, "{partition}");
+        }
+        assert_eq!(relation(&qdisk(partitions[0]), &qdisk(partitions[1])), Distinct, "{disk}");
+    }
+    for (a, b) in [
+        ("/dev/vg/win", "/dev/vg/win1"),
+        ("/vm/sda", "/vm/sda1"),
+        ("/dev/sda1", "/dev/sdb1"),
+        ("/dev/sda1", "/dev/sda11"),
+        ("/dev/nvme0n1", "/dev/nvme0n12"),
+        ("/dev/loop1", "/dev/loop11"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Distinct, "{a} {b}");
+    }
+    // By their numbers, and only where a major's minors are of one disk.
+    assert_eq!(relation(&phy("", "8:0"), &phy("", "8:1")), Same);
+    assert_eq!(relation(&phy("", "8:1"), &phy("", "8:2")), Distinct);
+    assert_eq!(relation(&phy("", "8:0"), &phy("", "8:11")), Distinct);
+    assert_eq!(relation(&phy("", "3:40"), &phy("", "3:41")), Same);
+    assert_eq!(relation(&phy("", "fe:0"), &phy("", "fe:1")), Distinct);
+}
+
+#[test]
+fn names_mean_something_within_one_domain() {
+    let there = |domain| of(domain, "vbd", ["/dev/vg/win", "fe:30", "", "w"]);
+    assert_eq!(relation(&there(0), &there(0)), Same);
+    assert_eq!(relation(&there(3), &there(3)), Same);
+    assert_eq!(relation(&there(0), &there(3)), Unknown);
+}
+
+#[test]
+fn what_a_script_is_told_is_the_same_each_time() {
+    assert_eq!(relation(&phy("iqn=a,portal=b", ""), &phy("iqn=a,portal=b", "")), Same);
+    assert_eq!(relation(&phy("iqn=a,portal=b", ""), &phy("iqn=c,portal=b", "")), Unknown);
+    assert_eq!(relation(&phy("iqn=a,portal=b", "8:0"), &phy("iqn=c,portal=b", "8:10")), Distinct);
+    // xm's and xl's names below /dev.
+    assert_eq!(relation(&phy("vg/win", ""), &phy("/dev/vg/win", "")), Same);
+    assert_eq!(relation(&phy("sda", ""), &phy("/dev/sda1", "")), Same);
+    assert_eq!(relation(&qdisk("nbd:h:1"), &qdisk("nbd:h:1")), Same);
+    assert_eq!(relation(&qdisk("vg/win"), &qdisk("/dev/vg/win")), Unknown);
+}
+
+#[test]
+fn a_path_that_the_script_found_counts_too() {
+    let script = of(0, "vbd", ["/dev/vg/win", "fd:3", "/dev/dm-3", "w"]);
+    assert_eq!(relation(&script, &qdisk("aio:/dev/dm-3")), Same);
+    assert_eq!(relation(&script, &qdisk("aio:/dev/dm-4")), Unknown);
+}
+
+/// Two servers: what one calls a file the other may have behind a device.
+#[test]
+fn a_file_and_a_device() {
+    assert_eq!(relation(&qdisk("aio:/vm/clone.img"), &phy("/dev/vg/win", "fe:30")), Distinct);
+    assert_eq!(relation(&qdisk("aio:/dev/disk/by-id/x"), &phy("/dev/vg/win", "fe:30")), Unknown);
+    assert_eq!(relation(&qdisk("aio:/vm/d.img"), &phy("/dev/loop0", "7:0")), Unknown);
+    assert_eq!(relation(&qdisk("aio:/vm/d.img"), &phy("/vm/other.img", "7:0")), Unknown);
+    assert_eq!(relation(&phy("/vm/a.img", "7:0"), &phy("/vm/b.img", "7:1")), Distinct);
+    assert_eq!(relation(&phy("", "7:0"), &phy("/vm/b.img", "7:1")), Unknown);
+}
+
+#[test]
+fn nothing_is_told_by_nothing() {
+    let nothing = of(0, "vbd", [""; 4]);
+    for other in [nothing, qdisk("/a"), phy("/a", "fe:30"), qdisk("aio:"), qdisk("")] {
+        assert_eq!(relation(&nothing, &other), Unknown);
+    }
+    assert!(!nothing.is_read_only() && of(0, "vbd", ["", "", "", "r"]).is_read_only());
+    assert!(!of(0, "vbd", ["", "", "", "w!"]).is_read_only());
+}
+
+/// A path in some other spelling.
+fn respelled(parts: &[String], extra: &[u8]) -> String {
+    let mut path = String::new();
+    for (at, part) in parts.iter().enumerate() {
+        path += match extra.get(at).map_or(0, |extra| extra % 4) {
+            1 => "//",
+            2 => "/./",
+            3 => "/zz/../",
+            _ => "/",
+        };
+        path += part;
+    }
+    path
+}
+
+proptest! {
+    #[test]
+    fn any_spelling_is_the_same_file(
+        parts in prop::collection::vec("[a-z0-9-]{1,6}", 1..8),
+        extra: Vec<u8>,
+        format in 0..FORMATS.len(),
+    ) {
+        let format = core::str::from_utf8(FORMATS[format]).unwrap();
+        let (plain, other) = (respelled(&parts, &[]), respelled(&parts, &extra));
+        prop_assert_eq!(relation(&qdisk(&plain), &qdisk(&format!("{format}:{other}"))), Same);
+    }
+
+    #[test]
+    fn other_files_are_other_files(a in "/vm/[a-z]{1,8}/[a-z0-9]{1,8}", b in "/vm/[a-z]{1,8}/[a-z0-9]{1,8}") {
+        prop_assert_eq!(relation(&qdisk(&a), &qdisk(&b)) == Same, a == b);
+    }
+
+    #[test]
+    fn any_bytes_are_compared(a in prop::collection::vec(any::<u8>(), 0..300), b: Vec<u8>, kernel: bool) {
+        let kind = if kernel { "vbd" } else { "qdisk" };
+        let (mut one, mut two) = (of(0, kind, [""; 4]), of(0, "qdisk", [""; 4]));
+        for node in NODES {
+            one.learn(node, &a);
+            two.learn(node, &b);
+        }
+        relation(&one, &two);
+        // A backing that says anything of itself is itself.
+        let itself = relation(&one, &one);
+        prop_assert!(itself == Same || without_formats(&a).is_empty() && one.number.is_none());
+    }
+}
