@@ -89,6 +89,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a frontend's folder is without its node `backend`: it belongs to no device, because one has left it
+    /// or is being made. Linux and FreeBSD pass over such a folder, too.
+    pub const fn is_no_device(&self) -> bool {
+        match self {
+            Self::Store { node, error } => matches!(node.as_bytes(), b"backend") && error.is_missing(),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,7 @@
 //! The talk over xenstore: who the backend is, the handshake, what the disk is like.
 
 use super::{Disk, Error, Features, Kind, Vbd, VirtualDevice};
-use crate::store::{self, Names, Store, path::PathBuf};
+use crate::store::{self, Errno, Names, Store, path::PathBuf};
 use crate::xenbus::{Action, Handshake, State};
 use crate::{DomainId, GrantRef, Port};
 use core::fmt::{self, Write};
@@ -112,6 +112,40 @@ impl Link {
     pub fn backend_state(&self, store: &mut impl Store) -> Result<State, Error> {
         let at = |error| Error::Store { node: "state", error };
         store::read_state(store, &self.backend.join("state").map_err(at)?).map_err(at)
+    }
+
+    /// Whether somebody has made the frontend's nodes anew since this end connected: its state, which only this end
+    /// and the toolstack write, is back at the start or gone. The backend is then another, if it is one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn is_replaced(&self, store: &mut impl Store) -> Result<bool, Error> {
+        let at = |error| Error::Store { node: "state", error };
+        let state = store::read_state(store, &self.frontend.join("state").map_err(at)?).map_err(at)?;
+        Ok(self.handshake.is_connected() && matches!(state, State::Unknown | State::Initialising))
+    }
+
+    /// Reads some of the backend's own nodes, by their names below its folder, and tells each value; of one that
+    /// does not exist, or that the guest may not read, it tells nothing. `buffer` takes a value at a time.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn backend_values(
+        &self,
+        store: &mut impl Store,
+        nodes: &[&'static str],
+        buffer: &mut [u8],
+        mut tell: impl FnMut(&'static str, &[u8]),
+    ) -> Result<(), Error> {
+        for &node in nodes {
+            let at = |error| Error::Store { node, error };
+            match store.read(&self.backend.join(node).map_err(at)?, buffer) {
+                Ok(value) => tell(node, value),
+                Err(store::Error::Refused(Errno::NoEntry | Errno::Access)) => {}
+                Err(error) => return Err(at(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Goes on as far as possible without waiting. Call it once at the start and whenever the node `state` of

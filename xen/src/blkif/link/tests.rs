@@ -52,6 +52,63 @@ fn the_vbd_is_read_from_the_frontends_nodes() {
 }
 
 #[test]
+fn a_folder_without_a_backend_is_no_device() {
+    let world = World::new();
+    let (_backend, .., store) = setup(&world);
+    store.set("device/vbd/51744/state", "6");
+    store.set("device/vbd/51744/virtual-device", "51744");
+    let open = |path: &str| Link::open(&mut store.clone(), path);
+    assert!(open("device/vbd/51744").unwrap_err().is_no_device());
+    store.set("device/vbd/51744/backend", "/local/domain/0/backend/vbd/1/51744");
+    assert!(!open("device/vbd/51744").unwrap_err().is_no_device(), "it has one, and the rest is missing");
+    store.fail(Some(("device/vbd/768/backend", store::Error::TimedOut)));
+    assert!(!open(PATH).unwrap_err().is_no_device());
+}
+
+#[test]
+fn nodes_that_were_made_anew_are_told() {
+    let world = World::new();
+    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    assert_eq!(link.is_replaced(&mut store), Ok(false), "it has not connected yet");
+    connect(&mut backend, &mut link, &mut store, &offer);
+    assert_eq!(link.is_replaced(&mut store), Ok(false));
+    let state = std::format!("{PATH}/state");
+    for (written, replaced) in [("1", true), ("4", false), ("5", false)] {
+        store.set(&state, written);
+        assert_eq!(link.is_replaced(&mut store), Ok(replaced), "{written}");
+    }
+    assert!(store.delete(&state));
+    assert_eq!(link.is_replaced(&mut store), Ok(true));
+    store.fail(Some(("state", store::Error::TimedOut)));
+    assert!(link.is_replaced(&mut store).is_err());
+}
+
+#[test]
+fn values_of_the_backends_are_told() {
+    let world = World::new();
+    let (_backend, link, .., store) = setup(&world);
+    store.set("/local/domain/0/backend/vbd/1/768/params", "aio:/d.img");
+    store.set("/local/domain/0/backend/vbd/1/768/mode", "w");
+    let read = |store: &Tree, buffer: &mut [u8]| {
+        let mut told = Vec::new();
+        let nodes = ["params", "physical-device", "mode"];
+        link.backend_values(&mut store.clone(), &nodes, buffer, |node, value| {
+            told.push((node, value.to_vec()));
+        })
+        .map(|()| told)
+    };
+    let told = read(&store, &mut [0; 64]).unwrap();
+    assert_eq!(told, [("params", b"aio:/d.img".to_vec()), ("mode", b"w".to_vec())]);
+    let error = store::Error::NoSpace { needed: 10, given: 4 };
+    assert_eq!(read(&store, &mut [0; 4]), Err(Error::Store { node: "params", error }));
+    store.fail(Some(("mode", store::Error::TimedOut)));
+    let error = store::Error::TimedOut;
+    assert_eq!(read(&store, &mut [0; 64]), Err(Error::Store { node: "mode", error }));
+    store.fail(Some(("params", store::Error::Refused(Errno::Access))));
+    assert_eq!(read(&store, &mut [0; 64]).unwrap(), [("mode", b"w".to_vec())]);
+}
+
+#[test]
 fn opening_writes_nothing_and_names_what_is_wrong() {
     let world = World::new();
     let _backend = Blkback::new(&world, PATH, 64);
