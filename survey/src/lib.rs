@@ -1,0 +1,163 @@
+//! The domain's PV disks as xenstore tells of them before a boot is decided: [`survey`] looks at every vbd, whether
+//! its backend is ready, whether the boot disk is among them, and whether two of them have one backing.
+//!
+//! It writes nothing and works over any [`Store`]: over a polled connection in idefilter's DriverEntry, over a tree
+//! of nodes in the explorer (`tests/explore`), which holds it against configurations of toolstacks.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use guard::backing::{self, Backing};
+use guard::boot_disk::Places;
+use guard::census::{Own, Pair, compare};
+use guard::decision::PvDisks;
+use xen::blkif::{Kind, Link};
+use xen::store::{self, PAYLOAD_BUFFER, Store, path::PathBuf};
+use xen::xenbus::State;
+
+/// Folder of the domain's vbds.
+const VBDS: &str = "device/vbd";
+
+/// A reason why the disks cannot be read, or not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Xenstore failed.
+    Store(store::Error),
+    /// A vbd's nodes are not as they must be.
+    Vbd(xen::blkif::Error),
+    /// No memory for what is read.
+    NoMemory,
+    /// A disk's backend is not ready; it may become so.
+    Backend {
+        /// Number of the virtual device.
+        device: u32,
+        /// Its backend's state, as io/xenbus.h numbers them.
+        state: u32,
+    },
+    /// Two vbds have one backing, and one of them may write to it.
+    Shared {
+        /// Numbers of the virtual devices.
+        devices: [u32; 2],
+    },
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<xen::blkif::Error> for Failure {
+    fn from(error: xen::blkif::Error) -> Self {
+        Self::Vbd(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Vbd(error) => error.fmt(f),
+            Self::NoMemory => f.write_str("out of memory"),
+            Self::Backend { device, state } => write!(f, "the backend of vbd {device} is in state {state}"),
+            Self::Shared { devices: [one, other] } => {
+                write!(f, "vbds {one} and {other} stand for the same storage")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Failure {}
+
+/// Looks at every vbd of type disk, and whether it, or a CD-ROM drive, has the backing of another. `firmware` is
+/// asked how many disks the BIOS found. *Passive*.
+///
+/// # Errors
+/// See [`Failure`]. Of several the first vbd's counts, but for a backend that is not ready, which counts last.
+pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> Result<PvDisks, Failure> {
+    let root = PathBuf::new(VBDS)?;
+    let mut names = buffer()?;
+    let names = match store.directory(&root, &mut names) {
+        Ok(names) => names,
+        Err(error) if error.is_missing() => return Ok(PvDisks::None),
+        Err(error) => return Err(error.into()),
+    };
+
+    // One vbd alone shares with nobody.
+    let compared = names.clone().nth(1).is_some();
+    let mut value = buffer()?;
+    let mut backings = Vec::new();
+    let mut disks = 0;
+    let mut places = Places::default();
+    let mut lagging = None;
+    for name in names {
+        let link = match Link::open(store, &root.join(name)?) {
+            Err(error) if error.is_no_device() => continue,
+            link => link?,
+        };
+        let device = link.vbd().device;
+        if compared && matches!(link.vbd().kind, Kind::Disk | Kind::Cdrom) {
+            let own = Own { identity: None, backing: read_backing(store, &link, &mut value)? };
+            let earlier = |(_, other): &&(u32, Own)| compare(&own, other) == Pair::Shared;
+            if let Some(&(other, _)) = backings.iter().find(earlier) {
+                return Err(Failure::Shared { devices: [other, device.0] });
+            }
+            backings.try_reserve(1).map_err(|_| Failure::NoMemory)?;
+            backings.push((device.0, own));
+        }
+        if link.vbd().kind != Kind::Disk {
+            continue;
+        }
+        disks += 1;
+        places.add(device.place());
+        let state = link.backend_state(store)?;
+        let ready = match state {
+            State::InitWait | State::Initialised | State::Connected => true,
+            // The firmware had it, and has let go of it: a backend that stays online begins anew with xenvbd.
+            State::Closing | State::Closed => is_online(store, &link)?,
+            _ => false,
+        };
+        if !ready {
+            lagging = Some(Failure::Backend { device: device.0, state: state as u32 });
+        }
+    }
+    match (disks, places.have_boot_disk(firmware()), lagging) {
+        (0, ..) => Ok(PvDisks::None),
+        (_, false, _) => Ok(PvDisks::BootDiskMissing),
+        (_, true, Some(lagging)) => Err(lagging),
+        (disks, true, None) => Ok(PvDisks::Ready(disks)),
+    }
+}
+
+/// Reads the storage behind a vbd from its backend's nodes. `value` takes a value at a time. *Passive*.
+///
+/// # Errors
+/// What xenstore answers.
+pub fn read_backing(
+    store: &mut impl Store,
+    link: &Link,
+    value: &mut [u8],
+) -> Result<Backing, xen::blkif::Error> {
+    let mut backing = Backing::new(link.vbd().backend_domain.0, link.backend());
+    link.backend_values(store, &backing::NODES, value, |node, value| backing.learn(node, value))?;
+    Ok(backing)
+}
+
+/// Whether the toolstack wants a backend to be there.
+fn is_online(store: &mut impl Store, link: &Link) -> Result<bool, Failure> {
+    let path = link.backend_path().join("online")?;
+    Ok(store::read_optional(store, &path)? == Some(1))
+}
+
+/// Room for the largest answer.
+fn buffer() -> Result<Vec<u8>, Failure> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(PAYLOAD_BUFFER).map_err(|_| Failure::NoMemory)?;
+    buffer.resize(PAYLOAD_BUFFER, 0);
+    Ok(buffer)
+}
