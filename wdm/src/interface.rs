@@ -23,7 +23,8 @@ pub const DISK: GUID = GUID {
 };
 
 /// The symbolic links of every enabled interface of a class, each ended by a NUL (walk them with
-/// [`unicode::strings`]).
+/// [`unicode::strings`]). A class of which no interface was ever registered has none: the documentation says so,
+/// and a kernel that looks for the class's key, and does not find it, may answer an error instead.
 ///
 /// # Errors
 /// What IoGetDeviceInterfaces answers.
@@ -32,7 +33,10 @@ pub fn list(class: &GUID) -> Result<Vec<u16>> {
     // SAFETY: the GUID lives across the call; the result is a pool block that is freed here, which
     // holds strings up to an empty one.
     unsafe {
-        check(IoGetDeviceInterfaces(class, ptr::null_mut(), 0, &raw mut links))?;
+        match check(IoGetDeviceInterfaces(class, ptr::null_mut(), 0, &raw mut links)) {
+            Err(NtStatus::OBJECT_NAME_NOT_FOUND) => return Ok(Vec::new()),
+            answer => answer?,
+        }
         let mut length = 0;
         while *links.add(length) != 0 || (length > 0 && *links.add(length - 1) != 0) {
             length += 1;
