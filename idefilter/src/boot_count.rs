@@ -4,16 +4,19 @@
 //! NT writes hives to the disk from the moment the session manager has opened them; before, what DriverEntry
 //! writes is in memory only. That moment is told by the key `\Registry\Machine\SOFTWARE`, whose hive is
 //! loaded then. A thread waits for it, has the count written, and takes it back once the system has stayed
-//! up.
+//! up, or is shut down in order.
+#![allow(unsafe_code, reason = "deletes a device that could not be registered")]
 
 use core::time::Duration;
 
 use guard::boot_count;
 use guard::decision::{Decision, Mode};
+use wdm::device::Options;
 use wdm::registry::{self, Key};
 use wdm::thread::Thread;
-use wdm::{Result, time, utf16};
+use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, security, shutdown, time, utf16};
 
+use crate::entry::{Extension, Filter};
 use crate::{decision, log};
 
 /// How often the thread looks.
@@ -24,8 +27,9 @@ const UP_AFTER: u32 = 60;
 const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
 
 /// A boot has been decided on: counts it where it is a PV boot, and has a thread clear the count once the
-/// system is up. An emulated boot without a count leaves the registry alone. PASSIVE_LEVEL.
-pub fn begin(Decision { mode, .. }: Decision) {
+/// system is up, or is shut down in order. An emulated boot without a count leaves the registry alone.
+/// PASSIVE_LEVEL.
+pub fn begin(driver: DriverObject, Decision { mode, .. }: Decision) {
     let failed = read().unwrap_or(0);
     match mode {
         Mode::Emulated if failed == 0 => return,
@@ -42,6 +46,41 @@ pub fn begin(Decision { mode, .. }: Decision) {
     if let Err(status) = Thread::spawn(watch) {
         log!("boot count left as it is: {status}");
     }
+    if let Err(status) = hear_of_shutdown(driver) {
+        log!("a shutdown before the system has stayed up counts as a failed boot: {status}");
+    }
+}
+
+/// Makes the device that is told of the shutdown.
+fn hear_of_shutdown(driver: DriverObject) -> Result {
+    /// FILE_DEVICE_UNKNOWN.
+    const UNKNOWN: u32 = 0x22;
+    let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
+    let device = Filter::create(driver, options, Extension::Counted)?;
+    let registered =
+        security::restrict_to_administrators(device.object())
+            .and_then(|()| shutdown::register(device.object()));
+    if let Err(status) = registered {
+        // SAFETY: it has no name and is registered nowhere, so nobody has seen it.
+        unsafe { device.delete() };
+        return Err(status);
+    }
+    device.finish_initializing();
+    Ok(())
+}
+
+/// A request to that device. A system that is shut down in order has come up, however early that is; NT writes the
+/// registry to the disk behind this. PASSIVE_LEVEL.
+pub fn request(irp: Irp) -> Disposition {
+    if irp.major() != shutdown::MAJOR {
+        return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);
+    }
+    if read() != Ok(0)
+        && let Err(status) = write(0)
+    {
+        log!("boot count not cleared: {status}");
+    }
+    irp.complete(NtStatus::SUCCESS)
 }
 
 /// PV boots begun since a boot last came up.

@@ -9,7 +9,7 @@ use wdm::version::{self, Version};
 use wdm::{NtStatus, boot, image, unicode, utf16};
 use xen::cpuid::{self, Native, Xen};
 
-use crate::{boot_count, store};
+use crate::{boot_count, controllers, store, unplug};
 
 /// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show
 /// usable disks.
@@ -105,12 +105,21 @@ impl Inputs for System {
         Some(present(boot_count::read())?.unwrap_or(0))
     }
 
+    fn platform_device(&mut self) -> bool {
+        controllers::has_platform_device()
+    }
+
+    fn unplug(&mut self) -> bool {
+        !unplug_wanted() || unplug::is_taken()
+    }
+
     fn pv_disks(&mut self) -> PvDisks {
         let disks = self.xen.as_ref().map(store::pv_disks).unwrap_or(Err(store::Failure::NoStore));
         disks.unwrap_or_else(|failure| {
             let answer = match failure {
-                store::Failure::Backend { .. } => PvDisks::BackendMissing,
-                store::Failure::Blocks { .. } => PvDisks::OtherBlocks,
+                store::Failure::Survey(survey::Failure::Backend { .. }) => PvDisks::BackendMissing,
+                store::Failure::Survey(survey::Failure::Shared { .. }) => PvDisks::Shared,
+                store::Failure::Survey(survey::Failure::Blocks { .. }) => PvDisks::OtherBlocks,
                 _ => PvDisks::Unreadable,
             };
             self.failure = Some(failure);

@@ -33,6 +33,8 @@ pub enum Extension {
     Storage(Storage),
     /// The device that is told of the shutdown.
     Shutdown,
+    /// The device that has the boot counted as one that came up at a shutdown; on no stack.
+    Counted,
 }
 
 /// A device of this driver's.
@@ -53,7 +55,7 @@ impl Driver for Idefilter {
         let (decision, failure) = decision::decide();
         state::set_unplug_wanted(decision::unplug_wanted());
         state::step(Event::Decided(decision));
-        boot_count::begin(decision);
+        boot_count::begin(driver, decision);
         start_override::begin(driver);
         announce(driver, decision, failure.as_ref());
         if decision.mode == Mode::Pv {
@@ -97,6 +99,9 @@ impl Driver for Idefilter {
     fn other(device: Device<Self::Extension>, irp: Irp) -> Disposition {
         if matches!(device.extension(), Extension::Shutdown) {
             return start_override::request(irp);
+        }
+        if matches!(device.extension(), Extension::Counted) {
+            return boot_count::request(irp);
         }
         match (device.acquire(), device.attached_to()) {
             (Ok(_hold), Some(lower)) => irp.forward(lower),

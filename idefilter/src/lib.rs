@@ -36,6 +36,7 @@ mod controllers;
 mod decision;
 mod entry;
 pub mod exports;
+mod firmware;
 mod hypercall_page;
 mod pnp;
 mod relations;

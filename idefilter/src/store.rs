@@ -10,13 +10,11 @@ use guard::decision::PvDisks;
 use guard::host;
 use wdm::mapping::{Caching, Mapping};
 use wdm::{pool, time, utf16};
-use xen::blkif::{EMULATED_BLOCK, Kind, Link};
 use xen::cpuid::Xen;
-use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store, path::PathBuf};
-use xen::xenbus::State;
+use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
-use crate::{decision, hypercall_page};
+use crate::{decision, firmware, hypercall_page};
 
 /// How long xenstored may take for all answers together. It answers a request in microseconds; only a machine
 /// that is being started by hundreds comes near this, and then the boot is emulated.
@@ -42,22 +40,8 @@ pub enum Failure {
     NoMemory(wdm::NtStatus),
     /// The conversation failed.
     Store(store::Error),
-    /// A vbd's nodes are not as they must be.
-    Vbd(xen::blkif::Error),
-    /// A disk's backend was not ready in time.
-    Backend {
-        /// Number of the virtual device.
-        device: u32,
-        /// Its backend's state, as io/xenbus.h numbers them.
-        state: u32,
-    },
-    /// A disk's blocks are not those of the emulated disk that stands for it.
-    Blocks {
-        /// Number of the virtual device.
-        device: u32,
-        /// Bytes of its blocks.
-        bytes: u64,
-    },
+    /// The disks' nodes cannot be read, or not be used.
+    Survey(survey::Failure),
 }
 
 impl From<store::Error> for Failure {
@@ -74,14 +58,7 @@ impl core::fmt::Display for Failure {
             Self::NoStore => f.write_str("the domain has no xenstore"),
             Self::NoMemory(status) => write!(f, "out of memory: {status}"),
             Self::Store(error) => error.fmt(f),
-            Self::Vbd(error) => error.fmt(f),
-            Self::Blocks { device, bytes } => {
-                write!(
-                    f,
-                    "vbd {device} has blocks of {bytes} bytes, and its emulated disk of {EMULATED_BLOCK}"
-                )
-            }
-            Self::Backend { device, state } => write!(f, "the backend of vbd {device} is in state {state}"),
+            Self::Survey(failure) => failure.fmt(f),
         }
     }
 }
@@ -140,54 +117,12 @@ fn backend_patience() -> Duration {
 fn survey_until_ready(store: &mut impl Store, patience: Duration) -> Result<PvDisks, Failure> {
     let mut waited = Duration::ZERO;
     loop {
-        match survey(store) {
-            Err(Failure::Backend { .. }) if waited < patience => {
+        match survey::survey(store, firmware::hard_disks) {
+            Err(survey::Failure::Backend { .. }) if waited < patience => {
                 time::sleep(BACKEND_INTERVAL);
                 waited += BACKEND_INTERVAL;
             }
-            outcome => return outcome,
+            outcome => return outcome.map_err(Failure::Survey),
         }
-    }
-}
-
-/// Looks at every vbd of type disk.
-fn survey(store: &mut impl Store) -> Result<PvDisks, Failure> {
-    let root = PathBuf::new("device/vbd")?;
-    let mut names = pool::try_vec::<u8>(PAYLOAD_BUFFER).map_err(Failure::NoMemory)?;
-    let names = match store.directory(&root, &mut names) {
-        Ok(names) => names,
-        Err(error) if error.is_missing() => return Ok(PvDisks::None),
-        Err(error) => return Err(error.into()),
-    };
-
-    let mut disks = 0;
-    let mut boot_disk = false;
-    let mut lagging = None;
-    for name in names {
-        let link = Link::open(store, &root.join(name)?).map_err(Failure::Vbd)?;
-        if link.vbd().kind != Kind::Disk {
-            continue;
-        }
-        disks += 1;
-        // The first disk, whole: hda, sda or xvda.
-        boot_disk |= link.vbd().device.place() == Some((0, 0));
-        let state = link.backend_state(store).map_err(Failure::Vbd)?;
-        // A backend that says so only when it is connected is asked again by xenvbd, before a disk is shown.
-        let blocks = store::read_optional(store, &link.backend_path().join("sector-size")?);
-        if let Ok(Some(bytes)) = blocks
-            && bytes != u64::from(EMULATED_BLOCK)
-            && link.vbd().device.is_emulated()
-        {
-            return Err(Failure::Blocks { device: link.vbd().device.0, bytes });
-        }
-        if !matches!(state, State::InitWait | State::Initialised | State::Connected) {
-            lagging = Some(Failure::Backend { device: link.vbd().device.0, state: state as u32 });
-        }
-    }
-    match (disks, boot_disk, lagging) {
-        (0, ..) => Ok(PvDisks::None),
-        (_, false, _) => Ok(PvDisks::BootDiskMissing),
-        (_, true, Some(lagging)) => Err(lagging),
-        (disks, true, None) => Ok(PvDisks::Ready(disks)),
     }
 }

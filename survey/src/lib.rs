@@ -16,7 +16,7 @@ use guard::backing::{self, Backing};
 use guard::boot_disk::Places;
 use guard::census::{Own, Pair, compare};
 use guard::decision::PvDisks;
-use xen::blkif::{Kind, Link};
+use xen::blkif::{EMULATED_BLOCK, Kind, Link};
 use xen::store::{self, PAYLOAD_BUFFER, Store, path::PathBuf};
 use xen::xenbus::State;
 
@@ -38,6 +38,13 @@ pub enum Failure {
         device: u32,
         /// Its backend's state, as io/xenbus.h numbers them.
         state: u32,
+    },
+    /// A disk's blocks are not those of the emulated disk that stands for it.
+    Blocks {
+        /// Number of the virtual device.
+        device: u32,
+        /// Bytes of its blocks.
+        bytes: u64,
     },
     /// Two vbds have one backing, and one of them may write to it.
     Shared {
@@ -65,6 +72,12 @@ impl fmt::Display for Failure {
             Self::Vbd(error) => error.fmt(f),
             Self::NoMemory => f.write_str("out of memory"),
             Self::Backend { device, state } => write!(f, "the backend of vbd {device} is in state {state}"),
+            Self::Blocks { device, bytes } => {
+                write!(
+                    f,
+                    "vbd {device} has blocks of {bytes} bytes, and its emulated disk of {EMULATED_BLOCK}"
+                )
+            }
             Self::Shared { devices: [one, other] } => {
                 write!(f, "vbds {one} and {other} stand for the same storage")
             }
@@ -116,6 +129,14 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
         disks += 1;
         places.add(device.place());
         let state = link.backend_state(store)?;
+        // A backend that says so only when it is connected is asked again by xenvbd, before a disk is shown.
+        let blocks = store::read_optional(store, &link.backend_path().join("sector-size")?);
+        if let Ok(Some(bytes)) = blocks
+            && bytes != u64::from(EMULATED_BLOCK)
+            && device.is_emulated()
+        {
+            return Err(Failure::Blocks { device: device.0, bytes });
+        }
         let ready = match state {
             State::InitWait | State::Initialised | State::Connected => true,
             // The firmware had it, and has let go of it: a backend that stays online begins anew with xenvbd.
