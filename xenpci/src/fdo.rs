@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use guard::machine::BUGCHECK_CODE;
+use guard::pci_id::Parts;
 use guard::{Action, Reason};
 use wdm::device::Options;
 use wdm::irp::major;
@@ -15,7 +16,7 @@ use wdm::stack_location::PowerState;
 use wdm::thread::Thread;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, interrupt,
-    processor, relations, requirements, security, utf16,
+    processor, property, relations, requirements, security, unicode, utf16,
 };
 use xen::event_channel::Vcpu;
 
@@ -80,8 +81,13 @@ impl Fdo {
     }
 }
 
-/// AddDevice. PASSIVE_LEVEL.
+/// AddDevice. PASSIVE_LEVEL. A device that is not Xen's platform device is left alone: older suites have a
+/// driver of this name, and may have left it among the filters of a class.
 pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
+    if !is_platform_device(physical) {
+        debug_print!(DRIVER, "not attached: the device is not Xen's platform device");
+        return Ok(());
+    }
     let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
     let fdo = Fdo {
         driver,
@@ -105,6 +111,17 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
     }
     device.finish_initializing();
     Ok(())
+}
+
+/// Whether a device is Xen's platform device, by its hardware ids. One whose ids cannot be read counts as it, and
+/// shows by its resources what it is. PASSIVE_LEVEL.
+fn is_platform_device(physical: DeviceObject) -> bool {
+    let Ok(ids) = property::hardware_ids(physical) else { return true };
+    unicode::strings(&ids).any(|id| {
+        let mut parts = Parts::default();
+        parts.read(id);
+        parts.is_platform_device()
+    })
 }
 
 /// IRP_MJ_PNP. PASSIVE_LEVEL.
