@@ -20,7 +20,8 @@ use core::fmt::Write;
 use core::ptr;
 
 use guard::abi::{self, RawEvent};
-use guard::census::{self, Class, Counts, Disk, Identity, Origin};
+use guard::backing::Backing;
+use guard::census::{self, Class, Counts, Disk, Identity, Origin, Own};
 use guard::machine::BUGCHECK_CODE;
 use guard::provenance::Provenance;
 use guard::storage_id;
@@ -48,6 +49,8 @@ struct OwnDisk {
     vbd: u32,
     /// Its identity, where it is connected and has one.
     identity: Option<Identity>,
+    /// The storage behind it, where it is connected.
+    backing: Option<Backing>,
     /// Its target id, where it is connected or was.
     target: Option<u8>,
     /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system
@@ -119,10 +122,16 @@ impl Census {
         })
     }
 
-    /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id and its
-    /// identity; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
-    pub fn list(&self, vbd: u32, target: Option<u8>, identity: Option<Identity>) {
-        self.own.lock().push(OwnDisk { vbd, identity, target, departed: None });
+    /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id, its identity
+    /// and its backing; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
+    pub fn list(&self, vbd: u32, target: Option<u8>, own: Option<Own>) {
+        let (identity, backing) = (own.and_then(|own| own.identity), own.map(|own| own.backing));
+        self.own.lock().push(OwnDisk { vbd, identity, backing, target, departed: None });
+    }
+
+    /// A listed disk has this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
+    pub fn renew(&self, vbd: u32, backing: Option<Backing>) {
+        self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.backing = backing);
     }
 
     /// A vbd is not there any more. Its disk stays listed until the system has none of it. PASSIVE_LEVEL.
@@ -171,16 +180,21 @@ impl Census {
         };
         forget_departed(&mut own, &found);
         let identities: Vec<Identity> = own.iter().filter_map(|disk| disk.identity).collect();
-        let counts = census::take(own.len() as u32, &identities, found.iter().map(|found| found.disk));
+        let counts = census::take(
+            expected(&own, &found),
+            &identities,
+            census::shared(&connected(&own)),
+            found.iter().map(|found| found.disk),
+        );
         self.record.lock().keep(&counts, &found, &identities, settled);
         let action = tell(Event::Census { counts, settled, strict: self.strict });
-        let Counts { own_list, ours, alias, foreign, .. } = counts;
+        let Counts { own_list, ours, alias, foreign, shared, .. } = counts;
         let said = self.said.lock().replace(counts);
         // A look that finds what the last one found is not worth a line.
         if said != Some(counts) || action != Action::Nothing || settled {
             debug_print!(
                 DRIVER,
-                "census own={own_list} ours={ours} alias={alias} foreign={foreign} verdict={}",
+                "census own={own_list} ours={ours} alias={alias} foreign={foreign} shared={shared} verdict={}",
                 verdict(action)
             );
         }
@@ -209,21 +223,24 @@ impl Census {
         }
     }
 
-    /// Writes an entry to the event log about one vbd. ≤ DISPATCH_LEVEL.
+    /// Writes an entry to the event log about one vbd and a time. ≤ DISPATCH_LEVEL.
     pub fn report(&self, reason: Reason, vbd: u32, seconds: u32) {
+        self.report_with(reason, [vbd, seconds], format_args!("vbd {vbd}, {seconds} s."));
+    }
+
+    /// Writes an entry to the event log about two vbds. ≤ DISPATCH_LEVEL.
+    pub fn report_pair(&self, reason: Reason, vbd: u32, other: u32) {
+        self.report_with(reason, [vbd, other], format_args!("vbd {vbd}, and vbd {other}."));
+    }
+
+    fn report_with(&self, reason: Reason, data: [u32; 2], text: core::fmt::Arguments<'_>) {
         let mut detail = debug::Line::new();
         // Writing to a Line does not fail.
-        let _ = write!(detail, "vbd {vbd}, {seconds} s.");
+        let _ = detail.write_fmt(text);
         debug_print!(DRIVER, "reason={:#x} {}: {}", reason.code(), reason.text(), detail.as_str());
         let source = event_log::Source::Driver(self.driver);
         // A congested log loses the entry by NT's design; the debug output has it anyway.
-        let _ = event_log::write(
-            source,
-            message::code(reason),
-            NtStatus::SUCCESS,
-            &[vbd, seconds],
-            detail.as_str(),
-        );
+        let _ = event_log::write(source, message::code(reason), NtStatus::SUCCESS, &data, detail.as_str());
     }
 
     /// Writes an entry to the event log.
@@ -341,15 +358,31 @@ impl Census {
     }
 }
 
-/// Takes disks off the list that have been disconnected and that the system does not have any more. As long
-/// as one of ours does not tell its target id, every one may be it.
+/// The disks of the list that have a backend, as they are compared with each other.
+fn connected(own: &[OwnDisk]) -> Vec<Own> {
+    let there = own.iter().filter(|disk| disk.departed.is_none());
+    there.filter_map(|disk| Some(Own { identity: disk.identity, backing: disk.backing? })).collect()
+}
+
+/// Whether the system has a disk of the list. As long as one of ours does not tell its target id, every one may
+/// be it.
+fn is_there(disk: &OwnDisk, found: &[Found]) -> bool {
+    let mut ours = found.iter().filter(|found| found.disk.origin == Origin::Ours).map(|found| found.target);
+    ours.any(|target| target.is_none() || target == disk.target)
+}
+
+/// Takes disks off the list that have been disconnected and that the system does not have any more.
 fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
-    let ours = || found.iter().filter(|found| found.disk.origin == Origin::Ours).map(|found| found.target);
     let now = time::interrupt_time();
     own.retain(|disk| {
-        let there = ours().any(|target| target.is_none() || target == disk.target);
-        disk.departed.is_none_or(|departed| there || now.saturating_sub(departed) < FAREWELL)
+        let lately = |departed| now.saturating_sub(departed) < FAREWELL;
+        disk.departed.is_none_or(|departed| is_there(disk, found) || lately(departed))
     });
+}
+
+/// How many disks of the list the system should have: one that has been disconnected is not missing.
+fn expected(own: &[OwnDisk], found: &[Found]) -> u32 {
+    own.iter().filter(|disk| disk.departed.is_none() || is_there(disk, found)).count() as u32
 }
 
 /// The guard's answer, in a word of the debug output.

@@ -50,6 +50,8 @@ pub enum Error {
     EventChannel(Status),
     /// The vbd is no disk of the kind this driver serves.
     Unsuitable(&'static str),
+    /// It stands for the same storage as the vbd of this number.
+    Shared(u32),
     /// Suspends, and the table's status.
     Suspend(Status),
     /// A watch, and the table's status.
@@ -71,6 +73,7 @@ impl fmt::Display for Error {
             Self::Blkif(error) => write!(f, "{error}"),
             Self::Backend(seconds) => write!(f, "the backend is not ready after {seconds} s"),
             Self::EventChannel(status) => write!(f, "no event channel, xenpci answered {}", status.0),
+            Self::Shared(other) => write!(f, "it stands for the same storage as vbd {other}"),
             Self::Suspend(status) => write!(f, "xenpci answered {}", status.0),
             Self::Watch(status) => write!(f, "no watch, xenpci answered {}", status.0),
             Self::Unsuitable(why) => write!(f, "{why}"),

@@ -9,12 +9,17 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
+use guard::Reason;
+use guard::census::{Own, Pair, compare};
 use vbd::target_id;
 use wdm::event::Event;
 use wdm::{debug_print, pool};
 use xen::blkif::{self, Kind, Link, VirtualDevice};
+use xen::store::Store;
+use xen::store::path::PathBuf;
 
 use crate::DRIVER;
 use crate::adapter::Adapter;
@@ -23,7 +28,7 @@ use crate::hal::{Error, Platform, VBDS, Watch};
 use crate::options::Options;
 use crate::slots::MAX_TARGETS;
 use crate::suspend::Phase;
-use crate::target::Target;
+use crate::target::{Lost, Target};
 
 /// How often the census is asked whether a disk that has been taken out is gone, while there is one.
 const LOOK_FOR_REMOVAL: Duration = Duration::from_secs(2);
@@ -145,6 +150,12 @@ impl Plug {
             debug_print!(DRIVER, "{released} disks go on after a suspend that was cancelled");
             return;
         }
+        let lost = if revived { Lost::Closing } else { Lost::Resumed };
+        // Every one may be another now, and is compared with those that are connected again before it.
+        adapter.slots().each(|_, target| {
+            target.forget_backing();
+            adapter.census().renew(target.number(), None);
+        });
         for mut known in core::mem::take(&mut self.known) {
             let Some(id) = known.target else {
                 self.known.push(known);
@@ -152,7 +163,7 @@ impl Plug {
             };
             // Its path names the domain that there was.
             known.watch = None;
-            match adapter.slots().with(id, |target| target.reconnect(!revived)) {
+            match adapter.slots().with(id, |target| reconnect(adapter, target, lost)) {
                 Some(Ok(())) => {
                     known.watch = watch(self.platform, adapter, id, &self.wake);
                     adapter.slots().with(id, |target| target.show(id));
@@ -160,6 +171,7 @@ impl Plug {
                 }
                 Some(Err(error)) => {
                     debug_print!(DRIVER, "vbd {}: not there after a suspend: {error}", known.device.0);
+                    refused(self.platform, adapter, known.device, &error);
                     disconnect(adapter, known, Target::abandon);
                 }
                 None => {}
@@ -204,8 +216,13 @@ impl Plug {
             core::mem::take(&mut self.known).into_iter().partition(|known| vbds.contains(&known.device));
         self.known = known;
         for known in gone {
+            if let Ok(node) = error_node(known.device) {
+                // Most have none.
+                let _ = (&mut { self.platform }).remove(&node);
+            }
             disconnect(adapter, known, Target::abandon);
         }
+        self.look_for_replaced(adapter);
         for device in vbds {
             if !self.known.iter().any(|known| known.device == device) && self.is_ready(device) {
                 let shown =
@@ -217,6 +234,38 @@ impl Plug {
                     adapter.slots().with(id, |target| target.show(id));
                     adapter.bus_changed();
                 }
+            }
+        }
+    }
+
+    /// A vbd that was removed and made anew at its own path, before anybody looked: the disk is connected to the
+    /// backend that there is now, where it stands for the same storage, and what was not answered is sent again.
+    /// Otherwise the disk goes, and the vbd is a new one.
+    fn look_for_replaced(&mut self, adapter: &Adapter) {
+        let mut at = 0;
+        while let Some(known) = self.known.get(at) {
+            let with = |work: &dyn Fn(&Target) -> bool| {
+                known.target.and_then(|id| adapter.slots().with(id, work)) == Some(true)
+            };
+            if !with(&|target| target.is_replaced()) {
+                at += 1;
+                continue;
+            }
+            debug_print!(DRIVER, "vbd {}: its nodes were made anew", known.device.0);
+            let mut known = self.known.swap_remove(at);
+            // On a folder that may be there no more. Its end waits for its callback, which needs nothing of ours.
+            known.watch = None;
+            let Some(id) = known.target else { continue };
+            let again = adapter.slots().with(id, |target| {
+                target.is_same_storage() && reconnect(adapter, target, Lost::Replaced).is_ok()
+            });
+            if again == Some(true) {
+                known.watch = watch(self.platform, adapter, id, &self.wake);
+                adapter.slots().with(id, |target| target.show(id));
+                // At the end, where it is looked at once more, and is found connected.
+                self.known.push(known);
+            } else {
+                disconnect(adapter, known, Target::abandon);
             }
         }
     }
@@ -249,8 +298,9 @@ impl Plug {
             let closes =
                 raised && known.target.is_some_and(|id| adapter.slots().with(id, closes) == Some(true));
             // A backend that is still online closes because its domain, or its server, is restarted.
+            let again = |target: &Target| restart(self.platform, adapter, target);
             let restarts =
-                closes && known.target.is_some_and(|id| adapter.slots().with(id, restart) == Some(true));
+                closes && known.target.is_some_and(|id| adapter.slots().with(id, again) == Some(true));
             if closes && !restarts {
                 let known = self.known.swap_remove(at);
                 disconnect(adapter, known, Target::run_dry);
@@ -286,6 +336,8 @@ impl Plug {
                 self.known.push(known);
                 return false;
             }
+            // Nobody's folder, or one that is being written: looked at again when that changes.
+            Err(error) if error.is_no_device() => return false,
             // It may be a disk. Listed, so that its absence is noticed.
             Err(error) => Err(Error::Blkif(error)),
         };
@@ -296,7 +348,8 @@ impl Plug {
             }
             Err(error) => {
                 debug_print!(DRIVER, "vbd {}: {error}", device.0);
-                if listed {
+                let refused = refused(self.platform, adapter, device, &error);
+                if listed && !refused {
                     adapter.census().list(device.0, None, None);
                 }
             }
@@ -310,14 +363,19 @@ impl Plug {
 /// Lists a connected disk and puts it at a target id.
 fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
     let target = pool::try_box(target)?;
+    let own = target.own();
+    if let Some(other) = own.and_then(|own| sharing(adapter, target.number(), &own)) {
+        target.disconnect();
+        return Err(Error::Shared(other));
+    }
     let refused = if admitted(&target) {
         let free = |id: usize| adapter.slots().is_vacant(id) && !adapter.census().lists(id as u8);
         match target_id::choose(VirtualDevice(target.number()), MAX_TARGETS, free) {
             Some(id) => {
-                let (number, identity) = (target.number(), target.identity());
+                let number = target.number();
                 // A CD-ROM drive is no disk, and the census counts disks.
                 if !target.is_cdrom() {
-                    adapter.census().list(number, Some(id as u8), identity);
+                    adapter.census().list(number, Some(id as u8), own);
                 }
                 match adapter.slots().insert(id, target) {
                     Ok(()) => return Ok(id),
@@ -352,6 +410,50 @@ fn disconnect(adapter: &Adapter, known: Known, end: impl FnOnce(&Target)) {
     target.disconnect();
 }
 
+/// The connected vbd that stands for the same storage as vbd `number`, whose backing and identity are `own`.
+/// A clone is told of. PASSIVE_LEVEL.
+fn sharing(adapter: &Adapter, number: u32, own: &Own) -> Option<u32> {
+    let mut found = None;
+    adapter.slots().each(|_, other| {
+        let pair = other.own().filter(|_| other.number() != number).map(|other| compare(&other, own));
+        match pair {
+            Some(Pair::Shared) => found = found.or(Some(other.number())),
+            Some(Pair::Clones) => adapter.census().report_pair(Reason::CloneSeen, number, other.number()),
+            Some(Pair::Apart) | None => {}
+        }
+    });
+    found
+}
+
+/// Connects a target to the backend that has taken the place of its own; see [`Target::reconnect`].
+fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error> {
+    let number = target.number();
+    adapter.census().renew(number, None);
+    target.reconnect(lost, |own| sharing(adapter, number, own))?;
+    adapter.census().renew(number, target.own().map(|own| own.backing));
+    Ok(())
+}
+
+/// Says, in the event log and where frontends leave their errors in xenstore, that a vbd was refused because of
+/// its backing; whether that is the error. PASSIVE_LEVEL.
+fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: &Error) -> bool {
+    let Error::Shared(other) = *error else { return false };
+    adapter.census().report_pair(Reason::BackingRefused, device.0, other);
+    let mut text = wdm::debug::Line::new();
+    // Writing to a Line does not fail. 16 is EBUSY, as xenbus clients write it.
+    let _ = fmt::Write::write_fmt(&mut text, format_args!("16 {error}"));
+    let node = error_node(device).and_then(|node| (&mut { platform }).write(&node, text.as_str().as_bytes()));
+    if let Err(error) = node {
+        debug_print!(DRIVER, "vbd {}: xenstore does not say so: {error}", device.0);
+    }
+    true
+}
+
+/// Node in which a frontend says what is wrong with it (`error/<its own folder>/error`).
+fn error_node(device: VirtualDevice) -> Result<PathBuf, xen::store::Error> {
+    PathBuf::new("error")?.join(Platform::folder(device).as_str())?.join("error")
+}
+
 /// Watches a target's backend.
 fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Arc<Event>) -> Option<Watch> {
     let backend = adapter.slots().with(id, Target::backend)?;
@@ -365,14 +467,15 @@ fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Arc<Event>) ->
 }
 
 /// Connects a target whose backend closes, and stays online, to the one that follows; whether that was so.
-fn restart(target: &Target) -> bool {
+fn restart(platform: Platform, adapter: &Adapter, target: &Target) -> bool {
     if !target.is_online() {
         return false;
     }
     debug_print!(DRIVER, "vbd {}: its backend is restarted", target.number());
-    match target.reconnect(false) {
+    match reconnect(adapter, target, Lost::Closing) {
         Ok(()) => true,
         Err(error) => {
+            refused(platform, adapter, VirtualDevice(target.number()), &error);
             debug_print!(DRIVER, "vbd {}: its backend does not come back: {error}", target.number());
             false
         }

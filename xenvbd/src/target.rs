@@ -7,15 +7,16 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use guard::Reason;
-use guard::census::Identity;
+use guard::backing::{Backing, Relation};
+use guard::census::{Identity, Own};
 use scsi::{Lun, Outcome};
 use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
-use wdm::{debug_print, processor};
+use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
     Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, Link, QueueOffer, VirtualDevice, polled,
 };
-use xen::store::{path::PathBuf, read_optional};
+use xen::store::{PAYLOAD_BUFFER, path::PathBuf, read_optional};
 
 use crate::DRIVER;
 use crate::cdrom::Drive;
@@ -49,6 +50,8 @@ pub struct Target {
     /// The disk as a logical unit.
     unit: Unit,
     identity: Option<Identity>,
+    /// Unknown while it is not connected to a backend, which after a resume may have another.
+    backing: SpinLock<Option<Backing>>,
     /// It is a CD-ROM drive, and this is its state.
     drive: Option<Drive>,
     /// None of the system's pages may be granted to this backend.
@@ -61,6 +64,17 @@ pub struct Target {
     channels: Vec<Box<Channel>>,
     /// How many of them the backend serves, 1 at least.
     active: AtomicUsize,
+}
+
+/// A backend that is lost, and what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It closes, and goes through the states that end the session.
+    Closing,
+    /// The guest has been resumed: every grant and port is gone.
+    Resumed,
+    /// The toolstack has made the vbd's nodes anew: there is nobody who would close.
+    Replaced,
 }
 
 /// What both ends have agreed on.
@@ -100,9 +114,10 @@ impl Target {
             let drive = cdrom
                 .then(|| Drive::new(platform, &link.lock().backend_path(), &connection.disk, serial))
                 .transpose()?;
-            Ok((connection, lun, drive))
+            let backing = read_backing(platform, &link.lock())?;
+            Ok((connection, lun, drive, backing))
         });
-        let (connection, lun, drive) = match unit {
+        let (connection, lun, drive, backing) = match unit {
             Ok(unit) => unit,
             Err(error) => {
                 close(platform, &mut link.lock());
@@ -116,6 +131,7 @@ impl Target {
             link,
             unit: Unit::new(lun, drive.is_none()),
             identity: None,
+            backing: SpinLock::new(Some(backing)),
             drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
@@ -306,6 +322,19 @@ impl Target {
         self.identity
     }
 
+    /// The disk as the census compares it with the others; `None` while its backing is not known.
+    /// ≤ DISPATCH_LEVEL.
+    pub fn own(&self) -> Option<Own> {
+        let backing = *self.backing.lock();
+        backing.map(|backing| Own { identity: self.identity, backing })
+    }
+
+    /// The backend is about to be another: what is known of the backing means nothing any more.
+    /// ≤ DISPATCH_LEVEL.
+    pub fn forget_backing(&self) {
+        *self.backing.lock() = None;
+    }
+
     /// What its requests are subject to. Any IRQL.
     pub fn terms(&self) -> Terms {
         let block_size = self.unit.lun().block_size.bytes();
@@ -361,6 +390,20 @@ impl Target {
         online.is_ok_and(|path| read_optional(&mut store, &path) == Ok(Some(1)))
     }
 
+    /// Whether the toolstack has made the vbd's nodes anew, so that its backend is gone. PASSIVE_LEVEL.
+    pub fn is_replaced(&self) -> bool {
+        self.link.lock().is_replaced(&mut { self.platform }) == Ok(true)
+    }
+
+    /// Whether the vbd, as its nodes are now, stands for the storage that the disk had. PASSIVE_LEVEL.
+    pub fn is_same_storage(&self) -> bool {
+        let folder = Platform::folder(VirtualDevice(self.number));
+        let link = Link::open(&mut { self.platform }, folder.as_str()).map_err(Error::Blkif);
+        let now = link.and_then(|link| read_backing(self.platform, &link));
+        let before = *self.backing.lock();
+        matches!((now, before), (Ok(now), Some(before)) if now.relation(&before) == Relation::Same)
+    }
+
     /// The guest is about to be suspended: nothing is given to the backend any more, and requests wait, until
     /// [`Target::reconnect`]. ≤ DISPATCH_LEVEL.
     pub fn hold(&self) {
@@ -388,25 +431,28 @@ impl Target {
     }
 
     /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what
-    /// had not been answered. `resumed`: the guest has been resumed, by which every grant and port is
-    /// gone. Requests that come meanwhile wait. PASSIVE_LEVEL, by the one thread that talks with the
-    /// backend.
+    /// had not been answered. Requests that come meanwhile wait. `sharing` answers which other vbd has the
+    /// backing that the disk has now. PASSIVE_LEVEL, by the one thread that talks with the backend.
     ///
     /// # Errors
-    /// No backend comes up; every request has been ended then.
-    pub fn reconnect(&self, resumed: bool) -> Result<(), Error> {
-        let result = self.connect_again(resumed);
+    /// No backend comes up, or [`Error::Shared`]; every request has been ended then.
+    pub fn reconnect(&self, lost: Lost, sharing: impl FnOnce(&Own) -> Option<u32>) -> Result<(), Error> {
+        let result = self.connect_again(lost, sharing);
         if result.is_err() {
             self.abandon();
         }
         result
     }
 
-    fn connect_again(&self, resumed: bool) -> Result<(), Error> {
+    fn connect_again(&self, lost: Lost, sharing: impl FnOnce(&Own) -> Option<u32>) -> Result<(), Error> {
         let mut store = self.platform;
+        let resumed = lost == Lost::Resumed;
+        self.forget_backing();
         let mut link = self.link.lock();
         if !resumed {
             self.hold();
+        }
+        if lost == Lost::Closing {
             // The backend lets go of the rings before they are taken from it.
             close(self.platform, &mut link);
         }
@@ -418,6 +464,13 @@ impl Target {
         let distrusted = self.distrusted || !link.vbd().trusted;
         let Connection { disk, frontends } =
             offer_to(self.platform, &mut link, self.options, &self.channels)?;
+        // Before the first request goes out to it.
+        let backing = read_backing(self.platform, &link)?;
+        if let Some(other) = sharing(&Own { identity: self.identity, backing }) {
+            close(self.platform, &mut link);
+            return Err(Error::Shared(other));
+        }
+        *self.backing.lock() = Some(backing);
         drop(link);
         let persistent =
             disk.persistent && frontends.first().is_some_and(|frontend| frontend.config().persistent);
@@ -466,6 +519,12 @@ impl Target {
             channel.close(false);
         }
     }
+}
+
+/// The storage behind a connected vbd. PASSIVE_LEVEL.
+fn read_backing(platform: Platform, link: &Link) -> Result<Backing, Error> {
+    let mut value = pool::try_vec::<u8>(PAYLOAD_BUFFER)?;
+    Ok(survey::read_backing(&mut { platform }, link, &mut value)?)
 }
 
 /// Takes the link to the connected state, with a channel for each processor as far as the backend serves
