@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod explore;
 #[cfg(test)]
 mod features;
 mod folder;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use guests::{cost, demo, faults, lifecycle, matrix, table};
 use xtask::{
-    bench, build, inf, layout, linker, lint, model, mutants,
+    bench, build, explore, inf, layout, linker, lint, model, mutants,
     package::{self, Extra, Signer, Signing},
     package_dom0, pe, repro, setup, test, wine,
 };
@@ -128,6 +128,15 @@ enum Command {
     },
     /// Explores the model of the boot deeper than the tests do
     Model,
+    /// Makes configurations of toolstacks from a seed, and holds what the guard makes of each against an oracle
+    Explore {
+        /// Seed of the first; each further one has the next number
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many
+        #[arg(long, default_value_t = 100_000)]
+        count: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -181,6 +190,7 @@ fn run(command: Command) -> Result<()> {
         Command::Cost => build_for_guests().and_then(|()| cost::run()),
         Command::Mutants { rules, parts } => mutants::run(rules, &parts),
         Command::Model => model::run(),
+        Command::Explore { seed, count } => explore::run(seed, count),
     }
 }
 

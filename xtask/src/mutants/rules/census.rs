@@ -4,6 +4,7 @@ use super::rule;
 use crate::mutants::Mutant;
 
 const CENSUS: &str = "guard/src/census.rs";
+const BACKING: &str = "guard/src/backing.rs";
 const ABI: &str = "guard/src/abi.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -49,6 +50,70 @@ pub(super) const MUTANTS: &[Mutant] = &[
         CENSUS,
         "counts.clones = counts.clones.saturating_add(1);\n                &mut counts.foreign",
         "&mut counts.clones",
+    ),
+    rule(
+        "two vbds on one backing are two disks",
+        CENSUS,
+        "Relation::Same => Pair::Shared,",
+        "Relation::Same => Pair::Apart,",
+    ),
+    rule(
+        "what nodes do not tell apart is two disks whatever its content",
+        CENSUS,
+        "Relation::Unknown if same_identity => Pair::Shared,",
+        "",
+    ),
+    rule(
+        "a clone behind another vbd is the disk itself",
+        CENSUS,
+        "Relation::Distinct if same_identity => Pair::Clones,",
+        "Relation::Distinct if same_identity => Pair::Shared,",
+    ),
+    rule(
+        "one vbd that may only read is enough",
+        CENSUS,
+        "one.backing.is_read_only() && other.backing.is_read_only()",
+        "one.backing.is_read_only() || other.backing.is_read_only()",
+    ),
+    rule(
+        "a disk that shares with the one before the last is overlooked",
+        CENSUS,
+        "own[..at].iter().any(",
+        "own[..at].iter().take(1).any(",
+    ),
+    rule("a name means the same in every domain", BACKING, "if self.domain != other.domain {", "if false {"),
+    rule("a device's number is not compared", BACKING, "if number || name {", "if number && false || name {"),
+    rule("a name is not compared", BACKING, "if number || name {", "if number || name && false {"),
+    rule(
+        "a partition is another disk",
+        BACKING,
+        "let whole = self.partition == 0 || other.partition == 0;",
+        "let whole = false;",
+    ),
+    rule(
+        "each partition is the whole disk",
+        BACKING,
+        "self.hash == other.hash && (whole || self.partition == other.partition)",
+        "self.hash == other.hash && (whole || self.partition >= other.partition || true)",
+    ),
+    rule("a number's partition is another disk", BACKING, "(same || disk && whole)", "same"),
+    rule(
+        "the format is part of the name",
+        BACKING,
+        "let text = without_formats(value);",
+        "let text = value;",
+    ),
+    rule(
+        "two loop devices are two files",
+        BACKING,
+        "!(a.is_loop() && b.is_loop()) || named(self) && named(other)",
+        "true",
+    ),
+    rule(
+        "a device of qemu's is never the device of the kernel's",
+        BACKING,
+        "name.absolute && !name.device",
+        "name.absolute",
     ),
     rule(
         "a caller of another version is heard",

@@ -10,6 +10,24 @@ const BOOT_COUNT: &str = "guard/src/boot_count.rs";
 const SUITES: &str = "guard/src/other_suites.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
+    rule(
+        "two vbds on one backing are no objection",
+        DECISION,
+        "PvDisks::Shared => Err(Reason::BackingShared),",
+        "PvDisks::Shared => Ok(policy),",
+    ),
+    rule(
+        "a machine without the platform device is no objection",
+        DECISION,
+        "if !inputs.platform_device() {",
+        "if !inputs.platform_device() && false {",
+    ),
+    rule(
+        "a refused unplug is no objection",
+        DECISION,
+        "if !inputs.unplug() {",
+        "if !inputs.unplug() && false {",
+    ),
     rule("the veto does not win", DECISION, "if options.vetoes_pv() {", "if false {"),
     rule(
         "an unusable Xen is used",

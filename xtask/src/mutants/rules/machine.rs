@@ -104,6 +104,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "_ => Action::Nothing,",
     ),
     rule(
+        "a second way to a backing is no breach",
+        MACHINE,
+        "Phase::Exposed if counts.shared > 0 =>",
+        "Phase::Exposed if false =>",
+    ),
+    rule(
+        "a second way to a backing is exposed",
+        MACHINE,
+        "Phase::Granted if counts.shared > 0 =>",
+        "Phase::Granted if false =>",
+    ),
+    rule(
         "an unknown disk of ours is no breach",
         MACHINE,
         "Phase::Exposed if counts.ours > counts.own_list =>",
