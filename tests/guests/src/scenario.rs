@@ -78,12 +78,16 @@ pub struct Scenario {
     pub config: &'static [&'static str],
     /// The guest's disks: hda, hdb, ….
     pub disks: &'static [Backend],
+    /// Place of the first of them: 1 where they are hdb, hdc, ….
+    pub first_place: usize,
     /// Disks that dom0 may attach later: the next ones, as vbds only.
     pub late_disks: &'static [Backend],
     /// Further disks of blkback's, as vbds only, without anything on them: they share an image.
     pub blanks: usize,
     /// Further disks, as vbds only, without a volume: xvdb, xvdc, ….
     pub raw: &'static [Raw],
+    /// Vbds that `created` makes: each one's number, and the state of the guest's end while it is up.
+    pub more_vbds: &'static [(u32, u32)],
     /// The guest's memory in MiB.
     pub memory_mib: u32,
     /// Processors of the guest.
@@ -224,9 +228,11 @@ pub const BASE: Scenario = Scenario {
     words: &[],
     config: &[],
     disks: &[Backend::Blkback],
+    first_place: 0,
     late_disks: &[],
     blanks: 0,
     raw: &[],
+    more_vbds: &[],
     memory_mib: 128,
     vcpus: 1,
     exercise: None,

@@ -35,6 +35,8 @@ named! {
         Outage = "outage",
         /// Reads of the guard as programs do, and shuts down when dom0 asks.
         Reader = "reader",
+        /// Waits until a vbd that dom0 attaches is refused.
+        Refused = "refused",
         /// Reads a disk's capacity before and after dom0 enlarges it.
         Resize = "resize",
         /// Uses a disk while dom0 saves and restores the guest.
@@ -176,6 +178,8 @@ pub enum Word<'a> {
     NoMessages,
     /// PCI buses answer for their children later, on another thread at `DISPATCH_LEVEL`.
     LateRelations,
+    /// The interfaces of a class that nobody has registered are an error and not an empty list.
+    UnregisteredClass,
     /// The case that the deliberately wrong driver plays.
     Wrong(&'a str),
     /// The requests that fail.
@@ -203,6 +207,7 @@ impl<'a> Word<'a> {
                 "devnodes" => Self::Devnodes,
                 "no-messages" => Self::NoMessages,
                 "late-relations" => Self::LateRelations,
+                "unregistered-class" => Self::UnregisteredClass,
                 _ => return Err(Unknown),
             });
         };
@@ -253,6 +258,7 @@ impl fmt::Display for Word<'_> {
             Self::Devnodes => f.write_str("devnodes"),
             Self::NoMessages => f.write_str("no-messages"),
             Self::LateRelations => f.write_str("late-relations"),
+            Self::UnregisteredClass => f.write_str("unregistered-class"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
             Self::Inject(plan) => write!(f, "inject={plan}"),
             Self::Hive => f.write_str("hive=1"),
@@ -284,6 +290,7 @@ mod tests {
             Word::Devnodes,
             Word::NoMessages,
             Word::LateRelations,
+            Word::UnregisteredClass,
             Word::Wrong("none"),
             Word::Inject(Plan::Count),
             Word::Inject(Plan::Fail(FaultKind::Store, 12)),

@@ -1,5 +1,6 @@
 # Gives the guest $DOMID many vbds of blkback's over one device, by writing their nodes as the toolstack does:
 #   vbds.sh <device> <how many, from xvde on>
+# Read-only ones, as only such may share a device.
 # The toolstack itself starts a script for each, and with so many of qdisk's the device model is too busy for it:
 # it does not answer within the 10 seconds that libxl gives it.
 physical=$(stat -L -c %t:%T "$1")
@@ -12,7 +13,7 @@ for ((n = 4; n < 4 + $2; n++)); do
     # xen-vbd-interface(7): 16 numbers for each of the first 16 disks of major 202, then 256 for each.
     v=$((n < 16 ? 202 << 8 | n << 4 : 1 << 28 | n << 8))
     nodes+=("$back/$v/frontend" "$front/$v" "$back/$v/frontend-id" "$DOMID" "$back/$v/online" 1
-        "$back/$v/mode" w "$back/$v/physical-device" "$physical" "$back/$v/dev" "vbd$v" "$back/$v/state" 1
+        "$back/$v/mode" r "$back/$v/physical-device" "$physical" "$back/$v/dev" "vbd$v" "$back/$v/state" 1
         "$front/$v/backend" "$back/$v" "$front/$v/backend-id" 0 "$front/$v/virtual-device" "$v"
         "$front/$v/device-type" disk "$front/$v/state" 1)
 done

@@ -159,7 +159,7 @@ fn boot_in(
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
         let at_start = n < scenario.disks.len();
         let kind = if at_start { "hd" } else { "xvd" };
-        let vdev = format!("{kind}{}", char::from(b"abcdef"[n]));
+        let vdev = format!("{kind}{}", char::from(b"abcdef"[scenario.first_place + n]));
         let disk = Disk { at_start, ..Disk::new(folder.image(n), vdev) };
         job.disks.push(match backend {
             Backend::Blkback => disk,

@@ -1,7 +1,7 @@
 //! Inputs of the decision: what makes a boot emulated although its entry asks for PV, and what does not.
 
 use guard::Reason;
-use protocol::Fault;
+use protocol::{Fault, Word};
 
 use crate::scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Scenario, Sequence, When, emulated};
 
@@ -109,6 +109,67 @@ pub const BOOTS: &[Scenario] = &[
         by_name: true,
         ..PV_BOOT
     },
+    Scenario {
+        name: "no-platform-device",
+        title: "the machine has no Xen platform device",
+        config: &["xen_platform_pci = 0"],
+        expect: emulated(Reason::NoPlatformDevice),
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "xenpci-among-filters",
+        title: "another suite's xenpci was left among the filters of a class",
+        // A REG_MULTI_SZ: xenpci, idefilter.
+        registry: concat!(
+            key!("Control\\Class\\{4D36E97B-E325-11CE-BFC1-08002BE10318}"),
+            "\"UpperFilters\"=hex(7):78,00,65,00,6e,00,70,00,63,00,69,00,00,00,",
+            "69,00,64,00,65,00,66,00,69,00,6c,00,74,00,65,00,72,00,00,00,00,00\n"
+        ),
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "class-unregistered",
+        title: "nobody has registered a disk interface yet, and the kernel answers an error for that",
+        words: &[Word::UnregisteredClass],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "nvme-unplug",
+        title: "an emulated NVMe disk, whose unplug qemu does not survive: it is hidden",
+        config: &["device_model_args_hvm = [ \"-drive\", \"if=none,id=n,driver=null-co,size=1M\", \
+                   \"-device\", \"nvme,serial=1,drive=n\" ]"],
+        expect: Expect { hidden: 2, ..PV },
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "firmware-closed",
+        title: "the firmware has had both vbds, and left them closed",
+        disks: &[Backend::Blkback, Backend::Qdisk],
+        created: "for v in 768 832; do xenstore-write /local/domain/$DOMID/device/vbd/$v/state 5; sleep 2; \
+                  xenstore-write /local/domain/$DOMID/device/vbd/$v/state 6; sleep 2; done",
+        expect: Expect { pv: 2, ..PV },
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "stale-folder",
+        title: "a vbd's folder that has no backend was left in xenstore",
+        created: "d=/local/domain/$DOMID/device/vbd && xenstore-chmod $d n$DOMID r0 && \
+                  xenstore-write $d/51744/state 6 $d/51744/virtual-device 51744",
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "boot-disk-hdb",
+        title: "the only disk is hdb",
+        first_place: 1,
+        by_name: true,
+        ..PV_BOOT
+    },
 ];
 
 /// A PV boot that crashes with the system up.
@@ -167,4 +228,13 @@ pub const SEQUENCES: &[Sequence] = &[
         ],
         by_name: true,
     },
+    Sequence {
+        name: "quick-restarts",
+        title: "three PV boots in a row, each shut down in order at once",
+        boots: &[QUICK, QUICK, QUICK],
+        by_name: true,
+    },
 ];
+
+/// A PV boot that is shut down in order, before the system has stayed up.
+const QUICK: Scenario = Scenario { name: "pv", ..PV_BOOT };

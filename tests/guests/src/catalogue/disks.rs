@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A second disk comes and goes.
-const HOTPLUG: Scenario = Scenario {
+pub const HOTPLUG: Scenario = Scenario {
     exercise: Some(Exercise::Hotplug),
     dom0: &[
         (When::Ready(Ready::Attach), "bash attach-1.sh"),

@@ -15,6 +15,7 @@
 mod registry;
 
 mod absence;
+mod backings;
 mod cdrom;
 mod decisions;
 pub mod demo;
@@ -39,6 +40,7 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
     ("Inputs of the decision", decisions::BOOTS),
     ("Files and services that are missing", absence::BOOTS),
     ("Disks that come, grow and go", disks::BOOTS),
+    ("Two vbds and one backing", backings::BOOTS),
     ("Disks of every kind", kinds::BOOTS),
     ("The CD-ROM drive", cdrom::BOOTS),
     ("Several processors", processors::BOOTS),

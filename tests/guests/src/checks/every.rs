@@ -1,6 +1,6 @@
 //! Checks that hold for every boot, by what its scenario expects.
 
-use guard::{Reason, machine::BUGCHECK_CODE};
+use guard::{Reason, machine::BUGCHECK_CODE, message};
 use protocol::{Exercise, Line};
 use rig::End;
 use volume::Verdict;
@@ -33,8 +33,8 @@ pub const EVERY: &[Check] = &[
 const FILE_SIZE: u64 = 30_000;
 /// The first domain after dom0: the rig starts from a fresh snapshot each time.
 const GUEST: u32 = 1;
-/// The vbd of hda and of hdb.
-const DISKS: [u32; 2] = [768, 832];
+/// The vbds of hda, hdb and hdc.
+const DISKS: [u32; 3] = [768, 832, CDROM];
 /// The vbd of hdc, the CD-ROM drive.
 const CDROM: u32 = 5632;
 
@@ -43,7 +43,8 @@ fn mounted(scenario: &Scenario) -> usize {
     let expect = &scenario.expect;
     // Plain disks of a boot that does not stop, or the disks that were there before the stop.
     let disks = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
-    disks - scenario.blanks - scenario.raw.len()
+    let more = scenario.more_vbds.iter().filter(|(_, state)| *state == 4).count();
+    disks - scenario.blanks - scenario.raw.len() - more
 }
 
 /// Returns true if the boot gets as far as the session manager.
@@ -79,6 +80,15 @@ fn decision(seen: &Seen<'_>, found: &mut Differences) {
         _ => observed.withheld.and(Some(Reason::EmulatedBoot)),
     };
     found.same("services withheld", observed.withheld, withheld);
+    // An entry of the event log wherever PV was asked for.
+    let logged = expected.filter(|reason| !matches!(reason, Reason::NotSelected | Reason::Vetoed));
+    let event = seen.lines(Line::Event).find(|line| line.is("driver", "idefilter"));
+    let code = event.and_then(|line| line.get("code").map(str::to_owned));
+    found.same("idefilter's first event", code, logged.map(|reason| format!("{:#x}", message::code(reason))));
+    if scenario.expect.pv > 0 && ends_in_order(scenario) {
+        let looks = seen.said("idefilter: emulated-disk drivers in memory: ") > 0;
+        found.holds("a look at the loaded modules", looks);
+    }
     if let Entry::Fat(number) = scenario.entry {
         let pv = if number == 2 { " GPLPV" } else { "" };
         let options = observed.options.clone().unwrap_or_default();
@@ -137,9 +147,10 @@ fn devices(seen: &Seen<'_>, found: &mut Differences) {
     found.same("devices that others may open", open, 0);
     if expect.pv > 0 {
         let of = |name: &str| devices.iter().filter(|(driver, _)| driver == name).count();
+        // One of idefilter's is told of the shutdown for the boot count.
         let counts = [of("idefilter"), of("xenpci")];
-        // From NT 6.2 on idefilter has one more, which is told of the shutdown.
-        let filters = expect.filters + usize::from(versions::is_nt62(seen.boot.version));
+        // From NT 6.2 on another one is.
+        let filters = expect.filters + 1 + usize::from(versions::is_nt62(seen.boot.version));
         found.same("device objects of idefilter and xenpci", counts, [filters, 2]);
     }
 }
@@ -174,7 +185,11 @@ fn vbds(seen: &Seen<'_>, found: &mut Differences) {
     states.sort_unstable();
     // XenbusStateConnected is 4, and a frontend that nobody drives stays at 1.
     let state = |used: bool| Some(if used { 4 } else { 1 });
-    let disks = scenario.disks.iter().zip(DISKS).filter(|(backend, _)| **backend != Backend::None);
+    let disks = scenario
+        .disks
+        .iter()
+        .zip(DISKS.into_iter().skip(scenario.first_place))
+        .filter(|(backend, _)| **backend != Backend::None);
     // xvdb and so on.
     let raw = (1..=scenario.raw.len() as u32).map(|n| 202 << 8 | n << 4);
     // Blank disks are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256.
@@ -182,6 +197,7 @@ fn vbds(seen: &Seen<'_>, found: &mut Differences) {
     let blanks = (4..4 + scenario.blanks as u32).map(blank);
     let devices = disks.map(|(_, device)| device).chain(raw).chain(blanks);
     let mut expected: Vec<_> = devices.map(|device| (device, state(scenario.expect.pv > 0))).collect();
+    expected.extend(scenario.more_vbds.iter().map(|&(device, state)| (device, Some(state))));
     if scenario.cdrom {
         // The drive's vbd is left alone where its emulated twin is used.
         expected.push((CDROM, state(scenario.expect.pv_cdroms > 0)));

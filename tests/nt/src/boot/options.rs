@@ -38,6 +38,9 @@ pub struct Options {
     pub devnodes: bool,
     /// No interrupt message is granted, as where no vector is left.
     pub no_messages: bool,
+    /// The interfaces of a class that nobody has registered are not an empty list but an error, as some kernels
+    /// have it.
+    pub unregistered_class: bool,
     /// PCI buses answer for their children later, at `DISPATCH_LEVEL`.
     pub late_relations: bool,
     /// The case that the deliberately wrong driver plays.
@@ -84,6 +87,7 @@ impl Options {
             Word::Devnodes => self.devnodes = true,
             Word::NoMessages => self.no_messages = true,
             Word::LateRelations => self.late_relations = true,
+            Word::UnregisteredClass => self.unregistered_class = true,
             Word::Wrong(case) => self.wrong = Some(case.to_string()),
             Word::Inject(plan) => self.inject = Some(plan),
             Word::Hive => self.hive = true,

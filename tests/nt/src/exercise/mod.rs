@@ -11,6 +11,7 @@ mod kinds;
 mod load;
 mod outage;
 mod reader;
+mod refused;
 mod resize;
 mod suspend;
 mod traffic;
@@ -41,6 +42,7 @@ pub fn run(exercise: Exercise) {
         Exercise::Kinds => kinds::run(),
         Exercise::Outage => outage::run(),
         Exercise::Reader => reader::run(),
+        Exercise::Refused => refused::run(),
         Exercise::Resize => resize::run(),
         Exercise::Suspend => suspend::run(),
         Exercise::Traffic => traffic::run(),

@@ -2,6 +2,7 @@
 
 use core::mem::offset_of;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use alloc::string::String;
 
@@ -37,6 +38,16 @@ struct Entry {
     size: usize,
 }
 
+/// Entries with the customer bit, by the lowest byte of their codes.
+static WRITTEN: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
+
+/// Entries so far whose code has the customer bit and this lowest byte. Any IRQL.
+pub fn written(event: u8) -> u32 {
+    WRITTEN[usize::from(event)].load(Ordering::Relaxed)
+}
+
+/// The customer bit of an entry's code.
+const CUSTOMER: NtStatus = 0x2000_0000;
 const TAG: u32 = u32::from_le_bytes(*b"IoEr");
 /// `ERROR_LOG_MAXIMUM_SIZE`.
 const MAXIMUM: usize = 240;
@@ -90,6 +101,9 @@ pub unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket)
         (*packet).error_code,
         (*packet).unique_error_value
     );
+    if (*packet).error_code & CUSTOMER != 0 {
+        WRITTEN[usize::from((*packet).error_code as u8)].fetch_add(1, Ordering::Relaxed);
+    }
     ob::dereference(object);
     pool::free(entry.cast(), Some(TAG));
 }

@@ -137,6 +137,9 @@ pub unsafe extern "win64" fn IoGetDeviceInterfaces(
     let driver = gate::caller();
     crate::work::LISTED.add(1);
     *list = null_mut();
+    if crate::boot::options().unregistered_class && !INTERFACES.lock().iter().any(|i| i.class == *class) {
+        return status::OBJECT_NAME_NOT_FOUND;
+    }
     let units: Vec<u16> = {
         let interfaces = INTERFACES.lock();
         let wanted = interfaces.iter().filter(|i| {

@@ -1,0 +1,125 @@
+//! Two vbds on one backing, and vbds that only look like it.
+
+use guard::Reason;
+use protocol::{Exercise, Ready, Word};
+
+use super::disks::HOTPLUG;
+use crate::{
+    check::Check,
+    checks::load::ended_well,
+    scenario::{Backend, Expect, PV, PV_BOOT, Scenario, When, emulated},
+};
+
+/// xvde and xvdf.
+const XVDE: u32 = 202 << 8 | 4 << 4;
+const XVDF: u32 = 202 << 8 | 5 << 4;
+
+/// Gives the guest a vbd of qemu's over what is hda's.
+const QDISK_AGAIN: &str =
+    "xl block-attach $DOMID format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/guest-disk0";
+/// The same over blkback, by another name of the device.
+const BLKBACK_AGAIN: &str = "ln -s guest-disk0 /dev/another-name && xl block-attach $DOMID \
+     format=raw,vdev=xvde,access=rw,backendtype=phy,script=/run/job/block-fast.sh,target=/dev/another-name";
+/// As [`QDISK_AGAIN`], while the guest runs; the guest's end must say why it does not connect.
+const HOTPLUG_AGAIN: &str = "xl block-attach $DOMID \
+     format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/guest-disk0 || exit; \
+     for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
+     *'vbd 768') exit 0;; esac; sleep 0.1; done; exit 1";
+/// Restarts xvdb's backend over what is hda's: it closes, and when it comes back it has another device.
+const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
+     xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
+     sleep 2 && echo vbd-$DOMID-51728 >unbind && sleep 1 && echo vbd-$DOMID-51728 >bind";
+/// Two vbds of qemu's over one file, both read-only.
+const READ_ONLY_TWICE: &str = "truncate -s 2M both.img && for v in xvde xvdf; do \
+     xl block-attach $DOMID format=raw,vdev=$v,access=ro,backendtype=qdisk,target=$PWD/both.img || exit; done";
+/// Removes what is hda's, as a toolstack does after its backend's domain has crashed, and makes it anew, while the
+/// guest cannot look.
+const REPLACED: &str = "f=/local/domain/$DOMID/device/vbd/768; b=/local/domain/0/backend/vbd/$DOMID/768; n=; \
+     for k in $f/backend $f/backend-id $f/virtual-device $f/device-type $b/frontend $b/frontend-id $b/params \
+     $b/physical-device $b/mode $b/online $b/dev $b/type; do n=\"$n $k $(xenstore-read $k)\" || exit; done; \
+     xl pause $DOMID && xenstore-rm $f && xenstore-rm $b && sleep 2 && \
+     xenstore-chmod /local/domain/0/backend/vbd/$DOMID n0 r$DOMID && \
+     xenstore-chmod /local/domain/$DOMID/device/vbd n$DOMID r0 && \
+     xenstore-write $n $b/state 1 $f/state 1 && sleep 1 && xl unpause $DOMID";
+
+/// The guests, in the order of the table in docs/testing.md.
+pub const BOOTS: &[Scenario] = &[
+    Scenario {
+        name: "twice-qdisk",
+        title: "hda and xvde are the same file behind qemu's backend",
+        disks: &[Backend::Qdisk],
+        created: QDISK_AGAIN,
+        more_vbds: &[(XVDE, 1)],
+        expect: emulated(Reason::BackingShared),
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "twice-hotplug",
+        title: "a second vbd over the disk's backing is attached while the system runs",
+        exercise: Some(Exercise::Refused),
+        dom0: &[(When::Ready(Ready::Attach), HOTPLUG_AGAIN)],
+        checks: &[REFUSED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "twice-swapped",
+        title: "a disk's backend is restarted over another disk's backing: the disk goes, the other stays",
+        late_disks: &[Backend::Blkback],
+        dom0: &[
+            (When::Ready(Ready::Attach), "bash attach-1.sh"),
+            (When::Ready(Ready::Detach), OTHERS_BACKING),
+        ],
+        ..HOTPLUG
+    },
+    Scenario {
+        name: "clone-attached",
+        title: "a clone of the disk, on a backing of its own, is attached, used and detached",
+        late_disks: &[Backend::Blkback],
+        created: "dd if=/dev/guest-disk0 of=/dev/guest-disk1 bs=1M conv=fsync",
+        by_name: true,
+        ..HOTPLUG
+    },
+    Scenario {
+        name: "twice-blkback",
+        title: "hda and xvde are the same device behind blkback, by two names",
+        created: BLKBACK_AGAIN,
+        more_vbds: &[(XVDE, 1)],
+        expect: emulated(Reason::BackingShared),
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "twice-read-only",
+        title: "two vbds over one backing that both may only read, as of one ISO image",
+        created: READ_ONLY_TWICE,
+        more_vbds: &[(XVDE, 4), (XVDF, 4)],
+        expect: Expect { pv: 3, ..PV },
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "vbd-replaced",
+        title: "a vbd's nodes are removed and made anew at their path, with requests on their way",
+        words: &[Word::Outage { disk: 0, seconds: 14 }],
+        exercise: Some(Exercise::Outage),
+        dom0: &[(When::Ready(Ready::Outage), REPLACED)],
+        checks: &[MADE_ANEW],
+        by_name: true,
+        ..PV_BOOT
+    },
+];
+
+/// A vbd was refused, once.
+const REFUSED: Check = Check {
+    what: "refused: event 0x62 once, and said in xenstore",
+    run: |seen, found| found.same("refused vbds", seen.said("xenvbd: reason=0x62 "), 1),
+};
+
+/// The disk was connected to the backend that took its backend's place.
+const MADE_ANEW: Check = Check {
+    what: "connected again once, every request ended well",
+    run: |seen, found| {
+        ended_well(seen, found);
+        found.same("vbds made anew", seen.said("xenvbd: vbd 768: its nodes were made anew"), 1);
+    },
+};

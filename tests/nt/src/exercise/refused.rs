@@ -1,0 +1,17 @@
+//! dom0 attaches a vbd that must not be connected.
+
+use protocol::Ready;
+
+use super::{ask, wait_until};
+use crate::io::error_log;
+
+/// The reason, and so the event, of a vbd that was refused because of its backing.
+const REFUSED: u8 = 0x62;
+
+/// The exercise: dom0 attaches a second vbd over the first disk's backing; the event log must come to say that it
+/// was refused.
+pub fn run() {
+    ask(Ready::Attach);
+    wait_until("a refused vbd in the event log", || error_log::written(REFUSED) > 0);
+    crate::pnp::settle();
+}
