@@ -57,9 +57,8 @@ fn hear_of_shutdown(driver: DriverObject) -> Result {
     const UNKNOWN: u32 = 0x22;
     let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
     let device = Filter::create(driver, options, Extension::Counted)?;
-    let registered =
-        security::restrict_to_administrators(device.object())
-            .and_then(|()| shutdown::register(device.object()));
+    let registered = security::restrict_to_administrators(device.object())
+        .and_then(|()| shutdown::register(device.object()));
     if let Err(status) = registered {
         // SAFETY: it has no name and is registered nowhere, so nobody has seen it.
         unsafe { device.delete() };

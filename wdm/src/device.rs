@@ -13,8 +13,7 @@ use wdk_sys::{
     ntddk::{
         IoAttachDeviceToDeviceStack, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
         IoGetAttachedDeviceReference, IoGetDeviceAttachmentBaseRef, IoGetLowerDeviceObject,
-        IoInvalidateDeviceRelations, IoRegisterShutdownNotification, ObfDereferenceObject,
-        ObfReferenceObject,
+        IoInvalidateDeviceRelations, ObfDereferenceObject, ObfReferenceObject,
     },
 };
 
@@ -249,16 +248,6 @@ impl<E: Send + Sync + 'static> Device<E> {
             object.change_flags(DO_BUS_ENUMERATED_DEVICE, 0);
         }
         Ok(this)
-    }
-
-    /// Has IRP_MJ_SHUTDOWN sent to this device when the system is shut down in order, while the registry can still
-    /// be written. PASSIVE_LEVEL.
-    ///
-    /// # Errors
-    /// `INSUFFICIENT_RESOURCES`.
-    pub fn notify_of_shutdown(&self) -> Result {
-        // SAFETY: a device object of this driver.
-        check(unsafe { IoRegisterShutdownNotification(self.object.as_ptr()) })
     }
 
     /// Attaches on top of `physical`'s stack, takes over the lower device's I/O and power flags, and

@@ -82,12 +82,6 @@ impl Irp {
         unsafe { StackLocation::from_raw(self.current()) }
     }
 
-    /// Whether it tells of the system's shutdown.
-    #[must_use]
-    pub fn is_shutdown(&self) -> bool {
-        u32::from(self.major()) == wdk_sys::IRP_MJ_SHUTDOWN
-    }
-
     /// The major function, IRP_MJ_xxx.
     #[must_use]
     pub fn major(&self) -> u8 {
