@@ -206,8 +206,8 @@ impl<'a> Word<'a> {
                 "second-root" => Self::SecondRoot,
                 "devnodes" => Self::Devnodes,
                 "no-messages" => Self::NoMessages,
-                "late-relations" => Self::LateRelations,
                 "unregistered-class" => Self::UnregisteredClass,
+                "late-relations" => Self::LateRelations,
                 _ => return Err(Unknown),
             });
         };
