@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     } else {
         env::var_os("STANDIN_STORE").context("STANDIN_STORE is not set")?.into()
     };
-    let is_system = env::var_os("STANDIN_STORE").is_some_and(|system| PathBuf::from(system) == store);
+    let is_system = env::var_os("STANDIN_STORE").is_some_and(|system| system == store);
     if !is_system && matches!(words.first(), Some(&("/export" | "/import"))) {
         // As the real one: both are of the system store only.
         println!("Falscher Parameter.");

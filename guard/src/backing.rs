@@ -175,7 +175,7 @@ impl Number {
     fn overlaps(self, other: Number) -> bool {
         let (minors, same) = (self.minors(), self.minor == other.minor);
         let disk = self.minor / minors == other.minor / minors;
-        let whole = self.minor % minors == 0 || other.minor % minors == 0;
+        let whole = self.minor.is_multiple_of(minors) || other.minor.is_multiple_of(minors);
         self.major == other.major && (same || disk && whole)
     }
 }

@@ -5,9 +5,12 @@ use core::ptr::NonNull;
 
 use crate::{Answer, Request, Srb};
 
+/// The first and the last request of a list.
+type Ends<S> = (NonNull<Request<S>>, NonNull<Request<S>>);
+
 /// Requests linked through their `next`, first in, first out. A request is in one list at most.
 pub(crate) struct List<S: Srb> {
-    ends: Option<(NonNull<Request<S>>, NonNull<Request<S>>)>,
+    ends: Option<Ends<S>>,
 }
 
 impl<S: Srb> Default for List<S> {

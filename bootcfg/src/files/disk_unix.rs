@@ -110,7 +110,7 @@ fn is_ntfs(path: &Path) -> bool {
 
 #[cfg(target_os = "linux")]
 fn file_system(path: &Path) -> Option<i64> {
-    rustix::fs::statfs(path).ok().map(|found| found.f_type as i64)
+    rustix::fs::statfs(path).ok().map(|found| found.f_type)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -250,12 +250,12 @@ impl<'a> Found<'a> {
 /// A system that has only booted from the other suite's disks may have no driver left for emulated ones.
 fn refuse_without_emulated(hive: &Hive<'_>, sets: &[String]) -> Result<()> {
     for set in sets {
-        let starts = |name: &&str| {
+        let starts = |name: &&str| -> bool {
             let key = hive.key(&format!("{set}\\Services\\{name}"));
             matches!(key, Ok(Some(key)) if key.dword("Start").is_ok_and(|start| start == Some(0)))
         };
         if hive.key(&format!("{set}\\Services"))?.is_some()
-            && !EMULATED.iter().any(|drivers| drivers.iter().all(|name| starts(name)))
+            && !EMULATED.iter().any(|drivers| drivers.iter().all(&starts))
         {
             told!(
                 Refused,

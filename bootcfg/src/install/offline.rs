@@ -26,6 +26,9 @@ use crate::{
 /// Drivers that every Windows has, whose rights new drivers get.
 const NEIGHBOURS: [&str; 4] = ["ntfs", "disk", "pci", "acpi"];
 
+/// A driver file's content and attributes before the installation, or `None` where there was no such file.
+type Former = Option<(Vec<u8>, Attributes)>;
+
 /// Makes the edits in a hive's bytes.
 pub type EditHive<'a> = &'a dyn Fn(&[u8], &[Edit]) -> Result<Vec<u8>>;
 
@@ -197,12 +200,7 @@ impl Target<'_> {
     }
 
     /// Undoes what was done: the hive first, then the files, unless the hive still refers to them.
-    fn undo(
-        &self,
-        new: &[u8],
-        files: Vec<(PathBuf, Option<(Vec<u8>, Attributes)>)>,
-        error: anyhow::Error,
-    ) -> anyhow::Error {
+    fn undo(&self, new: &[u8], files: Vec<(PathBuf, Former)>, error: anyhow::Error) -> anyhow::Error {
         let hive = match self.files.read(self.hive) {
             Ok(now) if now == self.content.raw => Ok(()),
             Ok(now) if now == new => replace(self.files, self.hive, new, &self.content.raw).map(|_| ()),

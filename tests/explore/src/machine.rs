@@ -235,7 +235,7 @@ impl Machine {
                 survey::read_backing(tree, &link, &mut value).map_err(|error| format!("{error}"))?;
             let content = self.storages[vbd.storage].content;
             // Every third content has no signature.
-            let signature = (content % 3 != 0).then_some(Signature::Mbr(content));
+            let signature = (!content.is_multiple_of(3)).then_some(Signature::Mbr(content));
             let identity = signature.map(|signature| Identity { sectors: 16384, signature });
             let own = Own { identity, backing };
             let refused = shown.iter().find(|(_, other)| census::compare(&own, other) == Pair::Shared);
@@ -243,7 +243,8 @@ impl Machine {
                 Some((other, theirs)) => {
                     let clones = own.identity.is_some() && own.identity == theirs.identity;
                     let untold = own.backing.relation(&theirs.backing) == backing::Relation::Unknown;
-                    if !self.are_shared(vbd, other) && !(clones && untold) {
+                    let expected = self.are_shared(vbd, other) || (clones && untold);
+                    if !expected {
                         return Err(format!("vbd {} was refused for {}", vbd.number, other.number));
                     }
                 }

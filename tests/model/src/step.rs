@@ -201,10 +201,12 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     }
     let second = setup.faults.second;
     match world.plugged {
-        PvDisk::Absent if world.adapter == Adapter::Shown && !world.refused => {
-            if second.map_or(setup.large, |second| second != Second::FromStart) {
-                steps.push(Step::Plug);
-            }
+        PvDisk::Absent
+            if world.adapter == Adapter::Shown
+                && !world.refused
+                && second.map_or(setup.large, |second| second != Second::FromStart) =>
+        {
+            steps.push(Step::Plug);
         }
         PvDisk::Arrived => steps.push(Step::PluggedTold),
         PvDisk::Ready if second.is_some() => steps.push(Step::PluggedMount),

@@ -104,7 +104,8 @@ fn what_is_wrong_on_the_console_is_named() {
 
 #[test]
 fn what_is_wrong_beside_the_console_is_named() {
-    let wrong: [(&str, fn(&mut Boot)); 7] = [
+    type Harm = fn(&mut Boot);
+    let wrong: [(&str, Harm); 7] = [
         ("guest", |boot| boot.outcome.end = End::TimedOut),
         ("vbds in xenstore", |boot| boot.outcome.store_running = Some(Store::parse(""))),
         ("dom0: true", |boot| boot.outcome.marks[0].status = Some(1)),
