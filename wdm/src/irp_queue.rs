@@ -54,6 +54,12 @@ struct List {
 // SAFETY: the IRPs are pended, that is their holder's, and reached under the lock alone.
 unsafe impl Send for List {}
 
+impl Default for IrpQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl IrpQueue {
     /// Makes an empty queue.
     #[must_use]

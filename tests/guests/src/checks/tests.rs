@@ -18,11 +18,14 @@ use crate::{
 const CONSOLE: &str = "\
 @xg boot entry=2 options=%20NOEXECUTE%3dOPTOUT%20FASTDETECT%20GPLPV safe=0
 @xg dbg xenguard: idefilter: mode=pv reason=0x1 the boot entry selects PV
+@xg event driver=idefilter code=0x60000001 unique=0x0 strings=
 @xg pci bdf=00:01.1 ids=8086:7010 seen=1 hidden=1
+@xg dbg xenguard: idefilter: emulated-disk drivers in memory: 2
 @xg disk n=0 bus=scsi driver=xenvbd sectors=16384
 @xg dbg xenguard: xenvbd: census own=1 ours=1 alias=0 foreign=0 verdict=nothing
 @xg mount disk=0 label=DATA0 generation=2 status=ok
 @xg file disk=0 wrote=ok flushed=ok readback=ok
+@xg device driver=idefilter name= access=restricted
 @xg device driver=idefilter name= access=restricted
 @xg device driver=xenpci name=x access=restricted
 @xg device driver=xenpci name= access=restricted
@@ -80,6 +83,8 @@ fn a_boot_that_is_right_has_no_difference() {
 fn what_is_wrong_on_the_console_is_named() {
     for (from, to, what) in [
         ("mode=pv reason=0x1 ", "mode=emulated reason=0x11 ", "decision"),
+        ("code=0x60000001", "code=0x60000002", "idefilter's first event"),
+        ("emulated-disk drivers in memory", "nothing", "a look at the loaded modules"),
         ("census", "\n@xg dbg xenpci: block services withheld reason=0x30 \n@xg dbg ", "services withheld"),
         ("@xg pci", "@xg dbg idefallback: reason=0x72 \n@xg pci", "idefallback"),
         ("@xg disk n=0 bus=scsi driver=xenvbd", "@xg disk n=0 bus=ide driver=ide", "IDE disks"),

@@ -57,7 +57,7 @@ pub unsafe fn check(
         descriptor.kind == CM_RESOURCE_TYPE_INTERRUPT && { descriptor.flags } & CM_RESOURCE_INTERRUPT_MESSAGE
             != 0
     };
-    if raw.iter().chain(translated).any(|descriptor| is_message(descriptor)) && !has_msi(place) {
+    if raw.iter().chain(translated).any(is_message) && !has_msi(place) {
         return Err("an interrupt message for a function without MSI");
     }
     let same = |own: &CmPartialResourceDescriptor, given: &CmPartialResourceDescriptor| {

@@ -79,7 +79,7 @@ fn nodes_that_were_made_anew_are_told() {
     }
     assert!(store.delete(&state));
     assert_eq!(link.is_replaced(&mut store), Ok(true));
-    store.fail(Some(("state", store::Error::TimedOut)));
+    store.fail(Some((&state, store::Error::TimedOut)));
     assert!(link.is_replaced(&mut store).is_err());
 }
 
@@ -101,10 +101,10 @@ fn values_of_the_backends_are_told() {
     assert_eq!(told, [("params", b"aio:/d.img".to_vec()), ("mode", b"w".to_vec())]);
     let error = store::Error::NoSpace { needed: 10, given: 4 };
     assert_eq!(read(&store, &mut [0; 4]), Err(Error::Store { node: "params", error }));
-    store.fail(Some(("mode", store::Error::TimedOut)));
+    store.fail(Some(("/local/domain/0/backend/vbd/1/768/mode", store::Error::TimedOut)));
     let error = store::Error::TimedOut;
     assert_eq!(read(&store, &mut [0; 64]), Err(Error::Store { node: "mode", error }));
-    store.fail(Some(("params", store::Error::Refused(Errno::Access))));
+    store.fail(Some(("/local/domain/0/backend/vbd/1/768/params", store::Error::Refused(Errno::Access))));
     assert_eq!(read(&store, &mut [0; 64]).unwrap(), [("mode", b"w".to_vec())]);
 }
 
