@@ -218,7 +218,8 @@ impl Plug {
         for known in gone {
             if let Ok(node) = error_node(known.device) {
                 // Most have none.
-                let _ = (&mut { self.platform }).remove(&node);
+                let mut store = self.platform;
+                let _ = store.remove(&node);
             }
             disconnect(adapter, known, Target::abandon);
         }
@@ -442,7 +443,8 @@ fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: 
     let mut text = wdm::debug::Line::new();
     // Writing to a Line does not fail. 16 is EBUSY, as xenbus clients write it.
     let _ = fmt::Write::write_fmt(&mut text, format_args!("16 {error}"));
-    let node = error_node(device).and_then(|node| (&mut { platform }).write(&node, text.as_str().as_bytes()));
+    let mut store = platform;
+    let node = error_node(device).and_then(|node| store.write(&node, text.as_str().as_bytes()));
     if let Err(error) = node {
         debug_print!(DRIVER, "vbd {}: xenstore does not say so: {error}", device.0);
     }
