@@ -162,7 +162,7 @@ fn rescue(wine: &Wine) -> Result<()> {
         tree.with_key("ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}", filters);
     let hive = tree.hive("SYSTEM");
     for folder in ["volume/Windows/System32/config", "volume/Windows/System32/drivers"] {
-        fs::create_dir_all(wine.folder(folder))?;
+        wine.make_folder(folder)?;
     }
     let (system, driver) =
         ("volume/Windows/System32/config/SYSTEM", "volume/Windows/System32/drivers/idefilter.sys");

@@ -72,6 +72,22 @@ impl Wine {
         self.home.join("prefix/drive_c").join(path)
     }
 
+    /// Makes a folder of drive C, and those above it, which the user of the prefix may write to.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_folder(&self, path: &str) -> Result<()> {
+        let mut folder = self.folder("");
+        for part in path.split('/') {
+            folder.push(part);
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            if self.root {
+                std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a file into a folder of drive C.
     ///
     /// # Errors
