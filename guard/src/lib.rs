@@ -25,6 +25,7 @@ pub mod abi;
 pub mod absence;
 pub mod boot_count;
 pub mod census;
+pub mod census_record;
 pub mod controllers;
 pub mod decision;
 pub mod filter_list;

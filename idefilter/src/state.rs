@@ -5,11 +5,12 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use guard::abi::{self, Signals};
 use guard::controllers::Present;
 use guard::machine::{BUGCHECK_CODE, BugCheck, Phase, Unplug};
 use guard::policy::HidePolicy;
 use guard::record::Record;
-use guard::{Action, Event, Guard, abi};
+use guard::{Action, Event, Guard};
 use wdm::{SpinLock, bugcheck, time};
 
 use crate::{log, reporter, signals, unplug};
@@ -37,12 +38,30 @@ pub fn step(event: Event) -> Action {
         action = feed(Event::Unplugged(take_away_disks()));
     }
     match action {
-        Action::AskAgain => signals::raise(abi::ASK_AGAIN),
-        Action::CensusNow => signals::raise(abi::TAKE_CENSUS),
+        Action::AskAgain => signals::raise(Signals::ASK_AGAIN),
+        Action::CensusNow => signals::raise(Signals::TAKE_CENSUS),
         _ => {}
     }
     reporter::wake();
     action
+}
+
+/// Feeds the guard one of this driver's own events and carries out its order. IRQL ≤ DISPATCH_LEVEL.
+pub fn tell(event: Event) {
+    obey(step(event));
+}
+
+/// Carries out what the guard ordered and [`step`] has not.
+pub fn obey(action: Action) {
+    match action {
+        Action::Stop(bugcheck) => stop(bugcheck),
+        Action::Withhold(reason) | Action::Note(reason) => {
+            log!("reason={:#x} {}", reason.code(), reason.text());
+        }
+        // The caller that asked refuses the start; signals to the other drivers have been raised.
+        Action::Deny(_) | Action::CensusNow | Action::AskAgain => {}
+        Action::Nothing | Action::Unplug | Action::Expose => {}
+    }
 }
 
 fn feed(event: Event) -> Action {
@@ -133,7 +152,7 @@ pub fn controllers() -> Option<Present> {
 }
 
 /// Stops the system; P4 is the address of the record.
-pub fn stop(BugCheck { reason, own, enumerated }: BugCheck) -> ! {
+fn stop(bugcheck: BugCheck) -> ! {
     let record = STATE.as_ptr().addr() + core::mem::offset_of!(State, record);
-    bugcheck::stop(BUGCHECK_CODE, [reason.code() as usize, own as usize, enumerated as usize, record])
+    bugcheck::stop(BUGCHECK_CODE, bugcheck.parameters(record))
 }

@@ -189,7 +189,7 @@ fn ask_for_vectors(irp: &mut Irp) {
         // It counts as 1 where it is missing.
         parameters.and_then(|key| key.dword(utf16!("UpcallVectors"))) != Ok(0)
     };
-    if !proof::pv_boot() || !interrupt::has_messages() || !wanted() {
+    if !guard_client::may_expose() || !interrupt::has_messages() || !wanted() {
         return;
     }
     let processors = processor::count().min(Vcpu::LIMIT);
@@ -200,7 +200,7 @@ fn ask_for_vectors(irp: &mut Irp) {
 
 /// START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
 fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
-    if !proof::pv_boot() {
+    if !guard_client::may_expose() {
         return Ok(());
     }
     let resources = irp.location().translated_resources().ok_or(NtStatus::INVALID_PARAMETER)?;
@@ -266,10 +266,7 @@ fn open_services(fdo: &Fdo) {
             debug_print!(DRIVER, "block services opened");
             interface::open();
         }
-        Action::Stop(stop) => {
-            let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
-            bugcheck::stop(BUGCHECK_CODE, parameters)
-        }
+        Action::Stop(stop) => bugcheck::stop(BUGCHECK_CODE, stop.parameters(0)),
         Action::Withhold(reason) | Action::Note(reason) => withhold(fdo, reason),
         _ => withhold(fdo, Reason::EventRefused),
     }

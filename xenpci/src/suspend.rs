@@ -40,9 +40,9 @@ use wdm::mutex::Mutex;
 use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
 use wdm::{DeviceObject, Disposition, Irp, bugcheck, debug_print};
-use xen::interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
 use xen::sched::Resumed;
 use xen::store::Store as _;
+use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
 
 use crate::platform::{Failure, Platform, SuspendError};
 use crate::{DRIVER, proof};
@@ -265,8 +265,7 @@ fn resumed(platform: &Platform) {
     let (grants, own) = (platform.grants().available(), platform.told());
     debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
     if let Action::Stop(stop) = proof::resumed() {
-        let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
-        bugcheck::stop(BUGCHECK_CODE, parameters)
+        bugcheck::stop(BUGCHECK_CODE, stop.parameters(0))
     }
 }
 
