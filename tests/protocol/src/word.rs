@@ -33,6 +33,8 @@ named! {
         Suspend = "suspend",
         /// Uses a disk from every processor.
         Traffic = "traffic",
+        /// Has a paging, a hibernation and a dump file come to the adapter and go again.
+        Usage = "usage",
     }
 }
 
@@ -51,6 +53,10 @@ named! {
         Unheard = "unheard",
         /// The PCI bus is asked again for its children.
         Requery = "requery",
+        /// A disk arrives that never answers a read.
+        DeadDisk = "dead-disk",
+        /// Memory has run out for idefilter, and stays so.
+        StarveIdefilter = "starve-idefilter",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.
@@ -107,10 +113,12 @@ pub enum Plan {
     Count,
     /// The n-th request of a kind, from 1.
     Fail(FaultKind, u32),
+    /// Allocations that this seed draws.
+    Random(u32),
 }
 
 impl Plan {
-    /// Parses `count` or `<kind>:<n>`.
+    /// Parses `count`, `random:<seed>` or `<kind>:<n>`.
     ///
     /// # Errors
     /// The text is neither.
@@ -119,6 +127,9 @@ impl Plan {
             return Ok(Self::Count);
         }
         let (kind, n) = text.split_once(':').ok_or(Unknown)?;
+        if kind == "random" {
+            return Ok(Self::Random(number(n)?));
+        }
         Ok(Self::Fail(FaultKind::parse(kind)?, number(n)?))
     }
 }
@@ -128,6 +139,7 @@ impl fmt::Display for Plan {
         match self {
             Self::Count => f.write_str("count"),
             Self::Fail(kind, n) => write!(f, "{kind}:{n}"),
+            Self::Random(seed) => write!(f, "random:{seed}"),
         }
     }
 }
@@ -168,6 +180,10 @@ pub enum Word<'a> {
     NoMessages,
     /// PCI buses answer for their children later, on another thread at `DISPATCH_LEVEL`.
     LateRelations,
+    /// The PCI bus does not answer IRP_MN_READ_CONFIG for its children.
+    NoReadConfig,
+    /// The IDE controller does not say what it is when it is asked for the first time.
+    Unidentified,
     /// The case that the deliberately wrong driver plays.
     Wrong(&'a str),
     /// The requests that fail.
@@ -195,6 +211,8 @@ impl<'a> Word<'a> {
                 "devnodes" => Self::Devnodes,
                 "no-messages" => Self::NoMessages,
                 "late-relations" => Self::LateRelations,
+                "no-read-config" => Self::NoReadConfig,
+                "unidentified" => Self::Unidentified,
                 _ => return Err(Unknown),
             });
         };
@@ -245,6 +263,8 @@ impl fmt::Display for Word<'_> {
             Self::Devnodes => f.write_str("devnodes"),
             Self::NoMessages => f.write_str("no-messages"),
             Self::LateRelations => f.write_str("late-relations"),
+            Self::NoReadConfig => f.write_str("no-read-config"),
+            Self::Unidentified => f.write_str("unidentified"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
             Self::Inject(plan) => write!(f, "inject={plan}"),
             Self::Hive => f.write_str("hive=1"),
@@ -276,9 +296,12 @@ mod tests {
             Word::Devnodes,
             Word::NoMessages,
             Word::LateRelations,
+            Word::NoReadConfig,
+            Word::Unidentified,
             Word::Wrong("none"),
             Word::Inject(Plan::Count),
             Word::Inject(Plan::Fail(FaultKind::Store, 12)),
+            Word::Inject(Plan::Random(7)),
             Word::Hive,
             Word::Benchmark,
             Word::Bench(BenchWord::Milliseconds, 500),

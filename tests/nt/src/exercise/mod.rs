@@ -12,6 +12,7 @@ mod outage;
 mod resize;
 mod suspend;
 mod traffic;
+mod usage;
 
 use protocol::{Exercise, Ready};
 
@@ -38,6 +39,7 @@ pub fn run(exercise: Exercise) {
         Exercise::Resize => resize::run(),
         Exercise::Suspend => suspend::run(),
         Exercise::Traffic => traffic::run(),
+        Exercise::Usage => usage::run(),
     }
 }
 
