@@ -24,6 +24,7 @@ extern crate std;
 pub mod abi;
 pub mod absence;
 pub mod boot_count;
+pub mod bus_memory;
 pub mod census;
 pub mod census_record;
 pub mod controllers;

@@ -126,6 +126,8 @@ reasons! {
     StartRefused = 0x57, "an emulated disk or controller was refused its start";
     /// A disk on another bus, or a passed-through one, carries the identity of a PV disk.
     CloneSeen = 0x58, "a disk on another bus carries the signature of a PV disk";
+    /// The filter could not be put on an emulated storage device, which NT then starts without it.
+    UnfilteredStart = 0x59, "an emulated disk or controller starts without the filter";
 
     /// A vbd's backend has owed an answer for long.
     BackendStuck = 0x60, "a disk's backend does not answer";
