@@ -19,6 +19,7 @@ mod interrupt;
 mod pdo;
 mod platform;
 mod proof;
+mod special_files;
 mod store;
 mod suspend;
 mod window;

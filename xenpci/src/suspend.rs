@@ -29,9 +29,9 @@
 #![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
+use wdm::Shared;
 
 use guard::Action;
 use guard::machine::BUGCHECK_CODE;
@@ -114,8 +114,8 @@ struct Signal {
 
 /// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
 pub struct Suspend {
-    platform: Arc<Platform>,
-    signal: Arc<Signal>,
+    platform: Shared<Platform>,
+    signal: Shared<Signal>,
     watch: Option<Watch>,
     thread: Option<Thread>,
 }
@@ -126,22 +126,22 @@ impl Suspend {
     /// # Errors
     /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be
     /// suspended.
-    pub fn start(platform: &Arc<Platform>) -> wdm::Result<Self> {
-        let signal = Arc::new(Signal {
+    pub fn start(platform: &Shared<Platform>) -> wdm::Result<Self> {
+        let signal = Shared::new(Signal {
             asked: Event::new(Kind::Synchronization)?,
             stopping: AtomicBool::new(false),
             falling_asleep: SpinLock::new(None),
             awake: Event::new(Kind::Notification)?,
-        });
-        let (at, told) = (Arc::clone(platform), Arc::clone(&signal));
+        })?;
+        let (at, told) = (Shared::clone(platform), Shared::clone(&signal));
         let thread = Thread::spawn(move || serve(&at, &told))?;
-        let context = Arc::as_ptr(&signal).cast_mut().cast();
+        let context = Shared::as_ptr(&signal).cast_mut().cast();
         // SAFETY: the signal lives until the watch has ended, in `drop`.
         let watch = unsafe { platform.store().watch(NODE, changed, context) };
         if watch.is_err() {
             debug_print!(DRIVER, "{NODE} cannot be watched: the guest cannot be suspended");
         }
-        Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), thread: Some(thread) })
+        Ok(Self { platform: Shared::clone(platform), signal, watch: watch.ok(), thread: Some(thread) })
     }
 
     /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of
@@ -241,6 +241,7 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
         debug_print!(DRIVER, "nothing can be written: a disk does not let go of its requests");
     }
     // Copied to the next stack location: this one is marked pending.
+    // The routine has nothing in it, so that its box is no allocation.
     let _ = irp.forward_then(lower, true, Box::new(|_: &Irp| ()));
     awake.wait();
     let phase = match held.map(|held| platform.wake(held)) {

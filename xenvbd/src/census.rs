@@ -31,6 +31,7 @@ use wdm::{
 use zerocopy::IntoBytes;
 
 use crate::DRIVER;
+use crate::readers::{Known, Readers};
 use crate::{identity, parents};
 
 /// One of this driver's disks.
@@ -54,6 +55,8 @@ struct Found {
     target: Option<u8>,
     /// What the controllers above it are, where they were asked for.
     controllers: Option<Provenance>,
+    /// It has to be read, and was not yet.
+    unread: bool,
 }
 
 /// How long a disk that has been disconnected stays listed at least, in 100 ns: its arrival may be under way.
@@ -86,6 +89,7 @@ pub struct Census {
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
+    readers: Readers,
     record: SpinLock<CensusRecord>,
     /// What the debug output said last.
     said: SpinLock<Option<Counts>>,
@@ -105,6 +109,7 @@ impl Census {
             known: Mutex::new(Vec::new())?,
             driver,
             strict,
+            readers: Readers::new()?,
             record: SpinLock::new(CensusRecord::new()),
             said: SpinLock::new(None),
         })
@@ -112,8 +117,14 @@ impl Census {
 
     /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id and its
     /// identity; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
-    pub fn list(&self, vbd: u32, target: Option<u8>, identity: Option<Identity>) {
-        self.own.lock().push(OwnDisk { vbd, identity, target, departed: None });
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
+    pub fn list(&self, vbd: u32, target: Option<u8>, identity: Option<Identity>) -> Result<(), NtStatus> {
+        let mut own = self.own.lock();
+        own.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        own.push(OwnDisk { vbd, identity, target, departed: None });
+        Ok(())
     }
 
     /// A vbd is not there any more. Its disk stays listed until the system has none of it. PASSIVE_LEVEL.
@@ -139,20 +150,46 @@ impl Census {
     pub fn admits(&self, identity: Option<Identity>) -> bool {
         let _own = self.own.lock();
         let own = identity.as_slice();
-        self.disks()
-            .is_ok_and(|disks| disks.iter().all(|found| census::classify(&found.disk, own) != Class::Alias))
+        let may_be = |found: &Found| {
+            census::classify(&found.disk, own) == Class::Alias
+                || (found.unread && found.disk.origin == Origin::Unknown)
+        };
+        self.disks().is_ok_and(|disks| !disks.iter().any(may_be))
     }
 
-    /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot
-    /// tell by their path. `settled`: every disk that will come has come.
+    /// Takes a census, has the guard judge it, and carries out a stop. What a disk's path tells is judged at once.
+    /// A disk on a controller that nobody knows is read, by a thread of its own, and waited for within limits
+    /// ([`crate::readers`]); then another census is taken. Other disks that have to be read are waited for by
+    /// nobody. PASSIVE_LEVEL. `settled`: every disk that will come has come.
     ///
     /// `Err` is the guard's order to withhold.
     ///
     /// # Errors
     /// Why no disk may be exposed.
     pub fn take(&self, settled: bool) -> Result<(), Reason> {
+        self.take_now(settled)?;
+        if self.wait_for_unknown() { self.take_now(settled) } else { Ok(()) }
+    }
+
+    /// Waits for disks that may be aliases and have not been read. Returns true if one has been read since.
+    fn wait_for_unknown(&self) -> bool {
+        let Ok(links) = interface::list(&interface::DISK) else { return false };
+        let mut read = false;
+        for link in unicode::strings(&links) {
+            read |= self.readers.wait(link);
+        }
+        read
+    }
+
+    /// Takes a census of what is known now.
+    fn take_now(&self, settled: bool) -> Result<(), Reason> {
         let mut own = self.own.lock();
-        let found = match self.disks() {
+        let mut identities: Vec<Identity> = Vec::new();
+        let found = match identities.try_reserve_exact(own.len()) {
+            Ok(()) => self.disks(),
+            Err(_) => Err(NtStatus::INSUFFICIENT_RESOURCES),
+        };
+        let found = match found {
             Ok(disks) => disks,
             Err(status) => {
                 let action = guard_client::event(Event::CensusFailed);
@@ -161,7 +198,7 @@ impl Census {
             }
         };
         forget_departed(&mut own, &found);
-        let identities: Vec<Identity> = own.iter().filter_map(|disk| disk.identity).collect();
+        identities.extend(own.iter().filter_map(|disk| disk.identity));
         let counts = census::take(own.len() as u32, &identities, found.iter().map(|found| found.disk));
         let recorded = found.iter().map(|found| {
             let class = census::classify(&found.disk, &identities);
@@ -251,7 +288,7 @@ impl Census {
         let earlier = |link: &[u16]| {
             let at = before.binary_search_by(|other| other.link.as_slice().cmp(link)).ok()?;
             let disk = Disk { origin: Origin::Ours, identity: None };
-            Some(Found { disk, target: before[at].target, controllers: None })
+            Some(Found { disk, target: before[at].target, controllers: None, unread: false })
         };
         let mut found = Vec::new();
         for link in unicode::strings(&links) {
@@ -267,12 +304,19 @@ impl Census {
             found.push(one);
         }
         known.sort_unstable_by(|a, b| a.link.cmp(&b.link));
+        self.readers.forget_absent();
         Ok(found)
     }
 
     /// The next census opens every disk. PASSIVE_LEVEL.
     pub fn forget_known(&self) {
         self.known.lock().clear();
+        self.readers.forget_unidentified();
+    }
+
+    /// Ends the threads that read disks. PASSIVE_LEVEL; waits for those disks.
+    pub fn leave(&self) {
+        self.readers.leave();
     }
 
     /// The disk behind a symbolic link; `None` if it is gone already.
@@ -293,9 +337,20 @@ impl Census {
         };
         // Only where the path does not decide does the content.
         let decided = matches!(origin, Origin::Ours | Origin::EmulatedController);
-        let identity = if decided { None } else { identity::of_device(open.device()) };
+        let known = if decided { Ok(Known::Read(None)) } else { self.readers.of(link) };
+        let (identity, unread) = match known {
+            Ok(Known::Read(identity)) => (identity, false),
+            Ok(Known::Reading) => (None, true),
+            // A disk that nobody can tell from an alias.
+            Err(status) if origin == Origin::Unknown => return Err(status),
+            Err(_) => (None, true),
+        };
+        if unread && origin != Origin::Unknown {
+            // It is no alias, whatever is on it.
+            self.readers.expect_nothing(link);
+        }
         let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
-        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers }))
+        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread }))
     }
 
     /// Where the disk with this physical device object comes from, and what the controllers above it are.
