@@ -24,8 +24,8 @@ const PARALLEL_GUESTS: usize = 2;
 /// The test of `xenguard.exe`, which not every machine can build.
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 
-/// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on;
-/// without it they run on the default one, and one guest runs on another version as well.
+/// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on,
+/// or the default one.
 ///
 /// # Errors
 /// The tests could not be run, or some failed.
@@ -55,32 +55,7 @@ pub fn all(xen: Option<Release>) -> Result<()> {
         }
         Err(error) => tally.run("Xen in qemu", || Err(error)),
     }
-    if xen.is_none() {
-        other_xen(&layout, &tally);
-    }
     tally.close()
-}
-
-/// Runs one guest on a Xen that is not the default one. Which guest and which Xen follows from the commit, so that a
-/// run can be repeated, and all have their turn.
-fn other_xen(layout: &Layout, tally: &Tally) {
-    let others: Vec<Release> = Release::ALL.into_iter().filter(|one| *one != Release::default()).collect();
-    let turn = commits(layout).unwrap_or(0);
-    let release = others[turn % others.len()];
-    let name = run::EVERY_XEN[turn / others.len() % run::EVERY_XEN.len()];
-    let title = format!("guest: {name} on Xen {release}");
-    match rig_files::ensure(layout, release) {
-        Ok(rig) => tally.run(&title, || run::on_another_xen(layout, &rig, name)),
-        // Debian takes old releases off its mirrors, which is no fault of this project's.
-        Err(error) => println!("NOT RUN {title}: {error:#}"),
-    }
-}
-
-/// Returns the number of commits up to this one. `None` where this is no git checkout.
-fn commits(layout: &Layout) -> Option<usize> {
-    let output =
-        Command::new("git").args(["rev-list", "--count", "HEAD"]).current_dir(layout.root()).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
 /// Runs guests of the test suite by name and shows their consoles.

@@ -74,21 +74,6 @@ fn of_catalogue<'a>(
     boots.chain(sequences.map(|sequence| sequence_test(layout, rig, sequence)))
 }
 
-/// Guests that run on every version of Xen that the rig has.
-pub const EVERY_XEN: [&str; 6] =
-    ["pv", "alias-returns", "save-restore", "hotplug-blkback", "two-processors", "crash-dump"];
-
-/// Runs a guest of [`EVERY_XEN`] on the Xen of `rig`, in a folder of its own.
-///
-/// # Errors
-/// There is no such guest; the rig failed, or the guest showed something else than it must.
-pub fn on_another_xen(layout: &Layout, rig: &RigFiles, name: &str) -> Result<()> {
-    let scenario = catalogue::boots().find(|scenario| scenario.name == name);
-    let scenario = scenario.with_context(|| format!("there is no guest {name}"))?;
-    let own = format!("{name}-xen-{}", rig.release());
-    none_of(&verdict::differences(scenario, &boot::boot_as(layout, rig, scenario, &own)?))
-}
-
 /// A boot of a scenario, held against what it expects.
 fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static Scenario) -> GuestTest<'a> {
     GuestTest::new(scenario.name, move || {
