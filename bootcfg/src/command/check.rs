@@ -1,12 +1,8 @@
 //! `check`: is this a system that Xenguard can be installed into, and would it boot?
 
-use serde_json::json;
-
 use super::Outcome;
 use crate::{
-    exit::Exit,
     menu::{Finding, Severity},
-    output::Tone,
     session::Session,
     system::Answer,
 };
@@ -44,21 +40,10 @@ pub fn run(session: &mut Session) -> Outcome {
     });
     findings.sort_by_key(|finding| finding.severity == Severity::Note);
 
-    let wrong = findings.iter().filter(|finding| finding.severity == Severity::Wrong).count();
-    for finding in &findings {
-        let (tone, word) = match finding.severity {
-            Severity::Wrong => (Tone::Bad, "wrong"),
-            Severity::Note => (Tone::Attention, "note"),
-        };
-        session.output.say(tone, &format!("{word}: {}", finding.text));
-    }
-    let summary = match wrong {
-        0 => format!("{place}: nothing stands against an installation"),
-        1 => format!("{place}: 1 thing stands against an installation"),
-        n => format!("{place}: {n} things stand against an installation"),
-    };
-    session.output.say(if wrong == 0 { Tone::Good } else { Tone::Bad }, &summary);
-    let list: Vec<_> = findings.iter().map(Finding::json).collect();
-    let exit = if wrong == 0 { Exit::Done } else { Exit::Findings };
-    Ok((exit, json!({ "configuration": place.to_string(), "findings": list })))
+    let texts = [
+        ": nothing stands against an installation",
+        ": 1 thing stands against an installation",
+        " things stand against an installation",
+    ];
+    Ok(super::verify::report(session, &place, &findings, texts))
 }

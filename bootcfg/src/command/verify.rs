@@ -1,6 +1,6 @@
 //! `verify`: is all consistent, and may disks be changed?
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::{
@@ -21,8 +21,20 @@ pub fn run(session: &mut Session) -> Outcome {
         findings.extend(hive.told(path).map(Finding::note));
     }
     findings.extend(system.check(&menu.entries()));
+    let texts = [" is consistent", ": 1 thing is wrong", " things are wrong"];
+    Ok(report(session, &place, &findings, texts))
+}
+
+/// Prints findings and a summary, and returns the exit code and the document. `texts`: what follows the place where
+/// nothing is wrong, where one thing is, and what follows the number of more.
+pub(super) fn report(
+    session: &Session,
+    place: &Place,
+    findings: &[Finding],
+    [none, one, more]: [&str; 3],
+) -> (Exit, Value) {
     let wrong = findings.iter().filter(|finding| finding.severity == Severity::Wrong).count();
-    for finding in &findings {
+    for finding in findings {
         let (tone, word) = match finding.severity {
             Severity::Wrong => (Tone::Bad, "wrong"),
             Severity::Note => (Tone::Attention, "note"),
@@ -30,12 +42,12 @@ pub fn run(session: &mut Session) -> Outcome {
         session.output.say(tone, &format!("{word}: {}", finding.text));
     }
     let summary = match wrong {
-        0 => format!("{place} is consistent"),
-        1 => format!("{place}: 1 thing is wrong"),
-        n => format!("{place}: {n} things are wrong"),
+        0 => format!("{place}{none}"),
+        1 => format!("{place}{one}"),
+        n => format!("{place}: {n}{more}"),
     };
     session.output.say(if wrong == 0 { Tone::Good } else { Tone::Bad }, &summary);
     let list: Vec<_> = findings.iter().map(Finding::json).collect();
     let exit = if wrong == 0 { Exit::Done } else { Exit::Findings };
-    Ok((exit, json!({ "configuration": place.to_string(), "findings": list })))
+    (exit, json!({ "configuration": place.to_string(), "findings": list }))
 }
