@@ -1,9 +1,11 @@
 //! How the guard's events and answers cross from one driver's image into another's.
 //!
-//! `idefilter.sys` exports four functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL`:
+//! `idefilter.sys` exports four functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL`. Crate
+//! `guard-client` calls them for the other drivers.
 //!
 //! - `XenguardEvent(event: *const RawEvent) -> u64`: an event in, a packed [`Action`] out;
-//! - `XenguardStatus(status: *mut Status)`: the state of the boot, for displays;
+//! - `XenguardStatus(status: *mut Status, size: u32) -> u32`: the state of the boot; at most `size` bytes are
+//!   written, and the answer is how many were ([`Status::bytes_for`]);
 //! - `XenguardWatch(watcher: Watcher, context: *mut c_void) -> u32`: has the watcher called when the guard
 //!   wants something of its driver; a number, or 0 where there is no room;
 //! - `XenguardUnwatch(number: u32)`: ends that; when it returns the watcher is not running and will not be
@@ -12,6 +14,8 @@
 //! Both sides are built from this file; [`ABI_VERSION`] travels with each event, and a mismatch is answered
 //! with [`Reason::InterfaceVersion`]. Only what xenpci and xenvbd may say is accepted: the decision and the
 //! filter's findings never cross the boundary.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     census::Counts,
@@ -24,16 +28,134 @@ use crate::{
 /// The version of this file's layouts and meanings.
 pub const ABI_VERSION: u32 = 5;
 
-/// What is called for [`ASK_AGAIN`], [`TAKE_CENSUS`] and [`CHANGED`], at `DISPATCH_LEVEL` with a lock of the guard's held:
-/// it may only pass the word on, to a thread or a work queue. Bits that it does not know mean nothing to it.
-pub type Watcher = unsafe extern "system" fn(context: *mut core::ffi::c_void, signals: u32);
+/// The routine that the guard calls to pass signals on, at `DISPATCH_LEVEL` with the guard's lock held: it may
+/// only set an event or queue work. Bits that it does not know mean nothing to it.
+pub type Watcher = unsafe extern "system" fn(context: *mut core::ffi::c_void, signals: Signals);
 
-/// A request for exposure came too early and would be granted now: for xenpci.
-pub const ASK_AGAIN: u32 = 1;
-/// A census is to be taken at once: for xenvbd.
-pub const TAKE_CENSUS: u32 = 2;
-/// The status has changed: for whoever shows it.
-pub const CHANGED: u32 = 4;
+/// A set of signals from the guard to other drivers, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Signals(pub u32);
+
+impl Signals {
+    /// A request for exposure came too early and would be granted now: for xenpci.
+    pub const ASK_AGAIN: Signals = Signals(1);
+    /// A census is to be taken at once: for xenvbd.
+    pub const TAKE_CENSUS: Signals = Signals(2);
+    /// The status has changed: for whoever shows it.
+    pub const CHANGED: Signals = Signals(4);
+
+    /// Returns true if every bit of `other` is set.
+    #[must_use]
+    pub const fn contains(self, other: Signals) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Defines a number that crosses between drivers. Any bit pattern is a value; the known ones have names.
+macro_rules! numbers {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $one:literal])+ $constant:ident = $value:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+        )]
+        #[repr(transparent)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            $($(#[doc = $one])+ pub const $constant: $name = $name($value);)+
+        }
+    };
+}
+
+numbers! {
+    /// The number of a [`Phase`], in [`Status`] and in the registry's value `Status\Phase`.
+    PhaseNumber {
+        /// [`Phase::Unsealed`].
+        UNSEALED = 0,
+        /// [`Phase::Emulated`].
+        EMULATED = 1,
+        /// [`Phase::Hiding`].
+        HIDING = 2,
+        /// [`Phase::Granted`].
+        GRANTED = 3,
+        /// [`Phase::Exposed`].
+        EXPOSED = 4,
+        /// [`Phase::Withheld`].
+        WITHHELD = 5,
+        /// [`Phase::Stopped`].
+        STOPPED = 6,
+    }
+}
+
+numbers! {
+    /// The number of an end of the unplug protocol ([`Unplug`]).
+    UnplugNumber {
+        /// It was not tried, or is to be tried again after a resume.
+        NOT_TRIED = 0,
+        /// [`Unplug::NotAsked`].
+        NOT_ASKED = 1,
+        /// [`Unplug::Acknowledged`].
+        ACKNOWLEDGED = 2,
+        /// [`Unplug::Refused`].
+        REFUSED = 3,
+    }
+}
+
+numbers! {
+    /// The number of a [`HidePolicy`].
+    PolicyNumber {
+        /// [`HidePolicy::Controllers`].
+        CONTROLLERS = 0,
+        /// [`HidePolicy::Disks`].
+        DISKS = 1,
+        /// [`HidePolicy::Nothing`].
+        NOTHING = 2,
+    }
+}
+
+impl PhaseNumber {
+    /// Returns true if PV disks may still appear in this boot, or have appeared.
+    #[must_use]
+    pub fn may_expose(self) -> bool {
+        matches!(self, PhaseNumber::HIDING | PhaseNumber::GRANTED | PhaseNumber::EXPOSED)
+    }
+}
+
+impl From<Phase> for PhaseNumber {
+    fn from(phase: Phase) -> PhaseNumber {
+        match phase {
+            Phase::Unsealed => PhaseNumber::UNSEALED,
+            Phase::Emulated(_) => PhaseNumber::EMULATED,
+            Phase::Hiding => PhaseNumber::HIDING,
+            Phase::Granted => PhaseNumber::GRANTED,
+            Phase::Exposed => PhaseNumber::EXPOSED,
+            Phase::Withheld(_) => PhaseNumber::WITHHELD,
+            Phase::Stopped(_) => PhaseNumber::STOPPED,
+        }
+    }
+}
+
+impl From<Option<Unplug>> for UnplugNumber {
+    fn from(end: Option<Unplug>) -> UnplugNumber {
+        match end {
+            None => UnplugNumber::NOT_TRIED,
+            Some(Unplug::NotAsked) => UnplugNumber::NOT_ASKED,
+            Some(Unplug::Acknowledged) => UnplugNumber::ACKNOWLEDGED,
+            Some(Unplug::Refused) => UnplugNumber::REFUSED,
+        }
+    }
+}
+
+impl From<HidePolicy> for PolicyNumber {
+    fn from(policy: HidePolicy) -> PolicyNumber {
+        match policy {
+            HidePolicy::Controllers => PolicyNumber::CONTROLLERS,
+            HidePolicy::Disks => PolicyNumber::DISKS,
+            HidePolicy::Nothing => PolicyNumber::NOTHING,
+        }
+    }
+}
 
 const EXPOSURE_REQUESTED: u32 = 1;
 const EXPOSED: u32 = 2;
@@ -187,19 +309,19 @@ pub fn unpack_action(packed: u64) -> Action {
 }
 
 /// The state of the boot as `XenguardStatus` gives it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Status {
     /// [`ABI_VERSION`] of the guard.
     pub abi: u32,
-    /// 0 unsealed, 1 emulated, 2 hiding, 3 granted, 4 exposed, 5 withheld, 6 stopped.
-    pub phase: u32,
+    /// The phase.
+    pub phase: PhaseNumber,
     /// The code of the reason for the phase; 0 where it has none.
     pub reason: u32,
-    /// 0 not tried, 1 not asked, 2 acknowledged, 3 refused.
-    pub unplug: u32,
-    /// 0 `controller`, 1 `disks`, 2 `none`.
-    pub policy: u32,
+    /// How the unplug protocol ended.
+    pub unplug: UnplugNumber,
+    /// The hide policy.
+    pub policy: PolicyNumber,
     /// Emulated controllers counted in configuration space.
     pub controllers: u32,
     /// Emulated controllers hidden.
@@ -221,34 +343,24 @@ pub struct Status {
 }
 
 impl Status {
+    /// Bytes of the structure.
+    pub const SIZE: usize = size_of::<Status>();
+
     /// The status of a guard.
     #[must_use]
     pub fn of(guard: &Guard) -> Status {
-        let (phase, reason) = match guard.phase() {
-            Phase::Unsealed => (0, Reason::Unsealed),
-            Phase::Emulated(reason) => (1, reason),
-            Phase::Hiding => (2, Reason::PvSelected),
-            Phase::Granted => (3, Reason::PvSelected),
-            Phase::Exposed => (4, Reason::PvSelected),
-            Phase::Withheld(reason) => (5, reason),
-            Phase::Stopped(bugcheck) => (6, bugcheck.reason),
-        };
-        let unplug = match guard.unplug() {
-            None => 0,
-            Some(Unplug::NotAsked) => 1,
-            Some(Unplug::Acknowledged) => 2,
-            Some(Unplug::Refused) => 3,
+        let reason = match guard.phase() {
+            Phase::Unsealed => Reason::Unsealed,
+            Phase::Hiding | Phase::Granted | Phase::Exposed => Reason::PvSelected,
+            Phase::Emulated(reason) | Phase::Withheld(reason) => reason,
+            Phase::Stopped(bugcheck) => bugcheck.reason,
         };
         Status {
             abi: ABI_VERSION,
-            phase,
+            phase: guard.phase().into(),
             reason: reason.code(),
-            unplug,
-            policy: match guard.policy() {
-                HidePolicy::Controllers => 0,
-                HidePolicy::Disks => 1,
-                HidePolicy::Nothing => 2,
-            },
+            unplug: guard.unplug().into(),
+            policy: guard.policy().into(),
             controllers: guard.controllers().map_or(0, Present::total),
             hidden: guard.hidden(),
             hidden_disks: guard.hidden_disks(),
@@ -261,48 +373,6 @@ impl Status {
         }
     }
 
-    /// The status as a program gets it: every field, little endian.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
-        let Status {
-            abi,
-            phase,
-            reason,
-            unplug,
-            policy,
-            controllers,
-            hidden,
-            hidden_disks,
-            denied,
-            counted,
-            own,
-            ours,
-            alias,
-            foreign,
-        } = *self;
-        let fields = [
-            abi,
-            phase,
-            reason,
-            unplug,
-            policy,
-            controllers,
-            hidden,
-            hidden_disks,
-            denied,
-            counted,
-            own,
-            ours,
-            alias,
-            foreign,
-        ];
-        let mut bytes = [0; size_of::<Self>()];
-        for (place, field) in bytes.chunks_exact_mut(size_of::<u32>()).zip(fields) {
-            place.copy_from_slice(&field.to_le_bytes());
-        }
-        bytes
-    }
-
     /// The same with the last census, which the guard itself does not keep.
     #[must_use]
     pub fn with_census(self, census: Option<Counts>) -> Status {
@@ -313,15 +383,20 @@ impl Status {
             }
         }
     }
+
+    /// Returns the bytes that a caller with room for `size` bytes gets: no more than there is room for, also
+    /// where the caller was built for a smaller structure.
+    #[must_use]
+    pub fn bytes_for(&self, size: u32) -> &[u8] {
+        let bytes = self.as_bytes();
+        &bytes[..bytes.len().min(size as usize)]
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        decision::{Decision, Mode},
-        policy::Emulated,
-    };
+    use crate::{decision::Decision, policy::Emulated};
     use proptest::prelude::*;
 
     const CROSSING: [Event; 5] = [
@@ -346,11 +421,7 @@ mod tests {
     #[test]
     fn the_filters_findings_do_not_cross() {
         for event in [
-            Event::Decided(Decision {
-                mode: Mode::Pv,
-                reason: Reason::PvSelected,
-                policy: HidePolicy::Controllers,
-            }),
+            Event::Decided(Decision::Pv(HidePolicy::Controllers)),
             Event::BusAttached { bus: 0 },
             Event::Unplugged(Unplug::Acknowledged),
             Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }),
@@ -411,6 +482,43 @@ mod tests {
             assert_eq!(unpack_action(pack_action(action)), action);
         }
         assert!(Reason::ALL.iter().all(|r| r.code() <= 0xFF), "a reason must fit its eight bits");
+    }
+
+    /// A caller that was built for a smaller structure gets its beginning, and not a byte more.
+    #[test]
+    fn a_status_fits_the_callers_room() {
+        let status = Status::of(&Guard::new());
+        for size in 0..2 * Status::SIZE {
+            let bytes = status.bytes_for(size as u32);
+            assert_eq!(bytes, &status.as_bytes()[..size.min(Status::SIZE)]);
+        }
+        assert_eq!(status.bytes_for(u32::MAX).len(), Status::SIZE);
+    }
+
+    /// The registry and crash dumps have these numbers, and an admin's tools read them.
+    #[test]
+    fn numbers_do_not_change() {
+        let stop = BugCheck { reason: Reason::AliasExposed, own: 0, enumerated: 0 };
+        let phases = [
+            Phase::Unsealed,
+            Phase::Emulated(Reason::NotSelected),
+            Phase::Hiding,
+            Phase::Granted,
+            Phase::Exposed,
+            Phase::Withheld(Reason::AliasSlipped),
+            Phase::Stopped(stop),
+        ];
+        for (number, phase) in (0..).zip(phases) {
+            let phase = PhaseNumber::from(phase);
+            assert_eq!(phase, PhaseNumber(number));
+            assert_eq!(phase.may_expose(), (2..=4).contains(&number));
+        }
+        let ends = [None, Some(Unplug::NotAsked), Some(Unplug::Acknowledged), Some(Unplug::Refused)];
+        let policies = [HidePolicy::Controllers, HidePolicy::Disks, HidePolicy::Nothing];
+        assert!((0..).zip(ends).all(|(number, end)| UnplugNumber::from(end) == UnplugNumber(number)));
+        assert!(
+            (0..).zip(policies).all(|(number, policy)| PolicyNumber::from(policy) == PolicyNumber(number))
+        );
     }
 
     proptest! {

@@ -4,22 +4,29 @@ use crate::{boot_count, options::BootOptions, policy::HidePolicy, reason::Reason
 
 /// The mode of a boot. It is decided once and never changes until reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Disks come from the emulated controller; the suite does nothing to storage.
-    Emulated,
-    /// Disks come from the PV block driver; emulated controllers are hidden.
-    Pv,
+pub enum Decision {
+    /// Disks come from the emulated controller; the suite does nothing to storage. The reason names the input
+    /// that objected to PV.
+    Emulated(Reason),
+    /// Disks come from the PV block driver, and emulated ones are kept away by this policy.
+    Pv(HidePolicy),
 }
 
-/// A mode and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Decision {
-    /// The mode.
-    pub mode: Mode,
-    /// The input that settled it; [`Reason::PvSelected`] exactly where the mode is [`Mode::Pv`].
-    pub reason: Reason,
-    /// How emulated disks are kept away; of no meaning where the mode is [`Mode::Emulated`].
-    pub policy: HidePolicy,
+impl Decision {
+    /// Returns true for a PV boot.
+    #[must_use]
+    pub const fn is_pv(self) -> bool {
+        matches!(self, Decision::Pv(_))
+    }
+
+    /// The input that settled the decision; [`Reason::PvSelected`] where all agreed.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Decision::Emulated(reason) => reason,
+            Decision::Pv(_) => Reason::PvSelected,
+        }
+    }
 }
 
 /// The hypervisor, as CPUID tells.
@@ -122,12 +129,12 @@ pub trait Inputs {
     fn pv_disks(&mut self) -> PvDisks;
 }
 
-/// Decides the mode of this boot. Any doubt means [`Mode::Emulated`].
+/// Decides the mode of this boot. Any doubt means [`Decision::Emulated`].
 #[must_use]
 pub fn decide(inputs: &mut impl Inputs) -> Decision {
     match all_agree(inputs) {
-        Ok(policy) => Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy },
-        Err(reason) => Decision { mode: Mode::Emulated, reason, policy: HidePolicy::default() },
+        Ok(policy) => Decision::Pv(policy),
+        Err(reason) => Decision::Emulated(reason),
     }
 }
 
@@ -281,7 +288,7 @@ mod tests {
     fn pv_where_nothing_objects() {
         for policy in [HidePolicy::Controllers, HidePolicy::Disks, HidePolicy::Nothing] {
             let mut given = Given { policy: Some(policy), ..GOOD };
-            assert_eq!(decide(&mut given), Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy });
+            assert_eq!(decide(&mut given), Decision::Pv(policy));
             assert!(given.asked_disks);
         }
     }
@@ -324,15 +331,14 @@ mod tests {
             (Given { disks: PvDisks::Shared, ..GOOD }, Reason::BackingShared),
         ];
         for (mut given, reason) in cases {
-            let decision = decide(&mut given);
-            assert_eq!((decision.mode, decision.reason), (Mode::Emulated, reason));
+            assert_eq!(decide(&mut given), Decision::Emulated(reason));
         }
     }
 
     #[test]
     fn one_failed_boot_is_not_too_many() {
         let mut given = Given { failed_boots: Some(1), ..GOOD };
-        assert_eq!(decide(&mut given).mode, Mode::Pv);
+        assert!(decide(&mut given).is_pv());
     }
 
     #[test]

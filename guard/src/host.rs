@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use crate::abi::Status;
+use crate::abi::{PhaseNumber, Status};
 
 /// The host's word for the guest's boots. The folder `vm-data` is the host's.
 pub const BOOT: &str = "vm-data/xenguard/boot";
@@ -30,11 +30,6 @@ pub const UNPLUG: [&str; 4] = ["not-tried", "not-asked", "acknowledged", "refuse
 /// Names of [`Status::policy`], by number.
 pub const POLICIES: [&str; 3] = ["controller", "disks", "none"];
 
-/// The number of an emulated boot's phase.
-const PHASE_EMULATED: u32 = 1;
-/// The number of a phase in which no decision was made.
-const PHASE_UNSEALED: u32 = 0;
-
 /// The state of a boot, as it is told to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -54,15 +49,15 @@ impl State {
         let status = &self.status;
         let name = |names: &[&'static str], number: u32| names.get(number as usize).copied().unwrap_or("?");
         let mode = match status.phase {
-            PHASE_UNSEALED | PHASE_EMULATED => "emulated",
+            PhaseNumber::UNSEALED | PhaseNumber::EMULATED => "emulated",
             _ => "pv",
         };
         each("version", format_args!("{}", env!("CARGO_PKG_VERSION")))?;
         each("mode", format_args!("{mode}"))?;
         each("reason", format_args!("{:#x}", status.reason))?;
-        each("phase", format_args!("{}", name(&PHASES, status.phase)))?;
-        each("policy", format_args!("{}", name(&POLICIES, status.policy)))?;
-        each("unplug", format_args!("{}", name(&UNPLUG, status.unplug)))?;
+        each("phase", format_args!("{}", name(&PHASES, status.phase.0)))?;
+        each("policy", format_args!("{}", name(&POLICIES, status.policy.0)))?;
+        each("unplug", format_args!("{}", name(&UNPLUG, status.unplug.0)))?;
         each("hidden", format_args!("{}", status.hidden))?;
         if status.counted != 0 {
             each("own", format_args!("{}", status.own))?;
@@ -82,6 +77,7 @@ mod tests {
 
     use super::*;
     use crate::Reason;
+    use crate::abi::UnplugNumber;
     use crate::census::Counts;
 
     /// The host can take PV away, and never choose it.
@@ -108,8 +104,13 @@ mod tests {
 
     #[test]
     fn a_pv_boot_is_told_with_its_census() {
-        let status =
-            Status { phase: 4, reason: Reason::PvSelected.code(), unplug: 2, hidden: 1, ..Status::default() };
+        let status = Status {
+            phase: PhaseNumber::EXPOSED,
+            reason: Reason::PvSelected.code(),
+            unplug: UnplugNumber::ACKNOWLEDGED,
+            hidden: 1,
+            ..Status::default()
+        };
         let status =
             status.with_census(Some(Counts { own_list: 2, ours: 1, foreign: 3, ..Counts::default() }));
         let nodes = nodes(State { status, since: 1_800_000_000 });
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn an_emulated_boot_has_no_census() {
-        let status = Status { phase: 1, reason: Reason::NotSelected.code(), ..Status::default() };
+        let reason = Reason::NotSelected.code();
+        let status = Status { phase: PhaseNumber::EMULATED, reason, ..Status::default() };
         let nodes = nodes(State { status, since: 0 });
         assert_eq!((nodes["mode"].as_str(), nodes["reason"].as_str()), ("emulated", "0x10"));
         assert!(!nodes.contains_key("own"));
@@ -154,6 +156,6 @@ mod tests {
     #[test]
     fn phases_have_names() {
         let status = Status::of(&crate::Guard::new());
-        assert_eq!(PHASES[status.phase as usize], "unsealed");
+        assert_eq!(PHASES[status.phase.0 as usize], "unsealed");
     }
 }

@@ -27,6 +27,7 @@ pub mod backing;
 pub mod boot_count;
 pub mod boot_disk;
 pub mod census;
+pub mod census_record;
 pub mod channel;
 pub mod controllers;
 pub mod decision;

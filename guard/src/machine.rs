@@ -22,7 +22,7 @@
 use crate::{
     census::Counts,
     controllers::Present,
-    decision::{Decision, Mode},
+    decision::Decision,
     policy::{Emulated, HidePolicy},
     reason::Reason,
 };
@@ -126,8 +126,9 @@ pub enum Event {
     CensusFailed,
 }
 
-/// What the driver must do. All but [`Action::Nothing`] are orders, not hints.
+/// The guard's answer. All but [`Action::Nothing`] are orders, not hints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "the guard's orders are to be carried out"]
 pub enum Action {
     /// Go on.
     Nothing,
@@ -159,6 +160,14 @@ pub struct BugCheck {
     pub own: u32,
     /// P3: disks enumerated.
     pub enumerated: u32,
+}
+
+impl BugCheck {
+    /// The four parameters; `record` is P4, the address of the record that explains the stop, or 0.
+    #[must_use]
+    pub const fn parameters(self, record: usize) -> [usize; 4] {
+        [self.reason.code() as usize, self.own as usize, self.enumerated as usize, record]
+    }
 }
 
 /// The state of a boot, for status displays and tests.
@@ -306,14 +315,16 @@ impl Guard {
         action
     }
 
-    fn decided(&mut self, Decision { mode, reason, policy }: Decision) -> Action {
+    fn decided(&mut self, decision: Decision) -> Action {
         if self.phase != Phase::Unsealed {
             return Action::Note(Reason::EventRefused);
         }
-        self.policy = policy;
-        self.phase = match mode {
-            Mode::Emulated => Phase::Emulated(reason),
-            Mode::Pv => Phase::Hiding,
+        self.phase = match decision {
+            Decision::Emulated(reason) => Phase::Emulated(reason),
+            Decision::Pv(policy) => {
+                self.policy = policy;
+                Phase::Hiding
+            }
         };
         Action::Nothing
     }

@@ -13,8 +13,9 @@
 use core::fmt;
 
 use crate::{
-    abi::{pack_action, unpack_action},
-    machine::{Action, Event, Unplug},
+    abi::{PolicyNumber, UnplugNumber, pack_action, unpack_action},
+    decision::Decision,
+    machine::{Action, Event},
     policy::{Emulated, HidePolicy},
     reason::Reason,
 };
@@ -211,23 +212,15 @@ fn encode(event: Event) -> (u32, u32, [u32; 4]) {
     let plain = |kind, arguments| (kind, 0, arguments);
     match event {
         Event::Decided(decision) => {
-            let policy = match decision.policy {
-                HidePolicy::Controllers => 0,
-                HidePolicy::Disks => 1,
-                HidePolicy::Nothing => 2,
+            let policy = match decision {
+                Decision::Emulated(_) => HidePolicy::default(),
+                Decision::Pv(policy) => policy,
             };
-            let pv = u32::from(decision.mode == crate::decision::Mode::Pv);
-            plain(1, [pv, decision.reason.code(), policy, 0])
+            let pv = u32::from(decision.is_pv());
+            plain(1, [pv, decision.reason().code(), PolicyNumber::from(policy).0, 0])
         }
         Event::BusAttached { bus } => plain(2, [bus, 0, 0, 0]),
-        Event::Unplugged(end) => {
-            let end = match end {
-                Unplug::NotAsked => 1,
-                Unplug::Acknowledged => 2,
-                Unplug::Refused => 3,
-            };
-            plain(3, [end, 0, 0, 0])
-        }
+        Event::Unplugged(end) => plain(3, [UnplugNumber::from(Some(end)).0, 0, 0, 0]),
         Event::ControllersCounted(present) => plain(4, [present.with_cdrom, present.disks_only, 0, 0]),
         Event::Relations { bus, seen, hidden } => plain(5, [bus, seen, hidden, 0]),
         Event::StorageAttached { device, kind } => {

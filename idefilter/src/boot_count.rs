@@ -10,13 +10,13 @@
 use core::time::Duration;
 
 use guard::boot_count;
-use guard::decision::{Decision, Mode};
+use guard::decision::Decision;
 use wdm::device::Options;
 use wdm::registry::{self, Key};
 use wdm::thread::Thread;
 use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, security, shutdown, time, utf16};
 
-use crate::entry::{Extension, Filter};
+use crate::device::{Extension, Filter};
 use crate::{decision, log};
 
 /// How often the thread looks.
@@ -29,12 +29,12 @@ const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
 /// A boot has been decided on: counts it where it is a PV boot, and has a thread clear the count once the
 /// system is up, or is shut down in order. An emulated boot without a count leaves the registry alone.
 /// PASSIVE_LEVEL.
-pub fn begin(driver: DriverObject, Decision { mode, .. }: Decision) {
+pub fn begin(driver: DriverObject, decision: Decision) {
     let failed = read().unwrap_or(0);
-    match mode {
-        Mode::Emulated if failed == 0 => return,
-        Mode::Emulated => {}
-        Mode::Pv => {
+    match decision {
+        Decision::Emulated(_) if failed == 0 => return,
+        Decision::Emulated(_) => {}
+        Decision::Pv(_) => {
             let begun = boot_count::begun(failed);
             if let Err(status) = write(begun) {
                 log!("boot not counted: {status}");

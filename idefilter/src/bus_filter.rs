@@ -8,7 +8,7 @@ use guard::controllers::Present;
 use wdm::device::Options;
 use wdm::{DeviceObject, Disposition, DriverObject, Irp, Result, relations, request, security};
 
-use crate::entry::{Extension, Filter, obey};
+use crate::device::{Extension, Filter};
 use crate::{controllers, log, root_bus, state};
 
 /// FILE_DEVICE_BUS_EXTENDER.
@@ -40,7 +40,7 @@ pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
     }
     filter.finish_initializing();
 
-    obey(state::step(Event::BusAttached { bus: number }));
+    state::tell(Event::BusAttached { bus: number });
     // After the unplug, as it may take controllers away; for each bus anew, as the last count is the one
     // that is compared.
     count();
@@ -49,7 +49,7 @@ pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
 
 /// Counts the emulated controllers in configuration space, and tells the guard.
 fn count() {
-    obey(state::step(Event::ControllersCounted(controllers::count())));
+    state::tell(Event::ControllersCounted(controllers::count()));
 }
 
 /// IRP_MN_QUERY_DEVICE_RELATIONS for the bus's children: lets the bus answer, takes emulated disk controllers
@@ -64,7 +64,7 @@ pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
         let action = state::step(Event::Relations { bus, seen: found.seen, hidden: found.hidden });
         let counted = state::controllers().map_or(0, Present::total);
         log!("bus={bus} seen={} hidden={} counted={counted}", found.seen, found.hidden);
-        obey(action);
+        state::obey(action);
     }
     irp.complete(status)
 }

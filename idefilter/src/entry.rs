@@ -2,16 +2,18 @@
 
 use core::fmt::Write;
 
-use guard::decision::{Decision, Mode};
-use guard::{Action, Event, Reason, message, record};
+use guard::decision::Decision;
+use guard::{Event, Reason, message, record};
 use wdm::bugcheck::DumpData;
 use wdm::debug::Line;
 use wdm::event_log::{self, Source};
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result};
 
-use crate::bus_filter::{self, Bus};
-use crate::storage_filter::{self, Storage};
-use crate::{boot_count, decision, log, pnp, reporter, root_bus, start_override, state, store, tripwire};
+use crate::device::Extension;
+use crate::{
+    boot_count, bus_filter, decision, log, pnp, reporter, root_bus, start_override, state, storage_filter,
+    store, tripwire,
+};
 
 /// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
 static RECORD: DumpData = DumpData::new(
@@ -24,21 +26,6 @@ static RECORD: DumpData = DumpData::new(
     },
     state::record_at_stop,
 );
-
-/// What a device of this driver's is.
-pub enum Extension {
-    /// The filter on a PCI root bus.
-    Bus(Bus),
-    /// The filter on an emulated storage device.
-    Storage(Storage),
-    /// The device that is told of the shutdown.
-    Shutdown,
-    /// The device that has the boot counted as one that came up at a shutdown; on no stack.
-    Counted,
-}
-
-/// A device of this driver's.
-pub type Filter = Device<Extension>;
 
 /// The driver.
 pub struct Idefilter;
@@ -54,11 +41,11 @@ impl Driver for Idefilter {
     fn entry(driver: DriverObject, _: &[u16]) -> Result {
         let (decision, failure) = decision::decide();
         state::set_unplug_wanted(decision::unplug_wanted());
-        state::step(Event::Decided(decision));
+        state::tell(Event::Decided(decision));
         boot_count::begin(driver, decision);
         start_override::begin(driver);
         announce(driver, decision, failure.as_ref());
-        if decision.mode == Mode::Pv {
+        if decision.is_pv() {
             watch(driver);
         } else {
             // Nothing more will happen. The debug line has it too, where the registry does not take it.
@@ -126,11 +113,9 @@ fn watch(driver: DriverObject) {
 
 /// Says what was decided: one debug line, and a log entry where the admin had asked for PV, which also tells
 /// why xenstore could not be read.
-fn announce(driver: DriverObject, Decision { mode, reason, .. }: Decision, failure: Option<&store::Failure>) {
-    let name = match mode {
-        Mode::Pv => "pv",
-        Mode::Emulated => "emulated",
-    };
+fn announce(driver: DriverObject, decision: Decision, failure: Option<&store::Failure>) {
+    let name = if decision.is_pv() { "pv" } else { "emulated" };
+    let reason = decision.reason();
     log!("mode={name} reason={:#x} {}", reason.code(), reason.text());
     if !matches!(reason, Reason::NotSelected | Reason::Vetoed) {
         let mut detail = Line::new();
@@ -146,18 +131,5 @@ fn announce(driver: DriverObject, Decision { mode, reason, .. }: Decision, failu
             &[reason.code()],
             detail.as_str(),
         );
-    }
-}
-
-/// Carries out what the guard answers to the filter's own events and [`state::step`] has not.
-pub fn obey(action: Action) {
-    match action {
-        Action::Stop(bugcheck) => state::stop(bugcheck),
-        Action::Withhold(reason) | Action::Note(reason) => {
-            log!("reason={:#x} {}", reason.code(), reason.text());
-        }
-        // A start is refused by whoever asked; word to the other drivers has been passed on.
-        Action::Deny(_) | Action::CensusNow | Action::AskAgain => {}
-        Action::Nothing | Action::Unplug | Action::Expose => {}
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "exported functions that take pointers from other drivers")]
 
 use core::ffi::c_void;
+use core::ptr;
 
 use guard::abi::{self, RawEvent, Status, Watcher};
 
@@ -19,16 +20,22 @@ pub unsafe extern "system" fn XenguardEvent(event: *const RawEvent) -> u64 {
     abi::answer(unsafe { event.as_ref() }.copied(), state::step)
 }
 
-/// Writes the state of the boot. IRQL ≤ DISPATCH_LEVEL.
+/// Writes the state of the boot, of which a caller that was built for another version gets as much as it has
+/// room for. Returns how many bytes were written. IRQL ≤ DISPATCH_LEVEL.
 ///
 /// # Safety
-/// `status` is null or points at room for a `Status`.
+/// `status` is null or points at room for `size` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn XenguardStatus(status: *mut Status) {
-    if !status.is_null() {
-        // SAFETY: by contract.
-        unsafe { status.write(state::status()) };
+pub unsafe extern "system" fn XenguardStatus(status: *mut Status, size: u32) -> u32 {
+    if status.is_null() {
+        return 0;
     }
+    let answer = state::status();
+    let bytes = answer.bytes_for(size);
+    // SAFETY: by contract there is room for `size` bytes, and no more are written; the answer is this
+    // function's own.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), status.cast(), bytes.len()) };
+    bytes.len() as u32
 }
 
 /// Has `watcher` called when the guard wants something; a number for [`XenguardUnwatch`], or 0. IRQL ≤

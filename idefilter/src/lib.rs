@@ -34,6 +34,7 @@ mod boot_count;
 mod bus_filter;
 mod controllers;
 mod decision;
+mod device;
 mod entry;
 pub mod exports;
 mod firmware;

@@ -5,7 +5,7 @@ use wdm::pnp::{Minor, RelationsType};
 use wdm::remove_lock::RemoveGuard;
 use wdm::{DeviceObject, Disposition, Irp, NtStatus};
 
-use crate::entry::{Extension, Filter};
+use crate::device::{Extension, Filter};
 use crate::{bus_filter, storage_filter};
 
 /// IRP_MJ_PNP. PASSIVE_LEVEL.

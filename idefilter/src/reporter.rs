@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use alloc::boxed::Box;
 
-use guard::abi::Status;
+use guard::abi::{PhaseNumber, Status};
 use guard::record::Entry;
 use guard::{Action, Reason, message};
 use wdm::debug::Line;
@@ -66,9 +66,7 @@ fn work(driver: DriverObject, wake: &Event) {
             let _ = publish(&status);
             published = Some(status);
         }
-        /// [`Status::phase`] of a boot with PV disks.
-        const EXPOSED: u32 = 4;
-        if status.phase == EXPOSED {
+        if status.phase == PhaseNumber::EXPOSED {
             tripwire::look_at_loaded();
         }
     }
@@ -110,10 +108,10 @@ pub fn publish(status: &Status) -> Result {
         .and_then(|services| services.open_below(utf16!("idefilter")))?
         .create_below(utf16!("Status"), true)?;
     for (name, value) in [
-        (utf16!("Phase"), status.phase),
+        (utf16!("Phase"), status.phase.0),
         (utf16!("Reason"), status.reason),
-        (utf16!("Unplug"), status.unplug),
-        (utf16!("Policy"), status.policy),
+        (utf16!("Unplug"), status.unplug.0),
+        (utf16!("Policy"), status.policy.0),
         (utf16!("Controllers"), status.controllers),
         (utf16!("Hidden"), status.hidden),
         (utf16!("HiddenDisks"), status.hidden_disks),

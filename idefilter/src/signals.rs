@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use guard::abi::Watcher;
+use guard::abi::{Signals, Watcher};
 use wdm::SpinLock;
 
 /// How many there may be.
@@ -41,7 +41,7 @@ pub fn remove(number: u32) {
 
 /// Calls every watcher. IRQL ≤ DISPATCH_LEVEL. The lock is held meanwhile, so that none is called after it
 /// was removed; a watcher only passes the word on.
-pub fn raise(signals: u32) {
+pub fn raise(signals: Signals) {
     let watchers = WATCHERS.lock();
     for entry in watchers.iter().flatten() {
         // SAFETY: who added it keeps it callable with this context until it is removed.

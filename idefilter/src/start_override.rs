@@ -12,7 +12,7 @@ use wdm::version::{self, Version};
 use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, registry, security, shutdown, time, utf16};
 
 use crate::decision::Name;
-use crate::entry::{Extension, Filter};
+use crate::device::{Extension, Filter};
 use crate::{boot_count, log};
 
 /// How often the thread looks. Windows may write a mark at any time; one that is written between the last look

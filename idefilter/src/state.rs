@@ -5,12 +5,13 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use guard::abi::{self, Signals};
 use guard::census::Counts;
 use guard::controllers::Present;
 use guard::machine::{BUGCHECK_CODE, BugCheck, Phase, Unplug};
 use guard::policy::HidePolicy;
 use guard::record::Record;
-use guard::{Action, Event, Guard, abi};
+use guard::{Action, Event, Guard};
 use wdm::{SpinLock, bugcheck, time};
 
 use crate::{log, reporter, signals, unplug};
@@ -20,7 +21,7 @@ struct State {
     record: Record,
     /// The last census, for displays.
     census: Option<Counts>,
-    /// The status that [`abi::CHANGED`] was last raised for.
+    /// The status that [`Signals::CHANGED`] was last raised for.
     told: Option<abi::Status>,
 }
 
@@ -43,15 +44,33 @@ pub fn step(event: Event) -> Action {
         action = feed(Event::Unplugged(take_away_disks()));
     }
     if status_changed() {
-        signals::raise(abi::CHANGED);
+        signals::raise(Signals::CHANGED);
     }
     match action {
-        Action::AskAgain => signals::raise(abi::ASK_AGAIN),
-        Action::CensusNow => signals::raise(abi::TAKE_CENSUS),
+        Action::AskAgain => signals::raise(Signals::ASK_AGAIN),
+        Action::CensusNow => signals::raise(Signals::TAKE_CENSUS),
         _ => {}
     }
     reporter::wake();
     action
+}
+
+/// Feeds the guard one of this driver's own events and carries out its order. IRQL ≤ DISPATCH_LEVEL.
+pub fn tell(event: Event) {
+    obey(step(event));
+}
+
+/// Carries out what the guard ordered and [`step`] has not.
+pub fn obey(action: Action) {
+    match action {
+        Action::Stop(bugcheck) => stop(bugcheck),
+        Action::Withhold(reason) | Action::Note(reason) => {
+            log!("reason={:#x} {}", reason.code(), reason.text());
+        }
+        // The caller that asked refuses the start; signals to the other drivers have been raised.
+        Action::Deny(_) | Action::CensusNow | Action::AskAgain => {}
+        Action::Nothing | Action::Unplug | Action::Expose => {}
+    }
 }
 
 fn feed(event: Event) -> Action {
@@ -158,7 +177,7 @@ pub fn controllers() -> Option<Present> {
 }
 
 /// Stops the system; P4 is the address of the record.
-pub fn stop(BugCheck { reason, own, enumerated }: BugCheck) -> ! {
+fn stop(bugcheck: BugCheck) -> ! {
     let record = STATE.as_ptr().addr() + core::mem::offset_of!(State, record);
-    bugcheck::stop(BUGCHECK_CODE, [reason.code() as usize, own as usize, enumerated as usize, record])
+    bugcheck::stop(BUGCHECK_CODE, bugcheck.parameters(record))
 }

@@ -14,7 +14,7 @@ use guard::{Action, Event};
 use wdm::device::Options;
 use wdm::{DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, property, security, unicode};
 
-use crate::entry::{Extension, Filter, obey};
+use crate::device::{Extension, Filter};
 use crate::{log, relations, state, storage_number};
 
 /// FILE_DEVICE_CONTROLLER.
@@ -75,7 +75,7 @@ pub fn attach(driver: DriverObject, physical: DeviceObject, kind: Emulated) -> R
     let number = storage_number::take(physical, matches!(kind, Emulated::Controller(_)));
     match try_attach(driver, physical, kind, number) {
         Ok(()) => {
-            obey(state::step(Event::StorageAttached { device: number, kind }));
+            state::tell(Event::StorageAttached { device: number, kind });
             Ok(())
         }
         Err(status) => {
@@ -126,7 +126,7 @@ fn ask(number: u32, kind: Emulated) -> Result {
             Err(NtStatus::ACCESS_DENIED)
         }
         action => {
-            obey(action);
+            state::obey(action);
             Ok(())
         }
     }
@@ -158,18 +158,18 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
         found.seen,
         found.hidden
     );
-    obey(state::step(Event::StorageRelations {
+    state::tell(Event::StorageRelations {
         device: storage.number,
         channels: channels.len() as u32,
         disks: found.seen,
         hidden: found.hidden,
-    }));
+    });
     irp.complete(status)
 }
 
 /// The device was removed. PASSIVE_LEVEL.
 pub fn removed(storage: &Storage) {
-    obey(state::step(Event::StorageDetached { device: storage.number }));
+    state::tell(Event::StorageDetached { device: storage.number });
     storage_number::release(storage.number);
 }
 

@@ -9,7 +9,6 @@ use guard::Event;
 use guard::tripwire::serves_emulated_disks;
 use wdm::{Result, image, pool};
 
-use crate::entry::obey;
 use crate::{log, state};
 
 /// Watches images from now on. PASSIVE_LEVEL, in a PV boot only.
@@ -24,7 +23,7 @@ pub fn set() -> Result {
 fn loaded(path: &[u16]) {
     if serves_emulated_disks(path) {
         log!("an emulated-disk driver is being loaded");
-        obey(state::step(Event::DriverLoaded));
+        state::tell(Event::DriverLoaded);
     }
 }
 
@@ -43,7 +42,7 @@ pub fn look_at_loaded() {
         // Not knowing is a reason to look, too.
         Err(status) => log!("the loaded modules cannot be listed: {status}"),
     }
-    obey(state::step(Event::DriverLoaded));
+    state::tell(Event::DriverLoaded);
 }
 
 /// The same for a path in bytes, of which only ASCII matters.

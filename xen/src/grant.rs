@@ -191,10 +191,6 @@ impl<S: AsMut<[u32]>> Table<S> {
 /// being 64 frames.
 pub const MOST_FRAMES: u32 = 32;
 
-/// Where in the platform device's memory BAR the writer of a crash dump has its frame of the table, in pages
-/// from the BAR's start: behind shared info and the running system's frames.
-pub const DUMP_WINDOW: usize = 1 + MOST_FRAMES as usize;
-
 /// How a table of at most `max_frames` frames is shared out: the running system has the frames from 0 up to
 /// the first number, and the frame of the second number is left to the writer of a crash dump, who cannot
 /// know what the running system has granted. A table of one frame has none for him.

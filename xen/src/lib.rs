@@ -1,8 +1,8 @@
 //! Xen for a 64-bit HVM guest, without an operating system: ABI types, hypercalls, grants, event channels,
 //! xenstore, the xenbus handshake and a block frontend.
 //!
-//! The crate is `no_std`, allocates nothing and knows nothing of Windows. What it needs of its surroundings
-//! comes in through a few small traits:
+//! The crate is `no_std` and knows nothing of Windows. Only [`blkif`] allocates, when a disk is connected. The
+//! crate reaches its surroundings through a few small traits:
 //!
 //! | trait | who implements it | what for |
 //! |---|---|---|
@@ -45,7 +45,6 @@ pub mod grant;
 mod hal;
 pub mod hvm;
 pub mod hypercall;
-pub mod interface;
 mod memory;
 pub mod ring;
 pub mod sched;

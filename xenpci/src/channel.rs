@@ -13,7 +13,7 @@ use wdm::irp_queue::{FileId, IrpQueue};
 use wdm::spin_lock::SpinLock;
 use wdm::{DeviceObject, Disposition, Irp, NtStatus, Result, time};
 
-use crate::proof;
+use zerocopy::IntoBytes;
 
 /// The channel. It lies in the function device's extension.
 pub struct Channel {
@@ -73,8 +73,8 @@ impl Channel {
         let Some(control) = irp.location().device_control() else { return Err(irp) };
         match control.code {
             GET_VERSION => Ok(answer(irp, &Version::bytes())),
-            GET_STATUS => match proof::status() {
-                Some(status) => Ok(answer(irp, &status.to_bytes())),
+            GET_STATUS => match guard_client::status() {
+                Some(status) => Ok(answer(irp, status.as_bytes())),
                 None => Ok(irp.complete(NtStatus::REVISION_MISMATCH)),
             },
             GET_EVENT if control.input_length < 8 => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),

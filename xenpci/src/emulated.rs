@@ -77,7 +77,7 @@ fn another_suite() -> bool {
 
 /// The conversation.
 fn converse() -> Result<(), Failure> {
-    let Some(status) = proof::status() else { return Ok(()) };
+    let Some(status) = guard_client::status() else { return Ok(()) };
     let (_, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
     let location = hvm::store(&hypercall).map_err(Failure::Xen)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;

@@ -20,8 +20,8 @@ use wdm::pool;
 use wdm::spin_lock::SpinLock;
 use xen::event_channel::{self, Channels, Vcpu};
 use xen::hypercall::{self, HypercallPage};
-use xen::interface::EventCallback;
 use xen::{DomainId, Port, SharedMemory};
+use xenpci_interface::EventCallback;
 
 /// Ports in a word of pending bits.
 const WORD: usize = 64;

@@ -281,7 +281,7 @@ fn ask_for_vectors(irp: &mut Irp) {
         // It counts as 1 where it is missing.
         parameters.and_then(|key| key.dword(utf16!("UpcallVectors"))) != Ok(0)
     };
-    if !proof::pv_boot() || !interrupt::has_messages() || !wanted() {
+    if !guard_client::may_expose() || !interrupt::has_messages() || !wanted() {
         return;
     }
     let processors = processor::count().min(Vcpu::LIMIT);
@@ -295,7 +295,7 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     if let Err(status) = fdo.channel.offer(device.physical()) {
         debug_print!(DRIVER, "programs cannot read of the guard: status {status}");
     }
-    if !proof::pv_boot() {
+    if !guard_client::may_expose() {
         match emulated::tell() {
             Ok(thread) => {
                 // The one before has ended: `stop` waits for it.
@@ -380,10 +380,7 @@ fn open_services(fdo: &Fdo) {
             debug_print!(DRIVER, "block services opened");
             interface::open();
         }
-        Action::Stop(stop) => {
-            let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
-            bugcheck::stop(BUGCHECK_CODE, parameters)
-        }
+        Action::Stop(stop) => bugcheck::stop(BUGCHECK_CODE, stop.parameters(0)),
         Action::Withhold(reason) | Action::Note(reason) => withhold(fdo, reason),
         _ => withhold(fdo, Reason::EventRefused),
     }

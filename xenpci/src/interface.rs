@@ -1,4 +1,4 @@
-//! The interface table as this driver fills it: `xen::interface` says what each entry promises.
+//! The interface table as this driver fills it: [`xenpci_interface`] says what each entry promises.
 //!
 //! The entries carry no context, so the one running platform stands in a static. It is set at START and
 //! cleared at removal, when the clients' stacks, which are its children, are gone. The table is given out from
@@ -15,12 +15,12 @@ use core::time::Duration;
 
 use wdm::spin_lock::SpinLock;
 use wdm::{NtStatus, memory, time};
-use xen::interface::{
+use xen::store::{self, Errno, Store};
+use xen::{Access, DomainId, Frame, PAGE_SIZE, grant, hypercall};
+use xenpci_interface::{
     Await, EventCallback, GrantRef, Interface, OpenedCallback, Port, Query, Status, SuspendCallback,
     Transaction, VERSION, Watch, WatchCallback,
 };
-use xen::store::{self, Errno, Store};
-use xen::{Access, DomainId, Frame, PAGE_SIZE, grant, hypercall};
 
 use crate::event_channels::{self, Handler};
 use crate::grant::GrantError;

@@ -6,7 +6,7 @@
 
 use core::fmt::{self, Write};
 
-use guard::abi::Status;
+use guard::abi::{PhaseNumber, Status};
 use guard::host::{self, State};
 use wdm::debug_print;
 use wdm::time;
@@ -33,9 +33,6 @@ const XENVBD: (&str, &str) = ("drivers/1", concat!("Xenguard XENVBD ", env!("CAR
 const HOTPLUG: &str = "feature/hotplug/vbd";
 /// XAPI reads a guest's nodes again when this one is written.
 const UPDATED: &str = "data/updated";
-
-/// `Status::phase` of a boot with PV disks.
-const EXPOSED: u32 = 4;
 
 /// What was told to the host.
 #[derive(Default)]
@@ -92,7 +89,7 @@ fn write(store: &mut impl Store, state: &State, serves: bool) -> Result<(), Erro
     }
     store.write(INSTALLED, b"1")?;
     store.write(XENPCI.0, XENPCI.1.as_bytes())?;
-    if state.status.phase == EXPOSED {
+    if state.status.phase == PhaseNumber::EXPOSED {
         store.write(XENVBD.0, XENVBD.1.as_bytes())?;
         store.write(HOTPLUG, b"1")?;
     }

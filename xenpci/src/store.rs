@@ -24,11 +24,11 @@ use wdm::thread::{self, Thread};
 use wdm::{pool, time};
 use xen::hvm::{self, StoreLocation};
 use xen::hypercall::HypercallPage;
-use xen::interface::{Watch, WatchCallback};
 use xen::store::path::PathBuf;
 use xen::store::{Client, Error, PAYLOAD_BUFFER, Ring, Transport, WatchEvent};
 use xen::wire::xenstore::ABS_PATH_MAX;
 use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
+use xenpci_interface::{Watch, WatchCallback};
 
 use crate::event_channels::{EventChannels, Handler};
 

@@ -34,16 +34,17 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::Action;
+use guard::abi::Signals;
 use guard::channel::Kind;
 use guard::machine::BUGCHECK_CODE;
 use wdm::event::{self, Event};
 use wdm::mutex::Mutex;
 use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
-use wdm::{Device, DeviceObject, Disposition, Irp, bugcheck, debug_print};
-use xen::interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
+use wdm::{Device, DeviceObject, Disposition, Irp, bugcheck, debug_print, pool};
 use xen::sched::Resumed;
 use xen::store::Store as _;
+use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
 
 use crate::control::{Ending, Features, NODE, Request};
 use crate::fdo::Fdo;
@@ -117,12 +118,23 @@ struct Signal {
     ending: Ending,
 }
 
+/// A receiver that wakes the thread when the guard's status has changed.
+struct Changed(Arc<Signal>);
+
+impl guard_client::Receiver for Changed {
+    fn signalled(&self, signals: Signals) {
+        if signals.contains(Signals::CHANGED) {
+            self.0.asked.set();
+        }
+    }
+}
+
 /// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
 pub struct Suspend {
     platform: Arc<Platform>,
     signal: Arc<Signal>,
     watch: Option<Watch>,
-    changes: Option<proof::Changes>,
+    changes: Option<guard_client::Watch<Changed>>,
     thread: Option<Thread>,
 }
 
@@ -161,8 +173,9 @@ impl Suspend {
                 debug_print!(DRIVER, "{NODE} cannot be watched: the toolstack's requests are not heard")
             }
         }
-        // SAFETY: the event lives in the signal, which outlives the watcher (`drop`).
-        let changes = unsafe { proof::Changes::new(&raw const signal.asked) };
+        let changes = pool::try_box(Changed(Arc::clone(&signal)))
+            .ok()
+            .and_then(|changed| guard_client::Watch::new(changed).ok());
         if changes.is_none() {
             debug_print!(DRIVER, "the guard has no room for another watcher: the host hears of changes late");
         }
@@ -242,9 +255,9 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
             platform.store().request(|store| told.withdraw(store));
             return;
         }
-        if let Some(status) = proof::status() {
+        if let Some(status) = guard_client::status() {
             if said.replace(status) != Some(status) {
-                channel.add(Kind::Status, status.phase << 16 | status.reason & 0xFFFF);
+                channel.add(Kind::Status, status.phase.0 << 16 | status.reason & 0xFFFF);
             }
             platform.store().request(|store| told.tell(store, status, true));
         }
@@ -342,8 +355,7 @@ fn resumed(platform: &Platform) {
     let (grants, own) = (platform.grants().available(), platform.told());
     debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
     if let Action::Stop(stop) = proof::resumed() {
-        let parameters = [stop.reason.code() as usize, stop.own as usize, stop.enumerated as usize, 0];
-        bugcheck::stop(BUGCHECK_CODE, parameters)
+        bugcheck::stop(BUGCHECK_CODE, stop.parameters(0))
     }
 }
 

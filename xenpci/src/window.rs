@@ -11,11 +11,12 @@ use wdm::mapping::{Caching, Mapping};
 use xen::event_channel::{Channels, map_shared_info};
 use xen::hypercall::{self, HypercallPage, remove_from_physmap};
 use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
+use xenpci_interface::DUMP_WINDOW;
 
 /// Bytes of the BAR that are used. Behind them is the frame that the writer of a crash dump uses
-/// ([`grant::DUMP_WINDOW`]).
+/// ([`DUMP_WINDOW`]).
 const LENGTH: usize = (1 + grant::MOST_FRAMES as usize) * PAGE_SIZE;
-const _: () = assert!(LENGTH <= grant::DUMP_WINDOW * PAGE_SIZE);
+const _: () = assert!(LENGTH <= DUMP_WINDOW * PAGE_SIZE);
 
 /// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again
 /// (PASSIVE_LEVEL).

@@ -6,12 +6,11 @@
 //! `params` says later), so a medium of another name is one that cannot be read: the drive is empty then,
 //! until the old name is back or the backend is another one. Only drives whose emulated twin is hidden are
 //! shown: [`are_shown`].
-#![allow(unsafe_code, reason = "calls idefilter's export")]
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use guard::abi::Status;
+use guard::abi::PolicyNumber;
 use scsi::{Identity, Outcome};
 use wdm::mutex::Mutex;
 use wdm::{debug_print, pool};
@@ -21,12 +20,6 @@ use xen::store::{self, Store, read_optional};
 
 use crate::DRIVER;
 use crate::hal::{Error, Platform};
-
-// idefilter's export. Importing it means that this driver does not load without idefilter.
-#[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
-unsafe extern "system" {
-    fn XenguardStatus(status: *mut Status);
-}
 
 /// The node of the frontend's in which dom0 can see that the guest has ejected the medium.
 const EJECTED: &str = "ejected";
@@ -40,12 +33,7 @@ const LONGEST_NAME: usize = 1024;
 /// Whether vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated drives.
 /// With another policy the emulated drive is used, and its vbd is left alone. Any IRQL.
 pub fn are_shown() -> bool {
-    /// `HidePolicy::Controllers`, as [`Status::policy`] has it.
-    const CONTROLLERS: u32 = 0;
-    let mut status = Status::default();
-    // SAFETY: the routine fills the structure.
-    unsafe { XenguardStatus(&raw mut status) };
-    status.abi == guard::abi::ABI_VERSION && status.policy == CONTROLLERS
+    guard_client::status().is_some_and(|status| status.policy == PolicyNumber::CONTROLLERS)
 }
 
 /// A drive.

@@ -11,17 +11,14 @@
 //! opens only what is new: with n disks that arrive, n are opened and not n². Every other census opens all of
 //! them.
 
-#![allow(unsafe_code, reason = "calls idefilter's export")]
-
-mod record;
+#![allow(unsafe_code, reason = "reads the record without its lock at a bugcheck")]
 
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::ptr;
 
-use guard::abi::{self, RawEvent};
 use guard::backing::Backing;
 use guard::census::{self, Class, Counts, Disk, Identity, Origin, Own};
+use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::machine::BUGCHECK_CODE;
 use guard::provenance::Provenance;
 use guard::storage_id;
@@ -32,16 +29,10 @@ use wdm::{
     DeviceObject, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log, interface,
     property, time, unicode, utf16,
 };
+use zerocopy::IntoBytes;
 
 use crate::DRIVER;
 use crate::{identity, parents};
-use record::Record;
-
-// idefilter's export. Importing it means that this driver does not load without idefilter.
-#[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
-unsafe extern "system" {
-    fn XenguardEvent(event: *const RawEvent) -> u64;
-}
 
 /// One of this driver's disks.
 struct OwnDisk {
@@ -98,7 +89,7 @@ pub struct Census {
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
-    record: SpinLock<Record>,
+    record: SpinLock<CensusRecord>,
     /// What the debug output said last.
     said: SpinLock<Option<Counts>>,
 }
@@ -117,7 +108,7 @@ impl Census {
             known: Mutex::new(Vec::new())?,
             driver,
             strict,
-            record: SpinLock::new(Record::new()),
+            record: SpinLock::new(CensusRecord::new()),
             said: SpinLock::new(None),
         })
     }
@@ -173,7 +164,7 @@ impl Census {
         let found = match self.disks() {
             Ok(disks) => disks,
             Err(status) => {
-                let action = tell(Event::CensusFailed);
+                let action = guard_client::event(Event::CensusFailed);
                 debug_print!(DRIVER, "census failed status={status} verdict={}", verdict(action));
                 return self.obey(action);
             }
@@ -186,8 +177,12 @@ impl Census {
             census::shared(&connected(&own)),
             found.iter().map(|found| found.disk),
         );
-        self.record.lock().keep(&counts, &found, &identities, settled);
-        let action = tell(Event::Census { counts, settled, strict: self.strict });
+        let recorded = found.iter().map(|found| {
+            let class = census::classify(&found.disk, &identities);
+            RecordedDisk::new(&found.disk, class, found.controllers)
+        });
+        self.record.lock().keep(&counts, settled, recorded);
+        let action = guard_client::event(Event::Census { counts, settled, strict: self.strict });
         let Counts { own_list, ours, alias, foreign, shared, .. } = counts;
         let said = self.said.lock().replace(counts);
         // A look that finds what the last one found is not worth a line.
@@ -206,7 +201,7 @@ impl Census {
     /// # Errors
     /// Why it must not be.
     pub fn exposed(&self) -> Result<(), Reason> {
-        self.obey(tell(Event::Exposed))
+        self.obey(guard_client::event(Event::Exposed))
     }
 
     fn obey(&self, action: Action) -> Result<(), Reason> {
@@ -246,7 +241,8 @@ impl Census {
     /// Writes an entry to the event log.
     fn note(&self, reason: Reason) {
         let record = *self.record.lock();
-        let counts @ [own, ours, alias, foreign] = record.counts();
+        let counts @ [own, ours, alias, foreign] =
+            [record.own_list, record.ours, record.alias, record.foreign];
         let mut detail = debug::Line::new();
         // Writing to a Line does not fail.
         let _ =
@@ -257,12 +253,8 @@ impl Census {
     }
 
     /// Stops the system. The guard has written its line to qemu's log when it ordered the stop.
-    fn stop(&self, BugCheck { reason, own, enumerated }: BugCheck) -> ! {
-        let record = self.record.as_ptr();
-        bugcheck::stop(
-            BUGCHECK_CODE,
-            [reason.code() as usize, own as usize, enumerated as usize, record.expose_provenance()],
-        )
+    fn stop(&self, bugcheck: BugCheck) -> ! {
+        bugcheck::stop(BUGCHECK_CODE, bugcheck.parameters(self.record.as_ptr().expose_provenance()))
     }
 
     /// Every disk with an enabled interface, ours with their target id where they tell it.
@@ -353,8 +345,9 @@ impl Census {
     /// The record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still
     /// runs.
     pub fn record_at_stop(&self) -> &[u8] {
-        // SAFETY: plain numbers without padding, by the size asserts above; nobody writes them any more.
-        unsafe { core::slice::from_raw_parts(self.record.as_ptr().cast(), size_of::<Record>()) }
+        // SAFETY: every other processor is halted, and this one is in the bugcheck, so nobody writes the record
+        // any more.
+        unsafe { (*self.record.as_ptr()).as_bytes() }
     }
 }
 
@@ -397,16 +390,6 @@ fn verdict(action: Action) -> &'static str {
         | Action::Deny(_)
         | Action::CensusNow
         | Action::AskAgain => "nothing",
-    }
-}
-
-/// Tells the guard of an event. ≤ DISPATCH_LEVEL.
-fn tell(event: Event) -> Action {
-    match RawEvent::pack(event) {
-        // SAFETY: a valid event, which the guard only reads.
-        Some(raw) => abi::unpack_action(unsafe { XenguardEvent(ptr::from_ref(&raw)) }),
-        // An event that may not cross: none of this driver's.
-        None => Action::Withhold(Reason::EventRefused),
     }
 }
 

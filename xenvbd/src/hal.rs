@@ -15,9 +15,9 @@ use wdm::event::Event;
 use wdm::mapping::Reserved;
 use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
-use xen::interface::{self, EventCallback, Interface, OpenedCallback, Status, VERSION};
 use xen::store::{self, Errno, Names, Store};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
+use xenpci_interface::{self as interface, EventCallback, Interface, OpenedCallback, Status, VERSION};
 
 use crate::DRIVER;
 use crate::suspend::Pause;
@@ -101,7 +101,7 @@ impl From<NtStatus> for Error {
 }
 
 /// xenpci's services. The table stays valid as long as this driver's device stack exists, and its entries
-/// answer an error afterwards (interface.rs).
+/// answer an error afterwards ([`interface`]).
 #[derive(Clone, Copy)]
 pub struct Platform(&'static Interface);
 

@@ -36,7 +36,7 @@ use wdk_sys::{
     SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_ERROR, SP_RETURN_FOUND, TRUE, UCHAR, ULONG,
 };
 use wdm::{DriverObject, debug_print};
-use xen::interface::Status;
+use xenpci_interface::Status;
 
 use crate::adapter::{self, Adapter, Configuration};
 use crate::srb::{Port, Request, Srb};

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
 use wdm::event::{Event, Kind};
-use xen::interface::{RESUMED, REVIVED, SUSPENDING};
+use xenpci_interface::{RESUMED, REVIVED, SUSPENDING};
 
 /// How long the plug's thread may take: it may be waiting for a backend's handshake.
 const PATIENCE: Duration = Duration::from_secs(40);

@@ -1,24 +1,19 @@
-//! The guard's word that a census is to be taken at once, passed on to a thread.
-#![allow(unsafe_code, reason = "calls idefilter's exports, and is called back with an address")]
+//! The guard's signal that a census is to be taken at once, passed on to a thread.
 
-use core::ffi::c_void;
-use core::ptr;
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use guard::abi::{self, Watcher};
+use guard::abi::Signals;
+use guard_client::{Receiver, Watch};
 use wdm::event::{Event, Kind};
+use wdm::pool;
 
-// idefilter's exports.
-#[link(name = "idefilter", kind = "static", modifiers = "-bundle")]
-unsafe extern "system" {
-    fn XenguardWatch(watcher: Option<Watcher>, context: *mut c_void) -> u32;
-    fn XenguardUnwatch(number: u32);
+/// Raises an [`Alarm`] when the guard wants a census at once. Dropping it ends that.
+pub struct Tripwire {
+    _watch: Watch<Raise>,
 }
 
-/// Has an [`Alarm`] raised when the guard wants a census at once. Dropping it ends that.
-pub struct Tripwire(u32);
-
-/// What the guard raises: set, and an event that wakes the thread that looks at it.
+/// A flag that the guard sets, and the event that wakes the thread which looks at it.
 pub struct Alarm {
     raised: AtomicBool,
     wake: Event,
@@ -34,39 +29,33 @@ impl Alarm {
         Ok(Self { raised: AtomicBool::new(false), wake })
     }
 
-    /// What is waited for.
+    /// The event that the thread waits for.
     pub const fn wake(&self) -> &Event {
         &self.wake
     }
 
-    /// Whether it was raised since this was last asked.
+    /// Returns true if it was raised since the last call.
     pub fn take(&self) -> bool {
         self.raised.swap(false, Ordering::AcqRel)
     }
 }
 
 impl Tripwire {
-    /// `None` where the guard has no room for another watcher. ≤ DISPATCH_LEVEL.
+    /// `None` where there is no memory, or the guard has no room for another watcher. ≤ DISPATCH_LEVEL.
     pub fn new(alarm: &'static Alarm) -> Option<Self> {
-        // SAFETY: the watcher is called with the alarm, which is never freed while the value lives.
-        let number = unsafe { XenguardWatch(Some(raise), ptr::from_ref(alarm).cast_mut().cast()) };
-        (number != 0).then_some(Self(number))
+        let raise: Box<Raise> = pool::try_box(Raise(alarm)).ok()?;
+        Watch::new(raise).ok().map(|watch| Self { _watch: watch })
     }
 }
 
-impl Drop for Tripwire {
-    fn drop(&mut self) {
-        // SAFETY: the number is this value's.
-        unsafe { XenguardUnwatch(self.0) };
-    }
-}
+/// The alarm to raise.
+struct Raise(&'static Alarm);
 
-/// DISPATCH_LEVEL.
-unsafe extern "system" fn raise(alarm: *mut c_void, signals: u32) {
-    if signals & abi::TAKE_CENSUS != 0 {
-        // SAFETY: the alarm that `Tripwire::new` was given.
-        let alarm = unsafe { &*alarm.cast::<Alarm>() };
-        alarm.raised.store(true, Ordering::Release);
-        alarm.wake.set();
+impl Receiver for Raise {
+    fn signalled(&self, signals: Signals) {
+        if signals.contains(Signals::TAKE_CENSUS) {
+            self.0.raised.store(true, Ordering::Release);
+            self.0.wake.set();
+        }
     }
 }

@@ -203,10 +203,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "xenpci opens its services whatever the guard answers",
         file: "xenpci/src/proof.rs",
-        from: "ExposureRequested) else { return Action::Withhold(Reason::EventRefused); }; \
-               unpack_action(unsafe { XenguardEvent(&raw const event) })",
-        to: "ExposureRequested) else { return Action::Withhold(Reason::EventRefused); }; \
-             { let _ = unpack_action(unsafe { XenguardEvent(&raw const event) }); Action::Expose }",
+        from: "guard_client::event(Event::ExposureRequested)",
+        to: "{ let _ = guard_client::event(Event::ExposureRequested); Action::Expose }",
         caught_by: &[Guest("proof-alone")],
     },
     Mutant {
@@ -387,8 +385,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "nobody asks again when the proof becomes whole",
         file: "xenpci/src/proof.rs",
-        from: "if signals & ASK_AGAIN != 0 {",
-        to: "if signals & ASK_AGAIN > ASK_AGAIN {",
+        from: "if signals.contains(Signals::ASK_AGAIN) {",
+        to: "if signals.0 > 0x7fff_ffff {",
         caught_by: &[Guest("second-root")],
     },
     Mutant {
@@ -499,8 +497,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a PV CD-ROM drive is shown beside the emulated one",
         file: "xenvbd/src/cdrom.rs",
-        from: "status.abi == guard::abi::ABI_VERSION && status.policy == CONTROLLERS",
-        to: "status.abi == guard::abi::ABI_VERSION && status.policy >= CONTROLLERS",
+        from: "status.policy == PolicyNumber::CONTROLLERS",
+        to: "status.policy >= PolicyNumber::CONTROLLERS",
         caught_by: &[Guest("disks-hidden")],
     },
     Mutant {

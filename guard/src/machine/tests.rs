@@ -3,13 +3,8 @@ use crate::controllers::Controller;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 
-const PV: Event =
-    Event::Decided(Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy: HidePolicy::Controllers });
-const EMULATED: Event = Event::Decided(Decision {
-    mode: Mode::Emulated,
-    reason: Reason::NotSelected,
-    policy: HidePolicy::Controllers,
-});
+const PV: Event = Event::Decided(Decision::Pv(HidePolicy::Controllers));
+const EMULATED: Event = Event::Decided(Decision::Emulated(Reason::NotSelected));
 const ATTACHED: Event = Event::BusAttached { bus: 0 };
 const UNPLUGGED: Event = Event::Unplugged(Unplug::Acknowledged);
 const COUNTED: Event = counted(1, 0);
@@ -23,7 +18,7 @@ const fn counted(with_cdrom: u32, disks_only: u32) -> Event {
 }
 
 const fn decided(policy: HidePolicy) -> Event {
-    Event::Decided(Decision { mode: Mode::Pv, reason: Reason::PvSelected, policy })
+    Event::Decided(Decision::Pv(policy))
 }
 
 const DISKS: Event = decided(HidePolicy::Disks);
@@ -394,7 +389,7 @@ fn proven(history: &[Event]) -> bool {
     if too_many {
         return false;
     }
-    let mode = history.iter().find_map(|e| if let Event::Decided(d) = e { Some(d.mode) } else { None });
+    let pv = history.iter().find_map(|e| if let Event::Decided(d) = e { Some(d.is_pv()) } else { None });
     let counted = history
         .iter()
         .rev()
@@ -417,7 +412,7 @@ fn proven(history: &[Event]) -> bool {
         }
         hidden += taken;
     }
-    mode == Some(Mode::Pv)
+    pv == Some(true)
         && tried
         && !attached.is_empty()
         && attached.iter().all(|b| (*b as usize) < MAX_BUSES)

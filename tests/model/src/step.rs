@@ -333,7 +333,7 @@ impl Stepping<'_> {
             }
             Step::Deliver(n) => {
                 let event = world.late.remove(n);
-                self.step_guard(event);
+                let _: Action = self.step_guard(event);
             }
             Step::TakeCensus => {
                 world.census_due = false;
@@ -356,13 +356,19 @@ impl Stepping<'_> {
 
     /// Tells the guard, unless the event is held up: its sender goes on as if it had heard
     /// [`Action::Nothing`].
-    fn tell(&mut self, event: Event) -> Action {
+    fn answer_to(&mut self, event: Event) -> Action {
         if self.world.hold.is_some() && self.world.hold == Kind::of(event) {
             self.world.hold = None;
             self.world.late.push(event);
             return Action::Nothing;
         }
         self.step_guard(event)
+    }
+
+    /// Gives an event to the guard where its sender has no part in the order that comes back: idefilter's own
+    /// events, and signals.
+    fn tell(&mut self, event: Event) {
+        let _: Action = self.answer_to(event);
     }
 
     /// Has the guard take an event, and carries out what every driver carries out.
@@ -418,7 +424,7 @@ impl Stepping<'_> {
         let disks = if shared { PvDisks::Shared } else { PvDisks::Ready(1 + u32::from(second)) };
         let mut registry = Registry { pv, policy: self.world.policy, failed: self.world.count, disks };
         let decision = decision::decide(&mut registry);
-        if decision.mode == decision::Mode::Pv {
+        if decision.is_pv() {
             self.world.count = guard::boot_count::begun(self.world.count);
         }
         self.tell(Event::Decided(decision));
@@ -468,7 +474,7 @@ impl Stepping<'_> {
         let device = 3 * way as u32 + depth;
         if self.storage_filter(way) {
             self.tell(Event::StorageAttached { device, kind });
-            if matches!(self.tell(Event::StartRequested { device }), Action::Deny(_)) {
+            if matches!(self.answer_to(Event::StartRequested { device }), Action::Deny(_)) {
                 self.world.paths[way] = refused;
                 self.tell(Event::StorageDetached { device });
                 return;
@@ -497,7 +503,7 @@ impl Stepping<'_> {
 
     fn ask(&mut self) {
         (self.world.may_ask, self.world.asked) = (false, true);
-        let answer = self.tell(Event::ExposureRequested);
+        let answer = self.answer_to(Event::ExposureRequested);
         if answer == Action::Expose || !self.setup.layers.proof {
             self.world.services = true;
             self.connect();
@@ -521,13 +527,13 @@ impl Stepping<'_> {
 
     fn report(&mut self) {
         let Adapter::Counted(counts) = self.world.adapter else { return };
-        let answer = self.tell(Event::Census { counts, settled: false, strict: true });
+        let answer = self.answer_to(Event::Census { counts, settled: false, strict: true });
         self.world.adapter =
             if matches!(answer, Action::Withhold(_)) { Adapter::Withheld } else { Adapter::Clear };
     }
 
     fn show(&mut self) {
-        let answer = self.tell(Event::Exposed);
+        let answer = self.answer_to(Event::Exposed);
         if matches!(answer, Action::Withhold(_)) {
             self.world.adapter = Adapter::Withheld;
         } else if !self.world.stopped {
@@ -552,7 +558,7 @@ impl Stepping<'_> {
             return;
         }
         let counts = self.counts();
-        let answer = self.tell(Event::Census { counts, settled: false, strict: true });
+        let answer = self.answer_to(Event::Census { counts, settled: false, strict: true });
         if matches!(answer, Action::Withhold(_)) {
             self.world.adapter = Adapter::Withheld;
         }

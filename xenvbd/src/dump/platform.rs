@@ -20,6 +20,7 @@ use xen::{
     Access, DomainId, Frame, GrantRef, Hal, PAGE_SIZE, Port, SharedMemory, SharedPage, event_channel, grant,
     hvm, sched,
 };
+use xenpci_interface::DUMP_WINDOW;
 
 use super::port::{PortDriver, say, stall};
 
@@ -163,7 +164,7 @@ impl Platform {
         if !polled::any_shown(&mut store, names)? {
             return Err(Refusal::NotShown);
         }
-        let window = window + (grant::DUMP_WINDOW * PAGE_SIZE) as u64;
+        let window = window + (DUMP_WINDOW * PAGE_SIZE) as u64;
         let (_, index) = grant::shares(grant::query_size(&hypercall)?.max_frames);
         let index = index.ok_or(Refusal::NoFrame)?;
         // SAFETY: a frame of the platform device's BAR, address space without memory, behind those that

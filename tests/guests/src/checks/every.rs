@@ -1,6 +1,6 @@
 //! Checks that hold for every boot, by what its scenario expects.
 
-use guard::{Reason, machine::BUGCHECK_CODE, message};
+use guard::{Reason, abi::PhaseNumber, machine::BUGCHECK_CODE, message};
 use protocol::{Exercise, Line};
 use rig::End;
 use volume::Verdict;
@@ -168,12 +168,13 @@ fn status(seen: &Seen<'_>, found: &mut Differences) {
     let pv_boot = expect.decision == Reason::PvSelected;
     if ends_in_order(seen.scenario) && (expect.pv > 0 || !pv_boot) {
         let status = seen.lines(Line::Status).next().map(|line| line.text.clone());
-        // `guard::abi::Status`: 4 is exposed, 1 is emulated.
         let expected = match (expected_decision(seen.scenario), expect.pv) {
             (None, _) => None,
-            (Some(reason), 0) => Some(format!("phase=1 reason={:#x}", reason.code())),
-            _ => Some("phase=4 reason=0x1".to_owned()),
+            (Some(reason), 0) => Some((PhaseNumber::EMULATED, reason)),
+            _ => Some((PhaseNumber::EXPOSED, Reason::PvSelected)),
         };
+        let expected =
+            expected.map(|(phase, reason)| format!("phase={} reason={:#x}", phase.0, reason.code()));
         found.same("status in the registry", status, expected);
     }
 }

@@ -1,5 +1,6 @@
 //! What the drivers put into the crash dump of a boot that was stopped, and into qemu's log.
 
+use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::{Action, Reason, machine::BUGCHECK_CODE, record};
 use rig::report::Report;
 
@@ -27,13 +28,12 @@ pub fn stop(seen: &Seen<'_>, differences: &mut Differences) {
             )),
         },
     }
-    match census(&data(report, record::CENSUS_DUMP)) {
-        Some([listed, ours, alias, foreign]) if listed == own && ours + alias + foreign == enumerated => {}
-        other => {
-            found.push(format!("crash dump: the census is {other:?}, expected own={own} of {enumerated}"))
-        }
+    let census = CensusRecord::parse(&data(report, record::CENSUS_DUMP));
+    let counts = census.map(|census| (census.own_list, census.ours + census.alias + census.foreign));
+    if counts != Some((own, enumerated)) {
+        found.push(format!("crash dump: the census is {counts:?}, expected own={own} of {enumerated}"));
     }
-    if reason == Reason::AliasExposed && !controllers_of_aliases(&data(report, record::CENSUS_DUMP)) {
+    if reason == Reason::AliasExposed && !census.is_some_and(|census| controllers_of_aliases(&census)) {
         found.push("crash dump: an alias whose controllers are not known to be emulated, or none".to_owned());
     }
     let line = format!("xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own}", reason.code());
@@ -55,33 +55,17 @@ pub fn data(report: &Report, guid: u32) -> Vec<u8> {
     pairs.filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// Own list, ours, alias and foreign of a census record (xenvbd, `census::Record`).
-fn census(bytes: &[u8]) -> Option<[u32; 4]> {
-    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    if bytes.get(..8)? != b"XGCENSUS" || number(8)? as usize != bytes.len() {
-        return None;
-    }
-    Some([number(16)?, number(20)?, number(24)?, number(28)?])
-}
-
-/// Whether a census record has aliases, and says of each that the controllers above it are emulated: evidence
-/// that its name, by which it was told, would not have been needed.
-fn controllers_of_aliases(bytes: &[u8]) -> bool {
-    const HEAD: usize = 40;
-    const DISK: usize = 40;
-    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let count = number(36).unwrap_or(0) as usize;
-    let aliases: Vec<_> = (0..count)
-        .map(|n| HEAD + n * DISK)
-        .filter(|&at| number(at) == Some(2))
-        .map(|at| number(at + 20))
-        .collect();
-    !aliases.is_empty() && aliases.iter().all(|controllers| *controllers == Some(1))
+/// Returns true if a census record has aliases, and says of each that the controllers above it are emulated:
+/// evidence that its name, by which it was told, would not have been needed.
+fn controllers_of_aliases(record: &CensusRecord) -> bool {
+    let mut aliases = record.disks().iter().filter(|disk| disk.class == RecordedDisk::CLASS_ALIAS).peekable();
+    aliases.peek().is_some() && aliases.all(|disk| disk.controllers == RecordedDisk::CONTROLLERS_EMULATED)
 }
 
 #[cfg(test)]
 mod tests {
-    use guard::{BugCheck, Event};
+    use guard::census::{Class, Counts, Disk, Origin};
+    use guard::provenance::Provenance;
 
     use super::*;
 
@@ -97,32 +81,22 @@ mod tests {
 
     #[test]
     fn the_controllers_of_aliases_are_looked_at() {
-        let record = |disks: &[[u32; 2]]| {
-            let mut bytes = vec![0; 36];
-            bytes.extend((disks.len() as u32).to_le_bytes());
-            for [class, controllers] in disks {
-                let numbers = [*class, 2, 16384, 0, 0, *controllers, 0, 0, 0, 0];
-                bytes.extend(numbers.map(u32::to_le_bytes).concat());
-            }
-            bytes
+        let record = |disks: &[(Class, Option<Provenance>)]| {
+            let disk = Disk { origin: Origin::Unknown, identity: None };
+            let disks =
+                disks.iter().map(|&(class, controllers)| RecordedDisk::new(&disk, class, controllers));
+            let mut record = CensusRecord::new();
+            record.keep(&Counts::default(), false, disks);
+            record
         };
-        assert!(controllers_of_aliases(&record(&[[1, 0], [2, 1]])));
-        assert!(!controllers_of_aliases(&record(&[[1, 0], [2, 1], [2, 3]])));
-        assert!(!controllers_of_aliases(&record(&[[1, 0]])));
-        assert!(!controllers_of_aliases(&[]));
-    }
-
-    #[test]
-    fn a_census_says_what_it_is() {
-        let mut bytes = Vec::from(*b"XGCENSUS");
-        for number in [40u32, 3, 1, 1, 1, 0, 0, 0] {
-            bytes.extend(number.to_le_bytes());
-        }
-        assert_eq!(census(&bytes), Some([1, 1, 1, 0]));
-        assert_eq!(census(&bytes[..39]), None);
-        let mut events = record::Record::new();
-        let stop = BugCheck { reason: Reason::AliasExposed, own: 1, enumerated: 2 };
-        events.add(0, Event::CensusFailed, Action::Stop(stop));
-        assert_eq!(census(events.as_bytes()), None);
+        let (ours, emulated) = ((Class::Ours, None), (Class::Alias, Some(Provenance::Emulated)));
+        assert!(controllers_of_aliases(&record(&[ours, emulated])));
+        assert!(!controllers_of_aliases(&record(&[
+            ours,
+            emulated,
+            (Class::Alias, Some(Provenance::Unknown))
+        ])));
+        assert!(!controllers_of_aliases(&record(&[ours])));
+        assert!(!controllers_of_aliases(&record(&[])));
     }
 }

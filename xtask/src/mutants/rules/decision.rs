@@ -172,8 +172,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "an objection leaves the mode as it is",
         DECISION,
-        "Err(reason) => Decision { mode: Mode::Emulated, reason",
-        "Err(reason) => Decision { mode: Mode::Pv, reason",
+        "Err(reason) => Decision::Emulated(reason),",
+        "Err(_) => Decision::Pv(HidePolicy::default()),",
     ),
     rule(
         "xenstore is asked before the options",

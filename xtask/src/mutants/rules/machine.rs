@@ -16,8 +16,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "an emulated decision hides",
         MACHINE,
-        "Mode::Emulated => Phase::Emulated(reason),",
-        "Mode::Emulated => { let _ = reason; Phase::Hiding }",
+        "Decision::Emulated(reason) => Phase::Emulated(reason),",
+        "Decision::Emulated(_) => Phase::Hiding,",
     ),
     rule("the policy is forgotten", MACHINE, "self.policy = policy;", "let _ = policy;"),
     rule(

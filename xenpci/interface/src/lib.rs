@@ -1,4 +1,5 @@
-//! The interface table that the platform driver (xenpci) gives to its clients (xenvbd).
+//! Protocol between the platform driver (xenpci) and its client (xenvbd): the table of services, and the place
+//! in the device's memory that is kept for the writer of a crash dump.
 //!
 //! xenpci exports two functions. [`Query`], under the name `XenpciInterface`, answers a version with a pointer
 //! to the one [`Interface`] of that version, or null if xenpci has not started its device, does not know the
@@ -24,8 +25,17 @@
 //! context must stay valid until the call that ends it ([`Interface::store_unwatch`],
 //! [`Interface::event_close`]) has returned.
 
+#![no_std]
+#![forbid(unsafe_code)]
+
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
+
+use xen::grant::MOST_FRAMES;
+
+/// Place of the frame that the writer of a crash dump has of the grant table, in pages from the start of the
+/// platform device's memory BAR: behind shared info and the running system's frames.
+pub const DUMP_WINDOW: usize = 1 + MOST_FRAMES as usize;
 
 /// The version this crate describes.
 pub const VERSION: u32 = 4;

@@ -1,0 +1,75 @@
+//! Exports as idefilter.sys has them, over a guard of the test's own.
+
+use core::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use guard::abi::{self, RawEvent, Signals, Status, Watcher};
+use guard::{Action, Event, Guard};
+
+static GUARD: Mutex<Guard> = Mutex::new(Guard::new());
+static OTHER_VERSION: AtomicBool = AtomicBool::new(false);
+/// Held by a test: there is one guard for all.
+static TEST: Mutex<()> = Mutex::new(());
+/// The one watcher, with its context as a number.
+static WATCHER: Mutex<Option<(Watcher, usize)>> = Mutex::new(None);
+
+/// Feeds the guard as idefilter does.
+pub fn step(event: Event) {
+    let _: Action = GUARD.lock().expect("not poisoned").step(event);
+}
+
+/// Keeps other tests from the exports while the answer lives, and makes the guard anew.
+pub fn alone() -> MutexGuard<'static, ()> {
+    // A test that failed leaves nothing behind that the next one needs.
+    let alone = TEST.lock().unwrap_or_else(PoisonError::into_inner);
+    *GUARD.lock().expect("not poisoned") = Guard::new();
+    alone
+}
+
+/// Runs `test` while the guard says that it is of another version.
+pub fn with_other_version(test: impl FnOnce()) {
+    OTHER_VERSION.store(true, Ordering::SeqCst);
+    test();
+    OTHER_VERSION.store(false, Ordering::SeqCst);
+}
+
+/// Calls the watcher.
+pub fn raise(signals: Signals) {
+    if let Some((watcher, context)) = *WATCHER.lock().expect("not poisoned") {
+        // SAFETY: registered with this context and not taken out yet.
+        unsafe { watcher(context as *mut c_void, signals) };
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardEvent(event: *const RawEvent) -> u64 {
+    // SAFETY: null, or an event.
+    let event = unsafe { event.as_ref() }.copied();
+    abi::answer(event, |event| GUARD.lock().expect("not poisoned").step(event))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardStatus(status: *mut Status, size: u32) -> u32 {
+    let mut answer = Status::of(&GUARD.lock().expect("not poisoned"));
+    answer.abi += u32::from(OTHER_VERSION.load(Ordering::SeqCst));
+    let bytes = answer.bytes_for(size);
+    // SAFETY: the caller has room for `size` bytes.
+    unsafe { status.cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    bytes.len() as u32
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardWatch(watcher: Option<Watcher>, context: *mut c_void) -> u32 {
+    let mut place = WATCHER.lock().expect("not poisoned");
+    if place.is_some() {
+        return 0;
+    }
+    *place = watcher.map(|watcher| (watcher, context as usize));
+    1
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardUnwatch(_number: u32) {
+    *WATCHER.lock().expect("not poisoned") = None;
+}

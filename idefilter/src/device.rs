@@ -1,0 +1,21 @@
+//! Device objects of this driver.
+
+use wdm::Device;
+
+use crate::bus_filter::Bus;
+use crate::storage_filter::Storage;
+
+/// Kinds of device objects.
+pub enum Extension {
+    /// The filter on a PCI root bus.
+    Bus(Bus),
+    /// The filter on an emulated storage device.
+    Storage(Storage),
+    /// The device that is told of the shutdown.
+    Shutdown,
+    /// The device that has the boot counted as one that came up at a shutdown; on no stack.
+    Counted,
+}
+
+/// A device object of this driver.
+pub type Filter = Device<Extension>;
