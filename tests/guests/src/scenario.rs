@@ -151,7 +151,7 @@ pub struct Expect {
     pub cdroms: usize,
     /// CD-ROM drives that xenvbd serves, whose medium could be read.
     pub pv_cdroms: usize,
-    /// Devices of idefilter's at the end, where PV disks are there.
+    /// Devices of idefilter's at the end beside its reserve, where PV disks are there.
     pub filters: usize,
     /// The guard's bugcheck that ends the boot: P1, P2 and P3.
     pub stop: Option<(Reason, u32, u32)>,

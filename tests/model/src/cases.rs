@@ -96,7 +96,9 @@ pub fn all(depth: Depth) -> Vec<Case> {
         ),
         ("the filter does not know the controller", Faults { leak: true, ..plain }),
         ("the controller returns past the filter", returns),
+        ("no filter can be put on the controller that returns", Faults { unattached: true, ..returns }),
         ("a stranger appears past the filter", stranger),
+        ("a stranger appears past the filter and answers late", Faults { silent: true, ..stranger }),
         ("qemu lies about the unplug", Faults { unplug_lies: true, ..returns }),
         ("the guard is never sealed", Faults { unsealed: true, ..returns }),
     ];
@@ -127,6 +129,10 @@ pub fn all(depth: Depth) -> Vec<Case> {
     cases.push(breaks(
         "neither L4 nor L6, the controller returns",
         Setup { layers: Layers { deny: false, ..blind }, faults: defenceless, ..one },
+    ));
+    cases.push(holds(
+        "no L6, no filter can be put on the controller that returns",
+        Setup { layers: blind, faults: Faults { unattached: true, ..returns }, ..one },
     ));
     cases.push(breaks(
         "no L6, a stranger appears",

@@ -54,8 +54,12 @@ pub struct Faults {
     pub returns: bool,
     /// The controller that comes back is one that nobody knows by its ids.
     pub stranger: bool,
+    /// A disk that is told by its content only answers reads late, or never.
+    pub silent: bool,
     /// qemu takes the unplug request, and leaves the disk.
     pub unplug_lies: bool,
+    /// The filter cannot be put on emulated storage devices: memory has run out.
+    pub unattached: bool,
     /// DriverEntry of idefilter does not run: the guard stays unsealed.
     pub unsealed: bool,
     /// Events from the bus filter that may be lost.

@@ -55,6 +55,8 @@ pub enum Step {
     Told(usize),
     /// A volume of an emulated disk is mounted.
     Mount(usize),
+    /// A disk that had not answered yet answers, xenvbd's read first.
+    Answer(usize),
     /// xenpci asks whether to give out its services.
     Ask,
     /// The adapter's device is started, before or after the services are given out.
@@ -123,8 +125,19 @@ impl Step {
                 | Step::Plug
                 | Step::Restart
                 | Step::Hold(_)
+                | Step::Answer(_)
         )
     }
+}
+
+/// Whether the disk of a way has to be read to be told, and has not answered yet.
+fn is_silent(setup: &Setup, world: &World, way: usize) -> bool {
+    setup.faults.silent && !known(setup)[way] && !world.read[way]
+}
+
+/// The ways whose controllers are known by their ids.
+fn known(setup: &Setup) -> [bool; 2] {
+    [true, !setup.faults.stranger]
 }
 
 /// The steps that are possible.
@@ -170,6 +183,8 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
             Path::DiskHidden if world.disk_emulated => steps.push(Step::EnumerateChannel(n)),
             Path::DiskReported => steps.push(Step::StartDisk(n)),
             Path::Arrived => steps.push(Step::Told(n)),
+            // Its volume is found by reading it: after the census's read, which came first.
+            Path::Ready if is_silent(setup, world, n) => steps.push(Step::Answer(n)),
             Path::Ready => steps.push(Step::Mount(n)),
             _ => {}
         }
@@ -280,6 +295,10 @@ impl Stepping<'_> {
                 self.census_at_arrival();
             }
             Step::Mount(n) => world.paths[n] = Path::Mounted,
+            Step::Answer(n) => {
+                world.read[n] = true;
+                self.census_at_arrival();
+            }
             Step::Ask => self.ask(),
             Step::StartAdapter => {
                 world.started = true;
@@ -462,17 +481,25 @@ impl Stepping<'_> {
 
     /// Whether the filter of storage devices is on the devices of this way. It knows a controller by its ids.
     fn storage_filter(&self, way: usize) -> bool {
+        self.has_storage_filter(way) && !self.setup.faults.unattached
+    }
+
+    /// Whether AddDevice of the filter is called for the devices of this way, and knows them.
+    fn has_storage_filter(&self, way: usize) -> bool {
         self.setup.layers.deny && self.filters() && self.known()[way]
     }
 
     fn known(&self) -> [bool; 2] {
-        [true, !self.setup.faults.stranger]
+        known(self.setup)
     }
 
     /// A device of a way starts, or is refused and removed. `depth`: 0 controller, 1 channel, 2 disk.
     fn start(&mut self, way: usize, depth: u32, kind: Emulated, started: Path, refused: Path) {
         let device = 3 * way as u32 + depth;
-        if self.storage_filter(way) {
+        if self.has_storage_filter(way) && self.setup.faults.unattached {
+            // NT starts the device without it.
+            self.tell(Event::StorageUnfiltered);
+        } else if self.storage_filter(way) {
             self.tell(Event::StorageAttached { device, kind });
             if matches!(self.answer_to(Event::StartRequested { device }), Action::Deny(_)) {
                 self.world.paths[way] = refused;
@@ -522,7 +549,8 @@ impl Stepping<'_> {
     }
 
     fn counts(&self) -> Counts {
-        self.world.census(self.known(), &self.setup.faults)
+        let read = if self.setup.faults.silent { self.world.read } else { [true; 2] };
+        self.world.census(self.known(), read, &self.setup.faults)
     }
 
     fn report(&mut self) {

@@ -170,6 +170,8 @@ pub struct World {
     pub late: Vec<Event>,
     /// Events that may still be held up.
     pub delays_left: u8,
+    /// xenvbd has read the content of the disk at the end of each way.
+    pub read: [bool; 2],
     /// The guard wants a census, and xenvbd's thread has not run yet.
     pub census_due: bool,
     /// The guard wants a new unplug after a resume, and idefilter has not run it yet.
@@ -220,6 +222,7 @@ impl World {
             hold: None,
             late: Vec::new(),
             delays_left: 0,
+            read: [false; 2],
             census_due: false,
             unplug_due: false,
             count_on_disk: 0,
@@ -286,16 +289,16 @@ impl World {
     }
 
     /// The census that xenvbd takes: every disk with an interface, by the guard's own rules. `known` tells
-    /// whether an emulated disk is known by its ids; otherwise its content decides.
-    pub fn census(&self, known: [bool; 2], faults: &Faults) -> Counts {
-        let emulated =
-            self.paths.iter().zip(known).filter(|(path, _)| **path >= Path::Arrived).map(|(_, known)| {
-                if known {
-                    Disk { origin: Origin::EmulatedController, identity: None }
-                } else {
-                    Disk { origin: Origin::Unknown, identity: Some(IDENTITY) }
-                }
-            });
+    /// whether an emulated disk is known by its ids; otherwise its content decides, where it was `read`.
+    pub fn census(&self, known: [bool; 2], read: [bool; 2], faults: &Faults) -> Counts {
+        let ways = (0..2).filter(|&way| self.paths[way] >= Path::Arrived);
+        let emulated = ways.map(|way| {
+            if known[way] {
+                Disk { origin: Origin::EmulatedController, identity: None }
+            } else {
+                Disk { origin: Origin::Unknown, identity: read[way].then_some(IDENTITY) }
+            }
+        });
         let own = [self.pv, self.plugged].into_iter().filter(|&disk| disk >= PvDisk::Arrived);
         // xenvbd lists a disk before it reports it.
         let second = self.plugged >= PvDisk::Arrived

@@ -20,10 +20,11 @@ const ALL: [(&str, &str, DriverInitialize); 7] = [
 ];
 
 /// Those that are in memory only once a device needs them.
-const ON_DEMAND: [(&str, DriverInitialize); 3] = [
+const ON_DEMAND: [(&str, DriverInitialize); 4] = [
     ("storahci", storage::empty::driver_entry),
     ("lsi_scsi", storage::empty::driver_entry),
     ("stornvme", storage::empty::driver_entry),
+    ("deaddisk", disk::dead::driver_entry),
 ];
 
 /// Those of them that serve emulated controllers, and are boot-start.

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use protocol::Fault;
 
@@ -12,7 +12,7 @@ use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
 use crate::{
-    bench, builtin, diskdump, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl,
+    bench, builtin, disk, diskdump, exercise, inf, inject, ke, ldr, mountmgr, ob, pci, pnp, po, report, rtl,
     storport, verifier, work,
 };
 
@@ -114,7 +114,17 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
 
 /// A PCI host bridge is reported. Returns its PDO.
 unsafe fn report_root_bus() -> *mut DeviceObject {
-    pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::new())
+    // As ACPI's _CRS names it: the bridges number their buses in the order in which they are reported.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let bus_number =
+        ResourceBusNumber { start: NEXT.fetch_add(1, Ordering::Relaxed), length: 1, reserved: 0 };
+    let number = CmPartialResourceDescriptor {
+        kind: CM_RESOURCE_TYPE_BUS_NUMBER,
+        share_disposition: CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE,
+        flags: 0,
+        u: ResourceArguments { bus_number },
+    };
+    pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::from([number]))
 }
 
 /// It starts, and everything below it.
@@ -332,6 +342,13 @@ unsafe fn faults(root: *mut DeviceObject) {
                 let compatible: Vec<&str> = ids.compatible.iter().map(String::as_str).collect();
                 crate::log!("fault: the IDE controller comes back behind the filter");
                 pnp::add_root_device("ROOT", &hardware, &compatible, resources);
+                pnp::settle();
+            }
+            // Memory has run out for idefilter, and stays so.
+            Fault::StarveIdefilter => inject::starve("idefilter"),
+            // A disk arrives that never answers a read.
+            Fault::DeadDisk => {
+                disk::dead::arrive();
                 pnp::settle();
             }
             // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when

@@ -37,6 +37,8 @@ named! {
         Disk = "disk",
         /// A volume that is dismounted.
         Dismount = "dismount",
+        /// A read that a disk took and will never answer.
+        DeadDisk = "dead-disk",
         /// A step of the crash dump, and what came of it.
         Dump = "dump",
         /// Bytes of secondary dump data.
@@ -89,6 +91,8 @@ named! {
         Traffic = "traffic",
         /// The system is up.
         Up = "up",
+        /// A special file came to the adapter and went again.
+        Usage = "usage",
         /// A rule that a driver broke.
         Violation = "violation",
         /// The guard's counted work up to a moment.

@@ -43,6 +43,8 @@ named! {
         Suspend = "suspend",
         /// Uses a disk from every processor.
         Traffic = "traffic",
+        /// Has a paging, a hibernation and a dump file come to the adapter and go again.
+        Usage = "usage",
     }
 }
 
@@ -61,6 +63,10 @@ named! {
         Unheard = "unheard",
         /// The PCI bus is asked again for its children.
         Requery = "requery",
+        /// A disk arrives that never answers a read.
+        DeadDisk = "dead-disk",
+        /// Memory has run out for idefilter, and stays so.
+        StarveIdefilter = "starve-idefilter",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.
@@ -117,10 +123,12 @@ pub enum Plan {
     Count,
     /// The n-th request of a kind, from 1.
     Fail(FaultKind, u32),
+    /// Allocations that this seed draws.
+    Random(u32),
 }
 
 impl Plan {
-    /// Parses `count` or `<kind>:<n>`.
+    /// Parses `count`, `random:<seed>` or `<kind>:<n>`.
     ///
     /// # Errors
     /// The text is neither.
@@ -129,6 +137,9 @@ impl Plan {
             return Ok(Self::Count);
         }
         let (kind, n) = text.split_once(':').ok_or(Unknown)?;
+        if kind == "random" {
+            return Ok(Self::Random(number(n)?));
+        }
         Ok(Self::Fail(FaultKind::parse(kind)?, number(n)?))
     }
 }
@@ -138,6 +149,7 @@ impl fmt::Display for Plan {
         match self {
             Self::Count => f.write_str("count"),
             Self::Fail(kind, n) => write!(f, "{kind}:{n}"),
+            Self::Random(seed) => write!(f, "random:{seed}"),
         }
     }
 }
@@ -180,6 +192,10 @@ pub enum Word<'a> {
     LateRelations,
     /// The interfaces of a class that nobody has registered are an error and not an empty list.
     UnregisteredClass,
+    /// The PCI bus does not answer IRP_MN_READ_CONFIG for its children.
+    NoReadConfig,
+    /// The IDE controller does not say what it is when it is asked for the first time.
+    Unidentified,
     /// The case that the deliberately wrong driver plays.
     Wrong(&'a str),
     /// The requests that fail.
@@ -208,6 +224,8 @@ impl<'a> Word<'a> {
                 "no-messages" => Self::NoMessages,
                 "unregistered-class" => Self::UnregisteredClass,
                 "late-relations" => Self::LateRelations,
+                "no-read-config" => Self::NoReadConfig,
+                "unidentified" => Self::Unidentified,
                 _ => return Err(Unknown),
             });
         };
@@ -259,6 +277,8 @@ impl fmt::Display for Word<'_> {
             Self::NoMessages => f.write_str("no-messages"),
             Self::LateRelations => f.write_str("late-relations"),
             Self::UnregisteredClass => f.write_str("unregistered-class"),
+            Self::NoReadConfig => f.write_str("no-read-config"),
+            Self::Unidentified => f.write_str("unidentified"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
             Self::Inject(plan) => write!(f, "inject={plan}"),
             Self::Hive => f.write_str("hive=1"),
@@ -291,9 +311,12 @@ mod tests {
             Word::NoMessages,
             Word::LateRelations,
             Word::UnregisteredClass,
+            Word::NoReadConfig,
+            Word::Unidentified,
             Word::Wrong("none"),
             Word::Inject(Plan::Count),
             Word::Inject(Plan::Fail(FaultKind::Store, 12)),
+            Word::Inject(Plan::Random(7)),
             Word::Hive,
             Word::Benchmark,
             Word::Bench(BenchWord::Milliseconds, 500),

@@ -3,7 +3,7 @@
 //! shipped ones.
 
 use guard::Reason;
-use protocol::{Fault, Word};
+use protocol::{Exercise, Fault, Word};
 
 use crate::{
     check::Check,
@@ -44,12 +44,31 @@ pub const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "refused-without-memory",
+        title: "the same when idefilter gets no memory any more: a filter in reserve refuses",
+        registry: no_unplug!(),
+        words: &[Word::Fault(Fault::StarveIdefilter)],
+        fault: Some(Fault::IdeReturn),
+        // One of the reserve has gone with the device, and another cannot be had.
+        expect: Expect { denied: 1, filters: 0, ..PV },
+        ..PV_BOOT
+    },
+    Scenario {
         name: "tripwire",
         title: "L7: no arrival is heard of; the driver that serves the disk is loaded, and a census sees it",
         registry: census_alone!(),
         words: &[Word::Fault(Fault::Unheard), Word::Late("pciide"), Word::Late("atapi")],
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "foreign-dead",
+        title: "L6: a disk arrives that never answers a read, and then the controller comes back",
+        registry: census_alone!(),
+        words: &[Word::Fault(Fault::DeadDisk)],
+        fault: Some(Fault::IdeReturn),
+        expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 3)), ..PV },
         ..PV_BOOT
     },
     Scenario {
@@ -129,6 +148,31 @@ pub const BOOTS: &[Scenario] = &[
         title: "the bus is asked again for what is on it",
         registry: no_unplug!(),
         fault: Some(Fault::Requery),
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "requery-withheld",
+        title: "the controller does not say what it is at first, and starts; asked again, the bus leaves it there",
+        registry: no_unplug!(),
+        words: &[Word::Unidentified],
+        fault: Some(Fault::Requery),
+        expect: Expect { withheld: Some(Reason::AliasSlipped), ..emulated(Reason::PvSelected) },
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "no-read-config",
+        title: "the bus does not answer READ_CONFIG for its children: their device ids tell the controller",
+        registry: no_unplug!(),
+        words: &[Word::NoReadConfig],
+        by_name: true,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "usage",
+        title: "a paging, a hibernation and a dump file keep the adapter and its bus from being stopped, removed, disabled",
+        exercise: Some(Exercise::Usage),
         by_name: true,
         ..PV_BOOT
     },

@@ -12,6 +12,9 @@ use crate::{
     versions,
 };
 
+/// Filter devices that idefilter keeps in reserve in a PV boot (`storage_filter::RESERVED`).
+const RESERVE: usize = 4;
+
 /// The checks, in the order in which their differences are told.
 pub const EVERY: &[Check] = &[
     Check { what: "the decision and its reason", run: decision },
@@ -147,10 +150,9 @@ fn devices(seen: &Seen<'_>, found: &mut Differences) {
     found.same("devices that others may open", open, 0);
     if expect.pv > 0 {
         let of = |name: &str| devices.iter().filter(|(driver, _)| driver == name).count();
-        // One of idefilter's is told of the shutdown for the boot count.
         let counts = [of("idefilter"), of("xenpci")];
-        // From NT 6.2 on another one is.
-        let filters = expect.filters + 1 + usize::from(versions::is_nt62(seen.boot.version));
+        // One of idefilter's is told of the shutdown for the boot count; from NT 6.2 on another one is.
+        let filters = expect.filters + RESERVE + 1 + usize::from(versions::is_nt62(seen.boot.version));
         found.same("device objects of idefilter and xenpci", counts, [filters, 2]);
     }
 }

@@ -43,6 +43,10 @@ pub struct Options {
     pub unregistered_class: bool,
     /// PCI buses answer for their children later, at `DISPATCH_LEVEL`.
     pub late_relations: bool,
+    /// The PCI bus does not answer IRP_MN_READ_CONFIG for its children.
+    pub no_read_config: bool,
+    /// The first request that asks the IDE controller what it is fails.
+    pub unidentified: bool,
     /// The case that the deliberately wrong driver plays.
     pub wrong: Option<String>,
     /// Requests that fail.
@@ -88,6 +92,8 @@ impl Options {
             Word::NoMessages => self.no_messages = true,
             Word::LateRelations => self.late_relations = true,
             Word::UnregisteredClass => self.unregistered_class = true,
+            Word::NoReadConfig => self.no_read_config = true,
+            Word::Unidentified => self.unidentified = true,
             Word::Wrong(case) => self.wrong = Some(case.to_string()),
             Word::Inject(plan) => self.inject = Some(plan),
             Word::Hive => self.hive = true,

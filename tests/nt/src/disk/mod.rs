@@ -6,6 +6,7 @@
 //! PDOs without a function driver that register the volume interface, so that a volume's arrival always
 //! follows its disk's.
 
+pub mod dead;
 mod device;
 mod partition;
 pub mod request;

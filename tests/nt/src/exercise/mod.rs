@@ -15,6 +15,7 @@ mod refused;
 mod resize;
 mod suspend;
 mod traffic;
+mod usage;
 
 use protocol::{Exercise, Ready};
 
@@ -46,6 +47,7 @@ pub fn run(exercise: Exercise) {
         Exercise::Resize => resize::run(),
         Exercise::Suspend => suspend::run(),
         Exercise::Traffic => traffic::run(),
+        Exercise::Usage => usage::run(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Faults injected into what drivers ask for: the n-th request of a kind fails, once.
 //!
-//! `inject=<kind>:<n>` on the command line, n from 1; `inject=count` fails nothing and only counts. Kinds:
+//! `inject=<kind>:<n>` on the command line, n from 1; `inject=count` fails nothing and only counts;
+//! `inject=random:<seed>` fails one allocation of [`ONE_IN`] as Driver Verifier's simulation of low resources does,
+//! which ones the seed tells. Kinds:
 //!
 //! | kind | what fails | how |
 //! |---|---|---|
@@ -14,14 +16,22 @@
 mod hypercall;
 mod store;
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 pub use hypercall::{entered, watch};
 pub use protocol::FaultKind as Kind;
-use protocol::Plan;
+use protocol::{Fault, Plan};
 
 use crate::nt::status;
 use crate::{boot, report};
+
+/// Of so many allocations one fails with `random`.
+const ONE_IN: u32 = 64;
+
+/// Whether the allocation of this number is one of those (Knuth's multiplicative hashing).
+const fn is_drawn(seed: u32, number: u32) -> bool {
+    (number ^ seed.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1) >> 16 & (ONE_IN - 1) == 0
+}
 
 const NULL: u64 = 0;
 const NO_RESOURCES: u64 = status::INSUFFICIENT_RESOURCES as u32 as u64;
@@ -62,7 +72,10 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
 
 /// How a routine fails, if it is one of those and faults are asked for.
 pub fn routine(name: &str) -> Option<(Kind, u64)> {
-    boot::options().inject?;
+    let starves = boot::options().faults.contains(&Fault::StarveIdefilter);
+    if boot::options().inject.is_none() && !starves {
+        return None;
+    }
     ROUTINES.iter().find(|(known, ..)| *known == name).map(|&(_, kind, answer)| (kind, answer))
 }
 
@@ -72,11 +85,28 @@ static COUNTS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
 pub fn fails(kind: Kind, what: core::fmt::Arguments) -> bool {
     let Some(plan) = boot::options().inject else { return false };
     let number = COUNTS[kind as usize].fetch_add(1, Ordering::Relaxed) + 1;
-    let fails = plan == Plan::Fail(kind, number);
+    let fails = match plan {
+        Plan::Count => false,
+        Plan::Fail(failing, nth) => (failing, nth) == (kind, number),
+        Plan::Random(seed) => kind == Kind::Pool && is_drawn(seed, number),
+    };
     if fails {
         report!("injected kind={} n={number} {what}", kind);
     }
     fails
+}
+
+/// The driver for which memory has run out, by its id; 0 for none.
+static STARVED: AtomicUsize = AtomicUsize::new(0);
+
+/// Has every allocation of the driver with this file name fail from now on.
+pub fn starve(name: &str) {
+    STARVED.store(crate::ldr::driver_id(name), Ordering::Relaxed);
+}
+
+/// Whether a request of this kind fails because memory has run out for the driver. Any IRQL.
+pub fn starves(kind: Kind, driver: usize) -> bool {
+    kind == Kind::Pool && driver == STARVED.load(Ordering::Relaxed)
 }
 
 /// How many requests of a kind there have been.

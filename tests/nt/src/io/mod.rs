@@ -29,7 +29,7 @@ pub use crate::ke::{
 };
 pub use crate::mm::{IoAllocateMdl, IoBuildPartialMdl, IoFreeMdl};
 pub use crate::pnp::{
-    IoGetDeviceInterfaces, IoGetDeviceProperty, IoInvalidateDeviceRelations, IoOpenDeviceRegistryKey,
-    IoRegisterDeviceInterface, IoRegisterPlugPlayNotification, IoSetDeviceInterfaceState,
-    IoUnregisterPlugPlayNotification,
+    IoGetDeviceInterfaces, IoGetDeviceProperty, IoInvalidateDeviceRelations, IoInvalidateDeviceState,
+    IoOpenDeviceRegistryKey, IoRegisterDeviceInterface, IoRegisterPlugPlayNotification,
+    IoSetDeviceInterfaceState, IoUnregisterPlugPlayNotification,
 };

@@ -125,7 +125,7 @@ static NTOSKRNL: &[Export] = exports! {
         io::IoFreeMdl, io::IoFreeWorkItem, io::IoGetAttachedDevice, io::IoGetAttachedDeviceReference,
         io::IoGetDeviceAttachmentBaseRef, io::IoGetDriverObjectExtension, io::IoGetLowerDeviceObject,
         io::IoGetRelatedDeviceObject, io::IoInitializeIrp, io::IoInitializeRemoveLockEx,
-        io::IoInvalidateDeviceRelations, io::IoQueueWorkItem, io::IoReleaseRemoveLockEx, io::IoReuseIrp,
+        io::IoInvalidateDeviceRelations, io::IoInvalidateDeviceState, io::IoQueueWorkItem, io::IoReleaseRemoveLockEx, io::IoReuseIrp,
         io::IoWriteErrorLogEntry, io::IofCallDriver, io::IofCompleteRequest, io::IoBuildPartialMdl,
         ke::KeAcquireSpinLockRaiseToDpc, ke::KeCancelTimer, ke::KeSetTimer, ke::KeSetTimerEx,
         ke::KeResetEvent, ke::KeClearEvent, ke::KeSetEvent, ke::KeWaitForSingleObject, ke::KeSetPriorityThread,

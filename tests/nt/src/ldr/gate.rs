@@ -147,10 +147,11 @@ unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) -> bool {
         );
     }
     if let Some((kind, _)) = gate.fault
-        && inject::fails(
-            kind,
-            format_args!("routine={} from={}", gate.export.name, super::Place(return_address)),
-        )
+        && (inject::starves(kind, gate.driver)
+            || inject::fails(
+                kind,
+                format_args!("routine={} from={}", gate.export.name, super::Place(return_address)),
+            ))
     {
         return true;
     }

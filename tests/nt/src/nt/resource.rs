@@ -19,6 +19,7 @@ layout!(CmPartialResourceDescriptor, 20, u @ 4);
 pub union ResourceArguments {
     pub generic: ResourceRange,
     pub interrupt: ResourceInterrupt,
+    pub bus_number: ResourceBusNumber,
     pub device_private: [u32; 3],
 }
 
@@ -28,6 +29,15 @@ pub union ResourceArguments {
 pub struct ResourceRange {
     pub start: i64,
     pub length: u32,
+}
+
+/// `u.BusNumber`.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+pub struct ResourceBusNumber {
+    pub start: u32,
+    pub length: u32,
+    pub reserved: u32,
 }
 
 /// `u.Interrupt`.
@@ -47,6 +57,8 @@ pub const CM_RESOURCE_TYPE_INTERRUPT: u8 = 2;
 pub const CM_RESOURCE_TYPE_MEMORY: u8 = 3;
 /// `CmResourceTypeDevicePrivate`: for the function driver, and nothing to the bus driver.
 pub const CM_RESOURCE_TYPE_DEVICE_PRIVATE: u8 = 0x81;
+/// `CmResourceTypeBusNumber`.
+pub const CM_RESOURCE_TYPE_BUS_NUMBER: u8 = 6;
 /// `CmResourceShareDeviceExclusive`.
 pub const CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE: u8 = 1;
 /// `CmResourceShareShared`.

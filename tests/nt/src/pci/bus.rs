@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::config::Place;
-use super::function::{COMMAND, DECODE, Header, resources};
+use super::function::{CLASS_IDE, COMMAND, DECODE, Header, resources};
 use crate::ke::Lock;
 use crate::nt::*;
 use crate::storage::child::{self, Ids};
@@ -189,8 +189,23 @@ unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
     known
 }
 
+/// Whether the request is the first of its kind that asks the IDE controller what it is. A filter above the bus
+/// asks before the PnP manager does.
+unsafe fn is_unidentified(function: &Function, location: *mut IoStackLocation) -> bool {
+    static ASKED: AtomicU8 = AtomicU8::new(0);
+    let kind = match (*location).minor_function {
+        IRP_MN_READ_CONFIG => 1,
+        IRP_MN_QUERY_ID if (*location).parameters.query_id.id_type == BUS_QUERY_DEVICE_ID => 2,
+        _ => return false,
+    };
+    function.header.class >> 8 == CLASS_IDE && ASKED.fetch_or(kind, Ordering::Relaxed) & kind == 0
+}
+
 unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: *mut Irp) -> NtStatus {
     let location = current_stack_location(packet);
+    if boot::options().unidentified && is_unidentified(function, location) {
+        return irp::complete(packet, status::INSUFFICIENT_RESOURCES, 0);
+    }
     match (*location).minor_function {
         IRP_MN_QUERY_RESOURCES => {
             let (found, information) = crate::pnp::resource_list(
@@ -221,6 +236,19 @@ unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: 
                 bus_number: function.place.bus.into(),
             };
             return irp::complete(packet, status::SUCCESS, answer as usize);
+        }
+        // Documented for children, and nowhere said to work before they are started.
+        IRP_MN_READ_CONFIG if !boot::options().no_read_config => {
+            let config = (*location).parameters.read_write_config;
+            let read = super::config::HalGetBusDataByOffset(
+                PCI_CONFIGURATION,
+                function.place.bus.into(),
+                u32::from(function.place.device) | u32::from(function.place.function) << 5,
+                config.buffer,
+                config.offset,
+                config.length,
+            );
+            return irp::complete(packet, status::SUCCESS, read as usize);
         }
         _ => {}
     }

@@ -77,7 +77,7 @@ pub const COMMAND: u8 = 4;
 /// I/O space, memory space, bus master.
 pub const DECODE: u32 = 1 | 2 | 4;
 /// Mass storage, IDE.
-const CLASS_IDE: u32 = 0x0101;
+pub const CLASS_IDE: u32 = 0x0101;
 
 fn range(kind: u8, flags: u16, start: u64, length: u32) -> CmPartialResourceDescriptor {
     CmPartialResourceDescriptor {

@@ -18,7 +18,7 @@ use crate::cm::{self, Value};
 use crate::{boot, inf};
 
 /// Devices of the executive's own drivers: id, service, class.
-const BUILT_IN: [(&str, &str, &str); 9] = [
+const BUILT_IN: [(&str, &str, &str); 10] = [
     ("*PNP0C08", "acpi", "{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
     ("*PNP0A03", "pci", "{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
     ("PCI\\CC_0101", "pciide", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
@@ -27,6 +27,7 @@ const BUILT_IN: [(&str, &str, &str); 9] = [
     ("PCI\\CC_0108", "stornvme", "{4D36E97B-E325-11CE-BFC1-08002BE10318}"),
     ("*PNP0600", "atapi", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
     ("GenDisk", "disk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
+    ("DeadDisk", "deaddisk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
     ("GenCdRom", "cdrom", "{4D36E965-E325-11CE-BFC1-08002BE10318}"),
 ];
 

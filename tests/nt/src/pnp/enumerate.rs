@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use super::node::{self, Node, State};
 use super::{configure, remove, serialized, stack, start};
 use crate::nt::*;
+use crate::verifier::{Violation, violation};
 use crate::{ex, ob, pci};
 
 /// Enumerates a device's children, starts the new ones and enumerates those in turn.
@@ -27,6 +28,7 @@ pub unsafe fn enumerate(pdo: *mut DeviceObject) {
             // The node has its own reference; this one was the answer's.
             ob::dereference(child.cast());
         } else if let Some(node) = identify(child, pdo) {
+            check_flags(child);
             node::add(node);
             fresh.push(child);
         } else {
@@ -39,6 +41,16 @@ pub unsafe fn enumerate(pdo: *mut DeviceObject) {
             crate::log!("started {} stack={}", node.instance, start::describe(child));
             enumerate(child);
         }
+    }
+}
+
+/// A flag that is the PnP manager's to set ("DEVICE_OBJECT structure", Flags): a driver from a file must not have
+/// set it.
+unsafe fn check_flags(pdo: *mut DeviceObject) {
+    let driver = crate::io::driver::name_of((*pdo).driver_object);
+    let from_file = crate::ldr::with_image(&format!("{driver}.sys"), |_| ()).is_some();
+    if (*pdo).flags & DO_BUS_ENUMERATED_DEVICE != 0 && from_file {
+        violation(Violation::FlagOfTheSystem, format_args!("driver={driver} device={pdo:p}"));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every change of the tree happens at `PASSIVE_LEVEL`, one at a time ([`serialized`]).
 
 mod configure;
+pub mod device_state;
 mod enumerate;
 mod interface;
 mod node;
@@ -17,6 +18,7 @@ mod start_override;
 
 use core::cell::UnsafeCell;
 
+pub use device_state::IoInvalidateDeviceState;
 pub use enumerate::IoInvalidateDeviceRelations;
 pub use interface::enabled as enabled_interfaces;
 pub use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
@@ -118,6 +120,11 @@ pub unsafe fn set_power(state: u32) {
             stack::set_power(pdo, state);
         }
     });
+}
+
+/// The PDOs of a function driver's devices.
+pub fn devices_of(service: &str) -> alloc::vec::Vec<*mut DeviceObject> {
+    node::of_service(service)
 }
 
 /// Removes every device of a function driver as if it had been pulled out; how many there were.

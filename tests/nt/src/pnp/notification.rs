@@ -8,13 +8,14 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{StaticEvent, interface};
 use crate::io::driver;
-use crate::ke::{Lock, delay, thread};
+use crate::ke::{Lock, clock, delay, thread};
+use crate::ldr::Place;
 use crate::nt::*;
-use crate::verifier::balanced;
+use crate::verifier::{Violation, balanced, violation};
 use crate::{ob, po};
 
 struct Registration {
@@ -75,12 +76,29 @@ pub fn delivered() -> u32 {
     DELIVERED.load(Ordering::Relaxed)
 }
 
-/// Waits until every queued event has been delivered. `PASSIVE_LEVEL`.
+/// Waits until every queued event has been delivered, as NT does before it goes on from its boot drivers. A callback
+/// that does not return is a violation. `PASSIVE_LEVEL`.
 pub fn wait_until_delivered() {
     while BUSY.load(Ordering::Relaxed) || !EVENTS.lock().is_empty() {
         delay(20);
+        let since = CALLED.load(Ordering::Relaxed);
+        let now = clock::interrupt_time();
+        if since != 0 && now.saturating_sub(since) > PATIENCE {
+            let callback = Place(CALLBACK.load(Ordering::Relaxed));
+            violation(
+                Violation::NotificationBlocked,
+                format_args!("callback={callback} ms={}", PATIENCE / 10_000),
+            );
+        }
     }
 }
+
+/// How long a callback may take, in 100 ns.
+const PATIENCE: u64 = 10 * 10_000_000;
+/// When the callback that runs was called; 0 for none.
+static CALLED: AtomicU64 = AtomicU64::new(0);
+/// Its address.
+static CALLBACK: AtomicUsize = AtomicUsize::new(0);
 
 unsafe extern "win64" fn work(_context: Pvoid) {
     loop {
@@ -136,7 +154,10 @@ unsafe fn call(id: usize, event: &Event) {
         };
         let notification: Pvoid = (&raw mut notification).cast();
         let before = crate::ke::clock::interrupt_time();
+        CALLBACK.store(callback as usize, Ordering::Relaxed);
+        CALLED.store(before, Ordering::Relaxed);
         balanced("notification", callback as usize, || callback(notification, context as Pvoid));
+        CALLED.store(0, Ordering::Relaxed);
         if event.class == GUID_DEVINTERFACE_DISK {
             crate::work::NOTIFIED.add((crate::ke::clock::interrupt_time() - before) / 10);
         }

@@ -130,7 +130,11 @@ unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> Built {
         check_initialized(pdo, &service);
         if !status::success(result) {
             crate::log!("{}: AddDevice of {service} failed with {result:#x}", node.instance);
-            return Built::Never;
+            // NT drops a filter's status, and builds the stack without it; only the function driver's ends it
+            // (EVT_WDF_DRIVER_DEVICE_ADD, "Remarks").
+            if node.service.as_deref() == Some(service.as_str()) {
+                return Built::Never;
+            }
         }
     }
     Built::Whole
@@ -189,7 +193,7 @@ unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
     }
     let capabilities = stack::capabilities(pdo);
     node::change(pdo, |node| node.capabilities = capabilities);
-    stack::send(pdo, IRP_MN_QUERY_PNP_DEVICE_STATE, None);
+    super::device_state::query(pdo);
     true
 }
 

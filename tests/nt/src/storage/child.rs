@@ -168,7 +168,7 @@ pub unsafe fn create(
         return None;
     }
     (*device).device_extension.cast::<usize>().write(extension);
-    (*device).flags |= DO_DIRECT_IO | DO_BUS_ENUMERATED_DEVICE;
+    (*device).flags |= DO_DIRECT_IO;
     (*device).flags &= !DO_DEVICE_INITIALIZING;
     Some(device)
 }

@@ -173,7 +173,26 @@ pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
             ),
         );
     }
+    if first && (*location).major_function == IRP_MJ_PNP && owner != 0 && is_reserved(location) {
+        let owner = driver_name(owner);
+        violation(
+            Violation::IrpReserved,
+            format_args!("irp={irp:p} minor={:#x} from={owner}", (*location).minor_function),
+        );
+    }
     Sent { id, irp: irp as usize, location: number }
+}
+
+/// Whether a PnP request is the system's alone to send.
+unsafe fn is_reserved(location: *const IoStackLocation) -> bool {
+    match (*location).minor_function {
+        IRP_MN_QUERY_ID => matches!(
+            (*location).parameters.query_id.id_type,
+            BUS_QUERY_HARDWARE_IDS | BUS_QUERY_COMPATIBLE_IDS
+        ),
+        IRP_MN_QUERY_PNP_DEVICE_STATE | IRP_MN_QUERY_BUS_INFORMATION => true,
+        _ => false,
+    }
 }
 
 unsafe fn driver_of(device: *mut DeviceObject) -> alloc::string::String {

@@ -28,6 +28,8 @@ pub enum Violation {
     PendingNotPropagated,
     /// `DO_DEVICE_INITIALIZING` is still set in a device object that `AddDevice` made or attached.
     DeviceInitializingLeftSet,
+    /// A bus driver set `DO_BUS_ENUMERATED_DEVICE` itself.
+    FlagOfTheSystem,
     /// A device object was still attached when its stack was removed.
     NoDetachAtRemoval,
     /// A device object was deleted while another was attached to it.
@@ -65,8 +67,14 @@ pub enum Violation {
     /// A PnP IRP that the driver does not handle was completed with a changed status, or a new IRP was sent
     /// down with a status other than `STATUS_NOT_SUPPORTED`.
     PnpStatusChanged,
+    /// A driver sent a PnP IRP that is the system's to send: QUERY_ID of hardware or compatible ids,
+    /// QUERY_PNP_DEVICE_STATE, QUERY_BUS_INFORMATION (Driver Verifier, bugcheck 0xC9, parameter 0x237).
+    IrpReserved,
     /// A required PnP or power IRP was not passed down to the lower driver.
     IrpNotForwarded,
+    /// A notification callback does not return: the system has one thread for them ("Guidelines for Writing PnP
+    /// Notification Callback Routines").
+    NotificationBlocked,
     /// A miniport completed an SRB twice, or one that it does not have.
     SrbCompletedTwice,
     /// A miniport did not complete an SRB, a bus reset included.
@@ -91,6 +99,7 @@ impl Violation {
             Self::ReturnedStatusDiffers => "returned-status-differs",
             Self::PendingNotPropagated => "pending-not-propagated",
             Self::DeviceInitializingLeftSet => "device-initializing-left-set",
+            Self::FlagOfTheSystem => "flag-of-the-system",
             Self::NoDetachAtRemoval => "no-detach-at-removal",
             Self::DeletedWhileAttached => "deleted-while-attached",
             Self::RemoveLockLeaked => "remove-lock-leaked",
@@ -108,7 +117,9 @@ impl Violation {
             Self::SpinLockLeaked => "spin-lock-leaked",
             Self::QueuedObjectFreed => "queued-object-freed",
             Self::PnpStatusChanged => "pnp-status-changed",
+            Self::IrpReserved => "irp-reserved",
             Self::IrpNotForwarded => "irp-not-forwarded",
+            Self::NotificationBlocked => "notification-blocked",
             Self::SrbCompletedTwice => "srb-completed-twice",
             Self::SrbNeverCompleted => "srb-never-completed",
             Self::SrbInvalidStatus => "srb-invalid-status",

@@ -29,6 +29,8 @@ pub enum Case {
     ReturnedStatusDiffers,
     /// Sends a PnP IRP that does not start out as STATUS_NOT_SUPPORTED.
     PnpStatusChanged,
+    /// Sends a PnP IRP that is the system's to send.
+    IrpReserved,
     /// Leaves DO_DEVICE_INITIALIZING set.
     InitializingLeftSet,
     /// Deletes a device that is still attached.
@@ -91,6 +93,7 @@ impl Case {
         (Self::SkippedWithCompletion, "skipped-with-completion"),
         (Self::ReturnedStatusDiffers, "returned-status-differs"),
         (Self::PnpStatusChanged, "pnp-status-changed"),
+        (Self::IrpReserved, "irp-reserved"),
         (Self::InitializingLeftSet, "initializing-left-set"),
         (Self::NoDetach, "no-detach"),
         (Self::DeletedWhileAttached, "deleted-while-attached"),

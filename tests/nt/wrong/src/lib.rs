@@ -29,7 +29,7 @@ use wdk_sys::{
     IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE,
     KEVENT, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, PUNICODE_STRING, PVOID, SL_INVOKE_ON_CANCEL,
     SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, STATUS_MORE_PROCESSING_REQUIRED, STATUS_NO_SUCH_DEVICE,
-    STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, ULONG,
+    STATUS_NOT_SUPPORTED, STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, ULONG,
 };
 use wdm::registry::{Key, SERVICES};
 use wdm::utf16;
@@ -199,7 +199,8 @@ unsafe fn start(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 complete(irp, status);
                 return STATUS_UNSUCCESSFUL;
             }
-            Case::PnpStatusChanged => own_irp::with_wrong_status(device),
+            Case::PnpStatusChanged => own_irp::query_state(device, STATUS_SUCCESS),
+            Case::IrpReserved => own_irp::query_state(device, STATUS_NOT_SUPPORTED),
             Case::PendingNotPropagated => own_irp::without_propagation(device),
             other => mistake::make(other, device),
         }

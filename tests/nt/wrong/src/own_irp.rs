@@ -15,11 +15,12 @@ use crate::{current, extension};
 const UPPER: u8 = 1;
 const LOWER: u8 = 2;
 
-/// Sends a PnP IRP down that does not start out as STATUS_NOT_SUPPORTED. PASSIVE_LEVEL.
+/// Sends IRP_MN_QUERY_PNP_DEVICE_STATE down, which is the system's to send. It starts out with `status`, which is
+/// to be STATUS_NOT_SUPPORTED. PASSIVE_LEVEL.
 ///
 /// # Safety
 /// `device` is this driver's and started.
-pub unsafe fn with_wrong_status(device: PDEVICE_OBJECT) {
+pub unsafe fn query_state(device: PDEVICE_OBJECT, status: NTSTATUS) {
     // SAFETY: the IRP is this function's, with a location for each device below and one for its completion
     // routine.
     unsafe {
@@ -28,7 +29,7 @@ pub unsafe fn with_wrong_status(device: PDEVICE_OBJECT) {
         if irp.is_null() {
             return;
         }
-        (*irp).IoStatus.__bindgen_anon_1.Status = STATUS_SUCCESS;
+        (*irp).IoStatus.__bindgen_anon_1.Status = status;
         let next = current(irp).sub(1);
         (*next).MajorFunction = IRP_MJ_PNP as u8;
         (*next).MinorFunction = IRP_MN_QUERY_PNP_DEVICE_STATE as u8;
