@@ -224,6 +224,7 @@ impl RawEvent {
             | Event::Relations { .. }
             | Event::StorageAttached { .. }
             | Event::StorageDetached { .. }
+            | Event::StorageUnfiltered
             | Event::StorageRelations { .. }
             | Event::StartRequested { .. }
             | Event::DriverLoaded => None,
@@ -428,6 +429,7 @@ mod tests {
             Event::Relations { bus: 0, seen: 1, hidden: 1 },
             Event::StorageAttached { device: 0, kind: Emulated::Disk },
             Event::StorageDetached { device: 0 },
+            Event::StorageUnfiltered,
             Event::StorageRelations { device: 0, channels: 0, disks: 0, hidden: 0 },
             Event::StartRequested { device: 0 },
             Event::DriverLoaded,

@@ -21,6 +21,25 @@ pub struct PciFunction {
     pub class: u16,
 }
 
+impl PciFunction {
+    /// Bytes of a configuration header that are read.
+    pub const HEADER: usize = 0x30;
+
+    /// Reads a configuration header of type 0 (PCI Local Bus Specification 3.0, 6.1); `None` where there is no
+    /// function.
+    #[must_use]
+    pub fn from_header(header: &[u8; Self::HEADER]) -> Option<PciFunction> {
+        let word = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+        (word(0) != 0xFFFF).then(|| PciFunction {
+            vendor: word(0x00),
+            device: word(0x02),
+            subsystem_vendor: word(0x2C),
+            subsystem: word(0x2E),
+            class: word(0x0A),
+        })
+    }
+}
+
 /// A kind of emulated disk controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Controller {
@@ -156,6 +175,14 @@ pub fn classify(function: &PciFunction) -> Option<Controller> {
         .map(|row| row.controller)
 }
 
+/// Classifies a function whose class is not known, by its ids alone. The ids of the table's rows are those of one
+/// class each.
+#[must_use]
+pub fn classify_ids(vendor: u16, device: u16, subsystem: (u16, u16)) -> Option<Controller> {
+    let of = |row: &&Row| row.vendor == vendor && row.device == device && row.subsystems.contains(&subsystem);
+    TABLE.iter().find(of).map(|row| row.controller)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +227,28 @@ mod tests {
             let function = PciFunction { vendor, device, class, subsystem_vendor, subsystem };
             assert_eq!(classify(&function), Some(controller), "{vendor:04x}:{device:04x}");
         }
+    }
+
+    #[test]
+    fn a_header_is_read() {
+        let mut header = [0; PciFunction::HEADER];
+        header[..4].copy_from_slice(&0x7010_8086_u32.to_le_bytes());
+        header[8..12].copy_from_slice(&0x0101_8000_u32.to_le_bytes());
+        header[0x2C..].copy_from_slice(&0x1100_1AF4_u32.to_le_bytes());
+        assert_eq!(PciFunction::from_header(&header), Some(PIIX3));
+        assert_eq!(PciFunction::from_header(&[0xFF; PciFunction::HEADER]), None);
+    }
+
+    /// Without the class a function of the table is found, and nothing else is.
+    #[test]
+    fn ids_alone_decide() {
+        for row in &TABLE {
+            for &subsystem in row.subsystems {
+                assert_eq!(classify_ids(row.vendor, row.device, subsystem), Some(row.controller));
+            }
+            assert_eq!(classify_ids(row.vendor, row.device, (0x144D, 0xA801)), None);
+        }
+        assert_eq!(classify_ids(0x8086, 0x7000, QEMU), None);
     }
 
     #[test]

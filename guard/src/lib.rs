@@ -26,6 +26,7 @@ pub mod absence;
 pub mod backing;
 pub mod boot_count;
 pub mod boot_disk;
+pub mod bus_memory;
 pub mod census;
 pub mod census_record;
 pub mod channel;

@@ -87,6 +87,9 @@ pub enum Event {
         /// Number of the device.
         device: u32,
     },
+    /// idefilter: the filter cannot be put on a storage device that is or may be emulated. NT starts the device
+    /// without it.
+    StorageUnfiltered,
     /// idefilter: an emulated controller or channel reported its children.
     StorageRelations {
         /// Number of the device.
@@ -297,6 +300,7 @@ impl Guard {
             Event::Relations { bus, seen, hidden } => self.relations(bus, seen, hidden),
             Event::StorageAttached { device, kind } => self.storage_attached(device, kind),
             Event::StorageDetached { device } => self.storage_detached(device),
+            Event::StorageUnfiltered => self.storage_unfiltered(),
             Event::StorageRelations { device, channels, disks, hidden } => {
                 self.storage_relations(device, Children { channels, disks, hidden })
             }
@@ -363,6 +367,16 @@ impl Guard {
 
     fn storage_detached(&mut self, device: u32) -> Action {
         if self.devices.remove(device) { Action::Nothing } else { Action::Note(Reason::EventRefused) }
+    }
+
+    /// Nothing can refuse the device's start any more: no PV disk appears, or the system stops.
+    fn storage_unfiltered(&mut self) -> Action {
+        let reason = Reason::UnfilteredStart;
+        match self.phase {
+            Phase::Exposed => self.stop(BugCheck { reason, own: 0, enumerated: 1 }),
+            Phase::Hiding | Phase::Granted => self.withhold(reason),
+            _ => Action::Nothing,
+        }
     }
 
     fn storage_relations(&mut self, device: u32, children: Children) -> Action {

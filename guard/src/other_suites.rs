@@ -1,6 +1,6 @@
 //! Other vendors' PV drivers, by their services. Two suites on one machine would both take hold of the
 //! platform device and of the vbds, and the other one unplugs and hides on its own: a PV boot is refused
-//! while one is enabled.
+//! while one is enabled, and bootcfg warns of them when it installs.
 //!
 //! Some of them use the names `xenpci` and `xenvbd`, as this suite does. Those are told apart by the value
 //! `Parameters\XenguardInterface`, which only this suite's INF files write ([`crate::decision::Service`]).
@@ -9,9 +9,9 @@
 pub const SERVICES: &[&str] = &[
     // Xen Project, XenServer, XCP-ng and their kin (win-xenbus, src/xenbus.inf; win-xenvbd, src/xenvbd.inf).
     // SUSE's driver before 2013 is a xenbus, too (vmdp, xen/inf/xenbus.inf).
-    "xenbus", "xenfilt", "xencrsh", "xendisk",
-    // GPLPV (win-pvdrivers: xenpci, xenvbd; xenhide in older releases; xenscsi for vscsi).
-    "xenhide", "xenscsi",
+    "xenbus", "xenfilt", "xencrsh", "xendisk", "xenstub",
+    // GPLPV (win-pvdrivers: xenpci, xenvbd; xenhide in older releases; xenscsi for vscsi; xenstub).
+    "xenhide", "xenscsi", "xevtchn",
     // SUSE VMDP (vmdp, xen/inf/xenblk.inf; pvvx/inf/pvvxblk.inf, pvvxbn.inf, pvvxscsi.inf).
     "xenblk", "pvvxblk", "pvvxbn", "pvvxscsi",
 ];

@@ -46,6 +46,14 @@ impl Parts {
         matches!((self.vendor, self.device), (Some(vendor), Some(device)) if is_platform_device(vendor, device))
     }
 
+    /// Vendor, device, and subsystem vendor with subsystem, where the ids name the first two: a device id has
+    /// them and no class.
+    #[must_use]
+    pub fn ids(&self) -> Option<(u16, u16, (u16, u16))> {
+        let subsystem = self.subsystem.unwrap_or(0);
+        Some((self.vendor?, self.device?, (low(subsystem), low(subsystem >> 16))))
+    }
+
     /// The function, where vendor, device and class are known.
     #[must_use]
     pub fn function(&self) -> Option<PciFunction> {
@@ -149,6 +157,10 @@ mod tests {
     #[test]
     fn what_is_missing_or_of_another_bus_is_no_function() {
         assert_eq!(read(&["PCI\\VEN_8086&DEV_7010"]), None, "no class");
+        let mut device = Parts::default();
+        device.read(&of("PCI\\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00"));
+        assert_eq!(device.ids(), Some((0x8086, 0x7010, (0x1AF4, 0x1100))));
+        assert_eq!(Parts::default().ids(), None);
         assert_eq!(read(&["PCI\\CC_0101"]), None, "no ids");
         assert_eq!(read(&["USB\\VEN_8086&DEV_7010&CC_0101"]), None, "not PCI");
         assert_eq!(read(&["PCI\\VEN_80&DEV_7010&CC_0101"]), None, "too few digits");

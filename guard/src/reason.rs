@@ -138,6 +138,8 @@ reasons! {
     CloneSeen = 0x58, "another disk carries the signature of a PV disk";
     /// Two disks of xenvbd's with one backing are exposed.
     SharedExposed = 0x59, "two PV disks that stand for the same storage are exposed";
+    /// The filter could not be put on an emulated storage device, which NT then starts without it.
+    UnfilteredStart = 0x5A, "an emulated disk or controller starts without the filter";
 
     /// A vbd's backend has owed an answer for long.
     BackendStuck = 0x60, "a disk's backend does not answer";

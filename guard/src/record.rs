@@ -119,8 +119,12 @@ pub struct Entry {
     action: u64,
 }
 
+/// Kinds of events that xenvbd sends: their places in [`KINDS`].
+const CENSUS: u32 = 14;
+const CENSUS_FAILED: u32 = 15;
+
 /// Name and arguments of each kind of event.
-const KINDS: [(&str, &[&str]); 16] = [
+const KINDS: [(&str, &[&str]); 17] = [
     ("none", &[]),
     ("decided", &["pv", "reason", "policy"]),
     ("bus-attached", &["bus"]),
@@ -137,6 +141,7 @@ const KINDS: [(&str, &[&str]); 16] = [
     ("exposed", &[]),
     ("census", &["own", "ours", "alias", "foreign"]),
     ("census-failed", &[]),
+    ("storage-unfiltered", &[]),
 ];
 
 impl Entry {
@@ -154,7 +159,7 @@ impl Entry {
     /// Whether the event came from xenvbd, which writes log entries of its own about it.
     #[must_use]
     pub const fn is_census(&self) -> bool {
-        self.kind >= 14
+        matches!(self.kind, CENSUS | CENSUS_FAILED)
     }
 
     fn to_bytes(self) -> [u8; ENTRY] {
@@ -242,9 +247,10 @@ fn encode(event: Event) -> (u32, u32, [u32; 4]) {
         Event::Exposed => plain(13, [0; 4]),
         Event::Census { counts, settled, strict } => {
             let flags = u32::from(settled) | u32::from(strict) << 1;
-            (14, flags, [counts.own_list, counts.ours, counts.alias, counts.foreign])
+            (CENSUS, flags, [counts.own_list, counts.ours, counts.alias, counts.foreign])
         }
-        Event::CensusFailed => plain(15, [0; 4]),
+        Event::CensusFailed => plain(CENSUS_FAILED, [0; 4]),
+        Event::StorageUnfiltered => plain(16, [0; 4]),
     }
 }
 
@@ -270,6 +276,10 @@ mod tests {
         assert_eq!(all[0].to_string(), "12.345 s relations bus=0 seen=1 hidden=1: nothing");
         assert_eq!(all[1].action(), Action::Stop(stop));
         assert!(all[1].is_census() && !all[0].is_census());
+        let mut unfiltered = Record::new();
+        unfiltered.add(0, Event::StorageUnfiltered, Action::Nothing);
+        let (_, entry) = unfiltered.entries(0).next().expect("an entry");
+        assert!(!entry.is_census() && entry.to_string().contains("storage-unfiltered"));
         assert!(all[1].to_string().contains("census-failed: stop 0x50"));
         assert_eq!(record.entries(1).map(|(n, _)| n).collect::<Vec<_>>(), [1]);
     }

@@ -1,12 +1,15 @@
 //! The filter device on a PCI root bus. It passes everything down; of bus relations it edits the answer.
 #![allow(unsafe_code, reason = "deletes its device object at removal")]
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use guard::Event;
+use guard::bus_memory::BusMemory;
 use guard::controllers::Present;
 use wdm::device::Options;
-use wdm::{DeviceObject, Disposition, DriverObject, Irp, Result, relations, request, security};
+use wdm::mutex::Mutex;
+use wdm::{DeviceObject, Disposition, DriverObject, Irp, Result, pool, security};
 
 use crate::device::{Extension, Filter};
 use crate::{controllers, log, root_bus, state};
@@ -18,6 +21,8 @@ const BUS_EXTENDER: u32 = 0x2A;
 pub struct Bus {
     /// Number of the root bus, in the order of attachment, by which the guard tells them apart.
     number: u32,
+    /// What was decided about its children.
+    memory: Mutex<Box<BusMemory<DeviceObject>>>,
 }
 
 /// Attaches to the root bus whose PDO is `physical`, before the bus is started, and tells the guard, which
@@ -30,9 +35,10 @@ pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
 
     let number = BUSES.fetch_add(1, Ordering::Relaxed);
     let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
-    let filter = Filter::create(driver, options, Extension::Bus(Bus { number }))?;
+    let memory = Mutex::new(pool::try_box(BusMemory::new())?)?;
+    let filter = Filter::create(driver, options, Extension::Bus(Bus { number, memory }))?;
     let attached =
-        security::restrict_to_administrators(filter.object()).and_then(|()| filter.attach(physical));
+        security::restrict_to_administrators(filter.object()).and_then(|()| filter.attach_filter(physical));
     if let Err(status) = attached {
         // SAFETY: the device was never attached, so nobody has seen it.
         unsafe { filter.delete() };
@@ -58,9 +64,11 @@ pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
     let (mut irp, status) = irp.forward_and_wait(lower);
     // A bus that answers NOT_SUPPORTED has no children to hide either.
     if status.is_success() {
-        learn_number(&irp);
+        let found = {
+            let mut memory = bus.memory.lock();
+            crate::relations::hide_controllers(&mut irp, state::policy(), &mut memory)
+        };
         let bus = bus.number;
-        let found = crate::relations::hide_controllers(&mut irp, state::policy());
         let action = state::step(Event::Relations { bus, seen: found.seen, hidden: found.hidden });
         let counted = state::controllers().map_or(0, Present::total);
         log!("bus={bus} seen={} hidden={} counted={counted}", found.seen, found.hidden);
@@ -69,12 +77,15 @@ pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
     irp.complete(status)
 }
 
-/// A root bus that is not bus 0 has a number that its children tell: what stands on it is then counted, too.
-fn learn_number(irp: &Irp) {
-    let number = relations::devices(irp).find_map(|child| request::query_bus_number(child).ok());
+/// IRP_MN_START_DEVICE: a root bus that is not bus 0 has its number among its resources, and what stands on it is
+/// then counted, too. Where the number is not there the count stays too small, and nothing is exposed.
+/// PASSIVE_LEVEL.
+pub fn start(irp: Irp, lower: DeviceObject) -> Disposition {
+    let number = irp.location().raw_resources().and_then(|resources| resources.bus_number());
     if let Some(number) = number.and_then(|number| u8::try_from(number).ok())
         && root_bus::learn(number)
     {
         count();
     }
+    irp.forward(lower)
 }

@@ -3,6 +3,7 @@
 use core::fmt::Write;
 
 use guard::decision::Decision;
+use guard::policy::Emulated;
 use guard::{Event, Reason, message, record};
 use wdm::bugcheck::DumpData;
 use wdm::debug::Line;
@@ -10,6 +11,7 @@ use wdm::event_log::{self, Source};
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result};
 
 use crate::device::Extension;
+use crate::storage_filter::Kind;
 use crate::{
     boot_count, bus_filter, decision, log, pnp, reporter, root_bus, start_override, state, storage_filter,
     store, tripwire,
@@ -59,11 +61,14 @@ impl Driver for Idefilter {
         if !state::is_pv() {
             return Ok(());
         }
-        if let Some(kind) = storage_filter::kind_of(physical) {
-            return storage_filter::attach(driver, physical, kind);
+        match storage_filter::kind_of(physical) {
+            Kind::Emulated(kind) => storage_filter::attach(driver, physical, kind),
+            // As the strictest kind, which no policy lets start.
+            Kind::Unknown => storage_filter::attach(driver, physical, Emulated::Disk),
+            Kind::Other => {}
         }
-        // A filter that fails AddDevice keeps its device from starting, so nothing here does: a bus without
-        // the filter is a bus without proof, and no PV disk appears.
+        // NT drops the status of a filter's AddDevice. A bus without the filter is a bus without proof, and no PV
+        // disk appears.
         if root_bus::is_pci_root(physical)
             && let Err(status) = bus_filter::attach(driver, physical)
         {
@@ -100,6 +105,7 @@ impl Driver for Idefilter {
 /// Sets up what a PV boot has beside the filters. Each part that cannot be had leaves the others as they are:
 /// none of them is part of the proof.
 fn watch(driver: DriverObject) {
+    storage_filter::reserve(driver);
     if let Err(status) = reporter::start(driver) {
         log!("no worker for log entries: {status}");
     }

@@ -16,6 +16,7 @@ pub fn dispatch(filter: Filter, mut irp: Irp) -> Disposition {
     let location = irp.location();
     let is_bus_relations = location.relations_type() == Some(RelationsType::BUS);
     match (location.pnp(), filter.extension()) {
+        (Some(Minor::StartDevice), Extension::Bus(_)) => bus_filter::start(irp, lower),
         (Some(Minor::StartDevice), Extension::Storage(storage)) => storage_filter::start(storage, irp, lower),
         (Some(Minor::QueryDeviceRelations), Extension::Bus(bus)) if is_bus_relations => {
             bus_filter::bus_relations(bus, irp, lower)

@@ -1,17 +1,19 @@
 //! Takes emulated devices out of bus relations.
 //!
-//! A child is identified by asking its PDO for its ids (IRP_MN_QUERY_ID), which its bus answers from the
-//! moment it reports the child. Whether every controller was found is not left to that:
+//! A child is identified by what its PDO answers from the moment that its bus reports it: configuration space
+//! (IRP_MN_READ_CONFIG) and the device id (IRP_MN_QUERY_ID). The lists of ids are reserved for the system (Driver
+//! Verifier, 0xC9). Whether every controller was found is not left to that:
 //! [`crate::controllers`] counts them without the bus driver's help.
 
 use alloc::vec::Vec;
 
-use guard::controllers::{Controller, classify};
+use guard::bus_memory::BusMemory;
+use guard::controllers::{Controller, PciFunction, classify, classify_ids};
 use guard::pci_id::Parts;
 use guard::policy::HidePolicy;
 use guard::storage_id::{self, Child};
 use wdm::pnp::IdType;
-use wdm::{DeviceObject, Irp, relations, request, unicode};
+use wdm::{DeviceObject, Irp, relations, request};
 
 /// What an edit did.
 pub struct Found {
@@ -21,10 +23,21 @@ pub struct Found {
     pub hidden: u32,
 }
 
-/// Edits the bus relations of an IRP that the bus has completed: takes out the controllers that the policy
-/// hides. PASSIVE_LEVEL.
-pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy) -> Found {
-    hide(irp, |child| controller(child).is_some_and(|controller| policy.hides(controller)))
+/// Edits the bus relations of an IRP that the bus has completed: takes out the controllers that the policy hides,
+/// as the bus has decided before or decides now. PASSIVE_LEVEL.
+pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy, memory: &mut BusMemory<DeviceObject>) -> Found {
+    let is_alias = |child| controller(child).is_some_and(|controller| policy.hides(controller));
+    let mut seen = 0;
+    relations::retain(irp, |child| {
+        let decided = memory.decide(child, || is_alias(child));
+        seen += u32::from(decided.alias);
+        !decided.hide
+    });
+    // What is still there is counted from the list itself, not concluded from the edit.
+    let left =
+        relations::devices(irp).filter(|&child| memory.decide(child, || is_alias(child)).alias).count();
+    memory.end_report();
+    Found { seen, hidden: seen.saturating_sub(left as u32) }
 }
 
 /// The same for the children of a storage controller: takes out its hard disks. PASSIVE_LEVEL.
@@ -67,21 +80,18 @@ fn hide(irp: &mut Irp, is_alias: impl Fn(DeviceObject) -> bool) -> Found {
 /// The emulated disk controller that a child of a PCI bus is. One that does not say what it is, is none: the
 /// count in configuration space then differs, and nothing is exposed.
 fn controller(child: DeviceObject) -> Option<Controller> {
-    let mut parts = Parts::default();
-    for ids in ids(child) {
-        unicode::strings(&ids).for_each(|id| parts.read(id));
+    let mut header = [0; PciFunction::HEADER];
+    if request::read_config(child, 0, &mut header) == Ok(header.len()) {
+        return classify(&PciFunction::from_header(&header)?);
     }
-    classify(&parts.function()?)
+    // A bus need not answer this for a child that is not started. Its device id has all but the class.
+    let mut parts = Parts::default();
+    parts.read(&request::query_id(child, IdType::DEVICE).ok()?);
+    let (vendor, device, subsystem) = parts.ids()?;
+    classify_ids(vendor, device, subsystem)
 }
 
-/// What a child of a storage controller is. One that does not say so may be a disk.
+/// What a child of a storage controller is, by its device id. One that does not say so may be a disk.
 fn kind(child: DeviceObject) -> Child {
-    let Ok(hardware) = request::query_id(child, IdType::HARDWARE) else { return Child::Disk };
-    let compatible = request::query_id(child, IdType::COMPATIBLE).unwrap_or_default();
-    storage_id::child(unicode::strings(&hardware).chain(unicode::strings(&compatible)))
-}
-
-/// Its hardware ids and its compatible ids; empty where it does not answer.
-fn ids(child: DeviceObject) -> [Vec<u16>; 2] {
-    [IdType::HARDWARE, IdType::COMPATIBLE].map(|list| request::query_id(child, list).unwrap_or_default())
+    request::query_id(child, IdType::DEVICE).map_or(Child::Disk, |id| storage_id::child([id.as_slice()]))
 }

@@ -4,6 +4,7 @@
 //! the policy.
 #![allow(unsafe_code, reason = "deletes its device object where it cannot be attached")]
 
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use guard::controllers::classify;
@@ -12,7 +13,10 @@ use guard::policy::{Emulated, HidePolicy};
 use guard::storage_id::is_emulated_disk;
 use guard::{Action, Event};
 use wdm::device::Options;
-use wdm::{DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, property, security, unicode};
+use wdm::{
+    DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, SpinLock, property, security, unicode,
+    utf16,
+};
 
 use crate::device::{Extension, Filter};
 use crate::{log, relations, state, storage_number};
@@ -22,11 +26,18 @@ const CONTROLLER: u32 = 0x04;
 
 /// What the filter of a storage device keeps.
 pub struct Storage {
+    /// The device it is on; none while it is kept in reserve.
+    device: SpinLock<Option<Known>>,
+    /// What becomes of its disks: one of [`UNDECIDED`], [`HIDE`], [`SHOW`].
+    disks: AtomicU8,
+}
+
+/// The device that a filter is on.
+#[derive(Clone, Copy)]
+struct Known {
     /// By which the guard knows it.
     number: u32,
     kind: Emulated,
-    /// What becomes of its disks: one of [`UNDECIDED`], [`HIDE`], [`SHOW`].
-    disks: AtomicU8,
 }
 
 /// The device has not been asked for its children yet.
@@ -37,6 +48,15 @@ const HIDE: u8 = 1;
 const SHOW: u8 = 2;
 
 impl Storage {
+    const fn unused() -> Self {
+        Self { device: SpinLock::new(None), disks: AtomicU8::new(UNDECIDED) }
+    }
+
+    /// The device it is on. A filter that is in no stack gets no request, so that there is one.
+    fn known(&self) -> Known {
+        self.device.lock().unwrap_or(Known { number: u32::MAX, kind: Emulated::Disk })
+    }
+
     /// Whether its disks are to be taken out. The first answer holds: a disk that was hidden once does not
     /// come back when PV disks are withheld, since the system may by then have found another path to it.
     fn hides_disks(&self) -> bool {
@@ -49,55 +69,117 @@ impl Storage {
     }
 }
 
-/// What kind of emulated device this is; `None` for one that the filter leaves alone: real hardware, passed
-/// through or not, and the suite's own adapter. PASSIVE_LEVEL; a PDO with a device node.
-pub fn kind_of(physical: DeviceObject) -> Option<Emulated> {
-    if storage_number::is_channel(physical) {
-        return Some(Emulated::Channel);
+/// Filter devices in reserve, for when memory has run out: a filter that cannot be attached cannot refuse a start,
+/// and NT starts the device whatever AddDevice answers.
+static RESERVE: SpinLock<[Option<Filter>; RESERVED]> = SpinLock::new([None; RESERVED]);
+
+/// How many: a controller, its two channels and a disk.
+pub const RESERVED: usize = 4;
+
+/// Fills the reserve. What cannot be had now is tried again after the next device. PASSIVE_LEVEL.
+pub fn reserve(driver: DriverObject) {
+    for n in 0..RESERVED {
+        if RESERVE.lock()[n].is_some() {
+            continue;
+        }
+        match create(driver) {
+            Ok(filter) => RESERVE.lock()[n] = Some(filter),
+            Err(status) => return log!("no filter in reserve: {status}"),
+        }
     }
-    let hardware = property::hardware_ids(physical).unwrap_or_default();
-    if unicode::strings(&hardware).any(is_emulated_disk) {
-        return Some(Emulated::Disk);
-    }
-    let compatible = property::compatible_ids(physical).unwrap_or_default();
-    let mut parts = Parts::default();
-    for ids in [&hardware, &compatible] {
-        unicode::strings(ids).for_each(|id| parts.read(id));
-    }
-    classify(&parts.function()?).map(Emulated::Controller)
 }
 
-/// Attaches to the device. PASSIVE_LEVEL.
+/// What a device turned out to be.
+pub enum Kind {
+    /// An emulated storage device.
+    Emulated(Emulated),
+    /// None of the filter's business: real hardware, passed through or not, the suite's own adapter, a bus.
+    Other,
+    /// A storage device that does not say what it is, and may be emulated.
+    Unknown,
+}
+
+/// Tells what kind of device this is, without allocating anything for ids of common length. PASSIVE_LEVEL; a PDO with
+/// a device node.
+pub fn kind_of(physical: DeviceObject) -> Kind {
+    if storage_number::is_channel(physical) {
+        return Kind::Emulated(Emulated::Channel);
+    }
+    let (mut parts, mut disk) = (Parts::default(), false);
+    let hardware = each(physical, property::hardware_ids_into, property::hardware_ids, |id| {
+        disk |= is_emulated_disk(id);
+        parts.read(id);
+    });
+    let compatible =
+        each(physical, property::compatible_ids_into, property::compatible_ids, |id| parts.read(id));
+    let controller = parts.function().and_then(|function| classify(&function));
+    match (disk, controller, hardware.and(compatible)) {
+        (true, ..) => Kind::Emulated(Emulated::Disk),
+        (_, Some(controller), _) => Kind::Emulated(Emulated::Controller(controller)),
+        (_, None, Ok(())) => Kind::Other,
+        (_, None, Err(_)) => unknown(physical),
+    }
+}
+
+/// Calls `take` for each id of a list. A device may have none.
 ///
 /// # Errors
-/// Where the filter is not on the device and the guard refuses its start: the error keeps it from starting.
-pub fn attach(driver: DriverObject, physical: DeviceObject, kind: Emulated) -> Result {
-    let number = storage_number::take(physical, matches!(kind, Emulated::Controller(_)));
-    match try_attach(driver, physical, kind, number) {
-        Ok(()) => {
-            state::tell(Event::StorageAttached { device: number, kind });
-            Ok(())
-        }
-        Err(status) => {
-            log!("not attached to an emulated {}: {status}", name(kind));
-            // The device is not the guard's to know, and so not one that the policy lets start.
-            let refused = ask(u32::MAX, kind);
-            storage_number::release(number);
-            refused
-        }
+/// The list cannot be read.
+fn each(
+    physical: DeviceObject,
+    read_into: impl FnOnce(DeviceObject, &mut [u16]) -> Result<&[u16]>,
+    read: impl FnOnce(DeviceObject) -> Result<Vec<u16>>,
+    mut take: impl FnMut(&[u16]),
+) -> Result {
+    let mut room = [0; LONGEST_IDS];
+    match read_into(physical, &mut room) {
+        Ok(ids) => unicode::strings(ids).for_each(take),
+        Err(NtStatus::OBJECT_NAME_NOT_FOUND) => {}
+        Err(NtStatus::BUFFER_TOO_SMALL) => unicode::strings(&read(physical)?).for_each(&mut take),
+        Err(status) => return Err(status),
+    }
+    Ok(())
+}
+
+/// Most UTF-16 units of a list of ids that is read onto the stack.
+const LONGEST_IDS: usize = 768;
+
+/// The System setup class, whose devices are buses and bridges: {4D36E97D-E325-11CE-BFC1-08002BE10318}.
+const SYSTEM_CLASS: &[u16] = utf16!("{4D36E97D-E325-11CE-BFC1-08002BE10318}");
+
+/// A device whose ids cannot be read. Of the classes that the filter is on, one has no storage devices.
+fn unknown(physical: DeviceObject) -> Kind {
+    let mut room = [0; 64];
+    match property::class_guid_into(physical, &mut room) {
+        Ok(class) if unicode::eq_ignore_case(class, SYSTEM_CLASS) => Kind::Other,
+        _ => Kind::Unknown,
     }
 }
 
-fn try_attach(driver: DriverObject, physical: DeviceObject, kind: Emulated, number: u32) -> Result {
-    let options = Options { name: None, device_type: CONTROLLER, characteristics: 0, auto_name: false };
-    let filter = Filter::create(
-        driver,
-        options,
-        Extension::Storage(Storage { number, kind, disks: AtomicU8::new(UNDECIDED) }),
-    )?;
-    let attached =
-        security::restrict_to_administrators(filter.object()).and_then(|()| filter.attach(physical));
-    if let Err(status) = attached {
+/// Attaches to the device. Where that fails the guard is told, since NT then starts the device unfiltered: no PV
+/// disk appears, or the system stops. PASSIVE_LEVEL.
+pub fn attach(driver: DriverObject, physical: DeviceObject, kind: Emulated) {
+    let number = storage_number::take(physical, matches!(kind, Emulated::Controller(_)));
+    match try_attach(driver, physical, Known { number, kind }) {
+        Ok(()) => state::tell(Event::StorageAttached { device: number, kind }),
+        Err(status) => {
+            log!("not attached to an emulated {}: {status}", name(kind));
+            storage_number::release(number);
+            state::tell(Event::StorageUnfiltered);
+        }
+    }
+    reserve(driver);
+}
+
+fn try_attach(driver: DriverObject, physical: DeviceObject, known: Known) -> Result {
+    let filter = match create(driver) {
+        Ok(filter) => filter,
+        Err(status) => RESERVE.lock().iter_mut().find_map(Option::take).ok_or(status)?,
+    };
+    if let Extension::Storage(storage) = filter.extension() {
+        *storage.device.lock() = Some(known);
+    }
+    if let Err(status) = filter.attach_filter(physical) {
         // SAFETY: the device was never attached, so nobody has seen it.
         unsafe { filter.delete() };
         return Err(status);
@@ -106,10 +188,23 @@ fn try_attach(driver: DriverObject, physical: DeviceObject, kind: Emulated, numb
     Ok(())
 }
 
+/// Makes a filter device that is on no device yet. PASSIVE_LEVEL.
+fn create(driver: DriverObject) -> Result<Filter> {
+    let options = Options { name: None, device_type: CONTROLLER, characteristics: 0, auto_name: false };
+    let filter = Filter::create(driver, options, Extension::Storage(Storage::unused()))?;
+    if let Err(status) = security::restrict_to_administrators(filter.object()) {
+        // SAFETY: nobody has seen it.
+        unsafe { filter.delete() };
+        return Err(status);
+    }
+    Ok(filter)
+}
+
 /// IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was never
 /// started holds no resources; PnP removes its stack next. PASSIVE_LEVEL.
 pub fn start(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
-    match ask(storage.number, storage.kind) {
+    let Known { number, kind } = storage.known();
+    match ask(number, kind) {
         Ok(()) => irp.forward(lower),
         Err(status) => irp.complete(status),
     }
@@ -135,8 +230,9 @@ fn ask(number: u32, kind: Emulated) -> Result {
 /// IRP_MN_QUERY_DEVICE_RELATIONS for the device's children: lets the device answer, takes out hard disks
 /// where controllers stay, and tells the guard. PASSIVE_LEVEL.
 pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
+    let Known { number, kind } = storage.known();
     let (mut irp, status) = irp.forward_and_wait(lower);
-    if !status.is_success() || storage.kind == Emulated::Disk {
+    if !status.is_success() || kind == Emulated::Disk {
         return irp.complete(status);
     }
     let channels = match relations::channels(&irp) {
@@ -144,7 +240,7 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
         // Without the list its channels would have no filter; the controller goes on without children.
         Err(status) => return irp.complete(status),
     };
-    storage_number::set_channels(storage.number, &channels);
+    storage_number::set_channels(number, &channels);
     let found = if storage.hides_disks() {
         relations::hide_disks(&mut irp)
     } else {
@@ -152,14 +248,14 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
     };
     log!(
         "{} {} channels={} disks={} hidden={}",
-        name(storage.kind),
-        storage.number,
+        name(kind),
+        number,
         channels.len(),
         found.seen,
         found.hidden
     );
     state::tell(Event::StorageRelations {
-        device: storage.number,
+        device: number,
         channels: channels.len() as u32,
         disks: found.seen,
         hidden: found.hidden,
@@ -169,8 +265,9 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
 
 /// The device was removed. PASSIVE_LEVEL.
 pub fn removed(storage: &Storage) {
-    state::tell(Event::StorageDetached { device: storage.number });
-    storage_number::release(storage.number);
+    let Known { number, .. } = storage.known();
+    state::tell(Event::StorageDetached { device: number });
+    storage_number::release(number);
 }
 
 const fn name(kind: Emulated) -> &'static str {

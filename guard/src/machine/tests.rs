@@ -458,5 +458,31 @@ proptest! {
     }
 }
 
+/// NT starts a device whose filter fails: the guard then exposes nothing, or stops what it has exposed.
+#[test]
+fn a_start_without_the_filter_withholds_or_stops() {
+    let unfiltered = Event::StorageUnfiltered;
+    for proof in 1..=PROOF.len() {
+        let mut guard = Guard::new();
+        for event in &PROOF[..proof] {
+            let _: Action = guard.step(*event);
+        }
+        if proof == PROOF.len() {
+            assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
+        }
+        assert_eq!(guard.step(unfiltered), Action::Withhold(Reason::UnfilteredStart));
+        assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(Reason::UnfilteredStart));
+    }
+    let mut guard = Guard::new();
+    for event in PROOF.into_iter().chain([Event::ExposureRequested, Event::Exposed]) {
+        let _: Action = guard.step(event);
+    }
+    let stop = BugCheck { reason: Reason::UnfilteredStart, own: 0, enumerated: 1 };
+    assert_eq!(guard.step(unfiltered), Action::Stop(stop));
+    let mut emulated = Guard::new();
+    let _: Action = emulated.step(EMULATED);
+    assert_eq!(emulated.step(unfiltered), Action::Nothing);
+}
+
 mod policies;
 mod repeated;
