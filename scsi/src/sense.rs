@@ -61,16 +61,12 @@ impl Sense {
     pub const WRITE_PROTECTED: Self = Self::new(SenseKey::DataProtect, 0x27, 0x00);
     /// 39/00, saving parameters not supported.
     pub const SAVING_NOT_SUPPORTED: Self = Self::new(SenseKey::IllegalRequest, 0x39, 0x00);
-    /// 04/00, logical unit not ready, cause not reportable.
-    pub const NOT_READY: Self = Self::new(SenseKey::NotReady, 0x04, 0x00);
     /// 44/00, internal target failure.
     pub const TARGET_FAILURE: Self = Self::new(SenseKey::HardwareError, 0x44, 0x00);
     /// 0C/00, write error.
     pub const WRITE_ERROR: Self = Self::new(SenseKey::MediumError, 0x0C, 0x00);
     /// 11/00, unrecovered read error.
     pub const READ_ERROR: Self = Self::new(SenseKey::MediumError, 0x11, 0x00);
-    /// 47/00, aborted by a fault on the way to the device (SCSI parity error, the general transport fault).
-    pub const TRANSPORT_FAULT: Self = Self::new(SenseKey::AbortedCommand, 0x47, 0x00);
 
     /// 3A/01, medium not present, tray closed.
     pub const NO_MEDIUM: Self = Self::new(SenseKey::NotReady, 0x3A, 0x01);

@@ -1,5 +1,5 @@
 //! Processor instructions.
-#![allow(unsafe_code, reason = "CPUID, WRMSR and RDMSR")]
+#![allow(unsafe_code, reason = "CPUID and WRMSR")]
 
 use core::arch::{asm, x86_64::__cpuid};
 
@@ -8,20 +8,6 @@ use core::arch::{asm, x86_64::__cpuid};
 pub fn cpuid(leaf: u32) -> [u32; 4] {
     let result = __cpuid(leaf);
     [result.eax, result.ebx, result.ecx, result.edx]
-}
-
-/// Reads a model-specific register. Any IRQL.
-///
-/// # Safety
-/// The processor has this register.
-#[must_use]
-pub unsafe fn read_msr(msr: u32) -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: the register exists by contract; reading has no effect on memory.
-    unsafe {
-        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
 }
 
 /// Writes a model-specific register. Any IRQL.

@@ -11,7 +11,7 @@ use wdk_sys::{
 
 use alloc::vec::Vec;
 
-use crate::{Device, DeviceObject, DeviceReference, Disposition, Irp, NtStatus, Result, pool};
+use crate::{Device, DeviceObject, DeviceReference, Disposition, Irp, NtStatus, Result, no_execute, pool};
 
 /// A driver object. It stays valid until the driver is unloaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,7 +140,8 @@ pub trait Driver: Sized + 'static {
     /// AddDevice: `physical` is the PDO of a device that this driver is to serve or filter. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// A failure keeps the *device* from starting, also where the driver is only a filter.
+    /// A function driver's failure keeps the device from starting. A filter's does not: NT builds the stack
+    /// without it, so a filter acts on its failure itself.
     fn add_device(driver: DriverObject, physical: DeviceObject) -> Result;
 
     /// IRP_MJ_PNP. PASSIVE_LEVEL.
@@ -178,6 +179,7 @@ pub unsafe fn enter<D: Driver>(driver: PDRIVER_OBJECT, registry_path: PUNICODE_S
         }
         (DriverObject::from_raw(driver), counted(registry_path))
     };
+    no_execute::look_up();
     NtStatus::from(D::entry(object, path)).0
 }
 
@@ -225,6 +227,7 @@ pub unsafe fn enter_alone(driver: PDRIVER_OBJECT, entry: fn(DriverObject)) -> NT
         (*driver).DriverUnload = Some(unload_alone);
         DriverObject::from_raw(driver)
     };
+    no_execute::look_up();
     entry(object);
     NtStatus::SUCCESS.0
 }

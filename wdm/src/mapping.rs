@@ -12,7 +12,7 @@ use wdk_sys::{
     },
 };
 
-use crate::{NtStatus, Result, pool};
+use crate::{NtStatus, Result, no_execute, pool};
 
 /// How the processor may cache a mapping; it must be how others map the same memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,13 +45,16 @@ impl Mapping {
     /// The range belongs to a device of this driver, or is memory that the platform shares with it, and
     /// `caching` does not conflict with another mapping of it.
     pub unsafe fn new(physical: u64, length: usize, caching: Caching) -> Result<Self> {
-        let caching = match caching {
+        let kind = match caching {
             Caching::Uncached => _MEMORY_CACHING_TYPE::MmNonCached,
             Caching::Cached => _MEMORY_CACHING_TYPE::MmCached,
         };
         let physical = LARGE_INTEGER { QuadPart: physical as i64 };
         // SAFETY: by contract.
-        let address = unsafe { MmMapIoSpace(physical, length as SIZE_T, caching) };
+        let address = unsafe {
+            no_execute::map(physical, length as SIZE_T, caching)
+                .unwrap_or_else(|| MmMapIoSpace(physical, length as SIZE_T, kind))
+        };
         let address = NonNull::new(address.cast()).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
         Ok(Self { address, length })
     }

@@ -8,7 +8,7 @@ use wdk_sys::{
     ntddk::{MmAllocateContiguousMemorySpecifyCache, MmFreeContiguousMemory, MmGetPhysicalAddress},
 };
 
-use crate::{NtStatus, Result};
+use crate::{NtStatus, Result, no_execute};
 
 /// The physical address behind a resident kernel address. Any IRQL.
 #[must_use]
@@ -36,8 +36,9 @@ impl Contiguous {
     /// `INSUFFICIENT_RESOURCES`.
     pub fn new(length: usize, highest: u64) -> Result<Self> {
         let at = |address: u64| PHYSICAL_ADDRESS { QuadPart: address as i64 };
+        let without_execution = no_execute::allocate_contiguous(length as SIZE_T, highest);
         // SAFETY: plain numbers; a null result is checked.
-        let address = unsafe {
+        let address = without_execution.unwrap_or_else(|| unsafe {
             MmAllocateContiguousMemorySpecifyCache(
                 length as SIZE_T,
                 at(0),
@@ -45,7 +46,7 @@ impl Contiguous {
                 LARGE_INTEGER { QuadPart: 0 },
                 _MEMORY_CACHING_TYPE::MmCached,
             )
-        };
+        });
         let address = NonNull::new(address.cast::<u8>()).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
         // SAFETY: the block is this value's own, of this length.
         unsafe { address.as_ptr().write_bytes(0, length) };

@@ -130,6 +130,9 @@ numbers! {
     }
 }
 
+/// PNP_DEVICE_NOT_DISABLEABLE, a bit of the answer to IRP_MN_QUERY_PNP_DEVICE_STATE.
+pub const NOT_DISABLEABLE: usize = 0x20;
+
 numbers! {
     /// DEVICE_USAGE_NOTIFICATION_TYPE.
     Usage: wdk_sys::DEVICE_USAGE_NOTIFICATION_TYPE {

@@ -1,4 +1,4 @@
-//! Non-paged pool, or what takes its place in an image that must do without ([`crate::arena`]).
+//! Non-paged pool, without execution where NT has it, or what takes its place in an image that must do without ([`crate::arena`]).
 #![allow(unsafe_code, reason = "calls the pool allocator")]
 
 use alloc::{boxed::Box, vec::Vec};
@@ -6,7 +6,7 @@ use core::alloc::Layout;
 
 use wdk_sys::{POOL_TYPE, PVOID, SIZE_T, ULONG, ntddk::ExFreePoolWithTag};
 
-use crate::{NtStatus, Result, arena};
+use crate::{NtStatus, Result, arena, no_execute};
 
 /// The tag of every allocation of this project: `XGrd`.
 pub const TAG: u32 = u32::from_le_bytes(*b"XGrd");
@@ -33,7 +33,7 @@ pub(crate) fn allocate(layout: Layout) -> *mut u8 {
         _ => return core::ptr::null_mut(),
     };
     // SAFETY: a non-zero size from the non-paged pool; the routine is callable up to DISPATCH_LEVEL.
-    unsafe { ExAllocatePoolWithTag(wdk_sys::_POOL_TYPE::NonPagedPool, size as SIZE_T, TAG).cast() }
+    unsafe { ExAllocatePoolWithTag(no_execute::pool_type(), size as SIZE_T, TAG).cast() }
 }
 
 /// Frees a block that [`allocate`] gave, or that the system handed over with the duty to free it.

@@ -30,6 +30,46 @@ fn text(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Res
     }
 }
 
+/// Reads a property of text into `into`; answers the units that were read. Allocates nothing.
+fn text_into(
+    physical: DeviceObject,
+    property: DEVICE_REGISTRY_PROPERTY::Type,
+    into: &mut [u16],
+) -> Result<&[u16]> {
+    let mut needed: ULONG = 0;
+    let room = size_of_val(into) as ULONG;
+    // SAFETY: a PDO by this module's contract, and a buffer of the size given.
+    check(unsafe {
+        IoGetDeviceProperty(physical.as_ptr(), property, room, into.as_mut_ptr().cast(), &raw mut needed)
+    })?;
+    Ok(&into[..into.len().min(needed as usize / 2)])
+}
+
+/// Reads the hardware ids as [`hardware_ids`] does, without an allocation.
+///
+/// # Errors
+/// What IoGetDeviceProperty answers, `BUFFER_TOO_SMALL` where there are more.
+pub fn hardware_ids_into(physical: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
+    text_into(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID, into)
+}
+
+/// Reads the compatible ids as [`compatible_ids`] does, without an allocation.
+///
+/// # Errors
+/// What IoGetDeviceProperty answers, `BUFFER_TOO_SMALL` where there are more.
+pub fn compatible_ids_into(physical: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
+    text_into(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs, into)
+}
+
+/// Reads the GUID of the device's setup class as text, `{4D36E97D-E325-11CE-BFC1-08002BE10318}`, without an
+/// allocation.
+///
+/// # Errors
+/// What IoGetDeviceProperty answers.
+pub fn class_guid_into(physical: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
+    text_into(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyClassGuid, into).map(unicode::until_nul)
+}
+
 fn number(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<u32> {
     let mut value: ULONG = 0;
     let mut needed: ULONG = 0;

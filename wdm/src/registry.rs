@@ -8,14 +8,14 @@ use core::ptr;
 use wdk_sys::{
     _KEY_INFORMATION_CLASS, _KEY_VALUE_INFORMATION_CLASS, HANDLE, KEY_BASIC_INFORMATION, KEY_READ,
     KEY_VALUE_PARTIAL_INFORMATION, KEY_WRITE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES,
-    REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ, REG_OPTION_NON_VOLATILE, REG_OPTION_VOLATILE, REG_SZ, ULONG,
+    REG_DWORD, REG_EXPAND_SZ, REG_OPTION_NON_VOLATILE, REG_OPTION_VOLATILE, REG_SZ, ULONG,
     ntddk::{
-        IoOpenDeviceRegistryKey, ZwClose, ZwCreateKey, ZwDeleteKey, ZwDeleteValueKey, ZwEnumerateKey,
-        ZwFlushKey, ZwOpenKey, ZwQueryValueKey, ZwSetValueKey,
+        ZwClose, ZwCreateKey, ZwDeleteKey, ZwDeleteValueKey, ZwEnumerateKey, ZwFlushKey, ZwOpenKey,
+        ZwQueryValueKey, ZwSetValueKey,
     },
 };
 
-use crate::{DeviceObject, NtStatus, Result, pool, status::check, unicode};
+use crate::{NtStatus, Result, pool, status::check, unicode};
 
 /// `\Registry\Machine\SYSTEM\CurrentControlSet\Services`.
 pub const SERVICES: &[u16] = crate::utf16!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Services");
@@ -84,22 +84,6 @@ impl Key {
                 options,
                 ptr::null_mut(),
             )
-        })?;
-        Ok(Self(key))
-    }
-
-    /// Opens a device's hardware key (`Enum\…\Device Parameters`) for reading and writing. `physical`
-    /// is the PDO of a device that PnP has enumerated.
-    ///
-    /// # Errors
-    /// `INVALID_DEVICE_REQUEST` when it is not such a PDO, …
-    pub fn open_device(physical: DeviceObject) -> Result<Self> {
-        /// PLUGPLAY_REGKEY_DEVICE.
-        const DEVICE: ULONG = 1;
-        let mut key = ptr::null_mut();
-        // SAFETY: a PDO by contract, and a place for the handle.
-        check(unsafe {
-            IoOpenDeviceRegistryKey(physical.as_ptr(), DEVICE, KEY_READ | KEY_WRITE, &raw mut key)
         })?;
         Ok(Self(key))
     }
@@ -184,18 +168,6 @@ impl Key {
         Ok(text)
     }
 
-    /// Reads a REG_MULTI_SZ: strings, each ended by a NUL (walk it with [`unicode::strings`]).
-    ///
-    /// # Errors
-    /// `OBJECT_NAME_NOT_FOUND`; `OBJECT_TYPE_MISMATCH` for another type.
-    pub fn multi_string(&self, name: &[u16]) -> Result<Vec<u16>> {
-        let value = self.value(name)?;
-        if value.kind != REG_MULTI_SZ {
-            return Err(NtStatus::OBJECT_TYPE_MISMATCH);
-        }
-        units(&value.data)
-    }
-
     /// Writes the hive that the key is in to the disk. Before the session manager has opened the hives NT
     /// answers success and writes nothing.
     ///
@@ -212,17 +184,6 @@ impl Key {
     /// `ACCESS_DENIED`, …
     pub fn set_dword(&self, name: &[u16], value: u32) -> Result {
         self.set(name, REG_DWORD, &value.to_le_bytes())
-    }
-
-    /// Writes a REG_SZ, terminator added. The key was opened for writing.
-    ///
-    /// # Errors
-    /// `ACCESS_DENIED`, …
-    pub fn set_string(&self, name: &[u16], text: &[u16]) -> Result {
-        let mut data = Vec::new();
-        data.try_reserve_exact(text.len() * 2 + 2).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        data.extend(text.iter().chain(&[0]).flat_map(|unit| unit.to_le_bytes()));
-        self.set(name, REG_SZ, &data)
     }
 
     /// Takes a value away. The key was opened for writing.

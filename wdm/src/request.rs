@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::ptr;
 
 use wdk_sys::{
-    _EVENT_TYPE, DEVICE_CAPABILITIES, GUID, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ, KEVENT, LARGE_INTEGER,
-    PIRP, PNP_BUS_INFORMATION, ULONG,
+    _EVENT_TYPE, GUID, IO_STATUS_BLOCK, IRP_MJ_PNP, IRP_MJ_READ, KEVENT, LARGE_INTEGER, PIRP,
+    PNP_BUS_INFORMATION, ULONG,
     ntddk::{IoBuildDeviceIoControlRequest, IoBuildSynchronousFsdRequest, IofCallDriver, KeInitializeEvent},
 };
 
@@ -78,8 +78,9 @@ fn pnp(
     )
 }
 
-/// Asks a device for an identification (IRP_MN_QUERY_ID): one string, or strings that each end with a
-/// NUL. Works for a PDO from the moment its bus reports it, before PnP knows it. PASSIVE_LEVEL.
+/// Asks a device for its device id or its instance id (IRP_MN_QUERY_ID). Works for a PDO from the moment its bus
+/// reports it, before PnP knows it. The lists of ids are the system's to ask for: Driver Verifier stops a driver
+/// that does. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// What the driver answers, `NOT_SUPPORTED` for an identification the device has not.
@@ -88,12 +89,11 @@ pub fn query_id(device: DeviceObject, id: IdType) -> Result<Vec<u16>> {
     if text.is_null() {
         return Err(NtStatus::NOT_SUPPORTED);
     }
-    let is_list = id == IdType::HARDWARE || id == IdType::COMPATIBLE;
     // SAFETY: a successful QUERY_ID answers with a pool block that the asker frees, which holds a
-    // NUL-terminated string or, for the two lists, strings up to an empty one.
+    // NUL-terminated string.
     unsafe {
         let mut length = 0;
-        while *text.add(length) != 0 || (is_list && length > 0 && *text.add(length - 1) != 0) {
+        while *text.add(length) != 0 {
             length += 1;
         }
         let copy = pool::try_vec(length).map(|mut copy| {
@@ -105,43 +105,22 @@ pub fn query_id(device: DeviceObject, id: IdType) -> Result<Vec<u16>> {
     }
 }
 
-/// Asks a device for the number of the bus it is on (IRP_MN_QUERY_BUS_INFORMATION). PASSIVE_LEVEL.
+/// Reads a PCI function's configuration space at `offset` (IRP_MN_READ_CONFIG); answers how many bytes were
+/// read. Works for a PDO from the moment its bus reports it. PASSIVE_LEVEL.
 ///
 /// # Errors
-/// What the driver answers.
-pub fn query_bus_number(device: DeviceObject) -> Result<u32> {
-    let answer = pnp(device, Minor::QueryBusInformation, |_| ())? as *mut PNP_BUS_INFORMATION;
-    if answer.is_null() {
-        return Err(NtStatus::NOT_SUPPORTED);
-    }
-    // SAFETY: a successful answer is a pool block with the structure, which the asker frees.
-    unsafe {
-        let number = (*answer).BusNumber;
-        pool::free(answer.cast());
-        Ok(number)
-    }
-}
-
-/// Asks a device for its Address capability (IRP_MN_QUERY_CAPABILITIES): for a PCI function device <<
-/// 16 | function. PASSIVE_LEVEL.
-///
-/// # Errors
-/// What the driver answers; `NOT_FOUND` where the bus gives no address.
-pub fn query_address(device: DeviceObject) -> Result<u32> {
-    let mut capabilities = DEVICE_CAPABILITIES {
-        Size: size_of::<DEVICE_CAPABILITIES>() as u16,
-        Version: 1,
-        Address: u32::MAX,
-        UINumber: u32::MAX,
-        ..DEVICE_CAPABILITIES::default()
-    };
-    let place = &raw mut capabilities;
-    pnp(device, Minor::QueryCapabilities, |next| next.Parameters.DeviceCapabilities.Capabilities = place)?;
-    // SAFETY: the request is complete, so nobody else writes the structure any more.
-    match unsafe { (*place).Address } {
-        u32::MAX => Err(NtStatus::NOT_FOUND),
-        address => Ok(address),
-    }
+/// What the driver answers, `NOT_SUPPORTED` for a device without configuration space.
+pub fn read_config(device: DeviceObject, offset: u32, into: &mut [u8]) -> Result<usize> {
+    /// PCI_WHICHSPACE_CONFIG.
+    const CONFIGURATION: u32 = 0;
+    let (buffer, length) = (into.as_mut_ptr(), into.len());
+    let read = pnp(device, Minor::ReadConfig, |next| {
+        next.Parameters.ReadWriteConfig.WhichSpace = CONFIGURATION;
+        next.Parameters.ReadWriteConfig.Buffer = buffer.cast();
+        next.Parameters.ReadWriteConfig.Offset = offset;
+        next.Parameters.ReadWriteConfig.Length = length as ULONG;
+    })?;
+    Ok(read.min(length))
 }
 
 /// Passes an IRP_MN_DEVICE_USAGE_NOTIFICATION on to another stack: what a bus driver does when its PDO gets

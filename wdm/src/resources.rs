@@ -29,6 +29,13 @@ pub enum Resource {
         /// Bytes.
         length: u32,
     },
+    /// Numbers of buses, of a device that is a root bus or a bridge.
+    BusNumber {
+        /// First number.
+        start: u32,
+        /// How many.
+        length: u32,
+    },
     /// An interrupt.
     Interrupt(InterruptResource),
     /// A resource of another kind (its CmResourceType).
@@ -144,6 +151,15 @@ impl<'a> Resources<'a> {
         Ok(Some(copy))
     }
 
+    /// The number of the bus itself, of a device that is a root bus.
+    #[must_use]
+    pub fn bus_number(&self) -> Option<u32> {
+        self.iter().find_map(|resource| match resource {
+            Resource::BusNumber { start, .. } => Some(start),
+            _ => None,
+        })
+    }
+
     fn interrupts(&self) -> impl Iterator<Item = InterruptResource> + use<'a> {
         self.iter().filter_map(|resource| match resource {
             Resource::Interrupt(interrupt) => Some(interrupt),
@@ -163,6 +179,7 @@ impl<'a> Resources<'a> {
     }
 }
 
+const BUS_NUMBER: u32 = wdk_sys::CmResourceTypeBusNumber;
 const PORT: u32 = wdk_sys::CmResourceTypePort;
 const INTERRUPT: u32 = wdk_sys::CmResourceTypeInterrupt;
 const MEMORY: u32 = wdk_sys::CmResourceTypeMemory;
@@ -200,6 +217,10 @@ fn read(descriptor: &CM_PARTIAL_RESOURCE_DESCRIPTOR) -> Resource {
                     shared: descriptor.ShareDisposition == SHARED,
                     message: u32::from(descriptor.Flags) & CM_RESOURCE_INTERRUPT_MESSAGE != 0,
                 })
+            }
+            BUS_NUMBER => {
+                let buses = descriptor.u.BusNumber;
+                Resource::BusNumber { start: buses.Start, length: buses.Length }
             }
             _ => Resource::Other(descriptor.Type),
         }

@@ -4,7 +4,7 @@
 use core::marker::PhantomData;
 
 use wdk_sys::{
-    _POWER_STATE_TYPE, GUID, IO_RESOURCE_REQUIREMENTS_LIST, IO_STACK_LOCATION, IRP_MJ_DEVICE_CONTROL,
+    _POWER_STATE_TYPE, IO_RESOURCE_REQUIREMENTS_LIST, IO_STACK_LOCATION, IRP_MJ_DEVICE_CONTROL,
     IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER,
 };
 
@@ -38,19 +38,6 @@ pub enum PowerState {
     System(u32),
     /// D-state plus one: 1 is D0, 4 is D3.
     Device(u32),
-}
-
-/// What IRP_MN_QUERY_INTERFACE asks for.
-#[derive(Clone, Copy)]
-pub struct InterfaceQuery<'a> {
-    /// The interface's GUID.
-    pub guid: &'a GUID,
-    /// Bytes the caller's structure has.
-    pub size: u16,
-    /// The version asked for.
-    pub version: u16,
-    /// The caller's structure, to be filled.
-    pub interface: *mut core::ffi::c_void,
 }
 
 impl<'a> StackLocation<'a> {
@@ -161,24 +148,6 @@ impl<'a> StackLocation<'a> {
         // SAFETY: the live member of the union; the structure is the sender's, valid while the IRP is
         // handled, and only the driver that owns the IRP touches it.
         unsafe { Capabilities::from_raw(self.get().Parameters.DeviceCapabilities.Capabilities) }
-    }
-
-    /// IRP_MN_QUERY_INTERFACE: what is asked for.
-    #[must_use]
-    pub fn interface_query(&self) -> Option<InterfaceQuery<'a>> {
-        if !self.is(Minor::QueryInterface) {
-            return None;
-        }
-        // SAFETY: the live member of the union; the GUID is valid while the IRP is handled.
-        unsafe {
-            let query = self.get().Parameters.QueryInterface;
-            Some(InterfaceQuery {
-                guid: query.InterfaceType.as_ref()?,
-                size: query.Size,
-                version: query.Version,
-                interface: query.Interface.cast(),
-            })
-        }
     }
 
     /// IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL: code and lengths.

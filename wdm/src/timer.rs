@@ -43,13 +43,6 @@ impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Timer<F> {
         unsafe { KeSetTimerEx(self.timer.get(), relative(due), 0, self.dpc.as_ptr()) };
     }
 
-    /// Sets it to fire after `period`, again and again. IRQL ≤ DISPATCH_LEVEL.
-    pub fn set_periodic(&self, period: Duration) {
-        let milliseconds = i32::try_from(period.as_millis()).unwrap_or(i32::MAX).max(1);
-        // SAFETY: as above.
-        unsafe { KeSetTimerEx(self.timer.get(), relative(period), milliseconds, self.dpc.as_ptr()) };
-    }
-
     /// Cancels it; `false` where it was not set. Its routine may still be running. IRQL ≤ DISPATCH_LEVEL.
     pub fn cancel(&self) -> bool {
         // SAFETY: an initialized timer.

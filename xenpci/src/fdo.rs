@@ -1,15 +1,15 @@
 //! The platform device's function driver, and its children.
 #![allow(unsafe_code, reason = "deletes device objects")]
 
-use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use wdm::Shared;
 
 use guard::machine::BUGCHECK_CODE;
 use guard::pci_id::Parts;
 use guard::{Action, Reason};
 use wdm::device::Options;
 use wdm::irp::major;
-use wdm::pnp::{Minor, RelationsType, Usage};
+use wdm::pnp::{Minor, RelationsType};
 use wdm::registry::{self, Key};
 use wdm::spin_lock::SpinLock;
 use wdm::stack_location::PowerState;
@@ -23,6 +23,7 @@ use xen::event_channel::Vcpu;
 use crate::button::Button;
 use crate::channel::Channel;
 use crate::platform::Platform;
+use crate::special_files::SpecialFiles;
 use crate::suspend::Suspend;
 use crate::{DRIVER, Extension, emulated, interface, pdo, proof};
 
@@ -39,7 +40,7 @@ const NOT_SAID: u32 = u32::MAX;
 pub struct Fdo {
     driver: DriverObject,
     /// The platform, from START to removal, in a PV boot only.
-    platform: SpinLock<Option<Arc<Platform>>>,
+    platform: SpinLock<Option<Shared<Platform>>>,
     /// Asks again when the guard's proof becomes whole, from START to removal, in a PV boot only.
     again: SpinLock<Option<proof::AskAgain>>,
     /// What suspends the guest, as long as there is the platform.
@@ -54,12 +55,12 @@ pub struct Fdo {
     adapter: SpinLock<Option<Device<Extension>>>,
     /// The code of the reason for withholding that was last printed.
     said: AtomicU32,
-    /// Paging files that depend on this device.
-    paging: AtomicU32,
+    /// Files of the system's that depend on this device.
+    files: SpecialFiles,
 }
 
 impl Fdo {
-    fn platform(&self) -> Option<Arc<Platform>> {
+    fn platform(&self) -> Option<Shared<Platform>> {
         self.platform.lock().clone()
     }
 
@@ -99,7 +100,7 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
         button: Button::new(),
         adapter: SpinLock::new(None),
         said: AtomicU32::new(NOT_SAID),
-        paging: AtomicU32::new(0),
+        files: SpecialFiles::new(),
     };
     let device = Device::create(driver, options, Extension::Fdo(fdo))?;
     let attached = security::restrict_to_administrators(device.object())
@@ -157,8 +158,12 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
         }
         // The BAR cannot move while Xen's pages are in it.
         Some(Minor::QueryStopDevice) if fdo.platform().is_some() => irp.complete(NtStatus::DEVICE_BUSY),
-        Some(Minor::QueryRemoveDevice) if fdo.paging.load(Ordering::Acquire) != 0 => {
+        Some(Minor::QueryStopDevice | Minor::QueryRemoveDevice) if fdo.files.any() => {
             irp.complete(NtStatus::DEVICE_BUSY)
+        }
+        Some(Minor::QueryPnpDeviceState) => {
+            fdo.files.add_state(&mut irp);
+            pass(irp, lower)
         }
         Some(Minor::StopDevice) => {
             stop(fdo);
@@ -394,21 +399,18 @@ fn withhold(fdo: &Fdo, reason: Reason) {
     }
 }
 
-/// A paging file comes or goes on a disk below the adapter: what is in its path must not be paged out or
+/// A file of the system's comes or goes on a disk below the adapter: what is in its path must not be paged out or
 /// removed.
 fn usage(device: Device<Extension>, fdo: &Fdo, irp: Irp, lower: DeviceObject) -> Disposition {
-    let paging = match irp.location().usage() {
-        Some((Usage::PAGING, coming)) => Some(coming),
-        _ => None,
-    };
-    if paging == Some(true) {
+    let comes = irp.location().usage().map(|(_, comes)| comes);
+    if comes == Some(true) {
         device.clear_power_pagable();
     }
     let (irp, status) = irp.forward_and_wait(lower);
-    if let (Some(coming), true) = (paging, status.is_success()) {
-        fdo.paging.fetch_add(if coming { 1 } else { 1_u32.wrapping_neg() }, Ordering::AcqRel);
+    if let (Some(comes), true) = (comes, status.is_success()) {
+        fdo.files.count(comes, device.physical());
     }
-    if fdo.paging.load(Ordering::Acquire) == 0 && lower.flags() & POWER_PAGABLE != 0 {
+    if !fdo.files.any() && lower.flags() & POWER_PAGABLE != 0 {
         device.set_power_pagable();
     }
     irp.complete_as_is()

@@ -5,13 +5,13 @@
 //! [`open`] on, which the function device calls for the guard's «Expose» and for nothing else.
 #![allow(unsafe_code, reason = "exports functions that take addresses, and finds the platform by one")]
 
-use alloc::sync::Arc;
 use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr;
 use core::slice;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use core::time::Duration;
+use wdm::Shared;
 
 use wdm::spin_lock::SpinLock;
 use wdm::{NtStatus, memory, time};
@@ -136,8 +136,8 @@ pub fn open() {
 ///
 /// # Errors
 /// `OBJECT_NAME_COLLISION` where there is one already: a guest has one platform device.
-pub fn publish(platform: &Arc<Platform>) -> wdm::Result {
-    let new = Arc::as_ptr(platform).cast_mut();
+pub fn publish(platform: &Shared<Platform>) -> wdm::Result {
+    let new = Shared::as_ptr(platform).cast_mut();
     PLATFORM
         .compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Relaxed)
         .map(|_| ())
@@ -145,8 +145,8 @@ pub fn publish(platform: &Arc<Platform>) -> wdm::Result {
 }
 
 /// Ends what [`publish`] began; no client may be left. PASSIVE_LEVEL.
-pub fn withdraw(platform: &Arc<Platform>) {
-    let old = Arc::as_ptr(platform).cast_mut();
+pub fn withdraw(platform: &Shared<Platform>) {
+    let old = Shared::as_ptr(platform).cast_mut();
     // Another platform's place is not cleared.
     if PLATFORM.compare_exchange(old, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
         OPEN.store(false, Ordering::Release);

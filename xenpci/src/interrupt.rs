@@ -14,10 +14,10 @@
 //! a suspend.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
+use wdm::Shared;
 
 use wdm::dpc::Dpc;
 use wdm::interrupt::Interrupt;
@@ -36,10 +36,10 @@ type Drain = Box<dyn Fn(&AtDispatch) + Send + Sync>;
 /// A connected interrupt and its DPC. Dropping it disconnects, and waits for the DPC (PASSIVE_LEVEL).
 struct Connected {
     /// Upcalls taken.
-    taken: Arc<AtomicU32>,
+    taken: Shared<AtomicU32>,
     // The order of the fields is the order of dropping: no handler, then no DPC.
     _interrupt: Interrupt<Service>,
-    _dpc: Arc<Dpc<Drain>>,
+    _dpc: Shared<Dpc<Drain>>,
 }
 
 impl Connected {
@@ -47,15 +47,16 @@ impl Connected {
     fn new(
         physical: DeviceObject,
         resource: InterruptResource,
-        channels: &Arc<EventChannels>,
+        channels: &Shared<EventChannels>,
         processor: usize,
     ) -> wdm::Result<Self> {
-        let drained = Arc::clone(channels);
+        let drained = Shared::clone(channels);
         let drain: Drain = pool::try_box(move |at: &AtDispatch| drained.drain(processor, at))?;
-        let dpc = Arc::new(Dpc::new(drain)?);
+        let dpc = Shared::new(Dpc::new(drain)?)?;
 
-        let taken = Arc::new(AtomicU32::new(0));
-        let (acknowledged, queued, counted) = (Arc::clone(channels), Arc::clone(&dpc), Arc::clone(&taken));
+        let taken = Shared::new(AtomicU32::new(0))?;
+        let (acknowledged, queued, counted) =
+            (Shared::clone(channels), Shared::clone(&dpc), Shared::clone(&taken));
         let service: Service = pool::try_box(move || {
             let ours = acknowledged.acknowledge(processor);
             if ours {
@@ -85,7 +86,7 @@ struct Message {
 /// (PASSIVE_LEVEL).
 pub struct Upcall {
     hypercall: HypercallPage,
-    channels: Arc<EventChannels>,
+    channels: Shared<EventChannels>,
     callback: Callback,
     line: Connected,
     messages: Vec<Message>,
@@ -105,7 +106,7 @@ impl Upcall {
         location: pci::Location,
         line: InterruptResource,
         messages: impl Iterator<Item = InterruptResource>,
-        channels: &Arc<EventChannels>,
+        channels: &Shared<EventChannels>,
     ) -> wdm::Result<Self> {
         let callback = Callback::Intx {
             domain: 0,
@@ -126,7 +127,7 @@ impl Upcall {
                 Err(status) => debug_print!(DRIVER, "processor {processor}: no interrupt, status {status}"),
             }
         }
-        Ok(Self { hypercall, channels: Arc::clone(channels), callback, line, messages: connected })
+        Ok(Self { hypercall, channels: Shared::clone(channels), callback, line, messages: connected })
     }
 
     /// Has Xen interrupt from now on: at START, and again after each resume, by which it has forgotten the
@@ -151,7 +152,7 @@ impl Upcall {
     /// Raises an event for each processor that has a vector: one that does not take it serves no ports, but
     /// for the first, which has the line. How many took it. PASSIVE_LEVEL.
     pub fn prove(&self) -> usize {
-        let works = |message: &&Message| {
+        let works = |message: &Message| {
             let before = message.connected.taken();
             self.channels.is_told(message.processor)
                 && self
@@ -159,12 +160,16 @@ impl Upcall {
                     .reaches(message.processor, || message.connected.taken() != before)
                     .unwrap_or(false)
         };
-        let (working, silent): (Vec<_>, Vec<_>) = self.messages.iter().partition(works);
-        for message in silent {
-            debug_print!(DRIVER, "processor {}: its interrupt does not arrive", message.processor);
-            self.channels.set_told(message.processor, false);
+        let mut working = 0;
+        for message in &self.messages {
+            if works(message) {
+                working += 1;
+            } else {
+                debug_print!(DRIVER, "processor {}: its interrupt does not arrive", message.processor);
+                self.channels.set_told(message.processor, false);
+            }
         }
-        working.len()
+        working
     }
 
     /// How many upcalls the first processor has taken. Any IRQL.

@@ -24,6 +24,7 @@ mod interrupt;
 mod pdo;
 mod platform;
 mod proof;
+mod special_files;
 mod state;
 mod store;
 mod suspend;

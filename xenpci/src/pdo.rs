@@ -7,10 +7,10 @@
 //! goes with its bus.
 #![allow(unsafe_code, reason = "deletes device objects")]
 
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use wdm::device::Options;
-use wdm::pnp::{IdType, Minor, RelationsType, TextType, Usage};
+use wdm::pnp::{IdType, Minor, RelationsType, TextType};
 use wdm::stack_location::PowerState;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, power as device_power, relations,
@@ -18,6 +18,7 @@ use wdm::{
 };
 
 use crate::Extension;
+use crate::special_files::SpecialFiles;
 
 /// FILE_DEVICE_UNKNOWN: the function driver says what it is.
 const UNKNOWN: u32 = 0x22;
@@ -45,8 +46,8 @@ pub struct Pdo {
     /// The bus's function device; valid while the adapter is not an orphan.
     bus: DeviceObject,
     state: AtomicU8,
-    /// Paging files on the adapter's disks.
-    paging: AtomicU32,
+    /// Files of the system's on the adapter's disks.
+    files: SpecialFiles,
 }
 
 /// Makes the adapter on `bus`. PASSIVE_LEVEL.
@@ -55,7 +56,7 @@ pub struct Pdo {
 /// What creating the device or restricting access to it answers; there is then no device.
 pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extension>> {
     let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: true };
-    let pdo = Pdo { bus, state: AtomicU8::new(PRESENT), paging: AtomicU32::new(0) };
+    let pdo = Pdo { bus, state: AtomicU8::new(PRESENT), files: SpecialFiles::new() };
     let device = Device::create(driver, options, Extension::Pdo(pdo))?;
     if let Err(status) = security::restrict_to_administrators(device.object()) {
         // SAFETY: nobody has seen it.
@@ -82,16 +83,12 @@ pub fn release(device: Device<Extension>) {
 pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
     match irp.location().pnp() {
         Some(
-            Minor::StartDevice
-            | Minor::StopDevice
-            | Minor::QueryStopDevice
-            | Minor::CancelStopDevice
-            | Minor::CancelRemoveDevice,
+            Minor::StartDevice | Minor::StopDevice | Minor::CancelStopDevice | Minor::CancelRemoveDevice,
         ) => irp.complete(NtStatus::SUCCESS),
-        Some(Minor::QueryRemoveDevice) => {
-            let busy = pdo.paging.load(Ordering::Acquire) != 0;
-            irp.complete(if busy { NtStatus::DEVICE_BUSY } else { NtStatus::SUCCESS })
+        Some(Minor::QueryStopDevice | Minor::QueryRemoveDevice) => {
+            irp.complete(if pdo.files.any() { NtStatus::DEVICE_BUSY } else { NtStatus::SUCCESS })
         }
+        Some(Minor::QueryPnpDeviceState) => pdo.files.answer_state(irp),
         Some(Minor::SurpriseRemoval) => {
             pdo.state.store(GONE, Ordering::Release);
             irp.complete(NtStatus::SUCCESS)
@@ -181,18 +178,16 @@ fn text(kind: TextType) -> Option<&'static [u16]> {
     }
 }
 
-/// A special file comes or goes on the adapter's disks: the bus's own stack has to agree, then the paging
-/// count follows.
+/// A file of the system's comes or goes on the adapter's disks: the bus's own stack has to agree, then the count
+/// follows.
 fn usage(device: Device<Extension>, pdo: &Pdo, irp: &Irp) -> Result {
-    let (usage, coming) = irp.location().usage().ok_or(NtStatus::INVALID_PARAMETER)?;
-    request::usage_notification(pdo.bus, usage, coming)?;
-    if usage == Usage::PAGING {
-        if coming {
-            pdo.paging.fetch_add(1, Ordering::AcqRel);
-            device.clear_power_pagable();
-        } else if pdo.paging.fetch_sub(1, Ordering::AcqRel) == 1 {
-            device.set_power_pagable();
-        }
+    let (usage, comes) = irp.location().usage().ok_or(NtStatus::INVALID_PARAMETER)?;
+    request::usage_notification(pdo.bus, usage, comes)?;
+    pdo.files.count(comes, device.object());
+    if pdo.files.any() {
+        device.clear_power_pagable();
+    } else {
+        device.set_power_pagable();
     }
     Ok(())
 }

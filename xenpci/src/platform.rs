@@ -8,10 +8,10 @@
 //! reverse order, by the same code as at removal.
 #![allow(unsafe_code, reason = "takes over the device's memory BAR")]
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
+use wdm::Shared;
 
 use wdm::resources::Resources;
 use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, processor, property};
@@ -35,7 +35,7 @@ pub struct Platform {
     // The order of the fields is the order of dropping: each is done with before what it stands on.
     store: Store,
     upcall: Upcall,
-    channels: Arc<EventChannels>,
+    channels: Shared<EventChannels>,
     grants: Grants,
     window: Window,
     clients: Clients,
@@ -114,7 +114,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`Failure`]; nothing is left set up then, but for the contents of the hypercall page.
-    pub fn start(physical: DeviceObject, resources: Resources<'_>) -> Result<Arc<Self>, Failure> {
+    pub fn start(physical: DeviceObject, resources: Resources<'_>) -> Result<Shared<Self>, Failure> {
         let (memory, length) = resources.memory(0).ok_or(Failure::Missing("memory range"))?;
         let interrupt = resources.interrupt().ok_or(Failure::Missing("interrupt"))?;
         let location = location(physical).map_err(at("the device's place on its bus"))?;
@@ -125,7 +125,7 @@ impl Platform {
         let grants = Grants::new();
         let vcpus = vcpus(&xen, resources.messages().count()).map_err(at("the list of processors"))?;
         let channels = EventChannels::new(hypercall, &vcpus).map_err(at("the list of ports"))?;
-        let channels = Arc::new(channels);
+        let channels = Shared::new(channels).map_err(at("the list of ports"))?;
         let messages = resources.messages();
         let upcall = Upcall::connect(hypercall, physical, location, interrupt, messages, &channels)
             .map_err(at("connecting the interrupt"))?;
@@ -152,7 +152,7 @@ impl Platform {
             "Xen {major}.{minor}, {grants} grants, upcalls by the line (vector {vector:#x} at level {level}) and {own} \
              processors' own vectors"
         );
-        Ok(Arc::new(platform))
+        Shared::new(platform).map_err(at("the platform"))
     }
 
     /// Builds what Xen keeps for the guest; the store is held. PASSIVE_LEVEL.

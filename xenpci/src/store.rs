@@ -8,7 +8,6 @@
     reason = "maps the store page and calls the callbacks that clients registered by address"
 )]
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
@@ -16,6 +15,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
+use wdm::Shared;
 
 use wdm::event::{Event, Kind};
 use wdm::mapping::{Caching, Mapping};
@@ -66,7 +66,7 @@ unsafe extern "system" fn store_event(context: *mut c_void) {
 pub struct Waiting {
     hypercall: HypercallPage,
     port: Port,
-    signals: Arc<Signals>,
+    signals: Shared<Signals>,
     /// When the current wait began, as [`time::interrupt_time`] counts.
     since: u64,
 }
@@ -119,10 +119,10 @@ struct Entry {
 unsafe impl Send for Entry {}
 
 /// What callers, the watch thread and the port's handler share.
-struct Shared {
+struct Inner {
     hypercall: HypercallPage,
-    channels: Arc<EventChannels>,
-    signals: Arc<Signals>,
+    channels: Shared<EventChannels>,
+    signals: Shared<Signals>,
     connection: Mutex<Option<Connection>>,
     watches: Mutex<Vec<Entry>>,
     next_watch: AtomicU64,
@@ -149,7 +149,7 @@ pub enum Found {
 
 /// The guest's xenstore. Dropping it ends the thread and the connection (PASSIVE_LEVEL).
 pub struct Store {
-    shared: Arc<Shared>,
+    shared: Shared<Inner>,
     thread: Option<Thread>,
 }
 
@@ -200,15 +200,15 @@ impl Store {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, what making a thread answers.
-    pub fn new(hypercall: HypercallPage, channels: &Arc<EventChannels>) -> wdm::Result<Self> {
+    pub fn new(hypercall: HypercallPage, channels: &Shared<EventChannels>) -> wdm::Result<Self> {
         let signals =
             Signals { reply: Event::new(Kind::Synchronization)?, watch: Event::new(Kind::Synchronization)? };
         let mut watches = Vec::new();
         watches.try_reserve_exact(WATCHES).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
-        let shared = Arc::new(Shared {
+        let shared = Shared::new(Inner {
             hypercall,
-            channels: Arc::clone(channels),
-            signals: Arc::new(signals),
+            channels: Shared::clone(channels),
+            signals: Shared::new(signals)?,
             connection: Mutex::new(None)?,
             watches: Mutex::new(watches)?,
             next_watch: AtomicU64::new(1),
@@ -216,10 +216,10 @@ impl Store {
             running: AtomicU64::new(0),
             thread: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-        });
+        })?;
         let mut path = Vec::new();
         path.try_reserve_exact(ABS_PATH_MAX).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
-        let deliverer = Arc::clone(&shared);
+        let deliverer = Shared::clone(&shared);
         let thread = Thread::spawn(move || deliverer.deliver(path))?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -262,7 +262,7 @@ impl Store {
         // Connection's fields); no reference into it is made.
         let memory = unsafe { SharedMemory::new(NonNull::new_unchecked(page.as_ptr()), PAGE_SIZE) };
         let waiting =
-            Waiting { hypercall: shared.hypercall, port, signals: Arc::clone(&shared.signals), since: 0 };
+            Waiting { hypercall: shared.hypercall, port, signals: Shared::clone(&shared.signals), since: 0 };
         let ring = match found {
             Found::AtRest => Some(Ring::new(memory)),
             Found::Abandoned => inherit(&shared.hypercall, port, memory),
@@ -272,7 +272,7 @@ impl Store {
 
         // SAFETY: the signals live as long as `shared`, which unbinds the port before it goes
         // (`Store::drop`), and a resume forgets all bindings.
-        let handler = unsafe { Handler::new(store_event, Arc::as_ptr(&shared.signals).cast_mut().cast()) };
+        let handler = unsafe { Handler::new(store_event, Shared::as_ptr(&shared.signals).cast_mut().cast()) };
         shared.channels.bind(port, handler).map_err(ConnectError::Port)?;
         let watched = shared.channels.unmask(port).map_err(ConnectError::Port).and_then(|()| {
             // Of whoever had the connection before; a server that does not know the request holds none.
@@ -403,7 +403,7 @@ enum Delivery {
     All,
 }
 
-impl Shared {
+impl Inner {
     /// The watch thread: `path` is room for an event's path.
     fn deliver(&self, mut path: Vec<u8>) {
         self.thread.store(thread::current_id(), Ordering::Relaxed);

@@ -29,9 +29,9 @@
 #![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
+use wdm::Shared;
 
 use guard::Action;
 use guard::abi::Signals;
@@ -119,7 +119,7 @@ struct Signal {
 }
 
 /// A receiver that wakes the thread when the guard's status has changed.
-struct Changed(Arc<Signal>);
+struct Changed(Shared<Signal>);
 
 impl guard_client::Receiver for Changed {
     fn signalled(&self, signals: Signals) {
@@ -131,8 +131,8 @@ impl guard_client::Receiver for Changed {
 
 /// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
 pub struct Suspend {
-    platform: Arc<Platform>,
-    signal: Arc<Signal>,
+    platform: Shared<Platform>,
+    signal: Shared<Signal>,
     watch: Option<Watch>,
     changes: Option<guard_client::Watch<Changed>>,
     thread: Option<Thread>,
@@ -145,22 +145,22 @@ impl Suspend {
     /// # Errors
     /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be
     /// suspended.
-    pub fn start(platform: &Arc<Platform>, device: Device<Extension>) -> wdm::Result<Self> {
-        let signal = Arc::new(Signal {
+    pub fn start(platform: &Shared<Platform>, device: Device<Extension>) -> wdm::Result<Self> {
+        let signal = Shared::new(Signal {
             asked: Event::new(event::Kind::Synchronization)?,
             stopping: AtomicBool::new(false),
             falling_asleep: SpinLock::new(None),
             awake: Event::new(event::Kind::Notification)?,
             watched: AtomicBool::new(false),
             ending: Ending::new(),
-        });
-        let (at, told) = (Arc::clone(platform), Arc::clone(&signal));
+        })?;
+        let (at, told) = (Shared::clone(platform), Shared::clone(&signal));
         let thread = Thread::spawn(move || {
             if let Extension::Fdo(fdo) = device.extension() {
                 serve(&at, &told, fdo);
             }
         })?;
-        let context = Arc::as_ptr(&signal).cast_mut().cast();
+        let context = Shared::as_ptr(&signal).cast_mut().cast();
         // SAFETY: the signal lives until the watch has ended, in `drop`.
         let watch = unsafe { platform.store().watch(NODE, changed, context) };
         match watch {
@@ -173,13 +173,19 @@ impl Suspend {
                 debug_print!(DRIVER, "{NODE} cannot be watched: the toolstack's requests are not heard")
             }
         }
-        let changes = pool::try_box(Changed(Arc::clone(&signal)))
+        let changes = pool::try_box(Changed(Shared::clone(&signal)))
             .ok()
             .and_then(|changed| guard_client::Watch::new(changed).ok());
         if changes.is_none() {
             debug_print!(DRIVER, "the guard has no room for another watcher: the host hears of changes late");
         }
-        Ok(Self { platform: Arc::clone(platform), signal, watch: watch.ok(), changes, thread: Some(thread) })
+        Ok(Self {
+            platform: Shared::clone(platform),
+            signal,
+            watch: watch.ok(),
+            changes,
+            thread: Some(thread),
+        })
     }
 
     /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of
@@ -331,6 +337,7 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
         debug_print!(DRIVER, "nothing can be written: a disk does not let go of its requests");
     }
     // Copied to the next stack location: this one is marked pending.
+    // The routine has nothing in it, so that its box is no allocation.
     let _ = irp.forward_then(lower, true, Box::new(|_: &Irp| ()));
     awake.wait();
     let phase = match held.map(|held| platform.wake(held)) {

@@ -9,10 +9,10 @@
 //! leave the disks are disconnected again, and every address answers "no device".
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use core::time::Duration;
+use wdm::Shared;
 
 use guard::{Reason, record};
 use scsi::{Action, Lun, Outcome};
@@ -64,7 +64,7 @@ pub struct Adapter {
     /// Where xenpci's suspend thread finds the plug's.
     pause: Pause,
     /// Set when a vbd may have come or gone, and to end the plug's thread.
-    wake: Arc<Event>,
+    wake: Shared<Event>,
     /// Woken for every disk that arrives, when the guard wants a census, and to end the settling thread.
     alarm: Alarm,
     tripwire: SpinLock<Option<Tripwire>>,
@@ -145,7 +145,7 @@ impl Adapter {
     /// xenpci gives no interface, or xenstore cannot be read.
     pub fn find(driver: DriverObject) -> Result<Box<Self>, Error> {
         let platform = Platform::get()?;
-        let wake = Arc::new(Event::new(EventKind::Synchronization)?);
+        let wake = Shared::new(Event::new(EventKind::Synchronization)?)?;
         let adapter = pool::try_box(Self {
             slots: Slots::new()?,
             census: Census::new(driver)?,
@@ -159,8 +159,8 @@ impl Adapter {
             settling: SpinLock::new(None),
             plug: SpinLock::new(None),
             plugging: SpinLock::new(None),
-            pause: Pause::new(Arc::clone(&wake))?,
-            wake: Arc::clone(&wake),
+            pause: Pause::new(Shared::clone(&wake))?,
+            wake: Shared::clone(&wake),
             alarm: Alarm::new()?,
             tripwire: SpinLock::new(None),
             leaving: AtomicBool::new(false),
@@ -315,6 +315,11 @@ impl Adapter {
         self.alarm.wake().set();
     }
 
+    /// A disk that is none of this driver's has been read. PASSIVE_LEVEL.
+    pub fn identified(&self) {
+        self.arrived();
+    }
+
     /// What Storport is to know of the adapter. Every target id may come to have a disk.
     pub const fn configuration() -> Configuration {
         Configuration { targets: MAX_TARGETS as u8, maximum_transfer: MAXIMUM_TRANSFER }
@@ -402,6 +407,7 @@ impl Adapter {
         self.wake.set();
         let threads = [self.settling.lock().take(), self.plugging.lock().take()];
         threads.into_iter().flatten().for_each(Thread::join);
+        self.census.leave();
     }
 
     /// Disconnects the disks, after [`Adapter::leave`]. PASSIVE_LEVEL; no request is pending and none will

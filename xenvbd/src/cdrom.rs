@@ -105,8 +105,13 @@ impl Drive {
     /// What xenstore answers.
     pub fn reconnected(&self, platform: Platform, backend: &PathBuf, disk: &Disk) -> Result<(), Error> {
         let name = name(platform, backend)?;
-        let before = core::mem::replace(&mut *self.connected_with.lock(), name.clone());
-        self.drive.set_medium(disk.sectors, name != before);
+        let another = {
+            let mut connected_with = self.connected_with.lock();
+            let another = *connected_with != name;
+            *connected_with = name;
+            another
+        };
+        self.drive.set_medium(disk.sectors, another);
         Ok(())
     }
 }

@@ -32,6 +32,7 @@ use wdm::{
 use zerocopy::IntoBytes;
 
 use crate::DRIVER;
+use crate::readers::{Known, Readers};
 use crate::{identity, parents};
 
 /// One of this driver's disks.
@@ -57,6 +58,8 @@ struct Found {
     target: Option<u8>,
     /// What the controllers above it are, where they were asked for.
     controllers: Option<Provenance>,
+    /// It has to be read, and was not yet.
+    unread: bool,
 }
 
 /// How long a disk that has been disconnected stays listed at least, in 100 ns: its arrival may be under way.
@@ -89,6 +92,7 @@ pub struct Census {
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
+    readers: Readers,
     record: SpinLock<CensusRecord>,
     /// What the debug output said last.
     said: SpinLock<Option<Counts>>,
@@ -108,6 +112,7 @@ impl Census {
             known: Mutex::new(Vec::new())?,
             driver,
             strict,
+            readers: Readers::new()?,
             record: SpinLock::new(CensusRecord::new()),
             said: SpinLock::new(None),
         })
@@ -115,9 +120,15 @@ impl Census {
 
     /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id, its identity
     /// and its backing; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
-    pub fn list(&self, vbd: u32, target: Option<u8>, own: Option<Own>) {
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
+    pub fn list(&self, vbd: u32, target: Option<u8>, own: Option<Own>) -> Result<(), NtStatus> {
         let (identity, backing) = (own.and_then(|own| own.identity), own.map(|own| own.backing));
-        self.own.lock().push(OwnDisk { vbd, identity, backing, target, departed: None });
+        let mut list = self.own.lock();
+        list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        list.push(OwnDisk { vbd, identity, backing, target, departed: None });
+        Ok(())
     }
 
     /// A listed disk has this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
@@ -148,20 +159,48 @@ impl Census {
     pub fn admits(&self, identity: Option<Identity>) -> bool {
         let _own = self.own.lock();
         let own = identity.as_slice();
-        self.disks()
-            .is_ok_and(|disks| disks.iter().all(|found| census::classify(&found.disk, own) != Class::Alias))
+        let may_be = |found: &Found| {
+            census::classify(&found.disk, own) == Class::Alias
+                || (found.unread && found.disk.origin == Origin::Unknown)
+        };
+        self.disks().is_ok_and(|disks| !disks.iter().any(may_be))
     }
 
-    /// Takes a census, has the guard judge it, and carries out a stop. PASSIVE_LEVEL; reads disks it cannot
-    /// tell by their path. `settled`: every disk that will come has come.
+    /// Takes a census, has the guard judge it, and carries out a stop. What a disk's path tells is judged at once.
+    /// A disk on a controller that nobody knows is read, by a thread of its own, and waited for within limits
+    /// ([`crate::readers`]); then another census is taken. Other disks that have to be read are waited for by
+    /// nobody. PASSIVE_LEVEL. `settled`: every disk that will come has come.
     ///
     /// `Err` is the guard's order to withhold.
     ///
     /// # Errors
     /// Why no disk may be exposed.
     pub fn take(&self, settled: bool) -> Result<(), Reason> {
+        self.take_now(settled)?;
+        if self.wait_for_unknown() { self.take_now(settled) } else { Ok(()) }
+    }
+
+    /// Waits for disks that may be aliases and have not been read. Returns true if one has been read since.
+    fn wait_for_unknown(&self) -> bool {
+        let Ok(links) = interface::list(&interface::DISK) else { return false };
+        let mut read = false;
+        for link in unicode::strings(&links) {
+            read |= self.readers.wait(link);
+        }
+        read
+    }
+
+    /// Takes a census of what is known now.
+    fn take_now(&self, settled: bool) -> Result<(), Reason> {
         let mut own = self.own.lock();
-        let found = match self.disks() {
+        let mut identities: Vec<Identity> = Vec::new();
+        let mut connected: Vec<Own> = Vec::new();
+        let room = identities.try_reserve_exact(own.len()).and(connected.try_reserve_exact(own.len()));
+        let found = match room {
+            Ok(()) => self.disks(),
+            Err(_) => Err(NtStatus::INSUFFICIENT_RESOURCES),
+        };
+        let found = match found {
             Ok(disks) => disks,
             Err(status) => {
                 let action = guard_client::event(Event::CensusFailed);
@@ -170,11 +209,14 @@ impl Census {
             }
         };
         forget_departed(&mut own, &found);
-        let identities: Vec<Identity> = own.iter().filter_map(|disk| disk.identity).collect();
+        identities.extend(own.iter().filter_map(|disk| disk.identity));
+        let there = own.iter().filter(|disk| disk.departed.is_none());
+        connected
+            .extend(there.filter_map(|disk| Some(Own { identity: disk.identity, backing: disk.backing? })));
         let counts = census::take(
             expected(&own, &found),
             &identities,
-            census::shared(&connected(&own)),
+            census::shared(&connected),
             found.iter().map(|found| found.disk),
         );
         let recorded = found.iter().map(|found| {
@@ -268,7 +310,7 @@ impl Census {
         let earlier = |link: &[u16]| {
             let at = before.binary_search_by(|other| other.link.as_slice().cmp(link)).ok()?;
             let disk = Disk { origin: Origin::Ours, identity: None };
-            Some(Found { disk, target: before[at].target, controllers: None })
+            Some(Found { disk, target: before[at].target, controllers: None, unread: false })
         };
         let mut found = Vec::new();
         for link in unicode::strings(&links) {
@@ -284,12 +326,19 @@ impl Census {
             found.push(one);
         }
         known.sort_unstable_by(|a, b| a.link.cmp(&b.link));
+        self.readers.forget_absent();
         Ok(found)
     }
 
     /// The next census opens every disk. PASSIVE_LEVEL.
     pub fn forget_known(&self) {
         self.known.lock().clear();
+        self.readers.forget_unidentified();
+    }
+
+    /// Ends the threads that read disks. PASSIVE_LEVEL; waits for those disks.
+    pub fn leave(&self) {
+        self.readers.leave();
     }
 
     /// The disk behind a symbolic link; `None` if it is gone already.
@@ -310,9 +359,20 @@ impl Census {
         };
         // Only where the path does not decide does the content.
         let decided = matches!(origin, Origin::Ours | Origin::EmulatedController);
-        let identity = if decided { None } else { identity::of_device(open.device()) };
+        let known = if decided { Ok(Known::Read(None)) } else { self.readers.of(link) };
+        let (identity, unread) = match known {
+            Ok(Known::Read(identity)) => (identity, false),
+            Ok(Known::Reading) => (None, true),
+            // A disk that nobody can tell from an alias.
+            Err(status) if origin == Origin::Unknown => return Err(status),
+            Err(_) => (None, true),
+        };
+        if unread && origin != Origin::Unknown {
+            // It is no alias, whatever is on it.
+            self.readers.expect_nothing(link);
+        }
         let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
-        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers }))
+        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread }))
     }
 
     /// Where the disk with this physical device object comes from, and what the controllers above it are.
@@ -349,12 +409,6 @@ impl Census {
         // any more.
         unsafe { (*self.record.as_ptr()).as_bytes() }
     }
-}
-
-/// The disks of the list that have a backend, as they are compared with each other.
-fn connected(own: &[OwnDisk]) -> Vec<Own> {
-    let there = own.iter().filter(|disk| disk.departed.is_none());
-    there.filter_map(|disk| Some(Own { identity: disk.identity, backing: disk.backing? })).collect()
 }
 
 /// Whether the system has a disk of the list. As long as one of ours does not tell its target id, every one may

@@ -73,7 +73,7 @@ impl Channel {
             quiet: AtomicBool::new(false),
         })?;
         let place = ptr::from_ref(&*channel).expose_provenance();
-        let routine: Routine = Box::new(move |_| {
+        let routine: Routine = pool::try_box(move |_: &_| {
             // SAFETY: the channel is in a box and owns the timer, whose drop waits for this routine.
             let channel = unsafe { &*ptr::with_exposed_provenance::<Self>(place) };
             channel.service();
@@ -82,12 +82,12 @@ impl Channel {
                 // A port that is gone stays quiet.
                 let _ = channel.platform.unmask(port);
             }
-        });
+        })?;
         channel.timer = Some(Timer::new(routine)?);
-        let routine: Routine = Box::new(move |_| {
+        let routine: Routine = pool::try_box(move |_: &_| {
             // SAFETY: as above, with the DPC.
             unsafe { &*ptr::with_exposed_provenance::<Self>(place) }.service();
-        });
+        })?;
         channel.more = Some(Dpc::new(routine)?);
         Ok(channel)
     }

@@ -1,14 +1,13 @@
 //! Xen's services, as xenpci gives them to its clients: the interface table behind xen's traits.
 #![allow(unsafe_code, reason = "calls through xenpci's interface table; implements an unsafe trait")]
 
-use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use wdm::Shared;
 
 use vbd::memory::WINDOW_PAGES;
 use wdm::event::Event;
@@ -17,6 +16,7 @@ use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
 use xen::store::{self, Errno, Names, Store};
 use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
+use xenpci_interface::suspend::Phase;
 use xenpci_interface::{self as interface, EventCallback, Interface, OpenedCallback, Status, VERSION};
 
 use crate::DRIVER;
@@ -100,6 +100,32 @@ impl From<NtStatus> for Error {
     }
 }
 
+/// The guest's UUID as text.
+pub struct Uuid {
+    text: [u8; Self::LONGEST],
+    length: usize,
+}
+
+impl Uuid {
+    /// Most bytes: 32 digits in five groups.
+    const LONGEST: usize = 36;
+
+    /// `None` for a longer text.
+    fn new(uuid: &str) -> Option<Self> {
+        let mut text = [0; Self::LONGEST];
+        text.get_mut(..uuid.len())?.copy_from_slice(uuid.as_bytes());
+        Some(Self { text, length: uuid.len() })
+    }
+}
+
+impl core::ops::Deref for Uuid {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        core::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
+}
+
 /// xenpci's services. The table stays valid as long as this driver's device stack exists, and its entries
 /// answer an error afterwards ([`interface`]).
 #[derive(Clone, Copy)]
@@ -151,7 +177,12 @@ impl Platform {
             let mut buffer = wdm::pool::try_vec(capacity)?;
             match store.directory(VBDS, &mut buffer) {
                 Ok(names) => {
-                    return Ok(names.filter_map(|name| name.parse().ok()).map(VirtualDevice).collect());
+                    let mut devices = Vec::new();
+                    for device in names.filter_map(|name| name.parse().ok()).map(VirtualDevice) {
+                        devices.try_reserve(1).map_err(|_| Error::NO_MEMORY)?;
+                        devices.push(device);
+                    }
+                    return Ok(devices);
                 }
                 Err(error) if error.is_missing() => return Ok(Vec::new()),
                 Err(store::Error::NoSpace { needed, .. }) if capacity < MOST_NAMES => {
@@ -163,12 +194,12 @@ impl Platform {
     }
 
     /// The guest's UUID as text, from the node `vm` (`/vm/<uuid>`). PASSIVE_LEVEL.
-    pub fn machine_uuid(self) -> Option<String> {
+    pub fn machine_uuid(self) -> Option<Uuid> {
         let mut buffer = [0; 128];
         let mut store = self;
         let value = store.read("vm", &mut buffer).ok()?;
         let uuid = core::str::from_utf8(value).ok()?.strip_prefix("/vm/")?;
-        Some(String::from(uuid))
+        Uuid::new(uuid)
     }
 
     /// Path of a vbd's own folder.
@@ -264,13 +295,16 @@ impl Drop for OnSuspend<'_> {
 unsafe extern "system" fn on_suspend(context: *mut c_void, phase: u32) -> u32 {
     // SAFETY: the context is the pause of `Platform::on_suspend`, which outlives the registration.
     let pause = unsafe { &*context.cast::<Pause>() };
-    u32::from(!pause.call(phase))
+    let Some(phase) = Phase::from_number(phase) else { return 1 };
+    // The table that called is there.
+    let epoch = Platform::get().map_or(0, Platform::epoch);
+    u32::from(!pause.call(phase, epoch))
 }
 
 /// What a watch's callback sets.
 struct Signal {
     raised: AtomicBool,
-    wake: Arc<Event>,
+    wake: Shared<Event>,
 }
 
 /// A watch on a node of xenstore and all below it. Dropping it ends it (PASSIVE_LEVEL, not on the watch
@@ -279,7 +313,7 @@ pub struct Watch {
     platform: Platform,
     id: interface::Watch,
     /// At an address of its own, which the callback has.
-    signal: Arc<Signal>,
+    signal: Shared<Signal>,
 }
 
 impl Watch {
@@ -287,9 +321,9 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Watch`].
-    pub fn new(platform: Platform, path: &str, wake: &Arc<Event>) -> Result<Self, Error> {
-        let signal = Arc::new(Signal { raised: AtomicBool::new(false), wake: Arc::clone(wake) });
-        let context = Arc::as_ptr(&signal).cast_mut().cast();
+    pub fn new(platform: Platform, path: &str, wake: &Shared<Event>) -> Result<Self, Error> {
+        let signal = Shared::new(Signal { raised: AtomicBool::new(false), wake: Shared::clone(wake) })?;
+        let context = Shared::as_ptr(&signal).cast_mut().cast();
         let mut id = 0;
         // SAFETY: the path with its length; the signal lives until `drop` has ended the watch.
         let status =

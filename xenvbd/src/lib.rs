@@ -15,6 +15,7 @@
 //! | [`census`] | every disk of the system against the own list |
 //! | [`tripwire`] | the guard's word that a census is to be taken at once |
 //! | [`parents`] | what the controllers above a disk are |
+//! | [`readers`] | the threads that read other disks' identities |
 //! | [`identity`] | what identifies a disk's content |
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
 //! | [`srb`] | the bottom: Storport's SRBs and its handle of the adapter |
@@ -36,6 +37,7 @@ mod miniport;
 mod options;
 mod parents;
 mod plug;
+mod readers;
 mod slots;
 mod srb;
 mod suspend;
@@ -65,6 +67,7 @@ pub unsafe extern "system" fn DriverEntry(
         // SAFETY: by this function's own contract, nothing of this image has run.
         return unsafe { dump::register() };
     }
+    wdm::no_execute::look_up();
     let nt62 = version::running() >= Version::NT_6_2;
     // SAFETY: by this function's own contract.
     unsafe { miniport::register(driver, registry_path, nt62) }

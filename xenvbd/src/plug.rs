@@ -7,10 +7,10 @@
 //! on their way end, Storport is told, the link is closed. What NT makes of a disk that its bus does not have
 //! any more is a surprise removal.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use wdm::Shared;
 
 use guard::Reason;
 use guard::census::{Own, Pair, compare};
@@ -20,14 +20,14 @@ use wdm::{debug_print, pool};
 use xen::blkif::{self, Kind, Link, VirtualDevice};
 use xen::store::Store;
 use xen::store::path::PathBuf;
+use xenpci_interface::suspend::{Call, Phase};
 
 use crate::DRIVER;
 use crate::adapter::Adapter;
 use crate::cdrom;
-use crate::hal::{Error, Platform, VBDS, Watch};
+use crate::hal::{Error, Platform, Uuid, VBDS, Watch};
 use crate::options::Options;
 use crate::slots::MAX_TARGETS;
-use crate::suspend::Phase;
 use crate::target::{Lost, Target};
 
 /// How often the census is asked whether a disk that has been taken out is gone, while there is one.
@@ -49,16 +49,16 @@ struct Known {
 /// The vbds, as the thread knows them.
 pub struct Plug {
     platform: Platform,
-    machine: Option<alloc::string::String>,
+    machine: Option<Uuid>,
     options: Options,
     known: Vec<Known>,
     /// Set whenever something may have changed, and when the thread is to end.
-    wake: Arc<Event>,
+    wake: Shared<Event>,
 }
 
 impl Plug {
     /// No vbds yet. PASSIVE_LEVEL.
-    pub fn new(platform: Platform, wake: Arc<Event>) -> Self {
+    pub fn new(platform: Platform, wake: Shared<Event>) -> Self {
         Self {
             platform,
             machine: platform.machine_uuid(),
@@ -106,13 +106,13 @@ impl Plug {
             if adapter.is_left() {
                 return;
             }
-            match adapter.pause().asked() {
-                Some(Phase::Suspending) => {
-                    self.suspend(adapter);
+            match adapter.pause().take() {
+                Some(call) if call.phase == Phase::Suspending => {
+                    self.suspend(adapter, call);
                     continue;
                 }
                 // It came too late to be held, and was not suspended.
-                Some(Phase::Resumed | Phase::Revived) => adapter.pause().answer(),
+                Some(call) => adapter.pause().answer(call),
                 None => {}
             }
             if list.as_ref().is_ok_and(Watch::raised) {
@@ -127,26 +127,27 @@ impl Plug {
 
     /// The guest is being suspended: holds every queue until it goes on, then connects every target to its
     /// new backend.
-    fn suspend(&mut self, adapter: &Adapter) {
-        let epoch = self.platform.epoch();
+    fn suspend(&mut self, adapter: &Adapter, call: Call) {
         adapter.slots().each(|_, target| target.hold());
         self.drain(adapter);
-        adapter.pause().answer();
-        let revived = loop {
-            match adapter.pause().asked() {
-                Some(Phase::Resumed) => break false,
-                Some(Phase::Revived) => break true,
-                _ if adapter.is_left() => return,
-                _ => self.wake.wait(),
+        adapter.pause().answer(call);
+        let goes_on = loop {
+            match adapter.pause().take() {
+                // The call to go on was given up before it was taken up.
+                Some(again) if again.phase == Phase::Suspending => adapter.pause().answer(again),
+                Some(goes_on) => break goes_on,
+                None if adapter.is_left() => return,
+                None => self.wake.wait(),
             }
         };
-        if self.platform.epoch() == epoch && !revived {
+        let revived = goes_on.phase == Phase::Revived;
+        if goes_on.epoch == call.epoch && !revived {
             let mut released = 0;
             adapter.slots().each(|_, target| {
                 target.release();
                 released += 1;
             });
-            adapter.pause().answer();
+            adapter.pause().answer(goes_on);
             debug_print!(DRIVER, "{released} disks go on after a suspend that was cancelled");
             return;
         }
@@ -156,9 +157,10 @@ impl Plug {
             target.forget_backing();
             adapter.census().renew(target.number(), None);
         });
-        for mut known in core::mem::take(&mut self.known) {
+        let mut at = 0;
+        while let Some(known) = self.known.get_mut(at) {
             let Some(id) = known.target else {
-                self.known.push(known);
+                at += 1;
                 continue;
             };
             // Its path names the domain that there was.
@@ -167,17 +169,18 @@ impl Plug {
                 Some(Ok(())) => {
                     known.watch = watch(self.platform, adapter, id, &self.wake);
                     adapter.slots().with(id, |target| target.show(id));
-                    self.known.push(known);
+                    at += 1;
                 }
                 Some(Err(error)) => {
+                    let known = self.known.swap_remove(at);
                     debug_print!(DRIVER, "vbd {}: not there after a suspend: {error}", known.device.0);
                     refused(self.platform, adapter, known.device, &error);
-                    disconnect(adapter, known, Target::abandon);
+                    disconnect(adapter, known, "it did not come back after a suspend", Target::abandon);
                 }
-                None => {}
+                None => drop(self.known.swap_remove(at)),
             }
         }
-        adapter.pause().answer();
+        adapter.pause().answer(goes_on);
         // The machine may have its emulated disks again.
         adapter.recount();
         let connected = self.known.iter().filter(|known| known.target.is_some()).count();
@@ -212,16 +215,14 @@ impl Plug {
             }
         };
         // A vbd that has gone without its backend having closed: nothing will be answered any more.
-        let (known, gone) =
-            core::mem::take(&mut self.known).into_iter().partition(|known| vbds.contains(&known.device));
-        self.known = known;
-        for known in gone {
+        while let Some(at) = self.known.iter().position(|known| !vbds.contains(&known.device)) {
+            let known = self.known.swap_remove(at);
             if let Ok(node) = error_node(known.device) {
                 // Most have none.
                 let mut store = self.platform;
                 let _ = store.remove(&node);
             }
-            disconnect(adapter, known, Target::abandon);
+            disconnect(adapter, known, "xenstore does not list it any more", Target::abandon);
         }
         self.look_for_replaced(adapter);
         for device in vbds {
@@ -266,7 +267,7 @@ impl Plug {
                 // At the end, where it is looked at once more, and is found connected.
                 self.known.push(known);
             } else {
-                disconnect(adapter, known, Target::abandon);
+                disconnect(adapter, known, "its nodes were made anew, for another storage", Target::abandon);
             }
         }
     }
@@ -304,7 +305,7 @@ impl Plug {
                 closes && known.target.is_some_and(|id| adapter.slots().with(id, again) == Some(true));
             if closes && !restarts {
                 let known = self.known.swap_remove(at);
-                disconnect(adapter, known, Target::run_dry);
+                disconnect(adapter, known, "its backend has closed", Target::run_dry);
             } else {
                 at += 1;
             }
@@ -318,6 +319,11 @@ impl Plug {
         device: VirtualDevice,
         admitted: impl FnOnce(&Target) -> bool,
     ) -> bool {
+        if self.known.try_reserve(1).is_err() {
+            // It is looked at again when a vbd comes or goes; until then its disk is not there.
+            debug_print!(DRIVER, "vbd {}: {}", device.0, Error::NO_MEMORY);
+            return false;
+        }
         let mut known = Known { device, target: None, watch: None };
         let mut listed = true;
         let connected = match Link::open(&mut { self.platform }, Platform::folder(device).as_str()) {
@@ -350,8 +356,8 @@ impl Plug {
             Err(error) => {
                 debug_print!(DRIVER, "vbd {}: {error}", device.0);
                 let refused = refused(self.platform, adapter, device, &error);
-                if listed && !refused {
-                    adapter.census().list(device.0, None, None);
+                if listed && !refused && adapter.census().list(device.0, None, None).is_err() {
+                    debug_print!(DRIVER, "vbd {}: no memory to miss it by", device.0);
                 }
             }
         }
@@ -375,14 +381,17 @@ fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> boo
             Some(id) => {
                 let number = target.number();
                 // A CD-ROM drive is no disk, and the census counts disks.
-                if !target.is_cdrom() {
-                    adapter.census().list(number, Some(id as u8), own);
-                }
-                match adapter.slots().insert(id, target) {
+                let listed = target.is_cdrom() || adapter.census().list(number, Some(id as u8), own).is_ok();
+                let inserted = if listed {
+                    adapter.slots().insert(id, target).map_err(|target| (target, "its target id is taken"))
+                } else {
+                    Err((target, "there is no memory to count it by"))
+                };
+                match inserted {
                     Ok(()) => return Ok(id),
-                    Err(target) => {
+                    Err(refused) => {
                         adapter.census().depart(number);
-                        (target, "its target id is taken")
+                        refused
                     }
                 }
             }
@@ -400,13 +409,13 @@ fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> boo
 }
 
 /// Takes a disk out. `end` ends the requests that are on their way.
-fn disconnect(adapter: &Adapter, known: Known, end: impl FnOnce(&Target)) {
+fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Target)) {
     // The watch's end waits for its callback, which needs nothing of ours.
     drop(known.watch);
     adapter.census().depart(known.device.0);
     let Some(target) = known.target.and_then(|id| adapter.slots().take(id)) else { return };
     end(&target);
-    debug_print!(DRIVER, "vbd {}: its backend has closed, the disk is gone", known.device.0);
+    debug_print!(DRIVER, "vbd {}: {why}, the disk is gone", known.device.0);
     adapter.bus_changed();
     target.disconnect();
 }
@@ -457,7 +466,7 @@ fn error_node(device: VirtualDevice) -> Result<PathBuf, xen::store::Error> {
 }
 
 /// Watches a target's backend.
-fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Arc<Event>) -> Option<Watch> {
+fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Shared<Event>) -> Option<Watch> {
     let backend = adapter.slots().with(id, Target::backend)?;
     match Watch::new(platform, &backend, wake) {
         Ok(watch) => Some(watch),

@@ -8,71 +8,61 @@
 //! this driver may have been connected to any of the backends: every target ends that session, and begins
 //! anew.
 
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
+use wdm::Shared;
 
 use wdm::event::{Event, Kind};
-use xenpci_interface::{RESUMED, REVIVED, SUSPENDING};
+use wdm::time;
+use xenpci_interface::suspend::{Call, Meeting, Phase};
 
-/// How long the plug's thread may take: it may be waiting for a backend's handshake.
+/// Time that the plug's thread has for an answer: it may be waiting for a backend's handshake.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What is asked of the plug's thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Hold every queue, and answer.
-    Suspending,
-    /// Go on, and answer.
-    Resumed,
-    /// As [`Phase::Resumed`], where a copy of this driver may have had the disks.
-    Revived,
-}
-
-/// Nothing is asked.
-const NOTHING: u32 = u32::MAX;
-
-/// Where xenpci's thread and the plug's meet.
+/// The place where xenpci's thread and the plug's meet.
 pub struct Pause {
-    asked: AtomicU32,
-    done: Event,
-    well: AtomicBool,
+    meeting: Meeting,
+    /// Set at each answer.
+    answered: Event,
     /// The plug's.
-    wake: Arc<Event>,
+    wake: Shared<Event>,
 }
 
 impl Pause {
-    /// Nothing is asked yet. ≤ DISPATCH_LEVEL.
+    /// Makes a place where nobody has called. ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new(wake: Arc<Event>) -> wdm::Result<Self> {
-        let done = Event::new(Kind::Synchronization)?;
-        Ok(Self { asked: AtomicU32::new(NOTHING), done, well: AtomicBool::new(false), wake })
+    pub fn new(wake: Shared<Event>) -> wdm::Result<Self> {
+        Ok(Self { meeting: Meeting::new(), answered: Event::new(Kind::Synchronization)?, wake })
     }
 
-    /// xenpci's thread: has the plug's thread do its part; whether it has. PASSIVE_LEVEL.
-    pub fn call(&self, phase: u32) -> bool {
-        self.done.clear();
-        self.well.store(false, Ordering::Relaxed);
-        self.asked.store(phase, Ordering::Release);
+    /// Has the plug's thread do its part, on xenpci's thread, and returns true if it has. `epoch` is the one of
+    /// now. PASSIVE_LEVEL.
+    pub fn call(&self, phase: Phase, epoch: u32) -> bool {
+        let made = self.meeting.call(phase, epoch);
         self.wake.set();
-        self.done.wait_timeout(PATIENCE) && self.well.load(Ordering::Acquire)
-    }
-
-    /// The plug's thread: what is asked, once. Any IRQL.
-    pub fn asked(&self) -> Option<Phase> {
-        match self.asked.swap(NOTHING, Ordering::AcqRel) {
-            SUSPENDING => Some(Phase::Suspending),
-            RESUMED => Some(Phase::Resumed),
-            REVIVED => Some(Phase::Revived),
-            _ => None,
+        let began = time::interrupt_time();
+        loop {
+            // An answer may belong to an earlier call, which was given up.
+            if self.meeting.is_answered(made) {
+                return true;
+            }
+            let waited = Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100);
+            let Some(left) = PATIENCE.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                return false;
+            };
+            self.answered.wait_timeout(left);
         }
     }
 
-    /// The plug's thread: it has done what was asked. ≤ DISPATCH_LEVEL.
-    pub fn answer(&self) {
-        self.well.store(true, Ordering::Release);
-        self.done.set();
+    /// Takes up what is asked, once, on the plug's thread. Any IRQL.
+    pub fn take(&self) -> Option<Call> {
+        self.meeting.take()
+    }
+
+    /// Says that what was asked is done, on the plug's thread. ≤ DISPATCH_LEVEL.
+    pub fn answer(&self, call: Call) {
+        self.meeting.answer(call);
+        self.answered.set();
     }
 }

@@ -343,8 +343,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "after hibernation that ends where it began the disks are not taken back",
         file: "xenvbd/src/plug.rs",
-        from: "Some(Phase::Revived) => break true,",
-        to: "Some(Phase::Revived) => break false,",
+        from: "let revived = goes_on.phase == Phase::Revived;",
+        to: "let revived = false;",
         caught_by: &[Guest("hibernate")],
     },
     Mutant {
@@ -353,6 +353,55 @@ const MUTANTS: &[Mutant] = &[
         from: "if self.window.is_populated() {",
         to: "if self.window.is_populated() || true {",
         caught_by: &[Guest("hibernate-restored")],
+    },
+    Mutant {
+        what: "the census waits for a foreign disk that does not answer",
+        file: "xenvbd/src/census.rs",
+        from: "self.readers.expect_nothing(link);",
+        to: "while self.readers.of(link) == Ok(Known::Reading) { time::sleep(core::time::Duration::from_millis(5)); }",
+        caught_by: &[Guest("foreign-dead")],
+    },
+    Mutant {
+        what: "a file of the system's on the adapter's disks is not counted by the bus",
+        file: "xenpci/src/fdo.rs",
+        from: "        fdo.files.count(comes, device.physical());\n",
+        to: "        let _ = comes;\n",
+        caught_by: &[Guest("usage")],
+    },
+    Mutant {
+        what: "the adapter may be disabled with a file of the system's on its disks",
+        file: "xenpci/src/special_files.rs",
+        from: "irp.set_information(irp.information() | pnp::NOT_DISABLEABLE);",
+        to: "irp.set_information(irp.information() & !pnp::NOT_DISABLEABLE);",
+        caught_by: &[Guest("usage")],
+    },
+    Mutant {
+        what: "the answer to any call around a suspend counts",
+        file: "xenpci/interface/src/suspend.rs",
+        from: "self.answered.load(Ordering::Acquire) == made.0",
+        to: "self.answered.load(Ordering::Acquire) + 1 >= made.0",
+        caught_by: &[Host("xenpci-interface")],
+    },
+    Mutant {
+        what: "the guard's status is written whole whatever room there is",
+        file: "guard/src/abi.rs",
+        from: "&bytes[..bytes.len().min(size as usize)]",
+        to: "&bytes[..bytes.len().min((size as usize).max(Self::SIZE))]",
+        caught_by: &[Host("guard")],
+    },
+    Mutant {
+        what: "no filter is taken from the reserve",
+        file: "idefilter/src/storage_filter.rs",
+        from: "Err(status) => RESERVE.lock().iter_mut().find_map(Option::take).ok_or(status)?,",
+        to: "Err(status) => return Err(status),",
+        caught_by: &[Guest("refused-without-memory")],
+    },
+    Mutant {
+        what: "the bus is asked for its number by a request of the system's",
+        file: "idefilter/src/relations.rs",
+        from: "request::query_id(child, IdType::DEVICE).map_or(",
+        to: "request::query_id(child, IdType::HARDWARE).map_or(",
+        caught_by: &[Guest("disks-hidden")],
     },
     Mutant {
         what: "a start that the guard refuses is passed down",
@@ -490,8 +539,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "disks are connected anew after a suspend that was cancelled",
         file: "xenvbd/src/plug.rs",
-        from: "if self.platform.epoch() == epoch && !revived {",
-        to: "if self.platform.epoch() != self.platform.epoch() {",
+        from: "if goes_on.epoch == call.epoch && !revived {",
+        to: "if goes_on.epoch != goes_on.epoch {",
         caught_by: &[Guest("copy")],
     },
     Mutant {

@@ -88,11 +88,6 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         self.fault
     }
 
-    /// The transport, for example to go from polling to waiting for interrupts.
-    pub fn transport_mut(&mut self) -> &mut T {
-        &mut self.transport
-    }
-
     /// Waits for the answer of a request that was given up, so that none is open, and takes everything that
     /// has arrived.
     ///

@@ -28,6 +28,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod suspend;
+
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 

@@ -7,6 +7,7 @@ const CONTROLLERS: &str = "guard/src/controllers.rs";
 const WALK: &str = "guard/src/pci_walk.rs";
 const PCI_ID: &str = "guard/src/pci_id.rs";
 const ROOT_BUS: &str = "guard/src/root_bus.rs";
+const BUS_MEMORY: &str = "guard/src/bus_memory.rs";
 const STORAGE_ID: &str = "guard/src/storage_id.rs";
 const TRIPWIRE: &str = "guard/src/tripwire.rs";
 const UNITS: &str = "guard/src/units.rs";
@@ -73,6 +74,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         PCI_ID,
         "if !units::starts_with(id, BUS) {",
         "if id.len() < BUS.len() {",
+    ),
+    rule(
+        "what a bus reported once is hidden later",
+        BUS_MEMORY,
+        "Decided { alias: known.hidden || is_alias(), hide: known.hidden }",
+        "let alias = known.hidden || is_alias();\n            Decided { alias, hide: alias }",
+    ),
+    rule(
+        "what a bus hid once is asked again",
+        BUS_MEMORY,
+        "return Decided { alias: known.hidden || is_alias(), hide: known.hidden };",
+        "let alias = is_alias();\n            return Decided { alias, hide: known.hidden && alias };",
+    ),
+    rule(
+        "a child that is gone is remembered",
+        BUS_MEMORY,
+        "Some(child) if child.present => child.present = false,",
+        "Some(child) => child.present = false,",
+    ),
+    rule(
+        "ids alone make any function of a maker's a controller",
+        CONTROLLERS,
+        "row.vendor == vendor && row.device == device && row.subsystems.contains(&subsystem)",
+        "row.vendor == vendor && row.device == device",
     ),
     rule("the subsystem of an id is not read", PCI_ID, "number(\"SUBSYS_\", 8)", "number(\"SUBSYSTEM_\", 8)"),
     rule(

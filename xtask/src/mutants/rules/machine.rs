@@ -33,6 +33,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "None => {}\n        }\n        if self.phase",
     ),
     rule("a device too many is no doubt", MACHINE, "None => self.too_many_devices = true,", "None => {}"),
+    rule(
+        "a start without the filter is overlooked",
+        MACHINE,
+        "Event::StorageUnfiltered => self.storage_unfiltered(),",
+        "Event::StorageUnfiltered => Action::Nothing,",
+    ),
+    rule(
+        "a start without the filter does not stop",
+        MACHINE,
+        "Phase::Exposed => self.stop(BugCheck { reason, own: 0, enumerated: 1 }),",
+        "Phase::Exposed => Action::Note(reason),",
+    ),
     rule("a controller that was not taken out is overlooked", MACHINE, "if hidden < seen {", "if false {"),
     rule(
         "a disk that was not taken out is overlooked",
