@@ -37,7 +37,9 @@ pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy, memory: &mut BusMemor
     let left =
         relations::devices(irp).filter(|&child| memory.decide(child, || is_alias(child)).alias).count();
     memory.end_report();
-    Found { seen, hidden: seen.saturating_sub(left as u32) }
+    // A child may say only now what it is, after it was let through.
+    let (left, seen) = (left as u32, seen.max(left as u32));
+    Found { seen, hidden: seen.saturating_sub(left) }
 }
 
 /// The same for the children of a storage controller: takes out its hard disks. PASSIVE_LEVEL.
