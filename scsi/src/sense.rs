@@ -68,6 +68,8 @@ impl Sense {
     /// 11/00, unrecovered read error.
     pub const READ_ERROR: Self = Self::new(SenseKey::MediumError, 0x11, 0x00);
 
+    /// 47/00, aborted by a fault on the way to the device (SCSI parity error, the general transport fault).
+    pub const TRANSPORT_FAULT: Self = Self::new(SenseKey::AbortedCommand, 0x47, 0x00);
     /// 3A/01, medium not present, tray closed.
     pub const NO_MEDIUM: Self = Self::new(SenseKey::NotReady, 0x3A, 0x01);
     /// 3A/02, medium not present, tray open.
