@@ -25,6 +25,12 @@ pub fn interrupt_time() -> u64 {
     shared(0x08)
 }
 
+/// Time since 1601-01-01 UTC, in 100 ns units. Any IRQL.
+#[must_use]
+pub fn system_time() -> u64 {
+    shared(0x14)
+}
+
 /// Spins. Any IRQL; keep it under 50 µs at DISPATCH_LEVEL.
 pub fn stall(time: Duration) {
     // SAFETY: callable at any IRQL.

@@ -15,7 +15,7 @@ use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::state::Told;
-use crate::{DRIVER, hypercall_page, proof};
+use crate::{DRIVER, hypercall_page};
 
 /// How long xenstored may take for everything together.
 const PATIENCE: Duration = Duration::from_secs(10);

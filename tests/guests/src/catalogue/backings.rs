@@ -29,9 +29,10 @@ const HOTPLUG_AGAIN: &str = "xl block-attach $DOMID \
 const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
      sleep 2 && echo vbd-$DOMID-51728 >unbind && sleep 1 && echo vbd-$DOMID-51728 >bind";
-/// Two vbds of qemu's over one file, both read-only.
-const READ_ONLY_TWICE: &str = "truncate -s 2M both.img && for v in xvde xvdf; do \
-     xl block-attach $DOMID format=raw,vdev=$v,access=ro,backendtype=qdisk,target=$PWD/both.img || exit; done";
+/// Two vbds of blkback's over one loop device, both read-only. qemu 7.2 refuses a disk that is not writable.
+const READ_ONLY_TWICE: &str = "truncate -s 2M both.img && d=$(losetup --show -r -f both.img) && for v in xvde xvdf; do \
+     xl block-attach $DOMID format=raw,vdev=$v,access=ro,backendtype=phy,script=/run/job/block-fast.sh,target=$d || exit; \
+     done";
 /// Removes what is hda's, as a toolstack does after its backend's domain has crashed, and makes it anew, while the
 /// guest cannot look.
 const REPLACED: &str = "f=/local/domain/$DOMID/device/vbd/768; b=/local/domain/0/backend/vbd/$DOMID/768; n=; \

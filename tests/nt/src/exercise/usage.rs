@@ -44,7 +44,8 @@ pub fn run() {
 
 fn tell(adapter: *mut DeviceObject, kind: u32, comes: bool) {
     // SAFETY: a started device; nothing changes the tree meanwhile.
-    if !unsafe { pnp::serialized(|| device_state::use_for(adapter, kind, comes)) } {
-        ke::panicked(format_args!("usage {kind}: refused"));
+    let answer = unsafe { pnp::serialized(|| device_state::use_for(adapter, kind, comes)) };
+    if !status::success(answer) {
+        ke::panicked(format_args!("usage {kind}: refused, status {answer:#x}"));
     }
 }

@@ -35,14 +35,13 @@ pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
         .is_none_or(|(_, state)| state & NOT_DISABLEABLE == 0)
 }
 
-/// A special file comes to a device, or goes from it: whether its drivers agreed.
+/// A special file comes to a device, or goes from it: what its drivers answer.
 ///
 /// # Safety
 /// As [`query`].
-pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> bool {
+pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatus {
     let usage_notification = UsageNotification { in_path: comes.into(), reserved: [FALSE; 3], pad: 0, kind };
-    let answer = stack::send(pdo, IRP_MN_DEVICE_USAGE_NOTIFICATION, Some(Parameters { usage_notification }));
-    status::success(answer.status)
+    stack::send(pdo, IRP_MN_DEVICE_USAGE_NOTIFICATION, Some(Parameters { usage_notification })).status
 }
 
 /// Whether a device's drivers agree that it is stopped, or removed (`minor`); it is neither.

@@ -71,7 +71,9 @@ pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option
         | IRP_MN_CANCEL_STOP_DEVICE
         | IRP_MN_STOP_DEVICE
         | IRP_MN_QUERY_REMOVE_DEVICE
-        | IRP_MN_CANCEL_REMOVE_DEVICE => (status::SUCCESS, 0),
+        | IRP_MN_CANCEL_REMOVE_DEVICE
+        // A bus driver has to handle it where one of its children may be in the path of a paging file.
+        | IRP_MN_DEVICE_USAGE_NOTIFICATION => (status::SUCCESS, 0),
         IRP_MN_START_DEVICE | IRP_MN_REMOVE_DEVICE | IRP_MN_SURPRISE_REMOVAL => return None,
         // A bus driver leaves the status of what it does not handle as it is.
         _ => return Some(irp::complete_unchanged(irp)),
