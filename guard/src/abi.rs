@@ -291,7 +291,6 @@ pub fn pack_action(action: Action) -> u64 {
 }
 
 /// Unpacks an action. What cannot be understood is a withhold: a doubt never exposes.
-#[must_use]
 pub fn unpack_action(packed: u64) -> Action {
     let [kind, reason, ..] = packed.to_le_bytes();
     let reason = Reason::from_code(u32::from(reason)).unwrap_or(Reason::EventRefused);

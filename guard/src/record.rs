@@ -151,7 +151,6 @@ impl Entry {
     }
 
     /// The guard's answer.
-    #[must_use]
     pub fn action(&self) -> Action {
         unpack_action(self.action)
     }
