@@ -1,6 +1,6 @@
 //! What the guard adds to a boot, with 1 to 64 disks: the decision in idefilter's DriverEntry and the
 //! censuses at the disks' arrivals, as work that is counted, and as guest time. Written to
-//! `docs/guard-cost.md`.
+//! `docs/results/guard-cost.md`.
 //!
 //! The executive counts (tests/nt/src/work.rs). What is counted does not depend on the machine, so it must
 //! lie on a line exactly; the times are those of one run under software emulation and are shown beside it.
@@ -91,7 +91,7 @@ pub fn run() -> Result<()> {
         println!("{cost:?}");
         costs.push(cost);
     }
-    let path = layout.root().join("docs/guard-cost.md");
+    let path = layout.root().join("docs/results/guard-cost.md");
     fs::write(&path, text(&costs)).with_context(|| format!("cannot write {}", path.display()))?;
     println!("written: {}", path.display());
     let excess = excess(&costs);

@@ -196,7 +196,7 @@ const HEAD: [&str; 3] = ["kind", "end", "boots"];
 const AGAIN: &str = "Boots that were run again, after what they had shown was mended: ";
 
 fn page_path(layout: &Layout) -> PathBuf {
-    layout.root().join("docs/faults.md")
+    layout.root().join("docs/results/faults.md")
 }
 
 fn write_page(layout: &Layout, found: &Found, again: usize) -> Result<()> {
@@ -206,13 +206,13 @@ fn write_page(layout: &Layout, found: &Found, again: usize) -> Result<()> {
     Ok(())
 }
 
-/// `docs/faults.md`: what came of a run of everything, and of the boots that were run again.
+/// `docs/results/faults.md`: what came of a run of everything, and of the boots that were run again.
 fn page(found: &Found, again: usize) -> String {
     let good: u32 = found.ends.values().sum();
     let mut text = format!(
         "# Faults by index\n\n\
          Written by a run of `cargo xtask faults`; not edited by hand. Each request that a PV boot makes has failed once, in a\n\
-         boot of its own ([testing](testing.md#faults-by-index) says how, and which ends are right).\n\n\
+         boot of its own ([testing](../testing.md#faults-by-index) says how, and which ends are right).\n\n\
          **{} boots, {good} with a right end.**\n\n| {} |\n|---|---|---|\n",
         good as usize + found.wrong.len(),
         HEAD.join(" | "),

@@ -1,5 +1,5 @@
 //! The sabotage matrix: every configuration and fault there is a scenario of, under Xen, and what came of it,
-//! written to `docs/guard-matrix.md`.
+//! written to `docs/results/guard-matrix.md`.
 //!
 //! The rows are the scenarios themselves, those of `cargo xtask test` and those that run by name only, each
 //! once.
@@ -100,7 +100,7 @@ pub fn run(names: &[String]) -> Result<()> {
     for name in names {
         ensure!(all.iter().any(|row| row.name() == name), "there is no row {name}");
     }
-    let path = layout.root().join("docs/guard-matrix.md");
+    let path = layout.root().join("docs/results/guard-matrix.md");
     let kept = if names.is_empty() { Vec::new() } else { kept(&path, &all, names)? };
     let wanted = |(_, row): &(usize, Row)| names.is_empty() || names.iter().any(|name| name == row.name());
     let rows: VecDeque<(usize, Row)> = all.into_iter().enumerate().filter(wanted).collect();
@@ -289,7 +289,7 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
     let mut text = format!(
         "# The guard's sabotage matrix\n\n\
          Written by `cargo xtask matrix`; not edited by hand. Each boot is a guest of real Xen with a real backend (see\n\
-         [testing](testing.md)); a sequence boots one machine several times. Afterwards each image is checked from the\n\
+         [testing](../testing.md)); a sequence boots one machine several times. Afterwards each image is checked from the\n\
          host: every block, and that no boot mounted a disk more than once.\n\n\
          {}\n\n",
         summary(lines)
@@ -345,9 +345,9 @@ mod tests {
     #[test]
     fn the_readme_tells_what_the_table_has() {
         let read = |name: &str| fs::read_to_string(Layout::here().root().join(name)).expect(name);
-        let (readme, page) = (read("README.md"), read("docs/guard-matrix.md"));
-        let lines =
-            kept(&Layout::here().root().join("docs/guard-matrix.md"), &rows(), &[]).expect("the page");
+        let (readme, page) = (read("README.md"), read("docs/results/guard-matrix.md"));
+        let lines = kept(&Layout::here().root().join("docs/results/guard-matrix.md"), &rows(), &[])
+            .expect("the page");
         for text in [&readme, &page] {
             let found: Vec<_> = text.lines().filter(|line| is_summary(line)).collect();
             assert_eq!(found, [summary(&lines)]);

@@ -47,7 +47,7 @@ pub struct Options {
 /// What a person has to say about the results.
 const NOTES: &str = include_str!("notes.md");
 
-/// Runs the benchmark, prints its tables, and writes `docs/performance.*`.
+/// Runs the benchmark, prints its tables, and writes `docs/results/performance.*`.
 ///
 /// # Errors
 /// The rig failed, or a contender did not do what it reported.
@@ -104,8 +104,11 @@ pub fn run(options: &Options) -> Result<()> {
         more: &if points.is_empty() { String::new() } else { callgrind::section(&points) },
         notes: NOTES,
     };
-    let folder =
-        if options.only.is_empty() { layout.root().join("docs") } else { layout.target().join("bench") };
+    let folder = if options.only.is_empty() {
+        layout.root().join("docs/results")
+    } else {
+        layout.target().join("bench")
+    };
     fs::create_dir_all(&folder)?;
     for (name, text) in [
         ("performance.md", page.text()),

@@ -1,4 +1,4 @@
-//! `docs/performance.md`, written from the results.
+//! `docs/results/performance.md`, written from the results.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `docs/mutants.md`: what was broken, and what caught it. Rows that are not run stay as they are in it.
+//! `docs/results/mutants.md`: what was broken, and what caught it. Rows that are not run stay as they are in it.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ pub fn first(words: &[String]) -> String {
 
 /// Writes the page with these rows, and those that it has of mutants that were not run now.
 pub fn write(layout: &Layout, new: &[Row]) -> Result<()> {
-    let path = layout.root().join("docs/mutants.md");
+    let path = layout.root().join("docs/results/mutants.md");
     let old = fs::read_to_string(&path).unwrap_or_default();
     fs::write(&path, text(&old, new)).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{build, layout::Layout, repro, setup, step::step};
 
 /// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught
-/// it, and writes `docs/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
+/// it, and writes `docs/results/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
 ///
 /// # Errors
 /// A mutant could not be applied or built, or survived; the page is written all the same, and says so.
