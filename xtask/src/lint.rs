@@ -1,11 +1,11 @@
-//! Formatting and clippy, for every target there is code for.
+//! Formatting, clippy for every target there is code for, and rules of this project.
 
 use std::process::Command;
 
 use anyhow::Result;
 use guests::built::{EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
-use crate::{build, command, inf, layout::Layout, policy, setup};
+use crate::{build, command, inf, layout::Layout, links, policy, setup};
 
 /// Name and check of each lint.
 pub type Lint = (&'static str, fn(&Layout) -> Result<()>);
@@ -15,6 +15,7 @@ pub const ALL: &[Lint] = &[
     ("rustfmt", rustfmt),
     ("INF files", inf::check),
     ("dependencies", policy::check),
+    ("links of documents", links::check),
     ("clippy: host", clippy_host),
     ("clippy: drivers", clippy_drivers),
     ("clippy: executive", clippy_executive),

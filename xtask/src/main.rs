@@ -8,7 +8,7 @@ use guests::{cost, demo, faults, lifecycle, matrix, table};
 use xtask::{
     bench, build, explore, inf, layout, linker, lint, model, mutants,
     package::{self, Extra, Signer, Signing},
-    package_dom0, pe, repro, setup, test, wine,
+    package_dom0, pe, pictures, repro, setup, test, wine,
 };
 
 #[derive(Parser)]
@@ -94,7 +94,9 @@ enum Command {
     },
     /// Writes the table of guest tests into docs/testing.md
     Guests,
-    /// Boots every configuration and fault of the guard's, and writes docs/guard-matrix.md
+    /// Draws the pictures of the documents, in docs/pictures
+    Pictures,
+    /// Boots every configuration and fault of the guard's, and writes docs/results/guard-matrix.md
     Matrix {
         /// Only these rows; the others stay in the table as they are
         rows: Vec<String>,
@@ -107,18 +109,18 @@ enum Command {
         /// Only every n-th
         #[arg(short, long, default_value_t = 1)]
         every: u64,
-        /// Those that docs/faults.md lists as wrong, once more; what comes of them is written there
+        /// Those that docs/results/faults.md lists as wrong, once more; what comes of them is written there
         #[arg(long, conflicts_with_all = ["kind", "every"])]
         again: bool,
     },
     /// Runs the drivers in Wine's kernel
     Wine,
-    /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/performance.md
+    /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/results/performance.md
     Bench(bench::Options),
-    /// Counts what the guard adds to a boot with 1 to 64 disks, and writes docs/guard-cost.md
+    /// Counts what the guard adds to a boot with 1 to 64 disks, and writes docs/results/guard-cost.md
     Cost,
     /// Breaks the guard on purpose, one place at a time, shows which test catches it, and writes
-    /// docs/mutants.md
+    /// docs/results/mutants.md
     Mutants {
         /// Only the rules of the guard, on the host
         #[arg(long)]
@@ -181,6 +183,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Test { xen } => test::all(xen),
         Command::Scenario { names, xen } => test::guests_by_name(&names, xen),
+        Command::Pictures => pictures::run(),
         Command::Guests => table::write(&layout::Layout::here()),
         Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),
         Command::Faults { kind, every, .. } => build_for_guests().and_then(|()| faults::run(&kind, every)),

@@ -242,15 +242,11 @@ fn contents(layout: &Layout) -> Result<Package> {
     for script in ["install.cmd", "uninstall.cmd"] {
         files.insert(script.to_owned(), read(&layout.root().join("inf").join(script))?);
     }
-    for (place, source) in [
-        ("CHANGELOG.md", "CHANGELOG.md"),
-        ("docs/admin-guide.md", "docs/admin-guide.md"),
-        // The line that a stop writes names it by this path.
-        ("docs/bugcheck.md", "docs/bugcheck.md"),
-        ("docs/bootcfg.md", "docs/bootcfg.md"),
-        ("licences/LICENSE-MIT", "LICENSE-MIT"),
-        ("licences/LICENSE-APACHE", "LICENSE-APACHE"),
-    ] {
+    for (place, source) in PAPERS
+        .iter()
+        .map(|paper| (*paper, *paper))
+        .chain([("licences/LICENSE-MIT", "LICENSE-MIT"), ("licences/LICENSE-APACHE", "LICENSE-APACHE")])
+    {
         let mut text = read(&layout.root().join(source))?;
         if place.ends_with(".md") {
             // Older Windows' Notepad knows no other line ends.
@@ -266,6 +262,17 @@ fn contents(layout: &Layout) -> Result<Package> {
     let name = format!("xenguard-{}", env!("CARGO_PKG_VERSION"));
     Ok(Package { name, files, date, crates, bases: components::bases()? })
 }
+
+/// The documents in the zip, which have the same paths in the sources.
+pub(crate) const PAPERS: &[&str] = &[
+    "CHANGELOG.md",
+    "docs/admin-guide.md",
+    // The line that a stop writes names it by this path.
+    "docs/bugcheck.md",
+    "docs/bootcfg.md",
+    "docs/bootcfg.schema.json",
+    "docs/not-run.md",
+];
 
 /// The programs that were built, and the target each is for.
 fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
