@@ -164,11 +164,11 @@ pub enum Command {
     Verify,
     /// Before installing: one list of everything in this system that stands against an installation, or that
     /// keeps a Windows from booting (0x7B)
-    #[command(after_help = "Examples:\n  bootcfg check\n  bootcfg --root /mnt check")]
+    #[command(after_help = "Examples:\n  xenguard check\n  xenguard --root /mnt check")]
     Check,
     /// Take out what is left of another suite of PV drivers (Xen Project, XenServer, XCP-ng, GPLPV, SUSE VMDP),
     /// on a volume that no Windows is using
-    #[command(after_help = "Examples:\n  bootcfg --root /mnt --dry-run clean\n  bootcfg --root /mnt clean")]
+    #[command(after_help = "Examples:\n  xenguard --root /mnt --dry-run clean\n  xenguard --root /mnt clean")]
     Clean,
     /// Keep a copy of the boot configuration
     Backup {
@@ -209,7 +209,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  xenguard uninstall\n  xenguard --root /mnt --yes uninstall")]
     Uninstall,
     /// Print the manual page
-    #[command(after_help = "Example:\n  bootcfg man > /usr/local/share/man/man1/bootcfg.1")]
+    #[command(after_help = "Example:\n  xenguard man > /usr/local/share/man/man1/xenguard.1")]
     Man,
     /// Print a completion script for a shell
     Completions {
