@@ -82,6 +82,9 @@ enum Command {
         /// Run every guest on this version of Xen: 4.14, 4.17 or 4.20
         #[arg(long, value_name = "VERSION")]
         xen: Option<rig::Release>,
+        /// Of the guests that take turns run those of this turn, and not those of the day's
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=guests::scenario::TURNS as u64))]
+        turn: Option<u64>,
     },
     /// Boots guests of the test suite by name and shows their consoles
     Scenario {
@@ -181,7 +184,7 @@ fn run(command: Command) -> Result<()> {
             build::all()?;
             demo::run()
         }
-        Command::Test { xen } => test::all(xen),
+        Command::Test { xen, turn } => test::all(xen, turn.map(|turn| turn as usize)),
         Command::Scenario { names, xen } => test::guests_by_name(&names, xen),
         Command::Pictures => pictures::run(),
         Command::Guests => table::write(&layout::Layout::here()),

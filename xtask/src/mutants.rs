@@ -553,8 +553,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a CD-ROM drive is counted as a disk",
         file: "xenvbd/src/plug.rs",
-        from: "if !target.is_cdrom() {",
-        to: "if target.number() > 0 {",
+        from: "let listed = target.is_cdrom() || adapter.census()",
+        to: "let listed = (target.is_cdrom() && target.number() == u32::MAX) || adapter.census()",
         caught_by: &[Guest("cdrom-pv")],
     },
     Mutant {
@@ -651,8 +651,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the executive takes a word that it does not know for another one",
         file: "tests/protocol/src/word.rs",
-        from: "\"late-relations\" => Self::LateRelations, _ => return Err(Unknown),",
-        to: "\"late-relations\" => Self::LateRelations, _ => Self::LookAlike,",
+        from: "\"unidentified\" => Self::Unidentified, _ => return Err(Unknown),",
+        to: "\"unidentified\" => Self::Unidentified, _ => Self::LookAlike,",
         caught_by: &[Host("protocol")],
     },
     Mutant {

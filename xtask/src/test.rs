@@ -12,6 +12,7 @@ use guests::{
     boot,
     boot::rig_files,
     run::{self, GuestTest},
+    scenario::TURNS,
     step::{Running, step},
 };
 use rig::{Release, RigFiles};
@@ -25,11 +26,11 @@ const PARALLEL_GUESTS: usize = 2;
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 
 /// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on,
-/// or the default one.
+/// or the default one. `turn`: the turn of the guests that take turns, from 1, or the day's.
 ///
 /// # Errors
 /// The tests could not be run, or some failed.
-pub fn all(xen: Option<Release>) -> Result<()> {
+pub fn all(xen: Option<Release>, turn: Option<usize>) -> Result<()> {
     let layout = Layout::here();
     let tally = Tally::default();
     setup::ensure()?;
@@ -49,7 +50,9 @@ pub fn all(xen: Option<Release>) -> Result<()> {
     }
     match rig_files::ensure(&layout, xen.unwrap_or_default()) {
         Ok(rig) => {
-            let mut tests = guest_tests(&layout, &rig)?;
+            let turn = turn.map_or_else(run::turn_of_today, |turn| turn - 1);
+            println!("guests in turn: {} of {TURNS}; `--turn` chooses another one than the day's", turn + 1);
+            let mut tests = guest_tests(&layout, &rig, turn)?;
             tests.retain(|test| obstacle.is_none() || test.name != BOOTCFG_IN_WINE);
             guests(tests, &tally);
         }
@@ -66,8 +69,8 @@ pub fn guests_by_name(names: &[String], xen: Release) -> Result<()> {
     let layout = Layout::here();
     setup::bootcfg_tests()?;
     let rig = rig_files::ensure(&layout, xen)?;
-    let mut tests = guest_tests(&layout, &rig)?;
-    tests.extend(run::by_name_only(&layout, &rig));
+    let mut tests = guest_tests(&layout, &rig, 0)?;
+    tests.extend(run::left_out(&layout, &rig, 0));
     for wanted in names {
         let Some(at) = tests.iter().position(|test| test.name == *wanted) else {
             let known: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
@@ -201,8 +204,8 @@ fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
 }
 
 /// The guest tests, and those that run the same files in Wine.
-fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
-    let mut tests = run::tested(layout, rig)?;
+fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<Vec<GuestTest<'a>>> {
+    let mut tests = run::tested(layout, rig, turn)?;
     tests.push(GuestTest::new("wine", || wine::run(layout)));
     tests.push(GuestTest::new(BOOTCFG_IN_WINE, || program_in_wine::run(layout)));
     Ok(tests)

@@ -1,6 +1,6 @@
 //! The guest tests as a list.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rig::{RigError, RigFiles};
@@ -10,7 +10,7 @@ use crate::{
     boot, catalogue, faults,
     layout::Layout,
     lifecycle,
-    scenario::{Scenario, Sequence},
+    scenario::{Runs, Scenario, Sequence, TURNS},
     verdict,
 };
 
@@ -37,12 +37,18 @@ pub fn rig_failure(error: &anyhow::Error) -> Option<&RigError> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// The guest tests of `cargo xtask test`.
+/// The turn of a day: the number of the day, counted from 1970, within [`TURNS`].
+pub fn turn_of_today() -> usize {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs() / 86_400) as usize % TURNS
+}
+
+/// The guest tests of `cargo xtask test` in a turn, from 0 to [`TURNS`] - 1.
 ///
 /// # Errors
 /// The list of the wrong driver's cases cannot be read.
-pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest<'a>>> {
-    let mut tests: Vec<_> = of_catalogue(layout, rig, false).collect();
+pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<Vec<GuestTest<'a>>> {
+    let mut tests: Vec<_> = of_catalogue(layout, rig, Some(turn)).collect();
     for half in 0..2 {
         let run = move || faults::sample(layout, rig, half);
         tests.push(GuestTest::new(format!("faults-sample-{half}"), run));
@@ -58,20 +64,36 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles) -> Result<Vec<GuestTest
     Ok(tests)
 }
 
-/// The guest tests that run by name only.
-pub fn by_name_only<'a>(layout: &'a Layout, rig: &'a RigFiles) -> impl Iterator<Item = GuestTest<'a>> {
-    of_catalogue(layout, rig, true)
+/// The guests of the catalogue that [`tested`] leaves out in this turn.
+pub fn left_out<'a>(
+    layout: &'a Layout,
+    rig: &'a RigFiles,
+    turn: usize,
+) -> impl Iterator<Item = GuestTest<'a>> {
+    let chosen: BTreeSet<_> = of_catalogue(layout, rig, Some(turn)).map(|test| test.name).collect();
+    of_catalogue(layout, rig, None).filter(move |test| !chosen.contains(&test.name))
 }
 
+/// The guests of the catalogue: those of a turn, or all.
 fn of_catalogue<'a>(
     layout: &'a Layout,
     rig: &'a RigFiles,
-    by_name: bool,
+    turn: Option<usize>,
 ) -> impl Iterator<Item = GuestTest<'a>> {
-    let boots = catalogue::boots().filter(move |boot| boot.by_name == by_name);
-    let sequences = catalogue::sequences().filter(move |sequence| sequence.by_name == by_name);
-    let boots = boots.map(|scenario| scenario_test(layout, rig, scenario));
-    boots.chain(sequences.map(|sequence| sequence_test(layout, rig, sequence)))
+    let boots = catalogue::boots().map(move |boot| (boot.runs, scenario_test(layout, rig, boot)));
+    let sequences = catalogue::sequences().map(move |one| (one.runs, sequence_test(layout, rig, one)));
+    let mut in_turn = 0;
+    boots.chain(sequences).filter_map(move |(runs, test)| is_chosen(runs, &mut in_turn, turn).then_some(test))
+}
+
+/// Returns true if a turn has the next guest, and counts those that take turns. No turn has them all.
+fn is_chosen(runs: Runs, in_turn: &mut usize, turn: Option<usize>) -> bool {
+    *in_turn += usize::from(runs == Runs::InTurn);
+    match (runs, turn) {
+        (_, None) | (Runs::Always, _) => true,
+        (Runs::InTurn, Some(turn)) => *in_turn % TURNS == turn % TURNS,
+        (Runs::ByName, Some(_)) => false,
+    }
 }
 
 /// A boot of a scenario, held against what it expects.
@@ -181,5 +203,34 @@ mod tests {
         assert!(
             rig_failure(&none_of(&["PV disks: 0, expected 1".to_owned()]).expect_err("an error")).is_none()
         );
+    }
+}
+
+#[cfg(test)]
+mod turns {
+    use super::*;
+
+    /// Each guest that takes turns is in one turn, and no turn has many more than another.
+    #[test]
+    fn every_guest_has_its_turn() {
+        let all =
+            || catalogue::boots().map(|boot| boot.runs).chain(catalogue::sequences().map(|one| one.runs));
+        let chosen = |turn| {
+            let mut in_turn = 0;
+            all().map(move |runs| is_chosen(runs, &mut in_turn, turn))
+        };
+        let turns: Vec<Vec<bool>> = (0..TURNS).map(|turn| chosen(Some(turn)).collect()).collect();
+        for (at, runs) in all().enumerate() {
+            let count = turns.iter().filter(|turn| turn[at]).count();
+            let expected = match runs {
+                Runs::Always => TURNS,
+                Runs::InTurn => 1,
+                Runs::ByName => 0,
+            };
+            assert_eq!(count, expected, "guest {at}");
+        }
+        let sizes: Vec<_> = turns.iter().map(|turn| turn.iter().filter(|&&chosen| chosen).count()).collect();
+        assert!(sizes.iter().max() <= sizes.iter().min().map(|least| least + 1).as_ref(), "{sizes:?}");
+        assert!(chosen(None).all(|chosen| chosen));
     }
 }

@@ -106,9 +106,23 @@ pub struct Scenario {
     pub checks: &'static [Check],
     /// A second guest's disk is among the late ones, and that guest was stopped by the guard.
     pub neighbour_stops: bool,
-    /// Run by name and in the matrix only, not by `cargo xtask test`.
-    pub by_name: bool,
+    /// The tests that run it.
+    pub runs: Runs,
 }
+
+/// The tests that run a guest. The matrix runs every one, and by name each can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Every `cargo xtask test`.
+    Always,
+    /// One of [`TURNS`] tests in a row: there are too many of them for one test.
+    InTurn,
+    /// No test.
+    ByName,
+}
+
+/// Number of tests that together run every guest of [`Runs::InTurn`].
+pub const TURNS: usize = 4;
 
 /// The moment of a command of dom0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,8 +208,8 @@ pub struct Sequence {
     pub title: &'static str,
     /// The boots, in order.
     pub boots: &'static [Scenario],
-    /// Run by name and in the matrix only, not by `cargo xtask test`.
-    pub by_name: bool,
+    /// The tests that run it.
+    pub runs: Runs,
 }
 
 /// A boot from emulated disks for the given reason.
@@ -242,7 +256,7 @@ pub const BASE: Scenario = Scenario {
     expect: emulated(Reason::NotSelected),
     checks: &[],
     neighbour_stops: false,
-    by_name: false,
+    runs: Runs::Always,
 };
 
 /// One PV disk; the IDE controller is hidden.

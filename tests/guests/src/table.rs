@@ -4,7 +4,12 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{catalogue, layout::Layout, matrix, scenario::Scenario};
+use crate::{
+    catalogue,
+    layout::Layout,
+    matrix,
+    scenario::{Runs, Scenario},
+};
 
 /// The line before the table.
 const BEGIN: &str = "<!-- Written by `cargo xtask guests`; not edited by hand. -->";
@@ -41,14 +46,14 @@ fn tables() -> String {
         text +=
             &format!("\n**{subject}**\n\n| guest | what is booted | what must be seen |\n|---|---|---|\n");
         for boot in *boots {
-            text += &row(&guest(boot.name, boot.by_name), boot.title, &seen(boot));
+            text += &row(&guest(boot.name, boot.runs), boot.title, &seen(boot));
         }
     }
     text += "\n**Machines that are booted several times**\n\n| guest | what is booted | boots, and what each must show |\n|---|---|---|\n";
     for sequence in catalogue::sequences() {
         let boots: Vec<_> =
             sequence.boots.iter().map(|boot| format!("{}: {}", boot.name, seen(boot))).collect();
-        text += &row(&guest(sequence.name, sequence.by_name), sequence.title, &boots.join("; "));
+        text += &row(&guest(sequence.name, sequence.runs), sequence.title, &boots.join("; "));
     }
     text
 }
@@ -58,8 +63,12 @@ fn row(guest: &str, booted: &str, seen: &str) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-fn guest(name: &str, by_name: bool) -> String {
-    if by_name { format!("by name: {name}") } else { name.to_owned() }
+fn guest(name: &str, runs: Runs) -> String {
+    match runs {
+        Runs::Always => name.to_owned(),
+        Runs::InTurn => format!("in turn: {name}"),
+        Runs::ByName => format!("by name: {name}"),
+    }
 }
 
 /// Returns what a boot must show: mode, disks and controllers, then the checks of its own.

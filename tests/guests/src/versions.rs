@@ -33,10 +33,11 @@ pub fn is_nt62(version: Version) -> bool {
 mod tests {
     use super::*;
     use crate::catalogue;
+    use crate::scenario::Runs;
 
     #[test]
     fn every_version_has_its_share_of_the_tests() {
-        let tested: Vec<_> = catalogue::boots().filter(|boot| !boot.by_name).collect();
+        let tested: Vec<_> = catalogue::boots().filter(|boot| boot.runs != Runs::ByName).collect();
         for &version in Version::ALL {
             let count = tested.iter().filter(|boot| of(boot, None) == version).count();
             assert!(count >= tested.len() / 10, "{version}: {count} of {}", tested.len());

@@ -4,7 +4,7 @@
 use guard::Reason;
 use protocol::{Version, Word};
 
-use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Scenario, Sequence, emulated};
+use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Runs, Scenario, Sequence, emulated};
 
 /// The file of idefilter is gone, or damaged: neither xenpci nor xenvbd loads, which import from it.
 pub const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
@@ -35,6 +35,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: disabled!("idefilter"),
         words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -42,7 +43,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "idefilter.sys is damaged: the boot loader leaves it out",
         damaged: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -51,7 +52,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: NO_SERVICE,
         words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -59,7 +60,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the same from the emulated entry: idefilter.sys is gone",
         without: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
@@ -68,7 +69,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: disabled!("idefilter"),
         words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
@@ -76,7 +77,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the same from the emulated entry: idefilter.sys is damaged",
         damaged: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
@@ -85,14 +86,14 @@ pub const BOOTS: &[Scenario] = &[
         registry: NO_SERVICE,
         words: BEFORE_CORE,
         expect: FILTER_NOT_STARTED,
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
         name: "idefallback-file-missing",
         title: "idefallback.sys is gone: nothing needs it as long as idefilter is there",
         without: &["idefallback.sys"],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -100,7 +101,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "idefilter.sys and idefallback.sys are gone: NT does not start the PCI bus, and nothing is mounted",
         without: &["idefilter.sys", "idefallback.sys"],
         expect: Expect { ide: 0, ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE), ..WITHOUT_FILTER },
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -108,7 +109,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenpci.sys is gone: the loader has not brought it, and the boot is emulated",
         without: &["xenpci.sys"],
         expect: emulated(Reason::XenpciDisabled),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -116,7 +117,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenpci.sys is damaged",
         damaged: &["xenpci.sys"],
         expect: emulated(Reason::XenpciDisabled),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -124,7 +125,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenvbd.sys is gone: the loader has not brought it, and the boot is emulated",
         without: &["xenvbd.sys"],
         expect: emulated(Reason::XenvbdDisabled),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -132,7 +133,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenvbd.sys is damaged",
         damaged: &["xenvbd.sys"],
         expect: emulated(Reason::XenvbdDisabled),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];
@@ -151,6 +152,6 @@ pub const SEQUENCES: &[Sequence] = &[
                 ..PV_BOOT
             },
         ],
-        by_name: true,
+        runs: Runs::ByName,
     },
 ];

@@ -7,7 +7,7 @@ use super::disks::HOTPLUG;
 use crate::{
     check::Check,
     checks::load::ended_well,
-    scenario::{Backend, Expect, PV, PV_BOOT, Scenario, When, emulated},
+    scenario::{Backend, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
 /// xvde and xvdf.
@@ -52,6 +52,7 @@ pub const BOOTS: &[Scenario] = &[
         created: QDISK_AGAIN,
         more_vbds: &[(XVDE, 1)],
         expect: emulated(Reason::BackingShared),
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -77,7 +78,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "a clone of the disk, on a backing of its own, is attached, used and detached",
         late_disks: &[Backend::Blkback],
         created: "dd if=/dev/guest-disk0 of=/dev/guest-disk1 bs=1M conv=fsync",
-        by_name: true,
+        runs: Runs::ByName,
         ..HOTPLUG
     },
     Scenario {
@@ -86,7 +87,7 @@ pub const BOOTS: &[Scenario] = &[
         created: BLKBACK_AGAIN,
         more_vbds: &[(XVDE, 1)],
         expect: emulated(Reason::BackingShared),
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -95,7 +96,7 @@ pub const BOOTS: &[Scenario] = &[
         created: READ_ONLY_TWICE,
         more_vbds: &[(XVDE, 4), (XVDF, 4)],
         expect: Expect { pv: 3, ..PV },
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -105,7 +106,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Outage),
         dom0: &[(When::Ready(Ready::Outage), REPLACED)],
         checks: &[MADE_ANEW],
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
 ];

@@ -5,7 +5,7 @@ use protocol::{Exercise, Line, Ready};
 use crate::{
     boot::{CDROM_SECTORS, cdrom},
     check::{Check, Differences, Seen},
-    scenario::{Expect, PV, PV_BOOT, Scenario, When},
+    scenario::{Expect, PV, PV_BOOT, Runs, Scenario, When},
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -25,6 +25,7 @@ pub const BOOTS: &[Scenario] = &[Scenario {
     ],
     expect: Expect { pv_cdroms: 1, ..PV },
     checks: &[ANSWERS],
+    runs: Runs::InTurn,
     ..PV_BOOT
 }];
 

@@ -3,7 +3,7 @@
 use guard::Reason;
 use protocol::{Fault, Word};
 
-use crate::scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Scenario, Sequence, When, emulated};
+use crate::scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, When, emulated};
 
 /// Puts the backend of hda into a state in which it cannot be connected.
 const BACKEND_STUCK: &str = "xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 1";
@@ -17,6 +17,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenvbd is disabled",
         registry: disabled!("xenvbd"),
         expect: emulated(Reason::XenvbdDisabled),
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -24,12 +25,14 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenpci is disabled",
         registry: disabled!("xenpci"),
         expect: emulated(Reason::XenpciDisabled),
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
         name: "viridian",
         title: "Hyper-V's leaves come first: Xen is found at the next base",
         config: &["viridian = 1"],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -37,6 +40,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "hda is emulated only, hdb has a vbd",
         disks: &[Backend::None, Backend::Blkback],
         expect: Expect { ide: 2, ..emulated(Reason::BootDiskWithoutVbd) },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -44,6 +48,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the backend becomes ready while the decision waits",
         created: BACKEND_STUCK,
         dom0: &[(When::Booted, BACKEND_BACK)],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -51,13 +56,14 @@ pub const BOOTS: &[Scenario] = &[
         title: "the host asks for an emulated boot: the PV entry boots emulated",
         created: "xenstore-write /local/domain/$DOMID/vm-data/xenguard/boot emulated",
         expect: emulated(Reason::HostVetoed),
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
         name: "host-choice",
         title: "the host asks for PV, which leaves the choice to the entry: the emulated one boots emulated",
         created: "xenstore-write /local/domain/$DOMID/vm-data/xenguard/boot pv",
-        by_name: true,
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {
@@ -65,7 +71,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the only disk is emulated only",
         disks: &[Backend::None],
         expect: emulated(Reason::NoVbd),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -74,7 +80,7 @@ pub const BOOTS: &[Scenario] = &[
         created: BACKEND_STUCK,
         registry: concat!(key!("Services\\idefilter\\Parameters"), "\"BackendWait\"=dword:00000002\n"),
         expect: emulated(Reason::BackendMissing),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -82,7 +88,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the Xen Project's bus filter is installed and enabled",
         registry: concat!(key!("Services\\xenfilt"), "\"Start\"=dword:00000003\n\"Type\"=dword:00000001\n"),
         expect: emulated(Reason::OtherSuite),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -90,7 +96,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the service xenvbd is another vendor's: it lacks this suite's mark",
         registry: concat!(key!("Services\\xenvbd\\Parameters"), "\"XenguardInterface\"=-\n"),
         expect: emulated(Reason::OtherSuite),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -98,7 +104,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "xenpci belongs to another version of the suite",
         registry: concat!(key!("Services\\xenpci\\Parameters"), "\"XenguardInterface\"=dword:00000001\n"),
         expect: emulated(Reason::DriverVersion),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -106,7 +112,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "fast startup is on",
         registry: concat!(key!("Control\\Session Manager\\Power"), "\"HiberbootEnabled\"=dword:00000001\n"),
         expect: emulated(Reason::FastStartup),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -114,7 +120,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the machine has no Xen platform device",
         config: &["xen_platform_pci = 0"],
         expect: emulated(Reason::NoPlatformDevice),
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -126,14 +132,14 @@ pub const BOOTS: &[Scenario] = &[
             "\"UpperFilters\"=hex(7):78,00,65,00,6e,00,70,00,63,00,69,00,00,00,",
             "69,00,64,00,65,00,66,00,69,00,6c,00,74,00,65,00,72,00,00,00,00,00\n"
         ),
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
         name: "class-unregistered",
         title: "nobody has registered a disk interface yet, and the kernel answers an error for that",
         words: &[Word::UnregisteredClass],
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -142,7 +148,7 @@ pub const BOOTS: &[Scenario] = &[
         config: &["device_model_args_hvm = [ \"-drive\", \"if=none,id=n,driver=null-co,size=1M\", \
                    \"-device\", \"nvme,serial=1,drive=n\" ]"],
         expect: Expect { hidden: 2, ..PV },
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -152,7 +158,7 @@ pub const BOOTS: &[Scenario] = &[
         created: "for v in 768 832; do xenstore-write /local/domain/$DOMID/device/vbd/$v/state 5; sleep 2; \
                   xenstore-write /local/domain/$DOMID/device/vbd/$v/state 6; sleep 2; done",
         expect: Expect { pv: 2, ..PV },
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -160,14 +166,14 @@ pub const BOOTS: &[Scenario] = &[
         title: "a vbd's folder that has no backend was left in xenstore",
         created: "d=/local/domain/$DOMID/device/vbd && xenstore-chmod $d n$DOMID r0 && \
                   xenstore-write $d/51744/state 6 $d/51744/virtual-device 51744",
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
         name: "boot-disk-hdb",
         title: "the only disk is hdb",
         first_place: 1,
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
 ];
@@ -206,7 +212,7 @@ pub const SEQUENCES: &[Sequence] = &[
                 ..PV_BOOT
             },
         ],
-        by_name: false,
+        runs: Runs::InTurn,
     },
     // Two PV boots in a row crash: the third is emulated, comes up, and so lets the fourth be PV again. A
     // crash before the hives are open leaves no count.
@@ -226,13 +232,13 @@ pub const SEQUENCES: &[Sequence] = &[
             Scenario { name: "emulated", expect: emulated(Reason::FailedBoots), ..PV_BOOT },
             Scenario { name: "pv", expect: PV, ..PV_BOOT },
         ],
-        by_name: true,
+        runs: Runs::ByName,
     },
     Sequence {
         name: "quick-restarts",
         title: "three PV boots in a row, each shut down in order at once",
         boots: &[QUICK, QUICK, QUICK],
-        by_name: true,
+        runs: Runs::ByName,
     },
 ];
 

@@ -5,7 +5,7 @@ use rig::report::Line as Reported;
 
 use crate::{
     check::{Check, Differences, Seen},
-    scenario::{BASE, Backend, Expect, PV, PV_BOOT, Scenario, When},
+    scenario::{BASE, Backend, Expect, PV, PV_BOOT, Runs, Scenario, When},
 };
 
 /// A second disk comes and goes.
@@ -28,6 +28,7 @@ pub const BOOTS: &[Scenario] = &[
         words: &[Word::Nt(Version::Nt100)],
         disks: &[Backend::Blkback, Backend::Qdisk],
         expect: Expect { pv: 2, ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -40,6 +41,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "hotplug-qdisk",
         title: "the same with a disk of qemu's",
         late_disks: &[Backend::Qdisk],
+        runs: Runs::InTurn,
         ..HOTPLUG
     },
     Scenario {
@@ -52,6 +54,7 @@ pub const BOOTS: &[Scenario] = &[
              xenstore-write $b/sectors 32768 $b/state 4",
         )],
         checks: &[GREW],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -59,6 +62,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the platform device goes without a word in an emulated boot",
         fault: Some(Fault::PlatformLost),
         checks: &[UNLOADED],
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {
@@ -66,7 +70,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "64 vbds in one guest",
         blanks: 63,
         expect: Expect { pv: 64, ..PV },
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];

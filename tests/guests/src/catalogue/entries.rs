@@ -2,7 +2,7 @@
 
 use guard::Reason;
 
-use crate::scenario::{BASE, Entry, Machine, PV, Scenario, emulated};
+use crate::scenario::{BASE, Entry, Machine, PV, Runs, Scenario, emulated};
 
 /// The guests, in the order of the table in docs/testing.md.
 pub const BOOTS: &[Scenario] = &[
@@ -18,18 +18,21 @@ pub const BOOTS: &[Scenario] = &[
         title: "boot.ini from a FAT volume that bootcfg edited: its first entry is as it was",
         machine: Machine::Plain,
         entry: Entry::Fat(1),
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {
         name: "option-xgplpv",
         title: "a token that ends in GPLPV is not it",
         entry: Entry::Switches("/fastdetect /XGPLPV"),
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {
         name: "option-gplpvx",
         title: "a token that begins with GPLPV is not it",
         entry: Entry::Switches("/fastdetect /GPLPVX"),
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {
@@ -37,6 +40,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "NOGPLPV wins over GPLPV",
         entry: Entry::Switches("/fastdetect /NOGPLPV /GPLPV"),
         expect: emulated(Reason::Vetoed),
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {
@@ -44,6 +48,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "safe mode boots from emulated disks",
         entry: Entry::Switches("/fastdetect /safeboot:minimal /GPLPV"),
         expect: emulated(Reason::SafeMode),
+        runs: Runs::InTurn,
         ..BASE
     },
     Scenario {

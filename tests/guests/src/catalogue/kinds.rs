@@ -5,7 +5,7 @@ use protocol::{Exercise, Line, Ready};
 use crate::{
     boot,
     check::{Check, Differences, Seen},
-    scenario::{Expect, PV, PV_BOOT, Raw, Scenario, When},
+    scenario::{Expect, PV, PV_BOOT, Raw, Runs, Scenario, When},
 };
 
 /// Disks of every kind.
@@ -22,6 +22,7 @@ const DISKS_OF_KINDS: Scenario = Scenario {
     dom0: &[(When::Ready(Ready::Look), boot::LOOK_AT_HOLE)],
     expect: Expect { pv: 6, ..PV },
     checks: &[EACH_KIND, GRANTS],
+    runs: Runs::InTurn,
     ..PV_BOOT
 };
 
@@ -33,7 +34,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the same disks as in kinds, with persistent grants",
         registry: persistent_grants!(),
         checks: &[EACH_KIND, PERSISTENT_GRANTS],
-        by_name: true,
+        runs: Runs::ByName,
         ..DISKS_OF_KINDS
     },
 ];

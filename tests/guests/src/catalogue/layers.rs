@@ -7,7 +7,7 @@ use protocol::{Exercise, Fault, Word};
 
 use crate::{
     check::Check,
-    scenario::{BASE, Expect, PV, PV_BOOT, Scenario, When, emulated},
+    scenario::{BASE, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
 /// LSI SCSI, NVMe and AHCI beside IDE.
@@ -51,6 +51,7 @@ pub const BOOTS: &[Scenario] = &[
         fault: Some(Fault::IdeReturn),
         // One of the reserve has gone with the device, and another cannot be had.
         expect: Expect { denied: 1, filters: 0, ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -60,6 +61,7 @@ pub const BOOTS: &[Scenario] = &[
         words: &[Word::Fault(Fault::Unheard), Word::Late("pciide"), Word::Late("atapi")],
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -69,6 +71,7 @@ pub const BOOTS: &[Scenario] = &[
         words: &[Word::Fault(Fault::DeadDisk)],
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 3)), ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -78,6 +81,7 @@ pub const BOOTS: &[Scenario] = &[
         cdrom: true,
         // xenpci starts before the channels have been asked for their disks, and asks again afterwards.
         expect: Expect { withheld: Some(Reason::StorageNotFiltered), hidden: 0, cdroms: 1, filters: 4, ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -88,6 +92,7 @@ pub const BOOTS: &[Scenario] = &[
         fault: Some(Fault::RootRemoved),
         expect: Expect { withheld: Some(Reason::NothingToHide), ..PV },
         checks: &[ROOT_REMOVED],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -96,6 +101,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: no_unplug!(),
         config: &["hdtype = \"ahci\""],
         expect: Expect { hidden: 2, ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -103,7 +109,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "policy none without unplug: refusing the start holds alone",
         registry: concat!(no_unplug!(), hide_policy!("none")),
         expect: Expect { hidden: 0, denied: 1, ..PV },
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -113,7 +119,7 @@ pub const BOOTS: &[Scenario] = &[
         cdrom: true,
         // As above.
         expect: Expect { withheld: Some(Reason::StorageNotFiltered), hidden: 0, cdroms: 1, filters: 4, ..PV },
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -121,7 +127,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "an emulated boot has its disk and its CD-ROM",
         cdrom: true,
         expect: Expect { cdroms: 1, ..emulated(Reason::NotSelected) },
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
@@ -131,7 +137,7 @@ pub const BOOTS: &[Scenario] = &[
         words: &[Word::LookAlike],
         config: &[CONTROLLERS],
         expect: Expect { hidden: 3, ..PV },
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -141,7 +147,7 @@ pub const BOOTS: &[Scenario] = &[
         config: &[CONTROLLERS],
         // The platform device comes before some of them.
         expect: Expect { hidden: 0, denied: 4, withheld: Some(Reason::StartNotRefused), ..PV },
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -149,7 +155,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the bus is asked again for what is on it",
         registry: no_unplug!(),
         fault: Some(Fault::Requery),
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -159,7 +165,7 @@ pub const BOOTS: &[Scenario] = &[
         words: &[Word::Unidentified],
         fault: Some(Fault::Requery),
         expect: Expect { withheld: Some(Reason::AliasSlipped), ..emulated(Reason::PvSelected) },
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -167,14 +173,15 @@ pub const BOOTS: &[Scenario] = &[
         title: "the bus does not answer READ_CONFIG for its children: their device ids tell the controller",
         registry: no_unplug!(),
         words: &[Word::NoReadConfig],
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
         name: "usage",
         title: "a paging, a hibernation and a dump file keep the adapter and its bus from being stopped, removed, disabled",
         exercise: Some(Exercise::Usage),
-        by_name: true,
+        checks: &[HELD],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -187,7 +194,7 @@ pub const BOOTS: &[Scenario] = &[
         ),
         fault: Some(Fault::IdeReturn),
         expect: Expect { denied: 1, ..PV },
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -198,7 +205,7 @@ pub const BOOTS: &[Scenario] = &[
             When::Booted,
             "pid=$(cat /run/xen/xenstored.pid) && kill -STOP $pid && sleep 9 && kill -CONT $pid",
         )],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];
@@ -208,6 +215,15 @@ const ANSWERED_LATE: Check = Check {
     what: "the PCI bus answered for its children late",
     run: |seen, found| {
         found.holds("a late answer", seen.said("the PCI bus answered for its children late") > 0)
+    },
+};
+
+/// Each kind of file held the adapter and its bus; the exercise itself stops the guest where one does not.
+const HELD: Check = Check {
+    what: "held by each of three kinds of file, and free again",
+    run: |seen, found| {
+        let kinds: Vec<_> = seen.lines(protocol::Line::Usage).map(|line| line.text.clone()).collect();
+        found.same("files that held", kinds, [1, 2, 3].map(|kind| format!("kind={kind} held=1")).to_vec());
     },
 };
 

@@ -5,7 +5,7 @@ use protocol::{Exercise, Ready, Word};
 use crate::{
     check::Check,
     checks::load::ended_well,
-    scenario::{Backend, Expect, PV, PV_BOOT, Scenario, When},
+    scenario::{Backend, Expect, PV, PV_BOOT, Runs, Scenario, When},
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -23,6 +23,7 @@ pub const BOOTS: &[Scenario] = &[
              echo vbd-$DOMID-768 >bind",
         )],
         checks: &[RESTARTED],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -40,7 +41,7 @@ pub const BOOTS: &[Scenario] = &[
         )],
         expect: Expect { pv: 2, ..PV },
         checks: &[REPORTED],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];

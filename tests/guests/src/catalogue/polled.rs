@@ -11,7 +11,7 @@ use crate::{
         upcalls::VECTORS,
     },
     dump::file::{MEMORY_WRITTEN, NO_ANSWER, REFUSED, WHOLE},
-    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Scenario, When, emulated},
+    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -38,6 +38,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::HibernateElsewhere),
         dom0: &[(When::Ready(Ready::Hibernated), "bash save.sh")],
         checks: &[MEMORY_WRITTEN, IN_USE_TWICE, VECTORS, RESUMED],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -48,7 +49,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: dump!(),
         expect: Expect { ending: Ending::Crash(0xE2), ..PV },
         checks: &[NO_ANSWER],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -56,7 +57,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "memory is written to the disk at S4, the machine stays on, and the system takes its disk back",
         exercise: Some(Exercise::Hibernate),
         checks: &[MEMORY_WRITTEN, IN_USE_TWICE, AWAKE],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -64,7 +65,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "a copy of the miniport that is started while the disk is in use refuses, and the system goes on with it",
         exercise: Some(Exercise::HibernateUnprepared),
         checks: &[REFUSED, IN_USE],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -75,7 +76,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: dump!(),
         expect: Expect { ending: Ending::Crash(0xE2), ..emulated(Reason::NotSelected) },
         checks: &[REFUSED],
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
@@ -85,7 +86,7 @@ pub const BOOTS: &[Scenario] = &[
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
         checks: &[WHOLE],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];

@@ -7,7 +7,7 @@ use crate::{
         load::IN_USE,
         upcalls::{LINE, VECTORS},
     },
-    scenario::{Backend, Expect, PV, PV_BOOT, Scenario},
+    scenario::{Backend, Expect, PV, PV_BOOT, Runs, Scenario},
 };
 
 /// The line serves both processors.
@@ -31,7 +31,7 @@ pub const BOOTS: &[Scenario] = &[
         name: "vectors-refused",
         title: "no interrupt message can be had: the line serves both processors",
         words: &[Word::Nt(Version::Nt61), Word::NoMessages],
-        by_name: true,
+        runs: Runs::ByName,
         ..BY_LINE
     },
     Scenario {
@@ -39,7 +39,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "vectors are switched off: the line serves both processors",
         words: &[Word::Nt(Version::Nt61)],
         registry: concat!(key!("Services\\xenpci\\Parameters"), "\"UpcallVectors\"=dword:00000000\n"),
-        by_name: true,
+        runs: Runs::ByName,
         ..BY_LINE
     },
 ];

@@ -5,7 +5,7 @@ use protocol::{Exercise, Ready, Version, Word};
 use crate::{
     check::{Check, Differences, Seen},
     checks::{load::IN_USE, upcalls::VECTORS},
-    scenario::{PV_BOOT, Scenario, When},
+    scenario::{PV_BOOT, Runs, Scenario, When},
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -34,7 +34,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Copy),
         dom0: &[(When::Ready(Ready::Copy), "bash copy.sh 32768")],
         checks: &[IN_USE, CANCELLED],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];

@@ -7,7 +7,7 @@ use protocol::{Exercise, Fault, Line, Ready};
 use crate::{
     check::{Check, Differences, Seen},
     dump::secondary::SHOW_LOG,
-    scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Scenario, When, emulated},
+    scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
 /// Asks at the moment that the guest is ready.
@@ -41,6 +41,7 @@ pub const BOOTS: &[Scenario] = &[
         dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl reboot $DOMID")],
         expect: Expect { ending: Ending::Reboot, ..WITHHELD.expect },
         checks: &[ASKED],
+        runs: Runs::InTurn,
         ..WITHHELD
     },
     Scenario {
@@ -49,6 +50,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Reader),
         dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown $DOMID")],
         checks: &[READ, ASKED],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -83,7 +85,7 @@ pub const BOOTS: &[Scenario] = &[
              xl destroy second && xl shutdown -w $DOMID; s=$?; rm waiting; exit $s",
         )],
         checks: &[ASKED],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -92,7 +94,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Asked),
         dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown -F $DOMID")],
         checks: &[ASKED],
-        by_name: true,
+        runs: Runs::InTurn,
         ..WITHHELD
     },
     Scenario {
@@ -101,7 +103,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Asked),
         dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown -F $DOMID")],
         checks: &[ASKED],
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -111,7 +113,7 @@ pub const BOOTS: &[Scenario] = &[
         dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl reboot $DOMID")],
         expect: Expect { ending: Ending::Reboot, ..PV },
         checks: &[ASKED],
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -122,7 +124,7 @@ pub const BOOTS: &[Scenario] = &[
         dom0: &[(REQUEST, "xl shutdown -F $DOMID")],
         expect: Expect { withheld: Some(Reason::AliasStarted), ..emulated(Reason::PvSelected) },
         checks: &[ASKED_BY_ACPI],
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -131,7 +133,7 @@ pub const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::AskedByAcpi),
         dom0: &[(REQUEST, "xl shutdown -F $DOMID")],
         checks: &[ASKED_BY_ACPI],
-        by_name: true,
+        runs: Runs::ByName,
         ..BASE
     },
     Scenario {
@@ -147,7 +149,7 @@ pub const BOOTS: &[Scenario] = &[
             (REQUEST, "bash features.sh 1 1 1"),
         ],
         checks: &[ASKED],
-        by_name: true,
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -155,7 +157,7 @@ pub const BOOTS: &[Scenario] = &[
         title: "the platform device goes without a word while NT has a request for its power button's events there",
         fault: Some(Fault::PlatformLost),
         checks: &[BUTTON_CLOSED],
-        by_name: true,
+        runs: Runs::InTurn,
         ..WITHHELD
     },
 ];

@@ -7,7 +7,7 @@ use super::absence::{INACCESSIBLE_BOOT_DEVICE, NO_SERVICE, WITHOUT_FILTER};
 use super::{demo, polled, suspend};
 use crate::{
     checks::{load::IN_USE, upcalls::LINE},
-    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Scenario, Sequence, emulated},
+    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, emulated},
 };
 
 /// As NT 6.2 or later, with nothing of the suite installed by an earlier boot but what this machine's own boots
@@ -29,7 +29,7 @@ pub const SEQUENCES: &[Sequence] = &[
             PV_10,
             EMULATED_10,
         ],
-        by_name: false,
+        runs: Runs::Always,
     },
     Sequence {
         name: "many-boots",
@@ -49,7 +49,7 @@ pub const SEQUENCES: &[Sequence] = &[
             EMULATED_10,
             PV_10,
         ],
-        by_name: true,
+        runs: Runs::ByName,
     },
 ];
 
@@ -85,7 +85,12 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 /// A scenario on a version.
 macro_rules! on {
     ($list:expr, $name:literal, $version:literal, $words:expr) => {
-        Scenario { name: concat!($name, "-", $version), words: $words, by_name: true, ..alone($list, $name) }
+        Scenario {
+            name: concat!($name, "-", $version),
+            words: $words,
+            runs: Runs::ByName,
+            ..alone($list, $name)
+        }
     };
 }
 
@@ -124,7 +129,7 @@ pub const BOOTS: &[Scenario] = &[
         without: &["idefilter.sys"],
         expect: WITHOUT_FILTER,
         words: NT_100,
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -133,7 +138,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: disabled!("idefilter"),
         expect: NO_BUS,
         words: NT_100,
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
@@ -142,7 +147,7 @@ pub const BOOTS: &[Scenario] = &[
         registry: NO_SERVICE,
         expect: NO_BUS,
         words: NT_100,
-        by_name: true,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
 ];

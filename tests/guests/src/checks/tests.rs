@@ -27,6 +27,10 @@ const CONSOLE: &str = "\
 @xg file disk=0 wrote=ok flushed=ok readback=ok
 @xg device driver=idefilter name= access=restricted
 @xg device driver=idefilter name= access=restricted
+@xg device driver=idefilter name= access=restricted
+@xg device driver=idefilter name= access=restricted
+@xg device driver=idefilter name= access=restricted
+@xg device driver=idefilter name= access=restricted
 @xg device driver=xenpci name=x access=restricted
 @xg device driver=xenpci name= access=restricted
 @xg device driver=xenvbd name=y access=everyone

@@ -136,8 +136,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "an answer that cannot be understood exposes",
         ABI,
-        "_ => Action::Withhold(reason), } } #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]",
-        "3 => Action::Withhold(reason),\n        _ => Action::Expose, } } #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]",
+        "_ => Action::Withhold(reason), } } #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes",
+        "3 => Action::Withhold(reason),\n        _ => Action::Expose, } } #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes",
     ),
     rule(
         "the unplug crosses between drivers",
