@@ -21,7 +21,7 @@
 //! | [`list`] | lists of requests, linked through the requests |
 //! | [`queue`] | one ring of a disk with the requests that wait for it |
 //! | [`memory`] | the system's memory, where data is copied to and from it |
-//! | [`unit`] | the disk as a logical unit, and what of that may change |
+//! | [`mod@unit`] | the disk as a logical unit, and what of that may change |
 //! | [`target_id`] | which target id a vbd's disk has |
 //! | `fake` | SRBs of a test (feature `fake`) |
 //! | `fuzz` | fuzz targets (feature `fake`) |

@@ -1,4 +1,4 @@
-//! Formatting, clippy for every target there is code for, and rules of this project.
+//! Formatting, rustdoc, clippy for every target there is code for, and rules of this project.
 
 use std::process::Command;
 
@@ -16,6 +16,7 @@ pub const ALL: &[Lint] = &[
     ("INF files", inf::check),
     ("dependencies", policy::check),
     ("links of documents", links::check),
+    ("rustdoc: host", rustdoc),
     ("clippy: host", clippy_host),
     ("clippy: drivers", clippy_drivers),
     ("clippy: executive", clippy_executive),
@@ -44,6 +45,13 @@ fn clippy_host(layout: &Layout) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["clippy", "--quiet", "--all-targets"]).current_dir(layout.root());
     deny_warnings(&mut cargo)
+}
+
+/// The documentation of the workspace's default members, without a warning.
+fn rustdoc(layout: &Layout) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings").current_dir(layout.root());
+    command::run(&mut cargo)
 }
 
 fn clippy_drivers(layout: &Layout) -> Result<()> {

@@ -71,7 +71,7 @@ enum Command {
         #[arg(long, conflicts_with = "cert")]
         unsigned: bool,
     },
-    /// Checks formatting, and runs clippy for the host, the drivers and the executive
+    /// Checks formatting and documentation, and runs clippy for the host, the drivers and the executive
     Lint,
     /// Builds the drivers in two folders and compares the bytes
     Repro,

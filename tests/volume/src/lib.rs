@@ -18,7 +18,7 @@
 //! | 136– | data in blocks of 4096 bytes, never overwritten in place |
 //!
 //! # Rules
-//! A mount ([`Volume::mount`]) recovers what the last one left ([`recover`]), writes replayed
+//! A mount ([`Volume::mount`]) recovers what the last one left (`recover`), writes replayed
 //! records home, takes the next generation and starts an empty log. A file is written data first,
 //! then its record to the log; home locations follow lazily. [`Volume::flush`] is the promise
 //! that what was written survives a crash. Any prefix of the writes, with any selection of those

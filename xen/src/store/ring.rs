@@ -40,7 +40,7 @@ impl Ring {
     /// Takes over the mapped store page where a user that is gone left it, wherever that was: what it had
     /// asked is answered, and thrown away, until the server has been quiet for `quiet` calls of `wait` in
     /// a row. Only of a request that it had begun and not finished the server would wait for the rest;
-    /// [`Ring::put`] sees to it that there is none.
+    /// `Ring::put` sees to it that there is none.
     ///
     /// `None` where `wait` gave up before.
     pub fn inherit(memory: SharedMemory, quiet: u32, mut wait: impl FnMut() -> bool) -> Option<Self> {
