@@ -5,16 +5,14 @@
 //! writes is in memory only. That moment is told by the key `\Registry\Machine\SOFTWARE`, whose hive is
 //! loaded then. A thread waits for it, has the count written, and takes it back once the system has stayed
 //! up, or is shut down in order.
-#![allow(unsafe_code, reason = "deletes a device that could not be registered")]
 
 use core::time::Duration;
 
 use guard::boot_count;
 use guard::decision::Decision;
-use wdm::device::Options;
 use wdm::registry::{self, Key};
 use wdm::thread::Thread;
-use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, security, shutdown, time, utf16};
+use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, shutdown, time, utf16};
 
 use crate::device::{Extension, Filter};
 use crate::{decision, log};
@@ -46,26 +44,9 @@ pub fn begin(driver: DriverObject, decision: Decision) {
     if let Err(status) = Thread::spawn(watch) {
         log!("boot count left as it is: {status}");
     }
-    if let Err(status) = hear_of_shutdown(driver) {
+    if let Err(status) = Filter::add_for_shutdown(driver, Extension::Counted) {
         log!("a shutdown before the system has stayed up counts as a failed boot: {status}");
     }
-}
-
-/// Makes the device that is told of the shutdown.
-fn hear_of_shutdown(driver: DriverObject) -> Result {
-    /// FILE_DEVICE_UNKNOWN.
-    const UNKNOWN: u32 = 0x22;
-    let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
-    let device = Filter::create(driver, options, Extension::Counted)?;
-    let registered = security::restrict_to_administrators(device.object())
-        .and_then(|()| shutdown::register(device.object()));
-    if let Err(status) = registered {
-        // SAFETY: it has no name and is registered nowhere, so nobody has seen it.
-        unsafe { device.delete() };
-        return Err(status);
-    }
-    device.finish_initializing();
-    Ok(())
 }
 
 /// A request to that device. A system that is shut down in order has come up, however early that is; NT writes the

@@ -1,5 +1,4 @@
 //! The filter device on a PCI root bus. It passes everything down; of bus relations it edits the answer.
-#![allow(unsafe_code, reason = "deletes its device object at removal")]
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +8,7 @@ use guard::bus_memory::BusMemory;
 use guard::controllers::Present;
 use wdm::device::Options;
 use wdm::mutex::Mutex;
-use wdm::{DeviceObject, Disposition, DriverObject, Irp, Result, pool, security};
+use wdm::{DeviceObject, Disposition, DriverObject, Irp, Result, pool};
 
 use crate::device::{Extension, Filter};
 use crate::{controllers, log, root_bus, state};
@@ -36,16 +35,7 @@ pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
     let number = BUSES.fetch_add(1, Ordering::Relaxed);
     let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
     let memory = Mutex::new(pool::try_box(BusMemory::new())?)?;
-    let filter = Filter::create(driver, options, Extension::Bus(Bus { number, memory }))?;
-    let attached =
-        security::restrict_to_administrators(filter.object()).and_then(|()| filter.attach_filter(physical));
-    if let Err(status) = attached {
-        // SAFETY: the device was never attached, so nobody has seen it.
-        unsafe { filter.delete() };
-        return Err(status);
-    }
-    filter.finish_initializing();
-
+    Filter::add_filter(driver, options, Extension::Bus(Bus { number, memory }), physical)?;
     state::tell(Event::BusAttached { bus: number });
     // After the unplug, as it may take controllers away; for each bus anew, as the last count is the one
     // that is compared.

@@ -1,15 +1,13 @@
 //! Takes away the marks by which Windows leaves out boot drivers (see `guard::start_override`), in every boot:
 //! by a thread, from the moment the session manager has opened the hives, and at shutdown.
-#![allow(unsafe_code, reason = "deletes a device object that nobody has seen")]
 
 use core::time::Duration;
 
 use guard::start_override;
-use wdm::device::Options;
 use wdm::registry::Key;
 use wdm::thread::Thread;
 use wdm::version::{self, Version};
-use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, registry, security, shutdown, time, utf16};
+use wdm::{Disposition, DriverObject, Irp, NtStatus, registry, shutdown, time, utf16};
 
 use crate::decision::Name;
 use crate::device::{Extension, Filter};
@@ -18,9 +16,6 @@ use crate::{boot_count, log};
 /// How often the thread looks. Windows may write a mark at any time; one that is written between the last look
 /// and the end stays only where the end is no shutdown.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// FILE_DEVICE_UNKNOWN.
-const UNKNOWN: u32 = 0x22;
 
 /// Begins, on an NT that writes marks. Neither part is needed by the other, nor by the guard: a failure is said
 /// and passed over. PASSIVE_LEVEL, in DriverEntry.
@@ -31,24 +26,9 @@ pub fn begin(driver: DriverObject) {
     if let Err(status) = Thread::spawn(watch) {
         log!("StartOverride is looked after at shutdown only: {status}");
     }
-    if let Err(status) = wait_for_shutdown(driver) {
+    if let Err(status) = Filter::add_for_shutdown(driver, Extension::Shutdown) {
         log!("StartOverride is not looked after at shutdown: {status}");
     }
-}
-
-/// The device that is told of the shutdown: it stands in no stack, and has no name.
-fn wait_for_shutdown(driver: DriverObject) -> Result {
-    let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
-    let device = Filter::create(driver, options, Extension::Shutdown)?;
-    let registered = security::restrict_to_administrators(device.object())
-        .and_then(|()| shutdown::register(device.object()));
-    if registered.is_err() {
-        // SAFETY: nobody has seen the device.
-        unsafe { device.delete() };
-        return registered;
-    }
-    device.finish_initializing();
-    Ok(())
 }
 
 /// A request to that device: at the shutdown the last marks go.

@@ -14,8 +14,7 @@ use guard::storage_id::is_emulated_disk;
 use guard::{Action, Event};
 use wdm::device::Options;
 use wdm::{
-    DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, SpinLock, property, security, unicode,
-    utf16,
+    DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, SpinLock, property, unicode, utf16,
 };
 
 use crate::device::{Extension, Filter};
@@ -191,13 +190,7 @@ fn try_attach(driver: DriverObject, physical: DeviceObject, known: Known) -> Res
 /// Makes a filter device that is on no device yet. PASSIVE_LEVEL.
 fn create(driver: DriverObject) -> Result<Filter> {
     let options = Options { name: None, device_type: CONTROLLER, characteristics: 0, auto_name: false };
-    let filter = Filter::create(driver, options, Extension::Storage(Storage::unused()))?;
-    if let Err(status) = security::restrict_to_administrators(filter.object()) {
-        // SAFETY: nobody has seen it.
-        unsafe { filter.delete() };
-        return Err(status);
-    }
-    Ok(filter)
+    Filter::create_restricted(driver, options, Extension::Storage(Storage::unused()))
 }
 
 /// IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was never

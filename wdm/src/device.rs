@@ -20,6 +20,7 @@ use wdk_sys::{
 use crate::{
     DriverObject, NtStatus, Result,
     remove_lock::{RemoveGuard, RemoveLock},
+    security, shutdown,
     status::check,
     unicode,
 };
@@ -251,6 +252,75 @@ impl<E: Send + Sync + 'static> Device<E> {
             (&raw mut (*extension).own).write(own);
         }
         Ok(this)
+    }
+
+    /// Creates a device object that only SYSTEM and Administrators may open. It still has DO_DEVICE_INITIALIZING
+    /// set. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What creating it or restricting access to it answers; there is then no device.
+    pub fn create_restricted(driver: DriverObject, options: Options<'_>, own: E) -> Result<Self> {
+        Self::create(driver, options, own)?
+            .or_delete(|device| security::restrict_to_administrators(device.object))
+    }
+
+    /// Does what AddDevice of a function driver does: creates a device object that only SYSTEM and Administrators
+    /// may open, attaches it to `physical`'s stack, and finishes it. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// As [`create_restricted`](Self::create_restricted) and [`attach`](Self::attach); there is then no device.
+    pub fn add(driver: DriverObject, options: Options<'_>, own: E, physical: DeviceObject) -> Result<Self> {
+        let device = Self::create_restricted(driver, options, own)?;
+        let device = device.or_delete(|device| device.attach(physical).map(|_lower| ()))?;
+        device.finish_initializing();
+        Ok(device)
+    }
+
+    /// Does what AddDevice of a filter does: as [`add`](Self::add), by [`attach_filter`](Self::attach_filter).
+    /// PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_filter(
+        driver: DriverObject,
+        options: Options<'_>,
+        own: E,
+        physical: DeviceObject,
+    ) -> Result<Self> {
+        let device = Self::create_restricted(driver, options, own)?;
+        let device = device.or_delete(|device| device.attach_filter(physical).map(|_lower| ()))?;
+        device.finish_initializing();
+        Ok(device)
+    }
+
+    /// Creates a device that stands in no stack, and that the system tells of its shutdown
+    /// ([`shutdown::MAJOR`]): at PASSIVE_LEVEL, while the registry and the disks can still be written, and once.
+    /// PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// As [`create_restricted`](Self::create_restricted), and `INSUFFICIENT_RESOURCES`; there is then no device.
+    pub fn add_for_shutdown(driver: DriverObject, own: E) -> Result<Self> {
+        /// FILE_DEVICE_UNKNOWN.
+        const UNKNOWN: u32 = 0x22;
+        let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
+        let device = Self::create_restricted(driver, options, own)?;
+        let device = device.or_delete(|device| shutdown::register(device.object))?;
+        device.finish_initializing();
+        Ok(device)
+    }
+
+    /// Does a step with a device that nobody has seen yet, and deletes it where the step fails. A step that fails
+    /// has shown it to nobody.
+    fn or_delete(self, step: impl FnOnce(&Self) -> Result) -> Result<Self> {
+        match step(&self) {
+            Ok(()) => Ok(self),
+            Err(status) => {
+                // SAFETY: by contract nobody has seen it: the steps above that fail have neither attached nor
+                // registered it.
+                unsafe { self.delete() };
+                Err(status)
+            }
+        }
     }
 
     /// Attaches on top of `physical`'s stack, takes over the lower device's I/O and power flags, and

@@ -13,7 +13,7 @@ pub const MAJOR: u8 = 0x10;
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES`.
-pub fn register(device: DeviceObject) -> Result {
+pub(crate) fn register(device: DeviceObject) -> Result {
     // SAFETY: a device object of the caller's, which the system references.
     check(unsafe { IoRegisterShutdownNotification(device.as_ptr()) })
 }

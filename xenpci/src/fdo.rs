@@ -16,7 +16,7 @@ use wdm::stack_location::PowerState;
 use wdm::thread::Thread;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, interrupt,
-    processor, property, relations, requirements, security, unicode, utf16,
+    processor, property, relations, requirements, unicode, utf16,
 };
 use xen::event_channel::Vcpu;
 
@@ -102,16 +102,7 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
         said: AtomicU32::new(NOT_SAID),
         files: SpecialFiles::new(),
     };
-    let device = Device::create(driver, options, Extension::Fdo(fdo))?;
-    let attached = security::restrict_to_administrators(device.object())
-        .and_then(|()| device.attach(physical).map(|_lower| ()));
-    if let Err(status) = attached {
-        // SAFETY: it was not attached, so nobody has seen it.
-        unsafe { device.delete() };
-        return Err(status);
-    }
-    device.finish_initializing();
-    Ok(())
+    Device::add(driver, options, Extension::Fdo(fdo), physical).map(|_device| ())
 }
 
 /// Whether a device is Xen's platform device, by its hardware ids. One whose ids cannot be read counts as it, and

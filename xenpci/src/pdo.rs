@@ -14,7 +14,7 @@ use wdm::pnp::{IdType, Minor, RelationsType, TextType};
 use wdm::stack_location::PowerState;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, power as device_power, relations,
-    request, security, utf16,
+    request, utf16,
 };
 
 use crate::Extension;
@@ -57,12 +57,7 @@ pub struct Pdo {
 pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extension>> {
     let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: true };
     let pdo = Pdo { bus, state: AtomicU8::new(PRESENT), files: SpecialFiles::new() };
-    let device = Device::create(driver, options, Extension::Pdo(pdo))?;
-    if let Err(status) = security::restrict_to_administrators(device.object()) {
-        // SAFETY: nobody has seen it.
-        unsafe { device.delete() };
-        return Err(status);
-    }
+    let device = Device::create_restricted(driver, options, Extension::Pdo(pdo))?;
     device.set_power_pagable();
     device.finish_initializing();
     Ok(device)

@@ -50,7 +50,10 @@ fn clippy_host(layout: &Layout) -> Result<()> {
 /// The documentation of the workspace's default members, without a warning.
 fn rustdoc(layout: &Layout) -> Result<()> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings").current_dir(layout.root());
+    cargo
+        .args(["doc", "--quiet", "--no-deps"])
+        .env("RUSTDOCFLAGS", "--deny warnings")
+        .current_dir(layout.root());
     command::run(&mut cargo)
 }
 
