@@ -10,7 +10,7 @@
 
 use alloc::boxed::Box;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 use core::time::Duration;
 use wdm::Shared;
 
@@ -45,8 +45,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 pub struct Adapter {
     slots: Slots,
     census: Census,
-    /// The guard gave leave to show the disks.
-    exposed: AtomicBool,
+    life: Life,
     /// Storport has stopped the adapter.
     stopped: AtomicBool,
     /// The guard has ordered to withhold the disks.
@@ -68,7 +67,40 @@ pub struct Adapter {
     /// Woken for every disk that arrives, when the guard wants a census, and to end the settling thread.
     alarm: Alarm,
     tripwire: SpinLock<Option<Tripwire>>,
-    leaving: AtomicBool,
+}
+
+/// A stage of the adapter's life, in the order in which they are passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Stage {
+    /// Its disks are connected, and none is shown.
+    Connected,
+    /// The guard gave leave, and disks are shown.
+    Shown,
+    /// The guard has ordered to withhold the disks, and none is shown any more.
+    Withheld,
+    /// It is being left: nothing calls into it on its own any more.
+    Left,
+}
+
+/// The life of the adapter. It goes on and never back: disks that were withheld stay so.
+struct Life(AtomicU8);
+
+impl Life {
+    /// Begins a life, with the disks connected.
+    const fn new() -> Self {
+        Self(AtomicU8::new(Stage::Connected as u8))
+    }
+
+    /// Goes on to a stage, unless a later one has been reached. Any IRQL.
+    fn advance(&self, stage: Stage) {
+        self.0.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+
+    /// Returns true if the adapter is at a stage. Any IRQL.
+    fn is(&self, stage: Stage) -> bool {
+        self.0.load(Ordering::Acquire) == stage as u8
+    }
 }
 
 /// The adapter of the running system: a miniport has no routine for the removal of its adapter, and the
@@ -149,7 +181,7 @@ impl Adapter {
         let adapter = pool::try_box(Self {
             slots: Slots::new()?,
             census: Census::new(driver)?,
-            exposed: AtomicBool::new(false),
+            life: Life::new(),
             stopped: AtomicBool::new(false),
             withheld: SpinLock::new(None),
             driver,
@@ -163,7 +195,6 @@ impl Adapter {
             wake: Shared::clone(&wake),
             alarm: Alarm::new()?,
             tripwire: SpinLock::new(None),
-            leaving: AtomicBool::new(false),
         })?;
         let mut plug = Plug::new(platform, wake);
         plug.start(&adapter)?;
@@ -199,7 +230,7 @@ impl Adapter {
         }
         *self.tripwire.lock() = tripwire;
         self.census.exposed().map_err(Withheld::Guard)?;
-        self.exposed.store(true, Ordering::Release);
+        self.life.advance(Stage::Shown);
         let plug = self.plug.lock().take();
         if let Some(plug) = plug {
             let plugging = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NoWatch)?;
@@ -225,7 +256,7 @@ impl Adapter {
 
     /// Whether the adapter is being left.
     pub fn is_left(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
+        self.life.is(Stage::Left)
     }
 
     /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look
@@ -264,7 +295,7 @@ impl Adapter {
                 }
                 Some(time) => self.alarm.wake().wait_timeout(time),
             };
-            if self.leaving.load(Ordering::Acquire) {
+            if self.is_left() {
                 return;
             }
             if self.alarm.take() {
@@ -297,7 +328,7 @@ impl Adapter {
         match *withheld {
             None => Ok(()),
             Some(reason) => {
-                self.exposed.store(false, Ordering::Release);
+                self.life.advance(Stage::Withheld);
                 Err(Withheld::Guard(reason))
             }
         }
@@ -308,7 +339,7 @@ impl Adapter {
         // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards
         // the guard orders a stop; anything else means that it does not understand, and then no disk
         // stays in reach.
-        let shown = self.exposed.load(Ordering::Acquire);
+        let shown = self.life.is(Stage::Shown);
         if let (Err(withheld), true) = (self.count(false), shown) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
@@ -327,7 +358,7 @@ impl Adapter {
 
     /// Whether disks may be reached now.
     fn is_open(&self) -> bool {
-        self.exposed.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire)
+        self.life.is(Stage::Shown) && !self.stopped.load(Ordering::Acquire)
     }
 
     /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
@@ -395,8 +426,7 @@ impl Adapter {
 
     /// Ends everything that calls into the adapter on its own. PASSIVE_LEVEL; waits for what is running.
     pub fn leave(&self) {
-        self.exposed.store(false, Ordering::Release);
-        self.leaving.store(true, Ordering::Release);
+        self.life.advance(Stage::Left);
         let watch = self.watch.lock().take();
         // Outside the lock: this waits for a callback that is running.
         drop(watch);
