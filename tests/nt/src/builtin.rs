@@ -7,8 +7,8 @@ use crate::ldr::modules;
 use crate::nt::{DriverInitialize, DriverObject};
 use crate::{cdrom, disk, ide, io, ke, mountmgr, pci, storage};
 
-/// Service, load order group and entry of those that are boot-start. The mount manager registers for volumes before
-/// there is one: what is there already, it would hear of twice.
+/// Service, load order group and entry of those that are boot-start. The mount manager registers for volumes
+/// before there is one: of one that is there already it would hear twice.
 const ALL: [(&str, &str, DriverInitialize); 7] = [
     ("acpi", "Core", storage::empty::driver_entry),
     ("pci", "Boot Bus Extender", pci::driver_entry),

@@ -235,9 +235,22 @@ fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
     for name in SHIPPED {
         let file = format!("{name}.sys");
         let mut driver = read(&layout.dist().join(&file))?;
+        let optional = u32::from_le_bytes(driver[0x3c..0x40].try_into()?) as usize + 24;
         if older {
-            let field = u32::from_le_bytes(driver[0x3c..0x40].try_into()?) as usize + 24 + 64;
             driver.extend(b"OLDER...");
+        }
+        if folder.name() == BCD_LIFE {
+            // bootcfg installs no driver without a signature on NT 6. The executive does not look at it, so that a
+            // table with nothing in it (WIN_CERTIFICATE) stands for that of a test certificate.
+            driver.resize(driver.len().next_multiple_of(8), 0);
+            let (at, certificate) = (driver.len() as u32, [16, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            let entry = optional + 112 + 8 * 4;
+            driver[entry..entry + 4].copy_from_slice(&at.to_le_bytes());
+            driver[entry + 4..entry + 8].copy_from_slice(&(certificate.len() as u32).to_le_bytes());
+            driver.extend(certificate);
+        }
+        if older || folder.name() == BCD_LIFE {
+            let field = optional + 64;
             let sum = checksum::compute(&driver, field);
             driver[field..field + 4].copy_from_slice(&sum.to_le_bytes());
         }
