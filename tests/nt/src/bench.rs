@@ -104,7 +104,7 @@ struct Queue {
     slots: Vec<Slot>,
     /// Slots whose requests are done, and whether each succeeded.
     done: Lock<Vec<(usize, bool)>>,
-    /// Those last taken from `done`; kept for its memory.
+    /// The completions last taken from `done`; the vector is kept for its memory.
     taken: Vec<(usize, bool)>,
     /// Signalled when `done` is not empty any more.
     event: Kevent,

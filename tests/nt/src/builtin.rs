@@ -19,7 +19,7 @@ const ALL: [(&str, &str, DriverInitialize); 7] = [
     ("cdrom", "SCSI CDROM Class", cdrom::driver_entry),
 ];
 
-/// Those that are in memory only once a device needs them.
+/// Drivers that are in memory only once a device needs them.
 const ON_DEMAND: [(&str, DriverInitialize); 4] = [
     ("storahci", storage::empty::driver_entry),
     ("lsi_scsi", storage::empty::driver_entry),
@@ -27,7 +27,7 @@ const ON_DEMAND: [(&str, DriverInitialize); 4] = [
     ("deaddisk", disk::dead::driver_entry),
 ];
 
-/// Those of them that serve emulated controllers, and are boot-start.
+/// Returns the boot-start drivers among them that serve emulated controllers.
 pub fn storage() -> impl Iterator<Item = String> {
     ["pciide", "atapi"].into_iter().map(String::from)
 }
@@ -44,7 +44,7 @@ pub fn load_at_boot(late: &[String]) {
     }
 }
 
-/// Whether the boot is still to start a driver: boot-start, in memory, and of a later group.
+/// Returns true if the boot is still to start a driver: boot-start, in memory, and of a later group.
 pub fn is_to_come(service: &str, late: &[String]) -> bool {
     let known = ALL.iter().any(|(name, ..)| name.eq_ignore_ascii_case(service));
     known && !late.iter().any(|name| name == service) && io::driver::find(service).is_none()

@@ -127,7 +127,7 @@ fn give_back(used: Vec<Mount>) {
     MOUNTS.lock().sort_by_key(|mount| mount.disk);
 }
 
-/// Whether a volume of this disk is mounted and not in use just now.
+/// Returns true if a volume of this disk is mounted and not in use just now.
 pub fn is_mounted(disk: u32) -> bool {
     MOUNTS.lock().iter().any(|mount| mount.disk == disk)
 }

@@ -38,9 +38,9 @@ const BOOT_START: u32 = 0;
 /// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s
 /// of quiet.
 const SETTLED: u64 = 7000;
-/// How late disks are heard of with the fault `unheard`, in milliseconds.
+/// Delay before disks are heard of with the fault `unheard`, in milliseconds.
 const UNHEARD: u64 = 4000;
-/// How long the system runs after it is up, in milliseconds.
+/// Time that the system runs after it is up, in milliseconds.
 const LIFE: u64 = 3000;
 
 /// Runs the whole life of the system. The thread is the first system thread's.

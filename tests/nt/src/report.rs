@@ -14,7 +14,7 @@ const PORT: u16 = 0xE9;
 
 /// A processor prints.
 static PRINTING: AtomicBool = AtomicBool::new(false);
-/// How often a processor looks whether another has printed its line.
+/// Number of times that a processor looks whether another has printed its line.
 const PATIENCE: u32 = 100_000_000;
 
 /// Prints one line beginning with `@xg `. A kind that [`protocol::Line`] does not have does not compile; that

@@ -1,4 +1,4 @@
-//! What drivers have the system do for the guard, counted: with `inject=count` on the command line
+//! Counts of the work that drivers have the system do for the guard. With `inject=count` on the command line
 //! ([`crate::inject`]) a line `work at=<moment>` says how much it was up to then. `cargo xtask cost` reads
 //! them.
 

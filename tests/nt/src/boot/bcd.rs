@@ -29,7 +29,7 @@ const NX: u32 = 0x2500_0020;
 /// `safeboot`.
 const SAFE_BOOT: u32 = 0x2500_0080;
 
-/// What the kernel gets from an entry.
+/// The files and options that the kernel gets from an entry.
 pub struct Chosen {
     /// The switches, as those of boot.ini.
     pub switches: Vec<String>,
@@ -68,8 +68,9 @@ fn strings(value: &Value<'_>) -> Vec<String> {
     units.split(|&unit| unit == 0).take_while(|text| !text.is_empty()).map(String::from_utf16_lossy).collect()
 }
 
-/// What the boot manager starts: the `number`th entry of the menu (from 1); or, where nobody chooses, the first of
-/// `bootsequence`, or else the default. `None` where the store is no hive or has no such entry.
+/// Returns the entry that the boot manager starts. That is the `number`th entry of the menu (from 1). Where
+/// nobody chooses, it is the first of `bootsequence`, or else the default. Returns `None` where the store is
+/// no hive or has no such entry.
 pub fn choose(store: &[u8], number: Option<usize>) -> Option<Chosen> {
     let store = Store(Hive::new(store).ok()?);
     let list = |element| store.own(BOOT_MANAGER, element).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Where the loader enters: 64-bit mode with NX, WP and SSE on and interrupts off, the first GiB mapped
-//! twice, at its physical addresses and at [`crate::mm::DIRECT_MAP`], and the multiboot information
+//! The entry point for the loader: 64-bit mode with NX, WP and SSE on and interrupts off, the first GiB
+//! mapped twice, at its physical addresses and at [`crate::mm::DIRECT_MAP`], and the multiboot information
 //! structure's address in rdi.
 
 use core::arch::global_asm;

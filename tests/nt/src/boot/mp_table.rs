@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::mm::direct;
 
-/// Where the floating pointer is looked for, in steps of 16 bytes, and where the table stands.
+/// The addresses searched for the floating pointer, in steps of 16 bytes. The table is there, too.
 const BIOS: core::ops::Range<u64> = 0xE_0000..0x10_0000;
 /// Bytes of the table's header.
 const HEADER: usize = 44;

@@ -27,7 +27,7 @@ pub struct Range {
     pub end: u64,
 }
 
-/// What the loader told, read in place.
+/// The multiboot information of the loader, read in place.
 pub struct Multiboot {
     info: &'static Information,
 }

@@ -34,7 +34,8 @@ pub struct Options {
     pub second_root: bool,
     /// The version whose rules hold.
     pub nt: Profile,
-    /// As NT 6.2 or later, only the instances' keys say which devices an earlier boot has installed.
+    /// True if only the instances' keys say which devices an earlier boot has installed, as on NT 6.2 or
+    /// later.
     pub devnodes: bool,
     /// No interrupt message is granted, as where no vector is left.
     pub no_messages: bool,

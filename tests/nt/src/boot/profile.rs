@@ -38,13 +38,13 @@ impl Profile {
         }
     }
 
-    /// Whether interrupt messages and the routines that connect them exist (NT 6.0).
+    /// Returns true if interrupt messages and the routines that connect them exist (NT 6.0).
     pub fn has_messages(self) -> bool {
         self >= Self::Nt61
     }
 
-    /// Whether it is NT 6.2 or later: Storport's longer structures, NX pool, the Core phase, StartOverride,
-    /// devnodes that are configured in boot only where an earlier boot installed them.
+    /// Returns true for NT 6.2 or later: Storport's longer structures, NX pool, the Core phase,
+    /// StartOverride, devnodes that are configured in boot only where an earlier boot installed them.
     pub fn is_nt62(self) -> bool {
         self >= Self::Nt63
     }

@@ -1,4 +1,4 @@
-//! What of the registry reaches the disk, and when.
+//! The part of the registry that reaches the disk, and the time when it does.
 //!
 //! Until the session manager runs, NT changes its hives in memory only: their files are not open yet, a flush
 //! answers success and writes nothing, and a boot that stops before then leaves no trace. From there on
@@ -33,7 +33,7 @@ const LAZY: u64 = 5000;
 const LAZY_PRIORITY: i32 = 8;
 /// Bytes of a value on one line.
 const BYTES_PER_LINE: usize = 100;
-/// Where the hives are that have files, and how registration files call it.
+/// The key under which the hives with files are, and its name in registration files.
 const MACHINE: (&str, &str) = ("\\Registry\\Machine", "HKEY_LOCAL_MACHINE");
 
 /// The loader has read the hives: what changes from here on differs from the disk.

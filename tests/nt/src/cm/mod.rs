@@ -117,11 +117,11 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 static ROOT: Lock<Key> =
     Lock::new(Key { name: String::new(), volatile: false, values: Vec::new(), keys: Vec::new() });
 
-/// Where services are.
+/// The key of the services.
 pub const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Services";
-/// Where the control set's own settings are.
+/// The key of the control set's own settings.
 pub const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Control";
-/// Where device instances are.
+/// The key of the device instances.
 pub const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
 
 /// The key by which NT 6.2 and later leave out a boot-start driver whose device was not there, below the
@@ -166,7 +166,7 @@ pub fn get(path: &str, name: &str) -> Option<Value> {
     ROOT.lock().find(path)?.value(name).cloned()
 }
 
-/// Whether there is such a key.
+/// Returns true if there is such a key.
 pub fn exists(path: &str) -> bool {
     ROOT.lock().find(path).is_some()
 }

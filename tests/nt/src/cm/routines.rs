@@ -1,4 +1,4 @@
-//! What drivers call: keys by handle. IRQL `PASSIVE_LEVEL` throughout.
+//! The registry routines that drivers call: keys by handle. IRQL `PASSIVE_LEVEL` throughout.
 
 use alloc::boxed::Box;
 use alloc::string::String;

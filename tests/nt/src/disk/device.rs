@@ -20,7 +20,7 @@ use crate::storage::srb::{Direction, Srb, function};
 use crate::storage::{cdb, child, fdo, irp as request_packet};
 use crate::{cm, ex, io, report};
 
-/// What the device extension of one of this driver's devices points to.
+/// The structure behind the device extension of one of this driver's devices.
 pub enum Extension {
     Disk(Box<Disk>),
     Partition(*mut Partition),

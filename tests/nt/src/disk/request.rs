@@ -11,10 +11,10 @@ use crate::{io, ke, mm};
 
 /// `IRP_MN_SCSI_CLASS`: an SRB of a class driver.
 pub const IRP_MN_SCSI_CLASS: u8 = 1;
-/// How often a command is sent again when the device had something to say first, or was reset.
+/// Number of times that a command is sent again when the device had something to say first, or was reset.
 pub const RETRIES: u32 = 4;
 
-/// Whether a command that ended like this was not done and is worth repeating.
+/// Returns true if a command that ended like this was not done and is worth repeating.
 pub fn is_worth_repeating(srb: &Srb, sense: &[u8]) -> bool {
     match srb.status() {
         srb_status::BUS_RESET | srb_status::BUSY | srb_status::TIMEOUT | srb_status::REQUEST_FLUSHED => true,

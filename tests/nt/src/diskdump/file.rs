@@ -16,7 +16,7 @@ use crate::storage::srb::Direction;
 
 /// First sector of the dump.
 const FIRST: u64 = 64;
-/// Where the first partition begins.
+/// The first sector of the first partition.
 const END: u64 = 2048;
 const SECTOR: usize = 512;
 /// Bytes of the header.

@@ -22,7 +22,7 @@ use crate::nt::*;
 use crate::ob::namespace;
 use crate::{boot, cm, io, ldr, report, storport};
 
-/// Where `CrashDumpEnabled` is.
+/// The key that holds `CrashDumpEnabled`.
 const CRASH_CONTROL: &str = "CrashControl";
 
 /// A dump stack is in memory.

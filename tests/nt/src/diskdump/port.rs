@@ -21,7 +21,7 @@ pub const COMMON_BUFFER: usize = 64 << 10;
 const EXTENSIONS: usize = 32 << 10;
 /// Seconds that a request may take.
 const TIMEOUT: u32 = 120;
-/// How often a request that is on its way is polled, in microseconds.
+/// Time between two polls of a request that is on its way, in microseconds.
 const POLL: u32 = 100;
 /// Words of a scatter-gather list of the common buffer.
 const LIST: usize = 2 + 3 * (COMMON_BUFFER / PAGE_SIZE + 1);
@@ -235,8 +235,8 @@ fn leveled<R>(name: &str, routine: impl FnOnce() -> R) -> R {
     result
 }
 
-/// What `diskdump.sys` has of Storport's routines. Each is called at HIGH_LEVEL, or it is not the copy that
-/// calls.
+/// The routines of Storport that `diskdump.sys` offers. Each must be called at HIGH_LEVEL, which shows that
+/// the copy calls.
 pub static DISKDUMP: &[Export] = crate::exports! {
     15..=15 {
         dump::StorPortDebugPrint,

@@ -72,7 +72,7 @@ fn media_event() -> (u8, String) {
     }
 }
 
-/// How a command without data ends: `sense=` key, code and qualifier, 0 where it does well.
+/// Sends a command without data. Returns `sense=` with key, code and qualifier, all 0 if it succeeds.
 fn sent(cdb: &[u8]) -> String {
     let sense = match cdrom::command(DRIVER, cdb, &mut []) {
         Ok(_) => 0,
@@ -81,7 +81,7 @@ fn sent(cdb: &[u8]) -> String {
     format!("sense={sense:#x}")
 }
 
-/// What a command answers.
+/// Returns the answer to a command, as hexadecimal digits.
 fn hex(cdb: &[u8], room: usize) -> String {
     let mut data = vec![0; room];
     match cdrom::command(DRIVER, cdb, &mut data) {

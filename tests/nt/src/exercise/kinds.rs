@@ -14,9 +14,9 @@ use crate::storage::sense::Sense;
 use crate::storage::srb::Direction;
 use crate::{disk, report};
 
-/// Where data is written, and how much, in bytes.
+/// The extent that data is written to, in bytes.
 const WRITTEN: Extent = Extent { at: 512 << 10, length: 256 << 10 };
-/// What is given up.
+/// The extent that is given up.
 const GIVEN_UP: Extent = Extent { at: 1 << 20, length: 512 << 10 };
 
 struct Extent {

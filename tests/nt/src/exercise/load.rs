@@ -18,7 +18,7 @@ use crate::ob;
 /// Sectors of a read, of a buffer that spans several pages.
 const SECTORS: u64 = 40;
 
-/// What the readers of a disk have done.
+/// Counts of the work that the readers of a disk have done.
 #[derive(Default)]
 pub struct Counts {
     started: AtomicU32,

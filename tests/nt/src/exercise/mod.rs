@@ -21,9 +21,9 @@ use protocol::{Exercise, Ready};
 
 use crate::{ke, report};
 
-/// How long the effect of something that dom0 does may take, in milliseconds.
+/// Time that the effect of something that dom0 does may take, in milliseconds.
 const PATIENCE: u64 = 60_000;
-/// How often it is looked for.
+/// Time between two looks for it.
 const LOOK: u64 = 100;
 
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.

@@ -19,11 +19,11 @@ const INTERFACE: Guid = Guid {
     data3: 0x4E9B,
     data4: [0x9A, 0x77, 0x3D, 0x1E, 0x8C, 0x5A, 0x4B, 0x10],
 };
-/// As above.
+/// Control code of the channel's version, as guard/src/channel.rs has it.
 const GET_VERSION: u32 = 0x0022_6000;
-/// As above.
+/// Control code of the status, as guard/src/channel.rs has it.
 const GET_STATUS: u32 = 0x0022_6004;
-/// As above.
+/// Control code of the next event, as guard/src/channel.rs has it.
 const GET_EVENT: u32 = 0x0022_6008;
 /// Bytes of an event.
 const EVENT: usize = 32;

@@ -57,7 +57,7 @@ pub enum Error {
 pub struct Registers {
     pub(super) command: u16,
     control: u16,
-    /// What the device register was last set to.
+    /// The value that the device register was last set to.
     device: Option<u8>,
 }
 
@@ -100,7 +100,7 @@ impl Registers {
         Some(Identify::new(kind, found))
     }
 
-    /// Whether a drive that refused IDENTIFY DEVICE takes packets (9.12, "signature").
+    /// Returns true if a drive that refused IDENTIFY DEVICE takes packets (9.12, "signature").
     unsafe fn has_packet_signature(&self) -> bool {
         (inb(self.command + 4), inb(self.command + 5)) == (0x14, 0xEB)
     }
@@ -224,7 +224,7 @@ impl Registers {
 }
 
 impl Transfer {
-    /// Whether it needs a 48-bit command: beyond 2^28 sectors.
+    /// Returns true if the request needs a 48-bit command: beyond 2^28 sectors.
     fn is_long(&self) -> bool {
         self.lba + u64::from(self.sectors) > 1 << 28
     }

@@ -30,7 +30,7 @@ const END_OF_TABLE: u16 = 0x8000;
 /// Regions that a table's page holds.
 const REGIONS: usize = PAGE_SIZE / size_of::<Region>();
 
-/// How far a transfer is.
+/// Progress of a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
     Moving,
@@ -91,7 +91,7 @@ impl BusMaster {
         outb(self.base, self.direction | START);
     }
 
-    /// How far it is.
+    /// Returns the progress of the transfer.
     pub fn progress(&self) -> Progress {
         // SAFETY: reading the status changes nothing.
         match unsafe { inb(self.base + 2) } {

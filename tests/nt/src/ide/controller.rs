@@ -12,7 +12,7 @@ use crate::nt::*;
 use crate::storage::child::{self, Ids};
 use crate::storage::{fdo, irp as request_packet};
 
-/// What the device extension of one of this driver's devices points to.
+/// The structure behind the device extension of one of this driver's devices.
 enum Extension {
     Controller(Controller),
     Channel(Place),
@@ -25,7 +25,7 @@ struct Controller {
     channels: Vec<*mut DeviceObject>,
 }
 
-/// Where a channel's registers are: what `pciide` tells `atapi` through its private interface.
+/// The registers of a channel, which `pciide` gives to `atapi` through its private interface.
 #[derive(Clone)]
 pub struct Place {
     /// 0 for the primary, 1 for the secondary channel, in compatibility mode.
@@ -140,7 +140,7 @@ unsafe fn start(controller: &mut Controller, resources: *const CmResourceList) -
     status::SUCCESS
 }
 
-/// How a channel is known: the same whatever controller it is on.
+/// Returns the ids of a channel, which are the same whatever controller it is on.
 fn ids(number: u8) -> Ids {
     Ids {
         device: "PCIIDE\\IDEChannel".into(),

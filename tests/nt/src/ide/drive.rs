@@ -149,7 +149,7 @@ pub unsafe fn scsi(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     }
 }
 
-/// How a command went: bytes of data, or why not.
+/// Outcome of a command: bytes of data, or the failure.
 type Outcome = Result<u32, Failure>;
 
 /// Why a command was not done.

@@ -7,7 +7,7 @@ use alloc::{format, vec};
 use crate::storage::inquiry::{self, Inquiry};
 use crate::storage::property::{BUS_TYPE_ATA, BUS_TYPE_ATAPI};
 
-/// What kind of drive it is.
+/// Kind of a drive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A disk.
@@ -19,7 +19,7 @@ pub enum Kind {
 /// IDENTIFY DEVICE or IDENTIFY PACKET DEVICE data.
 #[derive(Clone)]
 pub struct Identify {
-    /// What answered.
+    /// The kind of drive that answered.
     pub kind: Kind,
     words: [u16; 256],
 }
@@ -46,12 +46,12 @@ impl Identify {
         if self.has_48_bit() { number(100, 4) } else { number(60, 2) }
     }
 
-    /// Whether it takes 48-bit addresses.
+    /// Returns true if the drive takes 48-bit addresses.
     pub fn has_48_bit(&self) -> bool {
         self.words[83] >> 14 == 0b01 && self.words[83] & 1 << 10 != 0
     }
 
-    /// Whether it does DMA.
+    /// Returns true if the drive does DMA.
     pub fn has_dma(&self) -> bool {
         self.words[49] & 1 << 8 != 0
     }

@@ -11,7 +11,7 @@ use super::drive::{self, Drive};
 use crate::nt::*;
 use crate::storage::{child, fdo, irp as request_packet};
 
-/// What the device extension of one of this driver's devices points to.
+/// The structure behind the device extension of one of this driver's devices.
 enum Extension {
     Port(Port),
     Drive(*mut Drive),

@@ -16,7 +16,7 @@ use crate::cm::{self, Value};
 use crate::ke::Lock;
 use crate::nt::*;
 
-/// What a package says of a device it is for.
+/// The entry of a package for a device.
 #[derive(Clone, Debug)]
 pub struct Match {
     /// Hardware or compatible id.
@@ -39,7 +39,7 @@ pub fn find(ids: &[String]) -> Option<Match> {
     ids.iter().find_map(|id| matches.iter().find(|m| m.id.eq_ignore_ascii_case(id))).cloned()
 }
 
-/// Where `%12%` is.
+/// The directory of `%12%`.
 const DRIVERS: &str = "\\SystemRoot\\System32\\Drivers";
 
 /// `FLG_ADDREG_NOCLOBBER`.

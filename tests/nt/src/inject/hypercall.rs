@@ -14,7 +14,7 @@ use crate::mm::{PAGE_SIZE, direct, map};
 /// Bytes of an entry (Xen: arch-x86/hvm, hypercall page).
 const ENTRY: usize = 32;
 const ENTRIES: usize = PAGE_SIZE / ENTRY;
-/// What the file holds where the page is to be.
+/// The byte that fills the file at the place of the page.
 const UNFILLED: u8 = 0xCC;
 /// `mov eax, imm32`.
 const MOV_EAX: u8 = 0xB8;

@@ -28,7 +28,7 @@ use crate::{boot, report};
 /// Of so many allocations one fails with `random`.
 const ONE_IN: u32 = 64;
 
-/// Whether the allocation of this number is one of those (Knuth's multiplicative hashing).
+/// Returns true if the allocation of this number is one of those (Knuth's multiplicative hashing).
 const fn is_drawn(seed: u32, number: u32) -> bool {
     (number ^ seed.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1) >> 16 & (ONE_IN - 1) == 0
 }
@@ -70,7 +70,7 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
     ("ZwQueryValueKey", Kind::Registry, NO_RESOURCES),
 ];
 
-/// How a routine fails, if it is one of those and faults are asked for.
+/// Returns the way in which a routine fails, if it is one of those and faults are asked for.
 pub fn routine(name: &str) -> Option<(Kind, u64)> {
     let starves = boot::options().faults.contains(&Fault::StarveIdefilter);
     if boot::options().inject.is_none() && !starves {
@@ -104,12 +104,12 @@ pub fn starve(name: &str) {
     STARVED.store(crate::ldr::driver_id(name), Ordering::Relaxed);
 }
 
-/// Whether a request of this kind fails because memory has run out for the driver. Any IRQL.
+/// Returns true if a request of this kind fails because memory has run out for the driver. Any IRQL.
 pub fn starves(kind: Kind, driver: usize) -> bool {
     kind == Kind::Pool && driver == STARVED.load(Ordering::Relaxed)
 }
 
-/// How many requests of a kind there have been.
+/// Returns the number of requests of a kind so far.
 pub fn count(kind: Kind) -> u32 {
     COUNTS[kind as usize].load(Ordering::Relaxed)
 }

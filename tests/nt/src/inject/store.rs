@@ -17,9 +17,11 @@ const HEADER: u32 = 16;
 /// A type that no xenstored has.
 const UNKNOWN: u8 = 0x7F;
 
-/// Where the ring is mapped, its event channel, and the index of the next request's header.
+/// Address of the mapped ring.
 static RING_PAGE: AtomicUsize = AtomicUsize::new(0);
+/// Its event channel.
 static PORT: AtomicU32 = AtomicU32::new(u32::MAX);
+/// Index of the next request's header.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Finds the ring, when the first hypercall page has been filled.

@@ -16,7 +16,7 @@ use crate::ob::{self, Kind};
 use crate::verifier::{Violation, balanced, violation};
 use crate::{cm, mm, pnp, report, work};
 
-/// What the executive knows of a driver object beyond what drivers see.
+/// The part of a driver object that only the executive sees.
 struct Driver {
     object: usize,
     name: String,

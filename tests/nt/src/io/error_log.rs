@@ -31,7 +31,7 @@ pub struct IoErrorLogPacket {
 }
 layout!(IoErrorLogPacket, 0x30, error_code @ 0xC, device_offset @ 0x20, dump_data @ 0x28);
 
-/// What precedes a packet in its pool block.
+/// Header before a packet in its pool block.
 #[repr(C)]
 struct Entry {
     object: Pvoid,

@@ -156,7 +156,7 @@ pub unsafe extern "win64" fn IofCompleteRequest(irp: *mut Irp, _boost: i8) {
     finish(irp);
 }
 
-/// What the I/O manager does for IRPs it built, once completed: copies the output, frees the buffers, tells
+/// Finishes an IRP that the I/O manager built, once completed: copies the output, frees the buffers, tells
 /// the waiter, frees the IRP.
 unsafe fn finish(irp: *mut Irp) {
     let status = (*irp).io_status;

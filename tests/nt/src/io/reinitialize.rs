@@ -43,8 +43,8 @@ pub unsafe extern "win64" fn IoRegisterDriverReinitialization(
     SYSTEM.lock().push_back(Registration { driver, routine, context });
 }
 
-/// Whether a routine of a driver's is still to be called. Whether NT unloads such a driver is not documented,
-/// and nothing could take the call back: a driver that can be unloaded then is wrong.
+/// Returns true if a routine of a driver's is still to be called. NT's documentation does not say that such a
+/// driver is unloaded, and nothing could take the call back. A driver that can be unloaded then is wrong.
 pub fn is_registered(driver: *mut DriverObject) -> bool {
     [&BOOT, &SYSTEM].iter().any(|queue| queue.lock().iter().any(|entry| entry.driver == driver))
 }

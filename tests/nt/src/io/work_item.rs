@@ -10,7 +10,7 @@ use crate::ob;
 /// `IO_WORKITEM`: opaque to drivers.
 pub struct WorkItem {
     device: *mut DeviceObject,
-    /// Who allocated it.
+    /// The driver that allocated it.
     driver: usize,
     queued: bool,
 }

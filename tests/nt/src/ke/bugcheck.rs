@@ -12,7 +12,7 @@ use crate::{diskdump, inject, ldr, po, report};
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// Whether a bugcheck is under way: nothing is written to disks any more.
+/// Returns true if a bugcheck is under way: nothing is written to disks any more.
 pub fn stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
 }
@@ -134,7 +134,7 @@ pub unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
     TRUE
 }
 
-/// Whether a registered callback lies in a range of code.
+/// Returns true if a registered callback lies in a range of code.
 pub fn callback_within(start: usize, end: usize) -> bool {
     let mut callbacks = CALLBACKS.lock();
     // SAFETY: registered records are valid.

@@ -15,12 +15,12 @@ use crate::nt::CLOCK_LEVEL;
 
 /// Ticks a second. NT has 64; under Xen in qemu a tick costs milliseconds.
 pub const TICKS_PER_SECOND: u64 = 32;
-/// What `KeQueryTimeIncrement` says: 100 ns units a tick.
+/// Result of `KeQueryTimeIncrement`: 100 ns units a tick.
 pub const TIME_INCREMENT: u64 = 10_000_000 / TICKS_PER_SECOND;
 /// The clock's vector, as NT x64's HAL has it.
 pub const VECTOR: u8 = 0xD1;
 
-/// Where drivers read the shared data.
+/// The address at which drivers read the shared data.
 const KUSER_SHARED_DATA: usize = 0xFFFF_F780_0000_0000;
 /// TickCountMultiplier, InterruptTime, SystemTime, NtMajorVersion, NtMinorVersion, TickCount.
 const TICK_COUNT_MULTIPLIER: usize = 0x4;

@@ -134,7 +134,7 @@ pub unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
     TRUE
 }
 
-/// Whether a queued DPC lies in a range of memory.
+/// Returns true if a queued DPC lies in a range of memory.
 pub fn queued_within(start: usize, end: usize) -> bool {
     for queue in QUEUES.lock().iter() {
         let mut at = queue.head;

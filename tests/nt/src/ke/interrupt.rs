@@ -63,7 +63,7 @@ pub fn vector_for(pin: u8, level_triggered: bool) -> u8 {
 /// Vectors for messages, given out in this order: one for each processor.
 const MESSAGES: [u8; MAXIMUM] = [0xA8, 0x98, 0x88, 0x78, 0x68, 0x58, 0x48, 0x38];
 
-/// Whether each of these processors can have a message more.
+/// Returns true if each of these processors can have a message more.
 pub fn has_messages(processors: &[usize]) -> bool {
     let used = LINES.lock().iter().filter(|line| line.pin.is_none()).count();
     used + processors.len() <= MESSAGES.len() && processors.iter().all(|&number| number < processor::count())
@@ -167,7 +167,7 @@ pub unsafe extern "win64" fn IoConnectInterrupt(
     connect(object, request)
 }
 
-/// How an interrupt is to be connected.
+/// A request to connect an interrupt.
 struct Request {
     routine: ServiceRoutine,
     context: Pvoid,
@@ -338,7 +338,7 @@ pub fn report_counts() {
     }
 }
 
-/// Whether a routine of any connected interrupt lies in a range of code.
+/// Returns true if a routine of any connected interrupt lies in a range of code.
 pub fn connected_within(start: usize, end: usize) -> bool {
     let lines = LINES.lock();
     // SAFETY: connected interrupt objects are valid.

@@ -13,8 +13,8 @@ use crate::nt::{Kirql, PASSIVE_LEVEL};
 /// Most processors that are used.
 pub const MAXIMUM: usize = 8;
 
-/// What a processor is doing. The part up to `current_thread` has the KPCR's layout as far as compiled
-/// drivers read it (`KeGetCurrentThread` is `gs:[188h]` on x64, `KeGetCurrentProcessorNumber` `gs:[184h]`).
+/// State of a processor. The part up to `current_thread` has the KPCR's layout as far as compiled drivers
+/// read it (`KeGetCurrentThread` is `gs:[188h]` on x64, `KeGetCurrentProcessorNumber` `gs:[184h]`).
 ///
 /// A thread runs on one processor until it says otherwise, so what a processor's own code reads of it does
 /// not change under it. Cells are the processor's own; others set the flags, and interrupt it.
@@ -94,7 +94,7 @@ pub fn number() -> usize {
     processor().number.get().into()
 }
 
-/// How many processors run.
+/// Returns the number of running processors.
 pub fn count() -> usize {
     ACTIVE.load(Ordering::Acquire).count_ones() as usize
 }

@@ -14,11 +14,11 @@ use crate::{boot, verifier};
 pub const VECTOR: u8 = 0xE1;
 const IPI_LEVEL: Kirql = VECTOR >> 4;
 
-/// Where a processor starts in real mode: a page below 1 MiB that nothing else uses.
+/// The page on which a processor starts in real mode: below 1 MiB, used by nothing else.
 const START_PAGE: u64 = 0x8000;
 /// Pages of the idle thread's stack.
 const STACK_PAGES: usize = 8;
-/// How long a processor may take to start, in milliseconds.
+/// Time that a processor may take to start, in milliseconds.
 const START_LIMIT: u64 = 2000;
 
 // A started processor begins in real mode at the copy of `ap_start`, enters long mode with the loader's page

@@ -39,7 +39,7 @@ pub(super) unsafe fn acquire(lock: *mut KspinLock) {
     HELD.lock().push(own);
 }
 
-/// How long a processor may hold a lock that another waits for, in 100 ns: processors themselves are shared
+/// Time that a processor may hold a lock that another waits for, in 100 ns: processors themselves are shared
 /// here.
 const DEADLOCK: u64 = 20 * 10_000_000;
 
@@ -66,7 +66,7 @@ pub fn held() -> usize {
     HELD.lock().iter().filter(|held| held.1 == number).count()
 }
 
-/// Whether a held lock lies in a range of memory.
+/// Returns true if a held lock lies in a range of memory.
 pub fn held_within(start: usize, end: usize) -> bool {
     HELD.lock().iter().any(|(lock, _)| (start..end).contains(lock))
 }

@@ -24,7 +24,7 @@ pub const NORMAL_PRIORITY: i32 = 8;
 /// A thread: the body of a thread object. Waits on it end when it terminates.
 #[repr(C)]
 pub struct Thread {
-    /// What is waited on.
+    /// The dispatcher object that others wait on.
     pub header: DispatcherHeader,
     stack: usize,
     stack_pointer: usize,
@@ -186,7 +186,7 @@ unsafe extern "sysv64" fn swap(save: *mut usize, load: usize) {
     )
 }
 
-/// Where a new thread begins, at `DISPATCH_LEVEL` with interrupts disabled.
+/// Begins a new thread, at `DISPATCH_LEVEL` with interrupts disabled.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn first_instruction() {
     naked_asm!("xor ebp, ebp", "call {}", "ud2", sym begin)

@@ -58,7 +58,7 @@ unsafe fn remove(timer: *mut Ktimer) -> bool {
     true
 }
 
-/// Whether the earliest timer is due.
+/// Returns true if the earliest timer is due.
 pub(super) fn is_due(now: u64) -> bool {
     let timers = TIMERS.lock();
     // SAFETY: inserted timers are valid until they expire or are cancelled.
@@ -101,7 +101,7 @@ pub(super) fn expire() {
     }
 }
 
-/// Whether an inserted timer lies in a range of memory.
+/// Returns true if an inserted timer lies in a range of memory.
 pub fn inserted_within(start: usize, end: usize) -> bool {
     let timers = TIMERS.lock();
     let mut at = timers.first;

@@ -53,13 +53,13 @@ pub unsafe fn signal(object: *mut DispatcherHeader) -> i32 {
     signal_count(object, 1)
 }
 
-/// As [`signal`]; a semaphore gets `count`.
+/// Does the same as [`signal`]; a semaphore gets `count`.
 pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) -> i32 {
     let _dispatcher = DISPATCHER.lock();
     signal_locked(object, count)
 }
 
-/// As [`signal_count`], with the dispatcher lock held.
+/// Does the same as [`signal_count`], with the dispatcher lock held.
 pub(super) unsafe fn signal_locked(object: *mut DispatcherHeader, count: i32) -> i32 {
     let before = (*object).signal_state;
     if (*object).kind == SEMAPHORE_OBJECT {

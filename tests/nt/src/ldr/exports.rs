@@ -1,6 +1,6 @@
-//! What the executive exports, by module, with the IRQL each routine may be called at (WDK documentation,
-//! "IRQL" of each routine). Nothing outside of what an NT 5.2 x64 kernel exports is here, but for routines
-//! that newer kernels have and drivers look up by name.
+//! The executive's exports, by module, with the IRQL each routine may be called at (WDK documentation, "IRQL"
+//! of each routine). Nothing outside of what an NT 5.2 x64 kernel exports is here, but for routines that
+//! newer kernels have and drivers look up by name.
 
 use crate::nt::{Pvoid, UnicodeString};
 use crate::{cm, ex, io, ke, ldr, mm, ob, pci, po, ps, rtl};
@@ -32,7 +32,7 @@ impl Export {
         Self { name, address, lowest: 0, highest: 15, code: false }
     }
 
-    /// Where it is.
+    /// Returns the routine's address.
     pub fn address(&self) -> usize {
         self.address as usize
     }
@@ -49,8 +49,8 @@ macro_rules! exports {
     };
 }
 
-/// What an exporting module of the executive's own offers to an image; `None` for any other module. To one
-/// that was loaded under a prefix Storport is the dump port driver.
+/// Returns the exports that a module of the executive's own offers to an image; `None` for any other module.
+/// To an image that was loaded under a prefix, Storport is the dump port driver.
 pub fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
     let is = |name: &str| module.eq_ignore_ascii_case(name);
     if is("ntoskrnl.exe") {
@@ -82,7 +82,7 @@ pub unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString)
     found.map_or(core::ptr::null_mut(), |export| ldr::gate::make(export, 0) as Pvoid)
 }
 
-/// What NT 6.1 has besides.
+/// Exports that NT 6.1 has besides.
 static NT_6_1: &[Export] = exports! {
     0..=0 { io::IoConnectInterruptEx, io::IoDisconnectInterruptEx }
 };

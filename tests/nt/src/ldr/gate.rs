@@ -17,12 +17,12 @@ use crate::mm::space::IMAGES;
 use crate::nt::PAGE_SIZE;
 use crate::verifier::{Violation, violation};
 
-/// What a gate knows.
+/// Data of a gate.
 struct Gate {
     export: &'static Export,
     driver: usize,
     attributed: bool,
-    /// How it fails where faults are injected: the kind, and what it answers.
+    /// The failure where faults are injected: its kind, and the answer.
     fault: Option<(inject::Kind, u64)>,
 }
 
@@ -82,7 +82,7 @@ pub fn make(export: &'static Export, driver: usize) -> usize {
     place(&code)
 }
 
-/// How often routines of a driver's file were called by other drivers, by the file's name.
+/// Counts of calls by other drivers of the routines of a driver's file, by the file's name.
 static CALLS: Lock<Vec<(String, &'static AtomicU64)>> = Lock::new(Vec::new());
 
 fn counter(file: &str) -> &'static AtomicU64 {
@@ -95,7 +95,7 @@ fn counter(file: &str) -> &'static AtomicU64 {
     counter
 }
 
-/// How often routines that this file exports were called by other drivers.
+/// Returns the number of calls by other drivers of routines that this file exports.
 pub fn calls(file: &str) -> u64 {
     counter(file).load(Ordering::Relaxed)
 }

@@ -79,7 +79,7 @@ pub fn with_image<T>(name: &str, run: impl FnOnce(&Image) -> T) -> Option<T> {
     IMAGES_LOADED.lock().iter().find(|image| image.name.eq_ignore_ascii_case(name)).map(run)
 }
 
-/// Whether a driver file is in memory.
+/// Returns true if a driver file is in memory.
 pub fn is_in_memory(name: &str) -> bool {
     with_image(name, |_| ()).is_some()
 }
@@ -226,7 +226,7 @@ fn relocate(pe: &Pe, memory: &mut [u8], base: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// What the compiler puts into a cookie before the loader gives it a value of this boot.
+/// The value that the compiler puts into a cookie before the loader gives it a value of this boot.
 const DEFAULT_COOKIE: u64 = 0x0000_2B99_2DDF_A232;
 
 fn set_security_cookie(pe: &Pe, memory: &mut [u8], base: usize) -> Result<(), Malformed> {
@@ -352,7 +352,7 @@ pub fn discard(name: &str) {
     }
 }
 
-/// Whether an address lies in a section that was discarded.
+/// Returns true if an address lies in a section that was discarded.
 pub fn discarded(address: usize) -> bool {
     with_image_at(address, |image| {
         image.discarded

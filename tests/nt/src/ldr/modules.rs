@@ -9,7 +9,7 @@ use crate::ke::Lock;
 use crate::layout;
 use crate::nt::*;
 
-/// Where driver files are.
+/// The folder of driver files.
 const DRIVERS: &str = "\\SystemRoot\\System32\\DRIVERS\\";
 
 /// `SystemModuleInformation`.

@@ -1,4 +1,4 @@
-//! Who is told of images as they are loaded (WDK, "PsSetLoadImageNotifyRoutine").
+//! Notification of drivers when images are loaded (WDK, "PsSetLoadImageNotifyRoutine").
 
 use crate::ke::Lock;
 use crate::nt::*;
@@ -24,7 +24,7 @@ const SYSTEM_IMAGE: u32 = 3 | 1 << 8;
 pub type NotifyRoutine =
     unsafe extern "win64" fn(name: *mut UnicodeString, process: Handle, info: *mut ImageInfo);
 
-/// How many routines there may be (before NT 6.3).
+/// Largest number of routines (before NT 6.3).
 const MAXIMUM: usize = 8;
 
 static ROUTINES: Lock<[Option<NotifyRoutine>; MAXIMUM]> = Lock::new([None; MAXIMUM]);
@@ -79,7 +79,7 @@ pub fn loaded(path: &str, base: usize, size: usize) {
     }
 }
 
-/// Whether a routine inside of an image is registered.
+/// Returns true if a routine inside of an image is registered.
 pub fn registered_within(start: usize, end: usize) -> bool {
     ROUTINES.lock().iter().flatten().any(|routine| (start..end).contains(&(*routine as usize)))
 }

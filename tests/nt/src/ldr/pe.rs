@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::mem::size_of;
 
-/// What is wrong with a file.
+/// The defect of a malformed file.
 #[derive(Clone, Copy, Debug)]
 pub struct Malformed(pub &'static str);
 

@@ -35,7 +35,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Whether an address can be read now.
+/// Returns true if an address can be read now.
 fn readable(address: usize) -> bool {
     map::protection(address) & map::PRESENT != 0
         || (&raw const image_start as usize..executive().end).contains(&address)

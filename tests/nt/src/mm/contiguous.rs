@@ -19,8 +19,8 @@ pub extern "win64" fn MmAllocateContiguousMemory(bytes: usize, highest: Physical
     address as Pvoid
 }
 
-/// As [`MmAllocateContiguousMemory`], with a lowest address and a boundary the block must not cross, which a
-/// block found from low addresses up is tested against. IRQL ≤ `DISPATCH_LEVEL`.
+/// Does the same as [`MmAllocateContiguousMemory`], with a lowest address and a boundary the block must not
+/// cross. A block that was found from low addresses up is tested against them. IRQL ≤ `DISPATCH_LEVEL`.
 pub extern "win64" fn MmAllocateContiguousMemorySpecifyCache(
     bytes: usize,
     lowest: PhysicalAddress,

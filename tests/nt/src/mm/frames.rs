@@ -9,7 +9,7 @@ use crate::ke::Lock;
 struct Frames {
     /// Bit set: free. Covers frames from 0.
     free: &'static mut [u64],
-    /// Where the next search starts, in words.
+    /// Start of the next search, in words.
     hint: usize,
     available: usize,
 }

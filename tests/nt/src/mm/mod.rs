@@ -16,7 +16,7 @@ pub use mdl::*;
 
 pub use crate::nt::PAGE_SIZE;
 
-/// Where all physical memory is mapped, readable and writable.
+/// The address at which all physical memory is mapped, readable and writable.
 pub const DIRECT_MAP: usize = 0xFFFF_8000_0000_0000;
 
 /// The direct map's address of a physical address.

@@ -61,7 +61,7 @@ pub fn trim() {
     paged.present.clear();
 }
 
-/// What a page fault at an address means.
+/// Meaning of a page fault at an address.
 pub enum Fault {
     /// Not pageable memory.
     NotPaged,

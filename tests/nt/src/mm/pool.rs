@@ -61,7 +61,7 @@ static POOL: Lock<Pool> = Lock::new(Pool { blocks: BTreeMap::new(), free: BTreeM
 const GUARD: usize = 16;
 const GUARD_BYTE: u8 = 0xFD;
 const FREE_BYTE: u8 = 0xDD;
-/// What fresh pool holds: drivers must not take it for zero.
+/// The byte that fills fresh pool: drivers must not take it for zero.
 const FRESH_BYTE: u8 = 0xCD;
 
 fn text(tag: u32) -> alloc::string::String {
@@ -134,7 +134,8 @@ fn allocate_slot(kind: Type, slot: usize) -> Option<(usize, usize)> {
     Some((start + GUARD, slot))
 }
 
-/// What is wrong with a block's guards: the offset from its start of the first changed byte, and the byte.
+/// Returns the damage to a block's guards: the offset from the block's start of the first changed byte, and
+/// the byte.
 fn broken_guard(start: usize, block: &Block) -> Option<(isize, u8)> {
     let (low, high) = if block.slot == 0 {
         (start, start + block.size.next_multiple_of(PAGE_SIZE))

@@ -111,7 +111,7 @@ impl IoResourceDescriptor {
         Self { option: 0, kind, share_disposition, spare1: 0, flags, spare2: 0, u }
     }
 
-    /// Whether it is an interrupt message, with the processor that it is for.
+    /// Returns `Some` if it is an interrupt message, with the processor that it is for.
     pub fn message(&self) -> Option<Option<usize>> {
         let flags = CM_RESOURCE_INTERRUPT_MESSAGE;
         if self.kind != CM_RESOURCE_TYPE_INTERRUPT || self.flags & flags == 0 {

@@ -10,7 +10,7 @@ use crate::ke::Lock;
 use crate::nt::{DeviceObject, FileObject, Pvoid};
 use crate::verifier::{Violation, violation};
 
-/// What an object is.
+/// Kind of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// `DEVICE_OBJECT`.
@@ -25,7 +25,7 @@ pub enum Kind {
     Key,
 }
 
-/// What precedes an object's body.
+/// Header before an object's body.
 #[repr(C, align(16))]
 struct Header {
     magic: u32,
@@ -149,7 +149,7 @@ pub unsafe fn pointer_count(body: Pvoid) -> i64 {
     header(body).pointers
 }
 
-/// What the object is.
+/// Returns the object's kind.
 ///
 /// # Safety
 /// `body` is an object.

@@ -121,7 +121,7 @@ unsafe fn bus_pnp(
     }
 }
 
-/// As a bus may that has to ask its hardware first: the answer comes when the dispatch routine has long
+/// Answers like a bus that has to ask its hardware first. The answer comes when the dispatch routine has long
 /// returned, on another thread and at `DISPATCH_LEVEL`, where whoever waits for it above may do no more than
 /// say so.
 unsafe fn answer_late(lower: *mut DeviceObject, packet: *mut Irp, devices: &[*mut DeviceObject]) -> NtStatus {
@@ -189,8 +189,8 @@ unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
     known
 }
 
-/// Whether the request is the first of its kind that asks the IDE controller what it is. A filter above the bus
-/// asks before the PnP manager does.
+/// Returns true if the request is the first of its kind that asks the IDE controller what it is. A filter
+/// above the bus asks before the PnP manager does.
 unsafe fn is_unidentified(function: &Function, location: *mut IoStackLocation) -> bool {
     static ASKED: AtomicU8 = AtomicU8::new(0);
     let kind = match (*location).minor_function {

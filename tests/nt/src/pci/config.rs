@@ -49,8 +49,8 @@ impl Place {
         0x8000_0000 | place | u32::from(offset & 0xFC)
     }
 
-    /// Where the machine has it; `None` where there is nothing. On a machine with two root buses the IDE
-    /// controller stands on bus 1 and not beside the ISA bridge.
+    /// Returns the place that the machine has it at; `None` where there is nothing. On a machine with two
+    /// root buses the IDE controller stands on bus 1 and not beside the ISA bridge.
     fn physical(self) -> Option<Self> {
         /// Function 1 of the ISA bridge's device: PIIX IDE.
         const IDE: Place = Place { bus: 0, device: 1, function: 1 };
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    /// Whether there is a function.
+    /// Returns true if there is a function.
     pub fn exists(self) -> bool {
         self.read(0) as u16 != 0xFFFF
     }

@@ -8,7 +8,7 @@ use super::config::Place;
 use crate::nt::*;
 use crate::storage::child::Ids;
 
-/// What a function's header says.
+/// Data of a function's header.
 #[derive(Clone, Copy)]
 pub struct Header {
     pub vendor: u16,

@@ -14,7 +14,7 @@ const CAPABILITIES: u8 = 0x34;
 /// Capability ids of MSI and MSI-X.
 const MSI: [u8; 2] = [0x05, 0x11];
 
-/// Whether a function has a capability that interrupt messages are written to.
+/// Returns true if a function has a capability that interrupt messages are written to.
 fn has_msi(place: Place) -> bool {
     if place.read(super::function::COMMAND) & CAPABILITY_LIST == 0 {
         return false;

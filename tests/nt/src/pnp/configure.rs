@@ -39,7 +39,7 @@ pub fn setup_runs() {
     SETUP.store(true, Ordering::Relaxed);
 }
 
-/// Whether only the instances' keys say which devices are installed.
+/// Returns true if only the instances' keys say which devices are installed.
 pub fn is_strict() -> bool {
     boot::options().nt.is_nt62() && boot::options().devnodes
 }

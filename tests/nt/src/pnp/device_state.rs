@@ -26,7 +26,7 @@ pub unsafe fn query(pdo: *mut DeviceObject) {
     states.push((pdo as usize, state));
 }
 
-/// Whether Device Manager offers to disable the device.
+/// Returns true if Device Manager offers to disable the device.
 pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
     let states = STATES.lock();
     states
@@ -44,7 +44,8 @@ pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatu
     stack::send(pdo, IRP_MN_DEVICE_USAGE_NOTIFICATION, Some(Parameters { usage_notification })).status
 }
 
-/// Whether a device's drivers agree that it is stopped, or removed (`minor`); it is neither.
+/// Asks a device's drivers to agree that it is stopped, or removed (`minor`), and cancels that. Returns true
+/// if they agree.
 ///
 /// # Safety
 /// As [`query`].

@@ -123,7 +123,7 @@ pub unsafe fn install_devices() {
 /// Buses that are to be asked again, or are being asked.
 static AWAITED: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether a bus is still to be asked again, as NT's boot waits for before the session manager runs.
+/// Returns true if a bus is still to be asked again, as NT's boot waits for before the session manager runs.
 pub fn is_awaited() -> bool {
     AWAITED.load(Ordering::Acquire) != 0
 }

@@ -100,7 +100,7 @@ pub fn settle() {
     }
 }
 
-/// Whether a device is started.
+/// Returns true if a device is started.
 pub fn is_started(pdo: *mut DeviceObject) -> bool {
     node::of(pdo).is_some_and(|node| node.state == node::State::Started)
 }

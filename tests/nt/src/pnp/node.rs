@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::ke::Lock;
 use crate::nt::*;
 
-/// How far a device has come.
+/// State that a device has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Known, no stack built: its function driver is yet to start, or it may be tried again.
@@ -41,7 +41,7 @@ pub struct Node {
 static NODES: Lock<Vec<Node>> = Lock::new(Vec::new());
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 
-/// How many devices have been added, removed or started so far.
+/// Returns the number of devices that were added, removed or started so far.
 pub fn changes() -> u32 {
     CHANGES.load(Ordering::Relaxed)
 }

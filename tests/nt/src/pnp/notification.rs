@@ -71,7 +71,7 @@ pub fn changed(class: Guid, link: String, arrival: bool) {
     QUEUED.set();
 }
 
-/// How many events have been delivered so far.
+/// Returns the number of events that were delivered so far.
 pub fn delivered() -> u32 {
     DELIVERED.load(Ordering::Relaxed)
 }
@@ -93,7 +93,7 @@ pub fn wait_until_delivered() {
     }
 }
 
-/// How long a callback may take, in 100 ns.
+/// Time that a callback may take, in 100 ns.
 const PATIENCE: u64 = 10 * 10_000_000;
 /// When the callback that runs was called; 0 for none.
 static CALLED: AtomicU64 = AtomicU64::new(0);
@@ -226,7 +226,7 @@ pub unsafe extern "win64" fn IoUnregisterPlugPlayNotification(entry: Pvoid) -> N
     }
 }
 
-/// Whether a callback inside of an image is registered.
+/// Returns true if a callback inside of an image is registered.
 pub fn registered_within(start: usize, end: usize) -> bool {
     REGISTRATIONS.lock().iter().any(|r| (start..end).contains(&(r.callback as usize)))
 }

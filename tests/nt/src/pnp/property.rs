@@ -1,4 +1,4 @@
-//! What drivers may ask about a device.
+//! Properties that drivers may ask for about a device.
 
 use alloc::string::String;
 use alloc::vec::Vec;

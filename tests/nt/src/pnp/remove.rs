@@ -10,7 +10,7 @@ use crate::nt::*;
 use crate::ob;
 use crate::verifier::{Violation, violation};
 
-/// How long handles of a device that is gone may stay open, in milliseconds: whoever has them sees every
+/// Time that handles of a device that is gone may stay open, in milliseconds: whoever has them sees every
 /// request fail, and is told of the removal.
 const HANDLE_LIMIT: u64 = 30_000;
 const HANDLE_LOOK: u64 = 20;
@@ -49,7 +49,7 @@ unsafe fn remove(pdo: *mut DeviceObject) {
     ke::panicked(format_args!("handles of {} stay open", start::describe(pdo)));
 }
 
-/// Whether a device of the stack is open.
+/// Returns true if a device of the stack is open.
 unsafe fn is_open(pdo: *mut DeviceObject) -> bool {
     let mut device = pdo;
     while !device.is_null() {

@@ -1,4 +1,4 @@
-//! What a device is started with.
+//! Resources that a device is started with.
 //!
 //! Each device keeps what the firmware gave it (IRP_MN_QUERY_RESOURCES); there is no rebalancing. Its drivers
 //! may add to what it requires (IRP_MN_FILTER_RESOURCE_REQUIREMENTS): of that, interrupt messages are granted
@@ -51,8 +51,8 @@ unsafe fn boot_configuration(
     (!descriptors.is_empty()).then_some((header, descriptors))
 }
 
-/// What the bus driver says that the device requires, as its drivers have changed it: the alternatives in
-/// order. `None` where the bus driver says nothing.
+/// Returns what the bus driver says that the device requires, as its drivers have changed it: the
+/// alternatives in order. Returns `None` where the bus driver says nothing.
 unsafe fn requirements(pdo: *mut DeviceObject) -> Option<Vec<Vec<IoResourceDescriptor>>> {
     let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCE_REQUIREMENTS, None);
     if !status::success(answer.status) || answer.information == 0 {
@@ -101,7 +101,7 @@ fn message(processor: usize) -> CmPartialResourceDescriptor {
     }
 }
 
-/// What the HAL's translator does with an interrupt: its vector, and the IRQL that it interrupts at.
+/// Translates an interrupt like the HAL: to its vector, and the IRQL that it interrupts at.
 fn translate(raw: &CmPartialResourceDescriptor) -> CmPartialResourceDescriptor {
     let mut descriptor = *raw;
     if descriptor.kind == CM_RESOURCE_TYPE_INTERRUPT {

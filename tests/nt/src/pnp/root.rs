@@ -88,7 +88,8 @@ pub unsafe fn resource_list(
     (status::SUCCESS, list as usize)
 }
 
-/// What a device with these resources requires, in pool, as the answer to IRP_MN_QUERY_RESOURCE_REQUIREMENTS.
+/// Returns the list of a device that requires these resources, in pool, as the answer to
+/// IRP_MN_QUERY_RESOURCE_REQUIREMENTS.
 ///
 /// # Safety
 /// IRQL ≤ `APC_LEVEL`.

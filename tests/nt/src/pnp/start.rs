@@ -56,7 +56,7 @@ pub fn boot_drivers_started() {
     BOOTING.store(false, Ordering::Relaxed);
 }
 
-/// What became of a stack.
+/// Result of building a stack.
 enum Built {
     /// Every driver's AddDevice was called.
     Whole,
@@ -98,7 +98,7 @@ unsafe fn drivers_of(node: &Node) -> Result<Vec<(String, *mut DriverObject)>, Bu
     Ok(all)
 }
 
-/// Whether a boot-start driver is still to be started.
+/// Returns true if a boot-start driver is still to be started.
 fn is_to_come(service: &str) -> bool {
     if driver::find(service).is_some() || start_override::is_left_out(service) {
         return false;

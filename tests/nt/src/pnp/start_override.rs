@@ -29,7 +29,7 @@ pub fn leaves_out(service: &str) -> bool {
     left_out
 }
 
-/// Whether a driver was left out: its file is not in memory, and there is no disk to load it from.
+/// Returns true if a driver was left out: its file is not in memory, and there is no disk to load it from.
 pub fn is_left_out(service: &str) -> bool {
     LEFT_OUT.lock().iter().any(|name| name.eq_ignore_ascii_case(service))
 }
@@ -57,7 +57,7 @@ pub unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
     }
 }
 
-/// Whether a device of the driver's stands in a stack.
+/// Returns true if a device of the driver's stands in a stack.
 unsafe fn filters_something(service: &str) -> bool {
     let Some(driver) = driver::find(service) else { return false };
     let mut device = (*driver).device_object;

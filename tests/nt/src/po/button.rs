@@ -16,17 +16,16 @@ use crate::nt::*;
 use crate::pnp;
 use crate::{ob, report};
 
-/// `IOCTL_GET_SYS_BUTTON_CAPS` and `IOCTL_GET_SYS_BUTTON_EVENT`.
+/// `IOCTL_GET_SYS_BUTTON_CAPS`.
 const GET_CAPS: u32 = 0x0029_4140;
-/// As above.
+/// `IOCTL_GET_SYS_BUTTON_EVENT`.
 const GET_EVENT: u32 = 0x0029_4144;
 /// `SYS_BUTTON_POWER`.
 const POWER: u32 = 1;
 
-/// PM1a's status register as hvmloader and SeaBIOS place it, and its bit of the power button (ACPI, "PM1
-/// Status Registers").
+/// PM1a's status register as hvmloader and SeaBIOS place it (ACPI, "PM1 Status Registers").
 const PM1_STATUS: u16 = 0xB000;
-/// As above.
+/// Bit of the power button in PM1a's status register.
 const POWER_BUTTON: u16 = 1 << 8;
 
 const PRIORITY: i32 = 13;
@@ -41,7 +40,7 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// The thread that asks is to end, and has ended.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 static ENDED: AtomicBool = AtomicBool::new(false);
-/// How often the power button was pressed.
+/// Number of times that the power button was pressed.
 static PRESSED: AtomicU32 = AtomicU32::new(0);
 
 /// A button's interface was enabled. PASSIVE_LEVEL, on the event worker.
@@ -133,17 +132,17 @@ pub fn reopen(meanwhile: impl Fn()) {
     }
 }
 
-/// Whether a driver has the request for the next event.
+/// Returns true if a driver has the request for the next event.
 pub fn is_watched() -> bool {
     ASKED.load(Ordering::Acquire)
 }
 
-/// Whether a button of a driver's was pressed.
+/// Returns true if a button of a driver's was pressed.
 pub fn is_pressed() -> bool {
     PRESSED.load(Ordering::Acquire) != 0
 }
 
-/// Whether ACPI's power button was pressed; that is forgotten then.
+/// Returns true if ACPI's power button was pressed, and forgets it.
 pub fn acpi_is_pressed() -> bool {
     // SAFETY: ACPI's status register; writing a bit clears it, and nobody else looks at this one.
     unsafe {

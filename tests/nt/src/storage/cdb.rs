@@ -93,7 +93,7 @@ pub fn extent(cdb: &[u8]) -> Option<(u64, u32)> {
     }
 }
 
-/// Whether a command writes to the medium.
+/// Returns true if a command writes to the medium.
 pub fn is_write(cdb: &[u8]) -> bool {
     matches!(cdb.first(), Some(&(operation::WRITE_10 | operation::WRITE_16)))
 }

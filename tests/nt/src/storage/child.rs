@@ -12,7 +12,7 @@ use crate::{ex, io};
 /// Pool tag of answers, which the PnP manager frees: `XStr`.
 const TAG: u32 = u32::from_le_bytes(*b"XStr");
 
-/// How a device is known to PnP.
+/// The ids by which PnP knows a device.
 #[derive(Clone, Debug)]
 pub struct Ids {
     /// `BusQueryDeviceID`.

@@ -63,8 +63,8 @@ pub unsafe fn initialized<T>(
     status::SUCCESS
 }
 
-/// What every function driver of storage has: how a device is added, and told of PnP and power; and that
-/// anybody may open it, for which nothing is kept.
+/// Describes what every function driver of storage has: how a device is added, and told of PnP and power; and
+/// that anybody may open it, for which nothing is kept.
 ///
 /// # Safety
 /// `driver` is the driver object that its entry was given.
@@ -117,7 +117,7 @@ pub unsafe fn pnp(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     request_packet::pass_down(lower, irp)
 }
 
-/// Whether a PnP IRP asks for a device's children.
+/// Returns true if a PnP IRP asks for a device's children.
 ///
 /// # Safety
 /// The caller owns the IRP.

@@ -41,7 +41,7 @@ impl Inquiry {
         (self.0[0] >> 5 == 0).then_some(self.0[0] & 0x1F)
     }
 
-    /// Whether the medium is removable.
+    /// Returns true if the medium is removable.
     pub fn is_removable(&self) -> bool {
         self.0[1] & 0x80 != 0
     }

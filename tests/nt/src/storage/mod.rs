@@ -1,4 +1,4 @@
-//! What the storage drivers have in common: the language between port and class drivers.
+//! The storage drivers' common language between port and class drivers.
 //!
 //! A class driver ([`crate::disk`]) knows SCSI commands and nothing of controllers; a port driver
 //! ([`crate::storport`], [`crate::ide`]) knows one kind of controller. Between them go SCSI request blocks

@@ -89,7 +89,7 @@ pub const BUS_TYPE_ATA: u32 = 3;
 /// `BusTypeScsi`.
 pub const BUS_TYPE_SCSI: u32 = 1;
 
-/// What a port driver answers these controls with.
+/// The data with which a port driver answers these controls.
 pub struct Properties<'a> {
     /// The device's INQUIRY data.
     pub inquiry: &'a Inquiry,

@@ -22,7 +22,7 @@ use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI};
 use crate::storage::{child, fdo, irp as request_packet};
 use crate::verifier::balanced;
 
-/// What the device extension of one of Storport's devices points to.
+/// The structure behind the device extension of one of Storport's devices.
 #[repr(C)]
 enum Extension {
     Adapter(Box<Adapter>),
@@ -93,7 +93,7 @@ impl Adapter {
         &mut *extension.cast::<u128>().sub(1).cast::<*mut Adapter>().read()
     }
 
-    /// Whether StartIo and the interrupt may run at the same time.
+    /// Returns true if StartIo and the interrupt may run at the same time.
     pub fn is_full_duplex(&self) -> bool {
         self.configuration.synchronization_model == FULL_DUPLEX
     }
@@ -114,7 +114,7 @@ impl Adapter {
     }
 }
 
-/// What a device of Storport's is.
+/// Returns the extension of a device of Storport's.
 unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
     &mut **(*device).device_extension.cast::<*mut Extension>()
 }

@@ -8,7 +8,7 @@ use crate::io;
 use crate::nt::*;
 use crate::storage::fdo;
 
-/// What Storport keeps of a miniport, in its driver object's extension.
+/// Storport's data of a miniport, in its driver object's extension.
 #[derive(Clone, Copy)]
 pub struct Miniport {
     /// The miniport's initialization data; what its size left out is zero.
@@ -83,7 +83,8 @@ unsafe fn initialize(
     status::SUCCESS
 }
 
-/// What `HW_INITIALIZATION_DATA`'s documentation asks of every physical miniport and is not there.
+/// Returns something that `HW_INITIALIZATION_DATA`'s documentation asks of every physical miniport and is not
+/// there.
 fn missing(hw: &HwInitializationData) -> Option<&'static str> {
     let required = [
         (hw.hw_initialize.is_some(), "HwInitialize"),

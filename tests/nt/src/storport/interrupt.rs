@@ -8,7 +8,7 @@ use super::adapter::Adapter;
 use crate::ke;
 use crate::nt::*;
 
-/// How to connect to an interrupt: from the adapter's translated resources.
+/// An interrupt to connect to, from the adapter's translated resources.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     pub vector: u32,

@@ -40,7 +40,7 @@ pub use request::report_counts;
 use crate::ldr::Export;
 use crate::nt::DeviceObject;
 
-/// What `storport.sys` exports, with the IRQLs at which the documentation allows each.
+/// The exports of `storport.sys`, with the IRQLs at which the documentation allows each.
 pub static STORPORT: &[Export] = crate::exports! {
     0..=0 { initialize::StorPortInitialize, notification::StorPortGetDeviceBase }
     0..=15 {

@@ -24,7 +24,7 @@ use crate::storage::srb::{Direction, Srb, function, srb_status};
 use crate::storage::{cdb, irp as request_packet};
 use crate::verifier::{Violation, violation};
 
-/// Who waits for a request.
+/// The owner that waits for a request.
 pub enum Owner {
     /// The sender of this IRP.
     Irp(*mut Irp),
@@ -45,7 +45,7 @@ pub struct Request {
     data_buffer: *mut u8,
     /// Interrupt time at which the request has taken too long.
     deadline: u64,
-    /// How often it may still be started again after the miniport answered "busy".
+    /// Number of times that it may still be started again after the miniport answered "busy".
     tries: u32,
 }
 
@@ -75,18 +75,18 @@ struct Queues {
     outstanding: BTreeMap<[u8; 3], u32>,
 }
 
-/// What fills a new SRB extension.
+/// The pattern that fills a new SRB extension.
 const EXTENSION_PATTERN: u128 = u128::from_ne_bytes([0xC5; 16]);
 /// A data buffer address of a read or write: of the user mode of some process, where nothing is mapped.
 const NOT_MAPPED: *mut u8 = 0x0000_6BAD_0000_0000 as *mut u8;
 /// Requests of a unit that the miniport gets at once, unless it sets another depth (documentation of
 /// PORT_CONFIGURATION_INFORMATION, InitialLunQueueDepth).
 const DEFAULT_DEPTH: u32 = 20;
-/// How often a request that the miniport was too busy for is started again (BusyRetryCount), and how long its
-/// unit is paused before each time, in 100 ns (BusyPauseTime, 250 ms).
+/// Number of times that a request that the miniport was too busy for is started again (BusyRetryCount).
 const BUSY_RETRIES: u32 = 20;
+/// Time that its unit is paused before each time, in 100 ns (BusyPauseTime, 250 ms).
 const BUSY_PAUSE: u64 = 2_500_000;
-/// How long a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
+/// Time that a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
 /// Long enough for a backend on a busy machine.
 const LOST: u64 = 20 * 10_000_000;
 
@@ -141,7 +141,7 @@ pub unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
 }
 
 impl Queues {
-    /// Whether a request must wait for others or for its unit.
+    /// Returns true if a request must wait for others or for its unit.
     unsafe fn must_wait(&self, request: &Request) -> bool {
         let address = request.address();
         let depth = self.depths.get(&address).copied().unwrap_or(DEFAULT_DEPTH);
@@ -229,7 +229,7 @@ unsafe fn prepare(adapter: &Adapter, request: &mut Request) {
 /// Which of its two values the address of the next buffer has that is not mapped.
 static NEXT_UNMAPPED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the miniport is to have a system address for this SRB's data.
+/// Returns true if the miniport is to have a system address for this SRB's data.
 ///
 /// Documentation ("Use of Mapping Buffers in the Storport I/O Model", HW_INITIALIZATION_DATA):
 /// STOR_MAP_ALL_BUFFERS has the effect of STOR_MAP_NON_READ_WRITE_BUFFERS, on every version.
@@ -389,7 +389,7 @@ pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
     ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
 }
 
-/// Whether a miniport may complete an SRB with this status.
+/// Returns true if a miniport may complete an SRB with this status.
 fn is_final(found: u8) -> bool {
     use srb_status::*;
     matches!(
@@ -504,12 +504,12 @@ pub unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) 
     ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
 }
 
-/// How many requests the miniport has.
+/// Returns the number of requests that the miniport has.
 pub fn active(adapter: &Adapter) -> usize {
     adapter.requests.queues.lock().active.len()
 }
 
-/// Whether the miniport has any request.
+/// Returns true if the miniport has any request.
 pub fn any(adapter: &Adapter) -> bool {
     !adapter.requests.queues.lock().active.is_empty()
 }

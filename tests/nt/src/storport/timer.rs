@@ -23,7 +23,7 @@ impl Timers {
     }
 }
 
-/// How often the watchdog looks, in milliseconds.
+/// Time between two looks of the watchdog, in milliseconds.
 const WATCH: i32 = 1000;
 
 /// Sets the timers up.

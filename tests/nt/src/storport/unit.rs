@@ -17,7 +17,7 @@ use crate::storage::irp as request_packet;
 use crate::storage::property::{self, Properties};
 use crate::storage::srb::{Srb, function, srb_status};
 
-/// Where a unit is.
+/// Address of a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Address {
     pub path: u8,

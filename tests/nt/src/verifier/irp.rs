@@ -8,7 +8,8 @@ use crate::ke::Lock;
 use crate::ldr::{Place, driver_name};
 use crate::nt::*;
 
-/// What a location held when the IRP was sent to it: changes by the one it was sent to are not allowed.
+/// The completion part of a location when the IRP was sent to it. The driver that it was sent to must not
+/// change it.
 #[derive(Clone, Copy, PartialEq)]
 struct Completion {
     routine: usize,
@@ -31,7 +32,7 @@ struct Call {
 }
 
 struct Tracked {
-    /// Who allocated it.
+    /// The driver that allocated it.
     driver: usize,
     stack_count: i8,
     completed: bool,
@@ -42,7 +43,7 @@ struct Tracked {
     reached_bottom: bool,
 }
 
-/// How a call ended from the IRP's point of view.
+/// The end of a call, seen from the IRP.
 #[derive(Clone, Copy)]
 struct Passed {
     marked_pending: bool,
@@ -183,7 +184,7 @@ pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
     Sent { id, irp: irp as usize, location: number }
 }
 
-/// Whether a PnP request is the system's alone to send.
+/// Returns true if a PnP request is the system's alone to send.
 unsafe fn is_reserved(location: *const IoStackLocation) -> bool {
     match (*location).minor_function {
         IRP_MN_QUERY_ID => matches!(
@@ -321,7 +322,7 @@ pub fn kept(irp: *mut Irp) {
     }
 }
 
-/// Whether the IRP was passed down to a device at the bottom of its stack.
+/// Returns true if the IRP was passed down to a device at the bottom of its stack.
 pub fn reached_bottom(irp: *mut Irp) -> bool {
     TRACKER.lock().live.get(&(irp as usize)).is_none_or(|tracked| tracked.reached_bottom)
 }

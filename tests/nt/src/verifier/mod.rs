@@ -38,7 +38,7 @@ pub fn violation(violation: Violation, detail: fmt::Arguments) -> ! {
     ke::KeBugCheckEx(BUGCHECK, violation as usize, 0, 0, 0)
 }
 
-/// As [`violation`], for one found by an exception.
+/// Reports like [`violation`], for one found by an exception.
 pub fn report_fault(violation: Violation, frame: &trap::Frame, detail: fmt::Arguments) -> ! {
     crate::report!(
         "violation name={} detail={},at={}",

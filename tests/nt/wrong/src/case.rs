@@ -1,4 +1,4 @@
-//! What the driver does wrong.
+//! The faults that the driver commits.
 
 /// A rule to break.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Case {
         (Self::SrbInvalidStatus, "srb-invalid-status"),
     ];
 
-    /// Whether the driver is a Storport miniport in this case.
+    /// Returns true if the driver is a Storport miniport in this case.
     pub const fn is_miniport(self) -> bool {
         matches!(
             self,
