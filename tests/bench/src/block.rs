@@ -1,5 +1,5 @@
-//! What stands in a block of the disk: its own number, so that a read can be told from one of another block,
-//! and a stamp, so that a write can be told from none.
+//! Contents of a block of the disk: its own number, so that a read can be told from one of another block, and
+//! a stamp, so that a write can be told from none.
 
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;
@@ -25,7 +25,7 @@ pub fn head(data: &[u8]) -> (u64, u64) {
     (word(0), word(8))
 }
 
-/// Whether every block of `data`, which lies at `offset`, carries its own number.
+/// Returns true if every block of `data`, which lies at `offset`, carries its own number.
 pub fn is_right(data: &[u8], offset: u64) -> bool {
     (offset / BLOCK as u64..).zip(data.chunks_exact(BLOCK)).all(|(number, block)| head(block).0 == number)
 }

@@ -19,12 +19,12 @@ pub trait Engine {
     fn wait(&mut self, done: &mut dyn FnMut(usize, bool));
 }
 
-/// What a run did.
+/// Result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// Requests that ended.
     pub requests: u64,
-    /// Those of them that failed or brought the wrong data.
+    /// Number of requests that failed or brought the wrong data.
     pub errors: u64,
 }
 

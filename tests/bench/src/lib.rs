@@ -1,5 +1,5 @@
-//! What the benchmark asks of a disk, the same for every contender: the workloads, the loop that keeps a
-//! queue full, what stands in each block, how time is measured, and the line that reports a run.
+//! The benchmark's work on a disk, the same for every contender: the workloads, the loop that keeps a queue
+//! full, the contents of each block, the measurement of time, and the line that reports a run.
 //!
 //! The contenders are the NT executive (emulated IDE and xenvbd) and a Linux program (a Linux guest's
 //! xen-blkfront, and dom0 on the bare device). Each gives an [`Engine`]; all else is shared, so that what

@@ -35,13 +35,13 @@ impl Pass {
 /// A run of a workload; prints as `bench workload=… run=… …`.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
-    /// What was run.
+    /// The workload that was run.
     pub workload: &'static Workload,
     /// Which run of it.
     pub pass: Pass,
-    /// What it did.
+    /// Its result.
     pub run: Run,
-    /// What it took.
+    /// The time that it took.
     pub spent: Spent,
 }
 

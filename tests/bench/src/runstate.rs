@@ -1,4 +1,4 @@
-//! Where a virtual processor's time went, as Xen itself counts it: asked of Xen before and after a run, it
+//! Time of a virtual processor by state, as Xen itself counts it. Xen is asked before and after a run. That
 //! gives the run's length and its cost by the same clock for every kind of guest.
 
 /// `__HYPERVISOR_vcpu_op` (Xen: public/xen.h).
@@ -27,7 +27,7 @@ pub struct RunState {
 }
 const _: () = assert!(size_of::<RunState>() == 48);
 
-/// What lies between two [`RunState`]s, in nanoseconds.
+/// Time between two [`RunState`]s by state, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Time that passed.
@@ -39,7 +39,7 @@ pub struct Spent {
 }
 
 impl RunState {
-    /// What lies between `earlier` and this.
+    /// Returns the time between `earlier` and this.
     pub fn since(&self, earlier: &Self) -> Spent {
         let total = |at: &Self| at.running + at.runnable + at.blocked + at.offline;
         Spent {

@@ -6,7 +6,7 @@ use std::io;
 
 use xenstore_rs::AsyncXs;
 
-/// Where the nodes of a guest and of its backends in domain 0 are.
+/// Returns the paths of the nodes of a guest and of its backends in domain 0.
 pub async fn roots(store: &impl AsyncXs, domain: u32) -> io::Result<Vec<String>> {
     const BACKENDS: &str = "/local/domain/0/backend";
     let mut roots = vec![format!("/local/domain/{domain}")];

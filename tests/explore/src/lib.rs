@@ -15,10 +15,10 @@ pub use random::Random;
 
 use std::collections::BTreeMap;
 
-/// What came of a number of machines.
+/// Outcomes of a number of machines.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// How many there were of each outcome.
+    /// Number of machines with each outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
     /// The first that came out wrong: its seed, what differed, and its nodes.
     pub wrong: Vec<String>,

@@ -14,7 +14,7 @@ use crate::Random;
 /// The domain that is looked at.
 const GUEST: u32 = 7;
 
-/// What is behind a vbd.
+/// Storage behind a vbd.
 #[derive(Clone, Debug)]
 struct Storage {
     /// Its names in its domain, each of which a toolstack may write: the first is its own, the others are the same by
@@ -26,11 +26,11 @@ struct Storage {
     number: Option<String>,
     /// Domain that has it.
     domain: u16,
-    /// What its content is: clones have one.
+    /// Number of its content: clones have the same.
     content: u32,
 }
 
-/// Who serves a vbd.
+/// The program that serves a vbd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     Blkback,
@@ -38,7 +38,7 @@ enum Server {
     Qdisk,
 }
 
-/// How a storage was named.
+/// The kind of name that a storage was given by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Naming {
     Name,
@@ -144,7 +144,7 @@ impl Machine {
         Ok(seen)
     }
 
-    /// How many disks the BIOS found.
+    /// Returns the number of disks that the BIOS found.
     fn firmware(&self) -> Option<u8> {
         let mut places: Vec<_> = self.emulated().map(|vbd| vbd.place.0).collect();
         places.sort_unstable();
@@ -165,15 +165,15 @@ impl Machine {
         self.whole().filter(|vbd| !vbd.cdrom)
     }
 
-    /// Whether two vbds are two ways to one storage of which one may write, and their nodes have a name or a number in
-    /// common.
+    /// Returns true if two vbds are two ways to one storage of which one may write, and their nodes have a
+    /// name or a number in common.
     fn told_shared(&self, one: &Vbd, other: &Vbd) -> bool {
         let (name, link, number) = self.handles(one);
         let theirs = self.handles(other);
         self.are_shared(one, other) && (name && theirs.0 || link && theirs.1 || number && theirs.2)
     }
 
-    /// What a vbd's nodes tell of its storage: its name, the link's name, its number.
+    /// Returns which handles on its storage a vbd's nodes tell: its name, the link's name, its number.
     fn handles(&self, vbd: &Vbd) -> (bool, bool, bool) {
         let named = vbd.naming == Naming::Name || vbd.physical_path.is_some();
         let says_number = self.storages[vbd.storage].names[0].starts_with("/dev/sd");

@@ -9,7 +9,7 @@ use crate::{boot::Boot, scenario::Scenario, verdict::Observed};
 /// Something that must hold for a boot.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    /// What must be seen, for the table in docs/testing.md.
+    /// The thing that must be seen, for the table in docs/testing.md.
     pub what: &'static str,
     /// Adds what differs from that.
     pub run: fn(&Seen<'_>, &mut Differences),
@@ -19,7 +19,7 @@ pub struct Check {
 pub struct Seen<'a> {
     /// The boot's scenario.
     pub scenario: &'a Scenario,
-    /// What the boot left behind.
+    /// Results of the boot.
     pub boot: &'a Boot,
     /// The guest's report lines.
     pub report: Report,
@@ -50,7 +50,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What differs from what must be seen, one line each.
+/// Differences from what must be seen, one line each.
 #[derive(Debug, Default)]
 pub struct Differences(Vec<String>);
 

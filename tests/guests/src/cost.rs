@@ -1,5 +1,5 @@
-//! What the guard adds to a boot, with 1 to 64 disks: the decision in idefilter's DriverEntry and the
-//! censuses at the disks' arrivals, as work that is counted, and as guest time. Written to
+//! Cost of the guard in a boot with 1 to 64 disks: the decision in idefilter's DriverEntry and the censuses
+//! at the disks' arrivals, as work that is counted, and as guest time. Written to
 //! `docs/results/guard-cost.md`.
 //!
 //! The executive counts (tests/nt/src/work.rs). What is counted does not depend on the machine, so it must
@@ -20,12 +20,12 @@ use crate::{
     verdict,
 };
 
-/// How many disks.
+/// Numbers of disks that boots are measured with.
 const DISKS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// Names of the boots' folders.
 const NAMES: [&str; 7] = ["cost-1", "cost-2", "cost-4", "cost-8", "cost-16", "cost-32", "cost-64"];
 
-/// What one boot took.
+/// Cost of one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cost {
     disks: u64,
@@ -111,7 +111,7 @@ const COUNTED: [Count; 3] = [
 /// each boot: as many looks as there are in a boot, at a few disks.
 const SLACK: u64 = 16;
 
-/// What grows by more for a disk among many than for one among few.
+/// Returns the counts that grow by more for a disk among many than for one among few.
 fn excess(costs: &[Cost]) -> Vec<String> {
     let mut found = Vec::new();
     for (what, count) in COUNTED {

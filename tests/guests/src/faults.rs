@@ -31,8 +31,8 @@ const FIRST_LINE: &str = "HVM Loader";
 /// The bugcheck of a panic in one of the drivers (`wdm::bugcheck::PANIC`): memory that Rust's own collections
 /// do not get ends there.
 const PANIC: u64 = 0x0058_4750;
-/// What is tried in every run of the tests: of each kind an early request, made by idefilter, and a later
-/// one; and one of those without which xenvbd's device does not start.
+/// Faults tried in every run of the tests: of each kind an early request, made by idefilter, and a later one;
+/// and one of those without which xenvbd's device does not start.
 const SAMPLE: [&str; 10] = [
     "random:1",
     "pool:2",
@@ -46,7 +46,7 @@ const SAMPLE: [&str; 10] = [
     "pool:150",
 ];
 
-/// How a boot with a fault ended, correctly.
+/// A correct end of a boot with a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Pv,
@@ -79,12 +79,12 @@ impl fmt::Display for End {
     }
 }
 
-/// What boots came to.
+/// Results of boots with faults.
 #[derive(Default)]
 struct Found {
-    /// How many of a kind ended so.
+    /// Number of boots of a kind that ended so.
     ends: BTreeMap<(String, End), u32>,
-    /// What was wrong, each line beginning with its plan.
+    /// Descriptions of the faults that ended wrong, each line beginning with its plan.
     wrong: Vec<String>,
 }
 
@@ -192,7 +192,7 @@ impl Found {
 }
 
 const HEAD: [&str; 3] = ["kind", "end", "boots"];
-/// What stands before the number of boots that were tried again.
+/// The words before the number of boots that were tried again.
 const AGAIN: &str = "Boots that were run again, after what they had shown was mended: ";
 
 fn page_path(layout: &Layout) -> PathBuf {
@@ -230,8 +230,8 @@ fn page(found: &Found, again: usize) -> String {
     text
 }
 
-/// What a page says: what was right, the plans of what was wrong, which is left out, and how many were run
-/// again.
+/// Reads a page. Returns what was right, the plans of what was wrong, which is left out, and the number of
+/// boots that were run again.
 fn read_page(text: &str) -> (Found, Vec<String>, usize) {
     let (mut found, mut plans, mut again) = (Found::default(), Vec::new(), 0);
     for line in text.lines() {
@@ -267,7 +267,7 @@ pub fn sample(layout: &Layout, rig: &RigFiles, half: usize) -> Result<()> {
     Ok(())
 }
 
-/// What each boot of a batch came to.
+/// The end of each boot of a batch.
 type Ends = Vec<(String, End)>;
 
 /// Boots one dom0's worth of faults and then, on the same disk, without one: that boot must be a PV boot that
@@ -295,7 +295,7 @@ fn batch(layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) -> Resul
     Ok((ends, wrong))
 }
 
-/// How a boot ended, or what is wrong with that.
+/// Returns the end of a boot, or the error in it.
 fn end(report: &Report) -> Result<End, String> {
     let injected =
         report.first(protocol::Line::Injected.name()).map(|line| line.text.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where things are.
+//! Folders of the workspace and of what is built.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
-    /// What stands in for parts of the toolchain, which do not depend on the workspace.
+    /// The folder of stand-ins for parts of the toolchain, which do not depend on the workspace.
     toolchain: PathBuf,
 }
 
@@ -44,7 +44,7 @@ impl Layout {
         self.root.join("dist")
     }
 
-    /// What the tests boot: the executive and the deliberately wrong driver.
+    /// Returns the folder that the tests boot from: the executive and the deliberately wrong driver.
     pub fn nt(&self) -> PathBuf {
         self.target().join("nt")
     }
@@ -54,7 +54,7 @@ impl Layout {
         self.root.join("cross")
     }
 
-    /// What the cross build needs, made by `setup`.
+    /// Returns the folder of the cross build's needs, made by `setup`.
     pub fn cross(&self) -> PathBuf {
         self.target().join("cross")
     }

@@ -50,7 +50,7 @@ impl Row {
 
 /// One line of the table.
 struct Line {
-    /// Where the row stands.
+    /// Index of the row.
     at: usize,
     cells: [String; 7],
     differences: Vec<String>,
@@ -255,7 +255,7 @@ fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
 /// Before what differs, in place of the verdict.
 const DIFFERS: &str = "**differs**: ";
 
-/// What the table comes to, in a line.
+/// Returns the table's result, in a line.
 fn summary(lines: &[Line]) -> String {
     let good = lines.iter().filter(|line| line.differences.is_empty()).count();
     let count = |start: &str| lines.iter().filter(|line| line.cells[2].starts_with(start)).count();
@@ -270,7 +270,7 @@ fn summary(lines: &[Line]) -> String {
     )
 }
 
-/// Whether a line of a page is a [`summary`].
+/// Returns true if a line of a page is a [`summary`].
 fn is_summary(line: &str) -> bool {
     line.starts_with("**") && line.contains(" boots, ") && line.contains(" as expected**: ")
 }

@@ -5,7 +5,7 @@ use protocol::{Exercise, Fault, Ready, Word};
 
 use crate::check::Check;
 
-/// What the guest runs in.
+/// The machine that the guest runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
     /// An HVM guest of real Xen, each disk also a vbd.
@@ -14,7 +14,7 @@ pub enum Machine {
     Plain,
 }
 
-/// Who serves a disk's vbd in dom0.
+/// The program in dom0 that serves a disk's vbd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// The kernel's blkback.
@@ -58,9 +58,9 @@ pub enum Entry {
 pub struct Scenario {
     /// Name on the command line and in the output.
     pub name: &'static str,
-    /// What is booted and broken, in a line.
+    /// A line that says what is booted and broken.
     pub title: &'static str,
-    /// What the guest runs in.
+    /// The machine that the guest runs in.
     pub machine: Machine,
     /// The entry chosen at the boot menu.
     pub entry: Entry,
@@ -102,7 +102,7 @@ pub struct Scenario {
     pub cdrom: bool,
     /// The decision, disks and end that the boot must show.
     pub expect: Expect,
-    /// What holds for this boot beyond [`Scenario::expect`].
+    /// Checks of this boot beyond [`Scenario::expect`].
     pub checks: &'static [Check],
     /// A second guest's disk is among the late ones, and that guest was stopped by the guard.
     pub neighbour_stops: bool,
@@ -146,7 +146,7 @@ impl When {
     }
 }
 
-/// What a boot must show.
+/// The result that a boot must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
     /// The guard's decision.
@@ -169,7 +169,7 @@ pub struct Expect {
     pub filters: usize,
     /// The guard's bugcheck that ends the boot: P1, P2 and P3.
     pub stop: Option<(Reason, u32, u32)>,
-    /// How a boot ends that the guard does not stop.
+    /// The end of the boot if the guard does not stop it.
     pub ending: Ending,
 }
 
@@ -204,7 +204,7 @@ pub enum Ending {
 pub struct Sequence {
     /// Name on the command line and in the output.
     pub name: &'static str,
-    /// What is booted and broken, in a line.
+    /// A line that says what is booted and broken.
     pub title: &'static str,
     /// The boots, in order.
     pub boots: &'static [Scenario],

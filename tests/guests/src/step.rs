@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// How often a step that goes on says so.
+/// Time between two messages of a step that goes on.
 const PULSE: Duration = Duration::from_secs(30);
 /// Columns of a step's name.
 const WIDTH: usize = 44;

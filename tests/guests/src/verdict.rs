@@ -12,7 +12,7 @@ use crate::{
     scenario::{Ending, Scenario, Sequence},
 };
 
-/// What a boot showed, one field per column of the table.
+/// Observations of a boot, one field per column of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// The decision's reason, as idefilter printed it.
@@ -45,7 +45,7 @@ pub struct Observed {
     pub bugcheck: Option<[u64; 4]>,
     /// Names of violations that the verifier stopped at.
     pub violations: Vec<String>,
-    /// What idefallback said.
+    /// The reason that idefallback logged.
     pub fallback: Option<Reason>,
     /// Lines each driver of the suite printed.
     pub lines: [usize; 4],
@@ -131,7 +131,7 @@ pub fn differences(scenario: &Scenario, boot: &Boot) -> Vec<String> {
     found.into_lines()
 }
 
-/// What differs from the expectations of a sequence's boots, each with the boot's name.
+/// Returns the differences from the expectations of a sequence's boots, each with the boot's name.
 pub fn sequence_differences(sequence: &Sequence, boots: &[Boot]) -> Vec<String> {
     let mut found = Vec::new();
     for (n, (scenario, boot)) in sequence.boots.iter().zip(boots).enumerate() {

@@ -24,7 +24,7 @@ pub fn of(scenario: &Scenario, sequence: Option<&str>) -> Version {
     })
 }
 
-/// Whether it is NT 6.2 or later.
+/// Returns true if it is NT 6.2 or later.
 pub fn is_nt62(version: Version) -> bool {
     version >= Version::Nt63
 }

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use crate::{Faults, Layers, ONE_WAY, Second, Setup, explore};
 
-/// How much is explored.
+/// Extent of an exploration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// What fits into a test run.
+    /// The states that fit into a test run.
     Bounded,
     /// More boots, resumes and lost events at a time.
     Deep,
@@ -16,9 +16,9 @@ pub enum Depth {
 /// One configuration.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it is, in a few words.
+    /// A name of a few words.
     pub name: String,
-    /// What is explored.
+    /// The setup that is explored.
     pub setup: Setup,
     /// The layers that are left cannot hold, and a second mount must be found.
     pub must_break: bool,

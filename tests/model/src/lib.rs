@@ -123,7 +123,7 @@ pub fn describe(setup: &Setup, world: &World, step: Step) -> String {
     line
 }
 
-/// What an exploration found.
+/// Results of an exploration.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// States.

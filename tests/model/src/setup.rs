@@ -1,4 +1,4 @@
-//! What of the suite is there, and what may go wrong.
+//! The installed parts of the suite, and the faults that may happen.
 
 /// The layers, as docs/architecture.md numbers them. `true`: it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Second {
     Clone,
 }
 
-/// What goes wrong besides.
+/// Faults that happen besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// The filter does not know the emulated controller when it sees it on the bus.
@@ -79,7 +79,7 @@ pub struct Faults {
 pub struct Setup {
     /// The layers that are there.
     pub layers: Layers,
-    /// What goes wrong.
+    /// The faults.
     pub faults: Faults,
     /// There is a second root bus, and another disk may be attached while the system runs.
     pub large: bool,

@@ -51,7 +51,7 @@ pub enum Step {
     EnumerateChannel(usize),
     /// A disk is started.
     StartDisk(usize),
-    /// Those who wait for disks are told of an emulated one.
+    /// Waiters for disks are told of an emulated one.
     Told(usize),
     /// A volume of an emulated disk is mounted.
     Mount(usize),
@@ -67,7 +67,7 @@ pub enum Step {
     Report,
     /// xenvbd says that it is about to show its disks, and does.
     Show,
-    /// Those who wait for disks are told of the PV disk.
+    /// Waiters for disks are told of the PV disk.
     PvTold,
     /// A volume of the PV disk is mounted.
     PvMount,
@@ -77,7 +77,7 @@ pub enum Step {
     EnumerateSecond,
     /// Another disk is attached in dom0, and xenvbd reports it.
     Plug,
-    /// Those who wait for disks are told of it.
+    /// Waiters for disks are told of it.
     PluggedTold,
     /// A volume of it is mounted.
     PluggedMount,
@@ -106,15 +106,15 @@ pub enum Step {
 /// An event of the bus filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lost {
-    /// That it is attached.
+    /// The event that says that the filter is attached.
     BusAttached,
-    /// How many controllers there are.
+    /// The event with the number of controllers.
     Counted,
 }
 
 impl Step {
-    /// Whether the step is the adversary's choice, so that a boot in which only such steps are left has come
-    /// to rest.
+    /// Returns true if the step is the adversary's choice, so that a boot in which only such steps are left
+    /// has come to rest.
     pub fn is_optional(self) -> bool {
         matches!(
             self,
@@ -130,7 +130,7 @@ impl Step {
     }
 }
 
-/// Whether the disk of a way has to be read to be told, and has not answered yet.
+/// Returns true if the disk of a way has to be read to be told, and has not answered yet.
 fn is_silent(setup: &Setup, world: &World, way: usize) -> bool {
     setup.faults.silent && !known(setup)[way] && !world.read[way]
 }
@@ -449,7 +449,7 @@ impl Stepping<'_> {
         self.tell(Event::Decided(decision));
     }
 
-    /// Whether idefilter attaches its filters in this boot.
+    /// Returns true if idefilter attaches its filters in this boot.
     fn filters(&self) -> bool {
         !matches!(self.world.guard.phase(), Phase::Unsealed | Phase::Emulated(_) | Phase::Stopped(_))
     }
@@ -479,12 +479,13 @@ impl Stepping<'_> {
         }
     }
 
-    /// Whether the filter of storage devices is on the devices of this way. It knows a controller by its ids.
+    /// Returns true if the filter of storage devices is on the devices of this way. It knows a controller by
+    /// its ids.
     fn storage_filter(&self, way: usize) -> bool {
         self.has_storage_filter(way) && !self.setup.faults.unattached
     }
 
-    /// Whether AddDevice of the filter is called for the devices of this way, and knows them.
+    /// Returns true if AddDevice of the filter is called for the devices of this way, and knows them.
     fn has_storage_filter(&self, way: usize) -> bool {
         self.setup.layers.deny && self.filters() && self.known()[way]
     }

@@ -9,7 +9,7 @@ use guard::policy::HidePolicy;
 
 use crate::setup::{Faults, Second};
 
-/// How far an emulated way to the disk has got. The order is that of time.
+/// Progress of an emulated way to the disk. The order is that of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     /// The controller has not been reported by any bus.
@@ -40,7 +40,7 @@ pub enum Path {
     Mounted,
 }
 
-/// How far xenvbd's adapter has got.
+/// Progress of xenvbd's adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Adapter {
     /// Not started, or without xenpci's services: no vbd can be reached.
@@ -75,7 +75,7 @@ pub enum PvDisk {
 pub enum Kind {
     /// The filter is on a bus.
     BusAttached,
-    /// So many controllers were counted.
+    /// The controllers were counted.
     Counted,
     /// A bus has reported.
     Relations,
@@ -262,7 +262,7 @@ impl World {
             + usize::from(self.plugged == PvDisk::Mounted && self.is_second_way(faults))
     }
 
-    /// Whether the second vbd is over the disk's backing.
+    /// Returns true if the second vbd is over the disk's backing.
     fn is_second_way(&self, faults: &Faults) -> bool {
         match faults.second {
             Some(Second::FromStart | Second::Attached) => true,
@@ -282,7 +282,7 @@ impl World {
         own(domain, path, (read && (same || clone)).then_some(IDENTITY))
     }
 
-    /// Whether the guard takes the second vbd for another way to the disk.
+    /// Returns true if the guard takes the second vbd for another way to the disk.
     pub fn shares(&self, faults: &Faults, read: bool) -> bool {
         let disk = own(0, "aio:/vm/disk.img", read.then_some(IDENTITY));
         census::compare(&disk, &self.second(faults, read)) == Pair::Shared

@@ -16,15 +16,15 @@ use core::slice;
 
 use multiboot::{Information, MODULES, Module};
 
-/// Where what is put into memory may be: between this image and the executive, at a page.
+/// Addresses that may hold what is put into memory: between this image and the executive, at a page.
 const PRELOADED: core::ops::Range<usize> = 1 << 20..EXECUTIVE_LINKED;
 const PAGE: usize = 4096;
-/// What the page before the archive has at its offset 8 (`rig::PRELOADED_MARK`).
+/// The bytes at offset 8 of the page before the archive (`rig::PRELOADED_MARK`).
 const MARK: &[u8] = b"preloaded file: ";
 /// The executive's name in the archive.
 const EXECUTIVE: &[u8] = b"nt.elf\0";
 
-/// What a multiboot loader leaves in eax.
+/// The value that a multiboot loader leaves in eax.
 const MAGIC: u32 = 0x2BAD_B002;
 
 /// Finds the archive and puts the executive in place; answers its entry.

@@ -67,7 +67,7 @@ named! {
         Offline = "offline",
         /// A PCI function, and whether a filter hid it.
         Pci = "pci",
-        /// How many processors run.
+        /// Number of running processors.
         Processors = "processors",
         /// An answer of the channel to programs.
         Reader = "reader",
@@ -79,7 +79,7 @@ named! {
         Reg = "reg",
         /// A device that was removed.
         Removed = "removed",
-        /// How many requests of each kind there were.
+        /// Number of requests of each kind.
         Requests = "requests",
         /// A disk's capacity after it changed.
         Resized = "resized",
@@ -133,7 +133,7 @@ const fn is_first_word(word: &[u8], text: &[u8]) -> bool {
 }
 
 named! {
-    /// What the executive asks of dom0, in a line `ready for=<what>`.
+    /// A request of the executive to dom0, in a line `ready for=<what>`.
     Ready {
         /// To attach a disk.
         Attach = "attach",

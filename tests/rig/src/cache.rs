@@ -33,7 +33,7 @@ impl Key {
     }
 }
 
-/// What is found in place of a directory.
+/// State of the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Whole and made from the same inputs.

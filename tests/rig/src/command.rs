@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::error::{FileContext, RigError};
 
 const POLL: Duration = Duration::from_millis(20);
-/// How much of a failed program's output an error quotes.
+/// Number of bytes of a failed program's output that an error quotes.
 const QUOTE: u64 = 4000;
 
 /// A running child; dropping it kills its whole process group.

@@ -15,7 +15,7 @@ pub(crate) struct Console {
     begun: HashMap<u32, String>,
     /// Domains whose lines are dropped: guests that a mark made beside the one that is reported.
     others: HashSet<u32>,
-    /// What is not a guest's.
+    /// Lines that are not a guest's.
     pub xen: String,
     /// Lines of the guests.
     pub guest: Vec<String>,

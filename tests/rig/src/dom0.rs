@@ -46,7 +46,7 @@ const UNUSED: [&str; 15] = [
     "usr/lib/ipxe",
     "var/cache",
 ];
-/// Where dom0's init mounts or links something: the root itself is read-only.
+/// Places on which dom0's init mounts or links something: the root itself is read-only.
 const MOUNT_POINTS: [&str; 10] =
     ["dev", "proc", "sys", "run", "tmp", "var/log", "var/lib/xen", "var/lib/xenstored", "root", "mnt"];
 const UNPACK_LIMIT: Duration = Duration::from_secs(1200);

@@ -1,5 +1,4 @@
-//! What can go wrong with the rig itself. A guest that crashes or hangs is an [`Outcome`](crate::Outcome),
-//! never an error.
+//! Errors of the rig itself. A guest that crashes or hangs is an [`Outcome`](crate::Outcome), never an error.
 
 use std::io;
 use std::path::PathBuf;
@@ -35,7 +34,7 @@ pub enum RigError {
     DiskSpace {
         /// Directory on the file system in question.
         path: PathBuf,
-        /// What the space is for.
+        /// The purpose of the space.
         what: &'static str,
         /// MiB needed.
         needed_mib: u64,
@@ -91,7 +90,7 @@ pub enum RigError {
     BadJob {
         /// Name of the job.
         job: String,
-        /// What is wrong with it, and what would be right.
+        /// The defect, and what would be right.
         reason: String,
     },
     /// An unpacked tree lacks something that the packages should have brought.
@@ -105,7 +104,7 @@ pub enum RigError {
     /// qemu ended on its own while it was needed.
     #[error("qemu ended while {doing} ({status})\n{context}")]
     QemuEnded {
-        /// What was going on.
+        /// The action under way.
         doing: String,
         /// Exit status or signal.
         status: String,
@@ -123,7 +122,7 @@ pub enum RigError {
     /// dom0's shell does not answer.
     #[error("dom0 does not answer while {doing} ({seconds} s)\n{context}")]
     Dom0Silent {
-        /// What was going on.
+        /// The action under way.
         doing: String,
         /// Seconds waited.
         seconds: u64,
@@ -136,16 +135,16 @@ pub enum RigError {
         /// xl's messages.
         log: String,
     },
-    /// What came back from dom0 is not what it sends.
+    /// The results from dom0 are not in the form that it sends.
     #[error("results of the job: {reason}")]
     BadResults {
-        /// What was expected and what was found.
+        /// Expected and found values.
         reason: String,
     },
 }
 
 impl RigError {
-    /// Whether the same run may well succeed if repeated: the machinery broke down, rather than being
+    /// Returns true if the same run may well succeed if repeated: the machinery broke down, rather than being
     /// missing, refused or asked for something it cannot do.
     pub fn is_transient(&self) -> bool {
         matches!(

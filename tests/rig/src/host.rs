@@ -1,4 +1,4 @@
-//! What the rig needs of the machine it runs on: programs, Debian's archive, free space.
+//! The rig's needs of the machine it runs on: programs, Debian's archive, free space.
 
 use std::env;
 use std::ffi::OsString;
@@ -45,7 +45,7 @@ fn search_path() -> OsString {
     path
 }
 
-/// Where a program is.
+/// Returns the path of a program.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&search_path()).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
@@ -54,7 +54,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// How to run something as root.
+/// The way to run something as root.
 pub(crate) enum Root {
     /// We are root.
     Already,

@@ -1,4 +1,4 @@
-//! What a run is asked to do and what it brings back.
+//! A job for a run, and the outcome that the run brings back.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct Job {
     pub marks: Vec<Mark>,
     /// xenstore is dumped when a line of the guest's console contains this.
     pub dump_at: String,
-    /// How long the guest may run, from its creation.
+    /// Time that the guest may run, from its creation.
     pub timeout: Duration,
 }
 
@@ -87,7 +87,7 @@ pub struct Disk {
     pub image: PathBuf,
     /// Xen's name of the virtual device, such as `hda`.
     pub vdev: String,
-    /// Who serves the vbd.
+    /// The program that serves the vbd.
     pub backend: Backend,
     /// The guest may only read.
     pub read_only: bool,
@@ -141,7 +141,7 @@ pub struct Mark {
     pub run: String,
 }
 
-/// How a guest ended.
+/// The end of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It powered itself off.
@@ -176,27 +176,27 @@ impl End {
     }
 }
 
-/// What a [`Mark`] did.
+/// Result of a [`Mark`].
 #[derive(Clone, Debug)]
 pub struct MarkResult {
     /// Index into [`Job::marks`].
     pub mark: usize,
     /// Its exit status; `None` if it was still running when the guest ended.
     pub status: Option<i32>,
-    /// What it printed, both streams.
+    /// Its output, both streams.
     pub output: String,
 }
 
-/// What a run brings back.
+/// Results of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How the guest ended.
+    /// The end of the guest.
     pub end: End,
     /// The guest's number in Xen; 0 without Xen.
     pub domain: u32,
     /// Lines the guest wrote to port 0xE9, with those of its firmware.
     pub console: Vec<String>,
-    /// What the guest wrote to its first serial port.
+    /// The guest's output on its first serial port.
     pub com1: String,
     /// Xen's own messages; empty without Xen.
     pub xen_log: String,
@@ -204,9 +204,9 @@ pub struct Outcome {
     pub dom0_log: String,
     /// Messages of the device model; empty without Xen.
     pub device_model: String,
-    /// What [`Job::before`] printed, both streams.
+    /// Output of [`Job::before`], both streams.
     pub before: String,
-    /// What [`Job::created`] printed, both streams.
+    /// Output of [`Job::created`], both streams.
     pub created: String,
     /// The guest's nodes when [`Job::dump_at`] appeared.
     pub store_running: Option<Store>,
@@ -229,7 +229,7 @@ impl Outcome {
     }
 }
 
-/// What happens during a run, as it happens.
+/// An event of a run, as it happens.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// The rig starts a step.
@@ -238,7 +238,7 @@ pub enum Progress<'a> {
     Line(&'a str),
 }
 
-/// What the page before a preloaded file has at its offset 8.
+/// The bytes at offset 8 of the page before a preloaded file.
 pub const PRELOADED_MARK: &[u8; 16] = b"preloaded file: ";
 
 /// A preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a type

@@ -21,7 +21,7 @@ const MODULES: [&str; 2] = ["xen-blkfront", "xen-privcmd"];
 const RECIPE: &[u8] = b"1";
 const KERNEL: &str = "vmlinuz";
 const UNPACK_LIMIT: Duration = Duration::from_secs(1200);
-/// What making it needs at its peak.
+/// Space that making it needs at its peak.
 const SPACE_MIB: u64 = 1024;
 
 /// The guest's kernel and modules.

@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(20);
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// qemu says this for every feature of the processor it cannot emulate.
 const LACKING: &str = "TCG doesn't support requested feature";
-/// How much of the console an error quotes.
+/// Number of bytes of the console that an error quotes.
 const QUOTE: u64 = 3000;
 
 /// qemu with its two sockets. Dropping it ends it.
@@ -241,7 +241,7 @@ impl ConsoleFile {
         Self { path, read: 0 }
     }
 
-    /// What has been written since the last call.
+    /// Returns the bytes that were written since the last call.
     pub fn more(&mut self) -> Vec<u8> {
         use std::io::{Read, Seek, SeekFrom};
         let mut bytes = Vec::new();

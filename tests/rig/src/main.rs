@@ -33,10 +33,10 @@ enum Command {
     Run(guest::Guest),
     /// Runs a payload in several ways and checks what comes back.
     Smoke {
-        /// How often.
+        /// Number of rounds.
         #[arg(long, default_value_t = 1)]
         repeat: u32,
-        /// How many at once.
+        /// Number of runs at once.
         #[arg(long, default_value_t = 1)]
         parallel: u32,
         /// Tell each step.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-/// Where the image is loaded: above hvmloader.
+/// The address at which the image is loaded: above hvmloader.
 const BASE: u32 = 0x0100_0000;
 const STACK: u32 = BASE + 0x1_0000;
 /// Two sectors' worth of scratch memory behind the image.
@@ -22,14 +22,14 @@ const POWER_OFF: u16 = 0x2000;
 /// isa-debug-exit of a plain machine.
 const EXIT_PORT: u16 = 0xF4;
 
-/// What the payload does besides printing what it was given.
+/// The payload's work besides printing what it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Increments the first byte of sector 1 of the first IDE disk, and powers off.
     PowerOff,
-    /// As above, but never ends.
+    /// Does the same as [`Self::PowerOff`], but never ends.
     Hang,
-    /// As [`Self::PowerOff`], after printing [`long_line`] as often as [`TALK`] says.
+    /// Does the same as [`Self::PowerOff`], after printing [`long_line`] as often as [`TALK`] says.
     Talk,
     /// Runs into a triple fault.
     TripleFault,
@@ -128,7 +128,7 @@ const LONG: &str = "smoke long 0123456789012345678901234567890123456789012345678
 56789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890\
 12345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890 end\n";
 
-/// How often a talkative payload prints the long line: more than Xen's buffers hold.
+/// Number of times that a talkative payload prints the long line: more than Xen's buffers hold.
 pub const TALK: u32 = 400;
 
 /// The long line as it should arrive.

@@ -154,7 +154,7 @@ fn readable(job: &Job, path: &Path) -> Result<std::path::PathBuf, RigError> {
     path.canonicalize().map_err(|error| job.bad(format!("{}: {error}", path.display())))
 }
 
-/// Whether qemu's message is harmless (it warns of each feature its software emulation lacks).
+/// Returns true if qemu's message is harmless (it warns of each feature its software emulation lacks).
 fn is_warning(line: &str) -> bool {
     line.contains("warning: ")
 }

@@ -123,7 +123,7 @@ pub(crate) struct Machine<'a> {
     pub initramfs: &'a Path,
     /// File behind the machine's memory.
     pub memory: &'a Path,
-    /// Whether what the machine writes to its memory goes to the file.
+    /// True if what the machine writes to its memory goes to the file.
     pub write_memory: bool,
     pub job: Drive<'a>,
     pub results: Drive<'a>,
@@ -189,7 +189,7 @@ impl Machine<'_> {
         args
     }
 
-    /// What of the command line a snapshot depends on.
+    /// Returns the part of the command line that a snapshot depends on.
     pub fn fingerprint() -> String {
         let nowhere = Path::new("-");
         let dom0 = Dom0::at(Release::Xen417, nowhere.to_owned());

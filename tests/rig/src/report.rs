@@ -47,7 +47,7 @@ impl Line {
         }
     }
 
-    /// Whether the field is there and has this value.
+    /// Returns true if the field is there and has this value.
     pub fn is(&self, key: &str, value: &str) -> bool {
         self.get(key) == Some(value)
     }
@@ -107,7 +107,7 @@ impl Report {
         self.lines.iter().find(|line| line.kind == kind && line.is(key, value))
     }
 
-    /// How many lines of a kind there are.
+    /// Returns the number of lines of a kind.
     pub fn count(&self, kind: &str) -> usize {
         self.lines.iter().filter(|line| line.kind == kind).count()
     }

@@ -16,10 +16,10 @@ use crate::qemu::{Drive, Machine, Qemu};
 use crate::release::Release;
 use crate::workdir::WorkDir;
 
-/// What all steps need at their peak: two unpacked trees, dom0's disk, the snapshot's memory.
+/// Space that all steps need at their peak: two unpacked trees, dom0's disk, the snapshot's memory.
 const SPACE_MIB: u64 = 4096;
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
-/// How long another process may take to make the same files.
+/// Time that another process may take to make the same files.
 const LOCK_LIMIT: Duration = Duration::from_secs(1800);
 
 const INITRAMFS: &str = "initramfs";
@@ -95,7 +95,7 @@ pub fn everything(
     })
 }
 
-/// As [`everything`], with a helper that is already built.
+/// Does the same as [`everything`], with a helper that is already built.
 ///
 /// # Errors
 ///

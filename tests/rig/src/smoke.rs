@@ -10,7 +10,7 @@ use rig::{Backend, Disk, End, Job, Mark, Outcome, Progress, RigError, RigFiles, 
 
 const IMAGE_SIZE: usize = 8 << 20;
 const SECTOR: usize = 512;
-/// What the images are filled with.
+/// Bytes that fill the images.
 const FILLS: [u8; 3] = [0x41, 0x42, 0x43];
 
 /// Tries the helper's commands on a node of our own.
@@ -94,7 +94,7 @@ impl Case {
         self.behaviour != Behaviour::TripleFault
     }
 
-    /// Whether a third disk is attached while it runs.
+    /// Returns true if a third disk is attached while it runs.
     fn attaches(&self) -> bool {
         self.behaviour == Behaviour::Hang
     }
@@ -165,7 +165,7 @@ fn job(dir: &Path, case: &Case) -> Result<Job, RigError> {
     Ok(job)
 }
 
-/// What is not as it should be.
+/// Returns everything that is not as it should be.
 fn check(job: &Job, outcome: &Outcome, case: &Case) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, what: &str| {

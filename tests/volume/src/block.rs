@@ -13,7 +13,7 @@ pub type Sector = [u8; SECTOR];
 pub struct IoError {
     /// First sector of the transfer (0 for a flush).
     pub sector: u64,
-    /// What the device said: an `NTSTATUS` in the guest, an errno on the host.
+    /// The device's error: an `NTSTATUS` in the guest, an errno on the host.
     pub code: i32,
 }
 

@@ -12,7 +12,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What a disk's volume is worth.
+/// State of a disk's volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Unmounted in order, or never mounted; everything there.
@@ -33,7 +33,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What [`check`] found.
+/// Findings of [`check`].
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The verdict; [`Verdict::Destroyed`] if and only if there is damage.

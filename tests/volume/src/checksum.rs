@@ -23,7 +23,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |c, &b| TABLE[usize::from(c as u8 ^ b)] ^ (c >> 8))
 }
 
-/// Where a metadata sector keeps the checksum of all before it.
+/// Offset in a metadata sector of the checksum of all before it.
 const AT: usize = SECTOR - 4;
 
 /// Puts the checksum into the last four bytes of a metadata sector.
@@ -39,7 +39,7 @@ pub fn seal_of(sector: &Sector) -> u32 {
     u32::from_le_bytes([sector[AT], sector[AT + 1], sector[AT + 2], sector[AT + 3]])
 }
 
-/// Whether a metadata sector is as it was sealed.
+/// Returns true if a metadata sector is as it was sealed.
 pub fn is_sealed(sector: &Sector) -> bool {
     crc32(&sector[..AT]) == seal_of(sector)
 }

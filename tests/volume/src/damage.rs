@@ -1,4 +1,4 @@
-//! What can be wrong with a volume that no crash explains.
+//! Kinds of damage to a volume that no crash explains.
 
 use alloc::string::String;
 use core::fmt;
@@ -40,7 +40,7 @@ pub enum Damage {
         /// Generation of the mount that wrote.
         writer: u64,
     },
-    /// What a mount flushed is neither at home nor in the log.
+    /// Data that a mount flushed is neither at home nor in the log.
     LostTransaction {
         /// The mount's generation.
         generation: u64,

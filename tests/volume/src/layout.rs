@@ -1,4 +1,4 @@
-//! Where things lie in the partition. Sectors count from the partition's start.
+//! Places in the partition. Sectors count from the partition's start.
 
 use crate::block::SECTOR;
 

@@ -5,7 +5,7 @@ use crate::block::{BlockDevice, IoError, Partition, SECTOR};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Where the one partition starts, in sectors: 1 MiB, as Windows aligns it.
+/// First sector of the one partition: 1 MiB, as Windows aligns it.
 pub const FIRST_SECTOR: u32 = 2048;
 /// Partition type of an installable file system.
 pub const TYPE_IFS: u8 = 0x07;
@@ -70,7 +70,7 @@ impl Mbr {
         Ok(Self::read_from_bytes(&sector).ok().filter(Self::is_valid))
     }
 
-    /// Whether the sector is a partition table at all.
+    /// Returns true if the sector is a partition table at all.
     pub fn is_valid(&self) -> bool {
         self.magic == MAGIC
     }

@@ -24,7 +24,7 @@ pub struct MountRecord {
     pub predecessor: U64,
     /// The predecessor's activity as it was found.
     pub predecessor_activity: U64,
-    /// How many times this mount has set out to write.
+    /// Number of times that this mount has set out to write.
     pub activity: U64,
     /// The last transaction it found when it took over.
     pub found: U64,

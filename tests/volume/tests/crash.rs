@@ -10,7 +10,7 @@ use machine::{Action, Disk, content, name};
 use proptest::prelude::*;
 use volume::{Verdict, Volume, check};
 
-/// What a file may hold after a crash: any of these, none meaning that it is not there.
+/// Contents that a file may have after a crash: any of these, none meaning that it is not there.
 type Possible = BTreeMap<u8, Vec<Option<Vec<u8>>>>;
 
 /// One life of a machine: what it does, and whether it ends in order.

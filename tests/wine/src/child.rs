@@ -7,7 +7,7 @@ use wdm::{Device, Disposition, Irp, NtStatus, request, utf16};
 
 use crate::{Extension, log};
 
-/// What a child says it is.
+/// The identity that a child gives.
 pub struct Kind {
     name: &'static str,
     platform: bool,

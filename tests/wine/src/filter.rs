@@ -1,4 +1,4 @@
-//! What NT's PnP manager does for a bus with an upper filter, and Wine's does not.
+//! The part of NT's PnP manager for a bus with an upper filter that Wine lacks.
 #![allow(
     unsafe_code,
     reason = "calls a driver object's AddDevice and routines that the wdm crate has no use for"

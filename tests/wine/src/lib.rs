@@ -32,14 +32,14 @@ use log;
 
 /// FILE_DEVICE_BUS_EXTENDER.
 const BUS_EXTENDER: u32 = 0x2A;
-/// How long Wine gets for each change of the bus.
+/// Time that Wine gets for each change of the bus.
 const CHANGE: Duration = Duration::from_millis(1500);
 /// Before an answer that is given from another thread.
 const LATE: Duration = Duration::from_millis(50);
 
 struct Testbus;
 
-/// What a device object of this driver is.
+/// The structure behind a device object of this driver.
 enum Extension {
     Bus(Bus),
     Child(Child),
@@ -48,7 +48,7 @@ enum Extension {
 /// The bus.
 struct Bus {
     children: Vec<Device<Extension>>,
-    /// How often its relations were asked for.
+    /// Number of times that its relations were asked for.
     asked: AtomicU32,
 }
 
@@ -157,7 +157,7 @@ fn answer(bus: &Bus, irp: &mut Irp, when: &str) -> NtStatus {
     relations::append(irp, &present).into()
 }
 
-/// What happens on the bus.
+/// Performs the events of the bus.
 fn life(device: Device<Extension>) {
     let Extension::Bus(bus) = device.extension() else { return };
     let platform = bus.children.iter().find_map(|child| match child.extension() {

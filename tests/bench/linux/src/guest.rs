@@ -18,7 +18,7 @@ const DISK: &str = "/dev/xvda";
 const QUEUE: &str = "/sys/block/xvda/queue";
 /// Paths of the modules in the initial file system, in the order in which they are loaded.
 const MODULES: &str = "/modules/order";
-/// How long blkfront may take to connect.
+/// Time that blkfront may take to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// The debug port that Xen prints, as an offset in /dev/port.
 const DEBUG_PORT: u64 = 0xE9;

@@ -31,7 +31,7 @@ impl Hypervisor {
         file.map(Self).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
     }
 
-    /// Where the time of virtual processor 0 went until now.
+    /// Returns how virtual processor 0 has spent its time until now.
     pub fn run_state(&self) -> io::Result<RunState> {
         let mut state = RunState::default();
         let address = (&raw mut state).expose_provenance() as u64;

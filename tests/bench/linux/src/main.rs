@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// How much is run.
+/// The workloads to run, and the length of each.
 #[derive(Clone, Copy)]
 struct Plan {
     runs: u32,

@@ -23,7 +23,7 @@ const LOST: u32 = 0x0001_F001;
 const EVENT_CHANNEL_OP: u32 = 32;
 const GRANT_TABLE_OP: u32 = 20;
 
-/// What happened during one workload.
+/// Counts of the trace records during one workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// VM exits.
@@ -34,7 +34,7 @@ pub struct Counts {
     pub grants: u64,
     /// Interrupts given to the guest.
     pub interrupts: u64,
-    /// Whether records are missing.
+    /// True if records are missing.
     pub lost: bool,
 }
 

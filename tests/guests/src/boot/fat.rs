@@ -13,7 +13,7 @@ use crate::{command, layout::Layout};
 
 /// A volume of that size, in sectors of 512 bytes.
 const SECTORS: &str = "4096";
-/// What `mattrib` shows of a file that is hidden, of the system and read-only.
+/// The attributes that `mattrib` shows for a file that is hidden, of the system and read-only.
 const ATTRIBUTES: &str = "SHR";
 
 /// The boot.ini of a FAT volume in `folder` whose PV entry `bootcfg` added.

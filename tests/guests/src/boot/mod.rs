@@ -32,7 +32,7 @@ pub const BOOT_INI: &str = "[boot loader]\r\n\
 
 /// Signature of the first disk; the others follow.
 pub const SIGNATURE: u32 = 0xD15C_0001;
-/// How long a guest may take.
+/// Time that a guest may take.
 pub const GUEST_LIMIT: Duration = Duration::from_secs(90);
 /// More for each blank disk.
 const BLANK_LIMIT: Duration = Duration::from_secs(2);
@@ -42,23 +42,23 @@ const DOM0_LIMIT: Duration = Duration::from_secs(60);
 /// The tool for admins of dom0; it runs there where a command names it.
 const DOM0_TOOL: &str = "xenguard-dom0";
 
-/// What a boot left behind.
+/// Results of a boot.
 #[derive(Debug)]
 pub struct Boot {
-    /// What the rig brought back.
+    /// The outcome that the rig brought back.
     pub outcome: Outcome,
     /// The version of NT that it was.
     pub version: Version,
     /// The judgement of each disk's image, in the order of the scenario's disks.
     pub images: Vec<volume::Report>,
-    /// How often each image had been mounted before.
+    /// Number of earlier mounts of each image.
     pub generations: Vec<u64>,
     /// The images of the disks without a volume.
     pub raw: Vec<Vec<u8>>,
     /// The part of the first image that a crash dump, or what hibernation writes, may go to; `None` if there
     /// is no disk.
     pub dump: Option<Vec<u8>>,
-    /// What the boot left in the registry for the next one; only asked for in a sequence.
+    /// The registry that the boot left for the next one; only asked for in a sequence.
     pub registry: String,
 }
 
@@ -228,11 +228,11 @@ fn emulated_only(disks: &[Backend]) -> Option<String> {
 
 /// Bytes of a disk without a volume, and what each byte is at first.
 pub const RAW_SIZE: usize = 2 << 20;
-/// As above.
+/// Each byte of a disk without a volume at first.
 pub const RAW_FILL: u8 = 0xA5;
 /// dom0's files behind [`Raw::Discard`] and [`Raw::QdiskDiscard`], from the job's directory.
 const HOLES: &str = "holes.img";
-/// As above.
+/// The file behind [`Raw::QdiskDiscard`], from the job's directory.
 const QDISK_HOLES: &str = "qdisk-holes.img";
 /// dom0's command that looks whether each file has the hole that the executive makes
 /// (tests/nt/src/exercise/kinds.rs): 512 KiB at 1 MiB, read as zeros, and not there on what the file is kept
@@ -321,12 +321,12 @@ pub fn cdrom() -> Vec<u8> {
     image
 }
 
-/// What became of the suite's files since the installation.
+/// State of the suite's files since the installation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Suite<'a> {
-    /// Those that are gone.
+    /// Files that are gone.
     pub gone: &'a [&'a str],
-    /// Those that are damaged.
+    /// Files that are damaged.
     pub damaged: &'a [&'a str],
 }
 
@@ -442,7 +442,7 @@ fn plain(rig: &RigFiles, job: &mut Job, folder: &Folder) -> Result<Outcome> {
     folder.keep(rig::plain(rig, job)?)
 }
 
-/// Where the output of a scenario is kept: the last run's images and console.
+/// Returns the folder that keeps a scenario's output: the last run's images and console.
 pub fn folder(layout: &Layout, name: &str) -> PathBuf {
     layout.target().join("guests").join(name)
 }
@@ -475,7 +475,7 @@ impl Folder {
         self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Where a file of this name is in it.
+    /// Returns the path of a file of this name in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -500,7 +500,7 @@ pub fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// What the executive's loader finds: one archive, the executive its first file.
+/// The module that the executive's loader finds: one archive, the executive its first file.
 pub struct Module<'a> {
     layout: &'a Layout,
     archive: tar::Builder<Vec<u8>>,

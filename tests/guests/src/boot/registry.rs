@@ -1,4 +1,4 @@
-//! What a boot leaves in the registry for the next one, as the NT executive prints it
+//! The registry that a boot leaves for the next one, as the NT executive prints it
 //! (`tests/nt/src/cm/hive.rs`).
 
 use protocol::Line;

@@ -20,7 +20,7 @@ const QDISK_AGAIN: &str =
 /// The same over blkback, by another name of the device.
 const BLKBACK_AGAIN: &str = "ln -s guest-disk0 /dev/another-name && xl block-attach $DOMID \
      format=raw,vdev=xvde,access=rw,backendtype=phy,script=/run/job/block-fast.sh,target=/dev/another-name";
-/// As [`QDISK_AGAIN`], while the guest runs; the guest's end must say why it does not connect.
+/// The command of [`QDISK_AGAIN`] while the guest runs; the guest's end must say why it does not connect.
 const HOTPLUG_AGAIN: &str = "xl block-attach $DOMID \
      format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/guest-disk0 || exit; \
      for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \

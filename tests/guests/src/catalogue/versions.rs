@@ -1,4 +1,4 @@
-//! What differs from version to version of NT, and the central boots on each of them.
+//! The central boots on each version of NT, and the ways in which the versions differ.
 
 use guard::Reason;
 use protocol::{Fault, Version, Word};
@@ -10,7 +10,7 @@ use crate::{
     scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, emulated},
 };
 
-/// As NT 6.2 or later, with nothing of the suite installed by an earlier boot but what this machine's own boots
+/// NT 6.2 or later, with nothing of the suite installed by an earlier boot but what this machine's own boots
 /// have left in its registry.
 const WINDOWS_10: &[Word<'static>] = &[Word::Nt(Version::Nt100), Word::Devnodes];
 

@@ -1,4 +1,4 @@
-//! How Xen's events reach the processors. The executive counts, not the drivers.
+//! Checks of the way that Xen's events take to the processors. The executive counts, not the drivers.
 
 use protocol::Line;
 use rig::report::Line as Reported;

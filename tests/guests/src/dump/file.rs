@@ -8,7 +8,7 @@ use rig::report::Report;
 
 use crate::check::{Check, Differences, Seen};
 
-/// Where the dump is in an image: between the partition table and the first partition, in bytes.
+/// Place of the dump in an image: between the partition table and the first partition, in bytes.
 pub const EXTENT: std::ops::Range<usize> = 64 * 512..2048 * 512;
 
 /// Bytes of DUMP_HEADER64.
@@ -62,8 +62,8 @@ enum Expected {
     Failed,
 }
 
-/// What differs from that, for a bugcheck with this code and these parameters, one line each. Where there
-/// must be no dump, the extent must be untouched.
+/// Returns the differences from that, for a bugcheck with this code and these parameters, one line each. If
+/// there must be no dump, the extent must be untouched.
 fn differences(
     extent: &[u8],
     report: &Report,

@@ -1,4 +1,4 @@
-//! What the drivers put into the crash dump of a boot that was stopped, and into qemu's log.
+//! The drivers' data in the crash dump of a boot that was stopped, and in qemu's log.
 
 use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::{Action, Reason, machine::BUGCHECK_CODE, record};

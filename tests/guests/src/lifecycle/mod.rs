@@ -26,7 +26,7 @@ use crate::{
 use ::volume::Verdict;
 use volume::{Loader, SystemVolume};
 
-/// What happens to the machine.
+/// An event in the machine's life.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// `bootcfg install` of the older version.
@@ -49,7 +49,7 @@ pub enum Step {
     Pv(Expect),
 }
 
-/// What a boot must show.
+/// The result that a boot must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// The disk through IDE; the decision for it, none where the suite is not there.

@@ -35,7 +35,7 @@ const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BF
 
 const STORE: &str = "Boot/BCD";
 
-/// How the system on the volume is started.
+/// The loader that starts the system on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loader {
     /// By NT 5's loader, from boot.ini.
@@ -214,8 +214,8 @@ impl SystemVolume {
         self.put_back()
     }
 
-    /// What a boot loader takes from the volume: boot.ini or the store, the registry as a registration file, the
-    /// driver files.
+    /// Returns the files that a boot loader takes from the volume: boot.ini or the store, the registry as a
+    /// registration file, the driver files.
     pub fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
         self.take_out()?;
         let (name, path) = match self.loader {
@@ -239,8 +239,8 @@ impl SystemVolume {
         Ok(files)
     }
 
-    /// Whether the suite has left nothing: no file, no PV entry, no service, and the other vendor's filter as
-    /// it was.
+    /// Checks that the suite has left nothing: no file, no PV entry, no service, and the other vendor's
+    /// filter as it was.
     pub fn check_removed(&self) -> Result<()> {
         self.take_out()?;
         ensure!(fs::read_dir(self.folder.join(DRIVERS))?.next().is_none(), "driver files are left");

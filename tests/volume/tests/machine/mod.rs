@@ -9,7 +9,7 @@ use volume::mbr::Mbr;
 /// Sectors of the disks here: 2 MiB, the least that can be formatted.
 pub const SECTORS: u64 = 4096;
 
-/// What happened to the disk, in order.
+/// Events of the disk, in order.
 #[derive(Clone)]
 enum Step {
     Write(u64, Box<[u8; SECTOR]>),
@@ -50,7 +50,7 @@ impl Disk {
         self.0.borrow().content.clone()
     }
 
-    /// How many sectors have been written, which is how many places there are to crash at.
+    /// Returns the number of sectors that have been written, which is the number of places to crash at.
     pub fn writes(&self) -> usize {
         self.0.borrow().history.iter().filter(|step| matches!(step, Step::Write(..))).count()
     }
