@@ -19,7 +19,7 @@ mod tests {
         }
     }
 
-    /// What stands between backticks in the column "shown by" of every row.
+    /// Returns the texts between backticks in the column "shown by" of every row.
     fn named(page: &str) -> Vec<&str> {
         let rows = page.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() >= 6);
         rows.filter_map(|row| row.split(" | ").nth(2))

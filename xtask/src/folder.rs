@@ -76,7 +76,7 @@ pub fn make_folder(folder: &Path, inputs: Inputs, make: impl FnOnce(&Path) -> Re
     fs::rename(&fresh, folder).with_context(|| format!("cannot put {} in place", folder.display()))
 }
 
-/// Whether `folder` was made from these `inputs`.
+/// Returns true if `folder` was made from these `inputs`.
 pub fn is_made_from(folder: &Path, inputs: Inputs) -> bool {
     has_stamp(folder, &inputs.finish())
 }

@@ -21,7 +21,7 @@ use crate::{
 /// Set in a cross build: the linker to run. It is what tells this program that rustc started it.
 const LINKER: &str = "XENGUARD_LINKER";
 
-/// What stands for the folder lld runs in, in symbol files.
+/// The path that stands for the folder lld runs in, in symbol files.
 const SOURCE_PATH: &str = "/xenguard/link";
 
 /// Makes `cargo` link by this program.
@@ -32,7 +32,7 @@ pub(crate) fn use_for(cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether rustc started this program to link.
+/// Returns true if rustc started this program to link.
 pub fn is_called_as_linker() -> bool {
     env::var_os(LINKER).is_some()
 }
@@ -93,14 +93,14 @@ fn decode(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// What lld is to do, in a folder of its own.
+/// A run of lld, in a folder of its own.
 #[derive(Debug, Default)]
 struct Plan {
     /// Names in the folder, and what they stand for.
     inputs: Vec<(String, PathBuf)>,
     /// Without any path.
     arguments: Vec<String>,
-    /// Where rustc expects the image.
+    /// The path at which rustc expects the image.
     output: PathBuf,
 }
 

@@ -112,7 +112,8 @@ enum Command {
         /// Only every n-th
         #[arg(short, long, default_value_t = 1)]
         every: u64,
-        /// Those that docs/results/faults.md lists as wrong, once more; what comes of them is written there
+        /// Run the faults again that docs/results/faults.md lists as wrong, and write what comes of them
+        /// there
         #[arg(long, conflicts_with_all = ["kind", "every"])]
         again: bool,
     },
@@ -138,7 +139,7 @@ enum Command {
         /// Seed of the first; each further one has the next number
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// How many
+        /// Number of machines
         #[arg(long, default_value_t = 100_000)]
         count: u64,
     },

@@ -10,13 +10,13 @@ pub use run::run;
 
 /// One deliberate breakage.
 struct Mutant {
-    /// What is broken, in a line.
+    /// A line that says what is broken.
     what: &'static str,
     file: &'static str,
     /// Code that stands in the file exactly once; its layout and comments do not count.
     from: &'static str,
     to: &'static str,
-    /// Where it must be caught.
+    /// Tests that must catch it.
     caught_by: &'static [Catch],
 }
 
@@ -37,7 +37,7 @@ enum Catch {
 
 use Catch::{Guest, Host, Integration};
 
-/// Where a driver, a library or `bootcfg` is broken.
+/// Faults in a driver, a library or `bootcfg`.
 const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an alias in a census after exposure is not judged",

@@ -19,7 +19,7 @@ use crate::{command, layout::Layout};
 /// The only registry.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// What `deny.toml` allows.
+/// The licences and sources that `deny.toml` allows.
 struct Policy {
     allow: Vec<Licensee>,
     /// By the names of crates.

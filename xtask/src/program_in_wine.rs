@@ -52,7 +52,7 @@ fn bootcfg(wine: &Wine, arguments: &[&str]) -> Result<Value> {
     })
 }
 
-/// As [`bootcfg`], which must end with exit code 0; returns the document's result.
+/// Runs [`bootcfg`], which must end with exit code 0. Returns the document's result.
 fn done(wine: &Wine, arguments: &[&str]) -> Result<Value> {
     let mut value = bootcfg(wine, arguments)?;
     ensure!(value["exit"] == 0, "{}: {value}", arguments.join(" "));

@@ -1,4 +1,4 @@
-//! Whether the folder a build runs in shows in what it makes: it must not.
+//! Check that the folder a build runs in does not show in what it makes.
 
 use std::{
     collections::BTreeSet,
@@ -52,7 +52,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Where the two differ first; the end of the shorter when it is the beginning of the longer.
+/// Returns where the two differ first; the end of the shorter when it is the beginning of the longer.
 fn first_difference(one: &[u8], other: &[u8]) -> Option<usize> {
     let differs = one.iter().zip(other).position(|(a, b)| a != b);
     differs.or_else(|| (one.len() != other.len()).then(|| one.len().min(other.len())))

@@ -84,7 +84,7 @@ pub fn guests_by_name(names: &[String], xen: Release) -> Result<()> {
     Ok(())
 }
 
-/// What tests came to.
+/// Totals of the tests.
 #[derive(Default)]
 struct Tally {
     counts: Mutex<Counts>,

@@ -23,13 +23,13 @@ use crate::{command, layout::Layout, setup};
 const NOBODY: u32 = 65534;
 /// Seconds that a command may take.
 const LIMIT: u32 = 60;
-/// How long the bus's life may take.
+/// Time that the bus's life may take.
 const LIFE: Duration = Duration::from_secs(40);
 
 /// Routines of NT 5.2 that Wine 8 does not have. The drivers call them only where Xen is.
 const NOT_IN_WINE: [&str; 1] = ["ntoskrnl.exe.KeIpiGenericCall"];
 
-/// What Wine prints of drivers and their devices.
+/// Wine's debug channels for drivers and their devices.
 const WATCH: &str = "-all,+debugstr,err+module,warn+module,trace+plugplay,err+plugplay,+ntoskrnl";
 
 /// Words of a log that stand for a defect, except in the lines of Wine's own drivers.
@@ -259,10 +259,10 @@ fn install(wine: &Wine, layout: &Layout) -> Result<()> {
     wine.run(&["wine", "regedit", "/S", "C:\\install.reg"]).map(drop)
 }
 
-/// What a log must hold, in this order: decided, with the option asked for and no Xen; the bus filter's
-/// driver object complete, and nothing attached in an emulated boot; relations answered at once and late; the
-/// platform device bound by its INF, started through xenpci, surprise-removed and removed through xenpci, and
-/// all that once more.
+/// The lines that a log must hold, in this order: decided, with the option asked for and no Xen; the bus
+/// filter's driver object complete, and nothing attached in an emulated boot; relations answered at once and
+/// late; the platform device bound by its INF, started through xenpci, surprise-removed and removed through
+/// xenpci, and all that once more.
 const ORDER: [&str; 14] = [
     "idefilter: mode=emulated reason=0x13",
     "testbus: filter: loaded=0x0 add-device=Some(0) unloads=false",
@@ -280,7 +280,7 @@ const ORDER: [&str; 14] = [
     "testbus: end",
 ];
 
-/// What of a log differs from what must be seen.
+/// Returns the differences of a log from what must be seen.
 fn judge(log: &str) -> Vec<String> {
     let mut differences = Vec::new();
     let mut position = 0;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::plot::Panel;
 use crate::{command, layout::Layout, setup, step::step};
 
-/// How the pages of a request reach the backend.
+/// Ways in which the pages of a request reach the backend.
 const WAYS: [&str; 2] = ["direct", "persistent"];
 /// Pages of a request, one in flight.
 const PAGES: [usize; 9] = [1, 2, 4, 8, 11, 16, 64, 128, 256];

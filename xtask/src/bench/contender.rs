@@ -1,5 +1,5 @@
-//! Who is measured, and how each is started: every one in a dom0 resumed from the same snapshot, on a copy of
-//! the same image behind the same virtio disk.
+//! The contenders, and the way each is started: every one in a dom0 resumed from the same snapshot, on a copy
+//! of the same image behind the same virtio disk.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use rig::{Disk, End, Job, Mark, Progress, Report, RigFiles, linux::Linux};
 use super::image;
 use crate::layout::Layout;
 
-/// Who is measured.
+/// A contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Contender {
     /// The NT executive on qemu's emulated IDE disk.
@@ -51,13 +51,13 @@ impl Contender {
         }
     }
 
-    /// What its writes carry.
+    /// Returns the stamp that its writes carry.
     const fn stamp(self) -> u64 {
         0x5847_0000 + self as u64
     }
 }
 
-/// How much is run.
+/// The workloads to run, and the length of each.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Timed runs of each workload.
@@ -68,9 +68,9 @@ pub struct Plan {
 
 /// Milliseconds that a guest leaves dom0 for switching Xen's trace on or off.
 const PAUSE: u64 = 4000;
-/// What boots and ends around the runs may take: a Linux guest needs two minutes in software emulation.
+/// Time that boots and ends around the runs may take: a Linux guest needs two minutes in software emulation.
 const OVERHEAD: Duration = Duration::from_secs(300);
-/// Where dom0 keeps Xen's trace.
+/// Path of Xen's trace in dom0.
 const TRACE: &str = "/tmp/bench.trace";
 
 /// The programs that are run.

@@ -1,4 +1,4 @@
-//! What the benchmark ran on, without the machine's name.
+//! The machine that the benchmark ran on, without its name.
 
 use std::fs;
 

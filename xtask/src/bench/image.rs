@@ -40,8 +40,8 @@ fn written(workload: &Workload, requests: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Whether the image holds what a contender says it wrote, no more and no less. `runs` are workloads and the
-/// requests of a run of each.
+/// Checks that the image holds what a contender says it wrote, no more and no less. `runs` are workloads and
+/// the requests of a run of each.
 pub fn check(path: &Path, stamp: u64, runs: &[(&'static Workload, u64)]) -> Result<()> {
     let expected: BTreeSet<u64> = runs
         .iter()

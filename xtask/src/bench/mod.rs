@@ -24,7 +24,7 @@ use host::Host;
 use page::Page;
 use result::Results;
 
-/// What is run.
+/// Options of a benchmark.
 #[derive(Args, Debug)]
 pub struct Options {
     /// Timed runs of each workload
@@ -44,7 +44,7 @@ pub struct Options {
     no_build: bool,
 }
 
-/// What a person has to say about the results.
+/// A person's remarks on the results.
 const NOTES: &str = include_str!("notes.md");
 
 /// Runs the benchmark, prints its tables, and writes `docs/results/performance.*`.

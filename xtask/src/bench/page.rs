@@ -11,11 +11,11 @@ use super::{
 
 const MIB: f64 = 1048576.0;
 
-/// What is written about.
+/// The contents of a page.
 pub struct Page<'a> {
     /// The command that made it.
     pub command: &'a str,
-    /// Where it ran.
+    /// The machine that it ran on.
     pub host: &'a Host,
     /// Timed runs of each workload, and the milliseconds of each.
     pub runs: (u32, u64),
@@ -23,14 +23,14 @@ pub struct Page<'a> {
     pub results: &'a [Results],
     /// Sections of others: instruction counts.
     pub more: &'a str,
-    /// What a person has to say about it.
+    /// A person's remarks on it.
     pub notes: &'a str,
 }
 
 /// A target of the project, and what was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// What is asked for.
+    /// The requirement.
     pub what: &'static str,
     /// Names of the workloads that miss it, each with by how much.
     pub missed: Vec<String>,

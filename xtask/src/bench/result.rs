@@ -1,4 +1,4 @@
-//! What the contenders reported: runs of each workload, their medians, and the counts in Xen's trace.
+//! Results of the contenders: runs of each workload, their medians, and the counts in Xen's trace.
 
 use anyhow::{Context, Result, bail, ensure};
 use bench::{ALL, Workload};
@@ -19,7 +19,7 @@ pub struct Sample {
     pub cpu: f64,
 }
 
-/// What was counted during the traced run, each for 1,000 requests.
+/// Counts during the traced run, each for 1,000 requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Counts {
     /// VM exits.
@@ -66,7 +66,7 @@ impl Row {
         median(self.samples.iter().map(|sample| sample.cpu))
     }
 
-    /// How far the rates of the single runs lie apart: (largest − smallest) / median.
+    /// Returns the spread of the single runs' rates: (largest − smallest) / median.
     pub fn spread(&self) -> Option<f64> {
         let rates = || self.samples.iter().map(|sample| sample.rate);
         let (low, high) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);

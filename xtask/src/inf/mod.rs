@@ -38,7 +38,7 @@ struct Suite {
     version: String,
     /// In the order of [`INFS`].
     packages: Vec<Package>,
-    /// What could not be read.
+    /// Lines that could not be read.
     unread: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ pub fn help() -> String {
     text
 }
 
-/// What is in `found` and not in `allowed`, as one line each.
+/// Returns a line for each thing that is in `found` and not in `allowed`.
 fn outside<'a>(found: impl IntoIterator<Item = &'a str>, allowed: &[&str], what: &str) -> Vec<String> {
     let known = |text: &str| allowed.iter().any(|known| known.eq_ignore_ascii_case(text));
     let unknown: BTreeSet<_> = found.into_iter().filter(|text| !known(text)).collect();

@@ -10,7 +10,7 @@ const CRITICAL: &str = "SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDataba
 /// Owner and group as they are, protected, SYSTEM and Administrators may do anything.
 const SECURITY: &str = "D:P(A;;GA;;;SY)(A;;GA;;;BA)";
 
-/// Whether a line of an AddReg or DelReg section is about filters of a class or a device.
+/// Returns true if a line of an AddReg or DelReg section is about filters of a class or a device.
 fn is_filter(line: &Line) -> bool {
     let value = line.field(2).unwrap_or_default();
     ["UpperFilters", "LowerFilters"].iter().any(|filters| filters.eq_ignore_ascii_case(value))

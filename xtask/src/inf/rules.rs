@@ -8,7 +8,7 @@ use super::{Package, Suite, outside, registry, sections, services};
 pub struct Rule {
     /// Name.
     pub name: &'static str,
-    /// What it asks for.
+    /// The rule's demand.
     pub what: &'static str,
     /// Finds the breaches in a package.
     pub check: fn(&Suite, &Package) -> Vec<String>,

@@ -15,7 +15,7 @@ const REMOVE_FILE: &str = ".RemoveFile.NTamd64";
 /// A section that installing names.
 const COPY_FILE: &str = ".CopyFile.NTamd64";
 const DECORATION: &str = ".NTamd64";
-/// What comes behind an install section's name.
+/// The words that follow an install section's name.
 const PARTS: [&str; 2] = [".Services", ".HW"];
 
 /// Directives of an install section and of its parts, with the fields that name further sections.

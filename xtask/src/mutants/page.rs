@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use super::{MUTANTS, Mutant, rules};
 use crate::layout::Layout;
 
-/// What came of one mutant and one test: what is broken, the test, and what the test said.
+/// Result of one mutant and one test: what is broken, the test, and what the test said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row([String; 3]);
 
-/// How a row begins its last cell.
+/// Beginning of a row's last cell.
 const SURVIVED: &str = "**SURVIVED**";
 const CAUGHT_AFTER_ALL: &str = "**CAUGHT**, and is said to change nothing: ";
 const EQUIVALENT: &str = "changes nothing: ";
@@ -29,7 +29,7 @@ impl Row {
         Row([mutant.what.to_owned(), "–".to_owned(), text])
     }
 
-    /// As it must be.
+    /// Returns true if the mutant was caught as it must be.
     pub fn is_good(&self) -> bool {
         !self.0[2].starts_with("**")
     }

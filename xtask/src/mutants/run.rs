@@ -102,8 +102,9 @@ fn tried(here: &Layout, copy: &Layout, rig: Option<&RigFiles>, mutant: &Mutant, 
     })
 }
 
-/// How long a package's tests may take, and what `timeout` exits with where they take longer.
+/// Time that a package's tests may take.
 const LIMIT: Duration = Duration::from_secs(180);
+/// Exit code of `timeout` where they take longer.
 const TIMED_OUT: i32 = 124;
 
 /// Guard's properties that take seconds: asked only where the other tests are silent.

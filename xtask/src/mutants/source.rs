@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A source's code: no comments, and one space for each run of white space.
 struct Code {
     text: String,
-    /// Where each byte of the text stands in the source.
+    /// Position in the source of each byte of the text.
     at: Vec<usize>,
 }
 

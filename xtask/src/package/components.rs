@@ -1,4 +1,4 @@
-//! What the binaries are made of: the crates linked into them, as cargo resolves them.
+//! Components of the binaries: the crates linked into them, as cargo resolves them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::date::Date;
 use crate::{command, folder::sorted_entries, layout::Layout};
 
-/// How the names of licence texts begin.
+/// Beginnings of the names of licence texts.
 const LICENCE_FILES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
 /// The supplier of what this workspace makes.
@@ -137,7 +137,7 @@ pub struct Base {
     version: String,
     /// An SPDX expression, or a name where SPDX has none.
     licence: std::result::Result<&'static str, &'static str>,
-    /// How the names of the binaries end that it is in.
+    /// Ends of the names of the binaries that it is in.
     ends: &'static [&'static str],
 }
 
@@ -160,7 +160,7 @@ impl Base {
     }
 }
 
-/// What the binaries are made of beside crates.
+/// Returns the parts of the binaries beside crates.
 ///
 /// # Errors
 /// The compiler does not say its version.

@@ -43,7 +43,7 @@ const CATALOG: &str = "xenguard.cat";
 /// The certificate that test machines must trust.
 const TEST_CERTIFICATE: &str = "xenguard-test.cer";
 
-/// How a package is signed.
+/// The way to sign a package.
 #[derive(Clone, Debug)]
 pub enum Signing {
     /// By a generated certificate, for test machines.
@@ -54,12 +54,12 @@ pub enum Signing {
     None,
 }
 
-/// What is done with a package beside making it.
+/// Work on a package beside making it.
 #[derive(Clone, Debug, Default)]
 pub struct Extra {
     /// The cabinet for Partner Center is made, too.
     pub submission: bool,
-    /// What came back from there is taken over.
+    /// The folder with what came back from there, which is taken over.
     pub returned: Option<PathBuf>,
 }
 
@@ -71,11 +71,11 @@ struct Package {
     date: Date,
     /// The crates in each binary.
     crates: BTreeMap<String, Vec<Component>>,
-    /// What else is in them.
+    /// The other parts of the binaries.
     bases: Vec<Base>,
 }
 
-/// Where the bill of materials is.
+/// Name of the bill of materials.
 const BILL: &str = "sbom.cdx.json";
 
 /// Builds what ships, makes the package, and checks it.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::command;
 
-/// Who signs.
+/// The signer of a package.
 #[derive(Clone, Debug)]
 pub struct Signer {
     /// The certificate, with those of its chain behind it (PEM).

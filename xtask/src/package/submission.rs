@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    /// What comes back for it, with a change.
+    /// Returns the package that comes back for it, with a change.
     fn returned(change: impl FnOnce(&mut Files)) -> Result<Package> {
         let mut package = package();
         let mut files = Files::new();

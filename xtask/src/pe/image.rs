@@ -1,4 +1,4 @@
-//! What the rules need to know of an image.
+//! The parts of an image that the rules need.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -11,7 +11,7 @@ use object::{
 
 use super::{messages, version::Version};
 
-/// Where the optional header keeps the image's checksum.
+/// Offset of the image's checksum in the optional header.
 const CHECKSUM_IN_OPTIONAL_HEADER: usize = 64;
 /// The optional header follows the signature and the file header.
 const OPTIONAL_HEADER: usize = 24;
@@ -21,14 +21,14 @@ const OPTIONAL_HEADER: usize = 24;
 pub struct Section {
     /// Its name, without padding.
     pub name: String,
-    /// Where it is once loaded.
+    /// Its addresses once loaded.
     pub addresses: Range<u32>,
     /// `IMAGE_SCN_*`.
     pub characteristics: u32,
 }
 
 impl Section {
-    /// Whether all of these `IMAGE_SCN_*` bits are set.
+    /// Returns true if all of these `IMAGE_SCN_*` bits are set.
     pub fn has(&self, bits: pe::SectionFlags) -> bool {
         self.characteristics & bits.0 == bits.0
     }
@@ -58,9 +58,9 @@ pub struct Image {
     pub os_version: (u16, u16),
     /// `IMAGE_DLLCHARACTERISTICS_*`.
     pub dll_characteristics: u16,
-    /// As the header has it.
+    /// The checksum in the header.
     pub checksum: u32,
-    /// Where the header has it.
+    /// Offset of the checksum in the file.
     pub checksum_offset: usize,
     /// The entry point's address.
     pub entry: u32,
@@ -72,7 +72,7 @@ pub struct Image {
     pub imports: Vec<Import>,
     /// Names only; `None` for one without a name.
     pub exports: Vec<Option<String>>,
-    /// How many addresses the loader adjusts.
+    /// Number of addresses that the loader adjusts.
     pub relocations: usize,
     /// The version resource, if there is one.
     pub version: Option<Version>,

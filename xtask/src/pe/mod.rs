@@ -32,7 +32,7 @@ pub struct Finding {
     pub driver: String,
     /// The rule's name.
     pub rule: &'static str,
-    /// What was found and what was expected.
+    /// The values that were found and expected.
     pub detail: String,
 }
 
@@ -50,9 +50,9 @@ type Allowed = BTreeMap<String, BTreeSet<String>>;
 struct Driver {
     /// Without `.sys`.
     name: String,
-    /// What its version resource must say.
+    /// The version that its resource must give.
     version: String,
-    /// What its message table must hold.
+    /// The messages that its message table must hold.
     messages: BTreeMap<u32, String>,
     /// The image's bytes.
     sys: Vec<u8>,
@@ -64,7 +64,7 @@ struct Driver {
     build_paths: Vec<String>,
 }
 
-/// What the check found out about one driver.
+/// Findings of the check about one driver.
 struct Report {
     name: String,
     size: usize,
@@ -102,7 +102,7 @@ impl Driver {
     }
 }
 
-/// What an image imports, as `library!name`; `#` stands for an import without a name.
+/// Returns the imports of an image, as `library!name`; `#` stands for an import without a name.
 ///
 /// # Errors
 /// It is no 64-bit image.

@@ -1,4 +1,4 @@
-//! What every driver must be like, one function per rule.
+//! Rules that every driver must keep, one function per rule.
 //!
 //! A rule returns what breaks it, in words; an empty list is a pass.
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 /// The signature of `VS_FIXEDFILEINFO`.
 const FIXED_SIGNATURE: u32 = 0xfeef_04bd;
 
-/// What a version resource says.
+/// Contents of a version resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     /// The file version's four numbers.

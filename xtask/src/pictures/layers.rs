@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::svg::{LEADING, Picture, Style, TEXT, width, wrap};
 
 const WIDTH: f64 = 960.0;
-/// Where a layer's box begins, and how wide it is.
+/// Left edge and width of a layer's box.
 const LAYER: (f64, f64) = (62.0, 500.0);
 /// The same of what happens without it.
 const WITHOUT: (f64, f64) = (640.0, 304.0);

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{command, layout::Layout};
 
-/// Where the pictures are, below the workspace's root.
+/// Folder of the pictures, below the workspace's root.
 const FOLDER: &str = "docs/pictures";
 /// The page whose tables are drawn.
 const PAGE: &str = "docs/architecture.md";

@@ -24,16 +24,16 @@ pub struct Picture {
     body: String,
 }
 
-/// How a text is set.
+/// Style of a text.
 #[derive(Clone, Copy)]
 pub struct Style {
     /// Height of the letters.
     pub size: f64,
-    /// Whether it is bold.
+    /// True if it is bold.
     pub bold: bool,
-    /// Whether it stands back.
+    /// True if it stands back.
     pub faint: bool,
-    /// Whether its place is its middle and not its beginning.
+    /// True if its place is its middle and not its beginning.
     pub centred: bool,
 }
 

@@ -31,7 +31,7 @@ const PATCH: &str = "wdk-build-0.6.0-linux.patch";
 struct Package {
     name: String,
     version: String,
-    /// Where cargo unpacked it.
+    /// Folder into which cargo unpacked it.
     folder: PathBuf,
 }
 

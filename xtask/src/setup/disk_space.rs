@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command;
 
-/// What a build from nothing takes, in MiB, with room to spare: measured 1,100 for the drivers, the
+/// Space that a build from nothing takes, in MiB, with room to spare: measured 1,100 for the drivers, the
 /// executive and this program.
 const NEEDED: u64 = 2048;
 

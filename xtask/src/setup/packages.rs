@@ -15,7 +15,7 @@ pub const LLVM_BIN: &str = "/usr/lib/llvm-19/bin";
 /// A package, and a file of it that shows that it is installed.
 pub type Package = (&'static str, &'static str);
 
-/// What packaging needs: signing and its check, and readers that are not this project's.
+/// Packages that packaging needs: signing and its check, and readers that are not this project's.
 pub const PACKAGING: &[Package] = &[
     ("osslsigncode", "/usr/bin/osslsigncode"),
     ("openssl", "/usr/bin/openssl"),
@@ -23,7 +23,7 @@ pub const PACKAGING: &[Package] = &[
     ("cabextract", "/usr/bin/cabextract"),
 ];
 
-/// What the tests of bootcfg need.
+/// Packages that the tests of bootcfg need.
 pub const BOOTCFG: &[Package] = &[
     // It writes BCD stores through it.
     ("libhivex0", "/usr/lib/x86_64-linux-gnu/libhivex.so.0"),
@@ -33,10 +33,10 @@ pub const BOOTCFG: &[Package] = &[
     ("ntfs-3g", "/usr/bin/ntfs-3g"),
 ];
 
-/// What the benchmark needs: callgrind.
+/// Packages that the benchmark needs: callgrind.
 pub const BENCHMARK: &[Package] = &[("valgrind", "/usr/bin/valgrind")];
 
-/// What the cross build needs.
+/// Packages that the cross build needs.
 pub const CROSS_BUILD: &[Package] = &[
     // bindgen reads the headers through libclang and clang's own headers.
     ("clang-19", "/usr/lib/llvm-19/bin/clang"),
@@ -82,7 +82,7 @@ fn missing(packages: &[Package]) -> Vec<&'static str> {
     absent.map(|(package, _)| *package).collect()
 }
 
-/// Whether this user is root, or can be by sudo without a password.
+/// Returns true if this user is root, or can be by sudo without a password.
 fn may_install() -> bool {
     is_root() || quiet("sudo", &["-n", "true"]).is_some_and(|output| output.status.success())
 }

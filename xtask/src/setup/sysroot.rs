@@ -21,11 +21,11 @@ use crate::{
     step::step,
 };
 
-/// How long `rustup target add` may take: a download of 30 MB. A machine without the network fails at once
+/// Time that `rustup target add` may take: a download of 30 MB. A machine without the network fails at once
 /// or, behind a filter that drops packets, only by this limit.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(40);
 
-/// Where the compiler finds a target's core and alloc.
+/// The place where the compiler finds a target's core and alloc.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sysroot {
     /// In the toolchain itself.
@@ -35,7 +35,7 @@ pub enum Sysroot {
 }
 
 impl Sysroot {
-    /// What `rustc` is to be told.
+    /// Returns the arguments for `rustc`.
     pub fn flags(&self) -> Vec<String> {
         match self {
             Self::Toolchain => vec![],
@@ -85,7 +85,7 @@ fn is_library_of(path: &Path, name: &str) -> bool {
     file.starts_with(&format!("lib{name}-")) && file.ends_with(".rlib")
 }
 
-/// Whether rustup is there and could add the target within its limit.
+/// Asks rustup for the target. Returns true if rustup is there and could add it within its limit.
 fn rustup_target_add(target: &str) -> bool {
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", target]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -104,8 +104,8 @@ fn rustup_target_add(target: &str) -> bool {
     false
 }
 
-/// What the distributed libraries are built with: bitcode, for link-time optimization, and all that has no
-/// stability attribute counted as unstable.
+/// Flags that the distributed libraries are built with: bitcode, for link-time optimization, and all that has
+/// no stability attribute counted as unstable.
 const BUILD_FLAGS: &[&str] = &["-Cembed-bitcode=yes", "-Zforce-unstable-if-unmarked"];
 
 /// Builds core, alloc and compiler_builtins into `sysroot`.

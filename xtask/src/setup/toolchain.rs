@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::command;
 
-/// What `rustc` says about itself.
+/// Facts that `rustc` gives about itself.
 pub struct Toolchain {
     sysroot: PathBuf,
     version: String,

@@ -17,7 +17,7 @@ use crate::{
 
 /// The WDK version the folders claim; wdk-build takes the highest it finds.
 const VERSION: &str = "10.0.0.0";
-/// Where Debian's mingw-w64-common has its headers.
+/// The folder of the headers of Debian's mingw-w64-common.
 const MINGW_HEADERS: &str = "/usr/share/mingw-w64/include";
 
 /// Makes the folder unless it is up to date.

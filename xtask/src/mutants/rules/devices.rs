@@ -1,4 +1,4 @@
-//! What is taken for an emulated controller, channel, disk or driver, and for a root bus.
+//! Mutants of the rules by which something is an emulated controller, channel, disk or driver, or a root bus.
 
 use super::rule;
 use crate::mutants::Mutant;

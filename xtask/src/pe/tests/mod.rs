@@ -31,7 +31,7 @@ impl Header {
     }
 }
 
-/// How to break a driver.
+/// A function that breaks a driver.
 type Breach = fn(&mut Driver);
 
 /// The rule that must name it, what is done, and how.

@@ -21,9 +21,9 @@ use crate::{
 
 /// Its name.
 pub const NAME: &str = "sample";
-/// What it exports.
+/// Name of its export.
 pub const EXPORT: &str = "Answer";
-/// What it imports.
+/// Name of its import.
 pub const IMPORT: &str = "DbgPrint";
 /// Its one message.
 pub const MESSAGE: (u32, &str) = (0xA000_0010, "A sample");
