@@ -30,7 +30,7 @@ pub trait Platform {
     unsafe fn write_msr(&self, register: u32, value: u64);
 }
 
-/// What Xen says of itself.
+/// Xen's data about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Xen {
     /// First leaf.
@@ -85,8 +85,8 @@ impl Xen {
     }
 }
 
-/// Whether Xen's signature stands at any base, be it followed by Xen's leaves or not: other hypervisors can
-/// show it. Any level.
+/// Returns true if Xen's signature stands at any base, be it followed by Xen's leaves or not: other
+/// hypervisors can show it. Any level.
 pub fn announced(platform: &impl Platform) -> bool {
     (FIRST..=LAST).step_by(STEP).any(|base| {
         let found = platform.cpuid(base);

@@ -51,7 +51,7 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    /// Those with an entry in the shared-info page are below this number.
+    /// Number that is above every processor with an entry in the shared-info page.
     pub const LIMIT: usize = VCPUS;
 
     /// One without ports. Panics where the number is not below the limit.
@@ -149,8 +149,8 @@ impl Channels {
         hypercall::with(hypercall, "EVTCHNOP_unmask", EVENT_CHANNEL_OP, EVTCHNOP_UNMASK, &mut argument)
     }
 
-    /// Whether this driver, or an earlier [`Channels::new`] in this domain, has the page before it: every
-    /// port that was never unmasked is masked. Device memory without a page of Xen's behind it reads as
+    /// Returns true if this driver, or an earlier [`Channels::new`] in this domain, has the page before it:
+    /// every port that was never unmasked is masked. Device memory without a page of Xen's behind it reads as
     /// all zeroes or all ones. Nothing is written. Any level.
     pub fn are_in(page: &SharedMemory) -> bool {
         let first: VcpuInfo = page.read(0);
@@ -158,8 +158,8 @@ impl Channels {
         first.pad == [0; 6] && last.load(Ordering::SeqCst) == u64::MAX
     }
 
-    /// Whether a port's events are held back, in the page of [`Channels::are_in`]. Nothing is written. Any
-    /// level.
+    /// Returns true if a port's events are held back, in the page of [`Channels::are_in`]. Nothing is
+    /// written. Any level.
     pub fn is_masked_in(page: &SharedMemory, port: Port) -> bool {
         if port.0 >= Port::LIMIT {
             return false;
@@ -281,7 +281,8 @@ mod tests {
     const PENDING: usize = 2048;
     const MASK: usize = 2560;
 
-    /// What Xen does when an event is sent (`evtchn_2l_set_pending`); whether it raises an upcall.
+    /// Does what Xen does when an event is sent (`evtchn_2l_set_pending`). Returns true if it raises an
+    /// upcall.
     fn raise(page: &SharedMemory, port: u32) -> bool {
         let (word, bit) = (port as usize / 64, 1 << (port % 64));
         let new = page.atomic_u64(PENDING + word * 8).fetch_or(bit, Ordering::SeqCst) & bit == 0;

@@ -23,7 +23,7 @@ pub use crate::wire::grant::ENTRIES_PER_FRAME;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantRef(pub u32);
 
-/// What a grant allows the other domain.
+/// The access that a grant allows the other domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading only: for data that it shall store.
@@ -191,9 +191,9 @@ impl<S: AsMut<[u32]>> Table<S> {
 /// being 64 frames.
 pub const MOST_FRAMES: u32 = 32;
 
-/// How a table of at most `max_frames` frames is shared out: the running system has the frames from 0 up to
-/// the first number, and the frame of the second number is left to the writer of a crash dump, who cannot
-/// know what the running system has granted. A table of one frame has none for him.
+/// Shares out a table of at most `max_frames` frames. The running system has the frames from 0 up to the
+/// first number. The frame of the second number is left to the writer of a crash dump, who cannot know what
+/// the running system has granted. A table of one frame has none for him.
 ///
 /// ```
 /// use xen::grant::shares;
@@ -280,7 +280,7 @@ mod tests {
         memory.share().read(reference.0 as usize * 8)
     }
 
-    /// What Xen does when the other domain maps or unmaps.
+    /// Sets the use bits of a grant, like Xen when the other domain maps or unmaps.
     fn use_bits(memory: &Memory, reference: GrantRef, bits: u16) {
         let shared = memory.share();
         let flags = shared.atomic_u16(reference.0 as usize * 8);

@@ -1,4 +1,4 @@
-//! What a frontend needs of the system it runs in.
+//! The interface by which a frontend uses the system it runs in.
 #![allow(unsafe_code, reason = "declares an unsafe trait")]
 
 use core::fmt;

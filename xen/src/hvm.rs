@@ -14,7 +14,7 @@ const STORE_PFN: u32 = 1;
 /// `HVM_PARAM_STORE_EVTCHN`.
 const STORE_EVTCHN: u32 = 2;
 
-/// How Xen tells vCPU 0 of events, unless that has a vector of its own ([`set_upcall_vector`]).
+/// The way in which Xen tells vCPU 0 of events, unless that has a vector of its own ([`set_upcall_vector`]).
 ///
 /// Where it has, the callback is set all the same: by it the toolstack knows that a guest goes along with a
 /// suspend, and changes the answer of one that was cancelled (xc_resume.c).
@@ -54,7 +54,7 @@ fn get(hypercall: &impl Hypercall, index: u32) -> Result<u64, hypercall::Error> 
     Ok(argument.value)
 }
 
-/// Where xenstored is reached.
+/// The page and event channel by which xenstored is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLocation {
     /// The page with the rings.
@@ -63,7 +63,8 @@ pub struct StoreLocation {
     pub port: Port,
 }
 
-/// Where xenstored is reached, or `None` where the domain has no xenstore. Any level.
+/// Returns the page and event channel by which xenstored is reached, or `None` if the domain has no xenstore.
+/// Any level.
 ///
 /// # Errors
 /// Xen's answer.

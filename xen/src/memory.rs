@@ -43,12 +43,12 @@ impl SharedMemory {
         self.length
     }
 
-    /// Whether the range has no bytes.
+    /// Returns true if the range has no bytes.
     pub const fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Where the range is mapped.
+    /// Returns the address that the range is mapped at.
     pub const fn base(&self) -> NonNull<u8> {
         self.base
     }

@@ -137,7 +137,7 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         handshake::rearm(self, self.consumed, after)
     }
 
-    /// Whether the request at `index` has been published.
+    /// Returns true if the request at `index` has been published.
     pub fn is_pushed(&self, index: u32) -> bool {
         // Unpublished requests are those from `pushed` up to `produced`.
         index.wrapping_sub(self.pushed) >= self.produced.wrapping_sub(self.pushed)

@@ -25,7 +25,7 @@ pub fn yield_now(hypercall: &impl Hypercall) {
 /// `SHUTDOWN_suspend`.
 const SUSPEND: u32 = 2;
 
-/// How a suspend ended.
+/// The end of a suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
     /// In a new domain: event channels, grants, shared info and the hypercall page are gone, memory is as it

@@ -56,8 +56,8 @@ impl State {
     }
 }
 
-/// What a frontend is told to do. After [`Action::Set`] the backend's state is read and given again; after
-/// the others what the variant says.
+/// The next step of a frontend. After [`Action::Set`] the backend's state is read and given again. After the
+/// others the variant says what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing until the backend's state changes.
@@ -76,7 +76,7 @@ pub enum Action {
     Done,
 }
 
-/// How far the frontend is.
+/// Progress of the frontend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Nothing written yet.
@@ -145,7 +145,7 @@ impl Handshake {
         self.go(Phase::Initialised, State::Initialised)
     }
 
-    /// What the backend offers was read and is usable. Without effect where it was not asked for.
+    /// Goes on when what the backend offers was read and is usable. Has no effect if it was not asked for.
     pub fn ready(&mut self) -> Action {
         if self.phase != Phase::Initialised {
             return Action::Wait;
@@ -169,7 +169,7 @@ impl Handshake {
         self.go(Phase::Initialising, State::Initialising)
     }
 
-    /// Whether both ends are connected as far as the frontend knows.
+    /// Returns true if both ends are connected as far as the frontend knows.
     pub fn is_connected(&self) -> bool {
         self.phase == Phase::Connected
     }
@@ -204,7 +204,7 @@ mod tests {
         State::Reconfigured,
     ];
 
-    /// What blkback makes of the frontend's state.
+    /// Returns blkback's answer to the frontend's state.
     fn answer(backend: State, frontend: State) -> State {
         match (frontend, backend) {
             (State::Initialising, State::Closed | State::Initialising) => State::InitWait,

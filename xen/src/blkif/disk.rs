@@ -1,10 +1,10 @@
-//! What a backend says of its disk.
+//! The disk that a backend describes.
 
 use super::{Error, SECTOR_SIZE};
 use crate::store::{self, Store, path::PathBuf};
 use crate::wire::blkif::{INFO_CDROM, INFO_READ_ONLY, INFO_REMOVABLE};
 
-/// How the backend makes earlier writes durable.
+/// The backend's way to make earlier writes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushMethod {
     /// `feature-flush-cache`: FLUSH_DISKCACHE.
@@ -17,12 +17,12 @@ pub enum FlushMethod {
     None,
 }
 
-/// What the backend says of discarding (`feature-discard`).
+/// The backend's limits for discarding (`feature-discard`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discard {
     /// Bytes that are discarded together (`discard-granularity`); a multiple of the logical block.
     pub granularity: u32,
-    /// Where the first such unit begins, in bytes (`discard-alignment`); less than the granularity.
+    /// Offset of the first such unit, in bytes (`discard-alignment`); less than the granularity.
     pub alignment: u32,
 }
 
@@ -45,9 +45,9 @@ pub struct Disk {
     /// The backend keeps grants mapped between requests (`feature-persistent`). Linux's blkback says so when
     /// it connects and not before.
     pub persistent: bool,
-    /// How to flush.
+    /// The way to flush.
     pub flush: FlushMethod,
-    /// Whether sectors can be discarded, and how.
+    /// Limits for discarding, if sectors can be discarded.
     pub discard: Option<Discard>,
 }
 
@@ -120,7 +120,7 @@ impl Disk {
         })
     }
 
-    /// Whether a run of sectors is on the disk and made of whole logical blocks.
+    /// Checks that a run of sectors is on the disk and made of whole logical blocks.
     ///
     /// # Errors
     /// [`Error::Range`], [`Error::Block`].

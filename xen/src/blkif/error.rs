@@ -1,4 +1,4 @@
-//! What can go wrong with a block device.
+//! Errors of a block device.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ pub enum Error {
     Full,
     /// A request has no segments, or more than one may have.
     Segments {
-        /// How many it has.
+        /// Number of its segments.
         found: usize,
         /// The most that are allowed.
         limit: usize,
@@ -33,7 +33,7 @@ pub enum Error {
     Range {
         /// First sector.
         sector: u64,
-        /// How many.
+        /// Number of sectors.
         count: u64,
         /// Sectors of the disk.
         sectors: u64,
@@ -42,7 +42,7 @@ pub enum Error {
     Block {
         /// First sector.
         sector: u64,
-        /// How many.
+        /// Number of sectors.
         count: u64,
         /// Bytes of a logical block.
         block: u32,
@@ -84,14 +84,14 @@ pub enum Error {
     Node {
         /// Its last part.
         node: &'static str,
-        /// What it holds.
+        /// The node's value.
         found: u64,
     },
 }
 
 impl Error {
-    /// Whether a frontend's folder is without its node `backend`: it belongs to no device, because one has left it
-    /// or is being made. Linux and FreeBSD pass over such a folder, too.
+    /// Returns true if a frontend's folder is without its node `backend`. It belongs to no device, because
+    /// one has left it or is being made. Linux and FreeBSD pass over such a folder, too.
     pub const fn is_no_device(&self) -> bool {
         match self {
             Self::Store { node, error } => matches!(node.as_bytes(), b"backend") && error.is_missing(),
@@ -165,7 +165,7 @@ impl fmt::Display for Failure {
 
 impl core::error::Error for Failure {}
 
-/// How a backend broke the protocol. The first fault of a frontend is final.
+/// A backend's breach of the protocol. The first fault of a frontend is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// More responses than requests without one.

@@ -1,11 +1,11 @@
-//! What a backend's rings can do, and how much of it a frontend takes.
+//! Features of a backend's rings, and the part of them that a frontend uses.
 
 use super::{Error, MAX_INDIRECT_SEGMENTS, MAX_SEGMENTS};
 use crate::store::{self, Store, path::PathBuf};
 use crate::wire::blkif::MAX_RING_ORDER;
 
-/// What a backend offers, from its nodes. Each is at least what the protocol began with: one queue, one page,
-/// eleven segments.
+/// The features that a backend offers in its nodes. Each is at least what the protocol began with: one queue,
+/// one page, eleven segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// Keeps grants mapped between requests (`feature-persistent`); `None` where it has not said so yet, and
@@ -46,7 +46,7 @@ impl Features {
     }
 }
 
-/// What one [`super::Frontend`] is made of. The more it holds, the more memory and grants it takes.
+/// Sizes of one [`super::Frontend`]. The larger they are, the more memory and grants it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Pages of the ring, as a power of two up to 4.
@@ -63,7 +63,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What every backend can serve: one page, eleven segments.
+    /// The sizes that every backend can serve: one page, eleven segments.
     pub const SMALL: Self = Self { ring_order: 0, segments: 11, indirect: 0, pool: 32, persistent: false };
 
     /// The same, as far as the backend offers it.

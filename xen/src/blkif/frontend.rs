@@ -15,7 +15,7 @@ use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPa
 pub(super) const SLOT: usize = size_of::<wire::Request>();
 type Ring = Front<SLOT, wire::Response>;
 
-/// What a request does.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Disk to memory.
@@ -51,7 +51,7 @@ impl Segment {
 pub struct Request<'a> {
     /// The caller's own; comes back with the completion.
     pub tag: usize,
-    /// What to do; a discard has [`Frontend::discard`].
+    /// The operation; a discard has [`Frontend::discard`].
     pub operation: Operation,
     /// First sector of 512 bytes on the disk; 0 for a flush.
     pub sector: u64,
@@ -62,15 +62,15 @@ pub struct Request<'a> {
 /// One ring request whose data is copied through the frontend's own pages.
 #[derive(Clone, Copy, Debug)]
 pub struct Copied {
-    /// As in [`Request`].
+    /// The caller's own, as in [`Request`].
     pub tag: usize,
     /// A read or a write.
     pub operation: Operation,
-    /// As in [`Request`].
+    /// First sector, as in [`Request`].
     pub sector: u64,
     /// Bytes, whole sectors, at most [`Frontend::copy_room`].
     pub bytes: usize,
-    /// Where in the caller's data these bytes begin; comes back with what a read brought.
+    /// Offset of these bytes in the caller's data; comes back with what a read brought.
     pub offset: usize,
 }
 
@@ -79,11 +79,11 @@ pub struct Copied {
 pub struct Arrived<'a> {
     /// The request's.
     pub tag: usize,
-    /// Where in the caller's data it belongs.
+    /// Its offset in the caller's data.
     pub offset: usize,
-    /// Where it is: the first `length` bytes.
+    /// The memory that holds it, in its first `length` bytes.
     pub memory: &'a SharedMemory,
-    /// How much it is.
+    /// Number of bytes.
     pub length: usize,
 }
 
@@ -94,14 +94,14 @@ pub struct Completion {
     pub tag: usize,
     /// The request's.
     pub operation: Operation,
-    /// What became of it.
+    /// The request's result.
     pub result: Result<(), Failure>,
     /// The backend can still reach pages of the caller's, since grants of them could not be ended: the
     /// memory must never be used for anything else. Only with a failure.
     pub pages_held: bool,
 }
 
-/// Where a request's private records of its segments are: a grant each, or the number of a page of the pool.
+/// The private records of a request's segments: a grant each, or the number of a page of the pool.
 #[derive(Clone, Copy, Debug)]
 enum Records {
     Inline([u32; wire::MAX_SEGMENTS]),
@@ -207,7 +207,7 @@ impl<H: Hal> Frontend<H> {
         &self.ring_grants
     }
 
-    /// What it is made of.
+    /// Returns the sizes that it was made with.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -276,7 +276,7 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// How the backend broke the protocol, if it did. *Dispatch*.
+    /// Returns the backend's breach of the protocol, if there was one. *Dispatch*.
     pub fn fault(&self) -> Option<Fault> {
         match self.state {
             State::Broken(fault) => Some(fault),

@@ -25,7 +25,7 @@ pub struct QueueOffer<'a> {
     pub port: Port,
 }
 
-/// Where the link is after a step.
+/// State of the link after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Nothing to do before the backend's state changes.
@@ -90,7 +90,7 @@ impl Link {
         Ok(Self { frontend, backend, vbd, handshake: Handshake::new() })
     }
 
-    /// What the vbd is.
+    /// Returns the vbd.
     pub fn vbd(&self) -> Vbd {
         self.vbd
     }
@@ -114,8 +114,9 @@ impl Link {
         store::read_state(store, &self.backend.join("state").map_err(at)?).map_err(at)
     }
 
-    /// Whether somebody has made the frontend's nodes anew since this end connected: its state, which only this end
-    /// and the toolstack write, is back at the start or gone. The backend is then another, if it is one.
+    /// Returns true if somebody has made the frontend's nodes anew since this end connected. Its state, which
+    /// only this end and the toolstack write, is then back at the start or gone. The backend is then another,
+    /// if it is one.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -72,7 +72,7 @@ pub fn find(
     search(store, names, |shown| shown == u64::from(target))
 }
 
-/// Whether the running system shows any disk: it is a boot from PV disks. Nothing is written.
+/// Returns true if the running system shows any disk: it is a boot from PV disks. Nothing is written.
 ///
 /// # Errors
 /// What the store answers.

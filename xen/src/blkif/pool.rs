@@ -20,7 +20,7 @@ pub(super) struct Pool {
     slots: Vec<Slot>,
     free: Vec<u16>,
     persistent: bool,
-    /// So many of the first pages have a grant for good, whatever the others have.
+    /// Number of the first pages that have a grant for good, whatever the others have.
     reserved: u16,
 }
 

@@ -53,11 +53,11 @@ pub enum Memory<'a> {
     None,
     /// Pages that are granted: the list of [`Transfer::new`].
     Pages(&'a dyn ScatterList),
-    /// What a copied write writes.
+    /// The source of a copied write.
     Copied(&'a dyn Source),
 }
 
-/// What is left to submit.
+/// The part that is left to submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     /// Bytes of a read or write over granted pages, and how many pages they touch.
@@ -71,7 +71,7 @@ enum Left {
     Nothing,
 }
 
-/// How far [`Transfer::submit`] came.
+/// Progress of [`Transfer::submit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// All is submitted.
@@ -84,9 +84,9 @@ pub enum Progress {
 /// A transfer that has come back as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What became of it: the first failure, if any part failed.
+    /// The transfer's result: the first failure, if any part failed.
     pub result: Result<(), Failure>,
-    /// As [`Completion::pages_held`], of any part.
+    /// True if [`Completion::pages_held`] is, for any part.
     pub pages_held: bool,
 }
 
@@ -104,7 +104,7 @@ pub struct Transfer {
     /// Next sector on the disk.
     sector: u64,
     left: Left,
-    /// Where in the scatter list it goes on.
+    /// The place in the scatter list at which it goes on.
     cursor: Cursor,
     /// Bytes submitted of a copied transfer.
     copied: u64,
@@ -206,7 +206,7 @@ impl Transfer {
         (self.in_flight == 0 && self.left == Left::Nothing).then_some(self.outcome)
     }
 
-    /// Whether [`Transfer::submit`] has to be called again.
+    /// Returns true if [`Transfer::submit`] has to be called again.
     pub fn is_partial(&self) -> bool {
         self.left != Left::Nothing
     }

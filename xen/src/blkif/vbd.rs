@@ -34,8 +34,8 @@ impl VirtualDevice {
         }
     }
 
-    /// Whether qemu emulates a disk that stands for this vbd: for each of `hda` and `sda` and so on, and for the
-    /// first disk whatever its name, since the machine boots from it.
+    /// Returns true if qemu emulates a disk that stands for this vbd: for each of `hda` and `sda` and so on,
+    /// and for the first disk whatever its name, since the machine boots from it.
     ///
     /// ```
     /// use xen::blkif::VirtualDevice;

@@ -40,7 +40,7 @@ pub struct Blkback {
     selected: usize,
     /// Grants that stay mapped, where the frontend agreed to that.
     persistent: Option<BTreeSet<u32>>,
-    /// What the node `feature-persistent` becomes when both ends connect, as Linux's blkback has it.
+    /// The value that the node `feature-persistent` gets when both ends connect, as Linux's blkback has it.
     pub persistent_at_last: Option<bool>,
     /// Grants that stay mapped although their request was answered.
     held: Vec<(GrantRef, bool)>,
@@ -123,7 +123,7 @@ impl Blkback {
         self.ring().pages.len()
     }
 
-    /// Whether grants stay mapped.
+    /// Returns true if grants stay mapped.
     pub fn is_persistent(&self) -> bool {
         self.persistent.is_some()
     }
@@ -225,7 +225,7 @@ impl Blkback {
         frontends
     }
 
-    /// As [`Blkback::connect_frontend`], with the frontends as yet without their disk.
+    /// Connects like [`Blkback::connect_frontend`], with the frontends as yet without their disk.
     pub fn connect_disk(&mut self, config: Config, ports: &[Port]) -> (Vec<Frontend<super::Hal>>, Disk) {
         let mut store = self.store();
         let mut link = Link::open(&mut store, &self.frontend).expect("a vbd");

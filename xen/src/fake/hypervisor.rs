@@ -48,7 +48,7 @@ impl cpuid::Platform for Platform {
     }
 }
 
-/// What the guest has asked Xen for.
+/// Everything that the guest has asked Xen for.
 #[derive(Debug, Default)]
 pub struct Hypervisor {
     /// HVM parameters.

@@ -25,7 +25,7 @@ impl Memory {
         Self { base, layout }
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub fn base(&self) -> NonNull<u8> {
         self.base
     }

@@ -16,7 +16,7 @@ use crate::wire::grant::{
 };
 use crate::{Access, DomainId, Frame, GrantRef, PAGE_SIZE, Port, SharedMemory, SharedPage, grant};
 
-/// What fresh pages hold, so that one that is shared without having been cleared is seen.
+/// The byte that fills fresh pages, so that one that is shared without having been cleared is seen.
 const POISON: u8 = 0xA5;
 
 struct Inner {
@@ -104,7 +104,7 @@ impl World {
         self.inner.borrow_mut().pages_left = pages;
     }
 
-    /// Whether some grant lets a page be reached.
+    /// Returns true if some grant lets a page be reached.
     pub fn is_granted(&self, frame: Frame) -> bool {
         self.inner.borrow().is_granted(frame)
     }
@@ -130,7 +130,7 @@ impl World {
         inner.life += 1;
     }
 
-    /// How often the guest has been resumed.
+    /// Returns the number of times that the guest has been resumed.
     pub fn life(&self) -> u32 {
         self.inner.borrow().life
     }
@@ -209,7 +209,7 @@ impl Inner {
         }
     }
 
-    /// Whether some grant lets a frame be reached.
+    /// Returns true if some grant lets a frame be reached.
     fn is_granted(&self, frame: Frame) -> bool {
         let memory = self.table_memory.share();
         (0..memory.len() / size_of::<EntryV1>()).any(|index| {

@@ -93,7 +93,7 @@ pub(crate) fn with<T: FromBytes + IntoBytes>(
     with_answer(hypercall, call, number, command, argument).map(|_| ())
 }
 
-/// As [`with`], where the answer of a call that was not refused means something.
+/// Does the same as [`with`], and returns the answer of a call that was not refused.
 pub(crate) fn with_answer<T: FromBytes + IntoBytes>(
     hypercall: &impl Hypercall,
     call: &'static str,

@@ -33,7 +33,7 @@ unsafe impl Sync for HypercallPage {}
 pub enum InstallError {
     /// Xen wants another number of pages than one.
     Pages {
-        /// What CPUID says.
+        /// Number of pages that CPUID gives.
         found: u32,
     },
     /// The page is not aligned to 4096.

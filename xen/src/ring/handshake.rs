@@ -1,4 +1,5 @@
-//! Who wakes whom: the indices of a shared ring, and the wishes written beside them (`io/ring.h`).
+//! Wake-ups between the two ends of a shared ring: the ring's indices, and the wishes written beside them
+//! (`io/ring.h`).
 //!
 //! Each end publishes an index and then reads the other's wish; each end publishes its wish and then reads
 //! the other's index. A full fence lies between the two steps on both sides, so that of an index and a wish

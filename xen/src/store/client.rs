@@ -11,7 +11,7 @@ use crate::wire::xenstore::{ABS_PATH_MAX, Header, PAYLOAD_MAX, RING_SIZE, kind};
 /// Bytes of a client's buffer that hold one message's payload; what is beyond keeps watch events.
 pub const PAYLOAD_BUFFER: usize = PAYLOAD_MAX;
 
-/// How the client reaches the server's side of the event channel, and how it waits.
+/// The client's way to reach the server's side of the event channel, and to wait.
 pub trait Transport {
     /// Notifies the server.
     fn notify(&mut self);
@@ -392,7 +392,7 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
 
 /// Bytes of a directory's generation, as decimal digits with room to spare.
 const GENERATION_MAX: usize = 24;
-/// How often a list that changes while it is read in parts is begun anew.
+/// Number of times that a list that changes while it is read in parts is begun anew.
 const DIRECTORY_RESTARTS: u32 = 8;
 
 /// A number's decimal digits.

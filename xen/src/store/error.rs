@@ -1,4 +1,4 @@
-//! What can go wrong with xenstore.
+//! Errors of xenstore.
 
 use core::fmt;
 
@@ -44,7 +44,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the node (or its parent) does not exist.
+    /// Returns true if the node (or its parent) does not exist.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Refused(Errno::NoEntry))
     }
@@ -70,7 +70,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// What the other end of the ring did wrong; the connection is unusable from then on.
+/// A fault of the ring's other end. The connection is unusable from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A ring's indices are further apart than the ring has bytes.

@@ -104,7 +104,7 @@ fn distance(produced: u32, consumed: u32) -> Result<usize, Fault> {
     if bytes > RING_SIZE { Err(Fault::Indices { produced, consumed }) } else { Ok(bytes) }
 }
 
-/// Where an index is in its ring.
+/// Returns the place of an index in its ring.
 fn place(index: u32) -> usize {
     index as usize % RING_SIZE
 }

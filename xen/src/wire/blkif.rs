@@ -89,11 +89,11 @@ pub struct Indirect {
     pub nr_segments: u16,
     /// Padding, zero.
     pub pad: [u8; 4],
-    /// As in [`Request`].
+    /// Id, as in [`Request`].
     pub id: u64,
-    /// As in [`Request`].
+    /// First sector, as in [`Request`].
     pub sector_number: u64,
-    /// As in [`Request`].
+    /// Handle, as in [`Request`].
     pub handle: u16,
     /// Padding, zero.
     pub pad2: [u8; 2],
@@ -111,13 +111,13 @@ pub struct Discard {
     pub operation: u8,
     /// `BLKIF_DISCARD_SECURE` is 1.
     pub flag: u8,
-    /// As in [`Request`].
+    /// Handle, as in [`Request`].
     pub handle: u16,
     /// Padding, zero.
     pub pad: [u8; 4],
-    /// As in [`Request`].
+    /// Id, as in [`Request`].
     pub id: u64,
-    /// As in [`Request`].
+    /// First sector, as in [`Request`].
     pub sector_number: u64,
     /// Sectors of 512 bytes.
     pub nr_sectors: u64,

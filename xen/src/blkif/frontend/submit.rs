@@ -16,7 +16,7 @@ struct Part {
     last_sector: u8,
 }
 
-/// What a request is before its segments.
+/// The head of a request, before its segments.
 struct Head {
     tag: usize,
     operation: Operation,
@@ -44,7 +44,8 @@ impl<H: Hal> Frontend<H> {
         self.submit_pages(tag, operation, sector, sectors, segments.len(), segments.iter().copied())
     }
 
-    /// As [`Frontend::submit`], for `count` segments of `sectors` in all, which come one by one. *Dispatch*.
+    /// Submits like [`Frontend::submit`], for `count` segments of `sectors` in all, which come one by one.
+    /// *Dispatch*.
     ///
     /// # Errors
     /// As there.

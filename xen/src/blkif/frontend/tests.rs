@@ -592,7 +592,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 static ORIGINAL: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(original);
 
-/// What a request in flight is to do.
+/// The expected request in flight.
 struct Expected {
     operation: Operation,
     sector: u64,

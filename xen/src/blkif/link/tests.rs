@@ -8,7 +8,7 @@ use crate::store::Errno;
 
 const PATH: &str = "device/vbd/768";
 
-/// What a frontend offers.
+/// The nodes that a frontend offers.
 struct Offer {
     ring: Vec<GrantRef>,
     port: Port,

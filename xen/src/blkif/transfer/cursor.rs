@@ -83,7 +83,7 @@ impl Cursor {
         whole
     }
 
-    /// Whether the next byte of the list lies in the page of the one before it.
+    /// Returns true if the next byte of the list lies in the page of the one before it.
     pub(super) fn inside_page(self, list: &dyn ScatterList) -> bool {
         let Some(Element { address, length }) = list.element(self.element) else { return false };
         self.offset > 0 && self.offset < length && !(address + u64::from(self.offset)).is_multiple_of(PAGE)

@@ -1,4 +1,4 @@
-//! What a backend does with one request.
+//! The backend's work on one request.
 
 use std::vec::Vec;
 

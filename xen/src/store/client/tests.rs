@@ -400,7 +400,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What is written is read back, wherever the indices stand and in whatever pieces the bytes travel.
+    /// Written data is read back, wherever the indices stand and in whatever pieces the bytes travel.
     #[test]
     fn framing_round_trips(
         nodes in prop::collection::btree_map(name(), prop::collection::vec(any::<u8>(), 0..1500), 1..6),
