@@ -67,8 +67,8 @@ impl SupportedPage {
     ];
 }
 
-/// What a CDB asks for. Block addresses and counts are in the disk's own blocks and not yet checked against
-/// it.
+/// A command that a CDB asks for. Block addresses and counts are in the disk's own blocks and not yet checked
+/// against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// TEST UNIT READY.
@@ -380,7 +380,7 @@ impl Command {
     }
 }
 
-/// What the 10, 12 and 16 byte forms have in common.
+/// Fields that the 10, 12 and 16 byte forms have in common.
 struct Blocks {
     flags: u8,
     lba: u64,

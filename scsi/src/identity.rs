@@ -1,4 +1,4 @@
-//! What tells one disk from another: its unit serial number and designator.
+//! The identity of a disk: its unit serial number and designator.
 
 use core::fmt::Write;
 

@@ -55,13 +55,13 @@ pub use reply::{CAPACITY as REPLY_CAPACITY, Reply};
 pub use sense::{FixedSense, Sense, SenseKey};
 pub use unmap::Discard;
 
-/// Whether a command is one that a unit attention condition is reported to instead of being carried out
-/// (SAM-3 5.9.7): all but INQUIRY, REPORT LUNS and REQUEST SENSE.
+/// Returns true if a unit attention condition is reported to a command instead of carrying it out (SAM-3
+/// 5.9.7): all but INQUIRY, REPORT LUNS and REQUEST SENSE.
 pub fn hears_attention(cdb: &[u8]) -> bool {
     !matches!(cdb.first(), None | Some(&opcode::INQUIRY | &opcode::REPORT_LUNS | &opcode::REQUEST_SENSE))
 }
 
-/// Whether a CDB is an INQUIRY, by which a port driver makes a unit's acquaintance.
+/// Returns true if a CDB is an INQUIRY, by which a port driver makes a unit's acquaintance.
 pub fn is_inquiry(cdb: &[u8]) -> bool {
     cdb.first() == Some(&opcode::INQUIRY)
 }

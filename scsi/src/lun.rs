@@ -38,7 +38,7 @@ impl BlockSize {
     }
 }
 
-/// What the disk can promise of a completed write.
+/// The disk's promise for a completed write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
     /// A flush, or a write with FUA, puts data on the medium. The write cache is reported as enabled.
@@ -68,7 +68,7 @@ pub struct Lun {
     pub discard: Option<Discard>,
     /// Most bytes of one command's data, for the initiator to know.
     pub maximum_transfer: u32,
-    /// What a flush is for.
+    /// The promise that a flush is for.
     pub cache: Cache,
     /// Serial number and designator.
     pub identity: Identity,
@@ -95,19 +95,19 @@ impl Extent {
 pub enum Action {
     /// Read into the command's buffer.
     Read {
-        /// Where.
+        /// Stretch of the medium.
         extent: Extent,
     },
     /// Write the command's buffer.
     Write {
-        /// Where.
+        /// Stretch of the medium.
         extent: Extent,
         /// Flush after it, before the command completes.
         flush_after: bool,
     },
     /// Read and throw away: the blocks must be readable.
     Verify {
-        /// Where.
+        /// Stretch of the medium.
         extent: Extent,
     },
     /// Put everything that completed before on the medium.
@@ -122,7 +122,7 @@ pub enum Action {
     },
 }
 
-/// What a command comes to.
+/// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// GOOD status with this data, perhaps none.
@@ -240,7 +240,8 @@ impl Lun {
         })
     }
 
-    /// What a command to a logical unit number other than 0 comes to (SPC-3 6.4.1, 6.21, 6.27; SAM-3 5.9.4).
+    /// Returns the outcome of a command to a logical unit number other than 0 (SPC-3 6.4.1, 6.21, 6.27; SAM-3
+    /// 5.9.4).
     pub fn execute_elsewhere(cdb: &[u8]) -> Outcome {
         match Command::parse(cdb) {
             Ok(Command::Inquiry { page: None, allocation }) => {
@@ -254,7 +255,7 @@ impl Lun {
         }
     }
 
-    /// What a request to empty the cache comes to.
+    /// Returns the outcome of a request to empty the cache.
     pub const fn flush(&self) -> Outcome {
         match self.cache {
             // Nothing was written that it could be for, and backends refuse it.

@@ -58,7 +58,7 @@ const _: () = assert!(size_of::<GptHeader>() == RECORD);
 /// Partition type of a protective MBR.
 const PROTECTIVE: u8 = 0xEE;
 
-/// What the first block says.
+/// Kind of the first block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstBlock {
     /// No partition table.

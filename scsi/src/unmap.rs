@@ -15,7 +15,7 @@ pub const MAX_DESCRIPTORS: u16 = 64;
 pub struct Discard {
     /// Bytes, a multiple of the logical block.
     pub granularity: u32,
-    /// Where the first unit begins, in bytes; less than the granularity.
+    /// Offset of the first unit, in bytes; less than the granularity.
     pub alignment: u32,
 }
 
@@ -60,7 +60,7 @@ pub fn extent(list: &[u8], index: usize, block_size: BlockSize) -> Option<Extent
 }
 
 impl Lun {
-    /// Whether an UNMAP with this parameter list is one that the disk takes.
+    /// Checks that an UNMAP with this parameter list is one that the disk takes.
     ///
     /// # Errors
     /// 26/00 for a list that makes no sense or is longer than page 0xB0 says, 21/00 beyond the end of the

@@ -37,7 +37,7 @@ const DVD_ROM: u16 = 0x0010;
 const PERSISTENT: u8 = 0x02;
 const CURRENT: u8 = 0x01;
 
-/// What `cdb` asks for of the features, with a medium of so many blocks in the drive; 0 for none.
+/// Returns the features that `cdb` asks for, with a medium of so many blocks in the drive; 0 for none.
 pub(super) fn read(cdb: &[u8; 10], blocks: u32) -> Result<Reply, Sense> {
     let (wanted, first) = (cdb[1] & 0x03, u16::from_be_bytes([cdb[2], cdb[3]]));
     refuse_if(wanted == 3, 1)?;

@@ -17,7 +17,7 @@ const NO_CHANGE: u8 = 0;
 const NEW_MEDIA: u8 = 2;
 const MEDIA_REMOVAL: u8 = 3;
 
-/// What happened since it was last asked for: the latest, as only that counts.
+/// The latest event since it was last asked for; only that one counts.
 #[derive(Debug)]
 pub(super) struct Events(AtomicU8);
 

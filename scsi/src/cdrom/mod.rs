@@ -89,7 +89,7 @@ impl Drive {
         }
     }
 
-    /// Whether the initiator has put the medium out.
+    /// Returns true if the initiator has put the medium out.
     pub fn is_ejected(&self) -> bool {
         self.ejected.load(Ordering::Acquire)
     }
@@ -276,7 +276,7 @@ impl Drive {
     }
 }
 
-/// Whether a command is told of a changed medium instead of being carried out (MMC-5 4.1.6.1).
+/// Returns true if a command is told of a changed medium instead of being carried out (MMC-5 4.1.6.1).
 fn hears_attention(cdb: &[u8]) -> bool {
     let excepted = [opcode::GET_CONFIGURATION, opcode::GET_EVENT_STATUS_NOTIFICATION];
     crate::hears_attention(cdb) && cdb.first().is_none_or(|code| !excepted.contains(code))
