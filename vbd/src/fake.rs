@@ -45,7 +45,7 @@ impl Order {
         Srb(self.0.clone())
     }
 
-    /// How the command ended.
+    /// Returns the command's answer, once it has ended.
     pub fn answer(&self) -> Option<Answer> {
         self.0.answer.get()
     }

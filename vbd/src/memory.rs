@@ -56,7 +56,7 @@ struct Place {
 pub(crate) struct Copier<W: Window> {
     window: W,
     mapped: Option<Mapped>,
-    /// Where the last mapping began, so that a long list is not walked from its start each time.
+    /// Start of the last mapping, so that a long list is not walked from its start each time.
     place: Option<Place>,
 }
 

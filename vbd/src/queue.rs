@@ -52,14 +52,14 @@ pub const MAXIMUM_TRANSFER: u32 = 4 << 20;
 /// do something else between them.
 const ROUND: usize = 64;
 
-/// How long a read of [`Queue::read_now`] may take.
+/// Time that a read of [`Queue::read_now`] may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_STEP: Duration = Duration::from_millis(1);
 
 /// Tag of the ring request of [`Queue::read_now`]. Other tags are a request's address, which is even.
 const READ_NOW: usize = usize::MAX;
 
-/// What is in the way of going on with a request.
+/// A reason why a request cannot go on.
 enum Obstacle {
     /// No free ring slot, page or grant: wait for a completion.
     Full,
@@ -82,12 +82,12 @@ enum Backend<H: Hal> {
     Gone,
 }
 
-/// What a queue has done, for those who measure.
+/// Counts of a queue's work, for those who measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// SRBs started.
     pub started: u64,
-    /// Those of them whose own pages the backend is to be given.
+    /// Started SRBs whose own pages the backend is to be given.
     pub granted: u64,
     /// Ring requests that came back.
     pub completed: u64,
@@ -303,12 +303,12 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         ended
     }
 
-    /// Whether no request is here.
+    /// Returns true if no request is here.
     pub fn is_idle(&self) -> bool {
         self.waiting.first().is_none() && self.in_flight() == 0
     }
 
-    /// Whether the backend can be used.
+    /// Returns true if the backend can be used.
     pub fn is_connected(&self) -> bool {
         matches!(&self.backend, Backend::Ring(frontend) if frontend.disk().is_some())
     }
@@ -326,12 +326,12 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         }
     }
 
-    /// Whether data has to be copied whatever the buffer.
+    /// Returns true if data has to be copied whatever the buffer.
     pub fn copies_all(&self) -> bool {
         matches!(&self.backend, Backend::Ring(frontend) if frontend.config().persistent)
     }
 
-    /// What it has done. ≤ DISPATCH_LEVEL.
+    /// Returns the counts of its work. ≤ DISPATCH_LEVEL.
     pub fn counters(&self) -> Counters {
         self.counters
     }
@@ -441,14 +441,15 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         ended
     }
 
-    /// Whether the backend has broken the protocol since the last call. ≤ DISPATCH_LEVEL.
+    /// Returns true if the backend has broken the protocol since the last call. ≤ DISPATCH_LEVEL.
     pub fn is_newly_broken(&mut self) -> bool {
         let broken = matches!(&self.backend, Backend::Ring(frontend) if frontend.fault().is_some());
         core::mem::replace(&mut self.known_broken, broken) != broken && broken
     }
 
-    /// How long the backend has owed an answer, in calls of this routine, which comes at regular times; 0
-    /// where it owes none or has given one since the last call. ≤ DISPATCH_LEVEL.
+    /// Returns the time for which the backend has owed an answer, in calls of this routine, which comes at
+    /// regular times. It is 0 if the backend owes none or has given one since the last call. ≤
+    /// DISPATCH_LEVEL.
     pub fn tick(&mut self) -> u32 {
         let stuck = self.in_flight() > 0 && self.counters.completed == self.seen;
         self.seen = self.counters.completed;
@@ -569,7 +570,7 @@ fn submit_one<H: Hal, S: Srb>(
     }
 }
 
-/// How an SRB ends of which nothing could be sent.
+/// Returns the answer to an SRB of which nothing could be sent.
 pub(crate) fn refusal(error: &blkif::Error) -> Answer {
     match error {
         blkif::Error::NotConnected | blkif::Error::Broken(_) => Answer::NoDevice,
@@ -582,7 +583,7 @@ pub(crate) fn refusal(error: &blkif::Error) -> Answer {
     }
 }
 
-/// How an SRB ends of which a part failed.
+/// Returns the answer to an SRB of which a part failed.
 ///
 /// A backend has one answer for everything that may go wrong: no memory in its domain, a grant that could not be
 /// mapped, a path that is lost for a moment, a medium that is bad. So it is a fault on the way, which initiators

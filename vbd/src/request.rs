@@ -12,7 +12,7 @@ use xen::{Hal, SharedMemory};
 use crate::memory::Copier;
 use crate::{Answer, Srb};
 
-/// What a disk's requests are subject to.
+/// Conditions for a disk's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// None of the system's pages may be granted.
@@ -21,7 +21,7 @@ pub struct Terms {
     pub block_size: u32,
 }
 
-/// What a request does on the medium.
+/// A request's work on the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Read,
@@ -51,7 +51,7 @@ pub struct Request<S: Srb> {
     terms: Terms,
     /// Data goes through the frontend's pages.
     copied: bool,
-    /// What is on its way: the data, or the flush behind it.
+    /// The transfer on its way: of the data, or of the flush behind it.
     pub(crate) transfer: Transfer,
     flushing: bool,
     /// Parts of an unmap that are done.
@@ -60,7 +60,7 @@ pub struct Request<S: Srb> {
     pub(crate) begun: bool,
     /// The backend holds pages of its buffer: it never ends.
     pub(crate) kept: bool,
-    /// How it ended, from then until the lock is released.
+    /// The answer, from the request's end until the lock is released.
     pub(crate) answer: Answer,
 }
 
@@ -154,7 +154,7 @@ impl<S: Srb> Request<S> {
         true
     }
 
-    /// Whether the backend is to be given pages of its buffer.
+    /// Returns true if the backend is to be given pages of its buffer.
     pub(crate) fn grants(&self) -> bool {
         matches!(self.work, Work::Read | Work::Write { .. }) && !self.copied
     }
@@ -178,7 +178,7 @@ impl<S: Srb> Request<S> {
         }
     }
 
-    /// What was on its way is done: whether there is something to do after it.
+    /// Goes on when the transfer on its way is done. Returns true if there is something to do after it.
     pub(crate) fn advance(&mut self) -> bool {
         let Some(place) = self.srb.as_ref().and_then(S::extension) else { return false };
         match self.work {
@@ -212,7 +212,7 @@ impl<S: Srb> Request<S> {
         false
     }
 
-    /// What is on its way, or was last.
+    /// Returns the operation on its way, or the last one.
     pub(crate) fn operation(&self) -> Operation {
         match self.work {
             _ if self.flushing => Operation::Flush,
@@ -223,7 +223,7 @@ impl<S: Srb> Request<S> {
         }
     }
 
-    /// How the SRB ends of which a step could not be sent, with nothing in flight.
+    /// Returns the answer to an SRB of which a step could not be sent, with nothing in flight.
     pub(crate) fn refused(&self, error: &blkif::Error) -> Answer {
         match (error, self.work) {
             // This backend has no cache that would have to be flushed, or has said so.
@@ -232,7 +232,7 @@ impl<S: Srb> Request<S> {
         }
     }
 
-    /// How the SRB ends.
+    /// Returns the answer to the SRB.
     pub(crate) fn answer(&self, result: Result<(), Failure>) -> Answer {
         match (result, self.work) {
             (Ok(()), Work::Read | Work::Write { .. }) => {
@@ -271,7 +271,7 @@ pub(crate) unsafe fn arrived<S: Srb>(data: &Arrived<'_>, copier: &mut Copier<S::
     }
 }
 
-/// How work begins: whether copied, and the first transfer.
+/// Returns how work begins: true if the data is copied, and the first transfer.
 fn start<L: ScatterList>(
     tag: usize,
     work: Work,

@@ -48,7 +48,7 @@ pub unsafe trait Srb: Send + Sized {
     fn complete(self, answer: Answer);
 }
 
-/// How an SRB ends.
+/// The answer to an SRB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Done, with this many bytes of data.

@@ -11,8 +11,8 @@ use xen::blkif::{Disk, FlushMethod};
 
 use crate::MAXIMUM_TRANSFER;
 
-/// What a backend's disk is as a logical unit. Of a `cdrom` drive it is what data moves by; the drive answers
-/// commands.
+/// Returns the logical unit for a backend's disk. For a `cdrom` drive it is the unit that data moves by; the
+/// drive answers commands.
 ///
 /// # Errors
 /// Why the disk cannot be served.
@@ -57,11 +57,11 @@ const PARAMETERS: u8 = 2;
 /// command that sees the one of before and the other of after is checked again when it is put on the ring.
 #[derive(Debug)]
 pub struct Unit {
-    /// What never changes, and the first values of what does.
+    /// The properties that never change, and the first values of those that do.
     base: Lun,
     sectors: AtomicU64,
     features: AtomicU64,
-    /// What the initiator has to be told.
+    /// Conditions that the initiator has to be told of.
     attention: AtomicU8,
     /// It answers commands as a disk does; a drive tells of changes by itself.
     tells: bool,
@@ -128,7 +128,8 @@ impl Unit {
         true
     }
 
-    /// As [`Unit::take_attention`], if the command in `cdb` is one that is refused for it. Any IRQL.
+    /// Takes the condition like [`Unit::take_attention`], if the command in `cdb` is one that is refused for
+    /// it. Any IRQL.
     pub fn take_attention_for(&self, cdb: &[u8]) -> Option<Sense> {
         if self.attention.load(Ordering::Relaxed) == 0 || !scsi::hears_attention(cdb) {
             return None;

@@ -1,5 +1,5 @@
-//! What an initiator may send, taken apart as far as it goes without a medium. For fuzzing; panics where
-//! something that must hold does not.
+//! Arbitrary commands of an initiator, taken apart as far as it goes without a medium. For fuzzing; panics
+//! where something that must hold does not.
 
 use scsi::cdrom::Drive;
 use scsi::{Action, BlockSize, Cache, Discard, Identity, Lun, Outcome, unmap};

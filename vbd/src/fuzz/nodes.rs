@@ -1,4 +1,4 @@
-//! What a backend's nodes may hold, from arbitrary bytes. For fuzzing; panics where something that must hold
+//! Arbitrary nodes of a backend, from arbitrary bytes. For fuzzing; panics where something that must hold
 //! does not.
 
 use std::format;

@@ -1,4 +1,5 @@
-//! What a backend may do, from arbitrary bytes. For fuzzing; panics where something that must hold does not.
+//! Arbitrary acts of a backend, from arbitrary bytes. For fuzzing; panics where something that must hold does
+//! not.
 
 use std::vec::Vec;
 

@@ -27,14 +27,14 @@ enum Event {
     Interrupt,
 }
 
-/// What a loop came to.
+/// Results of a loop.
 struct Outcome {
     /// Requests in a second.
     rate: f64,
     /// Notifications and interrupts for each request.
     notified: f64,
     interrupted: f64,
-    /// What the backend took for each, in microseconds.
+    /// Time that the backend took for each, in microseconds.
     service: f64,
 }
 

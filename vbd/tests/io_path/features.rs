@@ -1,4 +1,4 @@
-//! What a backend may offer, used by the I/O path.
+//! The I/O path with the features that a backend may offer.
 
 use std::ptr::NonNull;
 
@@ -10,7 +10,7 @@ use vbd::Answer;
 use vbd::MAXIMUM_TRANSFER;
 use vbd::fake::Order;
 
-/// What Linux' blkback writes.
+/// The nodes that Linux' blkback writes.
 pub const BLKBACK: [(&str, &str); 3] =
     [("feature-persistent", "1"), ("feature-max-indirect-segments", "256"), ("max-ring-page-order", "4")];
 
@@ -135,8 +135,8 @@ fn an_unmap_that_the_backend_refuses_is_refused() {
     assert_eq!(order.answer(), Some(Answer::Sense(scsi::Sense::INVALID_OPCODE)));
 }
 
-/// What a backend answers while it is told needs no interrupt, but for the first answer, which a new ring
-/// asks for.
+/// An answer that the backend gives while it is told needs no interrupt, but for the first answer, which a
+/// new ring asks for.
 #[test]
 fn a_backend_that_is_quicker_than_its_notification_does_not_interrupt() {
     const REQUESTS: usize = 50;

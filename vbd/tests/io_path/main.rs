@@ -142,7 +142,7 @@ impl Disk {
         }
     }
 
-    /// What is in a buffer.
+    /// Returns the contents of a buffer.
     fn get(&self, list: &[Element]) -> Vec<u8> {
         let part = |element: &Element| {
             let at = element.address as usize % 4096;

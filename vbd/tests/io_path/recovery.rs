@@ -162,7 +162,7 @@ proptest! {
     }
 }
 
-/// What was on its way goes out again in the order in which it came, whole, and before what came later.
+/// Requests on their way go out again in the order in which they came, whole, and before what came later.
 #[test]
 fn requests_go_out_again_in_order() {
     let mut disk = Disk::with(CONFIG, &NODES);
