@@ -11,7 +11,7 @@ pub const NONE: u32 = u32::MAX;
 /// The content of an allocated cell.
 #[derive(Clone, Copy)]
 pub struct Cell<'a> {
-    /// Where the content is in the file.
+    /// Offset of the content in the file.
     pub at: usize,
     /// The content, which may be longer than what was stored.
     pub content: &'a [u8],

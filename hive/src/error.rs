@@ -1,4 +1,4 @@
-//! What is wrong with a hive, and where.
+//! The error for a malformed hive, with its place.
 
 use core::fmt;
 
@@ -7,13 +7,13 @@ use core::fmt;
 pub struct Error {
     /// Offset in the file, in bytes.
     pub offset: usize,
-    /// What should be there.
+    /// The value that should be there.
     pub expected: &'static str,
-    /// What is there.
+    /// The value that is there.
     pub found: Found,
 }
 
-/// What was found instead.
+/// The value that was found instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A number.

@@ -46,7 +46,7 @@ const RESIDENT: u32 = 1 << 31;
 #[derive(Clone, Debug)]
 pub struct Value<'a> {
     hive: &'a Hive<'a>,
-    /// Where it is in the file.
+    /// Offset in the file.
     at: usize,
     name: String,
     data_type: u32,

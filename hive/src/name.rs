@@ -16,7 +16,7 @@ pub fn utf16(bytes: &[u8]) -> String {
     char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
-/// Whether two names are the same to the registry, which does not tell case apart.
+/// Returns true if two names are the same to the registry, which does not tell case apart.
 pub fn same(one: &str, other: &str) -> bool {
     let upper = |name: &str| name.chars().flat_map(char::to_uppercase).collect::<String>();
     one.eq_ignore_ascii_case(other) || (!one.is_ascii() && upper(one) == upper(other))

@@ -12,7 +12,7 @@ use crate::{Error, base_block::Layout};
 
 /// Unit of everything in a log file, and of the pages of the older format.
 pub const SECTOR: usize = 512;
-/// What an entry's dirty pages and a hive's bins are made of.
+/// Unit of an entry's dirty pages and of a hive's bins.
 const PAGE: u32 = 4096;
 
 /// A page to be written, at an offset from the end of the base block.

@@ -30,7 +30,7 @@ const fn mix(state: &mut [u32; 2], word: u32) {
 mod tests {
     use super::hash;
 
-    /// What a second implementation, written by others, gives for the same seed.
+    /// A second implementation, written by others, gives these values for the same seed.
     #[test]
     fn a_second_implementation_agrees() {
         let vectors = [

@@ -29,7 +29,7 @@ pub struct Replayed {
     /// The log files that were applied, as indices of those given, in the order of their use; none where the
     /// hive was clean.
     pub logs: Vec<usize>,
-    /// How many log entries were applied; of the older format a log file is one.
+    /// Number of log entries that were applied; of the older format a log file is one.
     pub entries: usize,
 }
 
