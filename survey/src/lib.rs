@@ -169,7 +169,7 @@ pub fn read_backing(
     Ok(backing)
 }
 
-/// Whether the toolstack wants a backend to be there.
+/// Returns true if the toolstack wants a backend to be there.
 fn is_online(store: &mut impl Store, link: &Link) -> Result<bool, Failure> {
     let path = link.backend_path().join("online")?;
     Ok(store::read_optional(store, &path)? == Some(1))
