@@ -9,7 +9,7 @@ use xenstore_rs::Xs;
 
 use crate::guest::at;
 
-/// What is chosen.
+/// The host's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
     /// Every boot is emulated, whatever its entry.

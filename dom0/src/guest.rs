@@ -20,7 +20,7 @@ pub struct Guest {
     pub domain: u32,
     /// Its name, cleaned.
     pub name: String,
-    /// What its guard says of itself; `None` from a guest that says nothing.
+    /// The state that its guard reports; `None` from a guest that reports nothing.
     pub guard: Option<Guard>,
     /// The host's word for its boots, cleaned.
     pub boot: Option<String>,
@@ -45,20 +45,19 @@ pub struct Guard {
     pub reason: Option<u32>,
     /// Emulated controllers that are hidden.
     pub hidden: Option<u32>,
-    /// Disks of the last census: the PV driver's list, and of the system's disks those that are its own, those
-    /// that stand for the storage behind one of them, and others.
+    /// Disks of the last census: those on the PV driver's list.
     pub own: Option<u32>,
-    /// As above.
+    /// The system's disks that are the PV driver's own.
     pub ours: Option<u32>,
-    /// As above.
+    /// The system's disks that stand for the storage behind one of those.
     pub alias: Option<u32>,
-    /// As above.
+    /// The system's other disks.
     pub foreign: Option<u32>,
     /// Seconds since 1970-01-01 UTC, by the guest's clock, since which this has been so.
     pub since: Option<u64>,
 }
 
-/// How a guest is guarded.
+/// State of a guest's protection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// From PV disks, guarded.
@@ -93,10 +92,10 @@ impl Standing {
     }
 }
 
-/// What a monitor makes of a guest, the better first.
+/// A monitor's judgement of a guest, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
-    /// As its admin asked.
+    /// The guest boots as its admin asked.
     Good,
     /// PV was asked for and is not to be had, or a disk is there twice.
     Attention,
@@ -122,7 +121,7 @@ impl Guest {
         Ok(Self { domain, name: clean(&name), guard, boot, stop })
     }
 
-    /// How it is guarded.
+    /// Returns the state of its protection.
     pub fn standing(&self) -> Standing {
         if self.stop.is_some() {
             return Standing::Stopped;
@@ -145,12 +144,12 @@ impl Guest {
         }
     }
 
-    /// Whether the host keeps it from PV disks.
+    /// Returns true if the host keeps it from PV disks.
     pub fn vetoed(&self) -> bool {
         self.boot.as_ref().is_some_and(|word| host::vetoes(word.as_bytes()))
     }
 
-    /// What a monitor makes of it.
+    /// Returns a monitor's judgement of it.
     pub fn health(&self) -> Health {
         /// Emulated boots that somebody chose.
         const CHOSEN: [Reason; 4] =

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use crate::guest::{clean, code_of};
 
-/// How much of a log's end is looked at.
+/// Number of bytes at a log's end that are looked at.
 const TAIL: u64 = 256 << 10;
 
-/// What a line of a stop begins with, after whatever the device model puts before it.
+/// Beginning of a line of a stop, after whatever the device model puts before it.
 const STOP: &str = "xenguard: stop 0x0058454e ";
 
 /// A stop of the guard's.
@@ -19,9 +19,9 @@ const STOP: &str = "xenguard: stop 0x0058454e ";
 pub struct Stop {
     /// The code of the reason.
     pub reason: u32,
-    /// The PV driver's disks, and the system's disks.
+    /// The PV driver's disks.
     pub own: u32,
-    /// As above.
+    /// The system's disks.
     pub enumerated: u32,
     /// The guest's words, cleaned.
     pub text: String,

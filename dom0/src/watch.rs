@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! What becomes of the guests, as it happens.
+//! Changes of the guests, as they happen.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use xenstore_rs::{AsyncWatch, Xs};
 use crate::guest::{self, Guest, Standing, at, words};
 use crate::show;
 
-/// How often the device models' logs are looked at, of which nobody tells.
+/// Time between two looks at the device models' logs, of which nobody tells.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What happened to a guest.
+/// A change of a guest.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// It is there.
@@ -33,7 +33,7 @@ pub enum Event {
 pub struct Seen(BTreeMap<u32, Guest>);
 
 impl Seen {
-    /// What happened since the last time.
+    /// Returns the changes since the last time.
     pub fn compare(&mut self, guests: Vec<Guest>) -> Vec<Event> {
         let now: BTreeMap<u32, Guest> = guests.into_iter().map(|guest| (guest.domain, guest)).collect();
         let before = std::mem::replace(&mut self.0, now);
@@ -121,7 +121,7 @@ async fn follow(store: &impl Xs, logs: &Path, json: bool) -> io::Result<()> {
     }
 }
 
-/// Whether a node that changed may have to do with what is shown.
+/// Returns true if a node that changed may have to do with what is shown.
 fn matters(path: &str) -> bool {
     let Some(rest) = path.strip_prefix("/local/domain") else { return true };
     let mut parts = rest.split('/').skip(2);
