@@ -12,7 +12,7 @@ pub const SIZE: usize = 64 << 10;
 const GRAIN: usize = 64;
 const GRAINS: usize = SIZE / GRAIN;
 
-/// What a grain is: free, the first of a piece, or a later one.
+/// The state of a grain: free, the first of a piece, or a later one.
 const FREE: u8 = 0;
 const FIRST: u8 = 1;
 const NEXT: u8 = 2;

@@ -1,4 +1,4 @@
-//! How this boot was started.
+//! The way in which this boot was started.
 #![allow(unsafe_code, reason = "reads a variable that the kernel exports")]
 
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ unsafe extern "C" {
     static INIT_SAFE_BOOT_MODE: *const u32;
 }
 
-/// Whether this is a safe-mode boot (InitSafeBootMode is not 0). Any IRQL.
+/// Returns true if this is a safe-mode boot (InitSafeBootMode is not 0). Any IRQL.
 #[must_use]
 pub fn is_safe_mode() -> bool {
     // SAFETY: the loader stored the address of the kernel's ULONG in the import table.

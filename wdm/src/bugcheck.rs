@@ -20,8 +20,8 @@ unsafe extern "C" {
     static KI_BUG_CHECK_DATA: *const usize;
 }
 
-/// Whether the system is stopping: the first of the five words that `KeBugCheckEx` stores for debuggers, the
-/// code, is not
+/// Returns true if the system is stopping. The first of the five words that `KeBugCheckEx` stores for
+/// debuggers, the code, is then not 0. Any IRQL.
 /// 0. Any IRQL.
 #[must_use]
 pub fn is_under_way() -> bool {

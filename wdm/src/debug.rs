@@ -31,7 +31,7 @@ impl Line {
         Self { bytes: [0; LINE], used: 0 }
     }
 
-    /// What was written so far, as text.
+    /// Returns the line as written so far, as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Only whole pieces of text are cut, at a byte that may be inside a character.
@@ -39,7 +39,7 @@ impl Line {
         (0..4).find_map(|cut| valid(&self.as_bytes()[..self.used.saturating_sub(cut)])).unwrap_or_default()
     }
 
-    /// What was written so far.
+    /// Returns the line as written so far.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.used]

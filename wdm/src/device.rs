@@ -122,7 +122,7 @@ impl DeviceObject {
         unsafe { (&raw const (*self.as_ptr()).Flags).read_volatile() }
     }
 
-    /// Whether a bus has reported it: a PDO that PnP knows.
+    /// Returns true if a bus has reported it: a PDO that PnP knows.
     #[must_use]
     pub fn is_enumerated(self) -> bool {
         self.flags() & DO_BUS_ENUMERATED_DEVICE != 0
@@ -176,7 +176,7 @@ impl Drop for DeviceReference {
     }
 }
 
-/// What [`Device::create`] is told.
+/// Arguments of [`Device::create`].
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// The object's name, or none. A PDO passes [`auto_name`](Self::auto_name) instead.
@@ -190,7 +190,7 @@ pub struct Options<'a> {
     pub auto_name: bool,
 }
 
-/// What precedes the driver's own extension in a device of this crate.
+/// Data of this crate before the driver's own extension in a device.
 #[repr(C)]
 struct Extension<E> {
     remove_lock: RemoveLock,

@@ -123,12 +123,12 @@ pub(crate) unsafe fn counted<'a>(text: *const wdk_sys::UNICODE_STRING) -> &'a [u
     }
 }
 
-/// What a WDM driver is. Name the type in [`driver_entry!`](crate::driver_entry).
+/// A WDM driver. Name the type in [`driver_entry!`](crate::driver_entry).
 pub trait Driver: Sized + 'static {
     /// The extension of every device object of this driver: an enum where there are several kinds.
     type Extension: Send + Sync + 'static;
 
-    /// Whether the driver may be unloaded.
+    /// True if the driver may be unloaded.
     const UNLOADS: bool;
 
     /// DriverEntry. `registry_path` is the service's key. PASSIVE_LEVEL.

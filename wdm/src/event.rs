@@ -12,7 +12,7 @@ use wdk_sys::{
 
 use crate::{Result, pool};
 
-/// How an event behaves when a wait is satisfied.
+/// The behaviour of an event when a wait is satisfied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Stays set until cleared; releases every waiter.

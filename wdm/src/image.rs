@@ -15,7 +15,7 @@ unsafe extern "C" {
     fn ZwQuerySystemInformation(class: i32, buffer: PVOID, length: ULONG, needed: *mut ULONG) -> NTSTATUS;
 }
 
-/// What is called for each image: its path.
+/// The routine that is called for each image, with its path.
 pub type Watcher = fn(path: &[u16]);
 
 static WATCHER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -63,7 +63,7 @@ const _: () = assert!(size_of::<Module>() == 0x128 && offset_of!(Module, path) =
 /// RTL_PROCESS_MODULES up to its modules: their number, padded.
 const HEADER: usize = 8;
 
-/// Whether the image `<name>.sys` is loaded, in whichever folder and case. PASSIVE_LEVEL.
+/// Returns true if the image `<name>.sys` is loaded, in whichever folder and case. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// As [`modules`].

@@ -32,7 +32,7 @@ fn extended() -> Option<(ConnectEx, DisconnectEx)> {
     }
 }
 
-/// Whether this NT knows interrupt messages. PASSIVE_LEVEL.
+/// Returns true if this NT knows interrupt messages. PASSIVE_LEVEL.
 #[must_use]
 pub fn has_messages() -> bool {
     extended().is_some()
@@ -43,7 +43,7 @@ struct Inner<F>(F, #[allow(dead_code, reason = "gives a routine without captures
 /// A connected interrupt; dropping it disconnects (PASSIVE_LEVEL) and waits for a running routine.
 pub struct Interrupt<F: Fn() -> bool + Send + Sync + 'static> {
     object: PKINTERRUPT,
-    /// How a message is disconnected.
+    /// The routine that disconnects a message.
     disconnect: Option<DisconnectEx>,
     // Dropped after `Drop::drop` has disconnected.
     _routine: Box<Inner<F>>,

@@ -32,7 +32,7 @@ pub mod major {
 /// SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR.
 const INVOKE_ALWAYS: u8 = 0x20 | 0x40 | 0x80;
 
-/// What became of an IRP; a dispatch routine returns it. Only using up an [`Irp`] makes one.
+/// The result of a dispatch routine for its IRP. Only using up an [`Irp`] makes one.
 #[must_use = "a dispatch routine returns what became of its IRP"]
 #[derive(Debug)]
 pub struct Disposition(NtStatus);

@@ -124,7 +124,7 @@ impl IrpQueue {
         self.list.lock().count
     }
 
-    /// Whether none waits. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns true if none waits. IRQL ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

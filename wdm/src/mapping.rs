@@ -14,7 +14,7 @@ use wdk_sys::{
 
 use crate::{NtStatus, Result, no_execute, pool};
 
-/// How the processor may cache a mapping; it must be how others map the same memory.
+/// The caching that the processor may do for a mapping; it must be that of others who map the same memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caching {
     /// Device registers.

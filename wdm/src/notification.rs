@@ -20,7 +20,7 @@ const ARRIVAL: GUID = GUID {
     Data4: [0xB0, 0x8F, 0x00, 0x60, 0x97, 0x13, 0x05, 0x3F],
 };
 
-/// What happened to an interface.
+/// A change of an interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// It arrived; otherwise it went.
@@ -96,7 +96,7 @@ unsafe extern "C" fn notify<F: Fn(Change<'_>) + Send + Sync + 'static>(
     NtStatus::SUCCESS.0
 }
 
-/// Whether two GUIDs are equal.
+/// Returns true if two GUIDs are equal.
 #[must_use]
 pub fn same(a: &GUID, b: &GUID) -> bool {
     (a.Data1, a.Data2, a.Data3, a.Data4) == (b.Data1, b.Data2, b.Data3, b.Data4)

@@ -3,7 +3,7 @@
 
 use wdk_sys::{_BUS_DATA_TYPE, ULONG, ntddk::HalGetBusDataByOffset};
 
-/// Where a PCI function is.
+/// The location of a PCI function.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Location {
     /// 0 to 255.

@@ -97,9 +97,9 @@ numbers! {
     RelationsType: wdk_sys::DEVICE_RELATION_TYPE {
         /// The children of a bus.
         BUS = _DEVICE_RELATION_TYPE::BusRelations,
-        /// What leaves with the device when it is ejected.
+        /// The devices that leave with the device when it is ejected.
         EJECTION = _DEVICE_RELATION_TYPE::EjectionRelations,
-        /// What leaves with the device when it is removed.
+        /// The devices that leave with the device when it is removed.
         REMOVAL = _DEVICE_RELATION_TYPE::RemovalRelations,
         /// The PDO of the stack.
         TARGET = _DEVICE_RELATION_TYPE::TargetDeviceRelation,
@@ -123,9 +123,9 @@ numbers! {
 numbers! {
     /// DEVICE_TEXT_TYPE.
     TextType: wdk_sys::DEVICE_TEXT_TYPE {
-        /// What the device is, for the user.
+        /// A description of the device, for the user.
         DESCRIPTION = _DEVICE_TEXT_TYPE::DeviceTextDescription,
-        /// Where it is.
+        /// The device's location.
         LOCATION = _DEVICE_TEXT_TYPE::DeviceTextLocationInformation,
     }
 }

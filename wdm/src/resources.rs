@@ -19,7 +19,7 @@ pub enum Resource {
     Port {
         /// First port.
         start: u64,
-        /// How many.
+        /// Number of ports.
         length: u32,
     },
     /// Memory-mapped registers.
@@ -33,7 +33,7 @@ pub enum Resource {
     BusNumber {
         /// First number.
         start: u32,
-        /// How many.
+        /// Number of buses.
         length: u32,
     },
     /// An interrupt.
@@ -53,7 +53,7 @@ pub struct InterruptResource {
     pub affinity: u64,
     /// Edge-triggered instead of level-sensitive.
     pub latched: bool,
-    /// Whether the line is shared.
+    /// True if the line is shared.
     pub shared: bool,
     /// It is no line but a message, of NT 6.0 and later.
     pub message: bool,

@@ -52,7 +52,7 @@ impl<T> SpinLock<T> {
         self.value.get_mut()
     }
 
-    /// Where the value is, without the lock: for a routine that runs while the system stops,
+    /// Returns the address of the value, without the lock: for a routine that runs while the system stops,
     /// when every other processor is halted (and may have been halted inside the lock).
     pub const fn as_ptr(&self) -> *mut T {
         self.value.get()

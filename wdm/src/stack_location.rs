@@ -183,7 +183,7 @@ impl<'a> StackLocation<'a> {
         }
     }
 
-    /// Whether a power IRP sets the state (IRP_MN_SET_POWER) rather than asks about it.
+    /// Returns true if a power IRP sets the state (IRP_MN_SET_POWER) rather than asks about it.
     #[must_use]
     pub fn sets_power(&self) -> bool {
         u32::from(self.major()) == IRP_MJ_POWER && u32::from(self.minor()) == IRP_MN_SET_POWER

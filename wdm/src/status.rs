@@ -7,7 +7,7 @@ use core::fmt;
 #[repr(transparent)]
 pub struct NtStatus(pub i32);
 
-/// What a routine that can fail answers: the error is always a failing [`NtStatus`].
+/// The result of a routine that can fail: the error is always a failing [`NtStatus`].
 pub type Result<T = ()> = core::result::Result<T, NtStatus>;
 
 macro_rules! statuses {
@@ -74,7 +74,7 @@ statuses! {
     DEVICE_BUSY = 0x8000_0011,
     /// The request was cancelled.
     CANCELLED = 0xC000_0120,
-    /// What was looked for is not there.
+    /// The thing that was looked for is not there.
     NOT_FOUND = 0xC000_0225,
     /// A driver or its device was removed.
     DEVICE_REMOVED = 0xC000_02B6,
@@ -83,7 +83,7 @@ statuses! {
 }
 
 impl NtStatus {
-    /// Whether this is a success or an informational value.
+    /// Returns true if this is a success or an informational value.
     #[must_use]
     pub const fn is_success(self) -> bool {
         self.0 >= 0

@@ -43,8 +43,8 @@ pub(crate) fn counted(text: &[u16]) -> Result<UNICODE_STRING> {
     Ok(UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: text.as_ptr().cast_mut() })
 }
 
-/// Whether two strings are equal when ASCII letters' case is ignored (how NT compares names of
-/// devices and registry keys, as far as ASCII goes).
+/// Returns true if two strings are equal when ASCII letters' case is ignored. NT compares names of devices
+/// and registry keys in this way, as far as ASCII goes.
 #[must_use]
 pub fn eq_ignore_case(a: &[u16], b: &[u16]) -> bool {
     let fold = |unit: u16| match unit {
