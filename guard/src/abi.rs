@@ -1,4 +1,4 @@
-//! How the guard's events and answers cross from one driver's image into another's.
+//! The form in which the guard's events and answers cross from one driver's image into another's.
 //!
 //! `idefilter.sys` exports four functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL`. Crate
 //! `guard-client` calls them for the other drivers.
@@ -318,7 +318,7 @@ pub struct Status {
     pub phase: PhaseNumber,
     /// The code of the reason for the phase; 0 where it has none.
     pub reason: u32,
-    /// How the unplug protocol ended.
+    /// The end of the unplug protocol.
     pub unplug: UnplugNumber,
     /// The hide policy.
     pub policy: PolicyNumber,

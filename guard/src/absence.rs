@@ -1,4 +1,4 @@
-//! Whether idefilter can be had in this boot: NT does not start a device whose filter cannot.
+//! Absence of idefilter from this boot: NT does not start a device whose filter cannot be had.
 //!
 //! A filter of boot devices must have been brought by the boot loader, which brings the files of the services
 //! whose `Start` is 0 and leaves out a file that is missing or damaged. Its image alone says nothing: the
@@ -21,8 +21,8 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// What speaks against idefilter: `start` is its service's `Start`, `loaded` whether its image is in
-    /// memory.
+    /// Returns the reason why idefilter cannot be had, if there is one. `start` is its service's `Start`.
+    /// `loaded` is true if its image is in memory.
     #[must_use]
     pub const fn of(start: Option<u32>, loaded: bool) -> Option<Absence> {
         match (start, loaded) {

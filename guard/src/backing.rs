@@ -17,7 +17,7 @@ const FORMATS: [&[u8]; 16] = [
     b"tap", b"tap2", b"tapdisk", b"ioemu",
 ];
 
-/// Who serves a vbd.
+/// The program that serves a vbd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Server {
     /// A kernel that opens a block device.
@@ -88,7 +88,7 @@ impl Backing {
         }
     }
 
-    /// Whether the toolstack lets the guest only read.
+    /// Returns true if the toolstack lets the guest only read.
     #[must_use]
     pub const fn is_read_only(&self) -> bool {
         self.read_only
@@ -109,8 +109,8 @@ impl Backing {
         if self.is_told_from(other) { Relation::Distinct } else { Relation::Unknown }
     }
 
-    /// Whether two backings that have no name and no number in common are two: there is something of the same
-    /// sort to compare.
+    /// Returns true if two backings that have no name and no number in common are two: there is something of
+    /// the same sort to compare.
     fn is_told_from(&self, other: &Backing) -> bool {
         let named = |backing: &Backing| backing.names().any(|name| name.absolute);
         match (self.server, other.server) {
@@ -125,7 +125,7 @@ impl Backing {
         }
     }
 
-    /// Whether this is a file by its name, and `kernel` a device that is no loop device over a file.
+    /// Returns true if this is a file by its name, and `kernel` a device that is no loop device over a file.
     fn is_file_beside(&self, kernel: &Backing) -> bool {
         let file = self.names().next().is_some_and(|name| name.absolute && !name.device);
         file && kernel.number.is_some_and(|number| !number.is_loop())
@@ -162,7 +162,7 @@ impl Number {
         self.major == Self::LOOP
     }
 
-    /// How many minors a disk of this major has, its partitions among them.
+    /// Returns the number of minors that a disk of this major has, its partitions among them.
     fn minors(self) -> u32 {
         match self.major {
             major if Self::SD.contains(&major) || major == Self::XVD => 16,
@@ -171,7 +171,7 @@ impl Number {
         }
     }
 
-    /// Whether one is the other, or a partition of it.
+    /// Returns true if one is the other, or a partition of it.
     fn overlaps(self, other: Number) -> bool {
         let (minors, same) = (self.minors(), self.minor == other.minor);
         let disk = self.minor / minors == other.minor / minors;
@@ -215,7 +215,7 @@ impl Name {
         Some(Name { hash: hash.0, partition, absolute, device, number })
     }
 
-    /// Whether one is the other, or a partition of it.
+    /// Returns true if one is the other, or a partition of it.
     fn overlaps(self, other: Name) -> bool {
         let whole = self.partition == 0 || other.partition == 0;
         self.hash == other.hash && (whole || self.partition == other.partition)

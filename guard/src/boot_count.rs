@@ -16,7 +16,7 @@
 /// Boots that may fail before the next one is emulated.
 pub const LIMIT: u32 = 2;
 
-/// Whether so many boots have failed that this one must be emulated.
+/// Returns true if so many boots have failed that this one must be emulated.
 #[must_use]
 pub const fn is_exhausted(failed: u32) -> bool {
     failed >= LIMIT

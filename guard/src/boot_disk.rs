@@ -23,8 +23,8 @@ impl Places {
         }
     }
 
-    /// Whether the boot disk is among them. `firmware`: how many disks the BIOS found, where there is one that says
-    /// so. Without it only a disk at the first place is known to be the boot disk.
+    /// Returns true if the boot disk is among them. `firmware` is the number of disks that the BIOS found, if
+    /// there is one that says so. Without it only a disk at the first place is known to be the boot disk.
     #[must_use]
     pub fn have_boot_disk(self, firmware: Option<u8>) -> bool {
         let emulated = self.emulated.count_ones();

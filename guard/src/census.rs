@@ -3,7 +3,7 @@
 
 use crate::backing::{Backing, Relation};
 
-/// What identifies a disk's content, whichever path it is seen through.
+/// The identity of a disk's content, whichever path it is seen through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Size in units of 512 bytes.
@@ -21,7 +21,7 @@ pub enum Signature {
     Gpt([u8; 16]),
 }
 
-/// What the path of a disk's device stack, and the controllers above it, say of where the disk comes from.
+/// The origin of a disk, by the path of its device stack and the controllers above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The stack ends in a physical device object of xenvbd's.
@@ -40,13 +40,13 @@ pub enum Origin {
 /// One enumerated disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Disk {
-    /// Where it comes from.
+    /// The disk's origin.
     pub origin: Origin,
     /// Its identity; `None` where it has no signature or could not be read.
     pub identity: Option<Identity>,
 }
 
-/// What a disk is to the guard.
+/// The class of a disk to the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// One of xenvbd's.
@@ -82,7 +82,7 @@ pub struct Own {
     pub backing: Backing,
 }
 
-/// What two of xenvbd's own disks are to each other.
+/// The relation of two of xenvbd's own disks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pair {
     /// Two disks, or two ways by which nobody can write.

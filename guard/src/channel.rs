@@ -1,4 +1,4 @@
-//! What xenpci's device interface gives to a program: control codes, layouts, and the queue of events.
+//! The interface of xenpci's device for programs: control codes, layouts, and the queue of events.
 //!
 //! A program asks for the first event with a sequence number that it has not seen; where there is none yet, the
 //! request waits. So the driver keeps nothing of its readers: each has its own number, and sees by it how many
@@ -44,7 +44,7 @@ impl Version {
     }
 }
 
-/// What happened.
+/// Kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
@@ -72,7 +72,7 @@ pub struct Event {
     pub time: u64,
     /// A [`Kind`].
     pub kind: u32,
-    /// What the kind says.
+    /// A value whose meaning depends on the kind.
     pub value: u32,
 }
 

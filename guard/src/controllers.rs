@@ -5,8 +5,8 @@
 //! `include/hw/pci/pci.h`: `PCI_SUBVENDOR_ID_REDHAT_QUMRANET`, `PCI_SUBDEVICE_ID_QEMU`), qemu-traditional
 //! gave 5853:0001 (Xen, man/xen-pci-device-reservations.7), and a passed-through function keeps its maker's.
 
-/// What a PCI function's configuration header says of it. Read it from configuration space, not from
-/// something that a driver may have rewritten.
+/// Fields of a PCI function's configuration header. Read them from configuration space, not from something
+/// that a driver may have rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciFunction {
     /// Vendor id, offset 0x00.
@@ -58,19 +58,19 @@ impl Controller {
     pub const ALL: [Controller; 4] =
         [Controller::Ide, Controller::Ahci, Controller::LsiScsi, Controller::Nvme];
 
-    /// Whether an emulated CD-ROM may hang on it. qemu's unplug leaves these controllers in place and takes
-    /// only their disks (qemu, hw/i386/xen/xen_platform.c: `pci_xen_ide_unplug`, `pci_xen_ahci_unplug`);
-    /// libxl puts CD-ROMs on IDE.
+    /// Returns true if an emulated CD-ROM may hang on it. qemu's unplug leaves these controllers in place and
+    /// takes only their disks (qemu, hw/i386/xen/xen_platform.c: `pci_xen_ide_unplug`,
+    /// `pci_xen_ahci_unplug`); libxl puts CD-ROMs on IDE.
     #[must_use]
     pub const fn may_carry_cdrom(self) -> bool {
         matches!(self, Controller::Ide | Controller::Ahci)
     }
 }
 
-/// How many emulated controllers stand in configuration space.
+/// Number of emulated controllers that stand in configuration space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Present {
-    /// Those that may carry a CD-ROM: the hide policy `disks` leaves them.
+    /// Controllers that may carry a CD-ROM: the hide policy `disks` leaves them.
     pub with_cdrom: u32,
     /// The others.
     pub disks_only: u32,

@@ -59,9 +59,9 @@ impl Service {
     /// SERVICE_BOOT_START, a service's `Start`.
     const BOOT_START: u32 = 0;
 
-    /// What the values of a service key say: `Start`, `Type`, and `Parameters\XenguardInterface`, by which
-    /// the suite's INF files mark its drivers and which is the [`crate::abi::ABI_VERSION`] that they were
-    /// built for.
+    /// Returns the state of a service by the values of its key: `Start`, `Type`, and
+    /// `Parameters\XenguardInterface`. By the last one the suite's INF files mark its drivers. It is the
+    /// [`crate::abi::ABI_VERSION`] that they were built for.
     #[must_use]
     pub const fn of(start: u32, kind: u32, interface: Option<u32>) -> Service {
         if start != Self::BOOT_START || kind != Self::KERNEL_DRIVER {
@@ -75,7 +75,7 @@ impl Service {
     }
 }
 
-/// What xenstore says of the domain's PV disks before interrupts work.
+/// State of the domain's PV disks in xenstore before interrupts work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PvDisks {
     /// Xenstore did not answer, or not in a form that can be read.
@@ -92,12 +92,12 @@ pub enum PvDisks {
     OtherBlocks,
     /// Two vbds have one backing, and one of them may write to it.
     Shared,
-    /// So many vbds of type disk, every backend ready.
+    /// Number of vbds of type disk, every backend ready.
     Ready(u32),
 }
 
-/// Where the decision's inputs come from. [`decide`] asks in the order of these methods and stops at the
-/// first that settles it, so that an emulated boot touches neither the hypervisor nor xenstore.
+/// The source of the decision's inputs. [`decide`] asks in the order of these methods and stops at the first
+/// that settles it, so that an emulated boot touches neither the hypervisor nor xenstore.
 pub trait Inputs {
     /// The boot options; `None` if they could not be read.
     fn options(&mut self) -> Option<BootOptions>;
@@ -111,19 +111,20 @@ pub trait Inputs {
     fn xenpci(&mut self) -> Service;
     /// The service of xenvbd.
     fn xenvbd(&mut self) -> Service;
-    /// Whether this Windows will find a driver for the storage adapter in boot: NT before 6.2 by the
-    /// critical-device database, a later one only where an earlier boot has installed the device. `None` if
-    /// that could not be read.
+    /// Returns true if this Windows will find a driver for the storage adapter in boot: NT before 6.2 by the
+    /// critical-device database, a later one only if an earlier boot has installed the device. Returns `None`
+    /// if that could not be read.
     fn adapter_installed(&mut self) -> Option<bool>;
-    /// Whether a driver of another vendor's suite is enabled; `None` if that could not be read.
+    /// Returns true if a driver of another vendor's suite is enabled; `None` if that could not be read.
     fn other_suite(&mut self) -> Option<bool>;
-    /// Whether fast startup is on; `None` if that could not be read.
+    /// Returns true if fast startup is on; `None` if that could not be read.
     fn fast_startup(&mut self) -> Option<bool>;
     /// PV boots begun since a boot last came up; `None` if that could not be read.
     fn failed_boots(&mut self) -> Option<u32>;
-    /// Whether Xen's platform device is there.
+    /// Returns true if Xen's platform device is there.
     fn platform_device(&mut self) -> bool;
-    /// Whether the machine takes the unplug protocol from this driver, or `Parameters\Unplug` does not ask for it.
+    /// Returns true if the machine takes the unplug protocol from this driver, or `Parameters\Unplug` does
+    /// not ask for it.
     fn unplug(&mut self) -> bool;
     /// The PV disks.
     fn pv_disks(&mut self) -> PvDisks;

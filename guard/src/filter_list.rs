@@ -6,7 +6,7 @@
 
 use crate::units;
 
-/// What is left of a list.
+/// The part of a list that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// All of it: the name was not in it.
@@ -48,7 +48,7 @@ fn entry(list: &[u8]) -> (usize, usize) {
     }
 }
 
-/// Whether an entry's bytes are `name`.
+/// Returns true if an entry's bytes are `name`.
 fn is(entry: &[u8], name: &str) -> bool {
     let mut units = entry.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     entry.len() == 2 * name.len()
@@ -67,7 +67,7 @@ mod tests {
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }
 
-    /// What is left of the text of a list.
+    /// Returns the part of a list's text that is left.
     fn without(text: &str) -> Option<Vec<u8>> {
         let mut list = bytes(text);
         match take_out(&mut list, "idefilter") {

@@ -14,8 +14,8 @@ pub const EMULATED: &str = "emulated";
 /// The folder of the guard's state. The guest writes it.
 pub const STATE: &str = "data/xenguard";
 
-/// Whether the host's word keeps the guest from PV disks. A host can only veto: an empty value and `pv` leave
-/// the choice to the boot entry, and everything else, as it may be a misspelt `emulated`, is a veto.
+/// Returns true if the host's word keeps the guest from PV disks. A host can only veto. An empty value and
+/// `pv` leave the choice to the boot entry. Everything else, as it may be a misspelt `emulated`, is a veto.
 #[must_use]
 pub const fn vetoes(value: &[u8]) -> bool {
     !matches!(value, b"" | b"pv")

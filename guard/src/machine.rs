@@ -36,10 +36,10 @@ pub use storage::MAX_DEVICES;
 /// The bugcheck code: `XEN` in ASCII, used by this family of drivers since 2008.
 pub const BUGCHECK_CODE: u32 = 0x0058_454E;
 
-/// How many PCI root buses the guard tells apart. More than this is a doubt.
+/// Number of PCI root buses that the guard tells apart. More than this is a doubt.
 pub const MAX_BUSES: usize = 8;
 
-/// How the unplug protocol ended.
+/// The end of the unplug protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unplug {
     /// `Parameters\Unplug` is 0: not asked. Hiding alone must hold.
@@ -50,7 +50,7 @@ pub enum Unplug {
     Refused,
 }
 
-/// What a driver tells the guard.
+/// A driver's message to the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// idefilter, `DriverEntry`: the decision. Only the first one counts.
@@ -71,7 +71,7 @@ pub enum Event {
         bus: u32,
         /// Emulated controllers among the children that the policy hides ([`HidePolicy::hides`]).
         seen: u32,
-        /// Those of them that were taken out.
+        /// Controllers among them that were taken out.
         hidden: u32,
     },
     /// idefilter: the filter is on an emulated storage device, before its start.
@@ -79,7 +79,7 @@ pub enum Event {
         /// Number of the device, below [`MAX_DEVICES`]; a larger one is a doubt. A controller that comes
         /// again gets the number it had.
         device: u32,
-        /// What it is.
+        /// Kind of the device.
         kind: Emulated,
     },
     /// idefilter: the device was removed; its number is free.
@@ -98,7 +98,7 @@ pub enum Event {
         channels: u32,
         /// Hard disks among the children.
         disks: u32,
-        /// Those of them that were taken out.
+        /// Disks among them that were taken out.
         hidden: u32,
     },
     /// idefilter: an emulated storage device is about to start. [`Action::Deny`] is the order to fail the
@@ -118,7 +118,7 @@ pub enum Event {
     Exposed,
     /// xenvbd: a census.
     Census {
-        /// What was counted.
+        /// The census's counts.
         counts: Counts,
         /// Enumeration has come to rest, so that a missing disk is a finding.
         settled: bool,
@@ -192,7 +192,7 @@ pub enum Phase {
     Stopped(BugCheck),
 }
 
-/// What one bus last reported.
+/// The last report of one bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Bus {
     Absent,
@@ -251,7 +251,8 @@ impl Guard {
         self.policy
     }
 
-    /// How the unplug ended; `None` before it was tried, and while it is to be tried again after a resume.
+    /// Returns the end of the unplug; `None` before it was tried, and while it is to be tried again after a
+    /// resume.
     #[must_use]
     pub const fn unplug(&self) -> Option<Unplug> {
         self.unplug

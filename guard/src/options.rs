@@ -4,7 +4,7 @@
 //! options of the selected entry, upper-cased, separated by spaces. Both boot.ini switches and BCD
 //! `loadoptions` end there.
 
-/// What the options of the selected boot entry ask for.
+/// The options that the selected boot entry asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BootOptions {
     pv: bool,

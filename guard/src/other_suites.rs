@@ -16,7 +16,7 @@ pub const SERVICES: &[&str] = &[
     "xenblk", "pvvxblk", "pvvxbn", "pvvxscsi",
 ];
 
-/// Whether a service with this `Start` may run: anything but SERVICE_DISABLED.
+/// Returns true if a service with this `Start` may run: anything but SERVICE_DISABLED.
 #[must_use]
 pub const fn is_enabled(start: u32) -> bool {
     const DISABLED: u32 = 4;

@@ -4,7 +4,7 @@
 use crate::controllers::PciFunction;
 use crate::units;
 
-/// What the ids of one function say, put together.
+/// The parts of one function's ids, put together.
 ///
 /// ```
 /// use guard::{controllers::{Controller, classify}, pci_id::Parts};
@@ -40,7 +40,8 @@ impl Parts {
         }
     }
 
-    /// Whether they are of Xen's platform device (xen-pci-device-reservations(7): 5853:0001 or 5853:0002).
+    /// Returns true if they are of Xen's platform device (xen-pci-device-reservations(7): 5853:0001 or
+    /// 5853:0002).
     #[must_use]
     pub const fn is_platform_device(&self) -> bool {
         matches!((self.vendor, self.device), (Some(vendor), Some(device)) if is_platform_device(vendor, device))
@@ -68,7 +69,7 @@ impl Parts {
     }
 }
 
-/// Whether vendor and device are those of Xen's platform device (xen-pci-device-reservations(7)).
+/// Returns true if vendor and device are those of Xen's platform device (xen-pci-device-reservations(7)).
 #[must_use]
 pub const fn is_platform_device(vendor: u16, device: u16) -> bool {
     vendor == 0x5853 && matches!(device, 1 | 2)
@@ -169,7 +170,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is written is read back, whatever the numbers; garbage does not panic.
+        /// Written ids are read back, whatever the numbers; garbage does not panic.
         #[test]
         fn round_trip(n in any::<[u16; 5]>(), garbage in proptest::collection::vec(any::<u16>(), 0..40)) {
             let [vendor, device, subsystem_vendor, subsystem, class] = n;

@@ -45,7 +45,7 @@ impl Buses {
         new
     }
 
-    /// Whether a bus is in the set.
+    /// Returns true if a bus is in the set.
     #[must_use]
     pub const fn contains(&self, bus: u8) -> bool {
         self.0[(bus >> 7) as usize] & 1 << (bus & 127) != 0
@@ -63,7 +63,7 @@ pub fn count(space: &mut impl ConfigurationSpace, roots: Buses) -> Present {
     present
 }
 
-/// Whether Xen's platform device stands on a bus that can be reached from `roots`.
+/// Returns true if Xen's platform device stands on a bus that can be reached from `roots`.
 pub fn has_platform_device(space: &mut impl ConfigurationSpace, roots: Buses) -> bool {
     let mut found = false;
     walk(space, roots, |_, vendor, device| found |= pci_id::is_platform_device(vendor, device));

@@ -39,7 +39,7 @@ impl HidePolicy {
         }
     }
 
-    /// Whether this controller is to be taken out of its bus's relations.
+    /// Returns true if this controller is to be taken out of its bus's relations.
     #[must_use]
     pub const fn hides(self, controller: Controller) -> bool {
         match self {
@@ -49,7 +49,7 @@ impl HidePolicy {
         }
     }
 
-    /// Whether a device of this kind may start in a PV boot.
+    /// Returns true if a device of this kind may start in a PV boot.
     #[must_use]
     pub const fn lets_start(self, device: Emulated) -> bool {
         match (self, device) {

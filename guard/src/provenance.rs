@@ -1,5 +1,5 @@
-//! Whether a disk controller is one that qemu emulates or hardware that was passed through to the domain,
-//! whatever kind it is: the evidence of the PCI functions above a disk whose own ids say nothing.
+//! Provenance of a disk controller, whatever kind it is: emulated by qemu, or hardware that was passed
+//! through to the domain. The evidence are the PCI functions above a disk whose own ids say nothing.
 //!
 //! qemu gives its own functions a subsystem vendor of its project, 1AF4, or none; qemu-traditional gave
 //! Xen's, 5853 ([`crate::controllers`] has the sources). A few of its models copy their maker's subsystem,
@@ -7,7 +7,7 @@
 
 use crate::controllers::{PciFunction, classify};
 
-/// What a controller, or all that a disk may hang on, turned out to be.
+/// The provenance of a controller, or of all that a disk may hang on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provenance {
     /// qemu's.

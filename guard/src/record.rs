@@ -1,5 +1,4 @@
-//! What happened to the guard, in order, in a form that stays the same: it is found in a crash dump and read
-//! there.
+//! The guard's events, in order, in a form that stays the same: it is found in a crash dump and read there.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -77,7 +76,7 @@ impl Record {
         &self.0
     }
 
-    /// How many events there were in all.
+    /// Returns the number of events in all.
     #[must_use]
     pub fn count(&self) -> u32 {
         number(&self.0, 12)
@@ -155,7 +154,7 @@ impl Entry {
         unpack_action(self.action)
     }
 
-    /// Whether the event came from xenvbd, which writes log entries of its own about it.
+    /// Returns true if the event came from xenvbd, which writes log entries of its own about it.
     #[must_use]
     pub const fn is_census(&self) -> bool {
         matches!(self.kind, CENSUS | CENSUS_FAILED)

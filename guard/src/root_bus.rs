@@ -7,8 +7,8 @@ const ROOT_BUSES: [&str; 2] = ["PNP0A03", "PNP0A08"];
 /// The root bus as a HAL without ACPI reports it.
 const HAL_ROOT_BUS: &str = "Root\\PCI_HAL";
 
-/// Whether a hardware or compatible id is a root bus's: `ACPI\PNP0A03`, `*PNP0A03`, `PCI_HAL\PNP0A03`,
-/// `Root\PCI_HAL`, …
+/// Returns true if a hardware or compatible id is a root bus's: `ACPI\PNP0A03`, `*PNP0A03`,
+/// `PCI_HAL\PNP0A03`, `Root\PCI_HAL`, …
 #[must_use]
 pub fn is_root_id(id: &[u16]) -> bool {
     let separator = |unit: &u16| *unit == u16::from(b'\\') || *unit == u16::from(b'*');

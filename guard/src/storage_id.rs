@@ -1,5 +1,4 @@
-//! What the ids of a storage device say of it: a hard disk, an IDE channel, or neither; and whether qemu made
-//! it.
+//! Kinds of storage devices by their ids: a hard disk, an IDE channel, or neither; and qemu's or not.
 //!
 //! Sources: "Identifiers for IDE Devices" and "Identifiers for SCSI Devices" of the driver kit's
 //! documentation; the names are those that qemu's drives answer with (qemu hw/ide/core.c "QEMU HARDDISK",
@@ -7,7 +6,7 @@
 
 use crate::units;
 
-/// What a child of a storage controller is.
+/// Kind of a child of a storage controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Child {
     /// A hard disk.
@@ -26,7 +25,7 @@ const CHANNELS: [&str; 3] = ["Internal_IDE_Channel", "PCIIDE\\IDEChannel", "*PNP
 /// The vendor that stands in the ids of every drive of qemu's.
 const QEMU: &str = "QEMU";
 
-/// What a child with these hardware and compatible ids is.
+/// Returns the kind of a child with these hardware and compatible ids.
 #[must_use]
 pub fn child<'a>(ids: impl IntoIterator<Item = &'a [u16]>) -> Child {
     let mut found = Child::Other;
@@ -45,7 +44,7 @@ fn is_disk(id: &[u16]) -> bool {
     units::is(id, GENERIC_DISK) || DISK_PREFIXES.iter().any(|prefix| units::starts_with(id, prefix))
 }
 
-/// Whether a hardware id is one that qemu's emulation gives a hard disk: `IDE\DiskQEMU_HARDDISK…`,
+/// Returns true if a hardware id is one that qemu's emulation gives a hard disk: `IDE\DiskQEMU_HARDDISK…`,
 /// `SCSI\DiskQEMU____QEMU_HARDDISK…`, `SCSI\DiskNVMe____QEMU_NVMe_Ctrl…`.
 #[must_use]
 pub fn is_emulated_disk(id: &[u16]) -> bool {

@@ -35,8 +35,8 @@ pub const DRIVERS: &[&str] = &[
     "stornvme.sys",
 ];
 
-/// Whether an image's path, given as UTF-16 units, names one of [`DRIVERS`]. What counts is the part after
-/// the last `\`, without regard to ASCII case.
+/// Returns true if an image's path, given as UTF-16 units, names one of [`DRIVERS`]. The part after the last
+/// `\` counts, without regard to ASCII case.
 ///
 /// ```
 /// use guard::tripwire::serves_emulated_disks;

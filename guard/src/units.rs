@@ -1,24 +1,24 @@
 //! UTF-16 text as NT gives it, compared with ASCII names.
 
-/// Whether the units are `name`, without regard to ASCII case.
+/// Returns true if the units are `name`, without regard to ASCII case.
 #[must_use]
 pub fn is(units: &[u16], name: &str) -> bool {
     units.len() == name.len() && starts_with(units, name)
 }
 
-/// Whether the units begin with `name`, without regard to ASCII case.
+/// Returns true if the units begin with `name`, without regard to ASCII case.
 #[must_use]
 pub fn starts_with(units: &[u16], name: &str) -> bool {
     units.len() >= name.len() && name.bytes().zip(units).all(|(byte, &unit)| same(unit, byte))
 }
 
-/// Whether a unit is an ASCII character, without regard to its case.
+/// Returns true if a unit is an ASCII character, without regard to its case.
 #[must_use]
 pub fn same(unit: u16, byte: u8) -> bool {
     u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte))
 }
 
-/// Whether `name` occurs in the units, without regard to ASCII case.
+/// Returns true if `name` occurs in the units, without regard to ASCII case.
 #[must_use]
 pub fn contains(units: &[u16], name: &str) -> bool {
     (0..units.len()).any(|at| starts_with(&units[at..], name))

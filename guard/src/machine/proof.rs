@@ -10,7 +10,7 @@ use super::{Bus, Guard, Phase, Unplug};
 use crate::{controllers::Present, policy::HidePolicy, reason::Reason};
 
 impl Guard {
-    /// What the proof still lacks; `None` where it is whole.
+    /// Returns the part that the proof still lacks; `None` if it is whole.
     pub(super) fn missing_proof(&self) -> Option<Reason> {
         if self.too_many_buses {
             return Some(Reason::TooManyBuses);
@@ -54,7 +54,7 @@ impl Guard {
         (self.hidden() != count).then_some(Reason::HiddenMismatch)
     }
 
-    /// What is missing below the controllers that stay.
+    /// Returns the part that is missing below the controllers that stay.
     fn disks_not_hidden(&self, present: Present) -> Option<Reason> {
         if self.devices.any_slipped() {
             return Some(Reason::AliasSlipped);

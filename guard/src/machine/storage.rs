@@ -1,33 +1,33 @@
-//! What the filter of storage devices has reported: emulated controllers, channels and disks by the number
-//! that the filter gave them.
+//! Reports of the filter of storage devices: emulated controllers, channels and disks by the number that the
+//! filter gave them.
 
 use crate::policy::Emulated;
 
-/// How many emulated storage devices the guard tells apart at one time. More than this is a doubt.
+/// Number of emulated storage devices that the guard tells apart at one time. More than this is a doubt.
 pub const MAX_DEVICES: usize = 32;
 
-/// What the filter knows of one device.
+/// The filter's knowledge of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
-    /// What it is.
+    /// Kind of the device.
     pub kind: Emulated,
     /// Its start was refused. NT removes a device whose start failed; the entry of a controller stays then,
     /// since the controller does.
     pub denied: bool,
     /// It was removed, and only the refusal is remembered.
     pub gone: bool,
-    /// What it last reported as its children; `None` before it did.
+    /// The children that it last reported; `None` before it did.
     pub children: Option<Children>,
 }
 
-/// What a controller or a channel reported.
+/// Children that a controller or a channel reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Children {
     /// Channels, each a device of its own.
     pub channels: u32,
     /// Hard disks.
     pub disks: u32,
-    /// Those of them that were taken out.
+    /// Disks among them that were taken out.
     pub hidden: u32,
 }
 
@@ -90,13 +90,13 @@ impl Devices {
         u32::try_from(self.0.iter().flatten().filter(denied).count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether a disk was reported and not taken out.
+    /// Returns true if a disk was reported and not taken out.
     pub fn any_slipped(&self) -> bool {
         self.iter().filter_map(|device| device.children).any(Children::slipped)
     }
 
-    /// Whether the disks of every controller are known to pass the filter: each controller and channel has
-    /// said what its children are, and each channel that was reported has the filter on it.
+    /// Returns true if the disks of every controller are known to pass the filter: each controller and
+    /// channel has said what its children are, and each channel that was reported has the filter on it.
     pub fn all_seen(&self) -> bool {
         let reported =
             self.iter().filter_map(|d| d.children).fold(0u32, |sum, c| sum.saturating_add(c.channels));

@@ -136,7 +136,7 @@ fn starts_under_disks() {
     assert_eq!(guard.step(start(4)), DENIED, "a controller that can only have disks");
 }
 
-/// What should have been hidden and starts before PV disks may appear goes on, and PV does not.
+/// A device that should have been hidden and starts before PV disks may appear goes on, and PV does not.
 #[test]
 fn starts_under_controller() {
     let mut hiding = after(PROOF.into_iter().chain([attached(0, IDE)]));

@@ -1,4 +1,4 @@
-//! What is said twice, too late, or of what is not there.
+//! Events that are said twice, too late, or of what is not there.
 
 use super::*;
 use crate::machine::storage::{Children, Device, Devices};
