@@ -1,4 +1,4 @@
-//! What the drivers export: one module definition file each, in `cross/exports`.
+//! The drivers' exports: one module definition file each, in `cross/exports`.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What the build scripts of the drivers share: link arguments, exports and resources.
+//! Parts that the build scripts of the drivers share: link arguments, exports and resources.
 //!
 //! A driver's `build.rs` is two calls, the first for the WDK's own arguments:
 //!

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Error, llvm, message_table};
 
-/// What the resource says, as the driver's `Cargo.toml` has it.
+/// The resource's strings, as the driver's `Cargo.toml` has them.
 pub struct Strings<'a> {
     /// File name without `.sys`.
     pub name: &'a str,

@@ -1,4 +1,4 @@
-//! What lets a program of today's Rust start on NT 5.2.
+//! Definitions that let a program of today's Rust start on NT 5.2.
 //!
 //! Rust's standard library needs Windows 10: its loader refuses a program that imports a routine which the
 //! system does not export. Of all that the library can do `bootcfg` uses little; what of that little NT 5.2

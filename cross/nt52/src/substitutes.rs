@@ -245,7 +245,7 @@ fn done(status: i32) -> Bool {
     FALSE
 }
 
-/// As Windows answers a class that it does not know; the standard library then does without.
+/// Refuses a class like a Windows that does not know it; the standard library then does without.
 fn refused() -> Bool {
     fail(ERROR_INVALID_PARAMETER);
     FALSE
