@@ -45,23 +45,23 @@ pub const DUMP_WINDOW: usize = 1 + MOST_FRAMES as usize;
 /// The version this crate describes.
 pub const VERSION: u32 = 4;
 
-/// What xenpci exports as `XenpciInterface`. Any IRQL.
+/// The routine that xenpci exports as `XenpciInterface`. Any IRQL.
 pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
 
 /// Called at `PASSIVE_LEVEL`, once, when xenpci opens its services, in the course of its own bus relations: a
 /// disk that the callback has Storport announce is found before NT looks for its boot disk.
 pub type OpenedCallback = unsafe extern "system" fn(context: *mut c_void);
 
-/// What xenpci exports as `XenpciAwait`: has `callback` called with `context` when the services are opened.
-/// `PASSIVE_LEVEL`. A null callback ends that: when the call has returned, the callback is not running and
-/// will not run. One client can wait at a time.
+/// The routine that xenpci exports as `XenpciAwait`. It has `callback` called with `context` when the
+/// services are opened. `PASSIVE_LEVEL`. A null callback ends that: when the call has returned, the callback
+/// is not running and will not run. One client can wait at a time.
 ///
 /// [`Status::SUCCESS`]: it will be called, or will not be any more. [`Status::EXISTS`]: the services are open,
 /// or another client waits. [`Status::NO_DEVICE`]: they are not opened in this boot, or xenpci has not started
 /// its device.
 pub type Await = unsafe extern "system" fn(callback: Option<OpenedCallback>, context: *mut c_void) -> Status;
 
-/// What an entry answers: 0 for success, or the negative of an error number of Xen (public/errno.h).
+/// The answer of an entry: 0 for success, or the negative of an error number of Xen (public/errno.h).
 ///
 /// A xenstore error is passed on as the server named it; the constants are those that have a meaning here.
 #[repr(transparent)]
@@ -101,7 +101,7 @@ impl Status {
     /// Xenstore did not answer within half a minute. The request may have been carried out, or may be later.
     pub const TIMED_OUT: Self = Self(-110);
 
-    /// Whether the operation was done.
+    /// Returns true if the operation was done.
     pub const fn is_success(self) -> bool {
         self.0 == 0
     }
@@ -288,7 +288,7 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Whether a table of this version and size has every entry that this crate describes.
+    /// Returns true if a table of this version and size has every entry that this crate describes.
     pub const fn usable(&self) -> bool {
         self.version == VERSION && self.size as usize >= size_of::<Self>()
     }
