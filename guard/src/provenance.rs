@@ -1,5 +1,5 @@
 //! Provenance of a disk controller, whatever kind it is: emulated by qemu, or hardware that was passed
-//! through to the domain. The evidence are the PCI functions above a disk whose own ids say nothing.
+//! through to the domain. The evidence is the PCI functions above a disk whose own ids say nothing.
 //!
 //! qemu gives its own functions a subsystem vendor of its project, 1AF4, or none; qemu-traditional gave
 //! Xen's, 5853 ([`crate::controllers`] has the sources). A few of its models copy their maker's subsystem,
