@@ -17,9 +17,9 @@ use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, shutdown, time, utf1
 use crate::device::{Extension, Filter};
 use crate::{decision, log};
 
-/// How often the thread looks.
+/// Time between two looks of the thread.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long a boot must stay up, in seconds, unless `Parameters\UpAfter` says otherwise.
+/// Time that a boot must stay up, in seconds, unless `Parameters\UpAfter` says otherwise.
 const UP_AFTER: u32 = 60;
 /// The key whose hive the session manager loads.
 const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");

@@ -16,11 +16,11 @@ use crate::{controllers, log, root_bus, state};
 /// FILE_DEVICE_BUS_EXTENDER.
 const BUS_EXTENDER: u32 = 0x2A;
 
-/// What the filter of a root bus keeps.
+/// Data of the filter of a root bus.
 pub struct Bus {
     /// Number of the root bus, in the order of attachment, by which the guard tells them apart.
     number: u32,
-    /// What was decided about its children.
+    /// Decisions about its children.
     memory: Mutex<Box<BusMemory<DeviceObject>>>,
 }
 

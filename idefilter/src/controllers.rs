@@ -12,7 +12,7 @@ pub fn count() -> Present {
     pci_walk::count(&mut Hal, root_bus::known())
 }
 
-/// Whether Xen's platform device is on one of them. As many reads. IRQL ≤ DISPATCH_LEVEL.
+/// Returns true if Xen's platform device is on one of them. As many reads. IRQL ≤ DISPATCH_LEVEL.
 pub fn has_platform_device() -> bool {
     pci_walk::has_platform_device(&mut Hal, root_bus::known())
 }

@@ -18,7 +18,7 @@ pub fn decide() -> (Decision, Option<store::Failure>) {
     (guard::decision::decide(&mut system), system.failure)
 }
 
-/// Where PnP keeps the instances of the storage adapter, below [`registry::ENUM`].
+/// The key of PnP's instances of the storage adapter, below [`registry::ENUM`].
 const ADAPTER: &[u16] = utf16!("XENGUARD\\VBD");
 
 /// The inputs, read from the running system.
@@ -136,7 +136,7 @@ pub fn parameters() -> wdm::Result<Key> {
     open_service(utf16!("idefilter"))?.open_below(utf16!("Parameters"))
 }
 
-/// Whether unplug is to be asked for: `Parameters\Unplug` is anything but 0. PASSIVE_LEVEL.
+/// Returns true if unplug is to be asked for: `Parameters\Unplug` is anything but 0. PASSIVE_LEVEL.
 pub fn unplug_wanted() -> bool {
     parameters().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
 }
@@ -181,7 +181,7 @@ impl Name {
     }
 }
 
-/// What was read: `Some(None)` where there is nothing to read, `None` where reading failed.
+/// Returns the value that was read: `Some(None)` if there is nothing to read, `None` if reading failed.
 fn present<T>(read: wdm::Result<T>) -> Option<Option<T>> {
     match read {
         Ok(value) => Some(Some(value)),

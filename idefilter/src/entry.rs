@@ -1,4 +1,4 @@
-//! Where NT enters the driver: DriverEntry, which decides, and AddDevice, which attaches.
+//! The driver's entry points: DriverEntry, which decides, and AddDevice, which attaches.
 
 use core::fmt::Write;
 

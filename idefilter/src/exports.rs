@@ -1,4 +1,4 @@
-//! What xenpci.sys and xenvbd.sys import. Layouts and meanings: `guard::abi`.
+//! The functions that xenpci.sys and xenvbd.sys import. Layouts and meanings: `guard::abi`.
 #![allow(unsafe_code, reason = "exported functions that take pointers from other drivers")]
 
 use core::ffi::c_void;

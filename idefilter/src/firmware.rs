@@ -1,4 +1,4 @@
-//! What the BIOS left in memory.
+//! Data that the BIOS left in memory.
 #![allow(unsafe_code, reason = "maps the BIOS data area")]
 
 use wdm::mapping::{Caching, Mapping};
@@ -8,8 +8,8 @@ use xen::PAGE_SIZE;
 /// offset 75h).
 const HARD_DISKS: usize = 0x475;
 
-/// How many hard disks the BIOS found; `None` where the area cannot be read. Firmware that is no BIOS leaves 0 or
-/// anything. PASSIVE_LEVEL.
+/// Returns the number of hard disks that the BIOS found; `None` if the area cannot be read. Firmware that is
+/// no BIOS leaves 0 or anything. PASSIVE_LEVEL.
 pub fn hard_disks() -> Option<u8> {
     // SAFETY: the first page of a PC's memory, which is cached like all memory, and is only read.
     let page = unsafe { Mapping::new(0, PAGE_SIZE, Caching::Cached) }.ok()?;

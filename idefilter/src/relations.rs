@@ -15,11 +15,11 @@ use guard::storage_id::{self, Child};
 use wdm::pnp::IdType;
 use wdm::{DeviceObject, Irp, relations, request};
 
-/// What an edit did.
+/// Counts of an edit.
 pub struct Found {
     /// Children that are to be taken out.
     pub seen: u32,
-    /// Those of them that are no longer in the bus's answer.
+    /// Children among them that are no longer in the bus's answer.
     pub hidden: u32,
 }
 
@@ -47,7 +47,7 @@ pub fn hide_disks(irp: &mut Irp) -> Found {
     hide(irp, |child| kind(child) == Child::Disk)
 }
 
-/// How many children are hard disks. PASSIVE_LEVEL.
+/// Returns the number of children that are hard disks. PASSIVE_LEVEL.
 pub fn count_disks(irp: &Irp) -> u32 {
     relations::devices(irp).filter(|&child| kind(child) == Child::Disk).count() as u32
 }
@@ -93,7 +93,8 @@ fn controller(child: DeviceObject) -> Option<Controller> {
     classify_ids(vendor, device, subsystem)
 }
 
-/// What a child of a storage controller is, by its device id. One that does not say so may be a disk.
+/// Returns the kind of a storage controller's child, by its device id. A child without a device id may be a
+/// disk.
 fn kind(child: DeviceObject) -> Child {
     request::query_id(child, IdType::DEVICE).map_or(Child::Disk, |id| storage_id::child([id.as_slice()]))
 }

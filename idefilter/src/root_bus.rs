@@ -6,7 +6,7 @@ use wdm::{DeviceObject, SpinLock, property, unicode};
 /// Bus 0, and the numbers that further root buses turned out to have.
 static ROOTS: SpinLock<Option<Buses>> = SpinLock::new(None);
 
-/// Whether `physical` is the PDO of a PCI root bus, by its hardware or compatible ids. PASSIVE_LEVEL.
+/// Returns true if `physical` is the PDO of a PCI root bus, by its hardware or compatible ids. PASSIVE_LEVEL.
 pub fn is_pci_root(physical: DeviceObject) -> bool {
     [property::hardware_ids(physical), property::compatible_ids(physical)]
         .iter()

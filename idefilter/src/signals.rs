@@ -1,4 +1,4 @@
-//! Those who asked to be called when the guard wants something of them: xenpci and xenvbd.
+//! Drivers that asked to be called when the guard wants something of them: xenpci and xenvbd.
 #![allow(unsafe_code, reason = "calls what other drivers gave")]
 
 use core::ffi::c_void;
@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use guard::abi::{Signals, Watcher};
 use wdm::SpinLock;
 
-/// How many there may be.
+/// Largest number of such drivers.
 const CAPACITY: usize = 4;
 
 #[derive(Clone, Copy)]

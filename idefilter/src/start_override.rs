@@ -13,8 +13,8 @@ use crate::decision::Name;
 use crate::device::{Extension, Filter};
 use crate::{boot_count, log};
 
-/// How often the thread looks. Windows may write a mark at any time; one that is written between the last look
-/// and the end stays only where the end is no shutdown.
+/// Time between two looks of the thread. Windows may write a mark at any time. A mark that is written between
+/// the last look and the end stays only if the end is no shutdown.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Begins, on an NT that writes marks. Neither part is needed by the other, nor by the guard: a failure is said

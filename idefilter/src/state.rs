@@ -28,7 +28,7 @@ struct State {
 static STATE: SpinLock<State> =
     SpinLock::new(State { guard: Guard::new(), record: Record::new(), census: None, told: None });
 
-/// Whether qemu is to be asked to unplug its disks. Set before the guard is sealed.
+/// True if qemu is to be asked to unplug its disks. Set before the guard is sealed.
 static UNPLUG_WANTED: AtomicBool = AtomicBool::new(true);
 
 /// `Parameters\Unplug`, for when the guard orders it.
@@ -128,7 +128,7 @@ pub fn status() -> abi::Status {
     STATE.lock().status()
 }
 
-/// Whether the status is another one than when this was last asked. IRQL ≤ DISPATCH_LEVEL.
+/// Returns true if the status is another one than when this was last asked. IRQL ≤ DISPATCH_LEVEL.
 fn status_changed() -> bool {
     let mut state = STATE.lock();
     let status = state.status();
@@ -153,7 +153,7 @@ pub fn record_at_stop() -> &'static [u8] {
     unsafe { (*STATE.as_ptr()).record.as_bytes() }
 }
 
-/// Whether this is a PV boot, whatever became of it.
+/// Returns true if this is a PV boot, whatever became of it.
 pub fn is_pv() -> bool {
     match STATE.lock().guard.phase() {
         Phase::Hiding | Phase::Granted | Phase::Exposed | Phase::Withheld(_) => true,
@@ -161,7 +161,7 @@ pub fn is_pv() -> bool {
     }
 }
 
-/// Whether PV disks may still appear, or have: emulated disks must stay away.
+/// Returns true if PV disks may still appear, or have: emulated disks must stay away.
 pub fn may_expose() -> bool {
     matches!(STATE.lock().guard.phase(), Phase::Hiding | Phase::Granted | Phase::Exposed)
 }

@@ -23,11 +23,11 @@ use crate::{log, relations, state, storage_number};
 /// FILE_DEVICE_CONTROLLER.
 const CONTROLLER: u32 = 0x04;
 
-/// What the filter of a storage device keeps.
+/// Data of the filter of a storage device.
 pub struct Storage {
     /// The device it is on; none while it is kept in reserve.
     device: SpinLock<Option<Known>>,
-    /// What becomes of its disks: one of [`UNDECIDED`], [`HIDE`], [`SHOW`].
+    /// The decision about its disks: one of [`UNDECIDED`], [`HIDE`], [`SHOW`].
     disks: AtomicU8,
 }
 
@@ -56,8 +56,9 @@ impl Storage {
         self.device.lock().unwrap_or(Known { number: u32::MAX, kind: Emulated::Disk })
     }
 
-    /// Whether its disks are to be taken out. The first answer holds: a disk that was hidden once does not
-    /// come back when PV disks are withheld, since the system may by then have found another path to it.
+    /// Returns true if its disks are to be taken out. The first answer holds. A disk that was hidden once
+    /// does not come back when PV disks are withheld, since the system may by then have found another path to
+    /// it.
     fn hides_disks(&self) -> bool {
         let hide = state::policy() == HidePolicy::Disks && state::may_expose();
         let first = if hide { HIDE } else { SHOW };
@@ -72,7 +73,7 @@ impl Storage {
 /// and NT starts the device whatever AddDevice answers.
 static RESERVE: SpinLock<[Option<Filter>; RESERVED]> = SpinLock::new([None; RESERVED]);
 
-/// How many: a controller, its two channels and a disk.
+/// Number of filters in reserve: for a controller, its two channels and a disk.
 pub const RESERVED: usize = 4;
 
 /// Fills the reserve. What cannot be had now is tried again after the next device. PASSIVE_LEVEL.
@@ -88,7 +89,7 @@ pub fn reserve(driver: DriverObject) {
     }
 }
 
-/// What a device turned out to be.
+/// Kind of a device.
 pub enum Kind {
     /// An emulated storage device.
     Emulated(Emulated),

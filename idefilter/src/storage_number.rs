@@ -3,7 +3,7 @@
 use guard::machine::MAX_DEVICES;
 use wdm::{DeviceObject, SpinLock, property};
 
-/// What a device is recognized by.
+/// The property that a device is recognized by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Identity {
     /// A PCI function, by bus number and address: the same when it comes again.
@@ -66,7 +66,7 @@ pub fn set_channels(number: u32, channels: &[DeviceObject]) {
     }
 }
 
-/// Whether a PDO is a channel of an emulated controller. IRQL ≤ DISPATCH_LEVEL.
+/// Returns true if a PDO is a channel of an emulated controller. IRQL ≤ DISPATCH_LEVEL.
 pub fn is_channel(physical: DeviceObject) -> bool {
     ENTRIES.lock().iter().flatten().any(|entry| entry.channels.contains(&Some(physical)))
 }

@@ -16,16 +16,16 @@ use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::{decision, firmware, hypercall_page};
 
-/// How long xenstored may take for all answers together. It answers a request in microseconds; only a machine
-/// that is being started by hundreds comes near this, and then the boot is emulated.
+/// Time that xenstored may take for all answers together. It answers a request in microseconds. Only a
+/// machine that is being started by hundreds comes near this, and then the boot is emulated.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long backends may take to become ready, in seconds, unless `Parameters\BackendWait` says otherwise,
-/// and the most that it may say. The toolstack starts a domain with its backends ready; a busy dom0 or a
-/// driver domain may lag.
+/// Time that backends may take to become ready, in seconds, unless `Parameters\BackendWait` says otherwise.
+/// The toolstack starts a domain with its backends ready; a busy dom0 or a driver domain may lag.
 const BACKEND_WAIT: u32 = 10;
+/// Longest time that `Parameters\BackendWait` may give, in seconds.
 const LONGEST_BACKEND_WAIT: u32 = 120;
-/// How often a backend that is not ready is looked at.
+/// Time between two looks at a backend that is not ready.
 const BACKEND_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why the disks could not be read, or not be used.
@@ -63,7 +63,7 @@ impl core::fmt::Display for Failure {
     }
 }
 
-/// What xenstore says of the domain's PV disks. PASSIVE_LEVEL.
+/// Returns the state of the domain's PV disks in xenstore. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -94,7 +94,7 @@ pub fn pv_disks(xen: &Xen) -> Result<PvDisks, Failure> {
     disks
 }
 
-/// Whether the host asks for an emulated boot.
+/// Returns true if the host asks for an emulated boot.
 fn host_vetoes(store: &mut impl Store) -> Result<bool, Failure> {
     let mut value = [0; 64];
     match store.read(host::BOOT, &mut value) {
@@ -106,7 +106,7 @@ fn host_vetoes(store: &mut impl Store) -> Result<bool, Failure> {
     }
 }
 
-/// How long backends may take: `Parameters\BackendWait`.
+/// Returns the time that backends may take: `Parameters\BackendWait`.
 fn backend_patience() -> Duration {
     let seconds =
         decision::parameters().and_then(|key| key.dword(utf16!("BackendWait"))).unwrap_or(BACKEND_WAIT);

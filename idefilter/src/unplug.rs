@@ -40,8 +40,8 @@ pub fn run(wanted: bool) -> Unplug {
     Unplug::Acknowledged
 }
 
-/// Whether the machine takes the protocol from this driver, which it is told the name of. Takes nothing away. Only
-/// under Xen. PASSIVE_LEVEL.
+/// Tells the machine this driver's name. Returns true if the machine takes the protocol from it. Takes
+/// nothing away. Only under Xen. PASSIVE_LEVEL.
 pub fn is_taken() -> bool {
     if !is_supported() {
         return false;
@@ -54,7 +54,7 @@ pub fn is_taken() -> bool {
     MAGIC_PORT.read_u16() == MAGIC
 }
 
-/// Whether the machine has the two ports.
+/// Returns true if the machine has the two ports.
 fn is_supported() -> bool {
     matches!(MAGIC_PORT.read_u16(), MAGIC | REFUSED)
 }
