@@ -113,7 +113,7 @@ impl Button {
         }
     }
 
-    /// Whether NT watches the button. Any IRQL.
+    /// Returns true if NT watches the button. Any IRQL.
     pub fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Acquire)
     }

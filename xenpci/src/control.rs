@@ -1,5 +1,5 @@
-//! What the toolstack asks of the guest by `control/shutdown`, and what the guest says it serves by
-//! `control/feature-*` (Xen: docs/misc/xenstore-paths.pandoc).
+//! Requests of the toolstack in `control/shutdown`, and the nodes `control/feature-*` by which the guest says
+//! which it serves (Xen: docs/misc/xenstore-paths.pandoc).
 //!
 //! A request is acknowledged by emptying the node, and only when it is going to be carried out: one that stays
 //! tells the toolstack that nobody follows. Powering off and rebooting press the power button ([`button`]). NT
@@ -20,14 +20,14 @@ use crate::platform::Platform;
 /// The node by which the toolstack asks.
 pub const NODE: &str = "control/shutdown";
 
-/// Nodes by which the guest tells what it serves.
+/// The node by which the guest says that it serves `poweroff` and `halt`.
 const POWER_OFF: &str = "control/feature-poweroff";
-/// As above.
+/// The node for `reboot`, in the same way.
 const REBOOT: &str = "control/feature-reboot";
-/// As above.
+/// The node for `suspend`, in the same way.
 const SUSPEND: &str = "control/feature-suspend";
 
-/// What may be asked.
+/// A request of the toolstack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// `poweroff` and `halt`.
@@ -60,13 +60,13 @@ impl Ending {
         Self(AtomicBool::new(false))
     }
 
-    /// Whether the last request was for a reboot. Any IRQL.
+    /// Returns true if the last request was for a reboot. Any IRQL.
     pub fn is_reboot(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// What was told to the toolstack. It belongs to the thread that serves the node.
+/// The features that the toolstack has been told. It belongs to the thread that serves the node.
 #[derive(Default)]
 pub struct Features {
     /// The value of `control/feature-suspend`, once written.

@@ -1,5 +1,5 @@
-//! What the host is told of an emulated boot: one conversation with xenstore by polling, in a thread of its own,
-//! and nothing of Xen's stays in use. The boot does not wait for it.
+//! The report of an emulated boot to the host: one conversation with xenstore by polling, in a thread of its
+//! own. Nothing of Xen's stays in use. The boot does not wait for it.
 #![allow(unsafe_code, reason = "maps the store's page and hands it to the ring")]
 
 use core::fmt;
@@ -17,7 +17,7 @@ use xen::{PAGE_SIZE, SharedMemory, hvm};
 use crate::state::Told;
 use crate::{DRIVER, hypercall_page};
 
-/// How long xenstored may take for everything together.
+/// Time that xenstored may take for everything together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the host was not told.
@@ -61,7 +61,7 @@ pub fn tell() -> wdm::Result<Thread> {
     })
 }
 
-/// Whether another vendor's drivers may be in a conversation with xenstore. A doubt counts as that.
+/// Returns true if another vendor's drivers may be in a conversation with xenstore. A doubt counts as that.
 fn another_suite() -> bool {
     let start = |name: &str| {
         let mut units = [0; 32];

@@ -26,7 +26,7 @@ use xenpci_interface::EventCallback;
 /// Ports in a word of pending bits.
 const WORD: usize = 64;
 
-/// Who is told of a port's events.
+/// The client that is told of a port's events.
 #[derive(Clone, Copy)]
 pub struct Handler {
     callback: EventCallback,
@@ -177,7 +177,7 @@ impl EventChannels {
         }
     }
 
-    /// How many processors may have an interrupt of their own.
+    /// Returns the number of processors that may have an interrupt of their own.
     pub const fn processors(&self) -> usize {
         self.processors.len()
     }
@@ -187,15 +187,15 @@ impl EventChannels {
         self.processors.get(processor).map(|processor| processor.vcpu.number())
     }
 
-    /// Whether a processor has an interrupt of its own, by which ports of clients that ask for it are served
-    /// from now on. Any IRQL.
+    /// Sets whether a processor has an interrupt of its own, by which ports of clients that ask for it are
+    /// served from now on. Any IRQL.
     pub fn set_told(&self, processor: usize, told: bool) {
         if let Some(processor) = self.processors.get(processor) {
             processor.told.store(told, Ordering::Release);
         }
     }
 
-    /// Whether a processor has an interrupt of its own. Any IRQL.
+    /// Returns true if a processor has an interrupt of its own. Any IRQL.
     pub fn is_told(&self, processor: usize) -> bool {
         self.processors.get(processor).is_some_and(|processor| processor.told.load(Ordering::Acquire))
     }

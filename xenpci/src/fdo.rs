@@ -36,18 +36,18 @@ const POWER_PAGABLE: u32 = 0x2000;
 /// A reason that is never one of the guard's.
 const NOT_SAID: u32 = u32::MAX;
 
-/// What the function device keeps.
+/// Data of the function device.
 pub struct Fdo {
     driver: DriverObject,
     /// The platform, from START to removal, in a PV boot only.
     platform: SpinLock<Option<Shared<Platform>>>,
     /// Asks again when the guard's proof becomes whole, from START to removal, in a PV boot only.
     again: SpinLock<Option<proof::AskAgain>>,
-    /// What suspends the guest, as long as there is the platform.
+    /// The thread that suspends the guest, as long as there is the platform.
     suspend: SpinLock<Option<Suspend>>,
     /// Tells the host of an emulated boot.
     telling: SpinLock<Option<Thread>>,
-    /// What programs read.
+    /// The channel that programs read.
     channel: Channel,
     /// The power button that the toolstack presses.
     button: Button,
@@ -105,8 +105,8 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
     Device::add(driver, options, Extension::Fdo(fdo), physical).map(|_device| ())
 }
 
-/// Whether a device is Xen's platform device, by its hardware ids. One whose ids cannot be read counts as it, and
-/// shows by its resources what it is. PASSIVE_LEVEL.
+/// Returns true if a device is Xen's platform device, by its hardware ids. A device whose ids cannot be read
+/// counts as it, and shows by its resources what it is. PASSIVE_LEVEL.
 fn is_platform_device(physical: DeviceObject) -> bool {
     let Ok(ids) = property::hardware_ids(physical) else { return true };
     unicode::strings(&ids).any(|id| {

@@ -41,7 +41,7 @@ struct Waiter {
     context: usize,
 }
 
-/// Who waits, and whether its callback is running.
+/// The client that waits, and true while its callback is running.
 static WAITER: SpinLock<(Option<Waiter>, bool)> = SpinLock::new((None, false));
 
 static TABLE: Interface = Interface {
@@ -107,10 +107,10 @@ pub unsafe extern "system" fn XenpciAwait(callback: Option<OpenedCallback>, cont
     Status::SUCCESS
 }
 
-/// What clients import is of the types that they are told.
+/// The exports have the types that clients import.
 const _: (Query, Await) = (XenpciInterface, XenpciAwait);
 
-/// Whether the services are given out. Any IRQL.
+/// Returns true if the services are given out. Any IRQL.
 pub fn is_open() -> bool {
     platform().is_some() && OPEN.load(Ordering::Acquire)
 }

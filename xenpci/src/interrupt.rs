@@ -172,13 +172,14 @@ impl Upcall {
         working
     }
 
-    /// How many upcalls the first processor has taken. Any IRQL.
+    /// Returns the number of upcalls that the first processor has taken. Any IRQL.
     pub fn taken(&self) -> u32 {
         let own = self.messages.iter().find(|message| message.processor == 0);
         self.line.taken().wrapping_add(own.map_or(0, |message| message.connected.taken()))
     }
 
-    /// Whether the number of upcalls taken differs from `before`, or does so within a second. PASSIVE_LEVEL.
+    /// Returns true if the number of upcalls taken differs from `before`, or does so within a second.
+    /// PASSIVE_LEVEL.
     pub fn more_than(&self, before: u32) -> bool {
         within_a_second(|| self.taken() != before)
     }
@@ -197,7 +198,7 @@ impl Drop for Upcall {
     }
 }
 
-/// Whether `seen` comes true now or within a second. PASSIVE_LEVEL.
+/// Returns true if `seen` comes true now or within a second. PASSIVE_LEVEL.
 pub fn within_a_second(mut seen: impl FnMut() -> bool) -> bool {
     const TRIES: u32 = 100;
     (0..TRIES).any(|_| {

@@ -35,13 +35,13 @@ use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, Result};
 use crate::fdo::Fdo;
 use crate::pdo::Pdo;
 
-/// What this driver is called in debug output.
+/// This driver's name in debug output.
 const DRIVER: &str = "xenpci";
 
 /// The driver.
 struct Xenpci;
 
-/// What a device object of this driver is.
+/// The extension of a device object of this driver.
 #[expect(
     clippy::large_enum_variant,
     reason = "it lies in the device object's extension, and there is one child: a box would be an allocation that can fail"

@@ -41,7 +41,7 @@ const GONE: u8 = 1;
 /// Its bus has been removed: it deletes itself at its removal.
 const ORPHAN: u8 = 2;
 
-/// What the adapter's device keeps.
+/// Data of the adapter's device.
 pub struct Pdo {
     /// The bus's function device; valid while the adapter is not an orphan.
     bus: DeviceObject,
@@ -164,7 +164,7 @@ fn id(kind: IdType) -> Option<&'static [u16]> {
     }
 }
 
-/// What a person reads of it.
+/// Returns the text that a person reads of it.
 fn text(kind: TextType) -> Option<&'static [u16]> {
     match kind {
         TextType::DESCRIPTION => Some(utf16!("Xenguard PV storage adapter")),

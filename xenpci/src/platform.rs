@@ -225,7 +225,7 @@ impl Platform {
         sched::latch(&self.hypercall, Shutdown::Reboot)
     }
 
-    /// Who is called around a suspend.
+    /// Returns the clients that are called around a suspend.
     pub const fn clients(&self) -> &Clients {
         &self.clients
     }
@@ -277,7 +277,7 @@ fn vcpus(xen: &Xen, messages: usize) -> wdm::Result<Vec<usize>> {
     Ok(vcpus)
 }
 
-/// Where the device is, for the interrupt's routing in Xen.
+/// Returns the location of the device, for the interrupt's routing in Xen.
 fn location(physical: DeviceObject) -> wdm::Result<pci::Location> {
     let bus = property::bus_number(physical)?;
     // PCI: device << 16 | function.

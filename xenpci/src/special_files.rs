@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdm::{DeviceObject, Disposition, Irp, pnp};
 
-/// How many there are, of all kinds.
+/// Number of special files, of all kinds.
 pub struct SpecialFiles(AtomicU32);
 
 impl SpecialFiles {

@@ -1,5 +1,6 @@
-//! What the host reads of the guest in xenstore: the guard's state below `data/xenguard`, and by what toolstacks
-//! take a guest for one with PV drivers (`drivers/<n>`, `feature/hotplug/vbd`, `attr/PVAddons`).
+//! Nodes of the guest in xenstore that the host reads: the guard's state below `data/xenguard`, and those by
+//! which toolstacks take a guest for one with PV drivers (`drivers/<n>`, `feature/hotplug/vbd`,
+//! `attr/PVAddons`).
 //!
 //! Nothing of the guest depends on it. It is written by a thread that waits for xenstore, at each change and
 //! again in a new domain; a store that refuses is asked again at the next change.
@@ -25,16 +26,16 @@ const VERSION: [(&str, &str); 4] = [
 /// Says that the numbers above are there.
 const INSTALLED: &str = "attr/PVAddons/Installed";
 
-/// Drivers that run, each as vendor, driver and version.
+/// The node of xenpci, with vendor, driver and version.
 const XENPCI: (&str, &str) = ("drivers/0", concat!("Xenguard XENPCI ", env!("CARGO_PKG_VERSION"), ".0"));
-/// As above.
+/// The node of xenvbd, with vendor, driver and version.
 const XENVBD: (&str, &str) = ("drivers/1", concat!("Xenguard XENVBD ", env!("CARGO_PKG_VERSION"), ".0"));
 /// The guest takes disks that come while it runs.
 const HOTPLUG: &str = "feature/hotplug/vbd";
 /// XAPI reads a guest's nodes again when this one is written.
 const UPDATED: &str = "data/updated";
 
-/// What was told to the host.
+/// The state that the host has been told.
 #[derive(Default)]
 pub struct Told {
     state: Option<State>,

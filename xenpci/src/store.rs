@@ -38,14 +38,14 @@ const EVENT_BYTES: usize = 8192;
 /// Watches at a time, over all clients.
 const WATCHES: usize = 512;
 
-/// How long xenstored may take for a reply.
+/// Time that xenstored may take for a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a requester sleeps before it notifies xenstored again, and looks at the ring without having been
+/// Time that a requester sleeps before it notifies xenstored again, and looks at the ring without having been
 /// told to.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What the store port's handler sets.
+/// Events that the store port's handler sets.
 struct Signals {
     reply: Event,
     watch: Event,
@@ -62,7 +62,7 @@ unsafe extern "system" fn store_event(context: *mut c_void) {
     signals.watch.set();
 }
 
-/// How the client reaches xenstored and waits for it.
+/// The client's way to reach xenstored and to wait for it.
 pub struct Waiting {
     hypercall: HypercallPage,
     port: Port,
@@ -118,7 +118,7 @@ struct Entry {
 // it.
 unsafe impl Send for Entry {}
 
-/// What callers, the watch thread and the port's handler share.
+/// Data that callers, the watch thread and the port's handler share.
 struct Inner {
     hypercall: HypercallPage,
     channels: Shared<EventChannels>,
@@ -138,12 +138,12 @@ struct Inner {
 /// The connection of a store, held so that no request begins.
 pub struct Held<'a>(Guard<'a, Option<Connection>>);
 
-/// How the store's page is found by whoever connects.
+/// State in which whoever connects finds the store's page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// Between two messages.
     AtRest,
-    /// As somebody left it who may have been in the middle of something.
+    /// The page is as somebody left it who may have been in the middle of something.
     Abandoned,
 }
 
@@ -395,7 +395,7 @@ fn inherit(hypercall: &HypercallPage, port: Port, memory: SharedMemory) -> Optio
     })
 }
 
-/// What the watch thread has to deliver.
+/// An event that the watch thread has to deliver.
 enum Delivery {
     /// To one watch, with the path that was copied out.
     One(Watch),

@@ -55,7 +55,7 @@ use crate::{DRIVER, Extension, proof};
 /// INACCESSIBLE_BOOT_DEVICE: what the system would come to by itself.
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 
-/// Who is called around a suspend.
+/// A client that is called around a suspend.
 #[derive(Clone, Copy)]
 pub struct Client {
     callback: SuspendCallback,
@@ -104,7 +104,7 @@ impl Clients {
     }
 }
 
-/// What the watch's callback sets, and power requests.
+/// Signals from the watch's callback and from power requests.
 struct Signal {
     asked: Event,
     stopping: AtomicBool,
@@ -114,7 +114,7 @@ struct Signal {
     awake: Event,
     /// The node is watched.
     watched: AtomicBool,
-    /// How the guest is to end.
+    /// The way in which the guest is to end.
     ending: Ending,
 }
 

@@ -67,7 +67,7 @@ impl Window {
         Ok(frames)
     }
 
-    /// Whether Xen's pages are still there, as they are not in another domain. Only after
+    /// Returns true if Xen's pages are still there, as they are not in another domain. Only after
     /// [`Window::populate`].
     pub fn is_populated(&self) -> bool {
         Channels::are_in(&self.shared_info())
