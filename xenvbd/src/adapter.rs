@@ -36,8 +36,9 @@ use crate::tripwire::{Alarm, Tripwire};
 /// The system has settled when no disk arrived for this long, after its drivers have been started.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// How often a census is taken after an alarm, and how long after one another.
+/// Number of censuses after an alarm.
 const LOOKS: u32 = 10;
+/// Time between two of them.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and
@@ -57,10 +58,10 @@ pub struct Adapter {
     scanned: AtomicBool,
     watch: SpinLock<Option<Registration<Watch>>>,
     settling: SpinLock<Option<Thread>>,
-    /// What follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
+    /// The plug, which follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
     plug: SpinLock<Option<Plug>>,
     plugging: SpinLock<Option<Thread>>,
-    /// Where xenpci's suspend thread finds the plug's.
+    /// The place where xenpci's suspend thread finds the plug's.
     pause: Pause,
     /// Set when a vbd may have come or gone, and to end the plug's thread.
     wake: Shared<Event>,
@@ -167,7 +168,7 @@ static RECORD: DumpData = DumpData::new(
     || current().map_or(&[], |adapter| adapter.census.record_at_stop()),
 );
 
-/// What is called for every disk that comes or goes.
+/// The routine that is called for every disk that comes or goes.
 type Watch = fn(Change<'_>);
 
 impl Adapter {
@@ -249,12 +250,12 @@ impl Adapter {
         &self.census
     }
 
-    /// What is asked of the plug's thread around a suspend.
+    /// Returns the requests to the plug's thread around a suspend.
     pub const fn pause(&self) -> &Pause {
         &self.pause
     }
 
-    /// Whether the adapter is being left.
+    /// Returns true if the adapter is being left.
     pub fn is_left(&self) -> bool {
         self.life.is(Stage::Left)
     }
@@ -351,12 +352,12 @@ impl Adapter {
         self.arrived();
     }
 
-    /// What Storport is to know of the adapter. Every target id may come to have a disk.
+    /// Returns what Storport is to know of the adapter. Every target id may come to have a disk.
     pub const fn configuration() -> Configuration {
         Configuration { targets: MAX_TARGETS as u8, maximum_transfer: MAXIMUM_TRANSFER }
     }
 
-    /// Whether disks may be reached now.
+    /// Returns true if disks may be reached now.
     fn is_open(&self) -> bool {
         self.life.is(Stage::Shown) && !self.stopped.load(Ordering::Acquire)
     }

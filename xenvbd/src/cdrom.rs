@@ -30,8 +30,8 @@ const MEDIA_PRESENT: &str = "media-present";
 /// Longest name of a medium that is told from another.
 const LONGEST_NAME: usize = 1024;
 
-/// Whether vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated drives.
-/// With another policy the emulated drive is used, and its vbd is left alone. Any IRQL.
+/// Returns true if vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated
+/// drives. With another policy the emulated drive is used, and its vbd is left alone. Any IRQL.
 pub fn are_shown() -> bool {
     guard_client::status().is_some_and(|status| status.policy == PolicyNumber::CONTROLLERS)
 }
@@ -41,7 +41,7 @@ pub struct Drive {
     drive: scsi::cdrom::Drive,
     /// Name of the medium that the backend was connected with.
     connected_with: Mutex<Vec<u8>>,
-    /// What the node [`EJECTED`] says.
+    /// The last value of the node [`EJECTED`].
     told: AtomicBool,
 }
 
@@ -63,12 +63,12 @@ impl Drive {
         })
     }
 
-    /// What a command comes to. ≤ DISPATCH_LEVEL.
+    /// Returns the outcome of a command. ≤ DISPATCH_LEVEL.
     pub fn execute(&self, cdb: &[u8]) -> Outcome {
         self.drive.execute(cdb)
     }
 
-    /// Whether dom0 has to be told that the medium was ejected or loaded. Any IRQL.
+    /// Returns true if dom0 has to be told that the medium was ejected or loaded. Any IRQL.
     pub fn has_news(&self) -> bool {
         self.drive.is_ejected() != self.told.load(Ordering::Relaxed)
     }

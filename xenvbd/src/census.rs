@@ -52,20 +52,21 @@ struct OwnDisk {
 
 /// A disk that was enumerated.
 struct Found {
-    /// What it is to the guard.
+    /// The disk as the guard sees it.
     disk: Disk,
     /// Its target id, where it is ours and tells it.
     target: Option<u8>,
-    /// What the controllers above it are, where they were asked for.
+    /// The provenance of the controllers above it, where they were asked for.
     controllers: Option<Provenance>,
     /// It has to be read, and was not yet.
     unread: bool,
 }
 
-/// How long a disk that has been disconnected stays listed at least, in 100 ns: its arrival may be under way.
+/// Shortest time that a disk that has been disconnected stays listed, in 100 ns: its arrival may be under
+/// way.
 const FAREWELL: u64 = 5 * 10_000_000;
 
-/// What says that a disk has gone since it was listed.
+/// Statuses that say that a disk has gone since it was listed.
 const GONE: [NtStatus; 5] = [
     NtStatus::NO_SUCH_DEVICE,
     NtStatus::OBJECT_NAME_NOT_FOUND,
@@ -87,14 +88,14 @@ struct KnownLink {
 /// it is shown, and forgotten after a census that did not find it.
 pub struct Census {
     own: Mutex<Vec<OwnDisk>>,
-    /// What need not be opened at an arrival, sorted by link. Its lock is taken behind `own`'s.
+    /// Links that need not be opened at an arrival, sorted. Its lock is taken behind `own`'s.
     known: Mutex<Vec<KnownLink>>,
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
     readers: Readers,
     record: SpinLock<CensusRecord>,
-    /// What the debug output said last.
+    /// The counts that the debug output showed last.
     said: SpinLock<Option<Counts>>,
 }
 
@@ -145,17 +146,18 @@ impl Census {
         }
     }
 
-    /// Whether a disk of this target id is listed. PASSIVE_LEVEL.
+    /// Returns true if a disk of this target id is listed. PASSIVE_LEVEL.
     pub fn lists(&self, target: u8) -> bool {
         self.own.lock().iter().any(|disk| disk.target == Some(target))
     }
 
-    /// Whether a disk that has been disconnected is still listed. PASSIVE_LEVEL.
+    /// Returns true if a disk that has been disconnected is still listed. PASSIVE_LEVEL.
     pub fn awaits_removal(&self) -> bool {
         self.own.lock().iter().any(|disk| disk.departed.is_some())
     }
 
-    /// Whether a disk of this identity may be shown: no other path to it is enumerated. PASSIVE_LEVEL.
+    /// Returns true if a disk of this identity may be shown: no other path to it is enumerated.
+    /// PASSIVE_LEVEL.
     pub fn admits(&self, identity: Option<Identity>) -> bool {
         let _own = self.own.lock();
         let own = identity.as_slice();
@@ -375,7 +377,8 @@ impl Census {
         Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread }))
     }
 
-    /// Where the disk with this physical device object comes from, and what the controllers above it are.
+    /// Returns the origin of the disk with this physical device object, and the provenance of the controllers
+    /// above it.
     fn origin(&self, physical: DeviceObject) -> Result<(Origin, Option<Provenance>), NtStatus> {
         if physical.driver() == self.driver {
             return Ok((Origin::Ours, None));
@@ -411,8 +414,8 @@ impl Census {
     }
 }
 
-/// Whether the system has a disk of the list. As long as one of ours does not tell its target id, every one may
-/// be it.
+/// Returns true if the system has a disk of the list. As long as one of ours does not tell its target id,
+/// every one may be it.
 fn is_there(disk: &OwnDisk, found: &[Found]) -> bool {
     let mut ours = found.iter().filter(|found| found.disk.origin == Origin::Ours).map(|found| found.target);
     ours.any(|target| target.is_none() || target == disk.target)
@@ -427,7 +430,8 @@ fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
     });
 }
 
-/// How many disks of the list the system should have: one that has been disconnected is not missing.
+/// Returns the number of disks of the list that the system should have. A disk that has been disconnected is
+/// not missing.
 fn expected(own: &[OwnDisk], found: &[Found]) -> u32 {
     own.iter().filter(|disk| disk.departed.is_none() || is_there(disk, found)).count() as u32
 }

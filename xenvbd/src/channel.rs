@@ -30,7 +30,7 @@ const ROUNDS: u32 = 8;
 /// Events, one after the other, that found nothing to take in, after which the port is masked for a while. A few
 /// are usual: what an event announces is often taken in before it comes.
 const STORM: u64 = 32;
-/// How long: about a tick of the system's clock.
+/// Time that the port is masked for: about a tick of the system's clock.
 const QUIET: Duration = Duration::from_millis(16);
 
 type Routine = Box<dyn Fn(&AtDispatch) + Send + Sync>;
@@ -185,7 +185,7 @@ impl Channel {
         }
     }
 
-    /// As [`Queue::detach`]; what is left of the frontend is dropped here. PASSIVE_LEVEL.
+    /// Detaches like [`Queue::detach`]; what is left of the frontend is dropped here. PASSIVE_LEVEL.
     pub fn detach(&self, resumed: bool) {
         let detached = self.queue.lock().as_mut().map(|queue| queue.detach(resumed));
         if let Some((frontend, ended)) = detached {
@@ -194,7 +194,7 @@ impl Channel {
         }
     }
 
-    /// As [`Queue::attach`]. PASSIVE_LEVEL.
+    /// Attaches like [`Queue::attach`]. PASSIVE_LEVEL.
     pub fn attach(&self, frontend: Frontend<Platform>, port: Port, disk: Disk) {
         let mut frontend = Some(frontend);
         self.with(|queue| match frontend.take() {
@@ -203,7 +203,7 @@ impl Channel {
         });
     }
 
-    /// What the queue has done. ≤ DISPATCH_LEVEL.
+    /// Returns the counts of the queue's work. ≤ DISPATCH_LEVEL.
     pub fn counters(&self) -> Counters {
         self.queue.lock().as_ref().map(Queue::counters).unwrap_or_default()
     }
@@ -218,17 +218,17 @@ impl Channel {
         self.queue.lock().as_ref().and_then(Queue::disk)
     }
 
-    /// Whether no request is here. ≤ DISPATCH_LEVEL.
+    /// Returns true if no request is here. ≤ DISPATCH_LEVEL.
     pub fn is_idle(&self) -> bool {
         self.queue.lock().as_ref().is_none_or(Queue::is_idle)
     }
 
-    /// As [`Queue::is_newly_broken`]. ≤ DISPATCH_LEVEL.
+    /// Returns the answer of [`Queue::is_newly_broken`]. ≤ DISPATCH_LEVEL.
     pub fn is_newly_broken(&self) -> bool {
         self.queue.lock().as_mut().is_some_and(Queue::is_newly_broken)
     }
 
-    /// As [`Queue::tick`]. ≤ DISPATCH_LEVEL.
+    /// Calls [`Queue::tick`]. ≤ DISPATCH_LEVEL.
     pub fn tick(&self) -> u32 {
         self.queue.lock().as_mut().map_or(0, Queue::tick)
     }

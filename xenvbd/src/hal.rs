@@ -301,7 +301,7 @@ unsafe extern "system" fn on_suspend(context: *mut c_void, phase: u32) -> u32 {
     u32::from(!pause.call(phase, epoch))
 }
 
-/// What a watch's callback sets.
+/// The context of a watch's callback.
 struct Signal {
     raised: AtomicBool,
     wake: Shared<Event>,
@@ -331,7 +331,7 @@ impl Watch {
         status.ok().map(|()| Self { platform, id, signal }).map_err(Error::Watch)
     }
 
-    /// Whether something has changed since the last call. Any IRQL.
+    /// Returns true if something has changed since the last call. Any IRQL.
     pub fn raised(&self) -> bool {
         self.signal.raised.swap(false, Ordering::AcqRel)
     }

@@ -1,4 +1,4 @@
-//! What identifies a disk's content, whichever path it is seen through: its size and its partition table's
+//! Identity of a disk's content, whichever path it is seen through: its size and its partition table's
 //! signature.
 //!
 //! The same reading serves a disk of this driver's (through the ring, before anybody sees the disk) and any

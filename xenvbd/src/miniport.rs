@@ -102,8 +102,8 @@ struct Extension {
     adapter: AtomicPtr<Adapter>,
 }
 
-/// What a port driver is told of any copy of this miniport: without its routines and the size of its
-/// extensions.
+/// Returns the data that a port driver is told of any copy of this miniport: without its routines and the
+/// size of its extensions.
 pub fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
     // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
@@ -218,7 +218,7 @@ unsafe extern "C" fn hw_find_adapter(
     SP_RETURN_FOUND
 }
 
-/// What becomes of the adapter's disks.
+/// The state of the adapter's disks.
 #[derive(Clone, Copy)]
 enum Found {
     /// They may be shown.

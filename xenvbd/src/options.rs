@@ -1,4 +1,4 @@
-//! How a disk's rings are made: the driver's registry values, and what many disks have room for.
+//! Sizes of a disk's rings: the driver's registry values, and what many disks have room for.
 //!
 //! `Services\xenvbd\Parameters`, all DWORDs:
 //!
@@ -47,7 +47,7 @@ impl Options {
         }
     }
 
-    /// What each of a disk's `queues` rings is made of.
+    /// Returns the sizes of each of a disk's `queues` rings.
     pub fn config(&self, queues: usize) -> Config {
         let slots = 32u16 << self.ring_order;
         // A quarter of the requests in flight may be large ones, and all of them together no larger than 16

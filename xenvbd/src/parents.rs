@@ -9,7 +9,8 @@ use guard::pci_id::Parts;
 use guard::provenance::Provenance;
 use wdm::{DeviceObject, DriverObject, property, unicode, utf16};
 
-/// What the controllers of the driver that made a disk's physical device object agree on. PASSIVE_LEVEL.
+/// Returns the provenance that the controllers of the driver that made a disk's physical device object agree
+/// on. PASSIVE_LEVEL.
 pub fn provenance(physical: DeviceObject) -> Provenance {
     controllers_of(physical.driver(), |adapter| match function(adapter) {
         Some(provenance) => provenance,
@@ -20,8 +21,8 @@ pub fn provenance(physical: DeviceObject) -> Provenance {
     })
 }
 
-/// What the devices agree on that this driver serves: those at the bottom of stacks that it is in and that
-/// are not its own.
+/// Returns the provenance that the devices agree on that this driver serves. Those are the devices at the
+/// bottom of stacks that it is in and that are not its own.
 fn controllers_of(driver: DriverObject, of: impl Fn(DeviceObject) -> Provenance) -> Provenance {
     let Ok(devices) = driver.devices() else { return Provenance::Unknown };
     Provenance::of_all(devices.iter().filter_map(|device| {
@@ -33,7 +34,7 @@ fn controllers_of(driver: DriverObject, of: impl Fn(DeviceObject) -> Provenance)
     }))
 }
 
-/// What a PCI function is; `None` for another device.
+/// Returns the provenance of a PCI function; `None` for another device.
 fn function(physical: DeviceObject) -> Option<Provenance> {
     let ids = property::hardware_ids(physical).ok()?;
     let mut parts = Parts::default();
@@ -41,7 +42,7 @@ fn function(physical: DeviceObject) -> Option<Provenance> {
     parts.function().map(|function| Provenance::of(&function))
 }
 
-/// Whether a device is a channel of an IDE controller.
+/// Returns true if a device is a channel of an IDE controller.
 fn is_channel(physical: DeviceObject) -> bool {
     property::enumerator(physical).is_ok_and(|name| unicode::eq_ignore_case(&name, utf16!("PCIIDE")))
 }

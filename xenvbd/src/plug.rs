@@ -30,10 +30,11 @@ use crate::options::Options;
 use crate::slots::MAX_TARGETS;
 use crate::target::{Lost, Target};
 
-/// How often the census is asked whether a disk that has been taken out is gone, while there is one.
+/// Time between two questions to the census whether a disk that has been taken out is gone, while there is
+/// one.
 const LOOK_FOR_REMOVAL: Duration = Duration::from_secs(2);
 
-/// How long backends may take for the requests that they have, before a suspend.
+/// Time that backends may take for the requests that they have, before a suspend.
 const DRAIN: Duration = Duration::from_secs(5);
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
@@ -272,8 +273,8 @@ impl Plug {
         }
     }
 
-    /// Whether a vbd that has appeared can be connected now: its nodes are complete, and its backend is not
-    /// the end of an earlier one.
+    /// Returns true if a vbd that has appeared can be connected now: its nodes are complete, and its backend
+    /// is not the end of an earlier one.
     fn is_ready(&self, device: VirtualDevice) -> bool {
         use xen::xenbus::State::{Closed, Closing, Unknown};
         let mut store = self.platform;
@@ -282,7 +283,7 @@ impl Plug {
             .is_ok_and(|state| !matches!(state, Closing | Closed | Unknown))
     }
 
-    /// Whether a drive's backend is there.
+    /// Returns true if a drive's backend is there.
     fn is_served(&self, link: &Link) -> bool {
         use xen::xenbus::State::{Connected, InitWait, Initialised};
         let state = link.backend_state(&mut { self.platform });

@@ -19,12 +19,12 @@ use crate::{DRIVER, adapter, identity};
 
 /// Time that a disk has which may be an alias.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the census looks for its answer.
+/// Time between two looks of the census for its answer.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Most disks that are read at the same time. Each has a thread.
 const MOST_READERS: usize = 32;
 
-/// What is known of a disk's identity.
+/// Knowledge of a disk's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// Its identity, `None` where it has none.

@@ -19,7 +19,7 @@ use crate::target::Target;
 /// Most disks of the adapter: a target id has a byte, and Storport allows 255 targets.
 pub const MAX_TARGETS: usize = 255;
 
-/// How long [`Slots::take`] sleeps between two looks at the users; a user is there for the length of a call.
+/// Time that [`Slots::take`] sleeps between two looks at the users; a user is there for the length of a call.
 const LOOK: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Slots {
         }
     }
 
-    /// Whether there is no disk at `id`. Any IRQL.
+    /// Returns true if there is no disk at `id`. Any IRQL.
     pub fn is_vacant(&self, id: usize) -> bool {
         self.0.get(id).is_some_and(|slot| slot.target.load(Ordering::SeqCst).is_null())
     }

@@ -78,7 +78,7 @@ impl Port {
     }
 }
 
-/// What an SRB asks for.
+/// The function of an SRB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     /// A SCSI command.
@@ -116,7 +116,7 @@ impl Srb {
         unsafe { self.block.as_ref() }
     }
 
-    /// What is asked for.
+    /// Returns the SRB's function.
     pub fn function(&self) -> Function {
         match ULONG::from(self.block().Function) {
             SRB_FUNCTION_EXECUTE_SCSI => Function::ExecuteScsi,
@@ -178,7 +178,7 @@ impl Srb {
         Some(unsafe { slice::from_raw_parts(data.as_ptr(), count) })
     }
 
-    /// As [`Srb::bytes`], to be read into or written from.
+    /// Returns the bytes of [`Srb::bytes`], to be read into or written from.
     pub fn bytes_mut(&mut self, count: usize) -> Option<&mut [u8]> {
         let data = self.data().filter(|_| count <= self.data_length() as usize)?;
         // SAFETY: as in `bytes`; the buffer is this SRB's, which is borrowed as long.

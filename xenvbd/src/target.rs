@@ -26,11 +26,11 @@ use crate::identity;
 use crate::options::Options;
 use crate::srb::Request;
 
-/// How long a backend may take for the handshake, in seconds.
+/// Time that a backend may take for the handshake, in seconds.
 const HANDSHAKE_SECONDS: u32 = 30;
-/// How long a backend may take to close, in seconds. After that the ring's page is left to it.
+/// Time that a backend may take to close, in seconds. After that the ring's page is left to it.
 const CLOSE_SECONDS: u32 = 5;
-/// How long a backend that closes may take for the requests it has, in seconds.
+/// Time that a backend that closes may take for the requests it has, in seconds.
 const DRAIN_SECONDS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
 const POLLS_PER_SECOND: u32 = 100;
@@ -62,7 +62,7 @@ pub struct Target {
     /// One for each processor, as far as the backend serves so many. Always at least one.
     #[expect(clippy::vec_box, reason = "the port's handler and the timer hold its address")]
     channels: Vec<Box<Channel>>,
-    /// How many of them the backend serves, 1 at least.
+    /// Number of channels that the backend serves, 1 at least.
     active: AtomicUsize,
 }
 
@@ -77,7 +77,7 @@ pub enum Lost {
     Replaced,
 }
 
-/// What both ends have agreed on.
+/// The disk and the rings that both ends have agreed on.
 struct Connection {
     disk: Disk,
     frontends: Vec<Frontend<Platform>>,
@@ -199,12 +199,12 @@ impl Target {
         self.number
     }
 
-    /// Whether it is a CD-ROM drive, which is no disk. Any IRQL.
+    /// Returns true if it is a CD-ROM drive, which is no disk. Any IRQL.
     pub fn is_cdrom(&self) -> bool {
         self.drive.is_some()
     }
 
-    /// What a command comes to. ≤ DISPATCH_LEVEL.
+    /// Returns the outcome of a command. ≤ DISPATCH_LEVEL.
     pub fn execute(&self, cdb: &[u8]) -> Outcome {
         match &self.drive {
             Some(drive) => drive.execute(cdb),
@@ -215,7 +215,7 @@ impl Target {
         }
     }
 
-    /// Whether the thread that talks with the backend has something to write for dom0. Any IRQL.
+    /// Returns true if the thread that talks with the backend has something to write for dom0. Any IRQL.
     pub fn has_news(&self) -> bool {
         self.drive.as_ref().is_some_and(Drive::has_news)
     }
@@ -335,7 +335,7 @@ impl Target {
         *self.backing.lock() = None;
     }
 
-    /// What its requests are subject to. Any IRQL.
+    /// Returns the conditions for its requests. Any IRQL.
     pub fn terms(&self) -> Terms {
         let block_size = self.unit.lun().block_size.bytes();
         Terms { copy_all: self.copies_all.load(Ordering::Relaxed), block_size }
@@ -383,19 +383,21 @@ impl Target {
         report
     }
 
-    /// Whether the toolstack wants the backend to be there (its node `online`). PASSIVE_LEVEL.
+    /// Returns true if the toolstack wants the backend to be there (its node `online`). PASSIVE_LEVEL.
     pub fn is_online(&self) -> bool {
         let mut store = self.platform;
         let online = self.backend().join("online");
         online.is_ok_and(|path| read_optional(&mut store, &path) == Ok(Some(1)))
     }
 
-    /// Whether the toolstack has made the vbd's nodes anew, so that its backend is gone. PASSIVE_LEVEL.
+    /// Returns true if the toolstack has made the vbd's nodes anew, so that its backend is gone.
+    /// PASSIVE_LEVEL.
     pub fn is_replaced(&self) -> bool {
         self.link.lock().is_replaced(&mut { self.platform }) == Ok(true)
     }
 
-    /// Whether the vbd, as its nodes are now, stands for the storage that the disk had. PASSIVE_LEVEL.
+    /// Returns true if the vbd, as its nodes are now, stands for the storage that the disk had.
+    /// PASSIVE_LEVEL.
     pub fn is_same_storage(&self) -> bool {
         let folder = Platform::folder(VirtualDevice(self.number));
         let link = Link::open(&mut { self.platform }, folder.as_str()).map_err(Error::Blkif);

@@ -13,9 +13,9 @@ use super::platform::{Platform, Store};
 use super::port::say;
 use crate::srb::{Function, Srb};
 
-/// How long a backend may take to end the earlier session and begin ours, in seconds.
+/// Time that a backend may take to end the earlier session and begin ours, in seconds.
 pub const HANDSHAKE_SECONDS: u32 = 30;
-/// How long a request may take, in seconds.
+/// Time that a request may take, in seconds.
 pub const REQUEST_SECONDS: u32 = 30;
 
 /// Most bytes of a request.

@@ -24,7 +24,7 @@ use xenpci_interface::DUMP_WINDOW;
 
 use super::port::{PortDriver, say, stall};
 
-/// How long xenstored may take for all of its answers together, in seconds.
+/// Time that xenstored may take for all of its answers together, in seconds.
 pub const STORE_SECONDS: u32 = 60;
 
 /// One pause, in microseconds. Meanwhile other domains may have the processor.
@@ -128,10 +128,10 @@ impl Wait {
 
 /// Xenstore by polling.
 pub type Store = Client<Polling<HypercallPage, StoreWait>, Vec<u8>>;
-/// What a look at xenstore waits by.
+/// The routine by which a look at xenstore waits.
 pub type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
 
-/// What the copy has of Xen.
+/// The copy's part of Xen.
 pub struct Platform {
     hypercall: HypercallPage,
     table: RefCell<grant::Table<Vec<u32>>>,

@@ -25,7 +25,7 @@ use super::platform::Platform;
 use crate::miniport::{DMA64_SUPPORTED, initialization_data, support};
 use crate::srb::{Port, Srb};
 
-/// What stands for pool here.
+/// The memory that stands for pool here.
 static ARENA: Arena = Arena::new();
 
 /// Says something to whoever debugs the dump driver. Any IRQL.
@@ -47,7 +47,7 @@ pub fn stall(microseconds: u32) {
     unsafe { StorPortStallExecution(microseconds) };
 }
 
-/// What maps device memory, while `HwFindAdapter` runs.
+/// The port driver, which maps device memory while `HwFindAdapter` runs.
 pub struct PortDriver {
     extension: PVOID,
     bus_type: INTERFACE_TYPE,
@@ -106,7 +106,7 @@ pub unsafe fn register() -> NTSTATUS {
 /// Most bytes of an argument string that are looked at.
 const ARGUMENT: usize = 256;
 
-/// Whether the argument string has "dump=1".
+/// Returns true if the argument string has "dump=1".
 ///
 /// # Safety
 /// `argument` is null or a terminated string.
