@@ -79,8 +79,9 @@ fn hide(irp: &mut Irp, is_alias: impl Fn(DeviceObject) -> bool) -> Found {
     Found { seen, hidden: seen.saturating_sub(left as u32) }
 }
 
-/// The emulated disk controller that a child of a PCI bus is. One that does not say what it is, is none: the
-/// count in configuration space then differs, and nothing is exposed.
+/// Returns the emulated disk controller that a child of a PCI bus is. A child that answers with neither its
+/// configuration header nor a device id counts as no controller. The guard then sees fewer controllers than
+/// configuration space has, and exposes nothing.
 fn controller(child: DeviceObject) -> Option<Controller> {
     let mut header = [0; PciFunction::HEADER];
     if request::read_config(child, 0, &mut header) == Ok(header.len()) {

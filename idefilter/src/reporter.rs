@@ -72,8 +72,8 @@ fn work(driver: DriverObject, wake: &Event) {
     }
 }
 
-/// The reason of what an admin should hear of. A stop is told by the stop itself, and of a census xenvbd
-/// tells.
+/// Returns the reason to write to the event log, if any. Bugchecks report themselves, and xenvbd logs the
+/// results of a census.
 fn finding(entry: &Entry) -> Option<Reason> {
     match entry.action() {
         Action::Withhold(reason) | Action::Note(reason) | Action::Deny(reason) if !entry.is_census() => {

@@ -1,4 +1,4 @@
-//! The words of PnP requests.
+//! Types for IRP_MJ_PNP requests.
 #![allow(unsafe_code, reason = "fills the sender's DEVICE_CAPABILITIES")]
 
 use wdk_sys::{

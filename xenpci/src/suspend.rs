@@ -52,7 +52,7 @@ use crate::platform::{Failure, Platform, SuspendError};
 use crate::state::Told;
 use crate::{DRIVER, Extension, proof};
 
-/// INACCESSIBLE_BOOT_DEVICE: what the system would come to by itself.
+/// INACCESSIBLE_BOOT_DEVICE: the bugcheck that Windows would raise here anyway.
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 
 /// A client that is called around a suspend.

@@ -364,7 +364,7 @@ impl Adapter {
 
     /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
     pub fn take(&self, srb: Srb) {
-        // Its address means nothing where it concerns the adapter.
+        // A power SRB for the adapter has no valid address.
         if srb.function() == Function::Power {
             srb.complete(Answer::Done { transferred: 0 });
             return;

@@ -35,7 +35,7 @@ pub const VBDS: &str = "device/vbd";
 /// Bytes of names of vbds beyond which they are not read.
 const MOST_NAMES: usize = 64 << 10;
 
-/// Why there is no disk, or one less.
+/// An error from xenpci, xenstore, a backend or NT: there is no disk, or one less.
 #[derive(Clone, Copy, Debug)]
 pub enum Error {
     /// xenpci has not opened its services, or speaks another version of the interface.

@@ -355,8 +355,9 @@ impl Target {
         }
     }
 
-    /// Looks after a backend that owes answers, once a second: what is to be reported.
-    /// Nothing is reset: what the backend has been told cannot be taken back from it. DISPATCH_LEVEL.
+    /// Returns the problem to report if the backend is late with answers, or broke the protocol. To be called
+    /// once a second. Nothing is reset: what the backend has been told cannot be taken back from it.
+    /// DISPATCH_LEVEL.
     pub fn watch(&self) -> Option<(Reason, u32)> {
         let mut report = None;
         for channel in &self.channels {

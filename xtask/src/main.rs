@@ -112,8 +112,7 @@ enum Command {
         /// Only every n-th
         #[arg(short, long, default_value_t = 1)]
         every: u64,
-        /// Run the faults again that docs/results/faults.md lists as wrong, and write what comes of them
-        /// there
+        /// Only the faults that docs/results/faults.md lists as wrong; updates that page
         #[arg(long, conflicts_with_all = ["kind", "every"])]
         again: bool,
     },
