@@ -77,7 +77,7 @@ fn link_argument(argument: &str) {
     println!("cargo::rustc-cdylib-link-arg={argument}");
 }
 
-/// The folder above `package` that holds the workspace's lock file.
+/// Returns the folder above `package` that holds the workspace's lock file.
 fn workspace_root(package: &Path) -> Result<PathBuf, Error> {
     let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists());
     Ok(root.ok_or("no Cargo.lock above the driver's folder")?.to_path_buf())

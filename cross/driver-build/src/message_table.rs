@@ -12,14 +12,14 @@ const UNICODE: u16 = 1;
 /// A block's head in the table.
 const BLOCK: usize = 12;
 
-/// The table of every reason's message.
+/// Returns the table of every reason's message.
 pub fn of_reasons() -> Vec<u8> {
     let messages =
         Reason::ALL.iter().map(|&reason| (message::code(reason), message::Text(reason).to_string()));
     table(messages.collect())
 }
 
-/// A table of these messages, in the order of their codes, one block for each run of codes.
+/// Returns a table of these messages, in the order of their codes, one block for each run of codes.
 fn table(mut messages: Vec<(u32, String)>) -> Vec<u8> {
     messages.sort();
     let mut blocks: Vec<(u32, u32, Vec<u8>)> = Vec::new();

@@ -37,7 +37,7 @@ pub fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
     Ok(compiled)
 }
 
-/// The resource script. The numbers are those of `winver.h`: VS_VERSION_INFO 1, VOS_NT_WINDOWS32
+/// Returns the resource script. The numbers are those of `winver.h`: VS_VERSION_INFO 1, VOS_NT_WINDOWS32
 /// 0x40004, VFT_DRV 3, VFT2_DRV_SYSTEM 7, language 0x0409 in code page 1200 (Unicode).
 fn script(strings: &Strings) -> Result<String, Error> {
     let Strings { name, version, description } = strings;

@@ -155,7 +155,7 @@ unsafe fn units<'a>(text: *const u16, length: i32) -> &'a [u16] {
     unsafe { slice::from_raw_parts(text, length) }
 }
 
-/// The information classes of NT that hold the same structures as those of the Windows API
+/// Returns the information classes of NT that hold the same structures as those of the Windows API
 /// (`FILE_INFO_BY_HANDLE_CLASS`).
 const fn file_class(class: u32) -> Option<u32> {
     Some(match class {
