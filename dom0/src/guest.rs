@@ -79,7 +79,7 @@ impl Standing {
     pub const ALL: [Self; 6] =
         [Self::Pv, Self::Starting, Self::Withheld, Self::Emulated, Self::Stopped, Self::Silent];
 
-    /// The word for it.
+    /// Returns the word for it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pv => "pv",
@@ -136,7 +136,7 @@ impl Guest {
         }
     }
 
-    /// The reason for its standing.
+    /// Returns the reason for its standing.
     pub fn reason(&self) -> Option<u32> {
         match &self.stop {
             Some(stop) => Some(stop.reason),
@@ -193,7 +193,7 @@ impl Guard {
     }
 }
 
-/// The words for a reason's code.
+/// Returns the words for a reason's code.
 pub fn words(code: u32) -> String {
     match Reason::from_code(code) {
         Some(reason) => reason.text().to_owned(),
@@ -201,7 +201,7 @@ pub fn words(code: u32) -> String {
     }
 }
 
-/// A reason's code as guests and the log write it: `0x28`.
+/// Returns a reason's code as guests and the log write it: `0x28`.
 pub fn code_of(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
@@ -233,7 +233,7 @@ pub fn domains(store: &impl Xs) -> io::Result<Vec<u32>> {
     Ok(domains)
 }
 
-/// The number of a domain that is given by number or by name.
+/// Returns the number of a domain that is given by number or by name.
 ///
 /// # Errors
 /// `NotFound`, and what xenstore answers.
@@ -251,12 +251,12 @@ pub fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
     Err(io::Error::new(io::ErrorKind::NotFound, message))
 }
 
-/// The worst of the guests' healths.
+/// Returns the worst of the guests' healths.
 pub fn worst(guests: &[Guest]) -> Health {
     guests.iter().map(Guest::health).max().unwrap_or(Health::Good)
 }
 
-/// A node's value; `None` where there is none.
+/// Returns a node's value; `None` where there is none.
 fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
     match store.read(path) {
         Ok(value) => Ok(Some(value.into_string())),

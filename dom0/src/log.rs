@@ -27,8 +27,8 @@ pub struct Stop {
     pub text: String,
 }
 
-/// The stop in the log of the guest of this name; `None` where there is none, or no log. The toolstack begins a new
-/// log with each domain.
+/// Returns the stop in the log of the guest of this name; `None` where there is none, or no log. The
+/// toolstack begins a new log with each domain.
 pub fn stop_of(logs: &Path, name: &str) -> Option<Stop> {
     // A name is the toolstack's, which has no slash in it; nothing else is opened.
     if name.is_empty() || name.contains('/') || name == ".." {

@@ -154,7 +154,7 @@ fn run(arguments: Arguments) -> io::Result<ExitCode> {
     }
 }
 
-/// The exit code for a monitor.
+/// Returns the exit code for a monitor.
 fn code(check: bool, health: Health) -> ExitCode {
     match health {
         _ if !check => ExitCode::SUCCESS,
@@ -164,7 +164,7 @@ fn code(check: bool, health: Health) -> ExitCode {
     }
 }
 
-/// The host's xenstore.
+/// Returns the host's xenstore.
 fn store() -> io::Result<impl Xs> {
     XsUnix::new().map_err(|error| {
         let advice = "is this dom0, does xenstored run, and are you root?";

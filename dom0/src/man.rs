@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::Command;
 
-/// The page, as man reads it.
+/// Returns the page, as man reads it.
 pub fn page(program: &Command) -> String {
     let name = program.get_name();
     let mut text = format!(

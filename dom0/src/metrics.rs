@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::guest::{Guest, Standing, at};
 
-/// The metrics of all guests.
+/// Returns the metrics of all guests.
 pub fn text(guests: &[Guest]) -> String {
     let mut text = String::new();
     let mut family = |name: &str, help: &str, samples: &dyn Fn(&Guest) -> Vec<(String, u64)>| {
@@ -45,7 +45,7 @@ pub fn text(guests: &[Guest]) -> String {
     text
 }
 
-/// The labels that tell a guest. Its name is cleaned already.
+/// Returns the labels that tell a guest. Its name is cleaned already.
 fn identity(guest: &Guest) -> String {
     format!("domain=\"{}\",name=\"{}\"", guest.domain, escape(&guest.name))
 }
@@ -55,7 +55,7 @@ fn label(name: &str, value: &str) -> String {
     format!(",{name}=\"{}\"", escape(value))
 }
 
-/// A label's value, escaped as Prometheus asks for.
+/// Returns a label's value, escaped as Prometheus asks for.
 fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

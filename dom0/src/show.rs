@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::guest::{Guest, Standing, words};
 
-/// A table of guests.
+/// Returns a table of guests.
 pub fn table(guests: &[Guest]) -> String {
     let head = ["DOMAIN", "NAME", "STATE", "DISKS", "SINCE", "VERSION", "REASON"].map(str::to_owned);
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(guests.iter().map(row)).collect();
@@ -40,7 +40,7 @@ fn row(guest: &Guest) -> [String; 7] {
     ]
 }
 
-/// The disks of the last census: `2 PV`, and what else there is.
+/// Returns the disks of the last census: `2 PV`, and what else there is.
 fn disks(guest: &Guest) -> String {
     let Some(guard) = &guest.guard else { return String::new() };
     let mut parts = Vec::new();
@@ -55,7 +55,7 @@ fn disks(guest: &Guest) -> String {
     parts.join(", ")
 }
 
-/// The reason for its standing, in words, and the host's veto where it is still to come.
+/// Returns the reason for its standing, in words, and the host's veto where it is still to come.
 fn sentence(guest: &Guest) -> String {
     let reason = match guest.standing() {
         Standing::Silent => "says nothing".to_owned(),
@@ -65,7 +65,7 @@ fn sentence(guest: &Guest) -> String {
     if next { format!("{reason}; its next boot is emulated") } else { reason }
 }
 
-/// The time that has gone since a moment: `3 d`, `5 h`, `12 min`, `40 s`.
+/// Returns the time that has gone since a moment: `3 d`, `5 h`, `12 min`, `40 s`.
 fn age(since: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     match now.saturating_sub(since) {
@@ -124,7 +124,7 @@ pub fn json(guests: &[Guest]) -> String {
     format!("{:#}\n", json!({ "guests": guests }))
 }
 
-/// A guest as JSON.
+/// Returns a guest as JSON.
 pub fn value(guest: &Guest) -> Value {
     let guard = guest.guard.as_ref().map(|guard| {
         json!({

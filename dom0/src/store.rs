@@ -15,7 +15,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// A store with dom0 and one guest.
+    /// Returns a store with dom0 and one guest.
     pub fn with_guest(domain: u32, name: &str, state: &[(&str, &str)]) -> Self {
         let store = Self::default();
         store.set("/local/domain/0/name", "Domain-0");

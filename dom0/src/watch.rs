@@ -51,7 +51,7 @@ impl Seen {
 }
 
 impl Event {
-    /// The guest, and the word for what happened.
+    /// Returns the guest, and the word for what happened.
     fn parts(&self) -> (&Guest, &'static str) {
         match self {
             Self::Appeared(guest) => (guest, "appeared"),
@@ -60,7 +60,7 @@ impl Event {
         }
     }
 
-    /// A line for people.
+    /// Returns a line for people.
     fn line(&self) -> String {
         let (guest, what) = self.parts();
         let head = format!("domain {} {}: ", guest.domain, guest.name);
@@ -71,7 +71,7 @@ impl Event {
         }
     }
 
-    /// A document for programs, on one line.
+    /// Returns a document for programs, on one line.
     fn json(&self) -> String {
         let (guest, what) = self.parts();
         json!({ "event": what, "guest": show::value(guest) }).to_string()
