@@ -262,8 +262,8 @@ impl RawEvent {
     }
 }
 
-/// The guard's side of `XenguardEvent`: unpacks the event, has `step` take it, packs the answer. No event and
-/// one that is refused are answered with a withhold.
+/// Carries out `XenguardEvent` on the guard's side: unpacks the event, has `step` take it, packs the answer.
+/// No event and one that is refused are answered with a withhold.
 #[must_use]
 pub fn answer(event: Option<RawEvent>, step: impl FnOnce(Event) -> Action) -> u64 {
     pack_action(match event.map_or(Err(Reason::EventRefused), RawEvent::unpack) {
@@ -346,7 +346,7 @@ impl Status {
     /// Bytes of the structure.
     pub const SIZE: usize = size_of::<Status>();
 
-    /// The status of a guard.
+    /// Returns the status of a guard.
     #[must_use]
     pub fn of(guard: &Guard) -> Status {
         let reason = match guard.phase() {

@@ -68,8 +68,8 @@ pub enum Relation {
 }
 
 impl Backing {
-    /// A backing of which nothing is known but the domain of its backend and the backend's path, such as
-    /// `/local/domain/0/backend/qdisk/1/768`.
+    /// Returns a backing of which nothing is known but the domain of its backend and the backend's path, such
+    /// as `/local/domain/0/backend/qdisk/1/768`.
     #[must_use]
     pub fn new(domain: u16, backend: &str) -> Backing {
         let kind = backend.split('/').skip_while(|part| *part != "backend").nth(1);
@@ -181,7 +181,7 @@ impl Number {
 }
 
 impl Name {
-    /// A name as `params` has it; `None` for that of no medium.
+    /// Returns a name as `params` has it; `None` for that of no medium.
     fn parse(value: &[u8], server: Server) -> Option<Name> {
         let text = without_formats(value);
         if text.is_empty() {
@@ -222,7 +222,7 @@ impl Name {
     }
 }
 
-/// The text behind the formats that stand before it.
+/// Returns the text behind the formats that stand before it.
 fn without_formats(mut text: &[u8]) -> &[u8] {
     while let Some(rest) = FORMATS.iter().find_map(|format| text.strip_prefix(*format)?.strip_prefix(b":")) {
         text = rest;
@@ -240,7 +240,7 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// A path below `root`, or below the root of all.
+    /// Returns a path below `root`, or below the root of all.
     fn new(root: Option<&'a [u8]>, text: &'a [u8]) -> Path<'a> {
         let mut path = Path { parts: [&[]; DEEPEST], length: 0 };
         if let Some(root) = root {
@@ -267,7 +267,7 @@ impl<'a> Path<'a> {
         self.length.checked_sub(1).and_then(|at| self.part(at)).unwrap_or_default()
     }
 
-    /// The last part's name of a whole disk, and the number of the partition that it names: `sda1`,
+    /// Returns the last part's name of a whole disk, and the number of the partition that it names: `sda1`,
     /// `nvme0n1p2`, `disk/by-id/x-part3`. 0 where it names none.
     fn partition(&self) -> (&'a [u8], u32) {
         let last = self.last();
@@ -296,7 +296,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// The numbers of a device whose name says them: `/dev/loop3`, `/dev/sdb1`, `/dev/block/253:4`.
+    /// Returns the numbers of a device whose name says them: `/dev/loop3`, `/dev/sdb1`, `/dev/block/253:4`.
     fn number(&self) -> Option<Number> {
         let decimal = |digits: &[u8]| core::str::from_utf8(digits).ok()?.parse().ok();
         match (self.length, self.part(1)?) {
@@ -336,7 +336,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// A name without the decimal number at its end, and that number, without a leading zero.
+/// Returns a name without the decimal number at its end, and that number, without a leading zero.
 fn trailing_number(name: &[u8]) -> (&[u8], Option<u32>) {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (stem, digits) = name.split_at(name.len() - digits);

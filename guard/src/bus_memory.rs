@@ -39,7 +39,7 @@ impl<C: Copy + PartialEq> Default for BusMemory<C> {
 }
 
 impl<C: Copy + PartialEq> BusMemory<C> {
-    /// The memory of a bus that has not reported anything.
+    /// Returns the memory of a bus that has not reported anything.
     #[must_use]
     pub const fn new() -> Self {
         BusMemory { children: [const { None }; MAX_CHILDREN] }

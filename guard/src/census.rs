@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// A disk of `params`, `mode` and identity.
+    /// Returns a disk of `params`, `mode` and identity.
     fn own(domain: u16, params: &str, mode: &str, identity: Option<Identity>) -> Own {
         let mut backing = Backing::new(domain, "/local/domain/0/backend/qdisk/1/768");
         backing.learn("params", params.as_bytes());

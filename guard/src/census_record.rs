@@ -67,7 +67,7 @@ impl Default for CensusRecord {
 }
 
 impl CensusRecord {
-    /// The record of no census.
+    /// Returns the record of no census.
     #[must_use]
     pub const fn new() -> CensusRecord {
         const NONE: RecordedDisk = RecordedDisk {
@@ -112,7 +112,7 @@ impl CensusRecord {
         }
     }
 
-    /// The disks that the record names.
+    /// Returns the disks that the record names.
     #[must_use]
     pub fn disks(&self) -> &[RecordedDisk] {
         &self.disks[..RECORDED.min(self.disk_count as usize)]
@@ -138,7 +138,7 @@ impl RecordedDisk {
     /// [`Provenance::Unknown`].
     pub const CONTROLLERS_UNKNOWN: u32 = 3;
 
-    /// The entry of a disk, with its class and what the controllers above it are.
+    /// Returns the entry of a disk, with its class and what the controllers above it are.
     #[must_use]
     pub fn new(disk: &Disk, class: Class, controllers: Option<Provenance>) -> RecordedDisk {
         let mut recorded = RecordedDisk {

@@ -8,7 +8,7 @@
 pub const INTERFACE: (u32, u16, u16, [u8; 8]) =
     (0x6F1C_2A34, 0x5B0D, 0x4E9B, [0x9A, 0x77, 0x3D, 0x1E, 0x8C, 0x5A, 0x4B, 0x10]);
 
-/// A control code: FILE_DEVICE_UNKNOWN, METHOD_BUFFERED, FILE_READ_ACCESS.
+/// Returns a control code: FILE_DEVICE_UNKNOWN, METHOD_BUFFERED, FILE_READ_ACCESS.
 const fn code(function: u32) -> u32 {
     0x22 << 16 | 1 << 14 | function << 2
 }
@@ -34,7 +34,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The bytes of this version's answer.
+    /// Returns the bytes of this version's answer.
     #[must_use]
     pub fn bytes() -> [u8; 8] {
         let mut bytes = [0; 8];
@@ -80,7 +80,7 @@ impl Event {
     /// Bytes of an event.
     pub const BYTES: usize = 32;
 
-    /// The event as it crosses, little endian.
+    /// Returns the event as it crosses, little endian.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -121,8 +121,9 @@ impl Events {
         self.next += 1;
     }
 
-    /// The first event from number `from` on that is kept, and how many before it are not; `None` where it is still to
-    /// come. 0 counts as 1. A number beyond the next one is of another boot: it counts as 1, too.
+    /// Returns the first event from number `from` on that is kept, and how many before it are not; `None`
+    /// where it is still to come. 0 counts as 1. A number beyond the next one is of another boot: it counts
+    /// as 1, too.
     #[must_use]
     pub fn from(&self, from: u64) -> Option<Event> {
         let wanted = if from > self.next { 1 } else { from.max(1) };

@@ -160,8 +160,8 @@ const TABLE: [Row; 7] = [
     },
 ];
 
-/// The kind of emulated disk controller that this function is, or `None` for anything else: passed-through
-/// hardware with the same ids and its own subsystem above all.
+/// Returns the kind of emulated disk controller that this function is, or `None` for anything else:
+/// passed-through hardware with the same ids and its own subsystem above all.
 #[must_use]
 pub fn classify(function: &PciFunction) -> Option<Controller> {
     TABLE

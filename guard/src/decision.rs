@@ -19,7 +19,7 @@ impl Decision {
         matches!(self, Decision::Pv(_))
     }
 
-    /// The input that settled the decision; [`Reason::PvSelected`] where all agreed.
+    /// Returns the input that settled the decision; [`Reason::PvSelected`] where all agreed.
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
@@ -99,17 +99,17 @@ pub enum PvDisks {
 /// The source of the decision's inputs. [`decide`] asks in the order of these methods and stops at the first
 /// that settles it, so that an emulated boot touches neither the hypervisor nor xenstore.
 pub trait Inputs {
-    /// The boot options; `None` if they could not be read.
+    /// Returns the boot options; `None` if they could not be read.
     fn options(&mut self) -> Option<BootOptions>;
     /// The kernel's own safe-mode flag (`InitSafeBootMode` ≠ 0).
     fn safe_mode(&mut self) -> bool;
-    /// The hypervisor.
+    /// Returns the hypervisor.
     fn hypervisor(&mut self) -> Hypervisor;
     /// `Parameters\HidePolicy`; `None` if it is not one that this version carries out.
     fn hide_policy(&mut self) -> Option<HidePolicy>;
-    /// The service of xenpci.
+    /// Returns the service of xenpci.
     fn xenpci(&mut self) -> Service;
-    /// The service of xenvbd.
+    /// Returns the service of xenvbd.
     fn xenvbd(&mut self) -> Service;
     /// Returns true if this Windows will find a driver for the storage adapter in boot: NT before 6.2 by the
     /// critical-device database, a later one only if an earlier boot has installed the device. Returns `None`
@@ -126,7 +126,7 @@ pub trait Inputs {
     /// Returns true if the machine takes the unplug protocol from this driver, or `Parameters\Unplug` does
     /// not ask for it.
     fn unplug(&mut self) -> bool;
-    /// The PV disks.
+    /// Returns the PV disks.
     fn pv_disks(&mut self) -> PvDisks;
 }
 
@@ -139,7 +139,7 @@ pub fn decide(inputs: &mut impl Inputs) -> Decision {
     }
 }
 
-/// The hide policy of a PV boot, or the first objection to one.
+/// Returns the hide policy of a PV boot, or the first objection to one.
 fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
     let options = inputs.options().ok_or(Reason::OptionsUnreadable)?;
     if options.vetoes_pv() {

@@ -40,7 +40,8 @@ pub fn take_out(list: &mut [u8], name: &str) -> Left {
     }
 }
 
-/// Bytes of the first entry, without and with its NUL. An odd byte at the end belongs to the last entry.
+/// Returns the number of bytes of the first entry, without and with its NUL. An odd byte at the end belongs
+/// to the last entry.
 fn entry(list: &[u8]) -> (usize, usize) {
     match list.chunks_exact(2).position(|unit| unit == [0, 0]) {
         Some(units) => (2 * units, 2 * units + 2),

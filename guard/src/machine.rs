@@ -166,7 +166,7 @@ pub struct BugCheck {
 }
 
 impl BugCheck {
-    /// The four parameters; `record` is P4, the address of the record that explains the stop, or 0.
+    /// Returns the four parameters; `record` is P4, the address of the record that explains the stop, or 0.
     #[must_use]
     pub const fn parameters(self, record: usize) -> [usize; 4] {
         [self.reason.code() as usize, self.own as usize, self.enumerated as usize, record]
@@ -223,7 +223,7 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// An unsealed guard.
+    /// Returns an unsealed guard.
     #[must_use]
     pub const fn new() -> Guard {
         Guard {
@@ -239,13 +239,13 @@ impl Guard {
         }
     }
 
-    /// The state of the boot.
+    /// Returns the state of the boot.
     #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// The hide policy that was decided on.
+    /// Returns the hide policy that was decided on.
     #[must_use]
     pub const fn policy(&self) -> HidePolicy {
         self.policy
@@ -424,8 +424,8 @@ impl Guard {
         }
     }
 
-    /// The machine that comes back has the disks that were unplugged from it; Linux unplugs anew, too
-    /// (arch/x86/xen/suspend_hvm.c, `xen_hvm_post_suspend`).
+    /// Handles a resume: the machine that comes back has the disks that were unplugged from it. Linux unplugs
+    /// anew, too (arch/x86/xen/suspend_hvm.c, `xen_hvm_post_suspend`).
     fn resumed(&mut self) -> Action {
         match self.phase {
             Phase::Hiding | Phase::Granted | Phase::Exposed if self.unplug == Some(Unplug::Acknowledged) => {

@@ -13,7 +13,7 @@ const INFORMATION: u32 = 0x6000_0000;
 /// A warning, with the customer bit.
 const WARNING: u32 = 0xA000_0000;
 
-/// The code under which a driver writes this reason into the event log.
+/// Returns the code under which a driver writes this reason into the event log.
 #[must_use]
 pub const fn code(reason: Reason) -> u32 {
     let severity = if matches!(reason, Reason::PvSelected) { INFORMATION } else { WARNING };

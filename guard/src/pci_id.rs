@@ -55,7 +55,7 @@ impl Parts {
         Some((self.vendor?, self.device?, (low(subsystem), low(subsystem >> 16))))
     }
 
-    /// The function, where vendor, device and class are known.
+    /// Returns the function, where vendor, device and class are known.
     #[must_use]
     pub fn function(&self) -> Option<PciFunction> {
         let subsystem = self.subsystem.unwrap_or(0);
@@ -79,7 +79,7 @@ const fn low(number: u32) -> u16 {
     (number & 0xFFFF) as u16
 }
 
-/// The first `digits` hexadecimal digits after `name`, where `part` begins with it.
+/// Returns the first `digits` hexadecimal digits after `name`, where `part` begins with it.
 fn number_after(part: &[u16], name: &str, digits: usize) -> Option<u32> {
     if !units::starts_with(part, name) {
         return None;

@@ -9,8 +9,8 @@ use crate::pci_id;
 
 /// Reads configuration space.
 pub trait ConfigurationSpace {
-    /// The doubleword at `offset`, a multiple of 4, of a function's header; `None` where there is no such
-    /// function.
+    /// Returns the doubleword at `offset`, a multiple of 4, of a function's header; `None` where there is no
+    /// such function.
     fn read(&mut self, bus: u8, device: u8, function: u8, offset: u8) -> Option<u32>;
 }
 

@@ -19,7 +19,8 @@ pub enum HidePolicy {
 }
 
 impl HidePolicy {
-    /// The policy that a value names, given as UTF-16 units without terminator; ASCII case does not matter.
+    /// Returns the policy that a value names, given as UTF-16 units without terminator; ASCII case does not
+    /// matter.
     #[must_use]
     pub fn parse(units: &[u16]) -> Option<HidePolicy> {
         let is = |name: &str| {

@@ -22,7 +22,7 @@ macro_rules! reasons {
                 match self { $(Reason::$name => $text,)+ }
             }
 
-            /// The reason with this code, if there is one.
+            /// Returns the reason with this code, if there is one.
             #[must_use]
             pub const fn from_code(code: u32) -> Option<Reason> {
                 match code { $($code => Some(Reason::$name),)+ _ => None }
@@ -159,7 +159,7 @@ reasons! {
 }
 
 impl Reason {
-    /// The stable code of the reason.
+    /// Returns the stable code of the reason.
     #[must_use]
     pub const fn code(self) -> u32 {
         self as u32

@@ -45,7 +45,7 @@ impl Default for Record {
 }
 
 impl Record {
-    /// An empty record.
+    /// Returns an empty record.
     #[must_use]
     pub const fn new() -> Record {
         let mut bytes = [0; SIZE];
@@ -62,7 +62,7 @@ impl Record {
         Record(bytes)
     }
 
-    /// A record as it was found; `None` if it is none.
+    /// Returns a record as it was found; `None` if it is none.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Record> {
         let record = Record(bytes.get(..SIZE)?.try_into().ok()?);
@@ -95,7 +95,7 @@ impl Record {
         }
     }
 
-    /// The events from number `from` on that are still there, each with its number, oldest first.
+    /// Returns the events from number `from` on that are still there, each with its number, oldest first.
     pub fn entries(&self, from: u32) -> impl Iterator<Item = (u32, Entry)> + '_ {
         let count = self.count();
         let oldest = count.saturating_sub(CAPACITY as u32);
@@ -149,7 +149,7 @@ impl Entry {
         Entry { time, kind, flags, arguments, action: pack_action(action) }
     }
 
-    /// The guard's answer.
+    /// Returns the guard's answer.
     pub fn action(&self) -> Action {
         unpack_action(self.action)
     }

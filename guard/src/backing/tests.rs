@@ -4,7 +4,7 @@ use std::{format, string::String, vec::Vec};
 use super::*;
 use Relation::{Distinct, Same, Unknown};
 
-/// A backing of `domain` with these values of [`NODES`], none where empty.
+/// Returns a backing of `domain` with these values of [`NODES`], none where empty.
 fn of(domain: u16, kind: &str, values: [&str; 4]) -> Backing {
     let mut backing = Backing::new(domain, &format!("/local/domain/{domain}/backend/{kind}/1/768"));
     for (node, value) in NODES.into_iter().zip(values).filter(|(_, value)| !value.is_empty()) {
@@ -180,7 +180,7 @@ fn nothing_is_told_by_nothing() {
     assert!(!of(0, "vbd", ["", "", "", "w!"]).is_read_only());
 }
 
-/// A path in some other spelling.
+/// Returns a path in some other spelling.
 fn respelled(parts: &[String], extra: &[u8]) -> String {
     let mut path = String::new();
     for (at, part) in parts.iter().enumerate() {

@@ -47,12 +47,12 @@ impl Devices {
         Devices([None; MAX_DEVICES])
     }
 
-    /// The place of a number; `None` for one that is beyond the table.
+    /// Returns the place of a number; `None` for one that is beyond the table.
     pub fn place(&mut self, number: u32) -> Option<&mut Option<Device>> {
         self.0.get_mut(usize::try_from(number).ok()?)
     }
 
-    /// The device with this number.
+    /// Returns the device with this number.
     pub fn get(&mut self, number: u32) -> Option<&mut Device> {
         self.place(number)?.as_mut().filter(|device| !device.gone)
     }
@@ -69,7 +69,7 @@ impl Devices {
         true
     }
 
-    /// The devices that are there.
+    /// Returns the devices that are there.
     fn iter(&self) -> impl Iterator<Item = &Device> {
         self.0.iter().flatten().filter(|device| !device.gone)
     }

@@ -365,7 +365,7 @@ fn any_kind() -> impl Strategy<Value = Emulated> {
     ]
 }
 
-/// A boot that tends towards exposure, so that the deep phases are reached.
+/// Returns a boot that tends towards exposure, so that the deep phases are reached.
 fn any_boot() -> impl Strategy<Value = Vec<Event>> {
     let prefix = prop_oneof![
         Just(vec![]),
