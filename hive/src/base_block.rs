@@ -37,7 +37,7 @@ pub struct Layout {
 const _: () = assert!(size_of::<Layout>() == 512);
 
 impl Layout {
-    /// The base block of a hive or of a log file, whose signature and version are checked.
+    /// Returns the base block of a hive or of a log file, whose signature and version are checked.
     pub fn of(file: &[u8]) -> Result<&Layout, Error> {
         let (layout, _) = Layout::ref_from_prefix(file)
             .map_err(|_| Error::end(file.len(), "a base block of 4096 bytes"))?;
@@ -45,7 +45,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The primary and the secondary sequence number.
+    /// Returns the primary and the secondary sequence number.
     pub fn sequences(&self) -> (u32, u32) {
         (self.primary_sequence.get(), self.secondary_sequence.get())
     }
@@ -127,7 +127,7 @@ pub fn make_clean(hive: &mut [u8], sequence: u32, bins_size: u32, locked: Option
     }
 }
 
-/// The exclusive or of the first 127 words; 0 and all ones are not used.
+/// Returns the exclusive or of the first 127 words; 0 and all ones are not used.
 pub fn checksum(file: &[u8]) -> u32 {
     let words = file.chunks_exact(4).take(127).map(|word| U32::read_from_bytes(word).map_or(0, U32::get));
     match words.fold(0, |sum, word| sum ^ word) {

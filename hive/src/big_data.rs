@@ -21,7 +21,7 @@ struct Layout {
 
 const _: () = assert!(size_of::<Layout>() == 8);
 
-/// The `size` bytes that the segments of `cell` hold.
+/// Returns the `size` bytes that the segments of `cell` hold.
 pub fn read(hive: &Hive<'_>, cell: &Cell<'_>, size: usize) -> Result<Vec<u8>, Error> {
     let (layout, _) = cell.split::<Layout>("large data")?;
     let count = usize::from(layout.segments.get());

@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<Header>() == 32);
 /// Bins have sizes of multiples of this.
 const UNIT: u32 = 4096;
 
-/// The time in the first bin's header, which is that of the hive's last write.
+/// Returns the time in the first bin's header, which is that of the hive's last write.
 pub fn first_time(file: &[u8]) -> Option<u64> {
     let (header, _) = Header::ref_from_prefix(file.get(base_block::SIZE..)?).ok()?;
     Some(header.time.get())
@@ -67,7 +67,7 @@ impl Bins {
         Ok(Bins(bins))
     }
 
-    /// The bin around an offset in the file.
+    /// Returns the bin around an offset in the file.
     pub fn around(&self, offset: usize) -> Option<&Range<usize>> {
         let next = self.0.partition_point(|bin| bin.start <= offset);
         self.0.get(next.checked_sub(1)?).filter(|bin| bin.contains(&offset))

@@ -18,7 +18,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// An empty key.
+    /// Returns an empty key.
     #[must_use]
     pub fn new() -> Tree {
         Tree::default()
@@ -69,12 +69,12 @@ impl Tree {
         self.with_value(name, BINARY, data)
     }
 
-    /// The number of keys, with this one.
+    /// Returns the number of keys, with this one.
     fn count(&self) -> u32 {
         1 + self.keys.values().map(Tree::count).sum::<u32>()
     }
 
-    /// The hive file whose root has this name.
+    /// Returns the hive file whose root has this name.
     #[must_use]
     pub fn hive(&self, root: &str) -> Vec<u8> {
         let mut cells = Cells(vec![0; HEADER]);
@@ -118,7 +118,7 @@ impl Cells {
         offset as u32
     }
 
-    /// A security descriptor that all keys share, so many: self-relative, with nothing in it.
+    /// Returns a security descriptor that all keys share, so many: self-relative, with nothing in it.
     fn security(&mut self, keys: u32) -> u32 {
         let own = self.0.len() as u32;
         let mut cell = Vec::from(*b"sk\0\0");

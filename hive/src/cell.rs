@@ -24,7 +24,7 @@ impl fmt::Debug for Cell<'_> {
 }
 
 impl<'a> Cell<'a> {
-    /// The cell at `offset` from the end of the base block.
+    /// Returns the cell at `offset` from the end of the base block.
     pub fn read(hive: &'a Hive<'a>, offset: u32) -> Result<Cell<'a>, Error> {
         let start = base_block::SIZE + offset as usize;
         let expected = "an offset of a cell: a multiple of 8 inside a bin";
@@ -50,7 +50,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// The structure that the content begins with, and what is behind it.
+    /// Returns the structure that the content begins with, and what is behind it.
     pub fn split<T>(&self, expected: &'static str) -> Result<(&'a T, &'a [u8]), Error>
     where
         T: FromBytes + Immutable + KnownLayout + Unaligned,
@@ -58,12 +58,12 @@ impl<'a> Cell<'a> {
         T::ref_from_prefix(self.content).map_err(|_| Error::end(self.at + self.content.len(), expected))
     }
 
-    /// The first `length` bytes.
+    /// Returns the first `length` bytes.
     pub fn first(&self, length: usize, expected: &'static str) -> Result<&'a [u8], Error> {
         self.content.get(..length).ok_or(Error::end(self.at + self.content.len(), expected))
     }
 
-    /// The first `count` elements of a list of `T`.
+    /// Returns the first `count` elements of a list of `T`.
     pub fn list<T>(
         content: &'a [u8],
         at: usize,

@@ -70,13 +70,13 @@ impl<'a> Key<'a> {
         })
     }
 
-    /// The key's name.
+    /// Returns the key's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The subkeys, in the order of the file, which is that of their upper-cased names.
+    /// Returns the subkeys, in the order of the file, which is that of their upper-cased names.
     ///
     /// # Errors
     /// Of the list; each subkey has its own.
@@ -89,7 +89,7 @@ impl<'a> Key<'a> {
         Ok(offsets.into_iter().map(move |offset| Key::read(hive, offset)))
     }
 
-    /// The subkey of this name.
+    /// Returns the subkey of this name.
     ///
     /// # Errors
     /// A cell on the way is damaged.
@@ -103,7 +103,7 @@ impl<'a> Key<'a> {
         Ok(None)
     }
 
-    /// The values.
+    /// Returns the values.
     ///
     /// # Errors
     /// Of the list; each value has its own.
@@ -119,7 +119,7 @@ impl<'a> Key<'a> {
         Ok(list.iter().map(move |offset| key_value::Value::read(hive, offset.get())))
     }
 
-    /// The value of this name; the default value's name is empty.
+    /// Returns the value of this name; the default value's name is empty.
     ///
     /// # Errors
     /// A cell on the way is damaged.
@@ -133,7 +133,7 @@ impl<'a> Key<'a> {
         Ok(None)
     }
 
-    /// The `REG_DWORD` of this name; `None` where there is none, or one of another type or length.
+    /// Returns the `REG_DWORD` of this name; `None` where there is none, or one of another type or length.
     ///
     /// # Errors
     /// A cell on the way is damaged.
@@ -144,7 +144,7 @@ impl<'a> Key<'a> {
         })
     }
 
-    /// The text of this name; `None` where there is none, or a value of another type.
+    /// Returns the text of this name; `None` where there is none, or a value of another type.
     ///
     /// # Errors
     /// A cell on the way is damaged.

@@ -74,19 +74,19 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The value's name; empty for the default value.
+    /// Returns the value's name; empty for the default value.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The type of the data; see [`data_type`].
+    /// Returns the type of the data; see [`data_type`].
     #[must_use]
     pub const fn data_type(&self) -> u32 {
         self.data_type
     }
 
-    /// The data.
+    /// Returns the data.
     ///
     /// # Errors
     /// Its cell is damaged.
@@ -110,7 +110,7 @@ impl<'a> Value<'a> {
         cell.first(size, "as much data as the value says").map(Cow::Borrowed)
     }
 
-    /// The number, if it is a `REG_DWORD` of four bytes.
+    /// Returns the number, if it is a `REG_DWORD` of four bytes.
     ///
     /// # Errors
     /// Its cell is damaged.
@@ -121,7 +121,7 @@ impl<'a> Value<'a> {
         Ok(<[u8; 4]>::try_from(&*self.data()?).ok().map(u32::from_le_bytes))
     }
 
-    /// The text up to its NUL, if it is a `REG_SZ` or `REG_EXPAND_SZ`.
+    /// Returns the text up to its NUL, if it is a `REG_SZ` or `REG_EXPAND_SZ`.
     ///
     /// # Errors
     /// Its cell is damaged.
@@ -134,7 +134,7 @@ impl<'a> Value<'a> {
         Ok(Some(text))
     }
 
-    /// The texts, if it is a `REG_MULTI_SZ`.
+    /// Returns the texts, if it is a `REG_MULTI_SZ`.
     ///
     /// # Errors
     /// Its cell is damaged.

@@ -65,7 +65,7 @@ impl<'a> Hive<'a> {
         Ok(Hive { file, bins, root: base.root() })
     }
 
-    /// The root key.
+    /// Returns the root key.
     ///
     /// # Errors
     /// Its cell is damaged.

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-/// A stored name as text; a lone surrogate becomes a replacement character.
+/// Returns a stored name as text; a lone surrogate becomes a replacement character.
 pub fn decode(bytes: &[u8], compressed: bool) -> String {
     if compressed {
         return bytes.iter().map(|&byte| char::from(byte)).collect();

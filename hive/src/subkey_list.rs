@@ -28,7 +28,7 @@ struct Hinted {
 
 const _: () = assert!(size_of::<Hinted>() == 8);
 
-/// The offsets of the key nodes in the list at `offset`, which must be `count`.
+/// Returns the offsets of the key nodes in the list at `offset`, which must be `count`.
 pub fn read(hive: &Hive<'_>, offset: u32, count: u32) -> Result<Vec<u32>, Error> {
     let mut keys = Vec::new();
     let cell = Cell::read(hive, offset)?;

@@ -11,7 +11,7 @@ use hive::{
 };
 use proptest::prelude::*;
 
-/// A hive of several pages with this number in it, near its start and near its end.
+/// Returns a hive of several pages with this number in it, near its start and near its end.
 fn hive(number: u32) -> Vec<u8> {
     let big: Vec<u8> = (0..9000_u32).map(|n| (n % 253) as u8).collect();
     Tree::new()

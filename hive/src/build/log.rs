@@ -8,7 +8,7 @@ use crate::{base_block, replay::marvin};
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
 
-/// A hive of which a write has begun and not ended: its primary sequence number is one ahead.
+/// Returns a hive of which a write has begun and not ended: its primary sequence number is one ahead.
 ///
 /// # Panics
 /// The hive is shorter than a base block.
@@ -21,7 +21,7 @@ pub fn dirty(hive: &[u8], sequence: u32) -> Vec<u8> {
     hive
 }
 
-/// A hive with another time of its last write, in the base block and in the first bin.
+/// Returns a hive with another time of its last write, in the base block and in the first bin.
 ///
 /// # Panics
 /// The hive is shorter than a base block and a bin's header.
@@ -34,7 +34,7 @@ pub fn at_time(hive: &[u8], time: u64) -> Vec<u8> {
     hive
 }
 
-/// A log file of the newer format: one entry from each state of the hive to the next.
+/// Returns a log file of the newer format: one entry from each state of the hive to the next.
 ///
 /// # Panics
 /// A hive is shorter than a base block.
@@ -47,7 +47,7 @@ pub fn of_entries(states: &[&[u8]], sequence: u32) -> Vec<u8> {
     log
 }
 
-/// A log file of the older format: the pages of `new` that differ from those of `old`.
+/// Returns a log file of the older format: the pages of `new` that differ from those of `old`.
 ///
 /// # Panics
 /// A hive is shorter than a base block.
@@ -67,7 +67,7 @@ pub fn of_dirty_pages(old: &[u8], new: &[u8], sequence: u32) -> Vec<u8> {
     log
 }
 
-/// The first sector: a copy of the hive's, with another type.
+/// Returns the first sector: a copy of the hive's, with another type.
 fn base(hive: &[u8], sequence: u32, file_type: u32) -> Vec<u8> {
     let mut base = hive[..SECTOR].to_vec();
     put(&mut base, 4, sequence);
@@ -122,7 +122,7 @@ fn put_hashes(entry: &mut [u8]) {
     }
 }
 
-/// The pages of `new` that `old` has otherwise, or not at all.
+/// Returns the pages of `new` that `old` has otherwise, or not at all.
 fn differing(old: &[u8], new: &[u8]) -> Vec<usize> {
     let page = |bytes: &'_ [u8], n: usize| bytes.get(n * PAGE..(n + 1) * PAGE).map(<[u8]>::to_vec);
     (0..new.len() / PAGE).filter(|&n| page(old, n) != page(new, n)).collect()

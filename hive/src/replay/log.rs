@@ -62,7 +62,7 @@ impl<'a> Log<'a> {
         self.base.sequences().0
     }
 
-    /// The size of a sector of the disk that the older format was written for.
+    /// Returns the size of a sector of the disk that the older format was written for.
     fn sector(&self) -> Result<usize, Error> {
         match self.base.clustering.get() {
             factor @ 1..=8 => Ok(factor as usize * SECTOR),
@@ -73,7 +73,7 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// The pages of the older format.
+    /// Returns the pages of the older format.
     pub fn dirty_pages(&self) -> Result<Vec<Page<'a>>, Error> {
         let sector = self.sector()?;
         let signature = self.file.get(sector..sector + 4).ok_or(Error::end(sector, "a dirty vector"))?;
@@ -108,8 +108,8 @@ impl<'a> Log<'a> {
         Ok(pages)
     }
 
-    /// The entries of the newer format that follow each other, from the first on. The error says why the
-    /// next one is none; what stands there is often the rest of an older life.
+    /// Returns the entries of the newer format that follow each other, from the first on. The error says why
+    /// the next one is none; what stands there is often the rest of an older life.
     pub fn entries(&self) -> (Vec<Entry<'a>>, Error) {
         let mut entries = Vec::new();
         let (mut at, mut sequence) = (SECTOR, self.sequence());

@@ -317,7 +317,7 @@ impl Work {
         log.base.write_to(&mut self.hive);
     }
 
-    /// The hive, clean.
+    /// Returns the hive, clean.
     fn finish(mut self) -> Vec<u8> {
         let sequence = self.sequence.wrapping_add(1);
         base_block::make_clean(&mut self.hive, sequence, self.bins_size, self.locked);
