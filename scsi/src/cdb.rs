@@ -258,7 +258,7 @@ const BYTCHK: u8 = 0x02;
 /// CONTROL: NACA and LINK, both unsupported as the INQUIRY data says (SAM-3 5.2).
 const NACA_OR_LINK: u8 = 0x05;
 
-/// The structure at the CDB's start, if the CDB is long enough and its control byte asks for nothing.
+/// Returns the structure at the CDB's start, if the CDB is long enough and its control byte asks for nothing.
 fn layout<T: FromBytes + KnownLayout + Immutable + Unaligned>(cdb: &[u8]) -> Result<&T, Sense> {
     let (whole, _) = T::ref_from_prefix(cdb).map_err(|_| Sense::invalid_field(cdb.len() as u16))?;
     let last = size_of::<T>() - 1;

@@ -36,7 +36,7 @@ impl Identity {
         identity
     }
 
-    /// The serial number.
+    /// Returns the serial number.
     pub fn serial(&self) -> &[u8] {
         &self.text[..self.len]
     }

@@ -19,7 +19,7 @@ impl BlockSize {
     /// 4096 bytes.
     pub const B4096: Self = Self(4096);
 
-    /// The block size of this many bytes: a power of two from 512 to 4096.
+    /// Returns the block size of this many bytes: a power of two from 512 to 4096.
     pub const fn new(bytes: u32) -> Option<Self> {
         match bytes {
             512 | 1024 | 2048 | 4096 => Some(Self(bytes)),
@@ -143,7 +143,8 @@ impl From<Result<Reply, Sense>> for Outcome {
 }
 
 impl Lun {
-    /// Number of whole logical blocks. A backend's odd sectors past the last whole block are out of reach.
+    /// Returns the number of whole logical blocks. A backend's odd sectors past the last whole block are out
+    /// of reach.
     pub const fn blocks(&self) -> u64 {
         self.sectors / self.block_size.sectors() as u64
     }

@@ -116,7 +116,7 @@ pub(crate) const SAVED: u8 = 3;
 const WP: u8 = 0x80;
 const DPOFUA: u8 = 0x10;
 
-/// The mode data asked for, whole.
+/// Returns the mode data asked for, whole.
 pub(crate) fn sense(lun: &Lun, request: &Request) -> Result<Reply, Sense> {
     if request.control == SAVED {
         return Err(Sense::SAVING_NOT_SUPPORTED);

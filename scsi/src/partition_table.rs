@@ -83,8 +83,8 @@ pub fn first_block(block: &[u8]) -> FirstBlock {
     }
 }
 
-/// The disk GUID of a GPT header in block 1, as its bytes stand there; `None` if that is no header or its
-/// GUID is zero.
+/// Returns the disk GUID of a GPT header in block 1, as its bytes stand there; `None` if that is no header or
+/// its GUID is zero.
 ///
 /// The checksum is not asked for: two paths to one backing show the same bytes, right or wrong.
 pub fn gpt_disk_guid(block: &[u8]) -> Option<[u8; 16]> {

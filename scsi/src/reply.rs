@@ -16,12 +16,12 @@ impl Reply {
     /// No data.
     pub const EMPTY: Self = Self { bytes: [0; CAPACITY], len: 0 };
 
-    /// The data.
+    /// Returns the data.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// A reply that holds `part`.
+    /// Returns a reply that holds `part`.
     pub(crate) fn of(part: &(impl IntoBytes + Immutable + ?Sized)) -> Self {
         let mut reply = Self::EMPTY;
         reply.push(part);
@@ -38,14 +38,15 @@ impl Reply {
         self.len += taken;
     }
 
-    /// The reply cut to `allocation` bytes (SPC-3 4.3.4.6: never an error, and lengths inside stay whole).
+    /// Returns the reply cut to `allocation` bytes (SPC-3 4.3.4.6: never an error, and lengths inside stay
+    /// whole).
     #[must_use]
     pub(crate) fn cut(mut self, allocation: usize) -> Self {
         self.len = self.len.min(allocation);
         self
     }
 
-    /// Bytes so far.
+    /// Returns the number of bytes so far.
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -16,7 +16,7 @@ const _: () = assert!(size_of::<Header>() == 8);
 /// LUN 0 in every address method (SAM-3 4.9).
 const LUN_0: [u8; 8] = [0; 8];
 
-/// The list for SELECT REPORT 0 or 2; for 1 (well known logical units only) it is empty.
+/// Returns the list for SELECT REPORT 0 or 2; for 1 (well known logical units only) it is empty.
 pub(crate) fn list(well_known_only: bool) -> Reply {
     let units: &[[u8; 8]] = if well_known_only { &[] } else { &[LUN_0] };
     let mut reply = Reply::of(&Header { list_length: U32::new(size_of_val(units) as u32), reserved: [0; 4] });

@@ -41,7 +41,7 @@ struct Descriptor {
 }
 const _: () = assert!(size_of::<Descriptor>() == 16);
 
-/// The list's whole descriptors; a last one that is cut off does not count (SBC-3 5.28.2).
+/// Returns the list's whole descriptors; a last one that is cut off does not count (SBC-3 5.28.2).
 fn descriptors(list: &[u8]) -> &[Descriptor] {
     let Ok((header, rest)) = Header::ref_from_prefix(list) else { return &[] };
     let room = usize::from(header.descriptors_length.get()).min(rest.len());
@@ -49,8 +49,8 @@ fn descriptors(list: &[u8]) -> &[Descriptor] {
     <[Descriptor]>::ref_from_prefix_with_elems(rest, count).map_or(&[], |(all, _)| all)
 }
 
-/// The stretch of a number; `None` beyond the last. One of no sectors asks for nothing. It has to be checked
-/// against the disk ([`Lun::check_unmap`], and again by whoever sends it).
+/// Returns the stretch of a number; `None` beyond the last. One of no sectors asks for nothing. It has to be
+/// checked against the disk ([`Lun::check_unmap`], and again by whoever sends it).
 pub fn extent(list: &[u8], index: usize, block_size: BlockSize) -> Option<Extent> {
     let descriptor = descriptors(list).get(index)?;
     let per_block = u64::from(block_size.sectors());

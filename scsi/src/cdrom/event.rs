@@ -56,7 +56,7 @@ impl Events {
         self.0.store(MEDIA_REMOVAL, Ordering::Release);
     }
 
-    /// The answer to a request for these classes; an event is told once.
+    /// Returns the answer to a request for these classes; an event is told once.
     pub fn read(&self, classes: u8, present: bool, open: bool) -> Reply {
         if classes & MEDIA_BIT == 0 {
             return Reply::of(&Header {

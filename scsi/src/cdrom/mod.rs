@@ -57,7 +57,7 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// A drive with a medium of so many sectors of 512 bytes in it; 0 for none.
+    /// Returns a drive with a medium of so many sectors of 512 bytes in it; 0 for none.
     pub fn new(sectors: u64, identity: Identity) -> Self {
         let drive = Self {
             medium: AtomicU64::new(sectors),
@@ -202,7 +202,7 @@ impl Drive {
         }
     }
 
-    /// The commands that a disk has too.
+    /// Executes the commands that a disk has, too.
     fn primary(&self, command: Command) -> Result<Outcome, Sense> {
         let good = |reply: Reply, allocation: usize| Ok(Outcome::Good(reply.cut(allocation)));
         match command {
@@ -312,7 +312,7 @@ impl DiscInformation {
     };
 }
 
-/// The command's bytes, if there are enough and its control byte asks for nothing.
+/// Returns the command's bytes, if there are enough and its control byte asks for nothing.
 fn fixed<const N: usize>(cdb: &[u8]) -> Result<&[u8; N], Sense> {
     let cdb = cdb.first_chunk::<N>().ok_or(Sense::invalid_field(cdb.len() as u16))?;
     refuse_if(cdb[N - 1] & 0x05 != 0, N as u16 - 1)?;

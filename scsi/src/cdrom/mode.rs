@@ -54,7 +54,7 @@ const _: () = assert!(size_of::<Capabilities>() == 20);
 /// 4x: what old initiators expect a drive to have; nothing here is so slow or so fast.
 const SPEED: U16 = U16::new(706);
 
-/// The mode data asked for, whole.
+/// Returns the mode data asked for, whole.
 pub(super) fn sense(request: &Request) -> Result<Reply, Sense> {
     if request.control == SAVED {
         return Err(Sense::SAVING_NOT_SUPPORTED);

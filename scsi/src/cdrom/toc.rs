@@ -38,7 +38,7 @@ const LEAD_OUT: u8 = 0xAA;
 const FRAMES: u32 = 75;
 const PREGAP: u32 = 2 * FRAMES;
 
-/// The table that `cdb` asks for, of a medium of so many blocks.
+/// Returns the table that `cdb` asks for, of a medium of so many blocks.
 pub(super) fn read(cdb: &[u8; 10], blocks: u32) -> Result<Reply, Sense> {
     let msf = cdb[1] & 0x02 != 0;
     // Before MMC the format stood in the control byte.
@@ -78,7 +78,7 @@ pub(super) fn read(cdb: &[u8; 10], blocks: u32) -> Result<Reply, Sense> {
     }
 }
 
-/// A block's address: its number, or minutes, seconds and frames.
+/// Returns a block's address: its number, or minutes, seconds and frames.
 fn address(block: u32, msf: bool) -> [u8; 4] {
     if !msf {
         return block.to_be_bytes();
