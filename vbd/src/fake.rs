@@ -28,8 +28,8 @@ struct Command {
 }
 
 impl Order {
-    /// A command with a buffer of `length` bytes made of these elements, or, for a command that is no read or
-    /// write, at this address. List and extension are leaked: an SRB may stay pending for good.
+    /// Returns a command with a buffer of `length` bytes made of these elements, or, for a command that is no
+    /// read or write, at this address. List and extension are leaked: an SRB may stay pending for good.
     pub fn new(length: usize, parameters: Option<NonNull<u8>>, list: Vec<Element>) -> Self {
         Self(Rc::new(Command {
             length: length as u32,
@@ -40,7 +40,7 @@ impl Order {
         }))
     }
 
-    /// The SRB; to be asked for once.
+    /// Returns the SRB; to be asked for once.
     pub fn srb(&self) -> Srb {
         Srb(self.0.clone())
     }
@@ -106,7 +106,7 @@ pub struct Window {
 unsafe impl Send for Window {}
 
 impl Window {
-    /// A window with nothing mapped.
+    /// Returns a window with nothing mapped.
     pub fn new(world: &World) -> Self {
         let memory = std::vec![0; WINDOW_PAGES * PAGE_SIZE / size_of::<u128>()].into_boxed_slice();
         Self { world: world.clone(), memory, frames: Vec::with_capacity(WINDOW_PAGES), mappings: 0 }

@@ -106,7 +106,7 @@ impl<S: Srb> Ended<S> {
         self.0.push(request);
     }
 
-    /// A request that reached no queue.
+    /// Ends a request that reached no queue.
     pub fn unserved(request: NonNull<Request<S>>) -> Self {
         let mut ended = Self::default();
         ended.push(request, Answer::NoDevice);

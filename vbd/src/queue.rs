@@ -145,7 +145,7 @@ pub struct Queue<H: Hal, S: Srb> {
 unsafe impl<H: Hal + Send, S: Srb> Send for Queue<H, S> {}
 
 impl<H: Hal, S: Srb> Queue<H, S> {
-    /// The queue of a connected frontend.
+    /// Returns the queue of a connected frontend.
     pub fn new(mut frontend: blkif::Frontend<H>, hal: H, window: S::Window, port: Port, disk: Disk) -> Self {
         frontend.connect(port, disk);
         Self {
@@ -350,7 +350,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         }
     }
 
-    /// The disk as the backend serves it, without what it has refused. ≤ DISPATCH_LEVEL.
+    /// Returns the disk as the backend serves it, without what it has refused. ≤ DISPATCH_LEVEL.
     pub fn disk(&self) -> Option<Disk> {
         match &self.backend {
             Backend::Ring(frontend) => frontend.disk().copied(),
@@ -418,7 +418,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         (Some(frontend), ended)
     }
 
-    /// A new backend: sends what waits. The frontend is connected by this. ≤ DISPATCH_LEVEL.
+    /// Takes a new backend, and sends what waits. The frontend is connected by this. ≤ DISPATCH_LEVEL.
     pub fn attach(&mut self, mut frontend: blkif::Frontend<H>, port: Port, disk: Disk) -> Ended<S> {
         frontend.connect(port, disk);
         self.backend = Backend::Ring(frontend);
@@ -541,7 +541,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     }
 }
 
-/// The request that a ring request belongs to.
+/// Returns the request that a ring request belongs to.
 fn request_of<S: Srb>(completion: &Completion) -> NonNull<Request<S>> {
     // SAFETY: every ring request but that of `read_now`, which takes its own completion, has the address of a
     // request as its tag.

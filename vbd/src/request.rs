@@ -65,7 +65,7 @@ pub struct Request<S: Srb> {
 }
 
 impl<S: Srb> Request<S> {
-    /// The request for `action`, with the SRB's buffer checked against it.
+    /// Returns the request for `action`, with the SRB's buffer checked against it.
     ///
     /// # Errors
     /// The SRB, and how it ends at once: its buffer or its scatter-gather list is shorter than the command's
@@ -310,7 +310,7 @@ fn copied_transfer(tag: usize, work: Work, extent: Extent) -> Transfer {
     Transfer::copied(tag, operation, extent.sector, extent.bytes())
 }
 
-/// A request's tag: its address.
+/// Returns a request's tag: its address.
 fn tag<S: Srb>(request: NonNull<Request<S>>) -> usize {
     request.as_ptr().expose_provenance()
 }

@@ -20,7 +20,7 @@ pub unsafe trait Srb: Send + Sized {
     /// The scatter-gather list of an SRB's buffer.
     type List: blkif::ScatterList + Copy + Send;
 
-    /// Bytes of the data buffer.
+    /// Returns the number of bytes of the data buffer.
     fn data_length(&self) -> u32;
 
     /// System address of the data buffer of a command that is no read or write, if it has one. The port driver
@@ -37,7 +37,7 @@ pub unsafe trait Srb: Send + Sized {
     /// completed.
     fn extension(&self) -> Option<NonNull<Request<Self>>>;
 
-    /// The scatter-gather list of the data buffer, if there is one.
+    /// Returns the scatter-gather list of the data buffer, if there is one.
     ///
     /// # Implementation
     /// The list stays as it is, and its memory is resident and the SRB's alone, to be read, and to be written if

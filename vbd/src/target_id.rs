@@ -6,8 +6,8 @@
 
 use xen::blkif::VirtualDevice;
 
-/// The target id of `device`, below `limit`, among those that `usable` accepts: its own, or, where another vbd
-/// has that (`hda` beside `xvda`) or there is none, the highest.
+/// Returns the target id of `device`, below `limit`, among those that `usable` accepts: its own, or, where
+/// another vbd has that (`hda` beside `xvda`) or there is none, the highest.
 pub fn choose(device: VirtualDevice, limit: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
     let own = device.place().map(|(disk, _)| disk as usize).filter(|id| *id < limit && usable(*id));
     own.or_else(|| (0..limit).rev().find(|id| usable(*id)))

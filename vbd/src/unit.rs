@@ -68,7 +68,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// A unit that begins like this; `tells`: changes are told by unit attentions.
+    /// Returns a unit that begins like this; `tells`: changes are told by unit attentions.
     pub fn new(lun: Lun, tells: bool) -> Self {
         Self {
             base: lun,
@@ -79,7 +79,7 @@ impl Unit {
         }
     }
 
-    /// The unit now. Any IRQL.
+    /// Returns the unit now. Any IRQL.
     pub fn lun(&self) -> Lun {
         let lun = Lun { sectors: self.sectors.load(Ordering::Relaxed), ..self.base };
         unpack(lun, self.features.load(Ordering::Relaxed))
@@ -137,7 +137,8 @@ impl Unit {
         self.take_attention()
     }
 
-    /// The unit attention that the initiator has to be given, which it has been from here on. Any IRQL.
+    /// Takes the unit attention that the initiator has to be given. From here on it counts as given. Any
+    /// IRQL.
     pub fn take_attention(&self) -> Option<Sense> {
         if self.attention.fetch_and(!CAPACITY, Ordering::AcqRel) & CAPACITY != 0 {
             return Some(Sense::CAPACITY_CHANGED);

@@ -87,7 +87,7 @@ fn with_persistent_grants_nothing_is_granted_while_requests_run() {
     assert_eq!(world.leaked_grants(), 0);
 }
 
-/// An UNMAP's parameter list.
+/// Returns an UNMAP's parameter list.
 fn unmap_list(parts: &[(u64, u32)]) -> Vec<u8> {
     let length = parts.len() as u16 * 16;
     let mut list = [(length + 6).to_be_bytes(), length.to_be_bytes()].concat();

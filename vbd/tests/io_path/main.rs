@@ -38,7 +38,7 @@ impl Disk {
         Self::with(Config::SMALL, &[])
     }
 
-    /// A disk made within `config`; `nodes` are the backend's, beyond the usual.
+    /// Returns a disk made within `config`; `nodes` are the backend's, beyond the usual.
     fn with(config: Config, nodes: &[(&str, &str)]) -> Self {
         let world = World::with_grants(8192);
         let mut backend = Blkback::new(&world, VBD, SECTORS);
@@ -105,7 +105,7 @@ impl Disk {
         self.backend.borrow_mut().sectors()[at..][..extent.bytes() as usize].to_vec()
     }
 
-    /// A buffer of pages, whose bytes are reached by their frames only.
+    /// Returns a buffer of pages, whose bytes are reached by their frames only.
     fn pages(&self, bytes: usize) -> (Vec<xen::Frame>, Vec<Element>) {
         let frames: Vec<_> = (0..bytes.div_ceil(4096)).map(|_| self.world.page_of(&[])).collect();
         let element = |(index, frame): (usize, &xen::Frame)| Element {
@@ -116,7 +116,7 @@ impl Disk {
         (frames, list)
     }
 
-    /// A buffer that no page can be granted of: pieces of odd sizes at odd addresses.
+    /// Returns a buffer that no page can be granted of: pieces of odd sizes at odd addresses.
     fn odd(&self, bytes: usize) -> Vec<Element> {
         let mut list = Vec::new();
         let mut left = bytes;
@@ -167,7 +167,7 @@ impl Disk {
     }
 }
 
-/// A frontend and its backend, connected.
+/// Returns a frontend and its backend, connected.
 fn connect(
     world: &World,
     backend: &RefCell<Blkback>,
