@@ -30,14 +30,14 @@ unsafe impl Sync for Arena {}
 
 static IN_USE: AtomicPtr<Arena> = AtomicPtr::new(null_mut());
 
-/// The arena that has the place of pool, if one has.
+/// Returns the arena that has the place of pool, if one has.
 pub(crate) fn in_use() -> Option<&'static Arena> {
     // SAFETY: null or a static, as stored below.
     unsafe { IN_USE.load(Ordering::Acquire).as_ref() }
 }
 
 impl Arena {
-    /// An arena in which everything is free.
+    /// Returns an arena in which everything is free.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "it is only ever a static")]
     pub const fn new() -> Self {
@@ -53,7 +53,7 @@ impl Arena {
         IN_USE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
     }
 
-    /// The first run of free grains that is long and aligned enough; null where there is none.
+    /// Returns the first run of free grains that is long and aligned enough; null where there is none.
     pub(crate) fn allocate(&self, layout: Layout) -> *mut u8 {
         let count = layout.size().max(1).div_ceil(GRAIN);
         let step = layout.align().div_ceil(GRAIN);

@@ -18,8 +18,8 @@ pub fn is_safe_mode() -> bool {
     unsafe { INIT_SAFE_BOOT_MODE.read_volatile() != 0 }
 }
 
-/// The selected boot entry's options (`Control\SystemStartOptions`), as the kernel wrote them: separated
-/// by spaces, slashes removed, upper case, any length. PASSIVE_LEVEL.
+/// Returns the selected boot entry's options (`Control\SystemStartOptions`), as the kernel wrote them:
+/// separated by spaces, slashes removed, upper case, any length. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// What the registry answers.

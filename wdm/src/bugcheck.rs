@@ -54,7 +54,7 @@ pub struct Callback {
 unsafe impl Sync for Callback {}
 
 impl Callback {
-    /// A callback that is not registered yet. `component` names it in a dump.
+    /// Returns a callback that is not registered yet. `component` names it in a dump.
     #[must_use]
     pub const fn new(component: &'static core::ffi::CStr, routine: fn()) -> Self {
         // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".

@@ -25,7 +25,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// An empty line.
+    /// Returns an empty line.
     #[must_use]
     pub const fn new() -> Self {
         Self { bytes: [0; LINE], used: 0 }

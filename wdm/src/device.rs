@@ -37,7 +37,7 @@ unsafe impl Send for DeviceObject {}
 unsafe impl Sync for DeviceObject {}
 
 impl DeviceObject {
-    /// The device object at `device`; `None` for null.
+    /// Returns the device object at `device`; `None` for null.
     ///
     /// # Safety
     /// `device` is null or a device object that stays valid while the handle is used.
@@ -60,7 +60,7 @@ impl DeviceObject {
         DeviceReference(self)
     }
 
-    /// The driver that owns this device object.
+    /// Returns the driver that owns this device object.
     #[must_use]
     pub fn driver(self) -> DriverObject {
         // SAFETY: DriverObject is set at creation and never changes; it outlives its devices.
@@ -81,7 +81,7 @@ impl DeviceObject {
         unsafe { DeviceReference(Self(NonNull::new_unchecked(IoGetDeviceAttachmentBaseRef(self.as_ptr())))) }
     }
 
-    /// The next-lower device of the stack, referenced; `None` at the bottom. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns the next-lower device of the stack, referenced; `None` at the bottom. IRQL ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn lower(self) -> Option<DeviceReference> {
         // SAFETY: a valid device object; a result that is not null is referenced.
@@ -394,7 +394,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         self.object.change_flags(0, DO_DEVICE_INITIALIZING);
     }
 
-    /// The driver's extension.
+    /// Returns the driver's extension.
     #[must_use]
     pub fn extension(&self) -> &E {
         &self.extension_ref().own
@@ -420,7 +420,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         self.extension_ref().remove_lock.acquire()
     }
 
-    /// The device object.
+    /// Returns the device object.
     #[must_use]
     pub const fn object(&self) -> DeviceObject {
         self.object
@@ -448,7 +448,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         }
     }
 
-    /// The device at `object`.
+    /// Returns the device at `object`.
     ///
     /// # Safety
     /// [`Device::create`] made it with this `E`, and it is not deleted while the handle is used.

@@ -26,7 +26,7 @@ unsafe impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Send for Dpc<F> {}
 unsafe impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Sync for Dpc<F> {}
 
 impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Dpc<F> {
-    /// A DPC that runs `routine` at DISPATCH_LEVEL. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns a DPC that runs `routine` at DISPATCH_LEVEL. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -52,7 +52,7 @@ impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Dpc<F> {
         unsafe { KeRemoveQueueDpc(self.0.dpc.get()) != 0 }
     }
 
-    /// The KDPC, for a timer.
+    /// Returns the KDPC, for a timer.
     pub(crate) fn as_ptr(&self) -> *mut KDPC {
         self.0.dpc.get()
     }

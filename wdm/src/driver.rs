@@ -23,7 +23,7 @@ unsafe impl Send for DriverObject {}
 unsafe impl Sync for DriverObject {}
 
 impl DriverObject {
-    /// The driver object at `driver`.
+    /// Returns the driver object at `driver`.
     ///
     /// # Safety
     /// `driver` is a driver object that stays loaded while the handle is used.
@@ -45,7 +45,7 @@ impl DriverObject {
         unsafe { counted(&raw const (*self.0).DriverName) }
     }
 
-    /// The first byte of its image and the image's size.
+    /// Returns the first byte of its image and the image's size.
     #[must_use]
     pub fn image(self) -> (*const u8, usize) {
         // SAFETY: both fields are set before DriverEntry is called and never change.
@@ -107,7 +107,7 @@ unsafe extern "C" fn reinitialize(driver: PDRIVER_OBJECT, context: PVOID, _: ULO
     routine(driver);
 }
 
-/// The units of a UNICODE_STRING.
+/// Returns the units of a UNICODE_STRING.
 ///
 /// # Safety
 /// `text` is null or points at a string that stays valid for `'a`.
@@ -240,7 +240,7 @@ unsafe extern "C" fn unload_alone(_: PDRIVER_OBJECT) {}
 #[macro_export]
 macro_rules! entry_without_devices {
     ($entry:path) => {
-        /// The entry point of the image.
+        /// Starts the driver: the image's entry point.
         ///
         /// # Safety
         /// Only the I/O manager calls it, once, with the driver object and the path of the service's key.
@@ -262,7 +262,7 @@ macro_rules! entry_without_devices {
 #[macro_export]
 macro_rules! driver_entry {
     ($driver:ty) => {
-        /// The entry point of the image.
+        /// Starts the driver: the image's entry point.
         ///
         /// # Safety
         /// Only the I/O manager calls it, once, with the driver object and the path of the service's key.

@@ -30,7 +30,7 @@ unsafe impl Send for Event {}
 unsafe impl Sync for Event {}
 
 impl Event {
-    /// An event that is not set. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns an event that is not set. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.

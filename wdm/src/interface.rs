@@ -22,9 +22,9 @@ pub const DISK: GUID = GUID {
     Data4: [0x94, 0xF2, 0x00, 0xA0, 0xC9, 0x1E, 0xFB, 0x8B],
 };
 
-/// The symbolic links of every enabled interface of a class, each ended by a NUL (walk them with
-/// [`unicode::strings`]). A class of which no interface was ever registered has none: the documentation says so,
-/// and a kernel that looks for the class's key, and does not find it, may answer an error instead.
+/// Returns the symbolic links of every enabled interface of a class, each ended by a NUL (walk them with
+/// [`unicode::strings`]). A class of which no interface was ever registered has none: the documentation says
+/// so, and a kernel that looks for the class's key, and does not find it, may answer an error instead.
 ///
 /// # Errors
 /// What IoGetDeviceInterfaces answers.
@@ -86,7 +86,7 @@ impl Open {
         }
     }
 
-    /// The top device of the stack, valid while this value lives.
+    /// Returns the top device of the stack, valid while this value lives.
     #[must_use]
     pub const fn device(&self) -> DeviceObject {
         self.device

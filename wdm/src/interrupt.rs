@@ -20,7 +20,7 @@ type DisconnectEx = unsafe extern "C" fn(*mut IO_DISCONNECT_INTERRUPT_PARAMETERS
 /// CONNECT_FULLY_SPECIFIED.
 const FULLY_SPECIFIED: u32 = 1;
 
-/// The routines that messages are connected by, which NT 5.2 has not. PASSIVE_LEVEL.
+/// Returns the routines that messages are connected by, which NT 5.2 has not. PASSIVE_LEVEL.
 fn extended() -> Option<(ConnectEx, DisconnectEx)> {
     let connect = routine::find(utf16!("IoConnectInterruptEx"))?;
     let disconnect = routine::find(utf16!("IoDisconnectInterruptEx"))?;

@@ -38,7 +38,7 @@ const INVOKE_ALWAYS: u8 = 0x20 | 0x40 | 0x80;
 pub struct Disposition(NtStatus);
 
 impl Disposition {
-    /// The status to return.
+    /// Returns the status to return.
     #[must_use]
     pub const fn status(&self) -> NtStatus {
         self.0
@@ -54,7 +54,7 @@ pub struct Irp(NonNull<IRP>);
 unsafe impl Send for Irp {}
 
 impl Irp {
-    /// The IRP at `irp`.
+    /// Returns the IRP at `irp`.
     ///
     /// # Safety
     /// `irp` is an IRP that is the caller's to complete or pass on, with this driver's stack location
@@ -82,13 +82,13 @@ impl Irp {
         unsafe { StackLocation::from_raw(self.current()) }
     }
 
-    /// The major function, IRP_MJ_xxx.
+    /// Returns the major function, IRP_MJ_xxx.
     #[must_use]
     pub fn major(&self) -> u8 {
         self.location().major()
     }
 
-    /// The minor function, IRP_MN_xxx.
+    /// Returns the minor function, IRP_MN_xxx.
     #[must_use]
     pub fn minor(&self) -> u8 {
         self.location().minor()
@@ -120,7 +120,7 @@ impl Irp {
         unsafe { (*self.as_ptr()).IoStatus.Information = information as u64 };
     }
 
-    /// The buffer of a METHOD_BUFFERED device control request: input on entry, output at completion;
+    /// Returns the buffer of a METHOD_BUFFERED device control request: input on entry, output at completion;
     /// as long as the longer of the two. Empty for other requests.
     pub fn system_buffer(&mut self) -> &mut [u8] {
         let Some(control) = self.location().device_control() else { return &mut [] };

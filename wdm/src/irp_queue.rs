@@ -181,7 +181,7 @@ impl List {
     }
 }
 
-/// A place of `Tail.Overlay.DriverContext`.
+/// Returns a place of `Tail.Overlay.DriverContext`.
 ///
 /// # Safety
 /// The IRP is valid and pended by this driver.

@@ -59,7 +59,7 @@ impl Mapping {
         Ok(Self { address, length })
     }
 
-    /// The first byte.
+    /// Returns the first byte.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.address.as_ptr()

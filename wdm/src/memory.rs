@@ -10,7 +10,7 @@ use wdk_sys::{
 
 use crate::{NtStatus, Result, no_execute};
 
-/// The physical address behind a resident kernel address. Any IRQL.
+/// Returns the physical address behind a resident kernel address. Any IRQL.
 #[must_use]
 pub fn physical_address(address: *const u8) -> u64 {
     // SAFETY: the routine only reads page tables; an address that is not mapped gives 0.
@@ -53,7 +53,7 @@ impl Contiguous {
         Ok(Self { address, length })
     }
 
-    /// The first byte.
+    /// Returns the first byte.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.address.as_ptr()
@@ -66,7 +66,7 @@ impl Contiguous {
         self.length
     }
 
-    /// The physical address of the first byte.
+    /// Returns the physical address of the first byte.
     #[must_use]
     pub fn physical(&self) -> u64 {
         physical_address(self.as_ptr())

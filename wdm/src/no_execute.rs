@@ -48,7 +48,7 @@ pub fn look_up() {
     ALLOCATE.store(find(utf16!("MmAllocateContiguousNodeMemory")), Ordering::Relaxed);
 }
 
-/// The type of non-paged pool to allocate from. Any IRQL.
+/// Returns the type of non-paged pool to allocate from. Any IRQL.
 pub(crate) fn pool_type() -> POOL_TYPE {
     POOL.load(Ordering::Relaxed)
 }

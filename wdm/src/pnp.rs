@@ -17,13 +17,13 @@ macro_rules! minors {
         }
 
         impl Minor {
-            /// The function with this number.
+            /// Returns the function with this number.
             #[must_use]
             pub const fn from_number(number: u8) -> Self {
                 match number { $($number => Self::$name,)* other => Self::Other(other) }
             }
 
-            /// The function's number.
+            /// Returns the function's number.
             #[must_use]
             pub const fn number(self) -> u8 {
                 match self { $(Self::$name => $number,)* Self::Other(other) => other }
@@ -175,7 +175,7 @@ impl Capabilities<'_> {
             _DEVICE_POWER_STATE::PowerDeviceD0;
     }
 
-    /// The Address capability: for a PCI function device << 16 | function.
+    /// Returns the Address capability: for a PCI function device << 16 | function.
     #[must_use]
     pub const fn address(&self) -> u32 {
         self.0.Address

@@ -50,7 +50,7 @@ pub(crate) unsafe fn free(memory: *mut u8) {
     unsafe { ExFreePoolWithTag(memory.cast(), 0) }
 }
 
-/// A box in non-paged pool that can fail, unlike `Box::new`. IRQL ≤ DISPATCH_LEVEL.
+/// Returns a box in non-paged pool that can fail, unlike `Box::new`. IRQL ≤ DISPATCH_LEVEL.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES` when the pool is exhausted.
@@ -68,7 +68,7 @@ pub fn try_box<T>(value: T) -> Result<Box<T>> {
     }
 }
 
-/// A zeroed vector of `count` values in non-paged pool. IRQL ≤ DISPATCH_LEVEL.
+/// Returns a zeroed vector of `count` values in non-paged pool. IRQL ≤ DISPATCH_LEVEL.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES` when the pool is exhausted.

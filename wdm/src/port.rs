@@ -8,7 +8,7 @@ use core::arch::asm;
 pub struct Port(u16);
 
 impl Port {
-    /// The port with this number.
+    /// Returns the port with this number.
     ///
     /// # Safety
     /// Reading and writing this port does what the caller wants on this machine: it belongs to a device

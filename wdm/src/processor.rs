@@ -11,9 +11,9 @@ pub fn count() -> usize {
     (active.count_ones() as usize).max(1)
 }
 
-/// Number of this processor in its group (`KeGetCurrentProcessorNumber`, which is inline on x64: the byte
-/// `Number`, in later headers `LegacyNumber`, at 0x184 of the KPCR). Any IRQL; below DISPATCH_LEVEL it may be
-/// another one by the time it is used.
+/// Returns the number of this processor in its group (`KeGetCurrentProcessorNumber`, which is inline on x64:
+/// the byte `Number`, in later headers `LegacyNumber`, at 0x184 of the KPCR). Any IRQL; below DISPATCH_LEVEL
+/// it may be another one by the time it is used.
 #[must_use]
 pub fn current() -> usize {
     let number: u8;

@@ -86,7 +86,7 @@ fn number(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> R
     Ok(value)
 }
 
-/// The hardware ids, best first: walk them with [`unicode::strings`].
+/// Returns the hardware ids, best first: walk them with [`unicode::strings`].
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
@@ -94,7 +94,7 @@ pub fn hardware_ids(physical: DeviceObject) -> Result<Vec<u16>> {
     text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID)
 }
 
-/// The compatible ids, best first: walk them with [`unicode::strings`].
+/// Returns the compatible ids, best first: walk them with [`unicode::strings`].
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers; `OBJECT_NAME_NOT_FOUND` for a device without any.
@@ -102,7 +102,7 @@ pub fn compatible_ids(physical: DeviceObject) -> Result<Vec<u16>> {
     text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs)
 }
 
-/// The enumerator: `PCI`, `SCSI`, `IDE`, …
+/// Returns the enumerator: `PCI`, `SCSI`, `IDE`, …
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
@@ -112,7 +112,7 @@ pub fn enumerator(physical: DeviceObject) -> Result<Vec<u16>> {
     Ok(name)
 }
 
-/// The name of the device object, `\Device\NTPNP_PCI0004`.
+/// Returns the name of the device object, `\Device\NTPNP_PCI0004`.
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
@@ -130,7 +130,7 @@ pub fn bus_number(physical: DeviceObject) -> Result<u32> {
     number(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyBusNumber)
 }
 
-/// The device's address on its bus: for a PCI function device << 16 | function.
+/// Returns the device's address on its bus: for a PCI function device << 16 | function.
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where the bus gives no address, …

@@ -227,7 +227,7 @@ impl Key {
         })
     }
 
-    /// The name of the n-th subkey, counted from 0.
+    /// Returns the name of the n-th subkey, counted from 0.
     ///
     /// # Errors
     /// `NO_MORE_ENTRIES` past the last, …
@@ -273,7 +273,7 @@ fn attributes(root: HANDLE, name: &mut wdk_sys::UNICODE_STRING) -> OBJECT_ATTRIB
     }
 }
 
-/// The bytes of a slice of integers.
+/// Returns the bytes of a slice of integers.
 fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
     const { assert!(align_of::<T>() == size_of::<T>()) }
     // SAFETY: integers (no padding, by the check above) of which every byte is initialized.

@@ -5,12 +5,12 @@ use wdk_sys::{DEVICE_RELATIONS, PDEVICE_OBJECT};
 
 use crate::{DeviceObject, DeviceReference, Irp, NtStatus, Result, pool};
 
-/// Bytes of a DEVICE_RELATIONS with `count` objects.
+/// Returns the number of bytes of a DEVICE_RELATIONS with `count` objects.
 const fn bytes(count: usize) -> usize {
     core::mem::offset_of!(DEVICE_RELATIONS, Objects) + count * size_of::<PDEVICE_OBJECT>()
 }
 
-/// The devices that a completed relations IRP lists; none where it has no list.
+/// Returns the devices that a completed relations IRP lists; none where it has no list.
 pub fn devices(irp: &Irp) -> impl Iterator<Item = DeviceObject> + '_ {
     let objects: &[PDEVICE_OBJECT] = list(irp).map_or(&[], |list| list);
     // SAFETY: every entry is a device object that the list holds a reference of while the IRP lives.
@@ -74,7 +74,7 @@ pub fn append(irp: &mut Irp, devices: &[DeviceObject]) -> Result {
     Ok(())
 }
 
-/// The objects of the list in IoStatus.Information, if there is one.
+/// Returns the objects of the list in IoStatus.Information, if there is one.
 fn list(irp: &Irp) -> Option<&'static mut [PDEVICE_OBJECT]> {
     let relations = irp.information() as *mut DEVICE_RELATIONS;
     // SAFETY: for a relations IRP Information is null or a DEVICE_RELATIONS with Count entries, which

@@ -32,7 +32,7 @@ struct MessageInterrupt {
 const _: () = assert!(size_of::<MessageInterrupt>() == size_of::<IO_RESOURCE_DESCRIPTOR>());
 
 impl MessageInterrupt {
-    /// A message that interrupts one processor, of group 0.
+    /// Returns a message that interrupts one processor, of group 0.
     const fn to(processor: usize) -> Self {
         /// CmResourceTypeInterrupt.
         const INTERRUPT: u8 = 2;

@@ -73,7 +73,7 @@ impl<'a> Resources<'a> {
         Self { list, irp: PhantomData }
     }
 
-    /// The resources, in order. A device of one bus has one full descriptor: the first is read.
+    /// Returns the resources, in order. A device of one bus has one full descriptor: the first is read.
     pub fn iter(&self) -> impl Iterator<Item = Resource> + use<'a> {
         // SAFETY: a valid list by `from_raw`'s contract; Count descriptors follow it in memory.
         let descriptors: &'a [CM_PARTIAL_RESOURCE_DESCRIPTOR] = unsafe {
@@ -90,7 +90,7 @@ impl<'a> Resources<'a> {
         descriptors.iter().map(read)
     }
 
-    /// The n-th port range, counted from 0.
+    /// Returns the n-th port range, counted from 0.
     #[must_use]
     pub fn port(&self, n: usize) -> Option<(u64, u32)> {
         let ports = |resource| match resource {
@@ -100,7 +100,7 @@ impl<'a> Resources<'a> {
         self.iter().filter_map(ports).nth(n)
     }
 
-    /// The n-th memory range, counted from 0.
+    /// Returns the n-th memory range, counted from 0.
     #[must_use]
     pub fn memory(&self, n: usize) -> Option<(u64, u32)> {
         let ranges = |resource| match resource {
@@ -110,9 +110,9 @@ impl<'a> Resources<'a> {
         self.iter().filter_map(ranges).nth(n)
     }
 
-    /// A copy of the list in which the interrupt messages are private to the function driver
-    /// (CmResourceTypeDevicePrivate), so that a bus driver passes them over; `None` where there is no message.
-    /// The copy is aligned as a list has to be. ≤ DISPATCH_LEVEL.
+    /// Returns a copy of the list in which the interrupt messages are private to the function driver
+    /// (CmResourceTypeDevicePrivate), so that a bus driver passes them over; `None` where there is no
+    /// message. The copy is aligned as a list has to be. ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -151,7 +151,7 @@ impl<'a> Resources<'a> {
         Ok(Some(copy))
     }
 
-    /// The number of the bus itself, of a device that is a root bus.
+    /// Returns the number of the bus itself, of a device that is a root bus.
     #[must_use]
     pub fn bus_number(&self) -> Option<u32> {
         self.iter().find_map(|resource| match resource {
@@ -167,13 +167,13 @@ impl<'a> Resources<'a> {
         })
     }
 
-    /// The first interrupt line.
+    /// Returns the first interrupt line.
     #[must_use]
     pub fn interrupt(&self) -> Option<InterruptResource> {
         self.interrupts().find(|interrupt| !interrupt.message)
     }
 
-    /// The interrupt messages.
+    /// Returns the interrupt messages.
     pub fn messages(&self) -> impl Iterator<Item = InterruptResource> + use<'a> {
         self.interrupts().filter(|interrupt| interrupt.message)
     }

@@ -8,9 +8,9 @@ use wdk_sys::ntddk::MmGetSystemRoutineAddress;
 
 use crate::unicode;
 
-/// The address of a routine that the kernel or the HAL exports; `None` where this NT has none of that
-/// name. PASSIVE_LEVEL. To call it, transmute to its documented type:
-/// `let f: unsafe extern "system" fn(u16) -> u32 = unsafe { core::mem::transmute(address.as_ptr()) };`
+/// Returns the address of a routine that the kernel or the HAL exports; `None` where this NT has none of that
+/// name. PASSIVE_LEVEL. To call it, transmute to its documented type: `let f: unsafe extern "system" fn(u16)
+/// -> u32 = unsafe { core::mem::transmute(address.as_ptr()) };`
 #[must_use]
 pub fn find(name: &[u16]) -> Option<NonNull<c_void>> {
     let mut name = unicode::counted(name).ok()?;

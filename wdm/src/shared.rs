@@ -32,7 +32,7 @@ impl<T: Send + Sync> Shared<T> {
         Ok(Self(NonNull::from(Box::leak(inner))))
     }
 
-    /// The address of the value, which stays where it is.
+    /// Returns the address of the value, which stays where it is.
     #[must_use]
     pub fn as_ptr(this: &Self) -> *const T {
         &raw const **this

@@ -27,7 +27,7 @@ unsafe impl<T: Send> Sync for SpinLock<T> {}
 unsafe impl<T: Send> Send for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
-    /// A free lock around `value`. A zero word is a free lock (what KeInitializeSpinLock writes).
+    /// Returns a free lock around `value`. A zero word is a free lock (what KeInitializeSpinLock writes).
     pub const fn new(value: T) -> Self {
         Self { lock: UnsafeCell::new(0), value: UnsafeCell::new(value) }
     }
@@ -47,7 +47,7 @@ impl<T> SpinLock<T> {
         DispatchGuard { owner: self }
     }
 
-    /// The value, to an owner that has it to itself.
+    /// Returns the value, to an owner that has it to itself.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
@@ -67,7 +67,7 @@ pub struct Guard<'a, T> {
 }
 
 impl<T> Guard<'_, T> {
-    /// The proof that the processor is at DISPATCH_LEVEL while the lock is held.
+    /// Returns the proof that the processor is at DISPATCH_LEVEL while the lock is held.
     pub const fn at_dispatch(&self) -> &AtDispatch {
         &self.at
     }

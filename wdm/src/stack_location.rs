@@ -52,25 +52,25 @@ impl<'a> StackLocation<'a> {
         unsafe { &*self.raw }
     }
 
-    /// The major function.
+    /// Returns the major function.
     #[must_use]
     pub const fn major(&self) -> u8 {
         self.get().MajorFunction
     }
 
-    /// The minor function.
+    /// Returns the minor function.
     #[must_use]
     pub const fn minor(&self) -> u8 {
         self.get().MinorFunction
     }
 
-    /// The file that the request was sent through; `None` for a request of a driver's own.
+    /// Returns the file that the request was sent through; `None` for a request of a driver's own.
     #[must_use]
     pub const fn file(&self) -> Option<FileId> {
         FileId::new(self.get().FileObject)
     }
 
-    /// The minor function of a PnP IRP.
+    /// Returns the minor function of a PnP IRP.
     #[must_use]
     pub fn pnp(&self) -> Option<Minor> {
         (u32::from(self.major()) == IRP_MJ_PNP).then(|| Minor::from_number(self.minor()))

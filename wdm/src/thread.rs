@@ -83,7 +83,7 @@ impl Thread {
     }
 }
 
-/// The id of the current thread, unique while it lives: to tell re-entry from contention. Any IRQL.
+/// Returns the id of the current thread, unique while it lives: to tell re-entry from contention. Any IRQL.
 #[must_use]
 pub fn current_id() -> usize {
     // SAFETY: reads the current thread's object.

@@ -44,7 +44,7 @@ pub fn sleep(time: Duration) {
     let _ = unsafe { KeDelayExecutionThread(_MODE::KernelMode as i8, 0, &raw mut interval) };
 }
 
-/// The performance counter and its frequency in Hz. Any IRQL.
+/// Returns the performance counter and its frequency in Hz. Any IRQL.
 #[must_use]
 pub fn performance_counter() -> (u64, u64) {
     let mut frequency = relative(Duration::ZERO);

@@ -26,7 +26,7 @@ unsafe impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Send for Timer<F> {}
 unsafe impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Sync for Timer<F> {}
 
 impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Timer<F> {
-    /// A timer that is not set. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns a timer that is not set. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.

@@ -34,7 +34,7 @@ pub const fn widen<const N: usize>(text: &str) -> [u16; N] {
     units
 }
 
-/// The UNICODE_STRING that names `text`, for the length of one call.
+/// Returns the UNICODE_STRING that names `text`, for the length of one call.
 ///
 /// # Errors
 /// `NAME_TOO_LONG` over 32,767 units.
@@ -60,7 +60,7 @@ pub fn until_nul(text: &[u16]) -> &[u16] {
     text.split(|&unit| unit == 0).next().unwrap_or_default()
 }
 
-/// The strings of a REG_MULTI_SZ, in order; ends at the empty string or at the end of the data.
+/// Returns the strings of a REG_MULTI_SZ, in order; ends at the empty string or at the end of the data.
 pub fn strings(multi: &[u16]) -> impl Iterator<Item = &[u16]> {
     multi.split(|&unit| unit == 0).take_while(|text| !text.is_empty())
 }

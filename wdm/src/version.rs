@@ -21,7 +21,7 @@ impl Version {
     pub const NT_6_2: Self = Self { major: 6, minor: 2, build: 0 };
 }
 
-/// The running system's version. PASSIVE_LEVEL.
+/// Returns the running system's version. PASSIVE_LEVEL.
 #[must_use]
 pub fn running() -> Version {
     let mut version = OSVERSIONINFOW {
