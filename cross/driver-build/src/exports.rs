@@ -7,7 +7,7 @@ use std::{
 
 use crate::{Error, llvm};
 
-/// The names that the driver `name` exports, none when it has no file in `folder`.
+/// Returns the names that the driver `name` exports, none when it has no file in `folder`.
 ///
 /// # Errors
 /// When the file is malformed.
@@ -35,7 +35,7 @@ pub fn make_import_libraries(folder: &Path, output: &Path) -> Result<(), Error> 
     Ok(())
 }
 
-/// The names in the `EXPORTS` part of a module definition file.
+/// Returns the names in the `EXPORTS` part of a module definition file.
 ///
 /// Comments run from `;` to the end of a line; attributes after a name are ignored.
 ///

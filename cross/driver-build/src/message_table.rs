@@ -42,7 +42,7 @@ fn table(mut messages: Vec<(u32, String)>) -> Vec<u8> {
     bytes
 }
 
-/// One entry: a line, padded to four bytes.
+/// Returns one entry: a line, padded to four bytes.
 fn entry(text: &str) -> Vec<u8> {
     let mut units: Vec<u16> = text.encode_utf16().chain("\r\n\0".encode_utf16()).collect();
     if !units.len().is_multiple_of(2) {

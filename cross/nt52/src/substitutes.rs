@@ -57,7 +57,7 @@ unsafe extern "system" {
 
 #[link(name = "advapi32", kind = "raw-dylib")]
 unsafe extern "system" {
-    /// `RtlGenRandom`
+    /// Does the work of `RtlGenRandom`.
     fn SystemFunction036(buffer: *mut u8, length: u32) -> u8;
 }
 
@@ -67,7 +67,7 @@ unsafe extern "system" {
     fn SleepEx(milliseconds: u32, alertable: Bool) -> u32;
 }
 
-/// Random bytes; the standard library seeds its hash maps with them.
+/// Fills a buffer with random bytes; the standard library seeds its hash maps with them.
 ///
 /// # Safety
 /// `buffer` has `length` bytes.
@@ -116,11 +116,11 @@ unsafe fn same(one: *const u8, other: *const u8, size: usize) -> bool {
     })
 }
 
-/// See [`WaitOnAddress`].
+/// Wakes one thread; see [`WaitOnAddress`].
 #[unsafe(no_mangle)]
 extern "system" fn WakeByAddressSingle(_address: *const c_void) {}
 
-/// See [`WaitOnAddress`].
+/// Wakes all threads; see [`WaitOnAddress`].
 #[unsafe(no_mangle)]
 extern "system" fn WakeByAddressAll(_address: *const c_void) {}
 
