@@ -206,7 +206,7 @@ pub fn code_of(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
-/// Every guest but dom0, by number.
+/// Returns every guest but dom0, by number.
 ///
 /// # Errors
 /// What xenstore answers.
@@ -270,8 +270,8 @@ pub fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
-/// Text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes `?`, and what is
-/// too long is cut.
+/// Returns text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes
+/// `?`, and what is too long is cut.
 pub fn clean(text: &str) -> String {
     let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     text.chars().take(SHOWN).map(shown).collect()

@@ -59,7 +59,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", escape(text))
 }
 
-/// Text as roff takes it.
+/// Returns text as roff takes it.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq")
 }

@@ -50,7 +50,7 @@ fn identity(guest: &Guest) -> String {
     format!("domain=\"{}\",name=\"{}\"", guest.domain, escape(&guest.name))
 }
 
-/// One more label.
+/// Returns one more label.
 fn label(name: &str, value: &str) -> String {
     format!(",{name}=\"{}\"", escape(value))
 }

@@ -76,7 +76,7 @@ fn age(since: u64) -> String {
     }
 }
 
-/// Everything that is known of a guest.
+/// Returns everything that is known of a guest.
 pub fn details(guest: &Guest) -> String {
     let mut lines = vec![
         ("domain", guest.domain.to_string()),
@@ -118,7 +118,7 @@ pub fn details(guest: &Guest) -> String {
     })
 }
 
-/// One document of all guests.
+/// Returns one document of all guests.
 pub fn json(guests: &[Guest]) -> String {
     let guests: Vec<Value> = guests.iter().map(value).collect();
     format!("{:#}\n", json!({ "guests": guests }))
