@@ -373,7 +373,7 @@ impl Status {
         }
     }
 
-    /// The same with the last census, which the guard itself does not keep.
+    /// Returns the same with the last census, which the guard itself does not keep.
     #[must_use]
     pub fn with_census(self, census: Option<Counts>) -> Status {
         match census {

@@ -151,7 +151,7 @@ impl Number {
     /// Major of loop devices.
     const LOOP: u32 = 7;
 
-    /// `fe:30`, hexadecimal.
+    /// Parses `fe:30`, hexadecimal.
     fn parse(value: &[u8]) -> Option<Number> {
         let (major, minor) = core::str::from_utf8(value).ok()?.trim().split_once(':')?;
         let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
@@ -322,7 +322,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Group and volume of `/dev/mapper/group-volume`, as they stand there.
+    /// Returns group and volume of `/dev/mapper/group-volume`, as they stand there.
     fn logical_volume(&self) -> Option<(&'a [u8], &'a [u8])> {
         if self.length != 3 || self.part(0) != Some(b"dev") || self.part(1) != Some(b"mapper") {
             return None;
@@ -363,7 +363,7 @@ impl Hash {
         part.iter().for_each(|&byte| self.byte(byte));
     }
 
-    /// A part in which each dash is written twice.
+    /// Adds a slash, and a part in which each dash is written twice.
     fn undashed(&mut self, part: &[u8]) {
         self.byte(b'/');
         let mut doubled = false;

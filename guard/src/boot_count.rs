@@ -22,7 +22,7 @@ pub const fn is_exhausted(failed: u32) -> bool {
     failed >= LIMIT
 }
 
-/// The count once another PV boot has begun.
+/// Returns the count once another PV boot has begun.
 #[must_use]
 pub const fn begun(failed: u32) -> u32 {
     failed.saturating_add(1)

@@ -132,7 +132,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All enumerated disks: P3 of the bugcheck.
+    /// Returns the number of all enumerated disks: P3 of the bugcheck.
     #[must_use]
     pub const fn enumerated(&self) -> u32 {
         self.ours.saturating_add(self.alias).saturating_add(self.foreign)

@@ -108,7 +108,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// No event yet.
+    /// Returns a queue without events.
     #[must_use]
     pub const fn new() -> Self {
         Self { kept: [Event { sequence: 0, lost: 0, time: 0, kind: 0, value: 0 }; KEPT], next: 1 }

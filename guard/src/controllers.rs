@@ -83,7 +83,7 @@ impl Present {
         *place = place.saturating_add(1);
     }
 
-    /// All of them.
+    /// Returns the number of all of them.
     #[must_use]
     pub const fn total(self) -> u32 {
         self.with_cdrom.saturating_add(self.disks_only)

@@ -101,11 +101,11 @@ pub enum PvDisks {
 pub trait Inputs {
     /// Returns the boot options; `None` if they could not be read.
     fn options(&mut self) -> Option<BootOptions>;
-    /// The kernel's own safe-mode flag (`InitSafeBootMode` ≠ 0).
+    /// Returns the kernel's own safe-mode flag (`InitSafeBootMode` ≠ 0).
     fn safe_mode(&mut self) -> bool;
     /// Returns the hypervisor.
     fn hypervisor(&mut self) -> Hypervisor;
-    /// `Parameters\HidePolicy`; `None` if it is not one that this version carries out.
+    /// Returns `Parameters\HidePolicy`; `None` if it is not one that this version carries out.
     fn hide_policy(&mut self) -> Option<HidePolicy>;
     /// Returns the service of xenpci.
     fn xenpci(&mut self) -> Service;
@@ -119,7 +119,7 @@ pub trait Inputs {
     fn other_suite(&mut self) -> Option<bool>;
     /// Returns true if fast startup is on; `None` if that could not be read.
     fn fast_startup(&mut self) -> Option<bool>;
-    /// PV boots begun since a boot last came up; `None` if that could not be read.
+    /// Returns the number of PV boots begun since a boot last came up; `None` if that could not be read.
     fn failed_boots(&mut self) -> Option<u32>;
     /// Returns true if Xen's platform device is there.
     fn platform_device(&mut self) -> bool;

@@ -40,8 +40,8 @@ pub struct State {
 }
 
 impl State {
-    /// Every node below [`STATE`] and its value, in the order in which they are written. `since` is the last, so
-    /// that whoever waits for its change finds the others as they belong together.
+    /// Passes every node below [`STATE`] and its value to `each`, in the order in which they are written.
+    /// `since` is the last, so that whoever waits for its change finds the others as they belong together.
     pub fn nodes<E>(
         &self,
         mut each: impl FnMut(&'static str, fmt::Arguments<'_>) -> Result<(), E>,

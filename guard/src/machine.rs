@@ -258,13 +258,13 @@ impl Guard {
         self.unplug
     }
 
-    /// Emulated controllers counted in configuration space; `None` before they were.
+    /// Returns the emulated controllers counted in configuration space; `None` before they were.
     #[must_use]
     pub const fn controllers(&self) -> Option<Present> {
         self.controllers
     }
 
-    /// Emulated controllers that the filter has taken out of the buses' last reports.
+    /// Returns the number of emulated controllers that the filter has taken out of the buses' last reports.
     #[must_use]
     pub fn hidden(&self) -> u32 {
         self.buses.iter().fold(0, |sum, bus| match bus {
@@ -273,13 +273,14 @@ impl Guard {
         })
     }
 
-    /// Emulated disks that the filter has taken out of the last reports of controllers and channels.
+    /// Returns the number of emulated disks that the filter has taken out of the last reports of controllers
+    /// and channels.
     #[must_use]
     pub fn hidden_disks(&self) -> u32 {
         self.devices.hidden_disks()
     }
 
-    /// Emulated controllers whose start was refused.
+    /// Returns the number of emulated controllers whose start was refused.
     #[must_use]
     pub fn denied(&self) -> u32 {
         self.devices.denied_controllers()
@@ -370,7 +371,8 @@ impl Guard {
         if self.devices.remove(device) { Action::Nothing } else { Action::Note(Reason::EventRefused) }
     }
 
-    /// Nothing can refuse the device's start any more: no PV disk appears, or the system stops.
+    /// Handles a device without a filter. Nothing can refuse the device's start any more: no PV disk appears,
+    /// or the system stops.
     fn storage_unfiltered(&mut self) -> Action {
         let reason = Reason::UnfilteredStart;
         match self.phase {
@@ -394,7 +396,7 @@ impl Guard {
         }
     }
 
-    /// Something emulated was reported to the system and not taken out.
+    /// Handles something emulated that was reported to the system and not taken out.
     fn slipped(&mut self, breach: Reason, seen: u32) -> Action {
         match self.phase {
             Phase::Exposed => self.stop(BugCheck { reason: breach, own: 0, enumerated: seen }),

@@ -43,19 +43,20 @@ impl BootOptions {
         options
     }
 
-    /// `GPLPV` is there and `NOGPLPV` is not.
+    /// Returns true if `GPLPV` is there and `NOGPLPV` is not.
     #[must_use]
     pub const fn selects_pv(self) -> bool {
         self.pv && !self.veto
     }
 
-    /// `NOGPLPV` is there; it wins over `GPLPV`.
+    /// Returns true if `NOGPLPV` is there; it wins over `GPLPV`.
     #[must_use]
     pub const fn vetoes_pv(self) -> bool {
         self.veto
     }
 
-    /// Any option that begins with `SAFEBOOT` is there (`SAFEBOOT:MINIMAL`, `SAFEBOOT:NETWORK`, …).
+    /// Returns true if any option that begins with `SAFEBOOT` is there (`SAFEBOOT:MINIMAL`,
+    /// `SAFEBOOT:NETWORK`, …).
     #[must_use]
     pub const fn safe_boot(self) -> bool {
         self.safe_boot
@@ -71,7 +72,8 @@ impl BootOptions {
     }
 }
 
-/// White space between options: the loader writes spaces; a hand-edited entry may hold tabs or line ends.
+/// Returns true for white space between options: the loader writes spaces; a hand-edited entry may hold tabs
+/// or line ends.
 const fn is_separator(unit: u16) -> bool {
     matches!(unit, 0x09..=0x0D | 0x20)
 }

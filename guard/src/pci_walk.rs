@@ -31,7 +31,7 @@ const BRIDGE: u16 = 0x0604;
 pub struct Buses([u128; 2]);
 
 impl Buses {
-    /// No bus.
+    /// Returns the set of no bus.
     #[must_use]
     pub const fn none() -> Buses {
         Buses([0; 2])

@@ -35,8 +35,8 @@ const COPIES: [(u16, u16); 5] = [
 ];
 
 impl Provenance {
-    /// Of one PCI function. One that is no storage controller says nothing of a disk: any disk may hang on an
-    /// emulated USB controller.
+    /// Returns the provenance of one PCI function. A function that is no storage controller says nothing of a
+    /// disk: any disk may hang on an emulated USB controller.
     #[must_use]
     pub fn of(function: &PciFunction) -> Provenance {
         if function.class >> 8 != MASS_STORAGE {
@@ -50,7 +50,8 @@ impl Provenance {
         }
     }
 
-    /// Of a disk that hangs on one of these controllers, nobody knows which: what they agree on.
+    /// Returns the provenance that these controllers agree on, for a disk that hangs on one of them, nobody
+    /// knows which.
     #[must_use]
     pub fn of_all(controllers: impl IntoIterator<Item = Provenance>) -> Provenance {
         let agree = |one: Provenance, other| if one == other { one } else { Self::Unknown };

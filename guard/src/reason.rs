@@ -16,7 +16,7 @@ macro_rules! reasons {
             /// Every reason, in the order of their codes.
             pub const ALL: &'static [Reason] = &[$(Reason::$name),+];
 
-            /// One clause that tells an admin what was found.
+            /// Returns one clause that tells an admin what was found.
             #[must_use]
             pub const fn text(self) -> &'static str {
                 match self { $(Reason::$name => $text,)+ }

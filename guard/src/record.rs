@@ -70,7 +70,7 @@ impl Record {
         (record.0[..12] == empty.0[..12]).then_some(record)
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; SIZE] {
         &self.0
@@ -183,7 +183,7 @@ impl Entry {
 }
 
 impl fmt::Display for Entry {
-    /// `12.345 s relations bus=0 seen=1 hidden=1: nothing`.
+    /// Writes a line such as `12.345 s relations bus=0 seen=1 hidden=1: nothing`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, arguments) = KINDS.get(self.kind as usize).unwrap_or(&KINDS[0]);
         write!(f, "{}.{:03} s {name}", self.time / 10_000_000, self.time / 10_000 % 1000)?;
@@ -210,7 +210,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Kind, flags and arguments of an event.
+/// Returns kind, flags and arguments of an event.
 fn encode(event: Event) -> (u32, u32, [u32; 4]) {
     let plain = |kind, arguments| (kind, 0, arguments);
     match event {

@@ -45,7 +45,7 @@ pub const EMULATED: &[&str] = &[
     "megasas",
 ];
 
-/// Every service that the mark is taken from.
+/// Returns every service that the mark is taken from.
 pub fn services() -> impl Iterator<Item = &'static str> {
     SUITE.iter().chain(EMULATED).copied()
 }

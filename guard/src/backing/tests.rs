@@ -21,7 +21,7 @@ fn phy(params: &str, number: &str) -> Backing {
     of(0, "vbd", [params, number, "", "w"])
 }
 
-/// Both ways round.
+/// Compares both ways round.
 fn relation(a: &Backing, b: &Backing) -> Relation {
     assert_eq!(a.relation(b), b.relation(a), "{a:?} {b:?}");
     a.relation(b)

@@ -45,7 +45,7 @@ impl Guard {
         }
     }
 
-    /// A request came too early, and would be granted now.
+    /// Returns true if a request came too early, and would be granted now.
     pub(super) fn may_ask_again(&self) -> bool {
         self.asked_early && self.phase == Phase::Hiding && self.missing_proof().is_none()
     }

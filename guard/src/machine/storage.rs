@@ -32,7 +32,7 @@ pub struct Children {
 }
 
 impl Children {
-    /// A disk was reported and not taken out.
+    /// Returns true if a disk was reported and not taken out.
     pub const fn slipped(self) -> bool {
         self.hidden < self.disks
     }
@@ -74,7 +74,7 @@ impl Devices {
         self.0.iter().flatten().filter(|device| !device.gone)
     }
 
-    /// Disks that were taken out, in all.
+    /// Returns the number of disks that were taken out, in all.
     pub fn hidden_disks(&self) -> u32 {
         self.iter().filter_map(|device| device.children).fold(0, |sum, c| sum.saturating_add(c.hidden))
     }

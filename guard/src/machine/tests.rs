@@ -381,7 +381,7 @@ fn any_boot() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// The proof read off the history in the plainest way: an independent statement of the rule.
+/// Reads the proof off the history in the plainest way: an independent statement of the rule.
 fn proven(history: &[Event]) -> bool {
     let too_many = history
         .iter()
