@@ -24,7 +24,7 @@ impl Tree {
         Tree::default()
     }
 
-    /// With a subkey; a path with backslashes makes the keys on the way.
+    /// Adds a subkey; a path with backslashes makes the keys on the way.
     #[must_use]
     pub fn with_key(mut self, path: &str, key: Tree) -> Tree {
         let mut place = &mut self;
@@ -36,26 +36,26 @@ impl Tree {
         self
     }
 
-    /// With a value.
+    /// Adds a value.
     #[must_use]
     pub fn with_value(mut self, name: &str, data_type: u32, data: &[u8]) -> Tree {
         self.values.insert(name.into(), (data_type, data.into()));
         self
     }
 
-    /// With a `REG_DWORD`.
+    /// Adds a `REG_DWORD`.
     #[must_use]
     pub fn with_dword(self, name: &str, number: u32) -> Tree {
         self.with_value(name, DWORD, &number.to_le_bytes())
     }
 
-    /// With a `REG_SZ`.
+    /// Adds a `REG_SZ`.
     #[must_use]
     pub fn with_text(self, name: &str, text: &str) -> Tree {
         self.with_value(name, SZ, &utf16(&[text]))
     }
 
-    /// With a `REG_MULTI_SZ`.
+    /// Adds a `REG_MULTI_SZ`.
     #[must_use]
     pub fn with_texts(self, name: &str, texts: &[&str]) -> Tree {
         let mut data = utf16(texts);
@@ -63,7 +63,7 @@ impl Tree {
         self.with_value(name, MULTI_SZ, &data)
     }
 
-    /// With a `REG_BINARY`.
+    /// Adds a `REG_BINARY`.
     #[must_use]
     pub fn with_binary(self, name: &str, data: &[u8]) -> Tree {
         self.with_value(name, BINARY, data)

@@ -46,8 +46,8 @@ impl Error {
         Error { offset: 4, expected: REPLAYED, found: Found::Sequences(primary, secondary) }
     }
 
-    /// The hive was not written to its end: its logs hold changes that only Windows can replay. Boot Windows
-    /// and shut it down cleanly.
+    /// Returns true if the hive was not written to its end: its logs hold changes that only Windows can
+    /// replay. Boot Windows and shut it down cleanly.
     #[must_use]
     pub fn is_unreplayed(&self) -> bool {
         matches!(self.found, Found::Sequences(..))

@@ -73,7 +73,7 @@ impl<'a> Hive<'a> {
         Key::read(self, self.root)
     }
 
-    /// The key at a path of names separated by backslashes.
+    /// Returns the key at a path of names separated by backslashes.
     ///
     /// # Errors
     /// A cell on the way is damaged.

@@ -10,7 +10,7 @@ pub fn decode(bytes: &[u8], compressed: bool) -> String {
     utf16(bytes)
 }
 
-/// UTF-16, little endian; an odd last byte is not looked at.
+/// Returns the text of UTF-16, little endian; an odd last byte is not looked at.
 pub fn utf16(bytes: &[u8]) -> String {
     let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()

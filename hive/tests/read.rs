@@ -21,7 +21,7 @@ fn large() -> Vec<u8> {
     (0..17_000_u32).map(|n| (n % 251) as u8).collect()
 }
 
-/// Everything below a key, but not deeper than `depth`.
+/// Reads everything below a key, but not deeper than `depth`.
 fn walk(key: &Key<'_>, depth: usize) -> Result<usize, Error> {
     let mut seen = 1;
     for value in key.values()? {

@@ -20,7 +20,7 @@ fn hive(number: u32) -> Vec<u8> {
         .hive("ROOT")
 }
 
-/// The same with more bins.
+/// Returns the same with more bins.
 fn larger(number: u32) -> Vec<u8> {
     Tree::new()
         .with_key("A", Tree::new().with_dword("First", number).with_binary("Big", &[7; 30_000]))
@@ -28,7 +28,7 @@ fn larger(number: u32) -> Vec<u8> {
         .hive("ROOT")
 }
 
-/// Both numbers of a hive.
+/// Returns both numbers of a hive.
 fn numbers(file: &[u8]) -> [u32; 2] {
     let hive = Hive::new(file).expect("a hive");
     let number = |key: &str, name: &str| {
@@ -42,7 +42,7 @@ fn sequences(file: &[u8]) -> [u32; 2] {
     [4, 8].map(|at| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()))
 }
 
-/// Written half: the first page is of the new state, the rest of the old.
+/// Returns a hive that was written half: the first page is of the new state, the rest of the old.
 fn torn(old: &[u8], new: &[u8], sequence: u32) -> Vec<u8> {
     let mut hive = old.to_vec();
     hive[4096..8192].copy_from_slice(&new[4096..8192]);

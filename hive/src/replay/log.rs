@@ -57,7 +57,7 @@ impl<'a> Log<'a> {
         Ok(Log { file, base, format })
     }
 
-    /// Its sequence number; in the newer format that of its first entry.
+    /// Returns its sequence number; in the newer format that of its first entry.
     pub fn sequence(&self) -> u32 {
         self.base.sequences().0
     }

@@ -162,14 +162,15 @@ pub fn replay(file: &[u8], logs: &[&[u8]]) -> Result<Replayed, ReplayError> {
     Ok(Replayed { hive, logs: done, entries })
 }
 
-/// A log file of the newer format holds what a hive lacks from the write on that was the last to end.
+/// Returns a fault if a log file of the newer format is too early. It has to hold what a hive lacks from the
+/// write on that was the last to end.
 fn earlier(log: &Log<'_>, base: &Layout, base_is_whole: bool) -> Option<LogFault> {
     let (own, hive) = (log.sequence(), base.sequences().1);
     (base_is_whole && !is_at_or_behind(own, hive)).then_some(LogFault::Earlier(own, hive))
 }
 
-/// A log file of the older format belongs to the write whose time the hive has; without a base block that
-/// can be trusted, its first bin.
+/// Returns a fault if a log file of the older format belongs to another write. It belongs to the write whose
+/// time the hive has; without a base block that can be trusted, its first bin.
 fn of_another_write(log: &Log<'_>, file: &[u8], base: &Layout, base_is_whole: bool) -> Option<LogFault> {
     let own = log.base.last_written.get();
     let hive =
@@ -177,7 +178,7 @@ fn of_another_write(log: &Log<'_>, file: &[u8], base: &Layout, base_is_whole: bo
     (own != hive).then_some(LogFault::OtherTime(own, hive))
 }
 
-/// Sequence numbers go round.
+/// Returns true if a sequence number is `other` or one behind it. Sequence numbers go round.
 const fn is_at_or_behind(number: u32, other: u32) -> bool {
     number.wrapping_sub(other).cast_signed() >= 0
 }
@@ -312,7 +313,7 @@ impl Work {
         }
     }
 
-    /// The base block of a log file in the place of one that cannot be trusted.
+    /// Puts the base block of a log file in the place of one that cannot be trusted.
     fn take_base(&mut self, log: &Log<'_>) {
         log.base.write_to(&mut self.hive);
     }
