@@ -16,15 +16,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Identity of vbd number `device` of a machine whose UUID is unknown: unique in the machine only.
+    /// Returns the identity of vbd number `device` of a machine whose UUID is unknown: unique in the machine
+    /// only.
     pub fn local(device: u32) -> Self {
         let mut identity = Self { text: [0; CAPACITY], len: 0, unique: false };
         identity.append(format_args!("vbd-{device:x}"));
         identity
     }
 
-    /// Identity of vbd number `device` of the machine with this UUID, as text of hexadecimal digits and
-    /// dashes. Anything else there, or more than 36 characters, gives [`Identity::local`].
+    /// Returns the identity of vbd number `device` of the machine with this UUID, as text of hexadecimal
+    /// digits and dashes. Anything else there, or more than 36 characters, gives [`Identity::local`].
     pub fn of_machine(uuid: &str, device: u32) -> Self {
         let plausible = (32..=36).contains(&uuid.len())
             && uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());

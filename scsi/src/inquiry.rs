@@ -96,29 +96,29 @@ fn standard_as(peripheral: u8, removable: bool, product: [u8; 16]) -> Reply {
     })
 }
 
-/// Standard data of the disk.
+/// Returns the standard data of the disk.
 pub(crate) fn standard(lun: &Lun) -> Reply {
     standard_as(DISK, lun.removable, PRODUCT)
 }
 
-/// Standard data for a logical unit number that has no unit.
+/// Returns the standard data for a logical unit number that has no unit.
 pub(crate) fn no_unit() -> Reply {
     standard_as(NO_UNIT, false, PRODUCT)
 }
 
-/// Standard data of a CD-ROM drive.
+/// Returns the standard data of a CD-ROM drive.
 pub(crate) fn standard_of_cdrom() -> Reply {
     standard_as(CDROM, true, PRODUCT_CDROM)
 }
 
-/// One vital product data page of a CD-ROM drive; `None` where it is a disk's.
+/// Returns one vital product data page of a CD-ROM drive; `None` where it is a disk's.
 pub(crate) fn page_of_cdrom(page: SupportedPage, identity: &Identity) -> Option<Reply> {
     const PAGES: [SupportedPage; 3] =
         [SupportedPage::Supported, SupportedPage::UnitSerialNumber, SupportedPage::DeviceIdentification];
     common_page(CDROM, page, &PAGES, identity)
 }
 
-/// One vital product data page.
+/// Returns one vital product data page.
 pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
     let header =
         |length: usize| PageHeader { peripheral: DISK, page: page as u8, length: U16::new(length as u16) };
@@ -147,7 +147,7 @@ pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
     }
 }
 
-/// One of the pages that every device has; `pages` is the list of all that this one has.
+/// Returns one of the pages that every device has; `pages` is the list of all that this one has.
 fn common_page(
     peripheral: u8,
     page: SupportedPage,

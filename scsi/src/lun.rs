@@ -27,12 +27,12 @@ impl BlockSize {
         }
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> u32 {
         self.0
     }
 
-    /// In sectors of 512 bytes.
+    /// Returns the size in sectors of 512 bytes.
     pub const fn sectors(self) -> u32 {
         self.0 / SECTOR
     }
@@ -84,7 +84,7 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub const fn bytes(&self) -> u64 {
         self.sectors * SECTOR as u64
     }
@@ -154,7 +154,7 @@ impl Lun {
         self.blocks().saturating_sub(1)
     }
 
-    /// Power of two of logical blocks in a physical one, 0 to 15.
+    /// Returns the power of two of logical blocks in a physical one, 0 to 15.
     pub(crate) fn physical_exponent(&self) -> u8 {
         let logical = self.block_size.bytes();
         if self.physical_block_size.is_power_of_two() && self.physical_block_size > logical {

@@ -83,12 +83,13 @@ impl Sense {
         Self { key, code, qualifier, field: None, information: None }
     }
 
-    /// 24/00, invalid field in CDB, at byte `field` of it.
+    /// Returns 24/00, invalid field in CDB, at byte `field` of it.
     pub const fn invalid_field(field: u16) -> Self {
         Self::new(SenseKey::IllegalRequest, 0x24, 0x00).at(field)
     }
 
-    /// The same condition at block `lba`, if that fits the INFORMATION field of fixed-format sense data.
+    /// Returns the same condition at block `lba`, if that fits the INFORMATION field of fixed-format sense
+    /// data.
     #[must_use]
     pub fn at_block(mut self, lba: u64) -> Self {
         self.information = u32::try_from(lba).ok();
@@ -100,7 +101,7 @@ impl Sense {
         self
     }
 
-    /// Sense data in fixed format, current error (SPC-3 4.5.3).
+    /// Returns sense data in fixed format, current error (SPC-3 4.5.3).
     pub fn fixed(&self) -> FixedSense {
         // SKSV and C/D (the error is in the CDB) in byte 15 (SPC-3 4.5.2.4.2).
         let (specific, field) = self.field.map_or((0, 0), |field| (0xC0, field));

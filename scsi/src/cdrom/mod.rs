@@ -73,7 +73,7 @@ impl Drive {
         drive
     }
 
-    /// The medium is one of so many sectors now; 0 for none. One of the same size is the same unless
+    /// Sets the medium to one of so many sectors; 0 for none. One of the same size is the same unless
     /// `changed` says otherwise. A medium that comes is loaded, and one that goes is gone, whatever the
     /// initiator has locked.
     pub fn set_medium(&self, sectors: u64, changed: bool) {
@@ -250,7 +250,7 @@ impl Drive {
         }
     }
 
-    /// START STOP UNIT (MMC-5 6.42): what byte 4 asks for.
+    /// Does what byte 4 of START STOP UNIT asks for (MMC-5 6.42).
     fn start_stop(&self, flags: u8) -> Result<(), Sense> {
         // Power conditions, and layers to jump between.
         refuse_if(flags & 0xF4 != 0, 4)?;
