@@ -175,7 +175,7 @@ fn is_online(store: &mut impl Store, link: &Link) -> Result<bool, Failure> {
     Ok(store::read_optional(store, &path)? == Some(1))
 }
 
-/// Room for the largest answer.
+/// Returns room for the largest answer.
 fn buffer() -> Result<Vec<u8>, Failure> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(PAYLOAD_BUFFER).map_err(|_| Failure::NoMemory)?;
