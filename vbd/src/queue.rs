@@ -313,12 +313,12 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         matches!(&self.backend, Backend::Ring(frontend) if frontend.disk().is_some())
     }
 
-    /// There is a ring, and its backend cannot be used.
+    /// Returns true if there is a ring, and its backend cannot be used.
     fn is_broken(&self) -> bool {
         matches!(&self.backend, Backend::Ring(frontend) if frontend.disk().is_none())
     }
 
-    /// Ring requests without an answer. ≤ DISPATCH_LEVEL.
+    /// Returns the number of ring requests without an answer. ≤ DISPATCH_LEVEL.
     pub fn in_flight(&self) -> usize {
         match &self.backend {
             Backend::Ring(frontend) => frontend.in_flight(),
@@ -373,7 +373,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         ended
     }
 
-    /// The backend is gone and expected back: takes back what is in flight. From here on requests wait.
+    /// Takes back what is in flight: the backend is gone and expected back. From here on requests wait.
     /// `resumed`: the guest has been resumed, so that no grant of before is left. The frontend is to be
     /// dropped at PASSIVE_LEVEL, and what ended completed. ≤ DISPATCH_LEVEL.
     pub fn detach(&mut self, resumed: bool) -> (Option<blkif::Frontend<H>>, Ended<S>) {
@@ -429,7 +429,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         ended
     }
 
-    /// The backend is gone for good: whatever is here, and whatever comes, has no device. ≤ DISPATCH_LEVEL.
+    /// Gives the backend up for good: whatever is here, and whatever comes, has no device. ≤ DISPATCH_LEVEL.
     pub fn abandon(&mut self) -> Ended<S> {
         self.held = false;
         let mut ended = Ended::default();
@@ -457,8 +457,8 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         self.owed
     }
 
-    /// A new backend has no ring for this queue: what waits, and what still comes, is the port driver's to
-    /// bring again, to another queue. ≤ DISPATCH_LEVEL.
+    /// Ends a queue for which a new backend has no ring. What waits, and what still comes, is the port
+    /// driver's to bring again, to another queue. ≤ DISPATCH_LEVEL.
     pub fn retire(&mut self) -> Ended<S> {
         self.held = false;
         self.backend = Backend::Moved;
@@ -514,7 +514,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         }
     }
 
-    /// One ring request has come back.
+    /// Handles one ring request that has come back.
     fn completed(&mut self, completion: &Completion, ended: &mut Ended<S>) {
         let mut request = request_of::<S>(completion);
         // SAFETY: a request with a ring request in flight is pending, and the queue's own.

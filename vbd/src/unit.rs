@@ -109,7 +109,7 @@ impl Unit {
         self.resize(lun.sectors) || changed
     }
 
-    /// The backend has refused what it offered: takes over what it does not do after all; returns whether
+    /// Takes over what the backend does not do after all: it has refused what it offered. Returns true if
     /// anything changed.
     pub fn unlearn(&self, disk: &Disk) -> bool {
         let before = self.lun();

@@ -2,7 +2,8 @@
 
 use vbd::fuzz;
 
-/// Bytes from a seed (xorshift64*, Vigna 2014), sparse enough that lengths and operation codes make sense.
+/// Returns bytes from a seed (xorshift64*, Vigna 2014), sparse enough that lengths and operation codes make
+/// sense.
 fn bytes(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = move || {

@@ -4,7 +4,7 @@
 use scsi::cdrom::Drive;
 use scsi::{Action, BlockSize, Cache, Discard, Identity, Lun, Outcome, unmap};
 
-/// A disk from some bytes, a CDB and a parameter list from the rest.
+/// Makes a disk from some bytes, a CDB and a parameter list from the rest.
 pub fn cdb(bytes: &[u8]) {
     let Some((&[shape, high, low], rest)) = bytes.split_first_chunk() else { return };
     let block_size = if shape & 1 == 0 { BlockSize::B512 } else { BlockSize::B4096 };
@@ -39,7 +39,7 @@ pub fn cdb(bytes: &[u8]) {
     drive(shape, rest);
 }
 
-/// A CD-ROM drive, as many CDBs as there are bytes for, and a medium that comes and goes between them.
+/// Makes a CD-ROM drive, as many CDBs as there are bytes for, and a medium that comes and goes between them.
 fn drive(shape: u8, bytes: &[u8]) {
     let mut sectors = u64::from(shape) << (shape % 40);
     let drive = Drive::new(sectors, Identity::local(5632));

@@ -8,7 +8,8 @@ use xen::blkif::{Disk, Features};
 use xen::fake::World;
 use xen::store::path::PathBuf;
 
-/// A disk or an error, and features within the protocol, whatever a backend's nodes hold.
+/// Checks that there is a disk or an error, and features within the protocol, whatever a backend's nodes
+/// hold.
 pub fn nodes(bytes: &[u8]) {
     const NODES: [&str; 14] = [
         "sectors",

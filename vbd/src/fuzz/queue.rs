@@ -23,7 +23,7 @@ struct Bench {
     orders: Vec<Order>,
 }
 
-/// Every SRB ends once, whatever the backend does, and no grant stays behind an honest one.
+/// Checks that every SRB ends once, whatever the backend does, and no grant stays behind an honest one.
 pub fn queue(bytes: &[u8]) {
     let world = World::with_grants(1024);
     let mut backend = Blkback::new(&world, "device/vbd/768", SECTORS);
@@ -68,7 +68,7 @@ impl Bench {
         }
     }
 
-    /// A command with a buffer whose pieces need not be sectors.
+    /// Starts a command with a buffer whose pieces need not be sectors.
     fn start(&mut self, kind: u8, a: u8, b: u8, c: u8) {
         let extent = Extent { sector: u64::from(b) * 3, sectors: u64::from(a % 64) + 1 };
         let size = extent.bytes() as usize;
@@ -99,7 +99,7 @@ impl Bench {
         }
     }
 
-    /// The backend goes, with what it had, and another comes.
+    /// Takes the backend away, with what it had; another comes.
     fn lose(&mut self, resumed: bool) {
         if resumed {
             self.world.forget_grants();

@@ -8,7 +8,7 @@ use xen::fake::{Blkback, Hal, World};
 use xen::wire::blkif::Response;
 use xen::{Frame, Port};
 
-/// Every request comes back once, and after a fault nothing is sent, whatever the backend writes.
+/// Checks that every request comes back once, and after a fault nothing is sent, whatever the backend writes.
 pub fn ring(bytes: &[u8]) {
     let world = World::with_grants(1024);
     let mut backend = Blkback::new(&world, "device/vbd/768", 1024);

@@ -38,7 +38,7 @@ struct Outcome {
     service: f64,
 }
 
-/// Random numbers from 0 to 1 (xorshift64, Marsaglia 2003).
+/// Returns a random number from 0 to 1 (xorshift64, Marsaglia 2003).
 fn next(state: &mut u64) -> f64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;

@@ -37,7 +37,7 @@ impl Platform {
         Self { hal, backend }
     }
 
-    /// Instead of waiting, lets the backend work.
+    /// Lets the backend work, instead of waiting.
     pub fn pause(&self, _time: Duration) {
         if !SILENT.get() {
             self.backend.borrow_mut().run();

@@ -157,7 +157,7 @@ impl Disk {
         content
     }
 
-    /// A response of this status to the oldest request that the backend has fetched.
+    /// Writes a response of this status to the oldest request that the backend has fetched.
     fn respond(&mut self, status: i16) {
         let mut backend = self.backend.borrow_mut();
         backend.fetch();

@@ -14,7 +14,7 @@ const CONFIG: Config = Config { ring_order: 1, segments: 32, indirect: 6, pool: 
 const NODES: [(&str, &str); 2] = [("feature-max-indirect-segments", "32"), ("max-ring-page-order", "1")];
 
 impl Disk {
-    /// The backend is gone, with what it had not answered; another comes up.
+    /// Replaces the backend: it is gone, with what it had not answered; another comes up.
     fn reconnect(&mut self, resumed: bool) {
         if resumed {
             // The guest's memory is what it was; its grants are gone, and the hypervisor with them.
