@@ -123,7 +123,7 @@ unsafe impl Sync for DumpData {}
 const _: () = assert!(core::mem::offset_of!(DumpData, record) == 0);
 
 impl DumpData {
-    /// Data that is not registered yet.
+    /// Returns data that is not registered yet.
     #[must_use]
     pub const fn new(component: &'static core::ffi::CStr, guid: GUID, bytes: fn() -> &'static [u8]) -> Self {
         // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".

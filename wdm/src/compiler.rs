@@ -23,7 +23,7 @@ unsafe impl GlobalAlloc for NonPagedPool {
 #[global_allocator]
 static ALLOCATOR: NonPagedPool = NonPagedPool;
 
-/// A panic in a driver is a bug that cannot be unwound from: say it, then stop the system.
+/// Says a panic, then stops the system: a panic in a driver is a bug that cannot be unwound from.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     debug::print("panic", format_args!("{info}"));
@@ -32,8 +32,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     bugcheck::stop(bugcheck::PANIC, [line, file.addr(), 0, 0])
 }
 
-/// LLVM calls this for frames larger than a page, with the size in RAX. A kernel stack is wholly
-/// committed, so there is nothing to probe; every register must survive.
+/// Probes nothing. LLVM calls this for frames larger than a page, with the size in RAX. A kernel stack is
+/// wholly committed, so there is nothing to probe; every register must survive.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn __chkstk() {

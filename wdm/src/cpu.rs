@@ -3,7 +3,7 @@
 
 use core::arch::{asm, x86_64::__cpuid};
 
-/// CPUID of `leaf`: eax, ebx, ecx, edx. Any IRQL.
+/// Returns CPUID of `leaf`: eax, ebx, ecx, edx. Any IRQL.
 #[must_use]
 pub fn cpuid(leaf: u32) -> [u32; 4] {
     let result = __cpuid(leaf);

@@ -46,7 +46,7 @@ impl DeviceObject {
         NonNull::new(device).map(Self)
     }
 
-    /// Its address.
+    /// Returns its address.
     #[must_use]
     pub const fn as_ptr(self) -> PDEVICE_OBJECT {
         self.0.as_ptr()
@@ -67,14 +67,14 @@ impl DeviceObject {
         unsafe { DriverObject::from_raw((*self.as_ptr()).DriverObject) }
     }
 
-    /// The top of the stack this device is in, referenced. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns the top of the stack this device is in, referenced. IRQL ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn top(self) -> DeviceReference {
         // SAFETY: a valid device object; the routine never returns null and references the result.
         unsafe { DeviceReference(Self(NonNull::new_unchecked(IoGetAttachedDeviceReference(self.as_ptr())))) }
     }
 
-    /// The bottom of the stack this device is in (the PDO), referenced. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns the bottom of the stack this device is in (the PDO), referenced. IRQL ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn base(self) -> DeviceReference {
         // SAFETY: a valid device object; the routine never returns null and references the result.
@@ -101,21 +101,21 @@ impl DeviceObject {
         unsafe { IoInvalidateDeviceState(self.as_ptr()) };
     }
 
-    /// DEVICE_OBJECT.DeviceType (FILE_DEVICE_xxx).
+    /// Returns DEVICE_OBJECT.DeviceType (FILE_DEVICE_xxx).
     #[must_use]
     pub fn device_type(self) -> u32 {
         // SAFETY: a valid device object by the handle's contract.
         unsafe { (*self.as_ptr()).DeviceType }
     }
 
-    /// DEVICE_OBJECT.Characteristics.
+    /// Returns DEVICE_OBJECT.Characteristics.
     #[must_use]
     pub fn characteristics(self) -> u32 {
         // SAFETY: a valid device object by the handle's contract.
         unsafe { (*self.as_ptr()).Characteristics }
     }
 
-    /// DEVICE_OBJECT.Flags (DO_xxx).
+    /// Returns DEVICE_OBJECT.Flags (DO_xxx).
     #[must_use]
     pub fn flags(self) -> u32 {
         // SAFETY: a valid device object; the word may change under us, hence the volatile read.
@@ -362,8 +362,9 @@ impl<E: Send + Sync + 'static> Device<E> {
         }
     }
 
-    /// The flags' part of an IRP_MN_DEVICE_USAGE_NOTIFICATION in a filter, before it is passed down: the
-    /// device becomes pagable again where nothing above it objects (it may be undone on the way up).
+    /// Carries out the flags' part of an IRP_MN_DEVICE_USAGE_NOTIFICATION in a filter, before it is passed
+    /// down. The device becomes pagable again where nothing above it objects (it may be undone on the way
+    /// up).
     pub fn before_usage_notification(&self) {
         // SAFETY: a device above stays attached while it has a PnP request outstanding to this one.
         let above = unsafe { DeviceObject::from_raw((*self.object.as_ptr()).AttachedDevice) };
@@ -372,7 +373,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         }
     }
 
-    /// The same after the lower devices have completed it: not pagable where the lower one is not.
+    /// Does the same after the lower devices have completed it: not pagable where the lower one is not.
     pub fn after_usage_notification(&self) {
         if self.attached_to().is_some_and(|lower| lower.flags() & DO_POWER_PAGABLE == 0) {
             self.object.change_flags(0, DO_POWER_PAGABLE);
@@ -400,13 +401,13 @@ impl<E: Send + Sync + 'static> Device<E> {
         &self.extension_ref().own
     }
 
-    /// The device this one is attached to; `None` for a PDO.
+    /// Returns the device this one is attached to; `None` for a PDO.
     #[must_use]
     pub fn attached_to(&self) -> Option<DeviceObject> {
         NonNull::new(self.extension_ref().lower.load(Ordering::Acquire)).map(DeviceObject)
     }
 
-    /// The PDO of the stack it was attached to; its own object for a PDO.
+    /// Returns the PDO of the stack it was attached to; its own object for a PDO.
     #[must_use]
     pub fn physical(&self) -> DeviceObject {
         NonNull::new(self.extension_ref().physical.load(Ordering::Acquire)).map_or(self.object, DeviceObject)

@@ -32,13 +32,13 @@ impl DriverObject {
         Self(driver)
     }
 
-    /// Its address.
+    /// Returns its address.
     #[must_use]
     pub const fn as_ptr(self) -> PDRIVER_OBJECT {
         self.0
     }
 
-    /// Its name, `\Driver\xenvbd`, as long as the driver object lives.
+    /// Returns its name, `\Driver\xenvbd`, as long as the driver object lives.
     #[must_use]
     pub fn name(&self) -> &[u16] {
         // SAFETY: DriverName is set when the driver object is made and never changes.
@@ -52,7 +52,7 @@ impl DriverObject {
         unsafe { ((*self.0).DriverStart.cast_const().cast(), (*self.0).DriverSize as usize) }
     }
 
-    /// Its device objects, referenced. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns its device objects, referenced. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -131,34 +131,35 @@ pub trait Driver: Sized + 'static {
     /// True if the driver may be unloaded.
     const UNLOADS: bool;
 
-    /// DriverEntry. `registry_path` is the service's key. PASSIVE_LEVEL.
+    /// Carries out DriverEntry. `registry_path` is the service's key. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// A failure keeps the driver from loading.
     fn entry(driver: DriverObject, registry_path: &[u16]) -> Result;
 
-    /// AddDevice: `physical` is the PDO of a device that this driver is to serve or filter. PASSIVE_LEVEL.
+    /// Carries out AddDevice: `physical` is the PDO of a device that this driver is to serve or filter.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// A function driver's failure keeps the device from starting. A filter's does not: NT builds the stack
     /// without it, so a filter acts on its failure itself.
     fn add_device(driver: DriverObject, physical: DeviceObject) -> Result;
 
-    /// IRP_MJ_PNP. PASSIVE_LEVEL.
+    /// Handles IRP_MJ_PNP. PASSIVE_LEVEL.
     fn pnp(device: Device<Self::Extension>, irp: Irp) -> Disposition;
 
-    /// IRP_MJ_POWER. IRQL ≤ DISPATCH_LEVEL where a device of the stack has no DO_POWER_PAGABLE.
+    /// Handles IRP_MJ_POWER. IRQL ≤ DISPATCH_LEVEL where a device of the stack has no DO_POWER_PAGABLE.
     fn power(device: Device<Self::Extension>, irp: Irp) -> Disposition;
 
-    /// IRP_MJ_SYSTEM_CONTROL (WMI). PASSIVE_LEVEL.
+    /// Handles IRP_MJ_SYSTEM_CONTROL (WMI). PASSIVE_LEVEL.
     fn system_control(device: Device<Self::Extension>, irp: Irp) -> Disposition {
         Self::other(device, irp)
     }
 
-    /// Every other major function: a filter forwards it, a PDO refuses it.
+    /// Handles every other major function: a filter forwards it, a PDO refuses it.
     fn other(device: Device<Self::Extension>, irp: Irp) -> Disposition;
 
-    /// DriverUnload, if [`UNLOADS`](Self::UNLOADS). PASSIVE_LEVEL; no device is left.
+    /// Carries out DriverUnload, if [`UNLOADS`](Self::UNLOADS). PASSIVE_LEVEL; no device is left.
     fn unload(_driver: DriverObject) {}
 }
 

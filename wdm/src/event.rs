@@ -71,7 +71,7 @@ impl Event {
     }
 }
 
-/// `Duration` as the negative count of 100 ns units that NT takes for a relative time.
+/// Returns a `Duration` as the negative count of 100 ns units that NT takes for a relative time.
 pub(crate) fn relative(time: Duration) -> LARGE_INTEGER {
     let units = i64::try_from(time.as_nanos() / 100).unwrap_or(i64::MAX);
     LARGE_INTEGER { QuadPart: -units }

@@ -133,7 +133,7 @@ impl Registered {
         check(unsafe { IoSetDeviceInterfaceState(&raw mut link, enable.into()) })
     }
 
-    /// Its symbolic link.
+    /// Returns its symbolic link.
     #[must_use]
     pub fn link(&self) -> &[u16] {
         // SAFETY: the link that registration gave lives as long as this value.

@@ -64,7 +64,7 @@ impl Irp {
         Self(unsafe { NonNull::new_unchecked(irp) })
     }
 
-    /// Its address; it stays this value's.
+    /// Returns its address; it stays this value's.
     #[must_use]
     pub const fn as_ptr(&self) -> PIRP {
         self.0.as_ptr()
@@ -75,7 +75,7 @@ impl Irp {
         self.as_ptr()
     }
 
-    /// This driver's stack location (IoGetCurrentIrpStackLocation).
+    /// Returns this driver's stack location (IoGetCurrentIrpStackLocation).
     #[must_use]
     pub fn location(&self) -> StackLocation<'_> {
         // SAFETY: the current stack location is this driver's while it owns the IRP.
@@ -94,7 +94,7 @@ impl Irp {
         self.location().minor()
     }
 
-    /// IoStatus.Status.
+    /// Returns IoStatus.Status.
     #[must_use]
     pub fn status(&self) -> NtStatus {
         // SAFETY: the driver owns the IRP; Status is the live member of the union.
@@ -107,7 +107,7 @@ impl Irp {
         unsafe { (*self.as_ptr()).IoStatus.__bindgen_anon_1.Status = status.0 };
     }
 
-    /// IoStatus.Information: a count of bytes, or a pointer, as the function has it.
+    /// Returns IoStatus.Information: a count of bytes, or a pointer, as the function has it.
     #[must_use]
     pub fn information(&self) -> usize {
         // SAFETY: the driver owns the IRP.
@@ -182,8 +182,8 @@ impl Irp {
         self.forward_with_and_wait(lower, |_| ())
     }
 
-    /// [`forward_and_wait`](Self::forward_and_wait), with the lower driver's stack location, a copy of this
-    /// driver's, changed by `change`.
+    /// Does the same as [`forward_and_wait`](Self::forward_and_wait), with the lower driver's stack location,
+    /// a copy of this driver's, changed by `change`.
     fn forward_with_and_wait(
         self,
         lower: DeviceObject,
@@ -275,7 +275,7 @@ impl Irp {
         unsafe { (*self.as_ptr()).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
     }
 
-    /// IoSkipCurrentIrpStackLocation.
+    /// Does the work of IoSkipCurrentIrpStackLocation.
     fn skip(&self) {
         // SAFETY: stack locations are an array that is used from its end; the current one is this
         // driver's, so one behind it exists (or is the end, as IofCallDriver expects).
@@ -287,7 +287,8 @@ impl Irp {
         }
     }
 
-    /// IoCopyCurrentIrpStackLocationToNext: everything up to the completion routine; Control cleared.
+    /// Does the work of IoCopyCurrentIrpStackLocationToNext: copies everything up to the completion routine;
+    /// Control is cleared.
     fn copy_to_next(&self) {
         // SAFETY: the IRP has a location for each lower driver, so there is one before this one.
         unsafe {
@@ -299,7 +300,7 @@ impl Irp {
         }
     }
 
-    /// IoSetCompletionRoutine for success, error and cancellation.
+    /// Does the work of IoSetCompletionRoutine for success, error and cancellation.
     ///
     /// # Safety
     /// The next stack location is filled; `context` is what `routine` expects when it is called.
@@ -318,7 +319,7 @@ impl Irp {
     }
 }
 
-/// Completion routine of [`Irp::forward_and_wait`]: signals, and keeps the IRP for the dispatch routine.
+/// Completes [`Irp::forward_and_wait`]: signals, and keeps the IRP for the dispatch routine.
 unsafe extern "C" fn signal(_: PDEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
     // SAFETY: `done` is the event on the dispatch routine's stack. That routine is still inside
     // IofCallDriver, or waits because that returned STATUS_PENDING: either way the event lives.
@@ -326,7 +327,7 @@ unsafe extern "C" fn signal(_: PDEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS
     NtStatus::MORE_PROCESSING_REQUIRED.0
 }
 
-/// Completion routine of [`Irp::forward_then`].
+/// Completes [`Irp::forward_then`].
 unsafe extern "C" fn finish<F, const POWER: bool>(_: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS
 where
     F: FnOnce(&Irp) + Send + 'static,

@@ -30,7 +30,7 @@ unsafe impl Send for FileId {}
 unsafe impl Sync for FileId {}
 
 impl FileId {
-    /// From a stack location's pointer; `None` for null.
+    /// Makes one from a stack location's pointer; `None` for null.
     pub(crate) const fn new(file: *mut FILE_OBJECT) -> Option<Self> {
         match NonNull::new(file) {
             Some(file) => Some(Self(file)),
@@ -118,7 +118,7 @@ impl IrpQueue {
         self.take_where(|irp| irp.location().file() == Some(file))
     }
 
-    /// IRPs that wait. IRQL ≤ DISPATCH_LEVEL.
+    /// Returns the number of IRPs that wait. IRQL ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.lock().count
@@ -194,7 +194,7 @@ unsafe fn context(irp: PIRP, place: usize) -> *mut PVOID {
     }
 }
 
-/// IoSetCancelRoutine: the routine that was set before.
+/// Does the work of IoSetCancelRoutine: returns the routine that was set before.
 ///
 /// # Safety
 /// The IRP is valid and pended by this driver.
@@ -210,7 +210,7 @@ unsafe fn is_cancelled(irp: PIRP) -> bool {
     unsafe { (&raw const (*irp).Cancel).read_volatile() != 0 }
 }
 
-/// The cancel routine: DISPATCH_LEVEL, with the system's cancel lock held.
+/// Cancels an IRP: DISPATCH_LEVEL, with the system's cancel lock held.
 unsafe extern "C" fn cancel(_: PDEVICE_OBJECT, irp: PIRP) {
     // SAFETY: IoCancelIrp called with the lock held and took the routine out, so that this is the one that
     // completes the IRP. The queue is there as long as the IRP is in it, and not touched afterwards.

@@ -65,7 +65,7 @@ impl Mapping {
         self.address.as_ptr()
     }
 
-    /// Bytes mapped.
+    /// Returns the number of bytes mapped.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a mapping is never empty")]
     pub const fn len(&self) -> usize {

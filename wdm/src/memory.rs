@@ -59,7 +59,7 @@ impl Contiguous {
         self.address.as_ptr()
     }
 
-    /// Bytes allocated.
+    /// Returns the number of bytes allocated.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "an allocation is never empty")]
     pub const fn len(&self) -> usize {

@@ -15,7 +15,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// PCI_SLOT_NUMBER: device in bits 0–4, function in bits 5–7.
+    /// Returns PCI_SLOT_NUMBER: device in bits 0–4, function in bits 5–7.
     const fn slot(self) -> ULONG {
         (self.device & 0x1F) as ULONG | ((self.function & 7) as ULONG) << 5
     }

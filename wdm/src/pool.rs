@@ -20,8 +20,8 @@ unsafe extern "C" {
     fn ExAllocatePoolWithTag(pool: POOL_TYPE, bytes: SIZE_T, tag: ULONG) -> PVOID;
 }
 
-/// Memory for `layout`, or null. IRQL ≤ DISPATCH_LEVEL, any IRQL with an [`Arena`]. Alignments over a page
-/// are refused.
+/// Returns memory for `layout`, or null. IRQL ≤ DISPATCH_LEVEL, any IRQL with an [`Arena`]. Alignments over a
+/// page are refused.
 pub(crate) fn allocate(layout: Layout) -> *mut u8 {
     if let Some(arena) = arena::in_use() {
         return arena.allocate(layout);

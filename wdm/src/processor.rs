@@ -3,7 +3,7 @@
 
 use wdk_sys::ntddk::{KeQueryActiveProcessors, KeRevertToUserAffinityThread, KeSetSystemAffinityThread};
 
-/// Active processors of this one's group, 1 at least. IRQL ≤ DISPATCH_LEVEL.
+/// Returns the number of active processors of this one's group, 1 at least. IRQL ≤ DISPATCH_LEVEL.
 #[must_use]
 pub fn count() -> usize {
     // SAFETY: no conditions.

@@ -122,7 +122,7 @@ pub fn object_name(physical: DeviceObject) -> Result<Vec<u16>> {
     Ok(name)
 }
 
-/// The number of the bus the device is on.
+/// Returns the number of the bus the device is on.
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where the bus has no number, …

@@ -80,7 +80,7 @@ impl<'a> StackLocation<'a> {
         self.pnp() == Some(minor)
     }
 
-    /// IRP_MN_QUERY_DEVICE_RELATIONS: which relations.
+    /// Returns which relations IRP_MN_QUERY_DEVICE_RELATIONS asks for.
     #[must_use]
     pub fn relations_type(&self) -> Option<RelationsType> {
         // SAFETY: the live member of the union for this minor function.
@@ -88,14 +88,14 @@ impl<'a> StackLocation<'a> {
             .then(|| RelationsType(unsafe { self.get().Parameters.QueryDeviceRelations.Type }))
     }
 
-    /// IRP_MN_QUERY_ID: which identification.
+    /// Returns which identification IRP_MN_QUERY_ID asks for.
     #[must_use]
     pub fn id_type(&self) -> Option<IdType> {
         // SAFETY: the live member of the union for this minor function.
         self.is(Minor::QueryId).then(|| IdType(unsafe { self.get().Parameters.QueryId.IdType }))
     }
 
-    /// IRP_MN_QUERY_DEVICE_TEXT: which text.
+    /// Returns which text IRP_MN_QUERY_DEVICE_TEXT asks for.
     #[must_use]
     pub fn text_type(&self) -> Option<TextType> {
         // SAFETY: the live member of the union for this minor function.
@@ -103,7 +103,7 @@ impl<'a> StackLocation<'a> {
             .then(|| TextType(unsafe { self.get().Parameters.QueryDeviceText.DeviceTextType }))
     }
 
-    /// IRP_MN_DEVICE_USAGE_NOTIFICATION: which special file, and whether it comes or goes.
+    /// Returns the special file of IRP_MN_DEVICE_USAGE_NOTIFICATION, and true if it comes.
     #[must_use]
     pub fn usage(&self) -> Option<(Usage, bool)> {
         self.is(Minor::DeviceUsageNotification).then(|| {
@@ -113,7 +113,7 @@ impl<'a> StackLocation<'a> {
         })
     }
 
-    /// IRP_MN_START_DEVICE: the resources as the bus sees them.
+    /// Returns the resources of IRP_MN_START_DEVICE as the bus sees them.
     #[must_use]
     pub fn raw_resources(&self) -> Option<Resources<'a>> {
         // SAFETY: the live member of the union; the list is valid while the IRP is handled.
@@ -121,7 +121,7 @@ impl<'a> StackLocation<'a> {
             .then(|| unsafe { Resources::from_raw(self.get().Parameters.StartDevice.AllocatedResources) })
     }
 
-    /// IRP_MN_START_DEVICE: the resources as the processor sees them.
+    /// Returns the resources of IRP_MN_START_DEVICE as the processor sees them.
     #[must_use]
     pub fn translated_resources(&self) -> Option<Resources<'a>> {
         // SAFETY: as above.
@@ -130,7 +130,7 @@ impl<'a> StackLocation<'a> {
         })
     }
 
-    /// IRP_MN_FILTER_RESOURCE_REQUIREMENTS: the list as the bus driver made it, or null.
+    /// Returns the list of IRP_MN_FILTER_RESOURCE_REQUIREMENTS as the bus driver made it, or null.
     pub(crate) fn requirements(&self) -> *const IO_RESOURCE_REQUIREMENTS_LIST {
         if !self.is(Minor::FilterResourceRequirements) {
             return core::ptr::null();
@@ -139,7 +139,7 @@ impl<'a> StackLocation<'a> {
         unsafe { self.get().Parameters.FilterResourceRequirements.IoResourceRequirementList }
     }
 
-    /// IRP_MN_QUERY_CAPABILITIES: the structure to fill. `None` also for a version other than 1.
+    /// Returns the structure to fill for IRP_MN_QUERY_CAPABILITIES. `None` also for a version other than 1.
     #[must_use]
     pub fn capabilities(&self) -> Option<Capabilities<'a>> {
         if !self.is(Minor::QueryCapabilities) {
@@ -150,7 +150,7 @@ impl<'a> StackLocation<'a> {
         unsafe { Capabilities::from_raw(self.get().Parameters.DeviceCapabilities.Capabilities) }
     }
 
-    /// IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL: code and lengths.
+    /// Returns code and lengths of IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL.
     #[must_use]
     pub fn device_control(&self) -> Option<DeviceControl> {
         if !matches!(u32::from(self.major()), IRP_MJ_DEVICE_CONTROL | IRP_MJ_INTERNAL_DEVICE_CONTROL) {
@@ -165,7 +165,7 @@ impl<'a> StackLocation<'a> {
         })
     }
 
-    /// IRP_MN_SET_POWER or IRP_MN_QUERY_POWER: the state.
+    /// Returns the state of IRP_MN_SET_POWER or IRP_MN_QUERY_POWER.
     #[must_use]
     pub fn power_state(&self) -> Option<PowerState> {
         let asks_state = matches!(u32::from(self.minor()), IRP_MN_SET_POWER | IRP_MN_QUERY_POWER);

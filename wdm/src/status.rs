@@ -89,7 +89,7 @@ impl NtStatus {
         self.0 >= 0
     }
 
-    /// `Ok` for a success or informational value, else `Err(self)`.
+    /// Returns `Ok` for a success or informational value, else `Err(self)`.
     ///
     /// # Errors
     /// `self`, where it is a failure.

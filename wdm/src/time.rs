@@ -19,13 +19,13 @@ fn shared(offset: usize) -> u64 {
     unsafe { core::ptr::with_exposed_provenance::<u64>(SHARED_USER_DATA + offset).read_unaligned() }
 }
 
-/// Time since the system started, in 100 ns units. Any IRQL.
+/// Returns the time since the system started, in 100 ns units. Any IRQL.
 #[must_use]
 pub fn interrupt_time() -> u64 {
     shared(0x08)
 }
 
-/// Time since 1601-01-01 UTC, in 100 ns units. Any IRQL.
+/// Returns the time since 1601-01-01 UTC, in 100 ns units. Any IRQL.
 #[must_use]
 pub fn system_time() -> u64 {
     shared(0x14)

@@ -54,7 +54,7 @@ pub fn eq_ignore_case(a: &[u16], b: &[u16]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| fold(a) == fold(b))
 }
 
-/// `text` up to its first NUL.
+/// Returns `text` up to its first NUL.
 #[must_use]
 pub fn until_nul(text: &[u16]) -> &[u16] {
     text.split(|&unit| unit == 0).next().unwrap_or_default()
