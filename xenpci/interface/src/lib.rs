@@ -106,7 +106,7 @@ impl Status {
         self.0 == 0
     }
 
-    /// `Ok` for success, the error otherwise.
+    /// Returns `Ok` for success, the error otherwise.
     pub const fn ok(self) -> Result<(), Self> {
         if self.is_success() { Ok(()) } else { Err(self) }
     }

@@ -23,7 +23,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase with this number.
+    /// Returns the phase with this number.
     #[must_use]
     pub const fn from_number(number: u32) -> Option<Phase> {
         match number {
@@ -72,7 +72,7 @@ impl Default for Meeting {
 }
 
 impl Meeting {
-    /// A place where nobody has called.
+    /// Returns a place where nobody has called.
     #[must_use]
     pub const fn new() -> Meeting {
         Meeting { call: AtomicU64::new(NOTHING), answered: AtomicU32::new(0), made: AtomicU32::new(0) }
