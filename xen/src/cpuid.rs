@@ -20,10 +20,10 @@ pub struct Registers {
 
 /// The processor instructions used to find and enter Xen. Any level.
 pub trait Platform {
-    /// `CPUID` of a leaf, subleaf 0.
+    /// Returns `CPUID` of a leaf, subleaf 0.
     fn cpuid(&self, leaf: u32) -> Registers;
 
-    /// `WRMSR`.
+    /// Carries out `WRMSR`.
     ///
     /// # Safety
     /// The register exists, and what the write does to the machine is what the caller wants.
@@ -76,8 +76,8 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
 }
 
 impl Xen {
-    /// Xen's number of the processor this runs on; `None` before Xen 4.6, which does not say. Any level, on a
-    /// thread that stays on its processor.
+    /// Returns Xen's number of the processor this runs on; `None` before Xen 4.6, which does not say. Any
+    /// level, on a thread that stays on its processor.
     pub fn vcpu(&self, platform: &impl Platform) -> Option<u32> {
         let leaf =
             if self.last >= self.base + 4 { platform.cpuid(self.base + 4) } else { Registers::default() };

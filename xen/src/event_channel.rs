@@ -27,7 +27,7 @@ impl Port {
     /// Ports of a 64-bit guest are below this number.
     pub const LIMIT: u32 = (WORDS * 64) as u32;
 
-    /// The port's word and its bit in it. Panics beyond the limit.
+    /// Returns the port's word and its bit in it. Panics beyond the limit.
     fn place(self) -> (usize, u64) {
         assert!(self.0 < Self::LIMIT);
         ((self.0 / 64) as usize, 1 << (self.0 % 64))
@@ -54,13 +54,13 @@ impl Vcpu {
     /// Number that is above every processor with an entry in the shared-info page.
     pub const LIMIT: usize = VCPUS;
 
-    /// One without ports. Panics where the number is not below the limit.
+    /// Makes a processor without ports. Panics where the number is not below the limit.
     pub const fn new(number: usize) -> Self {
         assert!(number < Self::LIMIT);
         Self { number, ports: [const { AtomicU64::new(0) }; WORDS] }
     }
 
-    /// Its number.
+    /// Returns its number.
     pub const fn number(&self) -> u32 {
         self.number as u32
     }
@@ -96,9 +96,9 @@ impl Channels {
         channels
     }
 
-    /// Interrupt handler: whether Xen wants an upcall of this vCPU, which is 0 wherever the interrupt is a
-    /// PCI line. Withdraws the wish, which lowers a level-triggered line; the caller must then see to it
-    /// that [`Channels::dispatch`] runs. Any level.
+    /// Acknowledges an interrupt. Returns true if Xen wants an upcall of this vCPU, which is 0 wherever the
+    /// interrupt is a PCI line. Withdraws the wish, which lowers a level-triggered line; the caller must then
+    /// see to it that [`Channels::dispatch`] runs. Any level.
     pub fn acknowledge(&self, vcpu: &Vcpu) -> bool {
         let offset = vcpu.number * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_upcall_pending);
         self.shared_info.atomic_u8(offset).swap(0, Ordering::SeqCst) != 0
@@ -182,7 +182,7 @@ impl Channels {
     }
 }
 
-/// A new port that `remote` may bind to. Any level.
+/// Allocates a new port that `remote` may bind to. Any level.
 ///
 /// # Errors
 /// Xen's answer.
@@ -198,7 +198,7 @@ pub fn alloc_unbound(hypercall: &impl Hypercall, remote: DomainId) -> Result<Por
     Ok(Port(argument.port))
 }
 
-/// A new port bound to `remote`'s port, which it allocated for us. Any level.
+/// Allocates a new port, bound to `remote`'s port, which it allocated for us. Any level.
 ///
 /// # Errors
 /// Xen's answer.
@@ -219,7 +219,7 @@ pub fn bind_interdomain(
     Ok(Port(argument.local_port))
 }
 
-/// A new port of this domain's own, by which one processor tells `vcpu` of something. Any level.
+/// Allocates a new port of this domain's own, by which one processor tells `vcpu` of something. Any level.
 ///
 /// # Errors
 /// Xen's answer.
@@ -294,7 +294,7 @@ mod tests {
         true
     }
 
-    /// A vCPU that serves every port.
+    /// Returns a vCPU that serves every port.
     fn all(number: usize) -> Vcpu {
         let vcpu = Vcpu::new(number);
         (0..Port::LIMIT).for_each(|port| vcpu.add(Port(port)));

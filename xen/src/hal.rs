@@ -41,7 +41,7 @@ pub unsafe trait Hal {
     /// Ordered after every earlier memory access.
     fn notify(&self, port: Port);
 
-    /// A page for sharing, or none. The crate zeroes it before it is granted.
+    /// Returns a page for sharing, or none. The crate zeroes it before it is granted.
     ///
     /// # Implementation
     /// The page is owned by the caller until [`Hal::free_shared_page`]; the promises of [`SharedPage::new`]
@@ -54,7 +54,7 @@ pub unsafe trait Hal {
     /// The page came from this hal's [`Hal::alloc_shared_page`], and no grant of it is left.
     unsafe fn free_shared_page(&self, page: SharedPage);
 
-    /// A line for the driver's log; rare events only.
+    /// Writes a line to the driver's log; rare events only.
     fn log(&self, message: fmt::Arguments<'_>);
 }
 

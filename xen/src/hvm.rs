@@ -36,7 +36,7 @@ pub enum Callback {
 }
 
 impl Callback {
-    /// The parameter's value: bits 63:56 the kind, the rest as it defines.
+    /// Returns the parameter's value: bits 63:56 the kind, the rest as it defines.
     pub const fn value(self) -> u64 {
         match self {
             Self::None => 0,

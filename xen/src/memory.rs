@@ -38,7 +38,7 @@ impl SharedMemory {
         Self { base, length }
     }
 
-    /// Bytes in the range.
+    /// Returns the number of bytes in the range.
     pub const fn len(&self) -> usize {
         self.length
     }
@@ -143,7 +143,7 @@ pub struct SharedPage {
 }
 
 impl SharedPage {
-    /// The page mapped at `base`, guest frame `frame`.
+    /// Returns the page mapped at `base`, guest frame `frame`.
     ///
     /// # Safety
     /// As for [`SharedMemory::new`] with [`PAGE_SIZE`] bytes; `base` is aligned to a page, and `frame` is the
@@ -153,12 +153,12 @@ impl SharedPage {
         Self { memory: unsafe { SharedMemory::new(base, PAGE_SIZE) }, frame }
     }
 
-    /// The page's bytes.
+    /// Returns the page's bytes.
     pub const fn memory(&self) -> &SharedMemory {
         &self.memory
     }
 
-    /// The page's guest frame.
+    /// Returns the page's guest frame.
     pub const fn frame(&self) -> Frame {
         self.frame
     }

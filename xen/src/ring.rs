@@ -49,8 +49,8 @@ pub const fn slots(pages: usize, slot: usize) -> u32 {
 }
 
 impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
-    /// An empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is left in
-    /// them.
+    /// Returns an empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is
+    /// left in them.
     pub fn new(pages: Vec<SharedPage>) -> Self {
         const { assert!(size_of::<R>() <= SLOT && SLOT.is_multiple_of(8)) }
         for page in &pages {
@@ -68,12 +68,12 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         self.slots
     }
 
-    /// Requests that can be written now.
+    /// Returns the number of requests that can be written now.
     pub fn free(&self) -> u32 {
         self.slots - self.produced.wrapping_sub(self.consumed)
     }
 
-    /// Requests published that have no response yet.
+    /// Returns the number of requests published that have no response yet.
     pub fn outstanding(&self) -> u32 {
         self.pushed.wrapping_sub(self.consumed)
     }
@@ -143,7 +143,7 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         index.wrapping_sub(self.pushed) >= self.produced.wrapping_sub(self.pushed)
     }
 
-    /// The pages of the ring.
+    /// Returns the pages of the ring.
     pub fn pages(&self) -> &[SharedPage] {
         &self.pages
     }
@@ -153,8 +153,8 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         self.pages
     }
 
-    /// Page and offset of a slot. With a power of two of pages and the slots that fit, the last slot ends
-    /// inside.
+    /// Returns page and offset of a slot. With a power of two of pages and the slots that fit, the last slot
+    /// ends inside.
     fn place(&self, index: u32) -> (usize, usize) {
         let offset = size_of::<Header>() + (index & (self.slots - 1)) as usize * SLOT;
         (offset / PAGE_SIZE, offset % PAGE_SIZE)
@@ -196,7 +196,7 @@ mod tests {
 
     type Ring = Front<{ size_of::<Request>() }, Response>;
 
-    /// A ring whose indices stand at `at`, and its page.
+    /// Returns a ring whose indices stand at `at`, and its page.
     fn ring(world: &World, at: u32) -> (Ring, crate::SharedMemory) {
         let page = world.hal().alloc_shared_page().unwrap();
         let memory = world.memory(page.frame()).unwrap();

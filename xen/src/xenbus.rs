@@ -40,7 +40,7 @@ pub enum State {
 }
 
 impl State {
-    /// The state of a number; numbers of no state are [`State::Unknown`].
+    /// Returns the state of a number; numbers of no state are [`State::Unknown`].
     pub const fn from_number(number: u64) -> Self {
         match number {
             1 => Self::Initialising,
@@ -101,12 +101,12 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// At the start; the frontend's node may hold anything, such as an earlier session's state.
+    /// Begins at the start; the frontend's node may hold anything, such as an earlier session's state.
     pub const fn new() -> Self {
         Self { phase: Phase::Start }
     }
 
-    /// The backend's state was read: what to do.
+    /// Returns the next step after the backend's state was read.
     pub fn backend(&mut self, state: State) -> Action {
         use State::*;
         match (self.phase, state) {
@@ -137,7 +137,7 @@ impl Handshake {
         }
     }
 
-    /// The nodes that the backend needs are written. Without effect where they were not asked for.
+    /// Goes on when the nodes that the backend needs are written. Has no effect if they were not asked for.
     pub fn published(&mut self) -> Action {
         if self.phase != Phase::Initialising {
             return Action::Wait;
@@ -153,7 +153,7 @@ impl Handshake {
         self.go(Phase::Connected, State::Connected)
     }
 
-    /// The frontend has stopped using the backend, by its own will or told by [`Action::Stop`].
+    /// Closes: the frontend has stopped using the backend, by its own will or told by [`Action::Stop`].
     pub fn close(&mut self) -> Action {
         match self.phase {
             Phase::Closing | Phase::Closed => Action::Wait,
@@ -215,8 +215,8 @@ mod tests {
         }
     }
 
-    /// Both ends until the frontend waits for good; answers the frontend's and the backend's state, and the
-    /// actions other than writing and waiting.
+    /// Runs both ends until the frontend waits for good; answers the frontend's and the backend's state, and
+    /// the actions other than writing and waiting.
     fn run(handshake: &mut Handshake, front: &mut State, back: &mut State) -> std::vec::Vec<Action> {
         let mut actions = std::vec::Vec::new();
         for _ in 0..40 {

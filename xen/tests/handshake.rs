@@ -80,7 +80,7 @@ struct Shared {
     to_frontend: Channel,
 }
 
-/// The backend's end, until it has answered `requests`.
+/// Plays the backend's end, until it has answered `requests`.
 fn backend(shared: &Shared, requests: u32) {
     let header = &shared.header;
     let (mut consumed, mut responded) = (0, 0);

@@ -66,7 +66,7 @@ impl Config {
     /// The sizes that every backend can serve: one page, eleven segments.
     pub const SMALL: Self = Self { ring_order: 0, segments: 11, indirect: 0, pool: 32, persistent: false };
 
-    /// The same, as far as the backend offers it.
+    /// Returns the same sizes, as far as the backend offers them.
     #[must_use]
     pub fn within(self, features: &Features) -> Self {
         let segments = if self.indirect == 0 { 11 } else { self.segments.min(features.segments).max(11) };

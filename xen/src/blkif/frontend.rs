@@ -40,7 +40,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Sectors in the run. Meaningless unless `first ≤ last`.
+    /// Returns the number of sectors in the run. Meaningless unless `first ≤ last`.
     pub const fn sectors(&self) -> u64 {
         self.last_sector.wrapping_sub(self.first_sector) as u64 + 1
     }
@@ -165,8 +165,8 @@ pub struct Frontend<H: Hal> {
 }
 
 impl<H: Hal> Frontend<H> {
-    /// A frontend with an empty ring, granted to the vbd's backend. `config` is within what the backend
-    /// offers ([`Config::within`]). *Passive*.
+    /// Returns a frontend with an empty ring, granted to the vbd's backend. `config` is within what the
+    /// backend offers ([`Config::within`]). *Passive*.
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::Grant`].
@@ -234,7 +234,7 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// The backend has refused an operation that it offered: it is not used any more.
+    /// Stops using an operation that the backend offered and has refused.
     pub(super) fn unlearn(&mut self, operation: Operation) {
         let State::Connected(disk) = &mut self.state else { return };
         match operation {
@@ -261,14 +261,14 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// The guest has been resumed, and the grant table is a new one: as [`Frontend::disconnect`], and no
-    /// grant of the former life is ended, since none is left. Those in flight come back with
+    /// Disconnects like [`Frontend::disconnect`] after a resume, when the grant table is a new one: no grant
+    /// of the former life is ended, since none is left. Those in flight come back with
     /// [`Failure::Disconnected`]; the backend that had them is gone. *Dispatch*.
     pub fn forget(&mut self) {
         self.state = State::Forgotten;
     }
 
-    /// The disk, while connected. *Dispatch*.
+    /// Returns the disk, while connected. *Dispatch*.
     pub fn disk(&self) -> Option<&Disk> {
         match &self.state {
             State::Connected(disk) => Some(disk),
@@ -284,28 +284,28 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Requests that have not come back yet. *Dispatch*.
+    /// Returns the number of requests that have not come back yet. *Dispatch*.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// Requests that can be submitted now. *Dispatch*.
+    /// Returns the number of requests that can be submitted now. *Dispatch*.
     pub fn room(&self) -> usize {
         self.slots.len() - self.in_flight
     }
 
-    /// Most segments of a request. *Dispatch*.
+    /// Returns the largest number of segments of a request. *Dispatch*.
     pub fn segments(&self) -> usize {
         self.config.segments.into()
     }
 
-    /// Most bytes of a copied request now. *Dispatch*.
+    /// Returns the largest number of bytes of a copied request now. *Dispatch*.
     pub fn copy_room(&self) -> usize {
         self.pool.available().min(self.segments()) * crate::PAGE_SIZE
     }
 
-    /// Most bytes of a copied request for which the frontend always has grants, while nothing is in flight: so
-    /// a queue makes progress however many grants others hold. *Dispatch*.
+    /// Returns the largest number of bytes of a copied request for which the frontend always has grants,
+    /// while nothing is in flight: so a queue makes progress however many grants others hold. *Dispatch*.
     pub fn reserve(&self) -> usize {
         self.pool.reserve().min(self.segments()) * crate::PAGE_SIZE
     }
@@ -358,7 +358,7 @@ impl<H: Hal> Drop for Frontend<H> {
     }
 }
 
-/// An empty ring, granted page by page.
+/// Returns an empty ring, granted page by page.
 fn share_ring<H: Hal>(hal: &H, domain: DomainId, count: usize) -> Result<(Ring, Vec<GrantRef>), Error> {
     let (mut pages, mut grants) = (Vec::new(), Vec::new());
     let reserved = pages.try_reserve_exact(count).is_ok() && grants.try_reserve_exact(count).is_ok();

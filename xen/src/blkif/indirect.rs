@@ -100,12 +100,12 @@ impl Blocks {
         block.records[place] = record;
     }
 
-    /// A segment's private record.
+    /// Returns a segment's private record.
     pub(super) fn record(&self, chain: &Chain, index: usize) -> u32 {
         self.blocks[usize::from(chain[index / SEGMENTS_PER_PAGE])].records[index % SEGMENTS_PER_PAGE]
     }
 
-    /// The pages' grants, as an indirect request names them.
+    /// Returns the pages' grants, as an indirect request names them.
     pub(super) fn grants(&self, chain: &Chain, segments: usize) -> [u32; MAX_INDIRECT_PAGES] {
         let mut grants = [0; MAX_INDIRECT_PAGES];
         for (grant, block) in grants.iter_mut().zip(&chain[..segments.div_ceil(SEGMENTS_PER_PAGE)]) {

@@ -95,17 +95,17 @@ impl Link {
         self.vbd
     }
 
-    /// The backend's folder.
+    /// Returns the backend's folder.
     pub fn backend(&self) -> &str {
         &self.backend
     }
 
-    /// The same, to keep.
+    /// Returns the same, to keep.
     pub fn backend_path(&self) -> PathBuf {
         self.backend
     }
 
-    /// The backend's state now, without a step of the handshake.
+    /// Returns the backend's state now, without a step of the handshake.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -59,8 +59,8 @@ pub fn withdraw(store: &mut impl Store, folder: &str) -> Result<(), store::Error
     }
 }
 
-/// Folder of the vbd that the running system shows at a target id and is connected to; `None` where there is
-/// none. Nothing is written.
+/// Finds the folder of the vbd that the running system shows at a target id and is connected to; `None` where
+/// there is none. Nothing is written.
 ///
 /// # Errors
 /// What the store answers.
@@ -206,12 +206,12 @@ impl<H: Hal + Clone> Polled<H> {
         }
     }
 
-    /// The disk.
+    /// Returns the disk.
     pub fn disk(&self) -> &Disk {
         &self.disk
     }
 
-    /// The vbd.
+    /// Returns the vbd.
     pub fn link(&self) -> &Link {
         &self.link
     }

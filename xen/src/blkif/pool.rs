@@ -67,12 +67,12 @@ impl Pool {
         self.persistent = false;
     }
 
-    /// Pages that are free.
+    /// Returns the number of pages that are free.
     pub(super) fn available(&self) -> usize {
         self.free.len()
     }
 
-    /// Pages that stay granted.
+    /// Returns the number of pages that stay granted.
     pub(super) fn reserve(&self) -> usize {
         usize::from(self.reserved)
     }
@@ -88,12 +88,12 @@ impl Pool {
         self.free.pop()
     }
 
-    /// A page's memory.
+    /// Returns a page's memory.
     pub(super) fn memory(&self, index: u16) -> Option<&SharedMemory> {
         self.slots.get(usize::from(index))?.page.as_ref().map(SharedPage::memory)
     }
 
-    /// The page's grant, made now unless it has one for good. *Dispatch*.
+    /// Returns the page's grant, made now unless it has one for good. *Dispatch*.
     pub(super) fn grant(
         &mut self,
         hal: &impl Hal,

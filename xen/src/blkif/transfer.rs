@@ -18,7 +18,7 @@ pub struct Element {
 
 /// The memory of a transfer, piece after piece. It stays the same as long as the transfer lives.
 pub trait ScatterList {
-    /// The element of a number, `None` beyond the last.
+    /// Returns the element of a number, `None` beyond the last.
     fn element(&self, index: usize) -> Option<Element>;
 }
 
@@ -113,9 +113,9 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// A read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`, over pages that
-    /// are granted. The list may be longer. `block`: bytes of the disk's logical block, of which each segment
-    /// has to be a multiple (blkback refuses others).
+    /// Returns a read or write of `bytes` at `sector` (of 512 bytes), whose completions carry `tag`, over
+    /// pages that are granted. The list may be longer. `block`: bytes of the disk's logical block, of which
+    /// each segment has to be a multiple (blkback refuses others).
     ///
     /// # Errors
     /// [`Error::Unaligned`]: copy. [`Error::ListTooShort`], also for a transfer of no bytes.
@@ -147,17 +147,18 @@ impl Transfer {
         Ok(Self::start(tag, operation, sector, Left::Pages(bytes, pages)))
     }
 
-    /// A read or write of `bytes`, whole sectors, whose data is copied through the frontend's own pages.
+    /// Returns a read or write of `bytes`, whole sectors, whose data is copied through the frontend's own
+    /// pages.
     pub fn copied(tag: usize, operation: Operation, sector: u64, bytes: u64) -> Self {
         Self::start(tag, operation, sector, Left::Copied(bytes))
     }
 
-    /// A flush.
+    /// Returns a flush.
     pub fn flush(tag: usize) -> Self {
         Self::start(tag, Operation::Flush, 0, Left::Flush)
     }
 
-    /// A discard.
+    /// Returns a discard.
     pub fn discard(tag: usize, sector: u64, sectors: u64) -> Self {
         Self::start(tag, Operation::Discard, sector, Left::Discard(sectors))
     }

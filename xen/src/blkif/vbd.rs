@@ -7,8 +7,8 @@ use crate::DomainId;
 pub struct VirtualDevice(pub u32);
 
 impl VirtualDevice {
-    /// Disk (0 for the first) and partition (0 for the whole disk) that the number stands for; `None` where
-    /// it follows no known scheme.
+    /// Returns the disk (0 for the first) and the partition (0 for the whole disk) that the number stands
+    /// for; `None` if it follows no known scheme.
     ///
     /// ```
     /// use xen::blkif::VirtualDevice;

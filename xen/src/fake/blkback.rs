@@ -67,8 +67,8 @@ impl Blkback {
     /// The domain of every fake backend.
     pub const DOMAIN: DomainId = DomainId(0);
 
-    /// A backend for the vbd at `frontend` (such as `device/vbd/768`, which it creates as a toolstack does),
-    /// with a disk of zeroes and a flush operation, waiting for its frontend.
+    /// Returns a backend for the vbd at `frontend` (such as `device/vbd/768`, which it creates as a toolstack
+    /// does), with a disk of zeroes and a flush operation, waiting for its frontend.
     pub fn new(world: &World, frontend: &str, sectors: u64) -> Self {
         let number = frontend.rsplit('/').next().unwrap_or_default();
         let backend = format!("/local/domain/0/backend/vbd/1/{number}");
@@ -118,7 +118,7 @@ impl Blkback {
         self.queues.len()
     }
 
-    /// Pages of each ring.
+    /// Returns the number of pages of each ring.
     pub fn ring_pages(&self) -> usize {
         self.ring().pages.len()
     }
@@ -144,7 +144,7 @@ impl Blkback {
         self.store().set(&format!("{}/{node}", self.backend), value);
     }
 
-    /// The backend's state.
+    /// Returns the backend's state.
     pub fn state(&self) -> State {
         let text = self.store().text(&format!("{}/state", self.backend));
         text.and_then(|text| text.parse().ok()).map_or(State::Unknown, State::from_number)
@@ -155,7 +155,7 @@ impl Blkback {
         self.set("state", &format!("{}", state as u32));
     }
 
-    /// The disk.
+    /// Returns the disk.
     pub fn sectors(&mut self) -> &mut Vec<u8> {
         &mut self.disk
     }
@@ -285,7 +285,7 @@ impl Blkback {
         }
     }
 
-    /// The port that the frontend offered.
+    /// Returns the port that the frontend offered.
     pub fn port(&self) -> Port {
         self.ring().port
     }
@@ -314,7 +314,7 @@ impl Blkback {
         }
     }
 
-    /// Requests taken and not yet answered.
+    /// Returns requests taken and not yet answered.
     pub fn queue(&self) -> &[wire::Request] {
         &self.ring().requests
     }
@@ -382,7 +382,7 @@ impl Blkback {
         self.ring().pages[0].1.copy_in(offset, bytes);
     }
 
-    /// The ring's first page as the backend sees it.
+    /// Returns the ring's first page as the backend sees it.
     pub fn ring_page(&self) -> Vec<u8> {
         let mut page = std::vec![0; PAGE_SIZE];
         self.ring().pages[0].1.copy_out(0, &mut page);
@@ -412,7 +412,7 @@ impl Queue {
         [32, 64, 128, 256, 512][self.pages.len().ilog2() as usize]
     }
 
-    /// Byte offset of a slot.
+    /// Returns byte offset of a slot.
     fn slot(&self, index: u32) -> usize {
         size_of::<ring::Header>() + (index % self.slots()) as usize * size_of::<wire::Request>()
     }

@@ -23,7 +23,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Xen 4.17 with its leaves at `base`.
+    /// Returns Xen 4.17 with its leaves at `base`.
     pub fn xen(base: u32) -> Self {
         let [ebx, ecx, edx] = [*b"XenV", *b"MMXe", *b"nVMM"].map(u32::from_le_bytes);
         let mut platform = Self::default();

@@ -14,7 +14,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// `pages` pages, each byte `fill`.
+    /// Returns `pages` pages, each byte `fill`.
     pub fn new(pages: usize, fill: u8) -> Self {
         let layout = Layout::from_size_align(pages * PAGE_SIZE, PAGE_SIZE).expect("few pages");
         assert!(layout.size() > 0);
@@ -30,8 +30,8 @@ impl Memory {
         self.base
     }
 
-    /// The memory as one of its users sees it. Users must be gone before the memory is: the fakes keep it as
-    /// long as they live.
+    /// Returns the memory as one of its users sees it. Users must be gone before the memory is: the fakes
+    /// keep it as long as they live.
     pub fn share(&self) -> SharedMemory {
         // SAFETY: allocated with this size and alignment; only ever reached through `SharedMemory`.
         unsafe { SharedMemory::new(self.base, self.layout.size()) }

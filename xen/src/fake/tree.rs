@@ -21,7 +21,7 @@ impl Tree {
         self.nodes.borrow_mut().insert(path.to_string(), value.as_ref().to_vec());
     }
 
-    /// A node's value.
+    /// Returns a node's value.
     pub fn value(&self, path: &str) -> Option<Vec<u8>> {
         let nodes = self.nodes.borrow();
         let below = std::format!("{path}/");
@@ -29,7 +29,7 @@ impl Tree {
         nodes.get(path).cloned().or_else(|| has_children().then(Vec::new))
     }
 
-    /// A node's value as text.
+    /// Returns a node's value as text.
     pub fn text(&self, path: &str) -> Option<String> {
         self.value(path).map(|value| String::from_utf8(value).expect("text"))
     }
@@ -52,7 +52,7 @@ impl Tree {
         Some(names.map(String::from).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
-    /// All nodes, for comparing and for transactions.
+    /// Returns all nodes, for comparing and for transactions.
     pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
         self.nodes.borrow().clone()
     }

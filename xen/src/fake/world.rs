@@ -41,12 +41,12 @@ pub struct World {
 }
 
 impl World {
-    /// A guest with a grant table of one frame.
+    /// Returns a guest with a grant table of one frame.
     pub fn new() -> Self {
         Self::with_grants(ENTRIES_PER_FRAME)
     }
 
-    /// A guest with so many grant entries, the reserved ones counted.
+    /// Returns a guest with so many grant entries, the reserved ones counted.
     pub fn with_grants(entries: usize) -> Self {
         let table_memory = Memory::new(entries.div_ceil(ENTRIES_PER_FRAME), 0);
         let table = grant::Table::new(table_memory.share(), std::vec![0; entries]).expect("enough entries");
@@ -65,36 +65,36 @@ impl World {
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
 
-    /// The guest's services.
+    /// Returns the guest's services.
     pub fn hal(&self) -> Hal {
         Hal { world: self.clone() }
     }
 
-    /// The guest's xenstore.
+    /// Returns the guest's xenstore.
     pub fn store(&self) -> Tree {
         self.inner.borrow().tree.clone()
     }
 
-    /// A new page that starts with `bytes`.
+    /// Returns a new page that starts with `bytes`.
     pub fn page_of(&self, bytes: &[u8]) -> Frame {
         let frame = self.inner.borrow_mut().allocate();
         self.memory(frame).expect("just allocated").copy_in(0, bytes);
         frame
     }
 
-    /// A page's content.
+    /// Returns a page's content.
     pub fn content(&self, frame: Frame) -> Vec<u8> {
         let mut content = std::vec![0; PAGE_SIZE];
         self.memory(frame).expect("a page of this guest").copy_out(0, &mut content);
         content
     }
 
-    /// A page's memory, if the guest has the page.
+    /// Returns a page's memory, if the guest has the page.
     pub fn memory(&self, frame: Frame) -> Option<SharedMemory> {
         self.inner.borrow().pages.get(&frame.0).map(Memory::share)
     }
 
-    /// Pages that the guest has.
+    /// Returns the number of pages that the guest has.
     pub fn pages(&self) -> usize {
         self.inner.borrow().pages.len()
     }
@@ -109,17 +109,17 @@ impl World {
         self.inner.borrow().is_granted(frame)
     }
 
-    /// Grant references that are free.
+    /// Returns the number of grant references that are free.
     pub fn free_grants(&self) -> u32 {
         self.inner.borrow().table.available()
     }
 
-    /// Grant references that are leaked.
+    /// Returns the number of grant references that are leaked.
     pub fn leaked_grants(&self) -> u32 {
         self.inner.borrow().table.leaked()
     }
 
-    /// The guest is resumed: it gets a grant table in which nothing is granted, and keeps its memory.
+    /// Resumes the guest: it gets a grant table in which nothing is granted, and keeps its memory.
     pub fn forget_grants(&self) {
         let mut inner = self.inner.borrow_mut();
         let entries = inner.table_memory.share().len() / size_of::<EntryV1>();
@@ -140,7 +140,7 @@ impl World {
         core::mem::take(&mut self.inner.borrow_mut().notified)
     }
 
-    /// Log lines.
+    /// Returns log lines.
     pub fn log(&self) -> Vec<String> {
         self.inner.borrow().log.clone()
     }

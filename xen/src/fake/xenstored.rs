@@ -53,7 +53,7 @@ impl core::fmt::Debug for Xenstored {
 }
 
 impl Xenstored {
-    /// A server with an empty tree and indices at 0.
+    /// Returns a server with an empty tree and indices at 0.
     pub fn new() -> Self {
         Self::starting_at(0, 0)
     }
@@ -63,7 +63,7 @@ impl Xenstored {
         self.inner.borrow_mut().generation_changes_at = request;
     }
 
-    /// A server whose request and reply indices stand at these values.
+    /// Returns a server whose request and reply indices stand at these values.
     pub fn starting_at(request: u32, reply: u32) -> Self {
         let memory = Memory::new(1, 0);
         let page = memory.share();
@@ -96,22 +96,23 @@ impl Xenstored {
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
 
-    /// The guest's end of the page.
+    /// Returns the guest's end of the page.
     pub fn ring(&self) -> Ring {
         Ring::new(self.inner.borrow().memory.share())
     }
 
-    /// The page itself, as another user of it maps it.
+    /// Returns the page itself, as another user of it maps it.
     pub fn memory(&self) -> crate::SharedMemory {
         self.inner.borrow().memory.share()
     }
 
-    /// A transport that lets the server work whenever the client waits, and gives up after 64 idle waits.
+    /// Returns a transport that lets the server work whenever the client waits, and gives up after 64 idle
+    /// waits.
     pub fn transport(&self) -> ServerTransport {
         ServerTransport { server: self.clone() }
     }
 
-    /// The nodes.
+    /// Returns the nodes.
     pub fn tree(&self) -> Tree {
         self.inner.borrow().tree.clone()
     }
@@ -158,7 +159,7 @@ impl Xenstored {
         self.inner.borrow().memory.share().atomic_u32(offset).store(value, Ordering::SeqCst);
     }
 
-    /// Requests received so far: type and payload.
+    /// Returns requests received so far: type and payload.
     pub fn requests(&self) -> Vec<(u32, Vec<u8>)> {
         self.inner.borrow().requests.clone()
     }
@@ -178,7 +179,7 @@ impl Xenstored {
         self.inner.borrow_mut().step();
     }
 
-    /// A message as it appears on the wire.
+    /// Returns a message as it appears on the wire.
     pub fn message(kind: u32, req_id: u32, payload: &[u8]) -> Vec<u8> {
         let header = Header { kind, req_id, tx_id: 0, len: payload.len() as u32 };
         [header.as_bytes(), payload].concat()

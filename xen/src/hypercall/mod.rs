@@ -61,17 +61,17 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Answer of a call as a result; one that is not negative, where the call has it mean something.
+/// Returns the answer of a call as a result; one that is not negative, where the call has it mean something.
 fn answered(call: &'static str, answer: i64) -> Result<u64, Error> {
     u64::try_from(answer).map_err(|_| Error { call, errno: answer.saturating_neg() })
 }
 
-/// Answer of a call as a result.
+/// Returns the answer of a call as a result.
 fn check(call: &'static str, answer: i64) -> Result<(), Error> {
     answered(call, answer).map(|_| ())
 }
 
-/// A call of a command without an argument.
+/// Calls a command without an argument.
 pub(crate) fn plain(
     hypercall: &impl Hypercall,
     call: &'static str,
@@ -82,7 +82,7 @@ pub(crate) fn plain(
     check(call, unsafe { hypercall.call(number, [command, 0, 0, 0, 0]) })
 }
 
-/// A call of a command with one argument structure, of the type that the command takes.
+/// Calls a command with one argument structure, of the type that the command takes.
 pub(crate) fn with<T: FromBytes + IntoBytes>(
     hypercall: &impl Hypercall,
     call: &'static str,

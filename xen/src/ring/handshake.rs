@@ -29,7 +29,7 @@ pub trait Indices {
     fn load(&self, word: Word, order: Ordering) -> u32;
     /// Writes a word.
     fn store(&self, word: Word, value: u32, order: Ordering);
-    /// A sequentially consistent fence.
+    /// Puts a sequentially consistent fence here.
     fn fence(&self);
 }
 

@@ -60,7 +60,7 @@ pub struct Client<T, B> {
 }
 
 impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
-    /// A connection over a ring on which no request is open.
+    /// Returns a connection over a ring on which no request is open.
     ///
     /// # Errors
     /// [`Error::NoSpace`] where the buffer is too small.
@@ -83,7 +83,7 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         })
     }
 
-    /// Why the connection is unusable, if it is.
+    /// Returns the fault that has made the connection unusable, if it is.
     pub fn fault(&self) -> Option<Fault> {
         self.fault
     }
@@ -138,7 +138,7 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         self.acknowledged(kind::RESET_WATCHES, 0, &[b"\0"])
     }
 
-    /// The next watch event, without waiting for one.
+    /// Returns the next watch event, without waiting for one.
     ///
     /// # Errors
     /// [`Error::Broken`].
@@ -201,7 +201,7 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         Err(AGAIN)
     }
 
-    /// The store as a transaction sees it; 0 is none.
+    /// Returns the store as a transaction sees it; 0 is none.
     pub fn within(&mut self, transaction: u32) -> Within<'_, T, B> {
         Within { client: self, transaction }
     }
@@ -217,7 +217,7 @@ impl<T: Transport, B: AsMut<[u8]>> Client<T, B> {
         self.acknowledged(kind, 0, &[path.as_bytes(), b"\0", token.as_bytes(), b"\0"])
     }
 
-    /// A request whose reply is "OK".
+    /// Sends a request whose reply is "OK".
     fn acknowledged(&mut self, kind: u32, transaction: u32, parts: &[&[u8]]) -> Result<(), Error> {
         let length = self.request(kind, transaction, parts)?;
         if &self.buffer.as_mut()[..length] == b"OK\0" {
@@ -395,7 +395,7 @@ const GENERATION_MAX: usize = 24;
 /// Number of times that a list that changes while it is read in parts is begun anew.
 const DIRECTORY_RESTARTS: u32 = 8;
 
-/// A number's decimal digits.
+/// Returns a number's decimal digits.
 fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     let mut start = digits.len();
     loop {
@@ -425,9 +425,9 @@ impl<T: Transport, B: AsMut<[u8]>> Within<'_, T, B> {
         self.client.acknowledged(kind::MKDIR, self.transaction, &[path.as_bytes(), b"\0"])
     }
 
-    /// A list of children that is longer than a message, part by part (`XS_DIRECTORY_PART`): the bytes of it.
-    /// Each part names the generation of the list; where that changes, the list has changed and is read
-    /// anew.
+    /// Reads a list of children that is longer than a message, part by part (`XS_DIRECTORY_PART`): the bytes
+    /// of it. Each part names the generation of the list; where that changes, the list has changed and is
+    /// read anew.
     fn directory_in_parts(&mut self, path: &str, into: &mut [u8]) -> Result<usize, Error> {
         let malformed = Fault::Malformed { kind: kind::DIRECTORY_PART };
         let mut generation = [0; GENERATION_MAX];
@@ -469,7 +469,7 @@ impl<T: Transport, B: AsMut<[u8]>> Within<'_, T, B> {
         }
     }
 
-    /// A request about a path whose reply is copied into `into`.
+    /// Sends a request about a path, and copies its reply into `into`.
     fn fetch<'b>(&mut self, kind: u32, path: &str, into: &'b mut [u8]) -> Result<&'b [u8], Error> {
         path::check(path)?;
         let length = self.client.request(kind, self.transaction, &[path.as_bytes(), b"\0"])?;

@@ -147,13 +147,13 @@ macro_rules! errno {
         }
 
         impl Errno {
-            /// The error of a name without its NUL.
+            /// Returns the error of a name without its NUL.
             pub(crate) fn from_name(name: &[u8]) -> Self {
                 $(if name == $name.as_bytes() { return Self::$variant; })*
                 Self::Other
             }
 
-            /// The name on the wire.
+            /// Returns the name on the wire.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*

@@ -41,7 +41,7 @@ impl PathBuf {
     /// Bytes it can hold.
     pub const CAPACITY: usize = 256;
 
-    /// A path.
+    /// Returns a path.
     ///
     /// # Errors
     /// As [`check`], and [`Error::PathLength`] beyond the capacity.
@@ -55,7 +55,7 @@ impl PathBuf {
         Ok(Self { bytes, length: path.len() })
     }
 
-    /// This path with `/name` after it.
+    /// Returns this path with `/name` after it.
     ///
     /// # Errors
     /// As [`PathBuf::new`].
@@ -71,7 +71,7 @@ impl PathBuf {
         Ok(joined)
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn as_str(&self) -> &str {
         // Only ever made of checked, that is ASCII, text.
         core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()

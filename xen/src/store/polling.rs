@@ -13,8 +13,8 @@ pub struct Polling<H, P> {
 }
 
 impl<H: Hypercall, P: FnMut() -> bool> Polling<H, P> {
-    /// `port` is the store's. `pause` is called between two looks: it may let a moment pass, and answers
-    /// `false` when time is up.
+    /// Makes a transport that polls. `port` is the store's. `pause` is called between two looks: it may let a
+    /// moment pass, and answers `false` when time is up.
     pub const fn new(hypercall: H, port: Port, pause: P) -> Self {
         Self { hypercall, port, pause }
     }

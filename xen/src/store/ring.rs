@@ -26,12 +26,12 @@ impl Ring {
         Self { memory, req_prod, rsp_cons }
     }
 
-    /// The mapped store page.
+    /// Returns the mapped store page.
     pub fn memory(&self) -> &SharedMemory {
         &self.memory
     }
 
-    /// Bytes that can be sent now.
+    /// Returns the number of bytes that can be sent now.
     pub(super) fn room(&self) -> Result<usize, Fault> {
         let consumed = self.index(offset_of!(Interface, req_cons)).load(Ordering::Acquire);
         Ok(RING_SIZE - distance(self.req_prod, consumed)?)
@@ -98,7 +98,7 @@ impl Ring {
     }
 }
 
-/// Bytes between two indices of one ring.
+/// Returns the number of bytes between two indices of one ring.
 fn distance(produced: u32, consumed: u32) -> Result<usize, Fault> {
     let bytes = produced.wrapping_sub(consumed) as usize;
     if bytes > RING_SIZE { Err(Fault::Indices { produced, consumed }) } else { Ok(bytes) }

@@ -5,7 +5,7 @@ use core::iter::FusedIterator;
 use super::{Error, Store};
 use crate::xenbus::State;
 
-/// A decimal number.
+/// Parses a decimal number.
 ///
 /// # Errors
 /// [`Error::Value`] for anything but digits, and beyond 64 bits.
@@ -64,7 +64,7 @@ pub struct Names<'b> {
 }
 
 impl<'b> Names<'b> {
-    /// The names in a DIRECTORY reply: each followed by a NUL.
+    /// Parses the names in a DIRECTORY reply: each followed by a NUL.
     ///
     /// # Errors
     /// [`Error::Value`] where the last NUL is missing, or a name is empty or has a character outside

@@ -6,8 +6,8 @@ use crate::wire::blkif as wire;
 use crate::{Hal, PAGE_SIZE};
 
 impl<H: Hal> Frontend<H> {
-    /// The next request that came back; the data of copied reads is not looked at. Call it until it answers
-    /// `None` after each notification: only then the backend notifies again. *Dispatch*.
+    /// Returns the next request that came back; the data of copied reads is not looked at. Call it until it
+    /// answers `None` after each notification: only then the backend notifies again. *Dispatch*.
     pub fn poll(&mut self) -> Option<Completion> {
         loop {
             let taken = self.take(&mut |_| ());
@@ -17,8 +17,8 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// The next request that came back. What a copied read brought is given to `arrived` first. After `None`
-    /// the backend notifies again only once [`Frontend::rearm`] has been called. *Dispatch*.
+    /// Returns the next request that came back. What a copied read brought is given to `arrived` first. After
+    /// `None` the backend notifies again only once [`Frontend::rearm`] has been called. *Dispatch*.
     pub fn take(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Option<Completion> {
         loop {
             let failure = match self.state {
@@ -44,7 +44,7 @@ impl<H: Hal> Frontend<H> {
         ring.rearm(1)
     }
 
-    /// The next response, checked.
+    /// Returns the next response, checked.
     fn take_response(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Result<Option<Completion>, Fault> {
         let Some(ring) = &mut self.ring else { return Ok(None) };
         let Some(response) = ring.take().map_err(Fault::Overrun)? else { return Ok(None) };

@@ -266,7 +266,7 @@ impl<H: Hal> Frontend<H> {
         Ok(())
     }
 
-    /// A request that could not be sent: takes back what was made of it.
+    /// Takes back what was made of a request that could not be sent. Returns the error to answer with.
     fn withdraw(&mut self, shadow: &Shadow, segments: usize, error: Error) -> Error {
         let held = self.release(shadow);
         if let Records::Indirect(chain) = &shadow.records {
@@ -327,7 +327,7 @@ impl<H: Hal> Frontend<H> {
     }
 }
 
-/// The operation to send for a read or write.
+/// Returns the operation to send for a read or write.
 fn transfer(operation: Operation, disk: &Disk) -> Result<u8, Error> {
     match operation {
         Operation::Read => Ok(wire::OP_READ),

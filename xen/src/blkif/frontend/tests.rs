@@ -22,7 +22,7 @@ struct Setup {
     frontend: Frontend<fake::Hal>,
 }
 
-/// A connected frontend; `nodes` are the backend's, beyond the usual.
+/// Returns a connected frontend; `nodes` are the backend's, beyond the usual.
 fn setup_in(world: World, nodes: &[(&str, &str)]) -> Setup {
     let mut backend = Blkback::new(&world, "device/vbd/768", SECTORS);
     for (node, value) in nodes {
@@ -71,7 +71,7 @@ impl Setup {
         self.backend.fetch();
     }
 
-    /// Nothing in flight, nothing granted but the ring and the pool's reserve.
+    /// Checks that nothing is in flight, and nothing granted but the ring and the pool's reserve.
     fn check_idle(&self) {
         assert_eq!(self.frontend.in_flight(), 0);
         assert_eq!(self.world.free_grants(), 504 - 1 - 11 - self.world.leaked_grants());
@@ -562,7 +562,7 @@ fn the_request_on_the_page_is_not_read_back() {
     setup.check_idle();
 }
 
-/// The disk before anything is written.
+/// Returns the disk before anything is written.
 fn original() -> Vec<u8> {
     (0..SECTORS as usize * 512).map(|n| (n / 512 * 7 + n % 512) as u8).collect()
 }

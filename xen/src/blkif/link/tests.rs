@@ -14,7 +14,7 @@ struct Offer {
     port: Port,
 }
 
-/// A link, its frontend's offer, and the store.
+/// Returns a link, its frontend's offer, and the store.
 fn setup(world: &World) -> (Blkback, Link, Frontend<crate::fake::Hal>, Offer, Tree) {
     let backend = Blkback::new(world, PATH, 64);
     let mut store = world.store();

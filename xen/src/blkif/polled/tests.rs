@@ -11,7 +11,7 @@ const PORT: Port = Port(9);
 /// Pauses that a test allows.
 const PATIENCE: usize = 200;
 
-/// A pause in which the backend works, so often.
+/// Returns a pause in which the backend works, so often.
 fn pause(backend: &RefCell<Blkback>, mut left: usize) -> impl FnMut() -> bool {
     move || {
         let mut backend = backend.borrow_mut();

@@ -24,7 +24,7 @@ pub(super) struct Cut {
 impl Cursor {
     pub(super) const START: Self = Self { element: 0, offset: 0 };
 
-    /// The next segment, of `left` bytes at most; goes past it.
+    /// Returns the next segment, of `left` bytes at most; goes past it.
     fn step(&mut self, list: &dyn ScatterList, left: u64) -> Option<(Segment, u64)> {
         loop {
             let Element { address, length } = list.element(self.element)?;
@@ -45,7 +45,7 @@ impl Cursor {
         }
     }
 
-    /// The segments of the next `bytes`; the cursor goes past those taken.
+    /// Returns the segments of the next `bytes`; the cursor goes past those taken.
     pub(super) fn segments<'a>(
         &'a mut self,
         list: &'a dyn ScatterList,
@@ -62,7 +62,7 @@ impl Cursor {
         })
     }
 
-    /// The most of the next `bytes` that `limit` segments reach in whole blocks.
+    /// Returns the most of the next `bytes` that `limit` segments reach in whole blocks.
     pub(super) fn cut(self, list: &dyn ScatterList, bytes: u64, block: u32, limit: usize) -> Cut {
         let block = u64::from(block);
         let mut at = self;

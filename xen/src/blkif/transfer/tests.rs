@@ -28,7 +28,7 @@ fn setup(nodes: &[(&str, &str)]) -> Setup {
 }
 
 impl Setup {
-    /// A page that starts with `bytes`, as an element.
+    /// Returns a page that starts with `bytes`, as an element.
     fn element(&self, bytes: &[u8], offset: u64, length: u32) -> Element {
         Element { address: self.world.page_of(bytes).0 * 4096 + offset, length }
     }
@@ -246,7 +246,7 @@ fn used_up_grants_make_it_partial() {
     assert_eq!(setup.finish(&mut transfer, &list), (DONE, 1));
 }
 
-/// Aligned elements in pages that follow each other or not.
+/// Returns aligned elements in pages that follow each other or not.
 fn elements() -> impl Strategy<Value = Vec<(u64, u32)>> {
     prop::collection::vec((0u64..8, 0u32..9), 1..40)
 }

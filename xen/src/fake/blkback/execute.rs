@@ -8,7 +8,7 @@ use super::Blkback;
 use crate::wire::blkif as wire;
 use crate::{GrantRef, PAGE_SIZE, SharedMemory};
 
-/// The operation that a response to `request` names: of an indirect request the one inside.
+/// Returns the operation that a response to `request` names: of an indirect request the one inside.
 pub(super) fn answered(request: &wire::Request) -> u8 {
     match request.operation {
         wire::OP_INDIRECT => part::<wire::Indirect>(request).indirect_op,
@@ -16,7 +16,7 @@ pub(super) fn answered(request: &wire::Request) -> u8 {
     }
 }
 
-/// The slot's bytes as another kind of request.
+/// Returns the slot's bytes as another kind of request.
 fn part<T: FromBytes>(request: &wire::Request) -> T {
     T::read_from_prefix(request.as_bytes()).expect("shorter than a request").0
 }
@@ -64,7 +64,7 @@ impl Blkback {
         }
     }
 
-    /// The segments that the pages of an indirect request hold.
+    /// Returns the segments that the pages of an indirect request hold.
     fn indirect_segments(&mut self, request: &wire::Indirect) -> Option<Vec<wire::Segment>> {
         let mut left = usize::from(request.nr_segments);
         let mut segments = Vec::new();
