@@ -24,9 +24,9 @@ const UP_AFTER: u32 = 60;
 /// The key whose hive the session manager loads.
 const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
 
-/// A boot has been decided on: counts it where it is a PV boot, and has a thread clear the count once the
-/// system is up, or is shut down in order. An emulated boot without a count leaves the registry alone.
-/// PASSIVE_LEVEL.
+/// Begins a boot that has been decided on. Counts it if it is a PV boot, and has a thread clear the count
+/// once the system is up, or is shut down in order. An emulated boot without a count leaves the registry
+/// alone. PASSIVE_LEVEL.
 pub fn begin(driver: DriverObject, decision: Decision) {
     let failed = read().unwrap_or(0);
     match decision {
@@ -49,7 +49,7 @@ pub fn begin(driver: DriverObject, decision: Decision) {
     }
 }
 
-/// A request to that device. A system that is shut down in order has come up, however early that is; NT writes the
+/// Answers a request to that device. A system that is shut down in order has come up, however early that is; NT writes the
 /// registry to the disk behind this. PASSIVE_LEVEL.
 pub fn request(irp: Irp) -> Disposition {
     if irp.major() != shutdown::MAJOR {
@@ -63,7 +63,7 @@ pub fn request(irp: Irp) -> Disposition {
     irp.complete(NtStatus::SUCCESS)
 }
 
-/// PV boots begun since a boot last came up.
+/// Returns the number of PV boots begun since a boot last came up.
 ///
 /// # Errors
 /// What the registry answers.
@@ -86,7 +86,7 @@ pub fn wait_for_hives() {
     }
 }
 
-/// The thread: waits for the hives, writes the count to the disk, waits until the system has stayed up,
+/// Runs the thread: waits for the hives, writes the count to the disk, waits until the system has stayed up,
 /// clears it.
 fn watch() {
     wait_for_hives();

@@ -48,8 +48,8 @@ fn count() {
     state::tell(Event::ControllersCounted(controllers::count()));
 }
 
-/// IRP_MN_QUERY_DEVICE_RELATIONS for the bus's children: lets the bus answer, takes emulated disk controllers
-/// out of its answer, and tells the guard. PASSIVE_LEVEL.
+/// Handles IRP_MN_QUERY_DEVICE_RELATIONS for the bus's children: lets the bus answer, takes emulated disk
+/// controllers out of its answer, and tells the guard. PASSIVE_LEVEL.
 pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
     let (mut irp, status) = irp.forward_and_wait(lower);
     // A bus that answers NOT_SUPPORTED has no children to hide either.
@@ -67,9 +67,9 @@ pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
     irp.complete(status)
 }
 
-/// IRP_MN_START_DEVICE: a root bus that is not bus 0 has its number among its resources, and what stands on it is
-/// then counted, too. Where the number is not there the count stays too small, and nothing is exposed.
-/// PASSIVE_LEVEL.
+/// Handles IRP_MN_START_DEVICE: a root bus that is not bus 0 has its number among its resources, and what
+/// stands on it is then counted, too. Where the number is not there the count stays too small, and nothing is
+/// exposed. PASSIVE_LEVEL.
 pub fn start(irp: Irp, lower: DeviceObject) -> Disposition {
     let number = irp.location().raw_resources().and_then(|resources| resources.bus_number());
     if let Some(number) = number.and_then(|number| u8::try_from(number).ok())

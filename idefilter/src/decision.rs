@@ -128,7 +128,7 @@ impl Inputs for System {
     }
 }
 
-/// The key `Parameters` below this driver's service key.
+/// Returns the key `Parameters` below this driver's service key.
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where there is none.
@@ -141,7 +141,7 @@ pub fn unplug_wanted() -> bool {
     parameters().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
 }
 
-/// The state of another driver of the suite; both names are the same.
+/// Returns the state of another driver of the suite; both names are the same.
 fn service(name: &str, key: &[u16]) -> Service {
     let read = |key: Key| {
         let interface = key
@@ -168,14 +168,14 @@ pub struct Name {
 }
 
 impl Name {
-    /// From an ASCII name; what is beyond 32 characters is cut off.
+    /// Makes a name of an ASCII name; what is beyond 32 characters is cut off.
     pub fn of(name: &str) -> Self {
         let mut units = [0; 32];
         units.iter_mut().zip(name.bytes()).for_each(|(unit, byte)| *unit = byte.into());
         Self { units, length: name.len().min(32) }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_units(&self) -> &[u16] {
         &self.units[..self.length]
     }

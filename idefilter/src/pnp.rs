@@ -8,7 +8,7 @@ use wdm::{DeviceObject, Disposition, Irp, NtStatus};
 use crate::device::{Extension, Filter};
 use crate::{bus_filter, storage_filter};
 
-/// IRP_MJ_PNP. PASSIVE_LEVEL.
+/// Handles IRP_MJ_PNP. PASSIVE_LEVEL.
 pub fn dispatch(filter: Filter, mut irp: Irp) -> Disposition {
     let (Ok(hold), Some(lower)) = (filter.acquire(), filter.attached_to()) else {
         return irp.complete(NtStatus::DELETE_PENDING);
@@ -39,7 +39,7 @@ pub fn dispatch(filter: Filter, mut irp: Irp) -> Disposition {
     }
 }
 
-/// IRP_MN_REMOVE_DEVICE: the device goes, or its start was refused.
+/// Handles IRP_MN_REMOVE_DEVICE: the device goes, or its start was refused.
 fn remove(filter: Filter, mut irp: Irp, lower: DeviceObject, hold: RemoveGuard<'_>) -> Disposition {
     irp.set_status(NtStatus::SUCCESS);
     let disposition = irp.forward(lower);

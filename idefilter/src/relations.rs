@@ -42,7 +42,7 @@ pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy, memory: &mut BusMemor
     Found { seen, hidden: seen.saturating_sub(left) }
 }
 
-/// The same for the children of a storage controller: takes out its hard disks. PASSIVE_LEVEL.
+/// Takes hard disks out of the children of a storage controller, in the same way. PASSIVE_LEVEL.
 pub fn hide_disks(irp: &mut Irp) -> Found {
     hide(irp, |child| kind(child) == Child::Disk)
 }
@@ -52,7 +52,7 @@ pub fn count_disks(irp: &Irp) -> u32 {
     relations::devices(irp).filter(|&child| kind(child) == Child::Disk).count() as u32
 }
 
-/// The children that are channels. PASSIVE_LEVEL.
+/// Returns the children that are channels. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES`.

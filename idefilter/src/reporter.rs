@@ -35,7 +35,7 @@ pub fn start(driver: DriverObject) -> Result {
     Ok(())
 }
 
-/// There is something new in the record. IRQL ≤ DISPATCH_LEVEL.
+/// Wakes the reporter: there is something new in the record. IRQL ≤ DISPATCH_LEVEL.
 #[allow(unsafe_code, reason = "the event is leaked, so that any processor may set it")]
 pub fn wake() {
     // SAFETY: null, or the leaked event.

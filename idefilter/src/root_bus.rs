@@ -14,12 +14,12 @@ pub fn is_pci_root(physical: DeviceObject) -> bool {
         .any(|ids| unicode::strings(ids).any(guard::root_bus::is_root_id))
 }
 
-/// The root buses that are known. IRQL ≤ DISPATCH_LEVEL.
+/// Returns the root buses that are known. IRQL ≤ DISPATCH_LEVEL.
 pub fn known() -> Buses {
     *ROOTS.lock().get_or_insert_with(first)
 }
 
-/// A root bus has this number; whether that is new. IRQL ≤ DISPATCH_LEVEL.
+/// Notes that a root bus has this number. Returns true if that is new. IRQL ≤ DISPATCH_LEVEL.
 pub fn learn(bus: u8) -> bool {
     ROOTS.lock().get_or_insert_with(first).add(bus)
 }

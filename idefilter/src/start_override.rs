@@ -31,7 +31,7 @@ pub fn begin(driver: DriverObject) {
     }
 }
 
-/// A request to that device: at the shutdown the last marks go.
+/// Answers a request to that device: at the shutdown the last marks go.
 pub fn request(irp: Irp) -> Disposition {
     if irp.major() != shutdown::MAJOR {
         return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);

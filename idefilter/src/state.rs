@@ -31,7 +31,7 @@ static STATE: SpinLock<State> =
 /// True if qemu is to be asked to unplug its disks. Set before the guard is sealed.
 static UNPLUG_WANTED: AtomicBool = AtomicBool::new(true);
 
-/// `Parameters\Unplug`, for when the guard orders it.
+/// Keeps `Parameters\Unplug`, for when the guard orders it.
 pub fn set_unplug_wanted(wanted: bool) {
     UNPLUG_WANTED.store(wanted, Ordering::Relaxed);
 }
@@ -123,7 +123,7 @@ fn take_away_disks() -> Unplug {
     end
 }
 
-/// The state of the boot as other drivers see it. IRQL ≤ DISPATCH_LEVEL.
+/// Returns the state of the boot as other drivers see it. IRQL ≤ DISPATCH_LEVEL.
 pub fn status() -> abi::Status {
     STATE.lock().status()
 }
@@ -141,13 +141,13 @@ impl State {
     }
 }
 
-/// A copy of the record. IRQL ≤ DISPATCH_LEVEL.
+/// Returns a copy of the record. IRQL ≤ DISPATCH_LEVEL.
 pub fn record() -> Record {
     STATE.lock().record.clone()
 }
 
-/// The record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still
-/// runs.
+/// Returns the record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that
+/// still runs.
 pub fn record_at_stop() -> &'static [u8] {
     // SAFETY: every other processor is halted, and this one is in the bugcheck, which nothing returns from.
     unsafe { (*STATE.as_ptr()).record.as_bytes() }
@@ -166,12 +166,12 @@ pub fn may_expose() -> bool {
     matches!(STATE.lock().guard.phase(), Phase::Hiding | Phase::Granted | Phase::Exposed)
 }
 
-/// The hide policy of this boot.
+/// Returns the hide policy of this boot.
 pub fn policy() -> HidePolicy {
     STATE.lock().guard.policy()
 }
 
-/// Emulated controllers counted in configuration space; `None` before they were.
+/// Returns the emulated controllers counted in configuration space; `None` before they were.
 pub fn controllers() -> Option<Present> {
     STATE.lock().guard.controllers()
 }

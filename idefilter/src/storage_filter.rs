@@ -51,7 +51,7 @@ impl Storage {
         Self { device: SpinLock::new(None), disks: AtomicU8::new(UNDECIDED) }
     }
 
-    /// The device it is on. A filter that is in no stack gets no request, so that there is one.
+    /// Returns the device it is on. A filter that is in no stack gets no request, so that there is one.
     fn known(&self) -> Known {
         self.device.lock().unwrap_or(Known { number: u32::MAX, kind: Emulated::Disk })
     }
@@ -147,7 +147,8 @@ const LONGEST_IDS: usize = 768;
 /// The System setup class, whose devices are buses and bridges: {4D36E97D-E325-11CE-BFC1-08002BE10318}.
 const SYSTEM_CLASS: &[u16] = utf16!("{4D36E97D-E325-11CE-BFC1-08002BE10318}");
 
-/// A device whose ids cannot be read. Of the classes that the filter is on, one has no storage devices.
+/// Returns the kind of a device whose ids cannot be read. Of the classes that the filter is on, one has no
+/// storage devices.
 fn unknown(physical: DeviceObject) -> Kind {
     let mut room = [0; 64];
     match property::class_guid_into(physical, &mut room) {
@@ -194,8 +195,8 @@ fn create(driver: DriverObject) -> Result<Filter> {
     Filter::create_restricted(driver, options, Extension::Storage(Storage::unused()))
 }
 
-/// IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was never
-/// started holds no resources; PnP removes its stack next. PASSIVE_LEVEL.
+/// Handles IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was
+/// never started holds no resources; PnP removes its stack next. PASSIVE_LEVEL.
 pub fn start(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
     let Known { number, kind } = storage.known();
     match ask(number, kind) {
@@ -221,8 +222,8 @@ fn ask(number: u32, kind: Emulated) -> Result {
     }
 }
 
-/// IRP_MN_QUERY_DEVICE_RELATIONS for the device's children: lets the device answer, takes out hard disks
-/// where controllers stay, and tells the guard. PASSIVE_LEVEL.
+/// Handles IRP_MN_QUERY_DEVICE_RELATIONS for the device's children: lets the device answer, takes out hard
+/// disks where controllers stay, and tells the guard. PASSIVE_LEVEL.
 pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
     let Known { number, kind } = storage.known();
     let (mut irp, status) = irp.forward_and_wait(lower);
@@ -257,7 +258,7 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
     irp.complete(status)
 }
 
-/// The device was removed. PASSIVE_LEVEL.
+/// Handles the removal of the device. PASSIVE_LEVEL.
 pub fn removed(storage: &Storage) {
     let Known { number, .. } = storage.known();
     state::tell(Event::StorageDetached { device: number });

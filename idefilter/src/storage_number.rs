@@ -13,7 +13,7 @@ enum Identity {
 }
 
 impl Identity {
-    /// PASSIVE_LEVEL; a PDO with a device node.
+    /// Returns the identity of a PDO with a device node. PASSIVE_LEVEL.
     fn of(physical: DeviceObject, is_function: bool) -> Self {
         match (property::bus_number(physical), property::address(physical)) {
             (Ok(bus), Ok(address)) if is_function => Self::Function { bus, address },
@@ -34,8 +34,8 @@ struct Entry {
 
 static ENTRIES: SpinLock<[Option<Entry>; MAX_DEVICES]> = SpinLock::new([None; MAX_DEVICES]);
 
-/// The number of the device with this PDO: the one that it had, or a free one, or one too large for the guard
-/// where there is none. PASSIVE_LEVEL.
+/// Returns the number of the device with this PDO: the one that it had, or a free one, or one too large for
+/// the guard where there is none. PASSIVE_LEVEL.
 pub fn take(physical: DeviceObject, is_function: bool) -> u32 {
     let identity = Identity::of(physical, is_function);
     let mut entries = ENTRIES.lock();
@@ -45,7 +45,7 @@ pub fn take(physical: DeviceObject, is_function: bool) -> u32 {
     number as u32
 }
 
-/// The device was removed. A PCI function keeps its number. IRQL ≤ DISPATCH_LEVEL.
+/// Releases the number of a device that was removed. A PCI function keeps its number. IRQL ≤ DISPATCH_LEVEL.
 pub fn release(number: u32) {
     let mut entries = ENTRIES.lock();
     let Some(slot) = entries.get_mut(number as usize) else { return };
@@ -57,9 +57,9 @@ pub fn release(number: u32) {
     }
 }
 
-/// A controller has reported these channels. Their PDOs exist as long as it goes on reporting them, and are
-/// forgotten as soon as it does not: the controller's bus driver deletes none that was reported before it has
-/// answered without it. IRQL ≤ DISPATCH_LEVEL.
+/// Notes the channels that a controller has reported. Their PDOs exist as long as it goes on reporting them,
+/// and are forgotten as soon as it does not: the controller's bus driver deletes none that was reported
+/// before it has answered without it. IRQL ≤ DISPATCH_LEVEL.
 pub fn set_channels(number: u32, channels: &[DeviceObject]) {
     if let Some(Some(entry)) = ENTRIES.lock().get_mut(number as usize) {
         entry.channels = core::array::from_fn(|n| channels.get(n).copied());

@@ -19,7 +19,7 @@ pub fn set() -> Result {
     image::watch(loaded)
 }
 
-/// An image is in memory, and nothing of it has run. PASSIVE_LEVEL.
+/// Judges an image that is in memory, and of which nothing has run. PASSIVE_LEVEL.
 fn loaded(path: &[u16]) {
     if serves_emulated_disks(path) {
         log!("an emulated-disk driver is being loaded");
@@ -45,7 +45,7 @@ pub fn look_at_loaded() {
     state::tell(Event::DriverLoaded);
 }
 
-/// The same for a path in bytes, of which only ASCII matters.
+/// Does the same for a path in bytes, of which only ASCII matters.
 fn names_one(path: &[u8]) -> bool {
     let Ok(mut units) = pool::try_vec::<u16>(path.len()) else { return true };
     units.iter_mut().zip(path).for_each(|(unit, &byte)| *unit = byte.into());

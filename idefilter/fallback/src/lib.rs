@@ -72,7 +72,7 @@ fn look(driver: DriverObject) {
     }
 }
 
-/// Why idefilter cannot be had; `None` where it can.
+/// Returns the reason why idefilter cannot be had; `None` if it can.
 fn absence() -> Result<Option<Absence>> {
     let start = Key::open(registry::SERVICES)
         .and_then(|services| services.open_below(utf16!("idefilter")))
