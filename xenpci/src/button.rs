@@ -99,14 +99,15 @@ impl Button {
         }
     }
 
-    /// A handle goes: its requests are given back. PASSIVE_LEVEL.
+    /// Gives the requests of a handle back that goes. PASSIVE_LEVEL.
     pub fn cleanup(&self, file: FileId) {
         while let Some(irp) = self.events.take_of(file) {
             let _ = irp.complete(NtStatus::CANCELLED);
         }
     }
 
-    /// A file was closed: nobody watches the button any more where no request is left. PASSIVE_LEVEL.
+    /// Notes that a file was closed: nobody watches the button any more where no request is left.
+    /// PASSIVE_LEVEL.
     pub fn closed(&self) {
         if self.events.is_empty() {
             self.watched.store(false, Ordering::Release);

@@ -95,14 +95,14 @@ impl Channel {
         }
     }
 
-    /// A handle goes: its requests are given back. PASSIVE_LEVEL.
+    /// Gives the requests of a handle back that goes. PASSIVE_LEVEL.
     pub fn cleanup(&self, file: FileId) {
         while let Some(irp) = self.readers.take_of(file) {
             let _ = irp.complete(NtStatus::CANCELLED);
         }
     }
 
-    /// The event that a request asks for, if it is there.
+    /// Returns the event that a request asks for, if it is there.
     fn event_for(&self, irp: &mut Irp) -> Option<Event> {
         let from = irp.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
         self.events.lock().from(from)

@@ -39,7 +39,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// The request in the node, if there is one that is known. PASSIVE_LEVEL; waits for xenstore.
+    /// Returns the request in the node, if there is one that is known. PASSIVE_LEVEL; waits for xenstore.
     pub fn read(platform: &Platform) -> Option<Self> {
         let mut buffer = [0; 16];
         platform.store().request(|store| match store.read(NODE, &mut buffer) {
@@ -55,7 +55,7 @@ impl Request {
 pub struct Ending(AtomicBool);
 
 impl Ending {
-    /// Power off, as NT does it.
+    /// Makes an ending by power off, as NT does it.
     pub const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
@@ -101,7 +101,7 @@ impl Features {
         }
     }
 
-    /// The toolstack does not know any more: the guest is in another domain.
+    /// Forgets what the toolstack was told: the guest is in another domain.
     pub fn forget(&mut self) {
         *self = Self::default();
     }

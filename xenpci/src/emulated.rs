@@ -75,7 +75,7 @@ fn another_suite() -> bool {
     })
 }
 
-/// The conversation.
+/// Holds the conversation.
 fn converse() -> Result<(), Failure> {
     let Some(status) = guard_client::status() else { return Ok(()) };
     let (_, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;

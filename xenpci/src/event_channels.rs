@@ -141,8 +141,8 @@ pub struct EventChannels {
 }
 
 impl EventChannels {
-    /// No ports, and no shared info yet. `vcpus` has Xen's number of each processor that may have an
-    /// interrupt of its own, by NT's number; the first is vCPU 0.
+    /// Makes event channels without ports and without shared info. `vcpus` has Xen's number of each processor
+    /// that may have an interrupt of its own, by NT's number; the first is vCPU 0.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -182,7 +182,7 @@ impl EventChannels {
         self.processors.len()
     }
 
-    /// Xen's number of a processor.
+    /// Returns Xen's number of a processor.
     pub fn vcpu(&self, processor: usize) -> Option<u32> {
         self.processors.get(processor).map(|processor| processor.vcpu.number())
     }
@@ -200,14 +200,14 @@ impl EventChannels {
         self.processors.get(processor).is_some_and(|processor| processor.told.load(Ordering::Acquire))
     }
 
-    /// Interrupt handler of a processor: whether Xen wants an upcall of it; withdraws the wish, which lowers
-    /// the line. A drain must follow. Any IRQL.
+    /// Acknowledges an interrupt of a processor. Returns true if Xen wants an upcall of it; withdraws the
+    /// wish, which lowers the line. A drain must follow. Any IRQL.
     pub fn acknowledge(&self, processor: usize) -> bool {
         let processor = self.processors.get(processor);
         processor.is_some_and(|it| self.channels.get().is_some_and(|channels| channels.acknowledge(&it.vcpu)))
     }
 
-    /// DPC: calls the handler of every port of the processor's with a pending event. DISPATCH_LEVEL.
+    /// Calls the handler of every port of the processor's with a pending event, in a DPC. DISPATCH_LEVEL.
     pub fn drain(&self, processor: usize, at: &AtDispatch) {
         let (Some(channels), Some(processor)) = (self.channels.get(), self.processors.get(processor)) else {
             return;
@@ -220,7 +220,7 @@ impl EventChannels {
         });
     }
 
-    /// The processor that serves a client which asks for `processor`.
+    /// Returns the processor that serves a client which asks for `processor`.
     fn serving(&self, processor: usize) -> &Processor {
         let told = self.processors.get(processor).filter(|it| it.told.load(Ordering::Acquire));
         told.unwrap_or(&self.processors[0])

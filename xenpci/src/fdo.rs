@@ -64,12 +64,12 @@ impl Fdo {
         self.platform.lock().clone()
     }
 
-    /// The power button.
+    /// Returns the power button.
     pub const fn button(&self) -> &Button {
         &self.button
     }
 
-    /// The channel to programs.
+    /// Returns the channel to programs.
     pub const fn channel(&self) -> &Channel {
         &self.channel
     }
@@ -82,8 +82,8 @@ impl Fdo {
     }
 }
 
-/// AddDevice. PASSIVE_LEVEL. A device that is not Xen's platform device is left alone: older suites have a
-/// driver of this name, and may have left it among the filters of a class.
+/// Carries out AddDevice. PASSIVE_LEVEL. A device that is not Xen's platform device is left alone: older
+/// suites have a driver of this name, and may have left it among the filters of a class.
 pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
     if !is_platform_device(physical) {
         debug_print!(DRIVER, "not attached: the device is not Xen's platform device");
@@ -116,7 +116,7 @@ fn is_platform_device(physical: DeviceObject) -> bool {
     })
 }
 
-/// IRP_MJ_PNP. PASSIVE_LEVEL.
+/// Handles IRP_MJ_PNP. PASSIVE_LEVEL.
 pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
     let Ok(held) = device.acquire() else { return irp.complete(NtStatus::DELETE_PENDING) };
     let Some(lower) = device.attached_to() else { return irp.complete(NtStatus::DELETE_PENDING) };
@@ -192,8 +192,8 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
     }
 }
 
-/// IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a hibernation
-/// file is written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
+/// Handles IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a
+/// hibernation file is written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
 pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     /// `PowerSystemWorking`.
     const S0: PowerState = PowerState::System(1);
@@ -216,7 +216,8 @@ pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     irp.forward_power(lower)
 }
 
-/// Every other request. The device is opened for its power button and for the channel to programs. PASSIVE_LEVEL.
+/// Handles every other request. The device is opened for its power button and for the channel to programs.
+/// PASSIVE_LEVEL.
 pub fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     match irp.major() {
         major::CREATE => match device.acquire() {
@@ -268,8 +269,8 @@ fn pass(mut irp: Irp, lower: DeviceObject) -> Disposition {
     irp.forward(lower)
 }
 
-/// FILTER_RESOURCE_REQUIREMENTS: asks for an interrupt message for each processor, in a PV boot, on an NT
-/// that knows messages, unless `Parameters\UpcallVectors` is 0.
+/// Handles FILTER_RESOURCE_REQUIREMENTS: asks for an interrupt message for each processor, in a PV boot, on
+/// an NT that knows messages, unless `Parameters\UpcallVectors` is 0.
 fn ask_for_vectors(irp: &mut Irp) {
     let wanted = || {
         let parameters = Key::open(registry::SERVICES)
@@ -286,7 +287,7 @@ fn ask_for_vectors(irp: &mut Irp) {
     }
 }
 
-/// START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
+/// Handles START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
 fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     if let Err(status) = fdo.channel.offer(device.physical()) {
         debug_print!(DRIVER, "programs cannot read of the guard: status {status}");
@@ -345,8 +346,8 @@ fn stop(fdo: &Fdo) {
     }
 }
 
-/// The storage adapter for the bus relations, the same in every boot and at every query. Asks the guard first,
-/// so that the adapter's driver finds the services open if they may be. PASSIVE_LEVEL.
+/// Returns the storage adapter for the bus relations, the same in every boot and at every query. Asks the
+/// guard first, so that the adapter's driver finds the services open if they may be. PASSIVE_LEVEL.
 fn adapter(device: Device<Extension>, fdo: &Fdo) -> Option<Device<Extension>> {
     open_services(fdo);
     let reported = *fdo.adapter.lock();
@@ -390,8 +391,8 @@ fn withhold(fdo: &Fdo, reason: Reason) {
     }
 }
 
-/// A file of the system's comes or goes on a disk below the adapter: what is in its path must not be paged out or
-/// removed.
+/// Handles a file of the system's that comes or goes on a disk below the adapter: what is in its path must
+/// not be paged out or removed.
 fn usage(device: Device<Extension>, fdo: &Fdo, irp: Irp, lower: DeviceObject) -> Disposition {
     let comes = irp.location().usage().map(|(_, comes)| comes);
     if comes == Some(true) {

@@ -22,7 +22,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// No table yet.
+    /// Makes a grant table that has no memory yet.
     pub const fn new() -> Self {
         Self { table: SpinLock::new(None) }
     }

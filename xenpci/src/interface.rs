@@ -70,8 +70,8 @@ static TABLE: Interface = Interface {
     suspend_unregister,
 };
 
-/// The table of `version`, or null if this driver does not know the version or has not opened its services.
-/// Any IRQL.
+/// Returns the table of `version`, or null if this driver does not know the version or has not opened its
+/// services. Any IRQL.
 #[unsafe(no_mangle)]
 pub extern "system" fn XenpciInterface(version: u32) -> *const Interface {
     if version == VERSION && is_open() { &raw const TABLE } else { ptr::null() }
@@ -176,7 +176,7 @@ fn request(work: impl FnOnce(&mut StoreClient) -> Result<(), store::Error>) -> S
     })
 }
 
-/// A xenstore error as a status.
+/// Returns a xenstore error as a status.
 fn store_status(error: store::Error) -> Status {
     use store::Error;
     match error {
@@ -240,7 +240,7 @@ fn channel_status(error: event_channels::Error) -> Status {
     }
 }
 
-/// A path argument.
+/// Returns a path argument.
 ///
 /// # Safety
 /// `path` is valid for `length` bytes during the call.
@@ -250,7 +250,7 @@ unsafe fn text<'a>(path: *const u8, length: usize) -> Result<&'a str, Status> {
     str::from_utf8(bytes).map_err(|_| Status::INVALID)
 }
 
-/// A bytes argument; its address is not looked at where the length is 0.
+/// Returns a bytes argument; its address is not looked at where the length is 0.
 ///
 /// # Safety
 /// `bytes` is valid for `length` bytes during the call.
@@ -259,7 +259,7 @@ unsafe fn bytes<'a>(bytes: *const u8, length: usize) -> &'a [u8] {
     if length == 0 { &[] } else { unsafe { slice::from_raw_parts(bytes, length) } }
 }
 
-/// A buffer argument.
+/// Returns a buffer argument.
 ///
 /// # Safety
 /// `bytes` is valid for writes of `length` bytes during the call, and the caller does not look at it

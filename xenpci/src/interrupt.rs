@@ -210,7 +210,7 @@ pub fn within_a_second(mut seen: impl FnMut() -> bool) -> bool {
     })
 }
 
-/// The device's interrupt pin, 0 for INTA: configuration space offset 3Dh (PCI Local Bus 3.0, 6.2.4).
+/// Returns the device's interrupt pin, 0 for INTA: configuration space offset 3Dh (PCI Local Bus 3.0, 6.2.4).
 fn pin(location: pci::Location) -> wdm::Result<u8> {
     let mut pin = [0];
     let read = location.read(0x3D, &mut pin);

@@ -63,8 +63,8 @@ pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extensio
     Ok(device)
 }
 
-/// The bus is being removed: the adapter is deleted now, or at its own removal if that is still to come.
-/// PASSIVE_LEVEL.
+/// Releases the adapter of a bus that is being removed: the adapter is deleted now, or at its own removal if
+/// that is still to come. PASSIVE_LEVEL.
 pub fn release(device: Device<Extension>) {
     let Extension::Pdo(pdo) = device.extension() else { return };
     if pdo.state.swap(ORPHAN, Ordering::AcqRel) == PRESENT {
@@ -74,7 +74,7 @@ pub fn release(device: Device<Extension>) {
     }
 }
 
-/// IRP_MJ_PNP. What the bus does not answer keeps the status it came with. PASSIVE_LEVEL.
+/// Handles IRP_MJ_PNP. What the bus does not answer keeps the status it came with. PASSIVE_LEVEL.
 pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
     match irp.location().pnp() {
         Some(
@@ -136,7 +136,7 @@ pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
     }
 }
 
-/// IRP_MJ_POWER. ≤ DISPATCH_LEVEL.
+/// Handles IRP_MJ_POWER. ≤ DISPATCH_LEVEL.
 pub fn power(device: Device<Extension>, irp: Irp) -> Disposition {
     let Some(state) = irp.location().power_state() else {
         // The bus cannot wake the system, and has no sequence numbers.
@@ -154,7 +154,7 @@ fn answer(mut irp: Irp, fill: impl FnOnce(&mut Irp) -> Result) -> Disposition {
     irp.complete(status.into())
 }
 
-/// The identifications, lists with a NUL between their strings.
+/// Returns the identifications, lists with a NUL between their strings.
 fn id(kind: IdType) -> Option<&'static [u16]> {
     match kind {
         IdType::DEVICE | IdType::HARDWARE => Some(utf16!("XENGUARD\\VBD")),
@@ -173,8 +173,8 @@ fn text(kind: TextType) -> Option<&'static [u16]> {
     }
 }
 
-/// A file of the system's comes or goes on the adapter's disks: the bus's own stack has to agree, then the count
-/// follows.
+/// Handles a file of the system's that comes or goes on the adapter's disks: the bus's own stack has to
+/// agree, then the count follows.
 fn usage(device: Device<Extension>, pdo: &Pdo, irp: &Irp) -> Result {
     let (usage, comes) = irp.location().usage().ok_or(NtStatus::INVALID_PARAMETER)?;
     request::usage_notification(pdo.bus, usage, comes)?;

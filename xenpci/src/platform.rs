@@ -62,7 +62,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The status for START_DEVICE.
+    /// Returns the status for START_DEVICE.
     pub const fn status(&self) -> NtStatus {
         match self {
             Self::Missing(_) => NtStatus::DEVICE_CONFIGURATION_ERROR,
@@ -230,12 +230,12 @@ impl Platform {
         &self.clients
     }
 
-    /// Xenstore.
+    /// Returns xenstore.
     pub const fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Event channels.
+    /// Returns the event channels.
     pub fn channels(&self) -> &EventChannels {
         &self.channels
     }
@@ -256,8 +256,9 @@ impl Platform {
     }
 }
 
-/// Xen's numbers of the processors that may have interrupts of their own, by NT's numbers: as many as there
-/// are messages. The first one alone where Xen does not tell the numbers, which it does from 4.6 on. PASSIVE_LEVEL.
+/// Returns Xen's numbers of the processors that may have interrupts of their own, by NT's numbers: as many as
+/// there are messages. The first one alone where Xen does not tell the numbers, which it does from 4.6 on.
+/// PASSIVE_LEVEL.
 ///
 /// `XEN_HVM_CPUID_UPCALL_VECTOR` is not asked for: Xen shows it from 4.17 on and says by it that such interrupts work
 /// together with physical interrupts bound to event channels. This driver binds none, and each vector is proved by an

@@ -28,8 +28,8 @@ pub struct AskAgain {
 struct Bus(DeviceObject);
 
 impl AskAgain {
-    /// For the bus with this PDO, which outlives the value. `None` where there is no memory, or the guard has
-    /// no room for another watcher. ≤ DISPATCH_LEVEL.
+    /// Registers a watcher for the bus with this PDO, which outlives the value. `None` where there is no
+    /// memory, or the guard has no room for another watcher. ≤ DISPATCH_LEVEL.
     pub fn new(physical: DeviceObject) -> Option<Self> {
         let bus: Box<Bus> = pool::try_box(Bus(physical)).ok()?;
         Watch::new(bus).ok().map(|watch| Self { _watch: watch })

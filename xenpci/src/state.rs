@@ -62,12 +62,12 @@ impl Told {
         }
     }
 
-    /// The host does not know any more: the guest is in another domain.
+    /// Forgets what the host was told: the guest is in another domain.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// The drivers do not run any more. PASSIVE_LEVEL; waits for xenstore.
+    /// Withdraws the drivers' nodes: they do not run any more. PASSIVE_LEVEL; waits for xenstore.
     pub fn withdraw(&mut self, store: &mut impl Store) {
         if self.state.take().is_some() {
             for node in [HOTPLUG, XENVBD.0, XENPCI.0] {

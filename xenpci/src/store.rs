@@ -51,7 +51,7 @@ struct Signals {
     watch: Event,
 }
 
-/// DPC: something happened on the store's rings.
+/// Signals, in a DPC, that something happened on the store's rings.
 ///
 /// # Safety
 /// `context` is a [`Signals`].
@@ -196,7 +196,8 @@ impl fmt::Display for ConnectError {
 }
 
 impl Store {
-    /// No connection yet, but the thread that will deliver its watch events. PASSIVE_LEVEL.
+    /// Makes a store without a connection, but with the thread that will deliver its watch events.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, what making a thread answers.
@@ -404,7 +405,7 @@ enum Delivery {
 }
 
 impl Inner {
-    /// The watch thread: `path` is room for an event's path.
+    /// Runs the watch thread: `path` is room for an event's path.
     fn deliver(&self, mut path: Vec<u8>) {
         self.thread.store(thread::current_id(), Ordering::Relaxed);
         loop {
@@ -428,7 +429,7 @@ impl Inner {
         }
     }
 
-    /// The next event that has arrived, its path copied to `path`.
+    /// Returns the next event that has arrived, its path copied to `path`.
     fn next_event(&self, path: &mut Vec<u8>) -> Option<Delivery> {
         let mut connection = self.connection.lock();
         let client = &mut connection.as_mut()?.client;

@@ -82,7 +82,7 @@ impl Client {
 pub struct Clients(Mutex<Option<Client>>);
 
 impl Clients {
-    /// None yet. PASSIVE_LEVEL.
+    /// Makes a list without clients. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -188,8 +188,8 @@ impl Suspend {
         })
     }
 
-    /// The system is set to S4: the request goes on to `lower`, which outlives this value, when nothing of
-    /// Xen's is used any more. ≤ DISPATCH_LEVEL.
+    /// Handles the request that sets the system to S4. It goes on to `lower`, which outlives this value, when
+    /// nothing of Xen's is used any more. ≤ DISPATCH_LEVEL.
     pub fn fall_asleep(&self, irp: Irp, lower: DeviceObject) -> Disposition {
         let (irp, pending) = irp.pend();
         self.signal.awake.clear();
@@ -198,13 +198,13 @@ impl Suspend {
         pending
     }
 
-    /// The system is set to S0. ≤ DISPATCH_LEVEL.
+    /// Notes that the system is set to S0. ≤ DISPATCH_LEVEL.
     pub fn wake(&self) {
         self.signal.awake.set();
     }
 
-    /// The system is about to be powered off: where a reboot was asked for, Xen is to tell the toolstack so. ≤
-    /// DISPATCH_LEVEL.
+    /// Notes that the system is about to be powered off: where a reboot was asked for, Xen is to tell the
+    /// toolstack so. ≤ DISPATCH_LEVEL.
     pub fn power_off(&self) {
         if self.signal.ending.is_reboot() {
             match self.platform.end_as_reboot() {
@@ -236,13 +236,13 @@ impl Drop for Suspend {
     }
 }
 
-/// The node has changed. PASSIVE_LEVEL, on the watch thread.
+/// Notes that the node has changed. PASSIVE_LEVEL, on the watch thread.
 unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _length: usize) {
     // SAFETY: the signal of `Suspend::start`, which outlives the watch.
     unsafe { &*context.cast::<Signal>() }.asked.set();
 }
 
-/// The thread.
+/// Runs the thread.
 fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
     let (button, channel) = (fdo.button(), fdo.channel());
     let (mut features, mut told) = (Features::default(), Told::default());
@@ -299,7 +299,7 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
     }
 }
 
-/// One suspend.
+/// Carries out one suspend.
 fn suspend(platform: &Platform) {
     let client = platform.clients().0.lock();
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
@@ -327,7 +327,7 @@ fn carry_out(platform: &Platform) {
     }
 }
 
-/// One hibernation, from the request for S4 to the one for S0.
+/// Carries out one hibernation, from the request for S4 to the one for S0.
 fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) {
     let before = platform.epoch();
     let client = platform.clients().0.lock();
@@ -357,7 +357,7 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
     }
 }
 
-/// The guest is in a new domain, which may have its emulated disks.
+/// Handles a resume in a new domain, which may have its emulated disks.
 fn resumed(platform: &Platform) {
     let (grants, own) = (platform.grants().available(), platform.told());
     debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
@@ -366,7 +366,7 @@ fn resumed(platform: &Platform) {
     }
 }
 
-/// The platform cannot be built anew.
+/// Stops the system: the platform cannot be built anew.
 fn lost(epoch: u32, failure: &Failure) -> ! {
     debug_print!(DRIVER, "lost after a suspend: {failure}");
     bugcheck::stop(INACCESSIBLE_BOOT_DEVICE, [epoch as usize, 0, 0, 0])

@@ -73,12 +73,12 @@ impl Window {
         Channels::are_in(&self.shared_info())
     }
 
-    /// Shared info. Only after [`Window::populate`].
+    /// Returns shared info. Only after [`Window::populate`].
     pub fn shared_info(&self) -> SharedMemory {
         self.memory(0, PAGE_SIZE)
     }
 
-    /// The grant table's first `frames` frames, as [`Window::populate`] answered. Only after that.
+    /// Returns the grant table's first `frames` frames, as [`Window::populate`] answered. Only after that.
     pub fn grant_table(&self, frames: u32) -> SharedMemory {
         self.memory(PAGE_SIZE, frames as usize * PAGE_SIZE)
     }
