@@ -111,7 +111,7 @@ static CURRENT: AtomicPtr<Adapter> = AtomicPtr::new(null_mut());
 /// The system's drivers have been started.
 static SYSTEM_STARTED: AtomicBool = AtomicBool::new(false);
 
-/// The adapter, from [`make_current`] to [`take_current`]. Any IRQL.
+/// Returns the adapter, from [`make_current`] to [`take_current`]. Any IRQL.
 #[expect(unsafe_code, reason = "looks at a leaked box")]
 pub fn current() -> Option<&'static Adapter> {
     // SAFETY: a leaked box, which `take_current` takes back only after everything that calls this has ended.
@@ -138,7 +138,8 @@ pub unsafe fn take_current() -> Option<Box<Adapter>> {
     (!adapter.is_null()).then(|| unsafe { Box::from_raw(adapter) })
 }
 
-/// The system's drivers have been started: [`Adapter::expose`]'s thread may take the settled census. Any IRQL.
+/// Notes that the system's drivers have been started: [`Adapter::expose`]'s thread may take the settled
+/// census. Any IRQL.
 pub fn set_system_started() {
     SYSTEM_STARTED.store(true, Ordering::Release);
 }
@@ -240,12 +241,12 @@ impl Adapter {
         Ok(())
     }
 
-    /// The disks by target id.
+    /// Returns the disks by target id.
     pub const fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// The census and its own list.
+    /// Returns the census and its own list.
     pub const fn census(&self) -> &Census {
         &self.census
     }
@@ -335,7 +336,7 @@ impl Adapter {
         }
     }
 
-    /// A disk has arrived. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
+    /// Handles the arrival of a disk. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
     fn arrived(&self) {
         // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards
         // the guard orders a stop; anything else means that it does not understand, and then no disk
@@ -347,7 +348,7 @@ impl Adapter {
         self.alarm.wake().set();
     }
 
-    /// A disk that is none of this driver's has been read. PASSIVE_LEVEL.
+    /// Notes that a disk that is none of this driver's has been read. PASSIVE_LEVEL.
     pub fn identified(&self) {
         self.arrived();
     }
@@ -409,18 +410,18 @@ impl Adapter {
         });
     }
 
-    /// Storport knows the adapter by `port` from now on. ≤ DISPATCH_LEVEL.
+    /// Keeps `port`, by which Storport knows the adapter from now on. ≤ DISPATCH_LEVEL.
     pub fn attach(&self, port: Option<Port>) {
         *self.port.lock() = port;
     }
 
-    /// Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected: this is a
-    /// change of power state, or a removal that ends in [`Adapter::disconnect`].
+    /// Notes that Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected:
+    /// this is a change of power state, or a removal that ends in [`Adapter::disconnect`].
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
 
-    /// Storport starts the adapter again. Up to DIRQL.
+    /// Notes that Storport starts the adapter again. Up to DIRQL.
     pub fn restart(&self) {
         self.stopped.store(false, Ordering::Release);
     }
@@ -481,7 +482,7 @@ fn changed(change: Change<'_>) {
     }
 }
 
-/// [`Adapter::take`] for a target that is there.
+/// Does the work of [`Adapter::take`] for a target that is there.
 fn take(target: &Target, mut srb: Srb) {
     let outcome = match srb.function() {
         Function::ExecuteScsi if srb.lun() == 0 => {

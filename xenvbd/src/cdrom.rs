@@ -46,7 +46,7 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// The drive of a backend that has been connected. PASSIVE_LEVEL.
+    /// Returns the drive of a backend that has been connected. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// No memory.
@@ -87,7 +87,7 @@ impl Drive {
         }
     }
 
-    /// The backend's nodes may have changed. PASSIVE_LEVEL.
+    /// Looks at the backend's nodes, which may have changed. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// What xenstore answers.
@@ -99,7 +99,7 @@ impl Drive {
         Ok(())
     }
 
-    /// Another backend has taken the place of the one that was. PASSIVE_LEVEL.
+    /// Takes another backend in the place of the one that was. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// What xenstore answers.
@@ -116,7 +116,7 @@ impl Drive {
     }
 }
 
-/// Name of the medium; empty where there is none.
+/// Returns the name of the medium; empty where there is none.
 fn name(platform: Platform, backend: &PathBuf) -> Result<Vec<u8>, Error> {
     let mut store = platform;
     let mut name = pool::try_vec::<u8>(LONGEST_NAME).map_err(|_| Error::NO_MEMORY)?;

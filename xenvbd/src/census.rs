@@ -100,7 +100,8 @@ pub struct Census {
 }
 
 impl Census {
-    /// PASSIVE_LEVEL: reads `Services\idefilter\Parameters\Strict`, which counts as 0 where it is missing.
+    /// Makes a census without disks. Reads `Services\idefilter\Parameters\Strict`, which counts as 0 where it
+    /// is missing. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -132,12 +133,13 @@ impl Census {
         Ok(())
     }
 
-    /// A listed disk has this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
+    /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
     pub fn renew(&self, vbd: u32, backing: Option<Backing>) {
         self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.backing = backing);
     }
 
-    /// A vbd is not there any more. Its disk stays listed until the system has none of it. PASSIVE_LEVEL.
+    /// Notes that a vbd is not there any more. Its disk stays listed until the system has none of it.
+    /// PASSIVE_LEVEL.
     pub fn depart(&self, vbd: u32) {
         let mut own = self.own.lock();
         own.retain(|disk| disk.vbd != vbd || disk.target.is_some());
@@ -301,7 +303,7 @@ impl Census {
         bugcheck::stop(BUGCHECK_CODE, bugcheck.parameters(self.record.as_ptr().expose_provenance()))
     }
 
-    /// Every disk with an enabled interface, ours with their target id where they tell it.
+    /// Returns every disk with an enabled interface, ours with their target id where they tell it.
     ///
     /// # Errors
     /// They cannot be listed, or where one comes from cannot be told.
@@ -332,7 +334,7 @@ impl Census {
         Ok(found)
     }
 
-    /// The next census opens every disk. PASSIVE_LEVEL.
+    /// Has the next census open every disk. PASSIVE_LEVEL.
     pub fn forget_known(&self) {
         self.known.lock().clear();
         self.readers.forget_unidentified();
@@ -343,7 +345,7 @@ impl Census {
         self.readers.leave();
     }
 
-    /// The disk behind a symbolic link; `None` if it is gone already.
+    /// Returns the disk behind a symbolic link; `None` if it is gone already.
     ///
     /// # Errors
     /// Where it comes from cannot be told.
@@ -405,8 +407,8 @@ impl Census {
         Ok((origin, Some(controllers)))
     }
 
-    /// The record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor that still
-    /// runs.
+    /// Returns the record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor
+    /// that still runs.
     pub fn record_at_stop(&self) -> &[u8] {
         // SAFETY: every other processor is halted, and this one is in the bugcheck, so nobody writes the record
         // any more.
@@ -436,7 +438,7 @@ fn expected(own: &[OwnDisk], found: &[Found]) -> u32 {
     own.iter().filter(|disk| disk.departed.is_none() || is_there(disk, found)).count() as u32
 }
 
-/// The guard's answer, in a word of the debug output.
+/// Returns the guard's answer, in a word of the debug output.
 fn verdict(action: Action) -> &'static str {
     match action {
         Action::Stop(_) => "stop",

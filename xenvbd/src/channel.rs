@@ -58,7 +58,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel of a processor, without a queue. PASSIVE_LEVEL.
+    /// Returns a channel of a processor, without a queue. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// No memory.
@@ -106,7 +106,7 @@ impl Channel {
         Ok(port)
     }
 
-    /// The port, if there is one.
+    /// Returns the port, if there is one.
     pub fn port(&self) -> Option<Port> {
         Some(Port(self.port.load(Ordering::Acquire))).filter(|port| port.0 != 0)
     }
@@ -174,7 +174,7 @@ impl Channel {
         }
     }
 
-    /// An event has come. DISPATCH_LEVEL.
+    /// Handles an event that has come. DISPATCH_LEVEL.
     fn event(&self) {
         self.service();
         let (Some(port), Some(timer)) = (self.port(), &self.timer) else { return };
@@ -208,12 +208,12 @@ impl Channel {
         self.queue.lock().as_ref().map(Queue::counters).unwrap_or_default()
     }
 
-    /// Ring requests without an answer. ≤ DISPATCH_LEVEL.
+    /// Returns the number of ring requests without an answer. ≤ DISPATCH_LEVEL.
     pub fn in_flight(&self) -> usize {
         self.queue.lock().as_ref().map_or(0, Queue::in_flight)
     }
 
-    /// The disk as the backend serves it, while connected. ≤ DISPATCH_LEVEL.
+    /// Returns the disk as the backend serves it, while connected. ≤ DISPATCH_LEVEL.
     pub fn disk(&self) -> Option<Disk> {
         self.queue.lock().as_ref().and_then(Queue::disk)
     }
@@ -234,7 +234,7 @@ impl Channel {
     }
 }
 
-/// The event channel's callback. DISPATCH_LEVEL, one call at a time.
+/// Handles the event channel's events, as its callback. DISPATCH_LEVEL, one call at a time.
 unsafe extern "system" fn on_event(context: *mut c_void) {
     // SAFETY: the context is a channel, which outlives its port.
     unsafe { &*context.cast::<Channel>() }.event();

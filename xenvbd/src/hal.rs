@@ -110,7 +110,7 @@ impl Uuid {
     /// Most bytes: 32 digits in five groups.
     const LONGEST: usize = 36;
 
-    /// `None` for a longer text.
+    /// Keeps a UUID's text; `None` for a longer text.
     fn new(uuid: &str) -> Option<Self> {
         let mut text = [0; Self::LONGEST];
         text.get_mut(..uuid.len())?.copy_from_slice(uuid.as_bytes());
@@ -166,7 +166,7 @@ impl Platform {
         let _ = unsafe { XenpciAwait(None, ptr::null_mut()) };
     }
 
-    /// The guest's vbds, by number. PASSIVE_LEVEL.
+    /// Returns the guest's vbds, by number. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// What xenstore answers; no folder at all is no error but an empty list.
@@ -193,7 +193,7 @@ impl Platform {
         }
     }
 
-    /// The guest's UUID as text, from the node `vm` (`/vm/<uuid>`). PASSIVE_LEVEL.
+    /// Returns the guest's UUID as text, from the node `vm` (`/vm/<uuid>`). PASSIVE_LEVEL.
     pub fn machine_uuid(self) -> Option<Uuid> {
         let mut buffer = [0; 128];
         let mut store = self;
@@ -202,7 +202,7 @@ impl Platform {
         Uuid::new(uuid)
     }
 
-    /// Path of a vbd's own folder.
+    /// Returns the path of a vbd's own folder.
     pub fn folder(device: VirtualDevice) -> Folder {
         let mut folder = Folder { text: [0; Folder::CAPACITY], length: 0 };
         // Ten digits at most, so the text fits.
@@ -232,8 +232,8 @@ impl Platform {
         status.ok().map(|()| OnSuspend { platform: self, _pause: pause }).map_err(Error::Suspend)
     }
 
-    /// A port for domain `domain` to bind to, masked; its events are taken on `processor` where that can be
-    /// had. PASSIVE_LEVEL.
+    /// Allocates a port for domain `domain` to bind to, masked; its events are taken on `processor` where
+    /// that can be had. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// [`Error::EventChannel`].
@@ -291,7 +291,7 @@ impl Drop for OnSuspend<'_> {
     }
 }
 
-/// The guest is about to be suspended, or goes on. PASSIVE_LEVEL, on xenpci's suspend thread.
+/// Handles a suspend that is about to come, or the end of one. PASSIVE_LEVEL, on xenpci's suspend thread.
 unsafe extern "system" fn on_suspend(context: *mut c_void, phase: u32) -> u32 {
     // SAFETY: the context is the pause of `Platform::on_suspend`, which outlives the registration.
     let pause = unsafe { &*context.cast::<Pause>() };
@@ -345,7 +345,7 @@ impl Drop for Watch {
     }
 }
 
-/// Something below a watched node has changed. PASSIVE_LEVEL, on xenpci's watch thread.
+/// Notes that something below a watched node has changed. PASSIVE_LEVEL, on xenpci's watch thread.
 unsafe extern "system" fn on_change(context: *mut c_void, _path: *const u8, _length: usize) {
     // SAFETY: the context is a watch's signal, which outlives the watch.
     let signal = unsafe { &*context.cast::<Signal>() };
@@ -362,7 +362,7 @@ pub struct Folder {
 impl Folder {
     const CAPACITY: usize = VBDS.len() + 1 + 10;
 
-    /// The path.
+    /// Returns the path.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
     }
@@ -499,7 +499,7 @@ fn filled(status: Status, length: usize, into: &mut [u8]) -> Result<&[u8], store
     }
 }
 
-/// The table's status as xen's error. What has no counterpart is a refusal by the server.
+/// Returns the table's status as xen's error. What has no counterpart is a refusal by the server.
 fn store_error(status: Status, needed: usize, given: usize) -> store::Error {
     match status {
         Status::NOT_FOUND => store::Error::Refused(Errno::NoEntry),

@@ -39,8 +39,9 @@ struct Length {
 }
 const _: () = assert!(size_of::<Length>() == 8);
 
-/// The identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size` bytes and
-/// are read by `read`, which takes a block's number and answers whether it succeeded. PASSIVE_LEVEL.
+/// Returns the identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size`
+/// bytes and are read by `read`, which takes a block's number and answers whether it succeeded.
+/// PASSIVE_LEVEL.
 ///
 /// `None` where the disk has no partition table, or one without signature, or cannot be read.
 pub fn identify(
@@ -65,8 +66,8 @@ pub fn identify(
     Some(Identity { sectors, signature })
 }
 
-/// The identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for the
-/// disk.
+/// Returns the identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for
+/// the disk.
 pub fn of_device(device: DeviceObject) -> Option<Identity> {
     let length: Length = ask(device, GET_LENGTH_INFO)?;
     let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY)?;
@@ -91,7 +92,7 @@ struct Address {
 }
 const _: () = assert!(size_of::<Address>() == 8);
 
-/// The target id of one of this driver's disks. PASSIVE_LEVEL.
+/// Returns the target id of one of this driver's disks. PASSIVE_LEVEL.
 pub fn target_id(device: DeviceObject) -> Option<u8> {
     ask::<Address>(device, GET_ADDRESS).map(|address| address.target)
 }

@@ -50,7 +50,7 @@ use wdm::version::{self, Version};
 /// Name of the driver in its debug output.
 const DRIVER: &str = "xenvbd";
 
-/// The entry point of the image. PASSIVE_LEVEL; HIGH_LEVEL where both arguments are null.
+/// Starts the driver: the image's entry point. PASSIVE_LEVEL; HIGH_LEVEL where both arguments are null.
 ///
 /// # Safety
 /// Only the I/O manager calls this, once, with the driver object and the service's key, or the writer of a

@@ -154,7 +154,7 @@ pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool
     status
 }
 
-/// The driver object.
+/// Returns the driver object.
 fn driver_object() -> DriverObject {
     // SAFETY: stored by `register` before Storport could call anything; it lives as long as this image.
     unsafe { DriverObject::from_raw(ANCHOR.driver.load(Ordering::Acquire).cast()) }
@@ -167,7 +167,8 @@ unsafe fn adapter_of<'a>(extension: PVOID) -> Option<&'a Adapter> {
     unsafe { (*extension.cast::<Extension>()).adapter.load(Ordering::Acquire).as_ref() }
 }
 
-/// HwFindAdapter. PASSIVE_LEVEL: with ScsiRestartAdapter supported, Storport never calls it otherwise.
+/// Carries out HwFindAdapter. PASSIVE_LEVEL: with ScsiRestartAdapter supported, Storport never calls it
+/// otherwise.
 unsafe extern "C" fn hw_find_adapter(
     extension: PVOID,
     _context: PVOID,
@@ -249,7 +250,8 @@ impl Extension {
     }
 }
 
-/// xenpci has opened its services, with the adapter's device started: connects the disks now. PASSIVE_LEVEL.
+/// Connects the disks now that xenpci has opened its services, with the adapter's device started.
+/// PASSIVE_LEVEL.
 unsafe extern "system" fn opened(_context: *mut c_void) {
     match make_adapter() {
         Ok(found) => {
@@ -300,14 +302,14 @@ fn remove_adapter() {
     }
 }
 
-/// The system's drivers have been started. PASSIVE_LEVEL.
+/// Notes that the system's drivers have been started. PASSIVE_LEVEL.
 fn started(driver: DriverObject) {
     adapter::set_system_started();
     // SAFETY: the driver's own object, of which NT reads this field when it unloads the driver.
     unsafe { (*driver.as_ptr()).DriverUnload = Some(driver_unload) };
 }
 
-/// HwInitialize, up to DIRQL. The rings are connected already.
+/// Carries out HwInitialize, up to DIRQL. The rings are connected already.
 unsafe extern "C" fn hw_initialize(extension: PVOID) -> BOOLEAN {
     call_timer(extension);
     TRUE as BOOLEAN
@@ -322,7 +324,7 @@ fn call_timer(extension: PVOID) {
     }
 }
 
-/// HwTimer, DISPATCH_LEVEL.
+/// Carries out HwTimer, DISPATCH_LEVEL.
 unsafe extern "C" fn hw_timer(extension: PVOID) {
     // SAFETY: Storport's extension.
     if let Some(adapter) = unsafe { adapter_of(extension) } {
@@ -331,13 +333,14 @@ unsafe extern "C" fn hw_timer(extension: PVOID) {
     call_timer(extension);
 }
 
-/// HwInterrupt. Required, and never called: the adapter has no interrupt resource, its events come through
-/// xenpci.
+/// Does nothing for HwInterrupt. Required, and never called: the adapter has no interrupt resource, its
+/// events come through xenpci.
 unsafe extern "C" fn hw_interrupt(_extension: PVOID) -> BOOLEAN {
     FALSE as BOOLEAN
 }
 
-/// HwBuildIo, ≤ DISPATCH_LEVEL, without a lock. FALSE: the SRB is answered, or on its way to the backend.
+/// Carries out HwBuildIo, ≤ DISPATCH_LEVEL, without a lock. FALSE: the SRB is answered, or on its way to the
+/// backend.
 unsafe extern "C" fn hw_build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     let Some(port) = NonNull::new(extension).map(Port::new) else { return FALSE as BOOLEAN };
     // SAFETY: Storport's extension and SRB, which it gives to no other routine.
@@ -351,12 +354,12 @@ unsafe extern "C" fn hw_build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> 
     FALSE as BOOLEAN
 }
 
-/// HwStartIo. Required, and never called: `HwBuildIo` passes no SRB on.
+/// Does nothing for HwStartIo. Required, and never called: `HwBuildIo` passes no SRB on.
 unsafe extern "C" fn hw_start_io(_extension: PVOID, _srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     FALSE as BOOLEAN
 }
 
-/// HwResetBus, DISPATCH_LEVEL.
+/// Carries out HwResetBus, DISPATCH_LEVEL.
 unsafe extern "C" fn hw_reset_bus(extension: PVOID, _path: ULONG) -> BOOLEAN {
     // SAFETY: Storport's extension.
     if let Some(adapter) = unsafe { adapter_of(extension) } {
@@ -394,7 +397,7 @@ pub unsafe fn support(control: SCSI_ADAPTER_CONTROL_TYPE, list: PSCSI_SUPPORTED_
     }
 }
 
-/// HwAdapterControl. PASSIVE_LEVEL to query, up to DIRQL otherwise.
+/// Carries out HwAdapterControl. PASSIVE_LEVEL to query, up to DIRQL otherwise.
 unsafe extern "C" fn hw_adapter_control(
     extension: PVOID,
     control: SCSI_ADAPTER_CONTROL_TYPE,
@@ -426,8 +429,8 @@ unsafe extern "C" fn hw_adapter_control(
     _SCSI_ADAPTER_CONTROL_STATUS::ScsiAdapterControlSuccess
 }
 
-/// DriverUnload, PASSIVE_LEVEL: the adapter's device is gone. Frees what Storport does not know of, then lets
-/// Storport finish.
+/// Carries out DriverUnload, PASSIVE_LEVEL: the adapter's device is gone. Frees what Storport does not know
+/// of, then lets Storport finish.
 unsafe extern "C" fn driver_unload(driver: PDRIVER_OBJECT) {
     hal::Platform::wait_no_more();
     remove_adapter();

@@ -58,7 +58,7 @@ pub struct Plug {
 }
 
 impl Plug {
-    /// No vbds yet. PASSIVE_LEVEL.
+    /// Makes a plug without vbds. PASSIVE_LEVEL.
     pub fn new(platform: Platform, wake: Shared<Event>) -> Self {
         Self {
             platform,
@@ -126,8 +126,7 @@ impl Plug {
         }
     }
 
-    /// The guest is being suspended: holds every queue until it goes on, then connects every target to its
-    /// new backend.
+    /// Handles a suspend: holds every queue until it goes on, then connects every target to its new backend.
     fn suspend(&mut self, adapter: &Adapter, call: Call) {
         adapter.slots().each(|_, target| target.hold());
         self.drain(adapter);
@@ -206,7 +205,7 @@ impl Plug {
         debug_print!(DRIVER, "{} requests are not answered before a suspend", in_flight());
     }
 
-    /// The folder of the vbds has changed.
+    /// Looks at the folder of the vbds, which has changed.
     fn look_at_list(&mut self, adapter: &Adapter) {
         let vbds = match self.platform.vbds() {
             Ok(vbds) => vbds,
@@ -241,9 +240,9 @@ impl Plug {
         }
     }
 
-    /// A vbd that was removed and made anew at its own path, before anybody looked: the disk is connected to the
-    /// backend that there is now, where it stands for the same storage, and what was not answered is sent again.
-    /// Otherwise the disk goes, and the vbd is a new one.
+    /// Looks for a vbd that was removed and made anew at its own path, before anybody looked: the disk is
+    /// connected to the backend that there is now, where it stands for the same storage, and what was not
+    /// answered is sent again. Otherwise the disk goes, and the vbd is a new one.
     fn look_for_replaced(&mut self, adapter: &Adapter) {
         let mut at = 0;
         while let Some(known) = self.known.get(at) {
@@ -421,8 +420,8 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     target.disconnect();
 }
 
-/// The connected vbd that stands for the same storage as vbd `number`, whose backing and identity are `own`.
-/// A clone is told of. PASSIVE_LEVEL.
+/// Returns the connected vbd that stands for the same storage as vbd `number`, whose backing and identity are
+/// `own`. A clone is told of. PASSIVE_LEVEL.
 fn sharing(adapter: &Adapter, number: u32, own: &Own) -> Option<u32> {
     let mut found = None;
     adapter.slots().each(|_, other| {
@@ -461,7 +460,7 @@ fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: 
     true
 }
 
-/// Node in which a frontend says what is wrong with it (`error/<its own folder>/error`).
+/// Returns the node in which a frontend says what is wrong with it (`error/<its own folder>/error`).
 fn error_node(device: VirtualDevice) -> Result<PathBuf, xen::store::Error> {
     PathBuf::new("error")?.join(Platform::folder(device).as_str())?.join("error")
 }

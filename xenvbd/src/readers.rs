@@ -58,7 +58,7 @@ struct State {
 pub struct Readers(Shared<State>);
 
 impl Readers {
-    /// None yet. PASSIVE_LEVEL.
+    /// Makes a set without readers. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -141,12 +141,12 @@ impl Readers {
         true
     }
 
-    /// No census waits for this disk: it is no alias, whatever is on it. PASSIVE_LEVEL.
+    /// Notes that no census waits for this disk: it is no alias, whatever is on it. PASSIVE_LEVEL.
     pub fn expect_nothing(&self, link: &[u16]) {
         self.with(link, |entry| entry.waited = true);
     }
 
-    /// A census is over: disks that it did not ask for are gone. PASSIVE_LEVEL.
+    /// Forgets disks that a census which is over did not ask for: they are gone. PASSIVE_LEVEL.
     pub fn forget_absent(&self) {
         loop {
             // One at a time, so that none is freed under the lock.

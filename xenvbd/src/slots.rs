@@ -32,7 +32,7 @@ struct Slot {
 pub struct Slots(Vec<Slot>);
 
 impl Slots {
-    /// No disks. IRQL ≤ DISPATCH_LEVEL.
+    /// Makes slots without disks. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.

@@ -65,7 +65,7 @@ unsafe impl Send for Port {}
 unsafe impl Sync for Port {}
 
 impl Port {
-    /// Storport's device extension as its handle.
+    /// Takes Storport's device extension as its handle.
     pub const fn new(extension: NonNull<c_void>) -> Self {
         Self(extension)
     }
@@ -103,7 +103,7 @@ pub struct Srb {
 unsafe impl Send for Srb {}
 
 impl Srb {
-    /// An SRB that Storport brings to the adapter of `port`; `None` for a null pointer.
+    /// Returns an SRB that Storport brings to the adapter of `port`; `None` for a null pointer.
     ///
     /// # Safety
     /// Storport has just passed `srb` to the miniport, and no other `Srb` of it exists.
@@ -134,12 +134,12 @@ impl Srb {
         (self.block().PathId == 0).then_some(self.block().TargetId.into())
     }
 
-    /// Logical unit number.
+    /// Returns the logical unit number.
     pub fn lun(&self) -> u8 {
         self.block().Lun
     }
 
-    /// It resets every target, whichever its address names.
+    /// Returns true if it resets every target, whichever its address names.
     pub fn resets_all(&self) -> bool {
         ULONG::from(self.block().Function) == SRB_FUNCTION_RESET_BUS
     }
@@ -159,19 +159,20 @@ impl Srb {
         };
     }
 
-    /// The command descriptor block.
+    /// Returns the command descriptor block.
     pub fn cdb(&self) -> &[u8] {
         let block = self.block();
         &block.Cdb[..usize::from(block.CdbLength).min(block.Cdb.len())]
     }
 
-    /// System address of the data buffer of a command that is no read or write, if it has one. The field means
-    /// nothing for a read or write: it is null, or an address of the process that asked for it.
+    /// Returns the sSystem address of the data buffer of a command that is no read or write, if it has one.
+    /// The field means nothing for a read or write: it is null, or an address of the process that asked for
+    /// it.
     fn data(&self) -> Option<NonNull<u8>> {
         NonNull::new(self.block().DataBuffer.cast())
     }
 
-    /// The data buffer's first bytes; none where it has fewer, or no system address.
+    /// Returns the data buffer's first bytes; none where it has fewer, or no system address.
     pub fn bytes(&self, count: usize) -> Option<&[u8]> {
         let data = self.data().filter(|_| count <= self.data_length() as usize)?;
         // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks, while the SRB is pending.

@@ -194,7 +194,7 @@ impl Target {
             .try_for_each(|channel| channel.listen())
     }
 
-    /// Number of the vbd.
+    /// Returns the number of the vbd.
     pub fn number(&self) -> u32 {
         self.number
     }
@@ -227,7 +227,7 @@ impl Target {
         }
     }
 
-    /// Path of the backend's folder. PASSIVE_LEVEL.
+    /// Returns the path of the backend's folder. PASSIVE_LEVEL.
     pub fn backend(&self) -> PathBuf {
         self.link.lock().backend_path()
     }
@@ -283,8 +283,8 @@ impl Target {
         Ok(())
     }
 
-    /// A block size that changes under a mounted volume is nothing that can be served; nor is a disk without
-    /// blocks.
+    /// Checks that the blocks are those that the disk had. A block size that changes under a mounted volume
+    /// is nothing that can be served; nor is a disk without blocks.
     fn check_blocks(&self, disk: &Disk) -> Result<(), Error> {
         let block_size = self.unit.lun().block_size;
         let sound = disk.sector_size == block_size.bytes() && disk.sectors >= u64::from(block_size.sectors());
@@ -312,25 +312,24 @@ impl Target {
         self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
     }
 
-    /// The disk as a logical unit now. Any IRQL.
+    /// Returns the disk as a logical unit now. Any IRQL.
     pub fn lun(&self) -> Lun {
         self.unit.lun()
     }
 
-    /// The disk's identity, if it has a partition table with a signature.
+    /// Returns the disk's identity, if it has a partition table with a signature.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
-    /// The disk as the census compares it with the others; `None` while its backing is not known.
-    /// ≤ DISPATCH_LEVEL.
+    /// Returns the disk as the census compares it with the others; `None` while its backing is not known. ≤
+    /// DISPATCH_LEVEL.
     pub fn own(&self) -> Option<Own> {
         let backing = *self.backing.lock();
         backing.map(|backing| Own { identity: self.identity, backing })
     }
 
-    /// The backend is about to be another: what is known of the backing means nothing any more.
-    /// ≤ DISPATCH_LEVEL.
+    /// Forgets what is known of the backing: the backend is about to be another. ≤ DISPATCH_LEVEL.
     pub fn forget_backing(&self) {
         *self.backing.lock() = None;
     }
@@ -407,7 +406,7 @@ impl Target {
         matches!((now, before), (Ok(now), Some(before)) if now.relation(&before) == Relation::Same)
     }
 
-    /// The guest is about to be suspended: nothing is given to the backend any more, and requests wait, until
+    /// Holds the queue before a suspend: nothing is given to the backend any more, and requests wait, until
     /// [`Target::reconnect`]. ≤ DISPATCH_LEVEL.
     pub fn hold(&self) {
         for channel in &self.channels {
@@ -418,13 +417,13 @@ impl Target {
         }
     }
 
-    /// Ring requests that the backend has not answered. ≤ DISPATCH_LEVEL.
+    /// Returns the number of ring requests that the backend has not answered. ≤ DISPATCH_LEVEL.
     pub fn in_flight(&self) -> usize {
         self.channels.iter().map(|channel| channel.in_flight()).sum()
     }
 
-    /// The guest was not suspended after [`Target::hold`]: the backend is as it was, and gets what waits.
-    /// ≤ DISPATCH_LEVEL.
+    /// Releases the queue if the guest was not suspended after [`Target::hold`]: the backend is as it was,
+    /// and gets what waits. ≤ DISPATCH_LEVEL.
     pub fn release(&self) {
         for channel in &self.channels {
             channel.with(Queue::release);
@@ -433,9 +432,10 @@ impl Target {
         }
     }
 
-    /// The backend is gone and another takes, or has taken, its place: connects to it, and sends again what
-    /// had not been answered. Requests that come meanwhile wait. `sharing` answers which other vbd has the
-    /// backing that the disk has now. PASSIVE_LEVEL, by the one thread that talks with the backend.
+    /// Reconnects after the backend is gone and another takes, or has taken, its place: connects to it, and
+    /// sends again what had not been answered. Requests that come meanwhile wait. `sharing` answers which
+    /// other vbd has the backing that the disk has now. PASSIVE_LEVEL, by the one thread that talks with the
+    /// backend.
     ///
     /// # Errors
     /// No backend comes up, or [`Error::Shared`]; every request has been ended then.
@@ -524,7 +524,7 @@ impl Target {
     }
 }
 
-/// The storage behind a connected vbd. PASSIVE_LEVEL.
+/// Returns the storage behind a connected vbd. PASSIVE_LEVEL.
 fn read_backing(platform: Platform, link: &Link) -> Result<Backing, Error> {
     let mut value = pool::try_vec::<u8>(PAYLOAD_BUFFER)?;
     Ok(survey::read_backing(&mut { platform }, link, &mut value)?)
@@ -624,7 +624,7 @@ fn close(platform: Platform, link: &mut Link) {
     debug_print!(DRIVER, "vbd {device}: the backend is not closed after {CLOSE_SECONDS} s");
 }
 
-/// The disk with the blocks that its initiator knows: those of a CD-ROM, whatever the backend's are.
+/// Returns the disk with the blocks that its initiator knows: those of a CD-ROM, whatever the backend's are.
 fn with_blocks(disk: Disk, kind: Kind) -> Disk {
     let least = if kind == Kind::Cdrom { scsi::cdrom::BLOCK.bytes() } else { 0 };
     Disk { sector_size: disk.sector_size.max(least), ..disk }

@@ -20,7 +20,7 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// PASSIVE_LEVEL.
+    /// Makes an alarm that is not raised. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
@@ -29,7 +29,7 @@ impl Alarm {
         Ok(Self { raised: AtomicBool::new(false), wake })
     }
 
-    /// The event that the thread waits for.
+    /// Returns the event that the thread waits for.
     pub const fn wake(&self) -> &Event {
         &self.wake
     }
@@ -41,7 +41,8 @@ impl Alarm {
 }
 
 impl Tripwire {
-    /// `None` where there is no memory, or the guard has no room for another watcher. ≤ DISPATCH_LEVEL.
+    /// Registers a watcher that raises `alarm`. Returns `None` if there is no memory, or the guard has no
+    /// room for another watcher. ≤ DISPATCH_LEVEL.
     pub fn new(alarm: &'static Alarm) -> Option<Self> {
         let raise: Box<Raise> = pool::try_box(Raise(alarm)).ok()?;
         Watch::new(raise).ok().map(|watch| Self { _watch: watch })

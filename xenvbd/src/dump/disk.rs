@@ -62,7 +62,7 @@ impl core::fmt::Display for Closed {
 }
 
 impl Adapter {
-    /// An adapter with no disk connected.
+    /// Returns an adapter with no disk connected.
     ///
     /// # Errors
     /// No memory.
@@ -123,7 +123,7 @@ impl Adapter {
         Ok((pool::try_box(polled).map_err(Closed::NoMemory)?, lun))
     }
 
-    /// Work on the medium.
+    /// Does the work on the medium.
     fn act(&mut self, srb: &mut Srb, action: Action) -> Answer {
         let Disk::Open { target, polled, .. } = &mut self.disk else { return Answer::NoDevice };
         let target = *target;
@@ -161,7 +161,7 @@ impl Adapter {
     }
 }
 
-/// The SRB's buffer, if it is as long as what is to be moved.
+/// Returns the SRB's buffer, if it is as long as what is to be moved.
 fn buffer(srb: &mut Srb, extent: Extent) -> Option<&mut [u8]> {
     let bytes = usize::try_from(extent.bytes()).ok().filter(|bytes| *bytes <= MAXIMUM_TRANSFER as usize)?;
     srb.bytes_mut(bytes)

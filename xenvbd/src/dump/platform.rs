@@ -178,13 +178,13 @@ impl Platform {
         Ok((Self { hypercall, table: RefCell::new(table), first }, store))
     }
 
-    /// A wait of so many seconds.
+    /// Returns a wait of so many seconds.
     pub fn wait(&self, seconds: u32) -> Wait {
         Wait::new(self.hypercall, seconds)
     }
 
-    /// A port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci did not
-    /// unmask.
+    /// Allocates a port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci
+    /// did not unmask.
     ///
     /// # Errors
     /// Xen's answer.
@@ -220,8 +220,8 @@ fn map(port_driver: &PortDriver, physical: u64) -> Result<SharedMemory, Refusal>
     Ok(unsafe { SharedMemory::new(base, PAGE_SIZE) })
 }
 
-/// Base of the Xen platform device's memory BAR, from configuration space (PCI 3.0, 3.2.2.3.2), bus 0,
-/// function 0 of each device (xen-pci-device-reservations.7: 5853:0001 or 0002).
+/// Returns the base of the Xen platform device's memory BAR, from configuration space (PCI 3.0, 3.2.2.3.2),
+/// bus 0, function 0 of each device (xen-pci-device-reservations.7: 5853:0001 or 0002).
 fn platform_memory() -> Option<u64> {
     const XEN: u32 = 0x5853;
     const MEMORY_BAR: u32 = 0x14;
@@ -235,8 +235,8 @@ fn platform_memory() -> Option<u64> {
     })
 }
 
-/// A doubleword of a function's configuration space, by mechanism 1. No other processor runs, and none was
-/// stopped between the two accesses: NT makes them with interrupts off.
+/// Reads a doubleword of a function's configuration space, by mechanism 1. No other processor runs, and none
+/// was stopped between the two accesses: NT makes them with interrupts off.
 fn configuration(device: u32, offset: u32) -> u32 {
     // SAFETY: the ports of configuration mechanism 1, which every machine with the platform device has.
     let (address, data) = unsafe { (IoPort::new(0xCF8), IoPort::new(0xCFC)) };

@@ -127,7 +127,7 @@ unsafe fn says_dump(argument: PCHAR) -> bool {
     false
 }
 
-/// HwFindAdapter. HIGH_LEVEL.
+/// Carries out HwFindAdapter. HIGH_LEVEL.
 unsafe extern "C" fn hw_find_adapter(
     extension: PVOID,
     _context: PVOID,
@@ -175,13 +175,13 @@ unsafe extern "C" fn hw_find_adapter(
     SP_RETURN_FOUND
 }
 
-/// HwInitialize. HIGH_LEVEL. The disk is reached by the first request that names it, and before that request
-/// ends.
+/// Carries out HwInitialize. HIGH_LEVEL. The disk is reached by the first request that names it, and before
+/// that request ends.
 unsafe extern "C" fn hw_initialize(_extension: PVOID) -> BOOLEAN {
     TRUE as BOOLEAN
 }
 
-/// HwStartIo. HIGH_LEVEL. The request is complete when this returns.
+/// Carries out HwStartIo. HIGH_LEVEL. The request is complete when this returns.
 unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> BOOLEAN {
     let Some(port) = NonNull::new(extension).map(Port::new) else { return FALSE as BOOLEAN };
     // SAFETY: the port driver's extension with the adapter that `hw_find_adapter` put there, and its SRB; it
@@ -196,17 +196,17 @@ unsafe extern "C" fn hw_start_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> 
     TRUE as BOOLEAN
 }
 
-/// HwInterrupt, polled by the port driver. No request is ever on its way when it is called.
+/// Carries out HwInterrupt, polled by the port driver. No request is ever on its way when it is called.
 unsafe extern "C" fn hw_interrupt(_extension: PVOID) -> BOOLEAN {
     FALSE as BOOLEAN
 }
 
-/// HwResetBus: disregarded in dump mode.
+/// Disregards HwResetBus in dump mode.
 unsafe extern "C" fn hw_reset_bus(_extension: PVOID, _path: ULONG) -> BOOLEAN {
     TRUE as BOOLEAN
 }
 
-/// HwAdapterControl. Nothing has to be done to stop or restart.
+/// Carries out HwAdapterControl. Nothing has to be done to stop or restart.
 unsafe extern "C" fn hw_adapter_control(
     _extension: PVOID,
     control: SCSI_ADAPTER_CONTROL_TYPE,
