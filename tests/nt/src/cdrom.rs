@@ -43,7 +43,7 @@ const SECTOR: usize = 2048;
 const FIRST_DESCRIPTOR: u64 = 16;
 const SECTORS: usize = 4;
 
-/// The driver's entry.
+/// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.

@@ -51,12 +51,12 @@ impl Device {
         Ok(this)
     }
 
-    /// The device object: the top of its stack when it was opened.
+    /// Returns the device object: the top of its stack when it was opened.
     pub fn object(&self) -> *mut DeviceObject {
         self.device
     }
 
-    /// The number of the disk that the volume is on. PASSIVE_LEVEL.
+    /// Returns the number of the disk that the volume is on. PASSIVE_LEVEL.
     pub fn disk_number(&self) -> Option<u32> {
         let mut numbers = [0; 12];
         // SAFETY: the device is open.

@@ -36,7 +36,7 @@ static GONE: Lock<Vec<String>> = Lock::new(Vec::new());
 /// Bytes of the file that the file test writes.
 const TEST_BYTES: usize = 30_000;
 
-/// The driver's entry: asks to be told of volumes, and of the shutdown.
+/// Starts the driver: asks to be told of volumes, and of the shutdown.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
@@ -71,7 +71,7 @@ pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Uni
     )
 }
 
-/// A volume arrived or went. PASSIVE_LEVEL.
+/// Notes that a volume arrived or went. PASSIVE_LEVEL.
 unsafe extern "win64" fn volume_changed(notification: Pvoid, _: Pvoid) -> NtStatus {
     let change = &*notification.cast::<DeviceInterfaceChangeNotification>();
     let link = (*change.symbolic_link_name).text();

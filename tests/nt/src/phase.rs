@@ -189,8 +189,8 @@ struct BootDriver {
     service: String,
 }
 
-/// The boot loader's part: the boot-start drivers by group, then by tag, then as they stand in the registry,
-/// and their files in memory as far as they can be loaded.
+/// Does the boot loader's part: the boot-start drivers by group, then by tag, then as they stand in the
+/// registry, and their files in memory as far as they can be loaded.
 fn load_boot_drivers() -> Vec<BootDriver> {
     let mut drivers = Vec::new();
     for (at, service) in cm::keys(cm::SERVICES).into_iter().enumerate() {
@@ -210,7 +210,8 @@ fn load_boot_drivers() -> Vec<BootDriver> {
     drivers
 }
 
-/// The services that may be found unneeded: the boot-start ones of files, and those of emulated controllers.
+/// Returns the services that may be found unneeded: the boot-start ones of files, and those of emulated
+/// controllers.
 fn boot_services() -> impl Iterator<Item = String> {
     let number = |service: &str| cm::get(&alloc::format!("{}\\{service}", cm::SERVICES), "Start");
     let is_boot_start =

@@ -88,7 +88,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// A counted string of UTF-16 units as a report value.
+/// Returns a counted string of UTF-16 units as a report value.
 pub fn escaped_utf16(units: &[u16]) -> String {
     alloc::format!("{}", Escaped(&String::from_utf16_lossy(units)))
 }

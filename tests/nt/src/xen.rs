@@ -36,7 +36,7 @@ pub fn is_there() -> bool {
     (0..4).any(|base| core::arch::x86_64::__cpuid(0x4000_0000 + base * 0x100).ebx == SIGNATURE)
 }
 
-/// A hypercall; its answer. Any IRQL.
+/// Makes a hypercall. Returns its answer. Any IRQL.
 ///
 /// # Safety
 /// The arguments are what the hypercall asks for.
@@ -48,7 +48,7 @@ pub unsafe fn hypercall(number: u64, arguments: [u64; 3]) -> i64 {
     result
 }
 
-/// A parameter of this guest; `None` where Xen refuses. Any IRQL.
+/// Returns a parameter of this guest; `None` where Xen refuses. Any IRQL.
 pub fn parameter(index: u32) -> Option<u64> {
     /// `HVMOP_get_param`.
     const GET: u64 = 1;

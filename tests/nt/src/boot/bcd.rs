@@ -46,7 +46,7 @@ impl Store<'_> {
         Some(strings(&value))
     }
 
-    /// An element of an object's own, or of one that it inherits.
+    /// Returns an element of an object's own, or of one that it inherits.
     fn element(&self, object: &str, number: u32) -> Option<Vec<String>> {
         self.own(object, number).or_else(|| {
             let parents = self.own(object, INHERIT)?;
@@ -61,7 +61,7 @@ impl Store<'_> {
     }
 }
 
-/// The strings of a value of any type of string.
+/// Returns the strings of a value of any type of string.
 fn strings(value: &Value<'_>) -> Vec<String> {
     let Ok(data) = value.data() else { return Vec::new() };
     let units: Vec<u16> = data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();

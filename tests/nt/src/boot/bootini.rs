@@ -3,8 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The switches of the `number`th entry (from 1), each without its '/' and in upper case, or `None` if there
-/// is no such entry.
+/// Returns the switches of the `number`th entry (from 1), each without its '/' and in upper case, or `None`
+/// if there is no such entry.
 pub fn switches(text: &str, number: usize) -> Option<Vec<String>> {
     let mut inside = false;
     let mut entries =

@@ -23,12 +23,12 @@ pub fn keep(options: Options, archive: Archive) {
     ARCHIVE.call_once(|| archive);
 }
 
-/// The command line's options; the defaults before they were read.
+/// Returns the command line's options; the defaults before they were read.
 pub fn options() -> &'static Options {
     OPTIONS.call_once(Options::default)
 }
 
-/// The boot archive, empty if the loader gave none.
+/// Returns the boot archive, empty if the loader gave none.
 pub fn archive() -> &'static Archive {
     ARCHIVE.call_once(|| Archive::new(&[]))
 }

@@ -16,7 +16,7 @@ const PROCESSOR: u8 = 0;
 const PROCESSOR_LENGTH: usize = 20;
 const ENABLED: u8 = 1;
 
-/// Bytes of the BIOS area from `physical` on; empty elsewhere.
+/// Returns the number of bytes of the BIOS area from `physical` on; empty elsewhere.
 fn bios<'a>(physical: u64) -> &'a [u8] {
     if !BIOS.contains(&physical) {
         return &[];
@@ -26,7 +26,7 @@ fn bios<'a>(physical: u64) -> &'a [u8] {
     unsafe { core::slice::from_raw_parts(direct(physical) as *const u8, length) }
 }
 
-/// The ids of the usable processors' local APICs; empty without a table.
+/// Returns the ids of the usable processors' local APICs; empty without a table.
 pub fn processors() -> Vec<u8> {
     let pointer = BIOS.step_by(16).map(bios).find(|at| at.starts_with(b"_MP_"));
     let table = pointer.and_then(|at| at[4..8].try_into().ok()).map(|at| bios(u32::from_le_bytes(at).into()));

@@ -58,7 +58,7 @@ impl Multiboot {
         })
     }
 
-    /// The first module: the boot archive.
+    /// Returns the first module: the boot archive.
     pub fn archive(&self) -> Option<Range> {
         if self.info.flags & MODULES == 0 || self.info.mods_count == 0 {
             return None;
@@ -68,7 +68,7 @@ impl Multiboot {
         Some(Range { start: u64::from(module.start), end: u64::from(module.end) })
     }
 
-    /// The command line; its first word may be the kernel's file name.
+    /// Returns the command line; its first word may be the kernel's file name.
     pub fn command_line(&self) -> String {
         if self.info.flags & COMMAND_LINE == 0 {
             return String::new();

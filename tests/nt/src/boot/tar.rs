@@ -7,7 +7,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// An archive of these bytes.
+    /// Returns an archive of these bytes.
     pub const fn new(bytes: &'static [u8]) -> Self {
         Self { bytes }
     }
@@ -33,7 +33,7 @@ impl Archive {
         })
     }
 
-    /// The file of that name, in any case.
+    /// Returns the file of that name, in any case.
     pub fn file(&self, name: &str) -> Option<&'static [u8]> {
         self.files().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, contents)| contents)
     }

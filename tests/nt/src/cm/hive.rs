@@ -149,7 +149,7 @@ fn assignment(name: &str, value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// A name in quotes; the default value's is `@`.
+/// Returns a name in quotes; the default value's is `@`.
 fn quoted(name: &str) -> String {
     if name.is_empty() {
         return String::from("@");

@@ -25,30 +25,30 @@ pub struct Value {
 }
 
 impl Value {
-    /// A `REG_DWORD`.
+    /// Returns a `REG_DWORD`.
     pub fn dword(number: u32) -> Self {
         Self { kind: REG_DWORD, data: number.to_le_bytes().to_vec() }
     }
 
-    /// A `REG_SZ`, terminated.
+    /// Returns a `REG_SZ`, terminated.
     pub fn text(text: &str) -> Self {
         Self { kind: REG_SZ, data: units(text.encode_utf16().chain([0])) }
     }
 
-    /// A `REG_MULTI_SZ`: each string terminated, then an empty one.
+    /// Returns a `REG_MULTI_SZ`: each string terminated, then an empty one.
     pub fn multi(strings: &[String]) -> Self {
         let all = strings.iter().flat_map(|s| s.encode_utf16().chain([0])).chain([0]);
         Self { kind: REG_MULTI_SZ, data: units(all) }
     }
 
-    /// The number, if it is one.
+    /// Returns the number, if it is one.
     pub fn as_dword(&self) -> Option<u32> {
         (self.kind == REG_DWORD)
             .then(|| self.data.as_slice().try_into().ok().map(u32::from_le_bytes))
             .flatten()
     }
 
-    /// The text up to its first terminator, if it is a string.
+    /// Returns the text up to its first terminator, if it is a string.
     pub fn as_text(&self) -> Option<String> {
         matches!(self.kind, REG_SZ | REG_EXPAND_SZ)
             .then(|| self.strings().into_iter().next().unwrap_or_default())
@@ -124,8 +124,8 @@ pub const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Contr
 /// The key of the device instances.
 pub const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
 
-/// The key by which NT 6.2 and later leave out a boot-start driver whose device was not there, below the
-/// service's key, with the value `0` for the one hardware profile.
+/// Returns the key by which NT 6.2 and later leave out a boot-start driver whose device was not there, below
+/// the service's key, with the value `0` for the one hardware profile.
 pub fn start_override(service: &str) -> String {
     alloc::format!("{SERVICES}\\{service}\\StartOverride")
 }
@@ -161,7 +161,7 @@ pub fn make_below(path: &str, volatile: bool) -> Result<(), NtStatus> {
     Ok(())
 }
 
-/// A value.
+/// Returns a value.
 pub fn get(path: &str, name: &str) -> Option<Value> {
     ROOT.lock().find(path)?.value(name).cloned()
 }
@@ -199,7 +199,8 @@ pub fn delete_key(path: &str) -> bool {
     }
 }
 
-/// The file name of a service's image: the last part of `ImagePath`, or the service's name with `.sys`.
+/// Returns the file name of a service's image: the last part of `ImagePath`, or the service's name with
+/// `.sys`.
 pub fn service_file(service: &str) -> String {
     let path = get(&alloc::format!("{SERVICES}\\{service}"), "ImagePath").and_then(|value| value.as_text());
     match path {

@@ -55,7 +55,7 @@ fn kernel_path(key: &str) -> Option<String> {
     Some(alloc::format!("\\Registry\\Machine\\{rest}"))
 }
 
-/// A line's name, unescaped, and its value.
+/// Returns a line's name, unescaped, and its value.
 fn setting(line: &str) -> Option<(String, &str)> {
     let (name, rest) = match line.strip_prefix('@') {
         Some(rest) => (String::new(), rest),

@@ -42,7 +42,7 @@ unsafe fn path_of(handle: Handle) -> Result<String, NtStatus> {
     if exists(&path) { Ok(path) } else { Err(status::KEY_DELETED) }
 }
 
-/// The full path that object attributes name.
+/// Returns the full path that object attributes name.
 unsafe fn path_named(attributes: *const ObjectAttributes) -> Result<String, NtStatus> {
     let name = (*(*attributes).object_name).text();
     let root = (*attributes).root_directory;

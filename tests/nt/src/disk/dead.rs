@@ -26,7 +26,7 @@ pub unsafe fn arrive() {
     pnp::add_root_device("USBSTOR", &["USBSTOR\\DiskDead", "DeadDisk"], &[], alloc::vec::Vec::new());
 }
 
-/// The driver's entry.
+/// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.

@@ -63,7 +63,7 @@ pub fn timeout() -> u32 {
 /// Bytes in a sector where no partition table is looked for in other sizes.
 pub const SECTOR: u32 = 512;
 
-/// The driver's entry.
+/// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
@@ -341,7 +341,7 @@ unsafe fn announce(disk: &Disk, adapter: &AdapterDescriptor) {
     );
 }
 
-/// The first hardware id of a PDO, as a report value.
+/// Returns the first hardware id of a PDO, as a report value.
 unsafe fn hardware_id(pdo: *mut DeviceObject) -> alloc::string::String {
     let mut ids = [0u16; 256];
     let mut length = 0;
@@ -356,7 +356,7 @@ unsafe fn hardware_id(pdo: *mut DeviceObject) -> alloc::string::String {
     if status::success(found) { escaped_utf16(&ids[..end]) } else { "?".into() }
 }
 
-/// The PDOs of the disk's partitions, found the first time.
+/// Returns the PDOs of the disk's partitions, found the first time.
 unsafe fn partitions(disk: &mut Disk) -> Vec<*mut DeviceObject> {
     if disk.partitions.is_none() && disk.started && !disk.offline {
         let table = partition_table(disk);
@@ -386,7 +386,7 @@ unsafe fn release(disk: &Disk) {
     request::send(disk.lower, &mut Srb::of(function::RELEASE_DEVICE));
 }
 
-/// A pointer for the device extension of a partition's PDO.
+/// Returns a pointer for the device extension of a partition's PDO.
 pub fn partition_extension(partition: *mut Partition) -> usize {
     Box::into_raw(Box::new(Extension::Partition(partition))) as usize
 }

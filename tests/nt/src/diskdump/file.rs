@@ -59,7 +59,7 @@ unsafe extern "C" {
     static image_start: u8;
 }
 
-/// The pattern's word of a number.
+/// Returns the pattern's word of a number.
 fn word(seed: u64, number: u64) -> u64 {
     (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
 }

@@ -97,7 +97,7 @@ unsafe fn state<'a>() -> &'a mut State {
     (*PLACE.state.get()).as_mut().expect("the dump stack was loaded")
 }
 
-/// The common buffer.
+/// Returns the common buffer.
 ///
 /// # Safety
 /// One user at a time.
@@ -356,7 +356,7 @@ mod dump {
     }
 }
 
-/// A physical page as the executive itself sees it.
+/// Returns a physical page as the executive itself sees it.
 ///
 /// # Safety
 /// The page is memory.

@@ -62,7 +62,7 @@ fn event() -> String {
     media_event().1
 }
 
-/// The media class's event, and it as a report value with the medium's status.
+/// Returns the media class's event, and it as a report value with the medium's status.
 fn media_event() -> (u8, String) {
     let mut data = [0; 8];
     match cdrom::command(DRIVER, &[0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8, 0], &mut data) {

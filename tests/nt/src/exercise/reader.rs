@@ -130,7 +130,7 @@ unsafe extern "win64" fn ended(_device: *mut DeviceObject, _irp: *mut Irp, done:
     status::MORE_PROCESSING_REQUIRED
 }
 
-/// A number of a status's or an event's bytes.
+/// Returns a number of a status's or an event's bytes.
 fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(u32::MAX, |bytes| u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
 }

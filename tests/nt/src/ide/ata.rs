@@ -73,7 +73,7 @@ pub struct Transfer {
 }
 
 impl Registers {
-    /// The registers of channel 0 or 1. In compatibility mode they are where the AT had them.
+    /// Returns the registers of channel 0 or 1. In compatibility mode they are where the AT had them.
     pub fn new(channel: u8) -> Self {
         let (command, control) = if channel == 0 { (0x1F0, 0x3F6) } else { (0x170, 0x376) };
         Self { command, control, device: None }

@@ -49,7 +49,7 @@ pub struct BusMaster {
 unsafe impl Send for BusMaster {}
 
 impl BusMaster {
-    /// The registers at I/O port `base`; `None` without memory for the table. PASSIVE_LEVEL.
+    /// Returns the registers at I/O port `base`; `None` without memory for the table. PASSIVE_LEVEL.
     pub fn new(base: u16) -> Option<Self> {
         let table = mm::MmAllocateContiguousMemory(PAGE_SIZE, i64::from(u32::MAX)).cast::<Region>();
         (!table.is_null()).then_some(Self { base, table, direction: 0 })

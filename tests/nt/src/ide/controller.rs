@@ -40,7 +40,7 @@ const BUS_MASTER_CHANNEL: u16 = 8;
 /// Bytes of bus-master registers in all, by which they are told from other port resources.
 const BUS_MASTER_BYTES: u32 = 16;
 
-/// The driver's entry.
+/// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
@@ -53,7 +53,7 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
     &mut **(*device).device_extension.cast::<*mut Extension>()
 }
 
-/// The place of the channel with this PDO.
+/// Returns the place of the channel with this PDO.
 ///
 /// # Safety
 /// `pdo` is a PDO of this driver's.

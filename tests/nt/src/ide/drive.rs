@@ -227,7 +227,7 @@ unsafe fn give_sense(srb: &Srb, bytes: &[u8]) -> u8 {
     srb_status::AUTOSENSE_VALID
 }
 
-/// The system address of an SRB's data.
+/// Returns the system address of an SRB's data.
 unsafe fn data_of(irp: *mut Irp, srb: &Srb) -> *mut u8 {
     let mdl = (*irp).mdl_address;
     if mdl.is_null() || srb.data_buffer.is_null() {
@@ -237,7 +237,7 @@ unsafe fn data_of(irp: *mut Irp, srb: &Srb) -> *mut u8 {
     request_packet::system_address(mdl).add(srb.data_buffer as usize - virtual_address)
 }
 
-/// A SCSI command.
+/// Carries out a SCSI command.
 unsafe fn command(drive: &Drive, channel: &mut Channel, srb: &mut Srb, data: *mut u8) -> Outcome {
     let room = srb.data_transfer_length;
     let give = |answer: &[u8]| {
@@ -294,8 +294,9 @@ unsafe fn command(drive: &Drive, channel: &mut Channel, srb: &mut Srb, data: *mu
     }
 }
 
-/// A command to a CD-ROM drive, which takes it as a packet. INQUIRY is answered from what IDENTIFY said, so
-/// that both agree; a command that sends data is refused, as a drive for read-only media does.
+/// Carries out a command to a CD-ROM drive, which takes it as a packet. INQUIRY is answered from what
+/// IDENTIFY said, so that both agree; a command that sends data is refused, as a drive for read-only media
+/// does.
 unsafe fn packet(drive: &Drive, channel: &mut Channel, srb: &Srb, data: *mut u8) -> Outcome {
     let room = srb.data_transfer_length;
     let into: &mut [u8] = match srb.direction() {

@@ -30,7 +30,7 @@ impl Identify {
         Self { kind, words }
     }
 
-    /// The bus that its adapter descriptor names.
+    /// Returns the bus that its adapter descriptor names.
     pub fn bus_type(&self) -> u32 {
         match self.kind {
             Kind::Disk => BUS_TYPE_ATA,
@@ -56,12 +56,12 @@ impl Identify {
         self.words[49] & 1 << 8 != 0
     }
 
-    /// A string: two characters to a word, the first in the high byte.
+    /// Returns a string: two characters to a word, the first in the high byte.
     fn text(&self, words: core::ops::Range<usize>) -> Vec<u8> {
         self.words[words].iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    /// The serial number, without padding.
+    /// Returns the serial number, without padding.
     pub fn serial(&self) -> Vec<u8> {
         self.text(10..20).trim_ascii().to_vec()
     }
@@ -78,8 +78,8 @@ impl Identify {
         Inquiry::new(device_type, removable, &model[..8], &model[8..24], &firmware)
     }
 
-    /// The hardware ids of the drive, most exact first, the first of which is the device id (documentation
-    /// "Identifiers for IDE devices").
+    /// Returns the hardware ids of the drive, most exact first, the first of which is the device id
+    /// (documentation "Identifiers for IDE devices").
     pub fn hardware_ids(&self) -> Vec<String> {
         let (kind, generic) = match self.kind {
             Kind::Disk => inquiry::type_names(inquiry::DISK),

@@ -27,7 +27,7 @@ struct Port {
     drives: Vec<Box<Drive>>,
 }
 
-/// The driver's entry.
+/// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.

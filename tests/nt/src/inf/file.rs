@@ -12,7 +12,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A field.
+    /// Returns a field.
     pub fn field(&self, at: usize) -> Option<&str> {
         self.fields.get(at).map(String::as_str)
     }
@@ -65,7 +65,7 @@ impl File {
         }
     }
 
-    /// The lines of every section of that name.
+    /// Returns the lines of every section of that name.
     pub fn lines(&self, section: &str) -> impl Iterator<Item = &Line> {
         self.sections
             .iter()
@@ -73,19 +73,19 @@ impl File {
             .flat_map(|(_, lines)| lines)
     }
 
-    /// The section with the most exact decoration for an x64 system, if there is one.
+    /// Returns the section with the most exact decoration for an x64 system, if there is one.
     pub fn decorated(&self, section: &str) -> Option<String> {
         let names = [format!("{section}.NTamd64"), format!("{section}.NT"), section.to_string()];
         names.into_iter().find(|name| self.sections.iter().any(|(n, _)| n.eq_ignore_ascii_case(name)))
     }
 
-    /// The first field of a line with that key.
+    /// Returns the first field of a line with that key.
     pub fn value(&self, section: &str, key: &str) -> Option<String> {
         let has = |line: &&Line| line.key.as_deref().is_some_and(|k| k.eq_ignore_ascii_case(key));
         self.lines(section).find(has)?.field(0).map(ToString::to_string)
     }
 
-    /// The fields of all lines with that key.
+    /// Returns the fields of all lines with that key.
     pub fn list(&self, section: &str, key: &str) -> Vec<String> {
         let has = |line: &&Line| line.key.as_deref().is_some_and(|k| k.eq_ignore_ascii_case(key));
         self.lines(section).filter(has).flat_map(|line| line.fields.clone()).collect()

@@ -33,7 +33,7 @@ pub struct Match {
 
 static MATCHES: Lock<Vec<Match>> = Lock::new(Vec::new());
 
-/// The first package's entry for one of these ids, the most exact id first.
+/// Returns the first package's entry for one of these ids, the most exact id first.
 pub fn find(ids: &[String]) -> Option<Match> {
     let matches = MATCHES.lock();
     ids.iter().find_map(|id| matches.iter().find(|m| m.id.eq_ignore_ascii_case(id))).cloned()
@@ -183,7 +183,8 @@ fn event_source(file: &File, name: &str, section: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A line of an AddReg section: `root, subkey, name, flags, value…`. `relative` is what HKR stands for.
+/// Returns a line of an AddReg section: `root, subkey, name, flags, value…`. `relative` is what HKR stands
+/// for.
 fn setting(line: &Line, relative: &str) -> Result<(String, String, Option<Value>, u32), String> {
     let root = line.field(0).unwrap_or_default();
     let root = match root.to_ascii_uppercase().as_str() {

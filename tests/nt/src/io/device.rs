@@ -175,7 +175,7 @@ pub(crate) unsafe fn deleted(device: *mut DeviceObject) {
     ob::dereference((*device).driver_object.cast());
 }
 
-/// The top of the stack that a device is part of.
+/// Returns the top of the stack that a device is part of.
 ///
 /// # Safety
 /// `device` is a device object.
@@ -186,7 +186,7 @@ pub unsafe fn top_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
     device
 }
 
-/// The bottom of the stack that a device is part of.
+/// Returns the bottom of the stack that a device is part of.
 ///
 /// # Safety
 /// `device` is a device object.
@@ -337,7 +337,7 @@ pub unsafe extern "win64" fn IoDeleteSymbolicLink(link: *mut UnicodeString) -> N
     if namespace::remove(&(*link).text()) { status::SUCCESS } else { status::OBJECT_NAME_NOT_FOUND }
 }
 
-/// A device for reports: its driver and, if it has one, its name.
+/// Returns a device for reports: its driver and, if it has one, its name.
 ///
 /// # Safety
 /// `device` is a device object.

@@ -29,13 +29,13 @@ static DRIVERS: Lock<Vec<Driver>> = Lock::new(Vec::new());
 /// Extensions by driver object and client id.
 static EXTENSIONS: Lock<BTreeMap<(usize, usize), usize>> = Lock::new(BTreeMap::new());
 
-/// The name of a driver object's service.
+/// Returns the name of a driver object's service.
 pub fn name_of(driver: *mut DriverObject) -> String {
     let drivers = DRIVERS.lock();
     drivers.iter().find(|d| d.object == driver as usize).map_or_else(|| "?".to_string(), |d| d.name.clone())
 }
 
-/// The driver object of a service, if it was loaded.
+/// Returns the driver object of a service, if it was loaded.
 pub fn find(service: &str) -> Option<*mut DriverObject> {
     let drivers = DRIVERS.lock();
     drivers.iter().find(|d| d.name.eq_ignore_ascii_case(service)).map(|d| d.object as *mut DriverObject)
@@ -46,14 +46,14 @@ pub fn loaded() -> Vec<(String, *mut DriverObject)> {
     DRIVERS.lock().iter().map(|d| (d.name.clone(), d.object as *mut DriverObject)).collect()
 }
 
-/// The dispatch routine of majors that a driver does not handle.
+/// Refuses the majors that a driver does not handle, as their dispatch routine.
 pub unsafe extern "win64" fn invalid_device_request(_device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     (*irp).io_status = IoStatusBlock::new(status::INVALID_DEVICE_REQUEST, 0);
     IofCompleteRequest(irp, 0);
     status::INVALID_DEVICE_REQUEST
 }
 
-/// A string of UTF-16 units for the life of the system.
+/// Returns a string of UTF-16 units for the life of the system.
 pub fn permanent_string(text: &str) -> UnicodeString {
     let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
     let length = ((units.len() - 1) * 2) as u16;

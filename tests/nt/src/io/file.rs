@@ -12,7 +12,7 @@ use crate::ob::{self, Kind, namespace};
 const FO_HANDLE_CREATED: u32 = 0x0004_0000;
 const FO_CLEANUP_COMPLETE: u32 = 0x4000;
 
-/// The number of a device's open files.
+/// Returns the number of a device's open files.
 unsafe fn references<'a>(device: *mut DeviceObject) -> &'a AtomicI32 {
     AtomicI32::from_ptr(&raw mut (*device).reference_count)
 }

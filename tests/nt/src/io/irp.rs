@@ -368,7 +368,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without parameters.
+    /// Returns a request without parameters.
     pub const fn new(major: u8, minor: u8) -> Self {
         Self {
             status: status::NOT_SUPPORTED,

@@ -43,7 +43,7 @@ pub fn boot_time() -> u64 {
     BOOT_TIME
 }
 
-/// The time-stamp counter.
+/// Returns the time-stamp counter.
 pub fn tsc() -> u64 {
     // SAFETY: rdtsc is allowed in ring 0.
     unsafe { _rdtsc() }

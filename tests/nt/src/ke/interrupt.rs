@@ -44,12 +44,12 @@ static LINES: Lock<Vec<Line>> = Lock::new(Vec::new());
 /// Vectors for device lines, given out in this order: one for each IRQL from 11 down to 3.
 const VECTORS: [u8; 9] = [0xB0, 0xA0, 0x90, 0x80, 0x70, 0x60, 0x50, 0x40, 0x30];
 
-/// The IRQL at which a vector interrupts.
+/// Returns the IRQL at which a vector interrupts.
 pub const fn level_of(vector: u8) -> Kirql {
     vector >> 4
 }
 
-/// The vector of an interrupt line, given to it at the first asking.
+/// Returns the vector of an interrupt line, given to it at the first asking.
 pub fn vector_for(pin: u8, level_triggered: bool) -> u8 {
     let mut lines = LINES.lock();
     if let Some(line) = lines.iter().find(|line| line.pin == Some(pin)) {
@@ -69,7 +69,7 @@ pub fn has_messages(processors: &[usize]) -> bool {
     used + processors.len() <= MESSAGES.len() && processors.iter().all(|&number| number < processor::count())
 }
 
-/// The vector of a new message for a processor, of which there must be one ([`has_messages`]).
+/// Returns the vector of a new message for a processor, of which there must be one ([`has_messages`]).
 pub fn message_for(processor: usize) -> u8 {
     let mut lines = LINES.lock();
     let vector = MESSAGES[lines.iter().filter(|line| line.pin.is_none()).count()];

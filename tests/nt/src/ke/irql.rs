@@ -14,7 +14,7 @@ use crate::nt::{DISPATCH_LEVEL, HIGH_LEVEL, Kirql};
 use crate::verifier::{Violation, violation};
 use core::sync::atomic::Ordering;
 
-/// The current IRQL.
+/// Returns the current IRQL.
 pub fn current() -> Kirql {
     processor::level()
 }

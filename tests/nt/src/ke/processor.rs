@@ -84,7 +84,7 @@ pub fn processor() -> &'static Processor {
     }
 }
 
-/// The processor of a number.
+/// Returns the processor of a number.
 pub fn numbered(number: usize) -> &'static Processor {
     &PROCESSORS[number]
 }
@@ -99,7 +99,7 @@ pub fn count() -> usize {
     ACTIVE.load(Ordering::Acquire).count_ones() as usize
 }
 
-/// The current IRQL, in one instruction: a thread below `DISPATCH_LEVEL` may be interrupted at any.
+/// Returns the current IRQL, in one instruction: a thread below `DISPATCH_LEVEL` may be interrupted at any.
 pub fn level() -> Kirql {
     let level: u8;
     // SAFETY: as in `processor`.

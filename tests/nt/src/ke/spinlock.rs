@@ -13,7 +13,7 @@ use crate::verifier::{Violation, violation};
 /// Addresses of the locks held now and the processors that hold them, in the order they were taken.
 static HELD: Lock<Vec<(usize, usize)>> = Lock::new(Vec::new());
 
-/// The lock's word, as every processor sees it.
+/// Returns the lock's word, as every processor sees it.
 unsafe fn word<'a>(lock: *mut KspinLock) -> &'a AtomicUsize {
     AtomicUsize::from_ptr(lock.cast())
 }
@@ -60,7 +60,7 @@ pub(super) unsafe fn release(lock: *mut KspinLock) {
     word(lock).store(0, Ordering::Release);
 }
 
-/// Number of locks that this processor holds, for checks around driver routines.
+/// Returns the number of locks that this processor holds, for checks around driver routines.
 pub fn held() -> usize {
     let number = processor::number();
     HELD.lock().iter().filter(|held| held.1 == number).count()

@@ -77,7 +77,7 @@ fn own() -> &'static Lock<Ready> {
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// The running thread.
+/// Returns the running thread.
 pub fn current() -> *mut Thread {
     let thread: *mut Thread;
     // SAFETY: the GS base is that of this processor's data.

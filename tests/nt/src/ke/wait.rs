@@ -167,7 +167,7 @@ pub fn delay(milliseconds: u64) {
 }
 
 impl Kevent {
-    /// A notification event in no list yet: [`Self::init`] it where it stays.
+    /// Returns a notification event in no list yet: [`Self::init`] it where it stays.
     pub const fn unsignaled() -> Self {
         Self {
             header: DispatcherHeader {

@@ -22,12 +22,12 @@ pub struct Export {
 unsafe impl Sync for Export {}
 
 impl Export {
-    /// A routine that may be called at a range of IRQLs.
+    /// Returns a routine that may be called at a range of IRQLs.
     pub const fn routine(name: &'static str, address: *const (), lowest: u8, highest: u8) -> Self {
         Self { name, address, lowest, highest, code: true }
     }
 
-    /// A variable.
+    /// Returns a variable.
     pub const fn variable(name: &'static str, address: *const ()) -> Self {
         Self { name, address, lowest: 0, highest: 15, code: false }
     }
@@ -66,7 +66,7 @@ pub fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
     }
 }
 
-/// The export of that name in a table.
+/// Returns the export of that name in a table.
 pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
     table.iter().find(|export| export.name == name)
 }

@@ -51,7 +51,7 @@ const ATTRIBUTED: &[&str] = &[
     "PsCreateSystemThread",
 ];
 
-/// A gate for a driver's use of an export: the address to put into its import table.
+/// Returns a gate for a driver's use of an export: the address to put into its import table.
 pub fn make(export: &'static Export, driver: usize) -> usize {
     if !export.code {
         return export.address();
@@ -100,7 +100,7 @@ pub fn calls(file: &str) -> u64 {
     counter(file).load(Ordering::Relaxed)
 }
 
-/// A gate to a routine that a driver's file exports to other drivers: it only counts.
+/// Returns a gate to a routine that a driver's file exports to other drivers: it only counts.
 pub fn between_drivers(file: &str, routine: usize) -> usize {
     let mut code = Vec::with_capacity(STUB);
     code.extend_from_slice(&[0x48, 0xB8]); // mov rax, counter
@@ -161,8 +161,8 @@ unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) -> bool {
     false
 }
 
-/// The driver that called the routine this runs in, 0 for the executive itself. To be asked once, first
-/// thing, by the routines that gates note a caller for.
+/// Returns the driver that called the routine this runs in, 0 for the executive itself. To be asked once,
+/// first thing, by the routines that gates note a caller for.
 pub fn caller() -> usize {
     processor().caller.take()
 }

@@ -45,7 +45,7 @@ impl From<Malformed> for LoadError {
 }
 
 impl Image {
-    /// The address for another driver's import table: of a routine a gate, of data the data.
+    /// Returns the address for another driver's import table: of a routine a gate, of data the data.
     fn exported(&self, name: &str) -> Option<usize> {
         let address = *self.exports.get(name)?;
         let at = address - self.base;
@@ -58,7 +58,7 @@ impl Image {
 static IMAGES_LOADED: Lock<Vec<Image>> = Lock::new(Vec::new());
 static DRIVER_NAMES: Lock<Vec<String>> = Lock::new(Vec::new());
 
-/// The id of a driver of that name, from 1.
+/// Returns the id of a driver of that name, from 1.
 pub fn driver_id(name: &str) -> usize {
     let mut names = DRIVER_NAMES.lock();
     let known = names.iter().position(|other| other.eq_ignore_ascii_case(name));
@@ -68,7 +68,7 @@ pub fn driver_id(name: &str) -> usize {
     }) + 1
 }
 
-/// The name behind an id.
+/// Returns the name behind an id.
 pub fn driver_name(id: usize) -> String {
     let names = DRIVER_NAMES.lock();
     id.checked_sub(1).and_then(|at| names.get(at)).cloned().unwrap_or_else(|| "nt".to_string())
@@ -381,7 +381,7 @@ pub unsafe fn unload(name: &str) {
     IMAGES.free(image.base, image.size / PAGE_SIZE);
 }
 
-/// The range and driver id of an image.
+/// Returns the range and driver id of an image.
 pub fn range(name: &str) -> Option<(usize, usize)> {
     with_image(name, |image| (image.base, image.base + image.size))
 }

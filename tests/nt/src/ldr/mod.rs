@@ -18,7 +18,7 @@ unsafe extern "C" {
     static rodata_start: u8;
 }
 
-/// The executive's code.
+/// Returns the executive's code.
 pub fn text() -> core::ops::Range<usize> {
     executive().start..(&raw const rodata_start) as usize
 }

@@ -37,7 +37,7 @@ const HEADER: usize = 8;
 /// Drivers that are part of the executive: their file names, as NT's files are called.
 static BUILT_IN: Lock<Vec<String>> = Lock::new(Vec::new());
 
-/// The path of a driver file.
+/// Returns the path of a driver file.
 pub fn path(file_name: &str) -> String {
     format!("{DRIVERS}{file_name}")
 }

@@ -118,7 +118,7 @@ impl<'a> Pe<'a> {
         Ok((address != 0).then_some((address as usize, size as usize)))
     }
 
-    /// The sections.
+    /// Returns the sections.
     pub fn sections(&self) -> impl Iterator<Item = Result<Section, Malformed>> + '_ {
         (0..self.section_count).map(|i| {
             let at = self.sections + i * 40;
@@ -135,14 +135,14 @@ impl<'a> Pe<'a> {
         })
     }
 
-    /// A section's bytes in the file.
+    /// Returns a section's bytes in the file.
     pub fn raw(&self, section: &Section) -> Result<&'a [u8], Malformed> {
         let size = section.raw_size.min(section.virtual_size);
         self.file.get(section.raw_offset..section.raw_offset + size).ok_or(Malformed("a section is cut off"))
     }
 
-    /// The checksum `CheckSumMappedFile` computes: 16-bit words with end-around carry, the field itself left
-    /// out, plus the file's length.
+    /// Returns the checksum `CheckSumMappedFile` computes: 16-bit words with end-around carry, the field
+    /// itself left out, plus the file's length.
     fn checksum(&self) -> u32 {
         let field = self.optional + 64;
         let mut sum = 0u32;

@@ -11,7 +11,7 @@ unsafe extern "C" {
     static image_end: u8;
 }
 
-/// The executive's own image.
+/// Returns the executive's own image.
 pub fn executive() -> core::ops::Range<usize> {
     (&raw const image_start) as usize..(&raw const image_end) as usize
 }

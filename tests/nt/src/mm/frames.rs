@@ -106,7 +106,7 @@ pub fn free(address: u64, count: usize) {
     frames.available += count;
 }
 
-/// Number of free frames.
+/// Returns the number of free frames.
 pub fn available() -> usize {
     FRAMES.lock().available
 }

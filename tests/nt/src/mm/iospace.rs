@@ -51,7 +51,7 @@ pub unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
     MAPPINGS.release(start, pages);
 }
 
-/// The physical address behind a virtual one; 0 if there is none. Any IRQL.
+/// Returns the physical address behind a virtual one; 0 if there is none. Any IRQL.
 pub extern "win64" fn MmGetPhysicalAddress(address: Pvoid) -> PhysicalAddress {
     map::translate(address as usize).unwrap_or(0) as PhysicalAddress
 }

@@ -42,7 +42,7 @@ fn zeroed_table() -> u64 {
     frame
 }
 
-/// The entry for a 4 KiB page, with the tables on the way made if `create`.
+/// Returns the entry for a 4 KiB page, with the tables on the way made if `create`.
 unsafe fn entry(root: u64, va: usize, create: bool) -> Option<&'static mut u64> {
     let mut current = root;
     for shift in [39, 30, 21] {
@@ -131,7 +131,7 @@ pub unsafe fn protect(va: usize, protection: u64) {
     invalidate(va);
 }
 
-/// The physical address behind a virtual one.
+/// Returns the physical address behind a virtual one.
 pub fn translate(va: usize) -> Option<u64> {
     if (DIRECT_MAP..DIRECT_MAP + frames::BOOT_MAPPED as usize).contains(&va) {
         return Some((va - DIRECT_MAP) as u64);
@@ -142,7 +142,7 @@ pub fn translate(va: usize) -> Option<u64> {
     (*slot & ADDRESS != 0 || *slot & PRESENT != 0).then(|| (*slot & ADDRESS) + (va & (PAGE_SIZE - 1)) as u64)
 }
 
-/// The flags of the page at an address: 0 if it is not mapped.
+/// Returns the flags of the page at an address: 0 if it is not mapped.
 pub fn protection(va: usize) -> u64 {
     let root = ROOT.lock();
     // SAFETY: as in `translate`.

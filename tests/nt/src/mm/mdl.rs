@@ -13,7 +13,7 @@ use crate::nt::*;
 
 const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
 
-/// The frame numbers behind an MDL's header.
+/// Returns the frame numbers behind an MDL's header.
 ///
 /// # Safety
 /// `mdl` is a valid MDL.
@@ -106,7 +106,7 @@ pub unsafe extern "win64" fn MmUnlockPages(mdl: *mut Mdl) {
     (*mdl).mdl_flags &= !(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA);
 }
 
-/// The kernel address of the buffer; every buffer here has one already. IRQL ≤ `DISPATCH_LEVEL`.
+/// Returns the kernel address of the buffer; every buffer here has one already. IRQL ≤ `DISPATCH_LEVEL`.
 ///
 /// # Safety
 /// `mdl` is built or locked.

@@ -19,12 +19,12 @@ pub use crate::nt::PAGE_SIZE;
 /// The address at which all physical memory is mapped, readable and writable.
 pub const DIRECT_MAP: usize = 0xFFFF_8000_0000_0000;
 
-/// The direct map's address of a physical address.
+/// Returns the direct map's address of a physical address.
 pub const fn direct(physical: u64) -> usize {
     DIRECT_MAP + physical as usize
 }
 
-/// The physical address of a direct map's address.
+/// Returns the physical address of a direct map's address.
 pub const fn physical(direct: usize) -> u64 {
     (direct - DIRECT_MAP) as u64
 }

@@ -18,7 +18,7 @@ struct Inner {
 }
 
 impl Region {
-    /// A region from `start` of `size` bytes.
+    /// Returns a region from `start` of `size` bytes.
     pub const fn new(start: usize, size: usize) -> Self {
         Self { inner: Lock::new(Inner { next: start, end: start + size, freed: Vec::new() }) }
     }

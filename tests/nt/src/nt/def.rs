@@ -38,7 +38,7 @@ impl UnicodeString {
     /// A string of no characters.
     pub const EMPTY: Self = Self { length: 0, maximum_length: 0, buffer: core::ptr::null_mut() };
 
-    /// The characters, without a terminator.
+    /// Returns the characters, without a terminator.
     ///
     /// # Safety
     /// `buffer` must be null or hold `length` readable bytes.
@@ -50,7 +50,7 @@ impl UnicodeString {
         }
     }
 
-    /// The string as Rust text, unpaired surrogates replaced.
+    /// Returns the string as Rust text, unpaired surrogates replaced.
     ///
     /// # Safety
     /// As [`Self::units`].
@@ -138,7 +138,7 @@ pub struct Guid {
 layout!(Guid, 0x10);
 
 impl Guid {
-    /// The registry form, `{xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}` in upper case.
+    /// Returns the registry form, `{xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}` in upper case.
     pub fn braced(&self) -> alloc::string::String {
         let d = &self.data4;
         alloc::format!(

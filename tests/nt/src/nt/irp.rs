@@ -22,7 +22,7 @@ pub struct IoStatusBlock {
 layout!(IoStatusBlock, 0x10, information @ 8);
 
 impl IoStatusBlock {
-    /// A block with a status and an information value.
+    /// Returns a block with a status and an information value.
     pub const fn new(status: NtStatus, information: usize) -> Self {
         Self { status, status_high: 0, information }
     }

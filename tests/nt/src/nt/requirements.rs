@@ -131,7 +131,7 @@ impl IoResourceDescriptor {
     }
 }
 
-/// The alternatives of a requirements list.
+/// Returns the alternatives of a requirements list.
 ///
 /// # Safety
 /// `list` is a whole list.
@@ -153,7 +153,7 @@ pub unsafe fn alternatives<'a>(
         .collect()
 }
 
-/// A requirements list of one alternative, in its bytes.
+/// Returns a requirements list of one alternative, in its bytes.
 pub fn requirements(
     interface_type: i32,
     bus_number: u32,

@@ -91,7 +91,7 @@ pub const INTERFACE_TYPE_INTERNAL: i32 = 0;
 pub const INTERFACE_TYPE_PCI_BUS: i32 = 5;
 
 impl CmResourceList {
-    /// The partial descriptors that follow the header.
+    /// Returns the partial descriptors that follow the header.
     ///
     /// # Safety
     /// `list` must be null or a list of one full descriptor with its partial descriptors behind it.

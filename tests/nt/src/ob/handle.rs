@@ -45,7 +45,7 @@ pub unsafe fn open(body: Pvoid) -> Handle {
     handle(at)
 }
 
-/// The object behind a handle.
+/// Returns the object behind a handle.
 pub fn body(handle: Handle) -> Option<Pvoid> {
     let at = index(handle)?;
     TABLE.lock().get(at)?.as_ref().map(|slot| slot.body as Pvoid)

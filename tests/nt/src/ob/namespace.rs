@@ -47,7 +47,7 @@ pub fn remove(name: &str) -> bool {
     NAMES.lock().remove(&key(name)).is_some()
 }
 
-/// The object a name leads to, through symbolic links, and what of the path is left behind its name.
+/// Returns the object a name leads to, through symbolic links, and what of the path is left behind its name.
 pub fn lookup(name: &str) -> Option<(Pvoid, String)> {
     let names = NAMES.lock();
     let mut path = key(name);

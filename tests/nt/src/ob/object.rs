@@ -86,7 +86,7 @@ pub fn create<T>(kind: Kind) -> *mut T {
     create_sized(kind, size_of::<T>()).cast()
 }
 
-/// The number of references, as every processor sees it.
+/// Returns the number of references, as every processor sees it.
 unsafe fn pointers<'a>(body: Pvoid) -> &'a AtomicI64 {
     AtomicI64::from_ptr(&raw mut header(body).pointers)
 }
@@ -141,7 +141,7 @@ unsafe fn delete(body: Pvoid) {
     dealloc(body.cast::<u8>().sub(size_of::<Header>()), layout(size));
 }
 
-/// The number of references.
+/// Returns the number of references.
 ///
 /// # Safety
 /// `body` is an object.
@@ -157,7 +157,7 @@ pub unsafe fn kind(body: Pvoid) -> Kind {
     header(body).kind
 }
 
-/// The object's name in the namespace.
+/// Returns the object's name in the namespace.
 ///
 /// # Safety
 /// `body` is an object.
@@ -173,7 +173,7 @@ pub unsafe fn set_name(body: Pvoid, name: String) {
     header(body).name = Some(name);
 }
 
-/// The object's self-relative security descriptor.
+/// Returns the object's self-relative security descriptor.
 ///
 /// # Safety
 /// `body` is an object.

@@ -172,7 +172,7 @@ pub unsafe extern "win64" fn RtlCreateAcl(acl: *mut Acl, length: u32, revision: 
     status::SUCCESS
 }
 
-/// Bytes of an ACL taken by its header and ACEs, or `None` if it is not valid.
+/// Returns the number of bytes of an ACL taken by its header and ACEs, or `None` if it is not valid.
 unsafe fn used(acl: *const Acl) -> Option<usize> {
     if acl.is_null() || !(2..=4).contains(&(*acl).revision) {
         return None;
@@ -217,7 +217,7 @@ pub unsafe extern "win64" fn RtlAddAccessAllowedAce(
     status::SUCCESS
 }
 
-/// A self-relative copy of a descriptor's DACL: header, then the ACL.
+/// Returns a self-relative copy of a descriptor's DACL: header, then the ACL.
 unsafe fn self_relative(descriptor: *const SecurityDescriptor) -> Result<Vec<u8>, NtStatus> {
     if descriptor.is_null() || (*descriptor).revision != SD_REVISION {
         return Err(status::INVALID_SECURITY_DESCR);
@@ -271,8 +271,8 @@ pub unsafe extern "win64" fn ZwSetSecurityObject(
     }
 }
 
-/// The SIDs and access masks that a self-relative descriptor's DACL allows, or `None` if it has no DACL and
-/// so allows everyone everything.
+/// Returns the SIDs and access masks that a self-relative descriptor's DACL allows, or `None` if it has no
+/// DACL and so allows everyone everything.
 pub fn allowed(descriptor: &[u8]) -> Option<Vec<(u32, Vec<u8>)>> {
     let offset = u32::from_le_bytes(descriptor.get(16..20)?.try_into().ok()?) as usize;
     if offset == 0 {

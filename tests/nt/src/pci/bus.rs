@@ -32,7 +32,7 @@ struct Function {
 /// Every function's PDO.
 static FUNCTIONS: Lock<Vec<usize>> = Lock::new(Vec::new());
 
-/// The driver's entry.
+/// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.

@@ -62,7 +62,7 @@ impl Place {
         }
     }
 
-    /// The doubleword at `offset`, which is a multiple of 4.
+    /// Returns the doubleword at `offset`, which is a multiple of 4.
     pub fn read(self, offset: u8) -> u32 {
         let Some(place) = self.physical() else { return u32::MAX };
         if offset == SUBSYSTEM && LOOK_ALIKE.load(Ordering::Relaxed) && place.read_physical(0) == AHCI {

@@ -36,7 +36,7 @@ impl Header {
         })
     }
 
-    /// The ids that Windows gives a function (WDK, "Identifiers for PCI Devices").
+    /// Returns the ids that Windows gives a function (WDK, "Identifiers for PCI Devices").
     pub fn ids(&self, place: Place) -> Ids {
         let Self { vendor, device, class, revision, subsystem } = *self;
         // SUBSYS is subsystem id, then subsystem vendor.
@@ -92,7 +92,7 @@ fn port(start: u64, length: u32) -> CmPartialResourceDescriptor {
     range(CM_RESOURCE_TYPE_PORT, CM_RESOURCE_PORT_IO | CM_RESOURCE_PORT_POSITIVE_DECODE, start, length)
 }
 
-/// An interrupt line as a raw resource: level and vector are the line's number.
+/// Returns an interrupt line as a raw resource: level and vector are the line's number.
 fn interrupt(line: u32, latched: bool) -> CmPartialResourceDescriptor {
     let share = if latched { CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE } else { CM_RESOURCE_SHARE_SHARED };
     CmPartialResourceDescriptor {
@@ -105,8 +105,8 @@ fn interrupt(line: u32, latched: bool) -> CmPartialResourceDescriptor {
     }
 }
 
-/// The function's resources as the BIOS set them up. An IDE function in compatibility mode has the two
-/// channels' ports and lines besides its BARs.
+/// Returns the function's resources as the BIOS set them up. An IDE function in compatibility mode has the
+/// two channels' ports and lines besides its BARs.
 pub fn resources(place: Place, header: &Header) -> Vec<CmPartialResourceDescriptor> {
     let command = place.read(COMMAND);
     // Sizing writes the BARs: the function must not decode meanwhile.
@@ -166,7 +166,7 @@ fn io_apic_pin(place: Place, pin_and_line: u32) -> u32 {
     if crate::xen::is_there() { 16 + (device * 4 + (device >> 3) + pin - 1) % 32 } else { line }
 }
 
-/// The resources and ids of the first IDE function, for a bus that reports it on another path.
+/// Returns the resources and ids of the first IDE function, for a bus that reports it on another path.
 pub fn resources_of_ide() -> Option<(Ids, Vec<CmPartialResourceDescriptor>)> {
     let places = (0..32).flat_map(|device| (0..8).map(move |function| Place { bus: 0, device, function }));
     places

@@ -60,7 +60,7 @@ pub fn installed_earlier() {
     }
 }
 
-/// The registry key of a device instance.
+/// Returns the registry key of a device instance.
 pub fn key(instance: &str) -> String {
     format!("{}\\{instance}", cm::ENUM)
 }
@@ -107,7 +107,7 @@ pub fn configure(node: &mut Node) {
     node.class = Some(class);
 }
 
-/// The services of a device's filters: a value of its hardware key, then the same of its class.
+/// Returns the services of a device's filters: a value of its hardware key, then the same of its class.
 pub fn filters(node: &Node, which: &str) -> Vec<String> {
     let of = |path: String| cm::get(&path, which).map(|value| value.strings()).unwrap_or_default();
     let class = node.class.as_ref().map(|class| of(format!("{}\\Class\\{class}", cm::CONTROL)));

@@ -118,7 +118,7 @@ pub fn disable_all(pdo: *mut DeviceObject) {
     }
 }
 
-/// The links of a class's enabled interfaces.
+/// Returns the links of a class's enabled interfaces.
 pub fn enabled(class: &Guid) -> Vec<String> {
     let interfaces = INTERFACES.lock();
     interfaces.iter().filter(|i| i.class == *class && i.enabled).map(|i| i.link.to_string()).collect()

@@ -47,7 +47,7 @@ pub(crate) struct StaticEvent(UnsafeCell<Kevent>);
 unsafe impl Sync for StaticEvent {}
 
 impl StaticEvent {
-    /// An event that must be initialized before use.
+    /// Returns an event that must be initialized before use.
     pub const fn new() -> Self {
         Self(UnsafeCell::new(Kevent::unsignaled()))
     }
@@ -122,7 +122,7 @@ pub unsafe fn set_power(state: u32) {
     });
 }
 
-/// The PDOs of a function driver's devices.
+/// Returns the PDOs of a function driver's devices.
 pub fn devices_of(service: &str) -> alloc::vec::Vec<*mut DeviceObject> {
     node::of_service(service)
 }

@@ -68,7 +68,7 @@ pub fn take(pdo: *mut DeviceObject) -> Option<Node> {
     Some(nodes.remove(at))
 }
 
-/// The node of a PDO.
+/// Returns the node of a PDO.
 pub fn of(pdo: *mut DeviceObject) -> Option<Node> {
     NODES.lock().iter().find(|node| node.pdo == pdo as usize).cloned()
 }
@@ -81,7 +81,7 @@ pub fn change(pdo: *mut DeviceObject, change: impl FnOnce(&mut Node)) {
     }
 }
 
-/// The PDOs of a device's children.
+/// Returns the PDOs of a device's children.
 pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     nodes
@@ -91,7 +91,7 @@ pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
         .collect()
 }
 
-/// The PDOs of the started devices, children before their parents.
+/// Returns the PDOs of the started devices, children before their parents.
 pub fn leaves_first() -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let depth = |node: &Node| {
@@ -111,21 +111,21 @@ pub fn leaves_first() -> Vec<*mut DeviceObject> {
     started.into_iter().map(|(_, pdo)| pdo as *mut DeviceObject).collect()
 }
 
-/// The PDOs of the devices whose stack is still to be built.
+/// Returns the PDOs of the devices whose stack is still to be built.
 pub fn waiting() -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let own = nodes.iter().filter(|node| node.service.is_some() && node.state == State::Enumerated);
     own.map(|node| node.pdo as *mut DeviceObject).collect()
 }
 
-/// The PDOs of the devices that have no function driver.
+/// Returns the PDOs of the devices that have no function driver.
 pub fn without_driver() -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let own = nodes.iter().filter(|node| node.service.is_none() && node.state != State::Started);
     own.map(|node| node.pdo as *mut DeviceObject).collect()
 }
 
-/// The PDOs of a function driver's devices.
+/// Returns the PDOs of a function driver's devices.
 pub fn of_service(service: &str) -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let own =

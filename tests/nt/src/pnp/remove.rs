@@ -112,7 +112,7 @@ pub unsafe fn remove_stack(pdo: *mut DeviceObject) {
     }
 }
 
-/// The devices attached to a PDO, each referenced.
+/// Returns the devices attached to a PDO, each referenced.
 unsafe fn devices_above(pdo: *mut DeviceObject) -> Vec<*mut DeviceObject> {
     let mut all = Vec::new();
     let mut device = (*pdo).attached_device;

@@ -34,7 +34,7 @@ pub unsafe fn assign(pdo: *mut DeviceObject) -> Option<Resources> {
     Some(Resources { raw: list(&header, &raw), translated: list(&header, &translated) })
 }
 
-/// The boot configuration; `None` where there is none.
+/// Returns the boot configuration; `None` where there is none.
 unsafe fn boot_configuration(
     pdo: *mut DeviceObject,
 ) -> Option<(CmResourceList, Vec<CmPartialResourceDescriptor>)> {
@@ -86,8 +86,8 @@ fn grant(
     Some(processors.into_iter().map(message).collect())
 }
 
-/// An interrupt message of a processor as a raw resource. The device has no capability that it could be
-/// written to.
+/// Returns an interrupt message of a processor as a raw resource. The device has no capability that it could
+/// be written to.
 fn message(processor: usize) -> CmPartialResourceDescriptor {
     let vector = interrupt::message_for(processor);
     CmPartialResourceDescriptor {
@@ -119,7 +119,7 @@ fn translate(raw: &CmPartialResourceDescriptor) -> CmPartialResourceDescriptor {
     descriptor
 }
 
-/// A resource list in its bytes.
+/// Returns a resource list in its bytes.
 fn list(header: &CmResourceList, descriptors: &[CmPartialResourceDescriptor]) -> Vec<u8> {
     let header = CmResourceList { partial_count: descriptors.len() as u32, ..*header };
     // SAFETY: both are plain data without padding.

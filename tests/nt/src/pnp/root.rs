@@ -58,7 +58,7 @@ unsafe extern "win64" fn pnp(pdo: *mut DeviceObject, packet: *mut Irp) -> NtStat
     irp::complete(packet, status::SUCCESS, 0)
 }
 
-/// A resource list in pool, as the answer to IRP_MN_QUERY_RESOURCES.
+/// Returns a resource list in pool, as the answer to IRP_MN_QUERY_RESOURCES.
 ///
 /// # Safety
 /// IRQL ≤ `APC_LEVEL`.

@@ -120,7 +120,7 @@ fn id_type(id_type: u32) -> Option<Parameters> {
     Some(Parameters { query_id: QueryId { id_type } })
 }
 
-/// An id that is one string.
+/// Returns an id that is one string.
 ///
 /// # Safety
 /// As [`send`].
@@ -136,7 +136,7 @@ pub unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
     freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| many(text)).unwrap_or_default()
 }
 
-/// A text about the device.
+/// Returns a text about the device.
 ///
 /// # Safety
 /// As [`send`].
@@ -146,7 +146,7 @@ pub unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
     freed(answer, |text| one(text)).unwrap_or_default()
 }
 
-/// The device's capabilities, as the WDK says to ask for them.
+/// Returns the device's capabilities, as the WDK says to ask for them.
 ///
 /// # Safety
 /// As [`send`].
@@ -172,8 +172,8 @@ pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
     })
 }
 
-/// The devices of a relation, each with a reference that is the caller's; `None` where the stack does not
-/// answer.
+/// Returns the devices of a relation, each with a reference that is the caller's; `None` where the stack does
+/// not answer.
 ///
 /// # Safety
 /// As [`send`].

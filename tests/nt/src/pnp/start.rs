@@ -66,8 +66,8 @@ enum Built {
     Never,
 }
 
-/// The drivers of a device's stack as the registry has them now: lower filters, function driver, upper
-/// filters, as NT orders them.
+/// Returns the drivers of a device's stack as the registry has them now: lower filters, function driver,
+/// upper filters, as NT orders them.
 pub fn drivers(node: &Node) -> Vec<String> {
     let mut services = filters(node, "LowerFilters");
     services.extend(node.service.clone());
@@ -140,7 +140,7 @@ unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> Built {
     Built::Whole
 }
 
-/// The driver of a service: loaded already, or loaded now unless it is disabled or failed before.
+/// Returns the driver of a service: loaded already, or loaded now unless it is disabled or failed before.
 unsafe fn driver_of(service: &str) -> Option<*mut DriverObject> {
     if let Some(loaded) = driver::find(service) {
         return Some(loaded);
@@ -197,7 +197,7 @@ unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
     true
 }
 
-/// The drivers of a stack, bottom first, for reports.
+/// Returns the drivers of a stack, bottom first, for reports.
 ///
 /// # Safety
 /// `pdo` is a device object.

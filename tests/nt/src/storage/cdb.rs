@@ -56,8 +56,8 @@ pub fn synchronize_cache() -> [u8; 10] {
     cdb
 }
 
-/// A read or write of `blocks` blocks from `lba` on: READ(10)/WRITE(10) where they reach, else READ(16)/
-/// WRITE(16). Returns the block and its length.
+/// Returns a read or write of `blocks` blocks from `lba` on: READ(10)/WRITE(10) where they reach, else
+/// READ(16)/ WRITE(16). Returns the block and its length.
 pub fn transfer(write: bool, lba: u64, blocks: u32) -> ([u8; 16], usize) {
     let mut cdb = [0; 16];
     match (u32::try_from(lba), u16::try_from(blocks)) {
@@ -76,7 +76,7 @@ pub fn transfer(write: bool, lba: u64, blocks: u32) -> ([u8; 16], usize) {
     }
 }
 
-/// The first block and the number of blocks of a read or write command; `None` if it is none.
+/// Returns the first block and the number of blocks of a read or write command; `None` if it is none.
 pub fn extent(cdb: &[u8]) -> Option<(u64, u32)> {
     match (*cdb.first()?, cdb.len()) {
         (operation::READ_10 | operation::WRITE_10, 10..) => {

@@ -81,8 +81,8 @@ pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option
     Some(irp::complete(irp, found, information))
 }
 
-/// A `DEVICE_RELATIONS` in paged pool: `previous`, which is freed, and `devices`, each referenced. Returns
-/// the status and the pointer as IRP information.
+/// Returns a `DEVICE_RELATIONS` in paged pool: `previous`, which is freed, and `devices`, each referenced.
+/// Returns the status and the pointer as IRP information.
 ///
 /// # Safety
 /// `previous` must be null or relations in pool; the devices must exist.
@@ -112,17 +112,17 @@ pub unsafe fn relations(devices: &[*mut DeviceObject], previous: *mut DeviceRela
 /// `PagedPool`.
 const PAGED_POOL: u32 = 1;
 
-/// A terminated UTF-16 string.
+/// Returns a terminated UTF-16 string.
 fn one(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
 
-/// A `REG_MULTI_SZ`.
+/// Returns a `REG_MULTI_SZ`.
 fn many(texts: &[String]) -> Vec<u16> {
     texts.iter().flat_map(|t| one(t)).chain([0]).collect()
 }
 
-/// A copy of `text` in paged pool as IRP information.
+/// Returns a copy of `text` in paged pool as IRP information.
 unsafe fn pool_answer(text: &[u16]) -> (NtStatus, usize) {
     let copy: *mut u16 = ex::ExAllocatePoolWithTag(PAGED_POOL, size_of_val(text), TAG).cast();
     if copy.is_null() {

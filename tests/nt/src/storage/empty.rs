@@ -11,7 +11,7 @@ use crate::nt::*;
 /// A controller: the device below it.
 struct Controller(*mut DeviceObject);
 
-/// The drivers' entry.
+/// Starts one of these drivers: their DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.

@@ -87,7 +87,7 @@ unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> N
     request_packet::complete(irp, status::SUCCESS, 0)
 }
 
-/// A power IRP, for the device below to handle.
+/// Passes a power IRP on to the device below, which handles it.
 ///
 /// # Safety
 /// The caller owns the IRP and is attached to `lower`.
@@ -97,8 +97,8 @@ pub unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     po::PoCallDriver(lower, irp)
 }
 
-/// A PnP IRP that the driver has nothing of its own to do for: it agrees to stopping and removal, and leaves
-/// the rest to the devices below. `PASSIVE_LEVEL`.
+/// Handles a PnP IRP that the driver has nothing of its own to do for: it agrees to stopping and removal, and
+/// leaves the rest to the devices below. `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// As [`power`].

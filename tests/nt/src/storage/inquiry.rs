@@ -52,7 +52,7 @@ impl Inquiry {
     }
 }
 
-/// The word for a device type in device ids, and the generic id.
+/// Returns the word for a device type in device ids, and the generic id.
 pub fn type_names(device_type: u8) -> (&'static str, &'static str) {
     match device_type {
         DISK => ("Disk", "GenDisk"),
@@ -61,14 +61,15 @@ pub fn type_names(device_type: u8) -> (&'static str, &'static str) {
     }
 }
 
-/// A field of INQUIRY or IDENTIFY data as it stands in a device id: what may not stand there, and every
-/// space, becomes an underscore (documentation "Identifiers for SCSI devices").
+/// Returns a field of INQUIRY or IDENTIFY data as it stands in a device id: what may not stand there, and
+/// every space, becomes an underscore (documentation "Identifiers for SCSI devices").
 pub fn id_field(field: &[u8]) -> String {
     let allowed = |b: u8| b > b' ' && b < 0x7F && b != b',';
     field.iter().map(|&b| if allowed(b) { b as char } else { '_' }).collect()
 }
 
-/// The hardware ids of a SCSI device, most exact first (documentation "Identifiers for SCSI devices").
+/// Returns the hardware ids of a SCSI device, most exact first (documentation "Identifiers for SCSI
+/// devices").
 pub fn scsi_hardware_ids(inquiry: &Inquiry, device_type: u8) -> Vec<String> {
     let (kind, generic) = type_names(device_type);
     let [vendor, product, revision] = inquiry.names().map(id_field);
@@ -83,7 +84,7 @@ pub fn scsi_hardware_ids(inquiry: &Inquiry, device_type: u8) -> Vec<String> {
     ]
 }
 
-/// The device id of a SCSI device: names without their padding.
+/// Returns the device id of a SCSI device: names without their padding.
 pub fn scsi_device_id(inquiry: &Inquiry, device_type: u8) -> String {
     let (kind, _) = type_names(device_type);
     let [vendor, product, revision] = inquiry.names().map(|f| id_field(f.trim_ascii_end()));

@@ -14,7 +14,7 @@ pub struct Piece {
     pub length: u32,
 }
 
-/// The pieces of `length` bytes of mapped memory from `address` on: as few as there can be.
+/// Returns the pieces of `length` bytes of mapped memory from `address` on: as few as there can be.
 pub fn pieces(address: usize, length: usize) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut at = address;

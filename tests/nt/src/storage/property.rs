@@ -102,7 +102,7 @@ pub struct Properties<'a> {
 }
 
 impl AdapterDescriptor {
-    /// A descriptor of an adapter on a bus of `bus_type`.
+    /// Returns a descriptor of an adapter on a bus of `bus_type`.
     pub fn new(bus_type: u32, maximum_transfer_length: u32, maximum_physical_pages: u32) -> Self {
         Self {
             version: size_of::<Self>() as u32,
@@ -157,7 +157,7 @@ pub unsafe fn give(irp: *mut Irp, answer: &[u8], length: usize, least: usize) ->
     (status::SUCCESS, count)
 }
 
-/// The device descriptor with its strings.
+/// Returns the device descriptor with its strings.
 fn device_descriptor(properties: &Properties) -> alloc::vec::Vec<u8> {
     let header = size_of::<DeviceDescriptor>();
     let mut strings = alloc::vec::Vec::new();

@@ -125,7 +125,7 @@ pub enum Direction {
 }
 
 impl Srb {
-    /// An SRB for a SCSI command, with `sense` to put sense data in. `timeout` in seconds.
+    /// Returns an SRB for a SCSI command, with `sense` to put sense data in. `timeout` in seconds.
     pub fn execute(
         cdb: &[u8],
         direction: Direction,
@@ -155,7 +155,7 @@ impl Srb {
         }
     }
 
-    /// An SRB for another function.
+    /// Returns an SRB for another function.
     pub const fn of(function: u8) -> Self {
         Self {
             length: size_of::<Self>() as u16,
@@ -197,12 +197,12 @@ impl Srb {
         self.srb_status & 0x3F
     }
 
-    /// The command.
+    /// Returns the command.
     pub fn command(&self) -> &[u8] {
         &self.cdb[..usize::from(self.cdb_length).min(self.cdb.len())]
     }
 
-    /// The status of the IRP that carries a completed SRB, as port drivers translate it.
+    /// Returns the status of the IRP that carries a completed SRB, as port drivers translate it.
     pub fn nt_status(&self) -> NtStatus {
         match self.status() {
             srb_status::SUCCESS => status::SUCCESS,

@@ -79,12 +79,12 @@ unsafe impl Sync for Adapter {}
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Adapter {
-    /// The miniport's device extension.
+    /// Returns the miniport's device extension.
     pub fn extension(&self) -> Pvoid {
         self.memory.as_ptr().wrapping_add(1).cast_mut().cast()
     }
 
-    /// The adapter whose device extension a miniport passes.
+    /// Returns the adapter whose device extension a miniport passes.
     ///
     /// # Safety
     /// `extension` must be one that Storport gave out.
@@ -104,7 +104,7 @@ impl Adapter {
         balanced(name, start, routine)
     }
 
-    /// The descriptor for the class driver.
+    /// Returns the descriptor for the class driver.
     pub fn descriptor(&self) -> AdapterDescriptor {
         let pages = self.configuration.number_of_physical_breaks;
         AdapterDescriptor {
@@ -119,7 +119,7 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
     &mut **(*device).device_extension.cast::<*mut Extension>()
 }
 
-/// The logical unit of a PDO of Storport's.
+/// Returns the logical unit of a PDO of Storport's.
 ///
 /// # Safety
 /// `device` is a device of a miniport's driver object.
@@ -130,7 +130,7 @@ pub unsafe fn unit_of<'a>(device: *mut DeviceObject) -> Option<&'a Unit> {
     }
 }
 
-/// A pointer for the device extension of a unit's PDO.
+/// Returns a pointer for the device extension of a unit's PDO.
 pub fn unit_extension(unit: NonNull<Unit>) -> usize {
     Box::into_raw(Box::new(Extension::Unit(unit))) as usize
 }

@@ -17,12 +17,12 @@ pub struct Miniport {
     pub context: Pvoid,
 }
 
-/// The client id under which a driver object keeps its [`Miniport`].
+/// Returns the client id under which a driver object keeps its [`Miniport`].
 fn client_id() -> Pvoid {
     StorPortInitialize as *const () as Pvoid
 }
 
-/// The miniport that `driver` is.
+/// Returns the miniport that `driver` is.
 ///
 /// # Safety
 /// `driver` must be a driver object that was initialized here.

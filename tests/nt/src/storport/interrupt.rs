@@ -54,7 +54,7 @@ pub unsafe fn disconnect(adapter: *mut Adapter) {
     }
 }
 
-/// The interrupt service routine: the miniport's.
+/// Returns the interrupt service routine: the miniport's.
 unsafe extern "win64" fn service(_: Pvoid, context: Pvoid) -> Boolean {
     let adapter = &*context.cast::<Adapter>();
     match adapter.miniport.hw.hw_interrupt {

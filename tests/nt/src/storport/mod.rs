@@ -59,7 +59,7 @@ pub static STORPORT: &[Export] = crate::exports! {
     }
 };
 
-/// The service and the target id of a logical unit's PDO; `None` for any other device. PASSIVE_LEVEL.
+/// Returns the service and the target id of a logical unit's PDO; `None` for any other device. PASSIVE_LEVEL.
 ///
 /// # Safety
 /// `pdo` is a device object that stays.

@@ -248,8 +248,8 @@ impl Request {
         [(*self.srb).path_id, (*self.srb).target_id, (*self.srb).lun]
     }
 
-    /// The system address of the data. With an IRP that has an MDL, the SRB's data buffer is an address in
-    /// the MDL's own terms.
+    /// Returns the system address of the data. With an IRP that has an MDL, the SRB's data buffer is an
+    /// address in the MDL's own terms.
     unsafe fn system_address(&self) -> *mut u8 {
         let mdl = match self.owner {
             Owner::Irp(irp) => (*irp).mdl_address,
@@ -264,7 +264,7 @@ impl Request {
     }
 }
 
-/// The scatter-gather list of a buffer, header first.
+/// Returns the scatter-gather list of a buffer, header first.
 unsafe fn scatter_gather_list(address: usize, length: usize) -> Vec<usize> {
     let pieces = pieces(address, length);
     let bytes = size_of::<ScatterGatherHeader>() + pieces.len() * size_of::<ScatterGatherElement>();
@@ -297,7 +297,7 @@ pub unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb:
     }
 }
 
-/// The system address of an active SRB's data, for `StorPortGetSystemAddress`.
+/// Returns the system address of an active SRB's data, for `StorPortGetSystemAddress`.
 ///
 /// # Safety
 /// `adapter` must be valid.
@@ -306,7 +306,7 @@ pub unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8
     queues.active.get(&(srb as usize)).filter(|r| !r.list.is_empty()).map(|r| r.system_address())
 }
 
-/// The MDL of an active SRB, for `StorPortGetOriginalMdl`; null if its sender gave none.
+/// Returns the MDL of an active SRB, for `StorPortGetOriginalMdl`; null if its sender gave none.
 ///
 /// # Safety
 /// As [`system_address`].

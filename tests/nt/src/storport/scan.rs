@@ -65,7 +65,7 @@ unsafe fn query(adapter: *mut Adapter, address: Address) -> Option<Inquiry> {
     (length >= 5).then_some(Inquiry(data))
 }
 
-/// The unit serial number; empty if there is none.
+/// Returns the unit serial number; empty if there is none.
 unsafe fn serial(adapter: *mut Adapter, address: Address) -> Vec<u8> {
     let mut page = [0; SERIAL_PAGE];
     let cdb = cdb::inquiry(Some(UNIT_SERIAL_NUMBER), page.len() as u16);
@@ -78,7 +78,7 @@ unsafe fn serial(adapter: *mut Adapter, address: Address) -> Vec<u8> {
     }
 }
 
-/// The units of a target with numbers below 256.
+/// Returns the units of a target with numbers below 256.
 unsafe fn report_luns(adapter: *mut Adapter, address: Address) -> Vec<u8> {
     let mut list = [0; LUN_LIST];
     let Some(length) = command(adapter, address, &cdb::report_luns(LUN_LIST as u32), &mut list) else {

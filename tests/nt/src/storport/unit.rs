@@ -115,7 +115,7 @@ unsafe fn create(
     Some(unit)
 }
 
-/// The PDOs to report as bus relations.
+/// Returns the PDOs to report as bus relations.
 pub fn report(adapter: &Adapter) -> Vec<*mut DeviceObject> {
     adapter.units.lock().iter().filter(|unit| unit.present).map(|unit| unit.device).collect()
 }
