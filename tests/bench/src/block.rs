@@ -15,7 +15,7 @@ pub fn fill(data: &mut [u8], offset: u64, stamp: u64) {
     }
 }
 
-/// The number and the stamp in the first block of `data`.
+/// Returns the number and the stamp in the first block of `data`.
 pub fn head(data: &[u8]) -> (u64, u64) {
     let word = |at: usize| {
         let mut bytes = [0; 8];

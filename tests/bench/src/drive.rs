@@ -8,7 +8,7 @@ pub trait Engine {
     /// Nanoseconds since some time.
     fn now(&mut self) -> u64;
 
-    /// The buffer of a slot whose request is not in flight.
+    /// Returns the buffer of a slot whose request is not in flight.
     fn buffer(&mut self, slot: usize) -> &mut [u8];
 
     /// Puts the slot's request into the queue; it need not be on its way before [`Self::wait`].

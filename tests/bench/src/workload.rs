@@ -45,7 +45,7 @@ pub const ALL: [Workload; 8] = [
 ];
 
 impl Workload {
-    /// The workload of this name.
+    /// Returns the workload of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|workload| workload.name == name)
     }
@@ -69,8 +69,8 @@ impl Workload {
     }
 }
 
-/// A permutation of `0..period`: a linear congruential step over the next power of two, which has full period
-/// (Hull and Dobell: odd increment, multiplier 1 mod 4), walked until it falls inside.
+/// Returns a permutation of `0..period`: a linear congruential step over the next power of two, which has
+/// full period (Hull and Dobell: odd increment, multiplier 1 mod 4), walked until it falls inside.
 fn scatter(index: u64, period: u64) -> u64 {
     let mask = period.next_power_of_two() - 1;
     let mut at = index;

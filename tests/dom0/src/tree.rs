@@ -47,7 +47,7 @@ fn absent_is_empty(result: io::Result<Vec<Box<str>>>) -> io::Result<Vec<Box<str>
     }
 }
 
-/// A node as a line.
+/// Returns a node as a line.
 pub fn line(path: &str, value: &str) -> String {
     let mut line = format!("{path} = ");
     for byte in value.bytes() {

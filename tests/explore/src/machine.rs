@@ -119,7 +119,7 @@ impl Machine {
         Machine { storages, vbds, emulated_only, bios: !random.once_in(4) }
     }
 
-    /// The nodes, one a line.
+    /// Returns the nodes, one a line.
     pub fn nodes(&self) -> String {
         let mut text = String::new();
         for (path, value) in self.tree().snapshot() {
@@ -263,7 +263,7 @@ impl Machine {
         }
     }
 
-    /// The nodes as the toolstack and the backends write them.
+    /// Returns the nodes as the toolstack and the backends write them.
     fn tree(&self) -> Tree {
         let tree = Tree::default();
         for vbd in &self.vbds {

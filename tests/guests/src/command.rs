@@ -54,7 +54,7 @@ fn line(command: &Command) -> String {
     line
 }
 
-/// The last lines a failed program wrote.
+/// Returns the last lines a failed program wrote.
 fn tail(output: &Output) -> String {
     let text =
         String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });

@@ -18,18 +18,18 @@ impl Layout {
         Self::at(package.ancestors().nth(2).unwrap_or(package))
     }
 
-    /// A workspace at `root`, an absolute path, on its own.
+    /// Returns a workspace at `root`, an absolute path, on its own.
     fn at(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         Self { toolchain: root.join("target/cross"), root }
     }
 
-    /// A copy of this workspace at `root`, an absolute path: it shares what completes the toolchain.
+    /// Returns a copy of this workspace at `root`, an absolute path: it shares what completes the toolchain.
     pub fn copy_at(&self, root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), toolchain: self.toolchain.clone() }
     }
 
-    /// The workspace folder.
+    /// Returns the workspace folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -39,7 +39,7 @@ impl Layout {
         self.root.join("target")
     }
 
-    /// The drivers as they ship: `.sys`, `.pdb`, INF files.
+    /// Returns the drivers as they ship: `.sys`, `.pdb`, INF files.
     pub fn dist(&self) -> PathBuf {
         self.root.join("dist")
     }
@@ -49,7 +49,7 @@ impl Layout {
         self.target().join("nt")
     }
 
-    /// The sources of what the cross build needs, in the repository.
+    /// Returns the sources of what the cross build needs, in the repository.
     pub fn cross_sources(&self) -> PathBuf {
         self.root.join("cross")
     }
@@ -59,22 +59,22 @@ impl Layout {
         self.target().join("cross")
     }
 
-    /// The stand-in for an installed WDK: headers and import libraries.
+    /// Returns the stand-in for an installed WDK: headers and import libraries.
     pub fn wdk(&self) -> PathBuf {
         self.cross().join("wdk")
     }
 
-    /// The directory source that stands for crates.io in a cross build.
+    /// Returns the directory source that stands for crates.io in a cross build.
     pub fn crates(&self) -> PathBuf {
         self.cross().join("crates")
     }
 
-    /// The cargo configuration of a cross build.
+    /// Returns the cargo configuration of a cross build.
     pub fn cargo_config(&self) -> PathBuf {
         self.cross().join("config.toml")
     }
 
-    /// The standard library's source, where core and alloc are built from it.
+    /// Returns the standard library's source, where core and alloc are built from it.
     pub fn rust_source(&self) -> PathBuf {
         self.toolchain.join("rust-src")
     }

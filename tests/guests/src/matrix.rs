@@ -195,7 +195,7 @@ fn cells(name: &str, title: &str, scenario: &Scenario, boot: &boot::Boot) -> [St
     [name.to_owned(), title.to_owned(), mode, exposure, format!("{seen}; hid {hid}"), verdict, images]
 }
 
-/// The mode that a boot must be in, and what it must expose.
+/// Returns the mode that a boot must be in, and what it must expose.
 pub fn expected(expect: &Expect) -> (String, String) {
     let mode = match (expect.decision, expect.withheld, expect.stop, expect.ending) {
         (_, _, Some((reason, ..)), _) => format!("PV, stopped: {reason:?}"),
@@ -220,7 +220,7 @@ pub fn expected(expect: &Expect) -> (String, String) {
     (mode + &ending, exposure)
 }
 
-/// The lines that the table has of the other rows than those of these names.
+/// Returns the lines that the table has of the other rows than those of these names.
 fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read {}; run the whole matrix first", path.display()))?;

@@ -26,7 +26,7 @@ pub struct GuestTest<'a> {
 }
 
 impl<'a> GuestTest<'a> {
-    /// A test of this name.
+    /// Returns a test of this name.
     pub fn new(name: impl Into<String>, run: impl Fn() -> Result<()> + Send + 'a) -> Self {
         Self { name: name.into(), run: Box::new(run) }
     }
@@ -37,13 +37,13 @@ pub fn rig_failure(error: &anyhow::Error) -> Option<&RigError> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// The turn of a day: the number of the day, counted from 1970, within [`TURNS`].
+/// Returns the turn of a day: the number of the day, counted from 1970, within [`TURNS`].
 pub fn turn_of_today() -> usize {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (now.as_secs() / 86_400) as usize % TURNS
 }
 
-/// The guest tests of `cargo xtask test` in a turn, from 0 to [`TURNS`] - 1.
+/// Returns the guest tests of `cargo xtask test` in a turn, from 0 to [`TURNS`] - 1.
 ///
 /// # Errors
 /// The list of the wrong driver's cases cannot be read.
@@ -64,7 +64,7 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<
     Ok(tests)
 }
 
-/// The guests of the catalogue that [`tested`] leaves out in this turn.
+/// Returns the guests of the catalogue that [`tested`] leaves out in this turn.
 pub fn left_out<'a>(
     layout: &'a Layout,
     rig: &'a RigFiles,
@@ -74,7 +74,7 @@ pub fn left_out<'a>(
     of_catalogue(layout, rig, None).filter(move |test| !chosen.contains(&test.name))
 }
 
-/// The guests of the catalogue: those of a turn, or all.
+/// Returns the guests of the catalogue: those of a turn, or all.
 fn of_catalogue<'a>(
     layout: &'a Layout,
     rig: &'a RigFiles,
@@ -96,14 +96,14 @@ fn is_chosen(runs: Runs, in_turn: &mut usize, turn: Option<usize>) -> bool {
     }
 }
 
-/// A boot of a scenario, held against what it expects.
+/// Boots a scenario, and holds the boot against what it expects.
 fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static Scenario) -> GuestTest<'a> {
     GuestTest::new(scenario.name, move || {
         none_of(&verdict::differences(scenario, &boot::boot(layout, rig, scenario)?))
     })
 }
 
-/// The boots of a sequence, held against what each expects.
+/// Boots a sequence, and holds each boot against what it expects.
 fn sequence_test<'a>(layout: &'a Layout, rig: &'a RigFiles, sequence: &'static Sequence) -> GuestTest<'a> {
     GuestTest::new(sequence.name, move || {
         let boots = boot::boot_sequence(layout, rig, sequence)?;

@@ -174,8 +174,8 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// The code of a bugcheck that comes before the session manager: nothing was written to the registry, and
-    /// no file to a volume.
+    /// Returns the code of a bugcheck that comes before the session manager: nothing was written to the
+    /// registry, and no file to a volume.
     pub const fn ending_early(&self) -> Option<u32> {
         match self.ending {
             Ending::CrashEarly(code) => Some(code),
@@ -212,7 +212,7 @@ pub struct Sequence {
     pub runs: Runs,
 }
 
-/// A boot from emulated disks for the given reason.
+/// Returns a boot from emulated disks for the given reason.
 pub const fn emulated(decision: Reason) -> Expect {
     Expect {
         decision,

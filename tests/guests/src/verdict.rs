@@ -113,7 +113,7 @@ impl Observed {
     }
 }
 
-/// The reason in the first debug line that contains `part`.
+/// Returns the reason in the first debug line that contains `part`.
 fn reason(report: &Report, part: &str) -> Option<Reason> {
     let line = report.debug(part).next()?;
     let (_, rest) = line.split_once("reason=0x")?;
@@ -156,7 +156,7 @@ fn name(reason: Option<Reason>) -> String {
 /// The head of the table that [`row`] fills.
 pub const HEAD: [&str; 7] = ["boot", "guest saw", "hid", "exposed", "last census", "verdict", "image check"];
 
-/// A boot's row.
+/// Returns a boot's row.
 pub fn row(scenario: &Scenario, boot: &Boot) -> [String; 7] {
     let seen = Observed::of(&boot.outcome.report());
     let mut verdict = String::new();

@@ -8,7 +8,7 @@ use protocol::{Version, Word};
 
 use crate::scenario::Scenario;
 
-/// The version of a scenario's boot; `sequence` is the name of the sequence that it is a part of.
+/// Returns the version of a scenario's boot; `sequence` is the name of the sequence that it is a part of.
 pub fn of(scenario: &Scenario, sequence: Option<&str>) -> Version {
     let named = scenario.words.iter().find_map(|word| match word {
         Word::Nt(version) => Some(*version),

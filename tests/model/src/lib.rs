@@ -165,7 +165,7 @@ fn missing_examples(setup: &Setup, checker: &impl Checker<Setup>) -> Vec<(&'stat
         .collect()
 }
 
-/// The history up to the first state in which the property does not hold.
+/// Returns the history up to the first state in which the property does not hold.
 fn history(setup: &Setup, property: &'static str, path: stateright::Path<World, Step>) -> String {
     let property = setup.property(property);
     let mut text = String::new();

@@ -135,7 +135,7 @@ fn is_silent(setup: &Setup, world: &World, way: usize) -> bool {
     setup.faults.silent && !known(setup)[way] && !world.read[way]
 }
 
-/// The ways whose controllers are known by their ids.
+/// Returns the ways whose controllers are known by their ids.
 fn known(setup: &Setup) -> [bool; 2] {
     [true, !setup.faults.stranger]
 }
@@ -253,7 +253,7 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     }
 }
 
-/// The world after a step, and what the guard answered on the way.
+/// Returns the world after a step, and what the guard answered on the way.
 pub fn take(setup: &Setup, world: &World, step: Step) -> (World, Vec<(Event, Action)>) {
     let mut next = Stepping { setup, world: world.clone(), talk: Vec::new() };
     next.take(step);

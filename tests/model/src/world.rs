@@ -98,7 +98,7 @@ impl Kind {
         Kind::Resumed,
     ];
 
-    /// The kind of an event.
+    /// Returns the kind of an event.
     pub fn of(event: Event) -> Option<Kind> {
         match event {
             Event::BusAttached { .. } => Some(Kind::BusAttached),
@@ -192,7 +192,7 @@ pub struct World {
 const IDENTITY: Identity = Identity { sectors: 16384, signature: Signature::Mbr(0xD15C_0001) };
 
 impl World {
-    /// A machine that is off.
+    /// Returns a machine that is off.
     pub fn new(policy: HidePolicy, unplug: bool) -> World {
         World {
             guard: Guard::new(),
@@ -271,7 +271,7 @@ impl World {
         }
     }
 
-    /// The second vbd as the guard compares it. `read`: xenvbd has read its content, too.
+    /// Returns the second vbd as the guard compares it. `read`: xenvbd has read its content, too.
     pub fn second(&self, faults: &Faults, read: bool) -> Own {
         let (same, clone) = (self.is_second_way(faults), faults.second == Some(Second::Clone));
         let (domain, path) = match (faults.untold, same) {
@@ -288,8 +288,9 @@ impl World {
         census::compare(&disk, &self.second(faults, read)) == Pair::Shared
     }
 
-    /// The census that xenvbd takes: every disk with an interface, by the guard's own rules. `known` tells
-    /// whether an emulated disk is known by its ids; otherwise its content decides, where it was `read`.
+    /// Returns the census that xenvbd takes: every disk with an interface, by the guard's own rules. `known`
+    /// tells whether an emulated disk is known by its ids; otherwise its content decides, where it was
+    /// `read`.
     pub fn census(&self, known: [bool; 2], read: [bool; 2], faults: &Faults) -> Counts {
         let ways = (0..2).filter(|&way| self.paths[way] >= Path::Arrived);
         let emulated = ways.map(|way| {
@@ -309,7 +310,7 @@ impl World {
     }
 }
 
-/// A vbd of qemu's.
+/// Returns a vbd of qemu's.
 fn own(domain: u16, params: &str, identity: Option<Identity>) -> Own {
     let mut backing = Backing::new(domain, "/local/domain/0/backend/qdisk/1/768");
     backing.learn("params", params.as_bytes());

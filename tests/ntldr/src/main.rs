@@ -50,7 +50,7 @@ unsafe extern "C" fn load(magic: u32, info: u32) -> u64 {
     place(first_file(archive))
 }
 
-/// The archive that was put into memory.
+/// Returns the archive that was put into memory.
 ///
 /// # Safety
 /// Memory up to the executive is there, and mapped.
@@ -64,7 +64,7 @@ unsafe fn preloaded() -> Option<core::ops::Range<usize>> {
     })
 }
 
-/// The archive's first file (ustar: name at 0, octal size at 124, content behind 512 bytes).
+/// Returns the archive's first file (ustar: name at 0, octal size at 124, content behind 512 bytes).
 fn first_file(archive: &[u8]) -> &[u8] {
     require(archive.len() > 512 && archive.starts_with(EXECUTIVE), "the first file is not the executive");
     let digits = archive[124..136].iter().take_while(|byte| (b'0'..=b'7').contains(byte));

@@ -84,7 +84,7 @@ pub(crate) fn state(dir: &Path, key: &Key) -> State {
     State::Good
 }
 
-/// The stamp itself: an input of what is made from the directory.
+/// Returns the stamp itself: an input of what is made from the directory.
 pub(crate) fn stamp(dir: &Path) -> Result<Vec<u8>, RigError> {
     let path = dir.join(STAMP);
     fs::read(&path).file("read", path)

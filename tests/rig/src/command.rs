@@ -41,12 +41,12 @@ impl Tool {
         Self { command, program: program.display().to_string(), log: log.to_owned() }
     }
 
-    /// A program that may clean up after itself when we die: it gets SIGTERM.
+    /// Returns a program that may clean up after itself when we die: it gets SIGTERM.
     pub fn polite(program: impl AsRef<Path>, log: &Path) -> Self {
         Self::new(program.as_ref(), log, "TERM")
     }
 
-    /// A program that is simply killed when we die.
+    /// Returns a program that is simply killed when we die.
     pub fn plain(program: impl AsRef<Path>, log: &Path) -> Self {
         Self::new(program.as_ref(), log, "KILL")
     }
@@ -100,7 +100,7 @@ impl Tool {
 }
 
 impl Running {
-    /// The exit status if it has ended.
+    /// Returns the exit status if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -146,7 +146,7 @@ impl Drop for Running {
     }
 }
 
-/// An exit status in words.
+/// Returns an exit status in words.
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -155,7 +155,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The last `bytes` bytes of a file as text; empty if there is none.
+/// Returns the last `bytes` bytes of a file as text; empty if there is none.
 pub(crate) fn tail(path: &Path, bytes: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;

@@ -132,7 +132,7 @@ impl Dom0 {
         Ok(vec![XEN, KERNEL, ROOT, BUSYBOX, ORDER])
     }
 
-    /// The initial file system: busybox, the modules in order, and the rig's scripts.
+    /// Returns the initial file system: busybox, the modules in order, and the rig's scripts.
     pub fn initramfs(&self, scripts: &[(&str, &str)]) -> Result<Vec<u8>, RigError> {
         let read = |name: &str| {
             let path = self.dir.join(name);

@@ -38,7 +38,7 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(600);
 /// Another apt may be at work, as on a machine that has just booted.
 const LOCK_WAIT: &str = "-oDPkg::Lock::Timeout=300";
 
-/// The search path with the system directories that an unprivileged user's lacks.
+/// Returns the search path with the system directories that an unprivileged user's lacks.
 fn search_path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin");
@@ -73,7 +73,7 @@ impl Root {
         sudo.is_ok().then_some(Self::Sudo)
     }
 
-    /// A command run as root.
+    /// Returns a command run as root.
     pub fn tool(&self, program: &str, log: &Path) -> Tool {
         match self {
             Self::Already => Tool::polite(find(program).unwrap_or_else(|| program.into()), log),
@@ -181,7 +181,7 @@ fn sources(targets: &str) -> String {
     }
 }
 
-/// The machine's apt settings that reach its archive (proxies and the like), one per element.
+/// Returns the machine's apt settings that reach its archive (proxies and the like), one per element.
 fn network_settings(dump: &str) -> Vec<String> {
     dump.lines()
         .filter(|line| {

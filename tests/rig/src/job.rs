@@ -50,7 +50,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job without disks, with 128 MiB and two minutes; xenstore is dumped at `@xg up`.
+    /// Returns a job without disks, with 128 MiB and two minutes; xenstore is dumped at `@xg up`.
     pub fn new(name: impl Into<String>, kernel: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -99,7 +99,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A writable disk served by blkback, present from the start.
+    /// Returns a writable disk served by blkback, present from the start.
     pub fn new(image: impl Into<PathBuf>, vdev: impl Into<String>) -> Self {
         Self {
             image: image.into(),
@@ -111,7 +111,7 @@ impl Disk {
         }
     }
 
-    /// A CD-ROM drive with this medium, present from the start.
+    /// Returns a CD-ROM drive with this medium, present from the start.
     pub fn cdrom(image: impl Into<PathBuf>, vdev: impl Into<String>) -> Self {
         Self { cdrom: true, read_only: true, backend: Backend::Qdisk, ..Self::new(image, vdev) }
     }
@@ -223,7 +223,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The report lines among the console's.
+    /// Returns the report lines among the console's.
     pub fn report(&self) -> Report {
         Report::parse(self.console.iter().map(String::as_str))
     }
@@ -241,8 +241,8 @@ pub enum Progress<'a> {
 /// The bytes at offset 8 of the page before a preloaded file.
 pub const PRELOADED_MARK: &[u8; 16] = b"preloaded file: ";
 
-/// A preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a type
-/// that hvmloader never asks for (126, inactive).
+/// Returns a preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a
+/// type that hvmloader never asks for (126, inactive).
 pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
     const PAGE: usize = 4096;
     let mut bytes = vec![0; PAGE];
@@ -253,7 +253,7 @@ pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The guest's xl configuration. `targets` are dom0's paths of the disks.
+/// Returns the guest's xl configuration. `targets` are dom0's paths of the disks.
 pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> {
     let mut text = format!(
         "name = \"guest\"\ntype = \"hvm\"\nmemory = {}\nvcpus = {}\nkernel = \"/run/job/kernel\"\n",
@@ -288,7 +288,7 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
     Ok(text)
 }
 
-/// A disk as xl wants it described; the target comes last. `target` is dom0's path of it.
+/// Returns a disk as xl wants it described; the target comes last. `target` is dom0's path of it.
 pub(crate) fn specification(disk: &Disk, target: &str) -> String {
     let access = if disk.read_only { "ro" } else { "rw" };
     let backend = match disk.backend {
@@ -299,7 +299,7 @@ pub(crate) fn specification(disk: &Disk, target: &str) -> String {
     format!("format=raw,vdev={}{kind},access={access},{backend},target={target}", disk.vdev)
 }
 
-/// A string of xl's configuration language.
+/// Returns a string of xl's configuration language.
 fn quote(job: &Job, text: &str) -> Result<String, RigError> {
     if text.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
         return Err(job.bad(format!(

@@ -64,7 +64,7 @@ impl Linux {
         Ok(this)
     }
 
-    /// The kernel, for [`crate::Job::kernel`].
+    /// Returns the kernel, for [`crate::Job::kernel`].
     pub fn kernel(&self) -> PathBuf {
         self.dir.join(KERNEL)
     }

@@ -156,7 +156,7 @@ impl Live {
         sent.map_err(|_| self.silent("taking a command", Duration::from_secs(10)))
     }
 
-    /// The next line dom0 reports, without its mark.
+    /// Returns the next line dom0 reports, without its mark.
     pub fn reported(&mut self) -> Option<String> {
         while let Ok(Some(line)) = self.shell.next() {
             if let Some(report) = line.strip_prefix("@rig ") {
@@ -225,7 +225,7 @@ fn explain(failure: Failure, doing: &str, qemu: &mut Running, console: &Path) ->
     }
 }
 
-/// A path as a word of a shell's command.
+/// Returns a path as a word of a shell's command.
 fn quote(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

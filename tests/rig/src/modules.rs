@@ -14,7 +14,7 @@ const STEP_LIMIT: Duration = Duration::from_secs(300);
 /// Names of the modules in order, beside them.
 pub(crate) const ORDER: &str = "modules/order";
 
-/// The one file of `dir` whose name starts and ends so.
+/// Returns the one file of `dir` whose name starts and ends so.
 pub(crate) fn only(dir: &Path, start: &str, end: &str) -> Result<PathBuf, RigError> {
     let mut names: Vec<String> = fs::read_dir(dir)
         .file("list", dir)?

@@ -131,12 +131,12 @@ const LONG: &str = "smoke long 0123456789012345678901234567890123456789012345678
 /// Number of times that a talkative payload prints the long line: more than Xen's buffers hold.
 pub const TALK: u32 = 400;
 
-/// The long line as it should arrive.
+/// Returns the long line as it should arrive.
 pub fn long_line() -> &'static str {
     LONG.trim_end()
 }
 
-/// The image.
+/// Returns the image.
 pub fn image(behaviour: Behaviour) -> Vec<u8> {
     let mut code = Code { bytes: Vec::new(), labels: HashMap::new(), jumps: Vec::new(), texts: Vec::new() };
     code.emit_u32(&[0xBC], STACK); // mov esp, STACK

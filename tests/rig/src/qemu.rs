@@ -62,7 +62,7 @@ impl Qemu {
         &self.dir
     }
 
-    /// The wrapper: takes qemu-system-x86_64's arguments.
+    /// Returns the wrapper: takes qemu-system-x86_64's arguments.
     pub fn run(&self) -> PathBuf {
         self.dir.join("run")
     }
@@ -112,7 +112,7 @@ pub(crate) enum Drive<'a> {
     Writable(&'a Path),
 }
 
-/// A path in one of qemu's comma-separated options.
+/// Returns a path in one of qemu's comma-separated options.
 pub(crate) fn escape(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }

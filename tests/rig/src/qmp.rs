@@ -40,7 +40,7 @@ impl Lines {
         result
     }
 
-    /// The next whole line, if it is there.
+    /// Returns the next whole line, if it is there.
     pub fn next(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {

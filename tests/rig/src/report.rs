@@ -33,12 +33,12 @@ impl Line {
         Some(Self { kind: kind.to_owned(), fields, text: text.to_owned() })
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.fields.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a field as a number: decimal, or hexadecimal after `0x`.
+    /// Returns the value of a field as a number: decimal, or hexadecimal after `0x`.
     pub fn number(&self, key: &str) -> Option<u64> {
         let value = self.get(key)?;
         match value.strip_prefix("0x") {
@@ -97,12 +97,12 @@ impl Report {
         self.lines.iter().filter(move |line| line.kind == kind)
     }
 
-    /// The first line of a kind.
+    /// Returns the first line of a kind.
     pub fn first(&self, kind: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.kind == kind)
     }
 
-    /// The first line of a kind whose field has this value.
+    /// Returns the first line of a kind whose field has this value.
     pub fn find(&self, kind: &str, key: &str, value: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.kind == kind && line.is(key, value))
     }
@@ -117,7 +117,7 @@ impl Report {
         self.lines.iter().position(|line| line.kind == kind)
     }
 
-    /// The debug output that contains `part`.
+    /// Returns the debug output that contains `part`.
     pub fn debug<'a>(&'a self, part: &'a str) -> impl Iterator<Item = &'a str> {
         self.lines
             .iter()
@@ -126,7 +126,7 @@ impl Report {
             .filter(move |t| t.contains(part))
     }
 
-    /// The value of `end`'s verdict; `None` if the guest never got there.
+    /// Returns the value of `end`'s verdict; `None` if the guest never got there.
     pub fn verdict(&self) -> Option<&str> {
         self.first("end")?.get("verdict")
     }

@@ -144,7 +144,7 @@ fn attempt(
     })
 }
 
-/// A PCI slot as dom0 spells it.
+/// Returns a PCI slot as dom0 spells it.
 fn slot(number: u32) -> String {
     format!("{number:02x}")
 }
@@ -215,7 +215,7 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     file.set_len(length.next_multiple_of(8 * SECTOR)).file("extend", path)
 }
 
-/// The files dom0 packed onto the results disk.
+/// Returns the files dom0 packed onto the results disk.
 fn read_results(path: &Path) -> Result<HashMap<String, String>, RigError> {
     let file = File::open(path).file("open", path)?;
     let bad = |error: std::io::Error| RigError::BadResults { reason: format!("not an archive: {error}") };

@@ -56,7 +56,7 @@ impl RigFiles {
         self.release
     }
 
-    /// The unpacked qemu 7.2: takes the arguments of qemu-system-x86_64.
+    /// Returns the unpacked qemu 7.2: takes the arguments of qemu-system-x86_64.
     pub fn qemu(&self) -> PathBuf {
         self.qemu.run()
     }

@@ -23,7 +23,7 @@ impl Store {
         Self { nodes }
     }
 
-    /// The value of a node.
+    /// Returns the value of a node.
     pub fn get(&self, path: &str) -> Option<&str> {
         self.nodes.get(path).map(String::as_str)
     }
@@ -44,8 +44,8 @@ impl Store {
             .map(|(node, value)| (node.as_str(), value.as_str()))
     }
 
-    /// The vbds of a guest: number of each virtual device, with the frontend's and the backend's xenbus
-    /// state.
+    /// Returns the vbds of a guest: number of each virtual device, with the frontend's and the backend's
+    /// xenbus state.
     pub fn vbds(&self, domain: u32) -> Vec<Vbd> {
         let front = format!("/local/domain/{domain}/device/vbd");
         let number = |path: String| self.get(&path).and_then(|value| value.parse().ok());

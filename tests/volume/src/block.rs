@@ -52,12 +52,12 @@ pub struct Partition<D> {
 }
 
 impl<D: BlockDevice> Partition<D> {
-    /// The partition of `sectors` sectors from `first` on.
+    /// Returns the partition of `sectors` sectors from `first` on.
     pub fn new(disk: D, first: u64, sectors: u64) -> Self {
         Self { disk, first, sectors }
     }
 
-    /// The disk's sector for sector `sector` of the partition, if the transfer lies inside.
+    /// Returns the disk's sector for sector `sector` of the partition, if the transfer lies inside.
     fn translate(&self, sector: u64, bytes: usize) -> Result<u64, IoError> {
         /// Outside the partition (`EINVAL`).
         const OUTSIDE: i32 = 22;

@@ -18,7 +18,7 @@ const TABLE: [u32; 256] = {
     table
 };
 
-/// The CRC-32 of `bytes`.
+/// Returns the CRC-32 of `bytes`.
 pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |c, &b| TABLE[usize::from(c as u8 ^ b)] ^ (c >> 8))
 }
@@ -33,8 +33,8 @@ pub fn seal(mut sector: Sector) -> Sector {
     sector
 }
 
-/// The checksum a sealed sector carries. Not the same as the CRC-32 of the whole sector, which is
-/// one and the same for every sealed sector, as a CRC over data and its own CRC is.
+/// Returns the checksum a sealed sector carries. Not the same as the CRC-32 of the whole sector, which is one
+/// and the same for every sealed sector, as a CRC over data and its own CRC is.
 pub fn seal_of(sector: &Sector) -> u32 {
     u32::from_le_bytes([sector[AT], sector[AT + 1], sector[AT + 2], sector[AT + 3]])
 }

@@ -45,14 +45,14 @@ pub struct FileRecord {
 const _: () = assert!(size_of::<FileRecord>() == SECTOR);
 
 impl FileRecord {
-    /// A free record.
+    /// Returns a free record.
     pub fn free() -> Self {
         let mut this = Self::new_zeroed();
         this.magic = MAGIC;
         this
     }
 
-    /// The record of file `name` with `size` bytes in `blocks`; `None` if the name or the list of
+    /// Returns the record of file `name` with `size` bytes in `blocks`; `None` if the name or the list of
     /// blocks is too long, or the name is empty.
     pub fn new(name: &str, size: usize, blocks: &[BlockRef]) -> Option<Self> {
         let mut this = Self::free();
@@ -74,18 +74,18 @@ impl FileRecord {
         (this.magic == MAGIC && fits && checksum::is_sealed(sector)).then_some(this)
     }
 
-    /// The sector to write.
+    /// Returns the sector to write.
     pub fn to_sector(self) -> Sector {
         checksum::seal(transmute!(self))
     }
 
-    /// The file's name; empty for a free record.
+    /// Returns the file's name; empty for a free record.
     pub fn name(&self) -> &str {
         let end = self.name.iter().position(|&b| b == 0).unwrap_or(NAME);
         core::str::from_utf8(&self.name[..end]).unwrap_or("?")
     }
 
-    /// The file's blocks, in order.
+    /// Returns the file's blocks, in order.
     pub fn blocks(&self) -> &[BlockRef] {
         &self.blocks[..self.used_blocks.get() as usize]
     }

@@ -30,7 +30,7 @@ impl ImageFile {
     }
 }
 
-/// An [`IoError`] of an [`io::Error`].
+/// Returns an [`IoError`] of an [`io::Error`].
 fn io_error(sector: u64) -> impl FnOnce(io::Error) -> IoError {
     move |error| IoError { sector, code: error.raw_os_error().unwrap_or(0) }
 }

@@ -27,27 +27,27 @@ pub const BLOCK_SECTORS: u64 = (BLOCK / SECTOR) as u64;
 /// Smallest partition that can be formatted, in sectors (1 MiB).
 pub const MIN_SECTORS: u64 = 2048;
 
-/// The sector of mount record `generation`.
+/// Returns the sector of mount record `generation`.
 pub const fn mount_record(generation: u64) -> u64 {
     MOUNT_RECORDS + generation % MOUNTS
 }
 
-/// The first sector of the log record in `slot`.
+/// Returns the first sector of the log record in `slot`.
 pub const fn log_record(slot: u64) -> u64 {
     LOG + slot * LOG_RECORD_SECTORS
 }
 
-/// The sector of file record `index`.
+/// Returns the sector of file record `index`.
 pub const fn file_record(index: usize) -> u64 {
     FILE_RECORDS + index as u64
 }
 
-/// The first sector of data block `block`.
+/// Returns the first sector of data block `block`.
 pub const fn data_block(block: u32) -> u64 {
     DATA + block as u64 * BLOCK_SECTORS
 }
 
-/// The number of data blocks in a partition of `sectors` sectors.
+/// Returns the number of data blocks in a partition of `sectors` sectors.
 pub const fn data_blocks(sectors: u64) -> u32 {
     let blocks = sectors.saturating_sub(DATA) / BLOCK_SECTORS;
     if blocks > u32::MAX as u64 { u32::MAX } else { blocks as u32 }

@@ -45,7 +45,7 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
-    /// The record of transaction `sequence`.
+    /// Returns the record of transaction `sequence`.
     pub fn new(generation: u64, sequence: u64, target: usize, root: u32, image: Sector) -> Self {
         let mut header = LogHeader::new_zeroed();
         header.magic = MAGIC;
@@ -68,7 +68,7 @@ impl LogRecord {
         whole.then_some(Self { header, image: *image })
     }
 
-    /// The sectors to write.
+    /// Returns the sectors to write.
     pub fn to_bytes(self) -> [u8; BYTES] {
         let head: Sector = transmute!(self.header);
         transmute!([checksum::seal(head), self.image])

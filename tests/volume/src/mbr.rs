@@ -52,7 +52,7 @@ const _: () = assert!(size_of::<Mbr>() == SECTOR);
 const MAGIC: u16 = 0xAA55;
 
 impl Mbr {
-    /// A table with one partition from [`FIRST_SECTOR`] to the disk's end.
+    /// Returns a table with one partition from [`FIRST_SECTOR`] to the disk's end.
     pub fn with_one_partition(signature: u32, disk_sectors: u64) -> Self {
         let sectors = u32::try_from(disk_sectors).unwrap_or(u32::MAX).saturating_sub(FIRST_SECTOR);
         let mut mbr = Self::new_zeroed();
@@ -64,7 +64,7 @@ impl Mbr {
         mbr
     }
 
-    /// The table of `disk`; `None` where there is none.
+    /// Returns the table of `disk`; `None` where there is none.
     pub fn read(disk: &(impl BlockDevice + ?Sized)) -> Result<Option<Self>, IoError> {
         let sector = disk.read_sector(0)?;
         Ok(Self::read_from_bytes(&sector).ok().filter(Self::is_valid))
@@ -75,8 +75,8 @@ impl Mbr {
         self.magic == MAGIC
     }
 
-    /// The partitions of the table that lie on a disk of `disk_sectors`: first sector and size.
-    /// The protective entry of a GPT disk is none.
+    /// Returns the partitions of the table that lie on a disk of `disk_sectors`: first sector and size. The
+    /// protective entry of a GPT disk is none.
     pub fn partitions(&self, disk_sectors: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.entries
             .iter()
@@ -85,7 +85,7 @@ impl Mbr {
             .filter(move |(first, sectors)| first + sectors <= disk_sectors)
     }
 
-    /// The first partition of `disk` as a device of its own.
+    /// Returns the first partition of `disk` as a device of its own.
     pub fn first_partition<D: BlockDevice>(disk: D) -> Result<Option<Partition<D>>, IoError> {
         let found = Self::read(&disk)?.and_then(|mbr| mbr.partitions(disk.sectors()).next());
         Ok(found.map(|(first, sectors)| Partition::new(disk, first, sectors)))

@@ -37,8 +37,8 @@ pub struct MountRecord {
 const _: () = assert!(size_of::<MountRecord>() == SECTOR);
 
 impl MountRecord {
-    /// The record of mount `generation`, which finds its predecessor's record (if there is one)
-    /// and everything up to transaction `found` on disk.
+    /// Returns the record of mount `generation`, which finds its predecessor's record (if there is one) and
+    /// everything up to transaction `found` on disk.
     pub fn new(generation: u64, predecessor: Option<&MountRecord>, found: u64) -> Self {
         let mut this = Self::new_zeroed();
         this.magic = MAGIC;
@@ -57,7 +57,7 @@ impl MountRecord {
         (this.magic == MAGIC && checksum::is_sealed(sector)).then_some(this)
     }
 
-    /// The sector to write.
+    /// Returns the sector to write.
     pub fn to_sector(self) -> Sector {
         checksum::seal(transmute!(self))
     }

@@ -70,7 +70,7 @@ impl Recovered {
         Ok(Ok(this))
     }
 
-    /// The record of mount `generation`, if it is still there.
+    /// Returns the record of mount `generation`, if it is still there.
     pub fn mount(&self, generation: u64) -> Option<&MountRecord> {
         self.mounts.iter().find(|m| m.generation == generation)
     }

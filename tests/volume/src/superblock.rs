@@ -34,7 +34,7 @@ pub struct Superblock {
 const _: () = assert!(size_of::<Superblock>() == SECTOR);
 
 impl Superblock {
-    /// The superblock of a new volume whose file records have checksum `root`.
+    /// Returns the superblock of a new volume whose file records have checksum `root`.
     pub fn new(sectors: u64, label: &str, root: u32) -> Self {
         let mut this = Self::new_zeroed();
         this.magic = MAGIC;
@@ -51,12 +51,12 @@ impl Superblock {
         (this.magic == MAGIC && checksum::is_sealed(sector)).then_some(this)
     }
 
-    /// The sector to write.
+    /// Returns the sector to write.
     pub fn to_sector(self) -> Sector {
         checksum::seal(transmute!(self))
     }
 
-    /// The label, up to its padding.
+    /// Returns the label, up to its padding.
     pub fn label(&self) -> &str {
         let end = self.label.iter().position(|&b| b == 0).unwrap_or(LABEL);
         core::str::from_utf8(&self.label[..end]).unwrap_or("?")

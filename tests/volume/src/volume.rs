@@ -117,7 +117,7 @@ impl<D: BlockDevice> Volume<D> {
         self.record.generation.get()
     }
 
-    /// The volume's label.
+    /// Returns the volume's label.
     pub fn label(&self) -> &str {
         self.superblock.label()
     }

@@ -76,7 +76,7 @@ pub fn invalidate(physical: DeviceObject) {
     unsafe { IoInvalidateDeviceRelations(physical.as_ptr(), _DEVICE_RELATION_TYPE::BusRelations) };
 }
 
-/// A counted string of static text that ends with a NUL, which is not counted: Wine takes names for
+/// Returns a counted string of static text that ends with a NUL, which is not counted: Wine takes names for
 /// terminated.
 fn counted(text: &'static [u16]) -> UNICODE_STRING {
     let bytes = size_of_val(text) as u16;

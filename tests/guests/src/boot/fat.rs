@@ -16,7 +16,7 @@ const SECTORS: &str = "4096";
 /// The attributes that `mattrib` shows for a file that is hidden, of the system and read-only.
 const ATTRIBUTES: &str = "SHR";
 
-/// The boot.ini of a FAT volume in `folder` whose PV entry `bootcfg` added.
+/// Returns the boot.ini of a FAT volume in `folder` whose PV entry `bootcfg` added.
 ///
 /// # Errors
 /// A program is missing or fails, or the volume has not what was put there.

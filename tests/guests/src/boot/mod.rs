@@ -214,7 +214,7 @@ fn dump_extent(image: &Path) -> Result<Vec<u8>> {
     bytes.get(crash_dump::EXTENT).map(<[u8]>::to_vec).context("an image has room before its partition")
 }
 
-/// The line of the xl configuration that gives the device model the disks that have no vbd, which the
+/// Returns the line of the xl configuration that gives the device model the disks that have no vbd, which the
 /// toolstack does not know of.
 fn emulated_only(disks: &[Backend]) -> Option<String> {
     let drives: Vec<String> = (disks.iter().enumerate())
@@ -307,8 +307,8 @@ pub const CDROM_SECTORS: usize = 64;
 /// The volume on the CD-ROM.
 pub const CDROM_VOLUME: &str = "XENGUARD_CD";
 
-/// A medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and something to read in every
-/// other.
+/// Returns a medium with a primary volume descriptor in sector 16 (ECMA-119, 8.4), and something to read in
+/// every other.
 pub fn cdrom() -> Vec<u8> {
     const SECTOR: usize = 2048;
     let mut image: Vec<u8> =
@@ -336,8 +336,8 @@ pub fn damage(content: &mut [u8]) {
     content[middle] ^= 1;
 }
 
-/// A job that starts the executive with the shipped drivers and no disks. `registry` is what changes after
-/// installation, as lines of a .reg file.
+/// Returns a job that starts the executive with the shipped drivers and no disks. `registry` is what changes
+/// after installation, as lines of a .reg file.
 ///
 /// # Errors
 /// The drivers are not built, or what the loader finds cannot be written.
@@ -465,7 +465,7 @@ impl Folder {
         Ok(Folder(folder))
     }
 
-    /// The image of a disk.
+    /// Returns the image of a disk.
     fn image(&self, disk: usize) -> PathBuf {
         self.path(&format!("disk{disk}.img"))
     }
@@ -507,7 +507,7 @@ pub struct Module<'a> {
 }
 
 impl<'a> Module<'a> {
-    /// An archive of the executive.
+    /// Returns an archive of the executive.
     ///
     /// # Errors
     /// The executive is not built.
@@ -517,7 +517,7 @@ impl<'a> Module<'a> {
         Self { layout, archive }.add_file(&layout.nt().join(format!("{}.elf", built::EXECUTIVE)))
     }
 
-    /// The shipped drivers and their INF files, as `dist/` holds them, but for what became of them.
+    /// Returns the shipped drivers and their INF files, as `dist/` holds them, but for what became of them.
     fn drivers(mut self, suite: Suite<'_>) -> Result<Self> {
         let drivers = built::SHIPPED.iter().map(|name| format!("{name}.sys"));
         let files = drivers.chain(built::INFS.iter().map(|name| format!("{name}.inf")));
@@ -562,7 +562,7 @@ impl<'a> Module<'a> {
     }
 }
 
-/// The boot.ini that has the entry.
+/// Returns the boot.ini that has the entry.
 fn boot_ini_of(layout: &Layout, folder: &Folder, entry: Entry) -> Result<Vec<u8>> {
     match entry {
         Entry::Fat(_) => fat::edited_boot_ini(layout, &folder.0, BOOT_INI.as_bytes()),
@@ -570,7 +570,7 @@ fn boot_ini_of(layout: &Layout, folder: &Folder, entry: Entry) -> Result<Vec<u8>
     }
 }
 
-/// The boot.ini with the PV entry that `bootcfg` makes and, behind it, the scenario's own.
+/// Returns the boot.ini with the PV entry that `bootcfg` makes and, behind it, the scenario's own.
 fn boot_ini(entry: Entry) -> Result<Vec<u8>> {
     let mut ini = BootIni::parse(BOOT_INI.into())?;
     ini.add_pv(1)?;

@@ -62,7 +62,7 @@ const NT_61: &[Word<'static>] = &[Word::Nt(Version::Nt61)];
 const NT_63: &[Word<'static>] = &[Word::Nt(Version::Nt63)];
 const NT_100: &[Word<'static>] = &[Word::Nt(Version::Nt100)];
 
-/// The scenario of a name in a list.
+/// Returns the scenario of a name in a list.
 const fn alone(list: &[Scenario], name: &str) -> Scenario {
     let mut n = 0;
     while n < list.len() {

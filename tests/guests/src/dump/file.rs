@@ -188,7 +188,7 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// The pattern's word of a number.
+/// Returns the pattern's word of a number.
 fn word(seed: u64, number: u64) -> u64 {
     (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
 }
@@ -212,7 +212,7 @@ mod tests {
         "@xg dumpdata guid=9b6a2b7e at=0 hex=03",
     ];
 
-    /// A dump as the executive makes it.
+    /// Returns a dump as the executive makes it.
     fn dump() -> Vec<u8> {
         let mut header = vec![0; HEADER];
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);

@@ -43,7 +43,7 @@ pub fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     differences.extend(found);
 }
 
-/// The bytes that came under a GUID.
+/// Returns the bytes that came under a GUID.
 pub fn data(report: &Report, guid: u32) -> Vec<u8> {
     let guid = format!("{guid:08x}");
     let digits: String = report

@@ -224,7 +224,7 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
     Ok(())
 }
 
-/// A folder with a package: what was built, or, as the older version, the same code in other bytes.
+/// Returns a folder with a package: what was built, or, as the older version, the same code in other bytes.
 fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
     let package = folder.path(if older { "older" } else { "newer" });
     fs::create_dir_all(&package)?;

@@ -30,8 +30,8 @@ pub fn write(key: &Key<'_>, path: &str, text: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The edits of a SYSTEM hive that a registration file makes; other hives' keys are left out, as are keys
-/// that a boot makes anew.
+/// Returns the edits of a SYSTEM hive that a registration file makes; other hives' keys are left out, as are
+/// keys that a boot makes anew.
 pub fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     let mut key = None;
@@ -68,7 +68,7 @@ pub fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
     Ok(edits)
 }
 
-/// The path in the hive of a key below `CurrentControlSet`.
+/// Returns the path in the hive of a key below `CurrentControlSet`.
 fn in_hive(path: &str) -> Option<String> {
     let prefix = "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet";
     let rest = path
@@ -78,7 +78,7 @@ fn in_hive(path: &str) -> Option<String> {
     rest.map(|rest| format!("ControlSet001{rest}"))
 }
 
-/// A line's name, unescaped, and its value.
+/// Returns a line's name, unescaped, and its value.
 fn assignment(line: &str) -> Option<(String, &str)> {
     if let Some(value) = line.strip_prefix("@=") {
         return Some((String::new(), value));

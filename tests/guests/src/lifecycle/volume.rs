@@ -44,7 +44,7 @@ pub enum Loader {
     Bcd,
 }
 
-/// A store as Windows setup makes it, with one system that takes test-signed drivers.
+/// Returns a store as Windows setup makes it, with one system that takes test-signed drivers.
 fn store() -> Tree {
     const LOADER: &str = "{11111111-2222-3333-4444-555555555555}";
     let text = |text: &str| Tree::new().with_text("Element", text);
@@ -93,7 +93,7 @@ pub struct SystemVolume {
 }
 
 impl SystemVolume {
-    /// A freshly installed system.
+    /// Returns a freshly installed system.
     pub fn new(folder: &Path, loader: Loader, boot_ini: &str) -> Result<SystemVolume> {
         let volume = SystemVolume { image: folder.join("system.img"), folder: folder.join("system"), loader };
         fs::create_dir_all(volume.folder.join(DRIVERS))?;
@@ -189,7 +189,7 @@ impl SystemVolume {
         Ok(())
     }
 
-    /// The number in the boot menu, from 1, of the first entry that selects PV, or that does not.
+    /// Returns the number in the boot menu, from 1, of the first entry that selects PV, or that does not.
     pub fn entry(&self, pv: bool) -> Result<usize> {
         self.take_out()?;
         let at = match self.loader {

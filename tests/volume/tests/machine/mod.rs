@@ -28,19 +28,19 @@ struct State {
 pub struct Disk(Rc<RefCell<State>>);
 
 impl Disk {
-    /// A disk with this content.
+    /// Returns a disk with this content.
     pub fn new(content: Vec<u8>) -> Self {
         Self(Rc::new(RefCell::new(State { start: content.clone(), content, history: Vec::new() })))
     }
 
-    /// A formatted disk.
+    /// Returns a formatted disk.
     pub fn formatted() -> Self {
         let mut disk = Self::new(vec![0; SECTORS as usize * SECTOR]);
         volume::format(&mut disk, 0x1234_5678, "test").unwrap();
         Self::new(disk.content())
     }
 
-    /// The disk's volume, reached over this path.
+    /// Returns the disk's volume, reached over this path.
     pub fn partition(&self) -> Partition<Disk> {
         Mbr::first_partition(self.clone()).unwrap().unwrap()
     }
@@ -55,8 +55,8 @@ impl Disk {
         self.0.borrow().history.iter().filter(|step| matches!(step, Step::Write(..))).count()
     }
 
-    /// The disk after a power failure that lets `writes` sector writes through, of which those
-    /// after the last flush reached the medium only where `kept` says so, in turn.
+    /// Returns the disk after a power failure that lets `writes` sector writes through, of which those after
+    /// the last flush reached the medium only where `kept` says so, in turn.
     pub fn crashed(&self, writes: usize, kept: &[bool]) -> Disk {
         let state = self.0.borrow();
         let mut content = state.start.clone();
@@ -114,12 +114,12 @@ pub enum Action {
     Checkpoint,
 }
 
-/// The name of file number `n`.
+/// Returns the name of file number `n`.
 pub fn name(n: u8) -> String {
     format!("file{n}.dat")
 }
 
-/// The content that [`Action::Write`] gives a file.
+/// Returns the content that [`Action::Write`] gives a file.
 pub fn content(seed: u8, length: u16) -> Vec<u8> {
     (0..usize::from(length)).map(|i| (i / 7) as u8 ^ seed).collect()
 }
