@@ -48,7 +48,7 @@ impl Inputs {
     }
 }
 
-/// The entries of `folder`, by name.
+/// Returns the entries of `folder`, by name.
 pub fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -124,7 +124,7 @@ mod tests {
 
     use super::{Inputs, make_folder, remove_folder};
 
-    /// A place of its own for each test.
+    /// Returns a place of its own for each test.
     fn place(test: &str) -> PathBuf {
         let folder = env::temp_dir().join(format!("xenguard-folder-{}-{test}", std::process::id()));
         remove_folder(&folder).unwrap();

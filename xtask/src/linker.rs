@@ -66,7 +66,8 @@ pub fn run() -> Result<()> {
     remove_folder(&folder)
 }
 
-/// The arguments, with those of response files (`@file`, one quoted argument per line) in their place.
+/// Returns the arguments, with those of response files (`@file`, one quoted argument per line) in their
+/// place.
 fn arguments(given: impl Iterator<Item = String>) -> Result<Vec<String>> {
     let mut arguments = Vec::new();
     for argument in given {
@@ -81,7 +82,7 @@ fn arguments(given: impl Iterator<Item = String>) -> Result<Vec<String>> {
     Ok(arguments)
 }
 
-/// A response file's text: UTF-16 with a byte order mark, as rustc writes it for link.exe, or UTF-8.
+/// Returns a response file's text: UTF-16 with a byte order mark, as rustc writes it for link.exe, or UTF-8.
 fn decode(bytes: &[u8]) -> Option<String> {
     match bytes.strip_prefix(&[0xff, 0xfe]) {
         Some(utf16) => {

@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// A folder with the documents of a test.
+    /// Returns a folder with the documents of a test.
     fn documents(name: &str, files: &[(&str, &str)]) -> Documents {
         let root = Layout::here().target().join("links-tests").join(name);
         for (place, text) in files {

@@ -106,7 +106,7 @@ impl Policy {
     }
 }
 
-/// The texts in quotes.
+/// Returns the texts in quotes.
 fn quoted(line: &str) -> Vec<&str> {
     line.split('"').skip(1).step_by(2).collect()
 }

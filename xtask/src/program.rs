@@ -136,7 +136,7 @@ fn flags(layout: &Layout, libraries: &Path) -> Result<Vec<String>> {
     ])
 }
 
-/// The import libraries and the start-up code.
+/// Returns the import libraries and the start-up code.
 fn libraries(layout: &Layout) -> Result<PathBuf> {
     let sources = sources(layout);
     let folder = layout.cross().join("nt52");
@@ -168,7 +168,7 @@ fn definitions(sources: &Path) -> Result<Vec<PathBuf>> {
     Ok(sorted_entries(sources)?.into_iter().filter(is_definition).collect())
 }
 
-/// The imports of a program that are in none of the definition files, as `library!name`.
+/// Returns the imports of a program that are in none of the definition files, as `library!name`.
 ///
 /// # Errors
 /// A file cannot be read, or the program is no image.

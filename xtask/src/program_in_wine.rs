@@ -191,7 +191,7 @@ fn rescue(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// A store with one system.
+/// Returns a store with one system.
 fn bcd() -> hive::build::Tree {
     use hive::build::Tree;
     let text = |text: &str| Tree::new().with_text("Element", text);

@@ -67,7 +67,7 @@ impl Wine {
         Ok(wine)
     }
 
-    /// A folder of the prefix's drive C.
+    /// Returns a folder of the prefix's drive C.
     pub fn folder(&self, path: &str) -> PathBuf {
         self.home.join("prefix/drive_c").join(path)
     }
@@ -116,7 +116,7 @@ impl Wine {
         let _ = self.run(&["wineserver", "-w"]);
     }
 
-    /// A command in the prefix, with its time limit, as the unprivileged user.
+    /// Returns a command in the prefix, with its time limit, as the unprivileged user.
     pub fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["-k", "5", &LIMIT.to_string()]);

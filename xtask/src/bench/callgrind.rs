@@ -71,7 +71,7 @@ fn count(program: &Path, folder: &Path, way: &str, pages: usize, depth: usize) -
     Ok(total(&text).with_context(|| format!("callgrind counted nothing: {}", file.display()))? / requests)
 }
 
-/// The sum of a callgrind file; `None` if it has none, or nothing was collected.
+/// Returns the sum of a callgrind file; `None` if it has none, or nothing was collected.
 fn total(text: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("totals:"))?;
     line.trim().parse().ok().filter(|total| *total > 0.0)
@@ -103,7 +103,7 @@ pub fn panels(points: &[Point]) -> Vec<Panel> {
     ]
 }
 
-/// The page's section.
+/// Returns the page's section.
 pub fn section(points: &[Point]) -> String {
     let mut out = String::from(
         "## Instructions of the block frontend\n\nCounted by callgrind on the host: `tests/bench/blkif` drives the frontend of the crate \

@@ -57,7 +57,7 @@ impl Host {
     }
 }
 
-/// The model's name in /proc/cpuinfo.
+/// Returns the model's name in /proc/cpuinfo.
 fn model(text: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     line.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.to_owned())

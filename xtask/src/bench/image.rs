@@ -32,7 +32,7 @@ pub fn make(path: &Path) -> Result<()> {
     Ok(file.into_inner()?.sync_all()?)
 }
 
-/// The blocks that the first `requests` requests of a workload write.
+/// Returns the blocks that the first `requests` requests of a workload write.
 fn written(workload: &Workload, requests: u64) -> impl Iterator<Item = u64> {
     (0..requests.min(workload.period(SIZE))).flat_map(|index| {
         let first = workload.offset(index, SIZE) / BLOCK as u64;

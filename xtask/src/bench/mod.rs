@@ -126,13 +126,13 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The command that repeats this run.
+/// Returns the command that repeats this run.
 fn command_line(options: &Options) -> String {
     let Options { runs, milliseconds, .. } = options;
     format!("cargo xtask bench --runs {runs} --milliseconds {milliseconds}")
 }
 
-/// The commit at hand, marked if the files differ from it.
+/// Returns the commit at hand, marked if the files differ from it.
 fn commit(layout: &Layout) -> Result<String> {
     let mut git = Command::new("git");
     let found = command::output(git.args(["describe", "--always", "--dirty"]).current_dir(layout.root()))?;

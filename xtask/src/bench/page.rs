@@ -42,7 +42,7 @@ fn of(results: &[Results], contender: Contender) -> Option<&Results> {
     results.iter().find(|results| results.contender == contender)
 }
 
-/// A value of xenvbd's over the same of another's, for each workload that has both.
+/// Returns a value of xenvbd's over the same of another's, for each workload that has both.
 fn ratios<'a>(
     results: &'a [Results],
     other: Contender,
@@ -106,7 +106,8 @@ pub fn targets(results: &[Results]) -> Vec<Target> {
     all
 }
 
-/// A table with a row for each workload: a cell of each contender's, then ratios of xenvbd's to others'.
+/// Returns a table with a row for each workload: a cell of each contender's, then ratios of xenvbd's to
+/// others'.
 fn table(
     results: &[Results],
     among: &[Contender],
@@ -168,7 +169,7 @@ fn counts(results: &[Results], value: &dyn Fn(super::result::Counts) -> f64) -> 
     table(results, &guests, &[], &|row| row.counts.map(value), &|value| format!("{value:.0}"))
 }
 
-/// The panels of the plot.
+/// Returns the panels of the plot.
 pub fn panels(results: &[Results]) -> Vec<Panel> {
     let groups: Vec<String> = bench::ALL.iter().map(|workload| workload.name.to_owned()).collect();
     let panel = |title: &str, value: &dyn Fn(&Row) -> Option<f64>| Panel {
@@ -186,7 +187,7 @@ pub fn panels(results: &[Results]) -> Vec<Panel> {
 }
 
 impl Page<'_> {
-    /// The page.
+    /// Returns the page.
     pub fn text(&self) -> String {
         let Self { command, host, runs: (runs, milliseconds), results, more, notes } = self;
         let mut out = format!(

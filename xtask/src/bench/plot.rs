@@ -34,7 +34,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A power of ten as a label.
+/// Returns a power of ten as a label.
 fn label(decade: i32) -> String {
     match usize::try_from(-decade) {
         Ok(digits) => format!("{:.digits$}", 10f64.powi(decade)),

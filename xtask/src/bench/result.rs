@@ -43,7 +43,8 @@ pub struct Row {
     pub counts: Option<Counts>,
 }
 
-/// The middle of an odd number of values, the mean of the two in the middle of an even one; `None` of none.
+/// Returns the middle of an odd number of values, the mean of the two in the middle of an even one; `None` of
+/// none.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -148,7 +149,7 @@ impl Results {
         Ok(Self { contender, rows, guard_calls })
     }
 
-    /// The row of a workload.
+    /// Returns the row of a workload.
     pub fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.workload.name == name)
     }

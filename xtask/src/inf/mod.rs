@@ -43,7 +43,7 @@ struct Suite {
 }
 
 impl Package {
-    /// The sections that install on x64: `DefaultInstall`, and those that the models name.
+    /// Returns the sections that install on x64: `DefaultInstall`, and those that the models name.
     fn install_sections(&self) -> Vec<String> {
         let default =
             self.inf.sections().iter().filter(|s| s.name.eq_ignore_ascii_case("DefaultInstall.NTamd64"));
@@ -57,14 +57,14 @@ impl Package {
         names
     }
 
-    /// The lines of the models sections.
+    /// Returns the lines of the models sections.
     fn models(&self) -> Vec<&Line> {
         let makers = self.inf.lines("Manufacturer").iter();
         let names = makers.map(|maker| format!("{}.NTamd64", maker.field(0).unwrap_or_default()));
         names.flat_map(|name| self.inf.lines(&name)).collect()
     }
 
-    /// The `AddService` lines of the install sections.
+    /// Returns the `AddService` lines of the install sections.
     fn services(&self) -> Vec<&Line> {
         let sections = self.install_sections().into_iter();
         sections
@@ -73,7 +73,7 @@ impl Package {
             .collect()
     }
 
-    /// The lines of the sections that `directive` of `section` names.
+    /// Returns the lines of the sections that `directive` of `section` names.
     fn listed(&self, section: &str, directive: &str) -> Vec<&Line> {
         self.inf.list(section, directive).into_iter().flat_map(|list| self.inf.lines(list)).collect()
     }
@@ -135,7 +135,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// The rules, one paragraph each.
+/// Returns the rules, one paragraph each.
 #[must_use]
 pub fn help() -> String {
     let mut text = "Rules:".to_owned();

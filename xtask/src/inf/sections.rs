@@ -42,7 +42,7 @@ pub fn strings(_: &Suite, package: &Package) -> Vec<String> {
     unused.map(|name| format!("nothing uses %{name}%")).collect()
 }
 
-/// The sections that are named from somewhere, by setup or by the file.
+/// Returns the sections that are named from somewhere, by setup or by the file.
 fn named(package: &Package) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = ROOTS.iter().map(|name| (*name).to_owned()).collect();
     let mut install: Vec<String> = DECORATED_ROOTS.iter().map(|name| format!("{name}{DECORATION}")).collect();

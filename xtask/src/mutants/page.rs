@@ -50,7 +50,7 @@ impl Row {
     }
 }
 
-/// The first words of a list, and how many more there are.
+/// Returns the first words of a list, and how many more there are.
 pub fn first(words: &[String]) -> String {
     const SHOWN: usize = 2;
     let shown = words.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");

@@ -170,7 +170,8 @@ fn aborted_tests(errors: &str) -> Vec<String> {
     names
 }
 
-/// The configurations of the model that did not come out as they must, from the lines that it prints of each.
+/// Returns the configurations of the model that did not come out as they must, from the lines that it prints
+/// of each.
 fn broken_cases(output: &str) -> Vec<String> {
     let lines = output.lines().filter(|line| line.ends_with(": BREAKS") || line.ends_with("and must break"));
     let mut names: Vec<_> =

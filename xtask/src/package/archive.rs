@@ -14,7 +14,7 @@ use super::date::Date;
 /// Files by their paths in the package.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// A zip archive of these files below `folder`, all of one date.
+/// Returns a zip archive of these files below `folder`, all of one date.
 ///
 /// # Errors
 /// A file is too large for an archive.
@@ -31,12 +31,12 @@ pub fn zip(folder: &str, files: &Files, date: Date) -> Result<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-/// The lines of `SHA256SUMS`, as sha256sum reads them.
+/// Returns the lines of `SHA256SUMS`, as sha256sum reads them.
 pub fn sums(files: &Files) -> String {
     files.iter().map(|(path, contents)| format!("{}  {path}\n", hex(&Sha256::digest(contents)))).collect()
 }
 
-/// Bytes in hexadecimal.
+/// Returns the number of bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,8 +12,8 @@ const OPTIONAL_HEADER: usize = 24;
 /// `IMAGE_NT_OPTIONAL_HDR64_MAGIC`.
 const MAGIC_64: u16 = 0x20b;
 
-/// The SHA-256 of a 64-bit image without checksum, certificate table entry and certificates. An unsigned
-/// image is hashed as if padded to eight bytes, which is what signing does to it.
+/// Returns the SHA-256 of a 64-bit image without checksum, certificate table entry and certificates. An
+/// unsigned image is hashed as if padded to eight bytes, which is what signing does to it.
 ///
 /// # Errors
 /// It is no 64-bit image.
@@ -39,7 +39,7 @@ pub fn digest(image: &[u8]) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// The certificates of an image, which its signature is one of; none where it is not signed.
+/// Returns the certificates of an image, which its signature is one of; none where it is not signed.
 ///
 /// # Errors
 /// It is no 64-bit image, or the table leads out of it.
@@ -58,7 +58,7 @@ pub fn certificates(image: &[u8]) -> Result<&[u8]> {
 pub(super) mod tests {
     use super::*;
 
-    /// A header, a body of `length` bytes, and, where signed, certificates behind it.
+    /// Returns a header, a body of `length` bytes, and, where signed, certificates behind it.
     pub fn image(length: usize, signed: bool) -> Vec<u8> {
         let mut bytes = vec![0; 0x200];
         bytes[..2].copy_from_slice(b"MZ");

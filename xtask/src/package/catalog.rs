@@ -36,7 +36,8 @@ const ATTRIBUTE_FLAGS: u32 = 0x1001_0001;
 const IMAGE_SUBJECT: &str = "{C689AAB8-8E78-11D0-8C47-00C04FC295EE}";
 const FILE_SUBJECT: &str = "{DE351A42-8E59-11D0-8C47-00C04FC295EE}";
 
-/// The catalog of these files (name and contents) for these hardware ids. Equal input gives equal bytes.
+/// Returns the catalog of these files (name and contents) for these hardware ids. Equal input gives equal
+/// bytes.
 ///
 /// # Errors
 /// A member that looks like an image is none.
@@ -77,7 +78,7 @@ pub fn of(members: &[(&str, &[u8])], hardware_ids: &[String], date: Date) -> Res
     Ok(sequence(&[oid(SIGNED_DATA)?, context(0, true, &[signed])?])?.to_der()?)
 }
 
-/// A member: its hash as tag, and what is known of it.
+/// Returns a member: its hash as tag, and what is known of it.
 fn member(name: &str, hash: &[u8], image: bool) -> Result<Any> {
     let obsolete = BmpString::from_utf8("<<<Obsolete>>>")?.into_bytes().into_vec();
     let file = context(2, true, &[Any::new(context_tag(0, false), obsolete)?])?;
@@ -131,7 +132,7 @@ fn sequence(parts: &[Any]) -> Result<Any> {
     Ok(Any::new(Tag::Sequence, concat(parts)?)?)
 }
 
-/// A set, in the order that DER asks for.
+/// Returns a set, in the order that DER asks for.
 fn set(parts: Vec<Any>) -> Result<Any> {
     let mut encoded = parts.iter().map(Encode::to_der).collect::<der::Result<Vec<_>>>()?;
     encoded.sort();

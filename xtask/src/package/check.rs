@@ -158,7 +158,7 @@ pub fn reproducible(make: impl Fn() -> Result<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// The package's files in a folder of their own.
+/// Returns the package's files in a folder of their own.
 fn unpacked(package: &Package, work: &Path) -> Result<PathBuf> {
     let folder = work.join("files");
     remove_folder(&folder)?;

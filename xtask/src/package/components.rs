@@ -39,7 +39,7 @@ impl Component {
     }
 }
 
-/// The crates linked into `packages` when they are built for `target`, in the order of their names.
+/// Returns the crates linked into `packages` when they are built for `target`, in the order of their names.
 ///
 /// # Errors
 /// cargo fails, or a crate names no licence.
@@ -102,7 +102,7 @@ fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The packages that a node links: its dependencies that are neither of builds nor of tests.
+/// Returns the packages that a node links: its dependencies that are neither of builds nor of tests.
 fn linked(node: &Value) -> impl Iterator<Item = &str> {
     let normal =
         |dependency: &&Value| array(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
@@ -115,7 +115,7 @@ fn is_macro(package: &Value) -> bool {
         .any(|target| array(&target["kind"]).iter().any(|kind| kind == "proc-macro"))
 }
 
-/// The checksums of a lock file, by name and version.
+/// Returns the checksums of a lock file, by name and version.
 fn checksums(lock: &str) -> BTreeMap<String, String> {
     let value = |block: &str, key: &str| {
         let line = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
@@ -185,7 +185,8 @@ pub fn bases() -> Result<Vec<Base>> {
     ])
 }
 
-/// A serial number that equal binaries give again: a name-based UUID (RFC 9562, version 8) of their hashes.
+/// Returns a serial number that equal binaries give again: a name-based UUID (RFC 9562, version 8) of their
+/// hashes.
 fn serial_number(version: &str, binaries: &[(String, String)]) -> String {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
@@ -201,8 +202,8 @@ fn serial_number(version: &str, binaries: &[(String, String)]) -> String {
     format!("urn:uuid:{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// The bill of materials, CycloneDX 1.5: the shipped binaries with their hashes, the crates in them, who
-/// links whom.
+/// Returns the bill of materials, CycloneDX 1.5: the shipped binaries with their hashes, the crates in them,
+/// who links whom.
 pub fn bill(
     version: &str,
     date: Date,
@@ -277,7 +278,7 @@ pub fn bill(
     format!("{bill:#}\n")
 }
 
-/// The licence texts of the crates that are not this workspace's: path in the package and content.
+/// Returns the licence texts of the crates that are not this workspace's: path in the package and content.
 ///
 /// # Errors
 /// A file cannot be read. A crate without a text is one that its licence expression alone stands for.

@@ -17,7 +17,7 @@ pub struct Date {
 }
 
 impl Date {
-    /// The date in `DriverVer = mm/dd/yyyy,…`.
+    /// Returns the date in `DriverVer = mm/dd/yyyy,…`.
     ///
     /// # Errors
     /// There is none.

@@ -207,7 +207,7 @@ impl Package {
         files
     }
 
-    /// The archive.
+    /// Returns the archive.
     fn pack(&self) -> Result<Vec<u8>> {
         zip(&self.name, &self.complete(), self.date)
     }
@@ -274,7 +274,7 @@ pub(crate) const PAPERS: &[&str] = &[
     "docs/not-run.md",
 ];
 
-/// The programs that were built, and the target each is for.
+/// Returns the programs that were built, and the target each is for.
 fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
     // The second pair is the old name, for one version.
     let built = [
@@ -287,7 +287,7 @@ fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str
     built.into_iter().filter(move |(program, _)| dist.join(program).exists())
 }
 
-/// The crates in each binary that ships.
+/// Returns the crates in each binary that ships.
 fn crates(layout: &Layout) -> Result<BTreeMap<String, Vec<Component>>> {
     let mut crates = BTreeMap::new();
     for name in SHIPPED {

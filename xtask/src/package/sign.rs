@@ -24,7 +24,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A certificate generated once and kept in `folder`: for test machines only.
+    /// Returns a certificate generated once and kept in `folder`: for test machines only.
     ///
     /// # Errors
     /// openssl fails.
@@ -65,7 +65,7 @@ impl Signer {
         command::output(tool.arg("-in").arg(file).arg("-out").arg(signed)).map(|_| ())
     }
 
-    /// The certificate in DER, for Windows' certificate store.
+    /// Returns the certificate in DER, for Windows' certificate store.
     ///
     /// # Errors
     /// openssl fails.

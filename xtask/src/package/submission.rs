@@ -20,7 +20,7 @@ use super::{CATALOG, Package, authenticode};
 /// The folder in the cabinet.
 const FOLDER: &str = "xenguard";
 
-/// The files that are submitted: drivers, INF files, symbols, catalog; by their names in the folder.
+/// Returns the files that are submitted: drivers, INF files, symbols, catalog; by their names in the folder.
 fn submitted(package: &Package) -> Vec<(String, &[u8])> {
     let all = package.files.iter().filter_map(|(path, content)| {
         let name = path.strip_prefix("symbols/").unwrap_or(path);
@@ -30,7 +30,7 @@ fn submitted(package: &Package) -> Vec<(String, &[u8])> {
     all.collect()
 }
 
-/// The cabinet. Equal packages give equal bytes.
+/// Returns the cabinet. Equal packages give equal bytes.
 ///
 /// # Errors
 /// The date cannot be held, or a file is too large.
@@ -159,7 +159,7 @@ mod tests {
 
     const DATE: Date = Date { year: 2026, month: 11, day: 21 };
 
-    /// A package of two drivers.
+    /// Returns a package of two drivers.
     fn package() -> Package {
         let mut files = Files::new();
         for (name, length) in [("one", 8), ("two", 16)] {

@@ -128,7 +128,7 @@ impl Image {
         })
     }
 
-    /// The section of this name.
+    /// Returns the section of this name.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
@@ -183,7 +183,7 @@ fn relocations(file: &PeFile64, bytes: &[u8]) -> Result<usize> {
     Ok(count)
 }
 
-/// A resource's data: the first name of this type, in the first language.
+/// Returns a resource's data: the first name of this type, in the first language.
 fn resource<'a>(file: &PeFile64<'a>, bytes: &'a [u8], kind: u16) -> Result<Option<&'a [u8]>> {
     let sections = file.section_table();
     let Some(directory) = file.data_directories().resource_directory(bytes, &sections)? else {

@@ -59,7 +59,7 @@ pub fn ensure(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// The packages from a registry, out of `cargo metadata`.
+/// Returns the packages from a registry, out of `cargo metadata`.
 fn packages(metadata: &Value) -> Result<Vec<Package>> {
     let field = |package: &Value, name: &str| {
         package[name].as_str().map(str::to_owned).with_context(|| format!("cargo metadata without {name}"))
@@ -75,7 +75,7 @@ fn packages(metadata: &Value) -> Result<Vec<Package>> {
         .collect()
 }
 
-/// The checksum of each package, by name and version, out of Cargo.lock.
+/// Returns the checksum of each package, by name and version, out of Cargo.lock.
 fn checksums(lock: &str) -> Result<HashMap<(String, String), String>> {
     let mut checksums = HashMap::new();
     for package in lock.split("[[package]]").skip(1) {

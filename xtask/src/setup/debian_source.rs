@@ -70,7 +70,7 @@ fn fetch(folder: &Path, release: &str) -> Result<()> {
     remove_folder(&work)
 }
 
-/// The Debian mirror in apt's configuration.
+/// Returns the Debian mirror in apt's configuration.
 fn mirror() -> Result<String> {
     let mut texts = vec![fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()];
     for path in sorted_entries(Path::new("/etc/apt/sources.list.d")).unwrap_or_default() {
@@ -80,7 +80,7 @@ fn mirror() -> Result<String> {
     mirror.map(str::to_owned).context("apt's configuration names no Debian mirror")
 }
 
-/// The first address that ends in `/debian`, of either format of apt's source files.
+/// Returns the first address that ends in `/debian`, of either format of apt's source files.
 fn mirror_in(sources: &str) -> Option<&str> {
     let lines = sources.lines().map(str::trim);
     let active = lines.filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));

@@ -29,7 +29,7 @@ pub fn require(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The free space in MiB, out of `df -Pk`'s answer: a header line, then one line with the number of
+/// Returns the free space in MiB, out of `df -Pk`'s answer: a header line, then one line with the number of
 /// available KiB in its fourth column.
 fn available(report: &str) -> Option<u64> {
     let kib: u64 = report.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;

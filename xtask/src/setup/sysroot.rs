@@ -146,7 +146,7 @@ fn build(sysroot: &Path, library: &Path, target: &str, toolchain: &Toolchain) ->
     remove_folder(&work)
 }
 
-/// The manifest of the package that depends on alloc, and so on core and compiler_builtins.
+/// Returns the manifest of the package that depends on alloc, and so on core and compiler_builtins.
 fn manifest(features: &str) -> String {
     format!(
         r#"[package]

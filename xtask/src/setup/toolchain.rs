@@ -35,7 +35,7 @@ impl Toolchain {
         &self.version
     }
 
-    /// The release, such as `1.95.0`.
+    /// Returns the release, such as `1.95.0`.
     pub fn release(&self) -> Result<&str> {
         field(&self.version, "release")
     }
@@ -45,7 +45,7 @@ impl Toolchain {
         field(&self.version, "commit-hash")
     }
 
-    /// The linker that comes with it, for any target.
+    /// Returns the linker that comes with it, for any target.
     pub fn rust_lld(&self) -> Result<PathBuf> {
         let host = field(&self.version, "host")?;
         let file = format!("rust-lld{}", std::env::consts::EXE_SUFFIX);

@@ -24,7 +24,7 @@ impl Header {
         Self { file, optional, directories: optional + 112, sections: optional + 240 }
     }
 
-    /// The header of the section of this name.
+    /// Returns the header of the section of this name.
     fn section(&self, driver: &Driver, name: &str) -> usize {
         let headers = (self.sections..).step_by(40);
         headers.take(16).find(|at| driver.sys[*at..].starts_with(name.as_bytes())).unwrap()

@@ -30,7 +30,7 @@ pub const MESSAGE: (u32, &str) = (0xA000_0010, "A sample");
 /// A folder that must not show in it.
 pub const BUILD_PATH: &str = "/home/someone/xenguard";
 
-/// The driver, linked once for all tests.
+/// Returns the driver, linked once for all tests.
 pub fn driver() -> Driver {
     static DRIVER: OnceLock<Driver> = OnceLock::new();
     DRIVER.get_or_init(|| link().expect("rust-lld links the sample")).clone()
@@ -139,7 +139,8 @@ fn relocate(
     Ok(object.add_relocation(section, relocation)?)
 }
 
-/// A `.res` file with these resources: types 16 (version) and 11 (message table), name 1, language 0x409.
+/// Returns a `.res` file with these resources: types 16 (version) and 11 (message table), name 1, language
+/// 0x409.
 fn resource_file(resources: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let entry = |size: usize, kind: u16, name: u16, language: u16| {
         let mut header = Vec::new();
@@ -160,7 +161,7 @@ fn resource_file(resources: &[(u16, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
-/// The message table; see `pe::messages`.
+/// Returns the message table; see `pe::messages`.
 fn message_table() -> Vec<u8> {
     let (code, text) = MESSAGE;
     let mut text = utf16(&format!("{text}\r\n"));
@@ -169,7 +170,7 @@ fn message_table() -> Vec<u8> {
     [[1, code, code, 16].map(u32::to_le_bytes).concat(), entry, text].concat()
 }
 
-/// The version resource of version 1.2.3.
+/// Returns the version resource of version 1.2.3.
 fn version_information() -> Vec<u8> {
     let mut fixed = vec![0; 52];
     fixed[..4].copy_from_slice(&0xfeef_04bd_u32.to_le_bytes());
