@@ -172,7 +172,7 @@ const STRICT: u32 = 2;
 pub struct RawEvent {
     /// [`ABI_VERSION`] of the sender.
     pub abi: u32,
-    /// Which event.
+    /// Kind of the event.
     pub kind: u32,
     /// Census only: bit 0 settled, bit 1 strict.
     pub flags: u32,

@@ -9,7 +9,7 @@ use core::fmt;
 /// The service's `Start` that has the boot loader bring its file.
 const BOOT_START: u32 = 0;
 
-/// Why idefilter cannot be had.
+/// The reason why idefilter cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
     /// There is no such service, or it has no `Start`.

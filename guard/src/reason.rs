@@ -1,11 +1,11 @@
-//! Why the guard decided, withheld or stopped: one stable code for each reason.
+//! Reasons why the guard decided, withheld or stopped: one stable code for each reason.
 //!
 //! The codes are P1 of bugcheck 0x0058454E, the value in the event log and the number that the admin's guide
 //! explains. A code is never reused.
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal;)+) => {
-        /// Why the guard decided, withheld or stopped.
+        /// The reason why the guard decided, withheld or stopped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
         pub enum Reason {

@@ -111,7 +111,7 @@ impl Record {
 pub struct Entry {
     /// In 100 ns since the system started.
     pub time: u64,
-    /// Which event: its place in [`KINDS`].
+    /// The event's place in [`KINDS`].
     kind: u32,
     flags: u32,
     arguments: [u32; 4],

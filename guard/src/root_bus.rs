@@ -1,4 +1,4 @@
-//! Which devices of the System class are PCI root buses.
+//! Devices of the System class that are PCI root buses.
 
 use crate::units;
 

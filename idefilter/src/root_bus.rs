@@ -1,4 +1,4 @@
-//! Which devices of the System class are PCI root buses, and which numbers those buses have.
+//! Devices of the System class that are PCI root buses, and the numbers that those buses have.
 
 use guard::pci_walk::Buses;
 use wdm::{DeviceObject, SpinLock, property, unicode};

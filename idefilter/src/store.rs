@@ -28,7 +28,7 @@ const LONGEST_BACKEND_WAIT: u32 = 120;
 /// Time between two looks at a backend that is not ready.
 const BACKEND_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why the disks could not be read, or not be used.
+/// The reason why the disks could not be read, or not be used.
 pub enum Failure {
     /// No hypercalls.
     NoPage(xen::hypercall::InstallError),

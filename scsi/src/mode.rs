@@ -7,7 +7,7 @@ use crate::lun::{Cache, Lun};
 use crate::reply::Reply;
 use crate::sense::Sense;
 
-/// Which of the two commands, hence which header.
+/// The command's kind, hence that of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// MODE SENSE(6).
@@ -22,7 +22,7 @@ pub enum Form {
 /// The request's fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Which command.
+    /// Kind of the command.
     pub form: Form,
     /// DBD: leave block descriptors out.
     pub no_descriptors: bool,

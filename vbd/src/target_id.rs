@@ -1,4 +1,4 @@
-//! Which target id a vbd's disk has.
+//! The target id of a vbd's disk.
 //!
 //! Windows tells disks of an adapter apart by their target ids: it keeps a disk's settings (offline, read-only,
 //! cache policy, names) by the id. So a disk has the same one whichever others there are, in every boot: the

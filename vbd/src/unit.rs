@@ -15,7 +15,7 @@ use crate::MAXIMUM_TRANSFER;
 /// drive answers commands.
 ///
 /// # Errors
-/// Why the disk cannot be served.
+/// The reason why the disk cannot be served.
 pub fn unit(disk: &Disk, cdrom: bool, identity: Identity) -> Result<Lun, &'static str> {
     let block_size = BlockSize::new(disk.sector_size).ok_or("its block size is not served")?;
     if disk.cdrom && !cdrom {

@@ -1,4 +1,4 @@
-//! Which NT this is.
+//! The version of the running NT.
 #![allow(unsafe_code, reason = "calls RtlGetVersion")]
 
 use wdk_sys::{OSVERSIONINFOW, ULONG, ntddk::RtlGetVersion};

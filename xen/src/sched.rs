@@ -5,7 +5,7 @@ use crate::wire::hypercall::{
     SCHED_OP, SCHEDOP_SHUTDOWN, SCHEDOP_SHUTDOWN_CODE, SCHEDOP_YIELD, SchedShutdown,
 };
 
-/// Why the domain stops (`SHUTDOWN_…`).
+/// The reason why the domain stops (`SHUTDOWN_…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
     /// Power off.

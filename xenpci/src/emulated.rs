@@ -20,7 +20,7 @@ use crate::{DRIVER, hypercall_page};
 /// Time that xenstored may take for everything together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why the host was not told.
+/// The reason why the host was not told.
 enum Failure {
     /// No hypercalls.
     HypercallPage(hypercall_page::Error),

@@ -7,7 +7,7 @@ use wdm::memory;
 use xen::cpuid::{self, Native, Xen};
 use xen::hypercall::{HypercallPage, InstallError};
 
-/// Why there are no hypercalls.
+/// The reason why there are no hypercalls.
 #[derive(Clone, Copy)]
 pub enum Error {
     /// CPUID shows no Xen.

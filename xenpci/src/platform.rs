@@ -44,7 +44,7 @@ pub struct Platform {
     told: AtomicU32,
 }
 
-/// Why the platform cannot be set up.
+/// The reason why the platform cannot be set up.
 #[derive(Clone, Copy)]
 pub enum Failure {
     /// A resource that the device must have is not in its list.
@@ -93,7 +93,7 @@ impl From<hypercall::Error> for Failure {
     }
 }
 
-/// Why the guest does not go on as it was before a suspend.
+/// The reason why the guest does not go on as it was before a suspend.
 #[derive(Clone, Copy)]
 pub enum SuspendError {
     /// Xen did not suspend it: it goes on as it was.

@@ -168,7 +168,7 @@ pub enum WatchError {
     Deadlock,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Copy)]
 pub enum ConnectError {
     /// Xen did not say where xenstore is.

@@ -210,7 +210,7 @@ impl Adapter {
     /// The watch comes first: a disk that arrives while the census is taken is seen by the one or the other.
     ///
     /// # Errors
-    /// Why no disk may be shown; the caller disconnects them.
+    /// The reason why no disk may be shown; the caller disconnects them.
     pub fn expose(&'static self) -> Result<(), Withheld> {
         let mut disks = 0;
         self.slots.each(|_, target| disks += u32::from(!target.is_cdrom()));
@@ -453,7 +453,7 @@ impl Adapter {
     }
 }
 
-/// Why no disk is shown.
+/// The reason why no disk is shown.
 #[derive(Clone, Copy, Debug)]
 pub enum Withheld {
     /// There is none.

@@ -178,7 +178,7 @@ impl Census {
     /// `Err` is the guard's order to withhold.
     ///
     /// # Errors
-    /// Why no disk may be exposed.
+    /// The reason why no disk may be exposed.
     pub fn take(&self, settled: bool) -> Result<(), Reason> {
         self.take_now(settled)?;
         if self.wait_for_unknown() { self.take_now(settled) } else { Ok(()) }
@@ -245,7 +245,7 @@ impl Census {
     /// Tells the guard that the first unit is about to be reported.
     ///
     /// # Errors
-    /// Why it must not be.
+    /// The reason why it must not be.
     pub fn exposed(&self) -> Result<(), Reason> {
         self.obey(guard_client::event(Event::Exposed))
     }

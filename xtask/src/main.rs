@@ -35,7 +35,7 @@ enum Command {
     LintInf,
     /// Boots one machine through installation, upgrade, removal and missing files
     Lifecycle {
-        /// Which lives; all if not given
+        /// Lives to run; all if not given
         names: Vec<String>,
     },
     /// Builds the tool for dom0: `dist/xenguard-dom0`, and the .deb of it

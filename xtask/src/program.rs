@@ -58,7 +58,7 @@ pub fn build(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Why `xenguard.exe` cannot be built on this machine; `None` where it can.
+/// Returns the reason why `xenguard.exe` cannot be built on this machine; `None` if it can.
 ///
 /// # Errors
 /// The standard library could not be looked for.

@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why a driver could not be configured.
+/// The reason why a driver could not be configured.
 pub type Error = Box<dyn std::error::Error>;
 
 /// Link arguments of every driver, beside those of wdk-build.

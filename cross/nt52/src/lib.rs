@@ -6,7 +6,7 @@
 //! puts these definitions in the place of the imports. They are used on every Windows, so that what is tested
 //! on a new one is what runs on an old one.
 //!
-//! Which routines a program may import is in the `.def` files beside this crate; `cargo xtask` holds the
+//! The `.def` files beside this crate name the routines that a program may import; `cargo xtask` holds the
 //! built program to them. `start.s` has what else a C runtime would bring.
 
 #![no_std]

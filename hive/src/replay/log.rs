@@ -26,7 +26,7 @@ pub struct Log<'a> {
     pub format: Format,
 }
 
-/// Which format a log file has.
+/// Format of a log file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Up to Windows 8: the pages of the last write, marked in a dirty vector.

@@ -42,7 +42,7 @@ pub enum ReplayError {
     NoLogFits {
         /// Its two sequence numbers.
         sequences: (u32, u32),
-        /// Why each log file does not fit, with its index.
+        /// The reason why each log file does not fit, with its index.
         reasons: Vec<(usize, LogFault)>,
     },
     /// With the log files applied the hive is damaged.

@@ -13,7 +13,7 @@ pub const TRACE_KIND: &str = "bench-trace";
 /// Kind of the line that says that the traced runs are done.
 pub const TRACED_KIND: &str = "bench-traced";
 
-/// Which run of a workload.
+/// Kind of a run of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// The first, whose time counts for nothing: caches are cold, and the emulator translates what runs
@@ -37,7 +37,7 @@ impl Pass {
 pub struct Line {
     /// The workload that was run.
     pub workload: &'static Workload,
-    /// Which run of it.
+    /// Kind of the run.
     pub pass: Pass,
     /// Its result.
     pub run: Run,

@@ -46,7 +46,7 @@ pub enum RigError {
     CannotStart {
         /// Program.
         program: String,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// A program of the host ended with an error.
@@ -76,7 +76,7 @@ pub enum RigError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// Someone else holds the lock on a file.
@@ -96,7 +96,7 @@ pub enum RigError {
     /// An unpacked tree lacks something that the packages should have brought.
     #[error("the unpacked {what} lacks {path}; remove it and set the rig up again")]
     TreeIncomplete {
-        /// Which tree.
+        /// Name of the tree.
         what: &'static str,
         /// File or directory that is missing.
         path: PathBuf,

@@ -65,7 +65,7 @@ pub(crate) struct Control {
     events: VecDeque<Value>,
 }
 
-/// Why a command has no result.
+/// The reason why a command has no result.
 pub(crate) enum Failure {
     /// The socket closed: qemu is gone.
     Gone,

@@ -15,7 +15,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Why an operation on a volume failed.
+/// The reason why an operation on a volume failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The device failed.

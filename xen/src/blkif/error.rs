@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// A segment's sectors are not `first ≤ last < 8`.
     Segment {
-        /// Which segment.
+        /// Index of the segment.
         index: usize,
         /// Its first sector.
         first: u8,
@@ -77,7 +77,7 @@ pub enum Error {
     Store {
         /// The node's last part.
         node: &'static str,
-        /// Why.
+        /// The reason.
         error: store::Error,
     },
     /// A node whose value makes no sense.
@@ -136,7 +136,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Why a request that was sent did not do its work.
+/// The reason why a request that was sent did not do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The backend answered "error".

@@ -6,7 +6,7 @@ use super::Error;
 use crate::wire::blkif::{self as wire, MAX_INDIRECT_PAGES, SEGMENTS_PER_PAGE};
 use crate::{Access, DomainId, GrantRef, Hal, SharedPage};
 
-/// Which pages a request uses, in order; as many as its segments need.
+/// The pages that a request uses, in order; as many as its segments need.
 pub(super) type Chain = [u16; MAX_INDIRECT_PAGES];
 
 #[derive(Debug)]

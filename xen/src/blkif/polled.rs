@@ -106,7 +106,7 @@ fn search(
     Ok(None)
 }
 
-/// Why there is no connection, or a request failed.
+/// The reason why there is no connection, or a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
     /// The frontend failed.

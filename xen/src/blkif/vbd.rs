@@ -1,4 +1,4 @@
-//! Which device a vbd is, `man/xen-vbd-interface.7`.
+//! The device that a vbd is, `man/xen-vbd-interface.7`.
 
 use crate::DomainId;
 
@@ -69,7 +69,7 @@ pub enum Kind {
 pub struct Vbd {
     /// Domain of the backend.
     pub backend_domain: DomainId,
-    /// Which device.
+    /// The device.
     pub device: VirtualDevice,
     /// Kind of device.
     pub kind: Kind,

@@ -39,7 +39,7 @@ pub struct Adapter {
     disk: Disk,
 }
 
-/// Why a disk is not reached.
+/// The reason why a disk is not reached.
 #[derive(Debug)]
 enum Closed {
     NotShown,

@@ -35,7 +35,7 @@ const LONG_PAUSE: u32 = 10 * PAUSE;
 /// Pauses for which xenstored must have been quiet before its ring is taken over: 50 ms.
 const QUIET: u32 = 50_000 / PAUSE;
 
-/// Why there is no adapter.
+/// The reason why there is no adapter.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
     /// The running system uses its disks: no bugcheck is under way, and it has not let go of them to

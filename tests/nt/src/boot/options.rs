@@ -12,7 +12,7 @@ use super::Profile;
 pub struct Options {
     /// A word that is not known: the boot stops with it.
     pub unknown: Option<String>,
-    /// Which entry is chosen at the boot menu, from 1.
+    /// Number of the entry that is chosen at the boot menu, from 1.
     pub entry: usize,
     /// Nobody chooses at the boot menu.
     pub unattended: bool,

@@ -399,7 +399,7 @@ pub unsafe fn free_partition_extension(device: *mut DeviceObject) {
     drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
 }
 
-/// Which way an SRB for `write` goes.
+/// Returns the direction of an SRB for `write`.
 pub fn direction(write: bool) -> Direction {
     if write { Direction::Out } else { Direction::In }
 }

@@ -28,7 +28,7 @@ const LIST: usize = 2 + 3 * (COMMON_BUFFER / PAGE_SIZE + 1);
 /// Pages that may be mapped.
 const MAPPINGS: usize = 8;
 
-/// Why nothing, or not everything, was written.
+/// The reason why nothing, or not everything, was written.
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
     /// DriverEntry's status.

@@ -40,7 +40,7 @@ pub const MAX_SECTORS: u32 = 256;
 /// Seconds a command may take; a flush may take long.
 const TIMEOUT: u64 = 30;
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// The drive reported an error: its error register.

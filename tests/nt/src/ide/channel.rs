@@ -14,7 +14,7 @@ use crate::nt::*;
 use crate::storage::sense;
 use crate::{io, ob, ps};
 
-/// Why a packet was not carried out.
+/// The reason why a packet was not carried out.
 pub enum PacketError {
     /// The drive refused it: its sense data.
     Refused([u8; sense::LENGTH]),

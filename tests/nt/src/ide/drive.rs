@@ -152,7 +152,7 @@ pub unsafe fn scsi(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
 /// Outcome of a command: bytes of data, or the failure.
 type Outcome = Result<u32, Failure>;
 
-/// Why a command was not done.
+/// The reason why a command was not done.
 enum Failure {
     /// CHECK CONDITION with this sense data.
     Sense(Sense),

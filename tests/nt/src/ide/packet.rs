@@ -50,7 +50,7 @@ impl Registers {
         }
     }
 
-    /// Why the drive refused the last command.
+    /// Asks the drive why it refused the last command.
     ///
     /// # Safety
     /// As [`packet_in`](Self::packet_in).

@@ -25,7 +25,7 @@ pub struct Image {
     discarded: bool,
 }
 
-/// Why an image was not loaded.
+/// The reason why an image was not loaded.
 #[derive(Debug)]
 pub enum LoadError {
     /// The archive has no such file.

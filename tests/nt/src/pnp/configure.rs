@@ -1,4 +1,4 @@
-//! Which drivers a device gets: the critical-device database, installed packages, the executive's own
+//! The drivers that a device gets: the critical-device database, installed packages, the executive's own
 //! drivers.
 //!
 //! NT before 6.2 configures in boot a device that it has never seen, by the critical-device database. A later one

@@ -113,7 +113,7 @@ pub const SCSISTAT_GOOD: u8 = 0x00;
 /// `SCSISTAT_CHECK_CONDITION`.
 pub const SCSISTAT_CHECK_CONDITION: u8 = 0x02;
 
-/// Which way a request's data goes.
+/// Direction of a request's data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// From the device.
@@ -183,7 +183,7 @@ impl Srb {
         }
     }
 
-    /// Which way its data goes.
+    /// Returns the direction of its data.
     pub fn direction(&self) -> Direction {
         match self.srb_flags & (SRB_FLAGS_DATA_IN | SRB_FLAGS_DATA_OUT) {
             0 => Direction::None,

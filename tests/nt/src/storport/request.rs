@@ -226,7 +226,7 @@ unsafe fn prepare(adapter: &Adapter, request: &mut Request) {
     srb.data_buffer = if is_mapped(adapter, srb) { address } else { unmapped };
 }
 
-/// Which of its two values the address of the next buffer has that is not mapped.
+/// Chooses between the two values of the address of the next buffer that is not mapped.
 static NEXT_UNMAPPED: AtomicBool = AtomicBool::new(false);
 
 /// Returns true if the miniport is to have a system address for this SRB's data.
