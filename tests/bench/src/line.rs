@@ -26,7 +26,7 @@ pub enum Pass {
 }
 
 impl Pass {
-    /// The passes before the traced one, in order.
+    /// Returns the passes before the traced one, in order.
     pub fn measured(runs: u32) -> impl Iterator<Item = Self> {
         core::iter::once(Self::Warm).chain((0..runs).map(Self::Timed))
     }

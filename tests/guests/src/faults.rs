@@ -254,7 +254,7 @@ fn read_page(text: &str) -> (Found, Vec<String>, usize) {
     (found, plans, again)
 }
 
-/// The fixed sample.
+/// Runs the fixed sample.
 ///
 /// # Errors
 /// The rig failed, or a boot ended otherwise than it may, or without its fault.

@@ -11,7 +11,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The workspace this program was built from.
+    /// Returns the workspace this program was built from.
     pub fn here() -> Self {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         // This package is tests/guests.

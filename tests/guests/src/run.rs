@@ -148,8 +148,8 @@ fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
     Ok(())
 }
 
-/// A word that the executive does not know stops it before the first driver: otherwise a misspelt word would
-/// leave a guest that tests nothing.
+/// Checks that a word that the executive does not know stops it before the first driver. Otherwise a misspelt
+/// word would leave a guest that tests nothing.
 fn unknown_word(layout: &Layout, rig: &RigFiles) -> Result<()> {
     const WORD: &str = "late-relation";
     let report = boot::boot_unknown_word(layout, rig, WORD)?.report();
@@ -164,7 +164,8 @@ fn unknown_word(layout: &Layout, rig: &RigFiles) -> Result<()> {
     Ok(())
 }
 
-/// The deliberately wrong drivers and the violation each must be stopped for; none for the one that is right.
+/// Returns the deliberately wrong drivers and the violation each must be stopped for; none for the one that
+/// is right.
 fn wrong_cases(layout: &Layout) -> Result<Vec<(String, Option<String>)>> {
     let path = layout.root().join("tests/nt/wrong/cases.txt");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -141,8 +141,8 @@ pub fn all(depth: Depth) -> Vec<Case> {
     cases
 }
 
-/// A second vbd over the disk's backing, in every way it may come, and with every layer that holds there missing
-/// once.
+/// Returns a second vbd over the disk's backing, in every way it may come, and with every layer that holds
+/// there missing once.
 fn seconds(one: Setup) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name: &str, second, untold, layers, must_break| {

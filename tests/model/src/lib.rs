@@ -103,7 +103,7 @@ fn at_rest(setup: &Setup, world: &World) -> bool {
     steps.iter().all(|step| step.is_optional())
 }
 
-/// The disk is mounted, through PV in a boot that was decided so.
+/// Returns true if the disk is mounted, through PV in a boot that was decided so.
 fn has_its_disk(world: &World) -> bool {
     match world.guard.phase() {
         Phase::Exposed => world.pv == PvDisk::Mounted,

@@ -140,7 +140,7 @@ fn known(setup: &Setup) -> [bool; 2] {
     [true, !setup.faults.stranger]
 }
 
-/// The steps that are possible.
+/// Adds the steps that are possible to `steps`.
 pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     if world.boots == 0 || (world.decided && world.boots < setup.boots) {
         steps.push(Step::Boot);
@@ -494,7 +494,7 @@ impl Stepping<'_> {
         known(self.setup)
     }
 
-    /// A device of a way starts, or is refused and removed. `depth`: 0 controller, 1 channel, 2 disk.
+    /// Starts a device of a way, or has it refused and removed. `depth`: 0 controller, 1 channel, 2 disk.
     fn start(&mut self, way: usize, depth: u32, kind: Emulated, started: Path, refused: Path) {
         let device = 3 * way as u32 + depth;
         if self.has_storage_filter(way) && self.setup.faults.unattached {
@@ -581,7 +581,7 @@ impl Stepping<'_> {
         }
     }
 
-    /// A census out of turn: an order to withhold holds from then on.
+    /// Takes a census out of turn: an order to withhold holds from then on.
     fn census(&mut self) {
         if self.world.adapter == Adapter::Absent {
             return;

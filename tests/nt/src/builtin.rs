@@ -32,7 +32,8 @@ pub fn storage() -> impl Iterator<Item = String> {
     ["pciide", "atapi"].into_iter().map(String::from)
 }
 
-/// The boot loader's part: they are in memory, but for those that `late` names, or NT's loader leaves out.
+/// Does the boot loader's part: they are in memory, but for those that `late` names, or NT's loader leaves
+/// out.
 pub fn load_at_boot(late: &[String]) {
     if let Some(unknown) = late.iter().find(|name| ALL.iter().all(|(service, ..)| name != service)) {
         ke::panicked(format_args!("late={unknown}: there is no such driver"));

@@ -59,7 +59,7 @@ unsafe extern "C" {
     static image_end: u8;
 }
 
-/// The first Rust code, on the boot stack with the loader's page tables.
+/// Begins on the boot stack with the loader's page tables: the first Rust code.
 ///
 /// # Safety
 /// Called once by the entry code, with what the loader left.

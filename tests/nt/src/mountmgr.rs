@@ -87,7 +87,7 @@ unsafe extern "win64" fn volume_changed(notification: Pvoid, _: Pvoid) -> NtStat
     status::SUCCESS
 }
 
-/// A volume is gone: what is mounted of it is dropped as it is, nothing can be written any more.
+/// Drops a volume that is gone: what is mounted of it is dropped as it is, nothing can be written any more.
 fn dismount(link: String) {
     let gone = {
         let mut mounts = MOUNTS.lock();

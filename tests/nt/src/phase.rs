@@ -112,7 +112,7 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     po::power_off()
 }
 
-/// A PCI host bridge is reported. Returns its PDO.
+/// Reports a PCI host bridge. Returns its PDO.
 unsafe fn report_root_bus() -> *mut DeviceObject {
     // As ACPI's _CRS names it: the bridges number their buses in the order in which they are reported.
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -135,7 +135,8 @@ unsafe fn start_root_bus(bus: *mut DeviceObject) {
     }
 }
 
-/// The loader's part: the chosen entry's options, from the boot configuration data where there is one.
+/// Does the loader's part: reads the chosen entry's options, from the boot configuration data where there is
+/// one.
 fn load_options() {
     let number = boot::options().entry;
     let switches = if let Some(store) = boot::archive().file("BCD") {

@@ -43,7 +43,7 @@ impl Cpio {
         self.entry(name, SYMLINK, target.as_bytes());
     }
 
-    /// A regular file with the given permission bits.
+    /// Adds a regular file with the given permission bits.
     pub fn file(&mut self, name: &str, permissions: u32, data: &[u8]) {
         self.entry(name, REGULAR | permissions, data);
     }

@@ -116,7 +116,7 @@ impl Disk {
         Self { cdrom: true, read_only: true, backend: Backend::Qdisk, ..Self::new(image, vdev) }
     }
 
-    /// The same disk served otherwise.
+    /// Returns the same disk served otherwise.
     pub fn with_backend(self, backend: Backend) -> Self {
         Self { backend, ..self }
     }

@@ -80,7 +80,7 @@ impl Live {
             .map_err(|failure| explain(failure, doing, &mut self.qemu, &console))
     }
 
-    /// An error if qemu has ended.
+    /// Returns an error if qemu has ended.
     pub fn check(&mut self, doing: &str) -> Result<(), RigError> {
         match self.qemu.ended() {
             None => Ok(()),

@@ -57,7 +57,7 @@ impl Code {
         self.labels.insert(name, self.bytes.len());
     }
 
-    /// A jump or call with a 32-bit displacement.
+    /// Adds a jump or call with a 32-bit displacement.
     fn jump(&mut self, opcode: &[u8], to: &'static str) {
         self.emit(opcode);
         self.jumps.push((self.bytes.len(), to));

@@ -122,7 +122,7 @@ impl<D: BlockDevice> Volume<D> {
         self.superblock.label()
     }
 
-    /// The names of the files.
+    /// Returns the names of the files.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(FileRecord::name).filter(|name| !name.is_empty())
     }

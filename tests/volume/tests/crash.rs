@@ -52,7 +52,7 @@ fn live(disk: &Disk, actions: &[Action], unmount: bool, crash: usize, possible: 
     }
 }
 
-/// The volume on `disk` is sound, mounts, and each file holds one of its possible contents.
+/// Checks that the volume on `disk` is sound, mounts, and each file holds one of its possible contents.
 fn assert_recovers(disk: &Disk, possible: &Possible) {
     let report = check(disk).unwrap();
     assert_ne!(report.verdict, Verdict::Destroyed, "{report}");

@@ -4,7 +4,7 @@
 use protocol::Line;
 use rig::Report;
 
-/// The registration file of all writes that came to their end.
+/// Returns the registration file of all writes that came to their end.
 pub fn written(report: &Report) -> String {
     let (mut all, mut write) = (String::new(), None);
     for line in report.lines() {

@@ -162,7 +162,7 @@ pub const BOOTS: &[Scenario] = &[
     },
 ];
 
-/// The guest was asked to end, once, in this way.
+/// Checks that the guest was asked to end, once, in this way.
 fn asked(seen: &Seen<'_>, found: &mut Differences, how: &str) {
     let asked: Vec<_> = seen.lines(Line::Asked).map(|line| line.text.clone()).collect();
     found.same("requests", asked, vec![format!("by={how}")]);

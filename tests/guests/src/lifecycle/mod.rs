@@ -259,8 +259,8 @@ fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
     Ok(package.to_string_lossy().into_owned())
 }
 
-/// A boot: the host reads the files for the loader, and chooses the entry by what it selects, or leaves that to
-/// the loader.
+/// Boots a system: the host reads the files for the loader, and chooses the entry by what it selects, or
+/// leaves that to the loader.
 fn boot_entry(
     layout: &Layout,
     rig: &RigFiles,

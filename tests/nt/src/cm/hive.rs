@@ -36,7 +36,7 @@ const BYTES_PER_LINE: usize = 100;
 /// The key under which the hives with files are, and its name in registration files.
 const MACHINE: (&str, &str) = ("\\Registry\\Machine", "HKEY_LOCAL_MACHINE");
 
-/// The loader has read the hives: what changes from here on differs from the disk.
+/// Notes that the loader has read the hives: what changes from here on differs from the disk.
 pub fn loaded() {
     if boot::options().hive {
         let now = ROOT.lock().clone();
@@ -44,7 +44,7 @@ pub fn loaded() {
     }
 }
 
-/// The session manager opens the hives' files; the lazy writer starts.
+/// Opens the hives' files, like the session manager; the lazy writer starts.
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
@@ -90,7 +90,7 @@ pub fn flush() {
     WRITING.store(false, Ordering::Release);
 }
 
-/// The lines that make `old` into `new`; both are the key called `path`.
+/// Adds the lines that make `old` into `new`; both are the key called `path`.
 fn differences(old: &Key, new: &Key, path: &str, lines: &mut Vec<String>) {
     let at = lines.len();
     for (name, _) in &old.values {
@@ -123,7 +123,7 @@ fn differences(old: &Key, new: &Key, path: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// A value as registration files write it, in as many lines as it takes.
+/// Adds a value as registration files write it, in as many lines as it takes.
 fn assignment(name: &str, value: &Value, lines: &mut Vec<String>) {
     let name = quoted(name);
     if let Some(number) = value.as_dword() {

@@ -171,7 +171,7 @@ pub fn exists(path: &str) -> bool {
     ROOT.lock().find(path).is_some()
 }
 
-/// The names of a key's keys, in the order they were made.
+/// Returns the names of a key's keys, in the order they were made.
 pub fn keys(path: &str) -> Vec<String> {
     ROOT.lock().find(path).map(|key| key.keys.iter().map(|k| k.name.clone()).collect()).unwrap_or_default()
 }

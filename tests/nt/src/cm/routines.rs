@@ -13,7 +13,7 @@ struct KeyBody {
     path: *mut String,
 }
 
-/// A key object went: frees its path.
+/// Frees the path of a key object that went.
 ///
 /// # Safety
 /// `body` is a key object that nobody uses any more.

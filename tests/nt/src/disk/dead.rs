@@ -56,7 +56,7 @@ unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp
     fdo::power(extension_of(device).lower, irp)
 }
 
-/// A read is taken, and that is the last that is heard of it.
+/// Takes a read, and that is the last that is heard of it.
 unsafe extern "win64" fn dispatch_read(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     crate::report!("dead-disk read");
     mark_irp_pending(irp);

@@ -6,7 +6,7 @@ use super::wait_until;
 use crate::po::button;
 use crate::report;
 
-/// The exercise: dom0 asks at `ready for=request`, by `control/shutdown`.
+/// Runs the exercise: dom0 asks at `ready for=request`, by `control/shutdown`.
 pub fn run() {
     wait_until("a watched power button", button::is_watched);
     super::ask(Ready::Request);
@@ -14,8 +14,9 @@ pub fn run() {
     report!("asked by=control");
 }
 
-/// The exercise: the power manager lets go of the button, and dom0 asks at `ready for=unheard`. When dom0 has seen
-/// that nobody follows, it presses ACPI's power button; then this one is watched again, and the request followed.
+/// Runs the exercise: the power manager lets go of the button, and dom0 asks at `ready for=unheard`. When
+/// dom0 has seen that nobody follows, it presses ACPI's power button; then this one is watched again, and the
+/// request followed.
 pub fn again() {
     wait_until("a watched power button", button::is_watched);
     button::acpi_is_pressed();
@@ -26,8 +27,8 @@ pub fn again() {
     report!("asked by=control");
 }
 
-/// The exercise: dom0 asks at `ready for=request`, and the toolstack presses ACPI's power button, as no driver
-/// serves `control/shutdown`.
+/// Runs the exercise: dom0 asks at `ready for=request`, and the toolstack presses ACPI's power button, as no
+/// driver serves `control/shutdown`.
 pub fn by_acpi() {
     button::acpi_is_pressed();
     super::ask(Ready::Request);

@@ -18,8 +18,8 @@ const AT_ONCE: u32 = 24;
 const NEW_MEDIA: u8 = 2;
 const MEDIA_REMOVAL: u8 = 3;
 
-/// The exercise: at `ready for=eject` dom0 waits for the guest's own eject to be told and takes the medium
-/// out, at `ready for=insert` it puts one in.
+/// Runs the exercise: at `ready for=eject` dom0 waits for the guest's own eject to be told and takes the
+/// medium out, at `ready for=insert` it puts one in.
 pub fn run() {
     report!("cd what=event {}", event());
     report!("cd what=profile bytes={}", hex(&[0x46, 2, 0, 0, 0, 0, 0, 0, 8, 0], 8));

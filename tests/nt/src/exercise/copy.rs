@@ -14,7 +14,8 @@ const READERS: usize = 4;
 /// Reads after which the readers are believed to go on.
 const READS_AFTER: u32 = 64;
 
-/// The exercise: dom0 saves the guest at `ready for=copy`, and has the first disk grow when that is over.
+/// Runs the exercise: dom0 saves the guest at `ready for=copy`, and has the first disk grow when that is
+/// over.
 pub fn run() {
     let Some((device, _)) = namespace::lookup("\\Device\\Harddisk0\\DR0") else {
         crate::ke::panicked(format_args!("there is no first disk"));

@@ -19,13 +19,13 @@ const READS: u32 = 64;
 const SCHED_OP: u64 = 29;
 const YIELD: u64 = 0;
 
-/// The exercise where writing the file is all: the machine is not turned off, as where it has a battery.
+/// Runs the exercise where writing the file is all: the machine is not turned off, as where it has a battery.
 /// Files are written before and after.
 pub fn here() {
     hibernate(|| ());
 }
 
-/// The exercise with the power gone: at `ready for=hibernated` dom0 saves the guest and restores it.
+/// Runs the exercise with the power gone: at `ready for=hibernated` dom0 saves the guest and restores it.
 ///
 /// That stands for a loader that reads the file into a new machine's memory, since Xen has as little for a
 /// domain that was restored behind its back as for one that booted. Xen's toolstack asks a guest to suspend
@@ -53,8 +53,8 @@ fn hibernate(off: impl FnOnce()) {
     use_disk(|| ());
 }
 
-/// The exercise where a copy of the miniport is started without a device having been told: the disk is in
-/// use, and stays as usable.
+/// Runs the exercise where a copy of the miniport is started without a device having been told: the disk is
+/// in use, and stays as usable.
 pub fn unprepared() {
     diskdump::load_for_hibernation();
     use_disk(|| diskdump::hibernate(|| ()));

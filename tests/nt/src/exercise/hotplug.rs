@@ -12,7 +12,7 @@ const DISK: u32 = 1;
 /// Threads that read from it.
 const READERS: usize = 4;
 
-/// The exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready
+/// Runs the exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready
 /// for=detach`.
 pub fn run() {
     ask(Ready::Attach);

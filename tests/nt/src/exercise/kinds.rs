@@ -24,7 +24,7 @@ struct Extent {
     length: u32,
 }
 
-/// The exercise: each disk behind the first. At `ready for=look` dom0 looks at what was given up, and
+/// Runs the exercise: each disk behind the first. At `ready for=look` dom0 looks at what was given up, and
 /// detaches the second and at last the first of them.
 pub fn run() {
     for number in 1.. {

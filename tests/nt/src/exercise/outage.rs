@@ -11,8 +11,8 @@ const READERS: usize = 4;
 /// Reads after which the readers are believed to go on.
 const READS_AFTER: u32 = 64;
 
-/// The exercise: at `ready for=outage` dom0 does something to the backend of the last disk. Files are written
-/// and flushed for `outage=<seconds>` from then on; afterwards the readers must go on.
+/// Runs the exercise: at `ready for=outage` dom0 does something to the backend of the last disk. Files are
+/// written and flushed for `outage=<seconds>` from then on; afterwards the readers must go on.
 pub fn run() {
     let (disk, seconds) = boot::options().outage;
     let load = Load::start(disk, READERS);

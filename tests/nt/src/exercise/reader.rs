@@ -91,7 +91,7 @@ impl Reader {
         self.ask(GET_EVENT, &from.to_le_bytes(), EVENT)
     }
 
-    /// The program ends: its last handle goes, and then the file.
+    /// Ends the program: its last handle goes, and then the file.
     fn end(self) {
         // SAFETY: the file is open, and not used any more.
         unsafe {
@@ -135,7 +135,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(u32::MAX, |bytes| u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
 }
 
-/// The exercise. dom0 asks to power off at `ready for=request`, which is an event.
+/// Runs the exercise. dom0 asks to power off at `ready for=request`, which is an event.
 pub fn run() {
     super::wait_until("a watched power button", crate::po::button::is_watched);
     let (reader, other) = (Reader::open(), Reader::open());

@@ -8,8 +8,8 @@ use crate::io::error_log;
 /// The reason, and so the event, of a vbd that was refused because of its backing.
 const REFUSED: u8 = 0x62;
 
-/// The exercise: dom0 attaches a second vbd over the first disk's backing; the event log must come to say that it
-/// was refused.
+/// Runs the exercise: dom0 attaches a second vbd over the first disk's backing; the event log must come to
+/// say that it was refused.
 pub fn run() {
     ask(Ready::Attach);
     wait_until("a refused vbd in the event log", || error_log::written(REFUSED) > 0);

@@ -6,7 +6,7 @@ use super::{ask, wait_until};
 use crate::ob::namespace;
 use crate::{disk, mountmgr, report};
 
-/// The exercise: dom0 grows the first disk at `ready for=resize`.
+/// Runs the exercise: dom0 grows the first disk at `ready for=resize`.
 pub fn run() {
     let Some((device, _)) = namespace::lookup("\\Device\\Harddisk0\\DR0") else {
         crate::ke::panicked(format_args!("there is no first disk"));

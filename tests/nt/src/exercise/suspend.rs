@@ -15,7 +15,7 @@ const READERS: usize = 4;
 /// Reads after which the readers are believed to go on.
 const READS_AFTER: u32 = 64;
 
-/// The exercise: dom0 saves and restores the guest at `ready for=suspend`.
+/// Runs the exercise: dom0 saves and restores the guest at `ready for=suspend`.
 pub fn run() {
     let (domain, load) = (domain(), Load::start(DISK, READERS));
     wait_until("reading", || load.done() >= 32);
@@ -30,8 +30,8 @@ pub fn run() {
     report!("traffic disk={DISK} written={written} {counts}");
 }
 
-/// The number of the domain this runs in, which is another one after a restore (Xen: arch-x86/cpuid.h, leaf
-/// 4, ecx).
+/// Returns the number of the domain this runs in, which is another one after a restore (Xen:
+/// arch-x86/cpuid.h, leaf 4, ecx).
 pub fn domain() -> u32 {
     /// `XEN_HVM_CPUID_DOMID_PRESENT`.
     const PRESENT: u32 = 1 << 4;

@@ -10,7 +10,7 @@ const READERS: usize = 4;
 /// Reads after which it is enough.
 const READS: u32 = 400;
 
-/// The exercise: readers on every processor, and one thread that writes files.
+/// Runs the exercise: readers on every processor, and one thread that writes files.
 pub fn run() {
     let load = Load::start(DISK, READERS);
     let written = mountmgr::write_while(DISK, || load.done() < READS);

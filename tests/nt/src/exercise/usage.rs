@@ -9,8 +9,8 @@ use crate::{ke, report};
 const KINDS: [u32; 3] = [1, 2, 3];
 const QUERIES: [u8; 2] = [IRP_MN_QUERY_STOP_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE];
 
-/// The exercise: while one of them is there, neither the adapter nor the platform device may be stopped, removed or
-/// disabled; afterwards the adapter may.
+/// Runs the exercise: while one of them is there, neither the adapter nor the platform device may be stopped,
+/// removed or disabled; afterwards the adapter may.
 pub fn run() {
     let one = |service: &str| match pnp::devices_of(service)[..] {
         [device] => device,

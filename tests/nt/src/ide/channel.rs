@@ -186,7 +186,7 @@ impl Channel {
     }
 }
 
-/// The channel's thread.
+/// Runs the channel's thread.
 unsafe extern "win64" fn work(context: Pvoid) {
     let channel = context.cast::<Channel>();
     loop {

@@ -66,7 +66,7 @@ impl Identify {
         self.text(10..20).trim_ascii().to_vec()
     }
 
-    /// The names as INQUIRY data: the model's first 24 characters are vendor and product.
+    /// Returns the names as INQUIRY data: the model's first 24 characters are vendor and product.
     pub fn inquiry(&self) -> Inquiry {
         let model = String::from_utf8_lossy(&self.text(27..47)).into_owned();
         let firmware = String::from_utf8_lossy(&self.text(23..27)).into_owned();

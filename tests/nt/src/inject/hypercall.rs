@@ -74,7 +74,7 @@ unsafe extern "C" {
     static xenguard_nt_hypercall: u8;
 }
 
-/// A driver makes a hypercall; whether it fails. Any IRQL.
+/// Counts a driver's hypercall. Returns true if it fails. Any IRQL.
 unsafe extern "C" fn called(number: u64, first: u64, second: u64) -> bool {
     if number == SCHED_OP && first == SCHEDOP_YIELD {
         // Giving the processor up cannot fail, and how often it takes place is chance.
@@ -87,7 +87,8 @@ unsafe extern "C" fn called(number: u64, first: u64, second: u64) -> bool {
     fails(Kind::Hypercall, format_args!("number={number} first={first:#x}"))
 }
 
-/// An image was loaded: its hypercall pages are mapped so that the first call is noticed.
+/// Watches the hypercall pages of an image that was loaded: they are mapped so that the first call is
+/// noticed.
 ///
 /// # Safety
 /// `page` is a page of an image, executable and read-only, and nothing runs in the image yet.
@@ -101,7 +102,7 @@ pub unsafe fn watch(page: usize) {
     }
 }
 
-/// A page fault; whether it was the first call into a hypercall page, which can go on now.
+/// Handles a page fault. Returns true if it was the first call into a hypercall page, which can go on now.
 pub fn entered(address: usize) -> bool {
     let page = address & !(PAGE_SIZE - 1);
     if boot::options().inject.is_none() || map::protection(page) != map::READ_ONLY {

@@ -40,8 +40,8 @@ pub unsafe fn find(_page: usize) {
     RING_PAGE.store(ring, Ordering::Relaxed);
 }
 
-/// The guest notifies a port: if it is xenstored's, the new requests are counted, and the one that is to fail
-/// spoiled.
+/// Looks at a port that the guest notifies: if it is xenstored's, the new requests are counted, and the one
+/// that is to fail spoiled.
 ///
 /// # Safety
 /// Called before the notification is made.

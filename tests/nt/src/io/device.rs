@@ -159,7 +159,7 @@ pub fn check_not_queued(start: usize, end: usize, driver: &str) {
     violation(Violation::QueuedObjectFreed, format_args!("memory={start:#x} driver={driver} object={cause}"));
 }
 
-/// The last reference to a device went.
+/// Ends a device whose last reference went.
 pub(crate) unsafe fn deleted(device: *mut DeviceObject) {
     let inner = (*device).device_object_extension;
     if !inner.is_null()

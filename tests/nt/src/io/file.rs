@@ -55,7 +55,7 @@ pub unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
     Ok(file)
 }
 
-/// The last handle to a file went: `IRP_MJ_CLEANUP`.
+/// Sends `IRP_MJ_CLEANUP` for a file whose last handle went.
 pub(crate) unsafe fn cleanup(file: *mut FileObject) {
     if (*file).device_object.is_null() || (*file).flags & FO_CLEANUP_COMPLETE != 0 {
         return;
@@ -67,7 +67,7 @@ pub(crate) unsafe fn cleanup(file: *mut FileObject) {
     request.send((*file).device_object);
 }
 
-/// The last reference to a file went: `IRP_MJ_CLOSE`.
+/// Sends `IRP_MJ_CLOSE` for a file whose last reference went.
 pub(crate) unsafe fn close(file: *mut FileObject) {
     let device = (*file).device_object;
     if device.is_null() {

@@ -107,7 +107,7 @@ fn leaked(lock: usize, cause: &str) -> ! {
     );
 }
 
-/// The memory of a device extension is being freed.
+/// Checks the memory of a device extension that is being freed.
 pub(super) fn memory_freed(start: usize, end: usize, driver: &str) {
     let inside: alloc::vec::Vec<usize> = LOCKS.lock().range(start..end).map(|(&lock, _)| lock).collect();
     for lock in inside {

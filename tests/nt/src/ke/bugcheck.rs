@@ -283,7 +283,7 @@ fn stack_pointer() -> usize {
     value
 }
 
-/// A panic of the executive itself: reported as such, then stops as a bugcheck does.
+/// Reports a panic of the executive itself as such, then stops as a bugcheck does.
 pub fn panicked(message: fmt::Arguments) -> ! {
     disable_interrupts();
     report!("dbg nt: panic {message}");

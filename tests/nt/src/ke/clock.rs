@@ -118,7 +118,7 @@ fn publish() {
     }
 }
 
-/// The clock interrupt, at `CLOCK_LEVEL`.
+/// Handles the clock interrupt, at `CLOCK_LEVEL`.
 pub(super) fn tick() {
     debug_assert_eq!(interrupt::level_of(VECTOR), CLOCK_LEVEL);
     publish();

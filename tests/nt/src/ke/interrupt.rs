@@ -78,7 +78,7 @@ pub fn message_for(processor: usize) -> u8 {
     vector
 }
 
-/// A hardware interrupt arrived, interrupts disabled. Runs it, or holds it back if the IRQL says so.
+/// Takes a hardware interrupt, interrupts disabled. Runs it, or holds it back if the IRQL says so.
 pub fn arrived(vector: u8) {
     if vector == apic::SPURIOUS {
         return;

@@ -73,7 +73,7 @@ pub static KeNumberProcessors: AtomicI8 = AtomicI8::new(1);
 /// Affinity of the processors that run, which are numbered from 0 on.
 static ACTIVE: AtomicUsize = AtomicUsize::new(1);
 
-/// The processor this runs on.
+/// Returns the processor this runs on.
 pub fn processor() -> &'static Processor {
     let itself: *const Processor;
     // SAFETY: the GS base is that of this processor's data since `init`, and the data is static.
@@ -89,7 +89,7 @@ pub fn numbered(number: usize) -> &'static Processor {
     &PROCESSORS[number]
 }
 
-/// The number of the processor this runs on.
+/// Returns the number of the processor this runs on.
 pub fn number() -> usize {
     processor().number.get().into()
 }

@@ -144,7 +144,7 @@ pub unsafe fn start_others() {
     crate::report!("processors count={}", processor::count());
 }
 
-/// The first Rust code of another processor.
+/// Begins on another processor: the first Rust code there.
 unsafe extern "sysv64" fn started(number: usize) -> ! {
     processor::init(number);
     descriptor::init(number);

@@ -70,7 +70,7 @@ static READY: [Lock<Ready>; MAXIMUM] = [const {
 /// Threads made so far: they go to the processors in turn.
 static MADE: AtomicUsize = AtomicUsize::new(0);
 
-/// The threads of the processor this runs on.
+/// Returns the threads of the processor this runs on.
 fn own() -> &'static Lock<Ready> {
     &READY[processor::number()]
 }
@@ -277,7 +277,7 @@ pub(super) fn block() {
     unsafe { switch_to(next()) };
 }
 
-/// The clock ticked.
+/// Counts a tick of the clock.
 pub(super) fn quantum_tick() {
     let thread = current();
     // SAFETY: the running thread's object is valid.

@@ -131,7 +131,7 @@ fn place(code: &[u8]) -> usize {
     address
 }
 
-/// A driver calls a routine; whether the call fails here and now.
+/// Counts a driver's call of a routine. Returns true if the call fails here and now.
 unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) -> bool {
     let level = irql::current();
     if !(gate.export.lowest..=gate.export.highest).contains(&level) {

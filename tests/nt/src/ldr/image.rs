@@ -92,7 +92,7 @@ pub fn with_image_at<T>(address: usize, run: impl FnOnce(&Image) -> T) -> Option
 /// Set when the boot loader's part is over: images that come from then on are announced.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-/// The boot loader's part: maps the files of boot-start drivers. One that cannot be mapped is left to
+/// Does the boot loader's part: maps the files of boot-start drivers. One that cannot be mapped is left to
 /// [`load`] to report.
 pub fn load_boot_files(file_names: &[String]) {
     for name in file_names {

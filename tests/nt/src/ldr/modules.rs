@@ -42,7 +42,7 @@ pub fn path(file_name: &str) -> String {
     format!("{DRIVERS}{file_name}")
 }
 
-/// A driver that is part of the executive comes into memory: by the boot loader, which tells nobody, or
+/// Brings a driver that is part of the executive into memory: by the boot loader, which tells nobody, or
 /// later.
 pub fn built_in(file_name: &str, at_boot: bool) {
     BUILT_IN.lock().push(file_name.to_string());

@@ -59,8 +59,8 @@ pub unsafe extern "win64" fn PsRemoveLoadImageNotifyRoutine(routine: NotifyRouti
     }
 }
 
-/// A driver image is in memory and nothing of it has run: tells everyone, in the thread that loads it. The
-/// process is 0 for a driver. IRQL `PASSIVE_LEVEL`.
+/// Tells everyone of a driver image that is in memory and of which nothing has run, in the thread that loads
+/// it. The process is 0 for a driver. IRQL `PASSIVE_LEVEL`.
 pub fn loaded(path: &str, base: usize, size: usize) {
     let routines = *ROUTINES.lock();
     for routine in routines.into_iter().flatten() {

@@ -35,7 +35,7 @@ pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
         .is_none_or(|(_, state)| state & NOT_DISABLEABLE == 0)
 }
 
-/// A special file comes to a device, or goes from it: what its drivers answer.
+/// Tells a device that a special file comes to it, or goes from it. Returns its drivers' answer.
 ///
 /// # Safety
 /// As [`query`].

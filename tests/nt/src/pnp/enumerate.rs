@@ -44,8 +44,8 @@ pub unsafe fn enumerate(pdo: *mut DeviceObject) {
     }
 }
 
-/// A flag that is the PnP manager's to set ("DEVICE_OBJECT structure", Flags): a driver from a file must not have
-/// set it.
+/// Checks a flag that is the PnP manager's to set ("DEVICE_OBJECT structure", Flags): a driver from a file
+/// must not have set it.
 unsafe fn check_flags(pdo: *mut DeviceObject) {
     let driver = crate::io::driver::name_of((*pdo).driver_object);
     let from_file = crate::ldr::with_image(&format!("{driver}.sys"), |_| ()).is_some();

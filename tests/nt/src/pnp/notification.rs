@@ -65,7 +65,7 @@ pub fn lose(driver: &str, late: u64) {
     *LOST.lock() = Some((driver.to_string(), late));
 }
 
-/// An interface was enabled or disabled.
+/// Tells drivers that an interface was enabled or disabled.
 pub fn changed(class: Guid, link: String, arrival: bool) {
     EVENTS.lock().push_back(Event { class, link, arrival });
     QUEUED.set();

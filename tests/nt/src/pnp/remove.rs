@@ -15,9 +15,9 @@ use crate::verifier::{Violation, violation};
 const HANDLE_LIMIT: u64 = 30_000;
 const HANDLE_LOOK: u64 = 20;
 
-/// A device is gone. It and its descendants are told by a surprise removal, children first; the removal
-/// itself waits until every handle has been closed (WDK, "Handling an IRP_MN_SURPRISE_REMOVAL Request": the
-/// PnP manager sends IRP_MN_REMOVE_DEVICE when there are no open handles left).
+/// Removes a device that is gone. It and its descendants are told by a surprise removal, children first; the
+/// removal itself waits until every handle has been closed (WDK, "Handling an IRP_MN_SURPRISE_REMOVAL
+/// Request": the PnP manager sends IRP_MN_REMOVE_DEVICE when there are no open handles left).
 ///
 /// # Safety
 /// `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.

@@ -161,7 +161,7 @@ pub unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
     capabilities
 }
 
-/// The bus the device is on.
+/// Returns the bus the device is on.
 ///
 /// # Safety
 /// As [`send`].

@@ -18,7 +18,8 @@ const ON_DEMAND: u32 = 3;
 /// The services that the loader has left out, while nothing can be loaded from a disk.
 static LEFT_OUT: Lock<Vec<String>> = Lock::new(Vec::new());
 
-/// The loader's part: whether it leaves a boot-start driver out. What it does stands until [`can_load`].
+/// Does the loader's part. Returns true if it leaves a boot-start driver out, which stands until
+/// [`can_load`].
 pub fn leaves_out(service: &str) -> bool {
     let value = cm::get(&cm::start_override(service), "0").and_then(|value| value.as_dword());
     let left_out = boot::options().nt.is_nt62() && value == Some(ON_DEMAND);
@@ -34,7 +35,7 @@ pub fn is_left_out(service: &str) -> bool {
     LEFT_OUT.lock().iter().any(|name| name.eq_ignore_ascii_case(service))
 }
 
-/// The system has its disk: from now on a driver that was left out can be loaded on demand.
+/// Notes that the system has its disk: from now on a driver that was left out can be loaded on demand.
 pub fn can_load() {
     LEFT_OUT.lock().clear();
 }

@@ -43,7 +43,7 @@ static ENDED: AtomicBool = AtomicBool::new(false);
 /// Number of times that the power button was pressed.
 static PRESSED: AtomicU32 = AtomicU32::new(0);
 
-/// A button's interface was enabled. PASSIVE_LEVEL, on the event worker.
+/// Watches a button whose interface was enabled. PASSIVE_LEVEL, on the event worker.
 ///
 /// # Safety
 /// The device objects stay valid while their file is open.
@@ -154,7 +154,7 @@ pub fn acpi_is_pressed() -> bool {
     }
 }
 
-/// The thread that always has a request for the next event with the driver.
+/// Runs the thread that always has a request for the next event with the driver.
 unsafe extern "win64" fn watch(device: Pvoid) {
     let device: *mut DeviceObject = device.cast();
     let request = REQUEST.load(Ordering::Acquire) as *mut Irp;

@@ -355,7 +355,7 @@ pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
     TRUE
 }
 
-/// The miniport completed `srb`. Any IRQL.
+/// Takes an `srb` that the miniport completed. Any IRQL.
 ///
 /// # Safety
 /// `adapter` must be valid.

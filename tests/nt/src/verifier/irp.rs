@@ -63,7 +63,7 @@ static TRACKER: Lock<Tracker> =
 /// A major function that no driver fills in: marks a location as not set up.
 pub const UNUSED_MAJOR: u8 = 0xEB;
 
-/// An IRP was allocated.
+/// Notes that an IRP was allocated.
 pub fn allocated(irp: *mut Irp, stack_count: i8, driver: usize) {
     let tracked = Tracked {
         driver,
@@ -77,7 +77,7 @@ pub fn allocated(irp: *mut Irp, stack_count: i8, driver: usize) {
     TRACKER.lock().live.insert(irp as usize, tracked);
 }
 
-/// A completed IRP is made ready to be sent again (`IoReuseIrp`, or a completion routine kept it).
+/// Notes that a completed IRP is made ready to be sent again (`IoReuseIrp`, or a completion routine kept it).
 pub fn reused(irp: *mut Irp) {
     if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
         tracked.completed = false;
@@ -86,7 +86,7 @@ pub fn reused(irp: *mut Irp) {
     }
 }
 
-/// An IRP is about to be freed.
+/// Checks an IRP that is about to be freed.
 pub fn freed(irp: *mut Irp) {
     let tracked = TRACKER.lock().live.remove(&(irp as usize));
     match tracked {
@@ -105,7 +105,7 @@ pub struct Sent {
     location: i8,
 }
 
-/// The IRP is being sent to a device: `location` is already that device's.
+/// Checks an IRP that is being sent to a device: `location` is already that device's.
 ///
 /// # Safety
 /// `irp` and `device` are valid.
@@ -200,7 +200,7 @@ unsafe fn driver_of(device: *mut DeviceObject) -> alloc::string::String {
     crate::io::driver::name_of((*device).driver_object)
 }
 
-/// The dispatch routine returned `returned`.
+/// Checks that the dispatch routine could return `returned`.
 ///
 /// # Safety
 /// The IRP of `sent` is valid if it is still tracked.
@@ -294,8 +294,8 @@ pub unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
     });
 }
 
-/// A completion routine returned and the completion goes on: the pending mark must have been carried to the
-/// location above, whose owner the routine belongs to.
+/// Checks the location when a completion routine returned and the completion goes on: the pending mark must
+/// have been carried to the location above, whose owner the routine belongs to.
 ///
 /// # Safety
 /// `irp` is valid and its current location is the one above.
@@ -308,14 +308,14 @@ pub unsafe fn carried(irp: *mut Irp, routine: usize) {
     }
 }
 
-/// The completion reached the top.
+/// Notes that the completion reached the top.
 pub fn completed(irp: *mut Irp) {
     if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
         tracked.completed = true;
     }
 }
 
-/// A completion routine stopped the completion: the IRP is its driver's again.
+/// Notes that a completion routine stopped the completion: the IRP is its driver's again.
 pub fn kept(irp: *mut Irp) {
     if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
         tracked.completed = false;
