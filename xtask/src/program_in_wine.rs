@@ -91,8 +91,8 @@ fn boot_ini(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// The running system's registry is read: without `--root` and with neither file named. Fast startup goes
-/// off.
+/// Checks that the running system's registry is read: without `--root` and with neither file named. Fast
+/// startup goes off.
 fn registry(wine: &Wine) -> Result<()> {
     let key = "HKEY_LOCAL_MACHINE\\System\\CurrentControlSet";
     wine.put(
@@ -124,7 +124,7 @@ fn registry(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// A store, live and offline, through the stand-in.
+/// Checks a store, live and offline, through the stand-in.
 fn store(wine: &Wine) -> Result<()> {
     let live =
         |arguments: &[&str]| done(wine, &[&["--bcdedit", "C:\\bcdedit.exe", "--yes"], arguments].concat());

@@ -169,7 +169,7 @@ fn none_of(findings: &[String]) -> Result<()> {
     if findings.is_empty() { Ok(()) } else { bail!("{}", findings.join("\n")) }
 }
 
-/// The tests of every crate that runs on the host, counted as cargo counts them.
+/// Runs the tests of every crate that runs on the host, counted as cargo counts them.
 fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
     let running = Running::begin("host tests");
     let output = Command::new(env!("CARGO"))

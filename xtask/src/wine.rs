@@ -139,7 +139,7 @@ impl Drop for Wine {
     }
 }
 
-/// The drivers in Wine, as each of two Windows versions.
+/// Runs the drivers in Wine, as each of two Windows versions.
 ///
 /// # Errors
 /// Wine is not there, or something differs from what must be seen.

@@ -186,7 +186,7 @@ impl Results {
 pub(super) mod tests {
     use super::*;
 
-    /// A report of two runs of each workload, the second twice as fast, and of a traced one.
+    /// Returns a report of two runs of each workload, the second twice as fast, and of a traced one.
     pub fn report(factor: u64) -> Report {
         let mut lines = Vec::new();
         for workload in &ALL {

@@ -17,7 +17,7 @@ const CAUGHT_AFTER_ALL: &str = "**CAUGHT**, and is said to change nothing: ";
 const EQUIVALENT: &str = "changes nothing: ";
 
 impl Row {
-    /// A test has failed and said this, or has not failed.
+    /// Makes the row of a test that has failed and said this, or has not failed.
     pub fn new(mutant: &Mutant, test: String, said: Option<String>) -> Row {
         Row([mutant.what.to_owned(), test, said.unwrap_or_else(|| SURVIVED.to_owned())])
     }

@@ -155,13 +155,14 @@ fn host(
     Ok(Some(page::first(&names)))
 }
 
-/// The names of the tests that failed, as libtest prints them.
+/// Returns the names of the tests that failed, as libtest prints them.
 fn failed_tests(output: &str) -> Vec<String> {
     let names = output.lines().filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
     names.map(|name| format!("`{}`", name.replace("::tests::", "::"))).collect()
 }
 
-/// The names of the tests that panicked twice and so took their process along: libtest has no word for them.
+/// Returns the names of the tests that panicked twice and so took their process along: libtest has no word
+/// for them.
 fn aborted_tests(errors: &str) -> Vec<String> {
     let names = errors.lines().filter_map(|line| Some(line.strip_prefix("thread '")?.split_once("' ")?.0));
     let mut names: Vec<_> =

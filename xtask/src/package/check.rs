@@ -108,8 +108,8 @@ pub fn cabinet(package: &Package, cabinet: &[u8], work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A package that comes back signed is taken over; one in which a driver, an INF file or the catalog is
-/// another one, or from which a file is missing, is refused.
+/// Checks that a package that comes back signed is taken over; one in which a driver, an INF file or the
+/// catalog is another one, or from which a file is missing, is refused.
 pub fn returned(layout: &Layout) -> Result<()> {
     let plain = super::contents(layout)?;
     let mut signed = plain.clone();

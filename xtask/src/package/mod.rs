@@ -101,7 +101,7 @@ pub fn run(signing: &Signing, extra: &Extra) -> Result<()> {
     Ok(())
 }
 
-/// The changelog tells of this version, and a commit that has a tag has this version's.
+/// Checks that the changelog tells of this version, and that a commit that has a tag has this version's.
 fn release(layout: &Layout) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let log = layout.root().join("CHANGELOG.md");

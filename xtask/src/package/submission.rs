@@ -142,7 +142,7 @@ pub fn take_over(package: &mut Package, returned: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The image has a certificate table.
+/// Returns true if the image has a certificate table.
 fn is_signed(image: &[u8]) -> bool {
     authenticode::certificates(image).is_ok_and(|table| !table.is_empty())
 }

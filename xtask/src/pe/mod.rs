@@ -191,7 +191,7 @@ fn reports(layout: &Layout) -> Result<Vec<Report>> {
         .collect()
 }
 
-/// The names in each module definition file of `folder`, by its library.
+/// Returns the names in each module definition file of `folder`, by its library.
 fn allowed(folder: &Path) -> Result<Allowed> {
     let mut allowed = Allowed::new();
     for path in
@@ -205,7 +205,7 @@ fn allowed(folder: &Path) -> Result<Allowed> {
     Ok(allowed)
 }
 
-/// The library and the names of a module definition file.
+/// Returns the library and the names of a module definition file.
 fn definitions(text: &str) -> Option<(&str, BTreeSet<String>)> {
     let mut lines =
         text.lines().filter_map(|line| line.split(';').next()).filter(|line| !line.trim().is_empty());

@@ -38,13 +38,13 @@ fn breach_if(broken: bool, what: impl FnOnce() -> String) -> Vec<String> {
     if broken { vec![what()] } else { vec![] }
 }
 
-/// x86_64.
+/// Checks that the image is for x86_64.
 fn machine(_: &Driver, image: &Image) -> Vec<String> {
     let wanted = pe::IMAGE_FILE_MACHINE_AMD64.0;
     breach_if(image.machine != wanted, || format!("machine {:#x}, not {wanted:#x}", image.machine))
 }
 
-/// Native, of NT 5.2.
+/// Checks that it is native, of NT 5.2.
 fn subsystem(_: &Driver, image: &Image) -> Vec<String> {
     let native = pe::IMAGE_SUBSYSTEM_NATIVE.0;
     let (major, minor) = image.subsystem_version;
@@ -56,13 +56,13 @@ fn subsystem(_: &Driver, image: &Image) -> Vec<String> {
     breaches
 }
 
-/// NT 5.2.
+/// Checks that it is for NT 5.2.
 fn os_version(_: &Driver, image: &Image) -> Vec<String> {
     let (major, minor) = image.os_version;
     breach_if(image.os_version != NT_5_2, || format!("{major}.{minor:02}, not 5.02"))
 }
 
-/// Set and right: the loader refuses a boot driver otherwise.
+/// Checks that the checksum is set and right: the loader refuses a boot driver otherwise.
 fn checksum(driver: &Driver, image: &Image) -> Vec<String> {
     let computed = checksum::compute(&driver.sys, image.checksum_offset);
     breach_if(image.checksum != computed, || {
@@ -70,7 +70,7 @@ fn checksum(driver: &Driver, image: &Image) -> Vec<String> {
     })
 }
 
-/// There: a driver is never loaded where it was linked.
+/// Checks that relocations are there: a driver is never loaded where it was linked.
 fn relocations(_: &Driver, image: &Image) -> Vec<String> {
     let stripped = image.file_characteristics & pe::IMAGE_FILE_RELOCS_STRIPPED.0 != 0;
     let mut breaches = breach_if(stripped, || "marked as stripped".to_owned());
@@ -88,7 +88,7 @@ fn mitigations(_: &Driver, image: &Image) -> Vec<String> {
     missing.map(|(name, _)| format!("no {name}")).collect()
 }
 
-/// The entry point is in a section that NT frees after it ran.
+/// Checks that the entry point is in a section that NT frees after it ran.
 fn init(_: &Driver, image: &Image) -> Vec<String> {
     let Some(section) = image.section("INIT") else { return vec!["no INIT section".to_owned()] };
     let mut breaches =
@@ -99,14 +99,15 @@ fn init(_: &Driver, image: &Image) -> Vec<String> {
     breaches
 }
 
-/// No section is both writable and executable.
+/// Checks that no section is both writable and executable.
 fn write_execute(_: &Driver, image: &Image) -> Vec<String> {
     let both =
         |section: &&Section| section.has(pe::IMAGE_SCN_MEM_WRITE) && section.has(pe::IMAGE_SCN_MEM_EXECUTE);
     image.sections.iter().filter(both).map(|section| format!("{} is both", section.name)).collect()
 }
 
-/// Nothing that the kernel's loader does not do: thread-local storage, delayed or bound imports, .NET.
+/// Checks that there is nothing that the kernel's loader does not do: thread-local storage, delayed or bound
+/// imports, .NET.
 fn directories(_: &Driver, image: &Image) -> Vec<String> {
     let refused = [
         ("thread-local storage", pe::IMAGE_DIRECTORY_ENTRY_TLS),
@@ -118,7 +119,7 @@ fn directories(_: &Driver, image: &Image) -> Vec<String> {
     present.map(|(name, _)| format!("has {name}")).collect()
 }
 
-/// The version resource is there, and says which driver of which version this is.
+/// Checks that the version resource is there, and says which driver of which version this is.
 fn version(driver: &Driver, image: &Image) -> Vec<String> {
     let Some(version) = &image.version else { return vec!["no version resource".to_owned()] };
     let mut breaches = Vec::new();
@@ -148,7 +149,7 @@ fn version(driver: &Driver, image: &Image) -> Vec<String> {
     breaches
 }
 
-/// The message table has exactly the texts that the guard's reasons have.
+/// Checks that the message table has exactly the texts that the guard's reasons have.
 fn messages(driver: &Driver, image: &Image) -> Vec<String> {
     let mut breaches = Vec::new();
     for (code, text) in &driver.messages {
@@ -163,7 +164,7 @@ fn messages(driver: &Driver, image: &Image) -> Vec<String> {
     breaches
 }
 
-/// By name, and only what NT 5.2 or another of these drivers exports.
+/// Checks that it imports by name, and only what NT 5.2 or another of these drivers exports.
 fn imports(driver: &Driver, image: &Image) -> Vec<String> {
     let refusal = |import: &super::image::Import| match (&import.name, driver.allowed.get(&import.library)) {
         (None, _) => Some(format!("by ordinal from {}", import.library)),
@@ -177,7 +178,7 @@ fn imports(driver: &Driver, image: &Image) -> Vec<String> {
     image.imports.iter().filter_map(refusal).collect()
 }
 
-/// By name, and exactly what the driver's `.def` file has.
+/// Checks that it exports by name, and exactly what the driver's `.def` file has.
 fn exports(driver: &Driver, image: &Image) -> Vec<String> {
     let own = driver.allowed.get(&format!("{}.sys", driver.name)).cloned().unwrap_or_default();
     let mut breaches = Vec::new();
@@ -193,7 +194,8 @@ fn exports(driver: &Driver, image: &Image) -> Vec<String> {
     breaches
 }
 
-/// The image names its symbol file, without a folder, and that file is the one of this very build.
+/// Checks that the image names its symbol file, without a folder, and that file is the one of this very
+/// build.
 fn symbols(driver: &Driver, image: &Image) -> Vec<String> {
     let Some((name, guid)) = &image.symbols else { return vec!["no reference to a symbol file".to_owned()] };
     let wanted = format!("{}.pdb", driver.name);
@@ -203,7 +205,8 @@ fn symbols(driver: &Driver, image: &Image) -> Vec<String> {
     breaches
 }
 
-/// Neither file has the path of a folder that only the machine it was built on has, in UTF-8 or UTF-16.
+/// Checks that neither file has the path of a folder that only the machine it was built on has, in UTF-8 or
+/// UTF-16.
 fn build_paths(driver: &Driver, _: &Image) -> Vec<String> {
     let mut breaches = Vec::new();
     for (kind, bytes) in [("sys", &driver.sys), ("pdb", &driver.pdb)] {

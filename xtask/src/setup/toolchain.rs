@@ -40,7 +40,7 @@ impl Toolchain {
         field(&self.version, "release")
     }
 
-    /// The commit the compiler was built from.
+    /// Returns the commit the compiler was built from.
     pub fn commit(&self) -> Result<&str> {
         field(&self.version, "commit-hash")
     }
