@@ -28,6 +28,7 @@ pub mod repro;
 pub mod setup;
 pub mod test;
 pub mod wine;
+mod words;
 
 pub use guests::layout;
 use guests::{command, step};

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use guests::built::{EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
-use crate::{build, command, inf, layout::Layout, links, policy, setup};
+use crate::{build, command, inf, layout::Layout, links, policy, setup, words};
 
 /// Name and check of each lint.
 pub type Lint = (&'static str, fn(&Layout) -> Result<()>);
@@ -17,6 +17,7 @@ pub const ALL: &[Lint] = &[
     ("dependencies", policy::check),
     ("links of documents", links::check),
     ("rustdoc: host", rustdoc),
+    ("openings of doc comments", words::check),
     ("clippy: host", clippy_host),
     ("clippy: drivers", clippy_drivers),
     ("clippy: executive", clippy_executive),
@@ -40,7 +41,7 @@ fn rustfmt(layout: &Layout) -> Result<()> {
     command::run(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(layout.root()))
 }
 
-/// The workspace's default members, with their tests.
+/// Checks the workspace's default members, with their tests.
 fn clippy_host(layout: &Layout) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["clippy", "--quiet", "--all-targets"]).current_dir(layout.root());

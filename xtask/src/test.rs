@@ -203,7 +203,7 @@ fn host_tests(layout: &Layout, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-/// The guest tests, and those that run the same files in Wine.
+/// Returns the guest tests, and those that run the same files in Wine.
 fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<Vec<GuestTest<'a>>> {
     let mut tests = run::tested(layout, rig, turn)?;
     tests.push(GuestTest::new("wine", || wine::run(layout)));
