@@ -48,7 +48,7 @@ fn clippy_host(layout: &Layout) -> Result<()> {
     deny_warnings(&mut cargo)
 }
 
-/// The documentation of the workspace's default members, without a warning.
+/// Builds the documentation of the workspace's default members, without a warning.
 fn rustdoc(layout: &Layout) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo

@@ -42,7 +42,7 @@ pub fn check(layout: &Layout) -> Result<()> {
 /// The doc comments of some sources.
 struct Comments {
     all: Openings,
-    /// Those of functions, without tests: a test's says what holds.
+    /// The comments of functions, without tests: a test's says what holds.
     functions: Openings,
 }
 
