@@ -50,12 +50,13 @@ impl Workload {
         ALL.iter().find(|workload| workload.name == name)
     }
 
-    /// Requests until one repeats, on a disk of this many bytes; 0 if none fits.
+    /// Returns the number of requests until one repeats, on a disk of this many bytes; 0 if none fits.
     pub fn period(&self, disk: u64) -> u64 {
         disk.saturating_sub(START) / u64::from(self.bytes)
     }
 
-    /// Byte offset of the `index`th request on a disk of this many bytes, at least one of which fits.
+    /// Returns the byte offset of the `index`th request on a disk of this many bytes, at least one of which
+    /// fits.
     pub fn offset(&self, index: u64, disk: u64) -> u64 {
         let (period, bytes) = (self.period(disk), u64::from(self.bytes));
         let at = index % period;

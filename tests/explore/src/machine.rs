@@ -92,7 +92,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Seen::Ready => "ready",
@@ -152,7 +152,7 @@ impl Machine {
         self.bios.then_some(places.len() as u8 + self.emulated_only)
     }
 
-    /// Disks that have an emulated twin.
+    /// Returns the disks that have an emulated twin.
     fn emulated(&self) -> impl Iterator<Item = &Vbd> {
         self.disks().filter(|vbd| vbd.place.0 < 4 && vbd.place.1 == 0)
     }

@@ -28,7 +28,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// One of these.
+    /// Returns one of these.
     pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }

@@ -44,7 +44,7 @@ fn start<T>(command: &mut Command, how: impl FnOnce(&mut Command) -> std::io::Re
     })
 }
 
-/// Program and first arguments, for messages.
+/// Returns the program and the first arguments, for messages.
 fn line(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args().take(6) {

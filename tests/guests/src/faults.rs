@@ -206,7 +206,7 @@ fn write_page(layout: &Layout, found: &Found, again: usize) -> Result<()> {
     Ok(())
 }
 
-/// `docs/results/faults.md`: what came of a run of everything, and of the boots that were run again.
+/// Returns `docs/results/faults.md`: what came of a run of everything, and of the boots that were run again.
 fn page(found: &Found, again: usize) -> String {
     let good: u32 = found.ends.values().sum();
     let mut text = format!(

@@ -34,7 +34,7 @@ impl Layout {
         &self.root
     }
 
-    /// Everything built.
+    /// Returns the folder of everything built.
     pub fn target(&self) -> PathBuf {
         self.root.join("target")
     }
@@ -79,7 +79,7 @@ impl Layout {
         self.toolchain.join("rust-src")
     }
 
-    /// Core and alloc for targets that the toolchain does not have.
+    /// Returns the folder of core and alloc for targets that the toolchain does not have.
     pub fn sysroot(&self) -> PathBuf {
         self.toolchain.join("sysroot")
     }

@@ -141,7 +141,7 @@ pub fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Every row. Those without Xen have nothing to hide or expose and are left to the tests.
+/// Returns every row. Those without Xen have nothing to hide or expose and are left to the tests.
 fn rows() -> Vec<Row> {
     let boots = catalogue::boots().filter(|scenario| scenario.machine == Machine::Xen);
     boots.map(Row::Boot).chain(catalogue::sequences().map(Row::Sequence)).collect()

@@ -137,7 +137,7 @@ pub fn print_consoles(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One backing file behind two emulated disks, mounted through both: if this volume survived, "intact" would
+/// Mounts one backing file behind two emulated disks through both. If this volume survived, "intact" would
 /// mean nothing in the other tests.
 fn double_mount(layout: &Layout, rig: &RigFiles) -> Result<()> {
     let (outcome, image) = boot::boot_double_mount(layout, rig)?;

@@ -64,13 +64,13 @@ const NONE: Layers = Layers {
 /// Layer 4 alone, as `HidePolicy` = `none` has it: the bus filter is there and hides nothing.
 const ATTACHED: Layers = Layers { hide: true, ..NONE };
 
-/// Everything that can go wrong at once, within what `depth` allows.
+/// Returns everything that can go wrong at once, within what `depth` allows.
 fn everything(depth: Depth) -> Faults {
     let deep = 2 * u8::from(depth == Depth::Deep);
     Faults { returns: true, losses: 1 + deep, resumes: 1 + deep, ..Faults::default() }
 }
 
-/// Every configuration, in the order of their telling.
+/// Returns every configuration, in the order of their telling.
 pub fn all(depth: Depth) -> Vec<Case> {
     let deep = 2 * u8::from(depth == Depth::Deep);
     let plain = Faults::default();

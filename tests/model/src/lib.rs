@@ -96,7 +96,7 @@ impl Model for Setup {
     }
 }
 
-/// Nothing is left to do but what the adversary may choose.
+/// Returns true if nothing is left to do but what the adversary may choose.
 fn at_rest(setup: &Setup, world: &World) -> bool {
     let mut steps = Vec::new();
     setup.actions(world, &mut steps);
@@ -112,7 +112,7 @@ fn has_its_disk(world: &World) -> bool {
     }
 }
 
-/// One line for a step: what happened, what the guard was told and answered, and where the disk is.
+/// Returns one line for a step: what happened, what the guard was told and answered, and where the disk is.
 pub fn describe(setup: &Setup, world: &World, step: Step) -> String {
     let (next, talk) = step::take(setup, world, step);
     let mut line = format!("{step:?}");

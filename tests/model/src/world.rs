@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// Power on: all that does not last is as new.
+    /// Turns the power on: all that does not last is as new.
     pub fn boot(&self, faults: &Faults) -> World {
         let pv = !matches!(self.guard.phase(), Phase::Unsealed | Phase::Emulated(_));
         let failed = pv && self.hives_open && !self.up;

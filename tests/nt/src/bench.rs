@@ -191,7 +191,7 @@ impl Engine for Queue {
     }
 }
 
-/// Completion of a slot's IRP, ≤ DISPATCH_LEVEL.
+/// Completes a slot's IRP, ≤ DISPATCH_LEVEL.
 unsafe extern "win64" fn done(_: *mut DeviceObject, irp: *mut Irp, context: Pvoid) -> NtStatus {
     let slot = context.cast::<Slot>();
     let IoStatusBlock { status: found, information, .. } = (*irp).io_status;

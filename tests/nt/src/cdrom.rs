@@ -120,7 +120,7 @@ unsafe fn start(drive: &mut CdRom) -> NtStatus {
     status::SUCCESS
 }
 
-/// Size in sectors and the volume's identifier (ECMA-119, 8.4).
+/// Returns the size in sectors and the volume's identifier (ECMA-119, 8.4).
 unsafe fn medium(drive: &CdRom) -> Result<(u32, String), NtStatus> {
     let mut capacity = [0; 8];
     checked(request::read(drive.lower, &cdb::read_capacity_10(), &mut capacity))?;

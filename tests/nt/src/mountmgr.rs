@@ -171,7 +171,7 @@ fn mount(device: Device, link: String) {
     }
 }
 
-/// Text as a report value.
+/// Returns text as a report value.
 fn escaped(text: &dyn core::fmt::Display) -> String {
     Escaped(&format!("{text}")).to_string()
 }
@@ -229,7 +229,7 @@ impl FileTest {
     }
 }
 
-/// IRP_MJ_SHUTDOWN: unmounts every volume in order.
+/// Handles IRP_MJ_SHUTDOWN: unmounts every volume in order.
 unsafe extern "win64" fn dispatch_shutdown(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     for Mount { disk, volume, .. } in core::mem::take(&mut *MOUNTS.lock()) {
         if let Err(error) = volume.unmount() {

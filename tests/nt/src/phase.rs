@@ -127,7 +127,7 @@ unsafe fn report_root_bus() -> *mut DeviceObject {
     pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::from([number]))
 }
 
-/// It starts, and everything below it.
+/// Starts the root bus, and everything below it.
 unsafe fn start_root_bus(bus: *mut DeviceObject) {
     pnp::start_root_device(bus);
     if !pnp::is_started(bus) {
@@ -162,7 +162,7 @@ fn load_options() {
     report!("boot entry={number} options={} safe={safe}", Escaped(&options));
 }
 
-/// Setup's part, done in an earlier boot: packages, then whatever was changed by hand.
+/// Does setup's part, done in an earlier boot: packages, then whatever was changed by hand.
 fn install() {
     for (name, contents) in boot::archive().files() {
         if name.to_ascii_lowercase().ends_with(".inf")
@@ -260,7 +260,7 @@ unsafe fn start_boot_drivers(drivers: &[BootDriver]) -> *mut DeviceObject {
     root
 }
 
-/// No bus, no disk to boot from.
+/// Stops the boot: no bus, no disk to boot from.
 fn no_boot_device() -> ! {
     ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0)
 }

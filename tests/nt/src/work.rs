@@ -14,7 +14,7 @@ use crate::{boot, report};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Nothing yet.
+    /// Makes counts of nothing.
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
     }

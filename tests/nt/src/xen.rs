@@ -21,7 +21,7 @@ struct Parameter {
 }
 
 impl Parameter {
-    /// One of this guest's.
+    /// Returns one of this guest's.
     fn own(index: u32, value: u64) -> Self {
         /// `DOMID_SELF`.
         const SELF: u16 = 0x7FF0;

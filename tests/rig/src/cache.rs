@@ -57,7 +57,7 @@ impl fmt::Display for State {
     }
 }
 
-/// One line of a stamp: a file's length and time of last change.
+/// Returns one line of a stamp: a file's length and time of last change.
 fn vouch(dir: &Path, file: &str) -> Result<String, RigError> {
     let path = dir.join(file);
     let meta = fs::metadata(&path).file("look at", &path)?;

@@ -105,7 +105,7 @@ impl Running {
         self.child.try_wait().ok().flatten()
     }
 
-    /// End of what it has printed.
+    /// Returns the end of what it has printed.
     pub fn output(&self) -> String {
         tail(&self.log, QUOTE)
     }

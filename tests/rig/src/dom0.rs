@@ -76,17 +76,17 @@ impl Dom0 {
         &self.dir
     }
 
-    /// Hypervisor, a multiboot image.
+    /// Returns the hypervisor, a multiboot image.
     pub fn xen(&self) -> PathBuf {
         self.dir.join(XEN)
     }
 
-    /// dom0's Linux.
+    /// Returns dom0's Linux.
     pub fn kernel(&self) -> PathBuf {
         self.dir.join(KERNEL)
     }
 
-    /// dom0's root disk.
+    /// Returns dom0's root disk.
     pub fn root(&self) -> PathBuf {
         self.dir.join(ROOT)
     }

@@ -163,7 +163,7 @@ pub enum End {
 }
 
 impl End {
-    /// From Xen's SHUTDOWN_* (public/sched.h).
+    /// Makes an end of Xen's SHUTDOWN_* (public/sched.h).
     pub(crate) fn from_reason(code: u32) -> Self {
         match code {
             0 => Self::PoweredOff,
@@ -309,7 +309,7 @@ fn quote(job: &Job, text: &str) -> Result<String, RigError> {
     Ok(format!("\"{text}\""))
 }
 
-/// For each disk the index of its image among the different ones, and those images.
+/// Returns for each disk the index of its image among the different ones, and those images.
 pub(crate) fn images(job: &Job) -> Result<(Vec<usize>, Vec<PathBuf>), RigError> {
     let mut images: Vec<PathBuf> = Vec::new();
     let mut indices = Vec::new();

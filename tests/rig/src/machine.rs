@@ -68,7 +68,7 @@ impl Live {
         self.dir.join(CONSOLE)
     }
 
-    /// End of the console and of qemu's own messages.
+    /// Returns the end of the console and of qemu's own messages.
     pub fn context(&self) -> String {
         context(&self.qemu, &self.console())
     }

@@ -87,7 +87,7 @@ impl Report {
         Self { lines: lines.into_iter().filter_map(Line::parse).collect() }
     }
 
-    /// All lines.
+    /// Returns all lines.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -112,7 +112,7 @@ impl Report {
         self.lines.iter().filter(|line| line.kind == kind).count()
     }
 
-    /// Position of a line of this kind, to compare orders.
+    /// Returns the position of a line of this kind, to compare orders.
     pub fn position(&self, kind: &str) -> Option<usize> {
         self.lines.iter().position(|line| line.kind == kind)
     }
@@ -131,7 +131,7 @@ impl Report {
         self.first("end")?.get("verdict")
     }
 
-    /// Code and parameters of the bugcheck, if there was one.
+    /// Returns code and parameters of the bugcheck, if there was one.
     pub fn bugcheck(&self) -> Option<[u64; 5]> {
         let line = self.first("bugcheck")?;
         Some(["code", "p1", "p2", "p3", "p4"].map(|key| line.number(key).unwrap_or_default()))

@@ -109,7 +109,7 @@ pub fn ensure(
     Ok(RigFiles::new(prepare(target, release, say)?, helper.canonicalize().file("find", helper)?))
 }
 
-/// Everything but the helper.
+/// Makes everything but the helper.
 fn prepare(
     target: &Path,
     release: Release,

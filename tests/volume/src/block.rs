@@ -26,7 +26,7 @@ impl fmt::Display for IoError {
 /// A device of 512-byte sectors. A sector is written whole or not at all; what was written before
 /// a [`flush`](Self::flush) survives a crash after it, what was written since may or may not.
 pub trait BlockDevice {
-    /// Size in sectors.
+    /// Returns the size in sectors.
     fn sectors(&self) -> u64;
     /// Reads `buffer.len() / 512` sectors from `sector` on.
     fn read(&self, sector: u64, buffer: &mut [u8]) -> Result<(), IoError>;

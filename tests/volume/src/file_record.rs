@@ -91,8 +91,8 @@ impl FileRecord {
     }
 }
 
-/// One checksum over all file records, which a superblock or log record carries so that a record
-/// that went back to an older state shows.
+/// Returns one checksum over all file records, which a superblock or log record carries so that a record that
+/// went back to an older state shows.
 pub fn root(records: &[FileRecord]) -> u32 {
     let mut checksums = [0; 4 * FILES];
     for (at, record) in checksums.chunks_exact_mut(4).zip(records) {

@@ -112,7 +112,7 @@ impl<D: BlockDevice> Volume<D> {
         Ok(this)
     }
 
-    /// This mount's generation: 1 for the first since format, one more each time.
+    /// Returns this mount's generation: 1 for the first since format, one more each time.
     pub fn generation(&self) -> u64 {
         self.record.generation.get()
     }

@@ -13,7 +13,7 @@ use volume::{Verdict, Volume, check};
 /// Contents that a file may have after a crash: any of these, none meaning that it is not there.
 type Possible = BTreeMap<u8, Vec<Option<Vec<u8>>>>;
 
-/// One life of a machine: what it does, and whether it ends in order.
+/// Returns one life of a machine: what it does, and whether it ends in order.
 fn life() -> impl Strategy<Value = (Vec<Action>, bool)> {
     let action = prop_oneof![
         6 => (0..4u8, any::<u8>(), 0..20_000u16).prop_map(|(file, seed, size)| Action::Write(file, seed, size)),

@@ -61,7 +61,7 @@ impl Child {
     }
 }
 
-/// IRP_MJ_PNP.
+/// Handles IRP_MJ_PNP.
 pub fn pnp(_device: Device<Extension>, child: &Child, mut irp: Irp) -> Disposition {
     let minor = irp.location().pnp();
     let word = match minor {

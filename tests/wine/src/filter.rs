@@ -70,7 +70,7 @@ pub fn offer(physical: DeviceObject) {
     log!("filter: attached={attached}");
 }
 
-/// IoInvalidateDeviceRelations for the bus's children.
+/// Does the work of IoInvalidateDeviceRelations for the bus's children.
 pub fn invalidate(physical: DeviceObject) {
     // SAFETY: a PDO.
     unsafe { IoInvalidateDeviceRelations(physical.as_ptr(), _DEVICE_RELATION_TYPE::BusRelations) };

@@ -251,7 +251,7 @@ fn prepare(job: &mut Job, script: &str) {
     *job.before.get_or_insert_default() += &format!("set -e\n{script}\n");
 }
 
-/// Name of a raw disk's image.
+/// Returns the Name of a raw disk's image.
 fn raw_image(n: usize) -> String {
     format!("raw{n}.img")
 }
@@ -470,7 +470,7 @@ impl Folder {
         self.path(&format!("disk{disk}.img"))
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> String {
         self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }

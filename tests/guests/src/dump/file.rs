@@ -193,7 +193,7 @@ fn word(seed: u64, number: u64) -> u64 {
     (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
 }
 
-/// FNV-1a.
+/// Computes FNV-1a.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes
         .iter()

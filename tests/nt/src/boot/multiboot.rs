@@ -41,7 +41,7 @@ impl Multiboot {
         Self { info: &*(mm::direct(u64::from(info)) as *const Information) }
     }
 
-    /// Usable memory (type 1), as far as the boot mapping reaches.
+    /// Returns the usable memory (type 1), as far as the boot mapping reaches.
     pub fn memory(&self) -> impl Iterator<Item = Range> + Clone + use<> {
         assert!(self.info.flags & MEMORY_MAP != 0, "the loader gave no memory map");
         let (mut at, end) = (self.info.mmap_addr, self.info.mmap_addr + self.info.mmap_length);

@@ -28,7 +28,7 @@ impl From<Version> for Profile {
 }
 
 impl Profile {
-    /// Major version, minor version and build, as `RtlGetVersion` tells them.
+    /// Returns major version, minor version and build, as `RtlGetVersion` tells them.
     pub const fn numbers(self) -> (u32, u32, u32) {
         match self {
             Self::Nt52 => (5, 2, 3790),

@@ -12,7 +12,7 @@ impl Archive {
         Self { bytes }
     }
 
-    /// Its regular files: last path component, contents.
+    /// Returns its regular files: last path component, contents.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> + use<> {
         let mut rest = self.bytes;
         core::iter::from_fn(move || {

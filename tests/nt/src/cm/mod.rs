@@ -54,7 +54,7 @@ impl Value {
             .then(|| self.strings().into_iter().next().unwrap_or_default())
     }
 
-    /// Its strings, taken as a `REG_MULTI_SZ`.
+    /// Returns its strings, taken as a `REG_MULTI_SZ`.
     pub fn strings(&self) -> Vec<String> {
         let units: Vec<u16> = self.data.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
         units.split(|&unit| unit == 0).take_while(|s| !s.is_empty()).map(String::from_utf16_lossy).collect()

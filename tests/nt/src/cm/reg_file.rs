@@ -49,7 +49,7 @@ pub fn apply(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `HKEY_LOCAL_MACHINE\…` as a kernel path.
+/// Returns `HKEY_LOCAL_MACHINE\…` as a kernel path.
 fn kernel_path(key: &str) -> Option<String> {
     let rest = key.strip_prefix("HKEY_LOCAL_MACHINE\\").or_else(|| key.strip_prefix("HKLM\\"))?;
     Some(alloc::format!("\\Registry\\Machine\\{rest}"))

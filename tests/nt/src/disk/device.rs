@@ -127,7 +127,7 @@ unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp
     }
 }
 
-/// IRP_MJ_READ, WRITE, FLUSH_BUFFERS, SHUTDOWN.
+/// Handles IRP_MJ_READ, WRITE, FLUSH_BUFFERS and SHUTDOWN.
 unsafe extern "win64" fn dispatch_transfer(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     match extension_of(device) {
         Extension::Partition(partition) => partition::pass_to_disk(&**partition, irp),
@@ -161,8 +161,8 @@ unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp:
 }
 
 impl Disk {
-    /// `DISK_GEOMETRY`: cylinders, `FixedMedia`, 255 tracks in a cylinder, 63 sectors in a track, sector
-    /// size.
+    /// Returns `DISK_GEOMETRY`: cylinders, `FixedMedia`, 255 tracks in a cylinder, 63 sectors in a track,
+    /// sector size.
     fn geometry(&self) -> [u8; 24] {
         const FIXED_MEDIA: u32 = 12;
         let mut geometry = [0; 24];

@@ -61,7 +61,7 @@ impl Partition {
     }
 }
 
-/// IRP_MJ_PNP to a partition's PDO.
+/// Handles IRP_MJ_PNP to a partition's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -133,7 +133,7 @@ pub unsafe fn pass_to_disk(partition: &Partition, irp: *mut Irp) -> NtStatus {
     request_packet::pass_down(partition.disk, irp)
 }
 
-/// IRP_MJ_DEVICE_CONTROL to a partition's PDO.
+/// Handles IRP_MJ_DEVICE_CONTROL to a partition's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.

@@ -75,7 +75,7 @@ pub unsafe fn begin(disk: &Disk, irp: *mut Irp) -> NtStatus {
     all_sent(whole)
 }
 
-/// SYNCHRONIZE CACHE.
+/// Sends SYNCHRONIZE CACHE.
 unsafe fn flush(disk: &Disk, irp: *mut Irp) -> NtStatus {
     let whole = Whole::new(irp, 0);
     whole_part(whole, disk, &cdb::synchronize_cache(), Direction::None, null_mut(), 0, FLUSH_TIMEOUT);
@@ -97,7 +97,7 @@ impl Whole {
     }
 }
 
-/// Every part is sent; the IRP completes with the last of them.
+/// Ends the sending: every part is sent, and the IRP completes with the last of them.
 unsafe fn all_sent(whole: *mut Whole) -> NtStatus {
     part_done(whole);
     status::PENDING
@@ -142,7 +142,7 @@ unsafe fn send(part: *mut Part) {
     io::IofCallDriver((*part).lower, (*part).irp);
 }
 
-/// Completion of a part's IRP, ≤ DISPATCH_LEVEL.
+/// Completes a part's IRP, ≤ DISPATCH_LEVEL.
 unsafe extern "win64" fn done(_: *mut DeviceObject, irp: *mut Irp, context: Pvoid) -> NtStatus {
     let part = context.cast::<Part>();
     let found = (*irp).io_status.status;
@@ -165,7 +165,7 @@ unsafe extern "win64" fn done(_: *mut DeviceObject, irp: *mut Irp, context: Pvoi
     status::MORE_PROCESSING_REQUIRED
 }
 
-/// One part less; with the last one the IRP is completed.
+/// Counts one part less; with the last one the IRP is completed.
 unsafe fn part_done(whole: *mut Whole) {
     if (*whole).left.fetch_sub(1, Ordering::AcqRel) != 1 {
         return;

@@ -107,7 +107,7 @@ pub unsafe fn secondary_data(tag: &Guid, data: &[u8]) {
     contents.used = end;
 }
 
-/// FNV-1a.
+/// Computes FNV-1a.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -210,7 +210,7 @@ pub unsafe fn execute(command: &[u8], direction: Direction, length: usize) -> Re
     Err(Failure::TimedOut(command[0]))
 }
 
-/// `SRB_FUNCTION_FLUSH`'s end of the writing: what was written is durable.
+/// Ends the writing with `SRB_FUNCTION_FLUSH`: what was written is durable.
 ///
 /// # Safety
 /// As [`execute`].

@@ -90,7 +90,7 @@ fn hex(cdb: &[u8], room: usize) -> String {
     }
 }
 
-/// Size of the medium, and FNV-1a of all of it.
+/// Returns the size of the medium, and FNV-1a of all of it.
 fn content() -> String {
     let mut capacity = [0; 8];
     if cdrom::command(DRIVER, &cdb::read_capacity_10(), &mut capacity).is_err() {

@@ -73,7 +73,7 @@ impl Raw {
         );
     }
 
-    /// UNMAP of a stretch; how it ended, and whether it is read as zeros.
+    /// Sends UNMAP of a stretch. Returns how it ended, and whether it is read as zeros.
     fn give_up(&self, block: u32) -> (String, u8) {
         let (lba, blocks) = (GIVEN_UP.at / u64::from(block), GIVEN_UP.length / block);
         // Header: bytes behind each length; one descriptor (SBC-3 5.28.2).

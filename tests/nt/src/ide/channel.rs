@@ -42,7 +42,7 @@ unsafe impl Send for Channel {}
 unsafe impl Sync for Channel {}
 
 impl Channel {
-    /// Channel `number`; `bus_master` is the I/O port of its bus-master registers.
+    /// Makes channel `number`; `bus_master` is the I/O port of its bus-master registers.
     pub fn new(number: u8, bus_master: Option<u16>) -> Box<Self> {
         // SAFETY: a KEVENT of zeros is what KeInitializeEvent expects.
         let wake = unsafe { core::mem::zeroed() };

@@ -78,13 +78,13 @@ impl Drive {
         Some(this)
     }
 
-    /// Size in sectors of a disk.
+    /// Returns the size of a disk in sectors.
     fn sectors(&self) -> u64 {
         self.identify.sectors()
     }
 }
 
-/// IRP_MJ_PNP to a drive's PDO.
+/// Handles IRP_MJ_PNP to a drive's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -99,7 +99,7 @@ pub unsafe fn pnp(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     }
 }
 
-/// IRP_MJ_DEVICE_CONTROL to a drive's PDO.
+/// Handles IRP_MJ_DEVICE_CONTROL to a drive's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -119,7 +119,7 @@ pub unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     request_packet::complete(irp, found, information)
 }
 
-/// IRP_MJ_SCSI to a drive's PDO.
+/// Handles IRP_MJ_SCSI to a drive's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -313,7 +313,7 @@ unsafe fn packet(drive: &Drive, channel: &mut Channel, srb: &Srb, data: *mut u8)
     Ok(channel.packet(drive.number, srb.command(), into)? as u32)
 }
 
-/// SYNCHRONIZE CACHE and its like.
+/// Carries out SYNCHRONIZE CACHE and its like.
 unsafe fn flush(drive: &Drive, channel: &mut Channel) -> Outcome {
     if drive.identify.kind == Kind::Disk {
         channel.flush(drive.number)?;

@@ -25,7 +25,7 @@ pub struct Identify {
 }
 
 impl Identify {
-    /// Data as it was read.
+    /// Takes data as it was read.
     pub fn new(kind: Kind, words: [u16; 256]) -> Self {
         Self { kind, words }
     }
@@ -38,7 +38,7 @@ impl Identify {
         }
     }
 
-    /// Size in sectors of 512 bytes.
+    /// Returns the size in sectors of 512 bytes.
     pub fn sectors(&self) -> u64 {
         let number = |at: usize, words: usize| {
             (0..words).map(|n| u64::from(self.words[at + n]) << (16 * n)).sum::<u64>()

@@ -78,7 +78,7 @@ pub fn install(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// One line of a models section: `description = install-section, id, …`.
+/// Takes one line of a models section: `description = install-section, id, …`.
 fn device(file: &File, model: &Line) -> Result<(), String> {
     let section = model.field(0).ok_or("a model without an install section")?;
     let section = file.decorated(section).ok_or_else(|| format!("no section [{section}]"))?;

@@ -60,7 +60,7 @@ unsafe fn run(queue: &Lock<VecDeque<Registration>>) {
     }
 }
 
-/// Boot devices are up.
+/// Calls the boot drivers' routines: boot devices are up.
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
@@ -68,7 +68,7 @@ pub unsafe fn boot_devices_up() {
     run(&BOOT);
 }
 
-/// All drivers were started.
+/// Calls the other routines: all drivers were started.
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.

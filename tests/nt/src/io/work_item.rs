@@ -45,7 +45,7 @@ pub unsafe extern "win64" fn IoFreeWorkItem(item: *mut WorkItem) {
     drop(Box::from_raw(item));
 }
 
-/// Number of work items a driver has allocated.
+/// Returns the number of work items a driver has allocated.
 pub fn allocated_by(driver: usize) -> usize {
     // SAFETY: items on the list exist.
     ALLOCATED.lock().iter().filter(|&&item| unsafe { (*(item as *const WorkItem)).driver } == driver).count()

@@ -97,7 +97,7 @@ pub unsafe fn enable_local() {
     local_write(LOCAL_LINT1, MASKED);
 }
 
-/// This processor's local APIC id.
+/// Returns this processor's local APIC id.
 pub fn id() -> u8 {
     // SAFETY: the id register of the mapped local APIC.
     unsafe { (local_read(LOCAL_ID) >> 24) as u8 }

@@ -38,7 +38,7 @@ static TSC_AT_BOOT: AtomicU64 = AtomicU64::new(0);
 /// here depends on the date.
 const BOOT_TIME: u64 = 134_116_992_000_000_000;
 
-/// System time minus interrupt time.
+/// Returns system time minus interrupt time.
 pub fn boot_time() -> u64 {
     BOOT_TIME
 }
@@ -49,7 +49,7 @@ pub fn tsc() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// TSC ticks a second.
+/// Returns the number of TSC ticks a second.
 pub fn tsc_frequency() -> u64 {
     TSC_FREQUENCY.load(Ordering::Relaxed)
 }

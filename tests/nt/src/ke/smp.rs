@@ -216,8 +216,8 @@ unsafe fn run(routine: BroadcastWorker, context: usize) -> usize {
     verifier::balanced("ipi", routine as usize, || routine(context))
 }
 
-/// Another processor has interrupted this one, which is at IPI_LEVEL, interrupts disabled. What it wants is
-/// in the pending flags, but for a routine that is to be run everywhere.
+/// Handles an interrupt by another processor. This one is at IPI_LEVEL, interrupts disabled. What the other
+/// wants is in the pending flags, but for a routine that is to be run everywhere.
 pub fn interrupted() {
     bugcheck::stop_here_if_stopping();
     let own = 1 << processor::number();

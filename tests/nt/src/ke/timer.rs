@@ -143,7 +143,8 @@ pub unsafe extern "win64" fn KeInitializeTimerEx(timer: *mut Ktimer, kind: u32) 
     (*timer).period = 0;
 }
 
-/// Interrupt time at which a `LARGE_INTEGER` due time falls: negative is relative, else system time.
+/// Returns the interrupt time at which a `LARGE_INTEGER` due time falls: negative is relative, else system
+/// time.
 pub(super) fn due(due_time: LargeInteger) -> u64 {
     if due_time <= 0 {
         clock::interrupt_time() + due_time.unsigned_abs()

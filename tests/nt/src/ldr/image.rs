@@ -101,7 +101,7 @@ pub fn load_boot_files(file_names: &[String]) {
     RUNNING.store(true, Ordering::Relaxed);
 }
 
-/// Name, base and size of every image, in the order they came.
+/// Returns name, base and size of every image, in the order they came.
 pub fn all() -> Vec<(String, usize, usize)> {
     IMAGES_LOADED.lock().iter().map(|image| (image.name.clone(), image.base, image.size)).collect()
 }

@@ -52,7 +52,7 @@ pub fn built_in(file_name: &str, at_boot: bool) {
     }
 }
 
-/// Path, base and size of every module, the kernel first.
+/// Returns path, base and size of every module, the kernel first.
 fn modules() -> Vec<(String, usize, usize)> {
     let executive = super::executive();
     let mut all: Vec<_> = ["\\WINDOWS\\system32\\ntoskrnl.exe", "\\WINDOWS\\system32\\hal.dll"]

@@ -10,7 +10,7 @@ use crate::nt::{PhysicalAddress, Pvoid};
 /// Pages of each allocation, by its address.
 static ALLOCATED: Lock<BTreeMap<usize, usize>> = Lock::new(BTreeMap::new());
 
-/// Physically contiguous, page-aligned memory below `highest`. IRQL ≤ `DISPATCH_LEVEL`.
+/// Allocates physically contiguous, page-aligned memory below `highest`. IRQL ≤ `DISPATCH_LEVEL`.
 pub extern "win64" fn MmAllocateContiguousMemory(bytes: usize, highest: PhysicalAddress) -> Pvoid {
     let pages = bytes.div_ceil(PAGE_SIZE).max(1);
     let Some(frame) = frames::allocate_contiguous(pages, highest as u64) else { return null_mut() };

@@ -57,7 +57,7 @@ pub unsafe fn init(memory: impl Iterator<Item = Range> + Clone, taken: &[Range])
     *FRAMES.lock() = Frames { free, hint: 0, available };
 }
 
-/// Physical address of a free frame, now taken. Its contents are undefined.
+/// Takes a free frame. Returns its physical address. Its contents are undefined.
 pub fn allocate() -> Option<u64> {
     let mut frames = FRAMES.lock();
     let words = frames.free.len();
@@ -70,7 +70,7 @@ pub fn allocate() -> Option<u64> {
     Some((word as u64 * 64 + u64::from(bit)) * PAGE_SIZE as u64)
 }
 
-/// Physical address of `count` contiguous free frames that end at or below `highest`, now taken.
+/// Takes `count` contiguous free frames that end at or below `highest`. Returns their physical address.
 pub fn allocate_contiguous(count: usize, highest: u64) -> Option<u64> {
     let mut frames = FRAMES.lock();
     let limit = (frames.free.len() * 64).min((highest / PAGE_SIZE as u64 + 1) as usize);

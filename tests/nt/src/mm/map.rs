@@ -86,7 +86,7 @@ pub unsafe fn init(top: u64, image: &[(usize, usize, u64)]) {
     *ROOT.lock() = root;
 }
 
-/// Physical address of the root table.
+/// Returns the physical address of the root table.
 pub fn root() -> u64 {
     *ROOT.lock()
 }

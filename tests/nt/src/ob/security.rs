@@ -98,7 +98,7 @@ static TABLE: SeExportsTable = SeExportsTable {
 #[expect(non_upper_case_globals, reason = "the name drivers import")]
 pub static SeExports: SeExportsPointer = SeExportsPointer(&TABLE);
 
-/// Length of a SID in bytes. Any IRQL.
+/// Returns the length of a SID in bytes. Any IRQL.
 ///
 /// # Safety
 /// `sid` is a valid SID.

@@ -34,7 +34,7 @@ const BUILT_IN: [(&str, &str, &str); 10] = [
 /// Setup can run: the system has its disk.
 static SETUP: AtomicBool = AtomicBool::new(false);
 
-/// From now on devices that are new are installed.
+/// Lets devices that are new be installed from now on.
 pub fn setup_runs() {
     SETUP.store(true, Ordering::Relaxed);
 }
@@ -44,8 +44,8 @@ pub fn is_strict() -> bool {
     boot::options().nt.is_nt62() && boot::options().devnodes
 }
 
-/// Setup's part in an earlier boot of an NT 6.2 or later that had the suite's devices, unless the command line
-/// says that there was none: the adapter's instance has its driver.
+/// Does setup's part in an earlier boot of an NT 6.2 or later that had the suite's devices, unless the
+/// command line says that there was none: the adapter's instance has its driver.
 pub fn installed_earlier() {
     const ADAPTER: &str = "XENGUARD\\VBD";
     if !boot::options().nt.is_nt62() || boot::options().devnodes {

@@ -89,8 +89,9 @@ pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Opt
     Some(node)
 }
 
-/// Setup's part in a running NT 6.2 or later: devices that the boot has left without a driver, since no earlier
-/// boot had installed them, get it from the packages that are there, are started, and their children follow.
+/// Does setup's part in a running NT 6.2 or later: devices that the boot has left without a driver, since no
+/// earlier boot had installed them, get it from the packages that are there, are started, and their children
+/// follow.
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once, when the session manager has run.

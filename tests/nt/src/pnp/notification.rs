@@ -59,8 +59,8 @@ pub fn init() {
 /// late.
 static LOST: Lock<Option<(String, u64)>> = Lock::new(None);
 
-/// From now on a driver hears of nothing, and everyone else late: delivery is the event worker's, in its own
-/// time.
+/// Loses a driver's notifications from now on, and delays everyone else's: delivery is the event worker's, in
+/// its own time.
 pub fn lose(driver: &str, late: u64) {
     *LOST.lock() = Some((driver.to_string(), late));
 }

@@ -51,7 +51,7 @@ pub unsafe fn try_waiting() {
 /// The boot starts its drivers: a device waits for its function driver, and nothing is loaded from a disk.
 static BOOTING: AtomicBool = AtomicBool::new(true);
 
-/// Every boot-start driver has been started.
+/// Notes that every boot-start driver has been started.
 pub fn boot_drivers_started() {
     BOOTING.store(false, Ordering::Relaxed);
 }

@@ -94,7 +94,8 @@ pub unsafe fn arrived(link: &str) {
     ob::dereference(watcher.cast());
 }
 
-/// Its interface was disabled: the request is cancelled and the file closed. PASSIVE_LEVEL.
+/// Forgets a button whose interface was disabled: the request is cancelled and the file closed.
+/// PASSIVE_LEVEL.
 ///
 /// # Safety
 /// As [`arrived`].

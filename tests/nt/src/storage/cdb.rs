@@ -19,13 +19,13 @@ pub mod operation {
 /// Service action READ CAPACITY(16) of [`operation::SERVICE_ACTION_IN_16`].
 pub const READ_CAPACITY_16: u8 = 0x10;
 
-/// INQUIRY: standard data, or vital product data page `page`.
+/// Returns INQUIRY: standard data, or vital product data page `page`.
 pub fn inquiry(page: Option<u8>, length: u16) -> [u8; 6] {
     let [high, low] = length.to_be_bytes();
     [operation::INQUIRY, u8::from(page.is_some()), page.unwrap_or(0), high, low, 0]
 }
 
-/// REPORT LUNS.
+/// Returns REPORT LUNS.
 pub fn report_luns(length: u32) -> [u8; 12] {
     let mut cdb = [0; 12];
     cdb[0] = operation::REPORT_LUNS;
@@ -33,14 +33,14 @@ pub fn report_luns(length: u32) -> [u8; 12] {
     cdb
 }
 
-/// READ CAPACITY(10).
+/// Returns READ CAPACITY(10).
 pub fn read_capacity_10() -> [u8; 10] {
     let mut cdb = [0; 10];
     cdb[0] = operation::READ_CAPACITY_10;
     cdb
 }
 
-/// READ CAPACITY(16).
+/// Returns READ CAPACITY(16).
 pub fn read_capacity_16(length: u32) -> [u8; 16] {
     let mut cdb = [0; 16];
     cdb[0] = operation::SERVICE_ACTION_IN_16;
@@ -49,7 +49,7 @@ pub fn read_capacity_16(length: u32) -> [u8; 16] {
     cdb
 }
 
-/// SYNCHRONIZE CACHE(10) of the whole medium.
+/// Returns SYNCHRONIZE CACHE(10) of the whole medium.
 pub fn synchronize_cache() -> [u8; 10] {
     let mut cdb = [0; 10];
     cdb[0] = operation::SYNCHRONIZE_CACHE_10;

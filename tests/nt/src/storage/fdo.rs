@@ -141,7 +141,8 @@ pub unsafe fn children(lower: *mut DeviceObject, irp: *mut Irp, children: &[*mut
     }
 }
 
-/// `IRP_MN_REMOVE_DEVICE`, once the driver's own part is done: the FDO and its state go. `PASSIVE_LEVEL`.
+/// Handles `IRP_MN_REMOVE_DEVICE`, once the driver's own part is done: the FDO and its state go.
+/// `PASSIVE_LEVEL`.
 ///
 /// # Safety
 /// As [`power`]; `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to

@@ -17,7 +17,7 @@ pub const CD_ROM: u8 = 0x05;
 pub struct Inquiry(pub [u8; LENGTH]);
 
 impl Inquiry {
-    /// Data of a device with these names, each padded with spaces or cut.
+    /// Returns the data of a device with these names, each padded with spaces or cut.
     pub fn new(device_type: u8, removable: bool, vendor: &str, product: &str, revision: &str) -> Self {
         let mut data = [b' '; LENGTH];
         data[..8].copy_from_slice(&[
@@ -36,7 +36,7 @@ impl Inquiry {
         Self(data)
     }
 
-    /// Peripheral device type, if a device is there (peripheral qualifier 0).
+    /// Returns the peripheral device type, if a device is there (peripheral qualifier 0).
     pub fn device_type(&self) -> Option<u8> {
         (self.0[0] >> 5 == 0).then_some(self.0[0] & 0x1F)
     }
@@ -46,7 +46,7 @@ impl Inquiry {
         self.0[1] & 0x80 != 0
     }
 
-    /// Vendor, product and revision with their padding.
+    /// Returns vendor, product and revision with their padding.
     pub fn names(&self) -> [&[u8]; 3] {
         [&self.0[8..16], &self.0[16..32], &self.0[32..36]]
     }

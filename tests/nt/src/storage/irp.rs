@@ -50,7 +50,7 @@ pub unsafe fn forward_and_wait(lower: *mut DeviceObject, irp: *mut Irp) -> NtSta
     })
 }
 
-/// Completion routine of [`forward_and_wait`]: keeps the IRP from completing further.
+/// Keeps the IRP of [`forward_and_wait`] from completing further, as its completion routine.
 unsafe extern "win64" fn signal(_: *mut DeviceObject, irp: *mut Irp, event: Pvoid) -> NtStatus {
     if (*irp).pending_returned != FALSE {
         ke::KeSetEvent(event.cast(), 0, FALSE);

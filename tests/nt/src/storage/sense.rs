@@ -26,7 +26,7 @@ impl Sense {
     /// The sense key ABORTED COMMAND: the device, or the way to it, gave the command up.
     pub const ABORTED_COMMAND: u8 = 0xB;
 
-    /// Returns fixed-format sense data.
+    /// Returns the condition as fixed-format sense data.
     pub fn to_bytes(self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         bytes[0] = 0x70;

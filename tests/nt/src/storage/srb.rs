@@ -192,7 +192,7 @@ impl Srb {
         }
     }
 
-    /// `SRB_STATUS`: the status without its flags.
+    /// Returns `SRB_STATUS`: the status without its flags.
     pub fn status(&self) -> u8 {
         self.srb_status & 0x3F
     }

@@ -143,7 +143,7 @@ pub unsafe fn free_unit_extension(device: *mut DeviceObject) {
     drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
 }
 
-/// `Parameters\BusType` of a miniport's service; without it a SCSI bus.
+/// Returns `Parameters\BusType` of a miniport's service; without it a SCSI bus.
 unsafe fn bus_type(driver: *mut DriverObject) -> u32 {
     let parameters = alloc::format!("{}\\{}\\Parameters", cm::SERVICES, crate::io::driver::name_of(driver));
     cm::get(&parameters, "BusType").and_then(|value| value.as_dword()).unwrap_or(BUS_TYPE_SCSI)
@@ -185,7 +185,7 @@ pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut Dev
     fdo::initialized(device, lower, extension, DO_DIRECT_IO)
 }
 
-/// IRP_MJ_SYSTEM_CONTROL: no WMI here.
+/// Handles IRP_MJ_SYSTEM_CONTROL: no WMI here.
 pub unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     match extension_of(device) {
         Extension::Adapter(adapter) => request_packet::pass_down(adapter.lower, irp),
@@ -193,7 +193,7 @@ pub unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, 
     }
 }
 
-/// IRP_MJ_DEVICE_CONTROL.
+/// Handles IRP_MJ_DEVICE_CONTROL.
 pub unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     match extension_of(device) {
         Extension::Unit(unit) => unit::device_control(unit.as_ptr(), irp),
@@ -211,7 +211,7 @@ pub unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, 
     }
 }
 
-/// IRP_MJ_SCSI (and IRP_MJ_INTERNAL_DEVICE_CONTROL, which is the same).
+/// Handles IRP_MJ_SCSI (and IRP_MJ_INTERNAL_DEVICE_CONTROL, which is the same).
 pub unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     match extension_of(device) {
         Extension::Unit(unit) => unit::scsi(unit.as_ptr(), irp),
@@ -219,7 +219,7 @@ pub unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut 
     }
 }
 
-/// IRP_MJ_POWER.
+/// Handles IRP_MJ_POWER.
 pub unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     let adapter = match extension_of(device) {
         Extension::Unit(_) => return child::power(irp),
@@ -238,7 +238,7 @@ pub unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut
     fdo::power(adapter.lower, irp)
 }
 
-/// IRP_MJ_PNP.
+/// Handles IRP_MJ_PNP.
 pub unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     let adapter: *mut Adapter = match extension_of(device) {
         Extension::Unit(unit) => return unit::pnp(unit.as_ptr(), irp),

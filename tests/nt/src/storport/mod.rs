@@ -73,7 +73,7 @@ pub unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
     Some((crate::io::driver::name_of(driver), target))
 }
 
-/// Requests that the miniport of a logical unit's PDO has. Any IRQL.
+/// Returns the number of requests that the miniport of a logical unit's PDO has. Any IRQL.
 ///
 /// # Safety
 /// `pdo` is a logical unit's, and stays.

@@ -91,7 +91,7 @@ const BUSY_PAUSE: u64 = 2_500_000;
 const LOST: u64 = 20 * 10_000_000;
 
 impl Requests {
-    /// No requests.
+    /// Makes a list without requests.
     pub fn new() -> Self {
         let queues = Queues {
             active: BTreeMap::new(),
@@ -243,7 +243,7 @@ fn is_mapped(adapter: &Adapter, srb: &Srb) -> bool {
 }
 
 impl Request {
-    /// Path, target and unit.
+    /// Returns path, target and unit.
     unsafe fn address(&self) -> [u8; 3] {
         [(*self.srb).path_id, (*self.srb).target_id, (*self.srb).lun]
     }
@@ -431,7 +431,8 @@ pub unsafe fn bus_changed(adapter: *mut Adapter) {
     ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
 }
 
-/// DPC: tells the owners of done requests, starts those that waited for them, and has PnP look for units.
+/// Tells the owners of done requests, starts those that waited for them, and has PnP look for units, in a
+/// DPC.
 unsafe extern "win64" fn complete_done(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
     let adapter = context.cast::<Adapter>();
     loop {
@@ -522,7 +523,7 @@ pub fn assert_none(adapter: &Adapter) {
     }
 }
 
-/// Once a second, at DISPATCH_LEVEL: resets the bus if a request has taken too long.
+/// Resets the bus if a request has taken too long. To be called once a second, at DISPATCH_LEVEL.
 ///
 /// # Safety
 /// `adapter` must be valid.

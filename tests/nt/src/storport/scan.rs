@@ -58,7 +58,7 @@ unsafe fn scan_target(
     }
 }
 
-/// INQUIRY; `None` if nothing answers.
+/// Sends INQUIRY; `None` if nothing answers.
 unsafe fn query(adapter: *mut Adapter, address: Address) -> Option<Inquiry> {
     let mut data = [0; inquiry::LENGTH];
     let length = command(adapter, address, &cdb::inquiry(None, data.len() as u16), &mut data)?;

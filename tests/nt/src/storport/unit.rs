@@ -47,12 +47,12 @@ pub struct Unit {
 unsafe impl Send for Unit {}
 
 impl Unit {
-    /// Its target id.
+    /// Returns its target id.
     pub fn target(&self) -> u8 {
         self.address.target
     }
 
-    /// Its adapter.
+    /// Returns its adapter.
     pub fn adapter(&self) -> *mut Adapter {
         self.adapter
     }
@@ -136,7 +136,7 @@ pub unsafe extern "win64" fn StorPortGetLogicalUnit(
     unit.map_or(null_mut(), |unit| unit.memory.as_ptr().cast_mut().cast())
 }
 
-/// IRP_MJ_PNP to a unit's PDO.
+/// Handles IRP_MJ_PNP to a unit's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -175,7 +175,7 @@ pub unsafe fn remove_all(adapter: *mut Adapter) {
     }
 }
 
-/// IRP_MJ_DEVICE_CONTROL to a unit's PDO.
+/// Handles IRP_MJ_DEVICE_CONTROL to a unit's PDO.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -192,7 +192,7 @@ pub unsafe fn device_control(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
     request_packet::complete(irp, found, information)
 }
 
-/// IRP_MJ_SCSI to a unit's PDO: an SRB.
+/// Handles IRP_MJ_SCSI to a unit's PDO: an SRB.
 ///
 /// # Safety
 /// The caller owns the IRP.

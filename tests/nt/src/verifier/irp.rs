@@ -277,7 +277,7 @@ pub unsafe fn completing(irp: *mut Irp) {
     violation(Violation::IrpCompletedTwice, format_args!("irp={irp:p} cause={cause}"));
 }
 
-/// Completion passes a location: every call that was made with it is over.
+/// Notes that completion passes a location: every call that was made with it is over.
 ///
 /// # Safety
 /// `irp` is valid.
@@ -336,7 +336,7 @@ pub struct Outstanding {
     pub sent: bool,
 }
 
-/// Every IRP that exists.
+/// Returns every IRP that exists.
 pub fn outstanding() -> Vec<Outstanding> {
     let tracker = TRACKER.lock();
     let all = tracker.live.iter();

@@ -86,7 +86,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// Its name in reports.
+    /// Returns its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::WrongIrql => "wrong-irql",

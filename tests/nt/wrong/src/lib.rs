@@ -76,8 +76,8 @@ pub unsafe extern "system" fn DriverEntry(driver: PDRIVER_OBJECT, path: PUNICODE
     STATUS_SUCCESS
 }
 
-/// `Services\wrong\Parameters\Case` as a number of [`Case::ALL`]; the first, which does nothing wrong,
-/// without it.
+/// Returns `Services\wrong\Parameters\Case` as a number of [`Case::ALL`]; the first, which does nothing
+/// wrong, without it.
 fn configured_case() -> u8 {
     let read = || Key::open(SERVICES)?.open_below(utf16!("wrong\\Parameters"))?.string(utf16!("Case"));
     let Ok(text) = read() else { return 0 };
@@ -162,7 +162,7 @@ unsafe extern "C" fn dispatch_pnp(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS
     }
 }
 
-/// IRP_MN_START_DEVICE: passed down and waited for, then the mistake, then completed.
+/// Handles IRP_MN_START_DEVICE: passes it down and waits for it, then makes the mistake, then completes it.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -208,7 +208,7 @@ unsafe fn start(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     }
 }
 
-/// IRP_MN_REMOVE_DEVICE.
+/// Handles IRP_MN_REMOVE_DEVICE.
 ///
 /// # Safety
 /// The caller owns the IRP.
@@ -251,7 +251,7 @@ unsafe fn current(irp: PIRP) -> *mut IO_STACK_LOCATION {
     unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
 }
 
-/// IoSkipCurrentIrpStackLocation.
+/// Does the work of IoSkipCurrentIrpStackLocation.
 ///
 /// # Safety
 /// The caller owns the IRP and passes it down next.

@@ -138,14 +138,14 @@ unsafe fn free(block: *mut u8, tag: ULONG) {
 /// Called through a pointer that the compiler does not see through, so that it is called at all.
 type Code = extern "C" fn(u32) -> u32;
 
-/// Pageable code.
+/// Runs in pageable code.
 #[unsafe(link_section = "PAGE")]
 #[inline(never)]
 extern "C" fn paged(n: u32) -> u32 {
     n.wrapping_mul(3)
 }
 
-/// Code that is discarded after DriverEntry.
+/// Runs in code that is discarded after DriverEntry.
 #[unsafe(link_section = "INIT")]
 #[inline(never)]
 extern "C" fn discarded(n: u32) -> u32 {

@@ -60,7 +60,7 @@ pub unsafe fn without_propagation(device: PDEVICE_OBJECT) {
     }
 }
 
-/// IRP_MJ_INTERNAL_DEVICE_CONTROL: the IRP of [`without_propagation`].
+/// Handles IRP_MJ_INTERNAL_DEVICE_CONTROL: the IRP of [`without_propagation`].
 pub unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: the IRP is this driver's own, on its way through this device.
     unsafe {
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS
     STATUS_PENDING
 }
 
-/// IoSetCompletionRoutine.
+/// Does the work of IoSetCompletionRoutine.
 ///
 /// # Safety
 /// `next` is the next location of an IRP that the caller owns.

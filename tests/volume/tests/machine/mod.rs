@@ -45,7 +45,7 @@ impl Disk {
         Mbr::first_partition(self.clone()).unwrap().unwrap()
     }
 
-    /// All bytes of the disk as it is now.
+    /// Returns all bytes of the disk as it is now.
     pub fn content(&self) -> Vec<u8> {
         self.0.borrow().content.clone()
     }
