@@ -115,7 +115,7 @@ fn build_drivers(layout: &Layout, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// `cargo <subcommand>` for the drivers' target.
+/// Returns `cargo <subcommand>` for the drivers' target.
 pub(crate) fn driver_cargo(layout: &Layout, subcommand: &str) -> Result<Command> {
     let mut cargo = cargo(layout, subcommand, &driver_target(layout));
     cargo.args(["--target", DRIVER_TARGET]);
@@ -141,7 +141,7 @@ pub(crate) fn driver_cargo(layout: &Layout, subcommand: &str) -> Result<Command>
     Ok(cargo)
 }
 
-/// `cargo <subcommand>` for the executive's target.
+/// Returns `cargo <subcommand>` for the executive's target.
 pub(crate) fn executive_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Command {
     let mut cargo = cargo(layout, subcommand, &executive_target(layout));
     // It is loaded where it is linked.
@@ -153,7 +153,7 @@ pub(crate) fn executive_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &s
     cargo
 }
 
-/// `cargo <subcommand>`, without flags of the caller's that would displace those of this program.
+/// Returns `cargo <subcommand>`, without flags of the caller's that would displace those of this program.
 fn cargo(layout: &Layout, subcommand: &str, target_folder: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.arg(subcommand).arg("--target-dir").arg(target_folder).current_dir(layout.root());

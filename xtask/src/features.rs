@@ -6,7 +6,7 @@ mod tests {
 
     use crate::layout::Layout;
 
-    /// Every Rust source below a folder of the workspace, but for what is built.
+    /// Reads every Rust source below a folder of the workspace, but for what is built.
     fn sources(folder: &Path, into: &mut String) {
         for entry in fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
             let path = entry.path();

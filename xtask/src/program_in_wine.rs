@@ -148,8 +148,9 @@ fn store(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// Another Windows' volume, as from WinPE: it is looked at and a dry run is made. Wine loads no binary hives,
-/// so that the edit itself is refused there, and nothing may have changed. The edits are made in the registry.
+/// Checks another Windows' volume, as from WinPE: it is looked at and a dry run is made. Wine loads no binary
+/// hives, so that the edit itself is refused there, and nothing may have changed. The edits are made in the
+/// registry.
 fn rescue(wine: &Wine) -> Result<()> {
     use hive::build::Tree;
     let service = || Tree::new().with_dword("Start", 0).with_text("DisplayName", "Xenguard");

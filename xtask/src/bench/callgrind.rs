@@ -133,7 +133,7 @@ pub fn section(points: &[Point]) -> String {
     out
 }
 
-/// For the JSON file.
+/// Returns it for the JSON file.
 pub fn json(points: &[Point]) -> Value {
     points
         .iter()

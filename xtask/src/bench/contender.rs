@@ -31,7 +31,7 @@ impl Contender {
     /// All, in the order in which they run.
     pub const ALL: [Self; 4] = [Self::Ide, Self::Xenvbd, Self::Blkfront, Self::Dom0];
 
-    /// Short name.
+    /// Returns a short name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ide => "ide",
@@ -41,7 +41,7 @@ impl Contender {
         }
     }
 
-    /// Name for a reader.
+    /// Returns a name for a reader.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Ide => "emulated IDE",

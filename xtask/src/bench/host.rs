@@ -36,7 +36,7 @@ impl Host {
         }
     }
 
-    /// In a phrase.
+    /// Describes it in a phrase.
     pub fn describe(&self) -> String {
         format!(
             "{} × {} (load {} before the first run), at commit {}",
@@ -44,7 +44,7 @@ impl Host {
         )
     }
 
-    /// For the JSON file.
+    /// Returns it for the JSON file.
     pub fn json(&self) -> Value {
         json!({
             "processor": self.processor,

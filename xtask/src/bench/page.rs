@@ -56,7 +56,7 @@ fn ratios<'a>(
     })
 }
 
-/// Every target with what missed it.
+/// Returns every target with what missed it.
 pub fn targets(results: &[Results]) -> Vec<Target> {
     let mut all = Vec::new();
     let mut add =
@@ -152,13 +152,13 @@ fn significant(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// Throughput in MiB/s, with ratios.
+/// Returns the throughput in MiB/s, with ratios.
 pub fn throughput(results: &[Results]) -> String {
     let ratios = [Contender::Blkfront, Contender::Ide, Contender::Dom0];
     table(results, &Contender::ALL, &ratios, &|row| Some(row.rate()? / MIB), &significant)
 }
 
-/// CPU microseconds for a request, with the ratio to Linux.
+/// Returns CPU microseconds for a request, with the ratio to Linux.
 pub fn cpu(results: &[Results]) -> String {
     let guests = [Contender::Ide, Contender::Xenvbd, Contender::Blkfront];
     table(results, &guests, &[Contender::Blkfront], &|row| Some(row.cpu()? / 1000.0), &significant)

@@ -21,7 +21,7 @@ const BOTTOM: f64 = 48.0;
 /// Colours of the series: Okabe and Ito's, which colour-blind readers can tell apart.
 const COLOURS: [&str; 6] = ["#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"];
 
-/// Whole powers of ten that enclose all values.
+/// Returns the whole powers of ten that enclose all values.
 fn decades(panel: &Panel) -> Option<(i32, i32)> {
     let values =
         || panel.series.iter().flat_map(|(_, values)| values.iter().flatten()).filter(|value| **value > 0.0);

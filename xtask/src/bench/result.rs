@@ -57,12 +57,12 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 }
 
 impl Row {
-    /// Bytes a second: the median.
+    /// Returns the bytes a second: the median.
     pub fn rate(&self) -> Option<f64> {
         median(self.samples.iter().map(|sample| sample.rate))
     }
 
-    /// CPU nanoseconds for each request: the median.
+    /// Returns CPU nanoseconds for each request: the median.
     pub fn cpu(&self) -> Option<f64> {
         median(self.samples.iter().map(|sample| sample.cpu))
     }
@@ -154,7 +154,7 @@ impl Results {
         self.rows.iter().find(|row| row.workload.name == name)
     }
 
-    /// Everything, for the JSON file.
+    /// Returns everything, for the JSON file.
     pub fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows

@@ -103,7 +103,7 @@ impl Suite {
         suite
     }
 
-    /// Every breach: file, rule, and what was found.
+    /// Returns every breach: file, rule, and what was found.
     fn check(&self) -> Vec<String> {
         let mut findings = self.unread.clone();
         for package in &self.packages {

@@ -16,7 +16,7 @@ fn is_filter(line: &Line) -> bool {
     ["UpperFilters", "LowerFilters"].iter().any(|filters| filters.eq_ignore_ascii_case(value))
 }
 
-/// Key, value and string of a filter's line.
+/// Returns the key, the value and the string of a filter's line.
 fn filter(line: &Line) -> [String; 3] {
     [1, 2, 4].map(|at| line.field(at).unwrap_or_default().to_ascii_lowercase())
 }

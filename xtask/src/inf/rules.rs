@@ -90,7 +90,7 @@ fn version(suite: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-/// `mm/dd/yyyy`, as setup wants it whatever the system's language.
+/// Returns true for `mm/dd/yyyy`, as setup wants it whatever the system's language.
 fn is_date(text: &str) -> bool {
     let parts: Vec<_> = text.split('/').map(|part| (part.len(), part.parse::<u32>())).collect();
     matches!(parts[..], [(2, Ok(1..=12)), (2, Ok(1..=31)), (4, Ok(2000..))])

@@ -130,7 +130,7 @@ pub fn directives(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-/// Install sections, uninstall sections and their parts.
+/// Returns the install sections, the uninstall sections and their parts.
 fn install_like(package: &Package) -> Vec<String> {
     let mut names = package.install_sections();
     names.extend(

@@ -22,7 +22,8 @@ impl Row {
         Row([mutant.what.to_owned(), test, said.unwrap_or_else(|| SURVIVED.to_owned())])
     }
 
-    /// No test can fail, for a reason; or one did all the same, and said this.
+    /// Makes the row of a mutant that no test can find, for a reason; or that one found all the same, and
+    /// said this.
     pub fn equivalent(mutant: &Mutant, why: &str, said: Option<String>) -> Row {
         let text =
             said.map_or_else(|| format!("{EQUIVALENT}{why}"), |said| format!("{CAUGHT_AFTER_ALL}{said}"));
@@ -34,7 +35,7 @@ impl Row {
         !self.0[2].starts_with("**")
     }
 
-    /// One line for whoever waits.
+    /// Returns one line for whoever waits.
     pub fn line(&self) -> String {
         format!("{}: {}: {}", self.0[0], self.0[1], self.0[2])
     }

@@ -14,7 +14,7 @@ const fn rule(what: &'static str, file: &'static str, from: &'static str, to: &'
     Mutant { what, file, from, to, caught_by: &[Catch::Rule] }
 }
 
-/// One that changes nothing, and why.
+/// Makes a mutant that changes nothing, and says why.
 const fn equivalent(
     what: &'static str,
     file: &'static str,
@@ -25,7 +25,7 @@ const fn equivalent(
     Mutant { what, file, from, to, caught_by: why }
 }
 
-/// Every mutant, by part.
+/// Returns every mutant, by part.
 pub(super) fn all() -> impl Iterator<Item = &'static Mutant> {
     [machine::MUTANTS, proof::MUTANTS, decision::MUTANTS, devices::MUTANTS, census::MUTANTS]
         .into_iter()

@@ -110,7 +110,7 @@ const TIMED_OUT: i32 = 124;
 /// Guard's properties that take seconds: asked only where the other tests are silent.
 const SLOW: &[&str] = &["the_invariant", "agrees_with_the_rule"];
 
-/// libtest's words for all tests but these.
+/// Returns libtest's words for all tests but these.
 fn without<'a>(names: &[&'a str]) -> Vec<&'a str> {
     names.iter().flat_map(|&name| ["--skip", name]).collect()
 }

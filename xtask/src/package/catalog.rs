@@ -105,7 +105,7 @@ fn attribute(kind: &str, value: Any) -> Result<Any> {
     sequence(&[oid(kind)?, set(vec![value])?])
 }
 
-/// `CAT_NAMEVALUE`: a name and a text of UTF-16 units.
+/// Returns `CAT_NAMEVALUE`: a name and a text of UTF-16 units.
 fn name_value(name: &str, value: &str) -> Result<Any> {
     let units: Vec<u8> = value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     sequence(&[any(&BmpString::from_utf8(name)?)?, any(&ATTRIBUTE_FLAGS)?, any(&OctetString::new(units)?)?])

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{command, folder::remove_folder, layout::Layout};
 
-/// Every driver is signed, alone and by the catalog; a driver that was changed, and a catalog that was, are
-/// refused.
+/// Checks that every driver is signed, alone and by the catalog; a driver that was changed, and a catalog
+/// that was, are refused.
 pub fn signatures(package: &Package, signer: &sign::Signer, work: &Path) -> Result<()> {
     let folder = unpacked(package, work)?;
     let (root, catalog) = (&signer.certificate, folder.join(CATALOG));
@@ -38,7 +38,7 @@ pub fn signatures(package: &Package, signer: &sign::Signer, work: &Path) -> Resu
     Ok(())
 }
 
-/// Another reader of ASN.1 finds the hash of each member in the catalog, and of nothing else.
+/// Checks that another reader of ASN.1 finds the hash of each member in the catalog, and of nothing else.
 pub fn catalog(package: &Package, work: &Path) -> Result<()> {
     let folder = unpacked(package, work)?;
     let mut openssl = Command::new("openssl");
@@ -60,7 +60,7 @@ pub fn catalog(package: &Package, work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Other tools unpack the archive and find every file as its checksum says.
+/// Checks that other tools unpack the archive and find every file as its checksum says.
 pub fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
     let folder = work.join("unzipped");
     remove_folder(&folder)?;
@@ -86,7 +86,7 @@ pub fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Another reader of cabinets finds every file as it was put in, in one folder.
+/// Checks that another reader of cabinets finds every file as it was put in, in one folder.
 pub fn cabinet(package: &Package, cabinet: &[u8], work: &Path) -> Result<()> {
     let folder = work.join("cabinet");
     remove_folder(&folder)?;
@@ -148,7 +148,7 @@ pub fn returned(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// `make` gives the same bytes twice.
+/// Checks that `make` gives the same bytes twice.
 pub fn reproducible(make: impl Fn() -> Result<Vec<u8>>) -> Result<()> {
     let (one, other) = (make()?, make()?);
     if one != other {

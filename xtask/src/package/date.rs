@@ -30,7 +30,7 @@ impl Date {
         Ok(Date { year, month: u8::try_from(month)?, day: u8::try_from(day)? })
     }
 
-    /// Its first second, from 1970 on (days from the civil date, proleptic Gregorian).
+    /// Returns its first second, from 1970 on (days from the civil date, proleptic Gregorian).
     pub fn since_epoch(self) -> Duration {
         let leap =
             |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
@@ -41,7 +41,7 @@ impl Date {
         Duration::from_secs((years + months + u64::from(self.day) - 1) * 86_400)
     }
 
-    /// `yyyy-mm-ddT00:00:00Z`.
+    /// Returns `yyyy-mm-ddT00:00:00Z`.
     pub fn iso(self) -> String {
         format!("{:04}-{:02}-{:02}T00:00:00Z", self.year, self.month, self.day)
     }

@@ -194,8 +194,8 @@ fn signer(signing: &Signing, work: &Path) -> Result<Option<Signer>> {
 }
 
 impl Package {
-    /// All files: those that are as signing left them, the bill of materials with their hashes, and the
-    /// checksums.
+    /// Returns all files: those that are as signing left them, the bill of materials with their hashes, and
+    /// the checksums.
     fn complete(&self) -> Files {
         let mut files = self.files.clone();
         let hashes: Vec<_> =
@@ -213,7 +213,7 @@ impl Package {
     }
 }
 
-/// Everything but signatures, the bill of materials and checksums.
+/// Returns everything but signatures, the bill of materials and checksums.
 fn contents(layout: &Layout) -> Result<Package> {
     let mut files = Files::new();
     let mut hardware_ids = Vec::new();

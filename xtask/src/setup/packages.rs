@@ -95,7 +95,7 @@ fn quiet(program: &str, arguments: &[&str]) -> Option<Output> {
     Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
 }
 
-/// `apt-get` as root; it waits for another apt to end.
+/// Runs `apt-get` as root; it waits for another apt to end.
 fn apt(command: &[&str], packages: &[&str]) -> Result<()> {
     let mut apt = Command::new(if is_root() { "apt-get" } else { "sudo" });
     if !is_root() {

@@ -25,12 +25,12 @@ impl Toolchain {
         Ok(Self { sysroot: ask(&["--print", "sysroot"])?.trim_end().into(), version: ask(&["-vV"])? })
     }
 
-    /// Its folder.
+    /// Returns its folder.
     pub fn sysroot(&self) -> &PathBuf {
         &self.sysroot
     }
 
-    /// All that `rustc -vV` says.
+    /// Returns all that `rustc -vV` says.
     pub fn version(&self) -> &str {
         &self.version
     }

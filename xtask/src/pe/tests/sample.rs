@@ -86,7 +86,8 @@ fn link() -> anyhow::Result<Driver> {
     Ok(driver)
 }
 
-/// DriverEntry calls the import and returns; Answer returns; a variable holds Answer's address.
+/// Assembles the code: DriverEntry calls the import and returns; Answer returns; a variable holds Answer's
+/// address.
 fn code() -> anyhow::Result<Vec<u8>> {
     const CALL_INDIRECT: &[u8] = &[0xff, 0x15, 0, 0, 0, 0, 0xc3];
     const RETURN: &[u8] = &[0xc3];
@@ -191,7 +192,7 @@ fn version_information() -> Vec<u8> {
     block("VS_VERSION_INFO", 0, &fixed, &[block("StringFileInfo", 1, &[], &[table])])
 }
 
-/// One node of a version resource; see `pe::version`.
+/// Returns one node of a version resource; see `pe::version`.
 fn block(key: &str, kind: u16, value: &[u8], children: &[Vec<u8>]) -> Vec<u8> {
     let value_length = if kind == 1 { value.len() / 2 } else { value.len() };
     let mut bytes = [0, value_length as u16, kind].map(u16::to_le_bytes).concat();
@@ -205,7 +206,7 @@ fn block(key: &str, kind: u16, value: &[u8], children: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// With a terminating zero.
+/// Returns UTF-16 with a terminating zero.
 pub fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
