@@ -270,7 +270,7 @@ pub fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
-/// Returns text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes
+/// Returns a text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes
 /// `?`, and what is too long is cut.
 pub fn clean(text: &str) -> String {
     let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };

@@ -322,7 +322,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Returns group and volume of `/dev/mapper/group-volume`, as they stand there.
+    /// Returns the group and the volume of `/dev/mapper/group-volume`, as they stand there.
     fn logical_volume(&self) -> Option<(&'a [u8], &'a [u8])> {
         if self.length != 3 || self.part(0) != Some(b"dev") || self.part(1) != Some(b"mapper") {
             return None;

@@ -47,8 +47,8 @@ impl Parts {
         matches!((self.vendor, self.device), (Some(vendor), Some(device)) if is_platform_device(vendor, device))
     }
 
-    /// Returns vendor, device, and subsystem vendor with subsystem, where the ids name the first two: a
-    /// device id has them and no class.
+    /// Returns the vendor, the device, and the subsystem vendor with the subsystem, where the ids name the
+    /// first two: a device id has them and no class.
     #[must_use]
     pub fn ids(&self) -> Option<(u16, u16, (u16, u16))> {
         let subsystem = self.subsystem.unwrap_or(0);

@@ -210,7 +210,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Returns kind, flags and arguments of an event.
+/// Returns the kind, the flags and the arguments of an event.
 fn encode(event: Event) -> (u32, u32, [u32; 4]) {
     let plain = |kind, arguments| (kind, 0, arguments);
     match event {

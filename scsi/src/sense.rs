@@ -101,7 +101,7 @@ impl Sense {
         self
     }
 
-    /// Returns sense data in fixed format, current error (SPC-3 4.5.3).
+    /// Returns the sense data in fixed format, current error (SPC-3 4.5.3).
     pub fn fixed(&self) -> FixedSense {
         // SKSV and C/D (the error is in the CDB) in byte 15 (SPC-3 4.5.2.4.2).
         let (specific, field) = self.field.map_or((0, 0), |field| (0xC0, field));

@@ -23,14 +23,14 @@ pub unsafe trait Srb: Send + Sized {
     /// Returns the number of bytes of the data buffer.
     fn data_length(&self) -> u32;
 
-    /// Returns system address of the data buffer of a command that is no read or write, if it has one. The
-    /// port driver maps no other buffer, on any version of NT (documentation of MapBuffers).
+    /// Returns the system address of the data buffer of a command that is no read or write, if it has one.
+    /// The port driver maps no other buffer, on any version of NT (documentation of MapBuffers).
     ///
     /// # Implementation
     /// [`Srb::data_length`] bytes from there on are readable until the SRB is completed, and belong to it alone.
     fn parameters(&self) -> Option<NonNull<u8>>;
 
-    /// Returns memory for the SRB's request.
+    /// Returns the memory for the SRB's request.
     ///
     /// # Implementation
     /// Size and alignment of a [`Request`], at the same address each time; the caller's alone until the SRB is

@@ -280,7 +280,7 @@ fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
     unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// Returns UTF-16 units of little-endian data; an odd byte at the end is dropped.
+/// Returns the UTF-16 units of little-endian data; an odd byte at the end is dropped.
 fn units(data: &[u8]) -> Result<Vec<u16>> {
     let mut text = Vec::new();
     text.try_reserve_exact(data.len() / 2).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;

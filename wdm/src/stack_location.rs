@@ -150,7 +150,7 @@ impl<'a> StackLocation<'a> {
         unsafe { Capabilities::from_raw(self.get().Parameters.DeviceCapabilities.Capabilities) }
     }
 
-    /// Returns code and lengths of IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL.
+    /// Returns the code and the lengths of IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL.
     #[must_use]
     pub fn device_control(&self) -> Option<DeviceControl> {
         if !matches!(u32::from(self.major()), IRP_MJ_DEVICE_CONTROL | IRP_MJ_INTERNAL_DEVICE_CONTROL) {

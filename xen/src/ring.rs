@@ -153,8 +153,8 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         self.pages
     }
 
-    /// Returns page and offset of a slot. With a power of two of pages and the slots that fit, the last slot
-    /// ends inside.
+    /// Returns the page and the offset of a slot. With a power of two of pages and the slots that fit, the
+    /// last slot ends inside.
     fn place(&self, index: u32) -> (usize, usize) {
         let offset = size_of::<Header>() + (index & (self.slots - 1)) as usize * SLOT;
         (offset / PAGE_SIZE, offset % PAGE_SIZE)

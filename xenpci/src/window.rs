@@ -73,7 +73,7 @@ impl Window {
         Channels::are_in(&self.shared_info())
     }
 
-    /// Returns shared info. Only after [`Window::populate`].
+    /// Returns the shared info. Only after [`Window::populate`].
     pub fn shared_info(&self) -> SharedMemory {
         self.memory(0, PAGE_SIZE)
     }

@@ -41,7 +41,7 @@ const NO_MEDIUM: (u8, u8, u8) = (0x02, 0x3A, 0x01);
 const TRAY_OPEN: (u8, u8, u8) = (0x02, 0x3A, 0x02);
 const CHANGED: (u8, u8, u8) = (0x06, 0x28, 0x00);
 
-/// Returns event code and status of the media class.
+/// Returns the event code and the status of the media class.
 fn event(drive: &Drive) -> (u8, u8) {
     let reply = data(drive, &EVENT);
     assert_eq!(&reply[..4], &[0, 6, 4, 0x10]);

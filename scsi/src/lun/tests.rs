@@ -279,7 +279,7 @@ fn any_lun() -> impl Strategy<Value = Lun> {
         )
 }
 
-/// Returns allocation length of the commands that have one, by the standards' tables.
+/// Returns the allocation length of the commands that have one, by the standards' tables.
 fn allocation(cdb: &[u8]) -> Option<usize> {
     let number = |range: core::ops::Range<usize>| {
         cdb.get(range).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))

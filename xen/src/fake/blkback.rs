@@ -314,7 +314,7 @@ impl Blkback {
         }
     }
 
-    /// Returns requests taken and not yet answered.
+    /// Returns the requests taken and not yet answered.
     pub fn queue(&self) -> &[wire::Request] {
         &self.ring().requests
     }
@@ -412,7 +412,7 @@ impl Queue {
         [32, 64, 128, 256, 512][self.pages.len().ilog2() as usize]
     }
 
-    /// Returns byte offset of a slot.
+    /// Returns the byte offset of a slot.
     fn slot(&self, index: u32) -> usize {
         size_of::<ring::Header>() + (index % self.slots()) as usize * size_of::<wire::Request>()
     }

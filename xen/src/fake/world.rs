@@ -140,7 +140,7 @@ impl World {
         core::mem::take(&mut self.inner.borrow_mut().notified)
     }
 
-    /// Returns log lines.
+    /// Returns the log lines.
     pub fn log(&self) -> Vec<String> {
         self.inner.borrow().log.clone()
     }

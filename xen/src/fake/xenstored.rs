@@ -159,7 +159,7 @@ impl Xenstored {
         self.inner.borrow().memory.share().atomic_u32(offset).store(value, Ordering::SeqCst);
     }
 
-    /// Returns requests received so far: type and payload.
+    /// Returns the requests received so far: type and payload.
     pub fn requests(&self) -> Vec<(u32, Vec<u8>)> {
         self.inner.borrow().requests.clone()
     }
