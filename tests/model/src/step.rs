@@ -406,7 +406,7 @@ impl Stepping<'_> {
         action
     }
 
-    /// xenvbd connects the second vbd, and shows it where nothing speaks against it.
+    /// Connects the second vbd by xenvbd, and shows it where nothing speaks against it.
     fn plug(&mut self) {
         self.world.refused = self.setup.layers.refuse && self.world.shares(&self.setup.faults, true);
         if !self.world.refused {
@@ -414,7 +414,7 @@ impl Stepping<'_> {
         }
     }
 
-    /// xenvbd connects the second vbd again, or takes its disk out.
+    /// Connects the second vbd again by xenvbd, or takes its disk out.
     fn restart(&mut self) {
         self.world.restarted = true;
         if self.setup.layers.refuse && self.world.shares(&self.setup.faults, true) {
@@ -538,7 +538,7 @@ impl Stepping<'_> {
         }
     }
 
-    /// xenvbd connects its vbds as soon as it is started and has xenpci's services, whichever comes last.
+    /// Connects xenvbd's vbds as soon as it is started and has xenpci's services, whichever comes last.
     fn connect(&mut self) {
         if self.world.started && self.world.services {
             self.world.adapter = Adapter::Open;
@@ -574,7 +574,7 @@ impl Stepping<'_> {
         }
     }
 
-    /// xenvbd is told of a disk, if it is there and there is a layer 6.
+    /// Tells xenvbd of a disk, if it is there and there is a layer 6.
     fn census_at_arrival(&mut self) {
         if self.setup.layers.census {
             self.census();

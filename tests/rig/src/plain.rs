@@ -35,7 +35,7 @@ pub fn plain(files: &RigFiles, job: &Job) -> Result<Outcome, RigError> {
     plain_watched(files, job, &mut |_| {})
 }
 
-/// [`plain`], telling `watch` what happens as it happens.
+/// Does the same as [`plain`], telling `watch` what happens as it happens.
 ///
 /// # Errors
 ///

@@ -50,7 +50,7 @@ pub fn run(files: &RigFiles, job: &Job) -> Result<Outcome, RigError> {
     run_watched(files, job, &mut |_| {})
 }
 
-/// [`run`], telling `watch` what happens as it happens.
+/// Does the same as [`run`], telling `watch` what happens as it happens.
 ///
 /// # Errors
 ///

@@ -54,7 +54,7 @@ pub fn tsc_frequency() -> u64 {
     TSC_FREQUENCY.load(Ordering::Relaxed)
 }
 
-/// 100 ns units since boot.
+/// Returns the time since boot in 100 ns units.
 pub fn interrupt_time() -> u64 {
     let ticks = tsc().wrapping_sub(TSC_AT_BOOT.load(Ordering::Relaxed));
     (u128::from(ticks) * 10_000_000 / u128::from(tsc_frequency())) as u64
