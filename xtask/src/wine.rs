@@ -201,7 +201,7 @@ const CLASSES: [&str; 4] = [
 /// Another class with the name in its list, which is nobody's business.
 const OTHER_CLASS: &str = "{4D36E972-E325-11CE-BFC1-08002BE10318}";
 
-/// idefallback has taken the name out of the lists of the four classes, and of nothing else.
+/// Checks that idefallback has taken the name out of the lists of the four classes, and of nothing else.
 fn judge_lists(wine: &Wine) -> Result<()> {
     let list = |class: &str| {
         let key = format!("HKLM\\System\\CurrentControlSet\\Control\\Class\\{class}");

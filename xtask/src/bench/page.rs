@@ -248,7 +248,8 @@ mod tests {
     use super::super::result::tests::report;
     use super::*;
 
-    /// xenvbd twice as fast as Linux at half the cost for a request, nine times as fast as IDE.
+    /// Returns results in which xenvbd is twice as fast as Linux at half the cost for a request, nine times
+    /// as fast as IDE.
     fn results() -> Vec<Results> {
         let read = |contender, factor| Results::read(contender, &report(factor), 2).expect("whole");
         vec![read(Contender::Ide, 2), read(Contender::Xenvbd, 18), read(Contender::Blkfront, 9)]
