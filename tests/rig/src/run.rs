@@ -149,7 +149,7 @@ fn slot(number: u32) -> String {
     format!("{number:02x}")
 }
 
-/// Index of the dump among the marks' scripts: after those of the job.
+/// Returns the scripts of the marks: those of the job, and after them the dump.
 fn mark_scripts(job: &Job) -> Vec<String> {
     let dump = "./dom0 dump $DOMID >out/store-running".to_owned();
     job.marks.iter().map(|mark| mark.run.clone()).chain([dump]).collect()

@@ -33,7 +33,7 @@ fn add(name: &str, entry: Entry) -> bool {
     true
 }
 
-/// Returns the key of a directory: `\DosDevices` and `\??` are the same one.
+/// Returns the key of a name, in which `\DosDevices` and `\??` are the same directory.
 fn key(name: &str) -> String {
     let name = name.to_lowercase();
     match name.strip_prefix("\\dosdevices\\") {
