@@ -22,9 +22,9 @@ pub const NODE: &str = "control/shutdown";
 
 /// The node by which the guest says that it serves `poweroff` and `halt`.
 const POWER_OFF: &str = "control/feature-poweroff";
-/// The node for `reboot`, in the same way.
+/// The node by which the guest says that it serves `reboot`.
 const REBOOT: &str = "control/feature-reboot";
-/// The node for `suspend`, in the same way.
+/// The node by which the guest says that it serves `suspend`.
 const SUSPEND: &str = "control/feature-suspend";
 
 /// A request of the toolstack.

@@ -9,7 +9,7 @@ use wdm::{DeviceObject, Disposition, Irp, pnp};
 pub struct SpecialFiles(AtomicU32);
 
 impl SpecialFiles {
-    /// Makes a count of none.
+    /// Makes a count of no files.
     pub const fn new() -> Self {
         Self(AtomicU32::new(0))
     }

@@ -38,7 +38,7 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// Number of censuses after an alarm.
 const LOOKS: u32 = 10;
-/// Time between two of them.
+/// Time between two of these censuses.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and
