@@ -50,6 +50,13 @@ impl BootIni {
                 self.path(source)
             );
         }
+        if self.has_nul(source) {
+            told!(
+                Refused,
+                "entry {number} has a NUL byte, which ends its switches for the kernel: the file is damaged, or not ANSI \
+                 text. Put it right first"
+            );
+        }
         let options = self.options(source);
         if options.selects_pv() {
             told!(Refused, "entry {number} boots with PV disks already; choose an emulated one");
@@ -76,12 +83,16 @@ impl BootIni {
 
         let piece = |range: Range<usize>| &self.bytes[range];
         let content_end = source.switches.end;
-        let terminator = match piece(content_end..source.line.end) {
+        let ending = piece(content_end..source.line.end);
+        let is_ended = ending.ends_with(b"\n");
+        let terminator = match ending {
             b"" => line_end(&self.bytes).to_vec(),
-            ending => ending.to_vec(),
+            ending if is_ended => ending.to_vec(),
+            // A return alone ends no line.
+            _ => b"\r\n".to_vec(),
         };
         let mut line = Vec::new();
-        if content_end == source.line.end {
+        if !is_ended {
             // The last line has no end of its own: the new line brings one along, so that taking it out again
             // gives the original bytes.
             line.extend_from_slice(&terminator);
@@ -90,7 +101,7 @@ impl BootIni {
         line.extend_from_slice(name);
         line.extend_from_slice(piece(source.name.end..content_end).trim_ascii_end());
         line.extend_from_slice(SWITCH);
-        if content_end != source.line.end {
+        if is_ended {
             line.extend_from_slice(&terminator);
         }
         let at = source.line.end;

@@ -174,7 +174,10 @@ impl BootIni {
                 && let Some(equals) = text.iter().position(|&b| b == b'=')
                 && text[..equals].trim_ascii().eq_ignore_ascii_case(key)
             {
-                let value = &text[equals + 1..];
+                // The line's end is no part of a value, also not of an empty one.
+                let content =
+                    text.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last + 1);
+                let value = &text[equals + 1..content];
                 let start = line.start + equals + 1 + (value.len() - value.trim_ascii_start().len());
                 return Some(start..start + value.trim_ascii().len());
             }

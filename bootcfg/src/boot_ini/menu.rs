@@ -111,6 +111,12 @@ impl Menu for BootIni {
         }
         for (entry, number) in entries.iter().zip(1..) {
             let switches = self.switches(entry);
+            if self.has_nul(entry) {
+                findings.push(Finding::wrong(format!(
+                    "entry {number} has a NUL byte, which ends its switches for the kernel: the file is damaged, or not ANSI \
+                     text"
+                )));
+            }
             if let Some(token) = malformed_token(&switches) {
                 let text = if token.split('/').any(|word| word.eq_ignore_ascii_case("GPLPV")) {
                     format!(

@@ -144,6 +144,11 @@ impl BootIni {
         BootOptions::parse(self.bytes[entry.switches.clone()].iter().map(blank))
     }
 
+    /// Returns whether the entry's line has a NUL byte, which no text has.
+    pub(super) fn has_nul(&self, entry: &Entry) -> bool {
+        self.bytes[entry.line.clone()].contains(&0)
+    }
+
     /// Reads a line as an entry; `None` for blank lines, comments and anything without a quoted name.
     fn entry(&self, line: Range<usize>) -> Option<Entry> {
         let text = &self.bytes[line.clone()];

@@ -58,6 +58,45 @@ fn refuses_with_what_to_do() {
     }
 }
 
+/// Found by the fuzz target: a value was written into the line behind it.
+#[test]
+fn an_empty_setting_gets_its_value() {
+    for blanks in ["", " ", "\t "] {
+        let text = |value| {
+            format!(
+                "[boot loader]\r\ntimeout={blanks}{value}\r\ndefault=x\r\n[operating systems]\r\nx=\"X\"\r\n"
+            )
+        };
+        let mut file = parse(text("").as_bytes());
+        assert_eq!((file.timeout(), file.default_entry()), (None, Some(1)));
+        file.set_timeout(7);
+        assert_eq!(file.bytes(), text("7").as_bytes());
+    }
+}
+
+/// Found by the fuzz target: the new entry stood on its source's line.
+#[test]
+fn a_last_line_that_ends_with_a_return_alone() {
+    for end in ["\r\n", "\n"] {
+        let original = format!("[operating systems]{end}multi(0)\\W=\"NT\" /sos\r");
+        let mut file = parse(original.as_bytes());
+        file.add_pv(1).expect("added");
+        assert_eq!(file.entries().len(), 2, "{}", String::from_utf8_lossy(file.bytes()));
+        file.remove_pv(2).expect("removed");
+        assert_eq!(file.bytes(), original.as_bytes());
+    }
+}
+
+/// Found by the fuzz target: an entry was called a PV entry whose /GPLPV stood behind a NUL.
+#[test]
+fn an_entry_with_a_nul_is_no_source() {
+    let mut file = parse(b"[operating systems]\nmulti(0)\\W=\"NT\" /fast\0detect\nmulti(0)\\X=\"NT\" /sos\n");
+    assert!(file.add_pv(1).expect_err("refused").to_string().contains("NUL byte"));
+    let findings = crate::menu::Menu::check(&file);
+    assert_eq!(findings.iter().filter(|finding| finding.text.contains("entry 1 has a NUL byte")).count(), 1);
+    assert_eq!(file.add_pv(2).expect("added"), 3);
+}
+
 #[test]
 fn bytes_of_the_code_page_stay() {
     let mut file = parse(b"[Operating Systems]\nmulti(0)\\W=\"Fen\x88tre\xFF\"  /fastdetect  \n; end\n");
