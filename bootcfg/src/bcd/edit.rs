@@ -165,7 +165,8 @@ impl Bcd {
             && [PATH, SYSTEM_ROOT].iter().all(|&number| path(one, number) == path(other, number))
     }
 
-    /// Adds a PV entry made from `source`, behind it in the menu; returns its identifier.
+    /// Adds a PV entry made from `source`, behind it in the menu; returns its identifier. A source that the menu
+    /// does not show is shown from then on.
     ///
     /// # Errors
     /// The source selects or refuses PV, or a PV entry of its system is there already.
@@ -211,8 +212,12 @@ impl Bcd {
         self.objects.insert(guid, object);
 
         let mut order = self.display_order();
-        let place = order.iter().position(|&entry| entry == source).map_or(order.len(), |at| at + 1);
-        order.insert(place, guid);
+        // A menu of the PV entry alone would have no way back.
+        let place = order.iter().position(|&entry| entry == source).unwrap_or_else(|| {
+            order.push(source);
+            order.len() - 1
+        });
+        order.insert(place + 1, guid);
         self.set(DISPLAY_ORDER, Data::of_guids(&order));
         Ok(guid)
     }

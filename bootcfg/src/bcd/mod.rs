@@ -21,7 +21,10 @@ pub use guid::Guid;
 
 use anyhow::{Context, Result};
 use hive::{Hive, Key};
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use crate::told;
 use element::Data;
@@ -87,17 +90,19 @@ impl Bcd {
     /// An element's data, also an inherited one.
     #[must_use]
     pub fn effective(&self, guid: Guid, element: u32) -> Option<&Data> {
-        /// Objects inherit from objects that inherit; the real chain has two links.
-        const DEEPEST: usize = 8;
-        fn look(bcd: &Bcd, guid: Guid, element: u32, depth: usize) -> Option<&Data> {
-            let object = bcd.objects.get(&guid)?;
+        // Each object is looked at once, however often and in whatever circles it is inherited from.
+        let mut seen = BTreeSet::new();
+        let mut ahead = vec![guid];
+        while let Some(guid) = ahead.pop() {
+            let Some(object) = self.objects.get(&guid).filter(|_| seen.insert(guid)) else { continue };
             if let Some(data) = object.elements.get(&element) {
                 return Some(data);
             }
+            // What stands first in the list comes first, with all that it inherits.
             let inherited = object.elements.get(&element::INHERIT).map(Data::guids).unwrap_or_default();
-            (depth > 0).then(|| inherited.into_iter().find_map(|from| look(bcd, from, element, depth - 1)))?
+            ahead.extend(inherited.into_iter().rev());
         }
-        look(self, guid, element, DEEPEST)
+        None
     }
 
     /// The store as text, one element a line.

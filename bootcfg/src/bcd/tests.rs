@@ -83,6 +83,26 @@ proptest! {
     }
 }
 
+/// Found by the fuzz target: the menu was the PV entry alone, without a way back.
+#[test]
+fn a_source_that_the_menu_does_not_show_is_shown() {
+    for order in [None, Some(Vec::new())] {
+        let mut bcd = Bcd::default();
+        let source = Guid::random();
+        bcd.objects.insert(source, loader(1, None));
+        let mut manager = Object { kind: 0x1010_0002, ..Object::default() };
+        manager.elements.insert(DEFAULT, Data::of_guid(source));
+        if let Some(order) = order {
+            manager.elements.insert(DISPLAY_ORDER, Data::of_guids(&order));
+        }
+        bcd.objects.insert(BOOT_MANAGER, manager);
+        let pv = bcd.add_pv_entry(source, None).expect("added");
+        assert_eq!(bcd.display_order(), [source, pv]);
+        bcd.remove_pv_entry(pv).expect("removed");
+        assert_eq!(bcd.display_order(), [source]);
+    }
+}
+
 #[test]
 fn refusals() {
     let mut bcd = Bcd::default();
@@ -94,13 +114,20 @@ fn refusals() {
     assert!(bcd.remove_pv_entry(guid).expect_err("refused").to_string().contains("the only one"));
 }
 
-/// An object that inherits from itself does not hold the reader up.
+/// Found by the fuzz target: objects that inherit from each other, many times over, do not hold the reader up.
 #[test]
 fn inheritance_in_a_circle() {
     let mut bcd = Bcd::default();
-    let guid = Guid::random();
-    let mut object = loader(1, None);
-    object.elements.insert(element::INHERIT, Data::of_guids(&[guid, guid]));
-    bcd.objects.insert(guid, object);
-    assert_eq!(bcd.effective_text(guid, LOAD_OPTIONS), None);
+    let guids: Vec<_> = (0..40).map(|_| Guid::random()).collect();
+    for &guid in &guids {
+        let mut object = loader(1, None);
+        object.elements.insert(element::INHERIT, Data::of_guids(&guids));
+        bcd.objects.insert(guid, object);
+    }
+    assert_eq!(bcd.effective_text(guids[0], LOAD_OPTIONS), None);
+    for (at, text) in [(39, "last"), (1, "second")] {
+        let object = bcd.objects.get_mut(&guids[at]).expect("there");
+        object.elements.insert(LOAD_OPTIONS, Data::of_text(text));
+        assert_eq!(bcd.effective_text(guids[0], LOAD_OPTIONS).as_deref(), Some(text));
+    }
 }
