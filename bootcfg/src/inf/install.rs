@@ -114,7 +114,7 @@ pub fn installation(inf: &Inf) -> Result<Installation> {
                     description: model.key.clone().unwrap_or_default(),
                     class: (version("Class"), version("ClassGuid")),
                     service: service.clone(),
-                    hardware: registry(inf, &format!("{name}.HW"), "")?,
+                    hardware: registry(inf, &format!("{name}.HW"), Roots::Hardware)?,
                 });
             }
         }
@@ -135,7 +135,7 @@ fn section(inf: &Inf, name: &str, all: &mut Installation) -> Result<Option<Strin
             }
         }
     }
-    all.changes.extend(registry(inf, name, "")?);
+    all.changes.extend(registry(inf, name, Roots::Machine)?);
     let mut associated = None;
     for line in inf.lines(&format!("{name}.Services")).iter().filter(|line| line.has_key("AddService")) {
         let service = line.field(0).context("AddService without a name")?;
@@ -149,7 +149,11 @@ fn section(inf: &Inf, name: &str, all: &mut Installation) -> Result<Option<Strin
             &key,
         )?);
         if let Some(log) = line.field(3) {
-            all.changes.extend(registry(inf, log, &format!("{SERVICES}\\EventLog\\System\\{service}"))?);
+            all.changes.extend(registry(
+                inf,
+                log,
+                Roots::Key(&format!("{SERVICES}\\EventLog\\System\\{service}")),
+            )?);
         }
         all.services.push(service.to_owned());
     }
@@ -174,29 +178,40 @@ fn service_values(inf: &Inf, section: &str, key: &str) -> Result<Vec<Change>> {
     for (directive, name) in [("LoadOrderGroup", "Group"), ("DisplayName", "DisplayName")] {
         changes.push(change(name, Registry::Text(text(directive)?.to_owned())));
     }
-    changes.extend(registry(inf, section, key)?);
+    changes.extend(registry(inf, section, Roots::Key(key))?);
     Ok(changes)
 }
 
-/// The AddReg lines of a section; `relative` is what `HKR` stands for.
-fn registry(inf: &Inf, section: &str, relative: &str) -> Result<Vec<Change>> {
+/// The roots that an AddReg line may name.
+#[derive(Clone, Copy)]
+enum Roots<'a> {
+    /// `HKLM` alone. In an install section `HKR` is the driver's software key, whose number setup chooses.
+    Machine,
+    /// `HKR` alone, for a device's hardware key.
+    Hardware,
+    /// `HKLM`, and `HKR` for this key below it.
+    Key(&'a str),
+}
+
+/// The AddReg lines of a section.
+fn registry(inf: &Inf, section: &str, roots: Roots<'_>) -> Result<Vec<Change>> {
     let lists = inf.list(section, "AddReg");
     let lines = lists.into_iter().flat_map(|list| inf.lines(list));
-    lines.map(|line| change(line, relative).with_context(|| format!("line {}", line.number))).collect()
+    lines.map(|line| change(line, roots).with_context(|| format!("line {}", line.number))).collect()
 }
 
 /// An AddReg line: `root, subkey, name, flags, value…`.
-fn change(line: &Line, relative: &str) -> Result<Change> {
+fn change(line: &Line, roots: Roots<'_>) -> Result<Change> {
     let subkey = line.field(1).unwrap_or_default();
-    let key = match line.field(0).unwrap_or_default().to_ascii_uppercase().as_str() {
-        "HKLM" => {
+    let key = match (line.field(0).unwrap_or_default().to_ascii_uppercase().as_str(), roots) {
+        ("HKLM", Roots::Machine | Roots::Key(_)) => {
             ensure!(!subkey.is_empty(), "the line names no key below HKLM");
             subkey.to_owned()
         }
-        "HKR" => {
-            [relative, subkey].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\\")
-        }
-        root => bail!("the registry root {root} is not taken"),
+        ("HKR", Roots::Hardware) => subkey.to_owned(),
+        ("HKR", Roots::Key(key)) if subkey.is_empty() => key.to_owned(),
+        ("HKR", Roots::Key(key)) => format!("{key}\\{subkey}"),
+        (root, _) => bail!("the registry root {root} is not taken here"),
     };
     let flags = number(line.field(3).unwrap_or("0"))?;
     let values = line.fields.get(4..).unwrap_or_default();
@@ -275,6 +290,22 @@ mod tests {
         assert_ne!(without, text);
         let error = installation(&Inf::parse(&without).expect("parsed")).expect_err("no key");
         assert!(format!("{error:#}").contains("names no key below HKLM"), "{error:#}");
+    }
+
+    /// Found by the fuzz target: `HKR` of an install section was taken for the root of the registry, and a value
+    /// below `HKLM` for one of the hardware key.
+    #[test]
+    fn a_root_belongs_to_its_section() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inf/xenpci.inf");
+        let text = std::fs::read_to_string(path).expect("readable");
+        let refused = |old: &str, new: &str| {
+            let edited = text.replacen(old, new, 1);
+            assert_ne!(edited, text, "{old}");
+            let error = installation(&Inf::parse(&edited).expect("parsed")).expect_err(new);
+            assert!(format!("{error:#}").contains("is not taken here"), "{error:#}");
+        };
+        refused("HKLM,\"SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase", "HKR,\"X");
+        refused("HKR,,Security", "HKLM,X,Security");
     }
 
     #[test]
