@@ -1,0 +1,11 @@
+//! What the fuzz targets do with one input: a function for each target. Two callers run them:
+//!
+//! - `cargo test -p bootcfg --test fuzz`: the inputs in `seeds`, and some thousand from fixed numbers;
+//! - the targets here, for as long as one likes: `cargo +nightly fuzz run --fuzz-dir bootcfg/fuzz boot_ini
+//!   bootcfg/fuzz/corpus/boot_ini bootcfg/fuzz/seeds/boot_ini`, with cargo-fuzz.
+
+pub mod bcd;
+pub mod boot_ini;
+pub mod hive;
+pub mod inf;
+pub mod logs;
