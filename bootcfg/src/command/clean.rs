@@ -82,7 +82,7 @@ pub fn run(session: &mut Session) -> Outcome {
     session.confirm(&format!("Take out what is left of {}?", names.join(" and ")))?;
     let lock = Lock::take(&windows.hive)?;
     let edits = Edits { edits: plan.edits, warnings: Vec::new() };
-    let kept = windows.target().uninstall(&edits, &[], || Ok(()))?;
+    let kept = windows.target().uninstall(&edits, &[], || Ok(()), || Ok(()))?;
     drop(lock);
     if !has_index {
         files.extend(stored.iter().flat_map(|package| package.paths.clone()));

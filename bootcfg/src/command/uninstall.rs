@@ -85,12 +85,18 @@ pub fn run(session: &mut Session) -> Outcome {
         return Ok((Exit::Done, facts));
     }
     let lock = Lock::take(&windows.hive)?;
-    let kept = windows.target().uninstall(&edits, &names, || {
+    let before = place.as_ref().map(Place::raw).transpose()?;
+    let remove = || {
         if let Some(place) = &place {
             remove::of_windows(session, place, None, true, Some(&windows.folder))?;
         }
         Ok(())
-    })?;
+    };
+    let bring_back = || match (&place, &before) {
+        (Some(place), Some(before)) => place.put_back(before),
+        _ => Ok(()),
+    };
+    let kept = windows.target().uninstall(&edits, &names, remove, bring_back)?;
     drop(lock);
     let stored = stored_packages(&root, &windows.folder);
     if stored.is_empty() {

@@ -83,21 +83,30 @@ impl Target<'_> {
         })();
         match result {
             Ok(()) => Ok(kept),
-            Err(error) => match take_back() {
-                Ok(()) => Err(self.undo(&new, undo, error)),
-                Err(undoing) => {
-                    let error = self.undo(&new, undo, error);
-                    Err(error.context(format!(
-                        "the boot entries could not be brought back ({undoing:#}): a PV entry that is left boots emulated. \
-                         Of the drivers"
-                    )))
-                }
-            },
+            Err(error) => Err(self.undo_all(&new, undo, error, take_back())),
         }
     }
 
-    /// Takes the suite out; `entries` removes the PV entries. Returns where the old hive is kept, if it
-    /// changed.
+    /// Undoes what was done to hive and files, and says what came of bringing the boot entries back.
+    fn undo_all(
+        &self,
+        new: &[u8],
+        files: Vec<(PathBuf, Former)>,
+        error: anyhow::Error,
+        entries: Result<()>,
+    ) -> anyhow::Error {
+        let error = self.undo(new, files, error);
+        match entries {
+            Ok(()) => error,
+            Err(undoing) => error.context(format!(
+                "the boot entries could not be brought back ({undoing:#}): a PV entry that is left without drivers boots \
+                 emulated. Of the drivers"
+            )),
+        }
+    }
+
+    /// Takes the suite out; `entries` removes the PV entries, and `bring_back` brings them back where that failed
+    /// halfway. Returns where the old hive is kept, if it changed.
     ///
     /// # Errors
     /// A step failed: before the files it is undone; a file that cannot be removed stays, and nothing refers
@@ -107,10 +116,13 @@ impl Target<'_> {
         edits: &Edits,
         names: &[String],
         entries: impl FnOnce() -> Result<()>,
+        bring_back: impl FnOnce() -> Result<()>,
     ) -> Result<Option<PathBuf>> {
         let new = self.edited(edits)?;
-        let result = self.write(&new).and_then(|kept| entries().map(|()| kept));
-        let kept = result.map_err(|error| self.undo(&new, Vec::new(), error))?;
+        let kept = match self.write(&new).and_then(|kept| entries().map(|()| kept)) {
+            Ok(kept) => kept,
+            Err(error) => return Err(self.undo_all(&new, Vec::new(), error, bring_back())),
+        };
         for name in names {
             let path = self.drivers.join(name);
             match self.files.remove(&path) {

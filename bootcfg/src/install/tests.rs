@@ -24,6 +24,7 @@ use crate::{
     hive_file::HiveFile,
     image::sample_driver,
     inf::{Inf, installation},
+    replace::replace,
     system::registry::Registry,
 };
 
@@ -415,7 +416,9 @@ fn a_removal_with_a_fault_at_every_operation() {
     let edits = edits::uninstall(&Hive::new(&old).expect("a hive")).expect("understood");
     let run = Run::new(old, Some(&one), edits);
     let names: Vec<String> = one.files.keys().cloned().collect();
-    let work = |target: &Target<'_>, edits: &Edits| target.uninstall(edits, &names, || Ok(())).map(|_| ());
+    let work = |target: &Target<'_>, edits: &Edits| {
+        target.uninstall(edits, &names, || Ok(()), || Ok(())).map(|_| ())
+    };
     run.exhaust(&[&run.old], &[&one], false, work);
     let (done, _) = run.on(None, work);
     assert!(
@@ -443,6 +446,64 @@ fn a_boot_entry_that_cannot_be_made_undoes_everything() {
     let left = model.tree();
     assert_eq!(left[Path::new(HIVE)].content, run.old);
     assert!(DRIVERS.iter().all(|name| !left.contains_key(&Path::new(FOLDER).join(format!("{name}.sys")))));
+}
+
+/// A fault while the boot file is replaced, also behind its renaming: it is as before with the rest, or the message
+/// says that it is not.
+#[test]
+fn a_boot_file_with_a_fault_at_every_operation() {
+    const MENU: &str = "/boot.ini";
+    let (emulated, pv) = (b"emulated".as_slice(), b"emulated, and PV".as_slice());
+    let package = package("1");
+    let fresh = bytes(&fresh());
+    let installed = installed("1");
+    let into = edits::install(&Hive::new(&fresh).expect("a hive"), &package).expect("understood");
+    let out = edits::uninstall(&Hive::new(&installed).expect("a hive")).expect("understood");
+    let names: Vec<String> = package.files.keys().cloned().collect();
+    let put_back = |target: &Target<'_>, before: &[u8]| -> anyhow::Result<()> {
+        let now = target.files.read(Path::new(MENU))?;
+        if now != before {
+            replace(target.files, Path::new(MENU), &now, before)?;
+        }
+        Ok(())
+    };
+    let install = |target: &Target<'_>, edits: &Edits| {
+        let entry = || replace(target.files, Path::new(MENU), emulated, pv).map(|_| ());
+        target.install(&package, edits, entry, || put_back(target, emulated)).map(|_| ())
+    };
+    let uninstall = |target: &Target<'_>, edits: &Edits| {
+        let entries = || replace(target.files, Path::new(MENU), pv, emulated).map(|_| ());
+        target.uninstall(edits, &names, entries, || put_back(target, pv)).map(|_| ())
+    };
+    type Work<'a> = &'a dyn Fn(&Target<'_>, &Edits) -> anyhow::Result<()>;
+    let cases: [(_, _, _, _, _, Work<'_>); 2] = [
+        (fresh, None, into, emulated, pv, &install),
+        (installed, Some(&package), out, pv, emulated, &uninstall),
+    ];
+    for (old, drivers, edits, before, after, work) in cases {
+        let mut run = Run::new(old, drivers, edits);
+        run.before.insert(MENU.into(), file(before));
+        let (whole, result) = run.on(None, work);
+        result.expect("without a fault it works");
+        assert_eq!(whole.tree()[Path::new(MENU)].content, after);
+        let (mut undone, mut behind) = (0, 0);
+        for at in 0..whole.operations() {
+            let (model, result) = run.on(Some((at, Fault::Fails(ErrorKind::StorageFull))), work);
+            let left = model.tree();
+            let Err(error) = result else { continue };
+            let text = format!("{error:#}");
+            let (hive, menu) = (&left[Path::new(HIVE)].content, &left[Path::new(MENU)].content);
+            if text.contains("the suite is out") || text.contains("cannot be removed") {
+                // Only files are left over.
+                assert_eq!((menu.as_slice(), hive), (after, &run.new), "operation {at}: {text}");
+                behind += 1;
+            } else if !text.contains("could not be brought back") {
+                assert_eq!((menu.as_slice(), hive), (before, &run.old), "operation {at}: {text}");
+                undone += 1;
+            }
+        }
+        assert!(undone > 10, "{undone} failures were undone, {behind} were behind the last step that counts");
+    }
 }
 
 /// Nobody may write what is written who may not write Windows' own files.
