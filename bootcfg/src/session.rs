@@ -203,7 +203,9 @@ impl Session {
             return true;
         }
         match place {
-            Place::BootIni(path) if global.boot_ini.is_some() => running_boot_ini().as_ref() != Some(path),
+            Place::BootIni(path) if global.boot_ini.is_some() => {
+                !running_boot_ini().is_some_and(|running| is_same_file(&running, path))
+            }
             _ => false,
         }
     }
@@ -314,11 +316,19 @@ fn running_boot_ini() -> Option<PathBuf> {
     if !cfg!(windows) {
         return None;
     }
-    let drives = (b'C'..=b'Z').map(|letter| PathBuf::from(format!("{}:\\", char::from(letter))));
-    drives
-        .into_iter()
-        .find(|drive| drive.join("ntldr").is_file() && drive.join("boot.ini").is_file())
-        .map(|drive| drive.join("boot.ini"))
+    boot_ini_of((b'C'..=b'Z').map(|letter| PathBuf::from(format!("{}:\\", char::from(letter)))))
+}
+
+/// The boot.ini of the first of these volumes that NTLDR is on.
+fn boot_ini_of(mut volumes: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let is_system = |volume: &PathBuf| volume.join("ntldr").is_file() && volume.join("boot.ini").is_file();
+    volumes.find(is_system).map(|volume| volume.join("boot.ini"))
+}
+
+/// Whether two paths name one file of the running NT 5.x, which tells no case apart.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let name = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    name(one).as_os_str().eq_ignore_ascii_case(name(other).as_os_str())
 }
 
 fn live(bcdedit: Bcdedit) -> Live {
@@ -347,4 +357,30 @@ fn same_device(one: &Path, other: &Path) -> bool {
 pub fn read_named(file: &Path) -> Result<Vec<u8>> {
     use crate::files::{Disk, Files};
     Disk.read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Windows is on a drive of its own, and another one has a boot.ini that nothing reads.
+    #[test]
+    fn the_running_boot_ini_is_beside_ntldr() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let volume = |name: &str, files: &[&str]| {
+            let volume = folder.path().join(name);
+            std::fs::create_dir(&volume).expect("made");
+            for file in files {
+                std::fs::write(volume.join(file), "").expect("written");
+            }
+            volume
+        };
+        let windows = volume("c", &["boot.ini"]);
+        let system = volume("d", &["ntldr", "boot.ini"]);
+        let volumes = [folder.path().join("none"), windows.clone(), system.clone()];
+        assert_eq!(boot_ini_of(volumes.into_iter()), Some(system.join("boot.ini")));
+        assert_eq!(boot_ini_of([windows].into_iter()), None);
+        assert!(is_same_file(&system.join("BOOT.INI"), &system.join("boot.ini")));
+        assert!(!is_same_file(&system.join("boot.ini.backup1"), &system.join("boot.ini")));
+    }
 }
