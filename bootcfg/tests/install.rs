@@ -604,6 +604,48 @@ fn a_tool_that_fails_takes_the_installation_back() {
     }
 }
 
+/// Each call of an upgrade in turn fails: the older version stays whole, or the message says that it may not be. Its
+/// entries are as they were, and another run gets through.
+#[test]
+fn an_upgrade_that_fails_says_what_is_left() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    good(live(&machine, &install).0);
+    let (output, calls) = live(&machine, &install);
+    good(output);
+    let (menu, whole) = (machine.boot_ini(), left(&machine));
+    assert!(calls.len() > 8, "{calls:#?}");
+    for at in 1..=calls.len() {
+        machine.package("2");
+        fs::write(machine.path("failat"), at.to_string()).expect("written");
+        let (output, _) = live(&machine, &install);
+        let what = &calls[at - 1];
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((machine.boot_ini(), left(&machine)), (menu.clone(), whole.clone()), "{what}: {text}");
+        let version = |name: &str| {
+            fs::read(machine.path(&format!("windows/System32/drivers/{name}.sys"))).expect("there").pop()
+        };
+        if output.status.success() {
+            // rundll32 tells no failure: what was to be done was done by a run before, or the question whether a
+            // version is installed was answered no.
+            assert!(what.starts_with("rundll32") || at == 1, "{what}: {text}");
+        } else {
+            assert_eq!(output.status.code(), Some(8), "{what}: {text}");
+            assert!(
+                text.contains("the version that was installed before may be half replaced"),
+                "{what}: {text}"
+            );
+        }
+        fs::remove_file(machine.path("failat")).expect("removed");
+        good(live(&machine, &install).0);
+        assert_eq!(version("idefilter"), Some(b'2'), "{what}: {text}");
+        machine.package("1");
+        good(live(&machine, &install).0);
+        assert_eq!(version("idefilter"), Some(b'1'));
+    }
+}
+
 /// Each call of a removal in turn fails: the filter never is without its file, and another run gets through.
 #[test]
 fn a_removal_that_fails_can_be_run_again() {
