@@ -49,6 +49,16 @@ fn main() -> Result<()> {
 
 fn run(bcd: &mut Bcd, words: &[&str]) -> Result<()> {
     match words {
+        ["/enum", "{current}", "/v"] => {
+            let current = match env::var("STANDIN_CURRENT") {
+                Ok(guid) => guid,
+                Err(_) => bcd.default_loader().context("kein Eintrag")?.to_string(),
+            };
+            println!("\nWindows-Startladeprogramm\n-------------------------");
+            println!(
+                "Bezeichner              {current}\ninherit                 {{6efb52bf-1766-41db-a6b3-0ee5eff72bd7}}"
+            );
+        }
         ["/export", file] => fs::write(file, hive_of(bcd))?,
         ["/import", file] => *bcd = Bcd::read(&fs::read(file)?)?,
         ["/copy", source, "/d", name] => {

@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+use crate::menu::Named;
+
 /// Selects, for each boot entry of a Windows guest, emulated or PV disks.
 ///
 /// An entry whose options hold GPLPV boots from Xen's paravirtual disks; any other entry boots from the
@@ -124,18 +126,18 @@ pub enum Command {
         after_help = "Examples:\n  xenguard add\n  xenguard --root /mnt add --entry 2 --name \"Server (PV)\""
     )]
     Add {
-        /// The entry to make it from, as status numbers it; the default entry if not given
+        /// The entry to make it from: its number in status, {default}, {current} or {GUID}; the default entry if not given
         #[arg(long, value_name = "N")]
-        entry: Option<usize>,
+        entry: Option<Named>,
         /// The new entry's name; the source's name and "(PV disks)" if not given
         #[arg(long)]
         name: Option<String>,
     },
     /// Remove a PV entry; where it was the default, its emulated sibling becomes the default
     Remove {
-        /// The entry, as status numbers it; needed only where there are several PV entries
+        /// The entry: its number in status, {default}, {current} or {GUID}; needed only where there are several PV entries
         #[arg(long, value_name = "N", conflicts_with = "all")]
-        entry: Option<usize>,
+        entry: Option<Named>,
         /// Every PV entry
         #[arg(long)]
         all: bool,
@@ -144,15 +146,17 @@ pub enum Command {
     Default {
         /// Which
         disks: Disks,
-        /// An entry of the system that is meant, as status numbers it; the default system if not given
+        /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the default system if not
+        /// given
         #[arg(long, value_name = "N")]
-        entry: Option<usize>,
+        entry: Option<Named>,
     },
     /// Boot with PV disks the next time only (BCD; boot.ini has no such thing)
     Try {
-        /// An entry of the system that is meant, as status numbers it; the default system if not given
+        /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the default system if not
+        /// given
         #[arg(long, value_name = "N")]
-        entry: Option<usize>,
+        entry: Option<Named>,
     },
     /// How many seconds the boot menu waits
     Timeout {
@@ -198,9 +202,10 @@ pub enum Command {
         /// The folder with the drivers and their INF files; that of this program if not given
         #[arg(long, value_name = "DIR")]
         package: Option<PathBuf>,
-        /// The entry to make the PV entry from, as status numbers it; the default entry if not given
+        /// The entry to make the PV entry from: its number in status, {default}, {current} or {GUID}; the default entry if not
+        /// given
         #[arg(long, value_name = "N", conflicts_with = "no_entry")]
-        entry: Option<usize>,
+        entry: Option<Named>,
         /// Leave the boot entries as they are
         #[arg(long)]
         no_entry: bool,

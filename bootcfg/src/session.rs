@@ -8,7 +8,7 @@ use crate::{
     bcd::bcdedit::Bcdedit,
     cli::Global,
     find,
-    menu::{Configuration, Entry, Loads},
+    menu::{Configuration, Entry, Loads, Named},
     output::{Output, Tone},
     place::{Live, Place, Read},
     system::{Hibernation, System},
@@ -58,6 +58,27 @@ impl Session {
             Usage,
             "say which boot configuration: --root DIR where the guest's system volume is mounted, --boot-ini FILE or --store BCD"
         )
+    }
+
+    /// The number of the entry that the command line names, if it names one.
+    ///
+    /// # Errors
+    /// It is no entry of the menu, or which one is meant is not known here.
+    pub fn number_of(&self, place: &Place, named: Option<&Named>) -> Result<Option<usize>> {
+        let named = match named {
+            None => return Ok(None),
+            Some(Named::Number(number)) => return Ok(Some(*number)),
+            Some(named) => named,
+        };
+        let current = || match place {
+            Place::Live(live) => live.bcdedit.current(),
+            _ => told!(
+                Refused,
+                "{{current}} is the entry that the running Windows was booted by, and only a running Windows with a BCD \
+                 knows it; name the entry by its number or {{default}}"
+            ),
+        };
+        named.number(place.read()?.configuration.menu(), current).map(Some)
     }
 
     /// The Windows that the default entry of the boot configuration is of.

@@ -262,6 +262,79 @@ fn with_debugger() -> (String, Tree) {
     (debugger, tree)
 }
 
+/// The names that bcdedit has for entries, and an entry's own identifier, wherever a number is taken.
+#[test]
+fn entries_are_named_as_bcdedit_names_them() {
+    let folder = Folder::new();
+    let (debugger, tree) = with_debugger();
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    folder.run("--root . add --entry {bootmgr}").fails(3, "is the boot manager");
+    folder.run(&format!("--root . add --entry {BOOT_MANAGER}")).fails(3, "is the boot manager");
+    folder.run("--root . add --entry {current}").fails(3, "only a running Windows");
+    folder.run(&format!("--root . add --entry {RESUME}")).fails(3, "is no entry of the menu");
+    folder.run("--root . add --entry {nonsense}").fails(2, "{default}");
+    let added = folder.run("--root . --json add --entry {DEFAULT}").gives(0).result();
+    assert_eq!(added["entry"]["number"], 3, "behind the default, which is the second: {added}");
+    let default = || read(&folder).default_loader().expect("one").to_string();
+    folder.run(&format!("--root . default emulated --entry {}", debugger.to_uppercase())).gives(0);
+    assert_eq!(default(), debugger);
+    let pv = read(&folder).loaders()[2].to_string();
+    folder.run(&format!("--root . try --entry {pv}")).gives(0);
+    folder.run("--root . --yes remove --entry {default}").fails(3, "not a PV entry");
+    folder.run(&format!("--root . --yes remove --entry {pv}")).gives(0);
+    assert_eq!(read(&folder).loaders().len(), 2);
+}
+
+/// With the menu of Windows itself a choice restarts the machine; the admin is told.
+#[test]
+fn the_kind_of_menu_is_told() {
+    let with = |object: &str, policy: u64| {
+        let folder = Folder::new();
+        let at = format!("Objects\\{object}\\Elements\\250000c2");
+        folder.write(
+            "Boot/BCD",
+            &store(Some("X")).with_key(&at, binary(&policy.to_le_bytes())).hive("NewStoreRoot"),
+        );
+        [folder.run("--root . verify").gives(0).out, folder.run("--root . check").out]
+    };
+    let note = "entry 1 is the default and has bootmenupolicy standard";
+    // Its own, or one that it inherits.
+    for out in [with(LOADER, 1), with(SETTINGS, 1)].iter().flatten() {
+        assert!(out.contains(note) && out.contains(&format!("/set {LOADER} bootmenupolicy legacy")), "{out}");
+    }
+    assert!(with(LOADER, 0).iter().all(|out| !out.contains("bootmenupolicy")));
+}
+
+/// Names as vendors and people make them.
+#[test]
+fn odd_names() {
+    for name in [
+        "",
+        " ",
+        "Größe – 東京 \u{1f5a5}",
+        "\u{202e}swodniW",
+        "%s {0} \"quoted\" 'x' /GPLPV",
+        &"W".repeat(4000),
+    ] {
+        let folder = Folder::new();
+        let at = format!("Objects\\{LOADER}\\Elements\\12000004");
+        folder.write("Boot/BCD", &store(Some("X")).with_key(&at, text(name)).hive("NewStoreRoot"));
+        let before = read(&folder);
+        let status = folder.run("--root . status").gives(0).out;
+        assert!(!status.contains('\u{202e}'), "{status}");
+        let entry = &folder.run("--root . --json status").result()["entries"][0];
+        assert_eq!((entry["name"].as_str(), &entry["disks"]), (Some(name), &"emulated".into()));
+        folder.run("--root . add").gives(0);
+        let pv = &folder.run("--root . --json status").result()["entries"][1];
+        assert_eq!(
+            (pv["name"].as_str(), &pv["disks"]),
+            (Some(format!("{name} (PV disks)").as_str()), &"pv".into())
+        );
+        folder.run("--root . --yes remove").gives(0);
+        assert_eq!(read(&folder), before, "{name}");
+    }
+}
+
 /// A PV entry leads back to the entry that it was made from, not to the first of its system.
 #[test]
 fn the_right_sibling_is_the_default_again() {
@@ -421,6 +494,22 @@ mod live {
         run(&folder, "add").gives(0);
         let order: Vec<_> = read(&folder).display_order().iter().map(ToString::to_string).collect();
         assert_eq!((order.len(), &order[0], &order[2]), (3, &LOADER.to_owned(), &other));
+    }
+
+    /// The entry that the running Windows was booted by need not be the default.
+    #[test]
+    fn the_current_entry_is_asked_for() {
+        let folder = system();
+        let (debugger, tree) = with_debugger();
+        folder.write("BCD", &tree.hive("NewStoreRoot"));
+        let current =
+            |id: &str, arguments: &str| run::Ran::of(command(&folder, arguments).env("STANDIN_CURRENT", id));
+        current("keine", "add --entry {current}").fails(8, "does not say by which entry");
+        current(&LOADER.replace('1', "7"), "add --entry {current}").fails(3, "is no entry of the menu");
+        let added = current(&debugger, "--json add --entry {current}").gives(0).result();
+        assert_eq!(added["entry"]["number"], 2, "{added}");
+        let pv = read(&folder).choices()[1];
+        assert_eq!(read(&folder).sibling(pv, false).expect("its source").to_string(), debugger);
     }
 
     /// On Windows a store that is a file is edited by bcdedit on a copy. It exports no such store, so the copy

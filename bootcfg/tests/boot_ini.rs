@@ -180,6 +180,38 @@ fn entries_that_load_no_windows() {
     );
 }
 
+/// boot.ini has a default, and neither identifiers nor a memory of what was booted.
+#[test]
+fn entries_are_named_as_far_as_boot_ini_can() {
+    let folder = Folder::new();
+    folder.write("boot.ini", NT.as_bytes());
+    let added = folder.run("--boot-ini boot.ini --json add --entry {default}").gives(0).result();
+    assert_eq!(added["entry"]["number"], 2, "{added}");
+    folder.run("--boot-ini boot.ini add --entry {current}").fails(3, "only a running Windows");
+    folder
+        .run("--boot-ini boot.ini add --entry {11111111-2222-3333-4444-555555555555}")
+        .fails(3, "is no entry of the menu");
+}
+
+/// Names in a code page, with what stands for syntax elsewhere: every byte stays.
+#[test]
+fn odd_names() {
+    for name in [&b""[..], b" ", b"Fen\x88tre \xe1\xff", b"a=b [x] ;c /GPLPV", b"\x1b[31m", &[b'W'; 4000]] {
+        let folder = Folder::new();
+        let line = [b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"", name, b"\" /fastdetect\r\n"].concat();
+        let text = [b"[boot loader]\r\ntimeout=3\r\n[operating systems]\r\n", &line[..]].concat();
+        folder.write("boot.ini", &text);
+        let status = folder.run("--boot-ini boot.ini status").gives(0).out;
+        assert!(status.contains("emulated") && !status.contains('\u{1b}'), "{status}");
+        folder.run("--boot-ini boot.ini add").gives(0);
+        let pv = [&line[..line.len() - b"\" /fastdetect\r\n".len()], b" (PV disks)\" /fastdetect /GPLPV\r\n"]
+            .concat();
+        assert_eq!(folder.read("boot.ini"), [text.clone(), pv].concat());
+        folder.run("--boot-ini boot.ini --yes remove").gives(0);
+        assert_eq!(folder.read("boot.ini"), text);
+    }
+}
+
 #[test]
 fn text_in_other_codings_is_told() {
     let folder = Folder::new();

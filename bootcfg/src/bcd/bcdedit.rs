@@ -58,6 +58,25 @@ impl Bcdedit {
         std::fs::read(&file).context("bcdedit /export wrote no file")
     }
 
+    /// The entry that the running Windows was booted by. Of what bcdedit prints only an identifier is read, which has no
+    /// language: the first line below the heading's hyphens ends with that of the entry (`/v`: none is shown by an alias).
+    ///
+    /// # Errors
+    /// bcdedit failed, or named none.
+    pub fn current(&self) -> Result<Guid> {
+        let said = self.output(&["/enum".to_owned(), "{current}".to_owned(), "/v".to_owned()])?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let is_ruler = |line: &&str| line.len() > 3 && line.trim_end().bytes().all(|byte| byte == b'-');
+        let first = said.lines().skip_while(|line| !is_ruler(line)).nth(1);
+        match first.and_then(|line| line.split_whitespace().last()).and_then(Guid::parse) {
+            Some(guid) => Ok(guid),
+            None => told!(
+                Tool,
+                "bcdedit does not say by which entry this Windows was booted; name it by its number"
+            ),
+        }
+    }
+
     /// Replaces the whole store by an exported one.
     ///
     /// # Errors
@@ -132,6 +151,11 @@ impl Bcdedit {
     }
 
     fn run(&self, arguments: &[String]) -> Result<()> {
+        self.output(arguments).map(drop)
+    }
+
+    /// Runs it, and returns what it printed.
+    fn output(&self, arguments: &[String]) -> Result<Vec<u8>> {
         let mut command = Command::new(&self.program);
         if let Some(store) = &self.store {
             command.arg("/store").arg(store);
@@ -140,7 +164,7 @@ impl Bcdedit {
             format!("{} does not start; are you in Windows, and an administrator?", self.program.display())
         })?;
         if output.status.success() {
-            return Ok(());
+            return Ok(output.stdout);
         }
         let said = [output.stdout, output.stderr].concat();
         told!(

@@ -32,6 +32,8 @@ pub const TIMEOUT: u32 = 0x2500_0004;
 pub const TEST_SIGNING: u32 = 0x1600_0049;
 /// OS loader: what is loaded is Windows PE (`winpe`).
 pub const WINDOWS_PE: u32 = 0x2600_0022;
+/// OS loader: the kind of menu (`bootmenupolicy`): 0 is the text menu, 1 that of Windows itself.
+pub const BOOT_MENU_POLICY: u32 = 0x2500_00c2;
 /// Boot manager: a hibernated system is to be resumed.
 pub const ATTEMPT_RESUME: u32 = 0x2600_0005;
 
@@ -64,7 +66,7 @@ pub const fn name(number: u32) -> &'static str {
         0x2400_0010 => "toolsdisplayorder",
         0x2500_0020 => "nx",
         0x2500_0080 => "safeboot",
-        0x2500_00c2 => "bootmenupolicy",
+        BOOT_MENU_POLICY => "bootmenupolicy",
         _ => "",
     }
 }

@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::{
     BOOT_MANAGER, Bcd, Guid, OS_LOADER,
     element::{
-        self, ATTEMPT_RESUME, BOOT_SEQUENCE, DESCRIPTION, Data, LOAD_OPTIONS, SYSTEM_ROOT, TEST_SIGNING,
-        TIMEOUT,
+        self, ATTEMPT_RESUME, BOOT_MENU_POLICY, BOOT_SEQUENCE, DESCRIPTION, Data, LOAD_OPTIONS, SYSTEM_ROOT,
+        TEST_SIGNING, TIMEOUT,
     },
 };
 use crate::{
@@ -197,6 +197,16 @@ impl Menu for Bcd {
                     self.number(first)
                 )));
             }
+        }
+        if let Some(default) = self.default_loader()
+            && self.effective(default, BOOT_MENU_POLICY).and_then(Data::integer) == Some(1)
+        {
+            findings.push(Finding::note(format!(
+                "entry {} is the default and has bootmenupolicy standard: its menu is shown by Windows itself, and choosing \
+                 another entry there restarts the machine once more. `bcdedit /set {default} bootmenupolicy legacy` gives the \
+                 text menu, which boots what is chosen at once",
+                self.number(default)
+            )));
         }
         if Menu::timeout(self) == Some(0) {
             findings.push(Finding::note("timeout 0: the menu is not shown; `xenguard timeout 30` shows it"));

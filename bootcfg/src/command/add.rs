@@ -6,12 +6,22 @@ use serde_json::json;
 use super::Outcome;
 use crate::{
     exit::Exit,
-    menu::{Menu, default_number, refuse_control_characters},
+    menu::{Menu, Named, default_number, refuse_control_characters},
     session::Session,
     system::Answer,
 };
 
-pub fn run(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
+pub fn run(session: &mut Session, entry: Option<&Named>, name: Option<&str>) -> Outcome {
+    let place = session.place()?;
+    let entry = session.number_of(&place, entry)?;
+    of_number(session, entry, name)
+}
+
+/// As the command, with the entry's number.
+///
+/// # Errors
+/// As the command.
+pub fn of_number(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
     let place = session.place()?;
     let system = session.system_of(&place, entry);
     session.refuse_hibernated_system(&system)?;

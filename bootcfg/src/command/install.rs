@@ -18,7 +18,7 @@ use crate::{
         package::{DRIVERS, Package},
     },
     lock::Lock,
-    menu::{Entry, Loads},
+    menu::{Entry, Loads, Named},
     output::Tone,
     place::Place,
     session::{self, Session},
@@ -44,14 +44,18 @@ impl Which {
     }
 }
 
-pub fn run(session: &mut Session, package: Option<&Path>, which: Which) -> Outcome {
+pub fn run(session: &mut Session, package: Option<&Path>, named: Option<&Named>, no_entry: bool) -> Outcome {
     let folder = package.map_or_else(own_folder, |path| Ok(path.to_owned()))?;
     let package = Package::read(&Disk, &folder)?;
     // Found before anything is changed.
-    let place = match (session.place(), which) {
-        (Ok(place), _) => Some(place),
-        (Err(error), Which::Of(_)) => return Err(error),
-        (Err(_), Which::None) => None,
+    let place = match session.place() {
+        Ok(place) => Some(place),
+        Err(_) if no_entry => None,
+        Err(error) => return Err(error),
+    };
+    let which = match &place {
+        Some(place) if !no_entry => Which::Of(session.number_of(place, named)?),
+        _ => Which::None,
     };
     let entries = match &place {
         Some(place) => Some(place.read()?.configuration.menu().entries()),
@@ -97,7 +101,7 @@ pub fn run(session: &mut Session, package: Option<&Path>, which: Which) -> Outco
         }
         show(session, &edits);
         if let Which::Of(number) = which {
-            facts["entry"] = add::run(session, number, None)?.1["entry"].take();
+            facts["entry"] = add::of_number(session, number, None)?.1["entry"].take();
         }
         return Ok((Exit::Done, facts));
     }
@@ -108,7 +112,7 @@ pub fn run(session: &mut Session, package: Option<&Path>, which: Which) -> Outco
         // `add` may edit the hive too.
         drop(lock);
         if let Which::Of(number) = which {
-            entry = add::run(session, number, None)?.1["entry"].take();
+            entry = add::of_number(session, number, None)?.1["entry"].take();
         }
         Ok(())
     };
@@ -161,7 +165,7 @@ fn run_live(
         }
         let mut facts = json!({ "version": package.version });
         if let Which::Of(number) = which {
-            facts["entry"] = add::run(session, number, None)?.1["entry"].take();
+            facts["entry"] = add::of_number(session, number, None)?.1["entry"].take();
         }
         return Ok((Exit::Done, facts));
     }
@@ -170,7 +174,7 @@ fn run_live(
     let add = || {
         system.prepare(session)?;
         if let Which::Of(number) = which {
-            entry = add::run(session, number, None)?.1["entry"].take();
+            entry = add::of_number(session, number, None)?.1["entry"].take();
         }
         Ok(())
     };

@@ -71,10 +71,10 @@ pub fn main(arguments: Arguments) -> Exit {
 fn run(session: &mut Session, command: Command) -> Outcome {
     match command {
         Command::Status => status::run(session),
-        Command::Add { entry, name } => add::run(session, entry, name.as_deref()),
-        Command::Remove { entry, all } => remove::run(session, entry, all),
-        Command::Default { disks, entry } => default::run(session, disks, entry),
-        Command::Try { entry } => try_once::run(session, entry),
+        Command::Add { entry, name } => add::run(session, entry.as_ref(), name.as_deref()),
+        Command::Remove { entry, all } => remove::run(session, entry.as_ref(), all),
+        Command::Default { disks, entry } => default::run(session, disks, entry.as_ref()),
+        Command::Try { entry } => try_once::run(session, entry.as_ref()),
         Command::Timeout { seconds } => timeout::run(session, seconds),
         Command::Verify => verify::run(session),
         Command::Check => check::run(session),
@@ -83,8 +83,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Restore { file, list } => restore::run(session, file.as_deref(), list),
         Command::Prune { keep } => prune::run(session, keep),
         Command::Install { package, entry, no_entry } => {
-            let entry = if no_entry { install::Which::None } else { install::Which::Of(entry) };
-            install::run(session, package.as_deref(), entry)
+            install::run(session, package.as_deref(), entry.as_ref(), no_entry)
         }
         Command::Uninstall => uninstall::run(session),
         Command::Man => {

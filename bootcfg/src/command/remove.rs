@@ -3,10 +3,17 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{exit::Exit, menu::Entry, place::Place, session::Session, told};
+use crate::{
+    exit::Exit,
+    menu::{Entry, Named},
+    place::Place,
+    session::Session,
+    told,
+};
 
-pub fn run(session: &mut Session, entry: Option<usize>, all: bool) -> Outcome {
+pub fn run(session: &mut Session, entry: Option<&Named>, all: bool) -> Outcome {
     let place = session.place()?;
+    let entry = session.number_of(&place, entry)?;
     session.refuse_hibernated(&place)?;
     of_windows(session, &place, entry, all, None)
 }

@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{exit::Exit, session::Session};
+use crate::{exit::Exit, menu::Named, session::Session};
 
-pub fn run(session: &mut Session, entry: Option<usize>) -> Outcome {
+pub fn run(session: &mut Session, entry: Option<&Named>) -> Outcome {
     let place = session.place()?;
+    let entry = session.number_of(&place, entry)?;
     let system = session.system_of(&place, entry);
     session.refuse_hibernated_system(&system)?;
     // First: a loader that has no such thing is told before drivers are.
