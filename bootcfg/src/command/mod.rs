@@ -7,6 +7,7 @@ mod check;
 mod clean;
 mod default;
 mod install;
+mod man;
 mod prune;
 mod remove;
 mod restore;
@@ -87,13 +88,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         }
         Command::Uninstall => uninstall::run(session),
         Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
-            for subcommand in Arguments::command().get_subcommands() {
-                let title = format!("xenguard-{}", subcommand.get_name());
-                clap_mangen::Man::new(subcommand.clone()).title(title).render(&mut page)?;
-            }
-            let page = String::from_utf8_lossy(&page).into_owned();
+            let page = man::page()?;
             session.output.print_raw(&page);
             Ok((Exit::Done, json!({ "page": page })))
         }
