@@ -4,11 +4,13 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+#[cfg(target_os = "linux")]
+use crate::system::in_use::InUse;
 use crate::{
     bcd::bcdedit::Bcdedit,
     cli::Global,
     find,
-    menu::{Configuration, Entry, Loads, Named},
+    menu::{Configuration, Entry, Finding, Loads, Named},
     output::{Output, Tone},
     place::{Live, Place, Read},
     system::{Hibernation, System},
@@ -197,7 +199,62 @@ impl Session {
                  volume"
             ));
         }
-        system.refuse_offline_edit_of_hibernated(self.global.dry_run)
+        system.refuse_offline_edit_of_hibernated(self.global.dry_run)?;
+        self.refuse_in_use()
+    }
+
+    /// Refuses to write to a volume whose disk a domain of this host is using.
+    fn refuse_in_use(&self) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        for (volume, used) in self.uses() {
+            if let (InUse::By(users), false) = (used, self.global.dry_run) {
+                told!(
+                    Refused,
+                    "the disk of {} is in use by {}: what two write at once is destroyed. Shut the guest down first",
+                    volume.display(),
+                    users.join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What `check` says of domains that use the volumes that were named.
+    #[must_use]
+    pub fn findings_of_use(&self) -> Vec<Finding> {
+        #[cfg(target_os = "linux")]
+        let findings = self
+            .uses()
+            .into_iter()
+            .filter_map(|(volume, used)| match used {
+                InUse::No => None,
+                InUse::By(users) => Some(Finding::wrong(format!(
+                    "the disk of {} is in use by {}: shut the guest down before anything is written",
+                    volume.display(),
+                    users.join(", ")
+                ))),
+                InUse::Unknown(why) => Some(Finding::note(format!(
+                    "whether a domain is using the disk of {} is unknown ({why}): see to it that the guest is shut down",
+                    volume.display()
+                ))),
+            })
+            .collect();
+        #[cfg(not(target_os = "linux"))]
+        let findings = Vec::new();
+        findings
+    }
+
+    /// The folders that were named, and who uses the disks of their volumes.
+    #[cfg(target_os = "linux")]
+    fn uses(&self) -> Vec<(PathBuf, InUse)> {
+        let Global { root, store, boot_ini, .. } = &self.global;
+        let folder = |file: &PathBuf| {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            folder.map_or_else(|| PathBuf::from("."), Path::to_owned)
+        };
+        let files = [store, boot_ini].into_iter().flatten().map(folder);
+        let volumes = root.clone().into_iter().chain(files);
+        volumes.map(|volume| (volume.clone(), InUse::of_volume(&volume))).collect()
     }
 
     /// Whether a file would lie on the volume of the boot configuration, or on the one at `--root`.

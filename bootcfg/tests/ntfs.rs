@@ -169,3 +169,39 @@ fn nobody_gains_a_right() {
     assert!(files.values().all(|weak| !weak), "{files:#?}");
     assert_eq!(volume.rights(&boot_ini), before.1);
 }
+
+/// An emulator has the image open: what would be written is refused, and `check` names the emulator.
+#[test]
+fn a_disk_that_a_domain_uses_is_left_alone() {
+    let Some(volume) = Ntfs::new() else { return };
+    let boot_ini = volume.write("boot.ini", BOOT_INI.as_bytes());
+    // Its name is all that makes an emulator of it.
+    let emulator = volume.path("qemu-system-i386");
+    fs::copy("/bin/sleep", &emulator).expect("copied");
+    let image = fs::File::open(volume.path("image")).expect("there");
+    let mut running = Command::new(&emulator).arg("60").stdin(image).spawn().expect("started");
+    let run = |arguments: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_xenguard"));
+        let output = program.arg("--root").arg(volume.root()).args(arguments).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let process = format!("qemu-system-i38, process {}", running.id());
+    let (check, add, dry) = (run(&["check"]), run(&["add"]), run(&["--dry-run", "add"]));
+    let named = {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_xenguard"));
+        program.arg("--boot-ini").arg(&boot_ini).args(["timeout", "7"]).status().expect("it runs").code()
+    };
+    let after = fs::read(&boot_ini).expect("there");
+    running.kill().expect("ended");
+    running.wait().expect("ended");
+    assert!(
+        check.1.contains(&format!("wrong: the disk of {} is in use by {process}", volume.root().display())),
+        "{check:?}"
+    );
+    assert!(add.0 == Some(3) && add.1.contains(&process), "{add:?}");
+    assert_eq!((dry.0, named), (Some(0), Some(3)), "{dry:?}");
+    assert_eq!(after, BOOT_INI.as_bytes());
+    let (check, add) = (run(&["check"]), run(&["add"]));
+    assert!(!check.1.contains("in use") && !check.1.contains("using the disk"), "{check:?}");
+    assert_eq!(add.0, Some(0), "{add:?}");
+}

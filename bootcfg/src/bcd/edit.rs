@@ -243,9 +243,12 @@ impl Bcd {
         for list in [DISPLAY_ORDER, BOOT_SEQUENCE] {
             let Some(old) = self.data(BOOT_MANAGER, list).map(Data::guids) else { continue };
             let new: Vec<_> = old.iter().copied().filter(|&entry| entry != guid).collect();
+            if new == old {
+                continue;
+            }
             if new.is_empty() && list == BOOT_SEQUENCE {
                 self.boot_manager().elements.remove(&list);
-            } else if new != old {
+            } else {
                 self.set(list, Data::of_guids(&new));
             }
         }

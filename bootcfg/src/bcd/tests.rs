@@ -103,6 +103,22 @@ fn a_source_that_the_menu_does_not_show_is_shown() {
     }
 }
 
+/// Found by the fuzz target: an empty list for the next boot went with an entry that it did not name.
+#[test]
+fn an_empty_boot_sequence_stays() {
+    let mut bcd = Bcd::default();
+    let source = Guid::random();
+    bcd.objects.insert(source, loader(1, None));
+    let mut manager = Object { kind: 0x1010_0002, ..Object::default() };
+    manager.elements.insert(DISPLAY_ORDER, Data::of_guids(&[source]));
+    manager.elements.insert(BOOT_SEQUENCE, Data::of_guids(&[]));
+    bcd.objects.insert(BOOT_MANAGER, manager);
+    let before = bcd.clone();
+    let pv = bcd.add_pv_entry(source, None).expect("added");
+    bcd.remove_pv_entry(pv).expect("removed");
+    assert_eq!(bcd, before);
+}
+
 #[test]
 fn refusals() {
     let mut bcd = Bcd::default();

@@ -32,6 +32,7 @@ pub fn run(session: &mut Session) -> Outcome {
     }
     findings.extend(system.check(&entries));
     findings.extend(system.survey());
+    findings.extend(session.findings_of_use());
     let mut seen = Vec::new();
     findings.retain(|finding| {
         let is_new = !seen.contains(&finding.text);

@@ -16,14 +16,20 @@ pub fn is_bitlocker(root: &Path) -> Option<bool> {
 /// known or not readable.
 #[cfg(target_os = "linux")]
 pub fn of_file(path: &Path) -> Option<[u8; 512]> {
-    use std::{fs, io::Read, os::unix::fs::MetadataExt};
+    use std::{fs, io::Read};
+    let mut sector = [0; 512];
+    fs::File::open(source_of(path)?).ok()?.read_exact(&mut sector).ok()?;
+    Some(sector)
+}
+
+/// Returns the device, or the image, that a file's volume is mounted from.
+#[cfg(target_os = "linux")]
+pub fn source_of(path: &Path) -> Option<String> {
+    use std::{fs, os::unix::fs::MetadataExt};
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let number = fs::metadata(path).ok()?.dev();
     let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-    let device = device_of(&mounts, &format!("{major}:{minor}"))?;
-    let mut sector = [0; 512];
-    fs::File::open(device).ok()?.read_exact(&mut sector).ok()?;
-    Some(sector)
+    device_of(&mounts, &format!("{major}:{minor}")).map(str::to_owned)
 }
 
 /// `None`: there are no such mounts here.

@@ -5,6 +5,8 @@
 
 pub(crate) mod boot_sector;
 mod hibernation;
+#[cfg(target_os = "linux")]
+pub mod in_use;
 pub(crate) mod registry;
 #[cfg(windows)]
 mod registry_windows;

@@ -1,0 +1,268 @@
+//! Domains that use the disk of a mounted volume, as far as this host can tell.
+//!
+//! A volume that is edited while its guest runs is destroyed: both write, and neither knows of the other. Two kinds of
+//! users can be seen. blkback shows in sysfs which device it serves (`/sys/bus/xen-backend/devices/vbd-<domain>-<disk>`:
+//! `physical_device`, major and minor number in hexadecimal; Linux, drivers/block/xen-blkback/xenbus.c). Emulators and
+//! tapdisk are processes that have the device or the image's file open. A host that serves the disk to another one
+//! cannot tell.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+};
+
+use super::boot_sector;
+
+/// The domains that use a volume's disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// These do.
+    By(Vec<String>),
+    /// None of this host is seen to.
+    No,
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+/// Starts of the names of programs that serve disks to domains. qemu-nbd is not among them: it serves this host.
+const SERVERS: [&str; 3] = ["qemu-system-", "qemu-dm", "tapdisk"];
+
+/// Devices and files that a volume is on.
+#[derive(Debug, Default)]
+struct Backing {
+    /// Major and minor numbers.
+    devices: BTreeSet<(u32, u32)>,
+    /// Device and inode numbers of images.
+    files: BTreeSet<(u64, u64)>,
+}
+
+impl InUse {
+    /// Looks for users of the disk of the volume that is mounted at `root`.
+    #[must_use]
+    pub fn of_volume(root: &Path) -> InUse {
+        let Some(source) = boot_sector::source_of(root) else {
+            return InUse::Unknown("it is not mounted from a device or an image of this host".to_owned());
+        };
+        InUse::of_source(Path::new(&source), Path::new("/sys"), Path::new("/proc"))
+    }
+
+    /// Looks for users of a device or an image, in these trees of the system.
+    #[must_use]
+    pub fn of_source(source: &Path, sys: &Path, proc: &Path) -> InUse {
+        let mut backing = Backing::default();
+        if let Err(error) = backing.add(source, sys) {
+            return InUse::Unknown(format!("{}: {error}", source.display()));
+        }
+        let mut users = served(&backing, sys);
+        let why = match processes(&backing, proc) {
+            Ok((found, closed)) => {
+                users.extend(found);
+                closed.first().map(|process| format!("{process} may not be looked into; be root"))
+            }
+            Err(error) => Some(format!("{}: {error}", proc.display())),
+        };
+        match (users.is_empty(), why) {
+            (false, _) => InUse::By(users),
+            (true, Some(why)) => InUse::Unknown(why),
+            (true, None) => InUse::No,
+        }
+    }
+}
+
+impl Backing {
+    /// Adds a device or a file, and what it is on.
+    fn add(&mut self, source: &Path, sys: &Path) -> std::io::Result<()> {
+        let metadata = fs::metadata(source)?;
+        if metadata.file_type().is_block_device() {
+            let number = metadata.rdev();
+            self.add_device((rustix::fs::major(number), rustix::fs::minor(number)), sys);
+        } else {
+            self.files.insert((metadata.dev(), metadata.ino()));
+        }
+        Ok(())
+    }
+
+    /// Adds a device, the disk that it is a partition of, the devices below it, and a loop device's file.
+    fn add_device(&mut self, number: (u32, u32), sys: &Path) {
+        if !self.devices.insert(number) {
+            return;
+        }
+        let (major, minor) = number;
+        let Ok(device) = fs::canonicalize(sys.join(format!("dev/block/{major}:{minor}"))) else { return };
+        let mut below = Vec::new();
+        if device.join("partition").exists() {
+            below.extend(device.parent().map(|disk| disk.join("dev")));
+        }
+        for slave in fs::read_dir(device.join("slaves")).into_iter().flatten().flatten() {
+            below.push(slave.path().join("dev"));
+        }
+        for file in below {
+            if let Some(number) = fs::read_to_string(file).ok().and_then(|text| pair(&text, 10)) {
+                self.add_device(number, sys);
+            }
+        }
+        if let Ok(file) = fs::read_to_string(device.join("loop/backing_file")) {
+            // A file that is gone is nobody's any more.
+            let _ = self.add(Path::new(file.trim_end_matches('\n')), sys);
+        }
+    }
+}
+
+/// Returns the disks that blkback serves from these devices.
+fn served(backing: &Backing, sys: &Path) -> Vec<String> {
+    let mut users = Vec::new();
+    for entry in fs::read_dir(sys.join("bus/xen-backend/devices")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let number = fs::read_to_string(entry.path().join("physical_device")).ok();
+        if number.and_then(|text| pair(&text, 16)).is_some_and(|number| backing.devices.contains(&number)) {
+            let domain = name.split('-').nth(1).unwrap_or("?");
+            users.push(format!("domain {domain} ({name})"));
+        }
+    }
+    users.sort();
+    users
+}
+
+/// Returns the servers that have one of these open, and those that may not be looked into.
+fn processes(backing: &Backing, proc: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
+    let (mut users, mut closed) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(proc)?.flatten() {
+        let path = entry.path();
+        let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
+        let name = name.trim();
+        if !SERVERS.iter().any(|server| name.starts_with(server)) {
+            continue;
+        }
+        let process = format!("{name}, process {}", entry.file_name().to_string_lossy());
+        let Ok(files) = fs::read_dir(path.join("fd")) else {
+            closed.push(process);
+            continue;
+        };
+        let is_one = |metadata: fs::Metadata| {
+            let number = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+            metadata.file_type().is_block_device() && backing.devices.contains(&number)
+                || backing.files.contains(&(metadata.dev(), metadata.ino()))
+        };
+        if files.flatten().any(|file| fs::metadata(file.path()).is_ok_and(is_one)) {
+            let line = fs::read(path.join("cmdline")).unwrap_or_default();
+            let mut words = line.split(|&byte| byte == 0);
+            let domain = words.by_ref().find(|word| *word == b"-xen-domid").and_then(|_| words.next());
+            let domain = domain.map(|domain| format!("domain {}: ", String::from_utf8_lossy(domain)));
+            users.push(format!("{}{process}", domain.unwrap_or_default()));
+        }
+    }
+    users.sort();
+    Ok((users, closed))
+}
+
+/// Two numbers with a colon between them.
+fn pair(text: &str, radix: u32) -> Option<(u32, u32)> {
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((u32::from_str_radix(major, radix).ok()?, u32::from_str_radix(minor, radix).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A loop device with a partition that is mapped, over an image; and what stands for the system's trees.
+    struct Host(tempfile::TempDir);
+
+    impl Host {
+        fn new() -> Host {
+            let host = Host(tempfile::tempdir().expect("a folder"));
+            host.write("image", b"");
+            host.write("sys/devices/loop0/dev", b"7:0\n");
+            host.write(
+                "sys/devices/loop0/loop/backing_file",
+                format!("{}\n", host.path("image").display()).as_bytes(),
+            );
+            host.write("sys/devices/loop0/loop0p2/dev", b"259:1\n");
+            host.write("sys/devices/loop0/loop0p2/partition", b"2\n");
+            host.write("sys/devices/dm-0/dev", b"253:0\n");
+            fs::create_dir_all(host.path("sys/devices/dm-0/slaves")).expect("made");
+            symlink("../../loop0/loop0p2", host.path("sys/devices/dm-0/slaves/loop0p2")).expect("linked");
+            fs::create_dir_all(host.path("sys/dev/block")).expect("made");
+            for (number, device) in [("7:0", "loop0"), ("259:1", "loop0/loop0p2"), ("253:0", "dm-0")] {
+                symlink(format!("../../devices/{device}"), host.path(&format!("sys/dev/block/{number}")))
+                    .expect("linked");
+            }
+            host.write("proc/1/comm", b"systemd\n");
+            host
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, content: &[u8]) {
+            let path = self.path(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, content).expect("written");
+        }
+
+        fn process(&self, number: u32, name: &str, file: &str) {
+            self.write(&format!("proc/{number}/comm"), format!("{name}\n").as_bytes());
+            self.write(&format!("proc/{number}/cmdline"), b"qemu\0-xen-domid\x005\0-name\0guest\0");
+            fs::create_dir_all(self.path(&format!("proc/{number}/fd"))).expect("made");
+            symlink(self.path(file), self.path(&format!("proc/{number}/fd/9"))).expect("linked");
+        }
+
+        fn mapped(&self) -> (Vec<String>, Vec<String>) {
+            let mut backing = Backing::default();
+            backing.add_device((253, 0), &self.path("sys"));
+            let found = processes(&backing, &self.path("proc")).expect("listed");
+            (served(&backing, &self.path("sys")), found.0)
+        }
+    }
+
+    #[test]
+    fn a_disk_is_followed_down_to_its_image() {
+        let host = Host::new();
+        let mut backing = Backing::default();
+        backing.add_device((253, 0), &host.path("sys"));
+        assert_eq!(backing.devices, BTreeSet::from([(7, 0), (253, 0), (259, 1)]));
+        assert_eq!(backing.files.len(), 1);
+        assert_eq!(host.mapped(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn blkback_is_seen() {
+        let host = Host::new();
+        host.write("sys/bus/xen-backend/devices/vbd-3-51712/physical_device", b"fd:1\n");
+        host.write("sys/bus/xen-backend/devices/vbd-4-51712/physical_device", b"7:0\n");
+        host.write("sys/bus/xen-backend/devices/vif-4-0/state", b"4\n");
+        assert_eq!(host.mapped().0, ["domain 4 (vbd-4-51712)"]);
+    }
+
+    #[test]
+    fn an_emulator_is_seen_and_a_reader_of_this_host_is_not() {
+        let host = Host::new();
+        host.write("other", b"");
+        host.process(10, "qemu-nbd", "image");
+        host.process(11, "qemu-system-i38", "other");
+        assert_eq!(host.mapped().1, Vec::<String>::new());
+        host.process(12, "qemu-system-i38", "image");
+        host.process(13, "tapdisk", "image");
+        let users = ["domain 5: qemu-system-i38, process 12", "domain 5: tapdisk, process 13"];
+        assert_eq!(host.mapped().1, users);
+        let of_image = InUse::of_source(&host.path("image"), &host.path("sys"), &host.path("proc"));
+        assert_eq!(of_image, InUse::By(users.map(str::to_owned).into()));
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_unknown() {
+        let host = Host::new();
+        let (image, sys, proc) = (host.path("image"), host.path("sys"), host.path("proc"));
+        assert_eq!(InUse::of_source(&image, &sys, &proc), InUse::No);
+        assert!(matches!(InUse::of_source(&host.path("gone"), &sys, &proc), InUse::Unknown(_)));
+        assert!(matches!(InUse::of_source(&image, &sys, &host.path("gone")), InUse::Unknown(_)));
+        host.write("proc/20/comm", b"qemu-system-x86\n");
+        assert!(
+            matches!(InUse::of_source(&image, &sys, &proc), InUse::Unknown(why) if why.contains("process 20"))
+        );
+    }
+}
