@@ -635,6 +635,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("bootcfg")],
     },
     Mutant {
+        what: "bootcfg writes to a disk that a domain is using",
+        file: "bootcfg/src/session.rs",
+        from: "if let (InUse::By(users), false) = (used, self.global.dry_run) {",
+        to: "if let (InUse::By(users), false) = (used, true) {",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
+        what: "bootcfg leaves out the entries that a failing removal took out",
+        file: "bootcfg/src/install/offline.rs",
+        from: "self.undo_all(&new, Vec::new(), error, bring_back())",
+        to: "self.undo_all(&new, Vec::new(), error, Ok(()))",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
         what: "clean takes a filter of nobody's suite out of the lists",
         file: "bootcfg/src/install/clean.rs",
         from: "suites::of_driver(&name).is_some() && !self.kept.contains(&name)",
