@@ -261,3 +261,22 @@ fn a_command_has_its_name() {
         assert_eq!(Command::name(&command), name);
     }
 }
+
+/// Windows has a bootcfg.exe of its own: the old name still works, and says what the new one is.
+#[test]
+fn the_old_name_is_told() {
+    assert!(read("docs/bootcfg.md").contains("Windows has a `bootcfg.exe` of its own"));
+    let folder = Folder::new();
+    folder.write("boot.ini", run::BOOT_INI);
+    let old = folder.path("bootcfg");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xenguard"), &old).expect("linked");
+    let called = run::Ran::of(
+        process::Command::new(&old)
+            .args(["--boot-ini", "boot.ini", "timeout"])
+            .arg("9")
+            .current_dir(folder.as_path()),
+    );
+    assert!(called.gives(0).err.contains("this command is xenguard"));
+    let ran = folder.run("--boot-ini boot.ini timeout 10").gives(0);
+    assert!(!ran.err.contains("this command is xenguard"), "{}", ran.err);
+}

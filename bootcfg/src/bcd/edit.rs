@@ -125,7 +125,8 @@ impl Bcd {
     }
 
     /// The entry that loads the same system as `guid`, with PV disks or without: of several the one that is
-    /// most like it, so that a PV entry leads back to the entry that it was made from.
+    /// most like it, and of several such the nearest in the menu, so that a PV entry leads back to the entry that it was
+    /// made from.
     #[must_use]
     pub fn sibling(&self, guid: Guid, pv: bool) -> Option<Guid> {
         let is_sibling = |other: &Guid| {
@@ -133,7 +134,11 @@ impl Bcd {
                 && self.loads(*other) == Loads::Windows
                 && self.same_system(guid, *other)
         };
-        self.choices().into_iter().filter(is_sibling).min_by_key(|&other| self.differences(guid, other))
+        let choices = self.choices();
+        let place = |guid: Guid| choices.iter().position(|&other| other == guid).unwrap_or(choices.len());
+        let own = place(guid);
+        let key = |&&other: &&Guid| (self.differences(guid, other), place(other).abs_diff(own));
+        choices.iter().filter(|other| is_sibling(other)).min_by_key(key).copied()
     }
 
     /// Both boot the same system with PV disks.

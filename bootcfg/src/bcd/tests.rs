@@ -119,6 +119,23 @@ fn an_empty_boot_sequence_stays() {
     assert_eq!(bcd, before);
 }
 
+/// Found by the fuzz target: of two entries that differ in their names only a PV entry led back to the first.
+#[test]
+fn a_twin_is_told_by_its_place() {
+    let guids = [1, 2, 3].map(|_| Guid::random());
+    for source in guids {
+        let mut bcd = Bcd::default();
+        for guid in guids {
+            bcd.objects.insert(guid, loader(1, None));
+        }
+        let mut manager = Object { kind: 0x1010_0002, ..Object::default() };
+        manager.elements.insert(DISPLAY_ORDER, Data::of_guids(&guids));
+        bcd.objects.insert(BOOT_MANAGER, manager);
+        let pv = bcd.add_pv_entry(source, None).expect("added");
+        assert_eq!(bcd.sibling(pv, false), Some(source));
+    }
+}
+
 #[test]
 fn refusals() {
     let mut bcd = Bcd::default();
