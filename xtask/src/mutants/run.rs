@@ -35,6 +35,8 @@ pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
     // A run of the rules does not disturb one of the drivers.
     let name = if only_rules { "rules" } else { "tree" };
     let copy = here.copy_at(here.target().join("mutants").join(name));
+    repro::copy_sources(&here, &copy)?;
+    sound(&copy, &mutants)?;
     let mut rows = Vec::new();
     for mutant in mutants {
         repro::copy_sources(&here, &copy)?;
@@ -50,6 +52,29 @@ pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
     repro::copy_sources(&here, &copy)?;
     let wrong: Vec<_> = rows.iter().filter(|row| !row.is_good()).map(Row::line).collect();
     ensure!(wrong.is_empty(), "not as they must be:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Runs the host tests that are to catch mutants on the sources as they are: a test that fails in the copy without
+/// a mutant would count as catching every one.
+fn sound(copy: &Layout, mutants: &[&Mutant]) -> Result<()> {
+    let mut done: Vec<(&str, Vec<&str>)> = Vec::new();
+    for catch in mutants.iter().flat_map(|mutant| mutant.caught_by) {
+        let tests = match *catch {
+            Catch::Host(package) => (package, vec!["--tests"]),
+            Catch::Integration(package, test) => (package, vec!["--test", test]),
+            _ => continue,
+        };
+        if done.contains(&tests) {
+            continue;
+        }
+        let (package, which) = &tests;
+        let failed = step("the tests without a mutant", || host(copy, package, which, &[], failed_tests))?;
+        if let Some(failed) = failed {
+            bail!("the tests of {package} fail without a mutant, and so would catch any: {failed}");
+        }
+        done.push(tests);
+    }
     Ok(())
 }
 
@@ -123,19 +148,28 @@ fn host(
     libtest: &[&str],
     read: fn(&str) -> Vec<String>,
 ) -> Result<Option<String>> {
-    let cargo = |limit: Duration, last: &[&str]| {
+    let of_cargo = |limit: Duration, arguments: &[&str]| {
         // The limit holds for whatever cargo starts, too: a mutant may go round in circles.
         Command::new("timeout")
             .args([&limit.as_secs().to_string(), env!("CARGO")])
-            .args(["test", "--quiet", "--no-fail-fast", "--package", package])
-            .args(which)
-            .args(last)
+            .args(arguments)
             .current_dir(copy.root())
             .env("CARGO_TARGET_DIR", copy.target().join("host"))
             .env("CARGO_PROFILE_DEV_DEBUG", "none")
             .output()
             .context("cannot start cargo")
     };
+    let cargo = |limit: Duration, last: &[&str]| {
+        let test = ["test", "--quiet", "--no-fail-fast", "--package", package];
+        of_cargo(limit, &[&test, which, last].concat())
+    };
+    // Tests call examples as stand-ins, and cargo builds none of them where the tests are named.
+    let examples = of_cargo(10 * LIMIT, &["build", "--quiet", "--examples", "--package", package])?;
+    ensure!(
+        examples.status.success(),
+        "a mutant's examples do not build:\n{}",
+        String::from_utf8_lossy(&examples.stderr)
+    );
     let built = cargo(10 * LIMIT, &["--no-run"])?;
     ensure!(built.status.success(), "a mutant does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     let tested = cargo(LIMIT, &[&["--"], libtest].concat())?;
