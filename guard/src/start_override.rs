@@ -42,6 +42,8 @@ pub const EMULATED: &[&str] = &[
     "stornvme",
     // qemu's megasas and mptsas1068.
     "lsi_sas",
+    "lsi_sas2",
+    "lsi_sas2i",
     "megasas",
 ];
 

@@ -2,6 +2,7 @@
 //! `StartOverride`, signatures.
 
 use anyhow::Result;
+use guard::start_override::EMULATED;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -22,22 +23,6 @@ const FILTER: &str = "idefilter";
 const FALLBACK: &str = "idefallback";
 /// The drivers that a PV boot needs.
 pub(super) const NEEDED: [&str; 3] = [FILTER, "xenpci", "xenvbd"];
-/// Boot drivers of the controllers that qemu emulates: a PV boot leaves them without a device.
-pub(crate) const EMULATED: [&str; 13] = [
-    "intelide",
-    "pciide",
-    "atapi",
-    "pciidex",
-    "msahci",
-    "storahci",
-    "stornvme",
-    "LSI_SCSI",
-    "LSI_SAS",
-    "LSI_SAS2",
-    "LSI_SAS2i",
-    "symc8xx",
-    "megasas",
-];
 /// `SERVICE_BOOT_START`.
 const BOOT_START: u32 = 0;
 /// `SERVICE_DISABLED`.
@@ -218,7 +203,7 @@ pub fn judge(
         )));
     }
     obstacles += usize::from(signatures(&drivers, rules, entries, listed, &mut findings));
-    for (name, number) in overridden(registry, set, &EMULATED)? {
+    for (name, number) in overridden(registry, set, EMULATED)? {
         findings.push(Finding::wrong(format!(
             "the loader leaves {name} out (its StartOverride is {number}, written in PV boots): an emulated entry ends in \
              0x7B. `xenguard default emulated`, `try` or `install` takes the mark away"
@@ -366,7 +351,7 @@ pub fn overridden(registry: &Registry, set: &str, names: &[&str]) -> Result<Vec<
 pub fn without_overrides(registry: &Registry) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     for set in registry.next_sets()? {
-        let names = [&DRIVERS[..], &EMULATED[..]].concat();
+        let names = [&DRIVERS[..], EMULATED].concat();
         for (name, _) in overridden(registry, &set, &names)? {
             edits.push(Edit::DeleteKey { key: format!("{set}\\Services\\{name}\\StartOverride") });
         }
