@@ -224,7 +224,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command's name.
+    /// Returns the command's name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

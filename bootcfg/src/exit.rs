@@ -38,7 +38,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// An error with what to tell the user.
+    /// Returns an error with what to tell the user.
     pub fn new(exit: Exit, text: impl Into<String>) -> Told {
         Told { exit, text: text.into() }
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Told {
 
 impl std::error::Error for Told {}
 
-/// The exit code of an error: that of the first cause that has one.
+/// Returns the exit code of an error: that of the first cause that has one.
 #[must_use]
 pub fn code(error: &anyhow::Error) -> Exit {
     error.chain().find_map(of_cause).unwrap_or(Exit::Io)

@@ -11,7 +11,7 @@ use crate::{files::Disk, place::Place, replace, told};
 /// Where boot configurations are, below a system volume or an EFI system partition.
 const STORES: [&str; 3] = ["Boot/BCD", "EFI/Microsoft/Boot/BCD", "boot/efi/EFI/Microsoft/Boot/BCD"];
 
-/// The one boot configuration below `root`; also one that is gone, but has backups beside its place.
+/// Returns the one boot configuration below `root`; also one that is gone, but has backups beside its place.
 ///
 /// # Errors
 /// There is none, or more than one.
@@ -50,7 +50,7 @@ pub fn below(root: &Path) -> Result<Place> {
     }
 }
 
-/// The boot configuration that is gone, by the backups beside its place.
+/// Returns the boot configuration that is gone, by the backups beside its place.
 fn lost(root: &Path) -> Result<Option<Place>> {
     for (path, is_store) in
         [("boot.ini", false)].into_iter().chain(STORES.into_iter().map(|store| (store, true)))
@@ -73,7 +73,7 @@ fn lost(root: &Path) -> Result<Option<Place>> {
     Ok(None)
 }
 
-/// The file at `path`, with slashes, below `root`, whatever the case of the names.
+/// Returns the file at `path`, with slashes, below `root`, whatever the case of the names.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -91,7 +91,7 @@ pub fn file(root: &Path, path: &str) -> Result<Option<PathBuf>> {
     Ok(place.is_file().then_some(place))
 }
 
-/// The path with slashes below `root`, whatever the case of the names, if it is a folder within it.
+/// Returns the path with slashes below `root`, whatever the case of the names, if it is a folder within it.
 #[must_use]
 pub fn path(root: &Path, path: &str) -> Option<PathBuf> {
     let mut place = root.to_owned();
@@ -101,7 +101,7 @@ pub fn path(root: &Path, path: &str) -> Option<PathBuf> {
     (inside(root, &place).is_ok() && place.is_dir()).then_some(place)
 }
 
-/// The folder of this name in `parent`, whatever the case of the name.
+/// Returns the folder of this name in `parent`, whatever the case of the name.
 ///
 /// # Errors
 /// The parent cannot be read.
@@ -160,7 +160,7 @@ pub fn inside(root: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folders of Windows below `root`: those of its folders that have a SYSTEM hive.
+/// Returns the folders of Windows below `root`: those of its folders that have a SYSTEM hive.
 ///
 /// # Errors
 /// The root cannot be read.

@@ -60,13 +60,13 @@ impl HiveFile {
         }
     }
 
-    /// A hive that is clean.
+    /// Returns a hive that is clean.
     #[must_use]
     pub fn clean(content: Vec<u8>) -> HiveFile {
         HiveFile { raw: content.clone(), content, replayed: Vec::new() }
     }
 
-    /// The sentence for the user about what was replayed.
+    /// Returns the sentence for the user about what was replayed.
     #[must_use]
     pub fn told(&self, path: &Path) -> Option<String> {
         (!self.replayed.is_empty()).then(|| {
@@ -96,7 +96,7 @@ impl HiveFile {
     }
 }
 
-/// The log files beside a hive, with their names.
+/// Returns the log files beside a hive, with their names.
 fn log_files(files: &dyn Files, hive: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let name = hive.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = hive.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -172,7 +172,7 @@ impl Finding {
 pub trait Menu {
     /// `boot.ini` or `BCD`.
     fn kind(&self) -> &'static str;
-    /// The entries, in the menu's order.
+    /// Returns the entries, in the menu's order.
     fn entries(&self) -> Vec<Entry>;
     /// Seconds that the menu waits, where it says; [`FOR_EVER`] where it waits for a choice.
     fn timeout(&self) -> Option<i64>;
@@ -181,7 +181,7 @@ pub trait Menu {
     /// # Errors
     /// The menu cannot hold it.
     fn set_timeout(&mut self, seconds: u32) -> Result<()>;
-    /// The PV entry that boots the same system as entry `number`.
+    /// Returns the PV entry that boots the same system as entry `number`.
     ///
     /// # Errors
     /// There is no such entry.
@@ -210,7 +210,7 @@ pub trait Menu {
     fn try_pv(&mut self, entry: Option<usize>) -> Result<usize>;
     /// What is inconsistent.
     fn check(&self) -> Vec<Finding>;
-    /// The whole as text, for a diff.
+    /// Returns the whole as text, for a diff.
     fn text(&self) -> String;
 }
 
@@ -256,21 +256,21 @@ pub fn refuse_control_characters(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The words of options but for those that choose the disks, to compare two entries by.
+/// Returns the words of options but for those that choose the disks, to compare two entries by.
 #[must_use]
 pub fn other_words(options: &str) -> Vec<String> {
     let words = options.split(|c: char| c.is_ascii_whitespace() || c == '/').filter(|word| !word.is_empty());
     words.map(str::to_ascii_uppercase).filter(|word| word != "GPLPV").collect()
 }
 
-/// The number of words that only one of two entries has.
+/// Returns the number of words that only one of two entries has.
 #[must_use]
 pub fn differing_words(one: &[String], other: &[String]) -> usize {
     let missing = |from: &[String], of: &[String]| from.iter().filter(|word| !of.contains(word)).count();
     missing(one, other) + missing(other, one)
 }
 
-/// The number of the entry that boots when nobody chooses.
+/// Returns the number of the entry that boots when nobody chooses.
 ///
 /// # Errors
 /// The menu names none.
@@ -281,7 +281,7 @@ pub fn default_number(menu: &dyn Menu) -> Result<usize> {
     }
 }
 
-/// A token of `options` that looks like an attempt at GPLPV and is not it.
+/// Returns a token of `options` that looks like an attempt at GPLPV and is not it.
 #[must_use]
 pub fn malformed_token(options: &str) -> Option<&str> {
     options.split_ascii_whitespace().find(|token| {

@@ -111,7 +111,7 @@ impl Output {
         format!("{style}{text}{style:#}")
     }
 
-    /// A line that answers the command; not said with `--quiet`.
+    /// Prints a line that answers the command; not said with `--quiet`.
     pub fn say(&self, tone: Tone, line: &str) {
         if !self.quiet && !self.json {
             self.print(&self.paint(tone, line));
@@ -123,7 +123,7 @@ impl Output {
         self.say(Tone::Faint, &format!("{what} is kept as {}", path.display()));
     }
 
-    /// A line of detail, with `--verbose`.
+    /// Prints a line of detail, with `--verbose`.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet && !self.json {
             self.print(&self.paint(Tone::Faint, line));
@@ -142,14 +142,14 @@ impl Output {
         self.warnings.push(text);
     }
 
-    /// The reason why the command failed.
+    /// Prints the reason why the command failed.
     pub fn error(&self, text: &str) {
         if !self.json {
             eprintln!("error: {}", harmless(text));
         }
     }
 
-    /// A text that another program reads, such as a completion script.
+    /// Prints a text that another program reads, such as a completion script.
     pub fn print_raw(&self, text: &str) {
         if !self.json {
             self.print(text.trim_end());
@@ -223,7 +223,7 @@ pub fn is_harmful(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with harmful characters shown as what they are: names and paths come from the guest.
+/// Returns the text with harmful characters shown as what they are: names and paths come from the guest.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -237,7 +237,7 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
-/// A JSON document with harmful characters, which stand in its texts only, in JSON's own escapes.
+/// Returns a JSON document with harmful characters, which stand in its texts only, in JSON's own escapes.
 fn escaped(document: &str) -> String {
     let mut shown = String::with_capacity(document.len());
     for character in document.chars() {

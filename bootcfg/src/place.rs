@@ -38,7 +38,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// The name that the backups of the store are made from.
+    /// Returns the name that the backups of the store are made from.
     fn stem(&self) -> PathBuf {
         self.folder.join("bcd")
     }
@@ -75,7 +75,7 @@ pub struct Read {
 }
 
 impl Read {
-    /// The content that an edit starts from and that a backup keeps.
+    /// Returns the content that an edit starts from and that a backup keeps.
     #[must_use]
     pub fn content(&self) -> &[u8] {
         self.hive.as_ref().map_or(&self.bytes, |hive| &hive.content)
@@ -218,7 +218,7 @@ impl Place {
         }
     }
 
-    /// The backups that were made beside the original, by number, the last one last.
+    /// Returns the backups that were made beside the original, by number, the last one last.
     ///
     /// # Errors
     /// The folder cannot be listed.
@@ -230,7 +230,7 @@ impl Place {
         replace::backups(&Disk, &stem).with_context(|| format!("cannot list the backups of {self}"))
     }
 
-    /// The last backup that was made beside the original.
+    /// Returns the last backup that was made beside the original.
     ///
     /// # Errors
     /// The folder cannot be listed.
@@ -281,7 +281,7 @@ impl Place {
         }
     }
 
-    /// The path that names of backups are made from.
+    /// Returns the path that names of backups are made from.
     fn stem(&self) -> Result<PathBuf> {
         match self {
             Place::BootIni(path) | Place::Store(path) if self.exists() => {
@@ -293,13 +293,13 @@ impl Place {
     }
 }
 
-/// The bytes of a store with changes, made on a copy.
+/// Returns the bytes of a store with changes, made on a copy.
 #[cfg(unix)]
 fn edited_store(bytes: &[u8], before: &Bcd, after: &Bcd) -> Result<Vec<u8>> {
     crate::bcd::hivex::edited(bytes, &before.changes_to(after))
 }
 
-/// The bytes of a store with changes, made on a copy.
+/// Returns the bytes of a store with changes, made on a copy.
 #[cfg(windows)]
 fn edited_store(bytes: &[u8], before: &Bcd, after: &Bcd) -> Result<Vec<u8>> {
     Bcdedit::of_system().edited(bytes, before, after)

@@ -170,7 +170,7 @@ pub fn keep(files: &dyn Files, file: &Path, content: &[u8], like: Option<&Attrib
         })
 }
 
-/// The backups that were made beside `path`, by number, the last one last.
+/// Returns the backups that were made beside `path`, by number, the last one last.
 ///
 /// # Errors
 /// The folder cannot be listed.
@@ -189,7 +189,7 @@ pub fn backups(files: &dyn Files, path: &Path) -> std::io::Result<Vec<(u32, Path
     Ok(backups)
 }
 
-/// The last backup that was made beside `path`.
+/// Returns the last backup that was made beside `path`.
 #[must_use]
 pub fn last_backup(files: &dyn Files, path: &Path) -> Option<PathBuf> {
     backups(files, path).ok()?.pop().map(|(_, path)| path)

@@ -27,7 +27,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The boot configuration that the command line means.
+    /// Returns the boot configuration that the command line means.
     ///
     /// # Errors
     /// None is found, or several.
@@ -62,7 +62,7 @@ impl Session {
         )
     }
 
-    /// The number of the entry that the command line names, if it names one.
+    /// Returns the number of the entry that the command line names, if it names one.
     ///
     /// # Errors
     /// It is no entry of the menu, or which one is meant is not known here.
@@ -83,13 +83,13 @@ impl Session {
         named.number(place.read()?.configuration.menu(), current).map(Some)
     }
 
-    /// The Windows that the default entry of the boot configuration is of.
+    /// Returns the Windows that the default entry of the boot configuration is of.
     #[must_use]
     pub fn system(&self, place: &Place) -> System {
         self.system_of(place, None)
     }
 
-    /// The Windows that an entry of the boot configuration is of, or else the default one.
+    /// Returns the Windows that an entry of the boot configuration is of, or else the default one.
     #[must_use]
     pub fn system_of(&self, place: &Place, entry: Option<usize>) -> System {
         let has_bcd = Some(!matches!(place, Place::BootIni(_)));
@@ -125,7 +125,7 @@ impl Session {
         System::below(root, folder.as_deref().map_err(|error| format!("{error:#}")))
     }
 
-    /// The folder of Windows below `root`: that which was named, or that of the entry.
+    /// Returns the folder of Windows below `root`: that which was named, or that of the entry.
     ///
     /// # Errors
     /// There is none, or it is not known which.
@@ -244,7 +244,7 @@ impl Session {
         findings
     }
 
-    /// The folders that were named, and who uses the disks of their volumes.
+    /// Returns the folders that were named, and who uses the disks of their volumes.
     #[cfg(target_os = "linux")]
     fn uses(&self) -> Vec<(PathBuf, InUse)> {
         let Global { root, store, boot_ini, .. } = &self.global;
@@ -257,7 +257,7 @@ impl Session {
         volumes.map(|volume| (volume.clone(), InUse::of_volume(&volume))).collect()
     }
 
-    /// Whether a file would lie on the volume of the boot configuration, or on the one at `--root`.
+    /// Returns true if a file would lie on the volume of the boot configuration, or on the one at `--root`.
     #[must_use]
     pub fn is_on_the_volume(&self, place: &Place, file: &Path) -> bool {
         let beside = match place {
@@ -274,7 +274,8 @@ impl Session {
         })
     }
 
-    /// The files were named, so they may be of any machine; unless what was named is this machine's own.
+    /// Returns true if the files were named, so they may be of any machine; unless what was named is this
+    /// machine's own.
     fn is_offline(&self, place: &Place) -> bool {
         let global = &self.global;
         if global.root.is_some() || global.store.is_some() {
@@ -378,7 +379,7 @@ impl Session {
     }
 }
 
-/// The default entry, or else the only one that loads Windows.
+/// Returns the default entry, or else the only one that loads Windows.
 pub(crate) fn usual(entries: &[Entry]) -> Option<&Entry> {
     let mut windows = entries.iter().filter(|entry| entry.loads == Loads::Windows);
     let default = entries.iter().find(|entry| entry.default && entry.loads == Loads::Windows);
@@ -388,8 +389,8 @@ pub(crate) fn usual(entries: &[Entry]) -> Option<&Entry> {
     })
 }
 
-/// The boot.ini of the running NT 5.x. It is on the system partition, which need not be that of Windows; NTLDR
-/// lies beside it.
+/// Returns the boot.ini of the running NT 5.x. It is on the system partition, which need not be that of
+/// Windows; NTLDR lies beside it.
 fn running_boot_ini() -> Option<PathBuf> {
     if !cfg!(windows) {
         return None;
@@ -397,13 +398,13 @@ fn running_boot_ini() -> Option<PathBuf> {
     boot_ini_of((b'C'..=b'Z').map(|letter| PathBuf::from(format!("{}:\\", char::from(letter)))))
 }
 
-/// The boot.ini of the first of these volumes that NTLDR is on.
+/// Returns the boot.ini of the first of these volumes that NTLDR is on.
 fn boot_ini_of(mut volumes: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     let is_system = |volume: &PathBuf| volume.join("ntldr").is_file() && volume.join("boot.ini").is_file();
     volumes.find(is_system).map(|volume| volume.join("boot.ini"))
 }
 
-/// Whether two paths name one file of the running NT 5.x, which tells no case apart.
+/// Returns true if two paths name one file of the running NT 5.x, which tells no case apart.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let name = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     name(one).as_os_str().eq_ignore_ascii_case(name(other).as_os_str())

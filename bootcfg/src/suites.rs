@@ -42,19 +42,19 @@ pub const SUITES: [Suite; 3] = [
     },
 ];
 
-/// The suite that has a driver of this name.
+/// Returns the suite that has a driver of this name.
 #[must_use]
 pub fn of_driver(name: &str) -> Option<&'static Suite> {
     SUITES.iter().find(|suite| suite.drivers.iter().any(|own| own.eq_ignore_ascii_case(name)))
 }
 
-/// The suite that has a service of user mode of this name.
+/// Returns the suite that has a service of user mode of this name.
 #[must_use]
 pub fn of_service(name: &str) -> Option<&'static Suite> {
     SUITES.iter().find(|suite| suite.services.iter().any(|own| own.eq_ignore_ascii_case(name)))
 }
 
-/// The suite whose bus enumerates devices under this name.
+/// Returns the suite whose bus enumerates devices under this name.
 #[must_use]
 pub fn of_bus(name: &str) -> Option<&'static Suite> {
     SUITES.iter().find(|suite| suite.buses.iter().any(|own| own.eq_ignore_ascii_case(name)))

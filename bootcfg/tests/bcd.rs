@@ -37,7 +37,7 @@ fn binary(bytes: &[u8]) -> Tree {
     Tree::new().with_binary("Element", bytes)
 }
 
-/// A store as Windows makes it, with one system.
+/// Returns a store as Windows makes it, with one system.
 fn store(load_options: Option<&str>) -> Tree {
     let device: Vec<u8> = (0..88).collect();
     let mut loader = vec![
@@ -241,7 +241,7 @@ fn what_was_not_looked_at_is_said() {
     assert!(made.err.contains("finds its drivers is not known"), "{}", made.err);
 }
 
-/// A second entry of the same system, with a debugger, before the default one.
+/// Returns a second entry of the same system, with a debugger, before the default one.
 fn with_debugger() -> (String, Tree) {
     let debugger = LOADER.replace('1', "d");
     let tree = store(Some("X"));
@@ -424,7 +424,7 @@ mod live {
         path
     }
 
-    /// A system whose store is `BCD` in the folder.
+    /// Returns a system whose store is `BCD` in the folder.
     fn system() -> Folder {
         let folder = Folder::new();
         folder.write("BCD", &bytes(Some("X")));
@@ -446,7 +446,7 @@ mod live {
         Bcd::read(&folder.read("BCD")).expect("a store")
     }
 
-    /// The calls since the last time, without identifiers and the paths of exports.
+    /// Returns the calls since the last time, without identifiers and the paths of exports.
     fn calls(folder: &Folder) -> Vec<String> {
         let log = String::from_utf8(folder.read("log")).expect("text");
         folder.write("log", b"");

@@ -35,7 +35,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The calls of the program in a text: in a line of a block of code, or between backquotes.
+/// Returns the calls of the program in a text: in a line of a block of code, or between backquotes.
 fn calls(text: &str) -> Vec<String> {
     let mut calls = Vec::new();
     let mut is_block = false;
@@ -56,7 +56,7 @@ fn calls(text: &str) -> Vec<String> {
     calls
 }
 
-/// The words of a call, without remarks, redirections, and what the reader puts in.
+/// Returns the words of a call, without remarks, redirections, and what the reader puts in.
 fn words(call: &str) -> Option<Vec<String>> {
     let call = call.trim().trim_start_matches("sudo ").split(" #").next()?;
     // Behind three blanks there is an explanation.

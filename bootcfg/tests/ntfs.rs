@@ -69,7 +69,7 @@ impl Ntfs {
         rights
     }
 
-    /// The files, and whether an ordinary user may write each.
+    /// Returns the files, and whether an ordinary user may write each.
     fn files(&self) -> BTreeMap<PathBuf, bool> {
         let (mut folders, mut files) = (vec![self.root()], BTreeMap::new());
         while let Some(folder) = folders.pop() {

@@ -21,7 +21,7 @@ fn service(start: u32, file: &str) -> Tree {
         .with_text("ImagePath", &format!("system32\\drivers\\{file}.sys"))
 }
 
-/// A Windows that boots from emulated IDE disks, and nothing else.
+/// Returns a Windows that boots from emulated IDE disks, and nothing else.
 fn plain() -> Tree {
     let mut set = Tree::new()
         .with_key(
@@ -40,7 +40,7 @@ fn plain() -> Tree {
     set
 }
 
-/// The same with Xen Project's drivers, whose filter hides the controllers.
+/// Returns the same with Xen Project's drivers, whose filter hides the controllers.
 fn with_xen_project() -> Tree {
     let mut set = plain()
         .with_key(

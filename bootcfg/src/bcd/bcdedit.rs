@@ -46,8 +46,8 @@ impl Bcdedit {
         self.program.is_file()
     }
 
-    /// The store of the running Windows as a hive file's bytes. bcdedit exports no other: "/export is valid
-    /// only for the system store" (Microsoft's reference).
+    /// Returns the store of the running Windows as a hive file's bytes. bcdedit exports no other: "/export is
+    /// valid only for the system store" (Microsoft's reference).
     ///
     /// # Errors
     /// bcdedit failed, or wrote no file.
@@ -58,8 +58,9 @@ impl Bcdedit {
         std::fs::read(&file).context("bcdedit /export wrote no file")
     }
 
-    /// The entry that the running Windows was booted by. Of what bcdedit prints only an identifier is read, which has no
-    /// language: the first line below the heading's hyphens ends with that of the entry (`/v`: none is shown by an alias).
+    /// Returns the entry that the running Windows was booted by. Of what bcdedit prints only an identifier is
+    /// read, which has no language: the first line below the heading's hyphens ends with that of the entry
+    /// (`/v`: none is shown by an alias).
     ///
     /// # Errors
     /// bcdedit failed, or named none.
@@ -101,7 +102,7 @@ impl Bcdedit {
         })
     }
 
-    /// The bytes of a store with changes, made by bcdedit on a copy.
+    /// Returns the bytes of a store with changes, made by bcdedit on a copy.
     ///
     /// # Errors
     /// As [`Bcdedit::change`]; the copy is all that was touched.
@@ -177,7 +178,7 @@ impl Bcdedit {
     }
 }
 
-/// The entry that `object` is a copy of: all but its name and options are equal.
+/// Returns the entry that `object` is a copy of: all but its name and options are equal.
 fn source_of(old: &Bcd, object: &Object) -> Option<Guid> {
     let essence = |object: &Object| {
         let mut object = object.clone();
@@ -188,7 +189,8 @@ fn source_of(old: &Bcd, object: &Object) -> Option<Guid> {
     old.objects.iter().find(|(_, other)| essence(other) == wanted).map(|(&guid, _)| guid)
 }
 
-/// The call that makes one change; `None` for what bcdedit settles by itself or what is not ours to change.
+/// Returns the call that makes one change; `None` for what bcdedit settles by itself or what is not ours to
+/// change.
 fn command(change: &Change) -> Option<Vec<String>> {
     let call = |words: &[&str], more: Vec<String>| {
         Some(words.iter().map(|&word| word.to_owned()).chain(more).collect())

@@ -61,8 +61,8 @@ impl Bcd {
         changes
     }
 
-    /// The entries that can be chosen: those of the menu in its order, whatever they load, then PV entries and
-    /// a default that the menu does not show.
+    /// Returns the entries that can be chosen: those of the menu in its order, whatever they load, then PV
+    /// entries and a default that the menu does not show.
     #[must_use]
     pub fn choices(&self) -> Vec<Guid> {
         let exists = |guid: &Guid| self.objects.contains_key(guid);
@@ -92,7 +92,7 @@ impl Bcd {
         self.objects.get(&guid).is_some_and(|object| object.kind == OS_LOADER)
     }
 
-    /// The kind of system that an entry loads.
+    /// Returns the kind of system that an entry loads.
     #[must_use]
     pub fn loads(&self, guid: Guid) -> Loads {
         if !self.is_loader(guid) {
@@ -106,13 +106,13 @@ impl Bcd {
         if path.is_none_or(is_windows) { Loads::Windows } else { Loads::Other }
     }
 
-    /// The menu.
+    /// Returns the menu.
     #[must_use]
     pub fn display_order(&self) -> Vec<Guid> {
         self.data(BOOT_MANAGER, DISPLAY_ORDER).map(Data::guids).unwrap_or_default()
     }
 
-    /// The entry that boots when nobody chooses.
+    /// Returns the entry that boots when nobody chooses.
     #[must_use]
     pub fn default_loader(&self) -> Option<Guid> {
         self.data(BOOT_MANAGER, DEFAULT)?.guids().first().copied()
@@ -124,9 +124,9 @@ impl Bcd {
         BootOptions::parse(self.effective_text(guid, LOAD_OPTIONS).unwrap_or_default().encode_utf16())
     }
 
-    /// The entry that loads the same system as `guid`, with PV disks or without: of several the one that is
-    /// most like it, and of several such the nearest in the menu, so that a PV entry leads back to the entry that it was
-    /// made from.
+    /// Returns the entry that loads the same system as `guid`, with PV disks or without: of several the one
+    /// that is most like it, and of several such the nearest in the menu, so that a PV entry leads back to
+    /// the entry that it was made from.
     #[must_use]
     pub fn sibling(&self, guid: Guid, pv: bool) -> Option<Guid> {
         let is_sibling = |other: &Guid| {
@@ -268,7 +268,7 @@ impl Bcd {
         }
     }
 
-    /// The entry boots the next time only.
+    /// Has the entry boot the next time only.
     pub fn set_boot_sequence(&mut self, guid: Guid) {
         self.set(BOOT_SEQUENCE, Data::of_guids(&[guid]));
     }

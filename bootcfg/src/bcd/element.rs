@@ -105,19 +105,19 @@ pub struct Data {
 }
 
 impl Data {
-    /// A text.
+    /// Returns a text.
     #[must_use]
     pub fn of_text(text: &str) -> Data {
         Data { data_type: data_type::SZ, bytes: utf16(text) }
     }
 
-    /// An object.
+    /// Returns an object.
     #[must_use]
     pub fn of_guid(guid: Guid) -> Data {
         Data::of_text(&guid.to_string())
     }
 
-    /// A list of objects.
+    /// Returns a list of objects.
     #[must_use]
     pub fn of_guids(guids: &[Guid]) -> Data {
         let mut bytes: Vec<u8> = guids.iter().flat_map(|guid| utf16(&guid.to_string())).collect();
@@ -125,19 +125,19 @@ impl Data {
         Data { data_type: data_type::MULTI_SZ, bytes }
     }
 
-    /// A number.
+    /// Returns a number.
     #[must_use]
     pub fn of_integer(number: u64) -> Data {
         Data { data_type: data_type::BINARY, bytes: number.to_le_bytes().into() }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         (self.data_type == data_type::SZ).then(|| self.texts().into_iter().next().unwrap_or_default())
     }
 
-    /// The object, or the list's objects; what is not a GUID is passed over.
+    /// Returns the object, or the list's objects; what is not a GUID is passed over.
     #[must_use]
     pub fn guids(&self) -> Vec<Guid> {
         match self.data_type {
@@ -148,7 +148,7 @@ impl Data {
         }
     }
 
-    /// The number; Windows writes eight bytes, older ones fewer.
+    /// Returns the number; Windows writes eight bytes, older ones fewer.
     #[must_use]
     pub fn integer(&self) -> Option<u64> {
         if self.data_type != data_type::BINARY || self.bytes.is_empty() || self.bytes.len() > 8 {
@@ -157,7 +157,7 @@ impl Data {
         Some(self.bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// The boolean.
+    /// Returns true if the boolean.
     #[must_use]
     pub fn is_true(&self) -> bool {
         self.bytes.first().is_some_and(|&byte| byte != 0)

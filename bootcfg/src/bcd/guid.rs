@@ -10,7 +10,7 @@ pub struct Guid(u128);
 const GROUPS: [usize; 4] = [8, 12, 16, 20];
 
 impl Guid {
-    /// The constant whose text, without braces, is given.
+    /// Returns the constant whose text, without braces, is given.
     pub(crate) const fn of(text: &str) -> Guid {
         let mut number = 0;
         let mut at = 0;
@@ -45,7 +45,7 @@ impl Guid {
         (digits == 32 && bare.len() == 36).then_some(Guid(number))
     }
 
-    /// A new one (version 4: random).
+    /// Returns a new one (version 4: random).
     #[must_use]
     pub fn random() -> Guid {
         // Its keys come from the system's source of random numbers.

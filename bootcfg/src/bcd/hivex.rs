@@ -14,7 +14,7 @@ use super::{
 };
 use crate::scratch::Scratch;
 
-/// The bytes of a hive with changes to the objects of a store.
+/// Returns the bytes of a hive with changes to the objects of a store.
 ///
 /// # Errors
 /// libhivex is missing or refuses the hive or a change.
@@ -25,7 +25,7 @@ pub fn edited(hive: &[u8], changes: &[Change]) -> Result<Vec<u8>> {
     })
 }
 
-/// The bytes of a hive with a `REG_DWORD` set in an existing key.
+/// Returns the bytes of a hive with a `REG_DWORD` set in an existing key.
 ///
 /// # Errors
 /// libhivex is missing or refuses the hive, or the key is not there.
@@ -39,7 +39,7 @@ pub fn with_dword(hive: &[u8], key: &str, name: &str, number: u32) -> Result<Vec
     })
 }
 
-/// The bytes of a hive after `work`, which is done on a copy.
+/// Returns the bytes of a hive after `work`, which is done on a copy.
 ///
 /// # Errors
 /// libhivex is missing or refuses the hive, or `work` fails.

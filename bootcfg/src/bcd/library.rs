@@ -102,7 +102,7 @@ pub struct Editor<'a> {
 }
 
 impl Editor<'_> {
-    /// The root key.
+    /// Returns the root key.
     pub fn root(&self) -> Result<Node> {
         // SAFETY: the handle is open.
         match unsafe { (self.library.root)(self.handle) } {
@@ -111,7 +111,7 @@ impl Editor<'_> {
         }
     }
 
-    /// The subkey of this name.
+    /// Returns the subkey of this name.
     pub fn child(&self, parent: Node, name: &str) -> Result<Option<Node>> {
         let name = CString::new(name)?;
         // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the

@@ -30,7 +30,7 @@ impl Bcd {
         self.choices().iter().position(|&loader| loader == guid).map_or(0, |at| at + 1)
     }
 
-    /// The PV or the emulated entry of the system of `entry`, or else of the default system.
+    /// Returns the PV or the emulated entry of the system of `entry`, or else of the default system.
     fn wanted(&self, pv: bool, entry: Option<usize>) -> Result<Guid> {
         let named = match entry {
             Some(number) => self.nth(number)?,
@@ -57,7 +57,7 @@ impl Bcd {
         }
     }
 
-    /// The default; where that is no Windows, the only PV entry.
+    /// Returns the default; where that is no Windows, the only PV entry.
     fn usual(&self, pv: bool) -> Result<Guid> {
         let default = self.default_loader().filter(|guid| self.objects.contains_key(guid));
         let Some(default) = default else {
@@ -231,7 +231,7 @@ impl Menu for Bcd {
     }
 }
 
-/// The folder of Windows on its volume, with slashes.
+/// Returns the folder of Windows on its volume, with slashes.
 fn folder(path: &str) -> String {
     path.split('\\').filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
 }

@@ -75,19 +75,19 @@ impl Bcd {
         Ok(bcd)
     }
 
-    /// An element's data.
+    /// Returns an element's data.
     #[must_use]
     pub fn data(&self, guid: Guid, element: u32) -> Option<&Data> {
         self.objects.get(&guid)?.elements.get(&element)
     }
 
-    /// The text of an element, also an inherited one.
+    /// Returns the text of an element, also an inherited one.
     #[must_use]
     pub fn effective_text(&self, guid: Guid, element: u32) -> Option<String> {
         self.effective(guid, element)?.text()
     }
 
-    /// An element's data, also an inherited one.
+    /// Returns an element's data, also an inherited one.
     #[must_use]
     pub fn effective(&self, guid: Guid, element: u32) -> Option<&Data> {
         // Each object is looked at once, however often and in whatever circles it is inherited from.
@@ -105,7 +105,7 @@ impl Bcd {
         None
     }
 
-    /// The store as text, one element a line.
+    /// Returns the store as text, one element a line.
     #[must_use]
     pub fn dump(&self) -> String {
         let mut text = String::new();

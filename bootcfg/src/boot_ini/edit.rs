@@ -14,7 +14,7 @@ const NAME_SUFFIX: &[u8] = b" (PV disks)";
 const SWITCH: &[u8] = b" /GPLPV";
 
 impl BootIni {
-    /// The first PV entry (from 1) that boots the same path as entry `number`.
+    /// Returns the first PV entry (from 1) that boots the same path as entry `number`.
     ///
     /// # Errors
     /// There is no such entry.
@@ -132,8 +132,8 @@ impl BootIni {
         Ok(())
     }
 
-    /// The entry (from 1) that boots the same path as `entry`, with PV disks or without: of several the one
-    /// whose switches are most like its own.
+    /// Returns the entry (from 1) that boots the same path as `entry`, with PV disks or without: of several
+    /// the one whose switches are most like its own.
     pub(super) fn sibling(&self, entries: &[Entry], entry: &Entry, pv: bool) -> Option<usize> {
         let words = |entry: &Entry| other_words(&self.switches(entry));
         let own = words(entry);

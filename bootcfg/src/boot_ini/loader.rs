@@ -24,14 +24,15 @@ impl BootIni {
         self.set(b"timeout", seconds.to_string().as_bytes());
     }
 
-    /// The ARC path that `default=` names.
+    /// Returns the ARC path that `default=` names.
     #[must_use]
     pub fn default_path(&self) -> Option<&[u8]> {
         self.setting(b"default").map(|value| &self.bytes[value])
     }
 
-    /// The number (from 1) of the entry that boots when nobody chooses: the first whose path `default=`
-    /// names, or the first of all where there is no `default=`. `None` where it names no entry's path.
+    /// Returns the number (from 1) of the entry that boots when nobody chooses: the first whose path
+    /// `default=` names, or the first of all where there is no `default=`. `None` where it names no entry's
+    /// path.
     #[must_use]
     pub fn default_entry(&self) -> Option<usize> {
         let Some(default) = self.default_path() else { return Some(1) };
@@ -118,7 +119,7 @@ impl BootIni {
         Ok(first)
     }
 
-    /// The number of the default entry; where that is no Windows, of the only entry with such disks.
+    /// Returns the number of the default entry; where that is no Windows, of the only entry with such disks.
     fn usual(&self, pv: bool) -> Result<usize> {
         let entries = self.entries();
         let Some(number) = self.default_entry() else {
@@ -162,7 +163,7 @@ impl BootIni {
         }
     }
 
-    /// The value of the first `key=value` of `[boot loader]`, without white space around it.
+    /// Returns the value of the first `key=value` of `[boot loader]`, without white space around it.
     fn setting(&self, key: &[u8]) -> Option<Range<usize>> {
         let mut inside = false;
         for line in lines(&self.bytes) {

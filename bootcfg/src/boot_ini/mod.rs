@@ -36,7 +36,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The line without its end.
+    /// Returns the line without its end.
     fn content(&self) -> Range<usize> {
         self.line.start..self.switches.end
     }
@@ -67,13 +67,13 @@ impl BootIni {
         Ok(file)
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The entries, in the order in which the loader shows them.
+    /// Returns the entries, in the order in which the loader shows them.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let mut inside = false;
@@ -89,26 +89,27 @@ impl BootIni {
         entries
     }
 
-    /// The entry's name as it stands in the file, without quotes; bytes outside ASCII are shown as `?`.
+    /// Returns the entry's name as it stands in the file, without quotes; bytes outside ASCII are shown as
+    /// `?`.
     #[must_use]
     pub fn name(&self, entry: &Entry) -> String {
         show(&self.bytes[entry.name.clone()])
     }
 
-    /// The entry's ARC path.
+    /// Returns the entry's ARC path.
     #[must_use]
     pub fn path(&self, entry: &Entry) -> String {
         show(&self.bytes[entry.path.clone()])
     }
 
-    /// The entry's switches.
+    /// Returns the entry's switches.
     #[must_use]
     pub fn switches(&self, entry: &Entry) -> String {
         show(self.bytes[entry.switches.clone()].trim_ascii())
     }
 
-    /// The kind of system that the entry loads: Windows has an ARC path with a folder; what has a drive's path
-    /// is a boot sector, DOS or the recovery console.
+    /// Returns the kind of system that the entry loads: Windows has an ARC path with a folder; what has a
+    /// drive's path is a boot sector, DOS or the recovery console.
     #[must_use]
     pub fn loads(&self, entry: &Entry) -> Loads {
         let path = self.bytes[entry.path.clone()].to_ascii_lowercase();
@@ -120,7 +121,7 @@ impl BootIni {
         }
     }
 
-    /// The folder of Windows on its volume, with slashes.
+    /// Returns the folder of Windows on its volume, with slashes.
     #[must_use]
     pub fn folder(&self, entry: &Entry) -> Option<String> {
         let path = self.path(entry);
@@ -129,7 +130,7 @@ impl BootIni {
         (!folder.is_empty()).then_some(folder)
     }
 
-    /// The entry boots with PV disks, by the very rule that the driver applies.
+    /// Returns true if the entry boots with PV disks, by the very rule that the driver applies.
     #[must_use]
     pub fn selects_pv(&self, entry: &Entry) -> bool {
         self.options(entry).selects_pv()
@@ -180,7 +181,7 @@ fn nth(entries: &[Entry], number: usize) -> Result<&Entry> {
     }
 }
 
-/// The file's lines, each with its end.
+/// Returns the file's lines, each with its end.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     bytes.split_inclusive(|&b| b == b'\n').map(move |line| {
@@ -190,7 +191,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The line end that the file uses; CRLF if it shows none.
+/// Returns the line end that the file uses; CRLF if it shows none.
 fn line_end(bytes: &[u8]) -> &'static [u8] {
     match bytes.iter().position(|&b| b == b'\n') {
         Some(at) if at == 0 || bytes[at - 1] != b'\r' => b"\n",

@@ -131,7 +131,7 @@ pub fn run(session: &mut Session, package: Option<&Path>, named: Option<&Named>,
     Ok((Exit::Done, facts))
 }
 
-/// The line that ends an installation.
+/// Returns the line that ends an installation.
 fn installed(package: &Package, entries: Option<&[Entry]>) -> String {
     let default = entries.and_then(|entries| entries.iter().find(|entry| entry.default));
     let boots = match default {
@@ -206,7 +206,7 @@ pub(super) fn show(session: &Session, edits: &Edits) {
     }
 }
 
-/// The folder that this program lies in, as it does in the package.
+/// Returns the folder that this program lies in, as it does in the package.
 fn own_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("this program's own folder is not known; say --package")?;
     program.parent().map(Path::to_owned).context("this program is in no folder; say --package")
@@ -248,7 +248,7 @@ impl Offline {
         Ok(Offline { folder: folder.to_owned(), drivers, hive, content })
     }
 
-    /// The SYSTEM hive.
+    /// Returns the SYSTEM hive.
     ///
     /// # Errors
     /// It is damaged; the message names the file.

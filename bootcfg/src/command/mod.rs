@@ -102,7 +102,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
     }
 }
 
-/// The command line without what is for tests, which completions would offer.
+/// Returns the command line without what is for tests, which completions would offer.
 fn visible() -> clap::Command {
     let command = Arguments::command();
     let hidden: Vec<_> = command

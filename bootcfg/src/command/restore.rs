@@ -99,7 +99,7 @@ fn describe(place: &Place, now: Option<&[u8]>, number: u32, path: &Path) -> Valu
     json!({ "number": number, "file": path.display().to_string(), "time": time, "size": size, "content": content })
 }
 
-/// A time as `2026-11-28 16:45:00 UTC`.
+/// Returns a time as `2026-11-28 16:45:00 UTC`.
 fn utc(time: std::time::SystemTime) -> String {
     let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);

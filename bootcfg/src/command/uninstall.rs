@@ -120,7 +120,7 @@ pub fn run(session: &mut Session) -> Outcome {
     Ok((Exit::Done, facts))
 }
 
-/// The packages of this suite in the driver store, by the names of their folders.
+/// Returns the packages of this suite in the driver store, by the names of their folders.
 fn stored_packages(root: &Path, windows: &str) -> Vec<String> {
     let Some(store) = find::path(root, &format!("{windows}/System32/DriverStore/FileRepository")) else {
         return Vec::new();

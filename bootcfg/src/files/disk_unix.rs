@@ -98,7 +98,7 @@ fn set_security(path: &Path, wanted: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The file is on NTFS, by what its mount answers or the boot sector of the device has.
+/// Returns true if the file is on NTFS, by what its mount answers or the boot sector of the device has.
 fn is_ntfs(path: &Path) -> bool {
     /// `f_type` of the kernel's ntfs3 and of its predecessor.
     const KERNEL: [i64; 2] = [0x7366_746e, 0x5346_544e];

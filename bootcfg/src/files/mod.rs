@@ -39,7 +39,7 @@ impl Attributes {
     /// All of them.
     pub const DOS: u32 = Self::READ_ONLY | Self::HIDDEN | Self::SYSTEM | Self::ARCHIVE;
 
-    /// The same, but writable.
+    /// Returns the same, but writable.
     #[must_use]
     pub fn writable(&self) -> Attributes {
         let unix = self.unix.map(|(mode, owner, group)| (mode | 0o200, owner, group));
@@ -52,7 +52,7 @@ impl Attributes {
         Attributes { dos: Self::ARCHIVE, ..self.writable() }
     }
 
-    /// Whether a write is refused.
+    /// Returns true if a write is refused.
     #[must_use]
     pub const fn is_read_only(&self) -> bool {
         self.dos & Self::READ_ONLY != 0
@@ -61,11 +61,11 @@ impl Attributes {
 
 /// The file operations.
 pub trait Files {
-    /// The path behind all symbolic links.
+    /// Returns the path behind all symbolic links.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
-    /// The whole content of a regular file.
+    /// Returns the whole content of a regular file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// The attributes.
+    /// Returns the attributes.
     fn attributes(&self, path: &Path) -> io::Result<Attributes>;
     /// Sets the attributes.
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> io::Result<()>;

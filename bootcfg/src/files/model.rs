@@ -32,12 +32,12 @@ pub struct ModelFile {
     pub flushed: bool,
 }
 
-/// The security descriptor of a new file, as ntfs-3g gives it: Everyone has full access.
+/// Returns the security descriptor of a new file, as ntfs-3g gives it: Everyone has full access.
 pub fn everyone() -> Vec<u8> {
     full_access(&[(1, &[0])])
 }
 
-/// The security descriptor of Windows' own files.
+/// Returns the security descriptor of Windows' own files.
 pub fn administrators() -> Vec<u8> {
     full_access(&SYSTEM_AND_ADMINISTRATORS)
 }
@@ -114,7 +114,7 @@ impl Model {
         }
     }
 
-    /// An operation that either is done or is not.
+    /// Does an operation that either is done or is not.
     fn whole<T>(&self, work: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         if self.begin()? {
             return Err(Error::other("the machine is off"));
@@ -128,7 +128,7 @@ impl State {
         self.now.get_mut(path).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// The content has been flushed under some name.
+    /// Returns true if the content has been flushed under some name.
     fn is_flushed(&self, file: &ModelFile) -> bool {
         let trees = self.possible.iter().chain([&self.now]);
         trees.flat_map(BTreeMap::values).any(|other| other.flushed && other.content == file.content)

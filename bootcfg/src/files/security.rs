@@ -26,7 +26,7 @@ pub fn lets_users_write(descriptor: &[u8]) -> bool {
     })
 }
 
-/// The allowing entries that count for the object itself: rights and SID.
+/// Returns the allowing entries that count for the object itself: rights and SID.
 fn entries(descriptor: &[u8]) -> Option<Vec<(u32, &[u8])>> {
     let word = |at: usize| Some(u16::from_le_bytes(*descriptor.get(at..)?.first_chunk()?));
     let long = |at: usize| Some(u32::from_le_bytes(*descriptor.get(at..)?.first_chunk()?));
@@ -47,7 +47,7 @@ fn entries(descriptor: &[u8]) -> Option<Vec<(u32, &[u8])>> {
     Some(found)
 }
 
-/// The SID has this authority and these sub-authorities.
+/// Returns true if the SID has this authority and these sub-authorities.
 fn is(sid: &[u8], (authority, parts): &(u8, &[u32])) -> bool {
     sid.len() >= 8 + 4 * parts.len()
         && usize::from(sid[1]) == parts.len()

@@ -123,7 +123,7 @@ pub fn installation(inf: &Inf) -> Result<Installation> {
     Ok(all)
 }
 
-/// An install section; returns the service that is the device's.
+/// Reads an install section; returns the service that is the device's.
 fn section(inf: &Inf, name: &str, all: &mut Installation) -> Result<Option<String>> {
     for list in inf.list(name, "CopyFiles") {
         let destination =
@@ -160,7 +160,7 @@ fn section(inf: &Inf, name: &str, all: &mut Installation) -> Result<Option<Strin
     Ok(associated)
 }
 
-/// A service-install section: the service's own values, then those of its AddReg sections.
+/// Reads a service-install section: the service's own values, then those of its AddReg sections.
 fn service_values(inf: &Inf, section: &str, key: &str) -> Result<Vec<Change>> {
     let change =
         |name: &str, value| Change { key: key.to_owned(), name: name.to_owned(), kind: Kind::Set(value) };
@@ -193,14 +193,14 @@ enum Roots<'a> {
     Key(&'a str),
 }
 
-/// The AddReg lines of a section.
+/// Reads the AddReg lines of a section.
 fn registry(inf: &Inf, section: &str, roots: Roots<'_>) -> Result<Vec<Change>> {
     let lists = inf.list(section, "AddReg");
     let lines = lists.into_iter().flat_map(|list| inf.lines(list));
     lines.map(|line| change(line, roots).with_context(|| format!("line {}", line.number))).collect()
 }
 
-/// An AddReg line: `root, subkey, name, flags, value…`.
+/// Reads an AddReg line: `root, subkey, name, flags, value…`.
 fn change(line: &Line, roots: Roots<'_>) -> Result<Change> {
     let subkey = line.field(1).unwrap_or_default();
     let key = match (line.field(0).unwrap_or_default().to_ascii_uppercase().as_str(), roots) {
@@ -235,7 +235,7 @@ fn change(line: &Line, roots: Roots<'_>) -> Result<Change> {
     Ok(Change { key, name: line.field(2).unwrap_or_default().to_owned(), kind })
 }
 
-/// A number as INF files have it: decimal, or hexadecimal behind `0x`.
+/// Reads a number as INF files have it: decimal, or hexadecimal behind `0x`.
 ///
 /// # Errors
 /// It is neither.

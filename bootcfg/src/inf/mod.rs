@@ -26,13 +26,13 @@ pub struct Line {
 }
 
 impl Line {
-    /// A field; none where it is absent or empty.
+    /// Returns a field; none where it is absent or empty.
     #[must_use]
     pub fn field(&self, at: usize) -> Option<&str> {
         self.fields.get(at).map(String::as_str).filter(|field| !field.is_empty())
     }
 
-    /// The key is this one, in any case.
+    /// Returns true if the key is this one, in any case.
     #[must_use]
     pub fn has_key(&self, key: &str) -> bool {
         self.key.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(key))
@@ -87,7 +87,7 @@ impl Inf {
         Ok(file)
     }
 
-    /// The index of a section, made where it is new.
+    /// Returns the index of a section, made where it is new.
     fn open(&mut self, name: &str, number: usize) -> usize {
         let at = self.sections.iter().position(|section| section.name.eq_ignore_ascii_case(name));
         let at = at.unwrap_or_else(|| {
@@ -117,30 +117,30 @@ impl Inf {
         &self.sections
     }
 
-    /// The names of the strings, in lower case.
+    /// Returns the names of the strings, in lower case.
     pub fn string_names(&self) -> impl Iterator<Item = &str> {
         self.strings.keys().map(String::as_str)
     }
 
-    /// The section of that name, in any case.
+    /// Returns the section of that name, in any case.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name.eq_ignore_ascii_case(name))
     }
 
-    /// The lines of the section of that name; none where it is absent.
+    /// Returns the lines of the section of that name; none where it is absent.
     #[must_use]
     pub fn lines(&self, section: &str) -> &[Line] {
         self.section(section).map_or(&[], |section| &section.lines)
     }
 
-    /// The first field of the first line with that key.
+    /// Returns the first field of the first line with that key.
     #[must_use]
     pub fn value(&self, section: &str, key: &str) -> Option<&str> {
         self.lines(section).iter().find(|line| line.has_key(key))?.field(0)
     }
 
-    /// The fields of all lines with that key.
+    /// Returns the fields of all lines with that key.
     #[must_use]
     pub fn list(&self, section: &str, key: &str) -> Vec<&str> {
         let lines = self.lines(section).iter().filter(|line| line.has_key(key));
@@ -148,7 +148,7 @@ impl Inf {
     }
 }
 
-/// The strings by their names in lower case: names have no case.
+/// Returns the strings by their names in lower case: names have no case.
 fn strings(lines: &[Line]) -> Result<BTreeMap<String, String>> {
     let mut strings = BTreeMap::new();
     for Line { number, key, fields, .. } in lines {

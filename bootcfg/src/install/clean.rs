@@ -89,7 +89,8 @@ pub fn plan(hive: &Hive<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The edits, with one for all values that a key loses: taking values away rewrites the others as they were.
+/// Returns the edits, with one for all values that a key loses: taking values away rewrites the others as
+/// they were.
 fn merged(edits: Vec<Edit>) -> Vec<Edit> {
     let mut merged: Vec<Edit> = Vec::new();
     for edit in edits {
@@ -153,7 +154,7 @@ impl<'a> Found<'a> {
         Ok(found)
     }
 
-    /// A filter of another suite: also one whose service is gone already.
+    /// Returns true if a filter of another suite: also one whose service is gone already.
     fn is_filter(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         suites::of_driver(&name).is_some() && !self.kept.contains(&name)
@@ -268,7 +269,7 @@ fn refuse_without_emulated(hive: &Hive<'_>, sets: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The name of a driver's file, in lower case and without `.sys`.
+/// Returns the name of a driver's file, in lower case and without `.sys`.
 fn file_stem(path: &str) -> String {
     let name = path.trim_matches('"').rsplit(['\\', '/']).next().unwrap_or_default().to_ascii_lowercase();
     name.strip_suffix(".sys").map_or(name.clone(), str::to_owned)
@@ -285,7 +286,7 @@ pub struct Stored {
     pub paths: Vec<PathBuf>,
 }
 
-/// The packages of other suites in the driver store of a Windows that is not running.
+/// Returns the packages of other suites in the driver store of a Windows that is not running.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -308,7 +309,7 @@ pub fn stored(windows: &Path) -> Result<Vec<Stored>> {
     Ok(found)
 }
 
-/// The suite whose drivers an INF file installs.
+/// Returns the suite whose drivers an INF file installs.
 fn suite_of(text: &str) -> Option<&'static str> {
     let inf = Inf::parse(text).ok()?;
     if inf.value("Version", "Provider") == Some("Xenguard") {
@@ -335,7 +336,7 @@ fn text_of(content: &[u8]) -> String {
     }
 }
 
-/// The folder in the repository that holds an INF file of this content.
+/// Returns the folder in the repository that holds an INF file of this content.
 fn in_repository(windows: &Path, content: &[u8]) -> Result<Option<PathBuf>> {
     let mut place = windows.to_owned();
     for name in ["System32", "DriverStore", "FileRepository"] {

@@ -182,7 +182,7 @@ pub fn covers(edits: &[Edit], edit: &Edit) -> bool {
         .any(|other| matches!(other, Edit::DeleteKey { key: above } if key.starts_with(above.as_str())))
 }
 
-/// The names of this suite's drivers that other vendors' services have, in any control set.
+/// Returns the names of this suite's drivers that other vendors' services have, in any control set.
 ///
 /// # Errors
 /// The hive is damaged.
@@ -208,7 +208,7 @@ pub(crate) fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
     Ok(names.iter().map(|key| key.name().to_owned()).filter(|name| is_set(name)).collect())
 }
 
-/// The subkeys of a key; none where it is absent.
+/// Returns the subkeys of a key; none where it is absent.
 pub(crate) fn keys<'a>(hive: &'a Hive<'a>, path: &str) -> Result<Vec<Key<'a>>> {
     match hive.key(path)? {
         Some(key) => Ok(key.keys()?.collect::<Result<_, _>>()?),
@@ -216,7 +216,7 @@ pub(crate) fn keys<'a>(hive: &'a Hive<'a>, path: &str) -> Result<Vec<Key<'a>>> {
     }
 }
 
-/// Whether a service is there, and ours.
+/// Returns true if a service is there, and ours.
 fn owner(hive: &Hive<'_>, set: &str, service: &str) -> Result<Option<bool>> {
     let Some(key) = hive.key(&format!("{set}\\Services\\{service}"))? else { return Ok(None) };
     // Behind the `;` of an indirect string stands the text itself.
@@ -270,7 +270,7 @@ pub fn refuse_namesakes(registry: &Registry) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
-/// The edit that makes a change of an INF file, unless it is made.
+/// Returns the edit that makes a change of an INF file, unless it is made.
 fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Result<Option<Edit>> {
     let below = change.key.strip_prefix("SYSTEM\\CurrentControlSet\\");
     let key = format!("{set}\\{}", below.with_context(|| format!("{} is not in the hive", change.key))?);
@@ -319,7 +319,7 @@ fn pending<'a>(before: &'a [Edit], key: &str, name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// The strings of what [`multi`] encoded.
+/// Returns the strings of what [`multi`] encoded.
 fn strings_of(data: &[u8]) -> Vec<String> {
     let units: Vec<u16> = data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     let strings = units.split(|&unit| unit == 0).filter(|string| !string.is_empty());
@@ -357,7 +357,7 @@ fn bind(hive: &Hive<'_>, set: &str, device: &inf::Device, all: &mut Edits) -> Re
     Ok(())
 }
 
-/// The instances of the Xen platform device that the system has seen.
+/// Returns the instances of the Xen platform device that the system has seen.
 fn platform_devices<'a>(hive: &'a Hive<'a>, set: &str) -> Result<Vec<(String, Key<'a>)>> {
     let pci = format!("{set}\\Enum\\PCI");
     let mut found = Vec::new();
@@ -373,7 +373,7 @@ fn platform_devices<'a>(hive: &'a Hive<'a>, set: &str) -> Result<Vec<(String, Ke
     Ok(found)
 }
 
-/// A filter list without this suite's drivers; a list that only held them goes.
+/// Returns a filter list without this suite's drivers; a list that only held them goes.
 fn without_filters(class: &Key<'_>, key: &str, name: &str) -> Result<Option<Edit>> {
     let Some(value) = class.value(name)? else { return Ok(None) };
     let value = RawValue { kind: value.data_type(), data: value.data()?.into_owned() };

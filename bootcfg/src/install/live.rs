@@ -224,7 +224,7 @@ impl Commands {
         Ok(left)
     }
 
-    /// A service's key is there.
+    /// Returns true if a service has a key.
     fn is_registered(&self, service: &str) -> Result<bool> {
         self.succeeds(&line(&["reg", "query", &format!("{SERVICES}\\{service}"), "/v", "Start"]))
     }
@@ -246,8 +246,8 @@ impl Commands {
         self.windows.join("System32").join("drivers").join(format!("{driver}.sys"))
     }
 
-    /// The INF file of a package: the one that Windows keeps, or that of the package at hand, or beside this
-    /// program.
+    /// Returns the INF file of a package: the one that Windows keeps, or that of the package at hand, or
+    /// beside this program.
     fn stored(&self, name: &str) -> Result<Option<PathBuf>> {
         if let Some(inf) = self.stored_by_windows(name)? {
             return Ok(Some(inf));
@@ -302,7 +302,7 @@ impl Commands {
     }
 }
 
-/// The file is the INF file of our package of this name.
+/// Returns true if the file is the INF file of our package of this name.
 fn is_inf_of(path: &Path, name: &str) -> bool {
     let named = path.file_name().is_some_and(|file| {
         let file = file.to_string_lossy().to_ascii_lowercase();

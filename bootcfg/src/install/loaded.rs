@@ -30,7 +30,7 @@ use crate::{bcd::Guid, files::Disk, hive_file::HiveFile, scratch::Scratch, told}
 /// The longest name of a key, in characters, with its NUL.
 const LONGEST_NAME: usize = 256;
 
-/// The bytes of a hive after edits, made by Windows on a copy.
+/// Returns the bytes of a hive after edits, made by Windows on a copy.
 ///
 /// # Errors
 /// The privileges for it are missing, or Windows refuses the hive or an edit.
@@ -144,7 +144,7 @@ impl Key {
         Ok(Key(open))
     }
 
-    /// The key, unless there is none.
+    /// Returns the key, unless there is none.
     fn open(path: &str) -> Result<Option<Key>> {
         let name = wide(path);
         let mut open = ptr::null_mut();

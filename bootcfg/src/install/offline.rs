@@ -177,8 +177,9 @@ impl Target<'_> {
         written
     }
 
-    /// The attributes of the driver files, as a driver that Windows brought along has them, or else the hive:
-    /// a new file on NTFS would be everybody's to write, and earlier versions of this program left such ones.
+    /// Returns the attributes of the driver files, as a driver that Windows brought along has them, or else
+    /// the hive: a new file on NTFS would be everybody's to write, and earlier versions of this program left
+    /// such ones.
     fn of_drivers(&self) -> Result<Attributes> {
         let cannot = || format!("cannot look into {}", self.drivers.display());
         let mut names = self.files.list(self.drivers).with_context(cannot)?;

@@ -47,7 +47,7 @@ impl Package {
         Package::taken(files, folder).map_err(|error| exit::or(error, Exit::Package))
     }
 
-    /// The least that any of the drivers is signed with.
+    /// Returns the least that any of the drivers is signed with.
     #[must_use]
     pub fn signature(&self) -> Signature {
         self.files.values().map(|image| signature(image)).min().unwrap_or(Signature::None)

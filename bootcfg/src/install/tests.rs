@@ -32,7 +32,7 @@ const FOLDER: &str = "/Windows/System32/drivers";
 const HIVE: &str = "/Windows/System32/config/SYSTEM";
 const SYSTEM_CLASS: &str = "Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
 
-/// The package of this workspace's INF files with small drivers of this version.
+/// Returns the package of this workspace's INF files with small drivers of this version.
 fn package(version: &str) -> Package {
     let mut package =
         Package { files: BTreeMap::new(), installations: Vec::new(), version: version.to_owned() };
@@ -49,7 +49,7 @@ fn package(version: &str) -> Package {
     package
 }
 
-/// A Server 2003 that has another vendor's filter, and has seen the platform device.
+/// Returns a Server 2003 that has another vendor's filter, and has seen the platform device.
 fn fresh() -> Tree {
     let mut hive =
         Tree::new().with_key("Select", Tree::new().with_dword("Current", 1).with_dword("Default", 1));

@@ -38,8 +38,8 @@ pub fn is_bitlocker(_root: &Path) -> Option<bool> {
     None
 }
 
-/// The source of the last mount of the device with this number (proc(5), `/proc/pid/mountinfo`): the third
-/// field is the number, the second one behind the hyphen is the source.
+/// Returns the source of the last mount of the device with this number (proc(5), `/proc/pid/mountinfo`): the
+/// third field is the number, the second one behind the hyphen is the source.
 #[cfg(any(target_os = "linux", test))]
 fn device_of<'a>(mounts: &'a str, number: &str) -> Option<&'a str> {
     let at = |line: &&str| line.split(' ').nth(2) == Some(number);

@@ -40,7 +40,7 @@ const STATUS: &str = "Services\\idefilter\\Status";
 /// The first version whose x64 loader checks signatures: Vista.
 const CHECKS_SIGNATURES: (u16, u16) = (6, 0);
 
-/// Whether something is so.
+/// True if something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It is.
@@ -82,7 +82,7 @@ pub struct Fact {
     pub key: &'static str,
     /// For a reader.
     pub text: String,
-    /// Whether it is so.
+    /// True if it is so.
     pub answer: Answer,
     /// `add` goes on only when asked, if it is so.
     pub asks_before_add: bool,
@@ -119,7 +119,7 @@ impl System {
         System { root: None, windows: None, registry: Registry::Unknown(why), has_bcd: None }
     }
 
-    /// The one that this program runs in; `hive` stands for its registry, in tests.
+    /// Returns the one that this program runs in; `hive` stands for its registry, in tests.
     #[must_use]
     pub fn running(hive: Option<&Path>) -> System {
         let registry = hive.map_or_else(Registry::running, |hive| Registry::of_file(hive, true));
@@ -133,7 +133,7 @@ impl System {
         System { has_bcd, ..self }
     }
 
-    /// The SYSTEM hive's file, where it is one.
+    /// Returns the SYSTEM hive's file, where it is one.
     #[must_use]
     pub fn hive(&self) -> Option<&Path> {
         match &self.registry {
@@ -142,13 +142,13 @@ impl System {
         }
     }
 
-    /// The registry.
+    /// Returns the registry.
     #[must_use]
     pub(crate) const fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The folder of Windows.
+    /// Returns the folder of Windows.
     #[must_use]
     pub fn windows(&self) -> Option<&Path> {
         self.windows.as_deref()
@@ -163,7 +163,7 @@ impl System {
         Kernel::of_file(&file)
     }
 
-    /// Whether the loader asks for signatures.
+    /// Returns true if the loader asks for signatures.
     fn checks_signatures(&self) -> Option<bool> {
         match self.kernel() {
             Some(kernel) => Some(kernel.version >= CHECKS_SIGNATURES),
@@ -247,7 +247,7 @@ impl System {
         Ok(())
     }
 
-    /// Whether there is a hibernation image.
+    /// Returns true if there is a hibernation image.
     #[must_use]
     pub fn hibernation(&self) -> Hibernation {
         match &self.root {
@@ -292,7 +292,7 @@ impl System {
         ]
     }
 
-    /// The suite as the loader and PnP will find it at the next boot.
+    /// Returns the suite as the loader and PnP will find it at the next boot.
     ///
     /// # Errors
     /// The registry cannot be read.
@@ -364,7 +364,8 @@ impl System {
         findings
     }
 
-    /// A volume with a hibernation image must not be written from outside, not even its boot files.
+    /// Refuses to edit a volume with a hibernation image: it must not be written from outside, not even its boot
+    /// files.
     ///
     /// # Errors
     /// There is one.
@@ -379,7 +380,7 @@ impl System {
         Ok(())
     }
 
-    /// A PV default needs drivers; without them every boot is emulated, and says so nowhere. Marks of
+    /// Refuses a PV default without drivers. Without them every boot is emulated, and says so nowhere. Marks of
     /// `StartOverride` are no obstacle, since they are taken away with it.
     ///
     /// # Errors
@@ -413,8 +414,8 @@ impl System {
         Ok(())
     }
 
-    /// The edits that turn fast startup off and take marks of `StartOverride` away, in every set that the
-    /// next boot may take.
+    /// Returns the edits that turn fast startup off and take marks of `StartOverride` away, in every set that
+    /// the next boot may take.
     ///
     /// # Errors
     /// The registry cannot be read.

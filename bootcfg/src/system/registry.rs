@@ -45,22 +45,23 @@ pub struct RawValue {
 }
 
 impl RawValue {
-    /// The number, if it is a `REG_DWORD`.
+    /// Returns the number, if it is a `REG_DWORD`.
     #[must_use]
     pub fn dword(&self) -> Option<u32> {
         (self.kind == data_type::DWORD)
             .then(|| self.data.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)))?
     }
 
-    /// The text up to its NUL, if it is a `REG_SZ` or `REG_EXPAND_SZ`.
+    /// Returns the text up to its NUL, if it is a `REG_SZ` or `REG_EXPAND_SZ`.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         matches!(self.kind, data_type::SZ | data_type::EXPAND_SZ)
             .then(|| texts(&self.data).into_iter().next().unwrap_or_default())
     }
 
-    /// The strings of a list, of whichever type of text it is: NT takes a `REG_SZ` where it looks for a list as
-    /// a list of one. Empty strings, at which some readers stop, are left out. `None` for other types.
+    /// Returns the strings of a list, of whichever type of text it is: NT takes a `REG_SZ` where it looks for
+    /// a list as a list of one. Empty strings, at which some readers stop, are left out. `None` for other
+    /// types.
     #[must_use]
     pub fn strings(&self) -> Option<Vec<String>> {
         let count = match self.kind {
@@ -113,7 +114,7 @@ impl Registry {
         }
     }
 
-    /// The sentence for the user about a hive whose log files were replayed.
+    /// Returns the sentence for the user about a hive whose log files were replayed.
     pub fn replayed(&self) -> Option<String> {
         match self {
             Registry::Offline { path, hive, .. } => hive.told(path),
@@ -121,8 +122,8 @@ impl Registry {
         }
     }
 
-    /// The control sets that the next boot may take, those that are there: the default first, then the last
-    /// one.
+    /// Returns the control sets that the next boot may take, those that are there: the default first, then
+    /// the last one.
     pub fn next_sets(&self) -> Result<Vec<String>> {
         match self {
             Registry::Offline { path, hive, .. } => {
@@ -135,7 +136,7 @@ impl Registry {
         }
     }
 
-    /// The control set of the last boot, or of the running one.
+    /// Returns the control set of the last boot, or of the running one.
     fn last_set(&self) -> Result<String> {
         match self {
             Registry::Offline { path, hive, .. } => {
@@ -151,7 +152,7 @@ impl Registry {
         }
     }
 
-    /// A value; keys are paths from the hive's root. `None` where key or value is not there.
+    /// Returns a value; keys are paths from the hive's root. `None` where key or value is not there.
     pub fn value(&self, key: &str, name: &str) -> Result<Option<RawValue>> {
         match self {
             #[cfg(windows)]
@@ -166,7 +167,7 @@ impl Registry {
         }
     }
 
-    /// The names of a key's subkeys; `None` where the key is not there.
+    /// Returns the names of a key's subkeys; `None` where the key is not there.
     pub fn keys(&self, key: &str) -> Result<Option<Vec<String>>> {
         match self {
             #[cfg(windows)]
@@ -179,7 +180,7 @@ impl Registry {
         }
     }
 
-    /// The numbers among a key's values, by name; `None` where the key is not there.
+    /// Returns the numbers among a key's values, by name; `None` where the key is not there.
     pub fn dwords(&self, key: &str) -> Result<Option<Vec<(String, u32)>>> {
         match self {
             #[cfg(windows)]
@@ -202,17 +203,17 @@ impl Registry {
         }
     }
 
-    /// A `REG_DWORD` below the set of the next boot; `None` where there is none.
+    /// Returns a `REG_DWORD` below the set of the next boot; `None` where there is none.
     pub fn dword(&self, key: &str, name: &str) -> Result<Option<u32>> {
         Ok(self.of_next(key, name)?.and_then(|value| value.dword()))
     }
 
-    /// A text below the set of the next boot; `None` where there is none.
+    /// Returns a text below the set of the next boot; `None` where there is none.
     pub fn text(&self, key: &str, name: &str) -> Result<Option<String>> {
         Ok(self.of_next(key, name)?.and_then(|value| value.text()))
     }
 
-    /// A text below the set of the last boot; `None` where there is none.
+    /// Returns a text below the set of the last boot; `None` where there is none.
     pub fn text_of_last(&self, key: &str, name: &str) -> Result<Option<String>> {
         Ok(self.value(&format!("{}\\{key}", self.last_set()?), name)?.and_then(|value| value.text()))
     }
@@ -255,7 +256,8 @@ impl Registry {
     }
 }
 
-/// The control sets that the next boot may take, those that are there: the default first, then the last one.
+/// Returns the control sets that the next boot may take, those that are there: the default first, then the
+/// last one.
 ///
 /// # Errors
 /// It is no SYSTEM hive, or the set that it names as the default is not there.

@@ -36,7 +36,7 @@ pub fn delete(key: &str) -> Result<()> {
     }
 }
 
-/// The names of the subkeys; `None` where the key is not there.
+/// Returns the names of the subkeys; `None` where the key is not there.
 pub fn keys(key: &str) -> Result<Option<Vec<String>>> {
     let Some(open) = Open::new(key, KEY_READ)? else { return Ok(None) };
     let mut names = Vec::new();
@@ -65,7 +65,7 @@ pub fn keys(key: &str) -> Result<Option<Vec<String>>> {
     Ok(Some(names))
 }
 
-/// A value; `None` where key or value is not there.
+/// Returns a value; `None` where key or value is not there.
 pub fn value(key: &str, name: &str) -> Result<Option<RawValue>> {
     let Some(open) = Open::new(key, KEY_QUERY_VALUE)? else { return Ok(None) };
     let name = wide(name);

@@ -84,7 +84,7 @@ struct Driver {
 /// What came of looking.
 #[derive(Debug)]
 pub struct Judgement {
-    /// Whether a PV entry boots with PV disks, as far as drivers go.
+    /// True if a PV entry boots with PV disks, as far as drivers go.
     pub ready: Answer,
     /// The drivers' state, for a reader.
     pub text: String,
@@ -313,7 +313,7 @@ fn driver(registry: &Registry, set: &str, windows: Option<&Path>, name: &'static
     Ok(Driver { name, obstacle: None, file: Some(image::signature(&content)), is_open })
 }
 
-/// A driver's file by its `ImagePath`, which is relative to the folder of Windows, or begins with
+/// Returns a driver's file by its `ImagePath`, which is relative to the folder of Windows, or begins with
 /// `\SystemRoot`.
 fn file_of(windows: &Path, path: &str) -> Result<Option<PathBuf>> {
     let path = path.trim_matches('"').replace('\\', "/");
@@ -343,8 +343,8 @@ pub fn overridden(registry: &Registry, set: &str, names: &[&str]) -> Result<Vec<
     Ok(found)
 }
 
-/// The edits that take the marks of `StartOverride` away, of both sides, in every set that the next boot may
-/// take.
+/// Returns the edits that take the marks of `StartOverride` away, of both sides, in every set that the next
+/// boot may take.
 ///
 /// # Errors
 /// The registry cannot be read.

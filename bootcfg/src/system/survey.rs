@@ -103,7 +103,7 @@ impl Look<'_> {
         Ok(value.and_then(|value| value.strings()).unwrap_or_default())
     }
 
-    /// A service; `None` where no key has its name.
+    /// Returns a service; `None` where no key has its name.
     fn service(&self, name: &str) -> Result<Option<Service>> {
         let key = format!("Services\\{name}");
         if self.registry.keys(&format!("{}\\{key}", self.set))?.is_none() {
@@ -117,7 +117,7 @@ impl Look<'_> {
         Ok(Some(Service { start: self.dword(&key, "Start")?, missing }))
     }
 
-    /// A driver of this suite: GPLPV has some of the same names.
+    /// Returns true if a driver is of this suite: GPLPV has some of the same names.
     fn is_ours(&self, service: &str) -> Result<bool> {
         let name = self.text(&format!("Services\\{service}"), "DisplayName")?;
         Ok(name.is_some_and(|name| name.contains("Xenguard")))
@@ -174,7 +174,7 @@ impl Look<'_> {
         Ok(findings)
     }
 
-    /// A filter that cannot be loaded stops the devices that it is a filter of.
+    /// Returns a filter that cannot be loaded stops the devices that it is a filter of.
     fn filter(&self, filter: &str, place: &str) -> Result<Option<Finding>> {
         // What becomes of this suite's own filter is judged with its drivers.
         if filter.eq_ignore_ascii_case("idefilter") {

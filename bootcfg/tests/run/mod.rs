@@ -42,7 +42,7 @@ impl Folder {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The names in it.
+    /// Returns the names in it.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).expect("listed");
         let mut names: Vec<_> =
@@ -94,19 +94,19 @@ impl Ran {
         }
     }
 
-    /// The run ended with this code.
+    /// Returns the run ended with this code.
     pub fn gives(self, code: i32) -> Ran {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
         self
     }
 
-    /// The run failed with this code, and the message has this text.
+    /// Asserts that the run failed with this code and that the message has this text.
     pub fn fails(self, code: i32, text: &str) -> Ran {
         assert!(self.err.contains(text), "code {}: {}", self.code, self.err);
         self.gives(code)
     }
 
-    /// The one JSON document of the output, which is of the documented form.
+    /// Returns the one JSON document of the output, which is of the documented form.
     pub fn json(&self) -> serde_json::Value {
         let document =
             serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out));
