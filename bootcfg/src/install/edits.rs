@@ -51,9 +51,6 @@ pub struct Edits {
 
 /// What all display names of this suite begin with.
 const OURS: &str = "Xenguard";
-/// Further services of such suites, beside those that the guard knows: they do not stand in the way of a PV
-/// boot, but tell of a suite that is there.
-const OTHERS: [&str; 2] = ["xenstub", "xevtchn"];
 /// What begins the names of our device instances below `Enum\SCSI`, and below `Control\DeviceClasses` behind
 /// the name of the enumerator.
 const OUR_DISKS: [&str; 2] = ["DISK&VEN_XENGUARD", "CDROM&VEN_XENGUARD"];
@@ -245,7 +242,7 @@ pub fn refuse_namesakes(registry: &Registry) -> Result<Vec<String>> {
                 );
             }
         }
-        for name in other_suites::SERVICES.iter().chain(&OTHERS) {
+        for name in other_suites::SERVICES {
             let start = registry.value(&format!("{set}\\Services\\{name}"), "Start")?;
             if start.and_then(|start| start.dword()).is_some_and(other_suites::is_enabled) {
                 warnings.push(format!(
