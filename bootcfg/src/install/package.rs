@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The drivers, the one that the others import from first.
-pub const DRIVERS: [&str; 4] = ["idefilter", "idefallback", "xenpci", "xenvbd"];
+pub const DRIVERS: [&str; 4] = guard::start_override::SUITE;
 /// The INF files; idefallback is installed with idefilter.
 pub const INFS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
 

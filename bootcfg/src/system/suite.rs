@@ -2,7 +2,7 @@
 //! `StartOverride`, signatures.
 
 use anyhow::Result;
-use guard::start_override::EMULATED;
+use guard::start_override::{self, EMULATED};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -349,9 +349,9 @@ pub fn overridden(registry: &Registry, set: &str, names: &[&str]) -> Result<Vec<
 /// # Errors
 /// The registry cannot be read.
 pub fn without_overrides(registry: &Registry) -> Result<Vec<Edit>> {
+    let names: Vec<_> = start_override::services().collect();
     let mut edits = Vec::new();
     for set in registry.next_sets()? {
-        let names = [&DRIVERS[..], EMULATED].concat();
         for (name, _) in overridden(registry, &set, &names)? {
             edits.push(Edit::DeleteKey { key: format!("{set}\\Services\\{name}\\StartOverride") });
         }
