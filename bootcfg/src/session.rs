@@ -219,7 +219,7 @@ impl Session {
         Ok(())
     }
 
-    /// What `check` says of domains that use the volumes that were named.
+    /// Returns what `check` says of domains that use the volumes that were named.
     #[must_use]
     pub fn findings_of_use(&self) -> Vec<Finding> {
         #[cfg(target_os = "linux")]

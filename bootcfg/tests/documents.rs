@@ -1,5 +1,5 @@
-//! What is written about the program: its help, the manual page, completions, and the documents in `docs`. They name the
-//! same commands, options and exit codes.
+//! Checks of what is written about the program: its help, the manual page, completions, and the documents in
+//! `docs`. They name the same commands, options and exit codes.
 
 #![cfg(unix)]
 

@@ -258,7 +258,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// set. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// What creating it or restricting access to it answers; there is then no device.
+    /// The status of IoCreateDevice, or of setting who may open it; there is then no device.
     pub fn create_restricted(driver: DriverObject, options: Options<'_>, own: E) -> Result<Self> {
         Self::create(driver, options, own)?
             .or_delete(|device| security::restrict_to_administrators(device.object))
@@ -268,7 +268,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// may open, attaches it to `physical`'s stack, and finishes it. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// As [`create_restricted`](Self::create_restricted) and [`attach`](Self::attach); there is then no device.
+    /// Those of [`create_restricted`](Self::create_restricted) and [`attach`](Self::attach); there is then no device.
     pub fn add(driver: DriverObject, options: Options<'_>, own: E, physical: DeviceObject) -> Result<Self> {
         let device = Self::create_restricted(driver, options, own)?;
         let device = device.or_delete(|device| device.attach(physical).map(|_lower| ()))?;
@@ -298,7 +298,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// As [`create_restricted`](Self::create_restricted), and `INSUFFICIENT_RESOURCES`; there is then no device.
+    /// Those of [`create_restricted`](Self::create_restricted), and `INSUFFICIENT_RESOURCES`; there is no device then.
     pub fn add_for_shutdown(driver: DriverObject, own: E) -> Result<Self> {
         /// FILE_DEVICE_UNKNOWN.
         const UNKNOWN: u32 = 0x22;

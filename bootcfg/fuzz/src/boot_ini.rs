@@ -3,7 +3,7 @@
 
 use bootcfg::{boot_ini::BootIni, menu::Menu};
 
-/// What a person sees of the entries.
+/// Returns the entries as a person sees them.
 fn entries(file: &BootIni) -> Vec<[String; 3]> {
     Menu::entries(file).into_iter().map(|entry| [entry.id, entry.name, entry.options]).collect()
 }

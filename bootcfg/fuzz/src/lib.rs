@@ -1,4 +1,4 @@
-//! What the fuzz targets do with one input: a function for each target. Two callers run them:
+//! Bodies of the fuzz targets, a function for each: it takes one input. Two callers run them:
 //!
 //! - `cargo test -p bootcfg --test fuzz`: the inputs in `seeds`, and some thousand from fixed numbers;
 //! - the targets here, for as long as one likes: `cargo +nightly fuzz run --fuzz-dir bootcfg/fuzz boot_ini

@@ -17,10 +17,10 @@ pub fn run(session: &mut Session, entry: Option<&Named>, name: Option<&str>) -> 
     of_number(session, entry, name)
 }
 
-/// As the command, with the entry's number.
+/// Adds the PV entry of an entry by its number, or of the default; otherwise as [`run`].
 ///
 /// # Errors
-/// As the command.
+/// Those of [`run`].
 pub fn of_number(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
     let place = session.place()?;
     let system = session.system_of(&place, entry);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::cli::Arguments;
 
-/// What the renderer puts before each piece: the apostrophe of typewriters.
+/// Preamble that the renderer puts before each piece: the apostrophe of typewriters.
 const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// Makes the page: what holds for every command, then each command, then examples and exit codes.
@@ -41,7 +41,7 @@ pub fn page() -> Result<String> {
     Ok(page)
 }
 
-/// What one renderer writes, without the preamble, and without an empty line between two breaks.
+/// Returns what one renderer writes, without the preamble, and without an empty line between two breaks.
 fn piece(render: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> Result<String> {
     let mut bytes = Vec::new();
     render(&mut bytes)?;

@@ -38,7 +38,7 @@ pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
 /// Tells a device that a special file comes to it, or goes from it. Returns its drivers' answer.
 ///
 /// # Safety
-/// As [`query`].
+/// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatus {
     let usage_notification = UsageNotification { in_path: comes.into(), reserved: [FALSE; 3], pad: 0, kind };
     stack::send(pdo, IRP_MN_DEVICE_USAGE_NOTIFICATION, Some(Parameters { usage_notification })).status
@@ -48,7 +48,7 @@ pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatu
 /// if they agree.
 ///
 /// # Safety
-/// As [`query`].
+/// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn agree(pdo: *mut DeviceObject, minor: u8) -> bool {
     let agreed = status::success(stack::send(pdo, minor, None).status);
     let cancel = match minor {
