@@ -270,10 +270,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// # Errors
     /// Those of [`create_restricted`](Self::create_restricted) and [`attach`](Self::attach); there is then no device.
     pub fn add(driver: DriverObject, options: Options<'_>, own: E, physical: DeviceObject) -> Result<Self> {
-        let device = Self::create_restricted(driver, options, own)?;
-        let device = device.or_delete(|device| device.attach(physical).map(|_lower| ()))?;
-        device.finish_initializing();
-        Ok(device)
+        Self::finished(driver, options, own, |device| device.attach(physical).map(|_lower| ()))
     }
 
     /// Does what AddDevice of a filter does: as [`add`](Self::add), by [`attach_filter`](Self::attach_filter).
@@ -287,10 +284,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         own: E,
         physical: DeviceObject,
     ) -> Result<Self> {
-        let device = Self::create_restricted(driver, options, own)?;
-        let device = device.or_delete(|device| device.attach_filter(physical).map(|_lower| ()))?;
-        device.finish_initializing();
-        Ok(device)
+        Self::finished(driver, options, own, |device| device.attach_filter(physical).map(|_lower| ()))
     }
 
     /// Creates a device that stands in no stack, and that the system tells of its shutdown
@@ -303,8 +297,17 @@ impl<E: Send + Sync + 'static> Device<E> {
         /// FILE_DEVICE_UNKNOWN.
         const UNKNOWN: u32 = 0x22;
         let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: false };
-        let device = Self::create_restricted(driver, options, own)?;
-        let device = device.or_delete(|device| shutdown::register(device.object))?;
+        Self::finished(driver, options, own, |device| shutdown::register(device.object))
+    }
+
+    /// Creates a restricted device, does `step` with it, and finishes it. There is no device where the step fails.
+    fn finished(
+        driver: DriverObject,
+        options: Options<'_>,
+        own: E,
+        step: impl FnOnce(&Self) -> Result,
+    ) -> Result<Self> {
+        let device = Self::create_restricted(driver, options, own)?.or_delete(step)?;
         device.finish_initializing();
         Ok(device)
     }
