@@ -26,6 +26,12 @@ unsafe impl<T: Send> Sync for SpinLock<T> {}
 // SAFETY: an owner that moves the lock has it to itself, and the lock's word is plain data.
 unsafe impl<T: Send> Send for SpinLock<T> {}
 
+impl<T: Default> Default for SpinLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> SpinLock<T> {
     /// Returns a free lock around `value`. A zero word is a free lock (what KeInitializeSpinLock writes).
     pub const fn new(value: T) -> Self {

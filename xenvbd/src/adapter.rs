@@ -47,20 +47,14 @@ pub struct Adapter {
     slots: Slots,
     census: Census,
     life: Life,
-    /// Storport has stopped the adapter.
-    stopped: AtomicBool,
+    storport: Storport,
     /// The guard has ordered to withhold the disks.
     withheld: SpinLock<Option<Reason>>,
     driver: DriverObject,
-    /// Storport's handle. Held while Storport is told something.
-    port: SpinLock<Option<Port>>,
-    /// Storport has begun to look for disks.
-    scanned: AtomicBool,
     watch: SpinLock<Option<Registration<Watch>>>,
-    settling: SpinLock<Option<Thread>>,
+    threads: SpinLock<Threads>,
     /// The plug, which follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
     plug: SpinLock<Option<Plug>>,
-    plugging: SpinLock<Option<Thread>>,
     /// The place where xenpci's suspend thread finds the plug's.
     pause: Pause,
     /// Set when a vbd may have come or gone, and to end the plug's thread.
@@ -101,6 +95,50 @@ impl Life {
     /// Returns true if the adapter is at a stage. Any IRQL.
     fn is(&self, stage: Stage) -> bool {
         self.0.load(Ordering::Acquire) == stage as u8
+    }
+}
+
+/// The adapter's threads, each from the time when it has something to do.
+#[derive(Default)]
+struct Threads {
+    /// Takes the settled census, and those after an alarm.
+    settle: Option<Thread>,
+    /// Follows the vbds.
+    plug: Option<Thread>,
+}
+
+/// Storport's side of the adapter.
+#[derive(Default)]
+struct Storport {
+    /// Its handle. Held while Storport is told something.
+    port: SpinLock<Option<Port>>,
+    /// It has begun to look for disks.
+    scanned: AtomicBool,
+    /// It has stopped the adapter.
+    stopped: AtomicBool,
+}
+
+impl Storport {
+    /// Notes that an SRB came: Storport looks for disks. Any IRQL.
+    fn note_scan(&self) {
+        // Read first: the line stays shared by the processors that bring SRBs.
+        if !self.scanned.load(Ordering::Relaxed) {
+            self.scanned.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns true while Storport has stopped the adapter. Any IRQL.
+    fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Has Storport look which disks there are, if it has looked before and goes on. ≤ DISPATCH_LEVEL.
+    fn bus_changed(&self) {
+        let port = self.port.lock();
+        let running = self.scanned.load(Ordering::SeqCst) && !self.has_stopped();
+        if let (Some(port), true) = (*port, running) {
+            port.bus_changed();
+        }
     }
 }
 
@@ -184,15 +222,12 @@ impl Adapter {
             slots: Slots::new()?,
             census: Census::new(driver)?,
             life: Life::new(),
-            stopped: AtomicBool::new(false),
+            storport: Storport::default(),
             withheld: SpinLock::new(None),
             driver,
-            port: SpinLock::new(None),
-            scanned: AtomicBool::new(false),
             watch: SpinLock::new(None),
-            settling: SpinLock::new(None),
+            threads: SpinLock::default(),
             plug: SpinLock::new(None),
-            plugging: SpinLock::new(None),
             pause: Pause::new(Shared::clone(&wake))?,
             wake: Shared::clone(&wake),
             alarm: Alarm::new()?,
@@ -221,8 +256,8 @@ impl Adapter {
             .map_err(Withheld::NoWatch)?;
         *self.watch.lock() = Some(watch);
         self.count(false)?;
-        let settling = Thread::spawn(move || self.settle()).map_err(Withheld::NoWatch)?;
-        *self.settling.lock() = Some(settling);
+        let settle = Thread::spawn(move || self.settle()).map_err(Withheld::NoWatch)?;
+        self.threads.lock().settle = Some(settle);
         if !RECORD.register() {
             debug_print!(DRIVER, "the census will not be in a crash dump");
         }
@@ -235,8 +270,8 @@ impl Adapter {
         self.life.advance(Stage::Shown);
         let plug = self.plug.lock().take();
         if let Some(plug) = plug {
-            let plugging = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NoWatch)?;
-            *self.plugging.lock() = Some(plugging);
+            let plug = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NoWatch)?;
+            self.threads.lock().plug = Some(plug);
         }
         Ok(())
     }
@@ -264,11 +299,7 @@ impl Adapter {
     /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look
     /// by itself, and while it has stopped the adapter: it looks when it starts it.
     pub fn bus_changed(&self) {
-        let port = self.port.lock();
-        let running = self.scanned.load(Ordering::SeqCst) && !self.stopped.load(Ordering::Acquire);
-        if let (Some(port), true) = (*port, running) {
-            port.bus_changed();
-        }
+        self.storport.bus_changed();
     }
 
     /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
@@ -360,7 +391,7 @@ impl Adapter {
 
     /// Returns true if disks may be reached now.
     fn is_open(&self) -> bool {
-        self.life.is(Stage::Shown) && !self.stopped.load(Ordering::Acquire)
+        self.life.is(Stage::Shown) && !self.storport.has_stopped()
     }
 
     /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
@@ -375,10 +406,8 @@ impl Adapter {
             srb.complete(Answer::RESET_DONE);
             return;
         }
-        if !self.scanned.load(Ordering::Relaxed) {
-            // Before the answer, so that whoever shows a disk later finds it set.
-            self.scanned.store(true, Ordering::SeqCst);
-        }
+        // Before the answer, so that whoever shows a disk later finds it noted.
+        self.storport.note_scan();
         let id = srb.target().filter(|_| self.is_open());
         let mut srb = Some(srb);
         if let Some(id) = id {
@@ -412,18 +441,18 @@ impl Adapter {
 
     /// Keeps `port`, by which Storport knows the adapter from now on. ≤ DISPATCH_LEVEL.
     pub fn attach(&self, port: Option<Port>) {
-        *self.port.lock() = port;
+        *self.storport.port.lock() = port;
     }
 
     /// Notes that Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected:
     /// this is a change of power state, or a removal that ends in [`Adapter::disconnect`].
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+        self.storport.stopped.store(true, Ordering::Release);
     }
 
     /// Notes that Storport starts the adapter again. Up to DIRQL.
     pub fn restart(&self) {
-        self.stopped.store(false, Ordering::Release);
+        self.storport.stopped.store(false, Ordering::Release);
     }
 
     /// Ends everything that calls into the adapter on its own. PASSIVE_LEVEL; waits for what is running.
@@ -437,8 +466,9 @@ impl Adapter {
         drop(tripwire);
         self.alarm.wake().set();
         self.wake.set();
-        let threads = [self.settling.lock().take(), self.plugging.lock().take()];
-        threads.into_iter().flatten().for_each(Thread::join);
+        // Outside the lock: a thread that ends takes a census first.
+        let threads = core::mem::take(&mut *self.threads.lock());
+        [threads.settle, threads.plug].into_iter().flatten().for_each(Thread::join);
         self.census.leave();
     }
 
