@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use wdm::memory::physical_address;
 use wdm::port::Port as IoPort;
-use wdm::{NtStatus, bugcheck, pool};
+use wdm::{NtStatus, bugcheck, cpu, pool};
 use xen::blkif::polled;
 use xen::cpuid::{self, Native};
 use xen::event_channel::Channels;
@@ -29,9 +29,6 @@ pub const STORE_SECONDS: u32 = 60;
 
 /// One pause, in microseconds. Meanwhile other domains may have the processor.
 const PAUSE: u32 = 100;
-/// One after a tenth of a second: what a pause costs beside the time that it lets pass is not counted, and
-/// must be little.
-const LONG_PAUSE: u32 = 10 * PAUSE;
 /// Pauses for which xenstored must have been quiet before its ring is taken over: 50 ms.
 const QUIET: u32 = 50_000 / PAUSE;
 
@@ -102,27 +99,63 @@ impl From<NtStatus> for Refusal {
     }
 }
 
-/// A wait: pauses until so many seconds have been stalled.
+/// The clock of the copy: the processor's time stamp counter. Nothing else of the stopped system counts time.
+#[derive(Clone, Copy)]
+struct Clock {
+    hypercall: HypercallPage,
+    /// Ticks of the counter in a microsecond.
+    rate: u64,
+}
+
+impl Clock {
+    /// Stalls by which the counter's rate is measured. The shortest counts: in a longer one Xen had given the
+    /// processor away.
+    const SAMPLES: u32 = 8;
+
+    /// Returns a clock, whose rate is measured against the port driver's stalls.
+    fn new(hypercall: HypercallPage) -> Self {
+        let sample = |_| {
+            let before = cpu::time_stamp();
+            stall(PAUSE);
+            cpu::time_stamp().wrapping_sub(before)
+        };
+        let shortest = (0..Self::SAMPLES).map(sample).min().unwrap_or_default();
+        Self { hypercall, rate: (shortest / u64::from(PAUSE)).max(1) }
+    }
+
+    /// Returns the ticks of so many seconds.
+    const fn ticks(self, seconds: u32) -> u64 {
+        seconds as u64 * 1_000_000 * self.rate
+    }
+
+    /// Lets a moment pass. Returns the ticks that it took, those of other domains with it.
+    fn pause(self) -> u64 {
+        let before = cpu::time_stamp();
+        sched::yield_now(&self.hypercall);
+        stall(PAUSE);
+        cpu::time_stamp().wrapping_sub(before)
+    }
+}
+
+/// A wait of so many seconds, whatever is done between its pauses.
 #[derive(Clone, Copy)]
 pub struct Wait {
-    hypercall: HypercallPage,
-    /// In microseconds.
-    passed: u32,
-    limit: u32,
+    clock: Clock,
+    /// The counter when the wait began.
+    began: u64,
+    /// In ticks.
+    limit: u64,
 }
 
 impl Wait {
-    const fn new(hypercall: HypercallPage, seconds: u32) -> Self {
-        Self { hypercall, passed: 0, limit: seconds * 1_000_000 }
+    fn new(clock: Clock, seconds: u32) -> Self {
+        Self { clock, began: cpu::time_stamp(), limit: clock.ticks(seconds) }
     }
 
-    /// Lets a moment pass; `false` when time is up.
+    /// Lets a moment pass. Returns `false` when time is up.
     pub fn pause(&mut self) -> bool {
-        sched::yield_now(&self.hypercall);
-        let pause = if self.passed < 100_000 { PAUSE } else { LONG_PAUSE };
-        stall(pause);
-        self.passed = self.passed.saturating_add(pause);
-        self.passed < self.limit
+        self.clock.pause();
+        cpu::time_stamp().wrapping_sub(self.began) < self.limit
     }
 }
 
@@ -134,6 +167,7 @@ pub type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
 /// The copy's part of Xen.
 pub struct Platform {
     hypercall: HypercallPage,
+    clock: Clock,
     table: RefCell<grant::Table<Vec<u32>>>,
     /// Number of the first entry of the table's frame.
     first: u32,
@@ -158,7 +192,8 @@ impl Platform {
                 return Err(Refusal::InUse);
             }
         }
-        let mut store = open_store(hypercall, location, port_driver)?;
+        let clock = Clock::new(hypercall);
+        let mut store = open_store(clock, location, port_driver)?;
         let mut names: Vec<u8> = pool::try_vec(polled::NAMES)?;
         let names = names.as_mut_slice().try_into().map_err(|_| Refusal::NoStore)?;
         if !polled::any_shown(&mut store, names)? {
@@ -175,12 +210,12 @@ impl Platform {
         let list = pool::try_vec(grant::ENTRIES_PER_FRAME)?;
         let table = grant::Table::new(entries, list).map_err(|_| Refusal::NoFrame)?;
         let first = index * grant::ENTRIES_PER_FRAME as u32;
-        Ok((Self { hypercall, table: RefCell::new(table), first }, store))
+        Ok((Self { hypercall, clock, table: RefCell::new(table), first }, store))
     }
 
     /// Returns a wait of so many seconds.
     pub fn wait(&self, seconds: u32) -> Wait {
-        Wait::new(self.hypercall, seconds)
+        Wait::new(self.clock, seconds)
     }
 
     /// Allocates a port that a domain may bind to. Nobody listens: it stays masked, as every port that xenpci
@@ -194,19 +229,21 @@ impl Platform {
 }
 
 /// Takes xenstore over from whoever used it.
-fn open_store(
-    hypercall: HypercallPage,
-    location: StoreLocation,
-    port_driver: &PortDriver,
-) -> Result<Store, Refusal> {
+fn open_store(clock: Clock, location: StoreLocation, port_driver: &PortDriver) -> Result<Store, Refusal> {
+    let hypercall = clock.hypercall;
     let memory = map(port_driver, location.frame.0 * PAGE_SIZE as u64)?;
-    let mut wait = Wait::new(hypercall, STORE_SECONDS);
+    // Between its answers the copy writes to the disk, which is no time of xenstored's.
+    let mut left = clock.ticks(STORE_SECONDS);
+    let mut pause = move || {
+        left = left.saturating_sub(clock.pause());
+        left > 0
+    };
     let ring = Ring::inherit(memory, QUIET, || {
         // It may be waiting for room that was made, or for a notification that was never sent.
         let _ = event_channel::send(&hypercall, location.port);
-        wait.pause()
+        pause()
     });
-    let pause: StoreWait = pool::try_box(move || wait.pause())?;
+    let pause: StoreWait = pool::try_box(pause)?;
     let polling = Polling::new(hypercall, location.port, pause);
     Ok(Client::new(ring.ok_or(Refusal::Restless)?, polling, pool::try_vec(PAYLOAD_BUFFER)?)?)
 }
