@@ -45,6 +45,7 @@ pub mod provenance;
 pub mod reason;
 pub mod record;
 pub mod root_bus;
+pub mod setup_class;
 pub mod start_override;
 pub mod storage_id;
 pub mod tripwire;

@@ -144,8 +144,8 @@ fn each(
 /// Most UTF-16 units of a list of ids that is read onto the stack.
 const LONGEST_IDS: usize = 768;
 
-/// The System setup class, whose devices are buses and bridges: {4D36E97D-E325-11CE-BFC1-08002BE10318}.
-const SYSTEM_CLASS: &[u16] = utf16!("{4D36E97D-E325-11CE-BFC1-08002BE10318}");
+/// The System setup class, whose devices are buses and bridges.
+const SYSTEM_CLASS: &[u16] = utf16!(guard::setup_class::SYSTEM);
 
 /// Returns the kind of a device whose ids cannot be read. Of the classes that the filter is on, one has no
 /// storage devices.

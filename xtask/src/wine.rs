@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use guard::setup_class::FILTERED;
 
 use crate::{command, layout::Layout, setup};
 
@@ -191,13 +192,6 @@ fn life(wine: &Wine, layout: &Layout, version: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(&path)?).into_owned())
 }
 
-/// The classes that idefilter is an upper filter of.
-const CLASSES: [&str; 4] = [
-    "{4D36E97D-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E96A-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E97B-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E967-E325-11CE-BFC1-08002BE10318}",
-];
 /// Another class with the name in its list, which is nobody's business.
 const OTHER_CLASS: &str = "{4D36E972-E325-11CE-BFC1-08002BE10318}";
 
@@ -208,7 +202,7 @@ fn judge_lists(wine: &Wine) -> Result<()> {
         let text = wine.run(&["wine", "reg", "query", &key, "/v", "UpperFilters"])?;
         Ok::<_, anyhow::Error>((text.contains("idefilter"), text.contains("another")))
     };
-    for class in CLASSES {
+    for class in FILTERED {
         let left = list(class)?;
         ensure!(left == (false, true), "the list of {class} after idefallback: {left:?}");
     }
@@ -248,7 +242,7 @@ fn install(wine: &Wine, layout: &Layout) -> Result<()> {
              \"ImagePath\"=\"C:\\\\windows\\\\system32\\\\drivers\\\\{name}.sys\"\n"
         );
     }
-    for class in CLASSES.iter().chain([&OTHER_CLASS]) {
+    for class in FILTERED.iter().chain([&OTHER_CLASS]) {
         // "another", "idefilter".
         text += &format!(
             "[{key}\\Control\\Class\\{class}]\n\"UpperFilters\"=hex(7):61,6e,6f,74,68,65,72,00,69,64,65,66,69,6c,74,\\\n  \

@@ -19,13 +19,7 @@ pub const DRIVERS: [&str; 4] = guard::start_override::SUITE;
 /// The INF files; idefallback is installed with idefilter.
 pub const INFS: [&str; 3] = ["idefilter", "xenpci", "xenvbd"];
 
-/// The classes whose upper filter idefilter is: System, IDE controllers, SCSI adapters, disks.
-pub const FILTERED: [&str; 4] = [
-    "{4D36E97D-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E96A-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E97B-E325-11CE-BFC1-08002BE10318}",
-    "{4D36E967-E325-11CE-BFC1-08002BE10318}",
-];
+pub use guard::setup_class::FILTERED;
 
 /// A package as it was read.
 #[derive(Clone, Debug)]

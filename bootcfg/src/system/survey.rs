@@ -6,6 +6,7 @@
 //! filters, SAN policy), and the sources of other suites' own cleaning tools.
 
 use anyhow::Result;
+use guard::setup_class;
 use std::{collections::BTreeSet, path::Path};
 
 use super::registry::Registry;
@@ -13,14 +14,14 @@ use crate::{find, menu::Finding, suites};
 
 /// Classes whose devices stand on the way to the boot disk, with what they are called.
 const CLASSES: [(&str, &str); 5] = [
-    ("{4D36E97D-E325-11CE-BFC1-08002BE10318}", "System"),
-    ("{4D36E96A-E325-11CE-BFC1-08002BE10318}", "IDE controllers"),
-    ("{4D36E97B-E325-11CE-BFC1-08002BE10318}", "storage controllers"),
-    ("{4D36E967-E325-11CE-BFC1-08002BE10318}", "disks"),
-    ("{71A27CDD-812A-11D0-BEC7-08002BE2092F}", "volumes"),
+    (setup_class::SYSTEM, "System"),
+    (setup_class::HDC, "IDE controllers"),
+    (setup_class::SCSI_ADAPTER, "storage controllers"),
+    (setup_class::DISK_DRIVE, "disks"),
+    (setup_class::VOLUME, "volumes"),
 ];
 /// The classes among them whose devices are controllers.
-const CONTROLLERS: [&str; 2] = [CLASSES[1].0, CLASSES[2].0];
+const CONTROLLERS: [&str; 2] = [setup_class::HDC, setup_class::SCSI_ADAPTER];
 /// Buses whose devices are there when a system boots. Others' leftovers are found by nobody.
 const BUSES: [&str; 6] = ["PCI", "ACPI", "ACPI_HAL", "IDE", "SCSI", "STORAGE"];
 /// Drivers without which no Windows finds its volume, where they are registered at all.

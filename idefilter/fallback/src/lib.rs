@@ -28,19 +28,17 @@ const FILTER: &str = "idefilter";
 
 /// The key of a class.
 macro_rules! class {
-    ($guid:literal) => {
-        utf16!(concat!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Control\\Class\\", $guid))
+    ($class:ident) => {
+        utf16!(concat!(
+            "\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Control\\Class\\",
+            guard::setup_class!($class)
+        ))
     };
 }
 
-/// The keys of the classes that idefilter is an upper filter of (inf/idefilter.inf): System, IDE controllers
-/// and channels, SCSI adapters, disks.
-const CLASSES: [&[u16]; 4] = [
-    class!("{4D36E97D-E325-11CE-BFC1-08002BE10318}"),
-    class!("{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
-    class!("{4D36E97B-E325-11CE-BFC1-08002BE10318}"),
-    class!("{4D36E967-E325-11CE-BFC1-08002BE10318}"),
-];
+/// The keys of [`guard::setup_class::FILTERED`].
+const CLASSES: [&[u16]; guard::setup_class::FILTERED.len()] =
+    [class!(System), class!(Hdc), class!(ScsiAdapter), class!(DiskDrive)];
 
 wdm::entry_without_devices!(look);
 
