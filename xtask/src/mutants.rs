@@ -194,6 +194,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("first-pv-boot")],
     },
     Mutant {
+        what: "requests to disks may take as long as NT's own default before Windows 8",
+        file: "inf/xenvbd.inf",
+        from: "TimeOutValue,0x00010003,120",
+        to: "TimeOutValue,0x00010003,10",
+        caught_by: &[Guest("backend-stops")],
+    },
+    Mutant {
+        what: "requests to PV disks may take as long as NT's own default from Windows 8 on",
+        file: "inf/xenvbd.inf",
+        from: "HKR,Parameters,IoTimeoutValue,0x00010003,120",
+        to: "HKR,Parameters,IoTimeoutValue,0x00010003,10",
+        caught_by: &[Guest("backend-stops-10.0")],
+    },
+    Mutant {
         what: "PV disks say that they are on a SCSI bus",
         file: "inf/xenvbd.inf",
         from: "HKR,Parameters,BusType,0x00010001,8",

@@ -46,6 +46,8 @@ pub struct Disk {
     removed: bool,
     /// The SAN policy keeps it offline.
     offline: bool,
+    /// Seconds that a transfer may take: the miniport's `IoTimeoutValue` from NT 6.2 on, or [`timeout`].
+    pub timeout: u32,
     #[allow(clippy::vec_box, reason = "a partition's PDO holds its address")]
     partitions: Option<Vec<Box<Partition>>>,
 }
@@ -107,6 +109,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
         started: false,
         removed: false,
         offline: false,
+        timeout: timeout(),
         partitions: None,
     };
     let extension = Box::into_raw(Box::new(Extension::Disk(Box::new(disk))));
@@ -221,6 +224,8 @@ unsafe fn start(disk: &mut Disk) -> NtStatus {
         let pieces = adapter.maximum_physical_pages.saturating_sub(1).max(1);
         disk.max_transfer = adapter.maximum_transfer_length.min(pieces.saturating_mul(PAGE_SIZE as u32));
         (*disk.device).alignment_requirement = adapter.alignment_mask;
+        let miniport = property::query_miniport(disk.lower).map_or(0, |miniport| miniport.io_timeout_value);
+        disk.timeout = if miniport == 0 { timeout() } else { miniport.into() };
         let sized = read_capacity(disk);
         if !status::success(sized) {
             release(disk);
@@ -277,7 +282,7 @@ unsafe fn read_capacity(disk: &mut Disk) -> NtStatus {
 pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
     let Extension::Disk(disk) = extension_of(device) else { return (0, 0) };
     let mut sense = [0; sense::LENGTH];
-    let mut srb = Srb::execute(&[0; 6], Direction::None, null_mut(), 0, timeout(), &mut sense);
+    let mut srb = Srb::execute(&[0; 6], Direction::None, null_mut(), 0, disk.timeout, &mut sense);
     let found = request::send(disk.lower, &mut srb);
     let told = match Sense::parse(&sense) {
         Some(sense) if !status::success(found) => {
@@ -305,7 +310,7 @@ pub unsafe fn command(
     let Extension::Disk(disk) = extension_of(device) else { return Err(None) };
     let mut sense = [0; sense::LENGTH];
     let (buffer, length) = (data.as_mut_ptr(), data.len() as u32);
-    let mut srb = Srb::execute(cdb, direction, buffer, length, timeout(), &mut sense);
+    let mut srb = Srb::execute(cdb, direction, buffer, length, disk.timeout, &mut sense);
     let found = request::send(disk.lower, &mut srb);
     if status::success(found) { Ok(srb.data_transfer_length as usize) } else { Err(Sense::parse(&sense)) }
 }

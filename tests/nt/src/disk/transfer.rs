@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use alloc::boxed::Box;
 
-use super::device::{Disk, direction, timeout};
+use super::device::{Disk, direction};
 use super::request::{self, RETRIES};
 use crate::io;
 use crate::nt::*;
@@ -69,7 +69,7 @@ pub unsafe fn begin(disk: &Disk, irp: *mut Irp) -> NtStatus {
         let lba = (byte_offset as u64 + u64::from(at)) / u64::from(size);
         let (command, cdb_length) = cdb::transfer(write, lba, bytes / size);
         let data = buffer.add(at as usize);
-        whole_part(whole, disk, &command[..cdb_length], direction(write), data, bytes, timeout());
+        whole_part(whole, disk, &command[..cdb_length], direction(write), data, bytes, disk.timeout);
         at += bytes;
     }
     all_sent(whole)

@@ -113,6 +113,7 @@ pub unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
             alignment_mask: 1,
             ..AdapterDescriptor::new(this.identify.bus_type(), MAX_TRANSFER, pages)
         },
+        miniport: None,
         address: [(*this.channel).number, 0, this.number, 0],
     };
     let (found, information) = property::answer(irp, &properties);

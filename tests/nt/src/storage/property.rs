@@ -27,6 +27,8 @@ pub const IOCTL_DISK_CHECK_VERIFY: u32 = 0x0007_4800;
 const STORAGE_DEVICE_PROPERTY: u32 = 0;
 /// `StorageAdapterProperty`.
 const STORAGE_ADAPTER_PROPERTY: u32 = 1;
+/// `StorageMiniportProperty`, from NT 6.2 on.
+const STORAGE_MINIPORT_PROPERTY: u32 = 4;
 
 /// `STORAGE_PROPERTY_QUERY` without additional parameters.
 #[repr(C)]
@@ -82,6 +84,21 @@ pub struct AdapterDescriptor {
 }
 layout!(AdapterDescriptor, 32, maximum_transfer_length @ 8, adapter_uses_pio @ 20, bus_type @ 24);
 
+/// `STORAGE_MINIPORT_DESCRIPTOR` as NT 6.2 has it.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct MiniportDescriptor {
+    pub version: u32,
+    pub size: u32,
+    /// `STORAGE_PORT_CODE_SET`.
+    pub port_driver: u32,
+    pub lun_reset_supported: u8,
+    pub target_reset_supported: u8,
+    /// The miniport's `IoTimeoutValue`, 0 where it sets none.
+    pub io_timeout_value: u16,
+}
+layout!(MiniportDescriptor, 16, port_driver @ 8, io_timeout_value @ 14);
+
 /// `BusTypeAtapi` as `STORAGE_BUS_TYPE`.
 pub const BUS_TYPE_ATAPI: u32 = 2;
 /// `BusTypeAta` as `STORAGE_BUS_TYPE`.
@@ -97,6 +114,8 @@ pub struct Properties<'a> {
     pub serial: &'a [u8],
     /// The adapter, bus type included.
     pub adapter: AdapterDescriptor,
+    /// The miniport, where the port driver has one and the version of NT describes it.
+    pub miniport: Option<MiniportDescriptor>,
     /// Port, path, target and logical unit.
     pub address: [u8; 4],
 }
@@ -132,6 +151,9 @@ pub unsafe fn answer(irp: *mut Irp, properties: &Properties) -> (NtStatus, usize
             match (*irp).system_buffer.cast::<u32>().read() {
                 STORAGE_DEVICE_PROPERTY => give(irp, &device_descriptor(properties), length, 8),
                 STORAGE_ADAPTER_PROPERTY => give(irp, properties.adapter.as_bytes(), length, 8),
+                STORAGE_MINIPORT_PROPERTY if let Some(miniport) = &properties.miniport => {
+                    give(irp, miniport.as_bytes(), length, 8)
+                }
                 _ => (status::NOT_SUPPORTED, 0),
             }
         }
@@ -192,8 +214,21 @@ fn device_descriptor(properties: &Properties) -> alloc::vec::Vec<u8> {
 /// # Safety
 /// `device` must be referenced or attached to.
 pub unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterDescriptor> {
-    let query = PropertyQuery { property_id: STORAGE_ADAPTER_PROPERTY, query_type: 0, additional: 0 };
-    let mut descriptor = AdapterDescriptor::new_zeroed();
+    query(device, STORAGE_ADAPTER_PROPERTY)
+}
+
+/// Asks the adapter below a device for its miniport's descriptor. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `device` must be referenced or attached to.
+pub unsafe fn query_miniport(device: *mut DeviceObject) -> Option<MiniportDescriptor> {
+    query(device, STORAGE_MINIPORT_PROPERTY)
+}
+
+/// Asks for a property's descriptor.
+unsafe fn query<T: FromBytes + IntoBytes>(device: *mut DeviceObject, property_id: u32) -> Option<T> {
+    let query = PropertyQuery { property_id, query_type: 0, additional: 0 };
+    let mut descriptor = T::new_zeroed();
     let (found, _) = irp::device_control(
         device,
         IOCTL_STORAGE_QUERY_PROPERTY,

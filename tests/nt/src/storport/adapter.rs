@@ -4,6 +4,7 @@
 use core::mem::zeroed;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use zerocopy::FromZeros;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,7 +19,7 @@ use super::{request, scan, timer};
 use crate::cm;
 use crate::ke::{self, Lock};
 use crate::nt::*;
-use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI};
+use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI, MiniportDescriptor};
 use crate::storage::{child, fdo, irp as request_packet};
 use crate::verifier::balanced;
 
@@ -43,6 +44,8 @@ pub struct Adapter {
     pub number: u32,
     /// `STORAGE_BUS_TYPE`, as the miniport's service has it in its parameters.
     bus_type: u32,
+    /// `Parameters\IoTimeoutValue` in seconds, or 0.
+    io_timeout: u16,
     /// The configuration, as the miniport's `HwFindAdapter` left it.
     pub configuration: PortConfiguration,
     /// The miniport's per-adapter memory, in units of 16 bytes; not touched by Storport.
@@ -112,6 +115,19 @@ impl Adapter {
             ..AdapterDescriptor::new(self.bus_type, self.configuration.maximum_transfer_length, pages)
         }
     }
+
+    /// Returns the miniport's descriptor, from NT 6.2 on.
+    pub fn miniport_descriptor(&self) -> Option<MiniportDescriptor> {
+        /// `StoragePortCodeSetStorport`.
+        const STORPORT: u32 = 2;
+        crate::boot::options().nt.is_nt62().then(|| MiniportDescriptor {
+            version: size_of::<MiniportDescriptor>() as u32,
+            size: size_of::<MiniportDescriptor>() as u32,
+            port_driver: STORPORT,
+            io_timeout_value: self.io_timeout,
+            ..MiniportDescriptor::new_zeroed()
+        })
+    }
 }
 
 /// Returns the extension of a device of Storport's.
@@ -145,8 +161,13 @@ pub unsafe fn free_unit_extension(device: *mut DeviceObject) {
 
 /// Returns `Parameters\BusType` of a miniport's service; without it a SCSI bus.
 unsafe fn bus_type(driver: *mut DriverObject) -> u32 {
+    parameter(driver, "BusType").unwrap_or(BUS_TYPE_SCSI)
+}
+
+/// Returns a number below `Parameters` of a miniport's service.
+unsafe fn parameter(driver: *mut DriverObject, name: &str) -> Option<u32> {
     let parameters = alloc::format!("{}\\{}\\Parameters", cm::SERVICES, crate::io::driver::name_of(driver));
-    cm::get(&parameters, "BusType").and_then(|value| value.as_dword()).unwrap_or(BUS_TYPE_SCSI)
+    cm::get(&parameters, name).and_then(|value| value.as_dword())
 }
 
 /// `AddDevice` of every miniport.
@@ -162,6 +183,7 @@ pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut Dev
         lower,
         number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
         bus_type: bus_type(driver),
+        io_timeout: parameter(driver, "IoTimeoutValue").map_or(0, |seconds| seconds as u16),
         configuration: zeroed(),
         memory: Vec::new(),
         ranges: Vec::new(),

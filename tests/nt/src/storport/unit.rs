@@ -186,6 +186,7 @@ pub unsafe fn device_control(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
         inquiry: &unit.inquiry,
         serial: &unit.serial,
         adapter: (*unit.adapter).descriptor(),
+        miniport: (*unit.adapter).miniport_descriptor(),
         address: [(*unit.adapter).number as u8, path, target, lun],
     };
     let (found, information) = property::answer(irp, &properties);
