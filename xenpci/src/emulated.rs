@@ -14,7 +14,7 @@ use wdm::{NtStatus, debug_print, pool, time};
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
-use crate::state::Told;
+use crate::state::Published;
 use crate::{DRIVER, hypercall_page};
 
 /// Time that xenstored may take for everything together.
@@ -92,7 +92,7 @@ fn converse() -> Result<(), Failure> {
     let deadline = now + frequency * PATIENCE.as_secs();
     let polling = Polling::new(hypercall, location.port, || time::performance_counter().0 < deadline);
     let mut client = Client::new(ring, polling, buffer).map_err(Failure::Store)?;
-    Told::default().tell(&mut client, status, false);
+    Published::default().tell(&mut client, status, false);
     // A request that is still open must not be left to whoever comes next.
     client.release().map_err(Failure::Store)?;
     Ok(())

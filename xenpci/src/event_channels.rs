@@ -125,7 +125,7 @@ impl Bindings {
 struct Processor {
     vcpu: Vcpu,
     /// It has an interrupt of its own.
-    told: AtomicBool,
+    own_vector: AtomicBool,
     /// Held while callbacks run, so that a port which has been unbound under it is quiet. Two processors'
     /// are never held together.
     bindings: SpinLock<Bindings>,
@@ -156,7 +156,7 @@ impl EventChannels {
             words.resize_with(Port::LIMIT as usize / WORD, || None);
             processors.push(Processor {
                 vcpu: Vcpu::new(vcpu),
-                told: AtomicBool::new(false),
+                own_vector: AtomicBool::new(false),
                 bindings: SpinLock::new(Bindings(words)),
             });
         }
@@ -168,7 +168,7 @@ impl EventChannels {
     pub fn rebuild(&self, shared_info: SharedMemory) {
         for processor in &self.processors {
             processor.bindings.lock().clear();
-            processor.told.store(false, Ordering::Release);
+            processor.own_vector.store(false, Ordering::Release);
         }
         let channels = self.channels.call_once(|| Channels::new(shared_info));
         for port in (0..Port::LIMIT).map(Port) {
@@ -189,15 +189,15 @@ impl EventChannels {
 
     /// Sets whether a processor has an interrupt of its own, by which ports of clients that ask for it are
     /// served from now on. Any IRQL.
-    pub fn set_told(&self, processor: usize, told: bool) {
+    pub fn set_own_vector(&self, processor: usize, own: bool) {
         if let Some(processor) = self.processors.get(processor) {
-            processor.told.store(told, Ordering::Release);
+            processor.own_vector.store(own, Ordering::Release);
         }
     }
 
     /// Returns true if a processor has an interrupt of its own. Any IRQL.
-    pub fn is_told(&self, processor: usize) -> bool {
-        self.processors.get(processor).is_some_and(|processor| processor.told.load(Ordering::Acquire))
+    pub fn has_own_vector(&self, processor: usize) -> bool {
+        self.processors.get(processor).is_some_and(|processor| processor.own_vector.load(Ordering::Acquire))
     }
 
     /// Acknowledges an interrupt of a processor. Returns true if Xen wants an upcall of it; withdraws the
@@ -222,8 +222,8 @@ impl EventChannels {
 
     /// Returns the processor that serves a client which asks for `processor`.
     fn serving(&self, processor: usize) -> &Processor {
-        let told = self.processors.get(processor).filter(|it| it.told.load(Ordering::Acquire));
-        told.unwrap_or(&self.processors[0])
+        let own = self.processors.get(processor).filter(|it| it.own_vector.load(Ordering::Acquire));
+        own.unwrap_or(&self.processors[0])
     }
 
     /// Allocates a port that `remote` may bind to, masked, to be served by `processor` where that has an

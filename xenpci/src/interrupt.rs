@@ -140,7 +140,7 @@ impl Upcall {
         for message in &self.messages {
             let Some(vcpu) = self.channels.vcpu(message.processor) else { continue };
             match hvm::set_upcall_vector(&self.hypercall, vcpu, message.vector) {
-                Ok(()) => self.channels.set_told(message.processor, true),
+                Ok(()) => self.channels.set_own_vector(message.processor, true),
                 Err(error) => {
                     debug_print!(DRIVER, "processor {} has no vector: {error}", message.processor);
                 }
@@ -154,7 +154,7 @@ impl Upcall {
     pub fn prove(&self) -> usize {
         let works = |message: &Message| {
             let before = message.connected.taken();
-            self.channels.is_told(message.processor)
+            self.channels.has_own_vector(message.processor)
                 && self
                     .channels
                     .reaches(message.processor, || message.connected.taken() != before)
@@ -166,7 +166,7 @@ impl Upcall {
                 working += 1;
             } else {
                 debug_print!(DRIVER, "processor {}: its interrupt does not arrive", message.processor);
-                self.channels.set_told(message.processor, false);
+                self.channels.set_own_vector(message.processor, false);
             }
         }
         working

@@ -40,8 +40,8 @@ pub struct Platform {
     window: Window,
     clients: Clients,
     epoch: AtomicU32,
-    /// Processors with an interrupt of their own.
-    told: AtomicU32,
+    /// Number of processors with an interrupt of their own.
+    processors_with_own_vector: AtomicU32,
 }
 
 /// The reason why the platform cannot be set up.
@@ -140,13 +140,13 @@ impl Platform {
             window,
             clients,
             epoch: AtomicU32::new(0),
-            told: AtomicU32::new(0),
+            processors_with_own_vector: AtomicU32::new(0),
         };
         platform.rebuild(&mut platform.store.hold())?;
 
         let (major, minor) = xen.version;
         let (vector, level) = (interrupt.vector, interrupt.level);
-        let (grants, own) = (platform.grants.available(), platform.told());
+        let (grants, own) = (platform.grants.available(), platform.processors_with_own_vector());
         debug_print!(
             DRIVER,
             "Xen {major}.{minor}, {grants} grants, upcalls by the line (vector {vector:#x} at level {level}) and {own} \
@@ -167,7 +167,7 @@ impl Platform {
         if !self.upcall.more_than(before) {
             return Err(Failure::NoUpcall);
         }
-        self.told.store(self.upcall.prove() as u32, Ordering::Relaxed);
+        self.processors_with_own_vector.store(self.upcall.prove() as u32, Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -240,14 +240,14 @@ impl Platform {
         &self.channels
     }
 
-    /// Grants.
+    /// Returns the grant table.
     pub const fn grants(&self) -> &Grants {
         &self.grants
     }
 
-    /// Processors with an interrupt of their own. Any IRQL.
-    pub fn told(&self) -> u32 {
-        self.told.load(Ordering::Relaxed)
+    /// Returns the number of processors with an interrupt of their own. Any IRQL.
+    pub fn processors_with_own_vector(&self) -> u32 {
+        self.processors_with_own_vector.load(Ordering::Relaxed)
     }
 
     /// Changes with each resume; never 0. Any IRQL.

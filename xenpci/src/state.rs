@@ -37,13 +37,13 @@ const UPDATED: &str = "data/updated";
 
 /// The state that the host has been told.
 #[derive(Default)]
-pub struct Told {
+pub struct Published {
     state: Option<State>,
     /// It refused: said once.
     refused: bool,
 }
 
-impl Told {
+impl Published {
     /// Tells the host how things stand, where it does not know. `serves` says whether xenstore's requests are
     /// served ([`crate::control`]), that is whether this suite runs the platform. PASSIVE_LEVEL; waits for
     /// xenstore.

@@ -49,7 +49,7 @@ use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
 use crate::control::{Ending, Features, NODE, Request};
 use crate::fdo::Fdo;
 use crate::platform::{Failure, Platform, SuspendError};
-use crate::state::Told;
+use crate::state::Published;
 use crate::{DRIVER, Extension, proof};
 
 /// INACCESSIBLE_BOOT_DEVICE: the bugcheck that Windows would raise here anyway.
@@ -154,10 +154,10 @@ impl Suspend {
             watched: AtomicBool::new(false),
             ending: Ending::new(),
         })?;
-        let (at, told) = (Shared::clone(platform), Shared::clone(&signal));
+        let (at, signals) = (Shared::clone(platform), Shared::clone(&signal));
         let thread = Thread::spawn(move || {
             if let Extension::Fdo(fdo) = device.extension() {
-                serve(&at, &told, fdo);
+                serve(&at, &signals, fdo);
             }
         })?;
         let context = Shared::as_ptr(&signal).cast_mut().cast();
@@ -245,7 +245,7 @@ unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _lengt
 /// Runs the thread.
 fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
     let (button, channel) = (fdo.button(), fdo.channel());
-    let (mut features, mut told) = (Features::default(), Told::default());
+    let (mut features, mut published) = (Features::default(), Published::default());
     let (mut said, mut before) = (None, None);
     loop {
         signal.asked.wait();
@@ -254,18 +254,18 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
         if let Some((irp, lower)) = falling_asleep {
             hibernate(platform, &signal.awake, irp, lower);
             features.forget();
-            told.forget();
+            published.forget();
         }
         if signal.stopping.load(Ordering::Acquire) {
             features.tell(platform, false, false);
-            platform.store().request(|store| told.withdraw(store));
+            platform.store().request(|store| published.withdraw(store));
             return;
         }
         if let Some(status) = guard_client::status() {
             if said.replace(status) != Some(status) {
                 channel.add(Kind::Status, status.phase.0 << 16 | status.reason & 0xFFFF);
             }
-            platform.store().request(|store| told.tell(store, status, true));
+            platform.store().request(|store| published.tell(store, status, true));
         }
         features.tell(platform, signal.watched.load(Ordering::Acquire), button.is_watched());
         let asked = Request::read(platform);
@@ -280,7 +280,7 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
                 channel.add(Kind::Resumed, anew.into());
                 if anew {
                     features.forget();
-                    told.forget();
+                    published.forget();
                     // Once more, for what is to be told of the new domain.
                     signal.asked.set();
                 }
@@ -304,8 +304,8 @@ fn suspend(platform: &Platform) {
     let client = platform.clients().0.lock();
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
     if ready {
-        let told = platform.store().request(|store| store.write(NODE, b""));
-        match told {
+        let emptied = platform.store().request(|store| store.write(NODE, b""));
+        match emptied {
             Some(Ok(())) => carry_out(platform),
             _ => debug_print!(DRIVER, "not suspended: {NODE} cannot be written"),
         }
@@ -359,7 +359,7 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
 
 /// Handles a resume in a new domain, which may have its emulated disks.
 fn resumed(platform: &Platform) {
-    let (grants, own) = (platform.grants().available(), platform.told());
+    let (grants, own) = (platform.grants().available(), platform.processors_with_own_vector());
     debug_print!(DRIVER, "resumed, {grants} grants, {own} processors' own vectors");
     if let Action::Stop(stop) = proof::resumed() {
         bugcheck::stop(BUGCHECK_CODE, stop.parameters(0))

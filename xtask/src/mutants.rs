@@ -511,8 +511,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "every event goes to the first processor",
         file: "xenpci/src/event_channels.rs",
-        from: "told.unwrap_or(&self.processors[0])",
-        to: "told.map_or(&self.processors[0], |_| &self.processors[0])",
+        from: "own.unwrap_or(&self.processors[0])",
+        to: "own.map_or(&self.processors[0], |_| &self.processors[0])",
         caught_by: &[Guest("two-processors")],
     },
     Mutant {
