@@ -22,11 +22,11 @@ struct State {
     /// The last census, for displays.
     census: Option<Counts>,
     /// The status that [`Signals::CHANGED`] was last raised for.
-    told: Option<abi::Status>,
+    last_status: Option<abi::Status>,
 }
 
 static STATE: SpinLock<State> =
-    SpinLock::new(State { guard: Guard::new(), record: Record::new(), census: None, told: None });
+    SpinLock::new(State { guard: Guard::new(), record: Record::new(), census: None, last_status: None });
 
 /// True if qemu is to be asked to unplug its disks. Set before the guard is sealed.
 static UNPLUG_WANTED: AtomicBool = AtomicBool::new(true);
@@ -132,7 +132,7 @@ pub fn status() -> abi::Status {
 fn status_changed() -> bool {
     let mut state = STATE.lock();
     let status = state.status();
-    state.told.replace(status) != Some(status)
+    state.last_status.replace(status) != Some(status)
 }
 
 impl State {

@@ -42,7 +42,7 @@ pub struct Drive {
     /// Name of the medium that the backend was connected with.
     connected_with: Mutex<Vec<u8>>,
     /// The last value of the node [`EJECTED`].
-    told: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl Drive {
@@ -59,7 +59,7 @@ impl Drive {
         Ok(Self {
             drive: scsi::cdrom::Drive::new(disk.sectors, identity),
             connected_with: Mutex::new(name(platform, backend)?)?,
-            told: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
         })
     }
 
@@ -70,13 +70,13 @@ impl Drive {
 
     /// Returns true if dom0 has to be told that the medium was ejected or loaded. Any IRQL.
     pub fn has_news(&self) -> bool {
-        self.drive.is_ejected() != self.told.load(Ordering::Relaxed)
+        self.drive.is_ejected() != self.reported.load(Ordering::Relaxed)
     }
 
-    /// Tells it. PASSIVE_LEVEL.
+    /// Reports it in xenstore. PASSIVE_LEVEL.
     pub fn tell(&self, platform: Platform, device: VirtualDevice) {
         let ejected = self.drive.is_ejected();
-        if ejected == self.told.swap(ejected, Ordering::Relaxed) {
+        if ejected == self.reported.swap(ejected, Ordering::Relaxed) {
             return;
         }
         let value: &[u8] = if ejected { b"1" } else { b"0" };
