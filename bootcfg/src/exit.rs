@@ -32,25 +32,25 @@ pub enum Exit {
 
 /// An error that knows its exit code.
 #[derive(Debug)]
-pub struct Told {
+pub struct ExitError {
     exit: Exit,
     text: String,
 }
 
-impl Told {
+impl ExitError {
     /// Returns an error with what to tell the user.
-    pub fn new(exit: Exit, text: impl Into<String>) -> Told {
-        Told { exit, text: text.into() }
+    pub fn new(exit: Exit, text: impl Into<String>) -> ExitError {
+        ExitError { exit, text: text.into() }
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for ExitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for ExitError {}
 
 /// Returns the exit code of an error: that of the first cause that has one.
 #[must_use]
@@ -59,8 +59,8 @@ pub fn code(error: &anyhow::Error) -> Exit {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if let Some(told) = cause.downcast_ref::<Told>() {
-        return Some(told.exit);
+    if let Some(error) = cause.downcast_ref::<ExitError>() {
+        return Some(error.exit);
     }
     if cause.is::<hive::Error>() {
         return Some(Exit::Unusable);
@@ -75,16 +75,16 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 #[must_use]
 pub fn or(error: anyhow::Error, exit: Exit) -> anyhow::Error {
     match error.chain().find_map(of_cause) {
-        None | Some(Exit::Io) => Told::new(exit, format!("{error:#}")).into(),
+        None | Some(Exit::Io) => ExitError::new(exit, format!("{error:#}")).into(),
         Some(_) => error,
     }
 }
 
 /// Returns with an error of the given [`Exit`].
 #[macro_export]
-macro_rules! told {
+macro_rules! bail_as {
     ($exit:ident, $($text:tt)*) => {
-        return Err($crate::exit::Told::new($crate::exit::Exit::$exit, format!($($text)*)).into())
+        return Err($crate::exit::ExitError::new($crate::exit::Exit::$exit, format!($($text)*)).into())
     };
 }
 
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn the_first_cause_that_has_a_code_gives_it() {
-        let told = || -> anyhow::Result<()> { told!(Busy, "in use") };
-        assert_eq!(code(&told().context("outer").unwrap_err()), Exit::Busy);
+        let busy = || -> anyhow::Result<()> { bail_as!(Busy, "in use") };
+        assert_eq!(code(&busy().context("outer").unwrap_err()), Exit::Busy);
         let io = |kind| anyhow::Error::new(io::Error::from(kind)).context("outer");
         assert_eq!(code(&io(io::ErrorKind::ReadOnlyFilesystem)), Exit::NotPermitted);
         assert_eq!(code(&io(io::ErrorKind::StorageFull)), Exit::Io);

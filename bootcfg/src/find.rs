@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{files::Disk, place::Place, replace, told};
+use crate::{bail_as, files::Disk, place::Place, replace};
 
 /// Where boot configurations are, below a system volume or an EFI system partition.
 const STORES: [&str; 3] = ["Boot/BCD", "EFI/Microsoft/Boot/BCD", "boot/efi/EFI/Microsoft/Boot/BCD"];
@@ -17,7 +17,7 @@ const STORES: [&str; 3] = ["Boot/BCD", "EFI/Microsoft/Boot/BCD", "boot/efi/EFI/M
 /// There is none, or more than one.
 pub fn below(root: &Path) -> Result<Place> {
     if !root.is_dir() {
-        told!(
+        bail_as!(
             Unusable,
             "{} is no folder; --root takes the folder where the guest's volume is mounted",
             root.display()
@@ -35,7 +35,7 @@ pub fn below(root: &Path) -> Result<Place> {
     match places.len() {
         0 => match lost(root)? {
             Some(place) => Ok(place),
-            None => told!(
+            None => bail_as!(
                 Unusable,
                 "{} has no boot.ini, {}: is it the system volume (on newer Windows often a partition of its own)?",
                 root.display(),
@@ -45,7 +45,7 @@ pub fn below(root: &Path) -> Result<Place> {
         1 => Ok(places.remove(0)),
         _ => {
             let paths: Vec<_> = places.iter().map(ToString::to_string).collect();
-            told!(Unusable, "there are several: {}; say which by --boot-ini or --store", paths.join(", "))
+            bail_as!(Unusable, "there are several: {}; say which by --boot-ini or --store", paths.join(", "))
         }
     }
 }
@@ -148,7 +148,7 @@ pub fn inside(root: &Path, path: &Path) -> Result<()> {
     }
     let (root_leads, path_leads) = (leads(root)?, leads(path)?);
     if !path_leads.starts_with(&root_leads) {
-        told!(
+        bail_as!(
             Refused,
             "{} is a link that leads out of {}, to {}: the guest's volume must not decide which files of this machine are \
              read or written. Remove the link",

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hive::replay::{self, ReplayError};
 use std::path::{Path, PathBuf};
 
-use crate::{files::Files, find, replace, told};
+use crate::{bail_as, files::Files, find, replace};
 
 /// The log files' endings, in the order in which the loader tries them.
 const LOGS: [&str; 3] = [".LOG1", ".LOG2", ".LOG"];
@@ -47,7 +47,7 @@ impl HiveFile {
                 if logs.is_empty() {
                     why.push("there is no log file beside it".to_owned());
                 }
-                told!(
+                bail_as!(
                     Unusable,
                     "{} was not written to its end (sequence numbers {primary} and {secondary}), and what its log files \
                      hold does not complete it: {}. Boot Windows and shut it down cleanly. If it does not boot, see \
@@ -68,7 +68,7 @@ impl HiveFile {
 
     /// Returns the sentence for the user about what was replayed.
     #[must_use]
-    pub fn told(&self, path: &Path) -> Option<String> {
+    pub fn replay_note(&self, path: &Path) -> Option<String> {
         (!self.replayed.is_empty()).then(|| {
             format!(
                 "{} was not written to its end; it is read with {} replayed, as Windows would at its next start",

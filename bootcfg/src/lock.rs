@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
+    bail_as,
     files::{Disk, Files},
-    told,
 };
 
 /// Held while a boot configuration is changed; the file goes with it.
@@ -34,7 +34,7 @@ impl Lock {
         let path = PathBuf::from(name);
         loop {
             if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_file()) {
-                told!(
+                bail_as!(
                     Refused,
                     "{} is in the way: a link or a folder, which no such program made; remove it",
                     path.display()
@@ -46,7 +46,7 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    told!(
+                    bail_as!(
                         Busy,
                         "another xenguard is at work here ({} is locked); try again later",
                         path.display()

@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
+    bail_as,
     bcd::{BOOT_MANAGER, Bcd, Guid},
     boot_ini::BootIni,
-    told,
 };
 
 /// One entry of a boot menu.
@@ -114,7 +114,7 @@ impl Named {
             Named::Number(number) => return Ok(*number),
             Named::Default => return default_number(menu),
             Named::BootManager => {
-                told!(
+                bail_as!(
                     Refused,
                     "{{bootmgr}} is the boot manager, which is no entry; name one by its number or {{default}}"
                 )
@@ -126,7 +126,10 @@ impl Named {
         match menu.entries().iter().find(|entry| entry.id.eq_ignore_ascii_case(&text)) {
             Some(entry) => Ok(entry.number),
             None => {
-                told!(Refused, "{text} is no entry of the menu; `xenguard -v status` shows the identifiers")
+                bail_as!(
+                    Refused,
+                    "{text} is no entry of the menu; `xenguard -v status` shows the identifiers"
+                )
             }
         }
     }
@@ -251,7 +254,7 @@ pub const FOR_EVER: i64 = -1;
 /// It has a control character.
 pub fn refuse_control_characters(name: &str) -> Result<()> {
     if name.chars().any(crate::output::is_harmful) {
-        told!(Refused, "the name has a control character; use plain text");
+        bail_as!(Refused, "the name has a control character; use plain text");
     }
     Ok(())
 }
@@ -277,7 +280,7 @@ pub fn differing_words(one: &[String], other: &[String]) -> usize {
 pub fn default_number(menu: &dyn Menu) -> Result<usize> {
     match menu.entries().iter().find(|entry| entry.default) {
         Some(entry) => Ok(entry.number),
-        None => told!(Unusable, "the menu's default is none of its entries; choose one with --entry"),
+        None => bail_as!(Unusable, "the menu's default is none of its entries; choose one with --entry"),
     }
 }
 

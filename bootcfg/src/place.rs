@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    bail_as,
     bcd::{Bcd, bcdedit::Bcdedit},
     boot_ini::BootIni,
     exit::{self, Exit},
@@ -14,7 +15,7 @@ use crate::{
     hive_file::HiveFile,
     lock::Lock,
     menu::Configuration,
-    replace, told,
+    replace,
 };
 
 /// Where a boot configuration is.
@@ -113,14 +114,14 @@ impl Place {
         if !self.exists()
             && let Ok(Some(backup)) = self.last_backup()
         {
-            told!(
+            bail_as!(
                 Unusable,
                 "{self} is not there, but its backup {} is: `xenguard restore` brings it back",
                 backup.display()
             );
         }
         if let Some(target) = leads_away(path) {
-            told!(
+            bail_as!(
                 Refused,
                 "{self} is a symbolic link that leads out of its volume, to {}; if that is what you mean, name \
                  that file",
@@ -185,7 +186,10 @@ impl Place {
             (Place::Store(path), Configuration::Bcd(before), Configuration::Bcd(after)) => {
                 let bytes = edited_store(old.content(), before, after)?;
                 if Bcd::read(&bytes).context("the edited copy of the store")? != *after {
-                    told!(Tool, "the edited copy of the store is not what it should be; {self} is unchanged");
+                    bail_as!(
+                        Tool,
+                        "the edited copy of the store is not what it should be; {self} is unchanged"
+                    );
                 }
                 match &old.hive {
                     Some(hive) => hive.replace(&Disk, path, &bytes),
@@ -199,7 +203,7 @@ impl Place {
                     .with_context(|| format!("the backup is {}", backup.display()))?;
                 Ok(backup)
             }
-            _ => told!(Unusable, "a configuration of another kind"),
+            _ => bail_as!(Unusable, "a configuration of another kind"),
         }
     }
 

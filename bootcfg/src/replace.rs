@@ -16,8 +16,8 @@ use std::{
 };
 
 use crate::{
+    bail_as,
     files::{Attributes, Files},
-    told,
 };
 
 /// What stands behind the name of a backup, before its number.
@@ -50,7 +50,7 @@ pub fn replace_keeping(
         .attributes(path)
         .with_context(|| format!("cannot read the attributes of {}", path.display()))?;
     if files.read(path).with_context(|| format!("cannot read {}", path.display()))? != old {
-        told!(
+        bail_as!(
             Refused,
             "{} changed while it was being edited; nothing was written, try again",
             path.display()
@@ -139,7 +139,7 @@ pub fn backup(files: &dyn Files, path: &Path, content: &[u8], attributes: &Attri
             Err(error) => return Err(error.context("cannot make a backup; nothing was changed")),
         }
     }
-    told!(
+    bail_as!(
         Refused,
         "the name of the next backup of {} is taken (the last is number {last}); nothing was changed. Move its backups \
          to another folder and try again",

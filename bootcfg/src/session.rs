@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use crate::system::in_use::InUse;
 use crate::{
+    bail_as,
     bcd::bcdedit::Bcdedit,
     cli::Global,
     find,
@@ -14,7 +15,6 @@ use crate::{
     output::{Output, Tone},
     place::{Live, Place, Read},
     system::{Hibernation, System},
-    told,
 };
 
 /// One run of bootcfg.
@@ -56,7 +56,7 @@ impl Session {
                 None => find::below(Path::new(&format!("{drive}\\"))),
             };
         }
-        told!(
+        bail_as!(
             Usage,
             "say which boot configuration: --root DIR where the guest's system volume is mounted, --boot-ini FILE or --store BCD"
         )
@@ -74,7 +74,7 @@ impl Session {
         };
         let current = || match place {
             Place::Live(live) => live.bcdedit.current(),
-            _ => told!(
+            _ => bail_as!(
                 Refused,
                 "{{current}} is the entry that the running Windows was booted by, and only a running Windows with a BCD \
                  knows it; name the entry by its number or {{default}}"
@@ -139,10 +139,10 @@ impl Session {
             if has(folder)? {
                 return Ok(folder.to_owned());
             }
-            told!(Unusable, "{} has no {folder}/{}", root.display(), find::HIVE)
+            bail_as!(Unusable, "{} has no {folder}/{}", root.display(), find::HIVE)
         }
         if let Some(entry) = entry.filter(|entry| entry.loads != Loads::Windows) {
-            told!(
+            bail_as!(
                 Refused,
                 "entry {} does not load Windows; choose one that does by --entry, or name the folder by --windows",
                 entry.number
@@ -156,20 +156,20 @@ impl Session {
         }
         let mut found = find::windows(root)?;
         match (named, found.len()) {
-            (_, 0) => told!(
+            (_, 0) => bail_as!(
                 Unusable,
                 "{} has no Windows/{}: is it the volume that Windows is on?",
                 root.display(),
                 find::HIVE
             ),
             (None, 1) => Ok(found.remove(0)),
-            (None, _) => told!(
+            (None, _) => bail_as!(
                 Refused,
                 "{} has several Windows ({}); say which by --windows",
                 root.display(),
                 found.join(", ")
             ),
-            (Some(named), _) => told!(
+            (Some(named), _) => bail_as!(
                 Refused,
                 "the entry is of {named}, which is not below {}; there is {}. Say which entry by --entry, or which folder by \
                  --windows",
@@ -208,7 +208,7 @@ impl Session {
         #[cfg(target_os = "linux")]
         for (volume, used) in self.uses() {
             if let (InUse::By(users), false) = (used, self.global.dry_run) {
-                told!(
+                bail_as!(
                     Refused,
                     "the disk of {} is in use by {}: what two write at once is destroyed. Shut the guest down first",
                     volume.display(),
@@ -355,8 +355,8 @@ impl Session {
         }
         match self.output.ask(question) {
             Some(true) => Ok(()),
-            Some(false) => told!(Declined, "nothing was changed"),
-            None => told!(Declined, "{question} Confirm with --yes; nothing was changed"),
+            Some(false) => bail_as!(Declined, "nothing was changed"),
+            None => bail_as!(Declined, "{question} Confirm with --yes; nothing was changed"),
         }
     }
 

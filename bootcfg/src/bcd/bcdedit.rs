@@ -16,7 +16,7 @@ use super::{
         SYSTEM_ROOT, TIMEOUT,
     },
 };
-use crate::{files::Disk, hive_file::HiveFile, scratch::Scratch, told};
+use crate::{bail_as, files::Disk, hive_file::HiveFile, scratch::Scratch};
 
 /// bcdedit, and the store that it works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Bcdedit {
         let first = said.lines().skip_while(|line| !is_ruler(line)).nth(1);
         match first.and_then(|line| line.split_whitespace().last()).and_then(Guid::parse) {
             Some(guid) => Ok(guid),
-            None => told!(
+            None => bail_as!(
                 Tool,
                 "bcdedit does not say by which entry this Windows was booted; name it by its number"
             ),
@@ -127,7 +127,7 @@ impl Bcdedit {
         let mut now = old.clone();
         for (&planned, object) in new.objects.iter().filter(|(guid, _)| !old.objects.contains_key(guid)) {
             let Some(source) = source_of(old, object) else {
-                told!(Tool, "{planned} is a copy of no entry, and bcdedit cannot make its devices")
+                bail_as!(Tool, "{planned} is a copy of no entry, and bcdedit cannot make its devices")
             };
             let name = object.elements.get(&DESCRIPTION).and_then(Data::text).unwrap_or_default();
             self.run(&["/copy".into(), source.to_string(), "/d".into(), name])?;
@@ -135,7 +135,7 @@ impl Bcdedit {
             let is_new =
                 |(guid, made): &(&Guid, &Object)| !now.objects.contains_key(guid) && made.kind == object.kind;
             let Some((&actual, _)) = copied.objects.iter().find(is_new) else {
-                told!(Tool, "bcdedit /copy {source} reported success, but the store has no new entry")
+                bail_as!(Tool, "bcdedit /copy {source} reported success, but the store has no new entry")
             };
             expected.rename(planned, actual);
             now = copied;
@@ -147,7 +147,7 @@ impl Bcdedit {
         }
         match difference(&self.read()?, &expected) {
             None => Ok(()),
-            Some(what) => told!(Tool, "bcdedit reported success, but {what}"),
+            Some(what) => bail_as!(Tool, "bcdedit reported success, but {what}"),
         }
     }
 
@@ -168,7 +168,7 @@ impl Bcdedit {
             return Ok(output.stdout);
         }
         let said = [output.stdout, output.stderr].concat();
-        told!(
+        bail_as!(
             Tool,
             "bcdedit {} failed ({}); it must be run as an administrator. It said: {}",
             arguments.join(" "),

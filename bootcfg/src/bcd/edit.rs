@@ -11,8 +11,8 @@ use super::{
     },
 };
 use crate::{
+    bail_as,
     menu::{Loads, differing_words, other_words},
-    told,
 };
 
 /// What is added to the name of a PV entry.
@@ -176,30 +176,33 @@ impl Bcd {
     /// # Errors
     /// The source selects or refuses PV, or a PV entry of its system is there already.
     pub fn add_pv_entry(&mut self, source: Guid, name: Option<&str>) -> Result<Guid> {
-        let Some(object) = self.objects.get(&source) else { told!(Refused, "there is no entry {source}") };
+        let Some(object) = self.objects.get(&source) else { bail_as!(Refused, "there is no entry {source}") };
         match self.loads(source) {
             Loads::Windows => {}
             Loads::Recovery => {
-                told!(
+                bail_as!(
                     Refused,
                     "the entry loads Windows PE (recovery or setup), which has no PV drivers; choose another"
                 )
             }
-            Loads::Other => told!(Refused, "the entry does not load Windows; choose another by --entry"),
+            Loads::Other => bail_as!(Refused, "the entry does not load Windows; choose another by --entry"),
         }
         let options = self.options(source);
         if options.selects_pv() {
-            told!(Refused, "the entry boots with PV disks already; choose an emulated one");
+            bail_as!(Refused, "the entry boots with PV disks already; choose an emulated one");
         }
         if options.vetoes_pv() {
-            told!(Refused, "the entry has NOGPLPV among its options, which wins over GPLPV; remove it first");
+            bail_as!(
+                Refused,
+                "the entry has NOGPLPV among its options, which wins over GPLPV; remove it first"
+            );
         }
         if self.sibling(source, true).is_some() {
-            told!(Refused, "the same system has a PV entry already");
+            bail_as!(Refused, "the same system has a PV entry already");
         }
         let name = match name {
             Some(name) if name.contains('\0') || name.trim().is_empty() => {
-                told!(Refused, "a name must have text")
+                bail_as!(Refused, "a name must have text")
             }
             Some(name) => name.to_owned(),
             None => {
@@ -233,10 +236,10 @@ impl Bcd {
     /// It is no PV entry, or the only entry of its system.
     pub fn remove_pv_entry(&mut self, guid: Guid) -> Result<()> {
         if !self.options(guid).selects_pv() {
-            told!(Refused, "the entry {guid} is not a PV entry; only those are removed here");
+            bail_as!(Refused, "the entry {guid} is not a PV entry; only those are removed here");
         }
         let Some(sibling) = self.sibling(guid, false) else {
-            told!(
+            bail_as!(
                 Refused,
                 "the entry {guid} is the only one for its system; without it that system does not boot. \
                  Take GPLPV out of its loadoptions instead"

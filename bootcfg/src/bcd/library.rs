@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use crate::told;
+use crate::bail_as;
 
 /// The name with the version of the interface.
 const FILE: &str = "libhivex.so.0";
@@ -54,7 +54,7 @@ impl Library {
     pub fn load() -> Result<Library> {
         // SAFETY: loading the library runs no code of it but the C runtime's.
         let Ok(library) = (unsafe { libloading::os::unix::Library::new(FILE) }) else {
-            told!(
+            bail_as!(
                 Tool,
                 "{FILE} is not installed, and BCD stores are written through it: apt-get install libhivex0"
             )
@@ -186,5 +186,5 @@ fn check(result: c_int, what: &str) -> Result<()> {
 
 fn failed<T>(what: &str) -> Result<T> {
     let error = io::Error::last_os_error();
-    told!(Tool, "libhivex could not {what}: {error}")
+    bail_as!(Tool, "libhivex could not {what}: {error}")
 }

@@ -10,8 +10,8 @@ use super::{
     },
 };
 use crate::{
+    bail_as,
     menu::{Entry, FOR_EVER, Finding, Loads, Menu, malformed_token},
-    told,
 };
 
 impl Bcd {
@@ -19,9 +19,9 @@ impl Bcd {
         let choices = self.choices();
         match number.checked_sub(1).and_then(|at| choices.get(at)) {
             Some(&guid) => Ok(guid),
-            None if choices.is_empty() => told!(Refused, "there is no entry {number}; the store has none"),
+            None if choices.is_empty() => bail_as!(Refused, "there is no entry {number}; the store has none"),
             None => {
-                told!(Refused, "there is no entry {number}; the store has entries 1 to {}", choices.len())
+                bail_as!(Refused, "there is no entry {number}; the store has entries 1 to {}", choices.len())
             }
         }
     }
@@ -37,7 +37,7 @@ impl Bcd {
             None => self.usual(pv)?,
         };
         if self.loads(named) != Loads::Windows {
-            told!(
+            bail_as!(
                 Refused,
                 "entry {} does not load Windows; choose one that does by --entry",
                 self.number(named)
@@ -49,11 +49,11 @@ impl Bcd {
         let system = if entry.is_some() { "that entry's" } else { "the default" };
         match self.sibling(named, pv) {
             Some(guid) => Ok(guid),
-            None if pv => told!(
+            None if pv => bail_as!(
                 Refused,
                 "{system} system has no PV entry; make one with `xenguard add`, or say which system by --entry"
             ),
-            None => told!(Refused, "{system} system has no emulated entry; every entry of it has GPLPV"),
+            None => bail_as!(Refused, "{system} system has no emulated entry; every entry of it has GPLPV"),
         }
     }
 
@@ -61,7 +61,7 @@ impl Bcd {
     fn usual(&self, pv: bool) -> Result<Guid> {
         let default = self.default_loader().filter(|guid| self.objects.contains_key(guid));
         let Some(default) = default else {
-            told!(
+            bail_as!(
                 Unusable,
                 "the boot manager's default is no entry of the store; say which system by --entry, as status numbers it"
             )
@@ -75,7 +75,7 @@ impl Bcd {
             .filter(|&guid| self.loads(guid) == Loads::Windows && self.options(guid).selects_pv() == pv);
         match (those.next(), those.next()) {
             (Some(only), None) => Ok(only),
-            _ => told!(
+            _ => bail_as!(
                 Refused,
                 "the default, entry {}, does not load Windows; say which system by --entry, as status numbers it",
                 self.number(default)

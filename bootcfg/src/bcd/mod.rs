@@ -26,7 +26,7 @@ use std::{
     fmt::Write,
 };
 
-use crate::told;
+use crate::bail_as;
 use element::Data;
 
 /// `{bootmgr}`.
@@ -58,19 +58,19 @@ impl Bcd {
     pub fn read(file: &[u8]) -> Result<Bcd> {
         let hive = Hive::new(file)?;
         let Some(objects) = hive.key("Objects")? else {
-            told!(Unusable, "the hive has no key Objects: it is a registry hive, but not a BCD store")
+            bail_as!(Unusable, "the hive has no key Objects: it is a registry hive, but not a BCD store")
         };
         let mut bcd = Bcd::default();
         for key in objects.keys()? {
             let key = key?;
             let Some(guid) = Guid::parse(key.name()) else {
-                told!(Unusable, "Objects\\{} is not named by a GUID: this is not a BCD store", key.name())
+                bail_as!(Unusable, "Objects\\{} is not named by a GUID: this is not a BCD store", key.name())
             };
             let object = object(&key).with_context(|| format!("object {guid}"))?;
             bcd.objects.insert(guid, object);
         }
         if !bcd.objects.contains_key(&BOOT_MANAGER) {
-            told!(Unusable, "the store has no {{bootmgr}}: it is not the store that a machine boots from");
+            bail_as!(Unusable, "the store has no {{bootmgr}}: it is not the store that a machine boots from");
         }
         Ok(bcd)
     }

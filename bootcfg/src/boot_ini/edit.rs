@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::{BootIni, Entry, MAX_ENTRIES, line_end, nth};
 use crate::{
+    bail_as,
     menu::{Loads, differing_words, other_words},
-    told,
 };
 
 /// What is added to the name of a PV entry.
@@ -43,7 +43,7 @@ impl BootIni {
         let entries = self.entries();
         let source = nth(&entries, number)?;
         if self.loads(source) != Loads::Windows {
-            told!(
+            bail_as!(
                 Refused,
                 "entry {number} ({}) does not load Windows: it is a boot sector, DOS or the recovery console; choose another \
                  by --entry",
@@ -51,7 +51,7 @@ impl BootIni {
             );
         }
         if self.has_nul(source) {
-            told!(
+            bail_as!(
                 Refused,
                 "entry {number} has a NUL byte, which ends its switches for the kernel: the file is damaged, or not ANSI \
                  text. Put it right first"
@@ -59,26 +59,29 @@ impl BootIni {
         }
         let options = self.options(source);
         if options.selects_pv() {
-            told!(Refused, "entry {number} boots with PV disks already; choose an emulated one");
+            bail_as!(Refused, "entry {number} boots with PV disks already; choose an emulated one");
         }
         if options.vetoes_pv() {
-            told!(Refused, "entry {number} has /NOGPLPV, which wins over /GPLPV; remove it first");
+            bail_as!(Refused, "entry {number} has /NOGPLPV, which wins over /GPLPV; remove it first");
         }
         if options.safe_boot() {
-            told!(Refused, "entry {number} boots into safe mode, which is always emulated; choose another");
+            bail_as!(
+                Refused,
+                "entry {number} boots into safe mode, which is always emulated; choose another"
+            );
         }
         if let Some(sibling) = self.sibling(&entries, source, true) {
-            told!(Refused, "entry {sibling} boots the same path with PV disks already");
+            bail_as!(Refused, "entry {sibling} boots the same path with PV disks already");
         }
         if entries.len() >= MAX_ENTRIES {
-            told!(
+            bail_as!(
                 Refused,
                 "the file has {} entries and the loader shows {MAX_ENTRIES}; remove one first",
                 entries.len()
             );
         }
         if name.iter().any(|b| matches!(b, b'"' | b'\r' | b'\n' | 0)) {
-            told!(Refused, "a name in boot.ini can hold neither quotes nor line ends");
+            bail_as!(Refused, "a name in boot.ini can hold neither quotes nor line ends");
         }
 
         let piece = |range: Range<usize>| &self.bytes[range];
@@ -117,10 +120,10 @@ impl BootIni {
         let entries = self.entries();
         let entry = nth(&entries, number)?;
         if !self.selects_pv(entry) {
-            told!(Refused, "entry {number} is not a PV entry; only those are removed here");
+            bail_as!(Refused, "entry {number} is not a PV entry; only those are removed here");
         }
         if entries.len() == 1 {
-            told!(Refused, "entry {number} is the only one; without it nothing boots");
+            bail_as!(Refused, "entry {number} is the only one; without it nothing boots");
         }
         let mut line = entry.line.clone();
         if line.end == entry.switches.end {

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::{BootIni, line_end, lines, nth};
 use crate::{
+    bail_as,
     menu::{FOR_EVER, Loads},
-    told,
 };
 
 impl BootIni {
@@ -75,7 +75,7 @@ impl BootIni {
         };
         let entry = nth(&entries, number)?;
         if self.loads(entry) != Loads::Windows {
-            told!(Refused, "entry {number} does not load Windows; choose one that does by --entry");
+            bail_as!(Refused, "entry {number} does not load Windows; choose one that does by --entry");
         }
         if self.selects_pv(entry) == pv {
             return self.set_default(number);
@@ -86,11 +86,11 @@ impl BootIni {
         let system = if of.is_some() { "that entry's" } else { "the default" };
         match self.sibling(&entries, entry, pv) {
             Some(number) => self.set_default(number),
-            None if pv => told!(
+            None if pv => bail_as!(
                 Refused,
                 "{system} system has no PV entry; make one with `xenguard add`, or say which system by --entry"
             ),
-            None => told!(
+            None => bail_as!(
                 Refused,
                 "{system} system has no emulated entry: every entry of its path has /GPLPV. Take the switch out of one by hand"
             ),
@@ -103,7 +103,7 @@ impl BootIni {
         let entries = self.entries();
         let entry = nth(&entries, number)?;
         let Some(source) = self.sibling(&entries, entry, false) else {
-            told!(
+            bail_as!(
                 Refused,
                 "the default system has no emulated entry: every entry of its path has /GPLPV. Take the switch out of one by hand"
             )
@@ -123,7 +123,7 @@ impl BootIni {
     fn usual(&self, pv: bool) -> Result<usize> {
         let entries = self.entries();
         let Some(number) = self.default_entry() else {
-            told!(
+            bail_as!(
                 Unusable,
                 "default={} names no entry's path; correct the line in boot.ini, or say which system by --entry",
                 super::show(self.default_path().unwrap_or_default())
@@ -137,7 +137,7 @@ impl BootIni {
         let mut those = (1..).zip(&entries).filter(|(_, entry)| is_it(entry));
         match (those.next(), those.next()) {
             (Some((only, _)), None) => Ok(only),
-            _ => told!(
+            _ => bail_as!(
                 Refused,
                 "the default, entry {number}, does not load Windows; say which system by --entry, as status numbers it"
             ),

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::{BootIni, MAX_ENTRIES, nth, show};
 use crate::{
+    bail_as,
     menu::{Entry, Finding, Loads, Menu, malformed_token},
-    told,
 };
 
 impl Menu for BootIni {
@@ -51,7 +51,7 @@ impl Menu for BootIni {
         match name {
             None => BootIni::add_pv(self, number),
             // Which code page the loader will read it in is not known.
-            Some(name) if !name.is_ascii() => told!(
+            Some(name) if !name.is_ascii() => bail_as!(
                 Refused,
                 "a name in boot.ini is in the guest's OEM code page, which is not known here; use ASCII"
             ),
@@ -63,7 +63,7 @@ impl Menu for BootIni {
         let entries = BootIni::entries(self);
         let entry = nth(&entries, number)?;
         if self.selects_pv(entry) && self.sibling(&entries, entry, false).is_none() {
-            told!(
+            bail_as!(
                 Refused,
                 "entry {number} is the only one for {}; without it that system does not boot. Take /GPLPV out by hand",
                 self.path(entry)
@@ -77,7 +77,7 @@ impl Menu for BootIni {
     }
 
     fn try_pv(&mut self, _entry: Option<usize>) -> Result<usize> {
-        told!(
+        bail_as!(
             Refused,
             "boot.ini has no choice for one boot only: its loader remembers nothing. Choose the PV entry in the boot menu \
              (`xenguard timeout 30` shows it), or make it the default with `xenguard default pv` and go back with \

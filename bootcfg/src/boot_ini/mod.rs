@@ -9,7 +9,7 @@ use anyhow::Result;
 use guard::options::BootOptions;
 use std::ops::Range;
 
-use crate::{menu::Loads, told};
+use crate::{bail_as, menu::Loads};
 
 mod edit;
 mod loader;
@@ -54,12 +54,12 @@ impl BootIni {
             (b"\xef\xbb\xbf", "UTF-8 with a byte order mark"),
         ] {
             if bytes.starts_with(mark) {
-                told!(Unusable, "the file is {coding}, which NTLDR does not read; save it as ANSI text");
+                bail_as!(Unusable, "the file is {coding}, which NTLDR does not read; save it as ANSI text");
             }
         }
         let file = BootIni { bytes };
         if file.entries().is_empty() {
-            told!(
+            bail_as!(
                 Unusable,
                 "no entry of the form path=\"name\" under [operating systems]: this is not a boot.ini, or it is damaged"
             );
@@ -177,7 +177,7 @@ impl BootIni {
 fn nth(entries: &[Entry], number: usize) -> Result<&Entry> {
     match number.checked_sub(1).and_then(|i| entries.get(i)) {
         Some(entry) => Ok(entry),
-        None => told!(Refused, "there is no entry {number}; the file has entries 1 to {}", entries.len()),
+        None => bail_as!(Refused, "there is no entry {number}; the file has entries 1 to {}", entries.len()),
     }
 }
 

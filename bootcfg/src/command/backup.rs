@@ -4,7 +4,7 @@ use serde_json::json;
 use std::path::Path;
 
 use super::Outcome;
-use crate::{exit::Exit, output::Tone, session::Session, told};
+use crate::{bail_as, exit::Exit, output::Tone, session::Session};
 
 pub fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
     let place = session.place()?;
@@ -18,7 +18,7 @@ pub fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
         return Ok((Exit::Done, json!({})));
     }
     if let Some(file) = file.filter(|file| file.exists()) {
-        told!(Refused, "{} is there already and is not overwritten", file.display());
+        bail_as!(Refused, "{} is there already and is not overwritten", file.display());
     }
     let _lock = if file.is_none() { Some(place.lock()?) } else { None };
     let backup = place.backup(&read, file)?;

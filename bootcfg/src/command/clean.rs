@@ -12,6 +12,7 @@ use super::{
     install::{Offline, show},
 };
 use crate::{
+    bail_as,
     exit::Exit,
     find,
     install::{
@@ -22,12 +23,11 @@ use crate::{
     output::Tone,
     session::{self, Session},
     system::System,
-    told,
 };
 
 pub fn run(session: &mut Session) -> Outcome {
     let Some(root) = session.global.root.clone() else {
-        told!(
+        bail_as!(
             Usage,
             "`clean` works on a volume that no Windows is using: say --root DIR (from dom0, or in WinPE or WinRE). In the \
              running Windows use the other suite's own uninstaller first"
@@ -40,7 +40,7 @@ pub fn run(session: &mut Session) -> Outcome {
     };
     let windows = Offline::below(&root, &session.folder_of(&root, session::usual(&entries))?)?;
     session.refuse_hibernated_system(&System::below(&root, Ok(&windows.folder)))?;
-    if let Some(line) = windows.content.told(&windows.hive) {
+    if let Some(line) = windows.content.replay_note(&windows.hive) {
         session.output.warn(line);
     }
     let plan = clean::plan(&windows.parsed()?)?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Outcome, add};
 use crate::{
+    bail_as,
     exit::Exit,
     files::{Disk, Files},
     find,
@@ -23,7 +24,6 @@ use crate::{
     place::Place,
     session::{self, Session},
     system::System,
-    told,
 };
 
 /// The boot entry that is made.
@@ -78,7 +78,7 @@ pub fn run(session: &mut Session, package: Option<&Path>, named: Option<&Named>,
     let system = System::below(&root, Ok(&windows.folder))
         .with_menu(place.as_ref().map(|place| !matches!(place, Place::BootIni(_))));
     session.refuse_hibernated_system(&system)?;
-    if let Some(line) = windows.content.told(&windows.hive) {
+    if let Some(line) = windows.content.replay_note(&windows.hive) {
         session.output.warn(line);
     }
     let mut edits = edits::install(&windows.parsed()?, &package)?;
@@ -228,7 +228,7 @@ impl Offline {
     /// It has no hive or no folder of drivers, or one of them leads out of the volume.
     pub fn below(root: &Path, folder: &str) -> Result<Offline> {
         let Some(hive) = find::file(root, &format!("{folder}/{}", find::HIVE))? else {
-            told!(
+            bail_as!(
                 Unusable,
                 "{} has no {folder}/{}: is it the volume that Windows is on?",
                 root.display(),
@@ -237,7 +237,7 @@ impl Offline {
         };
         let system32 = hive.parent().and_then(Path::parent).context("a hive in no folder")?;
         let Some(drivers) = find::folder(system32, "drivers")? else {
-            told!(Unusable, "{} has no folder drivers", system32.display())
+            bail_as!(Unusable, "{} has no folder drivers", system32.display())
         };
         find::inside(root, &drivers)?;
         for name in DRIVERS.map(|name| format!("{name}.sys")) {

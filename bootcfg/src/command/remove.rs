@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::Outcome;
 use crate::{
+    bail_as,
     exit::Exit,
     menu::{Entry, Named},
     place::Place,
     session::Session,
-    told,
 };
 
 pub fn run(session: &mut Session, entry: Option<&Named>, all: bool) -> Outcome {
@@ -45,7 +45,11 @@ pub fn of_windows(
             (None, several) if all => several.to_vec(),
             (None, several) => {
                 let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-                told!(Refused, "there are several PV entries: {}; say --entry N or --all", several.join(", "))
+                bail_as!(
+                    Refused,
+                    "there are several PV entries: {}; say --entry N or --all",
+                    several.join(", ")
+                )
             }
         };
         let names: Vec<_> =

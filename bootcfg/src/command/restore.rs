@@ -6,12 +6,12 @@ use std::path::Path;
 
 use super::Outcome;
 use crate::{
+    bail_as,
     exit::Exit,
     files,
     output::Tone,
     place::Place,
     session::{self, Session},
-    told,
 };
 
 pub fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Outcome {
@@ -23,7 +23,7 @@ pub fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Outcome {
     let file = match (file, place.last_backup()?) {
         (Some(file), _) => file.to_owned(),
         (None, Some(last)) => last,
-        (None, None) => told!(Unusable, "{place} has no backup beside it; name a file"),
+        (None, None) => bail_as!(Unusable, "{place} has no backup beside it; name a file"),
     };
     let bytes = session::read_named(&file)?;
     // What is no boot configuration, or of another kind, is not put in place.

@@ -52,7 +52,7 @@ pub fn run(session: &mut Session) -> Outcome {
     let windows = Offline::below(&root, &session.folder_of(&root, session::usual(&entries))?)?;
     let system = System::below(&root, Ok(&windows.folder));
     session.refuse_hibernated_system(&system)?;
-    if let Some(line) = windows.content.told(&windows.hive) {
+    if let Some(line) = windows.content.replay_note(&windows.hive) {
         session.output.warn(line);
     }
     let hive = windows.parsed()?;

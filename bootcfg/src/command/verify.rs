@@ -18,7 +18,7 @@ pub fn run(session: &mut Session) -> Outcome {
     let menu = read.configuration.menu();
     let mut findings = menu.check();
     if let (Some(hive), Place::Store(path)) = (&read.hive, &place) {
-        findings.extend(hive.told(path).map(Finding::note));
+        findings.extend(hive.replay_note(path).map(Finding::note));
     }
     findings.extend(system.check(&menu.entries()));
     let texts = [" is consistent", ": 1 thing is wrong", " things are wrong"];

@@ -13,12 +13,12 @@ use std::{
 
 use super::edits::{Edit, all_sets, keys, multi};
 use crate::{
+    bail_as,
     files::{Disk, Files},
     find,
     inf::Inf,
     suites,
     system::registry::RawValue,
-    told,
 };
 
 /// A file that is set aside gets this behind its name.
@@ -258,7 +258,7 @@ fn refuse_without_emulated(hive: &Hive<'_>, sets: &[String]) -> Result<()> {
         if hive.key(&format!("{set}\\Services"))?.is_some()
             && !EMULATED.iter().any(|drivers| drivers.iter().all(&starts))
         {
-            told!(
+            bail_as!(
                 Refused,
                 "in {set} no driver of an emulated disk controller starts at boot (atapi with intelide or pciide, msahci, \
                  storahci, stornvme): without the other suite this system would not boot (0x7B). Set Start of the one that \

@@ -7,9 +7,9 @@ use hive::{Hive, Key, data_type};
 
 use super::package::{DRIVERS, FILTERED, Package};
 use crate::{
+    bail_as,
     inf::{self, Kind},
     system::registry::{RawValue, Registry, next_sets},
-    told,
 };
 
 /// An edit; keys are paths from the hive's root.
@@ -70,7 +70,7 @@ const ADAPTER: &str = "Enum\\XENGUARD";
 /// damaged.
 pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
     if hive.key("DriverDatabase")?.is_some() {
-        told!(
+        bail_as!(
             Refused,
             "this is Windows 8 or later, which finds boot drivers in its driver store only: run install.cmd in the guest, in \
              an emulated boot (offline, `uninstall` works)"
@@ -235,7 +235,7 @@ pub fn refuse_namesakes(registry: &Registry) -> Result<Vec<String>> {
             }
             let display = registry.value(&key, "DisplayName")?.and_then(|value| value.text());
             if !display.is_some_and(|name| name.contains(OURS)) {
-                told!(
+                bail_as!(
                     Refused,
                     "another vendor's driver is installed as the service {name}: uninstall that suite first; two suites would \
                      drive the same disks"
@@ -255,7 +255,7 @@ pub fn refuse_namesakes(registry: &Registry) -> Result<Vec<String>> {
             let key = format!("{set}\\Control\\Class\\{class}");
             let list = registry.value(&key, "UpperFilters")?;
             if list.is_some_and(|list| list.strings().is_none()) {
-                told!(
+                bail_as!(
                     Refused,
                     "{key}\\UpperFilters is no list of strings; put it in order first, nothing was changed"
                 );
@@ -287,7 +287,7 @@ fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Re
                 None => match old.as_ref().map(RawValue::strings) {
                     None => Vec::new(),
                     Some(Some(strings)) => strings,
-                    Some(None) => told!(
+                    Some(None) => bail_as!(
                         Refused,
                         "{key}\\{} is no list of strings; put it in order first, nothing was changed",
                         change.name

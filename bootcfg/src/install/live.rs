@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::package::{DRIVERS, FILTERED, INFS};
-use crate::{inf::Inf, session::Session, told};
+use crate::{bail_as, inf::Inf, session::Session};
 
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
@@ -50,7 +50,10 @@ impl Commands {
     pub fn of_system(session: &Session) -> Result<Commands> {
         let stand_in = session.global.tools.clone();
         if !cfg!(windows) && stand_in.is_none() {
-            told!(Usage, "this is not Windows: say --root DIR, where the guest's system volume is mounted");
+            bail_as!(
+                Usage,
+                "this is not Windows: say --root DIR, where the guest's system volume is mounted"
+            );
         }
         let windows = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
         Ok(Commands { windows: windows.into(), stand_in, package: None })
@@ -105,7 +108,7 @@ impl Commands {
     fn find_tools(&self) -> Result<()> {
         let missing = |name: &&&str| !self.program(name).is_file();
         if let Some(name) = TOOLS.iter().find(missing) {
-            told!(Tool, "{} is not there; nothing was changed", self.program(name).display());
+            bail_as!(Tool, "{} is not there; nothing was changed", self.program(name).display());
         }
         Ok(())
     }
@@ -142,7 +145,11 @@ impl Commands {
             // rundll32 reports nothing: what it did is seen.
             for name in IMPORTED {
                 if !self.file_of(name).is_file() {
-                    told!(Tool, "setup reported success, but {} is not there", self.file_of(name).display());
+                    bail_as!(
+                        Tool,
+                        "setup reported success, but {} is not there",
+                        self.file_of(name).display()
+                    );
                 }
             }
             for line in rest {
@@ -150,11 +157,14 @@ impl Commands {
             }
             for name in DRIVERS {
                 if !self.is_registered(name)? {
-                    told!(Tool, "setup reported success, but the service {name} is not registered");
+                    bail_as!(Tool, "setup reported success, but the service {name} is not registered");
                 }
             }
             if self.filtered()? != FILTERED.len() {
-                told!(Tool, "setup reported success, but idefilter is not among the filters of every class");
+                bail_as!(
+                    Tool,
+                    "setup reported success, but idefilter is not among the filters of every class"
+                );
             }
             entry()
         })();
@@ -192,7 +202,7 @@ impl Commands {
             self.run(line)?;
         }
         if self.filtered()? != 0 {
-            told!(Tool, "idefilter is still among the filters of a class; nothing more was removed");
+            bail_as!(Tool, "idefilter is still among the filters of a class; nothing more was removed");
         }
         entries()?;
         for line in self.removing()? {
@@ -200,7 +210,7 @@ impl Commands {
             let _ = self.run(&line);
         }
         if let Some(name) = DRIVERS.into_iter().find(|name| matches!(self.is_registered(name), Ok(true))) {
-            told!(
+            bail_as!(
                 Tool,
                 "the service {name} is still registered, though no filter list names it. Run uninstall again"
             );
@@ -284,7 +294,7 @@ impl Commands {
         if self.succeeds(line)? {
             return Ok(());
         }
-        told!(Tool, "{} failed; it must be run as an administrator", line.join(" "))
+        bail_as!(Tool, "{} failed; it must be run as an administrator", line.join(" "))
     }
 
     fn succeeds(&self, line: &[String]) -> Result<bool> {

@@ -25,7 +25,7 @@ use windows_sys::Win32::{
 };
 
 use super::edits::Edit;
-use crate::{bcd::Guid, files::Disk, hive_file::HiveFile, scratch::Scratch, told};
+use crate::{bail_as, bcd::Guid, files::Disk, hive_file::HiveFile, scratch::Scratch};
 
 /// The longest name of a key, in characters, with its NUL.
 const LONGEST_NAME: usize = 256;
@@ -236,7 +236,7 @@ fn enable(privilege: &str) -> Result<()> {
     // SAFETY: the token is open, and not used after this.
     unsafe { CloseHandle(token) };
     if !adjusted || code == ERROR_NOT_ALL_ASSIGNED {
-        told!(NotPermitted, "{privilege} is missing: run this as an administrator, or in WinPE or WinRE");
+        bail_as!(NotPermitted, "{privilege} is missing: run this as an administrator, or in WinPE or WinRE");
     }
     Ok(())
 }
@@ -246,7 +246,7 @@ fn check(code: u32, what: impl Fn() -> String) -> Result<()> {
         return Ok(());
     }
     let error = io::Error::from_raw_os_error(code.cast_signed());
-    told!(Tool, "Windows could not {}: {error}; nothing was changed", what())
+    bail_as!(Tool, "Windows could not {}: {error}; nothing was changed", what())
 }
 
 fn wide(text: &str) -> Vec<u16> {

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use super::edits::{Edit, Edits};
 use super::package::{DRIVERS, Package};
 use crate::{
+    bail_as,
     files::{Attributes, Files, security::lets_users_write},
     hive_file::HiveFile,
     replace::{self, replace},
-    told,
 };
 
 /// Drivers that every Windows has, whose rights new drivers get.
@@ -203,7 +203,7 @@ impl Target<'_> {
                 return Ok(attributes.of_copy());
             }
         }
-        told!(
+        bail_as!(
             Refused,
             "every driver in {} and the SYSTEM hive may be written by ordinary users of the guest, so there is no file whose \
              rights the new drivers could have; nothing was changed. Put the rights of Windows' own files in order first \
@@ -282,7 +282,7 @@ pub fn edit_copy(hive: &[u8], edits: &[Edit]) -> Result<Vec<u8>> {
             Edit::DeleteKey { key } => after.key(key)?.is_none(),
         };
         if !good {
-            told!(
+            bail_as!(
                 Tool,
                 "success was reported, but the edited copy lacks this: {edit:?}; nothing was changed"
             );

@@ -7,11 +7,11 @@ use std::{
 };
 
 use crate::{
+    bail_as,
     exit::{self, Exit},
     files::Files,
     image::{Signature, is_x64_driver, signature},
     inf::{Inf, Installation, installation},
-    told,
 };
 
 /// The drivers, the one that the others import from first.
@@ -69,13 +69,13 @@ impl Package {
             let all = installation(&inf).with_context(|| name.clone())?;
             let version = inf.list("Version", "DriverVer").get(1).copied().unwrap_or_default().to_owned();
             if !package.version.is_empty() && package.version != version {
-                told!(Package, "{name} is of version {version}, the others of {}", package.version);
+                bail_as!(Package, "{name} is of version {version}, the others of {}", package.version);
             }
             package.version = version;
             for file in &all.files {
                 let content = read(file)?;
                 if !is_x64_driver(&content) {
-                    told!(Package, "{file} is not a driver for x64");
+                    bail_as!(Package, "{file} is not a driver for x64");
                 }
                 package.files.insert(file.clone(), content);
             }

@@ -51,8 +51,8 @@ impl Hibernation {
         }
     }
 
-    /// For a reader.
-    pub(super) fn told(&self) -> (Answer, String) {
+    /// Returns the answer for a reader.
+    pub(super) fn answer(&self) -> (Answer, String) {
         match self {
             Hibernation::None => (Answer::No, "no image".to_owned()),
             Hibernation::Image => (Answer::Yes, "an image is present; its disks must not change".to_owned()),

@@ -19,13 +19,12 @@ use hive::data_type;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    find,
+    bail_as, find,
     image::{Kernel, Signature},
     install::edits::Edit,
     menu::{Entry, Finding},
     output::Tone,
     session::Session,
-    told,
 };
 pub use hibernation::Hibernation;
 use registry::Registry;
@@ -180,19 +179,19 @@ impl System {
         let named = self.registry.text(ENVIRONMENT, "PROCESSOR_ARCHITECTURE");
         match (self.kernel(), named) {
             (Some(kernel), _) if !kernel.is_x64 => {
-                told!(
+                bail_as!(
                     Refused,
                     "this Windows is not x64 (by its kernel), and the drivers are: nothing boots with them in it"
                 )
             }
             (_, Ok(Some(name))) if !name.eq_ignore_ascii_case("AMD64") => {
-                told!(
+                bail_as!(
                     Refused,
                     "this Windows is for {name}, and the drivers are for AMD64: nothing boots with them in it"
                 )
             }
             (Some(_), _) | (None, Ok(Some(_))) => {}
-            (None, Ok(None)) => told!(
+            (None, Ok(None)) => bail_as!(
                 Refused,
                 "the registry does not say which processor this Windows is for (PROCESSOR_ARCHITECTURE), and it has no \
                  System32\\ntoskrnl.exe: it may not be x64"
@@ -207,23 +206,23 @@ impl System {
             return Ok(());
         }
         if self.checks_signatures().is_none() {
-            told!(
+            bail_as!(
                 Refused,
                 "the version of this Windows is not known, and the drivers have no signature that every version takes: {why}. \
                  Name its boot menu by --store or --boot-ini"
             );
         }
         if signature == Signature::None {
-            told!(Refused, "the drivers are not signed: {why}. See \"Signing\" in the admin guide");
+            bail_as!(Refused, "the drivers are not signed: {why}. See \"Signing\" in the admin guide");
         }
         if self.secure_boot().0 == Answer::Yes {
-            told!(
+            bail_as!(
                 Refused,
                 "the drivers are signed for tests, which does not count while Secure Boot is on: {why}"
             );
         }
         let Some(entries) = entries else {
-            told!(
+            bail_as!(
                 Refused,
                 "the drivers are signed for tests, and the boot menu, which says whether test signing is on, is not at hand: \
                  {why}. Name it by --store"
@@ -236,7 +235,7 @@ impl System {
             }
         }
         if !without.is_empty() {
-            told!(
+            bail_as!(
                 Refused,
                 "the drivers are signed for tests, and test signing is off in entry {}: {why}. On test machines switch it on \
                  in each entry (bcdedit /set {{id}} testsigning on), otherwise take a package that Microsoft has signed; \
@@ -285,7 +284,7 @@ impl System {
             fact("drivers", "drivers", drivers, false),
             fact(boot.0, boot.1, self.last_boot(), false),
             fact("the guard", "guard", self.guard(), false),
-            fact("hibernation", "hibernation", self.hibernation().told(), false),
+            fact("hibernation", "hibernation", self.hibernation().answer(), false),
             fact("fast startup", "fast_startup", self.fast_startup(), false),
             fact("Secure Boot", "secure_boot", self.secure_boot(), true),
             fact("BitLocker", "bitlocker", self.bitlocker(), true),
@@ -371,7 +370,7 @@ impl System {
     /// There is one.
     pub fn refuse_offline_edit_of_hibernated(&self, dry_run: bool) -> Result<()> {
         if self.hibernation() == Hibernation::Image && !dry_run {
-            told!(
+            bail_as!(
                 Refused,
                 "the guest is hibernated (or was shut down with fast startup): writing to its volume now would be lost or \
                  destroy it. Boot it as it was and shut it down, with fast startup off, then try again"
@@ -392,7 +391,7 @@ impl System {
                     suite::overridden(&self.registry, &self.registry.next_sets()?[0], &suite::NEEDED)
                         .is_ok_and(|marks| !marks.is_empty() && marks.len() == judgement.obstacles);
                 if !only_marks {
-                    told!(
+                    bail_as!(
                         Refused,
                         "the PV entry would boot emulated, since the drivers are not ready: {}{}",
                         judgement.text,
@@ -540,7 +539,7 @@ impl System {
 
     fn bitlocker(&self) -> (Answer, String) {
         let advice = "a changed boot entry asks for the recovery key: suspend it first (manage-bde -protectors -disable C:)";
-        let told = |on| match on {
+        let text = |on| match on {
             Some(true) => format!("on: {advice}"),
             Some(false) => "off".to_owned(),
             None => "unknown (the volume's boot sector cannot be read from here)".to_owned(),
@@ -555,6 +554,6 @@ impl System {
             }
             None => None,
         };
-        (on.into(), told(on))
+        (on.into(), text(on))
     }
 }

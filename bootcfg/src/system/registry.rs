@@ -5,11 +5,11 @@ use hive::{Hive, Key, data_type};
 use std::path::{Path, PathBuf};
 
 use crate::{
+    bail_as,
     files::Disk,
     find::{self, HIVE},
     hive_file::HiveFile,
     install::edits::Edit,
-    told,
 };
 
 #[cfg(windows)]
@@ -117,7 +117,7 @@ impl Registry {
     /// Returns the sentence for the user about a hive whose log files were replayed.
     pub fn replayed(&self) -> Option<String> {
         match self {
-            Registry::Offline { path, hive, .. } => hive.told(path),
+            Registry::Offline { path, hive, .. } => hive.replay_note(path),
             _ => None,
         }
     }
@@ -251,7 +251,7 @@ impl Registry {
                 let _lock = crate::lock::Lock::take(path)?;
                 hive.replace(&Disk, path, &edited).map(Some)
             }
-            Registry::Unknown(why) => told!(Refused, "the registry is not at hand: {why}"),
+            Registry::Unknown(why) => bail_as!(Refused, "the registry is not at hand: {why}"),
         }
     }
 }
@@ -274,7 +274,7 @@ pub fn next_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
         }
     }
     if there.is_empty() {
-        told!(Unusable, "the hive has not the control set that it names (Select\\Default is {default})");
+        bail_as!(Unusable, "the hive has not the control set that it names (Select\\Default is {default})");
     }
     Ok(there)
 }
