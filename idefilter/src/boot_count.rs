@@ -41,7 +41,7 @@ pub fn begin(driver: DriverObject, decision: Decision) {
             log!("boot count={begun}");
         }
     }
-    if let Err(status) = Thread::spawn(watch) {
+    if let Err(status) = Thread::spawn(run) {
         log!("boot count left as it is: {status}");
     }
     if let Err(status) = Filter::add_for_shutdown(driver, Extension::Counted) {
@@ -88,7 +88,7 @@ pub fn wait_for_hives() {
 
 /// Runs the thread: waits for the hives, writes the count to the disk, waits until the system has stayed up,
 /// clears it.
-fn watch() {
+fn run() {
     wait_for_hives();
     // Without the flush NT writes within some seconds by itself, which a boot that dies early would not see.
     if let Err(status) = key_for_write().and_then(|key| key.flush()) {

@@ -48,7 +48,7 @@ impl Driver for Idefilter {
         start_override::begin(driver);
         announce(driver, decision, failure.as_ref());
         if decision.is_pv() {
-            watch(driver);
+            start_pv_services(driver);
         } else {
             // Nothing more will happen. The debug line has it too, where the registry does not take it.
             let _ = reporter::publish(&state::status());
@@ -102,15 +102,15 @@ impl Driver for Idefilter {
     }
 }
 
-/// Sets up what a PV boot has beside the filters. Each part that cannot be had leaves the others as they are:
+/// Starts the services that a PV boot has beside the filters. Each part that cannot be had leaves the others as they are:
 /// none of them is part of the proof.
-fn watch(driver: DriverObject) {
+fn start_pv_services(driver: DriverObject) {
     storage_filter::reserve(driver);
     if let Err(status) = reporter::start(driver) {
         log!("no worker for log entries: {status}");
     }
     if let Err(status) = tripwire::set() {
-        log!("images cannot be watched: {status}");
+        log!("the loading of drivers is not noticed: {status}");
     }
     if !RECORD.register() {
         log!("the record will not be in a crash dump");

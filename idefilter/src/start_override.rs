@@ -23,7 +23,7 @@ pub fn begin(driver: DriverObject) {
     if version::running() < Version::NT_6_2 {
         return;
     }
-    if let Err(status) = Thread::spawn(watch) {
+    if let Err(status) = Thread::spawn(run) {
         log!("StartOverride is looked after at shutdown only: {status}");
     }
     if let Err(status) = Filter::add_for_shutdown(driver, Extension::Shutdown) {
@@ -40,7 +40,7 @@ pub fn request(irp: Irp) -> Disposition {
     irp.complete(NtStatus::SUCCESS)
 }
 
-fn watch() {
+fn run() {
     boot_count::wait_for_hives();
     loop {
         clear();

@@ -11,12 +11,12 @@ use wdm::{Result, image, pool};
 
 use crate::{log, state};
 
-/// Watches images from now on. PASSIVE_LEVEL, in a PV boot only.
+/// Has images looked at as they are loaded, from now on. PASSIVE_LEVEL, in a PV boot only.
 ///
 /// # Errors
 /// Where the system has no room for another notify routine.
 pub fn set() -> Result {
-    image::watch(loaded)
+    image::notify_on_load(loaded)
 }
 
 /// Judges an image that is in memory, and of which nothing has run. PASSIVE_LEVEL.

@@ -16,31 +16,31 @@ unsafe extern "C" {
 }
 
 /// The routine that is called for each image, with its path.
-pub type Watcher = fn(path: &[u16]);
+pub type Routine = fn(path: &[u16]);
 
-static WATCHER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static ROUTINE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Has `watcher` called for every driver image that is loaded from now on, when it is in memory and nothing
+/// Has `routine` called for every driver image that is loaded from now on, when it is in memory and nothing
 /// of it has run: PASSIVE_LEVEL, in the thread that loads it and inside a critical region, so that it must
 /// not wait for long. Once for each driver that uses this crate, and not undone: the driver does not unload.
 /// PASSIVE_LEVEL.
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES` where the system has no more room for such routines.
-pub fn watch(watcher: Watcher) -> Result {
-    WATCHER.store(watcher as *mut (), Ordering::Release);
+pub fn notify_on_load(routine: Routine) -> Result {
+    ROUTINE.store(routine as *mut (), Ordering::Release);
     // SAFETY: the routine has the documented type and stays.
     check(unsafe { PsSetLoadImageNotifyRoutine(Some(loaded)) })
 }
 
 unsafe extern "C" fn loaded(path: PUNICODE_STRING, process: HANDLE, _: PIMAGE_INFO) {
-    let watcher = WATCHER.load(Ordering::Acquire);
+    let routine = ROUTINE.load(Ordering::Acquire);
     // A process's images have the process's id; the path may be missing.
-    if !process.is_null() || path.is_null() || watcher.is_null() {
+    if !process.is_null() || path.is_null() || routine.is_null() {
         return;
     }
-    // SAFETY: `watch` stored a function of this type; the path is a counted string during the call.
-    unsafe { core::mem::transmute::<*mut (), Watcher>(watcher)(counted(path)) };
+    // SAFETY: `notify_on_load` stored a function of this type; the path is a counted string during the call.
+    unsafe { core::mem::transmute::<*mut (), Routine>(routine)(counted(path)) };
 }
 
 /// SystemModuleInformation.
