@@ -62,38 +62,38 @@ pub trait Receiver: Send + Sync + 'static {
     fn signalled(&self, signals: Signals);
 }
 
-/// A registration for the guard's signals. Dropping it ends it: the receiver is not running any more then, and
+/// A subscription to the guard's signals. Dropping it ends it: the receiver is not running any more then, and
 /// is dropped too. IRQL ≤ DISPATCH_LEVEL, not from within the receiver.
-pub struct Watch<R: Receiver> {
+pub struct Subscription<R: Receiver> {
     number: NonZeroU32,
     /// From a box, which the guard's callback borrows.
     receiver: NonNull<R>,
 }
 
 // SAFETY: the value owns the receiver, which may be sent and shared.
-unsafe impl<R: Receiver> Send for Watch<R> {}
+unsafe impl<R: Receiver> Send for Subscription<R> {}
 // SAFETY: as for Send; the value gives no access to the receiver.
-unsafe impl<R: Receiver> Sync for Watch<R> {}
+unsafe impl<R: Receiver> Sync for Subscription<R> {}
 
-impl<R: Receiver> Watch<R> {
+impl<R: Receiver> Subscription<R> {
     /// Registers a receiver. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// Gives the receiver back where the guard has no room for another one.
-    pub fn new(receiver: Box<R>) -> Result<Watch<R>, Box<R>> {
+    pub fn new(receiver: Box<R>) -> Result<Subscription<R>, Box<R>> {
         let receiver = NonNull::from(Box::leak(receiver));
         // SAFETY: the routine is called with the receiver's address only until the registration is ended, in
         // `drop`, and until then the receiver is not freed.
         let number = unsafe { XenguardWatch(Some(pass_on::<R>), receiver.as_ptr().cast()) };
         match NonZeroU32::new(number) {
-            Some(number) => Ok(Watch { number, receiver }),
+            Some(number) => Ok(Subscription { number, receiver }),
             // SAFETY: leaked above, and the guard did not keep the address.
             None => Err(unsafe { Box::from_raw(receiver.as_ptr()) }),
         }
     }
 }
 
-impl<R: Receiver> Drop for Watch<R> {
+impl<R: Receiver> Drop for Subscription<R> {
     fn drop(&mut self) {
         // SAFETY: the number is this value's own. When the call returns, the routine is not running and will
         // not be called again.
@@ -168,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn signals_arrive_until_the_watch_is_dropped() {
+    fn signals_arrive_until_the_subscription_is_dropped() {
         let _alone = exports::alone();
         let count = Arc::new(AtomicU32::new(0));
         let receiver = || Box::new(Count(Arc::clone(&count)));
-        let watch = Watch::new(receiver()).ok().expect("there is room");
-        assert!(Watch::new(receiver()).is_err(), "these exports have room for one");
+        let subscription = Subscription::new(receiver()).ok().expect("there is room");
+        assert!(Subscription::new(receiver()).is_err(), "these exports have room for one");
         exports::raise(Signals::TAKE_CENSUS);
         assert_eq!(count.load(Ordering::Relaxed), 2);
-        drop(watch);
+        drop(subscription);
         exports::raise(Signals::TAKE_CENSUS);
         assert_eq!((count.load(Ordering::Relaxed), Arc::strong_count(&count)), (2, 1));
     }

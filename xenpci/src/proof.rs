@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use guard::abi::Signals;
 use guard::{Action, Event};
-use guard_client::{Receiver, Watch};
+use guard_client::{Receiver, Subscription};
 use wdm::{DeviceObject, pool};
 
 /// Asks whether the storage adapter may be enumerated: `Expose`, or `Withhold` with the reason; `Stop` where
@@ -21,7 +21,7 @@ pub fn resumed() -> Action {
 /// Has the bus relations of a device queried again when a request that came too early would be granted: the
 /// proof may become whole after this driver has asked, where PCI root buses follow. Dropping it ends that.
 pub struct AskAgain {
-    _watch: Watch<Bus>,
+    _subscription: Subscription<Bus>,
 }
 
 /// The PDO of the bus.
@@ -32,7 +32,7 @@ impl AskAgain {
     /// memory, or the guard has no room for another watcher. ≤ DISPATCH_LEVEL.
     pub fn new(physical: DeviceObject) -> Option<Self> {
         let bus: Box<Bus> = pool::try_box(Bus(physical)).ok()?;
-        Watch::new(bus).ok().map(|watch| Self { _watch: watch })
+        Subscription::new(bus).ok().map(|subscription| Self { _subscription: subscription })
     }
 }
 

@@ -134,7 +134,7 @@ pub struct Suspend {
     platform: Shared<Platform>,
     signal: Shared<Signal>,
     watch: Option<Watch>,
-    changes: Option<guard_client::Watch<Changed>>,
+    changes: Option<guard_client::Subscription<Changed>>,
     thread: Option<Thread>,
 }
 
@@ -175,7 +175,7 @@ impl Suspend {
         }
         let changes = pool::try_box(Changed(Shared::clone(&signal)))
             .ok()
-            .and_then(|changed| guard_client::Watch::new(changed).ok());
+            .and_then(|changed| guard_client::Subscription::new(changed).ok());
         if changes.is_none() {
             debug_print!(DRIVER, "the guard has no room for another watcher: the host hears of changes late");
         }

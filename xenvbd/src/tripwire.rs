@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::abi::Signals;
-use guard_client::{Receiver, Watch};
+use guard_client::{Receiver, Subscription};
 use wdm::event::{Event, Kind};
 use wdm::pool;
 
 /// Raises an [`Alarm`] when the guard wants a census at once. Dropping it ends that.
 pub struct Tripwire {
-    _watch: Watch<Raise>,
+    _subscription: Subscription<Raise>,
 }
 
 /// A flag that the guard sets, and the event that wakes the thread which looks at it.
@@ -45,7 +45,7 @@ impl Tripwire {
     /// room for another watcher. ≤ DISPATCH_LEVEL.
     pub fn new(alarm: &'static Alarm) -> Option<Self> {
         let raise: Box<Raise> = pool::try_box(Raise(alarm)).ok()?;
-        Watch::new(raise).ok().map(|watch| Self { _watch: watch })
+        Subscription::new(raise).ok().map(|subscription| Self { _subscription: subscription })
     }
 }
 
