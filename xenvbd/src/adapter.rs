@@ -51,7 +51,7 @@ pub struct Adapter {
     /// The guard has ordered to withhold the disks.
     withheld: SpinLock<Option<Reason>>,
     driver: DriverObject,
-    watch: SpinLock<Option<Registration<Watch>>>,
+    arrivals: SpinLock<Option<Registration<ArrivalCallback>>>,
     threads: SpinLock<Threads>,
     /// The plug, which follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
     plug: SpinLock<Option<Plug>>,
@@ -208,7 +208,7 @@ static RECORD: DumpData = DumpData::new(
 );
 
 /// The routine that is called for every disk that comes or goes.
-type Watch = fn(Change<'_>);
+type ArrivalCallback = fn(Change<'_>);
 
 impl Adapter {
     /// Connects the disks. PASSIVE_LEVEL; waits for their backends.
@@ -225,7 +225,7 @@ impl Adapter {
             storport: Storport::default(),
             withheld: SpinLock::new(None),
             driver,
-            watch: SpinLock::new(None),
+            arrivals: SpinLock::new(None),
             threads: SpinLock::default(),
             plug: SpinLock::new(None),
             pause: Pause::new(Shared::clone(&wake))?,
@@ -239,10 +239,10 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// Watches for disks, takes the first census, and asks the guard for leave to show the disks.
+    /// Registers for the arrival of disks, takes the first census, and asks the guard for leave to show the disks.
     /// PASSIVE_LEVEL.
     ///
-    /// The watch comes first: a disk that arrives while the census is taken is seen by the one or the other.
+    /// The registration comes first: a disk that arrives while the census is taken is seen by the one or the other.
     ///
     /// # Errors
     /// The reason why no disk may be shown; the caller disconnects them.
@@ -252,11 +252,11 @@ impl Adapter {
         if disks == 0 {
             return Err(Withheld::NoDisk);
         }
-        let watch = Registration::new(self.driver, &interface::DISK, true, changed as Watch)
-            .map_err(Withheld::NoWatch)?;
-        *self.watch.lock() = Some(watch);
+        let arrivals = Registration::new(self.driver, &interface::DISK, true, changed as ArrivalCallback)
+            .map_err(Withheld::NotNotified)?;
+        *self.arrivals.lock() = Some(arrivals);
         self.count(false)?;
-        let settle = Thread::spawn(move || self.settle()).map_err(Withheld::NoWatch)?;
+        let settle = Thread::spawn(move || self.settle()).map_err(Withheld::NotNotified)?;
         self.threads.lock().settle = Some(settle);
         if !RECORD.register() {
             debug_print!(DRIVER, "the census will not be in a crash dump");
@@ -270,7 +270,7 @@ impl Adapter {
         self.life.advance(Stage::Shown);
         let plug = self.plug.lock().take();
         if let Some(plug) = plug {
-            let plug = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NoWatch)?;
+            let plug = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NotNotified)?;
             self.threads.lock().plug = Some(plug);
         }
         Ok(())
@@ -433,7 +433,7 @@ impl Adapter {
     /// Looks after the backends, once a second. DISPATCH_LEVEL.
     pub fn tick(&self) {
         self.slots.each(|_, target| {
-            if let Some((reason, seconds)) = target.watch() {
+            if let Some((reason, seconds)) = target.check_progress() {
                 self.census.report(reason, target.number(), seconds);
             }
         });
@@ -458,9 +458,9 @@ impl Adapter {
     /// Ends everything that calls into the adapter on its own. PASSIVE_LEVEL; waits for what is running.
     pub fn leave(&self) {
         self.life.advance(Stage::Left);
-        let watch = self.watch.lock().take();
+        let arrivals = self.arrivals.lock().take();
         // Outside the lock: this waits for a callback that is running.
-        drop(watch);
+        drop(arrivals);
         RECORD.deregister();
         let tripwire = self.tripwire.lock().take();
         drop(tripwire);
@@ -488,8 +488,8 @@ impl Adapter {
 pub enum Withheld {
     /// There is none.
     NoDisk,
-    /// Arrivals cannot be watched.
-    NoWatch(wdm::NtStatus),
+    /// The arrival of disks cannot be noticed.
+    NotNotified(wdm::NtStatus),
     /// The guard forbids it.
     Guard(Reason),
 }
@@ -498,7 +498,7 @@ impl core::fmt::Display for Withheld {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::NoDisk => write!(f, "there is no PV disk to show"),
-            Self::NoWatch(status) => write!(f, "the arrival of disks cannot be watched: {status}"),
+            Self::NotNotified(status) => write!(f, "the arrival of disks cannot be noticed: {status}"),
             Self::Guard(reason) => write!(f, "reason={:#x} {}", reason.code(), reason.text()),
         }
     }

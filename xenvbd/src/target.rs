@@ -357,7 +357,7 @@ impl Target {
     /// Returns the problem to report if the backend is late with answers, or broke the protocol. To be called
     /// once a second. Nothing is reset: what the backend has been told cannot be taken back from it.
     /// DISPATCH_LEVEL.
-    pub fn watch(&self) -> Option<(Reason, u32)> {
+    pub fn check_progress(&self) -> Option<(Reason, u32)> {
         let mut report = None;
         for channel in &self.channels {
             let owed = channel.tick();
