@@ -255,7 +255,7 @@ impl Adapter {
         let arrivals = Registration::new(self.driver, &interface::DISK, true, changed as ArrivalCallback)
             .map_err(Withheld::NotNotified)?;
         *self.arrivals.lock() = Some(arrivals);
-        self.count(false)?;
+        self.take_census(false)?;
         let settle = Thread::spawn(move || self.settle()).map_err(Withheld::NotNotified)?;
         self.threads.lock().settle = Some(settle);
         if !RECORD.register() {
@@ -303,9 +303,9 @@ impl Adapter {
     }
 
     /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
-    pub fn recount(&self) {
+    pub fn retake_census(&self) {
         self.census.forget_known();
-        if let Err(withheld) = self.count(false) {
+        if let Err(withheld) = self.take_census(false) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
     }
@@ -343,7 +343,7 @@ impl Adapter {
             }
             looks = looks.saturating_sub(1);
             settled |= due;
-            if let Err(withheld) = self.count(due) {
+            if let Err(withheld) = self.take_census(due) {
                 debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
             }
         }
@@ -351,7 +351,7 @@ impl Adapter {
 
     /// Takes a census. An order to withhold, whoever's census brought it, holds from then on: the guard gives
     /// it once. PASSIVE_LEVEL.
-    fn count(&self, settled: bool) -> Result<(), Withheld> {
+    fn take_census(&self, settled: bool) -> Result<(), Withheld> {
         if settled {
             self.census.forget_known();
         }
@@ -373,7 +373,7 @@ impl Adapter {
         // the guard orders a stop; anything else means that it does not understand, and then no disk
         // stays in reach.
         let shown = self.life.is(Stage::Shown);
-        if let (Err(withheld), true) = (self.count(false), shown) {
+        if let (Err(withheld), true) = (self.take_census(false), shown) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
         self.alarm.wake().set();
@@ -395,7 +395,7 @@ impl Adapter {
     }
 
     /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
-    pub fn take(&self, srb: Srb) {
+    pub fn handle(&self, srb: Srb) {
         // A power SRB for the adapter has no valid address.
         if srb.function() == Function::Power {
             srb.complete(Answer::Done { transferred: 0 });
@@ -413,7 +413,7 @@ impl Adapter {
         if let Some(id) = id {
             self.slots.with(id, |target| {
                 if let Some(srb) = srb.take() {
-                    take(target, srb);
+                    handle(target, srb);
                 }
                 if target.has_news() {
                     self.wake.set();
@@ -451,7 +451,7 @@ impl Adapter {
     }
 
     /// Notes that Storport starts the adapter again. Up to DIRQL.
-    pub fn restart(&self) {
+    pub fn unstop(&self) {
         self.storport.stopped.store(false, Ordering::Release);
     }
 
@@ -512,8 +512,8 @@ fn changed(change: Change<'_>) {
     }
 }
 
-/// Does the work of [`Adapter::take`] for a target that is there.
-fn take(target: &Target, mut srb: Srb) {
+/// Does the work of [`Adapter::handle`] for a target that is there.
+fn handle(target: &Target, mut srb: Srb) {
     let outcome = match srb.function() {
         Function::ExecuteScsi if srb.lun() == 0 => {
             if scsi::is_inquiry(srb.cdb()) {

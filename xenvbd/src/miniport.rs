@@ -180,7 +180,7 @@ unsafe extern "C" fn hw_find_adapter(
     // A device that PnP stopped, or removed, and starts again finds its adapter as it was.
     let adapter = match adapter::current() {
         Some(adapter) => {
-            adapter.restart();
+            adapter.unstop();
             Found::Now(adapter)
         }
         None => match make_adapter() {
@@ -348,7 +348,7 @@ unsafe extern "C" fn hw_build_io(extension: PVOID, srb: PSCSI_REQUEST_BLOCK) -> 
         return FALSE as BOOLEAN;
     };
     match adapter {
-        Some(adapter) => adapter.take(srb),
+        Some(adapter) => adapter.handle(srb),
         None => srb.complete(Answer::NoDevice),
     }
     FALSE as BOOLEAN
@@ -418,7 +418,7 @@ unsafe extern "C" fn hw_adapter_control(
         (control::RESTART, adapter) => {
             ANCHOR.running.store(extension.cast(), Ordering::Release);
             if let Some(adapter) = adapter {
-                adapter.restart();
+                adapter.unstop();
             }
             // Whether Storport kept the timer through a power state is not documented; asking again replaces
             // it.

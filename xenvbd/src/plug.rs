@@ -121,7 +121,7 @@ impl Plug {
             }
             self.look_at_backends(adapter);
             if waiting {
-                adapter.recount();
+                adapter.retake_census();
             }
         }
     }
@@ -182,7 +182,7 @@ impl Plug {
         }
         adapter.pause().answer(goes_on);
         // The machine may have its emulated disks again.
-        adapter.recount();
+        adapter.retake_census();
         let connected = self.known.iter().filter(|known| known.target.is_some()).count();
         debug_print!(DRIVER, "{connected} disks connected again after a suspend, census taken");
     }
@@ -297,8 +297,10 @@ impl Plug {
                 adapter.slots().with(id, Target::tell);
             }
             let raised = known.watch.as_ref().is_some_and(Watch::raised);
-            let closes =
-                raised && known.target.is_some_and(|id| adapter.slots().with(id, closes) == Some(true));
+            let closes = raised
+                && known
+                    .target
+                    .is_some_and(|id| adapter.slots().with(id, advance_and_is_closing) == Some(true));
             // A backend that is still online closes because its domain, or its server, is restarted.
             let again = |target: &Target| restart(self.platform, adapter, target);
             let restarts =
@@ -493,8 +495,8 @@ fn restart(platform: Platform, adapter: &Adapter, target: &Target) -> bool {
     }
 }
 
-/// Looks at a target's backend: whether it closes.
-fn closes(target: &Target) -> bool {
+/// Advances the handshake with the backend of a target, and returns true if the backend is closing.
+fn advance_and_is_closing(target: &Target) -> bool {
     match target.look() {
         Ok(blkif::Event::Stop | blkif::Event::Closed) => true,
         Ok(

@@ -91,7 +91,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "no census is taken when a disk arrives",
         file: "xenvbd/src/adapter.rs",
-        from: "(self.count(false), shown)",
+        from: "(self.take_census(false), shown)",
         to: "(Ok::<(), Withheld>(()), shown)",
         caught_by: &[Guest("alias-returns")],
     },
