@@ -36,10 +36,10 @@ use crate::tripwire::{Alarm, Tripwire};
 /// The system has settled when no disk arrived for this long, after its drivers have been started.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Number of censuses after an alarm.
-const LOOKS: u32 = 10;
+/// Number of censuses that follow a signal of the tripwire.
+const CENSUSES: u32 = 10;
 /// Time between two of these censuses.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
+const CENSUS_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and
 /// restarts.
@@ -314,12 +314,12 @@ impl Adapter {
     /// an alarm, then or later, takes one at once, and some more, since what raised the alarm has yet to
     /// bring its disks.
     fn settle(&self) {
-        let (mut settled, mut looks) = (false, 0);
+        let (mut settled, mut left) = (false, 0);
         loop {
-            let patience = match (looks, settled) {
+            let patience = match (left, settled) {
                 (0, true) => None,
                 (0, false) => Some(QUIET),
-                _ => Some(LOOK_AGAIN),
+                _ => Some(CENSUS_INTERVAL),
             };
             let woken = match patience {
                 None => {
@@ -332,16 +332,16 @@ impl Adapter {
                 return;
             }
             if self.alarm.take() {
-                looks = LOOKS;
+                left = CENSUSES;
             } else if woken {
                 // A disk that arrived, which has had its census.
                 continue;
             }
-            let due = !settled && looks == 0 && system_started();
-            if looks == 0 && !due {
+            let due = !settled && left == 0 && system_started();
+            if left == 0 && !due {
                 continue;
             }
-            looks = looks.saturating_sub(1);
+            left = left.saturating_sub(1);
             settled |= due;
             if let Err(withheld) = self.take_census(due) {
                 debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");

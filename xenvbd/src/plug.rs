@@ -91,8 +91,8 @@ impl Plug {
             debug_print!(DRIVER, "vbds that come or go are not noticed: {error}");
         }
         for known in &mut self.known {
-            known.watch = known.target.and_then(|id| watch(self.platform, adapter, id, &self.wake));
-            known.target.map(|id| adapter.slots().with(id, |target| target.show(id)));
+            known.watch = known.target.and_then(|id| watch_backend(self.platform, adapter, id, &self.wake));
+            known.target.map(|id| adapter.slots().with(id, |target| target.publish_target_id(id)));
         }
         let registered = self.platform.on_suspend(adapter.pause());
         if let Err(error) = &registered {
@@ -167,8 +167,8 @@ impl Plug {
             known.watch = None;
             match adapter.slots().with(id, |target| reconnect(adapter, target, lost)) {
                 Some(Ok(())) => {
-                    known.watch = watch(self.platform, adapter, id, &self.wake);
-                    adapter.slots().with(id, |target| target.show(id));
+                    known.watch = watch_backend(self.platform, adapter, id, &self.wake);
+                    adapter.slots().with(id, |target| target.publish_target_id(id));
                     at += 1;
                 }
                 Some(Err(error)) => {
@@ -233,7 +233,7 @@ impl Plug {
                     self.known.iter().find(|known| known.device == device).and_then(|known| known.target)
                     && shown
                 {
-                    adapter.slots().with(id, |target| target.show(id));
+                    adapter.slots().with(id, |target| target.publish_target_id(id));
                     adapter.bus_changed();
                 }
             }
@@ -262,8 +262,8 @@ impl Plug {
                 target.is_same_storage() && reconnect(adapter, target, Lost::Replaced).is_ok()
             });
             if again == Some(true) {
-                known.watch = watch(self.platform, adapter, id, &self.wake);
-                adapter.slots().with(id, |target| target.show(id));
+                known.watch = watch_backend(self.platform, adapter, id, &self.wake);
+                adapter.slots().with(id, |target| target.publish_target_id(id));
                 // At the end, where it is looked at once more, and is found connected.
                 self.known.push(known);
             } else {
@@ -302,7 +302,7 @@ impl Plug {
                     .target
                     .is_some_and(|id| adapter.slots().with(id, advance_and_is_closing) == Some(true));
             // A backend that is still online closes because its domain, or its server, is restarted.
-            let again = |target: &Target| restart(self.platform, adapter, target);
+            let again = |target: &Target| reconnect_restarted(self.platform, adapter, target);
             let restarts =
                 closes && known.target.is_some_and(|id| adapter.slots().with(id, again) == Some(true));
             if closes && !restarts {
@@ -350,10 +350,10 @@ impl Plug {
             // It may be a disk. Listed, so that its absence is noticed.
             Err(error) => Err(Error::Blkif(error)),
         };
-        match connected.and_then(|target| show(adapter, target, admitted)) {
+        match connected.and_then(|target| admit(adapter, target, admitted)) {
             Ok(id) => {
                 known.target = Some(id);
-                known.watch = watch(self.platform, adapter, id, &self.wake);
+                known.watch = watch_backend(self.platform, adapter, id, &self.wake);
             }
             Err(error) => {
                 debug_print!(DRIVER, "vbd {}: {error}", device.0);
@@ -370,7 +370,7 @@ impl Plug {
 }
 
 /// Lists a connected disk and puts it at a target id.
-fn show(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
+fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
     let target = pool::try_box(target)?;
     let own = target.own();
     if let Some(other) = own.and_then(|own| sharing(adapter, target.number(), &own)) {
@@ -468,7 +468,7 @@ fn error_node(device: VirtualDevice) -> Result<PathBuf, xen::store::Error> {
 }
 
 /// Watches a target's backend.
-fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Shared<Event>) -> Option<Watch> {
+fn watch_backend(platform: Platform, adapter: &Adapter, id: usize, wake: &Shared<Event>) -> Option<Watch> {
     let backend = adapter.slots().with(id, Target::backend)?;
     match Watch::new(platform, &backend, wake) {
         Ok(watch) => Some(watch),
@@ -480,7 +480,7 @@ fn watch(platform: Platform, adapter: &Adapter, id: usize, wake: &Shared<Event>)
 }
 
 /// Connects a target whose backend closes, and stays online, to the one that follows; whether that was so.
-fn restart(platform: Platform, adapter: &Adapter, target: &Target) -> bool {
+fn reconnect_restarted(platform: Platform, adapter: &Adapter, target: &Target) -> bool {
     if !target.is_online() {
         return false;
     }

@@ -497,9 +497,9 @@ impl Target {
 
     /// Says in xenstore that the disk is shown at a target id: a crash dump may be written to it.
     /// PASSIVE_LEVEL.
-    pub fn show(&self, id: usize) {
+    pub fn publish_target_id(&self, id: usize) {
         let folder = Platform::folder(self.link.lock().vbd().device);
-        let shown = u8::try_from(id).map(|id| polled::show(&mut { self.platform }, folder.as_str(), id));
+        let shown = u8::try_from(id).map(|id| polled::publish(&mut { self.platform }, folder.as_str(), id));
         if let Ok(Err(error)) = shown {
             debug_print!(DRIVER, "vbd {}: no crash dump can be written to it: {error}", self.number);
         }

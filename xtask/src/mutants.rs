@@ -434,8 +434,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the guard's word that a census is due is not heard",
         file: "xenvbd/src/adapter.rs",
-        from: "looks = LOOKS;",
-        to: "looks = LOOKS - LOOKS;",
+        from: "left = CENSUSES;",
+        to: "left = CENSUSES - CENSUSES;",
         caught_by: &[Guest("tripwire")],
     },
     Mutant {

@@ -41,14 +41,14 @@ pub const PAGES: usize = 1 + CONFIG.pool as usize;
 ///
 /// # Errors
 /// What the store answers.
-pub fn show(store: &mut impl Store, folder: &str, target: u8) -> Result<(), store::Error> {
+pub fn publish(store: &mut impl Store, folder: &str, target: u8) -> Result<(), store::Error> {
     let mut text = Text::<3>::default();
     // Three digits at most.
     let _ = write!(text, "{target}");
     store.write(&PathBuf::new(folder)?.join(TARGET)?, text.as_str().as_bytes())
 }
 
-/// Takes back what [`show`] said. *Passive*.
+/// Takes back what [`publish`] said. *Passive*.
 ///
 /// # Errors
 /// What the store answers; that it was not said is none.

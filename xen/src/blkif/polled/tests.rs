@@ -155,9 +155,9 @@ fn only_a_disk_that_is_shown_and_connected_is_found() {
         (found(&mut store.clone(), 0), any_shown(&mut store.clone(), &mut [0; NAMES])),
         (None, Ok(false))
     );
-    show(&mut store.clone(), "device/vbd/768", 0).unwrap();
-    show(&mut store.clone(), "device/vbd/832", 254).unwrap();
-    show(&mut store.clone(), "device/vbd/51712", 2).unwrap();
+    publish(&mut store.clone(), "device/vbd/768", 0).unwrap();
+    publish(&mut store.clone(), "device/vbd/832", 254).unwrap();
+    publish(&mut store.clone(), "device/vbd/51712", 2).unwrap();
     assert_eq!(found(&mut store.clone(), 0), Some(PathBuf::new(VBD).unwrap()));
     assert_eq!(found(&mut store.clone(), 254), Some(PathBuf::new("device/vbd/832").unwrap()));
     assert_eq!(found(&mut store.clone(), 1), None);
@@ -170,7 +170,7 @@ fn only_a_disk_that_is_shown_and_connected_is_found() {
         store.set("device/vbd/768/xenguard-target", nonsense);
         assert_eq!(found(&mut store.clone(), 0), None, "{nonsense}");
     }
-    show(&mut store.clone(), VBD, 0).unwrap();
+    publish(&mut store.clone(), VBD, 0).unwrap();
     withdraw(&mut store.clone(), VBD).unwrap();
     withdraw(&mut store.clone(), VBD).unwrap();
     assert_eq!(found(&mut store.clone(), 0), None);
