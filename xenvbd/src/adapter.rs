@@ -26,12 +26,12 @@ use wdm::{DriverObject, SpinLock, debug_print, interface, pool};
 use crate::DRIVER;
 use crate::census::Census;
 use crate::hal::{Error, Platform};
-use crate::plug::Plug;
 use crate::slots::{MAX_TARGETS, Slots};
 use crate::srb::{Function, Port, Request, Srb};
-use crate::suspend::Pause;
+use crate::suspend::SuspendGate;
 use crate::target::Target;
-use crate::tripwire::{Alarm, Tripwire};
+use crate::tripwire::{CensusEvent, Tripwire};
+use crate::vbd_list::VbdList;
 
 /// The system has settled when no disk arrived for this long, after its drivers have been started.
 const QUIET: Duration = Duration::from_secs(2);
@@ -53,14 +53,14 @@ pub struct Adapter {
     driver: DriverObject,
     arrivals: SpinLock<Option<Registration<ArrivalCallback>>>,
     threads: SpinLock<Threads>,
-    /// The plug, which follows the vbds: until [`Adapter::expose`] as it was started, from then on a thread.
-    plug: SpinLock<Option<Plug>>,
-    /// The place where xenpci's suspend thread finds the plug's.
-    pause: Pause,
-    /// Set when a vbd may have come or gone, and to end the plug's thread.
-    wake: Shared<Event>,
-    /// Woken for every disk that arrives, when the guard wants a census, and to end the settling thread.
-    alarm: Alarm,
+    /// The list of vbds: until [`Adapter::expose`] as it was started, from then on a thread.
+    vbds: SpinLock<Option<VbdList>>,
+    /// The place where xenpci's suspend thread finds the one of the vbds.
+    suspend_gate: SuspendGate,
+    /// Set when a vbd may have come or gone, and to end the thread of the vbds.
+    vbd_event: Shared<Event>,
+    /// Woken for every disk that arrives, when the guard wants a census, and to end the settle thread.
+    census_event: CensusEvent,
     tripwire: SpinLock<Option<Tripwire>>,
 }
 
@@ -101,10 +101,10 @@ impl Life {
 /// The adapter's threads, each from the time when it has something to do.
 #[derive(Default)]
 struct Threads {
-    /// Takes the settled census, and those after an alarm.
+    /// Takes the settled census, and those after a signal of the tripwire.
     settle: Option<Thread>,
     /// Follows the vbds.
-    plug: Option<Thread>,
+    vbds: Option<Thread>,
 }
 
 /// Storport's side of the adapter.
@@ -217,7 +217,7 @@ impl Adapter {
     /// xenpci gives no interface, or xenstore cannot be read.
     pub fn find(driver: DriverObject) -> Result<Box<Self>, Error> {
         let platform = Platform::get()?;
-        let wake = Shared::new(Event::new(EventKind::Synchronization)?)?;
+        let vbd_event = Shared::new(Event::new(EventKind::Synchronization)?)?;
         let adapter = pool::try_box(Self {
             slots: Slots::new()?,
             census: Census::new(driver)?,
@@ -227,15 +227,15 @@ impl Adapter {
             driver,
             arrivals: SpinLock::new(None),
             threads: SpinLock::default(),
-            plug: SpinLock::new(None),
-            pause: Pause::new(Shared::clone(&wake))?,
-            wake: Shared::clone(&wake),
-            alarm: Alarm::new()?,
+            vbds: SpinLock::new(None),
+            suspend_gate: SuspendGate::new(Shared::clone(&vbd_event))?,
+            vbd_event: Shared::clone(&vbd_event),
+            census_event: CensusEvent::new()?,
             tripwire: SpinLock::new(None),
         })?;
-        let mut plug = Plug::new(platform, wake);
-        plug.start(&adapter)?;
-        *adapter.plug.lock() = Some(plug);
+        let mut vbds = VbdList::new(platform, vbd_event);
+        vbds.start(&adapter)?;
+        *adapter.vbds.lock() = Some(vbds);
         Ok(adapter)
     }
 
@@ -261,17 +261,17 @@ impl Adapter {
         if !RECORD.register() {
             debug_print!(DRIVER, "the census will not be in a crash dump");
         }
-        let tripwire = Tripwire::new(&self.alarm);
+        let tripwire = Tripwire::new(&self.census_event);
         if tripwire.is_none() {
             debug_print!(DRIVER, "the guard has no room for another watcher");
         }
         *self.tripwire.lock() = tripwire;
         self.census.exposed().map_err(Withheld::Guard)?;
         self.life.advance(Stage::Shown);
-        let plug = self.plug.lock().take();
-        if let Some(plug) = plug {
-            let plug = Thread::spawn(move || plug.follow(self)).map_err(Withheld::NotNotified)?;
-            self.threads.lock().plug = Some(plug);
+        let vbds = self.vbds.lock().take();
+        if let Some(vbds) = vbds {
+            let thread = Thread::spawn(move || vbds.follow(self)).map_err(Withheld::NotNotified)?;
+            self.threads.lock().vbds = Some(thread);
         }
         Ok(())
     }
@@ -286,9 +286,9 @@ impl Adapter {
         &self.census
     }
 
-    /// Returns the requests to the plug's thread around a suspend.
-    pub const fn pause(&self) -> &Pause {
-        &self.pause
+    /// Returns the requests to the thread of the vbds around a suspend.
+    pub const fn suspend_gate(&self) -> &SuspendGate {
+        &self.suspend_gate
     }
 
     /// Returns true if the adapter is being left.
@@ -311,7 +311,7 @@ impl Adapter {
     }
 
     /// Waits until the system has settled, and takes the census that expects every own disk to be there. At
-    /// an alarm, then or later, takes one at once, and some more, since what raised the alarm has yet to
+    /// a signal of the tripwire, then or later, takes one at once, and some more, since what raised the signal has yet to
     /// bring its disks.
     fn settle(&self) {
         let (mut settled, mut left) = (false, 0);
@@ -323,15 +323,15 @@ impl Adapter {
             };
             let woken = match patience {
                 None => {
-                    self.alarm.wake().wait();
+                    self.census_event.event().wait();
                     true
                 }
-                Some(time) => self.alarm.wake().wait_timeout(time),
+                Some(time) => self.census_event.event().wait_timeout(time),
             };
             if self.is_left() {
                 return;
             }
-            if self.alarm.take() {
+            if self.census_event.take() {
                 left = CENSUSES;
             } else if woken {
                 // A disk that arrived, which has had its census.
@@ -376,7 +376,7 @@ impl Adapter {
         if let (Err(withheld), true) = (self.take_census(false), shown) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
-        self.alarm.wake().set();
+        self.census_event.event().set();
     }
 
     /// Notes that a disk that is none of this driver's has been read. PASSIVE_LEVEL.
@@ -416,7 +416,7 @@ impl Adapter {
                     handle(target, srb);
                 }
                 if target.has_news() {
-                    self.wake.set();
+                    self.vbd_event.set();
                 }
             });
         }
@@ -464,11 +464,11 @@ impl Adapter {
         RECORD.deregister();
         let tripwire = self.tripwire.lock().take();
         drop(tripwire);
-        self.alarm.wake().set();
-        self.wake.set();
+        self.census_event.event().set();
+        self.vbd_event.set();
         // Outside the lock: a thread that ends takes a census first.
         let threads = core::mem::take(&mut *self.threads.lock());
-        [threads.settle, threads.plug].into_iter().flatten().for_each(Thread::join);
+        [threads.settle, threads.vbds].into_iter().flatten().for_each(Thread::join);
         self.census.leave();
     }
 

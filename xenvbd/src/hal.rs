@@ -20,7 +20,7 @@ use xenpci_interface::suspend::Phase;
 use xenpci_interface::{self as interface, EventCallback, Interface, OpenedCallback, Status, VERSION};
 
 use crate::DRIVER;
-use crate::suspend::Pause;
+use crate::suspend::SuspendGate;
 
 // The export of xenpci.sys. Importing it also makes the loader keep xenpci's image as long as this one.
 #[link(name = "xenpci", kind = "static", modifiers = "-bundle")]
@@ -221,15 +221,15 @@ impl Platform {
         unsafe { (self.0.suspend_epoch)() }
     }
 
-    /// Has `pause` called around each suspend, as long as the answer lives. PASSIVE_LEVEL.
+    /// Has `gate` called around each suspend, as long as the answer lives. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// [`Error::Suspend`].
-    pub fn on_suspend(self, pause: &Pause) -> Result<OnSuspend<'_>, Error> {
-        let context = ptr::from_ref(pause).cast_mut().cast();
-        // SAFETY: the answer borrows the pause, and ends the registration when it is dropped.
+    pub fn on_suspend(self, gate: &SuspendGate) -> Result<OnSuspend<'_>, Error> {
+        let context = ptr::from_ref(gate).cast_mut().cast();
+        // SAFETY: the answer borrows the gate, and ends the registration when it is dropped.
         let status = unsafe { (self.0.suspend_register)(on_suspend, context) };
-        status.ok().map(|()| OnSuspend { platform: self, _pause: pause }).map_err(Error::Suspend)
+        status.ok().map(|()| OnSuspend { platform: self, _gate: gate }).map_err(Error::Suspend)
     }
 
     /// Allocates a port for domain `domain` to bind to, masked; its events are taken on `processor` where
@@ -281,7 +281,7 @@ impl Platform {
 /// A registration for suspends. Dropping it ends it (PASSIVE_LEVEL).
 pub struct OnSuspend<'a> {
     platform: Platform,
-    _pause: &'a Pause,
+    _gate: &'a SuspendGate,
 }
 
 impl Drop for OnSuspend<'_> {
@@ -293,18 +293,18 @@ impl Drop for OnSuspend<'_> {
 
 /// Handles a suspend that is about to come, or the end of one. PASSIVE_LEVEL, on xenpci's suspend thread.
 unsafe extern "system" fn on_suspend(context: *mut c_void, phase: u32) -> u32 {
-    // SAFETY: the context is the pause of `Platform::on_suspend`, which outlives the registration.
-    let pause = unsafe { &*context.cast::<Pause>() };
+    // SAFETY: the context is the gate of `Platform::on_suspend`, which outlives the registration.
+    let gate = unsafe { &*context.cast::<SuspendGate>() };
     let Some(phase) = Phase::from_number(phase) else { return 1 };
     // The table that called is there.
     let epoch = Platform::get().map_or(0, Platform::epoch);
-    u32::from(!pause.call(phase, epoch))
+    u32::from(!gate.call(phase, epoch))
 }
 
 /// The context of a watch's callback.
 struct Signal {
     raised: AtomicBool,
-    wake: Shared<Event>,
+    event: Shared<Event>,
 }
 
 /// A watch on a node of xenstore and all below it. Dropping it ends it (PASSIVE_LEVEL, not on the watch
@@ -317,12 +317,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `path`: `wake` is set soon, and whenever something changes. PASSIVE_LEVEL.
+    /// Watches `path`: `event` is set soon, and whenever something changes. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// [`Error::Watch`].
-    pub fn new(platform: Platform, path: &str, wake: &Shared<Event>) -> Result<Self, Error> {
-        let signal = Shared::new(Signal { raised: AtomicBool::new(false), wake: Shared::clone(wake) })?;
+    pub fn new(platform: Platform, path: &str, event: &Shared<Event>) -> Result<Self, Error> {
+        let signal = Shared::new(Signal { raised: AtomicBool::new(false), event: Shared::clone(event) })?;
         let context = Shared::as_ptr(&signal).cast_mut().cast();
         let mut id = 0;
         // SAFETY: the path with its length; the signal lives until `drop` has ended the watch.
@@ -350,7 +350,7 @@ unsafe extern "system" fn on_change(context: *mut c_void, _path: *const u8, _len
     // SAFETY: the context is a watch's signal, which outlives the watch.
     let signal = unsafe { &*context.cast::<Signal>() };
     signal.raised.store(true, Ordering::Release);
-    signal.wake.set();
+    signal.event.set();
 }
 
 /// Path of one vbd's folder.

@@ -5,7 +5,7 @@
 //! | [`miniport`] | the top: the routines that Storport calls |
 //! | [`adapter`] | the adapter: connects disks, asks for leave to show them |
 //! | [`slots`] | the disks by target id |
-//! | [`plug`] | vbds that come and go |
+//! | [`vbd_list`] | vbds that come and go |
 //! | [`suspend`] | the adapter's part in a suspend of the guest |
 //! | [`target`] | one disk: handshake, properties |
 //! | [`cdrom`] | what makes a vbd of type cdrom a drive |
@@ -36,13 +36,13 @@ mod identity;
 mod miniport;
 mod options;
 mod parents;
-mod plug;
 mod readers;
 mod slots;
 mod srb;
 mod suspend;
 mod target;
 mod tripwire;
+mod vbd_list;
 
 use wdm::raw::{NTSTATUS, PDRIVER_OBJECT, PUNICODE_STRING};
 use wdm::version::{self, Version};

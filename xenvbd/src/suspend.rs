@@ -1,6 +1,6 @@
 //! Suspend and resume, as the adapter takes part in it.
 //!
-//! xenpci's suspend thread calls, and the plug's thread, which is the one that talks with backends, does the
+//! xenpci's suspend thread calls, and the thread of the vbds, which is the one that talks with backends, does the
 //! work: it holds every queue before the guest is suspended, and takes up no other work until it goes on.
 //! Afterwards every target connects to its new backend, which gets again, in order, what the old one had not
 //! answered; then the census is taken. After a suspend that was cancelled the backends are there as before:
@@ -15,32 +15,32 @@ use wdm::event::{Event, Kind};
 use wdm::time;
 use xenpci_interface::suspend::{Call, Meeting, Phase};
 
-/// Time that the plug's thread has for an answer: it may be waiting for a backend's handshake.
+/// Time that the thread of the vbds has for an answer: it may be waiting for a backend's handshake.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The place where xenpci's thread and the plug's meet.
-pub struct Pause {
+/// The place where xenpci's thread and the one of the vbds meet.
+pub struct SuspendGate {
     meeting: Meeting,
     /// Set at each answer.
     answered: Event,
-    /// The plug's.
-    wake: Shared<Event>,
+    /// The event that the thread of the vbds waits for.
+    vbd_event: Shared<Event>,
 }
 
-impl Pause {
+impl SuspendGate {
     /// Makes a place where nobody has called. ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new(wake: Shared<Event>) -> wdm::Result<Self> {
-        Ok(Self { meeting: Meeting::new(), answered: Event::new(Kind::Synchronization)?, wake })
+    pub fn new(vbd_event: Shared<Event>) -> wdm::Result<Self> {
+        Ok(Self { meeting: Meeting::new(), answered: Event::new(Kind::Synchronization)?, vbd_event })
     }
 
-    /// Has the plug's thread do its part, on xenpci's thread, and returns true if it has. `epoch` is the one of
+    /// Has the thread of the vbds do its part, on xenpci's thread, and returns true if it has. `epoch` is the one of
     /// now. PASSIVE_LEVEL.
     pub fn call(&self, phase: Phase, epoch: u32) -> bool {
         let made = self.meeting.call(phase, epoch);
-        self.wake.set();
+        self.vbd_event.set();
         let began = time::interrupt_time();
         loop {
             // An answer may belong to an earlier call, which was given up.
@@ -55,12 +55,12 @@ impl Pause {
         }
     }
 
-    /// Takes up what is asked, once, on the plug's thread. Any IRQL.
+    /// Takes up what is asked, once, on the thread of the vbds. Any IRQL.
     pub fn take(&self) -> Option<Call> {
         self.meeting.take()
     }
 
-    /// Says that what was asked is done, on the plug's thread. ≤ DISPATCH_LEVEL.
+    /// Says that what was asked is done, on the thread of the vbds. ≤ DISPATCH_LEVEL.
     pub fn answer(&self, call: Call) {
         self.meeting.answer(call);
         self.answered.set();

@@ -104,7 +104,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a vbd on another disk's backing is connected",
-        file: "xenvbd/src/plug.rs",
+        file: "xenvbd/src/vbd_list.rs",
         from: "own.and_then(|own| sharing(adapter, target.number(), &own))",
         to: "own.and_then(|own| sharing(adapter, target.number(), &own)).filter(|_| false)",
         caught_by: &[Guest("twice-hotplug")],
@@ -118,7 +118,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a vbd whose nodes were made anew is overlooked",
-        file: "xenvbd/src/plug.rs",
+        file: "xenvbd/src/vbd_list.rs",
         from: "if !with(&|target| target.is_replaced()) {",
         to: "if !with(&|target| target.is_replaced()) || true {",
         caught_by: &[Guest("vbd-replaced")],
@@ -356,7 +356,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "after hibernation that ends where it began the disks are not taken back",
-        file: "xenvbd/src/plug.rs",
+        file: "xenvbd/src/vbd_list.rs",
         from: "let revived = goes_on.phase == Phase::Revived;",
         to: "let revived = false;",
         caught_by: &[Guest("hibernate")],
@@ -552,7 +552,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "disks are connected anew after a suspend that was cancelled",
-        file: "xenvbd/src/plug.rs",
+        file: "xenvbd/src/vbd_list.rs",
         from: "if goes_on.epoch == call.epoch && !revived {",
         to: "if goes_on.epoch != goes_on.epoch {",
         caught_by: &[Guest("copy")],
@@ -566,7 +566,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a CD-ROM drive is counted as a disk",
-        file: "xenvbd/src/plug.rs",
+        file: "xenvbd/src/vbd_list.rs",
         from: "let listed = target.is_cdrom() || adapter.census()",
         to: "let listed = (target.is_cdrom() && target.number() == u32::MAX) || adapter.census()",
         caught_by: &[Guest("cdrom-pv")],

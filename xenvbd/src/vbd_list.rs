@@ -48,24 +48,24 @@ struct Known {
 }
 
 /// The vbds, as the thread knows them.
-pub struct Plug {
+pub struct VbdList {
     platform: Platform,
     machine: Option<Uuid>,
     options: Options,
     known: Vec<Known>,
     /// Set whenever something may have changed, and when the thread is to end.
-    wake: Shared<Event>,
+    event: Shared<Event>,
 }
 
-impl Plug {
-    /// Makes a plug without vbds. PASSIVE_LEVEL.
-    pub fn new(platform: Platform, wake: Shared<Event>) -> Self {
+impl VbdList {
+    /// Makes a list without vbds. PASSIVE_LEVEL.
+    pub fn new(platform: Platform, event: Shared<Event>) -> Self {
         Self {
             platform,
             machine: platform.machine_uuid(),
             options: Options::read(0),
             known: Vec::new(),
-            wake,
+            event,
         }
     }
 
@@ -86,34 +86,34 @@ impl Plug {
 
     /// Follows what changes until the adapter is left. PASSIVE_LEVEL.
     pub fn follow(mut self, adapter: &Adapter) {
-        let list = Watch::new(self.platform, VBDS, &self.wake);
+        let list = Watch::new(self.platform, VBDS, &self.event);
         if let Err(error) = &list {
             debug_print!(DRIVER, "vbds that come or go are not noticed: {error}");
         }
         for known in &mut self.known {
-            known.watch = known.target.and_then(|id| watch_backend(self.platform, adapter, id, &self.wake));
+            known.watch = known.target.and_then(|id| watch_backend(self.platform, adapter, id, &self.event));
             known.target.map(|id| adapter.slots().with(id, |target| target.publish_target_id(id)));
         }
-        let registered = self.platform.on_suspend(adapter.pause());
+        let registered = self.platform.on_suspend(adapter.suspend_gate());
         if let Err(error) = &registered {
             debug_print!(DRIVER, "the guest cannot be suspended: {error}");
         }
         while !adapter.is_left() {
             let waiting = adapter.census().awaits_removal();
             match waiting {
-                true => _ = self.wake.wait_timeout(LOOK_FOR_REMOVAL),
-                false => self.wake.wait(),
+                true => _ = self.event.wait_timeout(LOOK_FOR_REMOVAL),
+                false => self.event.wait(),
             }
             if adapter.is_left() {
                 return;
             }
-            match adapter.pause().take() {
+            match adapter.suspend_gate().take() {
                 Some(call) if call.phase == Phase::Suspending => {
                     self.suspend(adapter, call);
                     continue;
                 }
                 // It came too late to be held, and was not suspended.
-                Some(call) => adapter.pause().answer(call),
+                Some(call) => adapter.suspend_gate().answer(call),
                 None => {}
             }
             if list.as_ref().is_ok_and(Watch::raised) {
@@ -130,14 +130,14 @@ impl Plug {
     fn suspend(&mut self, adapter: &Adapter, call: Call) {
         adapter.slots().each(|_, target| target.hold());
         self.drain(adapter);
-        adapter.pause().answer(call);
+        adapter.suspend_gate().answer(call);
         let goes_on = loop {
-            match adapter.pause().take() {
+            match adapter.suspend_gate().take() {
                 // The call to go on was given up before it was taken up.
-                Some(again) if again.phase == Phase::Suspending => adapter.pause().answer(again),
+                Some(again) if again.phase == Phase::Suspending => adapter.suspend_gate().answer(again),
                 Some(goes_on) => break goes_on,
                 None if adapter.is_left() => return,
-                None => self.wake.wait(),
+                None => self.event.wait(),
             }
         };
         let revived = goes_on.phase == Phase::Revived;
@@ -147,7 +147,7 @@ impl Plug {
                 target.release();
                 released += 1;
             });
-            adapter.pause().answer(goes_on);
+            adapter.suspend_gate().answer(goes_on);
             debug_print!(DRIVER, "{released} disks go on after a suspend that was cancelled");
             return;
         }
@@ -167,7 +167,7 @@ impl Plug {
             known.watch = None;
             match adapter.slots().with(id, |target| reconnect(adapter, target, lost)) {
                 Some(Ok(())) => {
-                    known.watch = watch_backend(self.platform, adapter, id, &self.wake);
+                    known.watch = watch_backend(self.platform, adapter, id, &self.event);
                     adapter.slots().with(id, |target| target.publish_target_id(id));
                     at += 1;
                 }
@@ -180,7 +180,7 @@ impl Plug {
                 None => drop(self.known.swap_remove(at)),
             }
         }
-        adapter.pause().answer(goes_on);
+        adapter.suspend_gate().answer(goes_on);
         // The machine may have its emulated disks again.
         adapter.retake_census();
         let connected = self.known.iter().filter(|known| known.target.is_some()).count();
@@ -262,7 +262,7 @@ impl Plug {
                 target.is_same_storage() && reconnect(adapter, target, Lost::Replaced).is_ok()
             });
             if again == Some(true) {
-                known.watch = watch_backend(self.platform, adapter, id, &self.wake);
+                known.watch = watch_backend(self.platform, adapter, id, &self.event);
                 adapter.slots().with(id, |target| target.publish_target_id(id));
                 // At the end, where it is looked at once more, and is found connected.
                 self.known.push(known);
@@ -353,7 +353,7 @@ impl Plug {
         match connected.and_then(|target| admit(adapter, target, admitted)) {
             Ok(id) => {
                 known.target = Some(id);
-                known.watch = watch_backend(self.platform, adapter, id, &self.wake);
+                known.watch = watch_backend(self.platform, adapter, id, &self.event);
             }
             Err(error) => {
                 debug_print!(DRIVER, "vbd {}: {error}", device.0);
@@ -468,9 +468,9 @@ fn error_node(device: VirtualDevice) -> Result<PathBuf, xen::store::Error> {
 }
 
 /// Watches a target's backend.
-fn watch_backend(platform: Platform, adapter: &Adapter, id: usize, wake: &Shared<Event>) -> Option<Watch> {
+fn watch_backend(platform: Platform, adapter: &Adapter, id: usize, event: &Shared<Event>) -> Option<Watch> {
     let backend = adapter.slots().with(id, Target::backend)?;
-    match Watch::new(platform, &backend, wake) {
+    match Watch::new(platform, &backend, event) {
         Ok(watch) => Some(watch),
         Err(error) => {
             debug_print!(DRIVER, "target {id}: what becomes of its backend is not noticed: {error}");
