@@ -24,18 +24,18 @@ pub struct Bus {
     memory: Mutex<Box<BusMemory<DeviceObject>>>,
 }
 
-/// Attaches to the root bus whose PDO is `physical`, before the bus is started, and tells the guard, which
+/// Attaches to the root bus whose PDO is `pdo`, before the bus is started, and tells the guard, which
 /// has the emulated disks unplugged at the first bus. PASSIVE_LEVEL.
 ///
 /// # Errors
 /// Where the device cannot be made or attached; the bus then has no filter.
-pub fn attach(driver: DriverObject, physical: DeviceObject) -> Result {
+pub fn attach(driver: DriverObject, pdo: DeviceObject) -> Result {
     static BUSES: AtomicU32 = AtomicU32::new(0);
 
     let number = BUSES.fetch_add(1, Ordering::Relaxed);
     let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
     let memory = Mutex::new(pool::try_box(BusMemory::new())?)?;
-    Filter::add_filter(driver, options, Extension::Bus(Bus { number, memory }), physical)?;
+    Filter::add_filter(driver, options, Extension::Bus(Bus { number, memory }), pdo)?;
     state::tell(Event::BusAttached { bus: number });
     // After the unplug, as it may take controllers away; for each bus anew, as the last count is the one
     // that is compared.

@@ -57,20 +57,20 @@ impl Driver for Idefilter {
         Ok(())
     }
 
-    fn add_device(driver: DriverObject, physical: DeviceObject) -> Result {
+    fn add_device(driver: DriverObject, pdo: DeviceObject) -> Result {
         if !state::is_pv() {
             return Ok(());
         }
-        match storage_filter::kind_of(physical) {
-            Kind::Emulated(kind) => storage_filter::attach(driver, physical, kind),
+        match storage_filter::kind_of(pdo) {
+            Kind::Emulated(kind) => storage_filter::attach(driver, pdo, kind),
             // As the strictest kind, which no policy lets start.
-            Kind::Unknown => storage_filter::attach(driver, physical, Emulated::Disk),
+            Kind::Unknown => storage_filter::attach(driver, pdo, Emulated::Disk),
             Kind::Other => {}
         }
         // NT drops the status of a filter's AddDevice. A bus without the filter is a bus without proof, and no PV
         // disk appears.
-        if root_bus::is_pci_root(physical)
-            && let Err(status) = bus_filter::attach(driver, physical)
+        if root_bus::is_pci_root(pdo)
+            && let Err(status) = bus_filter::attach(driver, pdo)
         {
             log!("not attached to a PCI root bus: {status}");
         }

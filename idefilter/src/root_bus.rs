@@ -6,9 +6,9 @@ use wdm::{DeviceObject, SpinLock, property, unicode};
 /// Bus 0, and the numbers that further root buses turned out to have.
 static ROOTS: SpinLock<Option<Buses>> = SpinLock::new(None);
 
-/// Returns true if `physical` is the PDO of a PCI root bus, by its hardware or compatible ids. PASSIVE_LEVEL.
-pub fn is_pci_root(physical: DeviceObject) -> bool {
-    [property::hardware_ids(physical), property::compatible_ids(physical)]
+/// Returns true if `pdo` is the PDO of a PCI root bus, by its hardware or compatible ids. PASSIVE_LEVEL.
+pub fn is_pci_root(pdo: DeviceObject) -> bool {
+    [property::hardware_ids(pdo), property::compatible_ids(pdo)]
         .iter()
         .flatten()
         .any(|ids| unicode::strings(ids).any(guard::root_bus::is_root_id))

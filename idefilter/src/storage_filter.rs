@@ -101,23 +101,22 @@ pub enum Kind {
 
 /// Tells what kind of device this is, without allocating anything for ids of common length. PASSIVE_LEVEL; a PDO with
 /// a device node.
-pub fn kind_of(physical: DeviceObject) -> Kind {
-    if storage_number::is_channel(physical) {
+pub fn kind_of(pdo: DeviceObject) -> Kind {
+    if storage_number::is_channel(pdo) {
         return Kind::Emulated(Emulated::Channel);
     }
     let (mut parts, mut disk) = (Parts::default(), false);
-    let hardware = each(physical, property::hardware_ids_into, property::hardware_ids, |id| {
+    let hardware = each(pdo, property::hardware_ids_into, property::hardware_ids, |id| {
         disk |= is_emulated_disk(id);
         parts.read(id);
     });
-    let compatible =
-        each(physical, property::compatible_ids_into, property::compatible_ids, |id| parts.read(id));
+    let compatible = each(pdo, property::compatible_ids_into, property::compatible_ids, |id| parts.read(id));
     let controller = parts.function().and_then(|function| classify(&function));
     match (disk, controller, hardware.and(compatible)) {
         (true, ..) => Kind::Emulated(Emulated::Disk),
         (_, Some(controller), _) => Kind::Emulated(Emulated::Controller(controller)),
         (_, None, Ok(())) => Kind::Other,
-        (_, None, Err(_)) => unknown(physical),
+        (_, None, Err(_)) => unknown(pdo),
     }
 }
 
@@ -126,16 +125,16 @@ pub fn kind_of(physical: DeviceObject) -> Kind {
 /// # Errors
 /// The list cannot be read.
 fn each(
-    physical: DeviceObject,
+    pdo: DeviceObject,
     read_into: impl FnOnce(DeviceObject, &mut [u16]) -> Result<&[u16]>,
     read: impl FnOnce(DeviceObject) -> Result<Vec<u16>>,
     mut take: impl FnMut(&[u16]),
 ) -> Result {
     let mut room = [0; LONGEST_IDS];
-    match read_into(physical, &mut room) {
+    match read_into(pdo, &mut room) {
         Ok(ids) => unicode::strings(ids).for_each(take),
         Err(NtStatus::OBJECT_NAME_NOT_FOUND) => {}
-        Err(NtStatus::BUFFER_TOO_SMALL) => unicode::strings(&read(physical)?).for_each(&mut take),
+        Err(NtStatus::BUFFER_TOO_SMALL) => unicode::strings(&read(pdo)?).for_each(&mut take),
         Err(status) => return Err(status),
     }
     Ok(())
@@ -149,9 +148,9 @@ const SYSTEM_CLASS: &[u16] = utf16!(guard::setup_class::SYSTEM);
 
 /// Returns the kind of a device whose ids cannot be read. Of the classes that the filter is on, one has no
 /// storage devices.
-fn unknown(physical: DeviceObject) -> Kind {
+fn unknown(pdo: DeviceObject) -> Kind {
     let mut room = [0; 64];
-    match property::class_guid_into(physical, &mut room) {
+    match property::class_guid_into(pdo, &mut room) {
         Ok(class) if unicode::eq_ignore_case(class, SYSTEM_CLASS) => Kind::Other,
         _ => Kind::Unknown,
     }
@@ -159,9 +158,9 @@ fn unknown(physical: DeviceObject) -> Kind {
 
 /// Attaches to the device. Where that fails the guard is told, since NT then starts the device unfiltered: no PV
 /// disk appears, or the system stops. PASSIVE_LEVEL.
-pub fn attach(driver: DriverObject, physical: DeviceObject, kind: Emulated) {
-    let number = storage_number::take(physical, matches!(kind, Emulated::Controller(_)));
-    match try_attach(driver, physical, Known { number, kind }) {
+pub fn attach(driver: DriverObject, pdo: DeviceObject, kind: Emulated) {
+    let number = storage_number::take(pdo, matches!(kind, Emulated::Controller(_)));
+    match try_attach(driver, pdo, Known { number, kind }) {
         Ok(()) => state::tell(Event::StorageAttached { device: number, kind }),
         Err(status) => {
             log!("not attached to an emulated {}: {status}", name(kind));
@@ -172,7 +171,7 @@ pub fn attach(driver: DriverObject, physical: DeviceObject, kind: Emulated) {
     reserve(driver);
 }
 
-fn try_attach(driver: DriverObject, physical: DeviceObject, known: Known) -> Result {
+fn try_attach(driver: DriverObject, pdo: DeviceObject, known: Known) -> Result {
     let filter = match create(driver) {
         Ok(filter) => filter,
         Err(status) => RESERVE.lock().iter_mut().find_map(Option::take).ok_or(status)?,
@@ -180,7 +179,7 @@ fn try_attach(driver: DriverObject, physical: DeviceObject, known: Known) -> Res
     if let Extension::Storage(storage) = filter.extension() {
         *storage.device.lock() = Some(known);
     }
-    if let Err(status) = filter.attach_filter(physical) {
+    if let Err(status) = filter.attach_filter(pdo) {
         // SAFETY: the device was never attached, so nobody has seen it.
         unsafe { filter.delete() };
         return Err(status);

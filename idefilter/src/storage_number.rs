@@ -14,10 +14,10 @@ enum Identity {
 
 impl Identity {
     /// Returns the identity of a PDO with a device node. PASSIVE_LEVEL.
-    fn of(physical: DeviceObject, is_function: bool) -> Self {
-        match (property::bus_number(physical), property::address(physical)) {
+    fn of(pdo: DeviceObject, is_function: bool) -> Self {
+        match (property::bus_number(pdo), property::address(pdo)) {
             (Ok(bus), Ok(address)) if is_function => Self::Function { bus, address },
-            _ => Self::Device(physical),
+            _ => Self::Device(pdo),
         }
     }
 }
@@ -36,8 +36,8 @@ static ENTRIES: SpinLock<[Option<Entry>; MAX_DEVICES]> = SpinLock::new([None; MA
 
 /// Returns the number of the device with this PDO: the one that it had, or a free one, or one too large for
 /// the guard where there is none. PASSIVE_LEVEL.
-pub fn take(physical: DeviceObject, is_function: bool) -> u32 {
-    let identity = Identity::of(physical, is_function);
+pub fn take(pdo: DeviceObject, is_function: bool) -> u32 {
+    let identity = Identity::of(pdo, is_function);
     let mut entries = ENTRIES.lock();
     let known = entries.iter().position(|entry| entry.is_some_and(|entry| entry.identity == identity));
     let Some(number) = known.or_else(|| entries.iter().position(Option::is_none)) else { return u32::MAX };
@@ -67,6 +67,6 @@ pub fn set_channels(number: u32, channels: &[DeviceObject]) {
 }
 
 /// Returns true if a PDO is a channel of an emulated controller. IRQL ≤ DISPATCH_LEVEL.
-pub fn is_channel(physical: DeviceObject) -> bool {
-    ENTRIES.lock().iter().flatten().any(|entry| entry.channels.contains(&Some(physical)))
+pub fn is_channel(pdo: DeviceObject) -> bool {
+    ENTRIES.lock().iter().flatten().any(|entry| entry.channels.contains(&Some(pdo)))
 }

@@ -195,7 +195,7 @@ pub struct Options<'a> {
 struct Extension<E> {
     remove_lock: RemoveLock,
     lower: AtomicPtr<DEVICE_OBJECT>,
-    physical: AtomicPtr<DEVICE_OBJECT>,
+    pdo: AtomicPtr<DEVICE_OBJECT>,
     own: E,
 }
 
@@ -248,7 +248,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         unsafe {
             RemoveLock::initialize(&raw mut (*extension).remove_lock);
             (&raw mut (*extension).lower).write(AtomicPtr::new(ptr::null_mut()));
-            (&raw mut (*extension).physical).write(AtomicPtr::new(ptr::null_mut()));
+            (&raw mut (*extension).pdo).write(AtomicPtr::new(ptr::null_mut()));
             (&raw mut (*extension).own).write(own);
         }
         Ok(this)
@@ -265,12 +265,12 @@ impl<E: Send + Sync + 'static> Device<E> {
     }
 
     /// Does what AddDevice of a function driver does: creates a device object that only SYSTEM and Administrators
-    /// may open, attaches it to `physical`'s stack, and finishes it. PASSIVE_LEVEL.
+    /// may open, attaches it to `pdo`'s stack, and finishes it. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// Those of [`create_restricted`](Self::create_restricted) and [`attach`](Self::attach); there is then no device.
-    pub fn add(driver: DriverObject, options: Options<'_>, own: E, physical: DeviceObject) -> Result<Self> {
-        Self::finished(driver, options, own, |device| device.attach(physical).map(|_lower| ()))
+    pub fn add(driver: DriverObject, options: Options<'_>, own: E, pdo: DeviceObject) -> Result<Self> {
+        Self::finished(driver, options, own, |device| device.attach(pdo).map(|_lower| ()))
     }
 
     /// Does what AddDevice of a filter does: as [`add`](Self::add), by [`attach_filter`](Self::attach_filter).
@@ -278,13 +278,8 @@ impl<E: Send + Sync + 'static> Device<E> {
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub fn add_filter(
-        driver: DriverObject,
-        options: Options<'_>,
-        own: E,
-        physical: DeviceObject,
-    ) -> Result<Self> {
-        Self::finished(driver, options, own, |device| device.attach_filter(physical).map(|_lower| ()))
+    pub fn add_filter(driver: DriverObject, options: Options<'_>, own: E, pdo: DeviceObject) -> Result<Self> {
+        Self::finished(driver, options, own, |device| device.attach_filter(pdo).map(|_lower| ()))
     }
 
     /// Creates a device that stands in no stack, and that the system tells of its shutdown
@@ -326,17 +321,17 @@ impl<E: Send + Sync + 'static> Device<E> {
         }
     }
 
-    /// Attaches on top of `physical`'s stack, takes over the lower device's I/O and power flags, and
+    /// Attaches on top of `pdo`'s stack, takes over the lower device's I/O and power flags, and
     /// remembers both. On failure the device is not deleted. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `NO_SUCH_DEVICE` when the stack is being torn down.
-    pub fn attach(&self, physical: DeviceObject) -> Result<DeviceObject> {
-        // SAFETY: both are valid device objects; AddDevice gave `physical`.
-        let lower = unsafe { IoAttachDeviceToDeviceStack(self.object.as_ptr(), physical.as_ptr()) };
+    pub fn attach(&self, pdo: DeviceObject) -> Result<DeviceObject> {
+        // SAFETY: both are valid device objects; AddDevice gave `pdo`.
+        let lower = unsafe { IoAttachDeviceToDeviceStack(self.object.as_ptr(), pdo.as_ptr()) };
         let lower = DeviceObject(NonNull::new(lower).ok_or(NtStatus::NO_SUCH_DEVICE)?);
         self.extension_ref().lower.store(lower.as_ptr(), Ordering::Release);
-        self.extension_ref().physical.store(physical.as_ptr(), Ordering::Release);
+        self.extension_ref().pdo.store(pdo.as_ptr(), Ordering::Release);
         self.copy_flags();
         Ok(lower)
     }
@@ -346,8 +341,8 @@ impl<E: Send + Sync + 'static> Device<E> {
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
-    pub fn attach_filter(&self, physical: DeviceObject) -> Result<DeviceObject> {
-        let lower = self.attach(physical)?;
+    pub fn attach_filter(&self, pdo: DeviceObject) -> Result<DeviceObject> {
+        let lower = self.attach(pdo)?;
         // SAFETY: this driver's own device, still initializing, so that nobody else looks at the two fields.
         unsafe {
             (*self.object.as_ptr()).DeviceType = lower.device_type();
@@ -412,8 +407,8 @@ impl<E: Send + Sync + 'static> Device<E> {
 
     /// Returns the PDO of the stack it was attached to; its own object for a PDO.
     #[must_use]
-    pub fn physical(&self) -> DeviceObject {
-        NonNull::new(self.extension_ref().physical.load(Ordering::Acquire)).map_or(self.object, DeviceObject)
+    pub fn pdo(&self) -> DeviceObject {
+        NonNull::new(self.extension_ref().pdo.load(Ordering::Acquire)).map_or(self.object, DeviceObject)
     }
 
     /// Takes the remove lock. IRQL ≤ DISPATCH_LEVEL.

@@ -137,13 +137,13 @@ pub trait Driver: Sized + 'static {
     /// A failure keeps the driver from loading.
     fn entry(driver: DriverObject, registry_path: &[u16]) -> Result;
 
-    /// Carries out AddDevice: `physical` is the PDO of a device that this driver is to serve or filter.
+    /// Carries out AddDevice: `pdo` is the PDO of a device that this driver is to serve or filter.
     /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// A function driver's failure keeps the device from starting. A filter's does not: NT builds the stack
     /// without it, so a filter acts on its failure itself.
-    fn add_device(driver: DriverObject, physical: DeviceObject) -> Result;
+    fn add_device(driver: DriverObject, pdo: DeviceObject) -> Result;
 
     /// Handles IRP_MJ_PNP. PASSIVE_LEVEL.
     fn pnp(device: Device<Self::Extension>, irp: Irp) -> Disposition;
@@ -184,12 +184,12 @@ pub unsafe fn enter<D: Driver>(driver: PDRIVER_OBJECT, registry_path: PUNICODE_S
     NtStatus::from(D::entry(object, path)).0
 }
 
-unsafe extern "C" fn add_device<D: Driver>(driver: PDRIVER_OBJECT, physical: PDEVICE_OBJECT) -> NTSTATUS {
+unsafe extern "C" fn add_device<D: Driver>(driver: PDRIVER_OBJECT, pdo: PDEVICE_OBJECT) -> NTSTATUS {
     // SAFETY: PnP calls with this driver's object and a PDO, both valid across the call and, for the
     // PDO, as long as this driver's device is attached to it.
-    let (driver, physical) = unsafe { (DriverObject::from_raw(driver), DeviceObject::from_raw(physical)) };
-    match physical {
-        Some(physical) => NtStatus::from(D::add_device(driver, physical)).0,
+    let (driver, pdo) = unsafe { (DriverObject::from_raw(driver), DeviceObject::from_raw(pdo)) };
+    match pdo {
+        Some(pdo) => NtStatus::from(D::add_device(driver, pdo)).0,
         None => NtStatus::NO_SUCH_DEVICE.0,
     }
 }

@@ -110,16 +110,14 @@ unsafe impl Send for Registered {}
 unsafe impl Sync for Registered {}
 
 impl Registered {
-    /// Registers an interface of class `class` on `physical`; it is disabled at first.
+    /// Registers an interface of class `class` on `pdo`; it is disabled at first.
     ///
     /// # Errors
     /// What IoRegisterDeviceInterface answers.
-    pub fn new(physical: DeviceObject, class: &GUID) -> Result<Self> {
+    pub fn new(pdo: DeviceObject, class: &GUID) -> Result<Self> {
         let mut link = UNICODE_STRING::default();
         // SAFETY: a PDO, a GUID and a place for the link, whose buffer becomes this value's.
-        check(unsafe {
-            IoRegisterDeviceInterface(physical.as_ptr(), class, ptr::null_mut(), &raw mut link)
-        })?;
+        check(unsafe { IoRegisterDeviceInterface(pdo.as_ptr(), class, ptr::null_mut(), &raw mut link) })?;
         Ok(Self(link))
     }
 

@@ -55,7 +55,7 @@ unsafe impl<F: Fn() -> bool + Send + Sync + 'static> Send for Interrupt<F> {}
 unsafe impl<F: Fn() -> bool + Send + Sync + 'static> Sync for Interrupt<F> {}
 
 impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
-    /// Connects `routine` to a translated interrupt resource of the device with the PDO `physical`. It is
+    /// Connects `routine` to a translated interrupt resource of the device with the PDO `pdo`. It is
     /// called at the interrupt's IRQL on any of the resource's processors, one at a time, and answers
     /// whether the interrupt was its device's. It may be called before this function returns.
     /// PASSIVE_LEVEL.
@@ -63,10 +63,10 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
     /// # Errors
     /// What IoConnectInterrupt or IoConnectInterruptEx answers; `NOT_SUPPORTED` for a message where there is
     /// no IoConnectInterruptEx.
-    pub fn connect(physical: DeviceObject, resource: InterruptResource, routine: F) -> Result<Self> {
+    pub fn connect(pdo: DeviceObject, resource: InterruptResource, routine: F) -> Result<Self> {
         let routine = pool::try_box(Inner(routine, 0))?;
         if resource.message {
-            return Self::connect_message(physical, resource, routine);
+            return Self::connect_message(pdo, resource, routine);
         }
         let mode =
             if resource.latched { _KINTERRUPT_MODE::Latched } else { _KINTERRUPT_MODE::LevelSensitive };
@@ -92,7 +92,7 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
     }
 
     fn connect_message(
-        physical: DeviceObject,
+        pdo: DeviceObject,
         resource: InterruptResource,
         routine: Box<Inner<F>>,
     ) -> Result<Self> {
@@ -102,7 +102,7 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Interrupt<F> {
             IO_CONNECT_INTERRUPT_PARAMETERS { Version: FULLY_SPECIFIED, ..Default::default() };
         parameters.__bindgen_anon_1.FullySpecified =
             wdk_sys::IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS {
-                PhysicalDeviceObject: physical.as_ptr(),
+                PhysicalDeviceObject: pdo.as_ptr(),
                 InterruptObject: &raw mut object,
                 ServiceRoutine: Some(service::<F>),
                 ServiceContext: ptr::from_ref(&*routine).cast_mut().cast(),

@@ -9,7 +9,7 @@ use wdk_sys::{DEVICE_REGISTRY_PROPERTY, PVOID, ULONG, ntddk::IoGetDeviceProperty
 use crate::{DeviceObject, NtStatus, Result, pool, status::check, unicode};
 
 /// Reads a property of text (a string or a list) of any length.
-fn text(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<Vec<u16>> {
+fn text(pdo: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<Vec<u16>> {
     let mut length = 128;
     loop {
         let mut buffer = pool::try_vec::<u16>(length)?;
@@ -17,8 +17,7 @@ fn text(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Res
         let mut needed: ULONG = 0;
         let place: PVOID = buffer.as_mut_ptr().cast();
         // SAFETY: a PDO by this module's contract, and a buffer of the size given.
-        let status =
-            unsafe { IoGetDeviceProperty(physical.as_ptr(), property, room, place, &raw mut needed) };
+        let status = unsafe { IoGetDeviceProperty(pdo.as_ptr(), property, room, place, &raw mut needed) };
         match NtStatus(status) {
             NtStatus::BUFFER_TOO_SMALL if needed > room => length = needed as usize / 2 + 1,
             status => {
@@ -32,7 +31,7 @@ fn text(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Res
 
 /// Reads a property of text into `into`; answers the units that were read. Allocates nothing.
 fn text_into(
-    physical: DeviceObject,
+    pdo: DeviceObject,
     property: DEVICE_REGISTRY_PROPERTY::Type,
     into: &mut [u16],
 ) -> Result<&[u16]> {
@@ -40,7 +39,7 @@ fn text_into(
     let room = size_of_val(into) as ULONG;
     // SAFETY: a PDO by this module's contract, and a buffer of the size given.
     check(unsafe {
-        IoGetDeviceProperty(physical.as_ptr(), property, room, into.as_mut_ptr().cast(), &raw mut needed)
+        IoGetDeviceProperty(pdo.as_ptr(), property, room, into.as_mut_ptr().cast(), &raw mut needed)
     })?;
     Ok(&into[..into.len().min(needed as usize / 2)])
 }
@@ -49,16 +48,16 @@ fn text_into(
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers, `BUFFER_TOO_SMALL` where there are more.
-pub fn hardware_ids_into(physical: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
-    text_into(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID, into)
+pub fn hardware_ids_into(pdo: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
+    text_into(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID, into)
 }
 
 /// Reads the compatible ids as [`compatible_ids`] does, without an allocation.
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers, `BUFFER_TOO_SMALL` where there are more.
-pub fn compatible_ids_into(physical: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
-    text_into(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs, into)
+pub fn compatible_ids_into(pdo: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
+    text_into(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs, into)
 }
 
 /// Reads the GUID of the device's setup class as text, `{4D36E97D-E325-11CE-BFC1-08002BE10318}`, without an
@@ -66,17 +65,17 @@ pub fn compatible_ids_into(physical: DeviceObject, into: &mut [u16]) -> Result<&
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
-pub fn class_guid_into(physical: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
-    text_into(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyClassGuid, into).map(unicode::until_nul)
+pub fn class_guid_into(pdo: DeviceObject, into: &mut [u16]) -> Result<&[u16]> {
+    text_into(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyClassGuid, into).map(unicode::until_nul)
 }
 
-fn number(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<u32> {
+fn number(pdo: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> Result<u32> {
     let mut value: ULONG = 0;
     let mut needed: ULONG = 0;
     // SAFETY: a PDO by this module's contract, and a buffer of the size given.
     check(unsafe {
         IoGetDeviceProperty(
-            physical.as_ptr(),
+            pdo.as_ptr(),
             property,
             size_of::<ULONG>() as ULONG,
             (&raw mut value).cast(),
@@ -90,24 +89,24 @@ fn number(physical: DeviceObject, property: DEVICE_REGISTRY_PROPERTY::Type) -> R
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
-pub fn hardware_ids(physical: DeviceObject) -> Result<Vec<u16>> {
-    text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID)
+pub fn hardware_ids(pdo: DeviceObject) -> Result<Vec<u16>> {
+    text(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyHardwareID)
 }
 
 /// Returns the compatible ids, best first: walk them with [`unicode::strings`].
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers; `OBJECT_NAME_NOT_FOUND` for a device without any.
-pub fn compatible_ids(physical: DeviceObject) -> Result<Vec<u16>> {
-    text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs)
+pub fn compatible_ids(pdo: DeviceObject) -> Result<Vec<u16>> {
+    text(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyCompatibleIDs)
 }
 
 /// Returns the enumerator: `PCI`, `SCSI`, `IDE`, …
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
-pub fn enumerator(physical: DeviceObject) -> Result<Vec<u16>> {
-    let mut name = text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyEnumeratorName)?;
+pub fn enumerator(pdo: DeviceObject) -> Result<Vec<u16>> {
+    let mut name = text(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyEnumeratorName)?;
     name.truncate(unicode::until_nul(&name).len());
     Ok(name)
 }
@@ -116,8 +115,8 @@ pub fn enumerator(physical: DeviceObject) -> Result<Vec<u16>> {
 ///
 /// # Errors
 /// What IoGetDeviceProperty answers.
-pub fn object_name(physical: DeviceObject) -> Result<Vec<u16>> {
-    let mut name = text(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyPhysicalDeviceObjectName)?;
+pub fn object_name(pdo: DeviceObject) -> Result<Vec<u16>> {
+    let mut name = text(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyPhysicalDeviceObjectName)?;
     name.truncate(unicode::until_nul(&name).len());
     Ok(name)
 }
@@ -126,14 +125,14 @@ pub fn object_name(physical: DeviceObject) -> Result<Vec<u16>> {
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where the bus has no number, …
-pub fn bus_number(physical: DeviceObject) -> Result<u32> {
-    number(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyBusNumber)
+pub fn bus_number(pdo: DeviceObject) -> Result<u32> {
+    number(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyBusNumber)
 }
 
 /// Returns the device's address on its bus: for a PCI function device << 16 | function.
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where the bus gives no address, …
-pub fn address(physical: DeviceObject) -> Result<u32> {
-    number(physical, DEVICE_REGISTRY_PROPERTY::DevicePropertyAddress)
+pub fn address(pdo: DeviceObject) -> Result<u32> {
+    number(pdo, DEVICE_REGISTRY_PROPERTY::DevicePropertyAddress)
 }

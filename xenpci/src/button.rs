@@ -56,8 +56,8 @@ impl Button {
     ///
     /// # Errors
     /// What registering or enabling the interface answers.
-    pub fn offer(&self, physical: DeviceObject) -> Result {
-        let interface = Registered::new(physical, &SYS_BUTTON)?;
+    pub fn offer(&self, pdo: DeviceObject) -> Result {
+        let interface = Registered::new(pdo, &SYS_BUTTON)?;
         self.open.store(true, Ordering::Release);
         interface.enable(true)?;
         // Dropped out of the lock, at PASSIVE_LEVEL.

@@ -40,10 +40,10 @@ impl Channel {
     ///
     /// # Errors
     /// What registering or enabling the interface answers.
-    pub fn offer(&self, physical: DeviceObject) -> Result {
+    pub fn offer(&self, pdo: DeviceObject) -> Result {
         let (first, second, third, rest) = INTERFACE;
         let class = wdm::raw::GUID { Data1: first, Data2: second, Data3: third, Data4: rest };
-        let interface = Registered::new(physical, &class)?;
+        let interface = Registered::new(pdo, &class)?;
         self.open.store(true, Ordering::Release);
         interface.enable(true)?;
         let before = self.interface.lock().replace(interface);

@@ -84,8 +84,8 @@ impl Fdo {
 
 /// Carries out AddDevice. PASSIVE_LEVEL. A device that is not Xen's platform device is left alone: older
 /// suites have a driver of this name, and may have left it among the filters of a class.
-pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
-    if !is_platform_device(physical) {
+pub fn add(driver: DriverObject, pdo: DeviceObject) -> Result {
+    if !is_platform_device(pdo) {
         debug_print!(DRIVER, "not attached: the device is not Xen's platform device");
         return Ok(());
     }
@@ -102,13 +102,13 @@ pub fn add(driver: DriverObject, physical: DeviceObject) -> Result {
         said: AtomicU32::new(NOT_SAID),
         files: SpecialFiles::new(),
     };
-    Device::add(driver, options, Extension::Fdo(fdo), physical).map(|_device| ())
+    Device::add(driver, options, Extension::Fdo(fdo), pdo).map(|_device| ())
 }
 
 /// Returns true if a device is Xen's platform device, by its hardware ids. A device whose ids cannot be read
 /// counts as it, and shows by its resources what it is. PASSIVE_LEVEL.
-fn is_platform_device(physical: DeviceObject) -> bool {
-    let Ok(ids) = property::hardware_ids(physical) else { return true };
+fn is_platform_device(pdo: DeviceObject) -> bool {
+    let Ok(ids) = property::hardware_ids(pdo) else { return true };
     unicode::strings(&ids).any(|id| {
         let mut parts = Parts::default();
         parts.read(id);
@@ -289,7 +289,7 @@ fn ask_for_vectors(irp: &mut Irp) {
 
 /// Handles START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
 fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
-    if let Err(status) = fdo.channel.offer(device.physical()) {
+    if let Err(status) = fdo.channel.offer(device.pdo()) {
         debug_print!(DRIVER, "programs cannot read of the guard: status {status}");
     }
     if !guard_client::may_expose() {
@@ -304,7 +304,7 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
         return Ok(());
     }
     let resources = irp.location().translated_resources().ok_or(NtStatus::INVALID_PARAMETER)?;
-    let platform = Platform::start(device.physical(), resources).map_err(|failure| {
+    let platform = Platform::start(device.pdo(), resources).map_err(|failure| {
         debug_print!(DRIVER, "not started: {failure}");
         failure.status()
     })?;
@@ -312,14 +312,14 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     match Suspend::start(&platform, device) {
         Ok(suspend) => {
             *fdo.suspend.lock() = Some(suspend);
-            if let Err(status) = fdo.button.offer(device.physical()) {
+            if let Err(status) = fdo.button.offer(device.pdo()) {
                 debug_print!(DRIVER, "there is no power button for the toolstack: status {status}");
             }
         }
         Err(status) => debug_print!(DRIVER, "the toolstack's requests are not served: status {status}"),
     }
     *fdo.platform.lock() = Some(platform);
-    let again = proof::AskAgain::new(device.physical());
+    let again = proof::AskAgain::new(device.pdo());
     if again.is_none() {
         debug_print!(DRIVER, "the guard has no room for another watcher");
     }
@@ -400,7 +400,7 @@ fn usage(device: Device<Extension>, fdo: &Fdo, irp: Irp, lower: DeviceObject) ->
     }
     let (irp, status) = irp.forward_and_wait(lower);
     if let (Some(comes), true) = (comes, status.is_success()) {
-        fdo.files.count(comes, device.physical());
+        fdo.files.count(comes, device.pdo());
     }
     if !fdo.files.any() && lower.flags() & POWER_PAGABLE != 0 {
         device.set_power_pagable();

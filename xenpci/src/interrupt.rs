@@ -45,7 +45,7 @@ struct Connected {
 impl Connected {
     /// Has `resource` serve the ports of `processor`.
     fn new(
-        physical: DeviceObject,
+        pdo: DeviceObject,
         resource: InterruptResource,
         channels: &Shared<EventChannels>,
         processor: usize,
@@ -66,7 +66,7 @@ impl Connected {
             }
             ours
         })?;
-        let interrupt = Interrupt::connect(physical, resource, service)?;
+        let interrupt = Interrupt::connect(pdo, resource, service)?;
         Ok(Self { taken, _interrupt: interrupt, _dpc: dpc })
     }
 
@@ -102,7 +102,7 @@ impl Upcall {
     /// that says it has no pin.
     pub fn connect(
         hypercall: HypercallPage,
-        physical: DeviceObject,
+        pdo: DeviceObject,
         location: pci::Location,
         line: InterruptResource,
         messages: impl Iterator<Item = InterruptResource>,
@@ -114,7 +114,7 @@ impl Upcall {
             devfn: location.device << 3 | location.function,
             pin: pin(location)?,
         };
-        let line = Connected::new(physical, line, channels, 0)?;
+        let line = Connected::new(pdo, line, channels, 0)?;
         let mut connected: Vec<Message> = Vec::new();
         for message in messages {
             let processor = message.affinity.trailing_zeros() as usize;
@@ -122,7 +122,7 @@ impl Upcall {
             let known = connected.iter().any(|known| known.processor == processor);
             let (true, false, Ok(vector)) = (one, known, u8::try_from(message.vector)) else { continue };
             connected.try_reserve(1).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
-            match Connected::new(physical, message, channels, processor) {
+            match Connected::new(pdo, message, channels, processor) {
                 Ok(own) => connected.push(Message { processor, vector, connected: own }),
                 Err(status) => debug_print!(DRIVER, "processor {processor}: no interrupt, status {status}"),
             }

@@ -62,8 +62,8 @@ impl Driver for Xenpci {
         Ok(())
     }
 
-    fn add_device(driver: DriverObject, physical: DeviceObject) -> Result {
-        fdo::add(driver, physical)
+    fn add_device(driver: DriverObject, pdo: DeviceObject) -> Result {
+        fdo::add(driver, pdo)
     }
 
     fn pnp(device: Device<Extension>, irp: Irp) -> Disposition {

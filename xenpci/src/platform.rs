@@ -109,15 +109,15 @@ fn at(step: &'static str) -> impl FnOnce(NtStatus) -> Failure {
 }
 
 impl Platform {
-    /// Sets the platform up with the translated resources of START_DEVICE; `physical` is the device's PDO.
+    /// Sets the platform up with the translated resources of START_DEVICE; `pdo` is the device's PDO.
     /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// See [`Failure`]; nothing is left set up then, but for the contents of the hypercall page.
-    pub fn start(physical: DeviceObject, resources: Resources<'_>) -> Result<Shared<Self>, Failure> {
+    pub fn start(pdo: DeviceObject, resources: Resources<'_>) -> Result<Shared<Self>, Failure> {
         let (memory, length) = resources.memory(0).ok_or(Failure::Missing("memory range"))?;
         let interrupt = resources.interrupt().ok_or(Failure::Missing("interrupt"))?;
-        let location = location(physical).map_err(at("the device's place on its bus"))?;
+        let location = location(pdo).map_err(at("the device's place on its bus"))?;
 
         let (xen, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
         // SAFETY: the device's first memory range is its BAR1, which was assigned to it and is for this use.
@@ -127,7 +127,7 @@ impl Platform {
         let channels = EventChannels::new(hypercall, &vcpus).map_err(at("the list of ports"))?;
         let channels = Shared::new(channels).map_err(at("the list of ports"))?;
         let messages = resources.messages();
-        let upcall = Upcall::connect(hypercall, physical, location, interrupt, messages, &channels)
+        let upcall = Upcall::connect(hypercall, pdo, location, interrupt, messages, &channels)
             .map_err(at("connecting the interrupt"))?;
         let store = Store::new(hypercall, &channels).map_err(at("starting the store's thread"))?;
         let clients = Clients::new().map_err(at("the list of clients"))?;
@@ -279,10 +279,10 @@ fn vcpus(xen: &Xen, messages: usize) -> wdm::Result<Vec<usize>> {
 }
 
 /// Returns the location of the device, for the interrupt's routing in Xen.
-fn location(physical: DeviceObject) -> wdm::Result<pci::Location> {
-    let bus = property::bus_number(physical)?;
+fn location(pdo: DeviceObject) -> wdm::Result<pci::Location> {
+    let bus = property::bus_number(pdo)?;
     // PCI: device << 16 | function.
-    let address = property::address(physical)?;
+    let address = property::address(pdo)?;
     let number = |value: u32| u8::try_from(value).map_err(|_| NtStatus::DEVICE_CONFIGURATION_ERROR);
     Ok(pci::Location {
         bus: number(bus)?,

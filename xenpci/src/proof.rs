@@ -30,8 +30,8 @@ struct Bus(DeviceObject);
 impl AskAgain {
     /// Registers a watcher for the bus with this PDO, which outlives the value. `None` where there is no
     /// memory, or the guard has no room for another watcher. ≤ DISPATCH_LEVEL.
-    pub fn new(physical: DeviceObject) -> Option<Self> {
-        let bus: Box<Bus> = pool::try_box(Bus(physical)).ok()?;
+    pub fn new(pdo: DeviceObject) -> Option<Self> {
+        let bus: Box<Bus> = pool::try_box(Bus(pdo)).ok()?;
         Subscription::new(bus).ok().map(|subscription| Self { _subscription: subscription })
     }
 }

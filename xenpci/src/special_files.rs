@@ -20,8 +20,8 @@ impl SpecialFiles {
     }
 
     /// Counts one that comes or goes. Where the first one has come or the last one has gone, PnP asks for the state of
-    /// `physical`, the device's PDO, again. ≤ DISPATCH_LEVEL.
-    pub fn count(&self, comes: bool, physical: DeviceObject) {
+    /// `pdo`, the device's PDO, again. ≤ DISPATCH_LEVEL.
+    pub fn count(&self, comes: bool, pdo: DeviceObject) {
         let changed = if comes {
             self.0.fetch_add(1, Ordering::AcqRel) == 0
         } else {
@@ -30,7 +30,7 @@ impl SpecialFiles {
             self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) == Ok(1)
         };
         if changed {
-            physical.invalidate_state();
+            pdo.invalidate_state();
         }
     }
 

@@ -381,23 +381,23 @@ impl Census {
 
     /// Returns the origin of the disk with this physical device object, and the provenance of the controllers
     /// above it.
-    fn origin(&self, physical: DeviceObject) -> Result<(Origin, Option<Provenance>), NtStatus> {
-        if physical.driver() == self.driver {
+    fn origin(&self, pdo: DeviceObject) -> Result<(Origin, Option<Provenance>), NtStatus> {
+        if pdo.driver() == self.driver {
             return Ok((Origin::Ours, None));
         }
-        let enumerator = property::enumerator(physical)?;
+        let enumerator = property::enumerator(pdo)?;
         let is = |name: &[u16]| unicode::eq_ignore_case(&enumerator, name);
         if is(utf16!("USBSTOR")) || is(utf16!("SBP2")) || is(utf16!("SD")) {
             return Ok((Origin::OtherBus, None));
         }
-        let ids = match property::hardware_ids(physical) {
+        let ids = match property::hardware_ids(pdo) {
             // A device may have none.
             Err(NtStatus::OBJECT_NAME_NOT_FOUND) => Vec::new(),
             ids => ids?,
         };
         let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI")))
             && unicode::strings(&ids).any(storage_id::is_emulated_disk);
-        let controllers = parents::provenance(physical);
+        let controllers = parents::provenance(pdo);
         let origin = match controllers {
             _ if emulated => Origin::EmulatedController,
             Provenance::Emulated => Origin::EmulatedController,

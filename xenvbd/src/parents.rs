@@ -11,8 +11,8 @@ use wdm::{DeviceObject, DriverObject, property, unicode, utf16};
 
 /// Returns the provenance that the controllers of the driver that made a disk's physical device object agree
 /// on. PASSIVE_LEVEL.
-pub fn provenance(physical: DeviceObject) -> Provenance {
-    controllers_of(physical.driver(), |adapter| match function(adapter) {
+pub fn provenance(pdo: DeviceObject) -> Provenance {
+    controllers_of(pdo.driver(), |adapter| match function(adapter) {
         Some(provenance) => provenance,
         None if is_channel(adapter) => {
             controllers_of(adapter.driver(), |controller| function(controller).unwrap_or(Provenance::Unknown))
@@ -35,14 +35,14 @@ fn controllers_of(driver: DriverObject, of: impl Fn(DeviceObject) -> Provenance)
 }
 
 /// Returns the provenance of a PCI function; `None` for another device.
-fn function(physical: DeviceObject) -> Option<Provenance> {
-    let ids = property::hardware_ids(physical).ok()?;
+fn function(pdo: DeviceObject) -> Option<Provenance> {
+    let ids = property::hardware_ids(pdo).ok()?;
     let mut parts = Parts::default();
     unicode::strings(&ids).for_each(|id| parts.read(id));
     parts.function().map(|function| Provenance::of(&function))
 }
 
 /// Returns true if a device is a channel of an IDE controller.
-fn is_channel(physical: DeviceObject) -> bool {
-    property::enumerator(physical).is_ok_and(|name| unicode::eq_ignore_case(&name, utf16!("PCIIDE")))
+fn is_channel(pdo: DeviceObject) -> bool {
+    property::enumerator(pdo).is_ok_and(|name| unicode::eq_ignore_case(&name, utf16!("PCIIDE")))
 }

@@ -126,8 +126,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "xenpci attaches to whatever it is given",
         file: "xenpci/src/fdo.rs",
-        from: "if !is_platform_device(physical) {",
-        to: "if !is_platform_device(physical) && false {",
+        from: "if !is_platform_device(pdo) {",
+        to: "if !is_platform_device(pdo) && false {",
         caught_by: &[Guest("xenpci-among-filters")],
     },
     Mutant {
@@ -378,7 +378,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a file of the system's on the adapter's disks is not counted by the bus",
         file: "xenpci/src/fdo.rs",
-        from: "        fdo.files.count(comes, device.physical());\n",
+        from: "        fdo.files.count(comes, device.pdo());\n",
         to: "        let _ = comes;\n",
         caught_by: &[Guest("usage")],
     },

@@ -29,10 +29,10 @@ unsafe extern "system" {
 /// OBJ_CASE_INSENSITIVE.
 const CASE_INSENSITIVE: ULONG = 0x40;
 
-/// Loads idefilter, looks at its driver object and calls its AddDevice for the bus whose PDO is `physical`.
+/// Loads idefilter, looks at its driver object and calls its AddDevice for the bus whose PDO is `pdo`.
 /// PASSIVE_LEVEL.
-pub fn offer(physical: DeviceObject) {
-    let before = physical.top();
+pub fn offer(pdo: DeviceObject) {
+    let before = pdo.top();
     let mut service =
         counted(utf16!("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\idefilter\0"));
     let mut name = counted(utf16!("\\Driver\\idefilter\0"));
@@ -61,19 +61,19 @@ pub fn offer(physical: DeviceObject) {
     // SAFETY: a referenced driver object, whose AddDevice takes it and a PDO.
     unsafe {
         let driver: *mut DRIVER_OBJECT = object.cast();
-        let added = (*(*driver).DriverExtension).AddDevice.map(|add| add(driver, physical.as_ptr()));
+        let added = (*(*driver).DriverExtension).AddDevice.map(|add| add(driver, pdo.as_ptr()));
         let unload = (*driver).DriverUnload.is_some();
         log!("filter: loaded={loaded:#x} add-device={added:?} unloads={unload}");
         ObfDereferenceObject(object);
     }
-    let attached = before.as_ptr() != physical.top().as_ptr();
+    let attached = before.as_ptr() != pdo.top().as_ptr();
     log!("filter: attached={attached}");
 }
 
 /// Does the work of IoInvalidateDeviceRelations for the bus's children.
-pub fn invalidate(physical: DeviceObject) {
+pub fn invalidate(pdo: DeviceObject) {
     // SAFETY: a PDO.
-    unsafe { IoInvalidateDeviceRelations(physical.as_ptr(), _DEVICE_RELATION_TYPE::BusRelations) };
+    unsafe { IoInvalidateDeviceRelations(pdo.as_ptr(), _DEVICE_RELATION_TYPE::BusRelations) };
 }
 
 /// Returns a counted string of static text that ends with a NUL, which is not counted: Wine takes names for

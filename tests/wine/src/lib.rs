@@ -63,7 +63,7 @@ impl Driver for Testbus {
         Ok(())
     }
 
-    fn add_device(driver: DriverObject, physical: DeviceObject) -> Result {
+    fn add_device(driver: DriverObject, pdo: DeviceObject) -> Result {
         let mut children = Vec::new();
         for kind in child::ALL {
             let options = Options { name: None, device_type: 0x22, characteristics: 0, auto_name: true };
@@ -74,7 +74,7 @@ impl Driver for Testbus {
         let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
         let bus = Bus { children, asked: AtomicU32::new(0) };
         let device = Device::create(driver, options, Extension::Bus(bus))?;
-        device.attach(physical)?;
+        device.attach(pdo)?;
         device.finish_initializing();
         Ok(())
     }
@@ -165,11 +165,11 @@ fn life(device: Device<Extension>) {
         _ => None,
     });
     let Some(platform) = platform else { return };
-    filter::offer(device.physical());
+    filter::offer(device.pdo());
     for present in [true, false, true, false] {
         log!("the platform device is {}", if present { "there" } else { "gone" });
         platform.set_present(present);
-        filter::invalidate(device.physical());
+        filter::invalidate(device.pdo());
         time::sleep(CHANGE);
     }
     log!("end");
