@@ -9,11 +9,11 @@ use wdm::version::{self, Version};
 use wdm::{NtStatus, boot, image, unicode, utf16};
 use xen::cpuid::{self, Native, Xen};
 
-use crate::{boot_count, controllers, store, unplug};
+use crate::{boot_count, controllers, pv_disks, unplug};
 
 /// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show
 /// usable disks.
-pub fn decide() -> (Decision, Option<store::Failure>) {
+pub fn decide() -> (Decision, Option<pv_disks::Failure>) {
     let mut system = System { xen: None, failure: None };
     (guard::decision::decide(&mut system), system.failure)
 }
@@ -24,7 +24,7 @@ const ADAPTER: &[u16] = utf16!("XENGUARD\\VBD");
 /// The inputs, read from the running system.
 struct System {
     xen: Option<Xen>,
-    failure: Option<store::Failure>,
+    failure: Option<pv_disks::Failure>,
 }
 
 impl Inputs for System {
@@ -114,12 +114,12 @@ impl Inputs for System {
     }
 
     fn pv_disks(&mut self) -> PvDisks {
-        let disks = self.xen.as_ref().map(store::pv_disks).unwrap_or(Err(store::Failure::NoStore));
+        let disks = self.xen.as_ref().map(pv_disks::read).unwrap_or(Err(pv_disks::Failure::NoStore));
         disks.unwrap_or_else(|failure| {
             let answer = match failure {
-                store::Failure::Survey(survey::Failure::Backend { .. }) => PvDisks::BackendMissing,
-                store::Failure::Survey(survey::Failure::Shared { .. }) => PvDisks::Shared,
-                store::Failure::Survey(survey::Failure::Blocks { .. }) => PvDisks::OtherBlocks,
+                pv_disks::Failure::Survey(survey::Failure::Backend { .. }) => PvDisks::BackendMissing,
+                pv_disks::Failure::Survey(survey::Failure::Shared { .. }) => PvDisks::Shared,
+                pv_disks::Failure::Survey(survey::Failure::Blocks { .. }) => PvDisks::OtherBlocks,
                 _ => PvDisks::Unreadable,
             };
             self.failure = Some(failure);

@@ -13,8 +13,8 @@ use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus
 use crate::device::Extension;
 use crate::storage_filter::Kind;
 use crate::{
-    boot_count, bus_filter, decision, log, pnp, reporter, root_bus, start_override, state, storage_filter,
-    store, tripwire,
+    boot_count, bus_filter, decision, log, pnp, pv_disks, reporter, root_bus, start_override, state,
+    storage_filter, tripwire,
 };
 
 /// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
@@ -119,7 +119,7 @@ fn start_pv_services(driver: DriverObject) {
 
 /// Says what was decided: one debug line, and a log entry where the admin had asked for PV, which also tells
 /// why xenstore could not be read.
-fn announce(driver: DriverObject, decision: Decision, failure: Option<&store::Failure>) {
+fn announce(driver: DriverObject, decision: Decision, failure: Option<&pv_disks::Failure>) {
     let name = if decision.is_pv() { "pv" } else { "emulated" };
     let reason = decision.reason();
     log!("mode={name} reason={:#x} {}", reason.code(), reason.text());

@@ -12,7 +12,7 @@
 //! | [`decision`] | gathers the inputs of the decision |
 //! | [`boot_count`] | counts PV boots that did not come up |
 //! | [`start_override`] | keeps Windows from leaving out the other entry's boot drivers |
-//! | [`store`] | reads xenstore by polling, before interrupts |
+//! | [`pv_disks`] | reads xenstore by polling, before interrupts |
 //! | [`unplug`] | qemu's unplug protocol and log port |
 //! | [`pnp`] | PnP requests to the filter's devices |
 //! | [`bus_filter`] | the filter device on a PCI root bus |
@@ -40,6 +40,7 @@ pub mod exports;
 mod firmware;
 mod hypercall_page;
 mod pnp;
+mod pv_disks;
 mod relations;
 mod reporter;
 mod root_bus;
@@ -48,7 +49,6 @@ mod start_override;
 mod state;
 mod storage_filter;
 mod storage_number;
-mod store;
 mod tripwire;
 mod unplug;
 

@@ -67,7 +67,7 @@ impl core::fmt::Display for Failure {
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn pv_disks(xen: &Xen) -> Result<PvDisks, Failure> {
+pub fn read(xen: &Xen) -> Result<PvDisks, Failure> {
     let hypercall = hypercall_page::install(xen).map_err(Failure::NoPage)?;
     let location = hvm::store(&hypercall).map_err(Failure::NoLocation)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;
