@@ -3,17 +3,17 @@
 use guard::machine::MAX_DEVICES;
 use wdm::{DeviceObject, SpinLock, property};
 
-/// The property that a device is recognized by.
+/// The key that a device is recognized by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Identity {
+enum Key {
     /// A PCI function, by bus number and address: the same when it comes again.
     Function { bus: u32, address: u32 },
     /// Anything else, by its PDO.
     Device(DeviceObject),
 }
 
-impl Identity {
-    /// Returns the identity of a PDO with a device node. PASSIVE_LEVEL.
+impl Key {
+    /// Returns the key of a PDO with a device node. PASSIVE_LEVEL.
     fn of(pdo: DeviceObject, is_function: bool) -> Self {
         match (property::bus_number(pdo), property::address(pdo)) {
             (Ok(bus), Ok(address)) if is_function => Self::Function { bus, address },
@@ -27,7 +27,7 @@ const CHANNELS: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Entry {
-    identity: Identity,
+    key: Key,
     /// The channels that the device last reported.
     channels: [Option<DeviceObject>; CHANNELS],
 }
@@ -37,11 +37,11 @@ static ENTRIES: SpinLock<[Option<Entry>; MAX_DEVICES]> = SpinLock::new([None; MA
 /// Returns the number of the device with this PDO: the one that it had, or a free one, or one too large for
 /// the guard where there is none. PASSIVE_LEVEL.
 pub fn take(pdo: DeviceObject, is_function: bool) -> u32 {
-    let identity = Identity::of(pdo, is_function);
+    let key = Key::of(pdo, is_function);
     let mut entries = ENTRIES.lock();
-    let known = entries.iter().position(|entry| entry.is_some_and(|entry| entry.identity == identity));
+    let known = entries.iter().position(|entry| entry.is_some_and(|entry| entry.key == key));
     let Some(number) = known.or_else(|| entries.iter().position(Option::is_none)) else { return u32::MAX };
-    entries[number] = Some(Entry { identity, channels: [None; CHANNELS] });
+    entries[number] = Some(Entry { key, channels: [None; CHANNELS] });
     number as u32
 }
 
@@ -50,7 +50,7 @@ pub fn release(number: u32) {
     let mut entries = ENTRIES.lock();
     let Some(slot) = entries.get_mut(number as usize) else { return };
     match slot {
-        Some(entry) if matches!(entry.identity, Identity::Function { .. }) => {
+        Some(entry) if matches!(entry.key, Key::Function { .. }) => {
             entry.channels = [None; CHANNELS];
         }
         _ => *slot = None,

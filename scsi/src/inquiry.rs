@@ -4,9 +4,9 @@ use zerocopy::byteorder::big_endian::U16;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use crate::cdb::SupportedPage;
-use crate::identity::Identity;
 use crate::lun::Lun;
 use crate::reply::Reply;
+use crate::serial_number::SerialNumber;
 use crate::unmap;
 
 const VENDOR: [u8; 8] = *b"XENGUARD";
@@ -112,10 +112,10 @@ pub(crate) fn standard_of_cdrom() -> Reply {
 }
 
 /// Returns one vital product data page of a CD-ROM drive; `None` where it is a disk's.
-pub(crate) fn page_of_cdrom(page: SupportedPage, identity: &Identity) -> Option<Reply> {
+pub(crate) fn page_of_cdrom(page: SupportedPage, serial: &SerialNumber) -> Option<Reply> {
     const PAGES: [SupportedPage; 3] =
         [SupportedPage::Supported, SupportedPage::UnitSerialNumber, SupportedPage::DeviceIdentification];
-    common_page(CDROM, page, &PAGES, identity)
+    common_page(CDROM, page, &PAGES, serial)
 }
 
 /// Returns one vital product data page.
@@ -124,7 +124,7 @@ pub(crate) fn page(page: SupportedPage, lun: &Lun) -> Reply {
         |length: usize| PageHeader { peripheral: DISK, page: page as u8, length: U16::new(length as u16) };
     match page {
         SupportedPage::Supported | SupportedPage::UnitSerialNumber | SupportedPage::DeviceIdentification => {
-            common_page(DISK, page, &SupportedPage::ALL, &lun.identity).unwrap_or(Reply::EMPTY)
+            common_page(DISK, page, &SupportedPage::ALL, &lun.serial).unwrap_or(Reply::EMPTY)
         }
         SupportedPage::BlockLimits => {
             let limits = unmap::limits(lun);
@@ -152,10 +152,10 @@ fn common_page(
     peripheral: u8,
     page: SupportedPage,
     pages: &[SupportedPage],
-    identity: &Identity,
+    serial: &SerialNumber,
 ) -> Option<Reply> {
     let header = |length: usize| PageHeader { peripheral, page: page as u8, length: U16::new(length as u16) };
-    let serial = identity.serial();
+    let text = serial.as_bytes();
     Some(match page {
         SupportedPage::Supported => {
             let mut reply = Reply::of(&header(pages.len()));
@@ -163,22 +163,22 @@ fn common_page(
             reply
         }
         SupportedPage::UnitSerialNumber => {
-            let mut reply = Reply::of(&header(serial.len()));
-            reply.push(serial);
+            let mut reply = Reply::of(&header(text.len()));
+            reply.push(text);
             reply
         }
         SupportedPage::DeviceIdentification => {
-            let vendor: &[u8] = if identity.unique { &VENDOR } else { &[] };
-            let length = vendor.len() + serial.len();
+            let vendor: &[u8] = if serial.unique { &VENDOR } else { &[] };
+            let length = vendor.len() + text.len();
             let mut reply = Reply::of(&header(size_of::<DesignatorHeader>() + length));
             reply.push(&DesignatorHeader {
                 code_set: ASCII,
-                designator_type: if identity.unique { T10_VENDOR } else { VENDOR_SPECIFIC },
+                designator_type: if serial.unique { T10_VENDOR } else { VENDOR_SPECIFIC },
                 reserved: 0,
                 length: length as u8,
             });
             reply.push(vendor);
-            reply.push(serial);
+            reply.push(text);
             reply
         }
         SupportedPage::BlockLimits

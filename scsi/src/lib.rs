@@ -12,7 +12,7 @@
 //! (primary commands) and SBC-2 (block commands); the section is named where a value comes from one.
 //!
 //! ```
-//! use scsi::{Action, BlockSize, Cache, Identity, Lun, Outcome};
+//! use scsi::{Action, BlockSize, Cache, SerialNumber, Lun, Outcome};
 //!
 //! let lun = Lun {
 //!     sectors: 2048,
@@ -23,7 +23,7 @@
 //!     discard: None,
 //!     maximum_transfer: 4 << 20,
 //!     cache: Cache::Volatile,
-//!     identity: Identity::local(768),
+//!     serial: SerialNumber::local(768),
 //! };
 //! // READ(10) of one block at 5.
 //! let cdb = [0x28, 0, 0, 0, 0, 5, 0, 0, 1, 0];
@@ -38,7 +38,6 @@ extern crate std;
 mod capacity;
 mod cdb;
 pub mod cdrom;
-mod identity;
 mod inquiry;
 mod lun;
 pub mod mode;
@@ -46,13 +45,14 @@ pub mod partition_table;
 mod reply;
 mod report_luns;
 mod sense;
+mod serial_number;
 pub mod unmap;
 
 pub use cdb::{Command, SupportedPage, opcode};
-pub use identity::Identity;
 pub use lun::{Action, BlockSize, Cache, Extent, Lun, Outcome};
 pub use reply::{CAPACITY as REPLY_CAPACITY, Reply};
 pub use sense::{FixedSense, Sense, SenseKey};
+pub use serial_number::SerialNumber;
 pub use unmap::Discard;
 
 /// Returns true if a unit attention condition is reported to a command instead of carrying it out (SAM-3

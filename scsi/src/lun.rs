@@ -1,9 +1,9 @@
 //! One logical unit: what each command comes to.
 
 use crate::cdb::{Command, opcode};
-use crate::identity::Identity;
 use crate::reply::Reply;
 use crate::sense::Sense;
+use crate::serial_number::SerialNumber;
 use crate::unmap::Discard;
 use crate::{SECTOR, capacity, inquiry, mode, report_luns};
 
@@ -71,7 +71,7 @@ pub struct Lun {
     /// The promise that a flush is for.
     pub cache: Cache,
     /// Serial number and designator.
-    pub identity: Identity,
+    pub serial: SerialNumber,
 }
 
 /// A stretch of the medium, inside the disk, in sectors of 512 bytes and whole blocks.

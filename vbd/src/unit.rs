@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use scsi::{BlockSize, Cache, Discard, Identity, Lun, SECTOR, Sense};
+use scsi::{BlockSize, Cache, Discard, Lun, SECTOR, Sense, SerialNumber};
 use xen::blkif::{Disk, FlushMethod};
 
 use crate::MAXIMUM_TRANSFER;
@@ -16,7 +16,7 @@ use crate::MAXIMUM_TRANSFER;
 ///
 /// # Errors
 /// The reason why the disk cannot be served.
-pub fn unit(disk: &Disk, cdrom: bool, identity: Identity) -> Result<Lun, &'static str> {
+pub fn unit(disk: &Disk, cdrom: bool, serial: SerialNumber) -> Result<Lun, &'static str> {
     let block_size = BlockSize::new(disk.sector_size).ok_or("its block size is not served")?;
     if disk.cdrom && !cdrom {
         return Err("the toolstack says it is a disk, and the backend a CD-ROM");
@@ -39,7 +39,7 @@ pub fn unit(disk: &Disk, cdrom: bool, identity: Identity) -> Result<Lun, &'stati
             FlushMethod::Flush | FlushMethod::Barrier if !cdrom => Cache::Volatile,
             _ => Cache::NoFlush,
         },
-        identity,
+        serial,
     };
     if lun.blocks() == 0 && !cdrom {
         return Err("it has no sectors");
@@ -216,7 +216,7 @@ mod tests {
     };
 
     fn lun(disk: &Disk) -> Lun {
-        unit(disk, false, Identity::local(768)).unwrap()
+        unit(disk, false, SerialNumber::local(768)).unwrap()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::abi::PolicyNumber;
-use scsi::{Identity, Outcome};
+use scsi::{Outcome, SerialNumber};
 use wdm::mutex::Mutex;
 use wdm::{debug_print, pool};
 use xen::blkif::{Disk, VirtualDevice};
@@ -54,10 +54,10 @@ impl Drive {
         platform: Platform,
         backend: &PathBuf,
         disk: &Disk,
-        identity: Identity,
+        serial: SerialNumber,
     ) -> Result<Self, Error> {
         Ok(Self {
-            drive: scsi::cdrom::Drive::new(disk.sectors, identity),
+            drive: scsi::cdrom::Drive::new(disk.sectors, serial),
             connected_with: Mutex::new(name(platform, backend)?)?,
             reported: AtomicBool::new(false),
         })

@@ -100,8 +100,8 @@ impl Target {
         let mut channels = Vec::new();
         let connected = handshake(platform, &mut link.lock(), options, &mut channels);
         let serial = match machine {
-            Some(uuid) => scsi::Identity::of_machine(uuid, vbd.device.0),
-            None => scsi::Identity::local(vbd.device.0),
+            Some(uuid) => scsi::SerialNumber::of_machine(uuid, vbd.device.0),
+            None => scsi::SerialNumber::local(vbd.device.0),
         };
         let unit = connected.and_then(|connection| {
             let cdrom = vbd.kind == Kind::Cdrom;
@@ -275,8 +275,8 @@ impl Target {
     /// Takes over all of the disk of another backend, whose queues have it already. As [`Target::resize`].
     fn replace(&self, disk: &Disk) -> Result<(), Error> {
         self.check_blocks(disk)?;
-        let identity = self.unit.lun().identity;
-        let lun = vbd::unit::unit(disk, self.is_cdrom(), identity).map_err(Error::Unsuitable)?;
+        let serial = self.unit.lun().serial;
+        let lun = vbd::unit::unit(disk, self.is_cdrom(), serial).map_err(Error::Unsuitable)?;
         if self.unit.replace(&lun) {
             debug_print!(DRIVER, "vbd {}: its new backend offers something else: {disk:?}", self.number);
         }

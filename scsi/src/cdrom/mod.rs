@@ -15,10 +15,10 @@ use zerocopy::byteorder::big_endian::{U16, U32};
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use crate::cdb::{Command, opcode as block};
-use crate::identity::Identity;
 use crate::lun::{Action, BlockSize, Extent, Outcome};
 use crate::reply::Reply;
 use crate::sense::Sense;
+use crate::serial_number::SerialNumber;
 use crate::{inquiry, report_luns};
 use event::Events;
 
@@ -53,19 +53,19 @@ pub struct Drive {
     /// The medium may have changed, and the initiator has not been told.
     attention: AtomicBool,
     events: Events,
-    identity: Identity,
+    serial: SerialNumber,
 }
 
 impl Drive {
     /// Returns a drive with a medium of so many sectors of 512 bytes in it; 0 for none.
-    pub fn new(sectors: u64, identity: Identity) -> Self {
+    pub fn new(sectors: u64, serial: SerialNumber) -> Self {
         let drive = Self {
             medium: AtomicU64::new(sectors),
             ejected: AtomicBool::new(false),
             locked: AtomicBool::new(false),
             attention: AtomicBool::new(false),
             events: Events::new(),
-            identity,
+            serial,
         };
         if drive.blocks() > 0 {
             drive.events.arrived();
@@ -212,7 +212,7 @@ impl Drive {
                 let reply = match page {
                     None => inquiry::standard_of_cdrom(),
                     Some(page) => {
-                        inquiry::page_of_cdrom(page, &self.identity).ok_or(Sense::invalid_field(2))?
+                        inquiry::page_of_cdrom(page, &self.serial).ok_or(Sense::invalid_field(2))?
                     }
                 };
                 good(reply, allocation.into())

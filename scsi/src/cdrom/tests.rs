@@ -11,11 +11,11 @@ use super::*;
 const BLOCKS: u32 = 300;
 
 fn drive() -> Drive {
-    Drive::new(u64::from(BLOCKS) * 4, Identity::local(5632))
+    Drive::new(u64::from(BLOCKS) * 4, SerialNumber::local(5632))
 }
 
 fn empty() -> Drive {
-    Drive::new(0, Identity::local(5632))
+    Drive::new(0, SerialNumber::local(5632))
 }
 
 fn data(drive: &Drive, cdb: &[u8]) -> Vec<u8> {
@@ -64,8 +64,8 @@ fn capacity_is_in_blocks_of_2048() {
     let capacity = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(data(&drive(), &capacity), [0, 0, 1, 43, 0, 0, 8, 0]);
     // What does not fill a block is out of reach.
-    assert_eq!(data(&Drive::new(7, Identity::local(1)), &capacity), [0, 0, 0, 0, 0, 0, 8, 0]);
-    assert_eq!(refusal(&Drive::new(3, Identity::local(1)), &capacity), NO_MEDIUM);
+    assert_eq!(data(&Drive::new(7, SerialNumber::local(1)), &capacity), [0, 0, 0, 0, 0, 0, 8, 0]);
+    assert_eq!(refusal(&Drive::new(3, SerialNumber::local(1)), &capacity), NO_MEDIUM);
 }
 
 #[test]
@@ -132,12 +132,12 @@ fn a_large_medium_is_a_dvd() {
     let cd = configuration(&drive());
     assert_eq!(cd[..8], [0, 0, 0, cd.len() as u8 - 4, 0, 0, 0, 0x08]);
     assert_eq!(cd[8..20], [0, 0, 3, 8, 0, 0x10, 0, 0, 0, 0x08, 1, 0]);
-    let dvd = configuration(&Drive::new(4 << 21, Identity::local(1)));
+    let dvd = configuration(&Drive::new(4 << 21, SerialNumber::local(1)));
     assert_eq!(dvd[..8], [0, 0, 0, dvd.len() as u8 - 4, 0, 0, 0, 0x10]);
     assert_eq!(dvd[8..20], [0, 0, 3, 8, 0, 0x10, 1, 0, 0, 0x08, 0, 0]);
     assert_eq!(configuration(&empty())[6..8], [0, 0]);
     // Its lead-out as minutes is beyond what one byte can say.
-    let toc = data(&Drive::new(1 << 24, Identity::local(1)), &[0x43, 2, 0, 0, 0, 0, 0xAA, 0, 255, 0]);
+    let toc = data(&Drive::new(1 << 24, SerialNumber::local(1)), &[0x43, 2, 0, 0, 0, 0, 0xAA, 0, 255, 0]);
     assert_eq!(toc[8..], [0, 0xFF, 59, 74]);
 }
 

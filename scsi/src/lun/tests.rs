@@ -18,7 +18,7 @@ fn disk() -> Lun {
         discard: None,
         maximum_transfer: 4 << 20,
         cache: Cache::Volatile,
-        identity: Identity::of_machine("01234567-89ab-cdef-0123-456789abcdef", 768),
+        serial: SerialNumber::of_machine("01234567-89ab-cdef-0123-456789abcdef", 768),
     }
 }
 
@@ -65,7 +65,7 @@ fn vital_product_data() {
     let designators = data(&disk(), &[0x12, 1, 0x83, 0, 255, 0]);
     assert_eq!(&designators[..8], &[0, 0x83, 0, 52, 2, 1, 0, 48]);
     assert_eq!(&designators[8..], b"XENGUARD01234567-89ab-cdef-0123-456789abcdef-300");
-    let local = Lun { identity: Identity::local(768), ..disk() };
+    let local = Lun { serial: SerialNumber::local(768), ..disk() };
     assert_eq!(data(&local, &[0x12, 1, 0x83, 0, 255, 0]), b"\x00\x83\x00\x0b\x02\x00\x00\x07vbd-300");
     assert_eq!(refusal(&disk(), &[0x12, 1, 0xB3, 0, 255, 0]), (5, 0x24, 0));
     assert_eq!(refusal(&disk(), &[0x12, 0, 0x80, 0, 255, 0]), (5, 0x24, 0));
@@ -256,25 +256,23 @@ fn any_lun() -> impl Strategy<Value = Lun> {
         any::<bool>(),
         prop_oneof![Just(Cache::Volatile), Just(Cache::NoFlush)],
         prop_oneof![
-            Just(Identity::local(u32::MAX)),
-            Just(Identity::of_machine("01234567-89ab-cdef-0123-456789abcdef", u32::MAX))
+            Just(SerialNumber::local(u32::MAX)),
+            Just(SerialNumber::of_machine("01234567-89ab-cdef-0123-456789abcdef", u32::MAX))
         ],
         any::<bool>(),
         prop_oneof![Just(None), Just(Some(Discard { granularity: 8192, alignment: 4096 }))],
     )
         .prop_map(
-            |(sectors, block_size, physical_block_size, read_only, cache, identity, removable, discard)| {
-                Lun {
-                    removable,
-                    discard,
-                    maximum_transfer: 4 << 20,
-                    sectors,
-                    block_size,
-                    physical_block_size,
-                    read_only,
-                    cache,
-                    identity,
-                }
+            |(sectors, block_size, physical_block_size, read_only, cache, serial, removable, discard)| Lun {
+                removable,
+                discard,
+                maximum_transfer: 4 << 20,
+                sectors,
+                block_size,
+                physical_block_size,
+                read_only,
+                cache,
+                serial,
             },
         )
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lun::{Action, Cache, Outcome};
-use crate::{Identity, SenseKey};
+use crate::{SenseKey, SerialNumber};
 
 fn disk(discard: Option<Discard>) -> Lun {
     Lun {
@@ -16,7 +16,7 @@ fn disk(discard: Option<Discard>) -> Lun {
         discard,
         maximum_transfer: 4 << 20,
         cache: Cache::Volatile,
-        identity: Identity::local(768),
+        serial: SerialNumber::local(768),
     }
 }
 

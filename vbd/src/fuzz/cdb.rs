@@ -2,7 +2,7 @@
 //! where something that must hold does not.
 
 use scsi::cdrom::Drive;
-use scsi::{Action, BlockSize, Cache, Discard, Identity, Lun, Outcome, unmap};
+use scsi::{Action, BlockSize, Cache, Discard, Lun, Outcome, SerialNumber, unmap};
 
 /// Makes a disk from some bytes, a CDB and a parameter list from the rest.
 pub fn cdb(bytes: &[u8]) {
@@ -17,7 +17,7 @@ pub fn cdb(bytes: &[u8]) {
         discard: (shape & 8 != 0).then_some(Discard { granularity: 8192, alignment: 4096 }),
         maximum_transfer: 4 << 20,
         cache: [Cache::Volatile, Cache::NoFlush, Cache::Gone, Cache::Volatile][usize::from(shape >> 4) % 4],
-        identity: Identity::local(768),
+        serial: SerialNumber::local(768),
     };
     let (cdb, list) = rest.split_at(rest.len().min(16));
     match lun.execute(cdb) {
@@ -42,7 +42,7 @@ pub fn cdb(bytes: &[u8]) {
 /// Makes a CD-ROM drive, as many CDBs as there are bytes for, and a medium that comes and goes between them.
 fn drive(shape: u8, bytes: &[u8]) {
     let mut sectors = u64::from(shape) << (shape % 40);
-    let drive = Drive::new(sectors, Identity::local(5632));
+    let drive = Drive::new(sectors, SerialNumber::local(5632));
     for cdb in bytes.chunks(12) {
         match drive.execute(cdb) {
             Outcome::Act(Action::Read { extent }) => {

@@ -117,8 +117,8 @@ impl Adapter {
         let port = |domain| platform.port(domain);
         let polled = Polled::connect(platform, &mut self.store, &folder, port, &mut || wait.pause());
         let polled = polled.map_err(Closed::Frontend)?;
-        let identity = scsi::Identity::local(polled.link().vbd().device.0);
-        let lun = vbd::unit::unit(polled.disk(), false, identity).map_err(|_| Closed::Unsuitable)?;
+        let serial = scsi::SerialNumber::local(polled.link().vbd().device.0);
+        let lun = vbd::unit::unit(polled.disk(), false, serial).map_err(|_| Closed::Unsuitable)?;
         let lun = Lun { maximum_transfer: MAXIMUM_TRANSFER, discard: None, ..lun };
         Ok((pool::try_box(polled).map_err(Closed::NoMemory)?, lun))
     }

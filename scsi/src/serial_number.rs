@@ -1,4 +1,4 @@
-//! The identity of a disk: its unit serial number and designator.
+//! The unit serial number of a disk, which its designator has too.
 
 use core::fmt::Write;
 
@@ -7,7 +7,7 @@ const CAPACITY: usize = 45;
 
 /// Serial number of a disk, printable ASCII, and whether it is unique in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct SerialNumber {
     text: [u8; CAPACITY],
     len: usize,
     /// Set where the serial number contains the machine's UUID. Only then may it stand in a designator that
@@ -15,30 +15,30 @@ pub struct Identity {
     pub(crate) unique: bool,
 }
 
-impl Identity {
-    /// Returns the identity of vbd number `device` of a machine whose UUID is unknown: unique in the machine
+impl SerialNumber {
+    /// Returns the serial number of vbd number `device` of a machine whose UUID is unknown: unique in the machine
     /// only.
     pub fn local(device: u32) -> Self {
-        let mut identity = Self { text: [0; CAPACITY], len: 0, unique: false };
-        identity.append(format_args!("vbd-{device:x}"));
-        identity
+        let mut serial = Self { text: [0; CAPACITY], len: 0, unique: false };
+        serial.append(format_args!("vbd-{device:x}"));
+        serial
     }
 
-    /// Returns the identity of vbd number `device` of the machine with this UUID, as text of hexadecimal
-    /// digits and dashes. Anything else there, or more than 36 characters, gives [`Identity::local`].
+    /// Returns the serial number of vbd number `device` of the machine with this UUID, as text of hexadecimal
+    /// digits and dashes. Anything else there, or more than 36 characters, gives [`SerialNumber::local`].
     pub fn of_machine(uuid: &str, device: u32) -> Self {
         let plausible = (32..=36).contains(&uuid.len())
             && uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
         if !plausible {
             return Self::local(device);
         }
-        let mut identity = Self { text: [0; CAPACITY], len: 0, unique: true };
-        identity.append(format_args!("{uuid}-{device:x}"));
-        identity
+        let mut serial = Self { text: [0; CAPACITY], len: 0, unique: true };
+        serial.append(format_args!("{uuid}-{device:x}"));
+        serial
     }
 
-    /// Returns the serial number.
-    pub fn serial(&self) -> &[u8] {
+    /// Returns the characters.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.text[..self.len]
     }
 
@@ -48,7 +48,7 @@ impl Identity {
     }
 }
 
-impl Write for Identity {
+impl Write for SerialNumber {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         let room = self.text.get_mut(self.len..self.len + text.len()).ok_or(core::fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
@@ -63,18 +63,18 @@ mod tests {
 
     #[test]
     fn a_machine_without_uuid_promises_nothing() {
-        let local = Identity::local(768);
-        assert_eq!(local.serial(), b"vbd-300");
+        let local = SerialNumber::local(768);
+        assert_eq!(local.as_bytes(), b"vbd-300");
         assert!(!local.unique);
-        assert_eq!(Identity::of_machine("not a uuid", 768), local);
-        assert_eq!(Identity::of_machine(&"a".repeat(37), 768), local);
+        assert_eq!(SerialNumber::of_machine("not a uuid", 768), local);
+        assert_eq!(SerialNumber::of_machine(&"a".repeat(37), 768), local);
     }
 
     #[test]
-    fn the_longest_identity_fits() {
+    fn the_longest_serial_number_fits() {
         let uuid = "01234567-89ab-cdef-0123-456789abcdef";
-        let identity = Identity::of_machine(uuid, u32::MAX);
-        assert_eq!(identity.serial(), b"01234567-89ab-cdef-0123-456789abcdef-ffffffff");
-        assert!(identity.unique);
+        let serial = SerialNumber::of_machine(uuid, u32::MAX);
+        assert_eq!(serial.as_bytes(), b"01234567-89ab-cdef-0123-456789abcdef-ffffffff");
+        assert!(serial.unique);
     }
 }
