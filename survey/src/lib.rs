@@ -16,7 +16,7 @@ use guard::backing::{self, Backing};
 use guard::boot_disk::Places;
 use guard::census::{Own, Pair, compare};
 use guard::decision::PvDisks;
-use xen::blkif::{EMULATED_BLOCK, Kind, Link};
+use xen::blkif::{EMULATED_BLOCK, Kind, XenbusDevice};
 use xen::store::{self, PAYLOAD_BUFFER, Store, path::PathBuf};
 use xen::xenbus::State;
 
@@ -109,13 +109,13 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
     let mut places = Places::default();
     let mut lagging = None;
     for name in names {
-        let link = match Link::open(store, &root.join(name)?) {
+        let xenbus = match XenbusDevice::open(store, &root.join(name)?) {
             Err(error) if error.is_no_device() => continue,
-            link => link?,
+            xenbus => xenbus?,
         };
-        let device = link.vbd().device;
-        if compared && matches!(link.vbd().kind, Kind::Disk | Kind::Cdrom) {
-            let own = Own { identity: None, backing: read_backing(store, &link, &mut value)? };
+        let device = xenbus.vbd().device;
+        if compared && matches!(xenbus.vbd().kind, Kind::Disk | Kind::Cdrom) {
+            let own = Own { identity: None, backing: read_backing(store, &xenbus, &mut value)? };
             let earlier = |(_, other): &&(u32, Own)| compare(&own, other) == Pair::Shared;
             if let Some(&(other, _)) = backings.iter().find(earlier) {
                 return Err(Failure::Shared { devices: [other, device.0] });
@@ -123,14 +123,14 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
             backings.try_reserve(1).map_err(|_| Failure::NoMemory)?;
             backings.push((device.0, own));
         }
-        if link.vbd().kind != Kind::Disk {
+        if xenbus.vbd().kind != Kind::Disk {
             continue;
         }
         disks += 1;
         places.add(device.place());
-        let state = link.backend_state(store)?;
+        let state = xenbus.backend_state(store)?;
         // A backend that says so only when it is connected is asked again by xenvbd, before a disk is shown.
-        let blocks = store::read_optional(store, &link.backend_path().join("sector-size")?);
+        let blocks = store::read_optional(store, &xenbus.backend_path().join("sector-size")?);
         if let Ok(Some(bytes)) = blocks
             && bytes != u64::from(EMULATED_BLOCK)
             && device.is_emulated()
@@ -140,7 +140,7 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
         let ready = match state {
             State::InitWait | State::Initialised | State::Connected => true,
             // The firmware had it, and has let go of it: a backend that stays online begins anew with xenvbd.
-            State::Closing | State::Closed => is_online(store, &link)?,
+            State::Closing | State::Closed => is_online(store, &xenbus)?,
             _ => false,
         };
         if !ready {
@@ -161,17 +161,17 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
 /// What xenstore answers.
 pub fn read_backing(
     store: &mut impl Store,
-    link: &Link,
+    xenbus: &XenbusDevice,
     value: &mut [u8],
 ) -> Result<Backing, xen::blkif::Error> {
-    let mut backing = Backing::new(link.vbd().backend_domain.0, link.backend());
-    link.backend_values(store, &backing::NODES, value, |node, value| backing.learn(node, value))?;
+    let mut backing = Backing::new(xenbus.vbd().backend_domain.0, xenbus.backend());
+    xenbus.backend_values(store, &backing::NODES, value, |node, value| backing.learn(node, value))?;
     Ok(backing)
 }
 
 /// Returns true if the toolstack wants a backend to be there.
-fn is_online(store: &mut impl Store, link: &Link) -> Result<bool, Failure> {
-    let path = link.backend_path().join("online")?;
+fn is_online(store: &mut impl Store, xenbus: &XenbusDevice) -> Result<bool, Failure> {
+    let path = xenbus.backend_path().join("online")?;
     Ok(store::read_optional(store, &path)? == Some(1))
 }
 

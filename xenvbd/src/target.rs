@@ -14,7 +14,7 @@ use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
 use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
-    Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, Link, QueueOffer, VirtualDevice, polled,
+    Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice, XenbusDevice, polled,
 };
 use xen::store::{PAYLOAD_BUFFER, path::PathBuf, read_optional};
 
@@ -46,7 +46,7 @@ pub struct Target {
     platform: Platform,
     number: u32,
     /// For the one thread that talks with the backend.
-    link: Mutex<Link>,
+    xenbus: Mutex<XenbusDevice>,
     /// The disk as a logical unit.
     unit: Unit,
     identity: Option<Identity>,
@@ -91,14 +91,14 @@ impl Target {
     /// The backend does not answer, or offers what this driver cannot serve.
     pub fn connect(
         platform: Platform,
-        link: Link,
+        xenbus: XenbusDevice,
         machine: Option<&str>,
         options: Options,
     ) -> Result<Self, Error> {
-        let vbd = link.vbd();
-        let link = Mutex::new(link)?;
+        let vbd = xenbus.vbd();
+        let xenbus = Mutex::new(xenbus)?;
         let mut channels = Vec::new();
-        let connected = handshake(platform, &mut link.lock(), options, &mut channels);
+        let connected = handshake(platform, &mut xenbus.lock(), options, &mut channels);
         let serial = match machine {
             Some(uuid) => scsi::SerialNumber::of_machine(uuid, vbd.device.0),
             None => scsi::SerialNumber::local(vbd.device.0),
@@ -112,15 +112,15 @@ impl Target {
                 return Err(Error::Unsuitable("its blocks are not those of its emulated disk"));
             }
             let drive = cdrom
-                .then(|| Drive::new(platform, &link.lock().backend_path(), &connection.disk, serial))
+                .then(|| Drive::new(platform, &xenbus.lock().backend_path(), &connection.disk, serial))
                 .transpose()?;
-            let backing = read_backing(platform, &link.lock())?;
+            let backing = read_backing(platform, &xenbus.lock())?;
             Ok((connection, lun, drive, backing))
         });
         let (connection, lun, drive, backing) = match unit {
             Ok(unit) => unit,
             Err(error) => {
-                close(platform, &mut link.lock());
+                close(platform, &mut xenbus.lock());
                 channels.iter().for_each(|channel| channel.close(false));
                 return Err(error);
             }
@@ -128,7 +128,7 @@ impl Target {
         let mut target = Self {
             platform,
             number: vbd.device.0,
-            link,
+            xenbus,
             unit: Unit::new(lun, drive.is_none()),
             identity: None,
             backing: SpinLock::new(Some(backing)),
@@ -229,7 +229,7 @@ impl Target {
 
     /// Returns the path of the backend's folder. PASSIVE_LEVEL.
     pub fn backend(&self) -> PathBuf {
-        self.link.lock().backend_path()
+        self.xenbus.lock().backend_path()
     }
 
     /// Looks what has become of the backend, and takes over a new size. PASSIVE_LEVEL.
@@ -239,8 +239,8 @@ impl Target {
     pub fn look(&self) -> Result<Event, Error> {
         let mut store = self.platform;
         let (event, kind) = {
-            let mut link = self.link.lock();
-            (link.advance(&mut store)?, link.vbd().kind)
+            let mut xenbus = self.xenbus.lock();
+            (xenbus.advance(&mut store)?, xenbus.vbd().kind)
         };
         if let Event::Unchanged(disk) = event {
             let disk = with_blocks(disk, kind);
@@ -393,15 +393,15 @@ impl Target {
     /// Returns true if the toolstack has made the vbd's nodes anew, so that its backend is gone.
     /// PASSIVE_LEVEL.
     pub fn is_replaced(&self) -> bool {
-        self.link.lock().is_replaced(&mut { self.platform }) == Ok(true)
+        self.xenbus.lock().is_replaced(&mut { self.platform }) == Ok(true)
     }
 
     /// Returns true if the vbd, as its nodes are now, stands for the storage that the disk had.
     /// PASSIVE_LEVEL.
     pub fn is_same_storage(&self) -> bool {
         let folder = Platform::folder(VirtualDevice(self.number));
-        let link = Link::open(&mut { self.platform }, folder.as_str()).map_err(Error::Blkif);
-        let now = link.and_then(|link| read_backing(self.platform, &link));
+        let xenbus = XenbusDevice::open(&mut { self.platform }, folder.as_str()).map_err(Error::Blkif);
+        let now = xenbus.and_then(|xenbus| read_backing(self.platform, &xenbus));
         let before = *self.backing.lock();
         matches!((now, before), (Ok(now), Some(before)) if now.relation(&before) == Relation::Same)
     }
@@ -451,30 +451,30 @@ impl Target {
         let mut store = self.platform;
         let resumed = lost == Lost::Resumed;
         self.forget_backing();
-        let mut link = self.link.lock();
+        let mut xenbus = self.xenbus.lock();
         if !resumed {
             self.hold();
         }
         if lost == Lost::Closing {
             // The backend lets go of the rings before they are taken from it.
-            close(self.platform, &mut link);
+            close(self.platform, &mut xenbus);
         }
         for channel in &self.channels {
             channel.close(resumed);
             channel.detach(resumed);
         }
-        *link = Link::open(&mut store, Platform::folder(link.vbd().device).as_str())?;
-        let distrusted = self.distrusted || !link.vbd().trusted;
+        *xenbus = XenbusDevice::open(&mut store, Platform::folder(xenbus.vbd().device).as_str())?;
+        let distrusted = self.distrusted || !xenbus.vbd().trusted;
         let Connection { disk, frontends } =
-            offer_to(self.platform, &mut link, self.options, &self.channels)?;
+            offer_to(self.platform, &mut xenbus, self.options, &self.channels)?;
         // Before the first request goes out to it.
-        let backing = read_backing(self.platform, &link)?;
+        let backing = read_backing(self.platform, &xenbus)?;
         if let Some(other) = sharing(&Own { identity: self.identity, backing }) {
-            close(self.platform, &mut link);
+            close(self.platform, &mut xenbus);
             return Err(Error::Shared(other));
         }
         *self.backing.lock() = Some(backing);
-        drop(link);
+        drop(xenbus);
         let persistent =
             disk.persistent && frontends.first().is_some_and(|frontend| frontend.config().persistent);
         self.copies_all.store(distrusted || persistent, Ordering::Release);
@@ -498,7 +498,7 @@ impl Target {
     /// Says in xenstore that the disk is shown at a target id: a crash dump may be written to it.
     /// PASSIVE_LEVEL.
     pub fn publish_target_id(&self, id: usize) {
-        let folder = Platform::folder(self.link.lock().vbd().device);
+        let folder = Platform::folder(self.xenbus.lock().vbd().device);
         let shown = u8::try_from(id).map(|id| polled::publish(&mut { self.platform }, folder.as_str(), id));
         if let Ok(Err(error)) = shown {
             debug_print!(DRIVER, "vbd {}: no crash dump can be written to it: {error}", self.number);
@@ -507,11 +507,11 @@ impl Target {
 
     /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
     pub fn disconnect(self) {
-        let folder = Platform::folder(self.link.lock().vbd().device);
+        let folder = Platform::folder(self.xenbus.lock().vbd().device);
         if let Err(error) = polled::withdraw(&mut { self.platform }, folder.as_str()) {
             debug_print!(DRIVER, "vbd {}: xenstore still says that it is shown: {error}", self.number);
         }
-        close(self.platform, &mut self.link.lock());
+        close(self.platform, &mut self.xenbus.lock());
         for channel in &self.channels {
             let counters = channel.counters();
             if counters.started > 0 {
@@ -525,17 +525,17 @@ impl Target {
 }
 
 /// Returns the storage behind a connected vbd. PASSIVE_LEVEL.
-fn read_backing(platform: Platform, link: &Link) -> Result<Backing, Error> {
+fn read_backing(platform: Platform, xenbus: &XenbusDevice) -> Result<Backing, Error> {
     let mut value = pool::try_vec::<u8>(PAYLOAD_BUFFER)?;
-    Ok(survey::read_backing(&mut { platform }, link, &mut value)?)
+    Ok(survey::read_backing(&mut { platform }, xenbus, &mut value)?)
 }
 
-/// Takes the link to the connected state, with a channel for each processor as far as the backend serves
+/// Takes the device to the connected state, with a channel for each processor as far as the backend serves
 /// them.
 #[expect(clippy::vec_box, reason = "the field's type")]
 fn handshake(
     platform: Platform,
-    link: &mut Link,
+    xenbus: &mut XenbusDevice,
     options: Options,
     channels: &mut Vec<Box<Channel>>,
 ) -> Result<Connection, Error> {
@@ -544,29 +544,29 @@ fn handshake(
     for processor in 0..wanted {
         channels.push(Channel::new(platform, processor)?);
     }
-    let connection = offer_to(platform, link, options, channels)?;
+    let connection = offer_to(platform, xenbus, options, channels)?;
     channels.truncate(connection.frontends.len());
     Ok(connection)
 }
 
-/// Takes the link to the connected state, with rings for as many of the channels as the backend serves.
+/// Takes the device to the connected state, with rings for as many of the channels as the backend serves.
 fn offer_to(
     platform: Platform,
-    link: &mut Link,
+    xenbus: &mut XenbusDevice,
     options: Options,
     channels: &[Box<Channel>],
 ) -> Result<Connection, Error> {
     let mut store = platform;
     let mut frontends = Vec::new();
     for _ in 0..HANDSHAKE_SECONDS * POLLS_PER_SECOND {
-        match link.advance(&mut store)? {
+        match xenbus.advance(&mut store)? {
             Event::Wanted(features) => {
                 // Asked a second time where the backend began anew: what it was offered, it has forgotten.
                 channels.iter().for_each(|channel| channel.close(false));
-                frontends = offer(platform, link, options, &features, channels)?;
+                frontends = offer(platform, xenbus, options, &features, channels)?;
             }
             Event::Connected(disk) => {
-                return Ok(Connection { disk: with_blocks(disk, link.vbd().kind), frontends });
+                return Ok(Connection { disk: with_blocks(disk, xenbus.vbd().kind), frontends });
             }
             Event::Stop | Event::Closed => return Err(Error::Unsuitable("the backend closes")),
             Event::Waiting | Event::Unchanged(_) => platform.pause(POLL),
@@ -578,12 +578,12 @@ fn offer_to(
 /// Makes rings within a backend's features, and publishes them.
 fn offer(
     platform: Platform,
-    link: &mut Link,
+    xenbus: &mut XenbusDevice,
     options: Options,
     features: &Features,
     channels: &[Box<Channel>],
 ) -> Result<Vec<Frontend<Platform>>, Error> {
-    let vbd = link.vbd();
+    let vbd = xenbus.vbd();
     let count = channels.len().min(features.queues.into()).max(1);
     let config = options.config(count).within(features);
     let mut frontends = Vec::new();
@@ -599,20 +599,20 @@ fn offer(
         queues.push(QueueOffer { ring: frontend.ring(), port });
     }
     let mut store = platform;
-    link.publish(&mut store, config.persistent, &queues)?;
+    xenbus.publish(&mut store, config.persistent, &queues)?;
     Ok(frontends)
 }
 
-/// Takes the link to the closed state, as far as the backend goes along.
-fn close(platform: Platform, link: &mut Link) {
+/// Takes the device to the closed state, as far as the backend goes along.
+fn close(platform: Platform, xenbus: &mut XenbusDevice) {
     let mut store = platform;
-    let device = link.vbd().device.0;
-    if let Err(error) = link.close(&mut store) {
+    let device = xenbus.vbd().device.0;
+    if let Err(error) = xenbus.close(&mut store) {
         debug_print!(DRIVER, "vbd {device} cannot be closed: {error}");
         return;
     }
     for _ in 0..CLOSE_SECONDS * POLLS_PER_SECOND {
-        match link.advance(&mut store) {
+        match xenbus.advance(&mut store) {
             Ok(Event::Closed) => return,
             Ok(_) => platform.pause(POLL),
             Err(error) => {

@@ -4,7 +4,7 @@
 //! backend's folder and follows what changes. A vbd that appears is connected, its disk's identity is held
 //! against every disk of the system, it is put on the own list, and only then shown: Storport is told that
 //! the bus has changed. A backend that closes takes its disk with it: no new request finds the target, those
-//! on their way end, Storport is told, the link is closed. What NT makes of a disk that its bus does not have
+//! on their way end, Storport is told, the device is closed. What NT makes of a disk that its bus does not have
 //! any more is a surprise removal.
 
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use guard::census::{Own, Pair, compare};
 use vbd::target_id;
 use wdm::event::Event;
 use wdm::{debug_print, pool};
-use xen::blkif::{self, Kind, Link, VirtualDevice};
+use xen::blkif::{self, Kind, VirtualDevice, XenbusDevice};
 use xen::store::Store;
 use xen::store::path::PathBuf;
 use xenpci_interface::suspend::{Call, Phase};
@@ -277,15 +277,15 @@ impl VbdList {
     fn is_ready(&self, device: VirtualDevice) -> bool {
         use xen::xenbus::State::{Closed, Closing, Unknown};
         let mut store = self.platform;
-        Link::open(&mut store, Platform::folder(device).as_str())
-            .and_then(|link| link.backend_state(&mut store))
+        XenbusDevice::open(&mut store, Platform::folder(device).as_str())
+            .and_then(|xenbus| xenbus.backend_state(&mut store))
             .is_ok_and(|state| !matches!(state, Closing | Closed | Unknown))
     }
 
     /// Returns true if a drive's backend is there.
-    fn is_served(&self, link: &Link) -> bool {
+    fn is_served(&self, xenbus: &XenbusDevice) -> bool {
         use xen::xenbus::State::{Connected, InitWait, Initialised};
-        let state = link.backend_state(&mut { self.platform });
+        let state = xenbus.backend_state(&mut { self.platform });
         state.is_ok_and(|state| matches!(state, InitWait | Initialised | Connected))
     }
 
@@ -328,18 +328,18 @@ impl VbdList {
         }
         let mut known = Known { device, target: None, watch: None };
         let mut listed = true;
-        let connected = match Link::open(&mut { self.platform }, Platform::folder(device).as_str()) {
-            Ok(link) if link.vbd().kind == Kind::Disk => {
-                Target::connect(self.platform, link, self.machine.as_deref(), self.options)
+        let connected = match XenbusDevice::open(&mut { self.platform }, Platform::folder(device).as_str()) {
+            Ok(xenbus) if xenbus.vbd().kind == Kind::Disk => {
+                Target::connect(self.platform, xenbus, self.machine.as_deref(), self.options)
             }
-            Ok(link) if link.vbd().kind == Kind::Cdrom && cdrom::are_shown() => {
+            Ok(xenbus) if xenbus.vbd().kind == Kind::Cdrom && cdrom::are_shown() => {
                 // qemu serves no drive that is empty when the guest starts: looked at again when that
                 // changes.
-                if !self.is_served(&link) {
+                if !self.is_served(&xenbus) {
                     return false;
                 }
                 listed = false;
-                Target::connect(self.platform, link, self.machine.as_deref(), self.options)
+                Target::connect(self.platform, xenbus, self.machine.as_deref(), self.options)
             }
             Ok(_) => {
                 self.known.push(known);

@@ -161,7 +161,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a backend that the firmware has closed is not ready",
         file: "survey/src/lib.rs",
-        from: "State::Closing | State::Closed => is_online(store, &link)?,",
+        from: "State::Closing | State::Closed => is_online(store, &xenbus)?,",
         to: "",
         caught_by: &[Integration("explore", "fixed_seed"), Guest("firmware-closed")],
     },

@@ -6,7 +6,7 @@ use guard::backing;
 use guard::census::{self, Identity, Own, Pair, Signature};
 use guard::decision::PvDisks;
 use survey::Failure;
-use xen::blkif::Link;
+use xen::blkif::XenbusDevice;
 use xen::fake::Tree;
 
 use crate::Random;
@@ -229,10 +229,11 @@ impl Machine {
     fn connect(&self, tree: &mut Tree) -> Result<(), String> {
         let mut shown: Vec<(&Vbd, Own)> = Vec::new();
         for vbd in self.whole() {
-            let link = Link::open(tree, &format!("device/vbd/{}", vbd.number)).map_err(|e| format!("{e}"))?;
+            let xenbus = XenbusDevice::open(tree, &format!("device/vbd/{}", vbd.number))
+                .map_err(|e| format!("{e}"))?;
             let mut value = vec![0; 4096];
             let backing =
-                survey::read_backing(tree, &link, &mut value).map_err(|error| format!("{error}"))?;
+                survey::read_backing(tree, &xenbus, &mut value).map_err(|error| format!("{error}"))?;
             let content = self.storages[vbd.storage].content;
             // Every third content has no signature.
             let signature = (!content.is_multiple_of(3)).then_some(Signature::Mbr(content));

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use scsi::{Action, Extent, Sense};
 use vbd::fake::{Order, Srb, Window};
 use vbd::{Answer, Ended, Request, Terms};
-use xen::blkif::{Config, Element, Event, Frontend, Link, QueueOffer};
+use xen::blkif::{Config, Element, Event, Frontend, QueueOffer, XenbusDevice};
 use xen::fake::{Blkback, World};
 use xen::wire::blkif::Response;
 
@@ -175,15 +175,15 @@ fn connect(
     config: Config,
 ) -> (Frontend<hal::Platform>, xen::blkif::Disk) {
     let mut store = world.store();
-    let mut link = Link::open(&mut store, VBD).unwrap();
+    let mut xenbus = XenbusDevice::open(&mut store, VBD).unwrap();
     let mut frontend = None;
     for _ in 0..20 {
-        match link.advance(&mut store).unwrap() {
+        match xenbus.advance(&mut store).unwrap() {
             Event::Wanted(features) => {
                 let config = config.within(&features);
-                let made = Frontend::new(platform.clone(), link.vbd(), config).unwrap();
+                let made = Frontend::new(platform.clone(), xenbus.vbd(), config).unwrap();
                 let queue = QueueOffer { ring: made.ring(), port: PORT };
-                link.publish(&mut store, config.persistent, &[queue]).unwrap();
+                xenbus.publish(&mut store, config.persistent, &[queue]).unwrap();
                 frontend = Some(made);
             }
             Event::Connected(disk) => return (frontend.unwrap(), disk),

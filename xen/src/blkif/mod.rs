@@ -2,7 +2,7 @@
 //!
 //! Three parts, by where they may wait:
 //!
-//! - [`Link`] (*passive*) is the talk over xenstore: who the backend is, the handshake, what the disk is
+//! - [`XenbusDevice`] (*passive*) is the talk over xenstore: who the backend is, the handshake, what the disk is
 //!   like.
 //! - [`Frontend`] (*dispatch*, one caller at a time for each) is the ring: requests out, completions back.
 //! - [`Transfer`] (*dispatch*) cuts one read or write of any size into ring requests and puts the completions
@@ -16,7 +16,7 @@
 //! Sectors are 512 bytes throughout, whatever the backend's `sector-size`.
 //!
 //! ```
-//! use xen::blkif::{Config, Event, Frontend, Link, Operation, QueueOffer, Request, Segment};
+//! use xen::blkif::{Config, Event, Frontend, XenbusDevice, Operation, QueueOffer, Request, Segment};
 //! use xen::{Port, fake};
 //!
 //! # fn main() -> Result<(), xen::blkif::Error> {
@@ -25,14 +25,14 @@
 //!
 //! // Passive: find the backend, offer a ring, wait until both ends are connected.
 //! let mut store = world.store();
-//! let mut link = Link::open(&mut store, "device/vbd/768")?;
-//! let mut frontend = Frontend::new(world.hal(), link.vbd(), Config::SMALL)?;
+//! let mut xenbus = XenbusDevice::open(&mut store, "device/vbd/768")?;
+//! let mut frontend = Frontend::new(world.hal(), xenbus.vbd(), Config::SMALL)?;
 //! let port = Port(7);
 //! let disk = loop {
-//!     match link.advance(&mut store)? {
+//!     match xenbus.advance(&mut store)? {
 //!         Event::Wanted(features) => {
 //!             let queue = QueueOffer { ring: frontend.ring(), port };
-//!             link.publish(&mut store, false, &[queue])?;
+//!             xenbus.publish(&mut store, false, &[queue])?;
 //!         }
 //!         Event::Connected(disk) => break disk,
 //!         _ => backend.negotiate(),
@@ -63,20 +63,20 @@ mod error;
 mod features;
 mod frontend;
 mod indirect;
-mod link;
 pub mod polled;
 mod pool;
 mod transfer;
 mod vbd;
+mod xenbus_device;
 
 pub use crate::wire::blkif::MAX_SEGMENTS;
 pub use disk::{Discard, Disk, FlushMethod};
 pub use error::{Error, Failure, Fault};
 pub use features::{Config, Features};
 pub use frontend::{Arrived, Completion, Copied, Frontend, Operation, Request, Segment};
-pub use link::{Event, Link, QueueOffer};
 pub use transfer::{Element, Memory, Outcome, Progress, ScatterList, Source, Transfer};
 pub use vbd::{EMULATED_BLOCK, Kind, Vbd, VirtualDevice};
+pub use xenbus_device::{Event, QueueOffer, XenbusDevice};
 
 /// Most segments of an indirect request.
 pub const MAX_INDIRECT_SEGMENTS: usize =

@@ -14,10 +14,11 @@
 
 use core::fmt::{self, Write};
 
-use super::link::Text;
 use super::transfer::{Memory, Source, Transfer};
+use super::xenbus_device::Text;
 use super::{
-    Arrived, Config, Disk, Error, Event, Failure, Frontend, Kind, Link, Operation, Outcome, QueueOffer,
+    Arrived, Config, Disk, Error, Event, Failure, Frontend, Kind, Operation, Outcome, QueueOffer,
+    XenbusDevice,
 };
 use crate::store::{self, Names, Store, path::PathBuf};
 use crate::xenbus::State;
@@ -153,7 +154,7 @@ pub enum Data<'a> {
 /// A connected disk.
 #[derive(Debug)]
 pub struct Polled<H: Hal> {
-    link: Link,
+    xenbus: XenbusDevice,
     frontend: Frontend<H>,
     disk: Disk,
 }
@@ -172,32 +173,32 @@ impl<H: Hal + Clone> Polled<H> {
         port: impl FnOnce(DomainId) -> Result<Port, hypercall::Error>,
         pause: &mut impl FnMut() -> bool,
     ) -> Result<Self, Failed> {
-        let mut link = Link::open(store, folder)?;
-        if link.vbd().kind != Kind::Disk {
+        let mut xenbus = XenbusDevice::open(store, folder)?;
+        if xenbus.vbd().kind != Kind::Disk {
             return Err(Failed::NoDisk);
         }
-        let port = port(link.vbd().backend_domain).map_err(Failed::NoPort)?;
+        let port = port(xenbus.vbd().backend_domain).map_err(Failed::NoPort)?;
         let mut offered: Option<Frontend<H>> = None;
         loop {
-            match link.advance(store)? {
+            match xenbus.advance(store)? {
                 Event::Wanted(_) => {
                     // Asked a second time where the backend began anew: it has forgotten what it was offered.
                     drop(offered.take());
-                    let frontend = Frontend::new(hal.clone(), link.vbd(), CONFIG)?;
+                    let frontend = Frontend::new(hal.clone(), xenbus.vbd(), CONFIG)?;
                     let queue = QueueOffer { ring: frontend.ring(), port };
-                    link.publish(store, false, &[queue])?;
+                    xenbus.publish(store, false, &[queue])?;
                     offered = Some(frontend);
                     continue;
                 }
                 Event::Connected(disk) => {
                     let mut frontend = offered.ok_or(Error::NotConnected)?;
                     frontend.connect(port, disk);
-                    return Ok(Self { link, frontend, disk });
+                    return Ok(Self { xenbus, frontend, disk });
                 }
                 // A backend that cannot take the new ring before the last request of the old one has ended
                 // gives up and closes: it is asked again.
-                Event::Stop => link.close(store)?,
-                Event::Closed => link.reopen(store)?,
+                Event::Stop => xenbus.close(store)?,
+                Event::Closed => xenbus.reopen(store)?,
                 Event::Waiting | Event::Unchanged(_) => {}
             }
             if !pause() {
@@ -212,8 +213,8 @@ impl<H: Hal + Clone> Polled<H> {
     }
 
     /// Returns the vbd.
-    pub fn link(&self) -> &Link {
-        &self.link
+    pub fn xenbus(&self) -> &XenbusDevice {
+        &self.xenbus
     }
 
     /// Reads or writes at a sector of 512 bytes, and waits.
@@ -282,9 +283,9 @@ impl<H: Hal + Clone> Polled<H> {
     /// # Errors
     /// See [`Failed`]; pages that the backend keeps stay granted.
     pub fn close(self, store: &mut impl Store, pause: &mut impl FnMut() -> bool) -> Result<(), Failed> {
-        let Self { mut link, frontend, .. } = self;
-        link.close(store)?;
-        while link.advance(store)? != Event::Closed {
+        let Self { mut xenbus, frontend, .. } = self;
+        xenbus.close(store)?;
+        while xenbus.advance(store)? != Event::Closed {
             if !pause() {
                 return Err(Failed::TimedOut("the backend's end"));
             }

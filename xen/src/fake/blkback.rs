@@ -12,7 +12,7 @@ use std::vec::Vec;
 use zerocopy::IntoBytes;
 
 use super::{Tree, World};
-use crate::blkif::{Config, Disk, Event, Frontend, Link, QueueOffer};
+use crate::blkif::{Config, Disk, Event, Frontend, QueueOffer, XenbusDevice};
 use crate::wire::{blkif as wire, ring};
 use crate::xenbus::State;
 use crate::{DomainId, GrantRef, PAGE_SIZE, Port, SharedMemory};
@@ -228,14 +228,14 @@ impl Blkback {
     /// Connects like [`Blkback::connect_frontend`], with the frontends as yet without their disk.
     pub fn connect_disk(&mut self, config: Config, ports: &[Port]) -> (Vec<Frontend<super::Hal>>, Disk) {
         let mut store = self.store();
-        let mut link = Link::open(&mut store, &self.frontend).expect("a vbd");
+        let mut xenbus = XenbusDevice::open(&mut store, &self.frontend).expect("a vbd");
         let mut frontends = Vec::new();
         for _ in 0..20 {
-            match link.advance(&mut store).expect("a sound store") {
+            match xenbus.advance(&mut store).expect("a sound store") {
                 Event::Wanted(features) => {
                     let config = config.within(&features);
                     let make = |_: &Port| {
-                        Frontend::new(self.world.hal(), link.vbd(), config).expect("pages and grants")
+                        Frontend::new(self.world.hal(), xenbus.vbd(), config).expect("pages and grants")
                     };
                     frontends = ports.iter().map(make).collect();
                     let offer =
@@ -243,7 +243,7 @@ impl Blkback {
                     let offers: Vec<_> = frontends.iter().zip(ports).map(offer).collect();
                     let queues: Vec<_> =
                         offers.iter().map(|(ring, port)| QueueOffer { ring, port: *port }).collect();
-                    link.publish(&mut store, config.persistent, &queues).expect("a sound store");
+                    xenbus.publish(&mut store, config.persistent, &queues).expect("a sound store");
                 }
                 Event::Connected(disk) => return (frontends, disk),
                 _ => self.negotiate(),

@@ -117,7 +117,7 @@ impl Adapter {
         let port = |domain| platform.port(domain);
         let polled = Polled::connect(platform, &mut self.store, &folder, port, &mut || wait.pause());
         let polled = polled.map_err(Closed::Frontend)?;
-        let serial = scsi::SerialNumber::local(polled.link().vbd().device.0);
+        let serial = scsi::SerialNumber::local(polled.xenbus().vbd().device.0);
         let lun = vbd::unit::unit(polled.disk(), false, serial).map_err(|_| Closed::Unsuitable)?;
         let lun = Lun { maximum_transfer: MAXIMUM_TRANSFER, discard: None, ..lun };
         Ok((pool::try_box(polled).map_err(Closed::NoMemory)?, lun))

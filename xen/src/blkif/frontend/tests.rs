@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::blkif::{FlushMethod, Link};
+use crate::blkif::{FlushMethod, XenbusDevice};
 use crate::fake::{self, Blkback, World};
 use crate::grant;
 use crate::ring::Overrun;
@@ -261,7 +261,7 @@ fn a_ring_page_is_cleared_before_it_is_granted() {
 fn without_a_page_or_a_grant_there_is_no_frontend() {
     let world = World::new();
     let _backend = Blkback::new(&world, "device/vbd/768", 64);
-    let vbd = Link::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
+    let vbd = XenbusDevice::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
     world.limit_pages(0);
     assert_eq!(Frontend::new(world.hal(), vbd, Config::SMALL).err(), Some(Error::NoMemory));
     world.limit_pages(100);
@@ -295,7 +295,7 @@ fn when_grants_run_out_the_request_is_taken_back() {
 fn before_and_after_the_connection_nothing_is_sent() {
     let world = World::new();
     let _backend = Blkback::new(&world, "device/vbd/768", 64);
-    let vbd = Link::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
+    let vbd = XenbusDevice::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
     let mut frontend = Frontend::new(world.hal(), vbd, Config::SMALL).unwrap();
     assert_eq!(frontend.submit(&flush(1)), Err(Error::NotConnected));
     frontend.push();
@@ -540,7 +540,7 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
     }
     setup.backend.release_ring();
     drop(setup.frontend);
-    let vbd = Link::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
+    let vbd = XenbusDevice::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
     let mut frontend = Frontend::new(Guessing(world.clone()), vbd, Config::SMALL).unwrap();
     frontend.connect(PORT, DISK);
     let answer = frontend.submit(&read(1, 0, &[page(frame); 3]));

@@ -36,7 +36,7 @@ fn what_is_written_is_on_the_disk_and_can_be_read_back() {
     let world = World::new();
     let backend = RefCell::new(Blkback::new(&world, VBD, 2048));
     let mut disk = connect(&world, &backend).unwrap();
-    assert_eq!((disk.disk().sectors, disk.link().vbd().device.0), (2048, 768));
+    assert_eq!((disk.disk().sectors, disk.xenbus().vbd().device.0), (2048, 768));
     // More than the pool holds, and not whole pages.
     let data: Vec<u8> = (0..81 * 512).map(|n: usize| ((n * 7) >> 4) as u8).collect();
     let mut pause = pause(&backend, PATIENCE);

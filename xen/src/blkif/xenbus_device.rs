@@ -1,4 +1,4 @@
-//! The talk over xenstore: who the backend is, the handshake, what the disk is like.
+//! One vbd as a xenbus device: its nodes and those of its backend, the handshake, what the disk is like.
 
 use super::{Disk, Error, Features, Kind, Vbd, VirtualDevice};
 use crate::store::{self, Errno, Names, Store, path::PathBuf};
@@ -25,33 +25,33 @@ pub struct QueueOffer<'a> {
     pub port: Port,
 }
 
-/// State of the link after a step.
+/// State of the device after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Nothing to do before the backend's state changes.
     Waiting,
-    /// The backend waits for rings: make them within these features, and call [`Link::publish`].
+    /// The backend waits for rings: make them within these features, and call [`XenbusDevice::publish`].
     Wanted(Features),
     /// Both ends are connected; requests may be sent.
     Connected(Disk),
     /// Connected as before; the disk is, or has become, this.
     Unchanged(Disk),
-    /// The backend closes or is gone: stop sending, let requests come back, then call [`Link::close`].
+    /// The backend closes or is gone: stop sending, let requests come back, then call [`XenbusDevice::close`].
     Stop,
     /// Both ends are closed.
     Closed,
 }
 
-/// One vbd's nodes. *Passive*: every method waits for xenstore.
+/// A vbd as a xenbus device: its nodes in xenstore. *Passive*: every method waits for xenstore.
 #[derive(Clone, Copy, Debug)]
-pub struct Link {
+pub struct XenbusDevice {
     frontend: PathBuf,
     backend: PathBuf,
     vbd: Vbd,
     handshake: Handshake,
 }
 
-impl Link {
+impl XenbusDevice {
     /// Reads a frontend's own nodes below `path`, such as `device/vbd/768`. Nothing is written.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Link {
     }
 
     /// Goes on as far as possible without waiting. Call it once at the start and whenever the node `state` of
-    /// [`Link::backend`] may have changed.
+    /// [`XenbusDevice::backend`] may have changed.
     ///
     /// # Errors
     /// See [`Error`]. The step that failed is tried again by the next call.
@@ -181,14 +181,14 @@ impl Link {
     }
 
     /// Publishes the rings that [`Event::Wanted`] asked for; all of them have as many pages, a power of two.
-    /// `persistent`: their grants may stay mapped. [`Link::advance`] goes on. Without effect where nothing is
+    /// `persistent`: their grants may stay mapped. [`XenbusDevice::advance`] goes on. Without effect where nothing is
     /// wanted.
     ///
     /// The number of pages is written in both of its schemes (`io/blkif.h`, note 3 on multi-page rings), whatever
     /// the backend offered.
     ///
     /// # Errors
-    /// [`Error::Store`]; the next [`Link::advance`] asks again.
+    /// [`Error::Store`]; the next [`XenbusDevice::advance`] asks again.
     pub fn publish(
         &mut self,
         store: &mut impl Store,
@@ -234,7 +234,7 @@ impl Link {
     }
 
     /// Begins to close, by our own will or after [`Event::Stop`]; no request is in flight any more.
-    /// [`Link::advance`] goes on until [`Event::Closed`].
+    /// [`XenbusDevice::advance`] goes on until [`Event::Closed`].
     ///
     /// # Errors
     /// [`Error::Store`].

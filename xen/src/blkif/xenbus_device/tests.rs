@@ -14,26 +14,26 @@ struct Offer {
     port: Port,
 }
 
-/// Returns a link, its frontend's offer, and the store.
-fn setup(world: &World) -> (Blkback, Link, Frontend<crate::fake::Hal>, Offer, Tree) {
+/// Returns a device, its frontend's offer, and the store.
+fn setup(world: &World) -> (Blkback, XenbusDevice, Frontend<crate::fake::Hal>, Offer, Tree) {
     let backend = Blkback::new(world, PATH, 64);
     let mut store = world.store();
-    let link = Link::open(&mut store, PATH).unwrap();
-    let frontend = Frontend::new(world.hal(), link.vbd(), Config::SMALL).unwrap();
+    let xenbus = XenbusDevice::open(&mut store, PATH).unwrap();
+    let frontend = Frontend::new(world.hal(), xenbus.vbd(), Config::SMALL).unwrap();
     let offer = Offer { ring: frontend.ring().to_vec(), port: Port(7) };
-    (backend, link, frontend, offer, store)
+    (backend, xenbus, frontend, offer, store)
 }
 
-fn publish(link: &mut Link, store: &mut Tree, offer: &Offer) -> Result<(), Error> {
+fn publish(xenbus: &mut XenbusDevice, store: &mut Tree, offer: &Offer) -> Result<(), Error> {
     let queue = QueueOffer { ring: &offer.ring, port: offer.port };
-    link.publish(store, false, &[queue])
+    xenbus.publish(store, false, &[queue])
 }
 
-fn connect(backend: &mut Blkback, link: &mut Link, store: &mut Tree, offer: &Offer) -> Disk {
+fn connect(backend: &mut Blkback, xenbus: &mut XenbusDevice, store: &mut Tree, offer: &Offer) -> Disk {
     for _ in 0..10 {
-        match link.advance(store).unwrap() {
+        match xenbus.advance(store).unwrap() {
             Event::Connected(disk) => return disk,
-            Event::Wanted(_) => publish(link, store, offer).unwrap(),
+            Event::Wanted(_) => publish(xenbus, store, offer).unwrap(),
             event => assert_eq!(event, Event::Waiting),
         }
         backend.negotiate();
@@ -44,11 +44,11 @@ fn connect(backend: &mut Blkback, link: &mut Link, store: &mut Tree, offer: &Off
 #[test]
 fn the_vbd_is_read_from_the_frontends_nodes() {
     let world = World::new();
-    let (_, link, ..) = setup(&world);
+    let (_, xenbus, ..) = setup(&world);
     let expected =
         Vbd { backend_domain: DomainId(0), device: VirtualDevice(768), kind: Kind::Disk, trusted: true };
-    assert_eq!(link.vbd(), expected);
-    assert_eq!(link.backend(), "/local/domain/0/backend/vbd/1/768");
+    assert_eq!(xenbus.vbd(), expected);
+    assert_eq!(xenbus.backend(), "/local/domain/0/backend/vbd/1/768");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_folder_without_a_backend_is_no_device() {
     let (_backend, .., store) = setup(&world);
     store.set("device/vbd/51744/state", "6");
     store.set("device/vbd/51744/virtual-device", "51744");
-    let open = |path: &str| Link::open(&mut store.clone(), path);
+    let open = |path: &str| XenbusDevice::open(&mut store.clone(), path);
     assert!(open("device/vbd/51744").unwrap_err().is_no_device());
     store.set("device/vbd/51744/backend", "/local/domain/0/backend/vbd/1/51744");
     assert!(!open("device/vbd/51744").unwrap_err().is_no_device(), "it has one, and the rest is missing");
@@ -68,34 +68,35 @@ fn a_folder_without_a_backend_is_no_device() {
 #[test]
 fn nodes_that_were_made_anew_are_told() {
     let world = World::new();
-    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
-    assert_eq!(link.is_replaced(&mut store), Ok(false), "it has not connected yet");
-    connect(&mut backend, &mut link, &mut store, &offer);
-    assert_eq!(link.is_replaced(&mut store), Ok(false));
+    let (mut backend, mut xenbus, _frontend, offer, mut store) = setup(&world);
+    assert_eq!(xenbus.is_replaced(&mut store), Ok(false), "it has not connected yet");
+    connect(&mut backend, &mut xenbus, &mut store, &offer);
+    assert_eq!(xenbus.is_replaced(&mut store), Ok(false));
     let state = std::format!("{PATH}/state");
     for (written, replaced) in [("1", true), ("4", false), ("5", false)] {
         store.set(&state, written);
-        assert_eq!(link.is_replaced(&mut store), Ok(replaced), "{written}");
+        assert_eq!(xenbus.is_replaced(&mut store), Ok(replaced), "{written}");
     }
     assert!(store.delete(&state));
-    assert_eq!(link.is_replaced(&mut store), Ok(true));
+    assert_eq!(xenbus.is_replaced(&mut store), Ok(true));
     store.fail(Some((&state, store::Error::TimedOut)));
-    assert!(link.is_replaced(&mut store).is_err());
+    assert!(xenbus.is_replaced(&mut store).is_err());
 }
 
 #[test]
 fn values_of_the_backends_are_told() {
     let world = World::new();
-    let (_backend, link, .., store) = setup(&world);
+    let (_backend, xenbus, .., store) = setup(&world);
     store.set("/local/domain/0/backend/vbd/1/768/params", "aio:/d.img");
     store.set("/local/domain/0/backend/vbd/1/768/mode", "w");
     let read = |store: &Tree, buffer: &mut [u8]| {
         let mut told = Vec::new();
         let nodes = ["params", "physical-device", "mode"];
-        link.backend_values(&mut store.clone(), &nodes, buffer, |node, value| {
-            told.push((node, value.to_vec()));
-        })
-        .map(|()| told)
+        xenbus
+            .backend_values(&mut store.clone(), &nodes, buffer, |node, value| {
+                told.push((node, value.to_vec()));
+            })
+            .map(|()| told)
     };
     let told = read(&store, &mut [0; 64]).unwrap();
     assert_eq!(told, [("params", b"aio:/d.img".to_vec()), ("mode", b"w".to_vec())]);
@@ -114,7 +115,7 @@ fn opening_writes_nothing_and_names_what_is_wrong() {
     let _backend = Blkback::new(&world, PATH, 64);
     let mut store = world.store();
     let honest = store.snapshot();
-    Link::open(&mut store, PATH).unwrap();
+    XenbusDevice::open(&mut store, PATH).unwrap();
     assert_eq!(store.snapshot(), honest);
 
     let mut open = |node: &str, value: Option<&str>| {
@@ -124,7 +125,7 @@ fn opening_writes_nothing_and_names_what_is_wrong() {
             Some(value) => store.set(&path, value),
             None => assert!(store.delete(&path)),
         }
-        Link::open(&mut store, PATH).map(|link| link.vbd())
+        XenbusDevice::open(&mut store, PATH).map(|xenbus| xenbus.vbd())
     };
     let missing = store::Error::Refused(Errno::NoEntry);
     for node in ["backend", "backend-id", "virtual-device", "device-type"] {
@@ -149,10 +150,10 @@ fn opening_writes_nothing_and_names_what_is_wrong() {
 #[test]
 fn both_ends_get_connected() {
     let world = World::new();
-    let (mut backend, mut link, frontend, offer, mut store) = setup(&world);
+    let (mut backend, mut xenbus, frontend, offer, mut store) = setup(&world);
     store.set("device/vbd/768/ring-page-order", "2");
     store.set("device/vbd/768/multi-queue-num-queues", "4");
-    let disk = connect(&mut backend, &mut link, &mut store, &offer);
+    let disk = connect(&mut backend, &mut xenbus, &mut store, &offer);
     assert_eq!((disk.sectors, disk.flush), (64, FlushMethod::Flush));
     let node = |name: &str| store.text(&std::format!("{PATH}/{name}"));
     assert_eq!(node("ring-ref").unwrap(), std::format!("{}", frontend.ring()[0].0));
@@ -166,96 +167,96 @@ fn both_ends_get_connected() {
 #[test]
 fn an_earlier_session_is_ended() {
     let world = World::new();
-    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    let (mut backend, mut xenbus, _frontend, offer, mut store) = setup(&world);
     backend.set_state(State::Connected);
     store.set("device/vbd/768/state", "4");
-    connect(&mut backend, &mut link, &mut store, &offer);
+    connect(&mut backend, &mut xenbus, &mut store, &offer);
     assert_eq!(backend.state(), State::Connected);
 }
 
 #[test]
 fn a_new_size_is_seen_while_connected() {
     let world = World::new();
-    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
-    connect(&mut backend, &mut link, &mut store, &offer);
+    let (mut backend, mut xenbus, _frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut xenbus, &mut store, &offer);
     backend.set("sectors", "128");
-    let Event::Unchanged(disk) = link.advance(&mut store).unwrap() else { panic!() };
+    let Event::Unchanged(disk) = xenbus.advance(&mut store).unwrap() else { panic!() };
     assert_eq!(disk.sectors, 128);
 }
 
 #[test]
 fn a_closing_backend_is_followed_and_a_new_session_begins() {
     let world = World::new();
-    let (mut backend, mut link, frontend, offer, mut store) = setup(&world);
-    connect(&mut backend, &mut link, &mut store, &offer);
+    let (mut backend, mut xenbus, frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut xenbus, &mut store, &offer);
     backend.set_state(State::Closing);
-    assert_eq!(link.advance(&mut store), Ok(Event::Stop));
-    assert_eq!(link.advance(&mut store), Ok(Event::Stop));
-    link.close(&mut store).unwrap();
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Stop));
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Stop));
+    xenbus.close(&mut store).unwrap();
     backend.negotiate();
-    assert_eq!(link.advance(&mut store), Ok(Event::Waiting));
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Waiting));
     backend.negotiate();
-    assert_eq!(link.advance(&mut store), Ok(Event::Closed));
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Closed));
     assert_eq!(store.text("device/vbd/768/state").unwrap(), "6");
     drop(frontend);
     assert_eq!(world.leaked_grants(), 0);
 
-    let frontend = Frontend::new(world.hal(), link.vbd(), Config::SMALL).unwrap();
-    link.reopen(&mut store).unwrap();
+    let frontend = Frontend::new(world.hal(), xenbus.vbd(), Config::SMALL).unwrap();
+    xenbus.reopen(&mut store).unwrap();
     backend.negotiate();
-    connect(&mut backend, &mut link, &mut store, &Offer { ring: frontend.ring().to_vec(), port: Port(8) });
+    connect(&mut backend, &mut xenbus, &mut store, &Offer { ring: frontend.ring().to_vec(), port: Port(8) });
     assert_eq!(backend.port(), Port(8));
 }
 
 #[test]
 fn a_vanished_backend_stops_the_frontend() {
     let world = World::new();
-    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
-    connect(&mut backend, &mut link, &mut store, &offer);
+    let (mut backend, mut xenbus, _frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut xenbus, &mut store, &offer);
     assert!(store.delete("/local/domain/0/backend/vbd/1/768"));
-    assert_eq!(link.backend_state(&mut store), Ok(State::Unknown));
-    assert_eq!(link.advance(&mut store), Ok(Event::Stop));
-    link.close(&mut store).unwrap();
-    assert_eq!(link.advance(&mut store), Ok(Event::Closed));
+    assert_eq!(xenbus.backend_state(&mut store), Ok(State::Unknown));
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Stop));
+    xenbus.close(&mut store).unwrap();
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Closed));
 }
 
 #[test]
 fn a_step_that_failed_is_tried_again() {
     let world = World::new();
-    let (mut backend, mut link, _frontend, offer, mut store) = setup(&world);
+    let (mut backend, mut xenbus, _frontend, offer, mut store) = setup(&world);
     for node in ["state", "ring-ref", "event-channel", "protocol"] {
         let path = std::format!("{PATH}/{node}");
         store.fail(Some((&path, store::Error::TimedOut)));
-        let step = match link.advance(&mut store) {
-            Ok(Event::Wanted(_)) => publish(&mut link, &mut store, &offer).unwrap_err(),
+        let step = match xenbus.advance(&mut store) {
+            Ok(Event::Wanted(_)) => publish(&mut xenbus, &mut store, &offer).unwrap_err(),
             other => other.unwrap_err(),
         };
         assert_eq!(step, Error::Store { node, error: store::Error::TimedOut });
         assert_eq!(backend.state(), State::InitWait);
     }
     store.fail(None);
-    let Ok(Event::Wanted(_)) = link.advance(&mut store) else { panic!() };
-    publish(&mut link, &mut store, &offer).unwrap();
-    assert_eq!(link.advance(&mut store), Ok(Event::Waiting));
+    let Ok(Event::Wanted(_)) = xenbus.advance(&mut store) else { panic!() };
+    publish(&mut xenbus, &mut store, &offer).unwrap();
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Waiting));
     backend.negotiate();
     // A disk that makes no sense is not connected to, but may get better.
     backend.set("sectors", "x");
     for _ in 0..2 {
         let error = store::Error::Value;
-        assert_eq!(link.advance(&mut store), Err(Error::Store { node: "sectors", error }));
+        assert_eq!(xenbus.advance(&mut store), Err(Error::Store { node: "sectors", error }));
         assert_eq!(store.text("device/vbd/768/state").unwrap(), "3");
     }
     backend.set("sectors", "64");
-    assert!(matches!(link.advance(&mut store), Ok(Event::Connected(_))));
+    assert!(matches!(xenbus.advance(&mut store), Ok(Event::Connected(_))));
 }
 
 #[test]
 fn a_backend_that_runs_through_states_does_not_keep_the_caller() {
     let world = World::new();
-    let (mut backend, mut link, _frontend, _, mut store) = setup(&world);
+    let (mut backend, mut xenbus, _frontend, _, mut store) = setup(&world);
     for state in [State::Initialising, State::Reconfiguring, State::Unknown, State::Closed] {
         backend.set_state(state);
-        assert_eq!(link.advance(&mut store), Ok(Event::Waiting), "{state:?}");
+        assert_eq!(xenbus.advance(&mut store), Ok(Event::Waiting), "{state:?}");
     }
     assert_eq!(store.value("device/vbd/768/ring-ref"), None);
 }
