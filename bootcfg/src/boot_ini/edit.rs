@@ -27,19 +27,19 @@ impl BootIni {
     /// Adds a PV entry made from entry `number` (from 1), right behind it; returns the new entry's number.
     ///
     /// # Errors
-    /// As [`BootIni::add_pv_named`].
-    pub fn add_pv(&mut self, number: usize) -> Result<usize> {
+    /// As [`BootIni::add_named_pv_entry`].
+    pub fn add_pv_entry(&mut self, number: usize) -> Result<usize> {
         let entries = self.entries();
         let name = [&self.bytes[nth(&entries, number)?.name.clone()], NAME_SUFFIX].concat();
-        self.add_pv_named(number, &name)
+        self.add_named_pv_entry(number, &name)
     }
 
-    /// As [`BootIni::add_pv`], with the entry's name in the file's code page.
+    /// As [`BootIni::add_pv_entry`], with the entry's name in the file's code page.
     ///
     /// # Errors
     /// There is no such entry; it is a PV entry, refuses PV or boots into safe mode; a PV entry for its path
     /// is there already; the loader would not show one more; or the name cannot stand between quotes.
-    pub fn add_pv_named(&mut self, number: usize, name: &[u8]) -> Result<usize> {
+    pub fn add_named_pv_entry(&mut self, number: usize, name: &[u8]) -> Result<usize> {
         let entries = self.entries();
         let source = nth(&entries, number)?;
         if self.loads(source) != Loads::Windows {

@@ -49,13 +49,13 @@ impl Menu for BootIni {
 
     fn add_pv(&mut self, number: usize, name: Option<&str>) -> Result<usize> {
         match name {
-            None => BootIni::add_pv(self, number),
+            None => self.add_pv_entry(number),
             // Which code page the loader will read it in is not known.
             Some(name) if !name.is_ascii() => bail_as!(
                 Refused,
                 "a name in boot.ini is in the guest's OEM code page, which is not known here; use ASCII"
             ),
-            Some(name) => self.add_pv_named(number, name.as_bytes()),
+            Some(name) => self.add_named_pv_entry(number, name.as_bytes()),
         }
     }
 

@@ -14,7 +14,7 @@ fn parse(bytes: &[u8]) -> BootIni {
 #[test]
 fn adds_one_line_behind_its_source() {
     let mut file = parse(PLAIN);
-    assert_eq!(file.add_pv(1).expect("added"), 2);
+    assert_eq!(file.add_pv_entry(1).expect("added"), 2);
     let expected = [
         PLAIN,
         b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows Server 2003, Enterprise x64 (PV disks)\" /noexecute=optout /fastdetect /GPLPV\r\n",
@@ -29,7 +29,7 @@ fn adds_one_line_behind_its_source() {
 fn a_last_line_without_end_keeps_its_form() {
     let original = &PLAIN[..PLAIN.len() - 2];
     let mut file = parse(original);
-    file.add_pv(1).expect("added");
+    file.add_pv_entry(1).expect("added");
     assert_eq!(file.entries().len(), 2);
     assert!(file.bytes().ends_with(b" /GPLPV"));
     file.remove_pv(2).expect("removed");
@@ -38,11 +38,11 @@ fn a_last_line_without_end_keeps_its_form() {
 
 #[test]
 fn refuses_with_what_to_do() {
-    let error = |file: &mut BootIni, n| file.add_pv(n).expect_err("refused").to_string();
+    let error = |file: &mut BootIni, n| file.add_pv_entry(n).expect_err("refused").to_string();
     let mut file = parse(PLAIN);
     assert!(error(&mut file, 0).contains("entries 1 to 1"));
     assert!(error(&mut file, 2).contains("entries 1 to 1"));
-    file.add_pv(1).expect("added");
+    file.add_pv_entry(1).expect("added");
     assert!(error(&mut file, 2).contains("PV disks already"));
     assert!(error(&mut file, 1).contains("entry 2 boots the same path"));
     assert!(file.remove_pv(1).expect_err("refused").to_string().contains("not a PV entry"));
@@ -80,7 +80,7 @@ fn a_last_line_that_ends_with_a_return_alone() {
     for end in ["\r\n", "\n"] {
         let original = format!("[operating systems]{end}multi(0)\\W=\"NT\" /sos\r");
         let mut file = parse(original.as_bytes());
-        file.add_pv(1).expect("added");
+        file.add_pv_entry(1).expect("added");
         assert_eq!(file.entries().len(), 2, "{}", String::from_utf8_lossy(file.bytes()));
         file.remove_pv(2).expect("removed");
         assert_eq!(file.bytes(), original.as_bytes());
@@ -91,16 +91,16 @@ fn a_last_line_that_ends_with_a_return_alone() {
 #[test]
 fn an_entry_with_a_nul_is_no_source() {
     let mut file = parse(b"[operating systems]\nmulti(0)\\W=\"NT\" /fast\0detect\nmulti(0)\\X=\"NT\" /sos\n");
-    assert!(file.add_pv(1).expect_err("refused").to_string().contains("NUL byte"));
+    assert!(file.add_pv_entry(1).expect_err("refused").to_string().contains("NUL byte"));
     let findings = crate::menu::Menu::check(&file);
     assert_eq!(findings.iter().filter(|finding| finding.text.contains("entry 1 has a NUL byte")).count(), 1);
-    assert_eq!(file.add_pv(2).expect("added"), 3);
+    assert_eq!(file.add_pv_entry(2).expect("added"), 3);
 }
 
 #[test]
 fn bytes_of_the_code_page_stay() {
     let mut file = parse(b"[Operating Systems]\nmulti(0)\\W=\"Fen\x88tre\xFF\"  /fastdetect  \n; end\n");
-    file.add_pv(1).expect("added");
+    file.add_pv_entry(1).expect("added");
     assert_eq!(
         file.bytes(),
         b"[Operating Systems]\nmulti(0)\\W=\"Fen\x88tre\xFF\"  /fastdetect  \nmulti(0)\\W=\"Fen\x88tre\xFF (PV disks)\"  /fastdetect /GPLPV\n; end\n"
@@ -120,7 +120,7 @@ proptest! {
         let mut file = parse(text.as_bytes());
         prop_assume!(file.entries().len() < MAX_ENTRIES);
         prop_assume!(file.entries().iter().all(|e| !file.selects_pv(e)));
-        if let Ok(number) = file.add_pv(1) {
+        if let Ok(number) = file.add_pv_entry(1) {
             prop_assert!(file.selects_pv(&file.entries()[number - 1]));
             file.remove_pv(number).expect("just added");
             prop_assert_eq!(file.bytes(), text.as_bytes());
@@ -132,7 +132,7 @@ proptest! {
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let text = [b"[operating systems]\n".as_slice(), &bytes].concat();
         if let Ok(mut file) = BootIni::parse(text) {
-            let _ = file.add_pv(1);
+            let _ = file.add_pv_entry(1);
         }
     }
 }

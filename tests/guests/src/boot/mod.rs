@@ -573,7 +573,7 @@ fn boot_ini_of(layout: &Layout, folder: &Folder, entry: Entry) -> Result<Vec<u8>
 /// Returns the boot.ini with the PV entry that `bootcfg` makes and, behind it, the scenario's own.
 fn boot_ini(entry: Entry) -> Result<Vec<u8>> {
     let mut ini = BootIni::parse(BOOT_INI.into())?;
-    ini.add_pv(1)?;
+    ini.add_pv_entry(1)?;
     let mut bytes = ini.bytes().to_vec();
     if let Entry::Switches(switches) = entry {
         bytes.extend_from_slice(
