@@ -24,10 +24,10 @@ pub fn begin(driver: DriverObject) {
         return;
     }
     if let Err(status) = Thread::spawn(run) {
-        log!("StartOverride is looked after at shutdown only: {status}");
+        log!("StartOverride is cleared at shutdown only: {status}");
     }
     if let Err(status) = Filter::add_for_shutdown(driver, Extension::Shutdown) {
-        log!("StartOverride is not looked after at shutdown: {status}");
+        log!("StartOverride is not cleared at shutdown: {status}");
     }
 }
 

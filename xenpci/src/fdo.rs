@@ -283,14 +283,14 @@ fn ask_for_vectors(irp: &mut Irp) {
     }
     let processors = processor::count().min(Vcpu::LIMIT);
     if let Err(status) = requirements::prefer_messages(irp, processors) {
-        debug_print!(DRIVER, "no vectors are asked for: status {status}");
+        debug_print!(DRIVER, "no interrupt vectors are asked for: status {status}");
     }
 }
 
 /// Handles START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
 fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     if let Err(status) = fdo.channel.offer(device.pdo()) {
-        debug_print!(DRIVER, "programs cannot read of the guard: status {status}");
+        debug_print!(DRIVER, "programs cannot read the guard's state: status {status}");
     }
     if !guard_client::may_expose() {
         match emulated::tell() {

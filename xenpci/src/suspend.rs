@@ -208,8 +208,10 @@ impl Suspend {
     pub fn power_off(&self) {
         if self.signal.ending.is_reboot() {
             match self.platform.end_as_reboot() {
-                Ok(()) => debug_print!(DRIVER, "the power goes for a reboot"),
-                Err(error) => debug_print!(DRIVER, "Xen does not take the reboot: {error}"),
+                Ok(()) => debug_print!(DRIVER, "powering off, and Xen is told that it is a reboot"),
+                Err(error) => {
+                    debug_print!(DRIVER, "powering off, and Xen refuses to hear that it is a reboot: {error}")
+                }
             }
         }
     }
@@ -334,7 +336,10 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
     let held = ready.then(|| platform.sleep());
     if !ready {
-        debug_print!(DRIVER, "nothing can be written: a disk does not let go of its requests");
+        debug_print!(
+            DRIVER,
+            "the hibernation file cannot be written: a disk does not let go of its requests"
+        );
     }
     // Copied to the next stack location: this one is marked pending.
     // The routine has nothing in it, so that its box is no allocation.
@@ -343,7 +348,7 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
     let phase = match held.map(|held| platform.wake(held)) {
         None => RESUMED,
         Some(Ok(Resumed::Cancelled)) => {
-            debug_print!(DRIVER, "awake where it fell asleep");
+            debug_print!(DRIVER, "awake in the domain that fell asleep");
             REVIVED
         }
         Some(Ok(Resumed::Anew)) => {
@@ -368,6 +373,6 @@ fn resumed(platform: &Platform) {
 
 /// Stops the system: the platform cannot be built anew.
 fn lost(epoch: u32, failure: &Failure) -> ! {
-    debug_print!(DRIVER, "lost after a suspend: {failure}");
+    debug_print!(DRIVER, "the platform cannot be set up again after a suspend, the system stops: {failure}");
     bugcheck::stop(INACCESSIBLE_BOOT_DEVICE, [epoch as usize, 0, 0, 0])
 }

@@ -83,7 +83,7 @@ impl Drive {
         let mut store = platform;
         let path = PathBuf::new(Platform::folder(device).as_str()).and_then(|folder| folder.join(EJECTED));
         if let Err(error) = path.and_then(|path| store.write(&path, value)) {
-            debug_print!(DRIVER, "vbd {}: {EJECTED} cannot be written: {error}", device.0);
+            debug_print!(DRIVER, "disk {}: {EJECTED} cannot be written: {error}", device.0);
         }
     }
 

@@ -172,14 +172,14 @@ impl Target {
             });
         }
         if let Some(error) = failed {
-            debug_print!(DRIVER, "vbd {}: its partition table cannot be read: {error}", self.number());
+            debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number());
         }
         let connected = first.is_connected();
         let persistent = first.copies_all();
         self.copies_all.store(self.distrusted || persistent, Ordering::Release);
         debug_print!(
             DRIVER,
-            "vbd {}: {} queues of {pages} pages, {segments} segments, {} grants",
+            "disk {}: {} queues of {pages} pages, {segments} segments, {} grants",
             self.number(),
             queues.len(),
             if persistent { "persistent" } else { "single" }
@@ -260,7 +260,12 @@ impl Target {
         if disk.sectors == before {
             return Ok(());
         }
-        debug_print!(DRIVER, "vbd {}: {} sectors, {before} before", self.number, disk.sectors);
+        debug_print!(
+            DRIVER,
+            "disk {}: its size is {} sectors now, {before} before",
+            self.number,
+            disk.sectors
+        );
         // Requests first: none is let through that the ring would refuse.
         for channel in &self.channels {
             channel.with(|queue| {
@@ -278,7 +283,7 @@ impl Target {
         let serial = self.unit.lun().serial;
         let lun = vbd::unit::unit(disk, self.is_cdrom(), serial).map_err(Error::Unsuitable)?;
         if self.unit.replace(&lun) {
-            debug_print!(DRIVER, "vbd {}: its new backend offers something else: {disk:?}", self.number);
+            debug_print!(DRIVER, "disk {}: its new backend offers other properties: {disk:?}", self.number);
         }
         Ok(())
     }
@@ -303,7 +308,11 @@ impl Target {
             }
             self.platform.pause(POLL);
         }
-        debug_print!(DRIVER, "vbd {}: requests are given up after {DRAIN_SECONDS} s", self.number);
+        debug_print!(
+            DRIVER,
+            "disk {}: its backend has not answered for {DRAIN_SECONDS} s, the requests are given up",
+            self.number
+        );
         self.abandon();
     }
 
@@ -377,7 +386,11 @@ impl Target {
             if let Some(disk) = channel.disk().filter(|_| self.drive.is_none())
                 && self.unit.unlearn(&disk)
             {
-                debug_print!(DRIVER, "vbd {}: its backend does not do what it offered", self.number);
+                debug_print!(
+                    DRIVER,
+                    "disk {}: its backend refuses an operation that it offered, which is not asked for again",
+                    self.number
+                );
             }
         }
         report
@@ -501,7 +514,7 @@ impl Target {
         let folder = Platform::folder(self.xenbus.lock().vbd().device);
         let shown = u8::try_from(id).map(|id| polled::publish(&mut { self.platform }, folder.as_str(), id));
         if let Ok(Err(error)) = shown {
-            debug_print!(DRIVER, "vbd {}: no crash dump can be written to it: {error}", self.number);
+            debug_print!(DRIVER, "disk {}: no crash dump can be written to it: {error}", self.number);
         }
     }
 
@@ -509,13 +522,13 @@ impl Target {
     pub fn disconnect(self) {
         let folder = Platform::folder(self.xenbus.lock().vbd().device);
         if let Err(error) = polled::withdraw(&mut { self.platform }, folder.as_str()) {
-            debug_print!(DRIVER, "vbd {}: xenstore still says that it is shown: {error}", self.number);
+            debug_print!(DRIVER, "disk {}: xenstore still has its target id: {error}", self.number);
         }
         close(self.platform, &mut self.xenbus.lock());
         for channel in &self.channels {
             let counters = channel.counters();
             if counters.started > 0 {
-                debug_print!(DRIVER, "vbd {}: {counters:?}", self.number);
+                debug_print!(DRIVER, "disk {}: {counters:?}", self.number);
             }
             // Outside the lock: pages are freed at PASSIVE_LEVEL.
             drop(channel.empty());
@@ -608,7 +621,7 @@ fn close(platform: Platform, xenbus: &mut XenbusDevice) {
     let mut store = platform;
     let device = xenbus.vbd().device.0;
     if let Err(error) = xenbus.close(&mut store) {
-        debug_print!(DRIVER, "vbd {device} cannot be closed: {error}");
+        debug_print!(DRIVER, "disk {device}: it cannot be closed: {error}");
         return;
     }
     for _ in 0..CLOSE_SECONDS * POLLS_PER_SECOND {
@@ -616,12 +629,12 @@ fn close(platform: Platform, xenbus: &mut XenbusDevice) {
             Ok(Event::Closed) => return,
             Ok(_) => platform.pause(POLL),
             Err(error) => {
-                debug_print!(DRIVER, "vbd {device} cannot be closed: {error}");
+                debug_print!(DRIVER, "disk {device}: it cannot be closed: {error}");
                 return;
             }
         }
     }
-    debug_print!(DRIVER, "vbd {device}: the backend is not closed after {CLOSE_SECONDS} s");
+    debug_print!(DRIVER, "disk {device}: its backend has not closed after {CLOSE_SECONDS} s");
 }
 
 /// Returns the disk with the blocks that its initiator knows: those of a CD-ROM, whatever the backend's are.

@@ -88,7 +88,7 @@ impl VbdList {
     pub fn follow(mut self, adapter: &Adapter) {
         let list = Watch::new(self.platform, VBDS, &self.event);
         if let Err(error) = &list {
-            debug_print!(DRIVER, "vbds that come or go are not noticed: {error}");
+            debug_print!(DRIVER, "disks that are attached or detached from now on are not noticed: {error}");
         }
         for known in &mut self.known {
             known.watch = known.target.and_then(|id| watch_backend(self.platform, adapter, id, &self.event));
@@ -96,7 +96,7 @@ impl VbdList {
         }
         let registered = self.platform.on_suspend(adapter.suspend_gate());
         if let Err(error) = &registered {
-            debug_print!(DRIVER, "the guest cannot be suspended: {error}");
+            debug_print!(DRIVER, "the guest cannot be suspended, saved or migrated: {error}");
         }
         while !adapter.is_left() {
             let waiting = adapter.census().awaits_removal();
@@ -173,7 +173,11 @@ impl VbdList {
                 }
                 Some(Err(error)) => {
                     let known = self.known.swap_remove(at);
-                    debug_print!(DRIVER, "vbd {}: not there after a suspend: {error}", known.device.0);
+                    debug_print!(
+                        DRIVER,
+                        "disk {}: not connected again after a suspend: {error}",
+                        known.device.0
+                    );
                     refused(self.platform, adapter, known.device, &error);
                     disconnect(adapter, known, "it did not come back after a suspend", Target::abandon);
                 }
@@ -210,7 +214,7 @@ impl VbdList {
         let vbds = match self.platform.vbds() {
             Ok(vbds) => vbds,
             Err(error) => {
-                debug_print!(DRIVER, "the vbds cannot be listed: {error}");
+                debug_print!(DRIVER, "the disks cannot be listed in xenstore: {error}");
                 return;
             }
         };
@@ -222,7 +226,7 @@ impl VbdList {
                 let mut store = self.platform;
                 let _ = store.remove(&node);
             }
-            disconnect(adapter, known, "xenstore does not list it any more", Target::abandon);
+            disconnect(adapter, known, "it was detached without its backend closing", Target::abandon);
         }
         self.look_for_replaced(adapter);
         for device in vbds {
@@ -253,7 +257,7 @@ impl VbdList {
                 at += 1;
                 continue;
             }
-            debug_print!(DRIVER, "vbd {}: its nodes were made anew", known.device.0);
+            debug_print!(DRIVER, "disk {}: its xenstore nodes were made anew", known.device.0);
             let mut known = self.known.swap_remove(at);
             // On a folder that may be there no more. Its end waits for its callback, which needs nothing of ours.
             known.watch = None;
@@ -267,7 +271,12 @@ impl VbdList {
                 // At the end, where it is looked at once more, and is found connected.
                 self.known.push(known);
             } else {
-                disconnect(adapter, known, "its nodes were made anew, for another storage", Target::abandon);
+                disconnect(
+                    adapter,
+                    known,
+                    "its xenstore nodes were made anew, for another storage",
+                    Target::abandon,
+                );
             }
         }
     }
@@ -323,7 +332,7 @@ impl VbdList {
     ) -> bool {
         if self.known.try_reserve(1).is_err() {
             // It is looked at again when a vbd comes or goes; until then its disk is not there.
-            debug_print!(DRIVER, "vbd {}: {}", device.0, Error::NO_MEMORY);
+            debug_print!(DRIVER, "disk {}: {}", device.0, Error::NO_MEMORY);
             return false;
         }
         let mut known = Known { device, target: None, watch: None };
@@ -356,10 +365,10 @@ impl VbdList {
                 known.watch = watch_backend(self.platform, adapter, id, &self.event);
             }
             Err(error) => {
-                debug_print!(DRIVER, "vbd {}: {error}", device.0);
+                debug_print!(DRIVER, "disk {}: {error}", device.0);
                 let refused = refused(self.platform, adapter, device, &error);
                 if listed && !refused && adapter.census().list(device.0, None, None).is_err() {
-                    debug_print!(DRIVER, "vbd {}: no memory to miss it by", device.0);
+                    debug_print!(DRIVER, "disk {}: no memory to count it by", device.0);
                 }
             }
         }
@@ -417,7 +426,7 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     adapter.census().depart(known.device.0);
     let Some(target) = known.target.and_then(|id| adapter.slots().take(id)) else { return };
     end(&target);
-    debug_print!(DRIVER, "vbd {}: {why}, the disk is gone", known.device.0);
+    debug_print!(DRIVER, "disk {}: {why}, the disk is gone", known.device.0);
     adapter.bus_changed();
     target.disconnect();
 }
@@ -457,7 +466,7 @@ fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: 
     let mut store = platform;
     let node = error_node(device).and_then(|node| store.write(&node, text.as_str().as_bytes()));
     if let Err(error) = node {
-        debug_print!(DRIVER, "vbd {}: xenstore does not say so: {error}", device.0);
+        debug_print!(DRIVER, "disk {}: the refusal cannot be written to xenstore: {error}", device.0);
     }
     true
 }
@@ -473,7 +482,7 @@ fn watch_backend(platform: Platform, adapter: &Adapter, id: usize, event: &Share
     match Watch::new(platform, &backend, event) {
         Ok(watch) => Some(watch),
         Err(error) => {
-            debug_print!(DRIVER, "target {id}: what becomes of its backend is not noticed: {error}");
+            debug_print!(DRIVER, "target {id}: changes of its backend are not noticed: {error}");
             None
         }
     }
@@ -484,12 +493,12 @@ fn reconnect_restarted(platform: Platform, adapter: &Adapter, target: &Target) -
     if !target.is_online() {
         return false;
     }
-    debug_print!(DRIVER, "vbd {}: its backend is restarted", target.number());
+    debug_print!(DRIVER, "disk {}: its backend is restarted", target.number());
     match reconnect(adapter, target, Lost::Closing) {
         Ok(()) => true,
         Err(error) => {
             refused(platform, adapter, VirtualDevice(target.number()), &error);
-            debug_print!(DRIVER, "vbd {}: its backend does not come back: {error}", target.number());
+            debug_print!(DRIVER, "disk {}: its backend has not come back: {error}", target.number());
             false
         }
     }
@@ -506,7 +515,7 @@ fn advance_and_is_closing(target: &Target) -> bool {
             | blkif::Event::Unchanged(_),
         ) => false,
         Err(error) => {
-            debug_print!(DRIVER, "vbd {}: {error}", target.number());
+            debug_print!(DRIVER, "disk {}: {error}", target.number());
             false
         }
     }

@@ -122,6 +122,6 @@ const MADE_ANEW: Check = Check {
     what: "connected again once, every request ended well",
     run: |seen, found| {
         ended_well(seen, found);
-        found.same("vbds made anew", seen.said("xenvbd: vbd 768: its nodes were made anew"), 1);
+        found.same("vbds made anew", seen.said("xenvbd: disk 768: its xenstore nodes were made anew"), 1);
     },
 };

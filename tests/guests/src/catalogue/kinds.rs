@@ -96,13 +96,13 @@ const PERSISTENT_GRANTS: Check = Check {
 fn grants(seen: &Seen<'_>, persistent: bool, found: &mut Differences) {
     for (n, kind) in seen.scenario.raw.iter().enumerate() {
         // xvdb is vbd 51728.
-        let vbd = format!("xenvbd: vbd {}: ", 51728 + 16 * n);
+        let disk = format!("xenvbd: disk {}: ", 51728 + 16 * n);
         // qdisk does not offer them.
         let grants = if persistent && *kind != Raw::QdiskDiscard { "persistent" } else { "single" };
-        let said = seen.report.debug(&vbd).find(|line| line.ends_with(" grants")).unwrap_or_default();
+        let said = seen.report.debug(&disk).find(|line| line.ends_with(" grants")).unwrap_or_default();
         found.holds(&format!("{kind:?}: {grants} grants"), said.ends_with(&format!(" {grants} grants")));
         // The driver counts, and says when a disk goes: dom0 detaches the first two.
-        let counters = seen.report.debug(&vbd).find_map(|line| line.split_once("granted: "));
+        let counters = seen.report.debug(&disk).find_map(|line| line.split_once("granted: "));
         let granted = counters.and_then(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok());
         let granted = match granted {
             None => "not told",

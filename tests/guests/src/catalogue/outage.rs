@@ -59,7 +59,7 @@ const RESTARTED: Check = Check {
     what: "connected again with persistent grants, every request ended well",
     run: |seen, found| {
         ended_well(seen, found);
-        found.same("restarts of the backend", seen.said("xenvbd: vbd 768: its backend is restarted"), 1);
+        found.same("restarts of the backend", seen.said("xenvbd: disk 768: its backend is restarted"), 1);
         found.holds("connections with persistent grants", seen.said(" persistent grants") >= 1);
     },
 };

@@ -95,7 +95,7 @@ pub const BOOTS: &[Scenario] = &[
 const AWAKE: Check = Check {
     what: "the disks are taken back from the copy that wrote",
     run: |seen, found| {
-        found.same("awakenings", seen.said("xenpci: awake where it fell asleep"), 1);
+        found.same("awakenings", seen.said("xenpci: awake in the domain that fell asleep"), 1);
         connected_again(seen, found);
         found.same("resumes", seen.said("xenpci: resumed, "), 0);
     },

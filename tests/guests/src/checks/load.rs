@@ -27,7 +27,7 @@ fn in_use(seen: &Seen<'_>, times: usize, found: &mut Differences) {
     }
     ended_well(seen, found);
     let queues =
-        seen.report.debug("xenvbd: vbd 768: ").next().and_then(|line| line.split("vbd 768: ").nth(1));
+        seen.report.debug("xenvbd: disk 768: ").next().and_then(|line| line.split("disk 768: ").nth(1));
     let queues = queues.unwrap_or_default().starts_with(&format!("{processors} queues"));
     found.holds("a queue for each processor", queues);
 }
