@@ -14,7 +14,7 @@ use crate::menu::Named;
 #[derive(Debug, Parser)]
 #[command(name = "xenguard", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = LONG_HELP)]
 pub struct Arguments {
-    /// What holds for every command.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
     /// What to do.
@@ -49,7 +49,7 @@ Exit codes:
   6 another xenguard is at work    7 not permitted, read-only     8 bcdedit or libhivex missing or failed
   9 not confirmed (say --yes)    10 the package is missing, mixed or damaged";
 
-/// What holds for every command.
+/// Options of every command.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Which boot configuration")]
 pub struct Global {
@@ -126,7 +126,8 @@ pub enum Command {
         after_help = "Examples:\n  xenguard add\n  xenguard --root /mnt add --entry 2 --name \"Server (PV)\""
     )]
     Add {
-        /// The entry to make it from: its number in status, {default}, {current} or {GUID}; the default entry if not given
+        /// The entry to make it from: its number in status, {default}, {current} or {GUID}; the default entry
+        /// if not given
         #[arg(long, value_name = "N")]
         entry: Option<Named>,
         /// The new entry's name; the source's name and "(PV disks)" if not given
@@ -135,7 +136,8 @@ pub enum Command {
     },
     /// Remove a PV entry; where it was the default, its emulated sibling becomes the default
     Remove {
-        /// The entry: its number in status, {default}, {current} or {GUID}; needed only where there are several PV entries
+        /// The entry: its number in status, {default}, {current} or {GUID}; needed only where there are several
+        /// PV entries
         #[arg(long, value_name = "N", conflicts_with = "all")]
         entry: Option<Named>,
         /// Every PV entry
@@ -146,15 +148,15 @@ pub enum Command {
     Default {
         /// Which
         disks: Disks,
-        /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the default system if not
-        /// given
+        /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the
+        /// default system if not given
         #[arg(long, value_name = "N")]
         entry: Option<Named>,
     },
     /// Boot with PV disks the next time only (BCD; boot.ini has no such thing)
     Try {
-        /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the default system if not
-        /// given
+        /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the
+        /// default system if not given
         #[arg(long, value_name = "N")]
         entry: Option<Named>,
     },
@@ -202,8 +204,8 @@ pub enum Command {
         /// The folder with the drivers and their INF files; that of this program if not given
         #[arg(long, value_name = "DIR")]
         package: Option<PathBuf>,
-        /// The entry to make the PV entry from: its number in status, {default}, {current} or {GUID}; the default entry if not
-        /// given
+        /// The entry to make the PV entry from: its number in status, {default}, {current} or {GUID}; the
+        /// default entry if not given
         #[arg(long, value_name = "N", conflicts_with = "no_entry")]
         entry: Option<Named>,
         /// Leave the boot entries as they are

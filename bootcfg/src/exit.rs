@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// What a run of `bootcfg` came to. The numbers never change their meaning.
+/// Exit code of a run of `bootcfg`. The numbers never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -14,7 +14,7 @@ pub enum Exit {
     Usage = 2,
     /// It could be done, but would be dangerous or has no meaning here; nothing was changed.
     Refused = 3,
-    /// What was given is no boot configuration, is damaged, or was not found.
+    /// The file given is no boot configuration, is damaged, or was not found.
     Unusable = 4,
     /// A file operation failed; the message says what state that leaves.
     Io = 5,

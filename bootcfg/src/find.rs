@@ -1,4 +1,4 @@
-//! Where a guest's boot files are below a folder. Windows does not tell case apart, the host may.
+//! Places of a guest's boot files below a folder. Windows does not tell case apart, the host may.
 
 use anyhow::{Context, Result};
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{bail_as, files::Disk, place::Place, replace};
 
-/// Where boot configurations are, below a system volume or an EFI system partition.
+/// Paths of boot configurations, below a system volume or an EFI system partition.
 const STORES: [&str; 3] = ["Boot/BCD", "EFI/Microsoft/Boot/BCD", "boot/efi/EFI/Microsoft/Boot/BCD"];
 
 /// Returns the one boot configuration below `root`; also one that is gone, but has backups beside its place.

@@ -80,7 +80,7 @@ pub fn signature(image: &[u8]) -> Signature {
     }
 }
 
-/// Where the optional header begins.
+/// Returns the offset of the optional header.
 fn optional_header(image: &[u8]) -> Option<usize> {
     let header = long(image, 0x3c)? as usize;
     let is_image = image.starts_with(b"MZ") && image.get(header..)?.starts_with(b"PE\0\0");

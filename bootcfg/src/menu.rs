@@ -1,4 +1,4 @@
-//! What boot.ini and a BCD store have in common: a menu of entries, one of which is the default.
+//! Common ground of boot.ini and a BCD store: a menu of entries, one of which is the default.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::{
 pub struct Entry {
     /// The number that the command line calls it by, from 1.
     pub number: usize,
-    /// What the loader calls it: an ARC path or a GUID.
+    /// The loader's name of it: an ARC path or a GUID.
     pub id: String,
     /// The name in the menu.
     pub name: String,
@@ -58,7 +58,7 @@ impl Loads {
 }
 
 impl Entry {
-    /// As `--json` shows it.
+    /// Returns it as `--json` shows it.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
@@ -135,7 +135,7 @@ impl Named {
     }
 }
 
-/// How much a finding matters.
+/// Weight of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Worth knowing.
@@ -147,14 +147,14 @@ pub enum Severity {
 /// Something that `verify` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters.
+    /// Weight.
     pub severity: Severity,
-    /// What is so, and what to do.
+    /// Text: what is so, and what to do.
     pub text: String,
 }
 
 impl Finding {
-    /// As `--json` shows it.
+    /// Returns it as `--json` shows it.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({ "wrong": self.severity == Severity::Wrong, "text": self.text })
@@ -211,7 +211,7 @@ pub trait Menu {
     /// # Errors
     /// There is no such entry, or the loader has no such thing.
     fn try_pv(&mut self, entry: Option<usize>) -> Result<usize>;
-    /// What is inconsistent.
+    /// Returns the inconsistencies.
     fn check(&self) -> Vec<Finding>;
     /// Returns the whole as text, for a diff.
     fn text(&self) -> String;

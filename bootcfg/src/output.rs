@@ -1,4 +1,4 @@
-//! What the user sees: text for people, one JSON document for programs, colour on terminals only.
+//! Output for the user: text for people, one JSON document for programs, colour on terminals only.
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -18,10 +18,10 @@ const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
-/// How a piece of text is meant.
+/// Meaning of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// As it is.
+    /// Without a meaning of its own.
     Plain,
     /// A heading, or what the eye should find first.
     Strong,
@@ -48,7 +48,7 @@ impl Tone {
     }
 }
 
-/// Where output goes, and how much of it.
+/// Destination of output, and its amount.
 #[derive(Debug)]
 pub struct Output {
     json: bool,
@@ -57,7 +57,7 @@ pub struct Output {
     colour: bool,
     dry_run: bool,
     warnings: Vec<String>,
-    /// Why output could not be written.
+    /// Error of the output that could not be written.
     failed: RefCell<Option<io::Error>>,
 }
 

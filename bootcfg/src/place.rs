@@ -1,4 +1,4 @@
-//! Where a boot configuration is: read from there, written back there, backed up.
+//! Place of a boot configuration: read from there, written back there, backed up.
 
 use anyhow::{Context, Result};
 use std::{
@@ -18,7 +18,7 @@ use crate::{
     replace,
 };
 
-/// Where a boot configuration is.
+/// Place of a boot configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A boot.ini.
@@ -34,7 +34,7 @@ pub enum Place {
 pub struct Live {
     /// Its bcdedit.
     pub bcdedit: Bcdedit,
-    /// Where backups of the store go.
+    /// Folder for backups of the store.
     pub folder: PathBuf,
 }
 
@@ -71,7 +71,7 @@ pub struct Read {
     pub bytes: Vec<u8>,
     /// Of a store that is a file, the hive with its log files replayed.
     pub hive: Option<HiveFile>,
-    /// What they mean.
+    /// Meaning of the bytes.
     pub configuration: Configuration,
 }
 
@@ -146,7 +146,7 @@ impl Place {
         }
     }
 
-    /// What bytes mean that are, or shall be, there.
+    /// Parses bytes that are, or shall be, at the place.
     ///
     /// # Errors
     /// They are no boot configuration of this kind.

@@ -20,9 +20,9 @@ use crate::{
     files::{Attributes, Files},
 };
 
-/// What stands behind the name of a backup, before its number.
+/// Suffix of a backup's name, before its number.
 const BACKUP: &str = ".backup";
-/// What stands behind the name of a temporary file. Nobody else makes a file of such a name, so one that is
+/// Suffix of the name of a temporary file. Nobody else makes a file of such a name, so one that is
 /// found was left by a bootcfg that was killed.
 pub(crate) const TEMPORARY: &str = ".xenguard-new";
 
@@ -34,7 +34,8 @@ pub fn replace(files: &dyn Files, path: &Path, old: &[u8], new: &[u8]) -> Result
     replace_keeping(files, path, old, old, new)
 }
 
-/// As [`replace()`], with a backup of this content: what `old` stands for, if that is no file of its own.
+/// Does what [`replace()`] does, with a backup of this content: what `old` stands for, if that is no file of
+/// its own.
 ///
 /// # Errors
 /// As [`replace()`].
@@ -106,7 +107,7 @@ pub(crate) fn put(
     files.flush_folder(path).context("the new file is in place, but not yet known to be on the disk")
 }
 
-/// A bootcfg that was killed may have left its temporary file; the lock says that none is at work now.
+/// Removes the temporary file that a killed bootcfg may have left; the lock says that none is at work now.
 fn remove_leftover(files: &dyn Files, temporary: &Path) -> Result<()> {
     if let Ok(attributes) = files.attributes(temporary) {
         if attributes.is_read_only() {

@@ -1,4 +1,4 @@
-//! What every command works with: where the boot configuration is, how to speak, and how a change is made.
+//! Tools of every command: where the boot configuration is, how to speak, and how a change is made.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::{
 /// One run of bootcfg.
 #[derive(Debug)]
 pub struct Session {
-    /// What holds for every command.
+    /// Options of every command.
     pub global: Global,
     /// Speaks to the user.
     pub output: Output,
@@ -188,7 +188,7 @@ impl Session {
         self.refuse_hibernated_system(&self.system(place))
     }
 
-    /// As [`Session::refuse_hibernated`], of a Windows that is known.
+    /// Does what [`Session::refuse_hibernated`] does, of a Windows that is known.
     ///
     /// # Errors
     /// There is an image.

@@ -225,7 +225,7 @@ fn fast_startup_is_turned_off() {
     folder.run("--root . try").fails(3, "drivers are not ready");
 }
 
-/// Where the registry is not at hand it is said that nobody looked.
+/// Without a registry it is said that nobody looked.
 #[test]
 fn what_was_not_looked_at_is_said() {
     let folder = folder();

@@ -154,7 +154,7 @@ fn the_former_default_is_the_default_again() {
     assert_eq!(entries["entries"][0]["name"], "NT 4.00 [VGA mode]");
 }
 
-/// What loads no Windows is shown and never made a PV entry.
+/// An entry that loads no Windows is shown and never made a PV entry.
 #[test]
 fn entries_that_load_no_windows() {
     let folder = Folder::new();

@@ -73,7 +73,7 @@ impl Machine {
         self.signed(version, None);
     }
 
-    /// The drivers, with a signature of this issuer.
+    /// Makes the drivers, with a signature of this issuer.
     fn signed(&self, version: &str, issuer: Option<&str>) {
         for name in DRIVERS {
             let mut image = sample_driver(b"", issuer);
@@ -82,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// The hive of the volume with something more in it.
+    /// Adds a key to the hive of the volume.
     fn with(&self, path: &str, key: Tree) {
         let mut hive = Tree::new()
             .with_key("Select", Tree::new().with_dword("Current", 1))
@@ -442,7 +442,7 @@ fn packages_of_all_kinds() {
     assert!(!machine.driver("xenpci").exists(), "one file of that name");
 }
 
-/// What stays in the driver store is said.
+/// Packages that stay in the driver store are named.
 #[test]
 fn a_driver_store_is_not_forgotten() {
     let machine = Machine::new();
@@ -491,7 +491,7 @@ reg*) case "$2 $3" in
 esac
 "#;
 
-/// Where the tools are, and the registry that stands for the running system's.
+/// Runs a command with stand-ins for the tools and for the running system's registry.
 fn live(machine: &Machine, command: &[&str]) -> (Output, Vec<String>) {
     let tools = machine.path("tools");
     if !tools.exists() {
@@ -515,7 +515,7 @@ fn live(machine: &Machine, command: &[&str]) -> (Output, Vec<String>) {
     (output, calls.lines().map(str::to_owned).collect())
 }
 
-/// What is left of the suite in the system that the stand-in keeps.
+/// Returns the parts of the suite that are left in the system that the stand-in keeps.
 fn left(machine: &Machine) -> Vec<String> {
     let mut left = Vec::new();
     for name in ["filter", "problem", "reg-idefilter", "reg-idefallback", "reg-xenpci", "reg-xenvbd"] {
@@ -604,8 +604,8 @@ fn a_tool_that_fails_takes_the_installation_back() {
     }
 }
 
-/// Each call of an upgrade in turn fails: the older version stays whole, or the message says that it may not be. Its
-/// entries are as they were, and another run gets through.
+/// Each call of an upgrade in turn fails: the older version stays whole, or the message says that it may not
+/// be. Its entries are as they were, and another run gets through.
 #[test]
 fn an_upgrade_that_fails_says_what_is_left() {
     let machine = Machine::new();
@@ -678,7 +678,7 @@ fn a_removal_that_fails_can_be_run_again() {
     }
 }
 
-/// What the guide promises of an installation holds in the running system, too.
+/// The guide's promises of an installation hold in the running system, too.
 #[test]
 fn other_suites_in_the_running_system() {
     let machine = Machine::new();

@@ -27,7 +27,7 @@ pub struct Bcdedit {
 }
 
 impl Bcdedit {
-    /// That of the running Windows.
+    /// Returns the bcdedit of the running Windows.
     #[must_use]
     pub fn of_system() -> Bcdedit {
         let windows = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
@@ -228,7 +228,7 @@ fn command(change: &Change) -> Option<Vec<String>> {
     }
 }
 
-/// What of importance is not as expected. bcdedit may keep house in other elements; that is its affair.
+/// Returns the first difference of importance. bcdedit may keep house in other elements; that is its affair.
 fn difference(actual: &Bcd, expected: &Bcd) -> Option<String> {
     const OF_ENTRIES: [u32; 6] = [DEVICE, OS_DEVICE, PATH, SYSTEM_ROOT, LOAD_OPTIONS, DESCRIPTION];
     const OF_MENU: [u32; 4] = [DEFAULT, DISPLAY_ORDER, BOOT_SEQUENCE, TIMEOUT];

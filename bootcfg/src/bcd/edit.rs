@@ -15,7 +15,7 @@ use crate::{
     menu::{Loads, differing_words, other_words},
 };
 
-/// What is added to the name of a PV entry.
+/// Suffix of the name of a PV entry.
 const NAME_SUFFIX: &str = " (PV disks)";
 const OPTION: &str = "GPLPV";
 
@@ -33,7 +33,7 @@ pub enum Change {
 }
 
 impl Bcd {
-    /// What must be done to make `new` of this, additions first and deletions last.
+    /// Returns the changes that make `new` of this, additions first and deletions last.
     #[must_use]
     pub fn changes_to(&self, new: &Bcd) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -82,7 +82,7 @@ impl Bcd {
         choices
     }
 
-    /// Those of the entries that are OS loaders, of Windows or of Windows PE.
+    /// Returns the entries that are OS loaders, of Windows or of Windows PE.
     #[must_use]
     pub fn loaders(&self) -> Vec<Guid> {
         self.choices().into_iter().filter(|&guid| self.is_loader(guid)).collect()
@@ -118,7 +118,7 @@ impl Bcd {
         self.data(BOOT_MANAGER, DEFAULT)?.guids().first().copied()
     }
 
-    /// What the entry's options ask for.
+    /// Returns the boot options of an entry.
     #[must_use]
     pub fn options(&self, guid: Guid) -> BootOptions {
         BootOptions::parse(self.effective_text(guid, LOAD_OPTIONS).unwrap_or_default().encode_utf16())
@@ -147,7 +147,7 @@ impl Bcd {
             && self.same_system(one, other)
     }
 
-    /// How many elements and words of the options differ, but for what makes a PV entry.
+    /// Returns the number of elements and words of the options that differ, but for what makes a PV entry.
     fn differences(&self, one: Guid, other: Guid) -> usize {
         let essence = |guid: Guid| {
             let elements = self.objects.get(&guid).map(|object| object.elements.clone()).unwrap_or_default();

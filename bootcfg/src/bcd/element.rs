@@ -37,7 +37,7 @@ pub const BOOT_MENU_POLICY: u32 = 0x2500_00c2;
 /// Boot manager: a hibernated system is to be resumed.
 pub const ATTEMPT_RESUME: u32 = 0x2600_0005;
 
-/// What an element's number is called by bcdedit.
+/// Returns bcdedit's name of an element.
 #[must_use]
 pub const fn name(number: u32) -> &'static str {
     match number {
@@ -71,7 +71,7 @@ pub const fn name(number: u32) -> &'static str {
     }
 }
 
-/// What an element's number says about its data (bits 24 to 27).
+/// Format of an element's data, from its number (bits 24 to 27).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Text,

@@ -103,7 +103,7 @@ fn elements(editor: &Editor<'_>, objects: Node, guid: Guid) -> Result<Node> {
     editor.child(object, "Elements")?.with_context(|| format!("{guid} has no key Elements"))
 }
 
-/// As Windows writes it.
+/// Returns the name of an element's key, as Windows writes it.
 fn element_name(number: u32) -> String {
     format!("{number:08x}")
 }

@@ -38,7 +38,7 @@ prop_compose! {
     }
 }
 
-/// What the writers do, in memory.
+/// Does in memory what the writers do.
 fn apply(bcd: &mut Bcd, change: Change) {
     match change {
         Change::Add(guid, object) => drop(bcd.objects.insert(guid, object)),

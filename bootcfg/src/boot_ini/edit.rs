@@ -9,7 +9,7 @@ use crate::{
     menu::{Loads, differing_words, other_words},
 };
 
-/// What is added to the name of a PV entry.
+/// Suffix of the name of a PV entry.
 const NAME_SUFFIX: &[u8] = b" (PV disks)";
 const SWITCH: &[u8] = b" /GPLPV";
 
@@ -34,7 +34,7 @@ impl BootIni {
         self.add_named_pv_entry(number, &name)
     }
 
-    /// As [`BootIni::add_pv_entry`], with the entry's name in the file's code page.
+    /// Does what [`BootIni::add_pv_entry`] does, with the entry's name in the file's code page.
     ///
     /// # Errors
     /// There is no such entry; it is a PV entry, refuses PV or boots into safe mode; a PV entry for its path

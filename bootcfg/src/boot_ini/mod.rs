@@ -136,7 +136,7 @@ impl BootIni {
         self.options(entry).selects_pv()
     }
 
-    /// What the entry's switches ask for. A slash parts two switches as a blank does: `SystemStartOptions` of
+    /// Returns the boot options of an entry. A slash parts two switches as a blank does: `SystemStartOptions` of
     /// real systems has a blank where boot.ini has ` /`, as if NTLDR made one of each slash, so `/sos/GPLPV`
     /// must be reckoned with as PV.
     #[must_use]

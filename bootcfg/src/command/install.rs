@@ -222,7 +222,7 @@ pub(super) struct Offline {
 }
 
 impl Offline {
-    /// That in a folder of the volume.
+    /// Returns the Windows in a folder of the volume.
     ///
     /// # Errors
     /// It has no hive or no folder of drivers, or one of them leads out of the volume.

@@ -29,7 +29,7 @@ use crate::{
     session::Session,
 };
 
-/// What a command that did not fail came to.
+/// Outcome of a command that did not fail.
 pub type Outcome = Result<(Exit, Value)>;
 
 /// Reads the command line, runs the command and says what came of it. A line that is not understood is

@@ -96,7 +96,7 @@ pub fn leads_away(_path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// As `std::fs::rename`, but on the disk when it returns.
+/// Renames as `std::fs::rename` does, and is on the disk when it returns.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (wide(from), wide(to));
     // SAFETY: both end with a NUL and live until the call returns.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What happens at the chosen operation.
+/// Fault at the chosen operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It fails with this error, and what comes after it works.
@@ -24,7 +24,7 @@ pub enum Fault {
 /// A file in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFile {
-    /// What programs read.
+    /// Content that programs read.
     pub content: Vec<u8>,
     /// Its attributes.
     pub attributes: Attributes,
@@ -69,18 +69,18 @@ impl Model {
         Model { state: state.into(), fault }
     }
 
-    /// How many operations were asked for.
+    /// Returns the number of operations that were asked for.
     pub fn operations(&self) -> usize {
         self.state.borrow().operations
     }
 
-    /// What programs see now.
+    /// Returns the tree that programs see now.
     pub fn tree(&self) -> Tree {
         self.state.borrow().now.clone()
     }
 
-    /// What may be found after a loss of power at this moment; content that was not flushed may be empty, cut
-    /// or whole.
+    /// Returns the trees that may be found after a loss of power at this moment; content that was not flushed
+    /// may be empty, cut or whole.
     pub fn after_power_loss(&self) -> Vec<Tree> {
         let state = self.state.borrow();
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! What a package does to a system: the files it copies, the registry changes it makes, the devices it is
+//! Effects of a package on a system: the files it copies, the registry changes it makes, the devices it is
 //! for.
 
 use super::{Inf, Line};
@@ -12,9 +12,9 @@ pub const APPEND: u32 = 0x0000_0008;
 pub const DELETE_STRING: u32 = 0x0001_8002;
 /// `SPSVCINST_ASSOCSERVICE`: the device's function driver.
 pub const ASSOCIATED: u32 = 2;
-/// Where the services are.
+/// Key of the services.
 pub const SERVICES: &str = "SYSTEM\\CurrentControlSet\\Services";
-/// How decorated sections for x64 end.
+/// Ending of decorated sections for x64.
 pub const DECORATION: &str = ".NTamd64";
 /// Dirid 12 relative to the system's folder, as boot loaders take it.
 const DRIVERS: &str = "system32\\drivers";
@@ -34,7 +34,7 @@ pub enum Registry {
     Binary(Vec<u8>),
 }
 
-/// What is done to a value.
+/// Change of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It gets this value.
@@ -52,7 +52,7 @@ pub struct Change {
     pub key: String,
     /// The value's name; empty for the default value.
     pub name: String,
-    /// What is done to it.
+    /// Change of it.
     pub kind: Kind,
 }
 
@@ -61,7 +61,7 @@ pub struct Change {
 pub struct Device {
     /// Its hardware id.
     pub id: String,
-    /// What people call it.
+    /// Name for people.
     pub description: String,
     /// Class and its GUID.
     pub class: (String, String),
@@ -71,7 +71,7 @@ pub struct Device {
     pub hardware: Vec<Change>,
 }
 
-/// What a package does, in the order in which setup does it: files, then registry, then services.
+/// Effects of a package, in the order in which setup does it: files, then registry, then services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installation {
     /// Files that go into `System32\drivers`.
@@ -84,7 +84,7 @@ pub struct Installation {
     pub devices: Vec<Device>,
 }
 
-/// What an x64 system does with this package: its `DefaultInstall`, or the install section of each of its
+/// Returns the effects of a package on an x64 system: its `DefaultInstall`, or the install section of each of its
 /// models.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub struct Line {
     /// Its number in the file, from 1.
     pub number: usize,
-    /// What stands before `=`, strings substituted.
+    /// Text before `=`, strings substituted.
     pub key: Option<String>,
     /// The fields, strings substituted.
     pub fields: Vec<String>,
@@ -42,11 +42,11 @@ impl Line {
 /// A section: all lines of its name in the file's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// As its first head has it.
+    /// Name, as its first head has it.
     pub name: String,
     /// The number of its first head's line.
     pub number: usize,
-    /// How many heads it has.
+    /// Number of its heads.
     pub heads: usize,
     /// Its lines.
     pub lines: Vec<Line>,

@@ -32,14 +32,14 @@ const FILTER_LISTS: [&str; 2] = ["UpperFilters", "LowerFilters"];
 /// `SERVICE_KERNEL_DRIVER`.
 const KERNEL_DRIVER: u32 = 1;
 
-/// What is to be taken out.
+/// Keys, values and files to take out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// In the registry, in the order in which they are made.
     pub edits: Vec<Edit>,
     /// The names of drivers that nothing refers to then.
     pub drivers: BTreeSet<String>,
-    /// What is left as it is, and why; and what the admin should know.
+    /// Notes for the admin: what is left as it is, and why.
     pub notes: Vec<String>,
     /// The suites of which something is there.
     pub suites: BTreeSet<&'static str>,
@@ -107,7 +107,7 @@ fn merged(edits: Vec<Edit>) -> Vec<Edit> {
     merged
 }
 
-/// What of other suites is in a control set.
+/// Parts of other suites in a control set.
 struct Found<'a> {
     hive: &'a Hive<'a>,
     set: &'a str,
@@ -248,7 +248,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// A system that has only booted from the other suite's disks may have no driver left for emulated ones.
+/// Refuses a system without drivers for emulated disks. One that has only booted from the other suite's disks
+/// may have no driver left for emulated ones.
 fn refuse_without_emulated(hive: &Hive<'_>, sets: &[String]) -> Result<()> {
     for set in sets {
         let starts = |name: &&str| -> bool {

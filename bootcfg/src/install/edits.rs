@@ -1,4 +1,4 @@
-//! What installing and uninstalling change in a SYSTEM hive. A pure function of the hive: what is there
+//! Changes that installing and uninstalling make in a SYSTEM hive. A pure function of the hive: what is there
 //! already is not set again, what is not ours is not touched.
 
 use anyhow::{Context, Result};
@@ -49,9 +49,9 @@ pub struct Edits {
     pub warnings: Vec<String>,
 }
 
-/// What all display names of this suite begin with.
+/// Beginning of all display names of this suite.
 const OURS: &str = "Xenguard";
-/// What begins the names of our device instances below `Enum\SCSI`, and below `Control\DeviceClasses` behind
+/// Beginnings of the names of our device instances below `Enum\SCSI`, and below `Control\DeviceClasses` behind
 /// the name of the enumerator.
 const OUR_DISKS: [&str; 2] = ["DISK&VEN_XENGUARD", "CDROM&VEN_XENGUARD"];
 const DEVICE_CLASSES: &str = "Control\\DeviceClasses";
@@ -63,7 +63,7 @@ const PLATFORM: [&str; 2] = ["VEN_5853&DEV_0001", "VEN_5853&DEV_0002"];
 /// The key of the adapter that xenpci enumerates.
 const ADAPTER: &str = "Enum\\XENGUARD";
 
-/// What installs `package`.
+/// Returns the edits that install `package`.
 ///
 /// # Errors
 /// The system is too new to be prepared offline; a filter list is of a type that is none; or the hive is
@@ -96,8 +96,8 @@ pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
     Ok(all)
 }
 
-/// What takes the suite out, of every control set: a set that is booted later (last known good) must not name
-/// a file that is gone.
+/// Returns the edits that take the suite out of every control set: a set that is booted later (last known good)
+/// must not name a file that is gone.
 ///
 /// # Errors
 /// The hive is damaged.
@@ -308,7 +308,7 @@ fn edit(hive: &Hive<'_>, set: &str, change: &inf::Change, before: &[Edit]) -> Re
     Ok(Some(Edit::Set { key, name: change.name.clone(), kind, data }))
 }
 
-/// What edits before this one make of a value.
+/// Returns the value that earlier edits leave.
 fn pending<'a>(before: &'a [Edit], key: &str, name: &str) -> Option<&'a [u8]> {
     before.iter().rev().find_map(|edit| match edit {
         Edit::Set { key: k, name: n, data, .. } if k == key && n == name => Some(data.as_slice()),

@@ -25,7 +25,7 @@ const STAGED: [&str; 2] = ["xenvbd", "xenpci"];
 
 /// The drivers that the others import from, or that stand in for those.
 const IMPORTED: [&str; 2] = ["idefilter", "idefallback"];
-/// What is called.
+/// Programs that are called.
 const TOOLS: [&str; 4] = ["rundll32", "pnputil", "reg", "sc"];
 
 /// A program and its arguments.
@@ -43,7 +43,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Those of the Windows that this runs in.
+    /// Returns the commands of the Windows that this runs in.
     ///
     /// # Errors
     /// This is no Windows.
@@ -59,9 +59,10 @@ impl Commands {
         Ok(Commands { windows: windows.into(), stand_in, package: None })
     }
 
-    /// What `install` runs, in its order: the files of the filter, which the others import from and could not
-    /// be started without; the child's package, so that it is known when its bus is; the bus, which registers
-    /// the child's service; the filter's service and, last of all, the filter lists. An upgrade runs the same.
+    /// Returns the lines that `install` runs, in its order: the files of the filter, which the others import
+    /// from and could not be started without; the child's package, so that it is known when its bus is; the
+    /// bus, which registers the child's service; the filter's service and, last of all, the filter lists. An
+    /// upgrade runs the same.
     fn installing(folder: &Path) -> Vec<Line> {
         let inf = |name: &str| folder.join(format!("{name}.inf")).to_string_lossy().into_owned();
         let mut lines = vec![section("Idefilter.CopyFile", &inf("idefilter"))];
@@ -70,7 +71,8 @@ impl Commands {
         lines
     }
 
-    /// What `uninstall` runs before the boot entries are removed: everything that could refer to a file.
+    /// Returns the lines that `uninstall` runs before the boot entries are removed: everything that could refer
+    /// to a file.
     fn unregistering(&self) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         if let Some(inf) = self.stored("idefilter")? {
@@ -79,7 +81,7 @@ impl Commands {
         Ok(lines)
     }
 
-    /// What `uninstall` runs once no filter list names a driver.
+    /// Returns the lines that `uninstall` runs once no filter list names a driver.
     fn removing(&self) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for device in DEVICES {
@@ -239,8 +241,8 @@ impl Commands {
         self.succeeds(&line(&["reg", "query", &format!("{SERVICES}\\{service}"), "/v", "Start"]))
     }
 
-    /// How many of the classes have idefilter in their list. `reg query /f` tells by its exit code whether it
-    /// finds the data (NT 6.0 on).
+    /// Returns the number of classes that have idefilter in their list. `reg query /f` tells by its exit code
+    /// whether it finds the data (NT 6.0 on).
     fn filtered(&self) -> Result<usize> {
         let mut count = 0;
         for class in FILTERED {
@@ -251,7 +253,7 @@ impl Commands {
         Ok(count)
     }
 
-    /// Where a driver's file is.
+    /// Returns the path of a driver's file.
     fn file_of(&self, driver: &str) -> PathBuf {
         self.windows.join("System32").join("drivers").join(format!("{driver}.sys"))
     }
@@ -268,7 +270,7 @@ impl Commands {
         Ok(folders.map(|folder| folder.join(format!("{name}.inf"))).find(|path| is_inf_of(path, name)))
     }
 
-    /// Where Windows keeps the INF file of a package: in `INF`, as `oem<n>.inf`.
+    /// Returns the path of Windows' copy of a package's INF file: in `INF`, as `oem<n>.inf`.
     fn stored_by_windows(&self, name: &str) -> Result<Option<PathBuf>> {
         let folder = self.windows.join("INF");
         let mut candidates = Vec::new();

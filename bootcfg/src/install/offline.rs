@@ -34,9 +34,9 @@ pub type EditHive<'a> = &'a dyn Fn(&[u8], &[Edit]) -> Result<Vec<u8>>;
 
 /// A Windows on a mounted volume.
 pub struct Target<'a> {
-    /// How files are reached.
+    /// Access to files.
     pub files: &'a dyn Files,
-    /// How hives are edited.
+    /// Editor of hives.
     pub edit: EditHive<'a>,
     /// `System32\drivers`.
     pub drivers: &'a Path,
@@ -143,7 +143,7 @@ impl Target<'_> {
         Ok(kept)
     }
 
-    /// Where a driver's file is, whatever the case of its name; Windows does not tell case apart.
+    /// Returns the path of a driver's file, whatever the case of its name; Windows does not tell case apart.
     fn place_of(&self, name: &str) -> Result<PathBuf> {
         let found = self.files.list(self.drivers)?;
         let is_it = |path: &PathBuf| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));

@@ -26,7 +26,7 @@ pub use guard::setup_class::FILTERED;
 pub struct Package {
     /// The driver files by their names, whole.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What each INF file does, in the order of [`INFS`].
+    /// Effects of each INF file, in the order of [`INFS`].
     pub installations: Vec<Installation>,
     /// The version in `DriverVer`, the same in all of them.
     pub version: String,

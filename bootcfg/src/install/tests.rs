@@ -268,7 +268,7 @@ fn no_device_of_ours_is_left() {
     assert_eq!(device.text("DeviceDesc").expect("read"), None);
 }
 
-/// What an operation starts from, and how it is run on a model.
+/// An operation: its start, and the way to run it on a model.
 struct Run {
     before: Volume,
     old: Vec<u8>,
@@ -314,7 +314,7 @@ impl Run {
         (model, result)
     }
 
-    /// The registry refers to our drivers, and then each is there, whole, in one of these versions.
+    /// Checks that the registry refers to our drivers, and that each is there, whole, in one of these versions.
     fn check(&self, volume: &Volume, referring: &[&[u8]], versions: &[&Package], what: &str) {
         let hive = &volume[Path::new(HIVE)].content;
         assert!(
@@ -448,8 +448,8 @@ fn a_boot_entry_that_cannot_be_made_undoes_everything() {
     assert!(DRIVERS.iter().all(|name| !left.contains_key(&Path::new(FOLDER).join(format!("{name}.sys")))));
 }
 
-/// A fault while the boot file is replaced, also behind its renaming: it is as before with the rest, or the message
-/// says that it is not.
+/// A fault while the boot file is replaced, also behind its renaming: it is as before with the rest, or the
+/// message says that it is not.
 #[test]
 fn a_boot_file_with_a_fault_at_every_operation() {
     const MENU: &str = "/boot.ini";

@@ -110,7 +110,7 @@ fn every_backup_is_kept() {
     assert_eq!((&*model.tree()[&first].content, &*model.tree()[&second].content), (OLD, NEW));
 }
 
-/// Where the first ones were removed, a new one still is the last.
+/// A new backup is the last one, also where the first ones were removed.
 #[test]
 fn the_last_backup_is_the_newest() {
     let mut tree = tree(0);

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use super::Answer;
 use crate::find;
 
-/// What the file's first bytes say. Source of the signatures: `PO_MEMORY_IMAGE` in NT's symbols; "HIBR" and
+/// Meaning of the file's first bytes. Source of the signatures: `PO_MEMORY_IMAGE` in NT's symbols; "HIBR" and
 /// its like since Windows 8, in lower case before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hibernation {

@@ -34,7 +34,7 @@ const CONTROL: &str = "Control";
 const POWER: &str = "Control\\Session Manager\\Power";
 const ENVIRONMENT: &str = "Control\\Session Manager\\Environment";
 const HIBERBOOT: &str = "HiberbootEnabled";
-/// What idefilter says of the running boot: a volatile key, so that no hive has it.
+/// Key of what idefilter says of the running boot: a volatile key, so that no hive has it.
 const STATUS: &str = "Services\\idefilter\\Status";
 /// The first version whose x64 loader checks signatures: Vista.
 const CHECKS_SIGNATURES: (u16, u16) = (6, 0);
@@ -100,8 +100,8 @@ pub struct System {
 }
 
 impl System {
-    /// That in a folder of the volume mounted at `root`; no folder where the volume has none, or it is not
-    /// known which.
+    /// Returns the system in a folder of the volume mounted at `root`; no folder where the volume has none, or
+    /// it is not known which.
     #[must_use]
     pub fn below(root: &Path, folder: std::result::Result<&str, String>) -> System {
         let (windows, registry) = match folder {
@@ -303,7 +303,7 @@ impl System {
         suite::judge(&self.registry, set, self.windows.as_deref(), rules, entries)
     }
 
-    /// What in the registry and among drivers' files stands against an installation, or against any boot.
+    /// Finds what in the registry and among drivers' files stands against an installation, or against any boot.
     #[must_use]
     pub fn survey(&self) -> Vec<Finding> {
         let found = self.registry.next_sets().and_then(|sets| {
@@ -315,7 +315,7 @@ impl System {
         })
     }
 
-    /// What is wrong, given the entries of the menu.
+    /// Returns the problems, given the entries of the menu.
     #[must_use]
     pub fn check(&self, entries: &[Entry]) -> Vec<Finding> {
         let pv_entry = entries.iter().any(|entry| entry.pv);
@@ -495,7 +495,7 @@ impl System {
         }
     }
 
-    /// What the guard made of this boot.
+    /// Returns the guard's verdict on this boot.
     fn guard(&self) -> (Answer, String) {
         if !self.is_running() {
             return (Answer::Unknown, "unknown (told by the running system only)".to_owned());

@@ -38,7 +38,7 @@ pub enum Registry {
 /// A value as the registry has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawValue {
-    /// As in [`data_type`].
+    /// Type, as in [`data_type`].
     pub kind: u32,
     /// The bytes.
     pub data: Vec<u8>,
@@ -80,7 +80,7 @@ fn texts(data: &[u8]) -> Vec<String> {
 }
 
 impl Registry {
-    /// That of the Windows in a folder of the volume mounted at `root`.
+    /// Returns the registry of the Windows in a folder of the volume mounted at `root`.
     pub fn below(root: &Path, windows: &str) -> Registry {
         match find::file(root, &format!("{windows}/{HIVE}")) {
             Ok(Some(path)) => Registry::of_file(&path, false),
@@ -89,7 +89,7 @@ impl Registry {
         }
     }
 
-    /// That in a hive's file.
+    /// Returns the registry in a hive's file.
     pub fn of_file(path: &Path, running: bool) -> Registry {
         match HiveFile::read(&Disk, path) {
             Ok(hive) => Registry::Offline { path: path.to_owned(), hive, running },
@@ -97,7 +97,7 @@ impl Registry {
         }
     }
 
-    /// That of this machine.
+    /// Returns the registry of this machine.
     pub fn running() -> Registry {
         #[cfg(windows)]
         return Registry::Running;

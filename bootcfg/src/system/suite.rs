@@ -31,7 +31,7 @@ const DISABLED: u32 = 4;
 const KERNEL_DRIVER: u32 = 1;
 const OURS: &str = "Xenguard";
 
-/// What stands against loading a driver.
+/// Obstacle to loading a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Obstacle {
     /// There is no service of its name.
@@ -81,7 +81,7 @@ struct Driver {
     is_open: bool,
 }
 
-/// What came of looking.
+/// Outcome of looking.
 #[derive(Debug)]
 pub struct Judgement {
     /// True if a PV entry boots with PV disks, as far as drivers go.
@@ -90,14 +90,14 @@ pub struct Judgement {
     pub text: String,
     /// The same for programs: driver and state.
     pub states: Vec<(&'static str, String)>,
-    /// What is wrong.
+    /// Problems.
     pub findings: Vec<Finding>,
-    /// How many things keep a PV entry from its drivers.
+    /// Number of things that keep a PV entry from its drivers.
     pub obstacles: usize,
 }
 
 impl Judgement {
-    /// As `--json` shows it.
+    /// Returns it as `--json` shows it.
     #[must_use]
     pub fn json(&self) -> Value {
         let states: serde_json::Map<_, _> =
@@ -325,7 +325,7 @@ fn file_of(windows: &Path, path: &str) -> Result<Option<PathBuf>> {
     find::file(windows, &relative)
 }
 
-/// Those of the services that start at boot, but that `StartOverride` has left out, with its number.
+/// Returns the services that start at boot, but that `StartOverride` has left out, with its number.
 ///
 /// # Errors
 /// The registry cannot be read.

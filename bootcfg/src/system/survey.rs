@@ -79,7 +79,7 @@ struct Look<'a> {
     windows: Option<&'a Path>,
 }
 
-/// What is known of a service.
+/// Known facts of a service.
 struct Service {
     start: Option<u32>,
     /// Its file is not where the service says; only of drivers, and only where files are at hand.

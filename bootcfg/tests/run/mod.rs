@@ -76,7 +76,7 @@ impl Folder {
     }
 }
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -114,7 +114,7 @@ impl Ran {
         document
     }
 
-    /// What the document says of the command itself.
+    /// Returns the part of the document that is about the command itself.
     pub fn result(&self) -> serde_json::Value {
         self.json()["result"].clone()
     }

@@ -8,7 +8,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON")
 });
 
-/// The document is of the form, and its result of that of its command.
+/// Checks that the document is of the form, and its result of that of its command.
 pub fn check(document: &Value) {
     holds(&SCHEMA, document, "the document");
     if let (Some(command), true) = (document["command"].as_str(), document["error"].is_null()) {
