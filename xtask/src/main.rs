@@ -76,7 +76,11 @@ enum Command {
     /// Builds the drivers in two folders and compares the bytes
     Repro,
     /// Boots a guest from its emulated and its PV entry, and twice sabotaged, and shows what the guard did
-    Demo,
+    Demo {
+        /// Record what it prints, with its times, as an animated SVG: docs/pictures/demo.svg is made by this
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+    },
     /// Runs all tests
     Test {
         /// Run every guest on this version of Xen: 4.14, 4.17 or 4.20
@@ -179,7 +183,8 @@ fn run(command: Command) -> Result<()> {
         Command::LintInf => inf::run(),
         Command::Lint => lint::run(),
         Command::Repro => repro::check(),
-        Command::Demo => {
+        Command::Demo { record: Some(file) } => pictures::recording::demo(&file),
+        Command::Demo { record: None } => {
             setup::ensure()?;
             build::all()?;
             demo::run()

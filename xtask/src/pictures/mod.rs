@@ -5,11 +5,13 @@
 //! | `layers.svg` | the table below "Layers" in docs/architecture.md |
 //! | `pv-boot.svg`, `stopped-boot.svg` | the tables of steps below "A PV boot" and "A stopped boot" there |
 //! | `crates.svg` | `cargo metadata` |
+//! | `demo.svg` | what `cargo xtask demo` prints ([`recording`]) |
 //!
 //! Each is readable on a light and on a dark page: it has both sets of colours, and a ground of its own.
 
 mod crates;
 mod layers;
+pub mod recording;
 mod sequence;
 mod svg;
 

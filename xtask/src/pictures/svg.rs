@@ -107,7 +107,8 @@ impl Picture {
     }
 }
 
-fn escape(text: &str) -> String {
+/// Returns a text as XML has it.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
