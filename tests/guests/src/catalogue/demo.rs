@@ -15,7 +15,7 @@ pub const BOOTS: &[Scenario] = &[
     },
     Scenario {
         name: "alias-returns",
-        title: "sabotage: no unplug, no filter on storage, and the IDE controller comes back behind the bus filter",
+        title: "sabotage: no unplug, no filter on storage, and the IDE controller comes back past the bus filter",
         registry: census_alone!(),
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },

@@ -37,7 +37,7 @@ pub const BOOTS: &[Scenario] = &[
     },
     Scenario {
         name: "start-refused",
-        title: "L4: the controller comes back behind the filter of the bus, and may not start",
+        title: "L4: the controller comes back past the bus filter, and may not start",
         registry: no_unplug!(),
         fault: Some(Fault::IdeReturn),
         expect: Expect { denied: 1, ..PV },

@@ -81,7 +81,7 @@ pub const BOOTS: &[Scenario] = &[
     },
     Scenario {
         name: "crash-dump-stop",
-        title: "the guard's own stop leaves a dump with its records: the IDE controller comes back behind the bus filter",
+        title: "the guard's own stop leaves a dump with its records: the IDE controller comes back past the bus filter",
         registry: concat!(census_alone!(), dump!()),
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
