@@ -1,5 +1,16 @@
 //! Boot entries that select the PV mode: reading and editing boot.ini and BCD stores without losing a byte or
-//! a boot.
+//! a boot; and installing the drivers, in the running system and in a guest's volume.
+//!
+//! Begin with [`command`], one file for each command of `xenguard`.
+//!
+//! | modules | content |
+//! |---|---|
+//! | [`cli`], [`session`], [`output`], [`exit`] | what every command has: options, tools, output, exit codes |
+//! | [`menu`], [`boot_ini`], [`bcd`] | the boot menu, and its two kinds |
+//! | [`find`], [`place`], [`replace`], [`lock`], [`files`], [`scratch`] | files: found, read, replaced without losing one |
+//! | [`hive_file`] | a hive with its log files; the format is the crate `hive` |
+//! | [`inf`], [`install`], [`image`] | the package: INF files, what they change, drivers' files |
+//! | [`system`], [`suites`] | what is known of a Windows, and of other PV suites in it |
 
 #![deny(unsafe_code)]
 

@@ -4,6 +4,12 @@
 //! of the guard: a driver that touches disks must not run where nothing guards them.
 //!
 //! Layouts, numbers and meanings are those of [`guard::abi`].
+//!
+//! | to | call |
+//! |---|---|
+//! | tell the guard what happened, and hear what to do | [`event`] |
+//! | know how the boot stands | [`status`] |
+//! | be called when the guard wants something | [`Subscription::new`] |
 #![no_std]
 #![allow(unsafe_code, reason = "calls another driver's exports, and is called back with an address")]
 

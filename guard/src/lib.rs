@@ -14,6 +14,24 @@
 //! afterwards ends in a stop. There is no third outcome.
 //!
 //! Nothing here allocates, blocks or panics; every function may run at any IRQL.
+//!
+//! Begin with [`machine`], whose picture has every phase of a boot, and with [`reason`], which has every reason.
+//!
+//! ```
+//! use guard::{Action, Event, Guard, controllers::Present, decision::Decision, machine::Unplug, policy::HidePolicy};
+//!
+//! let mut guard = Guard::new();
+//! assert_eq!(guard.step(Event::Decided(Decision::Pv(HidePolicy::Controllers))), Action::Nothing);
+//! // xenpci asks, and nothing is proved yet.
+//! assert!(matches!(guard.step(Event::ExposureRequested), Action::Withhold(_)));
+//!
+//! assert_eq!(guard.step(Event::BusAttached { bus: 0 }), Action::Unplug);
+//! let _ = guard.step(Event::Unplugged(Unplug::Acknowledged));
+//! let _ = guard.step(Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }));
+//! // The one controller was reported and hidden: the proof is whole, and whoever asked is to ask again.
+//! assert_eq!(guard.step(Event::Relations { bus: 0, seen: 1, hidden: 1 }), Action::AskAgain);
+//! assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
+//! ```
 
 #![no_std]
 #![forbid(unsafe_code)]

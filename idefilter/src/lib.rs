@@ -4,7 +4,9 @@
 //! A boot-start driver and an upper filter of the classes System, IDE controllers, SCSI adapters and disks.
 //! It attaches to PCI root buses and to emulated storage devices only, and only in a PV boot; an emulated
 //! boot passes it by. xenpci.sys and xenvbd.sys import [`exports`], so that without this file they do not
-//! load.
+//! load. The rules themselves are in the crate `guard`, in files of the same names.
+//!
+//! Begin with [`entry`] and [`state`]: each other file tells the guard something, or does what it orders.
 //!
 //! | file | what it does |
 //! |---|---|

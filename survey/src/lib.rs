@@ -3,6 +3,9 @@
 //!
 //! It writes nothing and works over any [`Store`]: over a polled connection in idefilter's DriverEntry, over a tree
 //! of nodes in the explorer (`tests/explore`), which holds it against configurations of toolstacks.
+//!
+//! Begin with [`survey`]. What it answers is judged by [`guard::decision`]; the nodes of one vbd are read by
+//! [`xen::blkif::XenbusDevice`].
 
 #![no_std]
 #![forbid(unsafe_code)]

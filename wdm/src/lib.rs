@@ -11,6 +11,8 @@
 //!   that IRP.
 //! - Every static import is one that NT 5.2 exports; newer routines are found with [`routine::find`].
 //!
+//! Begin with [`driver`], which has what every driver is made of, and [`irp`], which a request goes through.
+//!
 //! The crate also holds what a freestanding driver image needs: the global allocator (non-paged
 //! pool, tag `XGrd`), the panic handler (bugcheck [`bugcheck::PANIC`]) and `__chkstk`.
 #![no_std]

@@ -7,6 +7,23 @@
 //! that every emulated alias is gone ([`proof`]). It serves what the toolstack asks ([`control`]) and tells it
 //! how the guest is guarded ([`state`]). In an emulated boot it gives nothing out, and leaves Xen alone but for
 //! one conversation with xenstore ([`emulated`]).
+//!
+//! Begin with [`fdo`]: START_DEVICE there sets everything up, in the order in which one part needs the other.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`fdo`], [`pdo`] | the platform device's own object, and that of the storage adapter below it |
+//! | [`platform`] | everything that Xen keeps for the guest, set up and, after a suspend, anew |
+//! | [`hypercall_page`], [`window`] | the page of hypercalls; the device's memory, where Xen's pages are mapped |
+//! | [`event_channels`], [`interrupt`] | ports and their handlers; the line and the vectors by which events arrive |
+//! | [`grant`] | the grant table |
+//! | [`store`] | xenstore for many callers |
+//! | [`interface`] | the table of services for xenvbd |
+//! | [`proof`] | asks the guard whether they may be given out |
+//! | [`suspend`], [`control`], [`button`] | what the toolstack asks: suspend, power off, reboot |
+//! | [`state`], [`emulated`] | tells the host how the guest is guarded, in a PV boot and in an emulated one |
+//! | [`channel`] | a file that programs read the guard's events from |
+//! | [`special_files`] | page, dump and hibernation files on the disks below |
 #![no_std]
 
 extern crate alloc;

@@ -20,6 +20,9 @@
 //! | [`hal`] | xenpci's interface table behind the xen crate's traits |
 //! | [`srb`] | the bottom: Storport's SRBs and its handle of the adapter |
 //!
+//! Begin with [`adapter`], whose text tells the life of the adapter, and go on to [`target`] for one disk or to
+//! [`census`] for all.
+//!
 //! The I/O path of a disk is in the crate `vbd`, the SCSI commands are in `scsi`, the ring is in `xen`, the
 //! verdicts are in `guard`; none of them knows of Windows.
 #![no_std]
