@@ -20,7 +20,7 @@ use super::svg::escape;
 use crate::layout::Layout;
 
 /// Columns of the terminal, without the one of the times.
-const COLUMNS: usize = 152;
+const COLUMNS: usize = 160;
 /// Lines of the terminal.
 const ROWS: usize = 30;
 /// Width of a column and height of a line, in CSS pixels.
@@ -119,9 +119,10 @@ fn draw(command: &str, lines: &[Line]) -> String {
         );
     }
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" xml:space=\"preserve\" \
+         viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
          height=\"{height:.0}\" font-family=\"'DejaVu Sans Mono', Consolas, Menlo, monospace\" font-size=\"12\">\n\
-         <!-- Written by `{command} --record`; not edited by hand. -->\n\
+         <!-- Recorded from `{command}`; not edited by hand. -->\n\
          <title>Output of {command}, recorded</title>\n\
          <style>text{{white-space:pre;fill:#e6edf3}}.time,.faint{{fill:#9198a1}}.good{{fill:#3fb950}}\
          .stop{{fill:#f85149}}.roll{{animation:roll {:.2}s step-end infinite}}\
@@ -187,6 +188,8 @@ mod tests {
         assert!(svg.contains("class=\"faint\">begin   &lt;a&gt;") && svg.contains("class=\"stop\">xenguard"));
         assert!(svg.contains("1:02 in all") && svg.contains("prefers-reduced-motion"));
         assert_eq!(svg.matches("%{transform").count(), 4);
+        // XML has no "--" inside of a comment.
+        assert_eq!(svg.matches("--").count(), 2);
     }
 
     fn moved_to(svg: &str, before: &str, after: &str) -> String {
