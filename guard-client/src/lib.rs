@@ -11,7 +11,7 @@
 //! | know how the boot stands | [`status`] |
 //! | be called when the guard wants something | [`Subscription::new`] |
 #![no_std]
-#![allow(unsafe_code, reason = "calls another driver's exports, and is called back with an address")]
+#![expect(unsafe_code, reason = "calls another driver's exports, and is called back with an address")]
 
 extern crate alloc;
 #[cfg(test)]

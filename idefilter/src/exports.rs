@@ -1,5 +1,5 @@
 //! The functions that xenpci.sys and xenvbd.sys import. Layouts and meanings: `guard::abi`.
-#![allow(unsafe_code, reason = "exported functions that take pointers from other drivers")]
+#![expect(unsafe_code, reason = "exported functions that take pointers from other drivers")]
 
 use core::ffi::c_void;
 use core::ptr;

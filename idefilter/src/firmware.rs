@@ -1,5 +1,5 @@
 //! Data that the BIOS left in memory.
-#![allow(unsafe_code, reason = "maps the BIOS data area")]
+#![expect(unsafe_code, reason = "maps the BIOS data area")]
 
 use wdm::mapping::{Caching, Mapping};
 use xen::PAGE_SIZE;

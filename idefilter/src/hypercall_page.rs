@@ -1,5 +1,5 @@
 //! Hypercalls before xenpci is there.
-#![allow(unsafe_code, reason = "gives a page of this image to Xen")]
+#![expect(unsafe_code, reason = "gives a page of this image to Xen")]
 
 use wdm::memory::physical_address;
 use xen::cpuid::Xen;

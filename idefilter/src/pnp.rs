@@ -1,5 +1,5 @@
 //! PnP requests to the filter's devices.
-#![allow(unsafe_code, reason = "deletes its device object at removal")]
+#![expect(unsafe_code, reason = "deletes its device object at removal")]
 
 use wdm::pnp::{Minor, RelationsType};
 use wdm::remove_lock::RemoveGuard;

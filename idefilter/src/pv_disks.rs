@@ -1,7 +1,7 @@
 //! The domain's PV disks, read from xenstore before interrupts work: a hypercall page, the HVM parameters,
 //! the store's ring, and polling. Nothing is written, no watch is set, and the ring is left without an open
 //! request for xenpci.
-#![allow(unsafe_code, reason = "maps the store's page and hands it to the ring")]
+#![expect(unsafe_code, reason = "maps the store's page and hands it to the ring")]
 
 use core::ptr::NonNull;
 use core::time::Duration;

@@ -36,7 +36,7 @@ pub fn start(driver: DriverObject) -> Result {
 }
 
 /// Wakes the reporter: there is something new in the record. IRQL ≤ DISPATCH_LEVEL.
-#[allow(unsafe_code, reason = "the event is leaked, so that any processor may set it")]
+#[expect(unsafe_code, reason = "the event is leaked, so that any processor may set it")]
 pub fn wake() {
     // SAFETY: null, or the leaked event.
     if let Some(wake) = unsafe { WAKE.load(Ordering::Acquire).as_ref() } {

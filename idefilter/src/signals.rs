@@ -1,5 +1,5 @@
 //! Drivers that asked to be called when the guard wants something of them: xenpci and xenvbd.
-#![allow(unsafe_code, reason = "calls what other drivers gave")]
+#![expect(unsafe_code, reason = "calls what other drivers gave")]
 
 use core::ffi::c_void;
 

@@ -1,7 +1,7 @@
 //! The one guard of the boot, with its record, behind a spin lock. It is valid, and unsealed, from the
 //! image's first byte: also where this driver is only mapped, because others import from it, and its
 //! DriverEntry has not run.
-#![allow(unsafe_code, reason = "hands the record to the crash dump")]
+#![expect(unsafe_code, reason = "hands the record to the crash dump")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

@@ -2,7 +2,7 @@
 //! got past the filter of the PCI bus. It asks the guard before the device starts, and fails the start where
 //! the guard refuses it; of the relations of controllers and channels it takes out hard disks where that is
 //! the policy.
-#![allow(unsafe_code, reason = "deletes its device object where it cannot be attached")]
+#![expect(unsafe_code, reason = "deletes its device object where it cannot be attached")]
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering};

@@ -1,5 +1,5 @@
 //! qemu's unplug protocol (Xen, docs/misc/hvm-emulated-unplug.pandoc; hvm/pvdrivers.h), and its log port.
-#![allow(unsafe_code, reason = "uses the I/O ports that the protocol assigns")]
+#![expect(unsafe_code, reason = "uses the I/O ports that the protocol assigns")]
 
 use core::fmt::{self, Write};
 

@@ -7,7 +7,7 @@ use crate::mode;
 use crate::sense::Sense;
 
 /// Operation codes (SPC-3 annex D.3.1, SBC-2 table 12).
-#[allow(missing_docs, reason = "each is the standard's name of a command")]
+#[expect(missing_docs, reason = "each is the standard's name of a command")]
 pub mod opcode {
     pub const TEST_UNIT_READY: u8 = 0x00;
     pub const REQUEST_SENSE: u8 = 0x03;

@@ -1,5 +1,5 @@
 //! SRBs that a test gives and whose answers it sees.
-#![allow(unsafe_code, reason = "implements an unsafe trait")]
+#![expect(unsafe_code, reason = "implements an unsafe trait")]
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;

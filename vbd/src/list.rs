@@ -1,5 +1,5 @@
 //! Lists of requests, linked through the requests themselves.
-#![allow(unsafe_code, reason = "requests live in SRB extensions and are linked through them")]
+#![expect(unsafe_code, reason = "requests live in SRB extensions and are linked through them")]
 
 use core::ptr::NonNull;
 

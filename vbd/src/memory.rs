@@ -3,7 +3,7 @@
 //! The port driver gives no address for the buffer of a read or write, on any version of NT: what an SRB has
 //! is a scatter-gather list. Data that is copied is reached through a [`Window`], address space that was
 //! reserved when the disk was connected, so that mapping cannot fail when memory is short.
-#![allow(unsafe_code, reason = "reads and writes mapped memory")]
+#![expect(unsafe_code, reason = "reads and writes mapped memory")]
 
 use core::ptr::NonNull;
 use core::slice;

@@ -30,7 +30,7 @@
 //! started, each from its beginning; [`Queue::attach`] sends them again. A request that has been completed is
 //! never sent again, and one with a flush behind its data sends the data again, too: the cache that held it
 //! may be gone.
-#![allow(unsafe_code, reason = "requests live in SRB extensions and are linked through them")]
+#![expect(unsafe_code, reason = "requests live in SRB extensions and are linked through them")]
 
 use core::fmt;
 use core::ptr::{self, NonNull};

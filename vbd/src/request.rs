@@ -1,5 +1,5 @@
 //! One SRB on its way.
-#![allow(unsafe_code, reason = "requests live in SRB extensions and copy through SRBs' buffers")]
+#![expect(unsafe_code, reason = "requests live in SRB extensions and copy through SRBs' buffers")]
 
 use core::cell::RefCell;
 use core::ptr::{self, NonNull};

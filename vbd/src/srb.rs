@@ -1,5 +1,5 @@
 //! An SRB as the I/O path sees it.
-#![allow(unsafe_code, reason = "declares an unsafe trait")]
+#![expect(unsafe_code, reason = "declares an unsafe trait")]
 
 use core::ptr::NonNull;
 

@@ -1,5 +1,5 @@
 //! Memory of an image's own instead of pool, for code that runs where there is no pool: at a bugcheck.
-#![allow(unsafe_code, reason = "gives out pieces of a static")]
+#![expect(unsafe_code, reason = "gives out pieces of a static")]
 
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -39,7 +39,7 @@ pub(crate) fn in_use() -> Option<&'static Arena> {
 impl Arena {
     /// Returns an arena in which everything is free.
     #[must_use]
-    #[allow(clippy::new_without_default, reason = "it is only ever a static")]
+    #[expect(clippy::new_without_default, reason = "it is only ever a static")]
     pub const fn new() -> Self {
         Self { memory: UnsafeCell::new([0; SIZE]), grains: [const { AtomicU8::new(FREE) }; GRAINS] }
     }

@@ -1,5 +1,5 @@
 //! The way in which this boot was started.
-#![allow(unsafe_code, reason = "reads a variable that the kernel exports")]
+#![expect(unsafe_code, reason = "reads a variable that the kernel exports")]
 
 use alloc::vec::Vec;
 

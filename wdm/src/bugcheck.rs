@@ -1,5 +1,5 @@
 //! Stopping the system, and being told when it stops.
-#![allow(unsafe_code, reason = "calls KeBugCheckEx and registers callback records with the kernel")]
+#![expect(unsafe_code, reason = "calls KeBugCheckEx and registers callback records with the kernel")]
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;

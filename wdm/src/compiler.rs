@@ -1,5 +1,5 @@
 //! The symbols that a freestanding image owes the compiler: allocator, panic handler, stack probe.
-#![allow(unsafe_code, reason = "symbols that the compiler and the alloc crate call by contract")]
+#![expect(unsafe_code, reason = "symbols that the compiler and the alloc crate call by contract")]
 
 use core::alloc::{GlobalAlloc, Layout};
 

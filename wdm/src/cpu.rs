@@ -1,5 +1,5 @@
 //! Processor instructions.
-#![allow(unsafe_code, reason = "CPUID, RDTSC and WRMSR")]
+#![expect(unsafe_code, reason = "CPUID, RDTSC and WRMSR")]
 
 use core::arch::{
     asm,

@@ -1,5 +1,5 @@
 //! Debug output: one line a call, through DbgPrint.
-#![allow(unsafe_code, reason = "calls DbgPrint")]
+#![expect(unsafe_code, reason = "calls DbgPrint")]
 
 use core::fmt::{self, Write};
 

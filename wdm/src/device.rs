@@ -1,5 +1,5 @@
 //! Device objects and their stacks.
-#![allow(unsafe_code, reason = "reaches into device objects and their extensions")]
+#![expect(unsafe_code, reason = "reaches into device objects and their extensions")]
 
 use core::marker::PhantomData;
 use core::ops::Deref;

@@ -1,5 +1,5 @@
 //! Deferred procedure calls.
-#![allow(unsafe_code, reason = "hands a KDPC in place to the kernel")]
+#![expect(unsafe_code, reason = "hands a KDPC in place to the kernel")]
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;

@@ -1,5 +1,5 @@
 //! The driver object, and the routines the I/O manager calls.
-#![allow(unsafe_code, reason = "fills the dispatch table and is called through it")]
+#![expect(unsafe_code, reason = "fills the dispatch table and is called through it")]
 
 use wdk_sys::{
     DRIVER_OBJECT, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MJ_SYSTEM_CONTROL, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT,
@@ -245,7 +245,7 @@ macro_rules! entry_without_devices {
         ///
         /// # Safety
         /// Only the I/O manager calls it, once, with the driver object and the path of the service's key.
-        #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
+        #[expect(unsafe_code, reason = "the entry point the loader calls by name")]
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "INIT")]
         pub unsafe extern "system" fn DriverEntry(
@@ -267,7 +267,7 @@ macro_rules! driver_entry {
         ///
         /// # Safety
         /// Only the I/O manager calls it, once, with the driver object and the path of the service's key.
-        #[allow(unsafe_code, reason = "the entry point the loader calls by name")]
+        #[expect(unsafe_code, reason = "the entry point the loader calls by name")]
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "INIT")]
         pub unsafe extern "system" fn DriverEntry(

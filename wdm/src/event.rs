@@ -1,5 +1,5 @@
 //! Events, and waiting for them.
-#![allow(unsafe_code, reason = "calls the dispatcher on a KEVENT")]
+#![expect(unsafe_code, reason = "calls the dispatcher on a KEVENT")]
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;

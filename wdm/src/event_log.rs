@@ -1,5 +1,5 @@
 //! Entries of the system's event log.
-#![allow(unsafe_code, reason = "fills an error log packet in place")]
+#![expect(unsafe_code, reason = "fills an error log packet in place")]
 
 use core::mem::offset_of;
 

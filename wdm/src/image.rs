@@ -1,5 +1,5 @@
 //! Driver images: being told as they are loaded, and the list of those that are.
-#![allow(unsafe_code, reason = "registers a notify routine and reads a list from a buffer")]
+#![expect(unsafe_code, reason = "registers a notify routine and reads a list from a buffer")]
 
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};

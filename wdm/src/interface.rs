@@ -1,5 +1,5 @@
 //! Device interfaces: registering one's own, finding and opening others'. PASSIVE_LEVEL throughout.
-#![allow(unsafe_code, reason = "calls the interface routines, which hand over pool and references")]
+#![expect(unsafe_code, reason = "calls the interface routines, which hand over pool and references")]
 
 use alloc::vec::Vec;
 use core::ptr;

@@ -1,5 +1,5 @@
 //! Interrupts: lines, and the messages of NT 6.0 and later.
-#![allow(unsafe_code, reason = "connects a service routine")]
+#![expect(unsafe_code, reason = "connects a service routine")]
 
 use alloc::boxed::Box;
 use core::ptr;
@@ -38,7 +38,7 @@ pub fn has_messages() -> bool {
     extended().is_some()
 }
 
-struct Inner<F>(F, #[allow(dead_code, reason = "gives a routine without captures a size")] usize);
+struct Inner<F>(F, #[expect(dead_code, reason = "gives a routine without captures a size")] usize);
 
 /// A connected interrupt; dropping it disconnects (PASSIVE_LEVEL) and waits for a running routine.
 pub struct Interrupt<F: Fn() -> bool + Send + Sync + 'static> {

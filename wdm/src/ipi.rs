@@ -1,5 +1,5 @@
 //! Running alone: one processor works while every other one is held.
-#![allow(unsafe_code, reason = "runs a routine on every processor, and disables interrupts")]
+#![expect(unsafe_code, reason = "runs a routine on every processor, and disables interrupts")]
 
 use core::arch::asm;
 use core::cell::UnsafeCell;

@@ -1,6 +1,6 @@
 //! I/O request packets. An [`Irp`] is owned: whoever has it must complete it, pass it on or pend it,
 //! and gets the [`Disposition`] that a dispatch routine has to return.
-#![allow(unsafe_code, reason = "reaches into IRPs, whose ownership the types here track")]
+#![expect(unsafe_code, reason = "reaches into IRPs, whose ownership the types here track")]
 
 use alloc::boxed::Box;
 use core::mem::ManuallyDrop;

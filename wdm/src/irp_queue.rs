@@ -4,7 +4,7 @@
 //! The routine and whoever takes the IRP out settle who completes it by one exchange of the IRP's
 //! `CancelRoutine` (WDK, "Using the System's Cancel Spin Lock", and the samples' cancel-safe queues): who finds
 //! the routine still there has the IRP.
-#![allow(unsafe_code, reason = "links IRPs through the fields that NT leaves to the driver that holds them")]
+#![expect(unsafe_code, reason = "links IRPs through the fields that NT leaves to the driver that holds them")]
 
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};

@@ -1,5 +1,5 @@
 //! Interrupt request levels: a proof of DISPATCH_LEVEL as a type.
-#![allow(unsafe_code, reason = "a constructor that states the level is unsafe")]
+#![expect(unsafe_code, reason = "a constructor that states the level is unsafe")]
 
 use core::marker::PhantomData;
 

@@ -1,5 +1,5 @@
 //! Physical memory mapped into the kernel's address space: for good, or for a moment at a reserved address.
-#![allow(unsafe_code, reason = "maps physical addresses")]
+#![expect(unsafe_code, reason = "maps physical addresses")]
 
 use alloc::boxed::Box;
 use core::ptr::NonNull;
@@ -67,7 +67,7 @@ impl Mapping {
 
     /// Returns the number of bytes mapped.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
     pub const fn len(&self) -> usize {
         self.length
     }

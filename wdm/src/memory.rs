@@ -1,5 +1,5 @@
 //! Physical addresses, and memory that is contiguous there.
-#![allow(unsafe_code, reason = "translates addresses and allocates contiguous memory")]
+#![expect(unsafe_code, reason = "translates addresses and allocates contiguous memory")]
 
 use core::ptr::NonNull;
 
@@ -61,7 +61,7 @@ impl Contiguous {
 
     /// Returns the number of bytes allocated.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "an allocation is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "an allocation is never empty")]
     pub const fn len(&self) -> usize {
         self.length
     }

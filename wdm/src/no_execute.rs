@@ -2,7 +2,7 @@
 //! physical memory from 10.0 on. A machine whose kernel code is protected by the hypervisor (HVCI) wants no other,
 //! and Driver Verifier stops a driver that asks for other pool there (0xC4, 0x2000). What NT 5.2 does not export is
 //! looked up by name.
-#![allow(unsafe_code, reason = "calls routines by the addresses that NT gave for their names")]
+#![expect(unsafe_code, reason = "calls routines by the addresses that NT gave for their names")]
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};

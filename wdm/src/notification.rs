@@ -1,5 +1,5 @@
 //! Notification of device interfaces that come and go.
-#![allow(unsafe_code, reason = "registers a callback and reads what it is called with")]
+#![expect(unsafe_code, reason = "registers a callback and reads what it is called with")]
 
 use alloc::boxed::Box;
 use core::ptr;
@@ -29,7 +29,7 @@ pub struct Change<'a> {
     pub link: &'a [u16],
 }
 
-struct Inner<F>(F, #[allow(dead_code, reason = "gives a routine without captures a size")] usize);
+struct Inner<F>(F, #[expect(dead_code, reason = "gives a routine without captures a size")] usize);
 
 /// A registration for changes of one interface class. Dropping it (PASSIVE_LEVEL, not from the callback)
 /// ends it and waits for a running callback.

@@ -1,5 +1,5 @@
 //! PCI configuration space, read through the HAL.
-#![allow(unsafe_code, reason = "calls HalGetBusDataByOffset")]
+#![expect(unsafe_code, reason = "calls HalGetBusDataByOffset")]
 
 use wdk_sys::{_BUS_DATA_TYPE, ULONG, ntddk::HalGetBusDataByOffset};
 

@@ -1,5 +1,5 @@
 //! Types for IRP_MJ_PNP requests.
-#![allow(unsafe_code, reason = "fills the sender's DEVICE_CAPABILITIES")]
+#![expect(unsafe_code, reason = "fills the sender's DEVICE_CAPABILITIES")]
 
 use wdk_sys::{
     _BUS_QUERY_ID_TYPE, _DEVICE_POWER_STATE, _DEVICE_RELATION_TYPE, _DEVICE_TEXT_TYPE,

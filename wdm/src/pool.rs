@@ -1,5 +1,5 @@
 //! Non-paged pool, without execution where NT has it, or what takes its place in an image that must do without ([`crate::arena`]).
-#![allow(unsafe_code, reason = "calls the pool allocator")]
+#![expect(unsafe_code, reason = "calls the pool allocator")]
 
 use alloc::{boxed::Box, vec::Vec};
 use core::alloc::Layout;

@@ -1,5 +1,5 @@
 //! I/O ports.
-#![allow(unsafe_code, reason = "IN and OUT instructions")]
+#![expect(unsafe_code, reason = "IN and OUT instructions")]
 
 use core::arch::asm;
 

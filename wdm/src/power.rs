@@ -1,5 +1,5 @@
 //! Power states of devices.
-#![allow(unsafe_code, reason = "calls PoSetPowerState")]
+#![expect(unsafe_code, reason = "calls PoSetPowerState")]
 
 use wdk_sys::{_POWER_STATE_TYPE, POWER_STATE, ntddk::PoSetPowerState};
 

@@ -1,5 +1,5 @@
 //! Processors: how many there are, and which one this is.
-#![allow(unsafe_code, reason = "reads the KPCR, asks for processors and changes a thread's")]
+#![expect(unsafe_code, reason = "reads the KPCR, asks for processors and changes a thread's")]
 
 use wdk_sys::ntddk::{KeQueryActiveProcessors, KeRevertToUserAffinityThread, KeSetSystemAffinityThread};
 

@@ -1,6 +1,6 @@
 //! Properties of a device that PnP has enumerated (IoGetDeviceProperty). PASSIVE_LEVEL. The device
 //! must be a PDO with a device node: asking for another one is a bugcheck (0xCA) on NT.
-#![allow(unsafe_code, reason = "calls IoGetDeviceProperty with a buffer")]
+#![expect(unsafe_code, reason = "calls IoGetDeviceProperty with a buffer")]
 
 use alloc::vec::Vec;
 

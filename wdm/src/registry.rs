@@ -1,5 +1,5 @@
 //! The registry. PASSIVE_LEVEL throughout.
-#![allow(unsafe_code, reason = "calls the Zw routines with object attributes and buffers")]
+#![expect(unsafe_code, reason = "calls the Zw routines with object attributes and buffers")]
 
 use alloc::vec::Vec;
 use core::mem::offset_of;

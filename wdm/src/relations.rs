@@ -1,5 +1,5 @@
 //! Device relations: the list of devices an IRP_MN_QUERY_DEVICE_RELATIONS answers with.
-#![allow(unsafe_code, reason = "edits a variable-length DEVICE_RELATIONS in place")]
+#![expect(unsafe_code, reason = "edits a variable-length DEVICE_RELATIONS in place")]
 
 use wdk_sys::{DEVICE_RELATIONS, PDEVICE_OBJECT};
 

@@ -1,5 +1,5 @@
 //! The remove lock: I/O holds it, removal waits until nobody does.
-#![allow(unsafe_code, reason = "calls the remove lock routines on an IO_REMOVE_LOCK in place")]
+#![expect(unsafe_code, reason = "calls the remove lock routines on an IO_REMOVE_LOCK in place")]
 
 use core::cell::UnsafeCell;
 

@@ -1,5 +1,5 @@
 //! Requests that this driver sends to other drivers' devices and waits for. PASSIVE_LEVEL only.
-#![allow(unsafe_code, reason = "builds IRPs and sends them")]
+#![expect(unsafe_code, reason = "builds IRPs and sends them")]
 
 use alloc::vec::Vec;
 use core::ptr;

@@ -3,7 +3,7 @@
 //!
 //! An `IO_RESOURCE_REQUIREMENTS_LIST` is a header of 32 bytes and then alternative `IO_RESOURCE_LIST`s, the
 //! preferred one first; each is a header of 8 bytes and then descriptors of 32 bytes (wdm.h).
-#![allow(unsafe_code, reason = "copies variable-length lists whose sizes they state themselves")]
+#![expect(unsafe_code, reason = "copies variable-length lists whose sizes they state themselves")]
 
 use core::alloc::Layout;
 use core::ptr;

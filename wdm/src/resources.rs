@@ -1,5 +1,5 @@
 //! Hardware resources of a started device.
-#![allow(unsafe_code, reason = "walks a variable-length CM_RESOURCE_LIST")]
+#![expect(unsafe_code, reason = "walks a variable-length CM_RESOURCE_LIST")]
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;

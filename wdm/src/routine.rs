@@ -1,5 +1,5 @@
 //! Routines that not every NT has, looked up by name.
-#![allow(unsafe_code, reason = "calls MmGetSystemRoutineAddress")]
+#![expect(unsafe_code, reason = "calls MmGetSystemRoutineAddress")]
 
 use core::ffi::c_void;
 use core::ptr::NonNull;

@@ -1,5 +1,5 @@
 //! Security descriptors on device objects.
-#![allow(unsafe_code, reason = "builds a security descriptor in place and sets it through a handle")]
+#![expect(unsafe_code, reason = "builds a security descriptor in place and sets it through a handle")]
 
 use core::ptr;
 

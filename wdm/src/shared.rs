@@ -1,6 +1,6 @@
 //! A value with several owners, in non-paged pool. Making one can fail, unlike `Arc::new`, which stops the system
 //! when memory has run out.
-#![allow(unsafe_code, reason = "counts references to a block by hand")]
+#![expect(unsafe_code, reason = "counts references to a block by hand")]
 
 use alloc::boxed::Box;
 use core::ops::Deref;

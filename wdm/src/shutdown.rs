@@ -1,5 +1,5 @@
 //! Shutdown notification.
-#![allow(unsafe_code, reason = "registers a device object")]
+#![expect(unsafe_code, reason = "registers a device object")]
 
 use wdk_sys::ntddk::IoRegisterShutdownNotification;
 

@@ -1,5 +1,5 @@
 //! A spin lock that owns what it guards.
-#![allow(unsafe_code, reason = "a lock gives out &mut to what it guards")]
+#![expect(unsafe_code, reason = "a lock gives out &mut to what it guards")]
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};

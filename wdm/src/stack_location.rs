@@ -1,5 +1,5 @@
 //! One driver's part of an IRP: what is asked, and with what parameters.
-#![allow(unsafe_code, reason = "reads the parameter union that the major and minor function select")]
+#![expect(unsafe_code, reason = "reads the parameter union that the major and minor function select")]
 
 use core::marker::PhantomData;
 

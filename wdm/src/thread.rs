@@ -1,5 +1,5 @@
 //! System threads.
-#![allow(unsafe_code, reason = "creates threads and waits for their objects")]
+#![expect(unsafe_code, reason = "creates threads and waits for their objects")]
 
 use alloc::boxed::Box;
 use core::ptr;

@@ -1,5 +1,5 @@
 //! Time: clocks and delays.
-#![allow(unsafe_code, reason = "reads the kernel's shared user data and calls delay routines")]
+#![expect(unsafe_code, reason = "reads the kernel's shared user data and calls delay routines")]
 
 use core::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Timers.
-#![allow(unsafe_code, reason = "hands a KTIMER in place to the kernel")]
+#![expect(unsafe_code, reason = "hands a KTIMER in place to the kernel")]
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;

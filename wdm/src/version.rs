@@ -1,5 +1,5 @@
 //! The version of the running NT.
-#![allow(unsafe_code, reason = "calls RtlGetVersion")]
+#![expect(unsafe_code, reason = "calls RtlGetVersion")]
 
 use wdk_sys::{OSVERSIONINFOW, ULONG, ntddk::RtlGetVersion};
 

@@ -1,5 +1,5 @@
 //! Work items: code at PASSIVE_LEVEL from anywhere up to DISPATCH_LEVEL.
-#![allow(unsafe_code, reason = "hands a work item and its context to the I/O manager")]
+#![expect(unsafe_code, reason = "hands a work item and its context to the I/O manager")]
 
 use alloc::boxed::Box;
 

@@ -3,7 +3,7 @@
 //! Leaf *base*+0 answers "XenVMMXenVMM" in ebx, ecx, edx; +1 the version; +2 how to install the hypercall
 //! page; +4 features. The base is 0x40000000, or later in steps of 0x100 where Xen shows the Viridian
 //! (Hyper-V) leaves first.
-#![allow(unsafe_code, reason = "the WRMSR instruction, and the unsafe method that stands for it")]
+#![expect(unsafe_code, reason = "the WRMSR instruction, and the unsafe method that stands for it")]
 
 /// Answer of one CPUID leaf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! The interface by which a frontend uses the system it runs in.
-#![allow(unsafe_code, reason = "declares an unsafe trait")]
+#![expect(unsafe_code, reason = "declares an unsafe trait")]
 
 use core::fmt;
 

@@ -2,7 +2,7 @@
 //!
 //! No reference into such memory ever exists; it is reached by volatile copies and by atomics, each checked
 //! against its length.
-#![allow(unsafe_code, reason = "volatile and atomic access to memory shared with other domains")]
+#![expect(unsafe_code, reason = "volatile and atomic access to memory shared with other domains")]
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};

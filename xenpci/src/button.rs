@@ -4,7 +4,7 @@
 //! keyboards' power keys have. NT's power manager opens each, asks for its capabilities, and keeps a request for
 //! the next event with its driver; what an event leads to is the power policy's to say. So a guest shuts down in
 //! order without any part of this suite in user mode.
-#![allow(unsafe_code, reason = "pends IRPs in a queue that the device keeps at its place")]
+#![expect(unsafe_code, reason = "pends IRPs in a queue that the device keeps at its place")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

@@ -3,7 +3,7 @@
 //! It is a device interface on the platform device, in every boot, which SYSTEM and Administrators may open (the INF's
 //! `Security`). A reader may come late, go at any moment, or not come at all: events are kept in a bounded queue of
 //! their own, and a request for an event that is still to come waits, cancel-safe.
-#![allow(unsafe_code, reason = "pends IRPs in a queue that the device keeps at its place")]
+#![expect(unsafe_code, reason = "pends IRPs in a queue that the device keeps at its place")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

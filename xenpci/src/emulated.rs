@@ -1,6 +1,6 @@
 //! The report of an emulated boot to the host: one conversation with xenstore by polling, in a thread of its
 //! own. Nothing of Xen's stays in use. The boot does not wait for it.
-#![allow(unsafe_code, reason = "maps the store's page and hands it to the ring")]
+#![expect(unsafe_code, reason = "maps the store's page and hands it to the ring")]
 
 use core::fmt;
 use core::ptr::NonNull;

@@ -6,7 +6,7 @@
 //!
 //! Each port belongs to a processor, whose upcall serves it: to the one that its client asked for, where that
 //! has an interrupt of its own, or else to the first.
-#![allow(unsafe_code, reason = "calls the callbacks that clients registered by address")]
+#![expect(unsafe_code, reason = "calls the callbacks that clients registered by address")]
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

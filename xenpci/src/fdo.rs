@@ -1,5 +1,5 @@
 //! The platform device's function driver, and its children.
-#![allow(unsafe_code, reason = "deletes device objects")]
+#![expect(unsafe_code, reason = "deletes device objects")]
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use wdm::Shared;

@@ -1,5 +1,5 @@
 //! The page of this image that Xen fills with its hypercall entries.
-#![allow(unsafe_code, reason = "gives a page of this image to Xen")]
+#![expect(unsafe_code, reason = "gives a page of this image to Xen")]
 
 use core::fmt;
 

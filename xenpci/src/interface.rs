@@ -3,7 +3,7 @@
 //! The entries carry no context, so the one running platform stands in a static. It is set at START and
 //! cleared at removal, when the clients' stacks, which are its children, are gone. The table is given out from
 //! [`open`] on, which the function device calls for the guard's «Expose» and for nothing else.
-#![allow(unsafe_code, reason = "exports functions that take addresses, and finds the platform by one")]
+#![expect(unsafe_code, reason = "exports functions that take addresses, and finds the platform by one")]
 
 use core::alloc::Layout;
 use core::ffi::c_void;

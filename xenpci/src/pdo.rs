@@ -5,7 +5,7 @@
 //! cannot boot from it (NT 6.2 and later configure in boot only what an earlier boot has installed), and counts a
 //! boot driver whose device is not there as unneeded. It is created once, stays reported from then on, and
 //! goes with its bus.
-#![allow(unsafe_code, reason = "deletes device objects")]
+#![expect(unsafe_code, reason = "deletes device objects")]
 
 use core::sync::atomic::{AtomicU8, Ordering};
 

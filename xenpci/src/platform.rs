@@ -6,7 +6,7 @@
 //! the callback, watches. It runs at START and, after [`hypercall_page::install`], again at each resume;
 //! clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in
 //! reverse order, by the same code as at removal.
-#![allow(unsafe_code, reason = "takes over the device's memory BAR")]
+#![expect(unsafe_code, reason = "takes over the device's memory BAR")]
 
 use alloc::vec::Vec;
 use core::fmt;

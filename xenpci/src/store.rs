@@ -3,7 +3,7 @@
 //! A request holds the connection's lock while it waits for its reply, so the store port's handler sets two
 //! events: one wakes the requester, one the watch thread, which takes what arrived unasked. Callbacks run on
 //! that thread without the connection's lock, so that they can make requests.
-#![allow(
+#![expect(
     unsafe_code,
     reason = "maps the store page and calls the callbacks that clients registered by address"
 )]

@@ -26,7 +26,7 @@
 //! refuses. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
 //! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
 //! the vbd. Both begin with the request for S0.
-#![allow(unsafe_code, reason = "calls the callback that a client registered by address")]
+#![expect(unsafe_code, reason = "calls the callback that a client registered by address")]
 
 use alloc::boxed::Box;
 use core::ffi::c_void;

@@ -2,7 +2,7 @@
 //!
 //! BAR1 is address space without memory behind it, which Xen reserves for this
 //! (xen-pci-device-reservations.7). Its first frame becomes shared info, the next ones the grant table.
-#![allow(unsafe_code, reason = "maps the BAR and gives its frames to Xen")]
+#![expect(unsafe_code, reason = "maps the BAR and gives its frames to Xen")]
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};

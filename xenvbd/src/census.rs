@@ -11,7 +11,7 @@
 //! opens only what is new: with n disks that arrive, n are opened and not n². Every other census opens all of
 //! them.
 
-#![allow(unsafe_code, reason = "reads the record without its lock at a bugcheck")]
+#![expect(unsafe_code, reason = "reads the record without its lock at a bugcheck")]
 
 use alloc::vec::Vec;
 use core::fmt::Write;

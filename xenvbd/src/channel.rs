@@ -3,7 +3,7 @@
 //! A call takes in answers for some rounds ([`Channel::service`]); a backend that keeps the ring filled has the
 //! rest taken in by a DPC, behind those of other devices. A backend that raises events for nothing is heard a
 //! few times in a clock tick, as Linux has it with late ends of interrupts (XSA-391).
-#![allow(unsafe_code, reason = "lends the queue to an event channel's callback and to a timer")]
+#![expect(unsafe_code, reason = "lends the queue to an event channel's callback and to a timer")]
 
 use alloc::boxed::Box;
 use core::ffi::c_void;

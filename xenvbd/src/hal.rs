@@ -1,5 +1,5 @@
 //! Xen's services, as xenpci gives them to its clients: the interface table behind xen's traits.
-#![allow(unsafe_code, reason = "calls through xenpci's interface table; implements an unsafe trait")]
+#![expect(unsafe_code, reason = "calls through xenpci's interface table; implements an unsafe trait")]
 
 use alloc::vec::Vec;
 use core::ffi::c_void;

@@ -58,7 +58,7 @@ const DRIVER: &str = "xenvbd";
 /// # Safety
 /// Only the I/O manager calls this, once, with the driver object and the service's key, or the writer of a
 /// crash dump with neither.
-#[allow(unsafe_code, reason = "the entry point the loader calls by name")]
+#[expect(unsafe_code, reason = "the entry point the loader calls by name")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "INIT")]
 pub unsafe extern "system" fn DriverEntry(

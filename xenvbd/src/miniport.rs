@@ -18,7 +18,7 @@
 //! allows `StorPortNotification(RequestComplete)` there. `HwBuildIo` answers FALSE for every SRB (its
 //! documentation: the SRB is not passed on to `HwStartIo`), so that requests of several processors meet in no
 //! lock of the adapter's. A request is completed with no queue lock held.
-#![allow(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
+#![expect(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
 
 use core::ffi::c_void;
 use core::mem::{offset_of, zeroed};

@@ -4,7 +4,7 @@
 //! pointer. Who takes a target out clears the pointer and waits until nobody uses it. Both sides are
 //! sequentially consistent, so either the user sees that the target has gone, or the other side sees the
 //! user.
-#![allow(unsafe_code, reason = "lends a target to whoever is counted as its user")]
+#![expect(unsafe_code, reason = "lends a target to whoever is counted as its user")]
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,7 +1,7 @@
 //! Storport's SRBs and its handle of an adapter: the bottom of this driver, which everything above may use.
 //!
 //! [`Srb`] is what the crate `vbd` works on; [`crate::miniport`] has the routines that Storport calls.
-#![allow(unsafe_code, reason = "Storport's C interface: raw structures")]
+#![expect(unsafe_code, reason = "Storport's C interface: raw structures")]
 
 use core::ffi::c_void;
 use core::mem::offset_of;

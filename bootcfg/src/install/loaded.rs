@@ -1,7 +1,7 @@
 //! Editing a hive on Windows, in the running one as well as in WinPE and WinRE: a copy of it is loaded into
 //! the registry, edited there and unloaded. The hive itself is replaced by the caller, with a backup, as on
 //! Linux.
-#![allow(unsafe_code, reason = "calls of the registry's API, which std does not have")]
+#![expect(unsafe_code, reason = "calls of the registry's API, which std does not have")]
 
 use anyhow::{Context, Result};
 use std::{io, path::Path, ptr};

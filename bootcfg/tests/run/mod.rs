@@ -1,6 +1,6 @@
 //! Runs the `bootcfg` program on files in a folder of its own.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![expect(dead_code, reason = "each test file uses a part")]
 
 pub mod schema;
 

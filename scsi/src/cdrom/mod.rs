@@ -23,7 +23,7 @@ use crate::{inquiry, report_luns};
 use event::Events;
 
 /// Operation codes of MMC-5 (table 243).
-#[allow(missing_docs, reason = "each is the standard's name of a command")]
+#[expect(missing_docs, reason = "each is the standard's name of a command")]
 pub mod opcode {
     pub const PREVENT_ALLOW_MEDIUM_REMOVAL: u8 = 0x1E;
     pub const WRITE_AND_VERIFY_10: u8 = 0x2E;

@@ -5,13 +5,13 @@
 //! `@xg` lines on port 0xE9 tell what happens ([`report`]).
 #![no_std]
 #![no_main]
-#![allow(unsafe_code, reason = "an operating system kernel")]
-#![allow(
+#![expect(unsafe_code, reason = "an operating system kernel")]
+#![expect(
     unsafe_op_in_unsafe_fn,
     reason = "an NT routine works on its caller's raw structures throughout; its contract is NT's documentation"
 )]
-#![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks, reason = "see above")]
-#![allow(non_snake_case, reason = "routines have NT's names")]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "see above")]
+#![expect(non_snake_case, reason = "routines have NT's names")]
 
 extern crate alloc;
 

@@ -7,7 +7,7 @@
 //! (`rig::Job::preloaded`), where it is looked for. Without Xen it comes as the multiboot module.
 #![no_std]
 #![no_main]
-#![allow(unsafe_code, reason = "moves memory that the multiboot loader describes")]
+#![expect(unsafe_code, reason = "moves memory that the multiboot loader describes")]
 
 mod entry;
 mod multiboot;

@@ -1,14 +1,8 @@
 //! The multiboot information structure (Multiboot Specification 0.6.96, 3.3), which the loader passes on to
 //! the executive (tests/nt includes this file).
 
-/// Flag of the command line.
-#[allow(dead_code, reason = "the executive's")]
-pub const COMMAND_LINE: u32 = 1 << 2;
 /// Flag of the two fields on modules.
 pub const MODULES: u32 = 1 << 3;
-/// Flag of the memory map.
-#[allow(dead_code, reason = "the executive's")]
-pub const MEMORY_MAP: u32 = 1 << 6;
 
 #[repr(C)]
 pub struct Information {

@@ -1,7 +1,6 @@
 //! A crash at any write, whatever the disk's cache kept, leaves a volume that mounts with all that
 //! was promised.
 
-#[allow(dead_code, reason = "shared with the other tests; each uses a part")]
 mod machine;
 
 use std::collections::BTreeMap;

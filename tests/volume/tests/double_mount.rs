@@ -1,6 +1,6 @@
 //! Two mounts of one disk destroy it, and the check says so.
 
-#[allow(dead_code, reason = "shared with the other tests; each uses a part")]
+#[expect(dead_code, reason = "shared with the other tests; each uses a part")]
 mod machine;
 
 use machine::{Action, Disk, content, name};

@@ -1,5 +1,5 @@
 //! The part of NT's PnP manager for a bus with an upper filter that Wine lacks.
-#![allow(
+#![expect(
     unsafe_code,
     reason = "calls a driver object's AddDevice and routines that the wdm crate has no use for"
 )]

@@ -1,5 +1,5 @@
 //! The I/O path on the host, between SRBs of the test's and the xen crate's pretended backend.
-#![allow(unsafe_code, reason = "the Hal under the code is an unsafe trait, and an allocator is watched")]
+#![expect(unsafe_code, reason = "the Hal under the code is an unsafe trait, and an allocator is watched")]
 
 mod closed_loop;
 mod features;

@@ -1,5 +1,5 @@
 //! Xen as a guest's processor and hypercalls show it.
-#![allow(unsafe_code, reason = "reads and writes hypercall arguments by address, as Xen does")]
+#![expect(unsafe_code, reason = "reads and writes hypercall arguments by address, as Xen does")]
 
 use core::ptr;
 use std::cell::RefCell;

@@ -1,5 +1,5 @@
 //! Page-aligned memory that can be handed out as shared, any number of times.
-#![allow(unsafe_code, reason = "hands out ordinary memory as if it were shared with another domain")]
+#![expect(unsafe_code, reason = "hands out ordinary memory as if it were shared with another domain")]
 
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};

@@ -1,5 +1,5 @@
 //! Guest memory, grant table, notifications and xenstore of one pretended guest.
-#![allow(unsafe_code, reason = "implements the unsafe Hal trait")]
+#![expect(unsafe_code, reason = "implements the unsafe Hal trait")]
 
 use core::fmt;
 use core::mem::size_of;

@@ -3,7 +3,7 @@
 //! A call passes a command and the guest-virtual address of an argument structure, which Xen reads and
 //! writes. Typed calls live beside what they are for: [`crate::hvm`], [`crate::event_channel`],
 //! [`crate::grant`], [`crate::sched`].
-#![allow(unsafe_code, reason = "passes addresses of argument structures to Xen")]
+#![expect(unsafe_code, reason = "passes addresses of argument structures to Xen")]
 
 #[cfg(all(target_arch = "x86_64", target_os = "windows"))]
 mod image;

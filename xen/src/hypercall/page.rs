@@ -4,7 +4,7 @@
 //! at hand (`vmcall` or `vmmcall`). Arguments go in rdi, rsi, rdx, r10, r8; the answer comes in rax. Nothing
 //! says that the argument registers survive (a debug build of Xen destroys them), so all of them count as
 //! lost, and so do rcx, r9 and r11.
-#![allow(unsafe_code, reason = "calls into the hypercall page")]
+#![expect(unsafe_code, reason = "calls into the hypercall page")]
 
 use core::arch::asm;
 use core::fmt;

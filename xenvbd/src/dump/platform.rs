@@ -1,5 +1,5 @@
 //! Xen's services without xenpci: hypercalls, xenstore by polling, a frame of grant table.
-#![allow(unsafe_code, reason = "gives pages to Xen and maps what Xen shares; implements an unsafe trait")]
+#![expect(unsafe_code, reason = "gives pages to Xen and maps what Xen shares; implements an unsafe trait")]
 
 use alloc::vec::Vec;
 use core::alloc::Layout;

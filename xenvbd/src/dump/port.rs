@@ -1,5 +1,5 @@
 //! The edge to the dump port driver: the routines that it calls, and those of its that the copy calls.
-#![allow(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
+#![expect(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
 
 use alloc::boxed::Box;
 use core::ffi::c_void;

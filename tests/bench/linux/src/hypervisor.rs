@@ -1,5 +1,5 @@
 //! Asking Xen where this virtual processor's time went, through `/dev/xen/privcmd`.
-#![allow(unsafe_code, reason = "a hypercall that writes to a structure of ours")]
+#![expect(unsafe_code, reason = "a hypercall that writes to a structure of ours")]
 
 use std::fs::File;
 use std::io;

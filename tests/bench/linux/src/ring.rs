@@ -1,5 +1,5 @@
 //! io_uring on a device opened with O_DIRECT.
-#![allow(unsafe_code, reason = "the kernel writes into buffers that requests in flight point to")]
+#![expect(unsafe_code, reason = "the kernel writes into buffers that requests in flight point to")]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};

@@ -7,9 +7,14 @@ use core::slice;
 
 use alloc::string::String;
 
-use structure::{COMMAND_LINE, Information, MEMORY_MAP, MODULES, Module};
+use structure::{Information, MODULES, Module};
 
 use crate::mm;
+
+/// Flag of the command line.
+const COMMAND_LINE: u32 = 1 << 2;
+/// Flag of the memory map.
+const MEMORY_MAP: u32 = 1 << 6;
 
 #[repr(C, packed)]
 #[derive(Clone, Copy)]

@@ -48,7 +48,7 @@ pub struct Disk {
     offline: bool,
     /// Seconds that a transfer may take: the miniport's `IoTimeoutValue` from NT 6.2 on, or [`timeout`].
     pub timeout: u32,
-    #[allow(clippy::vec_box, reason = "a partition's PDO holds its address")]
+    #[expect(clippy::vec_box, reason = "a partition's PDO holds its address")]
     partitions: Option<Vec<Box<Partition>>>,
 }
 

@@ -23,7 +23,7 @@ struct Port {
     pdo: *mut DeviceObject,
     /// From START on; its thread holds its address.
     channel: Option<Box<Channel>>,
-    #[allow(clippy::vec_box, reason = "the drive's PDO holds its address")]
+    #[expect(clippy::vec_box, reason = "the drive's PDO holds its address")]
     drives: Vec<Box<Drive>>,
 }
 

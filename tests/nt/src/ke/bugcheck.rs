@@ -18,7 +18,7 @@ pub fn stopping() -> bool {
 }
 
 /// `KiBugCheckData`: code and parameters of the bugcheck that is under way.
-#[allow(non_upper_case_globals, reason = "variables have NT's names")]
+#[expect(non_upper_case_globals, reason = "variables have NT's names")]
 pub static KiBugCheckData: [AtomicUsize; 5] = [const { AtomicUsize::new(0) }; 5];
 
 /// The processor that stops the system, plus one.

@@ -68,7 +68,7 @@ static PROCESSORS: [Processor; MAXIMUM] = [const {
 }; MAXIMUM];
 
 /// `KeNumberProcessors`: a variable on NT 5.2 x64.
-#[allow(non_upper_case_globals, reason = "variables have NT's names")]
+#[expect(non_upper_case_globals, reason = "variables have NT's names")]
 pub static KeNumberProcessors: AtomicI8 = AtomicI8::new(1);
 /// Affinity of the processors that run, which are numbered from 0 on.
 static ACTIVE: AtomicUsize = AtomicUsize::new(1);

@@ -9,7 +9,7 @@ use core::sync::atomic::AtomicU32;
 use crate::nt::*;
 
 /// `InitSafeBootMode`: 0 is a normal boot.
-#[allow(non_upper_case_globals, reason = "the name that drivers import")]
+#[expect(non_upper_case_globals, reason = "the name that drivers import")]
 pub static InitSafeBootMode: AtomicU32 = AtomicU32::new(0);
 
 /// `RTL_OSVERSIONINFOW`, up to the service-pack string.

@@ -69,7 +69,7 @@ pub struct Adapter {
     /// The miniport's timer and the watchdog's.
     pub timers: Timers,
     /// The logical units that were found and are not removed yet.
-    #[allow(clippy::vec_box, reason = "a unit's PDO holds its address")]
+    #[expect(clippy::vec_box, reason = "a unit's PDO holds its address")]
     pub units: Lock<Vec<Box<Unit>>>,
 }
 

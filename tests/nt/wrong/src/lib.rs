@@ -6,7 +6,7 @@
 //! `cases.txt`. It is written against the bindings themselves, because the layer that the real drivers use
 //! does not allow most of these mistakes.
 #![no_std]
-#![allow(unsafe_code, reason = "the mistakes that are made here need the raw interface")]
+#![expect(unsafe_code, reason = "the mistakes that are made here need the raw interface")]
 
 mod case;
 mod miniport;
