@@ -73,9 +73,12 @@ unsafe fn open(link: &str) -> Device {
     let mut units: Vec<u16> = link.encode_utf16().collect();
     let bytes = (units.len() * 2) as u16;
     let mut name = UnicodeString { length: bytes, maximum_length: bytes, buffer: units.as_mut_ptr() };
-    match Device::open(&raw mut name) {
-        Ok(device) => device,
-        Err(found) => ke::panicked(format_args!("cannot open {link}: {found:#x}")),
+    // SAFETY: `name` is a string that lives here, and the caller is at PASSIVE_LEVEL.
+    unsafe {
+        match Device::open(&raw mut name) {
+            Ok(device) => device,
+            Err(found) => ke::panicked(format_args!("cannot open {link}: {found:#x}")),
+        }
     }
 }
 
@@ -121,18 +124,21 @@ impl Queue {
             taken: Vec::with_capacity(MAX_DEPTH),
             event: Kevent::unsignaled(),
         });
-        ke::KeInitializeEvent(&raw mut queue.event, SYNCHRONIZATION_EVENT.into(), FALSE);
-        let this = &raw mut *queue;
-        for number in 0..MAX_DEPTH {
-            let buffer = ex::ExAllocatePoolWithTag(ex::NON_PAGED_POOL, MAX_BYTES as usize, TAG);
-            let irp = io::IoAllocateIrp((*device).stack_size, FALSE);
-            assert!(!buffer.is_null() && !irp.is_null(), "memory for the benchmark's queue");
-            let mdl = mm::IoAllocateMdl(buffer, MAX_BYTES, FALSE, FALSE, null_mut());
-            assert!(!mdl.is_null(), "memory for the benchmark's queue");
-            mm::MmBuildMdlForNonPagedPool(mdl);
-            queue.slots.push(Slot { queue: this, number, irp, mdl, buffer: buffer.cast() });
+        // SAFETY: by this function's contract, the device stays until the queue is dropped.
+        unsafe {
+            ke::KeInitializeEvent(&raw mut queue.event, SYNCHRONIZATION_EVENT.into(), FALSE);
+            let this = &raw mut *queue;
+            for number in 0..MAX_DEPTH {
+                let buffer = ex::ExAllocatePoolWithTag(ex::NON_PAGED_POOL, MAX_BYTES as usize, TAG);
+                let irp = io::IoAllocateIrp((*device).stack_size, FALSE);
+                assert!(!buffer.is_null() && !irp.is_null(), "memory for the benchmark's queue");
+                let mdl = mm::IoAllocateMdl(buffer, MAX_BYTES, FALSE, FALSE, null_mut());
+                assert!(!mdl.is_null(), "memory for the benchmark's queue");
+                mm::MmBuildMdlForNonPagedPool(mdl);
+                queue.slots.push(Slot { queue: this, number, irp, mdl, buffer: buffer.cast() });
+            }
+            queue
         }
-        queue
     }
 }
 
@@ -194,10 +200,13 @@ impl Engine for Queue {
 /// Completes a slot's IRP, ≤ DISPATCH_LEVEL.
 unsafe extern "win64" fn done(_: *mut DeviceObject, irp: *mut Irp, context: Pvoid) -> NtStatus {
     let slot = context.cast::<Slot>();
-    let IoStatusBlock { status: found, information, .. } = (*irp).io_status;
-    let queue = (*slot).queue;
-    let good = found == status::SUCCESS && information == (*(*slot).mdl).byte_count as usize;
-    (*queue).done.lock().push(((*slot).number, good));
-    ke::KeSetEvent(&raw mut (*queue).event, 0, FALSE);
-    status::MORE_PROCESSING_REQUIRED
+    // SAFETY: the caller keeps `irp` and `context` valid for this call.
+    unsafe {
+        let IoStatusBlock { status: found, information, .. } = (*irp).io_status;
+        let queue = (*slot).queue;
+        let good = found == status::SUCCESS && information == (*(*slot).mdl).byte_count as usize;
+        (*queue).done.lock().push(((*slot).number, good));
+        ke::KeSetEvent(&raw mut (*queue).event, 0, FALSE);
+        status::MORE_PROCESSING_REQUIRED
+    }
 }

@@ -56,9 +56,12 @@ pub fn is_to_come(service: &str, late: &[String]) -> bool {
 /// # Safety
 /// Called once for each group, at `PASSIVE_LEVEL`.
 pub unsafe fn start(group: &str, late: &[String]) {
-    for (service, _, entry) in ALL.into_iter().filter(|(_, own, _)| *own == group) {
-        if !late.iter().any(|name| name == service) && !crate::pnp::is_left_out(service) {
-            io::create_builtin_driver(service, entry);
+    // SAFETY: by this function's contract, it is called once for each group, at `PASSIVE_LEVEL`.
+    unsafe {
+        for (service, _, entry) in ALL.into_iter().filter(|(_, own, _)| *own == group) {
+            if !late.iter().any(|name| name == service) && !crate::pnp::is_left_out(service) {
+                io::create_builtin_driver(service, entry);
+            }
         }
     }
 }
@@ -71,5 +74,6 @@ pub unsafe fn load(service: &str) -> Option<*mut DriverObject> {
     let mut known = ALL.into_iter().map(|(name, _, entry)| (name, entry)).chain(ON_DEMAND);
     let (name, entry) = known.find(|(name, _)| name.eq_ignore_ascii_case(service))?;
     modules::built_in(&format!("{name}.sys"), false);
-    Some(io::create_builtin_driver(name, entry))
+    // SAFETY: by this function's contract, at `PASSIVE_LEVEL`, at a point where NT would load the driver.
+    unsafe { Some(io::create_builtin_driver(name, entry)) }
 }

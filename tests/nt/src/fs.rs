@@ -36,19 +36,22 @@ impl Device {
         /// `FILE_READ_DATA | FILE_WRITE_DATA`.
         const READ_WRITE: u32 = 3;
         let (mut device, mut file) = (null_mut(), null_mut());
-        let opened = io::IoGetDeviceObjectPointer(link, READ_WRITE, &raw mut file, &raw mut device);
-        if !status::success(opened) {
-            return Err(opened);
+        // SAFETY: by this function's contract, `link` is a valid string.
+        unsafe {
+            let opened = io::IoGetDeviceObjectPointer(link, READ_WRITE, &raw mut file, &raw mut device);
+            if !status::success(opened) {
+                return Err(opened);
+            }
+            let mut this = Self { device, file, sectors: 0 };
+            let mut bytes = [0; 8];
+            let (found, _) =
+                request_packet::device_control(device, property::IOCTL_DISK_GET_LENGTH_INFO, &[], &mut bytes);
+            if !status::success(found) {
+                return Err(found);
+            }
+            this.sectors = u64::from_le_bytes(bytes) / SECTOR as u64;
+            Ok(this)
         }
-        let mut this = Self { device, file, sectors: 0 };
-        let mut bytes = [0; 8];
-        let (found, _) =
-            request_packet::device_control(device, property::IOCTL_DISK_GET_LENGTH_INFO, &[], &mut bytes);
-        if !status::success(found) {
-            return Err(found);
-        }
-        this.sectors = u64::from_le_bytes(bytes) / SECTOR as u64;
-        Ok(this)
     }
 
     /// Returns the device object: the top of its stack when it was opened.

@@ -6,11 +6,6 @@
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "an operating system kernel")]
-#![expect(
-    unsafe_op_in_unsafe_fn,
-    reason = "an NT routine works on its caller's raw structures throughout; its contract is NT's documentation"
-)]
-#![expect(clippy::undocumented_unsafe_blocks, reason = "see above")]
 #![expect(non_snake_case, reason = "routines have NT's names")]
 
 extern crate alloc;
@@ -64,38 +59,41 @@ unsafe extern "C" {
 /// # Safety
 /// Called once by the entry code, with what the loader left.
 unsafe extern "C" fn start(info: u32) -> ! {
-    ke::processor::init(0);
-    ke::smp::keep_boot_root();
-    let loader = Multiboot::new(info);
-    let address = |symbol: *const u8| symbol as usize;
-    let (image, rodata) = (address(&raw const image_start), address(&raw const rodata_start));
-    let (data, end) = (address(&raw const data_start), address(&raw const image_end));
-    let module = loader.archive();
-    let mut taken = alloc_free_list(image, end);
-    if let Some(module) = module {
-        taken[1] = Range { start: module.start, end: module.end.next_multiple_of(mm::PAGE_SIZE as u64) };
+    // SAFETY: by this function's contract, it is called once by the entry code, with what the loader left.
+    unsafe {
+        ke::processor::init(0);
+        ke::smp::keep_boot_root();
+        let loader = Multiboot::new(info);
+        let address = |symbol: *const u8| symbol as usize;
+        let (image, rodata) = (address(&raw const image_start), address(&raw const rodata_start));
+        let (data, end) = (address(&raw const data_start), address(&raw const image_end));
+        let module = loader.archive();
+        let mut taken = alloc_free_list(image, end);
+        if let Some(module) = module {
+            taken[1] = Range { start: module.start, end: module.end.next_multiple_of(mm::PAGE_SIZE as u64) };
+        }
+        frames::init(loader.memory(), &taken);
+        let options = boot::Options::parse(&loader.command_line());
+        ke::descriptor::init(0);
+        ke::trap::init();
+        map::init(
+            frames::BOOT_MAPPED,
+            &[(image, rodata, map::EXECUTE), (rodata, data, map::READ_ONLY), (data, end, map::READ_WRITE)],
+        );
+        let archive = module.map_or(&[][..], |module| {
+            let length = (module.end - module.start) as usize;
+            core::slice::from_raw_parts(mm::direct(module.start) as *const u8, length)
+        });
+        boot::keep(options, boot::Archive::new(archive));
+        ke::clock::init();
+        ke::apic::init();
+        ke::thread::init();
+        ex::worker::init();
+        ke::thread::create(phase::run, core::ptr::null_mut(), FIRST_PRIORITY, 0).expect("the first thread");
+        ke::clock::start();
+        ke::smp::start_others();
+        ke::thread::idle()
     }
-    frames::init(loader.memory(), &taken);
-    let options = boot::Options::parse(&loader.command_line());
-    ke::descriptor::init(0);
-    ke::trap::init();
-    map::init(
-        frames::BOOT_MAPPED,
-        &[(image, rodata, map::EXECUTE), (rodata, data, map::READ_ONLY), (data, end, map::READ_WRITE)],
-    );
-    let archive = module.map_or(&[][..], |module| {
-        let length = (module.end - module.start) as usize;
-        core::slice::from_raw_parts(mm::direct(module.start) as *const u8, length)
-    });
-    boot::keep(options, boot::Archive::new(archive));
-    ke::clock::init();
-    ke::apic::init();
-    ke::thread::init();
-    ex::worker::init();
-    ke::thread::create(phase::run, core::ptr::null_mut(), FIRST_PRIORITY, 0).expect("the first thread");
-    ke::clock::start();
-    ke::smp::start_others();
-    ke::thread::idle()
 }
 
 /// The priority of the thread that boots the system.

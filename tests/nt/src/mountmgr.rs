@@ -42,49 +42,55 @@ const TEST_BYTES: usize = 30_000;
 /// Called by the I/O manager with the driver object.
 pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
     let mut device = null_mut();
-    let created = io::IoCreateDevice(
-        driver,
-        0,
-        null_mut(),
-        FILE_DEVICE_UNKNOWN,
-        FILE_DEVICE_SECURE_OPEN,
-        FALSE,
-        &raw mut device,
-    );
-    if !status::success(created) {
-        return created;
+    // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
+    unsafe {
+        let created = io::IoCreateDevice(
+            driver,
+            0,
+            null_mut(),
+            FILE_DEVICE_UNKNOWN,
+            FILE_DEVICE_SECURE_OPEN,
+            FALSE,
+            &raw mut device,
+        );
+        if !status::success(created) {
+            return created;
+        }
+        (*driver).major_function[usize::from(IRP_MJ_SHUTDOWN)] = Some(dispatch_shutdown);
+        let registered = io::IoRegisterShutdownNotification(device);
+        if !status::success(registered) {
+            return registered;
+        }
+        let mut entry = null_mut();
+        io::IoRegisterPlugPlayNotification(
+            EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE,
+            PNPNOTIFY_INCLUDE_EXISTING_INTERFACES,
+            core::ptr::from_ref(&GUID_DEVINTERFACE_VOLUME).cast_mut().cast(),
+            driver,
+            volume_changed,
+            null_mut(),
+            &raw mut entry,
+        )
     }
-    (*driver).major_function[usize::from(IRP_MJ_SHUTDOWN)] = Some(dispatch_shutdown);
-    let registered = io::IoRegisterShutdownNotification(device);
-    if !status::success(registered) {
-        return registered;
-    }
-    let mut entry = null_mut();
-    io::IoRegisterPlugPlayNotification(
-        EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE,
-        PNPNOTIFY_INCLUDE_EXISTING_INTERFACES,
-        core::ptr::from_ref(&GUID_DEVINTERFACE_VOLUME).cast_mut().cast(),
-        driver,
-        volume_changed,
-        null_mut(),
-        &raw mut entry,
-    )
 }
 
 /// Notes that a volume arrived or went. PASSIVE_LEVEL.
 unsafe extern "win64" fn volume_changed(notification: Pvoid, _: Pvoid) -> NtStatus {
-    let change = &*notification.cast::<DeviceInterfaceChangeNotification>();
-    let link = (*change.symbolic_link_name).text();
-    if change.event == GUID_DEVICE_INTERFACE_ARRIVAL {
-        GONE.lock().retain(|gone| *gone != link);
-        match Device::open(change.symbolic_link_name) {
-            Ok(device) => mount(device, link),
-            Err(found) => crate::log!("mountmgr: cannot open a volume: {found:#x}"),
+    // SAFETY: the caller keeps `notification` valid for this call.
+    unsafe {
+        let change = &*notification.cast::<DeviceInterfaceChangeNotification>();
+        let link = (*change.symbolic_link_name).text();
+        if change.event == GUID_DEVICE_INTERFACE_ARRIVAL {
+            GONE.lock().retain(|gone| *gone != link);
+            match Device::open(change.symbolic_link_name) {
+                Ok(device) => mount(device, link),
+                Err(found) => crate::log!("mountmgr: cannot open a volume: {found:#x}"),
+            }
+        } else {
+            dismount(link);
         }
-    } else {
-        dismount(link);
+        status::SUCCESS
     }
-    status::SUCCESS
 }
 
 /// Drops a volume that is gone: what is mounted of it is dropped as it is, nothing can be written any more.
@@ -236,5 +242,6 @@ unsafe extern "win64" fn dispatch_shutdown(_: *mut DeviceObject, irp: *mut Irp) 
             crate::log!("mountmgr: unmounting disk {disk}: {error}");
         }
     }
-    request_packet::complete(irp, status::SUCCESS, 0)
+    // SAFETY: the caller keeps `irp` valid for this call.
+    unsafe { request_packet::complete(irp, status::SUCCESS, 0) }
 }

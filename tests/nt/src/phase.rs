@@ -57,59 +57,62 @@ pub unsafe extern "win64" fn run(_context: Pvoid) {
     if boot::options().pause > 0 {
         ke::delay(boot::options().pause);
     }
-    pnp::init();
-    let drivers = load_boot_drivers();
-    if boot::options().look_alike {
-        pci::look_alike();
+    // SAFETY: by this function's contract, it is called once, at `PASSIVE_LEVEL`, interrupts on.
+    unsafe {
+        pnp::init();
+        let drivers = load_boot_drivers();
+        if boot::options().look_alike {
+            pci::look_alike();
+        }
+        if boot::options().second_root {
+            pci::split();
+        }
+        let mut root = start_boot_drivers(&drivers);
+        pnp::boot_drivers_started();
+        pnp::try_waiting();
+        if boot::options().second_root {
+            // The bridge that is reported later.
+            root = report_root_bus();
+            start_root_bus(root);
+        }
+        reinitialize::boot_devices_up();
+        pnp::settle();
+        reinitialize::drivers_started();
+        early_faults();
+        cm::session_manager();
+        pnp::can_load();
+        pnp::install_devices();
+        pnp::mark_unneeded(boot_services());
+        diskdump::load();
+        report!("up us={}", ke::clock::interrupt_time() / 10);
+        work::report("up");
+        if let Some(case) = &boot::options().wrong {
+            wrong(case);
+        }
+        if boot::options().benchmark {
+            bench::run();
+        }
+        mountmgr::file_test();
+        if let Some(exercise) = boot::options().exercise {
+            exercise::run(exercise);
+        }
+        faults(root);
+        ke::delay(LIFE);
+        pnp::settle();
+        report_devices();
+        report_status();
+        pnp::mark_unneeded(boot_services());
+        shutdown::notify();
+        cm::flush();
+        pnp::set_power(POWER_SYSTEM_SHUTDOWN);
+        verifier::leaks::check();
+        work::report("end");
+        inject::report_counts();
+        ke::interrupt::report_counts();
+        storport::report_counts();
+        report!("end verdict=clean");
+        po::power_off()
     }
-    if boot::options().second_root {
-        pci::split();
-    }
-    let mut root = start_boot_drivers(&drivers);
-    pnp::boot_drivers_started();
-    pnp::try_waiting();
-    if boot::options().second_root {
-        // The bridge that is reported later.
-        root = report_root_bus();
-        start_root_bus(root);
-    }
-    reinitialize::boot_devices_up();
-    pnp::settle();
-    reinitialize::drivers_started();
-    early_faults();
-    cm::session_manager();
-    pnp::can_load();
-    pnp::install_devices();
-    pnp::mark_unneeded(boot_services());
-    diskdump::load();
-    report!("up us={}", ke::clock::interrupt_time() / 10);
-    work::report("up");
-    if let Some(case) = &boot::options().wrong {
-        wrong(case);
-    }
-    if boot::options().benchmark {
-        bench::run();
-    }
-    mountmgr::file_test();
-    if let Some(exercise) = boot::options().exercise {
-        exercise::run(exercise);
-    }
-    faults(root);
-    ke::delay(LIFE);
-    pnp::settle();
-    report_devices();
-    report_status();
-    pnp::mark_unneeded(boot_services());
-    shutdown::notify();
-    cm::flush();
-    pnp::set_power(POWER_SYSTEM_SHUTDOWN);
-    verifier::leaks::check();
-    work::report("end");
-    inject::report_counts();
-    ke::interrupt::report_counts();
-    storport::report_counts();
-    report!("end verdict=clean");
-    po::power_off()
 }
 
 /// Reports a PCI host bridge. Returns its PDO.
@@ -124,12 +127,16 @@ unsafe fn report_root_bus() -> *mut DeviceObject {
         flags: 0,
         u: ResourceArguments { bus_number },
     };
-    pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::from([number]))
+    // SAFETY: the system starts: this is the only thread, at PASSIVE_LEVEL.
+    unsafe { pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::from([number])) }
 }
 
 /// Starts the root bus, and everything below it.
 unsafe fn start_root_bus(bus: *mut DeviceObject) {
-    pnp::start_root_device(bus);
+    // SAFETY: the caller keeps `bus` valid for this call.
+    unsafe {
+        pnp::start_root_device(bus);
+    }
     if !pnp::is_started(bus) {
         no_boot_device();
     }
@@ -231,30 +238,34 @@ unsafe fn start_boot_drivers(drivers: &[BootDriver]) -> *mut DeviceObject {
     let late = &boot::options().late;
     let mut root = core::ptr::null_mut();
     let early = boot::options().nt.is_nt62();
+    // SAFETY: the system starts: this is the only thread, at PASSIVE_LEVEL.
     let core = || unsafe {
         builtin::start(CORE, late);
         pnp::add_root_device("ACPI_HAL", &["ACPI_HAL\\PNP0C08", "*PNP0C08"], &[], Vec::new())
     };
     let mut acpi = early.then(core);
-    for rank in 0..=GROUPS.len() {
-        for driver in drivers.iter().filter(|driver| driver.rank == rank) {
-            // The outcome is reported; a boot-start driver that fails does not stop the boot
-            // (SERVICE_ERROR_NORMAL).
-            let _ = driver::load(&driver.service);
-        }
-        let group = GROUPS.get(rank).copied().unwrap_or_default();
-        if group == BOOT_BUS_EXTENDER {
-            let acpi = *acpi.get_or_insert_with(core);
-            if !pnp::is_started(acpi) {
-                no_boot_device();
+    // SAFETY: the system starts: this is the only thread, at PASSIVE_LEVEL.
+    unsafe {
+        for rank in 0..=GROUPS.len() {
+            for driver in drivers.iter().filter(|driver| driver.rank == rank) {
+                // The outcome is reported; a boot-start driver that fails does not stop the boot
+                // (SERVICE_ERROR_NORMAL).
+                let _ = driver::load(&driver.service);
             }
-            root = report_root_bus();
-        }
-        builtin::start(group, late);
-        pnp::try_waiting();
-        if group == BOOT_BUS_EXTENDER && !pnp::is_started(root) {
-            // Its driver may be one that is loaded when a device needs it.
-            start_root_bus(root);
+            let group = GROUPS.get(rank).copied().unwrap_or_default();
+            if group == BOOT_BUS_EXTENDER {
+                let acpi = *acpi.get_or_insert_with(core);
+                if !pnp::is_started(acpi) {
+                    no_boot_device();
+                }
+                root = report_root_bus();
+            }
+            builtin::start(group, late);
+            pnp::try_waiting();
+            if group == BOOT_BUS_EXTENDER && !pnp::is_started(root) {
+                // Its driver may be one that is loaded when a device needs it.
+                start_root_bus(root);
+            }
         }
     }
     root
@@ -268,10 +279,13 @@ fn no_boot_device() -> ! {
 /// Gives the deliberately wrong driver a device, lets it play its case, and takes the device away.
 unsafe fn wrong(case: &str) {
     cm::set(&alloc::format!("{}\\wrong\\Parameters", cm::SERVICES), "Case", Value::text(case));
-    let device = pnp::add_root_device("ROOT", &["ROOT\\WRONG"], &[], Vec::new());
-    ke::delay(300);
-    if !pnp::remove_root_device(device) {
-        crate::log!("wrong: the device could not be removed");
+    // SAFETY: the device is the one made here, and nothing else removes it.
+    unsafe {
+        let device = pnp::add_root_device("ROOT", &["ROOT\\WRONG"], &[], Vec::new());
+        ke::delay(300);
+        if !pnp::remove_root_device(device) {
+            crate::log!("wrong: the device could not be removed");
+        }
     }
 }
 
@@ -286,25 +300,28 @@ fn report_status() {
 
 /// Tells of every device object of a driver from a file who may open it.
 unsafe fn report_devices() {
-    for (name, driver) in driver::loaded() {
-        if (*driver).driver_start.is_null() {
-            continue;
-        }
-        let mut device = (*driver).device_object;
-        while !device.is_null() {
-            let allowed = ob::security(device.cast()).and_then(|descriptor| ob::allowed(&descriptor));
-            let access = match allowed {
-                None => "everyone",
-                Some(entries) if entries.iter().all(|(_, sid)| PRIVILEGED.contains(&sid.as_slice())) => {
-                    "restricted"
-                }
-                Some(_) => "others",
-            };
-            report!(
-                "device driver={name} name={} access={access}",
-                Escaped(&ob::name(device.cast()).unwrap_or_default())
-            );
-            device = (*device).next_device;
+    // SAFETY: driver and device objects stay until their driver is unloaded, which nothing does here.
+    unsafe {
+        for (name, driver) in driver::loaded() {
+            if (*driver).driver_start.is_null() {
+                continue;
+            }
+            let mut device = (*driver).device_object;
+            while !device.is_null() {
+                let allowed = ob::security(device.cast()).and_then(|descriptor| ob::allowed(&descriptor));
+                let access = match allowed {
+                    None => "everyone",
+                    Some(entries) if entries.iter().all(|(_, sid)| PRIVILEGED.contains(&sid.as_slice())) => {
+                        "restricted"
+                    }
+                    Some(_) => "others",
+                };
+                report!(
+                    "device driver={name} name={} access={access}",
+                    Escaped(&ob::name(device.cast()).unwrap_or_default())
+                );
+                device = (*device).next_device;
+            }
         }
     }
 }
@@ -325,57 +342,60 @@ const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
 /// Makes happen what the command line asks for once the system is up.
 unsafe fn faults(root: *mut DeviceObject) {
-    for fault in &boot::options().faults {
-        match fault {
-            Fault::EarlyCrash => {}
-            // Somebody else's bugcheck, with the system up.
-            Fault::LateCrash => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
-            // The power goes.
-            Fault::PowerCut => {
-                report!("end verdict=cut");
-                po::power_off()
-            }
-            // The IDE controller comes back on a path that no filter is on.
-            Fault::IdeReturn => {
-                let Some((ids, resources)) = pci::resources_of_ide() else {
-                    ke::panicked(format_args!("there is no IDE controller to come back"));
-                };
-                let hardware: Vec<&str> = ids.hardware.iter().map(String::as_str).collect();
-                let compatible: Vec<&str> = ids.compatible.iter().map(String::as_str).collect();
-                crate::log!("fault: the IDE controller comes back behind the filter");
-                pnp::add_root_device("ROOT", &hardware, &compatible, resources);
-                pnp::settle();
-            }
-            // Memory has run out for idefilter, and stays so.
-            Fault::StarveIdefilter => inject::starve("idefilter"),
-            // A disk arrives that never answers a read.
-            Fault::DeadDisk => {
-                disk::dead::arrive();
-                pnp::settle();
-            }
-            // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when
-            // the system has settled.
-            Fault::Unheard => {
-                ke::delay(SETTLED);
-                pnp::lose_notifications("xenvbd", UNHEARD);
-            }
-            // The bus is asked again for what is on it.
-            Fault::Requery => {
-                pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
-                pnp::settle();
-            }
-            // The last root bus goes in order, and with it the filter on it.
-            Fault::RootRemoved => {
-                let gone = pnp::remove_root_device(root);
-                report!("removed root={}", u8::from(gone));
-            }
-            // The platform device goes without a word.
-            Fault::PlatformLost => {
-                let gone = pnp::surprise_remove("xenpci");
-                report!(
-                    "removed service=xenpci devices={gone} loaded={}",
-                    u8::from(driver::find("xenpci").is_some())
-                );
+    // SAFETY: the caller keeps `root` valid for this call.
+    unsafe {
+        for fault in &boot::options().faults {
+            match fault {
+                Fault::EarlyCrash => {}
+                // Somebody else's bugcheck, with the system up.
+                Fault::LateCrash => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
+                // The power goes.
+                Fault::PowerCut => {
+                    report!("end verdict=cut");
+                    po::power_off()
+                }
+                // The IDE controller comes back on a path that no filter is on.
+                Fault::IdeReturn => {
+                    let Some((ids, resources)) = pci::resources_of_ide() else {
+                        ke::panicked(format_args!("there is no IDE controller to come back"));
+                    };
+                    let hardware: Vec<&str> = ids.hardware.iter().map(String::as_str).collect();
+                    let compatible: Vec<&str> = ids.compatible.iter().map(String::as_str).collect();
+                    crate::log!("fault: the IDE controller comes back behind the filter");
+                    pnp::add_root_device("ROOT", &hardware, &compatible, resources);
+                    pnp::settle();
+                }
+                // Memory has run out for idefilter, and stays so.
+                Fault::StarveIdefilter => inject::starve("idefilter"),
+                // A disk arrives that never answers a read.
+                Fault::DeadDisk => {
+                    disk::dead::arrive();
+                    pnp::settle();
+                }
+                // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when
+                // the system has settled.
+                Fault::Unheard => {
+                    ke::delay(SETTLED);
+                    pnp::lose_notifications("xenvbd", UNHEARD);
+                }
+                // The bus is asked again for what is on it.
+                Fault::Requery => {
+                    pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
+                    pnp::settle();
+                }
+                // The last root bus goes in order, and with it the filter on it.
+                Fault::RootRemoved => {
+                    let gone = pnp::remove_root_device(root);
+                    report!("removed root={}", u8::from(gone));
+                }
+                // The platform device goes without a word.
+                Fault::PlatformLost => {
+                    let gone = pnp::surprise_remove("xenpci");
+                    report!(
+                        "removed service=xenpci devices={gone} loaded={}",
+                        u8::from(driver::find("xenpci").is_some())
+                    );
+                }
             }
         }
     }

@@ -14,7 +14,8 @@ use crate::nt::*;
 /// # Safety
 /// As [`IofCallDriver`].
 pub unsafe extern "win64" fn PoCallDriver(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    IofCallDriver(device, irp)
+    // SAFETY: the caller keeps the contract of [`IofCallDriver`].
+    unsafe { IofCallDriver(device, irp) }
 }
 
 /// `PoStartNextPowerIrp`: required of drivers before Windows Vista; nothing waits behind an IRP here. IRQL

@@ -19,13 +19,17 @@ pub unsafe extern "win64" fn PsCreateSystemThread(
     context: Pvoid,
 ) -> NtStatus {
     let driver = gate::caller();
-    let Some(thread) = thread::create(start, context, thread::NORMAL_PRIORITY, driver) else {
-        return status::INSUFFICIENT_RESOURCES;
-    };
-    *handle = ob::open(thread.cast());
-    ob::dereference(thread.cast());
-    ke::yield_if_pending();
-    status::SUCCESS
+    // SAFETY: by this function's contract, `handle` is writable; `start` may be called with `context` in a
+    // thread of its own.
+    unsafe {
+        let Some(thread) = thread::create(start, context, thread::NORMAL_PRIORITY, driver) else {
+            return status::INSUFFICIENT_RESOURCES;
+        };
+        *handle = ob::open(thread.cast());
+        ob::dereference(thread.cast());
+        ke::yield_if_pending();
+        status::SUCCESS
+    }
 }
 
 /// `PsTerminateSystemThread`: ends the calling thread. IRQL `PASSIVE_LEVEL`.

@@ -43,8 +43,11 @@ pub fn is_there() -> bool {
 pub unsafe fn hypercall(number: u64, arguments: [u64; 3]) -> i64 {
     let [first, second, third] = arguments;
     let result;
-    asm!("vmmcall", inlateout("rax") number => result, inlateout("rdi") first => _, inlateout("rsi") second => _,
+    // SAFETY: by this function's contract, the arguments are what the hypercall asks for.
+    unsafe {
+        asm!("vmmcall", inlateout("rax") number => result, inlateout("rdi") first => _, inlateout("rsi") second => _,
          inlateout("rdx") third => _, options(nostack));
+    }
     result
 }
 

@@ -43,7 +43,9 @@ impl Multiboot {
     /// # Safety
     /// `info` is what the loader left, and the boot mapping is still in place.
     pub unsafe fn new(info: u32) -> Self {
-        Self { info: &*(mm::direct(u64::from(info)) as *const Information) }
+        // SAFETY: by this function's contract, `info` is what the loader left, and the boot mapping is
+        // still in place.
+        unsafe { Self { info: &*(mm::direct(u64::from(info)) as *const Information) } }
     }
 
     /// Returns the usable memory (type 1), as far as the boot mapping reaches.

@@ -52,8 +52,11 @@ pub unsafe fn session_manager() {
     OPEN.store(true, Ordering::Relaxed);
     // The hives that the loader does not bring appear now. What is in them is not kept here.
     let _ = super::make_below("\\Registry\\Machine\\SOFTWARE", true);
-    if let Some(writer) = thread::create(lazy_writer, core::ptr::null_mut(), LAZY_PRIORITY, 0) {
-        ob::dereference(writer.cast());
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once.
+    unsafe {
+        if let Some(writer) = thread::create(lazy_writer, core::ptr::null_mut(), LAZY_PRIORITY, 0) {
+            ob::dereference(writer.cast());
+        }
     }
 }
 

@@ -30,13 +30,16 @@ pub fn is_worth_repeating(srb: &Srb, sense: &[u8]) -> bool {
 /// `lower` must be the device this driver is attached to.
 pub unsafe fn read(lower: *mut DeviceObject, cdb: &[u8], data: &mut [u8]) -> NtStatus {
     let mut found = status::UNSUCCESSFUL;
-    for _ in 0..=RETRIES {
-        let mut sense = [0; sense::LENGTH];
-        let (buffer, length) = (data.as_mut_ptr(), data.len() as u32);
-        let mut srb = Srb::execute(cdb, Direction::In, buffer, length, timeout(), &mut sense);
-        found = send(lower, &mut srb);
-        if !is_worth_repeating(&srb, &sense) {
-            break;
+    // SAFETY: by this function's contract, `lower` is the device this driver is attached to.
+    unsafe {
+        for _ in 0..=RETRIES {
+            let mut sense = [0; sense::LENGTH];
+            let (buffer, length) = (data.as_mut_ptr(), data.len() as u32);
+            let mut srb = Srb::execute(cdb, Direction::In, buffer, length, timeout(), &mut sense);
+            found = send(lower, &mut srb);
+            if !is_worth_repeating(&srb, &sense) {
+                break;
+            }
         }
     }
     found
@@ -47,34 +50,38 @@ pub unsafe fn read(lower: *mut DeviceObject, cdb: &[u8], data: &mut [u8]) -> NtS
 /// # Safety
 /// As [`read`]; the SRB's data must be in non-paged memory.
 pub unsafe fn send(lower: *mut DeviceObject, srb: &mut Srb) -> NtStatus {
-    let irp = io::IoAllocateIrp((*lower).stack_size, FALSE);
-    if irp.is_null() {
-        return status::INSUFFICIENT_RESOURCES;
-    }
-    let mut mdl = null_mut();
-    if srb.direction() != Direction::None {
-        mdl = mm::IoAllocateMdl(srb.data_buffer.cast(), srb.data_transfer_length, FALSE, FALSE, null_mut());
-        if mdl.is_null() {
-            io::IoFreeIrp(irp);
+    // SAFETY: the caller keeps the contract of [`read`]; the SRB's data must be in non-paged memory.
+    unsafe {
+        let irp = io::IoAllocateIrp((*lower).stack_size, FALSE);
+        if irp.is_null() {
             return status::INSUFFICIENT_RESOURCES;
         }
-        mm::MmBuildMdlForNonPagedPool(mdl);
-    }
-    (*irp).mdl_address = mdl;
-    fill(irp, srb);
-    let found = request_packet::with_event(|event| {
-        set_completion_routine(irp, done, event.cast());
-        if io::IofCallDriver(lower, irp) == status::PENDING {
-            request_packet::wait(event);
+        let mut mdl = null_mut();
+        if srb.direction() != Direction::None {
+            mdl =
+                mm::IoAllocateMdl(srb.data_buffer.cast(), srb.data_transfer_length, FALSE, FALSE, null_mut());
+            if mdl.is_null() {
+                io::IoFreeIrp(irp);
+                return status::INSUFFICIENT_RESOURCES;
+            }
+            mm::MmBuildMdlForNonPagedPool(mdl);
         }
-        (*irp).io_status.status
-    });
-    if !mdl.is_null() {
-        mm::IoFreeMdl(mdl);
+        (*irp).mdl_address = mdl;
+        fill(irp, srb);
+        let found = request_packet::with_event(|event| {
+            set_completion_routine(irp, done, event.cast());
+            if io::IofCallDriver(lower, irp) == status::PENDING {
+                request_packet::wait(event);
+            }
+            (*irp).io_status.status
+        });
+        if !mdl.is_null() {
+            mm::IoFreeMdl(mdl);
+        }
+        io::IoFreeIrp(irp);
+        // Less data than there was room for is no failure here.
+        if srb.status() == srb_status::DATA_OVERRUN { status::SUCCESS } else { found }
     }
-    io::IoFreeIrp(irp);
-    // Less data than there was room for is no failure here.
-    if srb.status() == srb_status::DATA_OVERRUN { status::SUCCESS } else { found }
 }
 
 /// Fills the next stack location of an IRP with an SRB.
@@ -82,16 +89,23 @@ pub unsafe fn send(lower: *mut DeviceObject, srb: &mut Srb) -> NtStatus {
 /// # Safety
 /// The caller owns the IRP; the SRB must stay until it is completed.
 pub unsafe fn fill(irp: *mut Irp, srb: *mut Srb) {
-    let next = next_stack_location(irp);
-    (*next).major_function = IRP_MJ_SCSI;
-    (*next).minor_function = IRP_MN_SCSI_CLASS;
-    (*next).parameters.scsi = OneArgument { argument: srb.cast() };
-    (*srb).original_request = irp.cast();
+    // SAFETY: by this function's contract, the caller owns the IRP; the SRB must stay until it is
+    // completed.
+    unsafe {
+        let next = next_stack_location(irp);
+        (*next).major_function = IRP_MJ_SCSI;
+        (*next).minor_function = IRP_MN_SCSI_CLASS;
+        (*next).parameters.scsi = OneArgument { argument: srb.cast() };
+        (*srb).original_request = irp.cast();
+    }
 }
 
 unsafe extern "win64" fn done(_: *mut DeviceObject, irp: *mut Irp, event: Pvoid) -> NtStatus {
-    if (*irp).pending_returned != FALSE {
-        ke::KeSetEvent(event.cast(), 0, FALSE);
+    // SAFETY: the caller keeps `irp` and `event` valid for this call.
+    unsafe {
+        if (*irp).pending_returned != FALSE {
+            ke::KeSetEvent(event.cast(), 0, FALSE);
+        }
     }
     status::MORE_PROCESSING_REQUIRED
 }

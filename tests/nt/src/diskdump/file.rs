@@ -89,7 +89,8 @@ pub fn prepare() -> u64 {
 /// # Safety
 /// Nothing else runs any more.
 pub unsafe fn secondary_data(tag: &Guid, data: &[u8]) {
-    let contents = &mut *CONTENTS.0.get();
+    // SAFETY: by this function's contract, nothing else runs any more.
+    let contents = unsafe { &mut *CONTENTS.0.get() };
     // DUMP_BLOB_HEADER: its size, tag, size of the data, padding before and behind.
     let end = contents.used + 32 + data.len();
     if contents.used == 0 || end > BLOBS {
@@ -120,7 +121,8 @@ unsafe fn put(sector: u64, bytes: usize) -> Result<(), Failure> {
         return Err(Failure::NoRoom);
     }
     let (command, length) = cdb::transfer(true, sector, (bytes / SECTOR) as u32);
-    port::execute(&command[..length], Direction::Out, bytes)
+    // SAFETY: the dump stack has one user, and the common buffer has `bytes` bytes.
+    unsafe { port::execute(&command[..length], Direction::Out, bytes) }
 }
 
 /// Writes it all; the header last, since it says that the rest is there. Answers the bytes written.
@@ -132,40 +134,45 @@ pub unsafe fn write(code: u32, parameters: [usize; 4], last: u32) -> Result<u64,
     if u64::from(last) < END {
         return Err(Failure::NoRoom);
     }
-    let contents = &mut *CONTENTS.0.get();
-    let mut sector = FIRST + (HEADER / SECTOR) as u64;
-    let mut number = 0;
-    for (start, pages) in contents.runs {
-        let mut done = 0;
-        while done < pages {
-            let count = (pages - done).min(COMMON_BUFFER / PAGE_SIZE);
-            for page in 0..count {
-                let place = &mut port::buffer()[page * PAGE_SIZE..][..PAGE_SIZE];
-                place.copy_from_slice(port::page(start + ((done + page) * PAGE_SIZE) as u64));
-                contents.sums[number] = checksum(place);
-                number += 1;
+    // SAFETY: by this function's contract, after [`port::start`], which answered the disk's last block.
+    unsafe {
+        let contents = &mut *CONTENTS.0.get();
+        let mut sector = FIRST + (HEADER / SECTOR) as u64;
+        let mut number = 0;
+        for (start, pages) in contents.runs {
+            let mut done = 0;
+            while done < pages {
+                let count = (pages - done).min(COMMON_BUFFER / PAGE_SIZE);
+                for page in 0..count {
+                    let place = &mut port::buffer()[page * PAGE_SIZE..][..PAGE_SIZE];
+                    place.copy_from_slice(port::page(start + ((done + page) * PAGE_SIZE) as u64));
+                    contents.sums[number] = checksum(place);
+                    number += 1;
+                }
+                put(sector, count * PAGE_SIZE)?;
+                sector += (count * PAGE_SIZE / SECTOR) as u64;
+                done += count;
             }
-            put(sector, count * PAGE_SIZE)?;
-            sector += (count * PAGE_SIZE / SECTOR) as u64;
-            done += count;
         }
+        let sums =
+            core::slice::from_raw_parts(contents.sums.as_ptr().cast::<u8>(), size_of_val(&contents.sums));
+        secondary_data(&CHECKSUMS, sums);
+        let bytes = contents.used.next_multiple_of(SECTOR);
+        port::buffer()[..bytes].fill(0);
+        port::buffer()[..contents.used].copy_from_slice(&contents.blobs[..contents.used]);
+        put(sector, bytes)?;
+        sector += (bytes / SECTOR) as u64;
+        header(code, parameters, &contents.runs);
+        put(FIRST, HEADER)?;
+        port::synchronize()?;
+        Ok((sector - FIRST) * SECTOR as u64)
     }
-    let sums = core::slice::from_raw_parts(contents.sums.as_ptr().cast::<u8>(), size_of_val(&contents.sums));
-    secondary_data(&CHECKSUMS, sums);
-    let bytes = contents.used.next_multiple_of(SECTOR);
-    port::buffer()[..bytes].fill(0);
-    port::buffer()[..contents.used].copy_from_slice(&contents.blobs[..contents.used]);
-    put(sector, bytes)?;
-    sector += (bytes / SECTOR) as u64;
-    header(code, parameters, &contents.runs);
-    put(FIRST, HEADER)?;
-    port::synchronize()?;
-    Ok((sector - FIRST) * SECTOR as u64)
 }
 
 /// Puts the header into the common buffer (offsets of DUMP_HEADER64, a full dump).
 unsafe fn header(code: u32, parameters: [usize; 4], runs: &[(u64, usize)]) {
-    let bytes = &mut port::buffer()[..HEADER];
+    // SAFETY: the common buffer has one user: the dump that is being written.
+    let bytes = unsafe { &mut port::buffer()[..HEADER] };
     bytes.fill(0);
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, b"PAGEDU64");

@@ -78,7 +78,8 @@ pub unsafe fn write(code: u32, parameters: [usize; 4]) {
     if !ARMED.swap(false, Ordering::AcqRel) {
         return;
     }
-    let result = port::start().and_then(|blocks| file::write(code, parameters, blocks));
+    // SAFETY: by this function's contract, nobody else uses the dump stack.
+    let result = unsafe { port::start().and_then(|blocks| file::write(code, parameters, blocks)) };
     match result {
         Ok(bytes) => report!("dump written={bytes}"),
         Err(failure) => report!("dump failed={failure}"),

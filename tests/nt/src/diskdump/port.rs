@@ -94,7 +94,8 @@ static PLACE: Place = Place {
 };
 
 unsafe fn state<'a>() -> &'a mut State {
-    (*PLACE.state.get()).as_mut().expect("the dump stack was loaded")
+    // SAFETY: the state has one user: the one processor that still runs.
+    unsafe { (*PLACE.state.get()).as_mut().expect("the dump stack was loaded") }
 }
 
 /// Returns the common buffer.
@@ -102,7 +103,8 @@ unsafe fn state<'a>() -> &'a mut State {
 /// # Safety
 /// One user at a time.
 pub unsafe fn buffer<'a>() -> &'a mut [u8; COMMON_BUFFER] {
-    &mut (*PLACE.buffer.get()).0
+    // SAFETY: by this function's contract, one user at a time.
+    unsafe { &mut (*PLACE.buffer.get()).0 }
 }
 
 /// Keeps the copy's entry and the target that takes the dump. PASSIVE_LEVEL.
@@ -110,17 +112,20 @@ pub unsafe fn buffer<'a>() -> &'a mut [u8; COMMON_BUFFER] {
 /// # Safety
 /// `entry` is the copy's DriverEntry. No dump is being written.
 pub unsafe fn prepare(entry: DriverInitialize, target: u8) {
-    *PLACE.state.get() = Some(State {
-        entry: Some(entry),
-        target,
-        hw: core::mem::zeroed(),
-        configuration: core::mem::zeroed(),
-        finding: false,
-        active: null_mut(),
-        window: crate::mm::space::MAPPINGS.reserve(MAPPINGS),
-        mapped: 0,
-        list: [0; LIST],
-    });
+    // SAFETY: by this function's contract, `entry` is the copy's DriverEntry. No dump is being written.
+    unsafe {
+        *PLACE.state.get() = Some(State {
+            entry: Some(entry),
+            target,
+            hw: core::mem::zeroed(),
+            configuration: core::mem::zeroed(),
+            finding: false,
+            active: null_mut(),
+            window: crate::mm::space::MAPPINGS.reserve(MAPPINGS),
+            mapped: 0,
+            list: [0; LIST],
+        });
+    }
 }
 
 /// Starts the copy: DriverEntry, HwFindAdapter, HwInitialize, then INQUIRY and READ CAPACITY of the target.
@@ -129,46 +134,49 @@ pub unsafe fn prepare(entry: DriverInitialize, target: u8) {
 /// # Safety
 /// After [`prepare`]; nothing else runs.
 pub unsafe fn start() -> Result<u32, Failure> {
-    let state = state();
-    let entry = state.entry.take().ok_or(Failure::Entry(status::UNSUCCESSFUL))?;
-    let entered = leveled("DriverEntry", || entry(null_mut(), null_mut()));
-    if !status::success(entered) {
-        return Err(Failure::Entry(entered));
+    // SAFETY: by this function's contract, after [`prepare`]; nothing else runs.
+    unsafe {
+        let state = state();
+        let entry = state.entry.take().ok_or(Failure::Entry(status::UNSUCCESSFUL))?;
+        let entered = leveled("DriverEntry", || entry(null_mut(), null_mut()));
+        if !status::success(entered) {
+            return Err(Failure::Entry(entered));
+        }
+        let hw = state.hw;
+        state.configuration = PortConfiguration {
+            length: size_of::<PortConfiguration>() as u32,
+            adapter_interface_type: hw.adapter_interface_type,
+            maximum_transfer_length: COMMON_BUFFER as u32,
+            number_of_physical_breaks: (COMMON_BUFFER / PAGE_SIZE) as u32,
+            initiator_bus_id: [-1; 8],
+            scatter_gather: TRUE,
+            master: TRUE,
+            map_buffers: hw.map_buffers,
+            need_physical_addresses: hw.need_physical_addresses,
+            maximum_number_of_targets: MAXIMUM_TARGETS,
+            dma_64_bit_addresses: DMA64_SYSTEM_SUPPORTED,
+            ..core::mem::zeroed()
+        };
+        let find = hw.hw_find_adapter.ok_or(Failure::Find(0))?;
+        let (mut again, mut argument) = (FALSE, *b"dump=1;\0");
+        state.finding = true;
+        let configuration = &raw mut state.configuration;
+        let found = leveled("HwFindAdapter", || {
+            find(extension(), null_mut(), null_mut(), argument.as_mut_ptr(), configuration, &raw mut again)
+        });
+        state.finding = false;
+        if found != SP_RETURN_FOUND {
+            return Err(Failure::Find(found));
+        }
+        let initialize = hw.hw_initialize.ok_or(Failure::Initialize)?;
+        if leveled("HwInitialize", || initialize(extension())) == FALSE {
+            return Err(Failure::Initialize);
+        }
+        execute(&cdb::inquiry(None, inquiry::LENGTH as u16), Direction::In, inquiry::LENGTH)?;
+        execute(&cdb::read_capacity_10(), Direction::In, 8)?;
+        let capacity = buffer();
+        Ok(u32::from_be_bytes([capacity[0], capacity[1], capacity[2], capacity[3]]))
     }
-    let hw = state.hw;
-    state.configuration = PortConfiguration {
-        length: size_of::<PortConfiguration>() as u32,
-        adapter_interface_type: hw.adapter_interface_type,
-        maximum_transfer_length: COMMON_BUFFER as u32,
-        number_of_physical_breaks: (COMMON_BUFFER / PAGE_SIZE) as u32,
-        initiator_bus_id: [-1; 8],
-        scatter_gather: TRUE,
-        master: TRUE,
-        map_buffers: hw.map_buffers,
-        need_physical_addresses: hw.need_physical_addresses,
-        maximum_number_of_targets: MAXIMUM_TARGETS,
-        dma_64_bit_addresses: DMA64_SYSTEM_SUPPORTED,
-        ..core::mem::zeroed()
-    };
-    let find = hw.hw_find_adapter.ok_or(Failure::Find(0))?;
-    let (mut again, mut argument) = (FALSE, *b"dump=1;\0");
-    state.finding = true;
-    let configuration = &raw mut state.configuration;
-    let found = leveled("HwFindAdapter", || {
-        find(extension(), null_mut(), null_mut(), argument.as_mut_ptr(), configuration, &raw mut again)
-    });
-    state.finding = false;
-    if found != SP_RETURN_FOUND {
-        return Err(Failure::Find(found));
-    }
-    let initialize = hw.hw_initialize.ok_or(Failure::Initialize)?;
-    if leveled("HwInitialize", || initialize(extension())) == FALSE {
-        return Err(Failure::Initialize);
-    }
-    execute(&cdb::inquiry(None, inquiry::LENGTH as u16), Direction::In, inquiry::LENGTH)?;
-    execute(&cdb::read_capacity_10(), Direction::In, 8)?;
-    let capacity = buffer();
-    Ok(u32::from_be_bytes([capacity[0], capacity[1], capacity[2], capacity[3]]))
 }
 
 /// Sends a command whose data is in the common buffer, and polls until it is complete. HIGH_LEVEL.
@@ -176,38 +184,42 @@ pub unsafe fn start() -> Result<u32, Failure> {
 /// # Safety
 /// After [`start`] has begun.
 pub unsafe fn execute(command: &[u8], direction: Direction, length: usize) -> Result<(), Failure> {
-    let state = state();
-    let mut sense = [0; sense::LENGTH];
-    let data = buffer().as_mut_ptr();
-    let mut srb = Srb::execute(command, direction, data, length as u32, TIMEOUT, &mut sense);
-    srb.target_id = state.target;
-    let bytes = state.hw.srb_extension_size.max(state.configuration.srb_extension_size) as usize;
-    if bytes > 0 {
-        srb.srb_extension = (*PLACE.extensions.get()).0.as_mut_ptr().add(EXTENSIONS - bytes).cast();
-    }
-    if length == 0 {
-        srb.data_buffer = null_mut();
-    }
-    let srb = &raw mut srb;
-    state.active = srb;
-    let hw = state.hw;
-    let go_on = hw.hw_build_io.is_none_or(|build| leveled("HwBuildIo", || build(extension(), srb)) != FALSE);
-    if go_on && let Some(start) = hw.hw_start_io {
-        leveled("HwStartIo", || start(extension(), srb));
-    }
-    for _ in 0..TIMEOUT * (1_000_000 / POLL) {
-        if self::state().active.is_null() {
-            let found = (*srb).status();
-            let good = found == srb_status::SUCCESS || found == srb_status::DATA_OVERRUN;
-            return if good { Ok(()) } else { Err(Failure::Request(command[0], found)) };
+    // SAFETY: by this function's contract, after [`start`] has begun.
+    unsafe {
+        let state = state();
+        let mut sense = [0; sense::LENGTH];
+        let data = buffer().as_mut_ptr();
+        let mut srb = Srb::execute(command, direction, data, length as u32, TIMEOUT, &mut sense);
+        srb.target_id = state.target;
+        let bytes = state.hw.srb_extension_size.max(state.configuration.srb_extension_size) as usize;
+        if bytes > 0 {
+            srb.srb_extension = (*PLACE.extensions.get()).0.as_mut_ptr().add(EXTENSIONS - bytes).cast();
         }
-        if let Some(interrupt) = hw.hw_interrupt {
-            leveled("HwInterrupt", || interrupt(extension()));
+        if length == 0 {
+            srb.data_buffer = null_mut();
         }
-        ke::KeStallExecutionProcessor(POLL);
+        let srb = &raw mut srb;
+        state.active = srb;
+        let hw = state.hw;
+        let go_on =
+            hw.hw_build_io.is_none_or(|build| leveled("HwBuildIo", || build(extension(), srb)) != FALSE);
+        if go_on && let Some(start) = hw.hw_start_io {
+            leveled("HwStartIo", || start(extension(), srb));
+        }
+        for _ in 0..TIMEOUT * (1_000_000 / POLL) {
+            if self::state().active.is_null() {
+                let found = (*srb).status();
+                let good = found == srb_status::SUCCESS || found == srb_status::DATA_OVERRUN;
+                return if good { Ok(()) } else { Err(Failure::Request(command[0], found)) };
+            }
+            if let Some(interrupt) = hw.hw_interrupt {
+                leveled("HwInterrupt", || interrupt(extension()));
+            }
+            ke::KeStallExecutionProcessor(POLL);
+        }
+        self::state().active = null_mut();
+        Err(Failure::TimedOut(command[0]))
     }
-    self::state().active = null_mut();
-    Err(Failure::TimedOut(command[0]))
 }
 
 /// Ends the writing with `SRB_FUNCTION_FLUSH`: what was written is durable.
@@ -215,7 +227,8 @@ pub unsafe fn execute(command: &[u8], direction: Direction, length: usize) -> Re
 /// # Safety
 /// As [`execute`].
 pub unsafe fn synchronize() -> Result<(), Failure> {
-    execute(&cdb::synchronize_cache(), Direction::None, 0)
+    // SAFETY: the caller keeps the contract of [`execute`].
+    unsafe { execute(&cdb::synchronize_cache(), Direction::None, 0) }
 }
 
 fn extension() -> Pvoid {
@@ -260,37 +273,43 @@ mod dump {
         data: *const HwInitializationData,
         _: Pvoid,
     ) -> u32 {
-        let size = (*data).size as usize;
-        if size != SIZE_NT52 && size != SIZE_NT62 {
-            return status::REVISION_MISMATCH as u32;
+        // SAFETY: the caller keeps `data` valid for this call.
+        unsafe {
+            let size = (*data).size as usize;
+            if size != SIZE_NT52 && size != SIZE_NT62 {
+                return status::REVISION_MISMATCH as u32;
+            }
+            let state = state();
+            data.cast::<u8>().copy_to_nonoverlapping((&raw mut state.hw).cast(), size);
+            if (state.hw.device_extension_size + state.hw.srb_extension_size) as usize > EXTENSIONS {
+                return status::INSUFFICIENT_RESOURCES as u32;
+            }
+            status::SUCCESS as u32
         }
-        let state = state();
-        data.cast::<u8>().copy_to_nonoverlapping((&raw mut state.hw).cast(), size);
-        if (state.hw.device_extension_size + state.hw.srb_extension_size) as usize > EXTENSIONS {
-            return status::INSUFFICIENT_RESOURCES as u32;
-        }
-        status::SUCCESS as u32
     }
 
     /// `StorPortNotification`: there are no timers, DPCs or locks here, and no bus changes.
     pub unsafe extern "win64" fn StorPortNotification(kind: u32, _: Pvoid, a: usize) {
         /// `RequestComplete`.
         const REQUEST_COMPLETE: u32 = 0;
-        let state = state();
-        if kind != REQUEST_COMPLETE {
-            violation(
-                Violation::WrongIrql,
-                format_args!("routine=StorPortNotification kind={kind:#x} in=dump"),
-            );
+        // SAFETY: only the miniport of the dump calls this, on the one processor that still runs.
+        unsafe {
+            let state = state();
+            if kind != REQUEST_COMPLETE {
+                violation(
+                    Violation::WrongIrql,
+                    format_args!("routine=StorPortNotification kind={kind:#x} in=dump"),
+                );
+            }
+            let srb = a as *mut Srb;
+            if state.active.is_null() || state.active != srb {
+                violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} in=dump"));
+            }
+            if (*srb).status() == srb_status::PENDING || (*srb).function != function::EXECUTE_SCSI {
+                violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} in=dump"));
+            }
+            state.active = null_mut();
         }
-        let srb = a as *mut Srb;
-        if state.active.is_null() || state.active != srb {
-            violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} in=dump"));
-        }
-        if (*srb).status() == srb_status::PENDING || (*srb).function != function::EXECUTE_SCSI {
-            violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} in=dump"));
-        }
-        state.active = null_mut();
     }
 
     /// `StorPortGetDeviceBase`, only for HwFindAdapter.
@@ -302,34 +321,40 @@ mod dump {
         bytes: u32,
         in_io_space: Boolean,
     ) -> Pvoid {
-        let state = state();
-        let pages = (address as usize % PAGE_SIZE + bytes as usize).div_ceil(PAGE_SIZE);
-        if !state.finding || in_io_space != FALSE || state.mapped + pages > MAPPINGS {
-            return null_mut();
+        // SAFETY: only the miniport of the dump calls this, on the one processor that still runs.
+        unsafe {
+            let state = state();
+            let pages = (address as usize % PAGE_SIZE + bytes as usize).div_ceil(PAGE_SIZE);
+            if !state.finding || in_io_space != FALSE || state.mapped + pages > MAPPINGS {
+                return null_mut();
+            }
+            let start = state.window + state.mapped * PAGE_SIZE;
+            state.mapped += pages;
+            let first = address as u64 & !(PAGE_SIZE as u64 - 1);
+            for page in 0..pages {
+                let at = (page * PAGE_SIZE) as u64;
+                map::map(start + at as usize, first + at, map::READ_WRITE | map::UNCACHED);
+            }
+            (start + address as usize % PAGE_SIZE) as Pvoid
         }
-        let start = state.window + state.mapped * PAGE_SIZE;
-        state.mapped += pages;
-        let first = address as u64 & !(PAGE_SIZE as u64 - 1);
-        for page in 0..pages {
-            let at = (page * PAGE_SIZE) as u64;
-            map::map(start + at as usize, first + at, map::READ_WRITE | map::UNCACHED);
-        }
-        (start + address as usize % PAGE_SIZE) as Pvoid
     }
 
     /// `StorPortGetScatterGatherList` of the active request.
     pub unsafe extern "win64" fn StorPortGetScatterGatherList(_: Pvoid, srb: *mut Srb) -> Pvoid {
-        let state = state();
-        if srb != state.active || (*srb).data_buffer.is_null() {
-            return null_mut();
+        // SAFETY: the caller keeps `srb` valid for this call.
+        unsafe {
+            let state = state();
+            if srb != state.active || (*srb).data_buffer.is_null() {
+                return null_mut();
+            }
+            let pieces = pieces((*srb).data_buffer as usize, (*srb).data_transfer_length as usize);
+            state.list[0] = pieces.len() as u64;
+            for (n, piece) in pieces.iter().enumerate() {
+                state.list[2 + 3 * n] = piece.address;
+                state.list[3 + 3 * n] = piece.length.into();
+            }
+            state.list.as_mut_ptr().cast()
         }
-        let pieces = pieces((*srb).data_buffer as usize, (*srb).data_transfer_length as usize);
-        state.list[0] = pieces.len() as u64;
-        for (n, piece) in pieces.iter().enumerate() {
-            state.list[2 + 3 * n] = piece.address;
-            state.list[3 + 3 * n] = piece.length.into();
-        }
-        state.list.as_mut_ptr().cast()
     }
 
     /// `StorPortSetDeviceQueueDepth`: here for those that import it, as boot miniports with deep queues do; one
@@ -351,7 +376,8 @@ mod dump {
 
     /// `StorPortDebugPrint`: the message with its format as it is.
     pub unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
-        let text = core::ffi::CStr::from_ptr(message.cast());
+        // SAFETY: the caller keeps `message` valid for this call.
+        let text = unsafe { core::ffi::CStr::from_ptr(message.cast()) };
         crate::log!("diskdump: {}", text.to_str().unwrap_or("?"));
     }
 }
@@ -361,5 +387,6 @@ mod dump {
 /// # Safety
 /// The page is memory.
 pub unsafe fn page<'a>(physical: u64) -> &'a [u8] {
-    core::slice::from_raw_parts(direct(physical) as *const u8, PAGE_SIZE)
+    // SAFETY: by this function's contract, the page is memory.
+    unsafe { core::slice::from_raw_parts(direct(physical) as *const u8, PAGE_SIZE) }
 }

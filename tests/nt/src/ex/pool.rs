@@ -45,7 +45,10 @@ pub extern "win64" fn ExAllocatePool(pool_type: u32, bytes: usize) -> Pvoid {
 /// # Safety
 /// `block` came from the pool and is not used any more.
 pub unsafe extern "win64" fn ExFreePoolWithTag(block: Pvoid, tag: u32) {
-    pool::free(block, (tag != 0).then_some(tag));
+    // SAFETY: by this function's contract, `block` came from the pool and is not used any more.
+    unsafe {
+        pool::free(block, (tag != 0).then_some(tag));
+    }
 }
 
 /// `ExFreePool`. As [`ExFreePoolWithTag`].
@@ -53,5 +56,8 @@ pub unsafe extern "win64" fn ExFreePoolWithTag(block: Pvoid, tag: u32) {
 /// # Safety
 /// As [`ExFreePoolWithTag`].
 pub unsafe extern "win64" fn ExFreePool(block: Pvoid) {
-    pool::free(block, None);
+    // SAFETY: the caller keeps the contract of [`ExFreePoolWithTag`].
+    unsafe {
+        pool::free(block, None);
+    }
 }

@@ -53,11 +53,14 @@ pub fn queue(work: Work) {
 }
 
 unsafe extern "win64" fn work(_context: Pvoid) {
-    loop {
-        KeWaitForSingleObject(AVAILABLE.0.get().cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
-        let work = QUEUE.lock().works.pop_front();
-        if let Some(work) = work {
-            verifier::balanced("work", work.routine as usize, || (work.routine)(work.context));
+    // SAFETY: the semaphore was initialized before this thread began, and a routine is queued with its context.
+    unsafe {
+        loop {
+            KeWaitForSingleObject(AVAILABLE.0.get().cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
+            let work = QUEUE.lock().works.pop_front();
+            if let Some(work) = work {
+                verifier::balanced("work", work.routine as usize, || (work.routine)(work.context));
+            }
         }
     }
 }
@@ -67,6 +70,10 @@ unsafe extern "win64" fn work(_context: Pvoid) {
 /// # Safety
 /// `item` is initialized and stays valid until its routine is called.
 pub unsafe extern "win64" fn ExQueueWorkItem(item: *mut WorkQueueItem, _queue_type: u32) {
-    let routine = (*item).worker_routine.expect("a work item without a routine");
-    queue(Work { routine, context: (*item).parameter });
+    // SAFETY: by this function's contract, `item` is initialized and stays valid until its routine is
+    // called.
+    unsafe {
+        let routine = (*item).worker_routine.expect("a work item without a routine");
+        queue(Work { routine, context: (*item).parameter });
+    }
 }

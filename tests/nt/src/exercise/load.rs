@@ -88,23 +88,26 @@ impl Load {
 }
 
 unsafe extern "win64" fn read(context: Pvoid) {
-    let reader = alloc::boxed::Box::from_raw(context.cast::<Reader>());
-    let Reader { disk, number, counts } = *reader;
-    let name: Vec<u16> = format!("\\Device\\Harddisk{disk}\\DR{disk}").encode_utf16().collect();
-    let length = (name.len() * 2) as u16;
-    let mut name = UnicodeString { length, maximum_length: length, buffer: name.as_ptr().cast_mut() };
-    let Ok(device) = Device::open(&raw mut name) else { return };
-    let mut buffer = vec![0; SECTORS as usize * volume::SECTOR];
-    let last = device.sectors() - SECTORS;
-    let mut at = number * 997;
-    while !counts.ending.load(Ordering::Relaxed) {
-        counts.started.fetch_add(1, Ordering::Relaxed);
-        if device.read(at % last, &mut buffer).is_err() {
-            counts.failed.fetch_add(1, Ordering::Relaxed);
-            break;
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        let reader = alloc::boxed::Box::from_raw(context.cast::<Reader>());
+        let Reader { disk, number, counts } = *reader;
+        let name: Vec<u16> = format!("\\Device\\Harddisk{disk}\\DR{disk}").encode_utf16().collect();
+        let length = (name.len() * 2) as u16;
+        let mut name = UnicodeString { length, maximum_length: length, buffer: name.as_ptr().cast_mut() };
+        let Ok(device) = Device::open(&raw mut name) else { return };
+        let mut buffer = vec![0; SECTORS as usize * volume::SECTOR];
+        let last = device.sectors() - SECTORS;
+        let mut at = number * 997;
+        while !counts.ending.load(Ordering::Relaxed) {
+            counts.started.fetch_add(1, Ordering::Relaxed);
+            if device.read(at % last, &mut buffer).is_err() {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+            counts.processors.fetch_or(1 << ke::processor::number(), Ordering::Relaxed);
+            counts.ok.fetch_add(1, Ordering::Relaxed);
+            at = at.wrapping_mul(5).wrapping_add(4099);
         }
-        counts.processors.fetch_or(1 << ke::processor::number(), Ordering::Relaxed);
-        counts.ok.fetch_add(1, Ordering::Relaxed);
-        at = at.wrapping_mul(5).wrapping_add(4099);
     }
 }

@@ -126,7 +126,10 @@ impl Asked {
 }
 
 unsafe extern "win64" fn ended(_device: *mut DeviceObject, _irp: *mut Irp, done: Pvoid) -> NtStatus {
-    ke::KeSetEvent(done.cast(), 0, FALSE);
+    // SAFETY: the caller keeps `done` valid for this call.
+    unsafe {
+        ke::KeSetEvent(done.cast(), 0, FALSE);
+    }
     status::MORE_PROCESSING_REQUIRED
 }
 

@@ -10,7 +10,10 @@ macro_rules! inputs {
         /// Reading may have effects on the device behind the port.
         pub unsafe fn $input(port: u16) -> $ty {
             let value: $ty;
-            asm!(concat!("in ", $reg, ", dx"), out($reg) value, in("dx") port, options(nomem, nostack, preserves_flags));
+            // SAFETY: the instruction changes no memory, and the caller wants what it does to the device.
+            unsafe {
+                asm!(concat!("in ", $reg, ", dx"), out($reg) value, in("dx") port, options(nomem, nostack, preserves_flags));
+            }
             value
         }
     )*};
@@ -23,7 +26,10 @@ macro_rules! outputs {
         /// # Safety
         /// The device behind the port must take the value.
         pub unsafe fn $output(port: u16, value: $ty) {
-            asm!(concat!("out dx, ", $reg), in("dx") port, in($reg) value, options(nomem, nostack, preserves_flags));
+            // SAFETY: the instruction changes no memory, and the device takes the value, by contract.
+            unsafe {
+                asm!(concat!("out dx, ", $reg), in("dx") port, in($reg) value, options(nomem, nostack, preserves_flags));
+            }
         }
     )*};
 }
@@ -45,8 +51,11 @@ outputs! {
 /// # Safety
 /// As [`inb`].
 pub unsafe fn insw(port: u16, words: &mut [u16]) {
-    asm!("rep insw", in("dx") port, inout("rdi") words.as_mut_ptr() => _, inout("rcx") words.len() => _,
+    // SAFETY: the caller keeps the contract of [`inb`].
+    unsafe {
+        asm!("rep insw", in("dx") port, inout("rdi") words.as_mut_ptr() => _, inout("rcx") words.len() => _,
          options(nostack, preserves_flags));
+    }
 }
 
 /// Writes words to one port (`rep outsw`).
@@ -54,8 +63,11 @@ pub unsafe fn insw(port: u16, words: &mut [u16]) {
 /// # Safety
 /// As [`outw`].
 pub unsafe fn outsw(port: u16, words: &[u16]) {
-    asm!("rep outsw", in("dx") port, inout("rsi") words.as_ptr() => _, inout("rcx") words.len() => _,
+    // SAFETY: the caller keeps the contract of [`outw`].
+    unsafe {
+        asm!("rep outsw", in("dx") port, inout("rsi") words.as_ptr() => _, inout("rcx") words.len() => _,
          options(nostack, preserves_flags, readonly));
+    }
 }
 
 /// Writes bytes to one port (`rep outsb`).
@@ -63,6 +75,9 @@ pub unsafe fn outsw(port: u16, words: &[u16]) {
 /// # Safety
 /// As [`outb`].
 pub unsafe fn outsb(port: u16, bytes: &[u8]) {
-    asm!("rep outsb", in("dx") port, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,
+    // SAFETY: the caller keeps the contract of [`outb`].
+    unsafe {
+        asm!("rep outsb", in("dx") port, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,
          options(nostack, preserves_flags, readonly));
+    }
 }

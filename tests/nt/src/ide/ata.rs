@@ -84,33 +84,40 @@ impl Registers {
     /// # Safety
     /// The channel is the caller's alone.
     pub unsafe fn identify(&mut self, drive: u8) -> Option<Identify> {
-        outb(self.control, INTERRUPT_OFF);
-        self.select(DEVICE_ONES | drive << 4);
-        // An empty channel floats high; an absent drive beside another reads as zero.
-        if matches!(inb(self.command + 7), 0 | 0x7F | 0xFF) {
-            return None;
-        }
-        let (kind, found) = match self.read_identify(command::IDENTIFY_DEVICE) {
-            Ok(words) => (Kind::Disk, words),
-            Err(Error::Device(_)) if self.has_packet_signature() => {
-                (Kind::CdRom, self.read_identify(command::IDENTIFY_PACKET_DEVICE).ok()?)
+        // SAFETY: by this function's contract, the channel is the caller's alone.
+        unsafe {
+            outb(self.control, INTERRUPT_OFF);
+            self.select(DEVICE_ONES | drive << 4);
+            // An empty channel floats high; an absent drive beside another reads as zero.
+            if matches!(inb(self.command + 7), 0 | 0x7F | 0xFF) {
+                return None;
             }
-            Err(_) => return None,
-        };
-        Some(Identify::new(kind, found))
+            let (kind, found) = match self.read_identify(command::IDENTIFY_DEVICE) {
+                Ok(words) => (Kind::Disk, words),
+                Err(Error::Device(_)) if self.has_packet_signature() => {
+                    (Kind::CdRom, self.read_identify(command::IDENTIFY_PACKET_DEVICE).ok()?)
+                }
+                Err(_) => return None,
+            };
+            Some(Identify::new(kind, found))
+        }
     }
 
     /// Returns true if a drive that refused IDENTIFY DEVICE takes packets (9.12, "signature").
     unsafe fn has_packet_signature(&self) -> bool {
-        (inb(self.command + 4), inb(self.command + 5)) == (0x14, 0xEB)
+        // SAFETY: the ports are the channel's, and reading these registers changes nothing.
+        unsafe { (inb(self.command + 4), inb(self.command + 5)) == (0x14, 0xEB) }
     }
 
     unsafe fn read_identify(&mut self, code: u8) -> Result<[u16; 256], Error> {
-        outb(self.command + 7, code);
-        self.wait(status::DATA_REQUEST)?;
-        let mut words = [0; 256];
-        insw(self.command, &mut words);
-        Ok(words)
+        // SAFETY: the ports are the channel's, and the caller is its only user.
+        unsafe {
+            outb(self.command + 7, code);
+            self.wait(status::DATA_REQUEST)?;
+            let mut words = [0; 256];
+            insw(self.command, &mut words);
+            Ok(words)
+        }
     }
 
     /// Moves data by DMA.
@@ -124,19 +131,23 @@ impl Registers {
             (true, false) => command::WRITE_DMA,
             (true, true) => command::WRITE_DMA_EXT,
         };
-        self.address(&transfer)?;
-        outb(self.command + 7, code);
-        bus_master.start();
-        let mut progress = Progress::Moving;
-        let moved = poll(|| {
-            progress = bus_master.progress();
-            progress != Progress::Moving
-        });
-        bus_master.stop();
-        moved?;
-        match progress {
-            Progress::Failed => Err(Error::BusMaster),
-            _ => self.wait(0),
+        // SAFETY: by this function's contract, the channel is the caller's alone, and `bus_master` is
+        // prepared with the transfer's buffer.
+        unsafe {
+            self.address(&transfer)?;
+            outb(self.command + 7, code);
+            bus_master.start();
+            let mut progress = Progress::Moving;
+            let moved = poll(|| {
+                progress = bus_master.progress();
+                progress != Progress::Moving
+            });
+            bus_master.stop();
+            moved?;
+            match progress {
+                Progress::Failed => Err(Error::BusMaster),
+                _ => self.wait(0),
+            }
         }
     }
 
@@ -151,17 +162,21 @@ impl Registers {
             (true, false) => command::WRITE_SECTORS,
             (true, true) => command::WRITE_SECTORS_EXT,
         };
-        self.address(&transfer)?;
-        outb(self.command + 7, code);
-        for sector in data.chunks_exact_mut(256) {
-            self.wait(status::DATA_REQUEST)?;
-            if transfer.write {
-                outsw(self.command, sector);
-            } else {
-                insw(self.command, sector);
+        // SAFETY: by this function's contract, the channel is the caller's alone, and `data` has as many
+        // words as the transfer.
+        unsafe {
+            self.address(&transfer)?;
+            outb(self.command + 7, code);
+            for sector in data.chunks_exact_mut(256) {
+                self.wait(status::DATA_REQUEST)?;
+                if transfer.write {
+                    outsw(self.command, sector);
+                } else {
+                    insw(self.command, sector);
+                }
             }
+            self.wait(0)
         }
-        self.wait(0)
     }
 
     /// Makes the drive write its cache to the medium.
@@ -172,9 +187,12 @@ impl Registers {
         if ke::stopping() {
             return Err(Error::Stopping);
         }
-        self.select(DEVICE_ONES | DEVICE_LBA | drive << 4);
-        outb(self.command + 7, command::FLUSH_CACHE);
-        self.wait(0)
+        // SAFETY: by this function's contract, the channel is the caller's alone.
+        unsafe {
+            self.select(DEVICE_ONES | DEVICE_LBA | drive << 4);
+            outb(self.command + 7, command::FLUSH_CACHE);
+            self.wait(0)
+        }
     }
 
     /// Writes count and address; the command register is next.
@@ -185,40 +203,49 @@ impl Registers {
         let lba = transfer.lba.to_le_bytes();
         let count = transfer.sectors.to_le_bytes();
         let mut device = DEVICE_ONES | DEVICE_LBA | transfer.drive << 4;
-        if transfer.is_long() {
-            self.select(device);
-            // The registers are two deep; the older half goes first.
-            for (at, value) in [count[1], lba[3], lba[4], lba[5]].into_iter().enumerate() {
+        // SAFETY: the ports are the channel's, and the caller is its only user.
+        unsafe {
+            if transfer.is_long() {
+                self.select(device);
+                // The registers are two deep; the older half goes first.
+                for (at, value) in [count[1], lba[3], lba[4], lba[5]].into_iter().enumerate() {
+                    outb(self.command + 2 + at as u16, value);
+                }
+            } else {
+                device |= lba[3];
+                self.select(device);
+            }
+            for (at, value) in [count[0], lba[0], lba[1], lba[2]].into_iter().enumerate() {
                 outb(self.command + 2 + at as u16, value);
             }
-        } else {
-            device |= lba[3];
-            self.select(device);
-        }
-        for (at, value) in [count[0], lba[0], lba[1], lba[2]].into_iter().enumerate() {
-            outb(self.command + 2 + at as u16, value);
         }
         Ok(())
     }
 
     /// Sets the device register, if it is not so already.
     pub(super) unsafe fn select(&mut self, device: u8) {
-        if self.device.replace(device) != Some(device) {
-            outb(self.command + 6, device);
+        // SAFETY: the ports are the channel's, and the caller is its only user.
+        unsafe {
+            if self.device.replace(device) != Some(device) {
+                outb(self.command + 6, device);
+            }
         }
     }
 
     /// Waits until the drive is not busy, and has `bits` set.
     pub(super) unsafe fn wait(&self, bits: u8) -> Result<(), Error> {
         let mut found = 0;
-        poll(|| {
-            found = inb(self.command + 7);
-            let failed = found & (status::ERROR | status::DEVICE_FAULT) != 0;
-            found & status::BUSY == 0 && (failed || found & bits == bits)
-        })?;
-        match found & (status::ERROR | status::DEVICE_FAULT) {
-            0 => Ok(()),
-            _ => Err(Error::Device(inb(self.command + 1))),
+        // SAFETY: the ports are the channel's, and the caller is its only user.
+        unsafe {
+            poll(|| {
+                found = inb(self.command + 7);
+                let failed = found & (status::ERROR | status::DEVICE_FAULT) != 0;
+                found & status::BUSY == 0 && (failed || found & bits == bits)
+            })?;
+            match found & (status::ERROR | status::DEVICE_FAULT) {
+                0 => Ok(()),
+                _ => Err(Error::Device(inb(self.command + 1))),
+            }
         }
     }
 }

@@ -64,31 +64,39 @@ impl BusMaster {
             return false;
         }
         let mut count = 0;
-        for Piece { address, length } in pieces(address, length) {
-            if address + u64::from(length) > 1 << 32 {
-                return false;
-            }
-            let (mut at, end) = (address, address + u64::from(length));
-            while at < end {
-                let bytes = (0x1_0000 - at % 0x1_0000).min(end - at);
-                if count == REGIONS {
+        // SAFETY: by this function's contract, the channel is the caller's alone; the buffer must stay
+        // until the transfer is done.
+        unsafe {
+            for Piece { address, length } in pieces(address, length) {
+                if address + u64::from(length) > 1 << 32 {
                     return false;
                 }
-                self.table.add(count).write(Region { address: at as u32, bytes: bytes as u16, flags: 0 });
-                (at, count) = (at + bytes, count + 1);
+                let (mut at, end) = (address, address + u64::from(length));
+                while at < end {
+                    let bytes = (0x1_0000 - at % 0x1_0000).min(end - at);
+                    if count == REGIONS {
+                        return false;
+                    }
+                    self.table.add(count).write(Region { address: at as u32, bytes: bytes as u16, flags: 0 });
+                    (at, count) = (at + bytes, count + 1);
+                }
             }
+            (*self.table.add(count - 1)).flags = END_OF_TABLE;
+            self.direction = if write { 0 } else { TO_MEMORY };
+            outl(self.base + 4, mm::MmGetPhysicalAddress(self.table.cast()) as u32);
+            outb(self.base + 2, ERROR_AND_INTERRUPT);
+            outb(self.base, self.direction);
         }
-        (*self.table.add(count - 1)).flags = END_OF_TABLE;
-        self.direction = if write { 0 } else { TO_MEMORY };
-        outl(self.base + 4, mm::MmGetPhysicalAddress(self.table.cast()) as u32);
-        outb(self.base + 2, ERROR_AND_INTERRUPT);
-        outb(self.base, self.direction);
         true
     }
 
     /// Starts moving; the drive has its command.
     pub unsafe fn start(&self) {
-        outb(self.base, self.direction | START);
+        // SAFETY: the port is the bus master's, whose table describes memory that stays until
+        // [`stop`](Self::stop).
+        unsafe {
+            outb(self.base, self.direction | START);
+        }
     }
 
     /// Returns the progress of the transfer.
@@ -103,7 +111,10 @@ impl BusMaster {
 
     /// Ends the transfer, done or not.
     pub unsafe fn stop(&self) {
-        outb(self.base, 0);
+        // SAFETY: the port is the bus master's.
+        unsafe {
+            outb(self.base, 0);
+        }
     }
 }
 

@@ -65,7 +65,8 @@ impl Channel {
     /// # Safety
     /// The controller decodes its ports and nobody else uses them.
     pub unsafe fn identify(&mut self) -> [Option<super::identify::Identify>; 2] {
-        [0, 1].map(|drive| self.registers.identify(drive))
+        // SAFETY: by this function's contract, the controller decodes its ports and nobody else uses them.
+        unsafe { [0, 1].map(|drive| self.registers.identify(drive)) }
     }
 
     /// Starts the channel's thread. PASSIVE_LEVEL.
@@ -75,21 +76,31 @@ impl Channel {
     pub unsafe fn start(&mut self) -> NtStatus {
         let mut handle = null_mut();
         let context = core::ptr::from_mut(self).cast();
-        let created =
-            ps::PsCreateSystemThread(&raw mut handle, 0, null_mut(), null_mut(), null_mut(), work, context);
-        if status::success(created) {
-            let found = ob::ObReferenceObjectByHandle(
-                handle,
+        // SAFETY: by this function's contract, the channel must stay where it is until [`end`](Self::end).
+        unsafe {
+            let created = ps::PsCreateSystemThread(
+                &raw mut handle,
                 0,
                 null_mut(),
-                KERNEL_MODE,
-                &raw mut self.thread,
                 null_mut(),
+                null_mut(),
+                work,
+                context,
             );
-            ob::ZwClose(handle);
-            return found;
+            if status::success(created) {
+                let found = ob::ObReferenceObjectByHandle(
+                    handle,
+                    0,
+                    null_mut(),
+                    KERNEL_MODE,
+                    &raw mut self.thread,
+                    null_mut(),
+                );
+                ob::ZwClose(handle);
+                return found;
+            }
+            created
         }
-        created
     }
 
     /// Ends the thread when it has worked off what is queued. PASSIVE_LEVEL.
@@ -101,9 +112,12 @@ impl Channel {
             return;
         }
         self.ending.store(true, Ordering::Release);
-        ke::KeSetEvent(&raw mut self.wake, 0, FALSE);
-        ke::KeWaitForSingleObject(self.thread, EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
-        ob::ObfDereferenceObject(self.thread);
+        // SAFETY: by this function's contract, no new requests come.
+        unsafe {
+            ke::KeSetEvent(&raw mut self.wake, 0, FALSE);
+            ke::KeWaitForSingleObject(self.thread, EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+            ob::ObfDereferenceObject(self.thread);
+        }
         self.thread = null_mut();
     }
 
@@ -113,7 +127,11 @@ impl Channel {
     /// The drive is of this channel and stays until its requests are done.
     pub unsafe fn queue(&self, drive: *const Drive, irp: *mut Irp) {
         self.queue.lock().push_back((drive, irp as usize));
-        ke::KeSetEvent((&raw const self.wake).cast_mut(), 0, FALSE);
+        // SAFETY: by this function's contract, the drive is of this channel and stays until its requests
+        // are done.
+        unsafe {
+            ke::KeSetEvent((&raw const self.wake).cast_mut(), 0, FALSE);
+        }
     }
 
     /// Moves sectors between a drive and memory: by DMA where that works, else through the data port. In the
@@ -124,40 +142,46 @@ impl Channel {
     pub unsafe fn transfer(&mut self, transfer: Transfer, dma: bool, data: *mut u8) -> Result<(), Error> {
         let Transfer { mut lba, sectors: mut left, .. } = transfer;
         let mut at = data;
-        while left != 0 {
-            let sectors = left.min(MAX_SECTORS);
-            let part = Transfer { lba, sectors, ..transfer };
-            self.transfer_part(part, dma, at)?;
-            at = at.add(sectors as usize * 512);
-            (lba, left) = (lba + u64::from(sectors), left - sectors);
+        // SAFETY: by this function's contract, `data` is as long as the transfer and mapped.
+        unsafe {
+            while left != 0 {
+                let sectors = left.min(MAX_SECTORS);
+                let part = Transfer { lba, sectors, ..transfer };
+                self.transfer_part(part, dma, at)?;
+                at = at.add(sectors as usize * 512);
+                (lba, left) = (lba + u64::from(sectors), left - sectors);
+            }
         }
         Ok(())
     }
 
     unsafe fn transfer_part(&mut self, part: Transfer, dma: bool, data: *mut u8) -> Result<(), Error> {
         let bytes = part.sectors as usize * 512;
-        if dma
-            && let Some(bus_master) = &mut self.bus_master
-            && bus_master.prepare(data as usize, bytes, part.write)
-        {
-            match self.registers.transfer_dma(part, bus_master) {
-                Err(Error::TimedOut) => {
-                    crate::log!("ide: no bus-master DMA on channel {}, using the data port", self.number);
-                    self.bus_master = None;
+        // SAFETY: the caller keeps `data` valid for this call.
+        unsafe {
+            if dma
+                && let Some(bus_master) = &mut self.bus_master
+                && bus_master.prepare(data as usize, bytes, part.write)
+            {
+                match self.registers.transfer_dma(part, bus_master) {
+                    Err(Error::TimedOut) => {
+                        crate::log!("ide: no bus-master DMA on channel {}, using the data port", self.number);
+                        self.bus_master = None;
+                    }
+                    other => return other,
                 }
-                other => return other,
             }
+            // The data port moves words; a buffer at an odd address goes through an aligned one.
+            let mut words = alloc::vec![0u16; bytes / 2];
+            if part.write {
+                data.copy_to_nonoverlapping(words.as_mut_ptr().cast(), bytes);
+            }
+            self.registers.transfer_pio(part, &mut words)?;
+            if !part.write {
+                words.as_ptr().cast::<u8>().copy_to_nonoverlapping(data, bytes);
+            }
+            Ok(())
         }
-        // The data port moves words; a buffer at an odd address goes through an aligned one.
-        let mut words = alloc::vec![0u16; bytes / 2];
-        if part.write {
-            data.copy_to_nonoverlapping(words.as_mut_ptr().cast(), bytes);
-        }
-        self.registers.transfer_pio(part, &mut words)?;
-        if !part.write {
-            words.as_ptr().cast::<u8>().copy_to_nonoverlapping(data, bytes);
-        }
-        Ok(())
     }
 
     /// Sends a command to a CD-ROM drive: bytes read, or the sense data of a command it refused. In the
@@ -166,14 +190,17 @@ impl Channel {
     /// # Safety
     /// As [`transfer`](Self::transfer).
     pub unsafe fn packet(&mut self, drive: u8, cdb: &[u8], data: &mut [u8]) -> Result<usize, PacketError> {
-        match self.registers.packet_in(drive, cdb, data) {
-            Ok(bytes) => Ok(bytes),
-            Err(Error::Device(_)) => {
-                let mut sense = [0; sense::LENGTH];
-                self.registers.sense(drive, &mut sense).map_err(PacketError::Channel)?;
-                Err(PacketError::Refused(sense))
+        // SAFETY: the caller keeps the contract of [`transfer`](Self::transfer).
+        unsafe {
+            match self.registers.packet_in(drive, cdb, data) {
+                Ok(bytes) => Ok(bytes),
+                Err(Error::Device(_)) => {
+                    let mut sense = [0; sense::LENGTH];
+                    self.registers.sense(drive, &mut sense).map_err(PacketError::Channel)?;
+                    Err(PacketError::Refused(sense))
+                }
+                Err(error) => Err(PacketError::Channel(error)),
             }
-            Err(error) => Err(PacketError::Channel(error)),
         }
     }
 
@@ -182,25 +209,29 @@ impl Channel {
     /// # Safety
     /// As [`transfer`](Self::transfer).
     pub unsafe fn flush(&mut self, drive: u8) -> Result<(), Error> {
-        self.registers.flush(drive)
+        // SAFETY: the caller keeps the contract of [`transfer`](Self::transfer).
+        unsafe { self.registers.flush(drive) }
     }
 }
 
 /// Runs the channel's thread.
 unsafe extern "win64" fn work(context: Pvoid) {
     let channel = context.cast::<Channel>();
-    loop {
-        let next = (*channel).queue.lock().pop_front();
-        match next {
-            Some((drive, irp)) => {
-                let irp = irp as *mut Irp;
-                drive::execute(&*drive, &mut *channel, irp);
-                io::IofCompleteRequest(irp, 1);
-            }
-            None if (*channel).ending.load(Ordering::Acquire) => break,
-            None => {
-                let wake = (&raw mut (*channel).wake).cast();
-                ke::KeWaitForSingleObject(wake, EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        loop {
+            let next = (*channel).queue.lock().pop_front();
+            match next {
+                Some((drive, irp)) => {
+                    let irp = irp as *mut Irp;
+                    drive::execute(&*drive, &mut *channel, irp);
+                    io::IofCompleteRequest(irp, 1);
+                }
+                None if (*channel).ending.load(Ordering::Acquire) => break,
+                None => {
+                    let wake = (&raw mut (*channel).wake).cast();
+                    ke::KeWaitForSingleObject(wake, EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+                }
             }
         }
     }

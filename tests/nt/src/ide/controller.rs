@@ -45,12 +45,16 @@ const BUS_MASTER_BYTES: u32 = 16;
 /// # Safety
 /// Called by the I/O manager with the driver object.
 pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
-    fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
+    // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
+    unsafe {
+        fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
+    }
     status::SUCCESS
 }
 
 unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
-    &mut **(*device).device_extension.cast::<*mut Extension>()
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe { &mut **(*device).device_extension.cast::<*mut Extension>() }
 }
 
 /// Returns the place of the channel with this PDO.
@@ -58,60 +62,73 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
 /// # Safety
 /// `pdo` is a PDO of this driver's.
 pub unsafe fn place_of(pdo: *mut DeviceObject) -> Option<Place> {
-    match extension_of(pdo) {
-        Extension::Channel(place) => Some(place.clone()),
-        Extension::Controller(_) => None,
+    // SAFETY: by this function's contract, `pdo` is a PDO of this driver's.
+    unsafe {
+        match extension_of(pdo) {
+            Extension::Channel(place) => Some(place.clone()),
+            Extension::Controller(_) => None,
+        }
     }
 }
 
 unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
-    let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
-        Ok(attached) => attached,
-        Err(status) => return status,
-    };
-    let controller = Controller { device, lower, channels: Vec::new() };
-    let extension = Box::into_raw(Box::new(Extension::Controller(controller)));
-    fdo::initialized(device, lower, extension, 0)
+    // SAFETY: the caller keeps `driver` and `pdo` valid for this call.
+    unsafe {
+        let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
+            Ok(attached) => attached,
+            Err(status) => return status,
+        };
+        let controller = Controller { device, lower, channels: Vec::new() };
+        let extension = Box::into_raw(Box::new(Extension::Controller(controller)));
+        fdo::initialized(device, lower, extension, 0)
+    }
 }
 
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    match extension_of(device) {
-        Extension::Channel(_) => child::power(irp),
-        Extension::Controller(controller) => fdo::power(controller.lower, irp),
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        match extension_of(device) {
+            Extension::Channel(_) => child::power(irp),
+            Extension::Controller(controller) => fdo::power(controller.lower, irp),
+        }
     }
 }
 
 unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    let controller = match extension_of(device) {
-        Extension::Channel(place) => {
-            // START, REMOVE, surprise removal: the channel stays as long as its controller does.
-            return match child::answer(device, irp, &place.ids) {
-                Some(answered) => answered,
-                None => request_packet::complete(irp, status::SUCCESS, 0),
-            };
-        }
-        Extension::Controller(controller) => controller,
-    };
-    let location = current_stack_location(irp);
-    let lower = controller.lower;
-    match (*location).minor_function {
-        IRP_MN_START_DEVICE => {
-            let mut found = request_packet::forward_and_wait(lower, irp);
-            if status::success(found) && controller.channels.is_empty() {
-                found = start(controller, (*location).parameters.start_device.allocated_resources_translated);
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        let controller = match extension_of(device) {
+            Extension::Channel(place) => {
+                // START, REMOVE, surprise removal: the channel stays as long as its controller does.
+                return match child::answer(device, irp, &place.ids) {
+                    Some(answered) => answered,
+                    None => request_packet::complete(irp, status::SUCCESS, 0),
+                };
             }
-            request_packet::complete(irp, found, 0)
-        }
-        _ if fdo::asks_for_children(irp) => fdo::children(lower, irp, &controller.channels),
-        IRP_MN_REMOVE_DEVICE => {
-            // PnP has removed the channels by now.
-            for channel in controller.channels.drain(..) {
-                drop(Box::from_raw((*channel).device_extension.cast::<*mut Extension>().read()));
-                io::IoDeleteDevice(channel);
+            Extension::Controller(controller) => controller,
+        };
+        let location = current_stack_location(irp);
+        let lower = controller.lower;
+        match (*location).minor_function {
+            IRP_MN_START_DEVICE => {
+                let mut found = request_packet::forward_and_wait(lower, irp);
+                if status::success(found) && controller.channels.is_empty() {
+                    found =
+                        start(controller, (*location).parameters.start_device.allocated_resources_translated);
+                }
+                request_packet::complete(irp, found, 0)
             }
-            fdo::remove::<Extension>(device, lower, irp)
+            _ if fdo::asks_for_children(irp) => fdo::children(lower, irp, &controller.channels),
+            IRP_MN_REMOVE_DEVICE => {
+                // PnP has removed the channels by now.
+                for channel in controller.channels.drain(..) {
+                    drop(Box::from_raw((*channel).device_extension.cast::<*mut Extension>().read()));
+                    io::IoDeleteDevice(channel);
+                }
+                fdo::remove::<Extension>(device, lower, irp)
+            }
+            _ => fdo::pnp(lower, irp),
         }
-        _ => fdo::pnp(lower, irp),
     }
 }
 
@@ -121,23 +138,26 @@ unsafe fn start(controller: &mut Controller, resources: *const CmResourceList) -
         // SAFETY: a port resource has a range.
         d.kind == CM_RESOURCE_TYPE_PORT && unsafe { d.u.generic.length } == BUS_MASTER_BYTES
     };
-    let bus_master = CmResourceList::partials(resources).iter().find(is_bus_master);
-    let bus_master = bus_master.map(|d| d.u.generic.start as u16);
-    for number in 0..2u8 {
-        let place = Place {
-            number,
-            bus_master: bus_master.map(|base| base + u16::from(number) * BUS_MASTER_CHANNEL),
-            ids: ids(number),
-        };
-        let extension = Box::into_raw(Box::new(Extension::Channel(place)));
-        let driver = (*controller.device).driver_object;
-        let Some(pdo) = child::create(driver, FILE_DEVICE_CONTROLLER, extension as usize) else {
-            drop(Box::from_raw(extension));
-            return status::INSUFFICIENT_RESOURCES;
-        };
-        controller.channels.push(pdo);
+    // SAFETY: the caller keeps `resources` valid for this call.
+    unsafe {
+        let bus_master = CmResourceList::partials(resources).iter().find(is_bus_master);
+        let bus_master = bus_master.map(|d| d.u.generic.start as u16);
+        for number in 0..2u8 {
+            let place = Place {
+                number,
+                bus_master: bus_master.map(|base| base + u16::from(number) * BUS_MASTER_CHANNEL),
+                ids: ids(number),
+            };
+            let extension = Box::into_raw(Box::new(Extension::Channel(place)));
+            let driver = (*controller.device).driver_object;
+            let Some(pdo) = child::create(driver, FILE_DEVICE_CONTROLLER, extension as usize) else {
+                drop(Box::from_raw(extension));
+                return status::INSUFFICIENT_RESOURCES;
+            };
+            controller.channels.push(pdo);
+        }
+        status::SUCCESS
     }
-    status::SUCCESS
 }
 
 /// Returns the ids of a channel, which are the same whatever controller it is on.

@@ -24,29 +24,32 @@ impl Registers {
         packet[..length].copy_from_slice(&cdb[..length]);
         let words: [u16; PACKET_BYTES / 2] =
             core::array::from_fn(|n| u16::from_le_bytes([packet[2 * n], packet[2 * n + 1]]));
-        self.select(DEVICE_ONES | drive << 4);
-        let [low, high] = CHUNK.to_le_bytes();
-        outb(self.command + 1, 0);
-        outb(self.command + 4, low);
-        outb(self.command + 5, high);
-        outb(self.command + 7, PACKET);
-        self.wait(status::DATA_REQUEST)?;
-        outsw(self.command, &words);
-        let mut at = 0;
-        loop {
-            // Not busy: either data is offered, or the command is done.
-            self.wait(0)?;
-            if inb(self.command + 7) & status::DATA_REQUEST == 0 {
-                return Ok(at);
+        // SAFETY: by this function's contract, the channel is the caller's alone.
+        unsafe {
+            self.select(DEVICE_ONES | drive << 4);
+            let [low, high] = CHUNK.to_le_bytes();
+            outb(self.command + 1, 0);
+            outb(self.command + 4, low);
+            outb(self.command + 5, high);
+            outb(self.command + 7, PACKET);
+            self.wait(status::DATA_REQUEST)?;
+            outsw(self.command, &words);
+            let mut at = 0;
+            loop {
+                // Not busy: either data is offered, or the command is done.
+                self.wait(0)?;
+                if inb(self.command + 7) & status::DATA_REQUEST == 0 {
+                    return Ok(at);
+                }
+                let offered = usize::from(u16::from_le_bytes([inb(self.command + 4), inb(self.command + 5)]));
+                let mut chunk = alloc::vec![0u16; offered.div_ceil(2)];
+                insw(self.command, &mut chunk);
+                let bytes = chunk.iter().flat_map(|word| word.to_le_bytes()).take(offered);
+                for (to, from) in data[at..].iter_mut().zip(bytes) {
+                    *to = from;
+                }
+                at = data.len().min(at + offered);
             }
-            let offered = usize::from(u16::from_le_bytes([inb(self.command + 4), inb(self.command + 5)]));
-            let mut chunk = alloc::vec![0u16; offered.div_ceil(2)];
-            insw(self.command, &mut chunk);
-            let bytes = chunk.iter().flat_map(|word| word.to_le_bytes()).take(offered);
-            for (to, from) in data[at..].iter_mut().zip(bytes) {
-                *to = from;
-            }
-            at = data.len().min(at + offered);
         }
     }
 
@@ -56,6 +59,7 @@ impl Registers {
     /// As [`packet_in`](Self::packet_in).
     pub unsafe fn sense(&mut self, drive: u8, sense: &mut [u8]) -> Result<usize, Error> {
         let length = sense.len() as u8;
-        self.packet_in(drive, &[REQUEST_SENSE, 0, 0, 0, length, 0], sense)
+        // SAFETY: the caller keeps the contract of [`packet_in`](Self::packet_in).
+        unsafe { self.packet_in(drive, &[REQUEST_SENSE, 0, 0, 0, length, 0], sense) }
     }
 }

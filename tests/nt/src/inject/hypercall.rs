@@ -80,9 +80,12 @@ unsafe extern "C" fn called(number: u64, first: u64, second: u64) -> bool {
         // Giving the processor up cannot fail, and how often it takes place is chance.
         return false;
     }
-    if number == EVENT_CHANNEL_OP && first == EVTCHNOP_SEND {
-        // struct evtchn_send has the port.
-        store::sending((second as *const u32).read_unaligned());
+    // SAFETY: an event channel operation's second argument is the address of its structure.
+    unsafe {
+        if number == EVENT_CHANNEL_OP && first == EVTCHNOP_SEND {
+            // struct evtchn_send has the port.
+            store::sending((second as *const u32).read_unaligned());
+        }
     }
     fails(Kind::Hypercall, format_args!("number={number} first={first:#x}"))
 }
@@ -96,9 +99,13 @@ pub unsafe fn watch(page: usize) {
     if boot::options().inject.is_none() {
         return;
     }
-    let bytes = core::slice::from_raw_parts(page as *const u8, PAGE_SIZE);
-    if bytes.iter().all(|&byte| byte == UNFILLED) {
-        map::protect(page, map::READ_ONLY);
+    // SAFETY: by this function's contract, `page` is a page of an image, executable and read-only, and
+    // nothing runs in the image yet.
+    unsafe {
+        let bytes = core::slice::from_raw_parts(page as *const u8, PAGE_SIZE);
+        if bytes.iter().all(|&byte| byte == UNFILLED) {
+            map::protect(page, map::READ_ONLY);
+        }
     }
 }
 

@@ -34,10 +34,13 @@ pub unsafe fn find(_page: usize) {
     }
     let (Some(frame), Some(port)) = (parameter(STORE_PFN), parameter(STORE_PORT)) else { return };
     // MmCached.
-    let ring = iospace::MmMapIoSpace((frame << 12) as _, 4096, 1) as usize;
-    NEXT.store(((ring + REQUEST_PRODUCER) as *const u32).read_volatile(), Ordering::Relaxed);
-    PORT.store(port as u32, Ordering::Relaxed);
-    RING_PAGE.store(ring, Ordering::Relaxed);
+    // SAFETY: by this function's contract, runs on Xen.
+    unsafe {
+        let ring = iospace::MmMapIoSpace((frame << 12) as _, 4096, 1) as usize;
+        NEXT.store(((ring + REQUEST_PRODUCER) as *const u32).read_volatile(), Ordering::Relaxed);
+        PORT.store(port as u32, Ordering::Relaxed);
+        RING_PAGE.store(ring, Ordering::Relaxed);
+    }
 }
 
 /// Looks at a port that the guest notifies: if it is xenstored's, the new requests are counted, and the one
@@ -50,17 +53,21 @@ pub unsafe fn sending(port: u32) {
     if ring == 0 || port != PORT.load(Ordering::Relaxed) {
         return;
     }
-    let produced = ((ring + REQUEST_PRODUCER) as *const u32).read_volatile();
-    let byte = |index: u32| (ring + (index % RING) as usize) as *mut u8;
-    let word =
-        |index: u32| u32::from_le_bytes([0, 1, 2, 3].map(|n| byte(index.wrapping_add(n)).read_volatile()));
-    let mut next = NEXT.load(Ordering::Relaxed);
-    // A notification without a whole header behind the last request says that something was read.
-    while produced.wrapping_sub(next).cast_signed() >= HEADER as i32 {
-        if fails(Kind::Store, format_args!("type={}", word(next))) {
-            byte(next).write_volatile(UNKNOWN);
+    // SAFETY: by this function's contract, it is called before the notification is made.
+    unsafe {
+        let produced = ((ring + REQUEST_PRODUCER) as *const u32).read_volatile();
+        let byte = |index: u32| (ring + (index % RING) as usize) as *mut u8;
+        let word = |index: u32| {
+            u32::from_le_bytes([0, 1, 2, 3].map(|n| byte(index.wrapping_add(n)).read_volatile()))
+        };
+        let mut next = NEXT.load(Ordering::Relaxed);
+        // A notification without a whole header behind the last request says that something was read.
+        while produced.wrapping_sub(next).cast_signed() >= HEADER as i32 {
+            if fails(Kind::Store, format_args!("type={}", word(next))) {
+                byte(next).write_volatile(UNKNOWN);
+            }
+            next = next.wrapping_add(HEADER).wrapping_add(word(next.wrapping_add(12)));
         }
-        next = next.wrapping_add(HEADER).wrapping_add(word(next.wrapping_add(12)));
+        NEXT.store(next, Ordering::Relaxed);
     }
-    NEXT.store(next, Ordering::Relaxed);
 }

@@ -17,7 +17,10 @@ type CancelRoutine = unsafe extern "win64" fn(device: *mut DeviceObject, irp: *m
 /// # Safety
 /// `level` is writable.
 pub unsafe extern "win64" fn IoAcquireCancelSpinLock(level: *mut Kirql) {
-    *level = ke::KeAcquireSpinLockRaiseToDpc(&raw mut LOCK);
+    // SAFETY: by this function's contract, `level` is writable.
+    unsafe {
+        *level = ke::KeAcquireSpinLockRaiseToDpc(&raw mut LOCK);
+    }
 }
 
 /// `IoReleaseCancelSpinLock`. IRQL `DISPATCH_LEVEL`.
@@ -25,7 +28,10 @@ pub unsafe extern "win64" fn IoAcquireCancelSpinLock(level: *mut Kirql) {
 /// # Safety
 /// The caller holds the lock.
 pub unsafe extern "win64" fn IoReleaseCancelSpinLock(level: Kirql) {
-    ke::KeReleaseSpinLock(&raw mut LOCK, level);
+    // SAFETY: by this function's contract, the caller holds the lock.
+    unsafe {
+        ke::KeReleaseSpinLock(&raw mut LOCK, level);
+    }
 }
 
 /// `IoCancelIrp`: whether the IRP had a cancel routine, which was called. IRQL ≤ `DISPATCH_LEVEL`.
@@ -33,21 +39,24 @@ pub unsafe extern "win64" fn IoReleaseCancelSpinLock(level: Kirql) {
 /// # Safety
 /// `irp` was sent by the caller and not freed.
 pub unsafe extern "win64" fn IoCancelIrp(irp: *mut Irp) -> Boolean {
-    let routine = (*irp).cancel_routine as usize;
-    // The routine releases the lock, and thereby lowers to the level of before.
-    balanced("cancel", routine, || {
-        let mut level = 0;
-        IoAcquireCancelSpinLock(&raw mut level);
-        (*irp).cancel = TRUE;
-        let routine =
-            AtomicPtr::from_ptr(&raw mut (*irp).cancel_routine).swap(core::ptr::null_mut(), Ordering::SeqCst);
-        if routine.is_null() {
-            IoReleaseCancelSpinLock(level);
-            return FALSE;
-        }
-        let device = (*current_stack_location(irp)).device_object;
-        (*irp).cancel_irql = level;
-        core::mem::transmute::<Pvoid, CancelRoutine>(routine)(device, irp);
-        TRUE
-    })
+    // SAFETY: by this function's contract, `irp` was sent by the caller and not freed.
+    unsafe {
+        let routine = (*irp).cancel_routine as usize;
+        // The routine releases the lock, and thereby lowers to the level of before.
+        balanced("cancel", routine, || {
+            let mut level = 0;
+            IoAcquireCancelSpinLock(&raw mut level);
+            (*irp).cancel = TRUE;
+            let routine = AtomicPtr::from_ptr(&raw mut (*irp).cancel_routine)
+                .swap(core::ptr::null_mut(), Ordering::SeqCst);
+            if routine.is_null() {
+                IoReleaseCancelSpinLock(level);
+                return FALSE;
+            }
+            let device = (*current_stack_location(irp)).device_object;
+            (*irp).cancel_irql = level;
+            core::mem::transmute::<Pvoid, CancelRoutine>(routine)(device, irp);
+            TRUE
+        })
+    }
 }

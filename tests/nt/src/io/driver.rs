@@ -48,8 +48,11 @@ pub fn loaded() -> Vec<(String, *mut DriverObject)> {
 
 /// Refuses the majors that a driver does not handle, as their dispatch routine.
 pub unsafe extern "win64" fn invalid_device_request(_device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    (*irp).io_status = IoStatusBlock::new(status::INVALID_DEVICE_REQUEST, 0);
-    IofCompleteRequest(irp, 0);
+    // SAFETY: the caller keeps `irp` valid for this call.
+    unsafe {
+        (*irp).io_status = IoStatusBlock::new(status::INVALID_DEVICE_REQUEST, 0);
+        IofCompleteRequest(irp, 0);
+    }
     status::INVALID_DEVICE_REQUEST
 }
 
@@ -67,43 +70,49 @@ pub fn permanent_string(text: &str) -> UnicodeString {
 unsafe fn create(service: &str, file: Option<&str>) -> *mut DriverObject {
     let driver: *mut DriverObject =
         ob::create_sized(Kind::Driver, size_of::<DriverObject>() + size_of::<DriverExtension>()).cast();
-    let extension: *mut DriverExtension = driver.add(1).cast();
-    (*driver).kind = IO_TYPE_DRIVER;
-    (*driver).size = size_of::<DriverObject>() as i16;
-    (*driver).driver_extension = extension;
-    (*driver).driver_name = permanent_string(&format!("\\Driver\\{service}"));
-    (*driver).hardware_database =
-        Box::leak(Box::new(permanent_string("\\REGISTRY\\MACHINE\\HARDWARE\\DESCRIPTION\\SYSTEM")));
-    (*driver).major_function = [Some(invalid_device_request); IRP_MJ_COUNT];
-    (*extension).driver_object = driver;
-    (*extension).service_key_name = permanent_string(service);
-    DRIVERS.lock().push(Driver {
-        object: driver as usize,
-        name: service.to_string(),
-        file: file.map(ToString::to_string),
-        id: ldr::driver_id(service),
-    });
-    driver
+    // SAFETY: `driver` is a new object with room for its extension behind it.
+    unsafe {
+        let extension: *mut DriverExtension = driver.add(1).cast();
+        (*driver).kind = IO_TYPE_DRIVER;
+        (*driver).size = size_of::<DriverObject>() as i16;
+        (*driver).driver_extension = extension;
+        (*driver).driver_name = permanent_string(&format!("\\Driver\\{service}"));
+        (*driver).hardware_database =
+            Box::leak(Box::new(permanent_string("\\REGISTRY\\MACHINE\\HARDWARE\\DESCRIPTION\\SYSTEM")));
+        (*driver).major_function = [Some(invalid_device_request); IRP_MJ_COUNT];
+        (*extension).driver_object = driver;
+        (*extension).service_key_name = permanent_string(service);
+        DRIVERS.lock().push(Driver {
+            object: driver as usize,
+            name: service.to_string(),
+            file: file.map(ToString::to_string),
+            id: ldr::driver_id(service),
+        });
+        driver
+    }
 }
 
 /// Calls a driver's entry routine; on failure the driver object goes.
 unsafe fn enter(service: &str, driver: *mut DriverObject, entry: DriverInitialize) -> NtStatus {
-    (*driver).driver_init = Some(entry);
-    let mut path =
-        permanent_string(&format!("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\{service}"));
-    let result = balanced("DriverEntry", entry as usize, || entry(driver, &mut path));
-    if status::success(result) {
-        // IoCreateDevice leaves this set; the I/O manager clears it for devices made in DriverEntry.
-        let mut device = (*driver).device_object;
-        while !device.is_null() {
-            (*device).flags &= !DO_DEVICE_INITIALIZING;
-            device = (*device).next_device;
+    // SAFETY: the caller keeps `driver` valid for this call.
+    unsafe {
+        (*driver).driver_init = Some(entry);
+        let mut path =
+            permanent_string(&format!("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\{service}"));
+        let result = balanced("DriverEntry", entry as usize, || entry(driver, &mut path));
+        if status::success(result) {
+            // IoCreateDevice leaves this set; the I/O manager clears it for devices made in DriverEntry.
+            let mut device = (*driver).device_object;
+            while !device.is_null() {
+                (*device).flags &= !DO_DEVICE_INITIALIZING;
+                device = (*device).next_device;
+            }
+            for slot in &mut (*driver).major_function {
+                slot.get_or_insert(invalid_device_request);
+            }
         }
-        for slot in &mut (*driver).major_function {
-            slot.get_or_insert(invalid_device_request);
-        }
+        result
     }
-    result
 }
 
 /// Makes a driver object for a driver that is part of the executive and enters it.
@@ -111,10 +120,13 @@ unsafe fn enter(service: &str, driver: *mut DriverObject, entry: DriverInitializ
 /// # Safety
 /// `entry` is a driver's entry routine.
 pub unsafe fn create_builtin_driver(service: &str, entry: DriverInitialize) -> *mut DriverObject {
-    let driver = create(service, None);
-    let result = enter(service, driver, entry);
-    assert!(status::success(result), "built-in driver {service} failed with {result:#x}");
-    driver
+    // SAFETY: by this function's contract, `entry` is a driver's entry routine.
+    unsafe {
+        let driver = create(service, None);
+        let result = enter(service, driver, entry);
+        assert!(status::success(result), "built-in driver {service} failed with {result:#x}");
+        driver
+    }
 }
 
 /// Loads a service's driver file and enters it. Reports the outcome. A driver that is loaded already is found
@@ -143,24 +155,27 @@ pub unsafe fn load(service: &str) -> Result<*mut DriverObject, NtStatus> {
         report!("load driver={service} status={status:#x} entered=0 {detail}");
         return Err(status);
     }
-    let driver = create(service, Some(&file));
-    let (base, size, entry) =
-        ldr::with_image(&file, |i| (i.base, i.size, i.entry)).expect("the image was loaded");
-    (*driver).driver_start = base as Pvoid;
-    (*driver).driver_size = size as u32;
-    // The entry point of a driver image has DriverEntry's signature.
-    let entry: DriverInitialize = core::mem::transmute(entry);
-    let before = clock::interrupt_time();
-    let result = enter(service, driver, entry);
-    let time = (clock::interrupt_time() - before) / 10;
-    report!("load driver={service} status={result:#x} entered=1 us={time}");
-    work::report(service);
-    if !status::success(result) {
-        forget(driver);
-        return Err(result);
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, at a point where NT would load the driver.
+    unsafe {
+        let driver = create(service, Some(&file));
+        let (base, size, entry) =
+            ldr::with_image(&file, |i| (i.base, i.size, i.entry)).expect("the image was loaded");
+        (*driver).driver_start = base as Pvoid;
+        (*driver).driver_size = size as u32;
+        // The entry point of a driver image has DriverEntry's signature.
+        let entry: DriverInitialize = core::mem::transmute(entry);
+        let before = clock::interrupt_time();
+        let result = enter(service, driver, entry);
+        let time = (clock::interrupt_time() - before) / 10;
+        report!("load driver={service} status={result:#x} entered=1 us={time}");
+        work::report(service);
+        if !status::success(result) {
+            forget(driver);
+            return Err(result);
+        }
+        ldr::discard(&file);
+        Ok(driver)
     }
-    ldr::discard(&file);
-    Ok(driver)
 }
 
 /// Takes a driver object whose entry failed, or that is being unloaded, out of everything and checks that it
@@ -172,54 +187,57 @@ unsafe fn forget(driver: *mut DriverObject) {
         let driver = drivers.remove(at);
         (driver.name, driver.file, driver.id)
     };
-    if !(*driver).device_object.is_null() {
-        let what = super::device::describe((*driver).device_object);
-        violation(
-            Violation::ReferenceLeaked,
-            format_args!("driver={name} device={what} cause=left-at-unload"),
-        );
-    }
-    let extensions: Vec<(usize, usize)> = EXTENSIONS
-        .lock()
-        .range((driver as usize, 0)..=(driver as usize, usize::MAX))
-        .map(|(&k, _)| k)
-        .collect();
-    for key in extensions {
-        if let Some(extension) = EXTENSIONS.lock().remove(&key) {
-            mm::pool::free(extension as Pvoid, None);
-        }
-    }
-    if let Some((start, end)) = file.as_deref().and_then(ldr::range) {
-        let left = if interrupt::connected_within(start, end) {
-            Some("interrupt")
-        } else if bugcheck::callback_within(start, end) {
-            Some("bugcheck-callback")
-        } else if pnp::registered_within(start, end) {
-            Some("pnp-notification")
-        } else if ldr::notify::registered_within(start, end) {
-            Some("load-image-notification")
-        } else if super::reinitialize::is_registered(driver) {
-            Some("reinitialization")
-        } else if super::work_item::allocated_by(id) > 0 {
-            Some("work-item")
-        } else {
-            None
-        };
-        if let Some(what) = left {
+    // SAFETY: the caller keeps `driver` valid for this call.
+    unsafe {
+        if !(*driver).device_object.is_null() {
+            let what = super::device::describe((*driver).device_object);
             violation(
                 Violation::ReferenceLeaked,
-                format_args!("driver={name} object={what} cause=left-at-unload"),
+                format_args!("driver={name} device={what} cause=left-at-unload"),
             );
         }
-    }
-    mm::pool::check_no_leak(id);
-    if ob::pointer_count(driver.cast()) != 1 {
-        let count = ob::pointer_count(driver.cast());
-        violation(Violation::ReferenceLeaked, format_args!("driver={name} object=driver count={count}"));
-    }
-    ob::dereference(driver.cast());
-    if let Some(file) = file {
-        ldr::unload(&file);
+        let extensions: Vec<(usize, usize)> = EXTENSIONS
+            .lock()
+            .range((driver as usize, 0)..=(driver as usize, usize::MAX))
+            .map(|(&k, _)| k)
+            .collect();
+        for key in extensions {
+            if let Some(extension) = EXTENSIONS.lock().remove(&key) {
+                mm::pool::free(extension as Pvoid, None);
+            }
+        }
+        if let Some((start, end)) = file.as_deref().and_then(ldr::range) {
+            let left = if interrupt::connected_within(start, end) {
+                Some("interrupt")
+            } else if bugcheck::callback_within(start, end) {
+                Some("bugcheck-callback")
+            } else if pnp::registered_within(start, end) {
+                Some("pnp-notification")
+            } else if ldr::notify::registered_within(start, end) {
+                Some("load-image-notification")
+            } else if super::reinitialize::is_registered(driver) {
+                Some("reinitialization")
+            } else if super::work_item::allocated_by(id) > 0 {
+                Some("work-item")
+            } else {
+                None
+            };
+            if let Some(what) = left {
+                violation(
+                    Violation::ReferenceLeaked,
+                    format_args!("driver={name} object={what} cause=left-at-unload"),
+                );
+            }
+        }
+        mm::pool::check_no_leak(id);
+        if ob::pointer_count(driver.cast()) != 1 {
+            let count = ob::pointer_count(driver.cast());
+            violation(Violation::ReferenceLeaked, format_args!("driver={name} object=driver count={count}"));
+        }
+        ob::dereference(driver.cast());
+        if let Some(file) = file {
+            ldr::unload(&file);
+        }
     }
 }
 
@@ -229,12 +247,15 @@ unsafe fn forget(driver: *mut DriverObject) {
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`; nothing of the driver runs.
 pub unsafe fn unload(driver: *mut DriverObject) -> bool {
-    let Some(unload) = (*driver).driver_unload else { return false };
-    let name = name_of(driver);
-    balanced("DriverUnload", unload as usize, || unload(driver));
-    forget(driver);
-    crate::log!("unloaded {name}");
-    true
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`; nothing of the driver runs.
+    unsafe {
+        let Some(unload) = (*driver).driver_unload else { return false };
+        let name = name_of(driver);
+        balanced("DriverUnload", unload as usize, || unload(driver));
+        forget(driver);
+        crate::log!("unloaded {name}");
+        true
+    }
 }
 
 /// `IoAllocateDriverObjectExtension`. IRQL ≤ `DISPATCH_LEVEL`.
@@ -247,21 +268,24 @@ pub unsafe extern "win64" fn IoAllocateDriverObjectExtension(
     size: u32,
     extension: *mut Pvoid,
 ) -> NtStatus {
-    *extension = null_mut();
-    let key = (driver as usize, client as usize);
-    if EXTENSIONS.lock().contains_key(&key) {
-        return status::OBJECT_NAME_COLLISION;
+    // SAFETY: by this function's contract, `driver` is a driver object, `extension` writable.
+    unsafe {
+        *extension = null_mut();
+        let key = (driver as usize, client as usize);
+        if EXTENSIONS.lock().contains_key(&key) {
+            return status::OBJECT_NAME_COLLISION;
+        }
+        let memory =
+            mm::pool::allocate(mm::pool::Type::NonPagedNx, size as usize, u32::from_le_bytes(*b"Drve"), 0);
+        if memory.is_null() {
+            return status::INSUFFICIENT_RESOURCES;
+        }
+        // The extension is zeroed, unlike pool.
+        core::ptr::write_bytes(memory.cast::<u8>(), 0, size as usize);
+        EXTENSIONS.lock().insert(key, memory as usize);
+        *extension = memory;
+        status::SUCCESS
     }
-    let memory =
-        mm::pool::allocate(mm::pool::Type::NonPagedNx, size as usize, u32::from_le_bytes(*b"Drve"), 0);
-    if memory.is_null() {
-        return status::INSUFFICIENT_RESOURCES;
-    }
-    // The extension is zeroed, unlike pool.
-    core::ptr::write_bytes(memory.cast::<u8>(), 0, size as usize);
-    EXTENSIONS.lock().insert(key, memory as usize);
-    *extension = memory;
-    status::SUCCESS
 }
 
 /// `IoGetDriverObjectExtension`. IRQL ≤ `DISPATCH_LEVEL`.

@@ -68,10 +68,13 @@ pub unsafe extern "win64" fn IoAllocateErrorLogEntry(object: Pvoid, size: u8) ->
     if entry.is_null() {
         return null_mut();
     }
-    core::ptr::write_bytes(entry.cast::<u8>(), 0, bytes);
-    *entry = Entry { object, size: usize::from(size) };
-    ob::reference(object);
-    entry.add(1).cast()
+    // SAFETY: by this function's contract, `object` is a device or driver object.
+    unsafe {
+        core::ptr::write_bytes(entry.cast::<u8>(), 0, bytes);
+        *entry = Entry { object, size: usize::from(size) };
+        ob::reference(object);
+        entry.add(1).cast()
+    }
 }
 
 /// `IoWriteErrorLogEntry`. IRQL ≤ `DISPATCH_LEVEL`.
@@ -79,33 +82,36 @@ pub unsafe extern "win64" fn IoAllocateErrorLogEntry(object: Pvoid, size: u8) ->
 /// # Safety
 /// `packet` came from [`IoAllocateErrorLogEntry`] and is filled in.
 pub unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket) {
-    let entry = packet.cast::<Entry>().sub(1);
-    let object = (*entry).object;
-    let name = match ob::kind(object) {
-        ob::Kind::Device => driver::name_of((*object.cast::<DeviceObject>()).driver_object),
-        _ => driver::name_of(object.cast()),
-    };
-    let (start, end) = (usize::from((*packet).string_offset), (*entry).size);
-    let strings = if (*packet).number_of_strings > 0 && start < end {
-        let units: alloc::vec::Vec<u16> = (start..end - 1)
-            .step_by(2)
-            .map(|at| packet.byte_add(at).cast::<u16>().read_unaligned())
-            .collect();
-        let parts = units.split(|&unit| unit == 0).take(usize::from((*packet).number_of_strings));
-        parts.map(report::escaped_utf16).collect::<alloc::vec::Vec<_>>().join(",")
-    } else {
-        String::new()
-    };
-    report!(
-        "event driver={name} code={:#x} unique={:#x} strings={strings}",
-        (*packet).error_code,
-        (*packet).unique_error_value
-    );
-    if (*packet).error_code & CUSTOMER != 0 {
-        WRITTEN[usize::from((*packet).error_code as u8)].fetch_add(1, Ordering::Relaxed);
+    // SAFETY: by this function's contract, `packet` came from [`IoAllocateErrorLogEntry`] and is filled in.
+    unsafe {
+        let entry = packet.cast::<Entry>().sub(1);
+        let object = (*entry).object;
+        let name = match ob::kind(object) {
+            ob::Kind::Device => driver::name_of((*object.cast::<DeviceObject>()).driver_object),
+            _ => driver::name_of(object.cast()),
+        };
+        let (start, end) = (usize::from((*packet).string_offset), (*entry).size);
+        let strings = if (*packet).number_of_strings > 0 && start < end {
+            let units: alloc::vec::Vec<u16> = (start..end - 1)
+                .step_by(2)
+                .map(|at| packet.byte_add(at).cast::<u16>().read_unaligned())
+                .collect();
+            let parts = units.split(|&unit| unit == 0).take(usize::from((*packet).number_of_strings));
+            parts.map(report::escaped_utf16).collect::<alloc::vec::Vec<_>>().join(",")
+        } else {
+            String::new()
+        };
+        report!(
+            "event driver={name} code={:#x} unique={:#x} strings={strings}",
+            (*packet).error_code,
+            (*packet).unique_error_value
+        );
+        if (*packet).error_code & CUSTOMER != 0 {
+            WRITTEN[usize::from((*packet).error_code as u8)].fetch_add(1, Ordering::Relaxed);
+        }
+        ob::dereference(object);
+        pool::free(entry.cast(), Some(TAG));
     }
-    ob::dereference(object);
-    pool::free(entry.cast(), Some(TAG));
 }
 
 /// `IoFreeErrorLogEntry`. IRQL ≤ `DISPATCH_LEVEL`.
@@ -113,7 +119,11 @@ pub unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket)
 /// # Safety
 /// `packet` came from [`IoAllocateErrorLogEntry`] and was not written.
 pub unsafe extern "win64" fn IoFreeErrorLogEntry(packet: *mut IoErrorLogPacket) {
-    let entry = packet.cast::<Entry>().sub(1);
-    ob::dereference((*entry).object);
-    pool::free(entry.cast(), Some(TAG));
+    // SAFETY: by this function's contract, `packet` came from [`IoAllocateErrorLogEntry`] and was not
+    // written.
+    unsafe {
+        let entry = packet.cast::<Entry>().sub(1);
+        ob::dereference((*entry).object);
+        pool::free(entry.cast(), Some(TAG));
+    }
 }

@@ -20,36 +20,46 @@ const fn packet_size(stack: i8) -> usize {
 
 /// Address of the stack location of that number, 1 being the lowest.
 unsafe fn location_at(irp: *mut Irp, number: usize) -> *mut IoStackLocation {
-    irp.add(1).cast::<IoStackLocation>().add(number - 1)
+    // SAFETY: the caller keeps `irp` valid for this call.
+    unsafe { irp.add(1).cast::<IoStackLocation>().add(number - 1) }
 }
 
 /// Forgets what a location held. The verifier's mark in place of its major function shows a sender that does
 /// not set it up.
 unsafe fn clear(location: *mut IoStackLocation) {
-    write_bytes(location, 0, 1);
-    (*location).major_function = watch::UNUSED_MAJOR;
+    // SAFETY: the caller keeps `location` valid for this call.
+    unsafe {
+        write_bytes(location, 0, 1);
+        (*location).major_function = watch::UNUSED_MAJOR;
+    }
 }
 
 /// Makes fresh memory an IRP.
 unsafe fn initialize(irp: *mut Irp, size: u16, stack: i8) {
-    write_bytes(irp.cast::<u8>(), 0, usize::from(size));
-    (*irp).kind = IO_TYPE_IRP;
-    (*irp).size = size;
-    (*irp).stack_count = stack;
-    (*irp).current_location = stack + 1;
-    (*irp).current_stack_location = location_at(irp, stack as usize + 1);
-    ListEntry::init(&raw mut (*irp).thread_list_entry);
-    for number in 1..=stack as usize {
-        clear(location_at(irp, number));
+    // SAFETY: the caller keeps `irp` valid for this call.
+    unsafe {
+        write_bytes(irp.cast::<u8>(), 0, usize::from(size));
+        (*irp).kind = IO_TYPE_IRP;
+        (*irp).size = size;
+        (*irp).stack_count = stack;
+        (*irp).current_location = stack + 1;
+        (*irp).current_stack_location = location_at(irp, stack as usize + 1);
+        ListEntry::init(&raw mut (*irp).thread_list_entry);
+        for number in 1..=stack as usize {
+            clear(location_at(irp, number));
+        }
     }
 }
 
 unsafe fn allocate(stack: i8, driver: usize) -> *mut Irp {
     let size = packet_size(stack);
     let irp: *mut Irp = pool::allocate(pool::Type::NonPaged, size, POOL_TAG, 0).cast();
-    if !irp.is_null() {
-        initialize(irp, size as u16, stack);
-        watch::allocated(irp, stack, driver);
+    // SAFETY: `irp` is new and has room for `stack` locations.
+    unsafe {
+        if !irp.is_null() {
+            initialize(irp, size as u16, stack);
+            watch::allocated(irp, stack, driver);
+        }
     }
     irp
 }
@@ -65,7 +75,10 @@ pub extern "win64" fn IoAllocateIrp(stack: i8, _charge_quota: Boolean) -> *mut I
 /// # Safety
 /// `irp` has `size` writable bytes, enough for `stack` locations.
 pub unsafe extern "win64" fn IoInitializeIrp(irp: *mut Irp, size: u16, stack: i8) {
-    initialize(irp, size, stack);
+    // SAFETY: by this function's contract, `irp` has `size` writable bytes, enough for `stack` locations.
+    unsafe {
+        initialize(irp, size, stack);
+    }
     watch::allocated(irp, stack, 0);
 }
 
@@ -74,11 +87,14 @@ pub unsafe extern "win64" fn IoInitializeIrp(irp: *mut Irp, size: u16, stack: i8
 /// # Safety
 /// `irp` was allocated by [`IoAllocateIrp`] and is the caller's.
 pub unsafe extern "win64" fn IoReuseIrp(irp: *mut Irp, status: NtStatus) {
-    let (size, stack, flags) = ((*irp).size, (*irp).stack_count, (*irp).allocation_flags);
-    initialize(irp, size, stack);
-    (*irp).allocation_flags = flags;
-    (*irp).io_status.status = status;
-    watch::reused(irp);
+    // SAFETY: by this function's contract, `irp` was allocated by [`IoAllocateIrp`] and is the caller's.
+    unsafe {
+        let (size, stack, flags) = ((*irp).size, (*irp).stack_count, (*irp).allocation_flags);
+        initialize(irp, size, stack);
+        (*irp).allocation_flags = flags;
+        (*irp).io_status.status = status;
+        watch::reused(irp);
+    }
 }
 
 /// `IoFreeIrp`. IRQL ≤ `DISPATCH_LEVEL`.
@@ -87,7 +103,10 @@ pub unsafe extern "win64" fn IoReuseIrp(irp: *mut Irp, status: NtStatus) {
 /// `irp` came from [`IoAllocateIrp`] and is not used any more.
 pub unsafe extern "win64" fn IoFreeIrp(irp: *mut Irp) {
     watch::freed(irp);
-    pool::free(irp.cast(), Some(POOL_TAG));
+    // SAFETY: by this function's contract, `irp` came from [`IoAllocateIrp`] and is not used any more.
+    unsafe {
+        pool::free(irp.cast(), Some(POOL_TAG));
+    }
 }
 
 /// Sends an IRP to a device: `IofCallDriver`. IRQL as the major function says, ≤ `DISPATCH_LEVEL`.
@@ -95,19 +114,23 @@ pub unsafe extern "win64" fn IoFreeIrp(irp: *mut Irp) {
 /// # Safety
 /// `irp` is the caller's, its next location set up; `device` is a device object.
 pub unsafe extern "win64" fn IofCallDriver(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    (*irp).current_location -= 1;
-    (*irp).current_stack_location = (*irp).current_stack_location.sub(1);
-    let location = (*irp).current_stack_location;
-    let sent = watch::sending(irp, device);
-    (*location).device_object = device;
-    let driver = (*device).driver_object;
-    let dispatch = (*driver).major_function[usize::from((*location).major_function)];
-    let dispatch = dispatch.unwrap_or(driver::invalid_device_request);
-    let name = driver::name_of(driver);
-    let routine = dispatch as usize;
-    let result = balanced("dispatch", routine, || dispatch(device, irp));
-    watch::returned(sent, &name, routine, result);
-    result
+    // SAFETY: by this function's contract, `irp` is the caller's, its next location set up; `device` is a
+    // device object.
+    unsafe {
+        (*irp).current_location -= 1;
+        (*irp).current_stack_location = (*irp).current_stack_location.sub(1);
+        let location = (*irp).current_stack_location;
+        let sent = watch::sending(irp, device);
+        (*location).device_object = device;
+        let driver = (*device).driver_object;
+        let dispatch = (*driver).major_function[usize::from((*location).major_function)];
+        let dispatch = dispatch.unwrap_or(driver::invalid_device_request);
+        let name = driver::name_of(driver);
+        let routine = dispatch as usize;
+        let result = balanced("dispatch", routine, || dispatch(device, irp));
+        watch::returned(sent, &name, routine, result);
+        result
+    }
 }
 
 /// Completes an IRP: `IofCompleteRequest`. IRQL ≤ `DISPATCH_LEVEL`.
@@ -115,81 +138,88 @@ pub unsafe extern "win64" fn IofCallDriver(device: *mut DeviceObject, irp: *mut 
 /// # Safety
 /// `irp` is the caller's and is not touched by it afterwards.
 pub unsafe extern "win64" fn IofCompleteRequest(irp: *mut Irp, _boost: i8) {
-    watch::completing(irp);
-    // From the location of the one that completes upwards. A routine found in a location belongs to the
-    // driver of the location above it.
-    while (*irp).current_location <= (*irp).stack_count {
-        let location = (*irp).current_stack_location;
-        let (control, routine, context) =
-            ((*location).control, (*location).completion_routine, (*location).context);
-        let pending = control & SL_PENDING_RETURNED;
-        (*irp).pending_returned = Boolean::from(pending != 0);
-        watch::passing(irp, (*irp).current_location, pending != 0);
-        clear(location);
-        (*irp).current_location += 1;
-        (*irp).current_stack_location = location.add(1);
-        let above = (*irp).current_location <= (*irp).stack_count;
-        let status = (*irp).io_status.status;
-        let wanted = if (*irp).cancel != FALSE && control & SL_INVOKE_ON_CANCEL != 0 {
-            true
-        } else if status::success(status) {
-            control & SL_INVOKE_ON_SUCCESS != 0
-        } else {
-            control & SL_INVOKE_ON_ERROR != 0
-        };
-        match routine.filter(|_| wanted) {
-            Some(routine) => {
-                let device = if above { (*(*irp).current_stack_location).device_object } else { null_mut() };
-                // A routine that keeps the IRP may free it or send it on before it returns.
-                watch::kept(irp);
-                let verdict = balanced("completion", routine as usize, || routine(device, irp, context));
-                if verdict == status::MORE_PROCESSING_REQUIRED {
-                    return;
+    // SAFETY: by this function's contract, `irp` is the caller's and is not touched by it afterwards.
+    unsafe {
+        watch::completing(irp);
+        // From the location of the one that completes upwards. A routine found in a location belongs to the
+        // driver of the location above it.
+        while (*irp).current_location <= (*irp).stack_count {
+            let location = (*irp).current_stack_location;
+            let (control, routine, context) =
+                ((*location).control, (*location).completion_routine, (*location).context);
+            let pending = control & SL_PENDING_RETURNED;
+            (*irp).pending_returned = Boolean::from(pending != 0);
+            watch::passing(irp, (*irp).current_location, pending != 0);
+            clear(location);
+            (*irp).current_location += 1;
+            (*irp).current_stack_location = location.add(1);
+            let above = (*irp).current_location <= (*irp).stack_count;
+            let status = (*irp).io_status.status;
+            let wanted = if (*irp).cancel != FALSE && control & SL_INVOKE_ON_CANCEL != 0 {
+                true
+            } else if status::success(status) {
+                control & SL_INVOKE_ON_SUCCESS != 0
+            } else {
+                control & SL_INVOKE_ON_ERROR != 0
+            };
+            match routine.filter(|_| wanted) {
+                Some(routine) => {
+                    let device =
+                        if above { (*(*irp).current_stack_location).device_object } else { null_mut() };
+                    // A routine that keeps the IRP may free it or send it on before it returns.
+                    watch::kept(irp);
+                    let verdict = balanced("completion", routine as usize, || routine(device, irp, context));
+                    if verdict == status::MORE_PROCESSING_REQUIRED {
+                        return;
+                    }
+                    watch::carried(irp, routine as usize);
                 }
-                watch::carried(irp, routine as usize);
+                None if (*irp).pending_returned != FALSE && above => mark_irp_pending(irp),
+                None => {}
             }
-            None if (*irp).pending_returned != FALSE && above => mark_irp_pending(irp),
-            None => {}
         }
+        watch::completed(irp);
+        finish(irp);
     }
-    watch::completed(irp);
-    finish(irp);
 }
 
 /// Finishes an IRP that the I/O manager built, once completed: copies the output, frees the buffers, tells
 /// the waiter, frees the IRP.
 unsafe fn finish(irp: *mut Irp) {
-    let status = (*irp).io_status;
-    if (*irp).flags & IRP_BUFFERED_IO != 0 {
-        // Warnings return data too, errors do not (NT_ERROR is severity 3).
-        let error = (status.status as u32) >> 30 == 3;
-        if (*irp).flags & IRP_INPUT_OPERATION != 0 && !error {
-            core::ptr::copy_nonoverlapping(
-                (*irp).system_buffer.cast::<u8>(),
-                (*irp).user_buffer.cast(),
-                status.information,
-            );
+    // SAFETY: the caller keeps `irp` valid for this call.
+    unsafe {
+        let status = (*irp).io_status;
+        if (*irp).flags & IRP_BUFFERED_IO != 0 {
+            // Warnings return data too, errors do not (NT_ERROR is severity 3).
+            let error = (status.status as u32) >> 30 == 3;
+            if (*irp).flags & IRP_INPUT_OPERATION != 0 && !error {
+                core::ptr::copy_nonoverlapping(
+                    (*irp).system_buffer.cast::<u8>(),
+                    (*irp).user_buffer.cast(),
+                    status.information,
+                );
+            }
+            if (*irp).flags & IRP_DEALLOCATE_BUFFER != 0 {
+                pool::free((*irp).system_buffer, Some(BUFFER_TAG));
+            }
         }
-        if (*irp).flags & IRP_DEALLOCATE_BUFFER != 0 {
-            pool::free((*irp).system_buffer, Some(BUFFER_TAG));
+        let mut mdl = (*irp).mdl_address;
+        while !mdl.is_null() {
+            let next = (*mdl).next;
+            if (*mdl).mdl_flags & MDL_PAGES_LOCKED != 0 {
+                MmUnlockPages(mdl);
+            }
+            IoFreeMdl(mdl);
+            mdl = next;
         }
-    }
-    let mut mdl = (*irp).mdl_address;
-    while !mdl.is_null() {
-        let next = (*mdl).next;
-        if (*mdl).mdl_flags & MDL_PAGES_LOCKED != 0 {
-            MmUnlockPages(mdl);
+        if !(*irp).user_iosb.is_null() {
+            *(*irp).user_iosb = status;
         }
-        IoFreeMdl(mdl);
-        mdl = next;
-    }
-    if !(*irp).user_iosb.is_null() {
-        *(*irp).user_iosb = status;
-    }
-    let event = (*irp).user_event;
-    IoFreeIrp(irp);
-    if !event.is_null() {
-        crate::ke::KeSetEvent(event, 0, FALSE);
+        let event = (*irp).user_event;
+        IoFreeIrp(irp);
+        if !event.is_null() {
+            crate::ke::KeSetEvent(event, 0, FALSE);
+        }
     }
 }
 
@@ -204,18 +234,24 @@ unsafe fn attach_buffered(irp: *mut Irp, input: &[u8], output: Pvoid, size: usiz
     if buffer.is_null() {
         return false;
     }
-    core::ptr::copy_nonoverlapping(input.as_ptr(), buffer.cast(), input.len());
-    (*irp).system_buffer = buffer;
-    (*irp).user_buffer = output;
-    (*irp).flags |= IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER;
-    if read_back {
-        (*irp).flags |= IRP_INPUT_OPERATION;
+    // SAFETY: the caller keeps `irp` and `output` valid for this call.
+    unsafe {
+        core::ptr::copy_nonoverlapping(input.as_ptr(), buffer.cast(), input.len());
+        (*irp).system_buffer = buffer;
+        (*irp).user_buffer = output;
+        (*irp).flags |= IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER;
+        if read_back {
+            (*irp).flags |= IRP_INPUT_OPERATION;
+        }
     }
     true
 }
 
 unsafe fn bytes<'a>(pointer: Pvoid, length: u32) -> &'a [u8] {
-    if pointer.is_null() { &[] } else { core::slice::from_raw_parts(pointer.cast(), length as usize) }
+    // SAFETY: the caller keeps `pointer` valid for this call.
+    unsafe {
+        if pointer.is_null() { &[] } else { core::slice::from_raw_parts(pointer.cast(), length as usize) }
+    }
 }
 
 /// `IoBuildDeviceIoControlRequest`. IRQL `PASSIVE_LEVEL`.
@@ -233,59 +269,75 @@ pub unsafe extern "win64" fn IoBuildDeviceIoControlRequest(
     event: *mut Kevent,
     iosb: *mut IoStatusBlock,
 ) -> *mut Irp {
-    let irp = allocate((*device).stack_size, gate::caller());
-    if irp.is_null() {
-        return irp;
+    // SAFETY: by this function's contract, the buffers, the event and the status block stay valid until the
+    // IRP is completed.
+    unsafe {
+        let irp = allocate((*device).stack_size, gate::caller());
+        if irp.is_null() {
+            return irp;
+        }
+        let location = next_stack_location(irp);
+        (*location).major_function =
+            if internal != FALSE { IRP_MJ_INTERNAL_DEVICE_CONTROL } else { IRP_MJ_DEVICE_CONTROL };
+        (*location).parameters.device_io_control = DeviceIoControl {
+            output_buffer_length: output_length,
+            output_pad: 0,
+            input_buffer_length: input_length,
+            input_pad: 0,
+            io_control_code: code,
+            code_pad: 0,
+            type3_input_buffer: null_mut(),
+        };
+        let ok = match code & 3 {
+            METHOD_BUFFERED => {
+                let size = input_length.max(output_length) as usize;
+                size == 0 || attach_buffered(irp, bytes(input, input_length), output, size, !output.is_null())
+            }
+            METHOD_NEITHER => {
+                (*location).parameters.device_io_control.type3_input_buffer = input;
+                (*irp).user_buffer = output;
+                true
+            }
+            _ => {
+                let ok = input.is_null()
+                    || attach_buffered(
+                        irp,
+                        bytes(input, input_length),
+                        null_mut(),
+                        input_length as usize,
+                        false,
+                    );
+                ok && (output.is_null() || attach_direct(irp, output, output_length))
+            }
+        };
+        if !ok {
+            IoFreeIrp(irp);
+            return null_mut();
+        }
+        hand_over(irp, event, iosb);
+        irp
     }
-    let location = next_stack_location(irp);
-    (*location).major_function =
-        if internal != FALSE { IRP_MJ_INTERNAL_DEVICE_CONTROL } else { IRP_MJ_DEVICE_CONTROL };
-    (*location).parameters.device_io_control = DeviceIoControl {
-        output_buffer_length: output_length,
-        output_pad: 0,
-        input_buffer_length: input_length,
-        input_pad: 0,
-        io_control_code: code,
-        code_pad: 0,
-        type3_input_buffer: null_mut(),
-    };
-    let ok = match code & 3 {
-        METHOD_BUFFERED => {
-            let size = input_length.max(output_length) as usize;
-            size == 0 || attach_buffered(irp, bytes(input, input_length), output, size, !output.is_null())
-        }
-        METHOD_NEITHER => {
-            (*location).parameters.device_io_control.type3_input_buffer = input;
-            (*irp).user_buffer = output;
-            true
-        }
-        _ => {
-            let ok = input.is_null()
-                || attach_buffered(irp, bytes(input, input_length), null_mut(), input_length as usize, false);
-            ok && (output.is_null() || attach_direct(irp, output, output_length))
-        }
-    };
-    if !ok {
-        IoFreeIrp(irp);
-        return null_mut();
-    }
-    hand_over(irp, event, iosb);
-    irp
 }
 
 unsafe fn attach_direct(irp: *mut Irp, buffer: Pvoid, length: u32) -> bool {
-    let mdl = crate::mm::IoAllocateMdl(buffer, length, FALSE, FALSE, irp);
-    if mdl.is_null() {
-        return false;
+    // SAFETY: the caller keeps `irp` and `buffer` valid for this call.
+    unsafe {
+        let mdl = crate::mm::IoAllocateMdl(buffer, length, FALSE, FALSE, irp);
+        if mdl.is_null() {
+            return false;
+        }
+        crate::mm::MmProbeAndLockPages(mdl, KERNEL_MODE, 0);
+        true
     }
-    crate::mm::MmProbeAndLockPages(mdl, KERNEL_MODE, 0);
-    true
 }
 
 unsafe fn hand_over(irp: *mut Irp, event: *mut Kevent, iosb: *mut IoStatusBlock) {
-    (*irp).user_event = event;
-    (*irp).user_iosb = iosb;
-    (*irp).thread = thread::current().cast();
+    // SAFETY: the caller keeps `irp`, `event` and `iosb` valid for this call.
+    unsafe {
+        (*irp).user_event = event;
+        (*irp).user_iosb = iosb;
+        (*irp).thread = thread::current().cast();
+    }
 }
 
 /// `IoBuildSynchronousFsdRequest`: read, write, flush, shutdown or PnP. IRQL `PASSIVE_LEVEL`.
@@ -301,11 +353,14 @@ pub unsafe extern "win64" fn IoBuildSynchronousFsdRequest(
     event: *mut Kevent,
     iosb: *mut IoStatusBlock,
 ) -> *mut Irp {
-    let irp = IoBuildAsynchronousFsdRequest(major, device, buffer, length, offset, iosb);
-    if !irp.is_null() {
-        hand_over(irp, event, iosb);
+    // SAFETY: the caller keeps the contract of [`IoBuildDeviceIoControlRequest`].
+    unsafe {
+        let irp = IoBuildAsynchronousFsdRequest(major, device, buffer, length, offset, iosb);
+        if !irp.is_null() {
+            hand_over(irp, event, iosb);
+        }
+        irp
     }
-    irp
 }
 
 /// `IoBuildAsynchronousFsdRequest`. IRQL ≤ `APC_LEVEL`. Its caller must free the IRP in a completion routine.
@@ -320,39 +375,42 @@ pub unsafe extern "win64" fn IoBuildAsynchronousFsdRequest(
     offset: *const LargeInteger,
     iosb: *mut IoStatusBlock,
 ) -> *mut Irp {
-    let irp = allocate((*device).stack_size, gate::caller());
-    if irp.is_null() {
-        return irp;
-    }
-    let major = major as u8;
-    let location = next_stack_location(irp);
-    (*location).major_function = major;
-    let (reading, writing) = (major == IRP_MJ_READ, major == IRP_MJ_WRITE);
-    if reading || writing {
-        let flags = (*device).flags;
-        let ok = if flags & DO_BUFFERED_IO != 0 {
-            let input = if writing { bytes(buffer, length) } else { &[] };
-            attach_buffered(irp, input, buffer, length as usize, reading)
-        } else if flags & DO_DIRECT_IO != 0 {
-            attach_direct(irp, buffer, length)
-        } else {
-            (*irp).user_buffer = buffer;
-            true
-        };
-        if !ok {
-            IoFreeIrp(irp);
-            return null_mut();
+    // SAFETY: the caller keeps the contract of [`IoBuildDeviceIoControlRequest`].
+    unsafe {
+        let irp = allocate((*device).stack_size, gate::caller());
+        if irp.is_null() {
+            return irp;
         }
-        (*location).parameters.read = ReadWrite {
-            length,
-            length_pad: 0,
-            key: 0,
-            key_pad: 0,
-            byte_offset: if offset.is_null() { 0 } else { *offset },
-        };
+        let major = major as u8;
+        let location = next_stack_location(irp);
+        (*location).major_function = major;
+        let (reading, writing) = (major == IRP_MJ_READ, major == IRP_MJ_WRITE);
+        if reading || writing {
+            let flags = (*device).flags;
+            let ok = if flags & DO_BUFFERED_IO != 0 {
+                let input = if writing { bytes(buffer, length) } else { &[] };
+                attach_buffered(irp, input, buffer, length as usize, reading)
+            } else if flags & DO_DIRECT_IO != 0 {
+                attach_direct(irp, buffer, length)
+            } else {
+                (*irp).user_buffer = buffer;
+                true
+            };
+            if !ok {
+                IoFreeIrp(irp);
+                return null_mut();
+            }
+            (*location).parameters.read = ReadWrite {
+                length,
+                length_pad: 0,
+                key: 0,
+                key_pad: 0,
+                byte_offset: if offset.is_null() { 0 } else { *offset },
+            };
+        }
+        (*irp).user_iosb = iosb;
+        irp
     }
-    (*irp).user_iosb = iosb;
-    irp
 }
 
 /// A request of the executive's own, sent to a device's stack and waited for. IRQL `PASSIVE_LEVEL`.
@@ -387,37 +445,41 @@ impl Request {
     /// # Safety
     /// `device` is a device object; the parameters are valid for the request.
     pub unsafe fn send(&self, device: *mut DeviceObject) -> (IoStatusBlock, bool) {
-        let top = super::device::top_of(device);
-        let irp = allocate((*top).stack_size, 0);
-        assert!(!irp.is_null(), "out of memory for an IRP");
-        (*irp).io_status = IoStatusBlock::new(self.status, self.information);
-        (*irp).thread = thread::current().cast();
-        let location = next_stack_location(irp);
-        (*location).major_function = self.major;
-        (*location).minor_function = self.minor;
-        (*location).parameters = self.parameters;
-        (*location).file_object = self.file;
-        let mut done = Kevent::unsignaled();
-        done.init();
-        set_completion_routine(irp, signal_and_keep, (&raw mut done).cast());
-        let level = self.major == IRP_MJ_POWER && (*top).flags & DO_POWER_PAGABLE == 0;
-        let before = level.then(|| crate::ke::irql::raise(DISPATCH_LEVEL));
-        let answer = IofCallDriver(top, irp);
-        if let Some(before) = before {
-            crate::ke::irql::lower(before);
+        // SAFETY: by this function's contract, `device` is a device object; the parameters are valid for
+        // the request.
+        unsafe {
+            let top = super::device::top_of(device);
+            let irp = allocate((*top).stack_size, 0);
+            assert!(!irp.is_null(), "out of memory for an IRP");
+            (*irp).io_status = IoStatusBlock::new(self.status, self.information);
+            (*irp).thread = thread::current().cast();
+            let location = next_stack_location(irp);
+            (*location).major_function = self.major;
+            (*location).minor_function = self.minor;
+            (*location).parameters = self.parameters;
+            (*location).file_object = self.file;
+            let mut done = Kevent::unsignaled();
+            done.init();
+            set_completion_routine(irp, signal_and_keep, (&raw mut done).cast());
+            let level = self.major == IRP_MJ_POWER && (*top).flags & DO_POWER_PAGABLE == 0;
+            let before = level.then(|| crate::ke::irql::raise(DISPATCH_LEVEL));
+            let answer = IofCallDriver(top, irp);
+            if let Some(before) = before {
+                crate::ke::irql::lower(before);
+            }
+            if answer == status::PENDING {
+                crate::ke::KeWaitForSingleObject(
+                    (&raw mut done).cast(),
+                    EXECUTIVE,
+                    KERNEL_MODE,
+                    FALSE,
+                    core::ptr::null(),
+                );
+            }
+            let result = ((*irp).io_status, watch::reached_bottom(irp));
+            IoFreeIrp(irp);
+            result
         }
-        if answer == status::PENDING {
-            crate::ke::KeWaitForSingleObject(
-                (&raw mut done).cast(),
-                EXECUTIVE,
-                KERNEL_MODE,
-                FALSE,
-                core::ptr::null(),
-            );
-        }
-        let result = ((*irp).io_status, watch::reached_bottom(irp));
-        IoFreeIrp(irp);
-        result
     }
 }
 
@@ -426,6 +488,9 @@ unsafe extern "win64" fn signal_and_keep(
     _irp: *mut Irp,
     context: Pvoid,
 ) -> NtStatus {
-    crate::ke::KeSetEvent(context.cast(), 0, FALSE);
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        crate::ke::KeSetEvent(context.cast(), 0, FALSE);
+    }
     status::MORE_PROCESSING_REQUIRED
 }

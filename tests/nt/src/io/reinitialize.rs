@@ -51,12 +51,15 @@ pub fn is_registered(driver: *mut DriverObject) -> bool {
 
 /// Calls what was registered; a routine may register itself again and is then called again.
 unsafe fn run(queue: &Lock<VecDeque<Registration>>) {
-    loop {
-        let next = queue.lock().pop_front();
-        let Some(Registration { driver, routine, context }) = next else { break };
-        let extension = (*driver).driver_extension;
-        (*extension).count += 1;
-        balanced("reinitialize", routine as usize, || routine(driver, context, (*extension).count));
+    // SAFETY: the driver registered the routine, to be called with its driver object and context.
+    unsafe {
+        loop {
+            let next = queue.lock().pop_front();
+            let Some(Registration { driver, routine, context }) = next else { break };
+            let extension = (*driver).driver_extension;
+            (*extension).count += 1;
+            balanced("reinitialize", routine as usize, || routine(driver, context, (*extension).count));
+        }
     }
 }
 
@@ -65,7 +68,10 @@ unsafe fn run(queue: &Lock<VecDeque<Registration>>) {
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
 pub unsafe fn boot_devices_up() {
-    run(&BOOT);
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once.
+    unsafe {
+        run(&BOOT);
+    }
 }
 
 /// Calls the other routines: all drivers were started.
@@ -73,5 +79,8 @@ pub unsafe fn boot_devices_up() {
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
 pub unsafe fn drivers_started() {
-    run(&SYSTEM);
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once.
+    unsafe {
+        run(&SYSTEM);
+    }
 }

@@ -23,9 +23,12 @@ pub unsafe extern "win64" fn IoInitializeRemoveLockEx(
     _high_watermark: u32,
     _size: u32,
 ) {
-    (*lock).removed = FALSE;
-    (*lock).io_count = 1;
-    KeInitializeEvent(&raw mut (*lock).remove_event, u32::from(SYNCHRONIZATION_EVENT), FALSE);
+    // SAFETY: by this function's contract, `lock` is writable and not in use.
+    unsafe {
+        (*lock).removed = FALSE;
+        (*lock).io_count = 1;
+        KeInitializeEvent(&raw mut (*lock).remove_event, u32::from(SYNCHRONIZATION_EVENT), FALSE);
+    }
     LOCKS.lock().insert(lock as usize, alloc::vec::Vec::new());
 }
 
@@ -45,10 +48,13 @@ pub unsafe extern "win64" fn IoAcquireRemoveLockEx(
         drop(locks);
         violation(Violation::RemoveLockLeaked, format_args!("lock={lock:p} cause=not-initialized"));
     };
-    if (*lock).removed != FALSE {
-        return status::DELETE_PENDING;
+    // SAFETY: by this function's contract, `lock` is initialized.
+    unsafe {
+        if (*lock).removed != FALSE {
+            return status::DELETE_PENDING;
+        }
+        (*lock).io_count += 1;
     }
-    (*lock).io_count += 1;
     tags.push(tag as usize);
     status::SUCCESS
 }
@@ -68,9 +74,12 @@ unsafe fn release(lock: *mut IoRemoveLock, tag: Pvoid) {
         ),
         Some(true) => {}
     }
-    (*lock).io_count -= 1;
-    if (*lock).io_count == 0 {
-        KeSetEvent(&raw mut (*lock).remove_event, 0, FALSE);
+    // SAFETY: the caller keeps `lock` and `tag` valid for this call.
+    unsafe {
+        (*lock).io_count -= 1;
+        if (*lock).io_count == 0 {
+            KeSetEvent(&raw mut (*lock).remove_event, 0, FALSE);
+        }
     }
 }
 
@@ -79,7 +88,10 @@ unsafe fn release(lock: *mut IoRemoveLock, tag: Pvoid) {
 /// # Safety
 /// `lock` was acquired with this tag.
 pub unsafe extern "win64" fn IoReleaseRemoveLockEx(lock: *mut IoRemoveLock, tag: Pvoid, _size: u32) {
-    release(lock, tag);
+    // SAFETY: by this function's contract, `lock` was acquired with this tag.
+    unsafe {
+        release(lock, tag);
+    }
 }
 
 /// `IoReleaseRemoveLockAndWaitEx`: refuses new holders and waits for the last. IRQL `PASSIVE_LEVEL`.
@@ -87,14 +99,17 @@ pub unsafe extern "win64" fn IoReleaseRemoveLockEx(lock: *mut IoRemoveLock, tag:
 /// # Safety
 /// `lock` was acquired with this tag.
 pub unsafe extern "win64" fn IoReleaseRemoveLockAndWaitEx(lock: *mut IoRemoveLock, tag: Pvoid, _size: u32) {
-    (*lock).removed = TRUE;
-    release(lock, tag);
-    (*lock).io_count -= 1;
-    if (*lock).io_count > 0 {
-        let timeout = -PATIENCE * 10_000_000;
-        let event = (&raw mut (*lock).remove_event).cast();
-        if KeWaitForSingleObject(event, EXECUTIVE, KERNEL_MODE, FALSE, &timeout) == status::TIMEOUT {
-            leaked(lock as usize, "never-released");
+    // SAFETY: by this function's contract, `lock` was acquired with this tag.
+    unsafe {
+        (*lock).removed = TRUE;
+        release(lock, tag);
+        (*lock).io_count -= 1;
+        if (*lock).io_count > 0 {
+            let timeout = -PATIENCE * 10_000_000;
+            let event = (&raw mut (*lock).remove_event).cast();
+            if KeWaitForSingleObject(event, EXECUTIVE, KERNEL_MODE, FALSE, &timeout) == status::TIMEOUT {
+                leaked(lock as usize, "never-released");
+            }
         }
     }
 }

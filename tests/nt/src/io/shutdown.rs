@@ -14,7 +14,10 @@ static REGISTERED: Lock<Vec<usize>> = Lock::new(Vec::new());
 /// # Safety
 /// `device` is a device object.
 pub unsafe extern "win64" fn IoRegisterShutdownNotification(device: *mut DeviceObject) -> NtStatus {
-    ob::reference(device.cast());
+    // SAFETY: by this function's contract, `device` is a device object.
+    unsafe {
+        ob::reference(device.cast());
+    }
     REGISTERED.lock().push(device as usize);
     status::SUCCESS
 }
@@ -29,8 +32,11 @@ pub unsafe extern "win64" fn IoUnregisterShutdownNotification(device: *mut Devic
         let at = registered.iter().position(|&other| other == device as usize);
         at.map(|at| registered.remove(at)).is_some()
     };
-    if found {
-        ob::dereference(device.cast());
+    // SAFETY: by this function's contract, `device` is a device object.
+    unsafe {
+        if found {
+            ob::dereference(device.cast());
+        }
     }
 }
 
@@ -39,12 +45,15 @@ pub unsafe extern "win64" fn IoUnregisterShutdownNotification(device: *mut Devic
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once, when the system goes down.
 pub unsafe fn notify() {
-    loop {
-        let device = REGISTERED.lock().pop();
-        let Some(device) = device.map(|device| device as *mut DeviceObject) else { break };
-        let mut request = Request::new(IRP_MJ_SHUTDOWN, 0);
-        request.status = status::SUCCESS;
-        request.send(device);
-        ob::dereference(device.cast());
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once, when the system goes down.
+    unsafe {
+        loop {
+            let device = REGISTERED.lock().pop();
+            let Some(device) = device.map(|device| device as *mut DeviceObject) else { break };
+            let mut request = Request::new(IRP_MJ_SHUTDOWN, 0);
+            request.status = status::SUCCESS;
+            request.send(device);
+            ob::dereference(device.cast());
+        }
     }
 }

@@ -32,17 +32,20 @@ pub unsafe extern "win64" fn IoAllocateWorkItem(device: *mut DeviceObject) -> *m
 /// # Safety
 /// `item` is not queued and not used any more.
 pub unsafe extern "win64" fn IoFreeWorkItem(item: *mut WorkItem) {
-    if (*item).queued {
-        crate::verifier::violation(
-            crate::verifier::Violation::QueuedObjectFreed,
-            format_args!(
-                "work-item={item:p} driver={} object=work-item",
-                crate::ldr::driver_name((*item).driver)
-            ),
-        );
+    // SAFETY: by this function's contract, `item` is not queued and not used any more.
+    unsafe {
+        if (*item).queued {
+            crate::verifier::violation(
+                crate::verifier::Violation::QueuedObjectFreed,
+                format_args!(
+                    "work-item={item:p} driver={} object=work-item",
+                    crate::ldr::driver_name((*item).driver)
+                ),
+            );
+        }
+        ALLOCATED.lock().retain(|&other| other != item as usize);
+        drop(Box::from_raw(item));
     }
-    ALLOCATED.lock().retain(|&other| other != item as usize);
-    drop(Box::from_raw(item));
 }
 
 /// Returns the number of work items a driver has allocated.
@@ -62,8 +65,11 @@ pub unsafe extern "win64" fn IoQueueWorkItem(
     _queue_type: u32,
     context: Pvoid,
 ) {
-    (*item).queued = true;
-    ob::reference((*item).device.cast());
+    // SAFETY: by this function's contract, `item` stays valid until the routine is called with the context.
+    unsafe {
+        (*item).queued = true;
+        ob::reference((*item).device.cast());
+    }
     worker::queue(Work {
         routine: run,
         context: Box::into_raw(Box::new(Queued { item, routine, context })).cast(),
@@ -77,12 +83,15 @@ struct Queued {
 }
 
 unsafe extern "win64" fn run(queued: Pvoid) {
-    let queued = Box::from_raw(queued.cast::<Queued>());
-    let device = (*queued.item).device;
-    // The routine may free the item.
-    (*queued.item).queued = false;
-    crate::verifier::balanced("work-item", queued.routine as usize, || {
-        (queued.routine)(device, queued.context)
-    });
-    ob::dereference(device.cast());
+    // SAFETY: the caller keeps `queued` valid for this call.
+    unsafe {
+        let queued = Box::from_raw(queued.cast::<Queued>());
+        let device = (*queued.item).device;
+        // The routine may free the item.
+        (*queued.item).queued = false;
+        crate::verifier::balanced("work-item", queued.routine as usize, || {
+            (queued.routine)(device, queued.context)
+        });
+        ob::dereference(device.cast());
+    }
 }

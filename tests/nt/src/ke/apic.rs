@@ -55,16 +55,23 @@ fn apics() -> &'static Apics {
 }
 
 unsafe fn local_read(offset: usize) -> u32 {
-    ((apics().local + offset) as *const u32).read_volatile()
+    // SAFETY: the local APIC's page is mapped, and `offset` is that of a register.
+    unsafe { ((apics().local + offset) as *const u32).read_volatile() }
 }
 
 unsafe fn local_write(offset: usize, value: u32) {
-    ((apics().local + offset) as *mut u32).write_volatile(value);
+    // SAFETY: the local APIC's page is mapped, and `offset` is that of a register.
+    unsafe {
+        ((apics().local + offset) as *mut u32).write_volatile(value);
+    }
 }
 
 unsafe fn io_write(register: u32, value: u32) {
-    (apics().io as *mut u32).write_volatile(register);
-    ((apics().io + 0x10) as *mut u32).write_volatile(value);
+    // SAFETY: the I/O APIC's page is mapped; its index and data registers are at 0 and 10h.
+    unsafe {
+        (apics().io as *mut u32).write_volatile(register);
+        ((apics().io + 0x10) as *mut u32).write_volatile(value);
+    }
 }
 
 /// Masks the 8259s, enables the local APIC, masks every pin of the I/O APIC.
@@ -72,17 +79,20 @@ unsafe fn io_write(register: u32, value: u32) {
 /// # Safety
 /// Called once with interrupts disabled.
 pub unsafe fn init() {
-    port::outb(0x21, 0xFF);
-    port::outb(0xA1, 0xFF);
-    let base = msr::read(msr::APIC_BASE);
-    msr::write(msr::APIC_BASE, base | 1 << 11);
-    let local = mm::MmMapIoSpace((base & 0xF_FFFF_F000) as i64, 4096, MM_NON_CACHED) as usize;
-    let io = mm::MmMapIoSpace(IO_APIC_BASE, 4096, MM_NON_CACHED) as usize;
-    APICS.call_once(|| Apics { local, io });
-    enable_local();
-    FIRST_ID.store(u32::from(id()), Ordering::Relaxed);
-    for pin in 0..PINS {
-        mask(pin);
+    // SAFETY: by this function's contract, it is called once with interrupts disabled.
+    unsafe {
+        port::outb(0x21, 0xFF);
+        port::outb(0xA1, 0xFF);
+        let base = msr::read(msr::APIC_BASE);
+        msr::write(msr::APIC_BASE, base | 1 << 11);
+        let local = mm::MmMapIoSpace((base & 0xF_FFFF_F000) as i64, 4096, MM_NON_CACHED) as usize;
+        let io = mm::MmMapIoSpace(IO_APIC_BASE, 4096, MM_NON_CACHED) as usize;
+        APICS.call_once(|| Apics { local, io });
+        enable_local();
+        FIRST_ID.store(u32::from(id()), Ordering::Relaxed);
+        for pin in 0..PINS {
+            mask(pin);
+        }
     }
 }
 
@@ -91,10 +101,14 @@ pub unsafe fn init() {
 /// # Safety
 /// Called once on each processor with interrupts disabled, the APICs being mapped.
 pub unsafe fn enable_local() {
-    msr::write(msr::APIC_BASE, msr::read(msr::APIC_BASE) | 1 << 11);
-    local_write(LOCAL_SPURIOUS, 1 << 8 | u32::from(SPURIOUS));
-    local_write(LOCAL_LINT0, MASKED);
-    local_write(LOCAL_LINT1, MASKED);
+    // SAFETY: by this function's contract, it is called once on each processor with interrupts disabled, the
+    // APICs being mapped.
+    unsafe {
+        msr::write(msr::APIC_BASE, msr::read(msr::APIC_BASE) | 1 << 11);
+        local_write(LOCAL_SPURIOUS, 1 << 8 | u32::from(SPURIOUS));
+        local_write(LOCAL_LINT0, MASKED);
+        local_write(LOCAL_LINT1, MASKED);
+    }
 }
 
 /// Returns this processor's local APIC id.

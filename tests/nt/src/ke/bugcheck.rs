@@ -47,8 +47,11 @@ static CALLBACKS: Lock<Callbacks> =
     Lock::new(Callbacks { plain: ListEntry::UNLINKED, reason: ListEntry::UNLINKED });
 
 unsafe fn head(list: *mut ListEntry) -> *mut ListEntry {
-    if (*list).flink.is_null() {
-        ListEntry::init(list);
+    // SAFETY: the caller keeps `list` valid for this call.
+    unsafe {
+        if (*list).flink.is_null() {
+            ListEntry::init(list);
+        }
     }
     list
 }
@@ -65,19 +68,22 @@ pub unsafe extern "win64" fn KeRegisterBugCheckCallback(
     component: *const u8,
 ) -> Boolean {
     let mut callbacks = CALLBACKS.lock();
-    if (*record).state != BUFFER_EMPTY {
-        return FALSE;
+    // SAFETY: by this function's contract, `record` was initialized and stays valid until deregistered.
+    unsafe {
+        if (*record).state != BUFFER_EMPTY {
+            return FALSE;
+        }
+        (*record).callback_routine = Some(routine);
+        (*record).buffer = buffer;
+        (*record).length = length;
+        (*record).component = component;
+        (*record).checksum = (routine as usize)
+            .wrapping_add(buffer as usize)
+            .wrapping_add(length as usize)
+            .wrapping_add(component as usize);
+        (*record).state = BUFFER_INSERTED;
+        ListEntry::insert_tail(head(&raw mut callbacks.plain), &raw mut (*record).entry);
     }
-    (*record).callback_routine = Some(routine);
-    (*record).buffer = buffer;
-    (*record).length = length;
-    (*record).component = component;
-    (*record).checksum = (routine as usize)
-        .wrapping_add(buffer as usize)
-        .wrapping_add(length as usize)
-        .wrapping_add(component as usize);
-    (*record).state = BUFFER_INSERTED;
-    ListEntry::insert_tail(head(&raw mut callbacks.plain), &raw mut (*record).entry);
     TRUE
 }
 
@@ -87,11 +93,14 @@ pub unsafe extern "win64" fn KeRegisterBugCheckCallback(
 /// `record` was given to [`KeRegisterBugCheckCallback`].
 pub unsafe extern "win64" fn KeDeregisterBugCheckCallback(record: *mut BugcheckCallbackRecord) -> Boolean {
     let _callbacks = CALLBACKS.lock();
-    if (*record).state != BUFFER_INSERTED {
-        return FALSE;
+    // SAFETY: by this function's contract, `record` was given to [`KeRegisterBugCheckCallback`].
+    unsafe {
+        if (*record).state != BUFFER_INSERTED {
+            return FALSE;
+        }
+        ListEntry::remove(&raw mut (*record).entry);
+        (*record).state = BUFFER_EMPTY;
     }
-    ListEntry::remove(&raw mut (*record).entry);
-    (*record).state = BUFFER_EMPTY;
     TRUE
 }
 
@@ -106,15 +115,19 @@ pub unsafe extern "win64" fn KeRegisterBugCheckReasonCallback(
     component: *const u8,
 ) -> Boolean {
     let mut callbacks = CALLBACKS.lock();
-    if (*record).state != BUFFER_EMPTY {
-        return FALSE;
+    // SAFETY: by this function's contract, `record` was initialized and stays valid until deregistered.
+    unsafe {
+        if (*record).state != BUFFER_EMPTY {
+            return FALSE;
+        }
+        (*record).callback_routine = Some(routine);
+        (*record).reason = reason;
+        (*record).component = component;
+        (*record).checksum =
+            (routine as usize).wrapping_add(reason as usize).wrapping_add(component as usize);
+        (*record).state = BUFFER_INSERTED;
+        ListEntry::insert_tail(head(&raw mut callbacks.reason), &raw mut (*record).entry);
     }
-    (*record).callback_routine = Some(routine);
-    (*record).reason = reason;
-    (*record).component = component;
-    (*record).checksum = (routine as usize).wrapping_add(reason as usize).wrapping_add(component as usize);
-    (*record).state = BUFFER_INSERTED;
-    ListEntry::insert_tail(head(&raw mut callbacks.reason), &raw mut (*record).entry);
     TRUE
 }
 
@@ -126,11 +139,14 @@ pub unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
     record: *mut BugcheckReasonCallbackRecord,
 ) -> Boolean {
     let _callbacks = CALLBACKS.lock();
-    if (*record).state != BUFFER_INSERTED {
-        return FALSE;
+    // SAFETY: by this function's contract, `record` was given to [`KeRegisterBugCheckReasonCallback`].
+    unsafe {
+        if (*record).state != BUFFER_INSERTED {
+            return FALSE;
+        }
+        ListEntry::remove(&raw mut (*record).entry);
+        (*record).state = BUFFER_EMPTY;
     }
-    ListEntry::remove(&raw mut (*record).entry);
-    (*record).state = BUFFER_EMPTY;
     TRUE
 }
 
@@ -164,26 +180,32 @@ pub fn callback_within(start: usize, end: usize) -> bool {
 /// Calls the callbacks as a crash dump would: reason callbacks for secondary data, then the plain ones. Each
 /// record is taken off its list first, so that a callback that crashes is not called again.
 unsafe fn call_callbacks() {
-    loop {
-        let record = {
-            let mut callbacks = CALLBACKS.lock();
-            ListEntry::pop(head(&raw mut callbacks.reason))
-        };
-        let Some(record) = record.map(|entry| entry.cast::<BugcheckReasonCallbackRecord>()) else { break };
-        if (*record).reason == CALLBACK_SECONDARY_DUMP_DATA {
-            secondary_dump_data(record);
+    // SAFETY: a registered record stays valid until it is deregistered, and each is taken off its list
+    // before it is used.
+    unsafe {
+        loop {
+            let record = {
+                let mut callbacks = CALLBACKS.lock();
+                ListEntry::pop(head(&raw mut callbacks.reason))
+            };
+            let Some(record) = record.map(|entry| entry.cast::<BugcheckReasonCallbackRecord>()) else {
+                break;
+            };
+            if (*record).reason == CALLBACK_SECONDARY_DUMP_DATA {
+                secondary_dump_data(record);
+            }
         }
-    }
-    loop {
-        let record = {
-            let mut callbacks = CALLBACKS.lock();
-            ListEntry::pop(head(&raw mut callbacks.plain))
-        };
-        let Some(record) = record.map(|entry| entry.cast::<BugcheckCallbackRecord>()) else { break };
-        if let Some(routine) = (*record).callback_routine {
-            (*record).state = BUFFER_STARTED;
-            routine((*record).buffer, (*record).length);
-            (*record).state = BUFFER_FINISHED;
+        loop {
+            let record = {
+                let mut callbacks = CALLBACKS.lock();
+                ListEntry::pop(head(&raw mut callbacks.plain))
+            };
+            let Some(record) = record.map(|entry| entry.cast::<BugcheckCallbackRecord>()) else { break };
+            if let Some(routine) = (*record).callback_routine {
+                (*record).state = BUFFER_STARTED;
+                routine((*record).buffer, (*record).length);
+                (*record).state = BUFFER_FINISHED;
+            }
         }
     }
 }
@@ -194,41 +216,45 @@ const DUMP_LINE: usize = 128;
 /// Asks for secondary dump data the way the dump code does, and writes what came, by GUID, to the host, and
 /// to the dump if one is written.
 unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
-    let Some(routine) = (*record).callback_routine else { return };
-    let mut data = SecondaryDumpData {
-        in_buffer: core::ptr::null_mut(),
-        in_buffer_length: PAGE_SIZE as u32,
-        maximum_allowed: 16 * PAGE_SIZE as u32,
-        guid: Guid { data1: 0, data2: 0, data3: 0, data4: [0; 8] },
-        out_buffer: core::ptr::null_mut(),
-        out_buffer_length: 0,
-    };
-    let mut buffer = [0u64; PAGE_SIZE / 8];
-    data.in_buffer = buffer.as_mut_ptr().cast();
-    routine(
-        CALLBACK_SECONDARY_DUMP_DATA,
-        record,
-        (&raw mut data).cast(),
-        size_of::<SecondaryDumpData>() as u32,
-    );
-    if data.out_buffer.is_null() || data.out_buffer_length == 0 {
-        return;
-    }
-    let readable = map::protection(data.out_buffer as usize) & map::PRESENT != 0
-        || map::translate(data.out_buffer as usize).is_some();
-    report!(
-        "dump guid={:08x} bytes={} readable={}",
-        data.guid.data1,
-        data.out_buffer_length,
-        u8::from(readable)
-    );
-    if !readable {
-        return;
-    }
-    let bytes = core::slice::from_raw_parts(data.out_buffer.cast::<u8>(), data.out_buffer_length as usize);
-    diskdump::secondary_data(&data.guid, bytes);
-    for (n, chunk) in bytes.chunks(DUMP_LINE).enumerate() {
-        report!("dumpdata guid={:08x} at={} hex={}", data.guid.data1, n * DUMP_LINE, Hex(chunk));
+    // SAFETY: the caller keeps `record` valid for this call.
+    unsafe {
+        let Some(routine) = (*record).callback_routine else { return };
+        let mut data = SecondaryDumpData {
+            in_buffer: core::ptr::null_mut(),
+            in_buffer_length: PAGE_SIZE as u32,
+            maximum_allowed: 16 * PAGE_SIZE as u32,
+            guid: Guid { data1: 0, data2: 0, data3: 0, data4: [0; 8] },
+            out_buffer: core::ptr::null_mut(),
+            out_buffer_length: 0,
+        };
+        let mut buffer = [0u64; PAGE_SIZE / 8];
+        data.in_buffer = buffer.as_mut_ptr().cast();
+        routine(
+            CALLBACK_SECONDARY_DUMP_DATA,
+            record,
+            (&raw mut data).cast(),
+            size_of::<SecondaryDumpData>() as u32,
+        );
+        if data.out_buffer.is_null() || data.out_buffer_length == 0 {
+            return;
+        }
+        let readable = map::protection(data.out_buffer as usize) & map::PRESENT != 0
+            || map::translate(data.out_buffer as usize).is_some();
+        report!(
+            "dump guid={:08x} bytes={} readable={}",
+            data.guid.data1,
+            data.out_buffer_length,
+            u8::from(readable)
+        );
+        if !readable {
+            return;
+        }
+        let bytes =
+            core::slice::from_raw_parts(data.out_buffer.cast::<u8>(), data.out_buffer_length as usize);
+        diskdump::secondary_data(&data.guid, bytes);
+        for (n, chunk) in bytes.chunks(DUMP_LINE).enumerate() {
+            report!("dumpdata guid={:08x} at={} hex={}", data.guid.data1, n * DUMP_LINE, Hex(chunk));
+        }
     }
 }
 

@@ -67,14 +67,17 @@ pub fn interrupt_time() -> u64 {
 pub unsafe fn init() {
     let frame = frames::allocate().expect("a frame for the shared page");
     let page = direct(frame);
-    core::ptr::write_bytes(page as *mut u8, 0, PAGE_SIZE);
-    map::map(KUSER_SHARED_DATA, frame, map::READ_ONLY);
-    SHARED.store(page as u64, Ordering::Relaxed);
-    ((page + TICK_COUNT_MULTIPLIER) as *mut u32).write((TIME_INCREMENT << 24).div_ceil(10_000) as u32);
-    ((page + NT_MAJOR_VERSION) as *mut u32).write(5);
-    ((page + NT_MINOR_VERSION) as *mut u32).write(2);
-    TSC_AT_BOOT.store(tsc(), Ordering::Relaxed);
-    TSC_FREQUENCY.store(measure_tsc(), Ordering::Relaxed);
+    // SAFETY: by this function's contract, the page tables are up.
+    unsafe {
+        core::ptr::write_bytes(page as *mut u8, 0, PAGE_SIZE);
+        map::map(KUSER_SHARED_DATA, frame, map::READ_ONLY);
+        SHARED.store(page as u64, Ordering::Relaxed);
+        ((page + TICK_COUNT_MULTIPLIER) as *mut u32).write((TIME_INCREMENT << 24).div_ceil(10_000) as u32);
+        ((page + NT_MAJOR_VERSION) as *mut u32).write(5);
+        ((page + NT_MINOR_VERSION) as *mut u32).write(2);
+        TSC_AT_BOOT.store(tsc(), Ordering::Relaxed);
+        TSC_FREQUENCY.store(measure_tsc(), Ordering::Relaxed);
+    }
     publish();
 }
 
@@ -82,17 +85,20 @@ pub unsafe fn init() {
 unsafe fn measure_tsc() -> u64 {
     const PIT_HZ: u64 = 1_193_182;
     const COUNT: u64 = PIT_HZ / 20;
-    let gate = port::inb(0x61) & 0xFC;
-    port::outb(0x61, gate);
-    port::outb(0x43, 0xB0);
-    port::outb(0x42, COUNT as u8);
-    port::outb(0x42, (COUNT >> 8) as u8);
-    port::outb(0x61, gate | 1);
-    let start = tsc();
-    while port::inb(0x61) & 0x20 == 0 {}
-    let ticks = tsc() - start;
-    port::outb(0x61, gate);
-    ticks * PIT_HZ / COUNT
+    // SAFETY: the ports are those of the PIT and its gate, which nobody else uses while the system starts.
+    unsafe {
+        let gate = port::inb(0x61) & 0xFC;
+        port::outb(0x61, gate);
+        port::outb(0x43, 0xB0);
+        port::outb(0x42, COUNT as u8);
+        port::outb(0x42, (COUNT >> 8) as u8);
+        port::outb(0x61, gate | 1);
+        let start = tsc();
+        while port::inb(0x61) & 0x20 == 0 {}
+        let ticks = tsc() - start;
+        port::outb(0x61, gate);
+        ticks * PIT_HZ / COUNT
+    }
 }
 
 /// Starts the tick.
@@ -103,9 +109,12 @@ pub fn start() {
 /// Writes a `KSYSTEM_TIME`: high part 2 first and low part last, so that an inline reader sees a tear.
 unsafe fn write_time(offset: usize, value: u64) {
     let at = (SHARED.load(Ordering::Relaxed) as usize + offset) as *mut u32;
-    at.add(2).write_volatile((value >> 32) as u32);
-    at.write_volatile(value as u32);
-    at.add(1).write_volatile((value >> 32) as u32);
+    // SAFETY: `offset` is that of a KSYSTEM_TIME in the shared user data, whose page is mapped.
+    unsafe {
+        at.add(2).write_volatile((value >> 32) as u32);
+        at.write_volatile(value as u32);
+        at.add(1).write_volatile((value >> 32) as u32);
+    }
 }
 
 fn publish() {
@@ -138,8 +147,11 @@ pub extern "win64" fn KeQueryTimeIncrement() -> u32 {
 /// # Safety
 /// `frequency` is null or writable.
 pub unsafe extern "win64" fn KeQueryPerformanceCounter(frequency: *mut i64) -> i64 {
-    if !frequency.is_null() {
-        *frequency = tsc_frequency() as i64;
+    // SAFETY: by this function's contract, `frequency` is null or writable.
+    unsafe {
+        if !frequency.is_null() {
+            *frequency = tsc_frequency() as i64;
+        }
     }
     tsc() as i64
 }

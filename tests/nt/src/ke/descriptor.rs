@@ -59,13 +59,17 @@ pub const CODE: u16 = 0x08;
 /// # Safety
 /// Called once on each processor with interrupts disabled.
 pub unsafe fn init(number: usize) {
-    let tables = &mut *TABLES[number].0.get();
-    tables.tss.ist[0] = (&raw const tables.stack) as u64 + DOUBLE_FAULT_STACK as u64;
-    let base = (&raw const tables.tss) as u64;
-    let limit = size_of::<Tss>() as u64 - 1;
-    // An available 64-bit TSS, present (Intel SDM volume 3, 8.2.3).
-    tables.gdt[3] = limit | (base & 0xFF_FFFF) << 16 | 0x89 << 40 | (base >> 24 & 0xFF) << 56;
-    tables.gdt[4] = base >> 32;
-    let pointer = Pointer { limit: size_of::<[u64; 5]>() as u16 - 1, base: (&raw const tables.gdt) as u64 };
-    asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) 0x18u16, options(nostack, preserves_flags));
+    // SAFETY: by this function's contract, it is called once on each processor with interrupts disabled.
+    unsafe {
+        let tables = &mut *TABLES[number].0.get();
+        tables.tss.ist[0] = (&raw const tables.stack) as u64 + DOUBLE_FAULT_STACK as u64;
+        let base = (&raw const tables.tss) as u64;
+        let limit = size_of::<Tss>() as u64 - 1;
+        // An available 64-bit TSS, present (Intel SDM volume 3, 8.2.3).
+        tables.gdt[3] = limit | (base & 0xFF_FFFF) << 16 | 0x89 << 40 | (base >> 24 & 0xFF) << 56;
+        tables.gdt[4] = base >> 32;
+        let pointer =
+            Pointer { limit: size_of::<[u64; 5]>() as u16 - 1, base: (&raw const tables.gdt) as u64 };
+        asm!("lgdt [{}]", "ltr {:x}", in(reg) &pointer, in(reg) 0x18u16, options(nostack, preserves_flags));
+    }
 }

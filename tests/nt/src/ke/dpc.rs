@@ -34,18 +34,21 @@ pub unsafe extern "win64" fn KeInitializeDpc(
     routine: Option<DeferredRoutine>,
     context: Pvoid,
 ) {
-    *dpc = Kdpc {
-        kind: DPC_OBJECT,
-        importance: 1,
-        number: 0,
-        expedite: 0,
-        dpc_list_entry: ListEntry::UNLINKED,
-        deferred_routine: routine,
-        deferred_context: context,
-        system_argument1: null_mut(),
-        system_argument2: null_mut(),
-        dpc_data: null_mut(),
-    };
+    // SAFETY: by this function's contract, `dpc` is writable and not queued.
+    unsafe {
+        *dpc = Kdpc {
+            kind: DPC_OBJECT,
+            importance: 1,
+            number: 0,
+            expedite: 0,
+            dpc_list_entry: ListEntry::UNLINKED,
+            deferred_routine: routine,
+            deferred_context: context,
+            system_argument1: null_mut(),
+            system_argument2: null_mut(),
+            dpc_data: null_mut(),
+        };
+    }
 }
 
 /// Queues a DPC; `FALSE` if it is queued already. Any IRQL.
@@ -54,26 +57,30 @@ pub unsafe extern "win64" fn KeInitializeDpc(
 /// `dpc` is initialized and stays where it is until it has run.
 pub unsafe extern "win64" fn KeInsertQueueDpc(dpc: *mut Kdpc, argument1: Pvoid, argument2: Pvoid) -> Boolean {
     let target_number;
-    {
-        let mut queues = QUEUES.lock();
-        if !(*dpc).dpc_data.is_null() {
-            return FALSE;
+    // SAFETY: by this function's contract, `dpc` is initialized and stays where it is until it has run.
+    unsafe {
+        {
+            let mut queues = QUEUES.lock();
+            if !(*dpc).dpc_data.is_null() {
+                return FALSE;
+            }
+            let target =
+                (*dpc).number.checked_sub(TARGETED).map(usize::from).filter(|&n| n < processor::count());
+            target_number = target.unwrap_or_else(processor::number);
+            let queue = &mut queues[target_number];
+            (*dpc).system_argument1 = argument1;
+            (*dpc).system_argument2 = argument2;
+            // Marks a queued DPC, as NT does with its queue's address: here the queue's number and one.
+            (*dpc).dpc_data = (target_number + 1) as Pvoid;
+            (*dpc).dpc_list_entry = ListEntry::UNLINKED;
+            if queue.head.is_null() {
+                queue.head = dpc;
+            } else {
+                (*queue.tail).dpc_list_entry.flink = &raw mut (*dpc).dpc_list_entry;
+            }
+            queue.tail = dpc;
+            processor::numbered(target_number).dpc_pending.store(true, Ordering::Release);
         }
-        let target = (*dpc).number.checked_sub(TARGETED).map(usize::from).filter(|&n| n < processor::count());
-        target_number = target.unwrap_or_else(processor::number);
-        let queue = &mut queues[target_number];
-        (*dpc).system_argument1 = argument1;
-        (*dpc).system_argument2 = argument2;
-        // Marks a queued DPC, as NT does with its queue's address: here the queue's number and one.
-        (*dpc).dpc_data = (target_number + 1) as Pvoid;
-        (*dpc).dpc_list_entry = ListEntry::UNLINKED;
-        if queue.head.is_null() {
-            queue.head = dpc;
-        } else {
-            (*queue.tail).dpc_list_entry.flink = &raw mut (*dpc).dpc_list_entry;
-        }
-        queue.tail = dpc;
-        processor::numbered(target_number).dpc_pending.store(true, Ordering::Release);
     }
     if target_number != processor::number() {
         smp::interrupt(target_number);
@@ -88,7 +95,10 @@ pub unsafe extern "win64" fn KeInsertQueueDpc(dpc: *mut Kdpc, argument1: Pvoid, 
 /// # Safety
 /// `dpc` is initialized.
 pub unsafe extern "win64" fn KeSetTargetProcessorDpc(dpc: *mut Kdpc, number: i8) {
-    (*dpc).number = TARGETED + number as u8;
+    // SAFETY: by this function's contract, `dpc` is initialized.
+    unsafe {
+        (*dpc).number = TARGETED + number as u8;
+    }
 }
 
 /// `KeSetImportanceDpc`. Any IRQL. DPCs of every importance are run in the order they were queued.
@@ -96,15 +106,21 @@ pub unsafe extern "win64" fn KeSetTargetProcessorDpc(dpc: *mut Kdpc, number: i8)
 /// # Safety
 /// `dpc` is initialized.
 pub unsafe extern "win64" fn KeSetImportanceDpc(dpc: *mut Kdpc, importance: u32) {
-    (*dpc).importance = importance as u8;
+    // SAFETY: by this function's contract, `dpc` is initialized.
+    unsafe {
+        (*dpc).importance = importance as u8;
+    }
 }
 
 unsafe fn next_of(dpc: *mut Kdpc) -> *mut Kdpc {
-    let link = (*dpc).dpc_list_entry.flink;
-    if link.is_null() {
-        null_mut()
-    } else {
-        link.byte_sub(core::mem::offset_of!(Kdpc, dpc_list_entry)).cast()
+    // SAFETY: the caller keeps `dpc` valid for this call.
+    unsafe {
+        let link = (*dpc).dpc_list_entry.flink;
+        if link.is_null() {
+            null_mut()
+        } else {
+            link.byte_sub(core::mem::offset_of!(Kdpc, dpc_list_entry)).cast()
+        }
     }
 }
 
@@ -114,24 +130,27 @@ unsafe fn next_of(dpc: *mut Kdpc) -> *mut Kdpc {
 /// `dpc` is initialized.
 pub unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
     let mut queues = QUEUES.lock();
-    let Some(number) = ((*dpc).dpc_data as usize).checked_sub(1) else { return FALSE };
-    let queue = &mut queues[number];
-    let (mut previous, mut at) = (null_mut::<Kdpc>(), queue.head);
-    while !at.is_null() && at != dpc {
-        previous = at;
-        at = next_of(at);
+    // SAFETY: by this function's contract, `dpc` is initialized.
+    unsafe {
+        let Some(number) = ((*dpc).dpc_data as usize).checked_sub(1) else { return FALSE };
+        let queue = &mut queues[number];
+        let (mut previous, mut at) = (null_mut::<Kdpc>(), queue.head);
+        while !at.is_null() && at != dpc {
+            previous = at;
+            at = next_of(at);
+        }
+        assert!(!at.is_null(), "a DPC marked as queued is not on the queue");
+        if previous.is_null() {
+            queue.head = next_of(dpc);
+        } else {
+            (*previous).dpc_list_entry.flink = (*dpc).dpc_list_entry.flink;
+        }
+        if queue.tail == dpc {
+            queue.tail = previous;
+        }
+        (*dpc).dpc_data = null_mut();
+        TRUE
     }
-    assert!(!at.is_null(), "a DPC marked as queued is not on the queue");
-    if previous.is_null() {
-        queue.head = next_of(dpc);
-    } else {
-        (*previous).dpc_list_entry.flink = (*dpc).dpc_list_entry.flink;
-    }
-    if queue.tail == dpc {
-        queue.tail = previous;
-    }
-    (*dpc).dpc_data = null_mut();
-    TRUE
 }
 
 /// Returns true if a queued DPC lies in a range of memory.

@@ -8,10 +8,13 @@ use crate::nt::*;
 /// # Safety
 /// `event` is writable and nobody waits on it.
 pub unsafe extern "win64" fn KeInitializeEvent(event: *mut Kevent, kind: u32, state: Boolean) {
-    *event = Kevent::unsignaled();
-    (*event).header.kind = kind as u8;
-    (*event).header.signal_state = i32::from(state);
-    (*event).init();
+    // SAFETY: by this function's contract, `event` is writable and nobody waits on it.
+    unsafe {
+        *event = Kevent::unsignaled();
+        (*event).header.kind = kind as u8;
+        (*event).header.signal_state = i32::from(state);
+        (*event).init();
+    }
 }
 
 /// `KeSetEvent`: the state before. IRQL ≤ `DISPATCH_LEVEL`; with `wait` true ≤ `APC_LEVEL`.
@@ -19,7 +22,8 @@ pub unsafe extern "win64" fn KeInitializeEvent(event: *mut Kevent, kind: u32, st
 /// # Safety
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wait: Boolean) -> i32 {
-    let old = wait::signal(&raw mut (*event).header);
+    // SAFETY: by this function's contract, `event` is initialized.
+    let old = unsafe { wait::signal(&raw mut (*event).header) };
     yield_if_pending();
     old
 }
@@ -29,7 +33,10 @@ pub unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wa
 /// # Safety
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
-    KeResetEvent(event);
+    // SAFETY: by this function's contract, `event` is initialized.
+    unsafe {
+        KeResetEvent(event);
+    }
 }
 
 /// `KeResetEvent`: the state before. IRQL ≤ `DISPATCH_LEVEL`.
@@ -38,7 +45,8 @@ pub unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeResetEvent(event: *mut Kevent) -> i32 {
     let _dispatcher = wait::DISPATCHER.lock();
-    core::mem::replace(&mut (*event).header.signal_state, 0)
+    // SAFETY: by this function's contract, `event` is initialized.
+    unsafe { core::mem::replace(&mut (*event).header.signal_state, 0) }
 }
 
 /// `KeReadStateEvent`. Any IRQL.
@@ -46,7 +54,8 @@ pub unsafe extern "win64" fn KeResetEvent(event: *mut Kevent) -> i32 {
 /// # Safety
 /// `event` is initialized.
 pub unsafe extern "win64" fn KeReadStateEvent(event: *mut Kevent) -> i32 {
-    (*event).header.signal_state
+    // SAFETY: by this function's contract, `event` is initialized.
+    unsafe { (*event).header.signal_state }
 }
 
 /// `KeInitializeSemaphore`. Any IRQL.
@@ -54,11 +63,14 @@ pub unsafe extern "win64" fn KeReadStateEvent(event: *mut Kevent) -> i32 {
 /// # Safety
 /// `semaphore` is writable and nobody waits on it.
 pub unsafe extern "win64" fn KeInitializeSemaphore(semaphore: *mut Ksemaphore, count: i32, limit: i32) {
-    (*semaphore).header = Kevent::unsignaled().header;
-    (*semaphore).header.kind = SEMAPHORE_OBJECT;
-    (*semaphore).header.signal_state = count;
-    (*semaphore).limit = limit;
-    ListEntry::init(&raw mut (*semaphore).header.wait_list_head);
+    // SAFETY: by this function's contract, `semaphore` is writable and nobody waits on it.
+    unsafe {
+        (*semaphore).header = Kevent::unsignaled().header;
+        (*semaphore).header.kind = SEMAPHORE_OBJECT;
+        (*semaphore).header.signal_state = count;
+        (*semaphore).limit = limit;
+        ListEntry::init(&raw mut (*semaphore).header.wait_list_head);
+    }
 }
 
 /// `KeReleaseSemaphore`: the count before. IRQL ≤ `DISPATCH_LEVEL`.
@@ -71,7 +83,8 @@ pub unsafe extern "win64" fn KeReleaseSemaphore(
     adjustment: i32,
     _wait: Boolean,
 ) -> i32 {
-    let old = wait::signal_count(&raw mut (*semaphore).header, adjustment);
+    // SAFETY: by this function's contract, `semaphore` is initialized.
+    let old = unsafe { wait::signal_count(&raw mut (*semaphore).header, adjustment) };
     yield_if_pending();
     old
 }

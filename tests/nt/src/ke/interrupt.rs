@@ -133,16 +133,19 @@ pub(super) fn service(vector: u8, level: Kirql) {
 
 unsafe fn synchronized(interrupt: *mut Interrupt, routine: impl FnOnce() -> u8) -> u8 {
     let old = irql::current();
-    if old < (*interrupt).synchronize {
-        irql::raise((*interrupt).synchronize);
+    // SAFETY: the caller keeps `interrupt` valid for this call.
+    unsafe {
+        if old < (*interrupt).synchronize {
+            irql::raise((*interrupt).synchronize);
+        }
+        spinlock::acquire((*interrupt).lock);
+        let result = routine();
+        spinlock::release((*interrupt).lock);
+        if irql::current() > old {
+            irql::lower(old);
+        }
+        result
     }
-    spinlock::acquire((*interrupt).lock);
-    let result = routine();
-    spinlock::release((*interrupt).lock);
-    if irql::current() > old {
-        irql::lower(old);
-    }
-    result
 }
 
 /// `IoConnectInterrupt`. IRQL `PASSIVE_LEVEL`.
@@ -164,7 +167,9 @@ pub unsafe extern "win64" fn IoConnectInterrupt(
 ) -> NtStatus {
     let request =
         Request { routine, context, lock, vector, level, synchronize, share: share != FALSE, affinity };
-    connect(object, request)
+    // SAFETY: by this function's contract, the routine may be called with the context until the interrupt
+    // is disconnected.
+    unsafe { connect(object, request) }
 }
 
 /// A request to connect an interrupt.
@@ -181,45 +186,48 @@ struct Request {
 
 unsafe fn connect(object: *mut *mut Interrupt, request: Request) -> NtStatus {
     let Request { routine, context, lock, vector, level, synchronize, share, affinity } = request;
-    *object = null_mut();
-    if synchronize < level || level_of(vector as u8) != level {
-        return status::INVALID_PARAMETER;
-    }
-    let interrupt = Box::into_raw(Box::new(Interrupt {
-        routine,
-        context,
-        lock: null_mut(),
-        own_lock: 0,
-        vector: vector as u8,
-        level,
-        synchronize,
-    }));
-    (*interrupt).lock = if lock.is_null() { &raw mut (*interrupt).own_lock } else { lock };
-    let mut lines = LINES.lock();
-    let Some(line) = lines.iter_mut().find(|line| u32::from(line.vector) == vector) else {
+    // SAFETY: the caller keeps `object` valid for this call.
+    unsafe {
+        *object = null_mut();
+        if synchronize < level || level_of(vector as u8) != level {
+            return status::INVALID_PARAMETER;
+        }
+        let interrupt = Box::into_raw(Box::new(Interrupt {
+            routine,
+            context,
+            lock: null_mut(),
+            own_lock: 0,
+            vector: vector as u8,
+            level,
+            synchronize,
+        }));
+        (*interrupt).lock = if lock.is_null() { &raw mut (*interrupt).own_lock } else { lock };
+        let mut lines = LINES.lock();
+        let Some(line) = lines.iter_mut().find(|line| u32::from(line.vector) == vector) else {
+            drop(lines);
+            drop(Box::from_raw(interrupt));
+            return status::INVALID_PARAMETER;
+        };
+        if affinity & line.affinity == 0 {
+            drop(lines);
+            drop(Box::from_raw(interrupt));
+            return status::INVALID_PARAMETER;
+        }
+        if !share && !line.chain.is_empty() {
+            drop(lines);
+            drop(Box::from_raw(interrupt));
+            return status::CONFLICTING_ADDRESSES;
+        }
+        line.chain.push(interrupt);
+        let first = line.chain.len() == 1;
+        let (pin, level_triggered) = (line.pin, line.level_triggered);
+        *object = interrupt;
         drop(lines);
-        drop(Box::from_raw(interrupt));
-        return status::INVALID_PARAMETER;
-    };
-    if affinity & line.affinity == 0 {
-        drop(lines);
-        drop(Box::from_raw(interrupt));
-        return status::INVALID_PARAMETER;
+        if let (true, Some(pin)) = (first, pin) {
+            apic::unmask(pin, vector as u8, level_triggered);
+        }
+        status::SUCCESS
     }
-    if !share && !line.chain.is_empty() {
-        drop(lines);
-        drop(Box::from_raw(interrupt));
-        return status::CONFLICTING_ADDRESSES;
-    }
-    line.chain.push(interrupt);
-    let first = line.chain.len() == 1;
-    let (pin, level_triggered) = (line.pin, line.level_triggered);
-    *object = interrupt;
-    drop(lines);
-    if let (true, Some(pin)) = (first, pin) {
-        apic::unmask(pin, vector as u8, level_triggered);
-    }
-    status::SUCCESS
 }
 
 /// `IoDisconnectInterrupt`. IRQL `PASSIVE_LEVEL`.
@@ -228,17 +236,21 @@ unsafe fn connect(object: *mut *mut Interrupt, request: Request) -> NtStatus {
 /// `interrupt` came from [`IoConnectInterrupt`] and is not used any more.
 pub unsafe extern "win64" fn IoDisconnectInterrupt(interrupt: *mut Interrupt) {
     let mut lines = LINES.lock();
-    let line = lines.iter_mut().find(|line| line.vector == (*interrupt).vector);
-    let line = line.expect("IoDisconnectInterrupt of an interrupt on no line");
-    let before = line.chain.len();
-    line.chain.retain(|&other| other != interrupt);
-    assert!(line.chain.len() < before, "IoDisconnectInterrupt of an interrupt that is not connected");
-    if let (true, Some(pin)) = (line.chain.is_empty(), line.pin) {
-        apic::mask(pin);
+    // SAFETY: by this function's contract, `interrupt` came from [`IoConnectInterrupt`] and is not used any
+    // more.
+    unsafe {
+        let line = lines.iter_mut().find(|line| line.vector == (*interrupt).vector);
+        let line = line.expect("IoDisconnectInterrupt of an interrupt on no line");
+        let before = line.chain.len();
+        line.chain.retain(|&other| other != interrupt);
+        assert!(line.chain.len() < before, "IoDisconnectInterrupt of an interrupt that is not connected");
+        if let (true, Some(pin)) = (line.chain.is_empty(), line.pin) {
+            apic::mask(pin);
+        }
+        drop(lines);
+        debug_assert!(irql::current() < (*interrupt).level);
+        drop(Box::from_raw(interrupt));
     }
-    drop(lines);
-    debug_assert!(irql::current() < (*interrupt).level);
-    drop(Box::from_raw(interrupt));
 }
 
 /// `IO_CONNECT_INTERRUPT_PARAMETERS` with its member `FullySpecified`.
@@ -279,25 +291,30 @@ const FULLY_SPECIFIED: u32 = 1;
 pub unsafe extern "win64" fn IoConnectInterruptEx(parameters: *mut ConnectInterruptParameters) -> NtStatus {
     /// `Latched`.
     const LATCHED: i32 = 1;
-    let it = &*parameters;
-    if it.version != FULLY_SPECIFIED {
-        panicked(format_args!("IoConnectInterruptEx of version {} is not here", it.version));
+    // SAFETY: by this function's contract, the parameters are valid; the routine may be called with the
+    // context until the interrupt is disconnected.
+    unsafe {
+        let it = &*parameters;
+        if it.version != FULLY_SPECIFIED {
+            panicked(format_args!("IoConnectInterruptEx of version {} is not here", it.version));
+        }
+        let edge =
+            LINES.lock().iter().any(|line| u32::from(line.vector) == it.vector && !line.level_triggered);
+        if it.physical_device.is_null() || edge != (it.mode == LATCHED) {
+            return status::INVALID_PARAMETER;
+        }
+        let request = Request {
+            routine: it.routine,
+            context: it.context,
+            lock: it.lock,
+            vector: it.vector,
+            level: it.level,
+            synchronize: it.synchronize,
+            share: it.share != FALSE,
+            affinity: it.affinity,
+        };
+        connect(it.object, request)
     }
-    let edge = LINES.lock().iter().any(|line| u32::from(line.vector) == it.vector && !line.level_triggered);
-    if it.physical_device.is_null() || edge != (it.mode == LATCHED) {
-        return status::INVALID_PARAMETER;
-    }
-    let request = Request {
-        routine: it.routine,
-        context: it.context,
-        lock: it.lock,
-        vector: it.vector,
-        level: it.level,
-        synchronize: it.synchronize,
-        share: it.share != FALSE,
-        affinity: it.affinity,
-    };
-    connect(it.object, request)
 }
 
 /// `IoDisconnectInterruptEx`. IRQL `PASSIVE_LEVEL`.
@@ -305,11 +322,15 @@ pub unsafe extern "win64" fn IoConnectInterruptEx(parameters: *mut ConnectInterr
 /// # Safety
 /// The parameters' interrupt came from [`IoConnectInterruptEx`] and is not used any more.
 pub unsafe extern "win64" fn IoDisconnectInterruptEx(parameters: *mut DisconnectInterruptParameters) {
-    let it = &*parameters;
-    if it.version != FULLY_SPECIFIED {
-        panicked(format_args!("IoDisconnectInterruptEx of version {} is not here", it.version));
+    // SAFETY: by this function's contract, the parameters' interrupt came from [`IoConnectInterruptEx`] and
+    // is not used any more.
+    unsafe {
+        let it = &*parameters;
+        if it.version != FULLY_SPECIFIED {
+            panicked(format_args!("IoDisconnectInterruptEx of version {} is not here", it.version));
+        }
+        IoDisconnectInterrupt(it.object);
     }
-    IoDisconnectInterrupt(it.object);
 }
 
 /// `KeSynchronizeExecution`: a routine at the interrupt's IRQL under its spin lock. IRQL ≤ its IRQL.
@@ -321,7 +342,9 @@ pub unsafe extern "win64" fn KeSynchronizeExecution(
     routine: SynchronizeRoutine,
     context: Pvoid,
 ) -> Boolean {
-    synchronized(interrupt, || routine(context))
+    // SAFETY: by this function's contract, `interrupt` is connected; the routine may be called with the
+    // context.
+    unsafe { synchronized(interrupt, || routine(context)) }
 }
 
 /// Device interrupts taken, by processor and vector.

@@ -13,7 +13,10 @@ pub const GS_BASE: u32 = 0xC000_0101;
 /// The processor has the register.
 pub unsafe fn read(register: u32) -> u64 {
     let (low, high): (u32, u32);
-    asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    // SAFETY: by this function's contract, the processor has the register.
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
     u64::from(high) << 32 | u64::from(low)
 }
 
@@ -22,6 +25,9 @@ pub unsafe fn read(register: u32) -> u64 {
 /// # Safety
 /// The value is legal for the register and its effects are wanted.
 pub unsafe fn write(register: u32, value: u64) {
-    asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+    // SAFETY: by this function's contract, the value is legal for the register and its effects are wanted.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
          options(nostack, preserves_flags));
+    }
 }

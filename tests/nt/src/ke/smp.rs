@@ -120,36 +120,42 @@ pub unsafe fn start_others() {
     let own = apic::id();
     APIC_IDS[0].store(own.into(), Ordering::Relaxed);
     let start = &raw const ap_start;
-    let length = (&raw const ap_end).offset_from_unsigned(start);
-    let copy = direct(START_PAGE) as *mut u8;
-    core::ptr::copy_nonoverlapping(start, copy, length);
-    let root = copy.add((&raw const ap_root).offset_from_unsigned(start)).cast::<u32>();
-    root.write_unaligned(BOOT_ROOT.load(Ordering::Relaxed) as u32);
-    ROOT.store(map::root() as usize, Ordering::Release);
-    let others = boot::mp_table::processors().into_iter().filter(|&id| id != own);
-    for (number, id) in (1..processor::MAXIMUM).zip(others) {
-        let stack = STACKS.allocate(STACK_PAGES, map::READ_WRITE).expect("a stack for a processor");
-        STACK.store(stack + STACK_PAGES * PAGE_SIZE, Ordering::Release);
-        NUMBER.store(number, Ordering::Release);
-        APIC_IDS[number].store(id.into(), Ordering::Release);
-        apic::start(id, (START_PAGE >> 12) as u8);
-        let runs = (0..START_LIMIT).any(|_| {
-            clock::KeStallExecutionProcessor(1000);
-            processor::count() > number
-        });
-        if !runs {
-            bugcheck::panicked(format_args!("processor {number} does not start"));
+    // SAFETY: by this function's contract, it is called once on the first processor, when the clock runs.
+    unsafe {
+        let length = (&raw const ap_end).offset_from_unsigned(start);
+        let copy = direct(START_PAGE) as *mut u8;
+        core::ptr::copy_nonoverlapping(start, copy, length);
+        let root = copy.add((&raw const ap_root).offset_from_unsigned(start)).cast::<u32>();
+        root.write_unaligned(BOOT_ROOT.load(Ordering::Relaxed) as u32);
+        ROOT.store(map::root() as usize, Ordering::Release);
+        let others = boot::mp_table::processors().into_iter().filter(|&id| id != own);
+        for (number, id) in (1..processor::MAXIMUM).zip(others) {
+            let stack = STACKS.allocate(STACK_PAGES, map::READ_WRITE).expect("a stack for a processor");
+            STACK.store(stack + STACK_PAGES * PAGE_SIZE, Ordering::Release);
+            NUMBER.store(number, Ordering::Release);
+            APIC_IDS[number].store(id.into(), Ordering::Release);
+            apic::start(id, (START_PAGE >> 12) as u8);
+            let runs = (0..START_LIMIT).any(|_| {
+                clock::KeStallExecutionProcessor(1000);
+                processor::count() > number
+            });
+            if !runs {
+                bugcheck::panicked(format_args!("processor {number} does not start"));
+            }
         }
+        crate::report!("processors count={}", processor::count());
     }
-    crate::report!("processors count={}", processor::count());
 }
 
 /// Begins on another processor: the first Rust code there.
 unsafe extern "sysv64" fn started(number: usize) -> ! {
-    processor::init(number);
-    descriptor::init(number);
-    trap::load();
-    apic::enable_local();
+    // SAFETY: this processor runs its first code, and the tables that it loads are statics.
+    unsafe {
+        processor::init(number);
+        descriptor::init(number);
+        trap::load();
+        apic::enable_local();
+    }
     thread::init();
     processor::activate(number);
     apic::start_timer_again(clock::VECTOR);
@@ -202,7 +208,8 @@ pub unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, context:
     BROADCAST.running.store(others, Ordering::Relaxed);
     BROADCAST.asked.store(others, Ordering::Release);
     (0..processor::MAXIMUM).filter(|n| others & 1 << n != 0).for_each(interrupt);
-    let answer = run(routine, context);
+    // SAFETY: by this function's contract, the routine may be called with the context on every processor.
+    let answer = unsafe { run(routine, context) };
     while BROADCAST.running.load(Ordering::Acquire) != 0 {
         bugcheck::stop_here_if_stopping();
         spin_loop();
@@ -213,7 +220,8 @@ pub unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, context:
 }
 
 unsafe fn run(routine: BroadcastWorker, context: usize) -> usize {
-    verifier::balanced("ipi", routine as usize, || routine(context))
+    // SAFETY: the sender of the broadcast allows the routine on every processor, with this context.
+    unsafe { verifier::balanced("ipi", routine as usize, || routine(context)) }
 }
 
 /// Handles an interrupt by another processor. This one is at IPI_LEVEL, interrupts disabled. What the other

@@ -15,7 +15,8 @@ static HELD: Lock<Vec<(usize, usize)>> = Lock::new(Vec::new());
 
 /// Returns the lock's word, as every processor sees it.
 unsafe fn word<'a>(lock: *mut KspinLock) -> &'a AtomicUsize {
-    AtomicUsize::from_ptr(lock.cast())
+    // SAFETY: the caller keeps `lock` valid for this call.
+    unsafe { AtomicUsize::from_ptr(lock.cast()) }
 }
 
 /// Takes a spin lock at the current level.
@@ -24,19 +25,22 @@ unsafe fn word<'a>(lock: *mut KspinLock) -> &'a AtomicUsize {
 /// `lock` is a valid spin lock.
 pub(super) unsafe fn acquire(lock: *mut KspinLock) {
     let own = (lock as usize, processor::number());
-    if HELD.lock().contains(&own) {
-        violation(Violation::SpinLockRecursive, format_args!("lock={lock:p} value={:#x}", *lock));
-    }
-    let since = clock::interrupt_time();
-    while word(lock).compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        // With one processor nobody could give it up: its word was never a lock's.
-        if processor::count() == 1 || clock::interrupt_time() > since + DEADLOCK {
+    // SAFETY: by this function's contract, `lock` is a valid spin lock.
+    unsafe {
+        if HELD.lock().contains(&own) {
             violation(Violation::SpinLockRecursive, format_args!("lock={lock:p} value={:#x}", *lock));
         }
-        bugcheck::stop_here_if_stopping();
-        core::hint::spin_loop();
+        let since = clock::interrupt_time();
+        while word(lock).compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            // With one processor nobody could give it up: its word was never a lock's.
+            if processor::count() == 1 || clock::interrupt_time() > since + DEADLOCK {
+                violation(Violation::SpinLockRecursive, format_args!("lock={lock:p} value={:#x}", *lock));
+            }
+            bugcheck::stop_here_if_stopping();
+            core::hint::spin_loop();
+        }
+        HELD.lock().push(own);
     }
-    HELD.lock().push(own);
 }
 
 /// Time that a processor may hold a lock that another waits for, in 100 ns: processors themselves are shared
@@ -57,7 +61,10 @@ pub(super) unsafe fn release(lock: *mut KspinLock) {
     if !was_held {
         violation(Violation::SpinLockReleasedWrongly, format_args!("lock={lock:p} held=0"));
     }
-    word(lock).store(0, Ordering::Release);
+    // SAFETY: by this function's contract, `lock` is a valid spin lock.
+    unsafe {
+        word(lock).store(0, Ordering::Release);
+    }
 }
 
 /// Returns the number of locks that this processor holds, for checks around driver routines.
@@ -94,7 +101,10 @@ fn released_at_dispatch(routine: &str, lock: *mut KspinLock) {
 /// `lock` is a valid spin lock.
 pub unsafe extern "win64" fn KeAcquireSpinLockRaiseToDpc(lock: *mut KspinLock) -> Kirql {
     let old = irql::raise(DISPATCH_LEVEL);
-    acquire(lock);
+    // SAFETY: by this function's contract, `lock` is a valid spin lock.
+    unsafe {
+        acquire(lock);
+    }
     old
 }
 
@@ -104,7 +114,10 @@ pub unsafe extern "win64" fn KeAcquireSpinLockRaiseToDpc(lock: *mut KspinLock) -
 /// The caller holds the lock, taken at `old`.
 pub unsafe extern "win64" fn KeReleaseSpinLock(lock: *mut KspinLock, old: Kirql) {
     released_at_dispatch("KeReleaseSpinLock", lock);
-    release(lock);
+    // SAFETY: by this function's contract, the caller holds the lock, taken at `old`.
+    unsafe {
+        release(lock);
+    }
     irql::lower(old);
 }
 
@@ -114,7 +127,10 @@ pub unsafe extern "win64" fn KeReleaseSpinLock(lock: *mut KspinLock, old: Kirql)
 /// `lock` is a valid spin lock.
 pub unsafe extern "win64" fn KeAcquireSpinLockAtDpcLevel(lock: *mut KspinLock) {
     at_least_dispatch("KeAcquireSpinLockAtDpcLevel", lock);
-    acquire(lock);
+    // SAFETY: by this function's contract, `lock` is a valid spin lock.
+    unsafe {
+        acquire(lock);
+    }
 }
 
 /// Releases the lock. IRQL ≥ `DISPATCH_LEVEL`.
@@ -125,5 +141,8 @@ pub unsafe extern "win64" fn KeReleaseSpinLockFromDpcLevel(lock: *mut KspinLock)
     if irql::current() < DISPATCH_LEVEL {
         released_at_dispatch("KeReleaseSpinLockFromDpcLevel", lock);
     }
-    release(lock);
+    // SAFETY: by this function's contract, the caller holds the lock.
+    unsafe {
+        release(lock);
+    }
 }

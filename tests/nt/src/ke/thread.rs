@@ -90,19 +90,22 @@ pub fn current() -> *mut Thread {
 }
 
 unsafe fn initialize(thread: *mut Thread, priority: i32) {
-    (*thread).header = DispatcherHeader {
-        kind: THREAD_OBJECT,
-        absolute: 0,
-        size: 0,
-        inserted: 0,
-        signal_state: 0,
-        wait_list_head: ListEntry::UNLINKED,
-    };
-    ListEntry::init(&raw mut (*thread).header.wait_list_head);
-    (*thread).priority = priority;
-    (*thread).quantum = QUANTUM;
-    super::timer::KeInitializeTimer(&raw mut (*thread).timer);
-    (*thread).timer.header.kind = wait::WAIT_TIMER;
+    // SAFETY: the caller keeps `thread` valid for this call.
+    unsafe {
+        (*thread).header = DispatcherHeader {
+            kind: THREAD_OBJECT,
+            absolute: 0,
+            size: 0,
+            inserted: 0,
+            signal_state: 0,
+            wait_list_head: ListEntry::UNLINKED,
+        };
+        ListEntry::init(&raw mut (*thread).header.wait_list_head);
+        (*thread).priority = priority;
+        (*thread).quantum = QUANTUM;
+        super::timer::KeInitializeTimer(&raw mut (*thread).timer);
+        (*thread).timer.header.kind = wait::WAIT_TIMER;
+    }
 }
 
 /// Makes the code that runs now the processor's idle thread.
@@ -129,24 +132,27 @@ pub unsafe fn create(
 ) -> Option<*mut Thread> {
     let stack = STACKS.allocate(STACK_PAGES, map::READ_WRITE)?;
     let thread = ob::create::<Thread>(ob::Kind::Thread);
-    ob::reference(thread.cast());
-    initialize(thread, priority);
-    (*thread).stack = stack;
-    (*thread).start = Some(start);
-    (*thread).context = context;
-    (*thread).driver = driver;
-    (*thread).processor = MADE.fetch_add(1, Ordering::Relaxed) % processor::count();
-    // What `swap` pops: six registers, then its return address. Behind it the stack is aligned as at a
-    // function's first instruction.
-    let top = (stack + STACK_PAGES * PAGE_SIZE) as *mut usize;
-    let frame = top.sub(2 + FRAME_WORDS);
-    core::ptr::write_bytes(frame, 0, FRAME_WORDS);
-    initial_sse_state(frame.cast());
-    frame.add(FRAME_WORDS - 1).write(first_instruction as *const () as usize);
-    (*thread).stack_pointer = frame as usize;
-    ALIVE.fetch_add(1, Ordering::Relaxed);
-    ready(thread);
-    Some(thread)
+    // SAFETY: by this function's contract, `start` may be called with `context` in a thread of its own.
+    unsafe {
+        ob::reference(thread.cast());
+        initialize(thread, priority);
+        (*thread).stack = stack;
+        (*thread).start = Some(start);
+        (*thread).context = context;
+        (*thread).driver = driver;
+        (*thread).processor = MADE.fetch_add(1, Ordering::Relaxed) % processor::count();
+        // What `swap` pops: six registers, then its return address. Behind it the stack is aligned as at a
+        // function's first instruction.
+        let top = (stack + STACK_PAGES * PAGE_SIZE) as *mut usize;
+        let frame = top.sub(2 + FRAME_WORDS);
+        core::ptr::write_bytes(frame, 0, FRAME_WORDS);
+        initial_sse_state(frame.cast());
+        frame.add(FRAME_WORDS - 1).write(first_instruction as *const () as usize);
+        (*thread).stack_pointer = frame as usize;
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        ready(thread);
+        Some(thread)
+    }
 }
 
 /// Words that `swap` leaves on the stack: the FXSAVE area, an alignment word, six registers, the return
@@ -155,8 +161,11 @@ const FRAME_WORDS: usize = 64 + 6 + 1 + 1;
 
 unsafe fn initial_sse_state(area: *mut u8) {
     // FCW and MXCSR after FNINIT and reset (Intel SDM volume 1, 8.1.5 and 10.2.3).
-    area.cast::<u16>().write(0x37F);
-    area.add(24).cast::<u32>().write(0x1F80);
+    // SAFETY: the caller keeps `area` valid for this call.
+    unsafe {
+        area.cast::<u16>().write(0x37F);
+        area.add(24).cast::<u32>().write(0x1F80);
+    }
 }
 
 /// Saves the running context at `*save` and continues the one at `load`. SSE registers are kept because a
@@ -193,28 +202,34 @@ unsafe extern "sysv64" fn first_instruction() {
 }
 
 unsafe extern "sysv64" fn begin() -> ! {
-    free_ended();
-    restore_interrupts(true);
-    irql::lower(PASSIVE_LEVEL);
-    let thread = current();
-    let start = (*thread).start.expect("a thread without a start routine");
-    start((*thread).context);
-    terminate(status::SUCCESS)
+    // SAFETY: the scheduler has switched to this thread, which has a start routine and its context.
+    unsafe {
+        free_ended();
+        restore_interrupts(true);
+        irql::lower(PASSIVE_LEVEL);
+        let thread = current();
+        let start = (*thread).start.expect("a thread without a start routine");
+        start((*thread).context);
+        terminate(status::SUCCESS)
+    }
 }
 
 /// Makes a thread ready, and asks for a switch if it is better than the running one.
 pub(super) unsafe fn ready(thread: *mut Thread) {
-    let number = (*thread).processor;
-    let mut ready = READY[number].lock();
-    (*thread).quantum = QUANTUM;
-    ready.queues[(*thread).priority as usize].push_back(thread);
-    let here = number == processor::number();
-    if !here || (*thread).priority > (*current()).priority || current() == ready.idle {
-        processor::numbered(number).switch_pending.store(true, Ordering::Release);
-    }
-    drop(ready);
-    if !here {
-        smp::interrupt(number);
+    // SAFETY: the caller keeps `thread` valid for this call.
+    unsafe {
+        let number = (*thread).processor;
+        let mut ready = READY[number].lock();
+        (*thread).quantum = QUANTUM;
+        ready.queues[(*thread).priority as usize].push_back(thread);
+        let here = number == processor::number();
+        if !here || (*thread).priority > (*current()).priority || current() == ready.idle {
+            processor::numbered(number).switch_pending.store(true, Ordering::Release);
+        }
+        drop(ready);
+        if !here {
+            smp::interrupt(number);
+        }
     }
 }
 
@@ -229,23 +244,29 @@ fn next() -> *mut Thread {
 unsafe fn switch_to(thread: *mut Thread) {
     processor().switch_pending.store(false, Ordering::Release);
     let old = current();
-    if old != thread {
-        processor().current_thread.set(thread);
-        swap(&raw mut (*old).stack_pointer, (*thread).stack_pointer);
-        free_ended();
+    // SAFETY: the caller keeps `thread` valid for this call.
+    unsafe {
+        if old != thread {
+            processor().current_thread.set(thread);
+            swap(&raw mut (*old).stack_pointer, (*thread).stack_pointer);
+            free_ended();
+        }
     }
 }
 
 /// Frees the thread that ended before this one came to run, or sends the one that left to its processor.
 unsafe fn free_ended() {
     let leaving = core::mem::replace(&mut own().lock().leaving, null_mut());
-    if !leaving.is_null() {
-        ready(leaving);
-    }
-    let ended = core::mem::replace(&mut own().lock().ended, null_mut());
-    if !ended.is_null() {
-        STACKS.free((*ended).stack, STACK_PAGES);
-        ob::dereference(ended.cast());
+    // SAFETY: a thread that has ended or left this processor runs on its stack no more.
+    unsafe {
+        if !leaving.is_null() {
+            ready(leaving);
+        }
+        let ended = core::mem::replace(&mut own().lock().ended, null_mut());
+        if !ended.is_null() {
+            STACKS.free((*ended).stack, STACK_PAGES);
+            ob::dereference(ended.cast());
+        }
     }
 }
 
@@ -331,21 +352,24 @@ pub fn current_stack() -> Option<(usize, usize)> {
 /// # Safety
 /// `thread` is a valid thread object.
 pub unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: i32) -> i32 {
-    let old = {
-        let number = (*thread).processor;
-        let mut ready = READY[number].lock();
-        let old = core::mem::replace(&mut (*thread).priority, priority.clamp(1, 31));
-        let queue = &mut ready.queues[old as usize];
-        if let Some(at) = queue.iter().position(|&other| other == thread) {
-            queue.remove(at);
-            ready.queues[(*thread).priority as usize].push_back(thread);
+    // SAFETY: by this function's contract, `thread` is a valid thread object.
+    let old = unsafe {
+        {
+            let number = (*thread).processor;
+            let mut ready = READY[number].lock();
+            let old = core::mem::replace(&mut (*thread).priority, priority.clamp(1, 31));
+            let queue = &mut ready.queues[old as usize];
+            if let Some(at) = queue.iter().position(|&other| other == thread) {
+                queue.remove(at);
+                ready.queues[(*thread).priority as usize].push_back(thread);
+            }
+            processor::numbered(number).switch_pending.store(true, Ordering::Release);
+            drop(ready);
+            if number != processor::number() {
+                smp::interrupt(number);
+            }
+            old
         }
-        processor::numbered(number).switch_pending.store(true, Ordering::Release);
-        drop(ready);
-        if number != processor::number() {
-            smp::interrupt(number);
-        }
-        old
     };
     let level = irql::current();
     if level < DISPATCH_LEVEL {

@@ -19,43 +19,50 @@ unsafe impl Send for Timers {}
 static TIMERS: Lock<Timers> = Lock::new(Timers { first: null_mut() });
 
 unsafe fn next_of(timer: *mut Ktimer) -> *mut Ktimer {
-    (*timer).timer_list_entry.flink.cast()
+    // SAFETY: the caller keeps `timer` valid for this call.
+    unsafe { (*timer).timer_list_entry.flink.cast() }
 }
 
 unsafe fn insert(timer: *mut Ktimer) {
     let mut timers = TIMERS.lock();
     let (mut previous, mut at) = (null_mut::<Ktimer>(), timers.first);
-    while !at.is_null() && (*at).due_time <= (*timer).due_time {
-        previous = at;
-        at = next_of(at);
+    // SAFETY: the caller keeps `timer` valid for this call.
+    unsafe {
+        while !at.is_null() && (*at).due_time <= (*timer).due_time {
+            previous = at;
+            at = next_of(at);
+        }
+        (*timer).timer_list_entry.flink = at.cast();
+        if previous.is_null() {
+            timers.first = timer;
+        } else {
+            (*previous).timer_list_entry.flink = timer.cast();
+        }
+        (*timer).header.inserted = TRUE;
     }
-    (*timer).timer_list_entry.flink = at.cast();
-    if previous.is_null() {
-        timers.first = timer;
-    } else {
-        (*previous).timer_list_entry.flink = timer.cast();
-    }
-    (*timer).header.inserted = TRUE;
 }
 
 unsafe fn remove(timer: *mut Ktimer) -> bool {
     let mut timers = TIMERS.lock();
-    if (*timer).header.inserted == FALSE {
-        return false;
+    // SAFETY: the caller keeps `timer` valid for this call.
+    unsafe {
+        if (*timer).header.inserted == FALSE {
+            return false;
+        }
+        let (mut previous, mut at) = (null_mut::<Ktimer>(), timers.first);
+        while at != timer {
+            assert!(!at.is_null(), "a timer marked as inserted is not on the list");
+            previous = at;
+            at = next_of(at);
+        }
+        if previous.is_null() {
+            timers.first = next_of(timer);
+        } else {
+            (*previous).timer_list_entry.flink = (*timer).timer_list_entry.flink;
+        }
+        (*timer).header.inserted = FALSE;
+        true
     }
-    let (mut previous, mut at) = (null_mut::<Ktimer>(), timers.first);
-    while at != timer {
-        assert!(!at.is_null(), "a timer marked as inserted is not on the list");
-        previous = at;
-        at = next_of(at);
-    }
-    if previous.is_null() {
-        timers.first = next_of(timer);
-    } else {
-        (*previous).timer_list_entry.flink = (*timer).timer_list_entry.flink;
-    }
-    (*timer).header.inserted = FALSE;
-    true
 }
 
 /// Returns true if the earliest timer is due.
@@ -120,7 +127,10 @@ pub fn inserted_within(start: usize, end: usize) -> bool {
 /// # Safety
 /// `timer` is writable and not inserted.
 pub unsafe extern "win64" fn KeInitializeTimer(timer: *mut Ktimer) {
-    KeInitializeTimerEx(timer, 0);
+    // SAFETY: by this function's contract, `timer` is writable and not inserted.
+    unsafe {
+        KeInitializeTimerEx(timer, 0);
+    }
 }
 
 /// `KeInitializeTimerEx`: `kind` 0 notification, 1 synchronization. Any IRQL.
@@ -128,19 +138,22 @@ pub unsafe extern "win64" fn KeInitializeTimer(timer: *mut Ktimer) {
 /// # Safety
 /// `timer` is writable and not inserted.
 pub unsafe extern "win64" fn KeInitializeTimerEx(timer: *mut Ktimer, kind: u32) {
-    (*timer).header = DispatcherHeader {
-        kind: TIMER_NOTIFICATION_OBJECT + kind as u8,
-        absolute: 0,
-        size: (size_of::<Ktimer>() / 4) as u8,
-        inserted: FALSE,
-        signal_state: 0,
-        wait_list_head: ListEntry::UNLINKED,
-    };
-    ListEntry::init(&raw mut (*timer).header.wait_list_head);
-    (*timer).due_time = 0;
-    (*timer).timer_list_entry = ListEntry::UNLINKED;
-    (*timer).dpc = null_mut();
-    (*timer).period = 0;
+    // SAFETY: by this function's contract, `timer` is writable and not inserted.
+    unsafe {
+        (*timer).header = DispatcherHeader {
+            kind: TIMER_NOTIFICATION_OBJECT + kind as u8,
+            absolute: 0,
+            size: (size_of::<Ktimer>() / 4) as u8,
+            inserted: FALSE,
+            signal_state: 0,
+            wait_list_head: ListEntry::UNLINKED,
+        };
+        ListEntry::init(&raw mut (*timer).header.wait_list_head);
+        (*timer).due_time = 0;
+        (*timer).timer_list_entry = ListEntry::UNLINKED;
+        (*timer).dpc = null_mut();
+        (*timer).period = 0;
+    }
 }
 
 /// Returns the interrupt time at which a `LARGE_INTEGER` due time falls: negative is relative, else system
@@ -163,13 +176,17 @@ pub unsafe extern "win64" fn KeSetTimerEx(
     period: i32,
     dpc: *mut Kdpc,
 ) -> Boolean {
-    let was_set = remove(timer);
-    (*timer).header.signal_state = 0;
-    (*timer).dpc = dpc;
-    (*timer).period = period;
-    (*timer).due_time = due(due_time);
-    insert(timer);
-    Boolean::from(was_set)
+    // SAFETY: by this function's contract, `timer` is initialized and it and `dpc` stay valid until it
+    // expired or was cancelled.
+    unsafe {
+        let was_set = remove(timer);
+        (*timer).header.signal_state = 0;
+        (*timer).dpc = dpc;
+        (*timer).period = period;
+        (*timer).due_time = due(due_time);
+        insert(timer);
+        Boolean::from(was_set)
+    }
 }
 
 /// `KeSetTimer`: as [`KeSetTimerEx`] without a period.
@@ -181,7 +198,8 @@ pub unsafe extern "win64" fn KeSetTimer(
     due_time: LargeInteger,
     dpc: *mut Kdpc,
 ) -> Boolean {
-    KeSetTimerEx(timer, due_time, 0, dpc)
+    // SAFETY: the caller keeps the contract of [`KeSetTimerEx`].
+    unsafe { KeSetTimerEx(timer, due_time, 0, dpc) }
 }
 
 /// `KeCancelTimer`: whether it was set. IRQL ≤ `DISPATCH_LEVEL`.
@@ -189,5 +207,6 @@ pub unsafe extern "win64" fn KeSetTimer(
 /// # Safety
 /// `timer` is initialized.
 pub unsafe extern "win64" fn KeCancelTimer(timer: *mut Ktimer) -> Boolean {
-    Boolean::from(remove(timer))
+    // SAFETY: by this function's contract, `timer` is initialized.
+    unsafe { Boolean::from(remove(timer)) }
 }

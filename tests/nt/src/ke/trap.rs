@@ -128,19 +128,23 @@ const DOUBLE_FAULT: usize = 8;
 /// # Safety
 /// Called once with interrupts disabled, after [`descriptor::init`].
 pub unsafe fn init() {
-    let idt = &mut *IDT.0.get();
-    for (vector, gate) in idt.iter_mut().enumerate() {
-        let stub = (&raw const trap_stubs[vector]) as u64;
-        let stack = u64::from(vector == DOUBLE_FAULT);
-        // A present 64-bit interrupt gate (Intel SDM volume 3, 6.14.1).
-        gate[0] = stub & 0xFFFF
-            | u64::from(descriptor::CODE) << 16
-            | stack << 32
-            | 0x8E << 40
-            | (stub >> 16 & 0xFFFF) << 48;
-        gate[1] = stub >> 32;
+    // SAFETY: by this function's contract, it is called once with interrupts disabled, after
+    // [`descriptor::init`].
+    unsafe {
+        let idt = &mut *IDT.0.get();
+        for (vector, gate) in idt.iter_mut().enumerate() {
+            let stub = (&raw const trap_stubs[vector]) as u64;
+            let stack = u64::from(vector == DOUBLE_FAULT);
+            // A present 64-bit interrupt gate (Intel SDM volume 3, 6.14.1).
+            gate[0] = stub & 0xFFFF
+                | u64::from(descriptor::CODE) << 16
+                | stack << 32
+                | 0x8E << 40
+                | (stub >> 16 & 0xFFFF) << 48;
+            gate[1] = stub >> 32;
+        }
+        load();
     }
-    load();
 }
 
 /// Loads the IDT on this processor.
@@ -148,9 +152,13 @@ pub unsafe fn init() {
 /// # Safety
 /// Called once on each processor with interrupts disabled, after [`descriptor::init`].
 pub unsafe fn load() {
-    let idt = &*IDT.0.get();
-    let pointer = Pointer { limit: size_of::<[[u64; 2]; 256]>() as u16 - 1, base: idt.as_ptr() as u64 };
-    asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags));
+    // SAFETY: by this function's contract, it is called once on each processor with interrupts disabled, after
+    // [`descriptor::init`].
+    unsafe {
+        let idt = &*IDT.0.get();
+        let pointer = Pointer { limit: size_of::<[[u64; 2]; 256]>() as u16 - 1, base: idt.as_ptr() as u64 };
+        asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags));
+    }
 }
 
 fn fault_address() -> usize {

@@ -27,21 +27,27 @@ pub struct WaitBlock {
 
 /// Takes what a satisfied wait takes: a synchronization object's signal, one of a semaphore's counts.
 unsafe fn satisfy(object: *mut DispatcherHeader) {
-    match (*object).kind {
-        SYNCHRONIZATION_EVENT | TIMER_SYNCHRONIZATION_OBJECT => (*object).signal_state = 0,
-        SEMAPHORE_OBJECT => (*object).signal_state -= 1,
-        _ => {}
+    // SAFETY: the caller keeps `object` valid for this call.
+    unsafe {
+        match (*object).kind {
+            SYNCHRONIZATION_EVENT | TIMER_SYNCHRONIZATION_OBJECT => (*object).signal_state = 0,
+            SEMAPHORE_OBJECT => (*object).signal_state -= 1,
+            _ => {}
+        }
     }
 }
 
 unsafe fn wake(block: *mut WaitBlock, status: NtStatus) {
-    ListEntry::remove(&raw mut (*block).object_link);
-    if !(*block).timer_link.flink.is_null() {
-        ListEntry::remove(&raw mut (*block).timer_link);
+    // SAFETY: the caller keeps `block` valid for this call.
+    unsafe {
+        ListEntry::remove(&raw mut (*block).object_link);
+        if !(*block).timer_link.flink.is_null() {
+            ListEntry::remove(&raw mut (*block).timer_link);
+        }
+        (*block).status = status;
+        (*block).waiting = false;
+        thread::ready((*block).thread);
     }
-    (*block).status = status;
-    (*block).waiting = false;
-    thread::ready((*block).thread);
 }
 
 /// The dispatcher lock: held while an object's state or a wait list is looked at or changed.
@@ -50,82 +56,90 @@ pub(super) static DISPATCHER: Lock<()> = Lock::new(());
 /// Signals an object and ends the waits that satisfies; the state before. IRQL ≤ `DISPATCH_LEVEL`; the caller
 /// gives the processor up afterwards (see [`crate::ke::yield_if_pending`]).
 pub unsafe fn signal(object: *mut DispatcherHeader) -> i32 {
-    signal_count(object, 1)
+    // SAFETY: the caller keeps `object` valid for this call.
+    unsafe { signal_count(object, 1) }
 }
 
 /// Does the same as [`signal`]; a semaphore gets `count`.
 pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) -> i32 {
     let _dispatcher = DISPATCHER.lock();
-    signal_locked(object, count)
+    // SAFETY: the caller keeps `object` valid for this call.
+    unsafe { signal_locked(object, count) }
 }
 
 /// Does the same as [`signal_count`], with the dispatcher lock held.
 pub(super) unsafe fn signal_locked(object: *mut DispatcherHeader, count: i32) -> i32 {
-    let before = (*object).signal_state;
-    if (*object).kind == SEMAPHORE_OBJECT {
-        (*object).signal_state += count;
-    } else {
-        (*object).signal_state = 1;
-    }
-    let head = &raw mut (*object).wait_list_head;
-    while (*object).signal_state > 0 && !ListEntry::is_empty(head) {
-        let link = (*head).flink;
-        if (*object).kind == WAIT_TIMER {
-            wake(link.byte_sub(core::mem::offset_of!(WaitBlock, timer_link)).cast(), status::TIMEOUT);
+    // SAFETY: the caller keeps `object` valid for this call.
+    unsafe {
+        let before = (*object).signal_state;
+        if (*object).kind == SEMAPHORE_OBJECT {
+            (*object).signal_state += count;
         } else {
-            satisfy(object);
-            wake(link.byte_sub(core::mem::offset_of!(WaitBlock, object_link)).cast(), status::SUCCESS);
+            (*object).signal_state = 1;
         }
+        let head = &raw mut (*object).wait_list_head;
+        while (*object).signal_state > 0 && !ListEntry::is_empty(head) {
+            let link = (*head).flink;
+            if (*object).kind == WAIT_TIMER {
+                wake(link.byte_sub(core::mem::offset_of!(WaitBlock, timer_link)).cast(), status::TIMEOUT);
+            } else {
+                satisfy(object);
+                wake(link.byte_sub(core::mem::offset_of!(WaitBlock, object_link)).cast(), status::SUCCESS);
+            }
+        }
+        before
     }
-    before
 }
 
 /// Waits for one object. `timeout` null: for ever; zero: not at all.
 unsafe fn wait(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
     let level = irql::current();
-    if level >= DISPATCH_LEVEL && (timeout.is_null() || *timeout != 0) {
-        violation(Violation::WaitAtDispatchLevel, format_args!("irql={level} object={object:p}"));
+    // SAFETY: the caller keeps `object` and `timeout` valid for this call.
+    unsafe {
+        if level >= DISPATCH_LEVEL && (timeout.is_null() || *timeout != 0) {
+            violation(Violation::WaitAtDispatchLevel, format_args!("irql={level} object={object:p}"));
+        }
+        let dispatcher = DISPATCHER.lock();
+        if (*object).signal_state > 0 {
+            satisfy(object);
+            return status::SUCCESS;
+        }
+        if !timeout.is_null() && *timeout == 0 {
+            return status::TIMEOUT;
+        }
+        let level = irql::current();
+        irql::set(DISPATCH_LEVEL);
+        let thread = thread::current();
+        let block = &raw mut (*thread).wait;
+        *block = WaitBlock {
+            object_link: ListEntry::UNLINKED,
+            timer_link: ListEntry::UNLINKED,
+            thread,
+            status: status::PENDING,
+            waiting: true,
+        };
+        ListEntry::insert_tail(&raw mut (*object).wait_list_head, &raw mut (*block).object_link);
+        if !timeout.is_null() {
+            let timer = &raw mut (*thread).timer;
+            KeSetTimer(timer, *timeout, null_mut());
+            ListEntry::insert_tail(&raw mut (*timer).header.wait_list_head, &raw mut (*block).timer_link);
+        }
+        // Whoever ends the wait from here on makes the thread ready on this very processor, which takes it up
+        // when it has been given up.
+        drop(dispatcher);
+        let interrupts = disable_interrupts();
+        thread::block();
+        restore_interrupts(interrupts);
+        // Another processor may still be looking at the object that it has signaled, which may be on this very
+        // stack.
+        drop(DISPATCHER.lock());
+        debug_assert!(!(*block).waiting);
+        if !timeout.is_null() {
+            KeCancelTimer(&raw mut (*thread).timer);
+        }
+        irql::lower(level);
+        (*block).status
     }
-    let dispatcher = DISPATCHER.lock();
-    if (*object).signal_state > 0 {
-        satisfy(object);
-        return status::SUCCESS;
-    }
-    if !timeout.is_null() && *timeout == 0 {
-        return status::TIMEOUT;
-    }
-    let level = irql::current();
-    irql::set(DISPATCH_LEVEL);
-    let thread = thread::current();
-    let block = &raw mut (*thread).wait;
-    *block = WaitBlock {
-        object_link: ListEntry::UNLINKED,
-        timer_link: ListEntry::UNLINKED,
-        thread,
-        status: status::PENDING,
-        waiting: true,
-    };
-    ListEntry::insert_tail(&raw mut (*object).wait_list_head, &raw mut (*block).object_link);
-    if !timeout.is_null() {
-        let timer = &raw mut (*thread).timer;
-        KeSetTimer(timer, *timeout, null_mut());
-        ListEntry::insert_tail(&raw mut (*timer).header.wait_list_head, &raw mut (*block).timer_link);
-    }
-    // Whoever ends the wait from here on makes the thread ready on this very processor, which takes it up
-    // when it has been given up.
-    drop(dispatcher);
-    let interrupts = disable_interrupts();
-    thread::block();
-    restore_interrupts(interrupts);
-    // Another processor may still be looking at the object that it has signaled, which may be on this very
-    // stack.
-    drop(DISPATCHER.lock());
-    debug_assert!(!(*block).waiting);
-    if !timeout.is_null() {
-        KeCancelTimer(&raw mut (*thread).timer);
-    }
-    irql::lower(level);
-    (*block).status
 }
 
 /// `KeWaitForSingleObject`. IRQL ≤ `APC_LEVEL`, or `DISPATCH_LEVEL` with a timeout of zero.
@@ -139,7 +153,9 @@ pub unsafe extern "win64" fn KeWaitForSingleObject(
     _alertable: Boolean,
     timeout: *const LargeInteger,
 ) -> NtStatus {
-    wait(object.cast(), timeout)
+    // SAFETY: by this function's contract, `object` is a dispatcher object that stays valid until the wait
+    // ends; `timeout` is null or readable.
+    unsafe { wait(object.cast(), timeout) }
 }
 
 /// `KeDelayExecutionThread`. IRQL ≤ `APC_LEVEL`.
@@ -153,9 +169,12 @@ pub unsafe extern "win64" fn KeDelayExecutionThread(
 ) -> NtStatus {
     let mut never = Kevent::unsignaled();
     never.init();
-    match wait(&raw mut never.header, interval) {
-        status::TIMEOUT => status::SUCCESS,
-        other => other,
+    // SAFETY: by this function's contract, `interval` is readable.
+    unsafe {
+        match wait(&raw mut never.header, interval) {
+            status::TIMEOUT => status::SUCCESS,
+            other => other,
+        }
     }
 }
 

@@ -76,7 +76,8 @@ pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
 /// # Safety
 /// `name` is valid.
 pub unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
-    let name = (*name).text();
+    // SAFETY: by this function's contract, `name` is valid.
+    let name = unsafe { (*name).text() };
     let newer = crate::boot::options().nt.has_messages().then(|| find(NT_6_1, &name)).flatten();
     let found = find(NTOSKRNL, &name).or_else(|| find(HAL, &name)).or(newer);
     found.map_or(core::ptr::null_mut(), |export| ldr::gate::make(export, 0) as Pvoid)

@@ -378,7 +378,10 @@ pub unsafe fn unload(name: &str) {
     for section in image.sections.iter().filter(|section| section.name.starts_with("PAGE")) {
         paged::forget(image.base + section.address);
     }
-    IMAGES.free(image.base, image.size / PAGE_SIZE);
+    // SAFETY: by this function's contract, nothing of the image runs or is registered any more.
+    unsafe {
+        IMAGES.free(image.base, image.size / PAGE_SIZE);
+    }
 }
 
 /// Returns the range and driver id of an image.

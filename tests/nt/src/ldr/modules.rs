@@ -79,30 +79,33 @@ pub unsafe extern "win64" fn ZwQuerySystemInformation(
     }
     let modules = modules();
     let bytes = HEADER + modules.len() * size_of::<Module>();
-    if !needed.is_null() {
-        *needed = bytes as u32;
+    // SAFETY: by this function's contract, `buffer` has `length` bytes; `needed` is null or writable.
+    unsafe {
+        if !needed.is_null() {
+            *needed = bytes as u32;
+        }
+        if (length as usize) < bytes {
+            return status::INFO_LENGTH_MISMATCH;
+        }
+        buffer.cast::<u64>().write(modules.len() as u64);
+        let first: *mut Module = buffer.byte_add(HEADER).cast();
+        for (n, (path, base, size)) in modules.iter().enumerate() {
+            let mut text = [0; 256];
+            let kept = path.len().min(text.len() - 1);
+            text[..kept].copy_from_slice(&path.as_bytes()[..kept]);
+            first.add(n).write_unaligned(Module {
+                section: core::ptr::null_mut(),
+                mapped_base: core::ptr::null_mut(),
+                image_base: *base as Pvoid,
+                image_size: *size as u32,
+                flags: 0,
+                load_order: n as u16,
+                init_order: 0,
+                load_count: 1,
+                file_name_offset: path.rfind('\\').map_or(0, |at| at + 1) as u16,
+                path: text,
+            });
+        }
+        status::SUCCESS
     }
-    if (length as usize) < bytes {
-        return status::INFO_LENGTH_MISMATCH;
-    }
-    buffer.cast::<u64>().write(modules.len() as u64);
-    let first: *mut Module = buffer.byte_add(HEADER).cast();
-    for (n, (path, base, size)) in modules.iter().enumerate() {
-        let mut text = [0; 256];
-        let kept = path.len().min(text.len() - 1);
-        text[..kept].copy_from_slice(&path.as_bytes()[..kept]);
-        first.add(n).write_unaligned(Module {
-            section: core::ptr::null_mut(),
-            mapped_base: core::ptr::null_mut(),
-            image_base: *base as Pvoid,
-            image_size: *size as u32,
-            flags: 0,
-            load_order: n as u16,
-            init_order: 0,
-            load_count: 1,
-            file_name_offset: path.rfind('\\').map_or(0, |at| at + 1) as u16,
-            path: text,
-        });
-    }
-    status::SUCCESS
 }

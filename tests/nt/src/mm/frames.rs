@@ -39,7 +39,9 @@ pub unsafe fn init(memory: impl Iterator<Item = Range> + Clone, taken: &[Range])
         (start + bytes <= range.end.min(top)).then_some(start)
     });
     let home = home.expect("no memory for the frame bitmap");
-    let free = slice::from_raw_parts_mut(direct(home) as *mut u64, words);
+    // SAFETY: by this function's contract, it is called once; `memory` is what the firmware gave, mapped below
+    // [`BOOT_MAPPED`].
+    let free = unsafe { slice::from_raw_parts_mut(direct(home) as *mut u64, words) };
     free.fill(0);
     let mut available = 0;
     for range in memory {

@@ -47,27 +47,33 @@ unsafe impl GlobalAlloc for ExecutiveHeap {
                 .map_or(null_mut(), |pa| direct(pa) as *mut u8);
         };
         let mut heap = HEAP.lock();
-        if heap.lists[class].is_null() {
-            let Some(frame) = frames::allocate() else { return null_mut() };
-            for offset in (0..PAGE_SIZE).step_by(1 << (class + SMALLEST)) {
-                let block = (direct(frame) + offset) as *mut FreeBlock;
-                (*block).next = heap.lists[class];
-                heap.lists[class] = block;
+        // SAFETY: the blocks of a list are free memory of the heap, and its lock is held.
+        unsafe {
+            if heap.lists[class].is_null() {
+                let Some(frame) = frames::allocate() else { return null_mut() };
+                for offset in (0..PAGE_SIZE).step_by(1 << (class + SMALLEST)) {
+                    let block = (direct(frame) + offset) as *mut FreeBlock;
+                    (*block).next = heap.lists[class];
+                    heap.lists[class] = block;
+                }
             }
+            let block = heap.lists[class];
+            heap.lists[class] = (*block).next;
+            block.cast()
         }
-        let block = heap.lists[class];
-        heap.lists[class] = (*block).next;
-        block.cast()
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        match class(layout) {
-            None => frames::free(physical(pointer as usize), layout.size().div_ceil(PAGE_SIZE)),
-            Some(class) => {
-                let block: *mut FreeBlock = pointer.cast();
-                let mut heap = HEAP.lock();
-                (*block).next = heap.lists[class];
-                heap.lists[class] = block;
+        // SAFETY: the caller keeps `pointer` valid for this call.
+        unsafe {
+            match class(layout) {
+                None => frames::free(physical(pointer as usize), layout.size().div_ceil(PAGE_SIZE)),
+                Some(class) => {
+                    let block: *mut FreeBlock = pointer.cast();
+                    let mut heap = HEAP.lock();
+                    (*block).next = heap.lists[class];
+                    heap.lists[class] = block;
+                }
             }
         }
     }

@@ -25,12 +25,15 @@ pub unsafe extern "win64" fn MmMapIoSpace(address: PhysicalAddress, bytes: usize
     let start = MAPPINGS.reserve(pages);
     let cache = if cache == MM_NON_CACHED { map::UNCACHED } else { 0 };
     let first = address as u64 & !(PAGE_SIZE as u64 - 1);
-    for page in 0..pages {
-        map::map(
-            start + page * PAGE_SIZE,
-            first + (page * PAGE_SIZE) as u64,
-            map::EXECUTE_READ_WRITE | cache,
-        );
+    // SAFETY: by this function's contract, the caller may access the range.
+    unsafe {
+        for page in 0..pages {
+            map::map(
+                start + page * PAGE_SIZE,
+                first + (page * PAGE_SIZE) as u64,
+                map::EXECUTE_READ_WRITE | cache,
+            );
+        }
     }
     (start + address as usize % PAGE_SIZE) as Pvoid
 }
@@ -42,11 +45,15 @@ pub unsafe extern "win64" fn MmMapIoSpace(address: PhysicalAddress, bytes: usize
 pub unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
     let pages = span(base as usize, bytes);
     let start = base as usize & !(PAGE_SIZE - 1);
-    for page in 0..pages {
-        assert!(
-            map::unmap(start + page * PAGE_SIZE).is_some(),
-            "MmUnmapIoSpace of {base:p}, which is not mapped"
-        );
+    // SAFETY: by this function's contract, `base` and `bytes` are those of the mapping, which is not used
+    // any more.
+    unsafe {
+        for page in 0..pages {
+            assert!(
+                map::unmap(start + page * PAGE_SIZE).is_some(),
+                "MmUnmapIoSpace of {base:p}, which is not mapped"
+            );
+        }
     }
     MAPPINGS.release(start, pages);
 }

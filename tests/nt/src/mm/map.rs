@@ -32,7 +32,8 @@ type Table = [u64; 512];
 static ROOT: Lock<u64> = Lock::new(0);
 
 unsafe fn table(address: u64) -> &'static mut Table {
-    &mut *(direct(address) as *mut Table)
+    // SAFETY: the caller gives the address of a page table, and the direct map covers it.
+    unsafe { &mut *(direct(address) as *mut Table) }
 }
 
 fn zeroed_table() -> u64 {
@@ -45,20 +46,23 @@ fn zeroed_table() -> u64 {
 /// Returns the entry for a 4 KiB page, with the tables on the way made if `create`.
 unsafe fn entry(root: u64, va: usize, create: bool) -> Option<&'static mut u64> {
     let mut current = root;
-    for shift in [39, 30, 21] {
-        let slot = &mut table(current)[va >> shift & 511];
-        if *slot & PRESENT == 0 {
-            if !create {
+    // SAFETY: the tables on the way to `va` are reached from `root`, and the direct map covers them.
+    unsafe {
+        for shift in [39, 30, 21] {
+            let slot = &mut table(current)[va >> shift & 511];
+            if *slot & PRESENT == 0 {
+                if !create {
+                    return None;
+                }
+                *slot = zeroed_table() | PRESENT | WRITE;
+            }
+            if *slot & LARGE != 0 {
                 return None;
             }
-            *slot = zeroed_table() | PRESENT | WRITE;
+            current = *slot & ADDRESS;
         }
-        if *slot & LARGE != 0 {
-            return None;
-        }
-        current = *slot & ADDRESS;
+        Some(&mut table(current)[va >> 12 & 511])
     }
-    Some(&mut table(current)[va >> 12 & 511])
 }
 
 /// Replaces the boot tables: the executive's image at its own addresses with its protections, memory in the
@@ -69,20 +73,24 @@ unsafe fn entry(root: u64, va: usize, create: bool) -> Option<&'static mut u64> 
 pub unsafe fn init(top: u64, image: &[(usize, usize, u64)]) {
     let root = zeroed_table();
     let pdpt = zeroed_table();
-    table(root)[DIRECT_MAP >> 39 & 511] = pdpt | PRESENT | WRITE;
-    for gib in 0..top.div_ceil(1 << 30) {
-        let directory = zeroed_table();
-        table(pdpt)[gib as usize] = directory | PRESENT | WRITE;
-        for (i, slot) in table(directory).iter_mut().enumerate() {
-            *slot = ((gib << 30) + ((i as u64) << 21)) | READ_WRITE | LARGE;
+    // SAFETY: by this function's contract, it is called once, after the frame allocator is up. `image` lists the
+    // image's ranges and protections.
+    unsafe {
+        table(root)[DIRECT_MAP >> 39 & 511] = pdpt | PRESENT | WRITE;
+        for gib in 0..top.div_ceil(1 << 30) {
+            let directory = zeroed_table();
+            table(pdpt)[gib as usize] = directory | PRESENT | WRITE;
+            for (i, slot) in table(directory).iter_mut().enumerate() {
+                *slot = ((gib << 30) + ((i as u64) << 21)) | READ_WRITE | LARGE;
+            }
         }
-    }
-    for &(start, end, protection) in image {
-        for page in (start..end).step_by(PAGE_SIZE) {
-            *entry(root, page, true).expect("image page") = page as u64 | protection;
+        for &(start, end, protection) in image {
+            for page in (start..end).step_by(PAGE_SIZE) {
+                *entry(root, page, true).expect("image page") = page as u64 | protection;
+            }
         }
+        asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags));
     }
-    asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags));
     *ROOT.lock() = root;
 }
 
@@ -103,7 +111,9 @@ pub fn invalidate(va: usize) {
 /// `pa` is memory or a device's range that the caller may map, `va` free address space.
 pub unsafe fn map(va: usize, pa: u64, protection: u64) {
     let root = ROOT.lock();
-    let slot = entry(*root, va, true).expect("address lies in a large page");
+    // SAFETY: by this function's contract, `pa` is memory or a device's range that the caller may map, `va`
+    // free address space.
+    let slot = unsafe { entry(*root, va, true).expect("address lies in a large page") };
     assert!(*slot == 0, "{va:#x} is mapped already");
     *slot = pa | protection;
 }
@@ -114,7 +124,8 @@ pub unsafe fn map(va: usize, pa: u64, protection: u64) {
 /// Nothing uses the address any more.
 pub unsafe fn unmap(va: usize) -> Option<u64> {
     let root = ROOT.lock();
-    let slot = entry(*root, va, false)?;
+    // SAFETY: by this function's contract, nothing uses the address any more.
+    let slot = unsafe { entry(*root, va, false)? };
     let old = core::mem::take(slot);
     invalidate(va);
     (old != 0).then_some(old & ADDRESS)
@@ -126,7 +137,8 @@ pub unsafe fn unmap(va: usize) -> Option<u64> {
 /// No code relies on an access that the new protection forbids.
 pub unsafe fn protect(va: usize, protection: u64) {
     let root = ROOT.lock();
-    let slot = entry(*root, va, false).expect("protecting an address without tables");
+    // SAFETY: by this function's contract, no code relies on an access that the new protection forbids.
+    let slot = unsafe { entry(*root, va, false).expect("protecting an address without tables") };
     *slot = *slot & ADDRESS | protection;
     invalidate(va);
 }

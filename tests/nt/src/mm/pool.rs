@@ -185,14 +185,17 @@ pub unsafe fn free(address: Pvoid, tag: Option<u32>) {
     }
     check_guard(start, &block);
     check_not_queued(start, start + block.size, &driver_name(block.driver));
-    if block.slot == 0 {
-        if block.kind == Type::Paged {
-            paged::forget(start);
+    // SAFETY: by this function's contract, the block is not used any more.
+    unsafe {
+        if block.slot == 0 {
+            if block.kind == Type::Paged {
+                paged::forget(start);
+            }
+            block.kind.region().free(start, block.size.div_ceil(PAGE_SIZE));
+            return;
         }
-        block.kind.region().free(start, block.size.div_ceil(PAGE_SIZE));
-        return;
+        core::ptr::write_bytes((start - GUARD) as *mut u8, FREE_BYTE, block.slot);
     }
-    core::ptr::write_bytes((start - GUARD) as *mut u8, FREE_BYTE, block.slot);
     let mut pool = POOL.lock();
     pool.free.entry((block.kind as u8, block.slot)).or_default().push_back(start - GUARD);
 }

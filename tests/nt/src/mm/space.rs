@@ -64,9 +64,12 @@ impl Region {
     /// # Safety
     /// Nothing uses the run any more.
     pub unsafe fn free(&self, start: usize, pages: usize) {
-        for page in 0..pages {
-            if let Some(frame) = map::unmap(start + page * PAGE_SIZE) {
-                frames::free(frame, 1);
+        // SAFETY: by this function's contract, nothing uses the run any more.
+        unsafe {
+            for page in 0..pages {
+                if let Some(frame) = map::unmap(start + page * PAGE_SIZE) {
+                    frames::free(frame, 1);
+                }
             }
         }
         self.release(start, pages);

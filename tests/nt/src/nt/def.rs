@@ -43,10 +43,13 @@ impl UnicodeString {
     /// # Safety
     /// `buffer` must be null or hold `length` readable bytes.
     pub unsafe fn units<'a>(&self) -> &'a [u16] {
-        if self.buffer.is_null() {
-            &[]
-        } else {
-            core::slice::from_raw_parts(self.buffer, usize::from(self.length) / 2)
+        // SAFETY: by this function's contract, `buffer` is null or hold `length` readable bytes.
+        unsafe {
+            if self.buffer.is_null() {
+                &[]
+            } else {
+                core::slice::from_raw_parts(self.buffer, usize::from(self.length) / 2)
+            }
         }
     }
 
@@ -55,7 +58,8 @@ impl UnicodeString {
     /// # Safety
     /// As [`Self::units`].
     pub unsafe fn text(&self) -> alloc::string::String {
-        alloc::string::String::from_utf16_lossy(self.units())
+        // SAFETY: the caller keeps the contract of [`Self::units`].
+        unsafe { alloc::string::String::from_utf16_lossy(self.units()) }
     }
 }
 
@@ -77,8 +81,11 @@ impl ListEntry {
     /// # Safety
     /// `head` must be writable and stay where it is while linked.
     pub unsafe fn init(head: *mut Self) {
-        (*head).flink = head;
-        (*head).blink = head;
+        // SAFETY: by this function's contract, `head` is writable and stay where it is while linked.
+        unsafe {
+            (*head).flink = head;
+            (*head).blink = head;
+        }
     }
 
     /// `IsListEmpty`.
@@ -86,7 +93,8 @@ impl ListEntry {
     /// # Safety
     /// `head` must be an initialized list head.
     pub unsafe fn is_empty(head: *const Self) -> bool {
-        core::ptr::eq((*head).flink, head)
+        // SAFETY: by this function's contract, `head` is an initialized list head.
+        unsafe { core::ptr::eq((*head).flink, head) }
     }
 
     /// `InsertTailList`.
@@ -94,11 +102,14 @@ impl ListEntry {
     /// # Safety
     /// `head` must be an initialized list head and `entry` on no list.
     pub unsafe fn insert_tail(head: *mut Self, entry: *mut Self) {
-        let last = (*head).blink;
-        (*entry).flink = head;
-        (*entry).blink = last;
-        (*last).flink = entry;
-        (*head).blink = entry;
+        // SAFETY: by this function's contract, `head` is an initialized list head and `entry` on no list.
+        unsafe {
+            let last = (*head).blink;
+            (*entry).flink = head;
+            (*entry).blink = last;
+            (*last).flink = entry;
+            (*head).blink = entry;
+        }
     }
 
     /// `RemoveEntryList`.
@@ -106,10 +117,13 @@ impl ListEntry {
     /// # Safety
     /// `entry` must be on a list.
     pub unsafe fn remove(entry: *mut Self) {
-        let (next, previous) = ((*entry).flink, (*entry).blink);
-        (*previous).flink = next;
-        (*next).blink = previous;
-        *entry = Self::UNLINKED;
+        // SAFETY: by this function's contract, `entry` is on a list.
+        unsafe {
+            let (next, previous) = ((*entry).flink, (*entry).blink);
+            (*previous).flink = next;
+            (*next).blink = previous;
+            *entry = Self::UNLINKED;
+        }
     }
 
     /// `RemoveHeadList`, or `None` if the list is empty.
@@ -117,12 +131,15 @@ impl ListEntry {
     /// # Safety
     /// `head` must be an initialized list head.
     pub unsafe fn pop(head: *mut Self) -> Option<*mut Self> {
-        if Self::is_empty(head) {
-            return None;
+        // SAFETY: by this function's contract, `head` is an initialized list head.
+        unsafe {
+            if Self::is_empty(head) {
+                return None;
+            }
+            let first = (*head).flink;
+            Self::remove(first);
+            Some(first)
         }
-        let first = (*head).flink;
-        Self::remove(first);
-        Some(first)
     }
 }
 

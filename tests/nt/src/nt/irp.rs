@@ -255,7 +255,8 @@ layout!(DeviceRelations, 0x10, objects @ 8);
 /// # Safety
 /// The IRP must be valid and owned by the caller.
 pub unsafe fn current_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
-    (*irp).current_stack_location
+    // SAFETY: by this function's contract, the IRP is valid and owned by the caller.
+    unsafe { (*irp).current_stack_location }
 }
 
 /// `IoGetNextIrpStackLocation`.
@@ -263,7 +264,8 @@ pub unsafe fn current_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
 /// # Safety
 /// The IRP must be valid, owned by the caller, and have a location left.
 pub unsafe fn next_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
-    (*irp).current_stack_location.sub(1)
+    // SAFETY: by this function's contract, the IRP is valid, owned by the caller, and have a location left.
+    unsafe { (*irp).current_stack_location.sub(1) }
 }
 
 /// `IoSkipCurrentIrpStackLocation`.
@@ -271,8 +273,11 @@ pub unsafe fn next_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
 /// # Safety
 /// As [`current_stack_location`].
 pub unsafe fn skip_current_stack_location(irp: *mut Irp) {
-    (*irp).current_location += 1;
-    (*irp).current_stack_location = (*irp).current_stack_location.add(1);
+    // SAFETY: the caller keeps the contract of [`current_stack_location`].
+    unsafe {
+        (*irp).current_location += 1;
+        (*irp).current_stack_location = (*irp).current_stack_location.add(1);
+    }
 }
 
 /// `IoCopyCurrentIrpStackLocationToNext`: everything but the completion routine.
@@ -280,9 +285,16 @@ pub unsafe fn skip_current_stack_location(irp: *mut Irp) {
 /// # Safety
 /// As [`next_stack_location`].
 pub unsafe fn copy_current_stack_location_to_next(irp: *mut Irp) {
-    let (current, next) = (current_stack_location(irp), next_stack_location(irp));
-    *next =
-        IoStackLocation { completion_routine: None, context: core::ptr::null_mut(), control: 0, ..*current };
+    // SAFETY: the caller keeps the contract of [`next_stack_location`].
+    unsafe {
+        let (current, next) = (current_stack_location(irp), next_stack_location(irp));
+        *next = IoStackLocation {
+            completion_routine: None,
+            context: core::ptr::null_mut(),
+            control: 0,
+            ..*current
+        };
+    }
 }
 
 /// `IoMarkIrpPending`.
@@ -290,7 +302,10 @@ pub unsafe fn copy_current_stack_location_to_next(irp: *mut Irp) {
 /// # Safety
 /// As [`current_stack_location`].
 pub unsafe fn mark_irp_pending(irp: *mut Irp) {
-    (*current_stack_location(irp)).control |= SL_PENDING_RETURNED;
+    // SAFETY: the caller keeps the contract of [`current_stack_location`].
+    unsafe {
+        (*current_stack_location(irp)).control |= SL_PENDING_RETURNED;
+    }
 }
 
 /// `IoSetCompletionRoutine`, called on success, error and cancellation.
@@ -298,8 +313,11 @@ pub unsafe fn mark_irp_pending(irp: *mut Irp) {
 /// # Safety
 /// As [`next_stack_location`].
 pub unsafe fn set_completion_routine(irp: *mut Irp, routine: CompletionRoutine, context: Pvoid) {
-    let next = next_stack_location(irp);
-    (*next).completion_routine = Some(routine);
-    (*next).context = context;
-    (*next).control = SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL;
+    // SAFETY: the caller keeps the contract of [`next_stack_location`].
+    unsafe {
+        let next = next_stack_location(irp);
+        (*next).completion_routine = Some(routine);
+        (*next).context = context;
+        (*next).control = SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL;
+    }
 }

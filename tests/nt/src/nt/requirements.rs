@@ -138,19 +138,22 @@ impl IoResourceDescriptor {
 pub unsafe fn alternatives<'a>(
     list: *const IoResourceRequirementsList,
 ) -> alloc::vec::Vec<&'a [IoResourceDescriptor]> {
-    let mut at: *const IoResourceList = list.add(1).cast();
-    (0..(*list).alternative_lists)
-        .map(|_| {
-            let first: *const IoResourceDescriptor = at.add(1).cast();
-            let count = (*at).count as usize;
-            at = first.add(count).cast();
-            assert!(
-                at as usize <= list as usize + (*list).list_size as usize,
-                "a requirements list is short"
-            );
-            core::slice::from_raw_parts(first, count)
-        })
-        .collect()
+    // SAFETY: by this function's contract, `list` is a whole list.
+    unsafe {
+        let mut at: *const IoResourceList = list.add(1).cast();
+        (0..(*list).alternative_lists)
+            .map(|_| {
+                let first: *const IoResourceDescriptor = at.add(1).cast();
+                let count = (*at).count as usize;
+                at = first.add(count).cast();
+                assert!(
+                    at as usize <= list as usize + (*list).list_size as usize,
+                    "a requirements list is short"
+                );
+                core::slice::from_raw_parts(first, count)
+            })
+            .collect()
+    }
 }
 
 /// Returns a requirements list of one alternative, in its bytes.

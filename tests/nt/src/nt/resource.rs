@@ -99,6 +99,8 @@ impl CmResourceList {
         if list.is_null() {
             return &[];
         }
-        core::slice::from_raw_parts(list.add(1).cast(), (*list).partial_count as usize)
+        // SAFETY: by this function's contract, `list` is null or a list of one full descriptor with its
+        // partial descriptors behind it.
+        unsafe { core::slice::from_raw_parts(list.add(1).cast(), (*list).partial_count as usize) }
     }
 }

@@ -30,8 +30,11 @@ fn index(handle: Handle) -> Option<usize> {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn open(body: Pvoid) -> Handle {
-    object::reference(body);
-    object::count_handle(body, 1);
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe {
+        object::reference(body);
+        object::count_handle(body, 1);
+    }
     let mut table = TABLE.lock();
     let slot = Some(Slot { body: body as usize });
     let at = match table.iter().position(Option::is_none) {
@@ -59,12 +62,15 @@ pub unsafe extern "win64" fn ZwClose(handle: Handle) -> NtStatus {
     let Some(body) = body(handle) else { return status::INVALID_HANDLE };
     let at = index(handle).expect("the handle was found");
     TABLE.lock()[at] = None;
-    let left = object::count_handle(body, -1);
-    if left == 0 && object::kind(body) == Kind::File {
-        crate::io::file::cleanup(body.cast());
+    // SAFETY: by this function's contract, the handle is not used any more.
+    unsafe {
+        let left = object::count_handle(body, -1);
+        if left == 0 && object::kind(body) == Kind::File {
+            crate::io::file::cleanup(body.cast());
+        }
+        object::dereference(body);
+        status::SUCCESS
     }
-    object::dereference(body);
-    status::SUCCESS
 }
 
 /// `ObReferenceObjectByHandle`. IRQL `PASSIVE_LEVEL`.
@@ -79,11 +85,14 @@ pub unsafe extern "win64" fn ObReferenceObjectByHandle(
     object: *mut Pvoid,
     _information: Pvoid,
 ) -> NtStatus {
-    *object = null_mut();
-    let Some(body) = body(handle) else { return status::INVALID_HANDLE };
-    object::reference(body);
-    *object = body;
-    status::SUCCESS
+    // SAFETY: by this function's contract, `object` is writable.
+    unsafe {
+        *object = null_mut();
+        let Some(body) = body(handle) else { return status::INVALID_HANDLE };
+        object::reference(body);
+        *object = body;
+        status::SUCCESS
+    }
 }
 
 /// `ObOpenObjectByPointer`. IRQL `PASSIVE_LEVEL`.
@@ -99,7 +108,10 @@ pub unsafe extern "win64" fn ObOpenObjectByPointer(
     _mode: i8,
     handle: *mut Handle,
 ) -> NtStatus {
-    *handle = open(object);
+    // SAFETY: by this function's contract, `object` is an object, `handle` writable.
+    unsafe {
+        *handle = open(object);
+    }
     status::SUCCESS
 }
 
@@ -108,8 +120,11 @@ pub unsafe extern "win64" fn ObOpenObjectByPointer(
 /// # Safety
 /// `object` is an object.
 pub unsafe extern "win64" fn ObfReferenceObject(object: Pvoid) -> isize {
-    object::reference(object);
-    object::pointer_count(object) as isize
+    // SAFETY: by this function's contract, `object` is an object.
+    unsafe {
+        object::reference(object);
+        object::pointer_count(object) as isize
+    }
 }
 
 /// `ObfDereferenceObject`: the count now. IRQL ≤ `DISPATCH_LEVEL`.
@@ -117,7 +132,10 @@ pub unsafe extern "win64" fn ObfReferenceObject(object: Pvoid) -> isize {
 /// # Safety
 /// `object` is an object of which the caller holds a reference.
 pub unsafe extern "win64" fn ObfDereferenceObject(object: Pvoid) -> isize {
-    let left = object::pointer_count(object) - 1;
-    object::dereference(object);
-    left as isize
+    // SAFETY: by this function's contract, `object` is an object of which the caller holds a reference.
+    unsafe {
+        let left = object::pointer_count(object) - 1;
+        object::dereference(object);
+        left as isize
+    }
 }

@@ -44,7 +44,8 @@ const FREED: u32 = 0x6465_6572;
 static ALL: Lock<Vec<usize>> = Lock::new(Vec::new());
 
 unsafe fn header<'a>(body: Pvoid) -> &'a mut Header {
-    let header = &mut *body.cast::<Header>().sub(1);
+    // SAFETY: the caller keeps `body` valid for this call.
+    let header = unsafe { &mut *body.cast::<Header>().sub(1) };
     if header.magic != ALIVE {
         let state = if header.magic == FREED { "deleted" } else { "none" };
         violation(
@@ -88,7 +89,8 @@ pub fn create<T>(kind: Kind) -> *mut T {
 
 /// Returns the number of references, as every processor sees it.
 unsafe fn pointers<'a>(body: Pvoid) -> &'a AtomicI64 {
-    AtomicI64::from_ptr(&raw mut header(body).pointers)
+    // SAFETY: the caller keeps `body` valid for this call.
+    unsafe { AtomicI64::from_ptr(&raw mut header(body).pointers) }
 }
 
 /// Adds a reference.
@@ -96,7 +98,10 @@ unsafe fn pointers<'a>(body: Pvoid) -> &'a AtomicI64 {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn reference(body: Pvoid) {
-    pointers(body).fetch_add(1, Ordering::AcqRel);
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe {
+        pointers(body).fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// Takes a reference away and deletes the object with the last one.
@@ -104,41 +109,47 @@ pub unsafe fn reference(body: Pvoid) {
 /// # Safety
 /// `body` is an object of which the caller holds a reference.
 pub unsafe fn dereference(body: Pvoid) {
-    let left = pointers(body).fetch_sub(1, Ordering::AcqRel) - 1;
-    let header = header(body);
-    if left < 0 {
-        violation(
-            Violation::ReferenceLeaked,
-            format_args!(
-                "object={body:p} kind={:?} count={} cause=dereferenced-too-often",
-                header.kind, left
-            ),
-        );
-    }
-    if left == 0 {
-        delete(body);
+    // SAFETY: by this function's contract, `body` is an object of which the caller holds a reference.
+    unsafe {
+        let left = pointers(body).fetch_sub(1, Ordering::AcqRel) - 1;
+        let header = header(body);
+        if left < 0 {
+            violation(
+                Violation::ReferenceLeaked,
+                format_args!(
+                    "object={body:p} kind={:?} count={} cause=dereferenced-too-often",
+                    header.kind, left
+                ),
+            );
+        }
+        if left == 0 {
+            delete(body);
+        }
     }
 }
 
 unsafe fn delete(body: Pvoid) {
-    let kind = header(body).kind;
-    match kind {
-        Kind::File => crate::io::file::close(body.cast::<FileObject>()),
-        Kind::Key => crate::cm::close_key(body),
-        Kind::Device => crate::io::device::deleted(body.cast::<DeviceObject>()),
-        Kind::Driver | Kind::Thread => {}
+    // SAFETY: the caller keeps `body` valid for this call.
+    unsafe {
+        let kind = header(body).kind;
+        match kind {
+            Kind::File => crate::io::file::close(body.cast::<FileObject>()),
+            Kind::Key => crate::cm::close_key(body),
+            Kind::Device => crate::io::device::deleted(body.cast::<DeviceObject>()),
+            Kind::Driver | Kind::Thread => {}
+        }
+        ALL.lock().retain(|&other| other != body as usize);
+        let header = header(body);
+        header.magic = FREED;
+        if let Some(name) = header.name.take() {
+            super::namespace::remove(&name);
+        }
+        header.security = None;
+        let size = header.size;
+        // Fill, so that a stale pointer reads nonsense; the header's magic stays until the memory is reused.
+        core::ptr::write_bytes(body.cast::<u8>(), 0xDD, size);
+        dealloc(body.cast::<u8>().sub(size_of::<Header>()), layout(size));
     }
-    ALL.lock().retain(|&other| other != body as usize);
-    let header = header(body);
-    header.magic = FREED;
-    if let Some(name) = header.name.take() {
-        super::namespace::remove(&name);
-    }
-    header.security = None;
-    let size = header.size;
-    // Fill, so that a stale pointer reads nonsense; the header's magic stays until the memory is reused.
-    core::ptr::write_bytes(body.cast::<u8>(), 0xDD, size);
-    dealloc(body.cast::<u8>().sub(size_of::<Header>()), layout(size));
 }
 
 /// Returns the number of references.
@@ -146,7 +157,8 @@ unsafe fn delete(body: Pvoid) {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn pointer_count(body: Pvoid) -> i64 {
-    header(body).pointers
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe { header(body).pointers }
 }
 
 /// Returns the object's kind.
@@ -154,7 +166,8 @@ pub unsafe fn pointer_count(body: Pvoid) -> i64 {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn kind(body: Pvoid) -> Kind {
-    header(body).kind
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe { header(body).kind }
 }
 
 /// Returns the object's name in the namespace.
@@ -162,7 +175,8 @@ pub unsafe fn kind(body: Pvoid) -> Kind {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn name(body: Pvoid) -> Option<String> {
-    header(body).name.clone()
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe { header(body).name.clone() }
 }
 
 /// Gives the object a name.
@@ -170,7 +184,10 @@ pub unsafe fn name(body: Pvoid) -> Option<String> {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn set_name(body: Pvoid, name: String) {
-    header(body).name = Some(name);
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe {
+        header(body).name = Some(name);
+    }
 }
 
 /// Returns the object's self-relative security descriptor.
@@ -178,7 +195,8 @@ pub unsafe fn set_name(body: Pvoid, name: String) {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn security(body: Pvoid) -> Option<Vec<u8>> {
-    header(body).security.clone()
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe { header(body).security.clone() }
 }
 
 /// Gives the object a security descriptor.
@@ -186,7 +204,10 @@ pub unsafe fn security(body: Pvoid) -> Option<Vec<u8>> {
 /// # Safety
 /// `body` is an object.
 pub unsafe fn set_security(body: Pvoid, descriptor: Vec<u8>) {
-    header(body).security = Some(descriptor);
+    // SAFETY: by this function's contract, `body` is an object.
+    unsafe {
+        header(body).security = Some(descriptor);
+    }
 }
 
 /// Counts a handle opened (`1`) or closed (`-1`); the number now open.
@@ -194,7 +215,8 @@ pub unsafe fn set_security(body: Pvoid, descriptor: Vec<u8>) {
 /// # Safety
 /// `body` is an object.
 pub(super) unsafe fn count_handle(body: Pvoid, change: i64) -> i64 {
-    let header = header(body);
+    // SAFETY: by this function's contract, `body` is an object.
+    let header = unsafe { header(body) };
     header.handles += change;
     header.handles
 }

@@ -103,7 +103,8 @@ pub static SeExports: SeExportsPointer = SeExportsPointer(&TABLE);
 /// # Safety
 /// `sid` is a valid SID.
 pub unsafe extern "win64" fn RtlLengthSid(sid: Pvoid) -> u32 {
-    8 + 4 * u32::from(*sid.cast::<u8>().add(1))
+    // SAFETY: by this function's contract, `sid` is a valid SID.
+    unsafe { 8 + 4 * u32::from(*sid.cast::<u8>().add(1)) }
 }
 
 /// `RtlCreateSecurityDescriptor`: an empty absolute descriptor. IRQL < `DISPATCH_LEVEL`.
@@ -117,15 +118,18 @@ pub unsafe extern "win64" fn RtlCreateSecurityDescriptor(
     if revision != u32::from(SD_REVISION) {
         return status::REVISION_MISMATCH;
     }
-    *descriptor = SecurityDescriptor {
-        revision: SD_REVISION,
-        sbz1: 0,
-        control: 0,
-        owner: null_mut(),
-        group: null_mut(),
-        sacl: null_mut(),
-        dacl: null_mut(),
-    };
+    // SAFETY: by this function's contract, `descriptor` is writable.
+    unsafe {
+        *descriptor = SecurityDescriptor {
+            revision: SD_REVISION,
+            sbz1: 0,
+            control: 0,
+            owner: null_mut(),
+            group: null_mut(),
+            sacl: null_mut(),
+            dacl: null_mut(),
+        };
+    }
     status::SUCCESS
 }
 
@@ -139,19 +143,23 @@ pub unsafe extern "win64" fn RtlSetDaclSecurityDescriptor(
     dacl: *mut Acl,
     defaulted: Boolean,
 ) -> NtStatus {
-    if (*descriptor).revision != SD_REVISION {
-        return status::REVISION_MISMATCH;
-    }
-    if (*descriptor).control & SE_SELF_RELATIVE != 0 {
-        return status::INVALID_SECURITY_DESCR;
-    }
-    (*descriptor).control &= !(SE_DACL_PRESENT | SE_DACL_DEFAULTED);
-    (*descriptor).dacl = null_mut();
-    if present != FALSE {
-        (*descriptor).control |= SE_DACL_PRESENT;
-        (*descriptor).dacl = dacl;
-        if defaulted != FALSE {
-            (*descriptor).control |= SE_DACL_DEFAULTED;
+    // SAFETY: by this function's contract, `descriptor` is an absolute descriptor; `dacl` lives as long as
+    // it.
+    unsafe {
+        if (*descriptor).revision != SD_REVISION {
+            return status::REVISION_MISMATCH;
+        }
+        if (*descriptor).control & SE_SELF_RELATIVE != 0 {
+            return status::INVALID_SECURITY_DESCR;
+        }
+        (*descriptor).control &= !(SE_DACL_PRESENT | SE_DACL_DEFAULTED);
+        (*descriptor).dacl = null_mut();
+        if present != FALSE {
+            (*descriptor).control |= SE_DACL_PRESENT;
+            (*descriptor).dacl = dacl;
+            if defaulted != FALSE {
+                (*descriptor).control |= SE_DACL_DEFAULTED;
+            }
         }
     }
     status::SUCCESS
@@ -168,24 +176,30 @@ pub unsafe extern "win64" fn RtlCreateAcl(acl: *mut Acl, length: u32, revision: 
     if length > 0xFFFF || !(2..=4).contains(&revision) {
         return status::INVALID_PARAMETER;
     }
-    *acl = Acl { revision: revision as u8, sbz1: 0, size: (length & !3) as u16, ace_count: 0, sbz2: 0 };
+    // SAFETY: by this function's contract, `acl` has `length` writable bytes.
+    unsafe {
+        *acl = Acl { revision: revision as u8, sbz1: 0, size: (length & !3) as u16, ace_count: 0, sbz2: 0 };
+    }
     status::SUCCESS
 }
 
 /// Returns the number of bytes of an ACL taken by its header and ACEs, or `None` if it is not valid.
 unsafe fn used(acl: *const Acl) -> Option<usize> {
-    if acl.is_null() || !(2..=4).contains(&(*acl).revision) {
-        return None;
-    }
-    let mut at = size_of::<Acl>();
-    for _ in 0..(*acl).ace_count {
-        let ace: *const AccessAllowedAce = acl.byte_add(at).cast();
-        if at + size_of::<AccessAllowedAce>() > usize::from((*acl).size) {
+    // SAFETY: the caller keeps `acl` valid for this call.
+    unsafe {
+        if acl.is_null() || !(2..=4).contains(&(*acl).revision) {
             return None;
         }
-        at += usize::from((*ace).ace_size);
+        let mut at = size_of::<Acl>();
+        for _ in 0..(*acl).ace_count {
+            let ace: *const AccessAllowedAce = acl.byte_add(at).cast();
+            if at + size_of::<AccessAllowedAce>() > usize::from((*acl).size) {
+                return None;
+            }
+            at += usize::from((*ace).ace_size);
+        }
+        (at <= usize::from((*acl).size)).then_some(at)
     }
-    (at <= usize::from((*acl).size)).then_some(at)
 }
 
 /// `RtlAddAccessAllowedAce`. IRQL < `DISPATCH_LEVEL`.
@@ -198,41 +212,48 @@ pub unsafe extern "win64" fn RtlAddAccessAllowedAce(
     mask: u32,
     sid: Pvoid,
 ) -> NtStatus {
-    let Some(at) = used(acl) else { return status::INVALID_ACL };
-    if revision > u32::from((*acl).revision) {
-        return status::REVISION_MISMATCH;
+    // SAFETY: by this function's contract, `acl` is an ACL with as many bytes as its header says; `sid` is
+    // valid.
+    unsafe {
+        let Some(at) = used(acl) else { return status::INVALID_ACL };
+        if revision > u32::from((*acl).revision) {
+            return status::REVISION_MISMATCH;
+        }
+        if *sid.cast::<u8>() != 1 {
+            return status::INVALID_SID;
+        }
+        let length = RtlLengthSid(sid) as usize;
+        let size = size_of::<AccessAllowedAce>() + length;
+        if at + size > usize::from((*acl).size) {
+            return status::ALLOTTED_SPACE_EXCEEDED;
+        }
+        let ace: *mut AccessAllowedAce = acl.byte_add(at).cast();
+        *ace = AccessAllowedAce { ace_type: 0, ace_flags: 0, ace_size: size as u16, mask };
+        core::ptr::copy_nonoverlapping(sid.cast::<u8>(), ace.add(1).cast(), length);
+        (*acl).ace_count += 1;
+        status::SUCCESS
     }
-    if *sid.cast::<u8>() != 1 {
-        return status::INVALID_SID;
-    }
-    let length = RtlLengthSid(sid) as usize;
-    let size = size_of::<AccessAllowedAce>() + length;
-    if at + size > usize::from((*acl).size) {
-        return status::ALLOTTED_SPACE_EXCEEDED;
-    }
-    let ace: *mut AccessAllowedAce = acl.byte_add(at).cast();
-    *ace = AccessAllowedAce { ace_type: 0, ace_flags: 0, ace_size: size as u16, mask };
-    core::ptr::copy_nonoverlapping(sid.cast::<u8>(), ace.add(1).cast(), length);
-    (*acl).ace_count += 1;
-    status::SUCCESS
 }
 
 /// Returns a self-relative copy of a descriptor's DACL: header, then the ACL.
 unsafe fn self_relative(descriptor: *const SecurityDescriptor) -> Result<Vec<u8>, NtStatus> {
-    if descriptor.is_null() || (*descriptor).revision != SD_REVISION {
-        return Err(status::INVALID_SECURITY_DESCR);
+    // SAFETY: the caller keeps `descriptor` valid for this call.
+    unsafe {
+        if descriptor.is_null() || (*descriptor).revision != SD_REVISION {
+            return Err(status::INVALID_SECURITY_DESCR);
+        }
+        if (*descriptor).control & SE_SELF_RELATIVE != 0 {
+            // Already flat: offsets in place of pointers. Only its DACL is kept.
+            let offset = *descriptor.byte_add(16).cast::<u32>() as usize;
+            let dacl: *const Acl = descriptor.byte_add(offset).cast();
+            return Ok(flat((*descriptor).control, (offset != 0).then_some(dacl)));
+        }
+        let dacl = (*descriptor).dacl;
+        if !dacl.is_null() && used(dacl).is_none() {
+            return Err(status::INVALID_ACL);
+        }
+        Ok(flat((*descriptor).control, (!dacl.is_null()).then_some(dacl.cast_const())))
     }
-    if (*descriptor).control & SE_SELF_RELATIVE != 0 {
-        // Already flat: offsets in place of pointers. Only its DACL is kept.
-        let offset = *descriptor.byte_add(16).cast::<u32>() as usize;
-        let dacl: *const Acl = descriptor.byte_add(offset).cast();
-        return Ok(flat((*descriptor).control, (offset != 0).then_some(dacl)));
-    }
-    let dacl = (*descriptor).dacl;
-    if !dacl.is_null() && used(dacl).is_none() {
-        return Err(status::INVALID_ACL);
-    }
-    Ok(flat((*descriptor).control, (!dacl.is_null()).then_some(dacl.cast_const())))
 }
 
 unsafe fn flat(control: u16, dacl: Option<*const Acl>) -> Vec<u8> {
@@ -243,8 +264,11 @@ unsafe fn flat(control: u16, dacl: Option<*const Acl>) -> Vec<u8> {
     // Owner, group, SACL: none. The DACL follows the 20-byte header.
     bytes.extend_from_slice(&[0; 12]);
     bytes.extend_from_slice(&if dacl.is_some() { 20u32 } else { 0 }.to_le_bytes());
-    if let Some(dacl) = dacl {
-        bytes.extend_from_slice(&*slice_from_raw_parts(dacl.cast::<u8>(), usize::from((*dacl).size)));
+    // SAFETY: the ACL, if there is one, has as many bytes as its header says.
+    unsafe {
+        if let Some(dacl) = dacl {
+            bytes.extend_from_slice(&*slice_from_raw_parts(dacl.cast::<u8>(), usize::from((*dacl).size)));
+        }
     }
     bytes
 }
@@ -262,12 +286,15 @@ pub unsafe extern "win64" fn ZwSetSecurityObject(
     if information & DACL_SECURITY_INFORMATION == 0 {
         return status::INVALID_PARAMETER;
     }
-    match self_relative(descriptor) {
-        Ok(bytes) => {
-            object::set_security(body, bytes);
-            status::SUCCESS
+    // SAFETY: by this function's contract, `descriptor` is a valid descriptor.
+    unsafe {
+        match self_relative(descriptor) {
+            Ok(bytes) => {
+                object::set_security(body, bytes);
+                status::SUCCESS
+            }
+            Err(error) => error,
         }
-        Err(error) => error,
     }
 }
 

@@ -122,22 +122,25 @@ pub unsafe extern "win64" fn HalGetBusDataByOffset(
     let (device, function) = slot(slot_number);
     let place = Place { bus: bus as u8, device, function };
     let out: *mut u8 = buffer.cast();
-    if !place.exists() {
-        for i in 0..length.min(2) as usize {
-            out.add(i).write(0xFF);
+    // SAFETY: by this function's contract, `buffer` has `length` bytes.
+    unsafe {
+        if !place.exists() {
+            for i in 0..length.min(2) as usize {
+                out.add(i).write(0xFF);
+            }
+            return length.min(2);
         }
-        return length.min(2);
+        let length = length.min(256 - offset);
+        let mut last = None;
+        for i in 0..length {
+            let at = (offset + i) as u8;
+            let word = match last {
+                Some((base, word)) if base == at & 0xFC => word,
+                _ => place.read(at & 0xFC),
+            };
+            last = Some((at & 0xFC, word));
+            out.add(i as usize).write(word.to_le_bytes()[usize::from(at & 3)]);
+        }
+        length
     }
-    let length = length.min(256 - offset);
-    let mut last = None;
-    for i in 0..length {
-        let at = (offset + i) as u8;
-        let word = match last {
-            Some((base, word)) if base == at & 0xFC => word,
-            _ => place.read(at & 0xFC),
-        };
-        last = Some((at & 0xFC, word));
-        out.add(i as usize).write(word.to_le_bytes()[usize::from(at & 3)]);
-    }
-    length
 }

@@ -46,31 +46,36 @@ pub unsafe fn check(
     reported: &[CmPartialResourceDescriptor],
     lists: StartDevice,
 ) -> Result<(), &'static str> {
-    let raw = CmResourceList::partials(lists.allocated_resources);
-    let translated = CmResourceList::partials(lists.allocated_resources_translated);
-    if raw.len() != translated.len() || raw.iter().zip(translated).any(|(raw, own)| raw.kind != own.kind) {
-        return Err("raw and translated resources differ in kind");
-    }
-    let theirs =
-        |descriptor: &&CmPartialResourceDescriptor| descriptor.kind != CM_RESOURCE_TYPE_DEVICE_PRIVATE;
-    let is_message = |descriptor: &CmPartialResourceDescriptor| {
-        descriptor.kind == CM_RESOURCE_TYPE_INTERRUPT && { descriptor.flags } & CM_RESOURCE_INTERRUPT_MESSAGE
-            != 0
-    };
-    if raw.iter().chain(translated).any(is_message) && !has_msi(place) {
-        return Err("an interrupt message for a function without MSI");
-    }
-    let same = |own: &CmPartialResourceDescriptor, given: &CmPartialResourceDescriptor| {
-        // An interrupt is told by its line, a range by its start and length.
-        let value = |descriptor: &CmPartialResourceDescriptor| match descriptor.kind {
-            CM_RESOURCE_TYPE_INTERRUPT => (i64::from({ descriptor.u.interrupt }.vector), 0),
-            _ => ({ descriptor.u.generic }.start, { descriptor.u.generic }.length),
+    // SAFETY: by this function's contract, the lists are null or valid, with one full descriptor each.
+    unsafe {
+        let raw = CmResourceList::partials(lists.allocated_resources);
+        let translated = CmResourceList::partials(lists.allocated_resources_translated);
+        if raw.len() != translated.len() || raw.iter().zip(translated).any(|(raw, own)| raw.kind != own.kind)
+        {
+            return Err("raw and translated resources differ in kind");
+        }
+        let theirs =
+            |descriptor: &&CmPartialResourceDescriptor| descriptor.kind != CM_RESOURCE_TYPE_DEVICE_PRIVATE;
+        let is_message = |descriptor: &CmPartialResourceDescriptor| {
+            descriptor.kind == CM_RESOURCE_TYPE_INTERRUPT && { descriptor.flags }
+                & CM_RESOURCE_INTERRUPT_MESSAGE
+                != 0
         };
-        own.kind == given.kind && value(own) == value(given)
-    };
-    let mut given = raw.iter().filter(theirs).filter(|descriptor| !is_message(descriptor));
-    if reported.iter().any(|own| !given.next().is_some_and(|given| same(own, given))) {
-        return Err("a resource is missing");
+        if raw.iter().chain(translated).any(is_message) && !has_msi(place) {
+            return Err("an interrupt message for a function without MSI");
+        }
+        let same = |own: &CmPartialResourceDescriptor, given: &CmPartialResourceDescriptor| {
+            // An interrupt is told by its line, a range by its start and length.
+            let value = |descriptor: &CmPartialResourceDescriptor| match descriptor.kind {
+                CM_RESOURCE_TYPE_INTERRUPT => (i64::from({ descriptor.u.interrupt }.vector), 0),
+                _ => ({ descriptor.u.generic }.start, { descriptor.u.generic }.length),
+            };
+            own.kind == given.kind && value(own) == value(given)
+        };
+        let mut given = raw.iter().filter(theirs).filter(|descriptor| !is_message(descriptor));
+        if reported.iter().any(|own| !given.next().is_some_and(|given| same(own, given))) {
+            return Err("a resource is missing");
+        }
+        if given.next().is_some() { Err("a resource that the bus did not report") } else { Ok(()) }
     }
-    if given.next().is_some() { Err("a resource that the bus did not report") } else { Ok(()) }
 }

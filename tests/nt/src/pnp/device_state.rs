@@ -19,7 +19,9 @@ static STATES: Lock<Vec<(usize, usize)>> = Lock::new(Vec::new());
 /// # Safety
 /// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn query(pdo: *mut DeviceObject) {
-    let answer = stack::send(pdo, IRP_MN_QUERY_PNP_DEVICE_STATE, None);
+    // SAFETY: by this function's contract, `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`,
+    // serialized.
+    let answer = unsafe { stack::send(pdo, IRP_MN_QUERY_PNP_DEVICE_STATE, None) };
     let state = if status::success(answer.status) { answer.information } else { 0 };
     let mut states = STATES.lock();
     states.retain(|(known, _)| *known != pdo as usize);
@@ -41,7 +43,11 @@ pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
 /// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatus {
     let usage_notification = UsageNotification { in_path: comes.into(), reserved: [FALSE; 3], pad: 0, kind };
-    stack::send(pdo, IRP_MN_DEVICE_USAGE_NOTIFICATION, Some(Parameters { usage_notification })).status
+    // SAFETY: by this function's contract, `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`,
+    // serialized.
+    unsafe {
+        stack::send(pdo, IRP_MN_DEVICE_USAGE_NOTIFICATION, Some(Parameters { usage_notification })).status
+    }
 }
 
 /// Asks a device's drivers to agree that it is stopped, or removed (`minor`), and cancels that. Returns true
@@ -50,23 +56,30 @@ pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatu
 /// # Safety
 /// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn agree(pdo: *mut DeviceObject, minor: u8) -> bool {
-    let agreed = status::success(stack::send(pdo, minor, None).status);
-    let cancel = match minor {
-        IRP_MN_QUERY_STOP_DEVICE => IRP_MN_CANCEL_STOP_DEVICE,
-        _ => IRP_MN_CANCEL_REMOVE_DEVICE,
-    };
-    stack::send(pdo, cancel, None);
-    agreed
+    // SAFETY: by this function's contract, `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`,
+    // serialized.
+    unsafe {
+        let agreed = status::success(stack::send(pdo, minor, None).status);
+        let cancel = match minor {
+            IRP_MN_QUERY_STOP_DEVICE => IRP_MN_CANCEL_STOP_DEVICE,
+            _ => IRP_MN_CANCEL_REMOVE_DEVICE,
+        };
+        stack::send(pdo, cancel, None);
+        agreed
+    }
 }
 
 unsafe extern "win64" fn ask_again(context: Pvoid) {
     let pdo: *mut DeviceObject = context.cast();
-    serialized(|| {
-        if node::of(pdo).is_some_and(|node| node.state == node::State::Started) {
-            query(pdo);
-        }
-    });
-    ob::dereference(context);
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        serialized(|| {
+            if node::of(pdo).is_some_and(|node| node.state == node::State::Started) {
+                query(pdo);
+            }
+        });
+        ob::dereference(context);
+    }
 }
 
 /// `IoInvalidateDeviceState`: the device is asked for its state, later, by a worker. IRQL ≤ `DISPATCH_LEVEL`.
@@ -74,6 +87,9 @@ unsafe extern "win64" fn ask_again(context: Pvoid) {
 /// # Safety
 /// `pdo` is a PDO.
 pub unsafe extern "win64" fn IoInvalidateDeviceState(pdo: *mut DeviceObject) {
-    ob::reference(pdo.cast());
+    // SAFETY: by this function's contract, `pdo` is a PDO.
+    unsafe {
+        ob::reference(pdo.cast());
+    }
     ex::worker::queue(ex::worker::Work { routine: ask_again, context: pdo.cast() });
 }

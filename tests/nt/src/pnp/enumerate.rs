@@ -15,31 +15,34 @@ use crate::{ex, ob, pci};
 /// # Safety
 /// `pdo` has a started node. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn enumerate(pdo: *mut DeviceObject) {
-    let Some(reported) = stack::relations(pdo, BUS_RELATIONS) else { return };
-    pci::report_relations(pdo, &reported);
-    for gone in node::children(pdo) {
-        if !reported.contains(&gone) {
-            remove::surprise(gone);
+    // SAFETY: by this function's contract, `pdo` has a started node. IRQL `PASSIVE_LEVEL`, serialized.
+    unsafe {
+        let Some(reported) = stack::relations(pdo, BUS_RELATIONS) else { return };
+        pci::report_relations(pdo, &reported);
+        for gone in node::children(pdo) {
+            if !reported.contains(&gone) {
+                remove::surprise(gone);
+            }
         }
-    }
-    let mut fresh = Vec::new();
-    for &child in &reported {
-        if node::of(child).is_some() {
-            // The node has its own reference; this one was the answer's.
-            ob::dereference(child.cast());
-        } else if let Some(node) = identify(child, pdo) {
-            check_flags(child);
-            node::add(node);
-            fresh.push(child);
-        } else {
-            ob::dereference(child.cast());
+        let mut fresh = Vec::new();
+        for &child in &reported {
+            if node::of(child).is_some() {
+                // The node has its own reference; this one was the answer's.
+                ob::dereference(child.cast());
+            } else if let Some(node) = identify(child, pdo) {
+                check_flags(child);
+                node::add(node);
+                fresh.push(child);
+            } else {
+                ob::dereference(child.cast());
+            }
         }
-    }
-    for child in fresh {
-        if start::start(child) {
-            let node = node::of(child).expect("the node was just started");
-            crate::log!("started {} stack={}", node.instance, start::describe(child));
-            enumerate(child);
+        for child in fresh {
+            if start::start(child) {
+                let node = node::of(child).expect("the node was just started");
+                crate::log!("started {} stack={}", node.instance, start::describe(child));
+                enumerate(child);
+            }
         }
     }
 }
@@ -47,10 +50,13 @@ pub unsafe fn enumerate(pdo: *mut DeviceObject) {
 /// Checks a flag that is the PnP manager's to set ("DEVICE_OBJECT structure", Flags): a driver from a file
 /// must not have set it.
 unsafe fn check_flags(pdo: *mut DeviceObject) {
-    let driver = crate::io::driver::name_of((*pdo).driver_object);
-    let from_file = crate::ldr::with_image(&format!("{driver}.sys"), |_| ()).is_some();
-    if (*pdo).flags & DO_BUS_ENUMERATED_DEVICE != 0 && from_file {
-        violation(Violation::FlagOfTheSystem, format_args!("driver={driver} device={pdo:p}"));
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let driver = crate::io::driver::name_of((*pdo).driver_object);
+        let from_file = crate::ldr::with_image(&format!("{driver}.sys"), |_| ()).is_some();
+        if (*pdo).flags & DO_BUS_ENUMERATED_DEVICE != 0 && from_file {
+            violation(Violation::FlagOfTheSystem, format_args!("driver={driver} device={pdo:p}"));
+        }
     }
 }
 
@@ -59,34 +65,37 @@ unsafe fn check_flags(pdo: *mut DeviceObject) {
 /// # Safety
 /// `pdo` was reported by the bus of `parent`.
 pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Option<Node> {
-    let device = stack::id(pdo, BUS_QUERY_DEVICE_ID)?;
-    let instance = stack::id(pdo, BUS_QUERY_INSTANCE_ID).unwrap_or_default();
-    let capabilities = stack::capabilities(pdo);
-    let instance = if capabilities.bits & CAP_UNIQUE_ID != 0 {
-        instance
-    } else {
-        // Unique under its parent only: made unique by the parent, as NT does with a hash of its instance
-        // path.
-        let path = node::of(parent).map(|node| node.instance).unwrap_or_default();
-        let hash = path.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(37).wrapping_add(byte.into()));
-        format!("4&{hash:x}&0&{instance}")
-    };
-    let mut node = Node {
-        pdo: pdo as usize,
-        parent: parent as usize,
-        instance: format!("{device}\\{instance}"),
-        hardware: stack::ids(pdo, BUS_QUERY_HARDWARE_IDS),
-        compatible: stack::ids(pdo, BUS_QUERY_COMPATIBLE_IDS),
-        description: stack::text(pdo, DEVICE_TEXT_DESCRIPTION),
-        location: stack::text(pdo, DEVICE_TEXT_LOCATION_INFORMATION),
-        capabilities,
-        bus: stack::bus(pdo),
-        service: None,
-        class: None,
-        state: State::Enumerated,
-    };
-    configure::configure(&mut node);
-    Some(node)
+    // SAFETY: by this function's contract, `pdo` was reported by the bus of `parent`.
+    unsafe {
+        let device = stack::id(pdo, BUS_QUERY_DEVICE_ID)?;
+        let instance = stack::id(pdo, BUS_QUERY_INSTANCE_ID).unwrap_or_default();
+        let capabilities = stack::capabilities(pdo);
+        let instance = if capabilities.bits & CAP_UNIQUE_ID != 0 {
+            instance
+        } else {
+            // Unique under its parent only: made unique by the parent, as NT does with a hash of its instance
+            // path.
+            let path = node::of(parent).map(|node| node.instance).unwrap_or_default();
+            let hash = path.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(37).wrapping_add(byte.into()));
+            format!("4&{hash:x}&0&{instance}")
+        };
+        let mut node = Node {
+            pdo: pdo as usize,
+            parent: parent as usize,
+            instance: format!("{device}\\{instance}"),
+            hardware: stack::ids(pdo, BUS_QUERY_HARDWARE_IDS),
+            compatible: stack::ids(pdo, BUS_QUERY_COMPATIBLE_IDS),
+            description: stack::text(pdo, DEVICE_TEXT_DESCRIPTION),
+            location: stack::text(pdo, DEVICE_TEXT_LOCATION_INFORMATION),
+            capabilities,
+            bus: stack::bus(pdo),
+            service: None,
+            class: None,
+            state: State::Enumerated,
+        };
+        configure::configure(&mut node);
+        Some(node)
+    }
 }
 
 /// Does setup's part in a running NT 6.2 or later: devices that the boot has left without a driver, since no
@@ -100,25 +109,28 @@ pub unsafe fn install_devices() {
     if !configure::is_strict() {
         return;
     }
-    serialized(|| {
-        for pdo in node::without_driver() {
-            let Some(mut node) = node::of(pdo) else { continue };
-            configure::configure(&mut node);
-            if node.service.is_none() {
-                continue;
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once, when the session manager has run.
+    unsafe {
+        serialized(|| {
+            for pdo in node::without_driver() {
+                let Some(mut node) = node::of(pdo) else { continue };
+                configure::configure(&mut node);
+                if node.service.is_none() {
+                    continue;
+                }
+                crate::log!("setup: installed {}", node.instance);
+                node::change(pdo, |known| {
+                    (known.service, known.class) = (node.service, node.class);
+                    known.description = node.description;
+                });
+                if start::start(pdo) {
+                    let node = node::of(pdo).expect("the node was just started");
+                    crate::log!("started {} stack={}", node.instance, start::describe(pdo));
+                    enumerate(pdo);
+                }
             }
-            crate::log!("setup: installed {}", node.instance);
-            node::change(pdo, |known| {
-                (known.service, known.class) = (node.service, node.class);
-                known.description = node.description;
-            });
-            if start::start(pdo) {
-                let node = node::of(pdo).expect("the node was just started");
-                crate::log!("started {} stack={}", node.instance, start::describe(pdo));
-                enumerate(pdo);
-            }
-        }
-    });
+        });
+    }
 }
 
 /// Buses that are to be asked again, or are being asked.
@@ -131,12 +143,15 @@ pub fn is_awaited() -> bool {
 
 unsafe extern "win64" fn re_enumerate(context: Pvoid) {
     let pdo: *mut DeviceObject = context.cast();
-    serialized(|| {
-        if node::of(pdo).is_some_and(|node| node.state == State::Started) {
-            enumerate(pdo);
-        }
-    });
-    ob::dereference(context);
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        serialized(|| {
+            if node::of(pdo).is_some_and(|node| node.state == State::Started) {
+                enumerate(pdo);
+            }
+        });
+        ob::dereference(context);
+    }
     AWAITED.fetch_sub(1, Ordering::AcqRel);
 }
 
@@ -145,9 +160,12 @@ unsafe extern "win64" fn re_enumerate(context: Pvoid) {
 /// # Safety
 /// `pdo` is a PDO.
 pub unsafe extern "win64" fn IoInvalidateDeviceRelations(pdo: *mut DeviceObject, kind: u32) {
-    if kind == BUS_RELATIONS {
-        ob::reference(pdo.cast());
-        AWAITED.fetch_add(1, Ordering::AcqRel);
-        ex::worker::queue(ex::worker::Work { routine: re_enumerate, context: pdo.cast() });
+    // SAFETY: by this function's contract, `pdo` is a PDO.
+    unsafe {
+        if kind == BUS_RELATIONS {
+            ob::reference(pdo.cast());
+            AWAITED.fetch_add(1, Ordering::AcqRel);
+            ex::worker::queue(ex::worker::Work { routine: re_enumerate, context: pdo.cast() });
+        }
     }
 }

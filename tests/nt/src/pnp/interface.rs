@@ -28,7 +28,10 @@ unsafe fn new_string(text: &[u16], driver: usize) -> Option<*mut u16> {
     if memory.is_null() {
         return None;
     }
-    core::ptr::copy_nonoverlapping(text.as_ptr(), memory, text.len());
+    // SAFETY: `memory` is new and has room for the text and its terminator.
+    unsafe {
+        core::ptr::copy_nonoverlapping(text.as_ptr(), memory, text.len());
+    }
     Some(memory)
 }
 
@@ -43,33 +46,37 @@ pub unsafe extern "win64" fn IoRegisterDeviceInterface(
     link: *mut UnicodeString,
 ) -> NtStatus {
     let driver = gate::caller();
-    *link = UnicodeString::EMPTY;
-    let (Some(node), Some(name)) = (node::of(pdo), ob::name(pdo.cast())) else {
-        return status::INVALID_DEVICE_REQUEST;
-    };
-    let instance = node.instance.replace('\\', "#");
-    let mut text = format!("\\??\\{instance}#{}", (*class).braced().to_lowercase());
-    let mut target = name;
-    if !reference.is_null() && (*reference).length > 0 {
-        let reference = (*reference).text();
-        text = format!("{text}\\{reference}");
-        target = format!("{target}\\{reference}");
+    // SAFETY: by this function's contract, `pdo` is a PDO, `class` readable, `reference` null or valid,
+    // `link` writable.
+    unsafe {
+        *link = UnicodeString::EMPTY;
+        let (Some(node), Some(name)) = (node::of(pdo), ob::name(pdo.cast())) else {
+            return status::INVALID_DEVICE_REQUEST;
+        };
+        let instance = node.instance.replace('\\', "#");
+        let mut text = format!("\\??\\{instance}#{}", (*class).braced().to_lowercase());
+        let mut target = name;
+        if !reference.is_null() && (*reference).length > 0 {
+            let reference = (*reference).text();
+            text = format!("{text}\\{reference}");
+            target = format!("{target}\\{reference}");
+        }
+        let known = INTERFACES.lock().iter().any(|i| i.link.eq_ignore_ascii_case(&text));
+        if !known {
+            namespace::link(&text, &target);
+            INTERFACES.lock().push(Interface {
+                class: *class,
+                pdo: pdo as usize,
+                link: text.clone(),
+                enabled: false,
+            });
+        }
+        let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        let Some(buffer) = new_string(&units, driver) else { return status::INSUFFICIENT_RESOURCES };
+        let length = ((units.len() - 1) * 2) as u16;
+        *link = UnicodeString { length, maximum_length: length + 2, buffer };
+        status::SUCCESS
     }
-    let known = INTERFACES.lock().iter().any(|i| i.link.eq_ignore_ascii_case(&text));
-    if !known {
-        namespace::link(&text, &target);
-        INTERFACES.lock().push(Interface {
-            class: *class,
-            pdo: pdo as usize,
-            link: text.clone(),
-            enabled: false,
-        });
-    }
-    let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
-    let Some(buffer) = new_string(&units, driver) else { return status::INSUFFICIENT_RESOURCES };
-    let length = ((units.len() - 1) * 2) as u16;
-    *link = UnicodeString { length, maximum_length: length + 2, buffer };
-    status::SUCCESS
 }
 
 /// `IoSetDeviceInterfaceState`: whoever asked to be told is told by the event worker, later. IRQL
@@ -81,7 +88,8 @@ pub unsafe extern "win64" fn IoSetDeviceInterfaceState(
     link: *mut UnicodeString,
     enable: Boolean,
 ) -> NtStatus {
-    let text = (*link).text();
+    // SAFETY: by this function's contract, `link` is valid.
+    let text = unsafe { (*link).text() };
     let changed = {
         let mut interfaces = INTERFACES.lock();
         let Some(interface) = interfaces.iter_mut().find(|i| i.link.eq_ignore_ascii_case(&text)) else {
@@ -136,24 +144,27 @@ pub unsafe extern "win64" fn IoGetDeviceInterfaces(
 ) -> NtStatus {
     let driver = gate::caller();
     crate::work::LISTED.add(1);
-    *list = null_mut();
-    if crate::boot::options().unregistered_class && !INTERFACES.lock().iter().any(|i| i.class == *class) {
-        return status::OBJECT_NAME_NOT_FOUND;
-    }
-    let units: Vec<u16> = {
-        let interfaces = INTERFACES.lock();
-        let wanted = interfaces.iter().filter(|i| {
-            i.class == *class
-                && (pdo.is_null() || i.pdo == pdo as usize)
-                && (i.enabled || flags & DEVICE_INTERFACE_INCLUDE_NONACTIVE != 0)
-        });
-        wanted.flat_map(|i| i.link.encode_utf16().chain([0]).collect::<Vec<_>>()).chain([0]).collect()
-    };
-    match new_string(&units, driver) {
-        Some(buffer) => {
-            *list = buffer;
-            status::SUCCESS
+    // SAFETY: by this function's contract, `class` is readable, `list` writable.
+    unsafe {
+        *list = null_mut();
+        if crate::boot::options().unregistered_class && !INTERFACES.lock().iter().any(|i| i.class == *class) {
+            return status::OBJECT_NAME_NOT_FOUND;
         }
-        None => status::INSUFFICIENT_RESOURCES,
+        let units: Vec<u16> = {
+            let interfaces = INTERFACES.lock();
+            let wanted = interfaces.iter().filter(|i| {
+                i.class == *class
+                    && (pdo.is_null() || i.pdo == pdo as usize)
+                    && (i.enabled || flags & DEVICE_INTERFACE_INCLUDE_NONACTIVE != 0)
+            });
+            wanted.flat_map(|i| i.link.encode_utf16().chain([0]).collect::<Vec<_>>()).chain([0]).collect()
+        };
+        match new_string(&units, driver) {
+            Some(buffer) => {
+                *list = buffer;
+                status::SUCCESS
+            }
+            None => status::INSUFFICIENT_RESOURCES,
+        }
     }
 }

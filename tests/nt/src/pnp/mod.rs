@@ -111,15 +111,18 @@ pub fn is_started(pdo: *mut DeviceObject) -> bool {
 /// # Safety
 /// Nothing uses the devices until the system works.
 pub unsafe fn set_power(state: u32) {
-    serialized(|| {
-        let mut devices = node::leaves_first();
-        if state == POWER_SYSTEM_WORKING {
-            devices.reverse();
-        }
-        for pdo in devices {
-            stack::set_power(pdo, state);
-        }
-    });
+    // SAFETY: by this function's contract, nothing uses the devices until the system works.
+    unsafe {
+        serialized(|| {
+            let mut devices = node::leaves_first();
+            if state == POWER_SYSTEM_WORKING {
+                devices.reverse();
+            }
+            for pdo in devices {
+                stack::set_power(pdo, state);
+            }
+        });
+    }
 }
 
 /// Returns the PDOs of a function driver's devices.
@@ -134,6 +137,9 @@ pub fn devices_of(service: &str) -> alloc::vec::Vec<*mut DeviceObject> {
 /// Nothing else uses the devices.
 pub unsafe fn surprise_remove(service: &str) -> usize {
     let devices = node::of_service(service);
-    serialized(|| devices.iter().for_each(|&pdo| remove::surprise(pdo)));
+    // SAFETY: by this function's contract, nothing else uses the devices.
+    unsafe {
+        serialized(|| devices.iter().for_each(|&pdo| remove::surprise(pdo)));
+    }
     devices.len()
 }

@@ -101,15 +101,18 @@ static CALLED: AtomicU64 = AtomicU64::new(0);
 static CALLBACK: AtomicUsize = AtomicUsize::new(0);
 
 unsafe extern "win64" fn work(_context: Pvoid) {
-    loop {
-        QUEUED.wait();
-        BUSY.store(true, Ordering::Relaxed);
+    // SAFETY: a registration stays until it is unregistered, which waits for a callback that runs.
+    unsafe {
         loop {
-            let Some(event) = EVENTS.lock().pop_front() else { break };
-            deliver(&event);
-            DELIVERED.fetch_add(1, Ordering::Relaxed);
+            QUEUED.wait();
+            BUSY.store(true, Ordering::Relaxed);
+            loop {
+                let Some(event) = EVENTS.lock().pop_front() else { break };
+                deliver(&event);
+                DELIVERED.fetch_add(1, Ordering::Relaxed);
+            }
+            BUSY.store(false, Ordering::Relaxed);
         }
-        BUSY.store(false, Ordering::Relaxed);
     }
 }
 
@@ -118,17 +121,20 @@ unsafe fn deliver(event: &Event) {
     if let Some((_, late)) = lost {
         delay(late);
     }
-    if event.class == GUID_DEVICE_SYS_BUTTON {
-        // The power manager hears of its buttons as drivers hear of theirs.
-        if event.arrival { po::button::arrived(&event.link) } else { po::button::gone(&event.link) }
-    }
-    let hears = |registration: &&Registration| {
-        let name = driver::name_of(registration.driver as *mut DriverObject);
-        registration.class == event.class && lost.as_ref().is_none_or(|(driver, _)| *driver != name)
-    };
-    let ids: Vec<usize> = REGISTRATIONS.lock().iter().filter(hears).map(|r| r.id).collect();
-    for id in ids {
-        call(id, event);
+    // SAFETY: a registration's driver object and callback stay until it is unregistered.
+    unsafe {
+        if event.class == GUID_DEVICE_SYS_BUTTON {
+            // The power manager hears of its buttons as drivers hear of theirs.
+            if event.arrival { po::button::arrived(&event.link) } else { po::button::gone(&event.link) }
+        }
+        let hears = |registration: &&Registration| {
+            let name = driver::name_of(registration.driver as *mut DriverObject);
+            registration.class == event.class && lost.as_ref().is_none_or(|(driver, _)| *driver != name)
+        };
+        let ids: Vec<usize> = REGISTRATIONS.lock().iter().filter(hears).map(|r| r.id).collect();
+        for id in ids {
+            call(id, event);
+        }
     }
 }
 
@@ -140,26 +146,33 @@ unsafe fn call(id: usize, event: &Event) {
         let registrations = REGISTRATIONS.lock();
         registrations.iter().find(|r| r.id == id).map(|r| (r.callback, r.context))
     };
-    if let Some((callback, context)) = found {
-        let units: Vec<u16> = event.link.encode_utf16().chain([0]).collect();
-        let length = ((units.len() - 1) * 2) as u16;
-        let mut link =
-            UnicodeString { length, maximum_length: length + 2, buffer: units.as_ptr().cast_mut() };
-        let mut notification = DeviceInterfaceChangeNotification {
-            version: 1,
-            size: size_of::<DeviceInterfaceChangeNotification>() as u16,
-            event: if event.arrival { GUID_DEVICE_INTERFACE_ARRIVAL } else { GUID_DEVICE_INTERFACE_REMOVAL },
-            interface_class_guid: event.class,
-            symbolic_link_name: &raw mut link,
-        };
-        let notification: Pvoid = (&raw mut notification).cast();
-        let before = crate::ke::clock::interrupt_time();
-        CALLBACK.store(callback as usize, Ordering::Relaxed);
-        CALLED.store(before, Ordering::Relaxed);
-        balanced("notification", callback as usize, || callback(notification, context as Pvoid));
-        CALLED.store(0, Ordering::Relaxed);
-        if event.class == GUID_DEVINTERFACE_DISK {
-            crate::work::NOTIFIED.add((crate::ke::clock::interrupt_time() - before) / 10);
+    // SAFETY: the registered callback takes a notification that lives here for the call.
+    unsafe {
+        if let Some((callback, context)) = found {
+            let units: Vec<u16> = event.link.encode_utf16().chain([0]).collect();
+            let length = ((units.len() - 1) * 2) as u16;
+            let mut link =
+                UnicodeString { length, maximum_length: length + 2, buffer: units.as_ptr().cast_mut() };
+            let mut notification = DeviceInterfaceChangeNotification {
+                version: 1,
+                size: size_of::<DeviceInterfaceChangeNotification>() as u16,
+                event: if event.arrival {
+                    GUID_DEVICE_INTERFACE_ARRIVAL
+                } else {
+                    GUID_DEVICE_INTERFACE_REMOVAL
+                },
+                interface_class_guid: event.class,
+                symbolic_link_name: &raw mut link,
+            };
+            let notification: Pvoid = (&raw mut notification).cast();
+            let before = crate::ke::clock::interrupt_time();
+            CALLBACK.store(callback as usize, Ordering::Relaxed);
+            CALLED.store(before, Ordering::Relaxed);
+            balanced("notification", callback as usize, || callback(notification, context as Pvoid));
+            CALLED.store(0, Ordering::Relaxed);
+            if event.class == GUID_DEVINTERFACE_DISK {
+                crate::work::NOTIFIED.add((crate::ke::clock::interrupt_time() - before) / 10);
+            }
         }
     }
     CALLER.store(0, Ordering::Relaxed);
@@ -180,23 +193,26 @@ pub unsafe extern "win64" fn IoRegisterPlugPlayNotification(
     context: Pvoid,
     entry: *mut Pvoid,
 ) -> NtStatus {
-    *entry = core::ptr::null_mut();
-    if category != EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE {
-        return status::NOT_SUPPORTED;
-    }
-    let class = *data.cast::<Guid>();
-    let id = Box::into_raw(Box::new(0u8)) as usize;
-    ob::reference(driver.cast());
-    let registration =
-        Registration { id, class, driver: driver as usize, callback, context: context as usize };
-    REGISTRATIONS.lock().push(registration);
-    *entry = id as Pvoid;
-    if flags & PNPNOTIFY_INCLUDE_EXISTING_INTERFACES != 0 {
-        for link in interface::enabled(&class) {
-            call(id, &Event { class, link, arrival: true });
+    // SAFETY: the caller does as the WDK documents.
+    unsafe {
+        *entry = core::ptr::null_mut();
+        if category != EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE {
+            return status::NOT_SUPPORTED;
         }
+        let class = *data.cast::<Guid>();
+        let id = Box::into_raw(Box::new(0u8)) as usize;
+        ob::reference(driver.cast());
+        let registration =
+            Registration { id, class, driver: driver as usize, callback, context: context as usize };
+        REGISTRATIONS.lock().push(registration);
+        *entry = id as Pvoid;
+        if flags & PNPNOTIFY_INCLUDE_EXISTING_INTERFACES != 0 {
+            for link in interface::enabled(&class) {
+                call(id, &Event { class, link, arrival: true });
+            }
+        }
+        status::SUCCESS
     }
-    status::SUCCESS
 }
 
 /// `IoUnregisterPlugPlayNotification`: when it returns, the callback is not running. IRQL `PASSIVE_LEVEL`.
@@ -216,13 +232,17 @@ pub unsafe extern "win64" fn IoUnregisterPlugPlayNotification(entry: Pvoid) -> N
     if !inside {
         CALLING.set();
     }
-    match found {
-        Some(registration) => {
-            drop(Box::from_raw(registration.id as *mut u8));
-            ob::dereference(registration.driver as Pvoid);
-            status::SUCCESS
+    // SAFETY: by this function's contract, `entry` came from [`IoRegisterPlugPlayNotification`] and is not
+    // used any more.
+    unsafe {
+        match found {
+            Some(registration) => {
+                drop(Box::from_raw(registration.id as *mut u8));
+                ob::dereference(registration.driver as Pvoid);
+                status::SUCCESS
+            }
+            None => status::INVALID_PARAMETER,
         }
-        None => status::INVALID_PARAMETER,
     }
 }
 

@@ -22,41 +22,53 @@ const HANDLE_LOOK: u64 = 20;
 /// # Safety
 /// `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn surprise(pdo: *mut DeviceObject) {
-    tell(pdo);
-    remove(pdo);
+    // SAFETY: by this function's contract, `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.
+    unsafe {
+        tell(pdo);
+        remove(pdo);
+    }
 }
 
 unsafe fn tell(pdo: *mut DeviceObject) {
-    for child in node::children(pdo) {
-        tell(child);
-    }
-    if node::of(pdo).is_some_and(|node| node.state == State::Started) {
-        interface::disable_all(pdo);
-        stack::send(pdo, IRP_MN_SURPRISE_REMOVAL, None);
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        for child in node::children(pdo) {
+            tell(child);
+        }
+        if node::of(pdo).is_some_and(|node| node.state == State::Started) {
+            interface::disable_all(pdo);
+            stack::send(pdo, IRP_MN_SURPRISE_REMOVAL, None);
+        }
     }
 }
 
 unsafe fn remove(pdo: *mut DeviceObject) {
-    for child in node::children(pdo) {
-        remove(child);
-    }
-    for _ in 0..HANDLE_LIMIT / HANDLE_LOOK {
-        if !is_open(pdo) {
-            return forget(pdo);
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        for child in node::children(pdo) {
+            remove(child);
         }
-        ke::delay(HANDLE_LOOK);
+        for _ in 0..HANDLE_LIMIT / HANDLE_LOOK {
+            if !is_open(pdo) {
+                return forget(pdo);
+            }
+            ke::delay(HANDLE_LOOK);
+        }
+        ke::panicked(format_args!("handles of {} stay open", start::describe(pdo)));
     }
-    ke::panicked(format_args!("handles of {} stay open", start::describe(pdo)));
 }
 
 /// Returns true if a device of the stack is open.
 unsafe fn is_open(pdo: *mut DeviceObject) -> bool {
     let mut device = pdo;
-    while !device.is_null() {
-        if (*device).reference_count != 0 {
-            return true;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        while !device.is_null() {
+            if (*device).reference_count != 0 {
+                return true;
+            }
+            device = (*device).attached_device;
         }
-        device = (*device).attached_device;
     }
     false
 }
@@ -66,26 +78,32 @@ unsafe fn is_open(pdo: *mut DeviceObject) -> bool {
 /// # Safety
 /// As [`surprise`].
 pub unsafe fn orderly(pdo: *mut DeviceObject) -> bool {
-    for child in node::children(pdo) {
-        if !orderly(child) {
-            return false;
+    // SAFETY: the caller keeps the contract of [`surprise`].
+    unsafe {
+        for child in node::children(pdo) {
+            if !orderly(child) {
+                return false;
+            }
         }
-    }
-    if node::of(pdo).is_some_and(|node| node.state == State::Started) {
-        if !status::success(stack::send(pdo, IRP_MN_QUERY_REMOVE_DEVICE, None).status) {
-            stack::send(pdo, IRP_MN_CANCEL_REMOVE_DEVICE, None);
-            return false;
+        if node::of(pdo).is_some_and(|node| node.state == State::Started) {
+            if !status::success(stack::send(pdo, IRP_MN_QUERY_REMOVE_DEVICE, None).status) {
+                stack::send(pdo, IRP_MN_CANCEL_REMOVE_DEVICE, None);
+                return false;
+            }
+            interface::disable_all(pdo);
         }
-        interface::disable_all(pdo);
+        forget(pdo);
     }
-    forget(pdo);
     true
 }
 
 unsafe fn forget(pdo: *mut DeviceObject) {
-    remove_stack(pdo);
-    node::take(pdo);
-    ob::dereference(pdo.cast());
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        remove_stack(pdo);
+        node::take(pdo);
+        ob::dereference(pdo.cast());
+    }
 }
 
 /// Sends the removal and sees that every driver detached. The PDO stays its bus driver's.
@@ -93,21 +111,24 @@ unsafe fn forget(pdo: *mut DeviceObject) {
 /// # Safety
 /// `pdo` is a PDO that is referenced.
 pub unsafe fn remove_stack(pdo: *mut DeviceObject) {
-    let drivers = drivers_above(pdo);
-    let devices = devices_above(pdo);
-    stack::send(pdo, IRP_MN_REMOVE_DEVICE, None);
-    for device in devices {
-        device::check_deleted(device);
-        ob::dereference(device.cast());
-    }
-    if !(*pdo).attached_device.is_null() {
-        let stack = start::describe(pdo);
-        violation(Violation::NoDetachAtRemoval, format_args!("stack={stack}"));
-    }
-    for gone in drivers {
-        // A driver without devices is unloaded, as NT does with drivers that PnP loaded.
-        if driver::loaded().iter().any(|(_, loaded)| *loaded == gone) && (*gone).device_object.is_null() {
-            driver::unload(gone);
+    // SAFETY: by this function's contract, `pdo` is a PDO that is referenced.
+    unsafe {
+        let drivers = drivers_above(pdo);
+        let devices = devices_above(pdo);
+        stack::send(pdo, IRP_MN_REMOVE_DEVICE, None);
+        for device in devices {
+            device::check_deleted(device);
+            ob::dereference(device.cast());
+        }
+        if !(*pdo).attached_device.is_null() {
+            let stack = start::describe(pdo);
+            violation(Violation::NoDetachAtRemoval, format_args!("stack={stack}"));
+        }
+        for gone in drivers {
+            // A driver without devices is unloaded, as NT does with drivers that PnP loaded.
+            if driver::loaded().iter().any(|(_, loaded)| *loaded == gone) && (*gone).device_object.is_null() {
+                driver::unload(gone);
+            }
         }
     }
 }
@@ -115,23 +136,29 @@ pub unsafe fn remove_stack(pdo: *mut DeviceObject) {
 /// Returns the devices attached to a PDO, each referenced.
 unsafe fn devices_above(pdo: *mut DeviceObject) -> Vec<*mut DeviceObject> {
     let mut all = Vec::new();
-    let mut device = (*pdo).attached_device;
-    while !device.is_null() {
-        ob::reference(device.cast());
-        all.push(device);
-        device = (*device).attached_device;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let mut device = (*pdo).attached_device;
+        while !device.is_null() {
+            ob::reference(device.cast());
+            all.push(device);
+            device = (*device).attached_device;
+        }
+        all
     }
-    all
 }
 
 unsafe fn drivers_above(pdo: *mut DeviceObject) -> Vec<*mut DriverObject> {
     let mut all = Vec::new();
-    let mut device = (*pdo).attached_device;
-    while !device.is_null() {
-        if !all.contains(&(*device).driver_object) {
-            all.push((*device).driver_object);
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let mut device = (*pdo).attached_device;
+        while !device.is_null() {
+            if !all.contains(&(*device).driver_object) {
+                all.push((*device).driver_object);
+            }
+            device = (*device).attached_device;
         }
-        device = (*device).attached_device;
+        all
     }
-    all
 }

@@ -24,45 +24,55 @@ pub struct Resources {
 /// `pdo` has its stack and is not started. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn assign(pdo: *mut DeviceObject) -> Option<Resources> {
     let none = Resources { raw: Vec::new(), translated: Vec::new() };
-    let Some((header, has)) = boot_configuration(pdo) else { return Some(none) };
-    let mut raw = has.clone();
-    if let Some(required) = requirements(pdo) {
-        let granted = required.iter().find_map(|alternative| grant(alternative, &has))?;
-        raw.extend(granted);
+    // SAFETY: by this function's contract, `pdo` has its stack and is not started. IRQL `PASSIVE_LEVEL`,
+    // serialized.
+    unsafe {
+        let Some((header, has)) = boot_configuration(pdo) else { return Some(none) };
+        let mut raw = has.clone();
+        if let Some(required) = requirements(pdo) {
+            let granted = required.iter().find_map(|alternative| grant(alternative, &has))?;
+            raw.extend(granted);
+        }
+        let translated: Vec<_> = raw.iter().map(translate).collect();
+        Some(Resources { raw: list(&header, &raw), translated: list(&header, &translated) })
     }
-    let translated: Vec<_> = raw.iter().map(translate).collect();
-    Some(Resources { raw: list(&header, &raw), translated: list(&header, &translated) })
 }
 
 /// Returns the boot configuration; `None` where there is none.
 unsafe fn boot_configuration(
     pdo: *mut DeviceObject,
 ) -> Option<(CmResourceList, Vec<CmPartialResourceDescriptor>)> {
-    let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCES, None);
-    if !status::success(answer.status) || answer.information == 0 {
-        return None;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCES, None);
+        if !status::success(answer.status) || answer.information == 0 {
+            return None;
+        }
+        let list = answer.information as *const CmResourceList;
+        let header = *list;
+        let descriptors: Vec<_> = (0..header.partial_count as usize)
+            .map(|n| list.add(1).cast::<CmPartialResourceDescriptor>().add(n).read_unaligned())
+            .collect();
+        crate::ex::ExFreePoolWithTag(answer.information as Pvoid, 0);
+        (!descriptors.is_empty()).then_some((header, descriptors))
     }
-    let list = answer.information as *const CmResourceList;
-    let header = *list;
-    let descriptors: Vec<_> = (0..header.partial_count as usize)
-        .map(|n| list.add(1).cast::<CmPartialResourceDescriptor>().add(n).read_unaligned())
-        .collect();
-    crate::ex::ExFreePoolWithTag(answer.information as Pvoid, 0);
-    (!descriptors.is_empty()).then_some((header, descriptors))
 }
 
 /// Returns what the bus driver says that the device requires, as its drivers have changed it: the
 /// alternatives in order. Returns `None` where the bus driver says nothing.
 unsafe fn requirements(pdo: *mut DeviceObject) -> Option<Vec<Vec<IoResourceDescriptor>>> {
-    let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCE_REQUIREMENTS, None);
-    if !status::success(answer.status) || answer.information == 0 {
-        return None;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let answer = stack::send(pdo, IRP_MN_QUERY_RESOURCE_REQUIREMENTS, None);
+        if !status::success(answer.status) || answer.information == 0 {
+            return None;
+        }
+        let filtered = stack::filter_requirements(pdo, answer.information);
+        let list = filtered as *const IoResourceRequirementsList;
+        let copies = alternatives(list).into_iter().map(<[_]>::to_vec).collect();
+        crate::ex::ExFreePoolWithTag(filtered as Pvoid, 0);
+        Some(copies)
     }
-    let filtered = stack::filter_requirements(pdo, answer.information);
-    let list = filtered as *const IoResourceRequirementsList;
-    let copies = alternatives(list).into_iter().map(<[_]>::to_vec).collect();
-    crate::ex::ExFreePoolWithTag(filtered as Pvoid, 0);
-    Some(copies)
 }
 
 /// Grants an alternative: what it requires beyond what the device has.

@@ -28,17 +28,24 @@ static DRIVER: Lock<usize> = Lock::new(0);
 pub unsafe fn init() {
     super::init_lock();
     notification::init();
-    *DRIVER.lock() = io::create_builtin_driver("PnpManager", driver_entry) as usize;
+    // SAFETY: by this function's contract, it is called once, at `PASSIVE_LEVEL`.
+    unsafe {
+        *DRIVER.lock() = io::create_builtin_driver("PnpManager", driver_entry) as usize;
+    }
 }
 
 unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
-    (*driver).major_function[usize::from(IRP_MJ_PNP)] = Some(pnp);
-    (*driver).major_function[usize::from(IRP_MJ_POWER)] = Some(power);
+    // SAFETY: the caller keeps `driver` valid for this call.
+    unsafe {
+        (*driver).major_function[usize::from(IRP_MJ_PNP)] = Some(pnp);
+        (*driver).major_function[usize::from(IRP_MJ_POWER)] = Some(power);
+    }
     status::SUCCESS
 }
 
 unsafe extern "win64" fn power(_: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
-    child::power(packet)
+    // SAFETY: the caller keeps `packet` valid for this call.
+    unsafe { child::power(packet) }
 }
 
 unsafe extern "win64" fn pnp(pdo: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
@@ -48,14 +55,17 @@ unsafe extern "win64" fn pnp(pdo: *mut DeviceObject, packet: *mut Irp) -> NtStat
         let (_, root) = root.expect("a root device");
         (root.ids.clone(), root.resources.clone())
     };
-    if (*current_stack_location(packet)).minor_function == IRP_MN_QUERY_RESOURCES {
-        let (found, information) = resource_list(&resources, INTERFACE_TYPE_INTERNAL, 0);
-        return irp::complete(packet, found, information);
+    // SAFETY: the caller keeps `pdo` and `packet` valid for this call.
+    unsafe {
+        if (*current_stack_location(packet)).minor_function == IRP_MN_QUERY_RESOURCES {
+            let (found, information) = resource_list(&resources, INTERFACE_TYPE_INTERNAL, 0);
+            return irp::complete(packet, found, information);
+        }
+        if let Some(done) = child::answer(pdo, packet, &ids) {
+            return done;
+        }
+        irp::complete(packet, status::SUCCESS, 0)
     }
-    if let Some(done) = child::answer(pdo, packet, &ids) {
-        return done;
-    }
-    irp::complete(packet, status::SUCCESS, 0)
 }
 
 /// Returns a resource list in pool, as the answer to IRP_MN_QUERY_RESOURCES.
@@ -75,17 +85,20 @@ pub unsafe fn resource_list(
     if list.is_null() {
         return (status::INSUFFICIENT_RESOURCES, 0);
     }
-    *list = CmResourceList {
-        count: 1,
-        interface_type,
-        bus_number,
-        version: 1,
-        revision: 1,
-        partial_count: descriptors.len() as u32,
-    };
-    let first: *mut u8 = list.add(1).cast();
-    core::ptr::copy_nonoverlapping(descriptors.as_ptr().cast(), first, size_of_val(descriptors));
-    (status::SUCCESS, list as usize)
+    // SAFETY: the caller is at IRQL ≤ `APC_LEVEL`.
+    unsafe {
+        *list = CmResourceList {
+            count: 1,
+            interface_type,
+            bus_number,
+            version: 1,
+            revision: 1,
+            partial_count: descriptors.len() as u32,
+        };
+        let first: *mut u8 = list.add(1).cast();
+        core::ptr::copy_nonoverlapping(descriptors.as_ptr().cast(), first, size_of_val(descriptors));
+        (status::SUCCESS, list as usize)
+    }
 }
 
 /// Returns the list of a device that requires these resources, in pool, as the answer to
@@ -109,11 +122,14 @@ pub unsafe fn requirements_list(
     if answer.is_null() {
         return (status::INSUFFICIENT_RESOURCES, 0);
     }
-    *answer = header;
-    let alternative: *mut IoResourceList = answer.add(1).cast();
-    *alternative = list;
-    descriptors.as_ptr().copy_to_nonoverlapping(alternative.add(1).cast(), descriptors.len());
-    (status::SUCCESS, answer as usize)
+    // SAFETY: the caller is at IRQL ≤ `APC_LEVEL`.
+    unsafe {
+        *answer = header;
+        let alternative: *mut IoResourceList = answer.add(1).cast();
+        *alternative = list;
+        descriptors.as_ptr().copy_to_nonoverlapping(alternative.add(1).cast(), descriptors.len());
+        (status::SUCCESS, answer as usize)
+    }
 }
 
 /// Adds a root device with these hardware ids, the first being its device id, and starts it and what is below
@@ -127,9 +143,12 @@ pub unsafe fn add_device(
     compatible: &[&str],
     resources: Vec<CmPartialResourceDescriptor>,
 ) -> *mut DeviceObject {
-    let pdo = report_device(enumerator, hardware, compatible, resources);
-    start_device(pdo);
-    pdo
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
+    unsafe {
+        let pdo = report_device(enumerator, hardware, compatible, resources);
+        start_device(pdo);
+        pdo
+    }
 }
 
 /// Adds a root device whose stack is built later. Returns its PDO.
@@ -144,34 +163,37 @@ pub unsafe fn report_device(
 ) -> *mut DeviceObject {
     let driver = *DRIVER.lock() as *mut DriverObject;
     let mut pdo = null_mut();
-    let made = io::IoCreateDevice(
-        driver,
-        0,
-        null_mut(),
-        FILE_DEVICE_CONTROLLER,
-        FILE_AUTOGENERATED_DEVICE_NAME,
-        FALSE,
-        &raw mut pdo,
-    );
-    assert!(status::success(made), "a root device");
-    let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<String>>();
-    let ids = Ids {
-        device: format!("{enumerator}\\{}", hardware[0].rsplit('\\').next().unwrap_or_default()),
-        hardware: strings(hardware),
-        compatible: strings(compatible),
-        instance: format!("{}", ROOTS.lock().len()),
-        description: String::new(),
-        location: String::new(),
-        address: u32::MAX,
-        raw: false,
-    };
-    ROOTS.lock().push((pdo as usize, Root { ids, resources }));
-    (*pdo).flags &= !DO_DEVICE_INITIALIZING;
-    serialized(|| {
-        ob::reference(pdo.cast());
-        node::add(enumerate::identify(pdo, null_mut()).expect("a root device has ids"));
-    });
-    pdo
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
+    unsafe {
+        let made = io::IoCreateDevice(
+            driver,
+            0,
+            null_mut(),
+            FILE_DEVICE_CONTROLLER,
+            FILE_AUTOGENERATED_DEVICE_NAME,
+            FALSE,
+            &raw mut pdo,
+        );
+        assert!(status::success(made), "a root device");
+        let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<String>>();
+        let ids = Ids {
+            device: format!("{enumerator}\\{}", hardware[0].rsplit('\\').next().unwrap_or_default()),
+            hardware: strings(hardware),
+            compatible: strings(compatible),
+            instance: format!("{}", ROOTS.lock().len()),
+            description: String::new(),
+            location: String::new(),
+            address: u32::MAX,
+            raw: false,
+        };
+        ROOTS.lock().push((pdo as usize, Root { ids, resources }));
+        (*pdo).flags &= !DO_DEVICE_INITIALIZING;
+        serialized(|| {
+            ob::reference(pdo.cast());
+            node::add(enumerate::identify(pdo, null_mut()).expect("a root device has ids"));
+        });
+        pdo
+    }
 }
 
 /// Starts a device that was reported, and what is below it.
@@ -179,13 +201,16 @@ pub unsafe fn report_device(
 /// # Safety
 /// `pdo` came from [`report_device`]. IRQL `PASSIVE_LEVEL`.
 pub unsafe fn start_device(pdo: *mut DeviceObject) {
-    serialized(|| {
-        if start::start(pdo) {
-            let node = node::of(pdo).expect("the node was just started");
-            crate::log!("started {} stack={}", node.instance, start::describe(pdo));
-            enumerate::enumerate(pdo);
-        }
-    });
+    // SAFETY: by this function's contract, `pdo` came from [`report_device`]. IRQL `PASSIVE_LEVEL`.
+    unsafe {
+        serialized(|| {
+            if start::start(pdo) {
+                let node = node::of(pdo).expect("the node was just started");
+                crate::log!("started {} stack={}", node.instance, start::describe(pdo));
+                enumerate::enumerate(pdo);
+            }
+        });
+    }
 }
 
 /// Removes a root device in order; whether its drivers agreed.
@@ -193,5 +218,6 @@ pub unsafe fn start_device(pdo: *mut DeviceObject) {
 /// # Safety
 /// `pdo` came from [`add_device`]. IRQL `PASSIVE_LEVEL`.
 pub unsafe fn remove_device(pdo: *mut DeviceObject) -> bool {
-    serialized(|| remove::orderly(pdo))
+    // SAFETY: by this function's contract, `pdo` came from [`add_device`]. IRQL `PASSIVE_LEVEL`.
+    unsafe { serialized(|| remove::orderly(pdo)) }
 }

@@ -31,12 +31,16 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
     if let Some(parameters) = parameters {
         request.parameters = parameters;
     }
-    let (answer, reached_bottom) = request.send(device);
-    if status::success(answer.status) && !reached_bottom && PASSED_DOWN.contains(&minor) {
-        let stack = super::start::describe(device);
-        violation(Violation::IrpNotForwarded, format_args!("minor={minor:#x} stack={stack}"));
+    // SAFETY: by this function's contract, `device` is a device object; the parameters are valid for the
+    // request. IRQL `PASSIVE_LEVEL`.
+    unsafe {
+        let (answer, reached_bottom) = request.send(device);
+        if status::success(answer.status) && !reached_bottom && PASSED_DOWN.contains(&minor) {
+            let stack = super::start::describe(device);
+            violation(Violation::IrpNotForwarded, format_args!("minor={minor:#x} stack={stack}"));
+        }
+        answer
     }
-    answer
 }
 
 /// Has a device's drivers change what it requires: `list` in pool, or another in its place. As NT 5.2 the
@@ -52,14 +56,17 @@ pub unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usi
     if answered {
         (request.status, request.information) = (status::SUCCESS, list);
     }
-    let (answer, _) = request.send(device);
-    if !status::success(answer.status) || answer.information == 0 {
-        return list;
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let (answer, _) = request.send(device);
+        if !status::success(answer.status) || answer.information == 0 {
+            return list;
+        }
+        if !answered && answer.information != list {
+            ExFreePoolWithTag(list as Pvoid, 0);
+        }
+        answer.information
     }
-    if !answered && answer.information != list {
-        ExFreePoolWithTag(list as Pvoid, 0);
-    }
-    answer.information
 }
 
 /// Tells a device's stack of a system power state: IRP_MN_SET_POWER, which must reach the bus driver and may
@@ -72,19 +79,22 @@ pub unsafe fn set_power(device: *mut DeviceObject, state: u32) {
     const HIBERNATE: u32 = 3;
     const SHUTDOWN_OFF: u32 = 6;
     let mut request = Request::new(IRP_MJ_POWER, IRP_MN_SET_POWER);
-    request.parameters.power = PowerParameters {
-        kind: SYSTEM_POWER_STATE,
-        state,
-        shutdown_type: if state == POWER_SYSTEM_SHUTDOWN { SHUTDOWN_OFF } else { HIBERNATE },
-        ..core::mem::zeroed()
-    };
-    let (answer, reached_bottom) = request.send(device);
-    if !status::success(answer.status) || !reached_bottom {
-        let (stack, status) = (super::start::describe(device), answer.status);
-        violation(
-            Violation::IrpNotForwarded,
-            format_args!("major=0x16 minor=0x2 status={status:#x} stack={stack}"),
-        );
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        request.parameters.power = PowerParameters {
+            kind: SYSTEM_POWER_STATE,
+            state,
+            shutdown_type: if state == POWER_SYSTEM_SHUTDOWN { SHUTDOWN_OFF } else { HIBERNATE },
+            ..core::mem::zeroed()
+        };
+        let (answer, reached_bottom) = request.send(device);
+        if !status::success(answer.status) || !reached_bottom {
+            let (stack, status) = (super::start::describe(device), answer.status);
+            violation(
+                Violation::IrpNotForwarded,
+                format_args!("major=0x16 minor=0x2 status={status:#x} stack={stack}"),
+            );
+        }
     }
 }
 
@@ -93,25 +103,35 @@ unsafe fn freed<T>(answer: IoStatusBlock, read: impl FnOnce(*const u16) -> T) ->
         return None;
     }
     let value = read(answer.information as *const u16);
-    ExFreePoolWithTag(answer.information as Pvoid, 0);
+    // SAFETY: the answer holds paged pool that the driver hands over, or nothing.
+    unsafe {
+        ExFreePoolWithTag(answer.information as Pvoid, 0);
+    }
     Some(value)
 }
 
 unsafe fn units<'a>(text: *const u16) -> &'a [u16] {
-    let length = (0..).take_while(|&i| *text.add(i) != 0).count();
-    core::slice::from_raw_parts(text, length)
+    // SAFETY: the caller keeps `text` valid for this call.
+    unsafe {
+        let length = (0..).take_while(|&i| *text.add(i) != 0).count();
+        core::slice::from_raw_parts(text, length)
+    }
 }
 
 unsafe fn one(text: *const u16) -> String {
-    String::from_utf16_lossy(units(text))
+    // SAFETY: the caller keeps `text` valid for this call.
+    unsafe { String::from_utf16_lossy(units(text)) }
 }
 
 unsafe fn many(mut text: *const u16) -> Vec<String> {
     let mut all = Vec::new();
-    while *text != 0 {
-        let string = units(text);
-        text = text.add(string.len() + 1);
-        all.push(String::from_utf16_lossy(string));
+    // SAFETY: the caller keeps `text` valid for this call.
+    unsafe {
+        while *text != 0 {
+            let string = units(text);
+            text = text.add(string.len() + 1);
+            all.push(String::from_utf16_lossy(string));
+        }
     }
     all
 }
@@ -125,7 +145,8 @@ fn id_type(id_type: u32) -> Option<Parameters> {
 /// # Safety
 /// As [`send`].
 pub unsafe fn id(device: *mut DeviceObject, kind: u32) -> Option<String> {
-    freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| one(text))
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe { freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| one(text)) }
 }
 
 /// Ids that are a list.
@@ -133,7 +154,8 @@ pub unsafe fn id(device: *mut DeviceObject, kind: u32) -> Option<String> {
 /// # Safety
 /// As [`send`].
 pub unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
-    freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| many(text)).unwrap_or_default()
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe { freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| many(text)).unwrap_or_default() }
 }
 
 /// Returns a text about the device.
@@ -142,8 +164,11 @@ pub unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
 /// As [`send`].
 pub unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
     let query_device_text = QueryDeviceText { text_type, pad: 0, locale_id: 0x409 };
-    let answer = send(device, IRP_MN_QUERY_DEVICE_TEXT, Some(Parameters { query_device_text }));
-    freed(answer, |text| one(text)).unwrap_or_default()
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let answer = send(device, IRP_MN_QUERY_DEVICE_TEXT, Some(Parameters { query_device_text }));
+        freed(answer, |text| one(text)).unwrap_or_default()
+    }
 }
 
 /// Returns the device's capabilities, as the WDK says to ask for them.
@@ -151,14 +176,17 @@ pub unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
 /// # Safety
 /// As [`send`].
 pub unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
-    let mut capabilities: DeviceCapabilities = core::mem::zeroed();
-    capabilities.size = size_of::<DeviceCapabilities>() as u16;
-    capabilities.version = 1;
-    capabilities.address = u32::MAX;
-    capabilities.ui_number = u32::MAX;
-    let device_capabilities = QueryCapabilities { capabilities: &raw mut capabilities };
-    send(device, IRP_MN_QUERY_CAPABILITIES, Some(Parameters { device_capabilities }));
-    capabilities
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let mut capabilities: DeviceCapabilities = core::mem::zeroed();
+        capabilities.size = size_of::<DeviceCapabilities>() as u16;
+        capabilities.version = 1;
+        capabilities.address = u32::MAX;
+        capabilities.ui_number = u32::MAX;
+        let device_capabilities = QueryCapabilities { capabilities: &raw mut capabilities };
+        send(device, IRP_MN_QUERY_CAPABILITIES, Some(Parameters { device_capabilities }));
+        capabilities
+    }
 }
 
 /// Returns the bus the device is on.
@@ -166,10 +194,13 @@ pub unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
 /// # Safety
 /// As [`send`].
 pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
-    freed(send(device, IRP_MN_QUERY_BUS_INFORMATION, None), |answer| {
-        let bus = &*answer.cast::<PnpBusInformation>();
-        (bus.bus_type_guid, bus.legacy_bus_type, bus.bus_number)
-    })
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        freed(send(device, IRP_MN_QUERY_BUS_INFORMATION, None), |answer| {
+            let bus = &*answer.cast::<PnpBusInformation>();
+            (bus.bus_type_guid, bus.legacy_bus_type, bus.bus_number)
+        })
+    }
 }
 
 /// Returns the devices of a relation, each with a reference that is the caller's; `None` where the stack does
@@ -179,10 +210,13 @@ pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
 /// As [`send`].
 pub unsafe fn relations(device: *mut DeviceObject, kind: u32) -> Option<Vec<*mut DeviceObject>> {
     let query_device_relations = QueryDeviceRelations { kind };
-    let answer = send(device, IRP_MN_QUERY_DEVICE_RELATIONS, Some(Parameters { query_device_relations }));
-    freed(answer, |relations| {
-        let relations = relations.cast::<DeviceRelations>();
-        let first: *const *mut DeviceObject = (&raw const (*relations).objects).cast();
-        core::slice::from_raw_parts(first, (*relations).count as usize).to_vec()
-    })
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let answer = send(device, IRP_MN_QUERY_DEVICE_RELATIONS, Some(Parameters { query_device_relations }));
+        freed(answer, |relations| {
+            let relations = relations.cast::<DeviceRelations>();
+            let first: *const *mut DeviceObject = (&raw const (*relations).objects).cast();
+            core::slice::from_raw_parts(first, (*relations).count as usize).to_vec()
+        })
+    }
 }

@@ -23,10 +23,14 @@ const DISABLED: u32 = 4;
 /// `pdo` has a node that was configured and has no stack. IRQL `PASSIVE_LEVEL`, serialized.
 pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
     let Some(node) = node::of(pdo) else { return false };
-    let state = match build(pdo, &node) {
-        Built::Whole if start_stack(pdo, &node) => State::Started,
-        Built::Whole | Built::Never => State::Failed,
-        Built::Later => State::Enumerated,
+    // SAFETY: by this function's contract, `pdo` has a node that was configured and has no stack. IRQL
+    // `PASSIVE_LEVEL`, serialized.
+    let state = unsafe {
+        match build(pdo, &node) {
+            Built::Whole if start_stack(pdo, &node) => State::Started,
+            Built::Whole | Built::Never => State::Failed,
+            Built::Later => State::Enumerated,
+        }
     };
     node::change(pdo, |node| node.state = state);
     state == State::Started
@@ -37,15 +41,18 @@ pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
 pub unsafe fn try_waiting() {
-    super::serialized(|| {
-        for pdo in node::waiting() {
-            if start(pdo) {
-                let node = node::of(pdo).expect("the node was just started");
-                crate::log!("started {} stack={}", node.instance, describe(pdo));
-                super::enumerate::enumerate(pdo);
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
+    unsafe {
+        super::serialized(|| {
+            for pdo in node::waiting() {
+                if start(pdo) {
+                    let node = node::of(pdo).expect("the node was just started");
+                    crate::log!("started {} stack={}", node.instance, describe(pdo));
+                    super::enumerate::enumerate(pdo);
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 /// The boot starts its drivers: a device waits for its function driver, and nothing is loaded from a disk.
@@ -80,20 +87,23 @@ pub fn drivers(node: &Node) -> Vec<String> {
 unsafe fn drivers_of(node: &Node) -> Result<Vec<(String, *mut DriverObject)>, Built> {
     let booting = BOOTING.load(Ordering::Relaxed);
     let mut all = Vec::new();
-    for service in drivers(node) {
-        let is_function = node.service.as_ref() == Some(&service);
-        if is_function && booting && is_to_come(&service) {
-            return Err(Built::Later);
+    // SAFETY: the caller is the thread that starts devices, at PASSIVE_LEVEL.
+    unsafe {
+        for service in drivers(node) {
+            let is_function = node.service.as_ref() == Some(&service);
+            if is_function && booting && is_to_come(&service) {
+                return Err(Built::Later);
+            }
+            let Some(driver) = driver_of(&service) else {
+                crate::log!("{}: no driver {service}", node.instance);
+                // From NT 6.2 on a missing service is a problem that the device keeps, and of a disabled one it is
+                // noted that it was tried; only a file that could not be had is looked for again.
+                let start = start_of(&service);
+                let gone = boot::options().nt.is_nt62() && (start.is_none() || start == Some(DISABLED));
+                return Err(if booting && !is_function && !gone { Built::Later } else { Built::Never });
+            };
+            all.push((service, driver));
         }
-        let Some(driver) = driver_of(&service) else {
-            crate::log!("{}: no driver {service}", node.instance);
-            // From NT 6.2 on a missing service is a problem that the device keeps, and of a disabled one it is
-            // noted that it was tried; only a file that could not be had is looked for again.
-            let start = start_of(&service);
-            let gone = boot::options().nt.is_nt62() && (start.is_none() || start == Some(DISABLED));
-            return Err(if booting && !is_function && !gone { Built::Later } else { Built::Never });
-        };
-        all.push((service, driver));
     }
     Ok(all)
 }
@@ -117,27 +127,30 @@ unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> Built {
     if node.service.is_none() && !raw {
         return Built::Never;
     }
-    let all = match drivers_of(node) {
-        Ok(all) => all,
-        Err(missing) => return missing,
-    };
-    for (service, added) in all {
-        let Some(add_device) = (*(*added).driver_extension).add_device else {
-            crate::log!("{}: {service} has no AddDevice", node.instance);
-            return Built::Never;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let all = match drivers_of(node) {
+            Ok(all) => all,
+            Err(missing) => return missing,
         };
-        let result = balanced("AddDevice", add_device as usize, || add_device(added, pdo));
-        check_initialized(pdo, &service);
-        if !status::success(result) {
-            crate::log!("{}: AddDevice of {service} failed with {result:#x}", node.instance);
-            // NT drops a filter's status, and builds the stack without it; only the function driver's ends it
-            // (EVT_WDF_DRIVER_DEVICE_ADD, "Remarks").
-            if node.service.as_deref() == Some(service.as_str()) {
+        for (service, added) in all {
+            let Some(add_device) = (*(*added).driver_extension).add_device else {
+                crate::log!("{}: {service} has no AddDevice", node.instance);
                 return Built::Never;
+            };
+            let result = balanced("AddDevice", add_device as usize, || add_device(added, pdo));
+            check_initialized(pdo, &service);
+            if !status::success(result) {
+                crate::log!("{}: AddDevice of {service} failed with {result:#x}", node.instance);
+                // NT drops a filter's status, and builds the stack without it; only the function driver's ends it
+                // (EVT_WDF_DRIVER_DEVICE_ADD, "Remarks").
+                if node.service.as_deref() == Some(service.as_str()) {
+                    return Built::Never;
+                }
             }
         }
+        Built::Whole
     }
-    Built::Whole
 }
 
 /// Returns the driver of a service: loaded already, or loaded now unless it is disabled or failed before.
@@ -148,53 +161,62 @@ unsafe fn driver_of(service: &str) -> Option<*mut DriverObject> {
     if start_override::is_left_out(service) {
         return None;
     }
-    if let Some(driver) = builtin::load(service) {
-        return Some(driver);
+    // SAFETY: the caller is the thread that starts devices, at PASSIVE_LEVEL.
+    unsafe {
+        if let Some(driver) = builtin::load(service) {
+            return Some(driver);
+        }
+        if start_of(service)? == DISABLED {
+            return None;
+        }
+        driver::load(service).ok()
     }
-    if start_of(service)? == DISABLED {
-        return None;
-    }
-    driver::load(service).ok()
 }
 
 unsafe fn check_initialized(pdo: *mut DeviceObject, service: &str) {
     let mut device = pdo;
-    while !device.is_null() {
-        if (*device).flags & DO_DEVICE_INITIALIZING != 0 {
-            violation(
-                Violation::DeviceInitializingLeftSet,
-                format_args!("driver={service} device={device:p}"),
-            );
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        while !device.is_null() {
+            if (*device).flags & DO_DEVICE_INITIALIZING != 0 {
+                violation(
+                    Violation::DeviceInitializingLeftSet,
+                    format_args!("driver={service} device={device:p}"),
+                );
+            }
+            device = (*device).attached_device;
         }
-        device = (*device).attached_device;
     }
 }
 
 /// Assigns the device its resources and starts the stack with them.
 unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
-    let Some(mut resources) = resources::assign(pdo) else {
-        // Device Manager's code 12.
-        crate::log!("{}: its resources cannot be had", node.instance);
-        super::remove::remove_stack(pdo);
-        return false;
-    };
-    let list = |bytes: &mut Vec<u8>| -> *mut CmResourceList {
-        if bytes.is_empty() { core::ptr::null_mut() } else { bytes.as_mut_ptr().cast() }
-    };
-    let start_device = StartDevice {
-        allocated_resources: list(&mut resources.raw),
-        allocated_resources_translated: list(&mut resources.translated),
-    };
-    let result = stack::send(pdo, IRP_MN_START_DEVICE, Some(Parameters { start_device })).status;
-    if !status::success(result) {
-        crate::log!("{}: not started, {result:#x}", node.instance);
-        super::remove::remove_stack(pdo);
-        return false;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        let Some(mut resources) = resources::assign(pdo) else {
+            // Device Manager's code 12.
+            crate::log!("{}: its resources cannot be had", node.instance);
+            super::remove::remove_stack(pdo);
+            return false;
+        };
+        let list = |bytes: &mut Vec<u8>| -> *mut CmResourceList {
+            if bytes.is_empty() { core::ptr::null_mut() } else { bytes.as_mut_ptr().cast() }
+        };
+        let start_device = StartDevice {
+            allocated_resources: list(&mut resources.raw),
+            allocated_resources_translated: list(&mut resources.translated),
+        };
+        let result = stack::send(pdo, IRP_MN_START_DEVICE, Some(Parameters { start_device })).status;
+        if !status::success(result) {
+            crate::log!("{}: not started, {result:#x}", node.instance);
+            super::remove::remove_stack(pdo);
+            return false;
+        }
+        let capabilities = stack::capabilities(pdo);
+        node::change(pdo, |node| node.capabilities = capabilities);
+        super::device_state::query(pdo);
+        true
     }
-    let capabilities = stack::capabilities(pdo);
-    node::change(pdo, |node| node.capabilities = capabilities);
-    super::device_state::query(pdo);
-    true
 }
 
 /// Returns the drivers of a stack, bottom first, for reports.
@@ -204,12 +226,15 @@ unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
 pub unsafe fn describe(pdo: *mut DeviceObject) -> String {
     let mut text = String::new();
     let mut device = pdo;
-    while !device.is_null() {
-        if !text.is_empty() {
-            text.push('+');
+    // SAFETY: by this function's contract, `pdo` is a device object.
+    unsafe {
+        while !device.is_null() {
+            if !text.is_empty() {
+                text.push('+');
+            }
+            text.push_str(&driver::name_of((*device).driver_object));
+            device = (*device).attached_device;
         }
-        text.push_str(&driver::name_of((*device).driver_object));
-        device = (*device).attached_device;
     }
     text
 }

@@ -48,12 +48,15 @@ pub unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
     if !boot::options().nt.is_nt62() {
         return;
     }
-    for service in services {
-        let serves = node::of_service(&service)
-            .into_iter()
-            .any(|pdo| node::of(pdo).is_some_and(|node| node.state == State::Started));
-        if !serves && !filters_something(&service) {
-            cm::set(&cm::start_override(&service), "0", Value::dword(ON_DEMAND));
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
+    unsafe {
+        for service in services {
+            let serves = node::of_service(&service)
+                .into_iter()
+                .any(|pdo| node::of(pdo).is_some_and(|node| node.state == State::Started));
+            if !serves && !filters_something(&service) {
+                cm::set(&cm::start_override(&service), "0", Value::dword(ON_DEMAND));
+            }
         }
     }
 }
@@ -61,12 +64,15 @@ pub unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
 /// Returns true if a device of the driver's stands in a stack.
 unsafe fn filters_something(service: &str) -> bool {
     let Some(driver) = driver::find(service) else { return false };
-    let mut device = (*driver).device_object;
-    while !device.is_null() {
-        if !(*(*device).device_object_extension).attached_to.is_null() {
-            return true;
+    // SAFETY: a loaded driver's objects stay until it is unloaded, which nothing does here.
+    unsafe {
+        let mut device = (*driver).device_object;
+        while !device.is_null() {
+            if !(*(*device).device_object_extension).attached_to.is_null() {
+                return true;
+            }
+            device = (*device).next_device;
         }
-        device = (*device).next_device;
+        false
     }
-    false
 }

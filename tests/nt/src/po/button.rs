@@ -55,43 +55,46 @@ pub unsafe fn arrived(link: &str) {
     let length = (units.len() * 2) as u16;
     let mut name = UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
     let (mut file, mut device) = (null_mut(), null_mut());
-    let opened = io::IoGetDeviceObjectPointer(&raw mut name, 1, &raw mut file, &raw mut device);
-    if !status::success(opened) {
-        report!("button opened={opened:#x}");
-        return;
+    // SAFETY: by this function's contract, the device objects stay valid while their file is open.
+    unsafe {
+        let opened = io::IoGetDeviceObjectPointer(&raw mut name, 1, &raw mut file, &raw mut device);
+        if !status::success(opened) {
+            report!("button opened={opened:#x}");
+            return;
+        }
+        let mut capabilities = 0_u32;
+        let mut done = Kevent::unsignaled();
+        done.init();
+        let mut result = IoStatusBlock::new(status::SUCCESS, 0);
+        let request = io::IoBuildDeviceIoControlRequest(
+            GET_CAPS,
+            device,
+            null_mut(),
+            0,
+            (&raw mut capabilities).cast(),
+            4,
+            FALSE,
+            &raw mut done,
+            &raw mut result,
+        );
+        let mut answer = io::IofCallDriver(device, request);
+        if answer == status::PENDING {
+            wait(&raw mut done);
+            answer = result.status;
+        }
+        report!("button caps={capabilities:#x} status={answer:#x}");
+        if !status::success(answer) {
+            ob::dereference(file.cast());
+            return;
+        }
+        FILE.store(file as usize, Ordering::Release);
+        CLOSING.store(false, Ordering::Release);
+        ENDED.store(false, Ordering::Release);
+        let request = io::IoAllocateIrp((*device).stack_size, FALSE);
+        REQUEST.store(request as usize, Ordering::Release);
+        let watcher = thread::create(watch, device.cast(), PRIORITY, 0).expect("the button's thread");
+        ob::dereference(watcher.cast());
     }
-    let mut capabilities = 0_u32;
-    let mut done = Kevent::unsignaled();
-    done.init();
-    let mut result = IoStatusBlock::new(status::SUCCESS, 0);
-    let request = io::IoBuildDeviceIoControlRequest(
-        GET_CAPS,
-        device,
-        null_mut(),
-        0,
-        (&raw mut capabilities).cast(),
-        4,
-        FALSE,
-        &raw mut done,
-        &raw mut result,
-    );
-    let mut answer = io::IofCallDriver(device, request);
-    if answer == status::PENDING {
-        wait(&raw mut done);
-        answer = result.status;
-    }
-    report!("button caps={capabilities:#x} status={answer:#x}");
-    if !status::success(answer) {
-        ob::dereference(file.cast());
-        return;
-    }
-    FILE.store(file as usize, Ordering::Release);
-    CLOSING.store(false, Ordering::Release);
-    ENDED.store(false, Ordering::Release);
-    let request = io::IoAllocateIrp((*device).stack_size, FALSE);
-    REQUEST.store(request as usize, Ordering::Release);
-    let watcher = thread::create(watch, device.cast(), PRIORITY, 0).expect("the button's thread");
-    ob::dereference(watcher.cast());
 }
 
 /// Forgets a button whose interface was disabled: the request is cancelled and the file closed.
@@ -109,13 +112,16 @@ pub unsafe fn gone(link: &str) {
     let request = REQUEST.load(Ordering::Acquire) as *mut Irp;
     // The request is this module's until it is freed below. It is cancelled whenever the driver has it.
     let mut cancelled = false;
-    while !ENDED.load(Ordering::Acquire) {
-        cancelled |= ASKED.load(Ordering::Acquire) && io::IoCancelIrp(request) != FALSE;
-        ke::delay(20);
+    // SAFETY: the caller keeps the contract of [`arrived`].
+    unsafe {
+        while !ENDED.load(Ordering::Acquire) {
+            cancelled |= ASKED.load(Ordering::Acquire) && io::IoCancelIrp(request) != FALSE;
+            ke::delay(20);
+        }
+        REQUEST.store(0, Ordering::Release);
+        io::IoFreeIrp(request);
+        ob::dereference(file.cast());
     }
-    REQUEST.store(0, Ordering::Release);
-    io::IoFreeIrp(request);
-    ob::dereference(file.cast());
     report!("button closed cancelled={}", u8::from(cancelled));
 }
 
@@ -160,47 +166,56 @@ unsafe extern "win64" fn watch(device: Pvoid) {
     let device: *mut DeviceObject = device.cast();
     let request = REQUEST.load(Ordering::Acquire) as *mut Irp;
     let mut event = 0_u32;
-    loop {
-        let mut done = Kevent::unsignaled();
-        done.init();
-        irp::IoReuseIrp(request, status::NOT_SUPPORTED);
-        (*request).system_buffer = (&raw mut event).cast();
-        let location = next_stack_location(request);
-        (*location).major_function = IRP_MJ_DEVICE_CONTROL;
-        (*location).parameters.device_io_control = DeviceIoControl {
-            output_buffer_length: 4,
-            output_pad: 0,
-            input_buffer_length: 0,
-            input_pad: 0,
-            io_control_code: GET_EVENT,
-            code_pad: 0,
-            type3_input_buffer: null_mut(),
-        };
-        set_completion_routine(request, answered, (&raw mut done).cast());
-        event = 0;
-        let answer = io::IofCallDriver(device, request);
-        ASKED.store(true, Ordering::Release);
-        if answer == status::PENDING {
-            wait(&raw mut done);
-        }
-        ASKED.store(false, Ordering::Release);
-        let result = (*request).io_status;
-        report!("button event={event:#x} status={:#x} bytes={}", result.status, result.information);
-        if !status::success(result.status) || CLOSING.load(Ordering::Acquire) {
-            break;
-        }
-        if result.information == 4 && event & POWER != 0 {
-            PRESSED.fetch_add(1, Ordering::AcqRel);
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe {
+        loop {
+            let mut done = Kevent::unsignaled();
+            done.init();
+            irp::IoReuseIrp(request, status::NOT_SUPPORTED);
+            (*request).system_buffer = (&raw mut event).cast();
+            let location = next_stack_location(request);
+            (*location).major_function = IRP_MJ_DEVICE_CONTROL;
+            (*location).parameters.device_io_control = DeviceIoControl {
+                output_buffer_length: 4,
+                output_pad: 0,
+                input_buffer_length: 0,
+                input_pad: 0,
+                io_control_code: GET_EVENT,
+                code_pad: 0,
+                type3_input_buffer: null_mut(),
+            };
+            set_completion_routine(request, answered, (&raw mut done).cast());
+            event = 0;
+            let answer = io::IofCallDriver(device, request);
+            ASKED.store(true, Ordering::Release);
+            if answer == status::PENDING {
+                wait(&raw mut done);
+            }
+            ASKED.store(false, Ordering::Release);
+            let result = (*request).io_status;
+            report!("button event={event:#x} status={:#x} bytes={}", result.status, result.information);
+            if !status::success(result.status) || CLOSING.load(Ordering::Acquire) {
+                break;
+            }
+            if result.information == 4 && event & POWER != 0 {
+                PRESSED.fetch_add(1, Ordering::AcqRel);
+            }
         }
     }
     ENDED.store(true, Ordering::Release);
 }
 
 unsafe extern "win64" fn answered(_device: *mut DeviceObject, _irp: *mut Irp, done: Pvoid) -> NtStatus {
-    ke::KeSetEvent(done.cast(), 0, FALSE);
+    // SAFETY: the caller keeps `done` valid for this call.
+    unsafe {
+        ke::KeSetEvent(done.cast(), 0, FALSE);
+    }
     status::MORE_PROCESSING_REQUIRED
 }
 
 unsafe fn wait(event: *mut Kevent) {
-    ke::KeWaitForSingleObject(event.cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
+    // SAFETY: the caller keeps `event` valid for this call.
+    unsafe {
+        ke::KeWaitForSingleObject(event.cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
+    }
 }

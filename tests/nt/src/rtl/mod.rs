@@ -31,7 +31,8 @@ const PLATFORM_NT: u32 = 2;
 /// # Safety
 /// `version` is writable.
 pub unsafe extern "win64" fn RtlGetVersion(version: *mut OsVersionInfo) -> NtStatus {
-    let version = &mut *version;
+    // SAFETY: by this function's contract, `version` is writable.
+    let version = unsafe { &mut *version };
     (version.major, version.minor, version.build) = crate::boot::options().nt.numbers();
     version.platform = PLATFORM_NT;
     version.service_pack = [0; 128];
@@ -43,11 +44,14 @@ pub unsafe extern "win64" fn RtlGetVersion(version: *mut OsVersionInfo) -> NtSta
 /// # Safety
 /// `source` is null or ends with a zero.
 pub unsafe extern "win64" fn RtlInitUnicodeString(target: *mut UnicodeString, source: *const u16) {
-    *target = UnicodeString::EMPTY;
-    if !source.is_null() {
-        let units = (0..).take_while(|&i| *source.add(i) != 0).count();
-        let length = (units * 2) as u16;
-        *target = UnicodeString { length, maximum_length: length + 2, buffer: source.cast_mut() };
+    // SAFETY: by this function's contract, `source` is null or ends with a zero.
+    unsafe {
+        *target = UnicodeString::EMPTY;
+        if !source.is_null() {
+            let units = (0..).take_while(|&i| *source.add(i) != 0).count();
+            let length = (units * 2) as u16;
+            *target = UnicodeString { length, maximum_length: length + 2, buffer: source.cast_mut() };
+        }
     }
 }
 
@@ -56,7 +60,10 @@ pub unsafe extern "win64" fn RtlInitUnicodeString(target: *mut UnicodeString, so
 /// # Safety
 /// As C's.
 pub unsafe extern "win64" fn memcpy(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
-    core::ptr::copy_nonoverlapping(source, target, count);
+    // SAFETY: the caller keeps the contract of C's function of this name.
+    unsafe {
+        core::ptr::copy_nonoverlapping(source, target, count);
+    }
     target
 }
 
@@ -65,7 +72,10 @@ pub unsafe extern "win64" fn memcpy(target: *mut u8, source: *const u8, count: u
 /// # Safety
 /// As C's.
 pub unsafe extern "win64" fn memmove(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
-    core::ptr::copy(source, target, count);
+    // SAFETY: the caller keeps the contract of C's function of this name.
+    unsafe {
+        core::ptr::copy(source, target, count);
+    }
     target
 }
 
@@ -74,7 +84,10 @@ pub unsafe extern "win64" fn memmove(target: *mut u8, source: *const u8, count: 
 /// # Safety
 /// As C's.
 pub unsafe extern "win64" fn memset(target: *mut u8, value: i32, count: usize) -> *mut u8 {
-    core::ptr::write_bytes(target, value as u8, count);
+    // SAFETY: the caller keeps the contract of C's function of this name.
+    unsafe {
+        core::ptr::write_bytes(target, value as u8, count);
+    }
     target
 }
 
@@ -83,6 +96,9 @@ pub unsafe extern "win64" fn memset(target: *mut u8, value: i32, count: usize) -
 /// # Safety
 /// As C's.
 pub unsafe extern "win64" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
-    let differing = (0..count).find(|&i| *one.add(i) != *other.add(i));
-    differing.map_or(0, |i| i32::from(*one.add(i)) - i32::from(*other.add(i)))
+    // SAFETY: the caller keeps the contract of C's function of this name.
+    unsafe {
+        let differing = (0..count).find(|&i| *one.add(i) != *other.add(i));
+        differing.map_or(0, |i| i32::from(*one.add(i)) - i32::from(*other.add(i)))
+    }
 }

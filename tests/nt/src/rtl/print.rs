@@ -25,7 +25,8 @@ pub unsafe extern "win64" fn DbgPrint() {
 }
 
 unsafe extern "win64" fn print(arguments: *const u64) -> NtStatus {
-    let text = formatted(arguments);
+    // SAFETY: the caller keeps `arguments` valid for this call.
+    let text = unsafe { formatted(arguments) };
     for line in text.lines().filter(|line| !line.is_empty()) {
         crate::report!("dbg {line}");
     }
@@ -33,65 +34,68 @@ unsafe extern "win64" fn print(arguments: *const u64) -> NtStatus {
 }
 
 unsafe fn formatted(mut arguments: *const u64) -> String {
-    let mut next = || {
-        let value = *arguments;
-        arguments = arguments.add(1);
-        value
-    };
-    let mut format = next() as *const u8;
-    let mut out = String::new();
-    while *format != 0 {
-        let c = *format;
-        format = format.add(1);
-        if c != b'%' {
-            out.push(c as char);
-            continue;
-        }
-        let (mut left, mut zero, mut width, mut long, mut wide) = (false, false, 0, false, false);
-        loop {
-            match *format {
-                b'-' => left = true,
-                b'0' if width == 0 => zero = true,
-                digit @ b'0'..=b'9' => width = width * 10 + usize::from(digit - b'0'),
-                b'#' | b'h' => {}
-                b'l' | b'w' => wide = true,
-                b'I' | b'L' => long = true,
-                _ => break,
+    // SAFETY: the caller keeps `arguments` valid for this call.
+    unsafe {
+        let mut next = || {
+            let value = *arguments;
+            arguments = arguments.add(1);
+            value
+        };
+        let mut format = next() as *const u8;
+        let mut out = String::new();
+        while *format != 0 {
+            let c = *format;
+            format = format.add(1);
+            if c != b'%' {
+                out.push(c as char);
+                continue;
             }
-            format = format.add(1);
+            let (mut left, mut zero, mut width, mut long, mut wide) = (false, false, 0, false, false);
+            loop {
+                match *format {
+                    b'-' => left = true,
+                    b'0' if width == 0 => zero = true,
+                    digit @ b'0'..=b'9' => width = width * 10 + usize::from(digit - b'0'),
+                    b'#' | b'h' => {}
+                    b'l' | b'w' => wide = true,
+                    b'I' | b'L' => long = true,
+                    _ => break,
+                }
+                format = format.add(1);
+            }
+            // `%I64x`: the digits after I were taken for a width.
+            let width = if long && width == 64 { 0 } else { width };
+            let conversion = *format;
+            if conversion != 0 {
+                format = format.add(1);
+            }
+            let text = match conversion {
+                b'd' | b'i' if long => format!("{}", next() as i64),
+                b'd' | b'i' => format!("{}", next() as i32),
+                b'u' if long => format!("{}", next()),
+                b'u' => format!("{}", next() as u32),
+                b'x' if long => format!("{:x}", next()),
+                b'x' => format!("{:x}", next() as u32),
+                b'X' if long => format!("{:X}", next()),
+                b'X' => format!("{:X}", next() as u32),
+                b'p' => format!("{:016X}", next()),
+                b'c' => format!("{}", next() as u8 as char),
+                b'Z' => (*(next() as *const UnicodeString)).text(),
+                b'S' => wide_string(next()),
+                b's' if wide => wide_string(next()),
+                b's' => string(next()),
+                b'%' => "%".into(),
+                other => format!("%{}", other as char),
+            };
+            // Writing to a String cannot fail.
+            let _ = match (left, zero) {
+                (true, _) => write!(out, "{text:<width$}"),
+                (false, true) => write!(out, "{text:0>width$}"),
+                (false, false) => write!(out, "{text:>width$}"),
+            };
         }
-        // `%I64x`: the digits after I were taken for a width.
-        let width = if long && width == 64 { 0 } else { width };
-        let conversion = *format;
-        if conversion != 0 {
-            format = format.add(1);
-        }
-        let text = match conversion {
-            b'd' | b'i' if long => format!("{}", next() as i64),
-            b'd' | b'i' => format!("{}", next() as i32),
-            b'u' if long => format!("{}", next()),
-            b'u' => format!("{}", next() as u32),
-            b'x' if long => format!("{:x}", next()),
-            b'x' => format!("{:x}", next() as u32),
-            b'X' if long => format!("{:X}", next()),
-            b'X' => format!("{:X}", next() as u32),
-            b'p' => format!("{:016X}", next()),
-            b'c' => format!("{}", next() as u8 as char),
-            b'Z' => (*(next() as *const UnicodeString)).text(),
-            b'S' => wide_string(next()),
-            b's' if wide => wide_string(next()),
-            b's' => string(next()),
-            b'%' => "%".into(),
-            other => format!("%{}", other as char),
-        };
-        // Writing to a String cannot fail.
-        let _ = match (left, zero) {
-            (true, _) => write!(out, "{text:<width$}"),
-            (false, true) => write!(out, "{text:0>width$}"),
-            (false, false) => write!(out, "{text:>width$}"),
-        };
+        out
     }
-    out
 }
 
 unsafe fn string(address: u64) -> String {
@@ -99,8 +103,11 @@ unsafe fn string(address: u64) -> String {
     if text.is_null() {
         return "(null)".into();
     }
-    let length = (0..).take_while(|&i| *text.add(i) != 0).count();
-    String::from_utf8_lossy(core::slice::from_raw_parts(text, length)).into_owned()
+    // SAFETY: the caller passes the address of a string that ends in a zero, as the format says.
+    unsafe {
+        let length = (0..).take_while(|&i| *text.add(i) != 0).count();
+        String::from_utf8_lossy(core::slice::from_raw_parts(text, length)).into_owned()
+    }
 }
 
 unsafe fn wide_string(address: u64) -> String {
@@ -108,6 +115,9 @@ unsafe fn wide_string(address: u64) -> String {
     if text.is_null() {
         return "(null)".into();
     }
-    let length = (0..).take_while(|&i| *text.add(i) != 0).count();
-    String::from_utf16_lossy(core::slice::from_raw_parts(text, length))
+    // SAFETY: the caller passes the address of a string that ends in a zero, as the format says.
+    unsafe {
+        let length = (0..).take_while(|&i| *text.add(i) != 0).count();
+        String::from_utf16_lossy(core::slice::from_raw_parts(text, length))
+    }
 }

@@ -40,9 +40,11 @@ pub struct Ids {
 /// # Safety
 /// The caller owns the PnP IRP, and it is for its PDO `pdo`.
 pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option<NtStatus> {
-    let location = current_stack_location(irp);
-    let parameters = &(*location).parameters;
-    let (found, information) = match (*location).minor_function {
+    // SAFETY: by this function's contract, the caller owns the PnP IRP, and it is for its PDO `pdo`.
+    unsafe {
+        let location = current_stack_location(irp);
+        let parameters = &(*location).parameters;
+        let (found, information) = match (*location).minor_function {
         IRP_MN_QUERY_ID => {
             let text = match parameters.query_id.id_type {
                 BUS_QUERY_DEVICE_ID => one(&ids.device),
@@ -78,7 +80,8 @@ pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option
         // A bus driver leaves the status of what it does not handle as it is.
         _ => return Some(irp::complete_unchanged(irp)),
     };
-    Some(irp::complete(irp, found, information))
+        Some(irp::complete(irp, found, information))
+    }
 }
 
 /// Returns a `DEVICE_RELATIONS` in paged pool: `previous`, which is freed, and `devices`, each referenced.
@@ -88,25 +91,28 @@ pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option
 /// `previous` must be null or relations in pool; the devices must exist.
 pub unsafe fn relations(devices: &[*mut DeviceObject], previous: *mut DeviceRelations) -> (NtStatus, usize) {
     let mut all: Vec<*mut DeviceObject> = Vec::new();
-    if !previous.is_null() {
-        let count = (*previous).count as usize;
-        all.extend_from_slice(core::slice::from_raw_parts((*previous).objects.as_ptr(), count));
+    // SAFETY: by this function's contract, `previous` is null or relations in pool; the devices must exist.
+    unsafe {
+        if !previous.is_null() {
+            let count = (*previous).count as usize;
+            all.extend_from_slice(core::slice::from_raw_parts((*previous).objects.as_ptr(), count));
+        }
+        all.extend_from_slice(devices);
+        let bytes = size_of::<DeviceRelations>() + all.len() * size_of::<*mut DeviceObject>();
+        let answer: *mut DeviceRelations = ex::ExAllocatePoolWithTag(PAGED_POOL, bytes, TAG).cast();
+        if answer.is_null() {
+            return (status::INSUFFICIENT_RESOURCES, previous as usize);
+        }
+        for device in devices {
+            crate::ob::ObfReferenceObject(device.cast());
+        }
+        (*answer).count = all.len() as u32;
+        all.as_ptr().copy_to_nonoverlapping((&raw mut (*answer).objects).cast(), all.len());
+        if !previous.is_null() {
+            ex::ExFreePoolWithTag(previous.cast(), 0);
+        }
+        (status::SUCCESS, answer as usize)
     }
-    all.extend_from_slice(devices);
-    let bytes = size_of::<DeviceRelations>() + all.len() * size_of::<*mut DeviceObject>();
-    let answer: *mut DeviceRelations = ex::ExAllocatePoolWithTag(PAGED_POOL, bytes, TAG).cast();
-    if answer.is_null() {
-        return (status::INSUFFICIENT_RESOURCES, previous as usize);
-    }
-    for device in devices {
-        crate::ob::ObfReferenceObject(device.cast());
-    }
-    (*answer).count = all.len() as u32;
-    all.as_ptr().copy_to_nonoverlapping((&raw mut (*answer).objects).cast(), all.len());
-    if !previous.is_null() {
-        ex::ExFreePoolWithTag(previous.cast(), 0);
-    }
-    (status::SUCCESS, answer as usize)
 }
 
 /// `PagedPool`.
@@ -128,7 +134,10 @@ unsafe fn pool_answer(text: &[u16]) -> (NtStatus, usize) {
     if copy.is_null() {
         return (status::INSUFFICIENT_RESOURCES, 0);
     }
-    text.as_ptr().copy_to_nonoverlapping(copy, text.len());
+    // SAFETY: `copy` is new and has room for the text.
+    unsafe {
+        text.as_ptr().copy_to_nonoverlapping(copy, text.len());
+    }
     (status::SUCCESS, copy as usize)
 }
 
@@ -138,9 +147,12 @@ unsafe fn pool_answer(text: &[u16]) -> (NtStatus, usize) {
 /// The caller owns the power IRP, and it is for its PDO.
 pub unsafe fn power(irp: *mut Irp) -> NtStatus {
     crate::po::PoStartNextPowerIrp(irp);
-    match (*current_stack_location(irp)).minor_function {
-        IRP_MN_SET_POWER | IRP_MN_QUERY_POWER => irp::complete(irp, status::SUCCESS, 0),
-        _ => irp::complete_unchanged(irp),
+    // SAFETY: by this function's contract, the caller owns the power IRP, and it is for its PDO.
+    unsafe {
+        match (*current_stack_location(irp)).minor_function {
+            IRP_MN_SET_POWER | IRP_MN_QUERY_POWER => irp::complete(irp, status::SUCCESS, 0),
+            _ => irp::complete_unchanged(irp),
+        }
     }
 }
 
@@ -157,20 +169,23 @@ pub unsafe fn create(
     extension: usize,
 ) -> Option<*mut DeviceObject> {
     let mut device = null_mut();
-    let created = io::IoCreateDevice(
-        driver,
-        size_of::<usize>() as u32,
-        null_mut(),
-        device_type,
-        FILE_AUTOGENERATED_DEVICE_NAME | FILE_DEVICE_SECURE_OPEN,
-        FALSE,
-        &raw mut device,
-    );
-    if !status::success(created) {
-        return None;
+    // SAFETY: the caller is at PASSIVE_LEVEL; `driver` is a driver object.
+    unsafe {
+        let created = io::IoCreateDevice(
+            driver,
+            size_of::<usize>() as u32,
+            null_mut(),
+            device_type,
+            FILE_AUTOGENERATED_DEVICE_NAME | FILE_DEVICE_SECURE_OPEN,
+            FALSE,
+            &raw mut device,
+        );
+        if !status::success(created) {
+            return None;
+        }
+        (*device).device_extension.cast::<usize>().write(extension);
+        (*device).flags |= DO_DIRECT_IO;
+        (*device).flags &= !DO_DEVICE_INITIALIZING;
+        Some(device)
     }
-    (*device).device_extension.cast::<usize>().write(extension);
-    (*device).flags |= DO_DIRECT_IO;
-    (*device).flags &= !DO_DEVICE_INITIALIZING;
-    Some(device)
 }

@@ -16,35 +16,46 @@ struct Controller(*mut DeviceObject);
 /// # Safety
 /// Called by the I/O manager with the driver object.
 pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
-    fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
+    // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
+    unsafe {
+        fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
+    }
     status::SUCCESS
 }
 
 unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
-    let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
-        Ok(attached) => attached,
-        Err(status) => return status,
-    };
-    fdo::initialized(device, lower, Box::into_raw(Box::new(Controller(lower))), 0)
+    // SAFETY: the caller keeps `driver` and `pdo` valid for this call.
+    unsafe {
+        let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
+            Ok(attached) => attached,
+            Err(status) => return status,
+        };
+        fdo::initialized(device, lower, Box::into_raw(Box::new(Controller(lower))), 0)
+    }
 }
 
 unsafe fn lower(device: *mut DeviceObject) -> *mut DeviceObject {
-    (**(*device).device_extension.cast::<*mut Controller>()).0
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe { (**(*device).device_extension.cast::<*mut Controller>()).0 }
 }
 
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    fdo::power(lower(device), irp)
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe { fdo::power(lower(device), irp) }
 }
 
 unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    let lower = lower(device);
-    match (*current_stack_location(irp)).minor_function {
-        IRP_MN_START_DEVICE => {
-            let found = request_packet::forward_and_wait(lower, irp);
-            request_packet::complete(irp, found, 0)
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        let lower = lower(device);
+        match (*current_stack_location(irp)).minor_function {
+            IRP_MN_START_DEVICE => {
+                let found = request_packet::forward_and_wait(lower, irp);
+                request_packet::complete(irp, found, 0)
+            }
+            _ if fdo::asks_for_children(irp) => fdo::children(lower, irp, &[]),
+            IRP_MN_REMOVE_DEVICE => fdo::remove::<Controller>(device, lower, irp),
+            _ => fdo::pnp(lower, irp),
         }
-        _ if fdo::asks_for_children(irp) => fdo::children(lower, irp, &[]),
-        IRP_MN_REMOVE_DEVICE => fdo::remove::<Controller>(device, lower, irp),
-        _ => fdo::pnp(lower, irp),
     }
 }

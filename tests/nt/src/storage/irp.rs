@@ -10,8 +10,11 @@ use crate::{io, ke, mm};
 /// # Safety
 /// The caller owns the IRP.
 pub unsafe fn complete(irp: *mut Irp, status: NtStatus, information: usize) -> NtStatus {
-    (*irp).io_status = IoStatusBlock::new(status, information);
-    io::IofCompleteRequest(irp, 0);
+    // SAFETY: by this function's contract, the caller owns the IRP.
+    unsafe {
+        (*irp).io_status = IoStatusBlock::new(status, information);
+        io::IofCompleteRequest(irp, 0);
+    }
     status
 }
 
@@ -20,9 +23,12 @@ pub unsafe fn complete(irp: *mut Irp, status: NtStatus, information: usize) -> N
 /// # Safety
 /// As [`complete`].
 pub unsafe fn complete_unchanged(irp: *mut Irp) -> NtStatus {
-    let status = (*irp).io_status.status;
-    io::IofCompleteRequest(irp, 0);
-    status
+    // SAFETY: the caller keeps the contract of [`complete`].
+    unsafe {
+        let status = (*irp).io_status.status;
+        io::IofCompleteRequest(irp, 0);
+        status
+    }
 }
 
 /// Passes an IRP down as it is.
@@ -30,8 +36,11 @@ pub unsafe fn complete_unchanged(irp: *mut Irp) -> NtStatus {
 /// # Safety
 /// The caller owns the IRP and is attached to `lower`.
 pub unsafe fn pass_down(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    skip_current_stack_location(irp);
-    io::IofCallDriver(lower, irp)
+    // SAFETY: by this function's contract, the caller owns the IRP and is attached to `lower`.
+    unsafe {
+        skip_current_stack_location(irp);
+        io::IofCallDriver(lower, irp)
+    }
 }
 
 /// Sends an IRP down and waits until the lower drivers are done with it. The caller owns it again then and
@@ -40,20 +49,26 @@ pub unsafe fn pass_down(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
 /// # Safety
 /// As [`pass_down`].
 pub unsafe fn forward_and_wait(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    with_event(|event| {
-        copy_current_stack_location_to_next(irp);
-        set_completion_routine(irp, signal, event.cast());
-        if io::IofCallDriver(lower, irp) == status::PENDING {
-            wait(event);
-        }
-        (*irp).io_status.status
-    })
+    // SAFETY: the caller keeps the contract of [`pass_down`].
+    unsafe {
+        with_event(|event| {
+            copy_current_stack_location_to_next(irp);
+            set_completion_routine(irp, signal, event.cast());
+            if io::IofCallDriver(lower, irp) == status::PENDING {
+                wait(event);
+            }
+            (*irp).io_status.status
+        })
+    }
 }
 
 /// Keeps the IRP of [`forward_and_wait`] from completing further, as its completion routine.
 unsafe extern "win64" fn signal(_: *mut DeviceObject, irp: *mut Irp, event: Pvoid) -> NtStatus {
-    if (*irp).pending_returned != FALSE {
-        ke::KeSetEvent(event.cast(), 0, FALSE);
+    // SAFETY: the caller keeps `irp` and `event` valid for this call.
+    unsafe {
+        if (*irp).pending_returned != FALSE {
+            ke::KeSetEvent(event.cast(), 0, FALSE);
+        }
     }
     status::MORE_PROCESSING_REQUIRED
 }
@@ -71,7 +86,10 @@ pub fn with_event<R>(use_it: impl FnOnce(*mut Kevent) -> R) -> R {
 /// # Safety
 /// `event` must be initialized.
 pub unsafe fn wait(event: *mut Kevent) {
-    ke::KeWaitForSingleObject(event.cast(), EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+    // SAFETY: by this function's contract, `event` is initialized.
+    unsafe {
+        ke::KeWaitForSingleObject(event.cast(), EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
+    }
 }
 
 /// `MmGetSystemAddressForMdlSafe`. IRQL ≤ DISPATCH_LEVEL.
@@ -79,14 +97,17 @@ pub unsafe fn wait(event: *mut Kevent) {
 /// # Safety
 /// The MDL must describe locked pages or non-paged pool.
 pub unsafe fn system_address(mdl: *mut Mdl) -> *mut u8 {
-    if (*mdl).mdl_flags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL) != 0 {
-        return (*mdl).mapped_system_va.cast();
+    // SAFETY: by this function's contract, the MDL must describe locked pages or non-paged pool.
+    unsafe {
+        if (*mdl).mdl_flags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL) != 0 {
+            return (*mdl).mapped_system_va.cast();
+        }
+        /// `MmCached`.
+        const CACHED: u32 = 1;
+        /// `NormalPagePriority`.
+        const PRIORITY: u32 = 16;
+        mm::MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, CACHED, null_mut(), 0, PRIORITY).cast()
     }
-    /// `MmCached`.
-    const CACHED: u32 = 1;
-    /// `NormalPagePriority`.
-    const PRIORITY: u32 = 16;
-    mm::MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, CACHED, null_mut(), 0, PRIORITY).cast()
 }
 
 /// Sends a device control to the top of `device`'s stack and waits. Returns status and bytes returned.
@@ -100,27 +121,30 @@ pub unsafe fn device_control(
     input: &[u8],
     output: &mut [u8],
 ) -> (NtStatus, usize) {
-    with_event(|event| {
-        let mut result = IoStatusBlock::new(status::SUCCESS, 0);
-        let irp = io::IoBuildDeviceIoControlRequest(
-            code,
-            device,
-            input.as_ptr().cast_mut().cast(),
-            input.len() as u32,
-            output.as_mut_ptr().cast(),
-            output.len() as u32,
-            FALSE,
-            event,
-            &raw mut result,
-        );
-        if irp.is_null() {
-            return (status::INSUFFICIENT_RESOURCES, 0);
-        }
-        let mut found = io::IofCallDriver(device, irp);
-        if found == status::PENDING {
-            wait(event);
-            found = result.status;
-        }
-        (found, result.information)
-    })
+    // SAFETY: by this function's contract, `device` is referenced; the buffers is as long as said.
+    unsafe {
+        with_event(|event| {
+            let mut result = IoStatusBlock::new(status::SUCCESS, 0);
+            let irp = io::IoBuildDeviceIoControlRequest(
+                code,
+                device,
+                input.as_ptr().cast_mut().cast(),
+                input.len() as u32,
+                output.as_mut_ptr().cast(),
+                output.len() as u32,
+                FALSE,
+                event,
+                &raw mut result,
+            );
+            if irp.is_null() {
+                return (status::INSUFFICIENT_RESOURCES, 0);
+            }
+            let mut found = io::IofCallDriver(device, irp);
+            if found == status::PENDING {
+                wait(event);
+                found = result.status;
+            }
+            (found, result.information)
+        })
+    }
 }

@@ -141,28 +141,31 @@ impl AdapterDescriptor {
 /// # Safety
 /// `irp` is a device control that the caller owns.
 pub unsafe fn answer(irp: *mut Irp, properties: &Properties) -> (NtStatus, usize) {
-    let control = (*current_stack_location(irp)).parameters.device_io_control;
-    let length = control.output_buffer_length as usize;
-    match control.io_control_code {
-        IOCTL_STORAGE_QUERY_PROPERTY => {
-            if (control.input_buffer_length as usize) < offset_of!(PropertyQuery, additional) {
-                return (status::INVALID_PARAMETER, 0);
-            }
-            match (*irp).system_buffer.cast::<u32>().read() {
-                STORAGE_DEVICE_PROPERTY => give(irp, &device_descriptor(properties), length, 8),
-                STORAGE_ADAPTER_PROPERTY => give(irp, properties.adapter.as_bytes(), length, 8),
-                STORAGE_MINIPORT_PROPERTY if let Some(miniport) = &properties.miniport => {
-                    give(irp, miniport.as_bytes(), length, 8)
+    // SAFETY: by this function's contract, `irp` is a device control that the caller owns.
+    unsafe {
+        let control = (*current_stack_location(irp)).parameters.device_io_control;
+        let length = control.output_buffer_length as usize;
+        match control.io_control_code {
+            IOCTL_STORAGE_QUERY_PROPERTY => {
+                if (control.input_buffer_length as usize) < offset_of!(PropertyQuery, additional) {
+                    return (status::INVALID_PARAMETER, 0);
                 }
-                _ => (status::NOT_SUPPORTED, 0),
+                match (*irp).system_buffer.cast::<u32>().read() {
+                    STORAGE_DEVICE_PROPERTY => give(irp, &device_descriptor(properties), length, 8),
+                    STORAGE_ADAPTER_PROPERTY => give(irp, properties.adapter.as_bytes(), length, 8),
+                    STORAGE_MINIPORT_PROPERTY if let Some(miniport) = &properties.miniport => {
+                        give(irp, miniport.as_bytes(), length, 8)
+                    }
+                    _ => (status::NOT_SUPPORTED, 0),
+                }
             }
+            IOCTL_SCSI_GET_ADDRESS => {
+                let [port, path, target, lun] = properties.address;
+                // SCSI_ADDRESS: length, then the four numbers.
+                give(irp, &[8, 0, 0, 0, port, path, target, lun], length, 8)
+            }
+            _ => (status::INVALID_DEVICE_REQUEST, 0),
         }
-        IOCTL_SCSI_GET_ADDRESS => {
-            let [port, path, target, lun] = properties.address;
-            // SCSI_ADDRESS: length, then the four numbers.
-            give(irp, &[8, 0, 0, 0, port, path, target, lun], length, 8)
-        }
-        _ => (status::INVALID_DEVICE_REQUEST, 0),
     }
 }
 
@@ -175,7 +178,11 @@ pub unsafe fn give(irp: *mut Irp, answer: &[u8], length: usize, least: usize) ->
         return (status::BUFFER_TOO_SMALL, 0);
     }
     let count = answer.len().min(length);
-    answer.as_ptr().copy_to_nonoverlapping((*irp).system_buffer.cast(), count);
+    // SAFETY: by this function's contract, `irp` is a buffered device control that the caller owns, with an
+    // output buffer of `length` bytes.
+    unsafe {
+        answer.as_ptr().copy_to_nonoverlapping((*irp).system_buffer.cast(), count);
+    }
     (status::SUCCESS, count)
 }
 
@@ -214,7 +221,8 @@ fn device_descriptor(properties: &Properties) -> alloc::vec::Vec<u8> {
 /// # Safety
 /// `device` must be referenced or attached to.
 pub unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterDescriptor> {
-    query(device, STORAGE_ADAPTER_PROPERTY)
+    // SAFETY: by this function's contract, `device` is referenced or attached to.
+    unsafe { query(device, STORAGE_ADAPTER_PROPERTY) }
 }
 
 /// Asks the adapter below a device for its miniport's descriptor. PASSIVE_LEVEL.
@@ -222,18 +230,17 @@ pub unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterDescript
 /// # Safety
 /// `device` must be referenced or attached to.
 pub unsafe fn query_miniport(device: *mut DeviceObject) -> Option<MiniportDescriptor> {
-    query(device, STORAGE_MINIPORT_PROPERTY)
+    // SAFETY: by this function's contract, `device` is referenced or attached to.
+    unsafe { query(device, STORAGE_MINIPORT_PROPERTY) }
 }
 
 /// Asks for a property's descriptor.
 unsafe fn query<T: FromBytes + IntoBytes>(device: *mut DeviceObject, property_id: u32) -> Option<T> {
     let query = PropertyQuery { property_id, query_type: 0, additional: 0 };
     let mut descriptor = T::new_zeroed();
-    let (found, _) = irp::device_control(
-        device,
-        IOCTL_STORAGE_QUERY_PROPERTY,
-        query.as_bytes(),
-        descriptor.as_mut_bytes(),
-    );
+    // SAFETY: the caller keeps `device` referenced or attached to.
+    let (found, _) = unsafe {
+        irp::device_control(device, IOCTL_STORAGE_QUERY_PROPERTY, query.as_bytes(), descriptor.as_mut_bytes())
+    };
     status::success(found).then_some(descriptor)
 }

@@ -93,7 +93,8 @@ impl Adapter {
     /// `extension` must be one that Storport gave out.
     pub unsafe fn of<'a>(extension: Pvoid) -> &'a mut Adapter {
         // The unit before the extension holds the adapter's address.
-        &mut *extension.cast::<u128>().sub(1).cast::<*mut Adapter>().read()
+        // SAFETY: by this function's contract, `extension` is one that Storport gave out.
+        unsafe { &mut *extension.cast::<u128>().sub(1).cast::<*mut Adapter>().read() }
     }
 
     /// Returns true if StartIo and the interrupt may run at the same time.
@@ -132,7 +133,8 @@ impl Adapter {
 
 /// Returns the extension of a device of Storport's.
 unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
-    &mut **(*device).device_extension.cast::<*mut Extension>()
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe { &mut **(*device).device_extension.cast::<*mut Extension>() }
 }
 
 /// Returns the logical unit of a PDO of Storport's.
@@ -140,9 +142,12 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
 /// # Safety
 /// `device` is a device of a miniport's driver object.
 pub unsafe fn unit_of<'a>(device: *mut DeviceObject) -> Option<&'a Unit> {
-    match extension_of(device) {
-        Extension::Unit(unit) => Some(unit.as_ref()),
-        Extension::Adapter(_) => None,
+    // SAFETY: by this function's contract, `device` is a device of a miniport's driver object.
+    unsafe {
+        match extension_of(device) {
+            Extension::Unit(unit) => Some(unit.as_ref()),
+            Extension::Adapter(_) => None,
+        }
     }
 }
 
@@ -156,177 +161,205 @@ pub fn unit_extension(unit: NonNull<Unit>) -> usize {
 /// # Safety
 /// `device` must be a unit's PDO that is about to be deleted.
 pub unsafe fn free_unit_extension(device: *mut DeviceObject) {
-    drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
+    // SAFETY: by this function's contract, `device` is a unit's PDO that is about to be deleted.
+    unsafe {
+        drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
+    }
 }
 
 /// Returns `Parameters\BusType` of a miniport's service; without it a SCSI bus.
 unsafe fn bus_type(driver: *mut DriverObject) -> u32 {
-    parameter(driver, "BusType").unwrap_or(BUS_TYPE_SCSI)
+    // SAFETY: the caller keeps `driver` valid.
+    unsafe { parameter(driver, "BusType") }.unwrap_or(BUS_TYPE_SCSI)
 }
 
 /// Returns a number below `Parameters` of a miniport's service.
 unsafe fn parameter(driver: *mut DriverObject, name: &str) -> Option<u32> {
-    let parameters = alloc::format!("{}\\{}\\Parameters", cm::SERVICES, crate::io::driver::name_of(driver));
+    // SAFETY: the caller keeps `driver` valid.
+    let service = unsafe { crate::io::driver::name_of(driver) };
+    let parameters = alloc::format!("{}\\{service}\\Parameters", cm::SERVICES);
     cm::get(&parameters, name).and_then(|value| value.as_dword())
 }
 
 /// `AddDevice` of every miniport.
 pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
-    let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
-        Ok(attached) => attached,
-        Err(status) => return status,
-    };
-    let adapter = Box::new(Adapter {
-        miniport: miniport(driver),
-        device,
-        pdo,
-        lower,
-        number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
-        bus_type: bus_type(driver),
-        io_timeout: parameter(driver, "IoTimeoutValue").map_or(0, |seconds| seconds as u16),
-        configuration: zeroed(),
-        memory: Vec::new(),
-        ranges: Vec::new(),
-        started: false,
-        stop_supported: false,
-        restart_supported: false,
-        interrupt: null_mut(),
-        dirql: DISPATCH_LEVEL,
-        interrupt_lock: 0,
-        start_lock: 0,
-        passive_initialize: AtomicPtr::new(null_mut()),
-        requests: Requests::new(),
-        timers: Timers::new(),
-        units: Lock::new(Vec::new()),
-    });
-    let extension = Box::into_raw(Box::new(Extension::Adapter(adapter)));
-    if let Extension::Adapter(adapter) = &mut *extension {
-        request::init(&mut **adapter);
-        timer::init(&mut **adapter);
+    // SAFETY: the caller keeps `driver` and `pdo` valid for this call.
+    unsafe {
+        let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
+            Ok(attached) => attached,
+            Err(status) => return status,
+        };
+        let adapter = Box::new(Adapter {
+            miniport: miniport(driver),
+            device,
+            pdo,
+            lower,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            bus_type: bus_type(driver),
+            io_timeout: parameter(driver, "IoTimeoutValue").map_or(0, |seconds| seconds as u16),
+            configuration: zeroed(),
+            memory: Vec::new(),
+            ranges: Vec::new(),
+            started: false,
+            stop_supported: false,
+            restart_supported: false,
+            interrupt: null_mut(),
+            dirql: DISPATCH_LEVEL,
+            interrupt_lock: 0,
+            start_lock: 0,
+            passive_initialize: AtomicPtr::new(null_mut()),
+            requests: Requests::new(),
+            timers: Timers::new(),
+            units: Lock::new(Vec::new()),
+        });
+        let extension = Box::into_raw(Box::new(Extension::Adapter(adapter)));
+        if let Extension::Adapter(adapter) = &mut *extension {
+            request::init(&mut **adapter);
+            timer::init(&mut **adapter);
+        }
+        fdo::initialized(device, lower, extension, DO_DIRECT_IO)
     }
-    fdo::initialized(device, lower, extension, DO_DIRECT_IO)
 }
 
 /// Handles IRP_MJ_SYSTEM_CONTROL: no WMI here.
 pub unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    match extension_of(device) {
-        Extension::Adapter(adapter) => request_packet::pass_down(adapter.lower, irp),
-        Extension::Unit(_) => request_packet::complete_unchanged(irp),
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        match extension_of(device) {
+            Extension::Adapter(adapter) => request_packet::pass_down(adapter.lower, irp),
+            Extension::Unit(_) => request_packet::complete_unchanged(irp),
+        }
     }
 }
 
 /// Handles IRP_MJ_DEVICE_CONTROL.
 pub unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    match extension_of(device) {
-        Extension::Unit(unit) => unit::device_control(unit.as_ptr(), irp),
-        Extension::Adapter(adapter) => {
-            let control = (*current_stack_location(irp)).parameters.device_io_control;
-            let length = control.output_buffer_length as usize;
-            let (found, information) = match control.io_control_code {
-                property::IOCTL_STORAGE_QUERY_PROPERTY => {
-                    property::give(irp, zerocopy::IntoBytes::as_bytes(&adapter.descriptor()), length, 8)
-                }
-                _ => (status::INVALID_DEVICE_REQUEST, 0),
-            };
-            request_packet::complete(irp, found, information)
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        match extension_of(device) {
+            Extension::Unit(unit) => unit::device_control(unit.as_ptr(), irp),
+            Extension::Adapter(adapter) => {
+                let control = (*current_stack_location(irp)).parameters.device_io_control;
+                let length = control.output_buffer_length as usize;
+                let (found, information) = match control.io_control_code {
+                    property::IOCTL_STORAGE_QUERY_PROPERTY => {
+                        property::give(irp, zerocopy::IntoBytes::as_bytes(&adapter.descriptor()), length, 8)
+                    }
+                    _ => (status::INVALID_DEVICE_REQUEST, 0),
+                };
+                request_packet::complete(irp, found, information)
+            }
         }
     }
 }
 
 /// Handles IRP_MJ_SCSI (and IRP_MJ_INTERNAL_DEVICE_CONTROL, which is the same).
 pub unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    match extension_of(device) {
-        Extension::Unit(unit) => unit::scsi(unit.as_ptr(), irp),
-        Extension::Adapter(_) => request_packet::complete(irp, status::INVALID_DEVICE_REQUEST, 0),
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        match extension_of(device) {
+            Extension::Unit(unit) => unit::scsi(unit.as_ptr(), irp),
+            Extension::Adapter(_) => request_packet::complete(irp, status::INVALID_DEVICE_REQUEST, 0),
+        }
     }
 }
 
 /// Handles IRP_MJ_POWER.
 pub unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    let adapter = match extension_of(device) {
-        Extension::Unit(_) => return child::power(irp),
-        Extension::Adapter(adapter) => adapter,
-    };
-    let location = current_stack_location(irp);
-    let power = (*location).parameters.power;
-    if (*location).minor_function == IRP_MN_SET_POWER && power.kind == SYSTEM_POWER_STATE {
-        let adapter = &raw mut **adapter;
-        match power.state {
-            POWER_SYSTEM_HIBERNATE | POWER_SYSTEM_SHUTDOWN => stop(adapter),
-            POWER_SYSTEM_WORKING if !(*adapter).started => restart(adapter),
-            _ => {}
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        let adapter = match extension_of(device) {
+            Extension::Unit(_) => return child::power(irp),
+            Extension::Adapter(adapter) => adapter,
+        };
+        let location = current_stack_location(irp);
+        let power = (*location).parameters.power;
+        if (*location).minor_function == IRP_MN_SET_POWER && power.kind == SYSTEM_POWER_STATE {
+            let adapter = &raw mut **adapter;
+            match power.state {
+                POWER_SYSTEM_HIBERNATE | POWER_SYSTEM_SHUTDOWN => stop(adapter),
+                POWER_SYSTEM_WORKING if !(*adapter).started => restart(adapter),
+                _ => {}
+            }
         }
+        fdo::power(adapter.lower, irp)
     }
-    fdo::power(adapter.lower, irp)
 }
 
 /// Handles IRP_MJ_PNP.
 pub unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    let adapter: *mut Adapter = match extension_of(device) {
-        Extension::Unit(unit) => return unit::pnp(unit.as_ptr(), irp),
-        Extension::Adapter(adapter) => &raw mut **adapter,
-    };
-    let location = current_stack_location(irp);
-    let lower = (*adapter).lower;
-    match (*location).minor_function {
-        IRP_MN_START_DEVICE => {
-            let mut found = request_packet::forward_and_wait(lower, irp);
-            if status::success(found) {
-                found = start(adapter, (*location).parameters.start_device.allocated_resources_translated);
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        let adapter: *mut Adapter = match extension_of(device) {
+            Extension::Unit(unit) => return unit::pnp(unit.as_ptr(), irp),
+            Extension::Adapter(adapter) => &raw mut **adapter,
+        };
+        let location = current_stack_location(irp);
+        let lower = (*adapter).lower;
+        match (*location).minor_function {
+            IRP_MN_START_DEVICE => {
+                let mut found = request_packet::forward_and_wait(lower, irp);
+                if status::success(found) {
+                    found =
+                        start(adapter, (*location).parameters.start_device.allocated_resources_translated);
+                }
+                request_packet::complete(irp, found, 0)
             }
-            request_packet::complete(irp, found, 0)
-        }
-        _ if fdo::asks_for_children(irp) => {
-            if (*adapter).started {
-                scan::scan(adapter);
+            _ if fdo::asks_for_children(irp) => {
+                if (*adapter).started {
+                    scan::scan(adapter);
+                }
+                let devices = unit::report(&*adapter);
+                fdo::children(lower, irp, &devices)
             }
-            let devices = unit::report(&*adapter);
-            fdo::children(lower, irp, &devices)
+            IRP_MN_STOP_DEVICE | IRP_MN_SURPRISE_REMOVAL => {
+                stop(adapter);
+                fdo::pnp(lower, irp)
+            }
+            IRP_MN_REMOVE_DEVICE => {
+                remove(adapter);
+                fdo::remove::<Extension>(device, lower, irp)
+            }
+            _ => fdo::pnp(lower, irp),
         }
-        IRP_MN_STOP_DEVICE | IRP_MN_SURPRISE_REMOVAL => {
-            stop(adapter);
-            fdo::pnp(lower, irp)
-        }
-        IRP_MN_REMOVE_DEVICE => {
-            remove(adapter);
-            fdo::remove::<Extension>(device, lower, irp)
-        }
-        _ => fdo::pnp(lower, irp),
     }
 }
 
 /// Starts an adapter with these resources. PASSIVE_LEVEL.
 unsafe fn start(adapter: *mut Adapter, resources: *const CmResourceList) -> NtStatus {
-    let this = &mut *adapter;
-    if !this.memory.is_empty() && this.restart_supported {
-        restart(adapter);
-        return status::SUCCESS;
-    }
-    // One unit more than the miniport asked for, for the way back from its extension to the adapter.
-    let units = (this.miniport.hw.device_extension_size as usize).div_ceil(16);
-    let mut memory = alloc::vec![0u128; units + 1];
-    memory.as_mut_ptr().cast::<*mut Adapter>().write(adapter);
-    this.memory = memory;
-    let line = configure(this, resources);
-    let found = find(this);
-    if found != SP_RETURN_FOUND {
-        crate::log!("storport: HwFindAdapter returned {found}");
-        return status::DEVICE_CONFIGURATION_ERROR;
-    }
-    if let Some(line) = line {
-        let connected = interrupt::connect(adapter, line);
-        if !status::success(connected) {
-            return connected;
+    // SAFETY: the caller keeps `adapter` and `resources` valid for this call.
+    unsafe {
+        let this = &mut *adapter;
+        if !this.memory.is_empty() && this.restart_supported {
+            restart(adapter);
+            return status::SUCCESS;
         }
+        // One unit more than the miniport asked for, for the way back from its extension to the adapter.
+        let units = (this.miniport.hw.device_extension_size as usize).div_ceil(16);
+        let mut memory = alloc::vec![0u128; units + 1];
+        memory.as_mut_ptr().cast::<*mut Adapter>().write(adapter);
+        this.memory = memory;
+        let line = configure(this, resources);
+        let found = find(this);
+        if found != SP_RETURN_FOUND {
+            crate::log!("storport: HwFindAdapter returned {found}");
+            return status::DEVICE_CONFIGURATION_ERROR;
+        }
+        if let Some(line) = line {
+            let connected = interrupt::connect(adapter, line);
+            if !status::success(connected) {
+                return connected;
+            }
+        }
+        if !initialize(adapter) {
+            interrupt::disconnect(adapter);
+            return status::DEVICE_CONFIGURATION_ERROR;
+        }
+        query_control_types(this);
+        this.started = true;
+        timer::start(adapter);
+        status::SUCCESS
     }
-    if !initialize(adapter) {
-        interrupt::disconnect(adapter);
-        return status::DEVICE_CONFIGURATION_ERROR;
-    }
-    query_control_types(this);
-    this.started = true;
-    timer::start(adapter);
-    status::SUCCESS
 }
 
 /// Fills the configuration as the documentation of PORT_CONFIGURATION_INFORMATION says Storport does before
@@ -335,64 +368,67 @@ unsafe fn configure(adapter: &mut Adapter, resources: *const CmResourceList) -> 
     let hw = &adapter.miniport.hw;
     let mut line = None;
     adapter.ranges.clear();
-    for descriptor in CmResourceList::partials(resources) {
-        match descriptor.kind {
-            CM_RESOURCE_TYPE_PORT | CM_RESOURCE_TYPE_MEMORY => {
-                let range = descriptor.u.generic;
-                let in_memory = Boolean::from(descriptor.kind == CM_RESOURCE_TYPE_MEMORY);
-                adapter.ranges.push(AccessRange { start: range.start, length: range.length, in_memory });
+    // SAFETY: the caller keeps `resources` valid for this call.
+    unsafe {
+        for descriptor in CmResourceList::partials(resources) {
+            match descriptor.kind {
+                CM_RESOURCE_TYPE_PORT | CM_RESOURCE_TYPE_MEMORY => {
+                    let range = descriptor.u.generic;
+                    let in_memory = Boolean::from(descriptor.kind == CM_RESOURCE_TYPE_MEMORY);
+                    adapter.ranges.push(AccessRange { start: range.start, length: range.length, in_memory });
+                }
+                CM_RESOURCE_TYPE_INTERRUPT if line.is_none() => {
+                    let given = descriptor.u.interrupt;
+                    line = Some(Line {
+                        vector: given.vector,
+                        irql: given.level as u8,
+                        affinity: given.affinity,
+                        latched: descriptor.flags & CM_RESOURCE_INTERRUPT_LATCHED != 0,
+                        shared: descriptor.share_disposition == CM_RESOURCE_SHARE_SHARED,
+                    });
+                }
+                _ => {}
             }
-            CM_RESOURCE_TYPE_INTERRUPT if line.is_none() => {
-                let given = descriptor.u.interrupt;
-                line = Some(Line {
-                    vector: given.vector,
-                    irql: given.level as u8,
-                    affinity: given.affinity,
-                    latched: descriptor.flags & CM_RESOURCE_INTERRUPT_LATCHED != 0,
-                    shared: descriptor.share_disposition == CM_RESOURCE_SHARE_SHARED,
-                });
-            }
-            _ => {}
         }
+        adapter.ranges.resize(
+            adapter.ranges.len().max(hw.number_of_access_ranges as usize),
+            AccessRange { start: 0, length: 0, in_memory: FALSE },
+        );
+        let uninitialized = SP_UNINITIALIZED_VALUE;
+        adapter.configuration = PortConfiguration {
+            length: size_of::<PortConfiguration>() as u32,
+            adapter_interface_type: hw.adapter_interface_type,
+            bus_interrupt_level: line.map_or(0, |line| line.irql.into()),
+            bus_interrupt_vector: line.map_or(0, |line| line.vector),
+            interrupt_mode: line.map_or(0, |line| line.latched.into()),
+            maximum_transfer_length: uninitialized,
+            number_of_physical_breaks: uninitialized,
+            dma_channel: uninitialized,
+            dma_port: uninitialized,
+            number_of_access_ranges: adapter.ranges.len() as u32,
+            access_ranges: adapter.ranges.as_mut_ptr(),
+            initiator_bus_id: [-1; 8],
+            scatter_gather: TRUE,
+            master: TRUE,
+            dma_32_bit_addresses: TRUE,
+            map_buffers: hw.map_buffers,
+            need_physical_addresses: hw.need_physical_addresses,
+            tagged_queuing: hw.tagged_queuing,
+            auto_request_sense: hw.auto_request_sense,
+            multiple_request_per_lu: hw.multiple_request_per_lu,
+            maximum_number_of_targets: MAXIMUM_TARGETS,
+            maximum_number_of_logical_units: 1,
+            dma_channel2: uninitialized,
+            dma_port2: uninitialized,
+            device_extension_size: hw.device_extension_size,
+            specific_lu_extension_size: hw.specific_lu_extension_size,
+            srb_extension_size: hw.srb_extension_size,
+            dma_64_bit_addresses: DMA64_SYSTEM_SUPPORTED,
+            synchronization_model: HALF_DUPLEX,
+            ..zeroed()
+        };
+        line
     }
-    adapter.ranges.resize(
-        adapter.ranges.len().max(hw.number_of_access_ranges as usize),
-        AccessRange { start: 0, length: 0, in_memory: FALSE },
-    );
-    let uninitialized = SP_UNINITIALIZED_VALUE;
-    adapter.configuration = PortConfiguration {
-        length: size_of::<PortConfiguration>() as u32,
-        adapter_interface_type: hw.adapter_interface_type,
-        bus_interrupt_level: line.map_or(0, |line| line.irql.into()),
-        bus_interrupt_vector: line.map_or(0, |line| line.vector),
-        interrupt_mode: line.map_or(0, |line| line.latched.into()),
-        maximum_transfer_length: uninitialized,
-        number_of_physical_breaks: uninitialized,
-        dma_channel: uninitialized,
-        dma_port: uninitialized,
-        number_of_access_ranges: adapter.ranges.len() as u32,
-        access_ranges: adapter.ranges.as_mut_ptr(),
-        initiator_bus_id: [-1; 8],
-        scatter_gather: TRUE,
-        master: TRUE,
-        dma_32_bit_addresses: TRUE,
-        map_buffers: hw.map_buffers,
-        need_physical_addresses: hw.need_physical_addresses,
-        tagged_queuing: hw.tagged_queuing,
-        auto_request_sense: hw.auto_request_sense,
-        multiple_request_per_lu: hw.multiple_request_per_lu,
-        maximum_number_of_targets: MAXIMUM_TARGETS,
-        maximum_number_of_logical_units: 1,
-        dma_channel2: uninitialized,
-        dma_port2: uninitialized,
-        device_extension_size: hw.device_extension_size,
-        specific_lu_extension_size: hw.specific_lu_extension_size,
-        srb_extension_size: hw.srb_extension_size,
-        dma_64_bit_addresses: DMA64_SYSTEM_SUPPORTED,
-        synchronization_model: HALF_DUPLEX,
-        ..zeroed()
-    };
-    line
 }
 
 /// Calls `HwFindAdapter`. PASSIVE_LEVEL.
@@ -403,76 +439,95 @@ unsafe fn find(adapter: &mut Adapter) -> u32 {
     let context = adapter.miniport.context;
     let configuration = &raw mut adapter.configuration;
     let extension = adapter.extension();
-    adapter.guarded("HwFindAdapter", || {
-        routine(extension, context, null_mut(), &raw mut argument, configuration, &raw mut again)
-    })
+    // SAFETY: the miniport gave the routine, to be called with its extension and these structures.
+    unsafe {
+        adapter.guarded("HwFindAdapter", || {
+            routine(extension, context, null_mut(), &raw mut argument, configuration, &raw mut again)
+        })
+    }
 }
 
 /// Calls `HwInitialize`, and the passive routine if the miniport enabled one.
 unsafe fn initialize(adapter: *mut Adapter) -> bool {
-    let this = &*adapter;
-    let Some(routine) = this.miniport.hw.hw_initialize else { return false };
-    let extension = this.extension();
-    let done =
-        interrupt::synchronized(adapter, || this.guarded("HwInitialize", || routine(extension)) != FALSE);
-    let passive = this.passive_initialize.load(Ordering::Acquire);
-    if !done || passive.is_null() {
-        return done;
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        let this = &*adapter;
+        let Some(routine) = this.miniport.hw.hw_initialize else { return false };
+        let extension = this.extension();
+        let done =
+            interrupt::synchronized(adapter, || this.guarded("HwInitialize", || routine(extension)) != FALSE);
+        let passive = this.passive_initialize.load(Ordering::Acquire);
+        if !done || passive.is_null() {
+            return done;
+        }
+        let passive: HwPassiveInitialize = core::mem::transmute(passive);
+        this.guarded("HwPassiveInitialize", || passive(extension)) != FALSE
     }
-    let passive: HwPassiveInitialize = core::mem::transmute(passive);
-    this.guarded("HwPassiveInitialize", || passive(extension)) != FALSE
 }
 
 /// Asks which control types the miniport supports. PASSIVE_LEVEL.
 unsafe fn query_control_types(adapter: &mut Adapter) {
     let mut list =
         SupportedControlTypes { max_control_type: CONTROL_TYPES as u32, supported: [FALSE; CONTROL_TYPES] };
-    let answer = control(adapter, QUERY_SUPPORTED_CONTROL_TYPES, (&raw mut list).cast());
+    // SAFETY: the list lives here for the call and has room for what it asks about.
+    let answer = unsafe { control(adapter, QUERY_SUPPORTED_CONTROL_TYPES, (&raw mut list).cast()) };
     let supports = |kind: u32| answer == 0 && list.supported[kind as usize] != FALSE;
     (adapter.stop_supported, adapter.restart_supported) = (supports(STOP_ADAPTER), supports(RESTART_ADAPTER));
 }
 
 /// Calls `HwAdapterControl`; 0 is success.
 unsafe fn control(adapter: *const Adapter, kind: u32, parameters: Pvoid) -> u32 {
-    let this = &*adapter;
-    let extension = this.extension();
-    match this.miniport.hw.hw_adapter_control {
-        Some(routine) => this.guarded("HwAdapterControl", || routine(extension, kind, parameters)),
-        None => 1,
+    // SAFETY: the caller keeps `adapter` and `parameters` valid for this call.
+    unsafe {
+        let this = &*adapter;
+        let extension = this.extension();
+        match this.miniport.hw.hw_adapter_control {
+            Some(routine) => this.guarded("HwAdapterControl", || routine(extension, kind, parameters)),
+            None => 1,
+        }
     }
 }
 
 /// Stops an adapter that is started: no request is on its way, or the miniport has lost one.
 unsafe fn stop(adapter: *mut Adapter) {
-    if !core::mem::replace(&mut (*adapter).started, false) {
-        return;
-    }
-    if request::any(&*adapter) {
-        request::reset_bus(adapter, 0);
-    }
-    request::assert_none(&*adapter);
-    timer::stop(adapter);
-    if (*adapter).stop_supported {
-        interrupt::synchronized(adapter, || control(adapter, STOP_ADAPTER, null_mut()));
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        if !core::mem::replace(&mut (*adapter).started, false) {
+            return;
+        }
+        if request::any(&*adapter) {
+            request::reset_bus(adapter, 0);
+        }
+        request::assert_none(&*adapter);
+        timer::stop(adapter);
+        if (*adapter).stop_supported {
+            interrupt::synchronized(adapter, || control(adapter, STOP_ADAPTER, null_mut()));
+        }
     }
 }
 
 /// Starts an adapter that was stopped and supports that.
 unsafe fn restart(adapter: *mut Adapter) {
-    interrupt::synchronized(adapter, || control(adapter, RESTART_ADAPTER, null_mut()));
-    (*adapter).started = true;
-    timer::start(adapter);
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        interrupt::synchronized(adapter, || control(adapter, RESTART_ADAPTER, null_mut()));
+        (*adapter).started = true;
+        timer::start(adapter);
+    }
 }
 
 /// Undoes `AddDevice` and START, except for the device object.
 unsafe fn remove(adapter: *mut Adapter) {
-    stop(adapter);
-    interrupt::disconnect(adapter);
-    if let Some(free) = (*adapter).miniport.hw.hw_free_adapter_resources
-        && !(*adapter).memory.is_empty()
-    {
-        let extension = (*adapter).extension();
-        (*adapter).guarded("HwFreeAdapterResources", || free(extension));
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        stop(adapter);
+        interrupt::disconnect(adapter);
+        if let Some(free) = (*adapter).miniport.hw.hw_free_adapter_resources
+            && !(*adapter).memory.is_empty()
+        {
+            let extension = (*adapter).extension();
+            (*adapter).guarded("HwFreeAdapterResources", || free(extension));
+        }
+        unit::remove_all(adapter);
     }
-    unit::remove_all(adapter);
 }

@@ -45,44 +45,48 @@ pub unsafe extern "win64" fn StorPortExtendedFunction(
     b: usize,
     c: usize,
 ) -> u32 {
-    let adapter = Adapter::of(extension);
-    let raised = ke::irql::current() > DISPATCH_LEVEL;
-    match code {
-        function::ALLOCATE_POOL | function::FREE_POOL | function::GET_SYSTEM_ADDRESS if raised => {
-            INVALID_IRQL
-        }
-        function::ALLOCATE_POOL => {
-            let place = ex::ExAllocatePoolWithTag(NON_PAGED_POOL, a, b as u32);
-            (c as *mut Pvoid).write(place);
-            if place.is_null() { INSUFFICIENT_RESOURCES } else { SUCCESS }
-        }
-        function::FREE_POOL if a == 0 => INVALID_PARAMETER,
-        function::FREE_POOL => {
-            ex::ExFreePoolWithTag(a as Pvoid, 0);
-            SUCCESS
-        }
-        function::GET_SYSTEM_ADDRESS => match request::system_address(adapter, a as *mut Srb) {
-            Some(address) => {
-                (b as *mut *mut u8).write(address);
+    // SAFETY: by this function's contract, `extension` is the miniport's, and the arguments what the
+    // function asks for.
+    unsafe {
+        let adapter = Adapter::of(extension);
+        let raised = ke::irql::current() > DISPATCH_LEVEL;
+        match code {
+            function::ALLOCATE_POOL | function::FREE_POOL | function::GET_SYSTEM_ADDRESS if raised => {
+                INVALID_IRQL
+            }
+            function::ALLOCATE_POOL => {
+                let place = ex::ExAllocatePoolWithTag(NON_PAGED_POOL, a, b as u32);
+                (c as *mut Pvoid).write(place);
+                if place.is_null() { INSUFFICIENT_RESOURCES } else { SUCCESS }
+            }
+            function::FREE_POOL if a == 0 => INVALID_PARAMETER,
+            function::FREE_POOL => {
+                ex::ExFreePoolWithTag(a as Pvoid, 0);
                 SUCCESS
             }
-            None => UNSUCCESSFUL,
-        },
-        function::GET_ORIGINAL_MDL => {
-            let mdl = request::original_mdl(adapter, a as *mut Srb);
-            (b as *mut *mut Mdl).write(mdl);
-            if mdl.is_null() { UNSUCCESSFUL } else { SUCCESS }
+            function::GET_SYSTEM_ADDRESS => match request::system_address(adapter, a as *mut Srb) {
+                Some(address) => {
+                    (b as *mut *mut u8).write(address);
+                    SUCCESS
+                }
+                None => UNSUCCESSFUL,
+            },
+            function::GET_ORIGINAL_MDL => {
+                let mdl = request::original_mdl(adapter, a as *mut Srb);
+                (b as *mut *mut Mdl).write(mdl);
+                if mdl.is_null() { UNSUCCESSFUL } else { SUCCESS }
+            }
+            function::GET_DEVICE_OBJECTS => {
+                (a as *mut *mut DeviceObject).write(adapter.device);
+                (b as *mut *mut DeviceObject).write(adapter.pdo);
+                (c as *mut *mut DeviceObject).write(adapter.lower);
+                SUCCESS
+            }
+            function::GET_CURRENT_PROCESSOR_NUMBER => {
+                (a as *mut u32).write(0);
+                SUCCESS
+            }
+            _ => NOT_IMPLEMENTED,
         }
-        function::GET_DEVICE_OBJECTS => {
-            (a as *mut *mut DeviceObject).write(adapter.device);
-            (b as *mut *mut DeviceObject).write(adapter.pdo);
-            (c as *mut *mut DeviceObject).write(adapter.lower);
-            SUCCESS
-        }
-        function::GET_CURRENT_PROCESSOR_NUMBER => {
-            (a as *mut u32).write(0);
-            SUCCESS
-        }
-        _ => NOT_IMPLEMENTED,
     }
 }

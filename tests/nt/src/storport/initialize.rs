@@ -27,7 +27,8 @@ fn client_id() -> Pvoid {
 /// # Safety
 /// `driver` must be a driver object that was initialized here.
 pub unsafe fn miniport(driver: *mut DriverObject) -> Miniport {
-    *io::IoGetDriverObjectExtension(driver, client_id()).cast::<Miniport>()
+    // SAFETY: by this function's contract, `driver` is a driver object that was initialized here.
+    unsafe { *io::IoGetDriverObjectExtension(driver, client_id()).cast::<Miniport>() }
 }
 
 /// `StorPortInitialize`. PASSIVE_LEVEL. The miniport may change the driver object's routines afterwards and
@@ -42,7 +43,9 @@ pub unsafe extern "win64" fn StorPortInitialize(
     data: *const HwInitializationData,
     context: Pvoid,
 ) -> u32 {
-    initialize(argument1.cast(), argument2.cast(), data, context) as u32
+    // SAFETY: by this function's contract, `argument1` is the driver object and `argument2` the registry
+    // path that `DriverEntry` was given; `data` must have the size it says.
+    unsafe { initialize(argument1.cast(), argument2.cast(), data, context) as u32 }
 }
 
 unsafe fn initialize(
@@ -54,33 +57,36 @@ unsafe fn initialize(
     if driver.is_null() || registry_path.is_null() || data.is_null() {
         return status::INVALID_PARAMETER;
     }
-    let size = (*data).size as usize;
-    // The longer structure came with NT 6.2, whose Storport takes the shorter one of older miniports too.
-    let nt62 = crate::boot::options().nt.is_nt62();
-    if size != SIZE_NT52 && !(nt62 && size == SIZE_NT62) {
-        crate::log!("storport: initialization data of {size} bytes is not of this version");
-        return status::REVISION_MISMATCH;
+    // SAFETY: the caller keeps `driver`, `registry_path`, `data` and `context` valid for this call.
+    unsafe {
+        let size = (*data).size as usize;
+        // The longer structure came with NT 6.2, whose Storport takes the shorter one of older miniports too.
+        let nt62 = crate::boot::options().nt.is_nt62();
+        if size != SIZE_NT52 && !(nt62 && size == SIZE_NT62) {
+            crate::log!("storport: initialization data of {size} bytes is not of this version");
+            return status::REVISION_MISMATCH;
+        }
+        let mut hw: HwInitializationData = core::mem::zeroed();
+        data.cast::<u8>().copy_to_nonoverlapping((&raw mut hw).cast(), size);
+        if let Some(missing) = missing(&hw) {
+            crate::log!("storport: initialization data without {missing}");
+            return status::INVALID_PARAMETER;
+        }
+        let mut place: Pvoid = null_mut();
+        let size = size_of::<Miniport>() as u32;
+        let allocated = io::IoAllocateDriverObjectExtension(driver, client_id(), size, &raw mut place);
+        if !status::success(allocated) {
+            return allocated;
+        }
+        place.cast::<Miniport>().write(Miniport { hw, context });
+        fdo::describe(driver, adapter::add_device, adapter::dispatch_pnp, adapter::dispatch_power);
+        (*driver).driver_unload = Some(unload);
+        let functions = &mut (*driver).major_function;
+        functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(adapter::dispatch_device_control);
+        functions[usize::from(IRP_MJ_SCSI)] = Some(adapter::dispatch_scsi);
+        functions[usize::from(IRP_MJ_SYSTEM_CONTROL)] = Some(adapter::dispatch_system_control);
+        status::SUCCESS
     }
-    let mut hw: HwInitializationData = core::mem::zeroed();
-    data.cast::<u8>().copy_to_nonoverlapping((&raw mut hw).cast(), size);
-    if let Some(missing) = missing(&hw) {
-        crate::log!("storport: initialization data without {missing}");
-        return status::INVALID_PARAMETER;
-    }
-    let mut place: Pvoid = null_mut();
-    let size = size_of::<Miniport>() as u32;
-    let allocated = io::IoAllocateDriverObjectExtension(driver, client_id(), size, &raw mut place);
-    if !status::success(allocated) {
-        return allocated;
-    }
-    place.cast::<Miniport>().write(Miniport { hw, context });
-    fdo::describe(driver, adapter::add_device, adapter::dispatch_pnp, adapter::dispatch_power);
-    (*driver).driver_unload = Some(unload);
-    let functions = &mut (*driver).major_function;
-    functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(adapter::dispatch_device_control);
-    functions[usize::from(IRP_MJ_SCSI)] = Some(adapter::dispatch_scsi);
-    functions[usize::from(IRP_MJ_SYSTEM_CONTROL)] = Some(adapter::dispatch_system_control);
-    status::SUCCESS
 }
 
 /// Returns something that `HW_INITIALIZATION_DATA`'s documentation asks of every physical miniport and is not

@@ -23,23 +23,26 @@ pub struct Line {
 /// # Safety
 /// `adapter` must stay where it is until [`disconnect`].
 pub unsafe fn connect(adapter: *mut Adapter, line: Line) -> NtStatus {
-    if (*adapter).miniport.hw.hw_interrupt.is_none() {
-        return status::SUCCESS;
+    // SAFETY: by this function's contract, `adapter` must stay where it is until [`disconnect`].
+    unsafe {
+        if (*adapter).miniport.hw.hw_interrupt.is_none() {
+            return status::SUCCESS;
+        }
+        (*adapter).dirql = line.irql;
+        ke::IoConnectInterrupt(
+            &raw mut (*adapter).interrupt,
+            service,
+            adapter.cast(),
+            &raw mut (*adapter).interrupt_lock,
+            line.vector,
+            line.irql,
+            line.irql,
+            u32::from(line.latched),
+            line.shared.into(),
+            line.affinity as usize,
+            FALSE,
+        )
     }
-    (*adapter).dirql = line.irql;
-    ke::IoConnectInterrupt(
-        &raw mut (*adapter).interrupt,
-        service,
-        adapter.cast(),
-        &raw mut (*adapter).interrupt_lock,
-        line.vector,
-        line.irql,
-        line.irql,
-        u32::from(line.latched),
-        line.shared.into(),
-        line.affinity as usize,
-        FALSE,
-    )
 }
 
 /// Disconnects it again. PASSIVE_LEVEL.
@@ -47,19 +50,25 @@ pub unsafe fn connect(adapter: *mut Adapter, line: Line) -> NtStatus {
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn disconnect(adapter: *mut Adapter) {
-    let interrupt = core::mem::replace(&mut (*adapter).interrupt, null_mut());
-    if !interrupt.is_null() {
-        ke::IoDisconnectInterrupt(interrupt);
-        (*adapter).dirql = DISPATCH_LEVEL;
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let interrupt = core::mem::replace(&mut (*adapter).interrupt, null_mut());
+        if !interrupt.is_null() {
+            ke::IoDisconnectInterrupt(interrupt);
+            (*adapter).dirql = DISPATCH_LEVEL;
+        }
     }
 }
 
 /// Returns the interrupt service routine: the miniport's.
 unsafe extern "win64" fn service(_: Pvoid, context: Pvoid) -> Boolean {
-    let adapter = &*context.cast::<Adapter>();
-    match adapter.miniport.hw.hw_interrupt {
-        Some(routine) => adapter.guarded("HwInterrupt", || routine(adapter.extension())),
-        None => FALSE,
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        let adapter = &*context.cast::<Adapter>();
+        match adapter.miniport.hw.hw_interrupt {
+            Some(routine) => adapter.guarded("HwInterrupt", || routine(adapter.extension())),
+            None => FALSE,
+        }
     }
 }
 
@@ -68,10 +77,13 @@ unsafe extern "win64" fn service(_: Pvoid, context: Pvoid) -> Boolean {
 /// # Safety
 /// `adapter` must be valid and the lock not held.
 pub unsafe fn synchronized<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
-    let old = acquire(adapter);
-    let result = routine();
-    release(adapter, old);
-    result
+    // SAFETY: by this function's contract, `adapter` is valid and the lock not held.
+    unsafe {
+        let old = acquire(adapter);
+        let result = routine();
+        release(adapter, old);
+        result
+    }
 }
 
 /// Raises to DIRQL and takes the interrupt lock; the IRQL before.
@@ -79,9 +91,12 @@ pub unsafe fn synchronized<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R
 /// # Safety
 /// As [`synchronized`].
 pub unsafe fn acquire(adapter: *mut Adapter) -> Kirql {
-    let old = ke::KfRaiseIrql((*adapter).dirql);
-    ke::KeAcquireSpinLockAtDpcLevel(&raw mut (*adapter).interrupt_lock);
-    old
+    // SAFETY: the caller keeps the contract of [`synchronized`].
+    unsafe {
+        let old = ke::KfRaiseIrql((*adapter).dirql);
+        ke::KeAcquireSpinLockAtDpcLevel(&raw mut (*adapter).interrupt_lock);
+        old
+    }
 }
 
 /// Releases the interrupt lock and lowers to `old`.
@@ -89,6 +104,9 @@ pub unsafe fn acquire(adapter: *mut Adapter) -> Kirql {
 /// # Safety
 /// The caller holds the lock, taken at `old`.
 pub unsafe fn release(adapter: *mut Adapter, old: Kirql) {
-    ke::KeReleaseSpinLockFromDpcLevel(&raw mut (*adapter).interrupt_lock);
+    // SAFETY: by this function's contract, the caller holds the lock, taken at `old`.
+    unsafe {
+        ke::KeReleaseSpinLockFromDpcLevel(&raw mut (*adapter).interrupt_lock);
+    }
     ke::KeLowerIrql(old);
 }

@@ -64,13 +64,16 @@ pub static STORPORT: &[Export] = crate::exports! {
 /// # Safety
 /// `pdo` is a device object that stays.
 pub unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
-    let driver = (*pdo).driver_object;
-    // Storport's devices are of its miniports' driver objects, which are those of files.
-    if (*driver).driver_start.is_null() {
-        return None;
+    // SAFETY: by this function's contract, `pdo` is a device object that stays.
+    unsafe {
+        let driver = (*pdo).driver_object;
+        // Storport's devices are of its miniports' driver objects, which are those of files.
+        if (*driver).driver_start.is_null() {
+            return None;
+        }
+        let target = adapter::unit_of(pdo)?.target();
+        Some((crate::io::driver::name_of(driver), target))
     }
-    let target = adapter::unit_of(pdo)?.target();
-    Some((crate::io::driver::name_of(driver), target))
 }
 
 /// Returns the number of requests that the miniport of a logical unit's PDO has. Any IRQL.
@@ -78,5 +81,6 @@ pub unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
 /// # Safety
 /// `pdo` is a logical unit's, and stays.
 pub unsafe fn in_flight(pdo: *mut DeviceObject) -> usize {
-    adapter::unit_of(pdo).map_or(0, |unit| request::active(&*unit.adapter()))
+    // SAFETY: by this function's contract, `pdo` is a logical unit's, and stays.
+    unsafe { adapter::unit_of(pdo).map_or(0, |unit| request::active(&*unit.adapter())) }
 }

@@ -42,70 +42,80 @@ pub unsafe extern "win64" fn StorPortNotification(
     c: usize,
     d: usize,
 ) {
-    let adapter: *mut Adapter = Adapter::of(extension);
-    match kind {
-        kind::REQUEST_COMPLETE => request::completed(adapter, a as *mut Srb),
-        kind::RESET_DETECTED => crate::log!("storport: bus {} was reset", a as u8),
-        kind::REQUEST_TIMER_CALL => {
-            timer::request_call(adapter, core::mem::transmute::<usize, Option<HwTimer>>(a), b as u32)
+    // SAFETY: by this function's contract, `extension` is the miniport's, and the arguments what the type
+    // asks for.
+    unsafe {
+        let adapter: *mut Adapter = Adapter::of(extension);
+        match kind {
+            kind::REQUEST_COMPLETE => request::completed(adapter, a as *mut Srb),
+            kind::RESET_DETECTED => crate::log!("storport: bus {} was reset", a as u8),
+            kind::REQUEST_TIMER_CALL => {
+                timer::request_call(adapter, core::mem::transmute::<usize, Option<HwTimer>>(a), b as u32)
+            }
+            kind::BUS_CHANGE_DETECTED => request::bus_changed(adapter),
+            kind::QUERY_TICK_COUNT => {
+                let mut frequency = 0;
+                (a as *mut i64).write(ke::KeQueryPerformanceCounter(&raw mut frequency));
+            }
+            kind::BUFFER_OVERRUN_DETECTED => ke::bugcheck(STORAGE_MINIPORT_ERROR, a, b, 0, 0),
+            kind::ENABLE_PASSIVE_INITIALIZATION => {
+                (*adapter).passive_initialize.store(a as *mut (), Ordering::Release);
+                (b as *mut i32).write(1);
+            }
+            kind::INITIALIZE_DPC => {
+                let dpc = a as *mut StorDpc;
+                (*dpc).lock = 0;
+                let routine = core::mem::transmute::<usize, Option<DeferredRoutine>>(b);
+                ke::KeInitializeDpc(&raw mut (*dpc).dpc, routine, extension);
+            }
+            kind::ISSUE_DPC => {
+                let dpc = a as *mut StorDpc;
+                let queued = ke::KeInsertQueueDpc(&raw mut (*dpc).dpc, b as Pvoid, c as Pvoid);
+                (d as *mut i32).write(queued.into());
+            }
+            kind::ACQUIRE_SPIN_LOCK => acquire(adapter, a as u32, b as Pvoid, c as *mut StorLockHandle),
+            kind::RELEASE_SPIN_LOCK => release(adapter, a as *mut StorLockHandle),
+            other => crate::log!("storport: notification {other:#x} has no effect"),
         }
-        kind::BUS_CHANGE_DETECTED => request::bus_changed(adapter),
-        kind::QUERY_TICK_COUNT => {
-            let mut frequency = 0;
-            (a as *mut i64).write(ke::KeQueryPerformanceCounter(&raw mut frequency));
-        }
-        kind::BUFFER_OVERRUN_DETECTED => ke::bugcheck(STORAGE_MINIPORT_ERROR, a, b, 0, 0),
-        kind::ENABLE_PASSIVE_INITIALIZATION => {
-            (*adapter).passive_initialize.store(a as *mut (), Ordering::Release);
-            (b as *mut i32).write(1);
-        }
-        kind::INITIALIZE_DPC => {
-            let dpc = a as *mut StorDpc;
-            (*dpc).lock = 0;
-            let routine = core::mem::transmute::<usize, Option<DeferredRoutine>>(b);
-            ke::KeInitializeDpc(&raw mut (*dpc).dpc, routine, extension);
-        }
-        kind::ISSUE_DPC => {
-            let dpc = a as *mut StorDpc;
-            let queued = ke::KeInsertQueueDpc(&raw mut (*dpc).dpc, b as Pvoid, c as Pvoid);
-            (d as *mut i32).write(queued.into());
-        }
-        kind::ACQUIRE_SPIN_LOCK => acquire(adapter, a as u32, b as Pvoid, c as *mut StorLockHandle),
-        kind::RELEASE_SPIN_LOCK => release(adapter, a as *mut StorLockHandle),
-        other => crate::log!("storport: notification {other:#x} has no effect"),
     }
 }
 
 /// `StorPortAcquireSpinLock`.
 unsafe fn acquire(adapter: *mut Adapter, lock: u32, context: Pvoid, handle: *mut StorLockHandle) {
-    let (place, old) = match lock {
-        DPC_LOCK => {
-            let place = &raw mut (*context.cast::<StorDpc>()).lock;
-            (place, ke::KeAcquireSpinLockRaiseToDpc(place))
-        }
-        START_IO_LOCK => {
-            let place = &raw mut (*adapter).start_lock;
-            (place, ke::KeAcquireSpinLockRaiseToDpc(place))
-        }
-        INTERRUPT_LOCK => (&raw mut (*adapter).interrupt_lock, interrupt::acquire(adapter)),
-        other => {
-            crate::log!("storport: there is no lock {other}");
-            return;
-        }
-    };
-    handle.write(StorLockHandle {
-        lock,
-        queue_next: core::ptr::null_mut(),
-        queue_lock: place.cast(),
-        old_irql: old,
-    });
+    // SAFETY: the caller keeps `adapter`, `context` and `handle` valid for this call.
+    unsafe {
+        let (place, old) = match lock {
+            DPC_LOCK => {
+                let place = &raw mut (*context.cast::<StorDpc>()).lock;
+                (place, ke::KeAcquireSpinLockRaiseToDpc(place))
+            }
+            START_IO_LOCK => {
+                let place = &raw mut (*adapter).start_lock;
+                (place, ke::KeAcquireSpinLockRaiseToDpc(place))
+            }
+            INTERRUPT_LOCK => (&raw mut (*adapter).interrupt_lock, interrupt::acquire(adapter)),
+            other => {
+                crate::log!("storport: there is no lock {other}");
+                return;
+            }
+        };
+        handle.write(StorLockHandle {
+            lock,
+            queue_next: core::ptr::null_mut(),
+            queue_lock: place.cast(),
+            old_irql: old,
+        });
+    }
 }
 
 /// `StorPortReleaseSpinLock`.
 unsafe fn release(adapter: *mut Adapter, handle: *mut StorLockHandle) {
-    match (*handle).lock {
-        INTERRUPT_LOCK => interrupt::release(adapter, (*handle).old_irql),
-        _ => ke::KeReleaseSpinLock((*handle).queue_lock.cast(), (*handle).old_irql),
+    // SAFETY: the caller keeps `adapter` and `handle` valid for this call.
+    unsafe {
+        match (*handle).lock {
+            INTERRUPT_LOCK => interrupt::release(adapter, (*handle).old_irql),
+            _ => ke::KeReleaseSpinLock((*handle).queue_lock.cast(), (*handle).old_irql),
+        }
     }
 }
 
@@ -120,7 +130,10 @@ pub unsafe extern "win64" fn StorPortCompleteRequest(
     lun: u8,
     found: u8,
 ) {
-    request::complete_all(Adapter::of(extension), path, target, lun, found);
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    unsafe {
+        request::complete_all(Adapter::of(extension), path, target, lun, found);
+    }
 }
 
 /// `StorPortBusy`: no new requests until this many have completed. IRQL ≤ DIRQL.
@@ -128,7 +141,8 @@ pub unsafe extern "win64" fn StorPortCompleteRequest(
 /// # Safety
 /// `extension` must be the miniport's.
 pub unsafe extern "win64" fn StorPortBusy(extension: Pvoid, requests: u32) -> Boolean {
-    request::set_busy(Adapter::of(extension), requests).into()
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    unsafe { request::set_busy(Adapter::of(extension), requests).into() }
 }
 
 /// `StorPortReady`: ends what `StorPortBusy` began. IRQL ≤ DIRQL.
@@ -136,7 +150,8 @@ pub unsafe extern "win64" fn StorPortBusy(extension: Pvoid, requests: u32) -> Bo
 /// # Safety
 /// `extension` must be the miniport's.
 pub unsafe extern "win64" fn StorPortReady(extension: Pvoid) -> Boolean {
-    request::set_busy(Adapter::of(extension), 0).into()
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    unsafe { request::set_busy(Adapter::of(extension), 0).into() }
 }
 
 /// `StorPortPauseDevice`: no new requests to a unit for `timeout` seconds. IRQL ≤ DIRQL.
@@ -150,7 +165,10 @@ pub unsafe extern "win64" fn StorPortPauseDevice(
     lun: u8,
     timeout: u32,
 ) -> Boolean {
-    request::set_paused(Adapter::of(extension), [path, target, lun], timeout.max(1));
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    unsafe {
+        request::set_paused(Adapter::of(extension), [path, target, lun], timeout.max(1));
+    }
     TRUE
 }
 
@@ -164,7 +182,10 @@ pub unsafe extern "win64" fn StorPortResumeDevice(
     target: u8,
     lun: u8,
 ) -> Boolean {
-    request::set_paused(Adapter::of(extension), [path, target, lun], 0);
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    unsafe {
+        request::set_paused(Adapter::of(extension), [path, target, lun], 0);
+    }
     TRUE
 }
 
@@ -173,7 +194,8 @@ pub unsafe extern "win64" fn StorPortResumeDevice(
 /// # Safety
 /// `message` must be a terminated string.
 pub unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
-    let text = core::ffi::CStr::from_ptr(message.cast());
+    // SAFETY: by this function's contract, `message` is a terminated string.
+    let text = unsafe { core::ffi::CStr::from_ptr(message.cast()) };
     crate::log!("storport: miniport: {}", text.to_str().unwrap_or("?"));
 }
 
@@ -201,5 +223,6 @@ pub unsafe extern "win64" fn StorPortGetDeviceBase(
     if in_io_space != FALSE {
         return address as Pvoid;
     }
-    crate::mm::MmMapIoSpace(address, bytes as usize, MM_NON_CACHED)
+    // SAFETY: by this function's contract, the range is the adapter's.
+    unsafe { crate::mm::MmMapIoSpace(address, bytes as usize, MM_NON_CACHED) }
 }

@@ -113,7 +113,10 @@ impl Requests {
 /// # Safety
 /// `adapter` must stay where it is.
 pub unsafe fn init(adapter: *mut Adapter) {
-    ke::KeInitializeDpc(&raw mut (*adapter).requests.dpc, Some(complete_done), adapter.cast());
+    // SAFETY: by this function's contract, `adapter` must stay where it is.
+    unsafe {
+        ke::KeInitializeDpc(&raw mut (*adapter).requests.dpc, Some(complete_done), adapter.cast());
+    }
 }
 
 /// Sends a request to the miniport, or lets it wait. IRQL ≤ DISPATCH_LEVEL.
@@ -121,29 +124,33 @@ pub unsafe fn init(adapter: *mut Adapter) {
 /// # Safety
 /// The SRB and its buffers must stay valid until the owner is told.
 pub unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
-    (*srb).srb_status = srb_status::PENDING;
-    let request = Box::new(Request {
-        srb,
-        owner,
-        extension: Vec::new(),
-        list: Vec::new(),
-        data_buffer: (*srb).data_buffer,
-        deadline: 0,
-        tries: BUSY_RETRIES,
-    });
-    let mut queues = (*adapter).requests.queues.lock();
-    if queues.must_wait(&request) {
-        queues.waiting.push_back(request);
-        return;
+    // SAFETY: by this function's contract, the SRB and its buffers must stay valid until the owner is told.
+    unsafe {
+        (*srb).srb_status = srb_status::PENDING;
+        let request = Box::new(Request {
+            srb,
+            owner,
+            extension: Vec::new(),
+            list: Vec::new(),
+            data_buffer: (*srb).data_buffer,
+            deadline: 0,
+            tries: BUSY_RETRIES,
+        });
+        let mut queues = (*adapter).requests.queues.lock();
+        if queues.must_wait(&request) {
+            queues.waiting.push_back(request);
+            return;
+        }
+        drop(queues);
+        start(adapter, request);
     }
-    drop(queues);
-    start(adapter, request);
 }
 
 impl Queues {
     /// Returns true if a request must wait for others or for its unit.
     unsafe fn must_wait(&self, request: &Request) -> bool {
-        let address = request.address();
+        // SAFETY: the request's SRB is its sender's and stays until the request is completed.
+        let address = unsafe { request.address() };
         let depth = self.depths.get(&address).copied().unwrap_or(DEFAULT_DEPTH);
         let outstanding = self.outstanding.get(&address).copied().unwrap_or(0);
         let paused = self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time());
@@ -153,46 +160,49 @@ impl Queues {
 
 /// Brings a request to the miniport: `HwBuildIo`, then `HwStartIo`.
 unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
-    prepare(&*adapter, &mut request);
-    let srb = request.srb;
-    (*srb).srb_status = srb_status::PENDING;
-    let seconds = u64::from((*srb).time_out_value.max(1));
-    request.deadline = ke::clock::interrupt_time() + seconds * 10_000_000;
-    let taken = {
-        let mut queues = (*adapter).requests.queues.lock();
-        let outstanding = queues.outstanding.entry(request.address()).or_default();
-        *outstanding += 1;
-        DEEPEST.fetch_max(*outstanding, Ordering::Relaxed);
-        queues.active.insert(srb as usize, request)
-    };
-    if taken.is_some() {
-        violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=sent-while-active"));
-    }
-    let this = &*adapter;
-    let extension = this.extension();
-    let old = ke::KeRaiseIrqlToDpcLevel();
-    let go_on = match this.miniport.hw.hw_build_io {
-        Some(build) => this.guarded("HwBuildIo", || build(extension, srb)) != FALSE,
-        None => true,
-    };
-    if go_on {
-        if !(*adapter).requests.queues.lock().active.contains_key(&(srb as usize)) {
-            violation(
-                Violation::SrbCompletedTwice,
-                format_args!("srb={srb:p} cause=completed-by-build-and-passed-on"),
-            );
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        prepare(&*adapter, &mut request);
+        let srb = request.srb;
+        (*srb).srb_status = srb_status::PENDING;
+        let seconds = u64::from((*srb).time_out_value.max(1));
+        request.deadline = ke::clock::interrupt_time() + seconds * 10_000_000;
+        let taken = {
+            let mut queues = (*adapter).requests.queues.lock();
+            let outstanding = queues.outstanding.entry(request.address()).or_default();
+            *outstanding += 1;
+            DEEPEST.fetch_max(*outstanding, Ordering::Relaxed);
+            queues.active.insert(srb as usize, request)
+        };
+        if taken.is_some() {
+            violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p} cause=sent-while-active"));
         }
-        // A request that the miniport does not start (FALSE) still belongs to it; the watchdog sees to it.
-        if let Some(start) = this.miniport.hw.hw_start_io {
-            let call = || this.guarded("HwStartIo", || start(extension, srb));
-            if this.is_full_duplex() {
-                with_start_lock(adapter, call);
-            } else {
-                interrupt::synchronized(adapter, call);
+        let this = &*adapter;
+        let extension = this.extension();
+        let old = ke::KeRaiseIrqlToDpcLevel();
+        let go_on = match this.miniport.hw.hw_build_io {
+            Some(build) => this.guarded("HwBuildIo", || build(extension, srb)) != FALSE,
+            None => true,
+        };
+        if go_on {
+            if !(*adapter).requests.queues.lock().active.contains_key(&(srb as usize)) {
+                violation(
+                    Violation::SrbCompletedTwice,
+                    format_args!("srb={srb:p} cause=completed-by-build-and-passed-on"),
+                );
+            }
+            // A request that the miniport does not start (FALSE) still belongs to it; the watchdog sees to it.
+            if let Some(start) = this.miniport.hw.hw_start_io {
+                let call = || this.guarded("HwStartIo", || start(extension, srb));
+                if this.is_full_duplex() {
+                    with_start_lock(adapter, call);
+                } else {
+                    interrupt::synchronized(adapter, call);
+                }
             }
         }
+        ke::KeLowerIrql(old);
     }
-    ke::KeLowerIrql(old);
 }
 
 /// Calls `routine` with the StartIo lock held, at DISPATCH_LEVEL. IRQL ≤ DISPATCH_LEVEL.
@@ -200,30 +210,37 @@ unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
 /// # Safety
 /// `adapter` must be valid and the lock not held.
 pub unsafe fn with_start_lock<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
-    let old = ke::KeAcquireSpinLockRaiseToDpc(&raw mut (*adapter).start_lock);
-    let result = routine();
-    ke::KeReleaseSpinLock(&raw mut (*adapter).start_lock, old);
-    result
+    // SAFETY: by this function's contract, `adapter` is valid and the lock not held.
+    unsafe {
+        let old = ke::KeAcquireSpinLockRaiseToDpc(&raw mut (*adapter).start_lock);
+        let result = routine();
+        ke::KeReleaseSpinLock(&raw mut (*adapter).start_lock, old);
+        result
+    }
 }
 
 /// Gives the SRB its extension, scatter-gather list and mapped buffer.
 unsafe fn prepare(adapter: &Adapter, request: &mut Request) {
-    let srb = &mut *request.srb;
-    let bytes = adapter.configuration.srb_extension_size.max(adapter.miniport.hw.srb_extension_size) as usize;
-    request.extension = vec![EXTENSION_PATTERN; bytes.div_ceil(16)];
-    srb.srb_extension = match bytes {
-        0 => null_mut(),
-        _ => request.extension.as_mut_ptr().cast(),
-    };
-    srb.data_buffer = request.data_buffer;
-    if srb.direction() == Direction::None || srb.data_transfer_length == 0 || srb.data_buffer.is_null() {
-        return;
+    // SAFETY: the request's SRB is its sender's and stays until the request is completed.
+    unsafe {
+        let srb = &mut *request.srb;
+        let bytes =
+            adapter.configuration.srb_extension_size.max(adapter.miniport.hw.srb_extension_size) as usize;
+        request.extension = vec![EXTENSION_PATTERN; bytes.div_ceil(16)];
+        srb.srb_extension = match bytes {
+            0 => null_mut(),
+            _ => request.extension.as_mut_ptr().cast(),
+        };
+        srb.data_buffer = request.data_buffer;
+        if srb.direction() == Direction::None || srb.data_transfer_length == 0 || srb.data_buffer.is_null() {
+            return;
+        }
+        let address = request.system_address();
+        request.list = scatter_gather_list(address as usize, srb.data_transfer_length as usize);
+        // The class driver's own terms, which are a user's for a user's buffer, or nothing: both are documented.
+        let unmapped = if NEXT_UNMAPPED.fetch_xor(true, Ordering::Relaxed) { null_mut() } else { NOT_MAPPED };
+        srb.data_buffer = if is_mapped(adapter, srb) { address } else { unmapped };
     }
-    let address = request.system_address();
-    request.list = scatter_gather_list(address as usize, srb.data_transfer_length as usize);
-    // The class driver's own terms, which are a user's for a user's buffer, or nothing: both are documented.
-    let unmapped = if NEXT_UNMAPPED.fetch_xor(true, Ordering::Relaxed) { null_mut() } else { NOT_MAPPED };
-    srb.data_buffer = if is_mapped(adapter, srb) { address } else { unmapped };
 }
 
 /// Chooses between the two values of the address of the next buffer that is not mapped.
@@ -245,22 +262,26 @@ fn is_mapped(adapter: &Adapter, srb: &Srb) -> bool {
 impl Request {
     /// Returns path, target and unit.
     unsafe fn address(&self) -> [u8; 3] {
-        [(*self.srb).path_id, (*self.srb).target_id, (*self.srb).lun]
+        // SAFETY: the request's SRB is its sender's and stays until the request is completed.
+        unsafe { [(*self.srb).path_id, (*self.srb).target_id, (*self.srb).lun] }
     }
 
     /// Returns the system address of the data. With an IRP that has an MDL, the SRB's data buffer is an
     /// address in the MDL's own terms.
     unsafe fn system_address(&self) -> *mut u8 {
-        let mdl = match self.owner {
-            Owner::Irp(irp) => (*irp).mdl_address,
-            Owner::Scan(_) => null_mut(),
-        };
-        if mdl.is_null() {
-            return self.data_buffer;
+        // SAFETY: the sender's IRP and its MDL stay until the request is completed.
+        unsafe {
+            let mdl = match self.owner {
+                Owner::Irp(irp) => (*irp).mdl_address,
+                Owner::Scan(_) => null_mut(),
+            };
+            if mdl.is_null() {
+                return self.data_buffer;
+            }
+            let virtual_address = (*mdl).start_va as usize + (*mdl).byte_offset as usize;
+            let offset = self.data_buffer as usize - virtual_address;
+            request_packet::system_address(mdl).add(offset)
         }
-        let virtual_address = (*mdl).start_va as usize + (*mdl).byte_offset as usize;
-        let offset = self.data_buffer as usize - virtual_address;
-        request_packet::system_address(mdl).add(offset)
     }
 }
 
@@ -270,13 +291,16 @@ unsafe fn scatter_gather_list(address: usize, length: usize) -> Vec<usize> {
     let bytes = size_of::<ScatterGatherHeader>() + pieces.len() * size_of::<ScatterGatherElement>();
     let mut list = vec![0usize; bytes / size_of::<usize>()];
     let header: *mut ScatterGatherHeader = list.as_mut_ptr().cast();
-    header.write(ScatterGatherHeader { number_of_elements: pieces.len() as u32, reserved: 0 });
-    for (n, piece) in pieces.iter().enumerate() {
-        header.add(1).cast::<ScatterGatherElement>().add(n).write(ScatterGatherElement {
-            physical_address: piece.address as i64,
-            length: piece.length,
-            reserved: 0,
-        });
+    // SAFETY: `list` has room for a header and as many elements as there are pieces.
+    unsafe {
+        header.write(ScatterGatherHeader { number_of_elements: pieces.len() as u32, reserved: 0 });
+        for (n, piece) in pieces.iter().enumerate() {
+            header.add(1).cast::<ScatterGatherElement>().add(n).write(ScatterGatherElement {
+                physical_address: piece.address as i64,
+                length: piece.length,
+                reserved: 0,
+            });
+        }
     }
     list
 }
@@ -286,7 +310,8 @@ unsafe fn scatter_gather_list(address: usize, length: usize) -> Vec<usize> {
 /// # Safety
 /// `extension` must be the miniport's.
 pub unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb: *mut Srb) -> Pvoid {
-    let queues = Adapter::of(extension).requests.queues.lock();
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    let queues = unsafe { Adapter::of(extension).requests.queues.lock() };
     match queues.active.get(&(srb as usize)) {
         Some(request) if !request.list.is_empty() => request.list.as_ptr().cast_mut().cast(),
         Some(_) => null_mut(),
@@ -303,7 +328,8 @@ pub unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb:
 /// `adapter` must be valid.
 pub unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8> {
     let queues = adapter.requests.queues.lock();
-    queues.active.get(&(srb as usize)).filter(|r| !r.list.is_empty()).map(|r| r.system_address())
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe { queues.active.get(&(srb as usize)).filter(|r| !r.list.is_empty()).map(|r| r.system_address()) }
 }
 
 /// Returns the MDL of an active SRB, for `StorPortGetOriginalMdl`; null if its sender gave none.
@@ -311,9 +337,12 @@ pub unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8
 /// # Safety
 /// As [`system_address`].
 pub unsafe fn original_mdl(adapter: &Adapter, srb: *mut Srb) -> *mut Mdl {
-    match adapter.requests.queues.lock().active.get(&(srb as usize)).map(|r| &r.owner) {
-        Some(Owner::Irp(irp)) => (**irp).mdl_address,
-        _ => null_mut(),
+    // SAFETY: the caller keeps the contract of [`system_address`].
+    unsafe {
+        match adapter.requests.queues.lock().active.get(&(srb as usize)).map(|r| &r.owner) {
+            Some(Owner::Irp(irp)) => (**irp).mdl_address,
+            _ => null_mut(),
+        }
     }
 }
 
@@ -351,7 +380,10 @@ pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
     if !(1..=255).contains(&depth) {
         return FALSE;
     }
-    Adapter::of(extension).requests.queues.lock().depths.insert([path, target, lun], depth);
+    // SAFETY: by this function's contract, `extension` is the miniport's.
+    unsafe {
+        Adapter::of(extension).requests.queues.lock().depths.insert([path, target, lun], depth);
+    }
     TRUE
 }
 
@@ -361,32 +393,35 @@ pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
 /// `adapter` must be valid.
 pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
     COMPLETED[ke::processor::number()].fetch_add(1, Ordering::Relaxed);
-    let mut queues = (*adapter).requests.queues.lock();
-    let Some(mut request) = queues.active.remove(&(srb as usize)) else {
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let mut queues = (*adapter).requests.queues.lock();
+        let Some(mut request) = queues.active.remove(&(srb as usize)) else {
+            drop(queues);
+            violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p}"))
+        };
+        let found = (*srb).status();
+        if !is_final(found) {
+            drop(queues);
+            violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} status={found:#x}"));
+        }
+        let address = request.address();
+        if let Some(outstanding) = queues.outstanding.get_mut(&address) {
+            *outstanding = outstanding.saturating_sub(1);
+        }
+        queues.busy = queues.busy.saturating_sub(1);
+        if found == srb_status::BUSY && request.tries > 0 {
+            // The class driver does not hear of it: the unit is paused, and gets the request again.
+            request.tries -= 1;
+            BUSY.fetch_add(1, Ordering::Relaxed);
+            queues.paused.insert(address, ke::clock::interrupt_time() + BUSY_PAUSE);
+            queues.waiting.push_front(request);
+        } else {
+            queues.done.push_back(request);
+        }
         drop(queues);
-        violation(Violation::SrbCompletedTwice, format_args!("srb={srb:p}"))
-    };
-    let found = (*srb).status();
-    if !is_final(found) {
-        drop(queues);
-        violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} status={found:#x}"));
+        ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
     }
-    let address = request.address();
-    if let Some(outstanding) = queues.outstanding.get_mut(&address) {
-        *outstanding = outstanding.saturating_sub(1);
-    }
-    queues.busy = queues.busy.saturating_sub(1);
-    if found == srb_status::BUSY && request.tries > 0 {
-        // The class driver does not hear of it: the unit is paused, and gets the request again.
-        request.tries -= 1;
-        BUSY.fetch_add(1, Ordering::Relaxed);
-        queues.paused.insert(address, ke::clock::interrupt_time() + BUSY_PAUSE);
-        queues.waiting.push_front(request);
-    } else {
-        queues.done.push_back(request);
-    }
-    drop(queues);
-    ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
 }
 
 /// Returns true if a miniport may complete an SRB with this status.
@@ -407,18 +442,21 @@ fn is_final(found: u8) -> bool {
 /// `adapter` must be valid.
 pub unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8, found: u8) {
     let matches = |wanted: u8, is: u8| wanted == 0xFF || wanted == is;
-    let here: Vec<usize> = {
-        let queues = (*adapter).requests.queues.lock();
-        let srbs = queues.active.keys().copied();
-        srbs.filter(|&srb| {
-            let srb = &*(srb as *const Srb);
-            matches(path, srb.path_id) && matches(target, srb.target_id) && matches(lun, srb.lun)
-        })
-        .collect()
-    };
-    for srb in here {
-        (*(srb as *mut Srb)).srb_status = found;
-        completed(adapter, srb as *mut Srb);
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let here: Vec<usize> = {
+            let queues = (*adapter).requests.queues.lock();
+            let srbs = queues.active.keys().copied();
+            srbs.filter(|&srb| {
+                let srb = &*(srb as *const Srb);
+                matches(path, srb.path_id) && matches(target, srb.target_id) && matches(lun, srb.lun)
+            })
+            .collect()
+        };
+        for srb in here {
+            (*(srb as *mut Srb)).srb_status = found;
+            completed(adapter, srb as *mut Srb);
+        }
     }
 }
 
@@ -427,36 +465,45 @@ pub unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8,
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn bus_changed(adapter: *mut Adapter) {
-    (*adapter).requests.queues.lock().changed = true;
-    ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        (*adapter).requests.queues.lock().changed = true;
+        ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+    }
 }
 
 /// Tells the owners of done requests, starts those that waited for them, and has PnP look for units, in a
 /// DPC.
 unsafe extern "win64" fn complete_done(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
     let adapter = context.cast::<Adapter>();
-    loop {
-        let Some(request) = (*adapter).requests.queues.lock().done.pop_front() else { break };
-        finish(*request);
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        loop {
+            let Some(request) = (*adapter).requests.queues.lock().done.pop_front() else { break };
+            finish(*request);
+        }
+        if core::mem::take(&mut (*adapter).requests.queues.lock().changed) {
+            io::IoInvalidateDeviceRelations((*adapter).pdo, BUS_RELATIONS);
+        }
+        resume(adapter);
     }
-    if core::mem::take(&mut (*adapter).requests.queues.lock().changed) {
-        io::IoInvalidateDeviceRelations((*adapter).pdo, BUS_RELATIONS);
-    }
-    resume(adapter);
 }
 
 /// Tells the owner of one request.
 unsafe fn finish(request: Request) {
-    let srb = &mut *request.srb;
-    srb.data_buffer = request.data_buffer;
-    srb.srb_extension = null_mut();
-    match request.owner {
-        Owner::Scan(event) => {
-            ke::KeSetEvent(event, 0, FALSE);
-        }
-        Owner::Irp(irp) => {
-            (*irp).io_status = IoStatusBlock::new(srb.nt_status(), srb.data_transfer_length as usize);
-            io::IofCompleteRequest(irp, 1);
+    // SAFETY: the request has left the miniport; SRB, IRP and event are its owner's, which waits for them.
+    unsafe {
+        let srb = &mut *request.srb;
+        srb.data_buffer = request.data_buffer;
+        srb.srb_extension = null_mut();
+        match request.owner {
+            Owner::Scan(event) => {
+                ke::KeSetEvent(event, 0, FALSE);
+            }
+            Owner::Irp(irp) => {
+                (*irp).io_status = IoStatusBlock::new(srb.nt_status(), srb.data_transfer_length as usize);
+                io::IofCompleteRequest(irp, 1);
+            }
         }
     }
 }
@@ -466,12 +513,17 @@ unsafe fn finish(request: Request) {
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn resume(adapter: *mut Adapter) {
-    loop {
-        let mut queues = (*adapter).requests.queues.lock();
-        let Some(at) = queues.waiting.iter().position(|request| !queues.must_wait(request)) else { break };
-        let request = queues.waiting.remove(at);
-        drop(queues);
-        request.into_iter().for_each(|request| start(adapter, request));
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        loop {
+            let mut queues = (*adapter).requests.queues.lock();
+            let Some(at) = queues.waiting.iter().position(|request| !queues.must_wait(request)) else {
+                break;
+            };
+            let request = queues.waiting.remove(at);
+            drop(queues);
+            request.into_iter().for_each(|request| start(adapter, request));
+        }
     }
 }
 
@@ -480,15 +532,18 @@ pub unsafe fn resume(adapter: *mut Adapter) {
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
-    let mut queues = (*adapter).requests.queues.lock();
-    let active = queues.active.len() as u32;
-    queues.busy = requests.min(active);
-    let waiting = queues.busy == 0 && !queues.waiting.is_empty();
-    drop(queues);
-    if waiting {
-        ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let mut queues = (*adapter).requests.queues.lock();
+        let active = queues.active.len() as u32;
+        queues.busy = requests.min(active);
+        let waiting = queues.busy == 0 && !queues.waiting.is_empty();
+        drop(queues);
+        if waiting {
+            ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+        }
+        requests == 0 || active != 0
     }
-    requests == 0 || active != 0
 }
 
 /// Pauses a unit for `seconds`, or resumes it with 0.
@@ -496,13 +551,16 @@ pub unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) {
-    let mut queues = (*adapter).requests.queues.lock();
-    match seconds {
-        0 => queues.paused.remove(&address),
-        _ => queues.paused.insert(address, ke::clock::interrupt_time() + u64::from(seconds) * 10_000_000),
-    };
-    drop(queues);
-    ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let mut queues = (*adapter).requests.queues.lock();
+        match seconds {
+            0 => queues.paused.remove(&address),
+            _ => queues.paused.insert(address, ke::clock::interrupt_time() + u64::from(seconds) * 10_000_000),
+        };
+        drop(queues);
+        ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
+    }
 }
 
 /// Returns the number of requests that the miniport has.
@@ -529,21 +587,24 @@ pub fn assert_none(adapter: &Adapter) {
 /// `adapter` must be valid.
 pub unsafe fn watch(adapter: *mut Adapter) {
     let now = ke::clock::interrupt_time();
-    let late = {
-        let queues = (*adapter).requests.queues.lock();
-        queues.active.values().map(|r| (r.deadline, r.srb)).min()
-    };
-    if let Some((deadline, srb)) = late {
-        if now > deadline + LOST {
-            violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} after=reset"));
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let late = {
+            let queues = (*adapter).requests.queues.lock();
+            queues.active.values().map(|r| (r.deadline, r.srb)).min()
+        };
+        if let Some((deadline, srb)) = late {
+            if now > deadline + LOST {
+                violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} after=reset"));
+            }
+            if now > deadline {
+                let path = (*srb).path_id;
+                crate::log!("storport: request {srb:p} timed out, resetting bus {path}");
+                reset_bus(adapter, path);
+            }
         }
-        if now > deadline {
-            let path = (*srb).path_id;
-            crate::log!("storport: request {srb:p} timed out, resetting bus {path}");
-            reset_bus(adapter, path);
-        }
+        resume(adapter);
     }
-    resume(adapter);
 }
 
 /// Calls `HwResetBus`. IRQL ≤ DISPATCH_LEVEL.
@@ -551,9 +612,12 @@ pub unsafe fn watch(adapter: *mut Adapter) {
 /// # Safety
 /// `adapter` must be valid.
 pub unsafe fn reset_bus(adapter: *mut Adapter, path: u8) {
-    let this = &*adapter;
-    if let Some(reset) = this.miniport.hw.hw_reset_bus {
-        let extension = this.extension();
-        with_start_lock(adapter, || this.guarded("HwResetBus", || reset(extension, path.into())));
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        let this = &*adapter;
+        if let Some(reset) = this.miniport.hw.hw_reset_bus {
+            let extension = this.extension();
+            with_start_lock(adapter, || this.guarded("HwResetBus", || reset(extension, path.into())));
+        }
     }
 }

@@ -25,17 +25,20 @@ const UNIT_SERIAL_NUMBER: u8 = 0x80;
 /// # Safety
 /// `adapter` must be started.
 pub unsafe fn scan(adapter: *mut Adapter) {
-    let configuration = (*adapter).configuration;
-    let mut found = Vec::new();
-    for path in 0..configuration.number_of_buses.min(8) {
-        let initiator = configuration.initiator_bus_id[usize::from(path)];
-        for target in
-            (0..configuration.maximum_number_of_targets).filter(|&t| i16::from(t) != i16::from(initiator))
-        {
-            scan_target(adapter, path, target, &mut found);
+    // SAFETY: by this function's contract, `adapter` is started.
+    unsafe {
+        let configuration = (*adapter).configuration;
+        let mut found = Vec::new();
+        for path in 0..configuration.number_of_buses.min(8) {
+            let initiator = configuration.initiator_bus_id[usize::from(path)];
+            for target in
+                (0..configuration.maximum_number_of_targets).filter(|&t| i16::from(t) != i16::from(initiator))
+            {
+                scan_target(adapter, path, target, &mut found);
+            }
         }
+        unit::update(adapter, found);
     }
-    unit::update(adapter, found);
 }
 
 /// Adds the units of one target.
@@ -46,14 +49,17 @@ unsafe fn scan_target(
     found: &mut Vec<(Address, Inquiry, Vec<u8>)>,
 ) {
     let at = |lun| Address { path, target, lun };
-    let Some(first) = query(adapter, at(0)) else { return };
-    let limit = (*adapter).configuration.maximum_number_of_logical_units.max(1);
-    let mut luns = report_luns(adapter, at(0));
-    luns.retain(|&lun| lun != 0 && lun < limit);
-    let others = luns.into_iter().filter_map(|lun| Some((at(lun), query(adapter, at(lun))?)));
-    for (address, data) in [(at(0), first)].into_iter().chain(others) {
-        if data.device_type().is_some() {
-            found.push((address, data, serial(adapter, address)));
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        let Some(first) = query(adapter, at(0)) else { return };
+        let limit = (*adapter).configuration.maximum_number_of_logical_units.max(1);
+        let mut luns = report_luns(adapter, at(0));
+        luns.retain(|&lun| lun != 0 && lun < limit);
+        let others = luns.into_iter().filter_map(|lun| Some((at(lun), query(adapter, at(lun))?)));
+        for (address, data) in [(at(0), first)].into_iter().chain(others) {
+            if data.device_type().is_some() {
+                found.push((address, data, serial(adapter, address)));
+            }
         }
     }
 }
@@ -61,7 +67,8 @@ unsafe fn scan_target(
 /// Sends INQUIRY; `None` if nothing answers.
 unsafe fn query(adapter: *mut Adapter, address: Address) -> Option<Inquiry> {
     let mut data = [0; inquiry::LENGTH];
-    let length = command(adapter, address, &cdb::inquiry(None, data.len() as u16), &mut data)?;
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    let length = unsafe { command(adapter, address, &cdb::inquiry(None, data.len() as u16), &mut data)? };
     (length >= 5).then_some(Inquiry(data))
 }
 
@@ -69,19 +76,24 @@ unsafe fn query(adapter: *mut Adapter, address: Address) -> Option<Inquiry> {
 unsafe fn serial(adapter: *mut Adapter, address: Address) -> Vec<u8> {
     let mut page = [0; SERIAL_PAGE];
     let cdb = cdb::inquiry(Some(UNIT_SERIAL_NUMBER), page.len() as u16);
-    match command(adapter, address, &cdb, &mut page) {
-        Some(length) if length >= 4 && page[1] == UNIT_SERIAL_NUMBER => {
-            let end = (4 + usize::from(page[3])).min(length);
-            page[4..end.max(4)].to_vec()
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        match command(adapter, address, &cdb, &mut page) {
+            Some(length) if length >= 4 && page[1] == UNIT_SERIAL_NUMBER => {
+                let end = (4 + usize::from(page[3])).min(length);
+                page[4..end.max(4)].to_vec()
+            }
+            _ => Vec::new(),
         }
-        _ => Vec::new(),
     }
 }
 
 /// Returns the units of a target with numbers below 256.
 unsafe fn report_luns(adapter: *mut Adapter, address: Address) -> Vec<u8> {
     let mut list = [0; LUN_LIST];
-    let Some(length) = command(adapter, address, &cdb::report_luns(LUN_LIST as u32), &mut list) else {
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    let Some(length) = (unsafe { command(adapter, address, &cdb::report_luns(LUN_LIST as u32), &mut list) })
+    else {
         return Vec::new();
     };
     let listed = u32::from_be_bytes([list[0], list[1], list[2], list[3]]) as usize;
@@ -96,13 +108,16 @@ unsafe fn command(adapter: *mut Adapter, address: Address, cdb: &[u8], data: &mu
     let mut srb = Srb::execute(cdb, Direction::In, data.as_mut_ptr(), length, TIMEOUT, &mut sense);
     (srb.path_id, srb.target_id, srb.lun) = (address.path, address.target, address.lun);
     let srb = &raw mut srb;
-    irp::with_event(|event| {
-        request::submit(adapter, srb, Owner::Scan(event));
-        irp::wait(event);
-    });
-    let read = (*srb).data_transfer_length as usize;
-    match (*srb).status() {
-        srb_status::SUCCESS | srb_status::DATA_OVERRUN => Some(read.min(data.len())),
-        _ => None,
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        irp::with_event(|event| {
+            request::submit(adapter, srb, Owner::Scan(event));
+            irp::wait(event);
+        });
+        let read = (*srb).data_transfer_length as usize;
+        match (*srb).status() {
+            srb_status::SUCCESS | srb_status::DATA_OVERRUN => Some(read.min(data.len())),
+            _ => None,
+        }
     }
 }

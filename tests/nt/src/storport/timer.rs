@@ -31,11 +31,14 @@ const WATCH: i32 = 1000;
 /// # Safety
 /// `adapter` must stay where it is.
 pub unsafe fn init(adapter: *mut Adapter) {
-    let timers = &raw mut (*adapter).timers;
-    ke::KeInitializeTimerEx(&raw mut (*timers).watchdog, 0);
-    ke::KeInitializeTimerEx(&raw mut (*timers).miniport, 0);
-    ke::KeInitializeDpc(&raw mut (*timers).watchdog_dpc, Some(watch), adapter.cast());
-    ke::KeInitializeDpc(&raw mut (*timers).miniport_dpc, Some(call_miniport), adapter.cast());
+    // SAFETY: by this function's contract, `adapter` must stay where it is.
+    unsafe {
+        let timers = &raw mut (*adapter).timers;
+        ke::KeInitializeTimerEx(&raw mut (*timers).watchdog, 0);
+        ke::KeInitializeTimerEx(&raw mut (*timers).miniport, 0);
+        ke::KeInitializeDpc(&raw mut (*timers).watchdog_dpc, Some(watch), adapter.cast());
+        ke::KeInitializeDpc(&raw mut (*timers).miniport_dpc, Some(call_miniport), adapter.cast());
+    }
 }
 
 /// Starts watching.
@@ -43,9 +46,12 @@ pub unsafe fn init(adapter: *mut Adapter) {
 /// # Safety
 /// As [`init`].
 pub unsafe fn start(adapter: *mut Adapter) {
-    let timers = &raw mut (*adapter).timers;
-    let first = -i64::from(WATCH) * 10_000;
-    ke::KeSetTimerEx(&raw mut (*timers).watchdog, first, WATCH, &raw mut (*timers).watchdog_dpc);
+    // SAFETY: the caller keeps the contract of [`init`].
+    unsafe {
+        let timers = &raw mut (*adapter).timers;
+        let first = -i64::from(WATCH) * 10_000;
+        ke::KeSetTimerEx(&raw mut (*timers).watchdog, first, WATCH, &raw mut (*timers).watchdog_dpc);
+    }
 }
 
 /// Stops both timers.
@@ -53,13 +59,16 @@ pub unsafe fn start(adapter: *mut Adapter) {
 /// # Safety
 /// As [`init`].
 pub unsafe fn stop(adapter: *mut Adapter) {
-    let timers = &raw mut (*adapter).timers;
-    for (timer, dpc) in [
-        (&raw mut (*timers).watchdog, &raw mut (*timers).watchdog_dpc),
-        (&raw mut (*timers).miniport, &raw mut (*timers).miniport_dpc),
-    ] {
-        ke::KeCancelTimer(timer);
-        ke::KeRemoveQueueDpc(dpc);
+    // SAFETY: the caller keeps the contract of [`init`].
+    unsafe {
+        let timers = &raw mut (*adapter).timers;
+        for (timer, dpc) in [
+            (&raw mut (*timers).watchdog, &raw mut (*timers).watchdog_dpc),
+            (&raw mut (*timers).miniport, &raw mut (*timers).miniport_dpc),
+        ] {
+            ke::KeCancelTimer(timer);
+            ke::KeRemoveQueueDpc(dpc);
+        }
     }
 }
 
@@ -68,24 +77,33 @@ pub unsafe fn stop(adapter: *mut Adapter) {
 /// # Safety
 /// As [`init`]; `routine` must be the miniport's.
 pub unsafe fn request_call(adapter: *mut Adapter, routine: Option<HwTimer>, microseconds: u32) {
-    let timers = &raw mut (*adapter).timers;
-    ke::KeCancelTimer(&raw mut (*timers).miniport);
-    (*timers).routine = routine;
-    if microseconds != 0 {
-        let due = -i64::from(microseconds) * 10;
-        ke::KeSetTimerEx(&raw mut (*timers).miniport, due, 0, &raw mut (*timers).miniport_dpc);
+    // SAFETY: the caller keeps the contract of [`init`]; `routine` must be the miniport's.
+    unsafe {
+        let timers = &raw mut (*adapter).timers;
+        ke::KeCancelTimer(&raw mut (*timers).miniport);
+        (*timers).routine = routine;
+        if microseconds != 0 {
+            let due = -i64::from(microseconds) * 10;
+            ke::KeSetTimerEx(&raw mut (*timers).miniport, due, 0, &raw mut (*timers).miniport_dpc);
+        }
     }
 }
 
 unsafe extern "win64" fn watch(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
-    request::watch(context.cast());
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        request::watch(context.cast());
+    }
 }
 
 /// Calls the miniport's timer routine with the StartIo lock held.
 unsafe extern "win64" fn call_miniport(_: *mut Kdpc, context: Pvoid, _: Pvoid, _: Pvoid) {
     let adapter = context.cast::<Adapter>();
-    let this = &*adapter;
-    if let Some(routine) = this.timers.routine {
-        request::with_start_lock(adapter, || this.guarded("HwTimer", || routine(this.extension())));
+    // SAFETY: the caller keeps `context` valid for this call.
+    unsafe {
+        let this = &*adapter;
+        if let Some(routine) = this.timers.routine {
+            request::with_start_lock(adapter, || this.guarded("HwTimer", || routine(this.extension())));
+        }
     }
 }

@@ -18,9 +18,12 @@ struct Completion {
 
 impl Completion {
     unsafe fn of(location: *const IoStackLocation) -> Self {
-        Self {
-            routine: (*location).completion_routine.map_or(0, |routine| routine as usize),
-            context: (*location).context as usize,
+        // SAFETY: the caller keeps `location` valid for this call.
+        unsafe {
+            Self {
+                routine: (*location).completion_routine.map_or(0, |routine| routine as usize),
+                context: (*location).context as usize,
+            }
         }
     }
 }
@@ -110,94 +113,101 @@ pub struct Sent {
 /// # Safety
 /// `irp` and `device` are valid.
 pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
-    let location = (*irp).current_stack_location;
-    let number = (*irp).current_location;
-    let driver = driver_of(device);
-    let mut tracker = TRACKER.lock();
-    let id = tracker.next_id;
-    tracker.next_id += 1;
-    let Some(tracked) = tracker.live.get_mut(&(irp as usize)) else {
-        drop(tracker);
-        violation(
-            Violation::IrpCompletedTwice,
-            format_args!("irp={irp:p} cause=sent-after-free to={driver}"),
-        );
-    };
-    let mut broken = None;
-    if tracked.completed {
-        broken = Some((Violation::IrpCompletedTwice, "sent-after-completion"));
-    } else if number < 1 || number > tracked.stack_count {
-        broken = Some((Violation::StackLocationReused, "no-location-left"));
-    } else if (*location).major_function as usize >= IRP_MJ_COUNT {
-        broken = Some((Violation::StackLocationReused, "not-set-up"));
-    } else {
-        let now = Completion::of(location);
-        match tracked.sent_with.get(&number) {
-            // The sender skipped its own location: what its own caller set must stand.
-            Some(&before) if before != now => {
-                broken = Some((Violation::CompletionRoutineOverwritten, "set-after-skip"));
+    // SAFETY: by this function's contract, `irp` and `device` are valid.
+    unsafe {
+        let location = (*irp).current_stack_location;
+        let number = (*irp).current_location;
+        let driver = driver_of(device);
+        let mut tracker = TRACKER.lock();
+        let id = tracker.next_id;
+        tracker.next_id += 1;
+        let Some(tracked) = tracker.live.get_mut(&(irp as usize)) else {
+            drop(tracker);
+            violation(
+                Violation::IrpCompletedTwice,
+                format_args!("irp={irp:p} cause=sent-after-free to={driver}"),
+            );
+        };
+        let mut broken = None;
+        if tracked.completed {
+            broken = Some((Violation::IrpCompletedTwice, "sent-after-completion"));
+        } else if number < 1 || number > tracked.stack_count {
+            broken = Some((Violation::StackLocationReused, "no-location-left"));
+        } else if (*location).major_function as usize >= IRP_MJ_COUNT {
+            broken = Some((Violation::StackLocationReused, "not-set-up"));
+        } else {
+            let now = Completion::of(location);
+            match tracked.sent_with.get(&number) {
+                // The sender skipped its own location: what its own caller set must stand.
+                Some(&before) if before != now => {
+                    broken = Some((Violation::CompletionRoutineOverwritten, "set-after-skip"));
+                }
+                // A location of its own: it must not hold the routine that its caller set in the one above.
+                None if number < tracked.stack_count
+                    && now.routine != 0
+                    && tracked.sent_with.get(&(number + 1)) == Some(&now) =>
+                {
+                    broken = Some((Violation::CompletionRoutineOverwritten, "copied-with-location"));
+                }
+                _ => {}
             }
-            // A location of its own: it must not hold the routine that its caller set in the one above.
-            None if number < tracked.stack_count
-                && now.routine != 0
-                && tracked.sent_with.get(&(number + 1)) == Some(&now) =>
-            {
-                broken = Some((Violation::CompletionRoutineOverwritten, "copied-with-location"));
-            }
-            _ => {}
+            tracked.sent_with.insert(number, now);
         }
-        tracked.sent_with.insert(number, now);
+        let first = !tracked.sent;
+        let owner = tracked.driver;
+        tracked.sent = true;
+        tracked.reached_bottom |= (*(*device).device_object_extension).attached_to.is_null();
+        tracked.calls.push(Call { id, location: number });
+        drop(tracker);
+        if let Some((rule, cause)) = broken {
+            violation(
+                rule,
+                format_args!("irp={irp:p} cause={cause} major={:#x} to={driver}", (*location).major_function),
+            );
+        }
+        // The one that begins with its answer, as a success.
+        let filters = (*location).minor_function == IRP_MN_FILTER_RESOURCE_REQUIREMENTS;
+        let pnp = (*location).major_function == IRP_MJ_PNP && !filters;
+        if first && pnp && (*irp).io_status.status != status::NOT_SUPPORTED {
+            let owner = driver_name(owner);
+            violation(
+                Violation::PnpStatusChanged,
+                format_args!(
+                    "irp={irp:p} minor={:#x} initial={:#x} from={owner}",
+                    (*location).minor_function,
+                    (*irp).io_status.status
+                ),
+            );
+        }
+        if first && (*location).major_function == IRP_MJ_PNP && owner != 0 && is_reserved(location) {
+            let owner = driver_name(owner);
+            violation(
+                Violation::IrpReserved,
+                format_args!("irp={irp:p} minor={:#x} from={owner}", (*location).minor_function),
+            );
+        }
+        Sent { id, irp: irp as usize, location: number }
     }
-    let first = !tracked.sent;
-    let owner = tracked.driver;
-    tracked.sent = true;
-    tracked.reached_bottom |= (*(*device).device_object_extension).attached_to.is_null();
-    tracked.calls.push(Call { id, location: number });
-    drop(tracker);
-    if let Some((rule, cause)) = broken {
-        violation(
-            rule,
-            format_args!("irp={irp:p} cause={cause} major={:#x} to={driver}", (*location).major_function),
-        );
-    }
-    // The one that begins with its answer, as a success.
-    let filters = (*location).minor_function == IRP_MN_FILTER_RESOURCE_REQUIREMENTS;
-    let pnp = (*location).major_function == IRP_MJ_PNP && !filters;
-    if first && pnp && (*irp).io_status.status != status::NOT_SUPPORTED {
-        let owner = driver_name(owner);
-        violation(
-            Violation::PnpStatusChanged,
-            format_args!(
-                "irp={irp:p} minor={:#x} initial={:#x} from={owner}",
-                (*location).minor_function,
-                (*irp).io_status.status
-            ),
-        );
-    }
-    if first && (*location).major_function == IRP_MJ_PNP && owner != 0 && is_reserved(location) {
-        let owner = driver_name(owner);
-        violation(
-            Violation::IrpReserved,
-            format_args!("irp={irp:p} minor={:#x} from={owner}", (*location).minor_function),
-        );
-    }
-    Sent { id, irp: irp as usize, location: number }
 }
 
 /// Returns true if a PnP request is the system's alone to send.
 unsafe fn is_reserved(location: *const IoStackLocation) -> bool {
-    match (*location).minor_function {
-        IRP_MN_QUERY_ID => matches!(
-            (*location).parameters.query_id.id_type,
-            BUS_QUERY_HARDWARE_IDS | BUS_QUERY_COMPATIBLE_IDS
-        ),
-        IRP_MN_QUERY_PNP_DEVICE_STATE | IRP_MN_QUERY_BUS_INFORMATION => true,
-        _ => false,
+    // SAFETY: the caller keeps `location` valid for this call.
+    unsafe {
+        match (*location).minor_function {
+            IRP_MN_QUERY_ID => matches!(
+                (*location).parameters.query_id.id_type,
+                BUS_QUERY_HARDWARE_IDS | BUS_QUERY_COMPATIBLE_IDS
+            ),
+            IRP_MN_QUERY_PNP_DEVICE_STATE | IRP_MN_QUERY_BUS_INFORMATION => true,
+            _ => false,
+        }
     }
 }
 
 unsafe fn driver_of(device: *mut DeviceObject) -> alloc::string::String {
-    crate::io::driver::name_of((*device).driver_object)
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe { crate::io::driver::name_of((*device).driver_object) }
 }
 
 /// Checks that the dispatch routine could return `returned`.
@@ -207,14 +217,17 @@ unsafe fn driver_of(device: *mut DeviceObject) -> alloc::string::String {
 pub unsafe fn returned(sent: Sent, device_driver: &str, routine: usize, returned: NtStatus) {
     let mut tracker = TRACKER.lock();
     let passed = tracker.passed.remove(&sent.id);
-    let marked = match passed {
-        Some(passed) => passed.marked_pending,
-        // Still under way: the IRP cannot go away while the lock is held.
-        None => {
-            let irp = sent.irp as *mut Irp;
-            let location: *mut IoStackLocation =
-                irp.add(1).cast::<IoStackLocation>().add(sent.location as usize - 1);
-            (*location).control & SL_PENDING_RETURNED != 0
+    // SAFETY: by this function's contract, the IRP of `sent` is valid if it is still tracked.
+    let marked = unsafe {
+        match passed {
+            Some(passed) => passed.marked_pending,
+            // Still under way: the IRP cannot go away while the lock is held.
+            None => {
+                let irp = sent.irp as *mut Irp;
+                let location: *mut IoStackLocation =
+                    irp.add(1).cast::<IoStackLocation>().add(sent.location as usize - 1);
+                (*location).control & SL_PENDING_RETURNED != 0
+            }
         }
     };
     // One that passed the IRP on in a location of its own and returns what the lower driver did need not
@@ -261,18 +274,21 @@ pub unsafe fn completing(irp: *mut Irp) {
         let tracker = TRACKER.lock();
         tracker.live.get(&(irp as usize)).map(|tracked| (tracked.completed, tracked.stack_count))
     };
-    let cause = match state {
-        None => "freed",
-        Some((true, _)) => "completed",
-        Some((false, count)) if (*irp).current_location > count + 1 => "no-location",
-        Some(_) if (*irp).io_status.status == status::PENDING => violation(
-            Violation::IrpNeverCompleted,
-            format_args!("irp={irp:p} cause=completed-with-status-pending"),
-        ),
-        Some(_) if !(*irp).cancel_routine.is_null() => {
-            violation(Violation::IrpNeverCompleted, format_args!("irp={irp:p} cause=cancel-routine-left"))
+    // SAFETY: by this function's contract, `irp` was an IRP once.
+    let cause = unsafe {
+        match state {
+            None => "freed",
+            Some((true, _)) => "completed",
+            Some((false, count)) if (*irp).current_location > count + 1 => "no-location",
+            Some(_) if (*irp).io_status.status == status::PENDING => violation(
+                Violation::IrpNeverCompleted,
+                format_args!("irp={irp:p} cause=completed-with-status-pending"),
+            ),
+            Some(_) if !(*irp).cancel_routine.is_null() => {
+                violation(Violation::IrpNeverCompleted, format_args!("irp={irp:p} cause=cancel-routine-left"))
+            }
+            Some(_) => return,
         }
-        Some(_) => return,
     };
     violation(Violation::IrpCompletedTwice, format_args!("irp={irp:p} cause={cause}"));
 }
@@ -286,12 +302,15 @@ pub unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
     let Tracker { live, passed, .. } = &mut *tracker;
     let Some(tracked) = live.get_mut(&(irp as usize)) else { return };
     tracked.sent_with.remove(&number);
-    tracked.calls.retain(|call| {
-        if call.location == number {
-            passed.insert(call.id, Passed { marked_pending, status: (*irp).io_status.status });
-        }
-        call.location != number
-    });
+    // SAFETY: by this function's contract, `irp` is valid.
+    unsafe {
+        tracked.calls.retain(|call| {
+            if call.location == number {
+                passed.insert(call.id, Passed { marked_pending, status: (*irp).io_status.status });
+            }
+            call.location != number
+        });
+    }
 }
 
 /// Checks the location when a completion routine returned and the completion goes on: the pending mark must
@@ -300,11 +319,17 @@ pub unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
 /// # Safety
 /// `irp` is valid and its current location is the one above.
 pub unsafe fn carried(irp: *mut Irp, routine: usize) {
-    if (*irp).pending_returned != FALSE
-        && (*irp).current_location <= (*irp).stack_count
-        && (*(*irp).current_stack_location).control & SL_PENDING_RETURNED == 0
-    {
-        violation(Violation::PendingNotPropagated, format_args!("irp={irp:p} completion={}", Place(routine)));
+    // SAFETY: by this function's contract, `irp` is valid and its current location is the one above.
+    unsafe {
+        if (*irp).pending_returned != FALSE
+            && (*irp).current_location <= (*irp).stack_count
+            && (*(*irp).current_stack_location).control & SL_PENDING_RETURNED == 0
+        {
+            violation(
+                Violation::PendingNotPropagated,
+                format_args!("irp={irp:p} completion={}", Place(routine)),
+            );
+        }
     }
 }
 
