@@ -11,7 +11,7 @@ use crate::guest::at;
 
 /// The host's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// Every boot is emulated, whatever its entry.
     Emulated,
     /// The boot entry chooses.
@@ -22,7 +22,7 @@ pub enum Choice {
 ///
 /// # Errors
 /// What xenstore answers.
-pub fn choose(store: &impl Xs, domain: u32, choice: Choice) -> io::Result<String> {
+pub(crate) fn choose(store: &impl Xs, domain: u32, choice: Choice) -> io::Result<String> {
     let path = format!("/local/domain/{domain}/{}", host::BOOT);
     match choice {
         Choice::Emulated => {

@@ -15,7 +15,7 @@ const SHOWN: usize = 48;
 
 /// A guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Guest {
+pub(crate) struct Guest {
     /// Number of its domain.
     pub domain: u32,
     /// Its name, cleaned.
@@ -30,7 +30,7 @@ pub struct Guest {
 
 /// A guard's state, from the guest's nodes. A node that is missing or makes no sense is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Guard {
+pub(crate) struct Guard {
     /// The suite's version, cleaned.
     pub version: Option<String>,
     /// `emulated` or `pv`.
@@ -59,7 +59,7 @@ pub struct Guard {
 
 /// State of a guest's protection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// From PV disks, guarded.
     Pv,
     /// A PV boot that has not come to its disks yet.
@@ -76,11 +76,11 @@ pub enum Standing {
 
 impl Standing {
     /// Every standing.
-    pub const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Pv, Self::Starting, Self::Withheld, Self::Emulated, Self::Stopped, Self::Silent];
 
     /// Returns the word for it.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Pv => "pv",
             Self::Starting => "starting",
@@ -94,7 +94,7 @@ impl Standing {
 
 /// A monitor's judgement of a guest, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Health {
+pub(crate) enum Health {
     /// The guest boots as its admin asked.
     Good,
     /// PV was asked for and is not to be had, or a disk is there twice.
@@ -108,7 +108,7 @@ impl Guest {
     ///
     /// # Errors
     /// What xenstore answers but `ENOENT`.
-    pub fn read(store: &impl Xs, domain: u32, logs: &Path) -> io::Result<Self> {
+    pub(crate) fn read(store: &impl Xs, domain: u32, logs: &Path) -> io::Result<Self> {
         let root = format!("/local/domain/{domain}");
         let text = |path: &str| read(store, &format!("{root}/{path}"));
         let name = text("name")?.unwrap_or_default();
@@ -122,7 +122,7 @@ impl Guest {
     }
 
     /// Returns the state of its protection.
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         if self.stop.is_some() {
             return Standing::Stopped;
         }
@@ -137,7 +137,7 @@ impl Guest {
     }
 
     /// Returns the reason for its standing.
-    pub fn reason(&self) -> Option<u32> {
+    pub(crate) fn reason(&self) -> Option<u32> {
         match &self.stop {
             Some(stop) => Some(stop.reason),
             None => self.guard.as_ref()?.reason,
@@ -145,12 +145,12 @@ impl Guest {
     }
 
     /// Returns true if the host keeps it from PV disks.
-    pub fn vetoed(&self) -> bool {
+    pub(crate) fn vetoed(&self) -> bool {
         self.boot.as_ref().is_some_and(|word| host::vetoes(word.as_bytes()))
     }
 
     /// Returns a monitor's judgement of it.
-    pub fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         /// Emulated boots that somebody chose.
         const CHOSEN: [Reason; 4] =
             [Reason::NotSelected, Reason::Vetoed, Reason::SafeMode, Reason::HostVetoed];
@@ -194,7 +194,7 @@ impl Guard {
 }
 
 /// Returns the words for a reason's code.
-pub fn words(code: u32) -> String {
+pub(crate) fn words(code: u32) -> String {
     match Reason::from_code(code) {
         Some(reason) => reason.text().to_owned(),
         None => format!("reason {code:#x}, which this version does not know"),
@@ -202,7 +202,7 @@ pub fn words(code: u32) -> String {
 }
 
 /// Returns a reason's code as guests and the log write it: `0x28`.
-pub fn code_of(text: &str) -> Option<u32> {
+pub(crate) fn code_of(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
@@ -210,7 +210,7 @@ pub fn code_of(text: &str) -> Option<u32> {
 ///
 /// # Errors
 /// What xenstore answers.
-pub fn all(store: &impl Xs, logs: &Path) -> io::Result<Vec<Guest>> {
+pub(crate) fn all(store: &impl Xs, logs: &Path) -> io::Result<Vec<Guest>> {
     let mut guests = Vec::new();
     for domain in domains(store)? {
         // One that went meanwhile has no name any more, and a domain always has one.
@@ -225,7 +225,7 @@ pub fn all(store: &impl Xs, logs: &Path) -> io::Result<Vec<Guest>> {
 ///
 /// # Errors
 /// What xenstore answers.
-pub fn domains(store: &impl Xs) -> io::Result<Vec<u32>> {
+pub(crate) fn domains(store: &impl Xs) -> io::Result<Vec<u32>> {
     let names = at("/local/domain", store.directory("/local/domain"))?;
     let mut domains: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
     domains.retain(|&domain| domain != 0);
@@ -237,7 +237,7 @@ pub fn domains(store: &impl Xs) -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// `NotFound`, and what xenstore answers.
-pub fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
+pub(crate) fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
     let domains = domains(store)?;
     if let Some(number) = domain.parse().ok().filter(|number| domains.contains(number)) {
         return Ok(number);
@@ -252,7 +252,7 @@ pub fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
 }
 
 /// Returns the worst of the guests' healths.
-pub fn worst(guests: &[Guest]) -> Health {
+pub(crate) fn worst(guests: &[Guest]) -> Health {
     guests.iter().map(Guest::health).max().unwrap_or(Health::Good)
 }
 
@@ -266,13 +266,13 @@ fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
 }
 
 /// Names the path in an error.
-pub fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
+pub(crate) fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
 /// Returns a text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes
 /// `?`, and what is too long is cut.
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     text.chars().take(SHOWN).map(shown).collect()
 }

@@ -16,7 +16,7 @@ const STOP: &str = "xenguard: stop 0x0058454e ";
 
 /// A stop of the guard's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub(crate) struct Stop {
     /// The code of the reason.
     pub reason: u32,
     /// The PV driver's disks.
@@ -29,7 +29,7 @@ pub struct Stop {
 
 /// Returns the stop in the log of the guest of this name; `None` where there is none, or no log. The
 /// toolstack begins a new log with each domain.
-pub fn stop_of(logs: &Path, name: &str) -> Option<Stop> {
+pub(crate) fn stop_of(logs: &Path, name: &str) -> Option<Stop> {
     // A name is the toolstack's, which has no slash in it; nothing else is opened.
     if name.is_empty() || name.contains('/') || name == ".." {
         return None;

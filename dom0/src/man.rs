@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// Returns the page, as man reads it.
-pub fn page(program: &Command) -> String {
+pub(crate) fn page(program: &Command) -> String {
     let name = program.get_name();
     let mut text = format!(
         ".TH {} 8 \"\" \"Xenguard {}\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.B {}\n.RI [ options ] \" command\"\n",

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::guest::{Guest, Standing, at};
 
 /// Returns the metrics of all guests.
-pub fn text(guests: &[Guest]) -> String {
+pub(crate) fn text(guests: &[Guest]) -> String {
     let mut text = String::new();
     let mut family = |name: &str, help: &str, samples: &dyn Fn(&Guest) -> Vec<(String, u64)>| {
         // Writing to a String does not fail.
@@ -64,7 +64,7 @@ fn escape(value: &str) -> String {
 ///
 /// # Errors
 /// What the file system answers, with the path.
-pub fn replace(file: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(file: &Path, text: &str) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let new = file.with_file_name(name);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::guest::{Guest, Standing, words};
 
 /// Returns a table of guests.
-pub fn table(guests: &[Guest]) -> String {
+pub(crate) fn table(guests: &[Guest]) -> String {
     let head = ["DOMAIN", "NAME", "STATE", "DISKS", "SINCE", "VERSION", "REASON"].map(str::to_owned);
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(guests.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -77,7 +77,7 @@ fn age(since: u64) -> String {
 }
 
 /// Returns everything that is known of a guest.
-pub fn details(guest: &Guest) -> String {
+pub(crate) fn details(guest: &Guest) -> String {
     let mut lines = vec![
         ("domain", guest.domain.to_string()),
         ("name", guest.name.clone()),
@@ -119,13 +119,13 @@ pub fn details(guest: &Guest) -> String {
 }
 
 /// Returns one document of all guests.
-pub fn json(guests: &[Guest]) -> String {
+pub(crate) fn json(guests: &[Guest]) -> String {
     let guests: Vec<Value> = guests.iter().map(value).collect();
     format!("{:#}\n", json!({ "guests": guests }))
 }
 
 /// Returns a guest as JSON.
-pub fn value(guest: &Guest) -> Value {
+pub(crate) fn value(guest: &Guest) -> Value {
     let guard = guest.guard.as_ref().map(|guard| {
         json!({
             "version": guard.version,

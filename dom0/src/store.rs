@@ -9,14 +9,14 @@ use xenstore_rs::Xs;
 
 /// The store.
 #[derive(Default)]
-pub struct Fake {
+pub(crate) struct Fake {
     nodes: RefCell<BTreeMap<String, String>>,
     refused: RefCell<BTreeSet<String>>,
 }
 
 impl Fake {
     /// Returns a store with dom0 and one guest.
-    pub fn with_guest(domain: u32, name: &str, state: &[(&str, &str)]) -> Self {
+    pub(crate) fn with_guest(domain: u32, name: &str, state: &[(&str, &str)]) -> Self {
         let store = Self::default();
         store.set("/local/domain/0/name", "Domain-0");
         store.add_guest(domain, name, state);
@@ -24,7 +24,7 @@ impl Fake {
     }
 
     /// Adds a guest.
-    pub fn add_guest(&self, domain: u32, name: &str, state: &[(&str, &str)]) {
+    pub(crate) fn add_guest(&self, domain: u32, name: &str, state: &[(&str, &str)]) {
         self.set(&format!("/local/domain/{domain}/name"), name);
         for (node, value) in state {
             self.set(&format!("/local/domain/{domain}/data/xenguard/{node}"), value);
@@ -32,12 +32,12 @@ impl Fake {
     }
 
     /// Gives a node a value.
-    pub fn set(&self, path: &str, value: &str) {
+    pub(crate) fn set(&self, path: &str, value: &str) {
         self.nodes.borrow_mut().insert(path.to_owned(), value.to_owned());
     }
 
     /// Refuses every access to a node from now on.
-    pub fn refuse(&self, path: &str) {
+    pub(crate) fn refuse(&self, path: &str) {
         self.refused.borrow_mut().insert(path.to_owned());
     }
 

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// A change of a guest.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// It is there.
     Appeared(Guest),
     /// Something about it is different.
@@ -30,11 +30,11 @@ pub enum Event {
 
 /// The guests as they were last seen.
 #[derive(Default)]
-pub struct Seen(BTreeMap<u32, Guest>);
+pub(crate) struct Seen(BTreeMap<u32, Guest>);
 
 impl Seen {
     /// Returns the changes since the last time.
-    pub fn compare(&mut self, guests: Vec<Guest>) -> Vec<Event> {
+    pub(crate) fn compare(&mut self, guests: Vec<Guest>) -> Vec<Event> {
         let now: BTreeMap<u32, Guest> = guests.into_iter().map(|guest| (guest.domain, guest)).collect();
         let before = std::mem::replace(&mut self.0, now);
         let gone = before.iter().filter(|(domain, _)| !self.0.contains_key(domain));
@@ -82,7 +82,7 @@ impl Event {
 ///
 /// # Errors
 /// What xenstore answers.
-pub fn run(store: &impl Xs, logs: &Path, json: bool, timeout: Option<u64>) -> io::Result<()> {
+pub(crate) fn run(store: &impl Xs, logs: &Path, json: bool, timeout: Option<u64>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watching = follow(store, logs, json);
     runtime.block_on(async {

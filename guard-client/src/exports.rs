@@ -15,12 +15,12 @@ static TEST: Mutex<()> = Mutex::new(());
 static WATCHER: Mutex<Option<(Watcher, usize)>> = Mutex::new(None);
 
 /// Feeds the guard as idefilter does.
-pub fn step(event: Event) {
+pub(crate) fn step(event: Event) {
     let _: Action = GUARD.lock().expect("not poisoned").step(event);
 }
 
 /// Keeps other tests from the exports while the answer lives, and makes the guard anew.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     // A test that failed leaves nothing behind that the next one needs.
     let alone = TEST.lock().unwrap_or_else(PoisonError::into_inner);
     *GUARD.lock().expect("not poisoned") = Guard::new();
@@ -28,14 +28,14 @@ pub fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Runs `test` while the guard says that it is of another version.
-pub fn with_other_version(test: impl FnOnce()) {
+pub(crate) fn with_other_version(test: impl FnOnce()) {
     OTHER_VERSION.store(true, Ordering::SeqCst);
     test();
     OTHER_VERSION.store(false, Ordering::SeqCst);
 }
 
 /// Calls the watcher.
-pub fn raise(signals: Signals) {
+pub(crate) fn raise(signals: Signals) {
     if let Some((watcher, context)) = *WATCHER.lock().expect("not poisoned") {
         // SAFETY: registered with this context and not taken out yet.
         unsafe { watcher(context as *mut c_void, signals) };

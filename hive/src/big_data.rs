@@ -9,7 +9,7 @@ use zerocopy::{
 use crate::{Error, Hive, cell::Cell};
 
 /// Bytes of data in each segment but the last.
-pub const SEGMENT: usize = 16344;
+pub(crate) const SEGMENT: usize = 16344;
 
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -22,7 +22,7 @@ struct Layout {
 const _: () = assert!(size_of::<Layout>() == 8);
 
 /// Returns the `size` bytes that the segments of `cell` hold.
-pub fn read(hive: &Hive<'_>, cell: &Cell<'_>, size: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(hive: &Hive<'_>, cell: &Cell<'_>, size: usize) -> Result<Vec<u8>, Error> {
     let (layout, _) = cell.split::<Layout>("large data")?;
     let count = usize::from(layout.segments.get());
     let list = Cell::read(hive, layout.list.get())?;

@@ -27,17 +27,17 @@ const _: () = assert!(size_of::<Header>() == 32);
 const UNIT: u32 = 4096;
 
 /// Returns the time in the first bin's header, which is that of the hive's last write.
-pub fn first_time(file: &[u8]) -> Option<u64> {
+pub(crate) fn first_time(file: &[u8]) -> Option<u64> {
     let (header, _) = Header::ref_from_prefix(file.get(base_block::SIZE..)?).ok()?;
     Some(header.time.get())
 }
 
 /// The bounds of every bin's cells, as offsets in the file, in order.
 #[derive(Debug)]
-pub struct Bins(Vec<Range<usize>>);
+pub(crate) struct Bins(Vec<Range<usize>>);
 
 impl Bins {
-    pub fn read(file: &[u8], size: u32) -> Result<Bins, Error> {
+    pub(crate) fn read(file: &[u8], size: u32) -> Result<Bins, Error> {
         let end = base_block::SIZE + size as usize;
         if !size.is_multiple_of(UNIT) || size == 0 {
             return Err(Error::number(40, "a size of all bins that is a multiple of 4096", size.into()));
@@ -68,7 +68,7 @@ impl Bins {
     }
 
     /// Returns the bin around an offset in the file.
-    pub fn around(&self, offset: usize) -> Option<&Range<usize>> {
+    pub(crate) fn around(&self, offset: usize) -> Option<&Range<usize>> {
         let next = self.0.partition_point(|bin| bin.start <= offset);
         self.0.get(next.checked_sub(1)?).filter(|bin| bin.contains(&offset))
     }

@@ -6,11 +6,11 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::{Error, Hive, base_block};
 
 /// Stands for "no cell".
-pub const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The content of an allocated cell.
 #[derive(Clone, Copy)]
-pub struct Cell<'a> {
+pub(crate) struct Cell<'a> {
     /// Offset of the content in the file.
     pub at: usize,
     /// The content, which may be longer than what was stored.
@@ -25,7 +25,7 @@ impl fmt::Debug for Cell<'_> {
 
 impl<'a> Cell<'a> {
     /// Returns the cell at `offset` from the end of the base block.
-    pub fn read(hive: &'a Hive<'a>, offset: u32) -> Result<Cell<'a>, Error> {
+    pub(crate) fn read(hive: &'a Hive<'a>, offset: u32) -> Result<Cell<'a>, Error> {
         let start = base_block::SIZE + offset as usize;
         let expected = "an offset of a cell: a multiple of 8 inside a bin";
         let Some(bin) = hive.bins.around(start).filter(|_| start.is_multiple_of(8)) else {
@@ -51,7 +51,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Returns the structure that the content begins with, and what is behind it.
-    pub fn split<T>(&self, expected: &'static str) -> Result<(&'a T, &'a [u8]), Error>
+    pub(crate) fn split<T>(&self, expected: &'static str) -> Result<(&'a T, &'a [u8]), Error>
     where
         T: FromBytes + Immutable + KnownLayout + Unaligned,
     {
@@ -59,12 +59,12 @@ impl<'a> Cell<'a> {
     }
 
     /// Returns the first `length` bytes.
-    pub fn first(&self, length: usize, expected: &'static str) -> Result<&'a [u8], Error> {
+    pub(crate) fn first(&self, length: usize, expected: &'static str) -> Result<&'a [u8], Error> {
         self.content.get(..length).ok_or(Error::end(self.at + self.content.len(), expected))
     }
 
     /// Returns the first `count` elements of a list of `T`.
-    pub fn list<T>(
+    pub(crate) fn list<T>(
         content: &'a [u8],
         at: usize,
         count: usize,

@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 /// Returns a stored name as text; a lone surrogate becomes a replacement character.
-pub fn decode(bytes: &[u8], compressed: bool) -> String {
+pub(crate) fn decode(bytes: &[u8], compressed: bool) -> String {
     if compressed {
         return bytes.iter().map(|&byte| char::from(byte)).collect();
     }
@@ -11,13 +11,13 @@ pub fn decode(bytes: &[u8], compressed: bool) -> String {
 }
 
 /// Returns the text of UTF-16, little endian; an odd last byte is not looked at.
-pub fn utf16(bytes: &[u8]) -> String {
+pub(crate) fn utf16(bytes: &[u8]) -> String {
     let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// Returns true if two names are the same to the registry, which does not tell case apart.
-pub fn same(one: &str, other: &str) -> bool {
+pub(crate) fn same(one: &str, other: &str) -> bool {
     let upper = |name: &str| name.chars().flat_map(char::to_uppercase).collect::<String>();
     one.eq_ignore_ascii_case(other) || (!one.is_ascii() && upper(one) == upper(other))
 }

@@ -29,7 +29,7 @@ struct Hinted {
 const _: () = assert!(size_of::<Hinted>() == 8);
 
 /// Returns the offsets of the key nodes in the list at `offset`, which must be `count`.
-pub fn read(hive: &Hive<'_>, offset: u32, count: u32) -> Result<Vec<u32>, Error> {
+pub(crate) fn read(hive: &Hive<'_>, offset: u32, count: u32) -> Result<Vec<u32>, Error> {
     let mut keys = Vec::new();
     let cell = Cell::read(hive, offset)?;
     let (header, rest) = cell.split::<Header>("a list of subkeys")?;

@@ -14,18 +14,18 @@ const STAMP: &str = ".made-from";
 
 /// A digest under construction.
 #[derive(Default)]
-pub struct Inputs(Sha256);
+pub(crate) struct Inputs(Sha256);
 
 impl Inputs {
     /// Adds a text, such as a version.
-    pub fn text(mut self, text: &str) -> Self {
+    pub(crate) fn text(mut self, text: &str) -> Self {
         self.0.update((text.len() as u64).to_le_bytes());
         self.0.update(text);
         self
     }
 
     /// Adds a file's name and contents.
-    pub fn file(self, path: &Path) -> Result<Self> {
+    pub(crate) fn file(self, path: &Path) -> Result<Self> {
         let contents = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut inputs = self.text(&path.file_name().unwrap_or_default().to_string_lossy());
         inputs.0.update((contents.len() as u64).to_le_bytes());
@@ -34,7 +34,7 @@ impl Inputs {
     }
 
     /// Adds every file in `folder` itself, by name.
-    pub fn folder(mut self, folder: &Path) -> Result<Self> {
+    pub(crate) fn folder(mut self, folder: &Path) -> Result<Self> {
         for path in sorted_entries(folder)? {
             if path.is_file() {
                 self = self.file(&path)?;
@@ -49,7 +49,7 @@ impl Inputs {
 }
 
 /// Returns the entries of `folder`, by name.
-pub fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
@@ -62,7 +62,11 @@ pub fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Those of `make` and of the file system; the old folder is left as it was.
-pub fn make_folder(folder: &Path, inputs: Inputs, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn make_folder(
+    folder: &Path,
+    inputs: Inputs,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let digest = inputs.finish();
     if has_stamp(folder, &digest) {
         return Ok(());
@@ -77,7 +81,7 @@ pub fn make_folder(folder: &Path, inputs: Inputs, make: impl FnOnce(&Path) -> Re
 }
 
 /// Returns true if `folder` was made from these `inputs`.
-pub fn is_made_from(folder: &Path, inputs: Inputs) -> bool {
+pub(crate) fn is_made_from(folder: &Path, inputs: Inputs) -> bool {
     has_stamp(folder, &inputs.finish())
 }
 
@@ -86,7 +90,7 @@ fn has_stamp(folder: &Path, digest: &str) -> bool {
 }
 
 /// Removes `folder` and what is in it, if it is there.
-pub fn remove_folder(folder: &Path) -> Result<()> {
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
@@ -96,7 +100,7 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
 }
 
 /// Copies a built file to where it is used, so that a reader never sees half of it.
-pub fn install(built: &Path, place: &Path) -> Result<()> {
+pub(crate) fn install(built: &Path, place: &Path) -> Result<()> {
     let folder = place.parent().context("a file without a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut partial = PathBuf::from(place);
@@ -107,7 +111,7 @@ pub fn install(built: &Path, place: &Path) -> Result<()> {
 
 /// Makes `link` stand for `original`.
 #[cfg(unix)]
-pub fn link(original: &Path, link: &Path) -> Result<()> {
+pub(crate) fn link(original: &Path, link: &Path) -> Result<()> {
     std::os::unix::fs::symlink(original, link)
         .with_context(|| format!("cannot link {} to {}", link.display(), original.display()))
 }

@@ -17,7 +17,7 @@ const INDEX: &str = "docs/README.md";
 ///
 /// # Errors
 /// Something is named that is not there, or a page of docs/ is missing from the index.
-pub fn check(layout: &Layout) -> Result<()> {
+pub(crate) fn check(layout: &Layout) -> Result<()> {
     let documents = Documents::read(layout.root())?;
     let findings = [documents.findings(), documents.outside(package::PAPERS)].concat();
     if findings.is_empty() { Ok(()) } else { bail!("{}", findings.join("\n")) }

@@ -30,7 +30,7 @@ struct Policy {
 ///
 /// # Errors
 /// A crate breaches it, or it cannot be read.
-pub fn check(layout: &Layout) -> Result<()> {
+pub(crate) fn check(layout: &Layout) -> Result<()> {
     let path = layout.root().join("deny.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let policy = Policy::parse(&text)?;

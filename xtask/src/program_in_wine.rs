@@ -20,7 +20,7 @@ const PV_LINE: &str =
 ///
 /// # Errors
 /// Wine or the program is not there, or something differs from what must be seen.
-pub fn run(layout: &Layout) -> Result<()> {
+pub(crate) fn run(layout: &Layout) -> Result<()> {
     let wine = Wine::new("bootcfg")?;
     let read = |path: std::path::PathBuf| {
         fs::read(&path).with_context(|| format!("cannot read {}; cargo xtask build makes it", path.display()))

@@ -31,7 +31,7 @@ const MOST_ARTICLES: f64 = 0.3;
 ///
 /// # Errors
 /// A rate is above its ceiling, or a source file cannot be read.
-pub fn check(layout: &Layout) -> Result<()> {
+pub(crate) fn check(layout: &Layout) -> Result<()> {
     let mut comments = Comments::default();
     comments.collect(layout.root(), Path::new(""))?;
     println!("{}\n{}", comments.all, comments.functions);

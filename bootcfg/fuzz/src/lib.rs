@@ -4,8 +4,8 @@
 //! - the targets here, for as long as one likes: `cargo +nightly fuzz run --fuzz-dir bootcfg/fuzz boot_ini
 //!   bootcfg/fuzz/corpus/boot_ini bootcfg/fuzz/seeds/boot_ini`, with cargo-fuzz.
 
-pub mod bcd;
-pub mod boot_ini;
-pub mod hive;
-pub mod inf;
-pub mod logs;
+pub(crate) mod bcd;
+pub(crate) mod boot_ini;
+pub(crate) mod hive;
+pub(crate) mod inf;
+pub(crate) mod logs;

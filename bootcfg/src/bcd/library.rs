@@ -20,7 +20,7 @@ const OPEN_WRITE: c_int = 4;
 
 /// A key of an open hive: `hive_node_h`, 0 for none.
 #[derive(Clone, Copy, Debug)]
-pub struct Node(usize);
+pub(crate) struct Node(usize);
 
 /// `hive_set_value`
 #[repr(C)]
@@ -34,7 +34,7 @@ struct SetValue {
 type Handle = *mut c_void;
 
 /// The library's calls.
-pub struct Library {
+pub(crate) struct Library {
     open: Symbol<unsafe extern "C" fn(*const c_char, c_int) -> Handle>,
     close: Symbol<unsafe extern "C" fn(Handle) -> c_int>,
     root: Symbol<unsafe extern "C" fn(Handle) -> usize>,
@@ -51,7 +51,7 @@ pub struct Library {
 impl Library {
     /// # Errors
     /// It is not installed.
-    pub fn load() -> Result<Library> {
+    pub(crate) fn load() -> Result<Library> {
         // SAFETY: loading the library runs no code of it but the C runtime's.
         let Ok(library) = (unsafe { libloading::os::unix::Library::new(FILE) }) else {
             bail_as!(
@@ -83,7 +83,7 @@ impl Library {
     ///
     /// # Errors
     /// It is no hive, or one that libhivex does not read.
-    pub fn open(&self, file: &Path) -> Result<Editor<'_>> {
+    pub(crate) fn open(&self, file: &Path) -> Result<Editor<'_>> {
         let path = CString::new(file.as_os_str().as_bytes())?;
         // SAFETY: the path ends with a NUL and lives until the call returns.
         let handle = unsafe { (self.open)(path.as_ptr(), OPEN_WRITE) };
@@ -95,7 +95,7 @@ impl Library {
 }
 
 /// An open hive. Changes are in memory until it is committed.
-pub struct Editor<'a> {
+pub(crate) struct Editor<'a> {
     library: &'a Library,
     /// From `hivex_open`, and closed only when this is dropped.
     handle: Handle,
@@ -103,7 +103,7 @@ pub struct Editor<'a> {
 
 impl Editor<'_> {
     /// Returns the root key.
-    pub fn root(&self) -> Result<Node> {
+    pub(crate) fn root(&self) -> Result<Node> {
         // SAFETY: the handle is open.
         match unsafe { (self.library.root)(self.handle) } {
             0 => failed("find the root key"),
@@ -112,7 +112,7 @@ impl Editor<'_> {
     }
 
     /// Returns the subkey of this name.
-    pub fn child(&self, parent: Node, name: &str) -> Result<Option<Node>> {
+    pub(crate) fn child(&self, parent: Node, name: &str) -> Result<Option<Node>> {
         let name = CString::new(name)?;
         // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the
         // call returns.
@@ -121,7 +121,7 @@ impl Editor<'_> {
     }
 
     /// Makes a subkey.
-    pub fn add(&self, parent: Node, name: &str) -> Result<Node> {
+    pub(crate) fn add(&self, parent: Node, name: &str) -> Result<Node> {
         let text = CString::new(name)?;
         // SAFETY: the handle is open, the node is of it, and the name ends with a NUL and lives until the
         // call returns.
@@ -132,13 +132,13 @@ impl Editor<'_> {
     }
 
     /// Removes a key with all that is in it.
-    pub fn delete(&self, node: Node) -> Result<()> {
+    pub(crate) fn delete(&self, node: Node) -> Result<()> {
         // SAFETY: the handle is open and the node is of it; the caller has it no more.
         check(unsafe { (self.library.delete)(self.handle, node.0) }, "remove a key")
     }
 
     /// Sets a value.
-    pub fn set(&self, node: Node, name: &str, data_type: u32, data: &[u8]) -> Result<()> {
+    pub(crate) fn set(&self, node: Node, name: &str, data_type: u32, data: &[u8]) -> Result<()> {
         let key = CString::new(name)?;
         let value = SetValue {
             key: key.as_ptr(),
@@ -152,7 +152,7 @@ impl Editor<'_> {
     }
 
     /// Replaces all values of a key: names, types and data.
-    pub fn set_all(&self, node: Node, values: &[(String, u32, Vec<u8>)]) -> Result<()> {
+    pub(crate) fn set_all(&self, node: Node, values: &[(String, u32, Vec<u8>)]) -> Result<()> {
         let names =
             values.iter().map(|(name, ..)| CString::new(name.as_str())).collect::<Result<Vec<_>, _>>()?;
         let mut all = Vec::new();
@@ -167,7 +167,7 @@ impl Editor<'_> {
     }
 
     /// Writes the file.
-    pub fn commit(&self) -> Result<()> {
+    pub(crate) fn commit(&self) -> Result<()> {
         // SAFETY: the handle is open; no name means the file it was opened from.
         check(unsafe { (self.library.commit)(self.handle, std::ptr::null(), 0) }, "write the hive")
     }

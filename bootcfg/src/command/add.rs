@@ -11,7 +11,7 @@ use crate::{
     system::Answer,
 };
 
-pub fn run(session: &mut Session, entry: Option<&Named>, name: Option<&str>) -> Outcome {
+pub(super) fn run(session: &mut Session, entry: Option<&Named>, name: Option<&str>) -> Outcome {
     let place = session.place()?;
     let entry = session.number_of(&place, entry)?;
     of_number(session, entry, name)
@@ -21,7 +21,7 @@ pub fn run(session: &mut Session, entry: Option<&Named>, name: Option<&str>) -> 
 ///
 /// # Errors
 /// Those of [`run`].
-pub fn of_number(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
+pub(super) fn of_number(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
     let place = session.place()?;
     let system = session.system_of(&place, entry);
     session.refuse_hibernated_system(&system)?;
@@ -56,7 +56,7 @@ pub fn of_number(session: &mut Session, entry: Option<usize>, name: Option<&str>
 ///
 /// # Errors
 /// It cannot be made.
-pub fn made(menu: &mut dyn Menu, entry: Option<usize>, name: Option<&str>) -> Result<(usize, bool)> {
+pub(super) fn made(menu: &mut dyn Menu, entry: Option<usize>, name: Option<&str>) -> Result<(usize, bool)> {
     let source = match entry {
         Some(number) => number,
         None => default_number(menu)?,

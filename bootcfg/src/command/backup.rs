@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Outcome;
 use crate::{bail_as, exit::Exit, output::Tone, session::Session};
 
-pub fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
+pub(super) fn run(session: &mut Session, file: Option<&Path>) -> Outcome {
     let place = session.place()?;
     let read = place.read()?;
     // Reading is safe, and so is a copy on another volume.

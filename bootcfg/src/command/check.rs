@@ -7,7 +7,7 @@ use crate::{
     system::Answer,
 };
 
-pub fn run(session: &mut Session) -> Outcome {
+pub(super) fn run(session: &mut Session) -> Outcome {
     let place = session.place()?;
     let read = place.read()?;
     let menu = read.configuration.menu();

@@ -25,7 +25,7 @@ use crate::{
     system::System,
 };
 
-pub fn run(session: &mut Session) -> Outcome {
+pub(super) fn run(session: &mut Session) -> Outcome {
     let Some(root) = session.global.root.clone() else {
         bail_as!(
             Usage,

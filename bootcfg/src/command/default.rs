@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Outcome;
 use crate::{cli::Disks, exit::Exit, menu::Named, session::Session};
 
-pub fn run(session: &mut Session, disks: Disks, entry: Option<&Named>) -> Outcome {
+pub(super) fn run(session: &mut Session, disks: Disks, entry: Option<&Named>) -> Outcome {
     let place = session.place()?;
     let entry = session.number_of(&place, entry)?;
     let system = session.system_of(&place, entry);

@@ -28,7 +28,7 @@ use crate::{
 
 /// The boot entry that is made.
 #[derive(Clone, Copy, Debug)]
-pub enum Which {
+pub(super) enum Which {
     /// None.
     None,
     /// One made from the entry of this number, or from the default one.
@@ -44,7 +44,12 @@ impl Which {
     }
 }
 
-pub fn run(session: &mut Session, package: Option<&Path>, named: Option<&Named>, no_entry: bool) -> Outcome {
+pub(super) fn run(
+    session: &mut Session,
+    package: Option<&Path>,
+    named: Option<&Named>,
+    no_entry: bool,
+) -> Outcome {
     let folder = package.map_or_else(own_folder, |path| Ok(path.to_owned()))?;
     let package = Package::read(&Disk, &folder)?;
     // Found before anything is changed.
@@ -226,7 +231,7 @@ impl Offline {
     ///
     /// # Errors
     /// It has no hive or no folder of drivers, or one of them leads out of the volume.
-    pub fn below(root: &Path, folder: &str) -> Result<Offline> {
+    pub(super) fn below(root: &Path, folder: &str) -> Result<Offline> {
         let Some(hive) = find::file(root, &format!("{folder}/{}", find::HIVE))? else {
             bail_as!(
                 Unusable,
@@ -252,11 +257,11 @@ impl Offline {
     ///
     /// # Errors
     /// It is damaged; the message names the file.
-    pub fn parsed(&self) -> Result<Hive<'_>> {
+    pub(super) fn parsed(&self) -> Result<Hive<'_>> {
         Hive::new(&self.content.content).with_context(|| self.hive.display().to_string())
     }
 
-    pub fn target(&self) -> Target<'_> {
+    pub(super) fn target(&self) -> Target<'_> {
         Target {
             files: &Disk,
             edit: &edit_copy,

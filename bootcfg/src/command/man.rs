@@ -14,7 +14,7 @@ const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 ///
 /// # Errors
 /// None in practice: it is written to memory.
-pub fn page() -> Result<String> {
+pub(super) fn page() -> Result<String> {
     let command = super::visible().about(Arguments::command().get_about().cloned().unwrap_or_default());
     let command = command.long_about(Arguments::command().get_long_about().cloned().unwrap_or_default());
     let mut page = String::from(PREAMBLE);

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Removes all backups but the first one, which is the state before bootcfg, and the last `keep`.
-pub fn run(session: &mut Session, keep: usize) -> Outcome {
+pub(super) fn run(session: &mut Session, keep: usize) -> Outcome {
     let place = session.place()?;
     let system = session.system(&place);
     session.refuse_hibernated(&place)?;

@@ -11,7 +11,7 @@ use crate::{
     session::Session,
 };
 
-pub fn run(session: &mut Session, entry: Option<&Named>, all: bool) -> Outcome {
+pub(super) fn run(session: &mut Session, entry: Option<&Named>, all: bool) -> Outcome {
     let place = session.place()?;
     let entry = session.number_of(&place, entry)?;
     session.refuse_hibernated(&place)?;
@@ -19,7 +19,7 @@ pub fn run(session: &mut Session, entry: Option<&Named>, all: bool) -> Outcome {
 }
 
 /// Removes PV entries; where a folder of Windows is given, its own only.
-pub fn of_windows(
+pub(super) fn of_windows(
     session: &mut Session,
     place: &Place,
     entry: Option<usize>,

@@ -14,7 +14,7 @@ use crate::{
     session::{self, Session},
 };
 
-pub fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Outcome {
+pub(super) fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Outcome {
     let place = session.place()?;
     if list {
         return list_all(session, &place);

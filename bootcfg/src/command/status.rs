@@ -11,7 +11,7 @@ use crate::{
     system::Answer,
 };
 
-pub fn run(session: &mut Session) -> Outcome {
+pub(super) fn run(session: &mut Session) -> Outcome {
     let place = session.place()?;
     let read = place.read()?;
     let menu = read.configuration.menu();
@@ -65,7 +65,7 @@ pub fn run(session: &mut Session) -> Outcome {
 }
 
 /// One entry for a reader: `* 1  emulated  Windows Server 2003`.
-pub fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &Entry) -> String {
     let mark = if entry.default { '*' } else { ' ' };
     let disks = match entry.loads {
         Loads::Windows if entry.pv => "PV",

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Outcome;
 use crate::{exit::Exit, session::Session};
 
-pub fn run(session: &mut Session, seconds: u32) -> Outcome {
+pub(super) fn run(session: &mut Session, seconds: u32) -> Outcome {
     let place = session.place()?;
     session.refuse_hibernated(&place)?;
     let facts = session.change(&place, None, |new| {

@@ -22,7 +22,7 @@ use crate::{
 };
 use std::path::Path;
 
-pub fn run(session: &mut Session) -> Outcome {
+pub(super) fn run(session: &mut Session) -> Outcome {
     session.confirm("Remove the Xenguard drivers and every PV entry?")?;
     // Asked once.
     session.global.yes = true;

@@ -11,7 +11,7 @@ use crate::{
     session::Session,
 };
 
-pub fn run(session: &mut Session) -> Outcome {
+pub(super) fn run(session: &mut Session) -> Outcome {
     let place = session.place()?;
     let read = place.read()?;
     let system = session.system(&place);

@@ -17,7 +17,7 @@ const NTFS_SECURITY: [&str; 2] = ["system.ntfs_acl", "system.ntfs_security"];
 /// The largest extended attribute of Linux (`XATTR_SIZE_MAX`).
 const LARGEST: usize = 64 << 10;
 
-pub fn attributes(path: &Path) -> io::Result<Attributes> {
+pub(super) fn attributes(path: &Path) -> io::Result<Attributes> {
     let metadata = fs::metadata(path)?;
     let dos = match dos_attributes(path) {
         Some(dos) => dos & Attributes::DOS,
@@ -28,7 +28,7 @@ pub fn attributes(path: &Path) -> io::Result<Attributes> {
     Ok(Attributes { dos, unix, security: security(path)? })
 }
 
-pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
+pub(super) fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
     if let Some((mode, owner, group)) = attributes.unix {
         let now = fs::metadata(path)?;
         if (now.uid(), now.gid()) != (owner, group) {
@@ -131,7 +131,7 @@ fn has_boot_sector_of_ntfs(_path: &Path) -> bool {
     false
 }
 
-pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     if let Some(target) = leads_away(path) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -144,17 +144,17 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     fs::canonicalize(path)
 }
 
-pub fn leads_away(path: &Path) -> Option<PathBuf> {
+pub(super) fn leads_away(path: &Path) -> Option<PathBuf> {
     let link = fs::symlink_metadata(path).ok().filter(|metadata| metadata.is_symlink())?;
     let target = fs::canonicalize(path).ok()?;
     (link.dev() != fs::metadata(&target).ok()?.dev()).then_some(target)
 }
 
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-pub fn flush_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn flush_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -196,12 +196,12 @@ mod fat {
     /// `FAT_IOCTL_SET_ATTRIBUTES`: `_IOW('r', 0x11, __u32)`.
     const SET: u32 = opcode::write::<u32>(b'r', 0x11);
 
-    pub fn attributes(file: &File) -> io::Result<u32> {
+    pub(super) fn attributes(file: &File) -> io::Result<u32> {
         // SAFETY: the request writes one u32, and a file system that is not FAT refuses it.
         Ok(unsafe { ioctl(file, Getter::<GET, u32>::new()) }?)
     }
 
-    pub fn set_attributes(file: &File, attributes: u32) -> io::Result<()> {
+    pub(super) fn set_attributes(file: &File, attributes: u32) -> io::Result<()> {
         // SAFETY: the request reads one u32, and a file system that is not FAT refuses it.
         Ok(unsafe { ioctl(file, Setter::<SET, u32>::new(attributes)) }?)
     }

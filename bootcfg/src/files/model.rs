@@ -14,7 +14,7 @@ use std::{
 
 /// Fault at the chosen operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It fails with this error, and what comes after it works.
     Fails(ErrorKind),
     /// Half of it is done where it has halves, and then the machine is off.
@@ -23,7 +23,7 @@ pub enum Fault {
 
 /// A file in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelFile {
+pub(crate) struct ModelFile {
     /// Content that programs read.
     pub content: Vec<u8>,
     /// Its attributes.
@@ -33,17 +33,17 @@ pub struct ModelFile {
 }
 
 /// Returns the security descriptor of a new file, as ntfs-3g gives it: Everyone has full access.
-pub fn everyone() -> Vec<u8> {
+pub(crate) fn everyone() -> Vec<u8> {
     full_access(&[(1, &[0])])
 }
 
 /// Returns the security descriptor of Windows' own files.
-pub fn administrators() -> Vec<u8> {
+pub(crate) fn administrators() -> Vec<u8> {
     full_access(&SYSTEM_AND_ADMINISTRATORS)
 }
 
 /// The names of files and what is behind them.
-pub type Tree = BTreeMap<PathBuf, ModelFile>;
+pub(crate) type Tree = BTreeMap<PathBuf, ModelFile>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -57,31 +57,31 @@ struct State {
 
 /// The file system.
 #[derive(Debug)]
-pub struct Model {
+pub(crate) struct Model {
     state: RefCell<State>,
     fault: Option<(usize, Fault)>,
 }
 
 impl Model {
     /// One that holds `tree`, and fails or stops at the given operation.
-    pub fn new(tree: Tree, fault: Option<(usize, Fault)>) -> Model {
+    pub(crate) fn new(tree: Tree, fault: Option<(usize, Fault)>) -> Model {
         let state = State { possible: vec![tree.clone()], now: tree, ..State::default() };
         Model { state: state.into(), fault }
     }
 
     /// Returns the number of operations that were asked for.
-    pub fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.state.borrow().operations
     }
 
     /// Returns the tree that programs see now.
-    pub fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         self.state.borrow().now.clone()
     }
 
     /// Returns the trees that may be found after a loss of power at this moment; content that was not flushed
     /// may be empty, cut or whole.
-    pub fn after_power_loss(&self) -> Vec<Tree> {
+    pub(crate) fn after_power_loss(&self) -> Vec<Tree> {
         let state = self.state.borrow();
         let mut found = Vec::new();
         for tree in state.possible.iter().chain([&state.now]) {

@@ -5,7 +5,7 @@ use super::{Inf, Line};
 use anyhow::{Context, Result, bail, ensure};
 
 /// `FLG_ADDREG_NOCLOBBER`.
-pub const NO_CLOBBER: u32 = 0x0000_0002;
+pub(super) const NO_CLOBBER: u32 = 0x0000_0002;
 /// `FLG_ADDREG_APPEND`.
 pub const APPEND: u32 = 0x0000_0008;
 /// `FLG_DELREG_MULTI_SZ_DELSTRING`, with its operation and type bits.

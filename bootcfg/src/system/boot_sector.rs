@@ -8,14 +8,14 @@ const BITLOCKER: &[u8; 8] = b"-FVE-FS-";
 
 /// `None` where the device is not known or not readable.
 #[cfg(target_os = "linux")]
-pub fn is_bitlocker(root: &Path) -> Option<bool> {
+pub(crate) fn is_bitlocker(root: &Path) -> Option<bool> {
     of_file(root).map(|sector| &sector[3..11] == BITLOCKER)
 }
 
 /// Reads the boot sector of the device that a file's volume is mounted from; `None` where the device is not
 /// known or not readable.
 #[cfg(target_os = "linux")]
-pub fn of_file(path: &Path) -> Option<[u8; 512]> {
+pub(crate) fn of_file(path: &Path) -> Option<[u8; 512]> {
     use std::{fs, io::Read};
     let mut sector = [0; 512];
     fs::File::open(source_of(path)?).ok()?.read_exact(&mut sector).ok()?;
@@ -24,7 +24,7 @@ pub fn of_file(path: &Path) -> Option<[u8; 512]> {
 
 /// Returns the device, or the image, that a file's volume is mounted from.
 #[cfg(target_os = "linux")]
-pub fn source_of(path: &Path) -> Option<String> {
+pub(crate) fn source_of(path: &Path) -> Option<String> {
     use std::{fs, os::unix::fs::MetadataExt};
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let number = fs::metadata(path).ok()?.dev();

@@ -261,7 +261,7 @@ impl Registry {
 ///
 /// # Errors
 /// It is no SYSTEM hive, or the set that it names as the default is not there.
-pub fn next_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
+pub(crate) fn next_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
     let select = hive.key("Select")?.context("the hive has no key Select: it is not a SYSTEM hive")?;
     let current = select.dword("Current")?.context("the hive has no Select\\Current")?;
     let default = select.dword("Default")?.unwrap_or(current);

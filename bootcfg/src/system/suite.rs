@@ -108,7 +108,7 @@ impl Judgement {
 
 /// The loader's rules that a version of Windows has.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Boot drivers must be signed (NT 6.0 and later, on x64); unknown where the version is.
     pub signed: Option<bool>,
     /// Test signing does not count: Secure Boot is on.
@@ -119,7 +119,7 @@ pub struct Rules {
 ///
 /// # Errors
 /// The registry cannot be read.
-pub fn judge(
+pub(crate) fn judge(
     registry: &Registry,
     set: &str,
     windows: Option<&Path>,
@@ -329,7 +329,7 @@ fn file_of(windows: &Path, path: &str) -> Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// The registry cannot be read.
-pub fn overridden(registry: &Registry, set: &str, names: &[&str]) -> Result<Vec<(String, u32)>> {
+pub(crate) fn overridden(registry: &Registry, set: &str, names: &[&str]) -> Result<Vec<(String, u32)>> {
     let mut found = Vec::new();
     for name in names {
         let marks = registry.dwords(&format!("{set}\\Services\\{name}\\StartOverride"))?.unwrap_or_default();
@@ -348,7 +348,7 @@ pub fn overridden(registry: &Registry, set: &str, names: &[&str]) -> Result<Vec<
 ///
 /// # Errors
 /// The registry cannot be read.
-pub fn without_overrides(registry: &Registry) -> Result<Vec<Edit>> {
+pub(crate) fn without_overrides(registry: &Registry) -> Result<Vec<Edit>> {
     let names: Vec<_> = start_override::services().collect();
     let mut edits = Vec::new();
     for set in registry.next_sets()? {

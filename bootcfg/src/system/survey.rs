@@ -60,7 +60,7 @@ const DISABLED: u32 = 4;
 ///
 /// # Errors
 /// The registry cannot be read.
-pub fn survey(registry: &Registry, set: &str, windows: Option<&Path>) -> Result<Vec<Finding>> {
+pub(super) fn survey(registry: &Registry, set: &str, windows: Option<&Path>) -> Result<Vec<Finding>> {
     let look = Look { registry, set, windows };
     let mut findings = Vec::new();
     findings.extend(look.architecture()?);

@@ -2,7 +2,7 @@
 
 #![expect(dead_code, reason = "each test file uses a part")]
 
-pub mod schema;
+pub(crate) mod schema;
 
 use std::{
     fs,
@@ -11,39 +11,39 @@ use std::{
 };
 
 /// A boot.ini as Windows Server 2003 x64 writes it.
-pub const BOOT_INI: &[u8] = b"[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
+pub(crate) const BOOT_INI: &[u8] = b"[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
     [operating systems]\r\n\
     multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows Server 2003, Enterprise x64\" /noexecute=optout /fastdetect\r\n";
 
 /// The line that `add` puts behind it.
-pub const PV_LINE: &[u8] = b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows Server 2003, Enterprise x64 (PV disks)\" /noexecute=optout /fastdetect /GPLPV\r\n";
+pub(crate) const PV_LINE: &[u8] = b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Windows Server 2003, Enterprise x64 (PV disks)\" /noexecute=optout /fastdetect /GPLPV\r\n";
 
 /// A folder that goes with the test.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         Folder(tempfile::tempdir().expect("a folder"))
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Writes a file, and the folders on the way.
-    pub fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(&path, content).expect("written");
         path
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Returns the names in it.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).expect("listed");
         let mut names: Vec<_> =
             entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
@@ -52,17 +52,17 @@ impl Folder {
     }
 
     /// Runs bootcfg in it, with arguments separated by spaces.
-    pub fn run(&self, arguments: &str) -> Ran {
+    pub(crate) fn run(&self, arguments: &str) -> Ran {
         let words: Vec<_> = arguments.split(' ').collect();
         self.run_words(&words)
     }
 
-    pub fn run_words(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_words(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command().args(arguments))
     }
 
     /// bootcfg, which keeps backups of a running system's store in this folder too.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xenguard"));
         command
             .current_dir(self.0.path())
@@ -71,21 +71,21 @@ impl Folder {
         command
     }
 
-    pub fn as_path(&self) -> &Path {
+    pub(crate) fn as_path(&self) -> &Path {
         self.0.path()
     }
 }
 
 /// Outcome of a run.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
 impl Ran {
-    pub fn of(command: &mut Command) -> Ran {
+    pub(crate) fn of(command: &mut Command) -> Ran {
         let Output { status, stdout, stderr } = command.output().expect("started");
         Ran {
             code: status.code().expect("an exit code"),
@@ -95,19 +95,19 @@ impl Ran {
     }
 
     /// Returns the run ended with this code.
-    pub fn gives(self, code: i32) -> Ran {
+    pub(crate) fn gives(self, code: i32) -> Ran {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
         self
     }
 
     /// Asserts that the run failed with this code and that the message has this text.
-    pub fn fails(self, code: i32, text: &str) -> Ran {
+    pub(crate) fn fails(self, code: i32, text: &str) -> Ran {
         assert!(self.err.contains(text), "code {}: {}", self.code, self.err);
         self.gives(code)
     }
 
     /// Returns the one JSON document of the output, which is of the documented form.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         let document =
             serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out));
         schema::check(&document);
@@ -115,7 +115,7 @@ impl Ran {
     }
 
     /// Returns the part of the document that is about the command itself.
-    pub fn result(&self) -> serde_json::Value {
+    pub(crate) fn result(&self) -> serde_json::Value {
         self.json()["result"].clone()
     }
 }

@@ -9,7 +9,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// Checks that the document is of the form, and its result of that of its command.
-pub fn check(document: &Value) {
+pub(crate) fn check(document: &Value) {
     holds(&SCHEMA, document, "the document");
     if let (Some(command), true) = (document["command"].as_str(), document["error"].is_null()) {
         let result = &SCHEMA["$defs"]["results"][command];

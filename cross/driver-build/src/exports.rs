@@ -11,7 +11,7 @@ use crate::{Error, llvm};
 ///
 /// # Errors
 /// When the file is malformed.
-pub fn of(name: &str, folder: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn of(name: &str, folder: &Path) -> Result<Vec<String>, Error> {
     let file = folder.join(name).with_extension("def");
     if !file.exists() {
         return Ok(Vec::new());
@@ -23,7 +23,7 @@ pub fn of(name: &str, folder: &Path) -> Result<Vec<String>, Error> {
 ///
 /// # Errors
 /// When `llvm-dlltool` is missing or fails.
-pub fn make_import_libraries(folder: &Path, output: &Path) -> Result<(), Error> {
+pub(crate) fn make_import_libraries(folder: &Path, output: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(folder)? {
         let definitions = entry?.path();
         let name = definitions.file_stem().map(PathBuf::from).unwrap_or_default();

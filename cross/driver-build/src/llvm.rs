@@ -11,7 +11,7 @@ const FOLDER: &str = "XENGUARD_LLVM";
 ///
 /// # Errors
 /// When the tool is missing or fails.
-pub fn run(tool: &str, arguments: impl FnOnce(&mut Command)) -> Result<(), Error> {
+pub(crate) fn run(tool: &str, arguments: impl FnOnce(&mut Command)) -> Result<(), Error> {
     println!("cargo::rerun-if-env-changed={FOLDER}");
     let path = env::var_os(FOLDER).map(PathBuf::from).unwrap_or_default().join(tool);
     let mut command = Command::new(&path);

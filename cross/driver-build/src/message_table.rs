@@ -13,7 +13,7 @@ const UNICODE: u16 = 1;
 const BLOCK: usize = 12;
 
 /// Returns the table of every reason's message.
-pub fn of_reasons() -> Vec<u8> {
+pub(crate) fn of_reasons() -> Vec<u8> {
     let messages =
         Reason::ALL.iter().map(|&reason| (message::code(reason), message::Text(reason).to_string()));
     table(messages.collect())

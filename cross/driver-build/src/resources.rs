@@ -9,7 +9,7 @@ use std::{
 use crate::{Error, llvm, message_table};
 
 /// The resource's strings, as the driver's `Cargo.toml` has them.
-pub struct Strings<'a> {
+pub(crate) struct Strings<'a> {
     /// File name without `.sys`.
     pub name: &'a str,
     /// `major.minor.patch`.
@@ -22,7 +22,7 @@ pub struct Strings<'a> {
 ///
 /// # Errors
 /// When the version is not three numbers, or `llvm-rc` is missing or fails.
-pub fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
     let source = folder.join("driver.rc");
     let compiled = folder.join("driver.res");
     let messages = folder.join("messages.bin");

@@ -11,16 +11,16 @@ use super::marvin;
 use crate::{Error, base_block::Layout};
 
 /// Unit of everything in a log file, and of the pages of the older format.
-pub const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 /// Unit of an entry's dirty pages and of a hive's bins.
 const PAGE: u32 = 4096;
 
 /// A page to be written, at an offset from the end of the base block.
-pub type Page<'a> = (u32, &'a [u8]);
+pub(super) type Page<'a> = (u32, &'a [u8]);
 
 /// A log file whose base block is checked.
 #[derive(Clone, Copy)]
-pub struct Log<'a> {
+pub(super) struct Log<'a> {
     file: &'a [u8],
     pub base: &'a Layout,
     pub format: Format,
@@ -28,7 +28,7 @@ pub struct Log<'a> {
 
 /// Format of a log file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum Format {
     /// Up to Windows 8: the pages of the last write, marked in a dirty vector.
     Old,
     /// From Windows 8.1 on: log entries.
@@ -37,7 +37,7 @@ pub enum Format {
 
 impl<'a> Log<'a> {
     /// Reads a log file's base block, of which the file has the first sector only.
-    pub fn read(file: &'a [u8]) -> Result<Log<'a>, Error> {
+    pub(super) fn read(file: &'a [u8]) -> Result<Log<'a>, Error> {
         let base = Layout::of(file)?;
         base.check_checksum(file)?;
         base.check_version()?;
@@ -58,7 +58,7 @@ impl<'a> Log<'a> {
     }
 
     /// Returns its sequence number; in the newer format that of its first entry.
-    pub fn sequence(&self) -> u32 {
+    pub(super) fn sequence(&self) -> u32 {
         self.base.sequences().0
     }
 
@@ -74,7 +74,7 @@ impl<'a> Log<'a> {
     }
 
     /// Returns the pages of the older format.
-    pub fn dirty_pages(&self) -> Result<Vec<Page<'a>>, Error> {
+    pub(super) fn dirty_pages(&self) -> Result<Vec<Page<'a>>, Error> {
         let sector = self.sector()?;
         let signature = self.file.get(sector..sector + 4).ok_or(Error::end(sector, "a dirty vector"))?;
         if signature != b"DIRT" {
@@ -110,7 +110,7 @@ impl<'a> Log<'a> {
 
     /// Returns the entries of the newer format that follow each other, from the first on. The error says why
     /// the next one is none; what stands there is often the rest of an older life.
-    pub fn entries(&self) -> (Vec<Entry<'a>>, Error) {
+    pub(super) fn entries(&self) -> (Vec<Entry<'a>>, Error) {
         let mut entries = Vec::new();
         let (mut at, mut sequence) = (SECTOR, self.sequence());
         loop {
@@ -151,7 +151,7 @@ struct Reference {
 }
 
 /// A log entry whose hashes are right.
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     size: usize,
     /// The bit 0 of the hive's flags.
     pub locked: bool,

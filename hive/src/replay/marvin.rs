@@ -4,7 +4,7 @@
 const SEED: [u32; 2] = [0x7a4e_55c5, 0x82ef_4d88];
 
 /// Hashes `words` with the seed of log entries. What Windows hashes there is a whole number of words.
-pub fn hash(words: &[[u8; 4]]) -> u64 {
+pub(crate) fn hash(words: &[[u8; 4]]) -> u64 {
     let mut state = SEED;
     for word in words {
         mix(&mut state, u32::from_le_bytes(*word));

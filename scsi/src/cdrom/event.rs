@@ -44,20 +44,20 @@ struct Media {
 const _: () = assert!(size_of::<Media>() == 4);
 
 impl Events {
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(AtomicU8::new(NO_CHANGE))
     }
 
-    pub fn arrived(&self) {
+    pub(super) fn arrived(&self) {
         self.0.store(NEW_MEDIA, Ordering::Release);
     }
 
-    pub fn removed(&self) {
+    pub(super) fn removed(&self) {
         self.0.store(MEDIA_REMOVAL, Ordering::Release);
     }
 
     /// Returns the answer to a request for these classes; an event is told once.
-    pub fn read(&self, classes: u8, present: bool, open: bool) -> Reply {
+    pub(super) fn read(&self, classes: u8, present: bool, open: bool) -> Reply {
         if classes & MEDIA_BIT == 0 {
             return Reply::of(&Header {
                 length: U16::new(2),

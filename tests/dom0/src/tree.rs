@@ -7,7 +7,7 @@ use std::io;
 use xenstore_rs::AsyncXs;
 
 /// Returns the paths of the nodes of a guest and of its backends in domain 0.
-pub async fn roots(store: &impl AsyncXs, domain: u32) -> io::Result<Vec<String>> {
+pub(crate) async fn roots(store: &impl AsyncXs, domain: u32) -> io::Result<Vec<String>> {
     const BACKENDS: &str = "/local/domain/0/backend";
     let mut roots = vec![format!("/local/domain/{domain}")];
     for kind in absent_is_empty(store.directory(BACKENDS).await)? {
@@ -20,7 +20,7 @@ pub async fn roots(store: &impl AsyncXs, domain: u32) -> io::Result<Vec<String>>
 }
 
 /// Prints a node and everything below it, depth first. A node that goes away meanwhile is left out.
-pub async fn print(store: &impl AsyncXs, root: &str) -> io::Result<()> {
+pub(crate) async fn print(store: &impl AsyncXs, root: &str) -> io::Result<()> {
     let mut paths = vec![root.to_owned()];
     while let Some(path) = paths.pop() {
         match store.read(&path).await {
@@ -48,7 +48,7 @@ fn absent_is_empty(result: io::Result<Vec<Box<str>>>) -> io::Result<Vec<Box<str>
 }
 
 /// Returns a node as a line.
-pub fn line(path: &str, value: &str) -> String {
+pub(crate) fn line(path: &str, value: &str) -> String {
     let mut line = format!("{path} = ");
     for byte in value.bytes() {
         match byte {

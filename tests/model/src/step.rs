@@ -141,7 +141,7 @@ fn known(setup: &Setup) -> [bool; 2] {
 }
 
 /// Adds the steps that are possible to `steps`.
-pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
+pub(crate) fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
     if world.boots == 0 || (world.decided && world.boots < setup.boots) {
         steps.push(Step::Boot);
     }
@@ -254,7 +254,7 @@ pub fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
 }
 
 /// Returns the world after a step, and what the guard answered on the way.
-pub fn take(setup: &Setup, world: &World, step: Step) -> (World, Vec<(Event, Action)>) {
+pub(crate) fn take(setup: &Setup, world: &World, step: Step) -> (World, Vec<(Event, Action)>) {
     let mut next = Stepping { setup, world: world.clone(), talk: Vec::new() };
     next.take(step);
     (next.world, next.talk)

@@ -31,7 +31,7 @@ const GUARD: &str = "idefilter.sys";
 const TAG: u32 = u32::from_le_bytes(*b"Bnch");
 
 /// Runs the benchmark as the command line's `bench.` words say. PASSIVE_LEVEL.
-pub fn run() {
+pub(crate) fn run() {
     let word = |name: BenchWord| match boot::options().bench.iter().find(|(word, _)| *word == name) {
         Some(&(_, value)) => value,
         None => ke::panicked(format_args!("test=bench needs bench.{name}=<number>")),

@@ -28,13 +28,13 @@ const ON_DEMAND: [(&str, DriverInitialize); 4] = [
 ];
 
 /// Returns the boot-start drivers among them that serve emulated controllers.
-pub fn storage() -> impl Iterator<Item = String> {
+pub(crate) fn storage() -> impl Iterator<Item = String> {
     ["pciide", "atapi"].into_iter().map(String::from)
 }
 
 /// Does the boot loader's part: they are in memory, but for those that `late` names, or NT's loader leaves
 /// out.
-pub fn load_at_boot(late: &[String]) {
+pub(crate) fn load_at_boot(late: &[String]) {
     if let Some(unknown) = late.iter().find(|name| ALL.iter().all(|(service, ..)| name != service)) {
         ke::panicked(format_args!("late={unknown}: there is no such driver"));
     }
@@ -46,7 +46,7 @@ pub fn load_at_boot(late: &[String]) {
 }
 
 /// Returns true if the boot is still to start a driver: boot-start, in memory, and of a later group.
-pub fn is_to_come(service: &str, late: &[String]) -> bool {
+pub(crate) fn is_to_come(service: &str, late: &[String]) -> bool {
     let known = ALL.iter().any(|(name, ..)| name.eq_ignore_ascii_case(service));
     known && !late.iter().any(|name| name == service) && io::driver::find(service).is_none()
 }
@@ -55,7 +55,7 @@ pub fn is_to_come(service: &str, late: &[String]) -> bool {
 ///
 /// # Safety
 /// Called once for each group, at `PASSIVE_LEVEL`.
-pub unsafe fn start(group: &str, late: &[String]) {
+pub(crate) unsafe fn start(group: &str, late: &[String]) {
     // SAFETY: by this function's contract, it is called once for each group, at `PASSIVE_LEVEL`.
     unsafe {
         for (service, _, entry) in ALL.into_iter().filter(|(_, own, _)| *own == group) {
@@ -70,7 +70,7 @@ pub unsafe fn start(group: &str, late: &[String]) {
 ///
 /// # Safety
 /// At `PASSIVE_LEVEL`, at a point where NT would load the driver.
-pub unsafe fn load(service: &str) -> Option<*mut DriverObject> {
+pub(crate) unsafe fn load(service: &str) -> Option<*mut DriverObject> {
     let mut known = ALL.into_iter().map(|(name, _, entry)| (name, entry)).chain(ON_DEMAND);
     let (name, entry) = known.find(|(name, _)| name.eq_ignore_ascii_case(service))?;
     modules::built_in(&format!("{name}.sys"), false);

@@ -47,7 +47,10 @@ const SECTORS: usize = 4;
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
         (*(*driver).driver_extension).add_device = Some(add_device);
@@ -155,7 +158,7 @@ unsafe fn medium(drive: &CdRom) -> Result<(u32, String), NtStatus> {
 
 /// Sends one command, once, to the drive that `driver` serves: the bytes of `data` that were filled, or what
 /// it was refused with. PASSIVE_LEVEL; the drive stays meanwhile.
-pub fn command(driver: &str, cdb: &[u8], data: &mut [u8]) -> Result<usize, Sense> {
+pub(crate) fn command(driver: &str, cdb: &[u8], data: &mut [u8]) -> Result<usize, Sense> {
     let lower = DRIVES.lock().iter().find(|known| known.driver == driver).map(|known| known.lower);
     let Some(lower) = lower else { crate::ke::panicked(format_args!("{driver} serves no CD-ROM drive")) };
     let direction = if data.is_empty() { Direction::None } else { Direction::In };

@@ -14,7 +14,7 @@ use crate::storage::property;
 
 /// An open device that holds a volume. Every read and write goes to the device: the cache is the volume's.
 #[derive(Debug)]
-pub struct Device {
+pub(crate) struct Device {
     device: *mut DeviceObject,
     /// Keeps the device open.
     file: *mut FileObject,
@@ -25,14 +25,14 @@ pub struct Device {
 unsafe impl Send for Device {}
 
 /// A mounted volume.
-pub type Mounted = Volume<Device>;
+pub(crate) type Mounted = Volume<Device>;
 
 impl Device {
     /// Opens the device of a symbolic link. PASSIVE_LEVEL.
     ///
     /// # Safety
     /// `link` must be a valid string.
-    pub unsafe fn open(link: *mut UnicodeString) -> Result<Self, NtStatus> {
+    pub(crate) unsafe fn open(link: *mut UnicodeString) -> Result<Self, NtStatus> {
         /// `FILE_READ_DATA | FILE_WRITE_DATA`.
         const READ_WRITE: u32 = 3;
         let (mut device, mut file) = (null_mut(), null_mut());
@@ -55,12 +55,12 @@ impl Device {
     }
 
     /// Returns the device object: the top of its stack when it was opened.
-    pub fn object(&self) -> *mut DeviceObject {
+    pub(crate) fn object(&self) -> *mut DeviceObject {
         self.device
     }
 
     /// Returns the number of the disk that the volume is on. PASSIVE_LEVEL.
-    pub fn disk_number(&self) -> Option<u32> {
+    pub(crate) fn disk_number(&self) -> Option<u32> {
         let mut numbers = [0; 12];
         // SAFETY: the device is open.
         let (found, length) = unsafe {

@@ -40,7 +40,10 @@ const TEST_BYTES: usize = 30_000;
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     let mut device = null_mut();
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
@@ -134,18 +137,18 @@ fn give_back(used: Vec<Mount>) {
 }
 
 /// Returns true if a volume of this disk is mounted and not in use just now.
-pub fn is_mounted(disk: u32) -> bool {
+pub(crate) fn is_mounted(disk: u32) -> bool {
     MOUNTS.lock().iter().any(|mount| mount.disk == disk)
 }
 
 /// Writes files to a disk's volume until that fails; how many were written. PASSIVE_LEVEL.
-pub fn write_until_failure(disk: u32) -> u32 {
+pub(crate) fn write_until_failure(disk: u32) -> u32 {
     write_while(disk, || true)
 }
 
 /// Writes files to a disk's volume, each with a flush behind it, as long as `wanted` and no write fails; how
 /// many were written. PASSIVE_LEVEL.
-pub fn write_while(disk: u32, wanted: impl Fn() -> bool) -> u32 {
+pub(crate) fn write_while(disk: u32, wanted: impl Fn() -> bool) -> u32 {
     let mut mounts = take(|mount| mount.disk == disk);
     let mut written = 0u32;
     for mount in &mut mounts {
@@ -185,7 +188,7 @@ fn escaped(text: &dyn core::fmt::Display) -> String {
 /// Writes a file to every volume that was mounted since the last test, flushes each, reads each back, and
 /// reports how that went. Every volume is written before any is read back, as in a system that uses them all
 /// at once. PASSIVE_LEVEL.
-pub fn file_test() {
+pub(crate) fn file_test() {
     let mut mounts = take(|mount| !mount.tested);
     let mut tests: Vec<_> = mounts.iter_mut().map(FileTest::write).collect();
     for (test, mount) in tests.iter_mut().zip(&mut mounts) {

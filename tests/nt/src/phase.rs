@@ -47,7 +47,7 @@ const LIFE: u64 = 3000;
 ///
 /// # Safety
 /// Called once, at `PASSIVE_LEVEL`, interrupts on.
-pub unsafe extern "win64" fn run(_context: Pvoid) {
+pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
     if let Some(word) = &boot::options().unknown {
         ke::panicked(format_args!("the command line has a word that is not known: {word}"));
     }

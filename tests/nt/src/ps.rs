@@ -9,7 +9,7 @@ use crate::ob;
 ///
 /// # Safety
 /// `handle` is writable; `start` may be called with `context` in a thread of its own.
-pub unsafe extern "win64" fn PsCreateSystemThread(
+pub(crate) unsafe extern "win64" fn PsCreateSystemThread(
     handle: *mut Handle,
     _access: u32,
     _attributes: *mut ObjectAttributes,
@@ -33,11 +33,11 @@ pub unsafe extern "win64" fn PsCreateSystemThread(
 }
 
 /// `PsTerminateSystemThread`: ends the calling thread. IRQL `PASSIVE_LEVEL`.
-pub extern "win64" fn PsTerminateSystemThread(exit_status: NtStatus) -> NtStatus {
+pub(crate) extern "win64" fn PsTerminateSystemThread(exit_status: NtStatus) -> NtStatus {
     thread::terminate(exit_status)
 }
 
 /// `PsGetCurrentThreadId`. Any IRQL.
-pub extern "win64" fn PsGetCurrentThreadId() -> Handle {
+pub(crate) extern "win64" fn PsGetCurrentThreadId() -> Handle {
     thread::current().cast()
 }

@@ -53,7 +53,7 @@ impl Write for Line {
 }
 
 /// Prints `@xg ` and the text as one line. Any IRQL; used through [`report!`].
-pub fn line(text: fmt::Arguments) {
+pub(crate) fn line(text: fmt::Arguments) {
     let mut line = Line { bytes: [0; 512], length: 0 };
     // Line's write_str cannot fail; a Display that fails leaves a shorter line.
     let _ = write!(line, "@xg {text}");
@@ -74,7 +74,7 @@ pub fn line(text: fmt::Arguments) {
 }
 
 /// Writes a value so that it holds no spaces.
-pub struct Escaped<'a>(pub &'a str);
+pub(crate) struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -89,11 +89,11 @@ impl Display for Escaped<'_> {
 }
 
 /// Returns a counted string of UTF-16 units as a report value.
-pub fn escaped_utf16(units: &[u16]) -> String {
+pub(crate) fn escaped_utf16(units: &[u16]) -> String {
     alloc::format!("{}", Escaped(&String::from_utf16_lossy(units)))
 }
 
 /// Numbers as the value of one field.
-pub fn numbers(numbers: impl Iterator<Item = u32>) -> alloc::string::String {
+pub(crate) fn numbers(numbers: impl Iterator<Item = u32>) -> alloc::string::String {
     numbers.map(|number| alloc::format!("{number}")).collect::<alloc::vec::Vec<_>>().join(",")
 }

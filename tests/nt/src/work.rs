@@ -11,16 +11,16 @@ use crate::{boot, report};
 
 /// Something that is counted.
 #[derive(Default)]
-pub struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     /// Makes counts of nothing.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
     /// Adds to it. Any IRQL.
-    pub fn add(&self, more: u64) {
+    pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
@@ -30,14 +30,14 @@ impl Counter {
 }
 
 /// Lists of device interfaces that drivers asked for: one for each census.
-pub static LISTED: Counter = Counter::new();
+pub(crate) static LISTED: Counter = Counter::new();
 /// Devices that drivers opened by name: each disk that a census looks at.
-pub static OPENED: Counter = Counter::new();
+pub(crate) static OPENED: Counter = Counter::new();
 /// Microseconds in drivers' routines that hear of device interfaces: where censuses at arrivals are taken.
-pub static NOTIFIED: Counter = Counter::new();
+pub(crate) static NOTIFIED: Counter = Counter::new();
 
 /// Reports what was done up to now.
-pub fn report(moment: &str) {
+pub(crate) fn report(moment: &str) {
     if boot::options().inject != Some(Plan::Count) {
         return;
     }

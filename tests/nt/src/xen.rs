@@ -7,9 +7,9 @@ use core::arch::asm;
 const HVM_OP: u64 = 34;
 
 /// `HVM_PARAM_CALLBACK_IRQ`, `HVM_PARAM_STORE_PFN`, `HVM_PARAM_STORE_EVTCHN`.
-pub const CALLBACK_IRQ: u32 = 0;
-pub const STORE_PFN: u32 = 1;
-pub const STORE_PORT: u32 = 2;
+pub(crate) const CALLBACK_IRQ: u32 = 0;
+pub(crate) const STORE_PFN: u32 = 1;
+pub(crate) const STORE_PORT: u32 = 2;
 
 /// `struct xen_hvm_param`.
 #[repr(C)]
@@ -30,7 +30,7 @@ impl Parameter {
 }
 
 /// Tells whether this machine is a guest of Xen's. Any IRQL.
-pub fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     /// "XenV", the first third of the signature; with `viridian` it stands at the second base.
     const SIGNATURE: u32 = u32::from_le_bytes(*b"XenV");
     (0..4).any(|base| core::arch::x86_64::__cpuid(0x4000_0000 + base * 0x100).ebx == SIGNATURE)
@@ -40,7 +40,7 @@ pub fn is_there() -> bool {
 ///
 /// # Safety
 /// The arguments are what the hypercall asks for.
-pub unsafe fn hypercall(number: u64, arguments: [u64; 3]) -> i64 {
+pub(crate) unsafe fn hypercall(number: u64, arguments: [u64; 3]) -> i64 {
     let [first, second, third] = arguments;
     let result;
     // SAFETY: by this function's contract, the arguments are what the hypercall asks for.
@@ -52,7 +52,7 @@ pub unsafe fn hypercall(number: u64, arguments: [u64; 3]) -> i64 {
 }
 
 /// Returns a parameter of this guest; `None` where Xen refuses. Any IRQL.
-pub fn parameter(index: u32) -> Option<u64> {
+pub(crate) fn parameter(index: u32) -> Option<u64> {
     /// `HVMOP_get_param`.
     const GET: u64 = 1;
     let mut parameter = Parameter::own(index, 0);
@@ -63,7 +63,7 @@ pub fn parameter(index: u32) -> Option<u64> {
 }
 
 /// Sets a parameter of this guest; whether Xen did. Any IRQL.
-pub fn set_parameter(index: u32, value: u64) -> bool {
+pub(crate) fn set_parameter(index: u32, value: u64) -> bool {
     /// `HVMOP_set_param`.
     const SET: u64 = 0;
     let parameter = Parameter::own(index, value);

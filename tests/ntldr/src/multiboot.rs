@@ -2,10 +2,10 @@
 //! the executive (tests/nt includes this file).
 
 /// Flag of the two fields on modules.
-pub const MODULES: u32 = 1 << 3;
+pub(crate) const MODULES: u32 = 1 << 3;
 
 #[repr(C)]
-pub struct Information {
+pub(crate) struct Information {
     pub flags: u32,
     pub mem_lower: u32,
     pub mem_upper: u32,
@@ -19,7 +19,7 @@ pub struct Information {
 }
 
 #[repr(C)]
-pub struct Module {
+pub(crate) struct Module {
     pub start: u32,
     pub end: u32,
     pub string: u32,

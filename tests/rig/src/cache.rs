@@ -19,7 +19,7 @@ pub(crate) struct Key(String);
 
 impl Key {
     /// Hashes the inputs; where one ends and the next begins is part of the hash.
-    pub fn of(inputs: &[&[u8]]) -> Self {
+    pub(crate) fn of(inputs: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for input in inputs {
             hash.update((input.len() as u64).to_le_bytes());

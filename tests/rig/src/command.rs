@@ -42,36 +42,36 @@ impl Tool {
     }
 
     /// Returns a program that may clean up after itself when we die: it gets SIGTERM.
-    pub fn polite(program: impl AsRef<Path>, log: &Path) -> Self {
+    pub(crate) fn polite(program: impl AsRef<Path>, log: &Path) -> Self {
         Self::new(program.as_ref(), log, "TERM")
     }
 
     /// Returns a program that is simply killed when we die.
-    pub fn plain(program: impl AsRef<Path>, log: &Path) -> Self {
+    pub(crate) fn plain(program: impl AsRef<Path>, log: &Path) -> Self {
         Self::new(program.as_ref(), log, "KILL")
     }
 
-    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
-    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.command.args(args);
         self
     }
 
-    pub fn current_dir(mut self, dir: &Path) -> Self {
+    pub(crate) fn current_dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    pub fn start(mut self) -> Result<Running, RigError> {
+    pub(crate) fn start(mut self) -> Result<Running, RigError> {
         let log = File::create(&self.log).file("create", &self.log)?;
         let err = log.try_clone().file("open again", &self.log)?;
         let child = self
@@ -84,7 +84,7 @@ impl Tool {
     }
 
     /// Runs to the end and returns the output of both streams.
-    pub fn run(self, limit: Duration) -> Result<String, RigError> {
+    pub(crate) fn run(self, limit: Duration) -> Result<String, RigError> {
         let mut running = self.start()?;
         let status = running.wait(limit)?;
         if !status.success() {
@@ -101,17 +101,17 @@ impl Tool {
 
 impl Running {
     /// Returns the exit status if it has ended.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// Returns the end of what it has printed.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         tail(&self.log, QUOTE)
     }
 
     /// Waits; a child that takes longer than `limit` is killed.
-    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, RigError> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus, RigError> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.ended() {

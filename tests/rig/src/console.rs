@@ -23,7 +23,7 @@ pub(crate) struct Console {
 
 impl Console {
     /// Takes more bytes; the guest's finished lines are added to [`Self::guest`].
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' {
                 let line = std::mem::take(&mut self.rest);
@@ -35,12 +35,12 @@ impl Console {
     }
 
     /// Drops the lines of a domain from now on.
-    pub fn ignore(&mut self, domain: u32) {
+    pub(crate) fn ignore(&mut self, domain: u32) {
         self.others.insert(domain);
     }
 
     /// Ends unfinished lines.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if !self.rest.is_empty() {
             self.feed(b"\n");
         }

@@ -35,20 +35,20 @@ impl Cpio {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
-    pub fn directory(&mut self, name: &str) {
+    pub(crate) fn directory(&mut self, name: &str) {
         self.entry(name, DIRECTORY, &[]);
     }
 
-    pub fn symlink(&mut self, name: &str, target: &str) {
+    pub(crate) fn symlink(&mut self, name: &str, target: &str) {
         self.entry(name, SYMLINK, target.as_bytes());
     }
 
     /// Adds a regular file with the given permission bits.
-    pub fn file(&mut self, name: &str, permissions: u32, data: &[u8]) {
+    pub(crate) fn file(&mut self, name: &str, permissions: u32, data: &[u8]) {
         self.entry(name, REGULAR | permissions, data);
     }
 
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes
     }

@@ -68,30 +68,30 @@ pub(crate) struct Dom0 {
 
 impl Dom0 {
     /// Describes the files of `release` in `dir`.
-    pub fn at(release: Release, dir: PathBuf) -> Self {
+    pub(crate) fn at(release: Release, dir: PathBuf) -> Self {
         Self { release, dir }
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Returns the hypervisor, a multiboot image.
-    pub fn xen(&self) -> PathBuf {
+    pub(crate) fn xen(&self) -> PathBuf {
         self.dir.join(XEN)
     }
 
     /// Returns dom0's Linux.
-    pub fn kernel(&self) -> PathBuf {
+    pub(crate) fn kernel(&self) -> PathBuf {
         self.dir.join(KERNEL)
     }
 
     /// Returns dom0's root disk.
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.join(ROOT)
     }
 
-    pub fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         Key::of(&[
             RECIPE,
             self.release.suite().as_bytes(),
@@ -104,7 +104,7 @@ impl Dom0 {
     }
 
     /// Fills `part` from the archive.
-    pub fn make(
+    pub(crate) fn make(
         &self,
         part: &Path,
         archive: &str,
@@ -133,7 +133,7 @@ impl Dom0 {
     }
 
     /// Returns the initial file system: busybox, the modules in order, and the rig's scripts.
-    pub fn initramfs(&self, scripts: &[(&str, &str)]) -> Result<Vec<u8>, RigError> {
+    pub(crate) fn initramfs(&self, scripts: &[(&str, &str)]) -> Result<Vec<u8>, RigError> {
         let read = |name: &str| {
             let path = self.dir.join(name);
             fs::read(&path).file("read", path)

@@ -9,7 +9,7 @@ use rig::{Backend, Disk, End, Job, Mark, Progress, RigError, RigFiles};
 
 /// The guest.
 #[derive(Args)]
-pub struct Guest {
+pub(crate) struct Guest {
     /// Multiboot image.
     kernel: PathBuf,
     /// File handed to it as its module.
@@ -71,7 +71,7 @@ impl FromStr for MarkArgument {
 
 impl Guest {
     /// Returns how many guests did not power themselves off.
-    pub fn run(self, files: &RigFiles, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
+    pub(crate) fn run(self, files: &RigFiles, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
         let mut job = Job::new("guest", self.kernel);
         job.module = self.module;
         job.cmdline = self.cmdline;

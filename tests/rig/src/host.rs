@@ -64,7 +64,7 @@ pub(crate) enum Root {
 
 impl Root {
     /// `None` if there is no way. `log` is a scratch file.
-    pub fn find(log: &Path) -> Option<Self> {
+    pub(crate) fn find(log: &Path) -> Option<Self> {
         if is_root() {
             return Some(Self::Already);
         }
@@ -74,7 +74,7 @@ impl Root {
     }
 
     /// Returns a command run as root.
-    pub fn tool(&self, program: &str, log: &Path) -> Tool {
+    pub(crate) fn tool(&self, program: &str, log: &Path) -> Tool {
         match self {
             Self::Already => Tool::polite(find(program).unwrap_or_else(|| program.into()), log),
             Self::Sudo => Tool::polite("sudo", log).arg("-n").arg(program),
@@ -82,7 +82,7 @@ impl Root {
     }
 
     /// Gives a tree made as root to us.
-    pub fn hand_over(&self, tree: &Path, log: &Path) -> Result<(), RigError> {
+    pub(crate) fn hand_over(&self, tree: &Path, log: &Path) -> Result<(), RigError> {
         if let Self::Sudo = self {
             let owner =
                 format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

@@ -18,7 +18,7 @@ pub(crate) struct Images {
 
 impl Images {
     /// Locks them all.
-    pub fn lock(job: &Job) -> Result<Self, RigError> {
+    pub(crate) fn lock(job: &Job) -> Result<Self, RigError> {
         let (of_disk, originals) = images(job)?;
         let mut locks = Vec::new();
         for path in &originals {
@@ -42,7 +42,7 @@ impl Images {
     }
 
     /// Copies them into `dir` for one attempt.
-    pub fn copy(&self, dir: &Path) -> Result<Vec<PathBuf>, RigError> {
+    pub(crate) fn copy(&self, dir: &Path) -> Result<Vec<PathBuf>, RigError> {
         let mut copies = Vec::new();
         for (index, original) in self.originals.iter().enumerate() {
             let copy = dir.join(format!("disk{index}"));
@@ -53,7 +53,7 @@ impl Images {
     }
 
     /// Puts the copies in the originals' places.
-    pub fn replace(&self, copies: &[PathBuf]) -> Result<(), RigError> {
+    pub(crate) fn replace(&self, copies: &[PathBuf]) -> Result<(), RigError> {
         for (original, copy) in self.originals.iter().zip(copies) {
             let mut part = original.clone().into_os_string();
             part.push(".part");

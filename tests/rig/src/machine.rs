@@ -30,7 +30,12 @@ pub(crate) struct Live {
 impl Live {
     /// Starts qemu in `dir`, which receives its sockets and the console. With `incoming` the machine waits
     /// for a state to be loaded.
-    pub fn start(qemu: &Qemu, machine: &Machine<'_>, dir: &Path, incoming: bool) -> Result<Self, RigError> {
+    pub(crate) fn start(
+        qemu: &Qemu,
+        machine: &Machine<'_>,
+        dir: &Path,
+        incoming: bool,
+    ) -> Result<Self, RigError> {
         let log = dir.join("qemu.log");
         let mut tool = Tool::plain(qemu.run(), &log).args(machine.arguments()).current_dir(dir);
         if incoming {
@@ -64,12 +69,12 @@ impl Live {
         Ok(Self { qemu: running, control, shell: Lines::new(shell), dir: dir.to_owned() })
     }
 
-    pub fn console(&self) -> PathBuf {
+    pub(crate) fn console(&self) -> PathBuf {
         self.dir.join(CONSOLE)
     }
 
     /// Returns the end of the console and of qemu's own messages.
-    pub fn context(&self) -> String {
+    pub(crate) fn context(&self) -> String {
         context(&self.qemu, &self.console())
     }
 
@@ -81,7 +86,7 @@ impl Live {
     }
 
     /// Returns an error if qemu has ended.
-    pub fn check(&mut self, doing: &str) -> Result<(), RigError> {
+    pub(crate) fn check(&mut self, doing: &str) -> Result<(), RigError> {
         match self.qemu.ended() {
             None => Ok(()),
             Some(status) => Err(RigError::QemuEnded {
@@ -93,7 +98,7 @@ impl Live {
     }
 
     /// Stops the machine and writes the state of its devices to `file`; its memory is in the file behind it.
-    pub fn save(&mut self, file: &Path) -> Result<(), RigError> {
+    pub(crate) fn save(&mut self, file: &Path) -> Result<(), RigError> {
         const DOING: &str = "saving the snapshot";
         self.command(DOING, "stop", &json!({}))?;
         self.set_capability(DOING)?;
@@ -104,7 +109,7 @@ impl Live {
     }
 
     /// Loads what [`Self::save`] wrote; the machine then runs.
-    pub fn load(&mut self, file: &Path) -> Result<(), RigError> {
+    pub(crate) fn load(&mut self, file: &Path) -> Result<(), RigError> {
         const DOING: &str = "loading the snapshot";
         self.set_capability(DOING)?;
         self.command(DOING, "migrate-incoming", &json!({"uri": format!("exec:cat {}", quote(file))}))?;
@@ -144,20 +149,20 @@ impl Live {
     }
 
     /// Ends qemu with its files closed.
-    pub fn quit(&mut self) {
+    pub(crate) fn quit(&mut self) {
         // Whatever the answer: what does not end by itself is killed.
         let _ = self.control.command("quit", &json!({}));
         let _ = self.qemu.wait(Duration::from_secs(10));
     }
 
     /// Hands a line to dom0's shell.
-    pub fn shell(&mut self, line: &str) -> Result<(), RigError> {
+    pub(crate) fn shell(&mut self, line: &str) -> Result<(), RigError> {
         let sent = self.shell.send(format!("{line}\n").as_bytes());
         sent.map_err(|_| self.silent("taking a command", Duration::from_secs(10)))
     }
 
     /// Returns the next line dom0 reports, without its mark.
-    pub fn reported(&mut self) -> Option<String> {
+    pub(crate) fn reported(&mut self) -> Option<String> {
         while let Ok(Some(line)) = self.shell.next() {
             if let Some(report) = line.strip_prefix("@rig ") {
                 return Some(report.to_owned());
@@ -167,7 +172,7 @@ impl Live {
     }
 
     /// Waits until dom0 reports `what`.
-    pub fn wait_for(&mut self, what: &str, doing: &str, limit: Duration) -> Result<(), RigError> {
+    pub(crate) fn wait_for(&mut self, what: &str, doing: &str, limit: Duration) -> Result<(), RigError> {
         let start = Instant::now();
         loop {
             while let Some(report) = self.reported() {
@@ -185,7 +190,7 @@ impl Live {
 
     /// Waits until the shell answers. What is sent while nobody reads the serial port is lost, so it is asked
     /// again.
-    pub fn wait_for_shell(&mut self, doing: &str, limit: Duration) -> Result<(), RigError> {
+    pub(crate) fn wait_for_shell(&mut self, doing: &str, limit: Duration) -> Result<(), RigError> {
         const AGAIN: Duration = Duration::from_secs(1);
         let start = Instant::now();
         loop {
@@ -199,7 +204,7 @@ impl Live {
         }
     }
 
-    pub fn silent(&self, doing: &str, limit: Duration) -> RigError {
+    pub(crate) fn silent(&self, doing: &str, limit: Duration) -> RigError {
         RigError::Dom0Silent { doing: doing.to_owned(), seconds: limit.as_secs(), context: self.context() }
     }
 }
@@ -237,12 +242,12 @@ pub(crate) struct ConsoleFile {
 }
 
 impl ConsoleFile {
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, read: 0 }
     }
 
     /// Returns the bytes that were written since the last call.
-    pub fn more(&mut self) -> Vec<u8> {
+    pub(crate) fn more(&mut self) -> Vec<u8> {
         use std::io::{Read, Seek, SeekFrom};
         let mut bytes = Vec::new();
         if let Ok(mut file) = fs::File::open(&self.path)

@@ -54,25 +54,25 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    pub fn at(dir: PathBuf) -> Self {
+    pub(crate) fn at(dir: PathBuf) -> Self {
         Self { dir }
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Returns the wrapper: takes qemu-system-x86_64's arguments.
-    pub fn run(&self) -> PathBuf {
+    pub(crate) fn run(&self) -> PathBuf {
         self.dir.join("run")
     }
 
-    pub fn key() -> Key {
+    pub(crate) fn key() -> Key {
         Key::of(&[PACKAGES.join(" ").as_bytes(), WRAPPER.as_bytes()])
     }
 
     /// Fills `part` from the archive.
-    pub fn make(
+    pub(crate) fn make(
         part: &Path,
         archive: &str,
         scratch: &Path,
@@ -136,7 +136,7 @@ pub(crate) const SHELL_SOCKET: &str = "shell.sock";
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 
 impl Machine<'_> {
-    pub fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|&word| word.to_owned()));
         add(&[
@@ -190,7 +190,7 @@ impl Machine<'_> {
     }
 
     /// Returns the part of the command line that a snapshot depends on.
-    pub fn fingerprint() -> String {
+    pub(crate) fn fingerprint() -> String {
         let nowhere = Path::new("-");
         let dom0 = Dom0::at(Release::Xen417, nowhere.to_owned());
         let machine = Machine {

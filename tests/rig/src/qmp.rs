@@ -27,11 +27,11 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub fn new(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Commands are short: waiting for the other side to take them is waiting for a healthy one.
         self.stream.set_nonblocking(false)?;
         self.stream.set_write_timeout(Some(Duration::from_secs(10)))?;
@@ -41,7 +41,7 @@ impl Lines {
     }
 
     /// Returns the next whole line, if it is there.
-    pub fn next(&mut self) -> io::Result<Option<String>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -77,7 +77,7 @@ pub(crate) enum Failure {
 
 impl Control {
     /// Takes a fresh connection through the greeting.
-    pub fn new(stream: UnixStream) -> Result<Self, Failure> {
+    pub(crate) fn new(stream: UnixStream) -> Result<Self, Failure> {
         let mut control = Self { lines: Lines::new(stream), events: VecDeque::new() };
         control.receive("the greeting", |message| message.get("QMP").is_some())?;
         control.command("qmp_capabilities", &json!({}))?;
@@ -106,7 +106,7 @@ impl Control {
     }
 
     /// Sends a command and returns what it returns.
-    pub fn command(&mut self, name: &str, arguments: &Value) -> Result<Value, Failure> {
+    pub(crate) fn command(&mut self, name: &str, arguments: &Value) -> Result<Value, Failure> {
         let request = format!("{}\n", json!({"execute": name, "arguments": arguments}));
         self.lines.send(request.as_bytes()).map_err(|_| Failure::Gone)?;
         let mut answer = self.receive(name, |m| m.get("return").is_some() || m.get("error").is_some())?;
@@ -120,7 +120,7 @@ impl Control {
     }
 
     /// Events that have arrived since the last call.
-    pub fn events(&mut self) -> Vec<Value> {
+    pub(crate) fn events(&mut self) -> Vec<Value> {
         while let Ok(Some(line)) = self.lines.next() {
             if let Ok(message) = serde_json::from_str::<Value>(&line)
                 && message.get("event").is_some()

@@ -28,7 +28,7 @@ const HELPER_PRINTS: &str =
 
 /// Runs everything `repeat` times in each of `parallel` threads and returns how many runs were not as
 /// expected. With `steps` each step of a run is told as well.
-pub fn all(
+pub(crate) fn all(
     files: &RigFiles,
     target: &Path,
     repeat: u32,

@@ -19,7 +19,7 @@ pub(crate) struct WorkDir {
 
 impl WorkDir {
     /// Makes one under `base` and removes those whose owners are gone.
-    pub fn new(base: &Path) -> Result<Self, RigError> {
+    pub(crate) fn new(base: &Path) -> Result<Self, RigError> {
         fs::create_dir_all(base).file("create", base)?;
         sweep(base);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -35,7 +35,7 @@ impl WorkDir {
         Ok(Self { path, _lock: lock })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -19,7 +19,7 @@ const TABLE: [u32; 256] = {
 };
 
 /// Returns the CRC-32 of `bytes`.
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |c, &b| TABLE[usize::from(c as u8 ^ b)] ^ (c >> 8))
 }
 
@@ -27,7 +27,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 const AT: usize = SECTOR - 4;
 
 /// Puts the checksum into the last four bytes of a metadata sector.
-pub fn seal(mut sector: Sector) -> Sector {
+pub(crate) fn seal(mut sector: Sector) -> Sector {
     let crc = crc32(&sector[..AT]);
     sector[AT..].copy_from_slice(&crc.to_le_bytes());
     sector
@@ -35,12 +35,12 @@ pub fn seal(mut sector: Sector) -> Sector {
 
 /// Returns the checksum a sealed sector carries. Not the same as the CRC-32 of the whole sector, which is one
 /// and the same for every sealed sector, as a CRC over data and its own CRC is.
-pub fn seal_of(sector: &Sector) -> u32 {
+pub(crate) fn seal_of(sector: &Sector) -> u32 {
     u32::from_le_bytes([sector[AT], sector[AT + 1], sector[AT + 2], sector[AT + 3]])
 }
 
 /// Returns true if a metadata sector is as it was sealed.
-pub fn is_sealed(sector: &Sector) -> bool {
+pub(crate) fn is_sealed(sector: &Sector) -> bool {
     crc32(&sector[..AT]) == seal_of(sector)
 }
 

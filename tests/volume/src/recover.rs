@@ -27,7 +27,7 @@ impl Metadata {
 }
 
 /// A volume's metadata as a mount would see it.
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// The superblock.
     pub superblock: Superblock,
     /// The file records with the log applied.
@@ -44,7 +44,7 @@ pub struct Recovered {
 
 impl Recovered {
     /// Reads the metadata of the volume on `device`. `Ok(Err(_))` if there is no volume to speak of.
-    pub fn read(device: &impl BlockDevice) -> Result<Result<Self, Damage>, IoError> {
+    pub(crate) fn read(device: &impl BlockDevice) -> Result<Result<Self, Damage>, IoError> {
         if device.sectors() < layout::DATA {
             return Ok(Err(Damage::NoSuperblock));
         }
@@ -71,7 +71,7 @@ impl Recovered {
     }
 
     /// Returns the record of mount `generation`, if it is still there.
-    pub fn mount(&self, generation: u64) -> Option<&MountRecord> {
+    pub(crate) fn mount(&self, generation: u64) -> Option<&MountRecord> {
         self.mounts.iter().find(|m| m.generation == generation)
     }
 

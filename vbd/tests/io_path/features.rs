@@ -11,10 +11,11 @@ use vbd::MAXIMUM_TRANSFER;
 use vbd::fake::Order;
 
 /// The nodes that Linux' blkback writes.
-pub const BLKBACK: [(&str, &str); 3] =
+pub(crate) const BLKBACK: [(&str, &str); 3] =
     [("feature-persistent", "1"), ("feature-max-indirect-segments", "256"), ("max-ring-page-order", "4")];
 
-pub const LARGE: Config = Config { ring_order: 2, segments: 256, indirect: 8, pool: 300, persistent: false };
+pub(crate) const LARGE: Config =
+    Config { ring_order: 2, segments: 256, indirect: 8, pool: 300, persistent: false };
 
 #[test]
 fn four_megabytes_take_four_indirect_requests() {

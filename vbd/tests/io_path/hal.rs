@@ -17,28 +17,28 @@ thread_local! {
 }
 
 /// Has the backend do nothing from here on while the driver waits.
-pub fn silence() {
+pub(crate) fn silence() {
     SILENT.set(true);
 }
 
 /// Has the backend answer from here on while it is notified, as where it gets the guest's processor for it.
-pub fn quicken() {
+pub(crate) fn quicken() {
     QUICK.set(true);
 }
 
 #[derive(Clone)]
-pub struct Platform {
+pub(crate) struct Platform {
     hal: fake::Hal,
     backend: Rc<RefCell<Blkback>>,
 }
 
 impl Platform {
-    pub fn new(hal: fake::Hal, backend: Rc<RefCell<Blkback>>) -> Self {
+    pub(crate) fn new(hal: fake::Hal, backend: Rc<RefCell<Blkback>>) -> Self {
         Self { hal, backend }
     }
 
     /// Lets the backend work, instead of waiting.
-    pub fn pause(&self, _time: Duration) {
+    pub(crate) fn pause(&self, _time: Duration) {
         if !SILENT.get() {
             self.backend.borrow_mut().run();
         }

@@ -39,12 +39,12 @@ fn with<R>(forbidden: bool, work: impl FnOnce() -> R) -> R {
 }
 
 /// Runs the I/O path, which allocates nothing.
-pub fn during<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn during<R>(work: impl FnOnce() -> R) -> R {
     with(true, work)
 }
 
 /// Runs what stands for another driver, and may allocate.
-pub fn except<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn except<R>(work: impl FnOnce() -> R) -> R {
     with(false, work)
 }
 

@@ -20,7 +20,7 @@ const ROUNDS: usize = 64;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub(super) struct Point {
     /// Index into the ways.
     way: usize,
     pages: usize,
@@ -33,7 +33,7 @@ pub struct Point {
 ///
 /// # Errors
 /// It does not build, or valgrind is not there and cannot be installed.
-pub fn measure(layout: &Layout) -> Result<Vec<Point>> {
+pub(super) fn measure(layout: &Layout) -> Result<Vec<Point>> {
     setup::benchmark()?;
     step("build the frontend's benchmark", || {
         let mut cargo = Command::new(env!("CARGO"));
@@ -83,7 +83,7 @@ fn at(points: &[Point], way: usize, pages: usize, depth: usize) -> Option<f64> {
 }
 
 /// Panels for a plot: over the pages of a request, and over the depth.
-pub fn panels(points: &[Point]) -> Vec<Panel> {
+pub(super) fn panels(points: &[Point]) -> Vec<Panel> {
     let panel = |title: &str, groups: &[usize], get: &dyn Fn(usize, usize) -> Option<f64>| Panel {
         title: title.to_owned(),
         groups: groups.iter().map(usize::to_string).collect(),
@@ -104,7 +104,7 @@ pub fn panels(points: &[Point]) -> Vec<Panel> {
 }
 
 /// Returns the page's section.
-pub fn section(points: &[Point]) -> String {
+pub(super) fn section(points: &[Point]) -> String {
     let mut out = String::from(
         "## Instructions of the block frontend\n\nCounted by callgrind on the host: `tests/bench/blkif` drives the frontend of the crate \
          `xen` against its fake backend, with a ring of 16 pages and requests of up to 256 segments. Counted is what runs \
@@ -134,7 +134,7 @@ pub fn section(points: &[Point]) -> String {
 }
 
 /// Returns it for the JSON file.
-pub fn json(points: &[Point]) -> Value {
+pub(super) fn json(points: &[Point]) -> Value {
     points
         .iter()
         .map(|point| {

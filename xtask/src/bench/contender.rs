@@ -16,7 +16,7 @@ use crate::layout::Layout;
 
 /// A contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Contender {
+pub(super) enum Contender {
     /// The NT executive on qemu's emulated IDE disk.
     Ide,
     /// The NT executive with the shipped drivers.
@@ -29,10 +29,10 @@ pub enum Contender {
 
 impl Contender {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Ide, Self::Xenvbd, Self::Blkfront, Self::Dom0];
+    pub(super) const ALL: [Self; 4] = [Self::Ide, Self::Xenvbd, Self::Blkfront, Self::Dom0];
 
     /// Returns a short name.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Ide => "ide",
             Self::Xenvbd => "xenvbd",
@@ -42,7 +42,7 @@ impl Contender {
     }
 
     /// Returns a name for a reader.
-    pub const fn title(self) -> &'static str {
+    pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Ide => "emulated IDE",
             Self::Xenvbd => "xenvbd",
@@ -59,7 +59,7 @@ impl Contender {
 
 /// The workloads to run, and the length of each.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Timed runs of each workload.
     pub runs: u32,
     /// Length of each in milliseconds.
@@ -74,7 +74,7 @@ const OVERHEAD: Duration = Duration::from_secs(300);
 const TRACE: &str = "/tmp/bench.trace";
 
 /// The programs that are run.
-pub struct Programs<'a> {
+pub(super) struct Programs<'a> {
     /// The workspace with the built drivers and executive.
     pub layout: &'a Layout,
     /// The rig.
@@ -86,7 +86,7 @@ pub struct Programs<'a> {
 }
 
 /// Runs one contender and returns what it reported, and what was counted in Xen's trace.
-pub fn run(programs: &Programs<'_>, contender: Contender, plan: Plan) -> Result<Report> {
+pub(super) fn run(programs: &Programs<'_>, contender: Contender, plan: Plan) -> Result<Report> {
     let folder = Folder::new(programs.layout, &format!("bench-{}", contender.name()))?;
     let disk = folder.path("disk.img");
     image::make(&disk)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// Facts about this machine and what the rig runs.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub(super) struct Host {
     /// Name of the processor's model.
     pub processor: String,
     /// Processors.
@@ -23,7 +23,7 @@ pub struct Host {
 
 impl Host {
     /// Looks.
-    pub fn look(commit: String) -> Self {
+    pub(super) fn look(commit: String) -> Self {
         let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
@@ -37,7 +37,7 @@ impl Host {
     }
 
     /// Describes it in a phrase.
-    pub fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         format!(
             "{} × {} (load {} before the first run), at commit {}",
             self.processors, self.processor, self.load, self.commit
@@ -45,7 +45,7 @@ impl Host {
     }
 
     /// Returns it for the JSON file.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         json!({
             "processor": self.processor,
             "processors": self.processors,

@@ -15,10 +15,10 @@ use bench::{
 };
 
 /// Bytes of the image.
-pub const SIZE: u64 = 32 << 20;
+pub(super) const SIZE: u64 = 32 << 20;
 
 /// Makes the image.
-pub fn make(path: &Path) -> Result<()> {
+pub(super) fn make(path: &Path) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     let mut file = BufWriter::new(file);
     let mut data = [0; BLOCK];
@@ -42,7 +42,7 @@ fn written(workload: &Workload, requests: u64) -> impl Iterator<Item = u64> {
 
 /// Checks that the image holds what a contender says it wrote, no more and no less. `runs` are workloads and
 /// the requests of a run of each.
-pub fn check(path: &Path, stamp: u64, runs: &[(&'static Workload, u64)]) -> Result<()> {
+pub(super) fn check(path: &Path, stamp: u64, runs: &[(&'static Workload, u64)]) -> Result<()> {
     let expected: BTreeSet<u64> = runs
         .iter()
         .filter(|(workload, _)| workload.write)

@@ -8,7 +8,7 @@ use rig::{Report, report::Line};
 ///
 /// # Errors
 /// The line has no such number.
-pub fn number(line: &Line, key: &str) -> Result<u64> {
+pub(super) fn number(line: &Line, key: &str) -> Result<u64> {
     line.number(key).with_context(|| format!("expected {key}=<number> in `{} {}`", line.kind, line.text))
 }
 
@@ -16,7 +16,7 @@ pub fn number(line: &Line, key: &str) -> Result<u64> {
 ///
 /// # Errors
 /// The line names none.
-pub fn workload(line: &Line) -> Result<&'static Workload> {
+pub(super) fn workload(line: &Line) -> Result<&'static Workload> {
     let name = line.get("workload").unwrap_or_default();
     Workload::named(name).with_context(|| format!("`{name}` is not a workload"))
 }
@@ -25,6 +25,6 @@ pub fn workload(line: &Line) -> Result<&'static Workload> {
 ///
 /// # Errors
 /// A line is not understood.
-pub fn longest(report: &Report) -> Result<Vec<(&'static Workload, u64)>> {
+pub(super) fn longest(report: &Report) -> Result<Vec<(&'static Workload, u64)>> {
     report.all(bench::line::KIND).map(|line| Ok((workload(line)?, number(line, "requests")?))).collect()
 }

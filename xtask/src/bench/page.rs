@@ -12,7 +12,7 @@ use super::{
 const MIB: f64 = 1048576.0;
 
 /// The contents of a page.
-pub struct Page<'a> {
+pub(super) struct Page<'a> {
     /// The command that made it.
     pub command: &'a str,
     /// The machine that it ran on.
@@ -29,7 +29,7 @@ pub struct Page<'a> {
 
 /// A target of the project, and what was measured.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub(super) struct Target {
     /// The requirement.
     pub what: &'static str,
     /// Names of the workloads that miss it, each with by how much.
@@ -57,7 +57,7 @@ fn ratios<'a>(
 }
 
 /// Returns every target with what missed it.
-pub fn targets(results: &[Results]) -> Vec<Target> {
+pub(super) fn targets(results: &[Results]) -> Vec<Target> {
     let mut all = Vec::new();
     let mut add =
         |what, rows: Vec<(&Row, f64)>, holds: &dyn Fn(f64) -> bool, tell: &dyn Fn(f64) -> String| {
@@ -153,13 +153,13 @@ fn significant(value: f64) -> String {
 }
 
 /// Returns the throughput in MiB/s, with ratios.
-pub fn throughput(results: &[Results]) -> String {
+pub(super) fn throughput(results: &[Results]) -> String {
     let ratios = [Contender::Blkfront, Contender::Ide, Contender::Dom0];
     table(results, &Contender::ALL, &ratios, &|row| Some(row.rate()? / MIB), &significant)
 }
 
 /// Returns CPU microseconds for a request, with the ratio to Linux.
-pub fn cpu(results: &[Results]) -> String {
+pub(super) fn cpu(results: &[Results]) -> String {
     let guests = [Contender::Ide, Contender::Xenvbd, Contender::Blkfront];
     table(results, &guests, &[Contender::Blkfront], &|row| Some(row.cpu()? / 1000.0), &significant)
 }
@@ -170,7 +170,7 @@ fn counts(results: &[Results], value: &dyn Fn(super::result::Counts) -> f64) -> 
 }
 
 /// Returns the panels of the plot.
-pub fn panels(results: &[Results]) -> Vec<Panel> {
+pub(super) fn panels(results: &[Results]) -> Vec<Panel> {
     let groups: Vec<String> = bench::ALL.iter().map(|workload| workload.name.to_owned()).collect();
     let panel = |title: &str, value: &dyn Fn(&Row) -> Option<f64>| Panel {
         title: title.to_owned(),
@@ -188,7 +188,7 @@ pub fn panels(results: &[Results]) -> Vec<Panel> {
 
 impl Page<'_> {
     /// Returns the page.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let Self { command, host, runs: (runs, milliseconds), results, more, notes } = self;
         let mut out = format!(
             "# Performance\n\nWritten by `{command}` on {}. The numbers: [performance.json](performance.json).\n\n\

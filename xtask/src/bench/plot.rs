@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// A panel of the chart.
-pub struct Panel {
+pub(super) struct Panel {
     /// Over the panel, with the unit.
     pub title: String,
     /// Under each group.
@@ -43,7 +43,7 @@ fn label(decade: i32) -> String {
 }
 
 /// Draws panels, one under the other.
-pub fn svg(panels: &[Panel]) -> String {
+pub(super) fn svg(panels: &[Panel]) -> String {
     let height = HEIGHT * panels.len() as f64;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\

@@ -12,7 +12,7 @@ use super::{
 
 /// One timed run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample {
+pub(super) struct Sample {
     /// Bytes a second.
     pub rate: f64,
     /// Nanoseconds that the guest's processor ran, for each request.
@@ -21,7 +21,7 @@ pub struct Sample {
 
 /// Counts during the traced run, each for 1,000 requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Counts {
+pub(super) struct Counts {
     /// VM exits.
     pub exits: f64,
     /// Hypercalls on event channels.
@@ -34,7 +34,7 @@ pub struct Counts {
 
 /// A contender's results for one workload.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(super) struct Row {
     /// The workload.
     pub workload: &'static Workload,
     /// Every timed run.
@@ -45,7 +45,7 @@ pub struct Row {
 
 /// Returns the middle of an odd number of values, the mean of the two in the middle of an even one; `None` of
 /// none.
-pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -58,17 +58,17 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 
 impl Row {
     /// Returns the bytes a second: the median.
-    pub fn rate(&self) -> Option<f64> {
+    pub(super) fn rate(&self) -> Option<f64> {
         median(self.samples.iter().map(|sample| sample.rate))
     }
 
     /// Returns CPU nanoseconds for each request: the median.
-    pub fn cpu(&self) -> Option<f64> {
+    pub(super) fn cpu(&self) -> Option<f64> {
         median(self.samples.iter().map(|sample| sample.cpu))
     }
 
     /// Returns the spread of the single runs' rates: (largest − smallest) / median.
-    pub fn spread(&self) -> Option<f64> {
+    pub(super) fn spread(&self) -> Option<f64> {
         let rates = || self.samples.iter().map(|sample| sample.rate);
         let (low, high) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);
         Some((high - low) / self.rate()?)
@@ -77,7 +77,7 @@ impl Row {
 
 /// A contender's results.
 #[derive(Clone, Debug)]
-pub struct Results {
+pub(super) struct Results {
     /// Whose.
     pub contender: Contender,
     /// One row for each workload, in the order of [`ALL`].
@@ -89,7 +89,7 @@ pub struct Results {
 
 impl Results {
     /// Reads a report; every workload must have been run `runs` times without an error.
-    pub fn read(contender: Contender, report: &Report, runs: u32) -> Result<Self> {
+    pub(super) fn read(contender: Contender, report: &Report, runs: u32) -> Result<Self> {
         if let Some(line) = report.first("bench-failed") {
             bail!("{}: {}", contender.name(), line.text);
         }
@@ -150,12 +150,12 @@ impl Results {
     }
 
     /// Returns the row of a workload.
-    pub fn row(&self, name: &str) -> Option<&Row> {
+    pub(super) fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.workload.name == name)
     }
 
     /// Returns everything, for the JSON file.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows
             .iter()
@@ -187,7 +187,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a report of two runs of each workload, the second twice as fast, and of a traced one.
-    pub fn report(factor: u64) -> Report {
+    pub(crate) fn report(factor: u64) -> Report {
         let mut lines = Vec::new();
         for workload in &ALL {
             lines.push(format!(

@@ -25,7 +25,7 @@ fn has_flags(line: &Line, flags: u32) -> bool {
     line.field(3).is_some_and(|text| number(text).is_ok_and(|own| own == flags))
 }
 
-pub fn class_filters(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn class_filters(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     let sections = package.inf.sections().iter();
     let of = |directive: &'static str| -> Vec<&Line> {
@@ -62,7 +62,7 @@ pub fn class_filters(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn uninstall_order(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn uninstall_order(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     let has_filter = package
         .inf
@@ -97,7 +97,7 @@ pub fn uninstall_order(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn critical_devices(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn critical_devices(_: &Suite, package: &Package) -> Vec<String> {
     let Ok(all) = installation(&package.inf) else { return Vec::new() };
     let mut breaches = Vec::new();
     for device in &all.devices {
@@ -116,7 +116,7 @@ pub fn critical_devices(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn security(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn security(_: &Suite, package: &Package) -> Vec<String> {
     let Ok(all) = installation(&package.inf) else { return Vec::new() };
     let secured = |device: &&bootcfg::inf::Device| {
         device.hardware.iter().any(|change| {
@@ -129,7 +129,7 @@ pub fn security(_: &Suite, package: &Package) -> Vec<String> {
     open.map(|device| format!("{} has not Security = {SECURITY}", device.id)).collect()
 }
 
-pub fn parameters(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn parameters(_: &Suite, package: &Package) -> Vec<String> {
     let Ok(all) = installation(&package.inf) else { return Vec::new() };
     let below = format!("SYSTEM\\CurrentControlSet\\Services\\{}\\Parameters", package.name);
     let written: BTreeSet<&str> = all

@@ -5,7 +5,7 @@ use bootcfg::inf::installation;
 use super::{Package, Suite, outside, registry, sections, services};
 
 /// A rule: its name, what it asks for, and its check.
-pub struct Rule {
+pub(super) struct Rule {
     /// Name.
     pub name: &'static str,
     /// The rule's demand.

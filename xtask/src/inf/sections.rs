@@ -33,7 +33,7 @@ const DIRECTIVES: [(&str, &[usize]); 8] = [
 const SERVICE: [&str; 6] =
     ["DisplayName", "ServiceType", "StartType", "ErrorControl", "LoadOrderGroup", "ServiceBinary"];
 
-pub fn strings(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn strings(_: &Suite, package: &Package) -> Vec<String> {
     // A string that is missing is found by the reader: see the rule `syntax`.
     let lines = package.inf.sections().iter().flat_map(|section| &section.lines);
     let used: BTreeSet<String> =
@@ -66,7 +66,7 @@ fn named(package: &Package) -> BTreeSet<String> {
     names.into_iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
-pub fn references(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn references(_: &Suite, package: &Package) -> Vec<String> {
     let named = named(package);
     let mut breaches = Vec::new();
     for section in package.inf.sections() {
@@ -89,7 +89,7 @@ pub fn references(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn architecture(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn architecture(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     for maker in package.inf.lines("Manufacturer") {
         let (models, decorations) =
@@ -115,7 +115,7 @@ pub fn architecture(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn directives(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn directives(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     let known: Vec<_> = DIRECTIVES.iter().map(|(directive, _)| *directive).collect();
     for name in install_like(package) {
@@ -147,7 +147,7 @@ fn install_like(package: &Package) -> Vec<String> {
     names
 }
 
-pub fn files(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn files(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     let drivers: Vec<String> = SHIPPED.iter().map(|name| format!("{name}.sys")).collect();
     let install = package.install_sections().into_iter();
@@ -195,7 +195,7 @@ pub fn files(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn destination(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn destination(_: &Suite, package: &Package) -> Vec<String> {
     // The drivers import from each other, and the loader looks for imports in System32\drivers: not in the
     // driver store (dirid 13), where each package has a folder of its own.
     let mut breaches = Vec::new();

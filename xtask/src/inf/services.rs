@@ -23,7 +23,7 @@ const DEVICES: [(&str, &[&str]); 3] = [
 /// `SPSVCINST_DELETEEVENTLOGENTRY`.
 const DELETE_EVENT_SOURCE: u32 = 4;
 
-pub fn hardware_ids(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn hardware_ids(_: &Suite, package: &Package) -> Vec<String> {
     let ids: BTreeSet<&str> =
         package.models().iter().flat_map(|model| model.fields.iter().skip(1)).map(String::as_str).collect();
     let known = DEVICES.iter().find(|(name, _)| *name == package.name).map_or(&[][..], |(_, ids)| ids);
@@ -33,7 +33,7 @@ pub fn hardware_ids(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn services(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn services(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     for line in package.services() {
         let (name, section) = (line.field(0).unwrap_or_default(), line.field(2).unwrap_or_default());
@@ -73,7 +73,7 @@ pub fn services(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn same_service(suite: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn same_service(suite: &Suite, package: &Package) -> Vec<String> {
     // What a package says of a service of another package's driver, against what that package says.
     let changes = |package: &Package, key: &str| -> Vec<String> {
         let all = installation(&package.inf).map(|all| all.changes).unwrap_or_default();
@@ -94,7 +94,7 @@ pub fn same_service(suite: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub fn event_log(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn event_log(_: &Suite, package: &Package) -> Vec<String> {
     let mut breaches = Vec::new();
     for line in package.services() {
         let name = line.field(0).unwrap_or_default();

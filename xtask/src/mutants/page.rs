@@ -9,7 +9,7 @@ use crate::layout::Layout;
 
 /// Result of one mutant and one test: what is broken, the test, and what the test said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row([String; 3]);
+pub(super) struct Row([String; 3]);
 
 /// Beginning of a row's last cell.
 const SURVIVED: &str = "**SURVIVED**";
@@ -18,25 +18,25 @@ const EQUIVALENT: &str = "changes nothing: ";
 
 impl Row {
     /// Makes the row of a test that has failed and said this, or has not failed.
-    pub fn new(mutant: &Mutant, test: String, said: Option<String>) -> Row {
+    pub(super) fn new(mutant: &Mutant, test: String, said: Option<String>) -> Row {
         Row([mutant.what.to_owned(), test, said.unwrap_or_else(|| SURVIVED.to_owned())])
     }
 
     /// Makes the row of a mutant that no test can find, for a reason; or that one found all the same, and
     /// said this.
-    pub fn equivalent(mutant: &Mutant, why: &str, said: Option<String>) -> Row {
+    pub(super) fn equivalent(mutant: &Mutant, why: &str, said: Option<String>) -> Row {
         let text =
             said.map_or_else(|| format!("{EQUIVALENT}{why}"), |said| format!("{CAUGHT_AFTER_ALL}{said}"));
         Row([mutant.what.to_owned(), "–".to_owned(), text])
     }
 
     /// Returns true if the mutant was caught as it must be.
-    pub fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         !self.0[2].starts_with("**")
     }
 
     /// Returns one line for whoever waits.
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         format!("{}: {}: {}", self.0[0], self.0[1], self.0[2])
     }
 
@@ -52,7 +52,7 @@ impl Row {
 }
 
 /// Returns the first words of a list, and how many more there are.
-pub fn first(words: &[String]) -> String {
+pub(super) fn first(words: &[String]) -> String {
     const SHOWN: usize = 2;
     let shown = words.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match words.len() {
@@ -62,7 +62,7 @@ pub fn first(words: &[String]) -> String {
 }
 
 /// Writes the page with these rows, and those that it has of mutants that were not run now.
-pub fn write(layout: &Layout, new: &[Row]) -> Result<()> {
+pub(super) fn write(layout: &Layout, new: &[Row]) -> Result<()> {
     let path = layout.root().join("docs/results/mutants.md");
     let old = fs::read_to_string(&path).unwrap_or_default();
     fs::write(&path, text(&old, new)).with_context(|| format!("cannot write {}", path.display()))

@@ -59,7 +59,7 @@ fn literal(text: &str, quote: char) -> usize {
 }
 
 /// Returns the ranges of a source whose code is `code`, from its first byte to its last.
-pub fn places(source: &str, code: &str) -> Vec<Range<usize>> {
+pub(super) fn places(source: &str, code: &str) -> Vec<Range<usize>> {
     let (source, wanted) = (Code::of(source), Code::of(code));
     let wanted = wanted.text.trim();
     let found = source.text.match_indices(wanted);
@@ -68,7 +68,7 @@ pub fn places(source: &str, code: &str) -> Vec<Range<usize>> {
 
 /// Returns true if a text has comments.
 #[cfg(test)]
-pub fn has_comments(text: &str) -> bool {
+pub(super) fn has_comments(text: &str) -> bool {
     let blank = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     blank(&Code::of(text).text) != blank(text)
 }

@@ -12,13 +12,13 @@ use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 use super::date::Date;
 
 /// Files by their paths in the package.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// Returns a zip archive of these files below `folder`, all of one date.
 ///
 /// # Errors
 /// A file is too large for an archive.
-pub fn zip(folder: &str, files: &Files, date: Date) -> Result<Vec<u8>> {
+pub(super) fn zip(folder: &str, files: &Files, date: Date) -> Result<Vec<u8>> {
     let time = DateTime::from_date_and_time(date.year, date.month, date.day, 0, 0, 0)?;
     let plain =
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).last_modified_time(time);
@@ -32,12 +32,12 @@ pub fn zip(folder: &str, files: &Files, date: Date) -> Result<Vec<u8>> {
 }
 
 /// Returns the lines of `SHA256SUMS`, as sha256sum reads them.
-pub fn sums(files: &Files) -> String {
+pub(super) fn sums(files: &Files) -> String {
     files.iter().map(|(path, contents)| format!("{}  {path}\n", hex(&Sha256::digest(contents)))).collect()
 }
 
 /// Returns the number of bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -17,7 +17,7 @@ const MAGIC_64: u16 = 0x20b;
 ///
 /// # Errors
 /// It is no 64-bit image.
-pub fn digest(image: &[u8]) -> Result<[u8; 32]> {
+pub(super) fn digest(image: &[u8]) -> Result<[u8; 32]> {
     let word = |at: usize| -> Result<usize> {
         let bytes = image.get(at..at + 4).context("the image is cut short")?;
         Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
@@ -43,7 +43,7 @@ pub fn digest(image: &[u8]) -> Result<[u8; 32]> {
 ///
 /// # Errors
 /// It is no 64-bit image, or the table leads out of it.
-pub fn certificates(image: &[u8]) -> Result<&[u8]> {
+pub(super) fn certificates(image: &[u8]) -> Result<&[u8]> {
     digest(image)?;
     let word =
         |at: usize| image.get(at..at + 4).and_then(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?)));
@@ -59,7 +59,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a header, a body of `length` bytes, and, where signed, certificates behind it.
-    pub fn image(length: usize, signed: bool) -> Vec<u8> {
+    pub(crate) fn image(length: usize, signed: bool) -> Vec<u8> {
         let mut bytes = vec![0; 0x200];
         bytes[..2].copy_from_slice(b"MZ");
         bytes[0x3c] = 0x40;

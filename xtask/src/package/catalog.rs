@@ -41,7 +41,7 @@ const FILE_SUBJECT: &str = "{DE351A42-8E59-11D0-8C47-00C04FC295EE}";
 ///
 /// # Errors
 /// A member that looks like an image is none.
-pub fn of(members: &[(&str, &[u8])], hardware_ids: &[String], date: Date) -> Result<Vec<u8>> {
+pub(super) fn of(members: &[(&str, &[u8])], hardware_ids: &[String], date: Date) -> Result<Vec<u8>> {
     let mut hashed = Vec::new();
     for (name, contents) in members {
         let image = name.ends_with(".sys");

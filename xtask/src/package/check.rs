@@ -18,7 +18,7 @@ use crate::{command, folder::remove_folder, layout::Layout};
 
 /// Checks that every driver is signed, alone and by the catalog; a driver that was changed, and a catalog
 /// that was, are refused.
-pub fn signatures(package: &Package, signer: &sign::Signer, work: &Path) -> Result<()> {
+pub(super) fn signatures(package: &Package, signer: &sign::Signer, work: &Path) -> Result<()> {
     let folder = unpacked(package, work)?;
     let (root, catalog) = (&signer.certificate, folder.join(CATALOG));
     sign::verify(&catalog, root, None)?;
@@ -39,7 +39,7 @@ pub fn signatures(package: &Package, signer: &sign::Signer, work: &Path) -> Resu
 }
 
 /// Checks that another reader of ASN.1 finds the hash of each member in the catalog, and of nothing else.
-pub fn catalog(package: &Package, work: &Path) -> Result<()> {
+pub(super) fn catalog(package: &Package, work: &Path) -> Result<()> {
     let folder = unpacked(package, work)?;
     let mut openssl = Command::new("openssl");
     openssl.args(["asn1parse", "-inform", "DER", "-in"]).arg(folder.join(CATALOG));
@@ -61,7 +61,7 @@ pub fn catalog(package: &Package, work: &Path) -> Result<()> {
 }
 
 /// Checks that other tools unpack the archive and find every file as its checksum says.
-pub fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
+pub(super) fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
     let folder = work.join("unzipped");
     remove_folder(&folder)?;
     command::output(Command::new("unzip").arg("-q").arg(path).arg("-d").arg(&folder))?;
@@ -87,7 +87,7 @@ pub fn archive(package: &Package, path: &Path, work: &Path) -> Result<()> {
 }
 
 /// Checks that another reader of cabinets finds every file as it was put in, in one folder.
-pub fn cabinet(package: &Package, cabinet: &[u8], work: &Path) -> Result<()> {
+pub(super) fn cabinet(package: &Package, cabinet: &[u8], work: &Path) -> Result<()> {
     let folder = work.join("cabinet");
     remove_folder(&folder)?;
     fs::create_dir_all(&folder)?;
@@ -110,7 +110,7 @@ pub fn cabinet(package: &Package, cabinet: &[u8], work: &Path) -> Result<()> {
 
 /// Checks that a package that comes back signed is taken over; one in which a driver, an INF file or the
 /// catalog is another one, or from which a file is missing, is refused.
-pub fn returned(layout: &Layout) -> Result<()> {
+pub(super) fn returned(layout: &Layout) -> Result<()> {
     let plain = super::contents(layout)?;
     let mut signed = plain.clone();
     let work = layout.target().join("package");
@@ -149,7 +149,7 @@ pub fn returned(layout: &Layout) -> Result<()> {
 }
 
 /// Checks that `make` gives the same bytes twice.
-pub fn reproducible(make: impl Fn() -> Result<Vec<u8>>) -> Result<()> {
+pub(super) fn reproducible(make: impl Fn() -> Result<Vec<u8>>) -> Result<()> {
     let (one, other) = (make()?, make()?);
     if one != other {
         let at = one.iter().zip(&other).position(|(a, b)| a != b).unwrap_or(one.len().min(other.len()));

@@ -21,7 +21,7 @@ const SUPPLIER: &str = "The Xenguard project";
 
 /// A crate.
 #[derive(Clone, Debug)]
-pub struct Component {
+pub(super) struct Component {
     name: String,
     version: String,
     /// An SPDX expression.
@@ -43,7 +43,7 @@ impl Component {
 ///
 /// # Errors
 /// cargo fails, or a crate names no licence.
-pub fn of(layout: &Layout, packages: &[&str], target: &str) -> Result<Vec<Component>> {
+pub(super) fn of(layout: &Layout, packages: &[&str], target: &str) -> Result<Vec<Component>> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
     let text = command::output(cargo.current_dir(layout.root()))?;
@@ -132,7 +132,7 @@ fn checksums(lock: &str) -> BTreeMap<String, String> {
 
 /// A part of binaries that no crate is: Rust's own libraries, and the headers that bindings are made from.
 #[derive(Clone, Debug)]
-pub struct Base {
+pub(super) struct Base {
     name: &'static str,
     version: String,
     /// An SPDX expression, or a name where SPDX has none.
@@ -164,7 +164,7 @@ impl Base {
 ///
 /// # Errors
 /// The compiler does not say its version.
-pub fn bases() -> Result<Vec<Base>> {
+pub(super) fn bases() -> Result<Vec<Base>> {
     let text = command::output(Command::new("rustc").arg("--version"))?;
     let rust = text.split(' ').nth(1).context("rustc does not say its version")?.to_owned();
     let of_rust = |name, ends| Base { name, version: rust.clone(), licence: Ok("MIT OR Apache-2.0"), ends };
@@ -204,7 +204,7 @@ fn serial_number(version: &str, binaries: &[(String, String)]) -> String {
 
 /// Returns the bill of materials, CycloneDX 1.5: the shipped binaries with their hashes, the crates in them,
 /// who links whom.
-pub fn bill(
+pub(super) fn bill(
     version: &str,
     date: Date,
     binaries: &[(String, String)],
@@ -282,7 +282,7 @@ pub fn bill(
 ///
 /// # Errors
 /// A file cannot be read. A crate without a text is one that its licence expression alone stands for.
-pub fn licence_texts(crates: &BTreeMap<String, Vec<Component>>) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(super) fn licence_texts(crates: &BTreeMap<String, Vec<Component>>) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut texts = BTreeMap::new();
     for component in crates.values().flatten().filter(|component| component.checksum.is_some()) {
         for path in sorted_entries(&component.folder)? {

@@ -7,7 +7,7 @@ use bootcfg::inf::Inf;
 
 /// A day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Date {
+pub(super) struct Date {
     /// 1980–2107, which a zip archive can hold.
     pub year: u16,
     /// 1–12.
@@ -21,7 +21,7 @@ impl Date {
     ///
     /// # Errors
     /// There is none.
-    pub fn of(inf: &Inf) -> Result<Date> {
+    pub(super) fn of(inf: &Inf) -> Result<Date> {
         let text = inf.value("Version", "DriverVer").context("no DriverVer")?;
         let parts = text.split('/').map(str::parse).collect::<Result<Vec<u16>, _>>()?;
         let [month @ 1..=12, day @ 1..=31, year @ 1980..=2107] = parts[..] else {
@@ -31,7 +31,7 @@ impl Date {
     }
 
     /// Returns its first second, from 1970 on (days from the civil date, proleptic Gregorian).
-    pub fn since_epoch(self) -> Duration {
+    pub(super) fn since_epoch(self) -> Duration {
         let leap =
             |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let year = u64::from(self.year);
@@ -42,7 +42,7 @@ impl Date {
     }
 
     /// Returns `yyyy-mm-ddT00:00:00Z`.
-    pub fn iso(self) -> String {
+    pub(super) fn iso(self) -> String {
         format!("{:04}-{:02}-{:02}T00:00:00Z", self.year, self.month, self.day)
     }
 }

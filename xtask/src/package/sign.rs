@@ -82,7 +82,7 @@ impl Signer {
 ///
 /// # Errors
 /// osslsigncode is not content; the message has its reasons.
-pub fn verify(file: &Path, root: &Path, catalog: Option<&Path>) -> Result<()> {
+pub(super) fn verify(file: &Path, root: &Path, catalog: Option<&Path>) -> Result<()> {
     let mut tool = Command::new("osslsigncode");
     tool.arg("verify").arg("-CAfile").arg(root);
     if let Some(catalog) = catalog {

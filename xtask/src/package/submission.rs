@@ -34,7 +34,7 @@ fn submitted(package: &Package) -> Vec<(String, &[u8])> {
 ///
 /// # Errors
 /// The date cannot be held, or a file is too large.
-pub fn cabinet(package: &Package) -> Result<Vec<u8>> {
+pub(super) fn cabinet(package: &Package) -> Result<Vec<u8>> {
     let seconds = i64::try_from(package.date.since_epoch().as_secs())?;
     let date = OffsetDateTime::from_unix_timestamp(seconds)?;
     let files = submitted(package);
@@ -54,7 +54,7 @@ pub fn cabinet(package: &Package) -> Result<Vec<u8>> {
 }
 
 /// Directives for makecab, which makes such a cabinet on Windows from the unpacked zip.
-pub fn directives(package: &Package) -> String {
+pub(super) fn directives(package: &Package) -> String {
     let mut text = String::from(".OPTION EXPLICIT\r\n");
     let settings = [
         ("CabinetNameTemplate", format!("{}-submission.cab", package.name)),
@@ -86,7 +86,7 @@ pub fn directives(package: &Package) -> String {
 ///
 /// # Errors
 /// A file is missing, is one too many, or is another one; or the catalog does not stand for a file.
-pub fn take_over(package: &mut Package, returned: &[u8]) -> Result<()> {
+pub(super) fn take_over(package: &mut Package, returned: &[u8]) -> Result<()> {
     let mut archive =
         zip::ZipArchive::new(Cursor::new(returned)).context("what was returned is no zip archive")?;
     let wanted: BTreeSet<String> = submitted(package)

@@ -18,7 +18,7 @@ const OPTIONAL_HEADER: usize = 24;
 
 /// A section's header.
 #[derive(Clone, Debug)]
-pub struct Section {
+pub(super) struct Section {
     /// Its name, without padding.
     pub name: String,
     /// Its addresses once loaded.
@@ -29,14 +29,14 @@ pub struct Section {
 
 impl Section {
     /// Returns true if all of these `IMAGE_SCN_*` bits are set.
-    pub fn has(&self, bits: pe::SectionFlags) -> bool {
+    pub(super) fn has(&self, bits: pe::SectionFlags) -> bool {
         self.characteristics & bits.0 == bits.0
     }
 }
 
 /// One imported routine or variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Import {
+pub(super) struct Import {
     /// The image that exports it, in lower case.
     pub library: String,
     /// Its name; `None` when it is imported by ordinal.
@@ -45,7 +45,7 @@ pub struct Import {
 
 /// An image, as far as the rules go.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(super) struct Image {
     /// `IMAGE_FILE_MACHINE_*`.
     pub machine: u16,
     /// `IMAGE_FILE_*`.
@@ -87,7 +87,7 @@ impl Image {
     ///
     /// # Errors
     /// When a header or a table is malformed; the message says which.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         let file = PeFile64::parse(bytes).context("headers")?;
         let ImageNtHeaders64 { file_header, optional_header: header, .. } = file.nt_headers();
         let optional_header = file.dos_header().nt_headers_offset() as usize + OPTIONAL_HEADER;
@@ -129,7 +129,7 @@ impl Image {
     }
 
     /// Returns the section of this name.
-    pub fn section(&self, name: &str) -> Option<&Section> {
+    pub(super) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
 }

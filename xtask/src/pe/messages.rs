@@ -11,7 +11,7 @@ const UNICODE: u16 = 1;
 ///
 /// # Errors
 /// When it is cut short, codes are not in order, or a text is not Unicode or not a line.
-pub fn parse(data: &[u8]) -> Result<BTreeMap<u32, String>> {
+pub(super) fn parse(data: &[u8]) -> Result<BTreeMap<u32, String>> {
     let word = |at: usize| -> Result<u32> {
         let bytes = data.get(at..at + 4).with_context(|| format!("cut short at {at}"))?;
         Ok(u32::from_le_bytes(bytes.try_into()?))

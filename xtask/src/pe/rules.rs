@@ -10,10 +10,10 @@ use super::{
 };
 
 /// A rule's name, as the table prints it, and its check.
-pub type Rule = (&'static str, fn(&Driver, &Image) -> Vec<String>);
+pub(super) type Rule = (&'static str, fn(&Driver, &Image) -> Vec<String>);
 
 /// Every rule.
-pub const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule] = &[
     ("machine", machine),
     ("subsystem", subsystem),
     ("os-version", os_version),

@@ -9,7 +9,7 @@ const FIXED_SIGNATURE: u32 = 0xfeef_04bd;
 
 /// Contents of a version resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Version {
+pub(super) struct Version {
     /// The file version's four numbers.
     pub file: [u16; 4],
     /// The strings of its string table, by name.
@@ -21,7 +21,7 @@ impl Version {
     ///
     /// # Errors
     /// When it is not a version resource, or cut short.
-    pub fn parse(data: &[u8]) -> Result<Self> {
+    pub(super) fn parse(data: &[u8]) -> Result<Self> {
         let root = Block::parse(data)?;
         if root.key != "VS_VERSION_INFO" {
             bail!("the version resource is called {:?}", root.key);

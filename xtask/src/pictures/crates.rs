@@ -35,7 +35,7 @@ struct Crate {
 type Crates = BTreeMap<String, Crate>;
 
 /// Draws the workspace of `cargo metadata`.
-pub fn draw(metadata: &Value) -> Result<String> {
+pub(super) fn draw(metadata: &Value) -> Result<String> {
     let crates = read(metadata)?;
     let (shipped, others): (Crates, Crates) = crates.into_iter().partition(|(_, one)| one.ships);
     let mut picture = Picture::new(WIDTH);

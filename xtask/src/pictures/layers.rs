@@ -26,7 +26,7 @@ struct Layer {
 }
 
 /// Draws the table: number, name, component, what it does, what happens without it.
-pub fn draw(rows: &[Vec<String>]) -> Result<String> {
+pub(super) fn draw(rows: &[Vec<String>]) -> Result<String> {
     let layers = laid_out(rows)?;
     let mut picture = Picture::new(WIDTH);
     let heading = Style { faint: true, ..TEXT };

@@ -12,7 +12,7 @@ const TOP: f64 = 52.0;
 const APART: f64 = 126.0;
 
 /// Draws a table of steps: a phase where one begins, from whom, to whom, what. A step in bold is an end.
-pub fn draw(title: &str, rows: &[Vec<String>]) -> Result<String> {
+pub(super) fn draw(title: &str, rows: &[Vec<String>]) -> Result<String> {
     let present: Vec<&str> = PARTIES
         .into_iter()
         .filter(|party| rows.iter().any(|row| row[1] == *party || row[2] == *party))

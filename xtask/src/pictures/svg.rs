@@ -19,14 +19,14 @@ const COLOURS: [(&str, &str, &str); 12] = [
 ];
 
 /// A picture that is being drawn. Units are CSS pixels.
-pub struct Picture {
+pub(super) struct Picture {
     width: f64,
     body: String,
 }
 
 /// Style of a text.
 #[derive(Clone, Copy)]
-pub struct Style {
+pub(super) struct Style {
     /// Height of the letters.
     pub size: f64,
     /// True if it is bold.
@@ -38,19 +38,19 @@ pub struct Style {
 }
 
 /// Text as it is set where nothing else is said.
-pub const TEXT: Style = Style { size: 13.0, bold: false, faint: false, centred: false };
+pub(super) const TEXT: Style = Style { size: 13.0, bold: false, faint: false, centred: false };
 
 /// Distance of two lines of text.
-pub const LEADING: f64 = 17.0;
+pub(super) const LEADING: f64 = 17.0;
 
 impl Picture {
     /// Begins a picture.
-    pub fn new(width: f64) -> Picture {
+    pub(super) fn new(width: f64) -> Picture {
         Picture { width, body: String::new() }
     }
 
     /// Draws a box with rounded corners, in the colours of a class.
-    pub fn rectangle(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    pub(super) fn rectangle(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
         let _ = writeln!(
             self.body,
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"5\"/>"
@@ -58,14 +58,14 @@ impl Picture {
     }
 
     /// Draws a path given in SVG's own letters; `head` ends it with an arrowhead.
-    pub fn path(&mut self, path: &str, dashed: bool, head: bool) {
+    pub(super) fn path(&mut self, path: &str, dashed: bool, head: bool) {
         let dashes = if dashed { " stroke-dasharray=\"5 4\"" } else { "" };
         let head = if head { " marker-end=\"url(#head)\"" } else { "" };
         let _ = writeln!(self.body, "<path class=\"line\" d=\"{path}\"{dashes}{head}/>");
     }
 
     /// Writes a line of text, whose base line is at `y`.
-    pub fn text(&mut self, style: Style, (x, y): (f64, f64), text: &str) {
+    pub(super) fn text(&mut self, style: Style, (x, y): (f64, f64), text: &str) {
         let class = if style.faint { " class=\"faint\"" } else { "" };
         let bold = if style.bold { " font-weight=\"600\"" } else { "" };
         let anchor = if style.centred { " text-anchor=\"middle\"" } else { "" };
@@ -78,12 +78,12 @@ impl Picture {
     }
 
     /// Lays the shapes of another picture over this one's.
-    pub fn join(&mut self, above: Picture) {
+    pub(super) fn join(&mut self, above: Picture) {
         self.body += &above.body;
     }
 
     /// Returns the file's text; `title` is what a reader hears who does not see the picture.
-    pub fn finish(self, height: f64, title: &str) -> String {
+    pub(super) fn finish(self, height: f64, title: &str) -> String {
         let rules = |dark: bool| -> String {
             COLOURS
                 .iter()
@@ -113,7 +113,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// Returns how wide a text is at most, in fonts of the family above.
-pub fn width(text: &str, style: Style) -> f64 {
+pub(super) fn width(text: &str, style: Style) -> f64 {
     let letter = |c: char| match c {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | ' ' => 0.33,
         'f' | 't' | 'r' | '(' | ')' | '-' | '/' => 0.42,
@@ -125,7 +125,7 @@ pub fn width(text: &str, style: Style) -> f64 {
 }
 
 /// Breaks a text into lines of a width at its spaces.
-pub fn wrap(text: &str, style: Style, most: f64) -> Vec<String> {
+pub(super) fn wrap(text: &str, style: Style, most: f64) -> Vec<String> {
     let mut lines: Vec<String> = vec![String::new()];
     for word in text.split_whitespace() {
         let last = lines.last_mut().expect("never empty");

@@ -9,7 +9,7 @@ use super::{DRIVER_TARGET, Sysroot};
 use crate::layout::Layout;
 
 /// Writes `target/cross/config.toml`, which `cargo --config` takes.
-pub fn write(layout: &Layout, sysroot: &Sysroot) -> Result<()> {
+pub(super) fn write(layout: &Layout, sysroot: &Sysroot) -> Result<()> {
     // wdk-build insists on it: a driver has no C runtime to load.
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     // Later ones count first.

@@ -39,7 +39,7 @@ struct Package {
 ///
 /// # Errors
 /// When the packages cannot be downloaded, or the lock file has another wdk-build than the patch is for.
-pub fn ensure(layout: &Layout) -> Result<()> {
+pub(super) fn ensure(layout: &Layout) -> Result<()> {
     let patch = layout.cross_sources().join(PATCH);
     // Reads the lock file, brings it up to date with the manifests as any cargo command does, and downloads.
     let metadata = command::output(

@@ -25,7 +25,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 ///
 /// # Errors
 /// When apt has no Debian mirror, the mirror is out of reach, or it has another release.
-pub fn ensure(folder: &Path, release: &str) -> Result<PathBuf> {
+pub(super) fn ensure(folder: &Path, release: &str) -> Result<PathBuf> {
     make_folder(folder, Inputs::default().text(SUITE).text(release), |fresh| {
         step(&format!("Debian's rust-src {release}"), || fetch(fresh, release))
     })?;

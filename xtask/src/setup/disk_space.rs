@@ -14,7 +14,7 @@ const NEEDED: u64 = 2048;
 ///
 /// # Errors
 /// When it has not; the message says how much is free and how much is needed.
-pub fn require(folder: &Path) -> Result<()> {
+pub(super) fn require(folder: &Path) -> Result<()> {
     if cfg!(windows) {
         return Ok(());
     }

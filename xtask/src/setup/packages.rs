@@ -13,10 +13,10 @@ use crate::{command, step::step};
 pub const LLVM_BIN: &str = "/usr/lib/llvm-19/bin";
 
 /// A package, and a file of it that shows that it is installed.
-pub type Package = (&'static str, &'static str);
+pub(super) type Package = (&'static str, &'static str);
 
 /// Packages that packaging needs: signing and its check, and readers that are not this project's.
-pub const PACKAGING: &[Package] = &[
+pub(super) const PACKAGING: &[Package] = &[
     ("osslsigncode", "/usr/bin/osslsigncode"),
     ("openssl", "/usr/bin/openssl"),
     ("unzip", "/usr/bin/unzip"),
@@ -24,7 +24,7 @@ pub const PACKAGING: &[Package] = &[
 ];
 
 /// Packages that the tests of bootcfg need.
-pub const BOOTCFG: &[Package] = &[
+pub(super) const BOOTCFG: &[Package] = &[
     // It writes BCD stores through it.
     ("libhivex0", "/usr/lib/x86_64-linux-gnu/libhivex.so.0"),
     // They take a boot.ini out of a FAT image and put it back.
@@ -34,10 +34,10 @@ pub const BOOTCFG: &[Package] = &[
 ];
 
 /// Packages that the benchmark needs: callgrind.
-pub const BENCHMARK: &[Package] = &[("valgrind", "/usr/bin/valgrind")];
+pub(super) const BENCHMARK: &[Package] = &[("valgrind", "/usr/bin/valgrind")];
 
 /// Packages that the cross build needs.
-pub const CROSS_BUILD: &[Package] = &[
+pub(super) const CROSS_BUILD: &[Package] = &[
     // bindgen reads the headers through libclang and clang's own headers.
     ("clang-19", "/usr/lib/llvm-19/bin/clang"),
     ("libclang-19-dev", "/usr/lib/llvm-19/lib/libclang.so"),
@@ -53,7 +53,7 @@ pub const CROSS_BUILD: &[Package] = &[
 /// # Errors
 /// When something is missing and apt is not there, not permitted, or fails; the message has the command to
 /// run by hand.
-pub fn ensure(packages: &[Package]) -> Result<()> {
+pub(super) fn ensure(packages: &[Package]) -> Result<()> {
     let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());

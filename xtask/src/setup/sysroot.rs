@@ -48,7 +48,7 @@ impl Sysroot {
 ///
 /// # Errors
 /// When none of the three ways works; the message has the reason of the last.
-pub fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
+pub(super) fn ensure(layout: &Layout, target: &str) -> Result<Sysroot> {
     let toolchain = Toolchain::ask()?;
     if has_core(toolchain.sysroot(), target) {
         return Ok(Sysroot::Toolchain);

@@ -21,7 +21,7 @@ const VERSION: &str = "10.0.0.0";
 const MINGW_HEADERS: &str = "/usr/share/mingw-w64/include";
 
 /// Makes the folder unless it is up to date.
-pub fn ensure(layout: &Layout) -> Result<()> {
+pub(super) fn ensure(layout: &Layout) -> Result<()> {
     let sources = layout.cross_sources();
     let inputs = Inputs::default().text(VERSION).folder(&sources)?.folder(&sources.join("overlay"))?;
     make_folder(&layout.wdk(), inputs, |wdk| {

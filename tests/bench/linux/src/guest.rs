@@ -24,7 +24,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const DEBUG_PORT: u64 = 0xE9;
 
 /// Runs the benchmark and powers the guest off.
-pub fn main() -> ! {
+pub(crate) fn main() -> ! {
     if let Err(error) = run() {
         say(&format!("bench-failed why={}", error.to_string().replace(' ', "%20")));
     }

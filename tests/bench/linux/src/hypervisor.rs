@@ -21,18 +21,18 @@ const PRIVCMD_HYPERCALL: Opcode =
     ioctl::opcode::from_components(ioctl::Direction::None, b'P', 0, size_of::<Hypercall>());
 
 /// The way to Xen.
-pub struct Hypervisor(File);
+pub(crate) struct Hypervisor(File);
 
 impl Hypervisor {
     /// Opens it.
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let path = Path::new("/dev/xen/privcmd");
         let file = File::options().read(true).write(true).open(path);
         file.map(Self).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
     }
 
     /// Returns how virtual processor 0 has spent its time until now.
-    pub fn run_state(&self) -> io::Result<RunState> {
+    pub(crate) fn run_state(&self) -> io::Result<RunState> {
         let mut state = RunState::default();
         let address = (&raw mut state).expose_provenance() as u64;
         let mut call = Hypercall { op: HYPERVISOR_VCPU_OP, arg: [GET_RUNSTATE_INFO, 0, address, 0, 0] };

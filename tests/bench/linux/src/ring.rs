@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 struct Page([u8; 4096]);
 
 /// A device, its queue, and the buffers of its requests.
-pub struct Ring {
+pub(crate) struct Ring {
     ring: IoUring,
     device: File,
     /// One for each slot, of the largest request; what the kernel has is not touched here until it is done.
@@ -29,7 +29,7 @@ pub struct Ring {
 
 impl Ring {
     /// Opens a device; also returns its size in bytes.
-    pub fn open(path: &Path) -> io::Result<(Self, u64)> {
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, u64)> {
         let flags = i32::try_from(OFlags::DIRECT.bits()).map_err(io::Error::other)?;
         let mut device = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
         let size = device.seek(SeekFrom::End(0))?;

@@ -25,7 +25,7 @@ const GRANT_TABLE_OP: u32 = 20;
 
 /// Counts of the trace records during one workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// VM exits.
     pub exits: u64,
     /// Hypercalls on event channels: a notification or an unmasking.
@@ -39,7 +39,7 @@ pub struct Counts {
 }
 
 /// Counts for each workload of [`ALL`] whose marks were both found.
-pub fn count(trace: &[u8]) -> Vec<Option<Counts>> {
+pub(crate) fn count(trace: &[u8]) -> Vec<Option<Counts>> {
     let mut found = vec![None; ALL.len()];
     let mut open: Option<(u32, Counts)> = None;
     let mut words =
@@ -80,7 +80,7 @@ pub fn count(trace: &[u8]) -> Vec<Option<Counts>> {
 }
 
 /// Prints the counts of a trace's file.
-pub fn print(path: &Path) -> io::Result<()> {
+pub(crate) fn print(path: &Path) -> io::Result<()> {
     let trace = fs::read(path)?;
     for (workload, counts) in ALL.iter().zip(count(&trace)) {
         let Some(Counts { exits, events, grants, interrupts, lost }) = counts else { continue };

@@ -20,7 +20,7 @@ const ATTRIBUTES: &str = "SHR";
 ///
 /// # Errors
 /// A program is missing or fails, or the volume has not what was put there.
-pub fn edited_boot_ini(layout: &Layout, folder: &Path, boot_ini: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn edited_boot_ini(layout: &Layout, folder: &Path, boot_ini: &[u8]) -> Result<Vec<u8>> {
     let volume = Volume(folder.join("system.fat"));
     let outside = folder.join("boot.ini");
     volume.run("mformat", &["-C", "-T", SECTORS, "::"])?;

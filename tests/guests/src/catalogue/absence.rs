@@ -7,21 +7,21 @@ use protocol::{Version, Word};
 use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Runs, Scenario, Sequence, emulated};
 
 /// The file of idefilter is gone, or damaged: neither xenpci nor xenvbd loads, which import from it.
-pub const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
+pub(super) const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
 /// Only its service is not there to be started: xenpci loads with the file, and asks a guard that has not
 /// decided.
 const FILTER_NOT_STARTED: Expect = Expect { withheld: Some(Reason::Unsealed), ..WITHOUT_FILTER };
 
 /// The service of idefilter is gone.
-pub const NO_SERVICE: &str = "[-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n";
+pub(super) const NO_SERVICE: &str = "[-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n";
 /// NT's stop code for a boot disk that is not there.
-pub const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
+pub(super) const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 
 /// From NT 6.2 on these end otherwise (`versions`).
 const BEFORE_CORE: &[Word<'static>] = &[Word::Nt(Version::Nt61)];
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "idefilter-file-missing",
         title: "idefilter.sys is gone and in the class filters: idefallback takes it out of them",
@@ -139,7 +139,7 @@ pub const BOOTS: &[Scenario] = &[
 ];
 
 /// Machines that are booted several times.
-pub const SEQUENCES: &[Sequence] = &[
+pub(super) const SEQUENCES: &[Sequence] = &[
     // What idefallback wrote outlives the boot: a file that is put back is in no list.
     Sequence {
         name: "idefilter-put-back",

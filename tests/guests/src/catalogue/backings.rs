@@ -44,7 +44,7 @@ const REPLACED: &str = "f=/local/domain/$DOMID/device/vbd/768; b=/local/domain/0
      xenstore-write $n $b/state 1 $f/state 1 && sleep 1 && xl unpause $DOMID";
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "twice-qdisk",
         title: "hda and xvde are the same file behind qemu's backend",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[Scenario {
+pub(super) const BOOTS: &[Scenario] = &[Scenario {
     name: "cdrom-pv",
     title: "the emulated CD-ROM drive is hidden with its controller; its vbd is read, ejected and loaded",
     cdrom: true,

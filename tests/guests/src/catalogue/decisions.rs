@@ -11,7 +11,7 @@ const BACKEND_STUCK: &str = "xenstore-write /local/domain/0/backend/vbd/$DOMID/7
 const BACKEND_BACK: &str = "sleep 5; xenstore-write /local/domain/0/backend/vbd/$DOMID/768/state 2";
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "xenvbd-disabled",
         title: "xenvbd is disabled",
@@ -187,7 +187,7 @@ const CRASH: Scenario = Scenario {
 };
 
 /// Machines that are booted several times.
-pub const SEQUENCES: &[Sequence] = &[
+pub(super) const SEQUENCES: &[Sequence] = &[
     Sequence {
         name: "emulated-crash-pv",
         title: "one machine, booted emulated, crashed early, cut off, and crashed in a PV boot: registry and disks are carried over",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A second disk comes and goes.
-pub const HOTPLUG: Scenario = Scenario {
+pub(super) const HOTPLUG: Scenario = Scenario {
     exercise: Some(Exercise::Hotplug),
     dom0: &[
         (When::Ready(Ready::Attach), "bash attach-1.sh"),
@@ -21,7 +21,7 @@ pub const HOTPLUG: Scenario = Scenario {
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "two-disks",
         title: "two disks, one through blkback and one through qdisk: Windows Server's SAN policy leaves both online",

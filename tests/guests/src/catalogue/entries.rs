@@ -5,7 +5,7 @@ use guard::Reason;
 use crate::scenario::{BASE, Entry, Machine, PV, Runs, Scenario, emulated};
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "fat-pv",
         title: "boot.ini from a FAT volume that bootcfg edited: its second entry is PV",

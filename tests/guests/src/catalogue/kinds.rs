@@ -27,7 +27,7 @@ const DISKS_OF_KINDS: Scenario = Scenario {
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     DISKS_OF_KINDS,
     Scenario {
         name: "kinds-persistent",

@@ -19,7 +19,7 @@ const CONTROLLERS: &str = "device_model_args_hvm = [ \
     \"-device\", \"ich9-ahci\" ]";
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "hide-alone",
         title: "hiding holds without unplug; the bus answers for its children late, on another thread at DISPATCH_LEVEL",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "backend-returns",
         title: "with persistent grants: a disk's backend is restarted, and unbound and bound, with requests on their way",

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "crash-dump",
         title: "a bugcheck with requests of two processors in flight: the copy of the miniport takes the disk over, \

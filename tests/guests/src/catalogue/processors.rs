@@ -15,7 +15,7 @@ const BY_LINE: Scenario =
     Scenario { vcpus: 2, exercise: Some(Exercise::Traffic), checks: &[IN_USE, LINE], ..PV_BOOT };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "two-processors",
         title: "two processors use PV disks at once, each with an interrupt vector of its own",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "save-restore",
         title: "a guest with two processors and their vectors is saved and restored with requests on their way",
@@ -40,7 +40,7 @@ pub const BOOTS: &[Scenario] = &[
 ];
 
 /// The guest was suspended once, and its disks were connected again before the census.
-pub const RESUMED: Check = Check {
+pub(super) const RESUMED: Check = Check {
     what: "resumed in another domain, the disks connected again, unplugged again and counted",
     run: |seen, found| {
         found.same("resumes", seen.said("xenpci: resumed, "), 1);
@@ -50,7 +50,7 @@ pub const RESUMED: Check = Check {
 };
 
 /// Adds what differs where every disk was connected again, once, and then counted.
-pub fn connected_again(seen: &Seen<'_>, found: &mut Differences) {
+pub(super) fn connected_again(seen: &Seen<'_>, found: &mut Differences) {
     let disks = seen.scenario.expect.pv;
     let again = format!("xenvbd: {disks} disks connected again after a suspend, census taken");
     found.same("disks connected again", seen.said(&again), 1);

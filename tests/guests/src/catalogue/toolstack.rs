@@ -22,7 +22,7 @@ const WITHHELD: Scenario = Scenario {
 };
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "xl-shutdown",
         title: "`xl shutdown -w` of a PV boot, which fails where nobody acknowledges",

@@ -19,7 +19,7 @@ const PV_10: Scenario = Scenario { name: "pv", words: WINDOWS_10, ..PV_BOOT };
 const EMULATED_10: Scenario = Scenario { name: "emulated", words: WINDOWS_10, ..BASE };
 
 /// Machines that are booted several times.
-pub const SEQUENCES: &[Sequence] = &[
+pub(super) const SEQUENCES: &[Sequence] = &[
     Sequence {
         name: "first-pv-boot",
         title: "a new Windows 10: the PV entry before Windows has seen the storage adapter, and then each entry; no \
@@ -95,7 +95,7 @@ macro_rules! on {
 }
 
 /// The guests, in the order of the table in docs/testing.md.
-pub const BOOTS: &[Scenario] = &[
+pub(super) const BOOTS: &[Scenario] = &[
     on!(demo::BOOTS, "emulated", "5.2", NT_52),
     on!(demo::BOOTS, "emulated", "6.1", NT_61),
     on!(demo::BOOTS, "emulated", "6.3", NT_63),

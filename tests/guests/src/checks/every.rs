@@ -16,7 +16,7 @@ use crate::{
 const RESERVE: usize = 4;
 
 /// The checks, in the order in which their differences are told.
-pub const EVERY: &[Check] = &[
+pub(crate) const EVERY: &[Check] = &[
     Check { what: "the decision and its reason", run: decision },
     Check { what: "disks and drives, on each way", run: disks },
     Check { what: "mounts, and the file test on each", run: mounts },

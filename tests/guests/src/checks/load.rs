@@ -5,13 +5,13 @@ use protocol::Line;
 use crate::check::{Check, Differences, Seen};
 
 /// A disk was in use from every processor, once.
-pub const IN_USE: Check = Check {
+pub(crate) const IN_USE: Check = Check {
     what: "every processor read the disk through a queue of its own, every request ended well",
     run: |seen, found| in_use(seen, 1, found),
 };
 
 /// A disk was in use from every processor, before and after something.
-pub const IN_USE_TWICE: Check = Check {
+pub(crate) const IN_USE_TWICE: Check = Check {
     what: "before and after it every processor read the disk through a queue of its own, every request ended well",
     run: |seen, found| in_use(seen, 2, found),
 };
@@ -33,7 +33,7 @@ fn in_use(seen: &Seen<'_>, times: usize, found: &mut Differences) {
 }
 
 /// Adds what differs where every request must have ended well, and files were written.
-pub fn ended_well(seen: &Seen<'_>, found: &mut Differences) {
+pub(crate) fn ended_well(seen: &Seen<'_>, found: &mut Differences) {
     found.holds("a disk was in use", seen.lines(Line::Traffic).next().is_some());
     for line in seen.lines(Line::Traffic) {
         found.same("reads", line.get("ok"), line.get("started"));

@@ -1,7 +1,7 @@
 //! Checks that more than one guest test has.
 
-pub mod every;
-pub mod load;
+pub(crate) mod every;
+pub(crate) mod load;
 #[cfg(test)]
 mod tests;
-pub mod upcalls;
+pub(crate) mod upcalls;

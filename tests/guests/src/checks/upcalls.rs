@@ -6,13 +6,13 @@ use rig::report::Line as Reported;
 use crate::check::{Check, Differences, Seen};
 
 /// Each processor took the interrupts of its own vector and completed the requests of its own queue.
-pub const VECTORS: Check = Check {
+pub(crate) const VECTORS: Check = Check {
     what: "each processor took the interrupts of its own vector and none of another's, and completed requests",
     run: |seen, found| upcalls(seen, seen.scenario.vcpus as usize, found),
 };
 
 /// The first processor took all interrupts, by the line.
-pub const LINE: Check = Check {
+pub(crate) const LINE: Check = Check {
     what: "no vector was granted, and the line served all processors",
     run: |seen, found| upcalls(seen, 0, found),
 };

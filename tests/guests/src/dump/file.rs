@@ -9,7 +9,7 @@ use rig::report::Report;
 use crate::check::{Check, Differences, Seen};
 
 /// Place of the dump in an image: between the partition table and the first partition, in bytes.
-pub const EXTENT: std::ops::Range<usize> = 64 * 512..2048 * 512;
+pub(crate) const EXTENT: std::ops::Range<usize> = 64 * 512..2048 * 512;
 
 /// Bytes of DUMP_HEADER64.
 const HEADER: usize = 0x2000;
@@ -18,26 +18,26 @@ const PAGE: usize = 4096;
 const CHECKSUMS: u32 = 0x9B6A_2B7F;
 
 /// A whole dump, with the bugcheck that ended the boot.
-pub const WHOLE: Check = Check {
+pub(crate) const WHOLE: Check = Check {
     what: "the host reads the dump back: header and bugcheck, every page's checksum, a pattern of a seed of \
            this boot, the guard's two records",
     run: |seen, found| check(seen, Expected::Whole, found),
 };
 
 /// Memory that hibernation wrote.
-pub const MEMORY_WRITTEN: Check = Check {
+pub(crate) const MEMORY_WRITTEN: Check = Check {
     what: "the host reads the written pages back: every page's checksum, a pattern of a seed of this boot",
     run: |seen, found| check(seen, Expected::Memory, found),
 };
 
 /// No dump: the copy of the miniport found no adapter.
-pub const REFUSED: Check = Check {
+pub(crate) const REFUSED: Check = Check {
     what: "the copy of the miniport finds no adapter, and the place of the dump stays empty",
     run: |seen, found| check(seen, Expected::Refused, found),
 };
 
 /// No dump: the disk did not answer.
-pub const NO_ANSWER: Check = Check {
+pub(crate) const NO_ANSWER: Check = Check {
     what: "the copy's handshake ends after its 30 s, and the place of the dump stays empty",
     run: |seen, found| check(seen, Expected::Failed, found),
 };

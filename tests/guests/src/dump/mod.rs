@@ -1,4 +1,4 @@
 //! Crash dumps: the drivers' secondary data, and the file that the polled miniport writes.
 
-pub mod file;
-pub mod secondary;
+pub(crate) mod file;
+pub(crate) mod secondary;

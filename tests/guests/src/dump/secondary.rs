@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// The line of an xl configuration that has qemu show what it is told on its log port.
-pub const SHOW_LOG: &str = "device_model_args_hvm = [ \"-trace\", \"enable=xen_platform_log\" ]";
+pub(crate) const SHOW_LOG: &str = "device_model_args_hvm = [ \"-trace\", \"enable=xen_platform_log\" ]";
 
 /// Adds what differs from what a stop of the guard must leave behind.
-pub fn stop(seen: &Seen<'_>, differences: &mut Differences) {
+pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     let Some((reason, own, enumerated)) = seen.scenario.expect.stop else { return };
     let report = &seen.report;
     let mut found = Vec::new();
@@ -44,7 +44,7 @@ pub fn stop(seen: &Seen<'_>, differences: &mut Differences) {
 }
 
 /// Returns the bytes that came under a GUID.
-pub fn data(report: &Report, guid: u32) -> Vec<u8> {
+pub(crate) fn data(report: &Report, guid: u32) -> Vec<u8> {
     let guid = format!("{guid:08x}");
     let digits: String = report
         .all(protocol::Line::DumpData.name())

@@ -7,7 +7,7 @@ use bootcfg::install::edits::Edit;
 use hive::{Hive, Key, data_type};
 
 /// Writes a key and all below it.
-pub fn write(key: &Key<'_>, path: &str, text: &mut String) -> Result<()> {
+pub(super) fn write(key: &Key<'_>, path: &str, text: &mut String) -> Result<()> {
     writeln!(text, "[{path}]")?;
     for value in key.values()? {
         let value = value?;
@@ -32,7 +32,7 @@ pub fn write(key: &Key<'_>, path: &str, text: &mut String) -> Result<()> {
 
 /// Returns the edits of a SYSTEM hive that a registration file makes; other hives' keys are left out, as are
 /// keys that a boot makes anew.
-pub fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
+pub(super) fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     let mut key = None;
     let mut lines = text.lines().map(str::trim);

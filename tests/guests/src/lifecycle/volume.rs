@@ -37,7 +37,7 @@ const STORE: &str = "Boot/BCD";
 
 /// The loader that starts the system on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loader {
+pub(super) enum Loader {
     /// By NT 5's loader, from boot.ini.
     BootIni,
     /// By the boot manager of NT 6.0 and later, from boot configuration data.
@@ -86,7 +86,7 @@ fn store() -> Tree {
 }
 
 /// The volume: an image, and a folder where it is taken out to.
-pub struct SystemVolume {
+pub(super) struct SystemVolume {
     image: PathBuf,
     folder: PathBuf,
     loader: Loader,
@@ -94,7 +94,7 @@ pub struct SystemVolume {
 
 impl SystemVolume {
     /// Returns a freshly installed system.
-    pub fn new(folder: &Path, loader: Loader, boot_ini: &str) -> Result<SystemVolume> {
+    pub(super) fn new(folder: &Path, loader: Loader, boot_ini: &str) -> Result<SystemVolume> {
         let volume = SystemVolume { image: folder.join("system.img"), folder: folder.join("system"), loader };
         fs::create_dir_all(volume.folder.join(DRIVERS))?;
         fs::create_dir_all(volume.folder.join(HIVE).parent().context("a hive in no folder")?)?;
@@ -129,7 +129,7 @@ impl SystemVolume {
     }
 
     /// Takes the image out into the folder: what follows sees nothing but what is on the volume.
-    pub fn take_out(&self) -> Result<()> {
+    pub(super) fn take_out(&self) -> Result<()> {
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
         }
@@ -148,7 +148,7 @@ impl SystemVolume {
     }
 
     /// Runs bootcfg on the volume.
-    pub fn bootcfg(&self, arguments: &[&str]) -> Result<()> {
+    pub(super) fn bootcfg(&self, arguments: &[&str]) -> Result<()> {
         self.take_out()?;
         let root = self.folder.to_string_lossy();
         let line =
@@ -159,7 +159,7 @@ impl SystemVolume {
     }
 
     /// Deletes a driver's file, as a virus scanner or a hand may.
-    pub fn delete_driver(&self, name: &str) -> Result<()> {
+    pub(super) fn delete_driver(&self, name: &str) -> Result<()> {
         self.take_out()?;
         fs::remove_file(self.folder.join(DRIVERS).join(name))
             .with_context(|| format!("no {name} to delete"))?;
@@ -167,7 +167,7 @@ impl SystemVolume {
     }
 
     /// Damages a driver's file, or undoes it.
-    pub fn damage_driver(&self, name: &str) -> Result<()> {
+    pub(super) fn damage_driver(&self, name: &str) -> Result<()> {
         self.take_out()?;
         let path = self.folder.join(DRIVERS).join(name);
         let mut content = fs::read(&path).with_context(|| format!("no {name} to damage"))?;
@@ -177,7 +177,7 @@ impl SystemVolume {
     }
 
     /// Writes what a boot left in the registry into the hive.
-    pub fn write_registry(&self, registration_file: &str) -> Result<()> {
+    pub(super) fn write_registry(&self, registration_file: &str) -> Result<()> {
         self.take_out()?;
         let path = self.folder.join(HIVE);
         let old = fs::read(&path)?;
@@ -190,7 +190,7 @@ impl SystemVolume {
     }
 
     /// Returns the number in the boot menu, from 1, of the first entry that selects PV, or that does not.
-    pub fn entry(&self, pv: bool) -> Result<usize> {
+    pub(super) fn entry(&self, pv: bool) -> Result<usize> {
         self.take_out()?;
         let at = match self.loader {
             Loader::BootIni => {
@@ -206,7 +206,7 @@ impl SystemVolume {
     }
 
     /// Takes the list of entries for one boot out of the store, as the boot manager does before it starts one.
-    pub fn use_boot_sequence(&self) -> Result<()> {
+    pub(super) fn use_boot_sequence(&self) -> Result<()> {
         self.take_out()?;
         let path = self.folder.join(STORE);
         let key = format!("Objects\\{BOOT_MANAGER}\\Elements\\{:08x}", element::BOOT_SEQUENCE);
@@ -216,7 +216,7 @@ impl SystemVolume {
 
     /// Returns the files that a boot loader takes from the volume: boot.ini or the store, the registry as a
     /// registration file, the driver files.
-    pub fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
+    pub(super) fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
         self.take_out()?;
         let (name, path) = match self.loader {
             Loader::BootIni => ("boot.ini", "boot.ini"),
@@ -241,7 +241,7 @@ impl SystemVolume {
 
     /// Checks that the suite has left nothing: no file, no PV entry, no service, and the other vendor's
     /// filter as it was.
-    pub fn check_removed(&self) -> Result<()> {
+    pub(super) fn check_removed(&self) -> Result<()> {
         self.take_out()?;
         ensure!(fs::read_dir(self.folder.join(DRIVERS))?.next().is_none(), "driver files are left");
         ensure!(self.entry(true).is_err(), "a PV entry is left");

@@ -30,7 +30,7 @@ const NX: u32 = 0x2500_0020;
 const SAFE_BOOT: u32 = 0x2500_0080;
 
 /// The files and options that the kernel gets from an entry.
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// The switches, as those of boot.ini.
     pub switches: Vec<String>,
     /// The entry came from `bootsequence`, which the boot manager takes it out of.
@@ -71,7 +71,7 @@ fn strings(value: &Value<'_>) -> Vec<String> {
 /// Returns the entry that the boot manager starts. That is the `number`th entry of the menu (from 1). Where
 /// nobody chooses, it is the first of `bootsequence`, or else the default. Returns `None` where the store is
 /// no hive or has no such entry.
-pub fn choose(store: &[u8], number: Option<usize>) -> Option<Chosen> {
+pub(crate) fn choose(store: &[u8], number: Option<usize>) -> Option<Chosen> {
     let store = Store(Hive::new(store).ok()?);
     let list = |element| store.own(BOOT_MANAGER, element).unwrap_or_default();
     let (entry, once) = match number {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 /// Returns the switches of the `number`th entry (from 1), each without its '/' and in upper case, or `None`
 /// if there is no such entry.
-pub fn switches(text: &str, number: usize) -> Option<Vec<String>> {
+pub(crate) fn switches(text: &str, number: usize) -> Option<Vec<String>> {
     let mut inside = false;
     let mut entries =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(';')).filter(
@@ -25,12 +25,12 @@ pub fn switches(text: &str, number: usize) -> Option<Vec<String>> {
 }
 
 /// `SystemStartOptions` as the kernel writes it: the switches, each behind a space.
-pub fn system_start_options(switches: &[String]) -> String {
+pub(crate) fn system_start_options(switches: &[String]) -> String {
     switches.iter().flat_map(|switch| [" ", switch.as_str()]).collect()
 }
 
 /// `InitSafeBootMode` as the kernel derives it from `SAFEBOOT:` (0 if there is none).
-pub fn safe_boot_mode(switches: &[String]) -> u32 {
+pub(crate) fn safe_boot_mode(switches: &[String]) -> u32 {
     let option = switches.iter().find_map(|switch| switch.strip_prefix("SAFEBOOT:"));
     match option {
         Some(mode) if mode.starts_with("MINIMAL") => 1,

@@ -1,34 +1,34 @@
 //! Boot: the multiboot entry, processor tables, and what stands in for NT's loader.
 
-pub mod bcd;
-pub mod bootini;
+pub(crate) mod bcd;
+pub(crate) mod bootini;
 mod entry;
-pub mod mp_table;
-pub mod multiboot;
+pub(crate) mod mp_table;
+pub(crate) mod multiboot;
 mod options;
 mod profile;
 mod tar;
 
-pub use options::Options;
-pub use profile::Profile;
+pub(crate) use options::Options;
+pub(crate) use profile::Profile;
 use spin::Once;
-pub use tar::Archive;
+pub(crate) use tar::Archive;
 
 static OPTIONS: Once<Options> = Once::new();
 static ARCHIVE: Once<Archive> = Once::new();
 
 /// Keeps the command line and the archive for everyone. Called once.
-pub fn keep(options: Options, archive: Archive) {
+pub(crate) fn keep(options: Options, archive: Archive) {
     OPTIONS.call_once(|| options);
     ARCHIVE.call_once(|| archive);
 }
 
 /// Returns the command line's options; the defaults before they were read.
-pub fn options() -> &'static Options {
+pub(crate) fn options() -> &'static Options {
     OPTIONS.call_once(Options::default)
 }
 
 /// Returns the boot archive, empty if the loader gave none.
-pub fn archive() -> &'static Archive {
+pub(crate) fn archive() -> &'static Archive {
     ARCHIVE.call_once(|| Archive::new(&[]))
 }

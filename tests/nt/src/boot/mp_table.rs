@@ -27,7 +27,7 @@ fn bios<'a>(physical: u64) -> &'a [u8] {
 }
 
 /// Returns the ids of the usable processors' local APICs; empty without a table.
-pub fn processors() -> Vec<u8> {
+pub(crate) fn processors() -> Vec<u8> {
     let pointer = BIOS.step_by(16).map(bios).find(|at| at.starts_with(b"_MP_"));
     let table = pointer.and_then(|at| at[4..8].try_into().ok()).map(|at| bios(u32::from_le_bytes(at).into()));
     let table = table.filter(|table| table.starts_with(b"PCMP") && table.len() > HEADER).unwrap_or_default();

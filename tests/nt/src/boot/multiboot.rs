@@ -27,13 +27,13 @@ struct MapEntry {
 
 /// A range of physical addresses, end exclusive.
 #[derive(Clone, Copy, Debug)]
-pub struct Range {
+pub(crate) struct Range {
     pub start: u64,
     pub end: u64,
 }
 
 /// The multiboot information of the loader, read in place.
-pub struct Multiboot {
+pub(crate) struct Multiboot {
     info: &'static Information,
 }
 
@@ -42,14 +42,14 @@ impl Multiboot {
     ///
     /// # Safety
     /// `info` is what the loader left, and the boot mapping is still in place.
-    pub unsafe fn new(info: u32) -> Self {
+    pub(crate) unsafe fn new(info: u32) -> Self {
         // SAFETY: by this function's contract, `info` is what the loader left, and the boot mapping is
         // still in place.
         unsafe { Self { info: &*(mm::direct(u64::from(info)) as *const Information) } }
     }
 
     /// Returns the usable memory (type 1), as far as the boot mapping reaches.
-    pub fn memory(&self) -> impl Iterator<Item = Range> + Clone + use<> {
+    pub(crate) fn memory(&self) -> impl Iterator<Item = Range> + Clone + use<> {
         assert!(self.info.flags & MEMORY_MAP != 0, "the loader gave no memory map");
         let (mut at, end) = (self.info.mmap_addr, self.info.mmap_addr + self.info.mmap_length);
         core::iter::from_fn(move || {
@@ -66,7 +66,7 @@ impl Multiboot {
     }
 
     /// Returns the first module: the boot archive.
-    pub fn archive(&self) -> Option<Range> {
+    pub(crate) fn archive(&self) -> Option<Range> {
         if self.info.flags & MODULES == 0 || self.info.mods_count == 0 {
             return None;
         }
@@ -76,7 +76,7 @@ impl Multiboot {
     }
 
     /// Returns the command line; its first word may be the kernel's file name.
-    pub fn command_line(&self) -> String {
+    pub(crate) fn command_line(&self) -> String {
         if self.info.flags & COMMAND_LINE == 0 {
             return String::new();
         }

@@ -9,7 +9,7 @@ use super::Profile;
 
 /// Words of the multiboot command line.
 #[derive(Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// A word that is not known: the boot stops with it.
     pub unknown: Option<String>,
     /// Number of the entry that is chosen at the boot menu, from 1.
@@ -64,7 +64,7 @@ pub struct Options {
 
 impl Options {
     /// Parses the command line. The loader may have put the executive's file name before the words.
-    pub fn parse(line: &str) -> Self {
+    pub(crate) fn parse(line: &str) -> Self {
         let mut options = Self { entry: 1, ..Self::default() };
         for (n, text) in line.split_whitespace().enumerate() {
             match Word::parse(text) {
@@ -105,7 +105,7 @@ impl Options {
     }
 
     /// Returns true if this NT has interrupt messages to grant.
-    pub fn grants_messages(&self) -> bool {
+    pub(crate) fn grants_messages(&self) -> bool {
         self.nt.has_messages() && !self.no_messages
     }
 }

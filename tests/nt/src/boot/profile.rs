@@ -4,7 +4,7 @@ use protocol::Version;
 
 /// A version whose rules the executive follows. The order is that of time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub enum Profile {
+pub(crate) enum Profile {
     /// Server 2003 x64.
     #[default]
     Nt52,
@@ -29,7 +29,7 @@ impl From<Version> for Profile {
 
 impl Profile {
     /// Returns major version, minor version and build, as `RtlGetVersion` tells them.
-    pub const fn numbers(self) -> (u32, u32, u32) {
+    pub(crate) const fn numbers(self) -> (u32, u32, u32) {
         match self {
             Self::Nt52 => (5, 2, 3790),
             Self::Nt61 => (6, 1, 7601),
@@ -39,13 +39,13 @@ impl Profile {
     }
 
     /// Returns true if interrupt messages and the routines that connect them exist (NT 6.0).
-    pub fn has_messages(self) -> bool {
+    pub(crate) fn has_messages(self) -> bool {
         self >= Self::Nt61
     }
 
     /// Returns true for NT 6.2 or later: Storport's longer structures, NX pool, the Core phase,
     /// StartOverride, devnodes that are configured in boot only where an earlier boot installed them.
-    pub fn is_nt62(self) -> bool {
+    pub(crate) fn is_nt62(self) -> bool {
         self >= Self::Nt63
     }
 }

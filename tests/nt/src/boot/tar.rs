@@ -2,18 +2,18 @@
 
 /// The archive in memory.
 #[derive(Clone, Copy)]
-pub struct Archive {
+pub(crate) struct Archive {
     bytes: &'static [u8],
 }
 
 impl Archive {
     /// Returns an archive of these bytes.
-    pub const fn new(bytes: &'static [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'static [u8]) -> Self {
         Self { bytes }
     }
 
     /// Returns its regular files: last path component, contents.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> + use<> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> + use<> {
         let mut rest = self.bytes;
         core::iter::from_fn(move || {
             loop {
@@ -34,7 +34,7 @@ impl Archive {
     }
 
     /// Returns the file of that name, in any case.
-    pub fn file(&self, name: &str) -> Option<&'static [u8]> {
+    pub(crate) fn file(&self, name: &str) -> Option<&'static [u8]> {
         self.files().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, contents)| contents)
     }
 }

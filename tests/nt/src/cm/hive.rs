@@ -37,7 +37,7 @@ const BYTES_PER_LINE: usize = 100;
 const MACHINE: (&str, &str) = ("\\Registry\\Machine", "HKEY_LOCAL_MACHINE");
 
 /// Notes that the loader has read the hives: what changes from here on differs from the disk.
-pub fn loaded() {
+pub(crate) fn loaded() {
     if boot::options().hive {
         let now = ROOT.lock().clone();
         *WRITTEN.lock() = Some(now);
@@ -48,7 +48,7 @@ pub fn loaded() {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
-pub unsafe fn session_manager() {
+pub(crate) unsafe fn session_manager() {
     OPEN.store(true, Ordering::Relaxed);
     // The hives that the loader does not bring appear now. What is in them is not kept here.
     let _ = super::make_below("\\Registry\\Machine\\SOFTWARE", true);
@@ -68,7 +68,7 @@ unsafe extern "win64" fn lazy_writer(_context: Pvoid) {
 }
 
 /// Writes what has changed, if there are files to write to. IRQL `PASSIVE_LEVEL`.
-pub fn flush() {
+pub(crate) fn flush() {
     if !OPEN.load(Ordering::Relaxed) || !boot::options().hive {
         return;
     }

@@ -10,52 +10,52 @@ mod routines;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-pub use hive::{flush, loaded, session_manager};
-pub use reg_file::apply as apply_reg_file;
-pub use routines::*;
+pub(crate) use hive::{flush, loaded, session_manager};
+pub(crate) use reg_file::apply as apply_reg_file;
+pub(crate) use routines::*;
 
 use crate::ke::Lock;
 use crate::nt::*;
 
 /// A value's type and bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
+pub(crate) struct Value {
     pub kind: u32,
     pub data: Vec<u8>,
 }
 
 impl Value {
     /// Returns a `REG_DWORD`.
-    pub fn dword(number: u32) -> Self {
+    pub(crate) fn dword(number: u32) -> Self {
         Self { kind: REG_DWORD, data: number.to_le_bytes().to_vec() }
     }
 
     /// Returns a `REG_SZ`, terminated.
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self { kind: REG_SZ, data: units(text.encode_utf16().chain([0])) }
     }
 
     /// Returns a `REG_MULTI_SZ`: each string terminated, then an empty one.
-    pub fn multi(strings: &[String]) -> Self {
+    pub(crate) fn multi(strings: &[String]) -> Self {
         let all = strings.iter().flat_map(|s| s.encode_utf16().chain([0])).chain([0]);
         Self { kind: REG_MULTI_SZ, data: units(all) }
     }
 
     /// Returns the number, if it is one.
-    pub fn as_dword(&self) -> Option<u32> {
+    pub(crate) fn as_dword(&self) -> Option<u32> {
         (self.kind == REG_DWORD)
             .then(|| self.data.as_slice().try_into().ok().map(u32::from_le_bytes))
             .flatten()
     }
 
     /// Returns the text up to its first terminator, if it is a string.
-    pub fn as_text(&self) -> Option<String> {
+    pub(crate) fn as_text(&self) -> Option<String> {
         matches!(self.kind, REG_SZ | REG_EXPAND_SZ)
             .then(|| self.strings().into_iter().next().unwrap_or_default())
     }
 
     /// Returns its strings, taken as a `REG_MULTI_SZ`.
-    pub fn strings(&self) -> Vec<String> {
+    pub(crate) fn strings(&self) -> Vec<String> {
         let units: Vec<u16> = self.data.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
         units.split(|&unit| unit == 0).take_while(|s| !s.is_empty()).map(String::from_utf16_lossy).collect()
     }
@@ -118,20 +118,20 @@ static ROOT: Lock<Key> =
     Lock::new(Key { name: String::new(), volatile: false, values: Vec::new(), keys: Vec::new() });
 
 /// The key of the services.
-pub const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Services";
+pub(crate) const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Services";
 /// The key of the control set's own settings.
-pub const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Control";
+pub(crate) const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Control";
 /// The key of the device instances.
-pub const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
+pub(crate) const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
 
 /// Returns the key by which NT 6.2 and later leave out a boot-start driver whose device was not there, below
 /// the service's key, with the value `0` for the one hardware profile.
-pub fn start_override(service: &str) -> String {
+pub(crate) fn start_override(service: &str) -> String {
     alloc::format!("{SERVICES}\\{service}\\StartOverride")
 }
 
 /// Sets a value, making the key.
-pub fn set(path: &str, name: &str, value: Value) {
+pub(crate) fn set(path: &str, name: &str, value: Value) {
     let mut root = ROOT.lock();
     let key = root.make(path);
     match key.values.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
@@ -141,7 +141,7 @@ pub fn set(path: &str, name: &str, value: Value) {
 }
 
 /// Makes a key.
-pub fn make(path: &str) {
+pub(crate) fn make(path: &str) {
     ROOT.lock().make(path);
 }
 
@@ -149,7 +149,7 @@ pub fn make(path: &str) {
 ///
 /// # Errors
 /// The key above is not there, or is volatile and this one is not to be.
-pub fn make_below(path: &str, volatile: bool) -> Result<(), NtStatus> {
+pub(crate) fn make_below(path: &str, volatile: bool) -> Result<(), NtStatus> {
     let (parent, name) =
         path.trim_end_matches('\\').rsplit_once('\\').ok_or(status::OBJECT_PATH_NOT_FOUND)?;
     let mut root = ROOT.lock();
@@ -162,22 +162,22 @@ pub fn make_below(path: &str, volatile: bool) -> Result<(), NtStatus> {
 }
 
 /// Returns a value.
-pub fn get(path: &str, name: &str) -> Option<Value> {
+pub(crate) fn get(path: &str, name: &str) -> Option<Value> {
     ROOT.lock().find(path)?.value(name).cloned()
 }
 
 /// Returns true if there is such a key.
-pub fn exists(path: &str) -> bool {
+pub(crate) fn exists(path: &str) -> bool {
     ROOT.lock().find(path).is_some()
 }
 
 /// Returns the names of a key's keys, in the order they were made.
-pub fn keys(path: &str) -> Vec<String> {
+pub(crate) fn keys(path: &str) -> Vec<String> {
     ROOT.lock().find(path).map(|key| key.keys.iter().map(|k| k.name.clone()).collect()).unwrap_or_default()
 }
 
 /// Takes a value away; whether it was there.
-pub fn delete_value(path: &str, name: &str) -> bool {
+pub(crate) fn delete_value(path: &str, name: &str) -> bool {
     let mut root = ROOT.lock();
     let Some(key) = root.find_mut(path) else { return false };
     let before = key.values.len();
@@ -186,7 +186,7 @@ pub fn delete_value(path: &str, name: &str) -> bool {
 }
 
 /// Takes a key and all below it away; whether it was there.
-pub fn delete_key(path: &str) -> bool {
+pub(crate) fn delete_key(path: &str) -> bool {
     let Some((parent, name)) = path.trim_end_matches('\\').rsplit_once('\\') else { return false };
     let mut root = ROOT.lock();
     let Some(parent) = root.find_mut(parent) else { return false };
@@ -201,7 +201,7 @@ pub fn delete_key(path: &str) -> bool {
 
 /// Returns the file name of a service's image: the last part of `ImagePath`, or the service's name with
 /// `.sys`.
-pub fn service_file(service: &str) -> String {
+pub(crate) fn service_file(service: &str) -> String {
     let path = get(&alloc::format!("{SERVICES}\\{service}"), "ImagePath").and_then(|value| value.as_text());
     match path {
         Some(path) => path.rsplit('\\').next().unwrap_or(&path).to_string(),

@@ -15,7 +15,7 @@ use crate::nt::*;
 ///
 /// # Errors
 /// The first line that is not understood.
-pub fn apply(text: &str) -> Result<(), String> {
+pub(crate) fn apply(text: &str) -> Result<(), String> {
     let mut path = None;
     let mut lines = text.lines().map(str::trim);
     while let Some(first) = lines.next() {

@@ -17,7 +17,7 @@ struct KeyBody {
 ///
 /// # Safety
 /// `body` is a key object that nobody uses any more.
-pub unsafe fn close_key(body: Pvoid) {
+pub(crate) unsafe fn close_key(body: Pvoid) {
     // SAFETY: by this function's contract, `body` is a key object that nobody uses any more.
     unsafe {
         drop(Box::from_raw((*body.cast::<KeyBody>()).path));
@@ -28,7 +28,7 @@ pub unsafe fn close_key(body: Pvoid) {
 ///
 /// # Safety
 /// `handle` is writable.
-pub unsafe fn open_handle(path: String, handle: *mut Handle) -> NtStatus {
+pub(crate) unsafe fn open_handle(path: String, handle: *mut Handle) -> NtStatus {
     let body: *mut KeyBody = ob::create(Kind::Key);
     // SAFETY: by this function's contract, `handle` is writable.
     unsafe {
@@ -72,7 +72,7 @@ unsafe fn path_named(attributes: *const ObjectAttributes) -> Result<String, NtSt
 ///
 /// # Safety
 /// As documented by the WDK: `handle` writable, `attributes` valid.
-pub unsafe extern "win64" fn ZwOpenKey(
+pub(crate) unsafe extern "win64" fn ZwOpenKey(
     handle: *mut Handle,
     _access: u32,
     attributes: *const ObjectAttributes,
@@ -91,7 +91,7 @@ pub unsafe extern "win64" fn ZwOpenKey(
 ///
 /// # Safety
 /// As documented by the WDK.
-pub unsafe extern "win64" fn ZwCreateKey(
+pub(crate) unsafe extern "win64" fn ZwCreateKey(
     handle: *mut Handle,
     _access: u32,
     attributes: *const ObjectAttributes,
@@ -143,7 +143,7 @@ fn words(block: &mut Vec<u8>, words: &[u32]) {
 ///
 /// # Safety
 /// As documented by the WDK: `buffer` has `length` bytes.
-pub unsafe extern "win64" fn ZwQueryValueKey(
+pub(crate) unsafe extern "win64" fn ZwQueryValueKey(
     handle: Handle,
     name: *mut UnicodeString,
     class: u32,
@@ -190,7 +190,7 @@ pub unsafe extern "win64" fn ZwQueryValueKey(
 ///
 /// # Safety
 /// As documented by the WDK: `data` has `size` bytes.
-pub unsafe extern "win64" fn ZwSetValueKey(
+pub(crate) unsafe extern "win64" fn ZwSetValueKey(
     handle: Handle,
     name: *mut UnicodeString,
     _title_index: u32,
@@ -218,7 +218,7 @@ pub unsafe extern "win64" fn ZwSetValueKey(
 ///
 /// # Safety
 /// As documented by the WDK: `buffer` has `length` bytes.
-pub unsafe extern "win64" fn ZwEnumerateKey(
+pub(crate) unsafe extern "win64" fn ZwEnumerateKey(
     handle: Handle,
     index: u32,
     class: u32,
@@ -249,7 +249,7 @@ pub unsafe extern "win64" fn ZwEnumerateKey(
 ///
 /// # Safety
 /// As documented by the WDK.
-pub unsafe extern "win64" fn ZwDeleteValueKey(handle: Handle, name: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn ZwDeleteValueKey(handle: Handle, name: *mut UnicodeString) -> NtStatus {
     // SAFETY: the caller does as the WDK documents.
     unsafe {
         match path_of(handle) {
@@ -264,7 +264,7 @@ pub unsafe extern "win64" fn ZwDeleteValueKey(handle: Handle, name: *mut Unicode
 ///
 /// # Safety
 /// As documented by the WDK.
-pub unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
+pub(crate) unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
     // SAFETY: the caller does as the WDK documents.
     unsafe {
         match path_of(handle) {
@@ -283,7 +283,7 @@ pub unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
 ///
 /// # Safety
 /// As documented by the WDK.
-pub unsafe extern "win64" fn ZwFlushKey(handle: Handle) -> NtStatus {
+pub(crate) unsafe extern "win64" fn ZwFlushKey(handle: Handle) -> NtStatus {
     // SAFETY: the caller does as the WDK documents.
     unsafe {
         match path_of(handle) {

@@ -21,7 +21,7 @@ const BYTES: u64 = 1 << 30;
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
-pub unsafe fn arrive() {
+pub(crate) unsafe fn arrive() {
     // A bus that qemu's disk emulation does not use.
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
     unsafe {
@@ -33,7 +33,10 @@ pub unsafe fn arrive() {
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
         fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);

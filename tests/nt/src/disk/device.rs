@@ -21,13 +21,13 @@ use crate::storage::{cdb, child, fdo, irp as request_packet};
 use crate::{cm, ex, io, report};
 
 /// The structure behind the device extension of one of this driver's devices.
-pub enum Extension {
+pub(super) enum Extension {
     Disk(Box<Disk>),
     Partition(*mut Partition),
 }
 
 /// A disk.
-pub struct Disk {
+pub(super) struct Disk {
     /// The FDO.
     pub device: *mut DeviceObject,
     /// The device below.
@@ -58,18 +58,21 @@ static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 static TIMEOUT: AtomicU32 = AtomicU32::new(10);
 
 /// Seconds a command may take.
-pub fn timeout() -> u32 {
+pub(super) fn timeout() -> u32 {
     TIMEOUT.load(Ordering::Relaxed)
 }
 
 /// Bytes in a sector where no partition table is looked for in other sizes.
-pub const SECTOR: u32 = 512;
+pub(super) const SECTOR: u32 = 512;
 
 /// Starts the driver: its DriverEntry.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     let path = format!("{}\\disk", cm::SERVICES);
     if let Some(seconds) = cm::get(&path, "TimeOutValue").and_then(|value| value.as_dword()) {
         TIMEOUT.store(seconds.max(1), Ordering::Relaxed);
@@ -308,7 +311,7 @@ unsafe fn read_capacity(disk: &mut Disk) -> NtStatus {
 ///
 /// # Safety
 /// `device` must be a disk's device object.
-pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
+pub(crate) unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
     // SAFETY: by this function's contract, `device` is a disk's device object.
     unsafe {
         let Extension::Disk(disk) = extension_of(device) else { return (0, 0) };
@@ -333,7 +336,7 @@ pub unsafe fn probe(device: *mut DeviceObject) -> (u32, u64) {
 ///
 /// # Safety
 /// `device` must be a disk's device object that stays meanwhile; `data` must be in non-paged memory.
-pub unsafe fn command(
+pub(crate) unsafe fn command(
     device: *mut DeviceObject,
     cdb: &[u8],
     direction: Direction,
@@ -444,7 +447,7 @@ unsafe fn release(disk: &Disk) {
 }
 
 /// Returns a pointer for the device extension of a partition's PDO.
-pub fn partition_extension(partition: *mut Partition) -> usize {
+pub(super) fn partition_extension(partition: *mut Partition) -> usize {
     Box::into_raw(Box::new(Extension::Partition(partition))) as usize
 }
 
@@ -452,7 +455,7 @@ pub fn partition_extension(partition: *mut Partition) -> usize {
 ///
 /// # Safety
 /// `device` must be a partition's PDO that is about to be deleted.
-pub unsafe fn free_partition_extension(device: *mut DeviceObject) {
+pub(super) unsafe fn free_partition_extension(device: *mut DeviceObject) {
     // SAFETY: by this function's contract, `device` is a partition's PDO that is about to be deleted.
     unsafe {
         drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
@@ -460,6 +463,6 @@ pub unsafe fn free_partition_extension(device: *mut DeviceObject) {
 }
 
 /// Returns the direction of an SRB for `write`.
-pub fn direction(write: bool) -> Direction {
+pub(super) fn direction(write: bool) -> Direction {
     if write { Direction::Out } else { Direction::In }
 }

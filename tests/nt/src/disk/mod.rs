@@ -6,11 +6,11 @@
 //! PDOs without a function driver that register the volume interface, so that a volume's arrival always
 //! follows its disk's.
 
-pub mod dead;
+pub(crate) mod dead;
 mod device;
 mod partition;
-pub mod request;
+pub(crate) mod request;
 mod san;
 mod transfer;
 
-pub use device::{command, driver_entry, probe};
+pub(crate) use device::{command, driver_entry, probe};

@@ -14,7 +14,7 @@ use crate::storage::{irp as request_packet, property};
 use crate::{ex, io};
 
 /// A partition.
-pub struct Partition {
+pub(super) struct Partition {
     /// Its PDO.
     pub device: *mut DeviceObject,
     /// The disk's FDO.
@@ -33,7 +33,7 @@ impl Partition {
     ///
     /// # Safety
     /// The disk outlives the partition.
-    pub unsafe fn create(disk: &Disk, number: u32, first: u64, sectors: u64) -> Option<Box<Self>> {
+    pub(super) unsafe fn create(disk: &Disk, number: u32, first: u64, sectors: u64) -> Option<Box<Self>> {
         let mut this = Box::new(Self {
             device: null_mut(),
             disk: disk.device,
@@ -68,7 +68,7 @@ impl Partition {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn pnp(partition: *mut Partition, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn pnp(partition: *mut Partition, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         if let Some(answered) = child::answer((*partition).device, irp, &(*partition).ids) {
@@ -120,7 +120,7 @@ unsafe fn withdraw(partition: &mut Partition) {
 ///
 /// # Safety
 /// PASSIVE_LEVEL.
-pub unsafe fn delete(mut partition: Box<Partition>) {
+pub(super) unsafe fn delete(mut partition: Box<Partition>) {
     // SAFETY: the caller is at PASSIVE_LEVEL.
     unsafe {
         withdraw(&mut partition);
@@ -133,7 +133,7 @@ pub unsafe fn delete(mut partition: Box<Partition>) {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn pass_to_disk(partition: &Partition, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn pass_to_disk(partition: &Partition, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let location = current_stack_location(irp);
@@ -155,7 +155,7 @@ pub unsafe fn pass_to_disk(partition: &Partition, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn device_control(partition: &Partition, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn device_control(partition: &Partition, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let control = (*current_stack_location(irp)).parameters.device_io_control;

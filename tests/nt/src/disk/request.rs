@@ -10,12 +10,12 @@ use crate::storage::srb::{Direction, Srb, srb_status};
 use crate::{io, ke, mm};
 
 /// `IRP_MN_SCSI_CLASS`: an SRB of a class driver.
-pub const IRP_MN_SCSI_CLASS: u8 = 1;
+pub(crate) const IRP_MN_SCSI_CLASS: u8 = 1;
 /// Number of times that a command is sent again when the device had something to say first, or was reset.
-pub const RETRIES: u32 = 4;
+pub(crate) const RETRIES: u32 = 4;
 
 /// Returns true if a command that ended like this was not done and is worth repeating.
-pub fn is_worth_repeating(srb: &Srb, sense: &[u8]) -> bool {
+pub(crate) fn is_worth_repeating(srb: &Srb, sense: &[u8]) -> bool {
     match srb.status() {
         srb_status::BUS_RESET | srb_status::BUSY | srb_status::TIMEOUT | srb_status::REQUEST_FLUSHED => true,
         srb_status::ERROR => Sense::parse(sense)
@@ -28,7 +28,7 @@ pub fn is_worth_repeating(srb: &Srb, sense: &[u8]) -> bool {
 ///
 /// # Safety
 /// `lower` must be the device this driver is attached to.
-pub unsafe fn read(lower: *mut DeviceObject, cdb: &[u8], data: &mut [u8]) -> NtStatus {
+pub(crate) unsafe fn read(lower: *mut DeviceObject, cdb: &[u8], data: &mut [u8]) -> NtStatus {
     let mut found = status::UNSUCCESSFUL;
     // SAFETY: by this function's contract, `lower` is the device this driver is attached to.
     unsafe {
@@ -49,7 +49,7 @@ pub unsafe fn read(lower: *mut DeviceObject, cdb: &[u8], data: &mut [u8]) -> NtS
 ///
 /// # Safety
 /// As [`read`]; the SRB's data must be in non-paged memory.
-pub unsafe fn send(lower: *mut DeviceObject, srb: &mut Srb) -> NtStatus {
+pub(crate) unsafe fn send(lower: *mut DeviceObject, srb: &mut Srb) -> NtStatus {
     // SAFETY: the caller keeps the contract of [`read`]; the SRB's data must be in non-paged memory.
     unsafe {
         let irp = io::IoAllocateIrp((*lower).stack_size, FALSE);
@@ -88,7 +88,7 @@ pub unsafe fn send(lower: *mut DeviceObject, srb: &mut Srb) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP; the SRB must stay until it is completed.
-pub unsafe fn fill(irp: *mut Irp, srb: *mut Srb) {
+pub(crate) unsafe fn fill(irp: *mut Irp, srb: *mut Srb) {
     // SAFETY: by this function's contract, the caller owns the IRP; the SRB must stay until it is
     // completed.
     unsafe {

@@ -14,6 +14,6 @@ const SHARED: [u8; 4] = [1, 6, 9, 10];
 const BOOT_DISK: u32 = 0;
 
 /// Returns true if a disk, new to this machine, stays offline.
-pub fn keeps_offline(disk: u32, bus_type: u8) -> bool {
+pub(super) fn keeps_offline(disk: u32, bus_type: u8) -> bool {
     boot::options().nt >= Profile::Nt61 && disk != BOOT_DISK && SHARED.contains(&bus_type)
 }

@@ -42,7 +42,7 @@ struct Part {
 ///
 /// # Safety
 /// The caller owns the IRP; the disk is started and stays until the IRP is completed.
-pub unsafe fn begin(disk: &Disk, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn begin(disk: &Disk, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP; the disk is started and stays until the
     // IRP is completed.
     unsafe {

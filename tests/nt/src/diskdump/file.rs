@@ -65,7 +65,7 @@ fn word(seed: u64, number: u64) -> u64 {
 }
 
 /// Makes what is to be written; answers the pattern's seed. PASSIVE_LEVEL.
-pub fn prepare() -> u64 {
+pub(super) fn prepare() -> u64 {
     let seed = clock::tsc() | 1;
     let pattern = frames::allocate_contiguous(PATTERN, u64::MAX).expect("memory for a pattern");
     // SAFETY: frames just allocated, reached through the direct map; no dump is being written.
@@ -88,7 +88,7 @@ pub fn prepare() -> u64 {
 ///
 /// # Safety
 /// Nothing else runs any more.
-pub unsafe fn secondary_data(tag: &Guid, data: &[u8]) {
+pub(crate) unsafe fn secondary_data(tag: &Guid, data: &[u8]) {
     // SAFETY: by this function's contract, nothing else runs any more.
     let contents = unsafe { &mut *CONTENTS.0.get() };
     // DUMP_BLOB_HEADER: its size, tag, size of the data, padding before and behind.
@@ -130,7 +130,7 @@ unsafe fn put(sector: u64, bytes: usize) -> Result<(), Failure> {
 ///
 /// # Safety
 /// After [`port::start`], which answered the disk's last block.
-pub unsafe fn write(code: u32, parameters: [usize; 4], last: u32) -> Result<u64, Failure> {
+pub(super) unsafe fn write(code: u32, parameters: [usize; 4], last: u32) -> Result<u64, Failure> {
     if u64::from(last) < END {
         return Err(Failure::NoRoom);
     }

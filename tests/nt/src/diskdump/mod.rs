@@ -10,12 +10,12 @@
 //! needs a lower one is a violation; of Storport it can import only what [`port::DISKDUMP`] has.
 
 mod file;
-pub mod port;
+pub(crate) mod port;
 
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-pub use file::secondary_data;
+pub(crate) use file::secondary_data;
 
 use crate::ke::{disable_interrupts, processor, restore_interrupts};
 use crate::nt::*;
@@ -30,7 +30,7 @@ static ARMED: AtomicBool = AtomicBool::new(false);
 
 /// Maps the dump stack if a dump is configured. PASSIVE_LEVEL, once the disks are there: on NT when the page
 /// file is made.
-pub fn load() {
+pub(crate) fn load() {
     let path = alloc::format!("{}\\{CRASH_CONTROL}", cm::CONTROL);
     let enabled = cm::get(&path, "CrashDumpEnabled").and_then(|value| value.as_dword()).unwrap_or(0);
     if enabled != 0 {
@@ -74,7 +74,7 @@ fn map(prefix: &str) -> bool {
 ///
 /// # Safety
 /// Nobody else uses the dump stack.
-pub unsafe fn write(code: u32, parameters: [usize; 4]) {
+pub(crate) unsafe fn write(code: u32, parameters: [usize; 4]) {
     if !ARMED.swap(false, Ordering::AcqRel) {
         return;
     }
@@ -87,14 +87,14 @@ pub unsafe fn write(code: u32, parameters: [usize; 4]) {
 }
 
 /// Maps the stack that writes a hibernation file. PASSIVE_LEVEL, once.
-pub fn load_for_hibernation() {
+pub(crate) fn load_for_hibernation() {
     ARMED.store(map("hiber_"), Ordering::Release);
 }
 
 /// Starts the copy as hibernation does, and writes through it if it starts; then `off`, which is over when
 /// memory is here again. Unlike NT's, the other processors are not held: they idle, with their interrupts on.
 /// PASSIVE_LEVEL.
-pub fn hibernate(off: impl FnOnce()) {
+pub(crate) fn hibernate(off: impl FnOnce()) {
     let interrupts = disable_interrupts();
     let level = processor().irql.replace(HIGH_LEVEL);
     // SAFETY: interrupts are off, and no other thread has a part in the dump stack.

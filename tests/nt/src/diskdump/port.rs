@@ -16,7 +16,7 @@ use crate::storport::ddi::*;
 use crate::verifier::{Violation, violation};
 
 /// Bytes of the common buffer, the most that a request moves.
-pub const COMMON_BUFFER: usize = 64 << 10;
+pub(crate) const COMMON_BUFFER: usize = 64 << 10;
 /// Bytes that the miniport may have for its extensions together.
 const EXTENSIONS: usize = 32 << 10;
 /// Seconds that a request may take.
@@ -30,7 +30,7 @@ const MAPPINGS: usize = 8;
 
 /// The reason why nothing, or not everything, was written.
 #[derive(Clone, Copy, Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// DriverEntry's status.
     Entry(NtStatus),
     /// HwFindAdapter's answer.
@@ -102,7 +102,7 @@ unsafe fn state<'a>() -> &'a mut State {
 ///
 /// # Safety
 /// One user at a time.
-pub unsafe fn buffer<'a>() -> &'a mut [u8; COMMON_BUFFER] {
+pub(crate) unsafe fn buffer<'a>() -> &'a mut [u8; COMMON_BUFFER] {
     // SAFETY: by this function's contract, one user at a time.
     unsafe { &mut (*PLACE.buffer.get()).0 }
 }
@@ -111,7 +111,7 @@ pub unsafe fn buffer<'a>() -> &'a mut [u8; COMMON_BUFFER] {
 ///
 /// # Safety
 /// `entry` is the copy's DriverEntry. No dump is being written.
-pub unsafe fn prepare(entry: DriverInitialize, target: u8) {
+pub(crate) unsafe fn prepare(entry: DriverInitialize, target: u8) {
     // SAFETY: by this function's contract, `entry` is the copy's DriverEntry. No dump is being written.
     unsafe {
         *PLACE.state.get() = Some(State {
@@ -133,7 +133,7 @@ pub unsafe fn prepare(entry: DriverInitialize, target: u8) {
 ///
 /// # Safety
 /// After [`prepare`]; nothing else runs.
-pub unsafe fn start() -> Result<u32, Failure> {
+pub(crate) unsafe fn start() -> Result<u32, Failure> {
     // SAFETY: by this function's contract, after [`prepare`]; nothing else runs.
     unsafe {
         let state = state();
@@ -183,7 +183,7 @@ pub unsafe fn start() -> Result<u32, Failure> {
 ///
 /// # Safety
 /// After [`start`] has begun.
-pub unsafe fn execute(command: &[u8], direction: Direction, length: usize) -> Result<(), Failure> {
+pub(crate) unsafe fn execute(command: &[u8], direction: Direction, length: usize) -> Result<(), Failure> {
     // SAFETY: by this function's contract, after [`start`] has begun.
     unsafe {
         let state = state();
@@ -226,7 +226,7 @@ pub unsafe fn execute(command: &[u8], direction: Direction, length: usize) -> Re
 ///
 /// # Safety
 /// As [`execute`].
-pub unsafe fn synchronize() -> Result<(), Failure> {
+pub(crate) unsafe fn synchronize() -> Result<(), Failure> {
     // SAFETY: the caller keeps the contract of [`execute`].
     unsafe { execute(&cdb::synchronize_cache(), Direction::None, 0) }
 }
@@ -250,7 +250,7 @@ fn leveled<R>(name: &str, routine: impl FnOnce() -> R) -> R {
 
 /// The routines of Storport that `diskdump.sys` offers. Each must be called at HIGH_LEVEL, which shows that
 /// the copy calls.
-pub static DISKDUMP: &[Export] = crate::exports! {
+pub(crate) static DISKDUMP: &[Export] = crate::exports! {
     15..=15 {
         dump::StorPortDebugPrint,
         dump::StorPortGetDeviceBase,
@@ -267,7 +267,7 @@ mod dump {
     use super::*;
 
     /// `StorPortInitialize`, with null arguments.
-    pub unsafe extern "win64" fn StorPortInitialize(
+    pub(super) unsafe extern "win64" fn StorPortInitialize(
         _: Pvoid,
         _: Pvoid,
         data: *const HwInitializationData,
@@ -289,7 +289,7 @@ mod dump {
     }
 
     /// `StorPortNotification`: there are no timers, DPCs or locks here, and no bus changes.
-    pub unsafe extern "win64" fn StorPortNotification(kind: u32, _: Pvoid, a: usize) {
+    pub(super) unsafe extern "win64" fn StorPortNotification(kind: u32, _: Pvoid, a: usize) {
         /// `RequestComplete`.
         const REQUEST_COMPLETE: u32 = 0;
         // SAFETY: only the miniport of the dump calls this, on the one processor that still runs.
@@ -313,7 +313,7 @@ mod dump {
     }
 
     /// `StorPortGetDeviceBase`, only for HwFindAdapter.
-    pub unsafe extern "win64" fn StorPortGetDeviceBase(
+    pub(super) unsafe extern "win64" fn StorPortGetDeviceBase(
         _: Pvoid,
         _bus: u32,
         _number: u32,
@@ -340,7 +340,7 @@ mod dump {
     }
 
     /// `StorPortGetScatterGatherList` of the active request.
-    pub unsafe extern "win64" fn StorPortGetScatterGatherList(_: Pvoid, srb: *mut Srb) -> Pvoid {
+    pub(super) unsafe extern "win64" fn StorPortGetScatterGatherList(_: Pvoid, srb: *mut Srb) -> Pvoid {
         // SAFETY: the caller keeps `srb` valid for this call.
         unsafe {
             let state = state();
@@ -359,7 +359,7 @@ mod dump {
 
     /// `StorPortSetDeviceQueueDepth`: here for those that import it, as boot miniports with deep queues do; one
     /// request is on its way at a time.
-    pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
+    pub(super) unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
         _: Pvoid,
         _: u8,
         _: u8,
@@ -370,12 +370,12 @@ mod dump {
     }
 
     /// `StorPortStallExecution`.
-    pub unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
+    pub(super) unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
         ke::KeStallExecutionProcessor(microseconds);
     }
 
     /// `StorPortDebugPrint`: the message with its format as it is.
-    pub unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
+    pub(super) unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
         // SAFETY: the caller keeps `message` valid for this call.
         let text = unsafe { core::ffi::CStr::from_ptr(message.cast()) };
         crate::log!("diskdump: {}", text.to_str().unwrap_or("?"));
@@ -386,7 +386,7 @@ mod dump {
 ///
 /// # Safety
 /// The page is memory.
-pub unsafe fn page<'a>(physical: u64) -> &'a [u8] {
+pub(crate) unsafe fn page<'a>(physical: u64) -> &'a [u8] {
     // SAFETY: by this function's contract, the page is memory.
     unsafe { core::slice::from_raw_parts(direct(physical) as *const u8, PAGE_SIZE) }
 }

@@ -1,7 +1,7 @@
 //! The executive's support routines: pool for drivers, worker threads.
 
 mod pool;
-pub mod worker;
+pub(crate) mod worker;
 
-pub use pool::*;
-pub use worker::ExQueueWorkItem;
+pub(crate) use pool::*;
+pub(crate) use worker::ExQueueWorkItem;

@@ -7,13 +7,13 @@ use crate::nt::{APC_LEVEL, Pvoid};
 use crate::verifier::{Violation, violation};
 
 /// `NonPagedPool`.
-pub const NON_PAGED_POOL: u32 = 0;
+pub(crate) const NON_PAGED_POOL: u32 = 0;
 
 /// Tag of allocations made without one.
 const NO_TAG: u32 = u32::from_le_bytes(*b"None");
 
 /// `ExAllocatePoolWithTag`. IRQL ≤ `DISPATCH_LEVEL`, paged pool ≤ `APC_LEVEL`.
-pub extern "win64" fn ExAllocatePoolWithTag(pool_type: u32, bytes: usize, tag: u32) -> Pvoid {
+pub(crate) extern "win64" fn ExAllocatePoolWithTag(pool_type: u32, bytes: usize, tag: u32) -> Pvoid {
     let driver = gate::caller();
     // Bits above the base type ask for cache alignment and quotas; bit 9 is NonPagedPoolNx.
     let kind = match pool_type & 1 {
@@ -36,7 +36,7 @@ pub extern "win64" fn ExAllocatePoolWithTag(pool_type: u32, bytes: usize, tag: u
 }
 
 /// `ExAllocatePool`. As [`ExAllocatePoolWithTag`].
-pub extern "win64" fn ExAllocatePool(pool_type: u32, bytes: usize) -> Pvoid {
+pub(crate) extern "win64" fn ExAllocatePool(pool_type: u32, bytes: usize) -> Pvoid {
     ExAllocatePoolWithTag(pool_type, bytes, NO_TAG)
 }
 
@@ -44,7 +44,7 @@ pub extern "win64" fn ExAllocatePool(pool_type: u32, bytes: usize) -> Pvoid {
 ///
 /// # Safety
 /// `block` came from the pool and is not used any more.
-pub unsafe extern "win64" fn ExFreePoolWithTag(block: Pvoid, tag: u32) {
+pub(crate) unsafe extern "win64" fn ExFreePoolWithTag(block: Pvoid, tag: u32) {
     // SAFETY: by this function's contract, `block` came from the pool and is not used any more.
     unsafe {
         pool::free(block, (tag != 0).then_some(tag));
@@ -55,7 +55,7 @@ pub unsafe extern "win64" fn ExFreePoolWithTag(block: Pvoid, tag: u32) {
 ///
 /// # Safety
 /// As [`ExFreePoolWithTag`].
-pub unsafe extern "win64" fn ExFreePool(block: Pvoid) {
+pub(crate) unsafe extern "win64" fn ExFreePool(block: Pvoid) {
     // SAFETY: the caller keeps the contract of [`ExFreePoolWithTag`].
     unsafe {
         pool::free(block, None);

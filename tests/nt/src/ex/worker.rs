@@ -7,7 +7,7 @@ use crate::nt::*;
 use crate::verifier;
 
 /// Something to run at `PASSIVE_LEVEL` in a worker thread.
-pub struct Work {
+pub(crate) struct Work {
     pub routine: unsafe extern "win64" fn(context: Pvoid),
     pub context: Pvoid,
 }
@@ -34,7 +34,7 @@ const WORKERS: usize = 3;
 const PRIORITY: i32 = 12;
 
 /// Starts the workers.
-pub fn init() {
+pub(crate) fn init() {
     // SAFETY: called once before anything is queued.
     unsafe {
         KeInitializeSemaphore(AVAILABLE.0.get(), 0, i32::MAX);
@@ -46,7 +46,7 @@ pub fn init() {
 }
 
 /// Queues work. IRQL ≤ `DISPATCH_LEVEL`.
-pub fn queue(work: Work) {
+pub(crate) fn queue(work: Work) {
     QUEUE.lock().works.push_back(work);
     // SAFETY: the semaphore was initialized.
     unsafe { KeReleaseSemaphore(AVAILABLE.0.get(), 0, 1, FALSE) };
@@ -69,7 +69,7 @@ unsafe extern "win64" fn work(_context: Pvoid) {
 ///
 /// # Safety
 /// `item` is initialized and stays valid until its routine is called.
-pub unsafe extern "win64" fn ExQueueWorkItem(item: *mut WorkQueueItem, _queue_type: u32) {
+pub(crate) unsafe extern "win64" fn ExQueueWorkItem(item: *mut WorkQueueItem, _queue_type: u32) {
     // SAFETY: by this function's contract, `item` is initialized and stays valid until its routine is
     // called.
     unsafe {

@@ -20,7 +20,7 @@ const MEDIA_REMOVAL: u8 = 3;
 
 /// Runs the exercise: at `ready for=eject` dom0 waits for the guest's own eject to be told and takes the
 /// medium out, at `ready for=insert` it puts one in.
-pub fn run() {
+pub(super) fn run() {
     report!("cd what=event {}", event());
     report!("cd what=profile bytes={}", hex(&[0x46, 2, 0, 0, 0, 0, 0, 0, 8, 0], 8));
     report!("cd what=toc bytes={}", hex(&[0x43, 0, 0, 0, 0, 0, 0, 0, 32, 0], 32));

@@ -16,7 +16,7 @@ const READS_AFTER: u32 = 64;
 
 /// Runs the exercise: dom0 saves the guest at `ready for=copy`, and has the first disk grow when that is
 /// over.
-pub fn run() {
+pub(super) fn run() {
     let Some((device, _)) = namespace::lookup("\\Device\\Harddisk0\\DR0") else {
         crate::ke::panicked(format_args!("there is no first disk"));
     };

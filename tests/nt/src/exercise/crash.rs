@@ -21,13 +21,13 @@ const SILENCE: u64 = 30_000_000;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
 /// Runs the exercise: readers and a writer, and a bugcheck that finds at least one request with the miniport.
-pub fn run() {
+pub(super) fn run() {
     crash_after(|load| wait_until("reading", || load.done() >= READS));
 }
 
 /// Runs the exercise: the same, after dom0 has taken the disk's backend away at `ready for=outage`, and
 /// nothing has been answered for a while.
-pub fn run_dead() {
+pub(super) fn run_dead() {
     crash_after(|load| {
         wait_until("reading", || load.done() >= READS);
         ask(Ready::Outage);

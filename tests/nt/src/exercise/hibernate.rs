@@ -21,7 +21,7 @@ const YIELD: u64 = 0;
 
 /// Runs the exercise where writing the file is all: the machine is not turned off, as where it has a battery.
 /// Files are written before and after.
-pub fn here() {
+pub(super) fn here() {
     hibernate(|| ());
 }
 
@@ -30,7 +30,7 @@ pub fn here() {
 /// That stands for a loader that reads the file into a new machine's memory, since Xen has as little for a
 /// domain that was restored behind its back as for one that booted. Xen's toolstack asks a guest to suspend
 /// itself if it has a callback for events, so that is taken away; a new machine has none.
-pub fn elsewhere() {
+pub(super) fn elsewhere() {
     hibernate(|| {
         let before = domain();
         assert!(xen::set_parameter(xen::CALLBACK_IRQ, 0), "the callback for events stays");
@@ -55,7 +55,7 @@ fn hibernate(off: impl FnOnce()) {
 
 /// Runs the exercise where a copy of the miniport is started without a device having been told: the disk is
 /// in use, and stays as usable.
-pub fn unprepared() {
+pub(super) fn unprepared() {
     diskdump::load_for_hibernation();
     use_disk(|| diskdump::hibernate(|| ()));
 }

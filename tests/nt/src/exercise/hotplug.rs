@@ -14,7 +14,7 @@ const READERS: usize = 4;
 
 /// Runs the exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready
 /// for=detach`.
-pub fn run() {
+pub(super) fn run() {
     ask(Ready::Attach);
     wait_until("a second volume", || mountmgr::is_mounted(DISK));
     mountmgr::file_test();

@@ -26,7 +26,7 @@ struct Extent {
 
 /// Runs the exercise: each disk behind the first. At `ready for=look` dom0 looks at what was given up, and
 /// detaches the second and at last the first of them.
-pub fn run() {
+pub(super) fn run() {
     for number in 1.. {
         let name = format!("\\Device\\Harddisk{number}\\DR{number}");
         let Some((device, _)) = namespace::lookup(&name) else { break };

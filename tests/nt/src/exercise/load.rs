@@ -20,7 +20,7 @@ const SECTORS: u64 = 40;
 
 /// Counts of the work that the readers of a disk have done.
 #[derive(Default)]
-pub struct Counts {
+pub(super) struct Counts {
     started: AtomicU32,
     ok: AtomicU32,
     failed: AtomicU32,
@@ -44,14 +44,14 @@ struct Reader {
 }
 
 /// Readers that run.
-pub struct Load {
+pub(super) struct Load {
     counts: Arc<Counts>,
     threads: Vec<*mut thread::Thread>,
 }
 
 impl Load {
     /// Starts `readers` threads on a disk. PASSIVE_LEVEL.
-    pub fn start(disk: u32, readers: usize) -> Self {
+    pub(super) fn start(disk: u32, readers: usize) -> Self {
         let counts = Arc::<Counts>::default();
         let threads = (0..readers as u64)
             .map(|number| {
@@ -65,17 +65,17 @@ impl Load {
     }
 
     /// Reads that have succeeded so far.
-    pub fn done(&self) -> u32 {
+    pub(super) fn done(&self) -> u32 {
         self.counts.ok.load(Ordering::Relaxed)
     }
 
     /// Has the readers end after the request that is on its way.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.counts.ending.store(true, Ordering::Relaxed);
     }
 
     /// Waits until every reader has ended. PASSIVE_LEVEL.
-    pub fn join(self) -> Arc<Counts> {
+    pub(super) fn join(self) -> Arc<Counts> {
         for reader in self.threads {
             // SAFETY: the thread's object is referenced since it was made.
             unsafe {

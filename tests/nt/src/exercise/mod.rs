@@ -27,7 +27,7 @@ const PATIENCE: u64 = 60_000;
 const LOOK: u64 = 100;
 
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
-pub fn run(exercise: Exercise) {
+pub(crate) fn run(exercise: Exercise) {
     match exercise {
         Exercise::Asked => asked::run(),
         Exercise::AskedAgain => asked::again(),

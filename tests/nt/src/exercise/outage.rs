@@ -13,7 +13,7 @@ const READS_AFTER: u32 = 64;
 
 /// Runs the exercise: at `ready for=outage` dom0 does something to the backend of the last disk. Files are
 /// written and flushed for `outage=<seconds>` from then on; afterwards the readers must go on.
-pub fn run() {
+pub(super) fn run() {
     let (disk, seconds) = boot::options().outage;
     let load = Load::start(disk, READERS);
     wait_until("reading", || load.done() >= 32);

@@ -139,7 +139,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// Runs the exercise. dom0 asks to power off at `ready for=request`, which is an event.
-pub fn run() {
+pub(super) fn run() {
     super::wait_until("a watched power button", crate::po::button::is_watched);
     let (reader, other) = (Reader::open(), Reader::open());
     let (result, version) = reader.get(GET_VERSION, &[], 8);

@@ -10,7 +10,7 @@ const REFUSED: u8 = 0x62;
 
 /// Runs the exercise: dom0 attaches a second vbd over the first disk's backing; the event log must come to
 /// say that it was refused.
-pub fn run() {
+pub(super) fn run() {
     ask(Ready::Attach);
     wait_until("a refused vbd in the event log", || error_log::written(REFUSED) > 0);
     crate::pnp::settle();

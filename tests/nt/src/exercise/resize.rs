@@ -7,7 +7,7 @@ use crate::ob::namespace;
 use crate::{disk, mountmgr, report};
 
 /// Runs the exercise: dom0 grows the first disk at `ready for=resize`.
-pub fn run() {
+pub(super) fn run() {
     let Some((device, _)) = namespace::lookup("\\Device\\Harddisk0\\DR0") else {
         crate::ke::panicked(format_args!("there is no first disk"));
     };

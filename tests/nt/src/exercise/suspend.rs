@@ -16,7 +16,7 @@ const READERS: usize = 4;
 const READS_AFTER: u32 = 64;
 
 /// Runs the exercise: dom0 saves and restores the guest at `ready for=suspend`.
-pub fn run() {
+pub(super) fn run() {
     let (domain, load) = (domain(), Load::start(DISK, READERS));
     wait_until("reading", || load.done() >= 32);
     ask(Ready::Suspend);
@@ -32,7 +32,7 @@ pub fn run() {
 
 /// Returns the number of the domain this runs in, which is another one after a restore (Xen:
 /// arch-x86/cpuid.h, leaf 4, ecx).
-pub fn domain() -> u32 {
+pub(super) fn domain() -> u32 {
     /// `XEN_HVM_CPUID_DOMID_PRESENT`.
     const PRESENT: u32 = 1 << 4;
     let leaf = __cpuid(0x4000_0004);

@@ -11,7 +11,7 @@ const READERS: usize = 4;
 const READS: u32 = 400;
 
 /// Runs the exercise: readers on every processor, and one thread that writes files.
-pub fn run() {
+pub(super) fn run() {
     let load = Load::start(DISK, READERS);
     let written = mountmgr::write_while(DISK, || load.done() < READS);
     wait_until("reading", || load.done() >= READS);

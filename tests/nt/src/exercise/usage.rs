@@ -11,7 +11,7 @@ const QUERIES: [u8; 2] = [IRP_MN_QUERY_STOP_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE];
 
 /// Runs the exercise: while one of them is there, neither the adapter nor the platform device may be stopped,
 /// removed or disabled; afterwards the adapter may.
-pub fn run() {
+pub(super) fn run() {
     let one = |service: &str| match pnp::devices_of(service)[..] {
         [device] => device,
         ref devices => ke::panicked(format_args!("{} devices of {service}", devices.len())),

@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 /// Disables interrupts. Returns true if they were enabled.
-pub fn disable_interrupts() -> bool {
+pub(crate) fn disable_interrupts() -> bool {
     let flags: u64;
     // SAFETY: reading flags and clearing IF touches no memory but the pushed word.
     unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
@@ -11,7 +11,7 @@ pub fn disable_interrupts() -> bool {
 }
 
 /// Enables interrupts if `enabled`.
-pub fn restore_interrupts(enabled: bool) {
+pub(crate) fn restore_interrupts(enabled: bool) {
     if enabled {
         // SAFETY: setting IF is what the matching `disable_interrupts` found.
         unsafe { asm!("sti") };

@@ -2,6 +2,6 @@
 //! flag.
 
 mod interrupts;
-pub mod port;
+pub(crate) mod port;
 
-pub use interrupts::{disable_interrupts, restore_interrupts};
+pub(crate) use interrupts::{disable_interrupts, restore_interrupts};

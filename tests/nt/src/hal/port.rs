@@ -50,7 +50,7 @@ outputs! {
 ///
 /// # Safety
 /// As [`inb`].
-pub unsafe fn insw(port: u16, words: &mut [u16]) {
+pub(crate) unsafe fn insw(port: u16, words: &mut [u16]) {
     // SAFETY: the caller keeps the contract of [`inb`].
     unsafe {
         asm!("rep insw", in("dx") port, inout("rdi") words.as_mut_ptr() => _, inout("rcx") words.len() => _,
@@ -62,7 +62,7 @@ pub unsafe fn insw(port: u16, words: &mut [u16]) {
 ///
 /// # Safety
 /// As [`outw`].
-pub unsafe fn outsw(port: u16, words: &[u16]) {
+pub(crate) unsafe fn outsw(port: u16, words: &[u16]) {
     // SAFETY: the caller keeps the contract of [`outw`].
     unsafe {
         asm!("rep outsw", in("dx") port, inout("rsi") words.as_ptr() => _, inout("rcx") words.len() => _,
@@ -74,7 +74,7 @@ pub unsafe fn outsw(port: u16, words: &[u16]) {
 ///
 /// # Safety
 /// As [`outb`].
-pub unsafe fn outsb(port: u16, bytes: &[u8]) {
+pub(crate) unsafe fn outsb(port: u16, bytes: &[u8]) {
     // SAFETY: the caller keeps the contract of [`outb`].
     unsafe {
         asm!("rep outsb", in("dx") port, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,

@@ -7,25 +7,25 @@ use crate::ke;
 
 /// Command codes.
 mod command {
-    pub const READ_SECTORS: u8 = 0x20;
-    pub const READ_SECTORS_EXT: u8 = 0x24;
-    pub const READ_DMA_EXT: u8 = 0x25;
-    pub const WRITE_SECTORS: u8 = 0x30;
-    pub const WRITE_SECTORS_EXT: u8 = 0x34;
-    pub const WRITE_DMA_EXT: u8 = 0x35;
-    pub const IDENTIFY_PACKET_DEVICE: u8 = 0xA1;
-    pub const READ_DMA: u8 = 0xC8;
-    pub const WRITE_DMA: u8 = 0xCA;
-    pub const FLUSH_CACHE: u8 = 0xE7;
-    pub const IDENTIFY_DEVICE: u8 = 0xEC;
+    pub(super) const READ_SECTORS: u8 = 0x20;
+    pub(super) const READ_SECTORS_EXT: u8 = 0x24;
+    pub(super) const READ_DMA_EXT: u8 = 0x25;
+    pub(super) const WRITE_SECTORS: u8 = 0x30;
+    pub(super) const WRITE_SECTORS_EXT: u8 = 0x34;
+    pub(super) const WRITE_DMA_EXT: u8 = 0x35;
+    pub(super) const IDENTIFY_PACKET_DEVICE: u8 = 0xA1;
+    pub(super) const READ_DMA: u8 = 0xC8;
+    pub(super) const WRITE_DMA: u8 = 0xCA;
+    pub(super) const FLUSH_CACHE: u8 = 0xE7;
+    pub(super) const IDENTIFY_DEVICE: u8 = 0xEC;
 }
 
 /// Status register bits.
 pub(super) mod status {
-    pub const ERROR: u8 = 0x01;
-    pub const DATA_REQUEST: u8 = 0x08;
-    pub const DEVICE_FAULT: u8 = 0x20;
-    pub const BUSY: u8 = 0x80;
+    pub(crate) const ERROR: u8 = 0x01;
+    pub(crate) const DATA_REQUEST: u8 = 0x08;
+    pub(crate) const DEVICE_FAULT: u8 = 0x20;
+    pub(crate) const BUSY: u8 = 0x80;
 }
 
 /// Device control: the drive's interrupt off.
@@ -36,13 +36,13 @@ pub(super) const DEVICE_ONES: u8 = 0xA0;
 const DEVICE_LBA: u8 = 0x40;
 
 /// Most sectors in one command.
-pub const MAX_SECTORS: u32 = 256;
+pub(super) const MAX_SECTORS: u32 = 256;
 /// Seconds a command may take; a flush may take long.
 const TIMEOUT: u64 = 30;
 
 /// The reason why a command failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Error {
+pub(super) enum Error {
     /// The drive reported an error: its error register.
     Device(u8),
     /// The controller could not reach the memory.
@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 /// The registers of a channel in compatibility mode.
-pub struct Registers {
+pub(super) struct Registers {
     pub(super) command: u16,
     control: u16,
     /// The value that the device register was last set to.
@@ -63,7 +63,7 @@ pub struct Registers {
 
 /// A data transfer: where on the drive, and which way.
 #[derive(Clone, Copy, Debug)]
-pub struct Transfer {
+pub(super) struct Transfer {
     /// 0 or 1.
     pub drive: u8,
     pub write: bool,
@@ -74,7 +74,7 @@ pub struct Transfer {
 
 impl Registers {
     /// Returns the registers of channel 0 or 1. In compatibility mode they are where the AT had them.
-    pub fn new(channel: u8) -> Self {
+    pub(super) fn new(channel: u8) -> Self {
         let (command, control) = if channel == 0 { (0x1F0, 0x3F6) } else { (0x170, 0x376) };
         Self { command, control, device: None }
     }
@@ -83,7 +83,7 @@ impl Registers {
     ///
     /// # Safety
     /// The channel is the caller's alone.
-    pub unsafe fn identify(&mut self, drive: u8) -> Option<Identify> {
+    pub(super) unsafe fn identify(&mut self, drive: u8) -> Option<Identify> {
         // SAFETY: by this function's contract, the channel is the caller's alone.
         unsafe {
             outb(self.control, INTERRUPT_OFF);
@@ -124,7 +124,11 @@ impl Registers {
     ///
     /// # Safety
     /// The channel is the caller's alone, and `bus_master` is prepared with the transfer's buffer.
-    pub unsafe fn transfer_dma(&mut self, transfer: Transfer, bus_master: &BusMaster) -> Result<(), Error> {
+    pub(super) unsafe fn transfer_dma(
+        &mut self,
+        transfer: Transfer,
+        bus_master: &BusMaster,
+    ) -> Result<(), Error> {
         let code = match (transfer.write, transfer.is_long()) {
             (false, false) => command::READ_DMA,
             (false, true) => command::READ_DMA_EXT,
@@ -155,7 +159,7 @@ impl Registers {
     ///
     /// # Safety
     /// The channel is the caller's alone, and `data` has as many words as the transfer.
-    pub unsafe fn transfer_pio(&mut self, transfer: Transfer, data: &mut [u16]) -> Result<(), Error> {
+    pub(super) unsafe fn transfer_pio(&mut self, transfer: Transfer, data: &mut [u16]) -> Result<(), Error> {
         let code = match (transfer.write, transfer.is_long()) {
             (false, false) => command::READ_SECTORS,
             (false, true) => command::READ_SECTORS_EXT,
@@ -183,7 +187,7 @@ impl Registers {
     ///
     /// # Safety
     /// The channel is the caller's alone.
-    pub unsafe fn flush(&mut self, drive: u8) -> Result<(), Error> {
+    pub(super) unsafe fn flush(&mut self, drive: u8) -> Result<(), Error> {
         if ke::stopping() {
             return Err(Error::Stopping);
         }

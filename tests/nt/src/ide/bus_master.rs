@@ -32,14 +32,14 @@ const REGIONS: usize = PAGE_SIZE / size_of::<Region>();
 
 /// Progress of a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
+pub(super) enum Progress {
     Moving,
     Done,
     Failed,
 }
 
 /// The bus-master registers of one channel, with its table of regions.
-pub struct BusMaster {
+pub(super) struct BusMaster {
     base: u16,
     table: *mut Region,
     direction: u8,
@@ -50,7 +50,7 @@ unsafe impl Send for BusMaster {}
 
 impl BusMaster {
     /// Returns the registers at I/O port `base`; `None` without memory for the table. PASSIVE_LEVEL.
-    pub fn new(base: u16) -> Option<Self> {
+    pub(super) fn new(base: u16) -> Option<Self> {
         let table = mm::MmAllocateContiguousMemory(PAGE_SIZE, i64::from(u32::MAX)).cast::<Region>();
         (!table.is_null()).then_some(Self { base, table, direction: 0 })
     }
@@ -59,7 +59,7 @@ impl BusMaster {
     ///
     /// # Safety
     /// The channel is the caller's alone; the buffer must stay until the transfer is done.
-    pub unsafe fn prepare(&mut self, address: usize, length: usize, write: bool) -> bool {
+    pub(super) unsafe fn prepare(&mut self, address: usize, length: usize, write: bool) -> bool {
         if !address.is_multiple_of(2) || !length.is_multiple_of(2) || length == 0 {
             return false;
         }
@@ -91,7 +91,7 @@ impl BusMaster {
     }
 
     /// Starts moving; the drive has its command.
-    pub unsafe fn start(&self) {
+    pub(super) unsafe fn start(&self) {
         // SAFETY: the port is the bus master's, whose table describes memory that stays until
         // [`stop`](Self::stop).
         unsafe {
@@ -100,7 +100,7 @@ impl BusMaster {
     }
 
     /// Returns the progress of the transfer.
-    pub fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> Progress {
         // SAFETY: reading the status changes nothing.
         match unsafe { inb(self.base + 2) } {
             status if status & ERROR != 0 => Progress::Failed,
@@ -110,7 +110,7 @@ impl BusMaster {
     }
 
     /// Ends the transfer, done or not.
-    pub unsafe fn stop(&self) {
+    pub(super) unsafe fn stop(&self) {
         // SAFETY: the port is the bus master's.
         unsafe {
             outb(self.base, 0);

@@ -15,7 +15,7 @@ use crate::storage::sense;
 use crate::{io, ob, ps};
 
 /// The reason why a packet was not carried out.
-pub enum PacketError {
+pub(super) enum PacketError {
     /// The drive refused it: its sense data.
     Refused([u8; sense::LENGTH]),
     /// It never reached the drive, or the drive fell silent.
@@ -23,7 +23,7 @@ pub enum PacketError {
 }
 
 /// A channel of a controller.
-pub struct Channel {
+pub(super) struct Channel {
     /// 0 for the primary, 1 for the secondary channel.
     pub number: u8,
     registers: Registers,
@@ -43,7 +43,7 @@ unsafe impl Sync for Channel {}
 
 impl Channel {
     /// Makes channel `number`; `bus_master` is the I/O port of its bus-master registers.
-    pub fn new(number: u8, bus_master: Option<u16>) -> Box<Self> {
+    pub(super) fn new(number: u8, bus_master: Option<u16>) -> Box<Self> {
         // SAFETY: a KEVENT of zeros is what KeInitializeEvent expects.
         let wake = unsafe { core::mem::zeroed() };
         let mut this = Box::new(Self {
@@ -64,7 +64,7 @@ impl Channel {
     ///
     /// # Safety
     /// The controller decodes its ports and nobody else uses them.
-    pub unsafe fn identify(&mut self) -> [Option<super::identify::Identify>; 2] {
+    pub(super) unsafe fn identify(&mut self) -> [Option<super::identify::Identify>; 2] {
         // SAFETY: by this function's contract, the controller decodes its ports and nobody else uses them.
         unsafe { [0, 1].map(|drive| self.registers.identify(drive)) }
     }
@@ -73,7 +73,7 @@ impl Channel {
     ///
     /// # Safety
     /// The channel must stay where it is until [`end`](Self::end).
-    pub unsafe fn start(&mut self) -> NtStatus {
+    pub(super) unsafe fn start(&mut self) -> NtStatus {
         let mut handle = null_mut();
         let context = core::ptr::from_mut(self).cast();
         // SAFETY: by this function's contract, the channel must stay where it is until [`end`](Self::end).
@@ -107,7 +107,7 @@ impl Channel {
     ///
     /// # Safety
     /// No new requests come.
-    pub unsafe fn end(&mut self) {
+    pub(super) unsafe fn end(&mut self) {
         if self.thread.is_null() {
             return;
         }
@@ -125,7 +125,7 @@ impl Channel {
     ///
     /// # Safety
     /// The drive is of this channel and stays until its requests are done.
-    pub unsafe fn queue(&self, drive: *const Drive, irp: *mut Irp) {
+    pub(super) unsafe fn queue(&self, drive: *const Drive, irp: *mut Irp) {
         self.queue.lock().push_back((drive, irp as usize));
         // SAFETY: by this function's contract, the drive is of this channel and stays until its requests
         // are done.
@@ -139,7 +139,12 @@ impl Channel {
     ///
     /// # Safety
     /// `data` is as long as the transfer and mapped.
-    pub unsafe fn transfer(&mut self, transfer: Transfer, dma: bool, data: *mut u8) -> Result<(), Error> {
+    pub(super) unsafe fn transfer(
+        &mut self,
+        transfer: Transfer,
+        dma: bool,
+        data: *mut u8,
+    ) -> Result<(), Error> {
         let Transfer { mut lba, sectors: mut left, .. } = transfer;
         let mut at = data;
         // SAFETY: by this function's contract, `data` is as long as the transfer and mapped.
@@ -189,7 +194,12 @@ impl Channel {
     ///
     /// # Safety
     /// As [`transfer`](Self::transfer).
-    pub unsafe fn packet(&mut self, drive: u8, cdb: &[u8], data: &mut [u8]) -> Result<usize, PacketError> {
+    pub(super) unsafe fn packet(
+        &mut self,
+        drive: u8,
+        cdb: &[u8],
+        data: &mut [u8],
+    ) -> Result<usize, PacketError> {
         // SAFETY: the caller keeps the contract of [`transfer`](Self::transfer).
         unsafe {
             match self.registers.packet_in(drive, cdb, data) {
@@ -208,7 +218,7 @@ impl Channel {
     ///
     /// # Safety
     /// As [`transfer`](Self::transfer).
-    pub unsafe fn flush(&mut self, drive: u8) -> Result<(), Error> {
+    pub(super) unsafe fn flush(&mut self, drive: u8) -> Result<(), Error> {
         // SAFETY: the caller keeps the contract of [`transfer`](Self::transfer).
         unsafe { self.registers.flush(drive) }
     }

@@ -27,7 +27,7 @@ struct Controller {
 
 /// The registers of a channel, which `pciide` gives to `atapi` through its private interface.
 #[derive(Clone)]
-pub struct Place {
+pub(super) struct Place {
     /// 0 for the primary, 1 for the secondary channel, in compatibility mode.
     pub number: u8,
     /// The I/O port of the channel's bus-master registers.
@@ -44,7 +44,10 @@ const BUS_MASTER_BYTES: u32 = 16;
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
         fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
@@ -61,7 +64,7 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
 ///
 /// # Safety
 /// `pdo` is a PDO of this driver's.
-pub unsafe fn place_of(pdo: *mut DeviceObject) -> Option<Place> {
+pub(super) unsafe fn place_of(pdo: *mut DeviceObject) -> Option<Place> {
     // SAFETY: by this function's contract, `pdo` is a PDO of this driver's.
     unsafe {
         match extension_of(pdo) {

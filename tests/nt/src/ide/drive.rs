@@ -26,7 +26,7 @@ const MAX_TRANSFER: u32 = super::ata::MAX_SECTORS * SECTOR;
 const UNIT_SERIAL_NUMBER: u8 = 0x80;
 
 /// A drive of a channel.
-pub struct Drive {
+pub(super) struct Drive {
     /// Its PDO.
     pub device: *mut DeviceObject,
     channel: *mut Channel,
@@ -42,7 +42,7 @@ impl Drive {
     ///
     /// # Safety
     /// `driver` is this driver's object and `channel` the drive's.
-    pub unsafe fn create(
+    pub(super) unsafe fn create(
         driver: *mut DriverObject,
         channel: *mut Channel,
         number: u8,
@@ -91,7 +91,7 @@ impl Drive {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn pnp(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn pnp(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         match child::answer((*drive).device, irp, &(*drive).ids) {
@@ -109,7 +109,7 @@ pub unsafe fn pnp(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let this = &*drive;
@@ -133,7 +133,7 @@ pub unsafe fn device_control(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn scsi(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn scsi(drive: *mut Drive, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let srb: *mut Srb = (*current_stack_location(irp)).parameters.scsi.argument.cast();
@@ -199,7 +199,7 @@ impl From<Error> for Failure {
 ///
 /// # Safety
 /// The caller owns the IRP, which is for this drive of this channel.
-pub unsafe fn execute(drive: &Drive, channel: &mut Channel, irp: *mut Irp) {
+pub(super) unsafe fn execute(drive: &Drive, channel: &mut Channel, irp: *mut Irp) {
     // SAFETY: by this function's contract, the caller owns the IRP, which is for this drive of this
     // channel.
     unsafe {
@@ -357,7 +357,7 @@ unsafe fn flush(drive: &Drive, channel: &mut Channel) -> Outcome {
 ///
 /// # Safety
 /// PASSIVE_LEVEL; PnP has removed the device.
-pub unsafe fn delete(drive: Box<Drive>) {
+pub(super) unsafe fn delete(drive: Box<Drive>) {
     // SAFETY: the caller is at PASSIVE_LEVEL; PnP has removed the device.
     unsafe {
         io::IoDeleteDevice(drive.device);

@@ -9,7 +9,7 @@ use crate::storage::property::{BUS_TYPE_ATA, BUS_TYPE_ATAPI};
 
 /// Kind of a drive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A disk.
     Disk,
     /// A drive that takes packets: a CD-ROM drive here.
@@ -18,7 +18,7 @@ pub enum Kind {
 
 /// IDENTIFY DEVICE or IDENTIFY PACKET DEVICE data.
 #[derive(Clone)]
-pub struct Identify {
+pub(super) struct Identify {
     /// The kind of drive that answered.
     pub kind: Kind,
     words: [u16; 256],
@@ -26,12 +26,12 @@ pub struct Identify {
 
 impl Identify {
     /// Takes data as it was read.
-    pub fn new(kind: Kind, words: [u16; 256]) -> Self {
+    pub(super) fn new(kind: Kind, words: [u16; 256]) -> Self {
         Self { kind, words }
     }
 
     /// Returns the bus that its adapter descriptor names.
-    pub fn bus_type(&self) -> u32 {
+    pub(super) fn bus_type(&self) -> u32 {
         match self.kind {
             Kind::Disk => BUS_TYPE_ATA,
             Kind::CdRom => BUS_TYPE_ATAPI,
@@ -39,7 +39,7 @@ impl Identify {
     }
 
     /// Returns the size in sectors of 512 bytes.
-    pub fn sectors(&self) -> u64 {
+    pub(super) fn sectors(&self) -> u64 {
         let number = |at: usize, words: usize| {
             (0..words).map(|n| u64::from(self.words[at + n]) << (16 * n)).sum::<u64>()
         };
@@ -47,12 +47,12 @@ impl Identify {
     }
 
     /// Returns true if the drive takes 48-bit addresses.
-    pub fn has_48_bit(&self) -> bool {
+    pub(super) fn has_48_bit(&self) -> bool {
         self.words[83] >> 14 == 0b01 && self.words[83] & 1 << 10 != 0
     }
 
     /// Returns true if the drive does DMA.
-    pub fn has_dma(&self) -> bool {
+    pub(super) fn has_dma(&self) -> bool {
         self.words[49] & 1 << 8 != 0
     }
 
@@ -62,12 +62,12 @@ impl Identify {
     }
 
     /// Returns the serial number, without padding.
-    pub fn serial(&self) -> Vec<u8> {
+    pub(super) fn serial(&self) -> Vec<u8> {
         self.text(10..20).trim_ascii().to_vec()
     }
 
     /// Returns the names as INQUIRY data: the model's first 24 characters are vendor and product.
-    pub fn inquiry(&self) -> Inquiry {
+    pub(super) fn inquiry(&self) -> Inquiry {
         let model = String::from_utf8_lossy(&self.text(27..47)).into_owned();
         let firmware = String::from_utf8_lossy(&self.text(23..27)).into_owned();
         let (device_type, removable) = match self.kind {
@@ -80,7 +80,7 @@ impl Identify {
 
     /// Returns the hardware ids of the drive, most exact first, the first of which is the device id
     /// (documentation "Identifiers for IDE devices").
-    pub fn hardware_ids(&self) -> Vec<String> {
+    pub(super) fn hardware_ids(&self) -> Vec<String> {
         let (kind, generic) = match self.kind {
             Kind::Disk => inquiry::type_names(inquiry::DISK),
             Kind::CdRom => inquiry::type_names(inquiry::CD_ROM),

@@ -23,5 +23,5 @@ mod identify;
 mod packet;
 mod port;
 
-pub use controller::driver_entry as pciide_entry;
-pub use port::driver_entry as atapi_entry;
+pub(crate) use controller::driver_entry as pciide_entry;
+pub(crate) use port::driver_entry as atapi_entry;

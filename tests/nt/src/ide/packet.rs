@@ -18,7 +18,12 @@ impl Registers {
     ///
     /// # Safety
     /// The channel is the caller's alone.
-    pub unsafe fn packet_in(&mut self, drive: u8, cdb: &[u8], data: &mut [u8]) -> Result<usize, Error> {
+    pub(super) unsafe fn packet_in(
+        &mut self,
+        drive: u8,
+        cdb: &[u8],
+        data: &mut [u8],
+    ) -> Result<usize, Error> {
         let mut packet = [0; PACKET_BYTES];
         let length = cdb.len().min(PACKET_BYTES);
         packet[..length].copy_from_slice(&cdb[..length]);
@@ -57,7 +62,7 @@ impl Registers {
     ///
     /// # Safety
     /// As [`packet_in`](Self::packet_in).
-    pub unsafe fn sense(&mut self, drive: u8, sense: &mut [u8]) -> Result<usize, Error> {
+    pub(super) unsafe fn sense(&mut self, drive: u8, sense: &mut [u8]) -> Result<usize, Error> {
         let length = sense.len() as u8;
         // SAFETY: the caller keeps the contract of [`packet_in`](Self::packet_in).
         unsafe { self.packet_in(drive, &[REQUEST_SENSE, 0, 0, 0, length, 0], sense) }

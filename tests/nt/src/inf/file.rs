@@ -6,20 +6,20 @@ use alloc::vec::Vec;
 
 /// A line of a section: `key = field, field` or `field, field`.
 #[derive(Debug, Default)]
-pub struct Line {
+pub(super) struct Line {
     pub key: Option<String>,
     pub fields: Vec<String>,
 }
 
 impl Line {
     /// Returns a field.
-    pub fn field(&self, at: usize) -> Option<&str> {
+    pub(super) fn field(&self, at: usize) -> Option<&str> {
         self.fields.get(at).map(String::as_str)
     }
 }
 
 /// A file.
-pub struct File {
+pub(super) struct File {
     sections: Vec<(String, Vec<Line>)>,
 }
 
@@ -28,7 +28,7 @@ impl File {
     ///
     /// # Errors
     /// A line outside of a section, or a string without an end.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut sections: Vec<(String, Vec<Line>)> = Vec::new();
         for line in text.lines() {
             let line = line.trim();
@@ -66,7 +66,7 @@ impl File {
     }
 
     /// Returns the lines of every section of that name.
-    pub fn lines(&self, section: &str) -> impl Iterator<Item = &Line> {
+    pub(super) fn lines(&self, section: &str) -> impl Iterator<Item = &Line> {
         self.sections
             .iter()
             .filter(move |(name, _)| name.eq_ignore_ascii_case(section))
@@ -74,19 +74,19 @@ impl File {
     }
 
     /// Returns the section with the most exact decoration for an x64 system, if there is one.
-    pub fn decorated(&self, section: &str) -> Option<String> {
+    pub(super) fn decorated(&self, section: &str) -> Option<String> {
         let names = [format!("{section}.NTamd64"), format!("{section}.NT"), section.to_string()];
         names.into_iter().find(|name| self.sections.iter().any(|(n, _)| n.eq_ignore_ascii_case(name)))
     }
 
     /// Returns the first field of a line with that key.
-    pub fn value(&self, section: &str, key: &str) -> Option<String> {
+    pub(super) fn value(&self, section: &str, key: &str) -> Option<String> {
         let has = |line: &&Line| line.key.as_deref().is_some_and(|k| k.eq_ignore_ascii_case(key));
         self.lines(section).find(has)?.field(0).map(ToString::to_string)
     }
 
     /// Returns the fields of all lines with that key.
-    pub fn list(&self, section: &str, key: &str) -> Vec<String> {
+    pub(super) fn list(&self, section: &str, key: &str) -> Vec<String> {
         let has = |line: &&Line| line.key.as_deref().is_some_and(|k| k.eq_ignore_ascii_case(key));
         self.lines(section).filter(has).flat_map(|line| line.fields.clone()).collect()
     }

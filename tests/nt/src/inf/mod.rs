@@ -18,7 +18,7 @@ use crate::nt::*;
 
 /// The entry of a package for a device.
 #[derive(Clone, Debug)]
-pub struct Match {
+pub(crate) struct Match {
     /// Hardware or compatible id.
     pub id: String,
     /// The device's class.
@@ -34,7 +34,7 @@ pub struct Match {
 static MATCHES: Lock<Vec<Match>> = Lock::new(Vec::new());
 
 /// Returns the first package's entry for one of these ids, the most exact id first.
-pub fn find(ids: &[String]) -> Option<Match> {
+pub(crate) fn find(ids: &[String]) -> Option<Match> {
     let matches = MATCHES.lock();
     ids.iter().find_map(|id| matches.iter().find(|m| m.id.eq_ignore_ascii_case(id))).cloned()
 }
@@ -57,7 +57,7 @@ const ASSOCIATED: u32 = 2;
 ///
 /// # Errors
 /// What is wrong with it, in a line.
-pub fn install(text: &str) -> Result<(), String> {
+pub(crate) fn install(text: &str) -> Result<(), String> {
     let file = File::parse(text)?;
     let signature = file.value("Version", "Signature").unwrap_or_default();
     if !signature.eq_ignore_ascii_case("$WINDOWS NT$") && !signature.eq_ignore_ascii_case("$CHICAGO$") {

@@ -95,7 +95,7 @@ unsafe extern "C" fn called(number: u64, first: u64, second: u64) -> bool {
 ///
 /// # Safety
 /// `page` is a page of an image, executable and read-only, and nothing runs in the image yet.
-pub unsafe fn watch(page: usize) {
+pub(crate) unsafe fn watch(page: usize) {
     if boot::options().inject.is_none() {
         return;
     }
@@ -110,7 +110,7 @@ pub unsafe fn watch(page: usize) {
 }
 
 /// Handles a page fault. Returns true if it was the first call into a hypercall page, which can go on now.
-pub fn entered(address: usize) -> bool {
+pub(crate) fn entered(address: usize) -> bool {
     let page = address & !(PAGE_SIZE - 1);
     if boot::options().inject.is_none() || map::protection(page) != map::READ_ONLY {
         return false;

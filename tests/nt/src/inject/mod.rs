@@ -18,8 +18,8 @@ mod store;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-pub use hypercall::{entered, watch};
-pub use protocol::FaultKind as Kind;
+pub(crate) use hypercall::{entered, watch};
+pub(crate) use protocol::FaultKind as Kind;
 use protocol::{Fault, Plan};
 
 use crate::nt::status;
@@ -71,7 +71,7 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
 ];
 
 /// Returns the way in which a routine fails, if it is one of those and faults are asked for.
-pub fn routine(name: &str) -> Option<(Kind, u64)> {
+pub(crate) fn routine(name: &str) -> Option<(Kind, u64)> {
     let starves = boot::options().faults.contains(&Fault::StarveIdefilter);
     if boot::options().inject.is_none() && !starves {
         return None;
@@ -82,7 +82,7 @@ pub fn routine(name: &str) -> Option<(Kind, u64)> {
 static COUNTS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
 
 /// Counts a request; whether it is the one that fails, which is reported. Any IRQL.
-pub fn fails(kind: Kind, what: core::fmt::Arguments) -> bool {
+pub(crate) fn fails(kind: Kind, what: core::fmt::Arguments) -> bool {
     let Some(plan) = boot::options().inject else { return false };
     let number = COUNTS[kind as usize].fetch_add(1, Ordering::Relaxed) + 1;
     let fails = match plan {
@@ -100,22 +100,22 @@ pub fn fails(kind: Kind, what: core::fmt::Arguments) -> bool {
 static STARVED: AtomicUsize = AtomicUsize::new(0);
 
 /// Has every allocation of the driver with this file name fail from now on.
-pub fn starve(name: &str) {
+pub(crate) fn starve(name: &str) {
     STARVED.store(crate::ldr::driver_id(name), Ordering::Relaxed);
 }
 
 /// Returns true if a request of this kind fails because memory has run out for the driver. Any IRQL.
-pub fn starves(kind: Kind, driver: usize) -> bool {
+pub(crate) fn starves(kind: Kind, driver: usize) -> bool {
     kind == Kind::Pool && driver == STARVED.load(Ordering::Relaxed)
 }
 
 /// Returns the number of requests of a kind so far.
-pub fn count(kind: Kind) -> u32 {
+pub(crate) fn count(kind: Kind) -> u32 {
     COUNTS[kind as usize].load(Ordering::Relaxed)
 }
 
 /// Reports how many requests of each kind there were.
-pub fn report_counts() {
+pub(crate) fn report_counts() {
     if boot::options().inject.is_some() {
         let [pool, registry, hypercall, store] =
             [0, 1, 2, 3].map(|kind: usize| COUNTS[kind].load(Ordering::Relaxed));

@@ -28,7 +28,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 ///
 /// # Safety
 /// Runs on Xen.
-pub unsafe fn find(_page: usize) {
+pub(super) unsafe fn find(_page: usize) {
     if RING_PAGE.load(Ordering::Relaxed) != 0 {
         return;
     }
@@ -48,7 +48,7 @@ pub unsafe fn find(_page: usize) {
 ///
 /// # Safety
 /// Called before the notification is made.
-pub unsafe fn sending(port: u32) {
+pub(super) unsafe fn sending(port: u32) {
     let ring = RING_PAGE.load(Ordering::Relaxed);
     if ring == 0 || port != PORT.load(Ordering::Relaxed) {
         return;

@@ -16,7 +16,7 @@ type CancelRoutine = unsafe extern "win64" fn(device: *mut DeviceObject, irp: *m
 ///
 /// # Safety
 /// `level` is writable.
-pub unsafe extern "win64" fn IoAcquireCancelSpinLock(level: *mut Kirql) {
+pub(crate) unsafe extern "win64" fn IoAcquireCancelSpinLock(level: *mut Kirql) {
     // SAFETY: by this function's contract, `level` is writable.
     unsafe {
         *level = ke::KeAcquireSpinLockRaiseToDpc(&raw mut LOCK);
@@ -27,7 +27,7 @@ pub unsafe extern "win64" fn IoAcquireCancelSpinLock(level: *mut Kirql) {
 ///
 /// # Safety
 /// The caller holds the lock.
-pub unsafe extern "win64" fn IoReleaseCancelSpinLock(level: Kirql) {
+pub(crate) unsafe extern "win64" fn IoReleaseCancelSpinLock(level: Kirql) {
     // SAFETY: by this function's contract, the caller holds the lock.
     unsafe {
         ke::KeReleaseSpinLock(&raw mut LOCK, level);
@@ -38,7 +38,7 @@ pub unsafe extern "win64" fn IoReleaseCancelSpinLock(level: Kirql) {
 ///
 /// # Safety
 /// `irp` was sent by the caller and not freed.
-pub unsafe extern "win64" fn IoCancelIrp(irp: *mut Irp) -> Boolean {
+pub(crate) unsafe extern "win64" fn IoCancelIrp(irp: *mut Irp) -> Boolean {
     // SAFETY: by this function's contract, `irp` was sent by the caller and not freed.
     unsafe {
         let routine = (*irp).cancel_routine as usize;

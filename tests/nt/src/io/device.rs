@@ -23,7 +23,7 @@ const DELETE_PENDING: u32 = 2;
 ///
 /// # Safety
 /// `driver` is a driver object, `name` null or valid, `device` writable.
-pub unsafe extern "win64" fn IoCreateDevice(
+pub(crate) unsafe extern "win64" fn IoCreateDevice(
     driver: *mut DriverObject,
     extension_size: u32,
     name: *mut UnicodeString,
@@ -95,7 +95,7 @@ const FILE_DEVICE_VIRTUAL_DISK: u32 = 0x24;
 ///
 /// # Safety
 /// `device` is the caller's and not used any more.
-pub unsafe extern "win64" fn IoDeleteDevice(device: *mut DeviceObject) {
+pub(crate) unsafe extern "win64" fn IoDeleteDevice(device: *mut DeviceObject) {
     // SAFETY: by this function's contract, `device` is the caller's and not used any more.
     unsafe {
         let name = driver::name_of((*device).driver_object);
@@ -141,7 +141,7 @@ pub unsafe extern "win64" fn IoDeleteDevice(device: *mut DeviceObject) {
 ///
 /// # Safety
 /// `device` is referenced.
-pub unsafe fn check_deleted(device: *mut DeviceObject) {
+pub(crate) unsafe fn check_deleted(device: *mut DeviceObject) {
     // SAFETY: by this function's contract, `device` is referenced.
     unsafe {
         let pending = (*(*device).device_object_extension).extension_flags & DELETE_PENDING != 0;
@@ -158,7 +158,7 @@ pub unsafe fn check_deleted(device: *mut DeviceObject) {
 }
 
 /// Stops if a DPC, a timer or a held spin lock lies in memory that is being freed.
-pub fn check_not_queued(start: usize, end: usize, driver: &str) {
+pub(crate) fn check_not_queued(start: usize, end: usize, driver: &str) {
     let cause = if dpc::queued_within(start, end) {
         "dpc"
     } else if timer::inserted_within(start, end) {
@@ -194,7 +194,7 @@ pub(crate) unsafe fn deleted(device: *mut DeviceObject) {
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe fn top_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
+pub(crate) unsafe fn top_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe {
         while !(*device).attached_device.is_null() {
@@ -208,7 +208,7 @@ pub unsafe fn top_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe fn bottom_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
+pub(crate) unsafe fn bottom_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe {
         loop {
@@ -225,7 +225,7 @@ pub unsafe fn bottom_of(mut device: *mut DeviceObject) -> *mut DeviceObject {
 ///
 /// # Safety
 /// Both are device objects; `source` is the caller's.
-pub unsafe extern "win64" fn IoAttachDeviceToDeviceStack(
+pub(crate) unsafe extern "win64" fn IoAttachDeviceToDeviceStack(
     source: *mut DeviceObject,
     target: *mut DeviceObject,
 ) -> *mut DeviceObject {
@@ -250,7 +250,7 @@ pub unsafe extern "win64" fn IoAttachDeviceToDeviceStack(
 ///
 /// # Safety
 /// `target` is the device the caller's device is attached to.
-pub unsafe extern "win64" fn IoDetachDevice(target: *mut DeviceObject) {
+pub(crate) unsafe extern "win64" fn IoDetachDevice(target: *mut DeviceObject) {
     let stacks = STACKS.lock();
     // SAFETY: by this function's contract, `target` is the device the caller's device is attached to.
     unsafe {
@@ -277,7 +277,7 @@ pub unsafe extern "win64" fn IoDetachDevice(target: *mut DeviceObject) {
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoGetAttachedDevice(device: *mut DeviceObject) -> *mut DeviceObject {
+pub(crate) unsafe extern "win64" fn IoGetAttachedDevice(device: *mut DeviceObject) -> *mut DeviceObject {
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe { top_of(device) }
 }
@@ -296,7 +296,9 @@ unsafe fn referenced(device: *mut DeviceObject) -> *mut DeviceObject {
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoGetAttachedDeviceReference(device: *mut DeviceObject) -> *mut DeviceObject {
+pub(crate) unsafe extern "win64" fn IoGetAttachedDeviceReference(
+    device: *mut DeviceObject,
+) -> *mut DeviceObject {
     let _stacks = STACKS.lock();
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe { referenced(top_of(device)) }
@@ -306,7 +308,7 @@ pub unsafe extern "win64" fn IoGetAttachedDeviceReference(device: *mut DeviceObj
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoGetLowerDeviceObject(device: *mut DeviceObject) -> *mut DeviceObject {
+pub(crate) unsafe extern "win64" fn IoGetLowerDeviceObject(device: *mut DeviceObject) -> *mut DeviceObject {
     let _stacks = STACKS.lock();
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe { referenced((*(*device).device_object_extension).attached_to) }
@@ -316,7 +318,9 @@ pub unsafe extern "win64" fn IoGetLowerDeviceObject(device: *mut DeviceObject) -
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoGetDeviceAttachmentBaseRef(device: *mut DeviceObject) -> *mut DeviceObject {
+pub(crate) unsafe extern "win64" fn IoGetDeviceAttachmentBaseRef(
+    device: *mut DeviceObject,
+) -> *mut DeviceObject {
     let _stacks = STACKS.lock();
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe { referenced(bottom_of(device)) }
@@ -327,7 +331,7 @@ pub unsafe extern "win64" fn IoGetDeviceAttachmentBaseRef(device: *mut DeviceObj
 ///
 /// # Safety
 /// `driver` is a driver object, `list` has `size` bytes or is null, `count` is writable.
-pub unsafe extern "win64" fn IoEnumerateDeviceObjectList(
+pub(crate) unsafe extern "win64" fn IoEnumerateDeviceObjectList(
     driver: *mut DriverObject,
     list: *mut *mut DeviceObject,
     size: u32,
@@ -356,7 +360,7 @@ pub unsafe extern "win64" fn IoEnumerateDeviceObjectList(
 ///
 /// # Safety
 /// Both strings are valid.
-pub unsafe extern "win64" fn IoCreateSymbolicLink(
+pub(crate) unsafe extern "win64" fn IoCreateSymbolicLink(
     link: *mut UnicodeString,
     target: *mut UnicodeString,
 ) -> NtStatus {
@@ -374,7 +378,7 @@ pub unsafe extern "win64" fn IoCreateSymbolicLink(
 ///
 /// # Safety
 /// The string is valid.
-pub unsafe extern "win64" fn IoDeleteSymbolicLink(link: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn IoDeleteSymbolicLink(link: *mut UnicodeString) -> NtStatus {
     // SAFETY: by this function's contract, the string is valid.
     unsafe {
         if namespace::remove(&(*link).text()) { status::SUCCESS } else { status::OBJECT_NAME_NOT_FOUND }
@@ -385,7 +389,7 @@ pub unsafe extern "win64" fn IoDeleteSymbolicLink(link: *mut UnicodeString) -> N
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe fn describe(device: *mut DeviceObject) -> String {
+pub(crate) unsafe fn describe(device: *mut DeviceObject) -> String {
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe {
         let driver = driver::name_of((*device).driver_object);

@@ -30,24 +30,27 @@ static DRIVERS: Lock<Vec<Driver>> = Lock::new(Vec::new());
 static EXTENSIONS: Lock<BTreeMap<(usize, usize), usize>> = Lock::new(BTreeMap::new());
 
 /// Returns the name of a driver object's service.
-pub fn name_of(driver: *mut DriverObject) -> String {
+pub(crate) fn name_of(driver: *mut DriverObject) -> String {
     let drivers = DRIVERS.lock();
     drivers.iter().find(|d| d.object == driver as usize).map_or_else(|| "?".to_string(), |d| d.name.clone())
 }
 
 /// Returns the driver object of a service, if it was loaded.
-pub fn find(service: &str) -> Option<*mut DriverObject> {
+pub(crate) fn find(service: &str) -> Option<*mut DriverObject> {
     let drivers = DRIVERS.lock();
     drivers.iter().find(|d| d.name.eq_ignore_ascii_case(service)).map(|d| d.object as *mut DriverObject)
 }
 
 /// Services whose drivers are loaded, in the order they were.
-pub fn loaded() -> Vec<(String, *mut DriverObject)> {
+pub(crate) fn loaded() -> Vec<(String, *mut DriverObject)> {
     DRIVERS.lock().iter().map(|d| (d.name.clone(), d.object as *mut DriverObject)).collect()
 }
 
 /// Refuses the majors that a driver does not handle, as their dispatch routine.
-pub unsafe extern "win64" fn invalid_device_request(_device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn invalid_device_request(
+    _device: *mut DeviceObject,
+    irp: *mut Irp,
+) -> NtStatus {
     // SAFETY: the caller keeps `irp` valid for this call.
     unsafe {
         (*irp).io_status = IoStatusBlock::new(status::INVALID_DEVICE_REQUEST, 0);
@@ -57,7 +60,7 @@ pub unsafe extern "win64" fn invalid_device_request(_device: *mut DeviceObject, 
 }
 
 /// Returns a string of UTF-16 units for the life of the system.
-pub fn permanent_string(text: &str) -> UnicodeString {
+pub(crate) fn permanent_string(text: &str) -> UnicodeString {
     let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
     let length = ((units.len() - 1) * 2) as u16;
     UnicodeString {
@@ -119,7 +122,7 @@ unsafe fn enter(service: &str, driver: *mut DriverObject, entry: DriverInitializ
 ///
 /// # Safety
 /// `entry` is a driver's entry routine.
-pub unsafe fn create_builtin_driver(service: &str, entry: DriverInitialize) -> *mut DriverObject {
+pub(crate) unsafe fn create_builtin_driver(service: &str, entry: DriverInitialize) -> *mut DriverObject {
     // SAFETY: by this function's contract, `entry` is a driver's entry routine.
     unsafe {
         let driver = create(service, None);
@@ -134,7 +137,7 @@ pub unsafe fn create_builtin_driver(service: &str, entry: DriverInitialize) -> *
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, at a point where NT would load the driver.
-pub unsafe fn load(service: &str) -> Result<*mut DriverObject, NtStatus> {
+pub(crate) unsafe fn load(service: &str) -> Result<*mut DriverObject, NtStatus> {
     if let Some(driver) = find(service) {
         return Ok(driver);
     }
@@ -246,7 +249,7 @@ unsafe fn forget(driver: *mut DriverObject) {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`; nothing of the driver runs.
-pub unsafe fn unload(driver: *mut DriverObject) -> bool {
+pub(crate) unsafe fn unload(driver: *mut DriverObject) -> bool {
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`; nothing of the driver runs.
     unsafe {
         let Some(unload) = (*driver).driver_unload else { return false };
@@ -262,7 +265,7 @@ pub unsafe fn unload(driver: *mut DriverObject) -> bool {
 ///
 /// # Safety
 /// `driver` is a driver object, `extension` writable.
-pub unsafe extern "win64" fn IoAllocateDriverObjectExtension(
+pub(crate) unsafe extern "win64" fn IoAllocateDriverObjectExtension(
     driver: *mut DriverObject,
     client: Pvoid,
     size: u32,
@@ -289,6 +292,6 @@ pub unsafe extern "win64" fn IoAllocateDriverObjectExtension(
 }
 
 /// `IoGetDriverObjectExtension`. IRQL ≤ `DISPATCH_LEVEL`.
-pub extern "win64" fn IoGetDriverObjectExtension(driver: *mut DriverObject, client: Pvoid) -> Pvoid {
+pub(crate) extern "win64" fn IoGetDriverObjectExtension(driver: *mut DriverObject, client: Pvoid) -> Pvoid {
     EXTENSIONS.lock().get(&(driver as usize, client as usize)).map_or(null_mut(), |&memory| memory as Pvoid)
 }

@@ -14,7 +14,7 @@ use crate::{ob, report};
 
 /// `IO_ERROR_LOG_PACKET`: dump data and strings follow.
 #[repr(C)]
-pub struct IoErrorLogPacket {
+pub(crate) struct IoErrorLogPacket {
     major_function_code: u8,
     retry_count: u8,
     dump_data_size: u16,
@@ -42,7 +42,7 @@ struct Entry {
 static WRITTEN: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
 
 /// Entries so far whose code has the customer bit and this lowest byte. Any IRQL.
-pub fn written(event: u8) -> u32 {
+pub(crate) fn written(event: u8) -> u32 {
     WRITTEN[usize::from(event)].load(Ordering::Relaxed)
 }
 
@@ -56,7 +56,10 @@ const MAXIMUM: usize = 240;
 ///
 /// # Safety
 /// `object` is a device or driver object.
-pub unsafe extern "win64" fn IoAllocateErrorLogEntry(object: Pvoid, size: u8) -> *mut IoErrorLogPacket {
+pub(crate) unsafe extern "win64" fn IoAllocateErrorLogEntry(
+    object: Pvoid,
+    size: u8,
+) -> *mut IoErrorLogPacket {
     if object.is_null()
         || usize::from(size) > MAXIMUM
         || usize::from(size) < offset_of!(IoErrorLogPacket, dump_data)
@@ -81,7 +84,7 @@ pub unsafe extern "win64" fn IoAllocateErrorLogEntry(object: Pvoid, size: u8) ->
 ///
 /// # Safety
 /// `packet` came from [`IoAllocateErrorLogEntry`] and is filled in.
-pub unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket) {
+pub(crate) unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket) {
     // SAFETY: by this function's contract, `packet` came from [`IoAllocateErrorLogEntry`] and is filled in.
     unsafe {
         let entry = packet.cast::<Entry>().sub(1);
@@ -118,7 +121,7 @@ pub unsafe extern "win64" fn IoWriteErrorLogEntry(packet: *mut IoErrorLogPacket)
 ///
 /// # Safety
 /// `packet` came from [`IoAllocateErrorLogEntry`] and was not written.
-pub unsafe extern "win64" fn IoFreeErrorLogEntry(packet: *mut IoErrorLogPacket) {
+pub(crate) unsafe extern "win64" fn IoFreeErrorLogEntry(packet: *mut IoErrorLogPacket) {
     // SAFETY: by this function's contract, `packet` came from [`IoAllocateErrorLogEntry`] and was not
     // written.
     unsafe {

@@ -22,7 +22,7 @@ unsafe fn references<'a>(device: *mut DeviceObject) -> &'a AtomicI32 {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
-pub unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
+pub(crate) unsafe fn open(name: &str) -> Result<*mut FileObject, NtStatus> {
     let (body, rest) = namespace::lookup(name).ok_or(status::OBJECT_NAME_NOT_FOUND)?;
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
     unsafe {
@@ -95,7 +95,7 @@ pub(crate) unsafe fn close(file: *mut FileObject) {
 ///
 /// # Safety
 /// `name` is valid, `file` and `device` writable.
-pub unsafe extern "win64" fn IoGetDeviceObjectPointer(
+pub(crate) unsafe extern "win64" fn IoGetDeviceObjectPointer(
     name: *mut UnicodeString,
     _access: u32,
     file: *mut *mut FileObject,
@@ -123,7 +123,7 @@ pub unsafe extern "win64" fn IoGetDeviceObjectPointer(
 ///
 /// # Safety
 /// `file` is an open file object.
-pub unsafe extern "win64" fn IoGetRelatedDeviceObject(file: *mut FileObject) -> *mut DeviceObject {
+pub(crate) unsafe extern "win64" fn IoGetRelatedDeviceObject(file: *mut FileObject) -> *mut DeviceObject {
     // SAFETY: by this function's contract, `file` is an open file object.
     unsafe { device::top_of((*file).device_object) }
 }

@@ -65,7 +65,7 @@ unsafe fn allocate(stack: i8, driver: usize) -> *mut Irp {
 }
 
 /// `IoAllocateIrp`. IRQL ≤ `DISPATCH_LEVEL`.
-pub extern "win64" fn IoAllocateIrp(stack: i8, _charge_quota: Boolean) -> *mut Irp {
+pub(crate) extern "win64" fn IoAllocateIrp(stack: i8, _charge_quota: Boolean) -> *mut Irp {
     // SAFETY: the packet is fresh.
     unsafe { allocate(stack, gate::caller()) }
 }
@@ -74,7 +74,7 @@ pub extern "win64" fn IoAllocateIrp(stack: i8, _charge_quota: Boolean) -> *mut I
 ///
 /// # Safety
 /// `irp` has `size` writable bytes, enough for `stack` locations.
-pub unsafe extern "win64" fn IoInitializeIrp(irp: *mut Irp, size: u16, stack: i8) {
+pub(crate) unsafe extern "win64" fn IoInitializeIrp(irp: *mut Irp, size: u16, stack: i8) {
     // SAFETY: by this function's contract, `irp` has `size` writable bytes, enough for `stack` locations.
     unsafe {
         initialize(irp, size, stack);
@@ -86,7 +86,7 @@ pub unsafe extern "win64" fn IoInitializeIrp(irp: *mut Irp, size: u16, stack: i8
 ///
 /// # Safety
 /// `irp` was allocated by [`IoAllocateIrp`] and is the caller's.
-pub unsafe extern "win64" fn IoReuseIrp(irp: *mut Irp, status: NtStatus) {
+pub(crate) unsafe extern "win64" fn IoReuseIrp(irp: *mut Irp, status: NtStatus) {
     // SAFETY: by this function's contract, `irp` was allocated by [`IoAllocateIrp`] and is the caller's.
     unsafe {
         let (size, stack, flags) = ((*irp).size, (*irp).stack_count, (*irp).allocation_flags);
@@ -101,7 +101,7 @@ pub unsafe extern "win64" fn IoReuseIrp(irp: *mut Irp, status: NtStatus) {
 ///
 /// # Safety
 /// `irp` came from [`IoAllocateIrp`] and is not used any more.
-pub unsafe extern "win64" fn IoFreeIrp(irp: *mut Irp) {
+pub(crate) unsafe extern "win64" fn IoFreeIrp(irp: *mut Irp) {
     watch::freed(irp);
     // SAFETY: by this function's contract, `irp` came from [`IoAllocateIrp`] and is not used any more.
     unsafe {
@@ -113,7 +113,7 @@ pub unsafe extern "win64" fn IoFreeIrp(irp: *mut Irp) {
 ///
 /// # Safety
 /// `irp` is the caller's, its next location set up; `device` is a device object.
-pub unsafe extern "win64" fn IofCallDriver(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn IofCallDriver(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, `irp` is the caller's, its next location set up; `device` is a
     // device object.
     unsafe {
@@ -137,7 +137,7 @@ pub unsafe extern "win64" fn IofCallDriver(device: *mut DeviceObject, irp: *mut 
 ///
 /// # Safety
 /// `irp` is the caller's and is not touched by it afterwards.
-pub unsafe extern "win64" fn IofCompleteRequest(irp: *mut Irp, _boost: i8) {
+pub(crate) unsafe extern "win64" fn IofCompleteRequest(irp: *mut Irp, _boost: i8) {
     // SAFETY: by this function's contract, `irp` is the caller's and is not touched by it afterwards.
     unsafe {
         watch::completing(irp);
@@ -258,7 +258,7 @@ unsafe fn bytes<'a>(pointer: Pvoid, length: u32) -> &'a [u8] {
 ///
 /// # Safety
 /// The buffers, the event and the status block stay valid until the IRP is completed.
-pub unsafe extern "win64" fn IoBuildDeviceIoControlRequest(
+pub(crate) unsafe extern "win64" fn IoBuildDeviceIoControlRequest(
     code: u32,
     device: *mut DeviceObject,
     input: Pvoid,
@@ -344,7 +344,7 @@ unsafe fn hand_over(irp: *mut Irp, event: *mut Kevent, iosb: *mut IoStatusBlock)
 ///
 /// # Safety
 /// As [`IoBuildDeviceIoControlRequest`].
-pub unsafe extern "win64" fn IoBuildSynchronousFsdRequest(
+pub(crate) unsafe extern "win64" fn IoBuildSynchronousFsdRequest(
     major: u32,
     device: *mut DeviceObject,
     buffer: Pvoid,
@@ -367,7 +367,7 @@ pub unsafe extern "win64" fn IoBuildSynchronousFsdRequest(
 ///
 /// # Safety
 /// As [`IoBuildDeviceIoControlRequest`].
-pub unsafe extern "win64" fn IoBuildAsynchronousFsdRequest(
+pub(crate) unsafe extern "win64" fn IoBuildAsynchronousFsdRequest(
     major: u32,
     device: *mut DeviceObject,
     buffer: Pvoid,
@@ -414,7 +414,7 @@ pub unsafe extern "win64" fn IoBuildAsynchronousFsdRequest(
 }
 
 /// A request of the executive's own, sent to a device's stack and waited for. IRQL `PASSIVE_LEVEL`.
-pub struct Request {
+pub(crate) struct Request {
     /// The status to begin with.
     pub status: NtStatus,
     /// `IoStatus.Information` to begin with.
@@ -427,7 +427,7 @@ pub struct Request {
 
 impl Request {
     /// Returns a request without parameters.
-    pub const fn new(major: u8, minor: u8) -> Self {
+    pub(crate) const fn new(major: u8, minor: u8) -> Self {
         Self {
             status: status::NOT_SUPPORTED,
             information: 0,
@@ -444,7 +444,7 @@ impl Request {
     ///
     /// # Safety
     /// `device` is a device object; the parameters are valid for the request.
-    pub unsafe fn send(&self, device: *mut DeviceObject) -> (IoStatusBlock, bool) {
+    pub(crate) unsafe fn send(&self, device: *mut DeviceObject) -> (IoStatusBlock, bool) {
         // SAFETY: by this function's contract, `device` is a device object; the parameters are valid for
         // the request.
         unsafe {

@@ -23,7 +23,7 @@ static SYSTEM: Lock<VecDeque<Registration>> = Lock::new(VecDeque::new());
 ///
 /// # Safety
 /// `routine` may be called with `context` once boot devices are up.
-pub unsafe extern "win64" fn IoRegisterBootDriverReinitialization(
+pub(crate) unsafe extern "win64" fn IoRegisterBootDriverReinitialization(
     driver: *mut DriverObject,
     routine: ReinitializeRoutine,
     context: Pvoid,
@@ -35,7 +35,7 @@ pub unsafe extern "win64" fn IoRegisterBootDriverReinitialization(
 ///
 /// # Safety
 /// `routine` may be called with `context` once all drivers were started.
-pub unsafe extern "win64" fn IoRegisterDriverReinitialization(
+pub(crate) unsafe extern "win64" fn IoRegisterDriverReinitialization(
     driver: *mut DriverObject,
     routine: ReinitializeRoutine,
     context: Pvoid,
@@ -45,7 +45,7 @@ pub unsafe extern "win64" fn IoRegisterDriverReinitialization(
 
 /// Returns true if a routine of a driver's is still to be called. NT's documentation does not say that such a
 /// driver is unloaded, and nothing could take the call back. A driver that can be unloaded then is wrong.
-pub fn is_registered(driver: *mut DriverObject) -> bool {
+pub(crate) fn is_registered(driver: *mut DriverObject) -> bool {
     [&BOOT, &SYSTEM].iter().any(|queue| queue.lock().iter().any(|entry| entry.driver == driver))
 }
 
@@ -67,7 +67,7 @@ unsafe fn run(queue: &Lock<VecDeque<Registration>>) {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
-pub unsafe fn boot_devices_up() {
+pub(crate) unsafe fn boot_devices_up() {
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once.
     unsafe {
         run(&BOOT);
@@ -78,7 +78,7 @@ pub unsafe fn boot_devices_up() {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once.
-pub unsafe fn drivers_started() {
+pub(crate) unsafe fn drivers_started() {
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once.
     unsafe {
         run(&SYSTEM);

@@ -16,7 +16,7 @@ const PATIENCE: i64 = 10;
 ///
 /// # Safety
 /// `lock` is writable and not in use.
-pub unsafe extern "win64" fn IoInitializeRemoveLockEx(
+pub(crate) unsafe extern "win64" fn IoInitializeRemoveLockEx(
     lock: *mut IoRemoveLock,
     _tag: u32,
     _maximum_minutes: u32,
@@ -36,7 +36,7 @@ pub unsafe extern "win64" fn IoInitializeRemoveLockEx(
 ///
 /// # Safety
 /// `lock` is initialized.
-pub unsafe extern "win64" fn IoAcquireRemoveLockEx(
+pub(crate) unsafe extern "win64" fn IoAcquireRemoveLockEx(
     lock: *mut IoRemoveLock,
     tag: Pvoid,
     _file: *const u8,
@@ -87,7 +87,7 @@ unsafe fn release(lock: *mut IoRemoveLock, tag: Pvoid) {
 ///
 /// # Safety
 /// `lock` was acquired with this tag.
-pub unsafe extern "win64" fn IoReleaseRemoveLockEx(lock: *mut IoRemoveLock, tag: Pvoid, _size: u32) {
+pub(crate) unsafe extern "win64" fn IoReleaseRemoveLockEx(lock: *mut IoRemoveLock, tag: Pvoid, _size: u32) {
     // SAFETY: by this function's contract, `lock` was acquired with this tag.
     unsafe {
         release(lock, tag);
@@ -98,7 +98,11 @@ pub unsafe extern "win64" fn IoReleaseRemoveLockEx(lock: *mut IoRemoveLock, tag:
 ///
 /// # Safety
 /// `lock` was acquired with this tag.
-pub unsafe extern "win64" fn IoReleaseRemoveLockAndWaitEx(lock: *mut IoRemoveLock, tag: Pvoid, _size: u32) {
+pub(crate) unsafe extern "win64" fn IoReleaseRemoveLockAndWaitEx(
+    lock: *mut IoRemoveLock,
+    tag: Pvoid,
+    _size: u32,
+) {
     // SAFETY: by this function's contract, `lock` was acquired with this tag.
     unsafe {
         (*lock).removed = TRUE;

@@ -13,7 +13,7 @@ static REGISTERED: Lock<Vec<usize>> = Lock::new(Vec::new());
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoRegisterShutdownNotification(device: *mut DeviceObject) -> NtStatus {
+pub(crate) unsafe extern "win64" fn IoRegisterShutdownNotification(device: *mut DeviceObject) -> NtStatus {
     // SAFETY: by this function's contract, `device` is a device object.
     unsafe {
         ob::reference(device.cast());
@@ -26,7 +26,7 @@ pub unsafe extern "win64" fn IoRegisterShutdownNotification(device: *mut DeviceO
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoUnregisterShutdownNotification(device: *mut DeviceObject) {
+pub(crate) unsafe extern "win64" fn IoUnregisterShutdownNotification(device: *mut DeviceObject) {
     let found = {
         let mut registered = REGISTERED.lock();
         let at = registered.iter().position(|&other| other == device as usize);
@@ -44,7 +44,7 @@ pub unsafe extern "win64" fn IoUnregisterShutdownNotification(device: *mut Devic
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once, when the system goes down.
-pub unsafe fn notify() {
+pub(crate) unsafe fn notify() {
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`, once, when the system goes down.
     unsafe {
         loop {

@@ -8,7 +8,7 @@ use crate::nt::*;
 use crate::ob;
 
 /// `IO_WORKITEM`: opaque to drivers.
-pub struct WorkItem {
+pub(crate) struct WorkItem {
     device: *mut DeviceObject,
     /// The driver that allocated it.
     driver: usize,
@@ -21,7 +21,7 @@ static ALLOCATED: crate::ke::Lock<alloc::vec::Vec<usize>> = crate::ke::Lock::new
 ///
 /// # Safety
 /// `device` is a device object.
-pub unsafe extern "win64" fn IoAllocateWorkItem(device: *mut DeviceObject) -> *mut WorkItem {
+pub(crate) unsafe extern "win64" fn IoAllocateWorkItem(device: *mut DeviceObject) -> *mut WorkItem {
     let item = Box::into_raw(Box::new(WorkItem { device, driver: gate::caller(), queued: false }));
     ALLOCATED.lock().push(item as usize);
     item
@@ -31,7 +31,7 @@ pub unsafe extern "win64" fn IoAllocateWorkItem(device: *mut DeviceObject) -> *m
 ///
 /// # Safety
 /// `item` is not queued and not used any more.
-pub unsafe extern "win64" fn IoFreeWorkItem(item: *mut WorkItem) {
+pub(crate) unsafe extern "win64" fn IoFreeWorkItem(item: *mut WorkItem) {
     // SAFETY: by this function's contract, `item` is not queued and not used any more.
     unsafe {
         if (*item).queued {
@@ -49,7 +49,7 @@ pub unsafe extern "win64" fn IoFreeWorkItem(item: *mut WorkItem) {
 }
 
 /// Returns the number of work items a driver has allocated.
-pub fn allocated_by(driver: usize) -> usize {
+pub(crate) fn allocated_by(driver: usize) -> usize {
     // SAFETY: items on the list exist.
     ALLOCATED.lock().iter().filter(|&&item| unsafe { (*(item as *const WorkItem)).driver } == driver).count()
 }
@@ -59,7 +59,7 @@ pub fn allocated_by(driver: usize) -> usize {
 ///
 /// # Safety
 /// `item` stays valid until the routine is called with the context.
-pub unsafe extern "win64" fn IoQueueWorkItem(
+pub(crate) unsafe extern "win64" fn IoQueueWorkItem(
     item: *mut WorkItem,
     routine: WorkitemRoutine,
     _queue_type: u32,

@@ -34,11 +34,11 @@ const PERIODIC: u32 = 1 << 17;
 const DIVIDE_BY_16: u32 = 3;
 
 /// The vector of spurious interrupts, which need no acknowledgement.
-pub const SPURIOUS: u8 = 0xFF;
+pub(crate) const SPURIOUS: u8 = 0xFF;
 
 const IO_APIC_BASE: i64 = 0xFEC0_0000;
 /// Pins of the first I/O APIC: Xen gives an HVM guest 48, qemu 24 and ignores the others.
-pub const PINS: u8 = 48;
+pub(crate) const PINS: u8 = 48;
 
 struct Apics {
     local: usize,
@@ -78,7 +78,7 @@ unsafe fn io_write(register: u32, value: u32) {
 ///
 /// # Safety
 /// Called once with interrupts disabled.
-pub unsafe fn init() {
+pub(crate) unsafe fn init() {
     // SAFETY: by this function's contract, it is called once with interrupts disabled.
     unsafe {
         port::outb(0x21, 0xFF);
@@ -100,7 +100,7 @@ pub unsafe fn init() {
 ///
 /// # Safety
 /// Called once on each processor with interrupts disabled, the APICs being mapped.
-pub unsafe fn enable_local() {
+pub(crate) unsafe fn enable_local() {
     // SAFETY: by this function's contract, it is called once on each processor with interrupts disabled, the
     // APICs being mapped.
     unsafe {
@@ -112,7 +112,7 @@ pub unsafe fn enable_local() {
 }
 
 /// Returns this processor's local APIC id.
-pub fn id() -> u8 {
+pub(crate) fn id() -> u8 {
     // SAFETY: the id register of the mapped local APIC.
     unsafe { (local_read(LOCAL_ID) >> 24) as u8 }
 }
@@ -130,25 +130,25 @@ fn command(id: u8, command: u32) {
 }
 
 /// Interrupts the processor with local APIC `id`. Any IRQL.
-pub fn interrupt(id: u8, vector: u8) {
+pub(crate) fn interrupt(id: u8, vector: u8) {
     command(id, COMMAND_ASSERT | u32::from(vector));
 }
 
 /// Starts the processor with local APIC `id` in real mode at page `page` (Intel SDM volume 3, 8.4.4.1).
-pub fn start(id: u8, page: u8) {
+pub(crate) fn start(id: u8, page: u8) {
     command(id, COMMAND_INIT);
     clock::KeStallExecutionProcessor(10_000);
     command(id, COMMAND_START | u32::from(page));
 }
 
 /// Acknowledges the highest interrupt in service.
-pub fn end_of_interrupt() {
+pub(crate) fn end_of_interrupt() {
     // SAFETY: the EOI register of the mapped local APIC.
     unsafe { local_write(LOCAL_EOI, 0) };
 }
 
 /// Lets a pin interrupt on a vector.
-pub fn unmask(pin: u8, vector: u8, level_triggered: bool) {
+pub(crate) fn unmask(pin: u8, vector: u8, level_triggered: bool) {
     let pin = u32::from(pin);
     // SAFETY: redirection entry of an existing pin; fixed delivery to the first processor.
     unsafe {
@@ -158,13 +158,13 @@ pub fn unmask(pin: u8, vector: u8, level_triggered: bool) {
 }
 
 /// Keeps a pin from interrupting.
-pub fn mask(pin: u8) {
+pub(crate) fn mask(pin: u8) {
     // SAFETY: redirection entry of an existing pin.
     unsafe { io_write(0x10 + u32::from(pin) * 2, MASKED) };
 }
 
 /// Starts the periodic timer, its frequency measured against the TSC over 20 ms.
-pub fn start_timer(vector: u8, per_second: u64) {
+pub(crate) fn start_timer(vector: u8, per_second: u64) {
     // SAFETY: timer registers of the mapped local APIC.
     unsafe {
         local_write(LOCAL_TIMER_DIVIDE, DIVIDE_BY_16);
@@ -181,7 +181,7 @@ pub fn start_timer(vector: u8, per_second: u64) {
 }
 
 /// Starts this processor's periodic timer, as [`start_timer`] did on the first one.
-pub fn start_timer_again(vector: u8) {
+pub(crate) fn start_timer_again(vector: u8) {
     // SAFETY: timer registers of the mapped local APIC.
     unsafe {
         local_write(LOCAL_TIMER_DIVIDE, DIVIDE_BY_16);

@@ -13,19 +13,19 @@ use crate::{diskdump, inject, ldr, po, report};
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Returns true if a bugcheck is under way: nothing is written to disks any more.
-pub fn stopping() -> bool {
+pub(crate) fn stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
 }
 
 /// `KiBugCheckData`: code and parameters of the bugcheck that is under way.
 #[expect(non_upper_case_globals, reason = "variables have NT's names")]
-pub static KiBugCheckData: [AtomicUsize; 5] = [const { AtomicUsize::new(0) }; 5];
+pub(crate) static KiBugCheckData: [AtomicUsize; 5] = [const { AtomicUsize::new(0) }; 5];
 
 /// The processor that stops the system, plus one.
 static STOPPER: AtomicUsize = AtomicUsize::new(0);
 
 /// Ends this processor's part if another one is stopping the system. Any IRQL.
-pub fn stop_here_if_stopping() {
+pub(crate) fn stop_here_if_stopping() {
     let stopper = STOPPER.load(Ordering::Acquire);
     if stopper != 0 && stopper != processor::number() + 1 {
         loop {
@@ -60,7 +60,7 @@ unsafe fn head(list: *mut ListEntry) -> *mut ListEntry {
 ///
 /// # Safety
 /// `record` was initialized and stays valid until deregistered.
-pub unsafe extern "win64" fn KeRegisterBugCheckCallback(
+pub(crate) unsafe extern "win64" fn KeRegisterBugCheckCallback(
     record: *mut BugcheckCallbackRecord,
     routine: BugcheckCallback,
     buffer: Pvoid,
@@ -91,7 +91,9 @@ pub unsafe extern "win64" fn KeRegisterBugCheckCallback(
 ///
 /// # Safety
 /// `record` was given to [`KeRegisterBugCheckCallback`].
-pub unsafe extern "win64" fn KeDeregisterBugCheckCallback(record: *mut BugcheckCallbackRecord) -> Boolean {
+pub(crate) unsafe extern "win64" fn KeDeregisterBugCheckCallback(
+    record: *mut BugcheckCallbackRecord,
+) -> Boolean {
     let _callbacks = CALLBACKS.lock();
     // SAFETY: by this function's contract, `record` was given to [`KeRegisterBugCheckCallback`].
     unsafe {
@@ -108,7 +110,7 @@ pub unsafe extern "win64" fn KeDeregisterBugCheckCallback(record: *mut BugcheckC
 ///
 /// # Safety
 /// `record` was initialized and stays valid until deregistered.
-pub unsafe extern "win64" fn KeRegisterBugCheckReasonCallback(
+pub(crate) unsafe extern "win64" fn KeRegisterBugCheckReasonCallback(
     record: *mut BugcheckReasonCallbackRecord,
     routine: BugcheckReasonCallback,
     reason: u32,
@@ -135,7 +137,7 @@ pub unsafe extern "win64" fn KeRegisterBugCheckReasonCallback(
 ///
 /// # Safety
 /// `record` was given to [`KeRegisterBugCheckReasonCallback`].
-pub unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
+pub(crate) unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
     record: *mut BugcheckReasonCallbackRecord,
 ) -> Boolean {
     let _callbacks = CALLBACKS.lock();
@@ -151,7 +153,7 @@ pub unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
 }
 
 /// Returns true if a registered callback lies in a range of code.
-pub fn callback_within(start: usize, end: usize) -> bool {
+pub(crate) fn callback_within(start: usize, end: usize) -> bool {
     let mut callbacks = CALLBACKS.lock();
     // SAFETY: registered records are valid.
     unsafe {
@@ -268,7 +270,7 @@ impl fmt::Display for Hex<'_> {
 }
 
 /// Stops the system. Any IRQL.
-pub fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
+pub(crate) fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
     disable_interrupts();
     stop_here_if_stopping();
     STOPPER.store(processor::number() + 1, Ordering::Release);
@@ -292,13 +294,13 @@ pub fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
 }
 
 /// `KeBugCheckEx`. Any IRQL.
-pub extern "win64" fn KeBugCheckEx(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
+pub(crate) extern "win64" fn KeBugCheckEx(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
     ldr::print_stack(stack_pointer());
     bugcheck(code, p1, p2, p3, p4)
 }
 
 /// `KeBugCheck`. Any IRQL.
-pub extern "win64" fn KeBugCheck(code: u32) -> ! {
+pub(crate) extern "win64" fn KeBugCheck(code: u32) -> ! {
     KeBugCheckEx(code, 0, 0, 0, 0)
 }
 
@@ -310,7 +312,7 @@ fn stack_pointer() -> usize {
 }
 
 /// Reports a panic of the executive itself as such, then stops as a bugcheck does.
-pub fn panicked(message: fmt::Arguments) -> ! {
+pub(crate) fn panicked(message: fmt::Arguments) -> ! {
     disable_interrupts();
     report!("dbg nt: panic {message}");
     ldr::print_stack(stack_pointer());

@@ -14,11 +14,11 @@ use crate::mm::{PAGE_SIZE, direct, frames, map};
 use crate::nt::CLOCK_LEVEL;
 
 /// Ticks a second. NT has 64; under Xen in qemu a tick costs milliseconds.
-pub const TICKS_PER_SECOND: u64 = 32;
+pub(crate) const TICKS_PER_SECOND: u64 = 32;
 /// Result of `KeQueryTimeIncrement`: 100 ns units a tick.
-pub const TIME_INCREMENT: u64 = 10_000_000 / TICKS_PER_SECOND;
+pub(crate) const TIME_INCREMENT: u64 = 10_000_000 / TICKS_PER_SECOND;
 /// The clock's vector, as NT x64's HAL has it.
-pub const VECTOR: u8 = 0xD1;
+pub(crate) const VECTOR: u8 = 0xD1;
 
 /// The address at which drivers read the shared data.
 const KUSER_SHARED_DATA: usize = 0xFFFF_F780_0000_0000;
@@ -39,23 +39,23 @@ static TSC_AT_BOOT: AtomicU64 = AtomicU64::new(0);
 const BOOT_TIME: u64 = 134_116_992_000_000_000;
 
 /// Returns system time minus interrupt time.
-pub fn boot_time() -> u64 {
+pub(crate) fn boot_time() -> u64 {
     BOOT_TIME
 }
 
 /// Returns the time-stamp counter.
-pub fn tsc() -> u64 {
+pub(crate) fn tsc() -> u64 {
     // SAFETY: rdtsc is allowed in ring 0.
     unsafe { _rdtsc() }
 }
 
 /// Returns the number of TSC ticks a second.
-pub fn tsc_frequency() -> u64 {
+pub(crate) fn tsc_frequency() -> u64 {
     TSC_FREQUENCY.load(Ordering::Relaxed)
 }
 
 /// Returns the time since boot in 100 ns units.
-pub fn interrupt_time() -> u64 {
+pub(crate) fn interrupt_time() -> u64 {
     let ticks = tsc().wrapping_sub(TSC_AT_BOOT.load(Ordering::Relaxed));
     (u128::from(ticks) * 10_000_000 / u128::from(tsc_frequency())) as u64
 }
@@ -64,7 +64,7 @@ pub fn interrupt_time() -> u64 {
 ///
 /// # Safety
 /// The page tables are up.
-pub unsafe fn init() {
+pub(crate) unsafe fn init() {
     let frame = frames::allocate().expect("a frame for the shared page");
     let page = direct(frame);
     // SAFETY: by this function's contract, the page tables are up.
@@ -102,7 +102,7 @@ unsafe fn measure_tsc() -> u64 {
 }
 
 /// Starts the tick.
-pub fn start() {
+pub(crate) fn start() {
     apic::start_timer(VECTOR, TICKS_PER_SECOND);
 }
 
@@ -138,7 +138,7 @@ pub(super) fn tick() {
 }
 
 /// `KeQueryTimeIncrement`: 100 ns units a tick. Any IRQL.
-pub extern "win64" fn KeQueryTimeIncrement() -> u32 {
+pub(crate) extern "win64" fn KeQueryTimeIncrement() -> u32 {
     TIME_INCREMENT as u32
 }
 
@@ -146,7 +146,7 @@ pub extern "win64" fn KeQueryTimeIncrement() -> u32 {
 ///
 /// # Safety
 /// `frequency` is null or writable.
-pub unsafe extern "win64" fn KeQueryPerformanceCounter(frequency: *mut i64) -> i64 {
+pub(crate) unsafe extern "win64" fn KeQueryPerformanceCounter(frequency: *mut i64) -> i64 {
     // SAFETY: by this function's contract, `frequency` is null or writable.
     unsafe {
         if !frequency.is_null() {
@@ -157,7 +157,7 @@ pub unsafe extern "win64" fn KeQueryPerformanceCounter(frequency: *mut i64) -> i
 }
 
 /// `KeStallExecutionProcessor`: spins. Any IRQL.
-pub extern "win64" fn KeStallExecutionProcessor(microseconds: u32) {
+pub(crate) extern "win64" fn KeStallExecutionProcessor(microseconds: u32) {
     let end = tsc() + u64::from(microseconds) * tsc_frequency() / 1_000_000;
     while tsc() < end {
         core::hint::spin_loop();

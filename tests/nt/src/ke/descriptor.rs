@@ -52,13 +52,13 @@ static TABLES: [Shared; MAXIMUM] = [const {
 }; MAXIMUM];
 
 /// The kernel's code selector.
-pub const CODE: u16 = 0x08;
+pub(crate) const CODE: u16 = 0x08;
 
 /// Loads the tables of processor `number`.
 ///
 /// # Safety
 /// Called once on each processor with interrupts disabled.
-pub unsafe fn init(number: usize) {
+pub(crate) unsafe fn init(number: usize) {
     // SAFETY: by this function's contract, it is called once on each processor with interrupts disabled.
     unsafe {
         let tables = &mut *TABLES[number].0.get();

@@ -29,7 +29,7 @@ const TARGETED: u8 = 64;
 ///
 /// # Safety
 /// `dpc` is writable and not queued.
-pub unsafe extern "win64" fn KeInitializeDpc(
+pub(crate) unsafe extern "win64" fn KeInitializeDpc(
     dpc: *mut Kdpc,
     routine: Option<DeferredRoutine>,
     context: Pvoid,
@@ -55,7 +55,11 @@ pub unsafe extern "win64" fn KeInitializeDpc(
 ///
 /// # Safety
 /// `dpc` is initialized and stays where it is until it has run.
-pub unsafe extern "win64" fn KeInsertQueueDpc(dpc: *mut Kdpc, argument1: Pvoid, argument2: Pvoid) -> Boolean {
+pub(crate) unsafe extern "win64" fn KeInsertQueueDpc(
+    dpc: *mut Kdpc,
+    argument1: Pvoid,
+    argument2: Pvoid,
+) -> Boolean {
     let target_number;
     // SAFETY: by this function's contract, `dpc` is initialized and stays where it is until it has run.
     unsafe {
@@ -94,7 +98,7 @@ pub unsafe extern "win64" fn KeInsertQueueDpc(dpc: *mut Kdpc, argument1: Pvoid, 
 ///
 /// # Safety
 /// `dpc` is initialized.
-pub unsafe extern "win64" fn KeSetTargetProcessorDpc(dpc: *mut Kdpc, number: i8) {
+pub(crate) unsafe extern "win64" fn KeSetTargetProcessorDpc(dpc: *mut Kdpc, number: i8) {
     // SAFETY: by this function's contract, `dpc` is initialized.
     unsafe {
         (*dpc).number = TARGETED + number as u8;
@@ -105,7 +109,7 @@ pub unsafe extern "win64" fn KeSetTargetProcessorDpc(dpc: *mut Kdpc, number: i8)
 ///
 /// # Safety
 /// `dpc` is initialized.
-pub unsafe extern "win64" fn KeSetImportanceDpc(dpc: *mut Kdpc, importance: u32) {
+pub(crate) unsafe extern "win64" fn KeSetImportanceDpc(dpc: *mut Kdpc, importance: u32) {
     // SAFETY: by this function's contract, `dpc` is initialized.
     unsafe {
         (*dpc).importance = importance as u8;
@@ -128,7 +132,7 @@ unsafe fn next_of(dpc: *mut Kdpc) -> *mut Kdpc {
 ///
 /// # Safety
 /// `dpc` is initialized.
-pub unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
+pub(crate) unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
     let mut queues = QUEUES.lock();
     // SAFETY: by this function's contract, `dpc` is initialized.
     unsafe {
@@ -154,7 +158,7 @@ pub unsafe extern "win64" fn KeRemoveQueueDpc(dpc: *mut Kdpc) -> Boolean {
 }
 
 /// Returns true if a queued DPC lies in a range of memory.
-pub fn queued_within(start: usize, end: usize) -> bool {
+pub(crate) fn queued_within(start: usize, end: usize) -> bool {
     for queue in QUEUES.lock().iter() {
         let mut at = queue.head;
         while !at.is_null() {
@@ -202,7 +206,7 @@ pub(super) fn retire() {
 }
 
 /// Returns once every DPC queued before has run. IRQL `PASSIVE_LEVEL`.
-pub extern "win64" fn KeFlushQueuedDpcs() {
+pub(crate) extern "win64" fn KeFlushQueuedDpcs() {
     // No DPC of this processor's is left once the level has been below `DISPATCH_LEVEL`; those of others are
     // waited for.
     irql::lower(irql::current());

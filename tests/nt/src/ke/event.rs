@@ -7,7 +7,7 @@ use crate::nt::*;
 ///
 /// # Safety
 /// `event` is writable and nobody waits on it.
-pub unsafe extern "win64" fn KeInitializeEvent(event: *mut Kevent, kind: u32, state: Boolean) {
+pub(crate) unsafe extern "win64" fn KeInitializeEvent(event: *mut Kevent, kind: u32, state: Boolean) {
     // SAFETY: by this function's contract, `event` is writable and nobody waits on it.
     unsafe {
         *event = Kevent::unsignaled();
@@ -21,7 +21,7 @@ pub unsafe extern "win64" fn KeInitializeEvent(event: *mut Kevent, kind: u32, st
 ///
 /// # Safety
 /// `event` is initialized.
-pub unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wait: Boolean) -> i32 {
+pub(crate) unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wait: Boolean) -> i32 {
     // SAFETY: by this function's contract, `event` is initialized.
     let old = unsafe { wait::signal(&raw mut (*event).header) };
     yield_if_pending();
@@ -32,7 +32,7 @@ pub unsafe extern "win64" fn KeSetEvent(event: *mut Kevent, _increment: i32, _wa
 ///
 /// # Safety
 /// `event` is initialized.
-pub unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
+pub(crate) unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
     // SAFETY: by this function's contract, `event` is initialized.
     unsafe {
         KeResetEvent(event);
@@ -43,7 +43,7 @@ pub unsafe extern "win64" fn KeClearEvent(event: *mut Kevent) {
 ///
 /// # Safety
 /// `event` is initialized.
-pub unsafe extern "win64" fn KeResetEvent(event: *mut Kevent) -> i32 {
+pub(crate) unsafe extern "win64" fn KeResetEvent(event: *mut Kevent) -> i32 {
     let _dispatcher = wait::DISPATCHER.lock();
     // SAFETY: by this function's contract, `event` is initialized.
     unsafe { core::mem::replace(&mut (*event).header.signal_state, 0) }
@@ -53,7 +53,7 @@ pub unsafe extern "win64" fn KeResetEvent(event: *mut Kevent) -> i32 {
 ///
 /// # Safety
 /// `event` is initialized.
-pub unsafe extern "win64" fn KeReadStateEvent(event: *mut Kevent) -> i32 {
+pub(crate) unsafe extern "win64" fn KeReadStateEvent(event: *mut Kevent) -> i32 {
     // SAFETY: by this function's contract, `event` is initialized.
     unsafe { (*event).header.signal_state }
 }
@@ -62,7 +62,11 @@ pub unsafe extern "win64" fn KeReadStateEvent(event: *mut Kevent) -> i32 {
 ///
 /// # Safety
 /// `semaphore` is writable and nobody waits on it.
-pub unsafe extern "win64" fn KeInitializeSemaphore(semaphore: *mut Ksemaphore, count: i32, limit: i32) {
+pub(crate) unsafe extern "win64" fn KeInitializeSemaphore(
+    semaphore: *mut Ksemaphore,
+    count: i32,
+    limit: i32,
+) {
     // SAFETY: by this function's contract, `semaphore` is writable and nobody waits on it.
     unsafe {
         (*semaphore).header = Kevent::unsignaled().header;
@@ -77,7 +81,7 @@ pub unsafe extern "win64" fn KeInitializeSemaphore(semaphore: *mut Ksemaphore, c
 ///
 /// # Safety
 /// `semaphore` is initialized.
-pub unsafe extern "win64" fn KeReleaseSemaphore(
+pub(crate) unsafe extern "win64" fn KeReleaseSemaphore(
     semaphore: *mut Ksemaphore,
     _increment: i32,
     adjustment: i32,

@@ -16,7 +16,7 @@ use crate::nt::*;
 use crate::verifier;
 
 /// `KINTERRUPT`: opaque to drivers.
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     routine: ServiceRoutine,
     context: Pvoid,
     lock: *mut KspinLock,
@@ -45,12 +45,12 @@ static LINES: Lock<Vec<Line>> = Lock::new(Vec::new());
 const VECTORS: [u8; 9] = [0xB0, 0xA0, 0x90, 0x80, 0x70, 0x60, 0x50, 0x40, 0x30];
 
 /// Returns the IRQL at which a vector interrupts.
-pub const fn level_of(vector: u8) -> Kirql {
+pub(crate) const fn level_of(vector: u8) -> Kirql {
     vector >> 4
 }
 
 /// Returns the vector of an interrupt line, given to it at the first asking.
-pub fn vector_for(pin: u8, level_triggered: bool) -> u8 {
+pub(crate) fn vector_for(pin: u8, level_triggered: bool) -> u8 {
     let mut lines = LINES.lock();
     if let Some(line) = lines.iter().find(|line| line.pin == Some(pin)) {
         return line.vector;
@@ -64,13 +64,13 @@ pub fn vector_for(pin: u8, level_triggered: bool) -> u8 {
 const MESSAGES: [u8; MAXIMUM] = [0xA8, 0x98, 0x88, 0x78, 0x68, 0x58, 0x48, 0x38];
 
 /// Returns true if each of these processors can have a message more.
-pub fn has_messages(processors: &[usize]) -> bool {
+pub(crate) fn has_messages(processors: &[usize]) -> bool {
     let used = LINES.lock().iter().filter(|line| line.pin.is_none()).count();
     used + processors.len() <= MESSAGES.len() && processors.iter().all(|&number| number < processor::count())
 }
 
 /// Returns the vector of a new message for a processor, of which there must be one ([`has_messages`]).
-pub fn message_for(processor: usize) -> u8 {
+pub(crate) fn message_for(processor: usize) -> u8 {
     let mut lines = LINES.lock();
     let vector = MESSAGES[lines.iter().filter(|line| line.pin.is_none()).count()];
     let affinity = 1 << processor;
@@ -79,7 +79,7 @@ pub fn message_for(processor: usize) -> u8 {
 }
 
 /// Takes a hardware interrupt, interrupts disabled. Runs it, or holds it back if the IRQL says so.
-pub fn arrived(vector: u8) {
+pub(crate) fn arrived(vector: u8) {
     if vector == apic::SPURIOUS {
         return;
     }
@@ -152,7 +152,7 @@ unsafe fn synchronized(interrupt: *mut Interrupt, routine: impl FnOnce() -> u8) 
 ///
 /// # Safety
 /// The routine may be called with the context until the interrupt is disconnected.
-pub unsafe extern "win64" fn IoConnectInterrupt(
+pub(crate) unsafe extern "win64" fn IoConnectInterrupt(
     object: *mut *mut Interrupt,
     routine: ServiceRoutine,
     context: Pvoid,
@@ -234,7 +234,7 @@ unsafe fn connect(object: *mut *mut Interrupt, request: Request) -> NtStatus {
 ///
 /// # Safety
 /// `interrupt` came from [`IoConnectInterrupt`] and is not used any more.
-pub unsafe extern "win64" fn IoDisconnectInterrupt(interrupt: *mut Interrupt) {
+pub(crate) unsafe extern "win64" fn IoDisconnectInterrupt(interrupt: *mut Interrupt) {
     let mut lines = LINES.lock();
     // SAFETY: by this function's contract, `interrupt` came from [`IoConnectInterrupt`] and is not used any
     // more.
@@ -255,7 +255,7 @@ pub unsafe extern "win64" fn IoDisconnectInterrupt(interrupt: *mut Interrupt) {
 
 /// `IO_CONNECT_INTERRUPT_PARAMETERS` with its member `FullySpecified`.
 #[repr(C)]
-pub struct ConnectInterruptParameters {
+pub(crate) struct ConnectInterruptParameters {
     version: u32,
     physical_device: *mut DeviceObject,
     object: *mut *mut Interrupt,
@@ -275,7 +275,7 @@ crate::layout!(ConnectInterruptParameters, 80, object @ 16, synchronize @ 48, ve
 
 /// `IO_DISCONNECT_INTERRUPT_PARAMETERS`.
 #[repr(C)]
-pub struct DisconnectInterruptParameters {
+pub(crate) struct DisconnectInterruptParameters {
     version: u32,
     object: *mut Interrupt,
 }
@@ -288,7 +288,9 @@ const FULLY_SPECIFIED: u32 = 1;
 ///
 /// # Safety
 /// The parameters are valid; the routine may be called with the context until the interrupt is disconnected.
-pub unsafe extern "win64" fn IoConnectInterruptEx(parameters: *mut ConnectInterruptParameters) -> NtStatus {
+pub(crate) unsafe extern "win64" fn IoConnectInterruptEx(
+    parameters: *mut ConnectInterruptParameters,
+) -> NtStatus {
     /// `Latched`.
     const LATCHED: i32 = 1;
     // SAFETY: by this function's contract, the parameters are valid; the routine may be called with the
@@ -321,7 +323,7 @@ pub unsafe extern "win64" fn IoConnectInterruptEx(parameters: *mut ConnectInterr
 ///
 /// # Safety
 /// The parameters' interrupt came from [`IoConnectInterruptEx`] and is not used any more.
-pub unsafe extern "win64" fn IoDisconnectInterruptEx(parameters: *mut DisconnectInterruptParameters) {
+pub(crate) unsafe extern "win64" fn IoDisconnectInterruptEx(parameters: *mut DisconnectInterruptParameters) {
     // SAFETY: by this function's contract, the parameters' interrupt came from [`IoConnectInterruptEx`] and
     // is not used any more.
     unsafe {
@@ -337,7 +339,7 @@ pub unsafe extern "win64" fn IoDisconnectInterruptEx(parameters: *mut Disconnect
 ///
 /// # Safety
 /// `interrupt` is connected; the routine may be called with the context.
-pub unsafe extern "win64" fn KeSynchronizeExecution(
+pub(crate) unsafe extern "win64" fn KeSynchronizeExecution(
     interrupt: *mut Interrupt,
     routine: SynchronizeRoutine,
     context: Pvoid,
@@ -351,7 +353,7 @@ pub unsafe extern "win64" fn KeSynchronizeExecution(
 static COUNTS: [[AtomicU32; 256]; MAXIMUM] = [const { [const { AtomicU32::new(0) }; 256] }; MAXIMUM];
 
 /// Reports how often each processor took each device interrupt.
-pub fn report_counts() {
+pub(crate) fn report_counts() {
     let lines: Vec<(u8, bool)> = LINES.lock().iter().map(|line| (line.vector, line.pin.is_none())).collect();
     for (vector, message) in lines {
         let taken =
@@ -362,7 +364,7 @@ pub fn report_counts() {
 }
 
 /// Returns true if a routine of any connected interrupt lies in a range of code.
-pub fn connected_within(start: usize, end: usize) -> bool {
+pub(crate) fn connected_within(start: usize, end: usize) -> bool {
     let lines = LINES.lock();
     // SAFETY: connected interrupt objects are valid.
     lines

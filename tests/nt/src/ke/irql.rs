@@ -15,7 +15,7 @@ use crate::verifier::{Violation, violation};
 use core::sync::atomic::Ordering;
 
 /// Returns the current IRQL.
-pub fn current() -> Kirql {
+pub(crate) fn current() -> Kirql {
     processor::level()
 }
 
@@ -29,7 +29,7 @@ pub(super) fn set(level: Kirql) {
 }
 
 /// Raises to `new`; the level before. Raising to a lower level is a violation.
-pub fn raise(new: Kirql) -> Kirql {
+pub(crate) fn raise(new: Kirql) -> Kirql {
     let old = current();
     if new < old || new > HIGH_LEVEL {
         violation(Violation::WrongIrql, format_args!("routine=KeRaiseIrql from={old} to={new}"));
@@ -39,7 +39,7 @@ pub fn raise(new: Kirql) -> Kirql {
 }
 
 /// Lowers to `new` and runs what the old level held back. Lowering to a higher level is a violation.
-pub fn lower(new: Kirql) {
+pub(crate) fn lower(new: Kirql) {
     let processor = processor();
     let old = current();
     if new > old {
@@ -67,16 +67,16 @@ pub fn lower(new: Kirql) {
 }
 
 /// Raises the IRQL. Exported as the HAL's x64 kernels do for drivers that do not inline CR8.
-pub extern "win64" fn KfRaiseIrql(new: Kirql) -> Kirql {
+pub(crate) extern "win64" fn KfRaiseIrql(new: Kirql) -> Kirql {
     raise(new)
 }
 
 /// Raises the IRQL to `DISPATCH_LEVEL`.
-pub extern "win64" fn KeRaiseIrqlToDpcLevel() -> Kirql {
+pub(crate) extern "win64" fn KeRaiseIrqlToDpcLevel() -> Kirql {
     raise(DISPATCH_LEVEL)
 }
 
 /// Lowers the IRQL.
-pub extern "win64" fn KeLowerIrql(new: Kirql) {
+pub(crate) extern "win64" fn KeLowerIrql(new: Kirql) {
     lower(new);
 }

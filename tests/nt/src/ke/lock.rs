@@ -6,11 +6,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{bugcheck, processor};
 
-pub use crate::hal::{disable_interrupts, restore_interrupts};
+pub(crate) use crate::hal::{disable_interrupts, restore_interrupts};
 
 /// Protects the executive's own data by holding interrupts off and other processors out. Taking it twice on
 /// one processor is a bug of the executive and panics. Never wait or call a driver while holding it.
-pub struct Lock<T> {
+pub(crate) struct Lock<T> {
     /// Number of the processor that holds it, plus one.
     holder: AtomicUsize,
     value: UnsafeCell<T>,
@@ -21,13 +21,13 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
     /// Returns a lock around a value.
-    pub const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self { holder: AtomicUsize::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Takes the lock.
     #[track_caller]
-    pub fn lock(&self) -> Guard<'_, T> {
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
         let interrupts = disable_interrupts();
         let own = processor::number() + 1;
         while let Err(holder) =
@@ -42,7 +42,7 @@ impl<T> Lock<T> {
 }
 
 /// Releases its lock when dropped.
-pub struct Guard<'a, T> {
+pub(crate) struct Guard<'a, T> {
     lock: &'a Lock<T>,
     interrupts: bool,
 }

@@ -1,38 +1,38 @@
 //! The kernel: IRQL, interrupts, DPCs, timers, threads, waits, spin locks, bugchecks.
 
-pub mod apic;
-pub mod bugcheck;
-pub mod clock;
-pub mod descriptor;
-pub mod dpc;
-pub mod event;
-pub mod interrupt;
-pub mod irql;
+pub(crate) mod apic;
+pub(crate) mod bugcheck;
+pub(crate) mod clock;
+pub(crate) mod descriptor;
+pub(crate) mod dpc;
+pub(crate) mod event;
+pub(crate) mod interrupt;
+pub(crate) mod irql;
 mod lock;
-pub mod msr;
-pub mod processor;
-pub mod smp;
-pub mod spinlock;
-pub mod thread;
-pub mod timer;
-pub mod trap;
-pub mod wait;
+pub(crate) mod msr;
+pub(crate) mod processor;
+pub(crate) mod smp;
+pub(crate) mod spinlock;
+pub(crate) mod thread;
+pub(crate) mod timer;
+pub(crate) mod trap;
+pub(crate) mod wait;
 
-pub use bugcheck::*;
-pub use clock::*;
-pub use dpc::*;
-pub use event::*;
-pub use interrupt::{
+pub(crate) use bugcheck::*;
+pub(crate) use clock::*;
+pub(crate) use dpc::*;
+pub(crate) use event::*;
+pub(crate) use interrupt::{
     Interrupt, IoConnectInterrupt, IoConnectInterruptEx, IoDisconnectInterrupt, IoDisconnectInterruptEx,
     KeSynchronizeExecution,
 };
-pub use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
-pub use lock::{Lock, disable_interrupts, restore_interrupts};
-pub use processor::{KeNumberProcessors, KeQueryActiveProcessors, processor};
-pub use smp::KeIpiGenericCall;
-pub use spinlock::*;
-pub use thread::{
+pub(crate) use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
+pub(crate) use lock::{Lock, disable_interrupts, restore_interrupts};
+pub(crate) use processor::{KeNumberProcessors, KeQueryActiveProcessors, processor};
+pub(crate) use smp::KeIpiGenericCall;
+pub(crate) use spinlock::*;
+pub(crate) use thread::{
     KeGetCurrentThread, KeRevertToUserAffinityThread, KeSetPriorityThread, KeSetSystemAffinityThread,
 };
-pub use timer::*;
-pub use wait::*;
+pub(crate) use timer::*;
+pub(crate) use wait::*;

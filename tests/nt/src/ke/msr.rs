@@ -3,15 +3,15 @@
 use core::arch::asm;
 
 /// IA32_APIC_BASE.
-pub const APIC_BASE: u32 = 0x1B;
+pub(crate) const APIC_BASE: u32 = 0x1B;
 /// IA32_GS_BASE.
-pub const GS_BASE: u32 = 0xC000_0101;
+pub(crate) const GS_BASE: u32 = 0xC000_0101;
 
 /// Reads a register.
 ///
 /// # Safety
 /// The processor has the register.
-pub unsafe fn read(register: u32) -> u64 {
+pub(crate) unsafe fn read(register: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: by this function's contract, the processor has the register.
     unsafe {
@@ -24,7 +24,7 @@ pub unsafe fn read(register: u32) -> u64 {
 ///
 /// # Safety
 /// The value is legal for the register and its effects are wanted.
-pub unsafe fn write(register: u32, value: u64) {
+pub(crate) unsafe fn write(register: u32, value: u64) {
     // SAFETY: by this function's contract, the value is legal for the register and its effects are wanted.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,

@@ -11,7 +11,7 @@ use crate::layout;
 use crate::nt::{Kirql, PASSIVE_LEVEL};
 
 /// Most processors that are used.
-pub const MAXIMUM: usize = 8;
+pub(crate) const MAXIMUM: usize = 8;
 
 /// State of a processor. The part up to `current_thread` has the KPCR's layout as far as compiled drivers
 /// read it (`KeGetCurrentThread` is `gs:[188h]` on x64, `KeGetCurrentProcessorNumber` `gs:[184h]`).
@@ -19,7 +19,7 @@ pub const MAXIMUM: usize = 8;
 /// A thread runs on one processor until it says otherwise, so what a processor's own code reads of it does
 /// not change under it. Cells are the processor's own; others set the flags, and interrupt it.
 #[repr(C)]
-pub struct Processor {
+pub(crate) struct Processor {
     reserved: [usize; 3],
     itself: Cell<*const Processor>,
     current_prcb: Cell<usize>,
@@ -69,12 +69,12 @@ static PROCESSORS: [Processor; MAXIMUM] = [const {
 
 /// `KeNumberProcessors`: a variable on NT 5.2 x64.
 #[expect(non_upper_case_globals, reason = "variables have NT's names")]
-pub static KeNumberProcessors: AtomicI8 = AtomicI8::new(1);
+pub(crate) static KeNumberProcessors: AtomicI8 = AtomicI8::new(1);
 /// Affinity of the processors that run, which are numbered from 0 on.
 static ACTIVE: AtomicUsize = AtomicUsize::new(1);
 
 /// Returns the processor this runs on.
-pub fn processor() -> &'static Processor {
+pub(crate) fn processor() -> &'static Processor {
     let itself: *const Processor;
     // SAFETY: the GS base is that of this processor's data since `init`, and the data is static.
     unsafe {
@@ -85,22 +85,22 @@ pub fn processor() -> &'static Processor {
 }
 
 /// Returns the processor of a number.
-pub fn numbered(number: usize) -> &'static Processor {
+pub(crate) fn numbered(number: usize) -> &'static Processor {
     &PROCESSORS[number]
 }
 
 /// Returns the number of the processor this runs on.
-pub fn number() -> usize {
+pub(crate) fn number() -> usize {
     processor().number.get().into()
 }
 
 /// Returns the number of running processors.
-pub fn count() -> usize {
+pub(crate) fn count() -> usize {
     ACTIVE.load(Ordering::Acquire).count_ones() as usize
 }
 
 /// Returns the current IRQL, in one instruction: a thread below `DISPATCH_LEVEL` may be interrupted at any.
-pub fn level() -> Kirql {
+pub(crate) fn level() -> Kirql {
     let level: u8;
     // SAFETY: as in `processor`.
     unsafe {
@@ -114,7 +114,7 @@ pub fn level() -> Kirql {
 ///
 /// # Safety
 /// Called once for each number, on its processor, interrupts disabled.
-pub unsafe fn init(number: usize) {
+pub(crate) unsafe fn init(number: usize) {
     let processor = numbered(number);
     let address = core::ptr::from_ref(processor) as usize;
     processor.itself.set(processor);
@@ -125,12 +125,12 @@ pub unsafe fn init(number: usize) {
 }
 
 /// Counts a processor that runs from now on.
-pub fn activate(number: usize) {
+pub(crate) fn activate(number: usize) {
     ACTIVE.fetch_or(1 << number, Ordering::AcqRel);
     KeNumberProcessors.fetch_add(i8::from(number != 0), Ordering::AcqRel);
 }
 
 /// `KeQueryActiveProcessors`: the affinity of the processors that run. Any IRQL.
-pub extern "win64" fn KeQueryActiveProcessors() -> usize {
+pub(crate) extern "win64" fn KeQueryActiveProcessors() -> usize {
     ACTIVE.load(Ordering::Acquire)
 }

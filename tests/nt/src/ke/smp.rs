@@ -11,7 +11,7 @@ use crate::nt::*;
 use crate::{boot, verifier};
 
 /// The vector that interrupts another processor; its level is NT x64's IPI_LEVEL.
-pub const VECTOR: u8 = 0xE1;
+pub(crate) const VECTOR: u8 = 0xE1;
 const IPI_LEVEL: Kirql = VECTOR >> 4;
 
 /// The page on which a processor starts in real mode: below 1 MiB, used by nothing else.
@@ -97,7 +97,7 @@ unsafe extern "C" {
 static BOOT_ROOT: AtomicUsize = AtomicUsize::new(0);
 
 /// Keeps the page tables that are in use, for the other processors to start with.
-pub fn keep_boot_root() {
+pub(crate) fn keep_boot_root() {
     let root: usize;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, cr3", out(reg) root, options(nomem, nostack, preserves_flags)) };
@@ -116,7 +116,7 @@ static APIC_IDS: [AtomicUsize; processor::MAXIMUM] = [const { AtomicUsize::new(0
 ///
 /// # Safety
 /// Called once on the first processor, when the clock runs.
-pub unsafe fn start_others() {
+pub(crate) unsafe fn start_others() {
     let own = apic::id();
     APIC_IDS[0].store(own.into(), Ordering::Relaxed);
     let start = &raw const ap_start;
@@ -163,7 +163,7 @@ unsafe extern "sysv64" fn started(number: usize) -> ! {
 }
 
 /// Has another processor look at its pending flags. Any IRQL.
-pub fn interrupt(number: usize) {
+pub(crate) fn interrupt(number: usize) {
     apic::interrupt(APIC_IDS[number].load(Ordering::Acquire) as u8, VECTOR);
 }
 
@@ -195,7 +195,7 @@ static BROADCAST: Broadcast = Broadcast {
 ///
 /// # Safety
 /// The routine may be called with the context on every processor.
-pub unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, context: usize) -> usize {
+pub(crate) unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, context: usize) -> usize {
     let old = irql::raise(IPI_LEVEL - 1);
     while BROADCAST.busy.swap(true, Ordering::Acquire) {
         spin_loop();
@@ -226,7 +226,7 @@ unsafe fn run(routine: BroadcastWorker, context: usize) -> usize {
 
 /// Handles an interrupt by another processor. This one is at IPI_LEVEL, interrupts disabled. What the other
 /// wants is in the pending flags, but for a routine that is to be run everywhere.
-pub fn interrupted() {
+pub(crate) fn interrupted() {
     bugcheck::stop_here_if_stopping();
     let own = 1 << processor::number();
     if BROADCAST.asked.fetch_and(!own, Ordering::AcqRel) & own != 0 {
@@ -241,7 +241,7 @@ pub fn interrupted() {
 }
 
 /// Has every other processor stop for good: the system is going down.
-pub fn stop_others() {
+pub(crate) fn stop_others() {
     let own = processor::number();
     (0..processor::count()).filter(|&number| number != own).for_each(interrupt);
 }

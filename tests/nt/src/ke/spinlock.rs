@@ -68,13 +68,13 @@ pub(super) unsafe fn release(lock: *mut KspinLock) {
 }
 
 /// Returns the number of locks that this processor holds, for checks around driver routines.
-pub fn held() -> usize {
+pub(crate) fn held() -> usize {
     let number = processor::number();
     HELD.lock().iter().filter(|held| held.1 == number).count()
 }
 
 /// Returns true if a held lock lies in a range of memory.
-pub fn held_within(start: usize, end: usize) -> bool {
+pub(crate) fn held_within(start: usize, end: usize) -> bool {
     HELD.lock().iter().any(|(lock, _)| (start..end).contains(lock))
 }
 
@@ -99,7 +99,7 @@ fn released_at_dispatch(routine: &str, lock: *mut KspinLock) {
 ///
 /// # Safety
 /// `lock` is a valid spin lock.
-pub unsafe extern "win64" fn KeAcquireSpinLockRaiseToDpc(lock: *mut KspinLock) -> Kirql {
+pub(crate) unsafe extern "win64" fn KeAcquireSpinLockRaiseToDpc(lock: *mut KspinLock) -> Kirql {
     let old = irql::raise(DISPATCH_LEVEL);
     // SAFETY: by this function's contract, `lock` is a valid spin lock.
     unsafe {
@@ -112,7 +112,7 @@ pub unsafe extern "win64" fn KeAcquireSpinLockRaiseToDpc(lock: *mut KspinLock) -
 ///
 /// # Safety
 /// The caller holds the lock, taken at `old`.
-pub unsafe extern "win64" fn KeReleaseSpinLock(lock: *mut KspinLock, old: Kirql) {
+pub(crate) unsafe extern "win64" fn KeReleaseSpinLock(lock: *mut KspinLock, old: Kirql) {
     released_at_dispatch("KeReleaseSpinLock", lock);
     // SAFETY: by this function's contract, the caller holds the lock, taken at `old`.
     unsafe {
@@ -125,7 +125,7 @@ pub unsafe extern "win64" fn KeReleaseSpinLock(lock: *mut KspinLock, old: Kirql)
 ///
 /// # Safety
 /// `lock` is a valid spin lock.
-pub unsafe extern "win64" fn KeAcquireSpinLockAtDpcLevel(lock: *mut KspinLock) {
+pub(crate) unsafe extern "win64" fn KeAcquireSpinLockAtDpcLevel(lock: *mut KspinLock) {
     at_least_dispatch("KeAcquireSpinLockAtDpcLevel", lock);
     // SAFETY: by this function's contract, `lock` is a valid spin lock.
     unsafe {
@@ -137,7 +137,7 @@ pub unsafe extern "win64" fn KeAcquireSpinLockAtDpcLevel(lock: *mut KspinLock) {
 ///
 /// # Safety
 /// The caller holds the lock.
-pub unsafe extern "win64" fn KeReleaseSpinLockFromDpcLevel(lock: *mut KspinLock) {
+pub(crate) unsafe extern "win64" fn KeReleaseSpinLockFromDpcLevel(lock: *mut KspinLock) {
     if irql::current() < DISPATCH_LEVEL {
         released_at_dispatch("KeReleaseSpinLockFromDpcLevel", lock);
     }

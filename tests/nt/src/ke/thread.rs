@@ -19,11 +19,11 @@ const STACK_PAGES: usize = 12;
 /// Ticks a thread runs before others of its priority do.
 const QUANTUM: u32 = 3;
 /// Priority of an ordinary system thread.
-pub const NORMAL_PRIORITY: i32 = 8;
+pub(crate) const NORMAL_PRIORITY: i32 = 8;
 
 /// A thread: the body of a thread object. Waits on it end when it terminates.
 #[repr(C)]
-pub struct Thread {
+pub(crate) struct Thread {
     /// The dispatcher object that others wait on.
     pub header: DispatcherHeader,
     stack: usize,
@@ -78,7 +78,7 @@ fn own() -> &'static Lock<Ready> {
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns the running thread.
-pub fn current() -> *mut Thread {
+pub(crate) fn current() -> *mut Thread {
     let thread: *mut Thread;
     // SAFETY: the GS base is that of this processor's data.
     unsafe {
@@ -109,7 +109,7 @@ unsafe fn initialize(thread: *mut Thread, priority: i32) {
 }
 
 /// Makes the code that runs now the processor's idle thread.
-pub fn init() {
+pub(crate) fn init() {
     let thread = ob::create::<Thread>(ob::Kind::Thread);
     // SAFETY: the object is fresh and nobody else knows it.
     unsafe { initialize(thread, 0) };
@@ -124,7 +124,7 @@ pub fn init() {
 ///
 /// # Safety
 /// `start` may be called with `context` in a thread of its own.
-pub unsafe fn create(
+pub(crate) unsafe fn create(
     start: StartRoutine,
     context: Pvoid,
     priority: i32,
@@ -312,7 +312,7 @@ pub(super) fn quantum_tick() {
 }
 
 /// Ends the running thread.
-pub fn terminate(exit_status: NtStatus) -> ! {
+pub(crate) fn terminate(exit_status: NtStatus) -> ! {
     let thread = current();
     irql::set(DISPATCH_LEVEL);
     disable_interrupts();
@@ -328,7 +328,7 @@ pub fn terminate(exit_status: NtStatus) -> ! {
 }
 
 /// Runs the idle loop on the boot thread.
-pub fn idle() -> ! {
+pub(crate) fn idle() -> ! {
     loop {
         irql::lower(PASSIVE_LEVEL);
         // SAFETY: waits for an interrupt; `sti` takes effect after `hlt`, so none is lost.
@@ -337,7 +337,7 @@ pub fn idle() -> ! {
 }
 
 /// Bounds of the running thread's stack; `None` for the idle thread.
-pub fn current_stack() -> Option<(usize, usize)> {
+pub(crate) fn current_stack() -> Option<(usize, usize)> {
     let thread = current();
     if thread.is_null() {
         return None;
@@ -351,7 +351,7 @@ pub fn current_stack() -> Option<(usize, usize)> {
 ///
 /// # Safety
 /// `thread` is a valid thread object.
-pub unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: i32) -> i32 {
+pub(crate) unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: i32) -> i32 {
     // SAFETY: by this function's contract, `thread` is a valid thread object.
     let old = unsafe {
         {
@@ -379,14 +379,14 @@ pub unsafe extern "win64" fn KeSetPriorityThread(thread: *mut Thread, priority: 
 }
 
 /// `KeGetCurrentThread` as a function. Any IRQL.
-pub extern "win64" fn KeGetCurrentThread() -> *mut Thread {
+pub(crate) extern "win64" fn KeGetCurrentThread() -> *mut Thread {
     current()
 }
 
 /// `KeSetSystemAffinityThread`: the running thread goes on on one of these processors. IRQL ≤
 /// `DISPATCH_LEVEL`; at `DISPATCH_LEVEL` NT moves the thread when the level drops, which drivers must not
 /// rely on and is not done here.
-pub extern "win64" fn KeSetSystemAffinityThread(affinity: usize) {
+pub(crate) extern "win64" fn KeSetSystemAffinityThread(affinity: usize) {
     let allowed = affinity & processor::KeQueryActiveProcessors();
     let own = 1 << processor::number();
     if allowed == 0 || allowed & own != 0 || irql::current() >= DISPATCH_LEVEL {
@@ -396,7 +396,7 @@ pub extern "win64" fn KeSetSystemAffinityThread(affinity: usize) {
 }
 
 /// `KeRevertToUserAffinityThread`: any processor will do again. IRQL ≤ `DISPATCH_LEVEL`.
-pub extern "win64" fn KeRevertToUserAffinityThread() {}
+pub(crate) extern "win64" fn KeRevertToUserAffinityThread() {}
 
 /// Continues the running thread on another processor. Below `DISPATCH_LEVEL`.
 fn move_to(number: usize) {

@@ -109,7 +109,7 @@ pub(super) fn expire() {
 }
 
 /// Returns true if an inserted timer lies in a range of memory.
-pub fn inserted_within(start: usize, end: usize) -> bool {
+pub(crate) fn inserted_within(start: usize, end: usize) -> bool {
     let timers = TIMERS.lock();
     let mut at = timers.first;
     while !at.is_null() {
@@ -126,7 +126,7 @@ pub fn inserted_within(start: usize, end: usize) -> bool {
 ///
 /// # Safety
 /// `timer` is writable and not inserted.
-pub unsafe extern "win64" fn KeInitializeTimer(timer: *mut Ktimer) {
+pub(crate) unsafe extern "win64" fn KeInitializeTimer(timer: *mut Ktimer) {
     // SAFETY: by this function's contract, `timer` is writable and not inserted.
     unsafe {
         KeInitializeTimerEx(timer, 0);
@@ -137,7 +137,7 @@ pub unsafe extern "win64" fn KeInitializeTimer(timer: *mut Ktimer) {
 ///
 /// # Safety
 /// `timer` is writable and not inserted.
-pub unsafe extern "win64" fn KeInitializeTimerEx(timer: *mut Ktimer, kind: u32) {
+pub(crate) unsafe extern "win64" fn KeInitializeTimerEx(timer: *mut Ktimer, kind: u32) {
     // SAFETY: by this function's contract, `timer` is writable and not inserted.
     unsafe {
         (*timer).header = DispatcherHeader {
@@ -170,7 +170,7 @@ pub(super) fn due(due_time: LargeInteger) -> u64 {
 ///
 /// # Safety
 /// `timer` is initialized and it and `dpc` stay valid until it expired or was cancelled.
-pub unsafe extern "win64" fn KeSetTimerEx(
+pub(crate) unsafe extern "win64" fn KeSetTimerEx(
     timer: *mut Ktimer,
     due_time: LargeInteger,
     period: i32,
@@ -193,7 +193,7 @@ pub unsafe extern "win64" fn KeSetTimerEx(
 ///
 /// # Safety
 /// As [`KeSetTimerEx`].
-pub unsafe extern "win64" fn KeSetTimer(
+pub(crate) unsafe extern "win64" fn KeSetTimer(
     timer: *mut Ktimer,
     due_time: LargeInteger,
     dpc: *mut Kdpc,
@@ -206,7 +206,7 @@ pub unsafe extern "win64" fn KeSetTimer(
 ///
 /// # Safety
 /// `timer` is initialized.
-pub unsafe extern "win64" fn KeCancelTimer(timer: *mut Ktimer) -> Boolean {
+pub(crate) unsafe extern "win64" fn KeCancelTimer(timer: *mut Ktimer) -> Boolean {
     // SAFETY: by this function's contract, `timer` is initialized.
     unsafe { Boolean::from(remove(timer)) }
 }

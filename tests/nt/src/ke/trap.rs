@@ -13,7 +13,7 @@ use crate::verifier::{Violation, report_fault};
 
 /// Registers at an exception or interrupt, as the entry code pushes them.
 #[repr(C)]
-pub struct Frame {
+pub(crate) struct Frame {
     pub r15: u64,
     pub r14: u64,
     pub r13: u64,
@@ -127,7 +127,7 @@ const DOUBLE_FAULT: usize = 8;
 ///
 /// # Safety
 /// Called once with interrupts disabled, after [`descriptor::init`].
-pub unsafe fn init() {
+pub(crate) unsafe fn init() {
     // SAFETY: by this function's contract, it is called once with interrupts disabled, after
     // [`descriptor::init`].
     unsafe {
@@ -151,7 +151,7 @@ pub unsafe fn init() {
 ///
 /// # Safety
 /// Called once on each processor with interrupts disabled, after [`descriptor::init`].
-pub unsafe fn load() {
+pub(crate) unsafe fn load() {
     // SAFETY: by this function's contract, it is called once on each processor with interrupts disabled, after
     // [`descriptor::init`].
     unsafe {
@@ -226,7 +226,7 @@ fn fail(frame: &Frame, code: u32, p1: usize, p2: usize, p3: usize) -> ! {
 }
 
 /// Prints the registers and where the instruction lies.
-pub fn describe(frame: &Frame) {
+pub(crate) fn describe(frame: &Frame) {
     crate::log!(
         "trap vector={:#x} error={:#x} rip={} rsp={:#x} cr2={:#x} irql={} rflags={:#x}",
         frame.vector,

@@ -17,7 +17,7 @@ pub(super) const WAIT_TIMER: u8 = 0x7F;
 
 /// A thread's place on the wait lists of an object and of its own timer.
 #[repr(C)]
-pub struct WaitBlock {
+pub(crate) struct WaitBlock {
     object_link: ListEntry,
     timer_link: ListEntry,
     thread: *mut Thread,
@@ -55,13 +55,13 @@ pub(super) static DISPATCHER: Lock<()> = Lock::new(());
 
 /// Signals an object and ends the waits that satisfies; the state before. IRQL ≤ `DISPATCH_LEVEL`; the caller
 /// gives the processor up afterwards (see [`crate::ke::yield_if_pending`]).
-pub unsafe fn signal(object: *mut DispatcherHeader) -> i32 {
+pub(crate) unsafe fn signal(object: *mut DispatcherHeader) -> i32 {
     // SAFETY: the caller keeps `object` valid for this call.
     unsafe { signal_count(object, 1) }
 }
 
 /// Does the same as [`signal`]; a semaphore gets `count`.
-pub unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) -> i32 {
+pub(crate) unsafe fn signal_count(object: *mut DispatcherHeader, count: i32) -> i32 {
     let _dispatcher = DISPATCHER.lock();
     // SAFETY: the caller keeps `object` valid for this call.
     unsafe { signal_locked(object, count) }
@@ -146,7 +146,7 @@ unsafe fn wait(object: *mut DispatcherHeader, timeout: *const i64) -> NtStatus {
 ///
 /// # Safety
 /// `object` is a dispatcher object that stays valid until the wait ends; `timeout` is null or readable.
-pub unsafe extern "win64" fn KeWaitForSingleObject(
+pub(crate) unsafe extern "win64" fn KeWaitForSingleObject(
     object: Pvoid,
     _reason: u32,
     _mode: i8,
@@ -162,7 +162,7 @@ pub unsafe extern "win64" fn KeWaitForSingleObject(
 ///
 /// # Safety
 /// `interval` is readable.
-pub unsafe extern "win64" fn KeDelayExecutionThread(
+pub(crate) unsafe extern "win64" fn KeDelayExecutionThread(
     _mode: i8,
     _alertable: Boolean,
     interval: *const LargeInteger,
@@ -179,7 +179,7 @@ pub unsafe extern "win64" fn KeDelayExecutionThread(
 }
 
 /// Waits that many milliseconds. IRQL `PASSIVE_LEVEL`.
-pub fn delay(milliseconds: u64) {
+pub(crate) fn delay(milliseconds: u64) {
     let interval = -(milliseconds as i64) * 10_000;
     // SAFETY: the interval is a local.
     unsafe { KeDelayExecutionThread(KERNEL_MODE, FALSE, &interval) };
@@ -187,7 +187,7 @@ pub fn delay(milliseconds: u64) {
 
 impl Kevent {
     /// Returns a notification event in no list yet: [`Self::init`] it where it stays.
-    pub const fn unsignaled() -> Self {
+    pub(crate) const fn unsignaled() -> Self {
         Self {
             header: DispatcherHeader {
                 kind: NOTIFICATION_EVENT,
@@ -201,14 +201,14 @@ impl Kevent {
     }
 
     /// Links the wait list's head to itself.
-    pub fn init(&mut self) {
+    pub(crate) fn init(&mut self) {
         // SAFETY: the event is borrowed mutably and waits are made only after this.
         unsafe { ListEntry::init(&raw mut self.header.wait_list_head) };
     }
 }
 
 /// Lets a better thread run, if one became ready. Does nothing at `DISPATCH_LEVEL` or above.
-pub fn yield_if_pending() {
+pub(crate) fn yield_if_pending() {
     let level = irql::current();
     if level < DISPATCH_LEVEL
         && (processor().switch_pending.load(Ordering::Acquire)

@@ -6,7 +6,7 @@ use crate::nt::{Pvoid, UnicodeString};
 use crate::{cm, ex, io, ke, ldr, mm, ob, pci, po, ps, rtl};
 
 /// One exported routine or variable.
-pub struct Export {
+pub(crate) struct Export {
     /// Its name.
     pub name: &'static str,
     address: *const (),
@@ -23,17 +23,17 @@ unsafe impl Sync for Export {}
 
 impl Export {
     /// Returns a routine that may be called at a range of IRQLs.
-    pub const fn routine(name: &'static str, address: *const (), lowest: u8, highest: u8) -> Self {
+    pub(crate) const fn routine(name: &'static str, address: *const (), lowest: u8, highest: u8) -> Self {
         Self { name, address, lowest, highest, code: true }
     }
 
     /// Returns a variable.
-    pub const fn variable(name: &'static str, address: *const ()) -> Self {
+    pub(crate) const fn variable(name: &'static str, address: *const ()) -> Self {
         Self { name, address, lowest: 0, highest: 15, code: false }
     }
 
     /// Returns the routine's address.
-    pub fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         self.address as usize
     }
 }
@@ -51,7 +51,7 @@ macro_rules! exports {
 
 /// Returns the exports that a module of the executive's own offers to an image; `None` for any other module.
 /// To an image that was loaded under a prefix, Storport is the dump port driver.
-pub fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
+pub(crate) fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
     let is = |name: &str| module.eq_ignore_ascii_case(name);
     if is("ntoskrnl.exe") {
         Some(NTOSKRNL)
@@ -67,7 +67,7 @@ pub fn table(module: &str, prefix: &str) -> Option<&'static [Export]> {
 }
 
 /// Returns the export of that name in a table.
-pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
+pub(crate) fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
     table.iter().find(|export| export.name == name)
 }
 
@@ -75,7 +75,7 @@ pub fn find(table: &'static [Export], name: &str) -> Option<&'static Export> {
 ///
 /// # Safety
 /// `name` is valid.
-pub unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
+pub(crate) unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
     // SAFETY: by this function's contract, `name` is valid.
     let name = unsafe { (*name).text() };
     let newer = crate::boot::options().nt.has_messages().then(|| find(NT_6_1, &name)).flatten();

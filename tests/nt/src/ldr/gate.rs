@@ -52,7 +52,7 @@ const ATTRIBUTED: &[&str] = &[
 ];
 
 /// Returns a gate for a driver's use of an export: the address to put into its import table.
-pub fn make(export: &'static Export, driver: usize) -> usize {
+pub(crate) fn make(export: &'static Export, driver: usize) -> usize {
     if !export.code {
         return export.address();
     }
@@ -96,12 +96,12 @@ fn counter(file: &str) -> &'static AtomicU64 {
 }
 
 /// Returns the number of calls by other drivers of routines that this file exports.
-pub fn calls(file: &str) -> u64 {
+pub(crate) fn calls(file: &str) -> u64 {
     counter(file).load(Ordering::Relaxed)
 }
 
 /// Returns a gate to a routine that a driver's file exports to other drivers: it only counts.
-pub fn between_drivers(file: &str, routine: usize) -> usize {
+pub(crate) fn between_drivers(file: &str, routine: usize) -> usize {
     let mut code = Vec::with_capacity(STUB);
     code.extend_from_slice(&[0x48, 0xB8]); // mov rax, counter
     code.extend_from_slice(&(core::ptr::from_ref(counter(file)) as usize).to_le_bytes());
@@ -163,6 +163,6 @@ unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) -> bool {
 
 /// Returns the driver that called the routine this runs in, 0 for the executive itself. To be asked once,
 /// first thing, by the routines that gates note a caller for.
-pub fn caller() -> usize {
+pub(crate) fn caller() -> usize {
     processor().caller.take()
 }

@@ -15,7 +15,7 @@ use crate::mm::space::IMAGES;
 use crate::mm::{PAGE_SIZE, map, paged};
 
 /// A mapped image.
-pub struct Image {
+pub(crate) struct Image {
     pub name: String,
     pub base: usize,
     pub size: usize,
@@ -27,7 +27,7 @@ pub struct Image {
 
 /// The reason why an image was not loaded.
 #[derive(Debug)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The archive has no such file.
     NoFile(String),
     /// The file is not a driver image.
@@ -59,7 +59,7 @@ static IMAGES_LOADED: Lock<Vec<Image>> = Lock::new(Vec::new());
 static DRIVER_NAMES: Lock<Vec<String>> = Lock::new(Vec::new());
 
 /// Returns the id of a driver of that name, from 1.
-pub fn driver_id(name: &str) -> usize {
+pub(crate) fn driver_id(name: &str) -> usize {
     let mut names = DRIVER_NAMES.lock();
     let known = names.iter().position(|other| other.eq_ignore_ascii_case(name));
     known.unwrap_or_else(|| {
@@ -69,23 +69,23 @@ pub fn driver_id(name: &str) -> usize {
 }
 
 /// Returns the name behind an id.
-pub fn driver_name(id: usize) -> String {
+pub(crate) fn driver_name(id: usize) -> String {
     let names = DRIVER_NAMES.lock();
     id.checked_sub(1).and_then(|at| names.get(at)).cloned().unwrap_or_else(|| "nt".to_string())
 }
 
 /// Runs a function on the loaded image of that file name (`idefilter.sys`).
-pub fn with_image<T>(name: &str, run: impl FnOnce(&Image) -> T) -> Option<T> {
+pub(crate) fn with_image<T>(name: &str, run: impl FnOnce(&Image) -> T) -> Option<T> {
     IMAGES_LOADED.lock().iter().find(|image| image.name.eq_ignore_ascii_case(name)).map(run)
 }
 
 /// Returns true if a driver file is in memory.
-pub fn is_in_memory(name: &str) -> bool {
+pub(crate) fn is_in_memory(name: &str) -> bool {
     with_image(name, |_| ()).is_some()
 }
 
 /// Runs a function on the image that an address lies in.
-pub fn with_image_at<T>(address: usize, run: impl FnOnce(&Image) -> T) -> Option<T> {
+pub(crate) fn with_image_at<T>(address: usize, run: impl FnOnce(&Image) -> T) -> Option<T> {
     IMAGES_LOADED.lock().iter().find(|i| (i.base..i.base + i.size).contains(&address)).map(run)
 }
 
@@ -94,7 +94,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Does the boot loader's part: maps the files of boot-start drivers. One that cannot be mapped is left to
 /// [`load`] to report.
-pub fn load_boot_files(file_names: &[String]) {
+pub(crate) fn load_boot_files(file_names: &[String]) {
     for name in file_names {
         let _ = load(name);
     }
@@ -102,19 +102,19 @@ pub fn load_boot_files(file_names: &[String]) {
 }
 
 /// Returns name, base and size of every image, in the order they came.
-pub fn all() -> Vec<(String, usize, usize)> {
+pub(crate) fn all() -> Vec<(String, usize, usize)> {
     IMAGES_LOADED.lock().iter().map(|image| (image.name.clone(), image.base, image.size)).collect()
 }
 
 /// Maps a driver file of the archive and everything it imports from. Nothing of it is run.
-pub fn load(file_name: &str) -> Result<(), LoadError> {
+pub(crate) fn load(file_name: &str) -> Result<(), LoadError> {
     map_file(file_name, "")
 }
 
 /// Maps a second copy of a driver file under a prefix, as the loader does for the dump stack: what it imports
 /// from other drivers comes as copies under the same prefix, and Storport is the dump port driver. Nothing of
 /// them is run.
-pub fn load_copy(file_name: &str, prefix: &str) -> Result<(), LoadError> {
+pub(crate) fn load_copy(file_name: &str, prefix: &str) -> Result<(), LoadError> {
     map_file(file_name, prefix)
 }
 
@@ -338,7 +338,7 @@ fn protect(image: &Image) {
 }
 
 /// Frees the discardable sections: initialization is over.
-pub fn discard(name: &str) {
+pub(crate) fn discard(name: &str) {
     let mut images = IMAGES_LOADED.lock();
     let Some(image) = images.iter_mut().find(|image| image.name.eq_ignore_ascii_case(name)) else { return };
     image.discarded = true;
@@ -353,7 +353,7 @@ pub fn discard(name: &str) {
 }
 
 /// Returns true if an address lies in a section that was discarded.
-pub fn discarded(address: usize) -> bool {
+pub(crate) fn discarded(address: usize) -> bool {
     with_image_at(address, |image| {
         image.discarded
             && image.sections.iter().any(|section| {
@@ -369,7 +369,7 @@ pub fn discarded(address: usize) -> bool {
 ///
 /// # Safety
 /// Nothing of the image runs or is registered any more.
-pub unsafe fn unload(name: &str) {
+pub(crate) unsafe fn unload(name: &str) {
     let image = {
         let mut images = IMAGES_LOADED.lock();
         let Some(at) = images.iter().position(|image| image.name.eq_ignore_ascii_case(name)) else { return };
@@ -385,6 +385,6 @@ pub unsafe fn unload(name: &str) {
 }
 
 /// Returns the range and driver id of an image.
-pub fn range(name: &str) -> Option<(usize, usize)> {
+pub(crate) fn range(name: &str) -> Option<(usize, usize)> {
     with_image(name, |image| (image.base, image.base + image.size))
 }

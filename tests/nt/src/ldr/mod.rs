@@ -1,24 +1,24 @@
 //! The loader: driver files from the boot archive into memory, linked to the executive and each other.
 
-pub mod exports;
-pub mod gate;
+pub(crate) mod exports;
+pub(crate) mod gate;
 mod image;
-pub mod modules;
-pub mod notify;
+pub(crate) mod modules;
+pub(crate) mod notify;
 mod pe;
 mod place;
 
-pub use exports::{Export, MmGetSystemRoutineAddress};
-pub use image::*;
-pub use modules::ZwQuerySystemInformation;
-pub use notify::{PsRemoveLoadImageNotifyRoutine, PsSetLoadImageNotifyRoutine};
-pub use place::{Place, executive, print_stack};
+pub(crate) use exports::{Export, MmGetSystemRoutineAddress};
+pub(crate) use image::*;
+pub(crate) use modules::ZwQuerySystemInformation;
+pub(crate) use notify::{PsRemoveLoadImageNotifyRoutine, PsSetLoadImageNotifyRoutine};
+pub(crate) use place::{Place, executive, print_stack};
 
 unsafe extern "C" {
     static rodata_start: u8;
 }
 
 /// Returns the executive's code.
-pub fn text() -> core::ops::Range<usize> {
+pub(crate) fn text() -> core::ops::Range<usize> {
     executive().start..(&raw const rodata_start) as usize
 }

@@ -38,13 +38,13 @@ const HEADER: usize = 8;
 static BUILT_IN: Lock<Vec<String>> = Lock::new(Vec::new());
 
 /// Returns the path of a driver file.
-pub fn path(file_name: &str) -> String {
+pub(crate) fn path(file_name: &str) -> String {
     format!("{DRIVERS}{file_name}")
 }
 
 /// Brings a driver that is part of the executive into memory: by the boot loader, which tells nobody, or
 /// later.
-pub fn built_in(file_name: &str, at_boot: bool) {
+pub(crate) fn built_in(file_name: &str, at_boot: bool) {
     BUILT_IN.lock().push(file_name.to_string());
     if !at_boot {
         let executive = super::executive();
@@ -68,7 +68,7 @@ fn modules() -> Vec<(String, usize, usize)> {
 ///
 /// # Safety
 /// `buffer` has `length` bytes; `needed` is null or writable.
-pub unsafe extern "win64" fn ZwQuerySystemInformation(
+pub(crate) unsafe extern "win64" fn ZwQuerySystemInformation(
     class: u32,
     buffer: Pvoid,
     length: u32,

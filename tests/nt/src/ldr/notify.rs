@@ -7,7 +7,7 @@ use crate::{io, layout};
 
 /// `IMAGE_INFO`.
 #[repr(C)]
-pub struct ImageInfo {
+pub(crate) struct ImageInfo {
     properties: u32,
     image_base: Pvoid,
     image_selector: u32,
@@ -21,7 +21,7 @@ layout!(ImageInfo, 0x28, image_base @ 8, image_size @ 0x18, image_section_number
 const SYSTEM_IMAGE: u32 = 3 | 1 << 8;
 
 /// `PLOAD_IMAGE_NOTIFY_ROUTINE`.
-pub type NotifyRoutine =
+pub(crate) type NotifyRoutine =
     unsafe extern "win64" fn(name: *mut UnicodeString, process: Handle, info: *mut ImageInfo);
 
 /// Largest number of routines (before NT 6.3).
@@ -33,7 +33,7 @@ static ROUTINES: Lock<[Option<NotifyRoutine>; MAXIMUM]> = Lock::new([None; MAXIM
 ///
 /// # Safety
 /// `routine` stays callable until it is removed.
-pub unsafe extern "win64" fn PsSetLoadImageNotifyRoutine(routine: NotifyRoutine) -> NtStatus {
+pub(crate) unsafe extern "win64" fn PsSetLoadImageNotifyRoutine(routine: NotifyRoutine) -> NtStatus {
     let mut routines = ROUTINES.lock();
     match routines.iter_mut().find(|slot| slot.is_none()) {
         Some(slot) => {
@@ -48,7 +48,7 @@ pub unsafe extern "win64" fn PsSetLoadImageNotifyRoutine(routine: NotifyRoutine)
 ///
 /// # Safety
 /// `routine` is a function.
-pub unsafe extern "win64" fn PsRemoveLoadImageNotifyRoutine(routine: NotifyRoutine) -> NtStatus {
+pub(crate) unsafe extern "win64" fn PsRemoveLoadImageNotifyRoutine(routine: NotifyRoutine) -> NtStatus {
     let is_it = |slot: &&mut Option<NotifyRoutine>| slot.is_some_and(|r| r as usize == routine as usize);
     match ROUTINES.lock().iter_mut().find(is_it) {
         Some(slot) => {
@@ -61,7 +61,7 @@ pub unsafe extern "win64" fn PsRemoveLoadImageNotifyRoutine(routine: NotifyRouti
 
 /// Tells everyone of a driver image that is in memory and of which nothing has run, in the thread that loads
 /// it. The process is 0 for a driver. IRQL `PASSIVE_LEVEL`.
-pub fn loaded(path: &str, base: usize, size: usize) {
+pub(crate) fn loaded(path: &str, base: usize, size: usize) {
     let routines = *ROUTINES.lock();
     for routine in routines.into_iter().flatten() {
         let mut name = io::driver::permanent_string(path);
@@ -80,6 +80,6 @@ pub fn loaded(path: &str, base: usize, size: usize) {
 }
 
 /// Returns true if a routine inside of an image is registered.
-pub fn registered_within(start: usize, end: usize) -> bool {
+pub(crate) fn registered_within(start: usize, end: usize) -> bool {
     ROUTINES.lock().iter().flatten().any(|routine| (start..end).contains(&(*routine as usize)))
 }

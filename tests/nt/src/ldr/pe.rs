@@ -5,11 +5,11 @@ use core::mem::size_of;
 
 /// The defect of a malformed file.
 #[derive(Clone, Copy, Debug)]
-pub struct Malformed(pub &'static str);
+pub(crate) struct Malformed(pub &'static str);
 
 /// A section's header.
 #[derive(Clone)]
-pub struct Section {
+pub(crate) struct Section {
     pub name: String,
     pub virtual_size: usize,
     pub address: usize,
@@ -19,15 +19,15 @@ pub struct Section {
 }
 
 /// `IMAGE_SCN_MEM_DISCARDABLE`.
-pub const DISCARDABLE: u32 = 0x0200_0000;
+pub(super) const DISCARDABLE: u32 = 0x0200_0000;
 /// `IMAGE_SCN_MEM_EXECUTE`.
-pub const EXECUTE: u32 = 0x2000_0000;
+pub(super) const EXECUTE: u32 = 0x2000_0000;
 /// `IMAGE_SCN_MEM_WRITE`.
-pub const WRITE: u32 = 0x8000_0000;
+pub(super) const WRITE: u32 = 0x8000_0000;
 
 /// Index of a data directory.
 #[derive(Clone, Copy)]
-pub enum Directory {
+pub(super) enum Directory {
     /// Exports.
     Export = 0,
     /// Imports.
@@ -39,7 +39,7 @@ pub enum Directory {
 }
 
 /// A file's headers.
-pub struct Pe<'a> {
+pub(super) struct Pe<'a> {
     file: &'a [u8],
     optional: usize,
     sections: usize,
@@ -52,7 +52,7 @@ const SUBSYSTEM_NATIVE: u16 = 1;
 
 impl<'a> Pe<'a> {
     /// Checks the headers of a driver file.
-    pub fn parse(file: &'a [u8]) -> Result<Self, Malformed> {
+    pub(super) fn parse(file: &'a [u8]) -> Result<Self, Malformed> {
         let nt = read::<u32>(file, 0x3C)? as usize;
         if read::<u16>(file, 0)? != 0x5A4D || read::<u32>(file, nt)? != 0x4550 {
             return Err(Malformed("no PE signature"));
@@ -88,28 +88,28 @@ impl<'a> Pe<'a> {
     }
 
     /// `ImageBase`.
-    pub fn preferred_base(&self) -> Result<u64, Malformed> {
+    pub(super) fn preferred_base(&self) -> Result<u64, Malformed> {
         self.field(24)
     }
 
     /// `AddressOfEntryPoint`.
-    pub fn entry(&self) -> Result<usize, Malformed> {
+    pub(super) fn entry(&self) -> Result<usize, Malformed> {
         Ok(self.field::<u32>(16)? as usize)
     }
 
     /// `SizeOfImage`.
-    pub fn image_size(&self) -> Result<usize, Malformed> {
+    pub(super) fn image_size(&self) -> Result<usize, Malformed> {
         Ok(self.field::<u32>(56)? as usize)
     }
 
     /// `SizeOfHeaders`.
-    pub fn headers(&self) -> Result<&'a [u8], Malformed> {
+    pub(super) fn headers(&self) -> Result<&'a [u8], Malformed> {
         let size = self.field::<u32>(60)? as usize;
         self.file.get(..size).ok_or(Malformed("headers are cut off"))
     }
 
     /// Address and size of a data directory; `None` if there is none.
-    pub fn directory(&self, directory: Directory) -> Result<Option<(usize, usize)>, Malformed> {
+    pub(super) fn directory(&self, directory: Directory) -> Result<Option<(usize, usize)>, Malformed> {
         let index = directory as usize;
         if index >= self.field::<u32>(108)? as usize {
             return Ok(None);
@@ -119,7 +119,7 @@ impl<'a> Pe<'a> {
     }
 
     /// Returns the sections.
-    pub fn sections(&self) -> impl Iterator<Item = Result<Section, Malformed>> + '_ {
+    pub(super) fn sections(&self) -> impl Iterator<Item = Result<Section, Malformed>> + '_ {
         (0..self.section_count).map(|i| {
             let at = self.sections + i * 40;
             let name = self.file.get(at..at + 8).ok_or(Malformed("section headers are cut off"))?;
@@ -136,7 +136,7 @@ impl<'a> Pe<'a> {
     }
 
     /// Returns a section's bytes in the file.
-    pub fn raw(&self, section: &Section) -> Result<&'a [u8], Malformed> {
+    pub(super) fn raw(&self, section: &Section) -> Result<&'a [u8], Malformed> {
         let size = section.raw_size.min(section.virtual_size);
         self.file.get(section.raw_offset..section.raw_offset + size).ok_or(Malformed("a section is cut off"))
     }

@@ -12,12 +12,12 @@ unsafe extern "C" {
 }
 
 /// Returns the executive's own image.
-pub fn executive() -> core::ops::Range<usize> {
+pub(crate) fn executive() -> core::ops::Range<usize> {
     (&raw const image_start) as usize..(&raw const image_end) as usize
 }
 
 /// An address, printed as `driver.sys+offset(section)`, `nt+address`, or a bare number.
-pub struct Place(pub usize);
+pub(crate) struct Place(pub usize);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -43,7 +43,7 @@ fn readable(address: usize) -> bool {
 
 /// Prints the code addresses found on the running thread's stack, newest first: not a true backtrace, since
 /// frames hold stale addresses too.
-pub fn print_stack(stack_pointer: usize) {
+pub(crate) fn print_stack(stack_pointer: usize) {
     let start = stack_pointer & !7;
     let end = match thread::current_stack() {
         Some((low, high)) if (low..high).contains(&start) => high,

@@ -11,7 +11,7 @@ use crate::nt::{PhysicalAddress, Pvoid};
 static ALLOCATED: Lock<BTreeMap<usize, usize>> = Lock::new(BTreeMap::new());
 
 /// Allocates physically contiguous, page-aligned memory below `highest`. IRQL ≤ `DISPATCH_LEVEL`.
-pub extern "win64" fn MmAllocateContiguousMemory(bytes: usize, highest: PhysicalAddress) -> Pvoid {
+pub(crate) extern "win64" fn MmAllocateContiguousMemory(bytes: usize, highest: PhysicalAddress) -> Pvoid {
     let pages = bytes.div_ceil(PAGE_SIZE).max(1);
     let Some(frame) = frames::allocate_contiguous(pages, highest as u64) else { return null_mut() };
     let address = direct(frame);
@@ -21,7 +21,7 @@ pub extern "win64" fn MmAllocateContiguousMemory(bytes: usize, highest: Physical
 
 /// Does the same as [`MmAllocateContiguousMemory`], with a lowest address and a boundary the block must not
 /// cross. A block that was found from low addresses up is tested against them. IRQL ≤ `DISPATCH_LEVEL`.
-pub extern "win64" fn MmAllocateContiguousMemorySpecifyCache(
+pub(crate) extern "win64" fn MmAllocateContiguousMemorySpecifyCache(
     bytes: usize,
     lowest: PhysicalAddress,
     highest: PhysicalAddress,
@@ -46,7 +46,7 @@ pub extern "win64" fn MmAllocateContiguousMemorySpecifyCache(
 ///
 /// # Safety
 /// `address` is not used any more.
-pub unsafe extern "win64" fn MmFreeContiguousMemory(address: Pvoid) {
+pub(crate) unsafe extern "win64" fn MmFreeContiguousMemory(address: Pvoid) {
     let pages = ALLOCATED.lock().remove(&(address as usize));
     let pages = pages.expect("MmFreeContiguousMemory of memory that was not allocated so");
     frames::free(physical(address as usize), pages);

@@ -19,13 +19,13 @@ static FRAMES: Lock<Frames> = Lock::new(Frames { free: &mut [], hint: 0, availab
 /// Lowest frame that is ever given out: below it are BIOS structures and the loader with its information.
 const LOWEST: u64 = 0x20_0000;
 /// Memory that the boot page tables map, and so all that is used.
-pub const BOOT_MAPPED: u64 = 1 << 30;
+pub(crate) const BOOT_MAPPED: u64 = 1 << 30;
 
 /// Takes the usable memory over. `taken` are ranges in use already (the image, the archive).
 ///
 /// # Safety
 /// Called once; `memory` is what the firmware gave, mapped below [`BOOT_MAPPED`].
-pub unsafe fn init(memory: impl Iterator<Item = Range> + Clone, taken: &[Range]) {
+pub(crate) unsafe fn init(memory: impl Iterator<Item = Range> + Clone, taken: &[Range]) {
     let top = memory.clone().map(|range| range.end).max().unwrap_or(0).min(BOOT_MAPPED);
     let words = (top / PAGE_SIZE as u64).div_ceil(64) as usize;
     let bytes = (words * 8).next_multiple_of(PAGE_SIZE) as u64;
@@ -60,7 +60,7 @@ pub unsafe fn init(memory: impl Iterator<Item = Range> + Clone, taken: &[Range])
 }
 
 /// Takes a free frame. Returns its physical address. Its contents are undefined.
-pub fn allocate() -> Option<u64> {
+pub(crate) fn allocate() -> Option<u64> {
     let mut frames = FRAMES.lock();
     let words = frames.free.len();
     let hint = frames.hint;
@@ -73,7 +73,7 @@ pub fn allocate() -> Option<u64> {
 }
 
 /// Takes `count` contiguous free frames that end at or below `highest`. Returns their physical address.
-pub fn allocate_contiguous(count: usize, highest: u64) -> Option<u64> {
+pub(crate) fn allocate_contiguous(count: usize, highest: u64) -> Option<u64> {
     let mut frames = FRAMES.lock();
     let limit = (frames.free.len() * 64).min((highest / PAGE_SIZE as u64 + 1) as usize);
     let is_free = |free: &[u64], frame: usize| free[frame / 64] & 1 << (frame % 64) != 0;
@@ -96,7 +96,7 @@ pub fn allocate_contiguous(count: usize, highest: u64) -> Option<u64> {
 }
 
 /// Gives frames back.
-pub fn free(address: u64, count: usize) {
+pub(crate) fn free(address: u64, count: usize) {
     let mut frames = FRAMES.lock();
     let first = (address / PAGE_SIZE as u64) as usize;
     for frame in first..first + count {
@@ -109,6 +109,6 @@ pub fn free(address: u64, count: usize) {
 }
 
 /// Returns the number of free frames.
-pub fn available() -> usize {
+pub(crate) fn available() -> usize {
     FRAMES.lock().available
 }

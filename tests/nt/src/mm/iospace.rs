@@ -7,7 +7,7 @@ use super::{PAGE_SIZE, map};
 use crate::nt::{PhysicalAddress, Pvoid};
 
 /// `MmNonCached`.
-pub const MM_NON_CACHED: u32 = 0;
+pub(crate) const MM_NON_CACHED: u32 = 0;
 
 fn span(address: usize, bytes: usize) -> usize {
     (address % PAGE_SIZE + bytes).div_ceil(PAGE_SIZE)
@@ -17,7 +17,11 @@ fn span(address: usize, bytes: usize) -> usize {
 ///
 /// # Safety
 /// The caller may access the range.
-pub unsafe extern "win64" fn MmMapIoSpace(address: PhysicalAddress, bytes: usize, cache: u32) -> Pvoid {
+pub(crate) unsafe extern "win64" fn MmMapIoSpace(
+    address: PhysicalAddress,
+    bytes: usize,
+    cache: u32,
+) -> Pvoid {
     if bytes == 0 {
         return null_mut();
     }
@@ -42,7 +46,7 @@ pub unsafe extern "win64" fn MmMapIoSpace(address: PhysicalAddress, bytes: usize
 ///
 /// # Safety
 /// `base` and `bytes` are those of the mapping, which is not used any more.
-pub unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
+pub(crate) unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
     let pages = span(base as usize, bytes);
     let start = base as usize & !(PAGE_SIZE - 1);
     // SAFETY: by this function's contract, `base` and `bytes` are those of the mapping, which is not used
@@ -59,6 +63,6 @@ pub unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
 }
 
 /// Returns the physical address behind a virtual one; 0 if there is none. Any IRQL.
-pub extern "win64" fn MmGetPhysicalAddress(address: Pvoid) -> PhysicalAddress {
+pub(crate) extern "win64" fn MmGetPhysicalAddress(address: Pvoid) -> PhysicalAddress {
     map::translate(address as usize).unwrap_or(0) as PhysicalAddress
 }

@@ -6,23 +6,23 @@ use super::{DIRECT_MAP, PAGE_SIZE, direct, frames};
 use crate::ke::Lock;
 
 /// Present.
-pub const PRESENT: u64 = 1;
+pub(crate) const PRESENT: u64 = 1;
 /// Writable.
-pub const WRITE: u64 = 1 << 1;
+pub(crate) const WRITE: u64 = 1 << 1;
 /// Caching disabled.
-pub const UNCACHED: u64 = 1 << 4;
+pub(crate) const UNCACHED: u64 = 1 << 4;
 /// Large page (in a page directory).
 const LARGE: u64 = 1 << 7;
 /// Not executable.
-pub const NO_EXECUTE: u64 = 1 << 63;
+pub(crate) const NO_EXECUTE: u64 = 1 << 63;
 /// Readable data.
-pub const READ_ONLY: u64 = PRESENT | NO_EXECUTE;
+pub(crate) const READ_ONLY: u64 = PRESENT | NO_EXECUTE;
 /// Readable and writable data.
-pub const READ_WRITE: u64 = PRESENT | WRITE | NO_EXECUTE;
+pub(crate) const READ_WRITE: u64 = PRESENT | WRITE | NO_EXECUTE;
 /// Code.
-pub const EXECUTE: u64 = PRESENT;
+pub(crate) const EXECUTE: u64 = PRESENT;
 /// Code and data, as NT 5.2's non-paged pool is.
-pub const EXECUTE_READ_WRITE: u64 = PRESENT | WRITE;
+pub(crate) const EXECUTE_READ_WRITE: u64 = PRESENT | WRITE;
 
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
@@ -70,7 +70,7 @@ unsafe fn entry(root: u64, va: usize, create: bool) -> Option<&'static mut u64> 
 ///
 /// # Safety
 /// Called once, after the frame allocator is up. `image` lists the image's ranges and protections.
-pub unsafe fn init(top: u64, image: &[(usize, usize, u64)]) {
+pub(crate) unsafe fn init(top: u64, image: &[(usize, usize, u64)]) {
     let root = zeroed_table();
     let pdpt = zeroed_table();
     // SAFETY: by this function's contract, it is called once, after the frame allocator is up. `image` lists the
@@ -95,12 +95,12 @@ pub unsafe fn init(top: u64, image: &[(usize, usize, u64)]) {
 }
 
 /// Returns the physical address of the root table.
-pub fn root() -> u64 {
+pub(crate) fn root() -> u64 {
     *ROOT.lock()
 }
 
 /// Makes this processor forget what it knew of the page at an address.
-pub fn invalidate(va: usize) {
+pub(crate) fn invalidate(va: usize) {
     // SAFETY: invlpg has no effect but on the TLB.
     unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
 }
@@ -109,7 +109,7 @@ pub fn invalidate(va: usize) {
 ///
 /// # Safety
 /// `pa` is memory or a device's range that the caller may map, `va` free address space.
-pub unsafe fn map(va: usize, pa: u64, protection: u64) {
+pub(crate) unsafe fn map(va: usize, pa: u64, protection: u64) {
     let root = ROOT.lock();
     // SAFETY: by this function's contract, `pa` is memory or a device's range that the caller may map, `va`
     // free address space.
@@ -122,7 +122,7 @@ pub unsafe fn map(va: usize, pa: u64, protection: u64) {
 ///
 /// # Safety
 /// Nothing uses the address any more.
-pub unsafe fn unmap(va: usize) -> Option<u64> {
+pub(crate) unsafe fn unmap(va: usize) -> Option<u64> {
     let root = ROOT.lock();
     // SAFETY: by this function's contract, nothing uses the address any more.
     let slot = unsafe { entry(*root, va, false)? };
@@ -135,7 +135,7 @@ pub unsafe fn unmap(va: usize) -> Option<u64> {
 ///
 /// # Safety
 /// No code relies on an access that the new protection forbids.
-pub unsafe fn protect(va: usize, protection: u64) {
+pub(crate) unsafe fn protect(va: usize, protection: u64) {
     let root = ROOT.lock();
     // SAFETY: by this function's contract, no code relies on an access that the new protection forbids.
     let slot = unsafe { entry(*root, va, false).expect("protecting an address without tables") };
@@ -144,7 +144,7 @@ pub unsafe fn protect(va: usize, protection: u64) {
 }
 
 /// Returns the physical address behind a virtual one.
-pub fn translate(va: usize) -> Option<u64> {
+pub(crate) fn translate(va: usize) -> Option<u64> {
     if (DIRECT_MAP..DIRECT_MAP + frames::BOOT_MAPPED as usize).contains(&va) {
         return Some((va - DIRECT_MAP) as u64);
     }
@@ -155,7 +155,7 @@ pub fn translate(va: usize) -> Option<u64> {
 }
 
 /// Returns the flags of the page at an address: 0 if it is not mapped.
-pub fn protection(va: usize) -> u64 {
+pub(crate) fn protection(va: usize) -> u64 {
     let root = ROOT.lock();
     // SAFETY: as in `translate`.
     unsafe { entry(*root, va, false) }.map_or(0, |slot| *slot & !ADDRESS)

@@ -17,7 +17,7 @@ const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
 ///
 /// # Safety
 /// `mdl` is a valid MDL.
-pub unsafe fn frames_of<'a>(mdl: *mut Mdl) -> &'a mut [usize] {
+pub(crate) unsafe fn frames_of<'a>(mdl: *mut Mdl) -> &'a mut [usize] {
     // SAFETY: by this function's contract, `mdl` is a valid MDL.
     unsafe {
         let pages = ((*mdl).byte_offset as usize + (*mdl).byte_count as usize).div_ceil(PAGE_SIZE);
@@ -29,7 +29,7 @@ pub unsafe fn frames_of<'a>(mdl: *mut Mdl) -> &'a mut [usize] {
 ///
 /// # Safety
 /// `irp` is null or valid.
-pub unsafe extern "win64" fn IoAllocateMdl(
+pub(crate) unsafe extern "win64" fn IoAllocateMdl(
     address: Pvoid,
     length: u32,
     secondary: Boolean,
@@ -74,7 +74,7 @@ pub unsafe extern "win64" fn IoAllocateMdl(
 ///
 /// # Safety
 /// `mdl` came from [`IoAllocateMdl`] and is not used any more.
-pub unsafe extern "win64" fn IoFreeMdl(mdl: *mut Mdl) {
+pub(crate) unsafe extern "win64" fn IoFreeMdl(mdl: *mut Mdl) {
     // SAFETY: by this function's contract, `mdl` came from [`IoAllocateMdl`] and is not used any more.
     unsafe {
         ExFreePoolWithTag(mdl.cast(), TAG);
@@ -85,7 +85,7 @@ pub unsafe extern "win64" fn IoFreeMdl(mdl: *mut Mdl) {
 ///
 /// # Safety
 /// `mdl` describes mapped memory.
-pub unsafe extern "win64" fn MmBuildMdlForNonPagedPool(mdl: *mut Mdl) {
+pub(crate) unsafe extern "win64" fn MmBuildMdlForNonPagedPool(mdl: *mut Mdl) {
     // SAFETY: by this function's contract, `mdl` describes mapped memory.
     unsafe {
         let start = (*mdl).start_va as usize;
@@ -104,7 +104,7 @@ pub unsafe extern "win64" fn MmBuildMdlForNonPagedPool(mdl: *mut Mdl) {
 ///
 /// # Safety
 /// `mdl` describes mapped memory.
-pub unsafe extern "win64" fn MmProbeAndLockPages(mdl: *mut Mdl, _mode: i8, _operation: u32) {
+pub(crate) unsafe extern "win64" fn MmProbeAndLockPages(mdl: *mut Mdl, _mode: i8, _operation: u32) {
     // SAFETY: by this function's contract, `mdl` describes mapped memory.
     unsafe {
         MmBuildMdlForNonPagedPool(mdl);
@@ -117,7 +117,7 @@ pub unsafe extern "win64" fn MmProbeAndLockPages(mdl: *mut Mdl, _mode: i8, _oper
 ///
 /// # Safety
 /// `mdl` is a locked MDL.
-pub unsafe extern "win64" fn MmUnlockPages(mdl: *mut Mdl) {
+pub(crate) unsafe extern "win64" fn MmUnlockPages(mdl: *mut Mdl) {
     // SAFETY: by this function's contract, `mdl` is a locked MDL.
     unsafe {
         assert!((*mdl).mdl_flags & MDL_PAGES_LOCKED != 0, "MmUnlockPages of an MDL that is not locked");
@@ -129,7 +129,7 @@ pub unsafe extern "win64" fn MmUnlockPages(mdl: *mut Mdl) {
 ///
 /// # Safety
 /// `mdl` is built or locked.
-pub unsafe extern "win64" fn MmMapLockedPagesSpecifyCache(
+pub(crate) unsafe extern "win64" fn MmMapLockedPagesSpecifyCache(
     mdl: *mut Mdl,
     _mode: i8,
     _cache: u32,
@@ -145,7 +145,7 @@ pub unsafe extern "win64" fn MmMapLockedPagesSpecifyCache(
 ///
 /// # Safety
 /// Both MDLs are valid, the range lies in `source`, and `target` is large enough.
-pub unsafe extern "win64" fn IoBuildPartialMdl(
+pub(crate) unsafe extern "win64" fn IoBuildPartialMdl(
     source: *mut Mdl,
     target: *mut Mdl,
     address: Pvoid,
@@ -175,7 +175,7 @@ pub unsafe extern "win64" fn IoBuildPartialMdl(
 static RESERVED: Lock<Vec<(usize, usize, u32, bool)>> = Lock::new(Vec::new());
 
 /// Reserves address space for mappings. PASSIVE_LEVEL to APC_LEVEL.
-pub unsafe extern "win64" fn MmAllocateMappingAddress(bytes: usize, tag: u32) -> Pvoid {
+pub(crate) unsafe extern "win64" fn MmAllocateMappingAddress(bytes: usize, tag: u32) -> Pvoid {
     assert!(bytes > 0 && tag != 0, "MmAllocateMappingAddress({bytes}, {tag:#x})");
     let pages = bytes.div_ceil(PAGE_SIZE);
     let start = MAPPINGS.reserve(pages);
@@ -187,7 +187,7 @@ pub unsafe extern "win64" fn MmAllocateMappingAddress(bytes: usize, tag: u32) ->
 ///
 /// # Safety
 /// `base` and `tag` are those of [`MmAllocateMappingAddress`].
-pub unsafe extern "win64" fn MmFreeMappingAddress(base: Pvoid, tag: u32) {
+pub(crate) unsafe extern "win64" fn MmFreeMappingAddress(base: Pvoid, tag: u32) {
     let mut reserved = RESERVED.lock();
     let place = reserved.iter().position(|&(start, _, owner, _)| start == base as usize && owner == tag);
     let (start, pages, _, mapped) = reserved.remove(place.expect("MmFreeMappingAddress of no reservation"));
@@ -200,7 +200,7 @@ pub unsafe extern "win64" fn MmFreeMappingAddress(base: Pvoid, tag: u32) {
 ///
 /// # Safety
 /// `mdl` describes locked pages; `base` and `tag` are those of [`MmAllocateMappingAddress`].
-pub unsafe extern "win64" fn MmMapLockedPagesWithReservedMapping(
+pub(crate) unsafe extern "win64" fn MmMapLockedPagesWithReservedMapping(
     base: Pvoid,
     tag: u32,
     mdl: *mut Mdl,
@@ -242,7 +242,7 @@ pub unsafe extern "win64" fn MmMapLockedPagesWithReservedMapping(
 ///
 /// # Safety
 /// The arguments are those of the mapping, which is not used any more.
-pub unsafe extern "win64" fn MmUnmapReservedMapping(base: Pvoid, tag: u32, mdl: *mut Mdl) {
+pub(crate) unsafe extern "win64" fn MmUnmapReservedMapping(base: Pvoid, tag: u32, mdl: *mut Mdl) {
     let mut reserved = RESERVED.lock();
     let place = reserved.iter_mut().find(|(start, _, owner, _)| *start == base as usize && *owner == tag);
     let (start, _, _, mapped) = place.expect("a mapping without its reservation");

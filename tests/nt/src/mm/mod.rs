@@ -1,30 +1,30 @@
 //! Memory: frames, page tables, the executive's heap, drivers' pool, mappings, MDLs.
 
-pub mod contiguous;
-pub mod frames;
+pub(crate) mod contiguous;
+pub(crate) mod frames;
 mod heap;
-pub mod iospace;
-pub mod map;
-pub mod mdl;
-pub mod paged;
-pub mod pool;
-pub mod space;
+pub(crate) mod iospace;
+pub(crate) mod map;
+pub(crate) mod mdl;
+pub(crate) mod paged;
+pub(crate) mod pool;
+pub(crate) mod space;
 
-pub use contiguous::*;
-pub use iospace::*;
-pub use mdl::*;
+pub(crate) use contiguous::*;
+pub(crate) use iospace::*;
+pub(crate) use mdl::*;
 
-pub use crate::nt::PAGE_SIZE;
+pub(crate) use crate::nt::PAGE_SIZE;
 
 /// The address at which all physical memory is mapped, readable and writable.
-pub const DIRECT_MAP: usize = 0xFFFF_8000_0000_0000;
+pub(crate) const DIRECT_MAP: usize = 0xFFFF_8000_0000_0000;
 
 /// Returns the direct map's address of a physical address.
-pub const fn direct(physical: u64) -> usize {
+pub(crate) const fn direct(physical: u64) -> usize {
     DIRECT_MAP + physical as usize
 }
 
 /// Returns the physical address of a direct map's address.
-pub const fn physical(direct: usize) -> u64 {
+pub(crate) const fn physical(direct: usize) -> u64 {
     (direct - DIRECT_MAP) as u64
 }

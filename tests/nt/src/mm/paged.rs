@@ -24,7 +24,7 @@ struct Paged {
 static PAGED: Lock<Paged> = Lock::new(Paged { ranges: Vec::new(), present: Vec::new() });
 
 /// Watches mapped pages as pageable.
-pub fn watch(start: usize, pages: usize, protection: u64) {
+pub(crate) fn watch(start: usize, pages: usize, protection: u64) {
     let mut paged = PAGED.lock();
     let end = start + pages * PAGE_SIZE;
     paged.ranges.push(Range { start, end, protection });
@@ -32,7 +32,7 @@ pub fn watch(start: usize, pages: usize, protection: u64) {
 }
 
 /// Stops watching a range that is about to be freed, and makes it present.
-pub fn forget(start: usize) {
+pub(crate) fn forget(start: usize) {
     let mut paged = PAGED.lock();
     let Some(at) = paged.ranges.iter().position(|range| range.start == start) else { return };
     let range = paged.ranges.swap_remove(at);
@@ -44,7 +44,7 @@ pub fn forget(start: usize) {
 }
 
 /// Trims the working set: the IRQL is about to become `DISPATCH_LEVEL` or higher.
-pub fn trim() {
+pub(crate) fn trim() {
     let mut paged = PAGED.lock();
     if paged.present.is_empty() {
         return;
@@ -62,7 +62,7 @@ pub fn trim() {
 }
 
 /// Meaning of a page fault at an address.
-pub enum Fault {
+pub(crate) enum Fault {
     /// Not pageable memory.
     NotPaged,
     /// The page was brought in; the access can be repeated.
@@ -72,7 +72,7 @@ pub enum Fault {
 }
 
 /// Handles a fault; `present`: the page was there, and forbids the access.
-pub fn fault(address: usize, raised: bool, present: bool) -> Fault {
+pub(crate) fn fault(address: usize, raised: bool, present: bool) -> Fault {
     let mut paged = PAGED.lock();
     let Some(range) = paged.ranges.iter().find(|range| (range.start..range.end).contains(&address)) else {
         return Fault::NotPaged;

@@ -17,7 +17,7 @@ use crate::verifier::{Violation, violation};
 
 /// A kind of pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Type {
+pub(crate) enum Type {
     /// Non-paged and executable, as NT 5.2 has it.
     NonPaged,
     /// Non-paged, not executable.
@@ -38,7 +38,7 @@ impl Type {
 
 /// A block in use.
 #[derive(Clone)]
-pub struct Block {
+pub(crate) struct Block {
     pub size: usize,
     pub tag: u32,
     /// Id of the driver that allocated it.
@@ -69,7 +69,7 @@ fn text(tag: u32) -> alloc::string::String {
 }
 
 /// Allocates a block; null if there is no memory. 16-byte aligned, page-aligned from a page on.
-pub fn allocate(kind: Type, size: usize, tag: u32, driver: usize) -> Pvoid {
+pub(crate) fn allocate(kind: Type, size: usize, tag: u32, driver: usize) -> Pvoid {
     let needed = size + 2 * GUARD;
     let address = if needed <= PAGE_SIZE / 2 {
         allocate_slot(kind, needed.next_power_of_two().max(64))
@@ -168,7 +168,7 @@ fn check_guard(start: usize, block: &Block) {
 ///
 /// # Safety
 /// The block is not used any more.
-pub unsafe fn free(address: Pvoid, tag: Option<u32>) {
+pub(crate) unsafe fn free(address: Pvoid, tag: Option<u32>) {
     let start = address as usize;
     let Some(block) = POOL.lock().blocks.remove(&start) else {
         violation(Violation::PoolFreedTwice, format_args!("block={start:#x}"));
@@ -201,7 +201,7 @@ pub unsafe fn free(address: Pvoid, tag: Option<u32>) {
 }
 
 /// Checks the guards of every block, and of every free slot that nothing wrote to it.
-pub fn check_all() {
+pub(crate) fn check_all() {
     let blocks: Vec<(usize, Block)> =
         POOL.lock().blocks.iter().map(|(&start, block)| (start, block.clone())).collect();
     for (start, block) in blocks {
@@ -231,7 +231,7 @@ pub fn check_all() {
 }
 
 /// Stops if a driver that is being unloaded still has blocks.
-pub fn check_no_leak(driver: usize) {
+pub(crate) fn check_no_leak(driver: usize) {
     let left: Vec<(usize, Block)> =
         POOL.lock().blocks.iter().filter(|(_, b)| b.driver == driver).map(|(&s, b)| (s, b.clone())).collect();
     if let Some((start, block)) = left.first() {

@@ -7,7 +7,7 @@ use crate::ke::Lock;
 
 /// A region of address space. Addresses are handed out upwards; freed runs are kept by length and reused,
 /// oldest first, so that a stale pointer faults for as long as possible.
-pub struct Region {
+pub(crate) struct Region {
     inner: Lock<Inner>,
 }
 
@@ -19,12 +19,12 @@ struct Inner {
 
 impl Region {
     /// Returns a region from `start` of `size` bytes.
-    pub const fn new(start: usize, size: usize) -> Self {
+    pub(crate) const fn new(start: usize, size: usize) -> Self {
         Self { inner: Lock::new(Inner { next: start, end: start + size, freed: Vec::new() }) }
     }
 
     /// Reserves `pages` pages and an unmapped one behind them.
-    pub fn reserve(&self, pages: usize) -> usize {
+    pub(crate) fn reserve(&self, pages: usize) -> usize {
         let mut inner = self.inner.lock();
         let start = inner.next;
         let after = start + (pages + 1) * PAGE_SIZE;
@@ -38,12 +38,12 @@ impl Region {
     }
 
     /// Gives a reserved run back; its pages are unmapped already.
-    pub fn release(&self, start: usize, pages: usize) {
+    pub(crate) fn release(&self, start: usize, pages: usize) {
         self.inner.lock().freed.push((start, pages));
     }
 
     /// Reserves a run and maps fresh zeroed frames there.
-    pub fn allocate(&self, pages: usize, protection: u64) -> Option<usize> {
+    pub(crate) fn allocate(&self, pages: usize, protection: u64) -> Option<usize> {
         if frames::available() < pages + 8 {
             return None;
         }
@@ -63,7 +63,7 @@ impl Region {
     ///
     /// # Safety
     /// Nothing uses the run any more.
-    pub unsafe fn free(&self, start: usize, pages: usize) {
+    pub(crate) unsafe fn free(&self, start: usize, pages: usize) {
         // SAFETY: by this function's contract, nothing uses the run any more.
         unsafe {
             for page in 0..pages {
@@ -77,12 +77,12 @@ impl Region {
 }
 
 /// Non-paged pool, where NT 5.2 x64 has it.
-pub static NONPAGED_POOL: Region = Region::new(0xFFFF_FA80_0000_0000, 64 << 30);
+pub(crate) static NONPAGED_POOL: Region = Region::new(0xFFFF_FA80_0000_0000, 64 << 30);
 /// Paged pool.
-pub static PAGED_POOL: Region = Region::new(0xFFFF_F8A0_0000_0000, 64 << 30);
+pub(crate) static PAGED_POOL: Region = Region::new(0xFFFF_F8A0_0000_0000, 64 << 30);
 /// Driver images.
-pub static IMAGES: Region = Region::new(0xFFFF_F880_0000_0000, 1 << 30);
+pub(crate) static IMAGES: Region = Region::new(0xFFFF_F880_0000_0000, 1 << 30);
 /// Kernel stacks.
-pub static STACKS: Region = Region::new(0xFFFF_F880_8000_0000, 1 << 30);
+pub(crate) static STACKS: Region = Region::new(0xFFFF_F880_8000_0000, 1 << 30);
 /// Mappings of devices and of memory by physical address.
-pub static MAPPINGS: Region = Region::new(0xFFFF_F881_0000_0000, 64 << 30);
+pub(crate) static MAPPINGS: Region = Region::new(0xFFFF_F881_0000_0000, 64 << 30);

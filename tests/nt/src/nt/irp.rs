@@ -9,12 +9,12 @@ use super::status::NtStatus;
 use crate::layout;
 
 /// Number of `IRP_MJ_` codes, `IRP_MJ_MAXIMUM_FUNCTION + 1`.
-pub const IRP_MJ_COUNT: usize = 28;
+pub(crate) const IRP_MJ_COUNT: usize = 28;
 
 /// `IO_STATUS_BLOCK`. `status` shares its place with a pointer in NT.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct IoStatusBlock {
+pub(crate) struct IoStatusBlock {
     pub status: NtStatus,
     pub status_high: u32,
     pub information: usize,
@@ -23,14 +23,14 @@ layout!(IoStatusBlock, 0x10, information @ 8);
 
 impl IoStatusBlock {
     /// Returns a block with a status and an information value.
-    pub const fn new(status: NtStatus, information: usize) -> Self {
+    pub(crate) const fn new(status: NtStatus, information: usize) -> Self {
         Self { status, status_high: 0, information }
     }
 }
 
 /// `IRP`.
 #[repr(C, align(16))]
-pub struct Irp {
+pub(crate) struct Irp {
     pub kind: i16,
     pub size: u16,
     pub mdl_address: *mut Mdl,
@@ -70,29 +70,29 @@ layout!(
 );
 
 /// `IRP_BUFFERED_IO`.
-pub const IRP_BUFFERED_IO: u32 = 0x10;
+pub(crate) const IRP_BUFFERED_IO: u32 = 0x10;
 /// `IRP_DEALLOCATE_BUFFER`.
-pub const IRP_DEALLOCATE_BUFFER: u32 = 0x20;
+pub(crate) const IRP_DEALLOCATE_BUFFER: u32 = 0x20;
 /// `IRP_INPUT_OPERATION`.
-pub const IRP_INPUT_OPERATION: u32 = 0x40;
+pub(crate) const IRP_INPUT_OPERATION: u32 = 0x40;
 
 /// `SL_PENDING_RETURNED`.
-pub const SL_PENDING_RETURNED: u8 = 0x01;
+pub(crate) const SL_PENDING_RETURNED: u8 = 0x01;
 /// `SL_INVOKE_ON_CANCEL`.
-pub const SL_INVOKE_ON_CANCEL: u8 = 0x20;
+pub(crate) const SL_INVOKE_ON_CANCEL: u8 = 0x20;
 /// `SL_INVOKE_ON_SUCCESS`.
-pub const SL_INVOKE_ON_SUCCESS: u8 = 0x40;
+pub(crate) const SL_INVOKE_ON_SUCCESS: u8 = 0x40;
 /// `SL_INVOKE_ON_ERROR`.
-pub const SL_INVOKE_ON_ERROR: u8 = 0x80;
+pub(crate) const SL_INVOKE_ON_ERROR: u8 = 0x80;
 
 /// `IO_COMPLETION_ROUTINE`.
-pub type CompletionRoutine =
+pub(crate) type CompletionRoutine =
     unsafe extern "win64" fn(device: *mut DeviceObject, irp: *mut Irp, context: Pvoid) -> NtStatus;
 
 /// `IO_STACK_LOCATION`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct IoStackLocation {
+pub(crate) struct IoStackLocation {
     pub major_function: u8,
     pub minor_function: u8,
     pub flags: u8,
@@ -108,7 +108,7 @@ layout!(IoStackLocation, 0x48, control @ 3, parameters @ 8, device_object @ 0x28
 /// `IO_STACK_LOCATION.Parameters`: the members used here.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub union Parameters {
+pub(crate) union Parameters {
     pub read: ReadWrite,
     pub write: ReadWrite,
     pub device_io_control: DeviceIoControl,
@@ -130,7 +130,7 @@ layout!(Parameters, 0x20);
 /// `Parameters.Read` and `Parameters.Write`. `byte_offset` is in bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct ReadWrite {
+pub(crate) struct ReadWrite {
     pub length: u32,
     pub length_pad: u32,
     pub key: u32,
@@ -142,7 +142,7 @@ layout!(ReadWrite, 0x18, key @ 8, byte_offset @ 0x10);
 /// `Parameters.DeviceIoControl`: each length is aligned to a pointer.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct DeviceIoControl {
+pub(crate) struct DeviceIoControl {
     pub output_buffer_length: u32,
     pub output_pad: u32,
     pub input_buffer_length: u32,
@@ -155,21 +155,21 @@ pub struct DeviceIoControl {
 /// `Parameters.Scsi.Srb` and other members of one pointer.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct OneArgument {
+pub(crate) struct OneArgument {
     pub argument: Pvoid,
 }
 
 /// `Parameters.QueryDeviceRelations`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct QueryDeviceRelations {
+pub(crate) struct QueryDeviceRelations {
     pub kind: u32,
 }
 
 /// `Parameters.QueryInterface`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct QueryInterface {
+pub(crate) struct QueryInterface {
     pub interface_type: *const Guid,
     pub size: u16,
     pub version: u16,
@@ -180,21 +180,21 @@ pub struct QueryInterface {
 /// `Parameters.DeviceCapabilities`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct QueryCapabilities {
+pub(crate) struct QueryCapabilities {
     pub capabilities: *mut DeviceCapabilities,
 }
 
 /// `Parameters.QueryId`: a `BUS_QUERY_ID_TYPE`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct QueryId {
+pub(crate) struct QueryId {
     pub id_type: u32,
 }
 
 /// `Parameters.QueryDeviceText`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct QueryDeviceText {
+pub(crate) struct QueryDeviceText {
     pub text_type: u32,
     pub pad: u32,
     pub locale_id: u32,
@@ -203,7 +203,7 @@ pub struct QueryDeviceText {
 /// `Parameters.UsageNotification`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct UsageNotification {
+pub(crate) struct UsageNotification {
     pub in_path: Boolean,
     pub reserved: [Boolean; 3],
     pub pad: u32,
@@ -213,7 +213,7 @@ pub struct UsageNotification {
 /// `Parameters.StartDevice`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct StartDevice {
+pub(crate) struct StartDevice {
     pub allocated_resources: *mut CmResourceList,
     pub allocated_resources_translated: *mut CmResourceList,
 }
@@ -221,7 +221,7 @@ pub struct StartDevice {
 /// `Parameters.ReadWriteConfig`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct ReadWriteConfig {
+pub(crate) struct ReadWriteConfig {
     pub which_space: u32,
     pub buffer: Pvoid,
     pub offset: u32,
@@ -232,7 +232,7 @@ pub struct ReadWriteConfig {
 /// `Parameters.Power`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct PowerParameters {
+pub(crate) struct PowerParameters {
     pub system_context: u32,
     pub context_pad: u32,
     pub kind: u32,
@@ -244,7 +244,7 @@ pub struct PowerParameters {
 
 /// `DEVICE_RELATIONS`: `count` pointers follow. The one that frees it is the one that asked.
 #[repr(C)]
-pub struct DeviceRelations {
+pub(crate) struct DeviceRelations {
     pub count: u32,
     pub objects: [*mut DeviceObject; 1],
 }
@@ -254,7 +254,7 @@ layout!(DeviceRelations, 0x10, objects @ 8);
 ///
 /// # Safety
 /// The IRP must be valid and owned by the caller.
-pub unsafe fn current_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
+pub(crate) unsafe fn current_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
     // SAFETY: by this function's contract, the IRP is valid and owned by the caller.
     unsafe { (*irp).current_stack_location }
 }
@@ -263,7 +263,7 @@ pub unsafe fn current_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
 ///
 /// # Safety
 /// The IRP must be valid, owned by the caller, and have a location left.
-pub unsafe fn next_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
+pub(crate) unsafe fn next_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
     // SAFETY: by this function's contract, the IRP is valid, owned by the caller, and have a location left.
     unsafe { (*irp).current_stack_location.sub(1) }
 }
@@ -272,7 +272,7 @@ pub unsafe fn next_stack_location(irp: *mut Irp) -> *mut IoStackLocation {
 ///
 /// # Safety
 /// As [`current_stack_location`].
-pub unsafe fn skip_current_stack_location(irp: *mut Irp) {
+pub(crate) unsafe fn skip_current_stack_location(irp: *mut Irp) {
     // SAFETY: the caller keeps the contract of [`current_stack_location`].
     unsafe {
         (*irp).current_location += 1;
@@ -284,7 +284,7 @@ pub unsafe fn skip_current_stack_location(irp: *mut Irp) {
 ///
 /// # Safety
 /// As [`next_stack_location`].
-pub unsafe fn copy_current_stack_location_to_next(irp: *mut Irp) {
+pub(crate) unsafe fn copy_current_stack_location_to_next(irp: *mut Irp) {
     // SAFETY: the caller keeps the contract of [`next_stack_location`].
     unsafe {
         let (current, next) = (current_stack_location(irp), next_stack_location(irp));
@@ -301,7 +301,7 @@ pub unsafe fn copy_current_stack_location_to_next(irp: *mut Irp) {
 ///
 /// # Safety
 /// As [`current_stack_location`].
-pub unsafe fn mark_irp_pending(irp: *mut Irp) {
+pub(crate) unsafe fn mark_irp_pending(irp: *mut Irp) {
     // SAFETY: the caller keeps the contract of [`current_stack_location`].
     unsafe {
         (*current_stack_location(irp)).control |= SL_PENDING_RETURNED;
@@ -312,7 +312,7 @@ pub unsafe fn mark_irp_pending(irp: *mut Irp) {
 ///
 /// # Safety
 /// As [`next_stack_location`].
-pub unsafe fn set_completion_routine(irp: *mut Irp, routine: CompletionRoutine, context: Pvoid) {
+pub(crate) unsafe fn set_completion_routine(irp: *mut Irp, routine: CompletionRoutine, context: Pvoid) {
     // SAFETY: the caller keeps the contract of [`next_stack_location`].
     unsafe {
         let next = next_stack_location(irp);

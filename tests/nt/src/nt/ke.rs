@@ -4,24 +4,24 @@ use super::def::{ListEntry, Pvoid};
 use crate::layout;
 
 /// `PASSIVE_LEVEL`.
-pub const PASSIVE_LEVEL: u8 = 0;
+pub(crate) const PASSIVE_LEVEL: u8 = 0;
 /// `APC_LEVEL`.
-pub const APC_LEVEL: u8 = 1;
+pub(crate) const APC_LEVEL: u8 = 1;
 /// `DISPATCH_LEVEL`.
-pub const DISPATCH_LEVEL: u8 = 2;
+pub(crate) const DISPATCH_LEVEL: u8 = 2;
 /// `CLOCK_LEVEL` on x64.
-pub const CLOCK_LEVEL: u8 = 13;
+pub(crate) const CLOCK_LEVEL: u8 = 13;
 /// `HIGH_LEVEL` on x64.
-pub const HIGH_LEVEL: u8 = 15;
+pub(crate) const HIGH_LEVEL: u8 = 15;
 
 /// `KernelMode` as `KPROCESSOR_MODE`.
-pub const KERNEL_MODE: i8 = 0;
+pub(crate) const KERNEL_MODE: i8 = 0;
 /// `Executive` as `KWAIT_REASON`.
-pub const EXECUTIVE: u32 = 0;
+pub(crate) const EXECUTIVE: u32 = 0;
 
 /// `DISPATCHER_HEADER`. `kind` is one of the `*_OBJECT` numbers below.
 #[repr(C)]
-pub struct DispatcherHeader {
+pub(crate) struct DispatcherHeader {
     pub kind: u8,
     pub absolute: u8,
     pub size: u8,
@@ -32,40 +32,40 @@ pub struct DispatcherHeader {
 layout!(DispatcherHeader, 0x18, signal_state @ 4, wait_list_head @ 8);
 
 /// `EventNotificationObject`; also `NotificationEvent` as `EVENT_TYPE`.
-pub const NOTIFICATION_EVENT: u8 = 0;
+pub(crate) const NOTIFICATION_EVENT: u8 = 0;
 /// `EventSynchronizationObject`; also `SynchronizationEvent` as `EVENT_TYPE`.
-pub const SYNCHRONIZATION_EVENT: u8 = 1;
+pub(crate) const SYNCHRONIZATION_EVENT: u8 = 1;
 /// `SemaphoreObject`.
-pub const SEMAPHORE_OBJECT: u8 = 5;
+pub(crate) const SEMAPHORE_OBJECT: u8 = 5;
 /// `ThreadObject`.
-pub const THREAD_OBJECT: u8 = 6;
+pub(crate) const THREAD_OBJECT: u8 = 6;
 /// `TimerNotificationObject`.
-pub const TIMER_NOTIFICATION_OBJECT: u8 = 8;
+pub(crate) const TIMER_NOTIFICATION_OBJECT: u8 = 8;
 /// `TimerSynchronizationObject`.
-pub const TIMER_SYNCHRONIZATION_OBJECT: u8 = 9;
+pub(crate) const TIMER_SYNCHRONIZATION_OBJECT: u8 = 9;
 
 /// `KEVENT`.
 #[repr(C)]
-pub struct Kevent {
+pub(crate) struct Kevent {
     pub header: DispatcherHeader,
 }
 layout!(Kevent, 0x18);
 
 /// `KSEMAPHORE`.
 #[repr(C)]
-pub struct Ksemaphore {
+pub(crate) struct Ksemaphore {
     pub header: DispatcherHeader,
     pub limit: i32,
 }
 layout!(Ksemaphore, 0x20, limit @ 0x18);
 
 /// `KDEFERRED_ROUTINE`.
-pub type DeferredRoutine =
+pub(crate) type DeferredRoutine =
     unsafe extern "win64" fn(dpc: *mut Kdpc, context: Pvoid, argument1: Pvoid, argument2: Pvoid);
 
 /// `KDPC`. `dpc_data` is not null while the DPC is queued.
 #[repr(C)]
-pub struct Kdpc {
+pub(crate) struct Kdpc {
     pub kind: u8,
     pub importance: u8,
     pub number: u8,
@@ -80,11 +80,11 @@ pub struct Kdpc {
 layout!(Kdpc, 0x40, dpc_list_entry @ 8, deferred_routine @ 0x18, dpc_data @ 0x38);
 
 /// `DpcObject` in `KDPC.Type`.
-pub const DPC_OBJECT: u8 = 0x13;
+pub(crate) const DPC_OBJECT: u8 = 0x13;
 
 /// `KTIMER`.
 #[repr(C)]
-pub struct Ktimer {
+pub(crate) struct Ktimer {
     pub header: DispatcherHeader,
     /// Interrupt time at which it expires, in 100 ns.
     pub due_time: u64,
@@ -96,11 +96,11 @@ pub struct Ktimer {
 layout!(Ktimer, 0x40, due_time @ 0x18, timer_list_entry @ 0x20, dpc @ 0x30, period @ 0x38);
 
 /// `KSPIN_LOCK`.
-pub type KspinLock = usize;
+pub(crate) type KspinLock = usize;
 
 /// `KDEVICE_QUEUE`.
 #[repr(C)]
-pub struct KdeviceQueue {
+pub(crate) struct KdeviceQueue {
     pub kind: i16,
     pub size: i16,
     pub device_list_head: ListEntry,
@@ -110,27 +110,27 @@ pub struct KdeviceQueue {
 layout!(KdeviceQueue, 0x28, device_list_head @ 8, lock @ 0x18, busy @ 0x20);
 
 /// `KSERVICE_ROUTINE`.
-pub type ServiceRoutine = unsafe extern "win64" fn(interrupt: Pvoid, context: Pvoid) -> u8;
+pub(crate) type ServiceRoutine = unsafe extern "win64" fn(interrupt: Pvoid, context: Pvoid) -> u8;
 /// `KSYNCHRONIZE_ROUTINE`.
-pub type SynchronizeRoutine = unsafe extern "win64" fn(context: Pvoid) -> u8;
+pub(crate) type SynchronizeRoutine = unsafe extern "win64" fn(context: Pvoid) -> u8;
 /// `KSTART_ROUTINE`.
-pub type StartRoutine = unsafe extern "win64" fn(context: Pvoid);
+pub(crate) type StartRoutine = unsafe extern "win64" fn(context: Pvoid);
 
 /// `BufferEmpty` in `KBUGCHECK_CALLBACK_RECORD.State`.
-pub const BUFFER_EMPTY: u8 = 0;
+pub(crate) const BUFFER_EMPTY: u8 = 0;
 /// `BufferInserted`.
-pub const BUFFER_INSERTED: u8 = 1;
+pub(crate) const BUFFER_INSERTED: u8 = 1;
 /// `BufferStarted`.
-pub const BUFFER_STARTED: u8 = 2;
+pub(crate) const BUFFER_STARTED: u8 = 2;
 /// `BufferFinished`.
-pub const BUFFER_FINISHED: u8 = 3;
+pub(crate) const BUFFER_FINISHED: u8 = 3;
 
 /// `KBUGCHECK_CALLBACK_ROUTINE`.
-pub type BugcheckCallback = unsafe extern "win64" fn(buffer: Pvoid, length: u32);
+pub(crate) type BugcheckCallback = unsafe extern "win64" fn(buffer: Pvoid, length: u32);
 
 /// `KBUGCHECK_CALLBACK_RECORD`.
 #[repr(C)]
-pub struct BugcheckCallbackRecord {
+pub(crate) struct BugcheckCallbackRecord {
     pub entry: ListEntry,
     pub callback_routine: Option<BugcheckCallback>,
     pub buffer: Pvoid,
@@ -142,7 +142,7 @@ pub struct BugcheckCallbackRecord {
 layout!(BugcheckCallbackRecord, 0x40, component @ 0x28, state @ 0x38);
 
 /// `KBUGCHECK_REASON_CALLBACK_ROUTINE`.
-pub type BugcheckReasonCallback = unsafe extern "win64" fn(
+pub(crate) type BugcheckReasonCallback = unsafe extern "win64" fn(
     reason: u32,
     record: *mut BugcheckReasonCallbackRecord,
     data: Pvoid,
@@ -151,7 +151,7 @@ pub type BugcheckReasonCallback = unsafe extern "win64" fn(
 
 /// `KBUGCHECK_REASON_CALLBACK_RECORD`.
 #[repr(C)]
-pub struct BugcheckReasonCallbackRecord {
+pub(crate) struct BugcheckReasonCallbackRecord {
     pub entry: ListEntry,
     pub callback_routine: Option<BugcheckReasonCallback>,
     pub component: *const u8,
@@ -162,11 +162,11 @@ pub struct BugcheckReasonCallbackRecord {
 layout!(BugcheckReasonCallbackRecord, 0x30, checksum @ 0x20, reason @ 0x28, state @ 0x2C);
 
 /// `KbCallbackSecondaryDumpData`.
-pub const CALLBACK_SECONDARY_DUMP_DATA: u32 = 2;
+pub(crate) const CALLBACK_SECONDARY_DUMP_DATA: u32 = 2;
 
 /// `KBUGCHECK_SECONDARY_DUMP_DATA`.
 #[repr(C)]
-pub struct SecondaryDumpData {
+pub(crate) struct SecondaryDumpData {
     pub in_buffer: Pvoid,
     pub in_buffer_length: u32,
     pub maximum_allowed: u32,

@@ -44,33 +44,33 @@ codes! {
 }
 
 /// `BusRelations`.
-pub const BUS_RELATIONS: u32 = 0;
+pub(crate) const BUS_RELATIONS: u32 = 0;
 /// `TargetDeviceRelation`.
-pub const TARGET_DEVICE_RELATION: u32 = 4;
+pub(crate) const TARGET_DEVICE_RELATION: u32 = 4;
 
 /// `BusQueryDeviceID`.
-pub const BUS_QUERY_DEVICE_ID: u32 = 0;
+pub(crate) const BUS_QUERY_DEVICE_ID: u32 = 0;
 /// `BusQueryHardwareIDs`.
-pub const BUS_QUERY_HARDWARE_IDS: u32 = 1;
+pub(crate) const BUS_QUERY_HARDWARE_IDS: u32 = 1;
 /// `BusQueryCompatibleIDs`.
-pub const BUS_QUERY_COMPATIBLE_IDS: u32 = 2;
+pub(crate) const BUS_QUERY_COMPATIBLE_IDS: u32 = 2;
 /// `BusQueryInstanceID`.
-pub const BUS_QUERY_INSTANCE_ID: u32 = 3;
+pub(crate) const BUS_QUERY_INSTANCE_ID: u32 = 3;
 
 /// `DeviceTextDescription`.
-pub const DEVICE_TEXT_DESCRIPTION: u32 = 0;
+pub(crate) const DEVICE_TEXT_DESCRIPTION: u32 = 0;
 /// `DeviceTextLocationInformation`.
-pub const DEVICE_TEXT_LOCATION_INFORMATION: u32 = 1;
+pub(crate) const DEVICE_TEXT_LOCATION_INFORMATION: u32 = 1;
 
 /// `SystemPowerState` as `POWER_STATE_TYPE`.
-pub const SYSTEM_POWER_STATE: u32 = 0;
+pub(crate) const SYSTEM_POWER_STATE: u32 = 0;
 /// `DevicePowerState` as `POWER_STATE_TYPE`.
-pub const DEVICE_POWER_STATE: u32 = 1;
+pub(crate) const DEVICE_POWER_STATE: u32 = 1;
 /// `PowerSystemShutdown`.
-pub const POWER_SYSTEM_SHUTDOWN: u32 = 6;
+pub(crate) const POWER_SYSTEM_SHUTDOWN: u32 = 6;
 /// `PowerSystemHibernate`.
-pub const POWER_SYSTEM_HIBERNATE: u32 = 5;
+pub(crate) const POWER_SYSTEM_HIBERNATE: u32 = 5;
 /// `PowerSystemWorking`.
-pub const POWER_SYSTEM_WORKING: u32 = 1;
+pub(crate) const POWER_SYSTEM_WORKING: u32 = 1;
 /// `PowerDeviceD0`.
-pub const POWER_DEVICE_D0: u32 = 1;
+pub(crate) const POWER_DEVICE_D0: u32 = 1;

@@ -5,7 +5,7 @@ use crate::layout;
 
 /// `MDL`: page frame numbers (`usize` each) follow it.
 #[repr(C)]
-pub struct Mdl {
+pub(crate) struct Mdl {
     pub next: *mut Mdl,
     pub size: i16,
     pub mdl_flags: i16,
@@ -18,10 +18,10 @@ pub struct Mdl {
 layout!(Mdl, 0x30, mdl_flags @ 0xA, mapped_system_va @ 0x18, start_va @ 0x20, byte_count @ 0x28, byte_offset @ 0x2C);
 
 /// `MDL_MAPPED_TO_SYSTEM_VA`.
-pub const MDL_MAPPED_TO_SYSTEM_VA: i16 = 0x1;
+pub(crate) const MDL_MAPPED_TO_SYSTEM_VA: i16 = 0x1;
 /// `MDL_PAGES_LOCKED`.
-pub const MDL_PAGES_LOCKED: i16 = 0x2;
+pub(crate) const MDL_PAGES_LOCKED: i16 = 0x2;
 /// `MDL_SOURCE_IS_NONPAGED_POOL`.
-pub const MDL_SOURCE_IS_NONPAGED_POOL: i16 = 0x4;
+pub(crate) const MDL_SOURCE_IS_NONPAGED_POOL: i16 = 0x4;
 /// `MDL_PARTIAL`.
-pub const MDL_PARTIAL: i16 = 0x10;
+pub(crate) const MDL_PARTIAL: i16 = 0x10;

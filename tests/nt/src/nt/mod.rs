@@ -14,20 +14,20 @@ mod object;
 mod pnp;
 mod requirements;
 mod resource;
-pub mod status;
+pub(crate) mod status;
 
-pub use bus::*;
-pub use def::*;
-pub use device::*;
-pub use irp::*;
-pub use ke::*;
-pub use major::*;
-pub use mdl::*;
-pub use object::*;
-pub use pnp::*;
-pub use requirements::*;
-pub use resource::*;
-pub use status::NtStatus;
+pub(crate) use bus::*;
+pub(crate) use def::*;
+pub(crate) use device::*;
+pub(crate) use irp::*;
+pub(crate) use ke::*;
+pub(crate) use major::*;
+pub(crate) use mdl::*;
+pub(crate) use object::*;
+pub(crate) use pnp::*;
+pub(crate) use requirements::*;
+pub(crate) use resource::*;
+pub(crate) use status::NtStatus;
 
 /// Asserts at compile time that a type has the size NT documents and that fields lie where drivers expect.
 #[macro_export]

@@ -7,7 +7,7 @@ use crate::layout;
 /// `DEVICE_CAPABILITIES`. `bits` are the documented flags from `DeviceD1` (bit 0) on.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct DeviceCapabilities {
+pub(crate) struct DeviceCapabilities {
     pub size: u16,
     pub version: u16,
     pub bits: u32,
@@ -23,15 +23,15 @@ pub struct DeviceCapabilities {
 layout!(DeviceCapabilities, 0x40, bits @ 4, address @ 8, ui_number @ 0xC, device_state @ 0x10, d3_latency @ 0x3C);
 
 /// `UniqueID` in [`DeviceCapabilities::bits`].
-pub const CAP_UNIQUE_ID: u32 = 1 << 6;
+pub(crate) const CAP_UNIQUE_ID: u32 = 1 << 6;
 /// `SilentInstall`.
-pub const CAP_SILENT_INSTALL: u32 = 1 << 7;
+pub(crate) const CAP_SILENT_INSTALL: u32 = 1 << 7;
 /// `RawDeviceOK`.
-pub const CAP_RAW_DEVICE_OK: u32 = 1 << 8;
+pub(crate) const CAP_RAW_DEVICE_OK: u32 = 1 << 8;
 
 /// `INTERFACE`: the header of every queried interface.
 #[repr(C)]
-pub struct Interface {
+pub(crate) struct Interface {
     pub size: u16,
     pub version: u16,
     pub context: Pvoid,
@@ -42,7 +42,7 @@ layout!(Interface, 0x20, context @ 8);
 
 /// `PNP_BUS_INFORMATION`.
 #[repr(C)]
-pub struct PnpBusInformation {
+pub(crate) struct PnpBusInformation {
     pub bus_type_guid: Guid,
     pub legacy_bus_type: i32,
     pub bus_number: u32,
@@ -50,16 +50,17 @@ pub struct PnpBusInformation {
 layout!(PnpBusInformation, 0x18);
 
 /// `DRIVER_NOTIFICATION_CALLBACK_ROUTINE`.
-pub type NotificationCallback = unsafe extern "win64" fn(notification: Pvoid, context: Pvoid) -> NtStatus;
+pub(crate) type NotificationCallback =
+    unsafe extern "win64" fn(notification: Pvoid, context: Pvoid) -> NtStatus;
 
 /// `EventCategoryDeviceInterfaceChange` as `IO_NOTIFICATION_EVENT_CATEGORY`.
-pub const EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE: u32 = 2;
+pub(crate) const EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE: u32 = 2;
 /// `PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES`.
-pub const PNPNOTIFY_INCLUDE_EXISTING_INTERFACES: u32 = 1;
+pub(crate) const PNPNOTIFY_INCLUDE_EXISTING_INTERFACES: u32 = 1;
 
 /// `DEVICE_INTERFACE_CHANGE_NOTIFICATION`.
 #[repr(C)]
-pub struct DeviceInterfaceChangeNotification {
+pub(crate) struct DeviceInterfaceChangeNotification {
     pub version: u16,
     pub size: u16,
     pub event: Guid,
@@ -69,42 +70,42 @@ pub struct DeviceInterfaceChangeNotification {
 layout!(DeviceInterfaceChangeNotification, 0x30, event @ 4, interface_class_guid @ 0x14, symbolic_link_name @ 0x28);
 
 /// `GUID_DEVICE_INTERFACE_ARRIVAL`.
-pub const GUID_DEVICE_INTERFACE_ARRIVAL: Guid = Guid {
+pub(crate) const GUID_DEVICE_INTERFACE_ARRIVAL: Guid = Guid {
     data1: 0xcb3a_4004,
     data2: 0x46f0,
     data3: 0x11d0,
     data4: [0xb0, 0x8f, 0x00, 0x60, 0x97, 0x13, 0x05, 0x3f],
 };
 /// `GUID_DEVICE_INTERFACE_REMOVAL`.
-pub const GUID_DEVICE_INTERFACE_REMOVAL: Guid = Guid {
+pub(crate) const GUID_DEVICE_INTERFACE_REMOVAL: Guid = Guid {
     data1: 0xcb3a_4005,
     data2: 0x46f0,
     data3: 0x11d0,
     data4: [0xb0, 0x8f, 0x00, 0x60, 0x97, 0x13, 0x05, 0x3f],
 };
 /// `GUID_BUS_TYPE_PCI`.
-pub const GUID_BUS_TYPE_PCI: Guid = Guid {
+pub(crate) const GUID_BUS_TYPE_PCI: Guid = Guid {
     data1: 0xc8eb_df49,
     data2: 0x2d5a,
     data3: 0x11d1,
     data4: [0x93, 0xe6, 0x00, 0xa0, 0xc9, 0x0d, 0x59, 0xe2],
 };
 /// `GUID_DEVINTERFACE_DISK`.
-pub const GUID_DEVINTERFACE_DISK: Guid = Guid {
+pub(crate) const GUID_DEVINTERFACE_DISK: Guid = Guid {
     data1: 0x53f5_6307,
     data2: 0xb6bf,
     data3: 0x11d0,
     data4: [0x94, 0xf2, 0x00, 0xa0, 0xc9, 0x1e, 0xfb, 0x8b],
 };
 /// `GUID_DEVICE_SYS_BUTTON` (poclass.h).
-pub const GUID_DEVICE_SYS_BUTTON: Guid = Guid {
+pub(crate) const GUID_DEVICE_SYS_BUTTON: Guid = Guid {
     data1: 0x4afa_3d53,
     data2: 0x74a7,
     data3: 0x11d0,
     data4: [0xbe, 0x5e, 0x00, 0xa0, 0xc9, 0x06, 0x28, 0x57],
 };
 /// `GUID_DEVINTERFACE_VOLUME`.
-pub const GUID_DEVINTERFACE_VOLUME: Guid = Guid {
+pub(crate) const GUID_DEVINTERFACE_VOLUME: Guid = Guid {
     data1: 0x53f5_630d,
     data2: 0xb6bf,
     data3: 0x11d0,
@@ -112,36 +113,36 @@ pub const GUID_DEVINTERFACE_VOLUME: Guid = Guid {
 };
 
 /// `DEVICE_REGISTRY_PROPERTY`.
-pub mod property {
+pub(crate) mod property {
     /// `DevicePropertyDeviceDescription`.
-    pub const DEVICE_DESCRIPTION: u32 = 0;
+    pub(crate) const DEVICE_DESCRIPTION: u32 = 0;
     /// `DevicePropertyHardwareID`.
-    pub const HARDWARE_ID: u32 = 1;
+    pub(crate) const HARDWARE_ID: u32 = 1;
     /// `DevicePropertyCompatibleIDs`.
-    pub const COMPATIBLE_IDS: u32 = 2;
+    pub(crate) const COMPATIBLE_IDS: u32 = 2;
     /// `DevicePropertyClassGuid`.
-    pub const CLASS_GUID: u32 = 6;
+    pub(crate) const CLASS_GUID: u32 = 6;
     /// `DevicePropertyLocationInformation`.
-    pub const LOCATION_INFORMATION: u32 = 10;
+    pub(crate) const LOCATION_INFORMATION: u32 = 10;
     /// `DevicePropertyPhysicalDeviceObjectName`.
-    pub const PHYSICAL_DEVICE_OBJECT_NAME: u32 = 11;
+    pub(crate) const PHYSICAL_DEVICE_OBJECT_NAME: u32 = 11;
     /// `DevicePropertyBusTypeGuid`.
-    pub const BUS_TYPE_GUID: u32 = 12;
+    pub(crate) const BUS_TYPE_GUID: u32 = 12;
     /// `DevicePropertyLegacyBusType`.
-    pub const LEGACY_BUS_TYPE: u32 = 13;
+    pub(crate) const LEGACY_BUS_TYPE: u32 = 13;
     /// `DevicePropertyBusNumber`.
-    pub const BUS_NUMBER: u32 = 14;
+    pub(crate) const BUS_NUMBER: u32 = 14;
     /// `DevicePropertyEnumeratorName`.
-    pub const ENUMERATOR_NAME: u32 = 15;
+    pub(crate) const ENUMERATOR_NAME: u32 = 15;
     /// `DevicePropertyAddress`.
-    pub const ADDRESS: u32 = 16;
+    pub(crate) const ADDRESS: u32 = 16;
     /// `DevicePropertyUINumber`.
-    pub const UI_NUMBER: u32 = 17;
+    pub(crate) const UI_NUMBER: u32 = 17;
 }
 
 /// `PLUGPLAY_REGKEY_DEVICE`: the device's hardware key.
-pub const PLUGPLAY_REGKEY_DEVICE: u32 = 1;
+pub(crate) const PLUGPLAY_REGKEY_DEVICE: u32 = 1;
 /// `PLUGPLAY_REGKEY_DRIVER`: the device's software (class instance) key.
-pub const PLUGPLAY_REGKEY_DRIVER: u32 = 2;
+pub(crate) const PLUGPLAY_REGKEY_DRIVER: u32 = 2;
 /// `DEVICE_INTERFACE_INCLUDE_NONACTIVE` for `IoGetDeviceInterfaces`.
-pub const DEVICE_INTERFACE_INCLUDE_NONACTIVE: u32 = 1;
+pub(crate) const DEVICE_INTERFACE_INCLUDE_NONACTIVE: u32 = 1;

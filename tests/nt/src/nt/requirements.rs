@@ -6,7 +6,7 @@ use crate::layout;
 /// `IO_RESOURCE_DESCRIPTOR`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct IoResourceDescriptor {
+pub(crate) struct IoResourceDescriptor {
     pub option: u8,
     pub kind: u8,
     pub share_disposition: u8,
@@ -20,7 +20,7 @@ layout!(IoResourceDescriptor, 32, flags @ 4, u @ 8);
 /// The arguments of a requirement.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub union RequirementArguments {
+pub(crate) union RequirementArguments {
     pub generic: RequiredRange,
     pub interrupt: RequiredInterrupt,
 }
@@ -28,7 +28,7 @@ pub union RequirementArguments {
 /// `u.Generic`, `u.Port`, `u.Memory`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct RequiredRange {
+pub(crate) struct RequiredRange {
     pub length: u32,
     pub alignment: u32,
     pub minimum: i64,
@@ -39,7 +39,7 @@ layout!(RequiredRange, 24, minimum @ 8, maximum @ 16);
 /// `u.Interrupt` as of NT 6.1.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct RequiredInterrupt {
+pub(crate) struct RequiredInterrupt {
     pub minimum_vector: u32,
     pub maximum_vector: u32,
     pub affinity_policy: u16,
@@ -52,7 +52,7 @@ layout!(RequiredInterrupt, 24, affinity_policy @ 8, group @ 10, targeted_process
 /// `IO_RESOURCE_LIST`, up to its descriptors, which follow.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct IoResourceList {
+pub(crate) struct IoResourceList {
     pub version: u16,
     pub revision: u16,
     pub count: u32,
@@ -62,7 +62,7 @@ layout!(IoResourceList, 8, count @ 4);
 /// `IO_RESOURCE_REQUIREMENTS_LIST`, up to its alternative lists, which follow, the preferred one first.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct IoResourceRequirementsList {
+pub(crate) struct IoResourceRequirementsList {
     pub list_size: u32,
     pub interface_type: i32,
     pub bus_number: u32,
@@ -73,17 +73,17 @@ pub struct IoResourceRequirementsList {
 layout!(IoResourceRequirementsList, 32, alternative_lists @ 28);
 
 /// `CM_RESOURCE_INTERRUPT_MESSAGE`.
-pub const CM_RESOURCE_INTERRUPT_MESSAGE: u16 = 2;
+pub(crate) const CM_RESOURCE_INTERRUPT_MESSAGE: u16 = 2;
 /// `CM_RESOURCE_INTERRUPT_POLICY_INCLUDED`.
-pub const CM_RESOURCE_INTERRUPT_POLICY_INCLUDED: u16 = 4;
+pub(crate) const CM_RESOURCE_INTERRUPT_POLICY_INCLUDED: u16 = 4;
 /// `CM_RESOURCE_INTERRUPT_MESSAGE_TOKEN`.
-pub const CM_RESOURCE_INTERRUPT_MESSAGE_TOKEN: u32 = u32::MAX - 1;
+pub(crate) const CM_RESOURCE_INTERRUPT_MESSAGE_TOKEN: u32 = u32::MAX - 1;
 /// `IrqPolicySpecifiedProcessors`.
-pub const IRQ_POLICY_SPECIFIED_PROCESSORS: u16 = 4;
+pub(crate) const IRQ_POLICY_SPECIFIED_PROCESSORS: u16 = 4;
 
 impl IoResourceDescriptor {
     /// Requires just what a device has.
-    pub fn fixed(has: &CmPartialResourceDescriptor) -> Self {
+    pub(crate) fn fixed(has: &CmPartialResourceDescriptor) -> Self {
         // SAFETY: the kind says which argument it is.
         let u = unsafe {
             if has.kind == CM_RESOURCE_TYPE_INTERRUPT {
@@ -112,7 +112,7 @@ impl IoResourceDescriptor {
     }
 
     /// Returns `Some` if it is an interrupt message, with the processor that it is for.
-    pub fn message(&self) -> Option<Option<usize>> {
+    pub(crate) fn message(&self) -> Option<Option<usize>> {
         let flags = CM_RESOURCE_INTERRUPT_MESSAGE;
         if self.kind != CM_RESOURCE_TYPE_INTERRUPT || self.flags & flags == 0 {
             return None;
@@ -135,7 +135,7 @@ impl IoResourceDescriptor {
 ///
 /// # Safety
 /// `list` is a whole list.
-pub unsafe fn alternatives<'a>(
+pub(crate) unsafe fn alternatives<'a>(
     list: *const IoResourceRequirementsList,
 ) -> alloc::vec::Vec<&'a [IoResourceDescriptor]> {
     // SAFETY: by this function's contract, `list` is a whole list.
@@ -157,7 +157,7 @@ pub unsafe fn alternatives<'a>(
 }
 
 /// Returns a requirements list of one alternative, in its bytes.
-pub fn requirements(
+pub(crate) fn requirements(
     interface_type: i32,
     bus_number: u32,
     descriptors: &[IoResourceDescriptor],

@@ -5,7 +5,7 @@ use crate::layout;
 /// `CM_PARTIAL_RESOURCE_DESCRIPTOR`: packed to 4 bytes, 16 bytes of arguments.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-pub struct CmPartialResourceDescriptor {
+pub(crate) struct CmPartialResourceDescriptor {
     pub kind: u8,
     pub share_disposition: u8,
     pub flags: u16,
@@ -16,7 +16,7 @@ layout!(CmPartialResourceDescriptor, 20, u @ 4);
 /// The arguments of a resource descriptor.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-pub union ResourceArguments {
+pub(crate) union ResourceArguments {
     pub generic: ResourceRange,
     pub interrupt: ResourceInterrupt,
     pub bus_number: ResourceBusNumber,
@@ -26,7 +26,7 @@ pub union ResourceArguments {
 /// `u.Port`, `u.Memory`, `u.Generic`.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-pub struct ResourceRange {
+pub(crate) struct ResourceRange {
     pub start: i64,
     pub length: u32,
 }
@@ -34,7 +34,7 @@ pub struct ResourceRange {
 /// `u.BusNumber`.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-pub struct ResourceBusNumber {
+pub(crate) struct ResourceBusNumber {
     pub start: u32,
     pub length: u32,
     pub reserved: u32,
@@ -43,39 +43,39 @@ pub struct ResourceBusNumber {
 /// `u.Interrupt`.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-pub struct ResourceInterrupt {
+pub(crate) struct ResourceInterrupt {
     pub level: u32,
     pub vector: u32,
     pub affinity: u64,
 }
 
 /// `CmResourceTypePort`.
-pub const CM_RESOURCE_TYPE_PORT: u8 = 1;
+pub(crate) const CM_RESOURCE_TYPE_PORT: u8 = 1;
 /// `CmResourceTypeInterrupt`.
-pub const CM_RESOURCE_TYPE_INTERRUPT: u8 = 2;
+pub(crate) const CM_RESOURCE_TYPE_INTERRUPT: u8 = 2;
 /// `CmResourceTypeMemory`.
-pub const CM_RESOURCE_TYPE_MEMORY: u8 = 3;
+pub(crate) const CM_RESOURCE_TYPE_MEMORY: u8 = 3;
 /// `CmResourceTypeDevicePrivate`: for the function driver, and nothing to the bus driver.
-pub const CM_RESOURCE_TYPE_DEVICE_PRIVATE: u8 = 0x81;
+pub(crate) const CM_RESOURCE_TYPE_DEVICE_PRIVATE: u8 = 0x81;
 /// `CmResourceTypeBusNumber`.
-pub const CM_RESOURCE_TYPE_BUS_NUMBER: u8 = 6;
+pub(crate) const CM_RESOURCE_TYPE_BUS_NUMBER: u8 = 6;
 /// `CmResourceShareDeviceExclusive`.
-pub const CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE: u8 = 1;
+pub(crate) const CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE: u8 = 1;
 /// `CmResourceShareShared`.
-pub const CM_RESOURCE_SHARE_SHARED: u8 = 3;
+pub(crate) const CM_RESOURCE_SHARE_SHARED: u8 = 3;
 /// `CM_RESOURCE_PORT_IO`.
-pub const CM_RESOURCE_PORT_IO: u16 = 1;
+pub(crate) const CM_RESOURCE_PORT_IO: u16 = 1;
 /// `CM_RESOURCE_PORT_POSITIVE_DECODE`.
-pub const CM_RESOURCE_PORT_POSITIVE_DECODE: u16 = 0x20;
+pub(crate) const CM_RESOURCE_PORT_POSITIVE_DECODE: u16 = 0x20;
 /// `CM_RESOURCE_MEMORY_PREFETCHABLE`.
-pub const CM_RESOURCE_MEMORY_PREFETCHABLE: u16 = 4;
+pub(crate) const CM_RESOURCE_MEMORY_PREFETCHABLE: u16 = 4;
 /// `CM_RESOURCE_INTERRUPT_LATCHED`; 0 is level-sensitive.
-pub const CM_RESOURCE_INTERRUPT_LATCHED: u16 = 1;
+pub(crate) const CM_RESOURCE_INTERRUPT_LATCHED: u16 = 1;
 
 /// `CM_RESOURCE_LIST` with one full descriptor, up to its partial descriptors, which follow.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct CmResourceList {
+pub(crate) struct CmResourceList {
     pub count: u32,
     pub interface_type: i32,
     pub bus_number: u32,
@@ -86,16 +86,16 @@ pub struct CmResourceList {
 layout!(CmResourceList, 20, interface_type @ 4, bus_number @ 8, partial_count @ 16);
 
 /// `Internal` as `INTERFACE_TYPE`.
-pub const INTERFACE_TYPE_INTERNAL: i32 = 0;
+pub(crate) const INTERFACE_TYPE_INTERNAL: i32 = 0;
 /// `PCIBus`.
-pub const INTERFACE_TYPE_PCI_BUS: i32 = 5;
+pub(crate) const INTERFACE_TYPE_PCI_BUS: i32 = 5;
 
 impl CmResourceList {
     /// Returns the partial descriptors that follow the header.
     ///
     /// # Safety
     /// `list` must be null or a list of one full descriptor with its partial descriptors behind it.
-    pub unsafe fn partials<'a>(list: *const Self) -> &'a [CmPartialResourceDescriptor] {
+    pub(crate) unsafe fn partials<'a>(list: *const Self) -> &'a [CmPartialResourceDescriptor] {
         if list.is_null() {
             return &[];
         }

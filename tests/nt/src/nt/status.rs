@@ -1,10 +1,10 @@
 //! `NTSTATUS` values (ntstatus.h; [MS-ERREF] 2.3).
 
 /// `NTSTATUS`. Negative values are errors.
-pub type NtStatus = i32;
+pub(crate) type NtStatus = i32;
 
 /// `NT_SUCCESS`.
-pub const fn success(status: NtStatus) -> bool {
+pub(crate) const fn success(status: NtStatus) -> bool {
     status >= 0
 }
 

@@ -29,7 +29,7 @@ fn index(handle: Handle) -> Option<usize> {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn open(body: Pvoid) -> Handle {
+pub(crate) unsafe fn open(body: Pvoid) -> Handle {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe {
         object::reference(body);
@@ -49,7 +49,7 @@ pub unsafe fn open(body: Pvoid) -> Handle {
 }
 
 /// Returns the object behind a handle.
-pub fn body(handle: Handle) -> Option<Pvoid> {
+pub(crate) fn body(handle: Handle) -> Option<Pvoid> {
     let at = index(handle)?;
     TABLE.lock().get(at)?.as_ref().map(|slot| slot.body as Pvoid)
 }
@@ -58,7 +58,7 @@ pub fn body(handle: Handle) -> Option<Pvoid> {
 ///
 /// # Safety
 /// The handle is not used any more.
-pub unsafe extern "win64" fn ZwClose(handle: Handle) -> NtStatus {
+pub(crate) unsafe extern "win64" fn ZwClose(handle: Handle) -> NtStatus {
     let Some(body) = body(handle) else { return status::INVALID_HANDLE };
     let at = index(handle).expect("the handle was found");
     TABLE.lock()[at] = None;
@@ -77,7 +77,7 @@ pub unsafe extern "win64" fn ZwClose(handle: Handle) -> NtStatus {
 ///
 /// # Safety
 /// `object` is writable.
-pub unsafe extern "win64" fn ObReferenceObjectByHandle(
+pub(crate) unsafe extern "win64" fn ObReferenceObjectByHandle(
     handle: Handle,
     _access: u32,
     _object_type: Pvoid,
@@ -99,7 +99,7 @@ pub unsafe extern "win64" fn ObReferenceObjectByHandle(
 ///
 /// # Safety
 /// `object` is an object, `handle` writable.
-pub unsafe extern "win64" fn ObOpenObjectByPointer(
+pub(crate) unsafe extern "win64" fn ObOpenObjectByPointer(
     object: Pvoid,
     _attributes: u32,
     _access_state: Pvoid,
@@ -119,7 +119,7 @@ pub unsafe extern "win64" fn ObOpenObjectByPointer(
 ///
 /// # Safety
 /// `object` is an object.
-pub unsafe extern "win64" fn ObfReferenceObject(object: Pvoid) -> isize {
+pub(crate) unsafe extern "win64" fn ObfReferenceObject(object: Pvoid) -> isize {
     // SAFETY: by this function's contract, `object` is an object.
     unsafe {
         object::reference(object);
@@ -131,7 +131,7 @@ pub unsafe extern "win64" fn ObfReferenceObject(object: Pvoid) -> isize {
 ///
 /// # Safety
 /// `object` is an object of which the caller holds a reference.
-pub unsafe extern "win64" fn ObfDereferenceObject(object: Pvoid) -> isize {
+pub(crate) unsafe extern "win64" fn ObfDereferenceObject(object: Pvoid) -> isize {
     // SAFETY: by this function's contract, `object` is an object of which the caller holds a reference.
     unsafe {
         let left = object::pointer_count(object) - 1;

@@ -1,10 +1,10 @@
 //! The object manager: reference counts, names, handles, security descriptors.
 
 mod handle;
-pub mod namespace;
+pub(crate) mod namespace;
 mod object;
 mod security;
 
-pub use handle::*;
-pub use object::*;
-pub use security::*;
+pub(crate) use handle::*;
+pub(crate) use object::*;
+pub(crate) use security::*;

@@ -14,12 +14,12 @@ enum Entry {
 static NAMES: Lock<BTreeMap<String, Entry>> = Lock::new(BTreeMap::new());
 
 /// Puts an object under a name; `false` if the name is taken.
-pub fn insert(name: &str, body: Pvoid) -> bool {
+pub(crate) fn insert(name: &str, body: Pvoid) -> bool {
     add(name, Entry::Object(body as usize))
 }
 
 /// Makes a symbolic link; `false` if the name is taken.
-pub fn link(name: &str, target: &str) -> bool {
+pub(crate) fn link(name: &str, target: &str) -> bool {
     add(name, Entry::Link(target.into()))
 }
 
@@ -43,12 +43,12 @@ fn key(name: &str) -> String {
 }
 
 /// Removes a name.
-pub fn remove(name: &str) -> bool {
+pub(crate) fn remove(name: &str) -> bool {
     NAMES.lock().remove(&key(name)).is_some()
 }
 
 /// Returns the object a name leads to, through symbolic links, and what of the path is left behind its name.
-pub fn lookup(name: &str) -> Option<(Pvoid, String)> {
+pub(crate) fn lookup(name: &str) -> Option<(Pvoid, String)> {
     let names = NAMES.lock();
     let mut path = key(name);
     for _ in 0..8 {

@@ -12,7 +12,7 @@ use crate::verifier::{Violation, violation};
 
 /// Kind of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `DEVICE_OBJECT`.
     Device,
     /// `DRIVER_OBJECT`.
@@ -61,7 +61,7 @@ fn layout(bytes: usize) -> Layout {
 }
 
 /// Makes an object of `bytes` zeroed bytes with one reference.
-pub fn create_sized(kind: Kind, bytes: usize) -> Pvoid {
+pub(crate) fn create_sized(kind: Kind, bytes: usize) -> Pvoid {
     let layout = layout(bytes);
     // SAFETY: the layout is not empty; the header is written before anyone sees the object.
     unsafe {
@@ -83,7 +83,7 @@ pub fn create_sized(kind: Kind, bytes: usize) -> Pvoid {
 }
 
 /// Makes an object with a zeroed body of type `T` and one reference.
-pub fn create<T>(kind: Kind) -> *mut T {
+pub(crate) fn create<T>(kind: Kind) -> *mut T {
     create_sized(kind, size_of::<T>()).cast()
 }
 
@@ -97,7 +97,7 @@ unsafe fn pointers<'a>(body: Pvoid) -> &'a AtomicI64 {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn reference(body: Pvoid) {
+pub(crate) unsafe fn reference(body: Pvoid) {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe {
         pointers(body).fetch_add(1, Ordering::AcqRel);
@@ -108,7 +108,7 @@ pub unsafe fn reference(body: Pvoid) {
 ///
 /// # Safety
 /// `body` is an object of which the caller holds a reference.
-pub unsafe fn dereference(body: Pvoid) {
+pub(crate) unsafe fn dereference(body: Pvoid) {
     // SAFETY: by this function's contract, `body` is an object of which the caller holds a reference.
     unsafe {
         let left = pointers(body).fetch_sub(1, Ordering::AcqRel) - 1;
@@ -156,7 +156,7 @@ unsafe fn delete(body: Pvoid) {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn pointer_count(body: Pvoid) -> i64 {
+pub(crate) unsafe fn pointer_count(body: Pvoid) -> i64 {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe { header(body).pointers }
 }
@@ -165,7 +165,7 @@ pub unsafe fn pointer_count(body: Pvoid) -> i64 {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn kind(body: Pvoid) -> Kind {
+pub(crate) unsafe fn kind(body: Pvoid) -> Kind {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe { header(body).kind }
 }
@@ -174,7 +174,7 @@ pub unsafe fn kind(body: Pvoid) -> Kind {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn name(body: Pvoid) -> Option<String> {
+pub(crate) unsafe fn name(body: Pvoid) -> Option<String> {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe { header(body).name.clone() }
 }
@@ -183,7 +183,7 @@ pub unsafe fn name(body: Pvoid) -> Option<String> {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn set_name(body: Pvoid, name: String) {
+pub(crate) unsafe fn set_name(body: Pvoid, name: String) {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe {
         header(body).name = Some(name);
@@ -194,7 +194,7 @@ pub unsafe fn set_name(body: Pvoid, name: String) {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn security(body: Pvoid) -> Option<Vec<u8>> {
+pub(crate) unsafe fn security(body: Pvoid) -> Option<Vec<u8>> {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe { header(body).security.clone() }
 }
@@ -203,7 +203,7 @@ pub unsafe fn security(body: Pvoid) -> Option<Vec<u8>> {
 ///
 /// # Safety
 /// `body` is an object.
-pub unsafe fn set_security(body: Pvoid, descriptor: Vec<u8>) {
+pub(crate) unsafe fn set_security(body: Pvoid, descriptor: Vec<u8>) {
     // SAFETY: by this function's contract, `body` is an object.
     unsafe {
         header(body).security = Some(descriptor);

@@ -38,7 +38,7 @@ const BUILTIN: u32 = 32;
 
 /// `SE_EXPORTS` (ntifs.h): privileges as LUIDs, then well-known SIDs.
 #[repr(C)]
-pub struct SeExportsTable {
+pub(crate) struct SeExportsTable {
     privileges: [i64; 23],
     sids: [&'static Sid; 22],
     more_privileges: [i64; 3],
@@ -49,7 +49,7 @@ layout!(SeExportsTable, 424, sids @ 184, service_sids @ 384);
 
 /// The variable drivers import.
 #[repr(transparent)]
-pub struct SeExportsPointer(*const SeExportsTable);
+pub(crate) struct SeExportsPointer(*const SeExportsTable);
 
 // SAFETY: the table it points to is constant.
 unsafe impl Sync for SeExportsPointer {}
@@ -96,13 +96,13 @@ static TABLE: SeExportsTable = SeExportsTable {
 
 /// `SeExports`.
 #[expect(non_upper_case_globals, reason = "the name drivers import")]
-pub static SeExports: SeExportsPointer = SeExportsPointer(&TABLE);
+pub(crate) static SeExports: SeExportsPointer = SeExportsPointer(&TABLE);
 
 /// Returns the length of a SID in bytes. Any IRQL.
 ///
 /// # Safety
 /// `sid` is a valid SID.
-pub unsafe extern "win64" fn RtlLengthSid(sid: Pvoid) -> u32 {
+pub(crate) unsafe extern "win64" fn RtlLengthSid(sid: Pvoid) -> u32 {
     // SAFETY: by this function's contract, `sid` is a valid SID.
     unsafe { 8 + 4 * u32::from(*sid.cast::<u8>().add(1)) }
 }
@@ -111,7 +111,7 @@ pub unsafe extern "win64" fn RtlLengthSid(sid: Pvoid) -> u32 {
 ///
 /// # Safety
 /// `descriptor` is writable.
-pub unsafe extern "win64" fn RtlCreateSecurityDescriptor(
+pub(crate) unsafe extern "win64" fn RtlCreateSecurityDescriptor(
     descriptor: *mut SecurityDescriptor,
     revision: u32,
 ) -> NtStatus {
@@ -137,7 +137,7 @@ pub unsafe extern "win64" fn RtlCreateSecurityDescriptor(
 ///
 /// # Safety
 /// `descriptor` is an absolute descriptor; `dacl` lives as long as it.
-pub unsafe extern "win64" fn RtlSetDaclSecurityDescriptor(
+pub(crate) unsafe extern "win64" fn RtlSetDaclSecurityDescriptor(
     descriptor: *mut SecurityDescriptor,
     present: Boolean,
     dacl: *mut Acl,
@@ -169,7 +169,7 @@ pub unsafe extern "win64" fn RtlSetDaclSecurityDescriptor(
 ///
 /// # Safety
 /// `acl` has `length` writable bytes.
-pub unsafe extern "win64" fn RtlCreateAcl(acl: *mut Acl, length: u32, revision: u32) -> NtStatus {
+pub(crate) unsafe extern "win64" fn RtlCreateAcl(acl: *mut Acl, length: u32, revision: u32) -> NtStatus {
     if (length as usize) < size_of::<Acl>() {
         return status::BUFFER_TOO_SMALL;
     }
@@ -206,7 +206,7 @@ unsafe fn used(acl: *const Acl) -> Option<usize> {
 ///
 /// # Safety
 /// `acl` is an ACL with as many bytes as its header says; `sid` is valid.
-pub unsafe extern "win64" fn RtlAddAccessAllowedAce(
+pub(crate) unsafe extern "win64" fn RtlAddAccessAllowedAce(
     acl: *mut Acl,
     revision: u32,
     mask: u32,
@@ -277,7 +277,7 @@ unsafe fn flat(control: u16, dacl: Option<*const Acl>) -> Vec<u8> {
 ///
 /// # Safety
 /// `descriptor` is a valid descriptor.
-pub unsafe extern "win64" fn ZwSetSecurityObject(
+pub(crate) unsafe extern "win64" fn ZwSetSecurityObject(
     handle: Handle,
     information: u32,
     descriptor: *const SecurityDescriptor,
@@ -300,7 +300,7 @@ pub unsafe extern "win64" fn ZwSetSecurityObject(
 
 /// Returns the SIDs and access masks that a self-relative descriptor's DACL allows, or `None` if it has no
 /// DACL and so allows everyone everything.
-pub fn allowed(descriptor: &[u8]) -> Option<Vec<(u32, Vec<u8>)>> {
+pub(crate) fn allowed(descriptor: &[u8]) -> Option<Vec<(u32, Vec<u8>)>> {
     let offset = u32::from_le_bytes(descriptor.get(16..20)?.try_into().ok()?) as usize;
     if offset == 0 {
         return None;

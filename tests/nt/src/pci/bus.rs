@@ -36,7 +36,10 @@ static FUNCTIONS: Lock<Vec<usize>> = Lock::new(Vec::new());
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
         (*(*driver).driver_extension).add_device = Some(add_device);
@@ -327,7 +330,7 @@ unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: 
 ///
 /// # Safety
 /// `bus` is a PDO, `reported` its relations as they arrived.
-pub unsafe fn report_relations(bus: *mut DeviceObject, reported: &[*mut DeviceObject]) {
+pub(crate) unsafe fn report_relations(bus: *mut DeviceObject, reported: &[*mut DeviceObject]) {
     static SAID: Lock<Vec<(usize, bool)>> = Lock::new(Vec::new());
     // SAFETY: by this function's contract, `bus` is a PDO, `reported` its relations as they arrived.
     unsafe {

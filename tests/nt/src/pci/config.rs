@@ -11,7 +11,7 @@ const DATA: u16 = 0xCFC;
 
 /// A function's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     pub bus: u8,
     pub device: u8,
     pub function: u8,
@@ -21,7 +21,7 @@ pub struct Place {
 static SPLIT: AtomicBool = AtomicBool::new(false);
 
 /// Gives the machine a second root bus, bus 1, with the IDE controller on it.
-pub fn split() {
+pub(crate) fn split() {
     SPLIT.store(true, Ordering::Relaxed);
 }
 
@@ -36,7 +36,7 @@ const ANOTHER_MAKER: u32 = 0x0720_1028;
 static LOOK_ALIKE: AtomicBool = AtomicBool::new(false);
 
 /// Gives AHCI controllers the subsystem ids of real hardware.
-pub fn look_alike() {
+pub(crate) fn look_alike() {
     LOOK_ALIKE.store(true, Ordering::Relaxed);
 }
 
@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Returns the doubleword at `offset`, which is a multiple of 4.
-    pub fn read(self, offset: u8) -> u32 {
+    pub(super) fn read(self, offset: u8) -> u32 {
         let Some(place) = self.physical() else { return u32::MAX };
         if offset == SUBSYSTEM && LOOK_ALIKE.load(Ordering::Relaxed) && place.read_physical(0) == AHCI {
             return ANOTHER_MAKER;
@@ -81,7 +81,7 @@ impl Place {
     }
 
     /// Writes the doubleword at `offset`.
-    pub fn write(self, offset: u8, value: u32) {
+    pub(super) fn write(self, offset: u8, value: u32) {
         let Some(place) = self.physical() else { return };
         place.write_physical(offset, value);
     }
@@ -96,7 +96,7 @@ impl Place {
     }
 
     /// Returns true if there is a function.
-    pub fn exists(self) -> bool {
+    pub(super) fn exists(self) -> bool {
         self.read(0) as u16 != 0xFFFF
     }
 }
@@ -106,7 +106,7 @@ impl Place {
 ///
 /// # Safety
 /// `buffer` has `length` bytes.
-pub unsafe extern "win64" fn HalGetBusDataByOffset(
+pub(crate) unsafe extern "win64" fn HalGetBusDataByOffset(
     kind: u32,
     bus: u32,
     slot_number: u32,

@@ -10,7 +10,7 @@ use crate::storage::child::Ids;
 
 /// Data of a function's header.
 #[derive(Clone, Copy)]
-pub struct Header {
+pub(super) struct Header {
     pub vendor: u16,
     pub device: u16,
     /// Class, subclass, programming interface: 0xCCSSPP.
@@ -21,7 +21,7 @@ pub struct Header {
 
 impl Header {
     /// Reads a function's header; `None` if there is none.
-    pub fn read(place: Place) -> Option<Self> {
+    pub(super) fn read(place: Place) -> Option<Self> {
         let id = place.read(0);
         if id as u16 == 0xFFFF {
             return None;
@@ -37,7 +37,7 @@ impl Header {
     }
 
     /// Returns the ids that Windows gives a function (WDK, "Identifiers for PCI Devices").
-    pub fn ids(&self, place: Place) -> Ids {
+    pub(super) fn ids(&self, place: Place) -> Ids {
         let Self { vendor, device, class, revision, subsystem } = *self;
         // SUBSYS is subsystem id, then subsystem vendor.
         let base = format!("PCI\\VEN_{vendor:04X}&DEV_{device:04X}");
@@ -73,11 +73,11 @@ impl Header {
 }
 
 /// `PCI_COMMAND` at offset 4.
-pub const COMMAND: u8 = 4;
+pub(super) const COMMAND: u8 = 4;
 /// I/O space, memory space, bus master.
-pub const DECODE: u32 = 1 | 2 | 4;
+pub(super) const DECODE: u32 = 1 | 2 | 4;
 /// Mass storage, IDE.
-pub const CLASS_IDE: u32 = 0x0101;
+pub(super) const CLASS_IDE: u32 = 0x0101;
 
 fn range(kind: u8, flags: u16, start: u64, length: u32) -> CmPartialResourceDescriptor {
     CmPartialResourceDescriptor {
@@ -107,7 +107,7 @@ fn interrupt(line: u32, latched: bool) -> CmPartialResourceDescriptor {
 
 /// Returns the function's resources as the BIOS set them up. An IDE function in compatibility mode has the
 /// two channels' ports and lines besides its BARs.
-pub fn resources(place: Place, header: &Header) -> Vec<CmPartialResourceDescriptor> {
+pub(super) fn resources(place: Place, header: &Header) -> Vec<CmPartialResourceDescriptor> {
     let command = place.read(COMMAND);
     // Sizing writes the BARs: the function must not decode meanwhile.
     place.write(COMMAND, command & !3 & 0xFFFF);
@@ -167,7 +167,7 @@ fn io_apic_pin(place: Place, pin_and_line: u32) -> u32 {
 }
 
 /// Returns the resources and ids of the first IDE function, for a bus that reports it on another path.
-pub fn resources_of_ide() -> Option<(Ids, Vec<CmPartialResourceDescriptor>)> {
+pub(crate) fn resources_of_ide() -> Option<(Ids, Vec<CmPartialResourceDescriptor>)> {
     let places = (0..32).flat_map(|device| (0..8).map(move |function| Place { bus: 0, device, function }));
     places
         .filter_map(|place| Some((place, Header::read(place)?)))

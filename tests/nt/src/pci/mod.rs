@@ -6,6 +6,6 @@ mod config;
 mod function;
 mod start;
 
-pub use bus::{driver_entry, report_relations};
-pub use config::{HalGetBusDataByOffset, look_alike, split};
-pub use function::resources_of_ide;
+pub(crate) use bus::{driver_entry, report_relations};
+pub(crate) use config::{HalGetBusDataByOffset, look_alike, split};
+pub(crate) use function::resources_of_ide;

@@ -41,7 +41,7 @@ fn has_msi(place: Place) -> bool {
 ///
 /// # Safety
 /// The lists are null or valid, with one full descriptor each.
-pub unsafe fn check(
+pub(super) unsafe fn check(
     place: Place,
     reported: &[CmPartialResourceDescriptor],
     lists: StartDevice,

@@ -35,18 +35,18 @@ const BUILT_IN: [(&str, &str, &str); 10] = [
 static SETUP: AtomicBool = AtomicBool::new(false);
 
 /// Lets devices that are new be installed from now on.
-pub fn setup_runs() {
+pub(super) fn setup_runs() {
     SETUP.store(true, Ordering::Relaxed);
 }
 
 /// Returns true if only the instances' keys say which devices are installed.
-pub fn is_strict() -> bool {
+pub(super) fn is_strict() -> bool {
     boot::options().nt.is_nt62() && boot::options().devnodes
 }
 
 /// Does setup's part in an earlier boot of an NT 6.2 or later that had the suite's devices, unless the
 /// command line says that there was none: the adapter's instance has its driver.
-pub fn installed_earlier() {
+pub(crate) fn installed_earlier() {
     const ADAPTER: &str = "XENGUARD\\VBD";
     if !boot::options().nt.is_nt62() || boot::options().devnodes {
         return;
@@ -61,12 +61,12 @@ pub fn installed_earlier() {
 }
 
 /// Returns the registry key of a device instance.
-pub fn key(instance: &str) -> String {
+pub(super) fn key(instance: &str) -> String {
     format!("{}\\{instance}", cm::ENUM)
 }
 
 /// Finds a device's function driver and class and writes its hardware key.
-pub fn configure(node: &mut Node) {
+pub(super) fn configure(node: &mut Node) {
     let key = key(&node.instance);
     cm::set(&key, "HardwareID", Value::multi(&node.hardware));
     if !node.compatible.is_empty() {
@@ -108,7 +108,7 @@ pub fn configure(node: &mut Node) {
 }
 
 /// Returns the services of a device's filters: a value of its hardware key, then the same of its class.
-pub fn filters(node: &Node, which: &str) -> Vec<String> {
+pub(super) fn filters(node: &Node, which: &str) -> Vec<String> {
     let of = |path: String| cm::get(&path, which).map(|value| value.strings()).unwrap_or_default();
     let class = node.class.as_ref().map(|class| of(format!("{}\\Class\\{class}", cm::CONTROL)));
     let mut all = of(key(&node.instance));

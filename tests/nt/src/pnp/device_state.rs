@@ -18,7 +18,7 @@ static STATES: Lock<Vec<(usize, usize)>> = Lock::new(Vec::new());
 ///
 /// # Safety
 /// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn query(pdo: *mut DeviceObject) {
+pub(crate) unsafe fn query(pdo: *mut DeviceObject) {
     // SAFETY: by this function's contract, `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`,
     // serialized.
     let answer = unsafe { stack::send(pdo, IRP_MN_QUERY_PNP_DEVICE_STATE, None) };
@@ -29,7 +29,7 @@ pub unsafe fn query(pdo: *mut DeviceObject) {
 }
 
 /// Returns true if Device Manager offers to disable the device.
-pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
+pub(crate) fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
     let states = STATES.lock();
     states
         .iter()
@@ -41,7 +41,7 @@ pub fn may_be_disabled(pdo: *mut DeviceObject) -> bool {
 ///
 /// # Safety
 /// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatus {
+pub(crate) unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatus {
     let usage_notification = UsageNotification { in_path: comes.into(), reserved: [FALSE; 3], pad: 0, kind };
     // SAFETY: by this function's contract, `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`,
     // serialized.
@@ -55,7 +55,7 @@ pub unsafe fn use_for(pdo: *mut DeviceObject, kind: u32, comes: bool) -> NtStatu
 ///
 /// # Safety
 /// `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn agree(pdo: *mut DeviceObject, minor: u8) -> bool {
+pub(crate) unsafe fn agree(pdo: *mut DeviceObject, minor: u8) -> bool {
     // SAFETY: by this function's contract, `pdo` is a PDO with a started stack. IRQL `PASSIVE_LEVEL`,
     // serialized.
     unsafe {
@@ -86,7 +86,7 @@ unsafe extern "win64" fn ask_again(context: Pvoid) {
 ///
 /// # Safety
 /// `pdo` is a PDO.
-pub unsafe extern "win64" fn IoInvalidateDeviceState(pdo: *mut DeviceObject) {
+pub(crate) unsafe extern "win64" fn IoInvalidateDeviceState(pdo: *mut DeviceObject) {
     // SAFETY: by this function's contract, `pdo` is a PDO.
     unsafe {
         ob::reference(pdo.cast());

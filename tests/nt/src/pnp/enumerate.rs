@@ -14,7 +14,7 @@ use crate::{ex, ob, pci};
 ///
 /// # Safety
 /// `pdo` has a started node. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn enumerate(pdo: *mut DeviceObject) {
+pub(super) unsafe fn enumerate(pdo: *mut DeviceObject) {
     // SAFETY: by this function's contract, `pdo` has a started node. IRQL `PASSIVE_LEVEL`, serialized.
     unsafe {
         let Some(reported) = stack::relations(pdo, BUS_RELATIONS) else { return };
@@ -64,7 +64,7 @@ unsafe fn check_flags(pdo: *mut DeviceObject) {
 ///
 /// # Safety
 /// `pdo` was reported by the bus of `parent`.
-pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Option<Node> {
+pub(super) unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Option<Node> {
     // SAFETY: by this function's contract, `pdo` was reported by the bus of `parent`.
     unsafe {
         let device = stack::id(pdo, BUS_QUERY_DEVICE_ID)?;
@@ -104,7 +104,7 @@ pub unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject) -> Opt
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`, once, when the session manager has run.
-pub unsafe fn install_devices() {
+pub(crate) unsafe fn install_devices() {
     configure::setup_runs();
     if !configure::is_strict() {
         return;
@@ -137,7 +137,7 @@ pub unsafe fn install_devices() {
 static AWAITED: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns true if a bus is still to be asked again, as NT's boot waits for before the session manager runs.
-pub fn is_awaited() -> bool {
+pub(super) fn is_awaited() -> bool {
     AWAITED.load(Ordering::Acquire) != 0
 }
 
@@ -159,7 +159,7 @@ unsafe extern "win64" fn re_enumerate(context: Pvoid) {
 ///
 /// # Safety
 /// `pdo` is a PDO.
-pub unsafe extern "win64" fn IoInvalidateDeviceRelations(pdo: *mut DeviceObject, kind: u32) {
+pub(crate) unsafe extern "win64" fn IoInvalidateDeviceRelations(pdo: *mut DeviceObject, kind: u32) {
     // SAFETY: by this function's contract, `pdo` is a PDO.
     unsafe {
         if kind == BUS_RELATIONS {

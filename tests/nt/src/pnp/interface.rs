@@ -39,7 +39,7 @@ unsafe fn new_string(text: &[u16], driver: usize) -> Option<*mut u16> {
 ///
 /// # Safety
 /// `pdo` is a PDO, `class` readable, `reference` null or valid, `link` writable.
-pub unsafe extern "win64" fn IoRegisterDeviceInterface(
+pub(crate) unsafe extern "win64" fn IoRegisterDeviceInterface(
     pdo: *mut DeviceObject,
     class: *const Guid,
     reference: *mut UnicodeString,
@@ -84,7 +84,7 @@ pub unsafe extern "win64" fn IoRegisterDeviceInterface(
 ///
 /// # Safety
 /// `link` is valid.
-pub unsafe extern "win64" fn IoSetDeviceInterfaceState(
+pub(crate) unsafe extern "win64" fn IoSetDeviceInterfaceState(
     link: *mut UnicodeString,
     enable: Boolean,
 ) -> NtStatus {
@@ -110,7 +110,7 @@ pub unsafe extern "win64" fn IoSetDeviceInterfaceState(
 }
 
 /// Disables what a device's driver left enabled: PnP does so when the device goes.
-pub fn disable_all(pdo: *mut DeviceObject) {
+pub(super) fn disable_all(pdo: *mut DeviceObject) {
     let gone: Vec<(Guid, String)> = {
         let mut interfaces = INTERFACES.lock();
         let enabled = interfaces.iter_mut().filter(|i| i.pdo == pdo as usize && i.enabled);
@@ -127,7 +127,7 @@ pub fn disable_all(pdo: *mut DeviceObject) {
 }
 
 /// Returns the links of a class's enabled interfaces.
-pub fn enabled(class: &Guid) -> Vec<String> {
+pub(crate) fn enabled(class: &Guid) -> Vec<String> {
     let interfaces = INTERFACES.lock();
     interfaces.iter().filter(|i| i.class == *class && i.enabled).map(|i| i.link.to_string()).collect()
 }
@@ -136,7 +136,7 @@ pub fn enabled(class: &Guid) -> Vec<String> {
 ///
 /// # Safety
 /// `class` is readable, `list` writable.
-pub unsafe extern "win64" fn IoGetDeviceInterfaces(
+pub(crate) unsafe extern "win64" fn IoGetDeviceInterfaces(
     class: *const Guid,
     pdo: *mut DeviceObject,
     flags: u32,

@@ -3,7 +3,7 @@
 //! Every change of the tree happens at `PASSIVE_LEVEL`, one at a time ([`serialized`]).
 
 mod configure;
-pub mod device_state;
+pub(crate) mod device_state;
 mod enumerate;
 mod interface;
 mod node;
@@ -18,24 +18,24 @@ mod start_override;
 
 use core::cell::UnsafeCell;
 
-pub use device_state::IoInvalidateDeviceState;
-pub use enumerate::IoInvalidateDeviceRelations;
-pub use interface::enabled as enabled_interfaces;
-pub use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
-pub use notification::{
+pub(crate) use device_state::IoInvalidateDeviceState;
+pub(crate) use enumerate::IoInvalidateDeviceRelations;
+pub(crate) use interface::enabled as enabled_interfaces;
+pub(crate) use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
+pub(crate) use notification::{
     IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, lose as lose_notifications,
     registered_within,
 };
-pub use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
-pub use root::{
+pub(crate) use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
+pub(crate) use root::{
     add_device as add_root_device, init, remove_device as remove_root_device,
     report_device as report_root_device, requirements_list, resource_list, start_device as start_root_device,
 };
 
-pub use configure::installed_earlier;
-pub use enumerate::install_devices;
-pub use start::{boot_drivers_started, try_waiting};
-pub use start_override::{can_load, is_left_out, leaves_out, mark_unneeded};
+pub(crate) use configure::installed_earlier;
+pub(crate) use enumerate::install_devices;
+pub(crate) use start::{boot_drivers_started, try_waiting};
+pub(crate) use start_override::{can_load, is_left_out, leaves_out, mark_unneeded};
 
 use crate::ke::{self, KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};
 use crate::nt::*;
@@ -48,24 +48,24 @@ unsafe impl Sync for StaticEvent {}
 
 impl StaticEvent {
     /// Returns an event that must be initialized before use.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(UnsafeCell::new(Kevent::unsignaled()))
     }
 
     /// Initializes it as a synchronization event.
-    pub fn init(&self, signaled: bool) {
+    pub(crate) fn init(&self, signaled: bool) {
         // SAFETY: nobody waits for it yet.
         unsafe { KeInitializeEvent(self.0.get(), u32::from(SYNCHRONIZATION_EVENT), signaled.into()) };
     }
 
     /// Sets it.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         // SAFETY: initialized.
         unsafe { KeSetEvent(self.0.get(), 0, FALSE) };
     }
 
     /// Waits for it. `PASSIVE_LEVEL`.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         // SAFETY: initialized.
         unsafe {
             KeWaitForSingleObject(self.0.get().cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null())
@@ -89,7 +89,7 @@ pub(crate) fn init_lock() {
 
 /// Waits until no bus is to be asked again, and nothing has been enumerated or notified for half a second.
 /// `PASSIVE_LEVEL`.
-pub fn settle() {
+pub(crate) fn settle() {
     loop {
         let before = (node::changes(), notification::delivered());
         notification::wait_until_delivered();
@@ -101,7 +101,7 @@ pub fn settle() {
 }
 
 /// Returns true if a device is started.
-pub fn is_started(pdo: *mut DeviceObject) -> bool {
+pub(crate) fn is_started(pdo: *mut DeviceObject) -> bool {
     node::of(pdo).is_some_and(|node| node.state == node::State::Started)
 }
 
@@ -110,7 +110,7 @@ pub fn is_started(pdo: *mut DeviceObject) -> bool {
 ///
 /// # Safety
 /// Nothing uses the devices until the system works.
-pub unsafe fn set_power(state: u32) {
+pub(crate) unsafe fn set_power(state: u32) {
     // SAFETY: by this function's contract, nothing uses the devices until the system works.
     unsafe {
         serialized(|| {
@@ -126,7 +126,7 @@ pub unsafe fn set_power(state: u32) {
 }
 
 /// Returns the PDOs of a function driver's devices.
-pub fn devices_of(service: &str) -> alloc::vec::Vec<*mut DeviceObject> {
+pub(crate) fn devices_of(service: &str) -> alloc::vec::Vec<*mut DeviceObject> {
     node::of_service(service)
 }
 
@@ -135,7 +135,7 @@ pub fn devices_of(service: &str) -> alloc::vec::Vec<*mut DeviceObject> {
 ///
 /// # Safety
 /// Nothing else uses the devices.
-pub unsafe fn surprise_remove(service: &str) -> usize {
+pub(crate) unsafe fn surprise_remove(service: &str) -> usize {
     let devices = node::of_service(service);
     // SAFETY: by this function's contract, nothing else uses the devices.
     unsafe {

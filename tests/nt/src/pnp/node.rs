@@ -9,7 +9,7 @@ use crate::nt::*;
 
 /// State that a device has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(super) enum State {
     /// Known, no stack built: its function driver is yet to start, or it may be tried again.
     Enumerated,
     /// Started.
@@ -20,7 +20,7 @@ pub enum State {
 
 /// A device.
 #[derive(Clone)]
-pub struct Node {
+pub(super) struct Node {
     /// Address of the PDO, which the node references.
     pub pdo: usize,
     /// Address of the parent's PDO; 0 for children of the root.
@@ -42,12 +42,12 @@ static NODES: Lock<Vec<Node>> = Lock::new(Vec::new());
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 
 /// Returns the number of devices that were added, removed or started so far.
-pub fn changes() -> u32 {
+pub(super) fn changes() -> u32 {
     CHANGES.load(Ordering::Relaxed)
 }
 
 /// Adds a node.
-pub fn add(node: Node) {
+pub(super) fn add(node: Node) {
     CHANGES.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the node references its PDO.
     unsafe {
@@ -59,7 +59,7 @@ pub fn add(node: Node) {
 }
 
 /// Takes a node out.
-pub fn take(pdo: *mut DeviceObject) -> Option<Node> {
+pub(super) fn take(pdo: *mut DeviceObject) -> Option<Node> {
     CHANGES.fetch_add(1, Ordering::Relaxed);
     let mut nodes = NODES.lock();
     let at = nodes.iter().position(|node| node.pdo == pdo as usize)?;
@@ -69,12 +69,12 @@ pub fn take(pdo: *mut DeviceObject) -> Option<Node> {
 }
 
 /// Returns the node of a PDO.
-pub fn of(pdo: *mut DeviceObject) -> Option<Node> {
+pub(super) fn of(pdo: *mut DeviceObject) -> Option<Node> {
     NODES.lock().iter().find(|node| node.pdo == pdo as usize).cloned()
 }
 
 /// Changes the node of a PDO.
-pub fn change(pdo: *mut DeviceObject, change: impl FnOnce(&mut Node)) {
+pub(super) fn change(pdo: *mut DeviceObject, change: impl FnOnce(&mut Node)) {
     CHANGES.fetch_add(1, Ordering::Relaxed);
     if let Some(node) = NODES.lock().iter_mut().find(|node| node.pdo == pdo as usize) {
         change(node);
@@ -82,7 +82,7 @@ pub fn change(pdo: *mut DeviceObject, change: impl FnOnce(&mut Node)) {
 }
 
 /// Returns the PDOs of a device's children.
-pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
+pub(super) fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     nodes
         .iter()
@@ -92,7 +92,7 @@ pub fn children(parent: *mut DeviceObject) -> Vec<*mut DeviceObject> {
 }
 
 /// Returns the PDOs of the started devices, children before their parents.
-pub fn leaves_first() -> Vec<*mut DeviceObject> {
+pub(super) fn leaves_first() -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let depth = |node: &Node| {
         let mut depth = 0;
@@ -112,21 +112,21 @@ pub fn leaves_first() -> Vec<*mut DeviceObject> {
 }
 
 /// Returns the PDOs of the devices whose stack is still to be built.
-pub fn waiting() -> Vec<*mut DeviceObject> {
+pub(super) fn waiting() -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let own = nodes.iter().filter(|node| node.service.is_some() && node.state == State::Enumerated);
     own.map(|node| node.pdo as *mut DeviceObject).collect()
 }
 
 /// Returns the PDOs of the devices that have no function driver.
-pub fn without_driver() -> Vec<*mut DeviceObject> {
+pub(super) fn without_driver() -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let own = nodes.iter().filter(|node| node.service.is_none() && node.state != State::Started);
     own.map(|node| node.pdo as *mut DeviceObject).collect()
 }
 
 /// Returns the PDOs of a function driver's devices.
-pub fn of_service(service: &str) -> Vec<*mut DeviceObject> {
+pub(super) fn of_service(service: &str) -> Vec<*mut DeviceObject> {
     let nodes = NODES.lock();
     let own =
         nodes.iter().filter(|node| node.service.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(service)));

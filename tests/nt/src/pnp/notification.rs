@@ -45,7 +45,7 @@ static CALLER: AtomicU32 = AtomicU32::new(0);
 const PRIORITY: i32 = 13;
 
 /// Starts the event worker.
-pub fn init() {
+pub(super) fn init() {
     QUEUED.init(false);
     CALLING.init(true);
     // SAFETY: `work` may run in a thread of its own; called once.
@@ -61,24 +61,24 @@ static LOST: Lock<Option<(String, u64)>> = Lock::new(None);
 
 /// Loses a driver's notifications from now on, and delays everyone else's: delivery is the event worker's, in
 /// its own time.
-pub fn lose(driver: &str, late: u64) {
+pub(crate) fn lose(driver: &str, late: u64) {
     *LOST.lock() = Some((driver.to_string(), late));
 }
 
 /// Tells drivers that an interface was enabled or disabled.
-pub fn changed(class: Guid, link: String, arrival: bool) {
+pub(super) fn changed(class: Guid, link: String, arrival: bool) {
     EVENTS.lock().push_back(Event { class, link, arrival });
     QUEUED.set();
 }
 
 /// Returns the number of events that were delivered so far.
-pub fn delivered() -> u32 {
+pub(super) fn delivered() -> u32 {
     DELIVERED.load(Ordering::Relaxed)
 }
 
 /// Waits until every queued event has been delivered, as NT does before it goes on from its boot drivers. A callback
 /// that does not return is a violation. `PASSIVE_LEVEL`.
-pub fn wait_until_delivered() {
+pub(super) fn wait_until_delivered() {
     while BUSY.load(Ordering::Relaxed) || !EVENTS.lock().is_empty() {
         delay(20);
         let since = CALLED.load(Ordering::Relaxed);
@@ -184,7 +184,7 @@ unsafe fn call(id: usize, event: &Event) {
 ///
 /// # Safety
 /// As documented by the WDK.
-pub unsafe extern "win64" fn IoRegisterPlugPlayNotification(
+pub(crate) unsafe extern "win64" fn IoRegisterPlugPlayNotification(
     category: u32,
     flags: u32,
     data: Pvoid,
@@ -219,7 +219,7 @@ pub unsafe extern "win64" fn IoRegisterPlugPlayNotification(
 ///
 /// # Safety
 /// `entry` came from [`IoRegisterPlugPlayNotification`] and is not used any more.
-pub unsafe extern "win64" fn IoUnregisterPlugPlayNotification(entry: Pvoid) -> NtStatus {
+pub(crate) unsafe extern "win64" fn IoUnregisterPlugPlayNotification(entry: Pvoid) -> NtStatus {
     let inside = CALLER.load(Ordering::Relaxed) == thread::current() as usize as u32;
     if !inside {
         CALLING.wait();
@@ -247,6 +247,6 @@ pub unsafe extern "win64" fn IoUnregisterPlugPlayNotification(entry: Pvoid) -> N
 }
 
 /// Returns true if a callback inside of an image is registered.
-pub fn registered_within(start: usize, end: usize) -> bool {
+pub(crate) fn registered_within(start: usize, end: usize) -> bool {
     REGISTRATIONS.lock().iter().any(|r| (start..end).contains(&(r.callback as usize)))
 }

@@ -13,7 +13,7 @@ use crate::ob;
 ///
 /// # Safety
 /// `pdo` is a PDO, `buffer` has `length` bytes, `result` is writable.
-pub unsafe extern "win64" fn IoGetDeviceProperty(
+pub(crate) unsafe extern "win64" fn IoGetDeviceProperty(
     pdo: *mut DeviceObject,
     which: u32,
     length: u32,
@@ -59,7 +59,7 @@ pub unsafe extern "win64" fn IoGetDeviceProperty(
 ///
 /// # Safety
 /// `pdo` is a PDO, `handle` writable.
-pub unsafe extern "win64" fn IoOpenDeviceRegistryKey(
+pub(crate) unsafe extern "win64" fn IoOpenDeviceRegistryKey(
     pdo: *mut DeviceObject,
     kind: u32,
     _access: u32,

@@ -21,7 +21,7 @@ const HANDLE_LOOK: u64 = 20;
 ///
 /// # Safety
 /// `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn surprise(pdo: *mut DeviceObject) {
+pub(super) unsafe fn surprise(pdo: *mut DeviceObject) {
     // SAFETY: by this function's contract, `pdo` has a node. IRQL `PASSIVE_LEVEL`, serialized.
     unsafe {
         tell(pdo);
@@ -77,7 +77,7 @@ unsafe fn is_open(pdo: *mut DeviceObject) -> bool {
 ///
 /// # Safety
 /// As [`surprise`].
-pub unsafe fn orderly(pdo: *mut DeviceObject) -> bool {
+pub(super) unsafe fn orderly(pdo: *mut DeviceObject) -> bool {
     // SAFETY: the caller keeps the contract of [`surprise`].
     unsafe {
         for child in node::children(pdo) {
@@ -110,7 +110,7 @@ unsafe fn forget(pdo: *mut DeviceObject) {
 ///
 /// # Safety
 /// `pdo` is a PDO that is referenced.
-pub unsafe fn remove_stack(pdo: *mut DeviceObject) {
+pub(super) unsafe fn remove_stack(pdo: *mut DeviceObject) {
     // SAFETY: by this function's contract, `pdo` is a PDO that is referenced.
     unsafe {
         let drivers = drivers_above(pdo);

@@ -12,7 +12,7 @@ use crate::ke::interrupt;
 use crate::nt::*;
 
 /// A resource list and its translation; both empty for a device without resources.
-pub struct Resources {
+pub(super) struct Resources {
     pub raw: Vec<u8>,
     pub translated: Vec<u8>,
 }
@@ -22,7 +22,7 @@ pub struct Resources {
 ///
 /// # Safety
 /// `pdo` has its stack and is not started. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn assign(pdo: *mut DeviceObject) -> Option<Resources> {
+pub(super) unsafe fn assign(pdo: *mut DeviceObject) -> Option<Resources> {
     let none = Resources { raw: Vec::new(), translated: Vec::new() };
     // SAFETY: by this function's contract, `pdo` has its stack and is not started. IRQL `PASSIVE_LEVEL`,
     // serialized.

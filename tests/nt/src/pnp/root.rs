@@ -25,7 +25,7 @@ static DRIVER: Lock<usize> = Lock::new(0);
 ///
 /// # Safety
 /// Called once, at `PASSIVE_LEVEL`.
-pub unsafe fn init() {
+pub(crate) unsafe fn init() {
     super::init_lock();
     notification::init();
     // SAFETY: by this function's contract, it is called once, at `PASSIVE_LEVEL`.
@@ -72,7 +72,7 @@ unsafe extern "win64" fn pnp(pdo: *mut DeviceObject, packet: *mut Irp) -> NtStat
 ///
 /// # Safety
 /// IRQL ≤ `APC_LEVEL`.
-pub unsafe fn resource_list(
+pub(crate) unsafe fn resource_list(
     descriptors: &[CmPartialResourceDescriptor],
     interface_type: i32,
     bus_number: u32,
@@ -106,7 +106,7 @@ pub unsafe fn resource_list(
 ///
 /// # Safety
 /// IRQL ≤ `APC_LEVEL`.
-pub unsafe fn requirements_list(
+pub(crate) unsafe fn requirements_list(
     resources: &[CmPartialResourceDescriptor],
     interface_type: i32,
     bus_number: u32,
@@ -137,7 +137,7 @@ pub unsafe fn requirements_list(
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
-pub unsafe fn add_device(
+pub(crate) unsafe fn add_device(
     enumerator: &str,
     hardware: &[&str],
     compatible: &[&str],
@@ -155,7 +155,7 @@ pub unsafe fn add_device(
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
-pub unsafe fn report_device(
+pub(crate) unsafe fn report_device(
     enumerator: &str,
     hardware: &[&str],
     compatible: &[&str],
@@ -200,7 +200,7 @@ pub unsafe fn report_device(
 ///
 /// # Safety
 /// `pdo` came from [`report_device`]. IRQL `PASSIVE_LEVEL`.
-pub unsafe fn start_device(pdo: *mut DeviceObject) {
+pub(crate) unsafe fn start_device(pdo: *mut DeviceObject) {
     // SAFETY: by this function's contract, `pdo` came from [`report_device`]. IRQL `PASSIVE_LEVEL`.
     unsafe {
         serialized(|| {
@@ -217,7 +217,7 @@ pub unsafe fn start_device(pdo: *mut DeviceObject) {
 ///
 /// # Safety
 /// `pdo` came from [`add_device`]. IRQL `PASSIVE_LEVEL`.
-pub unsafe fn remove_device(pdo: *mut DeviceObject) -> bool {
+pub(crate) unsafe fn remove_device(pdo: *mut DeviceObject) -> bool {
     // SAFETY: by this function's contract, `pdo` came from [`add_device`]. IRQL `PASSIVE_LEVEL`.
     unsafe { serialized(|| remove::orderly(pdo)) }
 }

@@ -26,7 +26,11 @@ const PASSED_DOWN: [u8; 8] = [
 ///
 /// # Safety
 /// `device` is a device object; the parameters are valid for the request. IRQL `PASSIVE_LEVEL`.
-pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Parameters>) -> IoStatusBlock {
+pub(super) unsafe fn send(
+    device: *mut DeviceObject,
+    minor: u8,
+    parameters: Option<Parameters>,
+) -> IoStatusBlock {
     let mut request = Request::new(IRP_MJ_PNP, minor);
     if let Some(parameters) = parameters {
         request.parameters = parameters;
@@ -49,7 +53,7 @@ pub unsafe fn send(device: *mut DeviceObject, minor: u8, parameters: Option<Para
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usize {
+pub(super) unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usize {
     let mut request = Request::new(IRP_MJ_PNP, IRP_MN_FILTER_RESOURCE_REQUIREMENTS);
     request.parameters.filter_resource_requirements = OneArgument { argument: list as Pvoid };
     let answered = crate::boot::options().nt == crate::boot::Profile::Nt52;
@@ -74,7 +78,7 @@ pub unsafe fn filter_requirements(device: *mut DeviceObject, list: usize) -> usi
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn set_power(device: *mut DeviceObject, state: u32) {
+pub(super) unsafe fn set_power(device: *mut DeviceObject, state: u32) {
     /// `PowerActionHibernate` and `PowerActionShutdownOff`.
     const HIBERNATE: u32 = 3;
     const SHUTDOWN_OFF: u32 = 6;
@@ -144,7 +148,7 @@ fn id_type(id_type: u32) -> Option<Parameters> {
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn id(device: *mut DeviceObject, kind: u32) -> Option<String> {
+pub(super) unsafe fn id(device: *mut DeviceObject, kind: u32) -> Option<String> {
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe { freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| one(text)) }
 }
@@ -153,7 +157,7 @@ pub unsafe fn id(device: *mut DeviceObject, kind: u32) -> Option<String> {
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
+pub(super) unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe { freed(send(device, IRP_MN_QUERY_ID, id_type(kind)), |text| many(text)).unwrap_or_default() }
 }
@@ -162,7 +166,7 @@ pub unsafe fn ids(device: *mut DeviceObject, kind: u32) -> Vec<String> {
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
+pub(super) unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
     let query_device_text = QueryDeviceText { text_type, pad: 0, locale_id: 0x409 };
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe {
@@ -175,7 +179,7 @@ pub unsafe fn text(device: *mut DeviceObject, text_type: u32) -> String {
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
+pub(super) unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe {
         let mut capabilities: DeviceCapabilities = core::mem::zeroed();
@@ -193,7 +197,7 @@ pub unsafe fn capabilities(device: *mut DeviceObject) -> DeviceCapabilities {
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
+pub(super) unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe {
         freed(send(device, IRP_MN_QUERY_BUS_INFORMATION, None), |answer| {
@@ -208,7 +212,7 @@ pub unsafe fn bus(device: *mut DeviceObject) -> Option<(Guid, i32, u32)> {
 ///
 /// # Safety
 /// As [`send`].
-pub unsafe fn relations(device: *mut DeviceObject, kind: u32) -> Option<Vec<*mut DeviceObject>> {
+pub(super) unsafe fn relations(device: *mut DeviceObject, kind: u32) -> Option<Vec<*mut DeviceObject>> {
     let query_device_relations = QueryDeviceRelations { kind };
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe {

@@ -21,7 +21,7 @@ const DISABLED: u32 = 4;
 ///
 /// # Safety
 /// `pdo` has a node that was configured and has no stack. IRQL `PASSIVE_LEVEL`, serialized.
-pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
+pub(super) unsafe fn start(pdo: *mut DeviceObject) -> bool {
     let Some(node) = node::of(pdo) else { return false };
     // SAFETY: by this function's contract, `pdo` has a node that was configured and has no stack. IRQL
     // `PASSIVE_LEVEL`, serialized.
@@ -40,7 +40,7 @@ pub unsafe fn start(pdo: *mut DeviceObject) -> bool {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
-pub unsafe fn try_waiting() {
+pub(crate) unsafe fn try_waiting() {
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
     unsafe {
         super::serialized(|| {
@@ -59,7 +59,7 @@ pub unsafe fn try_waiting() {
 static BOOTING: AtomicBool = AtomicBool::new(true);
 
 /// Notes that every boot-start driver has been started.
-pub fn boot_drivers_started() {
+pub(crate) fn boot_drivers_started() {
     BOOTING.store(false, Ordering::Relaxed);
 }
 
@@ -75,7 +75,7 @@ enum Built {
 
 /// Returns the drivers of a device's stack as the registry has them now: lower filters, function driver,
 /// upper filters, as NT orders them.
-pub fn drivers(node: &Node) -> Vec<String> {
+pub(super) fn drivers(node: &Node) -> Vec<String> {
     let mut services = filters(node, "LowerFilters");
     services.extend(node.service.clone());
     services.extend(filters(node, "UpperFilters"));
@@ -223,7 +223,7 @@ unsafe fn start_stack(pdo: *mut DeviceObject, node: &Node) -> bool {
 ///
 /// # Safety
 /// `pdo` is a device object.
-pub unsafe fn describe(pdo: *mut DeviceObject) -> String {
+pub(super) unsafe fn describe(pdo: *mut DeviceObject) -> String {
     let mut text = String::new();
     let mut device = pdo;
     // SAFETY: by this function's contract, `pdo` is a device object.

@@ -20,7 +20,7 @@ static LEFT_OUT: Lock<Vec<String>> = Lock::new(Vec::new());
 
 /// Does the loader's part. Returns true if it leaves a boot-start driver out, which stands until
 /// [`can_load`].
-pub fn leaves_out(service: &str) -> bool {
+pub(crate) fn leaves_out(service: &str) -> bool {
     let value = cm::get(&cm::start_override(service), "0").and_then(|value| value.as_dword());
     let left_out = boot::options().nt.is_nt62() && value == Some(ON_DEMAND);
     if left_out {
@@ -31,12 +31,12 @@ pub fn leaves_out(service: &str) -> bool {
 }
 
 /// Returns true if a driver was left out: its file is not in memory, and there is no disk to load it from.
-pub fn is_left_out(service: &str) -> bool {
+pub(crate) fn is_left_out(service: &str) -> bool {
     LEFT_OUT.lock().iter().any(|name| name.eq_ignore_ascii_case(service))
 }
 
 /// Notes that the system has its disk: from now on a driver that was left out can be loaded on demand.
-pub fn can_load() {
+pub(crate) fn can_load() {
     LEFT_OUT.lock().clear();
 }
 
@@ -44,7 +44,7 @@ pub fn can_load() {
 ///
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
-pub unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
+pub(crate) unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
     if !boot::options().nt.is_nt62() {
         return;
     }

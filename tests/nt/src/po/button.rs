@@ -47,7 +47,7 @@ static PRESSED: AtomicU32 = AtomicU32::new(0);
 ///
 /// # Safety
 /// The device objects stay valid while their file is open.
-pub unsafe fn arrived(link: &str) {
+pub(crate) unsafe fn arrived(link: &str) {
     if LINK.lock().replace(link.to_string()).is_some() {
         ke::panicked(format_args!("a second power button: {link}"));
     }
@@ -102,7 +102,7 @@ pub unsafe fn arrived(link: &str) {
 ///
 /// # Safety
 /// As [`arrived`].
-pub unsafe fn gone(link: &str) {
+pub(crate) unsafe fn gone(link: &str) {
     let known = LINK.lock().take_if(|known| known == link).is_some();
     let file: *mut FileObject = FILE.swap(0, Ordering::AcqRel) as *mut FileObject;
     if !known || file.is_null() {
@@ -127,7 +127,7 @@ pub unsafe fn gone(link: &str) {
 
 /// Closes the button, and opens it again after `meanwhile`, as if its device had been asked to go and had stayed.
 /// PASSIVE_LEVEL.
-pub fn reopen(meanwhile: impl Fn()) {
+pub(crate) fn reopen(meanwhile: impl Fn()) {
     let links = pnp::enabled_interfaces(&GUID_DEVICE_SYS_BUTTON);
     for link in links {
         // SAFETY: the interface is enabled, and the event worker has nothing to do.
@@ -140,17 +140,17 @@ pub fn reopen(meanwhile: impl Fn()) {
 }
 
 /// Returns true if a driver has the request for the next event.
-pub fn is_watched() -> bool {
+pub(crate) fn is_watched() -> bool {
     ASKED.load(Ordering::Acquire)
 }
 
 /// Returns true if a button of a driver's was pressed.
-pub fn is_pressed() -> bool {
+pub(crate) fn is_pressed() -> bool {
     PRESSED.load(Ordering::Acquire) != 0
 }
 
 /// Returns true if ACPI's power button was pressed, and forgets it.
-pub fn acpi_is_pressed() -> bool {
+pub(crate) fn acpi_is_pressed() -> bool {
     // SAFETY: ACPI's status register; writing a bit clears it, and nobody else looks at this one.
     unsafe {
         let pressed = port::inw(PM1_STATUS) & POWER_BUTTON != 0;

@@ -2,7 +2,7 @@
 
 mod print;
 
-pub use print::DbgPrint;
+pub(crate) use print::DbgPrint;
 
 use core::sync::atomic::AtomicU32;
 
@@ -10,11 +10,11 @@ use crate::nt::*;
 
 /// `InitSafeBootMode`: 0 is a normal boot.
 #[expect(non_upper_case_globals, reason = "the name that drivers import")]
-pub static InitSafeBootMode: AtomicU32 = AtomicU32::new(0);
+pub(crate) static InitSafeBootMode: AtomicU32 = AtomicU32::new(0);
 
 /// `RTL_OSVERSIONINFOW`, up to the service-pack string.
 #[repr(C)]
-pub struct OsVersionInfo {
+pub(crate) struct OsVersionInfo {
     size: u32,
     major: u32,
     minor: u32,
@@ -30,7 +30,7 @@ const PLATFORM_NT: u32 = 2;
 ///
 /// # Safety
 /// `version` is writable.
-pub unsafe extern "win64" fn RtlGetVersion(version: *mut OsVersionInfo) -> NtStatus {
+pub(crate) unsafe extern "win64" fn RtlGetVersion(version: *mut OsVersionInfo) -> NtStatus {
     // SAFETY: by this function's contract, `version` is writable.
     let version = unsafe { &mut *version };
     (version.major, version.minor, version.build) = crate::boot::options().nt.numbers();
@@ -43,7 +43,7 @@ pub unsafe extern "win64" fn RtlGetVersion(version: *mut OsVersionInfo) -> NtSta
 ///
 /// # Safety
 /// `source` is null or ends with a zero.
-pub unsafe extern "win64" fn RtlInitUnicodeString(target: *mut UnicodeString, source: *const u16) {
+pub(crate) unsafe extern "win64" fn RtlInitUnicodeString(target: *mut UnicodeString, source: *const u16) {
     // SAFETY: by this function's contract, `source` is null or ends with a zero.
     unsafe {
         *target = UnicodeString::EMPTY;
@@ -59,7 +59,7 @@ pub unsafe extern "win64" fn RtlInitUnicodeString(target: *mut UnicodeString, so
 ///
 /// # Safety
 /// As C's.
-pub unsafe extern "win64" fn memcpy(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
+pub(crate) unsafe extern "win64" fn memcpy(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
     // SAFETY: the caller keeps the contract of C's function of this name.
     unsafe {
         core::ptr::copy_nonoverlapping(source, target, count);
@@ -71,7 +71,7 @@ pub unsafe extern "win64" fn memcpy(target: *mut u8, source: *const u8, count: u
 ///
 /// # Safety
 /// As C's.
-pub unsafe extern "win64" fn memmove(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
+pub(crate) unsafe extern "win64" fn memmove(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
     // SAFETY: the caller keeps the contract of C's function of this name.
     unsafe {
         core::ptr::copy(source, target, count);
@@ -83,7 +83,7 @@ pub unsafe extern "win64" fn memmove(target: *mut u8, source: *const u8, count: 
 ///
 /// # Safety
 /// As C's.
-pub unsafe extern "win64" fn memset(target: *mut u8, value: i32, count: usize) -> *mut u8 {
+pub(crate) unsafe extern "win64" fn memset(target: *mut u8, value: i32, count: usize) -> *mut u8 {
     // SAFETY: the caller keeps the contract of C's function of this name.
     unsafe {
         core::ptr::write_bytes(target, value as u8, count);
@@ -95,7 +95,7 @@ pub unsafe extern "win64" fn memset(target: *mut u8, value: i32, count: usize) -
 ///
 /// # Safety
 /// As C's.
-pub unsafe extern "win64" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
+pub(crate) unsafe extern "win64" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
     // SAFETY: the caller keeps the contract of C's function of this name.
     unsafe {
         let differing = (0..count).find(|&i| *one.add(i) != *other.add(i));

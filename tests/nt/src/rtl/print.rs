@@ -9,7 +9,7 @@ use crate::nt::*;
 /// `DbgPrint`. IRQL ≤ `DIRQL` for plain conversions, `PASSIVE_LEVEL` for wide strings. Spills the register
 /// arguments into their homes, so that all arguments are an array.
 #[unsafe(naked)]
-pub unsafe extern "win64" fn DbgPrint() {
+pub(crate) unsafe extern "win64" fn DbgPrint() {
     core::arch::naked_asm!(
         "mov [rsp+0x08], rcx",
         "mov [rsp+0x10], rdx",

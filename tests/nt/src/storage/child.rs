@@ -14,7 +14,7 @@ const TAG: u32 = u32::from_le_bytes(*b"XStr");
 
 /// The ids by which PnP knows a device.
 #[derive(Clone, Debug)]
-pub struct Ids {
+pub(crate) struct Ids {
     /// `BusQueryDeviceID`.
     pub device: String,
     /// `BusQueryHardwareIDs`, most exact first.
@@ -39,7 +39,7 @@ pub struct Ids {
 ///
 /// # Safety
 /// The caller owns the PnP IRP, and it is for its PDO `pdo`.
-pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option<NtStatus> {
+pub(crate) unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option<NtStatus> {
     // SAFETY: by this function's contract, the caller owns the PnP IRP, and it is for its PDO `pdo`.
     unsafe {
         let location = current_stack_location(irp);
@@ -89,7 +89,10 @@ pub unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) -> Option
 ///
 /// # Safety
 /// `previous` must be null or relations in pool; the devices must exist.
-pub unsafe fn relations(devices: &[*mut DeviceObject], previous: *mut DeviceRelations) -> (NtStatus, usize) {
+pub(crate) unsafe fn relations(
+    devices: &[*mut DeviceObject],
+    previous: *mut DeviceRelations,
+) -> (NtStatus, usize) {
     let mut all: Vec<*mut DeviceObject> = Vec::new();
     // SAFETY: by this function's contract, `previous` is null or relations in pool; the devices must exist.
     unsafe {
@@ -145,7 +148,7 @@ unsafe fn pool_answer(text: &[u16]) -> (NtStatus, usize) {
 ///
 /// # Safety
 /// The caller owns the power IRP, and it is for its PDO.
-pub unsafe fn power(irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn power(irp: *mut Irp) -> NtStatus {
     crate::po::PoStartNextPowerIrp(irp);
     // SAFETY: by this function's contract, the caller owns the power IRP, and it is for its PDO.
     unsafe {
@@ -157,13 +160,13 @@ pub unsafe fn power(irp: *mut Irp) -> NtStatus {
 }
 
 /// `FILE_DEVICE_CD_ROM`.
-pub const FILE_DEVICE_CD_ROM: u32 = 0x02;
+pub(crate) const FILE_DEVICE_CD_ROM: u32 = 0x02;
 
 /// Creates a PDO with an extension that holds `extension`, a pointer to the driver's own state.
 ///
 /// # Safety
 /// PASSIVE_LEVEL; `driver` must be a driver object.
-pub unsafe fn create(
+pub(crate) unsafe fn create(
     driver: *mut DriverObject,
     device_type: u32,
     extension: usize,

@@ -15,7 +15,10 @@ struct Controller(*mut DeviceObject);
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
-pub unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut UnicodeString) -> NtStatus {
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
         fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);

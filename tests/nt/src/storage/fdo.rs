@@ -18,7 +18,7 @@ use crate::{io, po};
 ///
 /// # Safety
 /// `PASSIVE_LEVEL`; `driver` and `pdo` are what the I/O manager gave to `AddDevice`, `name` is null or valid.
-pub unsafe fn attach(
+pub(crate) unsafe fn attach(
     driver: *mut DriverObject,
     pdo: *mut DeviceObject,
     device_type: u32,
@@ -55,7 +55,7 @@ pub unsafe fn attach(
 ///
 /// # Safety
 /// `device` and `lower` are from [`attach`]; `extension` is what the driver expects there.
-pub unsafe fn initialized<T>(
+pub(crate) unsafe fn initialized<T>(
     device: *mut DeviceObject,
     lower: *mut DeviceObject,
     extension: *mut T,
@@ -76,7 +76,7 @@ pub unsafe fn initialized<T>(
 ///
 /// # Safety
 /// `driver` is the driver object that its entry was given.
-pub unsafe fn describe(
+pub(crate) unsafe fn describe(
     driver: *mut DriverObject,
     add_device: AddDeviceRoutine,
     pnp: DispatchRoutine,
@@ -103,7 +103,7 @@ unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> N
 ///
 /// # Safety
 /// The caller owns the IRP and is attached to `lower`.
-pub unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     po::PoStartNextPowerIrp(irp);
     // SAFETY: by this function's contract, the caller owns the IRP and is attached to `lower`.
     unsafe {
@@ -117,7 +117,7 @@ pub unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// As [`power`].
-pub unsafe fn pnp(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn pnp(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps the contract of [`power`].
     unsafe {
         if matches!(
@@ -139,7 +139,7 @@ pub unsafe fn pnp(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn asks_for_children(irp: *mut Irp) -> bool {
+pub(crate) unsafe fn asks_for_children(irp: *mut Irp) -> bool {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let location = current_stack_location(irp);
@@ -152,7 +152,11 @@ pub unsafe fn asks_for_children(irp: *mut Irp) -> bool {
 ///
 /// # Safety
 /// As [`power`]; `children` are PDOs of the driver's.
-pub unsafe fn children(lower: *mut DeviceObject, irp: *mut Irp, children: &[*mut DeviceObject]) -> NtStatus {
+pub(crate) unsafe fn children(
+    lower: *mut DeviceObject,
+    irp: *mut Irp,
+    children: &[*mut DeviceObject],
+) -> NtStatus {
     // SAFETY: the caller keeps the contract of [`power`]; `children` are PDOs of the driver's.
     unsafe {
         let (found, information) = child::relations(children, (*irp).io_status.information as *mut _);
@@ -171,7 +175,11 @@ pub unsafe fn children(lower: *mut DeviceObject, irp: *mut Irp, children: &[*mut
 /// # Safety
 /// As [`power`]; `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to
 /// `T`.
-pub unsafe fn remove<T>(device: *mut DeviceObject, lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn remove<T>(
+    device: *mut DeviceObject,
+    lower: *mut DeviceObject,
+    irp: *mut Irp,
+) -> NtStatus {
     // SAFETY: the caller keeps the contract of [`power`]; `device` is from [`attach`], its state was given
     // to [`initialized`] as a box's pointer to `T`.
     unsafe {

@@ -9,7 +9,7 @@ use crate::{io, ke, mm};
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn complete(irp: *mut Irp, status: NtStatus, information: usize) -> NtStatus {
+pub(crate) unsafe fn complete(irp: *mut Irp, status: NtStatus, information: usize) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         (*irp).io_status = IoStatusBlock::new(status, information);
@@ -22,7 +22,7 @@ pub unsafe fn complete(irp: *mut Irp, status: NtStatus, information: usize) -> N
 ///
 /// # Safety
 /// As [`complete`].
-pub unsafe fn complete_unchanged(irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn complete_unchanged(irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps the contract of [`complete`].
     unsafe {
         let status = (*irp).io_status.status;
@@ -35,7 +35,7 @@ pub unsafe fn complete_unchanged(irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP and is attached to `lower`.
-pub unsafe fn pass_down(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn pass_down(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP and is attached to `lower`.
     unsafe {
         skip_current_stack_location(irp);
@@ -48,7 +48,7 @@ pub unsafe fn pass_down(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// As [`pass_down`].
-pub unsafe fn forward_and_wait(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe fn forward_and_wait(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps the contract of [`pass_down`].
     unsafe {
         with_event(|event| {
@@ -74,7 +74,7 @@ unsafe extern "win64" fn signal(_: *mut DeviceObject, irp: *mut Irp, event: Pvoi
 }
 
 /// Calls `use_it` with a notification event that is not signalled and lies still.
-pub fn with_event<R>(use_it: impl FnOnce(*mut Kevent) -> R) -> R {
+pub(crate) fn with_event<R>(use_it: impl FnOnce(*mut Kevent) -> R) -> R {
     let mut event = core::mem::MaybeUninit::<Kevent>::uninit();
     // SAFETY: initializes the event where it stays until it goes out of scope.
     unsafe { ke::KeInitializeEvent(event.as_mut_ptr(), NOTIFICATION_EVENT.into(), FALSE) };
@@ -85,7 +85,7 @@ pub fn with_event<R>(use_it: impl FnOnce(*mut Kevent) -> R) -> R {
 ///
 /// # Safety
 /// `event` must be initialized.
-pub unsafe fn wait(event: *mut Kevent) {
+pub(crate) unsafe fn wait(event: *mut Kevent) {
     // SAFETY: by this function's contract, `event` is initialized.
     unsafe {
         ke::KeWaitForSingleObject(event.cast(), EXECUTIVE, KERNEL_MODE, FALSE, null_mut());
@@ -96,7 +96,7 @@ pub unsafe fn wait(event: *mut Kevent) {
 ///
 /// # Safety
 /// The MDL must describe locked pages or non-paged pool.
-pub unsafe fn system_address(mdl: *mut Mdl) -> *mut u8 {
+pub(crate) unsafe fn system_address(mdl: *mut Mdl) -> *mut u8 {
     // SAFETY: by this function's contract, the MDL must describe locked pages or non-paged pool.
     unsafe {
         if (*mdl).mdl_flags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL) != 0 {
@@ -115,7 +115,7 @@ pub unsafe fn system_address(mdl: *mut Mdl) -> *mut u8 {
 ///
 /// # Safety
 /// `device` must be referenced; the buffers must be as long as said.
-pub unsafe fn device_control(
+pub(crate) unsafe fn device_control(
     device: *mut DeviceObject,
     code: u32,
     input: &[u8],

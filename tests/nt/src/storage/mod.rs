@@ -5,13 +5,13 @@
 //! ([`srb`]) holding command descriptor blocks ([`cdb`]), and a few device controls ([`property`]) by which
 //! the class driver learns what lies below.
 
-pub mod cdb;
-pub mod child;
-pub mod empty;
-pub mod fdo;
-pub mod inquiry;
-pub mod irp;
-pub mod pieces;
-pub mod property;
-pub mod sense;
-pub mod srb;
+pub(crate) mod cdb;
+pub(crate) mod child;
+pub(crate) mod empty;
+pub(crate) mod fdo;
+pub(crate) mod inquiry;
+pub(crate) mod irp;
+pub(crate) mod pieces;
+pub(crate) mod property;
+pub(crate) mod sense;
+pub(crate) mod srb;

@@ -7,7 +7,7 @@ use crate::nt::PAGE_SIZE;
 
 /// A physically contiguous part of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// Physical address.
     pub address: u64,
     /// Length in bytes.
@@ -15,7 +15,7 @@ pub struct Piece {
 }
 
 /// Returns the pieces of `length` bytes of mapped memory from `address` on: as few as there can be.
-pub fn pieces(address: usize, length: usize) -> Vec<Piece> {
+pub(crate) fn pieces(address: usize, length: usize) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut at = address;
     while at < address + length {

@@ -11,17 +11,17 @@ use crate::layout;
 use crate::nt::*;
 
 /// `IOCTL_STORAGE_QUERY_PROPERTY`.
-pub const IOCTL_STORAGE_QUERY_PROPERTY: u32 = 0x002D_1400;
+pub(crate) const IOCTL_STORAGE_QUERY_PROPERTY: u32 = 0x002D_1400;
 /// `IOCTL_STORAGE_GET_DEVICE_NUMBER`.
-pub const IOCTL_STORAGE_GET_DEVICE_NUMBER: u32 = 0x002D_1080;
+pub(crate) const IOCTL_STORAGE_GET_DEVICE_NUMBER: u32 = 0x002D_1080;
 /// `IOCTL_SCSI_GET_ADDRESS`.
-pub const IOCTL_SCSI_GET_ADDRESS: u32 = 0x0004_1018;
+pub(crate) const IOCTL_SCSI_GET_ADDRESS: u32 = 0x0004_1018;
 /// `IOCTL_DISK_GET_DRIVE_GEOMETRY`.
-pub const IOCTL_DISK_GET_DRIVE_GEOMETRY: u32 = 0x0007_0000;
+pub(crate) const IOCTL_DISK_GET_DRIVE_GEOMETRY: u32 = 0x0007_0000;
 /// `IOCTL_DISK_GET_LENGTH_INFO`.
-pub const IOCTL_DISK_GET_LENGTH_INFO: u32 = 0x0007_405C;
+pub(crate) const IOCTL_DISK_GET_LENGTH_INFO: u32 = 0x0007_405C;
 /// `IOCTL_DISK_CHECK_VERIFY` and `IOCTL_STORAGE_CHECK_VERIFY` share the answer of a fixed disk.
-pub const IOCTL_DISK_CHECK_VERIFY: u32 = 0x0007_4800;
+pub(crate) const IOCTL_DISK_CHECK_VERIFY: u32 = 0x0007_4800;
 
 /// `StorageDeviceProperty` as `STORAGE_PROPERTY_ID`.
 const STORAGE_DEVICE_PROPERTY: u32 = 0;
@@ -43,7 +43,7 @@ layout!(PropertyQuery, 12);
 /// `STORAGE_DEVICE_DESCRIPTOR`; strings follow it, found by their offsets.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct DeviceDescriptor {
+pub(crate) struct DeviceDescriptor {
     pub version: u32,
     pub size: u32,
     pub device_type: u8,
@@ -63,7 +63,7 @@ layout!(DeviceDescriptor, 36, device_type @ 8, vendor_id_offset @ 12, bus_type @
 /// `STORAGE_ADAPTER_DESCRIPTOR` as NT 5.2 has it.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct AdapterDescriptor {
+pub(crate) struct AdapterDescriptor {
     pub version: u32,
     pub size: u32,
     /// Most bytes in one request.
@@ -100,14 +100,14 @@ pub struct MiniportDescriptor {
 layout!(MiniportDescriptor, 16, port_driver @ 8, io_timeout_value @ 14);
 
 /// `BusTypeAtapi` as `STORAGE_BUS_TYPE`.
-pub const BUS_TYPE_ATAPI: u32 = 2;
+pub(crate) const BUS_TYPE_ATAPI: u32 = 2;
 /// `BusTypeAta` as `STORAGE_BUS_TYPE`.
-pub const BUS_TYPE_ATA: u32 = 3;
+pub(crate) const BUS_TYPE_ATA: u32 = 3;
 /// `BusTypeScsi`.
-pub const BUS_TYPE_SCSI: u32 = 1;
+pub(crate) const BUS_TYPE_SCSI: u32 = 1;
 
 /// The data with which a port driver answers these controls.
-pub struct Properties<'a> {
+pub(crate) struct Properties<'a> {
     /// The device's INQUIRY data.
     pub inquiry: &'a Inquiry,
     /// Its serial number, empty if it has none.
@@ -122,7 +122,7 @@ pub struct Properties<'a> {
 
 impl AdapterDescriptor {
     /// Returns a descriptor of an adapter on a bus of `bus_type`.
-    pub fn new(bus_type: u32, maximum_transfer_length: u32, maximum_physical_pages: u32) -> Self {
+    pub(crate) fn new(bus_type: u32, maximum_transfer_length: u32, maximum_physical_pages: u32) -> Self {
         Self {
             version: size_of::<Self>() as u32,
             size: size_of::<Self>() as u32,
@@ -140,7 +140,7 @@ impl AdapterDescriptor {
 ///
 /// # Safety
 /// `irp` is a device control that the caller owns.
-pub unsafe fn answer(irp: *mut Irp, properties: &Properties) -> (NtStatus, usize) {
+pub(crate) unsafe fn answer(irp: *mut Irp, properties: &Properties) -> (NtStatus, usize) {
     // SAFETY: by this function's contract, `irp` is a device control that the caller owns.
     unsafe {
         let control = (*current_stack_location(irp)).parameters.device_io_control;
@@ -173,7 +173,7 @@ pub unsafe fn answer(irp: *mut Irp, properties: &Properties) -> (NtStatus, usize
 ///
 /// # Safety
 /// `irp` is a buffered device control that the caller owns, with an output buffer of `length` bytes.
-pub unsafe fn give(irp: *mut Irp, answer: &[u8], length: usize, least: usize) -> (NtStatus, usize) {
+pub(crate) unsafe fn give(irp: *mut Irp, answer: &[u8], length: usize, least: usize) -> (NtStatus, usize) {
     if length < least.min(answer.len()) {
         return (status::BUFFER_TOO_SMALL, 0);
     }
@@ -220,7 +220,7 @@ fn device_descriptor(properties: &Properties) -> alloc::vec::Vec<u8> {
 ///
 /// # Safety
 /// `device` must be referenced or attached to.
-pub unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterDescriptor> {
+pub(crate) unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterDescriptor> {
     // SAFETY: by this function's contract, `device` is referenced or attached to.
     unsafe { query(device, STORAGE_ADAPTER_PROPERTY) }
 }

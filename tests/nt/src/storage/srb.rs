@@ -7,7 +7,7 @@ use crate::nt::{NtStatus, Pvoid, status};
 /// `SCSI_REQUEST_BLOCK` on x64.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Srb {
+pub(crate) struct Srb {
     pub length: u16,
     pub function: u8,
     pub srb_status: u8,
@@ -39,83 +39,83 @@ layout!(
 );
 
 /// `SRB_FUNCTION_` codes.
-pub mod function {
+pub(crate) mod function {
     /// `SRB_FUNCTION_EXECUTE_SCSI`.
-    pub const EXECUTE_SCSI: u8 = 0x00;
+    pub(crate) const EXECUTE_SCSI: u8 = 0x00;
     /// `SRB_FUNCTION_CLAIM_DEVICE`: the class driver takes the device for itself.
-    pub const CLAIM_DEVICE: u8 = 0x01;
+    pub(crate) const CLAIM_DEVICE: u8 = 0x01;
     /// `SRB_FUNCTION_RELEASE_DEVICE`.
-    pub const RELEASE_DEVICE: u8 = 0x06;
+    pub(crate) const RELEASE_DEVICE: u8 = 0x06;
     /// `SRB_FUNCTION_SHUTDOWN`.
-    pub const SHUTDOWN: u8 = 0x07;
+    pub(crate) const SHUTDOWN: u8 = 0x07;
     /// `SRB_FUNCTION_FLUSH`.
-    pub const FLUSH: u8 = 0x08;
+    pub(crate) const FLUSH: u8 = 0x08;
 }
 
 /// `SRB_STATUS_` codes.
-pub mod srb_status {
+pub(crate) mod srb_status {
     /// `SRB_STATUS_PENDING`: not completed yet.
-    pub const PENDING: u8 = 0x00;
+    pub(crate) const PENDING: u8 = 0x00;
     /// `SRB_STATUS_SUCCESS`.
-    pub const SUCCESS: u8 = 0x01;
+    pub(crate) const SUCCESS: u8 = 0x01;
     /// `SRB_STATUS_ABORTED`.
-    pub const ABORTED: u8 = 0x02;
+    pub(crate) const ABORTED: u8 = 0x02;
     /// `SRB_STATUS_ERROR`: see the SCSI status and sense data.
-    pub const ERROR: u8 = 0x04;
+    pub(crate) const ERROR: u8 = 0x04;
     /// `SRB_STATUS_BUSY`.
-    pub const BUSY: u8 = 0x05;
+    pub(crate) const BUSY: u8 = 0x05;
     /// `SRB_STATUS_INVALID_REQUEST`.
-    pub const INVALID_REQUEST: u8 = 0x06;
+    pub(crate) const INVALID_REQUEST: u8 = 0x06;
     /// `SRB_STATUS_INVALID_PATH_ID`.
-    pub const INVALID_PATH_ID: u8 = 0x07;
+    pub(crate) const INVALID_PATH_ID: u8 = 0x07;
     /// `SRB_STATUS_NO_DEVICE`.
-    pub const NO_DEVICE: u8 = 0x08;
+    pub(crate) const NO_DEVICE: u8 = 0x08;
     /// `SRB_STATUS_TIMEOUT`.
-    pub const TIMEOUT: u8 = 0x09;
+    pub(crate) const TIMEOUT: u8 = 0x09;
     /// `SRB_STATUS_SELECTION_TIMEOUT`.
-    pub const SELECTION_TIMEOUT: u8 = 0x0A;
+    pub(crate) const SELECTION_TIMEOUT: u8 = 0x0A;
     /// `SRB_STATUS_COMMAND_TIMEOUT`.
-    pub const COMMAND_TIMEOUT: u8 = 0x0B;
+    pub(crate) const COMMAND_TIMEOUT: u8 = 0x0B;
     /// `SRB_STATUS_MESSAGE_REJECTED`.
-    pub const MESSAGE_REJECTED: u8 = 0x0D;
+    pub(crate) const MESSAGE_REJECTED: u8 = 0x0D;
     /// `SRB_STATUS_BUS_RESET`.
-    pub const BUS_RESET: u8 = 0x0E;
+    pub(crate) const BUS_RESET: u8 = 0x0E;
     /// `SRB_STATUS_NO_HBA`.
-    pub const NO_HBA: u8 = 0x11;
+    pub(crate) const NO_HBA: u8 = 0x11;
     /// `SRB_STATUS_DATA_OVERRUN`: more or fewer bytes than asked for; the length says how many.
-    pub const DATA_OVERRUN: u8 = 0x12;
+    pub(crate) const DATA_OVERRUN: u8 = 0x12;
     /// `SRB_STATUS_REQUEST_FLUSHED`.
-    pub const REQUEST_FLUSHED: u8 = 0x16;
+    pub(crate) const REQUEST_FLUSHED: u8 = 0x16;
     /// `SRB_STATUS_INVALID_LUN`.
-    pub const INVALID_LUN: u8 = 0x20;
+    pub(crate) const INVALID_LUN: u8 = 0x20;
     /// `SRB_STATUS_INVALID_TARGET_ID`.
-    pub const INVALID_TARGET_ID: u8 = 0x21;
+    pub(crate) const INVALID_TARGET_ID: u8 = 0x21;
     /// `SRB_STATUS_BAD_FUNCTION`.
-    pub const BAD_FUNCTION: u8 = 0x22;
+    pub(crate) const BAD_FUNCTION: u8 = 0x22;
     /// `SRB_STATUS_LINK_DOWN`.
-    pub const LINK_DOWN: u8 = 0x25;
+    pub(crate) const LINK_DOWN: u8 = 0x25;
     /// `SRB_STATUS_AUTOSENSE_VALID`, a flag.
-    pub const AUTOSENSE_VALID: u8 = 0x80;
+    pub(crate) const AUTOSENSE_VALID: u8 = 0x80;
 }
 
 /// `SRB_FLAGS_QUEUE_ACTION_ENABLE`.
-pub const SRB_FLAGS_QUEUE_ACTION_ENABLE: u32 = 0x2;
+pub(crate) const SRB_FLAGS_QUEUE_ACTION_ENABLE: u32 = 0x2;
 /// `SRB_FLAGS_DISABLE_SYNCH_TRANSFER`.
-pub const SRB_FLAGS_DISABLE_SYNCH_TRANSFER: u32 = 0x8;
+pub(crate) const SRB_FLAGS_DISABLE_SYNCH_TRANSFER: u32 = 0x8;
 /// `SRB_FLAGS_DATA_IN`.
-pub const SRB_FLAGS_DATA_IN: u32 = 0x40;
+pub(crate) const SRB_FLAGS_DATA_IN: u32 = 0x40;
 /// `SRB_FLAGS_DATA_OUT`.
-pub const SRB_FLAGS_DATA_OUT: u32 = 0x80;
+pub(crate) const SRB_FLAGS_DATA_OUT: u32 = 0x80;
 /// `SRB_SIMPLE_TAG_REQUEST` as queue action.
-pub const SRB_SIMPLE_TAG_REQUEST: u8 = 0x20;
+pub(crate) const SRB_SIMPLE_TAG_REQUEST: u8 = 0x20;
 /// `SCSISTAT_GOOD`.
-pub const SCSISTAT_GOOD: u8 = 0x00;
+pub(crate) const SCSISTAT_GOOD: u8 = 0x00;
 /// `SCSISTAT_CHECK_CONDITION`.
-pub const SCSISTAT_CHECK_CONDITION: u8 = 0x02;
+pub(crate) const SCSISTAT_CHECK_CONDITION: u8 = 0x02;
 
 /// Direction of a request's data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From the device.
     In,
     /// To the device.
@@ -126,7 +126,7 @@ pub enum Direction {
 
 impl Srb {
     /// Returns an SRB for a SCSI command, with `sense` to put sense data in. `timeout` in seconds.
-    pub fn execute(
+    pub(crate) fn execute(
         cdb: &[u8],
         direction: Direction,
         data: *mut u8,
@@ -156,7 +156,7 @@ impl Srb {
     }
 
     /// Returns an SRB for another function.
-    pub const fn of(function: u8) -> Self {
+    pub(crate) const fn of(function: u8) -> Self {
         Self {
             length: size_of::<Self>() as u16,
             function,
@@ -184,7 +184,7 @@ impl Srb {
     }
 
     /// Returns the direction of its data.
-    pub fn direction(&self) -> Direction {
+    pub(crate) fn direction(&self) -> Direction {
         match self.srb_flags & (SRB_FLAGS_DATA_IN | SRB_FLAGS_DATA_OUT) {
             0 => Direction::None,
             SRB_FLAGS_DATA_OUT => Direction::Out,
@@ -193,17 +193,17 @@ impl Srb {
     }
 
     /// Returns `SRB_STATUS`: the status without its flags.
-    pub fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         self.srb_status & 0x3F
     }
 
     /// Returns the command.
-    pub fn command(&self) -> &[u8] {
+    pub(crate) fn command(&self) -> &[u8] {
         &self.cdb[..usize::from(self.cdb_length).min(self.cdb.len())]
     }
 
     /// Returns the status of the IRP that carries a completed SRB, as port drivers translate it.
-    pub fn nt_status(&self) -> NtStatus {
+    pub(crate) fn nt_status(&self) -> NtStatus {
         match self.status() {
             srb_status::SUCCESS => status::SUCCESS,
             srb_status::DATA_OVERRUN => status::BUFFER_OVERFLOW,

@@ -31,7 +31,7 @@ enum Extension {
 }
 
 /// An adapter.
-pub struct Adapter {
+pub(crate) struct Adapter {
     /// The miniport as it initialized itself.
     pub miniport: Miniport,
     /// Storport's FDO.
@@ -83,7 +83,7 @@ static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Adapter {
     /// Returns the miniport's device extension.
-    pub fn extension(&self) -> Pvoid {
+    pub(crate) fn extension(&self) -> Pvoid {
         self.memory.as_ptr().wrapping_add(1).cast_mut().cast()
     }
 
@@ -91,25 +91,25 @@ impl Adapter {
     ///
     /// # Safety
     /// `extension` must be one that Storport gave out.
-    pub unsafe fn of<'a>(extension: Pvoid) -> &'a mut Adapter {
+    pub(crate) unsafe fn of<'a>(extension: Pvoid) -> &'a mut Adapter {
         // The unit before the extension holds the adapter's address.
         // SAFETY: by this function's contract, `extension` is one that Storport gave out.
         unsafe { &mut *extension.cast::<u128>().sub(1).cast::<*mut Adapter>().read() }
     }
 
     /// Returns true if StartIo and the interrupt may run at the same time.
-    pub fn is_full_duplex(&self) -> bool {
+    pub(crate) fn is_full_duplex(&self) -> bool {
         self.configuration.synchronization_model == FULL_DUPLEX
     }
 
     /// Calls a routine of the miniport's, and holds it to leaving IRQL and spin locks as they were.
-    pub fn guarded<R>(&self, name: &str, routine: impl FnOnce() -> R) -> R {
+    pub(crate) fn guarded<R>(&self, name: &str, routine: impl FnOnce() -> R) -> R {
         let start = self.miniport.hw.hw_start_io.map_or(0, |routine| routine as usize);
         balanced(name, start, routine)
     }
 
     /// Returns the descriptor for the class driver.
-    pub fn descriptor(&self) -> AdapterDescriptor {
+    pub(crate) fn descriptor(&self) -> AdapterDescriptor {
         let pages = self.configuration.number_of_physical_breaks;
         AdapterDescriptor {
             alignment_mask: self.configuration.alignment_mask,
@@ -141,7 +141,7 @@ unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Extension {
 ///
 /// # Safety
 /// `device` is a device of a miniport's driver object.
-pub unsafe fn unit_of<'a>(device: *mut DeviceObject) -> Option<&'a Unit> {
+pub(crate) unsafe fn unit_of<'a>(device: *mut DeviceObject) -> Option<&'a Unit> {
     // SAFETY: by this function's contract, `device` is a device of a miniport's driver object.
     unsafe {
         match extension_of(device) {
@@ -152,7 +152,7 @@ pub unsafe fn unit_of<'a>(device: *mut DeviceObject) -> Option<&'a Unit> {
 }
 
 /// Returns a pointer for the device extension of a unit's PDO.
-pub fn unit_extension(unit: NonNull<Unit>) -> usize {
+pub(crate) fn unit_extension(unit: NonNull<Unit>) -> usize {
     Box::into_raw(Box::new(Extension::Unit(unit))) as usize
 }
 
@@ -160,7 +160,7 @@ pub fn unit_extension(unit: NonNull<Unit>) -> usize {
 ///
 /// # Safety
 /// `device` must be a unit's PDO that is about to be deleted.
-pub unsafe fn free_unit_extension(device: *mut DeviceObject) {
+pub(crate) unsafe fn free_unit_extension(device: *mut DeviceObject) {
     // SAFETY: by this function's contract, `device` is a unit's PDO that is about to be deleted.
     unsafe {
         drop(Box::from_raw((*device).device_extension.cast::<*mut Extension>().read()));
@@ -182,7 +182,10 @@ unsafe fn parameter(driver: *mut DriverObject, name: &str) -> Option<u32> {
 }
 
 /// `AddDevice` of every miniport.
-pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
+pub(crate) unsafe extern "win64" fn add_device(
+    driver: *mut DriverObject,
+    pdo: *mut DeviceObject,
+) -> NtStatus {
     // SAFETY: the caller keeps `driver` and `pdo` valid for this call.
     unsafe {
         let (device, lower) = match fdo::attach(driver, pdo, FILE_DEVICE_CONTROLLER, null_mut()) {
@@ -222,7 +225,10 @@ pub unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut Dev
 }
 
 /// Handles IRP_MJ_SYSTEM_CONTROL: no WMI here.
-pub unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn dispatch_system_control(
+    device: *mut DeviceObject,
+    irp: *mut Irp,
+) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         match extension_of(device) {
@@ -233,7 +239,10 @@ pub unsafe extern "win64" fn dispatch_system_control(device: *mut DeviceObject, 
 }
 
 /// Handles IRP_MJ_DEVICE_CONTROL.
-pub unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn dispatch_device_control(
+    device: *mut DeviceObject,
+    irp: *mut Irp,
+) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         match extension_of(device) {
@@ -254,7 +263,7 @@ pub unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, 
 }
 
 /// Handles IRP_MJ_SCSI (and IRP_MJ_INTERNAL_DEVICE_CONTROL, which is the same).
-pub unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         match extension_of(device) {
@@ -265,7 +274,7 @@ pub unsafe extern "win64" fn dispatch_scsi(device: *mut DeviceObject, irp: *mut 
 }
 
 /// Handles IRP_MJ_POWER.
-pub unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         let adapter = match extension_of(device) {
@@ -287,7 +296,7 @@ pub unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut
 }
 
 /// Handles IRP_MJ_PNP.
-pub unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+pub(crate) unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         let adapter: *mut Adapter = match extension_of(device) {

@@ -7,7 +7,7 @@ use crate::storage::srb::Srb;
 /// `HW_INITIALIZATION_DATA` as it is from NT 6.2 on.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct HwInitializationData {
+pub(crate) struct HwInitializationData {
     pub size: u32,
     pub adapter_interface_type: i32,
     pub hw_initialize: Option<HwInitialize>,
@@ -55,18 +55,18 @@ layout!(
 );
 
 /// `HW_INITIALIZATION_DATA` ends here before NT 6.2.
-pub const SIZE_NT52: usize = core::mem::offset_of!(HwInitializationData, hw_free_adapter_resources);
+pub(crate) const SIZE_NT52: usize = core::mem::offset_of!(HwInitializationData, hw_free_adapter_resources);
 /// Its size from NT 6.2 on.
-pub const SIZE_NT62: usize = size_of::<HwInitializationData>();
+pub(crate) const SIZE_NT62: usize = size_of::<HwInitializationData>();
 
 /// `HW_INITIALIZE`.
-pub type HwInitialize = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
+pub(crate) type HwInitialize = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
 /// `HW_STARTIO` and `HW_BUILDIO`.
-pub type HwStartIo = unsafe extern "win64" fn(extension: Pvoid, srb: *mut Srb) -> Boolean;
+pub(crate) type HwStartIo = unsafe extern "win64" fn(extension: Pvoid, srb: *mut Srb) -> Boolean;
 /// `HW_INTERRUPT`.
-pub type HwInterrupt = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
+pub(crate) type HwInterrupt = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
 /// `HW_FIND_ADAPTER` of a physical miniport.
-pub type HwFindAdapter = unsafe extern "win64" fn(
+pub(crate) type HwFindAdapter = unsafe extern "win64" fn(
     extension: Pvoid,
     context: Pvoid,
     bus_information: Pvoid,
@@ -75,40 +75,41 @@ pub type HwFindAdapter = unsafe extern "win64" fn(
     again: *mut Boolean,
 ) -> u32;
 /// `HW_RESET_BUS`.
-pub type HwResetBus = unsafe extern "win64" fn(extension: Pvoid, path: u32) -> Boolean;
+pub(crate) type HwResetBus = unsafe extern "win64" fn(extension: Pvoid, path: u32) -> Boolean;
 /// `HW_ADAPTER_CONTROL`.
-pub type HwAdapterControl = unsafe extern "win64" fn(extension: Pvoid, kind: u32, parameters: Pvoid) -> u32;
+pub(crate) type HwAdapterControl =
+    unsafe extern "win64" fn(extension: Pvoid, kind: u32, parameters: Pvoid) -> u32;
 /// `HW_PASSIVE_INITIALIZE_ROUTINE`.
-pub type HwPassiveInitialize = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
+pub(crate) type HwPassiveInitialize = unsafe extern "win64" fn(extension: Pvoid) -> Boolean;
 /// `HW_TIMER`.
-pub type HwTimer = unsafe extern "win64" fn(extension: Pvoid);
+pub(crate) type HwTimer = unsafe extern "win64" fn(extension: Pvoid);
 
 /// `SP_RETURN_FOUND`.
-pub const SP_RETURN_FOUND: u32 = 1;
+pub(crate) const SP_RETURN_FOUND: u32 = 1;
 /// `SP_UNINITIALIZED_VALUE`.
-pub const SP_UNINITIALIZED_VALUE: u32 = u32::MAX;
+pub(crate) const SP_UNINITIALIZED_VALUE: u32 = u32::MAX;
 /// `SCSI_MAXIMUM_TARGETS_PER_BUS`.
-pub const MAXIMUM_TARGETS: u8 = 128;
+pub(crate) const MAXIMUM_TARGETS: u8 = 128;
 /// `SCSI_DMA64_SYSTEM_SUPPORTED`.
-pub const DMA64_SYSTEM_SUPPORTED: u8 = 0x80;
+pub(crate) const DMA64_SYSTEM_SUPPORTED: u8 = 0x80;
 
 /// `STOR_MAP_ALL_BUFFERS`: every buffer until NT 6.1, all but those of reads and writes from NT 6.2 on.
-pub const MAP_ALL_BUFFERS: u8 = 1;
+pub(crate) const MAP_ALL_BUFFERS: u8 = 1;
 /// `STOR_MAP_NON_READ_WRITE_BUFFERS`.
-pub const MAP_NON_READ_WRITE_BUFFERS: u8 = 2;
+pub(crate) const MAP_NON_READ_WRITE_BUFFERS: u8 = 2;
 /// `STOR_MAP_ALL_BUFFERS_INCLUDING_READ_WRITE`.
-pub const MAP_ALL_INCLUDING_READ_WRITE: u8 = 3;
+pub(crate) const MAP_ALL_INCLUDING_READ_WRITE: u8 = 3;
 
 /// `StorSynchronizeHalfDuplex` as `STOR_SYNCHRONIZATION_MODEL`, the default (documentation "Full Duplex
 /// Mode").
-pub const HALF_DUPLEX: u32 = 0;
+pub(crate) const HALF_DUPLEX: u32 = 0;
 /// `StorSynchronizeFullDuplex`.
-pub const FULL_DUPLEX: u32 = 1;
+pub(crate) const FULL_DUPLEX: u32 = 1;
 
 /// `ACCESS_RANGE`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct AccessRange {
+pub(crate) struct AccessRange {
     pub start: i64,
     pub length: u32,
     pub in_memory: Boolean,
@@ -118,7 +119,7 @@ layout!(AccessRange, 16, length @ 8, in_memory @ 12);
 /// `PORT_CONFIGURATION_INFORMATION` of Storport.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct PortConfiguration {
+pub(crate) struct PortConfiguration {
     pub length: u32,
     pub system_io_bus_number: u32,
     pub adapter_interface_type: i32,
@@ -197,7 +198,7 @@ layout!(
 /// `STOR_SCATTER_GATHER_ELEMENT`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct ScatterGatherElement {
+pub(crate) struct ScatterGatherElement {
     pub physical_address: i64,
     pub length: u32,
     pub reserved: usize,
@@ -207,7 +208,7 @@ layout!(ScatterGatherElement, 24, length @ 8);
 /// The header of a `STOR_SCATTER_GATHER_LIST`; its elements follow.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct ScatterGatherHeader {
+pub(crate) struct ScatterGatherHeader {
     pub number_of_elements: u32,
     pub reserved: usize,
 }
@@ -215,7 +216,7 @@ layout!(ScatterGatherHeader, 16);
 
 /// `STOR_DPC`.
 #[repr(C)]
-pub struct StorDpc {
+pub(crate) struct StorDpc {
     pub dpc: Kdpc,
     pub lock: KspinLock,
 }
@@ -223,7 +224,7 @@ layout!(StorDpc, 0x48, lock @ 0x40);
 
 /// `STOR_LOCK_HANDLE`.
 #[repr(C)]
-pub struct StorLockHandle {
+pub(crate) struct StorLockHandle {
     /// `STOR_SPINLOCK`.
     pub lock: u32,
     pub queue_next: Pvoid,
@@ -233,24 +234,24 @@ pub struct StorLockHandle {
 layout!(StorLockHandle, 32, queue_next @ 8, old_irql @ 24);
 
 /// `DpcLock` as `STOR_SPINLOCK`.
-pub const DPC_LOCK: u32 = 1;
+pub(crate) const DPC_LOCK: u32 = 1;
 /// `StartIoLock`.
-pub const START_IO_LOCK: u32 = 2;
+pub(crate) const START_IO_LOCK: u32 = 2;
 /// `InterruptLock`.
-pub const INTERRUPT_LOCK: u32 = 3;
+pub(crate) const INTERRUPT_LOCK: u32 = 3;
 
 /// `ScsiQuerySupportedControlTypes` as `SCSI_ADAPTER_CONTROL_TYPE`.
-pub const QUERY_SUPPORTED_CONTROL_TYPES: u32 = 0;
+pub(crate) const QUERY_SUPPORTED_CONTROL_TYPES: u32 = 0;
 /// `ScsiStopAdapter`.
-pub const STOP_ADAPTER: u32 = 1;
+pub(crate) const STOP_ADAPTER: u32 = 1;
 /// `ScsiRestartAdapter`.
-pub const RESTART_ADAPTER: u32 = 2;
+pub(crate) const RESTART_ADAPTER: u32 = 2;
 /// One more than the last control type that may be asked for here (`ScsiSetRunningConfig`).
-pub const CONTROL_TYPES: usize = 5;
+pub(crate) const CONTROL_TYPES: usize = 5;
 
 /// `SCSI_SUPPORTED_CONTROL_TYPE_LIST` with room for every type here.
 #[repr(C)]
-pub struct SupportedControlTypes {
+pub(crate) struct SupportedControlTypes {
     pub max_control_type: u32,
     pub supported: [Boolean; CONTROL_TYPES],
 }

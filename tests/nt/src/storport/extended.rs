@@ -9,12 +9,12 @@ use crate::{ex, ke};
 
 /// `STORPORT_FUNCTION_CODE`.
 mod function {
-    pub const ALLOCATE_POOL: u32 = 0;
-    pub const FREE_POOL: u32 = 1;
-    pub const GET_SYSTEM_ADDRESS: u32 = 5;
-    pub const GET_ORIGINAL_MDL: u32 = 6;
-    pub const GET_DEVICE_OBJECTS: u32 = 8;
-    pub const GET_CURRENT_PROCESSOR_NUMBER: u32 = 17;
+    pub(super) const ALLOCATE_POOL: u32 = 0;
+    pub(super) const FREE_POOL: u32 = 1;
+    pub(super) const GET_SYSTEM_ADDRESS: u32 = 5;
+    pub(super) const GET_ORIGINAL_MDL: u32 = 6;
+    pub(super) const GET_DEVICE_OBJECTS: u32 = 8;
+    pub(super) const GET_CURRENT_PROCESSOR_NUMBER: u32 = 17;
 }
 
 /// `STOR_STATUS_SUCCESS`.
@@ -38,7 +38,7 @@ const NON_PAGED_POOL: u32 = 0;
 ///
 /// # Safety
 /// `extension` must be the miniport's, and the arguments what the function asks for.
-pub unsafe extern "win64" fn StorPortExtendedFunction(
+pub(super) unsafe extern "win64" fn StorPortExtendedFunction(
     code: u32,
     extension: Pvoid,
     a: usize,

@@ -10,7 +10,7 @@ use crate::storage::fdo;
 
 /// Storport's data of a miniport, in its driver object's extension.
 #[derive(Clone, Copy)]
-pub struct Miniport {
+pub(crate) struct Miniport {
     /// The miniport's initialization data; what its size left out is zero.
     pub hw: HwInitializationData,
     /// Passed to `HwFindAdapter`.
@@ -26,7 +26,7 @@ fn client_id() -> Pvoid {
 ///
 /// # Safety
 /// `driver` must be a driver object that was initialized here.
-pub unsafe fn miniport(driver: *mut DriverObject) -> Miniport {
+pub(super) unsafe fn miniport(driver: *mut DriverObject) -> Miniport {
     // SAFETY: by this function's contract, `driver` is a driver object that was initialized here.
     unsafe { *io::IoGetDriverObjectExtension(driver, client_id()).cast::<Miniport>() }
 }
@@ -37,7 +37,7 @@ pub unsafe fn miniport(driver: *mut DriverObject) -> Miniport {
 /// # Safety
 /// `argument1` is the driver object and `argument2` the registry path that `DriverEntry` was given; `data`
 /// must have the size it says.
-pub unsafe extern "win64" fn StorPortInitialize(
+pub(super) unsafe extern "win64" fn StorPortInitialize(
     argument1: Pvoid,
     argument2: Pvoid,
     data: *const HwInitializationData,

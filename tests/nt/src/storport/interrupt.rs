@@ -10,7 +10,7 @@ use crate::nt::*;
 
 /// An interrupt to connect to, from the adapter's translated resources.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
+pub(super) struct Line {
     pub vector: u32,
     pub irql: u8,
     pub affinity: u64,
@@ -22,7 +22,7 @@ pub struct Line {
 ///
 /// # Safety
 /// `adapter` must stay where it is until [`disconnect`].
-pub unsafe fn connect(adapter: *mut Adapter, line: Line) -> NtStatus {
+pub(super) unsafe fn connect(adapter: *mut Adapter, line: Line) -> NtStatus {
     // SAFETY: by this function's contract, `adapter` must stay where it is until [`disconnect`].
     unsafe {
         if (*adapter).miniport.hw.hw_interrupt.is_none() {
@@ -49,7 +49,7 @@ pub unsafe fn connect(adapter: *mut Adapter, line: Line) -> NtStatus {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn disconnect(adapter: *mut Adapter) {
+pub(super) unsafe fn disconnect(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         let interrupt = core::mem::replace(&mut (*adapter).interrupt, null_mut());
@@ -76,7 +76,7 @@ unsafe extern "win64" fn service(_: Pvoid, context: Pvoid) -> Boolean {
 ///
 /// # Safety
 /// `adapter` must be valid and the lock not held.
-pub unsafe fn synchronized<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
+pub(super) unsafe fn synchronized<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
     // SAFETY: by this function's contract, `adapter` is valid and the lock not held.
     unsafe {
         let old = acquire(adapter);
@@ -90,7 +90,7 @@ pub unsafe fn synchronized<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R
 ///
 /// # Safety
 /// As [`synchronized`].
-pub unsafe fn acquire(adapter: *mut Adapter) -> Kirql {
+pub(super) unsafe fn acquire(adapter: *mut Adapter) -> Kirql {
     // SAFETY: the caller keeps the contract of [`synchronized`].
     unsafe {
         let old = ke::KfRaiseIrql((*adapter).dirql);
@@ -103,7 +103,7 @@ pub unsafe fn acquire(adapter: *mut Adapter) -> Kirql {
 ///
 /// # Safety
 /// The caller holds the lock, taken at `old`.
-pub unsafe fn release(adapter: *mut Adapter, old: Kirql) {
+pub(super) unsafe fn release(adapter: *mut Adapter, old: Kirql) {
     // SAFETY: by this function's contract, the caller holds the lock, taken at `old`.
     unsafe {
         ke::KeReleaseSpinLockFromDpcLevel(&raw mut (*adapter).interrupt_lock);

@@ -22,8 +22,8 @@
 //! | HwDpcRoutine | DISPATCH | – |
 //! | HwAdapterControl | PASSIVE to query, else as HwInitialize | –, else interrupt lock |
 
-pub mod adapter;
-pub mod ddi;
+pub(crate) mod adapter;
+pub(crate) mod ddi;
 mod extended;
 mod initialize;
 mod interrupt;
@@ -35,13 +35,13 @@ mod unit;
 
 use alloc::string::String;
 
-pub use request::report_counts;
+pub(crate) use request::report_counts;
 
 use crate::ldr::Export;
 use crate::nt::DeviceObject;
 
 /// The exports of `storport.sys`, with the IRQLs at which the documentation allows each.
-pub static STORPORT: &[Export] = crate::exports! {
+pub(crate) static STORPORT: &[Export] = crate::exports! {
     0..=0 { initialize::StorPortInitialize, notification::StorPortGetDeviceBase }
     0..=15 {
         extended::StorPortExtendedFunction,
@@ -63,7 +63,7 @@ pub static STORPORT: &[Export] = crate::exports! {
 ///
 /// # Safety
 /// `pdo` is a device object that stays.
-pub unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
+pub(crate) unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
     // SAFETY: by this function's contract, `pdo` is a device object that stays.
     unsafe {
         let driver = (*pdo).driver_object;
@@ -80,7 +80,7 @@ pub unsafe fn target_of(pdo: *mut DeviceObject) -> Option<(String, u8)> {
 ///
 /// # Safety
 /// `pdo` is a logical unit's, and stays.
-pub unsafe fn in_flight(pdo: *mut DeviceObject) -> usize {
+pub(crate) unsafe fn in_flight(pdo: *mut DeviceObject) -> usize {
     // SAFETY: by this function's contract, `pdo` is a logical unit's, and stays.
     unsafe { adapter::unit_of(pdo).map_or(0, |unit| request::active(&*unit.adapter())) }
 }

@@ -12,17 +12,17 @@ use crate::storage::srb::Srb;
 
 /// `SCSI_NOTIFICATION_TYPE`.
 mod kind {
-    pub const REQUEST_COMPLETE: u32 = 0;
-    pub const RESET_DETECTED: u32 = 3;
-    pub const REQUEST_TIMER_CALL: u32 = 6;
-    pub const BUS_CHANGE_DETECTED: u32 = 7;
-    pub const QUERY_TICK_COUNT: u32 = 12;
-    pub const BUFFER_OVERRUN_DETECTED: u32 = 13;
-    pub const ENABLE_PASSIVE_INITIALIZATION: u32 = 0x1000;
-    pub const INITIALIZE_DPC: u32 = 0x1001;
-    pub const ISSUE_DPC: u32 = 0x1002;
-    pub const ACQUIRE_SPIN_LOCK: u32 = 0x1003;
-    pub const RELEASE_SPIN_LOCK: u32 = 0x1004;
+    pub(super) const REQUEST_COMPLETE: u32 = 0;
+    pub(super) const RESET_DETECTED: u32 = 3;
+    pub(super) const REQUEST_TIMER_CALL: u32 = 6;
+    pub(super) const BUS_CHANGE_DETECTED: u32 = 7;
+    pub(super) const QUERY_TICK_COUNT: u32 = 12;
+    pub(super) const BUFFER_OVERRUN_DETECTED: u32 = 13;
+    pub(super) const ENABLE_PASSIVE_INITIALIZATION: u32 = 0x1000;
+    pub(super) const INITIALIZE_DPC: u32 = 0x1001;
+    pub(super) const ISSUE_DPC: u32 = 0x1002;
+    pub(super) const ACQUIRE_SPIN_LOCK: u32 = 0x1003;
+    pub(super) const RELEASE_SPIN_LOCK: u32 = 0x1004;
 }
 
 /// The bugcheck for what a miniport reports as beyond repair (`STORAGE_MINIPORT_ERROR`).
@@ -34,7 +34,7 @@ const STORAGE_MINIPORT_ERROR: u32 = 0xF0;
 ///
 /// # Safety
 /// `extension` must be the miniport's, and the arguments what the type asks for.
-pub unsafe extern "win64" fn StorPortNotification(
+pub(super) unsafe extern "win64" fn StorPortNotification(
     kind: u32,
     extension: Pvoid,
     a: usize,
@@ -123,7 +123,7 @@ unsafe fn release(adapter: *mut Adapter, handle: *mut StorLockHandle) {
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortCompleteRequest(
+pub(super) unsafe extern "win64" fn StorPortCompleteRequest(
     extension: Pvoid,
     path: u8,
     target: u8,
@@ -140,7 +140,7 @@ pub unsafe extern "win64" fn StorPortCompleteRequest(
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortBusy(extension: Pvoid, requests: u32) -> Boolean {
+pub(super) unsafe extern "win64" fn StorPortBusy(extension: Pvoid, requests: u32) -> Boolean {
     // SAFETY: by this function's contract, `extension` is the miniport's.
     unsafe { request::set_busy(Adapter::of(extension), requests).into() }
 }
@@ -149,7 +149,7 @@ pub unsafe extern "win64" fn StorPortBusy(extension: Pvoid, requests: u32) -> Bo
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortReady(extension: Pvoid) -> Boolean {
+pub(super) unsafe extern "win64" fn StorPortReady(extension: Pvoid) -> Boolean {
     // SAFETY: by this function's contract, `extension` is the miniport's.
     unsafe { request::set_busy(Adapter::of(extension), 0).into() }
 }
@@ -158,7 +158,7 @@ pub unsafe extern "win64" fn StorPortReady(extension: Pvoid) -> Boolean {
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortPauseDevice(
+pub(super) unsafe extern "win64" fn StorPortPauseDevice(
     extension: Pvoid,
     path: u8,
     target: u8,
@@ -176,7 +176,7 @@ pub unsafe extern "win64" fn StorPortPauseDevice(
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortResumeDevice(
+pub(super) unsafe extern "win64" fn StorPortResumeDevice(
     extension: Pvoid,
     path: u8,
     target: u8,
@@ -193,7 +193,7 @@ pub unsafe extern "win64" fn StorPortResumeDevice(
 ///
 /// # Safety
 /// `message` must be a terminated string.
-pub unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
+pub(super) unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8) {
     // SAFETY: by this function's contract, `message` is a terminated string.
     let text = unsafe { core::ffi::CStr::from_ptr(message.cast()) };
     crate::log!("storport: miniport: {}", text.to_str().unwrap_or("?"));
@@ -203,7 +203,7 @@ pub unsafe extern "win64" fn StorPortDebugPrint(_level: u32, message: *const u8)
 ///
 /// # Safety
 /// None.
-pub unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
+pub(super) unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
     ke::KeStallExecutionProcessor(microseconds);
 }
 
@@ -212,7 +212,7 @@ pub unsafe extern "win64" fn StorPortStallExecution(microseconds: u32) {
 ///
 /// # Safety
 /// The range is the adapter's.
-pub unsafe extern "win64" fn StorPortGetDeviceBase(
+pub(super) unsafe extern "win64" fn StorPortGetDeviceBase(
     _extension: Pvoid,
     _bus: u32,
     _number: u32,

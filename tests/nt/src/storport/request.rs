@@ -25,7 +25,7 @@ use crate::storage::{cdb, irp as request_packet};
 use crate::verifier::{Violation, violation};
 
 /// The owner that waits for a request.
-pub enum Owner {
+pub(super) enum Owner {
     /// The sender of this IRP.
     Irp(*mut Irp),
     /// The scan, on this event.
@@ -33,7 +33,7 @@ pub enum Owner {
 }
 
 /// A request.
-pub struct Request {
+pub(super) struct Request {
     srb: *mut Srb,
     owner: Owner,
     /// `Srb.SrbExtension`, in units of 16 bytes; never initialized for the miniport, so filled with a
@@ -53,7 +53,7 @@ pub struct Request {
 unsafe impl Send for Request {}
 
 /// All requests of an adapter.
-pub struct Requests {
+pub(crate) struct Requests {
     queues: Lock<Queues>,
     dpc: Kdpc,
 }
@@ -92,7 +92,7 @@ const LOST: u64 = 20 * 10_000_000;
 
 impl Requests {
     /// Makes a list without requests.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let queues = Queues {
             active: BTreeMap::new(),
             done: VecDeque::new(),
@@ -112,7 +112,7 @@ impl Requests {
 ///
 /// # Safety
 /// `adapter` must stay where it is.
-pub unsafe fn init(adapter: *mut Adapter) {
+pub(super) unsafe fn init(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` must stay where it is.
     unsafe {
         ke::KeInitializeDpc(&raw mut (*adapter).requests.dpc, Some(complete_done), adapter.cast());
@@ -123,7 +123,7 @@ pub unsafe fn init(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// The SRB and its buffers must stay valid until the owner is told.
-pub unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
+pub(super) unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) {
     // SAFETY: by this function's contract, the SRB and its buffers must stay valid until the owner is told.
     unsafe {
         (*srb).srb_status = srb_status::PENDING;
@@ -209,7 +209,7 @@ unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
 ///
 /// # Safety
 /// `adapter` must be valid and the lock not held.
-pub unsafe fn with_start_lock<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
+pub(super) unsafe fn with_start_lock<R>(adapter: *mut Adapter, routine: impl FnOnce() -> R) -> R {
     // SAFETY: by this function's contract, `adapter` is valid and the lock not held.
     unsafe {
         let old = ke::KeAcquireSpinLockRaiseToDpc(&raw mut (*adapter).start_lock);
@@ -309,7 +309,7 @@ unsafe fn scatter_gather_list(address: usize, length: usize) -> Vec<usize> {
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb: *mut Srb) -> Pvoid {
+pub(super) unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb: *mut Srb) -> Pvoid {
     // SAFETY: by this function's contract, `extension` is the miniport's.
     let queues = unsafe { Adapter::of(extension).requests.queues.lock() };
     match queues.active.get(&(srb as usize)) {
@@ -326,7 +326,7 @@ pub unsafe extern "win64" fn StorPortGetScatterGatherList(extension: Pvoid, srb:
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8> {
+pub(super) unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8> {
     let queues = adapter.requests.queues.lock();
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe { queues.active.get(&(srb as usize)).filter(|r| !r.list.is_empty()).map(|r| r.system_address()) }
@@ -336,7 +336,7 @@ pub unsafe fn system_address(adapter: &Adapter, srb: *mut Srb) -> Option<*mut u8
 ///
 /// # Safety
 /// As [`system_address`].
-pub unsafe fn original_mdl(adapter: &Adapter, srb: *mut Srb) -> *mut Mdl {
+pub(super) unsafe fn original_mdl(adapter: &Adapter, srb: *mut Srb) -> *mut Mdl {
     // SAFETY: the caller keeps the contract of [`system_address`].
     unsafe {
         match adapter.requests.queues.lock().active.get(&(srb as usize)).map(|r| &r.owner) {
@@ -350,7 +350,7 @@ pub unsafe fn original_mdl(adapter: &Adapter, srb: *mut Srb) -> *mut Mdl {
 static COMPLETED: [AtomicU32; ke::processor::MAXIMUM] = [const { AtomicU32::new(0) }; ke::processor::MAXIMUM];
 
 /// Reports how many requests were completed on each processor.
-pub fn report_counts() {
+pub(crate) fn report_counts() {
     let completed = (0..ke::processor::count()).map(|number| COMPLETED[number].load(Ordering::Relaxed));
     crate::report!("completions by={}", crate::report::numbers(completed));
     crate::report!("queue-depth most={}", DEEPEST.load(Ordering::Relaxed));
@@ -370,7 +370,7 @@ static BUSY: AtomicU32 = AtomicU32::new(0);
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
+pub(super) unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
     extension: Pvoid,
     path: u8,
     target: u8,
@@ -391,7 +391,7 @@ pub unsafe extern "win64" fn StorPortSetDeviceQueueDepth(
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
+pub(super) unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
     COMPLETED[ke::processor::number()].fetch_add(1, Ordering::Relaxed);
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
@@ -440,7 +440,7 @@ fn is_final(found: u8) -> bool {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8, found: u8) {
+pub(super) unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8, found: u8) {
     let matches = |wanted: u8, is: u8| wanted == 0xFF || wanted == is;
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
@@ -464,7 +464,7 @@ pub unsafe fn complete_all(adapter: *mut Adapter, path: u8, target: u8, lun: u8,
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn bus_changed(adapter: *mut Adapter) {
+pub(super) unsafe fn bus_changed(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         (*adapter).requests.queues.lock().changed = true;
@@ -512,7 +512,7 @@ unsafe fn finish(request: Request) {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn resume(adapter: *mut Adapter) {
+pub(super) unsafe fn resume(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         loop {
@@ -531,7 +531,7 @@ pub unsafe fn resume(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
+pub(super) unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         let mut queues = (*adapter).requests.queues.lock();
@@ -550,7 +550,7 @@ pub unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) {
+pub(super) unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         let mut queues = (*adapter).requests.queues.lock();
@@ -564,17 +564,17 @@ pub unsafe fn set_paused(adapter: *mut Adapter, address: [u8; 3], seconds: u32) 
 }
 
 /// Returns the number of requests that the miniport has.
-pub fn active(adapter: &Adapter) -> usize {
+pub(super) fn active(adapter: &Adapter) -> usize {
     adapter.requests.queues.lock().active.len()
 }
 
 /// Returns true if the miniport has any request.
-pub fn any(adapter: &Adapter) -> bool {
+pub(super) fn any(adapter: &Adapter) -> bool {
     !adapter.requests.queues.lock().active.is_empty()
 }
 
 /// Stops the system if the miniport still has a request where it must have none.
-pub fn assert_none(adapter: &Adapter) {
+pub(super) fn assert_none(adapter: &Adapter) {
     let left = adapter.requests.queues.lock().active.keys().next().copied();
     if let Some(srb) = left {
         violation(Violation::SrbNeverCompleted, format_args!("srb={srb:#x}"));
@@ -585,7 +585,7 @@ pub fn assert_none(adapter: &Adapter) {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn watch(adapter: *mut Adapter) {
+pub(super) unsafe fn watch(adapter: *mut Adapter) {
     let now = ke::clock::interrupt_time();
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
@@ -611,7 +611,7 @@ pub unsafe fn watch(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub unsafe fn reset_bus(adapter: *mut Adapter, path: u8) {
+pub(super) unsafe fn reset_bus(adapter: *mut Adapter, path: u8) {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         let this = &*adapter;

@@ -24,7 +24,7 @@ const UNIT_SERIAL_NUMBER: u8 = 0x80;
 ///
 /// # Safety
 /// `adapter` must be started.
-pub unsafe fn scan(adapter: *mut Adapter) {
+pub(super) unsafe fn scan(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` is started.
     unsafe {
         let configuration = (*adapter).configuration;

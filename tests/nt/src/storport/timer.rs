@@ -7,7 +7,7 @@ use crate::ke;
 use crate::nt::*;
 
 /// Both timers with their DPCs.
-pub struct Timers {
+pub(crate) struct Timers {
     watchdog: Ktimer,
     watchdog_dpc: Kdpc,
     miniport: Ktimer,
@@ -17,7 +17,7 @@ pub struct Timers {
 
 impl Timers {
     /// Timers that are not set up yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SAFETY: zero is a valid bit pattern for all of them; `init` initializes them in place.
         unsafe { core::mem::zeroed() }
     }
@@ -30,7 +30,7 @@ const WATCH: i32 = 1000;
 ///
 /// # Safety
 /// `adapter` must stay where it is.
-pub unsafe fn init(adapter: *mut Adapter) {
+pub(super) unsafe fn init(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` must stay where it is.
     unsafe {
         let timers = &raw mut (*adapter).timers;
@@ -45,7 +45,7 @@ pub unsafe fn init(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// As [`init`].
-pub unsafe fn start(adapter: *mut Adapter) {
+pub(super) unsafe fn start(adapter: *mut Adapter) {
     // SAFETY: the caller keeps the contract of [`init`].
     unsafe {
         let timers = &raw mut (*adapter).timers;
@@ -58,7 +58,7 @@ pub unsafe fn start(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// As [`init`].
-pub unsafe fn stop(adapter: *mut Adapter) {
+pub(super) unsafe fn stop(adapter: *mut Adapter) {
     // SAFETY: the caller keeps the contract of [`init`].
     unsafe {
         let timers = &raw mut (*adapter).timers;
@@ -76,7 +76,7 @@ pub unsafe fn stop(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// As [`init`]; `routine` must be the miniport's.
-pub unsafe fn request_call(adapter: *mut Adapter, routine: Option<HwTimer>, microseconds: u32) {
+pub(super) unsafe fn request_call(adapter: *mut Adapter, routine: Option<HwTimer>, microseconds: u32) {
     // SAFETY: the caller keeps the contract of [`init`]; `routine` must be the miniport's.
     unsafe {
         let timers = &raw mut (*adapter).timers;

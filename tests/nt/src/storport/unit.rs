@@ -19,14 +19,14 @@ use crate::storage::srb::{Srb, function, srb_status};
 
 /// Address of a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Address {
+pub(super) struct Address {
     pub path: u8,
     pub target: u8,
     pub lun: u8,
 }
 
 /// A logical unit.
-pub struct Unit {
+pub(crate) struct Unit {
     adapter: *mut Adapter,
     /// Its PDO.
     device: *mut DeviceObject,
@@ -48,12 +48,12 @@ unsafe impl Send for Unit {}
 
 impl Unit {
     /// Returns its target id.
-    pub fn target(&self) -> u8 {
+    pub(crate) fn target(&self) -> u8 {
         self.address.target
     }
 
     /// Returns its adapter.
-    pub fn adapter(&self) -> *mut Adapter {
+    pub(crate) fn adapter(&self) -> *mut Adapter {
         self.adapter
     }
 }
@@ -62,7 +62,7 @@ impl Unit {
 ///
 /// # Safety
 /// PASSIVE_LEVEL; `adapter` must be started.
-pub unsafe fn update(adapter: *mut Adapter, found: Vec<(Address, Inquiry, Vec<u8>)>) {
+pub(super) unsafe fn update(adapter: *mut Adapter, found: Vec<(Address, Inquiry, Vec<u8>)>) {
     // SAFETY: the caller is at PASSIVE_LEVEL; `adapter` is started.
     unsafe {
         for unit in (*adapter).units.lock().iter_mut() {
@@ -122,7 +122,7 @@ unsafe fn create(
 }
 
 /// Returns the PDOs to report as bus relations.
-pub fn report(adapter: &Adapter) -> Vec<*mut DeviceObject> {
+pub(super) fn report(adapter: &Adapter) -> Vec<*mut DeviceObject> {
     adapter.units.lock().iter().filter(|unit| unit.present).map(|unit| unit.device).collect()
 }
 
@@ -130,7 +130,7 @@ pub fn report(adapter: &Adapter) -> Vec<*mut DeviceObject> {
 ///
 /// # Safety
 /// `extension` must be the miniport's.
-pub unsafe extern "win64" fn StorPortGetLogicalUnit(
+pub(super) unsafe extern "win64" fn StorPortGetLogicalUnit(
     extension: Pvoid,
     path: u8,
     target: u8,
@@ -147,7 +147,7 @@ pub unsafe extern "win64" fn StorPortGetLogicalUnit(
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn pnp(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn pnp(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         if let Some(answered) = child::answer((*unit).device, irp, &(*unit).ids) {
@@ -181,7 +181,7 @@ unsafe fn delete(unit: *mut Unit) {
 ///
 /// # Safety
 /// PASSIVE_LEVEL; PnP has removed the units' devices.
-pub unsafe fn remove_all(adapter: *mut Adapter) {
+pub(super) unsafe fn remove_all(adapter: *mut Adapter) {
     // SAFETY: the caller is at PASSIVE_LEVEL; PnP has removed the units' devices.
     unsafe {
         loop {
@@ -195,7 +195,7 @@ pub unsafe fn remove_all(adapter: *mut Adapter) {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn device_control(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn device_control(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let unit = &*unit;
@@ -216,7 +216,7 @@ pub unsafe fn device_control(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
 ///
 /// # Safety
 /// The caller owns the IRP.
-pub unsafe fn scsi(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
+pub(super) unsafe fn scsi(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
         let location = current_stack_location(irp);

@@ -6,7 +6,7 @@ use crate::ldr::Place;
 
 /// Runs a driver's routine and checks that it returns at the IRQL it was called at, holding as many spin
 /// locks as before. `kind` names what it is in reports, `routine` is its address.
-pub fn balanced<T>(kind: &str, routine: usize, run: impl FnOnce() -> T) -> T {
+pub(crate) fn balanced<T>(kind: &str, routine: usize, run: impl FnOnce() -> T) -> T {
     let (level, locks) = (irql::current(), spinlock::held());
     let result = run();
     let (now, locks_now) = (irql::current(), spinlock::held());

@@ -64,10 +64,10 @@ static TRACKER: Lock<Tracker> =
     Lock::new(Tracker { live: BTreeMap::new(), passed: BTreeMap::new(), next_id: 0 });
 
 /// A major function that no driver fills in: marks a location as not set up.
-pub const UNUSED_MAJOR: u8 = 0xEB;
+pub(crate) const UNUSED_MAJOR: u8 = 0xEB;
 
 /// Notes that an IRP was allocated.
-pub fn allocated(irp: *mut Irp, stack_count: i8, driver: usize) {
+pub(crate) fn allocated(irp: *mut Irp, stack_count: i8, driver: usize) {
     let tracked = Tracked {
         driver,
         stack_count,
@@ -81,7 +81,7 @@ pub fn allocated(irp: *mut Irp, stack_count: i8, driver: usize) {
 }
 
 /// Notes that a completed IRP is made ready to be sent again (`IoReuseIrp`, or a completion routine kept it).
-pub fn reused(irp: *mut Irp) {
+pub(crate) fn reused(irp: *mut Irp) {
     if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
         tracked.completed = false;
         tracked.sent = false;
@@ -90,7 +90,7 @@ pub fn reused(irp: *mut Irp) {
 }
 
 /// Checks an IRP that is about to be freed.
-pub fn freed(irp: *mut Irp) {
+pub(crate) fn freed(irp: *mut Irp) {
     let tracked = TRACKER.lock().live.remove(&(irp as usize));
     match tracked {
         None => violation(Violation::IrpCompletedTwice, format_args!("irp={irp:p} cause=freed-twice")),
@@ -102,7 +102,7 @@ pub fn freed(irp: *mut Irp) {
 }
 
 /// A call in progress.
-pub struct Sent {
+pub(crate) struct Sent {
     id: u64,
     irp: usize,
     location: i8,
@@ -112,7 +112,7 @@ pub struct Sent {
 ///
 /// # Safety
 /// `irp` and `device` are valid.
-pub unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
+pub(crate) unsafe fn sending(irp: *mut Irp, device: *mut DeviceObject) -> Sent {
     // SAFETY: by this function's contract, `irp` and `device` are valid.
     unsafe {
         let location = (*irp).current_stack_location;
@@ -214,7 +214,7 @@ unsafe fn driver_of(device: *mut DeviceObject) -> alloc::string::String {
 ///
 /// # Safety
 /// The IRP of `sent` is valid if it is still tracked.
-pub unsafe fn returned(sent: Sent, device_driver: &str, routine: usize, returned: NtStatus) {
+pub(crate) unsafe fn returned(sent: Sent, device_driver: &str, routine: usize, returned: NtStatus) {
     let mut tracker = TRACKER.lock();
     let passed = tracker.passed.remove(&sent.id);
     // SAFETY: by this function's contract, the IRP of `sent` is valid if it is still tracked.
@@ -269,7 +269,7 @@ pub unsafe fn returned(sent: Sent, device_driver: &str, routine: usize, returned
 ///
 /// # Safety
 /// `irp` was an IRP once.
-pub unsafe fn completing(irp: *mut Irp) {
+pub(crate) unsafe fn completing(irp: *mut Irp) {
     let state = {
         let tracker = TRACKER.lock();
         tracker.live.get(&(irp as usize)).map(|tracked| (tracked.completed, tracked.stack_count))
@@ -297,7 +297,7 @@ pub unsafe fn completing(irp: *mut Irp) {
 ///
 /// # Safety
 /// `irp` is valid.
-pub unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
+pub(crate) unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
     let mut tracker = TRACKER.lock();
     let Tracker { live, passed, .. } = &mut *tracker;
     let Some(tracked) = live.get_mut(&(irp as usize)) else { return };
@@ -318,7 +318,7 @@ pub unsafe fn passing(irp: *mut Irp, number: i8, marked_pending: bool) {
 ///
 /// # Safety
 /// `irp` is valid and its current location is the one above.
-pub unsafe fn carried(irp: *mut Irp, routine: usize) {
+pub(crate) unsafe fn carried(irp: *mut Irp, routine: usize) {
     // SAFETY: by this function's contract, `irp` is valid and its current location is the one above.
     unsafe {
         if (*irp).pending_returned != FALSE
@@ -334,26 +334,26 @@ pub unsafe fn carried(irp: *mut Irp, routine: usize) {
 }
 
 /// Notes that the completion reached the top.
-pub fn completed(irp: *mut Irp) {
+pub(crate) fn completed(irp: *mut Irp) {
     if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
         tracked.completed = true;
     }
 }
 
 /// Notes that a completion routine stopped the completion: the IRP is its driver's again.
-pub fn kept(irp: *mut Irp) {
+pub(crate) fn kept(irp: *mut Irp) {
     if let Some(tracked) = TRACKER.lock().live.get_mut(&(irp as usize)) {
         tracked.completed = false;
     }
 }
 
 /// Returns true if the IRP was passed down to a device at the bottom of its stack.
-pub fn reached_bottom(irp: *mut Irp) -> bool {
+pub(crate) fn reached_bottom(irp: *mut Irp) -> bool {
     TRACKER.lock().live.get(&(irp as usize)).is_none_or(|tracked| tracked.reached_bottom)
 }
 
 /// An IRP that exists.
-pub struct Outstanding {
+pub(crate) struct Outstanding {
     pub irp: usize,
     /// Id of the driver that allocated it.
     pub driver: usize,
@@ -362,7 +362,7 @@ pub struct Outstanding {
 }
 
 /// Returns every IRP that exists.
-pub fn outstanding() -> Vec<Outstanding> {
+pub(crate) fn outstanding() -> Vec<Outstanding> {
     let tracker = TRACKER.lock();
     let all = tracker.live.iter();
     all.map(|(&irp, t)| Outstanding { irp, driver: t.driver, sent: !t.calls.is_empty() }).collect()

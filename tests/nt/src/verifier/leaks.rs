@@ -5,7 +5,7 @@ use crate::ldr::driver_name;
 use crate::mm::pool;
 
 /// Checks what must hold once the system has come to rest.
-pub fn check() {
+pub(crate) fn check() {
     if let Some(left) = irp::outstanding().into_iter().find(|irp| irp.sent && irp.driver != 0) {
         let driver = driver_name(left.driver);
         violation(

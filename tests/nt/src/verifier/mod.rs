@@ -1,14 +1,14 @@
 //! The verifier: watches drivers as Driver Verifier does and stops at the first broken rule.
 
 mod balance;
-pub mod irp;
-pub mod leaks;
+pub(crate) mod irp;
+pub(crate) mod leaks;
 mod violation;
 
 use core::fmt::{self, Write};
 
-pub use balance::balanced;
-pub use violation::Violation;
+pub(crate) use balance::balanced;
+pub(crate) use violation::Violation;
 
 use crate::ke::{self, trap};
 
@@ -33,13 +33,13 @@ impl fmt::Display for Joined<'_> {
 }
 
 /// Reports a violation and stops. `detail` is `key=value` pairs.
-pub fn violation(violation: Violation, detail: fmt::Arguments) -> ! {
+pub(crate) fn violation(violation: Violation, detail: fmt::Arguments) -> ! {
     crate::report!("violation name={} detail={}", violation.name(), Joined(detail));
     ke::KeBugCheckEx(BUGCHECK, violation as usize, 0, 0, 0)
 }
 
 /// Reports like [`violation`], for one found by an exception.
-pub fn report_fault(violation: Violation, frame: &trap::Frame, detail: fmt::Arguments) -> ! {
+pub(crate) fn report_fault(violation: Violation, frame: &trap::Frame, detail: fmt::Arguments) -> ! {
     crate::report!(
         "violation name={} detail={},at={}",
         violation.name(),

@@ -3,7 +3,7 @@
 /// A rule of the driver documentation that was broken. Each is reported as
 /// `@xg violation name=<name> …` and stops the system with bugcheck 0xC4, as Driver Verifier does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Violation {
+pub(crate) enum Violation {
     /// A routine was called above (or below) the IRQL its documentation allows.
     WrongIrql,
     /// A dispatch, completion, DPC, work-item or notification routine returned at another IRQL than it was
@@ -87,7 +87,7 @@ pub enum Violation {
 
 impl Violation {
     /// Returns its name in reports.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::WrongIrql => "wrong-irql",
             Self::IrqlNotRestored => "irql-not-restored",

@@ -7,7 +7,7 @@ use volume::block::{BlockDevice, IoError, Partition, SECTOR};
 use volume::mbr::Mbr;
 
 /// Sectors of the disks here: 2 MiB, the least that can be formatted.
-pub const SECTORS: u64 = 4096;
+pub(crate) const SECTORS: u64 = 4096;
 
 /// Events of the disk, in order.
 #[derive(Clone)]
@@ -25,39 +25,39 @@ struct State {
 
 /// A disk; clones are further paths to the same one.
 #[derive(Clone)]
-pub struct Disk(Rc<RefCell<State>>);
+pub(crate) struct Disk(Rc<RefCell<State>>);
 
 impl Disk {
     /// Returns a disk with this content.
-    pub fn new(content: Vec<u8>) -> Self {
+    pub(crate) fn new(content: Vec<u8>) -> Self {
         Self(Rc::new(RefCell::new(State { start: content.clone(), content, history: Vec::new() })))
     }
 
     /// Returns a formatted disk.
-    pub fn formatted() -> Self {
+    pub(crate) fn formatted() -> Self {
         let mut disk = Self::new(vec![0; SECTORS as usize * SECTOR]);
         volume::format(&mut disk, 0x1234_5678, "test").unwrap();
         Self::new(disk.content())
     }
 
     /// Returns the disk's volume, reached over this path.
-    pub fn partition(&self) -> Partition<Disk> {
+    pub(crate) fn partition(&self) -> Partition<Disk> {
         Mbr::first_partition(self.clone()).unwrap().unwrap()
     }
 
     /// Returns all bytes of the disk as it is now.
-    pub fn content(&self) -> Vec<u8> {
+    pub(crate) fn content(&self) -> Vec<u8> {
         self.0.borrow().content.clone()
     }
 
     /// Returns the number of sectors that have been written, which is the number of places to crash at.
-    pub fn writes(&self) -> usize {
+    pub(crate) fn writes(&self) -> usize {
         self.0.borrow().history.iter().filter(|step| matches!(step, Step::Write(..))).count()
     }
 
     /// Returns the disk after a power failure that lets `writes` sector writes through, of which those after
     /// the last flush reached the medium only where `kept` says so, in turn.
-    pub fn crashed(&self, writes: usize, kept: &[bool]) -> Disk {
+    pub(crate) fn crashed(&self, writes: usize, kept: &[bool]) -> Disk {
         let state = self.0.borrow();
         let mut content = state.start.clone();
         let mut cached = Vec::new();
@@ -105,7 +105,7 @@ impl BlockDevice for Disk {
 
 /// Something to do with a mounted volume.
 #[derive(Clone, Copy, Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Write file number `.0` with content made of `.1`, `.2` bytes long.
     Write(u8, u8, u16),
     /// Flush.
@@ -115,11 +115,11 @@ pub enum Action {
 }
 
 /// Returns the name of file number `n`.
-pub fn name(n: u8) -> String {
+pub(crate) fn name(n: u8) -> String {
     format!("file{n}.dat")
 }
 
 /// Returns the content that [`Action::Write`] gives a file.
-pub fn content(seed: u8, length: u16) -> Vec<u8> {
+pub(crate) fn content(seed: u8, length: u16) -> Vec<u8> {
     (0..usize::from(length)).map(|i| (i / 7) as u8 ^ seed).collect()
 }

@@ -20,18 +20,18 @@ use crate::{
 };
 
 /// Its name.
-pub const NAME: &str = "sample";
+pub(super) const NAME: &str = "sample";
 /// Name of its export.
-pub const EXPORT: &str = "Answer";
+pub(super) const EXPORT: &str = "Answer";
 /// Name of its import.
-pub const IMPORT: &str = "DbgPrint";
+pub(super) const IMPORT: &str = "DbgPrint";
 /// Its one message.
-pub const MESSAGE: (u32, &str) = (0xA000_0010, "A sample");
+pub(super) const MESSAGE: (u32, &str) = (0xA000_0010, "A sample");
 /// A folder that must not show in it.
-pub const BUILD_PATH: &str = "/home/someone/xenguard";
+pub(super) const BUILD_PATH: &str = "/home/someone/xenguard";
 
 /// Returns the driver, linked once for all tests.
-pub fn driver() -> Driver {
+pub(super) fn driver() -> Driver {
     static DRIVER: OnceLock<Driver> = OnceLock::new();
     DRIVER.get_or_init(|| link().expect("rust-lld links the sample")).clone()
 }
@@ -207,6 +207,6 @@ fn block(key: &str, kind: u16, value: &[u8], children: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Returns UTF-16 with a terminating zero.
-pub fn utf16(text: &str) -> Vec<u8> {
+pub(super) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
