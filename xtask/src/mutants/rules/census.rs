@@ -4,7 +4,7 @@ use super::rule;
 use crate::mutants::Mutant;
 
 const CENSUS: &str = "guard/src/census.rs";
-const BACKING: &str = "guard/src/backing.rs";
+const BACKING: &str = "guard/src/backing/mod.rs";
 const ABI: &str = "guard/src/abi.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[

@@ -3,7 +3,7 @@
 use super::{equivalent, rule};
 use crate::mutants::{Catch, Mutant};
 
-const MACHINE: &str = "guard/src/machine.rs";
+const MACHINE: &str = "guard/src/machine/mod.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     rule(

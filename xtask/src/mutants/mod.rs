@@ -41,14 +41,14 @@ use Catch::{Guest, Host, Integration};
 const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an alias in a census after exposure is not judged",
-        file: "guard/src/machine.rs",
+        file: "guard/src/machine/mod.rs",
         from: "Phase::Exposed if counts.alias > 0 =>",
         to: "Phase::Exposed if counts.alias > u32::MAX - 1 =>",
         caught_by: &[Host("guard"), Guest("alias-returns")],
     },
     Mutant {
         what: "hiding is not asked for as proof",
-        file: "guard/src/machine.rs",
+        file: "guard/src/machine/mod.rs",
         from: "Phase::Hiding => match self.missing_proof() {",
         to: "Phase::Hiding => match None::<Reason> {",
         caught_by: &[Host("guard"), Guest("proof-alone")],
@@ -223,7 +223,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a flush is answered without telling the backend",
-        file: "scsi/src/lun.rs",
+        file: "scsi/src/lun/mod.rs",
         from: "Cache::Volatile => Outcome::Act(Action::Flush),",
         to: "Cache::Volatile => Outcome::Good(Reply::EMPTY),",
         caught_by: &[Host("scsi")],
@@ -237,14 +237,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a backend is notified of the first request of a batch only",
-        file: "xen/src/ring.rs",
+        file: "xen/src/ring/mod.rs",
         from: "from != self.pushed && handshake::push(self, from, self.pushed)",
         to: "from != self.pushed && handshake::push(self, from, from.wrapping_add(1))",
         caught_by: &[Host("xen")],
     },
     Mutant {
         what: "a segment may be a part of a block",
-        file: "xen/src/blkif/transfer.rs",
+        file: "xen/src/blkif/transfer/mod.rs",
         from: "let (unit, page) = (u64::from(block.max(SECTOR_SIZE)), PAGE_SIZE as u64);",
         to: "let (unit, page) = (u64::from(SECTOR_SIZE.min(block)), PAGE_SIZE as u64);",
         caught_by: &[Integration("vbd", "io_path")],
@@ -321,7 +321,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a crash dump is written to a disk that nobody is connected to",
-        file: "xen/src/blkif/polled.rs",
+        file: "xen/src/blkif/polled/mod.rs",
         from: "&& store::read_state(store, &folder.join(\"state\")?)? == State::Connected",
         to: "&& store::read_state(store, &folder.join(\"state\")?)? != State::Unknown",
         caught_by: &[Host("xen")],
@@ -594,14 +594,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "bootcfg puts a new boot file in place before it is on the disk",
-        file: "bootcfg/src/replace.rs",
+        file: "bootcfg/src/replace/mod.rs",
         from: "    files.flush(temporary).with_context(|| cannot_write(temporary))?;\n",
         to: "",
         caught_by: &[Host("bootcfg")],
     },
     Mutant {
         what: "bootcfg forgets the attributes of a boot file",
-        file: "bootcfg/src/replace.rs",
+        file: "bootcfg/src/replace/mod.rs",
         from: "        .set_attributes(temporary, attributes)\n",
         to: "        .set_attributes(temporary, &attributes.writable())\n",
         caught_by: &[Host("bootcfg")],
