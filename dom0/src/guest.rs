@@ -9,9 +9,7 @@ use guard::host;
 use xenstore_rs::Xs;
 
 use crate::log::{self, Stop};
-
-/// Characters of a text that a guest may have written that are shown.
-const SHOWN: usize = 48;
+use crate::text::{clean, code_of};
 
 /// A guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,11 +199,6 @@ pub(crate) fn words(code: u32) -> String {
     }
 }
 
-/// Returns a reason's code as guests and the log write it: `0x28`.
-pub(crate) fn code_of(text: &str) -> Option<u32> {
-    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
-}
-
 /// Returns every guest but dom0, by number.
 ///
 /// # Errors
@@ -268,13 +261,6 @@ fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
 /// Names the path in an error.
 pub(crate) fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
-}
-
-/// Returns a text of a guest's, fit for a terminal, a label and a line: what is not printable ASCII becomes
-/// `?`, and what is too long is cut.
-pub(crate) fn clean(text: &str) -> String {
-    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-    text.chars().take(SHOWN).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -346,7 +332,7 @@ mod tests {
         for text in [guest.name, guard.version.unwrap()] {
             assert!(text.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{text:?}");
         }
-        assert_eq!(clean(&long).len(), SHOWN);
+        assert_eq!(clean(&long).len(), crate::text::SHOWN);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::guest::{clean, code_of};
+use crate::text::{clean, code_of};
 
 /// Number of bytes at a log's end that are looked at.
 const TAIL: u64 = 256 << 10;

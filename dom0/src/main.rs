@@ -14,6 +14,7 @@ mod metrics;
 mod show;
 #[cfg(test)]
 mod store;
+mod text;
 mod watch;
 
 use std::io::{self, Write};

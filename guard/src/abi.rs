@@ -17,6 +17,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use crate::abi_version::ABI_VERSION;
 use crate::{
     census::Counts,
     controllers::Present,
@@ -24,9 +25,6 @@ use crate::{
     policy::HidePolicy,
     reason::Reason,
 };
-
-/// The version of this file's layouts and meanings.
-pub const ABI_VERSION: u32 = 5;
 
 /// The routine that the guard calls to pass signals on, at `DISPATCH_LEVEL` with the guard's lock held: it may
 /// only set an event or queue work. Bits that it does not know mean nothing to it.

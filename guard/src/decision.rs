@@ -1,6 +1,6 @@
 //! The decision: which way this boot goes, from inputs that do not change.
 
-use crate::{boot_count, options::BootOptions, policy::HidePolicy, reason::Reason};
+use crate::{abi_version::ABI_VERSION, boot_count, options::BootOptions, policy::HidePolicy, reason::Reason};
 
 /// The mode of a boot. It is decided once and never changes until reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +68,7 @@ impl Service {
             return Service::Unavailable;
         }
         match interface {
-            Some(crate::abi::ABI_VERSION) => Service::Ready,
+            Some(ABI_VERSION) => Service::Ready,
             Some(_) => Service::OtherVersion,
             None => Service::Foreign,
         }

@@ -40,6 +40,7 @@
 extern crate std;
 
 pub mod abi;
+mod abi_version;
 pub mod absence;
 pub mod backing;
 pub mod boot_count;

@@ -15,7 +15,7 @@ use wdm::thread::Thread;
 use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, shutdown, time, utf16};
 
 use crate::device::{Extension, Filter};
-use crate::{decision, log};
+use crate::{log, parameters};
 
 /// Time between two looks of the thread.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -68,7 +68,7 @@ pub fn request(irp: Irp) -> Disposition {
 /// # Errors
 /// What the registry answers.
 pub fn read() -> Result<u32> {
-    decision::parameters()?.dword(utf16!("PvBoots"))
+    parameters::open()?.dword(utf16!("PvBoots"))
 }
 
 fn write(count: u32) -> Result {
@@ -94,7 +94,7 @@ fn run() {
     if let Err(status) = key_for_write().and_then(|key| key.flush()) {
         log!("boot count not written: {status}");
     }
-    let up_after = decision::parameters().and_then(|key| key.dword(utf16!("UpAfter"))).unwrap_or(UP_AFTER);
+    let up_after = parameters::open().and_then(|key| key.dword(utf16!("UpAfter"))).unwrap_or(UP_AFTER);
     time::sleep(Duration::from_secs(up_after.into()));
     let cleared = write(0).and_then(|()| key_for_write()?.flush());
     if let Err(status) = cleared {

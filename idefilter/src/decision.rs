@@ -9,7 +9,7 @@ use wdm::version::{self, Version};
 use wdm::{NtStatus, boot, image, unicode, utf16};
 use xen::cpuid::{self, Native, Xen};
 
-use crate::{boot_count, controllers, pv_disks, unplug};
+use crate::{boot_count, controllers, parameters, pv_disks, unplug};
 
 /// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show
 /// usable disks.
@@ -46,7 +46,7 @@ impl Inputs for System {
     }
 
     fn hide_policy(&mut self) -> Option<HidePolicy> {
-        let policy = parameters().and_then(|key| key.string(utf16!("HidePolicy")));
+        let policy = parameters::open().and_then(|key| key.string(utf16!("HidePolicy")));
         match present(policy)? {
             Some(policy) => HidePolicy::parse(&policy),
             None => Some(HidePolicy::default()),
@@ -128,17 +128,9 @@ impl Inputs for System {
     }
 }
 
-/// Returns the key `Parameters` below this driver's service key.
-///
-/// # Errors
-/// `OBJECT_NAME_NOT_FOUND` where there is none.
-pub fn parameters() -> wdm::Result<Key> {
-    open_service(utf16!("idefilter"))?.open_below(utf16!("Parameters"))
-}
-
 /// Returns true if unplug is to be asked for: `Parameters\Unplug` is anything but 0. PASSIVE_LEVEL.
 pub fn unplug_wanted() -> bool {
-    parameters().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
+    parameters::open().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
 }
 
 /// Returns the state of another driver of the suite; both names are the same.

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`entry`] | DriverEntry and AddDevice |
 //! | [`decision`] | gathers the inputs of the decision |
+//! | [`parameters`] | the driver's key of parameters |
 //! | [`boot_count`] | counts PV boots that did not come up |
 //! | [`start_override`] | keeps Windows from leaving out the other entry's boot drivers |
 //! | [`pv_disks`] | reads xenstore by polling, before interrupts |
@@ -41,6 +42,7 @@ mod entry;
 pub mod exports;
 mod firmware;
 mod hypercall_page;
+mod parameters;
 mod pnp;
 mod pv_disks;
 mod relations;

@@ -14,7 +14,7 @@ use xen::cpuid::Xen;
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
-use crate::{decision, firmware, hypercall_page};
+use crate::{firmware, hypercall_page, parameters};
 
 /// Time that xenstored may take for all answers together. It answers a request in microseconds. Only a
 /// machine that is being started by hundreds comes near this, and then the boot is emulated.
@@ -108,8 +108,7 @@ fn host_vetoes(store: &mut impl Store) -> Result<bool, Failure> {
 
 /// Returns the time that backends may take: `Parameters\BackendWait`.
 fn backend_patience() -> Duration {
-    let seconds =
-        decision::parameters().and_then(|key| key.dword(utf16!("BackendWait"))).unwrap_or(BACKEND_WAIT);
+    let seconds = parameters::open().and_then(|key| key.dword(utf16!("BackendWait"))).unwrap_or(BACKEND_WAIT);
     Duration::from_secs(seconds.min(LONGEST_BACKEND_WAIT).into())
 }
 

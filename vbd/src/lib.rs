@@ -17,6 +17,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`srb`] | the trait that an SRB has, and how one ends |
+//! | `answer` | the answer of a refusal or a failure |
 //! | [`request`] | one SRB on its way |
 //! | [`list`] | lists of requests, linked through the requests |
 //! | [`queue`] | one ring of a disk with the requests that wait for it |
@@ -33,6 +34,7 @@
 #[cfg(feature = "fake")]
 extern crate std;
 
+mod answer;
 #[cfg(feature = "fake")]
 pub mod fake;
 #[cfg(feature = "fake")]

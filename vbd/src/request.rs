@@ -10,7 +10,7 @@ use xen::blkif::{self, Arrived, Failure, Memory, Operation, Progress, ScatterLis
 use xen::{Hal, SharedMemory};
 
 use crate::memory::Copier;
-use crate::{Answer, Srb};
+use crate::{Answer, Srb, answer};
 
 /// Conditions for a disk's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +228,7 @@ impl<S: Srb> Request<S> {
         match (error, self.work) {
             // This backend has no cache that would have to be flushed, or has said so.
             (blkif::Error::FlushUnsupported, Work::Write { .. } | Work::Flush) => self.answer(Ok(())),
-            _ => crate::queue::refusal(error),
+            _ => answer::refusal(error),
         }
     }
 
@@ -241,7 +241,7 @@ impl<S: Srb> Request<S> {
             }
             (Ok(()), Work::Verify | Work::Flush) => Answer::Done { transferred: 0 },
             (Ok(()), Work::Unmap { bytes, .. }) => Answer::Done { transferred: bytes as u32 },
-            (Err(failure), _) => crate::queue::failure(failure, self.operation()),
+            (Err(failure), _) => answer::failure(failure, self.operation()),
         }
     }
 }

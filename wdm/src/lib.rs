@@ -22,6 +22,7 @@ extern crate alloc;
 pub mod arena;
 pub mod boot;
 pub mod bugcheck;
+mod caching;
 pub mod cpu;
 pub mod debug;
 pub mod device;

@@ -12,16 +12,8 @@ use wdk_sys::{
     },
 };
 
+pub use crate::caching::Caching;
 use crate::{NtStatus, Result, no_execute, pool};
-
-/// The caching that the processor may do for a mapping; it must be that of others who map the same memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Caching {
-    /// Device registers.
-    Uncached,
-    /// Memory.
-    Cached,
-}
 
 /// A mapping of a physical range (MmMapIoSpace); dropping it unmaps (IRQL ≤ DISPATCH_LEVEL).
 #[derive(Debug)]

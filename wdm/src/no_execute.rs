@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use wdk_sys::{_POOL_TYPE, PHYSICAL_ADDRESS, POOL_TYPE, PVOID, SIZE_T, ULONG};
 
 use crate::version::{self, Version};
-use crate::{mapping::Caching, routine, utf16};
+use crate::{caching::Caching, routine, utf16};
 
 /// NonPagedPoolNx.
 const NON_PAGED_NX: POOL_TYPE = 512;

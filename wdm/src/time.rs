@@ -54,3 +54,16 @@ pub fn performance_counter() -> (u64, u64) {
         (count.QuadPart as u64, frequency.QuadPart as u64)
     }
 }
+
+/// Returns true if `seen` comes true now or within a second. PASSIVE_LEVEL.
+#[must_use]
+pub fn within_a_second(mut seen: impl FnMut() -> bool) -> bool {
+    const TRIES: u32 = 100;
+    (0..TRIES).any(|_| {
+        let seen = seen();
+        if !seen {
+            sleep(Duration::from_millis(10));
+        }
+        seen
+    })
+}

@@ -16,8 +16,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use spin::Once;
 use wdm::irql::AtDispatch;
-use wdm::pool;
 use wdm::spin_lock::SpinLock;
+use wdm::{pool, time};
 use xen::event_channel::{self, Channels, Vcpu};
 use xen::hypercall::{self, HypercallPage};
 use xen::{DomainId, Port, SharedMemory};
@@ -295,7 +295,7 @@ impl EventChannels {
         let handler = unsafe { Handler::new(nothing, core::ptr::null_mut()) };
         self.bind_to(it, port, handler).inspect_err(|_| self.close_in_xen(port))?;
         let sent = self.unmask(port).and_then(|()| self.notify(port));
-        let came = sent.map(|()| crate::interrupt::within_a_second(seen));
+        let came = sent.map(|()| time::within_a_second(seen));
         self.close(port)?;
         came
     }

@@ -22,11 +22,11 @@ use xenpci_interface::{
     Transaction, VERSION, Watch, WatchCallback,
 };
 
+use crate::clients::Client;
 use crate::event_channels::{self, Handler};
 use crate::grant::GrantError;
 use crate::platform::Platform;
 use crate::store::{StoreClient, WatchError};
-use crate::suspend::Client;
 
 /// The running platform, or null.
 static PLATFORM: AtomicPtr<Platform> = AtomicPtr::new(ptr::null_mut());

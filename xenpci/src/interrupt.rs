@@ -16,7 +16,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
-use core::time::Duration;
 use wdm::Shared;
 
 use wdm::dpc::Dpc;
@@ -181,7 +180,7 @@ impl Upcall {
     /// Returns true if the number of upcalls taken differs from `before`, or does so within a second.
     /// PASSIVE_LEVEL.
     pub fn more_than(&self, before: u32) -> bool {
-        within_a_second(|| self.taken() != before)
+        time::within_a_second(|| self.taken() != before)
     }
 }
 
@@ -196,18 +195,6 @@ impl Drop for Upcall {
             debug_print!(DRIVER, "processor {processor}: {taken} upcalls by vector {:#x}", message.vector);
         }
     }
-}
-
-/// Returns true if `seen` comes true now or within a second. PASSIVE_LEVEL.
-pub fn within_a_second(mut seen: impl FnMut() -> bool) -> bool {
-    const TRIES: u32 = 100;
-    (0..TRIES).any(|_| {
-        let seen = seen();
-        if !seen {
-            time::sleep(Duration::from_millis(10));
-        }
-        seen
-    })
 }
 
 /// Returns the device's interrupt pin, 0 for INTA: configuration space offset 3Dh (PCI Local Bus 3.0, 6.2.4).

@@ -30,6 +30,7 @@ extern crate alloc;
 
 mod button;
 mod channel;
+mod clients;
 mod control;
 mod emulated;
 mod event_channels;

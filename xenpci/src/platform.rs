@@ -21,12 +21,12 @@ use xen::hypercall::{self, HypercallPage};
 use xen::sched::{self, Resumed, Shutdown};
 
 use crate::DRIVER;
+use crate::clients::Clients;
 use crate::event_channels::EventChannels;
 use crate::grant::Grants;
 use crate::hypercall_page;
 use crate::interrupt::Upcall;
 use crate::store::{ConnectError, Found, Held, Store};
-use crate::suspend::Clients;
 use crate::window::Window;
 
 /// The running platform. Dropping it undoes everything (PASSIVE_LEVEL); no client may be left.

@@ -26,7 +26,7 @@
 //! refuses. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
 //! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
 //! the vbd. Both begin with the request for S0.
-#![expect(unsafe_code, reason = "calls the callback that a client registered by address")]
+#![expect(unsafe_code, reason = "is called by address, by the watch of its node")]
 
 use alloc::boxed::Box;
 use core::ffi::c_void;
@@ -38,13 +38,12 @@ use guard::abi::Signals;
 use guard::channel::Kind;
 use guard::machine::BUGCHECK_CODE;
 use wdm::event::{self, Event};
-use wdm::mutex::Mutex;
 use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
 use wdm::{Device, DeviceObject, Disposition, Irp, bugcheck, debug_print, pool};
 use xen::sched::Resumed;
 use xen::store::Store as _;
-use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, SuspendCallback, Watch};
+use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, Watch};
 
 use crate::control::{Ending, Features, NODE, Request};
 use crate::fdo::Fdo;
@@ -54,55 +53,6 @@ use crate::{DRIVER, Extension, proof};
 
 /// INACCESSIBLE_BOOT_DEVICE: the bugcheck that Windows would raise here anyway.
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
-
-/// A client that is called around a suspend.
-#[derive(Clone, Copy)]
-pub struct Client {
-    callback: SuspendCallback,
-    context: *mut c_void,
-}
-
-// SAFETY: the callback may be called from any thread by its contract, and the context is only handed to it.
-unsafe impl Send for Client {}
-
-impl Client {
-    /// # Safety
-    /// Both stay valid, for a call at PASSIVE_LEVEL, until [`Clients::unregister`] has returned.
-    pub const unsafe fn new(callback: SuspendCallback, context: *mut c_void) -> Self {
-        Self { callback, context }
-    }
-
-    fn call(self, phase: u32) -> bool {
-        // SAFETY: valid while registered, by `new`; the caller holds the registration.
-        unsafe { (self.callback)(self.context, phase) == 0 }
-    }
-}
-
-/// The one client, or none. The lock is held during a suspend.
-pub struct Clients(Mutex<Option<Client>>);
-
-impl Clients {
-    /// Makes a list without clients. PASSIVE_LEVEL.
-    ///
-    /// # Errors
-    /// `INSUFFICIENT_RESOURCES`.
-    pub fn new() -> wdm::Result<Self> {
-        Mutex::new(None).map(Self)
-    }
-
-    /// Registers the client; whether there was none. PASSIVE_LEVEL.
-    pub fn register(&self, client: Client) -> bool {
-        let mut place = self.0.lock();
-        let free = place.is_none();
-        *place = place.or(Some(client));
-        free
-    }
-
-    /// Takes it away; it is not running any more. PASSIVE_LEVEL.
-    pub fn unregister(&self) {
-        *self.0.lock() = None;
-    }
-}
 
 /// Signals from the watch's callback and from power requests.
 struct Signal {
@@ -303,7 +253,7 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
 
 /// Carries out one suspend.
 fn suspend(platform: &Platform) {
-    let client = platform.clients().0.lock();
+    let client = platform.clients().lock();
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
     if ready {
         let emptied = platform.store().request(|store| store.write(NODE, b""));
@@ -332,7 +282,7 @@ fn carry_out(platform: &Platform) {
 /// Carries out one hibernation, from the request for S4 to the one for S0.
 fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) {
     let before = platform.epoch();
-    let client = platform.clients().0.lock();
+    let client = platform.clients().lock();
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
     let held = ready.then(|| platform.sleep());
     if !ready {

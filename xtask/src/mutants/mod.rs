@@ -265,7 +265,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a fault of the backend's is a bad block",
-        file: "vbd/src/queue.rs",
+        file: "vbd/src/answer.rs",
         from: "(Failure::Backend, _) => Answer::Sense(Sense::TRANSPORT_FAULT),",
         to: "(Failure::Backend, _) => Answer::Sense(Sense::READ_ERROR),",
         caught_by: &[Integration("vbd", "io_path")],

@@ -1,0 +1,12 @@
+//! The driver's parameters in the registry.
+
+use wdm::registry::{self, Key};
+use wdm::utf16;
+
+/// Opens the key `Parameters` below this driver's service key. PASSIVE_LEVEL.
+///
+/// # Errors
+/// `OBJECT_NAME_NOT_FOUND` where there is none.
+pub fn open() -> wdm::Result<Key> {
+    Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.open_below(utf16!("Parameters"))
+}

@@ -1,0 +1,33 @@
+//! The answer to an SRB that the frontend refuses or the backend fails.
+
+use scsi::Sense;
+use xen::blkif::{self, Failure, Operation};
+
+use crate::Answer;
+
+/// Returns the answer to an SRB of which nothing could be sent.
+pub(crate) fn refusal(error: &blkif::Error) -> Answer {
+    match error {
+        blkif::Error::NotConnected | blkif::Error::Broken(_) => Answer::NoDevice,
+        blkif::Error::FlushUnsupported | blkif::Error::DiscardUnsupported => {
+            Answer::Sense(Sense::INVALID_OPCODE)
+        }
+        blkif::Error::ReadOnly => Answer::Sense(Sense::WRITE_PROTECTED),
+        blkif::Error::Range { .. } | blkif::Error::Block { .. } => Answer::Sense(Sense::OUT_OF_RANGE),
+        _ => Answer::Sense(Sense::TARGET_FAILURE),
+    }
+}
+
+/// Returns the answer to an SRB of which a part failed.
+///
+/// A backend has one answer for everything that may go wrong: no memory in its domain, a grant that could not be
+/// mapped, a path that is lost for a moment, a medium that is bad. So it is a fault on the way, which initiators
+/// try again, and not a bad block, which they do not.
+pub(crate) fn failure(failure: Failure, operation: Operation) -> Answer {
+    match (failure, operation) {
+        (Failure::Backend, _) => Answer::Sense(Sense::TRANSPORT_FAULT),
+        (Failure::NotSupported, Operation::Discard) => Answer::Sense(Sense::INVALID_OPCODE),
+        (Failure::NotSupported | Failure::Unsent(_), _) => Answer::Sense(Sense::TARGET_FAILURE),
+        (Failure::Broken(_) | Failure::Disconnected, _) => Answer::NoDevice,
+    }
+}
