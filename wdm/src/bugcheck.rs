@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use wdk_sys::{
-    _KBUGCHECK_CALLBACK_REASON, GUID, KBUGCHECK_CALLBACK_REASON, KBUGCHECK_CALLBACK_RECORD,
+    _KBUGCHECK_CALLBACK_REASON, BOOLEAN, GUID, KBUGCHECK_CALLBACK_REASON, KBUGCHECK_CALLBACK_RECORD,
     KBUGCHECK_REASON_CALLBACK_RECORD, KBUGCHECK_SECONDARY_DUMP_DATA, PVOID, ULONG,
     ntddk::{
         KeBugCheckEx, KeDeregisterBugCheckCallback, KeDeregisterBugCheckReasonCallback,
@@ -39,6 +39,34 @@ pub fn stop(code: u32, parameters: [usize; 4]) -> ! {
     unsafe { KeBugCheckEx(code, p1, p2, p3, p4) }
 }
 
+/// A flag of a record that the kernel has.
+struct Registered(AtomicBool);
+
+impl Registered {
+    const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Registers the record unless it is registered. Returns true if the kernel accepted it now.
+    fn make(&self, register: impl FnOnce() -> BOOLEAN) -> bool {
+        if self.0.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let accepted = register() != 0;
+        if !accepted {
+            self.0.store(false, Ordering::Release);
+        }
+        accepted
+    }
+
+    /// Deregisters the record if it is registered.
+    fn undo(&self, deregister: impl FnOnce() -> BOOLEAN) {
+        if self.0.swap(false, Ordering::AcqRel) {
+            deregister();
+        }
+    }
+}
+
 /// A routine that the kernel calls while it stops, at HIGH_LEVEL, on one processor: it may only
 /// touch resident memory and ports. Kept in a `static`, registered once:
 /// `static AT_STOP: Callback = Callback::new(c"xenguard", write_record);`
@@ -46,7 +74,7 @@ pub struct Callback {
     record: UnsafeCell<KBUGCHECK_CALLBACK_RECORD>,
     component: &'static core::ffi::CStr,
     routine: fn(),
-    registered: AtomicBool,
+    registered: Registered,
 }
 
 // SAFETY: the record is touched only by the kernel between register and deregister; the flag
@@ -59,16 +87,13 @@ impl Callback {
     pub const fn new(component: &'static core::ffi::CStr, routine: fn()) -> Self {
         // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".
         let record = unsafe { core::mem::zeroed() };
-        Self { record: UnsafeCell::new(record), component, routine, registered: AtomicBool::new(false) }
+        Self { record: UnsafeCell::new(record), component, routine, registered: Registered::new() }
     }
 
     /// Registers the routine. IRQL ≤ DISPATCH_LEVEL. `false` when it is registered already or the
     /// kernel refused. A driver that can unload must [`deregister`](Self::deregister) first.
     pub fn register(&'static self) -> bool {
-        if self.registered.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        let accepted = {
+        self.registered.make(|| {
             // SAFETY: the record is static, hence resident and at one address, and zeroed
             // (KeInitializeCallbackRecord only sets State to BufferEmpty, which is zero). The
             // buffer is this static itself, which the thunk gets back.
@@ -81,19 +106,13 @@ impl Callback {
                     self.component.as_ptr().cast_mut().cast(),
                 )
             }
-        };
-        if accepted == 0 {
-            self.registered.store(false, Ordering::Release);
-        }
-        accepted != 0
+        })
     }
 
     /// Undoes [`register`](Self::register). IRQL ≤ DISPATCH_LEVEL.
     pub fn deregister(&'static self) {
-        if self.registered.swap(false, Ordering::AcqRel) {
-            // SAFETY: the record is registered, by the flag.
-            unsafe { KeDeregisterBugCheckCallback(self.record.get()) };
-        }
+        // SAFETY: the record is registered, by the flag.
+        self.registered.undo(|| unsafe { KeDeregisterBugCheckCallback(self.record.get()) });
     }
 }
 
@@ -114,7 +133,7 @@ pub struct DumpData {
     /// The bytes: resident memory that does not change any more. Called at HIGH_LEVEL while the system
     /// stops.
     bytes: fn() -> &'static [u8],
-    registered: AtomicBool,
+    registered: Registered,
 }
 
 // SAFETY: as for `Callback`.
@@ -128,36 +147,29 @@ impl DumpData {
     pub const fn new(component: &'static core::ffi::CStr, guid: GUID, bytes: fn() -> &'static [u8]) -> Self {
         // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".
         let record = unsafe { core::mem::zeroed() };
-        Self { record: UnsafeCell::new(record), component, guid, bytes, registered: AtomicBool::new(false) }
+        Self { record: UnsafeCell::new(record), component, guid, bytes, registered: Registered::new() }
     }
 
     /// Registers the data. IRQL ≤ DISPATCH_LEVEL. `false` when it is registered already or the kernel
     /// refused. A driver that can unload must [`deregister`](Self::deregister) first.
     pub fn register(&'static self) -> bool {
-        if self.registered.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        // SAFETY: the record is static and zeroed, as KeInitializeCallbackRecord leaves it.
-        let accepted = unsafe {
-            KeRegisterBugCheckReasonCallback(
-                self.record.get(),
-                Some(give),
-                _KBUGCHECK_CALLBACK_REASON::KbCallbackSecondaryDumpData,
-                self.component.as_ptr().cast_mut().cast(),
-            )
-        };
-        if accepted == 0 {
-            self.registered.store(false, Ordering::Release);
-        }
-        accepted != 0
+        self.registered.make(|| {
+            // SAFETY: the record is static and zeroed, as KeInitializeCallbackRecord leaves it.
+            unsafe {
+                KeRegisterBugCheckReasonCallback(
+                    self.record.get(),
+                    Some(give),
+                    _KBUGCHECK_CALLBACK_REASON::KbCallbackSecondaryDumpData,
+                    self.component.as_ptr().cast_mut().cast(),
+                )
+            }
+        })
     }
 
     /// Undoes [`register`](Self::register). IRQL ≤ DISPATCH_LEVEL.
     pub fn deregister(&'static self) {
-        if self.registered.swap(false, Ordering::AcqRel) {
-            // SAFETY: the record is registered, by the flag.
-            unsafe { KeDeregisterBugCheckReasonCallback(self.record.get()) };
-        }
+        // SAFETY: the record is registered, by the flag.
+        self.registered.undo(|| unsafe { KeDeregisterBugCheckReasonCallback(self.record.get()) });
     }
 }
 

@@ -269,6 +269,24 @@ unsafe fn buffer<'a>(bytes: *mut u8, length: usize) -> &'a mut [u8] {
     if length == 0 { &mut [] } else { unsafe { slice::from_raw_parts_mut(bytes, length) } }
 }
 
+/// Reads at `path` into the caller's buffer. `read` returns the bytes that it put there.
+///
+/// # Safety
+/// The interface's contract on pointers and lengths.
+unsafe fn read_into(
+    path: (*const u8, usize),
+    into: (*mut u8, usize),
+    length: *mut usize,
+    read: impl FnOnce(&mut StoreClient, &str, &mut [u8]) -> Result<usize, store::Error>,
+) -> Status {
+    // SAFETY: by contract.
+    let (path, into, length) = unsafe { (text(path.0, path.1), buffer(into.0, into.1), &mut *length) };
+    match path {
+        Ok(path) => request(|client| measure(read(client, path, into), length)),
+        Err(status) => status,
+    }
+}
+
 unsafe extern "system" fn store_read(
     transaction: Transaction,
     path: *const u8,
@@ -278,15 +296,11 @@ unsafe extern "system" fn store_read(
     length: *mut usize,
 ) -> Status {
     // SAFETY: the interface's contract on pointers and lengths.
-    let (path, into, length) = unsafe { (text(path, path_length), buffer(into, capacity), &mut *length) };
-    let path = match path {
-        Ok(path) => path,
-        Err(status) => return status,
-    };
-    request(|client| {
-        let read = client.within(transaction).read(path, into).map(|value| value.len());
-        measure(read, length)
-    })
+    unsafe {
+        read_into((path, path_length), (into, capacity), length, |client, path, into| {
+            client.within(transaction).read(path, into).map(|value| value.len())
+        })
+    }
 }
 
 unsafe extern "system" fn store_directory(
@@ -298,15 +312,12 @@ unsafe extern "system" fn store_directory(
     length: *mut usize,
 ) -> Status {
     // SAFETY: the interface's contract on pointers and lengths.
-    let (path, into, length) = unsafe { (text(path, path_length), buffer(into, capacity), &mut *length) };
-    let path = match path {
-        Ok(path) => path,
-        Err(status) => return status,
-    };
-    request(|client| {
-        let read = client.within(transaction).directory(path, into);
-        measure(read.map(|names| names.map(|name| name.len() + 1).sum()), length)
-    })
+    unsafe {
+        read_into((path, path_length), (into, capacity), length, |client, path, into| {
+            let read = client.within(transaction).directory(path, into);
+            read.map(|names| names.map(|name| name.len() + 1).sum())
+        })
+    }
 }
 
 /// Sets the out length of a reading entry: to what was read, or to what is needed.

@@ -56,6 +56,28 @@ pub(crate) fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Returns the texts below `root` whose names end in `ending`, with their places. Folders that are built or hidden are
+/// left out.
+pub(crate) fn sources(root: &Path, ending: &str) -> Result<Vec<(PathBuf, String)>> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        for path in sorted_entries(&root.join(&folder))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let place = folder.join(&name);
+            if path.is_dir() && !path.is_symlink() {
+                if !name.starts_with('.') && name != "target" && name != "dist" {
+                    folders.push(place);
+                }
+            } else if name.ends_with(ending) {
+                let text =
+                    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                found.push((place, text));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Makes `folder` anew unless it was made from the same `inputs`.
 ///
 /// `make` gets a fresh folder beside it, which takes the place of the old one only when complete.

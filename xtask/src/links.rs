@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{layout::Layout, package};
+use crate::{folder::sources, layout::Layout, package};
 
 /// The index of the documents, from which each of them is reached.
 const INDEX: &str = "docs/README.md";
@@ -42,29 +41,8 @@ struct Page {
 
 impl Documents {
     fn read(root: &Path) -> Result<Documents> {
-        let mut documents = Documents { root: root.to_owned(), pages: BTreeMap::new() };
-        documents.collect(Path::new(""))?;
-        Ok(documents)
-    }
-
-    /// Reads the documents of a folder, but for folders that are built or hidden.
-    fn collect(&mut self, folder: &Path) -> Result<()> {
-        let path = self.root.join(folder);
-        for entry in fs::read_dir(&path).with_context(|| format!("cannot list {}", path.display()))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let place = folder.join(&name);
-            if entry.file_type()?.is_dir() {
-                if !name.starts_with('.') && name != "target" && name != "dist" {
-                    self.collect(&place)?;
-                }
-            } else if name.ends_with(".md") {
-                let text = fs::read_to_string(entry.path())
-                    .with_context(|| format!("cannot read {}", entry.path().display()))?;
-                self.pages.insert(place, Page::parse(&text));
-            }
-        }
-        Ok(())
+        let pages = sources(root, ".md")?.into_iter().map(|(place, text)| (place, Page::parse(&text)));
+        Ok(Documents { root: root.to_owned(), pages: pages.collect() })
     }
 
     /// Returns one line for each thing that is wrong.
@@ -234,6 +212,8 @@ fn resolved(place: &Path, target: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

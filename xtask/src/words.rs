@@ -5,13 +5,13 @@
 //! makes the thing, returns it, or is told of it.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
-use crate::layout::Layout;
+use crate::{folder::sources, layout::Layout};
 
 /// Words that open a clause.
 const CLAUSE: &[&str] =
@@ -33,7 +33,9 @@ const MOST_ARTICLES: f64 = 0.3;
 /// A rate is above its ceiling, or a source file cannot be read.
 pub(crate) fn check(layout: &Layout) -> Result<()> {
     let mut comments = Comments::default();
-    comments.collect(layout.root(), Path::new(""))?;
+    for (place, source) in sources(layout.root(), ".rs")? {
+        comments.add(&place, &source);
+    }
     println!("{}\n{}", comments.all, comments.functions);
     comments.all.judge(MOST_CLAUSES)?;
     comments.functions.judge(MOST_ARTICLES)
@@ -66,26 +68,6 @@ impl Default for Comments {
 }
 
 impl Comments {
-    /// Adds the Rust sources of a folder, but for folders that are built or hidden.
-    fn collect(&mut self, root: &Path, folder: &Path) -> Result<()> {
-        let path = root.join(folder);
-        for entry in fs::read_dir(&path).with_context(|| format!("cannot list {}", path.display()))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let place = folder.join(&name);
-            if entry.file_type()?.is_dir() {
-                if !name.starts_with('.') && name != "target" && name != "dist" {
-                    self.collect(root, &place)?;
-                }
-            } else if name.ends_with(".rs") {
-                let source = fs::read_to_string(entry.path())
-                    .with_context(|| format!("cannot read {}", entry.path().display()))?;
-                self.add(&place, &source);
-            }
-        }
-        Ok(())
-    }
-
     /// Adds a source. A doc comment is a run of lines that begin with `///` or `//!`; its first line counts.
     fn add(&mut self, place: &Path, source: &str) {
         let lines: Vec<_> = source.lines().collect();

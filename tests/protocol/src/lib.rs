@@ -4,8 +4,8 @@
 //! of a [`Line`], and asks dom0 for something with [`Ready`]. Both ends take the words from here, so that a
 //! word that only one end knows does not compile. A word that the executive cannot parse stops the guest.
 //!
-//! Only words are shared. NT's structures, the verifier and the reading of INF files are written twice on
-//! purpose: a mistake in one must show in the other.
+//! Only words and a [`Checksum`] are shared. NT's structures, the verifier and the reading of INF files are written
+//! twice on purpose: a mistake in one must show in the other.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -13,10 +13,12 @@
 #[cfg(test)]
 extern crate std;
 
+mod checksum;
 mod line;
 mod name;
 mod word;
 
+pub use checksum::Checksum;
 pub use line::{Line, Ready};
 pub use name::Unknown;
 pub use word::{BenchWord, Exercise, Fault, FaultKind, Plan, Version, Word};

@@ -1,6 +1,6 @@
 //! The PV CD-ROM drive.
 
-use protocol::{Exercise, Line, Ready};
+use protocol::{Checksum, Exercise, Line, Ready};
 
 use crate::{
     boot::{CDROM_SECTORS, cdrom},
@@ -38,9 +38,7 @@ const ANSWERS: Check = Check {
 
 fn answers(seen: &Seen<'_>, found: &mut Differences) {
     let disc = cdrom();
-    let hash = disc.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
-    });
+    let hash = Checksum::of(&disc);
     let content = format!("blocks={CDROM_SECTORS} hash={hash:016x}");
     let end = format!("{CDROM_SECTORS:08x}");
     // The end in minutes, seconds and frames, after the two seconds before the first block.

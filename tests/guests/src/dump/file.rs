@@ -1,9 +1,11 @@
 //! The crash dump that a boot wrote through the polled miniport, read back from the disk's image by the host.
 //!
 //! The executive says only the pattern's seed, when it maps the dump stack (`tests/nt/src/diskdump/file.rs`
-//! has the format); all else must be on the disk.
+//! has the format); all else must be on the disk. The format is written twice on purpose, there and here: a
+//! writer's mistake must show in the reader.
 
 use guard::record;
+use protocol::Checksum;
 use rig::report::Report;
 
 use crate::check::{Check, Differences, Seen};
@@ -160,7 +162,7 @@ impl<'a> Dump<'a> {
         let sums = self.blob(CHECKSUMS).ok_or("no checksums")?;
         for (n, page) in self.pages.chunks(PAGE).enumerate() {
             let expected = number::<8>(sums, 8 * n)?;
-            if checksum(page) != expected {
+            if Checksum::of(page) != expected {
                 return Err(format!("page {n} is not what was written"));
             }
         }
@@ -193,13 +195,6 @@ fn word(seed: u64, number: u64) -> u64 {
     (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
 }
 
-/// Computes FNV-1a.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +219,7 @@ mod tests {
         put(0xB0, &1u64.to_le_bytes());
         let mut pages: Vec<u8> = (0..32 * 512).flat_map(|n| word(SEED, n).to_le_bytes()).collect();
         pages.extend([7; PAGE]);
-        let sums: Vec<u8> = pages.chunks(PAGE).flat_map(|page| checksum(page).to_le_bytes()).collect();
+        let sums: Vec<u8> = pages.chunks(PAGE).flat_map(|page| Checksum::of(page).to_le_bytes()).collect();
         let mut blobs = b"DumpBlob".to_vec();
         blobs.extend([16, 0, 0, 0, 0, 0, 0, 0]);
         for (tag, data) in

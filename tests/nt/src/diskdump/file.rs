@@ -7,6 +7,8 @@
 
 use core::cell::UnsafeCell;
 
+use protocol::Checksum;
+
 use super::port::{self, COMMON_BUFFER, Failure};
 use crate::ke::clock;
 use crate::mm::{PAGE_SIZE, direct, frames, map};
@@ -108,13 +110,6 @@ pub(crate) unsafe fn secondary_data(tag: &Guid, data: &[u8]) {
     contents.used = end;
 }
 
-/// Computes FNV-1a.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
-}
-
 /// Writes what the common buffer holds at a sector.
 unsafe fn put(sector: u64, bytes: usize) -> Result<(), Failure> {
     if sector + (bytes / SECTOR) as u64 > END {
@@ -146,7 +141,7 @@ pub(super) unsafe fn write(code: u32, parameters: [usize; 4], last: u32) -> Resu
                 for page in 0..count {
                     let place = &mut port::buffer()[page * PAGE_SIZE..][..PAGE_SIZE];
                     place.copy_from_slice(port::page(start + ((done + page) * PAGE_SIZE) as u64));
-                    contents.sums[number] = checksum(place);
+                    contents.sums[number] = Checksum::of(place);
                     number += 1;
                 }
                 put(sector, count * PAGE_SIZE)?;

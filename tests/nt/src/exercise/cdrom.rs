@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 
-use protocol::Ready;
+use protocol::{Checksum, Ready};
 
 use super::{ask, wait_until};
 use crate::storage::cdb;
@@ -90,14 +90,14 @@ fn hex(cdb: &[u8], room: usize) -> String {
     }
 }
 
-/// Returns the size of the medium, and FNV-1a of all of it.
+/// Returns the size of the medium, and the checksum of all of it.
 fn content() -> String {
     let mut capacity = [0; 8];
     if cdrom::command(DRIVER, &cdb::read_capacity_10(), &mut capacity).is_err() {
         return "blocks=none".into();
     }
     let blocks = u32::from_be_bytes([capacity[0], capacity[1], capacity[2], capacity[3]]) + 1;
-    let (mut hash, mut at) = (0xCBF2_9CE4_8422_2325_u64, 0);
+    let (mut hash, mut at) = (Checksum::new(), 0);
     while at < blocks {
         let count = AT_ONCE.min(blocks - at);
         let mut data = vec![0; count as usize * BLOCK];
@@ -106,8 +106,8 @@ fn content() -> String {
             Ok(length) if length == data.len() => {}
             _ => return format!("blocks={blocks} failed-at={at}"),
         }
-        hash = data.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3));
+        hash = hash.and(&data);
         at += count;
     }
-    format!("blocks={blocks} hash={hash:016x}")
+    format!("blocks={blocks} hash={:016x}", hash.value())
 }

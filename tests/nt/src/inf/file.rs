@@ -1,4 +1,7 @@
 //! An INF file as sections of lines, strings substituted.
+//!
+//! bootcfg reads INF files, too, by code of its own (`bootcfg/src/inf`): two readers that agree on our files show
+//! that neither reads its own mistakes into them.
 
 use alloc::format;
 use alloc::string::{String, ToString};

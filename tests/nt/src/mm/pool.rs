@@ -99,24 +99,29 @@ fn allocate_pages(kind: Type, size: usize) -> Option<(usize, usize)> {
     Some((start, 0))
 }
 
+/// Stops if a free slot was written to.
+fn check_free(start: usize, slot: usize) {
+    // SAFETY: a free slot lies in mapped pool.
+    let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, slot) };
+    if let Some(at) = bytes.iter().position(|&b| b != FREE_BYTE) {
+        violation(
+            Violation::PoolUsedAfterFree,
+            format_args!(
+                "block={:#x} offset={} byte={:#x}",
+                start + GUARD,
+                at as isize - GUARD as isize,
+                bytes[at]
+            ),
+        );
+    }
+}
+
 fn allocate_slot(kind: Type, slot: usize) -> Option<(usize, usize)> {
     let key = (kind as u8, slot);
     let taken = POOL.lock().free.entry(key).or_default().pop_front();
     let start = match taken {
         Some(start) => {
-            // SAFETY: a free slot lies in mapped pool.
-            let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, slot) };
-            if let Some(at) = bytes.iter().position(|&b| b != FREE_BYTE) {
-                violation(
-                    Violation::PoolUsedAfterFree,
-                    format_args!(
-                        "block={:#x} offset={} byte={:#x}",
-                        start + GUARD,
-                        at as isize - GUARD as isize,
-                        bytes[at]
-                    ),
-                );
-            }
+            check_free(start, slot);
             start
         }
         None => {
@@ -214,19 +219,7 @@ pub(crate) fn check_all() {
         .flat_map(|(&(_, slot), list)| list.iter().map(move |&start| (start, slot)))
         .collect();
     for (start, slot) in free {
-        // SAFETY: free slots lie in mapped pool.
-        let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, slot) };
-        if let Some(at) = bytes.iter().position(|&b| b != FREE_BYTE) {
-            violation(
-                Violation::PoolUsedAfterFree,
-                format_args!(
-                    "block={:#x} offset={} byte={:#x}",
-                    start + GUARD,
-                    at as isize - GUARD as isize,
-                    bytes[at]
-                ),
-            );
-        }
+        check_free(start, slot);
     }
 }
 
