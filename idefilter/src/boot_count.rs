@@ -27,7 +27,7 @@ const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
 /// Begins a boot that has been decided on. Counts it if it is a PV boot, and has a thread clear the count
 /// once the system is up, or is shut down in order. An emulated boot without a count leaves the registry
 /// alone. PASSIVE_LEVEL.
-pub fn begin(driver: DriverObject, decision: Decision) {
+pub(crate) fn begin(driver: DriverObject, decision: Decision) {
     let failed = read().unwrap_or(0);
     match decision {
         Decision::Emulated(_) if failed == 0 => return,
@@ -51,7 +51,7 @@ pub fn begin(driver: DriverObject, decision: Decision) {
 
 /// Answers a request to that device. A system that is shut down in order has come up, however early that is; NT writes the
 /// registry to the disk behind this. PASSIVE_LEVEL.
-pub fn request(irp: Irp) -> Disposition {
+pub(crate) fn request(irp: Irp) -> Disposition {
     if irp.major() != shutdown::MAJOR {
         return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);
     }
@@ -67,7 +67,7 @@ pub fn request(irp: Irp) -> Disposition {
 ///
 /// # Errors
 /// What the registry answers.
-pub fn read() -> Result<u32> {
+pub(crate) fn read() -> Result<u32> {
     parameters::open()?.dword(utf16!("PvBoots"))
 }
 
@@ -80,7 +80,7 @@ fn key_for_write() -> Result<Key> {
 }
 
 /// Waits until the session manager has opened the hives. PASSIVE_LEVEL.
-pub fn wait_for_hives() {
+pub(crate) fn wait_for_hives() {
     while Key::open(SOFTWARE).is_err() {
         time::sleep(INTERVAL);
     }

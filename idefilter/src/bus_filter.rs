@@ -17,7 +17,7 @@ use crate::{controllers, log, root_bus, state};
 const BUS_EXTENDER: u32 = 0x2A;
 
 /// Data of the filter of a root bus.
-pub struct Bus {
+pub(crate) struct Bus {
     /// Number of the root bus, in the order of attachment, by which the guard tells them apart.
     number: u32,
     /// Decisions about its children.
@@ -29,7 +29,7 @@ pub struct Bus {
 ///
 /// # Errors
 /// Where the device cannot be made or attached; the bus then has no filter.
-pub fn attach(driver: DriverObject, pdo: DeviceObject) -> Result {
+pub(crate) fn attach(driver: DriverObject, pdo: DeviceObject) -> Result {
     static BUSES: AtomicU32 = AtomicU32::new(0);
 
     let number = BUSES.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +50,7 @@ fn count() {
 
 /// Handles IRP_MN_QUERY_DEVICE_RELATIONS for the bus's children: lets the bus answer, takes emulated disk
 /// controllers out of its answer, and tells the guard. PASSIVE_LEVEL.
-pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
+pub(crate) fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
     let (mut irp, status) = irp.forward_and_wait(lower);
     // A bus that answers NOT_SUPPORTED has no children to hide either.
     if status.is_success() {
@@ -70,7 +70,7 @@ pub fn bus_relations(bus: &Bus, irp: Irp, lower: DeviceObject) -> Disposition {
 /// Handles IRP_MN_START_DEVICE: a root bus that is not bus 0 has its number among its resources, and what
 /// stands on it is then counted, too. Where the number is not there the count stays too small, and nothing is
 /// exposed. PASSIVE_LEVEL.
-pub fn start(irp: Irp, lower: DeviceObject) -> Disposition {
+pub(crate) fn start(irp: Irp, lower: DeviceObject) -> Disposition {
     let number = irp.location().raw_resources().and_then(|resources| resources.bus_number());
     if let Some(number) = number.and_then(|number| u8::try_from(number).ok())
         && root_bus::learn(number)

@@ -8,12 +8,12 @@ use crate::root_bus;
 
 /// Counts them on every bus that can be reached from the root buses that are known. About 40 reads of
 /// configuration space, a millisecond or two each on an emulated machine. IRQL ≤ DISPATCH_LEVEL.
-pub fn count() -> Present {
+pub(crate) fn count() -> Present {
     pci_walk::count(&mut Hal, root_bus::known())
 }
 
 /// Returns true if Xen's platform device is on one of them. As many reads. IRQL ≤ DISPATCH_LEVEL.
-pub fn has_platform_device() -> bool {
+pub(crate) fn has_platform_device() -> bool {
     pci_walk::has_platform_device(&mut Hal, root_bus::known())
 }
 

@@ -13,7 +13,7 @@ use crate::{boot_count, controllers, parameters, pv_disks, unplug};
 
 /// Decides the mode of this boot. PASSIVE_LEVEL. Also answers what was found where xenstore did not show
 /// usable disks.
-pub fn decide() -> (Decision, Option<pv_disks::Failure>) {
+pub(crate) fn decide() -> (Decision, Option<pv_disks::Failure>) {
     let mut system = System { xen: None, failure: None };
     (guard::decision::decide(&mut system), system.failure)
 }
@@ -129,7 +129,7 @@ impl Inputs for System {
 }
 
 /// Returns true if unplug is to be asked for: `Parameters\Unplug` is anything but 0. PASSIVE_LEVEL.
-pub fn unplug_wanted() -> bool {
+pub(crate) fn unplug_wanted() -> bool {
     parameters::open().and_then(|key| key.dword(utf16!("Unplug"))) != Ok(0)
 }
 
@@ -154,21 +154,21 @@ fn open_service(name: &[u16]) -> wdm::Result<Key> {
 }
 
 /// A service's name as the registry takes it.
-pub struct Name {
+pub(crate) struct Name {
     units: [u16; 32],
     length: usize,
 }
 
 impl Name {
     /// Makes a name of an ASCII name; what is beyond 32 characters is cut off.
-    pub fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let mut units = [0; 32];
         units.iter_mut().zip(name.bytes()).for_each(|(unit, byte)| *unit = byte.into());
         Self { units, length: name.len().min(32) }
     }
 
     /// Returns the name.
-    pub fn as_units(&self) -> &[u16] {
+    pub(crate) fn as_units(&self) -> &[u16] {
         &self.units[..self.length]
     }
 }

@@ -6,7 +6,7 @@ use crate::bus_filter::Bus;
 use crate::storage_filter::Storage;
 
 /// Kinds of device objects.
-pub enum Extension {
+pub(crate) enum Extension {
     /// The filter on a PCI root bus.
     Bus(Bus),
     /// The filter on an emulated storage device.
@@ -18,4 +18,4 @@ pub enum Extension {
 }
 
 /// A device object of this driver.
-pub type Filter = Device<Extension>;
+pub(crate) type Filter = Device<Extension>;

@@ -30,7 +30,7 @@ static RECORD: DumpData = DumpData::new(
 );
 
 /// The driver.
-pub struct Idefilter;
+pub(crate) struct Idefilter;
 
 wdm::driver_entry!(Idefilter);
 

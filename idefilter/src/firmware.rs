@@ -10,7 +10,7 @@ const HARD_DISKS: usize = 0x475;
 
 /// Returns the number of hard disks that the BIOS found; `None` if the area cannot be read. Firmware that is
 /// no BIOS leaves 0 or anything. PASSIVE_LEVEL.
-pub fn hard_disks() -> Option<u8> {
+pub(crate) fn hard_disks() -> Option<u8> {
     // SAFETY: the first page of a PC's memory, which is cached like all memory, and is only read.
     let page = unsafe { Mapping::new(0, PAGE_SIZE, Caching::Cached) }.ok()?;
     // SAFETY: within the page that is mapped.

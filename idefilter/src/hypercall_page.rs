@@ -9,7 +9,7 @@ use xen::hypercall::{HypercallPage, InstallError};
 ///
 /// # Errors
 /// Where Xen wants something else than one page.
-pub fn install(xen: &Xen) -> Result<HypercallPage, InstallError> {
+pub(crate) fn install(xen: &Xen) -> Result<HypercallPage, InstallError> {
     // SAFETY: `xen` was detected here, image sections are resident, and the driver never unloads.
     unsafe { HypercallPage::of_image(xen, physical_address) }
 }

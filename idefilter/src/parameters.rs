@@ -7,6 +7,6 @@ use wdm::utf16;
 ///
 /// # Errors
 /// `OBJECT_NAME_NOT_FOUND` where there is none.
-pub fn open() -> wdm::Result<Key> {
+pub(crate) fn open() -> wdm::Result<Key> {
     Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.open_below(utf16!("Parameters"))
 }

@@ -9,7 +9,7 @@ use crate::device::{Extension, Filter};
 use crate::{bus_filter, storage_filter};
 
 /// Handles IRP_MJ_PNP. PASSIVE_LEVEL.
-pub fn dispatch(filter: Filter, mut irp: Irp) -> Disposition {
+pub(crate) fn dispatch(filter: Filter, mut irp: Irp) -> Disposition {
     let (Ok(hold), Some(lower)) = (filter.acquire(), filter.attached_to()) else {
         return irp.complete(NtStatus::DELETE_PENDING);
     };

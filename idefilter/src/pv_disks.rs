@@ -29,7 +29,7 @@ const LONGEST_BACKEND_WAIT: u32 = 120;
 const BACKEND_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The reason why the disks could not be read, or not be used.
-pub enum Failure {
+pub(crate) enum Failure {
     /// No hypercalls.
     NoPage(xen::hypercall::InstallError),
     /// Xen does not say where xenstore is.
@@ -67,7 +67,7 @@ impl core::fmt::Display for Failure {
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn read(xen: &Xen) -> Result<PvDisks, Failure> {
+pub(crate) fn read(xen: &Xen) -> Result<PvDisks, Failure> {
     let hypercall = hypercall_page::install(xen).map_err(Failure::NoPage)?;
     let location = hvm::store(&hypercall).map_err(Failure::NoLocation)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;

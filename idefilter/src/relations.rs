@@ -16,7 +16,7 @@ use wdm::pnp::IdType;
 use wdm::{DeviceObject, Irp, relations, request};
 
 /// Counts of an edit.
-pub struct Found {
+pub(crate) struct Found {
     /// Children that are to be taken out.
     pub seen: u32,
     /// Children among them that are no longer in the bus's answer.
@@ -25,7 +25,11 @@ pub struct Found {
 
 /// Edits the bus relations of an IRP that the bus has completed: takes out the controllers that the policy hides,
 /// as the bus has decided before or decides now. PASSIVE_LEVEL.
-pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy, memory: &mut BusMemory<DeviceObject>) -> Found {
+pub(crate) fn hide_controllers(
+    irp: &mut Irp,
+    policy: HidePolicy,
+    memory: &mut BusMemory<DeviceObject>,
+) -> Found {
     let is_alias = |child| controller(child).is_some_and(|controller| policy.hides(controller));
     let mut seen = 0;
     relations::retain(irp, |child| {
@@ -43,12 +47,12 @@ pub fn hide_controllers(irp: &mut Irp, policy: HidePolicy, memory: &mut BusMemor
 }
 
 /// Takes hard disks out of the children of a storage controller, in the same way. PASSIVE_LEVEL.
-pub fn hide_disks(irp: &mut Irp) -> Found {
+pub(crate) fn hide_disks(irp: &mut Irp) -> Found {
     hide(irp, |child| kind(child) == Child::Disk)
 }
 
 /// Returns the number of children that are hard disks. PASSIVE_LEVEL.
-pub fn count_disks(irp: &Irp) -> u32 {
+pub(crate) fn count_disks(irp: &Irp) -> u32 {
     relations::devices(irp).filter(|&child| kind(child) == Child::Disk).count() as u32
 }
 
@@ -56,7 +60,7 @@ pub fn count_disks(irp: &Irp) -> u32 {
 ///
 /// # Errors
 /// `INSUFFICIENT_RESOURCES`.
-pub fn channels(irp: &Irp) -> wdm::Result<Vec<DeviceObject>> {
+pub(crate) fn channels(irp: &Irp) -> wdm::Result<Vec<DeviceObject>> {
     let mut found = Vec::new();
     for child in relations::devices(irp) {
         if kind(child) == Child::Channel {

@@ -25,7 +25,7 @@ static WAKE: AtomicPtr<Event> = AtomicPtr::new(core::ptr::null_mut());
 ///
 /// # Errors
 /// Where there is no memory or no thread.
-pub fn start(driver: DriverObject) -> Result {
+pub(crate) fn start(driver: DriverObject) -> Result {
     let wake = Box::leak(pool::try_box(Event::new(Kind::Synchronization)?)?);
     let wake: &'static Event = wake;
     // Dropping the handle leaves the thread running.
@@ -37,7 +37,7 @@ pub fn start(driver: DriverObject) -> Result {
 
 /// Wakes the reporter: there is something new in the record. IRQL ≤ DISPATCH_LEVEL.
 #[expect(unsafe_code, reason = "the event is leaked, so that any processor may set it")]
-pub fn wake() {
+pub(crate) fn wake() {
     // SAFETY: null, or the leaked event.
     if let Some(wake) = unsafe { WAKE.load(Ordering::Acquire).as_ref() } {
         wake.set();
@@ -103,7 +103,7 @@ fn write(driver: DriverObject, reason: Reason, entry: &Entry) {
 ///
 /// # Errors
 /// What the registry answers.
-pub fn publish(status: &Status) -> Result {
+pub(crate) fn publish(status: &Status) -> Result {
     let key = Key::open_for_write(registry::SERVICES)
         .and_then(|services| services.open_below(utf16!("idefilter")))?
         .create_below(utf16!("Status"), true)?;

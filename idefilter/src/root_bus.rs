@@ -7,7 +7,7 @@ use wdm::{DeviceObject, SpinLock, property, unicode};
 static ROOTS: SpinLock<Option<Buses>> = SpinLock::new(None);
 
 /// Returns true if `pdo` is the PDO of a PCI root bus, by its hardware or compatible ids. PASSIVE_LEVEL.
-pub fn is_pci_root(pdo: DeviceObject) -> bool {
+pub(crate) fn is_pci_root(pdo: DeviceObject) -> bool {
     [property::hardware_ids(pdo), property::compatible_ids(pdo)]
         .iter()
         .flatten()
@@ -15,12 +15,12 @@ pub fn is_pci_root(pdo: DeviceObject) -> bool {
 }
 
 /// Returns the root buses that are known. IRQL ≤ DISPATCH_LEVEL.
-pub fn known() -> Buses {
+pub(crate) fn known() -> Buses {
     *ROOTS.lock().get_or_insert_with(first)
 }
 
 /// Notes that a root bus has this number. Returns true if that is new. IRQL ≤ DISPATCH_LEVEL.
-pub fn learn(bus: u8) -> bool {
+pub(crate) fn learn(bus: u8) -> bool {
     ROOTS.lock().get_or_insert_with(first).add(bus)
 }
 

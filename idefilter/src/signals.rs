@@ -21,7 +21,7 @@ unsafe impl Send for Entry {}
 static WATCHERS: SpinLock<[Option<Entry>; CAPACITY]> = SpinLock::new([None; CAPACITY]);
 
 /// Adds a watcher; its number, from 1, or 0 where there is no room. IRQL ≤ DISPATCH_LEVEL.
-pub fn add(watcher: Watcher, context: *mut c_void) -> u32 {
+pub(crate) fn add(watcher: Watcher, context: *mut c_void) -> u32 {
     let mut watchers = WATCHERS.lock();
     let free = watchers.iter_mut().zip(1..).find(|(slot, _)| slot.is_none());
     free.map_or(0, |(slot, number)| {
@@ -32,7 +32,7 @@ pub fn add(watcher: Watcher, context: *mut c_void) -> u32 {
 
 /// Takes a watcher out. When this returns it is not running and will not be called again. IRQL ≤
 /// DISPATCH_LEVEL.
-pub fn remove(number: u32) {
+pub(crate) fn remove(number: u32) {
     let at = (number as usize).wrapping_sub(1);
     if let Some(slot) = WATCHERS.lock().get_mut(at) {
         *slot = None;
@@ -41,7 +41,7 @@ pub fn remove(number: u32) {
 
 /// Calls every watcher. IRQL ≤ DISPATCH_LEVEL. The lock is held meanwhile, so that none is called after it
 /// was removed; a watcher only passes the word on.
-pub fn raise(signals: Signals) {
+pub(crate) fn raise(signals: Signals) {
     let watchers = WATCHERS.lock();
     for entry in watchers.iter().flatten() {
         // SAFETY: who added it keeps it callable with this context until it is removed.

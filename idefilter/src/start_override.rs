@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Begins, on an NT that writes marks. Neither part is needed by the other, nor by the guard: a failure is said
 /// and passed over. PASSIVE_LEVEL, in DriverEntry.
-pub fn begin(driver: DriverObject) {
+pub(crate) fn begin(driver: DriverObject) {
     if version::running() < Version::NT_6_2 {
         return;
     }
@@ -32,7 +32,7 @@ pub fn begin(driver: DriverObject) {
 }
 
 /// Answers a request to that device: at the shutdown the last marks go.
-pub fn request(irp: Irp) -> Disposition {
+pub(crate) fn request(irp: Irp) -> Disposition {
     if irp.major() != shutdown::MAJOR {
         return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);
     }

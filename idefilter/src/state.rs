@@ -32,13 +32,13 @@ static STATE: SpinLock<State> =
 static UNPLUG_WANTED: AtomicBool = AtomicBool::new(true);
 
 /// Keeps `Parameters\Unplug`, for when the guard orders it.
-pub fn set_unplug_wanted(wanted: bool) {
+pub(crate) fn set_unplug_wanted(wanted: bool) {
     UNPLUG_WANTED.store(wanted, Ordering::Relaxed);
 }
 
 /// Feeds the guard, records what it answers, and carries out what needs nobody else: the unplug, a word to
 /// xenpci or xenvbd, and of a stop the line in qemu's log. The caller obeys the rest. IRQL ≤ DISPATCH_LEVEL.
-pub fn step(event: Event) -> Action {
+pub(crate) fn step(event: Event) -> Action {
     let mut action = feed(event);
     if action == Action::Unplug {
         action = feed(Event::Unplugged(take_away_disks()));
@@ -56,12 +56,12 @@ pub fn step(event: Event) -> Action {
 }
 
 /// Feeds the guard one of this driver's own events and carries out its order. IRQL ≤ DISPATCH_LEVEL.
-pub fn tell(event: Event) {
+pub(crate) fn tell(event: Event) {
     obey(step(event));
 }
 
 /// Carries out what the guard ordered and [`step`] has not.
-pub fn obey(action: Action) {
+pub(crate) fn obey(action: Action) {
     match action {
         Action::Stop(bugcheck) => stop(bugcheck),
         Action::Withhold(reason) | Action::Note(reason) => {
@@ -124,7 +124,7 @@ fn take_away_disks() -> Unplug {
 }
 
 /// Returns the state of the boot as other drivers see it. IRQL ≤ DISPATCH_LEVEL.
-pub fn status() -> abi::Status {
+pub(crate) fn status() -> abi::Status {
     STATE.lock().status()
 }
 
@@ -142,19 +142,19 @@ impl State {
 }
 
 /// Returns a copy of the record. IRQL ≤ DISPATCH_LEVEL.
-pub fn record() -> Record {
+pub(crate) fn record() -> Record {
     STATE.lock().record.clone()
 }
 
 /// Returns the record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that
 /// still runs.
-pub fn record_at_stop() -> &'static [u8] {
+pub(crate) fn record_at_stop() -> &'static [u8] {
     // SAFETY: every other processor is halted, and this one is in the bugcheck, which nothing returns from.
     unsafe { (*STATE.as_ptr()).record.as_bytes() }
 }
 
 /// Returns true if this is a PV boot, whatever became of it.
-pub fn is_pv() -> bool {
+pub(crate) fn is_pv() -> bool {
     match STATE.lock().guard.phase() {
         Phase::Hiding | Phase::Granted | Phase::Exposed | Phase::Withheld(_) => true,
         Phase::Unsealed | Phase::Emulated(_) | Phase::Stopped(_) => false,
@@ -162,17 +162,17 @@ pub fn is_pv() -> bool {
 }
 
 /// Returns true if PV disks may still appear, or have: emulated disks must stay away.
-pub fn may_expose() -> bool {
+pub(crate) fn may_expose() -> bool {
     matches!(STATE.lock().guard.phase(), Phase::Hiding | Phase::Granted | Phase::Exposed)
 }
 
 /// Returns the hide policy of this boot.
-pub fn policy() -> HidePolicy {
+pub(crate) fn policy() -> HidePolicy {
     STATE.lock().guard.policy()
 }
 
 /// Returns the emulated controllers counted in configuration space; `None` before they were.
-pub fn controllers() -> Option<Present> {
+pub(crate) fn controllers() -> Option<Present> {
     STATE.lock().guard.controllers()
 }
 

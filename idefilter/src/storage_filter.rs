@@ -24,7 +24,7 @@ use crate::{log, relations, state, storage_number};
 const CONTROLLER: u32 = 0x04;
 
 /// Data of the filter of a storage device.
-pub struct Storage {
+pub(crate) struct Storage {
     /// The device it is on; none while it is kept in reserve.
     device: SpinLock<Option<Known>>,
     /// The decision about its disks: one of [`UNDECIDED`], [`HIDE`], [`SHOW`].
@@ -74,10 +74,10 @@ impl Storage {
 static RESERVE: SpinLock<[Option<Filter>; RESERVED]> = SpinLock::new([None; RESERVED]);
 
 /// Number of filters in reserve: for a controller, its two channels and a disk.
-pub const RESERVED: usize = 4;
+pub(crate) const RESERVED: usize = 4;
 
 /// Fills the reserve. What cannot be had now is tried again after the next device. PASSIVE_LEVEL.
-pub fn reserve(driver: DriverObject) {
+pub(crate) fn reserve(driver: DriverObject) {
     for n in 0..RESERVED {
         if RESERVE.lock()[n].is_some() {
             continue;
@@ -90,7 +90,7 @@ pub fn reserve(driver: DriverObject) {
 }
 
 /// Kind of a device.
-pub enum Kind {
+pub(crate) enum Kind {
     /// An emulated storage device.
     Emulated(Emulated),
     /// None of the filter's business: real hardware, passed through or not, the suite's own adapter, a bus.
@@ -101,7 +101,7 @@ pub enum Kind {
 
 /// Tells what kind of device this is, without allocating anything for ids of common length. PASSIVE_LEVEL; a PDO with
 /// a device node.
-pub fn kind_of(pdo: DeviceObject) -> Kind {
+pub(crate) fn kind_of(pdo: DeviceObject) -> Kind {
     if storage_number::is_channel(pdo) {
         return Kind::Emulated(Emulated::Channel);
     }
@@ -158,7 +158,7 @@ fn unknown(pdo: DeviceObject) -> Kind {
 
 /// Attaches to the device. Where that fails the guard is told, since NT then starts the device unfiltered: no PV
 /// disk appears, or the system stops. PASSIVE_LEVEL.
-pub fn attach(driver: DriverObject, pdo: DeviceObject, kind: Emulated) {
+pub(crate) fn attach(driver: DriverObject, pdo: DeviceObject, kind: Emulated) {
     let number = storage_number::take(pdo, matches!(kind, Emulated::Controller(_)));
     match try_attach(driver, pdo, Known { number, kind }) {
         Ok(()) => state::tell(Event::StorageAttached { device: number, kind }),
@@ -196,7 +196,7 @@ fn create(driver: DriverObject) -> Result<Filter> {
 
 /// Handles IRP_MN_START_DEVICE: fails it without passing it down where the guard refuses. A device that was
 /// never started holds no resources; PnP removes its stack next. PASSIVE_LEVEL.
-pub fn start(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
+pub(crate) fn start(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
     let Known { number, kind } = storage.known();
     match ask(number, kind) {
         Ok(()) => irp.forward(lower),
@@ -223,7 +223,7 @@ fn ask(number: u32, kind: Emulated) -> Result {
 
 /// Handles IRP_MN_QUERY_DEVICE_RELATIONS for the device's children: lets the device answer, takes out hard
 /// disks where controllers stay, and tells the guard. PASSIVE_LEVEL.
-pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
+pub(crate) fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Disposition {
     let Known { number, kind } = storage.known();
     let (mut irp, status) = irp.forward_and_wait(lower);
     if !status.is_success() || kind == Emulated::Disk {
@@ -258,7 +258,7 @@ pub fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) -> Dispos
 }
 
 /// Handles the removal of the device. PASSIVE_LEVEL.
-pub fn removed(storage: &Storage) {
+pub(crate) fn removed(storage: &Storage) {
     let Known { number, .. } = storage.known();
     state::tell(Event::StorageDetached { device: number });
     storage_number::release(number);

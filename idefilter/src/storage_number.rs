@@ -36,7 +36,7 @@ static ENTRIES: SpinLock<[Option<Entry>; MAX_DEVICES]> = SpinLock::new([None; MA
 
 /// Returns the number of the device with this PDO: the one that it had, or a free one, or one too large for
 /// the guard where there is none. PASSIVE_LEVEL.
-pub fn take(pdo: DeviceObject, is_function: bool) -> u32 {
+pub(crate) fn take(pdo: DeviceObject, is_function: bool) -> u32 {
     let key = Key::of(pdo, is_function);
     let mut entries = ENTRIES.lock();
     let known = entries.iter().position(|entry| entry.is_some_and(|entry| entry.key == key));
@@ -46,7 +46,7 @@ pub fn take(pdo: DeviceObject, is_function: bool) -> u32 {
 }
 
 /// Releases the number of a device that was removed. A PCI function keeps its number. IRQL ≤ DISPATCH_LEVEL.
-pub fn release(number: u32) {
+pub(crate) fn release(number: u32) {
     let mut entries = ENTRIES.lock();
     let Some(slot) = entries.get_mut(number as usize) else { return };
     match slot {
@@ -60,13 +60,13 @@ pub fn release(number: u32) {
 /// Notes the channels that a controller has reported. Their PDOs exist as long as it goes on reporting them,
 /// and are forgotten as soon as it does not: the controller's bus driver deletes none that was reported
 /// before it has answered without it. IRQL ≤ DISPATCH_LEVEL.
-pub fn set_channels(number: u32, channels: &[DeviceObject]) {
+pub(crate) fn set_channels(number: u32, channels: &[DeviceObject]) {
     if let Some(Some(entry)) = ENTRIES.lock().get_mut(number as usize) {
         entry.channels = core::array::from_fn(|n| channels.get(n).copied());
     }
 }
 
 /// Returns true if a PDO is a channel of an emulated controller. IRQL ≤ DISPATCH_LEVEL.
-pub fn is_channel(pdo: DeviceObject) -> bool {
+pub(crate) fn is_channel(pdo: DeviceObject) -> bool {
     ENTRIES.lock().iter().flatten().any(|entry| entry.channels.contains(&Some(pdo)))
 }

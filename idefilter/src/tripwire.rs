@@ -15,7 +15,7 @@ use crate::{log, state};
 ///
 /// # Errors
 /// Where the system has no room for another notify routine.
-pub fn set() -> Result {
+pub(crate) fn set() -> Result {
     image::notify_on_load(loaded)
 }
 
@@ -29,7 +29,7 @@ fn loaded(path: &[u16]) {
 
 /// Looks once, when PV disks have been exposed, whether such a driver is in memory already: it can start a
 /// device without being loaded. PASSIVE_LEVEL.
-pub fn look_at_loaded() {
+pub(crate) fn look_at_loaded() {
     static LOOKED: AtomicBool = AtomicBool::new(false);
     if LOOKED.swap(true, Ordering::Relaxed) {
         return;

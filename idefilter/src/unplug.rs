@@ -29,7 +29,7 @@ const DISKS: u16 = 1 << 0;
 
 /// Runs the protocol: asks the machine to remove its emulated disks where that is `wanted`. Only under Xen.
 /// Takes some milliseconds. PASSIVE_LEVEL.
-pub fn run(wanted: bool) -> Unplug {
+pub(crate) fn run(wanted: bool) -> Unplug {
     if !wanted {
         return Unplug::NotAsked;
     }
@@ -42,7 +42,7 @@ pub fn run(wanted: bool) -> Unplug {
 
 /// Tells the machine this driver's name. Returns true if the machine takes the protocol from it. Takes
 /// nothing away. Only under Xen. PASSIVE_LEVEL.
-pub fn is_taken() -> bool {
+pub(crate) fn is_taken() -> bool {
     if !is_supported() {
         return false;
     }
@@ -61,7 +61,7 @@ fn is_supported() -> bool {
 
 /// Writes one line to qemu's log, where there is one. Any IRQL; a character takes about a millisecond on a
 /// slow machine, so this is for a system that is about to stop.
-pub fn log(text: fmt::Arguments<'_>) {
+pub(crate) fn log(text: fmt::Arguments<'_>) {
     if !is_supported() {
         return;
     }

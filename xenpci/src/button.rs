@@ -22,15 +22,15 @@ const SYS_BUTTON: wdm::raw::GUID = wdm::raw::GUID {
 };
 
 /// IOCTL_GET_SYS_BUTTON_CAPS: FILE_DEVICE_BATTERY, 0x50, METHOD_BUFFERED, FILE_READ_ACCESS.
-pub const GET_CAPS: u32 = 0x0029_4140;
+pub(crate) const GET_CAPS: u32 = 0x0029_4140;
 /// IOCTL_GET_SYS_BUTTON_EVENT: the same with 0x51.
-pub const GET_EVENT: u32 = 0x0029_4144;
+pub(crate) const GET_EVENT: u32 = 0x0029_4144;
 
 /// SYS_BUTTON_POWER.
 const POWER: u32 = 1;
 
 /// The button. It lies in the function device's extension.
-pub struct Button {
+pub(crate) struct Button {
     /// Requests for the next event.
     events: IrpQueue,
     /// The interface, from START to the device's end, in a boot in which xenstore is served.
@@ -43,7 +43,7 @@ pub struct Button {
 
 impl Button {
     /// Makes a button that nobody can open yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             events: IrpQueue::new(),
             interface: SpinLock::new(None),
@@ -56,7 +56,7 @@ impl Button {
     ///
     /// # Errors
     /// What registering or enabling the interface answers.
-    pub fn offer(&self, pdo: DeviceObject) -> Result {
+    pub(crate) fn offer(&self, pdo: DeviceObject) -> Result {
         let interface = Registered::new(pdo, &SYS_BUTTON)?;
         self.open.store(true, Ordering::Release);
         interface.enable(true)?;
@@ -67,7 +67,7 @@ impl Button {
     }
 
     /// Takes the button away: no request stays with the driver. PASSIVE_LEVEL.
-    pub fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.open.store(false, Ordering::Release);
         let interface = self.interface.lock().take();
         if let Some(interface) = interface {
@@ -79,7 +79,7 @@ impl Button {
     }
 
     /// Answers a device control request for the button, or gives it back. PASSIVE_LEVEL.
-    pub fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
+    pub(crate) fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
         let Some(control) = irp.location().device_control() else { return Err(irp) };
         let fits = control.output_length >= size_of::<u32>();
         match control.code {
@@ -100,7 +100,7 @@ impl Button {
     }
 
     /// Gives the requests of a handle back that goes. PASSIVE_LEVEL.
-    pub fn cleanup(&self, file: FileId) {
+    pub(crate) fn cleanup(&self, file: FileId) {
         while let Some(irp) = self.events.take_of(file) {
             let _ = irp.complete(NtStatus::CANCELLED);
         }
@@ -108,20 +108,20 @@ impl Button {
 
     /// Notes that a file was closed: nobody watches the button any more where no request is left.
     /// PASSIVE_LEVEL.
-    pub fn closed(&self) {
+    pub(crate) fn closed(&self) {
         if self.events.is_empty() {
             self.watched.store(false, Ordering::Release);
         }
     }
 
     /// Returns true if NT watches the button. Any IRQL.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Acquire)
     }
 
     /// Presses the button, if NT watches it and `agree` says so at the last moment; whether it was pressed.
     /// PASSIVE_LEVEL.
-    pub fn press(&self, agree: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn press(&self, agree: impl FnOnce() -> bool) -> bool {
         let Some(mut irp) = self.events.take() else {
             // Taken back by whoever asked, and not asked again since.
             self.watched.store(false, Ordering::Release);

@@ -16,7 +16,7 @@ use wdm::{DeviceObject, Disposition, Irp, NtStatus, Result, time};
 use zerocopy::IntoBytes;
 
 /// The channel. It lies in the function device's extension.
-pub struct Channel {
+pub(crate) struct Channel {
     events: SpinLock<Events>,
     /// Requests for events that are still to come.
     readers: IrpQueue,
@@ -27,7 +27,7 @@ pub struct Channel {
 
 impl Channel {
     /// Makes a channel that nobody can open yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             events: SpinLock::new(Events::new()),
             readers: IrpQueue::new(),
@@ -40,7 +40,7 @@ impl Channel {
     ///
     /// # Errors
     /// What registering or enabling the interface answers.
-    pub fn offer(&self, pdo: DeviceObject) -> Result {
+    pub(crate) fn offer(&self, pdo: DeviceObject) -> Result {
         let (first, second, third, rest) = INTERFACE;
         let class = wdm::raw::GUID { Data1: first, Data2: second, Data3: third, Data4: rest };
         let interface = Registered::new(pdo, &class)?;
@@ -52,7 +52,7 @@ impl Channel {
     }
 
     /// Takes the channel away: no request stays with the driver. PASSIVE_LEVEL.
-    pub fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.open.store(false, Ordering::Release);
         let interface = self.interface.lock().take();
         if let Some(interface) = interface {
@@ -63,13 +63,13 @@ impl Channel {
     }
 
     /// Adds an event, and answers whoever waits for it. ≤ DISPATCH_LEVEL.
-    pub fn add(&self, kind: Kind, value: u32) {
+    pub(crate) fn add(&self, kind: Kind, value: u32) {
         self.events.lock().add(kind, value, time::system_time());
         self.serve();
     }
 
     /// Answers a device control request of the channel's, or gives it back. PASSIVE_LEVEL.
-    pub fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
+    pub(crate) fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
         let Some(control) = irp.location().device_control() else { return Err(irp) };
         match control.code {
             GET_VERSION => Ok(answer(irp, &Version::bytes())),
@@ -96,7 +96,7 @@ impl Channel {
     }
 
     /// Gives the requests of a handle back that goes. PASSIVE_LEVEL.
-    pub fn cleanup(&self, file: FileId) {
+    pub(crate) fn cleanup(&self, file: FileId) {
         while let Some(irp) = self.readers.take_of(file) {
             let _ = irp.complete(NtStatus::CANCELLED);
         }

@@ -8,7 +8,7 @@ use xenpci_interface::SuspendCallback;
 
 /// A client that is called around a suspend.
 #[derive(Clone, Copy)]
-pub struct Client {
+pub(crate) struct Client {
     callback: SuspendCallback,
     context: *mut c_void,
 }
@@ -19,31 +19,31 @@ unsafe impl Send for Client {}
 impl Client {
     /// # Safety
     /// Both stay valid, for a call at PASSIVE_LEVEL, until [`Clients::unregister`] has returned.
-    pub const unsafe fn new(callback: SuspendCallback, context: *mut c_void) -> Self {
+    pub(crate) const unsafe fn new(callback: SuspendCallback, context: *mut c_void) -> Self {
         Self { callback, context }
     }
 
     /// Tells the client of a phase. Returns true if it agrees. PASSIVE_LEVEL.
-    pub fn call(self, phase: u32) -> bool {
+    pub(crate) fn call(self, phase: u32) -> bool {
         // SAFETY: valid while registered, by `new`; the caller holds the registration.
         unsafe { (self.callback)(self.context, phase) == 0 }
     }
 }
 
 /// The one client, or none. The lock is held during a suspend.
-pub struct Clients(Mutex<Option<Client>>);
+pub(crate) struct Clients(Mutex<Option<Client>>);
 
 impl Clients {
     /// Makes a list without clients. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new() -> wdm::Result<Self> {
+    pub(crate) fn new() -> wdm::Result<Self> {
         Mutex::new(None).map(Self)
     }
 
     /// Registers the client; whether there was none. PASSIVE_LEVEL.
-    pub fn register(&self, client: Client) -> bool {
+    pub(crate) fn register(&self, client: Client) -> bool {
         let mut place = self.0.lock();
         let free = place.is_none();
         *place = place.or(Some(client));
@@ -51,12 +51,12 @@ impl Clients {
     }
 
     /// Returns the client, which stays registered while the lock is held. PASSIVE_LEVEL.
-    pub fn lock(&self) -> Guard<'_, Option<Client>> {
+    pub(crate) fn lock(&self) -> Guard<'_, Option<Client>> {
         self.0.lock()
     }
 
     /// Takes it away; it is not running any more. PASSIVE_LEVEL.
-    pub fn unregister(&self) {
+    pub(crate) fn unregister(&self) {
         *self.0.lock() = None;
     }
 }

@@ -18,7 +18,7 @@ use crate::button::Button;
 use crate::platform::Platform;
 
 /// The node by which the toolstack asks.
-pub const NODE: &str = "control/shutdown";
+pub(crate) const NODE: &str = "control/shutdown";
 
 /// The node by which the guest says that it serves `poweroff` and `halt`.
 const POWER_OFF: &str = "control/feature-poweroff";
@@ -29,7 +29,7 @@ const SUSPEND: &str = "control/feature-suspend";
 
 /// A request of the toolstack.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// `poweroff` and `halt`.
     PowerOff,
     /// `reboot`.
@@ -40,7 +40,7 @@ pub enum Request {
 
 impl Request {
     /// Returns the request in the node, if there is one that is known. PASSIVE_LEVEL; waits for xenstore.
-    pub fn read(platform: &Platform) -> Option<Self> {
+    pub(crate) fn read(platform: &Platform) -> Option<Self> {
         let mut buffer = [0; 16];
         platform.store().request(|store| match store.read(NODE, &mut buffer) {
             Ok(b"poweroff" | b"halt") => Some(Self::PowerOff),
@@ -52,23 +52,23 @@ impl Request {
 }
 
 /// The reason that Xen is to tell the toolstack when the guest powers off.
-pub struct Ending(AtomicBool);
+pub(crate) struct Ending(AtomicBool);
 
 impl Ending {
     /// Makes an ending by power off, as NT does it.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
     /// Returns true if the last request was for a reboot. Any IRQL.
-    pub fn is_reboot(&self) -> bool {
+    pub(crate) fn is_reboot(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
 /// The features that the toolstack has been told. It belongs to the thread that serves the node.
 #[derive(Default)]
-pub struct Features {
+pub(crate) struct Features {
     /// The value of `control/feature-suspend`, once written.
     suspend: Option<bool>,
     /// The value of the two others, once written.
@@ -80,7 +80,7 @@ pub struct Features {
 impl Features {
     /// Tells the toolstack what is served now, as far as it has not been told. PASSIVE_LEVEL; waits for
     /// xenstore.
-    pub fn tell(&mut self, platform: &Platform, suspends: bool, watched: bool) {
+    pub(crate) fn tell(&mut self, platform: &Platform, suspends: bool, watched: bool) {
         let value = |served: bool| if served { b"1" } else { b"0" };
         let write = |node: &str, served: bool| {
             let written = platform.store().request(|store| store.write(node, value(served)));
@@ -102,13 +102,13 @@ impl Features {
     }
 
     /// Forgets what the toolstack was told: the guest is in another domain.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
     /// Carries out a request to power off or to reboot, or leaves it in its node. PASSIVE_LEVEL; waits for
     /// xenstore.
-    pub fn press(&mut self, platform: &Platform, button: &Button, ending: &Ending, reboot: bool) {
+    pub(crate) fn press(&mut self, platform: &Platform, button: &Button, ending: &Ending, reboot: bool) {
         let acknowledge = || {
             // Before NT hears of it: it may be fast.
             ending.0.store(reboot, Ordering::Release);

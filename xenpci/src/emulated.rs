@@ -51,7 +51,7 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// No memory or no thread.
-pub fn tell() -> wdm::Result<Thread> {
+pub(crate) fn tell() -> wdm::Result<Thread> {
     Thread::spawn(|| {
         if another_suite() {
             debug_print!(DRIVER, "the host is not told of this boot: xenstore may be another suite's");

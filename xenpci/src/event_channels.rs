@@ -28,7 +28,7 @@ const WORD: usize = 64;
 
 /// The client that is told of a port's events.
 #[derive(Clone, Copy)]
-pub struct Handler {
+pub(crate) struct Handler {
     callback: EventCallback,
     context: *mut c_void,
 }
@@ -42,7 +42,7 @@ impl Handler {
     /// # Safety
     /// Both stay valid, for a call at DISPATCH_LEVEL on any processor, until the port has been unbound or
     /// closed.
-    pub const unsafe fn new(callback: EventCallback, context: *mut c_void) -> Self {
+    pub(crate) const unsafe fn new(callback: EventCallback, context: *mut c_void) -> Self {
         Self { callback, context }
     }
 
@@ -54,7 +54,7 @@ impl Handler {
 
 /// A port that cannot be allocated or bound.
 #[derive(Clone, Copy)]
-pub enum Error {
+pub(crate) enum Error {
     /// Xen refused.
     Xen(hypercall::Error),
     /// It is bound already.
@@ -132,7 +132,7 @@ struct Processor {
 }
 
 /// The guest's event channels.
-pub struct EventChannels {
+pub(crate) struct EventChannels {
     hypercall: HypercallPage,
     /// The bits in shared info, from the moment that the page is there. Until then no interrupt is ours.
     channels: Once<Channels>,
@@ -146,7 +146,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new(hypercall: HypercallPage, vcpus: &[usize]) -> wdm::Result<Self> {
+    pub(crate) fn new(hypercall: HypercallPage, vcpus: &[usize]) -> wdm::Result<Self> {
         let no_memory = |_| wdm::NtStatus::INSUFFICIENT_RESOURCES;
         let mut processors = Vec::new();
         processors.try_reserve_exact(vcpus.len()).map_err(no_memory)?;
@@ -165,7 +165,7 @@ impl EventChannels {
 
     /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is
     /// masked and unbound, and no processor has an interrupt of its own. PASSIVE_LEVEL.
-    pub fn rebuild(&self, shared_info: SharedMemory) {
+    pub(crate) fn rebuild(&self, shared_info: SharedMemory) {
         for processor in &self.processors {
             processor.bindings.lock().clear();
             processor.own_vector.store(false, Ordering::Release);
@@ -178,37 +178,37 @@ impl EventChannels {
     }
 
     /// Returns the number of processors that may have an interrupt of their own.
-    pub const fn processors(&self) -> usize {
+    pub(crate) const fn processors(&self) -> usize {
         self.processors.len()
     }
 
     /// Returns Xen's number of a processor.
-    pub fn vcpu(&self, processor: usize) -> Option<u32> {
+    pub(crate) fn vcpu(&self, processor: usize) -> Option<u32> {
         self.processors.get(processor).map(|processor| processor.vcpu.number())
     }
 
     /// Sets whether a processor has an interrupt of its own, by which ports of clients that ask for it are
     /// served from now on. Any IRQL.
-    pub fn set_own_vector(&self, processor: usize, own: bool) {
+    pub(crate) fn set_own_vector(&self, processor: usize, own: bool) {
         if let Some(processor) = self.processors.get(processor) {
             processor.own_vector.store(own, Ordering::Release);
         }
     }
 
     /// Returns true if a processor has an interrupt of its own. Any IRQL.
-    pub fn has_own_vector(&self, processor: usize) -> bool {
+    pub(crate) fn has_own_vector(&self, processor: usize) -> bool {
         self.processors.get(processor).is_some_and(|processor| processor.own_vector.load(Ordering::Acquire))
     }
 
     /// Acknowledges an interrupt of a processor. Returns true if Xen wants an upcall of it; withdraws the
     /// wish, which lowers the line. A drain must follow. Any IRQL.
-    pub fn acknowledge(&self, processor: usize) -> bool {
+    pub(crate) fn acknowledge(&self, processor: usize) -> bool {
         let processor = self.processors.get(processor);
         processor.is_some_and(|it| self.channels.get().is_some_and(|channels| channels.acknowledge(&it.vcpu)))
     }
 
     /// Calls the handler of every port of the processor's with a pending event, in a DPC. DISPATCH_LEVEL.
-    pub fn drain(&self, processor: usize, at: &AtDispatch) {
+    pub(crate) fn drain(&self, processor: usize, at: &AtDispatch) {
         let (Some(channels), Some(processor)) = (self.channels.get(), self.processors.get(processor)) else {
             return;
         };
@@ -231,7 +231,12 @@ impl EventChannels {
     ///
     /// # Errors
     /// See [`Error`]; no port is left allocated then.
-    pub fn allocate(&self, remote: DomainId, processor: usize, handler: Handler) -> Result<Port, Error> {
+    pub(crate) fn allocate(
+        &self,
+        remote: DomainId,
+        processor: usize,
+        handler: Handler,
+    ) -> Result<Port, Error> {
         let port = event_channel::alloc_unbound(&self.hypercall, remote)?;
         let serving = self.serving(processor);
         // A new port is vCPU 0's.
@@ -248,7 +253,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// [`Error::Bound`], [`Error::NoSuchPort`], [`Error::NotReady`], [`Error::NoMemory`].
-    pub fn bind(&self, port: Port, handler: Handler) -> Result<(), Error> {
+    pub(crate) fn bind(&self, port: Port, handler: Handler) -> Result<(), Error> {
         self.bind_to(&self.processors[0], port, handler)
     }
 
@@ -272,7 +277,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// [`Error::Unbound`].
-    pub fn unbind(&self, port: Port) -> Result<(), Error> {
+    pub(crate) fn unbind(&self, port: Port) -> Result<(), Error> {
         let taken = self.processors.iter().find(|it| it.bindings.lock().take(port).is_some());
         let processor = taken.ok_or(Error::Unbound(port))?;
         processor.vcpu.remove(port);
@@ -287,7 +292,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn reaches(&self, processor: usize, seen: impl FnMut() -> bool) -> Result<bool, Error> {
+    pub(crate) fn reaches(&self, processor: usize, seen: impl FnMut() -> bool) -> Result<bool, Error> {
         unsafe extern "system" fn nothing(_: *mut c_void) {}
         let it = self.processors.get(processor).ok_or(Error::NotReady)?;
         let port = event_channel::bind_ipi(&self.hypercall, &it.vcpu)?;
@@ -304,14 +309,14 @@ impl EventChannels {
     ///
     /// # Errors
     /// [`Error::Unbound`].
-    pub fn close(&self, port: Port) -> Result<(), Error> {
+    pub(crate) fn close(&self, port: Port) -> Result<(), Error> {
         self.unbind(port)?;
         self.close_in_xen(port);
         Ok(())
     }
 
     /// Holds a port's events back. ≤ DISPATCH_LEVEL.
-    pub fn mask(&self, port: Port) {
+    pub(crate) fn mask(&self, port: Port) {
         if let Some(channels) = self.channels.get().filter(|_| port.0 < Port::LIMIT) {
             channels.mask(port);
         }
@@ -321,7 +326,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// [`Error::NotReady`], [`Error::Unbound`], [`Error::Xen`].
-    pub fn unmask(&self, port: Port) -> Result<(), Error> {
+    pub(crate) fn unmask(&self, port: Port) -> Result<(), Error> {
         let channels = self.channels.get().ok_or(Error::NotReady)?;
         if port.0 >= Port::LIMIT {
             return Err(Error::Unbound(port));
@@ -333,7 +338,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// [`Error::Xen`].
-    pub fn notify(&self, port: Port) -> Result<(), Error> {
+    pub(crate) fn notify(&self, port: Port) -> Result<(), Error> {
         Ok(event_channel::send(&self.hypercall, port)?)
     }
 

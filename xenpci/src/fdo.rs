@@ -37,7 +37,7 @@ const POWER_PAGABLE: u32 = 0x2000;
 const NOT_SAID: u32 = u32::MAX;
 
 /// Data of the function device.
-pub struct Fdo {
+pub(crate) struct Fdo {
     driver: DriverObject,
     /// The platform, from START to removal, in a PV boot only.
     platform: SpinLock<Option<Shared<Platform>>>,
@@ -65,12 +65,12 @@ impl Fdo {
     }
 
     /// Returns the power button.
-    pub const fn button(&self) -> &Button {
+    pub(crate) const fn button(&self) -> &Button {
         &self.button
     }
 
     /// Returns the channel to programs.
-    pub const fn channel(&self) -> &Channel {
+    pub(crate) const fn channel(&self) -> &Channel {
         &self.channel
     }
 
@@ -84,7 +84,7 @@ impl Fdo {
 
 /// Carries out AddDevice. PASSIVE_LEVEL. A device that is not Xen's platform device is left alone: older
 /// suites have a driver of this name, and may have left it among the filters of a class.
-pub fn add(driver: DriverObject, pdo: DeviceObject) -> Result {
+pub(crate) fn add(driver: DriverObject, pdo: DeviceObject) -> Result {
     if !is_platform_device(pdo) {
         debug_print!(DRIVER, "not attached: the device is not Xen's platform device");
         return Ok(());
@@ -117,7 +117,7 @@ fn is_platform_device(pdo: DeviceObject) -> bool {
 }
 
 /// Handles IRP_MJ_PNP. PASSIVE_LEVEL.
-pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
+pub(crate) fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
     let Ok(held) = device.acquire() else { return irp.complete(NtStatus::DELETE_PENDING) };
     let Some(lower) = device.attached_to() else { return irp.complete(NtStatus::DELETE_PENDING) };
     match irp.location().pnp() {
@@ -194,7 +194,7 @@ pub fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposition {
 
 /// Handles IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a
 /// hibernation file is written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
-pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
+pub(crate) fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     /// `PowerSystemWorking`.
     const S0: PowerState = PowerState::System(1);
     /// `PowerSystemHibernate`.
@@ -218,7 +218,7 @@ pub fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
 
 /// Handles every other request. The device is opened for its power button and for the channel to programs.
 /// PASSIVE_LEVEL.
-pub fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
+pub(crate) fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
     match irp.major() {
         major::CREATE => match device.acquire() {
             Ok(_held) => irp.complete(NtStatus::SUCCESS),
@@ -255,7 +255,7 @@ pub fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
 }
 
 /// Passes a request that this driver has no part in. IRQL: the request's.
-pub fn forward(device: Device<Extension>, irp: Irp) -> Disposition {
+pub(crate) fn forward(device: Device<Extension>, irp: Irp) -> Disposition {
     let held = device.acquire();
     match (held, device.attached_to()) {
         (Ok(_held), Some(lower)) => irp.forward(lower),

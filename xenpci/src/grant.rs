@@ -9,7 +9,7 @@ use xen::{Access, DomainId, Frame, GrantRef, SharedMemory};
 
 /// A grant that cannot be made or ended.
 #[derive(Clone, Copy)]
-pub enum GrantError {
+pub(crate) enum GrantError {
     /// The table is not mapped yet.
     NotReady,
     /// The table's own answer.
@@ -17,13 +17,13 @@ pub enum GrantError {
 }
 
 /// The table behind its lock; none until Xen's frames are mapped.
-pub struct Grants {
+pub(crate) struct Grants {
     table: SpinLock<Option<Table<Vec<u32>>>>,
 }
 
 impl Grants {
     /// Makes a grant table that has no memory yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { table: SpinLock::new(None) }
     }
 
@@ -32,7 +32,7 @@ impl Grants {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, also for a table without a usable entry.
-    pub fn rebuild(&self, entries: SharedMemory, frames: u32) -> wdm::Result {
+    pub(crate) fn rebuild(&self, entries: SharedMemory, frames: u32) -> wdm::Result {
         let list = pool::try_vec(frames as usize * ENTRIES_PER_FRAME)?;
         let table = Table::new(entries, list).map_err(|_| wdm::NtStatus::INSUFFICIENT_RESOURCES)?;
         let previous = self.table.lock().replace(table);
@@ -44,7 +44,12 @@ impl Grants {
     ///
     /// # Errors
     /// See [`GrantError`].
-    pub fn access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, GrantError> {
+    pub(crate) fn access(
+        &self,
+        domain: DomainId,
+        frame: Frame,
+        access: Access,
+    ) -> Result<GrantRef, GrantError> {
         let mut table = self.table.lock();
         let table = table.as_mut().ok_or(GrantError::NotReady)?;
         table.grant_access(domain, frame, access).map_err(GrantError::Table)
@@ -54,13 +59,13 @@ impl Grants {
     ///
     /// # Errors
     /// [`Error::InUse`]: the reference is leaked, and so must be the frame.
-    pub fn end(&self, reference: GrantRef) -> Result<(), GrantError> {
+    pub(crate) fn end(&self, reference: GrantRef) -> Result<(), GrantError> {
         let mut table = self.table.lock();
         table.as_mut().ok_or(GrantError::NotReady)?.end_access(reference).map_err(GrantError::Table)
     }
 
     /// References left to give out. ≤ DISPATCH_LEVEL.
-    pub fn available(&self) -> u32 {
+    pub(crate) fn available(&self) -> u32 {
         self.table.lock().as_ref().map_or(0, Table::available)
     }
 }

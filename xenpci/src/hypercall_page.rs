@@ -9,7 +9,7 @@ use xen::hypercall::{HypercallPage, InstallError};
 
 /// The reason why there are no hypercalls.
 #[derive(Clone, Copy)]
-pub enum Error {
+pub(crate) enum Error {
     /// CPUID shows no Xen.
     NoXen,
     /// Xen is there, but the page does not suit it.
@@ -29,7 +29,7 @@ impl fmt::Display for Error {
 ///
 /// # Errors
 /// See [`Error`]; nothing is changed then.
-pub fn install() -> Result<(Xen, HypercallPage), Error> {
+pub(crate) fn install() -> Result<(Xen, HypercallPage), Error> {
     let xen = cpuid::detect(&Native).ok_or(Error::NoXen)?;
     // SAFETY: Xen was detected, image sections are resident, and the image stays loaded as long as any code
     // of it makes hypercalls.

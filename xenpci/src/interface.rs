@@ -73,7 +73,7 @@ static TABLE: Interface = Interface {
 /// Returns the table of `version`, or null if this driver does not know the version or has not opened its
 /// services. Any IRQL.
 #[unsafe(no_mangle)]
-pub extern "system" fn XenpciInterface(version: u32) -> *const Interface {
+pub(crate) extern "system" fn XenpciInterface(version: u32) -> *const Interface {
     if version == VERSION && is_open() { &raw const TABLE } else { ptr::null() }
 }
 
@@ -82,7 +82,10 @@ pub extern "system" fn XenpciInterface(version: u32) -> *const Interface {
 /// # Safety
 /// The callback stays callable with `context` until the call that ends it has returned.
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn XenpciAwait(callback: Option<OpenedCallback>, context: *mut c_void) -> Status {
+pub(crate) unsafe extern "system" fn XenpciAwait(
+    callback: Option<OpenedCallback>,
+    context: *mut c_void,
+) -> Status {
     let Some(callback) = callback else {
         loop {
             let mut waiter = WAITER.lock();
@@ -111,13 +114,13 @@ pub unsafe extern "system" fn XenpciAwait(callback: Option<OpenedCallback>, cont
 const _: (Query, Await) = (XenpciInterface, XenpciAwait);
 
 /// Returns true if the services are given out. Any IRQL.
-pub fn is_open() -> bool {
+pub(crate) fn is_open() -> bool {
     platform().is_some() && OPEN.load(Ordering::Acquire)
 }
 
 /// Gives the services out from now on, and calls the client that waits for them. PASSIVE_LEVEL; the guard has
 /// answered «Expose».
-pub fn open() {
+pub(crate) fn open() {
     OPEN.store(true, Ordering::Release);
     let waiting = {
         let mut waiter = WAITER.lock();
@@ -136,7 +139,7 @@ pub fn open() {
 ///
 /// # Errors
 /// `OBJECT_NAME_COLLISION` where there is one already: a guest has one platform device.
-pub fn publish(platform: &Shared<Platform>) -> wdm::Result {
+pub(crate) fn publish(platform: &Shared<Platform>) -> wdm::Result {
     let new = Shared::as_ptr(platform).cast_mut();
     PLATFORM
         .compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Relaxed)
@@ -145,7 +148,7 @@ pub fn publish(platform: &Shared<Platform>) -> wdm::Result {
 }
 
 /// Ends what [`publish`] began; no client may be left. PASSIVE_LEVEL.
-pub fn withdraw(platform: &Shared<Platform>) {
+pub(crate) fn withdraw(platform: &Shared<Platform>) {
     let old = Shared::as_ptr(platform).cast_mut();
     // Another platform's place is not cleared.
     if PLATFORM.compare_exchange(old, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {

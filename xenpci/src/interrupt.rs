@@ -83,7 +83,7 @@ struct Message {
 
 /// The connected interrupts. Dropping it stops the upcalls, disconnects, and waits for the DPCs
 /// (PASSIVE_LEVEL).
-pub struct Upcall {
+pub(crate) struct Upcall {
     hypercall: HypercallPage,
     channels: Shared<EventChannels>,
     callback: Callback,
@@ -99,7 +99,7 @@ impl Upcall {
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, what IoConnectInterrupt answers; `DEVICE_CONFIGURATION_ERROR` for a device
     /// that says it has no pin.
-    pub fn connect(
+    pub(crate) fn connect(
         hypercall: HypercallPage,
         pdo: DeviceObject,
         location: pci::Location,
@@ -134,7 +134,7 @@ impl Upcall {
     ///
     /// # Errors
     /// Xen's answer for the line.
-    pub fn enable(&self) -> Result<(), hypercall::Error> {
+    pub(crate) fn enable(&self) -> Result<(), hypercall::Error> {
         hvm::set_callback(&self.hypercall, self.callback)?;
         for message in &self.messages {
             let Some(vcpu) = self.channels.vcpu(message.processor) else { continue };
@@ -150,7 +150,7 @@ impl Upcall {
 
     /// Raises an event for each processor that has a vector: one that does not take it serves no ports, but
     /// for the first, which has the line. How many took it. PASSIVE_LEVEL.
-    pub fn prove(&self) -> usize {
+    pub(crate) fn prove(&self) -> usize {
         let works = |message: &Message| {
             let before = message.connected.taken();
             self.channels.has_own_vector(message.processor)
@@ -172,14 +172,14 @@ impl Upcall {
     }
 
     /// Returns the number of upcalls that the first processor has taken. Any IRQL.
-    pub fn taken(&self) -> u32 {
+    pub(crate) fn taken(&self) -> u32 {
         let own = self.messages.iter().find(|message| message.processor == 0);
         self.line.taken().wrapping_add(own.map_or(0, |message| message.connected.taken()))
     }
 
     /// Returns true if the number of upcalls taken differs from `before`, or does so within a second.
     /// PASSIVE_LEVEL.
-    pub fn more_than(&self, before: u32) -> bool {
+    pub(crate) fn more_than(&self, before: u32) -> bool {
         time::within_a_second(|| self.taken() != before)
     }
 }

@@ -42,7 +42,7 @@ const GONE: u8 = 1;
 const ORPHAN: u8 = 2;
 
 /// Data of the adapter's device.
-pub struct Pdo {
+pub(crate) struct Pdo {
     /// The bus's function device; valid while the adapter is not an orphan.
     bus: DeviceObject,
     state: AtomicU8,
@@ -54,7 +54,7 @@ pub struct Pdo {
 ///
 /// # Errors
 /// What creating the device or restricting access to it answers; there is then no device.
-pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extension>> {
+pub(crate) fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extension>> {
     let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: true };
     let pdo = Pdo { bus, state: AtomicU8::new(PRESENT), files: SpecialFiles::new() };
     let device = Device::create_restricted(driver, options, Extension::Pdo(pdo))?;
@@ -65,7 +65,7 @@ pub fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extensio
 
 /// Releases the adapter of a bus that is being removed: the adapter is deleted now, or at its own removal if
 /// that is still to come. PASSIVE_LEVEL.
-pub fn release(device: Device<Extension>) {
+pub(crate) fn release(device: Device<Extension>) {
     let Extension::Pdo(pdo) = device.extension() else { return };
     if pdo.state.swap(ORPHAN, Ordering::AcqRel) == PRESENT {
         // SAFETY: PnP removes the stack above the adapter before its bus, so nothing is attached and no
@@ -75,7 +75,7 @@ pub fn release(device: Device<Extension>) {
 }
 
 /// Handles IRP_MJ_PNP. What the bus does not answer keeps the status it came with. PASSIVE_LEVEL.
-pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
+pub(crate) fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
     match irp.location().pnp() {
         Some(
             Minor::StartDevice | Minor::StopDevice | Minor::CancelStopDevice | Minor::CancelRemoveDevice,
@@ -137,7 +137,7 @@ pub fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
 }
 
 /// Handles IRP_MJ_POWER. ≤ DISPATCH_LEVEL.
-pub fn power(device: Device<Extension>, irp: Irp) -> Disposition {
+pub(crate) fn power(device: Device<Extension>, irp: Irp) -> Disposition {
     let Some(state) = irp.location().power_state() else {
         // The bus cannot wake the system, and has no sequence numbers.
         return irp.complete_power(NtStatus::NOT_SUPPORTED);

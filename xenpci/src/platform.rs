@@ -30,7 +30,7 @@ use crate::store::{ConnectError, Found, Held, Store};
 use crate::window::Window;
 
 /// The running platform. Dropping it undoes everything (PASSIVE_LEVEL); no client may be left.
-pub struct Platform {
+pub(crate) struct Platform {
     hypercall: HypercallPage,
     // The order of the fields is the order of dropping: each is done with before what it stands on.
     store: Store,
@@ -46,7 +46,7 @@ pub struct Platform {
 
 /// The reason why the platform cannot be set up.
 #[derive(Clone, Copy)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A resource that the device must have is not in its list.
     Missing(&'static str),
     /// The hypercall page could not be installed.
@@ -63,7 +63,7 @@ pub enum Failure {
 
 impl Failure {
     /// Returns the status for START_DEVICE.
-    pub const fn status(&self) -> NtStatus {
+    pub(crate) const fn status(&self) -> NtStatus {
         match self {
             Self::Missing(_) => NtStatus::DEVICE_CONFIGURATION_ERROR,
             Self::HypercallPage(_) | Self::Xen(_) | Self::Store(_) | Self::NoUpcall => {
@@ -95,7 +95,7 @@ impl From<hypercall::Error> for Failure {
 
 /// The reason why the guest does not go on as it was before a suspend.
 #[derive(Clone, Copy)]
-pub enum SuspendError {
+pub(crate) enum SuspendError {
     /// Xen did not suspend it: it goes on as it was.
     Refused(hypercall::Error),
     /// It was suspended and has come back, and the platform cannot be built anew: no client will be served
@@ -114,7 +114,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`Failure`]; nothing is left set up then, but for the contents of the hypercall page.
-    pub fn start(pdo: DeviceObject, resources: Resources<'_>) -> Result<Shared<Self>, Failure> {
+    pub(crate) fn start(pdo: DeviceObject, resources: Resources<'_>) -> Result<Shared<Self>, Failure> {
         let (memory, length) = resources.memory(0).ok_or(Failure::Missing("memory range"))?;
         let interrupt = resources.interrupt().ok_or(Failure::Missing("interrupt"))?;
         let location = location(pdo).map_err(at("the device's place on its bus"))?;
@@ -177,7 +177,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`SuspendError`].
-    pub fn suspend(&self) -> Result<Resumed, SuspendError> {
+    pub(crate) fn suspend(&self) -> Result<Resumed, SuspendError> {
         let mut held = self.store.hold();
         let hypercall = self.hypercall;
         let (resumed, installed) = ipi::alone(|| {
@@ -196,7 +196,7 @@ impl Platform {
 
     /// Leaves xenstore to the copy of the drivers that writes the hibernation file, until [`Platform::wake`].
     /// PASSIVE_LEVEL.
-    pub fn sleep(&self) -> Held<'_> {
+    pub(crate) fn sleep(&self) -> Held<'_> {
         let held = self.store.hold();
         self.store.leave_held(&held);
         held
@@ -207,7 +207,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`Failure`]; no client will be served any more.
-    pub fn wake(&self, mut held: Held<'_>) -> Result<Resumed, Failure> {
+    pub(crate) fn wake(&self, mut held: Held<'_>) -> Result<Resumed, Failure> {
         if self.window.is_populated() {
             self.store.connect_held(&mut held, Found::Abandoned).map_err(Failure::Store)?;
             return Ok(Resumed::Cancelled);
@@ -221,37 +221,37 @@ impl Platform {
     ///
     /// # Errors
     /// Xen's answer.
-    pub fn end_as_reboot(&self) -> Result<(), hypercall::Error> {
+    pub(crate) fn end_as_reboot(&self) -> Result<(), hypercall::Error> {
         sched::latch(&self.hypercall, Shutdown::Reboot)
     }
 
     /// Returns the clients that are called around a suspend.
-    pub const fn clients(&self) -> &Clients {
+    pub(crate) const fn clients(&self) -> &Clients {
         &self.clients
     }
 
     /// Returns xenstore.
-    pub const fn store(&self) -> &Store {
+    pub(crate) const fn store(&self) -> &Store {
         &self.store
     }
 
     /// Returns the event channels.
-    pub fn channels(&self) -> &EventChannels {
+    pub(crate) fn channels(&self) -> &EventChannels {
         &self.channels
     }
 
     /// Returns the grant table.
-    pub const fn grants(&self) -> &Grants {
+    pub(crate) const fn grants(&self) -> &Grants {
         &self.grants
     }
 
     /// Returns the number of processors with an interrupt of their own. Any IRQL.
-    pub fn processors_with_own_vector(&self) -> u32 {
+    pub(crate) fn processors_with_own_vector(&self) -> u32 {
         self.processors_with_own_vector.load(Ordering::Relaxed)
     }
 
     /// Changes with each resume; never 0. Any IRQL.
-    pub fn epoch(&self) -> u32 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
 }

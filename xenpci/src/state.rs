@@ -37,7 +37,7 @@ const UPDATED: &str = "data/updated";
 
 /// The state that the host has been told.
 #[derive(Default)]
-pub struct Published {
+pub(crate) struct Published {
     state: Option<State>,
     /// It refused: said once.
     refused: bool,
@@ -47,7 +47,7 @@ impl Published {
     /// Tells the host how things stand, where it does not know. `serves` says whether xenstore's requests are
     /// served ([`crate::control`]), that is whether this suite runs the platform. PASSIVE_LEVEL; waits for
     /// xenstore.
-    pub fn tell(&mut self, store: &mut impl Store, status: Status, serves: bool) {
+    pub(crate) fn tell(&mut self, store: &mut impl Store, status: Status, serves: bool) {
         if self.state.is_some_and(|state| state.status == status) {
             return;
         }
@@ -63,12 +63,12 @@ impl Published {
     }
 
     /// Forgets what the host was told: the guest is in another domain.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
     /// Withdraws the drivers' nodes: they do not run any more. PASSIVE_LEVEL; waits for xenstore.
-    pub fn withdraw(&mut self, store: &mut impl Store) {
+    pub(crate) fn withdraw(&mut self, store: &mut impl Store) {
         if self.state.take().is_some() {
             for node in [HOTPLUG, XENVBD.0, XENPCI.0] {
                 // What stays is of no harm, and the domain is about to end.

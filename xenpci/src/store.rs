@@ -63,7 +63,7 @@ unsafe extern "system" fn store_event(context: *mut c_void) {
 }
 
 /// The client's way to reach xenstored and to wait for it.
-pub struct Waiting {
+pub(crate) struct Waiting {
     hypercall: HypercallPage,
     port: Port,
     signals: Shared<Signals>,
@@ -96,7 +96,7 @@ impl Transport for Waiting {
 }
 
 /// The client that requests run on.
-pub type StoreClient = Client<Waiting, Vec<u8>>;
+pub(crate) type StoreClient = Client<Waiting, Vec<u8>>;
 
 /// The open connection.
 struct Connection {
@@ -136,11 +136,11 @@ struct Inner {
 }
 
 /// The connection of a store, held so that no request begins.
-pub struct Held<'a>(Guard<'a, Option<Connection>>);
+pub(crate) struct Held<'a>(Guard<'a, Option<Connection>>);
 
 /// State in which whoever connects finds the store's page.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Between two messages.
     AtRest,
     /// The page is as somebody left it who may have been in the middle of something.
@@ -148,14 +148,14 @@ pub enum Found {
 }
 
 /// The guest's xenstore. Dropping it ends the thread and the connection (PASSIVE_LEVEL).
-pub struct Store {
+pub(crate) struct Store {
     shared: Shared<Inner>,
     thread: Option<Thread>,
 }
 
 /// A watch that cannot be set or ended.
 #[derive(Clone, Copy)]
-pub enum WatchError {
+pub(crate) enum WatchError {
     /// Xenstore's answer, or the path is not valid or longer than [`PathBuf::CAPACITY`].
     Store(Error),
     /// The connection is not there.
@@ -170,7 +170,7 @@ pub enum WatchError {
 
 /// The reason why there is no connection.
 #[derive(Clone, Copy)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// Xen did not say where xenstore is.
     Xen(xen::hypercall::Error),
     /// The domain has no xenstore.
@@ -201,7 +201,7 @@ impl Store {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, what making a thread answers.
-    pub fn new(hypercall: HypercallPage, channels: &Shared<EventChannels>) -> wdm::Result<Self> {
+    pub(crate) fn new(hypercall: HypercallPage, channels: &Shared<EventChannels>) -> wdm::Result<Self> {
         let signals =
             Signals { reply: Event::new(Kind::Synchronization)?, watch: Event::new(Kind::Synchronization)? };
         let mut watches = Vec::new();
@@ -226,13 +226,13 @@ impl Store {
     }
 
     /// Waits until no request is on its way, and lets none begin as long as the value lives. PASSIVE_LEVEL.
-    pub fn hold(&self) -> Held<'_> {
+    pub(crate) fn hold(&self) -> Held<'_> {
         Held(self.shared.connection.lock())
     }
 
     /// Leaves xenstore to whoever comes next, who sees by the port's mask that it may; nothing of it is
     /// touched until [`Store::connect_held`]. PASSIVE_LEVEL.
-    pub fn leave_held(&self, held: &Held<'_>) {
+    pub(crate) fn leave_held(&self, held: &Held<'_>) {
         if let Some(connection) = &*held.0 {
             self.shared.channels.mask(connection.port);
         }
@@ -243,7 +243,11 @@ impl Store {
     ///
     /// # Errors
     /// See [`ConnectError`]; there is then no connection.
-    pub fn connect_held(&self, held: &mut Held<'_>, found: Found) -> Result<StoreLocation, ConnectError> {
+    pub(crate) fn connect_held(
+        &self,
+        held: &mut Held<'_>,
+        found: Found,
+    ) -> Result<StoreLocation, ConnectError> {
         let shared = &*self.shared;
         let slot = &mut *held.0;
         if let Some(before) = slot.take() {
@@ -302,7 +306,7 @@ impl Store {
 
     /// Runs `request` on the connection, alone on it; `None` without a connection. PASSIVE_LEVEL, not from
     /// inside another request.
-    pub fn request<R>(&self, request: impl FnOnce(&mut StoreClient) -> R) -> Option<R> {
+    pub(crate) fn request<R>(&self, request: impl FnOnce(&mut StoreClient) -> R) -> Option<R> {
         self.shared.connection.lock().as_mut().map(|connection| request(&mut connection.client))
     }
 
@@ -314,7 +318,7 @@ impl Store {
     /// # Safety
     /// `callback` and `context` stay valid, for a call on the watch thread, until [`Store::unwatch`] has
     /// returned for the watch.
-    pub unsafe fn watch(
+    pub(crate) unsafe fn watch(
         &self,
         path: &str,
         callback: WatchCallback,
@@ -349,7 +353,7 @@ impl Store {
     /// # Errors
     /// [`WatchError::Unknown`]; [`WatchError::Deadlock`] from the watch's own callback, which changes
     /// nothing; [`WatchError::Store`] where xenstored did not confirm.
-    pub fn unwatch(&self, id: Watch) -> Result<(), WatchError> {
+    pub(crate) fn unwatch(&self, id: Watch) -> Result<(), WatchError> {
         let shared = &*self.shared;
         if shared.on_watch_thread() && shared.running.load(Ordering::Relaxed) == id {
             return Err(WatchError::Deadlock);

@@ -80,7 +80,7 @@ impl guard_client::Receiver for Changed {
 }
 
 /// The thread that waits for the toolstack. Dropping it ends it (PASSIVE_LEVEL).
-pub struct Suspend {
+pub(crate) struct Suspend {
     platform: Shared<Platform>,
     signal: Shared<Signal>,
     watch: Option<Watch>,
@@ -95,7 +95,7 @@ impl Suspend {
     /// # Errors
     /// No memory or no thread. A watch that cannot be set is said, and leaves the guest as one that cannot be
     /// suspended.
-    pub fn start(platform: &Shared<Platform>, device: Device<Extension>) -> wdm::Result<Self> {
+    pub(crate) fn start(platform: &Shared<Platform>, device: Device<Extension>) -> wdm::Result<Self> {
         let signal = Shared::new(Signal {
             asked: Event::new(event::Kind::Synchronization)?,
             stopping: AtomicBool::new(false),
@@ -140,7 +140,7 @@ impl Suspend {
 
     /// Handles the request that sets the system to S4. It goes on to `lower`, which outlives this value, when
     /// nothing of Xen's is used any more. ≤ DISPATCH_LEVEL.
-    pub fn fall_asleep(&self, irp: Irp, lower: DeviceObject) -> Disposition {
+    pub(crate) fn fall_asleep(&self, irp: Irp, lower: DeviceObject) -> Disposition {
         let (irp, pending) = irp.pend();
         self.signal.awake.clear();
         *self.signal.falling_asleep.lock() = Some((irp, lower));
@@ -149,13 +149,13 @@ impl Suspend {
     }
 
     /// Notes that the system is set to S0. ≤ DISPATCH_LEVEL.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.signal.awake.set();
     }
 
     /// Notes that the system is about to be powered off: where a reboot was asked for, Xen is to tell the
     /// toolstack so. ≤ DISPATCH_LEVEL.
-    pub fn power_off(&self) {
+    pub(crate) fn power_off(&self) {
         if self.signal.ending.is_reboot() {
             match self.platform.end_as_reboot() {
                 Ok(()) => debug_print!(DRIVER, "powering off, and Xen is told that it is a reboot"),
@@ -167,7 +167,7 @@ impl Suspend {
     }
 
     /// Has the thread look again at what is asked and what is served. ≤ DISPATCH_LEVEL.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         self.signal.asked.set();
     }
 }

@@ -20,7 +20,7 @@ const _: () = assert!(LENGTH <= DUMP_WINDOW * PAGE_SIZE);
 
 /// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again
 /// (PASSIVE_LEVEL).
-pub struct Window {
+pub(crate) struct Window {
     hypercall: HypercallPage,
     first: Frame,
     /// Frames from the first on that have Xen's pages behind them.
@@ -38,7 +38,7 @@ impl Window {
     /// # Safety
     /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses
     /// it.
-    pub unsafe fn new(hypercall: HypercallPage, physical: u64, length: u32) -> wdm::Result<Self> {
+    pub(crate) unsafe fn new(hypercall: HypercallPage, physical: u64, length: u32) -> wdm::Result<Self> {
         if (length as usize) < LENGTH + PAGE_SIZE || !physical.is_multiple_of(PAGE_SIZE as u64) {
             return Err(wdm::NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
@@ -54,7 +54,7 @@ impl Window {
     ///
     /// # Errors
     /// Xen's answer; what was put there already is taken out when the window is dropped.
-    pub fn populate(&self) -> Result<u32, hypercall::Error> {
+    pub(crate) fn populate(&self) -> Result<u32, hypercall::Error> {
         let (frames, _) = grant::shares(grant::query_size(&self.hypercall)?.max_frames);
         // SAFETY: the BAR's frames are this device's, and nothing but Xen's pages was ever behind them.
         unsafe {
@@ -69,17 +69,17 @@ impl Window {
 
     /// Returns true if Xen's pages are still there, as they are not in another domain. Only after
     /// [`Window::populate`].
-    pub fn is_populated(&self) -> bool {
+    pub(crate) fn is_populated(&self) -> bool {
         Channels::are_in(&self.shared_info())
     }
 
     /// Returns the shared info. Only after [`Window::populate`].
-    pub fn shared_info(&self) -> SharedMemory {
+    pub(crate) fn shared_info(&self) -> SharedMemory {
         self.memory(0, PAGE_SIZE)
     }
 
     /// Returns the grant table's first `frames` frames, as [`Window::populate`] answered. Only after that.
-    pub fn grant_table(&self, frames: u32) -> SharedMemory {
+    pub(crate) fn grant_table(&self, frames: u32) -> SharedMemory {
         self.memory(PAGE_SIZE, frames as usize * PAGE_SIZE)
     }
 

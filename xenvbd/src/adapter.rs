@@ -43,7 +43,7 @@ const CENSUS_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The adapter. It lives from the first `HwFindAdapter` until the driver is unloaded, across stops and
 /// restarts.
-pub struct Adapter {
+pub(crate) struct Adapter {
     slots: Slots,
     census: Census,
     life: Life,
@@ -151,14 +151,14 @@ static SYSTEM_STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Returns the adapter, from [`make_current`] to [`take_current`]. Any IRQL.
 #[expect(unsafe_code, reason = "looks at a leaked box")]
-pub fn current() -> Option<&'static Adapter> {
+pub(crate) fn current() -> Option<&'static Adapter> {
     // SAFETY: a leaked box, which `take_current` takes back only after everything that calls this has ended.
     unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
 }
 
 /// Makes `adapter` the one that [`current`] answers. There is none yet. Any IRQL.
 #[expect(unsafe_code, reason = "looks at a leaked box")]
-pub fn make_current(adapter: Box<Adapter>) -> &'static Adapter {
+pub(crate) fn make_current(adapter: Box<Adapter>) -> &'static Adapter {
     let adapter = Box::into_raw(adapter);
     CURRENT.store(adapter, Ordering::Release);
     // SAFETY: just leaked; as in `current`.
@@ -170,7 +170,7 @@ pub fn make_current(adapter: Box<Adapter>) -> &'static Adapter {
 /// # Safety
 /// Nobody uses what [`current`] or [`make_current`] has answered, and [`Adapter::leave`] has returned.
 #[expect(unsafe_code, reason = "takes a leaked box back")]
-pub unsafe fn take_current() -> Option<Box<Adapter>> {
+pub(crate) unsafe fn take_current() -> Option<Box<Adapter>> {
     let adapter = CURRENT.swap(null_mut(), Ordering::AcqRel);
     // SAFETY: leaked by `make_current` and taken back once, by the swap; unused by the caller's promise.
     (!adapter.is_null()).then(|| unsafe { Box::from_raw(adapter) })
@@ -178,7 +178,7 @@ pub unsafe fn take_current() -> Option<Box<Adapter>> {
 
 /// Notes that the system's drivers have been started: [`Adapter::expose`]'s thread may take the settled
 /// census. Any IRQL.
-pub fn set_system_started() {
+pub(crate) fn set_system_started() {
     SYSTEM_STARTED.store(true, Ordering::Release);
 }
 
@@ -187,7 +187,7 @@ fn system_started() -> bool {
 }
 
 /// Storport's configuration that the adapter decides.
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// Number of targets on the one bus; ids run from 0.
     pub targets: u8,
     /// Most bytes of one SRB.
@@ -215,7 +215,7 @@ impl Adapter {
     ///
     /// # Errors
     /// xenpci gives no interface, or xenstore cannot be read.
-    pub fn find(driver: DriverObject) -> Result<Box<Self>, Error> {
+    pub(crate) fn find(driver: DriverObject) -> Result<Box<Self>, Error> {
         let platform = Platform::get()?;
         let vbd_event = Shared::new(Event::new(EventKind::Synchronization)?)?;
         let adapter = pool::try_box(Self {
@@ -246,7 +246,7 @@ impl Adapter {
     ///
     /// # Errors
     /// The reason why no disk may be shown; the caller disconnects them.
-    pub fn expose(&'static self) -> Result<(), Withheld> {
+    pub(crate) fn expose(&'static self) -> Result<(), Withheld> {
         let mut disks = 0;
         self.slots.each(|_, target| disks += u32::from(!target.is_cdrom()));
         if disks == 0 {
@@ -277,33 +277,33 @@ impl Adapter {
     }
 
     /// Returns the disks by target id.
-    pub const fn slots(&self) -> &Slots {
+    pub(crate) const fn slots(&self) -> &Slots {
         &self.slots
     }
 
     /// Returns the census and its own list.
-    pub const fn census(&self) -> &Census {
+    pub(crate) const fn census(&self) -> &Census {
         &self.census
     }
 
     /// Returns the requests to the thread of the vbds around a suspend.
-    pub const fn suspend_gate(&self) -> &SuspendGate {
+    pub(crate) const fn suspend_gate(&self) -> &SuspendGate {
         &self.suspend_gate
     }
 
     /// Returns true if the adapter is being left.
-    pub fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         self.life.is(Stage::Left)
     }
 
     /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look
     /// by itself, and while it has stopped the adapter: it looks when it starts it.
-    pub fn bus_changed(&self) {
+    pub(crate) fn bus_changed(&self) {
         self.storport.bus_changed();
     }
 
     /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
-    pub fn retake_census(&self) {
+    pub(crate) fn retake_census(&self) {
         self.census.forget_known();
         if let Err(withheld) = self.take_census(false) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
@@ -380,12 +380,12 @@ impl Adapter {
     }
 
     /// Notes that a disk that is none of this driver's has been read. PASSIVE_LEVEL.
-    pub fn identified(&self) {
+    pub(crate) fn identified(&self) {
         self.arrived();
     }
 
     /// Returns what Storport is to know of the adapter. Every target id may come to have a disk.
-    pub const fn configuration() -> Configuration {
+    pub(crate) const fn configuration() -> Configuration {
         Configuration { targets: MAX_TARGETS as u8, maximum_transfer: MAXIMUM_TRANSFER }
     }
 
@@ -395,7 +395,7 @@ impl Adapter {
     }
 
     /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
-    pub fn handle(&self, srb: Srb) {
+    pub(crate) fn handle(&self, srb: Srb) {
         // A power SRB for the adapter has no valid address.
         if srb.function() == Function::Power {
             srb.complete(Answer::Done { transferred: 0 });
@@ -426,12 +426,12 @@ impl Adapter {
     }
 
     /// Gives up what no backend has been told of. DISPATCH_LEVEL, Storport's StartIo lock.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.slots.each(|_, target| target.reset());
     }
 
     /// Looks after the backends, once a second. DISPATCH_LEVEL.
-    pub fn tick(&self) {
+    pub(crate) fn tick(&self) {
         self.slots.each(|_, target| {
             if let Some((reason, seconds)) = target.check_progress() {
                 self.census.report(reason, target.number(), seconds);
@@ -440,23 +440,23 @@ impl Adapter {
     }
 
     /// Keeps `port`, by which Storport knows the adapter from now on. ≤ DISPATCH_LEVEL.
-    pub fn attach(&self, port: Option<Port>) {
+    pub(crate) fn attach(&self, port: Option<Port>) {
         *self.storport.port.lock() = port;
     }
 
     /// Notes that Storport stops the adapter; no request is pending. Up to DIRQL. The disks stay connected:
     /// this is a change of power state, or a removal that ends in [`Adapter::disconnect`].
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.storport.stopped.store(true, Ordering::Release);
     }
 
     /// Notes that Storport starts the adapter again. Up to DIRQL.
-    pub fn unstop(&self) {
+    pub(crate) fn unstop(&self) {
         self.storport.stopped.store(false, Ordering::Release);
     }
 
     /// Ends everything that calls into the adapter on its own. PASSIVE_LEVEL; waits for what is running.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.life.advance(Stage::Left);
         let arrivals = self.arrivals.lock().take();
         // Outside the lock: this waits for a callback that is running.
@@ -474,7 +474,7 @@ impl Adapter {
 
     /// Disconnects the disks, after [`Adapter::leave`]. PASSIVE_LEVEL; no request is pending and none will
     /// come.
-    pub fn disconnect(self) {
+    pub(crate) fn disconnect(self) {
         for id in 0..MAX_TARGETS {
             if let Some(target) = self.slots.take(id) {
                 target.disconnect();
@@ -485,7 +485,7 @@ impl Adapter {
 
 /// The reason why no disk is shown.
 #[derive(Clone, Copy, Debug)]
-pub enum Withheld {
+pub(crate) enum Withheld {
     /// There is none.
     NoDisk,
     /// The arrival of disks cannot be noticed.

@@ -32,12 +32,12 @@ const LONGEST_NAME: usize = 1024;
 
 /// Returns true if vbds of type cdrom are shown: where the controllers are hidden, and with them the emulated
 /// drives. With another policy the emulated drive is used, and its vbd is left alone. Any IRQL.
-pub fn are_shown() -> bool {
+pub(crate) fn are_shown() -> bool {
     guard_client::status().is_some_and(|status| status.policy == PolicyNumber::CONTROLLERS)
 }
 
 /// A drive.
-pub struct Drive {
+pub(crate) struct Drive {
     drive: scsi::cdrom::Drive,
     /// Name of the medium that the backend was connected with.
     connected_with: Mutex<Vec<u8>>,
@@ -50,7 +50,7 @@ impl Drive {
     ///
     /// # Errors
     /// No memory.
-    pub fn new(
+    pub(crate) fn new(
         platform: Platform,
         backend: &PathBuf,
         disk: &Disk,
@@ -64,17 +64,17 @@ impl Drive {
     }
 
     /// Returns the outcome of a command. ≤ DISPATCH_LEVEL.
-    pub fn execute(&self, cdb: &[u8]) -> Outcome {
+    pub(crate) fn execute(&self, cdb: &[u8]) -> Outcome {
         self.drive.execute(cdb)
     }
 
     /// Returns true if dom0 has to be told that the medium was ejected or loaded. Any IRQL.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.drive.is_ejected() != self.reported.load(Ordering::Relaxed)
     }
 
     /// Reports it in xenstore. PASSIVE_LEVEL.
-    pub fn tell(&self, platform: Platform, device: VirtualDevice) {
+    pub(crate) fn tell(&self, platform: Platform, device: VirtualDevice) {
         let ejected = self.drive.is_ejected();
         if ejected == self.reported.swap(ejected, Ordering::Relaxed) {
             return;
@@ -91,7 +91,7 @@ impl Drive {
     ///
     /// # Errors
     /// What xenstore answers.
-    pub fn look(&self, platform: Platform, backend: &PathBuf, disk: &Disk) -> Result<(), Error> {
+    pub(crate) fn look(&self, platform: Platform, backend: &PathBuf, disk: &Disk) -> Result<(), Error> {
         let mut store = platform;
         let there = read_optional(&mut store, &backend.join(MEDIA_PRESENT)?)? != Some(0)
             && *self.connected_with.lock() == name(platform, backend)?;
@@ -103,7 +103,12 @@ impl Drive {
     ///
     /// # Errors
     /// What xenstore answers.
-    pub fn reconnected(&self, platform: Platform, backend: &PathBuf, disk: &Disk) -> Result<(), Error> {
+    pub(crate) fn reconnected(
+        &self,
+        platform: Platform,
+        backend: &PathBuf,
+        disk: &Disk,
+    ) -> Result<(), Error> {
         let name = name(platform, backend)?;
         let another = {
             let mut connected_with = self.connected_with.lock();

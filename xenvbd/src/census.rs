@@ -86,7 +86,7 @@ struct KnownLink {
 ///
 /// Its one lock is held while a census is taken, so that the own list stands still: a disk is listed before
 /// it is shown, and forgotten after a census that did not find it.
-pub struct Census {
+pub(crate) struct Census {
     own: Mutex<Vec<OwnDisk>>,
     /// Links that need not be opened at an arrival, sorted. Its lock is taken behind `own`'s.
     known: Mutex<Vec<KnownLink>>,
@@ -105,7 +105,7 @@ impl Census {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new(driver: DriverObject) -> Result<Self, NtStatus> {
+    pub(crate) fn new(driver: DriverObject) -> Result<Self, NtStatus> {
         let parameters = Key::open(registry::SERVICES)
             .and_then(|services| services.open_below(utf16!("idefilter\\Parameters")));
         let strict = parameters.and_then(|key| key.dword(utf16!("Strict"))).is_ok_and(|strict| strict != 0);
@@ -125,7 +125,7 @@ impl Census {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
-    pub fn list(&self, vbd: u32, target: Option<u8>, own: Option<Own>) -> Result<(), NtStatus> {
+    pub(crate) fn list(&self, vbd: u32, target: Option<u8>, own: Option<Own>) -> Result<(), NtStatus> {
         let (identity, backing) = (own.and_then(|own| own.identity), own.map(|own| own.backing));
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
@@ -134,13 +134,13 @@ impl Census {
     }
 
     /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
-    pub fn renew(&self, vbd: u32, backing: Option<Backing>) {
+    pub(crate) fn renew(&self, vbd: u32, backing: Option<Backing>) {
         self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.backing = backing);
     }
 
     /// Notes that a vbd is not there any more. Its disk stays listed until the system has none of it.
     /// PASSIVE_LEVEL.
-    pub fn depart(&self, vbd: u32) {
+    pub(crate) fn depart(&self, vbd: u32) {
         let mut own = self.own.lock();
         own.retain(|disk| disk.vbd != vbd || disk.target.is_some());
         for disk in own.iter_mut().filter(|disk| disk.vbd == vbd) {
@@ -149,18 +149,18 @@ impl Census {
     }
 
     /// Returns true if a disk of this target id is listed. PASSIVE_LEVEL.
-    pub fn lists(&self, target: u8) -> bool {
+    pub(crate) fn lists(&self, target: u8) -> bool {
         self.own.lock().iter().any(|disk| disk.target == Some(target))
     }
 
     /// Returns true if a disk that has been disconnected is still listed. PASSIVE_LEVEL.
-    pub fn awaits_removal(&self) -> bool {
+    pub(crate) fn awaits_removal(&self) -> bool {
         self.own.lock().iter().any(|disk| disk.departed.is_some())
     }
 
     /// Returns true if a disk of this identity may be shown: no other path to it is enumerated.
     /// PASSIVE_LEVEL.
-    pub fn admits(&self, identity: Option<Identity>) -> bool {
+    pub(crate) fn admits(&self, identity: Option<Identity>) -> bool {
         let _own = self.own.lock();
         let own = identity.as_slice();
         let may_be = |found: &Found| {
@@ -179,7 +179,7 @@ impl Census {
     ///
     /// # Errors
     /// The reason why no disk may be exposed.
-    pub fn take(&self, settled: bool) -> Result<(), Reason> {
+    pub(crate) fn take(&self, settled: bool) -> Result<(), Reason> {
         self.take_now(settled)?;
         if self.wait_for_unknown() { self.take_now(settled) } else { Ok(()) }
     }
@@ -246,7 +246,7 @@ impl Census {
     ///
     /// # Errors
     /// The reason why it must not be.
-    pub fn exposed(&self) -> Result<(), Reason> {
+    pub(crate) fn exposed(&self) -> Result<(), Reason> {
         self.obey(guard_client::event(Event::Exposed))
     }
 
@@ -265,12 +265,12 @@ impl Census {
     }
 
     /// Writes an entry to the event log about one vbd and a time. ≤ DISPATCH_LEVEL.
-    pub fn report(&self, reason: Reason, vbd: u32, seconds: u32) {
+    pub(crate) fn report(&self, reason: Reason, vbd: u32, seconds: u32) {
         self.report_with(reason, [vbd, seconds], format_args!("vbd {vbd}, {seconds} s."));
     }
 
     /// Writes an entry to the event log about two vbds. ≤ DISPATCH_LEVEL.
-    pub fn report_pair(&self, reason: Reason, vbd: u32, other: u32) {
+    pub(crate) fn report_pair(&self, reason: Reason, vbd: u32, other: u32) {
         self.report_with(reason, [vbd, other], format_args!("vbd {vbd}, and vbd {other}."));
     }
 
@@ -335,13 +335,13 @@ impl Census {
     }
 
     /// Has the next census open every disk. PASSIVE_LEVEL.
-    pub fn forget_known(&self) {
+    pub(crate) fn forget_known(&self) {
         self.known.lock().clear();
         self.readers.forget_unidentified();
     }
 
     /// Ends the threads that read disks. PASSIVE_LEVEL; waits for those disks.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.readers.leave();
     }
 
@@ -409,7 +409,7 @@ impl Census {
 
     /// Returns the record's bytes without the lock: for the crash dump, at HIGH_LEVEL on the one processor
     /// that still runs.
-    pub fn record_at_stop(&self) -> &[u8] {
+    pub(crate) fn record_at_stop(&self) -> &[u8] {
         // SAFETY: every other processor is halted, and this one is in the bugcheck, so nobody writes the record
         // any more.
         unsafe { (*self.record.as_ptr()).as_bytes() }

@@ -23,7 +23,7 @@ use crate::hal::{Error, Platform};
 use crate::srb::{Ended, Request, Srb};
 
 /// The queue of a disk of this driver's.
-pub type Queue = vbd::Queue<Platform, Srb>;
+pub(crate) type Queue = vbd::Queue<Platform, Srb>;
 
 /// Rounds of one call of [`Channel::service`].
 const ROUNDS: u32 = 8;
@@ -41,7 +41,7 @@ type Routine = Box<dyn Fn(&AtDispatch) + Send + Sync>;
 /// StartIo lock held), from xenpci's DPC and from its own DPC and timer. Under it only
 /// xenpci's table is called, whose locks are therefore behind it in the order. Two queues' locks are never
 /// held together. SRBs are completed after it is released.
-pub struct Channel {
+pub(crate) struct Channel {
     /// `None` before the disk is connected and after it was disconnected.
     queue: SpinLock<Option<Queue>>,
     platform: Platform,
@@ -62,7 +62,7 @@ impl Channel {
     ///
     /// # Errors
     /// No memory.
-    pub fn new(platform: Platform, processor: usize) -> Result<Box<Self>, Error> {
+    pub(crate) fn new(platform: Platform, processor: usize) -> Result<Box<Self>, Error> {
         let mut channel = pool::try_box(Self {
             queue: SpinLock::new(None),
             platform,
@@ -96,7 +96,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::EventChannel`].
-    pub fn open(&self, domain: DomainId) -> Result<Port, Error> {
+    pub(crate) fn open(&self, domain: DomainId) -> Result<Port, Error> {
         // SAFETY: the channel is in a box, and closes the port before it is dropped.
         let port = unsafe {
             let context = ptr::from_ref(self).cast_mut().cast();
@@ -107,13 +107,13 @@ impl Channel {
     }
 
     /// Returns the port, if there is one.
-    pub fn port(&self) -> Option<Port> {
+    pub(crate) fn port(&self) -> Option<Port> {
         Some(Port(self.port.load(Ordering::Acquire))).filter(|port| port.0 != 0)
     }
 
     /// Closes the port: no event comes any more. PASSIVE_LEVEL. `gone`: the guest has been resumed, and the
     /// port with it is gone.
-    pub fn close(&self, gone: bool) {
+    pub(crate) fn close(&self, gone: bool) {
         let port = self.port.swap(0, Ordering::AcqRel);
         if port != 0 && !gone {
             self.platform.close(Port(port));
@@ -121,7 +121,7 @@ impl Channel {
     }
 
     /// Puts the queue of a connected disk in. PASSIVE_LEVEL.
-    pub fn fill(&self, queue: Queue) {
+    pub(crate) fn fill(&self, queue: Queue) {
         *self.queue.lock() = Some(queue);
     }
 
@@ -129,7 +129,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::EventChannel`].
-    pub fn listen(&self) -> Result<(), Error> {
+    pub(crate) fn listen(&self) -> Result<(), Error> {
         if let Some(port) = self.port() {
             self.platform.unmask(port)?;
         }
@@ -138,18 +138,18 @@ impl Channel {
     }
 
     /// Takes the queue out, to be dropped at PASSIVE_LEVEL.
-    pub fn empty(&self) -> Option<Queue> {
+    pub(crate) fn empty(&self) -> Option<Queue> {
         self.queue.lock().take()
     }
 
     /// Calls `work` with the queue under its lock, and completes what ended. ≤ DISPATCH_LEVEL.
-    pub fn with(&self, work: impl FnOnce(&mut Queue) -> Ended) {
+    pub(crate) fn with(&self, work: impl FnOnce(&mut Queue) -> Ended) {
         let ended = self.queue.lock().as_mut().map(work);
         ended.unwrap_or_default().complete();
     }
 
     /// Starts a request. ≤ DISPATCH_LEVEL.
-    pub fn start(&self, request: NonNull<Request>) {
+    pub(crate) fn start(&self, request: NonNull<Request>) {
         let started = self.queue.lock().as_mut().map(|queue| queue.start(request));
         let (ended, again) = started.unwrap_or_else(|| (Ended::unserved(request), false));
         ended.complete();
@@ -160,7 +160,7 @@ impl Channel {
 
     /// Takes in what the backend has answered, until nothing is left, or leaves the rest to a DPC. ≤
     /// DISPATCH_LEVEL.
-    pub fn service(&self) {
+    pub(crate) fn service(&self) {
         for _ in 0..ROUNDS {
             let Some(ended) = self.queue.lock().as_mut().map(Queue::drain) else { return };
             ended.complete();
@@ -186,7 +186,7 @@ impl Channel {
     }
 
     /// Detaches like [`Queue::detach`]; what is left of the frontend is dropped here. PASSIVE_LEVEL.
-    pub fn detach(&self, resumed: bool) {
+    pub(crate) fn detach(&self, resumed: bool) {
         let detached = self.queue.lock().as_mut().map(|queue| queue.detach(resumed));
         if let Some((frontend, ended)) = detached {
             ended.complete();
@@ -195,7 +195,7 @@ impl Channel {
     }
 
     /// Attaches like [`Queue::attach`]. PASSIVE_LEVEL.
-    pub fn attach(&self, frontend: Frontend<Platform>, port: Port, disk: Disk) {
+    pub(crate) fn attach(&self, frontend: Frontend<Platform>, port: Port, disk: Disk) {
         let mut frontend = Some(frontend);
         self.with(|queue| match frontend.take() {
             Some(frontend) => queue.attach(frontend, port, disk),
@@ -204,32 +204,32 @@ impl Channel {
     }
 
     /// Returns the counts of the queue's work. ≤ DISPATCH_LEVEL.
-    pub fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         self.queue.lock().as_ref().map(Queue::counters).unwrap_or_default()
     }
 
     /// Returns the number of ring requests without an answer. ≤ DISPATCH_LEVEL.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.queue.lock().as_ref().map_or(0, Queue::in_flight)
     }
 
     /// Returns the disk as the backend serves it, while connected. ≤ DISPATCH_LEVEL.
-    pub fn disk(&self) -> Option<Disk> {
+    pub(crate) fn disk(&self) -> Option<Disk> {
         self.queue.lock().as_ref().and_then(Queue::disk)
     }
 
     /// Returns true if no request is here. ≤ DISPATCH_LEVEL.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.queue.lock().as_ref().is_none_or(Queue::is_idle)
     }
 
     /// Returns the answer of [`Queue::is_newly_broken`]. ≤ DISPATCH_LEVEL.
-    pub fn is_newly_broken(&self) -> bool {
+    pub(crate) fn is_newly_broken(&self) -> bool {
         self.queue.lock().as_mut().is_some_and(Queue::is_newly_broken)
     }
 
     /// Calls [`Queue::tick`]. ≤ DISPATCH_LEVEL.
-    pub fn tick(&self) -> u32 {
+    pub(crate) fn tick(&self) -> u32 {
         self.queue.lock().as_mut().map_or(0, Queue::tick)
     }
 }

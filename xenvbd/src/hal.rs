@@ -30,14 +30,14 @@ unsafe extern "system" {
 }
 
 /// Folder of the guest's block devices in xenstore.
-pub const VBDS: &str = "device/vbd";
+pub(crate) const VBDS: &str = "device/vbd";
 
 /// Bytes of names of vbds beyond which they are not read.
 const MOST_NAMES: usize = 64 << 10;
 
 /// An error from xenpci, xenstore, a backend or NT: there is no disk, or one less.
 #[derive(Clone, Copy, Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// xenpci has not opened its services, or speaks another version of the interface.
     NoInterface,
     /// Xenstore failed.
@@ -62,7 +62,7 @@ pub enum Error {
 
 impl Error {
     /// Memory has run out.
-    pub const NO_MEMORY: Self = Self::Nt(NtStatus::INSUFFICIENT_RESOURCES);
+    pub(crate) const NO_MEMORY: Self = Self::Nt(NtStatus::INSUFFICIENT_RESOURCES);
 }
 
 impl fmt::Display for Error {
@@ -101,7 +101,7 @@ impl From<NtStatus> for Error {
 }
 
 /// The guest's UUID as text.
-pub struct Uuid {
+pub(crate) struct Uuid {
     text: [u8; Self::LONGEST],
     length: usize,
 }
@@ -129,7 +129,7 @@ impl core::ops::Deref for Uuid {
 /// xenpci's services. The table stays valid as long as this driver's device stack exists, and its entries
 /// answer an error afterwards ([`interface`]).
 #[derive(Clone, Copy)]
-pub struct Platform(&'static Interface);
+pub(crate) struct Platform(&'static Interface);
 
 impl fmt::Debug for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,7 +142,7 @@ impl Platform {
     ///
     /// # Errors
     /// [`Error::NoInterface`].
-    pub fn get() -> Result<Self, Error> {
+    pub(crate) fn get() -> Result<Self, Error> {
         // SAFETY: the export has no conditions; it answers null or its table, which is static in xenpci's
         // image, and this driver's import keeps that image loaded.
         let table = unsafe { XenpciInterface(VERSION).as_ref() };
@@ -155,13 +155,13 @@ impl Platform {
     ///
     /// # Errors
     /// xenpci's answer.
-    pub fn wait(opened: OpenedCallback) -> Result<(), Status> {
+    pub(crate) fn wait(opened: OpenedCallback) -> Result<(), Status> {
         // SAFETY: the callback takes no context, and the image stays until `wait_no_more` has returned.
         unsafe { XenpciAwait(Some(opened), ptr::null_mut()) }.ok()
     }
 
     /// Ends that: when it returns the callback is not running. PASSIVE_LEVEL.
-    pub fn wait_no_more() {
+    pub(crate) fn wait_no_more() {
         // SAFETY: no conditions.
         let _ = unsafe { XenpciAwait(None, ptr::null_mut()) };
     }
@@ -170,7 +170,7 @@ impl Platform {
     ///
     /// # Errors
     /// What xenstore answers; no folder at all is no error but an empty list.
-    pub fn vbds(self) -> Result<Vec<VirtualDevice>, Error> {
+    pub(crate) fn vbds(self) -> Result<Vec<VirtualDevice>, Error> {
         let mut store = self;
         let mut capacity = 4096;
         loop {
@@ -194,7 +194,7 @@ impl Platform {
     }
 
     /// Returns the guest's UUID as text, from the node `vm` (`/vm/<uuid>`). PASSIVE_LEVEL.
-    pub fn machine_uuid(self) -> Option<Uuid> {
+    pub(crate) fn machine_uuid(self) -> Option<Uuid> {
         let mut buffer = [0; 128];
         let mut store = self;
         let value = store.read("vm", &mut buffer).ok()?;
@@ -203,7 +203,7 @@ impl Platform {
     }
 
     /// Returns the path of a vbd's own folder.
-    pub fn folder(device: VirtualDevice) -> Folder {
+    pub(crate) fn folder(device: VirtualDevice) -> Folder {
         let mut folder = Folder { text: [0; Folder::CAPACITY], length: 0 };
         // Ten digits at most, so the text fits.
         let _ = fmt::Write::write_fmt(&mut folder, format_args!("{VBDS}/{}", device.0));
@@ -211,12 +211,12 @@ impl Platform {
     }
 
     /// Lets other threads run for this long. PASSIVE_LEVEL.
-    pub fn pause(self, time: Duration) {
+    pub(crate) fn pause(self, time: Duration) {
         time::sleep(time);
     }
 
     /// Changes each time the guest has been resumed. Any IRQL.
-    pub fn epoch(self) -> u32 {
+    pub(crate) fn epoch(self) -> u32 {
         // SAFETY: no pointers.
         unsafe { (self.0.suspend_epoch)() }
     }
@@ -225,7 +225,7 @@ impl Platform {
     ///
     /// # Errors
     /// [`Error::Suspend`].
-    pub fn on_suspend(self, gate: &SuspendGate) -> Result<OnSuspend<'_>, Error> {
+    pub(crate) fn on_suspend(self, gate: &SuspendGate) -> Result<OnSuspend<'_>, Error> {
         let context = ptr::from_ref(gate).cast_mut().cast();
         // SAFETY: the answer borrows the gate, and ends the registration when it is dropped.
         let status = unsafe { (self.0.suspend_register)(on_suspend, context) };
@@ -240,7 +240,7 @@ impl Platform {
     ///
     /// # Safety
     /// `callback` may be called with `context` at DISPATCH_LEVEL until [`Platform::close`] has returned.
-    pub unsafe fn allocate_port(
+    pub(crate) unsafe fn allocate_port(
         self,
         domain: DomainId,
         callback: EventCallback,
@@ -258,19 +258,19 @@ impl Platform {
     ///
     /// # Errors
     /// [`Error::EventChannel`].
-    pub fn unmask(self, port: Port) -> Result<(), Error> {
+    pub(crate) fn unmask(self, port: Port) -> Result<(), Error> {
         // SAFETY: no pointers.
         unsafe { (self.0.event_unmask)(port.0) }.ok().map_err(Error::EventChannel)
     }
 
     /// Holds the port's events back until [`Platform::unmask`]. ≤ DISPATCH_LEVEL, also from its callback.
-    pub fn mask(self, port: Port) {
+    pub(crate) fn mask(self, port: Port) {
         // SAFETY: no pointers. A port that is gone has no events.
         let _ = unsafe { (self.0.event_mask)(port.0) };
     }
 
     /// Closes the port; its callback is not running and will not run again. PASSIVE_LEVEL.
-    pub fn close(self, port: Port) {
+    pub(crate) fn close(self, port: Port) {
         // SAFETY: no pointers.
         if let Err(status) = unsafe { (self.0.event_close)(port.0) }.ok() {
             debug_print!(DRIVER, "port {} could not be closed: {}", port.0, status.0);
@@ -279,7 +279,7 @@ impl Platform {
 }
 
 /// A registration for suspends. Dropping it ends it (PASSIVE_LEVEL).
-pub struct OnSuspend<'a> {
+pub(crate) struct OnSuspend<'a> {
     platform: Platform,
     _gate: &'a SuspendGate,
 }
@@ -309,7 +309,7 @@ struct Signal {
 
 /// A watch on a node of xenstore and all below it. Dropping it ends it (PASSIVE_LEVEL, not on the watch
 /// thread).
-pub struct Watch {
+pub(crate) struct Watch {
     platform: Platform,
     id: interface::Watch,
     /// At an address of its own, which the callback has.
@@ -321,7 +321,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Watch`].
-    pub fn new(platform: Platform, path: &str, event: &Shared<Event>) -> Result<Self, Error> {
+    pub(crate) fn new(platform: Platform, path: &str, event: &Shared<Event>) -> Result<Self, Error> {
         let signal = Shared::new(Signal { raised: AtomicBool::new(false), event: Shared::clone(event) })?;
         let context = Shared::as_ptr(&signal).cast_mut().cast();
         let mut id = 0;
@@ -332,7 +332,7 @@ impl Watch {
     }
 
     /// Returns true if something has changed since the last call. Any IRQL.
-    pub fn raised(&self) -> bool {
+    pub(crate) fn raised(&self) -> bool {
         self.signal.raised.swap(false, Ordering::AcqRel)
     }
 }
@@ -354,7 +354,7 @@ unsafe extern "system" fn on_change(context: *mut c_void, _path: *const u8, _len
 }
 
 /// Path of one vbd's folder.
-pub struct Folder {
+pub(crate) struct Folder {
     text: [u8; Self::CAPACITY],
     length: usize,
 }
@@ -363,7 +363,7 @@ impl Folder {
     const CAPACITY: usize = VBDS.len() + 1 + 10;
 
     /// Returns the path.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         core::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
     }
 }
@@ -378,14 +378,14 @@ impl fmt::Write for Folder {
 }
 
 /// Address space through which data is copied.
-pub struct Window(Reserved<WINDOW_PAGES>);
+pub(crate) struct Window(Reserved<WINDOW_PAGES>);
 
 impl Window {
     /// Reserves it. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// No memory.
-    pub fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> Result<Self, Error> {
         Ok(Self(Reserved::new()?))
     }
 }

@@ -44,7 +44,7 @@ const _: () = assert!(size_of::<Length>() == 8);
 /// PASSIVE_LEVEL.
 ///
 /// `None` where the disk has no partition table, or one without signature, or cannot be read.
-pub fn identify(
+pub(crate) fn identify(
     sectors: u64,
     block_size: u32,
     mut read: impl FnMut(u64, &mut [u8]) -> bool,
@@ -68,7 +68,7 @@ pub fn identify(
 
 /// Returns the identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for
 /// the disk.
-pub fn of_device(device: DeviceObject) -> Option<Identity> {
+pub(crate) fn of_device(device: DeviceObject) -> Option<Identity> {
     let length: Length = ask(device, GET_LENGTH_INFO)?;
     let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY)?;
     let block_size = geometry.bytes_per_sector;
@@ -93,7 +93,7 @@ struct Address {
 const _: () = assert!(size_of::<Address>() == 8);
 
 /// Returns the target id of one of this driver's disks. PASSIVE_LEVEL.
-pub fn target_id(device: DeviceObject) -> Option<u8> {
+pub(crate) fn target_id(device: DeviceObject) -> Option<u8> {
     ask::<Address>(device, GET_ADDRESS).map(|address| address.target)
 }
 

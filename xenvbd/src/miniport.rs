@@ -76,7 +76,7 @@ const TICK: ULONG = 1_000_000;
 /// StorSynchronizeFullDuplex.
 const FULL_DUPLEX: ULONG = 1;
 /// SCSI_DMA64_MINIPORT_SUPPORTED: buffers anywhere in physical memory.
-pub const DMA64_SUPPORTED: UCHAR = 1;
+pub(crate) const DMA64_SUPPORTED: UCHAR = 1;
 
 /// Pointers that this driver needs where Storport gives it nothing of its own.
 ///
@@ -104,7 +104,7 @@ struct Extension {
 
 /// Returns the data that a port driver is told of any copy of this miniport: without its routines and the
 /// size of its extensions.
-pub fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
+pub(crate) fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
     // SAFETY: a structure of numbers and nullable pointers, for which zero is a valid value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
     data.HwInitializationDataSize =
@@ -124,7 +124,7 @@ pub fn initialization_data(nt62: bool) -> HW_INITIALIZATION_DATA {
 ///
 /// # Safety
 /// The pointers are `DriverEntry`'s own.
-pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool) -> NTSTATUS {
+pub(crate) unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING, nt62: bool) -> NTSTATUS {
     ANCHOR.driver.store(driver.cast(), Ordering::Release);
     let mut data = initialization_data(nt62);
     data.HwInitialize = Some(hw_initialize);
@@ -372,16 +372,17 @@ unsafe extern "C" fn hw_reset_bus(extension: PVOID, _path: ULONG) -> BOOLEAN {
 mod control {
     use wdk_sys::{_SCSI_ADAPTER_CONTROL_TYPE, SCSI_ADAPTER_CONTROL_TYPE};
 
-    pub const QUERY: SCSI_ADAPTER_CONTROL_TYPE = _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes;
-    pub const STOP: SCSI_ADAPTER_CONTROL_TYPE = _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter;
-    pub const RESTART: SCSI_ADAPTER_CONTROL_TYPE = _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter;
+    pub(super) const QUERY: SCSI_ADAPTER_CONTROL_TYPE =
+        _SCSI_ADAPTER_CONTROL_TYPE::ScsiQuerySupportedControlTypes;
+    pub(super) const STOP: SCSI_ADAPTER_CONTROL_TYPE = _SCSI_ADAPTER_CONTROL_TYPE::ScsiStopAdapter;
+    pub(super) const RESTART: SCSI_ADAPTER_CONTROL_TYPE = _SCSI_ADAPTER_CONTROL_TYPE::ScsiRestartAdapter;
 }
 
 /// Says in the list which control types are served, where `control` is the one that asks for it. Any IRQL.
 ///
 /// # Safety
 /// With the type that queries, `list` is valid, with `MaxControlType` entries.
-pub unsafe fn support(control: SCSI_ADAPTER_CONTROL_TYPE, list: PSCSI_SUPPORTED_CONTROL_TYPE_LIST) {
+pub(crate) unsafe fn support(control: SCSI_ADAPTER_CONTROL_TYPE, list: PSCSI_SUPPORTED_CONTROL_TYPE_LIST) {
     if control != control::QUERY {
         return;
     }

@@ -18,7 +18,7 @@ const FEW: usize = 8;
 
 /// The values.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     ring_order: u8,
     segments: u16,
     /// Most queues of a disk.
@@ -28,7 +28,7 @@ pub struct Options {
 
 impl Options {
     /// Reads the values; `disks` is how many there are. PASSIVE_LEVEL.
-    pub fn read(disks: usize) -> Self {
+    pub(crate) fn read(disks: usize) -> Self {
         let parameters = Key::open(registry::SERVICES)
             .and_then(|services| services.open_below(utf16!("xenvbd\\Parameters")))
             .ok();
@@ -48,7 +48,7 @@ impl Options {
     }
 
     /// Returns the sizes of each of a disk's `queues` rings.
-    pub fn config(&self, queues: usize) -> Config {
+    pub(crate) fn config(&self, queues: usize) -> Config {
         let slots = 32u16 << self.ring_order;
         // A quarter of the requests in flight may be large ones, and all of them together no larger than 16
         // MiB.

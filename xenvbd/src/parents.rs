@@ -11,7 +11,7 @@ use wdm::{DeviceObject, DriverObject, property, unicode, utf16};
 
 /// Returns the provenance that the controllers of the driver that made a disk's physical device object agree
 /// on. PASSIVE_LEVEL.
-pub fn provenance(pdo: DeviceObject) -> Provenance {
+pub(crate) fn provenance(pdo: DeviceObject) -> Provenance {
     controllers_of(pdo.driver(), |adapter| match function(adapter) {
         Some(provenance) => provenance,
         None if is_channel(adapter) => {

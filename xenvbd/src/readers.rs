@@ -26,7 +26,7 @@ const MOST_READERS: usize = 32;
 
 /// Knowledge of a disk's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     /// Its identity, `None` where it has none.
     Read(Option<Identity>),
     /// It is being read.
@@ -55,14 +55,14 @@ struct State {
 }
 
 /// The disks that are read, and their readers.
-pub struct Readers(Shared<State>);
+pub(crate) struct Readers(Shared<State>);
 
 impl Readers {
     /// Makes a set without readers. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let (entries, threads) = (SpinLock::new(Vec::new()), Mutex::new(Vec::new())?);
         Shared::new(State { entries, readings: AtomicU32::new(0), threads }).map(Self)
     }
@@ -71,7 +71,7 @@ impl Readers {
     ///
     /// # Errors
     /// It cannot be read: no memory, no thread.
-    pub fn of(&self, link: &[u16]) -> Result<Known> {
+    pub(crate) fn of(&self, link: &[u16]) -> Result<Known> {
         let known = self.with(link, |entry| {
             entry.present = true;
             entry.known
@@ -124,7 +124,7 @@ impl Readers {
 
     /// Waits for a disk that is being read, unless a census has waited for it before. Returns true if it has been
     /// read meanwhile. PASSIVE_LEVEL.
-    pub fn wait(&self, link: &[u16]) -> bool {
+    pub(crate) fn wait(&self, link: &[u16]) -> bool {
         let first = self.with(link, |entry| !core::mem::replace(&mut entry.waited, true));
         if first != Some(true) {
             return false;
@@ -142,12 +142,12 @@ impl Readers {
     }
 
     /// Notes that no census waits for this disk: it is no alias, whatever is on it. PASSIVE_LEVEL.
-    pub fn expect_nothing(&self, link: &[u16]) {
+    pub(crate) fn expect_nothing(&self, link: &[u16]) {
         self.with(link, |entry| entry.waited = true);
     }
 
     /// Forgets disks that a census which is over did not ask for: they are gone. PASSIVE_LEVEL.
-    pub fn forget_absent(&self) {
+    pub(crate) fn forget_absent(&self) {
         loop {
             // One at a time, so that none is freed under the lock.
             let gone = {
@@ -163,12 +163,12 @@ impl Readers {
     }
 
     /// Has disks read again that had no identity, at the next census: a medium may have come. PASSIVE_LEVEL.
-    pub fn forget_unidentified(&self) {
+    pub(crate) fn forget_unidentified(&self) {
         self.0.entries.lock().retain(|entry| entry.known != Known::Read(None));
     }
 
     /// Waits until no thread is left. PASSIVE_LEVEL; a disk that never answers keeps it waiting.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         loop {
             // Out of the lock: a thread may be about to take a census.
             let thread = self.0.threads.lock().pop();

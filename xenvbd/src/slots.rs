@@ -17,7 +17,7 @@ use wdm::{NtStatus, time};
 use crate::target::Target;
 
 /// Most disks of the adapter: a target id has a byte, and Storport allows 255 targets.
-pub const MAX_TARGETS: usize = 255;
+pub(crate) const MAX_TARGETS: usize = 255;
 
 /// Time that [`Slots::take`] sleeps between two looks at the users; a user is there for the length of a call.
 const LOOK: Duration = Duration::from_millis(1);
@@ -29,14 +29,14 @@ struct Slot {
 }
 
 /// The disks by target id.
-pub struct Slots(Vec<Slot>);
+pub(crate) struct Slots(Vec<Slot>);
 
 impl Slots {
     /// Makes slots without disks. IRQL ≤ DISPATCH_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new() -> Result<Self, NtStatus> {
+    pub(crate) fn new() -> Result<Self, NtStatus> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(MAX_TARGETS).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
         slots.resize_with(MAX_TARGETS, Slot::default);
@@ -45,7 +45,7 @@ impl Slots {
 
     /// Calls `work` with a target, if there is one at `id`. Any IRQL; `work` must not wait for the target's
     /// removal.
-    pub fn with<R>(&self, id: usize, work: impl FnOnce(&Target) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, id: usize, work: impl FnOnce(&Target) -> R) -> Option<R> {
         let slot = self.0.get(id)?;
         slot.users.fetch_add(1, Ordering::SeqCst);
         // SAFETY: a leaked box that `take` does not give back before the count above is taken down again.
@@ -55,14 +55,14 @@ impl Slots {
     }
 
     /// Calls `work` with each target. As [`Slots::with`].
-    pub fn each(&self, mut work: impl FnMut(usize, &Target)) {
+    pub(crate) fn each(&self, mut work: impl FnMut(usize, &Target)) {
         for id in 0..self.0.len() {
             self.with(id, |target| work(id, target));
         }
     }
 
     /// Returns true if there is no disk at `id`. Any IRQL.
-    pub fn is_vacant(&self, id: usize) -> bool {
+    pub(crate) fn is_vacant(&self, id: usize) -> bool {
         self.0.get(id).is_some_and(|slot| slot.target.load(Ordering::SeqCst).is_null())
     }
 
@@ -70,7 +70,7 @@ impl Slots {
     ///
     /// # Errors
     /// The target, where the id is taken or beyond the limit.
-    pub fn insert(&self, id: usize, target: Box<Target>) -> Result<(), Box<Target>> {
+    pub(crate) fn insert(&self, id: usize, target: Box<Target>) -> Result<(), Box<Target>> {
         let Some(slot) = self.0.get(id) else { return Err(target) };
         let target = Box::into_raw(target);
         let placed =
@@ -80,7 +80,7 @@ impl Slots {
     }
 
     /// Takes a disk out: no request finds it any more. PASSIVE_LEVEL; waits until nobody uses it.
-    pub fn take(&self, id: usize) -> Option<Box<Target>> {
+    pub(crate) fn take(&self, id: usize) -> Option<Box<Target>> {
         let slot = self.0.get(id)?;
         let target = slot.target.swap(null_mut(), Ordering::SeqCst);
         if target.is_null() {

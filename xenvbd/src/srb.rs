@@ -40,9 +40,9 @@ unsafe extern "C" {
 const QUEUE_DEPTH: ULONG = 254;
 
 /// The request of an SRB.
-pub type Request = vbd::Request<Srb>;
+pub(crate) type Request = vbd::Request<Srb>;
 /// SRBs that have ended.
-pub type Ended = vbd::Ended<Srb>;
+pub(crate) type Ended = vbd::Ended<Srb>;
 
 // What mingw's headers and the overlay give must be what NT has.
 const _: () = {
@@ -57,7 +57,7 @@ const _: () = {
 
 /// Storport's handle of the adapter: the device extension's address.
 #[derive(Clone, Copy)]
-pub struct Port(NonNull<c_void>);
+pub(crate) struct Port(NonNull<c_void>);
 
 // SAFETY: the handle is only handed back to Storport, which synchronizes its own state.
 unsafe impl Send for Port {}
@@ -66,13 +66,13 @@ unsafe impl Sync for Port {}
 
 impl Port {
     /// Takes Storport's device extension as its handle.
-    pub const fn new(extension: NonNull<c_void>) -> Self {
+    pub(crate) const fn new(extension: NonNull<c_void>) -> Self {
         Self(extension)
     }
 
     /// Has Storport look again which units there are. ≤ DISPATCH_LEVEL; the adapter is initialized and not
     /// stopped.
-    pub fn bus_changed(self) {
+    pub(crate) fn bus_changed(self) {
         // SAFETY: Storport's own handle; this type of notification takes nothing more.
         unsafe { StorPortNotification(_SCSI_NOTIFICATION_TYPE::BusChangeDetected, self.0.as_ptr(), 0) };
     }
@@ -80,7 +80,7 @@ impl Port {
 
 /// The function of an SRB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
+pub(crate) enum Function {
     /// A SCSI command.
     ExecuteScsi,
     /// Everything written so far is to reach the medium.
@@ -94,7 +94,7 @@ pub enum Function {
 }
 
 /// A request of Storport's, from the call that brings it until [`Srb::complete`].
-pub struct Srb {
+pub(crate) struct Srb {
     block: NonNull<SCSI_REQUEST_BLOCK>,
     port: Port,
 }
@@ -107,7 +107,7 @@ impl Srb {
     ///
     /// # Safety
     /// Storport has just passed `srb` to the miniport, and no other `Srb` of it exists.
-    pub unsafe fn new(srb: PSCSI_REQUEST_BLOCK, port: Port) -> Option<Self> {
+    pub(crate) unsafe fn new(srb: PSCSI_REQUEST_BLOCK, port: Port) -> Option<Self> {
         NonNull::new(srb).map(|block| Self { block, port })
     }
 
@@ -117,7 +117,7 @@ impl Srb {
     }
 
     /// Returns the SRB's function.
-    pub fn function(&self) -> Function {
+    pub(crate) fn function(&self) -> Function {
         match ULONG::from(self.block().Function) {
             SRB_FUNCTION_EXECUTE_SCSI => Function::ExecuteScsi,
             SRB_FUNCTION_FLUSH | SRB_FUNCTION_SHUTDOWN => Function::Flush,
@@ -130,22 +130,22 @@ impl Srb {
     }
 
     /// Bus and target; this adapter has bus 0 only.
-    pub fn target(&self) -> Option<usize> {
+    pub(crate) fn target(&self) -> Option<usize> {
         (self.block().PathId == 0).then_some(self.block().TargetId.into())
     }
 
     /// Returns the logical unit number.
-    pub fn lun(&self) -> u8 {
+    pub(crate) fn lun(&self) -> u8 {
         self.block().Lun
     }
 
     /// Returns true if it resets every target, whichever its address names.
-    pub fn resets_all(&self) -> bool {
+    pub(crate) fn resets_all(&self) -> bool {
         ULONG::from(self.block().Function) == SRB_FUNCTION_RESET_BUS
     }
 
     /// Has Storport bring as many requests for this SRB's unit at once as it can. Any IRQL.
-    pub fn deepen_queue(&self) {
+    pub(crate) fn deepen_queue(&self) {
         let block = self.block();
         // SAFETY: Storport's own handle, and the address of a unit of that adapter.
         let _ = unsafe {
@@ -160,7 +160,7 @@ impl Srb {
     }
 
     /// Returns the command descriptor block.
-    pub fn cdb(&self) -> &[u8] {
+    pub(crate) fn cdb(&self) -> &[u8] {
         let block = self.block();
         &block.Cdb[..usize::from(block.CdbLength).min(block.Cdb.len())]
     }
@@ -173,21 +173,21 @@ impl Srb {
     }
 
     /// Returns the data buffer's first bytes; none where it has fewer, or no system address.
-    pub fn bytes(&self, count: usize) -> Option<&[u8]> {
+    pub(crate) fn bytes(&self, count: usize) -> Option<&[u8]> {
         let data = self.data().filter(|_| count <= self.data_length() as usize)?;
         // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks, while the SRB is pending.
         Some(unsafe { slice::from_raw_parts(data.as_ptr(), count) })
     }
 
     /// Returns the bytes of [`Srb::bytes`], to be read into or written from.
-    pub fn bytes_mut(&mut self, count: usize) -> Option<&mut [u8]> {
+    pub(crate) fn bytes_mut(&mut self, count: usize) -> Option<&mut [u8]> {
         let data = self.data().filter(|_| count <= self.data_length() as usize)?;
         // SAFETY: as in `bytes`; the buffer is this SRB's, which is borrowed as long.
         Some(unsafe { slice::from_raw_parts_mut(data.as_ptr(), count) })
     }
 
     /// Copies `reply` into the data buffer, as far as it goes; the number of bytes copied.
-    pub fn reply(&mut self, reply: &[u8]) -> u32 {
+    pub(crate) fn reply(&mut self, reply: &[u8]) -> u32 {
         let Some(data) = self.data() else { return 0 };
         let count = reply.len().min(self.data_length() as usize);
         // SAFETY: the buffer has `data_length` bytes, mapped as `MapBuffers` asks; `reply` is this driver's
@@ -268,7 +268,7 @@ fn put_sense(block: &mut SCSI_REQUEST_BLOCK, sense: &FixedSense) -> bool {
 
 /// Storport's scatter-gather list of one SRB, valid while the SRB is pending.
 #[derive(Clone, Copy)]
-pub struct ScatterList(NonNull<STOR_SCATTER_GATHER_LIST>);
+pub(crate) struct ScatterList(NonNull<STOR_SCATTER_GATHER_LIST>);
 
 // SAFETY: read only; it belongs to an SRB, which moves between processors as a whole.
 unsafe impl Send for ScatterList {}

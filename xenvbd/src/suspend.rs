@@ -19,7 +19,7 @@ use xenpci_interface::suspend::{Call, Meeting, Phase};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The place where xenpci's thread and the one of the vbds meet.
-pub struct SuspendGate {
+pub(crate) struct SuspendGate {
     meeting: Meeting,
     /// Set at each answer.
     answered: Event,
@@ -32,13 +32,13 @@ impl SuspendGate {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new(vbd_event: Shared<Event>) -> wdm::Result<Self> {
+    pub(crate) fn new(vbd_event: Shared<Event>) -> wdm::Result<Self> {
         Ok(Self { meeting: Meeting::new(), answered: Event::new(Kind::Synchronization)?, vbd_event })
     }
 
     /// Has the thread of the vbds do its part, on xenpci's thread, and returns true if it has. `epoch` is the one of
     /// now. PASSIVE_LEVEL.
-    pub fn call(&self, phase: Phase, epoch: u32) -> bool {
+    pub(crate) fn call(&self, phase: Phase, epoch: u32) -> bool {
         let made = self.meeting.call(phase, epoch);
         self.vbd_event.set();
         let began = time::interrupt_time();
@@ -56,12 +56,12 @@ impl SuspendGate {
     }
 
     /// Takes up what is asked, once, on the thread of the vbds. Any IRQL.
-    pub fn take(&self) -> Option<Call> {
+    pub(crate) fn take(&self) -> Option<Call> {
         self.meeting.take()
     }
 
     /// Says that what was asked is done, on the thread of the vbds. ≤ DISPATCH_LEVEL.
-    pub fn answer(&self, call: Call) {
+    pub(crate) fn answer(&self, call: Call) {
         self.meeting.answer(call);
         self.answered.set();
     }

@@ -42,7 +42,7 @@ const NUDGE_SECONDS: u32 = 10;
 const REPORT_SECONDS: u32 = 30;
 
 /// A connected vbd.
-pub struct Target {
+pub(crate) struct Target {
     platform: Platform,
     number: u32,
     /// For the one thread that talks with the backend.
@@ -68,7 +68,7 @@ pub struct Target {
 
 /// A backend that is lost, and what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// It closes, and goes through the states that end the session.
     Closing,
     /// The guest has been resumed: every grant and port is gone.
@@ -89,7 +89,7 @@ impl Target {
     ///
     /// # Errors
     /// The backend does not answer, or offers what this driver cannot serve.
-    pub fn connect(
+    pub(crate) fn connect(
         platform: Platform,
         xenbus: XenbusDevice,
         machine: Option<&str>,
@@ -195,17 +195,17 @@ impl Target {
     }
 
     /// Returns the number of the vbd.
-    pub fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
     /// Returns true if it is a CD-ROM drive, which is no disk. Any IRQL.
-    pub fn is_cdrom(&self) -> bool {
+    pub(crate) fn is_cdrom(&self) -> bool {
         self.drive.is_some()
     }
 
     /// Returns the outcome of a command. ≤ DISPATCH_LEVEL.
-    pub fn execute(&self, cdb: &[u8]) -> Outcome {
+    pub(crate) fn execute(&self, cdb: &[u8]) -> Outcome {
         match &self.drive {
             Some(drive) => drive.execute(cdb),
             None => match self.unit.take_attention_for(cdb) {
@@ -216,19 +216,19 @@ impl Target {
     }
 
     /// Returns true if the thread that talks with the backend has something to write for dom0. Any IRQL.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.drive.as_ref().is_some_and(Drive::has_news)
     }
 
     /// Writes it. PASSIVE_LEVEL.
-    pub fn tell(&self) {
+    pub(crate) fn tell(&self) {
         if let Some(drive) = &self.drive {
             drive.tell(self.platform, VirtualDevice(self.number));
         }
     }
 
     /// Returns the path of the backend's folder. PASSIVE_LEVEL.
-    pub fn backend(&self) -> PathBuf {
+    pub(crate) fn backend(&self) -> PathBuf {
         self.xenbus.lock().backend_path()
     }
 
@@ -236,7 +236,7 @@ impl Target {
     ///
     /// # Errors
     /// What xenstore answers, or that the backend's nodes make no sense.
-    pub fn look(&self) -> Result<Event, Error> {
+    pub(crate) fn look(&self) -> Result<Event, Error> {
         let mut store = self.platform;
         let (event, kind) = {
             let mut xenbus = self.xenbus.lock();
@@ -301,7 +301,7 @@ impl Target {
 
     /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are
     /// left: the backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
-    pub fn run_dry(&self) {
+    pub(crate) fn run_dry(&self) {
         for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
             if self.channels.iter().all(|channel| channel.is_idle()) {
                 return;
@@ -317,46 +317,46 @@ impl Target {
     }
 
     /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
     }
 
     /// Returns the disk as a logical unit now. Any IRQL.
-    pub fn lun(&self) -> Lun {
+    pub(crate) fn lun(&self) -> Lun {
         self.unit.lun()
     }
 
     /// Returns the disk's identity, if it has a partition table with a signature.
-    pub fn identity(&self) -> Option<Identity> {
+    pub(crate) fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
     /// Returns the disk as the census compares it with the others; `None` while its backing is not known. ≤
     /// DISPATCH_LEVEL.
-    pub fn own(&self) -> Option<Own> {
+    pub(crate) fn own(&self) -> Option<Own> {
         let backing = *self.backing.lock();
         backing.map(|backing| Own { identity: self.identity, backing })
     }
 
     /// Forgets what is known of the backing: the backend is about to be another. ≤ DISPATCH_LEVEL.
-    pub fn forget_backing(&self) {
+    pub(crate) fn forget_backing(&self) {
         *self.backing.lock() = None;
     }
 
     /// Returns the conditions for its requests. Any IRQL.
-    pub fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self) -> Terms {
         let block_size = self.unit.lun().block_size.bytes();
         Terms { copy_all: self.copies_all.load(Ordering::Relaxed), block_size }
     }
 
     /// Starts a request, on the queue of this processor. ≤ DISPATCH_LEVEL.
-    pub fn submit(&self, request: NonNull<Request>) {
+    pub(crate) fn submit(&self, request: NonNull<Request>) {
         let active = self.active.load(Ordering::Relaxed);
         self.channels[processor::current() % active].start(request);
     }
 
     /// Gives up what has not been begun; see [`Queue::reset`]. ≤ DISPATCH_LEVEL.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         for channel in &self.channels {
             channel.with(Queue::reset);
             channel.service();
@@ -366,7 +366,7 @@ impl Target {
     /// Returns the problem to report if the backend is late with answers, or broke the protocol. To be called
     /// once a second. Nothing is reset: what the backend has been told cannot be taken back from it.
     /// DISPATCH_LEVEL.
-    pub fn check_progress(&self) -> Option<(Reason, u32)> {
+    pub(crate) fn check_progress(&self) -> Option<(Reason, u32)> {
         let mut report = None;
         for channel in &self.channels {
             let owed = channel.tick();
@@ -397,7 +397,7 @@ impl Target {
     }
 
     /// Returns true if the toolstack wants the backend to be there (its node `online`). PASSIVE_LEVEL.
-    pub fn is_online(&self) -> bool {
+    pub(crate) fn is_online(&self) -> bool {
         let mut store = self.platform;
         let online = self.backend().join("online");
         online.is_ok_and(|path| read_optional(&mut store, &path) == Ok(Some(1)))
@@ -405,13 +405,13 @@ impl Target {
 
     /// Returns true if the toolstack has made the vbd's nodes anew, so that its backend is gone.
     /// PASSIVE_LEVEL.
-    pub fn is_replaced(&self) -> bool {
+    pub(crate) fn is_replaced(&self) -> bool {
         self.xenbus.lock().is_replaced(&mut { self.platform }) == Ok(true)
     }
 
     /// Returns true if the vbd, as its nodes are now, stands for the storage that the disk had.
     /// PASSIVE_LEVEL.
-    pub fn is_same_storage(&self) -> bool {
+    pub(crate) fn is_same_storage(&self) -> bool {
         let folder = Platform::folder(VirtualDevice(self.number));
         let xenbus = XenbusDevice::open(&mut { self.platform }, folder.as_str()).map_err(Error::Blkif);
         let now = xenbus.and_then(|xenbus| read_backing(self.platform, &xenbus));
@@ -421,7 +421,7 @@ impl Target {
 
     /// Holds the queue before a suspend: nothing is given to the backend any more, and requests wait, until
     /// [`Target::reconnect`]. ≤ DISPATCH_LEVEL.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         for channel in &self.channels {
             channel.with(|queue| {
                 queue.hold();
@@ -431,13 +431,13 @@ impl Target {
     }
 
     /// Returns the number of ring requests that the backend has not answered. ≤ DISPATCH_LEVEL.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.channels.iter().map(|channel| channel.in_flight()).sum()
     }
 
     /// Releases the queue if the guest was not suspended after [`Target::hold`]: the backend is as it was,
     /// and gets what waits. ≤ DISPATCH_LEVEL.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         for channel in &self.channels {
             channel.with(Queue::release);
             // What was answered meanwhile may not have been announced.
@@ -452,7 +452,11 @@ impl Target {
     ///
     /// # Errors
     /// No backend comes up, or [`Error::Shared`]; every request has been ended then.
-    pub fn reconnect(&self, lost: Lost, sharing: impl FnOnce(&Own) -> Option<u32>) -> Result<(), Error> {
+    pub(crate) fn reconnect(
+        &self,
+        lost: Lost,
+        sharing: impl FnOnce(&Own) -> Option<u32>,
+    ) -> Result<(), Error> {
         let result = self.connect_again(lost, sharing);
         if result.is_err() {
             self.abandon();
@@ -510,7 +514,7 @@ impl Target {
 
     /// Says in xenstore that the disk is shown at a target id: a crash dump may be written to it.
     /// PASSIVE_LEVEL.
-    pub fn publish_target_id(&self, id: usize) {
+    pub(crate) fn publish_target_id(&self, id: usize) {
         let folder = Platform::folder(self.xenbus.lock().vbd().device);
         let shown = u8::try_from(id).map(|id| polled::publish(&mut { self.platform }, folder.as_str(), id));
         if let Ok(Err(error)) = shown {
@@ -519,7 +523,7 @@ impl Target {
     }
 
     /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
-    pub fn disconnect(self) {
+    pub(crate) fn disconnect(self) {
         let folder = Platform::folder(self.xenbus.lock().vbd().device);
         if let Err(error) = polled::withdraw(&mut { self.platform }, folder.as_str()) {
             debug_print!(DRIVER, "disk {}: xenstore still has its target id: {error}", self.number);

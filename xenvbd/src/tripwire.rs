@@ -9,12 +9,12 @@ use wdm::event::{Event, Kind};
 use wdm::pool;
 
 /// Raises a [`CensusEvent`] when the guard wants a census at once. Dropping it ends that.
-pub struct Tripwire {
+pub(crate) struct Tripwire {
     _subscription: Subscription<Raise>,
 }
 
 /// A flag that the guard sets, and the event that wakes the thread which looks at it.
-pub struct CensusEvent {
+pub(crate) struct CensusEvent {
     raised: AtomicBool,
     event: Event,
 }
@@ -24,18 +24,18 @@ impl CensusEvent {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub fn new() -> wdm::Result<Self> {
+    pub(crate) fn new() -> wdm::Result<Self> {
         let event = Event::new(Kind::Synchronization)?;
         Ok(Self { raised: AtomicBool::new(false), event })
     }
 
     /// Returns the event that the thread waits for.
-    pub const fn event(&self) -> &Event {
+    pub(crate) const fn event(&self) -> &Event {
         &self.event
     }
 
     /// Returns true if it was raised since the last call.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.raised.swap(false, Ordering::AcqRel)
     }
 }
@@ -43,7 +43,7 @@ impl CensusEvent {
 impl Tripwire {
     /// Registers a watcher that raises `event`. Returns `None` if there is no memory, or the guard has no
     /// room for another watcher. ≤ DISPATCH_LEVEL.
-    pub fn new(event: &'static CensusEvent) -> Option<Self> {
+    pub(crate) fn new(event: &'static CensusEvent) -> Option<Self> {
         let raise: Box<Raise> = pool::try_box(Raise(event)).ok()?;
         Subscription::new(raise).ok().map(|subscription| Self { _subscription: subscription })
     }

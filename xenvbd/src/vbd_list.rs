@@ -48,7 +48,7 @@ struct Known {
 }
 
 /// The vbds, as the thread knows them.
-pub struct VbdList {
+pub(crate) struct VbdList {
     platform: Platform,
     machine: Option<Uuid>,
     options: Options,
@@ -59,7 +59,7 @@ pub struct VbdList {
 
 impl VbdList {
     /// Makes a list without vbds. PASSIVE_LEVEL.
-    pub fn new(platform: Platform, event: Shared<Event>) -> Self {
+    pub(crate) fn new(platform: Platform, event: Shared<Event>) -> Self {
         Self {
             platform,
             machine: platform.machine_uuid(),
@@ -74,7 +74,7 @@ impl VbdList {
     ///
     /// # Errors
     /// Xenstore cannot be read.
-    pub fn start(&mut self, adapter: &Adapter) -> Result<(), Error> {
+    pub(crate) fn start(&mut self, adapter: &Adapter) -> Result<(), Error> {
         let mut vbds = self.platform.vbds()?;
         vbds.sort_unstable();
         self.options = Options::read(vbds.len());
@@ -85,7 +85,7 @@ impl VbdList {
     }
 
     /// Follows what changes until the adapter is left. PASSIVE_LEVEL.
-    pub fn follow(mut self, adapter: &Adapter) {
+    pub(crate) fn follow(mut self, adapter: &Adapter) {
         let list = Watch::new(self.platform, VBDS, &self.event);
         if let Err(error) = &list {
             debug_print!(DRIVER, "disks that are attached or detached from now on are not noticed: {error}");

@@ -8,7 +8,7 @@ use wdm::{Device, Disposition, Irp, NtStatus, request, utf16};
 use crate::{Extension, log};
 
 /// The identity that a child gives.
-pub struct Kind {
+pub(crate) struct Kind {
     name: &'static str,
     platform: bool,
     device: &'static [u16],
@@ -18,7 +18,7 @@ pub struct Kind {
 }
 
 /// The children, as qemu presents them under Xen.
-pub static ALL: [&Kind; 2] = [
+pub(crate) static ALL: [&Kind; 2] = [
     &Kind {
         name: "ide",
         platform: false,
@@ -38,31 +38,31 @@ pub static ALL: [&Kind; 2] = [
 ];
 
 /// A child's device.
-pub struct Child {
+pub(crate) struct Child {
     kind: &'static Kind,
     present: AtomicBool,
 }
 
 impl Child {
-    pub const fn new(kind: &'static Kind) -> Self {
+    pub(crate) const fn new(kind: &'static Kind) -> Self {
         Self { kind, present: AtomicBool::new(true) }
     }
 
-    pub fn is_platform(&self) -> bool {
+    pub(crate) fn is_platform(&self) -> bool {
         self.kind.platform
     }
 
-    pub fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         self.present.load(Ordering::Acquire)
     }
 
-    pub fn set_present(&self, present: bool) {
+    pub(crate) fn set_present(&self, present: bool) {
         self.present.store(present, Ordering::Release);
     }
 }
 
 /// Handles IRP_MJ_PNP.
-pub fn pnp(_device: Device<Extension>, child: &Child, mut irp: Irp) -> Disposition {
+pub(crate) fn pnp(_device: Device<Extension>, child: &Child, mut irp: Irp) -> Disposition {
     let minor = irp.location().pnp();
     let word = match minor {
         Some(Minor::StartDevice) => "start",

@@ -31,7 +31,7 @@ const CASE_INSENSITIVE: ULONG = 0x40;
 
 /// Loads idefilter, looks at its driver object and calls its AddDevice for the bus whose PDO is `pdo`.
 /// PASSIVE_LEVEL.
-pub fn offer(pdo: DeviceObject) {
+pub(crate) fn offer(pdo: DeviceObject) {
     let before = pdo.top();
     let mut service =
         counted(utf16!("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\idefilter\0"));
@@ -71,7 +71,7 @@ pub fn offer(pdo: DeviceObject) {
 }
 
 /// Does the work of IoInvalidateDeviceRelations for the bus's children.
-pub fn invalidate(pdo: DeviceObject) {
+pub(crate) fn invalidate(pdo: DeviceObject) {
     // SAFETY: a PDO.
     unsafe { IoInvalidateDeviceRelations(pdo.as_ptr(), _DEVICE_RELATION_TYPE::BusRelations) };
 }

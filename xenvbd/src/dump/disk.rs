@@ -14,12 +14,12 @@ use super::port::say;
 use crate::srb::{Function, Srb};
 
 /// Time that a backend may take to end the earlier session and begin ours, in seconds.
-pub const HANDSHAKE_SECONDS: u32 = 30;
+pub(super) const HANDSHAKE_SECONDS: u32 = 30;
 /// Time that a request may take, in seconds.
-pub const REQUEST_SECONDS: u32 = 30;
+pub(super) const REQUEST_SECONDS: u32 = 30;
 
 /// Most bytes of a request.
-pub const MAXIMUM_TRANSFER: u32 = 64 << 10;
+pub(super) const MAXIMUM_TRANSFER: u32 = 64 << 10;
 
 /// The target that requests go to.
 enum Disk {
@@ -32,7 +32,7 @@ enum Disk {
 }
 
 /// The copy's adapter.
-pub struct Adapter {
+pub(super) struct Adapter {
     platform: &'static Platform,
     store: Store,
     names: Vec<u8>,
@@ -66,12 +66,12 @@ impl Adapter {
     ///
     /// # Errors
     /// No memory.
-    pub fn new(platform: &'static Platform, store: Store) -> wdm::Result<Self> {
+    pub(super) fn new(platform: &'static Platform, store: Store) -> wdm::Result<Self> {
         Ok(Self { platform, store, names: pool::try_vec(polled::NAMES)?, disk: Disk::None })
     }
 
     /// Carries a request out, waits for it, and says what became of it; the data is in the SRB's buffer.
-    pub fn execute(&mut self, srb: &mut Srb) -> Answer {
+    pub(super) fn execute(&mut self, srb: &mut Srb) -> Answer {
         match srb.function() {
             // Restrictions: "Miniport drivers should disregard requests to reset the bus".
             Function::Reset | Function::Power => return Answer::Done { transferred: 0 },

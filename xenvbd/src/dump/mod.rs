@@ -52,4 +52,4 @@ mod disk;
 mod platform;
 mod port;
 
-pub use port::register;
+pub(crate) use port::register;

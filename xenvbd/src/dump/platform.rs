@@ -25,7 +25,7 @@ use xenpci_interface::DUMP_WINDOW;
 use super::port::{PortDriver, say, stall};
 
 /// Time that xenstored may take for all of its answers together, in seconds.
-pub const STORE_SECONDS: u32 = 60;
+pub(super) const STORE_SECONDS: u32 = 60;
 
 /// One pause, in microseconds. Meanwhile other domains may have the processor.
 const PAUSE: u32 = 100;
@@ -34,7 +34,7 @@ const QUIET: u32 = 50_000 / PAUSE;
 
 /// The reason why there is no adapter.
 #[derive(Clone, Copy, Debug)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// The running system uses its disks: no bugcheck is under way, and it has not let go of them to
     /// hibernate.
     InUse,
@@ -160,12 +160,12 @@ impl Wait {
 }
 
 /// Xenstore by polling.
-pub type Store = Client<Polling<HypercallPage, StoreWait>, Vec<u8>>;
+pub(super) type Store = Client<Polling<HypercallPage, StoreWait>, Vec<u8>>;
 /// The routine by which a look at xenstore waits.
-pub type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
+pub(super) type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
 
 /// The copy's part of Xen.
-pub struct Platform {
+pub(super) struct Platform {
     hypercall: HypercallPage,
     clock: Clock,
     table: RefCell<grant::Table<Vec<u32>>>,
@@ -178,7 +178,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`Refusal`]. Up to [`Refusal::NotShown`] nothing has been changed but what this image alone uses.
-    pub fn find(port_driver: &PortDriver) -> Result<(Self, Store), Refusal> {
+    pub(super) fn find(port_driver: &PortDriver) -> Result<(Self, Store), Refusal> {
         let xen = cpuid::detect(&Native).ok_or(Refusal::NoXen)?;
         // SAFETY: Xen was detected; image sections are resident, and the copy stays loaded until the machine
         // is reset, or until nobody calls it any more.
@@ -223,7 +223,7 @@ impl Platform {
     ///
     /// # Errors
     /// Xen's answer.
-    pub fn port(&self, domain: DomainId) -> Result<Port, hypercall::Error> {
+    pub(super) fn port(&self, domain: DomainId) -> Result<Port, hypercall::Error> {
         event_channel::alloc_unbound(&self.hypercall, domain)
     }
 }

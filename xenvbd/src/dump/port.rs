@@ -29,7 +29,7 @@ use crate::srb::{Port, Srb};
 static ARENA: Arena = Arena::new();
 
 /// Says something to whoever debugs the dump driver. Any IRQL.
-pub fn say(text: fmt::Arguments<'_>) {
+pub(super) fn say(text: fmt::Arguments<'_>) {
     let mut line = Line::new();
     // What does not fit is cut.
     let _ = write!(line, "xenvbd dump: {text}");
@@ -42,13 +42,13 @@ pub fn say(text: fmt::Arguments<'_>) {
 }
 
 /// Lets time pass, in microseconds. Any IRQL.
-pub fn stall(microseconds: u32) {
+pub(super) fn stall(microseconds: u32) {
     // SAFETY: a number.
     unsafe { StorPortStallExecution(microseconds) };
 }
 
 /// The port driver, which maps device memory while `HwFindAdapter` runs.
-pub struct PortDriver {
+pub(super) struct PortDriver {
     extension: PVOID,
     bus_type: INTERFACE_TYPE,
     bus_number: ULONG,
@@ -56,7 +56,7 @@ pub struct PortDriver {
 
 impl PortDriver {
     /// Maps a physical range; `None` where the port driver does not.
-    pub fn device_base(&self, physical: u64, length: u32) -> Option<*mut u8> {
+    pub(super) fn device_base(&self, physical: u64, length: u32) -> Option<*mut u8> {
         let address = LARGE_INTEGER { QuadPart: physical as i64 };
         // SAFETY: the port driver's extension and the adapter's bus, in HwFindAdapter.
         let base = unsafe {
@@ -84,7 +84,7 @@ struct Extension {
 ///
 /// # Safety
 /// Called once, by `DriverEntry` with null arguments: nothing of the image has run, and one processor runs.
-pub unsafe fn register() -> NTSTATUS {
+pub(crate) unsafe fn register() -> NTSTATUS {
     // SAFETY: the caller's promise.
     unsafe { ARENA.take_the_place_of_pool() };
     // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers

@@ -2,7 +2,7 @@
 
 /// A rule to break.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Case {
+pub(crate) enum Case {
     /// None.
     None,
     /// Calls a routine above the IRQL it allows.
@@ -79,7 +79,7 @@ pub enum Case {
 
 impl Case {
     /// Every case with its name.
-    pub const ALL: &[(Self, &str)] = &[
+    pub(crate) const ALL: &[(Self, &str)] = &[
         (Self::None, "none"),
         (Self::WrongIrql, "wrong-irql"),
         (Self::IrqlNotRestored, "irql-not-restored"),
@@ -119,7 +119,7 @@ impl Case {
     ];
 
     /// Returns true if the driver is a Storport miniport in this case.
-    pub const fn is_miniport(self) -> bool {
+    pub(crate) const fn is_miniport(self) -> bool {
         matches!(
             self,
             Self::Miniport | Self::SrbCompletedTwice | Self::SrbNeverCompleted | Self::SrbInvalidStatus

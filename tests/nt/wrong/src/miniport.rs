@@ -30,7 +30,7 @@ const MAP_ALL_BUFFERS: UCHAR = 1;
 ///
 /// # Safety
 /// The arguments are DriverEntry's.
-pub unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING) -> NTSTATUS {
+pub(crate) unsafe fn register(driver: PDRIVER_OBJECT, path: PUNICODE_STRING) -> NTSTATUS {
     // SAFETY: numbers and nullable pointers, for which zero is a value.
     let mut data: HW_INITIALIZATION_DATA = unsafe { zeroed() };
     data.HwInitializationDataSize = INITIALIZATION_DATA;

@@ -29,7 +29,7 @@ const BLOCK: usize = 40;
 const LATER: LARGE_INTEGER = LARGE_INTEGER { QuadPart: -100_000_000 };
 
 /// Makes the mistake of a case, if it is one of those. PASSIVE_LEVEL, in the dispatch routine of a START.
-pub fn make(case: Case, device: PDEVICE_OBJECT) {
+pub(crate) fn make(case: Case, device: PDEVICE_OBJECT) {
     // SAFETY: none of this is sound; each is exactly the case it is named after, and the executive stops the
     // system before it does harm.
     unsafe {

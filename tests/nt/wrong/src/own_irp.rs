@@ -20,7 +20,7 @@ const LOWER: u8 = 2;
 ///
 /// # Safety
 /// `device` is this driver's and started.
-pub unsafe fn query_state(device: PDEVICE_OBJECT, status: NTSTATUS) {
+pub(crate) unsafe fn query_state(device: PDEVICE_OBJECT, status: NTSTATUS) {
     // SAFETY: the IRP is this function's, with a location for each device below and one for its completion
     // routine.
     unsafe {
@@ -44,7 +44,7 @@ pub unsafe fn query_state(device: PDEVICE_OBJECT, status: NTSTATUS) {
 ///
 /// # Safety
 /// `device` is this driver's and started.
-pub unsafe fn without_propagation(device: PDEVICE_OBJECT) {
+pub(crate) unsafe fn without_propagation(device: PDEVICE_OBJECT) {
     // SAFETY: the IRP is this function's, with a location for each of the two times.
     unsafe {
         let irp = IoAllocateIrp(2, 0);
@@ -61,7 +61,7 @@ pub unsafe fn without_propagation(device: PDEVICE_OBJECT) {
 }
 
 /// Handles IRP_MJ_INTERNAL_DEVICE_CONTROL: the IRP of [`without_propagation`].
-pub unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+pub(crate) unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: the IRP is this driver's own, on its way through this device.
     unsafe {
         let location = current(irp);
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS
 ///
 /// # Safety
 /// `next` is the next location of an IRP that the caller owns.
-pub unsafe fn on_completion(
+pub(crate) unsafe fn on_completion(
     next: *mut IO_STACK_LOCATION,
     routine: unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS,
 ) {
@@ -101,6 +101,6 @@ unsafe extern "C" fn keep(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
 }
 
 /// Lets the completion go on without `if (Irp->PendingReturned) IoMarkIrpPending(Irp)`.
-pub unsafe extern "C" fn forget(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
+pub(crate) unsafe extern "C" fn forget(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
     STATUS_SUCCESS
 }
