@@ -116,6 +116,22 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "fast-startup-unreadable",
+        title: "the value that says whether fast startup is on is no number",
+        registry: concat!(key!("Control\\Session Manager\\Power"), "\"HiberbootEnabled\"=\"1\"\n"),
+        expect: emulated(Reason::ParametersUnreadable),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "hide-policy-unknown",
+        title: "a hide policy that this version does not know",
+        registry: hide_policy!("everything"),
+        expect: emulated(Reason::HidePolicyUnknown),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "no-platform-device",
         title: "the machine has no Xen platform device",
         config: &["xen_platform_pci = 0"],

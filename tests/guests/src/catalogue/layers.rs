@@ -150,6 +150,19 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "controller-disabled",
+        title: "policy none without unplug: the IDE controller is disabled in Windows, so that nothing refuses its start",
+        registry: concat!(
+            no_unplug!(),
+            hide_policy!("none"),
+            key!("Enum\\PCI\\VEN_8086&DEV_7010&SUBSYS_11001AF4&REV_00\\4&45d1129a&0&09"),
+            "\"ConfigFlags\"=dword:00000001\n"
+        ),
+        expect: Expect { ide: 0, withheld: Some(Reason::StartNotRefused), ..emulated(Reason::PvSelected) },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "requery",
         title: "the bus is asked again for what is on it",
         registry: no_unplug!(),

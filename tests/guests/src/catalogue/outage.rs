@@ -38,10 +38,10 @@ pub(super) const BOOTS: &[Scenario] = &[
 /// A backend that is stopped for longer than NT's own time-out.
 const BACKEND_STOPS: Scenario = Scenario {
     name: "backend-stops",
-    title: "a backend answers nothing for 40 seconds: reported, and nothing is lost",
+    title: "Server 2003: a backend answers nothing for 40 seconds: reported, and nothing is lost",
     disks: &[Backend::Blkback, Backend::Qdisk],
     // By the time-out of the INF file: with NT's own Storport resets the bus meanwhile.
-    words: &[Word::Outage { disk: 1, seconds: 45 }],
+    words: &[Word::Outage { disk: 1, seconds: 45 }, Word::Nt(Version::Nt52)],
     exercise: Some(Exercise::Outage),
     dom0: &[(
         When::Ready(Ready::Outage),

@@ -88,6 +88,17 @@ fn decision(seen: &Seen<'_>, found: &mut Differences) {
     let event = seen.lines(Line::Event).find(|line| line.is("driver", "idefilter"));
     let code = event.and_then(|line| line.get("code").map(str::to_owned));
     found.same("idefilter's first event", code, logged.map(|reason| format!("{:#x}", message::code(reason))));
+    // What follows in the boot is logged, too: no PV disk, and no emulated one.
+    if expected.is_some() {
+        let logs = |reason| {
+            seen.lines(Line::Event)
+                .any(|line| line.get("code") == Some(&format!("{:#x}", message::code(reason))))
+        };
+        if let Some(reason) = scenario.expect.withheld {
+            found.holds("the event of services withheld", logs(reason));
+        }
+        found.same("an event of a start refused", logs(Reason::StartRefused), scenario.expect.denied > 0);
+    }
     if scenario.expect.pv > 0 && ends_in_order(scenario) {
         let looks = seen.said("idefilter: emulated-disk drivers in memory: ") > 0;
         found.holds("a look at the loaded modules", looks);

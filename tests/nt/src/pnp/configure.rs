@@ -65,6 +65,14 @@ pub(super) fn key(instance: &str) -> String {
     format!("{}\\{instance}", cm::ENUM)
 }
 
+/// Returns true if the admin has disabled the device (problem code 22): no driver is loaded for it.
+pub fn is_disabled(node: &Node) -> bool {
+    /// `CONFIGFLAG_DISABLED` (regstr.h).
+    const DISABLED: u32 = 1;
+    let flags = cm::get(&key(&node.instance), "ConfigFlags").and_then(|value| value.as_dword());
+    flags.is_some_and(|flags| flags & DISABLED != 0)
+}
+
 /// Finds a device's function driver and class and writes its hardware key.
 pub(super) fn configure(node: &mut Node) {
     let key = key(&node.instance);

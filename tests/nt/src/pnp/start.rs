@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::configure::filters;
+use super::configure::{self, filters};
 use super::node::{self, Node, State};
 use super::{resources, stack, start_override};
 use crate::io::driver;
@@ -123,6 +123,10 @@ fn start_of(service: &str) -> Option<u32> {
 
 /// Calls AddDevice of every driver.
 unsafe fn build(pdo: *mut DeviceObject, node: &Node) -> Built {
+    if configure::is_disabled(node) {
+        crate::log!("{}: disabled", node.instance);
+        return Built::Never;
+    }
     let raw = node.capabilities.bits & CAP_RAW_DEVICE_OK != 0;
     if node.service.is_none() && !raw {
         return Built::Never;
