@@ -121,8 +121,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a device that is gone still counts",
         STORAGE,
-        "self.0.iter().flatten().filter(|device| !device.gone) } pub fn hidden_disks(",
-        "self.0.iter().flatten() } pub fn hidden_disks(",
+        "self.0.iter().flatten().filter(|device| !device.gone) } pub(super) fn hidden_disks(",
+        "self.0.iter().flatten() } pub(super) fn hidden_disks(",
     ),
     rule(
         "a disks-only controller counts as one that stays",
