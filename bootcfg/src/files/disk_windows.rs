@@ -17,12 +17,12 @@ use windows_sys::Win32::{
     },
 };
 
-pub fn attributes(path: &Path) -> io::Result<Attributes> {
+pub(super) fn attributes(path: &Path) -> io::Result<Attributes> {
     let dos = fs::metadata(path)?.file_attributes() & Attributes::DOS;
     Ok(Attributes { dos, unix: None, security: security(path)? })
 }
 
-pub fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
+pub(super) fn set_attributes(path: &Path, attributes: &Attributes) -> io::Result<()> {
     if let Some(wanted) = &attributes.security
         && security(path)?.as_ref() != Some(wanted)
     {
@@ -83,7 +83,7 @@ fn set_security(path: &Path, wanted: &[u8]) -> io::Result<()> {
 }
 
 /// NT 5.2 cannot say where a link leads; a link itself must not be replaced by a file.
-pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     if fs::symlink_metadata(path)?.is_symlink() {
         let text = "it is a symbolic link; name the file that it leads to";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -92,12 +92,12 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// [`resolve`] takes no links at all here.
-pub fn leads_away(_path: &Path) -> Option<PathBuf> {
+pub(super) fn leads_away(_path: &Path) -> Option<PathBuf> {
     None
 }
 
 /// Renames as `std::fs::rename` does, and is on the disk when it returns.
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (wide(from), wide(to));
     // SAFETY: both end with a NUL and live until the call returns.
     succeeded(unsafe {
@@ -106,7 +106,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Windows flushes names with `MOVEFILE_WRITE_THROUGH`; a folder cannot be flushed.
-pub fn flush_folder(_folder: &Path) -> io::Result<()> {
+pub(super) fn flush_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

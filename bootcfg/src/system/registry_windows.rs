@@ -18,7 +18,7 @@ use super::registry::RawValue;
 const LONGEST: usize = 8192;
 
 /// Sets a value in an existing key.
-pub fn set(key: &str, name: &str, kind: u32, data: &[u8]) -> Result<()> {
+pub(super) fn set(key: &str, name: &str, kind: u32, data: &[u8]) -> Result<()> {
     let open = Open::new(key, KEY_SET_VALUE)?.with_context(|| format!("HKLM\\{key} is not there"))?;
     let name = wide(name);
     // SAFETY: the key is open, the name ends with a NUL, and the data has the length that is said.
@@ -27,7 +27,7 @@ pub fn set(key: &str, name: &str, kind: u32, data: &[u8]) -> Result<()> {
 }
 
 /// Removes a key that has no subkeys; one that is not there is removed already.
-pub fn delete(key: &str) -> Result<()> {
+pub(super) fn delete(key: &str) -> Result<()> {
     let path = wide(key);
     // SAFETY: the path ends with a NUL.
     match unsafe { RegDeleteKeyW(HKEY_LOCAL_MACHINE, path.as_ptr()) } {
@@ -37,7 +37,7 @@ pub fn delete(key: &str) -> Result<()> {
 }
 
 /// Returns the names of the subkeys; `None` where the key is not there.
-pub fn keys(key: &str) -> Result<Option<Vec<String>>> {
+pub(super) fn keys(key: &str) -> Result<Option<Vec<String>>> {
     let Some(open) = Open::new(key, KEY_READ)? else { return Ok(None) };
     let mut names = Vec::new();
     for index in 0.. {
@@ -66,7 +66,7 @@ pub fn keys(key: &str) -> Result<Option<Vec<String>>> {
 }
 
 /// Returns a value; `None` where key or value is not there.
-pub fn value(key: &str, name: &str) -> Result<Option<RawValue>> {
+pub(super) fn value(key: &str, name: &str) -> Result<Option<RawValue>> {
     let Some(open) = Open::new(key, KEY_QUERY_VALUE)? else { return Ok(None) };
     let name = wide(name);
     let (mut kind, mut data, mut length) = (0, vec![0; LONGEST], LONGEST as u32);
