@@ -8,11 +8,12 @@ macro_rules! inputs {
         ///
         /// # Safety
         /// Reading may have effects on the device behind the port.
-        pub unsafe fn $input(port: u16) -> $ty {
+        pub(crate) unsafe fn $input(port: u16) -> $ty {
             let value: $ty;
             // SAFETY: the instruction changes no memory, and the caller wants what it does to the device.
             unsafe {
-                asm!(concat!("in ", $reg, ", dx"), out($reg) value, in("dx") port, options(nomem, nostack, preserves_flags));
+                asm!(concat!("in ", $reg, ", dx"), out($reg) value, in("dx") port,
+                     options(nomem, nostack, preserves_flags));
             }
             value
         }
@@ -25,10 +26,11 @@ macro_rules! outputs {
         ///
         /// # Safety
         /// The device behind the port must take the value.
-        pub unsafe fn $output(port: u16, value: $ty) {
+        pub(crate) unsafe fn $output(port: u16, value: $ty) {
             // SAFETY: the instruction changes no memory, and the device takes the value, by contract.
             unsafe {
-                asm!(concat!("out dx, ", $reg), in("dx") port, in($reg) value, options(nomem, nostack, preserves_flags));
+                asm!(concat!("out dx, ", $reg), in("dx") port, in($reg) value,
+                     options(nomem, nostack, preserves_flags));
             }
         }
     )*};

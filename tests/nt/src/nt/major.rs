@@ -1,7 +1,10 @@
 //! `IRP_MJ_` and `IRP_MN_` codes (wdm.h).
 
 macro_rules! codes {
-    ($($name:ident = $value:literal;)*) => { $(#[doc = concat!("`", stringify!($name), "`.")] pub const $name: u8 = $value;)* };
+    ($($name:ident = $value:literal;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub(crate) const $name: u8 = $value;
+    )*};
 }
 
 codes! {

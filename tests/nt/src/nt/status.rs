@@ -9,7 +9,10 @@ pub(crate) const fn success(status: NtStatus) -> bool {
 }
 
 macro_rules! statuses {
-    ($($name:ident = $value:literal;)*) => { $(#[doc = concat!("`STATUS_", stringify!($name), "`.")] pub const $name: NtStatus = $value as u32 as i32;)* };
+    ($($name:ident = $value:literal;)*) => {$(
+        #[doc = concat!("`STATUS_", stringify!($name), "`.")]
+        pub(crate) const $name: NtStatus = $value as u32 as i32;
+    )*};
 }
 
 statuses! {

@@ -193,7 +193,10 @@ unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
             let functions = if single(0).read(0x0C) & 0x0080_0000 != 0 { 8 } else { 1 };
             for place in (0..functions).map(single) {
                 let Some(header) = Header::read(place) else { continue };
-                let is_this = |pdo: &&*mut DeviceObject| matches!(extension(**pdo), Extension::Function(f) if f.place == place && f.header.device == header.device);
+                let is_this = |pdo: &&*mut DeviceObject| {
+                    let of = extension(**pdo);
+                    matches!(of, Extension::Function(f) if f.place == place && f.header.device == header.device)
+                };
                 if known.iter().any(|pdo| is_this(&pdo)) {
                     continue;
                 }
