@@ -17,7 +17,7 @@ pub(super) struct Rule {
 macro_rules! rules {
     ($($name:literal $check:path: $what:literal;)+) => {
         /// Every rule.
-        pub const RULES: &[Rule] = &[$(Rule { name: $name, what: $what, check: $check }),+];
+        pub(super) const RULES: &[Rule] = &[$(Rule { name: $name, what: $what, check: $check }),+];
     };
 }
 
