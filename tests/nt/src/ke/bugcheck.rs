@@ -155,22 +155,27 @@ pub(crate) unsafe extern "win64" fn KeDeregisterBugCheckReasonCallback(
 /// Returns true if a registered callback lies in a range of code.
 pub(crate) fn callback_within(start: usize, end: usize) -> bool {
     let mut callbacks = CALLBACKS.lock();
-    // SAFETY: registered records are valid.
+    let within = |routine: usize| (start..end).contains(&routine);
+    // SAFETY: registered records are valid, and the lock of their lists is held.
     unsafe {
-        let plain = head(&raw mut callbacks.plain);
-        let mut at = (*plain).flink;
-        while at != plain {
-            let record: *mut BugcheckCallbackRecord = at.cast();
-            if (*record).callback_routine.is_some_and(|r| (start..end).contains(&(r as usize))) {
-                return true;
-            }
-            at = (*at).flink;
-        }
-        let reason = head(&raw mut callbacks.reason);
-        let mut at = (*reason).flink;
-        while at != reason {
-            let record: *mut BugcheckReasonCallbackRecord = at.cast();
-            if (*record).callback_routine.is_some_and(|r| (start..end).contains(&(r as usize))) {
+        any(head(&raw mut callbacks.plain), |record: *mut BugcheckCallbackRecord| {
+            (*record).callback_routine.is_some_and(|routine| within(routine as usize))
+        }) || any(head(&raw mut callbacks.reason), |record: *mut BugcheckReasonCallbackRecord| {
+            (*record).callback_routine.is_some_and(|routine| within(routine as usize))
+        })
+    }
+}
+
+/// Returns true if a record of a list is as described.
+///
+/// # Safety
+/// The records are valid, and the lock of the list is held.
+unsafe fn any<T>(list: *mut ListEntry, described: impl Fn(*mut T) -> bool) -> bool {
+    // SAFETY: by this function's contract, the records are valid, and the lock of the list is held.
+    unsafe {
+        let mut at = (*list).flink;
+        while at != list {
+            if described(at.cast()) {
                 return true;
             }
             at = (*at).flink;
