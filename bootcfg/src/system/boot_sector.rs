@@ -34,7 +34,7 @@ pub(crate) fn source_of(path: &Path) -> Option<String> {
 
 /// `None`: there are no such mounts here.
 #[cfg(not(target_os = "linux"))]
-pub fn is_bitlocker(_root: &Path) -> Option<bool> {
+pub(crate) fn is_bitlocker(_root: &Path) -> Option<bool> {
     None
 }
 
