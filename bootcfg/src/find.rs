@@ -25,7 +25,7 @@ pub fn below(root: &Path) -> Result<Place> {
     }
     let mut places = Vec::new();
     if let Some(path) = file(root, "boot.ini")? {
-        places.push(Place::BootIni(path));
+        places.push(Place::BootIni(path, None));
     }
     for store in STORES {
         if let Some(path) = file(root, store)? {
@@ -67,7 +67,7 @@ fn lost(root: &Path) -> Result<Option<Place>> {
         inside(root, &place)?;
         let path = place.join(name);
         if fs::symlink_metadata(&path).is_err() && replace::last_backup(&Disk, &path).is_some() {
-            return Ok(Some(if is_store { Place::Store(path) } else { Place::BootIni(path) }));
+            return Ok(Some(if is_store { Place::Store(path) } else { Place::BootIni(path, None) }));
         }
     }
     Ok(None)
@@ -190,7 +190,7 @@ mod tests {
         let root = folder.path();
         assert!(below(root).expect_err("none").to_string().contains("no boot.ini"));
         fs::write(root.join("BOOT.INI"), "").expect("written");
-        assert_eq!(below(root).expect("found"), Place::BootIni(root.join("BOOT.INI")));
+        assert_eq!(below(root).expect("found"), Place::BootIni(root.join("BOOT.INI"), None));
         fs::create_dir_all(root.join("efi/microsoft/BOOT")).expect("made");
         fs::write(root.join("efi/microsoft/BOOT/bcd"), "").expect("written");
         assert!(below(root).expect_err("two").to_string().contains("several"));

@@ -17,6 +17,7 @@
 pub mod bcd;
 pub mod boot_ini;
 pub mod cli;
+pub mod code_page;
 pub mod command;
 pub mod exit;
 pub mod files;

@@ -10,6 +10,7 @@ use crate::{
     bail_as,
     bcd::{Bcd, bcdedit::Bcdedit},
     boot_ini::BootIni,
+    code_page::CodePage,
     exit::{self, Exit},
     files::{Attributes, Disk, Files, leads_away},
     hive_file::HiveFile,
@@ -21,8 +22,8 @@ use crate::{
 /// Place of a boot configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A boot.ini.
-    BootIni(PathBuf),
+    /// A boot.ini, and the code page of its names where it is known.
+    BootIni(PathBuf, Option<CodePage>),
     /// A BCD file that no Windows is using.
     Store(PathBuf),
     /// The store of the running Windows, through bcdedit.
@@ -58,7 +59,7 @@ impl Live {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::BootIni(path) | Place::Store(path) => write!(f, "{}", path.display()),
+            Place::BootIni(path, _) | Place::Store(path) => write!(f, "{}", path.display()),
             Place::Live(_) => f.write_str("the running system's BCD"),
         }
     }
@@ -104,7 +105,7 @@ impl Place {
     #[must_use]
     pub fn exists(&self) -> bool {
         match self {
-            Place::BootIni(path) | Place::Store(path) => std::fs::symlink_metadata(path).is_ok(),
+            Place::BootIni(path, _) | Place::Store(path) => std::fs::symlink_metadata(path).is_ok(),
             Place::Live(_) => true,
         }
     }
@@ -137,7 +138,7 @@ impl Place {
     /// They cannot be read.
     pub fn raw(&self) -> Result<Vec<u8>> {
         match self {
-            Place::BootIni(path) | Place::Store(path) => {
+            Place::BootIni(path, _) | Place::Store(path) => {
                 self.refuse_gone_or_away(path)?;
                 let read = Disk.read(path).with_context(|| format!("cannot read {}", path.display()));
                 read.map_err(|error| exit::or(error, Exit::Unusable))
@@ -152,7 +153,8 @@ impl Place {
     /// They are no boot configuration of this kind.
     pub fn parse(&self, bytes: &[u8]) -> Result<Configuration> {
         match self {
-            Place::BootIni(_) => BootIni::parse(bytes.to_vec()).map(Configuration::BootIni),
+            Place::BootIni(_, code_page) => BootIni::parse(bytes.to_vec())
+                .map(|file| Configuration::BootIni(file.with_code_page(*code_page))),
             Place::Store(_) | Place::Live(_) => Bcd::read(bytes).map(Configuration::Bcd),
         }
         .map_err(|error| exit::or(error, Exit::Unusable))
@@ -164,7 +166,7 @@ impl Place {
     /// Another is at work, or the medium is not writable.
     pub fn lock(&self) -> Result<Lock> {
         match self {
-            Place::BootIni(path) | Place::Store(path) => Lock::take(path),
+            Place::BootIni(path, _) | Place::Store(path) => Lock::take(path),
             Place::Live(live) => {
                 std::fs::create_dir_all(&live.folder).with_context(|| {
                     format!("cannot make the folder for backups {}", live.folder.display())
@@ -180,7 +182,7 @@ impl Place {
     /// A step failed; the message says what is there now.
     pub fn write(&self, old: &Read, new: &Configuration) -> Result<PathBuf> {
         match (self, &old.configuration, new) {
-            (Place::BootIni(path), _, Configuration::BootIni(new)) => {
+            (Place::BootIni(path, _), _, Configuration::BootIni(new)) => {
                 replace::replace(&Disk, path, &old.bytes, new.bytes())
             }
             (Place::Store(path), Configuration::Bcd(before), Configuration::Bcd(after)) => {
@@ -215,7 +217,7 @@ impl Place {
         match (file, self) {
             (Some(file), _) => replace::keep(&Disk, file, read.content(), None).map(|()| file.to_owned()),
             (None, Place::Live(live)) => live.backup(read.content()),
-            (None, Place::BootIni(_) | Place::Store(_)) => {
+            (None, Place::BootIni(..) | Place::Store(_)) => {
                 let path = self.stem()?;
                 replace::backup(&Disk, &path, read.content(), &Disk.attributes(&path)?)
             }
@@ -249,10 +251,10 @@ impl Place {
     /// A step failed; the message says what is there now.
     pub fn restore(&self, old: Option<&[u8]>, backup: &[u8], file: &Path) -> Result<Option<PathBuf>> {
         match (self, old) {
-            (Place::BootIni(path) | Place::Store(path), Some(old)) => {
+            (Place::BootIni(path, _) | Place::Store(path), Some(old)) => {
                 replace::replace(&Disk, path, old, backup).map(Some)
             }
-            (Place::BootIni(path) | Place::Store(path), None) => {
+            (Place::BootIni(path, _) | Place::Store(path), None) => {
                 let attributes = Disk.attributes(file).with_context(|| {
                     format!("cannot read the attributes of {}, which {self} is to get", file.display())
                 })?;
@@ -275,7 +277,7 @@ impl Place {
         let now = self.raw()?;
         match self {
             _ if now == before => Ok(()),
-            Place::BootIni(path) | Place::Store(path) => {
+            Place::BootIni(path, _) | Place::Store(path) => {
                 replace::replace(&Disk, path, &now, before).map(|_| ())
             }
             Place::Live(live) => {
@@ -288,10 +290,10 @@ impl Place {
     /// Returns the path that names of backups are made from.
     fn stem(&self) -> Result<PathBuf> {
         match self {
-            Place::BootIni(path) | Place::Store(path) if self.exists() => {
+            Place::BootIni(path, _) | Place::Store(path) if self.exists() => {
                 Disk.resolve(path).with_context(|| format!("cannot find {}", path.display()))
             }
-            Place::BootIni(path) | Place::Store(path) => Ok(path.clone()),
+            Place::BootIni(path, _) | Place::Store(path) => Ok(path.clone()),
             Place::Live(live) => Ok(live.stem()),
         }
     }

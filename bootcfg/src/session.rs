@@ -10,6 +10,7 @@ use crate::{
     bail_as,
     bcd::bcdedit::Bcdedit,
     cli::Global,
+    code_page::CodePage,
     find,
     menu::{Configuration, Entry, Finding, Loads, Named},
     output::{Output, Tone},
@@ -32,9 +33,23 @@ impl Session {
     /// # Errors
     /// None is found, or several.
     pub fn place(&self) -> Result<Place> {
+        let place = self.named_place()?;
+        // Only a Windows that is set to it knows the code page.
+        let code_page = match &place {
+            Place::BootIni(..) => self.system(&place).code_page().ok().and_then(CodePage::of_number),
+            Place::Store(_) | Place::Live(_) => None,
+        };
+        Ok(match place {
+            Place::BootIni(path, _) => Place::BootIni(path, code_page),
+            other => other,
+        })
+    }
+
+    /// Returns the boot configuration that the command line means, whatever its code page.
+    fn named_place(&self) -> Result<Place> {
         let global = &self.global;
         if let Some(path) = &global.boot_ini {
-            return Ok(Place::BootIni(path.clone()));
+            return Ok(Place::BootIni(path.clone(), None));
         }
         if let Some(path) = &global.store {
             return Ok(Place::Store(path.clone()));
@@ -52,7 +67,7 @@ impl Session {
             }
             let drive = std::env::var("SystemDrive").unwrap_or_else(|_| "C:".to_owned());
             return match running_boot_ini() {
-                Some(path) => Ok(Place::BootIni(path)),
+                Some(path) => Ok(Place::BootIni(path, None)),
                 None => find::below(Path::new(&format!("{drive}\\"))),
             };
         }
@@ -92,7 +107,7 @@ impl Session {
     /// Returns the Windows that an entry of the boot configuration is of, or else the default one.
     #[must_use]
     pub fn system_of(&self, place: &Place, entry: Option<usize>) -> System {
-        let has_bcd = Some(!matches!(place, Place::BootIni(_)));
+        let has_bcd = Some(!matches!(place, Place::BootIni(..)));
         let global = &self.global;
         if global.registry.is_some() || !self.is_offline(place) {
             return System::running(global.registry.as_deref()).with_menu(has_bcd);
@@ -105,7 +120,7 @@ impl Session {
         if let Some(root) = &global.root {
             return self.system_below(root, entry).with_menu(has_bcd);
         }
-        let (Place::BootIni(path) | Place::Store(path)) = place else { return System::unknown() };
+        let (Place::BootIni(path, _) | Place::Store(path)) = place else { return System::unknown() };
         // Both lie at the root of the system volume, or in a folder there.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let folder = entry.and_then(|entry| entry.folder.clone());
@@ -261,7 +276,7 @@ impl Session {
     #[must_use]
     pub fn is_on_the_volume(&self, place: &Place, file: &Path) -> bool {
         let beside = match place {
-            Place::BootIni(path) | Place::Store(path) => Some(path.as_path()),
+            Place::BootIni(path, _) | Place::Store(path) => Some(path.as_path()),
             Place::Live(_) => None,
         };
         let volumes = [beside, self.global.root.as_deref()].into_iter().flatten();
@@ -282,7 +297,7 @@ impl Session {
             return true;
         }
         match place {
-            Place::BootIni(path) if global.boot_ini.is_some() => {
+            Place::BootIni(path, _) if global.boot_ini.is_some() => {
                 !running_boot_ini().is_some_and(|running| is_same_file(&running, path))
             }
             _ => false,

@@ -2,6 +2,7 @@
 
 mod run;
 
+use hive::build::Tree;
 use run::{BOOT_INI, Folder, PV_LINE};
 use std::fs;
 
@@ -210,6 +211,48 @@ fn odd_names() {
         folder.run("--boot-ini boot.ini --yes remove").gives(0);
         assert_eq!(folder.read("boot.ini"), text);
     }
+}
+
+/// Names are in the code page that the guest's Windows is set to; where it is not known, no byte is taken for
+/// a character.
+#[test]
+fn names_in_the_guests_code_page() {
+    let folder = Folder::new();
+    let line = |name: &[u8], switches: &str| {
+        [b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"", name, b"\" ", switches.as_bytes(), b"\r\n"].concat()
+    };
+    let text = [b"[operating systems]\r\n", &line(b"Fen\x88tre", "/fastdetect")[..]].concat();
+    folder.write("boot.ini", &text);
+    let status = folder.run("--root . status").gives(0).out;
+    assert!(status.contains("Fen\\x88tre\n") && status.contains("OEM code page    unknown"), "{status}");
+    folder.run_words(&["--root", ".", "add", "--name", "Größe"]).fails(3, "unknown here");
+
+    let with_page = |page: &str| {
+        let pages = Tree::new().with_text("OEMCP", page);
+        let select = Tree::new().with_dword("Current", 1).with_dword("Default", 1);
+        let hive =
+            Tree::new().with_key("Select", select).with_key("ControlSet001\\Control\\Nls\\CodePage", pages);
+        folder.write("WINDOWS/system32/config/system", &hive.hive("SYSTEM"));
+    };
+    for page in ["65001", "none", ""] {
+        with_page(page);
+        let status = folder.run("--root . --json status").gives(0).result();
+        assert_eq!(status["entries"][0]["name"], "Fen\\x88tre", "{page}");
+        assert_eq!(status["system"]["code_page"]["answer"], "unknown", "{page}");
+    }
+    with_page("850");
+    let status = folder.run("--root . --json status").gives(0).result();
+    assert_eq!(status["entries"][0]["name"], "Fenêtre");
+    assert_eq!(status["system"]["code_page"]["text"], "850");
+    // The same of a file that is named, on its volume.
+    let status = folder.run("--boot-ini boot.ini status").gives(0).out;
+    assert!(status.contains("Fenêtre"), "{status}");
+    folder.run_words(&["--root", ".", "add", "--name", "Окно"]).fails(3, "code page 850 has not");
+    let tried = folder.run_words(&["--root", ".", "--dry-run", "add", "--name", "Größe"]).gives(0).out;
+    assert!(tried.contains("=\"Fenêtre\"") && tried.contains("+multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Größe\""));
+    assert_eq!(folder.read("boot.ini"), text);
+    folder.run_words(&["--root", ".", "add", "--name", "Größe"]).gives(0);
+    assert_eq!(folder.read("boot.ini"), [text, line(b"Gr\x94\xe1e", "/fastdetect /GPLPV")].concat());
 }
 
 #[test]

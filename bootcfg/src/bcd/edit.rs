@@ -72,9 +72,10 @@ impl Bcd {
                 choices.push(guid);
             }
         }
+        let default = self.default_loader();
         let is_hidden = |guid: &Guid| {
             !choices.contains(guid)
-                && (self.default_loader() == Some(*guid)
+                && (default == Some(*guid)
                     || self.is_loader(*guid) && self.options(*guid).selects_pv())
         };
         let hidden: Vec<_> = self.objects.keys().copied().filter(is_hidden).collect();

@@ -168,14 +168,17 @@ impl Menu for Bcd {
             findings
                 .push(Finding::note(format!("the default, entry {}, does not load Windows", entry.number)));
         }
-        for entry in entries {
+        let choices = self.choices();
+        for (entry, &guid) in entries.iter().zip(&choices) {
             let number = entry.number;
             if let Some(token) = malformed_token(&entry.options) {
                 findings.push(Finding::wrong(format!(
                     "entry {number}: `{token}` is not GPLPV, so the entry boots emulated; write GPLPV as a word of its own"
                 )));
             }
-            let (true, Ok(guid)) = (entry.pv, self.nth(number)) else { continue };
+            if !entry.pv {
+                continue;
+            }
             if !entry.shown {
                 findings.push(Finding::note(format!("entry {number} (PV) is not in the menu")));
             }
@@ -189,12 +192,10 @@ impl Menu for Bcd {
                     "entry {number} (PV) has no emulated entry for the same system: there is no way back in the menu"
                 )));
             }
-            let same = |&other: &Guid| other != guid && self.number(other) < number;
-            let twin = self.choices().into_iter().filter(same).find(|&other| self.are_twins(guid, other));
-            if let Some(first) = twin {
+            let twin = choices[..number - 1].iter().position(|&other| self.are_twins(guid, other));
+            if let Some(first) = twin.map(|at| at + 1) {
                 findings.push(Finding::wrong(format!(
-                    "entries {} and {number} both boot the same system with PV disks; remove one",
-                    self.number(first)
+                    "entries {first} and {number} both boot the same system with PV disks; remove one"
                 )));
             }
         }

@@ -126,7 +126,7 @@ impl BootIni {
             bail_as!(
                 Unusable,
                 "default={} names no entry's path; correct the line in boot.ini, or say which system by --entry",
-                super::show(self.default_path().unwrap_or_default())
+                self.show(self.default_path().unwrap_or_default())
             );
         };
         if self.loads(nth(&entries, number)?) == Loads::Windows {

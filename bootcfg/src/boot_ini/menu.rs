@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{BootIni, MAX_ENTRIES, nth, show};
+use super::{BootIni, MAX_ENTRIES, lines, nth};
 use crate::{
     bail_as,
     menu::{Entry, Finding, Loads, Menu, malformed_token},
@@ -50,12 +50,10 @@ impl Menu for BootIni {
     fn add_pv(&mut self, number: usize, name: Option<&str>) -> Result<usize> {
         match name {
             None => self.add_pv_entry(number),
-            // Which code page the loader will read it in is not known.
-            Some(name) if !name.is_ascii() => bail_as!(
-                Refused,
-                "a name in boot.ini is in the guest's OEM code page, which is not known here; use ASCII"
-            ),
-            Some(name) => self.add_named_pv_entry(number, name.as_bytes()),
+            Some(name) => {
+                let name = self.encoded(name)?;
+                self.add_named_pv_entry(number, &name)
+            }
         }
     }
 
@@ -89,7 +87,7 @@ impl Menu for BootIni {
         let mut findings = Vec::new();
         let entries = BootIni::entries(self);
         if self.default_entry().is_none() {
-            let named = show(self.default_path().unwrap_or_default());
+            let named = self.show(self.default_path().unwrap_or_default());
             findings.push(Finding::wrong(format!("default={named} names no entry's path")));
         }
         if !entries.iter().any(|entry| self.loads(entry) == Loads::Windows) {
@@ -163,6 +161,37 @@ impl Menu for BootIni {
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(self.bytes()).into_owned()
+        let mut text = String::new();
+        for line in lines(self.bytes()) {
+            let line = &self.bytes()[line];
+            let content = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+            text.push_str(&self.show(&line[..content]));
+            text.extend(line[content..].iter().copied().map(char::from));
+        }
+        text
+    }
+}
+
+impl BootIni {
+    /// Returns a name as the loader will read it.
+    fn encoded(&self, name: &str) -> Result<Vec<u8>> {
+        if name.is_ascii() {
+            return Ok(name.into());
+        }
+        let Some(page) = self.code_page() else {
+            bail_as!(
+                Refused,
+                "a name in boot.ini is in the guest's OEM code page, which is unknown here: --root with the volume that \
+                 Windows is on tells it. Or use ASCII"
+            )
+        };
+        match page.encode(name) {
+            Some(name) => Ok(name),
+            None => bail_as!(
+                Refused,
+                "the name has a character that the guest's OEM code page {} has not; use others",
+                page.number()
+            ),
+        }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use guard::options::BootOptions;
 use std::ops::Range;
 
-use crate::{bail_as, menu::Loads};
+use crate::{code_page::CodePage, menu::Loads, bail_as};
 
 mod edit;
 mod loader;
@@ -24,6 +24,8 @@ pub const MAX_ENTRIES: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootIni {
     bytes: Vec<u8>,
+    /// The one that names are shown and written in, where it is known.
+    code_page: Option<CodePage>,
 }
 
 /// One entry of `[operating systems]`.
@@ -57,7 +59,7 @@ impl BootIni {
                 bail_as!(Unusable, "the file is {coding}, which NTLDR does not read; save it as ANSI text");
             }
         }
-        let file = BootIni { bytes };
+        let file = BootIni { bytes, code_page: None };
         if file.entries().is_empty() {
             bail_as!(
                 Unusable,
@@ -65,6 +67,18 @@ impl BootIni {
             );
         }
         Ok(file)
+    }
+
+    /// With the code page that its names are shown and written in, where it is known.
+    #[must_use]
+    pub fn with_code_page(self, code_page: Option<CodePage>) -> BootIni {
+        BootIni { code_page, ..self }
+    }
+
+    /// Returns the code page of its names, where it is known.
+    #[must_use]
+    pub const fn code_page(&self) -> Option<CodePage> {
+        self.code_page
     }
 
     /// Returns the file's bytes.
@@ -89,23 +103,22 @@ impl BootIni {
         entries
     }
 
-    /// Returns the entry's name as it stands in the file, without quotes; bytes outside ASCII are shown as
-    /// `?`.
+    /// Returns the entry's name, without quotes. What the code page does not tell stands as `\x88`.
     #[must_use]
     pub fn name(&self, entry: &Entry) -> String {
-        show(&self.bytes[entry.name.clone()])
+        self.show(&self.bytes[entry.name.clone()])
     }
 
     /// Returns the entry's ARC path.
     #[must_use]
     pub fn path(&self, entry: &Entry) -> String {
-        show(&self.bytes[entry.path.clone()])
+        self.show(&self.bytes[entry.path.clone()])
     }
 
     /// Returns the entry's switches.
     #[must_use]
     pub fn switches(&self, entry: &Entry) -> String {
-        show(self.bytes[entry.switches.clone()].trim_ascii())
+        self.show(self.bytes[entry.switches.clone()].trim_ascii())
     }
 
     /// Returns the kind of system that the entry loads: Windows has an ARC path with a folder; what has a
@@ -124,7 +137,8 @@ impl BootIni {
     /// Returns the folder of Windows on its volume, with slashes.
     #[must_use]
     pub fn folder(&self, entry: &Entry) -> Option<String> {
-        let path = self.path(entry);
+        let path = &self.bytes[entry.path.clone()];
+        let path = self.decoded(path).unwrap_or_else(|| String::from_utf8_lossy(path).into_owned());
         let names = path.rsplit_once(')').map_or("", |(_, names)| names).split('\\');
         let folder = names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/");
         (!folder.is_empty()).then_some(folder)
@@ -143,6 +157,31 @@ impl BootIni {
     pub fn options(&self, entry: &Entry) -> BootOptions {
         let blank = |&byte: &u8| u16::from(if byte == b'/' { b' ' } else { byte });
         BootOptions::parse(self.bytes[entry.switches.clone()].iter().map(blank))
+    }
+
+    /// Returns bytes of the file as text for a reader: control characters, and all that is not ASCII where
+    /// the code page does not tell it, as `\x88`.
+    pub(super) fn show(&self, bytes: &[u8]) -> String {
+        let decoded = self.decoded(bytes);
+        let is_known = decoded.is_some();
+        let text = decoded.unwrap_or_else(|| bytes.iter().copied().map(char::from).collect());
+        let mut shown = String::with_capacity(text.len());
+        for character in text.chars() {
+            if character.is_control() || !is_known && !character.is_ascii() {
+                shown.push_str(&format!("\\x{:02x}", u32::from(character)));
+            } else {
+                shown.push(character);
+            }
+        }
+        shown
+    }
+
+    /// Returns the text of bytes; none where the code page is not known, or has them not.
+    fn decoded(&self, bytes: &[u8]) -> Option<String> {
+        if bytes.is_ascii() {
+            return String::from_utf8(bytes.to_vec()).ok();
+        }
+        self.code_page?.decode(bytes)
     }
 
     /// Returns whether the entry's line has a NUL byte, which no text has.
@@ -197,8 +236,4 @@ fn line_end(bytes: &[u8]) -> &'static [u8] {
         Some(at) if at == 0 || bytes[at - 1] != b'\r' => b"\n",
         _ => b"\r\n",
     }
-}
-
-fn show(bytes: &[u8]) -> String {
-    bytes.iter().map(|&b| if b.is_ascii() && !b.is_ascii_control() { char::from(b) } else { '?' }).collect()
 }

@@ -87,6 +87,17 @@ fn a_last_line_that_ends_with_a_return_alone() {
     }
 }
 
+/// The second byte of a character may be a backslash.
+#[test]
+fn a_folder_in_a_code_page_of_two_bytes() {
+    let file = parse(b"[operating systems]\nmulti(0)\\\x95\x5c=\"NT\\x1b\x1b\" /sos\n");
+    assert_eq!(file.folder(&file.entries()[0]).as_deref(), Some("\u{fffd}"));
+    assert_eq!(file.name(&file.entries()[0]), "NT\\x1b\\x1b");
+    let file = file.with_code_page(crate::code_page::CodePage::of_number(932));
+    assert_eq!(file.folder(&file.entries()[0]).as_deref(), Some("表"));
+    assert!(crate::menu::Menu::text(&file).ends_with("表=\"NT\\x1b\\x1b\" /sos\n"));
+}
+
 /// Found by the fuzz target: an entry was called a PV entry whose /GPLPV stood behind a NUL.
 #[test]
 fn an_entry_with_a_nul_is_no_source() {
@@ -105,7 +116,12 @@ fn bytes_of_the_code_page_stay() {
         file.bytes(),
         b"[Operating Systems]\nmulti(0)\\W=\"Fen\x88tre\xFF\"  /fastdetect  \nmulti(0)\\W=\"Fen\x88tre\xFF (PV disks)\"  /fastdetect /GPLPV\n; end\n"
     );
-    assert_eq!(file.name(&file.entries()[0]), "Fen?tre?");
+    let shown = |file: &BootIni| file.name(&file.entries()[0]);
+    assert_eq!(shown(&file), "Fen\\x88tre\\xff");
+    let page = |number| crate::code_page::CodePage::of_number(number);
+    assert_eq!(shown(&file.clone().with_code_page(page(850))), "Fenêtre\u{a0}");
+    // Not every byte is a character of this one.
+    assert_eq!(shown(&file.with_code_page(page(932))), "Fen\\x88tre\\xff");
 }
 
 proptest! {

@@ -81,7 +81,7 @@ pub(super) fn run(
     };
     let windows = Offline::below(&root, &session.folder_of(&root, entry)?)?;
     let system = System::below(&root, Ok(&windows.folder))
-        .with_menu(place.as_ref().map(|place| !matches!(place, Place::BootIni(_))));
+        .with_menu(place.as_ref().map(|place| !matches!(place, Place::BootIni(..))));
     session.refuse_hibernated_system(&system)?;
     if let Some(line) = windows.content.replay_note(&windows.hive) {
         session.output.warn(line);
@@ -159,7 +159,7 @@ fn run_live(
     let folder = Disk.resolve(folder).with_context(|| format!("cannot find {}", folder.display()))?;
     // As offline: what the guide promises holds for both.
     let system = System::running(session.global.registry.as_deref())
-        .with_menu(place.map(|place| !matches!(place, Place::BootIni(_))));
+        .with_menu(place.map(|place| !matches!(place, Place::BootIni(..))));
     system.refuse_unfit(package.signature(), entries)?;
     for warning in edits::refuse_namesakes(system.registry())? {
         session.output.warn(warning);

@@ -19,7 +19,9 @@ use hive::data_type;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    bail_as, find,
+    bail_as,
+    code_page::CodePage,
+    find,
     image::{Kernel, Signature},
     install::edits::Edit,
     menu::{Entry, Finding},
@@ -33,6 +35,7 @@ use suite::{Judgement, Rules};
 const CONTROL: &str = "Control";
 const POWER: &str = "Control\\Session Manager\\Power";
 const ENVIRONMENT: &str = "Control\\Session Manager\\Environment";
+const CODE_PAGES: &str = "Control\\Nls\\CodePage";
 const HIBERBOOT: &str = "HiberbootEnabled";
 /// Key of what idefilter says of the running boot: a volatile key, so that no hive has it.
 const STATUS: &str = "Services\\idefilter\\Status";
@@ -151,6 +154,15 @@ impl System {
     #[must_use]
     pub fn windows(&self) -> Option<&Path> {
         self.windows.as_deref()
+    }
+
+    /// Returns the number of the OEM code page that Windows is set to.
+    ///
+    /// # Errors
+    /// The registry cannot be read, or does not say it.
+    pub fn code_page(&self) -> Result<u16> {
+        let text = self.registry.text(CODE_PAGES, "OEMCP")?.context("the registry does not name it")?;
+        text.parse().with_context(|| format!("the registry has {text} for it"))
     }
 
     fn is_running(&self) -> bool {
@@ -280,7 +292,10 @@ impl System {
             Err(error) => (Answer::Unknown, format!("unknown ({error:#})")),
         };
         let boot = if self.is_running() { ("this boot", "this_boot") } else { ("last boot", "last_boot") };
-        vec![
+        // Names in a BCD are Unicode.
+        let code_page = (self.has_bcd != Some(true))
+            .then(|| fact("OEM code page", "code_page", self.told_code_page(), false));
+        let facts = [
             fact("drivers", "drivers", drivers, false),
             fact(boot.0, boot.1, self.last_boot(), false),
             fact("the guard", "guard", self.guard(), false),
@@ -288,7 +303,17 @@ impl System {
             fact("fast startup", "fast_startup", self.fast_startup(), false),
             fact("Secure Boot", "secure_boot", self.secure_boot(), true),
             fact("BitLocker", "bitlocker", self.bitlocker(), true),
-        ]
+        ];
+        facts.into_iter().chain(code_page).collect()
+    }
+
+    /// Returns what is to be said of the code page of boot.ini's names.
+    fn told_code_page(&self) -> (Answer, String) {
+        match self.code_page() {
+            Ok(number) if CodePage::of_number(number).is_some() => (Answer::Yes, number.to_string()),
+            Ok(number) => (Answer::Unknown, format!("unknown ({number} has no table here)")),
+            Err(error) => (Answer::Unknown, format!("unknown ({error:#}); bytes outside ASCII are shown as \\x88")),
+        }
     }
 
     /// Returns the suite as the loader and PnP will find it at the next boot.
