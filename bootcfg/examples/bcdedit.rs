@@ -76,7 +76,7 @@ fn run(bcd: &mut Bcd, words: &[&str]) -> Result<()> {
         ["/deletevalue", guid, name] => {
             let number = [LOAD_OPTIONS, DEFAULT, DISPLAY_ORDER, BOOT_SEQUENCE, TIMEOUT]
                 .into_iter()
-                .find(|&number| element::name(number).split('/').next() == Some(name))
+                .find(|&number| element::name(0, number) == *name)
                 .context("kein Element")?;
             bcd.objects
                 .get_mut(&id(guid)?)

@@ -155,6 +155,68 @@ fn a_dry_run_shows_the_elements() {
     assert_eq!(folder.names(), ["Boot"]);
 }
 
+/// Objects and devices have names in a diff, in text and in the document; what has none is shown as it is.
+#[test]
+fn a_diff_names_objects_and_devices() {
+    let folder = Folder::new();
+    let mut device = vec![0; 88];
+    device[16] = 6;
+    device[24] = 72;
+    device[34] = 16;
+    device[52] = 1;
+    device[56..60].copy_from_slice(&[0x8b, 0x6d, 0x2c, 0x9a]);
+    let at = |number: &str| format!("Objects\\{LOADER}\\Elements\\{number}");
+    let tree = store(Some("X")).with_key(&at("11000001"), binary(&device));
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    let text = folder.run("--root . --dry-run add").gives(0).out;
+    let document = folder.run("--root . --json --dry-run add").gives(0).result();
+    for diff in [text.as_str(), document["diff"].as_str().expect("text")] {
+        for line in [
+            " {bootmgr} 10100002\n".to_owned(),
+            "+  11000001 device           partition at byte 1048576 of disk with signature 9a2c6d8b\n"
+                .to_owned(),
+            "+  14000006 inherit          {bootloadersettings}\n".to_owned(),
+            format!(
+                "+  21000001 osdevice         {}\n",
+                (0..88).map(|byte| format!("{byte:02x}")).collect::<String>()
+            ),
+            format!("+  23000003 resumeobject     {RESUME} \"Windows Resume\"\n"),
+            format!("-  24000001 displayorder     {LOADER} \"Windows Server – Größe\"\n"),
+        ] {
+            assert!(diff.contains(&line), "{line}{diff}");
+        }
+    }
+}
+
+/// A message calls an entry what the command line calls it, and another object what bcdedit calls it.
+#[test]
+fn messages_name_objects() {
+    let folder = Folder::new();
+    let manager = format!("Objects\\{BOOT_MANAGER}\\Elements");
+    let gone = LOADER.replace('1', "7");
+    let tree = store(Some("X"))
+        .with_key(&format!("Objects\\{LOADER}\\Elements\\23000003"), text(&gone))
+        .with_key(&format!("{manager}\\24000002"), texts(&[LOADER]))
+        .with_key(&format!("Objects\\{SETTINGS}\\Elements\\12000030"), text("GPLPV"));
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    let found = folder.run("--root . verify").gives(1).out;
+    for text in [
+        format!("entry 1 names {gone} as its resumeobject, which is not in the store"),
+        "{bootloadersettings} is no entry of the menu, but has `GPLPV`".to_owned(),
+        "for the next boot only: entry 1".to_owned(),
+    ] {
+        assert!(found.contains(&text), "{text}: {found}");
+    }
+    folder.run("--root . --yes remove --entry 1").fails(3, "entry 1 is not a PV entry");
+    let tree = store(Some("X")).with_key(&format!("{manager}\\23000003"), text(&gone));
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    let found = folder.run("--root . verify").gives(1).out;
+    assert!(found.contains(&format!("{{bootmgr}} names {gone} as its default")), "{found}");
+    let only = store(Some("GPLPV"));
+    folder.write("Boot/BCD", &only.hive("NewStoreRoot"));
+    folder.run("--root . --yes remove").fails(3, "entry 1 is the only one for its system");
+}
+
 #[test]
 fn what_is_no_sound_store_is_refused() {
     let folder = folder();
@@ -300,7 +362,7 @@ fn the_kind_of_menu_is_told() {
     let note = "entry 1 is the default and has bootmenupolicy standard";
     // Its own, or one that it inherits.
     for out in [with(LOADER, 1), with(SETTINGS, 1)].iter().flatten() {
-        assert!(out.contains(note) && out.contains(&format!("/set {LOADER} bootmenupolicy legacy")), "{out}");
+        assert!(out.contains(note) && out.contains("/set {default} bootmenupolicy legacy"), "{out}");
     }
     assert!(with(LOADER, 0).iter().all(|out| !out.contains("bootmenupolicy")));
 }

@@ -219,7 +219,8 @@ fn odd_names() {
 fn names_in_the_guests_code_page() {
     let folder = Folder::new();
     let line = |name: &[u8], switches: &str| {
-        [b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"", name, b"\" ", switches.as_bytes(), b"\r\n"].concat()
+        [b"multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"", name, b"\" ", switches.as_bytes(), b"\r\n"]
+            .concat()
     };
     let text = [b"[operating systems]\r\n", &line(b"Fen\x88tre", "/fastdetect")[..]].concat();
     folder.write("boot.ini", &text);
@@ -249,7 +250,10 @@ fn names_in_the_guests_code_page() {
     assert!(status.contains("Fenêtre"), "{status}");
     folder.run_words(&["--root", ".", "add", "--name", "Окно"]).fails(3, "code page 850 has not");
     let tried = folder.run_words(&["--root", ".", "--dry-run", "add", "--name", "Größe"]).gives(0).out;
-    assert!(tried.contains("=\"Fenêtre\"") && tried.contains("+multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Größe\""));
+    assert!(
+        tried.contains("=\"Fenêtre\"")
+            && tried.contains("+multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Größe\"")
+    );
     assert_eq!(folder.read("boot.ini"), text);
     folder.run_words(&["--root", ".", "add", "--name", "Größe"]).gives(0);
     assert_eq!(folder.read("boot.ini"), [text, line(b"Gr\x94\xe1e", "/fastdetect /GPLPV")].concat());

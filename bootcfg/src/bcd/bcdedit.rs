@@ -127,7 +127,11 @@ impl Bcdedit {
         let mut now = old.clone();
         for (&planned, object) in new.objects.iter().filter(|(guid, _)| !old.objects.contains_key(guid)) {
             let Some(source) = source_of(old, object) else {
-                bail_as!(Tool, "{planned} is a copy of no entry, and bcdedit cannot make its devices")
+                bail_as!(
+                    Tool,
+                    "{} is a copy of no entry, and bcdedit cannot make its devices",
+                    new.called(planned)
+                )
             };
             let name = object.elements.get(&DESCRIPTION).and_then(Data::text).unwrap_or_default();
             self.run(&["/copy".into(), source.to_string(), "/d".into(), name])?;
@@ -135,7 +139,11 @@ impl Bcdedit {
             let is_new =
                 |(guid, made): &(&Guid, &Object)| !now.objects.contains_key(guid) && made.kind == object.kind;
             let Some((&actual, _)) = copied.objects.iter().find(is_new) else {
-                bail_as!(Tool, "bcdedit /copy {source} reported success, but the store has no new entry")
+                bail_as!(
+                    Tool,
+                    "bcdedit /copy of {} reported success, but the store has no new entry",
+                    old.called(source)
+                )
             };
             expected.rename(planned, actual);
             now = copied;
@@ -233,16 +241,18 @@ fn difference(actual: &Bcd, expected: &Bcd) -> Option<String> {
     const OF_ENTRIES: [u32; 6] = [DEVICE, OS_DEVICE, PATH, SYSTEM_ROOT, LOAD_OPTIONS, DESCRIPTION];
     const OF_MENU: [u32; 4] = [DEFAULT, DISPLAY_ORDER, BOOT_SEQUENCE, TIMEOUT];
     if let Some(guid) = expected.objects.keys().find(|guid| !actual.objects.contains_key(guid)) {
-        return Some(format!("{guid} is missing"));
+        return Some(format!("{} is missing", expected.called(*guid)));
     }
     if let Some(guid) = actual.objects.keys().find(|guid| !expected.objects.contains_key(guid)) {
-        return Some(format!("{guid} should not be there"));
+        return Some(format!("{} should not be there", actual.called(*guid)));
     }
     let of_entries = expected.loaders().into_iter().flat_map(|guid| OF_ENTRIES.map(|number| (guid, number)));
     let of_menu = OF_MENU.map(|number| (BOOT_MANAGER, number));
     let differs = |&(guid, number): &(Guid, u32)| actual.data(guid, number) != expected.data(guid, number);
     let (guid, number) = of_entries.chain(of_menu).find(differs)?;
-    Some(format!("{} of {guid} is not as it should be", super::element::name(number)))
+    let kind = expected.objects.get(&guid).map_or(0, |object| object.kind);
+    let name = super::element::name(kind, number);
+    Some(format!("{name} of {} is not as it should be", expected.called(guid)))
 }
 
 impl Bcd {

@@ -75,8 +75,7 @@ impl Bcd {
         let default = self.default_loader();
         let is_hidden = |guid: &Guid| {
             !choices.contains(guid)
-                && (default == Some(*guid)
-                    || self.is_loader(*guid) && self.options(*guid).selects_pv())
+                && (default == Some(*guid) || self.is_loader(*guid) && self.options(*guid).selects_pv())
         };
         let hidden: Vec<_> = self.objects.keys().copied().filter(is_hidden).collect();
         choices.extend(hidden);
@@ -177,7 +176,9 @@ impl Bcd {
     /// # Errors
     /// The source selects or refuses PV, or a PV entry of its system is there already.
     pub fn add_pv_entry(&mut self, source: Guid, name: Option<&str>) -> Result<Guid> {
-        let Some(object) = self.objects.get(&source) else { bail_as!(Refused, "there is no entry {source}") };
+        let Some(object) = self.objects.get(&source) else {
+            bail_as!(Refused, "there is no entry {}", source.named())
+        };
         match self.loads(source) {
             Loads::Windows => {}
             Loads::Recovery => {
@@ -237,13 +238,14 @@ impl Bcd {
     /// It is no PV entry, or the only entry of its system.
     pub fn remove_pv_entry(&mut self, guid: Guid) -> Result<()> {
         if !self.options(guid).selects_pv() {
-            bail_as!(Refused, "the entry {guid} is not a PV entry; only those are removed here");
+            bail_as!(Refused, "{} is not a PV entry; only those are removed here", self.called(guid));
         }
         let Some(sibling) = self.sibling(guid, false) else {
             bail_as!(
                 Refused,
-                "the entry {guid} is the only one for its system; without it that system does not boot. \
-                 Take GPLPV out of its loadoptions instead"
+                "{} is the only one for its system; without it that system does not boot. Take GPLPV out of its \
+                 loadoptions instead",
+                self.called(guid)
             )
         };
         if self.default_loader() == Some(guid) {

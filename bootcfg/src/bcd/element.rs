@@ -2,7 +2,7 @@
 
 use hive::data_type;
 
-use super::Guid;
+use super::{Guid, OS_LOADER, device};
 
 /// Library: the device that the application is on.
 pub const DEVICE: u32 = 0x1100_0001;
@@ -37,10 +37,12 @@ pub const BOOT_MENU_POLICY: u32 = 0x2500_00c2;
 /// Boot manager: a hibernated system is to be resumed.
 pub const ATTEMPT_RESUME: u32 = 0x2600_0005;
 
-/// Returns bcdedit's name of an element.
+/// Returns what bcdedit calls an element of an object of type `kind`: one number means another thing in a loader
+/// than in the boot manager.
 #[must_use]
-pub const fn name(number: u32) -> &'static str {
+pub const fn name(kind: u32, number: u32) -> &'static str {
     match number {
+        RESUME_OBJECT if kind == OS_LOADER => "resumeobject",
         DEVICE => "device",
         PATH => "path",
         DESCRIPTION => "description",
@@ -49,7 +51,7 @@ pub const fn name(number: u32) -> &'static str {
         LOAD_OPTIONS => "loadoptions",
         OS_DEVICE => "osdevice",
         SYSTEM_ROOT => "systemroot",
-        DEFAULT => "default/resume",
+        DEFAULT => "default",
         DISPLAY_ORDER => "displayorder",
         BOOT_SEQUENCE => "bootsequence",
         TIMEOUT => "timeout",
@@ -74,6 +76,7 @@ pub const fn name(number: u32) -> &'static str {
 /// Format of an element's data, from its number (bits 24 to 27).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
+    Device,
     Text,
     Object,
     Objects,
@@ -85,6 +88,7 @@ enum Format {
 impl Format {
     const fn of(number: u32) -> Format {
         match number >> 24 & 0xf {
+            1 => Format::Device,
             2 => Format::Text,
             3 => Format::Object,
             4 => Format::Objects,
@@ -163,18 +167,21 @@ impl Data {
         self.bytes.first().is_some_and(|&byte| byte != 0)
     }
 
+    /// Returns the objects that an element of this number names; none where it names none.
+    pub(super) fn objects(&self, number: u32) -> Option<Vec<Guid>> {
+        matches!(Format::of(number), Format::Object | Format::Objects).then(|| self.guids())
+    }
+
     /// For a reader.
     pub(super) fn show(&self, number: u32) -> String {
         match Format::of(number) {
+            Format::Device => device::show(&self.bytes),
             Format::Text => self.text().map(|text| format!("{text:?}")),
-            Format::Object | Format::Objects => {
-                Some(self.guids().iter().map(Guid::to_string).collect::<Vec<_>>().join(" "))
-            }
             Format::Integer => self.integer().map(|number| number.to_string()),
             Format::Boolean => Some(if self.is_true() { "yes" } else { "no" }.to_owned()),
-            Format::Other => None,
+            Format::Object | Format::Objects | Format::Other => None,
         }
-        .unwrap_or_else(|| self.bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        .unwrap_or_else(|| hex(&self.bytes))
     }
 
     fn texts(&self) -> Vec<String> {
@@ -183,6 +190,11 @@ impl Data {
         let texts = units.split(|&unit| unit == 0).take_while(|text| !text.is_empty());
         texts.map(String::from_utf16_lossy).collect()
     }
+}
+
+/// Returns bytes as hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// With its NUL.

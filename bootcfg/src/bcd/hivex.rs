@@ -95,12 +95,14 @@ fn set(editor: &Editor<'_>, element: Node, data: &Data) -> Result<()> {
 }
 
 fn object(editor: &Editor<'_>, objects: Node, guid: Guid) -> Result<Node> {
-    editor.child(objects, &guid.to_string())?.with_context(|| format!("the store has no object {guid}"))
+    editor
+        .child(objects, &guid.to_string())?
+        .with_context(|| format!("the store has no object {}", guid.named()))
 }
 
 fn elements(editor: &Editor<'_>, objects: Node, guid: Guid) -> Result<Node> {
     let object = object(editor, objects, guid)?;
-    editor.child(object, "Elements")?.with_context(|| format!("{guid} has no key Elements"))
+    editor.child(object, "Elements")?.with_context(|| format!("{} has no key Elements", guid.named()))
 }
 
 /// Returns the name of an element's key, as Windows writes it.

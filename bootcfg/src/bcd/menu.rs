@@ -146,15 +146,20 @@ impl Menu for Bcd {
     fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (guid, number, to) in self.dangling() {
-            let name = element::name(number);
-            findings
-                .push(Finding::wrong(format!("{guid} names {to} as its {name}, which is not in the store")));
+            let kind = self.objects.get(&guid).map_or(0, |object| object.kind);
+            findings.push(Finding::wrong(format!(
+                "{} names {} as its {}, which is not in the store",
+                self.called(guid),
+                to.named(),
+                element::name(kind, number)
+            )));
         }
         for (&guid, object) in self.objects.iter().filter(|(_, object)| object.kind != OS_LOADER) {
             let own = object.elements.get(&LOAD_OPTIONS).and_then(Data::text).unwrap_or_default();
             if own.to_ascii_uppercase().contains("GPLPV") {
                 findings.push(Finding::wrong(format!(
-                    "{guid} is no entry of the menu, but has `{own}` among its options, which entries inherit; take it out"
+                    "{} is no entry of the menu, but has `{own}` among its options, which entries inherit; take it out",
+                    guid.named()
                 )));
             }
         }
@@ -204,7 +209,7 @@ impl Menu for Bcd {
         {
             findings.push(Finding::note(format!(
                 "entry {} is the default and has bootmenupolicy standard: its menu is shown by Windows itself, and choosing \
-                 another entry there restarts the machine once more. `bcdedit /set {default} bootmenupolicy legacy` gives the \
+                 another entry there restarts the machine once more. `bcdedit /set {{default}} bootmenupolicy legacy` gives the \
                  text menu, which boots what is chosen at once",
                 self.number(default)
             )));
@@ -215,7 +220,7 @@ impl Menu for Bcd {
         if let Some(next) =
             self.data(BOOT_MANAGER, BOOT_SEQUENCE).map(Data::guids).filter(|next| !next.is_empty())
         {
-            let names: Vec<_> = next.iter().map(Guid::to_string).collect();
+            let names: Vec<_> = next.iter().map(|&guid| self.called(guid)).collect();
             findings.push(Finding::note(format!("for the next boot only: {}", names.join(", "))));
         }
         if self.data(BOOT_MANAGER, ATTEMPT_RESUME).is_some_and(Data::is_true) {

@@ -5,6 +5,7 @@
 //! reference (`BcdBootMgrElementTypes`, `BcdLibraryElementTypes`, `BcdOSLoaderElementTypes`).
 
 pub mod bcdedit;
+mod device;
 mod edit;
 pub mod element;
 mod guid;
@@ -66,7 +67,7 @@ impl Bcd {
             let Some(guid) = Guid::parse(key.name()) else {
                 bail_as!(Unusable, "Objects\\{} is not named by a GUID: this is not a BCD store", key.name())
             };
-            let object = object(&key).with_context(|| format!("object {guid}"))?;
+            let object = object(&key).with_context(|| format!("object {}", guid.named()))?;
             bcd.objects.insert(guid, object);
         }
         if !bcd.objects.contains_key(&BOOT_MANAGER) {
@@ -111,12 +112,41 @@ impl Bcd {
         let mut text = String::new();
         for (guid, object) in &self.objects {
             // Writing to a String does not fail.
-            let _ = writeln!(text, "{guid} {:08x}", object.kind);
+            let _ = writeln!(text, "{} {:08x}", self.shown(*guid), object.kind);
             for (&number, data) in &object.elements {
-                let _ = writeln!(text, "  {number:08x} {:<16} {}", element::name(number), data.show(number));
+                let name = element::name(object.kind, number);
+                let _ = writeln!(text, "  {number:08x} {name:<16} {}", self.shown_data(number, data));
             }
         }
         text
+    }
+}
+
+impl Bcd {
+    /// Returns an object for a reader of the whole store: by bcdedit's name where it has one that stays the same, or
+    /// else by its identifier and its name in the menu.
+    fn shown(&self, guid: Guid) -> String {
+        match self.effective_text(guid, element::DESCRIPTION) {
+            Some(name) if guid.alias().is_none() => format!("{guid} {name:?}"),
+            _ => guid.named(),
+        }
+    }
+
+    /// Returns an element's data for a reader.
+    fn shown_data(&self, number: u32, data: &Data) -> String {
+        match data.objects(number) {
+            Some(guids) => guids.into_iter().map(|guid| self.shown(guid)).collect::<Vec<_>>().join(", "),
+            None => data.show(number),
+        }
+    }
+
+    /// Returns what a message calls an object: an entry by the number that `status` gives it, any other by bcdedit's
+    /// name or by its identifier.
+    fn called(&self, guid: Guid) -> String {
+        match self.choices().iter().position(|&choice| choice == guid) {
+            Some(at) => format!("entry {}", at + 1),
+            None => guid.named(),
+        }
     }
 }
 

@@ -164,7 +164,8 @@ impl Menu for BootIni {
         let mut text = String::new();
         for line in lines(self.bytes()) {
             let line = &self.bytes()[line];
-            let content = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+            let content =
+                line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
             text.push_str(&self.show(&line[..content]));
             text.extend(line[content..].iter().copied().map(char::from));
         }

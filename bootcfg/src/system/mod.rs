@@ -312,7 +312,9 @@ impl System {
         match self.code_page() {
             Ok(number) if CodePage::of_number(number).is_some() => (Answer::Yes, number.to_string()),
             Ok(number) => (Answer::Unknown, format!("unknown ({number} has no table here)")),
-            Err(error) => (Answer::Unknown, format!("unknown ({error:#}); bytes outside ASCII are shown as \\x88")),
+            Err(error) => {
+                (Answer::Unknown, format!("unknown ({error:#}); bytes outside ASCII are shown as \\x88"))
+            }
         }
     }
 
