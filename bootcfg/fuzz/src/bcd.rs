@@ -28,7 +28,7 @@ const ELEMENTS: [u32; 12] = [
 ];
 
 fn guid(number: u8) -> Guid {
-    Guid::parse(&format!("{{{number:08x}-0000-4000-8000-000000000000}}")).expect("a GUID")
+    Guid::of_bytes([number, 0, 0, 0, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// Takes one input.
@@ -37,7 +37,7 @@ pub(crate) fn take(data: &[u8]) {
     bcd.objects.insert(BOOT_MANAGER, Object { kind: 0x1010_0002, ..Object::default() });
     let mut rest = data;
     while let [what, element, length, more @ ..] = rest {
-        let (content, behind) = more.split_at(usize::from(length % 40).min(more.len()));
+        let (content, behind) = more.split_at(usize::from(length % 96).min(more.len()));
         rest = behind;
         let id = if what & 7 == 0 { BOOT_MANAGER } else { guid(what & 7) };
         let kind = match what >> 6 {

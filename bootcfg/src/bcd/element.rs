@@ -138,16 +138,15 @@ impl Data {
     /// Returns the text.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        (self.data_type == data_type::SZ).then(|| self.texts().into_iter().next().unwrap_or_default())
+        (self.data_type == data_type::SZ)
+            .then(|| texts(&self.units()).next().map(String::from_utf16_lossy).unwrap_or_default())
     }
 
     /// Returns the object, or the list's objects; what is not a GUID is passed over.
     #[must_use]
     pub fn guids(&self) -> Vec<Guid> {
         match self.data_type {
-            data_type::SZ | data_type::MULTI_SZ => {
-                self.texts().iter().filter_map(|text| Guid::parse(text)).collect()
-            }
+            data_type::SZ | data_type::MULTI_SZ => texts(&self.units()).filter_map(Guid::of_units).collect(),
             _ => Vec::new(),
         }
     }
@@ -184,12 +183,14 @@ impl Data {
         .unwrap_or_else(|| hex(&self.bytes))
     }
 
-    fn texts(&self) -> Vec<String> {
-        let units: Vec<u16> =
-            self.bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-        let texts = units.split(|&unit| unit == 0).take_while(|text| !text.is_empty());
-        texts.map(String::from_utf16_lossy).collect()
+    fn units(&self) -> Vec<u16> {
+        self.bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
     }
+}
+
+/// Returns the texts up to an empty one.
+fn texts(units: &[u16]) -> impl Iterator<Item = &[u16]> {
+    units.split(|&unit| unit == 0).take_while(|text| !text.is_empty())
 }
 
 /// Returns bytes as hex digits.

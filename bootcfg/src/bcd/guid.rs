@@ -6,8 +6,10 @@ use std::{fmt, hash::BuildHasher};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Guid(u128);
 
-/// Hex digits before each hyphen.
-const GROUPS: [usize; 4] = [8, 12, 16, 20];
+/// Characters between the braces.
+const LENGTH: usize = 36;
+/// Places of hyphens among them.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 impl Guid {
     /// Returns the constant whose text, without braces, is given.
@@ -27,22 +29,30 @@ impl Guid {
     /// Reads `{8-4-4-4-12}`, of either case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Guid> {
-        let bare = text.strip_prefix('{')?.strip_suffix('}')?;
+        Guid::of_units(&text.encode_utf16().collect::<Vec<_>>())
+    }
+
+    /// Reads the same in UTF-16.
+    #[must_use]
+    pub fn of_units(units: &[u16]) -> Option<Guid> {
+        const OPEN: u16 = b'{' as u16;
+        const HYPHEN: u16 = b'-' as u16;
+        const CLOSE: u16 = b'}' as u16;
+        let [OPEN, bare @ .., CLOSE] = units else { return None };
+        if bare.len() != LENGTH {
+            return None;
+        }
         let mut number = 0;
-        let mut digits = 0;
-        for group in bare.split('-') {
-            if digits > 0 && !GROUPS.contains(&digits) || !group.is_ascii() {
-                return None;
-            }
-            for c in group.chars() {
-                number = number << 4 | u128::from(c.to_digit(16)?);
-            }
-            digits += group.len();
-            if digits > 32 {
-                return None;
+        for (at, &unit) in bare.iter().enumerate() {
+            if HYPHENS.contains(&at) {
+                if unit != HYPHEN {
+                    return None;
+                }
+            } else {
+                number = number << 4 | u128::from(char::from(u8::try_from(unit).ok()?).to_digit(16)?);
             }
         }
-        (digits == 32 && bare.len() == 36).then_some(Guid(number))
+        Some(Guid(number))
     }
 
     /// Returns that in the sixteen bytes of Windows' structure.
