@@ -172,7 +172,7 @@ fn a_diff_names_objects_and_devices() {
     let document = folder.run("--root . --json --dry-run add").gives(0).result();
     for diff in [text.as_str(), document["diff"].as_str().expect("text")] {
         for line in [
-            " {bootmgr} 10100002\n".to_owned(),
+            " \"Windows Server – Größe (PV disks)\" 10200003\n".to_owned(),
             "+  11000001 device           partition at byte 1048576 of disk with signature 9a2c6d8b\n"
                 .to_owned(),
             "+  14000006 inherit          {bootloadersettings}\n".to_owned(),
@@ -208,6 +208,10 @@ fn messages_name_objects() {
         assert!(found.contains(&text), "{text}: {found}");
     }
     folder.run("--root . --yes remove --entry 1").fails(3, "entry 1 is not a PV entry");
+    // Without what resumes it a system boots all the same.
+    let tree = store(Some("X")).with_key(&format!("Objects\\{LOADER}\\Elements\\23000003"), text(&gone));
+    folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
+    assert!(folder.run("--root . verify").gives(0).out.contains("as its resumeobject"));
     let tree = store(Some("X")).with_key(&format!("{manager}\\23000003"), text(&gone));
     folder.write("Boot/BCD", &tree.hive("NewStoreRoot"));
     let found = folder.run("--root . verify").gives(1).out;

@@ -147,12 +147,15 @@ impl Menu for Bcd {
         let mut findings = Vec::new();
         for (guid, number, to) in self.dangling() {
             let kind = self.objects.get(&guid).map_or(0, |object| object.kind);
-            findings.push(Finding::wrong(format!(
+            let text = format!(
                 "{} names {} as its {}, which is not in the store",
                 self.called(guid),
                 to.named(),
                 element::name(kind, number)
-            )));
+            );
+            // Stores of installation media have it so: that system is not resumed, and boots.
+            let is_needed = guid == BOOT_MANAGER;
+            findings.push(if is_needed { Finding::wrong(text) } else { Finding::note(text) });
         }
         for (&guid, object) in self.objects.iter().filter(|(_, object)| object.kind != OS_LOADER) {
             let own = object.elements.get(&LOAD_OPTIONS).and_then(Data::text).unwrap_or_default();
