@@ -119,9 +119,11 @@ pub enum Disks {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the entries, which is the default, which boot with PV disks, the drivers' state, and warnings
+    /// Show the entries, which is the default, which boot with PV disks, the drivers' state, the last boot's choice,
+    /// hibernation, fast startup, Secure Boot, BitLocker, the code page of boot.ini's names, and warnings
     Status,
-    /// Add a PV entry beside an emulated one; the default stays as it is
+    /// Add a PV entry behind an emulated one; the default stays as it is. Fast startup is turned off, and marks of
+    /// StartOverride are taken away
     #[command(
         after_help = "Examples:\n  xenguard add\n  xenguard --root /mnt add --entry 2 --name \"Server (PV)\""
     )]
@@ -130,7 +132,8 @@ pub enum Command {
         /// if not given
         #[arg(long, value_name = "N")]
         entry: Option<Named>,
-        /// The new entry's name; the source's name and "(PV disks)" if not given
+        /// The new entry's name; the source's name and "(PV disks)" if not given. In boot.ini it must have ASCII
+        /// characters only, or those of the guest's OEM code page where that is known
         #[arg(long)]
         name: Option<String>,
     },
@@ -144,7 +147,7 @@ pub enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Make the PV or the emulated entry the default
+    /// Make the PV or the emulated entry the default; the PV entry is refused where the drivers are not ready
     Default {
         /// Which
         disks: Disks,
@@ -153,7 +156,8 @@ pub enum Command {
         #[arg(long, value_name = "N")]
         entry: Option<Named>,
     },
-    /// Boot with PV disks the next time only (BCD; boot.ini has no such thing)
+    /// Boot with PV disks the next time only (BCD; boot.ini has no such thing); refused where the drivers are not
+    /// ready
     Try {
         /// An entry of the system that is meant: its number in status, {default}, {current} or {GUID}; the
         /// default system if not given
@@ -166,7 +170,8 @@ pub enum Command {
         #[arg(value_parser = clap::value_parser!(u32).range(0..=999))]
         seconds: u32,
     },
-    /// Check that the entries are consistent and that no hibernation stands against a change of disks
+    /// Check the entries, that no hibernation image and no fast startup stand against a change of disks, and the
+    /// drivers as the loader will find them
     Verify,
     /// Before installing: one list of everything in this system that stands against an installation, or that
     /// keeps a Windows from booting (0x7B)
@@ -176,12 +181,12 @@ pub enum Command {
     /// on a volume that no Windows is using
     #[command(after_help = "Examples:\n  xenguard --root /mnt --dry-run clean\n  xenguard --root /mnt clean")]
     Clean,
-    /// Keep a copy of the boot configuration
+    /// Keep a copy of the boot configuration; an existing file is not overwritten
     Backup {
         /// Where to; beside the original, under the first free name, if not given
         file: Option<PathBuf>,
     },
-    /// Bring back a backup; what is there now is kept as a further backup
+    /// Bring back a backup, also of a boot.ini or BCD that is gone; what is there now is kept as a further backup
     Restore {
         /// The backup; the last one made beside the original if not given
         file: Option<PathBuf>,

@@ -9,6 +9,9 @@ use std::{
     process::{Command, Output},
 };
 
+#[path = "run/schema.rs"]
+mod schema;
+
 use bootcfg::{
     image::{sample_driver, sample_kernel},
     install::{edits::Edit, offline::edit_copy},
@@ -118,6 +121,39 @@ impl Machine {
 
     fn boot_ini(&self) -> String {
         fs::read_to_string(self.path("volume/boot.ini")).expect("readable")
+    }
+}
+
+/// Each document of these commands is of the documented form, and says whether something was written.
+#[test]
+fn documents_of_an_installation() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install: &[&str] = &["install", "--package", package.to_str().expect("text")];
+    let document = |arguments: &[&str], code: i32| {
+        let output = machine.offline(&[&["--json"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stdout));
+        let document = serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("one document");
+        schema::check(&document);
+        assert_eq!((&document["exit"], document["error"].is_null()), (&code.into(), code < 2), "{document}");
+        (document["dry_run"] == true, document["changed"] == true)
+    };
+    let dry_run: &[&str] = &["--dry-run"];
+    for (arguments, code, written) in [
+        (&["check"][..], 1, (false, false)),
+        (&[dry_run, install].concat(), 0, (true, false)),
+        (install, 0, (false, true)),
+        (install, 0, (false, true)),
+        (&["status"], 0, (false, false)),
+        (&["verify"], 0, (false, false)),
+        (&["--dry-run", "clean"], 3, (true, false)),
+        (&["--dry-run", "uninstall"], 0, (true, false)),
+        (&["uninstall"], 0, (false, true)),
+        (&["uninstall"], 0, (false, false)),
+        (&["prune", "--keep", "1"], 0, (false, true)),
+        (&["install", "--package", "nowhere"], 10, (false, false)),
+    ] {
+        assert_eq!(document(arguments, code), written, "{arguments:?}");
     }
 }
 
@@ -700,4 +736,13 @@ fn other_suites_in_the_running_system() {
     assert!(calls.is_empty(), "{calls:#?}");
     running(&[("pvvxblk", boot_start())]);
     assert!(good(live(&machine, &install).0).contains("service pvvxblk"));
+    good(live(&machine, &["uninstall"]).0);
+    // So does what it says of the architecture.
+    let x86 = Tree::new()
+        .with_key("Select", Tree::new().with_dword("Current", 1))
+        .with_key(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "x86"));
+    fs::write(machine.path("running"), x86.hive("SYSTEM")).expect("written");
+    let (output, calls) = live(&machine, &install);
+    refused(output, 3, "this Windows is for x86");
+    assert!(calls.is_empty(), "{calls:#?}");
 }
