@@ -372,6 +372,10 @@ fn verify_finds_what_is_wrong() {
         let ran = verify(text.replace(from, to).as_bytes()).gives(1);
         assert!(ran.out.contains(finding), "{}", ran.out);
     }
+    // What may select PV disks is treated as if it did.
+    folder.write("boot.ini", text.replace("/fastdetect /GPLPV", "/fastdetect/GPLPV").as_bytes());
+    let doubtful = folder.run("--boot-ini boot.ini --json status").gives(0).result();
+    assert_eq!(doubtful["entries"][1]["disks"], "pv");
     let twice = [text.as_bytes(), PV_LINE].concat();
     assert!(verify(&twice).gives(1).out.contains("entries 2 and 3 both boot"));
     let many = [text.as_bytes(), &b"C:\\=\"DOS\"\r\n".repeat(9)].concat();

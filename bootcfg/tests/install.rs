@@ -143,10 +143,10 @@ fn documents_of_an_installation() {
         (&["check"][..], 1, (false, false)),
         (&[dry_run, install].concat(), 0, (true, false)),
         (install, 0, (false, true)),
-        (install, 0, (false, true)),
+        (install, 0, (false, false)),
         (&["status"], 0, (false, false)),
         (&["verify"], 0, (false, false)),
-        (&["--dry-run", "clean"], 3, (true, false)),
+        (&["--dry-run", "clean"], 0, (true, false)),
         (&["--dry-run", "uninstall"], 0, (true, false)),
         (&["uninstall"], 0, (false, true)),
         (&["uninstall"], 0, (false, false)),
@@ -186,6 +186,11 @@ fn offline_install_upgrade_uninstall() {
     good(machine.offline(&install));
     assert!(fs::read(machine.driver("xenvbd")).expect("there").ends_with(b"2"));
     assert_eq!(machine.boot_ini(), with_entry, "one PV entry");
+
+    // What boots when nobody chooses is told as it is.
+    assert!(good(machine.offline(&install)).contains("the default entry is as it was, and boots emulated"));
+    good(machine.offline(&["default", "pv"]));
+    assert!(good(machine.offline(&install)).contains("the default entry is as it was, the PV entry"));
 
     good(machine.offline(&["uninstall"]));
     assert_eq!((machine.filters(), machine.boot_ini().as_str()), (None, BOOT_INI));

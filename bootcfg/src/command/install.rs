@@ -111,13 +111,13 @@ pub(super) fn run(
         return Ok((Exit::Done, facts));
     }
     let lock = Lock::take(&windows.hive)?;
-    let mut entry = Value::Null;
+    let mut added = Value::Null;
     let before = place.as_ref().map(Place::raw).transpose()?;
     let add = || {
         // `add` may edit the hive too.
         drop(lock);
         if let Which::Of(number) = which {
-            entry = add::of_number(session, number, None)?.1["entry"].take();
+            added = add::of_number(session, number, None)?.1;
         }
         Ok(())
     };
@@ -125,12 +125,12 @@ pub(super) fn run(
         (Some(place), Some(before)) => place.put_back(before),
         _ => Ok(()),
     };
-    let kept = windows.target().install(&package, &edits, add, take_back)?;
-    facts["entry"] = entry;
-    facts["backup"] = json!(kept.as_ref().map(|path| path.display().to_string()));
-    facts["changed"] = json!(true);
+    let written = windows.target().install(&package, &edits, add, take_back)?;
+    facts["entry"] = added["entry"].take();
+    facts["backup"] = json!(written.kept.as_ref().map(|path| path.display().to_string()));
+    facts["changed"] = json!(written.kept.is_some() || written.files || added["changed"] == true);
     session.output.say(Tone::Good, &installed(&package, entries.as_deref()));
-    if let Some(kept) = kept {
+    if let Some(kept) = written.kept {
         session.output.kept("The old SYSTEM hive", &kept);
     }
     Ok((Exit::Done, facts))

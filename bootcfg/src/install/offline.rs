@@ -32,6 +32,15 @@ type Former = Option<(Vec<u8>, Attributes)>;
 /// Makes the edits in a hive's bytes.
 pub type EditHive<'a> = &'a dyn Fn(&[u8], &[Edit]) -> Result<Vec<u8>>;
 
+/// What an installation has written.
+#[derive(Debug)]
+pub struct Written {
+    /// Where the old hive is kept, if it changed.
+    pub kept: Option<PathBuf>,
+    /// A driver's file is new.
+    pub files: bool,
+}
+
 /// A Windows on a mounted volume.
 pub struct Target<'a> {
     /// Access to files.
@@ -48,7 +57,7 @@ pub struct Target<'a> {
 
 impl Target<'_> {
     /// Puts the package in; `entry` adds the boot entry, and `take_back` takes it back where that failed
-    /// halfway. Returns where the old hive is kept, if it changed.
+    /// halfway.
     ///
     /// # Errors
     /// A step failed; what was done is undone, and the message says so.
@@ -58,7 +67,7 @@ impl Target<'_> {
         edits: &Edits,
         entry: impl FnOnce() -> Result<()>,
         take_back: impl FnOnce() -> Result<()>,
-    ) -> Result<Option<PathBuf>> {
+    ) -> Result<Written> {
         let new = self.edited(edits)?;
         let attributes = self.of_drivers()?;
         let mut undo = Vec::new();
@@ -82,7 +91,7 @@ impl Target<'_> {
             entry()
         })();
         match result {
-            Ok(()) => Ok(kept),
+            Ok(()) => Ok(Written { kept, files: !undo.is_empty() }),
             Err(error) => Err(self.undo_all(&new, undo, error, take_back())),
         }
     }
