@@ -78,7 +78,8 @@ pub struct Global {
     /// Show what would change as a diff and change nothing
     #[arg(short = 'n', long, global = true, help_heading = "How")]
     pub dry_run: bool,
-    /// Do not ask for confirmation
+    /// Do not ask: remove, uninstall, clean, restore and prune do, and add and install where Secure Boot or BitLocker
+    /// is on
     #[arg(short, long, global = true, help_heading = "How")]
     pub yes: bool,
     /// Print one JSON document instead of text
@@ -166,7 +167,7 @@ pub enum Command {
     },
     /// How many seconds the boot menu waits
     Timeout {
-        /// Seconds; 0 shows no menu
+        /// Seconds, 0 to 999; 0 shows no menu
         #[arg(value_parser = clap::value_parser!(u32).range(0..=999))]
         seconds: u32,
     },

@@ -150,7 +150,7 @@ fn documents_of_an_installation() {
         (&["--dry-run", "uninstall"], 0, (true, false)),
         (&["uninstall"], 0, (false, true)),
         (&["uninstall"], 0, (false, false)),
-        (&["prune", "--keep", "1"], 0, (false, true)),
+        (&["prune", "--keep", "0"], 0, (false, true)),
         (&["install", "--package", "nowhere"], 10, (false, false)),
     ] {
         assert_eq!(document(arguments, code), written, "{arguments:?}");
