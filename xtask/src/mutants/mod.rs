@@ -663,6 +663,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("bootcfg")],
     },
     Mutant {
+        what: "bootcfg does not reckon with a slash within a switch",
+        file: "bootcfg/src/boot_ini/mod.rs",
+        from: "if byte == b'/' { b' ' } else { byte }",
+        to: "byte",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
+        what: "install says of a PV default that it boots emulated",
+        file: "bootcfg/src/command/install.rs",
+        from: "Some(entry) if entry.pv =>",
+        to: "Some(entry) if false && entry.pv =>",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
         what: "clean takes a filter of nobody's suite out of the lists",
         file: "bootcfg/src/install/clean.rs",
         from: "suites::of_driver(&name).is_some() && !self.kept.contains(&name)",
