@@ -108,7 +108,7 @@ impl Picture {
 }
 
 /// Returns a text as XML has it.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
