@@ -14,11 +14,20 @@ if errorlevel 1 (
 )
 xenguard.exe --version >nul 2>&1
 if errorlevel 1 goto without
+if not exist "%SystemRoot%\System32\pnputil.exe" goto before_vista
 xenguard.exe install --package . %*
 exit /b %errorlevel%
 
+:before_vista
+rem Windows has pnputil from Vista on: xenguard.exe looks, and then setup does what the INF files say.
+xenguard.exe check
+if errorlevel 1 (
+  echo Something stands against an installation: nothing was done. The lines that say wrong: name it.
+  exit /b 1
+)
+
 :without
-rem xenguard.exe does not run on this version of Windows: setup does what the INF files say, and the rest is said.
+rem Setup does what the INF files say, and the rest is said. Nobody has looked, if xenguard.exe does not run here.
 for %%f in (idefilter.sys idefallback.sys xenpci.sys xenvbd.sys idefilter.inf xenpci.inf xenvbd.inf xenguard.cat) do if not exist %%f (
   echo %%f is missing here: nothing was done.
   exit /b 3
@@ -32,5 +41,5 @@ if errorlevel 1 (
 )
 echo The filter is installed and the packages are staged.
 echo In Device Manager choose Update Driver for the device PCI\VEN_5853^&DEV_0001 ("Xen platform device", or unknown),
-echo then add the PV entry from dom0 (xenguard --root) or by hand: see docs\admin-guide.md, "Windows Server 2003".
+echo then add the PV entry: xenguard add, or by hand: see docs\admin-guide.md, "Windows Server 2003".
 exit /b 0

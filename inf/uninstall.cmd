@@ -10,10 +10,12 @@ if errorlevel 1 (
 )
 xenguard.exe --version >nul 2>&1
 if errorlevel 1 goto without
+if not exist "%SystemRoot%\System32\pnputil.exe" goto without
 xenguard.exe uninstall %*
 exit /b %errorlevel%
 
 :without
+rem xenguard.exe does not run here, or this is a Windows before Vista, without pnputil.
 rem Filter and service go, the file stays. Without idefilter neither xenpci nor xenvbd loads: the next boot, from
 rem whichever entry, is emulated.
 rundll32.exe setupapi.dll,InstallHinfSection DefaultUninstall 128 .\idefilter.inf

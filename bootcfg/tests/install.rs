@@ -556,6 +556,29 @@ fn live(machine: &Machine, command: &[&str]) -> (Output, Vec<String>) {
     (output, calls.lines().map(str::to_owned).collect())
 }
 
+#[test]
+fn without_the_tools_of_windows_nothing_is_changed() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    let (boot_ini, running) = (machine.path("volume/boot.ini"), machine.path("running"));
+    let global = [
+        "--tools",
+        "nowhere",
+        "--boot-ini",
+        boot_ini.to_str().expect("text"),
+        "--registry",
+        running.to_str().expect("text"),
+    ];
+    for command in [&install[..], &["uninstall"], &[&["--dry-run"], &install[..]].concat()] {
+        let output = machine.run(&[&global[..], command].concat());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(8), "{command:?}: {told}");
+        assert!(told.contains("nothing was changed") && told.contains("install.cmd"), "{told}");
+        assert_eq!(machine.boot_ini(), BOOT_INI);
+    }
+}
+
 /// Returns the parts of the suite that are left in the system that the stand-in keeps.
 fn left(machine: &Machine) -> Vec<String> {
     let mut left = Vec::new();

@@ -9,7 +9,7 @@ use anyhow::Result;
 use guard::options::BootOptions;
 use std::ops::Range;
 
-use crate::{code_page::CodePage, menu::Loads, bail_as};
+use crate::{bail_as, code_page::CodePage, menu::Loads};
 
 mod edit;
 mod loader;

@@ -110,7 +110,13 @@ impl Commands {
     fn find_tools(&self) -> Result<()> {
         let missing = |name: &&&str| !self.program(name).is_file();
         if let Some(name) = TOOLS.iter().find(missing) {
-            bail_as!(Tool, "{} is not there; nothing was changed", self.program(name).display());
+            // Server 2003 has no pnputil, and its reg does not search.
+            bail_as!(
+                Tool,
+                "{} is not there; nothing was changed. Windows has these tools from Vista on: before, use install.cmd \
+                 and uninstall.cmd of the package",
+                self.program(name).display()
+            );
         }
         Ok(())
     }
@@ -199,6 +205,7 @@ impl Commands {
     /// # Errors
     /// A tool failed; while the filter is registered nothing that it needs is touched.
     pub fn uninstall(&self, entries: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+        self.find_tools()?;
         let lines = self.unregistering()?;
         for line in &lines {
             self.run(line)?;
