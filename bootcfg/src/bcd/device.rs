@@ -66,7 +66,7 @@ pub(super) fn show(data: &[u8]) -> Option<String> {
         || head.zero.get() != 0
         || head.size.get() as usize + 16 != data.len()
     {
-        name.push_str(&format!(" ({})", super::element::hex(data)));
+        name.push_str(&format!(" ({})", hex(data)));
     }
     Some(name)
 }
@@ -89,6 +89,11 @@ fn partition(rest: &[u8]) -> Option<(String, &[u8])> {
         _ => return None,
     };
     Some((name, untold))
+}
+
+/// Returns bytes as hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ impl Data {
             Format::Boolean => Some(if self.is_true() { "yes" } else { "no" }.to_owned()),
             Format::Object | Format::Objects | Format::Other => None,
         }
-        .unwrap_or_else(|| hex(&self.bytes))
+        .unwrap_or_else(|| device::hex(&self.bytes))
     }
 
     fn units(&self) -> Vec<u16> {
@@ -191,11 +191,6 @@ impl Data {
 /// Returns the texts up to an empty one.
 fn texts(units: &[u16]) -> impl Iterator<Item = &[u16]> {
     units.split(|&unit| unit == 0).take_while(|text| !text.is_empty())
-}
-
-/// Returns bytes as hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// With its NUL.
