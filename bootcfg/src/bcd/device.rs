@@ -10,7 +10,7 @@ use zerocopy::{
 
 use super::Guid;
 
-/// What precedes every kind of device.
+/// Header of a device, of any kind.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Head {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(show(&with_options), Some(format!("{named}, options {{bootmgr}}, flags 2")));
     }
 
-    /// What a name does not tell is shown, and what is no device has no name.
+    /// Checks that data beyond the name is shown, and that other data has no name.
     #[test]
     fn no_two_devices_look_alike() {
         let whole = device(BOOT, &[]);

@@ -32,10 +32,10 @@ type Former = Option<(Vec<u8>, Attributes)>;
 /// Makes the edits in a hive's bytes.
 pub type EditHive<'a> = &'a dyn Fn(&[u8], &[Edit]) -> Result<Vec<u8>>;
 
-/// What an installation has written.
+/// Outcome of an installation.
 #[derive(Debug)]
 pub struct Written {
-    /// Where the old hive is kept, if it changed.
+    /// Path of the old hive, if it changed.
     pub kept: Option<PathBuf>,
     /// A driver's file is new.
     pub files: bool,

@@ -139,7 +139,7 @@ impl Clock {
 
 /// A wait of so many seconds, whatever is done between its pauses.
 #[derive(Clone, Copy)]
-pub struct Wait {
+pub(super) struct Wait {
     clock: Clock,
     /// The counter when the wait began.
     began: u64,
@@ -153,7 +153,7 @@ impl Wait {
     }
 
     /// Lets a moment pass. Returns `false` when time is up.
-    pub fn pause(&mut self) -> bool {
+    pub(super) fn pause(&mut self) -> bool {
         self.clock.pause();
         cpu::time_stamp().wrapping_sub(self.began) < self.limit
     }
@@ -214,7 +214,7 @@ impl Platform {
     }
 
     /// Returns a wait of so many seconds.
-    pub fn wait(&self, seconds: u32) -> Wait {
+    pub(super) fn wait(&self, seconds: u32) -> Wait {
         Wait::new(self.clock, seconds)
     }
 

@@ -66,7 +66,7 @@ pub(super) fn key(instance: &str) -> String {
 }
 
 /// Returns true if the admin has disabled the device (problem code 22): no driver is loaded for it.
-pub fn is_disabled(node: &Node) -> bool {
+pub(super) fn is_disabled(node: &Node) -> bool {
     /// `CONFIGFLAG_DISABLED` (regstr.h).
     const DISABLED: u32 = 1;
     let flags = cm::get(&key(&node.instance), "ConfigFlags").and_then(|value| value.as_dword());

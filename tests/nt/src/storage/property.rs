@@ -87,7 +87,7 @@ layout!(AdapterDescriptor, 32, maximum_transfer_length @ 8, adapter_uses_pio @ 2
 /// `STORAGE_MINIPORT_DESCRIPTOR` as NT 6.2 has it.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct MiniportDescriptor {
+pub(crate) struct MiniportDescriptor {
     pub version: u32,
     pub size: u32,
     /// `STORAGE_PORT_CODE_SET`.
@@ -229,7 +229,7 @@ pub(crate) unsafe fn query_adapter(device: *mut DeviceObject) -> Option<AdapterD
 ///
 /// # Safety
 /// `device` must be referenced or attached to.
-pub unsafe fn query_miniport(device: *mut DeviceObject) -> Option<MiniportDescriptor> {
+pub(crate) unsafe fn query_miniport(device: *mut DeviceObject) -> Option<MiniportDescriptor> {
     // SAFETY: by this function's contract, `device` is referenced or attached to.
     unsafe { query(device, STORAGE_MINIPORT_PROPERTY) }
 }

@@ -118,7 +118,7 @@ impl Adapter {
     }
 
     /// Returns the miniport's descriptor, from NT 6.2 on.
-    pub fn miniport_descriptor(&self) -> Option<MiniportDescriptor> {
+    pub(crate) fn miniport_descriptor(&self) -> Option<MiniportDescriptor> {
         /// `StoragePortCodeSetStorport`.
         const STORPORT: u32 = 2;
         crate::boot::options().nt.is_nt62().then(|| MiniportDescriptor {
@@ -168,15 +168,13 @@ pub(crate) unsafe fn free_unit_extension(device: *mut DeviceObject) {
 }
 
 /// Returns `Parameters\BusType` of a miniport's service; without it a SCSI bus.
-unsafe fn bus_type(driver: *mut DriverObject) -> u32 {
-    // SAFETY: the caller keeps `driver` valid.
-    unsafe { parameter(driver, "BusType") }.unwrap_or(BUS_TYPE_SCSI)
+fn bus_type(driver: *mut DriverObject) -> u32 {
+    parameter(driver, "BusType").unwrap_or(BUS_TYPE_SCSI)
 }
 
 /// Returns a number below `Parameters` of a miniport's service.
-unsafe fn parameter(driver: *mut DriverObject, name: &str) -> Option<u32> {
-    // SAFETY: the caller keeps `driver` valid.
-    let service = unsafe { crate::io::driver::name_of(driver) };
+fn parameter(driver: *mut DriverObject, name: &str) -> Option<u32> {
+    let service = crate::io::driver::name_of(driver);
     let parameters = alloc::format!("{}\\{service}\\Parameters", cm::SERVICES);
     cm::get(&parameters, name).and_then(|value| value.as_dword())
 }
