@@ -2,7 +2,6 @@
 //! their information classes are in the WDK's reference.
 
 #![expect(unsafe_code, reason = "C interfaces on both sides")]
-#![expect(non_snake_case, reason = "the names of the Windows API")]
 
 use core::{ffi::c_void, ptr, slice};
 
