@@ -195,14 +195,16 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "requests to disks may take as long as NT's own default before Windows 8",
-        file: "inf/xenvbd.inf",
+        // Installed first, and what is there stays.
+        file: "inf/xenpci.inf",
         from: "TimeOutValue,0x00010003,120",
         to: "TimeOutValue,0x00010003,10",
         caught_by: &[Guest("backend-stops")],
     },
     Mutant {
         what: "requests to PV disks may take as long as NT's own default from Windows 8 on",
-        file: "inf/xenvbd.inf",
+        // Installed first, and what is there stays.
+        file: "inf/xenpci.inf",
         from: "HKR,Parameters,IoTimeoutValue,0x00010003,120",
         to: "HKR,Parameters,IoTimeoutValue,0x00010003,10",
         caught_by: &[Guest("backend-stops-10.0")],
