@@ -570,7 +570,9 @@ fn without_the_tools_of_windows_nothing_is_changed() {
         "--registry",
         running.to_str().expect("text"),
     ];
-    for command in [&install[..], &["uninstall"], &[&["--dry-run"], &install[..]].concat()] {
+    for command in
+        [&install[..], &["uninstall"], &[&["--dry-run"], &install[..]].concat(), &["--dry-run", "uninstall"]]
+    {
         let output = machine.run(&[&global[..], command].concat());
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(8), "{command:?}: {told}");

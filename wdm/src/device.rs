@@ -268,7 +268,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// may open, attaches it to `pdo`'s stack, and finishes it. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// Those of [`create_restricted`](Self::create_restricted) and [`attach`](Self::attach); there is then no device.
+    /// Status of [`create_restricted`](Self::create_restricted) or [`attach`](Self::attach); there is then no device.
     pub fn add(driver: DriverObject, options: Options<'_>, own: E, pdo: DeviceObject) -> Result<Self> {
         Self::finished(driver, options, own, |device| device.attach(pdo).map(|_lower| ()))
     }
@@ -287,7 +287,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// Those of [`create_restricted`](Self::create_restricted), and `INSUFFICIENT_RESOURCES`; there is no device then.
+    /// Status of [`create_restricted`](Self::create_restricted), or `INSUFFICIENT_RESOURCES`; there is no device then.
     pub fn add_for_shutdown(driver: DriverObject, own: E) -> Result<Self> {
         /// FILE_DEVICE_UNKNOWN.
         const UNKNOWN: u32 = 0x22;

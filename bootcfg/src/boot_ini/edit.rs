@@ -27,7 +27,7 @@ impl BootIni {
     /// Adds a PV entry made from entry `number` (from 1), right behind it; returns the new entry's number.
     ///
     /// # Errors
-    /// As [`BootIni::add_named_pv_entry`].
+    /// Refusals of [`BootIni::add_named_pv_entry`].
     pub fn add_pv_entry(&mut self, number: usize) -> Result<usize> {
         let entries = self.entries();
         let name = [&self.bytes[nth(&entries, number)?.name.clone()], NAME_SUFFIX].concat();

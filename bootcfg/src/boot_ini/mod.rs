@@ -69,7 +69,7 @@ impl BootIni {
         Ok(file)
     }
 
-    /// With the code page that its names are shown and written in, where it is known.
+    /// Returns the file with the code page that its names are shown and written in, where it is known.
     #[must_use]
     pub fn with_code_page(self, code_page: Option<CodePage>) -> BootIni {
         BootIni { code_page, ..self }

@@ -20,7 +20,7 @@ pub(super) fn run(session: &mut Session, entry: Option<&Named>, name: Option<&st
 /// Adds the PV entry of an entry by its number, or of the default; otherwise as [`run`].
 ///
 /// # Errors
-/// Those of [`run`].
+/// Errors of [`run`].
 pub(super) fn of_number(session: &mut Session, entry: Option<usize>, name: Option<&str>) -> Outcome {
     let place = session.place()?;
     let system = session.system_of(&place, entry);

@@ -124,8 +124,9 @@ impl Commands {
     /// For `--dry-run`.
     ///
     /// # Errors
-    /// The folder of INF files cannot be read.
+    /// A tool that would be needed is not there, or the folder of INF files cannot be read.
     pub fn uninstall_lines(&self) -> Result<Vec<String>> {
+        self.find_tools()?;
         let lines = [self.unregistering()?, self.removing()?].concat();
         Ok(lines.iter().map(|line| line.join(" ")).collect())
     }
@@ -187,7 +188,7 @@ impl Commands {
             return Err(error
                 .context("the version that was installed before may be half replaced; run install again"));
         }
-        Err(match commands.uninstall(|| Ok(())) {
+        Err(match commands.take_out(|| Ok(())) {
             Ok(left) if left.is_empty() => error.context("what was installed is taken out again"),
             Ok(left) => error.context(format!(
                 "what was installed is taken out again, but this is left, to which nothing refers: {}",
@@ -203,9 +204,15 @@ impl Commands {
     /// files in use, which go at the next start, and packages in the driver store.
     ///
     /// # Errors
-    /// A tool failed; while the filter is registered nothing that it needs is touched.
+    /// A tool is not there, and nothing was changed; or one failed, and while the filter is registered nothing that
+    /// it needs is touched.
     pub fn uninstall(&self, entries: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         self.find_tools()?;
+        self.take_out(entries)
+    }
+
+    /// Does the work of [`uninstall`](Self::uninstall), and takes back what an installation has begun.
+    fn take_out(&self, entries: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         let lines = self.unregistering()?;
         for line in &lines {
             self.run(line)?;
