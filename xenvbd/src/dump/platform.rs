@@ -166,7 +166,6 @@ pub(super) type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
 
 /// The copy's part of Xen.
 pub(super) struct Platform {
-    hypercall: HypercallPage,
     clock: Clock,
     table: RefCell<grant::Table<Vec<u32>>>,
     /// Number of the first entry of the table's frame.
@@ -210,7 +209,7 @@ impl Platform {
         let list = pool::try_vec(grant::ENTRIES_PER_FRAME)?;
         let table = grant::Table::new(entries, list).map_err(|_| Refusal::NoFrame)?;
         let first = index * grant::ENTRIES_PER_FRAME as u32;
-        Ok((Self { hypercall, clock, table: RefCell::new(table), first }, store))
+        Ok((Self { clock, table: RefCell::new(table), first }, store))
     }
 
     /// Returns a wait of so many seconds.
@@ -224,7 +223,7 @@ impl Platform {
     /// # Errors
     /// Xen's answer.
     pub(super) fn port(&self, domain: DomainId) -> Result<Port, hypercall::Error> {
-        event_channel::alloc_unbound(&self.hypercall, domain)
+        event_channel::alloc_unbound(&self.clock.hypercall, domain)
     }
 }
 
@@ -306,7 +305,7 @@ unsafe impl Hal for Platform {
 
     fn notify(&self, port: Port) {
         // Where the notification fails no answer comes, and the wait says so.
-        let _ = event_channel::send(&self.hypercall, port);
+        let _ = event_channel::send(&self.clock.hypercall, port);
     }
 
     fn alloc_shared_page(&self) -> Option<SharedPage> {
