@@ -4,7 +4,7 @@
 fn main() -> anyhow::Result<()> {
     #[cfg(windows)]
     {
-        use bootcfg::install::{edits::Edit, loaded};
+        use bootcfg::hive_edit::{Edit, loaded};
         use hive::data_type::{DWORD, MULTI_SZ};
 
         let key = |path: &str| format!("Set001\\{path}");

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-use crate::menu::Named;
+use crate::named::Named;
 
 /// Selects, for each boot entry of a Windows guest, emulated or PV disks.
 ///

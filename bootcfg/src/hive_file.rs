@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hive::replay::{self, ReplayError};
 use std::path::{Path, PathBuf};
 
-use crate::{bail_as, files::Files, find, replace};
+use crate::{bail_as, files::Files, guest_files, replace};
 
 /// The log files' endings, in the order in which the loader tries them.
 const LOGS: [&str; 3] = [".LOG1", ".LOG2", ".LOG"];
@@ -102,7 +102,7 @@ fn log_files(files: &dyn Files, hive: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let folder = hive.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut logs = Vec::new();
     for ending in LOGS {
-        let Some(path) = find::file(folder, &format!("{name}{ending}"))? else { continue };
+        let Some(path) = guest_files::file(folder, &format!("{name}{ending}"))? else { continue };
         let content = files.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         logs.push((name, content));

@@ -5,10 +5,10 @@
 //!
 //! | modules | content |
 //! |---|---|
-//! | [`cli`], [`session`], [`output`], [`exit`] | what every command has: options, tools, output, exit codes |
-//! | [`menu`], [`boot_ini`], [`bcd`] | the boot menu, and its two kinds |
-//! | [`find`], [`place`], [`replace`], [`lock`], [`files`], [`scratch`] | files: found, read, replaced without losing one |
-//! | [`hive_file`] | a hive with its log files; the format is the crate `hive` |
+//! | [`cli`], [`named`], [`session`], [`output`], [`text`], [`exit`] | what every command has: options, tools, output, exit codes |
+//! | [`menu`], [`boot_ini`], [`bcd`], [`configuration`] | the boot menu, its two kinds, and either of them |
+//! | [`find`], [`guest_files`], [`place`], [`replace`], [`lock`], [`files`], [`scratch`] | files: found, read, replaced without losing one |
+//! | [`hive_file`], [`hive_edit`] | a hive with its log files, and edits of it; the format is the crate `hive` |
 //! | [`inf`], [`install`], [`image`] | the package: INF files, what they change, drivers' files |
 //! | [`system`], [`suites`] | what is known of a Windows, and of other PV suites in it |
 
@@ -19,15 +19,19 @@ pub mod boot_ini;
 pub mod cli;
 pub mod code_page;
 pub mod command;
+pub mod configuration;
 pub mod exit;
 pub mod files;
 pub mod find;
+pub mod guest_files;
+pub mod hive_edit;
 pub mod hive_file;
 pub mod image;
 pub mod inf;
 pub mod install;
 pub mod lock;
 pub mod menu;
+pub mod named;
 pub mod output;
 pub mod place;
 pub mod replace;
@@ -35,6 +39,7 @@ pub mod scratch;
 pub mod session;
 pub mod suites;
 pub mod system;
+pub mod text;
 
 // Its definitions stand in for imports; nothing is called by name.
 #[cfg(all(windows, feature = "nt52"))]

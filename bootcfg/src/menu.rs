@@ -1,13 +1,9 @@
-//! Common ground of boot.ini and a BCD store: a menu of entries, one of which is the default.
+//! Boot menu: the common ground of boot.ini and a BCD store. It has entries, one of which is the default.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::{
-    bail_as,
-    bcd::{BOOT_MANAGER, Bcd, Guid},
-    boot_ini::BootIni,
-};
+use crate::{bail_as, text::is_harmful};
 
 /// One entry of a boot menu.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,72 +62,6 @@ impl Entry {
             "disks": if self.pv { "pv" } else { "emulated" }, "default": self.default, "shown": self.shown,
             "loads": self.loads.word(), "folder": self.folder, "test_signing": self.test_signing,
         })
-    }
-}
-
-/// An entry as the command line names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// By its number, from 1.
-    Number(usize),
-    /// `{default}`: the one that boots when nobody chooses.
-    Default,
-    /// `{current}`: the one that the running Windows was booted by.
-    Current,
-    /// `{bootmgr}`, which is no entry; it is known so that the answer can say that.
-    BootManager,
-    /// By its identifier in a BCD.
-    Id(Guid),
-}
-
-impl std::str::FromStr for Named {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Named, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "{default}" => return Ok(Named::Default),
-            "{current}" => return Ok(Named::Current),
-            "{bootmgr}" => return Ok(Named::BootManager),
-            _ => {}
-        }
-        if let Some(guid) = Guid::parse(text) {
-            return Ok(if guid == BOOT_MANAGER { Named::BootManager } else { Named::Id(guid) });
-        }
-        text.parse().map(Named::Number).map_err(|_| {
-            "an entry is named by its number, as status shows it, by {default}, {current} or its {GUID}"
-                .to_owned()
-        })
-    }
-}
-
-impl Named {
-    /// Returns the entry's number; `current` asks which one the running Windows was booted by.
-    ///
-    /// # Errors
-    /// It is no entry of this menu, or not known.
-    pub fn number(&self, menu: &dyn Menu, current: impl FnOnce() -> Result<Guid>) -> Result<usize> {
-        let id = match self {
-            Named::Number(number) => return Ok(*number),
-            Named::Default => return default_number(menu),
-            Named::BootManager => {
-                bail_as!(
-                    Refused,
-                    "{{bootmgr}} is the boot manager, which is no entry; name one by its number or {{default}}"
-                )
-            }
-            Named::Current => current()?,
-            Named::Id(id) => *id,
-        };
-        let text = id.to_string();
-        match menu.entries().iter().find(|entry| entry.id.eq_ignore_ascii_case(&text)) {
-            Some(entry) => Ok(entry.number),
-            None => {
-                bail_as!(
-                    Refused,
-                    "{text} is no entry of the menu; `xenguard -v status` shows the identifiers"
-                )
-            }
-        }
     }
 }
 
@@ -217,34 +147,6 @@ pub trait Menu {
     fn text(&self) -> String;
 }
 
-/// Either kind of boot configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Configuration {
-    /// boot.ini of NT 5.x.
-    BootIni(BootIni),
-    /// A BCD store of NT 6 and later.
-    Bcd(Bcd),
-}
-
-impl Configuration {
-    /// To look at.
-    #[must_use]
-    pub fn menu(&self) -> &dyn Menu {
-        match self {
-            Configuration::BootIni(ini) => ini,
-            Configuration::Bcd(bcd) => bcd,
-        }
-    }
-
-    /// To edit.
-    pub fn menu_mut(&mut self) -> &mut dyn Menu {
-        match self {
-            Configuration::BootIni(ini) => ini,
-            Configuration::Bcd(bcd) => bcd,
-        }
-    }
-}
-
 /// The timeout of a menu that waits for a choice.
 pub const FOR_EVER: i64 = -1;
 
@@ -253,7 +155,7 @@ pub const FOR_EVER: i64 = -1;
 /// # Errors
 /// It has a control character.
 pub fn refuse_control_characters(name: &str) -> Result<()> {
-    if name.chars().any(crate::output::is_harmful) {
+    if name.chars().any(is_harmful) {
         bail_as!(Refused, "the name has a control character; use plain text");
     }
     Ok(())

@@ -11,11 +11,11 @@ use crate::{
     bcd::{Bcd, bcdedit::Bcdedit},
     boot_ini::BootIni,
     code_page::CodePage,
+    configuration::Configuration,
     exit::{self, Exit},
     files::{Attributes, Disk, Files, leads_away},
     hive_file::HiveFile,
     lock::Lock,
-    menu::Configuration,
     replace,
 };
 

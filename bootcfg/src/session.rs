@@ -11,8 +11,10 @@ use crate::{
     bcd::bcdedit::Bcdedit,
     cli::Global,
     code_page::CodePage,
-    find,
-    menu::{Configuration, Entry, Finding, Loads, Named},
+    configuration::Configuration,
+    find, guest_files,
+    menu::{Entry, Finding, Loads},
+    named::Named,
     output::{Output, Tone},
     place::{Live, Place, Read},
     system::{Hibernation, System},
@@ -125,8 +127,8 @@ impl Session {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let folder = entry.and_then(|entry| entry.folder.clone());
         let is_root = |root: &&Path| {
-            matches!(find::file(root, "hiberfil.sys"), Ok(Some(_)))
-                || folder.iter().any(|folder| find::path(root, folder).is_some())
+            matches!(guest_files::file(root, "hiberfil.sys"), Ok(Some(_)))
+                || folder.iter().any(|folder| guest_files::path(root, folder).is_some())
         };
         match absolute.ancestors().skip(1).take(4).find(is_root) {
             Some(root) => self.system_below(root, entry),
@@ -146,7 +148,9 @@ impl Session {
     /// There is none, or it is not known which.
     pub fn folder_of(&self, root: &Path, entry: Option<&Entry>) -> Result<String> {
         let has = |folder: &str| {
-            Ok::<_, anyhow::Error>(find::file(root, &format!("{folder}/{}", find::HIVE))?.is_some())
+            Ok::<_, anyhow::Error>(
+                guest_files::file(root, &format!("{folder}/{}", guest_files::HIVE))?.is_some(),
+            )
         };
         if let Some(folder) = &self.global.windows {
             let folder = folder.replace('\\', "/");
@@ -154,7 +158,7 @@ impl Session {
             if has(folder)? {
                 return Ok(folder.to_owned());
             }
-            bail_as!(Unusable, "{} has no {folder}/{}", root.display(), find::HIVE)
+            bail_as!(Unusable, "{} has no {folder}/{}", root.display(), guest_files::HIVE)
         }
         if let Some(entry) = entry.filter(|entry| entry.loads != Loads::Windows) {
             bail_as!(
@@ -169,13 +173,13 @@ impl Session {
         {
             return Ok(folder.clone());
         }
-        let mut found = find::windows(root)?;
+        let mut found = guest_files::windows(root)?;
         match (named, found.len()) {
             (_, 0) => bail_as!(
                 Unusable,
                 "{} has no Windows/{}: is it the volume that Windows is on?",
                 root.display(),
-                find::HIVE
+                guest_files::HIVE
             ),
             (None, 1) => Ok(found.remove(0)),
             (None, _) => bail_as!(

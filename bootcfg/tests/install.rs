@@ -13,8 +13,8 @@ use std::{
 mod schema;
 
 use bootcfg::{
+    hive_edit::{Edit, edit_copy},
     image::{sample_driver, sample_kernel},
-    install::{edits::Edit, offline::edit_copy},
 };
 use hive::{
     Hive,

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::Outcome;
 use crate::{
     exit::Exit,
-    menu::{Menu, Named, default_number, refuse_control_characters},
+    menu::{Menu, default_number, refuse_control_characters},
+    named::Named,
     session::Session,
     system::Answer,
 };
@@ -47,7 +48,7 @@ pub(super) fn of_number(session: &mut Session, entry: Option<usize>, name: Optio
         Ok((line, json!({ "entry": entry.map(|entry| entry.json()) })))
     })?;
     // Idempotent too: an entry that was there already does not make fast startup safe.
-    system.prepare(session)?;
+    system.prepare(&mut session.output, session.global.dry_run)?;
     Ok((Exit::Done, facts))
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     bail_as,
     exit::Exit,
-    find,
+    guest_files,
     install::{
         clean::{self, ASIDE, Stored},
         edits::Edits,
@@ -48,12 +48,12 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         windows.drivers.parent().and_then(Path::parent).context("drivers in no folder of Windows")?;
     let mut files = Vec::new();
     for driver in &plan.drivers {
-        files.extend(find::file(&windows.drivers, &format!("{driver}.sys"))?);
+        files.extend(guest_files::file(&windows.drivers, &format!("{driver}.sys"))?);
     }
     let stored = clean::stored(folder)?;
     // From Windows 8 on the store has an index of its own, which only Windows' tools keep.
     let has_index = windows.parsed()?.key("DriverDatabase")?.is_some()
-        || find::file(folder, "System32/config/DRIVERS")?.is_some();
+        || guest_files::file(folder, "System32/config/DRIVERS")?.is_some();
 
     for note in &plan.notes {
         session.output.warn(note.clone());

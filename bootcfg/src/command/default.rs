@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{cli::Disks, exit::Exit, menu::Named, session::Session};
+use crate::{cli::Disks, exit::Exit, named::Named, session::Session};
 
 pub(super) fn run(session: &mut Session, disks: Disks, entry: Option<&Named>) -> Outcome {
     let place = session.place()?;
@@ -15,7 +15,7 @@ pub(super) fn run(session: &mut Session, disks: Disks, entry: Option<&Named>) ->
         let mut tried = place.read()?.configuration;
         tried.menu_mut().set_default(true, entry)?;
         let entries = tried.menu().entries();
-        system.refuse_pv_without_drivers(session, &entries)?;
+        system.refuse_pv_without_drivers(&mut session.output, session.global.dry_run, &entries)?;
     }
     let facts = session.change(&place, None, |new| {
         let menu = new.menu_mut();
@@ -27,6 +27,6 @@ pub(super) fn run(session: &mut Session, disks: Disks, entry: Option<&Named>) ->
             json!({ "entry": entry.map(|entry| entry.json()) }),
         ))
     })?;
-    system.prepare(session)?;
+    system.prepare(&mut session.output, session.global.dry_run)?;
     Ok((Exit::Done, facts))
 }

@@ -10,16 +10,18 @@ use crate::{
     bail_as,
     exit::Exit,
     files::{Disk, Files},
-    find,
+    guest_files,
+    hive_edit::{Edit, edit_copy},
     hive_file::HiveFile,
     install::{
-        edits::{self, Edit, Edits},
+        edits::{self, Edits},
         live,
-        offline::{Target, edit_copy},
+        offline::Target,
         package::{DRIVERS, Package},
     },
     lock::Lock,
-    menu::{Entry, Loads, Named},
+    menu::{Entry, Loads},
+    named::Named,
     output::Tone,
     place::Place,
     session::{self, Session},
@@ -177,7 +179,7 @@ fn run_live(
     let mut entry = Value::Null;
     let before = place.map(Place::raw).transpose()?;
     let add = || {
-        system.prepare(session)?;
+        system.prepare(&mut session.output, session.global.dry_run)?;
         if let Which::Of(number) = which {
             entry = add::of_number(session, number, None)?.1["entry"].take();
         }
@@ -232,22 +234,22 @@ impl Offline {
     /// # Errors
     /// It has no hive or no folder of drivers, or one of them leads out of the volume.
     pub(super) fn below(root: &Path, folder: &str) -> Result<Offline> {
-        let Some(hive) = find::file(root, &format!("{folder}/{}", find::HIVE))? else {
+        let Some(hive) = guest_files::file(root, &format!("{folder}/{}", guest_files::HIVE))? else {
             bail_as!(
                 Unusable,
                 "{} has no {folder}/{}: is it the volume that Windows is on?",
                 root.display(),
-                find::HIVE
+                guest_files::HIVE
             )
         };
         let system32 = hive.parent().and_then(Path::parent).context("a hive in no folder")?;
-        let Some(drivers) = find::folder(system32, "drivers")? else {
+        let Some(drivers) = guest_files::folder(system32, "drivers")? else {
             bail_as!(Unusable, "{} has no folder drivers", system32.display())
         };
-        find::inside(root, &drivers)?;
+        guest_files::inside(root, &drivers)?;
         for name in DRIVERS.map(|name| format!("{name}.sys")) {
             // A link in the place of a driver would be read, though not written through.
-            find::file(root, &format!("{folder}/System32/drivers/{name}"))?;
+            guest_files::file(root, &format!("{folder}/System32/drivers/{name}"))?;
         }
         let content = HiveFile::read(&Disk, &hive)?;
         Ok(Offline { folder: folder.to_owned(), drivers, hive, content })

@@ -3,13 +3,7 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{
-    bail_as,
-    exit::Exit,
-    menu::{Entry, Named},
-    place::Place,
-    session::Session,
-};
+use crate::{bail_as, exit::Exit, menu::Entry, named::Named, place::Place, session::Session};
 
 pub(super) fn run(session: &mut Session, entry: Option<&Named>, all: bool) -> Outcome {
     let place = session.place()?;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::{exit::Exit, menu::Named, session::Session};
+use crate::{exit::Exit, named::Named, session::Session};
 
 pub(super) fn run(session: &mut Session, entry: Option<&Named>) -> Outcome {
     let place = session.place()?;
@@ -13,7 +13,7 @@ pub(super) fn run(session: &mut Session, entry: Option<&Named>) -> Outcome {
     // First: a loader that has no such thing is told before drivers are.
     let mut tried = place.read()?.configuration;
     tried.menu_mut().try_pv(entry)?;
-    system.refuse_pv_without_drivers(session, &tried.menu().entries())?;
+    system.refuse_pv_without_drivers(&mut session.output, session.global.dry_run, &tried.menu().entries())?;
     let facts = session.change(&place, None, |new| {
         let menu = new.menu_mut();
         let number = menu.try_pv(entry)?;
@@ -23,6 +23,6 @@ pub(super) fn run(session: &mut Session, entry: Option<&Named>) -> Outcome {
             json!({ "entry": entry.map(|entry| entry.json()) }),
         ))
     })?;
-    system.prepare(session)?;
+    system.prepare(&mut session.output, session.global.dry_run)?;
     Ok((Exit::Done, facts))
 }

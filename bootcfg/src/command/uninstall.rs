@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    find,
+    guest_files,
     install::{
         edits, live,
         package::{DRIVERS, INFS},
@@ -64,7 +64,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         .extend(marks.into_iter().filter(|mark| !edits::covers(&edits.edits, mark)).collect::<Vec<_>>());
     let mut names = Vec::new();
     for driver in DRIVERS {
-        let found = find::file(&windows.drivers, &format!("{driver}.sys"))?;
+        let found = guest_files::file(&windows.drivers, &format!("{driver}.sys"))?;
         names.extend(found.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())));
     }
     // Without its service a file of that name is another vendor's, or was left by an uninstallation that
@@ -122,7 +122,8 @@ pub(super) fn run(session: &mut Session) -> Outcome {
 
 /// Returns the packages of this suite in the driver store, by the names of their folders.
 fn stored_packages(root: &Path, windows: &str) -> Vec<String> {
-    let Some(store) = find::path(root, &format!("{windows}/System32/DriverStore/FileRepository")) else {
+    let Some(store) = guest_files::path(root, &format!("{windows}/System32/DriverStore/FileRepository"))
+    else {
         return Vec::new();
     };
     let entries = std::fs::read_dir(store).into_iter().flatten().flatten();
@@ -158,7 +159,7 @@ fn run_live(session: &mut Session, place: Option<&Place>) -> Outcome {
         session.output.say(Tone::Plain, &format!("Still there, and nothing refers to it: {left}"));
     }
     // From now on every boot needs the drivers of the emulated controllers.
-    system.prepare(session)?;
+    system.prepare(&mut session.output, session.global.dry_run)?;
     session.output.say(
         Tone::Good,
         "Xenguard is removed; restart, and the driver files go: every boot is emulated from then on",

@@ -11,14 +11,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::edits::{Edit, all_sets, keys, multi};
+use super::edits::{all_sets, keys, multi};
 use crate::{
     bail_as,
     files::{Disk, Files},
-    find,
+    guest_files,
+    hive_edit::Edit,
     inf::Inf,
     suites,
-    system::registry::RawValue,
+    system::raw_value::RawValue,
 };
 
 /// A file that is set aside gets this behind its name.
@@ -292,7 +293,7 @@ pub struct Stored {
 /// # Errors
 /// A folder cannot be read.
 pub fn stored(windows: &Path) -> Result<Vec<Stored>> {
-    let Some(folder) = find::folder(windows, "INF")? else { return Ok(Vec::new()) };
+    let Some(folder) = guest_files::folder(windows, "INF")? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for path in listed(&folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -302,7 +303,7 @@ pub fn stored(windows: &Path) -> Result<Vec<Stored>> {
         let content = Disk.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let Some(suite) = suite_of(&text_of(&content)) else { continue };
         let mut paths = vec![path.clone()];
-        paths.extend(find::file(&folder, &name.replace(".inf", ".pnf"))?);
+        paths.extend(guest_files::file(&folder, &name.replace(".inf", ".pnf"))?);
         paths.extend(in_repository(windows, &content)?);
         found.push(Stored { inf: name, suite, paths });
     }
@@ -341,7 +342,7 @@ fn text_of(content: &[u8]) -> String {
 fn in_repository(windows: &Path, content: &[u8]) -> Result<Option<PathBuf>> {
     let mut place = windows.to_owned();
     for name in ["System32", "DriverStore", "FileRepository"] {
-        match find::folder(&place, name)? {
+        match guest_files::folder(&place, name)? {
             Some(folder) => place = folder,
             None => return Ok(None),
         }
@@ -353,7 +354,7 @@ fn in_repository(windows: &Path, content: &[u8]) -> Result<Option<PathBuf>> {
         else {
             continue;
         };
-        if let Some(file) = find::file(&package, &inf)?
+        if let Some(file) = guest_files::file(&package, &inf)?
             && Disk.read(&file).is_ok_and(|own| own == content)
         {
             return Ok(Some(package));

@@ -8,37 +8,13 @@ use hive::{Hive, Key, data_type};
 use super::package::{DRIVERS, FILTERED, Package};
 use crate::{
     bail_as,
+    hive_edit::Edit,
     inf::{self, Kind},
-    system::registry::{RawValue, Registry, next_sets},
+    system::{
+        raw_value::RawValue,
+        registry::{Registry, next_sets},
+    },
 };
-
-/// An edit; keys are paths from the hive's root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
-    /// Sets a value; the keys on the way are made.
-    Set {
-        /// The key.
-        key: String,
-        /// The value's name.
-        name: String,
-        /// Its type, as in [`data_type`].
-        kind: u32,
-        /// Its bytes.
-        data: Vec<u8>,
-    },
-    /// Takes values away.
-    DeleteValues {
-        /// The key.
-        key: String,
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// Takes a key away with all below it.
-    DeleteKey {
-        /// The key.
-        key: String,
-    },
-}
 
 /// Edits, and what the admin should know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

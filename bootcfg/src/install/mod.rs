@@ -6,8 +6,6 @@
 pub mod clean;
 pub mod edits;
 pub mod live;
-#[cfg(windows)]
-pub mod loaded;
 pub mod offline;
 pub mod package;
 #[cfg(test)]

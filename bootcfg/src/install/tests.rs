@@ -11,8 +11,8 @@ use std::{
 use hive::{Hive, build::Tree};
 
 use super::{
-    edits::{self, Edit, Edits},
-    offline::{Target, edit_copy},
+    edits::{self, Edits},
+    offline::Target,
     package::{DRIVERS, INFS, Package},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         Attributes,
         model::{Fault, Model, ModelFile, Tree as Volume, administrators, everyone},
     },
+    hive_edit::{Edit, edit_copy},
     hive_file::HiveFile,
     image::sample_driver,
     inf::{Inf, installation},

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use super::Answer;
-use crate::find;
+use crate::guest_files;
 
 /// Meaning of the file's first bytes. Source of the signatures: `PO_MEMORY_IMAGE` in NT's symbols; "HIBR" and
 /// its like since Windows 8, in lower case before.
@@ -21,7 +21,7 @@ impl Hibernation {
     /// Of the system volume mounted at `root`.
     #[must_use]
     pub fn below(root: &Path) -> Hibernation {
-        let file = match find::file(root, "hiberfil.sys") {
+        let file = match guest_files::file(root, "hiberfil.sys") {
             Ok(Some(file)) => file,
             Ok(None) => return Hibernation::None,
             Err(error) => return Hibernation::Unknown(format!("{error:#}")),

@@ -7,6 +7,7 @@ pub(crate) mod boot_sector;
 mod hibernation;
 #[cfg(target_os = "linux")]
 pub mod in_use;
+pub(crate) mod raw_value;
 pub(crate) mod registry;
 #[cfg(windows)]
 mod registry_windows;
@@ -21,12 +22,11 @@ use std::path::{Path, PathBuf};
 use crate::{
     bail_as,
     code_page::CodePage,
-    find,
+    guest_files,
+    hive_edit::Edit,
     image::{Kernel, Signature},
-    install::edits::Edit,
     menu::{Entry, Finding},
-    output::Tone,
-    session::Session,
+    output::{Output, Tone},
 };
 pub use hibernation::Hibernation;
 use registry::Registry;
@@ -108,7 +108,7 @@ impl System {
     #[must_use]
     pub fn below(root: &Path, folder: std::result::Result<&str, String>) -> System {
         let (windows, registry) = match folder {
-            Ok(name) => (find::path(root, name), Registry::below(root, name)),
+            Ok(name) => (guest_files::path(root, name), Registry::below(root, name)),
             Err(why) => (None, Registry::Unknown(why)),
         };
         System { root: Some(root.to_owned()), windows, registry, has_bcd: None }
@@ -170,7 +170,7 @@ impl System {
     }
 
     fn kernel(&self) -> Option<Kernel> {
-        let file = find::file(self.windows.as_deref()?, "System32/ntoskrnl.exe").ok()??;
+        let file = guest_files::file(self.windows.as_deref()?, "System32/ntoskrnl.exe").ok()??;
         Kernel::of_file(&file)
     }
 
@@ -411,9 +411,14 @@ impl System {
     ///
     /// # Errors
     /// It is known that they are not there.
-    pub fn refuse_pv_without_drivers(&self, session: &mut Session, entries: &[Entry]) -> Result<()> {
+    pub fn refuse_pv_without_drivers(
+        &self,
+        output: &mut Output,
+        dry_run: bool,
+        entries: &[Entry],
+    ) -> Result<()> {
         match self.judge(entries) {
-            Ok(judgement) if judgement.ready == Answer::No && !session.global.dry_run => {
+            Ok(judgement) if judgement.ready == Answer::No && !dry_run => {
                 let only_marks =
                     suite::overridden(&self.registry, &self.registry.next_sets()?[0], &suite::NEEDED)
                         .is_ok_and(|marks| !marks.is_empty() && marks.len() == judgement.obstacles);
@@ -429,12 +434,11 @@ impl System {
                     );
                 }
             }
-            Ok(judgement) if judgement.ready == Answer::Unknown => session
-                .output
+            Ok(judgement) if judgement.ready == Answer::Unknown => output
                 .warn(format!("whether the PV entry finds its drivers is not known: {}", judgement.text)),
             Ok(_) => {}
             Err(error) => {
-                session.output.warn(format!("whether the PV entry finds its drivers is not known: {error:#}"))
+                output.warn(format!("whether the PV entry finds its drivers is not known: {error:#}"))
             }
         }
         Ok(())
@@ -463,11 +467,11 @@ impl System {
     ///
     /// # Errors
     /// The registry cannot be written.
-    pub fn prepare(&self, session: &mut Session) -> Result<()> {
+    pub fn prepare(&self, output: &mut Output, dry_run: bool) -> Result<()> {
         let edits = match self.preparations() {
             Ok(edits) => edits,
             Err(error) => {
-                session.output.warn(format!(
+                output.warn(format!(
                     "fast startup and StartOverride were not looked at ({error:#}): if fast startup is on, a shutdown \
                      hibernates the kernel with its mounted volumes, and a boot with other disks destroys them. Turn it \
                      off in the guest (`powercfg /h off`) before the first PV boot"
@@ -487,9 +491,9 @@ impl System {
         }
         lines.dedup();
         for line in &lines {
-            session.output.say(Tone::Plain, line);
+            output.say(Tone::Plain, line);
         }
-        if session.global.dry_run {
+        if dry_run {
             return Ok(());
         }
         let kept = self.registry.apply(&edits).context(
@@ -497,7 +501,7 @@ impl System {
              (`powercfg /h off`) before the first PV boot",
         )?;
         if let Some(kept) = kept {
-            session.output.kept("The old SYSTEM hive", &kept);
+            output.kept("The old SYSTEM hive", &kept);
         }
         Ok(())
     }

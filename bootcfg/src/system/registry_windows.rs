@@ -12,7 +12,7 @@ use windows_sys::Win32::{
     },
 };
 
-use super::registry::RawValue;
+use super::raw_value::RawValue;
 
 /// Longest text that is read, in bytes.
 const LONGEST: usize = 8192;

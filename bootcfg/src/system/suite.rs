@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 use super::{Answer, registry::Registry};
 use crate::{
     files::{Disk, Files, security::lets_users_write},
-    find,
+    guest_files,
+    hive_edit::Edit,
     image::{self, Signature},
-    install::{
-        edits::Edit,
-        package::{DRIVERS, FILTERED},
-    },
+    install::package::{DRIVERS, FILTERED},
     menu::{Entry, Finding, Loads},
 };
 
@@ -322,7 +320,7 @@ fn file_of(windows: &Path, path: &str) -> Result<Option<PathBuf>> {
         Some(rest) => rest.to_owned(),
         None => start,
     };
-    find::file(windows, &relative)
+    guest_files::file(windows, &relative)
 }
 
 /// Returns the services that start at boot, but that `StartOverride` has left out, with its number.

@@ -10,7 +10,7 @@ use guard::setup_class;
 use std::{collections::BTreeSet, path::Path};
 
 use super::registry::Registry;
-use crate::{find, menu::Finding, suites};
+use crate::{guest_files, menu::Finding, suites};
 
 /// Classes whose devices stand on the way to the boot disk, with what they are called.
 const CLASSES: [(&str, &str); 5] = [
@@ -344,5 +344,5 @@ fn is_missing(windows: &Path, path: &str) -> bool {
         .iter()
         .find_map(|start| lower.strip_prefix(start))
         .or_else(|| lower.starts_with("system32/").then_some(lower));
-    relative.is_some_and(|relative| matches!(find::file(windows, relative), Ok(None)))
+    relative.is_some_and(|relative| matches!(guest_files::file(windows, relative), Ok(None)))
 }

@@ -617,7 +617,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "bootcfg follows a link out of the guest's volume",
-        file: "bootcfg/src/find.rs",
+        file: "bootcfg/src/guest_files.rs",
         from: "    if !path_leads.starts_with(&root_leads) {\n",
         to: "    if false && !path_leads.starts_with(&root_leads) {\n",
         caught_by: &[Host("bootcfg")],

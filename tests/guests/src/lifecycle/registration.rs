@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
-use bootcfg::install::edits::Edit;
+use bootcfg::hive_edit::Edit;
 use hive::{Hive, Key, data_type};
 
 /// Writes a key and all below it.

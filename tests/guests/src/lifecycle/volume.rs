@@ -14,8 +14,8 @@ use bootcfg::{
     cli::Arguments,
     command as bootcfg_command,
     exit::Exit,
+    hive_edit::{Edit, edit_copy},
     image::sample_kernel,
-    install::{edits::Edit, offline::edit_copy},
 };
 use clap::Parser;
 use hive::{Hive, Key, build::Tree};

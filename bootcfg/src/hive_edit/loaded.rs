@@ -24,7 +24,7 @@ use windows_sys::Win32::{
     },
 };
 
-use super::edits::Edit;
+use super::Edit;
 use crate::{bail_as, bcd::Guid, files::Disk, hive_file::HiveFile, scratch::Scratch};
 
 /// The longest name of a key, in characters, with its NUL.
