@@ -220,7 +220,7 @@ impl Adapter {
         let vbd_event = Shared::new(Event::new(EventKind::Synchronization)?)?;
         let adapter = pool::try_box(Self {
             slots: Slots::new()?,
-            census: Census::new(driver)?,
+            census: Census::new(driver, arrived)?,
             life: Life::new(),
             storport: Storport::default(),
             withheld: SpinLock::new(None),
@@ -367,7 +367,7 @@ impl Adapter {
         }
     }
 
-    /// Handles the arrival of a disk. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
+    /// Handles the arrival of a disk, or of its identity. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
     fn arrived(&self) {
         // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards
         // the guard orders a stop; anything else means that it does not understand, and then no disk
@@ -377,11 +377,6 @@ impl Adapter {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
         self.census_event.event().set();
-    }
-
-    /// Notes that a disk that is none of this driver's has been read. PASSIVE_LEVEL.
-    pub(crate) fn identified(&self) {
-        self.arrived();
     }
 
     /// Returns what Storport is to know of the adapter. Every target id may come to have a disk.
@@ -504,10 +499,16 @@ impl core::fmt::Display for Withheld {
     }
 }
 
+/// Handles the arrival or the departure of a disk. PASSIVE_LEVEL.
 fn changed(change: Change<'_>) {
-    if change.arrived
-        && let Some(adapter) = current()
-    {
+    if change.arrived {
+        arrived();
+    }
+}
+
+/// Handles the arrival of a disk, or of its identity, if there is an adapter. PASSIVE_LEVEL.
+fn arrived() {
+    if let Some(adapter) = current() {
         adapter.arrived();
     }
 }

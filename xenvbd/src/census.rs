@@ -101,11 +101,12 @@ pub(crate) struct Census {
 
 impl Census {
     /// Makes a census without disks. Reads `Services\idefilter\Parameters\Strict`, which counts as 0 where it
-    /// is missing. PASSIVE_LEVEL.
+    /// is missing. `identified` is called at PASSIVE_LEVEL for each disk of others that has been read.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub(crate) fn new(driver: DriverObject) -> Result<Self, NtStatus> {
+    pub(crate) fn new(driver: DriverObject, identified: fn()) -> Result<Self, NtStatus> {
         let parameters = Key::open(registry::SERVICES)
             .and_then(|services| services.open_below(utf16!("idefilter\\Parameters")));
         let strict = parameters.and_then(|key| key.dword(utf16!("Strict"))).is_ok_and(|strict| strict != 0);
@@ -114,7 +115,7 @@ impl Census {
             known: Mutex::new(Vec::new())?,
             driver,
             strict,
-            readers: Readers::new()?,
+            readers: Readers::new(identified)?,
             record: SpinLock::new(CensusRecord::new()),
             said: SpinLock::new(None),
         })

@@ -15,7 +15,7 @@ use wdm::mutex::Mutex;
 use wdm::thread::Thread;
 use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, time};
 
-use crate::{DRIVER, adapter, identity};
+use crate::{DRIVER, identity};
 
 /// Time that a disk has which may be an alias.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +47,8 @@ struct Entry {
 }
 
 struct State {
+    /// Called at PASSIVE_LEVEL for each disk that has been read.
+    identified: fn(),
     entries: SpinLock<Vec<Entry>>,
     /// Readings begun so far.
     readings: AtomicU32,
@@ -58,13 +60,14 @@ struct State {
 pub(crate) struct Readers(Shared<State>);
 
 impl Readers {
-    /// Makes a set without readers. PASSIVE_LEVEL.
+    /// Makes a set without readers, which call `identified` at PASSIVE_LEVEL for each disk that they have read.
+    /// PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(identified: fn()) -> Result<Self> {
         let (entries, threads) = (SpinLock::new(Vec::new()), Mutex::new(Vec::new())?);
-        Shared::new(State { entries, readings: AtomicU32::new(0), threads }).map(Self)
+        Shared::new(State { identified, entries, readings: AtomicU32::new(0), threads }).map(Self)
     }
 
     /// Returns what is known of the disk with this link, and has it read where nothing is. PASSIVE_LEVEL.
@@ -178,7 +181,7 @@ impl Readers {
     }
 }
 
-/// Reads a disk, and takes a census. PASSIVE_LEVEL, in a thread of its own.
+/// Reads a disk, and tells that it has been read. PASSIVE_LEVEL, in a thread of its own.
 fn read(state: &State, link: &[u16], reading: u32) {
     let identity = interface::Open::new(link).ok().and_then(|open| identity::of_device(open.device()));
     let kept = {
@@ -188,9 +191,7 @@ fn read(state: &State, link: &[u16], reading: u32) {
             .find(|entry| entry.reading == reading)
             .map(|entry| entry.known = Known::Read(identity))
     };
-    if kept.is_some()
-        && let Some(adapter) = adapter::current()
-    {
-        adapter.identified();
+    if kept.is_some() {
+        (state.identified)();
     }
 }

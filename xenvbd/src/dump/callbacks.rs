@@ -1,78 +1,28 @@
-//! The edge to the dump port driver: the routines that it calls, and those of its that the copy calls.
+//! The callbacks of the copy, which the dump port driver calls.
 #![expect(unsafe_code, reason = "Storport's C interface: raw structures and callbacks")]
 
 use alloc::boxed::Box;
 use core::ffi::c_void;
-use core::fmt::{self, Write};
 use core::ptr::{NonNull, null_mut};
 
 use vbd::Srb as _;
-use wdk_sys::storage::{
-    StorPortDebugPrint, StorPortGetDeviceBase, StorPortInitialize, StorPortStallExecution,
-};
+use wdk_sys::storage::StorPortInitialize;
 use wdk_sys::{
-    _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, INTERFACE_TYPE, LARGE_INTEGER, NTSTATUS, PBOOLEAN, PCHAR,
-    PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID,
-    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE,
-    UCHAR, ULONG,
+    _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, NTSTATUS, PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION,
+    PSCSI_REQUEST_BLOCK, PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID, SCSI_ADAPTER_CONTROL_STATUS,
+    SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE, UCHAR, ULONG,
 };
 use wdm::arena::Arena;
-use wdm::debug::Line;
 use wdm::pool;
 
 use super::disk::{Adapter, MAXIMUM_TRANSFER};
 use super::platform::Platform;
+use super::port_driver::{PortDriver, say};
 use crate::miniport::{DMA64_SUPPORTED, initialization_data, support};
 use crate::srb::{Port, Srb};
 
 /// The memory that stands for pool here.
 static ARENA: Arena = Arena::new();
-
-/// Says something to whoever debugs the dump driver. Any IRQL.
-pub(super) fn say(text: fmt::Arguments<'_>) {
-    let mut line = Line::new();
-    // What does not fit is cut.
-    let _ = write!(line, "xenvbd dump: {text}");
-    let mut message = [0u8; wdm::debug::LINE];
-    message[..line.as_bytes().len()].copy_from_slice(line.as_bytes());
-    // The message is a format to the routine.
-    message.iter_mut().filter(|byte| **byte == b'%').for_each(|byte| *byte = b' ');
-    // SAFETY: a terminated format without arguments; a line is shorter than the array.
-    unsafe { StorPortDebugPrint(0, message.as_mut_ptr().cast()) };
-}
-
-/// Lets time pass, in microseconds. Any IRQL.
-pub(super) fn stall(microseconds: u32) {
-    // SAFETY: a number.
-    unsafe { StorPortStallExecution(microseconds) };
-}
-
-/// The port driver, which maps device memory while `HwFindAdapter` runs.
-pub(super) struct PortDriver {
-    extension: PVOID,
-    bus_type: INTERFACE_TYPE,
-    bus_number: ULONG,
-}
-
-impl PortDriver {
-    /// Maps a physical range; `None` where the port driver does not.
-    pub(super) fn device_base(&self, physical: u64, length: u32) -> Option<*mut u8> {
-        let address = LARGE_INTEGER { QuadPart: physical as i64 };
-        // SAFETY: the port driver's extension and the adapter's bus, in HwFindAdapter.
-        let base = unsafe {
-            let in_io_space = FALSE as BOOLEAN;
-            StorPortGetDeviceBase(
-                self.extension,
-                self.bus_type,
-                self.bus_number,
-                address,
-                length,
-                in_io_space,
-            )
-        };
-        Some(base.cast::<u8>()).filter(|base| !base.is_null())
-    }
-}
 
 /// The device extension, zeroed by the port driver.
 #[repr(C)]

@@ -10,7 +10,7 @@ use xen::blkif::polled::{self, Data, Failed, Polled};
 use xen::store;
 
 use super::platform::{Platform, Store};
-use super::port::say;
+use super::port_driver::say;
 use crate::srb::{Function, Srb};
 
 /// Time that a backend may take to end the earlier session and begin ours, in seconds.

@@ -1,8 +1,7 @@
 //! The copy of this driver that writes a crash dump, or a hibernation file.
 //!
 //! NT loads a second copy of the boot disk's miniport when it sets up the page file (`dump_xenvbd.sys`), and
-//! runs nothing of it before it is needed. What the image imports of Storport is
-//! bound to the dump port driver (diskdump.sys); the other drivers that it imports from come as fresh copies
+//! runs nothing of it before it is needed. What the image imports of Storport is bound to the dump port driver (diskdump.sys); the other drivers that it imports from come as fresh copies
 //! too, `dump_xenpci.sys` and `dump_idefilter.sys`, whose `DriverEntry` never runs. This copy calls none of
 //! them. What it may do is in the documentation's "Restrictions on Miniport Drivers that Manage the Boot
 //! Drive"; what that leaves open is read the stricter way:
@@ -13,7 +12,7 @@
 //! | IRQL | above DISPATCH throughout, interrupts off, one processor: no pool, registry, thread, lock, event, mapping |
 //! | memory | the image's own ([`wdm::arena`]): it needs no uncached extension, of which no more than 32 KiB may be asked for |
 //! | mapping | `StorPortGetDeviceBase` in `HwFindAdapter`, as a driver of real hardware maps its registers |
-//! | time | `StorPortStallExecution`, counted; no clock is asked |
+//! | time | the processor's time stamp counter, its rate measured against `StorPortStallExecution`; no clock of the system's |
 //! | requests | one at a time, of at most 64 KiB; each is complete when `HwStartIo` returns, so `HwInterrupt` has nothing to poll |
 //! | resets of the bus | disregarded |
 //! | target ids | those of the running system |
@@ -35,7 +34,7 @@
 //! request that names it.
 //!
 //! # When something does not answer
-//! Every wait is counted in stalled microseconds and ends: [`platform::STORE_SECONDS`] for all of xenstore's
+//! Every wait ends by the time stamp counter, however long the hypervisor keeps the processor: [`platform::STORE_SECONDS`] for all of xenstore's
 //! answers up to the connection, [`disk::HANDSHAKE_SECONDS`] for the backend, [`disk::REQUEST_SECONDS`] for a
 //! request. What fails stays failed: every later request ends with an error at once, and NT stops without a
 //! dump instead of waiting.
@@ -48,8 +47,9 @@
 //! tells, and the port is not masked, the copy refuses before it has touched anything, and NT does not
 //! hibernate.
 
+mod callbacks;
 mod disk;
 mod platform;
-mod port;
+mod port_driver;
 
-pub(crate) use port::register;
+pub(crate) use callbacks::register;

@@ -22,7 +22,7 @@ use xen::{
 };
 use xenpci_interface::DUMP_WINDOW;
 
-use super::port::{PortDriver, say, stall};
+use super::port_driver::{PortDriver, say, stall};
 
 /// Time that xenstored may take for all of its answers together, in seconds.
 pub(super) const STORE_SECONDS: u32 = 60;
