@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use protocol::Fault;
 
@@ -72,7 +72,7 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         pnp::try_waiting();
         if boot::options().second_root {
             // The bridge that is reported later.
-            root = report_root_bus();
+            root = report_root_bus(1);
             start_root_bus(root);
         }
         reinitialize::boot_devices_up();
@@ -115,12 +115,10 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
     }
 }
 
-/// Reports a PCI host bridge. Returns its PDO.
-unsafe fn report_root_bus() -> *mut DeviceObject {
-    // As ACPI's _CRS names it: the bridges number their buses in the order in which they are reported.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let bus_number =
-        ResourceBusNumber { start: NEXT.fetch_add(1, Ordering::Relaxed), length: 1, reserved: 0 };
+/// Reports the PCI host bridge of a bus. Returns its PDO.
+unsafe fn report_root_bus(bus: u32) -> *mut DeviceObject {
+    // As ACPI's _CRS names it.
+    let bus_number = ResourceBusNumber { start: bus, length: 1, reserved: 0 };
     let number = CmPartialResourceDescriptor {
         kind: CM_RESOURCE_TYPE_BUS_NUMBER,
         share_disposition: CM_RESOURCE_SHARE_DEVICE_EXCLUSIVE,
@@ -258,7 +256,11 @@ unsafe fn start_boot_drivers(drivers: &[BootDriver]) -> *mut DeviceObject {
                 if !pnp::is_started(acpi) {
                     no_boot_device();
                 }
-                root = report_root_bus();
+                for bus in 0..boot::options().empty_roots {
+                    // Behind the two that may have devices.
+                    report_root_bus(2 + bus);
+                }
+                root = report_root_bus(0);
             }
             builtin::start(group, late);
             pnp::try_waiting();
@@ -369,6 +371,12 @@ unsafe fn faults(root: *mut DeviceObject) {
                 Fault::StarveIdefilter => inject::starve("idefilter"),
                 // A disk arrives that never answers a read.
                 Fault::DeadDisk => {
+                    disk::dead::arrive();
+                    pnp::settle();
+                }
+                // A driver cannot see any more which disks there are, when one comes.
+                Fault::Unlisted => {
+                    pnp::list_no_more();
                     disk::dead::arrive();
                     pnp::settle();
                 }

@@ -67,6 +67,8 @@ named! {
         DeadDisk = "dead-disk",
         /// Memory has run out for idefilter, and stays so.
         StarveIdefilter = "starve-idefilter",
+        /// The interfaces of devices can no longer be listed, and a disk arrives.
+        Unlisted = "unlisted",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.
@@ -182,6 +184,10 @@ pub enum Word<'a> {
     LookAlike,
     /// The IDE controller is on a second PCI root bus.
     SecondRoot,
+    /// This many further PCI root buses, with nothing on them, are reported before the first.
+    EmptyRoots(u32),
+    /// The PCI bus does not report the IDE controller, which stands in configuration space.
+    Unreported,
     /// The version of NT; 5.2 without it.
     Nt(Version),
     /// Only the devices' keys say which of them an earlier boot has installed (NT 6.2 and later).
@@ -226,6 +232,7 @@ impl<'a> Word<'a> {
                 "late-relations" => Self::LateRelations,
                 "no-read-config" => Self::NoReadConfig,
                 "unidentified" => Self::Unidentified,
+                "unreported" => Self::Unreported,
                 _ => return Err(Unknown),
             });
         };
@@ -241,6 +248,7 @@ impl<'a> Word<'a> {
             ("late", service) => Self::Late(service),
             ("dump-driver", service) => Self::DumpDriver(service),
             ("pause", ms) => Self::Pause(number(ms)?),
+            ("empty-roots", count) => Self::EmptyRoots(number(count)?),
             ("nt", version) => Self::Nt(Version::parse(version)?),
             ("wrong", case) => Self::Wrong(case),
             ("inject", plan) => Self::Inject(Plan::parse(plan)?),
@@ -272,6 +280,8 @@ impl fmt::Display for Word<'_> {
             Self::Pause(ms) => write!(f, "pause={ms}"),
             Self::LookAlike => f.write_str("look-alike"),
             Self::SecondRoot => f.write_str("second-root"),
+            Self::EmptyRoots(count) => write!(f, "empty-roots={count}"),
+            Self::Unreported => f.write_str("unreported"),
             Self::Nt(version) => write!(f, "nt={version}"),
             Self::Devnodes => f.write_str("devnodes"),
             Self::NoMessages => f.write_str("no-messages"),
@@ -306,6 +316,8 @@ mod tests {
             Word::Pause(4000),
             Word::LookAlike,
             Word::SecondRoot,
+            Word::EmptyRoots(8),
+            Word::Unreported,
             Word::Unattended,
             Word::Devnodes,
             Word::NoMessages,

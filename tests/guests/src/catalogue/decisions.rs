@@ -44,6 +44,33 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "block-size-differs",
+        title: "hda's vbd has blocks of 4096 bytes, its emulated disk of 512",
+        created: "xenstore-write /local/domain/0/backend/vbd/$DOMID/768/sector-size 4096",
+        expect: emulated(Reason::BlockSizeDiffers),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "store-unreadable",
+        title: "a vbd's node in xenstore is not what it must be",
+        created: "xenstore-write /local/domain/$DOMID/device/vbd/768/backend-id none",
+        expect: emulated(Reason::StoreUnreadable),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "unplug-refused",
+        title: "a platform device of another make: the machine has no unplug protocol",
+        config: &[
+            "xen_platform_pci = 0",
+            "device_model_args_hvm = [ \"-device\", \"xen-pvdevice,vendor-id=0x5853,device-id=0x0001\" ]",
+        ],
+        expect: emulated(Reason::UnplugRefused),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "backend-late",
         title: "the backend becomes ready while the decision waits",
         created: BACKEND_STUCK,

@@ -7,7 +7,7 @@ use protocol::{Exercise, Fault, Word};
 
 use crate::{
     check::Check,
-    scenario::{BASE, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
+    scenario::{BASE, Backend, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
 /// LSI SCSI, NVMe and AHCI beside IDE.
@@ -159,6 +159,53 @@ pub(super) const BOOTS: &[Scenario] = &[
             "\"ConfigFlags\"=dword:00000001\n"
         ),
         expect: Expect { ide: 0, withheld: Some(Reason::StartNotRefused), ..emulated(Reason::PvSelected) },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "controller-unreported",
+        title: "the bus does not report the IDE controller, which stands in configuration space",
+        registry: no_unplug!(),
+        words: &[Word::Unreported],
+        expect: Expect { ide: 0, withheld: Some(Reason::HiddenMismatch), ..emulated(Reason::PvSelected) },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "many-roots",
+        title: "there are more PCI root buses than the guard can follow",
+        registry: no_unplug!(),
+        words: &[Word::EmptyRoots(8)],
+        expect: Expect {
+            ide: 0,
+            hidden: 1,
+            withheld: Some(Reason::TooManyBuses),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "own-disk-missing",
+        title: "the second PV disk is disabled in Windows, and a disk that is missing is to stop the system",
+        disks: &[Backend::Blkback, Backend::Blkback],
+        registry: concat!(
+            key!("Services\\idefilter\\Parameters"),
+            "\"Strict\"=dword:00000001\n",
+            key!("Enum\\SCSI\\Disk&Ven_XENGUARD&Prod_PVDISK&Rev_0001\\4&358a0566&0&000100"),
+            "\"ConfigFlags\"=dword:00000001\n"
+        ),
+        // It waits until the system has settled.
+        fault: Some(Fault::Unheard),
+        expect: Expect { stop: Some((Reason::OwnDiskMissing, 2, 1)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "census-failed",
+        title: "a disk arrives, and which disks there are cannot be listed any more",
+        fault: Some(Fault::Unlisted),
+        expect: Expect { stop: Some((Reason::CensusFailed, 0, 0)), ..PV },
         runs: Runs::InTurn,
         ..PV_BOOT
     },

@@ -239,7 +239,7 @@ fn dom0(seen: &Seen<'_>, found: &mut Differences) {
 
 fn images(seen: &Seen<'_>, found: &mut Differences) {
     let scenario = seen.scenario;
-    let mounted = mounted(scenario) > 0;
+    let arrived = mounted(scenario);
     for (n, (image, before)) in seen.boot.images.iter().zip(&seen.boot.generations).enumerate() {
         // A boot that was stopped leaves its volume mounted, as does a disk that is taken away.
         let late = n >= scenario.disks.len();
@@ -247,7 +247,8 @@ fn images(seen: &Seen<'_>, found: &mut Differences) {
         let replayable = !ends_in_order(scenario) || taken_away;
         let good = image.verdict == Verdict::Intact || (replayable && image.verdict == Verdict::Replayable);
         found.holds(&format!("image {n}, which is {image}"), good);
-        // One more is what a boot may add.
+        // The first ones arrive. One more is what a boot may add.
+        let mounted = n < arrived;
         let generation = before + u64::from(mounted);
         found.same(&format!("mounts of image {n}"), image.generation, generation);
         let name = format!("boot-{generation}.txt");

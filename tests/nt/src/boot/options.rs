@@ -32,6 +32,10 @@ pub(crate) struct Options {
     pub look_alike: bool,
     /// The machine has two PCI root buses, the IDE controller on the second.
     pub second_root: bool,
+    /// Number of root buses with nothing on them that come before the first.
+    pub empty_roots: u32,
+    /// The PCI bus does not report the IDE controller.
+    pub unreported: bool,
     /// The version whose rules hold.
     pub nt: Profile,
     /// True if only the instances' keys say which devices an earlier boot has installed, as on NT 6.2 or
@@ -88,6 +92,8 @@ impl Options {
             Word::Pause(milliseconds) => self.pause = milliseconds,
             Word::LookAlike => self.look_alike = true,
             Word::SecondRoot => self.second_root = true,
+            Word::EmptyRoots(count) => self.empty_roots = count,
+            Word::Unreported => self.unreported = true,
             Word::Nt(version) => self.nt = version.into(),
             Word::Devnodes => self.devnodes = true,
             Word::NoMessages => self.no_messages = true,

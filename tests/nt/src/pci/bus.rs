@@ -193,6 +193,9 @@ unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
             let functions = if single(0).read(0x0C) & 0x0080_0000 != 0 { 8 } else { 1 };
             for place in (0..functions).map(single) {
                 let Some(header) = Header::read(place) else { continue };
+                if boot::options().unreported && header.class >> 8 == CLASS_IDE {
+                    continue;
+                }
                 let is_this = |pdo: &&*mut DeviceObject| {
                     let of = extension(**pdo);
                     matches!(of, Extension::Function(f) if f.place == place && f.header.device == header.device)

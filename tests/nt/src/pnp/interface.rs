@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::{node, notification};
 use crate::ke::Lock;
@@ -132,6 +133,14 @@ pub(crate) fn enabled(class: &Guid) -> Vec<String> {
     interfaces.iter().filter(|i| i.class == *class && i.enabled).map(|i| i.link.to_string()).collect()
 }
 
+/// `IoGetDeviceInterfaces` fails.
+static UNLISTED: AtomicBool = AtomicBool::new(false);
+
+/// Has every later `IoGetDeviceInterfaces` fail, as without memory.
+pub(crate) fn list_no_more() {
+    UNLISTED.store(true, Ordering::Relaxed);
+}
+
 /// `IoGetDeviceInterfaces`: a list that the caller frees. IRQL `PASSIVE_LEVEL`.
 ///
 /// # Safety
@@ -147,6 +156,9 @@ pub(crate) unsafe extern "win64" fn IoGetDeviceInterfaces(
     // SAFETY: by this function's contract, `class` is readable, `list` writable.
     unsafe {
         *list = null_mut();
+        if UNLISTED.load(Ordering::Relaxed) {
+            return status::INSUFFICIENT_RESOURCES;
+        }
         if crate::boot::options().unregistered_class && !INTERFACES.lock().iter().any(|i| i.class == *class) {
             return status::OBJECT_NAME_NOT_FOUND;
         }

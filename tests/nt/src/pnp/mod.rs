@@ -21,7 +21,9 @@ use core::cell::UnsafeCell;
 pub(crate) use device_state::IoInvalidateDeviceState;
 pub(crate) use enumerate::IoInvalidateDeviceRelations;
 pub(crate) use interface::enabled as enabled_interfaces;
-pub(crate) use interface::{IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState};
+pub(crate) use interface::{
+    IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState, list_no_more,
+};
 pub(crate) use notification::{
     IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, lose as lose_notifications,
     registered_within,
