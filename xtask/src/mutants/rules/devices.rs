@@ -79,7 +79,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "what a bus reported once is hidden later",
         BUS_MEMORY,
         "Decided { alias: known.hidden || is_alias(), hide: known.hidden }",
-        "let alias = known.hidden || is_alias();\n            Decided { alias, hide: alias }",
+        "{ let alias = known.hidden || is_alias(); Decided { alias, hide: alias } }",
     ),
     rule(
         "what a bus hid once is asked again",
