@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use guard::{Reason, message};
 use rig::{Report, report::Line};
 
 use crate::{boot::Boot, scenario::Scenario, verdict::Observed};
@@ -42,6 +43,12 @@ impl<'a> Seen<'a> {
     /// Returns all lines of a kind.
     pub fn lines(&self, kind: protocol::Line) -> impl Iterator<Item = &Line> {
         self.report.all(kind.name())
+    }
+
+    /// Returns how many entries the event log got for a reason.
+    pub fn logged(&self, reason: Reason) -> usize {
+        let code = format!("{:#x}", message::code(reason));
+        self.lines(protocol::Line::Event).filter(|line| line.get("code") == Some(&code)).count()
     }
 
     /// Returns how many debug lines contain a text.

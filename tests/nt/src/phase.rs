@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use protocol::Fault;
+use protocol::{Fault, Ready};
 
 use crate::boot::{self, bcd, bootini};
 use crate::cm::{self, Value};
@@ -390,6 +390,15 @@ unsafe fn faults(root: *mut DeviceObject) {
                 Fault::Requery => {
                     pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
                     pnp::settle();
+                }
+                // A controller comes to a system that runs.
+                Fault::Plugged => {
+                    exercise::ask(Ready::Attach);
+                    exercise::wait_until("a SCSI controller", pci::has_scsi);
+                    for _ in 0..2 {
+                        pnp::IoInvalidateDeviceRelations(root, BUS_RELATIONS);
+                        pnp::settle();
+                    }
                 }
                 // The last root bus goes in order, and with it the filter on it.
                 Fault::RootRemoved => {

@@ -21,4 +21,4 @@ mod word;
 pub use checksum::Checksum;
 pub use line::{Line, Ready};
 pub use name::Unknown;
-pub use word::{BenchWord, Exercise, Fault, FaultKind, Plan, Version, Word};
+pub use word::{BenchWord, Controller, Exercise, Fault, FaultKind, Plan, Version, Word};

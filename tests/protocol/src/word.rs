@@ -69,10 +69,22 @@ named! {
         StarveIdefilter = "starve-idefilter",
         /// The interfaces of devices can no longer be listed, and a disk arrives.
         Unlisted = "unlisted",
+        /// Dom0 plugs a controller, and the PCI bus is asked twice for its children.
+        Plugged = "plugged",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.
         PlatformLost = "platform-lost",
+    }
+}
+
+named! {
+    /// A kind of emulated controller.
+    Controller {
+        /// The PIIX's IDE controller.
+        Ide = "ide",
+        /// A SCSI controller.
+        Scsi = "scsi",
     }
 }
 
@@ -200,8 +212,8 @@ pub enum Word<'a> {
     UnregisteredClass,
     /// The PCI bus does not answer IRP_MN_READ_CONFIG for its children.
     NoReadConfig,
-    /// The IDE controller does not say what it is when it is asked for the first time.
-    Unidentified,
+    /// A controller of this kind does not say what it is when it is asked for the first time.
+    Unidentified(Controller),
     /// The case that the deliberately wrong driver plays.
     Wrong(&'a str),
     /// The requests that fail.
@@ -231,7 +243,6 @@ impl<'a> Word<'a> {
                 "unregistered-class" => Self::UnregisteredClass,
                 "late-relations" => Self::LateRelations,
                 "no-read-config" => Self::NoReadConfig,
-                "unidentified" => Self::Unidentified,
                 "unreported" => Self::Unreported,
                 _ => return Err(Unknown),
             });
@@ -249,6 +260,7 @@ impl<'a> Word<'a> {
             ("dump-driver", service) => Self::DumpDriver(service),
             ("pause", ms) => Self::Pause(number(ms)?),
             ("empty-roots", count) => Self::EmptyRoots(number(count)?),
+            ("unidentified", kind) => Self::Unidentified(Controller::parse(kind)?),
             ("nt", version) => Self::Nt(Version::parse(version)?),
             ("wrong", case) => Self::Wrong(case),
             ("inject", plan) => Self::Inject(Plan::parse(plan)?),
@@ -288,7 +300,7 @@ impl fmt::Display for Word<'_> {
             Self::LateRelations => f.write_str("late-relations"),
             Self::UnregisteredClass => f.write_str("unregistered-class"),
             Self::NoReadConfig => f.write_str("no-read-config"),
-            Self::Unidentified => f.write_str("unidentified"),
+            Self::Unidentified(kind) => write!(f, "unidentified={kind}"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
             Self::Inject(plan) => write!(f, "inject={plan}"),
             Self::Hive => f.write_str("hive=1"),
@@ -324,7 +336,8 @@ mod tests {
             Word::LateRelations,
             Word::UnregisteredClass,
             Word::NoReadConfig,
-            Word::Unidentified,
+            Word::Unidentified(Controller::Ide),
+            Word::Unidentified(Controller::Scsi),
             Word::Wrong("none"),
             Word::Inject(Plan::Count),
             Word::Inject(Plan::Fail(FaultKind::Store, 12)),

@@ -695,8 +695,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the executive takes a word that it does not know for another one",
         file: "tests/protocol/src/word.rs",
-        from: "\"unidentified\" => Self::Unidentified, _ => return Err(Unknown),",
-        to: "\"unidentified\" => Self::Unidentified, _ => Self::LookAlike,",
+        from: "\"unreported\" => Self::Unreported, _ => return Err(Unknown),",
+        to: "\"unreported\" => Self::Unreported, _ => Self::LookAlike,",
         caught_by: &[Host("protocol")],
     },
     Mutant {

@@ -113,8 +113,8 @@ pub(super) const BOOTS: &[Scenario] = &[
 
 /// A vbd was refused, once.
 const REFUSED: Check = Check {
-    what: "refused: event 0x62 once, and said in xenstore",
-    run: |seen, found| found.same("refused vbds", seen.said("xenvbd: reason=0x62 "), 1),
+    what: "refused: an event once, and said in xenstore",
+    run: |seen, found| found.same("refused vbds", seen.logged(Reason::BackingRefused), 1),
 };
 
 /// The disk was connected to the backend that took its backend's place.

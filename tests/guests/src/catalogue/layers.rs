@@ -3,7 +3,7 @@
 //! shipped ones.
 
 use guard::Reason;
-use protocol::{Exercise, Fault, Word};
+use protocol::{Controller, Exercise, Fault, Ready, Word};
 
 use crate::{
     check::Check,
@@ -221,9 +221,28 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "requery-withheld",
         title: "the controller does not say what it is at first, and starts; asked again, the bus leaves it there",
         registry: no_unplug!(),
-        words: &[Word::Unidentified],
+        words: &[Word::Unidentified(Controller::Ide)],
         fault: Some(Fault::Requery),
         expect: Expect { withheld: Some(Reason::AliasSlipped), ..emulated(Reason::PvSelected) },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "controller-plugged",
+        title: "dom0 plugs a SCSI controller while PV disks are in use: it is hidden",
+        fault: Some(Fault::Plugged),
+        dom0: &[(When::Ready(Ready::Attach), PLUG)],
+        expect: Expect { hidden: 2, ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "controller-returned",
+        title: "the same, and it does not say what it is while the filter hides: what is left is looked at again",
+        words: &[Word::Unidentified(Controller::Scsi)],
+        fault: Some(Fault::Plugged),
+        dom0: &[(When::Ready(Ready::Attach), PLUG)],
+        expect: Expect { stop: Some((Reason::ControllerReturned, 0, 1)), ..PV },
         runs: Runs::InTurn,
         ..PV_BOOT
     },
@@ -268,6 +287,9 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
 ];
+
+/// Plugs a SCSI controller without disks.
+const PLUG: &str = "xl qemu-monitor-command $DOMID 'device_add lsi53c895a,id=late'";
 
 /// The bus answered as the word `late-relations` has it.
 const ANSWERED_LATE: Check = Check {

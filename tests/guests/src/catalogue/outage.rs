@@ -1,5 +1,6 @@
 //! Backends that go away and come back.
 
+use guard::Reason;
 use protocol::{Exercise, Ready, Version, Word};
 
 use crate::{
@@ -66,10 +67,10 @@ const RESTARTED: Check = Check {
 
 /// A backend did not answer, and nothing was lost.
 const REPORTED: Check = Check {
-    what: "reason 0x60 in the event log once, no reset, every request ended well",
+    what: "a backend that is stuck is in the event log once, no reset, every request ended well",
     run: |seen, found| {
         ended_well(seen, found);
-        found.same("reports of a backend that does not answer", seen.said("xenvbd: reason=0x60 "), 1);
+        found.same("reports of a backend that does not answer", seen.logged(Reason::BackendStuck), 1);
         found.same("resets", seen.said("resetting bus"), 0);
     },
 };

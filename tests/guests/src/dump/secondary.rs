@@ -30,9 +30,12 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     }
     let census = CensusRecord::parse(&data(report, record::CENSUS_DUMP));
     let counts = census.map(|census| (census.own_list, census.ours + census.alias + census.foreign));
-    // Where none could be taken, the one before is the last.
+    // A stop for another reason than what a census counted comes after one in which all was well.
     let pv = seen.scenario.expect.pv as u32;
-    let (listed, seen_last) = if reason == Reason::CensusFailed { (pv, pv) } else { (own, enumerated) };
+    let (listed, seen_last) = match reason {
+        Reason::CensusFailed | Reason::ControllerReturned => (pv, pv),
+        _ => (own, enumerated),
+    };
     if counts != Some((listed, seen_last)) {
         found.push(format!("crash dump: the census is {counts:?}, expected own={listed} of {seen_last}"));
     }

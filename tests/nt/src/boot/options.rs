@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use protocol::{BenchWord, Exercise, Fault, Plan, Word};
+use protocol::{BenchWord, Controller, Exercise, Fault, Plan, Word};
 
 use super::Profile;
 
@@ -50,8 +50,8 @@ pub(crate) struct Options {
     pub late_relations: bool,
     /// The PCI bus does not answer IRP_MN_READ_CONFIG for its children.
     pub no_read_config: bool,
-    /// The first request that asks the IDE controller what it is fails.
-    pub unidentified: bool,
+    /// The first request that asks a controller of this kind what it is fails.
+    pub unidentified: Option<Controller>,
     /// The case that the deliberately wrong driver plays.
     pub wrong: Option<String>,
     /// Requests that fail.
@@ -100,7 +100,7 @@ impl Options {
             Word::LateRelations => self.late_relations = true,
             Word::UnregisteredClass => self.unregistered_class = true,
             Word::NoReadConfig => self.no_read_config = true,
-            Word::Unidentified => self.unidentified = true,
+            Word::Unidentified(kind) => self.unidentified = Some(kind),
             Word::Wrong(case) => self.wrong = Some(case.to_string()),
             Word::Inject(plan) => self.inject = Some(plan),
             Word::Hive => self.hive = true,

@@ -52,12 +52,12 @@ pub(crate) fn run(exercise: Exercise) {
 }
 
 /// Asks dom0 for something.
-fn ask(what: Ready) {
+pub(crate) fn ask(what: Ready) {
     report!("ready for={what}");
 }
 
 /// Waits until `seen`; the system stops if that takes too long, and says for what it waited.
-fn wait_until(what: &str, seen: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, seen: impl Fn() -> bool) {
     for _ in 0..PATIENCE / LOOK {
         if seen() {
             return;

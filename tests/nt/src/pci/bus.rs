@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use protocol::Controller;
+
 use super::config::Place;
-use super::function::{CLASS_IDE, COMMAND, DECODE, Header, resources};
+use super::function::{CLASS_IDE, CLASS_SCSI, COMMAND, DECODE, Header, resources};
 use crate::ke::Lock;
 use crate::nt::*;
 use crate::storage::child::{self, Ids};
@@ -228,10 +230,21 @@ unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
     known
 }
 
-/// Returns true if the request is the first of its kind that asks the IDE controller what it is. A filter
-/// above the bus asks before the PnP manager does.
+/// Returns true if a SCSI controller stands in configuration space.
+pub(crate) fn has_scsi() -> bool {
+    let place = |device| Place { bus: 0, device, function: 0 };
+    (0..32).any(|device| Header::read(place(device)).is_some_and(|header| header.class >> 8 == CLASS_SCSI))
+}
+
+/// Returns true if the request is the first of its kind that asks the controller of the word `unidentified` what it
+/// is. A filter above the bus asks before the PnP manager does.
 unsafe fn is_unidentified(function: &Function, location: *mut IoStackLocation) -> bool {
     static ASKED: AtomicU8 = AtomicU8::new(0);
+    let class = match boot::options().unidentified {
+        Some(Controller::Ide) => CLASS_IDE,
+        Some(Controller::Scsi) => CLASS_SCSI,
+        None => return false,
+    };
     // SAFETY: the caller keeps `location` valid for this call.
     let kind = unsafe {
         match (*location).minor_function {
@@ -240,14 +253,14 @@ unsafe fn is_unidentified(function: &Function, location: *mut IoStackLocation) -
             _ => return false,
         }
     };
-    function.header.class >> 8 == CLASS_IDE && ASKED.fetch_or(kind, Ordering::Relaxed) & kind == 0
+    function.header.class >> 8 == class && ASKED.fetch_or(kind, Ordering::Relaxed) & kind == 0
 }
 
 unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `pdo` and `packet` valid for this call.
     unsafe {
         let location = current_stack_location(packet);
-        if boot::options().unidentified && is_unidentified(function, location) {
+        if is_unidentified(function, location) {
             return irp::complete(packet, status::INSUFFICIENT_RESOURCES, 0);
         }
         match (*location).minor_function {

@@ -78,6 +78,8 @@ pub(super) const COMMAND: u8 = 4;
 pub(super) const DECODE: u32 = 1 | 2 | 4;
 /// Mass storage, IDE.
 pub(super) const CLASS_IDE: u32 = 0x0101;
+/// Class and subclass of a SCSI controller.
+pub(super) const CLASS_SCSI: u32 = 0x0100;
 
 fn range(kind: u8, flags: u16, start: u64, length: u32) -> CmPartialResourceDescriptor {
     CmPartialResourceDescriptor {
