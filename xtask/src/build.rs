@@ -73,6 +73,11 @@ pub fn drivers_in(layout: &Layout) -> Result<()> {
     build_drivers(layout, &[SHIPPED, FOR_TESTS].concat())
 }
 
+/// Builds the drivers of the workspace at `layout` that are shipped.
+pub(crate) fn shipped_in(layout: &Layout) -> Result<()> {
+    build_drivers(layout, SHIPPED)
+}
+
 /// Builds the NT executive of the workspace at `layout`.
 pub fn executive_in(layout: &Layout) -> Result<()> {
     let sysroot = setup::executive(layout)?;

@@ -132,6 +132,12 @@ enum Command {
         /// Only the rules of the guard, on the host
         #[arg(long)]
         rules: bool,
+        /// Breakages that this seed draws among all lines of the suite, into docs/results/drawn.md
+        #[arg(long, conflicts_with_all = ["rules", "parts"])]
+        seed: Option<u64>,
+        /// With --seed: the number of breakages that are tried, those of the seed that the page has included
+        #[arg(long, requires = "seed", default_value_t = 80)]
+        count: usize,
         /// Only those whose description contains one of these
         parts: Vec<String>,
     },
@@ -145,6 +151,9 @@ enum Command {
         /// Number of machines
         #[arg(long, default_value_t = 100_000)]
         count: u64,
+        /// Boot each in the rig instead, and write docs/results/explored.md: 150 are an hour's work
+        #[arg(long)]
+        guests: bool,
     },
 }
 
@@ -199,9 +208,13 @@ fn run(command: Command) -> Result<()> {
         Command::Matrix { rows } => build_for_guests().and_then(|()| matrix::run(&rows)),
         Command::Bench(options) => bench::run(&options),
         Command::Cost => build_for_guests().and_then(|()| cost::run()),
-        Command::Mutants { rules, parts } => mutants::run(rules, &parts),
+        Command::Mutants { seed: Some(seed), count, .. } => mutants::run_drawn(seed, count),
+        Command::Mutants { rules, parts, .. } => mutants::run(rules, &parts),
         Command::Model => model::run(),
-        Command::Explore { seed, count } => explore::run(seed, count),
+        Command::Explore { seed, count, guests: true } => {
+            build_for_guests().and_then(|()| guests::explore::run(seed, count))
+        }
+        Command::Explore { seed, count, .. } => explore::run(seed, count),
     }
 }
 

@@ -7,7 +7,7 @@ use rig::{RigError, RigFiles};
 use volume::Verdict;
 
 use crate::{
-    boot, catalogue, faults,
+    boot, catalogue, explore, faults,
     layout::Layout,
     lifecycle,
     scenario::{Runs, Scenario, Sequence, TURNS},
@@ -52,6 +52,11 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<
     for half in 0..2 {
         let run = move || faults::sample(layout, rig, half);
         tests.push(GuestTest::new(format!("faults-sample-{half}"), run));
+    }
+    for seed in explore::TESTED.0..explore::TESTED.0 + explore::TESTED.1 {
+        let drawn = explore::scenario(seed);
+        let run = move || none_of(&verdict::differences(&drawn, &boot::boot(layout, rig, &drawn)?));
+        tests.push(GuestTest::new(drawn.name, run));
     }
     let life = || lifecycle::live(layout, rig, &lifecycle::SHORT, &|_| ());
     tests.push(GuestTest::new(lifecycle::SHORT.0, life));

@@ -1,11 +1,14 @@
 //! Breaks the guard on purpose, one place at a time, in a copy of the workspace, and sees which test catches
 //! it.
 
+mod draw;
+mod drawn;
 mod page;
 mod rules;
 mod run;
 mod source;
 
+pub use drawn::run as run_drawn;
 pub use run::run;
 
 /// One deliberate breakage.

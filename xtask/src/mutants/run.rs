@@ -1,6 +1,10 @@
 //! Applies mutants and runs the tests that must catch them.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use guests::{boot, boot::rig_files, built, catalogue, verdict};
@@ -111,6 +115,7 @@ fn tried(here: &Layout, copy: &Layout, rig: Option<&RigFiles>, mutant: &Mutant, 
         }
         Catch::Guest(name) => {
             let rig = rig.context("no rig was started")?;
+            build::drivers_in(copy)?;
             row(&format!("guest: {name}"), in_guest(here, copy, rig, name)?)
         }
         Catch::Rule => match of_guard()? {
@@ -140,31 +145,39 @@ fn without<'a>(names: &[&'a str]) -> Vec<&'a str> {
     names.iter().flat_map(|&name| ["--skip", name]).collect()
 }
 
+/// Returns true if a package and its tests are a program.
+pub(super) fn builds(copy: &Layout, package: &str) -> Result<bool> {
+    let built = of_cargo(copy, 10 * LIMIT, &["test", "--quiet", "--no-run", "--package", package])?;
+    Ok(built.status.success())
+}
+
+/// Runs cargo in the copy.
+fn of_cargo(copy: &Layout, limit: Duration, arguments: &[&str]) -> Result<Output> {
+    // The limit holds for whatever cargo starts, too: a mutant may go round in circles.
+    Command::new("timeout")
+        .args([&limit.as_secs().to_string(), env!("CARGO")])
+        .args(arguments)
+        .current_dir(copy.root())
+        .env("CARGO_TARGET_DIR", copy.target().join("host"))
+        .env("CARGO_PROFILE_DEV_DEBUG", "none")
+        .output()
+        .context("cannot start cargo")
+}
+
 /// Runs some of a package's tests; what `read` makes of the output of those that failed.
-fn host(
+pub(super) fn host(
     copy: &Layout,
     package: &str,
     which: &[&str],
     libtest: &[&str],
     read: fn(&str) -> Vec<String>,
 ) -> Result<Option<String>> {
-    let of_cargo = |limit: Duration, arguments: &[&str]| {
-        // The limit holds for whatever cargo starts, too: a mutant may go round in circles.
-        Command::new("timeout")
-            .args([&limit.as_secs().to_string(), env!("CARGO")])
-            .args(arguments)
-            .current_dir(copy.root())
-            .env("CARGO_TARGET_DIR", copy.target().join("host"))
-            .env("CARGO_PROFILE_DEV_DEBUG", "none")
-            .output()
-            .context("cannot start cargo")
-    };
     let cargo = |limit: Duration, last: &[&str]| {
         let test = ["test", "--quiet", "--no-fail-fast", "--package", package];
-        of_cargo(limit, &[&test, which, last].concat())
+        of_cargo(copy, limit, &[&test, which, last].concat())
     };
     // Tests call examples as stand-ins, and cargo builds none of them where the tests are named.
-    let examples = of_cargo(10 * LIMIT, &["build", "--quiet", "--examples", "--package", package])?;
+    let examples = of_cargo(copy, 10 * LIMIT, &["build", "--quiet", "--examples", "--package", package])?;
     ensure!(
         examples.status.success(),
         "a mutant's examples do not build:\n{}",
@@ -190,7 +203,7 @@ fn host(
 }
 
 /// Returns the names of the tests that failed, as libtest prints them.
-fn failed_tests(output: &str) -> Vec<String> {
+pub(super) fn failed_tests(output: &str) -> Vec<String> {
     let names = output.lines().filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
     names.map(|name| format!("`{}`", name.replace("::tests::", "::"))).collect()
 }
@@ -216,12 +229,11 @@ fn broken_cases(output: &str) -> Vec<String> {
     names
 }
 
-/// Builds the mutated drivers and boots them; returns the first difference from what the scenario expects.
-fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
+/// Boots the mutated drivers, which are built; returns the first difference from what the scenario expects.
+pub(super) fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
     let Some(scenario) = catalogue::boots().find(|boot| boot.name == name) else {
         bail!("there is no scenario {name}");
     };
-    build::drivers_in(copy)?;
     fs::create_dir_all(copy.nt())?;
     for name in [built::EXECUTIVE, built::LOADER].map(|name| format!("{name}.elf")) {
         fs::copy(here.nt().join(&name), copy.nt().join(&name))?;

@@ -1,0 +1,228 @@
+//! Runs breakages that a seed draws, against the shortest set of tests that an admin's boots need.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result};
+use guests::boot::rig_files;
+use rig::RigFiles;
+
+use super::{
+    draw::{Breakage, Draw},
+    run::{builds, failed_tests, host, in_guest},
+};
+use crate::{build, inf, layout::Layout, repro, setup, step::step};
+
+/// The guests, in the order in which they are asked: each main path once.
+const GUESTS: [&str; 9] = [
+    "pv",
+    "alias-returns",
+    "emulated",
+    "filter-detached",
+    "disks-hidden",
+    "hotplug-blkback",
+    "save-restore",
+    "xl-shutdown",
+    "crash-dump",
+];
+
+/// Knowledge of breakages that survived, by seed and number: what was done.
+const REMARKS: &[(u64, usize, &str)] = &[];
+
+/// The page that the results are written to.
+const PAGE: &str = "docs/results/drawn.md";
+
+/// Draws breakages from a seed until `count` of them have been tried, and writes `docs/results/drawn.md`. Those that
+/// the page has already are not tried again; those that do not build do not count. Rows of other seeds stay: each was
+/// drawn from the sources of its day.
+///
+/// # Errors
+/// The rig fails, or a file cannot be written. A breakage that survives is no error: the page tells of it.
+pub fn run(seed: u64, count: usize) -> Result<()> {
+    setup::ensure()?;
+    build::executive()?;
+    let here = Layout::here();
+    let rig = rig_files::ensure(&here, rig::Release::default())?;
+    let copy = here.copy_at(here.target().join("mutants").join("tree"));
+    repro::copy_sources(&here, &copy)?;
+    let draw = Draw::new(copy.root(), seed)?;
+    let mut page = Page::read(&here);
+    let mut tried = 0;
+    for (number, breakage) in (1..).zip(draw) {
+        if tried >= count {
+            break;
+        }
+        if !page.has((seed, number), &breakage) {
+            repro::copy_sources(&here, &copy)?;
+            breakage.apply(copy.root())?;
+            let name = format!("{number}: {}:{}", breakage.file, breakage.line);
+            let end = step(&name, || end(&here, &copy, &rig, &breakage))?;
+            println!(
+                "{number}: {}:{} `{}` → `{}`: {end}",
+                breakage.file, breakage.line, breakage.from, breakage.to
+            );
+            page.add((seed, number), &breakage, &end);
+            page.write(&here)?;
+        }
+        tried += usize::from(page.counts((seed, number)));
+    }
+    repro::copy_sources(&here, &copy)
+}
+
+/// The word for a breakage that no test caught.
+const SURVIVED: &str = "**survived**";
+/// The word for a breakage that is no program.
+const NOT_BUILT: &str = "does not build";
+
+/// Returns what caught the breakage that the copy has.
+fn end(here: &Layout, copy: &Layout, rig: &RigFiles, breakage: &Breakage) -> Result<String> {
+    if breakage.file.starts_with("bootcfg/") {
+        // The tests of the program are on the host, where its parts for Windows are not built.
+        if !builds(copy, "bootcfg")? {
+            return Ok(NOT_BUILT.to_owned());
+        }
+        let failed = host(copy, "bootcfg", &["--tests"], &[], failed_tests)?;
+        return Ok(failed.map_or(SURVIVED.to_owned(), |failed| format!("host tests of bootcfg: {failed}")));
+    }
+    if breakage.file.starts_with("inf/")
+        && let Err(finding) = inf::check(copy)
+    {
+        let finding = finding.to_string();
+        return Ok(format!("rules of the INF files: {}", finding.lines().next().unwrap_or_default()));
+    }
+    // The INF files are in the executive's registry by the driver's installation, not in a build.
+    if build::shipped_in(copy).is_err() {
+        return Ok(NOT_BUILT.to_owned());
+    }
+    for guest in GUESTS {
+        if let Some(difference) = in_guest(here, copy, rig, guest)? {
+            return Ok(format!("guest {guest}: {difference}"));
+        }
+    }
+    Ok(SURVIVED.to_owned())
+}
+
+/// Seed and number of a breakage.
+type Name = (u64, usize);
+
+/// The page: rows by name.
+struct Page(BTreeMap<Name, [String; 4]>);
+
+impl Page {
+    /// Reads the rows that there are.
+    fn read(layout: &Layout) -> Self {
+        let text = fs::read_to_string(layout.root().join(PAGE)).unwrap_or_default();
+        Self(text.lines().filter_map(row).collect())
+    }
+
+    /// Returns true if the page tells of a breakage.
+    fn has(&self, name: Name, breakage: &Breakage) -> bool {
+        self.0.get(&name).is_some_and(|row| row[..3] == cells(breakage))
+    }
+
+    /// Returns true if a breakage was a program.
+    fn counts(&self, name: Name) -> bool {
+        self.0.get(&name).is_some_and(|row| row[3] != NOT_BUILT)
+    }
+
+    fn add(&mut self, name: Name, breakage: &Breakage, end: &str) {
+        let [file, from, to] = cells(breakage);
+        self.0.insert(name, [file, from, to, cell(end)]);
+    }
+
+    fn write(&self, layout: &Layout) -> Result<()> {
+        let path = layout.root().join(PAGE);
+        fs::write(&path, self.text()).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn text(&self) -> String {
+        let ends = |wanted: &str| self.0.values().filter(|row| row[3] == wanted).count();
+        let (survived, not_built) = (ends(SURVIVED), ends(NOT_BUILT));
+        let tried = self.0.len() - not_built;
+        let remarks: String = REMARKS
+            .iter()
+            .filter(|(seed, number, _)| self.0.contains_key(&(*seed, *number)))
+            .map(|(seed, number, remark)| format!("- {seed}.{number}: {remark}\n"))
+            .collect();
+        let remarks = if remarks.is_empty() {
+            String::new()
+        } else {
+            format!("What was done about survivors:\n\n{remarks}\n")
+        };
+        let rows: String = self
+            .0
+            .iter()
+            .map(|((seed, number), [file, from, to, end])| {
+                format!("| {seed}.{number} | {file} | {from} | {to} | {end} |\n")
+            })
+            .collect();
+        format!(
+            "# Breakages drawn by a seed\n\n\
+             Written by `cargo xtask mutants --seed`; not edited by hand. One line of the suite at a time is broken as a seed has\n\
+             it: a comparison, a connective, a sign or a truth value is turned round, a statement or a line of an INF file is\n\
+             taken out. The tests that are asked are the host tests of bootcfg, the rules of the INF files, and the guests\n\
+             {}. A line's name is the seed and its number in the draw, from the sources of its day.\n\n\
+             **{tried} tried, {} caught, {survived} survived.** {not_built} more do not build, and count for nothing. A breakage\n\
+             may change nothing that anybody could see, as where two values are equal whenever the line runs.\n\n\
+             {remarks}| | line | as it is | as it was broken | caught by |\n|---|---|---|---|---|\n{rows}",
+            guests(),
+            tried - survived,
+        )
+    }
+}
+
+fn guests() -> String {
+    GUESTS.map(|guest| format!("`{guest}`")).join(", ")
+}
+
+/// Returns a text as a cell of a table shows it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// Returns the cells that say what is broken.
+fn cells(breakage: &Breakage) -> [String; 3] {
+    let code = |text: &str| if text.is_empty() { "–".to_owned() } else { format!("`{}`", cell(text)) };
+    [format!("{}:{}", breakage.file, breakage.line), code(&breakage.from), code(&breakage.to)]
+}
+
+/// Returns name and cells of a row of the table.
+fn row(line: &str) -> Option<(Name, [String; 4])> {
+    let inner = line.strip_prefix("| ")?.strip_suffix(" |")?;
+    let cells: Vec<&str> = inner.split(" | ").collect();
+    let [name, cells @ ..] = &cells[..] else { return None };
+    let (seed, number) = name.split_once('.')?;
+    let cells: [&str; 4] = cells.try_into().ok()?;
+    Some(((seed.parse().ok()?, number.parse().ok()?), cells.map(str::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_read_back() {
+        let breakage = |from: &str, to: &str| Breakage {
+            file: "wdm/src/a.rs".into(),
+            line: 3,
+            from: from.into(),
+            to: to.into(),
+        };
+        let (one, two) = (breakage("a || b", "a && b"), breakage("f();", ""));
+        let mut page = Page(BTreeMap::new());
+        page.add((7, 1), &one, SURVIVED);
+        page.add((8, 1), &two, NOT_BUILT);
+        let text = page.text();
+        assert!(text.contains("**1 tried, 0 caught, 1 survived.** 1 more"), "{text}");
+        let read = Page(text.lines().filter_map(row).collect());
+        assert_eq!(read.0, page.0);
+        assert!(read.has((7, 1), &one) && read.has((8, 1), &two) && !read.has((7, 1), &two));
+        assert!(read.counts((7, 1)) && !read.counts((8, 1)));
+    }
+
+    #[test]
+    fn the_guests_are_in_the_catalogue() {
+        for guest in GUESTS {
+            assert!(guests::catalogue::boots().any(|boot| boot.name == guest), "{guest}");
+        }
+    }
+}
