@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use guests::built::{EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
+use guests::built::{self, EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
 use crate::{
     command,
@@ -92,6 +92,22 @@ pub fn executive_in(layout: &Layout) -> Result<()> {
         let strip = Path::new(LLVM_BIN).join("llvm-strip");
         command::run(Command::new(strip).arg("-o").arg(&stripped).arg(&built))?;
         install(&stripped, &layout.nt().join(format!("{name}.elf")))?;
+    }
+    boot_sectors(layout)
+}
+
+/// Takes out of the loader what a disk has of it: its image, and the boot sectors.
+fn boot_sectors(layout: &Layout) -> Result<()> {
+    let loader = executive_target(layout).join(EXECUTIVE_TARGET).join("release").join(LOADER);
+    for (name, sections) in [
+        (built::LOADER_FILE, &["--remove-section=.mbr", "--remove-section=.boot_sector"][..]),
+        (built::MASTER_BOOT_RECORD, &["--only-section=.mbr"]),
+        (built::BOOT_SECTOR, &["--only-section=.boot_sector"]),
+    ] {
+        let flat = loader.with_extension(name);
+        let objcopy = Path::new(LLVM_BIN).join("llvm-objcopy");
+        command::run(Command::new(objcopy).args(["-O", "binary"]).args(sections).arg(&loader).arg(&flat))?;
+        install(&flat, &layout.nt().join(name))?;
     }
     Ok(())
 }

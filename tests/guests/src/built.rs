@@ -14,6 +14,12 @@ pub const FOR_TESTS: &[&str] = &["wrong", "testbus"];
 pub const EXECUTIVE: &str = "nt";
 /// The package of its loader.
 pub const LOADER: &str = "ntldr";
+/// The loader as a file of a system volume, in the folder of the executive.
+pub const LOADER_FILE: &str = "ntldr";
+/// Boot code for a disk's first sector.
+pub const MASTER_BOOT_RECORD: &str = "mbr.bin";
+/// The first sector of a system volume, without the fields that formatting writes.
+pub const BOOT_SECTOR: &str = "boot.bin";
 
 /// Reads a built file.
 ///

@@ -84,7 +84,7 @@ unsafe extern "C" fn start(info: u32) -> ! {
             let length = (module.end - module.start) as usize;
             core::slice::from_raw_parts(mm::direct(module.start) as *const u8, length)
         });
-        boot::keep(options, boot::Archive::new(archive));
+        boot::keep(options, osloader::archive::Archive::new(archive));
         ke::clock::init();
         ke::apic::init();
         ke::thread::init();

@@ -4,9 +4,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use osloader::drivers::{self, BOOT_START, BootDriver, GROUPS};
+use osloader::{boot_ini, menu};
 use protocol::{Fault, Ready};
 
-use crate::boot::{self, bcd, bootini};
+use crate::boot;
 use crate::cm::{self, Value};
 use crate::io::{driver, reinitialize, shutdown};
 use crate::nt::*;
@@ -16,25 +18,10 @@ use crate::{
     storport, verifier, work,
 };
 
-/// `ServiceGroupOrder`: the order in which boot-start drivers start, as NT 5.2 has it up to the storage
-/// groups.
-const GROUPS: [&str; 9] = [
-    "System Reserved",
-    "Boot Bus Extender",
-    "System Bus Extender",
-    "SCSI miniport",
-    "Port",
-    "Primary Disk",
-    "SCSI Class",
-    "SCSI CDROM Class",
-    "FSFilter Infrastructure",
-];
 /// The group of the bus drivers.
 const BOOT_BUS_EXTENDER: &str = "Boot Bus Extender";
 /// The phase before the groups, from NT 6.2 on.
 const CORE: &str = "Core";
-/// `SERVICE_BOOT_START`.
-const BOOT_START: u32 = 0;
 /// After how long the system counts as settled, in milliseconds; xenvbd looks again for 3 s and waits for 2 s
 /// of quiet.
 const SETTLED: u64 = 7000;
@@ -143,32 +130,31 @@ unsafe fn start_root_bus(bus: *mut DeviceObject) {
 /// Does the loader's part: reads the chosen entry's options, from the boot configuration data where there is
 /// one.
 fn load_options() {
-    let number = boot::options().entry;
-    let switches = if let Some(store) = boot::archive().file("BCD") {
-        let Some(chosen) = bcd::choose(store, (!boot::options().unattended).then_some(number)) else {
-            ke::panicked(format_args!("the boot configuration data has no entry {number}"));
-        };
-        if chosen.once {
-            // The boot manager has taken it out before it starts the entry; the host has the disk.
-            report!("bcd bootsequence=used");
-        }
-        chosen.switches
-    } else {
-        let text = boot::archive().file("boot.ini").map(String::from_utf8_lossy).unwrap_or_default();
-        let Some(switches) = bootini::switches(&text, number) else {
-            ke::panicked(format_args!("boot.ini has no entry {number}"));
-        };
-        switches
+    let (store, boot_ini) = (boot::archive().file("BCD"), boot::archive().file("boot.ini"));
+    let number = (!boot::options().unattended).then_some(boot::options().entry);
+    let Some(chosen) = menu::choose(store, boot_ini.unwrap_or_default(), number) else {
+        ke::panicked(format_args!("there is no entry {number:?}"));
     };
-    let options = bootini::system_start_options(&switches);
-    let safe = bootini::safe_boot_mode(&switches);
+    if chosen.once {
+        // The boot manager has taken it out before it starts the entry; the host has the disk.
+        report!("bcd bootsequence=used");
+    }
+    let (number, switches) = (chosen.number, chosen.switches);
+    let options = boot_ini::system_start_options(&switches);
+    let safe = boot_ini::safe_boot_mode(&switches);
     cm::set(cm::CONTROL, "SystemStartOptions", Value::text(&options));
     rtl::InitSafeBootMode.store(safe, Ordering::Relaxed);
     report!("boot entry={number} options={} safe={safe}", Escaped(&options));
 }
 
-/// Does setup's part, done in an earlier boot: packages, then whatever was changed by hand.
+/// Does setup's part, done in an earlier boot: packages, then whatever was changed by hand; or takes over the hive
+/// that is the outcome of both, where the loader has read one.
 fn install() {
+    if let Some(hive) = boot::archive().file("SYSTEM")
+        && let Err(error) = cm::take_hive(hive)
+    {
+        ke::panicked(format_args!("{error}"));
+    }
     for (name, contents) in boot::archive().files() {
         if name.to_ascii_lowercase().ends_with(".inf")
             && let Err(error) = inf::install(&String::from_utf8_lossy(contents))
@@ -184,32 +170,10 @@ fn install() {
     }
 }
 
-/// A boot-start driver.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct BootDriver {
-    /// Its group's place in [`GROUPS`].
-    rank: usize,
-    /// Its place in the group, and after that in the registry.
-    tag: u32,
-    at: usize,
-    service: String,
-}
-
 /// Does the boot loader's part: the boot-start drivers by group, then by tag, then as they stand in the
 /// registry, and their files in memory as far as they can be loaded.
 fn load_boot_drivers() -> Vec<BootDriver> {
-    let mut drivers = Vec::new();
-    for (at, service) in cm::keys(cm::SERVICES).into_iter().enumerate() {
-        let path = alloc::format!("{}\\{service}", cm::SERVICES);
-        let number = |value: &str| cm::get(&path, value).and_then(|value| value.as_dword());
-        if number("Start") != Some(BOOT_START) || pnp::leaves_out(&service) {
-            continue;
-        }
-        let group = cm::get(&path, "Group").and_then(|value| value.as_text()).unwrap_or_default();
-        let rank = GROUPS.iter().position(|known| known.eq_ignore_ascii_case(&group)).unwrap_or(GROUPS.len());
-        drivers.push(BootDriver { rank, tag: number("Tag").unwrap_or(u32::MAX), at, service });
-    }
-    drivers.sort();
+    let drivers = drivers::boot_drivers(&cm::ControlSet, pnp::leaves_out);
     builtin::load_at_boot(&boot::options().late);
     let files: Vec<String> = drivers.iter().map(|driver| cm::service_file(&driver.service)).collect();
     ldr::load_boot_files(&files);

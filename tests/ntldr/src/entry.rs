@@ -1,4 +1,4 @@
-//! From the multiboot loader's 32-bit protected mode to 64-bit Rust, and on to the executive.
+//! From 32-bit protected mode to 64-bit Rust, and on to the executive.
 //!
 //! The multiboot loader (qemu's option ROM) leaves a magic in eax and the information structure's address in
 //! ebx (Multiboot Specification 0.6.96, 3.2).
@@ -11,8 +11,8 @@ const HEADER_FLAGS: u32 = 1 << 16 | 1 << 1;
 const HEADER_MAGIC: u32 = 0x1BAD_B002;
 
 // The code maps the first GiB twice, at its physical addresses and at the executive's direct map (entry 256
-// of the root), enters long mode with NX, WP and SSE on, calls `load`, and enters what that returns, the
-// information structure's address in rdi.
+// of the root), enters long mode with NX, WP and SSE on, calls `load`, and enters what that returns in rax, the
+// information structure's address, which it returns in rdx, in rdi.
 global_asm!(
     r#"
     .section .multiboot, "a"
@@ -33,6 +33,9 @@ multiboot_header:
 multiboot_entry:
     cli
     cld
+    # Another way here: eax and ebx tell which, and the rest is as a multiboot loader leaves it.
+    .globl start32
+start32:
     mov edi, eax
     mov esi, ebx
     mov esp, offset stack_top
@@ -78,19 +81,13 @@ long_mode:
     mov fs, ax
     mov gs, ax
     mov rsp, offset stack_top
-    mov ebx, esi
     call {load}
-    mov edi, ebx
+    mov rdi, rdx
     jmp rax
 
     .section .rodata.boot, "a"
-    .balign 8
-gdt:
-    .quad 0
-    .quad 0x00AF9A000000FFFF
-    .quad 0x00CF92000000FFFF
 gdt_pointer:
-    .word 23
+    .word 47
     .long gdt
     .long 0
 

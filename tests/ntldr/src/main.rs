@@ -1,20 +1,27 @@
-//! The NT executive's loader, as ntldr and winload are NT's: takes the boot archive, a tar file whose first
-//! file is the executive, puts the executive where it is linked, and enters it, with the archive as the one
-//! module of the multiboot information.
+//! The NT executive's loader, as ntldr and winload are NT's: puts the executive where it is linked, and enters it, with
+//! the boot archive, a tar file, as the one module of the multiboot information.
 //!
-//! It exists for speed. Under Xen, qemu gives a kernel and its module to the guest byte by byte, in emulated
+//! There are two ways here. A boot sector loads it from the system volume of the machine's own disk, and it reads there
+//! what the system needs ([`disk`]). Or it is started by multiboot, with an archive that the host has made, whose first
+//! file is the executive.
+//!
+//! That way exists for speed. Under Xen, qemu gives a kernel and its module to the guest byte by byte, in emulated
 //! port accesses: 6 s for a MiB. So the archive is put into memory with the firmware's tables
 //! (`rig::Job::preloaded`), where it is looked for. Without Xen it comes as the multiboot module.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "moves memory that the multiboot loader describes")]
+#![expect(unsafe_code, reason = "moves memory, and calls the BIOS")]
 
+extern crate alloc;
+
+mod disk;
 mod entry;
-mod multiboot;
+mod low;
+mod sectors;
 
 use core::slice;
 
-use multiboot::{Information, MODULES, Module};
+use osloader::multiboot::{Information, MODULES, Module};
 
 /// Addresses that may hold what is put into memory: between this image and the executive, at a page.
 const PRELOADED: core::ops::Range<usize> = 1 << 20..EXECUTIVE_LINKED;
@@ -27,11 +34,23 @@ const EXECUTIVE: &[u8] = b"nt.elf\0";
 /// The value that a multiboot loader leaves in eax.
 const MAGIC: u32 = 0x2BAD_B002;
 
-/// Finds the archive and puts the executive in place; answers its entry.
+/// The executive in place.
+#[repr(C)]
+pub(crate) struct Executive {
+    /// Its entry.
+    entry: u64,
+    /// The address of the multiboot information for it.
+    information: u64,
+}
+
+/// Finds the files and puts the executive in place.
 ///
 /// # Safety
-/// Called once by the entry code, with what the multiboot loader left.
-unsafe extern "C" fn load(magic: u32, info: u32) -> u64 {
+/// Called once by the entry code, with what the multiboot loader left, or [`low::FROM_DISK`] and the disk's number.
+unsafe extern "C" fn load(magic: u32, info: u32) -> Executive {
+    if magic == low::FROM_DISK {
+        return disk::start(info as u8);
+    }
     require(magic == MAGIC, "not started by a multiboot loader");
     static mut MODULE: Module = Module { start: 0, end: 0, string: 0, reserved: 0 };
     // SAFETY: the loader's structures are in memory below 1 GiB, which is mapped, and the one static is used
@@ -47,7 +66,7 @@ unsafe extern "C" fn load(magic: u32, info: u32) -> u64 {
         let module = &*(info.mods_addr as usize as *const Module);
         slice::from_raw_parts(module.start as usize as *const u8, (module.end - module.start) as usize)
     };
-    place(first_file(archive))
+    Executive { entry: place(first_file(archive)), information: u64::from(info) }
 }
 
 /// Returns the archive that was put into memory.
@@ -104,12 +123,17 @@ fn require(well: bool, what: &str) {
     }
 }
 
-/// Says why there is no executive, on the port that it reports on, and stops.
-fn fail(what: &str) -> ! {
+/// Says something on the port that the executive reports on.
+fn say(what: &str) {
     for byte in b"@xg dbg ntldr: ".iter().chain(what.as_bytes()).chain(b"\n") {
         // SAFETY: the debug console, which is nothing else's.
         unsafe { core::arch::asm!("out 0xE9, al", in("al") *byte, options(nomem, nostack)) };
     }
+}
+
+/// Says why there is no executive, and stops.
+fn fail(what: &str) -> ! {
+    say(what);
     loop {
         // SAFETY: interrupts are off: the machine stands still until the rig's time limit.
         unsafe { core::arch::asm!("hlt", options(nomem, nostack)) };

@@ -1,24 +1,22 @@
-//! Boot: the multiboot entry, processor tables, and what stands in for NT's loader.
+//! Boot: the loader's entry, its information, and processor tables.
 
-pub(crate) mod bcd;
-pub(crate) mod bootini;
 mod entry;
 pub(crate) mod mp_table;
 pub(crate) mod multiboot;
 mod options;
 mod profile;
-mod tar;
 
 pub(crate) use options::Options;
 pub(crate) use profile::Profile;
+
+use osloader::archive::Archive;
 use spin::Once;
-pub(crate) use tar::Archive;
 
 static OPTIONS: Once<Options> = Once::new();
-static ARCHIVE: Once<Archive> = Once::new();
+static ARCHIVE: Once<Archive<'static>> = Once::new();
 
 /// Keeps the command line and the archive for everyone. Called once.
-pub(crate) fn keep(options: Options, archive: Archive) {
+pub(crate) fn keep(options: Options, archive: Archive<'static>) {
     OPTIONS.call_once(|| options);
     ARCHIVE.call_once(|| archive);
 }
@@ -29,6 +27,6 @@ pub(crate) fn options() -> &'static Options {
 }
 
 /// Returns the boot archive, empty if the loader gave none.
-pub(crate) fn archive() -> &'static Archive {
+pub(crate) fn archive() -> &'static Archive<'static> {
     ARCHIVE.call_once(|| Archive::new(&[]))
 }

@@ -1,29 +1,12 @@
 //! The multiboot information structure: memory map, command line, the one module.
 
-#[path = "../../../ntldr/src/multiboot.rs"]
-mod structure;
-
 use core::slice;
 
 use alloc::string::String;
 
-use structure::{Information, MODULES, Module};
+use osloader::multiboot::{COMMAND_LINE, Information, MEMORY_MAP, MODULES, MapEntry, Module};
 
 use crate::mm;
-
-/// Flag of the command line.
-const COMMAND_LINE: u32 = 1 << 2;
-/// Flag of the memory map.
-const MEMORY_MAP: u32 = 1 << 6;
-
-#[repr(C, packed)]
-#[derive(Clone, Copy)]
-struct MapEntry {
-    size: u32,
-    base: u64,
-    length: u64,
-    kind: u32,
-}
 
 /// A range of physical addresses, end exclusive.
 #[derive(Clone, Copy, Debug)]

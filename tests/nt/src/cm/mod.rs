@@ -117,6 +117,8 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 static ROOT: Lock<Key> =
     Lock::new(Key { name: String::new(), volatile: false, values: Vec::new(), keys: Vec::new() });
 
+/// The control set of this boot.
+const CURRENT: &str = "\\Registry\\Machine\\System\\CurrentControlSet";
 /// The key of the services.
 pub(crate) const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Services";
 /// The key of the control set's own settings.
@@ -199,12 +201,53 @@ pub(crate) fn delete_key(path: &str) -> bool {
     }
 }
 
-/// Returns the file name of a service's image: the last part of `ImagePath`, or the service's name with
-/// `.sys`.
+/// Returns the file name of a service's image.
 pub(crate) fn service_file(service: &str) -> String {
-    let path = get(&alloc::format!("{SERVICES}\\{service}"), "ImagePath").and_then(|value| value.as_text());
-    match path {
-        Some(path) => path.rsplit('\\').next().unwrap_or(&path).to_string(),
-        None => alloc::format!("{service}.sys"),
+    osloader::drivers::file_of(&ControlSet, service)
+}
+
+/// The control set, as the loader asks for it.
+pub(crate) struct ControlSet;
+
+impl ControlSet {
+    fn path(path: &str) -> String {
+        alloc::format!("{CURRENT}\\{path}")
     }
+}
+
+impl osloader::drivers::Registry for ControlSet {
+    fn keys(&self, path: &str) -> Vec<String> {
+        keys(&Self::path(path))
+    }
+
+    fn number(&self, path: &str, value: &str) -> Option<u32> {
+        get(&Self::path(path), value)?.as_dword()
+    }
+
+    fn text(&self, path: &str, value: &str) -> Option<String> {
+        get(&Self::path(path), value)?.as_text()
+    }
+}
+
+/// Takes over the control set of a SYSTEM hive that the loader has read.
+///
+/// # Errors
+/// The hive cannot be read.
+pub(crate) fn take_hive(file: &[u8]) -> Result<(), String> {
+    let set = osloader::control_set::ControlSet::new(file)?;
+    let root = set.key("").ok_or("the SYSTEM hive lacks its control set")?;
+    take_key(&root, CURRENT).map_err(|error| alloc::format!("the SYSTEM hive: {error}"))
+}
+
+fn take_key(key: &::hive::Key<'_>, path: &str) -> Result<(), ::hive::Error> {
+    make(path);
+    for value in key.values()? {
+        let value = value?;
+        set(path, value.name(), Value { kind: value.data_type(), data: value.data()?.into_owned() });
+    }
+    for child in key.keys()? {
+        let child = child?;
+        take_key(&child, &alloc::format!("{path}\\{}", child.name()))?;
+    }
+    Ok(())
 }

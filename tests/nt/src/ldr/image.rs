@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::slice;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::pe::{self, Directory, Malformed, Pe, Section};
+use osloader::pe::{self, Directory, Malformed, Pe, Section};
+
 use super::{exports, gate, modules, notify};
 use crate::boot;
 use crate::inject;

@@ -5,7 +5,6 @@ pub(crate) mod gate;
 mod image;
 pub(crate) mod modules;
 pub(crate) mod notify;
-mod pe;
 mod place;
 
 pub(crate) use exports::{Export, MmGetSystemRoutineAddress};

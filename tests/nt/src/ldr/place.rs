@@ -58,7 +58,7 @@ pub(crate) fn print_stack(stack_pointer: usize) {
         let value = unsafe { (at as *const usize).read() };
         let driver = with_image_at(value, |image| {
             image.sections.iter().any(|s| {
-                s.characteristics & super::pe::EXECUTE != 0
+                s.characteristics & osloader::pe::EXECUTE != 0
                     && (image.base + s.address..image.base + s.address + s.virtual_size).contains(&value)
             })
         });

@@ -6,14 +6,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use osloader::drivers;
+
 use super::node::{self, State};
 use crate::boot;
 use crate::cm::{self, Value};
 use crate::io::driver;
 use crate::ke::Lock;
-
-/// `SERVICE_DEMAND_START`.
-const ON_DEMAND: u32 = 3;
 
 /// The services that the loader has left out, while nothing can be loaded from a disk.
 static LEFT_OUT: Lock<Vec<String>> = Lock::new(Vec::new());
@@ -21,8 +20,7 @@ static LEFT_OUT: Lock<Vec<String>> = Lock::new(Vec::new());
 /// Does the loader's part. Returns true if it leaves a boot-start driver out, which stands until
 /// [`can_load`].
 pub(crate) fn leaves_out(service: &str) -> bool {
-    let value = cm::get(&cm::start_override(service), "0").and_then(|value| value.as_dword());
-    let left_out = boot::options().nt.is_nt62() && value == Some(ON_DEMAND);
+    let left_out = boot::options().nt.is_nt62() && drivers::is_left_out(&cm::ControlSet, service);
     if left_out {
         crate::log!("loader: {service} is left out, StartOverride");
         LEFT_OUT.lock().push(String::from(service));
@@ -55,7 +53,7 @@ pub(crate) unsafe fn mark_unneeded(services: impl Iterator<Item = String>) {
                 .into_iter()
                 .any(|pdo| node::of(pdo).is_some_and(|node| node.state == State::Started));
             if !serves && !filters_something(&service) {
-                cm::set(&cm::start_override(&service), "0", Value::dword(ON_DEMAND));
+                cm::set(&cm::start_override(&service), "0", Value::dword(drivers::DEMAND_START));
             }
         }
     }

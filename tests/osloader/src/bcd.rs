@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 
 use hive::{Hive, Value};
 
+use crate::menu::Chosen;
+
 /// `{bootmgr}`.
 const BOOT_MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
 /// `default` of the boot manager.
@@ -28,14 +30,6 @@ const TEST_SIGNING: u32 = 0x1600_0049;
 const NX: u32 = 0x2500_0020;
 /// `safeboot`.
 const SAFE_BOOT: u32 = 0x2500_0080;
-
-/// The files and options that the kernel gets from an entry.
-pub(crate) struct Chosen {
-    /// The switches, as those of boot.ini.
-    pub switches: Vec<String>,
-    /// The entry came from `bootsequence`, which the boot manager takes it out of.
-    pub once: bool,
-}
 
 struct Store<'a>(Hive<'a>);
 
@@ -74,8 +68,9 @@ fn strings(value: &Value<'_>) -> Vec<String> {
 pub(crate) fn choose(store: &[u8], number: Option<usize>) -> Option<Chosen> {
     let store = Store(Hive::new(store).ok()?);
     let list = |element| store.own(BOOT_MANAGER, element).unwrap_or_default();
+    let shown = list(DISPLAY_ORDER);
     let (entry, once) = match number {
-        Some(number) => (list(DISPLAY_ORDER).get(number.checked_sub(1)?)?.clone(), false),
+        Some(number) => (shown.get(number.checked_sub(1)?)?.clone(), false),
         None => match list(BOOT_SEQUENCE).first() {
             Some(entry) => (entry.clone(), true),
             None => (list(DEFAULT).first()?.clone(), false),
@@ -101,5 +96,6 @@ pub(crate) fn choose(store: &[u8], number: Option<usize>) -> Option<Chosen> {
     let options = store.element(&entry, LOAD_OPTIONS).unwrap_or_default();
     let words = options.iter().flat_map(|options| options.split_whitespace());
     switches.extend(words.map(|word| word.trim_start_matches('/').to_ascii_uppercase()));
-    Some(Chosen { switches, once })
+    let number = shown.iter().position(|other| *other == entry).map_or(0, |at| at + 1);
+    Some(Chosen { number, switches, once })
 }
