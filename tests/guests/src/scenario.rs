@@ -51,6 +51,18 @@ pub enum Entry {
     Switches(&'static str),
     /// The entry of this number of a boot.ini that the program `bootcfg` edited on a FAT volume.
     Fat(u32),
+    /// The one that is started where nobody chooses.
+    Default,
+}
+
+/// The way that the system comes into the guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The host gives the loader its files, by multiboot: fast.
+    Multiboot,
+    /// SeaBIOS starts the first disk, which has the system volume beside its own: boot sectors, loader, boot.ini, hive
+    /// and drivers.
+    Bios,
 }
 
 /// One boot of a guest.
@@ -62,6 +74,8 @@ pub struct Scenario {
     pub title: &'static str,
     /// The machine that the guest runs in.
     pub machine: Machine,
+    /// The way that the system comes into its memory.
+    pub start: Start,
     /// The entry chosen at the boot menu.
     pub entry: Entry,
     /// Changes to the registry after installation, as lines of a .reg file.
@@ -234,6 +248,7 @@ pub const BASE: Scenario = Scenario {
     name: "",
     title: "",
     machine: Machine::Xen,
+    start: Start::Multiboot,
     entry: Entry::Emulated,
     registry: "",
     fault: None,

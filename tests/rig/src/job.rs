@@ -13,14 +13,15 @@ use crate::store::Store;
 pub struct Job {
     /// Names the job in messages.
     pub name: String,
-    /// Multiboot image the guest boots, linked at 16 MiB or above (below, it would overwrite hvmloader).
-    pub kernel: PathBuf,
+    /// Multiboot image the guest boots, linked at 16 MiB or above (below, it would overwrite hvmloader). `None`: the
+    /// firmware starts the first disk.
+    pub kernel: Option<PathBuf>,
     /// Handed to the kernel as its only multiboot module. Under Xen that takes 6 s for a MiB.
     pub module: Option<PathBuf>,
     /// Put into the guest's memory, behind a page with [`PRELOADED_MARK`] at a page boundary between 1 MiB
     /// and 16 MiB: the kernel has to look for it. Without Xen it is the multiboot module.
     pub preloaded: Option<PathBuf>,
-    /// The kernel's command line.
+    /// The kernel's command line; one that the firmware starts has none.
     pub cmdline: String,
     /// Command lines of boots before this one, on the same disks and in the same dom0, each ended after a
     /// minute. Their consoles come first; of each guest Xen's firmware says `HVM Loader` first. Only
@@ -54,7 +55,7 @@ impl Job {
     pub fn new(name: impl Into<String>, kernel: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
-            kernel: kernel.into(),
+            kernel: Some(kernel.into()),
             module: None,
             preloaded: None,
             cmdline: String::new(),
@@ -70,6 +71,11 @@ impl Job {
             dump_at: "@xg up".to_owned(),
             timeout: Duration::from_secs(120),
         }
+    }
+
+    /// Returns a job as [`Job::new`] does, whose guest the firmware starts from its first disk.
+    pub fn from_disk(name: impl Into<String>) -> Self {
+        Self { kernel: None, ..Self::new(name, "") }
     }
 
     pub(crate) fn bad(&self, reason: impl Into<String>) -> RigError {
@@ -255,17 +261,20 @@ pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
 
 /// Returns the guest's xl configuration. `targets` are dom0's paths of the disks.
 pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> {
-    let mut text = format!(
-        "name = \"guest\"\ntype = \"hvm\"\nmemory = {}\nvcpus = {}\nkernel = \"/run/job/kernel\"\n",
-        job.memory_mib, job.vcpus
-    );
+    let mut text =
+        format!("name = \"guest\"\ntype = \"hvm\"\nmemory = {}\nvcpus = {}\n", job.memory_mib, job.vcpus);
+    match &job.kernel {
+        Some(_) => {
+            text += &format!("kernel = \"/run/job/kernel\"\ncmdline = {}\n", quote(job, &job.cmdline)?)
+        }
+        None => text += "boot = \"c\"\n",
+    }
     if job.module.is_some() {
         text += "ramdisk = \"/run/job/module\"\n";
     }
     if job.preloaded.is_some() {
         text += "smbios_firmware = \"/run/job/preloaded\"\n";
     }
-    text += &format!("cmdline = {}\n", quote(job, &job.cmdline)?);
     // No screen: each write to its memory would be an exit to the device model.
     text += "serial = \"file:/run/job/com1\"\nvga = \"none\"\nvnc = 0\nusb = 0\ntsc_mode = \"native\"\n";
     for event in ["poweroff", "reboot", "crash", "watchdog"] {

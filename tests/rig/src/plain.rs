@@ -57,10 +57,10 @@ pub fn plain_watched(
         .args(["-nic", "none", "-machine", "pc", "-accel", "tcg", "-cpu", CPU, "-smp", "1"])
         .args(["-m", &format!("{}M", job.memory_mib), "-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
         .args(["-debugcon", &format!("file:{CONSOLE}"), "-serial", &format!("file:{COM1}")])
-        .args(["-qmp", &format!("unix:{CONTROL_SOCKET},server=on,wait=off")])
-        .arg("-kernel")
-        .arg(readable(job, &job.kernel)?)
-        .args(["-append", &job.cmdline]);
+        .args(["-qmp", &format!("unix:{CONTROL_SOCKET},server=on,wait=off")]);
+    if let Some(kernel) = &job.kernel {
+        tool = tool.arg("-kernel").arg(readable(job, kernel)?).args(["-append", &job.cmdline]);
+    }
     if let Some(module) = job.module.as_ref().or(job.preloaded.as_ref()) {
         tool = tool.args(["-initrd", &escape(&readable(job, module)?)]);
     }

@@ -184,7 +184,8 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     if !job.batch.is_empty() {
         texts.push(("batch".to_owned(), job.batch.join("\n") + "\n"));
     }
-    let mut inputs = vec![("dom0", &files.helper), ("kernel", &job.kernel)];
+    let mut inputs = vec![("dom0", &files.helper)];
+    inputs.extend(job.kernel.iter().map(|kernel| ("kernel", kernel)));
     if let Some(module) = &job.module {
         inputs.push(("module", module));
     }

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::vec::Vec;
 use std::{format, string::String};
+use zerocopy::IntoBytes;
 
 /// Size of an image that is large enough for every test, in bytes.
 pub const SIZE: u64 = 8 << 20;
@@ -71,6 +72,21 @@ fn fill(disk: &mut impl BlockDevice, signature: u32, label: &str) -> Result<(), 
     volume.write_file("users.dat", &(0..40_000u32).map(|i| ((i * i) >> 7) as u8).collect::<Vec<u8>>())?;
     volume.unmount()?;
     Ok(())
+}
+
+/// Adds a partition of that type and size in bytes behind the end of an image with one partition, marks it active, and
+/// puts boot code before the table. Returns the partition's first byte.
+pub fn add_active_partition(path: &Path, kind: u8, size: u64, code: &[u8]) -> io::Result<u64> {
+    let end = std::fs::metadata(path)?.len();
+    let mut image = ImageFile::open(path, true)?;
+    let failed = |error| io::Error::other(format!("{error}"));
+    let mut mbr = Mbr::read(&image).map_err(failed)?.ok_or_else(|| io::Error::other("no partition table"))?;
+    mbr.add_active(kind, end / SECTOR as u64, size / SECTOR as u64, code)
+        .ok_or_else(|| io::Error::other("no room in the first sector"))?;
+    image.file.set_len(end + size)?;
+    image.sectors = (end + size) / SECTOR as u64;
+    image.write(0, mbr.as_bytes()).map_err(failed)?;
+    Ok(end)
 }
 
 /// Checks an image without changing it.

@@ -9,6 +9,12 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 pub const FIRST_SECTOR: u32 = 2048;
 /// Partition type of an installable file system.
 pub const TYPE_IFS: u8 = 0x07;
+/// Partition type of a FAT16 volume.
+pub const TYPE_FAT16: u8 = 0x06;
+/// Partition type of an EFI system partition (UEFI specification 5.2.2).
+pub const TYPE_EFI: u8 = 0xEF;
+/// The boot indicator of the active partition.
+const ACTIVE: u8 = 0x80;
 /// Partition type of the protective partition of a GPT disk.
 pub const TYPE_GPT: u8 = 0xEE;
 
@@ -34,7 +40,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Mbr {
-    /// Boot code; not used.
+    /// Boot code; not used, but in [`Mbr::add_active`].
     pub code: [u8; 440],
     /// Disk signature: how Windows tells disks apart.
     pub signature: U32,
@@ -62,6 +68,20 @@ impl Mbr {
         mbr.entries[0].first = FIRST_SECTOR.into();
         mbr.entries[0].sectors = sectors.into();
         mbr
+    }
+
+    /// Adds an active partition as the second one, and boot code; `None` where there is no room.
+    pub fn add_active(&mut self, kind: u8, first: u64, sectors: u64, code: &[u8]) -> Option<()> {
+        self.code.get_mut(..code.len())?.copy_from_slice(code);
+        let entry = self.entries.get_mut(1).filter(|entry| entry.kind == 0)?;
+        *entry = Entry {
+            boot_indicator: ACTIVE,
+            kind,
+            first: u32::try_from(first).ok()?.into(),
+            sectors: u32::try_from(sectors).ok()?.into(),
+            ..Entry::new_zeroed()
+        };
+        Some(())
     }
 
     /// Returns the table of `disk`; `None` where there is none.

@@ -1,6 +1,7 @@
 //! Boots a guest for a scenario: prepares what the loader finds, runs it, and brings back what was seen.
 
 mod fat;
+mod firmware;
 pub mod registry;
 pub mod rig_files;
 
@@ -19,7 +20,7 @@ use crate::{
     built::{self, read},
     dump::{file as crash_dump, secondary as dump},
     layout::Layout,
-    scenario::{Backend, Entry, Machine, Raw, Scenario, Sequence},
+    scenario::{Backend, Entry, Machine, Raw, Scenario, Sequence, Start},
     versions,
 };
 
@@ -76,7 +77,7 @@ pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot
 /// As [`boot`].
 pub fn boot_as(layout: &Layout, rig: &RigFiles, scenario: &Scenario, name: &str) -> Result<Boot> {
     let folder = Folder::new(layout, name)?;
-    make_images(&folder, scenario)?;
+    make_images(layout, &folder, scenario)?;
     boot_in(layout, rig, scenario, versions::of(scenario, None), &folder, None)
 }
 
@@ -93,7 +94,7 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
         let name = format!("{}-{}", n + 1, scenario.name);
         let folder = Folder::create(whole.path(&name))?;
         match &before {
-            None => make_images(&folder, scenario)?,
+            None => make_images(layout, &folder, scenario)?,
             Some(before) => {
                 for image in 0..scenario.disks.len() {
                     let (from, to) = (before.image(image), folder.image(image));
@@ -114,11 +115,14 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
 }
 
 /// Makes the disks of a scenario in `folder`.
-fn make_images(folder: &Folder, scenario: &Scenario) -> Result<()> {
+fn make_images(layout: &Layout, folder: &Folder, scenario: &Scenario) -> Result<()> {
     for n in 0..scenario.disks.len() + scenario.late_disks.len() {
         let image = folder.image(n);
         volume::image::make_image(&image, volume::image::SIZE, SIGNATURE + n as u32, &format!("DATA{n}"))
             .with_context(|| format!("cannot make {}", image.display()))?;
+    }
+    if scenario.start != Start::Multiboot {
+        firmware::install(layout, folder)?;
     }
     Ok(())
 }
@@ -134,7 +138,10 @@ fn boot_in(
 ) -> Result<Boot> {
     let overrides = registry.unwrap_or(scenario.registry);
     let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
-    let mut job = executive(layout, folder, scenario.entry, suite, overrides)?;
+    let mut job = match scenario.start {
+        Start::Multiboot => executive(layout, folder, scenario.entry, suite, overrides)?,
+        Start::Bios => firmware::job(folder, scenario.entry, overrides)?,
+    };
     let mut words = vec![Word::Nt(version)];
     words.extend(scenario.words);
     words.extend(scenario.fault.map(Word::Fault));
@@ -189,6 +196,9 @@ fn boot_in(
         job.disks.push(Disk::cdrom(image, "hdc"));
     }
     job.config.extend(emulated_only(scenario.disks));
+    if scenario.start != Start::Multiboot {
+        firmware::put_words(folder, &job.cmdline)?;
+    }
     let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {
         Machine::Xen => folder.keep(rig::run(rig, &job)?)?,
@@ -353,7 +363,7 @@ pub fn executive(
         .add("boot.ini", &boot_ini_of(layout, folder, entry)?)?
         .add("overrides.reg", format!("REGEDIT4\n\n{registry}").as_bytes())?
         .job(folder.name(), folder.path("archive.tar"))?;
-    job.cmdline = Word::Entry(entry_number(entry)).to_string();
+    job.cmdline = entry_word(entry).to_string();
     Ok(job)
 }
 
@@ -583,13 +593,15 @@ fn boot_ini(entry: Entry) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-const fn entry_number(entry: Entry) -> u32 {
-    match entry {
+/// Returns the word that chooses an entry at the boot menu.
+const fn entry_word(entry: Entry) -> Word<'static> {
+    Word::Entry(match entry {
         Entry::Emulated => 1,
         Entry::Pv => 2,
         Entry::Switches(_) => 3,
         Entry::Fat(number) => number,
-    }
+        Entry::Default => return Word::Unattended,
+    })
 }
 
 #[cfg(test)]
@@ -604,7 +616,8 @@ mod tests {
             (Entry::Switches("/XGPLPV"), false, "/XGPLPV"),
         ] {
             let ini = BootIni::parse(boot_ini(entry).expect("made")).expect("a boot.ini");
-            let chosen = &ini.entries()[entry_number(entry) as usize - 1];
+            let Word::Entry(number) = entry_word(entry) else { panic!("no number") };
+            let chosen = &ini.entries()[number as usize - 1];
             assert_eq!(ini.selects_pv(chosen), pv);
             assert!(ini.switches(chosen).ends_with(switch));
         }

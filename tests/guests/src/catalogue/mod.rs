@@ -21,6 +21,7 @@ mod decisions;
 pub mod demo;
 mod disks;
 mod entries;
+mod firmware;
 mod kinds;
 mod layers;
 mod outage;
@@ -36,6 +37,7 @@ use crate::scenario::{Scenario, Sequence};
 pub const SUBJECTS: &[(&str, &[Scenario])] = &[
     ("The main job", demo::BOOTS),
     ("Entries of boot.ini", entries::BOOTS),
+    ("Started by the firmware from its own disk", firmware::BOOTS),
     ("Layers, each alone", layers::BOOTS),
     ("Inputs of the decision", decisions::BOOTS),
     ("Files and services that are missing", absence::BOOTS),

@@ -7,7 +7,7 @@
 //! the disk that must not be mounted twice is the data disk.
 
 mod registration;
-mod volume;
+pub(crate) mod volume;
 
 use std::{fs, path::Path};
 
@@ -199,7 +199,8 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
         say(&format!("{n}. {step:?}"));
         match step {
             Step::Install | Step::Upgrade => {
-                let package = package(layout, &folder, matches!(step, Step::Install))?;
+                let signed = folder.name() == BCD_LIFE;
+                let package = package(layout, &folder, matches!(step, Step::Install), signed)?;
                 system.bootcfg(&["install", "--package", &package]).with_context(at)?;
             }
             Step::Uninstall => {
@@ -224,8 +225,9 @@ pub fn live(layout: &Layout, rig: &RigFiles, (name, steps): &Life, say: &dyn Fn(
     Ok(())
 }
 
-/// Returns a folder with a package: what was built, or, as the older version, the same code in other bytes.
-fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
+/// Returns a folder with a package: what was built, or, as the older version, the same code in other bytes. Its drivers
+/// have a signature in name only where `signed`.
+pub(crate) fn package(layout: &Layout, folder: &Folder, older: bool, signed: bool) -> Result<String> {
     let package = folder.path(if older { "older" } else { "newer" });
     fs::create_dir_all(&package)?;
     for name in INFS {
@@ -239,7 +241,7 @@ fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
         if older {
             driver.extend(b"OLDER...");
         }
-        if folder.name() == BCD_LIFE {
+        if signed {
             // bootcfg installs no driver without a signature on NT 6. The executive does not look at it, so that a
             // table with nothing in it (WIN_CERTIFICATE) stands for that of a test certificate.
             driver.resize(driver.len().next_multiple_of(8), 0);
@@ -249,7 +251,7 @@ fn package(layout: &Layout, folder: &Folder, older: bool) -> Result<String> {
             driver[entry + 4..entry + 8].copy_from_slice(&(certificate.len() as u32).to_le_bytes());
             driver.extend(certificate);
         }
-        if older || folder.name() == BCD_LIFE {
+        if older || signed {
             let field = optional + 64;
             let sum = checksum::compute(&driver, field);
             driver[field..field + 4].copy_from_slice(&sum.to_le_bytes());

@@ -24,7 +24,7 @@ use super::registration;
 use crate::{boot::damage, command};
 
 /// Bytes of the image: drivers, hive and its backups with room to spare.
-const SIZE: u64 = 32 << 20;
+pub(crate) const SIZE: u64 = 32 << 20;
 const DRIVERS: &str = "WINDOWS/system32/drivers";
 const HIVE: &str = "WINDOWS/system32/config/SYSTEM";
 const CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
@@ -34,10 +34,12 @@ const ENVIRONMENT: &str = "ControlSet001\\Control\\Session Manager\\Environment"
 const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BFC1-08002BE10318}";
 
 const STORE: &str = "Boot/BCD";
+/// The loader that a boot sector starts, which must lie in clusters that follow each other.
+pub(crate) const LOADER: &str = "ntldr";
 
 /// The loader that starts the system on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loader {
+pub(crate) enum Loader {
     /// By NT 5's loader, from boot.ini.
     BootIni,
     /// By the boot manager of NT 6.0 and later, from boot configuration data.
@@ -86,19 +88,36 @@ fn store() -> Tree {
 }
 
 /// The volume: an image, and a folder where it is taken out to.
-pub(super) struct SystemVolume {
+pub(crate) struct SystemVolume {
     image: PathBuf,
+    /// Its first byte in the image.
+    offset: u64,
     folder: PathBuf,
     loader: Loader,
 }
 
 impl SystemVolume {
     /// Returns a freshly installed system.
-    pub(super) fn new(folder: &Path, loader: Loader, boot_ini: &str) -> Result<SystemVolume> {
-        let volume = SystemVolume { image: folder.join("system.img"), folder: folder.join("system"), loader };
+    pub(crate) fn new(folder: &Path, loader: Loader, boot_ini: &str) -> Result<SystemVolume> {
+        let image = folder.join("system.img");
+        fs::File::create(&image)?.set_len(SIZE)?;
+        let volume = SystemVolume::at(&image, 0, folder, loader);
+        volume.format(boot_ini, &[])?;
+        Ok(volume)
+    }
+
+    /// Returns the volume that is in an image from a byte on.
+    pub(crate) fn at(image: &Path, offset: u64, folder: &Path, loader: Loader) -> SystemVolume {
+        SystemVolume { image: image.to_owned(), offset, folder: folder.join("system"), loader }
+    }
+
+    /// Makes it a freshly installed system. `first` are files of the root folder that lie at the volume's beginning, and
+    /// stay where they are.
+    pub(crate) fn format(&self, boot_ini: &str, first: &[(&str, &Path)]) -> Result<()> {
+        let volume = self;
         fs::create_dir_all(volume.folder.join(DRIVERS))?;
         fs::create_dir_all(volume.folder.join(HIVE).parent().context("a hive in no folder")?)?;
-        match loader {
+        match self.loader {
             Loader::BootIni => fs::write(volume.folder.join("boot.ini"), boot_ini)?,
             Loader::Bcd => {
                 fs::create_dir_all(volume.folder.join("Boot"))?;
@@ -116,20 +135,28 @@ impl SystemVolume {
             .with_key(OTHER_CLASS, Tree::new().with_texts("UpperFilters", &["theirs"]))
             .with_key("ControlSet001\\Services", Tree::new());
         fs::write(volume.folder.join(HIVE), hive.hive("SYSTEM"))?;
-        fs::File::create(&volume.image)?.set_len(SIZE)?;
-        command::output(volume.mtool("mformat").arg("::"))?;
-        volume.put_back()?;
-        Ok(volume)
+        command::output(volume.mtool("mformat").args(["-T", &(SIZE / 512).to_string(), "::"]))?;
+        for (name, file) in first {
+            volume.put(name, file)?;
+        }
+        volume.put_back()
+    }
+
+    /// Puts a file of the host's into the volume.
+    pub(crate) fn put(&self, name: &str, file: &Path) -> Result<()> {
+        command::output(self.mtool("mcopy").args(["-n", "-o"]).arg(file).arg(format!("::/{name}"))).map(drop)
     }
 
     fn mtool(&self, name: &str) -> Command {
         let mut tool = Command::new(name);
-        tool.arg("-i").arg(&self.image).env("MTOOLS_SKIP_CHECK", "1");
+        tool.arg("-i")
+            .arg(format!("{}@@{}", self.image.display(), self.offset))
+            .env("MTOOLS_SKIP_CHECK", "1");
         tool
     }
 
     /// Takes the image out into the folder: what follows sees nothing but what is on the volume.
-    pub(super) fn take_out(&self) -> Result<()> {
+    pub(crate) fn take_out(&self) -> Result<()> {
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
         }
@@ -143,12 +170,14 @@ impl SystemVolume {
         let _ = command::output(self.mtool("mdeltree").args(["::/boot.ini", "::/Boot", "::/WINDOWS"]));
         let mut names =
             fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        // The loader stays where it is.
+        names.retain(|name| !name.ends_with(LOADER));
         names.sort();
         command::output(self.mtool("mcopy").args(["-s", "-n", "-o", "-m"]).args(names).arg("::/")).map(|_| ())
     }
 
     /// Runs bootcfg on the volume.
-    pub(super) fn bootcfg(&self, arguments: &[&str]) -> Result<()> {
+    pub(crate) fn bootcfg(&self, arguments: &[&str]) -> Result<()> {
         self.take_out()?;
         let root = self.folder.to_string_lossy();
         let line =
@@ -159,7 +188,7 @@ impl SystemVolume {
     }
 
     /// Deletes a driver's file, as a virus scanner or a hand may.
-    pub(super) fn delete_driver(&self, name: &str) -> Result<()> {
+    pub(crate) fn delete_driver(&self, name: &str) -> Result<()> {
         self.take_out()?;
         fs::remove_file(self.folder.join(DRIVERS).join(name))
             .with_context(|| format!("no {name} to delete"))?;
@@ -167,7 +196,7 @@ impl SystemVolume {
     }
 
     /// Damages a driver's file, or undoes it.
-    pub(super) fn damage_driver(&self, name: &str) -> Result<()> {
+    pub(crate) fn damage_driver(&self, name: &str) -> Result<()> {
         self.take_out()?;
         let path = self.folder.join(DRIVERS).join(name);
         let mut content = fs::read(&path).with_context(|| format!("no {name} to damage"))?;
@@ -177,7 +206,7 @@ impl SystemVolume {
     }
 
     /// Writes what a boot left in the registry into the hive.
-    pub(super) fn write_registry(&self, registration_file: &str) -> Result<()> {
+    pub(crate) fn write_registry(&self, registration_file: &str) -> Result<()> {
         self.take_out()?;
         let path = self.folder.join(HIVE);
         let old = fs::read(&path)?;
@@ -190,7 +219,7 @@ impl SystemVolume {
     }
 
     /// Returns the number in the boot menu, from 1, of the first entry that selects PV, or that does not.
-    pub(super) fn entry(&self, pv: bool) -> Result<usize> {
+    pub(crate) fn entry(&self, pv: bool) -> Result<usize> {
         self.take_out()?;
         let at = match self.loader {
             Loader::BootIni => {
@@ -206,7 +235,7 @@ impl SystemVolume {
     }
 
     /// Takes the list of entries for one boot out of the store, as the boot manager does before it starts one.
-    pub(super) fn use_boot_sequence(&self) -> Result<()> {
+    pub(crate) fn use_boot_sequence(&self) -> Result<()> {
         self.take_out()?;
         let path = self.folder.join(STORE);
         let key = format!("Objects\\{BOOT_MANAGER}\\Elements\\{:08x}", element::BOOT_SEQUENCE);
@@ -216,7 +245,7 @@ impl SystemVolume {
 
     /// Returns the files that a boot loader takes from the volume: boot.ini or the store, the registry as a
     /// registration file, the driver files.
-    pub(super) fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
+    pub(crate) fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
         self.take_out()?;
         let (name, path) = match self.loader {
             Loader::BootIni => ("boot.ini", "boot.ini"),
@@ -241,7 +270,7 @@ impl SystemVolume {
 
     /// Checks that the suite has left nothing: no file, no PV entry, no service, and the other vendor's
     /// filter as it was.
-    pub(super) fn check_removed(&self) -> Result<()> {
+    pub(crate) fn check_removed(&self) -> Result<()> {
         self.take_out()?;
         ensure!(fs::read_dir(self.folder.join(DRIVERS))?.next().is_none(), "driver files are left");
         ensure!(self.entry(true).is_err(), "a PV entry is left");

@@ -1,0 +1,80 @@
+//! A machine that its firmware starts from its own disk: the first disk has the system volume, in FAT, behind the
+//! volume that every guest mounts.
+//!
+//! `bootcfg` installs the suite on the system volume, as it does in a machine's life. What the loader
+//! (`tests/osloader`) finds there is what it left.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result, ensure};
+use rig::Job;
+
+use super::{BOOT_INI, Folder, entry_word};
+use crate::{
+    built::{self, read},
+    layout::Layout,
+    lifecycle::{
+        self,
+        volume::{Loader, SIZE, SystemVolume},
+    },
+    scenario::Entry,
+};
+
+/// The words of the executive's command line, which a machine that is started by its firmware has none of.
+const WORDS: &str = "words.txt";
+/// The executive, which stands for NT's kernel.
+const EXECUTIVE: &str = "WINDOWS/system32/nt.elf";
+/// The fields of a FAT boot sector that formatting writes.
+const FIELDS: std::ops::Range<usize> = 3..62;
+
+/// Returns the system volume of a machine whose images are in `folder`.
+fn system(folder: &Folder) -> SystemVolume {
+    SystemVolume::at(&folder.image(0), volume::image::SIZE, &folder.path("."), Loader::BootIni)
+}
+
+/// Makes the first disk one that a BIOS starts, with the suite installed.
+pub(super) fn install(layout: &Layout, folder: &Folder) -> Result<()> {
+    let image = folder.image(0);
+    let code = read(&layout.nt().join(built::MASTER_BOOT_RECORD))?;
+    let first = volume::image::add_active_partition(&image, volume::mbr::TYPE_FAT16, SIZE, &code)
+        .with_context(|| format!("cannot add a partition to {}", image.display()))?;
+    ensure!(first == volume::image::SIZE, "the system volume begins at {first}");
+    let system = system(folder);
+    let loader = layout.nt().join(built::LOADER_FILE);
+    system.format(BOOT_INI, &[(lifecycle::volume::LOADER, &loader)])?;
+    put_boot_sector(&image, first, &read(&layout.nt().join(built::BOOT_SECTOR))?)?;
+    let package = lifecycle::package(layout, folder, false, false)?;
+    system.bootcfg(&["install", "--package", &package])?;
+    system.put(EXECUTIVE, &layout.nt().join(format!("{}.elf", built::EXECUTIVE)))
+}
+
+/// Puts boot code into a volume's first sector, around the fields of its format.
+fn put_boot_sector(image: &Path, first: u64, code: &[u8]) -> Result<()> {
+    /// Behind the code is the sector's signature.
+    const CODE: usize = 510;
+    ensure!(code.len() > FIELDS.end && code.len() <= CODE, "the boot sector's code is {} bytes", code.len());
+    let file = File::options().write(true).open(image)?;
+    file.write_all_at(&code[..FIELDS.start], first)?;
+    file.write_all_at(&code[FIELDS.end..], first + FIELDS.end as u64)?;
+    Ok(())
+}
+
+/// Returns a job that has the firmware start the first disk. `registry` changes the hive before, as lines of a .reg
+/// file.
+pub(super) fn job(folder: &Folder, entry: Entry, registry: &str) -> Result<Job> {
+    system(folder).write_registry(registry)?;
+    let mut job = Job::from_disk(folder.name());
+    job.cmdline = entry_word(entry).to_string();
+    Ok(job)
+}
+
+/// Puts the words where the loader finds them.
+pub(super) fn put_words(folder: &Folder, words: &str) -> Result<()> {
+    let file = folder.path(WORDS);
+    fs::write(&file, words).with_context(|| format!("cannot write {}", file.display()))?;
+    system(folder).put(WORDS, &file)
+}
