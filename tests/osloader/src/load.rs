@@ -175,6 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_driver_imports_from_comes_behind_it() {
+        let mut machine = machine("");
+        let path = |name: &str| format!("{DRIVERS}\\{name}");
+        machine.files.insert(path("early.sys"), crate::pe::tests::driver("DEMAND.SYS"));
+        machine.files.insert(path("DEMAND.SYS"), crate::pe::tests::driver("early.sys"));
+        let mut read = Vec::new();
+        load(&mut machine, |line| read.extend(line.split_once(DRIVERS).map(|(_, rest)| rest.to_string())))
+            .unwrap();
+        let read: Vec<_> = read.iter().map(|line| line.split(',').next().unwrap()).collect();
+        assert_eq!(read, ["\\early.sys", "\\DEMAND.SYS", "\\late.sys", "\\marked.sys"]);
+    }
+
+    #[test]
+    fn a_store_is_read_in_the_place_of_boot_ini() {
+        let mut machine = machine("");
+        machine.files.insert(STORE.to_string(), vec![0; 4096]);
+        assert_eq!(load(&mut machine, |_| ()).unwrap_err(), "there is no such entry");
+        assert!(!machine.read.contains(&BOOT_INI.to_string()));
+    }
+
+    #[test]
     fn the_entry_is_the_chosen_one_or_the_default() {
         for (words, said) in
             [("entry=2", "entry 2 with TWO"), ("unattended=1", "entry 1 with ONE"), ("", "entry 1 with ONE")]

@@ -208,3 +208,64 @@ fn read_u16(file: &[u8], offset: usize) -> Result<u16, Malformed> {
 fn read_u32(file: &[u8], offset: usize) -> Result<u32, Malformed> {
     read(file, offset).map(u32::from_le_bytes)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::vec;
+
+    use super::*;
+
+    const NT: usize = 0x40;
+    const OPTIONAL: usize = NT + 24;
+    const SECTION: usize = OPTIONAL + 240;
+    /// The one section's place in the file, and in the image.
+    const RAW: usize = 0x200;
+    const ADDRESS: u32 = 0x1000;
+
+    /// Returns a driver file that imports from a module.
+    pub(crate) fn driver(module: &str) -> Vec<u8> {
+        let mut file = vec![0; RAW + 0x200];
+        let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"MZ");
+        put(0x3C, &(NT as u32).to_le_bytes());
+        put(NT, b"PE\0\0");
+        put(NT + 4, &MACHINE_AMD64.to_le_bytes());
+        put(NT + 6, &1u16.to_le_bytes());
+        put(NT + 20, &240u16.to_le_bytes());
+        put(OPTIONAL, &MAGIC_PE32_PLUS.to_le_bytes());
+        put(OPTIONAL + 32, &4096u32.to_le_bytes());
+        put(OPTIONAL + 68, &SUBSYSTEM_NATIVE.to_le_bytes());
+        put(OPTIONAL + 108, &16u32.to_le_bytes());
+        put(OPTIONAL + 112 + 8 * Directory::Import as usize, &ADDRESS.to_le_bytes());
+        for (field, number) in [(8, 0x200), (12, ADDRESS), (16, 0x200), (20, RAW as u32)] {
+            put(SECTION + field, &number.to_le_bytes());
+        }
+        put(RAW + 12, &(ADDRESS + 0x40).to_le_bytes());
+        put(RAW + 0x40, module.as_bytes());
+        let pe = Pe { file: &file, optional: OPTIONAL, sections: SECTION, section_count: 1 };
+        let sum = pe.checksum();
+        file[OPTIONAL + 64..OPTIONAL + 68].copy_from_slice(&sum.to_le_bytes());
+        file
+    }
+
+    #[test]
+    fn imports_are_read() {
+        assert_eq!(Pe::parse(&driver("ntoskrnl.exe")).unwrap().imports().unwrap(), ["ntoskrnl.exe"]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let mut file = driver("x.sys");
+        let last = file.len() - 1;
+        file[last] ^= 1;
+        assert!(Pe::parse(&file).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_no_panic() {
+        let file = driver("x.sys");
+        for length in 0..file.len() {
+            let _ = Pe::parse(&file[..length]).and_then(|pe| pe.imports());
+        }
+    }
+}

@@ -716,6 +716,48 @@ const MUTANTS: &[Mutant] = &[
         to: "if by_rig && again && name.is_empty() {",
         caught_by: &[Host("xtask")],
     },
+    Mutant {
+        what: "the loader takes a driver that StartOverride leaves out",
+        file: "tests/osloader/src/load.rs",
+        from: "version >= Version::Nt63 && drivers::is_left_out(&set, service)",
+        to: "version > Version::Nt100 && drivers::is_left_out(&set, service)",
+        caught_by: &[Host("osloader")],
+    },
+    Mutant {
+        what: "the loader takes drivers as they stand in the registry",
+        file: "tests/osloader/src/drivers.rs",
+        from: "drivers.sort();",
+        to: "",
+        caught_by: &[Host("osloader")],
+    },
+    Mutant {
+        what: "the loader takes drivers that are not boot-start",
+        file: "tests/osloader/src/drivers.rs",
+        from: "registry.number(&path, \"Start\") != Some(BOOT_START) || leaves_out",
+        to: "registry.number(&path, \"Start\").is_none() || leaves_out",
+        caught_by: &[Host("osloader")],
+    },
+    Mutant {
+        what: "the loader does not follow imports",
+        file: "tests/osloader/src/load.rs",
+        from: "while let Some(name) = wanted.pop() {",
+        to: "if let Some(name) = wanted.pop() {",
+        caught_by: &[Host("osloader")],
+    },
+    Mutant {
+        what: "the loader starts the first entry where nobody chooses",
+        file: "tests/osloader/src/boot_ini.rs",
+        from: "entries.iter().position(is_default).unwrap_or(0) + 1",
+        to: "entries.iter().position(is_default).map_or(1, |_| 1)",
+        caught_by: &[Host("osloader")],
+    },
+    Mutant {
+        what: "the loader starts with another control set than the default",
+        file: "tests/osloader/src/control_set.rs",
+        from: "select.dword(\"Default\")",
+        to: "select.dword(\"Current\")",
+        caught_by: &[Host("osloader")],
+    },
 ];
 
 #[cfg(test)]

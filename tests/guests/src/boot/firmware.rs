@@ -11,9 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use protocol::Version;
 use rig::Job;
 
-use super::{BOOT_INI, Folder, entry_word};
+use super::{BOOT_INI, Folder, Suite, entry_word};
 use crate::{
     built::{self, read},
     layout::Layout,
@@ -31,24 +32,32 @@ const EXECUTIVE: &str = "WINDOWS/system32/nt.elf";
 /// The fields of a FAT boot sector that formatting writes.
 const FIELDS: std::ops::Range<usize> = 3..62;
 
-/// Returns the system volume of a machine whose images are in `folder`.
-fn system(folder: &Folder) -> SystemVolume {
-    SystemVolume::at(&folder.image(0), volume::image::SIZE, &folder.path("."), Loader::BootIni)
+/// Returns the system volume of a machine of this version whose images are in `folder`.
+fn system(folder: &Folder, version: Version) -> SystemVolume {
+    SystemVolume::at(&folder.image(0), volume::image::SIZE, &folder.path("."), loader(version))
 }
 
-/// Makes the first disk one that a BIOS starts, with the suite installed.
-pub(super) fn install(layout: &Layout, folder: &Folder) -> Result<()> {
+/// Returns the loader of a version.
+fn loader(version: Version) -> Loader {
+    if version == Version::Nt52 { Loader::BootIni } else { Loader::Bcd }
+}
+
+/// Makes the first disk one that a BIOS starts, with the suite installed, and does to its files what has become of them
+/// since.
+pub(super) fn install(layout: &Layout, folder: &Folder, version: Version, suite: Suite<'_>) -> Result<()> {
     let image = folder.image(0);
     let code = read(&layout.nt().join(built::MASTER_BOOT_RECORD))?;
     let first = volume::image::add_active_partition(&image, volume::mbr::TYPE_FAT16, SIZE, &code)
         .with_context(|| format!("cannot add a partition to {}", image.display()))?;
     ensure!(first == volume::image::SIZE, "the system volume begins at {first}");
-    let system = system(folder);
-    let loader = layout.nt().join(built::LOADER_FILE);
-    system.format(BOOT_INI, &[(lifecycle::volume::LOADER, &loader)])?;
+    let system = system(folder, version);
+    let file = layout.nt().join(built::LOADER_FILE);
+    system.format(BOOT_INI, &[(lifecycle::volume::LOADER, &file)])?;
     put_boot_sector(&image, first, &read(&layout.nt().join(built::BOOT_SECTOR))?)?;
-    let package = lifecycle::package(layout, folder, false, false)?;
+    let package = lifecycle::package(layout, folder, false, loader(version) == Loader::Bcd)?;
     system.bootcfg(&["install", "--package", &package])?;
+    suite.gone.iter().try_for_each(|file| system.delete_driver(file))?;
+    suite.damaged.iter().try_for_each(|file| system.damage_driver(file))?;
     system.put(EXECUTIVE, &layout.nt().join(format!("{}.elf", built::EXECUTIVE)))
 }
 
@@ -65,16 +74,16 @@ fn put_boot_sector(image: &Path, first: u64, code: &[u8]) -> Result<()> {
 
 /// Returns a job that has the firmware start the first disk. `registry` changes the hive before, as lines of a .reg
 /// file.
-pub(super) fn job(folder: &Folder, entry: Entry, registry: &str) -> Result<Job> {
-    system(folder).write_registry(registry)?;
+pub(super) fn job(folder: &Folder, version: Version, entry: Entry, registry: &str) -> Result<Job> {
+    system(folder, version).write_registry(registry)?;
     let mut job = Job::from_disk(folder.name());
     job.cmdline = entry_word(entry).to_string();
     Ok(job)
 }
 
 /// Puts the words where the loader finds them.
-pub(super) fn put_words(folder: &Folder, words: &str) -> Result<()> {
+pub(super) fn put_words(folder: &Folder, version: Version, words: &str) -> Result<()> {
     let file = folder.path(WORDS);
     fs::write(&file, words).with_context(|| format!("cannot write {}", file.display()))?;
-    system(folder).put(WORDS, &file)
+    system(folder, version).put(WORDS, &file)
 }

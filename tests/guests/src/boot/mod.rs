@@ -35,6 +35,8 @@ pub const BOOT_INI: &str = "[boot loader]\r\n\
 pub const SIGNATURE: u32 = 0xD15C_0001;
 /// Time that a guest may take.
 pub const GUEST_LIMIT: Duration = Duration::from_secs(90);
+/// More where the firmware reads the system from a disk.
+const FIRMWARE_LIMIT: Duration = Duration::from_secs(60);
 /// More for each blank disk.
 const BLANK_LIMIT: Duration = Duration::from_secs(2);
 /// More for each command of dom0's.
@@ -77,8 +79,9 @@ pub fn boot(layout: &Layout, rig: &RigFiles, scenario: &Scenario) -> Result<Boot
 /// As [`boot`].
 pub fn boot_as(layout: &Layout, rig: &RigFiles, scenario: &Scenario, name: &str) -> Result<Boot> {
     let folder = Folder::new(layout, name)?;
-    make_images(layout, &folder, scenario)?;
-    boot_in(layout, rig, scenario, versions::of(scenario, None), &folder, None)
+    let version = versions::of(scenario, None);
+    make_images(layout, &folder, scenario, version)?;
+    boot_in(layout, rig, scenario, version, &folder, None)
 }
 
 /// Boots a machine several times; its disks and its registry are carried from each boot to the next.
@@ -93,8 +96,9 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
     for (n, scenario) in sequence.boots.iter().enumerate() {
         let name = format!("{}-{}", n + 1, scenario.name);
         let folder = Folder::create(whole.path(&name))?;
+        let version = versions::of(scenario, Some(sequence.name));
         match &before {
-            None => make_images(layout, &folder, scenario)?,
+            None => make_images(layout, &folder, scenario, version)?,
             Some(before) => {
                 for image in 0..scenario.disks.len() {
                     let (from, to) = (before.image(image), folder.image(image));
@@ -104,7 +108,6 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
         }
         registry += scenario.registry;
         registry.push('\n');
-        let version = versions::of(scenario, Some(sequence.name));
         let boot = boot_in(layout, rig, scenario, version, &folder, Some(&registry))
             .with_context(|| format!("boot {name} of {}", sequence.name))?;
         registry += &boot.registry;
@@ -115,14 +118,15 @@ pub fn boot_sequence(layout: &Layout, rig: &RigFiles, sequence: &Sequence) -> Re
 }
 
 /// Makes the disks of a scenario in `folder`.
-fn make_images(layout: &Layout, folder: &Folder, scenario: &Scenario) -> Result<()> {
+fn make_images(layout: &Layout, folder: &Folder, scenario: &Scenario, version: Version) -> Result<()> {
     for n in 0..scenario.disks.len() + scenario.late_disks.len() {
         let image = folder.image(n);
         volume::image::make_image(&image, volume::image::SIZE, SIGNATURE + n as u32, &format!("DATA{n}"))
             .with_context(|| format!("cannot make {}", image.display()))?;
     }
     if scenario.start != Start::Multiboot {
-        firmware::install(layout, folder)?;
+        let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
+        firmware::install(layout, folder, version, suite)?;
     }
     Ok(())
 }
@@ -140,7 +144,7 @@ fn boot_in(
     let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
     let mut job = match scenario.start {
         Start::Multiboot => executive(layout, folder, scenario.entry, suite, overrides)?,
-        Start::Bios => firmware::job(folder, scenario.entry, overrides)?,
+        Start::Bios => firmware::job(folder, version, scenario.entry, overrides)?,
     };
     let mut words = vec![Word::Nt(version)];
     words.extend(scenario.words);
@@ -163,6 +167,9 @@ fn boot_in(
     }
     job.timeout =
         GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
+    if scenario.start != Start::Multiboot {
+        job.timeout += FIRMWARE_LIMIT;
+    }
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
         let at_start = n < scenario.disks.len();
         let kind = if at_start { "hd" } else { "xvd" };
@@ -197,7 +204,7 @@ fn boot_in(
     }
     job.config.extend(emulated_only(scenario.disks));
     if scenario.start != Start::Multiboot {
-        firmware::put_words(folder, &job.cmdline)?;
+        firmware::put_words(folder, version, &job.cmdline)?;
     }
     let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {

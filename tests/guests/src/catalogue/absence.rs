@@ -10,7 +10,7 @@ use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Runs, Scenario, Sequence, e
 pub(super) const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
 /// Only its service is not there to be started: xenpci loads with the file, and asks a guard that has not
 /// decided.
-const FILTER_NOT_STARTED: Expect = Expect { withheld: Some(Reason::Unsealed), ..WITHOUT_FILTER };
+pub(super) const FILTER_NOT_STARTED: Expect = Expect { withheld: Some(Reason::Unsealed), ..WITHOUT_FILTER };
 
 /// The service of idefilter is gone.
 pub(super) const NO_SERVICE: &str = "[-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\idefilter]\n";

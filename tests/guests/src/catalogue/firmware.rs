@@ -2,58 +2,101 @@
 
 use protocol::{Line, Version, Word};
 
+use super::absence::FILTER_NOT_STARTED;
 use crate::{
     check::{Check, Differences, Seen},
-    scenario::{BASE, Entry, PV_BOOT, Runs, Scenario, Start},
+    scenario::{BASE, Entry, PV_BOOT, Runs, Scenario, Sequence, Start},
 };
 
-const NT52: &[Word<'static>] = &[Word::Nt(Version::Nt52)];
+/// The PV entry of a machine that SeaBIOS starts.
+const BIOS_PV: Scenario =
+    Scenario { start: Start::Bios, words: &[Word::Nt(Version::Nt52)], checks: &[READ_BY_BIOS], ..PV_BOOT };
+/// The entry that such a machine is started from where nobody chooses.
+const BIOS_DEFAULT: Scenario = Scenario {
+    start: Start::Bios,
+    entry: Entry::Default,
+    words: &[Word::Nt(Version::Nt52)],
+    checks: &[READ_BY_BIOS],
+    ..BASE
+};
+/// A version of NT that has boot configuration data.
+const NT61: &[Word<'static>] = &[Word::Nt(Version::Nt61)];
 
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "firmware-pv",
-        title: "SeaBIOS, boot sectors, and a loader that reads the PV entry of boot.ini, the hive and the drivers by INT 13h",
-        start: Start::Bios,
-        words: NT52,
-        checks: &[READ_BY_BIOS],
-        ..PV_BOOT
+        title: "SeaBIOS and boot sectors start a loader, which reads boot.ini, the hive and the drivers from the disk",
+        ..BIOS_PV
     },
     Scenario {
         name: "firmware-emulated",
-        title: "the same disk, and nobody chooses at the boot menu",
-        start: Start::Bios,
-        entry: Entry::Default,
-        words: NT52,
-        checks: &[READ_BY_BIOS],
+        title: "such a disk with boot configuration data, and nobody chooses at the boot menu",
+        words: NT61,
+        checks: &[READ_WITH_STORE],
         runs: Runs::InTurn,
-        ..BASE
+        ..BIOS_DEFAULT
+    },
+    Scenario {
+        name: "firmware-imports",
+        title: "such a disk: idefilter is disabled, and the loader reads its file for xenpci, which imports from it",
+        registry: disabled!("idefilter"),
+        expect: FILTER_NOT_STARTED,
+        checks: &[READ_FOR_IMPORTS],
+        runs: Runs::ByName,
+        ..BIOS_PV
     },
 ];
 
+/// Machines that are booted several times.
+pub(super) const SEQUENCES: &[Sequence] = &[Sequence {
+    name: "firmware-both",
+    title: "SeaBIOS starts one disk: nobody chooses at the menu, the second entry is chosen, and nobody chooses again",
+    boots: &[
+        Scenario { name: "default", ..BIOS_DEFAULT },
+        Scenario { name: "second", ..BIOS_PV },
+        Scenario { name: "default-again", ..BIOS_DEFAULT },
+    ],
+    runs: Runs::ByName,
+}];
+
 const READ_BY_BIOS: Check = Check {
-    what: "before the first driver the loader has read boot.ini, the executive, the hive and the four drivers, and no other",
+    what: "before the first driver the loader has read by INT 13h the entry, the executive, the hive and the drivers, in NT's order",
     run: read_by_bios,
 };
 
-/// The files of a boot, in the order in which the loader reads them.
-const READ: [&str; 8] = [
-    "\\words.txt",
-    "\\boot.ini",
-    "\\WINDOWS\\system32\\nt.elf",
-    "\\WINDOWS\\system32\\config\\SYSTEM",
-    "\\WINDOWS\\system32\\drivers\\idefallback.sys",
-    "\\WINDOWS\\system32\\drivers\\idefilter.sys",
-    "\\WINDOWS\\system32\\drivers\\xenpci.sys",
-    "\\WINDOWS\\system32\\drivers\\xenvbd.sys",
-];
+const READ_WITH_STORE: Check = Check { what: READ_BY_BIOS.what, run: read_with_store };
+
+const READ_FOR_IMPORTS: Check =
+    Check { what: "the loader has read the drivers, each with what it imports from", run: read_for_imports };
+
+const BOOT_INI: &str = "\\boot.ini";
+/// The drivers in the order in which NT loads them.
+const DRIVERS: [&str; 4] = ["idefallback.sys", "idefilter.sys", "xenpci.sys", "xenvbd.sys"];
 
 fn read_by_bios(seen: &Seen<'_>, found: &mut Differences) {
+    same_files(seen, found, BOOT_INI, DRIVERS);
+}
+
+fn read_with_store(seen: &Seen<'_>, found: &mut Differences) {
+    same_files(seen, found, "\\Boot\\BCD", DRIVERS);
+}
+
+fn read_for_imports(seen: &Seen<'_>, found: &mut Differences) {
+    same_files(seen, found, BOOT_INI, ["idefallback.sys", "xenpci.sys", "idefilter.sys", "xenvbd.sys"]);
+}
+
+/// Compares the files that the loader has read: those of every boot, then these drivers, and no other.
+fn same_files(seen: &Seen<'_>, found: &mut Differences, menu: &str, drivers: [&str; 4]) {
     const SAYS: &str = "ntldr: INT 13h: read ";
-    let read: Vec<_> = (seen.report.debug(SAYS))
-        .filter_map(|line| line.split_once(SAYS)?.1.split_once(','))
-        .map(|(file, _)| file)
-        .collect();
-    found.same("files that the loader read", &read[..], &READ);
-    found.holds("a driver after that", seen.lines(Line::Load).next().is_some());
+    const FOLDER: &str = "\\WINDOWS\\system32\\";
+    let text = |line: &str| Some(line.split_once(SAYS)?.1.split_once(',')?.0.to_owned());
+    let read: Vec<_> = seen.report.debug(SAYS).filter_map(text).collect();
+    let first = ["\\words.txt", menu].map(str::to_owned).into_iter();
+    let system = ["nt.elf", "config\\SYSTEM"].into_iter().map(|name| format!("{FOLDER}{name}"));
+    let drivers = drivers.into_iter().map(|name| format!("{FOLDER}drivers\\{name}"));
+    found.same("files that the loader read", read, first.chain(system).chain(drivers).collect());
+    let loads = seen.report.position(Line::Load.name());
+    let last = seen.report.lines().iter().rposition(|line| line.text.contains(SAYS));
+    found.holds("a driver started, and none before the last file was read", last < loads);
 }

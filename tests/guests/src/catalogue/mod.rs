@@ -54,7 +54,8 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
 ];
 
 /// The machines that are booted several times, by file.
-const SEQUENCES: &[&[Sequence]] = &[decisions::SEQUENCES, absence::SEQUENCES, versions::SEQUENCES];
+const SEQUENCES: &[&[Sequence]] =
+    &[decisions::SEQUENCES, firmware::SEQUENCES, absence::SEQUENCES, versions::SEQUENCES];
 
 /// Returns every boot of one, those of the demo first.
 pub fn boots() -> impl Iterator<Item = &'static Scenario> {
