@@ -130,11 +130,6 @@ impl<S: Sectors> Fat<S> {
         }
         Ok(None)
     }
-
-    /// Returns the device.
-    pub fn into_inner(self) -> S {
-        self.sectors
-    }
 }
 
 /// Finds a name in a folder, among long names and short ones.
@@ -171,4 +166,121 @@ fn entry(folder: &[u8], name: &str) -> Option<Found> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    /// Sectors of the test's volume: boot sector, a table of 1, a root folder of 1, and clusters of 1.
+    const DATA: usize = 3;
+
+    struct Memory(Vec<u8>);
+
+    impl Sectors for Memory {
+        fn read(&mut self, first: u32, buffer: &mut [u8]) -> Result<(), String> {
+            let start = first as usize * SECTOR;
+            let bytes = self.0.get(start..start + buffer.len()).ok_or("behind the end")?;
+            buffer.copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    /// Returns a volume with these chains, and its root folder.
+    fn volume(chains: &[&[u16]], root: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; (DATA + 20) * SECTOR];
+        let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
+        put(11, &512u16.to_le_bytes());
+        put(13, &[1]);
+        put(14, &1u16.to_le_bytes());
+        put(16, &[1]);
+        put(17, &16u16.to_le_bytes());
+        put(22, &1u16.to_le_bytes());
+        put(54, b"FAT16   ");
+        put(510, &[0x55, 0xAA]);
+        for chain in chains {
+            for (n, &cluster) in chain.iter().enumerate() {
+                let next = chain.get(n + 1).copied().unwrap_or(0xFFFF);
+                put(SECTOR + usize::from(cluster) * 2, &next.to_le_bytes());
+            }
+        }
+        put(2 * SECTOR, root);
+        for cluster in 2..20 {
+            put((DATA + cluster - 2) * SECTOR, &[cluster as u8; SECTOR]);
+        }
+        bytes
+    }
+
+    fn entry(name: &[u8; 11], attributes: u8, cluster: u16, size: u32) -> Vec<u8> {
+        let mut entry = vec![0; ENTRY];
+        entry[..11].copy_from_slice(name);
+        entry[11] = attributes;
+        entry[26..28].copy_from_slice(&cluster.to_le_bytes());
+        entry[28..].copy_from_slice(&size.to_le_bytes());
+        entry
+    }
+
+    /// Returns the entries of a long name.
+    fn long(name: &str) -> Vec<u8> {
+        let units: Vec<u16> = name.encode_utf16().collect();
+        let mut all = Vec::new();
+        for (n, part) in units.chunks(UNITS.len()).enumerate().rev() {
+            let mut entry = vec![0xFF; ENTRY];
+            let last = n + 1 == units.len().div_ceil(UNITS.len());
+            (entry[0], entry[11]) = (n as u8 + 1 | if last { 0x40 } else { 0 }, LONG_NAME);
+            for (at, unit) in UNITS.into_iter().zip(part.iter().copied().chain([0])) {
+                entry[at..at + 2].copy_from_slice(&unit.to_le_bytes());
+            }
+            all.extend(entry);
+        }
+        all
+    }
+
+    #[test]
+    fn a_file_in_pieces_is_put_together() {
+        let root = [entry(b"LABEL      ", LABEL, 0, 0), entry(b"A       SYS", 0, 5, 1200)].concat();
+        let mut fat = Fat::new(Memory(volume(&[&[5, 6, 3]], &root))).unwrap();
+        let file = fat.file("\\a.sys").unwrap().unwrap();
+        assert_eq!(file, [vec![5; SECTOR], vec![6; SECTOR], vec![3; 1200 - 2 * SECTOR]].concat());
+        assert_eq!(fat.file("\\b.sys").unwrap(), None);
+        assert_eq!(fat.file("\\a.sys\\b").unwrap(), None);
+    }
+
+    #[test]
+    fn names_are_long_or_short_and_in_any_case() {
+        let name = "idefallback-longer.sys";
+        let root = [vec![0xE5; ENTRY], long(name), entry(b"IDEFAL~1SYS", 0, 4, 1)].concat();
+        let mut fat = Fat::new(Memory(volume(&[&[4]], &root))).unwrap();
+        for name in [name, "IDEFALLBACK-LONGER.SYS", "idefal~1.sys"] {
+            assert_eq!(fat.file(name).unwrap(), Some(vec![4]), "{name}");
+        }
+        assert_eq!(fat.file("idefallback").unwrap(), None);
+    }
+
+    #[test]
+    fn folders_are_followed() {
+        let mut bytes = volume(&[&[7], &[8]], &entry(b"FOLDER     ", FOLDER, 7, 0));
+        let at = (DATA + 5) * SECTOR;
+        bytes[at..at + SECTOR].fill(0);
+        bytes[at..at + ENTRY].copy_from_slice(&entry(b"FILE       ", 0, 8, 2));
+        let mut fat = Fat::new(Memory(bytes)).unwrap();
+        assert_eq!(fat.file("\\Folder\\file").unwrap(), Some(vec![8, 8]));
+        assert_eq!(fat.file("\\Folder").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_damaged_is_an_error_and_ends() {
+        let chains: [&[u16]; 2] = [&[5, 6, 5], &[5]];
+        for chain in chains {
+            let mut bytes = volume(&[chain], &entry(b"A          ", 0, 5, 100_000));
+            if chain.len() > 1 {
+                // In a ring.
+                bytes[SECTOR + 12..SECTOR + 14].copy_from_slice(&5u16.to_le_bytes());
+            }
+            assert!(Fat::new(Memory(bytes)).unwrap().file("\\a").is_err());
+        }
+        assert!(Fat::new(Memory(vec![0; SECTOR])).is_err());
+    }
 }

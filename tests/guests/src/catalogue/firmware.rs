@@ -2,7 +2,7 @@
 
 use protocol::{Line, Version, Word};
 
-use super::absence::FILTER_NOT_STARTED;
+use super::absence::{FILTER_NOT_STARTED, WITHOUT_FILTER};
 use crate::{
     check::{Check, Differences, Seen},
     scenario::{BASE, Entry, PV_BOOT, Runs, Scenario, Sequence, Start},
@@ -46,6 +46,15 @@ pub(super) const BOOTS: &[Scenario] = &[
         runs: Runs::ByName,
         ..BIOS_PV
     },
+    Scenario {
+        name: "firmware-file-missing",
+        title: "such a disk, and idefilter.sys is gone from it: idefallback saves the boot",
+        without: &["idefilter.sys"],
+        expect: WITHOUT_FILTER,
+        checks: &[READ_WITHOUT_FILTER],
+        runs: Runs::ByName,
+        ..BIOS_PV
+    },
 ];
 
 /// Machines that are booted several times.
@@ -70,9 +79,12 @@ const READ_WITH_STORE: Check = Check { what: READ_BY_BIOS.what, run: read_with_s
 const READ_FOR_IMPORTS: Check =
     Check { what: "the loader has read the drivers, each with what it imports from", run: read_for_imports };
 
+const READ_WITHOUT_FILTER: Check =
+    Check { what: "the loader has read the other drivers", run: read_without_filter };
+
 const BOOT_INI: &str = "\\boot.ini";
 /// The drivers in the order in which NT loads them.
-const DRIVERS: [&str; 4] = ["idefallback.sys", "idefilter.sys", "xenpci.sys", "xenvbd.sys"];
+const DRIVERS: &[&str] = &["idefallback.sys", "idefilter.sys", "xenpci.sys", "xenvbd.sys"];
 
 fn read_by_bios(seen: &Seen<'_>, found: &mut Differences) {
     same_files(seen, found, BOOT_INI, DRIVERS);
@@ -82,19 +94,23 @@ fn read_with_store(seen: &Seen<'_>, found: &mut Differences) {
     same_files(seen, found, "\\Boot\\BCD", DRIVERS);
 }
 
+fn read_without_filter(seen: &Seen<'_>, found: &mut Differences) {
+    same_files(seen, found, BOOT_INI, &["idefallback.sys", "xenpci.sys", "xenvbd.sys"]);
+}
+
 fn read_for_imports(seen: &Seen<'_>, found: &mut Differences) {
-    same_files(seen, found, BOOT_INI, ["idefallback.sys", "xenpci.sys", "idefilter.sys", "xenvbd.sys"]);
+    same_files(seen, found, BOOT_INI, &["idefallback.sys", "xenpci.sys", "idefilter.sys", "xenvbd.sys"]);
 }
 
 /// Compares the files that the loader has read: those of every boot, then these drivers, and no other.
-fn same_files(seen: &Seen<'_>, found: &mut Differences, menu: &str, drivers: [&str; 4]) {
+fn same_files(seen: &Seen<'_>, found: &mut Differences, menu: &str, drivers: &[&str]) {
     const SAYS: &str = "ntldr: INT 13h: read ";
     const FOLDER: &str = "\\WINDOWS\\system32\\";
     let text = |line: &str| Some(line.split_once(SAYS)?.1.split_once(',')?.0.to_owned());
     let read: Vec<_> = seen.report.debug(SAYS).filter_map(text).collect();
     let first = ["\\words.txt", menu].map(str::to_owned).into_iter();
     let system = ["nt.elf", "config\\SYSTEM"].into_iter().map(|name| format!("{FOLDER}{name}"));
-    let drivers = drivers.into_iter().map(|name| format!("{FOLDER}drivers\\{name}"));
+    let drivers = drivers.iter().map(|name| format!("{FOLDER}drivers\\{name}"));
     found.same("files that the loader read", read, first.chain(system).chain(drivers).collect());
     let loads = seen.report.position(Line::Load.name());
     let last = seen.report.lines().iter().rposition(|line| line.text.contains(SAYS));
