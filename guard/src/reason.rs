@@ -156,6 +156,8 @@ reasons! {
     FilterTakenOut = 0x72, "idefilter could not be had and was taken out of the class filters: install the suite again";
     /// idefilter could not be had, and a class filter still names it: devices of that class will not start.
     FilterStays = 0x73, "idefilter could not be had and could not be taken out of a class filter";
+    /// The crash dump of the last boot has the guard's bugcheck.
+    LastBootStopped = 0x74, "the guard stopped the last boot";
 }
 
 impl Reason {

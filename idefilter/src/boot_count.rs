@@ -10,11 +10,10 @@ use core::time::Duration;
 
 use guard::boot_count;
 use guard::decision::Decision;
-use wdm::registry::{self, Key};
+use wdm::registry::Key;
 use wdm::thread::Thread;
-use wdm::{Disposition, DriverObject, Irp, NtStatus, Result, shutdown, time, utf16};
+use wdm::{Result, time, utf16};
 
-use crate::device::{Extension, Filter};
 use crate::{log, parameters};
 
 /// Time between two looks of the thread.
@@ -27,7 +26,7 @@ const SOFTWARE: &[u16] = utf16!("\\Registry\\Machine\\SOFTWARE");
 /// Begins a boot that has been decided on. Counts it if it is a PV boot, and has a thread clear the count
 /// once the system is up, or is shut down in order. An emulated boot without a count leaves the registry
 /// alone. PASSIVE_LEVEL.
-pub(crate) fn begin(driver: DriverObject, decision: Decision) {
+pub(crate) fn begin(decision: Decision) {
     let failed = read().unwrap_or(0);
     match decision {
         Decision::Emulated(_) if failed == 0 => return,
@@ -44,23 +43,15 @@ pub(crate) fn begin(driver: DriverObject, decision: Decision) {
     if let Err(status) = Thread::spawn(run) {
         log!("boot count left as it is: {status}");
     }
-    if let Err(status) = Filter::add_for_shutdown(driver, Extension::Counted) {
-        log!("a shutdown before the system has stayed up counts as a failed boot: {status}");
-    }
 }
 
-/// Answers a request to that device. A system that is shut down in order has come up, however early that is; NT writes the
-/// registry to the disk behind this. PASSIVE_LEVEL.
-pub(crate) fn request(irp: Irp) -> Disposition {
-    if irp.major() != shutdown::MAJOR {
-        return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);
-    }
-    if read() != Ok(0)
+/// Clears the count: a system that is shut down in order has come up, however early that is. PASSIVE_LEVEL.
+pub(crate) fn at_shutdown() {
+    if read().is_ok_and(|count| count != 0)
         && let Err(status) = write(0)
     {
         log!("boot count not cleared: {status}");
     }
-    irp.complete(NtStatus::SUCCESS)
 }
 
 /// Returns the number of PV boots begun since a boot last came up.
@@ -72,11 +63,7 @@ pub(crate) fn read() -> Result<u32> {
 }
 
 fn write(count: u32) -> Result {
-    key_for_write()?.set_dword(utf16!("PvBoots"), count)
-}
-
-fn key_for_write() -> Result<Key> {
-    Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.create_below(utf16!("Parameters"), false)
+    parameters::open_for_write()?.set_dword(utf16!("PvBoots"), count)
 }
 
 /// Waits until the session manager has opened the hives. PASSIVE_LEVEL.
@@ -91,12 +78,12 @@ pub(crate) fn wait_for_hives() {
 fn run() {
     wait_for_hives();
     // Without the flush NT writes within some seconds by itself, which a boot that dies early would not see.
-    if let Err(status) = key_for_write().and_then(|key| key.flush()) {
+    if let Err(status) = parameters::open_for_write().and_then(|key| key.flush()) {
         log!("boot count not written: {status}");
     }
     let up_after = parameters::open().and_then(|key| key.dword(utf16!("UpAfter"))).unwrap_or(UP_AFTER);
     time::sleep(Duration::from_secs(up_after.into()));
-    let cleared = write(0).and_then(|()| key_for_write()?.flush());
+    let cleared = write(0).and_then(|()| parameters::open_for_write()?.flush());
     if let Err(status) = cleared {
         log!("boot count not cleared: {status}");
     }

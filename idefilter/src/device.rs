@@ -11,10 +11,8 @@ pub(crate) enum Extension {
     Bus(Bus),
     /// The filter on an emulated storage device.
     Storage(Storage),
-    /// The device that is told of the shutdown.
+    /// The device that is told of the shutdown; on no stack.
     Shutdown,
-    /// The device that has the boot counted as one that came up at a shutdown; on no stack.
-    Counted,
 }
 
 /// A device object of this driver.

@@ -13,8 +13,8 @@ use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus
 use crate::device::Extension;
 use crate::storage_filter::Kind;
 use crate::{
-    boot_count, bus_filter, decision, log, pnp, pv_disks, reporter, root_bus, start_override, state,
-    storage_filter, tripwire,
+    at_shutdown, boot_count, bus_filter, decision, last_boot, log, pnp, pv_disks, reporter, root_bus,
+    start_override, state, storage_filter, tripwire,
 };
 
 /// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
@@ -44,8 +44,10 @@ impl Driver for Idefilter {
         let (decision, failure) = decision::decide();
         state::set_unplug_wanted(decision::unplug_wanted());
         state::tell(Event::Decided(decision));
-        boot_count::begin(driver, decision);
-        start_override::begin(driver);
+        boot_count::begin(decision);
+        start_override::begin();
+        last_boot::begin(driver);
+        at_shutdown::begin(driver);
         announce(driver, decision, failure.as_ref());
         if decision.is_pv() {
             start_pv_services(driver);
@@ -90,10 +92,7 @@ impl Driver for Idefilter {
 
     fn other(device: Device<Self::Extension>, irp: Irp) -> Disposition {
         if matches!(device.extension(), Extension::Shutdown) {
-            return start_override::request(irp);
-        }
-        if matches!(device.extension(), Extension::Counted) {
-            return boot_count::request(irp);
+            return at_shutdown::request(irp);
         }
         match (device.acquire(), device.attached_to()) {
             (Ok(_hold), Some(lower)) => irp.forward(lower),

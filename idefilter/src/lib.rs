@@ -14,6 +14,8 @@
 //! | [`decision`] | gathers the inputs of the decision |
 //! | [`parameters`] | the driver's key of parameters |
 //! | [`boot_count`] | counts PV boots that did not come up |
+//! | [`last_boot`] | keeps a record of the boot for the next one, and says how the last one was stopped |
+//! | [`at_shutdown`] | what is done when the system is shut down |
 //! | [`start_override`] | keeps Windows from leaving out the other entry's boot drivers |
 //! | [`pv_disks`] | reads xenstore by polling, before interrupts |
 //! | [`unplug`] | qemu's unplug protocol and log port |
@@ -33,6 +35,7 @@
 
 extern crate alloc;
 
+mod at_shutdown;
 mod boot_count;
 mod bus_filter;
 mod controllers;
@@ -42,6 +45,7 @@ mod entry;
 pub mod exports;
 mod firmware;
 mod hypercall_page;
+mod last_boot;
 mod parameters;
 mod pnp;
 mod pv_disks;

@@ -10,3 +10,11 @@ use wdm::utf16;
 pub(crate) fn open() -> wdm::Result<Key> {
     Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.open_below(utf16!("Parameters"))
 }
+
+/// Opens the same key for writing, and makes it where there is none. PASSIVE_LEVEL.
+///
+/// # Errors
+/// What the registry answers.
+pub(crate) fn open_for_write() -> wdm::Result<Key> {
+    Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.create_below(utf16!("Parameters"), false)
+}

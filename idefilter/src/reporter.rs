@@ -16,7 +16,7 @@ use wdm::registry::{self, Key};
 use wdm::thread::Thread;
 use wdm::{DriverObject, NtStatus, Result, pool, utf16};
 
-use crate::{log, state, tripwire};
+use crate::{last_boot, log, state, tripwire};
 
 /// The worker's event, once it runs: it never ends, and neither does the driver.
 static WAKE: AtomicPtr<Event> = AtomicPtr::new(core::ptr::null_mut());
@@ -64,6 +64,7 @@ fn work(driver: DriverObject, wake: &Event) {
         if published != Some(status) {
             // The registry may be full or read-only; the record and the log have it too.
             let _ = publish(&status);
+            last_boot::changed();
             published = Some(status);
         }
         if status.phase == PhaseNumber::EXPOSED {

@@ -7,37 +7,31 @@ use guard::start_override;
 use wdm::registry::Key;
 use wdm::thread::Thread;
 use wdm::version::{self, Version};
-use wdm::{Disposition, DriverObject, Irp, NtStatus, registry, shutdown, time, utf16};
+use wdm::{registry, time, utf16};
 
 use crate::decision::Name;
-use crate::device::{Extension, Filter};
 use crate::{boot_count, log};
 
 /// Time between two looks of the thread. Windows may write a mark at any time. A mark that is written between
 /// the last look and the end stays only if the end is no shutdown.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Begins, on an NT that writes marks. Neither part is needed by the other, nor by the guard: a failure is said
-/// and passed over. PASSIVE_LEVEL, in DriverEntry.
-pub(crate) fn begin(driver: DriverObject) {
+/// Begins, on an NT that writes marks. The guard does not need it: a failure is said and passed over.
+/// PASSIVE_LEVEL, in DriverEntry.
+pub(crate) fn begin() {
     if version::running() < Version::NT_6_2 {
         return;
     }
     if let Err(status) = Thread::spawn(run) {
         log!("StartOverride is cleared at shutdown only: {status}");
     }
-    if let Err(status) = Filter::add_for_shutdown(driver, Extension::Shutdown) {
-        log!("StartOverride is not cleared at shutdown: {status}");
-    }
 }
 
-/// Answers a request to that device: at the shutdown the last marks go.
-pub(crate) fn request(irp: Irp) -> Disposition {
-    if irp.major() != shutdown::MAJOR {
-        return irp.complete(NtStatus::INVALID_DEVICE_REQUEST);
+/// Takes the last marks away. PASSIVE_LEVEL.
+pub(crate) fn at_shutdown() {
+    if version::running() >= Version::NT_6_2 {
+        clear();
     }
-    clear();
-    irp.complete(NtStatus::SUCCESS)
 }
 
 fn run() {

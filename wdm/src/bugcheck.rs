@@ -29,6 +29,14 @@ pub fn is_under_way() -> bool {
     unsafe { KI_BUG_CHECK_DATA.read_volatile() != 0 }
 }
 
+/// Returns code and parameters of the bugcheck that is under way. Any IRQL.
+#[must_use]
+pub fn under_way() -> Option<(u32, [usize; 4])> {
+    // SAFETY: as above; the array has five words.
+    let [code, parameters @ ..] = unsafe { KI_BUG_CHECK_DATA.cast::<[usize; 5]>().read_volatile() };
+    u32::try_from(code).ok().filter(|&code| code != 0).map(|code| (code, parameters))
+}
+
 /// The bugcheck code of a Rust panic in a driver ('XGP'): P1 line, P2 address of the file's name.
 pub const PANIC: u32 = 0x0058_4750;
 

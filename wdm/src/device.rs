@@ -295,6 +295,20 @@ impl<E: Send + Sync + 'static> Device<E> {
         Self::finished(driver, options, own, |device| shutdown::register(device.object))
     }
 
+    /// Has the system tell the device of its shutdown once file systems are gone ([`shutdown::MAJOR`]): at
+    /// PASSIVE_LEVEL, where no file, no registry and no pageable memory can be used, and once. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub fn hear_of_last_chance(&self) -> Result {
+        shutdown::register_last_chance(self.object)
+    }
+
+    /// Ends [`hear_of_last_chance`](Self::hear_of_last_chance). PASSIVE_LEVEL.
+    pub fn unhear_last_chance(&self) {
+        shutdown::unregister(self.object);
+    }
+
     /// Creates a restricted device, does `step` with it, and finishes it. There is no device where the step fails.
     fn finished(
         driver: DriverObject,

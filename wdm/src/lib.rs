@@ -30,6 +30,7 @@ pub mod dpc;
 pub mod driver;
 pub mod event;
 pub mod event_log;
+pub mod file;
 pub mod image;
 pub mod interface;
 pub mod interrupt;

@@ -262,7 +262,7 @@ impl Drop for Key {
     }
 }
 
-fn attributes(root: HANDLE, name: &mut wdk_sys::UNICODE_STRING) -> OBJECT_ATTRIBUTES {
+pub(crate) fn attributes(root: HANDLE, name: &mut wdk_sys::UNICODE_STRING) -> OBJECT_ATTRIBUTES {
     OBJECT_ATTRIBUTES {
         Length: size_of::<OBJECT_ATTRIBUTES>() as ULONG,
         RootDirectory: root,

@@ -16,7 +16,7 @@ use wdm::stack_location::PowerState;
 use wdm::thread::Thread;
 use wdm::{
     Device, DeviceObject, Disposition, DriverObject, Irp, NtStatus, Result, bugcheck, debug_print, interrupt,
-    processor, property, relations, requirements, unicode, utf16,
+    processor, property, relations, requirements, shutdown, unicode, utf16,
 };
 use xen::event_channel::Vcpu;
 
@@ -157,7 +157,7 @@ pub(crate) fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposi
             pass(irp, lower)
         }
         Some(Minor::StopDevice) => {
-            stop(fdo);
+            stop(device, fdo);
             pass(irp, lower)
         }
         Some(
@@ -176,7 +176,7 @@ pub(crate) fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposi
         Some(Minor::RemoveDevice) => {
             held.release_and_wait();
             // The children have been removed by now, so the platform has no client.
-            stop(fdo);
+            stop(device, fdo);
             // Taken out of the lock first: a device is deleted at PASSIVE_LEVEL.
             let adapter = fdo.adapter.lock().take();
             if let Some(adapter) = adapter {
@@ -235,6 +235,14 @@ pub(crate) fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Dispositi
         major::CLOSE => {
             fdo.button.closed();
             fdo.look();
+            irp.complete(NtStatus::SUCCESS)
+        }
+        shutdown::MAJOR => {
+            // Out of the lock first.
+            let farewell = fdo.suspend.lock().as_ref().map(Suspend::farewell);
+            if let Some(farewell) = farewell {
+                farewell.say();
+            }
             irp.complete(NtStatus::SUCCESS)
         }
         major::DEVICE_CONTROL => {
@@ -312,6 +320,9 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     match Suspend::start(&platform, device) {
         Ok(suspend) => {
             *fdo.suspend.lock() = Some(suspend);
+            if let Err(status) = device.hear_of_last_chance() {
+                debug_print!(DRIVER, "the host will not be told of a shutdown: status {status}");
+            }
             if let Err(status) = fdo.button.offer(device.pdo()) {
                 debug_print!(DRIVER, "there is no power button for the toolstack: status {status}");
             }
@@ -328,7 +339,8 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
 }
 
 /// Takes the platform down, if it is up. PASSIVE_LEVEL.
-fn stop(fdo: &Fdo) {
+fn stop(device: Device<Extension>, fdo: &Fdo) {
+    device.unhear_last_chance();
     let again = fdo.again.lock().take();
     drop(again);
     // Taken out of the lock first: its thread is waited for.

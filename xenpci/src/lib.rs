@@ -22,6 +22,7 @@
 //! | [`proof`] | asks the guard whether they may be given out |
 //! | [`suspend`], [`control`], [`button`] | what the toolstack asks: suspend, power off, reboot |
 //! | [`state`], [`emulated`] | tells the host how the guest is guarded, in a PV boot and in an emulated one |
+//! | [`last_word`] | what the host reads of a guest that has ended: told at the shutdown, and at a stop |
 //! | [`channel`] | a file that programs read the guard's events from |
 //! | [`special_files`] | page, dump and hibernation files on the disks below |
 #![no_std]
@@ -39,6 +40,7 @@ mod grant;
 mod hypercall_page;
 mod interface;
 mod interrupt;
+mod last_word;
 mod pdo;
 mod platform;
 mod proof;

@@ -105,20 +105,22 @@ fn unix_time() -> u64 {
 }
 
 /// A value put together without allocation. What does not fit is cut off.
-struct Text {
-    bytes: [u8; 64],
+pub(crate) struct Text {
+    bytes: [u8; 192],
     length: usize,
 }
 
 impl Text {
-    fn of(value: fmt::Arguments<'_>) -> Self {
-        let mut text = Self { bytes: [0; 64], length: 0 };
+    /// Puts it together.
+    pub(crate) fn of(value: fmt::Arguments<'_>) -> Self {
+        let mut text = Self { bytes: [0; 192], length: 0 };
         // Cutting off is no error.
         let _ = text.write_fmt(value);
         text
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// Returns its bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }

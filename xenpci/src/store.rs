@@ -31,6 +31,7 @@ use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
 use xenpci_interface::{Watch, WatchCallback};
 
 use crate::event_channels::{EventChannels, Handler};
+use crate::last_word::LastWord;
 
 /// Bytes kept for watch events that arrive while a request waits; what is beyond becomes one "lost".
 const EVENT_BYTES: usize = 8192;
@@ -102,6 +103,8 @@ pub(crate) type StoreClient = Client<Waiting, Vec<u8>>;
 struct Connection {
     client: StoreClient,
     port: Port,
+    // Dropped before the page that it names.
+    _last_word: Option<LastWord>,
     // Dropped after the client, which holds an address in it.
     _page: Mapping,
 }
@@ -300,7 +303,10 @@ impl Store {
             let _ = shared.channels.unbind(port);
             return Err(error);
         }
-        *slot = Some(Connection { client, port, _page: page });
+        // SAFETY: a whole page, mapped for as long as the connection is there, by the order of its fields.
+        let last_word = NonNull::new(page.as_ptr())
+            .and_then(|page| unsafe { LastWord::new(shared.hypercall, port, page) });
+        *slot = Some(Connection { client, port, _last_word: last_word, _page: page });
         Ok(location)
     }
 
@@ -375,13 +381,14 @@ impl Drop for Store {
         if let Some(thread) = self.thread.take() {
             thread.join();
         }
-        if let Some(Connection { client, port, _page }) = self.shared.connection.lock().take() {
+        if let Some(Connection { client, port, _last_word, _page }) = self.shared.connection.lock().take() {
             // Leaves the rings between two messages, for whoever comes next; a broken connection cannot be
             // left better.
             let _ = client.release();
             // Bound as long as there was a connection.
             let _ = self.shared.channels.unbind(port);
         }
+        LastWord::forget();
     }
 }
 

@@ -31,6 +31,7 @@
 use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use wdm::Shared;
 
 use guard::Action;
@@ -49,7 +50,7 @@ use crate::control::{Ending, Features, NODE, Request};
 use crate::fdo::Fdo;
 use crate::platform::{Failure, Platform, SuspendError};
 use crate::state::Published;
-use crate::{DRIVER, Extension, proof};
+use crate::{DRIVER, Extension, last_word, proof};
 
 /// INACCESSIBLE_BOOT_DEVICE: the bugcheck that Windows would raise here anyway.
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
@@ -66,6 +67,10 @@ struct Signal {
     watched: AtomicBool,
     /// The way in which the guest is to end.
     ending: Ending,
+    /// The host is to be told that the guest ends in order.
+    ends: AtomicBool,
+    /// It was told, or could not be.
+    told: Event,
 }
 
 /// A receiver that wakes the thread when the guard's status has changed.
@@ -103,6 +108,8 @@ impl Suspend {
             awake: Event::new(event::Kind::Notification)?,
             watched: AtomicBool::new(false),
             ending: Ending::new(),
+            ends: AtomicBool::new(false),
+            told: Event::new(event::Kind::Notification)?,
         })?;
         let (at, signals) = (Shared::clone(platform), Shared::clone(&signal));
         let thread = Thread::spawn(move || {
@@ -166,9 +173,28 @@ impl Suspend {
         }
     }
 
+    /// Returns what tells the host of the end.
+    pub(crate) fn farewell(&self) -> Farewell {
+        Farewell(Shared::clone(&self.signal))
+    }
+
     /// Has the thread look again at what is asked and what is served. ≤ DISPATCH_LEVEL.
     pub(crate) fn look(&self) {
         self.signal.asked.set();
+    }
+}
+
+/// Tells the host that the guest ends in order.
+pub(crate) struct Farewell(Shared<Signal>);
+
+impl Farewell {
+    /// Tells it, and waits for that as long as a shutdown may wait for a word: a store that is slow is not
+    /// waited for. PASSIVE_LEVEL, at the last chance of a shutdown.
+    pub(crate) fn say(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.0.ends.store(true, Ordering::Release);
+        self.0.asked.set();
+        self.0.told.wait_timeout(PATIENCE);
     }
 }
 
@@ -218,6 +244,11 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
                 channel.add(Kind::Status, status.phase.0 << 16 | status.reason & 0xFFFF);
             }
             platform.store().request(|store| published.tell(store, status, true));
+            if signal.ends.swap(false, Ordering::AcqRel) {
+                // The guest ends, heard or not.
+                let _ = platform.store().request(|store| last_word::at_shutdown(store, status));
+                signal.told.set();
+            }
         }
         features.tell(platform, signal.watched.load(Ordering::Acquire), button.is_watched());
         let asked = Request::read(platform);

@@ -58,6 +58,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
             "entries": entries.iter().map(Entry::json).collect::<Vec<_>>(),
             "timeout": timeout,
             "system": facts,
+            "records": system.records().json(),
             "drivers": drivers,
             "findings": findings.iter().map(Finding::json).collect::<Vec<_>>(),
         }),

@@ -8,6 +8,7 @@ mod hibernation;
 #[cfg(target_os = "linux")]
 pub mod in_use;
 pub(crate) mod raw_value;
+mod records;
 pub(crate) mod registry;
 #[cfg(windows)]
 mod registry_windows;
@@ -15,7 +16,7 @@ pub(crate) mod suite;
 mod survey;
 
 use anyhow::{Context, Result};
-use guard::{Reason, options::BootOptions};
+use guard::{Reason, last_boot::LastBoot, options::BootOptions};
 use hive::data_type;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,7 @@ use crate::{
     output::{Output, Tone},
 };
 pub use hibernation::Hibernation;
+pub use records::Records;
 use registry::Registry;
 use suite::{Judgement, Rules};
 
@@ -291,20 +293,35 @@ impl System {
             Ok(judgement) => (judgement.ready, judgement.text),
             Err(error) => (Answer::Unknown, format!("unknown ({error:#})")),
         };
-        let boot = if self.is_running() { ("this boot", "this_boot") } else { ("last boot", "last_boot") };
+        let (boot, ended) = match self.is_running() {
+            true => (("this boot", "this_boot"), "the boot before"),
+            false => (("last boot", "last_boot"), "how it ended"),
+        };
         // Names in a BCD are Unicode.
         let code_page = (self.has_bcd != Some(true))
             .then(|| fact("OEM code page", "code_page", self.told_code_page(), false));
+        let records = self.records();
+        let end = |boot: LastBoot| (Answer::from(boot.ended_in_order()), boot.to_string());
+        let last =
+            records.last.map_or_else(|| (Answer::Unknown, "unknown (no record of it)".to_owned()), end);
+        let before = records.before.map(|boot| fact("the boot before", "before_ended", end(boot), false));
         let facts = [
             fact("drivers", "drivers", drivers, false),
             fact(boot.0, boot.1, self.last_boot(), false),
             fact("the guard", "guard", self.guard(), false),
+            fact(ended, "last_ended", last, false),
             fact("hibernation", "hibernation", self.hibernation().answer(), false),
             fact("fast startup", "fast_startup", self.fast_startup(), false),
             fact("Secure Boot", "secure_boot", self.secure_boot(), true),
             fact("BitLocker", "bitlocker", self.bitlocker(), true),
         ];
-        facts.into_iter().chain(code_page).collect()
+        facts.into_iter().chain(before).chain(code_page).collect()
+    }
+
+    /// Returns the records that boots have left.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        Records::read(&self.registry, self.root.as_deref(), self.windows())
     }
 
     /// Returns what is to be said of the code page of boot.ini's names.

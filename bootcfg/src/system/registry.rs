@@ -172,7 +172,12 @@ impl Registry {
 
     /// Returns a text below the set of the last boot; `None` where there is none.
     pub fn text_of_last(&self, key: &str, name: &str) -> Result<Option<String>> {
-        Ok(self.value(&format!("{}\\{key}", self.last_set()?), name)?.and_then(|value| value.text()))
+        Ok(self.of_last(key, name)?.and_then(|value| value.text()))
+    }
+
+    /// Returns a value below the set of the last boot, or of the running one; `None` where there is none.
+    pub fn of_last(&self, key: &str, name: &str) -> Result<Option<RawValue>> {
+        self.value(&format!("{}\\{key}", self.last_set()?), name)
     }
 
     fn of_next(&self, key: &str, name: &str) -> Result<Option<RawValue>> {

@@ -51,6 +51,11 @@ impl<'a> Seen<'a> {
         self.lines(protocol::Line::Event).filter(|line| line.get("code") == Some(&code)).count()
     }
 
+    /// Returns how many lines of the crash dump contain a text.
+    pub fn said_dump(&self, text: &str) -> usize {
+        self.lines(protocol::Line::Dump).filter(|line| line.text.contains(text)).count()
+    }
+
     /// Returns how many debug lines contain a text.
     pub fn said(&self, text: &str) -> usize {
         self.report.debug(text).count()

@@ -120,6 +120,8 @@ pub struct Scenario {
     pub checks: &'static [Check],
     /// A second guest's disk is among the late ones, and that guest was stopped by the guard.
     pub neighbour_stops: bool,
+    /// The host hears of its end in order, where PV disks are there.
+    pub last_word: bool,
     /// The tests that run it.
     pub runs: Runs,
 }
@@ -271,6 +273,7 @@ pub const BASE: Scenario = Scenario {
     expect: emulated(Reason::NotSelected),
     checks: &[],
     neighbour_stops: false,
+    last_word: true,
     runs: Runs::Always,
 };
 

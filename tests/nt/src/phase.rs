@@ -70,6 +70,7 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         pnp::can_load();
         pnp::install_devices();
         pnp::mark_unneeded(boot_services());
+        diskdump::copy_out();
         diskdump::load();
         report!("up us={}", ke::clock::interrupt_time() / 10);
         work::report("up");
@@ -91,6 +92,9 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         pnp::mark_unneeded(boot_services());
         shutdown::notify();
         cm::flush();
+        cm::close();
+        shutdown::last_chance();
+        report_record();
         pnp::set_power(POWER_SYSTEM_SHUTDOWN);
         verifier::leaks::check();
         work::report("end");
@@ -261,6 +265,14 @@ fn report_status() {
     let number = |name: &str| cm::get(&path, name).and_then(|value| value.as_dword());
     if let (Some(phase), Some(reason)) = (number("Phase"), number("Reason")) {
         report!("status phase={phase} reason={reason:#x}");
+    }
+}
+
+/// Tells which record the boot has left in the registry.
+fn report_record() {
+    let path = alloc::format!("{}\\idefilter\\Parameters", cm::SERVICES);
+    if let Some(record) = cm::get(&path, "ThisBoot") {
+        report!("record hex={}", report::Hex(&record.data));
     }
 }
 

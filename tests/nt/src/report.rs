@@ -97,3 +97,12 @@ pub(crate) fn escaped_utf16(units: &[u16]) -> String {
 pub(crate) fn numbers(numbers: impl Iterator<Item = u32>) -> alloc::string::String {
     numbers.map(|number| alloc::format!("{number}")).collect::<alloc::vec::Vec<_>>().join(",")
 }
+
+/// Bytes as hexadecimal digits.
+pub(crate) struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

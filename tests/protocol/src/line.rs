@@ -75,6 +75,8 @@ named! {
         QueueDepth = "queue-depth",
         /// The executive waits for dom0.
         Ready = "ready",
+        /// The record that the boot left in the registry.
+        Record = "record",
         /// A line of a registration file.
         Reg = "reg",
         /// A device that was removed.

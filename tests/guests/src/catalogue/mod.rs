@@ -55,7 +55,7 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
 
 /// The machines that are booted several times, by file.
 const SEQUENCES: &[&[Sequence]] =
-    &[decisions::SEQUENCES, firmware::SEQUENCES, absence::SEQUENCES, versions::SEQUENCES];
+    &[decisions::SEQUENCES, firmware::SEQUENCES, absence::SEQUENCES, polled::SEQUENCES, versions::SEQUENCES];
 
 /// Returns every boot of one, those of the demo first.
 pub fn boots() -> impl Iterator<Item = &'static Scenario> {

@@ -7,11 +7,12 @@ use super::suspend::{RESUMED, connected_again};
 use crate::{
     check::Check,
     checks::{
+        left_behind::{TOLD, TOLD_ONCE},
         load::{IN_USE, IN_USE_TWICE},
         upcalls::VECTORS,
     },
     dump::file::{MEMORY_WRITTEN, NO_ANSWER, REFUSED, WHOLE},
-    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
+    scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, When, emulated},
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -90,6 +91,25 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
 ];
+
+/// The machines that are booted several times.
+pub(super) const SEQUENCES: &[Sequence] = &[Sequence {
+    name: "stopped-told",
+    title: "a boot that the guard stopped: the next one says so in the event log, and `xenguard status` offline; the one \
+            after it says nothing",
+    boots: &[
+        Scenario {
+            name: "stopped",
+            registry: concat!(census_alone!(), dump!()),
+            fault: Some(Fault::IdeReturn),
+            expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+            ..PV_BOOT
+        },
+        Scenario { name: "told", checks: &[TOLD], ..BASE },
+        Scenario { name: "told-once", checks: &[TOLD_ONCE], ..BASE },
+    ],
+    runs: Runs::Always,
+}];
 
 /// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.
 const AWAKE: Check = Check {

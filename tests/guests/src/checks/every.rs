@@ -5,11 +5,11 @@ use protocol::{Exercise, Fault, Line, Word};
 use rig::End;
 use volume::Verdict;
 
+use super::left_behind;
 use crate::{
     check::{Check, Differences, Seen},
     dump::secondary,
     scenario::{Backend, Ending, Entry, Scenario},
-    versions,
 };
 
 /// Filter devices that idefilter keeps in reserve in a PV boot (`storage_filter::RESERVED`).
@@ -29,6 +29,9 @@ pub(crate) const EVERY: &[Check] = &[
     Check { what: "the commands of dom0", run: dom0 },
     Check { what: "the images, read by the host", run: images },
     Check { what: "the guard's records of a stop", run: secondary::stop },
+    Check { what: "the record that the boot leaves in the registry", run: left_behind::record },
+    Check { what: "no entry of a stop where the boot before was not stopped", run: left_behind::boot_before },
+    Check { what: "the nodes that the host finds of a guest that has ended", run: left_behind::nodes },
 ];
 
 /// Size of the file `boot-<generation>.txt` that the executive writes, flushes and reads back on each volume.
@@ -56,7 +59,7 @@ fn comes_up(scenario: &Scenario) -> bool {
 }
 
 /// Returns true if the boot ends with a shutdown.
-fn ends_in_order(scenario: &Scenario) -> bool {
+pub(super) fn ends_in_order(scenario: &Scenario) -> bool {
     scenario.expect.stop.is_none() && matches!(scenario.expect.ending, Ending::Shutdown | Ending::Reboot)
 }
 
@@ -85,7 +88,9 @@ fn decision(seen: &Seen<'_>, found: &mut Differences) {
     found.same("services withheld", observed.withheld, withheld);
     // An entry of the event log wherever PV was asked for.
     let logged = expected.filter(|reason| !matches!(reason, Reason::NotSelected | Reason::Vetoed));
-    let event = seen.lines(Line::Event).find(|line| line.is("driver", "idefilter"));
+    // What it says of the boot before may come first.
+    let mut events = seen.lines(Line::Event).filter(|line| !left_behind::is_of_the_boot_before(line));
+    let event = events.find(|line| line.is("driver", "idefilter"));
     let code = event.and_then(|line| line.get("code").map(str::to_owned));
     found.same("idefilter's first event", code, logged.map(|reason| format!("{:#x}", message::code(reason))));
     // What follows in the boot is logged, too: no PV disk, and no emulated one.
@@ -165,8 +170,8 @@ fn devices(seen: &Seen<'_>, found: &mut Differences) {
     if expect.pv > 0 {
         let of = |name: &str| devices.iter().filter(|(driver, _)| driver == name).count();
         let counts = [of("idefilter"), of("xenpci")];
-        // One of idefilter's is told of the shutdown for the boot count; from NT 6.2 on another one is.
-        let filters = expect.filters + RESERVE + 1 + usize::from(versions::is_nt62(seen.boot.version));
+        // One of idefilter's is told of the shutdown.
+        let filters = expect.filters + RESERVE + 1;
         found.same("device objects of idefilter and xenpci", counts, [filters, 2]);
     }
 }

@@ -1,6 +1,7 @@
 //! Checks that more than one guest test has.
 
 pub(crate) mod every;
+pub(crate) mod left_behind;
 pub(crate) mod load;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,20 @@ const CONSOLE: &str = "\
 @xg device driver=xenpci name= access=restricted
 @xg device driver=xenvbd name=y access=everyone
 @xg status phase=4 reason=0x1
+@xg record hex=5847424f4f54303100d2496b000000000c0000000100000000000000000000000000000004000000010000000200000000000000010000000100000001000000010000000000000000000000
 @xg end verdict=clean
+";
+
+/// The guest's nodes after it has ended.
+const STORE_END: &str = "\
+/local/domain/1/attr/PVAddons/Installed = 1
+/local/domain/1/data/xenguard/last = end=in-order%20mode=pv%20reason=0x1%20phase=exposed%20own=1
+/local/domain/1/data/xenguard/mode = pv
+/local/domain/1/data/xenguard/phase = exposed
+/local/domain/1/data/xenguard/reason = 0x1
+/local/domain/1/drivers/0 = Xenguard%20XENPCI%200.1.0.0
+/local/domain/1/drivers/1 = Xenguard%20XENVBD%200.1.0.0
+/local/domain/1/feature/hotplug/vbd = 1
 ";
 
 const SCENARIO: Scenario = Scenario { dom0: &[(When::Booted, "true")], ..PV_BOOT };
@@ -53,7 +66,7 @@ fn boot(console: &str) -> Boot {
         before: String::new(),
         created: String::new(),
         store_running: Some(Store::parse(store)),
-        store_end: None,
+        store_end: Some(Store::parse(STORE_END)),
         marks: vec![MarkResult { mark: 0, status: Some(0), output: String::new() }],
         guest_time: Duration::ZERO,
         total_time: Duration::ZERO,
@@ -103,6 +116,8 @@ fn what_is_wrong_on_the_console_is_named() {
         ("name=x access=restricted", "name=x access=everyone", "devices that others may open"),
         ("@xg device driver=idefilter name= access=restricted\n", "", "device objects"),
         ("phase=4", "phase=3", "status in the registry"),
+        ("@xg record", "@xg dbg", "a record of the boot in the registry"),
+        ("0c00000001000000", "0c00000000000000", "the record's end"),
     ] {
         let console = CONSOLE.replacen(from, to, 1);
         assert_ne!(console, CONSOLE, "{what}");
@@ -114,7 +129,17 @@ fn what_is_wrong_on_the_console_is_named() {
 #[test]
 fn what_is_wrong_beside_the_console_is_named() {
     type Harm = fn(&mut Boot);
-    let wrong: [(&str, Harm); 7] = [
+    fn end(from: &str, to: &str) -> Option<Store> {
+        let text = STORE_END.replacen(from, to, 1);
+        assert_ne!(text, STORE_END);
+        Some(Store::parse(&text))
+    }
+    let wrong: [(&str, Harm); 12] = [
+        ("the host's last word", |boot| boot.outcome.store_end = end("end=in-order", "end=stopped")),
+        ("data/xenguard/phase", |boot| boot.outcome.store_end = end("= exposed", "= granted")),
+        ("/feature/hotplug/vbd", |boot| boot.outcome.store_end = end("vbd = 1", "vbd = 0")),
+        ("/attr/PVAddons/Installed", |boot| boot.outcome.store_end = end("PVAddons", "Other")),
+        ("/drivers/1", |boot| boot.outcome.store_end = end("XENVBD", "OTHER")),
         ("guest", |boot| boot.outcome.end = End::TimedOut),
         ("vbds in xenstore", |boot| boot.outcome.store_running = Some(Store::parse(""))),
         ("dom0: true", |boot| boot.outcome.marks[0].status = Some(1)),

@@ -6,7 +6,7 @@
 //! a boot writes into the registry goes back into the hive. The executive does not mount the system volume;
 //! the disk that must not be mounted twice is the data disk.
 
-mod registration;
+pub(crate) mod registration;
 pub(crate) mod volume;
 
 use std::{fs, path::Path};

@@ -32,7 +32,7 @@ pub(super) fn write(key: &Key<'_>, path: &str, text: &mut String) -> Result<()> 
 
 /// Returns the edits of a SYSTEM hive that a registration file makes; other hives' keys are left out, as are
 /// keys that a boot makes anew.
-pub(super) fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
+pub(crate) fn edits(text: &str, hive: &Hive<'_>) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     let mut key = None;
     let mut lines = text.lines().map(str::trim);

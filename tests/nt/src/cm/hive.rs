@@ -3,7 +3,7 @@
 //! Until the session manager runs, NT changes its hives in memory only: their files are not open yet, a flush
 //! answers success and writes nothing, and a boot that stops before then leaves no trace. From there on
 //! changes are written lazily, [`LAZY`] after they were made, at `ZwFlushKey` (the whole hive, whichever key
-//! was named), and at shutdown; a bugcheck writes nothing. Volatile keys are never written.
+//! was named), and at shutdown, after which every change is refused; a bugcheck writes nothing. Volatile keys are never written.
 //!
 //! With `hive=1` on the command line each write is printed as a registration file that makes the registry of
 //! the write before into that of now, so that a host can carry it over to the next boot: `@xg flush begin`,
@@ -25,6 +25,8 @@ use crate::{boot, ob, report};
 static WRITTEN: Lock<Option<Key>> = Lock::new(None);
 /// The hives' files are open.
 static OPEN: AtomicBool = AtomicBool::new(false);
+/// File systems are gone: nothing is written any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
 /// One write at a time.
 static WRITING: AtomicBool = AtomicBool::new(false);
 
@@ -60,6 +62,16 @@ pub(crate) unsafe fn session_manager() {
     }
 }
 
+/// Closes the hives' files, once they have been written for the last time: file systems go.
+pub(crate) fn close() {
+    CLOSED.store(true, Ordering::Relaxed);
+}
+
+/// Returns true if a change of the registry is refused (`STATUS_TOO_LATE`).
+pub(super) fn is_too_late() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
 unsafe extern "win64" fn lazy_writer(_context: Pvoid) {
     loop {
         ke::delay(LAZY);
@@ -69,7 +81,7 @@ unsafe extern "win64" fn lazy_writer(_context: Pvoid) {
 
 /// Writes what has changed, if there are files to write to. IRQL `PASSIVE_LEVEL`.
 pub(crate) fn flush() {
-    if !OPEN.load(Ordering::Relaxed) || !boot::options().hive {
+    if !OPEN.load(Ordering::Relaxed) || CLOSED.load(Ordering::Relaxed) || !boot::options().hive {
         return;
     }
     while WRITING.swap(true, Ordering::Acquire) {

@@ -10,7 +10,8 @@ mod routines;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-pub(crate) use hive::{flush, loaded, session_manager};
+use hive::is_too_late;
+pub(crate) use hive::{close, flush, loaded, session_manager};
 pub(crate) use reg_file::apply as apply_reg_file;
 pub(crate) use routines::*;
 

@@ -5,11 +5,15 @@
 //! come from anywhere else, and the first pages of the executive's own image. A blob of the executive's has
 //! the checksums of all.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 
 use protocol::Checksum;
+use volume::BlockDevice;
 
 use super::port::{self, COMMON_BUFFER, Failure};
+use crate::fs;
 use crate::ke::clock;
 use crate::mm::{PAGE_SIZE, direct, frames, map};
 use crate::nt::*;
@@ -188,4 +192,22 @@ unsafe fn header(code: u32, parameters: [usize; 4], runs: &[(u64, usize)]) {
         put(0xA0 + 16 * n, &(*count as u64).to_le_bytes());
     }
     put(0xF98, &1u32.to_le_bytes());
+    put(0xFA8, &clock::system_time().to_le_bytes());
+}
+
+/// Takes the header of a dump that an earlier boot left off the disk; `None` where there is none. PASSIVE_LEVEL.
+pub(super) fn take() -> Option<Vec<u8>> {
+    let text: Vec<u16> = "\\Device\\Harddisk0\\DR0".encode_utf16().collect();
+    let bytes = (text.len() * 2) as u16;
+    let mut name = UnicodeString { length: bytes, maximum_length: bytes, buffer: text.as_ptr().cast_mut() };
+    // SAFETY: the string is valid for the call.
+    let mut disk = unsafe { fs::Device::open(&raw mut name) }.ok()?;
+    let mut head = vec![0; HEADER];
+    disk.read(FIRST, &mut head).ok()?;
+    if !head.starts_with(b"PAGEDU64") {
+        return None;
+    }
+    // So that the next boot does not take it for another one.
+    disk.write(FIRST, &[0; SECTOR]).and_then(|()| disk.flush()).ok()?;
+    Some(head)
 }

@@ -13,11 +13,12 @@ mod file;
 pub(crate) mod port;
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use file::secondary_data;
 
-use crate::ke::{disable_interrupts, processor, restore_interrupts};
+use crate::ke::{Lock, disable_interrupts, processor, restore_interrupts};
 use crate::nt::*;
 use crate::ob::namespace;
 use crate::{boot, cm, io, ldr, report, storport};
@@ -27,6 +28,23 @@ const CRASH_CONTROL: &str = "CrashControl";
 
 /// A dump stack is in memory.
 static ARMED: AtomicBool = AtomicBool::new(false);
+
+/// The head of `%SystemRoot%\MEMORY.DMP`, to which the dump of an earlier boot was copied.
+static COPIED: Lock<Option<Vec<u8>>> = Lock::new(None);
+
+/// Copies the dump that an earlier boot left in its sectors into a file, as NT's own program does once the
+/// system is up (`savedump.exe`, later `WerFault.exe`). PASSIVE_LEVEL, before another one is configured.
+pub(crate) fn copy_out() {
+    if let Some(head) = file::take() {
+        report!("dump copied={}", head.len());
+        *COPIED.lock() = Some(head);
+    }
+}
+
+/// Returns the head of that file, if there is the file.
+pub(crate) fn copied() -> Option<Vec<u8>> {
+    COPIED.lock().clone()
+}
 
 /// Maps the dump stack if a dump is configured. PASSIVE_LEVEL, once the disks are there: on NT when the page
 /// file is made.

@@ -53,6 +53,7 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
     ("IoGetDeviceInterfaces", Kind::Pool, NO_RESOURCES),
     ("IoRegisterPlugPlayNotification", Kind::Pool, NO_RESOURCES),
     ("IoRegisterShutdownNotification", Kind::Pool, NO_RESOURCES),
+    ("IoRegisterLastChanceShutdownNotification", Kind::Pool, NO_RESOURCES),
     ("MmAllocateContiguousMemory", Kind::Pool, NULL),
     ("MmAllocateMappingAddress", Kind::Pool, NULL),
     ("MmAllocateContiguousMemorySpecifyCache", Kind::Pool, NULL),

@@ -15,13 +15,16 @@ pub(crate) use cancel::*;
 pub(crate) use device::*;
 pub(crate) use driver::{IoAllocateDriverObjectExtension, IoGetDriverObjectExtension, create_builtin_driver};
 pub(crate) use error_log::*;
-pub(crate) use file::{IoGetDeviceObjectPointer, IoGetRelatedDeviceObject};
+pub(crate) use file::{IoGetDeviceObjectPointer, IoGetRelatedDeviceObject, ZwCreateFile, ZwReadFile};
 pub(crate) use irp::*;
 pub(crate) use reinitialize::*;
 pub(crate) use remove_lock::{
     IoAcquireRemoveLockEx, IoInitializeRemoveLockEx, IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx,
 };
-pub(crate) use shutdown::{IoRegisterShutdownNotification, IoUnregisterShutdownNotification};
+pub(crate) use shutdown::{
+    IoRegisterLastChanceShutdownNotification, IoRegisterShutdownNotification,
+    IoUnregisterShutdownNotification,
+};
 pub(crate) use work_item::{IoAllocateWorkItem, IoFreeWorkItem, IoQueueWorkItem};
 
 pub(crate) use crate::ke::{

@@ -260,17 +260,8 @@ unsafe fn secondary_dump_data(record: *mut BugcheckReasonCallbackRecord) {
             core::slice::from_raw_parts(data.out_buffer.cast::<u8>(), data.out_buffer_length as usize);
         diskdump::secondary_data(&data.guid, bytes);
         for (n, chunk) in bytes.chunks(DUMP_LINE).enumerate() {
-            report!("dumpdata guid={:08x} at={} hex={}", data.guid.data1, n * DUMP_LINE, Hex(chunk));
+            report!("dumpdata guid={:08x} at={} hex={}", data.guid.data1, n * DUMP_LINE, report::Hex(chunk));
         }
-    }
-}
-
-/// Bytes as hexadecimal digits.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -117,6 +117,11 @@ unsafe fn write_time(offset: usize, value: u64) {
     }
 }
 
+/// Returns the time since 1601, in 100 ns.
+pub(crate) fn system_time() -> u64 {
+    BOOT_TIME + interrupt_time()
+}
+
 fn publish() {
     let now = interrupt_time();
     // SAFETY: the shared page stays mapped and has these fields.
