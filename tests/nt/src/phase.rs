@@ -93,8 +93,9 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         shutdown::notify();
         cm::flush();
         cm::close();
+        let begun = ke::clock::interrupt_time();
         shutdown::last_chance();
-        report_record();
+        report_record((ke::clock::interrupt_time() - begun) / 10_000);
         pnp::set_power(POWER_SYSTEM_SHUTDOWN);
         verifier::leaks::check();
         work::report("end");
@@ -268,12 +269,11 @@ fn report_status() {
     }
 }
 
-/// Tells which record the boot has left in the registry.
-fn report_record() {
+/// Tells which record the boot has left in the registry, and how long the last chance of the shutdown took.
+fn report_record(milliseconds: u64) {
     let path = alloc::format!("{}\\idefilter\\Parameters", cm::SERVICES);
-    if let Some(record) = cm::get(&path, "ThisBoot") {
-        report!("record hex={}", report::Hex(&record.data));
-    }
+    let record = cm::get(&path, "ThisBoot").map(|value| value.data).unwrap_or_default();
+    report!("record last-chance-ms={milliseconds} hex={}", report::Hex(&record));
 }
 
 /// Tells of every device object of a driver from a file who may open it.
@@ -324,7 +324,7 @@ unsafe fn faults(root: *mut DeviceObject) {
     unsafe {
         for fault in &boot::options().faults {
             match fault {
-                Fault::EarlyCrash => {}
+                Fault::EarlyCrash | Fault::RegistryFull => {}
                 // Somebody else's bugcheck, with the system up.
                 Fault::LateCrash => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
                 // The power goes.

@@ -71,6 +71,8 @@ named! {
         Unlisted = "unlisted",
         /// Dom0 plugs a controller, and the PCI bus is asked twice for its children.
         Plugged = "plugged",
+        /// The registry takes nothing that a driver writes, from the boot's beginning.
+        RegistryFull = "registry-full",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.

@@ -108,7 +108,7 @@ pub(super) const SEQUENCES: &[Sequence] = &[Sequence {
         Scenario { name: "told", checks: &[TOLD], ..BASE },
         Scenario { name: "told-once", checks: &[TOLD_ONCE], ..BASE },
     ],
-    runs: Runs::Always,
+    runs: Runs::InTurn,
 }];
 
 /// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.

@@ -2,7 +2,7 @@
 //! admins of dom0, and the channel to programs.
 
 use guard::Reason;
-use protocol::{Exercise, Fault, Line, Ready};
+use protocol::{Exercise, Fault, Line, Ready, Word};
 
 use crate::{
     check::{Check, Differences, Seen},
@@ -117,6 +117,42 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "store-full",
+        title: "the guest may make no node any more: its last word is refused, and it is shut down all the same",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(
+            REQUEST,
+            "touch waiting; p=/local/domain/$DOMID/data/fill; w=; for n in $(seq 1000); do w=\"$w $p/$n x\"; done; \
+             bash features.sh 1 1 1 && xenstore-write $w && xenstore-chmod -r $p n$DOMID && \
+             xl shutdown -w $DOMID; s=$?; rm waiting; exit $s",
+        )],
+        last_word: false,
+        checks: &[ASKED, NO_LAST_WORD],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "store-stopped",
+        title: "xenstored stands still when the guest is shut down: the guest does not wait for it",
+        exercise: Some(Exercise::Asked),
+        dom0: &[(
+            REQUEST,
+            "bash features.sh 1 1 1 && xl shutdown $DOMID && p=$(cat /run/xen/xenstored.pid) && kill -STOP $p && \
+             sleep 20; kill -CONT $p",
+        )],
+        last_word: false,
+        checks: &[ASKED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "registry-full",
+        title: "the registry takes nothing that a driver writes: the boot is PV, is guarded, and leaves no record",
+        words: &[Word::Fault(Fault::RegistryFull)],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "xl-shutdown-withheld-early",
         title: "`xl shutdown -F` where PV was withheld before xenpci started, which leaves Xen alone then: ACPI's button",
         registry: no_bus_filter!(),
@@ -172,6 +208,16 @@ fn asked(seen: &Seen<'_>, found: &mut Differences, how: &str) {
 const ASKED: Check = Check {
     what: "xl's request is acknowledged, and the power button is pressed once",
     run: |seen, found| asked(seen, found, "control"),
+};
+
+/// See `what`.
+const NO_LAST_WORD: Check = Check {
+    what: "the store refuses the last word",
+    run: |seen, found| {
+        let store = seen.boot.outcome.store_end.as_ref();
+        let of = |name| store.is_some_and(|store| store.named(name).next().is_some());
+        found.same("the filled store, and the last word in it", [of("1000"), of("last")], [true, false]);
+    },
 };
 
 /// See `what`.

@@ -191,6 +191,7 @@ fn status(seen: &Seen<'_>, found: &mut Differences) {
         let status = seen.lines(Line::Status).next().map(|line| line.text.clone());
         let expected = match (expected_decision(seen.scenario), expect.pv) {
             (None, _) => None,
+            _ if seen.scenario.words.contains(&Word::Fault(Fault::RegistryFull)) => None,
             (Some(reason), 0) => Some((PhaseNumber::EMULATED, reason)),
             _ => Some((PhaseNumber::EXPOSED, Reason::PvSelected)),
         };

@@ -48,7 +48,15 @@ pub(super) fn record(seen: &Seen<'_>, found: &mut Differences) {
         return;
     }
     let line = seen.lines(Line::Record).next();
+    let milliseconds = line.and_then(|line| line.number("last-chance-ms"));
+    found.holds(
+        "the last chance of the shutdown is soon over",
+        milliseconds.is_some_and(|taken| taken < 4000),
+    );
     let record = line.and_then(|line| parse(line.get("hex")?));
+    if scenario.words.contains(&Word::Fault(Fault::RegistryFull)) {
+        return found.same("a record in a registry that takes none", record, None);
+    }
     let Some(LastBoot { end, status, started, .. }) = record else {
         return found.holds("a record of the boot in the registry", false);
     };

@@ -16,6 +16,8 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use protocol::Fault;
+
 use super::{Key, ROOT, Value};
 use crate::ke::{self, Lock, thread};
 use crate::nt::*;
@@ -67,9 +69,11 @@ pub(crate) fn close() {
     CLOSED.store(true, Ordering::Relaxed);
 }
 
-/// Returns true if a change of the registry is refused (`STATUS_TOO_LATE`).
-pub(super) fn is_too_late() -> bool {
-    CLOSED.load(Ordering::Relaxed)
+/// Returns the status with which a driver's change of the registry is refused, if it is.
+pub(super) fn refusal() -> Option<NtStatus> {
+    let full = boot::options().faults.contains(&Fault::RegistryFull);
+    let closed = CLOSED.load(Ordering::Relaxed);
+    closed.then_some(status::TOO_LATE).or(full.then_some(status::REGISTRY_QUOTA_LIMIT))
 }
 
 unsafe extern "win64" fn lazy_writer(_context: Pvoid) {

@@ -10,7 +10,7 @@ mod routines;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use hive::is_too_late;
+use hive::refusal;
 pub(crate) use hive::{close, flush, loaded, session_manager};
 pub(crate) use reg_file::apply as apply_reg_file;
 pub(crate) use routines::*;

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Value, delete_key, delete_value, exists, flush, get, is_too_late, keys, make_below, set};
+use super::{Value, delete_key, delete_value, exists, flush, get, keys, make_below, refusal, set};
 use crate::nt::*;
 use crate::ob::{self, Kind};
 
@@ -108,8 +108,8 @@ pub(crate) unsafe extern "win64" fn ZwCreateKey(
         };
         // REG_CREATED_NEW_KEY, REG_OPENED_EXISTING_KEY.
         let found = if exists(&path) { 2 } else { 1 };
-        if found == 1 && is_too_late() {
-            return status::TOO_LATE;
+        if let (1, Some(refusal)) = (found, refusal()) {
+            return refusal;
         }
         if found == 1
             && let Err(error) = make_below(&path, options & REG_OPTION_VOLATILE != 0)
@@ -201,8 +201,8 @@ pub(crate) unsafe extern "win64" fn ZwSetValueKey(
     data: Pvoid,
     size: u32,
 ) -> NtStatus {
-    if is_too_late() {
-        return status::TOO_LATE;
+    if let Some(refusal) = refusal() {
+        return refusal;
     }
     // SAFETY: the caller does as the WDK documents: `data` has `size` bytes.
     unsafe {
@@ -256,8 +256,8 @@ pub(crate) unsafe extern "win64" fn ZwEnumerateKey(
 /// # Safety
 /// As documented by the WDK.
 pub(crate) unsafe extern "win64" fn ZwDeleteValueKey(handle: Handle, name: *mut UnicodeString) -> NtStatus {
-    if is_too_late() {
-        return status::TOO_LATE;
+    if let Some(refusal) = refusal() {
+        return refusal;
     }
     // SAFETY: the caller does as the WDK documents.
     unsafe {
@@ -274,8 +274,8 @@ pub(crate) unsafe extern "win64" fn ZwDeleteValueKey(handle: Handle, name: *mut 
 /// # Safety
 /// As documented by the WDK.
 pub(crate) unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
-    if is_too_late() {
-        return status::TOO_LATE;
+    if let Some(refusal) = refusal() {
+        return refusal;
     }
     // SAFETY: the caller does as the WDK documents.
     unsafe {
@@ -296,8 +296,8 @@ pub(crate) unsafe extern "win64" fn ZwDeleteKey(handle: Handle) -> NtStatus {
 /// # Safety
 /// As documented by the WDK.
 pub(crate) unsafe extern "win64" fn ZwFlushKey(handle: Handle) -> NtStatus {
-    if is_too_late() {
-        return status::TOO_LATE;
+    if let Some(refusal) = refusal() {
+        return refusal;
     }
     // SAFETY: the caller does as the WDK documents.
     unsafe {
