@@ -16,7 +16,7 @@ use crate::report;
 use crate::report::Escaped;
 use crate::storage::sense::{self, Sense};
 use crate::storage::srb::{Direction, Srb, function};
-use crate::storage::{cdb, child, fdo, irp as request_packet};
+use crate::storage::{cdb, child, fdo, irp as request_packet, policy};
 
 struct CdRom {
     lower: *mut DeviceObject,
@@ -88,7 +88,7 @@ unsafe extern "win64" fn dispatch_pass(device: *mut DeviceObject, irp: *mut Irp)
 
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
-    unsafe { fdo::power(extension_of(device).lower, irp) }
+    unsafe { policy::power(device, extension_of(device).lower, irp, policy::NOTHING) }
 }
 
 unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {

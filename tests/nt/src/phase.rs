@@ -96,7 +96,7 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         let begun = ke::clock::interrupt_time();
         shutdown::last_chance();
         report_record((ke::clock::interrupt_time() - begun) / 10_000);
-        pnp::set_power(POWER_SYSTEM_SHUTDOWN);
+        pnp::set_power(POWER_SYSTEM_SHUTDOWN, POWER_ACTION_SHUTDOWN_OFF);
         verifier::leaks::check();
         work::report("end");
         inject::report_counts();

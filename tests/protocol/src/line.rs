@@ -51,6 +51,8 @@ named! {
         File = "file",
         /// Begin or end of what is written to the registry's hives.
         Flush = "flush",
+        /// A step of a disk's on its way to another power state.
+        DiskPower = "disk-power",
         /// A disk that is gone, and what is left of it.
         Gone = "gone",
         /// The request that was made to fail.
@@ -67,6 +69,8 @@ named! {
         Offline = "offline",
         /// A PCI function, and whether a filter hid it.
         Pci = "pci",
+        /// A system power state that every device was set to.
+        Power = "power",
         /// Number of running processors.
         Processors = "processors",
         /// An answer of the channel to programs.
@@ -87,6 +91,8 @@ named! {
         Resized = "resized",
         /// The guest goes on after a suspend.
         Resumed = "resumed",
+        /// The system is back from S3.
+        Slept = "slept",
         /// The guard's status in the registry.
         Status = "status",
         /// Counts of an exercise's requests.
@@ -157,6 +163,8 @@ named! {
         Request = "request",
         /// To enlarge a disk.
         Resize = "resize",
+        /// To raise an event for the guest, which goes to S3, and to wake it.
+        Sleep = "sleep",
         /// To save and restore the guest.
         Suspend = "suspend",
         /// To ask the guest to power off while nobody follows.

@@ -39,6 +39,8 @@ named! {
         Refused = "refused",
         /// Reads a disk's capacity before and after dom0 enlarges it.
         Resize = "resize",
+        /// Uses a disk while the system goes to S3 and dom0 wakes it.
+        Sleep = "sleep",
         /// Uses a disk while dom0 saves and restores the guest.
         Suspend = "suspend",
         /// Uses a disk from every processor.

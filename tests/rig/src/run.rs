@@ -22,6 +22,8 @@ const JOB_SCRIPT: &str = include_str!("../dom0/job.sh");
 const BLOCK_SCRIPT: &str = include_str!("../dom0/block-fast.sh");
 const SAVE_SCRIPT: &str = include_str!("../dom0/save.sh");
 const COPY_SCRIPT: &str = include_str!("../dom0/copy.sh");
+/// Wakes the guest from S3.
+const SLEEP_SCRIPT: &str = include_str!("../dom0/sleep.sh");
 const VBDS_SCRIPT: &str = include_str!("../dom0/vbds.sh");
 const NEIGHBOUR_SCRIPT: &str = include_str!("../dom0/neighbour.sh");
 const FEATURES_SCRIPT: &str = include_str!("../dom0/features.sh");
@@ -164,6 +166,7 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
         ("block-fast.sh".to_owned(), BLOCK_SCRIPT.to_owned()),
         ("save.sh".to_owned(), SAVE_SCRIPT.to_owned()),
         ("copy.sh".to_owned(), COPY_SCRIPT.to_owned()),
+        ("sleep.sh".to_owned(), SLEEP_SCRIPT.to_owned()),
         ("vbds.sh".to_owned(), VBDS_SCRIPT.to_owned()),
         ("neighbour.sh".to_owned(), NEIGHBOUR_SCRIPT.to_owned()),
         ("features.sh".to_owned(), FEATURES_SCRIPT.to_owned()),

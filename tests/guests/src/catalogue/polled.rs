@@ -1,7 +1,7 @@
-//! Crash dumps and hibernation: what the polled copy of the miniport writes.
+//! Crash dumps and hibernation: what the polled copy of the miniport writes; and S3.
 
 use guard::Reason;
-use protocol::{Exercise, Fault, Ready, Version, Word};
+use protocol::{Exercise, Fault, Line, Ready, Version, Word};
 
 use super::suspend::{RESUMED, connected_again};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     checks::{
         left_behind::{TOLD, TOLD_ONCE},
         load::{IN_USE, IN_USE_TWICE},
-        upcalls::VECTORS,
+        upcalls::{LINE, VECTORS},
     },
     dump::file::{MEMORY_WRITTEN, NO_ANSWER, REFUSED, WHOLE},
     scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, When, emulated},
@@ -70,6 +70,26 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "sleep",
+        title: "the machine goes to S3 with its disk in use and an event on its way, is woken, and goes on",
+        words: &[Word::Nt(Version::Nt61)],
+        exercise: Some(Exercise::Sleep),
+        dom0: &[(When::Ready(Ready::Sleep), "bash sleep.sh")],
+        checks: &[IN_USE, VECTORS, SLEPT],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "sleep-5.2",
+        title: "the same as NT 5.2, where the events come by the line and each power request waits for the one before",
+        words: &[Word::Nt(Version::Nt52)],
+        exercise: Some(Exercise::Sleep),
+        dom0: &[(When::Ready(Ready::Sleep), "bash sleep.sh")],
+        checks: &[IN_USE, LINE, SLEPT],
+        runs: Runs::ByName,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "crash-dump-refused",
         title: "sabotage: in an emulated boot xenvbd is to write the dump: it does not touch the disk",
         fault: Some(Fault::LateCrash),
@@ -110,6 +130,24 @@ pub(super) const SEQUENCES: &[Sequence] = &[Sequence {
     ],
     runs: Runs::InTurn,
 }];
+
+/// Every device was set to S3 and back, the disk was flushed and stopped before and started after, and no read ended
+/// in between.
+const SLEPT: Check = Check {
+    what: "every device goes to D3 and comes back to D0; the disk is flushed and stopped before; no read ends meanwhile",
+    run: |seen, found| {
+        let states: Vec<_> = seen.lines(Line::Power).filter_map(|line| line.number("system")).collect();
+        found.same("system power states", states, vec![4, 1, 6]);
+        let steps: Vec<_> = seen
+            .lines(Line::DiskPower)
+            .map(|line| (line.number("state"), line.get("flush"), line.get("stop")))
+            .collect();
+        let down = (Some(3), Some("0x0"), Some("0x0"));
+        found.same("the disk's steps", steps, vec![down, (Some(0), None, None), down]);
+        let slept: Vec<_> = seen.lines(Line::Slept).filter_map(|line| line.number("meanwhile")).collect();
+        found.same("reads in S3", slept, vec![0]);
+    },
+};
 
 /// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.
 const AWAKE: Check = Check {

@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 use alloc::boxed::Box;
 
 use crate::nt::*;
-use crate::storage::{fdo, irp as request_packet, property};
+use crate::storage::{fdo, irp as request_packet, policy, property};
 use crate::{io, pnp};
 
 struct Dead {
@@ -67,7 +67,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
 
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
-    unsafe { fdo::power(extension_of(device).lower, irp) }
+    unsafe { policy::power(device, extension_of(device).lower, irp, policy::NOTHING) }
 }
 
 /// Takes a read, and that is the last that is heard of it.

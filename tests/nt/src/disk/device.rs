@@ -12,8 +12,10 @@ use zerocopy::FromBytes;
 
 use super::partition::{self, Partition};
 use super::{request, transfer};
+use crate::ke::Lock;
 use crate::nt::{property as property_id, *};
 use crate::report::{Escaped, escaped_utf16};
+use crate::storage::policy::{self, Steps};
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_ATA};
 use crate::storage::sense::{self, Sense};
 use crate::storage::srb::{Direction, Srb, function};
@@ -46,6 +48,8 @@ pub(super) struct Disk {
     removed: bool,
     /// The SAN policy keeps it offline.
     offline: bool,
+    /// Transfers that wait until the disk is in D0 again; `None` while it is.
+    held: Lock<Option<Vec<usize>>>,
     /// Seconds that a transfer may take: the miniport's `IoTimeoutValue` from NT 6.2 on, or [`timeout`].
     pub timeout: u32,
     #[expect(clippy::vec_box, reason = "a partition's PDO holds its address")]
@@ -118,6 +122,7 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
             started: false,
             removed: false,
             offline: false,
+            held: Lock::new(None),
             timeout: timeout(),
             partitions: None,
         };
@@ -140,8 +145,10 @@ unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         match extension_of(device) {
-            Extension::Partition(_) => child::power(irp),
-            Extension::Disk(disk) => fdo::power(disk.lower, irp),
+            Extension::Partition(_) => child::power(device, irp),
+            Extension::Disk(disk) => {
+                policy::power(device, disk.lower, irp, Steps { down: fall_asleep, up: wake })
+            }
         }
     }
 }
@@ -155,6 +162,7 @@ unsafe extern "win64" fn dispatch_transfer(device: *mut DeviceObject, irp: *mut 
             Extension::Disk(disk) if disk.removed || !disk.started => {
                 request_packet::complete(irp, status::DEVICE_DOES_NOT_EXIST, 0)
             }
+            Extension::Disk(disk) if disk.holds(irp) => status::PENDING,
             Extension::Disk(disk) => transfer::begin(disk, irp),
         }
     }
@@ -185,7 +193,55 @@ unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp:
     }
 }
 
+/// Makes the disk ready for D3 (WDK, "Handling Power Requests to Storage Peripherals"): nothing new goes down to it,
+/// its cache is written, and it stops. PASSIVE_LEVEL.
+unsafe fn fall_asleep(device: *mut DeviceObject) {
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe {
+        let Extension::Disk(disk) = extension_of(device) else { return };
+        if !disk.started || disk.removed {
+            return;
+        }
+        *disk.held.lock() = Some(Vec::new());
+        let flushed = disk.order(&cdb::synchronize_cache());
+        let stopped = disk.order(&cdb::start_stop(false));
+        report!("disk-power disk={} state=3 flush={flushed:#x} stop={stopped:#x}", disk.number);
+    }
+}
+
+/// Starts the disk in D0, and lets what has waited go down to it. PASSIVE_LEVEL.
+unsafe fn wake(device: *mut DeviceObject) {
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe {
+        let Extension::Disk(disk) = extension_of(device) else { return };
+        let Some(held) = disk.held.lock().take() else { return };
+        let started = disk.order(&cdb::start_stop(true));
+        report!("disk-power disk={} state=0 start={started:#x} held={}", disk.number, held.len());
+        for irp in held {
+            transfer::begin(disk, irp as *mut Irp);
+        }
+    }
+}
+
 impl Disk {
+    /// Keeps a transfer until the disk is in D0 again; false where it is.
+    unsafe fn holds(&self, irp: *mut Irp) -> bool {
+        let mut held = self.held.lock();
+        let Some(waiting) = &mut *held else { return false };
+        // SAFETY: the caller owns the IRP.
+        unsafe { mark_irp_pending(irp) };
+        waiting.push(irp as usize);
+        true
+    }
+
+    /// Sends a command without data, and waits. PASSIVE_LEVEL.
+    unsafe fn order(&self, cdb: &[u8]) -> NtStatus {
+        let mut sense = [0; sense::LENGTH];
+        let mut srb = Srb::execute(cdb, Direction::None, null_mut(), 0, self.timeout, &mut sense);
+        // SAFETY: the device below stays until the disk is removed.
+        unsafe { request::send(self.lower, &mut srb) }
+    }
+
     /// Returns `DISK_GEOMETRY`: cylinders, `FixedMedia`, 255 tracks in a cylinder, 63 sectors in a track,
     /// sector size.
     fn geometry(&self) -> [u8; 24] {

@@ -6,7 +6,7 @@ use protocol::Ready;
 use super::load::Load;
 use super::suspend::domain;
 use super::{ask, wait_until};
-use crate::nt::{POWER_SYSTEM_HIBERNATE, POWER_SYSTEM_WORKING};
+use crate::nt::{POWER_ACTION_HIBERNATE, POWER_SYSTEM_HIBERNATE, POWER_SYSTEM_WORKING};
 use crate::{diskdump, mountmgr, pnp, report, xen};
 
 const DISK: u32 = 0;
@@ -46,10 +46,11 @@ fn hibernate(off: impl FnOnce()) {
     use_disk(|| ());
     diskdump::load_for_hibernation();
     // SAFETY: nobody uses a device: the readers have ended, and nothing else runs.
-    unsafe { pnp::set_power(POWER_SYSTEM_HIBERNATE) };
+    let agreed = unsafe { pnp::try_power(POWER_SYSTEM_HIBERNATE, POWER_ACTION_HIBERNATE) };
+    assert!(agreed, "a device objects to hibernation");
     diskdump::hibernate(off);
     // SAFETY: as above.
-    unsafe { pnp::set_power(POWER_SYSTEM_WORKING) };
+    unsafe { pnp::set_power(POWER_SYSTEM_WORKING, POWER_ACTION_HIBERNATE) };
     use_disk(|| ());
 }
 

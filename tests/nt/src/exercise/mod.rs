@@ -13,6 +13,7 @@ mod outage;
 mod reader;
 mod refused;
 mod resize;
+mod sleep;
 mod suspend;
 mod traffic;
 mod usage;
@@ -45,6 +46,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::Reader => reader::run(),
         Exercise::Refused => refused::run(),
         Exercise::Resize => resize::run(),
+        Exercise::Sleep => sleep::run(),
         Exercise::Suspend => suspend::run(),
         Exercise::Traffic => traffic::run(),
         Exercise::Usage => usage::run(),

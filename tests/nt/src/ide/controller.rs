@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::io;
 use crate::nt::*;
 use crate::storage::child::{self, Ids};
-use crate::storage::{fdo, irp as request_packet};
+use crate::storage::{fdo, irp as request_packet, policy};
 
 /// The structure behind the device extension of one of this driver's devices.
 enum Extension {
@@ -91,8 +91,10 @@ unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         match extension_of(device) {
-            Extension::Channel(_) => child::power(irp),
-            Extension::Controller(controller) => fdo::power(controller.lower, irp),
+            Extension::Channel(_) => child::power(device, irp),
+            Extension::Controller(controller) => {
+                policy::power(device, controller.lower, irp, policy::NOTHING)
+            }
         }
     }
 }

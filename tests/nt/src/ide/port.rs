@@ -9,7 +9,7 @@ use super::channel::Channel;
 use super::controller;
 use super::drive::{self, Drive};
 use crate::nt::*;
-use crate::storage::{child, fdo, irp as request_packet};
+use crate::storage::{child, fdo, irp as request_packet, policy};
 
 /// The structure behind the device extension of one of this driver's devices.
 enum Extension {
@@ -87,8 +87,8 @@ unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         match extension_of(device) {
-            Extension::Drive(_) => child::power(irp),
-            Extension::Port(port) => fdo::power(port.lower, irp),
+            Extension::Drive(_) => child::power(device, irp),
+            Extension::Port(port) => policy::power(device, port.lower, irp, policy::NOTHING),
         }
     }
 }

@@ -51,7 +51,7 @@ unsafe fn initialize(irp: *mut Irp, size: u16, stack: i8) {
     }
 }
 
-unsafe fn allocate(stack: i8, driver: usize) -> *mut Irp {
+pub(crate) unsafe fn allocate(stack: i8, driver: usize) -> *mut Irp {
     let size = packet_size(stack);
     let irp: *mut Irp = pool::allocate(pool::Type::NonPaged, size, POOL_TAG, 0).cast();
     // SAFETY: `irp` is new and has room for `stack` locations.

@@ -74,6 +74,43 @@ unsafe fn io_write(register: u32, value: u32) {
     }
 }
 
+unsafe fn io_read(register: u32) -> u32 {
+    // SAFETY: as in `io_write`.
+    unsafe {
+        (apics().io as *mut u32).write_volatile(register);
+        ((apics().io + 0x10) as *const u32).read_volatile()
+    }
+}
+
+/// The redirection entries of every pin.
+pub(crate) struct Pins([[u32; 2]; PINS as usize]);
+
+/// Returns the redirection entries as they are, to be written again after S3, by which they are lost.
+pub(crate) fn save_pins() -> Pins {
+    let mut pins = Pins([[0; 2]; PINS as usize]);
+    for (pin, [low, high]) in (0..).zip(&mut pins.0) {
+        // SAFETY: redirection entry of an existing pin.
+        unsafe { (*low, *high) = (io_read(0x10 + pin * 2), io_read(0x11 + pin * 2)) };
+    }
+    pins
+}
+
+/// Sets up again what S3 has lost, on the only processor, interrupts disabled: the 8259s masked, the local APIC and
+/// its timer, the pins as they were.
+pub(crate) fn restore(pins: &Pins) {
+    // SAFETY: as in `init`; the registers are mapped.
+    unsafe {
+        port::outb(0x21, 0xFF);
+        port::outb(0xA1, 0xFF);
+        enable_local();
+        for (pin, [low, high]) in (0..).zip(pins.0) {
+            io_write(0x11 + pin * 2, high);
+            io_write(0x10 + pin * 2, low);
+        }
+    }
+    start_timer_again(clock::VECTOR);
+}
+
 /// Masks the 8259s, enables the local APIC, masks every pin of the I/O APIC.
 ///
 /// # Safety

@@ -33,6 +33,8 @@ const TICK_COUNT: usize = 0x320;
 static SHARED: AtomicU64 = AtomicU64::new(0);
 static TSC_FREQUENCY: AtomicU64 = AtomicU64::new(1);
 static TSC_AT_BOOT: AtomicU64 = AtomicU64::new(0);
+/// Added to the processor's counter, which begins anew after S3.
+static TSC_OFFSET: AtomicU64 = AtomicU64::new(0);
 
 /// System time at boot: 2026-01-01, in 100 ns since 1601. The machine's real-time clock is not read; nothing
 /// here depends on the date.
@@ -46,7 +48,13 @@ pub(crate) fn boot_time() -> u64 {
 /// Returns the time-stamp counter.
 pub(crate) fn tsc() -> u64 {
     // SAFETY: rdtsc is allowed in ring 0.
-    unsafe { _rdtsc() }
+    unsafe { _rdtsc() }.wrapping_add(TSC_OFFSET.load(Ordering::Relaxed))
+}
+
+/// Has the time-stamp counter go on from `before`, on the only processor, after S3.
+pub(crate) fn go_on_from(before: u64) {
+    TSC_OFFSET.store(0, Ordering::Relaxed);
+    TSC_OFFSET.store(before.wrapping_sub(tsc()), Ordering::Relaxed);
 }
 
 /// Returns the number of TSC ticks a second.

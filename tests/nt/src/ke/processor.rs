@@ -124,6 +124,15 @@ pub(crate) unsafe fn init(number: usize) {
     unsafe { super::msr::write(super::msr::GS_BASE, address as u64) };
 }
 
+/// Loads the GS base again on a processor that was reset.
+///
+/// # Safety
+/// On processor `number`, interrupts disabled.
+pub(crate) unsafe fn reload(number: usize) {
+    // SAFETY: IA32_GS_BASE with the address of a static.
+    unsafe { super::msr::write(super::msr::GS_BASE, core::ptr::from_ref(numbered(number)) as u64) };
+}
+
 /// Counts a processor that runs from now on.
 pub(crate) fn activate(number: usize) {
     ACTIVE.fetch_or(1 << number, Ordering::AcqRel);

@@ -78,13 +78,13 @@ ap_long:
     mov rsp, [{stack}]
     xor ebp, ebp
     mov rdi, [{number}]
-    call {main}
+    call [{entry}]
     ud2
     "#,
     root = sym ROOT,
     stack = sym STACK,
     number = sym NUMBER,
-    main = sym started,
+    entry = sym ENTRY,
 );
 
 unsafe extern "C" {
@@ -108,6 +108,8 @@ pub(crate) fn keep_boot_root() {
 static ROOT: AtomicUsize = AtomicUsize::new(0);
 static STACK: AtomicUsize = AtomicUsize::new(0);
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
+/// The routine that goes on in long mode, with the number.
+static ENTRY: AtomicUsize = AtomicUsize::new(0);
 
 /// Local APIC ids by processor.
 static APIC_IDS: [AtomicUsize; processor::MAXIMUM] = [const { AtomicUsize::new(0) }; processor::MAXIMUM];
@@ -119,19 +121,14 @@ static APIC_IDS: [AtomicUsize; processor::MAXIMUM] = [const { AtomicUsize::new(0
 pub(crate) unsafe fn start_others() {
     let own = apic::id();
     APIC_IDS[0].store(own.into(), Ordering::Relaxed);
-    let start = &raw const ap_start;
+    let entry: unsafe extern "sysv64" fn(usize) -> ! = started;
     // SAFETY: by this function's contract, it is called once on the first processor, when the clock runs.
     unsafe {
-        let length = (&raw const ap_end).offset_from_unsigned(start);
-        let copy = direct(START_PAGE) as *mut u8;
-        core::ptr::copy_nonoverlapping(start, copy, length);
-        let root = copy.add((&raw const ap_root).offset_from_unsigned(start)).cast::<u32>();
-        root.write_unaligned(BOOT_ROOT.load(Ordering::Relaxed) as u32);
-        ROOT.store(map::root() as usize, Ordering::Release);
+        prepare_start(entry as usize);
         let others = boot::mp_table::processors().into_iter().filter(|&id| id != own);
         for (number, id) in (1..processor::MAXIMUM).zip(others) {
             let stack = STACKS.allocate(STACK_PAGES, map::READ_WRITE).expect("a stack for a processor");
-            STACK.store(stack + STACK_PAGES * PAGE_SIZE, Ordering::Release);
+            set_start_stack(stack + STACK_PAGES * PAGE_SIZE);
             NUMBER.store(number, Ordering::Release);
             APIC_IDS[number].store(id.into(), Ordering::Release);
             apic::start(id, (START_PAGE >> 12) as u8);
@@ -145,6 +142,30 @@ pub(crate) unsafe fn start_others() {
         }
         crate::report!("processors count={}", processor::count());
     }
+}
+
+/// Has a processor that begins in real mode at the start page go on at `entry`. Returns the page's address.
+///
+/// # Safety
+/// No processor begins there now.
+pub(crate) unsafe fn prepare_start(entry: usize) -> u64 {
+    let start = &raw const ap_start;
+    // SAFETY: the page is used by nothing else, and the code is shorter than it.
+    unsafe {
+        let length = (&raw const ap_end).offset_from_unsigned(start);
+        let copy = direct(START_PAGE) as *mut u8;
+        core::ptr::copy_nonoverlapping(start, copy, length);
+        let root = copy.add((&raw const ap_root).offset_from_unsigned(start)).cast::<u32>();
+        root.write_unaligned(BOOT_ROOT.load(Ordering::Relaxed) as u32);
+    }
+    ROOT.store(map::root() as usize, Ordering::Release);
+    ENTRY.store(entry, Ordering::Release);
+    START_PAGE
+}
+
+/// Sets the stack that the next processor gets which begins at the start page.
+pub(crate) fn set_start_stack(top: usize) {
+    STACK.store(top, Ordering::Release);
 }
 
 /// Begins on another processor: the first Rust code there.

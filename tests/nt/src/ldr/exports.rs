@@ -137,7 +137,7 @@ static NTOSKRNL: &[Export] = exports! {
         mm::MmProbeAndLockPages, mm::MmUnlockPages,
         mm::MmMapLockedPagesWithReservedMapping, mm::MmUnmapReservedMapping,
         ob::ObfDereferenceObject, ob::ObfReferenceObject,
-        po::PoCallDriver, po::PoSetPowerState, po::PoStartNextPowerIrp,
+        po::PoCallDriver, po::PoRequestPowerIrp, po::PoSetPowerState, po::PoStartNextPowerIrp,
     }
     2..=2 {
         io::IoReleaseCancelSpinLock,

@@ -75,5 +75,15 @@ pub(crate) const POWER_SYSTEM_SHUTDOWN: u32 = 6;
 pub(crate) const POWER_SYSTEM_HIBERNATE: u32 = 5;
 /// `PowerSystemWorking`.
 pub(crate) const POWER_SYSTEM_WORKING: u32 = 1;
+/// `PowerSystemSleeping3`.
+pub(crate) const POWER_SYSTEM_SLEEPING3: u32 = 4;
 /// `PowerDeviceD0`.
 pub(crate) const POWER_DEVICE_D0: u32 = 1;
+/// `PowerDeviceD3`.
+pub(crate) const POWER_DEVICE_D3: u32 = 4;
+/// `PowerActionSleep`.
+pub(crate) const POWER_ACTION_SLEEP: u32 = 2;
+/// `PowerActionHibernate`.
+pub(crate) const POWER_ACTION_HIBERNATE: u32 = 3;
+/// `PowerActionShutdownOff`.
+pub(crate) const POWER_ACTION_SHUTDOWN_OFF: u32 = 6;

@@ -2,6 +2,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use alloc::vec::Vec;
+
+use super::function::COMMAND;
 use crate::hal::port;
 use crate::ke::Lock;
 use crate::nt::*;
@@ -95,10 +98,51 @@ impl Place {
         }
     }
 
+    /// Returns the whole configuration space.
+    pub(super) fn save(self) -> Words {
+        let mut words = [0; DOUBLEWORDS as usize];
+        (0..).zip(&mut words).for_each(|(n, word)| *word = self.read(n * 4));
+        words
+    }
+
+    /// Writes what differs from `words`, the command last.
+    pub(super) fn restore(self, words: &Words) {
+        for n in (0..DOUBLEWORDS).filter(|&n| n != COMMAND / 4).chain([COMMAND / 4]) {
+            let word = words[usize::from(n)];
+            if self.read(n * 4) != word {
+                self.write(n * 4, word);
+            }
+        }
+    }
+
     /// Returns true if there is a function.
     pub(super) fn exists(self) -> bool {
         self.read(0) as u16 != 0xFFFF
     }
+}
+
+/// Doublewords of a function's configuration space.
+const DOUBLEWORDS: u8 = 64;
+
+/// A function's configuration space.
+pub(super) type Words = [u32; DOUBLEWORDS as usize];
+
+/// Configuration space of the chipset's functions.
+pub(crate) struct Saved(Vec<(Place, Words)>);
+
+/// Keeps the configuration of the chipset's functions, which S3 loses.
+pub(crate) fn save_chipset() -> Saved {
+    /// Revision and class; the base class of bridges.
+    const CLASS: u8 = 8;
+    const BRIDGE: u32 = 6;
+    let places = (0..32).flat_map(|device| (0..8).map(move |function| Place { bus: 0, device, function }));
+    let there = places.filter(|place| place.read_physical(CLASS) >> 24 == BRIDGE);
+    Saved(there.map(|place| (place, place.save())).collect())
+}
+
+/// Writes the chipset's configuration again, as a machine's firmware would; Xen's knows nothing of the chipset.
+pub(crate) fn restore_chipset(saved: &Saved) {
+    saved.0.iter().for_each(|(place, words)| place.restore(words));
 }
 
 /// `HalGetBusDataByOffset`: bytes read; 0 for a bus that does not exist, 2 with an invalid vendor id for a

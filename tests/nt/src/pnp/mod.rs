@@ -41,6 +41,7 @@ pub(crate) use start_override::{can_load, is_left_out, leaves_out, mark_unneeded
 
 use crate::ke::{self, KeInitializeEvent, KeSetEvent, KeWaitForSingleObject};
 use crate::nt::*;
+use crate::{po, report};
 
 /// A synchronization event in a static.
 pub(crate) struct StaticEvent(UnsafeCell<Kevent>);
@@ -107,22 +108,41 @@ pub(crate) fn is_started(pdo: *mut DeviceObject) -> bool {
     node::of(pdo).is_some_and(|node| node.state == node::State::Started)
 }
 
+/// Asks every started device whether the system may go to a power state, and sets it to it if none objects. Returns
+/// false if one does. `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// As [`set_power`].
+pub(crate) unsafe fn try_power(state: u32, action: u32) -> bool {
+    // SAFETY: the caller keeps the contract of [`set_power`].
+    unsafe {
+        po::set_action(action);
+        let agreed =
+            serialized(|| node::leaves_first().into_iter().all(|pdo| stack::query_power(pdo, state)));
+        if agreed {
+            set_power(state, action);
+        }
+        agreed
+    }
+}
+
 /// Sets every started device to a system power state: children before their parents, or after them when the
 /// system begins to work again (WDK, "Handling a System Set-Power IRP in a Bus Driver"). `PASSIVE_LEVEL`.
 ///
 /// # Safety
-/// Nothing uses the devices until the system works.
-pub(crate) unsafe fn set_power(state: u32) {
-    // SAFETY: by this function's contract, nothing uses the devices until the system works.
+/// Nothing needs the devices until the system works.
+pub(crate) unsafe fn set_power(state: u32, action: u32) {
+    po::set_action(action);
+    // SAFETY: by this function's contract, nothing needs the devices until the system works.
     unsafe {
         serialized(|| {
             let mut devices = node::leaves_first();
             if state == POWER_SYSTEM_WORKING {
                 devices.reverse();
             }
-            for pdo in devices {
-                stack::set_power(pdo, state);
-            }
+            devices.iter().for_each(|&pdo| stack::set_power(pdo, state));
+            devices.iter().for_each(|&pdo| stack::check_power(pdo, state));
+            report!("power system={state} devices={}", devices.len());
         });
     }
 }

@@ -43,9 +43,9 @@ unsafe extern "win64" fn driver_entry(driver: *mut DriverObject, _: *mut Unicode
     status::SUCCESS
 }
 
-unsafe extern "win64" fn power(_: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
-    // SAFETY: the caller keeps `packet` valid for this call.
-    unsafe { child::power(packet) }
+unsafe extern "win64" fn power(pdo: *mut DeviceObject, packet: *mut Irp) -> NtStatus {
+    // SAFETY: the caller keeps `pdo` and `packet` valid for this call.
+    unsafe { child::power(pdo, packet) }
 }
 
 unsafe extern "win64" fn pnp(pdo: *mut DeviceObject, packet: *mut Irp) -> NtStatus {

@@ -7,6 +7,7 @@ use crate::ex::ExFreePoolWithTag;
 use crate::io::irp::Request;
 use crate::nt::*;
 use crate::verifier::{Violation, violation};
+use crate::{io, ke, po};
 
 /// Requests that every driver must pass down to its bus unless it fails them (WDK, "Rules for Handling PnP
 /// IRPs").
@@ -73,33 +74,122 @@ pub(super) unsafe fn filter_requirements(device: *mut DeviceObject, list: usize)
     }
 }
 
-/// Tells a device's stack of a system power state: IRP_MN_SET_POWER, which must reach the bus driver and may
-/// not be failed.
-///
-/// # Safety
-/// As [`send`].
-pub(super) unsafe fn set_power(device: *mut DeviceObject, state: u32) {
-    /// `PowerActionHibernate` and `PowerActionShutdownOff`.
-    const HIBERNATE: u32 = 3;
-    const SHUTDOWN_OFF: u32 = 6;
-    let mut request = Request::new(IRP_MJ_POWER, IRP_MN_SET_POWER);
+/// Time that a device may take to its working state after its system request is completed, in milliseconds.
+const WAKING: u64 = 20_000;
+
+/// Sends IRP_MN_SET_POWER or IRP_MN_QUERY_POWER with a system power state. Returns its status, and true if it
+/// reached the bus driver.
+unsafe fn system_power(device: *mut DeviceObject, minor: u8, state: u32) -> (NtStatus, bool) {
+    let mut request = Request::new(IRP_MJ_POWER, minor);
     // SAFETY: the caller keeps the contract of [`send`].
     unsafe {
         request.parameters.power = PowerParameters {
             kind: SYSTEM_POWER_STATE,
             state,
-            shutdown_type: if state == POWER_SYSTEM_SHUTDOWN { SHUTDOWN_OFF } else { HIBERNATE },
+            shutdown_type: po::action(),
             ..core::mem::zeroed()
         };
+        po::beginning(io::top_of(device), SYSTEM_POWER_STATE);
         let (answer, reached_bottom) = request.send(device);
-        if !status::success(answer.status) || !reached_bottom {
-            let (stack, status) = (super::start::describe(device), answer.status);
+        po::check_started(device, SYSTEM_POWER_STATE);
+        (answer.status, reached_bottom)
+    }
+}
+
+/// Asks a device's stack whether the system may go to a state. Returns false if a driver objects.
+///
+/// # Safety
+/// As [`send`].
+pub(super) unsafe fn query_power(device: *mut DeviceObject, state: u32) -> bool {
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let (status, reached_bottom) = system_power(device, IRP_MN_QUERY_POWER, state);
+        if status::success(status) && !reached_bottom {
+            let stack = super::start::describe(device);
+            violation(Violation::IrpNotForwarded, format_args!("major=0x16 minor=0x3 stack={stack}"));
+        }
+        status::success(status)
+    }
+}
+
+/// Tells a device's stack of a system power state: IRP_MN_SET_POWER, which must reach the bus driver and may
+/// not be failed. The owner of the device's power policy, which its function driver is, answers it with a request
+/// for the device's state that belongs to it; a device that sleeps does so before the system's request is
+/// completed (WDK, "Sending a Device Set-Power IRP in Response to a System Set-Power IRP").
+///
+/// # Safety
+/// As [`send`].
+pub(super) unsafe fn set_power(device: *mut DeviceObject, state: u32) {
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let before = po::requests(device);
+        let (status, reached_bottom) = system_power(device, IRP_MN_SET_POWER, state);
+        if !status::success(status) || !reached_bottom {
+            let stack = super::start::describe(device);
             violation(
                 Violation::IrpNotForwarded,
                 format_args!("major=0x16 minor=0x2 status={status:#x} stack={stack}"),
             );
         }
+        let Some((_, wanted)) = owner(device, state) else { return };
+        let after = po::requests(device);
+        let asked = after.asked != before.asked && after.state == wanted;
+        if !asked || (state != POWER_SYSTEM_WORKING && after.done != after.asked) {
+            let (stack, done) = (super::start::describe(device), after.done);
+            violation(
+                Violation::DevicePowerNotRequested,
+                format_args!(
+                    "system={state} device={wanted} asked={} done={done} stack={stack}",
+                    after.asked - before.asked
+                ),
+            );
+        }
     }
+}
+
+/// Checks, when the whole system has been set to a state, that a device is in the one that belongs to it, and that
+/// its function driver and its bus driver have told so. PASSIVE_LEVEL.
+///
+/// # Safety
+/// As [`send`].
+pub(super) unsafe fn check_power(device: *mut DeviceObject, state: u32) {
+    // SAFETY: the caller keeps the contract of [`send`].
+    unsafe {
+        let Some((fdo, wanted)) = owner(device, state) else { return };
+        let done = || po::requests(device).done == po::requests(device).asked;
+        for _ in 0..WAKING / 10 {
+            if done() {
+                break;
+            }
+            ke::delay(10);
+        }
+        for of in [fdo, device] {
+            let told = po::state(of);
+            if told != wanted || !done() {
+                let (stack, driver) =
+                    (super::start::describe(device), io::driver::name_of((*of).driver_object));
+                violation(
+                    Violation::PowerStateNotTold,
+                    format_args!("system={state} device={wanted} told={told} driver={driver} stack={stack}"),
+                );
+            }
+        }
+    }
+}
+
+/// Returns the device object of the function driver, which owns the device's power policy, and the device state
+/// that belongs to a system state. `None` for a device that works without a function driver.
+unsafe fn owner(pdo: *mut DeviceObject, state: u32) -> Option<(*mut DeviceObject, u32)> {
+    let node = super::node::of(pdo)?;
+    let driver = io::driver::find(node.service.as_deref()?)?;
+    let mut fdo = pdo;
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        while !fdo.is_null() && ((*fdo).driver_object != driver || fdo == pdo) {
+            fdo = (*fdo).attached_device;
+        }
+    }
+    (!fdo.is_null()).then_some((fdo, node.capabilities.device_state[state as usize]))
 }
 
 unsafe fn freed<T>(answer: IoStatusBlock, read: impl FnOnce(*const u16) -> T) -> Option<T> {

@@ -1,31 +1,20 @@
-//! Power: passing power IRPs, and turning the machine off.
+//! Power: requests that set and query states, the states that drivers tell, and turning the machine off.
 
 pub(crate) mod button;
+mod device_power;
+mod sleep;
+mod state;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use device_power::{PoRequestPowerIrp, action, requests, set_action};
+pub(crate) use sleep::sleep;
+pub(crate) use state::{
+    PoCallDriver, PoSetPowerState, PoStartNextPowerIrp, beginning, check_started, state, tell,
+};
+
 use crate::boot;
 use crate::hal::port;
-use crate::io::IofCallDriver;
-use crate::nt::*;
-
-/// `PoCallDriver`: as `IoCallDriver`; one power IRP is sent at a time here. IRQL ≤ `DISPATCH_LEVEL`.
-///
-/// # Safety
-/// As [`IofCallDriver`].
-pub(crate) unsafe extern "win64" fn PoCallDriver(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    // SAFETY: the caller keeps the contract of [`IofCallDriver`].
-    unsafe { IofCallDriver(device, irp) }
-}
-
-/// `PoStartNextPowerIrp`: required of drivers before Windows Vista; nothing waits behind an IRP here. IRQL
-/// ≤ `DISPATCH_LEVEL`.
-pub(crate) extern "win64" fn PoStartNextPowerIrp(_irp: *mut Irp) {}
-
-/// `PoSetPowerState`: the state before, which is working. IRQL ≤ `DISPATCH_LEVEL`.
-pub(crate) extern "win64" fn PoSetPowerState(_device: *mut DeviceObject, kind: u32, _state: u32) -> u32 {
-    if kind == DEVICE_POWER_STATE { POWER_DEVICE_D0 } else { POWER_SYSTEM_WORKING }
-}
 
 static OFF: AtomicBool = AtomicBool::new(false);
 

@@ -5,6 +5,7 @@ pub(crate) mod operation {
     pub(crate) const TEST_UNIT_READY: u8 = 0x00;
     pub(crate) const INQUIRY: u8 = 0x12;
     pub(crate) const MODE_SENSE_6: u8 = 0x1A;
+    pub(crate) const START_STOP_UNIT: u8 = 0x1B;
     pub(crate) const READ_CAPACITY_10: u8 = 0x25;
     pub(crate) const READ_10: u8 = 0x28;
     pub(crate) const WRITE_10: u8 = 0x2A;
@@ -47,6 +48,11 @@ pub(crate) fn read_capacity_16(length: u32) -> [u8; 16] {
     cdb[1] = READ_CAPACITY_16;
     cdb[10..14].copy_from_slice(&length.to_be_bytes());
     cdb
+}
+
+/// Returns START STOP UNIT.
+pub(crate) fn start_stop(start: bool) -> [u8; 6] {
+    [operation::START_STOP_UNIT, 0, 0, 0, start.into(), 0]
 }
 
 /// Returns SYNCHRONIZE CACHE(10) of the whole medium.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::irp;
 use crate::nt::*;
-use crate::{ex, io};
+use crate::{ex, io, po};
 
 /// Pool tag of answers, which the PnP manager frees: `XStr`.
 const TAG: u32 = u32::from_le_bytes(*b"XStr");
@@ -63,6 +63,7 @@ pub(crate) unsafe fn answer(pdo: *mut DeviceObject, irp: *mut Irp, ids: &Ids) ->
         IRP_MN_QUERY_CAPABILITIES => {
             let capabilities = parameters.device_capabilities.capabilities;
             (*capabilities).address = ids.address;
+            (*capabilities).device_state = DEVICE_STATES;
             (*capabilities).bits |= CAP_SILENT_INSTALL | if ids.raw { CAP_RAW_DEVICE_OK } else { 0 };
             (status::SUCCESS, 0)
         }
@@ -144,15 +145,24 @@ unsafe fn pool_answer(text: &[u16]) -> (NtStatus, usize) {
     (status::SUCCESS, copy as usize)
 }
 
+/// Device state by system state: D0 while the system works, D3 otherwise.
+const DEVICE_STATES: [u32; 7] =
+    [0, POWER_DEVICE_D0, POWER_DEVICE_D3, POWER_DEVICE_D3, POWER_DEVICE_D3, POWER_DEVICE_D3, POWER_DEVICE_D3];
+
 /// Answers a power IRP to a PDO: every state is reached at once.
 ///
 /// # Safety
-/// The caller owns the power IRP, and it is for its PDO.
-pub(crate) unsafe fn power(irp: *mut Irp) -> NtStatus {
-    crate::po::PoStartNextPowerIrp(irp);
+/// The caller owns the power IRP, and it is for its PDO `pdo`.
+pub(crate) unsafe fn power(pdo: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the power IRP, and it is for its PDO.
     unsafe {
-        match (*current_stack_location(irp)).minor_function {
+        let location = current_stack_location(irp);
+        let power = (*location).parameters.power;
+        if (*location).minor_function == IRP_MN_SET_POWER && power.kind == DEVICE_POWER_STATE {
+            po::tell(pdo, power.state);
+        }
+        po::PoStartNextPowerIrp(irp);
+        match (*location).minor_function {
             IRP_MN_SET_POWER | IRP_MN_QUERY_POWER => irp::complete(irp, status::SUCCESS, 0),
             _ => irp::complete_unchanged(irp),
         }

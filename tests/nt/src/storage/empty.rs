@@ -5,7 +5,7 @@ use core::ptr::null_mut;
 
 use alloc::boxed::Box;
 
-use super::{fdo, irp as request_packet};
+use super::{fdo, irp as request_packet, policy};
 use crate::nt::*;
 
 /// A controller: the device below it.
@@ -44,7 +44,7 @@ unsafe fn lower(device: *mut DeviceObject) -> *mut DeviceObject {
 
 unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
-    unsafe { fdo::power(lower(device), irp) }
+    unsafe { policy::power(device, lower(device), irp, policy::NOTHING) }
 }
 
 unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {

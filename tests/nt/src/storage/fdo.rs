@@ -6,8 +6,8 @@ use core::ptr::null_mut;
 use alloc::boxed::Box;
 
 use super::{child, irp as request_packet};
+use crate::io;
 use crate::nt::*;
-use crate::{io, po};
 
 /// Makes an FDO for a device and attaches it to the device's stack. A null `name` has the I/O manager choose
 /// one. Its device extension holds one pointer, which [`initialized`] sets. Returns the FDO and the device
@@ -99,26 +99,13 @@ unsafe extern "win64" fn dispatch_open(_: *mut DeviceObject, irp: *mut Irp) -> N
     unsafe { request_packet::complete(irp, status::SUCCESS, 0) }
 }
 
-/// Passes a power IRP on to the device below, which handles it.
-///
-/// # Safety
-/// The caller owns the IRP and is attached to `lower`.
-pub(crate) unsafe fn power(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    po::PoStartNextPowerIrp(irp);
-    // SAFETY: by this function's contract, the caller owns the IRP and is attached to `lower`.
-    unsafe {
-        skip_current_stack_location(irp);
-        po::PoCallDriver(lower, irp)
-    }
-}
-
 /// Handles a PnP IRP that the driver has nothing of its own to do for: it agrees to stopping and removal, and
 /// leaves the rest to the devices below. `PASSIVE_LEVEL`.
 ///
 /// # Safety
-/// As [`power`].
+/// As [`power`](super::policy::power).
 pub(crate) unsafe fn pnp(lower: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
-    // SAFETY: the caller keeps the contract of [`power`].
+    // SAFETY: the caller keeps the contract of [`power`](super::policy::power).
     unsafe {
         if matches!(
             (*current_stack_location(irp)).minor_function,
@@ -151,13 +138,13 @@ pub(crate) unsafe fn asks_for_children(irp: *mut Irp) -> bool {
 /// Adds `children` to the answer of such an IRP. `PASSIVE_LEVEL`.
 ///
 /// # Safety
-/// As [`power`]; `children` are PDOs of the driver's.
+/// As [`power`](super::policy::power); `children` are PDOs of the driver's.
 pub(crate) unsafe fn children(
     lower: *mut DeviceObject,
     irp: *mut Irp,
     children: &[*mut DeviceObject],
 ) -> NtStatus {
-    // SAFETY: the caller keeps the contract of [`power`]; `children` are PDOs of the driver's.
+    // SAFETY: the caller keeps the contract of [`power`](super::policy::power); `children` are PDOs of the driver's.
     unsafe {
         let (found, information) = child::relations(children, (*irp).io_status.information as *mut _);
         (*irp).io_status = IoStatusBlock::new(found, information);
@@ -173,14 +160,14 @@ pub(crate) unsafe fn children(
 /// `PASSIVE_LEVEL`.
 ///
 /// # Safety
-/// As [`power`]; `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to
+/// As [`power`](super::policy::power); `device` is from [`attach`], its state was given to [`initialized`] as a box's pointer to
 /// `T`.
 pub(crate) unsafe fn remove<T>(
     device: *mut DeviceObject,
     lower: *mut DeviceObject,
     irp: *mut Irp,
 ) -> NtStatus {
-    // SAFETY: the caller keeps the contract of [`power`]; `device` is from [`attach`], its state was given
+    // SAFETY: the caller keeps the contract of [`power`](super::policy::power); `device` is from [`attach`], its state was given
     // to [`initialized`] as a box's pointer to `T`.
     unsafe {
         (*irp).io_status.status = status::SUCCESS;

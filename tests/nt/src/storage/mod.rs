@@ -12,6 +12,7 @@ pub(crate) mod fdo;
 pub(crate) mod inquiry;
 pub(crate) mod irp;
 pub(crate) mod pieces;
+pub(crate) mod policy;
 pub(crate) mod property;
 pub(crate) mod sense;
 pub(crate) mod srb;

@@ -19,6 +19,7 @@ use super::{request, scan, timer};
 use crate::cm;
 use crate::ke::{self, Lock};
 use crate::nt::*;
+use crate::storage::policy::{self, Steps};
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI, MiniportDescriptor};
 use crate::storage::{child, fdo, irp as request_packet};
 use crate::verifier::balanced;
@@ -276,20 +277,37 @@ pub(crate) unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, ir
     // SAFETY: the caller keeps `device` and `irp` valid for this call.
     unsafe {
         let adapter = match extension_of(device) {
-            Extension::Unit(_) => return child::power(irp),
+            Extension::Unit(_) => return child::power(device, irp),
             Extension::Adapter(adapter) => adapter,
         };
-        let location = current_stack_location(irp);
-        let power = (*location).parameters.power;
-        if (*location).minor_function == IRP_MN_SET_POWER && power.kind == SYSTEM_POWER_STATE {
-            let adapter = &raw mut **adapter;
-            match power.state {
-                POWER_SYSTEM_HIBERNATE | POWER_SYSTEM_SHUTDOWN => stop(adapter),
-                POWER_SYSTEM_WORKING if !(*adapter).started => restart(adapter),
-                _ => {}
-            }
+        policy::power(device, adapter.lower, irp, Steps { down: fall_asleep, up: wake })
+    }
+}
+
+/// Stops the adapter before D3, when the miniport has completed what it has. PASSIVE_LEVEL.
+unsafe fn fall_asleep(device: *mut DeviceObject) {
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe {
+        let Extension::Adapter(adapter) = extension_of(device) else { return };
+        let adapter = &raw mut **adapter;
+        if (*adapter).started {
+            let idle = request::freeze(adapter);
+            crate::log!("storport: adapter {} sleeps idle={}", (*adapter).number, u8::from(idle));
+            stop(adapter);
         }
-        fdo::power(adapter.lower, irp)
+    }
+}
+
+/// Starts it again in D0. PASSIVE_LEVEL.
+unsafe fn wake(device: *mut DeviceObject) {
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe {
+        let Extension::Adapter(adapter) = extension_of(device) else { return };
+        let adapter = &raw mut **adapter;
+        if !(*adapter).started && (*adapter).restart_supported {
+            restart(adapter);
+        }
+        request::thaw(adapter);
     }
 }
 

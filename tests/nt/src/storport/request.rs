@@ -65,6 +65,8 @@ struct Queues {
     waiting: VecDeque<Box<Request>>,
     /// Requests that must complete before others start, while the adapter is busy.
     busy: u32,
+    /// The adapter sleeps.
+    frozen: bool,
     /// The miniport said that units came or went.
     changed: bool,
     /// Interrupt time until which a unit is paused, by path, target and unit.
@@ -98,6 +100,7 @@ impl Requests {
             done: VecDeque::new(),
             waiting: VecDeque::new(),
             busy: 0,
+            frozen: false,
             changed: false,
             paused: BTreeMap::new(),
             depths: BTreeMap::new(),
@@ -154,7 +157,7 @@ impl Queues {
         let depth = self.depths.get(&address).copied().unwrap_or(DEFAULT_DEPTH);
         let outstanding = self.outstanding.get(&address).copied().unwrap_or(0);
         let paused = self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time());
-        self.busy != 0 || paused || outstanding >= depth
+        self.frozen || self.busy != 0 || paused || outstanding >= depth
     }
 }
 
@@ -543,6 +546,39 @@ pub(super) unsafe fn set_busy(adapter: *mut Adapter, requests: u32) -> bool {
             ke::KeInsertQueueDpc(&raw mut (*adapter).requests.dpc, null_mut(), null_mut());
         }
         requests == 0 || active != 0
+    }
+}
+
+/// Holds new requests back, and waits until the miniport has completed those that it has. Returns false if it does
+/// not. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub(super) unsafe fn freeze(adapter: *mut Adapter) -> bool {
+    /// In milliseconds.
+    const PATIENCE: u64 = 30_000;
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        (*adapter).requests.queues.lock().frozen = true;
+        (0..PATIENCE).any(|_| {
+            let idle = !any(&*adapter);
+            if !idle {
+                ke::delay(1);
+            }
+            idle
+        })
+    }
+}
+
+/// Lets requests go to the miniport again. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `adapter` must be valid.
+pub(super) unsafe fn thaw(adapter: *mut Adapter) {
+    // SAFETY: by this function's contract, `adapter` is valid.
+    unsafe {
+        (*adapter).requests.queues.lock().frozen = false;
+        resume(adapter);
     }
 }
 

@@ -72,6 +72,13 @@ pub(crate) enum Violation {
     IrpReserved,
     /// A required PnP or power IRP was not passed down to the lower driver.
     IrpNotForwarded,
+    /// The function driver, which owns its device's power policy, did not ask for the device power IRP that
+    /// belongs to a system power IRP, or completed the system's before the device slept.
+    DevicePowerNotRequested,
+    /// The device power state that a driver told with `PoSetPowerState` is not the one that its device was set to.
+    PowerStateNotTold,
+    /// A driver did not call `PoStartNextPowerIrp` for a power IRP, so that before NT 6.0 its device gets no other.
+    NextPowerIrpNotStarted,
     /// A notification callback does not return: the system has one thread for them ("Guidelines for Writing PnP
     /// Notification Callback Routines").
     NotificationBlocked,
@@ -119,6 +126,9 @@ impl Violation {
             Self::PnpStatusChanged => "pnp-status-changed",
             Self::IrpReserved => "irp-reserved",
             Self::IrpNotForwarded => "irp-not-forwarded",
+            Self::DevicePowerNotRequested => "device-power-not-requested",
+            Self::PowerStateNotTold => "power-state-not-told",
+            Self::NextPowerIrpNotStarted => "next-power-irp-not-started",
             Self::NotificationBlocked => "notification-blocked",
             Self::SrbCompletedTwice => "srb-completed-twice",
             Self::SrbNeverCompleted => "srb-never-completed",
