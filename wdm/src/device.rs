@@ -433,6 +433,15 @@ impl<E: Send + Sync + 'static> Device<E> {
         self.extension_ref().remove_lock.acquire()
     }
 
+    /// Releases a hold of the remove lock that was kept.
+    ///
+    /// # Safety
+    /// As [`RemoveLock::release`].
+    pub(crate) unsafe fn release(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.extension_ref().remove_lock.release() };
+    }
+
     /// Returns the device object.
     #[must_use]
     pub const fn object(&self) -> DeviceObject {

@@ -2,8 +2,6 @@
 //! and gets the [`Disposition`] that a dispatch routine has to return.
 #![expect(unsafe_code, reason = "reaches into IRPs, whose ownership the types here track")]
 
-use alloc::boxed::Box;
-use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use wdk_sys::{
@@ -235,29 +233,6 @@ impl Irp {
         })
     }
 
-    /// Passes the IRP to `lower` and has `then` called when the lower drivers have completed it, at
-    /// any IRQL ≤ DISPATCH_LEVEL; the IRP then goes on completing. For power IRPs `power` selects
-    /// PoStartNextPowerIrp (after `then`) and PoCallDriver.
-    pub fn forward_then<F>(self, lower: DeviceObject, power: bool, then: Box<F>) -> Disposition
-    where
-        F: FnOnce(&Self) + Send + 'static,
-    {
-        self.copy_to_next();
-        let context = Box::into_raw(then).cast();
-        // SAFETY: the routine gets back the box exactly once, as it is invoked on success, error
-        // and cancellation; the IRP is given up to the lower driver.
-        let status = unsafe {
-            if power {
-                self.set_completion(finish::<F, true>, context);
-                PoCallDriver(lower.as_ptr(), self.as_ptr())
-            } else {
-                self.set_completion(finish::<F, false>, context);
-                IofCallDriver(lower.as_ptr(), self.as_ptr())
-            }
-        };
-        Disposition(NtStatus(status))
-    }
-
     /// Marks the IRP pending: the dispatch routine returns the disposition, somebody else completes
     /// the IRP later. IRQL ≤ DISPATCH_LEVEL.
     pub fn pend(self) -> (Self, Disposition) {
@@ -265,9 +240,15 @@ impl Irp {
         (self, Disposition(NtStatus::PENDING))
     }
 
-    fn mark_pending(&self) {
+    pub(crate) fn mark_pending(&self) {
         // SAFETY: the current stack location is this driver's.
         unsafe { (*self.current()).Control |= SL_PENDING_RETURNED as u8 };
+    }
+
+    /// Returns the device object that the IRP was sent to, which is this driver's.
+    pub(crate) fn device(&self) -> Option<DeviceObject> {
+        // SAFETY: the current stack location is this driver's; its device object stays while the IRP is handled.
+        unsafe { DeviceObject::from_raw((*self.current()).DeviceObject) }
     }
 
     fn current(&self) -> PIO_STACK_LOCATION {
@@ -289,7 +270,7 @@ impl Irp {
 
     /// Does the work of IoCopyCurrentIrpStackLocationToNext: copies everything up to the completion routine;
     /// Control is cleared.
-    fn copy_to_next(&self) {
+    pub(crate) fn copy_to_next(&self) {
         // SAFETY: the IRP has a location for each lower driver, so there is one before this one.
         unsafe {
             let current = self.current();
@@ -304,7 +285,7 @@ impl Irp {
     ///
     /// # Safety
     /// The next stack location is filled; `context` is what `routine` expects when it is called.
-    unsafe fn set_completion(
+    pub(crate) unsafe fn set_completion(
         &self,
         routine: unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS,
         context: PVOID,
@@ -325,25 +306,4 @@ unsafe extern "C" fn signal(_: PDEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS
     // IofCallDriver, or waits because that returned STATUS_PENDING: either way the event lives.
     unsafe { KeSetEvent(done.cast(), 0, 0) };
     NtStatus::MORE_PROCESSING_REQUIRED.0
-}
-
-/// Completes [`Irp::forward_then`].
-unsafe extern "C" fn finish<F, const POWER: bool>(_: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS
-where
-    F: FnOnce(&Irp) + Send + 'static,
-{
-    // SAFETY: the IRP is in this driver's hands until this routine returns, and ManuallyDrop keeps
-    // that from ending it; the context is the box of `forward_then`, handed over once.
-    unsafe {
-        let irp = ManuallyDrop::new(Irp::from_raw(irp));
-        let then = Box::from_raw(context.cast::<F>());
-        if (*irp.as_ptr()).PendingReturned != 0 {
-            irp.mark_pending();
-        }
-        then(&irp);
-        if POWER {
-            PoStartNextPowerIrp(irp.as_ptr());
-        }
-    }
-    NtStatus::SUCCESS.0
 }

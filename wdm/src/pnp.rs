@@ -148,6 +148,30 @@ numbers! {
 /// The sender's DEVICE_CAPABILITIES, to be filled by a bus driver for its PDO.
 pub struct Capabilities<'a>(&'a mut DEVICE_CAPABILITIES);
 
+/// Numbers of SYSTEM_POWER_STATE.
+const SYSTEM_STATES: usize = wdk_sys::_SYSTEM_POWER_STATE::PowerSystemMaximum as usize;
+
+/// The DeviceState capability: a DEVICE_POWER_STATE for each SYSTEM_POWER_STATE.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceStates([wdk_sys::DEVICE_POWER_STATE; SYSTEM_STATES]);
+
+impl DeviceStates {
+    /// D0 while the system works, and D3 in every other state.
+    pub const WORKING_OR_OFF: Self = {
+        let mut states = [_DEVICE_POWER_STATE::PowerDeviceD3; SYSTEM_STATES];
+        states[wdk_sys::_SYSTEM_POWER_STATE::PowerSystemWorking as usize] =
+            _DEVICE_POWER_STATE::PowerDeviceD0;
+        Self(states)
+    };
+
+    /// Returns the device power state that belongs to a system power state; D3 where the bus driver names none.
+    #[must_use]
+    pub fn of(&self, system: u32) -> u32 {
+        let named = self.0.get(system as usize).copied();
+        named.filter(|&state| state != 0).unwrap_or(_DEVICE_POWER_STATE::PowerDeviceD3) as u32
+    }
+}
+
 impl Capabilities<'_> {
     /// # Safety
     /// `raw` is null or a structure that is valid, and only this driver's to touch, for the lifetime.
@@ -170,9 +194,13 @@ impl Capabilities<'_> {
         capabilities.set_EjectSupported(0);
         capabilities.set_SurpriseRemovalOK(0);
         capabilities.Address = address;
-        capabilities.DeviceState.fill(_DEVICE_POWER_STATE::PowerDeviceD3);
-        capabilities.DeviceState[wdk_sys::_SYSTEM_POWER_STATE::PowerSystemWorking as usize] =
-            _DEVICE_POWER_STATE::PowerDeviceD0;
+        capabilities.DeviceState = DeviceStates::WORKING_OR_OFF.0;
+    }
+
+    /// Returns the device power state (1 is D0, 4 is D3) that belongs to each system power state, by its number.
+    #[must_use]
+    pub const fn device_states(&self) -> DeviceStates {
+        DeviceStates(self.0.DeviceState)
     }
 
     /// Returns the Address capability: for a PCI function device << 16 | function.

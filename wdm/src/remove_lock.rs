@@ -43,10 +43,26 @@ impl RemoveLock {
     }
 }
 
+impl RemoveLock {
+    /// Releases a hold that was kept ([`RemoveGuard::keep`]). IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Safety
+    /// The caller releases each such hold once.
+    pub(crate) unsafe fn release(&self) {
+        // SAFETY: by contract, the lock is held.
+        unsafe { IoReleaseRemoveLockEx(self.0.get(), core::ptr::null_mut(), SIZE) };
+    }
+}
+
 /// The remove lock held; dropping it releases.
 pub struct RemoveGuard<'a>(&'a RemoveLock);
 
 impl RemoveGuard<'_> {
+    /// Keeps the hold beyond this value, until [`RemoveLock::release`].
+    pub(crate) const fn keep(self) {
+        core::mem::forget(self);
+    }
+
     /// Releases this hold, closes the lock and waits until every other hold is released: the step of
     /// IRP_MN_REMOVE_DEVICE before the device is detached. PASSIVE_LEVEL.
     pub fn release_and_wait(self) {

@@ -1,7 +1,7 @@
 //! The platform device's function driver, and its children.
 #![expect(unsafe_code, reason = "deletes device objects")]
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use wdm::Shared;
 
 use guard::machine::BUGCHECK_CODE;
@@ -9,7 +9,8 @@ use guard::pci_id::Parts;
 use guard::{Action, Reason};
 use wdm::device::Options;
 use wdm::irp::major;
-use wdm::pnp::{Minor, RelationsType};
+use wdm::pnp::{DeviceStates, Minor, RelationsType};
+use wdm::power::{self, Kept};
 use wdm::registry::{self, Key};
 use wdm::spin_lock::SpinLock;
 use wdm::stack_location::PowerState;
@@ -57,6 +58,10 @@ pub(crate) struct Fdo {
     said: AtomicU32,
     /// Files of the system's that depend on this device.
     files: SpecialFiles,
+    /// The device power state for each system power state, as the bus driver has them.
+    device_states: SpinLock<DeviceStates>,
+    /// The system was set to S4, and the device has not come to D0 since.
+    hibernates: AtomicBool,
 }
 
 impl Fdo {
@@ -72,6 +77,24 @@ impl Fdo {
     /// Returns the channel to programs.
     pub(crate) const fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// Returns the device power state that belongs to a system power state. ≤ DISPATCH_LEVEL.
+    pub(crate) fn device_state(&self, system: u32) -> u32 {
+        self.device_states.lock().of(system)
+    }
+
+    /// Goes on when the device is in D0 again. After hibernation the thread does so. In S3 Xen has kept all that it has
+    /// for the guest; but the local APICs were reset, and with them went the interrupts of events that had been raised
+    /// and not been taken. ≤ DISPATCH_LEVEL.
+    pub(crate) fn work(&self) {
+        if self.hibernates.swap(false, Ordering::AcqRel) {
+            if let Some(suspend) = &*self.suspend.lock() {
+                suspend.wake();
+            }
+        } else if let Some(platform) = &*self.platform.lock() {
+            platform.take_lost_upcalls();
+        }
     }
 
     /// Has the thread that serves the toolstack look again.
@@ -101,6 +124,8 @@ pub(crate) fn add(driver: DriverObject, pdo: DeviceObject) -> Result {
         adapter: SpinLock::new(None),
         said: AtomicU32::new(NOT_SAID),
         files: SpecialFiles::new(),
+        device_states: SpinLock::new(DeviceStates::WORKING_OR_OFF),
+        hibernates: AtomicBool::new(false),
     };
     Device::add(driver, options, Extension::Fdo(fdo), pdo).map(|_device| ())
 }
@@ -125,6 +150,9 @@ pub(crate) fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposi
             // The device has no MSI capability: the messages are those that this driver asked for.
             let (irp, status) = irp.forward_start_and_wait(lower);
             let status = status.to_result().and_then(|()| start(device, fdo, &irp));
+            if status.is_ok() {
+                power::set_device_state(device.object(), power::D0);
+            }
             irp.complete(status.into())
         }
         Some(Minor::QueryDeviceRelations) if irp.location().relations_type() == Some(RelationsType::BUS) => {
@@ -138,6 +166,13 @@ pub(crate) fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposi
                 },
                 None => irp.forward(lower),
             }
+        }
+        Some(Minor::QueryCapabilities) => {
+            let (irp, status) = irp.forward_and_wait(lower);
+            if let (true, Some(capabilities)) = (status.is_success(), irp.location().capabilities()) {
+                *fdo.device_states.lock() = capabilities.device_states();
+            }
+            irp.complete_as_is()
         }
         Some(Minor::FilterResourceRequirements) => {
             let (mut irp, status) = irp.forward_and_wait(lower);
@@ -192,28 +227,50 @@ pub(crate) fn pnp(device: Device<Extension>, fdo: &Fdo, mut irp: Irp) -> Disposi
     }
 }
 
-/// Handles IRP_MJ_POWER: the platform needs power in every state, so the requests only pass; but before a
-/// hibernation file is written nothing of Xen's may be in use. ≤ DISPATCH_LEVEL.
+/// Handles IRP_MJ_POWER, as the owner of the device's power policy. The request for S4 is kept until nothing of Xen's
+/// is in use any more. ≤ DISPATCH_LEVEL.
 pub(crate) fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Disposition {
-    /// `PowerSystemWorking`.
-    const S0: PowerState = PowerState::System(1);
     /// `PowerSystemHibernate`.
-    const S4: PowerState = PowerState::System(5);
+    const S4: u32 = 5;
     /// `PowerSystemShutdown`.
-    const S5: PowerState = PowerState::System(6);
-    let (Ok(_held), Some(lower)) = (device.acquire(), device.attached_to()) else {
-        return irp.complete_power(NtStatus::DELETE_PENDING);
-    };
-    let set = irp.location().power_state().filter(|_| irp.location().sets_power());
-    let suspend = fdo.suspend.lock();
-    match (set, &*suspend) {
-        (Some(S4), Some(suspend)) => return suspend.fall_asleep(irp, lower),
-        (Some(S0), Some(suspend)) => suspend.wake(),
-        (Some(S5), Some(suspend)) => suspend.power_off(),
-        _ => {}
+    const S5: u32 = 6;
+    let sets = irp.location().sets_power();
+    match irp.location().power_state() {
+        Some(PowerState::System(state)) => {
+            let (kept, disposition) = match Kept::new(device, irp) {
+                Ok(kept) => kept,
+                Err(disposition) => return disposition,
+            };
+            let kept = match (&*fdo.suspend.lock(), state) {
+                (Some(suspend), S4) if sets => {
+                    fdo.hibernates.store(true, Ordering::Release);
+                    suspend.fall_asleep(kept);
+                    None
+                }
+                (Some(suspend), S5) if sets => {
+                    suspend.power_off();
+                    Some(kept)
+                }
+                _ => Some(kept),
+            };
+            // Out of the lock, since the lower drivers may be done with it at once.
+            if let Some(kept) = kept {
+                kept.answer_system();
+            }
+            disposition
+        }
+        Some(PowerState::Device(state)) if sets => match Kept::new(device, irp) {
+            Ok((kept, disposition)) => {
+                kept.set_device(state);
+                disposition
+            }
+            Err(disposition) => disposition,
+        },
+        _ => match (device.acquire(), device.attached_to()) {
+            (Ok(_held), Some(lower)) => irp.forward_power(lower),
+            _ => irp.complete_power(NtStatus::DELETE_PENDING),
+        },
     }
-    drop(suspend);
-    irp.forward_power(lower)
 }
 
 /// Handles every other request. The device is opened for its power button and for the channel to programs.

@@ -50,6 +50,8 @@ mod store;
 mod suspend;
 mod window;
 
+use wdm::pnp::DeviceStates;
+use wdm::power::PolicyOwner;
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, Result};
 
 use crate::fdo::Fdo;
@@ -112,6 +114,22 @@ impl Driver for Xenpci {
             Extension::Fdo(fdo) => fdo::other(device, fdo, irp),
             // What the adapter offers goes through PnP and the interface table.
             Extension::Pdo(_) => irp.complete(wdm::NtStatus::INVALID_DEVICE_REQUEST),
+        }
+    }
+}
+
+impl PolicyOwner for Extension {
+    fn device_state(&self, system: u32) -> u32 {
+        match self {
+            Self::Fdo(fdo) => fdo.device_state(system),
+            // Its function driver owns the adapter's policy.
+            Self::Pdo(_) => DeviceStates::WORKING_OR_OFF.of(system),
+        }
+    }
+
+    fn work(&self) {
+        if let Self::Fdo(fdo) = self {
+            fdo.work();
         }
     }
 }

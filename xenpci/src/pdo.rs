@@ -77,9 +77,13 @@ pub(crate) fn release(device: Device<Extension>) {
 /// Handles IRP_MJ_PNP. What the bus does not answer keeps the status it came with. PASSIVE_LEVEL.
 pub(crate) fn pnp(device: Device<Extension>, pdo: &Pdo, irp: Irp) -> Disposition {
     match irp.location().pnp() {
-        Some(
-            Minor::StartDevice | Minor::StopDevice | Minor::CancelStopDevice | Minor::CancelRemoveDevice,
-        ) => irp.complete(NtStatus::SUCCESS),
+        Some(Minor::StartDevice) => {
+            device_power::set_device_state(device.object(), device_power::D0);
+            irp.complete(NtStatus::SUCCESS)
+        }
+        Some(Minor::StopDevice | Minor::CancelStopDevice | Minor::CancelRemoveDevice) => {
+            irp.complete(NtStatus::SUCCESS)
+        }
         Some(Minor::QueryStopDevice | Minor::QueryRemoveDevice) => {
             irp.complete(if pdo.files.any() { NtStatus::DEVICE_BUSY } else { NtStatus::SUCCESS })
         }
@@ -142,10 +146,10 @@ pub(crate) fn power(device: Device<Extension>, irp: Irp) -> Disposition {
         // The bus cannot wake the system, and has no sequence numbers.
         return irp.complete_power(NtStatus::NOT_SUPPORTED);
     };
-    if let (true, PowerState::Device(state)) = (irp.location().sets_power(), state) {
-        device_power::set_device_state(device.object(), state);
+    match (irp.location().sets_power(), state) {
+        (true, PowerState::Device(state)) => device_power::set_child(device.object(), irp, state),
+        _ => irp.complete_power(NtStatus::SUCCESS),
     }
-    irp.complete_power(NtStatus::SUCCESS)
 }
 
 /// Completes a request with what `fill` put into it.

@@ -225,6 +225,11 @@ impl Platform {
         sched::latch(&self.hypercall, Shutdown::Reboot)
     }
 
+    /// Serves the events whose interrupts went with the local APICs when the machine was in S3. Any IRQL.
+    pub(crate) fn take_lost_upcalls(&self) {
+        self.upcall.take_lost();
+    }
+
     /// Returns the clients that are called around a suspend.
     pub(crate) const fn clients(&self) -> &Clients {
         &self.clients

@@ -25,10 +25,9 @@
 //! xenstore's port that it may; where the client does not let go the port stays unmasked, and the copy
 //! refuses. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
 //! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
-//! the vbd. Both begin with the request for S0.
+//! the vbd. Both begin when the device is in D0 again.
 #![expect(unsafe_code, reason = "is called by address, by the watch of its node")]
 
-use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -39,9 +38,10 @@ use guard::abi::Signals;
 use guard::channel::Kind;
 use guard::machine::BUGCHECK_CODE;
 use wdm::event::{self, Event};
+use wdm::power::Kept;
 use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
-use wdm::{Device, DeviceObject, Disposition, Irp, bugcheck, debug_print, pool};
+use wdm::{Device, bugcheck, debug_print, pool};
 use xen::sched::Resumed;
 use xen::store::Store as _;
 use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, Watch};
@@ -59,9 +59,9 @@ const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 struct Signal {
     asked: Event,
     stopping: AtomicBool,
-    /// The request that sets the system to S4, and the device that has it next.
-    falling_asleep: SpinLock<Option<(Irp, DeviceObject)>>,
-    /// The system is set to S0.
+    /// The request that sets the system to S4.
+    falling_asleep: SpinLock<Option<Kept<Extension>>>,
+    /// The device is in D0 again.
     awake: Event,
     /// The node is watched.
     watched: AtomicBool,
@@ -145,17 +145,15 @@ impl Suspend {
         })
     }
 
-    /// Handles the request that sets the system to S4. It goes on to `lower`, which outlives this value, when
-    /// nothing of Xen's is used any more. ≤ DISPATCH_LEVEL.
-    pub(crate) fn fall_asleep(&self, irp: Irp, lower: DeviceObject) -> Disposition {
-        let (irp, pending) = irp.pend();
+    /// Takes the request that sets the system to S4. It goes on when nothing of Xen's is used any more.
+    /// ≤ DISPATCH_LEVEL.
+    pub(crate) fn fall_asleep(&self, request: Kept<Extension>) {
         self.signal.awake.clear();
-        *self.signal.falling_asleep.lock() = Some((irp, lower));
+        *self.signal.falling_asleep.lock() = Some(request);
         self.signal.asked.set();
-        pending
     }
 
-    /// Notes that the system is set to S0. ≤ DISPATCH_LEVEL.
+    /// Notes that the device is in D0 again. ≤ DISPATCH_LEVEL.
     pub(crate) fn wake(&self) {
         self.signal.awake.set();
     }
@@ -229,8 +227,8 @@ fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
         signal.asked.wait();
         // Out of the lock first.
         let falling_asleep = signal.falling_asleep.lock().take();
-        if let Some((irp, lower)) = falling_asleep {
-            hibernate(platform, &signal.awake, irp, lower);
+        if let Some(request) = falling_asleep {
+            hibernate(platform, &signal.awake, request);
             features.forget();
             published.forget();
         }
@@ -310,8 +308,8 @@ fn carry_out(platform: &Platform) {
     }
 }
 
-/// Carries out one hibernation, from the request for S4 to the one for S0.
-fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) {
+/// Carries out one hibernation, from the request for S4 to the device's for D0.
+fn hibernate(platform: &Platform, awake: &Event, request: Kept<Extension>) {
     let before = platform.epoch();
     let client = platform.clients().lock();
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
@@ -322,9 +320,7 @@ fn hibernate(platform: &Platform, awake: &Event, irp: Irp, lower: DeviceObject) 
             "the hibernation file cannot be written: a disk does not let go of its requests"
         );
     }
-    // Copied to the next stack location: this one is marked pending.
-    // The routine has nothing in it, so that its box is no allocation.
-    let _ = irp.forward_then(lower, true, Box::new(|_: &Irp| ()));
+    request.answer_system();
     awake.wait();
     let phase = match held.map(|held| platform.wake(held)) {
         None => RESUMED,
