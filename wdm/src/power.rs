@@ -28,6 +28,9 @@ pub trait PolicyOwner: Send + Sync + Sized + 'static {
     /// shutdown). ≤ DISPATCH_LEVEL.
     fn device_state(&self, system: u32) -> u32;
 
+    /// Rests: the device is about to leave D0. ≤ DISPATCH_LEVEL.
+    fn rest(&self);
+
     /// Goes on: the device is in D0, or memory ran out for the IRP that would have set it to D0. ≤ DISPATCH_LEVEL.
     fn work(&self);
 }
@@ -99,6 +102,7 @@ impl<E: PolicyOwner> Kept<E> {
             self.send(powered::<E>);
             return;
         }
+        self.device.extension().rest();
         // At DISPATCH_LEVEL the power manager cannot be told.
         let tell = move |kept: Self| {
             set_device_state(kept.device.object(), state);
@@ -115,7 +119,8 @@ impl<E: PolicyOwner> Kept<E> {
         // SAFETY: the routines below need no context; the IRP is given up to the lower driver.
         unsafe {
             self.irp.set_completion(routine, core::ptr::null_mut());
-            PoCallDriver(self.lower.as_ptr(), self.irp.as_ptr());
+            // The IRP is pending whatever this answers.
+            let _ = PoCallDriver(self.lower.as_ptr(), self.irp.as_ptr());
         }
     }
 

@@ -126,10 +126,10 @@ impl Channels {
         }
     }
 
-    /// Holds back a port's events; they stay pending. Any level.
-    pub fn mask(&self, port: Port) {
+    /// Holds back a port's events; they stay pending. Returns true if they were let through. Any level.
+    pub fn mask(&self, port: Port) -> bool {
         let (word, bit) = port.place();
-        self.mask_word(word).fetch_or(bit, Ordering::SeqCst);
+        self.mask_word(word).fetch_or(bit, Ordering::SeqCst) & bit == 0
     }
 
     /// Lets a port's events through. One that is pending raises an upcall. Any level.

@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use spin::Once;
 use wdm::irql::AtDispatch;
@@ -138,6 +138,8 @@ pub(crate) struct EventChannels {
     channels: Once<Channels>,
     /// By NT's number; never empty.
     processors: Vec<Processor>,
+    /// Ports that were masked by [`EventChannels::be_deaf`].
+    deaf: [AtomicU64; Port::LIMIT as usize / WORD],
 }
 
 impl EventChannels {
@@ -160,7 +162,8 @@ impl EventChannels {
                 bindings: SpinLock::new(Bindings(words)),
             });
         }
-        Ok(Self { hypercall, channels: Once::new(), processors })
+        let deaf = [const { AtomicU64::new(0) }; Port::LIMIT as usize / WORD];
+        Ok(Self { hypercall, channels: Once::new(), processors, deaf })
     }
 
     /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is
@@ -332,6 +335,35 @@ impl EventChannels {
             return Err(Error::Unbound(port));
         }
         Ok(channels.unmask(&self.hypercall, port)?)
+    }
+
+    /// Masks every bound port that is not, until [`EventChannels::listen`]. A client that unmasks one meanwhile has its
+    /// events. ≤ DISPATCH_LEVEL.
+    pub(crate) fn be_deaf(&self) {
+        let Some(channels) = self.channels.get() else { return };
+        for processor in &self.processors {
+            let bindings = processor.bindings.lock();
+            for port in (0..Port::LIMIT).map(Port) {
+                if bindings.get(port).is_some() && channels.mask(port) {
+                    self.deaf[port.0 as usize / WORD].fetch_or(1 << (port.0 % 64), Ordering::AcqRel);
+                }
+            }
+        }
+    }
+
+    /// Unmasks what [`EventChannels::be_deaf`] masked; Xen raises what came meanwhile. ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// Of the last port that stays masked, see [`Error`].
+    pub(crate) fn listen(&self) -> Result<(), Error> {
+        let mut done = Ok(());
+        for port in (0..Port::LIMIT).map(Port) {
+            let bit = 1 << (port.0 % 64);
+            if self.deaf[port.0 as usize / WORD].fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
+                done = self.unmask(port).and(done);
+            }
+        }
+        done
     }
 
     /// Notifies the other end. Any IRQL.

@@ -84,16 +84,23 @@ impl Fdo {
         self.device_states.lock().of(system)
     }
 
-    /// Goes on when the device is in D0 again. After hibernation the thread does so. In S3 Xen has kept all that it has
-    /// for the guest; but the local APICs were reset, and with them went the interrupts of events that had been raised
-    /// and not been taken. ≤ DISPATCH_LEVEL.
+    /// Has Xen raise no interrupt while the device sleeps: a local APIC forgets in S3 what has been raised, and Xen raises
+    /// nothing again before it is acknowledged; or the firmware takes it, on the way back, and acknowledges nothing.
+    /// For hibernation the thread has let go of everything already. ≤ DISPATCH_LEVEL.
+    pub(crate) fn rest(&self) {
+        if let (false, Some(platform)) = (self.hibernates.load(Ordering::Acquire), &*self.platform.lock()) {
+            platform.be_deaf();
+        }
+    }
+
+    /// Goes on when the device is in D0 again; after hibernation the thread does so. ≤ DISPATCH_LEVEL.
     pub(crate) fn work(&self) {
         if self.hibernates.swap(false, Ordering::AcqRel) {
             if let Some(suspend) = &*self.suspend.lock() {
                 suspend.wake();
             }
         } else if let Some(platform) = &*self.platform.lock() {
-            platform.take_lost_upcalls();
+            platform.listen();
         }
     }
 

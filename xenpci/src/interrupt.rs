@@ -38,7 +38,7 @@ struct Connected {
     taken: Shared<AtomicU32>,
     // The order of the fields is the order of dropping: no handler, then no DPC.
     _interrupt: Interrupt<Service>,
-    dpc: Shared<Dpc<Drain>>,
+    _dpc: Shared<Dpc<Drain>>,
 }
 
 impl Connected {
@@ -66,7 +66,7 @@ impl Connected {
             ours
         })?;
         let interrupt = Interrupt::connect(pdo, resource, service)?;
-        Ok(Self { taken, _interrupt: interrupt, dpc })
+        Ok(Self { taken, _interrupt: interrupt, _dpc: dpc })
     }
 
     fn taken(&self) -> u32 {
@@ -169,18 +169,6 @@ impl Upcall {
             }
         }
         working
-    }
-
-    /// Serves the events that Xen has raised an interrupt for which never comes: a vector is an edge of the local APIC,
-    /// which forgets it when it is reset, and Xen raises no other before the upcall is acknowledged. Any IRQL.
-    pub(crate) fn take_lost(&self) {
-        let messages = self.messages.iter().map(|message| (message.processor, &message.connected));
-        for (processor, connected) in messages.chain([(0, &self.line)]) {
-            if self.channels.acknowledge(processor) {
-                // The bindings' lock keeps two drains of one processor's ports apart, wherever they run.
-                connected.dpc.queue();
-            }
-        }
     }
 
     /// Returns the number of upcalls that the first processor has taken. Any IRQL.

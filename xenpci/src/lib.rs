@@ -127,6 +127,12 @@ impl PolicyOwner for Extension {
         }
     }
 
+    fn rest(&self) {
+        if let Self::Fdo(fdo) = self {
+            fdo.rest();
+        }
+    }
+
     fn work(&self) {
         if let Self::Fdo(fdo) = self {
             fdo.work();

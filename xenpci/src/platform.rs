@@ -225,9 +225,16 @@ impl Platform {
         sched::latch(&self.hypercall, Shutdown::Reboot)
     }
 
-    /// Serves the events whose interrupts went with the local APICs when the machine was in S3. Any IRQL.
-    pub(crate) fn take_lost_upcalls(&self) {
-        self.upcall.take_lost();
+    /// Has Xen raise no interrupt until [`Platform::listen`]. ≤ DISPATCH_LEVEL.
+    pub(crate) fn be_deaf(&self) {
+        self.channels.be_deaf();
+    }
+
+    /// Takes interrupts again, with the events that came meanwhile. ≤ DISPATCH_LEVEL.
+    pub(crate) fn listen(&self) {
+        if let Err(error) = self.channels.listen() {
+            debug_print!(DRIVER, "a port stays masked: {error}");
+        }
     }
 
     /// Returns the clients that are called around a suspend.

@@ -451,9 +451,9 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("sleep-5.2")],
     },
     Mutant {
-        what: "events whose interrupts went in S3 are not looked for",
+        what: "Xen raises interrupts while the platform device sleeps",
         file: "xenpci/src/fdo.rs",
-        from: "            platform.take_lost_upcalls();\n",
+        from: "            platform.be_deaf();\n",
         to: "",
         caught_by: &[Guest("sleep")],
     },
