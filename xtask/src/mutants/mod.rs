@@ -218,6 +218,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("emulated")],
     },
     Mutant {
+        what: "a store that does not answer keeps a shutdown waiting",
+        file: "xenpci/src/suspend.rs",
+        from: "const PATIENCE: Duration = Duration::from_secs(2);",
+        to: "const PATIENCE: Duration = Duration::from_secs(2000);",
+        caught_by: &[Guest("store-stopped")],
+    },
+    Mutant {
         what: "`xenguard status` offline does not look at a crash dump",
         file: "bootcfg/src/system/records.rs",
         from: "if boot.end != End::Unknown || !boot.is_pv() {",
