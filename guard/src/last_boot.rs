@@ -301,7 +301,7 @@ mod tests {
         assert_eq!((with(7, b'2'), with(20, 3), with(20, 2)), (None, None, Some(stopped_unsealed())));
     }
 
-    /// A stop whose reason's code is 0, which is one of the guard's.
+    /// Returns a record of a stop whose reason's code is 0, which is one of the guard's.
     fn stopped_unsealed() -> LastBoot {
         let stop = BugCheck { reason: Reason::Unsealed, own: 0, enumerated: 0 };
         LastBoot { end: End::Stopped(stop), ..exposed() }

@@ -9,8 +9,8 @@
 #![expect(unsafe_code, reason = "calls the power manager, which calls back by address")]
 
 use wdk_sys::{
-    _POWER_STATE_TYPE, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER, NTSTATUS, PDEVICE_OBJECT, PIO_STATUS_BLOCK, PIRP,
-    POWER_STATE, PVOID, UCHAR,
+    _POWER_STATE_TYPE, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER, NTSTATUS, PDEVICE_OBJECT, PIO_STATUS_BLOCK,
+    PIRP, POWER_STATE, PVOID, UCHAR,
     ntddk::{PoCallDriver, PoRequestPowerIrp, PoSetPowerState, PoStartNextPowerIrp},
 };
 

@@ -55,7 +55,10 @@ pub fn queue_for<T: Send + 'static, F: FnOnce(T) + Send + 'static>(
     Ok(())
 }
 
-unsafe extern "C" fn run<T: Send + 'static, F: FnOnce(T) + Send + 'static>(_: PDEVICE_OBJECT, context: PVOID) {
+unsafe extern "C" fn run<T: Send + 'static, F: FnOnce(T) + Send + 'static>(
+    _: PDEVICE_OBJECT,
+    context: PVOID,
+) {
     // SAFETY: `queue_for` wrote the box and handed it over; a work item may be freed in its own routine.
     let Context { item, value, routine } = *unsafe { Box::from_raw(context.cast::<Context<T, F>>()) };
     // SAFETY: the item is dequeued.

@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// A dump of a stop by the guard, so many seconds after the start.
+    /// Returns a dump of a stop by the guard, so many seconds after the start.
     fn dump(after: u64) -> Vec<u8> {
         let mut bytes = vec![0; crash_dump::SIZE];
         bytes[..8].copy_from_slice(b"PAGEDU64");

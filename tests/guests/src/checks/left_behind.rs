@@ -40,7 +40,7 @@ fn is_whole(scenario: &Scenario) -> bool {
     !scenario.words.contains(&Word::Fault(Fault::StarveIdefilter))
 }
 
-/// The record in the registry, of a boot that ends in order. The executive refuses writes from the last chance
+/// Looks at the record in the registry of a boot that ends in order. The executive refuses writes from the last chance
 /// on, so that one that is told then is none.
 pub(super) fn record(seen: &Seen<'_>, found: &mut Differences) {
     let (scenario, expect) = (seen.scenario, &seen.scenario.expect);
@@ -78,7 +78,7 @@ fn node<'a>(store: &'a Store, name: &'a str) -> Option<&'a str> {
     store.named(name).find(|(node, _)| node.ends_with(&path)).map(|(_, value)| value)
 }
 
-/// The nodes that the host finds of a guest that has ended.
+/// Looks at the nodes that the host finds of a guest that has ended.
 pub(super) fn nodes(seen: &Seen<'_>, found: &mut Differences) {
     let (scenario, expect) = (seen.scenario, &seen.scenario.expect);
     let Some(store) = &seen.boot.outcome.store_end else { return };
@@ -129,7 +129,7 @@ pub(super) fn is_of_the_boot_before(line: &rig::report::Line) -> bool {
     line.is("code", &format!("{:#x}", message::code(Reason::LastBootStopped)))
 }
 
-/// Such an entry, in no boot but one after a stop.
+/// Looks for such an entry, which belongs in no boot but one after a stop.
 pub(super) fn boot_before(seen: &Seen<'_>, found: &mut Differences) {
     let follows = seen.scenario.checks.iter().any(|check| check.what == TOLD.what);
     if !follows {
