@@ -61,7 +61,7 @@ pub enum Start {
     /// The host gives the loader its files, by multiboot: fast.
     Multiboot,
     /// SeaBIOS starts the first disk, which has the system volume beside its own: boot sectors, loader, boot.ini, hive
-    /// and drivers.
+    /// and drivers. Under Xen only.
     Bios,
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -42,7 +43,7 @@ unsafe impl GlobalAlloc for Bump {
 #[global_allocator]
 static BUMP: Bump = Bump(UnsafeCell::new(HEAP.start));
 
-/// Where the BIOS reads to: 32 KiB below what it keeps for itself.
+/// The buffer for what the BIOS reads: 32 KiB below what it keeps for itself.
 const BUFFER: usize = 0x8_0000;
 const BUFFER_SECTORS: usize = 64;
 /// Function 42h's packet (Enhanced Disk Drive Specification 3.0, 3.2), behind the buffer.
@@ -148,7 +149,7 @@ pub(crate) fn start(drive: u8) -> Executive {
     start_from(drive).unwrap_or_else(|why| fail(&why))
 }
 
-/// What the executive is given besides the archive: below 2 MiB, where it leaves everything alone.
+/// The handover to the executive besides the archive: below 2 MiB, where it leaves everything alone.
 struct Handover {
     information: Information,
     module: Module,
@@ -166,8 +167,9 @@ fn start_from(drive: u8) -> Result<Executive, String> {
     let volume = system(drive)?;
     let loaded = load(&mut System(volume), |line| say(&format!("INT 13h: {line}")))?;
     let memory = memory()?;
+    let given = &raw mut HANDOVER;
     // SAFETY: this function is called once.
-    let given = unsafe { &mut *(&raw mut HANDOVER) };
+    let given = unsafe { &mut *given };
     let words = given.words.get_mut(..loaded.words.len()).filter(|room| room.len() < 1024);
     words.ok_or("the words are too long")?.copy_from_slice(loaded.words.as_bytes());
     given.map.get_mut(..memory.len()).ok_or("too many ranges of memory")?.copy_from_slice(&memory);
@@ -190,9 +192,8 @@ fn start_from(drive: u8) -> Result<Executive, String> {
 /// Copies bytes to the start of a page; where they are.
 fn page_aligned(bytes: &[u8]) -> core::ops::Range<usize> {
     const PAGE: usize = 4096;
-    let mut room: Vec<u8> = Vec::with_capacity(bytes.len() + 2 * PAGE);
-    room.resize(bytes.len() + 2 * PAGE, 0);
-    let room = room.leak();
+    // The executive counts the archive's last page as taken to its end.
+    let room = vec![0; bytes.len() + 2 * PAGE].leak();
     let start = (room.as_ptr() as usize).next_multiple_of(PAGE);
     let within = start - room.as_ptr() as usize;
     room[within..within + bytes.len()].copy_from_slice(bytes);

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Bytes of a sector.
@@ -62,8 +63,7 @@ impl<S: Sectors> Fat<S> {
         if u16_at(&boot, 510) != 0xAA55 || field(11) != SECTOR as u32 || &boot[54..59] != b"FAT16" {
             return Err("the volume is not of FAT16".to_string());
         }
-        let mut table = Vec::new();
-        table.resize(table_sectors as usize * SECTOR, 0);
+        let mut table = vec![0; table_sectors as usize * SECTOR];
         sectors.read(reserved, &mut table)?;
         Ok(Self {
             sectors,
@@ -108,8 +108,7 @@ impl<S: Sectors> Fat<S> {
     /// # Errors
     /// The volume cannot be read or is damaged.
     pub fn file(&mut self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        let mut folder = Vec::new();
-        folder.resize(self.root_sectors as usize * SECTOR, 0);
+        let mut folder = vec![0; self.root_sectors as usize * SECTOR];
         self.sectors.read(self.root, &mut folder)?;
         let mut parts = path.split('\\').filter(|part| !part.is_empty()).peekable();
         while let Some(name) = parts.next() {
@@ -170,8 +169,6 @@ fn entry(folder: &[u8], name: &str) -> Option<Found> {
 
 #[cfg(test)]
 mod tests {
-    use std::vec;
-
     use super::*;
 
     /// Sectors of the test's volume: boot sector, a table of 1, a root folder of 1, and clusters of 1.
@@ -229,7 +226,7 @@ mod tests {
         for (n, part) in units.chunks(UNITS.len()).enumerate().rev() {
             let mut entry = vec![0xFF; ENTRY];
             let last = n + 1 == units.len().div_ceil(UNITS.len());
-            (entry[0], entry[11]) = (n as u8 + 1 | if last { 0x40 } else { 0 }, LONG_NAME);
+            (entry[0], entry[11]) = ((n as u8 + 1) | if last { 0x40 } else { 0 }, LONG_NAME);
             for (at, unit) in UNITS.into_iter().zip(part.iter().copied().chain([0])) {
                 entry[at..at + 2].copy_from_slice(&unit.to_le_bytes());
             }

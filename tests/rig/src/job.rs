@@ -365,6 +365,15 @@ mod tests {
     }
 
     #[test]
+    fn a_job_without_a_kernel_starts_from_its_disk() {
+        let mut job = Job::from_disk("t");
+        job.disks = vec![Disk::new("/i", "hda")];
+        let text = config(&job, &["/dev/guest-disk0".to_owned()]).unwrap();
+        assert!(text.contains("boot = \"c\"\n"));
+        assert!(!text.contains("kernel") && !text.contains("cmdline"));
+    }
+
+    #[test]
     fn what_would_break_the_configuration_is_refused() {
         let mut job = Job::new("t", "/k");
         job.cmdline = "a\"b".to_owned();
