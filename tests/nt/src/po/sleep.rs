@@ -13,7 +13,7 @@ use crate::mm::{self, direct};
 use crate::nt::*;
 use crate::pci;
 
-/// Where the RSDP is looked for (ACPI, 5.2.5.1).
+/// Range in which the RSDP is looked for (ACPI, 5.2.5.1).
 const RSDP: core::ops::Range<u64> = 0xE_0000..0x10_0000;
 /// PM1a's control register as hvmloader places it; SLP_TYP of `\\_S3` and SLP_EN.
 const PM1_CONTROL: u16 = 0xB004;

@@ -10,7 +10,7 @@ use crate::ex::worker::{self, Work};
 use crate::nt::*;
 use crate::{ke, po};
 
-/// What a driver does before its device leaves D0, and when it has reached it. `PASSIVE_LEVEL`.
+/// Steps of a driver's before its device leaves D0, and when it has reached it. `PASSIVE_LEVEL`.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
     pub down: unsafe fn(*mut DeviceObject),
@@ -65,7 +65,7 @@ pub(crate) unsafe fn power(
     }
 }
 
-/// The lower drivers are done with a system request: the device's follows.
+/// Asks for the device's request, when the lower drivers are done with the system's.
 unsafe extern "win64" fn system_passed(device: *mut DeviceObject, irp: *mut Irp, _: Pvoid) -> NtStatus {
     // SAFETY: the IRP of `power`, which is this driver's again.
     unsafe {
@@ -85,7 +85,7 @@ unsafe extern "win64" fn system_passed(device: *mut DeviceObject, irp: *mut Irp,
     status::SUCCESS
 }
 
-/// The device's request is completed: so is the system's.
+/// Completes the system's request after the device's.
 unsafe extern "win64" fn device_is_set(
     _: *mut DeviceObject,
     minor: u8,
