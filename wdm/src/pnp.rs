@@ -168,7 +168,7 @@ impl DeviceStates {
     #[must_use]
     pub fn of(&self, system: u32) -> u32 {
         let named = self.0.get(system as usize).copied();
-        named.filter(|&state| state != 0).unwrap_or(_DEVICE_POWER_STATE::PowerDeviceD3) as u32
+        named.filter(|&state| state != 0).unwrap_or(_DEVICE_POWER_STATE::PowerDeviceD3)
     }
 }
 

@@ -43,7 +43,7 @@ pub fn set_device_state(device: DeviceObject, state: u32) {
         PoSetPowerState(
             device.as_ptr(),
             _POWER_STATE_TYPE::DevicePowerState,
-            POWER_STATE { DeviceState: state as _ },
+            POWER_STATE { DeviceState: state },
         )
     };
 }
@@ -156,7 +156,7 @@ unsafe extern "C" fn system_passed<E: PolicyOwner>(_: PDEVICE_OBJECT, irp: PIRP,
     let Some(PowerState::System(system)) = kept.irp.location().power_state() else { return kept.let_go() };
     let (owner, minor) = (kept.device.extension(), kept.irp.minor());
     if kept.irp.status().is_success() {
-        let state = POWER_STATE { DeviceState: owner.device_state(system) as _ };
+        let state = POWER_STATE { DeviceState: owner.device_state(system) };
         // SAFETY: a device object of this driver, and the routine below with the IRP that it takes. The IRP is given up
         // where it is called, which it is if the answer is STATUS_PENDING.
         let asked = unsafe {

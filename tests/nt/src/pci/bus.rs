@@ -31,7 +31,7 @@ struct Function {
     /// Still there at the last enumeration.
     present: bool,
     /// Configuration space from D3 on, which the function has lost if the system was in S3.
-    asleep: Option<Words>,
+    asleep: Option<Box<Words>>,
 }
 
 /// Every function's PDO.
@@ -130,7 +130,7 @@ impl Function {
                 self.place.restore(&words);
             }
         } else if power.shutdown_type == POWER_ACTION_SLEEP {
-            self.asleep = Some(self.place.save());
+            self.asleep = Some(Box::new(self.place.save()));
             self.place.write(COMMAND, self.place.read(COMMAND) & 0xFFFF & !DECODE);
         }
     }
