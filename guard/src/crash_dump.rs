@@ -34,7 +34,7 @@ const _: () = assert!(SIZE == 0xFB0);
 /// A stop of the guard's, and when it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// What the guard said.
+    /// Its bugcheck.
     pub stop: BugCheck,
     /// Seconds since 1970-01-01 UTC, by the guest's clock.
     pub at: u64,

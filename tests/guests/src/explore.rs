@@ -1,7 +1,7 @@
 //! Machines drawn by a seed, booted in the rig.
 //!
 //! Each machine is a [`Scenario`] whose disks, drive, processors, version of NT and nodes in xenstore a seed chooses
-//! among what toolstacks configure. What the boot must show is computed beside it ([`expect`]), from the
+//! among what toolstacks configure. What the boot must show is computed beside it (`Machine::expect`), from the
 //! configuration alone. `tests/explore` does the same by the hundred thousand against the guard's code on the host;
 //! here the shipped drivers run.
 
@@ -55,7 +55,7 @@ enum Oddity {
     Twice,
 }
 
-/// What happens once the system is up.
+/// An event once the system is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Nothing,
