@@ -104,7 +104,7 @@ struct Connection {
     client: StoreClient,
     port: Port,
     // Dropped before the page that it names.
-    _last_word: Option<LastWord>,
+    last_word: Option<LastWord>,
     // Dropped after the client, which holds an address in it.
     _page: Mapping,
 }
@@ -306,7 +306,7 @@ impl Store {
         // SAFETY: a whole page, mapped for as long as the connection is there, by the order of its fields.
         let last_word = NonNull::new(page.as_ptr())
             .and_then(|page| unsafe { LastWord::new(shared.hypercall, port, page) });
-        *slot = Some(Connection { client, port, _last_word: last_word, _page: page });
+        *slot = Some(Connection { client, port, last_word, _page: page });
         Ok(location)
     }
 
@@ -381,7 +381,10 @@ impl Drop for Store {
         if let Some(thread) = self.thread.take() {
             thread.join();
         }
-        if let Some(Connection { client, port, _last_word, _page }) = self.shared.connection.lock().take() {
+        // Out of the lock, and taken apart in this order.
+        let connection = self.shared.connection.lock().take();
+        if let Some(Connection { client, port, last_word, _page }) = connection {
+            drop(last_word);
             // Leaves the rings between two messages, for whoever comes next; a broken connection cannot be
             // left better.
             let _ = client.release();

@@ -26,7 +26,11 @@ const GUESTS: [&str; 9] = [
 ];
 
 /// Knowledge of breakages that survived, by seed and number: what was done.
-const REMARKS: &[(u64, usize, &str)] = &[];
+const REMARKS: &[(u64, usize, &str)] = &[(
+    20,
+    1,
+    "an event-log packet is zeroed before, and every entry but idefallback's has the status 0; nobody reads that one's",
+)];
 
 /// The page that the results are written to.
 const PAGE: &str = "docs/results/drawn.md";
