@@ -28,7 +28,7 @@ use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
 use crate::state::Text;
 
 /// Looks at xenstore that all of a stop's requests may take together, and the time between two: a second. The
-/// dump is not written meanwhile.
+/// dump is written before, and the restart waits.
 const LOOKS: u32 = 20_000;
 const PAUSE: Duration = Duration::from_micros(50);
 /// Looks for which xenstored must have been quiet before its ring is taken over.

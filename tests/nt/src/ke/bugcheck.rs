@@ -184,9 +184,9 @@ unsafe fn any<T>(list: *mut ListEntry, described: impl Fn(*mut T) -> bool) -> bo
     false
 }
 
-/// Calls the callbacks as a crash dump would: reason callbacks for secondary data, then the plain ones. Each
-/// record is taken off its list first, so that a callback that crashes is not called again.
-unsafe fn call_callbacks() {
+/// Calls the reason callbacks for secondary data, as a crash dump does. Each record is taken off its list first, so
+/// that a callback that crashes is not called again.
+unsafe fn call_reason_callbacks() {
     // SAFETY: a registered record stays valid until it is deregistered, and each is taken off its list
     // before it is used.
     unsafe {
@@ -202,6 +202,13 @@ unsafe fn call_callbacks() {
                 secondary_dump_data(record);
             }
         }
+    }
+}
+
+/// Calls the plain callbacks. Each record is taken off its list first.
+unsafe fn call_callbacks() {
+    // SAFETY: as in `call_reason_callbacks`.
+    unsafe {
         loop {
             let record = {
                 let mut callbacks = CALLBACKS.lock();
@@ -279,10 +286,14 @@ pub(crate) fn bugcheck(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) ->
             place.store(value, Ordering::Relaxed);
         }
         crate::log!("bugcheck at irql={level} thread={:p}", super::thread::current());
-        // SAFETY: registered callbacks may be called at a bugcheck.
-        unsafe { call_callbacks() };
-        // SAFETY: the other processors have stopped, and interrupts are off.
-        unsafe { diskdump::write(code, [p1, p2, p3, p4]) };
+        // SAFETY: registered callbacks may be called at a bugcheck. The other processors have stopped, and interrupts are
+        // off.
+        unsafe {
+            call_reason_callbacks();
+            diskdump::write(code, [p1, p2, p3, p4]);
+            // Behind the dump (WDK, "Writing a Bug Check Callback Routine").
+            call_callbacks();
+        }
     }
     inject::report_counts();
     report!("end verdict=stopped");
