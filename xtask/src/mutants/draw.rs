@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use explore::Random;
 
 /// The parts of the suite that breakages are drawn from, each as often as the others.
 pub(super) const PARTS: [&str; 6] =
@@ -42,7 +43,7 @@ impl Breakage {
 
 /// A sequence of breakages that a seed names.
 pub(super) struct Draw {
-    state: u64,
+    random: Random,
     places: Vec<Vec<Breakage>>,
 }
 
@@ -58,16 +59,7 @@ impl Draw {
             ensure!(!found.is_empty(), "{part} has no line to break");
             Ok(found)
         });
-        Ok(Self { state: seed, places: places.into_iter().collect::<Result<_>>()? })
-    }
-
-    /// Returns a number below `bound` (SplitMix64).
-    fn below(&mut self, bound: usize) -> usize {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+        Ok(Self { random: Random::new(seed), places: places.into_iter().collect::<Result<_>>()? })
     }
 }
 
@@ -75,8 +67,8 @@ impl Iterator for Draw {
     type Item = Breakage;
 
     fn next(&mut self) -> Option<Breakage> {
-        let part = self.below(PARTS.len());
-        let place = self.below(self.places[part].len());
+        let part = self.random.below(PARTS.len());
+        let place = self.random.below(self.places[part].len());
         Some(self.places[part][place].clone())
     }
 }
