@@ -249,8 +249,8 @@ fn images(seen: &Seen<'_>, found: &mut Differences) {
         let replayable = !ends_in_order(scenario) || taken_away;
         let good = image.verdict == Verdict::Intact || (replayable && image.verdict == Verdict::Replayable);
         found.holds(&format!("image {n}, which is {image}"), good);
-        // The first ones arrive. One more is what a boot may add.
-        let mounted = n < arrived;
+        // The first ones arrive, and a neighbour's in the neighbour. One more is what a boot may add.
+        let mounted = n < arrived || taken_away;
         let generation = before + u64::from(mounted);
         found.same(&format!("mounts of image {n}"), image.generation, generation);
         let name = format!("boot-{generation}.txt");
