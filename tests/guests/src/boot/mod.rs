@@ -202,7 +202,7 @@ fn boot_in(
         prepare(&mut job, &format!("cp {device} disc.iso\nln -sf $PWD/disc.iso {device}"));
         job.disks.push(Disk::cdrom(image, "hdc"));
     }
-    job.config.extend(emulated_only(scenario.disks));
+    job.config.extend(emulated_only(scenario.disks, scenario.first_place));
     if scenario.start != Start::Multiboot {
         firmware::put_words(folder, version, &job.cmdline)?;
     }
@@ -233,11 +233,12 @@ fn dump_extent(image: &Path) -> Result<Vec<u8>> {
 
 /// Returns the line of the xl configuration that gives the device model the disks that have no vbd, which the
 /// toolstack does not know of.
-fn emulated_only(disks: &[Backend]) -> Option<String> {
+fn emulated_only(disks: &[Backend], first_place: usize) -> Option<String> {
     let drives: Vec<String> = (disks.iter().enumerate())
         .filter(|(_, backend)| **backend == Backend::None)
         .map(|(n, _)| {
-            format!("\"-drive\", \"file=/dev/guest-disk{n},if=ide,index={n},media=disk,format=raw,file.locking=off\"")
+            let place = first_place + n;
+            format!("\"-drive\", \"file=/dev/guest-disk{n},if=ide,index={place},media=disk,format=raw,file.locking=off\"")
         })
         .collect();
     (!drives.is_empty()).then(|| format!("device_model_args_hvm = [ {} ]", drives.join(", ")))
