@@ -29,8 +29,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Reason;
 use crate::abi::{PhaseNumber, PolicyNumber, Status, UnplugNumber};
-use crate::host;
 use crate::machine::BugCheck;
+use crate::{crash_dump, host};
 
 /// The value with the record of the boot that runs; while none runs, of the last one.
 pub const THIS: &str = "ThisBoot";
@@ -88,6 +88,19 @@ pub const SIZE: usize = size_of::<Raw>();
 const _: () = assert!(SIZE == 76);
 
 impl LastBoot {
+    /// Returns the record of the boot that runs. Both times are in 100 ns: the system's since 1601 UTC, and the one
+    /// since the system was started.
+    #[must_use]
+    pub fn of_running(system_time: u64, interrupt_time: u64, end: End, status: Status) -> LastBoot {
+        let up = interrupt_time / 10_000_000;
+        LastBoot {
+            started: crash_dump::unix_time(system_time).saturating_sub(up),
+            uptime: u32::try_from(up).unwrap_or(u32::MAX),
+            end,
+            status,
+        }
+    }
+
     /// Returns the record's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; SIZE] {

@@ -61,14 +61,8 @@ pub(crate) fn at_shutdown() {
 
 /// Returns the record of this boot.
 fn this() -> LastBoot {
-    // In 100 ns since the system started.
-    let up = time::interrupt_time() / 10_000_000;
-    LastBoot {
-        started: crash_dump::unix_time(time::system_time()).saturating_sub(up),
-        uptime: u32::try_from(up).unwrap_or(u32::MAX),
-        end: if IN_ORDER.load(Ordering::Acquire) { End::InOrder } else { End::Unknown },
-        status: state::status(),
-    }
+    let end = if IN_ORDER.load(Ordering::Acquire) { End::InOrder } else { End::Unknown };
+    LastBoot::of_running(time::system_time(), time::interrupt_time(), end, state::status())
 }
 
 fn write() -> Result {

@@ -14,7 +14,7 @@ pub(crate) fn open() -> wdm::Result<Key> {
 /// Opens the same key for writing, and makes it where there is none. PASSIVE_LEVEL.
 ///
 /// # Errors
-/// What the registry answers.
+/// Errors of the registry.
 pub(crate) fn open_for_write() -> wdm::Result<Key> {
     Key::open(registry::SERVICES)?.open_below(utf16!("idefilter"))?.create_below(utf16!("Parameters"), false)
 }

@@ -36,13 +36,7 @@ const QUIET: u32 = 100;
 
 /// Returns the record of this boot as it ends.
 fn record(status: Status, end: End) -> LastBoot {
-    let up = time::interrupt_time() / 10_000_000;
-    LastBoot {
-        started: crash_dump::unix_time(time::system_time()).saturating_sub(up),
-        uptime: u32::try_from(up).unwrap_or(u32::MAX),
-        end,
-        status,
-    }
+    LastBoot::of_running(time::system_time(), time::interrupt_time(), end, status)
 }
 
 /// Tells the host of the end. IRQL: the store's.

@@ -8,6 +8,7 @@
 use core::fmt::{self, Write};
 
 use guard::abi::{PhaseNumber, Status};
+use guard::crash_dump;
 use guard::host::{self, State};
 use wdm::debug_print;
 use wdm::time;
@@ -51,7 +52,7 @@ impl Published {
         if self.state.is_some_and(|state| state.status == status) {
             return;
         }
-        let state = State { status, since: unix_time() };
+        let state = State { status, since: crash_dump::unix_time(time::system_time()) };
         match write(store, &state, serves) {
             Ok(()) => (self.state, self.refused) = (Some(state), false),
             Err(error) if !self.refused => {
@@ -95,13 +96,6 @@ fn write(store: &mut impl Store, state: &State, serves: bool) -> Result<(), Erro
         store.write(HOTPLUG, b"1")?;
     }
     store.write(UPDATED, b"1")
-}
-
-/// Seconds since 1970-01-01 UTC.
-fn unix_time() -> u64 {
-    /// From 1601 to 1970, in seconds.
-    const EPOCHS: u64 = 11_644_473_600;
-    (time::system_time() / 10_000_000).saturating_sub(EPOCHS)
 }
 
 /// A value put together without allocation. What does not fit is cut off.
