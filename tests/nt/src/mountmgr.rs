@@ -5,6 +5,7 @@
 //! disk's notification therefore always comes before its volumes are mounted.
 
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,10 +14,9 @@ use alloc::vec::Vec;
 use volume::{Damage, Error, Volume};
 
 use crate::fs::{Device, Mounted};
-use crate::ke::Lock;
+use crate::ke::{self, Lock};
 use crate::nt::*;
 use crate::report::Escaped;
-use crate::storage::irp as request_packet;
 use crate::{io, report};
 
 /// A volume and the disk it is on.
@@ -30,13 +30,17 @@ struct Mount {
 }
 
 static MOUNTS: Lock<Vec<Mount>> = Lock::new(Vec::new());
+/// True while somebody uses mounts that were taken.
+static IN_USE: AtomicBool = AtomicBool::new(false);
 /// Links of volumes that went while somebody used them.
 static GONE: Lock<Vec<String>> = Lock::new(Vec::new());
 
+/// Time that a file of the system's volume is waited for, in milliseconds.
+const PATIENCE: u64 = 10_000;
 /// Bytes of the file that the file test writes.
 const TEST_BYTES: usize = 30_000;
 
-/// Starts the driver: asks to be told of volumes, and of the shutdown.
+/// Starts the driver: asks to be told of volumes.
 ///
 /// # Safety
 /// Called by the I/O manager with the driver object.
@@ -44,26 +48,8 @@ pub(crate) unsafe extern "win64" fn driver_entry(
     driver: *mut DriverObject,
     _: *mut UnicodeString,
 ) -> NtStatus {
-    let mut device = null_mut();
     // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
     unsafe {
-        let created = io::IoCreateDevice(
-            driver,
-            0,
-            null_mut(),
-            FILE_DEVICE_UNKNOWN,
-            FILE_DEVICE_SECURE_OPEN,
-            FALSE,
-            &raw mut device,
-        );
-        if !status::success(created) {
-            return created;
-        }
-        (*driver).major_function[usize::from(IRP_MJ_SHUTDOWN)] = Some(dispatch_shutdown);
-        let registered = io::IoRegisterShutdownNotification(device);
-        if !status::success(registered) {
-            return registered;
-        }
         let mut entry = null_mut();
         io::IoRegisterPlugPlayNotification(
             EVENT_CATEGORY_DEVICE_INTERFACE_CHANGE,
@@ -110,16 +96,42 @@ fn dismount(link: String) {
     }
 }
 
-/// Takes the mounts that `wanted` names, to use them without the lock: their devices are waited for.
+/// Takes the mounts that `wanted` names, to use them without the lock: their devices are waited for. Waits until
+/// nobody else uses any, `patience` milliseconds at most.
+fn take_within(patience: u64, wanted: impl Fn(&Mount) -> bool) -> Option<Vec<Mount>> {
+    for _ in 0..=patience {
+        if !IN_USE.swap(true, Ordering::AcqRel) {
+            let mut mounts = MOUNTS.lock();
+            let (taken, left) = core::mem::take(&mut *mounts).into_iter().partition(wanted);
+            *mounts = left;
+            return Some(taken);
+        }
+        ke::delay(1);
+    }
+    None
+}
+
+/// Takes mounts however long that lasts.
 fn take(wanted: impl Fn(&Mount) -> bool) -> Vec<Mount> {
-    let mut mounts = MOUNTS.lock();
-    let (taken, left) = core::mem::take(&mut *mounts).into_iter().partition(wanted);
-    *mounts = left;
-    taken
+    take_within(u64::MAX - 1, wanted).unwrap_or_default()
+}
+
+/// Does something with the volume of the system, which is disk 0's; `None` where it is not mounted, or in use for
+/// a long time. PASSIVE_LEVEL.
+pub(crate) fn with_system_volume<T>(run: impl FnOnce(&mut Mounted) -> T) -> Option<T> {
+    let mut mounts = take_within(PATIENCE, |mount| mount.disk == 0)?;
+    let done = mounts.first_mut().map(|mount| run(&mut mount.volume));
+    give_back(mounts);
+    done
 }
 
 /// Gives mounts back. Those that went meanwhile are dropped.
 fn give_back(used: Vec<Mount>) {
+    put_back(used);
+    IN_USE.store(false, Ordering::Release);
+}
+
+fn put_back(used: Vec<Mount>) {
     for mount in used {
         let link = mount.link.clone();
         MOUNTS.lock().push(mount);
@@ -238,13 +250,12 @@ impl FileTest {
     }
 }
 
-/// Handles IRP_MJ_SHUTDOWN: unmounts every volume in order.
-unsafe extern "win64" fn dispatch_shutdown(_: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+/// Unmounts every volume in order, as file systems do at a shutdown: behind the drivers that asked to be told of it,
+/// and behind the registry. PASSIVE_LEVEL.
+pub(crate) fn shutdown() {
     for Mount { disk, volume, .. } in core::mem::take(&mut *MOUNTS.lock()) {
         if let Err(error) = volume.unmount() {
             crate::log!("mountmgr: unmounting disk {disk}: {error}");
         }
     }
-    // SAFETY: the caller keeps `irp` valid for this call.
-    unsafe { request_packet::complete(irp, status::SUCCESS, 0) }
 }

@@ -10,7 +10,7 @@ use protocol::{Fault, Ready};
 
 use crate::boot;
 use crate::cm::{self, Value};
-use crate::io::{driver, reinitialize, shutdown};
+use crate::io::{driver, named_file, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
 use crate::{
@@ -93,6 +93,7 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         shutdown::notify();
         cm::flush();
         cm::close();
+        mountmgr::shutdown();
         let begun = ke::clock::interrupt_time();
         shutdown::last_chance();
         report_record((ke::clock::interrupt_time() - begun) / 10_000);
@@ -310,6 +311,7 @@ const PRIVILEGED: [&[u8]; 2] =
 
 /// Makes happen what the command line asks for before the session manager runs.
 fn early_faults() {
+    named_file::fill(boot::options().faults.contains(&Fault::VolumeFull));
     if boot::options().faults.contains(&Fault::EarlyCrash) {
         ke::KeBugCheckEx(INACCESSIBLE_BOOT_DEVICE, 0, 0, 0, 0);
     }
@@ -324,7 +326,7 @@ unsafe fn faults(root: *mut DeviceObject) {
     unsafe {
         for fault in &boot::options().faults {
             match fault {
-                Fault::EarlyCrash | Fault::RegistryFull => {}
+                Fault::EarlyCrash | Fault::RegistryFull | Fault::VolumeFull => {}
                 // Somebody else's bugcheck, with the system up.
                 Fault::LateCrash => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
                 // The power goes.

@@ -5,6 +5,8 @@ use crate::name::named;
 named! {
     /// The kind of a report line, its first word after `@xg`.
     Line {
+        /// The lines that the exercise added to the activity log.
+        Activity = "activity",
         /// The guest was asked to end, and by whom.
         Asked = "asked",
         /// The entry for one boot was taken out of the boot configuration data.

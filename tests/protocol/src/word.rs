@@ -7,6 +7,8 @@ use crate::{Unknown, name::named};
 named! {
     /// An exercise: a longer task of the executive in a system that is up.
     Exercise {
+        /// Adds more lines to the activity log than its ring keeps, at HIGH_LEVEL, and waits until a file has the last.
+        Activity = "activity",
         /// Shuts down when dom0 asks by `control/shutdown`.
         Asked = "asked",
         /// Lets go of the power button while dom0 asks, and takes it again.
@@ -75,6 +77,8 @@ named! {
         Plugged = "plugged",
         /// The registry takes nothing that a driver writes, from the boot's beginning.
         RegistryFull = "registry-full",
+        /// The system's volume is full for what drivers write, until the exercise of the activity log.
+        VolumeFull = "volume-full",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.

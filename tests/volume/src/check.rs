@@ -60,6 +60,22 @@ impl fmt::Display for Report {
     }
 }
 
+/// Reads a file of the volume in the first partition of `disk`; `None` where there is none of this name, or no
+/// volume.
+pub fn read_file(disk: &dyn BlockDevice, name: &str) -> Result<Option<Vec<u8>>, IoError> {
+    let Some(mbr) = Mbr::read(disk)? else { return Ok(None) };
+    let Some((first, sectors)) = mbr.partitions(disk.sectors()).next() else { return Ok(None) };
+    let partition = Partition::new(ReadOnly(disk), first, sectors);
+    let Ok(found) = Recovered::read(&partition)? else { return Ok(None) };
+    let Some(record) = found.files.iter().find(|record| record.name() == name) else { return Ok(None) };
+    let mut content = alloc::vec![0; record.blocks().len() * BLOCK];
+    for (at, block) in content.chunks_exact_mut(BLOCK).zip(record.blocks()) {
+        partition.read(layout::data_block(block.block.get()), at)?;
+    }
+    content.truncate(record.size.get() as usize);
+    Ok(Some(content))
+}
+
 /// Checks the volume in the first partition of `disk`: metadata with the log applied, and the
 /// checksum of every block of every file.
 pub fn check(disk: &dyn BlockDevice) -> Result<Report, IoError> {

@@ -1,7 +1,7 @@
 //! Disk images on the host: making one for a guest, and checking it when the guest is gone.
 
 use crate::block::{BlockDevice, IoError, SECTOR};
-use crate::check::{Report, check};
+use crate::check::{self, Report, check};
 use crate::mbr::Mbr;
 use crate::volume::Volume;
 use std::fs::{File, OpenOptions};
@@ -93,4 +93,10 @@ pub fn add_active_partition(path: &Path, kind: u8, size: u64, code: &[u8]) -> io
 pub fn check_image(path: &Path) -> io::Result<Report> {
     let image = ImageFile::open(path, false)?;
     check(&image).map_err(|error| io::Error::other(format!("{error}")))
+}
+
+/// Reads a file of an image's volume; `None` where there is none of this name.
+pub fn read_file(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let image = ImageFile::open(path, false)?;
+    check::read_file(&image, name).map_err(|error| io::Error::other(format!("{error}")))
 }

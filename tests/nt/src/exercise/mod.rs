@@ -1,6 +1,7 @@
 //! Longer exercises of a running system, one by its name on the command line (`exercise=<name>`). Where dom0
 //! has to do something, the guest says so in a `ready for=<what>` line and waits until it sees the effect.
 
+mod activity;
 mod asked;
 mod cdrom;
 mod copy;
@@ -30,6 +31,7 @@ const LOOK: u64 = 100;
 /// Runs an exercise. PASSIVE_LEVEL, in a system that is up.
 pub(crate) fn run(exercise: Exercise) {
     match exercise {
+        Exercise::Activity => activity::run(),
         Exercise::Asked => asked::run(),
         Exercise::AskedAgain => asked::again(),
         Exercise::AskedByAcpi => asked::by_acpi(),

@@ -80,6 +80,7 @@ pub(crate) unsafe fn close(file: *mut FileObject) {
     unsafe {
         let device = (*file).device_object;
         if device.is_null() {
+            super::named_file::forget(file);
             return;
         }
         let mut request = Request::new(IRP_MJ_CLOSE, 0);
@@ -126,87 +127,4 @@ pub(crate) unsafe extern "win64" fn IoGetDeviceObjectPointer(
 pub(crate) unsafe extern "win64" fn IoGetRelatedDeviceObject(file: *mut FileObject) -> *mut DeviceObject {
     // SAFETY: by this function's contract, `file` is an open file object.
     unsafe { device::top_of((*file).device_object) }
-}
-
-/// The one file that drivers may open by its path.
-const DUMP: &str = "\\SystemRoot\\MEMORY.DMP";
-
-/// `ZwCreateFile`, of an existing file that is read. NT's own program may still be writing to it. IRQL
-/// `PASSIVE_LEVEL`.
-///
-/// # Safety
-/// As documented by the WDK: `handle` and `block` writable, `attributes` valid.
-pub(crate) unsafe extern "win64" fn ZwCreateFile(
-    handle: *mut Handle,
-    access: u32,
-    attributes: *const ObjectAttributes,
-    _block: *mut IoStatusBlock,
-    _allocation: *const i64,
-    _file_attributes: u32,
-    share: u32,
-    disposition: u32,
-    options: u32,
-    _ea: Pvoid,
-    _ea_length: u32,
-) -> NtStatus {
-    const SYNCHRONIZE: u32 = 0x0010_0000;
-    /// `FILE_OPEN`.
-    const OPEN: u32 = 1;
-    /// `FILE_SHARE_READ | FILE_SHARE_WRITE`.
-    const SHARED: u32 = 3;
-    /// `FILE_SYNCHRONOUS_IO_NONALERT`.
-    const SYNCHRONOUS: u32 = 0x20;
-    // SAFETY: the caller does as the WDK documents: `handle` writable, `attributes` valid.
-    unsafe {
-        let name = (*(*attributes).object_name).text();
-        if options & SYNCHRONOUS == 0 || access & SYNCHRONIZE == 0 || disposition != OPEN {
-            return status::INVALID_PARAMETER;
-        }
-        if !name.eq_ignore_ascii_case(DUMP) || crate::diskdump::copied().is_none() {
-            return status::OBJECT_NAME_NOT_FOUND;
-        }
-        if share & SHARED != SHARED {
-            return status::SHARING_VIOLATION;
-        }
-        // Without a device: nobody is told of its end.
-        let file: *mut FileObject = ob::create(Kind::File);
-        (*file).kind = IO_TYPE_FILE;
-        (*file).size = size_of::<FileObject>() as i16;
-        *handle = ob::open(file.cast());
-        ob::dereference(file.cast());
-        status::SUCCESS
-    }
-}
-
-/// `ZwReadFile`, at an offset, of a file that [`ZwCreateFile`] opened. IRQL `PASSIVE_LEVEL`.
-///
-/// # Safety
-/// As documented by the WDK: `block` and `offset` valid, `buffer` has `length` bytes.
-pub(crate) unsafe extern "win64" fn ZwReadFile(
-    handle: Handle,
-    _event: Handle,
-    _routine: Pvoid,
-    _context: Pvoid,
-    block: *mut IoStatusBlock,
-    buffer: *mut u8,
-    length: u32,
-    offset: *const i64,
-    _key: Pvoid,
-) -> NtStatus {
-    let Some(body) = ob::body(handle) else { return status::INVALID_HANDLE };
-    let Some(content) = crate::diskdump::copied() else { return status::INVALID_HANDLE };
-    // SAFETY: the caller does as the WDK documents: `block` and `offset` valid, `buffer` has `length` bytes.
-    unsafe {
-        if ob::kind(body) != Kind::File {
-            return status::OBJECT_TYPE_MISMATCH;
-        }
-        let from = usize::try_from(*offset).unwrap_or(usize::MAX);
-        let Some(rest) = content.get(from..).filter(|rest| !rest.is_empty()) else {
-            return status::END_OF_FILE;
-        };
-        let count = rest.len().min(length as usize);
-        core::ptr::copy_nonoverlapping(rest.as_ptr(), buffer, count);
-        *block = IoStatusBlock::new(status::SUCCESS, count);
-        status::SUCCESS
-    }
 }

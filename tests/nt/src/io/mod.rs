@@ -6,6 +6,7 @@ pub(crate) mod driver;
 pub(crate) mod error_log;
 pub(crate) mod file;
 pub(crate) mod irp;
+pub(crate) mod named_file;
 pub(crate) mod reinitialize;
 pub(crate) mod remove_lock;
 pub(crate) mod shutdown;
@@ -15,8 +16,11 @@ pub(crate) use cancel::*;
 pub(crate) use device::*;
 pub(crate) use driver::{IoAllocateDriverObjectExtension, IoGetDriverObjectExtension, create_builtin_driver};
 pub(crate) use error_log::*;
-pub(crate) use file::{IoGetDeviceObjectPointer, IoGetRelatedDeviceObject, ZwCreateFile, ZwReadFile};
+pub(crate) use file::{IoGetDeviceObjectPointer, IoGetRelatedDeviceObject};
 pub(crate) use irp::*;
+pub(crate) use named_file::{
+    ZwCreateFile, ZwQueryInformationFile, ZwReadFile, ZwSetInformationFile, ZwWriteFile,
+};
 pub(crate) use reinitialize::*;
 pub(crate) use remove_lock::{
     IoAcquireRemoveLockEx, IoInitializeRemoveLockEx, IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx,

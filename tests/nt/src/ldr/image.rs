@@ -80,6 +80,11 @@ pub(crate) fn with_image<T>(name: &str, run: impl FnOnce(&Image) -> T) -> Option
     IMAGES_LOADED.lock().iter().find(|image| image.name.eq_ignore_ascii_case(name)).map(run)
 }
 
+/// Returns the address by which a driver calls a routine of another driver's file.
+pub(crate) fn routine(file: &str, name: &str) -> Option<usize> {
+    with_image(file, |image| image.exported(name)).flatten()
+}
+
 /// Returns true if a driver file is in memory.
 pub(crate) fn is_in_memory(name: &str) -> bool {
     with_image(name, |_| ()).is_some()

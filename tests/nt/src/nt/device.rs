@@ -147,8 +147,6 @@ pub(crate) const DO_POWER_PAGABLE: u32 = 0x2000;
 pub(crate) const FILE_DEVICE_CONTROLLER: u32 = 0x04;
 /// `FILE_DEVICE_DISK`.
 pub(crate) const FILE_DEVICE_DISK: u32 = 0x07;
-/// `FILE_DEVICE_UNKNOWN`.
-pub(crate) const FILE_DEVICE_UNKNOWN: u32 = 0x22;
 /// `FILE_DEVICE_BUS_EXTENDER`.
 pub(crate) const FILE_DEVICE_BUS_EXTENDER: u32 = 0x2A;
 /// `FILE_DEVICE_SECURE_OPEN` in Characteristics.
