@@ -1,13 +1,17 @@
 //! Exports as idefilter.sys has them, over a guard of the test's own.
 
 use core::ffi::c_void;
+use std::borrow::ToOwned;
+use std::string::String;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use guard::abi::{self, RawEvent, Signals, Status, Watcher};
+use guard::activity::{Next, Reader, Ring};
 use guard::{Action, Event, Guard};
 
 static GUARD: Mutex<Guard> = Mutex::new(Guard::new());
+static RING: Ring = Ring::new();
 static OTHER_VERSION: AtomicBool = AtomicBool::new(false);
 /// Held by a test: there is one guard for all.
 static TEST: Mutex<()> = Mutex::new(());
@@ -42,6 +46,16 @@ pub(crate) fn raise(signals: Signals) {
     }
 }
 
+/// Returns the last line of the activity log.
+pub(crate) fn last_line() -> Option<String> {
+    let mut reader = Reader::default();
+    let lines = std::iter::from_fn(|| reader.next(&RING));
+    lines.last().and_then(|next| match next {
+        Next::Line(line) => Some(line.text().to_owned()),
+        Next::Lost(_) => None,
+    })
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "system" fn XenguardEvent(event: *const RawEvent) -> u64 {
     // SAFETY: null, or an event.
@@ -72,4 +86,10 @@ unsafe extern "system" fn XenguardWatch(watcher: Option<Watcher>, context: *mut 
 #[unsafe(no_mangle)]
 unsafe extern "system" fn XenguardUnwatch(_number: u32) {
     *WATCHER.lock().expect("not poisoned") = None;
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardNote(text: *const u8, length: u32) {
+    // SAFETY: the caller has that many bytes.
+    RING.add(0, unsafe { std::slice::from_raw_parts(text, length as usize) });
 }

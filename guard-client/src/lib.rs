@@ -10,6 +10,7 @@
 //! | tell the guard what happened, and hear what to do | [`event`] |
 //! | know how the boot stands | [`status`] |
 //! | be called when the guard wants something | [`Subscription::new`] |
+//! | leave a line in the activity log | [`note`] |
 #![no_std]
 #![expect(unsafe_code, reason = "calls another driver's exports, and is called back with an address")]
 
@@ -35,6 +36,7 @@ unsafe extern "system" {
     fn XenguardStatus(status: *mut Status, size: u32) -> u32;
     fn XenguardWatch(watcher: Option<Watcher>, context: *mut c_void) -> u32;
     fn XenguardUnwatch(number: u32);
+    fn XenguardNote(text: *const u8, length: u32);
 }
 
 /// Tells the guard of an event and returns its order. An event that may not cross is answered with a withhold.
@@ -59,6 +61,14 @@ pub fn status() -> Option<Status> {
 #[must_use]
 pub fn may_expose() -> bool {
     status().map_or(PhaseNumber::UNSEALED, |status| status.phase).may_expose()
+}
+
+/// Adds a line `<driver>: <text>` to the activity log. Any IRQL, HIGH_LEVEL and the writing of a crash dump
+/// included.
+pub fn note(line: &[u8]) {
+    let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
+    // SAFETY: there are that many bytes, which the guard only reads.
+    unsafe { XenguardNote(line.as_ptr(), length) };
 }
 
 /// A receiver of the guard's signals.
@@ -171,6 +181,13 @@ mod tests {
             assert_eq!(written as usize, size);
             assert!(room[size..].iter().all(|&byte| byte == 0xA5), "{size}");
         }
+    }
+
+    #[test]
+    fn a_line_arrives() {
+        let _alone = exports::alone();
+        note(b"xenvbd: started");
+        assert_eq!(exports::last_line().as_deref(), Some("xenvbd: started"));
     }
 
     #[test]

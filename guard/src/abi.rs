@@ -1,7 +1,7 @@
 //! The form in which the guard's events and answers cross from one driver's image into another's.
 //!
-//! `idefilter.sys` exports four functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL`. Crate
-//! `guard-client` calls them for the other drivers.
+//! `idefilter.sys` exports five functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL` but for the
+//! last one, which any IRQL may call. Crate `guard-client` calls them for the other drivers.
 //!
 //! - `XenguardEvent(event: *const RawEvent) -> u64`: an event in, a packed [`Action`] out;
 //! - `XenguardStatus(status: *mut Status, size: u32) -> u32`: the state of the boot; at most `size` bytes are
@@ -9,7 +9,8 @@
 //! - `XenguardWatch(watcher: Watcher, context: *mut c_void) -> u32`: has the watcher called when the guard
 //!   wants something of its driver; a number, or 0 where there is no room;
 //! - `XenguardUnwatch(number: u32)`: ends that; when it returns the watcher is not running and will not be
-//!   called.
+//!   called;
+//! - `XenguardNote(text: *const u8, length: u32)`: adds a line to the activity log ([`crate::activity`]).
 //!
 //! Both sides are built from this file; [`ABI_VERSION`] travels with each event, and a mismatch is answered
 //! with [`Reason::InterfaceVersion`]. Only what xenpci and xenvbd may say is accepted: the decision and the

@@ -42,6 +42,7 @@ extern crate std;
 pub mod abi;
 mod abi_version;
 pub mod absence;
+pub mod activity;
 pub mod backing;
 pub mod boot_count;
 pub mod boot_disk;

@@ -3,7 +3,7 @@
 use wdm::{Disposition, DriverObject, Irp, NtStatus, shutdown};
 
 use crate::device::{Extension, Filter};
-use crate::{boot_count, last_boot, log, start_override};
+use crate::{activity, boot_count, last_boot, log, start_override};
 
 /// Has a device told of the shutdown. PASSIVE_LEVEL, in DriverEntry.
 pub(crate) fn begin(driver: DriverObject) {
@@ -20,5 +20,6 @@ pub(crate) fn request(irp: Irp) -> Disposition {
     boot_count::at_shutdown();
     start_override::at_shutdown();
     last_boot::at_shutdown();
+    activity::at_shutdown();
     irp.complete(NtStatus::SUCCESS)
 }

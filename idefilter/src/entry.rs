@@ -13,8 +13,8 @@ use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus
 use crate::device::Extension;
 use crate::storage_filter::Kind;
 use crate::{
-    at_shutdown, boot_count, bus_filter, decision, last_boot, log, pnp, pv_disks, reporter, root_bus,
-    start_override, state, storage_filter, tripwire,
+    activity, at_shutdown, boot_count, bus_filter, decision, last_boot, log, pnp, pv_disks, reporter,
+    root_bus, start_override, state, storage_filter, tripwire,
 };
 
 /// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
@@ -41,6 +41,7 @@ impl Driver for Idefilter {
     const UNLOADS: bool = false;
 
     fn entry(driver: DriverObject, _: &[u16]) -> Result {
+        wdm::debug::log_to(activity::add);
         let (decision, failure) = decision::decide();
         state::set_unplug_wanted(decision::unplug_wanted());
         state::tell(Event::Decided(decision));
@@ -48,6 +49,7 @@ impl Driver for Idefilter {
         start_override::begin();
         last_boot::begin(driver);
         at_shutdown::begin(driver);
+        activity::begin();
         announce(driver, decision, failure.as_ref());
         if decision.is_pv() {
             start_pv_services(driver);

@@ -2,11 +2,11 @@
 #![expect(unsafe_code, reason = "exported functions that take pointers from other drivers")]
 
 use core::ffi::c_void;
-use core::ptr;
+use core::{ptr, slice};
 
 use guard::abi::{self, RawEvent, Status, Watcher};
 
-use crate::{signals, state};
+use crate::{activity, signals, state};
 
 /// Takes one event and answers with a packed action, which the caller must obey. IRQL ≤ DISPATCH_LEVEL. A
 /// null pointer, another version of the interface and an event that may not cross are answered with a
@@ -52,4 +52,17 @@ pub unsafe extern "system" fn XenguardWatch(watcher: Option<Watcher>, context: *
 #[unsafe(no_mangle)]
 pub extern "system" fn XenguardUnwatch(number: u32) {
     signals::remove(number);
+}
+
+/// Adds a line to the activity log. Any IRQL, HIGH_LEVEL and the writing of a crash dump included.
+///
+/// # Safety
+/// `text` is null or points at `length` bytes that do not change during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenguardNote(text: *const u8, length: u32) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: by contract.
+    activity::add(unsafe { slice::from_raw_parts(text, length as usize) });
 }

@@ -15,6 +15,7 @@
 //! | [`parameters`] | the driver's key of parameters |
 //! | [`boot_count`] | counts PV boots that did not come up |
 //! | [`last_boot`] | keeps a record of the boot for the next one, and says how the last one was stopped |
+//! | [`activity`] | keeps the lines that the suite's drivers print, in files and in a crash dump |
 //! | [`at_shutdown`] | what is done when the system is shut down |
 //! | [`start_override`] | keeps Windows from leaving out the other entry's boot drivers |
 //! | [`pv_disks`] | reads xenstore by polling, before interrupts |
@@ -35,6 +36,7 @@
 
 extern crate alloc;
 
+mod activity;
 mod at_shutdown;
 mod boot_count;
 mod bus_filter;

@@ -1,7 +1,9 @@
-//! Debug output: one line a call, through DbgPrint.
-#![expect(unsafe_code, reason = "calls DbgPrint")]
+//! Debug output: one line a call, through DbgPrint and to a log of the suite's.
+#![expect(unsafe_code, reason = "calls DbgPrint, and the log by its address")]
 
 use core::fmt::{self, Write};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use wdk_sys::ntddk::DbgPrint;
 
@@ -63,11 +65,46 @@ impl Write for Line {
     }
 }
 
-/// Prints one line; [`debug_print!`] is the way to call it.
+/// Beginning of every line that is printed.
+const SUITE: &str = "xenguard: ";
+
+/// A log that takes lines `<driver>: <text>`, at any IRQL.
+pub type Log = fn(&[u8]);
+
+/// The log as an address; null while there is none.
+static LOG: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Has a log take every line that this driver prints from now on. Any IRQL.
+pub fn log_to(log: Log) {
+    LOG.store(log as *mut (), Ordering::Release);
+}
+
+/// Prints one line and gives it to the log; [`debug_print!`] is the way to call it.
 pub fn print(driver: &str, text: fmt::Arguments<'_>) {
-    let mut line = Line::new();
-    // Writing to a Line cannot fail; a Display that fails leaves a shorter line.
-    let _ = write!(line, "xenguard: {driver}: {text}");
+    let line = line(driver, text);
     // SAFETY: the format takes one NUL-terminated string, and Line keeps its last byte zero.
     unsafe { DbgPrint(c"%s\n".as_ptr().cast(), line.bytes.as_ptr()) };
+    give(&line);
+}
+
+/// Gives one line to the log without printing it. Any IRQL.
+pub fn note(driver: &str, text: fmt::Arguments<'_>) {
+    give(&line(driver, text));
+}
+
+fn line(driver: &str, text: fmt::Arguments<'_>) -> Line {
+    let mut line = Line::new();
+    // Writing to a Line cannot fail; a Display that fails leaves a shorter line.
+    let _ = write!(line, "{SUITE}{driver}: {text}");
+    line
+}
+
+fn give(line: &Line) {
+    let log = LOG.load(Ordering::Acquire);
+    if log.is_null() {
+        return;
+    }
+    // SAFETY: the address is that of a `Log`, stored by `log_to`.
+    let log = unsafe { core::mem::transmute::<*mut (), Log>(log) };
+    log(&line.as_bytes()[SUITE.len()..]);
 }

@@ -81,6 +81,7 @@ impl Driver for Xenpci {
     const UNLOADS: bool = true;
 
     fn entry(_driver: DriverObject, _registry_path: &[u16]) -> Result {
+        wdm::debug::log_to(guard_client::note);
         Ok(())
     }
 

@@ -71,6 +71,7 @@ pub unsafe extern "system" fn DriverEntry(
         return unsafe { dump::register() };
     }
     wdm::no_execute::look_up();
+    wdm::debug::log_to(guard_client::note);
     let nt62 = version::running() >= Version::NT_6_2;
     // SAFETY: by this function's own contract.
     unsafe { miniport::register(driver, registry_path, nt62) }

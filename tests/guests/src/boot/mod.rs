@@ -54,6 +54,8 @@ pub struct Boot {
     pub version: Version,
     /// The judgement of each disk's image, in the order of the scenario's disks.
     pub images: Vec<volume::Report>,
+    /// The suite's activity log on the first disk's volume, whatever is there of it.
+    pub activity: String,
     /// Number of earlier mounts of each image.
     pub generations: Vec<u64>,
     /// The images of the disks without a volume.
@@ -215,7 +217,8 @@ fn boot_in(
     let raw =
         (0..scenario.raw.len()).map(|n| fs::read(folder.path(&raw_image(n)))).collect::<Result<_, _>>()?;
     let dump = (!scenario.disks.is_empty()).then(|| dump_extent(&folder.image(0))).transpose()?;
-    Ok(Boot { images: check_images(&job)?, outcome, version, generations, raw, dump, registry })
+    let activity = activity(&job)?;
+    Ok(Boot { images: check_images(&job)?, activity, outcome, version, generations, raw, dump, registry })
 }
 
 /// Adds words to a job's command line.
@@ -317,6 +320,16 @@ fn check_images(job: &Job) -> Result<Vec<volume::Report>> {
         .filter(|disk| !disk.cdrom && !disk.image.ends_with(BLANK) && !raw(disk))
         .map(check)
         .collect()
+}
+
+/// Reads the activity log from the first disk's volume.
+fn activity(job: &Job) -> Result<String> {
+    let Some(disk) = job.disks.first().filter(|disk| !disk.cdrom) else { return Ok(String::new()) };
+    let name =
+        guard::activity::FILE.strip_prefix("\\SystemRoot\\").context("a file of the system's volume")?;
+    let content = volume::image::read_file(&disk.image, name)
+        .with_context(|| format!("cannot read {}", disk.image.display()))?;
+    Ok(String::from_utf8_lossy(&content.unwrap_or_default()).into_owned())
 }
 
 /// Sectors of the CD-ROM.

@@ -6,6 +6,7 @@ use protocol::{Exercise, Fault, Line, Ready, Word};
 
 use crate::{
     check::{Check, Differences, Seen},
+    checks::activity::OVERFLOWN,
     dump::secondary::SHOW_LOG,
     scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
@@ -142,6 +143,15 @@ pub(super) const BOOTS: &[Scenario] = &[
         )],
         last_word: false,
         checks: &[ASKED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "activity",
+        title: "more lines for the activity log than its ring keeps, at HIGH_LEVEL, while the volume is full",
+        words: &[Word::Fault(Fault::VolumeFull)],
+        exercise: Some(Exercise::Activity),
+        checks: &[OVERFLOWN],
         runs: Runs::InTurn,
         ..PV_BOOT
     },

@@ -5,7 +5,7 @@ use protocol::{Exercise, Fault, Line, Word};
 use rig::End;
 use volume::Verdict;
 
-use super::left_behind;
+use super::{activity, left_behind};
 use crate::{
     check::{Check, Differences, Seen},
     dump::secondary,
@@ -31,6 +31,7 @@ pub(crate) const EVERY: &[Check] = &[
     Check { what: "the guard's records of a stop", run: secondary::stop },
     Check { what: "the record that the boot leaves in the registry", run: left_behind::record },
     Check { what: "no entry of a stop where the boot before was not stopped", run: left_behind::boot_before },
+    Check { what: "the activity log, in its file and in the crash dump of a stop", run: activity::log },
     Check { what: "the nodes that the host finds of a guest that has ended", run: left_behind::nodes },
 ];
 
@@ -45,7 +46,7 @@ const DISKS: [u32; 3] = [768, 832, CDROM];
 const CDROM: u32 = 5632;
 
 /// Returns how many volumes the boot mounts.
-fn mounted(scenario: &Scenario) -> usize {
+pub(super) fn mounted(scenario: &Scenario) -> usize {
     let expect = &scenario.expect;
     // Plain disks of a boot that does not stop, or the disks that were there before the stop.
     let disks = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
@@ -54,7 +55,7 @@ fn mounted(scenario: &Scenario) -> usize {
 }
 
 /// Returns true if the boot gets as far as the session manager.
-fn comes_up(scenario: &Scenario) -> bool {
+pub(super) fn comes_up(scenario: &Scenario) -> bool {
     scenario.expect.ending_early().is_none()
 }
 

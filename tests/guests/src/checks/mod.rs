@@ -1,5 +1,6 @@
 //! Checks that more than one guest test has.
 
+pub(crate) mod activity;
 pub(crate) mod every;
 pub(crate) mod left_behind;
 pub(crate) mod load;

@@ -81,6 +81,7 @@ fn boot(console: &str) -> Boot {
         damage: Vec::new(),
     };
     Boot {
+        activity: String::new(),
         outcome,
         version: Version::Nt52,
         images: vec![image],
