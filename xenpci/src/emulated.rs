@@ -1,9 +1,11 @@
 //! The report of an emulated boot to the host: one conversation with xenstore by polling, in a thread of its
-//! own. Nothing of Xen's stays in use. The boot does not wait for it.
+//! own, and a second one at the last chance of the shutdown. Nothing of Xen's stays in use between them, and the
+//! boot waits for neither.
 #![expect(unsafe_code, reason = "maps the store's page and hands it to the ring")]
 
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use guard::other_suites;
@@ -11,14 +13,19 @@ use wdm::mapping::{Caching, Mapping};
 use wdm::registry::{self, Key};
 use wdm::thread::Thread;
 use wdm::{NtStatus, debug_print, pool, time};
-use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
+use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::state::Published;
-use crate::{DRIVER, hypercall_page};
+use crate::{DRIVER, hypercall_page, last_word};
 
-/// Time that xenstored may take for everything together.
+/// Time that xenstored may take for everything that it is told of the boot.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time that a shutdown waits for it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The host has been told of the boot, with xenstore in nobody else's hands.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// The reason why the host was not told.
 enum Failure {
@@ -55,10 +62,27 @@ pub(crate) fn tell() -> wdm::Result<Thread> {
     Thread::spawn(|| {
         if another_suite() {
             debug_print!(DRIVER, "the host is not told of this boot: xenstore may be another suite's");
-        } else if let Err(failure) = converse() {
-            debug_print!(DRIVER, "the host is not told of this boot: {failure}");
+            return;
+        }
+        let Some(status) = guard_client::status() else { return };
+        let told = converse(PATIENCE, |store| {
+            Published::default().tell(store, status, false);
+            Ok(())
+        });
+        match told {
+            Ok(()) => TOLD.store(true, Ordering::Release),
+            Err(failure) => debug_print!(DRIVER, "the host is not told of this boot: {failure}"),
         }
     })
+}
+
+/// Tells the host that the boot ends in order, where it was told of it. PASSIVE_LEVEL, at the last chance of a
+/// shutdown; waits for two seconds at most.
+pub(crate) fn at_shutdown() {
+    if let (true, Some(status)) = (TOLD.load(Ordering::Acquire), guard_client::status()) {
+        // The shutdown goes on, heard or not.
+        let _ = converse(FAREWELL, |store| last_word::at_shutdown(store, status));
+    }
 }
 
 /// Returns true if another vendor's drivers may be in a conversation with xenstore. A doubt counts as that.
@@ -75,9 +99,11 @@ fn another_suite() -> bool {
     })
 }
 
-/// Holds the conversation.
-fn converse() -> Result<(), Failure> {
-    let Some(status) = guard_client::status() else { return Ok(()) };
+/// Holds a conversation, in which xenstored has that long to answer. PASSIVE_LEVEL.
+fn converse(
+    patience: Duration,
+    say: impl FnOnce(&mut dyn Store) -> Result<(), store::Error>,
+) -> Result<(), Failure> {
     let (_, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
     let location = hvm::store(&hypercall).map_err(Failure::Xen)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;
@@ -89,11 +115,11 @@ fn converse() -> Result<(), Failure> {
     let ring = Ring::new(unsafe { SharedMemory::new(base, PAGE_SIZE) });
     let buffer = pool::try_vec::<u8>(PAYLOAD_BUFFER).map_err(Failure::System)?;
     let (now, frequency) = time::performance_counter();
-    let deadline = now + frequency * PATIENCE.as_secs();
+    let deadline = now + frequency * patience.as_secs();
     let polling = Polling::new(hypercall, location.port, || time::performance_counter().0 < deadline);
     let mut client = Client::new(ring, polling, buffer).map_err(Failure::Store)?;
-    Published::default().tell(&mut client, status, false);
+    let said = say(&mut client).map_err(Failure::Store);
     // A request that is still open must not be left to whoever comes next.
     client.release().map_err(Failure::Store)?;
-    Ok(())
+    said
 }

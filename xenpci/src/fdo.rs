@@ -304,8 +304,9 @@ pub(crate) fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Dispositi
         shutdown::MAJOR => {
             // Out of the lock first.
             let farewell = fdo.suspend.lock().as_ref().map(Suspend::farewell);
-            if let Some(farewell) = farewell {
-                farewell.say();
+            match farewell {
+                Some(farewell) => farewell.say(),
+                None => emulated::at_shutdown(),
             }
             irp.complete(NtStatus::SUCCESS)
         }
@@ -370,6 +371,7 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
                 // The one before has ended: `stop` waits for it.
                 let before = fdo.telling.lock().replace(thread);
                 drop(before);
+                hear_of_last_chance(device);
             }
             Err(status) => debug_print!(DRIVER, "the host is not told of this boot: status {status}"),
         }
@@ -384,9 +386,7 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     match Suspend::start(&platform, device) {
         Ok(suspend) => {
             *fdo.suspend.lock() = Some(suspend);
-            if let Err(status) = device.hear_of_last_chance() {
-                debug_print!(DRIVER, "the host will not be told of a shutdown: status {status}");
-            }
+            hear_of_last_chance(device);
             if let Err(status) = fdo.button.offer(device.pdo()) {
                 debug_print!(DRIVER, "there is no power button for the toolstack: status {status}");
             }
@@ -400,6 +400,13 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     }
     *fdo.again.lock() = again;
     Ok(())
+}
+
+/// Has the device told of a shutdown when file systems are gone.
+fn hear_of_last_chance(device: Device<Extension>) {
+    if let Err(status) = device.hear_of_last_chance() {
+        debug_print!(DRIVER, "the host will not be told of a shutdown: status {status}");
+    }
 }
 
 /// Takes the platform down, if it is up. PASSIVE_LEVEL.

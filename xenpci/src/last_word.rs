@@ -40,7 +40,7 @@ fn record(status: Status, end: End) -> LastBoot {
 }
 
 /// Tells the host of the end. IRQL: the store's.
-fn tell(store: &mut impl Store, record: &LastBoot) -> Result<(), Error> {
+fn tell(store: &mut (impl Store + ?Sized), record: &LastBoot) -> Result<(), Error> {
     let node = PathBuf::new(host::STATE)?.join(last_boot::NODE)?;
     store.write(&node, Text::of(format_args!("{}", record.line())).as_bytes())
 }
@@ -49,7 +49,7 @@ fn tell(store: &mut impl Store, record: &LastBoot) -> Result<(), Error> {
 ///
 /// # Errors
 /// What xenstore answers.
-pub(crate) fn at_shutdown(store: &mut impl Store, status: Status) -> Result<(), Error> {
+pub(crate) fn at_shutdown(store: &mut (impl Store + ?Sized), status: Status) -> Result<(), Error> {
     tell(store, &record(status, End::InOrder))
 }
 

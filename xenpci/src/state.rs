@@ -48,7 +48,7 @@ impl Published {
     /// Tells the host how things stand, where it does not know. `serves` says whether xenstore's requests are
     /// served ([`crate::control`]), that is whether this suite runs the platform. PASSIVE_LEVEL; waits for
     /// xenstore.
-    pub(crate) fn tell(&mut self, store: &mut impl Store, status: Status, serves: bool) {
+    pub(crate) fn tell(&mut self, store: &mut (impl Store + ?Sized), status: Status, serves: bool) {
         if self.state.is_some_and(|state| state.status == status) {
             return;
         }
@@ -69,7 +69,7 @@ impl Published {
     }
 
     /// Withdraws the drivers' nodes: they do not run any more. PASSIVE_LEVEL; waits for xenstore.
-    pub(crate) fn withdraw(&mut self, store: &mut impl Store) {
+    pub(crate) fn withdraw(&mut self, store: &mut (impl Store + ?Sized)) {
         if self.state.take().is_some() {
             for node in [HOTPLUG, XENVBD.0, XENPCI.0] {
                 // What stays is of no harm, and the domain is about to end.
@@ -80,7 +80,7 @@ impl Published {
 }
 
 /// Writes everything.
-fn write(store: &mut impl Store, state: &State, serves: bool) -> Result<(), Error> {
+fn write(store: &mut (impl Store + ?Sized), state: &State, serves: bool) -> Result<(), Error> {
     let folder = PathBuf::new(host::STATE)?;
     state.nodes(|name, value| store.write(&folder.join(name)?, Text::of(value).as_bytes()))?;
     if !serves {

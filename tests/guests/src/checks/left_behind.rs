@@ -36,7 +36,7 @@ fn parse(digits: &str) -> Option<LastBoot> {
 }
 
 /// Returns true if the drivers of the boot have their memory and their registry.
-fn is_whole(scenario: &Scenario) -> bool {
+pub(super) fn is_whole(scenario: &Scenario) -> bool {
     !scenario.words.contains(&Word::Fault(Fault::StarveIdefilter))
 }
 
@@ -117,7 +117,9 @@ pub(super) fn nodes(seen: &Seen<'_>, found: &mut Differences) {
         }
     } else if expect.decision == Reason::NotSelected {
         told(found, &[("phase", Some("emulated")), ("mode", Some("emulated")), ("reason", Some("0x10"))]);
-        told(found, &[("last", None), ("own", None)]);
+        let line = "end=in-order mode=emulated reason=0x10 phase=emulated ";
+        found.holds(&format!("the host's last word, {last:?}, begins with {line}"), begins(line));
+        told(found, &[("own", None)]);
         for name in ["/drivers/0", "/feature/hotplug/vbd", "/attr/PVAddons/Installed"] {
             found.same(name, other(name), None);
         }
