@@ -113,14 +113,18 @@ pub(crate) fn add(line: &[u8]) {
 
 /// Begins to pass lines on, unless `Parameters\ActivityLog` is 0. PASSIVE_LEVEL, in DriverEntry.
 pub(crate) fn begin() {
-    if !IN_DUMP.register() {
-        log!("the activity log will not be in a crash dump");
-    }
     if parameters::open().and_then(|key| key.dword(utf16!("ActivityLog"))) == Ok(0) {
         return;
     }
     if let Err(status) = start() {
         log!("the activity log is not written to files: {status}");
+    }
+}
+
+/// Has a crash dump keep the ring. PASSIVE_LEVEL, in a PV boot.
+pub(crate) fn put_into_dump() {
+    if !IN_DUMP.register() {
+        log!("the activity log will not be in a crash dump");
     }
 }
 

@@ -116,6 +116,7 @@ fn start_pv_services(driver: DriverObject) {
     if !RECORD.register() {
         log!("the record will not be in a crash dump");
     }
+    activity::put_into_dump();
 }
 
 /// Says what was decided: one debug line, and a log entry where the admin had asked for PV, which also tells

@@ -182,7 +182,9 @@ fn life(wine: &Wine, layout: &Layout, version: &str) -> Result<String> {
     while !fs::read_to_string(&path)?.contains("testbus: end") {
         if started.elapsed() > LIFE {
             let text = fs::read_to_string(&path)?;
-            let lines: Vec<_> = text.lines().filter(|line| line.contains("xenguard: ")).collect();
+            fs::write(layout.target().join("guests/wine").join(format!("{version}.log")), &text)?;
+            let told = |line: &&str| line.contains("xenguard: ") || line.contains("err:");
+            let lines: Vec<_> = text.lines().filter(told).collect();
             bail!("the bus did not come to its end:\n{}", lines.join("\n"));
         }
         thread::sleep(Duration::from_millis(100));
