@@ -5,27 +5,23 @@
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use guard::other_suites;
 use wdm::mapping::{Caching, Mapping};
 use wdm::registry::{self, Key};
 use wdm::thread::Thread;
-use wdm::{NtStatus, debug_print, pool, time};
+use wdm::{Device, NtStatus, debug_print, pool, time};
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::state::Published;
-use crate::{DRIVER, hypercall_page, last_word};
+use crate::{DRIVER, Extension, fdo, hypercall_page, last_word};
 
 /// Time that xenstored may take for everything that it is told of the boot.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time that a shutdown waits for it.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// The host has been told of the boot, with xenstore in nobody else's hands.
-static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// The reason why the host was not told.
 enum Failure {
@@ -53,13 +49,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Tells the host of the boot, in a thread that ends by itself and that the device waits for before it goes.
-/// PASSIVE_LEVEL.
+/// Tells the host of the boot, in a thread that ends by itself and that the device waits for before it goes. Where that
+/// goes well the device is told of the shutdown's last chance ([`at_shutdown`]). PASSIVE_LEVEL.
 ///
 /// # Errors
 /// No memory or no thread.
-pub(crate) fn tell() -> wdm::Result<Thread> {
-    Thread::spawn(|| {
+pub(crate) fn tell(device: Device<Extension>) -> wdm::Result<Thread> {
+    Thread::spawn(move || {
         if another_suite() {
             debug_print!(DRIVER, "the host is not told of this boot: xenstore may be another suite's");
             return;
@@ -70,16 +66,16 @@ pub(crate) fn tell() -> wdm::Result<Thread> {
             Ok(())
         });
         match told {
-            Ok(()) => TOLD.store(true, Ordering::Release),
+            Ok(()) => fdo::hear_of_last_chance(device),
             Err(failure) => debug_print!(DRIVER, "the host is not told of this boot: {failure}"),
         }
     })
 }
 
-/// Tells the host that the boot ends in order, where it was told of it. PASSIVE_LEVEL, at the last chance of a
-/// shutdown; waits for two seconds at most.
+/// Tells the host that a boot that it was told of ends in order. PASSIVE_LEVEL, at the last chance of a shutdown;
+/// waits for two seconds at most.
 pub(crate) fn at_shutdown() {
-    if let (true, Some(status)) = (TOLD.load(Ordering::Acquire), guard_client::status()) {
+    if let Some(status) = guard_client::status() {
         // The shutdown goes on, heard or not.
         let _ = converse(FAREWELL, |store| last_word::at_shutdown(store, status));
     }

@@ -366,12 +366,11 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
         debug_print!(DRIVER, "programs cannot read the guard's state: status {status}");
     }
     if !guard_client::may_expose() {
-        match emulated::tell() {
+        match emulated::tell(device) {
             Ok(thread) => {
                 // The one before has ended: `stop` waits for it.
                 let before = fdo.telling.lock().replace(thread);
                 drop(before);
-                hear_of_last_chance(device);
             }
             Err(status) => debug_print!(DRIVER, "the host is not told of this boot: status {status}"),
         }
@@ -402,8 +401,8 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     Ok(())
 }
 
-/// Has the device told of a shutdown when file systems are gone.
-fn hear_of_last_chance(device: Device<Extension>) {
+/// Has the device told of a shutdown when file systems are gone. PASSIVE_LEVEL.
+pub(crate) fn hear_of_last_chance(device: Device<Extension>) {
     if let Err(status) = device.hear_of_last_chance() {
         debug_print!(DRIVER, "the host will not be told of a shutdown: status {status}");
     }
@@ -411,6 +410,10 @@ fn hear_of_last_chance(device: Device<Extension>) {
 
 /// Takes the platform down, if it is up. PASSIVE_LEVEL.
 fn stop(device: Device<Extension>, fdo: &Fdo) {
+    let telling = fdo.telling.lock().take();
+    if let Some(telling) = telling {
+        telling.join();
+    }
     device.unhear_last_chance();
     let again = fdo.again.lock().take();
     drop(again);
@@ -419,10 +422,6 @@ fn stop(device: Device<Extension>, fdo: &Fdo) {
     drop(suspend);
     fdo.button.withdraw();
     fdo.channel.withdraw();
-    let telling = fdo.telling.lock().take();
-    if let Some(telling) = telling {
-        telling.join();
-    }
     let platform = fdo.platform.lock().take();
     if let Some(platform) = platform {
         interface::withdraw(&platform);
