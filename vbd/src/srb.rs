@@ -69,7 +69,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// A reset is done. Such an SRB has no data, whatever its length says (documentation of
-    /// SRB_FUNCTION_RESET_BUS and its like: the field is not valid).
-    pub const RESET_DONE: Self = Self::Done { transferred: u32::MAX };
+    /// Done, and its length stays as it is: of a reset it is not valid (documentation of SRB_FUNCTION_RESET_BUS and
+    /// its like), and a step in PnP has all of its data.
+    pub const WHOLE: Self = Self::Done { transferred: u32::MAX };
 }

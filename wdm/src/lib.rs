@@ -28,6 +28,7 @@ pub mod debug;
 pub mod device;
 pub mod dpc;
 pub mod driver;
+pub mod eject;
 pub mod event;
 pub mod event_log;
 pub mod file;

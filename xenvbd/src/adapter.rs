@@ -21,7 +21,7 @@ use wdm::bugcheck::DumpData;
 use wdm::event::{Event, Kind as EventKind};
 use wdm::notification::{Change, Registration};
 use wdm::thread::Thread;
-use wdm::{DriverObject, SpinLock, debug_print, interface, pool};
+use wdm::{DriverObject, NtStatus, SpinLock, debug_print, eject, interface, pool};
 
 use crate::DRIVER;
 use crate::census::Census;
@@ -302,6 +302,17 @@ impl Adapter {
         self.storport.bus_changed();
     }
 
+    /// Asks PnP to remove a disk in order. Returns false if the system has none at the target id. A veto is told to
+    /// the target, where NT tells it. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// The disk cannot be found, or not be asked for.
+    pub(crate) fn eject(&self, id: usize) -> Result<bool, NtStatus> {
+        let Some(pdo) = self.census.device_of(id as u8)? else { return Ok(false) };
+        eject::request::<Self>(*pdo, self.driver, id)?;
+        Ok(true)
+    }
+
     /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
     pub(crate) fn retake_census(&self) {
         self.census.forget_known();
@@ -390,15 +401,23 @@ impl Adapter {
     }
 
     /// Answers an SRB at once, or makes a request of it and starts that. ≤ DISPATCH_LEVEL, no lock.
-    pub(crate) fn handle(&self, srb: Srb) {
+    pub(crate) fn handle(&self, mut srb: Srb) {
         // A power SRB for the adapter has no valid address.
         if srb.function() == Function::Power {
             srb.complete(Answer::Done { transferred: 0 });
             return;
         }
+        if let Function::Pnp { address } = srb.function() {
+            let disk = address.and_then(|id| self.slots.with(id, |target| !target.is_cdrom()));
+            if disk == Some(true) {
+                srb.tell_removable();
+            }
+            srb.complete(Answer::WHOLE);
+            return;
+        }
         if srb.function() == Function::Reset && srb.resets_all() {
             self.reset();
-            srb.complete(Answer::RESET_DONE);
+            srb.complete(Answer::WHOLE);
             return;
         }
         // Before the answer, so that whoever shows a disk later finds it noted.
@@ -499,10 +518,24 @@ impl core::fmt::Display for Withheld {
     }
 }
 
+impl eject::Outcome for Adapter {
+    /// Takes the answer of PnP about the disk at a target id.
+    fn hear(id: usize, outcome: NtStatus) {
+        if let (Some(adapter), false) = (current(), outcome.is_success()) {
+            debug_print!(DRIVER, "target {id}: its removal was vetoed: {outcome}");
+            adapter.slots.with(id, Target::note_veto);
+            adapter.vbd_event.set();
+        }
+    }
+}
+
 /// Handles the arrival or the departure of a disk. PASSIVE_LEVEL.
 fn changed(change: Change<'_>) {
     if change.arrived {
         arrived();
+    } else if let Some(adapter) = current() {
+        // It may be one that PnP was asked to remove.
+        adapter.vbd_event.set();
     }
 }
 
@@ -526,10 +559,10 @@ fn handle(target: &Target, mut srb: Srb) {
         Function::Flush if srb.lun() == 0 => target.lun().flush(),
         Function::Reset => {
             target.reset();
-            srb.complete(Answer::RESET_DONE);
+            srb.complete(Answer::WHOLE);
             return;
         }
-        Function::Flush | Function::Power | Function::Other => {
+        Function::Flush | Function::Power | Function::Pnp { .. } | Function::Other => {
             srb.complete(Answer::InvalidRequest);
             return;
         }

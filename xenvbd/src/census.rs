@@ -26,7 +26,7 @@ use guard::{Action, BugCheck, Event, Reason, message};
 use wdm::mutex::Mutex;
 use wdm::registry::{self, Key};
 use wdm::{
-    DeviceObject, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log, interface,
+    DeviceObject, DeviceReference, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log, interface,
     property, time, unicode, utf16,
 };
 use zerocopy::IntoBytes;
@@ -333,6 +333,31 @@ impl Census {
         known.sort_unstable_by(|a, b| a.link.cmp(&b.link));
         self.readers.forget_absent();
         Ok(found)
+    }
+
+    /// Returns the PDO of the disk that the system has at a target id; `None` if it has none. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// The disks cannot be listed, or one of them is ours and does not tell its target id.
+    pub(crate) fn device_of(&self, target: u8) -> Result<Option<DeviceReference>, NtStatus> {
+        let links = interface::list(&interface::DISK)?;
+        for link in unicode::strings(&links) {
+            let open = match interface::Open::new(link) {
+                Ok(open) => open,
+                Err(status) if GONE.contains(&status) => continue,
+                Err(status) => return Err(status),
+            };
+            let bottom = open.device().base();
+            if bottom.driver() != self.driver {
+                continue;
+            }
+            match identity::target_id(open.device()) {
+                Some(id) if id == target => return Ok(Some(bottom)),
+                Some(_) => {}
+                None => return Err(NtStatus::DEVICE_NOT_READY),
+            }
+        }
+        Ok(None)
     }
 
     /// Has the next census open every disk. PASSIVE_LEVEL.

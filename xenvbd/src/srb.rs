@@ -12,12 +12,12 @@ use scsi::FixedSense;
 use vbd::{Answer, Srb as _};
 use wdk_sys::storage::{StorPortGetScatterGatherList, StorPortNotification};
 use wdk_sys::{
-    _SCSI_NOTIFICATION_TYPE, PSCSI_REQUEST_BLOCK, SCSI_REQUEST_BLOCK, SRB_FLAGS_DISABLE_AUTOSENSE,
+    _SCSI_NOTIFICATION_TYPE, _STOR_PNP_ACTION, PSCSI_REQUEST_BLOCK, SCSI_PNP_REQUEST_BLOCK, SCSI_REQUEST_BLOCK, SRB_FLAGS_DISABLE_AUTOSENSE,
     SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH, SRB_FUNCTION_POWER, SRB_FUNCTION_RESET_BUS,
     SRB_FUNCTION_RESET_DEVICE, SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_SHUTDOWN,
     SRB_STATUS_AUTOSENSE_VALID, SRB_STATUS_BUS_RESET, SRB_STATUS_BUSY, SRB_STATUS_DATA_OVERRUN,
     SRB_STATUS_ERROR, SRB_STATUS_INVALID_REQUEST, SRB_STATUS_NO_DEVICE, SRB_STATUS_SUCCESS,
-    STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST, UCHAR, ULONG,
+    STOR_DEVICE_CAPABILITIES, STOR_SCATTER_GATHER_ELEMENT, STOR_SCATTER_GATHER_LIST, UCHAR, ULONG,
 };
 use xen::blkif::{self, Element};
 use zerocopy::IntoBytes;
@@ -35,6 +35,10 @@ unsafe extern "C" {
     ) -> UCHAR;
 }
 
+// Not among the headers' declarations (srb.h of the WDK).
+const SRB_FUNCTION_PNP: ULONG = 0x25;
+const SRB_PNP_FLAGS_ADAPTER_REQUEST: ULONG = 0x1;
+
 /// Requests of a disk that Storport may bring at once, instead of 20 (documentation of
 /// PORT_CONFIGURATION_INFORMATION, InitialLunQueueDepth): the most but one that the routine takes.
 const QUEUE_DEPTH: ULONG = 254;
@@ -47,6 +51,9 @@ pub(crate) type Ended = vbd::Ended<Srb>;
 // What mingw's headers and the overlay give must be what NT has.
 const _: () = {
     assert!(size_of::<SCSI_REQUEST_BLOCK>() == 88);
+    assert!(size_of::<SCSI_PNP_REQUEST_BLOCK>() == 88);
+    assert!(offset_of!(SCSI_PNP_REQUEST_BLOCK, SrbPnPFlags) == 64);
+    assert!(size_of::<STOR_DEVICE_CAPABILITIES>() == 8);
     assert!(offset_of!(SCSI_REQUEST_BLOCK, DataTransferLength) == 16);
     assert!(offset_of!(SCSI_REQUEST_BLOCK, DataBuffer) == 24);
     assert!(offset_of!(SCSI_REQUEST_BLOCK, SrbExtension) == 56);
@@ -89,6 +96,11 @@ pub(crate) enum Function {
     Reset,
     /// A change of power state, which this adapter has no use for.
     Power,
+    /// A step in PnP, of the unit at this address, or of the adapter.
+    Pnp {
+        /// Target id of the unit.
+        address: Option<usize>,
+    },
     /// Anything else.
     Other,
 }
@@ -125,7 +137,33 @@ impl Srb {
                 Function::Reset
             }
             SRB_FUNCTION_POWER => Function::Power,
+            SRB_FUNCTION_PNP => {
+                let adapter = self.pnp().SrbPnPFlags & SRB_PNP_FLAGS_ADAPTER_REQUEST != 0;
+                Function::Pnp { address: self.target().filter(|_| !adapter && self.lun() == 0) }
+            }
             _ => Function::Other,
+        }
+    }
+
+    /// Returns a step in PnP as such: SCSI_PNP_REQUEST_BLOCK.
+    fn pnp(&self) -> &SCSI_PNP_REQUEST_BLOCK {
+        // SAFETY: as in `block`; any bytes of an SRB are valid in this structure, which is as long.
+        unsafe { self.block.cast().as_ref() }
+    }
+
+    /// Says that the unit may be removed, where the SRB asks what the unit can do. NT ejects no device that says
+    /// nothing of the kind.
+    pub(crate) fn tell_removable(&mut self) {
+        if self.pnp().PnPAction != _STOR_PNP_ACTION::StorQueryCapabilities {
+            return;
+        }
+        let Some(bytes) = self.bytes_mut(size_of::<STOR_DEVICE_CAPABILITIES>()) else { return };
+        let place: *mut STOR_DEVICE_CAPABILITIES = bytes.as_mut_ptr().cast();
+        // SAFETY: the bytes are as many, and any are valid in this structure of numbers.
+        unsafe {
+            let mut capabilities = place.read_unaligned();
+            capabilities.set_Removable(1);
+            place.write_unaligned(capabilities);
         }
     }
 

@@ -16,6 +16,7 @@ use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
     Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice, XenbusDevice, polled,
 };
+use xen::xenbus::State;
 use xen::store::{PAYLOAD_BUFFER, path::PathBuf, read_optional};
 
 use crate::DRIVER;
@@ -58,6 +59,8 @@ pub(crate) struct Target {
     distrusted: bool,
     /// Data has to be copied for another reason.
     copies_all: AtomicBool,
+    /// PnP was asked to remove it, and somebody objected.
+    vetoed: AtomicBool,
     options: Options,
     /// One for each processor, as far as the backend serves so many. Always at least one.
     #[expect(clippy::vec_box, reason = "the port's handler and the timer hold its address")]
@@ -135,6 +138,7 @@ impl Target {
             drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
+            vetoed: AtomicBool::new(false),
             options,
             active: AtomicUsize::new(channels.len()),
             channels,
@@ -225,6 +229,24 @@ impl Target {
         if let Some(drive) = &self.drive {
             drive.tell(self.platform, VirtualDevice(self.number));
         }
+    }
+
+    /// Notes that PnP's question whether the disk may be removed was answered with no. Any IRQL.
+    pub(crate) fn note_veto(&self) {
+        self.vetoed.store(true, Ordering::Release);
+    }
+
+    /// Returns true once for each [`Target::note_veto`]. Any IRQL.
+    pub(crate) fn take_veto(&self) -> bool {
+        self.vetoed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Returns the backend's state now. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// What xenstore answers.
+    pub(crate) fn backend_state(&self) -> Result<State, Error> {
+        Ok(self.xenbus.lock().backend_state(&mut { self.platform })?)
     }
 
     /// Returns the path of the backend's folder. PASSIVE_LEVEL.

@@ -3,9 +3,17 @@
 //! One thread does it all: at the start it connects what is there, then it watches `device/vbd` and each
 //! backend's folder and follows what changes. A vbd that appears is connected, its disk's identity is held
 //! against every disk of the system, it is put on the own list, and only then shown: Storport is told that
-//! the bus has changed. A backend that closes takes its disk with it: no new request finds the target, those
-//! on their way end, Storport is told, the device is closed. What NT makes of a disk that its bus does not have
-//! any more is a surprise removal.
+//! the bus has changed.
+//!
+//! # Detaching
+//! A backend that is told to close (`xl block-detach`) goes on serving until this end closes. So PnP is asked for the
+//! disk first: file systems flush and dismount, and whoever uses the disk may object. When the system has no disk at the
+//! target id any more, the vbd is closed. Where somebody objects, or PnP has not been done within [`PATIENCE`], the
+//! toolstack finds that in the node for errors, and the disk goes on.
+//!
+//! A backend that has closed, or is gone (`xl block-detach --force`), takes its disk with it: no new request
+//! finds the target, those on their way end, Storport is told, the device is closed. What NT makes of a disk
+//! that its bus does not have any more is a surprise removal.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,10 +24,11 @@ use guard::Reason;
 use guard::census::{Own, Pair, compare};
 use vbd::target_id;
 use wdm::event::Event;
-use wdm::{debug_print, pool};
+use wdm::{debug_print, pool, time};
 use xen::blkif::{self, Kind, VirtualDevice, XenbusDevice};
 use xen::store::Store;
 use xen::store::path::PathBuf;
+use xen::xenbus::State;
 use xenpci_interface::suspend::{Call, Phase};
 
 use crate::DRIVER;
@@ -38,6 +47,21 @@ const LOOK_FOR_REMOVAL: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(5);
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
+/// Time that PnP may take to remove a disk before the toolstack is told that it stays, in 100 ns: libxl waits for 10
+/// seconds.
+const PATIENCE: u64 = 8 * 10_000_000;
+/// Time between two looks whether it has.
+const LOOK_FOR_DEPARTURE: Duration = Duration::from_secs(1);
+
+/// A detach that the toolstack has asked for.
+#[derive(Clone, Copy)]
+struct Leaving {
+    /// When PnP was asked, as [`time::interrupt_time`] counts.
+    since: u64,
+    /// The toolstack has been told that the disk stays.
+    told: bool,
+}
+
 /// A vbd that has been looked at.
 struct Known {
     device: VirtualDevice,
@@ -45,6 +69,7 @@ struct Known {
     target: Option<usize>,
     /// On its backend's folder, where it is connected.
     watch: Option<Watch>,
+    leaving: Option<Leaving>,
 }
 
 /// The vbds, as the thread knows them.
@@ -100,9 +125,11 @@ impl VbdList {
         }
         while !adapter.is_left() {
             let waiting = adapter.census().awaits_removal();
-            match waiting {
-                true => _ = self.event.wait_timeout(LOOK_FOR_REMOVAL),
-                false => self.event.wait(),
+            let leaving = self.known.iter().any(|known| known.leaving.is_some_and(|leaving| !leaving.told));
+            match (leaving, waiting) {
+                (true, _) => _ = self.event.wait_timeout(LOOK_FOR_DEPARTURE),
+                (false, true) => _ = self.event.wait_timeout(LOOK_FOR_REMOVAL),
+                (false, false) => self.event.wait(),
             }
             if adapter.is_left() {
                 return;
@@ -165,6 +192,7 @@ impl VbdList {
             };
             // Its path names the domain that there was.
             known.watch = None;
+            known.leaving = None;
             match adapter.slots().with(id, |target| reconnect(adapter, target, lost)) {
                 Some(Ok(())) => {
                     known.watch = watch_backend(self.platform, adapter, id, &self.event);
@@ -221,11 +249,7 @@ impl VbdList {
         // A vbd that has gone without its backend having closed: nothing will be answered any more.
         while let Some(at) = self.known.iter().position(|known| !vbds.contains(&known.device)) {
             let known = self.known.swap_remove(at);
-            if let Ok(node) = error_node(known.device) {
-                // Most have none.
-                let mut store = self.platform;
-                let _ = store.remove(&node);
-            }
+            forget_error(self.platform, known.device);
             disconnect(adapter, known, "it was detached without its backend closing", Target::abandon);
         }
         self.look_for_replaced(adapter);
@@ -301,24 +325,16 @@ impl VbdList {
     /// Looks at the backends whose folders have changed.
     fn look_at_backends(&mut self, adapter: &Adapter) {
         let mut at = 0;
-        while let Some(known) = self.known.get(at) {
+        while let Some(known) = self.known.get_mut(at) {
             if let Some(id) = known.target {
                 adapter.slots().with(id, Target::tell);
             }
-            let raised = known.watch.as_ref().is_some_and(Watch::raised);
-            let closes = raised
-                && known
-                    .target
-                    .is_some_and(|id| adapter.slots().with(id, advance_and_is_closing) == Some(true));
-            // A backend that is still online closes because its domain, or its server, is restarted.
-            let again = |target: &Target| reconnect_restarted(self.platform, adapter, target);
-            let restarts =
-                closes && known.target.is_some_and(|id| adapter.slots().with(id, again) == Some(true));
-            if closes && !restarts {
-                let known = self.known.swap_remove(at);
-                disconnect(adapter, known, "its backend has closed", Target::run_dry);
-            } else {
-                at += 1;
+            match look(self.platform, adapter, known) {
+                None => at += 1,
+                Some(why) => {
+                    let known = self.known.swap_remove(at);
+                    disconnect(adapter, known, why, Target::run_dry);
+                }
             }
         }
     }
@@ -335,7 +351,7 @@ impl VbdList {
             debug_print!(DRIVER, "disk {}: {}", device.0, Error::NO_MEMORY);
             return false;
         }
-        let mut known = Known { device, target: None, watch: None };
+        let mut known = Known { device, target: None, watch: None, leaving: None };
         let mut listed = true;
         let connected = match XenbusDevice::open(&mut { self.platform }, Platform::folder(device).as_str()) {
             Ok(xenbus) if xenbus.vbd().kind == Kind::Disk => {
@@ -455,20 +471,88 @@ fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error
     Ok(())
 }
 
+/// Looks what has become of a vbd's backend, and of a removal that was asked for. Returns why its disk has to go, if it
+/// has to. PASSIVE_LEVEL.
+fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Option<&'static str> {
+    const CLOSED: &str = "its backend has closed";
+    let id = known.target?;
+    let raised = known.watch.as_ref().is_some_and(Watch::raised);
+    let end = if raised { adapter.slots().with(id, look_for_end).flatten() } else { None };
+    let Some(end) = end else { return follow(platform, adapter, known, id) };
+    // A backend that is still online closes because its domain, or its server, is restarted.
+    let restarted = adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, target)).flatten();
+    match (restarted, end) {
+        (Some(true), _) => None,
+        (None, End::Closing) if ask(platform, adapter, known, id) => None,
+        _ => Some(CLOSED),
+    }
+}
+
+/// Asks PnP for the disk of a vbd that the toolstack wants back. Returns false if the system has none. PASSIVE_LEVEL.
+fn ask(platform: Platform, adapter: &Adapter, known: &mut Known, id: usize) -> bool {
+    match known.leaving {
+        Some(leaving) if !leaving.told => return true,
+        Some(_) => forget_error(platform, known.device),
+        None => {}
+    }
+    adapter.slots().with(id, Target::take_veto);
+    match adapter.eject(id) {
+        Ok(true) => debug_print!(DRIVER, "disk {}: PnP is asked to remove it", known.device.0),
+        Ok(false) => return false,
+        Err(error) => {
+            debug_print!(DRIVER, "disk {}: PnP cannot be asked to remove it: {error}", known.device.0);
+        }
+    }
+    known.leaving = Some(Leaving { since: time::interrupt_time(), told: false });
+    true
+}
+
+/// Follows a removal that PnP was asked for. Returns why the vbd is to be closed, if it is. PASSIVE_LEVEL.
+fn follow(platform: Platform, adapter: &Adapter, known: &mut Known, id: usize) -> Option<&'static str> {
+    let leaving = known.leaving.as_mut()?;
+    if matches!(adapter.census().device_of(id as u8), Ok(None)) {
+        if leaving.told {
+            forget_error(platform, known.device);
+        }
+        return Some("PnP has removed it");
+    }
+    let vetoed = adapter.slots().with(id, Target::take_veto) == Some(true);
+    if !leaving.told && (vetoed || time::interrupt_time().saturating_sub(leaving.since) > PATIENCE) {
+        leaving.told = true;
+        debug_print!(DRIVER, "disk {}: it is in use, and stays", known.device.0);
+        write_error(platform, known.device, format_args!("it is in use"));
+    }
+    None
+}
+
 /// Says, in the event log and where frontends leave their errors in xenstore, that a vbd was refused because of
 /// its backing; whether that is the error. PASSIVE_LEVEL.
 fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: &Error) -> bool {
     let Error::Shared(other) = *error else { return false };
     adapter.census().report_pair(Reason::BackingRefused, device.0, other);
+    write_error(platform, device, format_args!("{error}"));
+    true
+}
+
+/// Writes what is wrong with a vbd where toolstacks look for it (XAPI ends a detach by it). PASSIVE_LEVEL.
+fn write_error(platform: Platform, device: VirtualDevice, what: fmt::Arguments<'_>) {
     let mut text = wdm::debug::Line::new();
     // Writing to a Line does not fail. 16 is EBUSY, as xenbus clients write it.
-    let _ = fmt::Write::write_fmt(&mut text, format_args!("16 {error}"));
+    let _ = fmt::Write::write_fmt(&mut text, format_args!("16 {what}"));
     let mut store = platform;
     let node = error_node(device).and_then(|node| store.write(&node, text.as_str().as_bytes()));
     if let Err(error) = node {
         debug_print!(DRIVER, "disk {}: the refusal cannot be written to xenstore: {error}", device.0);
     }
-    true
+}
+
+/// Removes what [`write_error`] wrote, if it did. PASSIVE_LEVEL.
+fn forget_error(platform: Platform, device: VirtualDevice) {
+    if let Ok(node) = error_node(device) {
+        let mut store = platform;
+        // Most have none.
+        let _ = store.remove(&node);
+    }
 }
 
 /// Returns the node in which a frontend says what is wrong with it (`error/<its own folder>/error`).
@@ -488,35 +572,51 @@ fn watch_backend(platform: Platform, adapter: &Adapter, id: usize, event: &Share
     }
 }
 
-/// Connects a target whose backend closes, and stays online, to the one that follows; whether that was so.
-fn reconnect_restarted(platform: Platform, adapter: &Adapter, target: &Target) -> bool {
+/// Connects a target whose backend closes, and stays online, to the one that follows. Returns whether that succeeded, or
+/// `None` for a backend that does not stay online.
+fn reconnect_restarted(platform: Platform, adapter: &Adapter, target: &Target) -> Option<bool> {
     if !target.is_online() {
-        return false;
+        return None;
     }
     debug_print!(DRIVER, "disk {}: its backend is restarted", target.number());
     match reconnect(adapter, target, Lost::Closing) {
-        Ok(()) => true,
+        Ok(()) => Some(true),
         Err(error) => {
             refused(platform, adapter, VirtualDevice(target.number()), &error);
             debug_print!(DRIVER, "disk {}: its backend has not come back: {error}", target.number());
-            false
+            Some(false)
         }
     }
 }
 
-/// Advances the handshake with the backend of a target, and returns true if the backend is closing.
-fn advance_and_is_closing(target: &Target) -> bool {
+/// The end of a backend's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was told to close, and serves until this end closes.
+    Closing,
+    /// It has closed.
+    Closed,
+}
+
+/// Advances the handshake with the backend of a target, and returns its end if it has come to that.
+fn look_for_end(target: &Target) -> Option<End> {
     match target.look() {
-        Ok(blkif::Event::Stop | blkif::Event::Closed) => true,
+        Ok(blkif::Event::Stop) => match target.backend_state() {
+            Ok(State::Closing) => Some(End::Closing),
+            // It was told to close, and told otherwise.
+            Ok(State::Connected) => None,
+            _ => Some(End::Closed),
+        },
+        Ok(blkif::Event::Closed) => Some(End::Closed),
         Ok(
             blkif::Event::Waiting
             | blkif::Event::Wanted(_)
             | blkif::Event::Connected(_)
             | blkif::Event::Unchanged(_),
-        ) => false,
+        ) => None,
         Err(error) => {
             debug_print!(DRIVER, "disk {}: {error}", target.number());
-            false
+            None
         }
     }
 }

@@ -262,7 +262,7 @@ impl Machine {
                 late_disks: &[Backend::Qdisk],
                 dom0: &[
                     (When::Ready(Ready::Attach), "bash attach-1.sh"),
-                    (When::Ready(Ready::Detach), "xl block-detach $DOMID xvdb"),
+                    (When::Ready(Ready::Force), "xl block-detach --force $DOMID xvdb"),
                 ],
                 ..base
             },

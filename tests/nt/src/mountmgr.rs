@@ -27,13 +27,25 @@ struct Mount {
     volume: Mounted,
     /// The file test was made.
     tested: bool,
+    /// Files that were written, by name, and are in the cache only.
+    cached: Vec<(String, Vec<u8>)>,
+}
+
+/// A volume that was flushed and dismounted because its removal was asked for.
+struct Leaving {
+    disk: u32,
+    link: String,
+    /// Its PDO.
+    pdo: usize,
 }
 
 static MOUNTS: Lock<Vec<Mount>> = Lock::new(Vec::new());
-/// True while somebody uses mounts that were taken.
-static IN_USE: AtomicBool = AtomicBool::new(false);
+/// True while a file of the system's volume is in use.
+static FILE_IN_USE: AtomicBool = AtomicBool::new(false);
 /// Links of volumes that went while somebody used them.
 static GONE: Lock<Vec<String>> = Lock::new(Vec::new());
+/// Volumes whose removal was agreed to.
+static LEAVING: Lock<Vec<Leaving>> = Lock::new(Vec::new());
 
 /// Time that a file of the system's volume is waited for, in milliseconds.
 const PATIENCE: u64 = 10_000;
@@ -89,49 +101,107 @@ fn dismount(link: String) {
         let at = mounts.iter().position(|mount| mount.link == link);
         at.map(|at| mounts.swap_remove(at))
     };
-    match gone {
-        Some(mount) => report!("dismount disk={}", mount.disk),
+    let left = {
+        let mut leaving = LEAVING.lock();
+        let at = leaving.iter().position(|leaving| leaving.link == link);
+        at.map(|at| leaving.swap_remove(at))
+    };
+    match (gone, left) {
+        (Some(Mount { disk, cached, .. }), _) => {
+            report!("dismount disk={disk} clean=0 lost={}", cached.len());
+        }
+        (None, Some(Leaving { disk, .. })) => report!("dismount disk={disk} clean=1 lost=0"),
         // Whoever uses it finds this when they give it back.
-        None => GONE.lock().push(link),
+        (None, None) => GONE.lock().push(link),
     }
 }
 
-/// Takes the mounts that `wanted` names, to use them without the lock: their devices are waited for. Waits until
-/// nobody else uses any, `patience` milliseconds at most.
-fn take_within(patience: u64, wanted: impl Fn(&Mount) -> bool) -> Option<Vec<Mount>> {
-    for _ in 0..=patience {
-        if !IN_USE.swap(true, Ordering::AcqRel) {
+/// Agrees, as a file system does, that a volume is removed (IRP_MN_QUERY_REMOVE_DEVICE to the device that is
+/// mounted): what its cache holds is written, and it is dismounted. Returns false where that fails. A volume that is in
+/// use is not here; its open handle forbids the removal. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `pdo` is a PDO.
+pub(crate) unsafe fn query_removal(pdo: *mut DeviceObject) -> bool {
+    // SAFETY: by this function's contract, `pdo` is a PDO; it stays while PnP asks.
+    let Some(mut mount) = take(|mount| unsafe { io::base(mount.volume.device().object()) } == pdo).pop() else {
+        return true;
+    };
+    let cached = core::mem::take(&mut mount.cached);
+    let written = cached.iter().try_for_each(|(name, content)| mount.volume.write_file(name, content));
+    let leaving = Leaving { disk: mount.disk, link: mount.link, pdo: pdo as usize };
+    let agreed = written.and_then(|()| mount.volume.unmount().map(drop)).is_ok();
+    LEAVING.lock().push(leaving);
+    agreed
+}
+
+/// Mounts a volume again whose removal was asked for, and is cancelled. PASSIVE_LEVEL.
+///
+/// # Safety
+/// `pdo` is a PDO.
+pub(crate) unsafe fn cancel_removal(pdo: *mut DeviceObject) {
+    let left = {
+        let mut leaving = LEAVING.lock();
+        let at = leaving.iter().position(|leaving| leaving.pdo == pdo as usize);
+        at.map(|at| leaving.swap_remove(at))
+    };
+    let Some(Leaving { link, .. }) = left else { return };
+    let units: Vec<u16> = link.encode_utf16().collect();
+    let length = (units.len() * 2) as u16;
+    let mut name = UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
+    // SAFETY: a valid string.
+    match unsafe { Device::open(&raw mut name) } {
+        Ok(device) => mount(device, link),
+        Err(found) => crate::log!("mountmgr: cannot open a volume again: {found:#x}"),
+    }
+}
+
+/// Writes a file to a disk's volume through the cache: it is on no disk before the volume is flushed.
+/// PASSIVE_LEVEL.
+pub(crate) fn write_cached(disk: u32, name: &str, content: &[u8]) {
+    for mount in MOUNTS.lock().iter_mut().filter(|mount| mount.disk == disk) {
+        mount.cached.push((name.to_string(), content.to_vec()));
+    }
+}
+
+/// Takes the mounts that `wanted` names, to use them without the lock: their devices are waited for. Waits for a file
+/// of the system's volume that is being written.
+fn take(wanted: impl Fn(&Mount) -> bool) -> Vec<Mount> {
+    loop {
+        {
             let mut mounts = MOUNTS.lock();
-            let (taken, left) = core::mem::take(&mut *mounts).into_iter().partition(wanted);
-            *mounts = left;
-            return Some(taken);
+            if !FILE_IN_USE.load(Ordering::Acquire) {
+                let (taken, left) = core::mem::take(&mut *mounts).into_iter().partition(wanted);
+                *mounts = left;
+                return taken;
+            }
         }
         ke::delay(1);
     }
-    None
-}
-
-/// Takes mounts however long that lasts.
-fn take(wanted: impl Fn(&Mount) -> bool) -> Vec<Mount> {
-    take_within(u64::MAX - 1, wanted).unwrap_or_default()
 }
 
 /// Does something with the volume of the system, which is disk 0's; `None` where it is not mounted, or in use for
 /// a long time. PASSIVE_LEVEL.
 pub(crate) fn with_system_volume<T>(run: impl FnOnce(&mut Mounted) -> T) -> Option<T> {
-    let mut mounts = take_within(PATIENCE, |mount| mount.disk == 0)?;
-    let done = mounts.first_mut().map(|mount| run(&mut mount.volume));
-    give_back(mounts);
-    done
+    let mut mount = (0..PATIENCE).find_map(|_| {
+        let taken = {
+            let mut mounts = MOUNTS.lock();
+            let at = mounts.iter().position(|mount| mount.disk == 0);
+            at.filter(|_| !FILE_IN_USE.swap(true, Ordering::AcqRel)).map(|at| mounts.swap_remove(at))
+        };
+        if taken.is_none() {
+            ke::delay(1);
+        }
+        taken
+    })?;
+    let done = run(&mut mount.volume);
+    give_back(Vec::from([mount]));
+    FILE_IN_USE.store(false, Ordering::Release);
+    Some(done)
 }
 
 /// Gives mounts back. Those that went meanwhile are dropped.
 fn give_back(used: Vec<Mount>) {
-    put_back(used);
-    IN_USE.store(false, Ordering::Release);
-}
-
-fn put_back(used: Vec<Mount>) {
     for mount in used {
         let link = mount.link.clone();
         MOUNTS.lock().push(mount);
@@ -146,6 +216,11 @@ fn put_back(used: Vec<Mount>) {
         }
     }
     MOUNTS.lock().sort_by_key(|mount| mount.disk);
+}
+
+/// Returns true if a volume of this disk is there: mounted, or dismounted for a removal that is under way.
+pub(crate) fn is_there(disk: u32) -> bool {
+    is_mounted(disk) || LEAVING.lock().iter().any(|leaving| leaving.disk == disk)
 }
 
 /// Returns true if a volume of this disk is mounted and not in use just now.
@@ -182,7 +257,7 @@ fn mount(device: Device, link: String) {
         Ok(volume) => {
             let (label, generation) = (Escaped(volume.label()).to_string(), volume.generation());
             report!("mount disk={disk} label={label} generation={generation} status=ok");
-            MOUNTS.lock().push(Mount { disk, link, volume, tested: false });
+            MOUNTS.lock().push(Mount { disk, link, volume, tested: false, cached: Vec::new() });
         }
         Err(Error::Corrupt(Damage::NoSuperblock)) => crate::log!("mountmgr: disk {disk} holds no volume"),
         Err(Error::Corrupt(damage)) => {
@@ -253,8 +328,9 @@ impl FileTest {
 /// Unmounts every volume in order, as file systems do at a shutdown: behind the drivers that asked to be told of it,
 /// and behind the registry. PASSIVE_LEVEL.
 pub(crate) fn shutdown() {
-    for Mount { disk, volume, .. } in core::mem::take(&mut *MOUNTS.lock()) {
-        if let Err(error) = volume.unmount() {
+    for Mount { disk, mut volume, cached, .. } in core::mem::take(&mut *MOUNTS.lock()) {
+        let written = cached.iter().try_for_each(|(name, content)| volume.write_file(name, content));
+        if let Err(error) = written.and_then(|()| volume.unmount().map(drop)) {
             crate::log!("mountmgr: unmounting disk {disk}: {error}");
         }
     }

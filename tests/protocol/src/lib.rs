@@ -18,6 +18,9 @@ mod line;
 mod name;
 mod word;
 
+/// Name and content of the file that the exercise `detach` writes through the cache.
+pub const CACHED_FILE: (&str, &str) = ("cached.txt", "written through the cache\r\n");
+
 pub use checksum::Checksum;
 pub use line::{Line, Ready};
 pub use name::Unknown;

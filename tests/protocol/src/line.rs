@@ -45,6 +45,8 @@ named! {
         Dump = "dump",
         /// Bytes of secondary dump data.
         DumpData = "dumpdata",
+        /// The outcome of a driver's request that a device be ejected.
+        Ejected = "ejected",
         /// The last line: how the boot ended.
         End = "end",
         /// An entry of the event log.
@@ -153,6 +155,8 @@ named! {
         Detach = "detach",
         /// To take the medium out of the CD-ROM drive.
         Eject = "eject",
+        /// To take the disk without asking.
+        Force = "force",
         /// To save and restore the guest, which has written its memory.
         Hibernated = "hibernated",
         /// To put a medium into the CD-ROM drive.

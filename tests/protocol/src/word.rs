@@ -23,13 +23,17 @@ named! {
         Crash = "crash",
         /// Crashes after dom0 has taken the disk's backend away.
         CrashDead = "crash-dead",
+        /// Uses a disk that dom0 attaches, writes a file that stays in the cache, and has dom0 detach the disk.
+        Detach = "detach",
+        /// Uses a disk that dom0 attaches, in use while dom0 asks for it, until dom0 takes it.
+        DetachInUse = "detach-in-use",
         /// Writes memory at S4 and goes on in the same domain.
         Hibernate = "hibernate",
         /// Writes memory at S4 and goes on in another domain.
         HibernateElsewhere = "hibernate-elsewhere",
         /// Starts a copy of the miniport although no device was told of S4.
         HibernateUnprepared = "hibernate-unprepared",
-        /// Uses a disk that dom0 attaches, until dom0 detaches it.
+        /// Uses a disk that dom0 attaches, until dom0 takes it without asking.
         Hotplug = "hotplug",
         /// Reads, writes and unmaps blocks of each raw disk.
         Kinds = "kinds",

@@ -117,6 +117,11 @@ impl<D: BlockDevice> Volume<D> {
         self.record.generation.get()
     }
 
+    /// Returns the device that it is on.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
     /// Returns the volume's label.
     pub fn label(&self) -> &str {
         self.superblock.label()

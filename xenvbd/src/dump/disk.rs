@@ -75,7 +75,7 @@ impl Adapter {
         match srb.function() {
             // Restrictions: "Miniport drivers should disregard requests to reset the bus".
             Function::Reset | Function::Power => return Answer::Done { transferred: 0 },
-            Function::Other => return Answer::InvalidRequest,
+            Function::Pnp { .. } | Function::Other => return Answer::InvalidRequest,
             Function::ExecuteScsi | Function::Flush => {}
         }
         let Some(target) = srb.target().filter(|_| srb.lun() == 0) else { return Answer::NoDevice };

@@ -113,6 +113,27 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("twice-hotplug")],
     },
     Mutant {
+        what: "a disk is taken away although PnP was not asked",
+        file: "xenvbd/src/vbd_list.rs",
+        from: "(None, End::Closing) if ask(platform, adapter, known, id) => None,",
+        to: "(None, End::Closing) if false && ask(platform, adapter, known, id) => None,",
+        caught_by: &[Guest("detach")],
+    },
+    Mutant {
+        what: "no disk says that it may be removed",
+        file: "xenvbd/src/srb.rs",
+        from: "capabilities.set_Removable(1);",
+        to: "capabilities.set_Removable(0);",
+        caught_by: &[Guest("detach")],
+    },
+    Mutant {
+        what: "the toolstack is not told that a disk stays",
+        file: "xenvbd/src/vbd_list.rs",
+        from: "write_error(platform, known.device, format_args!(\"it is in use\"));",
+        to: "",
+        caught_by: &[Guest("detach-in-use")],
+    },
+    Mutant {
         what: "a backend that is restarted over another disk's backing is connected",
         file: "xenvbd/src/target.rs",
         from: "sharing(&Own { identity: self.identity, backing })",

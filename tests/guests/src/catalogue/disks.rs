@@ -1,7 +1,8 @@
 //! Disks that are there, come, grow and go.
 
-use protocol::{Exercise, Fault, Line, Ready, Version, Word};
+use protocol::{CACHED_FILE, Exercise, Fault, Line, Ready, Version, Word};
 use rig::report::Line as Reported;
+use volume::Verdict;
 
 use crate::{
     check::{Check, Differences, Seen},
@@ -13,11 +14,41 @@ pub(super) const HOTPLUG: Scenario = Scenario {
     exercise: Some(Exercise::Hotplug),
     dom0: &[
         (When::Ready(Ready::Attach), "bash attach-1.sh"),
-        (When::Ready(Ready::Detach), "xl block-detach $DOMID xvdb"),
+        // Before 4.15 xl has no such option, and uses force where the guest has not let go after 10 seconds.
+        (When::Ready(Ready::Force), "xl block-detach --force $DOMID xvdb || xl block-detach $DOMID xvdb"),
     ],
     expect: Expect { pv: 2, ..PV },
     checks: &[CAME_AND_WENT],
     ..PV_BOOT
+};
+
+/// A second disk comes, and dom0 asks for it again.
+const DETACH: Scenario = Scenario {
+    exercise: Some(Exercise::Detach),
+    late_disks: &[Backend::Blkback],
+    dom0: &[
+        (When::Ready(Ready::Attach), "bash attach-1.sh"),
+        (When::Ready(Ready::Detach), "xl block-detach $DOMID xvdb"),
+    ],
+    expect: Expect { pv: 2, ..PV },
+    checks: &[LEFT],
+    ..PV_BOOT
+};
+
+/// The same while the guest uses it: the toolstack is told no, then takes it.
+const DETACH_IN_USE: Scenario = Scenario {
+    exercise: Some(Exercise::DetachInUse),
+    dom0: &[
+        (When::Ready(Ready::Attach), "bash attach-1.sh"),
+        (
+            When::Ready(Ready::Detach),
+            "xl block-detach $DOMID xvdb && exit 1; \
+             xenstore-read /local/domain/$DOMID/error/device/vbd/51728/error",
+        ),
+        (When::Ready(Ready::Force), "xl block-detach --force $DOMID xvdb"),
+    ],
+    checks: &[STAYED],
+    ..DETACH
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -33,7 +64,7 @@ pub(super) const BOOTS: &[Scenario] = &[
     },
     Scenario {
         name: "hotplug-blkback",
-        title: "a disk of blkback's is attached, used, and detached with requests on their way",
+        title: "a disk of blkback's is attached, used, and taken by `xl block-detach --force` with requests on their way",
         late_disks: &[Backend::Blkback],
         ..HOTPLUG
     },
@@ -43,6 +74,33 @@ pub(super) const BOOTS: &[Scenario] = &[
         late_disks: &[Backend::Qdisk],
         runs: Runs::InTurn,
         ..HOTPLUG
+    },
+    Scenario {
+        name: "detach",
+        title: "Windows 10: `xl block-detach` of a disk that nobody uses, with a file in the cache: NT is asked, and agrees",
+        words: &[Word::Nt(Version::Nt100)],
+        ..DETACH
+    },
+    Scenario {
+        name: "detach-6.1",
+        title: "the same on Windows 7, which tells a driver nothing of the outcome, with a disk of qemu's",
+        words: &[Word::Nt(Version::Nt61)],
+        late_disks: &[Backend::Qdisk],
+        runs: Runs::InTurn,
+        ..DETACH
+    },
+    Scenario {
+        name: "detach-in-use",
+        title: "Windows 10: `xl block-detach` of a disk that is in use is vetoed, the disk goes on, then it is taken by force",
+        words: &[Word::Nt(Version::Nt100)],
+        ..DETACH_IN_USE
+    },
+    Scenario {
+        name: "detach-in-use-5.2",
+        title: "the same on Server 2003, which tells a driver nothing of the outcome",
+        words: &[Word::Nt(Version::Nt52)],
+        runs: Runs::InTurn,
+        ..DETACH_IN_USE
     },
     Scenario {
         name: "resize",
@@ -89,9 +147,41 @@ fn came_and_went(seen: &Seen<'_>, found: &mut Differences) {
     found.same("requests that ended", ok + failed, started);
     found.holds("requests failed by the removal", failed >= 1);
     found.holds("files written before it", number(load, "written") >= 1);
-    found.same("dismount", seen.text(Line::Dismount), "disk=1".to_owned());
+    found.same("dismount", seen.text(Line::Dismount), "disk=1 clean=0 lost=0".to_owned());
     found.same("removal", seen.text(Line::Gone), "disk=1 left=0".to_owned());
 }
+
+/// The disk left in order.
+const LEFT: Check = Check {
+    what: "PnP ejects the disk, the file is on its image, the volume is dismounted and clean, nothing is left",
+    run: |seen, found| {
+        found.same("ejection", seen.text(Line::Ejected), "status=0x0".to_owned());
+        found.same("dismount", seen.text(Line::Dismount), "disk=1 clean=1 lost=0".to_owned());
+        found.same("removal", seen.text(Line::Gone), "disk=1 left=0".to_owned());
+        let image = seen.boot.images.get(1);
+        found.same("image 1", image.map(|image| image.verdict), Some(Verdict::Intact));
+        let (name, line) = CACHED_FILE;
+        let size = image.and_then(|image| image.files.iter().find(|(file, _)| file == name));
+        found.same("size of the cached file", size.map(|&(_, size)| size), Some(line.len() as u64));
+    },
+};
+
+/// The removal was vetoed, and the disk went on; then it was taken.
+const STAYED: Check = Check {
+    what: "the ejection is vetoed, the toolstack fails and finds why in xenstore, the disk serves on until it is taken",
+    run: |seen, found| {
+        found.holds("an ejection that failed", seen.text(Line::Ejected).starts_with("status=0x"));
+        found.same("ejections that succeeded", seen.lines(Line::Ejected).filter(|l| l.text == "status=0x0").count(), 0);
+        let load = seen.lines(Line::Traffic).next();
+        let number = |key: &str| load.and_then(|line| line.number(key));
+        found.holds("files written meanwhile", number("written") >= Some(1));
+        found.same("mounted after that", number("there"), Some(1));
+        let why = seen.boot.outcome.marks.iter().find(|mark| mark.mark == 1).map(|mark| mark.output.contains("16 "));
+        found.same("the error in xenstore", why, Some(true));
+        found.same("dismount", seen.text(Line::Dismount), "disk=1 clean=0 lost=0".to_owned());
+        found.same("removal", seen.text(Line::Gone), "disk=1 left=0".to_owned());
+    },
+};
 
 /// The first disk grew from 16384 to 32768 sectors.
 const GREW: Check = Check {

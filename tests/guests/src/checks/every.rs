@@ -246,7 +246,9 @@ fn images(seen: &Seen<'_>, found: &mut Differences) {
     for (n, (image, before)) in seen.boot.images.iter().zip(&seen.boot.generations).enumerate() {
         // A boot that was stopped leaves its volume mounted, as does a disk that is taken away.
         let late = n >= scenario.disks.len();
-        let taken_away = late && (scenario.exercise == Some(Exercise::Hotplug) || scenario.neighbour_stops);
+        let exercises = [Exercise::Hotplug, Exercise::Detach, Exercise::DetachInUse];
+        let goes = scenario.exercise.is_some_and(|exercise| exercises.contains(&exercise));
+        let taken_away = late && (goes || scenario.neighbour_stops);
         let replayable = !ends_in_order(scenario) || taken_away;
         let good = image.verdict == Verdict::Intact || (replayable && image.verdict == Verdict::Replayable);
         found.holds(&format!("image {n}, which is {image}"), good);

@@ -1,31 +1,66 @@
-//! A disk is attached, used, and detached while requests are on their way.
+//! A disk is attached, used, and detached: with requests on their way, with a file in the cache, or in use while dom0
+//! asks for it.
 
-use protocol::Ready;
+use protocol::{CACHED_FILE, Ready};
 
 use super::load::Load;
 use super::{ask, wait_until};
 use crate::ob::namespace;
-use crate::{mountmgr, report};
+use crate::{ke, mountmgr, report};
 
 /// The disk that comes and goes: the second that the system sees.
 const DISK: u32 = 1;
 /// Threads that read from it.
 const READERS: usize = 4;
+/// Time for which the disk is in use while dom0 asks for it: longer than the toolstack waits. In 100 ns.
+const IN_USE: u64 = 25 * 10_000_000;
 
-/// Runs the exercise: dom0 attaches a disk with a volume at `ready for=attach`, and detaches it at `ready
-/// for=detach`.
+/// Runs the exercise: dom0 attaches a disk with a volume at `ready for=attach`, and takes it at `ready for=force`.
 pub(super) fn run() {
-    ask(Ready::Attach);
-    wait_until("a second volume", || mountmgr::is_mounted(DISK));
-    mountmgr::file_test();
+    attach();
     let load = Load::start(DISK, READERS);
     wait_until("reading", || load.done() >= 32);
-    ask(Ready::Detach);
+    ask(Ready::Force);
     // Writes until the disk is gone.
     let written = mountmgr::write_until_failure(DISK);
     let counts = load.join();
     report!("traffic disk={DISK} written={written} {counts}");
-    wait_until("the volume's removal", || !mountmgr::is_mounted(DISK));
+    gone();
+}
+
+/// Runs the exercise: nobody has anything open on the disk when dom0 asks for it at `ready for=detach`, and a file has
+/// been written that is in the cache only.
+pub(super) fn detach() {
+    attach();
+    let (name, line) = CACHED_FILE;
+    mountmgr::write_cached(DISK, name, line.as_bytes());
+    ask(Ready::Detach);
+    gone();
+}
+
+/// Runs the exercise: a file is open on the disk, and written to, when dom0 asks for it at `ready for=detach`, and
+/// long enough afterwards; then dom0 takes it at `ready for=force`.
+pub(super) fn detach_in_use() {
+    attach();
+    ask(Ready::Detach);
+    let end = ke::clock::interrupt_time() + IN_USE;
+    let written = mountmgr::write_while(DISK, || ke::clock::interrupt_time() < end);
+    let there = u8::from(mountmgr::is_mounted(DISK));
+    report!("traffic disk={DISK} written={written} there={there}");
+    ask(Ready::Force);
+    gone();
+}
+
+/// Has dom0 attach the disk, and writes the test's file to it.
+fn attach() {
+    ask(Ready::Attach);
+    wait_until("a second volume", || mountmgr::is_mounted(DISK));
+    mountmgr::file_test();
+}
+
+/// Waits until the disk is gone, and looks whether anything is left of it.
+fn gone() {
+    wait_until("the volume's removal", || !mountmgr::is_there(DISK));
     crate::pnp::settle();
     let there = namespace::lookup(&alloc::format!("\\Device\\Harddisk{DISK}\\DR{DISK}")).is_some();
     report!("gone disk={DISK} left={}", u8::from(there));

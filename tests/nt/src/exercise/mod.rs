@@ -39,6 +39,8 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::Copy => copy::run(),
         Exercise::Crash => crash::run(),
         Exercise::CrashDead => crash::run_dead(),
+        Exercise::Detach => hotplug::detach(),
+        Exercise::DetachInUse => hotplug::detach_in_use(),
         Exercise::Hibernate => hibernate::here(),
         Exercise::HibernateElsewhere => hibernate::elsewhere(),
         Exercise::HibernateUnprepared => hibernate::unprepared(),

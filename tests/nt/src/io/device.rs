@@ -326,6 +326,16 @@ pub(crate) unsafe extern "win64" fn IoGetDeviceAttachmentBaseRef(
     unsafe { referenced(bottom_of(device)) }
 }
 
+/// Returns the bottom of a device's stack, its PDO. IRQL ≤ `DISPATCH_LEVEL`.
+///
+/// # Safety
+/// `device` is a device object.
+pub(crate) unsafe fn base(device: *mut DeviceObject) -> *mut DeviceObject {
+    let _stacks = STACKS.lock();
+    // SAFETY: by this function's contract, `device` is a device object.
+    unsafe { bottom_of(device) }
+}
+
 /// `IoEnumerateDeviceObjectList`: a driver's device objects, each with a reference, as many as there is room
 /// for, and how many there are. IRQL ≤ `DISPATCH_LEVEL`.
 ///

@@ -3,7 +3,7 @@
 //! newer kernels have and drivers look up by name.
 
 use crate::nt::{Pvoid, UnicodeString};
-use crate::{cm, ex, io, ke, ldr, mm, ob, pci, po, ps, rtl};
+use crate::{cm, ex, io, ke, ldr, mm, ob, pci, pnp, po, ps, rtl};
 
 /// One exported routine or variable.
 pub(crate) struct Export {
@@ -78,7 +78,9 @@ pub(crate) fn find(table: &'static [Export], name: &str) -> Option<&'static Expo
 pub(crate) unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut UnicodeString) -> Pvoid {
     // SAFETY: by this function's contract, `name` is valid.
     let name = unsafe { (*name).text() };
-    let newer = crate::boot::options().nt.has_messages().then(|| find(NT_6_1, &name)).flatten();
+    let nt = crate::boot::options().nt;
+    let newer = [(nt.has_messages(), NT_6_1), (nt.is_nt62(), NT_6_2)];
+    let newer = newer.into_iter().filter(|(has, _)| *has).find_map(|(_, table)| find(table, &name));
     let found = find(NTOSKRNL, &name).or_else(|| find(HAL, &name)).or(newer);
     found.map_or(core::ptr::null_mut(), |export| ldr::gate::make(export, 0) as Pvoid)
 }
@@ -86,6 +88,11 @@ pub(crate) unsafe extern "win64" fn MmGetSystemRoutineAddress(name: *mut Unicode
 /// Exports that NT 6.1 has besides.
 static NT_6_1: &[Export] = exports! {
     0..=0 { io::IoConnectInterruptEx, io::IoDisconnectInterruptEx }
+};
+
+/// Exports that NT 6.2 has besides.
+static NT_6_2: &[Export] = exports! {
+    0..=2 { pnp::IoRequestDeviceEjectEx }
 };
 
 static HAL: &[Export] = exports! {
@@ -129,6 +136,7 @@ static NTOSKRNL: &[Export] = exports! {
         io::IoGetDeviceAttachmentBaseRef, io::IoGetDriverObjectExtension, io::IoGetLowerDeviceObject,
         io::IoGetRelatedDeviceObject, io::IoInitializeIrp, io::IoInitializeRemoveLockEx,
         io::IoInvalidateDeviceRelations, io::IoInvalidateDeviceState, io::IoQueueWorkItem, io::IoReleaseRemoveLockEx, io::IoReuseIrp,
+        pnp::IoRequestDeviceEject,
         io::IoWriteErrorLogEntry, io::IofCallDriver, io::IofCompleteRequest, io::IoBuildPartialMdl,
         ke::KeAcquireSpinLockRaiseToDpc, ke::KeCancelTimer, ke::KeSetTimer, ke::KeSetTimerEx,
         ke::KeResetEvent, ke::KeClearEvent, ke::KeSetEvent, ke::KeWaitForSingleObject, ke::KeSetPriorityThread,

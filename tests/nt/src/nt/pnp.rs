@@ -22,7 +22,11 @@ pub(crate) struct DeviceCapabilities {
 }
 layout!(DeviceCapabilities, 0x40, bits @ 4, address @ 8, ui_number @ 0xC, device_state @ 0x10, d3_latency @ 0x3C);
 
-/// `UniqueID` in [`DeviceCapabilities::bits`].
+/// `EjectSupported` in [`DeviceCapabilities::bits`].
+pub(crate) const CAP_EJECT_SUPPORTED: u32 = 1 << 3;
+/// `Removable`.
+pub(crate) const CAP_REMOVABLE: u32 = 1 << 4;
+/// `UniqueID`.
 pub(crate) const CAP_UNIQUE_ID: u32 = 1 << 6;
 /// `SilentInstall`.
 pub(crate) const CAP_SILENT_INSTALL: u32 = 1 << 7;

@@ -4,6 +4,7 @@
 
 mod configure;
 pub(crate) mod device_state;
+mod eject;
 mod enumerate;
 mod interface;
 mod node;
@@ -19,6 +20,7 @@ mod start_override;
 use core::cell::UnsafeCell;
 
 pub(crate) use device_state::IoInvalidateDeviceState;
+pub(crate) use eject::{IoRequestDeviceEject, IoRequestDeviceEjectEx};
 pub(crate) use enumerate::IoInvalidateDeviceRelations;
 pub(crate) use interface::enabled as enabled_interfaces;
 pub(crate) use interface::{

@@ -7,6 +7,7 @@ use super::{interface, stack, start};
 use crate::io::{device, driver};
 use crate::ke;
 use crate::nt::*;
+use crate::mountmgr;
 use crate::ob;
 use crate::verifier::{Violation, violation};
 
@@ -73,28 +74,94 @@ unsafe fn is_open(pdo: *mut DeviceObject) -> bool {
     false
 }
 
-/// Removes a device in order; whether its drivers agreed.
+/// Removes a device in order; whether everybody agreed.
 ///
 /// # Safety
 /// As [`surprise`].
 pub(super) unsafe fn orderly(pdo: *mut DeviceObject) -> bool {
     // SAFETY: the caller keeps the contract of [`surprise`].
     unsafe {
-        for child in node::children(pdo) {
-            if !orderly(child) {
+        let agreed = query(pdo);
+        if agreed {
+            leave(pdo);
+        }
+        agreed
+    }
+}
+
+/// Ejects a device (documentation of IoRequestDeviceEject): asks everybody, removes it and its descendants in
+/// order, and has its bus eject it where that can. It is held from then on: it is not started again before its bus
+/// has reported it missing.
+///
+/// # Safety
+/// As [`surprise`].
+pub(super) unsafe fn eject(pdo: *mut DeviceObject) -> NtStatus {
+    let Some(node) = node::of(pdo).filter(|node| node.state == State::Started) else {
+        return status::NO_SUCH_DEVICE;
+    };
+    // What NT does with a device of neither kind is not documented.
+    if node.capabilities.bits & (CAP_REMOVABLE | CAP_EJECT_SUPPORTED) == 0 {
+        return status::INVALID_DEVICE_REQUEST;
+    }
+    // SAFETY: the caller keeps the contract of [`surprise`].
+    unsafe {
+        if !query(pdo) {
+            return status::PLUGPLAY_QUERY_VETOED;
+        }
+        node::children(pdo).into_iter().for_each(|child| leave(child));
+        interface::disable_all(pdo);
+        remove_stack(pdo);
+        node::change(pdo, |node| node.state = State::Failed);
+        if node.capabilities.bits & CAP_EJECT_SUPPORTED != 0 {
+            stack::send(pdo, IRP_MN_EJECT, None);
+        }
+    }
+    status::SUCCESS
+}
+
+/// Asks a device and its descendants whether they may be removed, children first: the file system that is mounted on
+/// one, then its drivers. An open handle forbids it, too. Where somebody does, all who were asked are told
+/// that it is cancelled.
+unsafe fn query(pdo: *mut DeviceObject) -> bool {
+    let mut order = Vec::new();
+    started_below(pdo, &mut order);
+    // SAFETY: the devices have nodes, and nothing changes the tree meanwhile.
+    unsafe {
+        for (at, &device) in order.iter().enumerate() {
+            let agreed = mountmgr::query_removal(device)
+                && status::success(stack::send(device, IRP_MN_QUERY_REMOVE_DEVICE, None).status)
+                && !is_open(device);
+            if !agreed {
+                crate::log!("removal vetoed at {}", start::describe(device));
+                for &asked in order[..=at].iter().rev() {
+                    stack::send(asked, IRP_MN_CANCEL_REMOVE_DEVICE, None);
+                    mountmgr::cancel_removal(asked);
+                }
                 return false;
             }
         }
+    }
+    true
+}
+
+/// Adds a device and its descendants, as far as they are started, children first.
+fn started_below(pdo: *mut DeviceObject, order: &mut Vec<*mut DeviceObject>) {
+    node::children(pdo).into_iter().for_each(|child| started_below(child, order));
+    if node::of(pdo).is_some_and(|node| node.state == State::Started) {
+        order.push(pdo);
+    }
+}
+
+/// Removes a device that everybody agreed to remove, after its descendants.
+unsafe fn leave(pdo: *mut DeviceObject) {
+    // SAFETY: the caller keeps `pdo` valid for this call.
+    unsafe {
+        node::children(pdo).into_iter().for_each(|child| leave(child));
         if node::of(pdo).is_some_and(|node| node.state == State::Started) {
-            if !status::success(stack::send(pdo, IRP_MN_QUERY_REMOVE_DEVICE, None).status) {
-                stack::send(pdo, IRP_MN_CANCEL_REMOVE_DEVICE, None);
-                return false;
-            }
             interface::disable_all(pdo);
         }
         forget(pdo);
     }
-    true
 }
 
 unsafe fn forget(pdo: *mut DeviceObject) {

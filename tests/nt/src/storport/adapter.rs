@@ -98,6 +98,11 @@ impl Adapter {
         unsafe { &mut *extension.cast::<u128>().sub(1).cast::<*mut Adapter>().read() }
     }
 
+    /// Returns true from its start until it is stopped.
+    pub(super) fn is_started(&self) -> bool {
+        self.started
+    }
+
     /// Returns true if StartIo and the interrupt may run at the same time.
     pub(crate) fn is_full_duplex(&self) -> bool {
         self.configuration.synchronization_model == FULL_DUPLEX

@@ -15,7 +15,7 @@ use crate::storage::child::{self, Ids};
 use crate::storage::inquiry::{self, Inquiry};
 use crate::storage::irp as request_packet;
 use crate::storage::property::{self, Properties};
-use crate::storage::srb::{Srb, function, srb_status};
+use crate::storage::srb::{SRB_FLAGS_DATA_IN, Srb, function, srb_status};
 
 /// Address of a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -150,16 +150,79 @@ pub(super) unsafe extern "win64" fn StorPortGetLogicalUnit(
 pub(super) unsafe fn pnp(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
     // SAFETY: by this function's contract, the caller owns the IRP.
     unsafe {
+        let location = current_stack_location(irp);
+        match (*location).minor_function {
+            // STOR_DEVICE_CAPABILITIES is there since NT 6.0.
+            IRP_MN_QUERY_CAPABILITIES if crate::boot::options().nt.has_messages() => {
+                let capabilities = (*location).parameters.device_capabilities.capabilities;
+                (*capabilities).bits |= capabilities_of(unit);
+            }
+            IRP_MN_START_DEVICE => _ = tell(unit, PNP_START, &mut []),
+            IRP_MN_REMOVE_DEVICE => _ = tell(unit, PNP_REMOVE, &mut []),
+            // "Available starting with Windows 7".
+            IRP_MN_SURPRISE_REMOVAL if crate::boot::options().nt.has_messages() => {
+                tell(unit, PNP_SURPRISE_REMOVAL, &mut []);
+            }
+            _ => {}
+        }
         if let Some(answered) = child::answer((*unit).device, irp, &(*unit).ids) {
             return answered;
         }
-        match (*current_stack_location(irp)).minor_function {
+        match (*location).minor_function {
             IRP_MN_SURPRISE_REMOVAL => (*unit).present = false,
             IRP_MN_REMOVE_DEVICE if !(*unit).present => delete(unit),
             _ => (*unit).claimed = false,
         }
         request_packet::complete(irp, status::SUCCESS, 0)
     }
+}
+
+/// `StorStartDevice`, `StorRemoveDevice`, `StorQueryCapabilities`, `StorSurpriseRemoval` (STOR_PNP_ACTION).
+const PNP_START: u32 = 0x00;
+const PNP_REMOVE: u32 = 0x02;
+const PNP_QUERY_CAPABILITIES: u32 = 0x09;
+const PNP_SURPRISE_REMOVAL: u32 = 0x17;
+
+/// Seconds that such an SRB may take.
+const PNP_TIMEOUT: u32 = 10;
+
+/// Tells the miniport of a step of a unit's in PnP (documentation of SCSI_PNP_REQUEST_BLOCK), and waits. Returns true if it
+/// answers with success. PASSIVE_LEVEL.
+unsafe fn tell(unit: *mut Unit, action: u32, data: &mut [u8]) -> bool {
+    // SAFETY: the caller keeps `unit` valid for this call.
+    unsafe {
+        let (adapter, Address { path, target, lun }) = ((*unit).adapter, (*unit).address);
+        if !(*adapter).is_started() {
+            return false;
+        }
+        let mut srb = Srb::of(function::PNP);
+        (srb.path_id, srb.target_id, srb.lun) = (path, target, lun);
+        (&raw mut srb).cast::<u8>().add(PNP_ACTION).cast::<u32>().write(action);
+        if !data.is_empty() {
+            (srb.data_buffer, srb.data_transfer_length) = (data.as_mut_ptr(), data.len() as u32);
+            srb.srb_flags = SRB_FLAGS_DATA_IN;
+        }
+        srb.time_out_value = PNP_TIMEOUT;
+        let srb = &raw mut srb;
+        request_packet::with_event(|event| {
+            request::submit(adapter, srb, Owner::Scan(event));
+            request_packet::wait(event);
+        });
+        (*srb).status() == srb_status::SUCCESS
+    }
+}
+
+/// Offset of `PnPAction` in SCSI_PNP_REQUEST_BLOCK.
+const PNP_ACTION: usize = 8;
+
+/// Asks the miniport whether a unit can be ejected or removed: two bits, as DEVICE_CAPABILITIES has them.
+unsafe fn capabilities_of(unit: *mut Unit) -> u32 {
+    // STOR_DEVICE_CAPABILITIES: the version, and from the second word on the bits, which are those of
+    // DEVICE_CAPABILITIES as far as these two.
+    let mut words = [0u32; 2];
+    // SAFETY: the caller keeps `unit` valid for this call.
+    let told = unsafe { tell(unit, PNP_QUERY_CAPABILITIES, zerocopy::IntoBytes::as_mut_bytes(&mut words)) };
+    if told { words[1] & (CAP_EJECT_SUPPORTED | CAP_REMOVABLE) } else { 0 }
 }
 
 /// Takes a unit off its adapter's list and deletes its PDO.
