@@ -132,13 +132,15 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
         disks += 1;
         places.add(device.place());
         let state = xenbus.backend_state(store)?;
-        // A backend that says so only when it is connected is asked again by xenvbd, before a disk is shown.
-        let blocks = store::read_optional(store, &xenbus.backend_path().join("sector-size")?);
-        if let Ok(Some(bytes)) = blocks
-            && bytes != u64::from(EMULATED_BLOCK)
-            && device.is_emulated()
-        {
-            return Err(Failure::Blocks { device: device.0, bytes });
+        if device.is_emulated() {
+            // A backend that says so only when it is connected is asked again by xenvbd, before a disk is shown. One
+            // that says something else than a number is not waited for: xenvbd could not serve its disk.
+            let blocks = store::read_optional(store, &xenbus.backend_path().join("sector-size")?)?;
+            if let Some(bytes) = blocks
+                && bytes != u64::from(EMULATED_BLOCK)
+            {
+                return Err(Failure::Blocks { device: device.0, bytes });
+            }
         }
         let ready = match state {
             State::InitWait | State::Initialised | State::Connected => true,

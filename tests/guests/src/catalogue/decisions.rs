@@ -52,6 +52,14 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "block-size-unreadable",
+        title: "what the backend of hda's vbd says of its blocks is no number",
+        created: "xenstore-write /local/domain/0/backend/vbd/$DOMID/768/sector-size none",
+        expect: emulated(Reason::StoreUnreadable),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "store-unreadable",
         title: "a vbd's node in xenstore is not what it must be",
         created: "xenstore-write /local/domain/$DOMID/device/vbd/768/backend-id none",
