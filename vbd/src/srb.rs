@@ -66,6 +66,8 @@ pub enum Answer {
     Reset,
     /// Nothing can be sent now: the port driver tries again.
     Busy,
+    /// Not done.
+    Failed,
 }
 
 impl Answer {

@@ -416,8 +416,8 @@ impl Adapter {
             return;
         }
         if srb.function() == Function::Reset && srb.resets_all() {
-            self.reset();
-            srb.complete(Answer::WHOLE);
+            let done = self.reset();
+            srb.complete(reset_answer(done));
             return;
         }
         // Before the answer, so that whoever shows a disk later finds it noted.
@@ -439,9 +439,11 @@ impl Adapter {
         }
     }
 
-    /// Gives up what no backend has been told of. DISPATCH_LEVEL, Storport's StartIo lock.
-    pub(crate) fn reset(&self) {
-        self.slots.each(|_, target| target.reset());
+    /// Gives up what no backend has been told of. Returns true if no request is left. ≤ DISPATCH_LEVEL.
+    pub(crate) fn reset(&self) -> bool {
+        let mut done = true;
+        self.slots.each(|_, target| done &= target.reset());
+        done
     }
 
     /// Looks after the backends, once a second. DISPATCH_LEVEL.
@@ -546,6 +548,12 @@ fn arrived() {
     }
 }
 
+/// Returns the answer to an SRB that resets something: done only if no request is left, or Storport would take those
+/// that are left for ended.
+const fn reset_answer(done: bool) -> Answer {
+    if done { Answer::WHOLE } else { Answer::Failed }
+}
+
 /// Does the work of [`Adapter::handle`] for a target that is there.
 fn handle(target: &Target, mut srb: Srb) {
     let outcome = match srb.function() {
@@ -558,8 +566,8 @@ fn handle(target: &Target, mut srb: Srb) {
         Function::ExecuteScsi => Lun::execute_elsewhere(srb.cdb()),
         Function::Flush if srb.lun() == 0 => target.lun().flush(),
         Function::Reset => {
-            target.reset();
-            srb.complete(Answer::WHOLE);
+            let done = target.reset();
+            srb.complete(reset_answer(done));
             return;
         }
         Function::Flush | Function::Power | Function::Pnp { .. } | Function::Other => {

@@ -359,13 +359,12 @@ unsafe extern "C" fn hw_start_io(_extension: PVOID, _srb: PSCSI_REQUEST_BLOCK) -
     FALSE as BOOLEAN
 }
 
-/// Carries out HwResetBus, DISPATCH_LEVEL.
+/// Carries out HwResetBus, DISPATCH_LEVEL. FALSE, "not reset", as long as a backend has requests: TRUE would say that
+/// every request has been completed.
 unsafe extern "C" fn hw_reset_bus(extension: PVOID, _path: ULONG) -> BOOLEAN {
     // SAFETY: Storport's extension.
-    if let Some(adapter) = unsafe { adapter_of(extension) } {
-        adapter.reset();
-    }
-    TRUE as BOOLEAN
+    let done = unsafe { adapter_of(extension) }.is_none_or(Adapter::reset);
+    BOOLEAN::from(done)
 }
 
 /// Control types of HwAdapterControl (SCSI_ADAPTER_CONTROL_TYPE).

@@ -278,6 +278,7 @@ unsafe impl vbd::Srb for Srb {
             Answer::InvalidRequest => (SRB_STATUS_INVALID_REQUEST, scsi::status::GOOD),
             Answer::Reset => (SRB_STATUS_BUS_RESET, scsi::status::GOOD),
             Answer::Busy => (SRB_STATUS_BUSY, scsi::status::GOOD),
+            Answer::Failed => (SRB_STATUS_ERROR, scsi::status::GOOD),
         };
         block.SrbStatus = srb_status as UCHAR;
         block.ScsiStatus = scsi_status;

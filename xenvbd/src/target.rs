@@ -377,12 +377,15 @@ impl Target {
         self.channels[processor::current() % active].start(request);
     }
 
-    /// Gives up what has not been begun; see [`Queue::reset`]. ≤ DISPATCH_LEVEL.
-    pub(crate) fn reset(&self) {
+    /// Gives up what has not been begun; see [`Queue::reset`]. Returns true if no request is left. One that the
+    /// backend has been told stays: nobody can take it back, and until the backend has answered, or has
+    /// closed, it may write to the request's buffer, or carry out a write over a newer one. ≤ DISPATCH_LEVEL.
+    pub(crate) fn reset(&self) -> bool {
         for channel in &self.channels {
             channel.with(Queue::reset);
             channel.service();
         }
+        self.channels.iter().all(|channel| channel.is_idle())
     }
 
     /// Returns the problem to report if the backend is late with answers, or broke the protocol. To be called

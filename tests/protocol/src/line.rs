@@ -91,6 +91,8 @@ named! {
         Removed = "removed",
         /// Number of requests of each kind.
         Requests = "requests",
+        /// A reset that Storport asked the miniport for, and whether it was done.
+        Reset = "reset",
         /// A disk's capacity after it changed.
         Resized = "resized",
         /// The guest goes on after a suspend.

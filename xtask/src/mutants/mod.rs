@@ -113,6 +113,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("twice-hotplug")],
     },
     Mutant {
+        what: "a reset is said to be done while the backend has requests",
+        file: "xenvbd/src/target.rs",
+        from: "self.channels.iter().all(|channel| channel.is_idle()) }",
+        to: "true }",
+        caught_by: &[Guest("backend-stops-reset")],
+    },
+    Mutant {
+        what: "a disk's blocks that cannot be read do not object",
+        file: "survey/src/lib.rs",
+        from: "store::read_optional(store, &xenbus.backend_path().join(\"sector-size\")?)?;",
+        to: "store::read_optional(store, &xenbus.backend_path().join(\"sector-size\")?).unwrap_or(None);",
+        caught_by: &[Guest("block-size-unreadable")],
+    },
+    Mutant {
         what: "a disk is taken away although PnP was not asked",
         file: "xenvbd/src/vbd_list.rs",
         from: "(None, End::Closing) if ask(platform, adapter, known, id) => None,",

@@ -134,7 +134,7 @@ pub(super) const BOOTS: &[Scenario] = &[
 ];
 
 /// A disk came, was used, and went with requests in flight.
-const CAME_AND_WENT: Check = Check {
+pub(super) const CAME_AND_WENT: Check = Check {
     what: "every request ended once, some of them failed by the removal; the volume is dismounted, nothing is left",
     run: came_and_went,
 };

@@ -1,10 +1,11 @@
 //! Backends that go away and come back.
 
 use guard::Reason;
-use protocol::{Exercise, Ready, Version, Word};
+use protocol::{Exercise, Line, Ready, Version, Word};
 
 use crate::{
-    check::Check,
+    catalogue::disks::{CAME_AND_WENT, HOTPLUG},
+    check::{Check, Differences, Seen},
     checks::load::ended_well,
     scenario::{Backend, Expect, PV, PV_BOOT, Runs, Scenario, When},
 };
@@ -34,7 +35,38 @@ pub(super) const BOOTS: &[Scenario] = &[
         words: &[Word::Outage { disk: 1, seconds: 45 }, Word::Nt(Version::Nt100)],
         ..BACKEND_STOPS
     },
+    Scenario {
+        name: "backend-stops-reset",
+        title: "the same with NT's own time-out of 10 seconds: Storport resets unit, target and bus meanwhile",
+        registry: TEN_SECONDS,
+        checks: &[RESET],
+        runs: Runs::InTurn,
+        ..BACKEND_STOPS
+    },
+    Scenario {
+        name: "backend-never-back",
+        title: "with the same time-out: a backend stops, and dom0 takes its disk after 35 seconds",
+        registry: TEN_SECONDS,
+        words: &[Word::Nt(Version::Nt52)],
+        late_disks: &[Backend::Qdisk],
+        dom0: &[
+            (When::Ready(Ready::Attach), "bash attach-1.sh"),
+            // xl fails when it has taken the vbd away: the backend does not answer it either.
+            (
+                When::Ready(Ready::Force),
+                "pid=$(xenstore-read /local/domain/$DOMID/image/device-model-pid) && kill -STOP $pid && \
+                 sleep 35 || exit 1; xl block-detach --force $DOMID xvdb; kill -CONT $pid",
+            ),
+        ],
+        checks: &[TAKEN],
+        runs: Runs::InTurn,
+        ..HOTPLUG
+    },
 ];
+
+/// NT's own time-out of a disk's requests.
+const TEN_SECONDS: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Disk]\n\
+     \"TimeOutValue\"=dword:0000000a\n";
 
 /// A backend that is stopped for longer than NT's own time-out.
 const BACKEND_STOPS: Scenario = Scenario {
@@ -65,12 +97,41 @@ const RESTARTED: Check = Check {
     },
 };
 
+/// A backend did not answer, Storport reset what it could, and nothing was lost.
+const RESET: Check = Check {
+    what: "no reset is said to be done while the backend has requests, every request ended well",
+    run: |seen, found| {
+        ended_well(seen, found);
+        resets(seen, found);
+    },
+};
+
+/// A backend never answered again, and its disk was taken.
+const TAKEN: Check = Check {
+    what: "no reset is said to be done while the backend has requests; every request ends with the disk",
+    run: |seen, found| {
+        (CAME_AND_WENT.run)(seen, found);
+        resets(seen, found);
+    },
+};
+
+/// Adds what differs where Storport reset unit, target and bus, and nothing was done.
+fn resets(seen: &Seen<'_>, found: &mut Differences) {
+    for reach in ["unit", "target", "bus"] {
+        let of = |done: &str| {
+            let text = format!("reach={reach} done={done}");
+            seen.lines(Line::Reset).filter(|line| line.text == text).count()
+        };
+        found.holds(&format!("a reset of the {reach} that fails"), of("0") >= 1);
+    }
+}
+
 /// A backend did not answer, and nothing was lost.
 const REPORTED: Check = Check {
     what: "a backend that is stuck is in the event log once, no reset, every request ended well",
     run: |seen, found| {
         ended_well(seen, found);
         found.same("reports of a backend that does not answer", seen.logged(Reason::BackendStuck), 1);
-        found.same("resets", seen.said("resetting bus"), 0);
+        found.same("resets", seen.lines(Line::Reset).count(), 0);
     },
 };

@@ -50,6 +50,10 @@ pub(crate) mod function {
     pub(crate) const SHUTDOWN: u8 = 0x07;
     /// `SRB_FUNCTION_FLUSH`.
     pub(crate) const FLUSH: u8 = 0x08;
+    /// `SRB_FUNCTION_RESET_DEVICE`: a target.
+    pub(crate) const RESET_DEVICE: u8 = 0x13;
+    /// `SRB_FUNCTION_RESET_LOGICAL_UNIT`.
+    pub(crate) const RESET_LOGICAL_UNIT: u8 = 0x20;
     /// `SRB_FUNCTION_PNP`: a step of a unit's, or of the adapter's, in PnP.
     pub(crate) const PNP: u8 = 0x25;
 }

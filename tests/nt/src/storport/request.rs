@@ -30,6 +30,8 @@ pub(super) enum Owner {
     Irp(*mut Irp),
     /// The scan, on this event.
     Scan(*mut Kevent),
+    /// Storport itself, which resets something; the SRB is its own.
+    Reset(Reach, #[expect(dead_code, reason = "keeps the SRB")] Box<Srb>),
 }
 
 /// A request.
@@ -43,6 +45,8 @@ pub(super) struct Request {
     list: Vec<usize>,
     /// `Srb.DataBuffer` as the sender gave it.
     data_buffer: *mut u8,
+    /// Number of its start: those with smaller ones were started before it.
+    number: u64,
     /// Interrupt time at which the request has taken too long.
     deadline: u64,
     /// Number of times that it may still be started again after the miniport answered "busy".
@@ -75,6 +79,10 @@ struct Queues {
     depths: BTreeMap<[u8; 3], u32>,
     /// Requests that the miniport has of each unit.
     outstanding: BTreeMap<[u8; 3], u32>,
+    /// Number of the next start.
+    next: u64,
+    /// Units that are being reset: nothing is started for them.
+    resetting: Vec<[u8; 3]>,
 }
 
 /// The pattern that fills a new SRB extension.
@@ -88,9 +96,8 @@ const DEFAULT_DEPTH: u32 = 20;
 const BUSY_RETRIES: u32 = 20;
 /// Time that its unit is paused before each time, in 100 ns (BusyPauseTime, 250 ms).
 const BUSY_PAUSE: u64 = 2_500_000;
-/// Time that a request may take after its time-out, in 100 ns: HwResetBus has ended it by then, or lost it.
-/// Long enough for a backend on a busy machine.
-const LOST: u64 = 20 * 10_000_000;
+/// Seconds that an SRB may take that resets something.
+const RESET_TIMEOUT: u32 = 30;
 
 impl Requests {
     /// Makes a list without requests.
@@ -105,6 +112,8 @@ impl Requests {
             paused: BTreeMap::new(),
             depths: BTreeMap::new(),
             outstanding: BTreeMap::new(),
+            next: 0,
+            resetting: Vec::new(),
         };
         // SAFETY: a KDPC of zeros is what KeInitializeDpc expects.
         Self { queues: Lock::new(queues), dpc: unsafe { core::mem::zeroed() } }
@@ -136,6 +145,7 @@ pub(super) unsafe fn submit(adapter: *mut Adapter, srb: *mut Srb, owner: Owner) 
             extension: Vec::new(),
             list: Vec::new(),
             data_buffer: (*srb).data_buffer,
+            number: 0,
             deadline: 0,
             tries: BUSY_RETRIES,
         });
@@ -157,7 +167,11 @@ impl Queues {
         let depth = self.depths.get(&address).copied().unwrap_or(DEFAULT_DEPTH);
         let outstanding = self.outstanding.get(&address).copied().unwrap_or(0);
         let paused = self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time());
-        self.frozen || self.busy != 0 || paused || outstanding >= depth
+        self.frozen
+            || self.busy != 0
+            || paused
+            || outstanding >= depth
+            || self.resetting.contains(&address)
     }
 }
 
@@ -172,6 +186,8 @@ unsafe fn start(adapter: *mut Adapter, mut request: Box<Request>) {
         request.deadline = ke::clock::interrupt_time() + seconds * 10_000_000;
         let taken = {
             let mut queues = (*adapter).requests.queues.lock();
+            request.number = queues.next;
+            queues.next += 1;
             let outstanding = queues.outstanding.entry(request.address()).or_default();
             *outstanding += 1;
             DEEPEST.fetch_max(*outstanding, Ordering::Relaxed);
@@ -276,7 +292,7 @@ impl Request {
         unsafe {
             let mdl = match self.owner {
                 Owner::Irp(irp) => (*irp).mdl_address,
-                Owner::Scan(_) => null_mut(),
+                Owner::Scan(_) | Owner::Reset(..) => null_mut(),
             };
             if mdl.is_null() {
                 return self.data_buffer;
@@ -483,7 +499,7 @@ unsafe extern "win64" fn complete_done(_: *mut Kdpc, context: Pvoid, _: Pvoid, _
     unsafe {
         loop {
             let Some(request) = (*adapter).requests.queues.lock().done.pop_front() else { break };
-            finish(*request);
+            finish(adapter, *request);
         }
         if core::mem::take(&mut (*adapter).requests.queues.lock().changed) {
             io::IoInvalidateDeviceRelations((*adapter).pdo, BUS_RELATIONS);
@@ -493,7 +509,7 @@ unsafe extern "win64" fn complete_done(_: *mut Kdpc, context: Pvoid, _: Pvoid, _
 }
 
 /// Tells the owner of one request.
-unsafe fn finish(request: Request) {
+unsafe fn finish(adapter: *mut Adapter, request: Request) {
     // SAFETY: the request has left the miniport; SRB, IRP and event are its owner's, which waits for them.
     unsafe {
         let srb = &mut *request.srb;
@@ -502,6 +518,10 @@ unsafe fn finish(request: Request) {
         match request.owner {
             Owner::Scan(event) => {
                 ke::KeSetEvent(event, 0, FALSE);
+            }
+            Owner::Reset(reach, _) => {
+                let address = [srb.path_id, srb.target_id, srb.lun];
+                reset_over(adapter, address, reach, srb.status() == srb_status::SUCCESS, request.number);
             }
             Owner::Irp(irp) => {
                 (*irp).io_status = IoStatusBlock::new(srb.nt_status(), srb.data_transfer_length as usize);
@@ -617,7 +637,47 @@ pub(super) fn assert_none(adapter: &Adapter) {
     }
 }
 
-/// Resets the bus if a request has taken too long. To be called once a second, at DISPATCH_LEVEL.
+/// The reach of a reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reach {
+    /// One logical unit.
+    Unit,
+    /// The units of a target.
+    Target,
+    /// All.
+    Bus,
+}
+
+impl Reach {
+    /// Returns its name in reports.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Target => "target",
+            Self::Bus => "bus",
+        }
+    }
+
+    /// Returns the next one, where this one failed ("Multi-Tier Reset in Storport"). None follows the bus.
+    const fn next(self) -> Self {
+        match self {
+            Self::Unit => Self::Target,
+            Self::Target | Self::Bus => Self::Bus,
+        }
+    }
+
+    /// Returns true if a reset of `at` reaches `address`.
+    fn covers(self, at: [u8; 3], address: [u8; 3]) -> bool {
+        match self {
+            Self::Unit => at == address,
+            Self::Target => at[..2] == address[..2],
+            Self::Bus => at[0] == address[0],
+        }
+    }
+}
+
+/// Looks for a request that has taken too long, and begins to reset its unit. To be called once a second, at
+/// DISPATCH_LEVEL.
 ///
 /// # Safety
 /// `adapter` must be valid.
@@ -626,34 +686,110 @@ pub(super) unsafe fn watch(adapter: *mut Adapter) {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         let late = {
-            let queues = (*adapter).requests.queues.lock();
-            queues.active.values().map(|r| (r.deadline, r.srb)).min()
+            let mut queues = (*adapter).requests.queues.lock();
+            let late = queues.active.values().filter(|request| request.deadline < now);
+            let late = late.map(|request| (request.srb, request.address(), request.is_reset()));
+            let late: Vec<_> = late.collect();
+            if let Some((srb, ..)) = late.iter().find(|(.., is_reset)| *is_reset) {
+                let srb = *srb;
+                drop(queues);
+                violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} what=reset"));
+            }
+            let late = late.into_iter().find(|(_, address, _)| !queues.resetting.contains(address));
+            queues.resetting.extend(late.map(|(_, address, _)| address));
+            late
         };
-        if let Some((deadline, srb)) = late {
-            if now > deadline + LOST {
-                violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} after=reset"));
-            }
-            if now > deadline {
-                let path = (*srb).path_id;
-                crate::log!("storport: request {srb:p} timed out, resetting bus {path}");
-                reset_bus(adapter, path);
-            }
+        if let Some((srb, address, _)) = late {
+            crate::log!("storport: request {srb:p} timed out");
+            reset(adapter, address, Reach::Unit);
         }
         resume(adapter);
     }
 }
 
-/// Calls `HwResetBus`. IRQL ≤ DISPATCH_LEVEL.
+impl Request {
+    fn is_reset(&self) -> bool {
+        matches!(self.owner, Owner::Reset(..))
+    }
+}
+
+/// Begins a reset on behalf of the unit at `address`. IRQL ≤ DISPATCH_LEVEL.
+unsafe fn reset(adapter: *mut Adapter, address: [u8; 3], reach: Reach) {
+    crate::log!("storport: resetting {} at {address:?}", reach.name());
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        let function = match reach {
+            Reach::Unit => function::RESET_LOGICAL_UNIT,
+            Reach::Target => function::RESET_DEVICE,
+            Reach::Bus => {
+                let before = (*adapter).requests.queues.lock().next;
+                let done = reset_bus(adapter, address[0]);
+                return reset_over(adapter, address, reach, done, before);
+            }
+        };
+        let mut srb = Box::new(Srb::of(function));
+        [srb.path_id, srb.target_id, srb.lun] = address;
+        srb.time_out_value = RESET_TIMEOUT;
+        // "DataTransferLength … not valid" for it.
+        srb.data_transfer_length = u32::MAX;
+        let request = Request {
+            srb: &raw mut *srb,
+            owner: Owner::Reset(reach, srb),
+            extension: Vec::new(),
+            list: Vec::new(),
+            data_buffer: null_mut(),
+            number: 0,
+            deadline: 0,
+            tries: 0,
+        };
+        start(adapter, Box::new(request));
+    }
+}
+
+/// Ends a reset: `done` says whether the miniport reset what it was asked to. It must have completed every request
+/// from before it then ("responsible for completing SRBs": documentation of HwStorResetBus). Otherwise more is reset,
+/// and in the end the requests have their time once more. DISPATCH_LEVEL.
+unsafe fn reset_over(adapter: *mut Adapter, address: [u8; 3], reach: Reach, done: bool, before: u64) {
+    // SAFETY: the caller keeps `adapter` valid for this call.
+    unsafe {
+        let mut queues = (*adapter).requests.queues.lock();
+        let older = |request: &&Box<Request>| {
+            request.number < before && !request.is_reset() && reach.covers(address, request.address())
+        };
+        let left = queues.active.values().find(older).map(|request| request.srb);
+        if let (true, Some(srb)) = (done, left) {
+            drop(queues);
+            violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} after={}-reset", reach.name()));
+        }
+        crate::report!("reset reach={} done={}", reach.name(), u8::from(done));
+        if !done && reach != Reach::Bus {
+            drop(queues);
+            return reset(adapter, address, reach.next());
+        }
+        let now = ke::clock::interrupt_time();
+        for request in queues.active.values_mut() {
+            request.deadline = now + u64::from((*request.srb).time_out_value.max(1)) * 10_000_000;
+        }
+        queues.resetting.retain(|unit| *unit != address);
+        drop(queues);
+        resume(adapter);
+    }
+}
+
+/// Calls `HwResetBus`, while nothing is started. Returns its answer. IRQL ≤ DISPATCH_LEVEL.
 ///
 /// # Safety
 /// `adapter` must be valid.
-pub(super) unsafe fn reset_bus(adapter: *mut Adapter, path: u8) {
+pub(super) unsafe fn reset_bus(adapter: *mut Adapter, path: u8) -> bool {
     // SAFETY: by this function's contract, `adapter` is valid.
     unsafe {
         let this = &*adapter;
-        if let Some(reset) = this.miniport.hw.hw_reset_bus {
-            let extension = this.extension();
+        let Some(reset) = this.miniport.hw.hw_reset_bus else { return false };
+        let extension = this.extension();
+        let frozen = core::mem::replace(&mut this.requests.queues.lock().frozen, true);
+        let answer =
             with_start_lock(adapter, || this.guarded("HwResetBus", || reset(extension, path.into())));
-        }
+        this.requests.queues.lock().frozen = frozen;
+        answer != FALSE
     }
 }
