@@ -101,6 +101,16 @@ pub enum RigError {
         /// File or directory that is missing.
         path: PathBuf,
     },
+    /// An unpacked file is not the one that the rig was made for.
+    #[error("{file}: expected {expected}, found {found}; the archive has another build of the package")]
+    OtherBytes {
+        /// The file.
+        file: PathBuf,
+        /// The bytes that were looked for.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
     /// qemu ended on its own while it was needed.
     #[error("qemu ended while {doing} ({status})\n{context}")]
     QemuEnded {

@@ -10,8 +10,11 @@ use rig::{Backend, Disk, End, Job, Mark, Progress, RigError, RigFiles};
 /// The guest.
 #[derive(Args)]
 pub(crate) struct Guest {
-    /// Multiboot image.
-    kernel: PathBuf,
+    /// Multiboot image; without one the firmware starts the first disk.
+    kernel: Option<PathBuf>,
+    /// Start it by OVMF, and not by SeaBIOS.
+    #[arg(long)]
+    uefi: bool,
     /// File handed to it as its module.
     #[arg(long)]
     module: Option<PathBuf>,
@@ -72,7 +75,7 @@ impl FromStr for MarkArgument {
 impl Guest {
     /// Returns how many guests did not power themselves off.
     pub(crate) fn run(self, files: &RigFiles, say: &(dyn Fn(&str) + Sync)) -> Result<u32, RigError> {
-        let mut job = Job::new("guest", self.kernel);
+        let mut job = Job { kernel: self.kernel, uefi: self.uefi, ..Job::from_disk("guest") };
         job.module = self.module;
         job.cmdline = self.cmdline;
         job.disks = self.disks.into_iter().map(|disk| disk.0).collect();

@@ -16,6 +16,8 @@ pub struct Job {
     /// Multiboot image the guest boots, linked at 16 MiB or above (below, it would overwrite hvmloader). `None`: the
     /// firmware starts the first disk.
     pub kernel: Option<PathBuf>,
+    /// The firmware is OVMF instead of SeaBIOS. Only under Xen.
+    pub uefi: bool,
     /// Handed to the kernel as its only multiboot module. Under Xen that takes 6 s for a MiB.
     pub module: Option<PathBuf>,
     /// Put into the guest's memory, behind a page with [`PRELOADED_MARK`] at a page boundary between 1 MiB
@@ -56,6 +58,7 @@ impl Job {
         Self {
             name: name.into(),
             kernel: Some(kernel.into()),
+            uefi: false,
             module: None,
             preloaded: None,
             cmdline: String::new(),
@@ -247,6 +250,9 @@ pub enum Progress<'a> {
 /// The bytes at offset 8 of the page before a preloaded file.
 pub const PRELOADED_MARK: &[u8; 16] = b"preloaded file: ";
 
+/// The firmware's file among a job's.
+pub(crate) const OVMF: &str = "OVMF.fd";
+
 /// Returns a preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a
 /// type that hvmloader never asks for (126, inactive).
 pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
@@ -268,6 +274,9 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
             text += &format!("kernel = \"/run/job/kernel\"\ncmdline = {}\n", quote(job, &job.cmdline)?)
         }
         None => text += "boot = \"c\"\n",
+    }
+    if job.uefi {
+        text += &format!("bios = \"ovmf\"\nbios_path_override = \"/run/job/{OVMF}\"\n");
     }
     if job.module.is_some() {
         text += "ramdisk = \"/run/job/module\"\n";
@@ -370,7 +379,10 @@ mod tests {
         job.disks = vec![Disk::new("/i", "hda")];
         let text = config(&job, &["/dev/guest-disk0".to_owned()]).unwrap();
         assert!(text.contains("boot = \"c\"\n"));
-        assert!(!text.contains("kernel") && !text.contains("cmdline"));
+        assert!(!text.contains("kernel") && !text.contains("cmdline") && !text.contains("bios"));
+        job.uefi = true;
+        let text = config(&job, &["/dev/guest-disk0".to_owned()]).unwrap();
+        assert!(text.contains("bios = \"ovmf\"\nbios_path_override = \"/run/job/OVMF.fd\"\n"));
     }
 
     #[test]

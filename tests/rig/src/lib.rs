@@ -25,6 +25,7 @@
 //! # Ok::<(), rig::RigError>(())
 //! ```
 
+mod assertion;
 mod cache;
 mod command;
 mod console;
@@ -38,6 +39,7 @@ mod job;
 pub mod linux;
 mod machine;
 mod modules;
+mod ovmf;
 pub mod payload;
 mod plain;
 mod qemu;

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::assertion;
 use crate::cache::Key;
 use crate::command::Tool;
 use crate::dom0::Dom0;
@@ -23,6 +24,8 @@ exec "$T/lib64/ld-linux-x86-64.so.2" \
     --library-path "$T/lib/x86_64-linux-gnu:$T/usr/lib/x86_64-linux-gnu:$T/usr/lib/x86_64-linux-gnu/pulseaudio" \
     "$T/usr/bin/qemu-system-x86_64" -L "$T/usr/share/qemu" -L "$T/usr/share/seabios" "$@"
 "#;
+/// Counts changes of the recipe below that its other inputs do not show.
+const RECIPE: &[u8] = b"1";
 const UNPACK_LIMIT: Duration = Duration::from_secs(1200);
 
 /// The emulated processor. Without SMAP, SMEP (dom0 dies on its first iretq), RDTSCP (Xen stops on its
@@ -68,7 +71,7 @@ impl Qemu {
     }
 
     pub(crate) fn key() -> Key {
-        Key::of(&[PACKAGES.join(" ").as_bytes(), WRAPPER.as_bytes()])
+        Key::of(&[RECIPE, PACKAGES.join(" ").as_bytes(), WRAPPER.as_bytes()])
     }
 
     /// Fills `part` from the archive.
@@ -80,6 +83,8 @@ impl Qemu {
     ) -> Result<Vec<&'static str>, RigError> {
         say("qemu: unpacking its packages");
         host::unpack(Release::Xen417.suite(), &PACKAGES, &part.join("tree"), archive, scratch, UNPACK_LIMIT)?;
+        // Before anything is started: a snapshot is loaded by the qemu that made it.
+        assertion::take_out(part)?;
         let run = part.join("run");
         fs::write(&run, WRAPPER).file("write", &run)?;
         fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).file("make executable", &run)?;
@@ -96,6 +101,7 @@ impl Qemu {
         Ok(vec![
             "run",
             "tree/usr/bin/qemu-system-x86_64",
+            assertion::FILE,
             "tree/lib64/ld-linux-x86-64.so.2",
             "tree/usr/share/seabios/bios-256k.bin",
         ])

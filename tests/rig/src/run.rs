@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::error::{FileContext, RigError};
 use crate::host;
 use crate::images::Images;
-use crate::job::{End, Job, MarkResult, Outcome, Progress, config, preloaded, specification};
+use crate::job::{End, Job, MarkResult, OVMF, Outcome, Progress, config, preloaded, specification};
 use crate::machine::{ConsoleFile, Live};
 use crate::qemu::{Drive, GUEST_SLOTS, JOB_SLOT, Machine, RESULTS_SLOT};
 use crate::setup::RigFiles;
@@ -187,7 +187,11 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     if !job.batch.is_empty() {
         texts.push(("batch".to_owned(), job.batch.join("\n") + "\n"));
     }
+    let firmware = files.ovmf.file();
     let mut inputs = vec![("dom0", &files.helper)];
+    if job.uefi {
+        inputs.push((OVMF, &firmware));
+    }
     inputs.extend(job.kernel.iter().map(|kernel| ("kernel", kernel)));
     if let Some(module) = &job.module {
         inputs.push(("module", module));

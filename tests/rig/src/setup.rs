@@ -12,6 +12,7 @@ use crate::error::{FileContext, RigError};
 use crate::helper;
 use crate::host;
 use crate::machine::Live;
+use crate::ovmf::Ovmf;
 use crate::qemu::{Drive, Machine, Qemu};
 use crate::release::Release;
 use crate::workdir::WorkDir;
@@ -37,18 +38,19 @@ const SCRIPTS: [(&str, &str); 3] = [
 pub struct RigFiles {
     release: Release,
     pub(crate) qemu: Qemu,
+    pub(crate) ovmf: Ovmf,
     pub(crate) dom0: Dom0,
     pub(crate) snapshot: PathBuf,
     pub(crate) helper: PathBuf,
     pub(crate) work: PathBuf,
-    /// Shared locks on qemu and on the release's files.
+    /// Shared locks on qemu with the firmware, and on the release's files.
     _locks: [File; 2],
 }
 
 impl RigFiles {
     fn new((steps, locks): (Steps, [Lock; 2]), helper: PathBuf) -> Self {
-        let Steps { release, qemu, dom0, snapshot, work } = steps;
-        Self { release, qemu, dom0, snapshot, helper, work, _locks: locks.map(|lock| lock.file) }
+        let Steps { release, qemu, ovmf, dom0, snapshot, work } = steps;
+        Self { release, qemu, ovmf, dom0, snapshot, helper, work, _locks: locks.map(|lock| lock.file) }
     }
 
     /// Returns the release of Debian that dom0 is made of.
@@ -120,14 +122,16 @@ fn prepare(
     let base = base.canonicalize().file("find", base)?;
     let work = base.join("work");
     let qemu = Qemu::at(base.join("qemu"));
+    let ovmf = Ovmf::at(base.join("ovmf"));
     let qemu_lock = Lock::new(base.join("lock-qemu"))?;
     qemu_lock.until(
-        || cache::state(qemu.dir(), &Qemu::key()) == State::Good,
-        || make_qemu(&qemu, &work, say),
+        || qemu_state(&qemu) == State::Good && ovmf_state(&ovmf) == State::Good,
+        || make_qemu(&qemu, &ovmf, &work, say),
         say,
     )?;
     let steps = Steps {
         qemu,
+        ovmf,
         release,
         dom0: Dom0::at(release, base.join(release.folder("dom0"))),
         snapshot: base.join(release.folder("snapshot")),
@@ -138,21 +142,41 @@ fn prepare(
     Ok((steps, [qemu_lock, lock]))
 }
 
-/// Unpacks qemu.
-fn make_qemu(qemu: &Qemu, work: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+fn qemu_state(qemu: &Qemu) -> State {
+    cache::state(qemu.dir(), &Qemu::key())
+}
+
+fn ovmf_state(ovmf: &Ovmf) -> State {
+    cache::state(ovmf.dir(), &Ovmf::key())
+}
+
+/// Unpacks qemu and the firmware, where they are not as they must be.
+fn make_qemu(qemu: &Qemu, ovmf: &Ovmf, work: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
     let scratch = WorkDir::new(work)?;
     let scratch = scratch.path();
     host::check_space(scratch, "the rig's files", SPACE_MIB)?;
     host::install_programs(scratch, say)?;
-    let archive = host::archive(Release::Xen417, scratch)?;
-    timed(say, "qemu", &cache::state(qemu.dir(), &Qemu::key()), || {
-        cache::make(qemu.dir(), &Qemu::key(), |part| Qemu::make(part, &archive, scratch, say))
-    })
+    let state = qemu_state(qemu);
+    if state != State::Good {
+        let archive = host::archive(Release::Xen417, scratch)?;
+        timed(say, "qemu", &state, || {
+            cache::make(qemu.dir(), &Qemu::key(), |part| Qemu::make(part, &archive, scratch, say))
+        })?;
+    }
+    let state = ovmf_state(ovmf);
+    if state != State::Good {
+        let archive = host::archive(Release::Xen414, scratch)?;
+        timed(say, "OVMF", &state, || {
+            cache::make(ovmf.dir(), &Ovmf::key(), |part| Ovmf::make(part, &archive, scratch))
+        })?;
+    }
+    Ok(())
 }
 
 struct Steps {
     release: Release,
     qemu: Qemu,
+    ovmf: Ovmf,
     dom0: Dom0,
     snapshot: PathBuf,
     work: PathBuf,
