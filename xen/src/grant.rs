@@ -102,8 +102,12 @@ pub struct Table<S> {
 }
 
 impl<S: AsMut<[u32]>> Table<S> {
-    /// Takes over the table mapped at `entries` (whole frames, all entries unused), with as many entries as
-    /// both it and `list` hold. Entries 0–7 are left to the tools.
+    /// Takes over the table mapped at `entries` (whole frames), with as many entries as both it and `list` hold.
+    /// Entries 0–7 are left to the tools.
+    ///
+    /// Firmware may have used the table before, and its backends may still have pages mapped. Xen keeps the page of a
+    /// mapped entry whatever is written into it: a second grant by that reference would reach the old page. So a grant
+    /// that is mapped counts as leaked, and every other is ended.
     ///
     /// # Errors
     /// [`Error::TooSmall`].
@@ -115,10 +119,12 @@ impl<S: AsMut<[u32]>> Table<S> {
             return Err(Error::TooSmall { entries: count });
         }
         links.fill(LEAKED);
-        for (index, link) in links.iter_mut().enumerate().take(count).skip(first) {
-            *link = if index + 1 == count { END } else { index as u32 + 1 };
+        let mut table = Self { entries, list, free: END, available: 0, leaked: 0 };
+        // From the end, so that the first is given out first.
+        for index in (first..count).rev() {
+            table.reclaim(index as u32);
         }
-        Ok(Self { entries, list, free: RESERVED_ENTRIES, available: (count - first) as u32, leaked: 0 })
+        Ok(table)
     }
 
     /// Grants `frame` to `domain`.
@@ -156,20 +162,27 @@ impl<S: AsMut<[u32]>> Table<S> {
         if !granted {
             return Err(Error::NotGranted { reference });
         }
+        if self.reclaim(index) { Ok(()) } else { Err(Error::InUse { reference }) }
+    }
+
+    /// Ends an entry's permission and makes it free, or leaked where the other domain has the page mapped. Returns true
+    /// if it is free.
+    fn reclaim(&mut self, index: u32) -> bool {
         // Xen sets the in-use bits by compare-exchange as well, so either it sees no permission or we see the
         // use.
         let ended = self.flags(index).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |flags| {
             (flags & (GTF_READING | GTF_WRITING) == 0).then_some(0)
         });
+        let link = &mut self.list.as_mut()[index as usize];
         if ended.is_err() {
-            self.list.as_mut()[index as usize] = LEAKED;
+            *link = LEAKED;
             self.leaked += 1;
-            return Err(Error::InUse { reference });
+            return false;
         }
-        self.list.as_mut()[index as usize] = self.free;
+        *link = self.free;
         self.free = index;
         self.available += 1;
-        Ok(())
+        true
     }
 
     /// References that can still be given out.
@@ -312,6 +325,28 @@ mod tests {
         assert_eq!(table.grant_access(REMOTE, Frame(1), Access::ReadWrite), Err(Error::Exhausted));
         table.end_access(GrantRef(11)).unwrap();
         assert_eq!(table.grant_access(REMOTE, Frame(1), Access::ReadWrite), Ok(GrantRef(11)));
+    }
+
+    #[test]
+    fn grants_that_firmware_left_mapped_are_not_given_out() {
+        let memory = Memory::new(1, 0);
+        let mut firmware = Table::new(memory.share(), vec![0; 12]).unwrap();
+        let left: Vec<_> =
+            (0..3).map(|_| firmware.grant_access(REMOTE, Frame(1), Access::ReadWrite).unwrap()).collect();
+        use_bits(&memory, left[0], GTF_READING);
+        use_bits(&memory, left[2], GTF_READING | GTF_WRITING);
+
+        let mut table = Table::new(memory.share(), vec![0; 12]).unwrap();
+        assert_eq!((table.leaked(), table.available()), (2, 2));
+        assert_eq!(entry(&memory, left[1]).flags, 0, "no backend has it mapped: it is ended");
+        let given: Vec<_> =
+            (0..2).map(|_| table.grant_access(REMOTE, Frame(2), Access::ReadWrite).unwrap().0).collect();
+        assert_eq!(given, [left[1].0, 11]);
+        assert_eq!(table.grant_access(REMOTE, Frame(2), Access::ReadWrite), Err(Error::Exhausted));
+        assert_eq!(
+            entry(&memory, left[0]),
+            EntryV1 { flags: GTF_PERMIT_ACCESS | GTF_READING, domid: 3, frame: 1 }
+        );
     }
 
     #[test]

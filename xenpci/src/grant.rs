@@ -27,8 +27,8 @@ impl Grants {
         Self { table: SpinLock::new(None) }
     }
 
-    /// Starts over with `frames` frames of table mapped at `entries`, none of them in use: at START and after
-    /// each resume. PASSIVE_LEVEL.
+    /// Starts over with `frames` frames of table mapped at `entries`: at START, where firmware may have left grants in
+    /// it, and after each resume. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, also for a table without a usable entry.

@@ -337,6 +337,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("explore", "fixed_seed"), Guest("firmware-closed")],
     },
     Mutant {
+        what: "grants that firmware left mapped are given out again",
+        file: "xen/src/grant.rs",
+        from: "            table.reclaim(index as u32);",
+        to: "            table.flags(index as u32).store(0, Ordering::SeqCst);\n            table.reclaim(index as u32);",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
         what: "START goes down with the interrupt messages that xenpci added",
         file: "xenpci/src/fdo.rs",
         from: "irp.forward_start_and_wait(lower)",
