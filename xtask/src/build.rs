@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use guests::built::{self, EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
+use guests::built::{self, BOOT_MANAGER, BOOT_MANAGER_FILE, EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
 use crate::{
     command,
     folder::install,
     layout::Layout,
     linker, program,
-    setup::{self, DRIVER_TARGET, EXECUTIVE_TARGET, LLVM_BIN, Sysroot},
+    setup::{self, DRIVER_TARGET, EXECUTIVE_TARGET, LLVM_BIN, Sysroot, UEFI_TARGET},
     step::step,
 };
 
@@ -63,7 +63,8 @@ pub fn drivers() -> Result<()> {
     drivers_in(&Layout::here())
 }
 
-/// Builds this workspace's NT executive with its loader: `target/nt/nt.elf`, `target/nt/ntldr.elf`.
+/// Builds this workspace's NT executive with its loaders: `target/nt/nt.elf`, `target/nt/ntldr.elf`,
+/// `target/nt/bootmgr.efi`.
 pub fn executive() -> Result<()> {
     executive_in(&Layout::here())
 }
@@ -93,7 +94,19 @@ pub fn executive_in(layout: &Layout) -> Result<()> {
         command::run(Command::new(strip).arg("-o").arg(&stripped).arg(&built))?;
         install(&stripped, &layout.nt().join(format!("{name}.elf")))?;
     }
-    boot_sectors(layout)
+    boot_sectors(layout)?;
+    boot_manager(layout)
+}
+
+/// Builds the boot manager that UEFI starts.
+fn boot_manager(layout: &Layout) -> Result<()> {
+    let sysroot = setup::boot_manager(layout)?;
+    step("boot manager", || {
+        let mut cargo = boot_manager_cargo(layout, &sysroot, "build");
+        command::run(cargo.args(["--release", "--package", BOOT_MANAGER]))
+    })?;
+    let built = executive_target(layout).join(UEFI_TARGET).join("release").join(BOOT_MANAGER_FILE);
+    install(&built, &layout.nt().join(BOOT_MANAGER_FILE))
 }
 
 /// Takes out of the loader what a disk has of it: its image, and the boot sectors.
@@ -171,6 +184,15 @@ pub(crate) fn executive_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &s
     let flags = serde_json::json!(flags);
     cargo.args(["--target", EXECUTIVE_TARGET]);
     cargo.arg("--config").arg(format!("target.{EXECUTIVE_TARGET}.rustflags={flags}"));
+    cargo
+}
+
+/// Returns `cargo <subcommand>` for the boot manager's target.
+pub(crate) fn boot_manager_cargo(layout: &Layout, sysroot: &Sysroot, subcommand: &str) -> Command {
+    let mut cargo = cargo(layout, subcommand, &executive_target(layout));
+    let flags = serde_json::json!(sysroot.flags());
+    cargo.args(["--target", UEFI_TARGET]);
+    cargo.arg("--config").arg(format!("target.{UEFI_TARGET}.rustflags={flags}"));
     cargo
 }
 

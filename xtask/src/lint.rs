@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use guests::built::{EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
+use guests::built::{BOOT_MANAGER, EXECUTIVE, FOR_TESTS, LOADER, SHIPPED};
 
 use crate::{build, command, inf, layout::Layout, links, policy, setup, words};
 
@@ -71,7 +71,10 @@ fn clippy_drivers(layout: &Layout) -> Result<()> {
 fn clippy_executive(layout: &Layout) -> Result<()> {
     let sysroot = setup::executive(layout)?;
     let mut cargo = build::executive_cargo(layout, &sysroot, "clippy");
-    deny_warnings(cargo.args(["--release", "--package", EXECUTIVE, "--package", LOADER]))
+    deny_warnings(cargo.args(["--release", "--package", EXECUTIVE, "--package", LOADER]))?;
+    let sysroot = setup::boot_manager(layout)?;
+    let mut cargo = build::boot_manager_cargo(layout, &sysroot, "clippy");
+    deny_warnings(cargo.args(["--release", "--package", BOOT_MANAGER]))
 }
 
 fn deny_warnings(cargo: &mut Command) -> Result<()> {

@@ -21,6 +21,14 @@ pub const MASTER_BOOT_RECORD: &str = "mbr.bin";
 /// The first sector of a system volume, without the fields that formatting writes.
 pub const BOOT_SECTOR: &str = "boot.bin";
 
+/// The package of the boot manager that UEFI starts.
+pub const BOOT_MANAGER: &str = "bootmgr";
+/// The boot manager's file.
+pub const BOOT_MANAGER_FILE: &str = "bootmgr.efi";
+/// The files that a machine is started with, of the folder of the executive.
+pub const STARTED: &[&str] =
+    &["nt.elf", "ntldr.elf", LOADER_FILE, MASTER_BOOT_RECORD, BOOT_SECTOR, BOOT_MANAGER_FILE];
+
 /// Reads a built file.
 ///
 /// # Errors

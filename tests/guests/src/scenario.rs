@@ -63,6 +63,9 @@ pub enum Start {
     /// SeaBIOS starts the first disk, which has the system volume beside its own: boot sectors, loader, boot.ini, hive
     /// and drivers. Under Xen only.
     Bios,
+    /// OVMF starts the boot manager on the EFI system partition of the first disk, which has boot configuration data,
+    /// hive and drivers. Under Xen only.
+    Uefi,
 }
 
 /// One boot of a guest.

@@ -7,15 +7,17 @@ use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 
+use osloader::elf::LINKED;
 use osloader::fat::{Fat, SECTOR, Sectors};
-use osloader::load::{Files, load};
-use osloader::multiboot::{COMMAND_LINE, Information, MEMORY_MAP, MODULES, MapEntry, Module};
+use osloader::handover::Handover;
+use osloader::load::{Files, Firmware, load};
+use osloader::multiboot::MapEntry;
 
 use crate::low::{Registers, bios};
 use crate::{Executive, fail, place, say};
 
 /// Memory for what the loader reads: behind itself, and before the executive.
-const HEAP: core::ops::Range<usize> = 2 << 20..crate::EXECUTIVE_LINKED;
+const HEAP: core::ops::Range<usize> = 2 << 20..LINKED;
 
 /// Memory that is given out from the lowest address on and never taken back. A machine that is started by multiboot has
 /// something else there, and allocates nothing.
@@ -149,44 +151,19 @@ pub(crate) fn start(drive: u8) -> Executive {
     start_from(drive).unwrap_or_else(|why| fail(&why))
 }
 
-/// The handover to the executive besides the archive: below 2 MiB, where it leaves everything alone.
-struct Handover {
-    information: Information,
-    module: Module,
-    map: [MapEntry; 64],
-    words: [u8; 1024],
-}
-
 fn start_from(drive: u8) -> Result<Executive, String> {
-    static mut HANDOVER: Handover = Handover {
-        information: Information::EMPTY,
-        module: Module { start: 0, end: 0, string: 0, reserved: 0 },
-        map: [MapEntry::new(0, 0, 0); 64],
-        words: [0; 1024],
-    };
+    // Within the loader's image, and so below 2 MiB.
+    static mut HANDOVER: Handover = Handover::EMPTY;
     let volume = system(drive)?;
-    let loaded = load(&mut System(volume), |line| say(&format!("INT 13h: {line}")))?;
-    let memory = memory()?;
-    let given = &raw mut HANDOVER;
+    let loaded = load(&mut System(volume), Firmware::Bios, |line| say(&format!("INT 13h: {line}")))?;
+    let handover = &raw mut HANDOVER;
     // SAFETY: this function is called once.
-    let given = unsafe { &mut *given };
-    let words = given.words.get_mut(..loaded.words.len()).filter(|room| room.len() < 1024);
-    words.ok_or("the words are too long")?.copy_from_slice(loaded.words.as_bytes());
-    given.map.get_mut(..memory.len()).ok_or("too many ranges of memory")?.copy_from_slice(&memory);
-    let archive = page_aligned(&loaded.archive);
-    given.module = Module { start: archive.start as u32, end: archive.end as u32, string: 0, reserved: 0 };
-    given.information = Information {
-        flags: COMMAND_LINE | MODULES | MEMORY_MAP,
-        boot_device: u32::from(drive),
-        cmdline: given.words.as_ptr() as usize as u32,
-        mods_count: 1,
-        mods_addr: (&raw const given.module) as usize as u32,
-        mmap_length: size_of_val(memory.as_slice()) as u32,
-        mmap_addr: given.map.as_ptr() as usize as u32,
-        ..Information::EMPTY
-    };
-    let information = (&raw const given.information) as u64;
-    Ok(Executive { entry: place(&loaded.executive), information })
+    let handover = unsafe { &mut *handover };
+    for range in memory()? {
+        handover.add_memory(range)?;
+    }
+    handover.describe(&loaded.words, page_aligned(&loaded.archive))?;
+    Ok(Executive { entry: place(&loaded.executive), information: handover.finish() })
 }
 
 /// Copies bytes to the start of a page; where they are.

@@ -21,10 +21,11 @@ mod sectors;
 
 use core::slice;
 
+use osloader::elf::{Executable, LINKED};
 use osloader::multiboot::{Information, MODULES, Module};
 
 /// Addresses that may hold what is put into memory: between this image and the executive, at a page.
-const PRELOADED: core::ops::Range<usize> = 1 << 20..EXECUTIVE_LINKED;
+const PRELOADED: core::ops::Range<usize> = 1 << 20..LINKED;
 const PAGE: usize = 4096;
 /// The bytes at offset 8 of the page before the archive (`rig::PRELOADED_MARK`).
 const MARK: &[u8] = b"preloaded file: ";
@@ -92,30 +93,19 @@ fn first_file(archive: &[u8]) -> &[u8] {
     &archive[512..512 + size]
 }
 
-/// Puts an ELF file's segments where they are linked; answers the entry.
+/// Puts the executive's segments where they are linked; answers the entry.
 fn place(file: &[u8]) -> u64 {
-    require(file.starts_with(b"\x7fELF\x02\x01"), "the executive is no 64-bit ELF file");
-    let field = |at: usize, bytes: usize| {
-        let bytes = file.get(at..at + bytes).unwrap_or(&[]);
-        bytes.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte))
-    };
-    let (headers, size, count) = (field(32, 8), field(54, 2), field(56, 2));
-    for header in (0..count).map(|n| headers + n * size).filter(|&header| field(header, 4) == LOAD) {
-        let [offset, address, in_file, in_memory] = [8, 24, 32, 40].map(|at| field(header + at, 8));
-        require(address >= EXECUTIVE_LINKED && in_file <= in_memory, "the executive is linked elsewhere");
-        let Some(content) = file.get(offset..offset + in_file) else { fail("the executive is cut off") };
-        // SAFETY: nothing else is behind 16 MiB: the firmware is below, and at the end of memory.
-        let memory = unsafe { slice::from_raw_parts_mut(address as *mut u8, in_memory) };
-        memory[..in_file].copy_from_slice(content);
-        memory[in_file..].fill(0);
+    let executable = Executable::new(file).unwrap_or_else(|why| fail(why));
+    for segment in executable.segments() {
+        let segment = segment.unwrap_or_else(|why| fail(why));
+        // SAFETY: nothing else is there: the firmware is below, and at the end of memory.
+        let memory = unsafe { slice::from_raw_parts_mut(segment.address as *mut u8, segment.size) };
+        let (content, rest) = memory.split_at_mut(segment.content.len());
+        content.copy_from_slice(segment.content);
+        rest.fill(0);
     }
-    field(24, 8) as u64
+    executable.entry()
 }
-
-/// Type of a segment to load.
-const LOAD: usize = 1;
-/// Nothing of the executive is below.
-const EXECUTIVE_LINKED: usize = 16 << 20;
 
 fn require(well: bool, what: &str) {
     if !well {

@@ -14,14 +14,25 @@ use crate::{archive, boot_ini, drivers, menu};
 pub const WORDS: &str = "\\words.txt";
 /// The executive.
 pub const EXECUTIVE: &str = "\\WINDOWS\\system32\\nt.elf";
-/// Boot configuration data.
+/// Boot configuration data on a system volume of a BIOS.
 pub const STORE: &str = "\\Boot\\BCD";
+/// Boot configuration data on an EFI system partition.
+pub const EFI_STORE: &str = "\\EFI\\Microsoft\\Boot\\BCD";
 /// boot.ini.
 pub const BOOT_INI: &str = "\\boot.ini";
 /// The hive of the control sets.
 pub const SYSTEM: &str = "\\WINDOWS\\system32\\config\\SYSTEM";
 /// The folder of the drivers.
 pub const DRIVERS: &str = "\\WINDOWS\\system32\\drivers";
+
+/// The firmware that has started the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// A BIOS; its volume has boot configuration data or boot.ini.
+    Bios,
+    /// UEFI; its volume has boot configuration data.
+    Uefi,
+}
 
 /// The files of the system volume, as the firmware gives them.
 pub trait Files {
@@ -50,7 +61,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// There is nothing to start, in a line.
-pub fn load(files: &mut impl Files, mut say: impl FnMut(&str)) -> Result<Loaded, String> {
+pub fn load(files: &mut impl Files, firmware: Firmware, mut say: impl FnMut(&str)) -> Result<Loaded, String> {
     let mut read = |path: &str| {
         let file = files.read(path)?;
         if let Some(file) = &file {
@@ -62,7 +73,10 @@ pub fn load(files: &mut impl Files, mut say: impl FnMut(&str)) -> Result<Loaded,
     let words = String::from_utf8_lossy(&need(WORDS, read(WORDS)?)?).trim().to_string();
     let (number, version) = chosen(&words);
     let mut loaded = Vec::new();
-    let store = read(STORE)?;
+    let store = match firmware {
+        Firmware::Bios => read(STORE)?,
+        Firmware::Uefi => Some(need(EFI_STORE, read(EFI_STORE)?)?),
+    };
     let boot_ini = if store.is_none() { need(BOOT_INI, read(BOOT_INI)?)? } else { Vec::new() };
     let chosen = menu::choose(store.as_deref(), &boot_ini, number).ok_or("there is no such entry")?;
     let options = boot_ini::system_start_options(&chosen.switches);
@@ -158,7 +172,7 @@ mod tests {
     }
 
     fn drivers_of(words: &str) -> Vec<String> {
-        let loaded = load(&mut machine(words), |_| ()).unwrap();
+        let loaded = load(&mut machine(words), Firmware::Bios, |_| ()).unwrap();
         let archive = Archive::new(&loaded.archive);
         archive.files().map(|(name, _)| name.to_string()).filter(|name| name.ends_with(".sys")).collect()
     }
@@ -181,8 +195,10 @@ mod tests {
         machine.files.insert(path("early.sys"), crate::pe::tests::driver("DEMAND.SYS"));
         machine.files.insert(path("DEMAND.SYS"), crate::pe::tests::driver("early.sys"));
         let mut read = Vec::new();
-        load(&mut machine, |line| read.extend(line.split_once(DRIVERS).map(|(_, rest)| rest.to_string())))
-            .unwrap();
+        load(&mut machine, Firmware::Bios, |line| {
+            read.extend(line.split_once(DRIVERS).map(|(_, rest)| rest.to_string()))
+        })
+        .unwrap();
         let read: Vec<_> = read.iter().map(|line| line.split(',').next().unwrap()).collect();
         assert_eq!(read, ["\\early.sys", "\\DEMAND.SYS", "\\late.sys", "\\marked.sys"]);
     }
@@ -191,8 +207,19 @@ mod tests {
     fn a_store_is_read_in_the_place_of_boot_ini() {
         let mut machine = machine("");
         machine.files.insert(STORE.to_string(), vec![0; 4096]);
-        assert_eq!(load(&mut machine, |_| ()).unwrap_err(), "there is no such entry");
+        assert_eq!(load(&mut machine, Firmware::Bios, |_| ()).unwrap_err(), "there is no such entry");
         assert!(!machine.read.contains(&BOOT_INI.to_string()));
+    }
+
+    #[test]
+    fn behind_uefi_the_store_is_in_its_own_folder() {
+        let mut machine = machine("");
+        machine.files.insert(STORE.to_string(), vec![0; 4096]);
+        let error = load(&mut machine, Firmware::Uefi, |_| ()).unwrap_err();
+        assert_eq!(error, format!("no file {EFI_STORE}"));
+        machine.files.insert(EFI_STORE.to_string(), vec![0; 4096]);
+        let error = load(&mut machine, Firmware::Uefi, |_| ()).unwrap_err();
+        assert_eq!(error, "there is no such entry");
     }
 
     #[test]
@@ -201,23 +228,27 @@ mod tests {
             [("entry=2", "entry 2 with TWO"), ("unattended=1", "entry 1 with ONE"), ("", "entry 1 with ONE")]
         {
             let mut last = String::new();
-            load(&mut machine(words), |line| last = line.to_string()).unwrap();
+            load(&mut machine(words), Firmware::Bios, |line| last = line.to_string()).unwrap();
             assert_eq!(last, said);
         }
-        assert!(load(&mut machine("entry=3"), |_| ()).is_err());
+        assert!(load(&mut machine("entry=3"), Firmware::Bios, |_| ()).is_err());
     }
 
     #[test]
     fn a_file_that_is_missing_is_named() {
         let mut machine = machine("");
         machine.files.remove(SYSTEM);
-        assert_eq!(load(&mut machine, |_| ()).unwrap_err(), format!("no file {SYSTEM}"));
+        assert_eq!(load(&mut machine, Firmware::Bios, |_| ()).unwrap_err(), format!("no file {SYSTEM}"));
     }
 
     #[test]
     fn a_driver_without_a_file_is_left_to_the_executive() {
         let mut machine = machine("");
         machine.files.remove("\\WINDOWS\\system32\\drivers\\early.sys");
-        assert!(Archive::new(&load(&mut machine, |_| ()).unwrap().archive).file("late.sys").is_some());
+        assert!(
+            Archive::new(&load(&mut machine, Firmware::Bios, |_| ()).unwrap().archive)
+                .file("late.sys")
+                .is_some()
+        );
     }
 }

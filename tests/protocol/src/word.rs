@@ -101,6 +101,16 @@ named! {
 }
 
 named! {
+    /// A disk of the two that UEFI firmware with Xen's drivers sees for one of the toolstack's.
+    FirmwareDisk {
+        /// The device model's.
+        Emulated = "emulated",
+        /// The vbd.
+        Pv = "PV",
+    }
+}
+
+named! {
     /// A version of NT whose rules the executive has.
     Version {
         /// Server 2003 x64.
@@ -187,6 +197,10 @@ pub enum Word<'a> {
     Entry(u32),
     /// Nobody chooses at the boot menu.
     Unattended,
+    /// The disk that the UEFI boot manager reads the system from; without it, the one that it was started from.
+    LoadFrom(FirmwareDisk),
+    /// The UEFI boot manager does not tell the firmware that the system takes over: no exit handler runs.
+    FirmwareStays,
     /// A fault; the words of several happen in their order.
     Fault(Fault),
     /// The exercise of a system that is up.
@@ -248,6 +262,7 @@ impl<'a> Word<'a> {
     pub fn parse(word: &'a str) -> Result<Self, Unknown> {
         let Some((key, value)) = word.split_once('=') else {
             return Ok(match word {
+                "firmware-stays" => Self::FirmwareStays,
                 "look-alike" => Self::LookAlike,
                 "second-root" => Self::SecondRoot,
                 "devnodes" => Self::Devnodes,
@@ -262,6 +277,7 @@ impl<'a> Word<'a> {
         Ok(match (key, value) {
             ("entry", "none") => Self::Unattended,
             ("entry", n) => Self::Entry(number(n)?),
+            ("load-from", name) => Self::LoadFrom(FirmwareDisk::parse(name)?),
             ("fault", name) => Self::Fault(Fault::parse(name)?),
             ("exercise", name) => Self::Exercise(Exercise::parse(name)?),
             ("outage", value) => {
@@ -296,6 +312,8 @@ impl fmt::Display for Word<'_> {
         match *self {
             Self::Entry(n) => write!(f, "entry={n}"),
             Self::Unattended => f.write_str("entry=none"),
+            Self::LoadFrom(disk) => write!(f, "load-from={disk}"),
+            Self::FirmwareStays => f.write_str("firmware-stays"),
             Self::Fault(fault) => write!(f, "fault={fault}"),
             Self::Exercise(exercise) => write!(f, "exercise={exercise}"),
             Self::Outage { disk, seconds } => write!(f, "outage={disk},{seconds}"),
@@ -343,6 +361,9 @@ mod tests {
             Word::EmptyRoots(8),
             Word::Unreported,
             Word::Unattended,
+            Word::LoadFrom(FirmwareDisk::Emulated),
+            Word::LoadFrom(FirmwareDisk::Pv),
+            Word::FirmwareStays,
             Word::Devnodes,
             Word::NoMessages,
             Word::LateRelations,

@@ -253,6 +253,11 @@ pub const PRELOADED_MARK: &[u8; 16] = b"preloaded file: ";
 /// The firmware's file among a job's.
 pub(crate) const OVMF: &str = "OVMF.fd";
 
+/// Lines for OVMF, which asks the keyboard's controller, and a serial port if there is one, fifty times a second: there is
+/// none. Where the machine is slow, ticks of the timer that were missed are not made up for.
+const FOR_OVMF: &str = "timer_mode = \"no_missed_ticks_pending\"\n\
+                        device_model_args = [ \"-machine\", \"i8042=off\" ]\n";
+
 /// Returns a preloaded file as hvmloader is to have it: as the one SMBIOS structure, behind its length, of a
 /// type that hvmloader never asks for (126, inactive).
 pub(crate) fn preloaded(content: &[u8]) -> Vec<u8> {
@@ -276,7 +281,7 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
         None => text += "boot = \"c\"\n",
     }
     if job.uefi {
-        text += &format!("bios = \"ovmf\"\nbios_path_override = \"/run/job/{OVMF}\"\n");
+        text += &format!("bios = \"ovmf\"\nbios_path_override = \"/run/job/{OVMF}\"\n{FOR_OVMF}");
     }
     if job.module.is_some() {
         text += "ramdisk = \"/run/job/module\"\n";
@@ -285,7 +290,9 @@ pub(crate) fn config(job: &Job, targets: &[String]) -> Result<String, RigError> 
         text += "smbios_firmware = \"/run/job/preloaded\"\n";
     }
     // No screen: each write to its memory would be an exit to the device model.
-    text += "serial = \"file:/run/job/com1\"\nvga = \"none\"\nvnc = 0\nusb = 0\ntsc_mode = \"native\"\n";
+    let serial = if job.uefi { "none" } else { "file:/run/job/com1" };
+    text += &format!("serial = \"{serial}\"\n");
+    text += "vga = \"none\"\nvnc = 0\nusb = 0\ntsc_mode = \"native\"\n";
     for event in ["poweroff", "reboot", "crash", "watchdog"] {
         text += &format!("on_{event} = \"preserve\"\n");
     }

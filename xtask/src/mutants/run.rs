@@ -235,8 +235,8 @@ pub(super) fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str)
         bail!("there is no scenario {name}");
     };
     fs::create_dir_all(copy.nt())?;
-    for name in [built::EXECUTIVE, built::LOADER].map(|name| format!("{name}.elf")) {
-        fs::copy(here.nt().join(&name), copy.nt().join(&name))?;
+    for name in built::STARTED {
+        fs::copy(here.nt().join(name), copy.nt().join(name))?;
     }
     let boot = boot::boot(copy, rig, scenario)?;
     Ok(verdict::differences(scenario, &boot).into_iter().next())

@@ -31,6 +31,9 @@ pub const DRIVER_TARGET: &str = "x86_64-pc-windows-msvc";
 /// The NT executive's target.
 pub const EXECUTIVE_TARGET: &str = "x86_64-unknown-none";
 
+/// The target of the boot manager that UEFI starts.
+pub const UEFI_TARGET: &str = "x86_64-unknown-uefi";
+
 /// Makes ready what this workspace's cross build needs.
 ///
 /// # Errors
@@ -38,6 +41,7 @@ pub const EXECUTIVE_TARGET: &str = "x86_64-unknown-none";
 pub fn ensure() -> Result<()> {
     drivers(&Layout::here())?;
     executive(&Layout::here())?;
+    boot_manager(&Layout::here())?;
     bootcfg_tests()
 }
 
@@ -96,6 +100,13 @@ pub fn executive(layout: &Layout) -> Result<Sysroot> {
     let _alone = alone(layout)?;
     disk_space::require(layout.root())?;
     sysroot::ensure(layout, EXECUTIVE_TARGET)
+}
+
+/// Makes ready what the boot manager needs and returns where core and alloc are.
+pub fn boot_manager(layout: &Layout) -> Result<Sysroot> {
+    let _alone = alone(layout)?;
+    disk_space::require(layout.root())?;
+    sysroot::ensure(layout, UEFI_TARGET)
 }
 
 /// Waits until no other set-up of this workspace runs; the lock ends with the returned file.

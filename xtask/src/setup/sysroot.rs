@@ -118,7 +118,11 @@ fn build(sysroot: &Path, library: &Path, target: &str, toolchain: &Toolchain) ->
     let inner = work.join("library");
     link(library, &inner)?;
     // Where there is no system, nobody else has memcpy and its like.
-    let features = if target.ends_with("-none") { r#""compiler-builtins-mem""# } else { "" };
+    let features = if target.ends_with("-none") || target.ends_with("-uefi") {
+        r#""compiler-builtins-mem""#
+    } else {
+        ""
+    };
     fs::write(work.join("Cargo.toml"), manifest(features))?;
     fs::write(work.join("src/lib.rs"), "#![no_std]\n")?;
 

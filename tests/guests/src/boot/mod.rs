@@ -37,6 +37,8 @@ pub const SIGNATURE: u32 = 0xD15C_0001;
 pub const GUEST_LIMIT: Duration = Duration::from_secs(90);
 /// More where the firmware reads the system from a disk.
 const FIRMWARE_LIMIT: Duration = Duration::from_secs(60);
+/// More where that is UEFI, which looks for PCI devices on 256 buses, each port access an exit to Xen.
+const UEFI_LIMIT: Duration = Duration::from_secs(240);
 /// More for each blank disk.
 const BLANK_LIMIT: Duration = Duration::from_secs(2);
 /// More for each command of dom0's.
@@ -128,7 +130,7 @@ fn make_images(layout: &Layout, folder: &Folder, scenario: &Scenario, version: V
     }
     if scenario.start != Start::Multiboot {
         let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
-        firmware::install(layout, folder, version, suite)?;
+        firmware::install(layout, folder, firmware::loader(scenario.start, version), suite)?;
     }
     Ok(())
 }
@@ -144,9 +146,10 @@ fn boot_in(
 ) -> Result<Boot> {
     let overrides = registry.unwrap_or(scenario.registry);
     let suite = Suite { gone: scenario.without, damaged: scenario.damaged };
+    let loader = firmware::loader(scenario.start, version);
     let mut job = match scenario.start {
         Start::Multiboot => executive(layout, folder, scenario.entry, suite, overrides)?,
-        Start::Bios => firmware::job(folder, version, scenario.entry, overrides)?,
+        Start::Bios | Start::Uefi => firmware::job(folder, loader, scenario.entry, overrides)?,
     };
     let mut words = vec![Word::Nt(version)];
     words.extend(scenario.words);
@@ -169,9 +172,11 @@ fn boot_in(
     }
     job.timeout =
         GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
-    if scenario.start != Start::Multiboot {
-        job.timeout += FIRMWARE_LIMIT;
-    }
+    job.timeout += match scenario.start {
+        Start::Multiboot => Duration::ZERO,
+        Start::Bios => FIRMWARE_LIMIT,
+        Start::Uefi => UEFI_LIMIT,
+    };
     for (n, backend) in scenario.disks.iter().chain(scenario.late_disks).enumerate() {
         let at_start = n < scenario.disks.len();
         let kind = if at_start { "hd" } else { "xvd" };
@@ -206,7 +211,7 @@ fn boot_in(
     }
     job.config.extend(emulated_only(scenario.disks, scenario.first_place));
     if scenario.start != Start::Multiboot {
-        firmware::put_words(folder, version, &job.cmdline)?;
+        firmware::put_words(folder, loader, &job.cmdline)?;
     }
     let generations = check_images(&job)?.iter().map(|image| image.generation).collect();
     let outcome = match scenario.machine {

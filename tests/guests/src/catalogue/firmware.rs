@@ -19,6 +19,8 @@ const BIOS_DEFAULT: Scenario = Scenario {
     checks: &[READ_BY_BIOS],
     ..BASE
 };
+/// The PV entry of a machine that OVMF starts.
+const UEFI_PV: Scenario = Scenario { start: Start::Uefi, words: NT61, ..PV_BOOT };
 /// A version of NT that has boot configuration data.
 const NT61: &[Word<'static>] = &[Word::Nt(Version::Nt61)];
 
@@ -56,6 +58,13 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..BIOS_PV
     },
 ];
+
+/// The guests that OVMF starts.
+pub(super) const UEFI_BOOTS: &[Scenario] = &[Scenario {
+    name: "ovmf-pv",
+    title: "OVMF, whose own PV driver has connected the vbd, starts a boot manager from the emulated disk",
+    ..UEFI_PV
+}];
 
 /// Machines that are booted several times.
 pub(super) const SEQUENCES: &[Sequence] = &[Sequence {

@@ -38,6 +38,7 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
     ("The main job", demo::BOOTS),
     ("Entries of boot.ini", entries::BOOTS),
     ("Started by the firmware from its own disk", firmware::BOOTS),
+    ("Started by UEFI firmware that has used the vbd", firmware::UEFI_BOOTS),
     ("Layers, each alone", layers::BOOTS),
     ("Inputs of the decision", decisions::BOOTS),
     ("Files and services that are missing", absence::BOOTS),

@@ -34,6 +34,9 @@ const ENVIRONMENT: &str = "ControlSet001\\Control\\Session Manager\\Environment"
 const OTHER_CLASS: &str = "ControlSet001\\Control\\Class\\{4D36E980-E325-11CE-BFC1-08002BE10318}";
 
 const STORE: &str = "Boot/BCD";
+const EFI_STORE: &str = "EFI/Microsoft/Boot/BCD";
+/// The boot manager that UEFI starts where its variables name none.
+pub(crate) const EFI_APPLICATION: &str = "EFI/BOOT/BOOTX64.EFI";
 /// The loader that a boot sector starts, which must lie in clusters that follow each other.
 pub(crate) const LOADER: &str = "ntldr";
 
@@ -44,10 +47,23 @@ pub(crate) enum Loader {
     BootIni,
     /// By the boot manager of NT 6.0 and later, from boot configuration data.
     Bcd,
+    /// By that boot manager, started by UEFI: the volume is an EFI system partition.
+    Efi,
+}
+
+impl Loader {
+    /// Returns the path of what the loader's menu is made of, and its name in a boot archive.
+    fn menu(self) -> (&'static str, &'static str) {
+        match self {
+            Self::BootIni => ("boot.ini", "boot.ini"),
+            Self::Bcd => (STORE, "BCD"),
+            Self::Efi => (EFI_STORE, "BCD"),
+        }
+    }
 }
 
 /// Returns a store as Windows setup makes it, with one system that takes test-signed drivers.
-fn store() -> Tree {
+fn store(path: &str) -> Tree {
     const LOADER: &str = "{11111111-2222-3333-4444-555555555555}";
     let text = |text: &str| Tree::new().with_text("Element", text);
     let binary = |bytes: &[u8]| Tree::new().with_binary("Element", bytes);
@@ -72,7 +88,7 @@ fn store() -> Tree {
         0x1020_0003,
         &[
             (element::DEVICE, binary(&device)),
-            (element::PATH, text("\\Windows\\system32\\winload.exe")),
+            (element::PATH, text(path)),
             (element::DESCRIPTION, text("Windows Server 2008 R2")),
             (element::OS_DEVICE, binary(&device)),
             (element::SYSTEM_ROOT, text("\\Windows")),
@@ -117,11 +133,14 @@ impl SystemVolume {
         let volume = self;
         fs::create_dir_all(volume.folder.join(DRIVERS))?;
         fs::create_dir_all(volume.folder.join(HIVE).parent().context("a hive in no folder")?)?;
+        let menu = volume.folder.join(self.loader.menu().0);
+        fs::create_dir_all(menu.parent().context("a menu in no folder")?)?;
         match self.loader {
-            Loader::BootIni => fs::write(volume.folder.join("boot.ini"), boot_ini)?,
-            Loader::Bcd => {
-                fs::create_dir_all(volume.folder.join("Boot"))?;
-                fs::write(volume.folder.join(STORE), store().hive("BCD"))?;
+            Loader::BootIni => fs::write(menu, boot_ini)?,
+            Loader::Bcd | Loader::Efi => {
+                let extension = if self.loader == Loader::Efi { "efi" } else { "exe" };
+                let winload = format!("\\Windows\\system32\\winload.{extension}");
+                fs::write(menu, store(&winload).hive("BCD"))?;
                 // The drivers of a build have no signature. xenguard asks the kernel's file whether the loader
                 // wants one; the executive's does not, as that of NT 5.2 does not.
                 let kernel = volume.folder.join("WINDOWS/system32/ntoskrnl.exe");
@@ -147,6 +166,15 @@ impl SystemVolume {
         command::output(self.mtool("mcopy").args(["-n", "-o"]).arg(file).arg(format!("::/{name}"))).map(drop)
     }
 
+    /// Puts a file of the host's into the folder, and so onto the volume when that is put back.
+    pub(crate) fn put_in_folder(&self, name: &str, file: &Path) -> Result<()> {
+        self.take_out()?;
+        let path = self.folder.join(name);
+        fs::create_dir_all(path.parent().context("a file in no folder")?)?;
+        fs::copy(file, path).with_context(|| format!("cannot copy {}", file.display()))?;
+        self.put_back()
+    }
+
     fn mtool(&self, name: &str) -> Command {
         let mut tool = Command::new(name);
         tool.arg("-i")
@@ -167,7 +195,8 @@ impl SystemVolume {
     /// Puts the folder into the image, in the place of what is there.
     fn put_back(&self) -> Result<()> {
         // An empty volume has nothing to delete.
-        let _ = command::output(self.mtool("mdeltree").args(["::/boot.ini", "::/Boot", "::/WINDOWS"]));
+        let _ =
+            command::output(self.mtool("mdeltree").args(["::/boot.ini", "::/Boot", "::/EFI", "::/WINDOWS"]));
         let mut names =
             fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         // The loader stays where it is.
@@ -221,13 +250,14 @@ impl SystemVolume {
     /// Returns the number in the boot menu, from 1, of the first entry that selects PV, or that does not.
     pub(crate) fn entry(&self, pv: bool) -> Result<usize> {
         self.take_out()?;
+        let menu = fs::read(self.folder.join(self.loader.menu().0))?;
         let at = match self.loader {
             Loader::BootIni => {
-                let ini = BootIni::parse(fs::read(self.folder.join("boot.ini"))?)?;
+                let ini = BootIni::parse(menu)?;
                 ini.entries().iter().position(|entry| ini.selects_pv(entry) == pv)
             }
-            Loader::Bcd => {
-                let bcd = Bcd::read(&fs::read(self.folder.join(STORE))?)?;
+            Loader::Bcd | Loader::Efi => {
+                let bcd = Bcd::read(&menu)?;
                 bcd.display_order().iter().position(|&entry| bcd.options(entry).selects_pv() == pv)
             }
         };
@@ -237,7 +267,7 @@ impl SystemVolume {
     /// Takes the list of entries for one boot out of the store, as the boot manager does before it starts one.
     pub(crate) fn use_boot_sequence(&self) -> Result<()> {
         self.take_out()?;
-        let path = self.folder.join(STORE);
+        let path = self.folder.join(self.loader.menu().0);
         let key = format!("Objects\\{BOOT_MANAGER}\\Elements\\{:08x}", element::BOOT_SEQUENCE);
         fs::write(&path, edit_copy(&fs::read(&path)?, &[Edit::DeleteKey { key }])?)?;
         self.put_back()
@@ -247,10 +277,7 @@ impl SystemVolume {
     /// registration file, the driver files.
     pub(crate) fn loaded(&self) -> Result<Vec<(String, Vec<u8>)>> {
         self.take_out()?;
-        let (name, path) = match self.loader {
-            Loader::BootIni => ("boot.ini", "boot.ini"),
-            Loader::Bcd => ("BCD", STORE),
-        };
+        let (path, name) = self.loader.menu();
         let mut files = vec![(name.to_owned(), fs::read(self.folder.join(path))?)];
         let hive = fs::read(self.folder.join(HIVE))?;
         let hive = Hive::new(&hive)?;

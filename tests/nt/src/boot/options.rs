@@ -84,6 +84,8 @@ impl Options {
         match word {
             Word::Entry(number) => self.entry = number as usize,
             Word::Unattended => self.unattended = true,
+            // The boot manager has done so.
+            Word::LoadFrom(_) | Word::FirmwareStays => {}
             Word::Fault(fault) => self.faults.push(fault),
             Word::Exercise(exercise) => self.exercise = Some(exercise),
             Word::Outage { disk, seconds } => self.outage = (disk, seconds),
