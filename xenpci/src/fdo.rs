@@ -6,8 +6,9 @@ use wdm::Shared;
 
 use guard::machine::BUGCHECK_CODE;
 use guard::pci_id::Parts;
-use guard::{Action, Reason};
+use guard::{Action, Reason, message};
 use wdm::device::Options;
+use wdm::event_log::{self, Source};
 use wdm::irp::major;
 use wdm::pnp::{DeviceStates, Minor, RelationsType};
 use wdm::power::{self, Kept};
@@ -470,6 +471,17 @@ fn withhold(fdo: &Fdo, reason: Reason) {
     if fdo.said.swap(reason.code(), Ordering::Relaxed) != reason.code() {
         let (code, text) = (reason.code(), reason.text());
         debug_print!(DRIVER, "block services withheld reason={code:#x} {text}");
+        // The guard has no event to record where it could not read one.
+        if matches!(reason, Reason::InterfaceVersion | Reason::EventRefused) {
+            // The log may be full; the debug output has it anyway.
+            let _ = event_log::write(
+                Source::Driver(fdo.driver),
+                message::code(reason),
+                NtStatus::SUCCESS,
+                &[code],
+                "",
+            );
+        }
     }
 }
 
