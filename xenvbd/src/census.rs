@@ -254,7 +254,10 @@ impl Census {
     fn obey(&self, action: Action) -> Result<(), Reason> {
         match action {
             Action::Stop(bugcheck) => self.stop(bugcheck),
-            Action::Withhold(reason) => Err(reason),
+            Action::Withhold(reason) => {
+                self.note(reason);
+                Err(reason)
+            }
             Action::Note(reason) => {
                 self.note(reason);
                 Ok(())
