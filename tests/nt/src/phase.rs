@@ -122,6 +122,19 @@ unsafe fn report_root_bus(bus: u32) -> *mut DeviceObject {
     unsafe { pnp::report_root_device("ACPI", &["ACPI\\PNP0A03", "*PNP0A03"], &[], Vec::from([number])) }
 }
 
+/// Reports the IDE controller on a path that no filter is on, and starts what can be started there.
+unsafe fn report_ide() {
+    let Some((ids, resources)) = pci::resources_of_ide() else {
+        ke::panicked(format_args!("there is no IDE controller to come back"));
+    };
+    let hardware: Vec<&str> = ids.hardware.iter().map(String::as_str).collect();
+    let compatible: Vec<&str> = ids.compatible.iter().map(String::as_str).collect();
+    // SAFETY: a thread of the system's, at PASSIVE_LEVEL.
+    unsafe {
+        pnp::add_root_device("ROOT", &hardware, &compatible, resources);
+    }
+}
+
 /// Starts the root bus, and everything below it.
 unsafe fn start_root_bus(bus: *mut DeviceObject) {
     // SAFETY: the caller keeps `bus` valid for this call.
@@ -225,6 +238,9 @@ unsafe fn start_boot_drivers(drivers: &[BootDriver]) -> *mut DeviceObject {
                 let acpi = *acpi.get_or_insert_with(core);
                 if !pnp::is_started(acpi) {
                     no_boot_device();
+                }
+                if boot::options().legacy_ide {
+                    report_ide();
                 }
                 for bus in 0..boot::options().empty_roots {
                     // Behind the two that may have devices.
@@ -336,13 +352,8 @@ unsafe fn faults(root: *mut DeviceObject) {
                 }
                 // The IDE controller comes back on a path that no filter is on.
                 Fault::IdeReturn => {
-                    let Some((ids, resources)) = pci::resources_of_ide() else {
-                        ke::panicked(format_args!("there is no IDE controller to come back"));
-                    };
-                    let hardware: Vec<&str> = ids.hardware.iter().map(String::as_str).collect();
-                    let compatible: Vec<&str> = ids.compatible.iter().map(String::as_str).collect();
                     crate::log!("fault: the IDE controller comes back behind the filter");
-                    pnp::add_root_device("ROOT", &hardware, &compatible, resources);
+                    report_ide();
                     pnp::settle();
                 }
                 // Memory has run out for idefilter, and stays so.
@@ -382,6 +393,14 @@ unsafe fn faults(root: *mut DeviceObject) {
                 Fault::RootRemoved => {
                     let gone = pnp::remove_root_device(root);
                     report!("removed root={}", u8::from(gone));
+                }
+                // A filter of the disk's has an interface of its own for it.
+                Fault::SecondInterface => {
+                    let Some(xenvbd) = driver::find("xenvbd") else {
+                        ke::panicked(format_args!("xenvbd is not loaded"));
+                    };
+                    pnp::enable_interface_again(&GUID_DEVINTERFACE_DISK, xenvbd);
+                    pnp::settle();
                 }
                 // The platform device goes without a word.
                 Fault::PlatformLost => {

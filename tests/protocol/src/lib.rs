@@ -24,4 +24,6 @@ pub const CACHED_FILE: (&str, &str) = ("cached.txt", "written through the cache\
 pub use checksum::Checksum;
 pub use line::{Line, Ready};
 pub use name::Unknown;
-pub use word::{BenchWord, Controller, Exercise, Fault, FaultKind, FirmwareDisk, Plan, Version, Word};
+pub use word::{
+    BenchWord, Controller, Exercise, Fault, FaultKind, FirmwareDisk, OtherBuild, Plan, Version, Word,
+};

@@ -87,6 +87,8 @@ named! {
         RootRemoved = "root-removed",
         /// The Xen platform device is surprise-removed.
         PlatformLost = "platform-lost",
+        /// A filter of a PV disk's enables a second disk interface for it.
+        SecondInterface = "second-interface",
     }
 }
 
@@ -107,6 +109,18 @@ named! {
         Emulated = "emulated",
         /// The vbd.
         Pv = "PV",
+    }
+}
+
+named! {
+    /// A difference of xenpci's calls of the guard, as a driver of another build would make them.
+    OtherBuild {
+        /// They have another version of the interface.
+        Version = "version",
+        /// They have a kind that this version does not know.
+        Kind = "kind",
+        /// The first says that PV disks appear, where it should ask for them.
+        Unasked = "unasked",
     }
 }
 
@@ -240,6 +254,14 @@ pub enum Word<'a> {
     NoReadConfig,
     /// A controller of this kind does not say what it is when it is asked for the first time.
     Unidentified(Controller),
+    /// Somebody reports the IDE controller beside the PCI bus, before it.
+    LegacyIde,
+    /// Further root buses do not answer for their children.
+    SilentRoots,
+    /// The registry's value of this name cannot be read.
+    Unreadable(&'a str),
+    /// xenpci is of another build than the guard.
+    OtherBuild(OtherBuild),
     /// The case that the deliberately wrong driver plays.
     Wrong(&'a str),
     /// The requests that fail.
@@ -271,6 +293,8 @@ impl<'a> Word<'a> {
                 "late-relations" => Self::LateRelations,
                 "no-read-config" => Self::NoReadConfig,
                 "unreported" => Self::Unreported,
+                "legacy-ide" => Self::LegacyIde,
+                "silent-roots" => Self::SilentRoots,
                 _ => return Err(Unknown),
             });
         };
@@ -290,6 +314,8 @@ impl<'a> Word<'a> {
             ("empty-roots", count) => Self::EmptyRoots(number(count)?),
             ("unidentified", kind) => Self::Unidentified(Controller::parse(kind)?),
             ("nt", version) => Self::Nt(Version::parse(version)?),
+            ("unreadable", value) => Self::Unreadable(value),
+            ("other-build", how) => Self::OtherBuild(OtherBuild::parse(how)?),
             ("wrong", case) => Self::Wrong(case),
             ("inject", plan) => Self::Inject(Plan::parse(plan)?),
             ("hive", "1") => Self::Hive,
@@ -331,6 +357,10 @@ impl fmt::Display for Word<'_> {
             Self::UnregisteredClass => f.write_str("unregistered-class"),
             Self::NoReadConfig => f.write_str("no-read-config"),
             Self::Unidentified(kind) => write!(f, "unidentified={kind}"),
+            Self::LegacyIde => f.write_str("legacy-ide"),
+            Self::SilentRoots => f.write_str("silent-roots"),
+            Self::Unreadable(value) => write!(f, "unreadable={value}"),
+            Self::OtherBuild(how) => write!(f, "other-build={how}"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
             Self::Inject(plan) => write!(f, "inject={plan}"),
             Self::Hive => f.write_str("hive=1"),
@@ -360,6 +390,9 @@ mod tests {
             Word::SecondRoot,
             Word::EmptyRoots(8),
             Word::Unreported,
+            Word::LegacyIde,
+            Word::SilentRoots,
+            Word::Unreadable("Start"),
             Word::Unattended,
             Word::LoadFrom(FirmwareDisk::Emulated),
             Word::LoadFrom(FirmwareDisk::Pv),
@@ -380,6 +413,7 @@ mod tests {
             Word::Bench(BenchWord::Milliseconds, 500),
             Word::ExitDebug,
         ];
+        words.extend(OtherBuild::ALL.iter().map(|&how| Word::OtherBuild(how)));
         words.extend(Version::ALL.iter().map(|&version| Word::Nt(version)));
         words.extend(Fault::ALL.iter().map(|&fault| Word::Fault(fault)));
         words.extend(Exercise::ALL.iter().map(|&exercise| Word::Exercise(exercise)));

@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use protocol::{BenchWord, Controller, Exercise, Fault, Plan, Word};
+use protocol::{BenchWord, Controller, Exercise, Fault, OtherBuild, Plan, Word};
 
 use super::Profile;
 
@@ -34,6 +34,10 @@ pub(crate) struct Options {
     pub second_root: bool,
     /// Number of root buses with nothing on them that come before the first.
     pub empty_roots: u32,
+    /// Those do not answer for their children.
+    pub silent_roots: bool,
+    /// Somebody reports the IDE controller beside the PCI bus, before it.
+    pub legacy_ide: bool,
     /// The PCI bus does not report the IDE controller.
     pub unreported: bool,
     /// The version whose rules hold.
@@ -52,6 +56,10 @@ pub(crate) struct Options {
     pub no_read_config: bool,
     /// The first request that asks a controller of this kind what it is fails.
     pub unidentified: Option<Controller>,
+    /// Name of a registry value that drivers cannot read.
+    pub unreadable: Option<String>,
+    /// The difference of xenpci's calls of the guard.
+    pub other_build: Option<OtherBuild>,
     /// The case that the deliberately wrong driver plays.
     pub wrong: Option<String>,
     /// Requests that fail.
@@ -103,6 +111,10 @@ impl Options {
             Word::UnregisteredClass => self.unregistered_class = true,
             Word::NoReadConfig => self.no_read_config = true,
             Word::Unidentified(kind) => self.unidentified = Some(kind),
+            Word::LegacyIde => self.legacy_ide = true,
+            Word::SilentRoots => self.silent_roots = true,
+            Word::Unreadable(value) => self.unreadable = Some(value.to_string()),
+            Word::OtherBuild(how) => self.other_build = Some(how),
             Word::Wrong(case) => self.wrong = Some(case.to_string()),
             Word::Inject(plan) => self.inject = Some(plan),
             Word::Hive => self.hive = true,

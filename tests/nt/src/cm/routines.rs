@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Value, delete_key, delete_value, exists, flush, get, keys, make_below, refusal, set};
+use crate::boot;
 use crate::nt::*;
 use crate::ob::{self, Kind};
 
@@ -161,6 +162,9 @@ pub(crate) unsafe extern "win64" fn ZwQueryValueKey(
             Err(error) => return error,
         };
         let name = (*name).text();
+        if boot::options().unreadable.as_deref() == Some(&name) {
+            return status::INSUFFICIENT_RESOURCES;
+        }
         let Some(Value { kind, data }) = get(&path, &name) else { return status::OBJECT_NAME_NOT_FOUND };
         let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut block = Vec::new();

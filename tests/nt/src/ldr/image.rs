@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use osloader::pe::{self, Directory, Malformed, Pe, Section};
 
-use super::{exports, gate, modules, notify};
+use super::{exports, gate, modules, notify, other_build};
 use crate::boot;
 use crate::inject;
 use crate::ke::{Lock, clock};
@@ -281,9 +281,9 @@ fn resolve_imports(pe: &Pe, memory: &mut [u8], prefix: &str, driver: usize) -> R
             let name = get_name(memory, lookup as usize + 2)?.to_string();
             let address = match known {
                 Some(table) => exports::find(table, &name).map(|export| gate::make(export, driver)),
-                None => {
-                    with_image(&alloc::format!("{prefix}{module}"), |image| image.exported(&name)).flatten()
-                }
+                None => with_image(&alloc::format!("{prefix}{module}"), |image| image.exported(&name))
+                    .flatten()
+                    .map(|address| other_build::import(&driver_name(driver), &name, address)),
             };
             let address =
                 address.ok_or_else(|| LoadError::MissingImport(alloc::format!("{module}!{name}")))?;

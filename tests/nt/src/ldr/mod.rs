@@ -5,6 +5,7 @@ pub(crate) mod gate;
 mod image;
 pub(crate) mod modules;
 pub(crate) mod notify;
+mod other_build;
 mod place;
 
 pub(crate) use exports::{Export, MmGetSystemRoutineAddress};

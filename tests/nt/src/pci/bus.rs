@@ -85,16 +85,13 @@ unsafe fn create(
 }
 
 unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
-    // The host bridges number their buses in the order in which they are reported (ACPI's _BBN).
-    static NEXT: AtomicU8 = AtomicU8::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the caller keeps `driver` and `pdo` valid for this call.
     unsafe {
-        let Some(bus) = create(driver, 0, Extension::Bus { lower: null_mut(), number }) else {
+        let Some(bus) = create(driver, 0, Extension::Bus { lower: null_mut(), number: 0 }) else {
             return status::INSUFFICIENT_RESOURCES;
         };
         let attached = io::IoAttachDeviceToDeviceStack(bus, pdo);
-        *extension(bus) = Extension::Bus { lower: attached, number };
+        *extension(bus) = Extension::Bus { lower: attached, number: 0 };
         (*bus).flags &= !DO_DEVICE_INITIALIZING;
         status::SUCCESS
     }
@@ -141,7 +138,7 @@ unsafe extern "win64" fn pnp(device: *mut DeviceObject, packet: *mut Irp) -> NtS
     unsafe {
         match extension(device) {
             Extension::Function(function) => function_pnp(device, function, packet),
-            Extension::Bus { lower, number } => bus_pnp(device, *lower, *number, packet),
+            Extension::Bus { lower, number } => bus_pnp(device, *lower, number, packet),
         }
     }
 }
@@ -149,7 +146,7 @@ unsafe extern "win64" fn pnp(device: *mut DeviceObject, packet: *mut Irp) -> NtS
 unsafe fn bus_pnp(
     bus: *mut DeviceObject,
     lower: *mut DeviceObject,
-    number: u8,
+    number: &mut u8,
     packet: *mut Irp,
 ) -> NtStatus {
     // SAFETY: the caller keeps `bus`, `lower` and `packet` valid for this call.
@@ -157,11 +154,21 @@ unsafe fn bus_pnp(
         let location = current_stack_location(packet);
         match (*location).minor_function {
             IRP_MN_START_DEVICE => {
+                let raw = (*location).parameters.start_device.allocated_resources;
+                let is_number =
+                    |part: &&CmPartialResourceDescriptor| part.kind == CM_RESOURCE_TYPE_BUS_NUMBER;
+                if let Some(part) = CmResourceList::partials(raw).iter().find(is_number) {
+                    *number = part.u.bus_number.start as u8;
+                }
                 let found = irp::forward_and_wait(lower, packet);
                 irp::complete(packet, found, 0)
             }
+            // From here on the buses have nothing on them (`phase::start_boot_drivers`).
+            _ if fdo::asks_for_children(packet) && boot::options().silent_roots && *number >= 2 => {
+                irp::complete(packet, status::INSUFFICIENT_RESOURCES, 0)
+            }
             _ if fdo::asks_for_children(packet) => {
-                let devices = scan((*bus).driver_object, number);
+                let devices = scan((*bus).driver_object, *number);
                 if boot::options().late_relations {
                     answer_late(lower, packet, &devices)
                 } else {

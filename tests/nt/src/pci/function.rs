@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::config::Place;
+use crate::boot;
 use crate::nt::*;
 use crate::storage::child::Ids;
 
@@ -170,7 +171,11 @@ fn io_apic_pin(place: Place, pin_and_line: u32) -> u32 {
 
 /// Returns the resources and ids of the first IDE function, for a bus that reports it on another path.
 pub(crate) fn resources_of_ide() -> Option<(Ids, Vec<CmPartialResourceDescriptor>)> {
-    let places = (0..32).flat_map(|device| (0..8).map(move |function| Place { bus: 0, device, function }));
+    // On the second root bus, where there is one.
+    let buses = 0..=u8::from(boot::options().second_root);
+    let places = buses.flat_map(|bus| {
+        (0..32).flat_map(move |device| (0..8).map(move |function| Place { bus, device, function }))
+    });
     places
         .filter_map(|place| Some((place, Header::read(place)?)))
         .find(|(_, h)| h.class >> 8 == CLASS_IDE)

@@ -133,6 +133,35 @@ pub(crate) fn enabled(class: &Guid) -> Vec<String> {
     interfaces.iter().filter(|i| i.class == *class && i.enabled).map(|i| i.link.to_string()).collect()
 }
 
+/// Enables one more interface of a class for each device of a driver's that has one, as a filter may do on its own.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`; the devices stay during the call.
+pub(crate) unsafe fn enable_again(class: &Guid, driver: *mut DriverObject) {
+    let devices: Vec<usize> = {
+        let interfaces = INTERFACES.lock();
+        interfaces.iter().filter(|i| i.class == *class && i.enabled).map(|i| i.pdo).collect()
+    };
+    for pdo in devices.into_iter().map(|pdo| pdo as *mut DeviceObject) {
+        // SAFETY: by this function's contract; the interfaces of a device that has gone are disabled.
+        unsafe {
+            if (*pdo).driver_object != driver {
+                continue;
+            }
+            let units: Vec<u16> = "again".encode_utf16().collect();
+            let length = (units.len() * 2) as u16;
+            let mut reference =
+                UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
+            let mut link = UnicodeString::EMPTY;
+            let mut found = IoRegisterDeviceInterface(pdo, class, &raw mut reference, &raw mut link);
+            if status::success(found) {
+                found = IoSetDeviceInterfaceState(&raw mut link, TRUE);
+            }
+            crate::log!("fault: a second interface of a disk, status {found:#x}");
+        }
+    }
+}
+
 /// `IoGetDeviceInterfaces` fails.
 static UNLISTED: AtomicBool = AtomicBool::new(false);
 

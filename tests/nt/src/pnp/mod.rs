@@ -22,6 +22,7 @@ use core::cell::UnsafeCell;
 pub(crate) use device_state::IoInvalidateDeviceState;
 pub(crate) use eject::{IoRequestDeviceEject, IoRequestDeviceEjectEx};
 pub(crate) use enumerate::IoInvalidateDeviceRelations;
+pub(crate) use interface::enable_again as enable_interface_again;
 pub(crate) use interface::enabled as enabled_interfaces;
 pub(crate) use interface::{
     IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState, list_no_more,
