@@ -5,6 +5,7 @@
 //! Nodes are printed as `path = value`, one per line, with everything but printable ASCII, and `%` itself, as
 //! `%XX`.
 
+mod ring;
 mod tree;
 
 use std::io;
@@ -52,6 +53,13 @@ enum Command {
         /// Absolute path.
         path: String,
     },
+    /// Writes too many answers into a disk's ring for three seconds.
+    SpoilRing {
+        /// Number of the guest's domain.
+        domain: u32,
+        /// Grant reference of the ring's first page.
+        reference: u32,
+    },
     /// Prints a node and what becomes of it and of everything below it.
     Watch {
         /// Absolute path.
@@ -89,6 +97,7 @@ async fn run(command: Command) -> io::Result<ExitCode> {
         Command::Read { path } => println!("{}", at(&path, store.read(&path).await)?),
         Command::Write { path, value } => at(&path, store.write(&path, &value).await)?,
         Command::Remove { path } => at(&path, store.rm(&path).await)?,
+        Command::SpoilRing { domain, reference } => ring::spoil(domain, reference, Duration::from_secs(3))?,
         Command::Watch { path, until, timeout } => {
             let limit = Duration::try_from_secs_f64(timeout).map_err(io::Error::other)?;
             let watching = tokio::time::timeout(limit, watch(&store, &path, until.as_deref()));

@@ -119,6 +119,8 @@ pub struct Scenario {
     pub cdrom: bool,
     /// The decision, disks and end that the boot must show.
     pub expect: Expect,
+    /// Reasons of which the event log gets one entry each, beyond those of [`Scenario::expect`].
+    pub logged: &'static [Reason],
     /// Checks of this boot beyond [`Scenario::expect`].
     pub checks: &'static [Check],
     /// A second guest's disk is among the late ones, and that guest was stopped by the guard.
@@ -274,6 +276,7 @@ pub const BASE: Scenario = Scenario {
     dom0: &[],
     cdrom: false,
     expect: emulated(Reason::NotSelected),
+    logged: &[],
     checks: &[],
     neighbour_stops: false,
     last_word: true,

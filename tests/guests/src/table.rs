@@ -90,6 +90,7 @@ fn seen(boot: &Scenario) -> String {
             n => parts.push(format!("{n} {many}")),
         }
     }
+    parts.extend(boot.logged.iter().map(|reason| format!("{reason:?} in the event log")));
     let checks = boot.checks.iter().map(|check| format!("; {}", check.what));
     parts.join(", ") + &checks.collect::<String>()
 }

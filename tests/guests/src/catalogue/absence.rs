@@ -2,9 +2,9 @@
 //! entry: the machine boots emulated, and the disk is mounted once.
 
 use guard::Reason;
-use protocol::{Version, Word};
+use protocol::{Fault, OtherBuild, Version, Word};
 
-use crate::scenario::{BASE, Ending, Expect, PV_BOOT, Runs, Scenario, Sequence, emulated};
+use crate::scenario::{BASE, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, emulated};
 
 /// The file of idefilter is gone, or damaged: neither xenpci nor xenvbd loads, which import from it.
 pub(super) const WITHOUT_FILTER: Expect = emulated(Reason::Unsealed);
@@ -102,6 +102,50 @@ pub(super) const BOOTS: &[Scenario] = &[
         without: &["idefilter.sys", "idefallback.sys"],
         expect: Expect { ide: 0, ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE), ..WITHOUT_FILTER },
         runs: Runs::ByName,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "filter-stays",
+        title: "idefilter.sys is gone, and the registry takes nothing that a driver writes: NT does not start the PCI bus",
+        without: &["idefilter.sys"],
+        words: &[Word::Fault(Fault::RegistryFull)],
+        expect: Expect { ide: 0, ending: Ending::CrashEarly(INACCESSIBLE_BOOT_DEVICE), ..WITHOUT_FILTER },
+        logged: &[Reason::FilterStays],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "other-build-version",
+        title: "xenpci.sys is of a build with another version of the guard's interface",
+        words: &[Word::OtherBuild(OtherBuild::Version)],
+        expect: Expect {
+            ide: 0,
+            hidden: 1,
+            withheld: Some(Reason::InterfaceVersion),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "other-build-kind",
+        title: "xenpci.sys is of a build that tells the guard what this one does not know",
+        words: &[Word::OtherBuild(OtherBuild::Kind)],
+        expect: Expect {
+            ide: 0,
+            hidden: 1,
+            withheld: Some(Reason::EventRefused),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "other-build-unasked",
+        title: "xenpci.sys is of a build that has PV disks appear without asking",
+        words: &[Word::OtherBuild(OtherBuild::Unasked)],
+        expect: Expect { pv: 0, stop: Some((Reason::ExposedWithoutProof, 0, 0)), ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {

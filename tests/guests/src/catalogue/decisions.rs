@@ -13,6 +13,14 @@ const BACKEND_BACK: &str = "sleep 5; xenstore-write /local/domain/0/backend/vbd/
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
+        name: "options-unreadable",
+        title: "the kernel's boot options cannot be read",
+        words: &[Word::Unreadable("SystemStartOptions")],
+        expect: emulated(Reason::OptionsUnreadable),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "xenvbd-disabled",
         title: "xenvbd is disabled",
         registry: disabled!("xenvbd"),

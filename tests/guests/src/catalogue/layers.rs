@@ -10,6 +10,38 @@ use crate::{
     scenario::{BASE, Backend, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
+/// Eight AHCI controllers in one place of the bus.
+macro_rules! eight {
+    ($place:literal) => {
+        concat!(
+            "\"-device\", \"ich9-ahci,multifunction=on,addr=",
+            $place,
+            ".0\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".1\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".2\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".3\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".4\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".5\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".6\", ",
+            "\"-device\", \"ich9-ahci,addr=",
+            $place,
+            ".7\", "
+        )
+    };
+}
+
 /// LSI SCSI, NVMe and AHCI beside IDE.
 const CONTROLLERS: &str = "device_model_args_hvm = [ \
     \"-drive\", \"if=none,id=null0,driver=null-co,size=1M\", \
@@ -17,6 +49,10 @@ const CONTROLLERS: &str = "device_model_args_hvm = [ \
     \"-drive\", \"if=none,id=null1,driver=null-co,size=1M\", \
     \"-device\", \"nvme,serial=1,drive=null1\", \
     \"-device\", \"ich9-ahci\" ]";
+
+/// 32 AHCI controllers beside IDE, eight in each place of the bus.
+const MANY_CONTROLLERS: &str =
+    concat!("device_model_args_hvm = [ ", eight!("10"), eight!("11"), eight!("12"), eight!("13"), "]");
 
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
@@ -182,6 +218,69 @@ pub(super) const BOOTS: &[Scenario] = &[
             withheld: Some(Reason::TooManyBuses),
             ..emulated(Reason::PvSelected)
         },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "silent-root",
+        title: "a second PCI root bus does not answer for its children",
+        registry: no_unplug!(),
+        words: &[Word::EmptyRoots(1), Word::SilentRoots],
+        expect: Expect {
+            ide: 0,
+            hidden: 1,
+            withheld: Some(Reason::RelationsNotFiltered),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "many-controllers",
+        title: "policy none without unplug: there are more emulated controllers than the guard can follow",
+        registry: concat!(no_unplug!(), hide_policy!("none")),
+        config: &[MANY_CONTROLLERS],
+        expect: Expect {
+            ide: 0,
+            denied: 33,
+            withheld: Some(Reason::TooManyDevices),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "legacy-ide",
+        title: "sabotage: no unplug, no filter on storage: somebody reports the IDE controller beside the PCI bus; PV disks come late",
+        registry: census_alone!(),
+        words: &[Word::LegacyIde, Word::SecondRoot],
+        // It is asked before the second bus is there, and has its first census when it is.
+        expect: Expect { hidden: 1, withheld: Some(Reason::NothingToHide), ..emulated(Reason::PvSelected) },
+        logged: &[Reason::AliasBeforeExposure],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "second-interface",
+        title: "a filter of the PV disk's enables a second disk interface for it",
+        fault: Some(Fault::SecondInterface),
+        expect: Expect { stop: Some((Reason::UnknownOwnDisk, 1, 2)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "filter-without-memory",
+        title: "idefilter gets no memory, its reserve is used up, and one controller more comes back",
+        registry: no_unplug!(),
+        words: &[
+            Word::Fault(Fault::StarveIdefilter),
+            Word::Fault(Fault::IdeReturn),
+            Word::Fault(Fault::IdeReturn),
+            Word::Fault(Fault::IdeReturn),
+            Word::Fault(Fault::IdeReturn),
+        ],
+        fault: Some(Fault::IdeReturn),
+        expect: Expect { denied: 4, stop: Some((Reason::UnfilteredStart, 0, 1)), ..PV },
         runs: Runs::InTurn,
         ..PV_BOOT
     },

@@ -70,9 +70,87 @@ pub fn sequences() -> impl Iterator<Item = &'static Sequence> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, fs};
+
+    use guard::Reason;
 
     use super::*;
+    use crate::layout::Layout;
+
+    /// Reasons that no guest can reach: the cause, and a host test that reaches it (file, function).
+    const UNREACHED: &[(Reason, &str, &str, &str)] = &[
+        (
+            Reason::XenUnusable,
+            "takes a hypervisor that has Xen's signature alone: Xen gives a guest at least three leaves, and qemu \
+             without KVM none",
+            "guard/src/decision.rs",
+            "each_objection_alone",
+        ),
+        (
+            Reason::ControllersNotCounted,
+            "idefilter counts before anybody below the bus can ask",
+            "guard/src/machine/tests/mod.rs",
+            "each_part_of_the_proof_is_needed",
+        ),
+        (
+            Reason::UnplugUnknown,
+            "idefilter carries an unplug out before it answers whoever caused it",
+            "guard/src/machine/tests/policies.rs",
+            "a_resume_unplugs_anew_and_counts",
+        ),
+        (
+            Reason::SharedBeforeExposure,
+            "xenvbd refuses the second vbd by the same comparison before a census lists it",
+            "guard/src/machine/tests/mod.rs",
+            "a_backing_twice_is_judged",
+        ),
+        (
+            Reason::SharedExposed,
+            "as before exposure: a disk that has not passed the comparison is not on the list",
+            "guard/src/machine/tests/mod.rs",
+            "a_backing_twice_is_judged",
+        ),
+        (
+            Reason::DiskReturned,
+            "a child that does not say what it is counts as a disk, so that only one that takes it back slips",
+            "guard/src/machine/tests/policies.rs",
+            "a_disk_that_slips_past_its_channel",
+        ),
+    ];
+
+    /// Returns the reasons that a boot must show.
+    fn shown(boot: &Scenario) -> Vec<Reason> {
+        let expect = &boot.expect;
+        let mut shown = vec![expect.decision];
+        shown.extend(expect.withheld);
+        shown.extend(expect.stop.map(|(reason, ..)| reason));
+        shown.extend((expect.denied > 0).then_some(Reason::StartRefused));
+        let without_filter = expect.decision == Reason::Unsealed && expect.ending_early().is_none();
+        shown.extend(without_filter.then_some(Reason::FilterTakenOut));
+        // xenpci says it in every one in which it runs.
+        let emulated = !matches!(expect.decision, Reason::PvSelected | Reason::Unsealed);
+        shown.extend(emulated.then_some(Reason::EmulatedBoot));
+        shown.extend(boot.logged);
+        shown
+    }
+
+    /// Every reason is reached by a guest, or it is said why none can, and by which test it is reached then.
+    #[test]
+    fn every_reason_is_reached() {
+        let sequences = sequences().flat_map(|sequence| sequence.boots);
+        let shown: Vec<Reason> = boots().chain(sequences).flat_map(shown).collect();
+        for reason in Reason::ALL {
+            let listed = UNREACHED.iter().any(|(unreached, ..)| unreached == reason);
+            assert_ne!(shown.contains(reason), listed, "{reason:?}: reached by a guest, and listed");
+        }
+        for (reason, cause, file, test) in UNREACHED {
+            assert!(!cause.is_empty());
+            let text = fs::read_to_string(Layout::here().root().join(file)).expect(file);
+            let start = text.find(&format!("fn {test}(")).expect(test);
+            let body = text[start..].split("\n}\n").next().unwrap_or_default();
+            assert!(body.contains(&format!("Reason::{reason:?}")), "{test} does not reach {reason:?}");
+        }
+    }
 
     #[test]
     fn every_guest_has_its_name() {
@@ -86,7 +164,8 @@ mod tests {
     #[test]
     fn every_exercise_has_a_check() {
         for boot in boots() {
-            assert!(boot.exercise.is_none() || !boot.checks.is_empty(), "{}", boot.name);
+            let looked_at = !boot.checks.is_empty() || !boot.logged.is_empty();
+            assert!(boot.exercise.is_none() || looked_at, "{}", boot.name);
         }
     }
 }

@@ -125,7 +125,7 @@ pub(super) const SEQUENCES: &[Sequence] = &[Sequence {
             expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
             ..PV_BOOT
         },
-        Scenario { name: "told", checks: &[TOLD], ..BASE },
+        Scenario { name: "told", logged: &[Reason::LastBootStopped], checks: &[TOLD], ..BASE },
         Scenario { name: "told-once", checks: &[TOLD_ONCE], ..BASE },
     ],
     runs: Runs::InTurn,

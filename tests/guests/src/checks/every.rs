@@ -20,6 +20,7 @@ pub(crate) const EVERY: &[Check] = &[
     Check { what: "the decision and its reason", run: decision },
     Check { what: "disks and drives, on each way", run: disks },
     Check { what: "mounts, and the file test on each", run: mounts },
+    Check { what: "entries of the event log", run: logged },
     Check { what: "the end", run: end },
     Check { what: "one line per driver in an emulated boot", run: silence },
     Check { what: "device objects, and who may open them", run: devices },
@@ -134,6 +135,12 @@ fn mounts(seen: &Seen<'_>, found: &mut Differences) {
     found.same("file tests passed", &observed.files[..], files);
 }
 
+fn logged(seen: &Seen<'_>, found: &mut Differences) {
+    for &reason in seen.scenario.logged {
+        found.same(&format!("entries of {reason:?} in the event log"), seen.logged(reason), 1);
+    }
+}
+
 fn end(seen: &Seen<'_>, found: &mut Differences) {
     let (scenario, observed) = (seen.scenario, &seen.observed);
     let bugcheck = expected_bugcheck(scenario);
@@ -207,8 +214,10 @@ fn vbds(seen: &Seen<'_>, found: &mut Differences) {
     let scenario = seen.scenario;
     let mut states: Vec<_> = store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
     states.sort_unstable();
-    // XenbusStateConnected is 4, and a frontend that nobody drives stays at 1.
-    let state = |used: bool| Some(if used { 4 } else { 1 });
+    // XenbusStateConnected is 4, and a frontend that nobody drives stays at 1. One that the first census was against has
+    // been connected, and is Closed.
+    let unused = if scenario.logged.contains(&Reason::AliasBeforeExposure) { 6 } else { 1 };
+    let state = |used: bool| Some(if used { 4 } else { unused });
     let disks = scenario
         .disks
         .iter()

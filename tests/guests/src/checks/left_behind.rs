@@ -137,8 +137,7 @@ pub(super) fn is_of_the_boot_before(line: &rig::report::Line) -> bool {
 
 /// Looks for such an entry, which belongs in no boot but one after a stop.
 pub(super) fn boot_before(seen: &Seen<'_>, found: &mut Differences) {
-    let follows = seen.scenario.checks.iter().any(|check| check.what == TOLD.what);
-    if !follows {
+    if !seen.scenario.logged.contains(&Reason::LastBootStopped) {
         found.same("entries of a stop of the boot before", entries(seen, ""), 0);
     }
 }

@@ -30,14 +30,17 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     }
     let census = CensusRecord::parse(&data(report, record::CENSUS_DUMP));
     let counts = census.map(|census| (census.own_list, census.ours + census.alias + census.foreign));
-    // A stop for another reason than what a census counted comes after one in which all was well.
+    // A stop for another reason than what a census counted comes after one in which all was well, or before any.
     let pv = seen.scenario.expect.pv as u32;
-    let (listed, seen_last) = match reason {
-        Reason::CensusFailed | Reason::ControllerReturned => (pv, pv),
-        _ => (own, enumerated),
+    let expected = match reason {
+        Reason::ExposedWithoutProof if pv == 0 => None,
+        Reason::CensusFailed | Reason::ControllerReturned | Reason::UnfilteredStart => Some((pv, pv)),
+        _ => Some((own, enumerated)),
     };
-    if counts != Some((listed, seen_last)) {
-        found.push(format!("crash dump: the census is {counts:?}, expected own={listed} of {seen_last}"));
+    if counts != expected {
+        found.push(format!(
+            "crash dump: own disks and all disks of the census are {counts:?}, expected {expected:?}"
+        ));
     }
     if reason == Reason::AliasExposed && !census.is_some_and(|census| controllers_of_aliases(&census)) {
         found.push("crash dump: an alias whose controllers are not known to be emulated, or none".to_owned());
