@@ -26,8 +26,8 @@ use guard::{Action, BugCheck, Event, Reason, message};
 use wdm::mutex::Mutex;
 use wdm::registry::{self, Key};
 use wdm::{
-    DeviceObject, DeviceReference, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log, interface,
-    property, time, unicode, utf16,
+    DeviceObject, DeviceReference, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log,
+    interface, property, time, unicode, utf16,
 };
 use zerocopy::IntoBytes;
 

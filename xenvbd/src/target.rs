@@ -16,8 +16,8 @@ use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
     Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice, XenbusDevice, polled,
 };
-use xen::xenbus::State;
 use xen::store::{PAYLOAD_BUFFER, path::PathBuf, read_optional};
+use xen::xenbus::State;
 
 use crate::DRIVER;
 use crate::cdrom::Drive;

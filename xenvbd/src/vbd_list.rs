@@ -480,7 +480,8 @@ fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Option<&'st
     let end = if raised { adapter.slots().with(id, look_for_end).flatten() } else { None };
     let Some(end) = end else { return follow(platform, adapter, known, id) };
     // A backend that is still online closes because its domain, or its server, is restarted.
-    let restarted = adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, target)).flatten();
+    let restarted =
+        adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, target)).flatten();
     match (restarted, end) {
         (Some(true), _) => None,
         (None, End::Closing) if ask(platform, adapter, known, id) => None,

@@ -124,7 +124,8 @@ fn dismount(link: String) {
 /// `pdo` is a PDO.
 pub(crate) unsafe fn query_removal(pdo: *mut DeviceObject) -> bool {
     // SAFETY: by this function's contract, `pdo` is a PDO; it stays while PnP asks.
-    let Some(mut mount) = take(|mount| unsafe { io::base(mount.volume.device().object()) } == pdo).pop() else {
+    let Some(mut mount) = take(|mount| unsafe { io::base(mount.volume.device().object()) } == pdo).pop()
+    else {
         return true;
     };
     let cached = core::mem::take(&mut mount.cached);

@@ -171,12 +171,22 @@ const STAYED: Check = Check {
     what: "the ejection is vetoed, the toolstack fails and finds why in xenstore, the disk serves on until it is taken",
     run: |seen, found| {
         found.holds("an ejection that failed", seen.text(Line::Ejected).starts_with("status=0x"));
-        found.same("ejections that succeeded", seen.lines(Line::Ejected).filter(|l| l.text == "status=0x0").count(), 0);
+        found.same(
+            "ejections that succeeded",
+            seen.lines(Line::Ejected).filter(|l| l.text == "status=0x0").count(),
+            0,
+        );
         let load = seen.lines(Line::Traffic).next();
         let number = |key: &str| load.and_then(|line| line.number(key));
         found.holds("files written meanwhile", number("written") >= Some(1));
         found.same("mounted after that", number("there"), Some(1));
-        let why = seen.boot.outcome.marks.iter().find(|mark| mark.mark == 1).map(|mark| mark.output.contains("16 "));
+        let why = seen
+            .boot
+            .outcome
+            .marks
+            .iter()
+            .find(|mark| mark.mark == 1)
+            .map(|mark| mark.output.contains("16 "));
         found.same("the error in xenstore", why, Some(true));
         found.same("dismount", seen.text(Line::Dismount), "disk=1 clean=0 lost=0".to_owned());
         found.same("removal", seen.text(Line::Gone), "disk=1 left=0".to_owned());

@@ -6,8 +6,8 @@ use super::node::{self, State};
 use super::{interface, stack, start};
 use crate::io::{device, driver};
 use crate::ke;
-use crate::nt::*;
 use crate::mountmgr;
+use crate::nt::*;
 use crate::ob;
 use crate::verifier::{Violation, violation};
 

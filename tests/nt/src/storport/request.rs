@@ -97,7 +97,7 @@ const BUSY_RETRIES: u32 = 20;
 /// Time that its unit is paused before each time, in 100 ns (BusyPauseTime, 250 ms).
 const BUSY_PAUSE: u64 = 2_500_000;
 /// Seconds that an SRB may take that resets something.
-const RESET_TIMEOUT: u32 = 30;
+const RESET_TIMEOUT: u32 = 10;
 
 impl Requests {
     /// Makes a list without requests.
@@ -167,11 +167,7 @@ impl Queues {
         let depth = self.depths.get(&address).copied().unwrap_or(DEFAULT_DEPTH);
         let outstanding = self.outstanding.get(&address).copied().unwrap_or(0);
         let paused = self.paused.get(&address).is_some_and(|&until| until > ke::clock::interrupt_time());
-        self.frozen
-            || self.busy != 0
-            || paused
-            || outstanding >= depth
-            || self.resetting.contains(&address)
+        self.frozen || self.busy != 0 || paused || outstanding >= depth || self.resetting.contains(&address)
     }
 }
 
