@@ -148,6 +148,8 @@ pub const TURNS: usize = 4;
 /// The moment of a command of dom0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
+    /// UEFI firmware has started the boot manager.
+    Started,
     /// The executive has read its boot.ini.
     Booted,
     /// The executive asks for it.
@@ -160,6 +162,7 @@ impl When {
     /// Returns the part of a console line that is waited for.
     pub fn line(self) -> String {
         match self {
+            Self::Started => "bootmgr: started from".to_owned(),
             Self::Booted => format!("@xg {} ", protocol::Line::Boot),
             Self::Resumed => format!("@xg {} ", protocol::Line::Resumed),
             Self::Ready(what) => format!("{} for={what}", protocol::Line::Ready),
