@@ -76,9 +76,18 @@ impl Ring {
     /// Returns a ring without lines.
     #[must_use]
     pub const fn new() -> Ring {
-        const NONE: AtomicU64 = AtomicU64::new(0);
-        const EMPTY: Slot = Slot { stamp: NONE, time: NONE, length: NONE, text: [NONE; WORDS] };
-        Ring { signature: SIGNATURE, last: NONE, slots: [EMPTY; CAPACITY] }
+        Ring {
+            signature: SIGNATURE,
+            last: AtomicU64::new(0),
+            slots: [const {
+                Slot {
+                    stamp: AtomicU64::new(0),
+                    time: AtomicU64::new(0),
+                    length: AtomicU64::new(0),
+                    text: [const { AtomicU64::new(0) }; WORDS],
+                }
+            }; CAPACITY],
+        }
     }
 
     /// Adds a line. Any IRQL.
@@ -89,7 +98,7 @@ impl Ring {
         let number = self.last.fetch_add(1, Ordering::AcqRel) + 1;
         let slot = self.slot(number);
         let before = slot.stamp.load(Ordering::Relaxed);
-        let free = before % 2 == 0 && before < 2 * number;
+        let free = before.is_multiple_of(2) && before < 2 * number;
         let claim =
             || slot.stamp.compare_exchange(before, 2 * number + 1, Ordering::Acquire, Ordering::Relaxed);
         if !free || claim().is_err() {
@@ -148,7 +157,8 @@ impl Default for Ring {
     }
 }
 
-/// What a reader finds next.
+/// Result of a look for the next line.
+#[expect(clippy::large_enum_variant, reason = "a line is handed over by value: nothing here allocates")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A line.
@@ -233,7 +243,8 @@ impl fmt::Display for Utc {
         let (mut days, of_day) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
         let mut year = 1601 + days / CYCLE * 400;
         days %= CYCLE;
-        let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap =
+            |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         while days >= 365 + u64::from(leap(year)) {
             days -= 365 + u64::from(leap(year));
             year += 1;

@@ -108,7 +108,7 @@ pub enum RigError {
         file: PathBuf,
         /// The bytes that were looked for.
         expected: String,
-        /// What was there.
+        /// The bytes that were there.
         found: String,
     },
     /// qemu ended on its own while it was needed.

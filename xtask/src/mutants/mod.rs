@@ -227,7 +227,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a place of the activity log that is being written is taken over",
         file: "guard/src/activity.rs",
-        from: "let free = before % 2 == 0 && before < 2 * number;",
+        from: "let free = before.is_multiple_of(2) && before < 2 * number;",
         to: "let free = before < 2 * number;",
         caught_by: &[Host("guard")],
     },

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     pub second_root: bool,
     /// Number of root buses with nothing on them that come before the first.
     pub empty_roots: u32,
-    /// Those do not answer for their children.
+    /// The empty root buses do not answer for their children.
     pub silent_roots: bool,
     /// Somebody reports the IDE controller beside the PCI bus, before it.
     pub legacy_ide: bool,

@@ -70,7 +70,7 @@ pub(crate) fn put(name: &str, content: &[u8]) {
     assert!(matches!(put, Some(Ok(()))), "{name} on the system's volume: {put:?}");
 }
 
-/// What a file object of this module stands for.
+/// The thing that a file object of this module stands for.
 enum Opened {
     Dump,
     /// A file or a folder of the system's volume: its name there, and the access that was asked for.

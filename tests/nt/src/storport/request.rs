@@ -749,10 +749,10 @@ unsafe fn reset_over(adapter: *mut Adapter, address: [u8; 3], reach: Reach, done
     // SAFETY: the caller keeps `adapter` valid for this call.
     unsafe {
         let mut queues = (*adapter).requests.queues.lock();
-        let older = |request: &&Box<Request>| {
+        let older = |request: &Request| {
             request.number < before && !request.is_reset() && reach.covers(address, request.address())
         };
-        let left = queues.active.values().find(older).map(|request| request.srb);
+        let left = queues.active.values().find(|request| older(request)).map(|request| request.srb);
         if let (true, Some(srb)) = (done, left) {
             drop(queues);
             violation(Violation::SrbNeverCompleted, format_args!("srb={srb:p} after={}-reset", reach.name()));
