@@ -200,13 +200,13 @@ fn hand_over(services: Services, image: Handle, loaded: &Loaded, stays: bool) ->
 
 /// Returns the memory from the executive's first byte to its last.
 fn extent(executable: Executable<'_>) -> Result<Range<u64>, &'static str> {
-    let mut extent = u64::MAX..0;
+    let (mut start, mut end) = (u64::MAX, 0);
     for segment in executable.segments() {
         let segment = segment?;
-        extent.start = extent.start.min(segment.address as u64);
-        extent.end = extent.end.max((segment.address + segment.size) as u64);
+        start = start.min(segment.address as u64);
+        end = end.max((segment.address + segment.size) as u64);
     }
-    Ok(extent)
+    Ok(start..end)
 }
 
 /// Copies the archive to whole pages of its own.

@@ -190,6 +190,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("pv")],
     },
     Mutant {
+        what: "the host is not told of the end of an emulated boot",
+        file: "xenpci/src/emulated.rs",
+        from: "Ok(()) => fdo::hear_of_last_chance(device),",
+        to: "Ok(()) => {}",
+        caught_by: &[Guest("emulated")],
+    },
+    Mutant {
         what: "the activity log's last lines are not written at a shutdown",
         file: "idefilter/src/at_shutdown.rs",
         from: "activity::at_shutdown();",
@@ -276,8 +283,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the host is not told of a shutdown",
         file: "xenpci/src/fdo.rs",
-        from: "farewell.say();",
-        to: "let _ = farewell;",
+        from: "Some(farewell) => farewell.say(),",
+        to: "Some(farewell) => drop(farewell),",
         caught_by: &[Guest("pv")],
     },
     Mutant {
@@ -901,8 +908,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the executive takes a word that it does not know for another one",
         file: "tests/protocol/src/word.rs",
-        from: "\"unreported\" => Self::Unreported, _ => return Err(Unknown),",
-        to: "\"unreported\" => Self::Unreported, _ => Self::LookAlike,",
+        from: "\"silent-roots\" => Self::SilentRoots, _ => return Err(Unknown),",
+        to: "\"silent-roots\" => Self::SilentRoots, _ => Self::LookAlike,",
         caught_by: &[Host("protocol")],
     },
     Mutant {

@@ -81,7 +81,7 @@ fn boot(console: &str) -> Boot {
         damage: Vec::new(),
     };
     Boot {
-        activity: String::new(),
+        activity: activity(console),
         outcome,
         version: Version::Nt52,
         images: vec![image],
@@ -90,6 +90,14 @@ fn boot(console: &str) -> Boot {
         dump: None,
         registry: String::new(),
     }
+}
+
+/// Returns the file of the activity log of a boot with this console.
+fn activity(console: &str) -> String {
+    let printed = console.lines().filter_map(|line| line.split_once("@xg dbg xenguard: "));
+    let lines =
+        printed.zip(1..).map(|((_, text), number)| format!("2026-01-01T00:00:00.000Z {number} {text}\r\n"));
+    lines.collect()
 }
 
 #[test]
@@ -136,7 +144,14 @@ fn what_is_wrong_beside_the_console_is_named() {
         assert_ne!(text, STORE_END);
         Some(Store::parse(&text))
     }
-    let wrong: [(&str, Harm); 12] = [
+    let wrong: [(&str, Harm); 15] = [
+        ("the file of the activity log has", |boot| {
+            boot.activity = boot.activity.lines().skip(1).map(|line| format!("{line}\r\n")).collect();
+        }),
+        ("\"xenvbd: of nobody\" of the activity log was printed", |boot| {
+            boot.activity += "2026-01-01T00:00:00.000Z 90 xenvbd: of nobody\r\n";
+        }),
+        ("lines of the activity log that are lost", |boot| boot.activity += "7 lines are lost\r\n"),
         ("the host's last word", |boot| boot.outcome.store_end = end("end=in-order", "end=stopped")),
         ("data/xenguard/phase", |boot| boot.outcome.store_end = end("= exposed", "= granted")),
         ("/feature/hotplug/vbd", |boot| boot.outcome.store_end = end("vbd = 1", "vbd = 0")),
