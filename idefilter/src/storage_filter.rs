@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use guard::controllers::classify;
+use guard::machine::MAX_DEVICES;
 use guard::pci_id::Parts;
 use guard::policy::{Emulated, HidePolicy};
 use guard::storage_id::is_emulated_disk;
@@ -260,8 +261,11 @@ pub(crate) fn bus_relations(storage: &Storage, irp: Irp, lower: DeviceObject) ->
 /// Handles the removal of the device. PASSIVE_LEVEL.
 pub(crate) fn removed(storage: &Storage) {
     let Known { number, .. } = storage.known();
-    state::tell(Event::StorageDetached { device: number });
-    storage_number::release(number);
+    // Beyond its table the guard knows no device.
+    if (number as usize) < MAX_DEVICES {
+        state::tell(Event::StorageDetached { device: number });
+        storage_number::release(number);
+    }
 }
 
 const fn name(kind: Emulated) -> &'static str {

@@ -10,6 +10,15 @@ use crate::{
     scenario::{BASE, Backend, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
+/// See `what`.
+const NONE_REFUSED: Check = Check {
+    what: "no event is refused, of a device that the guard does not follow either",
+    run: |seen, found| {
+        found.same("entries of refused events", seen.logged(Reason::EventRefused), 0);
+        found.holds("starts that were refused", seen.said("idefilter: start of an emulated controller") > 32);
+    },
+};
+
 /// Eight AHCI controllers in one place of the bus.
 macro_rules! eight {
     ($place:literal) => {
@@ -246,6 +255,7 @@ pub(super) const BOOTS: &[Scenario] = &[
             withheld: Some(Reason::TooManyDevices),
             ..emulated(Reason::PvSelected)
         },
+        checks: &[NONE_REFUSED],
         runs: Runs::InTurn,
         ..PV_BOOT
     },
