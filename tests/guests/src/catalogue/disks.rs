@@ -93,6 +93,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "detach-in-use",
         title: "Windows 10: `xl block-detach` of a disk that is in use is vetoed, the disk goes on, then it is taken by force",
         words: &[Word::Nt(Version::Nt100)],
+        runs: Runs::InTurn,
         ..DETACH_IN_USE
     },
     Scenario {

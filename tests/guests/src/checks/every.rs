@@ -214,9 +214,15 @@ fn vbds(seen: &Seen<'_>, found: &mut Differences) {
     let scenario = seen.scenario;
     let mut states: Vec<_> = store.vbds(GUEST).iter().map(|vbd| (vbd.device, vbd.frontend_state)).collect();
     states.sort_unstable();
-    // XenbusStateConnected is 4, and a frontend that nobody drives stays at 1. One that the first census was against has
-    // been connected, and is Closed.
-    let unused = if scenario.logged.contains(&Reason::AliasBeforeExposure) { 6 } else { 1 };
+    // XenbusStateConnected is 4, and a frontend that nobody drives stays at 1, or as firmware has left it. One that the
+    // first census was against has been connected, and is Closed.
+    let unused = if scenario.logged.contains(&Reason::AliasBeforeExposure) {
+        6
+    } else if scenario.words.contains(&Word::FirmwareStays) {
+        4
+    } else {
+        1
+    };
     let state = |used: bool| Some(if used { 4 } else { unused });
     let disks = scenario
         .disks
