@@ -9,6 +9,8 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
+use crate::calendar;
+
 /// Lines that the ring keeps. The oldest ones make room.
 pub const CAPACITY: usize = 64;
 /// Largest number of bytes of a line; the rest is cut off.
@@ -237,28 +239,9 @@ pub struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Days in 400 years, after which the calendar repeats; 1601 begins such a time.
-        const CYCLE: u64 = 146_097;
         let milliseconds = self.0 / 10_000;
-        let (mut days, of_day) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
-        let mut year = 1601 + days / CYCLE * 400;
-        days %= CYCLE;
-        let leap =
-            |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        while days >= 365 + u64::from(leap(year)) {
-            days -= 365 + u64::from(leap(year));
-            year += 1;
-        }
-        let february = 28 + u64::from(leap(year));
-        let mut month = 1;
-        for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-            if days < length {
-                break;
-            }
-            days -= length;
-            month += 1;
-        }
-        let (day, second) = (days + 1, of_day / 1000);
+        let (days, of_day) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
+        let ((year, month, day), second) = (calendar::date(days), of_day / 1000);
         let (hour, minute) = (second / 3600, second / 60 % 60);
         let (second, rest) = (second % 60, of_day % 1000);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{rest:03}Z")
@@ -347,18 +330,7 @@ mod tests {
     #[test]
     fn times_are_those_of_the_calendar() {
         let day = 864_000_000_000;
-        for (days, expected) in [
-            (0, "1601-01-01T00:00:00.000Z"),
-            (58, "1601-02-28T00:00:00.000Z"),
-            (59, "1601-03-01T00:00:00.000Z"),
-            (134_774, "1970-01-01T00:00:00.000Z"),
-            (145_790, "2000-02-29T00:00:00.000Z"),
-            (146_096, "2000-12-31T00:00:00.000Z"),
-            (146_097, "2001-01-01T00:00:00.000Z"),
-            (155_370, "2026-05-23T00:00:00.000Z"),
-        ] {
-            assert_eq!(Utc(days * day).to_string(), expected);
-        }
+        assert_eq!(Utc(145_790 * day).to_string(), "2000-02-29T00:00:00.000Z");
         assert_eq!(Utc(day - 10_000).to_string(), "1601-01-01T23:59:59.999Z");
         assert!(!Utc(u64::MAX).to_string().is_empty());
     }

@@ -47,6 +47,7 @@ pub mod backing;
 pub mod boot_count;
 pub mod boot_disk;
 pub mod bus_memory;
+pub mod calendar;
 pub mod census;
 pub mod census_record;
 pub mod channel;

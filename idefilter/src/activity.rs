@@ -160,6 +160,8 @@ fn run(worker: &Worker) {
     loop {
         worker.wake.wait();
         while reader.behind(&RING) < MANY && !worker.is_closing() && worker.wake.wait_timeout(QUIET) {}
+        // Before the write: a shutdown that begins later has one of its own.
+        let last = worker.is_closing();
         match write(&mut reader) {
             Ok(()) => failed = None,
             Err(status) => {
@@ -171,7 +173,7 @@ fn run(worker: &Worker) {
                 worker.wake.set();
             }
         }
-        if worker.is_closing() {
+        if last {
             worker.closed.set();
             // What comes now stays in the ring.
             return;

@@ -1,6 +1,7 @@
 //! `restore`: brings a backup back, or lists those that there are.
 
 use anyhow::{Context, Result};
+use guard::calendar;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -103,33 +104,13 @@ fn describe(place: &Place, now: Option<&[u8]>, number: u32, path: &Path) -> Valu
 fn utc(time: std::time::SystemTime) -> String {
     let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = calendar::date(days + calendar::UNIX_EPOCH);
     format!(
         "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
         second / 3600,
         second / 60 % 60,
         second % 60
     )
-}
-
-/// Year, month and day of a day since 1970 in the Gregorian calendar.
-fn civil(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
 }
 
 #[cfg(test)]

@@ -90,6 +90,8 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         report_devices();
         report_status();
         pnp::mark_unneeded(boot_services());
+        // A full volume has room again.
+        named_file::fill(false);
         shutdown::notify();
         cm::flush();
         cm::close();

@@ -81,7 +81,7 @@ named! {
         Plugged = "plugged",
         /// The registry takes nothing that a driver writes, from the boot's beginning.
         RegistryFull = "registry-full",
-        /// The system's volume is full for what drivers write, until the exercise of the activity log.
+        /// The system's volume is full for what drivers write, until the exercise of the activity log or the shutdown.
         VolumeFull = "volume-full",
         /// The last root bus is removed in order.
         RootRemoved = "root-removed",

@@ -211,6 +211,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("activity")],
     },
     Mutant {
+        what: "a write of the activity log that failed is not tried again at the shutdown",
+        file: "idefilter/src/activity.rs",
+        from: "        if last {",
+        to: "        if worker.is_closing() {",
+        caught_by: &[Guest("volume-full")],
+    },
+    Mutant {
         what: "the activity log grows without a bound",
         file: "idefilter/src/activity.rs",
         from: "if file.length()? + text.len() as u64 > activity::FILE_BYTES {",

@@ -6,7 +6,7 @@ use protocol::{Exercise, Fault, Line, Ready, Word};
 
 use crate::{
     check::{Check, Differences, Seen},
-    checks::activity::OVERFLOWN,
+    checks::activity::{HELD_UP, OVERFLOWN},
     dump::secondary::SHOW_LOG,
     scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
@@ -152,6 +152,14 @@ pub(super) const BOOTS: &[Scenario] = &[
         words: &[Word::Fault(Fault::VolumeFull)],
         exercise: Some(Exercise::Activity),
         checks: &[OVERFLOWN],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "volume-full",
+        title: "the volume is full until the shutdown: the activity log's lines, held up until then, are in the file",
+        words: &[Word::Fault(Fault::VolumeFull)],
+        checks: &[HELD_UP],
         runs: Runs::InTurn,
         ..PV_BOOT
     },
