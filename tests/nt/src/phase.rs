@@ -58,6 +58,11 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
         pnp::boot_drivers_started();
         pnp::try_waiting();
         if boot::options().second_root {
+            if boot::options().legacy_ide {
+                // One controller stands for two here: sizing the second's BARs would break into a transfer of
+                // the first.
+                pnp::settle();
+            }
             // The bridge that is reported later.
             root = report_root_bus(1);
             start_root_bus(root);
