@@ -15,9 +15,8 @@ use crate::calendar;
 pub const CAPACITY: usize = 64;
 /// Largest number of bytes of a line; the rest is cut off.
 pub const LINE: usize = WORDS * 8;
-/// The first field of the GUID under which the ring stands in a crash dump:
-/// {9B6A2B80-93F0-4D5C-8E0B-5A5D1C5E7E01}.
-pub const DUMP: u32 = 0x9B6A_2B80;
+/// The GUID under which the ring stands in a crash dump: {9B6A2B80-93F0-4D5C-8E0B-5A5D1C5E7E01}.
+pub const DUMP: u128 = 0x9B6A_2B80_93F0_4D5C_8E0B_5A5D_1C5E_7E01;
 
 /// The path of the files' folder, for the kernel.
 pub const FOLDER: &str = "\\SystemRoot\\Xenguard";

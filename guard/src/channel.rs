@@ -4,9 +4,8 @@
 //! request waits. So the driver keeps nothing of its readers: each has its own number, and sees by it how many
 //! events it has missed.
 
-/// The device interface of this channel, as the fields of a GUID: {6F1C2A34-5B0D-4E9B-9A77-3D1E8C5A4B10}.
-pub const INTERFACE: (u32, u16, u16, [u8; 8]) =
-    (0x6F1C_2A34, 0x5B0D, 0x4E9B, [0x9A, 0x77, 0x3D, 0x1E, 0x8C, 0x5A, 0x4B, 0x10]);
+/// The GUID of this channel's device interface: {6F1C2A34-5B0D-4E9B-9A77-3D1E8C5A4B10}.
+pub const INTERFACE: u128 = 0x6F1C_2A34_5B0D_4E9B_9A77_3D1E_8C5A_4B10;
 
 /// Returns a control code: FILE_DEVICE_UNKNOWN, METHOD_BUFFERED, FILE_READ_ACCESS.
 const fn code(function: u32) -> u32 {

@@ -19,11 +19,10 @@ use crate::{
     reason::Reason,
 };
 
-/// First field of the GUID under which the record stands in a crash dump:
-/// {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
-pub const EVENTS_DUMP: u32 = 0x9B6A_2B7D;
-/// The same of xenvbd's census record: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}.
-pub const CENSUS_DUMP: u32 = 0x9B6A_2B7E;
+/// The GUID under which the record stands in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
+pub const EVENTS_DUMP: u128 = 0x9B6A_2B7D_93F0_4D5C_8E0B_5A5D_1C5E_7E01;
+/// The GUID of xenvbd's census record there: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}.
+pub const CENSUS_DUMP: u128 = 0x9B6A_2B7E_93F0_4D5C_8E0B_5A5D_1C5E_7E02;
 
 /// Events kept; older ones are overwritten.
 pub const CAPACITY: usize = 64;

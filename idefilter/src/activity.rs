@@ -43,17 +43,8 @@ static RING: Ring = Ring::new();
 /// The thread's part, once there is one: it never ends, and neither does the driver.
 static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 
-/// The ring in a crash dump: {9B6A2B80-93F0-4D5C-8E0B-5A5D1C5E7E01}.
-static IN_DUMP: DumpData = DumpData::new(
-    c"idefilter",
-    wdm::raw::GUID {
-        Data1: activity::DUMP,
-        Data2: 0x93F0,
-        Data3: 0x4D5C,
-        Data4: [0x8E, 0x0B, 0x5A, 0x5D, 0x1C, 0x5E, 0x7E, 0x01],
-    },
-    at_stop,
-);
+/// The ring in a crash dump.
+static IN_DUMP: DumpData = DumpData::new(c"idefilter", activity::DUMP, at_stop);
 
 /// The routine of the DPC.
 type Wake = fn(&AtDispatch);

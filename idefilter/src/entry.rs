@@ -17,17 +17,8 @@ use crate::{
     root_bus, start_override, state, storage_filter, tripwire,
 };
 
-/// The record of events in a crash dump: {9B6A2B7D-93F0-4D5C-8E0B-5A5D1C5E7E01}.
-static RECORD: DumpData = DumpData::new(
-    c"idefilter",
-    wdm::raw::GUID {
-        Data1: record::EVENTS_DUMP,
-        Data2: 0x93F0,
-        Data3: 0x4D5C,
-        Data4: [0x8E, 0x0B, 0x5A, 0x5D, 0x1C, 0x5E, 0x7E, 0x01],
-    },
-    state::record_at_stop,
-);
+/// The record of events in a crash dump.
+static RECORD: DumpData = DumpData::new(c"idefilter", record::EVENTS_DUMP, state::record_at_stop);
 
 /// The driver.
 pub(crate) struct Idefilter;

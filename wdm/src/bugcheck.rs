@@ -14,6 +14,8 @@ use wdk_sys::{
     },
 };
 
+use crate::guid::guid;
+
 // Data in the import library, so its name in the image is a pointer to it.
 unsafe extern "C" {
     #[link_name = "__imp_KiBugCheckData"]
@@ -22,7 +24,6 @@ unsafe extern "C" {
 
 /// Returns true if the system is stopping. The first of the five words that `KeBugCheckEx` stores for
 /// debuggers, the code, is then not 0. Any IRQL.
-/// 0. Any IRQL.
 #[must_use]
 pub fn is_under_way() -> bool {
     // SAFETY: the loader stored the address of the kernel's array in the import table.
@@ -131,7 +132,7 @@ unsafe extern "C" fn thunk(buffer: PVOID, _length: ULONG) {
 }
 
 /// Bytes that go into a crash dump, found there by their GUID (KbCallbackSecondaryDumpData). Kept in a
-/// `static`: `static RECORD: DumpData = DumpData::new(c"xenguard", GUID, record);`
+/// `static`: `static RECORD: DumpData = DumpData::new(c"xenguard", 0x9B6A_…, record);`
 #[repr(C)]
 pub struct DumpData {
     // First, so that the kernel's pointer to it is one to the whole.
@@ -150,9 +151,14 @@ unsafe impl Sync for DumpData {}
 const _: () = assert!(core::mem::offset_of!(DumpData, record) == 0);
 
 impl DumpData {
-    /// Returns data that is not registered yet.
+    /// Returns data that is not registered yet, under the GUID of these digits ([`guid`](guid())).
     #[must_use]
-    pub const fn new(component: &'static core::ffi::CStr, guid: GUID, bytes: fn() -> &'static [u8]) -> Self {
+    pub const fn new(
+        component: &'static core::ffi::CStr,
+        digits: u128,
+        bytes: fn() -> &'static [u8],
+    ) -> Self {
+        let guid = guid(digits);
         // SAFETY: the record is plain data for which all-zero is the state "BufferEmpty".
         let record = unsafe { core::mem::zeroed() };
         Self { record: UnsafeCell::new(record), component, guid, bytes, registered: Registered::new() }

@@ -12,15 +12,10 @@ use wdk_sys::{
     },
 };
 
-use crate::{DeviceObject, NtStatus, Result, driver::counted, pool, status::check, unicode};
+use crate::{DeviceObject, NtStatus, Result, driver::counted, guid::guid, pool, status::check, unicode};
 
 /// GUID_DEVINTERFACE_DISK (ntddstor.h): {53F56307-B6BF-11D0-94F2-00A0C91EFB8B}.
-pub const DISK: GUID = GUID {
-    Data1: 0x53F5_6307,
-    Data2: 0xB6BF,
-    Data3: 0x11D0,
-    Data4: [0x94, 0xF2, 0x00, 0xA0, 0xC9, 0x1E, 0xFB, 0x8B],
-};
+pub const DISK: GUID = guid(0x53F5_6307_B6BF_11D0_94F2_00A0_C91E_FB8B);
 
 /// Returns the symbolic links of every enabled interface of a class, each ended by a NUL (walk them with
 /// [`unicode::strings`]). A class of which no interface was ever registered has none: the documentation says

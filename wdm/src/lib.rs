@@ -32,6 +32,7 @@ pub mod eject;
 pub mod event;
 pub mod event_log;
 pub mod file;
+mod guid;
 pub mod image;
 pub mod interface;
 pub mod interrupt;
@@ -85,5 +86,6 @@ pub use status::{NtStatus, Result};
 /// The bindings' own types that appear in the signatures NT prescribes (a driver names them, never
 /// their fields).
 pub mod raw {
+    pub use crate::guid::guid;
     pub use wdk_sys::{GUID, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, PUNICODE_STRING, PVOID, ULONG};
 }

@@ -10,15 +10,10 @@ use wdk_sys::{
     ntddk::{IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification},
 };
 
-use crate::{DriverObject, NtStatus, Result, driver::counted, pool, status::check};
+use crate::{DriverObject, NtStatus, Result, driver::counted, guid::guid, pool, status::check};
 
 /// GUID_DEVICE_INTERFACE_ARRIVAL (wdmguid.h): {CB3A4004-46F0-11D0-B08F-00609713053F}.
-const ARRIVAL: GUID = GUID {
-    Data1: 0xCB3A_4004,
-    Data2: 0x46F0,
-    Data3: 0x11D0,
-    Data4: [0xB0, 0x8F, 0x00, 0x60, 0x97, 0x13, 0x05, 0x3F],
-};
+const ARRIVAL: GUID = guid(0xCB3A_4004_46F0_11D0_B08F_0060_9713_053F);
 
 /// A change of an interface.
 #[derive(Clone, Copy, Debug)]

@@ -14,12 +14,7 @@ use wdm::spin_lock::SpinLock;
 use wdm::{DeviceObject, Disposition, Irp, NtStatus, Result};
 
 /// GUID_DEVICE_SYS_BUTTON (poclass.h): {4AFA3D53-74A7-11D0-BE5E-00A0C9062857}.
-const SYS_BUTTON: wdm::raw::GUID = wdm::raw::GUID {
-    Data1: 0x4AFA_3D53,
-    Data2: 0x74A7,
-    Data3: 0x11D0,
-    Data4: [0xBE, 0x5E, 0x00, 0xA0, 0xC9, 0x06, 0x28, 0x57],
-};
+const SYS_BUTTON: wdm::raw::GUID = wdm::raw::guid(0x4AFA_3D53_74A7_11D0_BE5E_00A0_C906_2857);
 
 /// IOCTL_GET_SYS_BUTTON_CAPS: FILE_DEVICE_BATTERY, 0x50, METHOD_BUFFERED, FILE_READ_ACCESS.
 pub(crate) const GET_CAPS: u32 = 0x0029_4140;

@@ -41,9 +41,7 @@ impl Channel {
     /// # Errors
     /// What registering or enabling the interface answers.
     pub(crate) fn offer(&self, pdo: DeviceObject) -> Result {
-        let (first, second, third, rest) = INTERFACE;
-        let class = wdm::raw::GUID { Data1: first, Data2: second, Data3: third, Data4: rest };
-        let interface = Registered::new(pdo, &class)?;
+        let interface = Registered::new(pdo, &wdm::raw::guid(INTERFACE))?;
         self.open.store(true, Ordering::Release);
         interface.enable(true)?;
         let before = self.interface.lock().replace(interface);

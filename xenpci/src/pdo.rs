@@ -27,12 +27,7 @@ const UNKNOWN: u32 = 0x22;
 const INTERNAL: i32 = 0;
 
 /// GUID_BUS_TYPE_INTERNAL (wdmguid.h): {1530EA73-086B-11D1-A09F-00C04FC340B1}.
-const BUS_TYPE: wdm::raw::GUID = wdm::raw::GUID {
-    Data1: 0x1530_EA73,
-    Data2: 0x086B,
-    Data3: 0x11D1,
-    Data4: [0xA0, 0x9F, 0x00, 0xC0, 0x4F, 0xC3, 0x40, 0xB1],
-};
+const BUS_TYPE: wdm::raw::GUID = wdm::raw::guid(0x1530_EA73_086B_11D1_A09F_00C0_4FC3_40B1);
 
 /// On its bus, in the state that its own requests leave it in.
 const PRESENT: u8 = 0;

@@ -194,18 +194,10 @@ pub(crate) struct Configuration {
     pub maximum_transfer: u32,
 }
 
-/// The census record in a crash dump: {9B6A2B7E-93F0-4D5C-8E0B-5A5D1C5E7E02}, beside idefilter's record of
-/// events.
-static RECORD: DumpData = DumpData::new(
-    c"xenvbd",
-    wdm::raw::GUID {
-        Data1: record::CENSUS_DUMP,
-        Data2: 0x93F0,
-        Data3: 0x4D5C,
-        Data4: [0x8E, 0x0B, 0x5A, 0x5D, 0x1C, 0x5E, 0x7E, 0x02],
-    },
-    || current().map_or(&[], |adapter| adapter.census.record_at_stop()),
-);
+/// The census record in a crash dump, beside idefilter's record of events.
+static RECORD: DumpData = DumpData::new(c"xenvbd", record::CENSUS_DUMP, || {
+    current().map_or(&[], |adapter| adapter.census.record_at_stop())
+});
 
 /// The routine that is called for every disk that comes or goes.
 type ArrivalCallback = fn(Change<'_>);

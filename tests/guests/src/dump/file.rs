@@ -8,6 +8,7 @@ use guard::record;
 use protocol::Checksum;
 use rig::report::Report;
 
+use super::secondary::{data, first_field};
 use crate::check::{Check, Differences, Seen};
 
 /// Place of the dump in an image: between the partition table and the first partition, in bytes.
@@ -16,8 +17,8 @@ pub(crate) const EXTENT: std::ops::Range<usize> = 64 * 512..2048 * 512;
 /// Bytes of DUMP_HEADER64.
 const HEADER: usize = 0x2000;
 const PAGE: usize = 4096;
-/// First part of the GUID of the executive's checksums.
-const CHECKSUMS: u32 = 0x9B6A_2B7F;
+/// The GUID of the executive's checksums.
+const CHECKSUMS: u128 = 0x9B6A_2B7F << 96;
 
 /// A whole dump, with the bugcheck that ended the boot.
 pub(crate) const WHOLE: Check = Check {
@@ -146,8 +147,8 @@ impl<'a> Dump<'a> {
         Ok(Self { header, pages, runs, blobs })
     }
 
-    fn blob(&self, tag: u32) -> Option<&'a [u8]> {
-        self.blobs.iter().find(|(found, _)| *found == tag).map(|(_, data)| *data)
+    fn blob(&self, guid: u128) -> Option<&'a [u8]> {
+        self.blobs.iter().find(|(found, _)| *found == first_field(guid)).map(|(_, data)| *data)
     }
 
     /// Checks its bugcheck and its pages, whose pattern is that of a seed.
@@ -180,10 +181,10 @@ impl<'a> Dump<'a> {
 
     /// Checks the guard's records.
     fn check_records(&self, report: &Report) -> Result<(), String> {
-        for tag in [record::EVENTS_DUMP, record::CENSUS_DUMP] {
-            let given = super::secondary::data(report, tag);
-            if given.is_empty() || self.blob(tag) != Some(&given[..]) {
-                return Err(format!("the guard's record {tag:08x} is not in it"));
+        for guid in [record::EVENTS_DUMP, record::CENSUS_DUMP] {
+            let given = data(report, guid);
+            if given.is_empty() || self.blob(guid) != Some(&given[..]) {
+                return Err(format!("the guard's record {:08x} is not in it", first_field(guid)));
             }
         }
         Ok(())
@@ -226,7 +227,7 @@ mod tests {
             [(record::EVENTS_DUMP, &[1, 2][..]), (record::CENSUS_DUMP, &[3]), (CHECKSUMS, &sums)]
         {
             blobs.extend(32u32.to_le_bytes());
-            blobs.extend(tag.to_le_bytes());
+            blobs.extend(first_field(tag).to_le_bytes());
             blobs.extend([0; 12]);
             blobs.extend((data.len() as u32).to_le_bytes());
             blobs.extend([0; 8]);

@@ -52,9 +52,14 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     differences.extend(found);
 }
 
+/// Returns the first field of a GUID, by which reports and dumps of the executive are searched.
+pub(super) fn first_field(guid: u128) -> u32 {
+    (guid >> 96) as u32
+}
+
 /// Returns the bytes that came under a GUID.
-pub(crate) fn data(report: &Report, guid: u32) -> Vec<u8> {
-    let guid = format!("{guid:08x}");
+pub(crate) fn data(report: &Report, guid: u128) -> Vec<u8> {
+    let guid = format!("{:08x}", first_field(guid));
     let digits: String = report
         .all(protocol::Line::DumpData.name())
         .filter(|line| line.is("guid", &guid))
