@@ -1,6 +1,11 @@
 //! Runs breakages that a seed draws, against the shortest set of tests that an admin's boots need.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use anyhow::{Context, Result};
 use guests::boot::rig_files;
@@ -10,7 +15,7 @@ use super::{
     draw::{Breakage, Draw},
     run::{builds, failed_tests, host, in_guest},
 };
-use crate::{build, inf, layout::Layout, repro, setup, step::step};
+use crate::{build, inf, layout::Layout, repro, setup};
 
 /// The guests, in the order in which they are asked: each main path once.
 const GUESTS: [&str; 9] = [
@@ -46,30 +51,83 @@ pub fn run(seed: u64, count: usize) -> Result<()> {
     build::executive()?;
     let here = Layout::here();
     let rig = rig_files::ensure(&here, rig::Release::default())?;
-    let copy = here.copy_at(here.target().join("mutants").join("tree"));
-    repro::copy_sources(&here, &copy)?;
-    let draw = Draw::new(copy.root(), seed)?;
-    let mut page = Page::read(&here);
-    let mut tried = 0;
-    for (number, breakage) in (1..).zip(draw) {
-        if tried >= count {
-            break;
+    let copies: Vec<Layout> = (0..AT_ONCE)
+        .map(|n| here.copy_at(here.target().join("mutants").join(format!("drawn-{n}"))))
+        .collect();
+    copies.iter().try_for_each(|copy| repro::copy_sources(&here, copy))?;
+    let rest = Mutex::new(Rest {
+        draw: (1..).zip(Draw::new(copies[0].root(), seed)?),
+        page: Page::read(&here),
+        tried: 0,
+        begun: 0,
+    });
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            copies.iter().map(|copy| scope.spawn(|| work(&here, copy, &rig, &rest, seed, count))).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
+}
+
+/// Breakages at the same time, each in a copy of the sources.
+const AT_ONCE: usize = 3;
+
+/// Work that is left, shared by those who do it.
+struct Rest<D> {
+    draw: D,
+    page: Page,
+    /// Breakages of the seed that were tried.
+    tried: usize,
+    /// Breakages that are being tried.
+    begun: usize,
+}
+
+impl<D: Iterator<Item = (usize, Breakage)>> Rest<D> {
+    /// Returns the next breakage of a seed that the page does not have, unless `count` have been tried or begun.
+    fn next(&mut self, seed: u64, count: usize) -> Option<(usize, Breakage)> {
+        while self.tried + self.begun < count {
+            let (number, breakage) = self.draw.next()?;
+            if !self.page.has((seed, number), &breakage) {
+                self.begun += 1;
+                return Some((number, breakage));
+            }
+            self.tried += usize::from(self.page.counts((seed, number)));
         }
-        if !page.has((seed, number), &breakage) {
-            repro::copy_sources(&here, &copy)?;
-            breakage.apply(copy.root())?;
-            let name = format!("{number}: {}:{}", breakage.file, breakage.line);
-            let end = step(&name, || end(&here, &copy, &rig, &breakage))?;
-            println!(
-                "{number}: {}:{} `{}` → `{}`: {end}",
-                breakage.file, breakage.line, breakage.from, breakage.to
-            );
-            page.add((seed, number), &breakage, &end);
-            page.write(&here)?;
-        }
-        tried += usize::from(page.counts((seed, number)));
+        None
     }
-    repro::copy_sources(&here, &copy)
+
+    /// Adds what came of a breakage to the page.
+    fn add(&mut self, name: Name, breakage: &Breakage, end: &str) {
+        self.page.add(name, breakage, end);
+        self.begun -= 1;
+        self.tried += usize::from(self.page.counts(name));
+    }
+}
+
+/// Tries breakages in a copy of the sources until there are none left.
+fn work(
+    here: &Layout,
+    copy: &Layout,
+    rig: &RigFiles,
+    rest: &Mutex<Rest<impl Iterator<Item = (usize, Breakage)>>>,
+    seed: u64,
+    count: usize,
+) -> Result<()> {
+    let lock = || rest.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let Some((number, breakage)) = lock().next(seed, count) else { break };
+        repro::copy_sources(here, copy)?;
+        breakage.apply(copy.root())?;
+        let Breakage { file, line, from, to } = &breakage;
+        let end = end(here, copy, rig, &breakage)?;
+        println!("{number}: {file}:{line} `{from}` → `{to}`: {end}");
+        let mut rest = lock();
+        rest.add((seed, number), &breakage, &end);
+        rest.page.write(here)?;
+    }
+    Ok(())
 }
 
 /// The word for a breakage that no test caught.
@@ -221,6 +279,22 @@ mod tests {
         assert_eq!(read.0, page.0);
         assert!(read.has((7, 1), &one) && read.has((8, 1), &two) && !read.has((7, 1), &two));
         assert!(read.counts((7, 1)) && !read.counts((8, 1)));
+    }
+
+    #[test]
+    fn what_does_not_build_makes_room_for_another() {
+        let breakage =
+            |line| Breakage { file: "wdm/src/a.rs".into(), line, from: "f();".into(), to: String::new() };
+        let (page, draw) = (Page(BTreeMap::new()), (1..).zip((1..).map(breakage)));
+        let mut rest = Rest { draw, page, tried: 0, begun: 0 };
+        // The page has the second one from an earlier run.
+        rest.page.add((7, 2), &breakage(2), SURVIVED);
+        let mut next = || rest.next(7, 3).map(|(number, _)| number);
+        assert_eq!([next(), next(), next()], [Some(1), Some(3), None]);
+        rest.add((7, 1), &breakage(1), SURVIVED);
+        assert_eq!(rest.next(7, 3), None);
+        rest.add((7, 3), &breakage(3), NOT_BUILT);
+        assert_eq!(rest.next(7, 3), Some((4, breakage(4))));
     }
 
     #[test]
