@@ -6,13 +6,10 @@
 //! here the shipped drivers run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt::Write as _,
     fs,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -277,8 +274,11 @@ pub fn scenario(seed: u64) -> Scenario {
 
 /// The page that a run writes.
 const PAGE: &str = "docs/results/explored.md";
-/// Rigs at the same time.
-const RIGS: usize = 2;
+/// Rigs at the same time: one more than processors, since a guest's life is half waiting.
+const RIGS: usize = 3;
+
+/// Machines that were booted, each with what differed from what it must show.
+type Lines = BTreeMap<u64, (Scenario, Vec<String>)>;
 
 /// Boots `count` machines from `seed` on, and writes what came of them to `docs/results/explored.md`.
 ///
@@ -286,31 +286,44 @@ const RIGS: usize = 2;
 /// The rig failed, or a machine did not show what it must; the page tells which.
 pub fn run(seed: u64, count: u64) -> Result<()> {
     let layout = Layout::here();
-    let rig = rig_files::ensure(&layout, rig::Release::default())?;
-    let next = AtomicU64::new(seed);
-    let lines = Mutex::new(BTreeMap::new());
+    let lines = boot_all(&layout, (seed..seed.saturating_add(count)).collect())?;
+    write(&layout, seed, &lines)
+}
+
+/// Boots again the machines that were not as expected in the run that wrote the page, and brings it up to date.
+///
+/// # Errors
+/// As [`run`]; there is no page.
+pub fn again() -> Result<()> {
+    let layout = Layout::here();
+    let text = fs::read_to_string(layout.root().join(PAGE))
+        .with_context(|| format!("cannot read {PAGE}; run cargo xtask explore --guests first"))?;
+    let (seed, count, wrong) = read_page(&text).with_context(|| format!("{PAGE} is not understood"))?;
+    let booted = boot_all(&layout, wrong.into())?;
+    let mut lines: Lines = (seed..seed + count).map(|at| (at, (scenario(at), Vec::new()))).collect();
+    lines.extend(booted);
+    write(&layout, seed, &lines)
+}
+
+/// Boots the machines of these seeds, and says of each what it showed.
+fn boot_all(layout: &Layout, seeds: VecDeque<u64>) -> Result<Lines> {
+    let rig = rig_files::ensure(layout, rig::Release::default())?;
+    let (queue, lines) = (Mutex::new(seeds), Mutex::new(Lines::new()));
     thread::scope(|scope| {
         for _ in 0..RIGS {
             scope.spawn(|| {
                 loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= seed.saturating_add(count) {
-                        break;
-                    }
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(at) = next else { break };
                     let scenario = scenario(at);
                     let running = Running::begin(scenario.name);
-                    let differences = match boot::boot(&layout, &rig, &scenario) {
+                    let differences = match boot::boot(layout, &rig, &scenario) {
                         Ok(boot) => verdict::differences(&scenario, &boot),
                         Err(error) => vec![format!("not run: {error:#}")],
                     };
                     println!("{}", running.end("done"));
-                    let as_expected = differences.is_empty();
-                    println!(
-                        "{:<14} {} ({})",
-                        scenario.name,
-                        if as_expected { "as expected" } else { "DIFFERS" },
-                        scenario.title
-                    );
+                    let verdict = if differences.is_empty() { "as expected" } else { "DIFFERS" };
+                    println!("{:<14} {verdict} ({})", scenario.name, scenario.title);
                     for difference in &differences {
                         println!("    {difference}");
                     }
@@ -320,9 +333,16 @@ pub fn run(seed: u64, count: u64) -> Result<()> {
             });
         }
     });
-    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(lines.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// It cannot be written, or a machine did not show what it must.
+fn write(layout: &Layout, seed: u64, lines: &Lines) -> Result<()> {
     let path = layout.root().join(PAGE);
-    fs::write(&path, page(seed, &lines)).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, page(seed, lines)).with_context(|| format!("cannot write {}", path.display()))?;
     let wrong = lines.values().filter(|(_, differences)| !differences.is_empty()).count();
     if wrong > 0 {
         bail!("{wrong} of {} machines differ from what they must show", lines.len());
@@ -330,7 +350,16 @@ pub fn run(seed: u64, count: u64) -> Result<()> {
     Ok(())
 }
 
-fn page(seed: u64, lines: &BTreeMap<u64, (Scenario, Vec<String>)>) -> String {
+/// Reads the first seed of a page, the number of its machines, and the seeds of those that were not as expected.
+fn read_page(text: &str) -> Option<(u64, u64, Vec<u64>)> {
+    let summary = text.lines().find_map(|line| line.strip_prefix("**"))?;
+    let (count, rest) = summary.split_once(" machines from seed ")?;
+    let (seed, _) = rest.split_once(' ')?;
+    let name = |line: &str| line.strip_prefix("- explore-")?.split_once(' ')?.0.parse().ok();
+    Some((seed.parse().ok()?, count.parse().ok()?, text.lines().filter_map(name).collect()))
+}
+
+fn page(seed: u64, lines: &Lines) -> String {
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for (scenario, _) in lines.values() {
         *ends.entry(matrix::expected(&scenario.expect).0).or_default() += 1;
@@ -359,6 +388,13 @@ fn page(seed: u64, lines: &BTreeMap<u64, (Scenario, Vec<String>)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_is_read_back() {
+        let said = |at| if at == 8 { vec!["PV disks: 0, expected 1".to_owned()] } else { Vec::new() };
+        let lines: Lines = (7..10).map(|at| (at, (scenario(at), said(at)))).collect();
+        assert_eq!(read_page(&page(7, &lines)), Some((7, 3, vec![8])));
+    }
 
     #[test]
     fn every_kind_of_machine_is_drawn() {
