@@ -5,6 +5,8 @@
 //! Nodes are printed as `path = value`, one per line, with everything but printable ASCII, and `%` itself, as
 //! `%XX`.
 
+mod grants;
+mod hostile;
 mod ring;
 mod tree;
 
@@ -60,6 +62,14 @@ enum Command {
         /// Grant reference of the ring's first page.
         reference: u32,
     },
+    /// Plays a backend for one vbd after the other, each of which breaks the protocol in another way.
+    Hostile {
+        /// Number of the guest's domain.
+        domain: u32,
+        /// Break the nodes in place of the rings.
+        #[arg(long)]
+        nodes: bool,
+    },
     /// Prints a node and what becomes of it and of everything below it.
     Watch {
         /// Absolute path.
@@ -98,6 +108,7 @@ async fn run(command: Command) -> io::Result<ExitCode> {
         Command::Write { path, value } => at(&path, store.write(&path, &value).await)?,
         Command::Remove { path } => at(&path, store.rm(&path).await)?,
         Command::SpoilRing { domain, reference } => ring::spoil(domain, reference, Duration::from_secs(3))?,
+        Command::Hostile { domain, nodes } => hostile::play(&store, domain, nodes).await?,
         Command::Watch { path, until, timeout } => {
             let limit = Duration::try_from_secs_f64(timeout).map_err(io::Error::other)?;
             let watching = tokio::time::timeout(limit, watch(&store, &path, until.as_deref()));

@@ -1,31 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-only
-//! A backend that breaks the protocol: writes into the ring of a disk that another backend serves.
-#![expect(unsafe_code, reason = "maps a guest's page, and writes to it")]
+//! A disk's ring from the backend's end (Xen, io/ring.h and io/blkif.h), and the ways to spoil it.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// `struct ioctl_gntdev_map_grant_ref` with one reference (Linux, include/uapi/xen/gntdev.h).
-#[repr(C)]
-struct MapGrant {
-    count: u32,
-    padding: u32,
-    /// Offset for mmap, from the driver.
-    index: u64,
-    domain: u32,
-    reference: u32,
-}
+use crate::grants::{Grants, Mapping};
 
-/// `IOCTL_GNTDEV_MAP_GRANT_REF`: `_IOC(_IOC_NONE, 'G', 0, 24)`.
-const MAP_GRANT_REF: u32 = 24 << 16 | 0x47 << 8;
-/// Size of a granted page.
-const PAGE: usize = 4096;
-/// `rsp_prod`, the third of the words at the beginning of a shared ring (Xen, io/ring.h).
-const RESPONSES: usize = 2;
+/// Offset of `req_prod`.
+const REQUESTS: usize = 0;
+/// Offset of `req_event`.
+const REQUEST_EVENT: usize = 4;
+/// Offset of `rsp_prod`.
+const RESPONSES: usize = 8;
+/// Offset of the first slot.
+const SLOTS: usize = 64;
+/// Bytes of a slot: those of a request on x86-64.
+const SLOT: usize = 112;
 /// More answers than a ring has requests.
 const TOO_MANY: u32 = u32::MAX / 2;
 
@@ -35,25 +26,127 @@ const TOO_MANY: u32 = u32::MAX / 2;
 /// # Errors
 /// The page cannot be mapped.
 pub(crate) fn spoil(domain: u32, reference: u32, time: Duration) -> io::Result<()> {
-    let device = File::options().read(true).write(true).open("/dev/xen/gntdev")?;
-    let mut grant = MapGrant { count: 1, padding: 0, index: 0, domain, reference };
-    // SAFETY: the request takes such a structure, which lives during the call.
-    if unsafe { libc::ioctl(device.as_raw_fd(), MAP_GRANT_REF as _, &raw mut grant) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping of one page, wherever there is room for it.
-    let page = unsafe {
-        libc::mmap(null_mut(), PAGE, access, libc::MAP_SHARED, device.as_raw_fd(), grant.index as libc::off_t)
-    };
-    if page == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the word lies in the page, which stays mapped until the process ends, and is aligned.
-    let responses = unsafe { AtomicU32::from_ptr(page.cast::<u32>().add(RESPONSES)) };
+    let grants = Grants::open()?;
+    let page = grants.map(domain, &[reference])?;
     let end = Instant::now() + time;
     while Instant::now() < end {
-        responses.store(TOO_MANY, Ordering::Release);
+        page.word(RESPONSES).store(TOO_MANY, Ordering::Release);
     }
     Ok(())
+}
+
+/// A segment of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    /// Grant reference of its page.
+    pub reference: u32,
+    /// First and last sector of the page.
+    pub sectors: (u8, u8),
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// `BLKIF_OP_*`.
+    pub operation: u8,
+    /// The frontend's name for it.
+    pub id: u64,
+    /// First sector of the disk.
+    pub sector: u64,
+    /// Its pages.
+    pub segments: Vec<Segment>,
+}
+
+/// `BLKIF_OP_READ`.
+pub(crate) const READ: u8 = 0;
+/// `BLKIF_OP_WRITE`.
+pub(crate) const WRITE: u8 = 1;
+/// `BLKIF_OP_FLUSH_DISKCACHE`.
+pub(crate) const FLUSH: u8 = 3;
+/// `BLKIF_RSP_OKAY`.
+pub(crate) const OKAY: i16 = 0;
+/// `BLKIF_RSP_EOPNOTSUPP`.
+pub(crate) const NOT_SUPPORTED: i16 = -2;
+
+/// A ring.
+pub(crate) struct Ring {
+    memory: Mapping,
+    slots: u32,
+    taken: u32,
+    answered: u32,
+}
+
+impl Ring {
+    /// Makes a ring of its pages, which the frontend has set up.
+    pub(crate) fn new(memory: Mapping) -> Self {
+        let slots = ((memory.len() - SLOTS) / SLOT) as u32;
+        Self { memory, slots: 1 << slots.ilog2(), taken: 0, answered: 0 }
+    }
+
+    /// Returns the index that answers end at, which the frontend reads.
+    pub(crate) fn responses(&self) -> &AtomicU32 {
+        self.memory.word(RESPONSES)
+    }
+
+    /// Returns the number of requests that were answered.
+    pub(crate) fn answered(&self) -> u32 {
+        self.answered
+    }
+
+    /// Takes the next request, and asks to be told of the one after where there is none.
+    pub(crate) fn take(&mut self) -> Option<Request> {
+        if self.memory.word(REQUESTS).load(Ordering::Acquire) == self.taken {
+            self.memory.word(REQUEST_EVENT).store(self.taken + 1, Ordering::SeqCst);
+            if self.memory.word(REQUESTS).load(Ordering::SeqCst) == self.taken {
+                return None;
+            }
+        }
+        let mut slot = [0; SLOT];
+        self.memory.read(self.slot(self.taken), &mut slot);
+        self.taken += 1;
+        let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().unwrap_or_default());
+        let segments = slot[24..].chunks_exact(8).take(slot[1].into()).map(|segment| Segment {
+            reference: u32::from_le_bytes([segment[0], segment[1], segment[2], segment[3]]),
+            sectors: (segment[4], segment[5]),
+        });
+        Some(Request { operation: slot[0], id: number(8), sector: number(16), segments: segments.collect() })
+    }
+
+    /// Answers a request, or says so.
+    pub(crate) fn answer(&mut self, id: u64, operation: u8, status: i16) {
+        let mut response = [0; 16];
+        response[..8].copy_from_slice(&id.to_le_bytes());
+        response[8] = operation;
+        response[10..12].copy_from_slice(&status.to_le_bytes());
+        self.memory.write(self.slot(self.answered), &response);
+        self.answered += 1;
+        self.responses().store(self.answered, Ordering::Release);
+    }
+
+    /// Asks to be told only of a request that will not come for long.
+    pub(crate) fn be_deaf(&self) {
+        self.memory.word(REQUEST_EVENT).store(self.taken + 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Writes over the requests that were taken and not answered.
+    pub(crate) fn overwrite_requests(&self) {
+        for at in self.answered..self.taken {
+            self.memory.write(self.slot(at), &[0xEE; SLOT]);
+        }
+    }
+
+    /// Writes a byte over the whole ring, its indices included.
+    pub(crate) fn fill(&self, byte: u8) {
+        self.memory.write(0, &vec![byte; self.memory.len()]);
+    }
+
+    /// Writes a word anywhere.
+    pub(crate) fn scribble(&self, at: usize, word: u32) {
+        let words = self.memory.len() / 4;
+        self.memory.word(at % words * 4).store(word, Ordering::Relaxed);
+    }
+
+    fn slot(&self, at: u32) -> usize {
+        SLOTS + (at & (self.slots - 1)) as usize * SLOT
+    }
 }

@@ -103,6 +103,8 @@ pub struct Scenario {
     pub blanks: usize,
     /// Further disks, as vbds only, without a volume: xvdb, xvdc, ….
     pub raw: &'static [Raw],
+    /// Disks of dom0's hostile backend, without a volume, that come and go while the system is up.
+    pub visitors: usize,
     /// Vbds that `created` makes: each one's number, and the state of the guest's end while it is up.
     pub more_vbds: &'static [(u32, u32)],
     /// The guest's memory in MiB.
@@ -270,6 +272,7 @@ pub const BASE: Scenario = Scenario {
     first_place: 0,
     late_disks: &[],
     blanks: 0,
+    visitors: 0,
     raw: &[],
     more_vbds: &[],
     memory_mib: 128,

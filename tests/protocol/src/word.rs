@@ -33,6 +33,8 @@ named! {
         HibernateElsewhere = "hibernate-elsewhere",
         /// Starts a copy of the miniport although no device was told of S4.
         HibernateUnprepared = "hibernate-unprepared",
+        /// Reads from the disks of a hostile backend, which come and go, and from the first disk meanwhile.
+        Hostile = "hostile",
         /// Uses a disk that dom0 attaches, until dom0 takes it without asking.
         Hotplug = "hotplug",
         /// Reads, writes and unmaps blocks of each raw disk.
@@ -226,6 +228,8 @@ pub enum Word<'a> {
         /// Seconds from the moment when dom0 is asked.
         seconds: u32,
     },
+    /// For [`Exercise::Hostile`]: the number of disks that come.
+    Rounds(u32),
     /// A driver of the executive's own that is loaded only when a device needs it.
     Late(&'a str),
     /// The service of the miniport that writes a crash dump, in place of the first disk's.
@@ -308,6 +312,7 @@ impl<'a> Word<'a> {
                 let (disk, seconds) = value.split_once(',').ok_or(Unknown)?;
                 Self::Outage { disk: number(disk)?, seconds: number(seconds)? }
             }
+            ("rounds", count) => Self::Rounds(number(count)?),
             ("late", service) => Self::Late(service),
             ("dump-driver", service) => Self::DumpDriver(service),
             ("pause", ms) => Self::Pause(number(ms)?),
@@ -343,6 +348,7 @@ impl fmt::Display for Word<'_> {
             Self::Fault(fault) => write!(f, "fault={fault}"),
             Self::Exercise(exercise) => write!(f, "exercise={exercise}"),
             Self::Outage { disk, seconds } => write!(f, "outage={disk},{seconds}"),
+            Self::Rounds(count) => write!(f, "rounds={count}"),
             Self::Late(service) => write!(f, "late={service}"),
             Self::DumpDriver(service) => write!(f, "dump-driver={service}"),
             Self::Pause(ms) => write!(f, "pause={ms}"),
@@ -383,6 +389,7 @@ mod tests {
         let mut words: Vec<Word<'_>> = std::vec![
             Word::Entry(3),
             Word::Outage { disk: 1, seconds: 45 },
+            Word::Rounds(13),
             Word::Late("pciide"),
             Word::DumpDriver("xenvbd"),
             Word::Pause(4000),

@@ -36,7 +36,7 @@ const CREATE_LIMIT: Duration = Duration::from_secs(180);
 /// From the guest's end to the results.
 const COLLECT_LIMIT: Duration = Duration::from_secs(120);
 /// Seconds a mark's command may take.
-const MARK_SECONDS: u32 = 120;
+const MARK_SECONDS: u32 = 240;
 /// Room for a run's copies and results.
 const SPACE_MIB: u64 = 512;
 /// Room for what dom0 brings back; the file is sparse.

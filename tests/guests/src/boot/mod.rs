@@ -41,6 +41,8 @@ const FIRMWARE_LIMIT: Duration = Duration::from_secs(60);
 const UEFI_LIMIT: Duration = Duration::from_secs(240);
 /// More for each blank disk.
 const BLANK_LIMIT: Duration = Duration::from_secs(2);
+/// More for each disk of the hostile backend.
+const VISIT_LIMIT: Duration = Duration::from_secs(12);
 /// More for each command of dom0's.
 const DOM0_LIMIT: Duration = Duration::from_secs(60);
 
@@ -172,6 +174,7 @@ fn boot_in(
     }
     job.timeout =
         GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
+    job.timeout += VISIT_LIMIT * scenario.visitors as u32;
     job.timeout += match scenario.start {
         Start::Multiboot => Duration::ZERO,
         Start::Bios => FIRMWARE_LIMIT,

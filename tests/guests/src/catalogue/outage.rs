@@ -61,6 +61,28 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..BACKEND_STOPS
     },
     Scenario {
+        name: "hostile-rings",
+        title: "a backend of our own in dom0 serves one disk after the other, and breaks each ring in another way",
+        words: &[Word::Rounds(13)],
+        visitors: 13,
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile $DOMID")],
+        expect: Expect { pv: 14, ..PV },
+        checks: &[UNHARMED, BROKEN_RINGS],
+        runs: Runs::InTurn,
+        ..HOSTILE
+    },
+    Scenario {
+        name: "hostile-nodes",
+        title: "the same backend writes into its nodes what none may write, and takes them away",
+        words: &[Word::Rounds(8)],
+        visitors: 8,
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile --nodes $DOMID")],
+        expect: Expect { pv: 9, ..PV },
+        checks: &[UNHARMED],
+        runs: Runs::InTurn,
+        ..HOSTILE
+    },
+    Scenario {
         name: "backend-never-back",
         title: "with the same time-out: a backend stops, and dom0 takes its disk after 35 seconds",
         registry: TEN_SECONDS,
@@ -115,6 +137,38 @@ const BACKEND_STOPS: Scenario = Scenario {
     checks: &[REPORTED],
     runs: Runs::ByName,
     ..PV_BOOT
+};
+
+/// Disks of a hostile backend come and go beside the first one.
+const HOSTILE: Scenario = Scenario { exercise: Some(Exercise::Hostile), ..PV_BOOT };
+
+/// The first disk did not suffer from the others, and each of those was read from until it went.
+const UNHARMED: Check = Check {
+    what: "every read of the first disk ends well; each disk of the hostile backend is read from; every read ends",
+    run: |seen, found| {
+        let load: Vec<_> = seen.lines(Line::Traffic).collect();
+        found.same("disks that were read from", load.len(), seen.scenario.visitors + 1);
+        for line in load {
+            let number = |key: &str| line.number(key).unwrap_or_default();
+            let (disk, started, ok, failed) =
+                (number("disk"), number("started"), number("ok"), number("failed"));
+            found.same(&format!("reads of disk {disk} that ended"), ok + failed, started);
+            found.holds(&format!("reads of disk {disk}"), ok >= 32);
+            if disk == 0 {
+                found.same("failed reads of the first disk", failed, 0);
+            }
+        }
+    },
+};
+
+/// Each ring that lies was noticed.
+const BROKEN_RINGS: Check = Check {
+    what: "the event log names each disk whose ring lies",
+    run: |seen, found| {
+        // All but those that are overwritten, stormy, deaf, and well.
+        let lies = seen.scenario.visitors - 4;
+        found.same("entries of BackendBroken in the event log", seen.logged(Reason::BackendBroken), lies);
+    },
 };
 
 /// The backend was restarted once, and is connected with persistent grants.

@@ -52,7 +52,7 @@ pub(super) fn mounted(scenario: &Scenario) -> usize {
     // Plain disks of a boot that does not stop, or the disks that were there before the stop.
     let disks = if expect.stop.is_some() { expect.pv } else { expect.ide + expect.pv };
     let more = scenario.more_vbds.iter().filter(|(_, state)| *state == 4).count();
-    disks - scenario.blanks - scenario.raw.len() - more
+    disks - scenario.blanks - scenario.raw.len() - scenario.visitors - more
 }
 
 /// Returns true if the boot gets as far as the session manager.

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub exercise: Option<Exercise>,
     /// Disk and seconds of the exercise [`Exercise::Outage`].
     pub outage: (u32, u32),
+    /// Disks that come during the exercise [`Exercise::Hostile`].
+    pub rounds: u32,
     /// The service of the miniport that writes a crash dump, in place of the first disk's.
     pub dump_driver: Option<String>,
     /// Milliseconds from the loader's first word to the first driver.
@@ -97,6 +99,7 @@ impl Options {
             Word::Fault(fault) => self.faults.push(fault),
             Word::Exercise(exercise) => self.exercise = Some(exercise),
             Word::Outage { disk, seconds } => self.outage = (disk, seconds),
+            Word::Rounds(count) => self.rounds = count,
             Word::Late(service) => self.late.push(service.to_string()),
             Word::DumpDriver(service) => self.dump_driver = Some(service.to_string()),
             Word::Pause(milliseconds) => self.pause = milliseconds,

@@ -7,6 +7,7 @@ mod cdrom;
 mod copy;
 mod crash;
 mod hibernate;
+mod hostile;
 mod hotplug;
 mod kinds;
 mod load;
@@ -44,6 +45,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::Hibernate => hibernate::here(),
         Exercise::HibernateElsewhere => hibernate::elsewhere(),
         Exercise::HibernateUnprepared => hibernate::unprepared(),
+        Exercise::Hostile => hostile::run(),
         Exercise::Hotplug => hotplug::run(),
         Exercise::Kinds => kinds::run(),
         Exercise::Outage => outage::run(),
