@@ -59,7 +59,8 @@ echo "${PIPESTATUS[0]}" >out/status
 while [ -e saving ]; do
     until [ -e saved ]; do sleep 0.1; done
     rm saving saved
-    xl restore -F save.img 2>&1 | follow
+    [ -e restore.cfg ] && other=restore.cfg || other=
+    xl restore -F $other save.img 2>&1 | follow
 done
 # One that a mark saves and lets go on (copy.sh) has nobody any more who waits for its end. `xl list` has the reason of a
 # domain that has ended: 2 is that of a suspend.

@@ -1,3 +1,9 @@
-# Saves the guest $DOMID to a file and has the job script restore it from there: what a migration does, on one host.
+# Saves the guest $DOMID to a file and has the job script restore it from there: what a migration does, on one host. With
+# the name of a backend (phy or qdisk) its disks are served by that one afterwards.
+case $1 in
+phy) of="phy,script=/run/job/block-fast.sh" ;;
+*) of=$1 ;;
+esac
+[ -z "$1" ] || sed -E "s#backendtype=(phy,script=[^,]*|qdisk)#backendtype=$of#g" guest.cfg >restore.cfg || exit
 touch saving
 xl save "$DOMID" save.img && touch saved

@@ -444,6 +444,27 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("vbd", "io_path")],
     },
     Mutant {
+        what: "an answer of a status that does not exist is a success",
+        file: "xen/src/blkif/frontend/responses.rs",
+        from: "found => return Err(Fault::Status { found }),",
+        to: "_ => Ok(()),",
+        caught_by: &[Host("xen"), Guest("hostile-rings")],
+    },
+    Mutant {
+        what: "a request has as many segments as the first backend took",
+        file: "xen/src/blkif/features.rs",
+        from: "{ 11 } else { self.segments.min(features.segments).max(11) };",
+        to: "{ 11 } else { self.segments };",
+        caught_by: &[Host("xen"), Guest("moved-to-qdisk")],
+    },
+    Mutant {
+        what: "a disk of blocks that no disk has is connected",
+        file: "xen/src/blkif/disk.rs",
+        from: "if !matches!(sector_size, 512 | 1024 | 2048 | 4096) {",
+        to: "if sector_size == 0 {",
+        caught_by: &[Host("xen"), Guest("hostile-nodes")],
+    },
+    Mutant {
         what: "an operation that the backend refuses is asked for again",
         file: "xen/src/blkif/frontend/responses.rs",
         from: "                self.unlearn(shadow.operation);\n",

@@ -5,7 +5,7 @@ use protocol::{Exercise, Ready, Version, Word};
 use crate::{
     check::{Check, Differences, Seen},
     checks::{load::IN_USE, upcalls::VECTORS},
-    scenario::{PV_BOOT, Runs, Scenario, When},
+    scenario::{Backend, PV_BOOT, Runs, Scenario, When},
 };
 
 /// The guests, in the order of the table in docs/testing.md.
@@ -27,6 +27,23 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "moved-to-qdisk",
+        title: "a guest of blkback's is saved with requests on their way, and restored before qdisk, which serves less",
+        registry: persistent_grants!(),
+        dom0: &[(When::Ready(Ready::Suspend), "bash save.sh qdisk")],
+        checks: &[IN_USE, RESUMED, LESS],
+        ..MOVED
+    },
+    Scenario {
+        name: "moved-to-blkback",
+        title: "a guest of qdisk's is saved with requests on their way, and restored before blkback, which serves more",
+        registry: persistent_grants!(),
+        disks: &[Backend::Qdisk],
+        dom0: &[(When::Ready(Ready::Suspend), "bash save.sh phy")],
+        checks: &[IN_USE, RESUMED, MORE],
+        ..MOVED
+    },
+    Scenario {
         name: "copy",
         title: "a save that fails and a copy of the running guest: it goes on with its disks as they are",
         memory_mib: 64,
@@ -38,6 +55,29 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
 ];
+
+/// A guest that is saved, and restored before another backend.
+const MOVED: Scenario =
+    Scenario { memory_mib: 64, exercise: Some(Exercise::Suspend), runs: Runs::InTurn, ..PV_BOOT };
+
+/// The first disk is qdisk's in the end.
+const LESS: Check =
+    Check { what: "the disk is connected to qdisk", run: |seen, found| served_by(seen, found, "qdisk") };
+
+/// The first disk is blkback's in the end.
+const MORE: Check =
+    Check { what: "the disk is connected to blkback", run: |seen, found| served_by(seen, found, "vbd") };
+
+/// The domain of a guest that was restored once.
+const RESTORED: u32 = 2;
+
+/// Adds what differs where the first disk's backend is not of this kind in the end.
+fn served_by(seen: &Seen<'_>, found: &mut Differences, kind: &str) {
+    let vbds = seen.boot.outcome.store_end.as_ref().map(|store| store.vbds(RESTORED)).unwrap_or_default();
+    let backend = vbds.into_iter().find(|vbd| vbd.device == 768).map(|vbd| vbd.backend);
+    let expected = format!("/local/domain/0/backend/{kind}/{RESTORED}/768");
+    found.same("the disk's backend", backend, Some(expected));
+}
 
 /// The guest was suspended once, and its disks were connected again before the census.
 pub(super) const RESUMED: Check = Check {

@@ -15,8 +15,9 @@ use crate::ke::{self, thread};
 use crate::nt::*;
 use crate::ob;
 
-/// Sectors of a read, of a buffer that spans several pages.
-const SECTORS: u64 = 40;
+/// Sectors of an even and of an odd reader's read: of several pages, and of more than one request without indirect
+/// segments has.
+const SECTORS: [u64; 2] = [40, 160];
 
 /// Counts of the work that the readers of a disk have done.
 #[derive(Default)]
@@ -96,8 +97,9 @@ unsafe extern "win64" fn read(context: Pvoid) {
         let length = (name.len() * 2) as u16;
         let mut name = UnicodeString { length, maximum_length: length, buffer: name.as_ptr().cast_mut() };
         let Ok(device) = Device::open(&raw mut name) else { return };
-        let mut buffer = vec![0; SECTORS as usize * volume::SECTOR];
-        let last = device.sectors() - SECTORS;
+        let sectors = SECTORS[number as usize % SECTORS.len()];
+        let mut buffer = vec![0; sectors as usize * volume::SECTOR];
+        let last = device.sectors() - sectors;
         let mut at = number * 997;
         while !counts.ending.load(Ordering::Relaxed) {
             counts.started.fetch_add(1, Ordering::Relaxed);
