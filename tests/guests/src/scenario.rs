@@ -113,6 +113,8 @@ pub struct Scenario {
     pub vcpus: u32,
     /// A longer task of the executive in a system that is up.
     pub exercise: Option<Exercise>,
+    /// A command of dom0's before the guest is created.
+    pub before: &'static str,
     /// A command of dom0's when the guest has been created and before it runs.
     pub created: &'static str,
     /// Commands of dom0's, each at its moment.
@@ -278,6 +280,7 @@ pub const BASE: Scenario = Scenario {
     memory_mib: 128,
     vcpus: 1,
     exercise: None,
+    before: "",
     created: "",
     dom0: &[],
     cdrom: false,

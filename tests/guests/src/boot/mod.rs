@@ -191,6 +191,9 @@ fn boot_in(
             Backend::None => Disk { at_start: false, ..disk },
         });
     }
+    if !scenario.before.is_empty() {
+        prepare(&mut job, scenario.before);
+    }
     if !scenario.created.is_empty() {
         job.created = Some(scenario.created.to_owned());
     }

@@ -24,6 +24,7 @@ mod entries;
 mod firmware;
 mod kinds;
 mod layers;
+mod machines;
 mod outage;
 mod polled;
 mod processors;
@@ -47,6 +48,7 @@ pub const SUBJECTS: &[(&str, &[Scenario])] = &[
     ("Disks of every kind", kinds::BOOTS),
     ("The CD-ROM drive", cdrom::BOOTS),
     ("Several processors", processors::BOOTS),
+    ("Machines of other kinds", machines::BOOTS),
     ("Backends that go and come back", outage::BOOTS),
     ("Save, restore and copy", suspend::BOOTS),
     ("The host: requests, state, the tool for dom0", toolstack::BOOTS),
