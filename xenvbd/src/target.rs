@@ -158,6 +158,7 @@ impl Target {
         let (pages, segments) =
             frontends.first().map_or((0, 0), |frontend| (frontend.ring().len(), frontend.segments()));
         let mut queues = Vec::new();
+        queues.try_reserve_exact(frontends.len()).map_err(|_| Error::NO_MEMORY)?;
         for (channel, frontend) in self.channels.iter().zip(frontends) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
             queues.push(Queue::new(frontend, self.platform, Window::new()?, port, disk));
