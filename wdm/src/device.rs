@@ -5,7 +5,6 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
-
 use wdk_sys::{
     _DEVICE_RELATION_TYPE, DEVICE_OBJECT, DO_BUFFERED_IO, DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING,
     DO_DIRECT_IO, DO_POWER_INRUSH, DO_POWER_PAGABLE, FILE_DEVICE_SECURE_OPEN, PDEVICE_OBJECT, ULONG,
@@ -23,6 +22,7 @@ use crate::{
     security, shutdown,
     status::check,
     unicode,
+    work_item::Reserved,
 };
 
 /// A device object, by address: a plain handle that keeps nothing alive. Whoever holds one knows
@@ -196,6 +196,8 @@ struct Extension<E> {
     remove_lock: RemoveLock,
     lower: AtomicPtr<DEVICE_OBJECT>,
     pdo: AtomicPtr<DEVICE_OBJECT>,
+    /// Tells the power manager of a state, where the device has that to do.
+    power_work: Option<Reserved>,
     own: E,
 }
 
@@ -249,6 +251,7 @@ impl<E: Send + Sync + 'static> Device<E> {
             RemoveLock::initialize(&raw mut (*extension).remove_lock);
             (&raw mut (*extension).lower).write(AtomicPtr::new(ptr::null_mut()));
             (&raw mut (*extension).pdo).write(AtomicPtr::new(ptr::null_mut()));
+            (&raw mut (*extension).power_work).write(None);
             (&raw mut (*extension).own).write(own);
         }
         Ok(this)
@@ -264,13 +267,38 @@ impl<E: Send + Sync + 'static> Device<E> {
             .or_delete(|device| security::restrict_to_administrators(device.object))
     }
 
-    /// Does what AddDevice of a function driver does: creates a device object that only SYSTEM and Administrators
-    /// may open, attaches it to `pdo`'s stack, and finishes it. PASSIVE_LEVEL.
+    /// Creates a device object as [`create_restricted`](Self::create_restricted) does, for a PDO, with all that its power
+    /// IRPs need. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// Status of [`create_restricted`](Self::create_restricted) or [`attach`](Self::attach); there is then no device.
+    /// As [`create_restricted`](Self::create_restricted), or `INSUFFICIENT_RESOURCES`; there is then no device.
+    pub fn create_child(driver: DriverObject, options: Options<'_>, own: E) -> Result<Self> {
+        Self::create_restricted(driver, options, own)?.or_delete(Self::reserve_power_work)
+    }
+
+    /// Does what AddDevice of a function driver does: creates a device object that only SYSTEM and Administrators
+    /// may open, with all that its power IRPs need, attaches it to `pdo`'s stack, and finishes it. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// Status of [`create_child`](Self::create_child) or [`attach`](Self::attach); there is then no device.
     pub fn add(driver: DriverObject, options: Options<'_>, own: E, pdo: DeviceObject) -> Result<Self> {
-        Self::finished(driver, options, own, |device| device.attach(pdo).map(|_lower| ()))
+        Self::finished(driver, options, own, |device| {
+            device.reserve_power_work()?;
+            device.attach(pdo).map(|_lower| ())
+        })
+    }
+
+    fn reserve_power_work(&self) -> Result {
+        let work = Reserved::new(self.object)?;
+        // SAFETY: the device is being made: nobody else looks at its extension.
+        unsafe { (*self.extension_ptr()).power_work = Some(work) };
+        Ok(())
+    }
+
+    /// Returns the work item for the device's power IRPs, which [`add`](Self::add) and
+    /// [`create_child`](Self::create_child) reserve.
+    pub(crate) fn power_work(&self) -> Option<&Reserved> {
+        self.extension_ref().power_work.as_ref()
     }
 
     /// Does what AddDevice of a filter does: as [`add`](Self::add), by [`attach_filter`](Self::attach_filter).
@@ -466,6 +494,7 @@ impl<E: Send + Sync + 'static> Device<E> {
         // SAFETY: by contract nobody uses the extension any more; IoDeleteDevice frees its memory.
         unsafe {
             ptr::drop_in_place(&raw mut (*self.extension_ptr()).own);
+            ptr::drop_in_place(&raw mut (*self.extension_ptr()).power_work);
             IoDeleteDevice(self.object.as_ptr());
         }
     }

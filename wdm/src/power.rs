@@ -15,7 +15,7 @@ use wdk_sys::{
 };
 
 use crate::stack_location::PowerState;
-use crate::{Device, DeviceObject, Disposition, Irp, NtStatus, work_item};
+use crate::{Device, DeviceObject, Disposition, Irp, NtStatus};
 
 /// PowerSystemWorking.
 const S0: u32 = 1;
@@ -50,21 +50,29 @@ pub fn set_device_state(device: DeviceObject, state: u32) {
 
 /// Handles IRP_MN_SET_POWER with device power state `state` in the driver of a PDO, for a device that needs nothing
 /// done. ≤ DISPATCH_LEVEL.
-pub fn set_child(device: DeviceObject, irp: Irp, state: u32) -> Disposition {
-    if state == D0 {
-        set_device_state(device, state);
-        return irp.complete_power(NtStatus::SUCCESS);
-    }
+pub fn set_child<E: Send + Sync + 'static>(device: Device<E>, irp: Irp, state: u32) -> Disposition {
+    let work = match device.power_work() {
+        Some(work) if state != D0 => work,
+        _ => {
+            set_device_state(device.object(), state);
+            return irp.complete_power(NtStatus::SUCCESS);
+        }
+    };
     let (irp, pending) = irp.pend();
     // At DISPATCH_LEVEL the power manager cannot be told.
-    let tell = move |irp: Irp| {
-        set_device_state(device, state);
-        let _ = irp.complete_power(NtStatus::SUCCESS);
-    };
-    if let Err(irp) = work_item::queue_for(device, irp, tell) {
-        let _ = irp.complete_power(NtStatus::SUCCESS);
-    }
+    // SAFETY: the power manager sends a device one such IRP at a time, and the routine takes it.
+    unsafe { work.queue(child_told, irp.as_ptr().cast()) };
     pending
+}
+
+/// Tells of the state that [`set_child`]'s IRP sets, and completes it. PASSIVE_LEVEL.
+unsafe extern "C" fn child_told(device: PDEVICE_OBJECT, irp: PVOID) {
+    // SAFETY: the IRP of `set_child`, and its device, which exists as long as it has a request.
+    let (device, irp) = unsafe { (DeviceObject::from_raw(device), Irp::from_raw(irp.cast())) };
+    if let (Some(device), Some(PowerState::Device(state))) = (device, irp.location().power_state()) {
+        set_device_state(device, state);
+    }
+    let _ = irp.complete_power(NtStatus::SUCCESS);
 }
 
 /// A power IRP of a function device that outlives its dispatch routine, with the device's remove lock held.
@@ -103,14 +111,17 @@ impl<E: PolicyOwner> Kept<E> {
             return;
         }
         self.device.extension().rest();
+        let device = self.device;
+        let Some(work) = device.power_work() else { return self.leave_d0(state) };
         // At DISPATCH_LEVEL the power manager cannot be told.
-        let tell = move |kept: Self| {
-            set_device_state(kept.device.object(), state);
-            kept.send(device_passed::<E>);
-        };
-        if let Err(kept) = work_item::queue_for(self.device.object(), self, tell) {
-            kept.send(device_passed::<E>);
-        }
+        // SAFETY: the power manager sends a device one such IRP at a time, and the routine takes it.
+        unsafe { work.queue(told::<E>, self.irp.as_ptr().cast()) };
+    }
+
+    /// Tells the power manager of a state other than D0, and sends the IRP on. ≤ APC_LEVEL.
+    fn leave_d0(self, state: u32) {
+        set_device_state(self.device.object(), state);
+        self.send(device_passed::<E>);
     }
 
     /// Sends the IRP to the lower drivers. `routine` takes it back.
@@ -196,6 +207,15 @@ unsafe extern "C" fn device_is_set<E: PolicyOwner>(
         let (device, status) = (kept.device, kept.irp.status());
         let _ = kept.irp.complete_power(status);
         device.release();
+    }
+}
+
+/// Goes on with [`Kept::set_device`]'s IRP. PASSIVE_LEVEL.
+unsafe extern "C" fn told<E: PolicyOwner>(_: PDEVICE_OBJECT, irp: PVOID) {
+    // SAFETY: the IRP that `Kept::set_device` has kept.
+    let Some(kept) = (unsafe { Kept::<E>::again(irp.cast()) }) else { return };
+    if let Some(PowerState::Device(state)) = kept.irp.location().power_state() {
+        kept.leave_d0(state);
     }
 }
 

@@ -11,9 +11,45 @@ use wdk_sys::{
 
 use crate::{DeviceObject, NtStatus, Result, pool};
 
-struct Context<T, F> {
+/// A work item that is there before it is needed, so that no memory has to be had then. It is queued again only when its
+/// routine has begun.
+pub(crate) struct Reserved(PIO_WORKITEM);
+
+// SAFETY: the I/O manager's routines take a work item from any thread.
+unsafe impl Send for Reserved {}
+// SAFETY: as above.
+unsafe impl Sync for Reserved {}
+
+impl Reserved {
+    /// Allocates a work item of one of this driver's devices. IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    pub(crate) fn new(device: DeviceObject) -> Result<Self> {
+        // SAFETY: a device object of this driver.
+        let item = unsafe { IoAllocateWorkItem(device.as_ptr()) };
+        if item.is_null() { Err(NtStatus::INSUFFICIENT_RESOURCES) } else { Ok(Self(item)) }
+    }
+
+    /// Has a system worker thread run `routine` with the device and `context` at PASSIVE_LEVEL. IRQL ≤ DISPATCH_LEVEL.
+    ///
+    /// # Safety
+    /// It is not queued already, the routine is right for the context, and the device outlives the routine's begin.
+    pub(crate) unsafe fn queue(&self, routine: unsafe extern "C" fn(PDEVICE_OBJECT, PVOID), context: PVOID) {
+        // SAFETY: by this function's contract.
+        unsafe { IoQueueWorkItem(self.0, Some(routine), _WORK_QUEUE_TYPE::DelayedWorkQueue, context) };
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated by `new`, and is not queued: its device is being deleted.
+        unsafe { IoFreeWorkItem(self.0) };
+    }
+}
+
+struct Context<F> {
     item: PIO_WORKITEM,
-    value: T,
     routine: F,
 }
 
@@ -24,30 +60,18 @@ struct Context<T, F> {
 /// # Errors
 /// `INSUFFICIENT_RESOURCES`.
 pub fn queue<F: FnOnce() + Send + 'static>(device: DeviceObject, routine: F) -> Result {
-    queue_for(device, routine, |routine| routine()).map_err(|_routine| NtStatus::INSUFFICIENT_RESOURCES)
-}
-
-/// Does the same with a value that `routine` gets.
-///
-/// # Errors
-/// The value, where memory has run out.
-pub fn queue_for<T: Send + 'static, F: FnOnce(T) + Send + 'static>(
-    device: DeviceObject,
-    value: T,
-    routine: F,
-) -> core::result::Result<(), T> {
-    let Ok(mut context) = pool::try_box(MaybeUninit::<Context<T, F>>::uninit()) else { return Err(value) };
+    let mut context = pool::try_box(MaybeUninit::<Context<F>>::uninit())?;
     // SAFETY: a device object of this driver.
     let item = unsafe { IoAllocateWorkItem(device.as_ptr()) };
     if item.is_null() {
-        return Err(value);
+        return Err(NtStatus::INSUFFICIENT_RESOURCES);
     }
-    context.write(Context { item, value, routine });
+    context.write(Context { item, routine });
     // SAFETY: item and context are handed over to the routine, which runs once.
     unsafe {
         IoQueueWorkItem(
             item,
-            Some(run::<T, F>),
+            Some(run::<F>),
             _WORK_QUEUE_TYPE::DelayedWorkQueue,
             Box::into_raw(context).cast(),
         );
@@ -55,13 +79,10 @@ pub fn queue_for<T: Send + 'static, F: FnOnce(T) + Send + 'static>(
     Ok(())
 }
 
-unsafe extern "C" fn run<T: Send + 'static, F: FnOnce(T) + Send + 'static>(
-    _: PDEVICE_OBJECT,
-    context: PVOID,
-) {
-    // SAFETY: `queue_for` wrote the box and handed it over; a work item may be freed in its own routine.
-    let Context { item, value, routine } = *unsafe { Box::from_raw(context.cast::<Context<T, F>>()) };
+unsafe extern "C" fn run<F: FnOnce() + Send + 'static>(_: PDEVICE_OBJECT, context: PVOID) {
+    // SAFETY: `queue` wrote the box and handed it over; a work item may be freed in its own routine.
+    let Context { item, routine } = *unsafe { Box::from_raw(context.cast::<Context<F>>()) };
     // SAFETY: the item is dequeued.
     unsafe { IoFreeWorkItem(item) };
-    routine(value);
+    routine();
 }

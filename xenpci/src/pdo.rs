@@ -52,7 +52,7 @@ pub(crate) struct Pdo {
 pub(crate) fn create(driver: DriverObject, bus: DeviceObject) -> Result<Device<Extension>> {
     let options = Options { name: None, device_type: UNKNOWN, characteristics: 0, auto_name: true };
     let pdo = Pdo { bus, state: AtomicU8::new(PRESENT), files: SpecialFiles::new() };
-    let device = Device::create_restricted(driver, options, Extension::Pdo(pdo))?;
+    let device = Device::create_child(driver, options, Extension::Pdo(pdo))?;
     device.set_power_pagable();
     device.finish_initializing();
     Ok(device)
@@ -142,7 +142,7 @@ pub(crate) fn power(device: Device<Extension>, irp: Irp) -> Disposition {
         return irp.complete_power(NtStatus::NOT_SUPPORTED);
     };
     match (irp.location().sets_power(), state) {
-        (true, PowerState::Device(state)) => device_power::set_child(device.object(), irp, state),
+        (true, PowerState::Device(state)) => device_power::set_child(device, irp, state),
         _ => irp.complete_power(NtStatus::SUCCESS),
     }
 }
