@@ -440,11 +440,14 @@ impl Adapter {
 
     /// Looks after the backends, once a second. DISPATCH_LEVEL.
     pub(crate) fn tick(&self) {
-        self.slots.each(|_, target| {
-            if let Some((reason, seconds)) = target.check_progress() {
-                self.census.report(reason, target.number(), seconds);
-            }
-        });
+        self.slots.each(|_, target| self.look_after(target));
+    }
+
+    /// Reports a target's backend that owes an answer, or that has broken the protocol. ≤ DISPATCH_LEVEL.
+    pub(crate) fn look_after(&self, target: &Target) {
+        if let Some((reason, seconds)) = target.check_progress() {
+            self.census.report(reason, target.number(), seconds);
+        }
     }
 
     /// Keeps `port`, by which Storport knows the adapter from now on. ≤ DISPATCH_LEVEL.

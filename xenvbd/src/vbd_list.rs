@@ -441,6 +441,8 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     drop(known.watch);
     adapter.census().depart(known.device.0);
     let Some(target) = known.target.and_then(|id| adapter.slots().take(id)) else { return };
+    // What its backend has done since the last look is said before nobody looks any more.
+    adapter.look_after(&target);
     end(&target);
     debug_print!(DRIVER, "disk {}: {why}, the disk is gone", known.device.0);
     adapter.bus_changed();
