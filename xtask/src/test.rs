@@ -19,8 +19,8 @@ use rig::{Release, RigFiles};
 
 use crate::{build, layout::Layout, lint, package, pe, program, program_in_wine, repro, setup, wine};
 
-/// Guests that run at the same time: one per core of a small machine.
-const PARALLEL_GUESTS: usize = 2;
+/// Guests that run at the same time: one more than a small machine has processors, since their lives are mostly waiting.
+const PARALLEL_GUESTS: usize = 3;
 
 /// The test of `xenguard.exe`, which not every machine can build.
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
@@ -61,14 +61,18 @@ pub fn all(xen: Option<Release>, turn: Option<usize>) -> Result<()> {
     tally.close()
 }
 
-/// Runs guests of the test suite by name and shows their consoles.
+/// Runs guests of the test suite by name and shows their consoles. Those that are saved go on under `onto`, where one is
+/// given.
 ///
 /// # Errors
 /// A name is unknown, the rig failed, or a guest showed something else than it must.
-pub fn guests_by_name(names: &[String], xen: Release) -> Result<()> {
+pub fn guests_by_name(names: &[String], xen: Release, onto: Option<Release>) -> Result<()> {
     let layout = Layout::here();
     setup::bootcfg_tests()?;
-    let rig = rig_files::ensure(&layout, xen)?;
+    let mut rig = rig_files::ensure(&layout, xen)?;
+    if let Some(onto) = onto {
+        rig = rig.moving_onto(rig_files::ensure(&layout, onto)?);
+    }
     let mut tests = guest_tests(&layout, &rig, 0)?;
     tests.extend(run::left_out(&layout, &rig, 0));
     for wanted in names {

@@ -274,8 +274,6 @@ pub fn scenario(seed: u64) -> Scenario {
 
 /// The page that a run writes.
 const PAGE: &str = "docs/results/explored.md";
-/// Rigs at the same time: one more than processors, since a guest's life is half waiting.
-const RIGS: usize = 3;
 
 /// Machines that were booted, each with what differed from what it must show.
 type Lines = BTreeMap<u64, (Scenario, Vec<String>)>;
@@ -310,7 +308,7 @@ fn boot_all(layout: &Layout, seeds: VecDeque<u64>) -> Result<Lines> {
     let rig = rig_files::ensure(layout, rig::Release::default())?;
     let (queue, lines) = (Mutex::new(seeds), Mutex::new(Lines::new()));
     thread::scope(|scope| {
-        for _ in 0..RIGS {
+        for _ in 0..rig_files::AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

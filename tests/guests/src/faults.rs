@@ -20,8 +20,6 @@ use crate::{boot, boot::rig_files, layout::Layout, verdict};
 
 /// Boots that one dom0 goes through before the rig starts afresh.
 const BATCH: usize = 40;
-/// Rigs at the same time: one more than processors, since a guest's life is mostly waiting.
-const RIGS: usize = 3;
 /// A ring of one page, and 73 pages for a disk in place of 292: of a row of allocations of one kind the
 /// hundreds after the first dozens say nothing new, and each is a boot.
 const SMALL_RINGS: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\xenvbd\\Parameters]\n\
@@ -138,12 +136,12 @@ fn prepare(layout: &Layout) -> Result<RigFiles> {
 impl Found {
     /// Boots with each plan, on several rigs; says at once what is wrong, since a run takes an hour.
     fn boot(&mut self, layout: &Layout, rig: &RigFiles, plans: &[String]) {
-        let size = plans.len().div_ceil(RIGS).clamp(1, BATCH);
+        let size = plans.len().div_ceil(rig_files::AT_ONCE).clamp(1, BATCH);
         let batches: VecDeque<(usize, &[String])> = plans.chunks(size).enumerate().collect();
         let (total, queue) = (batches.len(), Mutex::new(batches));
         let found = Mutex::new(self);
         thread::scope(|scope| {
-            for _ in 0..RIGS {
+            for _ in 0..rig_files::AT_ONCE {
                 scope.spawn(|| {
                     loop {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -27,8 +27,6 @@ use crate::{
     verdict,
 };
 
-/// Rigs at the same time: one more than processors, since a guest's life is half waiting.
-const RIGS: usize = 3;
 /// The least that a matrix has.
 const ROWS: usize = 24;
 
@@ -106,7 +104,7 @@ pub fn run(names: &[String]) -> Result<()> {
     let rows: VecDeque<(usize, Row)> = all.into_iter().enumerate().filter(wanted).collect();
     let (queue, lines, started) = (Mutex::new(rows), Mutex::new(Vec::new()), Instant::now());
     thread::scope(|scope| {
-        for _ in 0..RIGS {
+        for _ in 0..rig_files::AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -129,7 +127,12 @@ pub fn run(names: &[String]) -> Result<()> {
     lines.sort_by_key(|line| line.at);
     write(&path, &lines)?;
     write_summary(&layout, &summary(&lines))?;
-    println!("{} boots in {} s, {RIGS} guests at a time", booted, started.elapsed().as_secs());
+    println!(
+        "{} boots in {} s, {} guests at a time",
+        booted,
+        started.elapsed().as_secs(),
+        rig_files::AT_ONCE
+    );
     let wrong: Vec<String> = lines
         .iter()
         .flat_map(|line| line.differences.iter().map(|difference| format!("{}: {difference}", line.cells[0])))

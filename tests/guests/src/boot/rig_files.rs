@@ -5,6 +5,10 @@ use rig::{Release, RigFiles};
 
 use crate::{layout::Layout, step::step};
 
+/// Rigs at the same time in a long run on two processors: a guest's life is mostly waiting, and one rig uses two fifths of
+/// a processor.
+pub const AT_ONCE: usize = 5;
+
 /// Builds dom0's helper and makes the rig's files, or finds them in the cache.
 ///
 /// # Errors
