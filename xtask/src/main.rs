@@ -98,6 +98,9 @@ enum Command {
         /// Run them on this version of Xen: 4.14, 4.17 or 4.20
         #[arg(long, value_name = "VERSION", default_value_t)]
         xen: rig::Release,
+        /// Restore them on this version of Xen when they have been saved
+        #[arg(long, value_name = "VERSION")]
+        onto: Option<rig::Release>,
     },
     /// Writes the table of guest tests into docs/testing.md
     Guests,
@@ -202,7 +205,7 @@ fn run(command: Command) -> Result<()> {
             demo::run()
         }
         Command::Test { xen, turn } => test::all(xen, turn.map(|turn| turn as usize)),
-        Command::Scenario { names, xen } => test::guests_by_name(&names, xen),
+        Command::Scenario { names, xen, onto } => test::guests_by_name(&names, xen, onto),
         Command::Pictures => pictures::run(),
         Command::Guests => table::write(&layout::Layout::here()),
         Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),

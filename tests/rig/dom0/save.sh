@@ -6,4 +6,5 @@ phy) of="phy,script=/run/job/block-fast.sh" ;;
 esac
 [ -z "$1" ] || sed -E "s#backendtype=(phy,script=[^,]*|qdisk)#backendtype=$of#g" guest.cfg >restore.cfg || exit
 touch saving
-xl save "$DOMID" save.img && touch saved
+[ -e elsewhere ] && image=out/save.img || image=save.img
+xl save "$DOMID" $image && touch saved

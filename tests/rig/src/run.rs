@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,7 +40,9 @@ const MARK_SECONDS: u32 = 240;
 /// Room for a run's copies and results.
 const SPACE_MIB: u64 = 512;
 /// Room for what dom0 brings back; the file is sparse.
-const RESULTS_SIZE: u64 = 64 << 20;
+const RESULTS_SIZE: u64 = 256 << 20;
+/// The image of a guest that goes on elsewhere, in dom0's directory of the job and among its results.
+const SAVED: &str = "save.img";
 const SECTOR: u64 = 512;
 
 /// Runs a job under Xen and replaces its images by the results. Repeats it once if the rig broke down.
@@ -63,10 +65,13 @@ pub fn run_watched(
     watch: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome, RigError> {
     let images = Images::lock(job)?;
-    match attempt(files, job, &images, watch) {
+    if let Some(onto) = &files.onto {
+        return moved(files, onto, job, &images, watch);
+    }
+    match attempt(files, job, &images, Leg::Whole, watch) {
         Err(error) if error.is_transient() => {
             watch(Progress::Step("the rig failed; once more"));
-            let mut outcome = attempt(files, job, &images, watch)?;
+            let mut outcome = attempt(files, job, &images, Leg::Whole, watch)?;
             outcome.retried_after = Some(error.to_string());
             Ok(outcome)
         }
@@ -74,10 +79,55 @@ pub fn run_watched(
     }
 }
 
+/// Part of a guest's life that one rig sees.
+#[derive(Clone, Copy)]
+enum Leg<'a> {
+    /// All of it.
+    Whole,
+    /// Up to its save, whose image goes to this file.
+    Saved(&'a Path),
+    /// From the image in this file on.
+    Restored(&'a Path),
+}
+
+/// Runs a job under one Xen until the guest is saved, and from there on under another.
+fn moved(
+    from: &RigFiles,
+    onto: &RigFiles,
+    job: &Job,
+    images: &Images,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, RigError> {
+    let work = WorkDir::new(&from.work)?;
+    let image = work.path().join(SAVED);
+    let first = attempt(from, job, images, Leg::Saved(&image), watch)?;
+    if !image.exists() {
+        return Err(job.bad("its guest was not saved, and so cannot be restored elsewhere"));
+    }
+    let rest: Vec<usize> =
+        (0..job.marks.len()).filter(|mark| !first.marks.iter().any(|done| done.mark == *mark)).collect();
+    let marks = rest.iter().map(|&mark| job.marks[mark].clone()).collect();
+    let job = Job { marks, created: None, ..job.clone() };
+    let second = attempt(onto, &job, images, Leg::Restored(&image), watch)?;
+    let later = second.marks.into_iter().map(|done| MarkResult { mark: rest[done.mark], ..done });
+    Ok(Outcome {
+        console: [first.console, second.console].concat(),
+        xen_log: [first.xen_log, second.xen_log].concat(),
+        marks: first.marks.into_iter().chain(later).collect(),
+        before: first.before,
+        created: first.created,
+        store_running: first.store_running,
+        guest_time: first.guest_time + second.guest_time,
+        total_time: first.total_time + second.total_time,
+        ..second
+    })
+}
+
 fn attempt(
     files: &RigFiles,
     job: &Job,
     images: &Images,
+    leg: Leg<'_>,
     watch: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome, RigError> {
     let start = Instant::now();
@@ -86,7 +136,7 @@ fn attempt(
     host::check_space(dir, "a run", SPACE_MIB)?;
     let copies = images.copy(dir)?;
     let (job_disk, results) = (dir.join("job"), dir.join("results"));
-    write_job(files, job, &job_disk)?;
+    write_job(files, job, leg, &job_disk)?;
     File::create(&results).and_then(|file| file.set_len(RESULTS_SIZE)).file("create", &results)?;
 
     watch(Progress::Step("loading the snapshot"));
@@ -121,7 +171,7 @@ fn attempt(
     guest.read_console(watch);
     guest.console.finish();
 
-    let mut files = read_results(&results)?;
+    let mut files = read_results(&results, leg)?;
     let end = guest.end(&mut files)?;
     images.replace(&copies)?;
     let marks = guest.mark_results(&mut files);
@@ -158,7 +208,7 @@ fn mark_scripts(job: &Job) -> Vec<String> {
 }
 
 /// Writes the archive that dom0 reads from its second disk.
-fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
+fn write_job(files: &RigFiles, job: &Job, leg: Leg<'_>, path: &Path) -> Result<(), RigError> {
     let targets: Vec<String> = (0..job.disks.len()).map(|index| format!("/dev/guest-disk{index}")).collect();
     let mut texts = vec![
         ("guest.cfg".to_owned(), config(job, &targets)?),
@@ -183,6 +233,9 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     }
     for (index, script) in mark_scripts(job).into_iter().enumerate() {
         texts.push((format!("mark-{index}.sh"), script));
+    }
+    if matches!(leg, Leg::Saved(_)) {
+        texts.push(("elsewhere".to_owned(), String::new()));
     }
     if !job.batch.is_empty() {
         texts.push(("batch".to_owned(), job.batch.join("\n") + "\n"));
@@ -213,6 +266,9 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     for (name, input) in inputs {
         add(name, &read(input)?)?;
     }
+    if let Leg::Restored(image) = leg {
+        add(SAVED, &fs::read(image).file("read", image)?)?;
+    }
     if let Some(input) = &job.preloaded {
         add("preloaded", &preloaded(&read(input)?))?;
     }
@@ -223,14 +279,19 @@ fn write_job(files: &RigFiles, job: &Job, path: &Path) -> Result<(), RigError> {
     file.set_len(length.next_multiple_of(8 * SECTOR)).file("extend", path)
 }
 
-/// Returns the files dom0 packed onto the results disk.
-fn read_results(path: &Path) -> Result<HashMap<String, String>, RigError> {
+/// Returns the files dom0 packed onto the results disk. A guest's image goes to its own file.
+fn read_results(path: &Path, leg: Leg<'_>) -> Result<HashMap<String, String>, RigError> {
     let file = File::open(path).file("open", path)?;
     let bad = |error: std::io::Error| RigError::BadResults { reason: format!("not an archive: {error}") };
     let mut files = HashMap::new();
     for entry in tar::Archive::new(file).entries().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
         let name = entry.path().map_err(bad)?.file_name().map(|name| name.to_string_lossy().into_owned());
+        if let (Leg::Saved(image), Some(SAVED)) = (leg, name.as_deref()) {
+            let mut file = File::create(image).file("create", image)?;
+            io::copy(&mut entry, &mut file).file("write", image)?;
+            continue;
+        }
         let mut data = Vec::new();
         entry.read_to_end(&mut data).map_err(bad)?;
         if let (Some(name), true) = (name, entry.header().entry_type().is_file()) {

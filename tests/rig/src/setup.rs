@@ -43,6 +43,8 @@ pub struct RigFiles {
     pub(crate) snapshot: PathBuf,
     pub(crate) helper: PathBuf,
     pub(crate) work: PathBuf,
+    /// The rig that a guest goes on in when it has been saved.
+    pub(crate) onto: Option<Box<RigFiles>>,
     /// Shared locks on qemu with the firmware, and on the release's files.
     _locks: [File; 2],
 }
@@ -50,7 +52,15 @@ pub struct RigFiles {
 impl RigFiles {
     fn new((steps, locks): (Steps, [Lock; 2]), helper: PathBuf) -> Self {
         let Steps { release, qemu, ovmf, dom0, snapshot, work } = steps;
-        Self { release, qemu, ovmf, dom0, snapshot, helper, work, _locks: locks.map(|lock| lock.file) }
+        let locks = locks.map(|lock| lock.file);
+        Self { release, qemu, ovmf, dom0, snapshot, helper, work, onto: None, _locks: locks }
+    }
+
+    /// Returns a rig whose guests are saved here and restored in another one: `bash save.sh` in a mark does not restore
+    /// them. A guest that is never saved is a bad job.
+    #[must_use]
+    pub fn moving_onto(self, other: Self) -> Self {
+        Self { onto: Some(Box::new(other)), ..self }
     }
 
     /// Returns the release of Debian that dom0 is made of.
