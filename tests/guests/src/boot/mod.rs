@@ -524,7 +524,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Keeps the console for a reader, and what dom0 has to say.
+    /// Keeps the console for a reader, and what dom0 and Xen have to say.
     pub fn keep(&self, outcome: Outcome) -> Result<Outcome> {
         if let Some(why) = &outcome.retried_after {
             println!("{}: the rig failed and was started again: {}", self.name(), first_line(why));
@@ -534,6 +534,9 @@ impl Folder {
         if !log.is_empty() {
             let said: String = outcome.marks.iter().map(|mark| format!("{}\n", mark.output)).collect();
             fs::write(self.path("dom0.txt"), format!("{created}\n{said}{log}\n{:#?}\n", outcome.store_end))?;
+        }
+        if !outcome.xen_log.is_empty() {
+            fs::write(self.path("xen.txt"), &outcome.xen_log)?;
         }
         Ok(outcome)
     }
