@@ -232,6 +232,8 @@ fn page(found: &Found, again: usize) -> String {
 /// boots that were run again.
 fn read_page(text: &str) -> (Found, Vec<String>, usize) {
     let (mut found, mut plans, mut again) = (Found::default(), Vec::new(), 0);
+    // The mount of a boot that was cut off is on its image, and not in its words: such a boot is run again.
+    let is_of_a_cut_boot = |wrong: &str| wrong.contains(": the image is intact, mounted ");
     for line in text.lines() {
         let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
         if let [kind, end, count] = cells[..]
@@ -242,6 +244,7 @@ fn read_page(text: &str) -> (Found, Vec<String>, usize) {
         } else if let Some(wrong) = line.strip_prefix("- ") {
             match wrong.split_once(": ") {
                 Some((plan, _)) if plan.contains(':') => plans.push(plan.to_owned()),
+                _ if is_of_a_cut_boot(wrong) => {}
                 // Of a batch that the rig failed in nothing is known.
                 _ => found.wrong.push(wrong.to_owned()),
             }
