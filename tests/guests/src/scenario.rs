@@ -40,6 +40,14 @@ pub enum Raw {
     ReadOnly,
 }
 
+impl Raw {
+    /// Returns the place of the scenario's `n`th disk of these, from 0, among a guest's: 1 is xvdb. libxl emulates xvdb to
+    /// xvdd, too, and an IDE disk of qemu's cannot be read-only.
+    pub fn place(self, n: usize) -> usize {
+        if self == Self::ReadOnly { n.max(3) + 1 } else { n + 1 }
+    }
+}
+
 /// The entry of boot.ini that is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {

@@ -295,9 +295,7 @@ fn add_raw(job: &mut Job, folder: &Folder, n: usize, raw: Raw) -> Result<()> {
         .with_context(|| format!("cannot write {}", image.display()))?;
     // Where dom0 has the disk.
     let device = format!("/dev/guest-disk{}", job.disks.len());
-    // libxl emulates xvdb to xvdd, too, and an IDE disk of qemu's cannot be read-only.
-    let place = if raw == Raw::ReadOnly { n.max(3) } else { n };
-    let mut disk = Disk::new(image, format!("xvd{}", char::from(b"bcdefgh"[place])));
+    let mut disk = Disk::new(image, format!("xvd{}", char::from(b"abcdefgh"[raw.place(n)])));
     match raw {
         // xl has no word for it: the scenario has dom0 write the node.
         Raw::Untrusted => {}

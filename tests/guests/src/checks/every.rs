@@ -229,8 +229,7 @@ fn vbds(seen: &Seen<'_>, found: &mut Differences) {
         .iter()
         .zip(DISKS.into_iter().skip(scenario.first_place))
         .filter(|(backend, _)| **backend != Backend::None);
-    // xvdb and so on.
-    let raw = (1..=scenario.raw.len() as u32).map(|n| 202 << 8 | n << 4);
+    let raw = scenario.raw.iter().enumerate().map(|(n, raw)| 202 << 8 | (raw.place(n) as u32) << 4);
     // Blank disks are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256.
     let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
     let blanks = (4..4 + scenario.blanks as u32).map(blank);
