@@ -1,10 +1,8 @@
 //! All tests, with one line each and a closing line.
 
 use std::{
-    collections::VecDeque,
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -217,19 +215,10 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result
 
 /// Runs tests that boot guests. What the rig fails is run once more at the end, when no other guest runs.
 fn guests(tests: Vec<GuestTest>, tally: &Tally) {
-    let (queue, again) = (Mutex::new(VecDeque::from(tests)), Mutex::new(Vec::new()));
-    let lock = PoisonError::into_inner;
-    thread::scope(|scope| {
-        for _ in 0..PARALLEL_GUESTS {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(lock).pop_front();
-                    let Some(test) = next else { break };
-                    if tally.attempt(&format!("guest: {}", test.name), true, &test.run).is_some() {
-                        again.lock().unwrap_or_else(PoisonError::into_inner).push(test);
-                    }
-                }
-            });
+    let again = Mutex::new(Vec::new());
+    rig_files::each(PARALLEL_GUESTS, tests, |test| {
+        if tally.attempt(&format!("guest: {}", test.name), true, &test.run).is_some() {
+            again.lock().unwrap_or_else(PoisonError::into_inner).push(test);
         }
     });
     for test in again.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -6,11 +6,10 @@
 //! here the shipped drivers run.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     sync::{Mutex, PoisonError},
-    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -284,52 +283,43 @@ type Lines = BTreeMap<u64, (Scenario, Vec<String>)>;
 /// The rig failed, or a machine did not show what it must; the page tells which.
 pub fn run(seed: u64, count: u64) -> Result<()> {
     let layout = Layout::here();
-    let lines = boot_all(&layout, (seed..seed.saturating_add(count)).collect())?;
+    let lines = boot_all(&layout, seed..seed.saturating_add(count))?;
     write(&layout, seed, &lines)
 }
 
 /// Boots again the machines that were not as expected in the run that wrote the page, and brings it up to date.
 ///
 /// # Errors
-/// As [`run`]; there is no page.
+/// Failures of [`run`]; there is no page.
 pub fn again() -> Result<()> {
     let layout = Layout::here();
     let text = fs::read_to_string(layout.root().join(PAGE))
         .with_context(|| format!("cannot read {PAGE}; run cargo xtask explore --guests first"))?;
     let (seed, count, wrong) = read_page(&text).with_context(|| format!("{PAGE} is not understood"))?;
-    let booted = boot_all(&layout, wrong.into())?;
+    let booted = boot_all(&layout, wrong)?;
     let mut lines: Lines = (seed..seed + count).map(|at| (at, (scenario(at), Vec::new()))).collect();
     lines.extend(booted);
     write(&layout, seed, &lines)
 }
 
 /// Boots the machines of these seeds, and says of each what it showed.
-fn boot_all(layout: &Layout, seeds: VecDeque<u64>) -> Result<Lines> {
+fn boot_all(layout: &Layout, seeds: impl IntoIterator<Item = u64>) -> Result<Lines> {
     let rig = rig_files::ensure(layout, rig::Release::default())?;
-    let (queue, lines) = (Mutex::new(seeds), Mutex::new(Lines::new()));
-    thread::scope(|scope| {
-        for _ in 0..rig_files::AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(at) = next else { break };
-                    let scenario = scenario(at);
-                    let running = Running::begin(scenario.name);
-                    let differences = match boot::boot(layout, &rig, &scenario) {
-                        Ok(boot) => verdict::differences(&scenario, &boot),
-                        Err(error) => vec![format!("not run: {error:#}")],
-                    };
-                    println!("{}", running.end("done"));
-                    let verdict = if differences.is_empty() { "as expected" } else { "DIFFERS" };
-                    println!("{:<14} {verdict} ({})", scenario.name, scenario.title);
-                    for difference in &differences {
-                        println!("    {difference}");
-                    }
-                    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    lines.insert(at, (scenario, differences));
-                }
-            });
+    let lines = Mutex::new(Lines::new());
+    rig_files::each(rig_files::AT_ONCE, seeds, |at| {
+        let scenario = scenario(at);
+        let running = Running::begin(scenario.name);
+        let differences = match boot::boot(layout, &rig, &scenario) {
+            Ok(boot) => verdict::differences(&scenario, &boot),
+            Err(error) => vec![format!("not run: {error:#}")],
+        };
+        println!("{}", running.end("done"));
+        let verdict = if differences.is_empty() { "as expected" } else { "DIFFERS" };
+        println!("{:<14} {verdict} ({})", scenario.name, scenario.title);
+        for difference in &differences {
+            println!("    {difference}");
         }
+        lines.lock().unwrap_or_else(PoisonError::into_inner).insert(at, (scenario, differences));
     });
     Ok(lines.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -5,11 +5,9 @@
 //! once.
 
 use std::{
-    collections::VecDeque,
     fs,
     path::Path,
     sync::{Mutex, PoisonError},
-    thread,
     time::Instant,
 };
 
@@ -101,25 +99,17 @@ pub fn run(names: &[String]) -> Result<()> {
     let path = layout.root().join("docs/results/guard-matrix.md");
     let kept = if names.is_empty() { Vec::new() } else { kept(&path, &all, names)? };
     let wanted = |(_, row): &(usize, Row)| names.is_empty() || names.iter().any(|name| name == row.name());
-    let rows: VecDeque<(usize, Row)> = all.into_iter().enumerate().filter(wanted).collect();
-    let (queue, lines, started) = (Mutex::new(rows), Mutex::new(Vec::new()), Instant::now());
-    thread::scope(|scope| {
-        for _ in 0..rig_files::AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((at, row)) = next else { break };
-                    let running = Running::begin(row.name());
-                    let new = boot_row(&layout, &rig, at, row);
-                    println!("{}", running.end("done"));
-                    for line in &new {
-                        let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
-                        println!("{:<40} {verdict}", line.cells[0]);
-                    }
-                    lines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
-                }
-            });
+    let rows = all.into_iter().enumerate().filter(wanted);
+    let (lines, started) = (Mutex::new(Vec::new()), Instant::now());
+    rig_files::each(rig_files::AT_ONCE, rows, |(at, row)| {
+        let running = Running::begin(row.name());
+        let new = boot_row(&layout, &rig, at, row);
+        println!("{}", running.end("done"));
+        for line in &new {
+            let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
+            println!("{:<40} {verdict}", line.cells[0]);
         }
+        lines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
     });
     let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     let booted = lines.len();

@@ -1,5 +1,11 @@
 //! Makes the rig ready: dom0's helper built, Xen in qemu set up.
 
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
 use anyhow::Result;
 use rig::{Release, RigFiles};
 
@@ -8,6 +14,22 @@ use crate::{layout::Layout, step::step};
 /// Rigs at the same time in a long run on two processors: a guest's life is mostly waiting, and one rig uses two fifths of
 /// a processor.
 pub const AT_ONCE: usize = 5;
+
+/// Does some work with each item, on so many threads; returns when all is done.
+pub fn each<T: Send>(threads: usize, items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
+    let queue = Mutex::new(items.into_iter().collect::<VecDeque<T>>());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(item) = next else { break };
+                    work(item);
+                }
+            });
+        }
+    });
+}
 
 /// Builds dom0's helper and makes the rig's files, or finds them in the cache.
 ///
