@@ -40,6 +40,12 @@ pub enum Raw {
     ReadOnly,
 }
 
+/// Returns the number of the vbd that is a guest's disk in this place: 0 is xvda. Each of the first 16 has 16 numbers of
+/// major 202, each further one 256 (xen-vbd-interface(7)).
+pub const fn xvd(place: u32) -> u32 {
+    if place < 16 { 202 << 8 | place << 4 } else { 1 << 28 | place << 8 }
+}
+
 impl Raw {
     /// Returns the place of the scenario's `n`th disk of these, from 0, among a guest's: 1 is xvdb. libxl emulates xvdb to
     /// xvdd, too, and an IDE disk of qemu's cannot be read-only.

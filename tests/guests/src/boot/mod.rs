@@ -157,6 +157,9 @@ fn boot_in(
     words.extend(scenario.words);
     words.extend(scenario.fault.map(Word::Fault));
     words.extend(scenario.exercise.map(Word::Exercise));
+    if scenario.visitors > 0 {
+        words.push(Word::Rounds(scenario.visitors as u32));
+    }
     words.extend(registry.map(|_| Word::Hive));
     add_words(&mut job, &words);
     if scenario.expect.stop.is_some() {

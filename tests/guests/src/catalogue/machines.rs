@@ -2,7 +2,7 @@
 
 use guard::Reason;
 
-use crate::scenario::{Expect, PV, PV_BOOT, Runs, Scenario, emulated};
+use crate::scenario::{Expect, PV, PV_BOOT, Runs, Scenario, emulated, xvd};
 
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
@@ -72,13 +72,12 @@ const QDISKS: &str = qdisks!(
     12 "xvdp", 13 "xvdq", 14 "xvdr", 15 "xvds", 16 "xvdt", 17 "xvdu"
 );
 
-/// Their vbds, all connected (xen-vbd-interface(7)).
+/// Their vbds, all connected.
 const QDISK_VBDS: [(u32, u32); 17] = {
     let mut vbds = [(0, 4); 17];
     let mut n = 0;
     while n < vbds.len() {
-        let disk = 4 + n as u32;
-        vbds[n].0 = if disk < 16 { 202 << 8 | disk << 4 } else { 1 << 28 | disk << 8 };
+        vbds[n].0 = xvd(4 + n as u32);
         n += 1;
     }
     vbds

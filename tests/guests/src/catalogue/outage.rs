@@ -63,23 +63,18 @@ pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "hostile-rings",
         title: "a backend of our own in dom0 serves one disk after the other, and breaks each ring in another way",
-        words: &[Word::Rounds(13)],
         visitors: 13,
         dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile $DOMID")],
         expect: Expect { pv: 14, ..PV },
         checks: &[UNHARMED, BROKEN_RINGS],
-        runs: Runs::InTurn,
         ..HOSTILE
     },
     Scenario {
         name: "hostile-nodes",
         title: "the same backend writes into its nodes what none may write, and takes them away",
-        words: &[Word::Rounds(8)],
         visitors: 8,
         dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile --nodes $DOMID")],
         expect: Expect { pv: 9, ..PV },
-        checks: &[UNHARMED],
-        runs: Runs::InTurn,
         ..HOSTILE
     },
     Scenario {
@@ -140,7 +135,8 @@ const BACKEND_STOPS: Scenario = Scenario {
 };
 
 /// Disks of a hostile backend come and go beside the first one.
-const HOSTILE: Scenario = Scenario { exercise: Some(Exercise::Hostile), ..PV_BOOT };
+const HOSTILE: Scenario =
+    Scenario { exercise: Some(Exercise::Hostile), checks: &[UNHARMED], runs: Runs::InTurn, ..PV_BOOT };
 
 /// The first disk did not suffer from the others, and each of those was read from until it went.
 const UNHARMED: Check = Check {

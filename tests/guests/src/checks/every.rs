@@ -9,7 +9,7 @@ use super::{activity, left_behind};
 use crate::{
     check::{Check, Differences, Seen},
     dump::secondary,
-    scenario::{Backend, Ending, Entry, Scenario},
+    scenario::{Backend, Ending, Entry, Scenario, xvd},
 };
 
 /// Filter devices that idefilter keeps in reserve in a PV boot (`storage_filter::RESERVED`).
@@ -229,10 +229,9 @@ fn vbds(seen: &Seen<'_>, found: &mut Differences) {
         .iter()
         .zip(DISKS.into_iter().skip(scenario.first_place))
         .filter(|(backend, _)| **backend != Backend::None);
-    let raw = scenario.raw.iter().enumerate().map(|(n, raw)| 202 << 8 | (raw.place(n) as u32) << 4);
-    // Blank disks are xvde and so on: 16 numbers for each of the first 16 disks of major 202, then 256.
-    let blank = |n: u32| if n < 16 { 202 << 8 | n << 4 } else { 1 << 28 | n << 8 };
-    let blanks = (4..4 + scenario.blanks as u32).map(blank);
+    let raw = scenario.raw.iter().enumerate().map(|(n, raw)| xvd(raw.place(n) as u32));
+    // From xvde on.
+    let blanks = (4..4 + scenario.blanks as u32).map(xvd);
     let devices = disks.map(|(_, device)| device).chain(raw).chain(blanks);
     let mut expected: Vec<_> = devices.map(|device| (device, state(scenario.expect.pv > 0))).collect();
     expected.extend(scenario.more_vbds.iter().map(|&(device, state)| (device, Some(state))));
