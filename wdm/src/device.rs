@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
+
 use wdk_sys::{
     _DEVICE_RELATION_TYPE, DEVICE_OBJECT, DO_BUFFERED_IO, DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING,
     DO_DIRECT_IO, DO_POWER_INRUSH, DO_POWER_PAGABLE, FILE_DEVICE_SECURE_OPEN, PDEVICE_OBJECT, ULONG,
@@ -271,7 +272,7 @@ impl<E: Send + Sync + 'static> Device<E> {
     /// IRPs need. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// As [`create_restricted`](Self::create_restricted), or `INSUFFICIENT_RESOURCES`; there is then no device.
+    /// Status of [`create_restricted`](Self::create_restricted), or `INSUFFICIENT_RESOURCES`; there is then no device.
     pub fn create_child(driver: DriverObject, options: Options<'_>, own: E) -> Result<Self> {
         Self::create_restricted(driver, options, own)?.or_delete(Self::reserve_power_work)
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// Bytes of a granted page.
-pub(crate) const PAGE: usize = 4096;
+const PAGE: usize = 4096;
 /// Most pages of one mapping: those of a ring.
 const PAGES: usize = 16;
 
@@ -86,16 +86,11 @@ impl Grants {
         let offset = grants.index as libc::off_t;
         // SAFETY: a new mapping, wherever there is room for it.
         let address = unsafe { libc::mmap(null_mut(), length, access, libc::MAP_SHARED, device, offset) };
-        let failed = (address == libc::MAP_FAILED).then(io::Error::last_os_error);
-        let mapping = Mapping { address: address.cast(), length, device, index: grants.index };
-        match failed {
+        if address == libc::MAP_FAILED {
             // The driver forgets what was never mapped when it is closed.
-            Some(error) => {
-                std::mem::forget(mapping);
-                Err(error)
-            }
-            None => Ok(mapping),
+            return Err(io::Error::last_os_error());
         }
+        Ok(Mapping { address: address.cast(), length, device, index: grants.index })
     }
 }
 

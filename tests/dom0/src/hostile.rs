@@ -305,13 +305,17 @@ impl<'a> Backend<'a> {
         }
     }
 
+    fn connection(&mut self) -> io::Result<&mut (Ring, Events)> {
+        self.connected.as_mut().ok_or_else(|| io::Error::other("not connected"))
+    }
+
     fn ring(&mut self) -> io::Result<&mut Ring> {
-        self.connected.as_mut().map(|(ring, _)| ring).ok_or_else(|| io::Error::other("not connected"))
+        self.connection().map(|(ring, _)| ring)
     }
 
     /// Takes the requests that there are, waiting some time for one.
     fn take(&mut self, time: Duration) -> io::Result<()> {
-        let (ring, events) = self.connected.as_mut().ok_or_else(|| io::Error::other("not connected"))?;
+        let (ring, events) = self.connection()?;
         let mut request = ring.take();
         if request.is_none() {
             events.wait(time)?;
@@ -319,7 +323,7 @@ impl<'a> Backend<'a> {
         }
         while let Some(taken) = request {
             self.waiting.push_back(taken);
-            request = ring.take();
+            request = self.ring()?.take();
         }
         Ok(())
     }
@@ -353,7 +357,7 @@ impl<'a> Backend<'a> {
     }
 
     fn answer(&mut self, request: &Request, operation: u8, status: i16) -> io::Result<()> {
-        let (ring, events) = self.connected.as_mut().ok_or_else(|| io::Error::other("not connected"))?;
+        let (ring, events) = self.connection()?;
         ring.answer(request.id, operation, status);
         events.notify()
     }
