@@ -1023,6 +1023,19 @@ mod tests {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
+    #[test]
+    fn every_guest_is_in_the_catalogue() {
+        let boots = guests::catalogue::boots().map(|boot| boot.name);
+        let known: BTreeSet<_> = boots.chain(guests::catalogue::sequences().map(|one| one.name)).collect();
+        for mutant in MUTANTS {
+            for catch in mutant.caught_by {
+                if let Guest(name) = catch {
+                    assert!(known.contains(name), "{}: {name}", mutant.what);
+                }
+            }
+        }
+    }
+
     /// The page's rows are told apart by their names.
     #[test]
     fn every_mutant_has_its_name() {

@@ -231,15 +231,18 @@ fn broken_cases(output: &str) -> Vec<String> {
 
 /// Boots the mutated drivers, which are built; returns the first difference from what the scenario expects.
 pub(super) fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str) -> Result<Option<String>> {
-    let Some(scenario) = catalogue::boots().find(|boot| boot.name == name) else {
-        bail!("there is no scenario {name}");
-    };
     fs::create_dir_all(copy.nt())?;
     for name in built::STARTED {
         fs::copy(here.nt().join(name), copy.nt().join(name))?;
     }
-    let boot = boot::boot(copy, rig, scenario)?;
-    Ok(verdict::differences(scenario, &boot).into_iter().next())
+    let differences = if let Some(scenario) = catalogue::boots().find(|boot| boot.name == name) {
+        verdict::differences(scenario, &boot::boot(copy, rig, scenario)?)
+    } else if let Some(sequence) = catalogue::sequences().find(|sequence| sequence.name == name) {
+        verdict::sequence_differences(sequence, &boot::boot_sequence(copy, rig, sequence)?)
+    } else {
+        bail!("there is no guest {name}");
+    };
+    Ok(differences.into_iter().next())
 }
 
 #[cfg(test)]
