@@ -30,6 +30,7 @@
 //! | [`tripwire`] | watches for drivers that serve emulated disks |
 //! | [`state`] | the one guard, behind its lock |
 //! | [`signals`] | who is called when the guard wants something |
+//! | [`news`] | wakes the reporter when the guard's record has something new |
 //! | [`reporter`] | tells the event log and the registry what happened |
 //! | [`exports`] | what other drivers call |
 #![no_std]
@@ -48,6 +49,7 @@ pub mod exports;
 mod firmware;
 mod hypercall_page;
 mod last_boot;
+mod news;
 mod parameters;
 mod pnp;
 mod pv_disks;

@@ -2,7 +2,6 @@
 //! registry. Events may come at DISPATCH_LEVEL and are only recorded there.
 
 use core::fmt::Write;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use alloc::boxed::Box;
 
@@ -16,10 +15,7 @@ use wdm::registry::{self, Key};
 use wdm::thread::Thread;
 use wdm::{DriverObject, NtStatus, Result, pool, utf16};
 
-use crate::{last_boot, log, state, tripwire};
-
-/// The worker's event, once it runs: it never ends, and neither does the driver.
-static WAKE: AtomicPtr<Event> = AtomicPtr::new(core::ptr::null_mut());
+use crate::{last_boot, log, news, state, tripwire};
 
 /// Starts the worker. PASSIVE_LEVEL.
 ///
@@ -30,18 +26,8 @@ pub(crate) fn start(driver: DriverObject) -> Result {
     let wake: &'static Event = wake;
     // Dropping the handle leaves the thread running.
     drop(Thread::spawn(move || work(driver, wake))?);
-    WAKE.store(core::ptr::from_ref(wake).cast_mut(), Ordering::Release);
-    wake.set();
+    news::wake_from_now_on(wake);
     Ok(())
-}
-
-/// Wakes the reporter: there is something new in the record. IRQL ≤ DISPATCH_LEVEL.
-#[expect(unsafe_code, reason = "the event is leaked, so that any processor may set it")]
-pub(crate) fn wake() {
-    // SAFETY: null, or the leaked event.
-    if let Some(wake) = unsafe { WAKE.load(Ordering::Acquire).as_ref() } {
-        wake.set();
-    }
 }
 
 fn work(driver: DriverObject, wake: &Event) {

@@ -14,7 +14,7 @@ use guard::record::Record;
 use guard::{Action, Event, Guard};
 use wdm::{SpinLock, bugcheck, time};
 
-use crate::{log, reporter, signals, unplug};
+use crate::{log, news, signals, unplug};
 
 struct State {
     guard: Guard,
@@ -51,7 +51,7 @@ pub(crate) fn step(event: Event) -> Action {
         Action::CensusNow => signals::raise(Signals::TAKE_CENSUS),
         _ => {}
     }
-    reporter::wake();
+    news::tell();
     action
 }
 

@@ -16,7 +16,7 @@ use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::state::Published;
-use crate::{DRIVER, Extension, fdo, hypercall_page, last_word};
+use crate::{DRIVER, Extension, hypercall_page, last_word};
 
 /// Time that xenstored may take for everything that it is told of the boot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ pub(crate) fn tell(device: Device<Extension>) -> wdm::Result<Thread> {
             Ok(())
         });
         match told {
-            Ok(()) => fdo::hear_of_last_chance(device),
+            Ok(()) => last_word::hear_of_last_chance(device),
             Err(failure) => debug_print!(DRIVER, "the host is not told of this boot: {failure}"),
         }
     })

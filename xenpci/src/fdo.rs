@@ -386,7 +386,7 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     match Suspend::start(&platform, device) {
         Ok(suspend) => {
             *fdo.suspend.lock() = Some(suspend);
-            hear_of_last_chance(device);
+            last_word::hear_of_last_chance(device);
             if let Err(status) = fdo.button.offer(device.pdo()) {
                 debug_print!(DRIVER, "there is no power button for the toolstack: status {status}");
             }
@@ -400,13 +400,6 @@ fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
     }
     *fdo.again.lock() = again;
     Ok(())
-}
-
-/// Has the device told of a shutdown when file systems are gone. PASSIVE_LEVEL.
-pub(crate) fn hear_of_last_chance(device: Device<Extension>) {
-    if let Err(status) = device.hear_of_last_chance() {
-        debug_print!(DRIVER, "the host will not be told of a shutdown: status {status}");
-    }
 }
 
 /// Takes the platform down, if it is up. PASSIVE_LEVEL.

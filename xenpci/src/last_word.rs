@@ -19,13 +19,14 @@ use guard::crash_dump;
 use guard::host;
 use guard::last_boot::{self, End, LastBoot};
 use wdm::bugcheck::{self, Callback};
-use wdm::{pool, time};
+use wdm::{Device, debug_print, pool, time};
 use xen::hypercall::HypercallPage;
 use xen::store::path::PathBuf;
 use xen::store::{Client, Error, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
 
 use crate::state::Text;
+use crate::{DRIVER, Extension};
 
 /// Looks at xenstore that all of a stop's requests may take together, and the time between two: a second. The
 /// dump is written before, and the restart waits.
@@ -43,6 +44,13 @@ fn record(status: Status, end: End) -> LastBoot {
 fn tell(store: &mut (impl Store + ?Sized), record: &LastBoot) -> Result<(), Error> {
     let node = PathBuf::new(host::STATE)?.join(last_boot::NODE)?;
     store.write(&node, Text::of(format_args!("{}", record.line())).as_bytes())
+}
+
+/// Has the device told of a shutdown when file systems are gone. PASSIVE_LEVEL.
+pub(crate) fn hear_of_last_chance(device: Device<Extension>) {
+    if let Err(status) = device.hear_of_last_chance() {
+        debug_print!(DRIVER, "the host will not be told of a shutdown: status {status}");
+    }
 }
 
 /// Tells the host of a shutdown in order. PASSIVE_LEVEL; waits for xenstore.

@@ -46,8 +46,9 @@ use xen::sched::Resumed;
 use xen::store::Store as _;
 use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, Watch};
 
+use crate::button::Button;
+use crate::channel::Channel;
 use crate::control::{Ending, Features, NODE, Request};
-use crate::fdo::Fdo;
 use crate::platform::{Failure, Platform, SuspendError};
 use crate::state::Published;
 use crate::{DRIVER, Extension, last_word, proof};
@@ -114,7 +115,7 @@ impl Suspend {
         let (at, signals) = (Shared::clone(platform), Shared::clone(&signal));
         let thread = Thread::spawn(move || {
             if let Extension::Fdo(fdo) = device.extension() {
-                serve(&at, &signals, fdo);
+                serve(&at, &signals, fdo.button(), fdo.channel());
             }
         })?;
         let context = Shared::as_ptr(&signal).cast_mut().cast();
@@ -219,8 +220,7 @@ unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _lengt
 }
 
 /// Runs the thread.
-fn serve(platform: &Platform, signal: &Signal, fdo: &Fdo) {
-    let (button, channel) = (fdo.button(), fdo.channel());
+fn serve(platform: &Platform, signal: &Signal, button: &Button, channel: &Channel) {
     let (mut features, mut published) = (Features::default(), Published::default());
     let (mut said, mut before) = (None, None);
     loop {

@@ -192,7 +192,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the host is not told of the end of an emulated boot",
         file: "xenpci/src/emulated.rs",
-        from: "Ok(()) => fdo::hear_of_last_chance(device),",
+        from: "Ok(()) => last_word::hear_of_last_chance(device),",
         to: "Ok(()) => {}",
         caught_by: &[Guest("emulated")],
     },
