@@ -135,8 +135,11 @@ enum Command {
         /// Only the rules of the guard, on the host
         #[arg(long)]
         rules: bool,
+        /// Only those that docs/results/mutants.md has no row of
+        #[arg(long)]
+        missing: bool,
         /// Breakages that this seed draws among all lines of the suite, into docs/results/drawn.md
-        #[arg(long, conflicts_with_all = ["rules", "parts"])]
+        #[arg(long, conflicts_with_all = ["rules", "missing", "parts"])]
         seed: Option<u64>,
         /// With --seed: the number of breakages that are tried, those of the seed that the page has included
         #[arg(long, requires = "seed", default_value_t = 80)]
@@ -215,7 +218,9 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(options) => bench::run(&options),
         Command::Cost => build_for_guests().and_then(|()| cost::run()),
         Command::Mutants { seed: Some(seed), count, .. } => mutants::run_drawn(seed, count),
-        Command::Mutants { rules, parts, .. } => mutants::run(rules, &parts),
+        Command::Mutants { rules, missing, parts, .. } => {
+            mutants::run(&mutants::Choice { rules, missing, parts })
+        }
         Command::Model => model::run(),
         Command::Explore { again: true, .. } => build_for_guests().and_then(|()| guests::explore::again()),
         Command::Explore { seed, count, guests: true, .. } => {

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     sync::{Mutex, PoisonError},
-    thread,
 };
 
 use anyhow::{Context, Result};
@@ -13,7 +12,7 @@ use rig::RigFiles;
 
 use super::{
     draw::{Breakage, Draw},
-    run::{builds, failed_tests, host, in_guest},
+    run::{builds, copies, failed_tests, host, in_copies, in_guest},
 };
 use crate::{build, inf, layout::Layout, repro, setup};
 
@@ -51,28 +50,29 @@ pub fn run(seed: u64, count: usize) -> Result<()> {
     build::executive()?;
     let here = Layout::here();
     let rig = rig_files::ensure(&here, rig::Release::default())?;
-    let copies: Vec<Layout> = (0..AT_ONCE)
-        .map(|n| here.copy_at(here.target().join("mutants").join(format!("drawn-{n}"))))
-        .collect();
-    copies.iter().try_for_each(|copy| repro::copy_sources(&here, copy))?;
+    let copies = copies(&here, "tree", count.max(1))?;
     let rest = Mutex::new(Rest {
         draw: (1..).zip(Draw::new(copies[0].root(), seed)?),
         page: Page::read(&here),
         tried: 0,
         begun: 0,
     });
-    thread::scope(|scope| {
-        let workers: Vec<_> =
-            copies.iter().map(|copy| scope.spawn(|| work(&here, copy, &rig, &rest, seed, count))).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })
+    let rest = || rest.lock().unwrap_or_else(PoisonError::into_inner);
+    in_copies(
+        &copies,
+        || rest().next(seed, count),
+        |copy, (number, breakage)| {
+            repro::copy_sources(&here, copy)?;
+            breakage.apply(copy.root())?;
+            let Breakage { file, line, from, to } = &breakage;
+            let end = end(&here, copy, &rig, &breakage)?;
+            println!("{number}: {file}:{line} `{from}` → `{to}`: {end}");
+            let mut rest = rest();
+            rest.add((seed, number), &breakage, &end);
+            rest.page.write(&here)
+        },
+    )
 }
-
-/// Breakages at the same time, each in a copy of the sources: a part of their time is a build's.
-const AT_ONCE: usize = 4;
 
 /// Work that is left, shared by those who do it.
 struct Rest<D> {
@@ -104,30 +104,6 @@ impl<D: Iterator<Item = (usize, Breakage)>> Rest<D> {
         self.begun -= 1;
         self.tried += usize::from(self.page.counts(name));
     }
-}
-
-/// Tries breakages in a copy of the sources until there are none left.
-fn work(
-    here: &Layout,
-    copy: &Layout,
-    rig: &RigFiles,
-    rest: &Mutex<Rest<impl Iterator<Item = (usize, Breakage)>>>,
-    seed: u64,
-    count: usize,
-) -> Result<()> {
-    let lock = || rest.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        let Some((number, breakage)) = lock().next(seed, count) else { break };
-        repro::copy_sources(here, copy)?;
-        breakage.apply(copy.root())?;
-        let Breakage { file, line, from, to } = &breakage;
-        let end = end(here, copy, rig, &breakage)?;
-        println!("{number}: {file}:{line} `{from}` → `{to}`: {end}");
-        let mut rest = lock();
-        rest.add((seed, number), &breakage, &end);
-        rest.page.write(here)?;
-    }
-    Ok(())
 }
 
 /// The word for a breakage that no test caught.

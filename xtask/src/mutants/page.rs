@@ -61,21 +61,44 @@ pub(super) fn first(words: &[String]) -> String {
     }
 }
 
-/// Writes the page with these rows, and those that it has of mutants that were not run now.
-pub(super) fn write(layout: &Layout, new: &[Row]) -> Result<()> {
-    let path = layout.root().join("docs/results/mutants.md");
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    fs::write(&path, text(&old, new)).with_context(|| format!("cannot write {}", path.display()))
+/// Path of the page below the root.
+const PAGE: &str = "docs/results/mutants.md";
+
+/// The page: the rows of the mutants that were run, now or earlier.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Page(Vec<Row>);
+
+impl Page {
+    /// Reads the rows that there are.
+    pub(super) fn read(layout: &Layout) -> Self {
+        Self::parse(&fs::read_to_string(layout.root().join(PAGE)).unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Self {
+        Self(text.lines().filter_map(Row::parse).collect())
+    }
+
+    /// Returns true if the page has a row of a mutant's.
+    pub(super) fn has(&self, mutant: &Mutant) -> bool {
+        self.0.iter().any(|row| row.0[0] == mutant.what)
+    }
+
+    /// Puts the rows of a mutant in the place of those that there are of it.
+    pub(super) fn put(&mut self, mutant: &Mutant, rows: Vec<Row>) {
+        self.0.retain(|row| row.0[0] != mutant.what);
+        self.0.extend(rows);
+    }
+
+    /// Writes the page.
+    pub(super) fn write(&self, layout: &Layout) -> Result<()> {
+        let path = layout.root().join(PAGE);
+        fs::write(&path, text(&self.0)).with_context(|| format!("cannot write {}", path.display()))
+    }
 }
 
-fn text(old: &str, new: &[Row]) -> String {
-    let old: Vec<Row> = old.lines().filter_map(Row::parse).collect();
-    let rows_of = |mutant: &Mutant| -> Vec<Row> {
-        let of =
-            |rows: &[Row]| rows.iter().filter(|row| row.0[0] == mutant.what).cloned().collect::<Vec<_>>();
-        let now = of(new);
-        if now.is_empty() { of(&old) } else { now }
-    };
+fn text(rows: &[Row]) -> String {
+    let rows_of =
+        |mutant: &Mutant| rows.iter().filter(|row| row.0[0] == mutant.what).cloned().collect::<Vec<_>>();
     let section = |mutants: &mut dyn Iterator<Item = &'static Mutant>| -> (String, Vec<Row>) {
         let rows: Vec<Row> = mutants.flat_map(rows_of).collect();
         let table: String = rows.iter().map(Row::markdown).collect();
@@ -125,14 +148,22 @@ mod tests {
     fn rows_that_are_not_run_are_kept() {
         let [one, other] = [rules::all().next().expect("a rule"), &MUTANTS[0]];
         let caught = Row::new(one, "host tests of guard".to_owned(), Some("a|b".to_owned()));
-        let page = text("", std::slice::from_ref(&caught));
-        assert!(page.contains("Survivors: none.") && page.contains("1 places: 1 caught"), "{page}");
+        let mut page = Page::default();
+        page.put(one, vec![caught.clone()]);
+        let first = text(&page.0);
+        assert!(first.contains("Survivors: none.") && first.contains("1 places: 1 caught"), "{first}");
+        let mut page = Page::parse(&first);
+        assert!(page.has(one) && !page.has(other));
         let survived = Row::new(other, "guest: pv".to_owned(), None);
-        let page = text(&page, std::slice::from_ref(&survived));
+        page.put(other, vec![survived.clone()]);
+        let second = text(&page.0);
+        assert!(second.contains("**1 not as they must be**"), "{second}");
         let rows: Vec<_> =
-            page.lines().filter_map(Row::parse).filter(|row| row.0[2] != "what failed").collect();
-        assert_eq!(rows, [survived, caught]);
-        assert!(page.contains("**1 not as they must be**"), "{page}");
+            Page::parse(&second).0.into_iter().filter(|row| row.0[2] != "what failed").collect();
+        assert_eq!(rows, [survived, caught.clone()]);
+        // A mutant that is run again has its new rows only.
+        page.put(other, vec![]);
+        assert_eq!(page.0.iter().filter(|row| row.0[2] != "what failed").collect::<Vec<_>>(), [&caught]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::{
     fs,
     process::{Command, Output},
+    sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -12,22 +14,42 @@ use rig::RigFiles;
 
 use super::{
     Catch, MUTANTS, Mutant,
-    page::{self, Row},
+    page::{self, Page, Row},
     rules, source,
 };
 use crate::{build, layout::Layout, repro, setup, step::step};
 
-/// Applies each mutant in turn, or those whose description contains one of `parts`, reports which test caught
-/// it, and writes `docs/results/mutants.md`. With `rules` only those of the guard's rules, which need no guest.
+/// Mutants to run.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Only those of the guard's rules, which need no guest.
+    pub rules: bool,
+    /// Only those that the page does not have.
+    pub missing: bool,
+    /// Only those whose description contains one of these, where there are any.
+    pub parts: Vec<String>,
+}
+
+impl Choice {
+    /// Returns the mutants that are chosen; `page` has those that were run.
+    fn mutants(&self, page: &Page) -> Vec<&'static Mutant> {
+        let of_drivers = if self.rules { &[][..] } else { MUTANTS };
+        let named = |what: &str| self.parts.is_empty() || self.parts.iter().any(|part| what.contains(part));
+        let all = of_drivers.iter().chain(rules::all());
+        all.filter(|mutant| named(mutant.what) && !(self.missing && page.has(mutant))).collect()
+    }
+}
+
+/// Applies mutants, several at a time, reports which test caught each, and writes `docs/results/mutants.md`.
 ///
 /// # Errors
 /// A mutant could not be applied or built, or survived; the page is written all the same, and says so.
-pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
-    let wanted = |mutant: &&Mutant| parts.is_empty() || parts.iter().any(|part| mutant.what.contains(part));
-    let of_drivers = if only_rules { &[][..] } else { MUTANTS };
-    let mutants: Vec<&Mutant> = of_drivers.iter().chain(rules::all()).filter(wanted).collect();
-    ensure!(!mutants.is_empty(), "no mutant's description contains {}", parts.join(" or "));
+pub fn run(choice: &Choice) -> Result<()> {
     let here = Layout::here();
+    let page = Mutex::new(Page::read(&here));
+    let page = || page.lock().unwrap_or_else(PoisonError::into_inner);
+    let mutants = choice.mutants(&page());
+    ensure!(!mutants.is_empty(), "no mutant is chosen: see `cargo xtask mutants --help`");
     let in_guests = mutants.iter().any(|m| m.caught_by.iter().any(|catch| matches!(catch, Catch::Guest(_))));
     let rig = if in_guests {
         setup::ensure()?;
@@ -37,26 +59,66 @@ pub fn run(only_rules: bool, parts: &[String]) -> Result<()> {
         None
     };
     // A run of the rules does not disturb one of the drivers.
-    let name = if only_rules { "rules" } else { "tree" };
-    let copy = here.copy_at(here.target().join("mutants").join(name));
-    repro::copy_sources(&here, &copy)?;
-    sound(&copy, &mutants)?;
-    let mut rows = Vec::new();
-    for mutant in mutants {
-        repro::copy_sources(&here, &copy)?;
-        apply(&copy, mutant)?;
-        for &catch in mutant.caught_by {
-            let row = step(mutant.what, || tried(&here, &copy, rig.as_ref(), mutant, catch))?;
-            println!("{}", row.line());
-            rows.push(row);
-        }
-        page::write(&here, &rows)?;
-    }
-    // The copy is left as the sources are.
-    repro::copy_sources(&here, &copy)?;
-    let wrong: Vec<_> = rows.iter().filter(|row| !row.is_good()).map(Row::line).collect();
+    let copies = copies(&here, if choice.rules { "rules" } else { "tree" }, mutants.len())?;
+    sound(&copies[0], &mutants)?;
+    let wrong = Mutex::new(Vec::new());
+    let queue = Mutex::new(mutants.into_iter());
+    in_copies(
+        &copies,
+        || queue.lock().unwrap_or_else(PoisonError::into_inner).next(),
+        |copy, mutant| {
+            repro::copy_sources(&here, copy)?;
+            apply(copy, mutant)?;
+            let mut rows = Vec::new();
+            for &catch in mutant.caught_by {
+                let row = step(mutant.what, || tried(&here, copy, rig.as_ref(), mutant, catch))?;
+                println!("{}", row.line());
+                rows.push(row);
+            }
+            let bad = rows.iter().filter(|row| !row.is_good()).map(Row::line);
+            wrong.lock().unwrap_or_else(PoisonError::into_inner).extend(bad);
+            let mut page = page();
+            page.put(mutant, rows);
+            page.write(&here)
+        },
+    )?;
+    let wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(wrong.is_empty(), "not as they must be:\n{}", wrong.join("\n"));
     Ok(())
+}
+
+/// Largest number of breakages at the same time, each in a copy of the sources: a part of their time is a build's.
+const AT_ONCE: usize = 4;
+
+/// Makes copies of the sources, or brings them up to date: as many as can be used for so many breakages.
+pub(super) fn copies(here: &Layout, name: &str, breakages: usize) -> Result<Vec<Layout>> {
+    let folder = here.target().join("mutants");
+    let copies: Vec<Layout> =
+        (0..AT_ONCE.min(breakages)).map(|n| here.copy_at(folder.join(format!("{name}-{n}")))).collect();
+    copies.iter().try_for_each(|copy| repro::copy_sources(here, copy))?;
+    Ok(copies)
+}
+
+/// Does some work with what `next` returns until that is nothing, in all copies at the same time.
+///
+/// # Errors
+/// That of the first copy whose work failed, when the others have done all that there was.
+pub(super) fn in_copies<T>(
+    copies: &[Layout],
+    next: impl Fn() -> Option<T> + Sync,
+    work: impl Fn(&Layout, T) -> Result<()> + Sync,
+) -> Result<()> {
+    let (next, work) = (&next, &work);
+    let all = |copy| std::iter::from_fn(next).try_for_each(|item| work(copy, item));
+    thread::scope(|scope| {
+        let workers: Vec<_> = copies.iter().map(|copy| scope.spawn(move || all(copy))).collect();
+        let ends = workers.into_iter().map(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        // Each is waited for.
+        ends.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// Runs the host tests that are to catch mutants on the sources as they are: a test that fails in the copy without
