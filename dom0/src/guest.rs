@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use guard::Reason;
-use guard::host;
+use guard::{host, last_boot};
 use xenstore_rs::Xs;
 
 use crate::log::{self, Stop};
@@ -18,12 +18,17 @@ pub(crate) struct Guest {
     pub domain: u32,
     /// Its name, cleaned.
     pub name: String,
+    /// The virtual machine that the domain is, by the toolstack's path of it: the same in the domain that a reboot
+    /// makes. Cleaned.
+    pub machine: Option<String>,
     /// The state that its guard reports; `None` from a guest that reports nothing.
     pub guard: Option<Guard>,
     /// The host's word for its boots, cleaned.
     pub boot: Option<String>,
     /// The guard's stop, as the device model's log has it.
     pub stop: Option<Stop>,
+    /// It has said last that it ends in order.
+    pub in_order: bool,
 }
 
 /// A guard's state, from the guest's nodes. A node that is missing or makes no sense is `None`.
@@ -116,7 +121,10 @@ impl Guest {
             Some(_) => Some(Guard::read(store, &format!("{root}/{}", host::STATE))?),
         };
         let boot = text(host::BOOT)?.map(|word| clean(&word));
-        Ok(Self { domain, name: clean(&name), guard, boot, stop })
+        let machine = text("vm")?.map(|path| clean(&path));
+        let last = text(&format!("{}/{}", host::STATE, last_boot::NODE))?;
+        let in_order = last.is_some_and(|line| line.starts_with(last_boot::IN_ORDER));
+        Ok(Self { domain, name: clean(&name), machine, guard, boot, stop, in_order })
     }
 
     /// Returns the state of its protection.

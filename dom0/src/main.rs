@@ -7,6 +7,7 @@
 //! how things were before, and the device model's log has the stop.
 
 mod boot;
+mod failed_boots;
 mod guest;
 mod log;
 mod man;
@@ -20,6 +21,7 @@ mod watch;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -27,6 +29,7 @@ use clap_complete::Shell;
 use xenstore_rs::Xs;
 use xenstore_rs::unix::XsUnix;
 
+use crate::failed_boots::Rule;
 use crate::guest::{Guest, Health};
 
 /// Shows and steers from dom0 how Windows guests with Xenguard are guarded.
@@ -64,6 +67,12 @@ enum Command {
         /// Ends after so many seconds.
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
+        /// Has a guest's next boot emulated when so many in a row have ended before they were up.
+        #[arg(long, value_name = "BOOTS", value_parser = clap::value_parser!(u32).range(1..))]
+        emulate_after: Option<u32>,
+        /// With --emulate-after: seconds after which a boot counts as one that came up.
+        #[arg(long, value_name = "SECONDS", requires = "emulate_after", default_value_t = 300)]
+        up_after: u64,
     },
     /// Chooses how a guest's next boots go.
     Boot {
@@ -127,7 +136,11 @@ fn run(arguments: Arguments) -> io::Result<ExitCode> {
             print(&if json { show::json(std::slice::from_ref(&guest)) } else { show::details(&guest) })?;
             Ok(code(check, guest.health()))
         }
-        Command::Watch { timeout } => watch::run(&store()?, &logs, json, timeout).map(|()| ExitCode::SUCCESS),
+        Command::Watch { timeout, emulate_after, up_after } => {
+            let up_after = Duration::from_secs(up_after);
+            let rule = emulate_after.map(|limit| Rule { limit, up_after });
+            watch::run(&store()?, &logs, json, timeout, rule).map(|()| ExitCode::SUCCESS)
+        }
         Command::Boot { domain, choice } => {
             let store = store()?;
             let number = guest::find(&store, &domain)?;

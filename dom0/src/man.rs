@@ -77,7 +77,7 @@ mod tests {
         for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
             assert!(page.contains(&format!(".BI \"{} \"", command.get_name())), "{}", command.get_name());
             for option in command.get_opts().filter_map(|option| option.get_long()) {
-                assert!(page.contains(&format!("\\-\\-{option}")), "{option}");
+                assert!(page.contains(&format!("\\-\\-{}", escape(option))), "{option}");
             }
         }
         assert!(page.starts_with(".TH XENGUARD-DOM0 8"));

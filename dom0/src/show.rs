@@ -180,6 +180,7 @@ mod tests {
             guard: Some(guard),
             stop: Some(stop),
             boot: Some("emulated".to_owned()),
+            ..Guest::default()
         };
         let linux = Guest { domain: 13, name: "linux".to_owned(), ..Guest::default() };
         vec![pv, stopped, linux]

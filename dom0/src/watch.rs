@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde_json::json;
 use xenstore_rs::tokio::XsTokio;
 use xenstore_rs::{AsyncWatch, Xs};
 
+use crate::failed_boots::{FailedBoots, Rule};
 use crate::guest::{self, Guest, Standing, at, words};
-use crate::show;
+use crate::{boot, show};
 
 /// Time between two looks at the device models' logs, of which nobody tells.
 const LOOK: Duration = Duration::from_secs(2);
@@ -26,6 +27,8 @@ pub(crate) enum Event {
     Changed(Guest),
     /// Its domain has gone.
     Gone(Guest),
+    /// Its boot was made emulated, since so many before it had not come up.
+    Vetoed(Guest, u32),
 }
 
 /// The guests as they were last seen.
@@ -57,6 +60,7 @@ impl Event {
             Self::Appeared(guest) => (guest, "appeared"),
             Self::Changed(guest) => (guest, "changed"),
             Self::Gone(guest) => (guest, "gone"),
+            Self::Vetoed(guest, _) => (guest, "vetoed"),
         }
     }
 
@@ -66,6 +70,9 @@ impl Event {
         let head = format!("domain {} {}: ", guest.domain, guest.name);
         match (self, guest.standing()) {
             (Self::Gone(_), _) => head + "gone",
+            (Self::Vetoed(_, failed), _) => {
+                format!("{head}its boot is emulated, since {failed} boots in a row have not come up")
+            }
             (_, Standing::Silent) => head + what + ", says nothing",
             (_, standing) => head + standing.name() + ", " + &guest.reason().map(words).unwrap_or_default(),
         }
@@ -82,9 +89,15 @@ impl Event {
 ///
 /// # Errors
 /// What xenstore answers.
-pub(crate) fn run(store: &impl Xs, logs: &Path, json: bool, timeout: Option<u64>) -> io::Result<()> {
+pub(crate) fn run(
+    store: &impl Xs,
+    logs: &Path,
+    json: bool,
+    timeout: Option<u64>,
+    rule: Option<Rule>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let watching = follow(store, logs, json);
+    let watching = follow(store, logs, json, rule.map(FailedBoots::new));
     runtime.block_on(async {
         match timeout {
             None => watching.await,
@@ -96,13 +109,17 @@ pub(crate) fn run(store: &impl Xs, logs: &Path, json: bool, timeout: Option<u64>
     })
 }
 
-async fn follow(store: &impl Xs, logs: &Path, json: bool) -> io::Result<()> {
+async fn follow(store: &impl Xs, logs: &Path, json: bool, mut failed: Option<FailedBoots>) -> io::Result<()> {
     let watcher = XsTokio::new().await?;
     let path = "/local/domain";
     let mut changes = at(path, watcher.watch(path).await)?;
     let mut seen = Seen::default();
     loop {
-        for event in seen.compare(guest::all(store, logs)?) {
+        let mut events = seen.compare(guest::all(store, logs)?);
+        if let Some(failed) = &mut failed {
+            events = veto(store, failed, events, Instant::now());
+        }
+        for event in events {
             let line = if json { event.json() } else { event.line() };
             let mut output = io::stdout().lock();
             writeln!(output, "{line}")?;
@@ -121,6 +138,33 @@ async fn follow(store: &impl Xs, logs: &Path, json: bool) -> io::Result<()> {
     }
 }
 
+/// Holds what happened against the count of failed boots, and has the boots of those that appeared emulated where that is
+/// due. Returns the events with those that follow from this.
+fn veto(store: &impl Xs, failed: &mut FailedBoots, events: Vec<Event>, now: Instant) -> Vec<Event> {
+    let mut all = Vec::with_capacity(events.len());
+    for event in events {
+        let mut vetoed = None;
+        match &event {
+            Event::Appeared(guest) => {
+                if let Some(boots) = failed.appeared(guest, now) {
+                    match boot::choose(store, guest.domain, boot::Choice::Emulated) {
+                        Ok(_) => vetoed = Some(Event::Vetoed(guest.clone(), boots)),
+                        // It may have gone already. The others are watched all the same.
+                        Err(error) => eprintln!("xenguard-dom0: domain {}: {error}", guest.domain),
+                    }
+                }
+                failed.changed(guest);
+            }
+            Event::Changed(guest) => failed.changed(guest),
+            Event::Gone(guest) => failed.gone(guest, now),
+            Event::Vetoed(..) => {}
+        }
+        all.push(event);
+        all.extend(vetoed);
+    }
+    all
+}
+
 /// Returns true if a node that changed may have to do with what is shown.
 fn matters(path: &str) -> bool {
     let Some(rest) = path.strip_prefix("/local/domain") else { return true };
@@ -137,6 +181,7 @@ fn matters(path: &str) -> bool {
 mod tests {
     use super::*;
     use crate::guest::Guard;
+    use crate::store::Fake;
 
     fn guest(domain: u32, phase: &'static str) -> Guest {
         let guard = Guard { phase: Some(phase), reason: Some(1), ..Guard::default() };
@@ -154,6 +199,32 @@ mod tests {
         assert_eq!(events, [Event::Changed(exposed.clone()), Event::Appeared(two.clone())]);
         let events = seen.compare(vec![two]);
         assert_eq!(events, [Event::Gone(exposed)]);
+    }
+
+    /// What happens is written by the toolstack and the guest; the veto is ours.
+    #[test]
+    fn the_third_boot_is_vetoed_in_xenstore() {
+        let store = Fake::default();
+        let rule = Rule { limit: 2, up_after: Duration::from_secs(300) };
+        let (mut failed, mut seen, mut now) = (FailedBoots::new(rule), Seen::default(), Instant::now());
+        let word = |domain| store.read(&format!("/local/domain/{domain}/vm-data/xenguard/boot")).ok();
+        let mut look = || {
+            now += Duration::from_secs(10);
+            let guests = guest::all(&store, Path::new("/nonexistent")).unwrap();
+            veto(&store, &mut failed, seen.compare(guests), now)
+        };
+        for domain in 1..=3 {
+            let root = format!("/local/domain/{domain}");
+            store.add_guest(domain, "g", &[]);
+            store.set(&format!("{root}/vm"), "/vm/m");
+            let vetoed = look().iter().any(|event| matches!(event, Event::Vetoed(_, 2)));
+            assert_eq!((vetoed, word(domain).is_some()), (domain == 3, domain == 3));
+            store.set(&format!("{root}/data/xenguard/phase"), "exposed");
+            look();
+            store.rm(&root).unwrap();
+            look();
+        }
+        assert_eq!(word(3), None);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub const LAST: &str = "LastBoot";
 /// The node in the folder [`host::STATE`] with the record's line.
 pub const NODE: &str = "last";
 
+/// The beginning of that line, of a boot that ended in order.
+pub const IN_ORDER: &str = "end=in-order ";
+
 const SIGNATURE: [u8; 8] = *b"XGBOOT01";
 
 /// The end of a boot.
@@ -331,6 +334,7 @@ mod tests {
             boot.line().to_string(),
             "end=in-order mode=pv reason=0x1 phase=exposed own=2 ours=3 alias=0 foreign=4 started=1800000000 uptime=12"
         );
+        assert!(boot.line().to_string().starts_with(IN_ORDER));
         let stop = BugCheck { reason: Reason::AliasExposed, own: 1, enumerated: 2 };
         let stopped = LastBoot { end: End::Stopped(stop), ..boot };
         assert!(stopped.to_string().ends_with(

@@ -141,8 +141,8 @@ pub struct Scenario {
     pub logged: &'static [Reason],
     /// Checks of this boot beyond [`Scenario::expect`].
     pub checks: &'static [Check],
-    /// A second guest's disk is among the late ones, and that guest was stopped by the guard.
-    pub neighbour_stops: bool,
+    /// Mounts by a second guest, whose disk is the late one; 0 without such a guest.
+    pub neighbour_mounts: u64,
     /// The host hears of its end in order, where PV disks are there.
     pub last_word: bool,
     /// The tests that run it.
@@ -301,7 +301,7 @@ pub const BASE: Scenario = Scenario {
     expect: emulated(Reason::NotSelected),
     logged: &[],
     checks: &[],
-    neighbour_stops: false,
+    neighbour_mounts: 0,
     last_word: true,
     runs: Runs::Always,
 };

@@ -295,6 +295,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("pv")],
     },
     Mutant {
+        what: "an end in order counts as a failed boot in dom0",
+        file: "dom0/src/failed_boots.rs",
+        from: "if came_up || guest.in_order || emulated {",
+        to: "if came_up || emulated {",
+        caught_by: &[Host("xenguard-dom0")],
+    },
+    Mutant {
         what: "the host is not told of a stop",
         file: "xenpci/src/last_word.rs",
         from: "let _ = connection.tell(&record(status, End::Stopped(stop)));",

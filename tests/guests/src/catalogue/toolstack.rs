@@ -36,6 +36,30 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "failed-boots-from-dom0",
+        title: "a second guest's boots die before its hives are open, twice: xenguard-dom0 has the third emulated",
+        late_disks: &[Backend::Blkback],
+        neighbour_mounts: 1,
+        exercise: Some(Exercise::Asked),
+        dom0: &[(
+            REQUEST,
+            "touch waiting; \
+             expect() { grep -q \"$1\" $2 || { echo \"$1 is not in:\"; cat $2; rm waiting; exit 1; }; } && \
+             { ./xenguard-dom0 watch --timeout 90 --emulate-after 2 >events & } && \
+             for n in 1 2; do \
+             bash neighbour.sh second 1 fault=early-crash && xl destroy second || exit; sleep 1; done && \
+             expect ' second: gone' events && \
+             bash neighbour.sh second 1 && \
+             expect ' second: its boot is emulated, since 2 boots in a row' events && \
+             xenstore-read /local/domain/$(xl domid second)/data/xenguard/last >last && \
+             expect '^end=in-order mode=emulated reason=0x28 ' last && \
+             xl destroy second && xl shutdown -w $DOMID; s=$?; rm waiting; exit $s",
+        )],
+        checks: &[ASKED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "xl-reboot-withheld",
         title: "`xl reboot` where the adapter is withheld: NT powers off, and Xen tells the toolstack of a reboot",
         exercise: Some(Exercise::Asked),
@@ -58,7 +82,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "seen-from-dom0",
         title: "xenguard-dom0 shows two guests at once, the second stopped by the guard, and steers the first",
         late_disks: &[Backend::Blkback],
-        neighbour_stops: true,
+        neighbour_mounts: 1,
         registry: census_alone!(),
         // The device model's log is where a stop is told.
         config: &[SHOW_LOG],

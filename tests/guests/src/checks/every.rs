@@ -261,13 +261,14 @@ fn images(seen: &Seen<'_>, found: &mut Differences) {
         let late = n >= scenario.disks.len();
         let exercises = [Exercise::Hotplug, Exercise::Detach, Exercise::DetachInUse];
         let goes = scenario.exercise.is_some_and(|exercise| exercises.contains(&exercise));
-        let taken_away = late && (goes || scenario.neighbour_stops);
+        let neighbours = late && scenario.neighbour_mounts > 0;
+        let taken_away = late && goes || neighbours;
         let replayable = !ends_in_order(scenario) || taken_away;
         let good = image.verdict == Verdict::Intact || (replayable && image.verdict == Verdict::Replayable);
         found.holds(&format!("image {n}, which is {image}"), good);
-        // The first ones arrive, and a neighbour's in the neighbour. One more is what a boot may add.
+        // The first ones arrive. One more is what a boot may add.
         let mounted = n < arrived || taken_away;
-        let generation = before + u64::from(mounted);
+        let generation = before + if neighbours { scenario.neighbour_mounts } else { u64::from(mounted) };
         found.same(&format!("mounts of image {n}"), image.generation, generation);
         let name = format!("boot-{generation}.txt");
         let written = image.files.iter().find(|(file, _)| *file == name).map(|(_, size)| *size);
