@@ -53,6 +53,8 @@ named! {
         Event = "event",
         /// The file test on one volume.
         File = "file",
+        /// SRB functions at an address that were answered with one status.
+        Functions = "functions",
         /// Begin or end of what is written to the registry's hives.
         Flush = "flush",
         /// A step of a disk's on its way to another power state.

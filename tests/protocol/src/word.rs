@@ -23,6 +23,8 @@ named! {
         Crash = "crash",
         /// Crashes after dom0 has taken the disk's backend away.
         CrashDead = "crash-dead",
+        /// Brings SRBs of every function to the first disk, and beside it.
+        Functions = "functions",
         /// Uses a disk that dom0 attaches, writes a file that stays in the cache, and has dom0 detach the disk.
         Detach = "detach",
         /// Uses a disk that dom0 attaches, in use while dom0 asks for it, until dom0 takes it.

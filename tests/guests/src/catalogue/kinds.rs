@@ -37,7 +37,37 @@ pub(super) const BOOTS: &[Scenario] = &[
         runs: Runs::ByName,
         ..DISKS_OF_KINDS
     },
+    Scenario {
+        name: "srb-functions",
+        title: "SRBs of every function but a command's come to the disk, to another unit of its target, and where nothing is",
+        exercise: Some(Exercise::Functions),
+        checks: &[EACH_FUNCTION],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
 ];
+
+/// Each SRB is answered; the fields that its function says nothing of are not looked at.
+const EACH_FUNCTION: Check = Check {
+    what: "shutdown and flush, three resets, power and PnP succeed at the disk, and every other SRB is refused",
+    run: |seen, found| {
+        let lines: Vec<_> = seen.lines(Line::Functions).map(|line| line.text.clone()).collect();
+        found.same(
+            "answers",
+            lines,
+            [
+                "at=unit status=0x1 n=7 functions=7,8,18,19,32,36,37",
+                "at=unit status=0x6 n=248 functions=others",
+                "at=other-unit status=0x1 n=5 functions=18,19,32,36,37",
+                "at=other-unit status=0x6 n=250 functions=others",
+                "at=no-target status=0x1 n=3 functions=18,36,37",
+                "at=no-target status=0x8 n=252 functions=others",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        );
+    },
+};
 
 /// Each disk's answers, and its image.
 const EACH_KIND: Check = Check {

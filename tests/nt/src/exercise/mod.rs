@@ -6,6 +6,7 @@ mod asked;
 mod cdrom;
 mod copy;
 mod crash;
+mod functions;
 mod hibernate;
 mod hostile;
 mod hotplug;
@@ -42,6 +43,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::CrashDead => crash::run_dead(),
         Exercise::Detach => hotplug::detach(),
         Exercise::DetachInUse => hotplug::detach_in_use(),
+        Exercise::Functions => functions::run(),
         Exercise::Hibernate => hibernate::here(),
         Exercise::HibernateElsewhere => hibernate::elsewhere(),
         Exercise::HibernateUnprepared => hibernate::unprepared(),

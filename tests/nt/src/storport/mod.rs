@@ -25,6 +25,7 @@
 pub(crate) mod adapter;
 pub(crate) mod ddi;
 mod extended;
+pub(crate) mod functions;
 mod initialize;
 mod interrupt;
 mod notification;

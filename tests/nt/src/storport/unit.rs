@@ -52,6 +52,11 @@ impl Unit {
         self.address.target
     }
 
+    /// Returns its address.
+    pub(super) fn address(&self) -> Address {
+        self.address
+    }
+
     /// Returns its adapter.
     pub(crate) fn adapter(&self) -> *mut Adapter {
         self.adapter
