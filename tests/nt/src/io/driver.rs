@@ -9,7 +9,7 @@ use core::mem::size_of;
 use core::ptr::null_mut;
 
 use super::irp::IofCompleteRequest;
-use crate::ke::{Lock, bugcheck, clock, interrupt};
+use crate::ke::{Lock, bugcheck, clock, interrupt, thread};
 use crate::ldr::{self, LoadError};
 use crate::nt::*;
 use crate::ob::{self, Kind};
@@ -222,6 +222,8 @@ unsafe fn forget(driver: *mut DriverObject) {
                 Some("reinitialization")
             } else if super::work_item::allocated_by(id) > 0 {
                 Some("work-item")
+            } else if thread::alive_of(id) > 0 {
+                Some("thread")
             } else {
                 None
             };

@@ -1,6 +1,6 @@
 //! Threads and the scheduler: 32 priorities, round robin within one, preemptive below `DISPATCH_LEVEL`.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::arch::naked_asm;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -77,6 +77,14 @@ fn own() -> &'static Lock<Ready> {
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
+/// Threads that have not ended, by the id of the driver that made them.
+static BY_DRIVER: Lock<BTreeMap<usize, usize>> = Lock::new(BTreeMap::new());
+
+/// Returns the number of a driver's threads that have not ended. IRQL ≤ `DISPATCH_LEVEL`.
+pub(crate) fn alive_of(driver: usize) -> usize {
+    BY_DRIVER.lock().get(&driver).copied().unwrap_or(0)
+}
+
 /// Returns the running thread.
 pub(crate) fn current() -> *mut Thread {
     let thread: *mut Thread;
@@ -150,6 +158,7 @@ pub(crate) unsafe fn create(
         frame.add(FRAME_WORDS - 1).write(first_instruction as *const () as usize);
         (*thread).stack_pointer = frame as usize;
         ALIVE.fetch_add(1, Ordering::Relaxed);
+        *BY_DRIVER.lock().entry(driver).or_default() += 1;
         ready(thread);
         Some(thread)
     }
@@ -319,6 +328,10 @@ pub(crate) fn terminate(exit_status: NtStatus) -> ! {
     // SAFETY: the running thread's object is valid; the next one to run frees its stack.
     unsafe {
         (*thread).exit_status = exit_status;
+        // Before whoever waits for its end may go on.
+        if let Some(alive) = BY_DRIVER.lock().get_mut(&(*thread).driver) {
+            *alive -= 1;
+        }
         wait::signal(&raw mut (*thread).header);
         own().lock().ended = thread;
     }
