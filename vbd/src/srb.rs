@@ -53,7 +53,7 @@ pub unsafe trait Srb: Send + Sized {
 pub enum Answer {
     /// Done, with this many bytes of data.
     Done {
-        /// Bytes moved; fewer than asked for is an underrun, reported as such.
+        /// Bytes that a SCSI command moved; fewer than asked for is an underrun, reported as such.
         transferred: u32,
     },
     /// CHECK CONDITION with sense data.
@@ -68,10 +68,4 @@ pub enum Answer {
     Busy,
     /// Not done.
     Failed,
-}
-
-impl Answer {
-    /// Done, and its length stays as it is: of a reset it is not valid (documentation of SRB_FUNCTION_RESET_BUS and
-    /// its like), and a step in PnP has all of its data.
-    pub const WHOLE: Self = Self::Done { transferred: u32::MAX };
 }

@@ -404,7 +404,7 @@ impl Adapter {
             if disk == Some(true) {
                 srb.tell_removable();
             }
-            srb.complete(Answer::WHOLE);
+            srb.complete(Answer::Done { transferred: 0 });
             return;
         }
         if srb.function() == Function::Reset && srb.resets_all() {
@@ -546,7 +546,7 @@ fn arrived() {
 /// Returns the answer to an SRB that resets something: done only if no request is left, or Storport would take those
 /// that are left for ended.
 const fn reset_answer(done: bool) -> Answer {
-    if done { Answer::WHOLE } else { Answer::Failed }
+    if done { Answer::Done { transferred: 0 } } else { Answer::Failed }
 }
 
 /// Does the work of [`Adapter::handle`] for a target that is there.

@@ -263,8 +263,10 @@ unsafe impl vbd::Srb for Srb {
     fn complete(mut self, answer: Answer) {
         // SAFETY: as in `block`; the reference ends before Storport is called.
         let block = unsafe { self.block.as_mut() };
+        // Of another function the length is not valid.
+        let is_command = ULONG::from(block.Function) == SRB_FUNCTION_EXECUTE_SCSI;
         let (srb_status, scsi_status) = match answer {
-            Answer::Done { transferred } if transferred < block.DataTransferLength => {
+            Answer::Done { transferred } if is_command && transferred < block.DataTransferLength => {
                 // An underrun, too, is reported by this status (documentation of SCSI_REQUEST_BLOCK).
                 block.DataTransferLength = transferred;
                 (SRB_STATUS_DATA_OVERRUN, scsi::status::GOOD)
