@@ -16,18 +16,24 @@ use super::{
 };
 use crate::{build, inf, layout::Layout, repro, setup};
 
-/// The guests, in the order in which they are asked: each main path once.
-const GUESTS: [&str; 9] = [
-    "pv",
-    "alias-returns",
-    "emulated",
-    "filter-detached",
-    "disks-hidden",
-    "hotplug-blkback",
-    "save-restore",
-    "xl-shutdown",
-    "crash-dump",
+/// The guests, in the order in which they are asked, each main path once, and the folders whose code is on that path.
+const GUESTS: [(&str, &[&str]); 9] = [
+    ("pv", &["wdm", "inf", "idefilter", "xenpci", "xenvbd"]),
+    ("alias-returns", &["wdm", "inf", "idefilter", "xenvbd"]),
+    ("emulated", &["wdm", "inf", "idefilter", "xenpci"]),
+    ("filter-detached", &["wdm", "inf", "idefilter"]),
+    ("disks-hidden", &["wdm", "inf", "idefilter"]),
+    ("hotplug-qdisk", &["wdm", "inf", "xenpci", "xenvbd"]),
+    ("save-restore", &["wdm", "xenpci", "xenvbd"]),
+    ("xl-shutdown", &["wdm", "xenpci"]),
+    ("crash-dump", &["wdm", "xenpci", "xenvbd"]),
 ];
+
+/// Returns the guests that are asked about a file.
+fn guests_of(file: &str) -> impl Iterator<Item = &'static str> {
+    let folder = file.split('/').next().unwrap_or_default().to_owned();
+    GUESTS.iter().filter(move |(_, folders)| folders.contains(&&*folder)).map(|(guest, _)| *guest)
+}
 
 /// Knowledge of breakages that survived, by seed and number: what was done.
 const REMARKS: &[(u64, usize, &str)] = &[(
@@ -85,15 +91,17 @@ struct Rest<D> {
 }
 
 impl<D: Iterator<Item = (usize, Breakage)>> Rest<D> {
-    /// Returns the next breakage of a seed that the page does not have, unless `count` have been tried or begun.
+    /// Returns the next breakage of a seed that the page does not have, unless `count` have been tried or begun. A seed may
+    /// draw a line twice.
     fn next(&mut self, seed: u64, count: usize) -> Option<(usize, Breakage)> {
         while self.tried + self.begun < count {
             let (number, breakage) = self.draw.next()?;
-            if !self.page.has((seed, number), &breakage) {
+            if self.page.has((seed, number), &breakage) {
+                self.tried += usize::from(self.page.counts((seed, number)));
+            } else if !self.page.has_drawn(seed, &breakage) {
                 self.begun += 1;
                 return Some((number, breakage));
             }
-            self.tried += usize::from(self.page.counts((seed, number)));
         }
         None
     }
@@ -131,7 +139,7 @@ fn end(here: &Layout, copy: &Layout, rig: &RigFiles, breakage: &Breakage) -> Res
     if build::shipped_in(copy).is_err() {
         return Ok(NOT_BUILT.to_owned());
     }
-    for guest in GUESTS {
+    for guest in guests_of(&breakage.file) {
         if let Some(difference) = in_guest(here, copy, rig, guest)? {
             return Ok(format!("guest {guest}: {difference}"));
         }
@@ -155,6 +163,11 @@ impl Page {
     /// Returns true if the page tells of a breakage.
     fn has(&self, name: Name, breakage: &Breakage) -> bool {
         self.0.get(&name).is_some_and(|row| row[..3] == cells(breakage))
+    }
+
+    /// Returns true if the page tells of the same breakage by another number of the seed.
+    fn has_drawn(&self, seed: u64, breakage: &Breakage) -> bool {
+        self.0.range((seed, 0)..=(seed, usize::MAX)).any(|(_, row)| row[..3] == cells(breakage))
     }
 
     /// Returns true if a breakage was a program.
@@ -197,8 +210,9 @@ impl Page {
             "# Breakages drawn by a seed\n\n\
              Written by `cargo xtask mutants --seed`; not edited by hand. One line of the suite at a time is broken as a seed has\n\
              it: a comparison, a connective, a sign or a truth value is turned round, a statement or a line of an INF file is\n\
-             taken out. The tests that are asked are the host tests of bootcfg, the rules of the INF files, and the guests\n\
-             {}. A line's name is the seed and its number in the draw, from the sources of its day.\n\n\
+             taken out. The tests that are asked are the host tests of bootcfg, the rules of the INF files, and of these guests\n\
+             those on whose path the line is: {}.\n\
+             A line's name is the seed and its number in the draw, from the sources of its day.\n\n\
              **{tried} tried, {} caught, {survived} survived.** {not_built} more do not build, and count for nothing. A breakage\n\
              may change nothing that anybody could see, as where two values are equal whenever the line runs.\n\n\
              {remarks}| | line | as it is | as it was broken | caught by |\n|---|---|---|---|---|\n{rows}",
@@ -209,7 +223,7 @@ impl Page {
 }
 
 fn guests() -> String {
-    GUESTS.map(|guest| format!("`{guest}`")).join(", ")
+    GUESTS.map(|(guest, _)| format!("`{guest}`")).join(", ")
 }
 
 /// Returns a text as a cell of a table shows it.
@@ -271,12 +285,18 @@ mod tests {
         assert_eq!(rest.next(7, 3), None);
         rest.add((7, 3), &breakage(3), NOT_BUILT);
         assert_eq!(rest.next(7, 3), Some((4, breakage(4))));
+        assert!(rest.page.has_drawn(7, &breakage(3)) && !rest.page.has_drawn(8, &breakage(3)));
     }
 
     #[test]
     fn the_guests_are_in_the_catalogue() {
-        for guest in GUESTS {
+        for (guest, _) in GUESTS {
             assert!(guests::catalogue::boots().any(|boot| boot.name == guest), "{guest}");
         }
+        let guests: Vec<_> = guests_of("inf/xenvbd.inf").collect();
+        assert_eq!(
+            guests,
+            ["pv", "alias-returns", "emulated", "filter-detached", "disks-hidden", "hotplug-qdisk"]
+        );
     }
 }
