@@ -27,7 +27,7 @@ use crate::channel::Channel;
 use crate::platform::Platform;
 use crate::special_files::SpecialFiles;
 use crate::suspend::Suspend;
-use crate::{DRIVER, Extension, emulated, interface, pdo, proof};
+use crate::{DRIVER, Extension, emulated, interface, last_word, pdo, proof};
 
 /// FILE_DEVICE_BUS_EXTENDER.
 const BUS_EXTENDER: u32 = 0x2A;

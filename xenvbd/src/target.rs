@@ -339,6 +339,27 @@ impl Target {
         self.abandon();
     }
 
+    /// Ends every request of a backend that is gone. PASSIVE_LEVEL; waits for those that it has begun, at most
+    /// [`DRAIN_SECONDS`].
+    pub(crate) fn give_up(&self) {
+        self.hold();
+        self.let_finish();
+        self.abandon();
+    }
+
+    /// Lets a backend that is gone finish what it has begun, for at most [`DRAIN_SECONDS`]: it may still be at work on the
+    /// pages of a request, which is kept for good if it has to be ended meanwhile. It tells nobody of an answer any more.
+    /// Every queue is held. PASSIVE_LEVEL.
+    fn let_finish(&self) {
+        for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
+            self.channels.iter().for_each(|channel| channel.service());
+            if self.in_flight() == 0 {
+                return;
+            }
+            self.platform.pause(POLL);
+        }
+    }
+
     /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
     pub(crate) fn abandon(&self) {
         self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
@@ -498,9 +519,11 @@ impl Target {
         if !resumed {
             self.hold();
         }
-        if lost == Lost::Closing {
+        match lost {
             // The backend lets go of the rings before they are taken from it.
-            close(self.platform, &mut xenbus);
+            Lost::Closing => close(self.platform, &mut xenbus),
+            Lost::Replaced => self.let_finish(),
+            Lost::Resumed => {}
         }
         for channel in &self.channels {
             channel.close(resumed);

@@ -12,8 +12,9 @@
 //! toolstack finds that in the node for errors, and the disk goes on.
 //!
 //! A backend that has closed, or is gone (`xl block-detach --force`), takes its disk with it: no new request
-//! finds the target, those on their way end, Storport is told, the device is closed. What NT makes of a disk
-//! that its bus does not have any more is a surprise removal.
+//! finds the target, those on their way end, Storport is told, the device is closed. A backend that is gone has some
+//! seconds for the requests that it has begun: the buffer of one whose pages it has mapped at the end is lost for good,
+//! and so is the request. What NT makes of a disk that its bus does not have any more is a surprise removal.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -250,7 +251,7 @@ impl VbdList {
         while let Some(at) = self.known.iter().position(|known| !vbds.contains(&known.device)) {
             let known = self.known.swap_remove(at);
             forget_error(self.platform, known.device);
-            disconnect(adapter, known, "it was detached without its backend closing", Target::abandon);
+            disconnect(adapter, known, "it was detached without its backend closing", Target::give_up);
         }
         self.look_for_replaced(adapter);
         for device in vbds {
@@ -299,7 +300,7 @@ impl VbdList {
                     adapter,
                     known,
                     "its xenstore nodes were made anew, for another storage",
-                    Target::abandon,
+                    Target::give_up,
                 );
             }
         }

@@ -8,11 +8,12 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use xenstore_rs::AsyncXs;
 use xenstore_rs::tokio::XsTokio;
 
 use crate::at;
-use crate::grants::{Events, Grants};
+use crate::grants::{Events, Grants, Mapping};
 use crate::ring::{FLUSH, NOT_SUPPORTED, OKAY, READ, Request, Ring, WRITE};
 
 /// Number of the vbd: xvdb.
@@ -59,6 +60,8 @@ enum Deed {
     Scribbled,
     /// The disk is closed with requests on their way.
     Closed,
+    /// The pages of requests are mapped when the vbd is taken away, and the requests are answered later.
+    Held,
     /// A node of the backend's gets values, one after the other.
     Node(&'static str, &'static [&'static str]),
     /// The state goes round in circles.
@@ -136,17 +139,36 @@ const NODES: &[Round] = &[
     ring("well", Deed::None),
 ];
 
-/// Plays a part, `rings` or `nodes`, before a domain.
+/// Grants that are held.
+const PAGES: &[Round] = &[ring("held", Deed::Held), ring("well", Deed::None)];
+
+/// A part that the backend plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// It breaks the rings.
+    Rings,
+    /// It breaks its nodes.
+    Nodes,
+    /// It is slow to let go of a request's pages.
+    Pages,
+}
+
+/// Plays a part before a domain.
 ///
 /// # Errors
 /// xenstore or a driver fails, or a frontend does not do what it must.
-pub(crate) async fn play(store: &XsTokio, domain: u32, nodes: bool) -> io::Result<()> {
+pub(crate) async fn play(store: &XsTokio, domain: u32, part: Part) -> io::Result<()> {
     let grants = Grants::open()?;
     let mut wrong = 0;
-    for (number, round) in (1..).zip(if nodes { NODES } else { RINGS }) {
+    let rounds = match part {
+        Part::Rings => RINGS,
+        Part::Nodes => NODES,
+        Part::Pages => PAGES,
+    };
+    for (number, round) in (1..).zip(rounds) {
         let mut backend = Backend::attach(store, domain, number, round).await?;
         let end = backend.play(&grants, round).await;
-        backend.take_away().await?;
+        backend.take_away(&grants).await?;
         // The ring and the grants are held until now, as a backend does that is slow to let go.
         drop(backend);
         match end {
@@ -171,6 +193,8 @@ struct Backend<'a> {
     connected: Option<(Ring, Events)>,
     /// Requests that were taken and not answered.
     waiting: VecDeque<Request>,
+    /// Pages of those, mapped while the vbd is taken away.
+    held: Vec<Mapping>,
 }
 
 impl<'a> Backend<'a> {
@@ -186,6 +210,7 @@ impl<'a> Backend<'a> {
             memory: vec![0; SECTORS * SECTOR],
             connected: None,
             waiting: VecDeque::new(),
+            held: Vec::new(),
         };
         backend.allow(&backend.own, &["n0".to_owned(), format!("r{domain}")]).await?;
         let (sectors, size) = (SECTORS.to_string(), SECTOR.to_string());
@@ -441,6 +466,14 @@ impl<'a> Backend<'a> {
                 }
             }
             Deed::Closed => self.write("state", "6").await?,
+            Deed::Held => {
+                for request in &self.waiting {
+                    for segment in &request.segments {
+                        self.held.push(grants.map(self.domain, &[segment.reference])?);
+                    }
+                }
+                return Ok(());
+            }
             Deed::Node(name, values) => {
                 for value in values {
                     self.write(name, value).await?;
@@ -472,12 +505,20 @@ impl<'a> Backend<'a> {
         self.notify()
     }
 
-    /// Takes the vbd away without asking.
-    async fn take_away(&self) -> io::Result<()> {
+    /// Takes the vbd away without asking. What is held is answered later, and nobody is told of the answers.
+    async fn take_away(&mut self, grants: &Grants) -> io::Result<()> {
         for folder in [&self.front, &self.own] {
             match self.store.rm(folder).await {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 result => at(folder, result)?,
+            }
+        }
+        if !self.held.is_empty() {
+            tokio::time::sleep(LASTS).await;
+            self.held.clear();
+            while let Some(request) = self.waiting.pop_front() {
+                let status = self.transfer(grants, &request)?;
+                self.ring()?.answer(request.id, request.operation, status);
             }
         }
         tokio::time::sleep(AFTER).await;

@@ -64,11 +64,10 @@ enum Command {
     },
     /// Plays a backend for one vbd after the other, each of which breaks the protocol in another way.
     Hostile {
+        /// What is broken.
+        part: hostile::Part,
         /// Number of the guest's domain.
         domain: u32,
-        /// Break the nodes in place of the rings.
-        #[arg(long)]
-        nodes: bool,
     },
     /// Prints a node and what becomes of it and of everything below it.
     Watch {
@@ -108,7 +107,7 @@ async fn run(command: Command) -> io::Result<ExitCode> {
         Command::Write { path, value } => at(&path, store.write(&path, &value).await)?,
         Command::Remove { path } => at(&path, store.rm(&path).await)?,
         Command::SpoilRing { domain, reference } => ring::spoil(domain, reference, Duration::from_secs(3))?,
-        Command::Hostile { domain, nodes } => hostile::play(&store, domain, nodes).await?,
+        Command::Hostile { part, domain } => hostile::play(&store, domain, part).await?,
         Command::Watch { path, until, timeout } => {
             let limit = Duration::try_from_secs_f64(timeout).map_err(io::Error::other)?;
             let watching = tokio::time::timeout(limit, watch(&store, &path, until.as_deref()));

@@ -451,6 +451,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("vbd", "io_path")],
     },
     Mutant {
+        what: "an SRB without data is short of the bytes that its length names",
+        file: "xenvbd/src/srb.rs",
+        from: "if is_command && transferred",
+        to: "if transferred",
+        caught_by: &[Guest("srb-functions")],
+    },
+    Mutant {
+        what: "a disk that is taken by force does not let its backend finish",
+        file: "xenvbd/src/target.rs",
+        from: "self.hold();\n        self.let_finish();",
+        to: "self.hold();",
+        caught_by: &[Guest("hostile-pages")],
+    },
+    Mutant {
         what: "an answer of a status that does not exist is a success",
         file: "xen/src/blkif/frontend/responses.rs",
         from: "found => return Err(Fault::Status { found }),",

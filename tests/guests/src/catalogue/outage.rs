@@ -64,7 +64,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "hostile-rings",
         title: "a backend of our own in dom0 serves one disk after the other, and breaks each ring in another way",
         visitors: 13,
-        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile $DOMID")],
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile rings $DOMID")],
         expect: Expect { pv: 14, ..PV },
         checks: &[UNHARMED, BROKEN_RINGS],
         ..HOSTILE
@@ -73,8 +73,16 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "hostile-nodes",
         title: "the same backend writes into its nodes what none may write, and takes them away",
         visitors: 8,
-        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile --nodes $DOMID")],
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile nodes $DOMID")],
         expect: Expect { pv: 9, ..PV },
+        ..HOSTILE
+    },
+    Scenario {
+        name: "hostile-pages",
+        title: "the same backend has pages of requests mapped when its disk is taken by force, and lets go a second later",
+        visitors: 2,
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile pages $DOMID")],
+        expect: Expect { pv: 3, ..PV },
         ..HOSTILE
     },
     Scenario {
