@@ -76,8 +76,9 @@ impl StandIn {
     /// Handles a request to the bus; gives back what is none of the channel's. PASSIVE_LEVEL.
     pub(crate) fn other(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
         match irp.major() {
-            major::CREATE | major::CLOSE => Ok(irp.complete(NtStatus::SUCCESS)),
-            major::CLEANUP => {
+            major::CREATE => Ok(irp.complete(NtStatus::SUCCESS)),
+            // Wine sends no CLEANUP.
+            major::CLEANUP | major::CLOSE => {
                 if let Some(file) = irp.location().file() {
                     self.follower.lock().closed(file);
                     while let Some(irp) = self.readers.take_of(file) {
