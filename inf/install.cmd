@@ -39,6 +39,16 @@ if errorlevel 1 (
   echo The filter was not installed; see setupapi.log in %SystemRoot%.
   exit /b 5
 )
+rem The service; the drivers do not depend on it.
+if exist xenguard-svc.exe (
+  net stop xenguard-svc >nul 2>&1
+  copy /y xenguard-svc.exe "%SystemRoot%\System32\xenguard-svc.exe" >nul
+  sc create xenguard-svc binPath= "%%SystemRoot%%\System32\xenguard-svc.exe" type= own start= auto DisplayName= "Xenguard service" >nul 2>&1
+  sc failure xenguard-svc reset= 86400 actions= restart/5000/restart/60000/restart/60000 >nul 2>&1
+  reg add HKLM\SYSTEM\CurrentControlSet\Services\EventLog\System\xenguard-svc /v EventMessageFile /t REG_EXPAND_SZ /d "%%SystemRoot%%\System32\xenguard-svc.exe" /f >nul 2>&1
+  reg add HKLM\SYSTEM\CurrentControlSet\Services\EventLog\System\xenguard-svc /v TypesSupported /t REG_DWORD /d 7 /f >nul 2>&1
+  net start xenguard-svc >nul 2>&1
+)
 echo The filter is installed and the packages are staged.
 echo In Device Manager choose Update Driver for the device PCI\VEN_5853^&DEV_0001 ("Xen platform device", or unknown),
 echo then add the PV entry: xenguard add, or by hand: see docs\admin-guide.md, "Windows Server 2003".

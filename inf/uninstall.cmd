@@ -16,6 +16,10 @@ exit /b %errorlevel%
 
 :without
 rem xenguard.exe does not run here, or this is a Windows before Vista, without pnputil.
+net stop xenguard-svc >nul 2>&1
+sc delete xenguard-svc >nul 2>&1
+reg delete HKLM\SYSTEM\CurrentControlSet\Services\EventLog\System\xenguard-svc /f >nul 2>&1
+del "%SystemRoot%\System32\xenguard-svc.exe" >nul 2>&1
 rem Filter and service go, the file stays. Without idefilter neither xenpci nor xenvbd loads: the next boot, from
 rem whichever entry, is emulated.
 rundll32.exe setupapi.dll,InstallHinfSection DefaultUninstall 128 .\idefilter.inf

@@ -9,6 +9,10 @@ use std::{fs::File, io::Read, path::Path};
 const AMD64: u16 = 0x8664;
 /// `IMAGE_SUBSYSTEM_NATIVE`.
 const NATIVE: u16 = 1;
+/// `IMAGE_SUBSYSTEM_WINDOWS_GUI`.
+const WINDOWS: u16 = 2;
+/// `IMAGE_SUBSYSTEM_WINDOWS_CUI`.
+const CONSOLE: u16 = 3;
 /// The entry of the certificate table among the data directories.
 const CERTIFICATES: usize = 4;
 /// Names in certificates of those that Windows' loader trusts to vouch for kernel drivers: the root of
@@ -62,6 +66,15 @@ pub fn is_x64_driver(image: &[u8]) -> bool {
     })
 }
 
+/// Returns whether this is a program for x64, without a window or with one.
+#[must_use]
+pub fn is_x64_program(image: &[u8]) -> bool {
+    optional_header(image).is_some_and(|optional| {
+        word(image, optional - 20) == Some(AMD64)
+            && matches!(word(image, optional + 68), Some(WINDOWS | CONSOLE))
+    })
+}
+
 /// Returns the signature in an x64 image.
 #[must_use]
 pub fn signature(image: &[u8]) -> Signature {
@@ -93,6 +106,15 @@ fn word(image: &[u8], at: usize) -> Option<u16> {
 
 fn long(image: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*image.get(at..)?.first_chunk()?))
+}
+
+/// Makes the least that counts as a program, for tests, with something in it.
+#[doc(hidden)]
+#[must_use]
+pub fn sample_program(content: &[u8]) -> Vec<u8> {
+    let mut image = sample_driver(content, None);
+    image[0x40 + 24 + 68] = CONSOLE as u8;
+    image
 }
 
 /// Makes the least that counts as a driver, for tests: with something in it, and a certificate of this

@@ -11,6 +11,7 @@
 //! | [`hive_file`], [`hive_edit`] | a hive with its log files, and edits of it; the format is the crate `hive` |
 //! | [`inf`], [`install`], [`image`] | the package: INF files, what they change, drivers' files |
 //! | [`system`], [`suites`] | what is known of a Windows, and of other PV suites in it |
+//! | `privilege` | what Windows lets a process do (on Windows only) |
 
 #![deny(unsafe_code)]
 
@@ -34,6 +35,8 @@ pub mod menu;
 pub mod named;
 pub mod output;
 pub mod place;
+#[cfg(windows)]
+pub mod privilege;
 pub mod replace;
 pub mod scratch;
 pub mod session;

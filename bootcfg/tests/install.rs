@@ -14,7 +14,7 @@ mod schema;
 
 use bootcfg::{
     hive_edit::{Edit, edit_copy},
-    image::{sample_driver, sample_kernel},
+    image::{sample_driver, sample_kernel, sample_program},
 };
 use hive::{
     Hive,
@@ -509,6 +509,7 @@ if [ -f "$here/failat" ] && [ "$(wc -l < "$here/calls")" -eq "$(cat "$here/faila
 fi
 case "$1 $3" in
 "pnputil -a") [ -f "$4" ] || exit 2
+   [ ! -f "$here/runs" ] || touch "$here/problem"
    name=$(basename "$4" .inf); cp "$4" "$here/windows/INF/oem-$name.inf"
    # The package of the child registers a service when its device is there.
    if [ "$name" = xenvbd ]; then exit 3; fi
@@ -523,9 +524,20 @@ case "$1 $3" in
 "rundll32 Idefilter.RemoveFile") [ -f "$here/filter" ] && touch "$here/problem"
    rm -f "$drivers/idefilter.sys" "$drivers/idefallback.sys" "$here/windows/INF/oem-idefilter.inf";;
 "sc xenpci"|"sc xenvbd") [ -f "$here/reg-$3" ] || exit 36; rm -f "$here/reg-$3" "$drivers/$3.sys";;
+"sc xenguard-svc") case $2 in
+   create) [ ! -f "$here/reg-xenguard-svc" ] || exit 49; touch "$here/reg-xenguard-svc";;
+   delete) [ -f "$here/reg-xenguard-svc" ] || exit 36; rm "$here/reg-xenguard-svc";;
+   *) [ -f "$here/reg-xenguard-svc" ] || exit 36;;
+   esac;;
+# The drivers' device must not be open while it is replaced or removed.
+"net xenguard-svc") case $2 in
+   start) [ -f "$here/reg-xenguard-svc" ] && touch "$here/runs";;
+   stop) [ -f "$here/runs" ] || exit 2; rm "$here/runs";;
+   esac;;
 reg*) case "$2 $3" in
    query*Class*) [ -f "$here/filter" ];;
    query*) [ -f "$here/reg-${3##*\\}" ];;
+   add*EventLog*) [ -f "$here/reg-xenguard-svc" ];;
    *) exit 1;;
    esac;;
 *) exit 87;;
@@ -631,6 +643,83 @@ fn the_tools_of_a_running_windows_are_called_in_the_safe_order() {
     assert!(calls.last().is_some_and(|call| call.contains("Idefilter.RemoveFile")), "{calls:#?}");
     assert_eq!(calls.iter().filter(|call| call.starts_with("pnputil -f -d oem-")).count(), 2, "{calls:#?}");
     assert_eq!(left(&machine), Vec::<String>::new());
+}
+
+/// With the service: it is stopped before the drivers are touched, made when they are in, and gone with them. It fails
+/// alone.
+#[test]
+fn the_service_is_installed_upgraded_and_removed_with_the_drivers() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    let (new, own) = (package.join("xenguard-svc.exe"), machine.path("windows/System32/xenguard-svc.exe"));
+    fs::write(&new, sample_program(b"1")).expect("written");
+    let is_up = || (machine.path("reg-xenguard-svc").exists(), machine.path("runs").exists());
+    let (output, calls) = live(&machine, &install);
+    good(output);
+    let of_service: Vec<_> = calls.iter().filter(|call| call.contains("xenguard-svc")).collect();
+    assert!(
+        of_service[0].starts_with("sc create xenguard-svc binPath= %SystemRoot%\\System32\\"),
+        "{calls:#?}"
+    );
+    assert!(of_service.last().is_some_and(|call| *call == "net start xenguard-svc"), "{calls:#?}");
+    assert_eq!((is_up(), fs::read(&own).expect("there")), ((true, true), sample_program(b"1")));
+
+    fs::write(&new, sample_program(b"2")).expect("written");
+    let (output, calls) = live(&machine, &install);
+    good(output);
+    assert_eq!(calls.first().map(String::as_str), Some("net stop xenguard-svc"));
+    assert_eq!((is_up(), fs::read(&own).expect("there")), ((true, true), sample_program(b"2")));
+    // A package without it leaves it there, and running.
+    fs::remove_file(&new).expect("removed");
+    good(live(&machine, &install).0);
+    assert_eq!(is_up(), (true, true));
+    fs::write(&new, sample_program(b"3")).expect("written");
+    // Each call for it fails: the drivers are in, and a line says what is not.
+    let calls = live(&machine, &install).1;
+    for at in (1..=calls.len()).filter(|at| calls[at - 1].contains("xenguard-svc")) {
+        fs::write(machine.path("failat"), at.to_string()).expect("written");
+        let text = good(live(&machine, &install).0);
+        let harmless = ["net", "sc create"].iter().any(|word| calls[at - 1].starts_with(word));
+        assert!(harmless || text.contains("do not depend on it"), "{}: {text}", calls[at - 1]);
+        fs::remove_file(machine.path("failat")).expect("removed");
+        // What failed at the start ran on.
+        let _ = fs::remove_file(machine.path("problem"));
+    }
+    good(live(&machine, &install).0);
+    let (output, calls) = live(&machine, &["uninstall"]);
+    good(output);
+    assert_eq!(calls.first().map(String::as_str), Some("net stop xenguard-svc"));
+    assert_eq!((is_up(), own.exists()), ((false, false), false));
+    assert_eq!(left(&machine), Vec::<String>::new());
+}
+
+/// On a mounted volume, with the file in the folder above the drivers'.
+#[test]
+fn the_service_is_installed_and_removed_offline() {
+    let machine = Machine::new();
+    let own = machine.path("volume/WINDOWS/system32/xenguard-svc.exe");
+    good(machine.install());
+    assert!(!own.exists(), "the package is without it");
+    let said = good(machine.offline(&["status"]));
+    assert!(said.contains("service: not installed"), "{said}");
+    fs::write(machine.path("package/xenguard-svc.exe"), sample_driver(b"", None)).expect("written");
+    refused(machine.install(), 10, "xenguard-svc.exe is not a program for x64");
+    fs::write(machine.path("package/xenguard-svc.exe"), sample_program(b"1")).expect("written");
+    good(machine.install());
+    assert_eq!(fs::read(&own).expect("there"), sample_program(b"1"));
+    let said = good(machine.offline(&["status"]));
+    assert!(said.contains("service: automatic start"), "{said}");
+    fs::rename(&own, own.with_extension("away")).expect("renamed");
+    let verified = machine.offline(&["verify"]);
+    let said = String::from_utf8_lossy(&verified.stdout);
+    assert!(said.contains("the service xenguard-svc has no file System32\\xenguard-svc.exe"), "{said}");
+    fs::rename(own.with_extension("away"), &own).expect("renamed");
+    good(machine.offline(&["uninstall"]));
+    assert!(!own.exists());
+    let bytes = fs::read(machine.hive()).expect("readable");
+    let hive = Hive::new(&bytes).expect("a hive");
+    assert!(hive.key("ControlSet001\\Services\\xenguard-svc").expect("read").is_none());
 }
 
 /// Each call in turn fails: then everything is as it was, or the message names what is not.

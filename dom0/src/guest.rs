@@ -58,6 +58,8 @@ pub(crate) struct Guard {
     pub foreign: Option<u32>,
     /// Seconds since 1970-01-01 UTC, by the guest's clock, since which this has been so.
     pub since: Option<u64>,
+    /// Seconds since 1970-01-01 UTC, by the guest's clock, at which its service last said that it lives.
+    pub service: Option<u64>,
 }
 
 /// State of a guest's protection.
@@ -142,6 +144,16 @@ impl Guest {
         }
     }
 
+    /// Returns true if the other is the same but for the time of its service's heartbeat.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let beat = |guest: &Self| guest.guard.as_ref().and_then(|guard| guard.service);
+        let mut late = self.clone();
+        if let (Some(guard), Some(_), Some(_)) = (&mut late.guard, beat(self), beat(other)) {
+            guard.service = beat(other);
+        }
+        late == *other
+    }
+
     /// Returns the reason for its standing.
     pub(crate) fn reason(&self) -> Option<u32> {
         match &self.stop {
@@ -195,6 +207,7 @@ impl Guard {
             alias: number("alias")?,
             foreign: number("foreign")?,
             since: text("since")?.and_then(|value| value.parse().ok()),
+            service: text(host::SERVICE)?.and_then(|value| value.parse().ok()),
         })
     }
 }
@@ -328,13 +341,14 @@ mod tests {
             ("alias", long.as_str()),
             ("version", "1\u{1b}]0;x\u{7}\"\n"),
             ("since", "tomorrow"),
+            ("service", "\u{1b}[2J"),
         ];
         let store = Fake::with_guest(1, "g\u{202e}\u{1b}[31m", &hostile);
         let guest = Guest::read(&store, 1, nowhere()).unwrap();
         assert_eq!(guest.standing(), Standing::Silent);
         let guard = guest.guard.unwrap();
         assert_eq!(
-            (guard.mode, guard.reason, guard.own, guard.alias, guard.since),
+            (guard.mode, guard.reason, guard.own, guard.alias, guard.since.or(guard.service)),
             (None, None, None, None, None)
         );
         for text in [guest.name, guard.version.unwrap()] {

@@ -42,6 +42,11 @@ pub(crate) fn text(guests: &[Guest]) -> String {
         let since = guest.guard.as_ref().and_then(|guard| guard.since);
         since.map(|since| (String::new(), since)).into_iter().collect()
     });
+    let help = "Unix time of the service's last heartbeat, by the guest's clock; none without the service.";
+    family("xenguard_guest_service_heartbeat_seconds", help, &|guest| {
+        let beat = guest.guard.as_ref().and_then(|guard| guard.service);
+        beat.map(|beat| (String::new(), beat)).into_iter().collect()
+    });
     text
 }
 

@@ -103,6 +103,10 @@ pub(crate) fn details(guest: &Guest) -> String {
             ("aliases seen", number(guard.alias)),
             ("other disks seen", number(guard.foreign)),
             ("since", guard.since.map(|since| format!("{} (by the guest's clock)", age(since)))),
+            (
+                "service",
+                guard.service.map(|beat| format!("last heartbeat {} ago (by the guest's clock)", age(beat))),
+            ),
         ];
         lines.extend(known.into_iter().filter_map(|(what, value)| Some((what, value?))));
     }
@@ -139,6 +143,7 @@ pub(crate) fn value(guest: &Guest) -> Value {
             "alias": guard.alias,
             "foreign": guard.foreign,
             "since": guard.since,
+            "service": guard.service,
         })
     });
     json!({
@@ -170,6 +175,7 @@ mod tests {
             own: Some(2),
             alias: Some(0),
             foreign: Some(1),
+            service: Some(1_800_000_000),
             ..Guard::default()
         };
         let pv = Guest { domain: 1, name: "web".to_owned(), guard: Some(guard.clone()), ..Guest::default() };
@@ -203,6 +209,7 @@ mod tests {
         let document: Value = serde_json::from_str(&json(&guests())).unwrap();
         let guests = document["guests"].as_array().unwrap();
         assert_eq!((&guests[0]["state"], &guests[0]["guard"]["own"]), (&json!("pv"), &json!(2)));
+        assert_eq!(guests[0]["guard"]["service"], json!(1_800_000_000));
         assert_eq!((&guests[1]["reason"], &guests[1]["vetoed"]), (&json!(0x50), &json!(true)));
         assert_eq!((&guests[2]["guard"], &guests[2]["state"]), (&Value::Null, &json!("silent")));
     }
@@ -212,5 +219,7 @@ mod tests {
         let text = details(&guests()[1]);
         assert!(text.contains("state:             stopped\n"), "{text}");
         assert!(text.contains("1 of 2 disks its own: both are present\n"), "{text}");
+        assert!(text.contains("service:           last heartbeat "), "{text}");
+        assert!(!details(&guests()[2]).contains("service"), "a guest without it says nothing of it");
     }
 }

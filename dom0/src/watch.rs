@@ -45,7 +45,7 @@ impl Seen {
         for (domain, guest) in &self.0 {
             match before.get(domain) {
                 None => events.push(Event::Appeared(guest.clone())),
-                Some(before) if before != guest => events.push(Event::Changed(guest.clone())),
+                Some(before) if !before.is_as(guest) => events.push(Event::Changed(guest.clone())),
                 Some(_) => {}
             }
         }
@@ -225,6 +225,21 @@ mod tests {
             look();
         }
         assert_eq!(word(3), None);
+    }
+
+    /// A service comes and goes; that it lives on is no news.
+    #[test]
+    fn a_heartbeat_is_no_change() {
+        let with = |beat| {
+            let mut guest = guest(1, "exposed");
+            guest.guard = guest.guard.map(|guard| Guard { service: beat, ..guard });
+            guest
+        };
+        let mut seen = Seen::default();
+        seen.compare(vec![with(None)]);
+        assert_eq!(seen.compare(vec![with(Some(7))]), [Event::Changed(with(Some(7)))]);
+        assert_eq!(seen.compare(vec![with(Some(37))]), []);
+        assert_eq!(seen.compare(vec![with(None)]), [Event::Changed(with(None))]);
     }
 
     #[test]

@@ -7,19 +7,29 @@
 /// The GUID of this channel's device interface: {6F1C2A34-5B0D-4E9B-9A77-3D1E8C5A4B10}.
 pub const INTERFACE: u128 = 0x6F1C_2A34_5B0D_4E9B_9A77_3D1E_8C5A_4B10;
 
-/// Returns a control code: FILE_DEVICE_UNKNOWN, METHOD_BUFFERED, FILE_READ_ACCESS.
-const fn code(function: u32) -> u32 {
-    0x22 << 16 | 1 << 14 | function << 2
+/// FILE_READ_ACCESS: the handle was opened for reading.
+const READ: u32 = 1;
+/// FILE_WRITE_ACCESS: the handle was opened for writing.
+const WRITE: u32 = 2;
+
+/// Returns a control code: FILE_DEVICE_UNKNOWN, METHOD_BUFFERED.
+const fn code(function: u32, access: u32) -> u32 {
+    0x22 << 16 | access << 14 | function << 2
 }
 
 /// Answers with a [`Version`].
-pub const GET_VERSION: u32 = code(0x800);
+pub const GET_VERSION: u32 = code(0x800, READ);
 /// Answers with a [`crate::abi::Status`].
-pub const GET_STATUS: u32 = code(0x801);
+pub const GET_STATUS: u32 = code(0x801, READ);
 /// Takes a sequence number (8 bytes, little endian) and answers with an [`Event`], at once or later.
-pub const GET_EVENT: u32 = code(0x802);
+pub const GET_EVENT: u32 = code(0x802, READ);
+/// Says that the sender lives and carries out requests to power off and to reboot. Takes the number of the last such
+/// event that it has carried out (8 bytes, little endian), 0 for none. Answers with the number of the next event
+/// (8 bytes): a request before it was not for the sender.
+pub const HEARTBEAT: u32 = code(0x803, WRITE);
 
-/// The version of this file's layouts and meanings.
+/// The version of this file's layouts and meanings. A new code does not change it: a driver that does not know a code
+/// answers STATUS_INVALID_DEVICE_REQUEST.
 pub const CHANNEL_VERSION: u32 = 1;
 
 /// The answer to [`GET_VERSION`].
@@ -94,6 +104,27 @@ impl Event {
 
 const _: () = assert!(size_of::<Event>() == Event::BYTES);
 
+impl Event {
+    /// Returns the event of these bytes, little endian.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let (words, _) = bytes.as_chunks::<8>();
+        let [sequence, lost, time, rest] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(words[at]));
+        Self { sequence, lost, time, kind: rest as u32, value: (rest >> 32) as u32 }
+    }
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Status, Self::Suspending, Self::Resumed, Self::PowerOff, Self::Reboot];
+
+    /// Returns the kind of a number; `None` for one of a later version.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u32 == number)
+    }
+}
+
 /// Events that are kept.
 const KEPT: usize = 64;
 
@@ -113,11 +144,19 @@ impl Events {
         Self { kept: [Event { sequence: 0, lost: 0, time: 0, kind: 0, value: 0 }; KEPT], next: 1 }
     }
 
-    /// Adds an event, in the place of the oldest one.
-    pub fn add(&mut self, kind: Kind, value: u32, time: u64) {
-        let event = Event { sequence: self.next, lost: 0, time, kind: kind as u32, value };
-        self.kept[(self.next % KEPT as u64) as usize] = event;
+    /// Adds an event, in the place of the oldest one, and returns its number.
+    pub fn add(&mut self, kind: Kind, value: u32, time: u64) -> u64 {
+        let sequence = self.next;
+        let event = Event { sequence, lost: 0, time, kind: kind as u32, value };
+        self.kept[(sequence % KEPT as u64) as usize] = event;
         self.next += 1;
+        sequence
+    }
+
+    /// Returns the number of the next event.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
     }
 
     /// Returns the first event from number `from` on that is kept, and how many before it are not; `None`
@@ -136,6 +175,110 @@ impl Events {
 impl Default for Events {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The program that carries out requests to power off and to reboot, by its handle. There is at most one: that which
+/// has sent the last [`HEARTBEAT`].
+#[derive(Clone, Copy, Debug)]
+pub struct Follower<H> {
+    handle: Option<H>,
+    /// Time of its last heartbeat, in 100 ns since 1601-01-01 UTC.
+    beat: u64,
+    /// Number of the last event that it has carried out.
+    carried: u64,
+}
+
+impl<H: Copy + PartialEq> Follower<H> {
+    /// Returns the state without a program.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { handle: None, beat: 0, carried: 0 }
+    }
+
+    /// Notes a heartbeat through a handle at a time. A number from `next` on is of no event yet, and counts as 0.
+    pub fn beats(&mut self, handle: H, carried: u64, next: u64, time: u64) {
+        let carried = if carried < next { carried } else { 0 };
+        *self = Self { handle: Some(handle), beat: time, carried };
+    }
+
+    /// Notes that a handle is closed. Returns true if it was the program's, which is gone then.
+    pub fn closed(&mut self, handle: H) -> bool {
+        let gone = self.handle == Some(handle);
+        if gone {
+            *self = Self::none();
+        }
+        gone
+    }
+
+    /// Returns true if there is a program.
+    #[must_use]
+    pub const fn lives(&self) -> bool {
+        self.handle.is_some()
+    }
+
+    /// Returns the time of the program's last heartbeat; `None` without a program.
+    #[must_use]
+    pub fn last_beat(&self) -> Option<u64> {
+        self.handle.map(|_| self.beat)
+    }
+
+    /// Returns true if there is a program that says it has carried out this event.
+    #[must_use]
+    pub const fn has_carried(&self, event: u64) -> bool {
+        self.handle.is_some() && self.carried >= event
+    }
+}
+
+/// Step by which a request to power off or to reboot comes nearer to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The program is given an event, whose number [`Handover::give`] takes.
+    Give,
+    /// The program still has time.
+    Wait,
+    /// The program has carried it out.
+    Acknowledge,
+    /// The power button is pressed.
+    Press,
+}
+
+/// The way of one request to the program that follows, and past one that does not carry it out to the power button.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Handover {
+    /// Number of the event that the program was given, as long as it has time.
+    event: Option<u64>,
+    /// A program was given this request already.
+    given: bool,
+}
+
+impl Handover {
+    /// Returns the next step. `expired`: the time that the program has for an event is over.
+    pub fn step<H: Copy + PartialEq>(&mut self, follower: &Follower<H>, expired: bool) -> Step {
+        match self.event {
+            Some(event) if follower.has_carried(event) => {
+                self.event = None;
+                Step::Acknowledge
+            }
+            Some(_) if follower.lives() && !expired => Step::Wait,
+            Some(_) => {
+                self.event = None;
+                Step::Press
+            }
+            None if follower.lives() && !self.given => Step::Give,
+            None => Step::Press,
+        }
+    }
+
+    /// Notes that the program was given the request as the event of this number.
+    pub fn give(&mut self, event: u64) {
+        *self = Self { event: Some(event), given: true };
+    }
+
+    /// Returns true if the program has time for an event.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.event.is_some()
     }
 }
 
@@ -179,6 +322,70 @@ mod tests {
         let bytes = event.to_bytes();
         assert_eq!((bytes[0], bytes[8], bytes[16], bytes[24], bytes[28]), (1, 2, 3, 4, 5));
         assert_eq!(GET_EVENT, 0x0022_6008);
+        assert_eq!(Event::from_bytes(&bytes), event);
+    }
+
+    /// The I/O manager refuses a code whose access bits the handle was not opened with.
+    #[test]
+    fn a_heartbeat_needs_a_handle_for_writing() {
+        assert_eq!(HEARTBEAT, 0x0022_A00C);
+        assert_eq!((HEARTBEAT >> 14 & 3, GET_STATUS >> 14 & 3), (2, 1));
+    }
+
+    #[test]
+    fn a_program_lives_from_its_heartbeat_to_its_handles_end() {
+        let mut follower = Follower::none();
+        assert_eq!((follower.lives(), follower.last_beat(), follower.has_carried(0)), (false, None, false));
+        follower.beats('a', 0, 4, 70);
+        assert_eq!(
+            (follower.lives(), follower.last_beat(), follower.has_carried(3)),
+            (true, Some(70), false)
+        );
+        follower.beats('a', 3, 4, 80);
+        assert!(follower.has_carried(3));
+        // Another's handle is of no meaning, and the one that beats last is the program's.
+        assert!(!follower.closed('b'));
+        follower.beats('b', 0, 4, 90);
+        assert!(!follower.has_carried(3) && !follower.closed('a') && follower.lives());
+        assert!(follower.closed('b'));
+        assert!(!follower.lives() && !follower.has_carried(0));
+    }
+
+    /// An event that is still to come cannot have been carried out.
+    #[test]
+    fn a_program_cannot_acknowledge_in_advance() {
+        let mut follower = Follower::none();
+        follower.beats('a', u64::MAX, 4, 70);
+        assert!(!follower.has_carried(4));
+        follower.beats('a', 4, 4, 70);
+        assert!(!follower.has_carried(4));
+    }
+
+    #[test]
+    fn a_request_goes_to_the_program_once_and_then_to_the_button() {
+        let mut follower = Follower::none();
+        let mut handover = Handover::default();
+        assert_eq!(handover.step(&follower, false), Step::Press, "nobody follows");
+        // It comes while the request waits: nobody watches the button.
+        follower.beats('a', 0, 8, 1);
+        assert_eq!(handover.step(&follower, false), Step::Give);
+        handover.give(8);
+        assert_eq!((handover.step(&follower, false), handover.waits()), (Step::Wait, true));
+        let (mut hung, mut carried) = (handover, handover);
+        assert_eq!((hung.step(&follower, true), hung.waits()), (Step::Press, false));
+        assert_eq!(hung.step(&follower, false), Step::Press, "it is not given twice");
+        follower.beats('a', 8, 9, 2);
+        assert_eq!((carried.step(&follower, true), carried.waits()), (Step::Acknowledge, false));
+        follower.closed('a');
+        assert_eq!(handover.step(&follower, false), Step::Press, "it died");
+    }
+
+    #[test]
+    fn kinds_are_their_numbers() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_number(kind as u32), Some(kind));
+        }
+        assert_eq!((Kind::from_number(0), Kind::from_number(6)), (None, None));
     }
 
     proptest! {

@@ -14,6 +14,11 @@ pub const EMULATED: &str = "emulated";
 /// The folder of the guard's state. The guest writes it.
 pub const STATE: &str = "data/xenguard";
 
+/// The node below [`STATE`] that is there as long as a program follows the toolstack's requests
+/// ([`crate::channel::HEARTBEAT`]). Its value is the time of the program's last heartbeat, in seconds since 1970-01-01
+/// UTC by the guest's clock.
+pub const SERVICE: &str = "service";
+
 /// Returns true if the host's word keeps the guest from PV disks. A host can only veto. An empty value and
 /// `pv` leave the choice to the boot entry. Everything else, as it may be a misspelt `emulated`, is a veto.
 #[must_use]

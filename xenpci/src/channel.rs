@@ -2,12 +2,15 @@
 //!
 //! It is a device interface on the platform device, in every boot, which SYSTEM and Administrators may open (the INF's
 //! `Security`). A reader may come late, go at any moment, or not come at all: events are kept in a bounded queue of
-//! their own, and a request for an event that is still to come waits, cancel-safe.
+//! their own, and a request for an event that is still to come waits, cancel-safe. A program that sends heartbeats
+//! follows the toolstack's requests to power off and to reboot ([`crate::suspend`]), as long as its handle is open.
 #![expect(unsafe_code, reason = "pends IRPs in a queue that the device keeps at its place")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use guard::channel::{Event, Events, GET_EVENT, GET_STATUS, GET_VERSION, INTERFACE, Kind, Version};
+use guard::channel::{
+    Event, Events, Follower, GET_EVENT, GET_STATUS, GET_VERSION, HEARTBEAT, INTERFACE, Kind, Version,
+};
 use wdm::interface::Registered;
 use wdm::irp_queue::{FileId, IrpQueue};
 use wdm::spin_lock::SpinLock;
@@ -20,6 +23,8 @@ pub(crate) struct Channel {
     events: SpinLock<Events>,
     /// Requests for events that are still to come.
     readers: IrpQueue,
+    /// The program that follows the toolstack's requests.
+    follower: SpinLock<Follower<FileId>>,
     interface: SpinLock<Option<Registered>>,
     /// The device takes requests.
     open: AtomicBool,
@@ -31,6 +36,7 @@ impl Channel {
         Self {
             events: SpinLock::new(Events::new()),
             readers: IrpQueue::new(),
+            follower: SpinLock::new(Follower::none()),
             interface: SpinLock::new(None),
             open: AtomicBool::new(false),
         }
@@ -60,10 +66,16 @@ impl Channel {
         self.readers.drain(NtStatus::DELETE_PENDING);
     }
 
-    /// Adds an event, and answers whoever waits for it. ≤ DISPATCH_LEVEL.
-    pub(crate) fn add(&self, kind: Kind, value: u32) {
-        self.events.lock().add(kind, value, time::system_time());
+    /// Adds an event, answers whoever waits for it, and returns its number. ≤ DISPATCH_LEVEL.
+    pub(crate) fn add(&self, kind: Kind, value: u32) -> u64 {
+        let number = self.events.lock().add(kind, value, time::system_time());
         self.serve();
+        number
+    }
+
+    /// Returns the state of the program that follows the toolstack's requests. ≤ DISPATCH_LEVEL.
+    pub(crate) fn follower(&self) -> Follower<FileId> {
+        *self.follower.lock()
     }
 
     /// Answers a device control request of the channel's, or gives it back. PASSIVE_LEVEL.
@@ -89,12 +101,25 @@ impl Channel {
                     Ok(disposition)
                 }
             },
+            HEARTBEAT if control.input_length < 8 => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),
+            HEARTBEAT if control.output_length < 8 => Ok(irp.complete(NtStatus::BUFFER_TOO_SMALL)),
+            HEARTBEAT => match irp.location().file() {
+                Some(file) => {
+                    let carried = number(&mut irp);
+                    let next = self.events.lock().next();
+                    self.follower.lock().beats(file, carried, next, time::system_time());
+                    Ok(answer(irp, &next.to_le_bytes()))
+                }
+                None => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),
+            },
             _ => Err(irp),
         }
     }
 
-    /// Gives the requests of a handle back that goes. PASSIVE_LEVEL.
+    /// Gives the requests of a handle back that goes; where it is that of the program that follows, nobody follows any
+    /// more. PASSIVE_LEVEL.
     pub(crate) fn cleanup(&self, file: FileId) {
+        self.follower.lock().closed(file);
         while let Some(irp) = self.readers.take_of(file) {
             let _ = irp.complete(NtStatus::CANCELLED);
         }
@@ -102,7 +127,7 @@ impl Channel {
 
     /// Returns the event that a request asks for, if it is there.
     fn event_for(&self, irp: &mut Irp) -> Option<Event> {
-        let from = irp.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
+        let from = number(irp);
         self.events.lock().from(from)
     }
 
@@ -119,6 +144,11 @@ impl Channel {
             };
         }
     }
+}
+
+/// Returns the number that a request brings along.
+fn number(irp: &mut Irp) -> u64 {
+    irp.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
 }
 
 /// Completes a request with these bytes.

@@ -2,11 +2,13 @@
 //! which it serves (Xen: docs/misc/xenstore-paths.pandoc).
 //!
 //! A request is acknowledged by emptying the node, and only when it is going to be carried out: one that stays
-//! tells the toolstack that nobody follows. Powering off and rebooting press the power button ([`button`]). NT
+//! tells the toolstack that nobody follows. Powering off and rebooting are given to the service, where it says that it
+//! follows ([`channel`]), and press the power button ([`button`]) where it does not or does not carry them out. NT
 //! then shuts down in order and powers off, since its buttons know no reboot; so that the toolstack starts the
 //! guest again, Xen is told before the power goes which reason it is to give.
 //!
 //! [`button`]: crate::button
+//! [`channel`]: crate::channel
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -106,14 +108,20 @@ impl Features {
         *self = Self::default();
     }
 
+    /// Acknowledges a request to power off or to reboot that a program has carried out. PASSIVE_LEVEL; waits for
+    /// xenstore.
+    pub(crate) fn followed(&mut self, platform: &Platform, ending: &Ending, reboot: bool) {
+        let what = if reboot { "reboot" } else { "power off" };
+        if acknowledge(platform, ending, reboot) {
+            self.unheard = false;
+            debug_print!(DRIVER, "asked to {what}: the service carries it out");
+        }
+    }
+
     /// Carries out a request to power off or to reboot, or leaves it in its node. PASSIVE_LEVEL; waits for
     /// xenstore.
     pub(crate) fn press(&mut self, platform: &Platform, button: &Button, ending: &Ending, reboot: bool) {
-        let acknowledge = || {
-            // Before NT hears of it: it may be fast.
-            ending.0.store(reboot, Ordering::Release);
-            matches!(platform.store().request(|store| store.write(NODE, b"")), Some(Ok(())))
-        };
+        let acknowledge = || acknowledge(platform, ending, reboot);
         let what = if reboot { "reboot" } else { "power off" };
         if button.press(acknowledge) {
             self.unheard = false;
@@ -123,4 +131,12 @@ impl Features {
             debug_print!(DRIVER, "asked to {what}: not acknowledged, nobody watches the power button");
         }
     }
+}
+
+/// Acknowledges a request, and lays down which way the guest is to end. Returns whether xenstore has taken the
+/// acknowledgement. PASSIVE_LEVEL; waits for xenstore.
+fn acknowledge(platform: &Platform, ending: &Ending, reboot: bool) -> bool {
+    // Before NT hears of it: it may be fast.
+    ending.0.store(reboot, Ordering::Release);
+    matches!(platform.store().request(|store| store.write(NODE, b"")), Some(Ok(())))
 }

@@ -4,6 +4,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use wdm::Shared;
 
+use guard::channel::HEARTBEAT;
 use guard::machine::BUGCHECK_CODE;
 use guard::pci_id::Parts;
 use guard::{Action, Reason, message};
@@ -318,10 +319,14 @@ pub(crate) fn other(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Dispositi
                     fdo.look();
                     disposition
                 }
-                Err(irp) => fdo
-                    .channel
-                    .control(irp)
-                    .unwrap_or_else(|irp| irp.complete(NtStatus::INVALID_DEVICE_REQUEST)),
+                Err(irp) => {
+                    let beats = irp.location().device_control().is_some_and(|it| it.code == HEARTBEAT);
+                    let answered = fdo.channel.control(irp);
+                    if beats {
+                        fdo.look();
+                    }
+                    answered.unwrap_or_else(|irp| irp.complete(NtStatus::INVALID_DEVICE_REQUEST))
+                }
             }
         }
         _ => irp.complete(NtStatus::INVALID_DEVICE_REQUEST),

@@ -42,6 +42,8 @@ pub(crate) struct Published {
     state: Option<State>,
     /// It refused: said once.
     refused: bool,
+    /// The time in the service's node, where there is the node.
+    service: Option<u64>,
 }
 
 impl Published {
@@ -63,6 +65,25 @@ impl Published {
         }
     }
 
+    /// Tells the host of the last heartbeat of the program that follows its requests, or that there is none. A store
+    /// that refuses is asked again with the next one. PASSIVE_LEVEL; waits for xenstore.
+    pub(crate) fn tell_of_service(&mut self, store: &mut (impl Store + ?Sized), beat: Option<u64>) {
+        let beat = beat.map(crash_dump::unix_time);
+        if self.service == beat {
+            return;
+        }
+        let told =
+            PathBuf::new(host::STATE).and_then(|folder| folder.join(host::SERVICE)).and_then(
+                |node| match beat {
+                    Some(seconds) => store.write(&node, Text::of(format_args!("{seconds}")).as_bytes()),
+                    None => store.remove(&node),
+                },
+            );
+        if told.is_ok() {
+            self.service = beat;
+        }
+    }
+
     /// Forgets what the host was told: the guest is in another domain.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
@@ -70,6 +91,7 @@ impl Published {
 
     /// Withdraws the drivers' nodes: they do not run any more. PASSIVE_LEVEL; waits for xenstore.
     pub(crate) fn withdraw(&mut self, store: &mut (impl Store + ?Sized)) {
+        self.tell_of_service(store, None);
         if self.state.take().is_some() {
             for node in [HOTPLUG, XENVBD.0, XENPCI.0] {
                 // What stays is of no harm, and the domain is about to end.

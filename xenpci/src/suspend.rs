@@ -35,13 +35,13 @@ use wdm::Shared;
 
 use guard::Action;
 use guard::abi::Signals;
-use guard::channel::Kind;
+use guard::channel::{Handover, Kind, Step};
 use guard::machine::BUGCHECK_CODE;
 use wdm::event::{self, Event};
 use wdm::power::Kept;
 use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
-use wdm::{Device, bugcheck, debug_print, pool};
+use wdm::{Device, bugcheck, debug_print, pool, time};
 use xen::sched::Resumed;
 use xen::store::Store as _;
 use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, Watch};
@@ -223,8 +223,14 @@ unsafe extern "system" fn changed(context: *mut c_void, _path: *const u8, _lengt
 fn serve(platform: &Platform, signal: &Signal, button: &Button, channel: &Channel) {
     let (mut features, mut published) = (Features::default(), Published::default());
     let (mut said, mut before) = (None, None);
+    let (mut handover, mut deadline) = (Handover::default(), 0);
     loop {
-        signal.asked.wait();
+        if handover.waits() {
+            // Nobody may have anything to say until the time is over.
+            signal.asked.wait_timeout(time_until(deadline));
+        } else {
+            signal.asked.wait();
+        }
         // Out of the lock first.
         let falling_asleep = signal.falling_asleep.lock().take();
         if let Some(request) = falling_asleep {
@@ -248,6 +254,8 @@ fn serve(platform: &Platform, signal: &Signal, button: &Button, channel: &Channe
                 signal.told.set();
             }
         }
+        let follower = channel.follower();
+        platform.store().request(|store| published.tell_of_service(store, follower.last_beat()));
         features.tell(platform, signal.watched.load(Ordering::Acquire), button.is_watched());
         let asked = Request::read(platform);
         let news = asked.filter(|_| asked != before);
@@ -268,16 +276,46 @@ fn serve(platform: &Platform, signal: &Signal, button: &Button, channel: &Channe
             }
             Some(request @ (Request::PowerOff | Request::Reboot)) => {
                 let reboot = request == Request::Reboot;
-                // A request that stays, since nobody follows it, is one event.
                 if news.is_some() {
-                    channel.add(if reboot { Kind::Reboot } else { Kind::PowerOff }, 0);
+                    handover = Handover::default();
                 }
-                features.press(platform, button, &signal.ending, reboot);
+                let step = handover.step(&follower, time_until(deadline).is_zero());
+                // A request that stays, since nobody follows it, is one event, and one more for a program that comes.
+                let event = (news.is_some() || step == Step::Give)
+                    .then(|| channel.add(if reboot { Kind::Reboot } else { Kind::PowerOff }, 0));
+                match (step, event) {
+                    (Step::Give, Some(event)) => {
+                        handover.give(event);
+                        deadline = deadline_after(CARRYING);
+                    }
+                    (Step::Acknowledge, _) => features.followed(platform, &signal.ending, reboot),
+                    (Step::Press, _) => features.press(platform, button, &signal.ending, reboot),
+                    (Step::Wait | Step::Give, _) => {}
+                }
             }
-            None => continue,
+            None => {
+                handover = Handover::default();
+                continue;
+            }
         }
         features.tell(platform, signal.watched.load(Ordering::Acquire), button.is_watched());
     }
+}
+
+/// Time that the service has for a request before the power button is pressed.
+const CARRYING: Duration = Duration::from_secs(5);
+
+/// Returns the performance counter's value after a time. Any IRQL.
+fn deadline_after(time: Duration) -> u64 {
+    let (now, frequency) = time::performance_counter();
+    now + frequency * time.as_secs()
+}
+
+/// Returns the time until the performance counter has this value. Any IRQL.
+fn time_until(deadline: u64) -> Duration {
+    let (now, frequency) = time::performance_counter();
+    let left = deadline.saturating_sub(now);
+    Duration::from_millis(left.saturating_mul(1000).div_ceil(frequency.max(1)))
 }
 
 /// Carries out one suspend.

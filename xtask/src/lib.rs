@@ -25,6 +25,7 @@ mod policy;
 pub mod program;
 mod program_in_wine;
 pub mod repro;
+mod service_in_wine;
 pub mod setup;
 pub mod test;
 pub mod wine;

@@ -1,6 +1,6 @@
 //! Builds `xenguard`, the program of the crate `bootcfg`, for an admin: `dist/xenguard.exe` for Windows from Server
 //! 2003 x64 on, `dist/xenguard` for
-//! Linux.
+//! Linux; and the service of the crate `svc`, `dist/xenguard-svc.exe`.
 //!
 //! The Windows program is linked by rust-lld against import libraries made of `cross/nt52/*.def`, without a C
 //! runtime of Visual C++; `cross/nt52` says how. What it imports is then held against the same files.
@@ -23,6 +23,9 @@ use crate::{
     setup::{self, DRIVER_TARGET, LLVM_BIN, Sysroot, Toolchain},
     step::step,
 };
+
+/// The service's file.
+pub(crate) const SERVICE: &str = "xenguard-svc.exe";
 
 /// rustc names these libraries for every program; nothing of them is used.
 const EMPTY: [&str; 3] = ["userenv", "ws2_32", "dbghelp"];
@@ -71,7 +74,7 @@ pub fn obstacle(layout: &Layout) -> Result<Option<String>> {
     })
 }
 
-/// Builds `dist/xenguard.exe`, under its old name too, and for tests `target/nt/bcdedit.exe` and `edits.exe`.
+/// Builds `dist/xenguard.exe`, under its old name too, `dist/xenguard-svc.exe`, and for tests `target/nt/bcdedit.exe` and `edits.exe`.
 ///
 /// # Errors
 /// As [`build`].
@@ -84,10 +87,13 @@ pub fn windows(layout: &Layout) -> Result<()> {
     step("xenguard.exe", || {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
-            .args(["build", "--profile", "program", "--locked", "--package", "bootcfg", "--features", "nt52"])
+            .args(["build", "--profile", "program", "--locked", "--package", "bootcfg", "--package", "svc"])
+            .args(["--features", "bootcfg/nt52,svc/nt52"])
             .args([
                 "--bin",
                 "xenguard",
+                "--bin",
+                "xenguard-svc",
                 "--example",
                 "bcdedit",
                 "--example",
@@ -101,8 +107,11 @@ pub fn windows(layout: &Layout) -> Result<()> {
         command::run(quiet(&mut cargo, layout, &target))
     })?;
     let built = target.join(DRIVER_TARGET).join("program");
-    let findings = foreign_imports(&built.join("xenguard.exe"), &sources(layout))?;
-    ensure!(findings.is_empty(), "xenguard.exe imports what NT 5.2 may not have: {}", findings.join(", "));
+    for program in ["xenguard.exe", SERVICE] {
+        let findings = foreign_imports(&built.join(program), &sources(layout))?;
+        ensure!(findings.is_empty(), "{program} imports what NT 5.2 may not have: {}", findings.join(", "));
+    }
+    install(&built.join(SERVICE), &layout.dist().join(SERVICE))?;
     for name in ["xenguard.exe", "bootcfg.exe"] {
         install(&built.join("xenguard.exe"), &layout.dist().join(name))?;
     }

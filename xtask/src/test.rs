@@ -15,13 +15,17 @@ use guests::{
 };
 use rig::{Release, RigFiles};
 
-use crate::{build, layout::Layout, lint, package, pe, program, program_in_wine, repro, setup, wine};
+use crate::{
+    build, layout::Layout, lint, package, pe, program, program_in_wine, repro, service_in_wine, setup, wine,
+};
 
 /// Guests that run at the same time: one more than a small machine has processors, since their lives are mostly waiting.
 const PARALLEL_GUESTS: usize = 3;
 
 /// The test of `xenguard.exe`, which not every machine can build.
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
+/// The test of `xenguard-svc.exe`, likewise.
+const SERVICE_IN_WINE: &str = "service-wine";
 
 /// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on,
 /// or the default one. `turn`: the turn of the guests that take turns, from 1, or the day's.
@@ -44,14 +48,16 @@ pub fn all(xen: Option<Release>, turn: Option<usize>) -> Result<()> {
     let obstacle = program::obstacle(&layout)?;
     match &obstacle {
         None => tally.run("package", || package::test(&layout)),
-        Some(obstacle) => println!("NOT RUN package, bootcfg-wine: {obstacle}"),
+        Some(obstacle) => println!("NOT RUN package, bootcfg-wine, service-wine: {obstacle}"),
     }
     match rig_files::ensure(&layout, xen.unwrap_or_default()) {
         Ok(rig) => {
             let turn = turn.map_or_else(run::turn_of_today, |turn| turn - 1);
             println!("guests in turn: {} of {TURNS}; `--turn` chooses another one than the day's", turn + 1);
             let mut tests = guest_tests(&layout, &rig, turn)?;
-            tests.retain(|test| obstacle.is_none() || test.name != BOOTCFG_IN_WINE);
+            tests.retain(|test| {
+                obstacle.is_none() || ![BOOTCFG_IN_WINE, SERVICE_IN_WINE].contains(&test.name.as_str())
+            });
             guests(tests, &tally);
         }
         Err(error) => tally.run("Xen in qemu", || Err(error)),
@@ -210,6 +216,7 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result
     let mut tests = run::tested(layout, rig, turn)?;
     tests.push(GuestTest::new("wine", || wine::run(layout)));
     tests.push(GuestTest::new(BOOTCFG_IN_WINE, || program_in_wine::run(layout)));
+    tests.push(GuestTest::new(SERVICE_IN_WINE, || service_in_wine::run(layout)));
     Ok(tests)
 }
 

@@ -31,7 +31,7 @@ const LIFE: Duration = Duration::from_secs(40);
 const NOT_IN_WINE: [&str; 1] = ["ntoskrnl.exe.KeIpiGenericCall"];
 
 /// Wine's debug channels for drivers and their devices.
-const WATCH: &str = "-all,+debugstr,err+module,warn+module,trace+plugplay,err+plugplay,+ntoskrnl";
+pub(crate) const WATCH: &str = "-all,+debugstr,err+module,warn+module,trace+plugplay,err+plugplay,+ntoskrnl";
 
 /// Words of a log that stand for a defect, except in the lines of Wine's own drivers.
 const DEFECTS: [&str; 5] =
@@ -214,7 +214,7 @@ fn judge_lists(wine: &Wine) -> Result<()> {
 
 /// Installs the drivers' files, and the services and the device that no INF makes in Wine; xenpci's service
 /// comes from its INF, and nothing is left of an earlier life.
-fn install(wine: &Wine, layout: &Layout) -> Result<()> {
+pub(crate) fn install(wine: &Wine, layout: &Layout) -> Result<()> {
     let read = |path: &Path| {
         fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
     };

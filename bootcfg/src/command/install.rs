@@ -18,6 +18,7 @@ use crate::{
         live,
         offline::Target,
         package::{DRIVERS, Package},
+        service,
     },
     lock::Lock,
     menu::{Entry, Loads},
@@ -100,11 +101,14 @@ pub(super) fn run(
         session.output.warn(warning.clone());
     }
     let mut facts = json!({
-        "version": package.version, "files": package.files.keys().collect::<Vec<_>>(), "edits": edits.edits.len(),
+        "version": package.version, "files": package.files.keys().map(String::as_str).chain(package.service.as_ref().map(|_| service::FILE)).collect::<Vec<_>>(), "edits": edits.edits.len(),
     });
     if session.global.dry_run {
         for name in package.files.keys() {
             session.output.say(Tone::Plain, &format!("would write {}", windows.drivers.join(name).display()));
+        }
+        if let (Some(_), Some(path)) = (&package.service, service::file_beside(&windows.drivers)) {
+            session.output.say(Tone::Plain, &format!("would write {}", path.display()));
         }
         show(session, &edits);
         if let Which::Of(number) = which {
@@ -189,7 +193,10 @@ fn run_live(
         (Some(place), Some(before)) => place.put_back(before),
         _ => Ok(()),
     };
-    let restart = commands.install(&folder, add, take_back)?;
+    let live::Installed { restart, notes } = commands.install(&folder, add, take_back)?;
+    for note in notes {
+        session.output.warn(note);
+    }
     session.output.say(Tone::Good, &installed(package, entries));
     if restart {
         session.output.say(
@@ -252,7 +259,20 @@ impl Offline {
             guest_files::file(root, &format!("{folder}/System32/drivers/{name}"))?;
         }
         let content = HiveFile::read(&Disk, &hive)?;
+        guest_files::inside(root, system32)?;
+        guest_files::file(root, &format!("{folder}/System32/{}", service::FILE))?;
         Ok(Offline { folder: folder.to_owned(), drivers, hive, content })
+    }
+
+    /// Returns the path of the service's file, where there is one.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(super) fn service(&self) -> Result<Option<PathBuf>> {
+        match self.drivers.parent() {
+            Some(system32) => guest_files::file(system32, service::FILE),
+            None => Ok(None),
+        }
     }
 
     /// Returns the SYSTEM hive.

@@ -62,22 +62,23 @@ pub(super) fn run(session: &mut Session) -> Outcome {
     edits
         .edits
         .extend(marks.into_iter().filter(|mark| !edits::covers(&edits.edits, mark)).collect::<Vec<_>>());
-    let mut names = Vec::new();
-    for driver in DRIVERS {
-        let found = guest_files::file(&windows.drivers, &format!("{driver}.sys"))?;
-        names.extend(found.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())));
-    }
+    let mut paths = Vec::new();
     // Without its service a file of that name is another vendor's, or was left by an uninstallation that
     // broke off.
     let keep = edits::namesakes(&hive)?;
-    names.retain(|name| !keep.iter().any(|other| name.eq_ignore_ascii_case(&format!("{other}.sys"))));
+    for driver in DRIVERS.into_iter().filter(|driver| !keep.contains(driver)) {
+        paths.extend(guest_files::file(&windows.drivers, &format!("{driver}.sys"))?);
+    }
+    paths.extend(windows.service()?);
+    let names: Vec<_> = paths
+        .iter()
+        .filter_map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .collect();
     let mut facts = json!({ "files": names, "edits": edits.edits.len() });
     if session.global.dry_run {
         show(session, &edits);
-        for name in &names {
-            session
-                .output
-                .say(Tone::Plain, &format!("would remove {}", windows.drivers.join(name).display()));
+        for path in &paths {
+            session.output.say(Tone::Plain, &format!("would remove {}", path.display()));
         }
         if let Some(place) = &place {
             remove::of_windows(session, place, None, true, Some(&windows.folder))?;
@@ -96,7 +97,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         (Some(place), Some(before)) => place.put_back(before),
         _ => Ok(()),
     };
-    let kept = windows.target().uninstall(&edits, &names, remove, bring_back)?;
+    let kept = windows.target().uninstall(&edits, &paths, remove, bring_back)?;
     drop(lock);
     let stored = stored_packages(&root, &windows.folder);
     if stored.is_empty() {

@@ -5,7 +5,10 @@ use anyhow::{Context, Result};
 use guard::other_suites;
 use hive::{Hive, Key, data_type};
 
-use super::package::{DRIVERS, FILTERED, Package};
+use super::{
+    package::{DRIVERS, FILTERED, Package},
+    service,
+};
 use crate::{
     bail_as,
     hive_edit::Edit,
@@ -53,15 +56,21 @@ pub fn install(hive: &Hive<'_>, package: &Package) -> Result<Edits> {
         );
     }
     let mut all = Edits::default();
+    let of_service = package.service.as_ref().map(|_| service::changes()).unwrap_or_default();
     for set in next_sets(hive)? {
-        for installation in &package.installations {
-            for change in &installation.changes {
-                if let Some(edit) = edit(hive, &set, change, &all.edits)?
-                    && !all.edits.contains(&edit)
-                {
-                    all.edits.push(edit);
-                }
+        let mut make = |change: &inf::Change| -> Result<()> {
+            if let Some(edit) = edit(hive, &set, change, &all.edits)?
+                && !all.edits.contains(&edit)
+            {
+                all.edits.push(edit);
             }
+            Ok(())
+        };
+        of_service.iter().try_for_each(&mut make)?;
+        for installation in &package.installations {
+            installation.changes.iter().try_for_each(&mut make)?;
+        }
+        for installation in &package.installations {
             for device in &installation.devices {
                 bind(hive, &set, device, &mut all)?;
             }
@@ -128,7 +137,8 @@ pub fn uninstall(hive: &Hive<'_>) -> Result<Edits> {
         if ours.contains(&"xenpci") && hive.key(&at(ADAPTER))?.is_some() {
             all.edits.push(Edit::DeleteKey { key: at(ADAPTER) });
         }
-        for name in ours {
+        let service = matches!(owner(hive, &set, service::NAME), Ok(Some(true))).then_some(service::NAME);
+        for name in ours.into_iter().chain(service) {
             for key in [at(&format!("Services\\EventLog\\System\\{name}")), at(&format!("Services\\{name}"))]
             {
                 if hive.key(&key)?.is_some() {

@@ -12,7 +12,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::package::{DRIVERS, FILTERED, INFS};
+use super::{
+    package::{DRIVERS, FILTERED, INFS},
+    service,
+};
 use crate::{bail_as, inf::Inf, session::Session};
 
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
@@ -30,6 +33,15 @@ const TOOLS: [&str; 4] = ["rundll32", "pnputil", "reg", "sc"];
 
 /// A program and its arguments.
 type Line = Vec<String>;
+
+/// Outcome of an installation.
+#[derive(Debug)]
+pub struct Installed {
+    /// A restart is needed before a PV boot.
+    pub restart: bool,
+    /// Things to tell the admin, of which nothing of the drivers depends.
+    pub notes: Vec<String>,
+}
 
 /// The tools of a Windows.
 #[derive(Clone, Debug)]
@@ -103,7 +115,16 @@ impl Commands {
     /// A tool that would be needed is not there.
     pub fn install_lines(&self, folder: &Path) -> Result<Vec<String>> {
         self.find_tools()?;
-        Ok(Self::installing(folder).iter().map(|line| line.join(" ")).collect())
+        let mut lines = Vec::new();
+        lines.extend(self.service_file().is_file().then(service::stop));
+        lines.extend(Self::installing(folder));
+        if folder.join(service::FILE).is_file() {
+            let [create, _] = service::make();
+            lines.push(create);
+            lines.extend(service::complete());
+            lines.push(service::start());
+        }
+        Ok(lines.iter().map(|line| line.join(" ")).collect())
     }
 
     /// Looks for the tools before anything is changed.
@@ -127,12 +148,16 @@ impl Commands {
     /// A tool that would be needed is not there, or the folder of INF files cannot be read.
     pub fn uninstall_lines(&self) -> Result<Vec<String>> {
         self.find_tools()?;
-        let lines = [self.unregistering()?, self.removing()?].concat();
+        let has_service = self.service_file().is_file();
+        let (stop, remove) = (has_service.then(service::stop), has_service.then(service::remove));
+        let mut lines: Vec<Line> = stop.into_iter().collect();
+        lines.extend([self.unregistering()?, self.removing()?].concat());
+        lines.extend(remove.into_iter().flatten());
         Ok(lines.iter().map(|line| line.join(" ")).collect())
     }
 
     /// Installs from `folder`; `entry` adds the boot entry, and `take_back` takes it back where that failed
-    /// halfway. Returns whether a restart is needed before a PV boot.
+    /// halfway. The service comes last: where it fails, that is a note.
     ///
     /// # Errors
     /// A tool failed or did not do what it should; what was done is undone, or the message says what is left.
@@ -141,8 +166,10 @@ impl Commands {
         folder: &Path,
         entry: impl FnOnce() -> Result<()>,
         take_back: impl FnOnce() -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<Installed> {
         self.find_tools()?;
+        // It has xenpci's device open.
+        self.stop_service()?;
         let commands = Commands { package: Some(folder.to_owned()), ..self.clone() };
         let upgrade = self.is_registered("idefilter")?;
         let done = (|| {
@@ -177,7 +204,16 @@ impl Commands {
             }
             entry()
         })();
-        let Err(error) = done else { return Ok(upgrade) };
+        let Err(error) = done else {
+            let note = |error| {
+                format!(
+                    "{error:#}: the service is not installed, or is an older one. The drivers and the boot entries do not depend \
+                     on it"
+                )
+            };
+            let notes = self.install_service(folder).err().map(note).into_iter().collect();
+            return Ok(Installed { restart: upgrade, notes });
+        };
         let error = match take_back() {
             Ok(()) => error,
             Err(undoing) => error.context(format!(
@@ -185,6 +221,10 @@ impl Commands {
             )),
         };
         if upgrade {
+            if self.service_file().is_file() {
+                // As it was; where it does not start, the error that is on its way says more.
+                let _ = self.succeeds(&service::start());
+            }
             return Err(error
                 .context("the version that was installed before may be half replaced; run install again"));
         }
@@ -211,8 +251,66 @@ impl Commands {
         self.take_out(entries)
     }
 
+    /// Returns the path of the service's file.
+    fn service_file(&self) -> PathBuf {
+        self.windows.join("System32").join(service::FILE)
+    }
+
+    /// Stops the service, where there is one; one that does not run is no error.
+    fn stop_service(&self) -> Result<()> {
+        if self.service_file().is_file() {
+            self.succeeds(&service::stop())?;
+        }
+        Ok(())
+    }
+
+    /// Installs the service of the package in `folder`, or starts again the one that is there.
+    fn install_service(&self, folder: &Path) -> Result<()> {
+        let (new, own) = (folder.join(service::FILE), self.service_file());
+        if !new.is_file() {
+            if own.is_file() {
+                self.succeeds(&service::start())?;
+            }
+            return Ok(());
+        }
+        // A program that runs on cannot be replaced, and can be renamed.
+        if std::fs::copy(&new, &own).is_err() {
+            let aside = own.with_extension("old.exe");
+            // Left there by an earlier time, perhaps.
+            let _ = std::fs::remove_file(&aside);
+            std::fs::rename(&own, &aside)
+                .and_then(|()| std::fs::copy(&new, &own))
+                .with_context(|| format!("{} cannot be written", own.display()))?;
+        }
+        let [create, config] = service::make();
+        if !self.succeeds(&create)? {
+            self.run(&config)?;
+        }
+        for line in service::complete() {
+            self.run(&line)?;
+        }
+        // An admin may have disabled it.
+        let _ = self.succeeds(&service::start())?;
+        Ok(())
+    }
+
+    /// Removes the service, and returns its file where that stays.
+    fn remove_service(&self) -> Result<Option<PathBuf>> {
+        let own = self.service_file();
+        if !own.is_file() {
+            return Ok(None);
+        }
+        for line in service::remove() {
+            // What may not be there.
+            let _ = self.succeeds(&line)?;
+        }
+        let _ = std::fs::remove_file(own.with_extension("old.exe"));
+        Ok(std::fs::remove_file(&own).is_err().then_some(own))
+    }
+
     /// Does the work of [`uninstall`](Self::uninstall), and takes back what an installation has begun.
     fn take_out(&self, entries: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+        self.stop_service()?;
         let lines = self.unregistering()?;
         for line in &lines {
             self.run(line)?;
@@ -236,6 +334,7 @@ impl Commands {
             self.run(&section("Idefilter.RemoveFile", &inf.to_string_lossy()))?;
         }
         let mut left: Vec<String> = Vec::new();
+        left.extend(self.remove_service()?.map(|file| file.display().to_string()));
         for name in IMPORTED {
             left.extend(
                 Some(self.file_of(name)).filter(|file| file.is_file()).map(|file| file.display().to_string()),

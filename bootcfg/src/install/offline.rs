@@ -11,10 +11,16 @@
 //! registry may refer to them.
 
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::edits::Edits;
-use super::package::{DRIVERS, Package};
+use super::{
+    package::{DRIVERS, Package},
+    service,
+};
 use crate::{
     bail_as,
     files::{Attributes, Files, security::lets_users_write},
@@ -73,8 +79,12 @@ impl Target<'_> {
         let mut undo = Vec::new();
         let mut kept = None;
         let result = (|| {
-            for (name, content) in &package.files {
-                let path = self.place_of(name)?;
+            let drivers = package.files.iter().map(|(name, content)| (self.drivers, name.as_str(), content));
+            let service = package.service.iter().filter_map(|program| {
+                self.drivers.parent().map(|system32| (system32, service::FILE, program))
+            });
+            for (folder, name, content) in drivers.chain(service) {
+                let path = self.place_of(folder, name)?;
                 let old = match self.files.attributes(&path) {
                     Ok(was) => Some((self.files.read(&path)?, was)),
                     Err(_) => None,
@@ -114,7 +124,7 @@ impl Target<'_> {
         }
     }
 
-    /// Takes the suite out; `entries` removes the PV entries, and `bring_back` brings them back where that failed
+    /// Takes the suite out, with these files; `entries` removes the PV entries, and `bring_back` brings them back where that failed
     /// halfway. Returns where the old hive is kept, if it changed.
     ///
     /// # Errors
@@ -123,7 +133,7 @@ impl Target<'_> {
     pub fn uninstall(
         &self,
         edits: &Edits,
-        names: &[String],
+        paths: &[PathBuf],
         entries: impl FnOnce() -> Result<()>,
         bring_back: impl FnOnce() -> Result<()>,
     ) -> Result<Option<PathBuf>> {
@@ -132,9 +142,8 @@ impl Target<'_> {
             Ok(kept) => kept,
             Err(error) => return Err(self.undo_all(&new, Vec::new(), error, bring_back())),
         };
-        for name in names {
-            let path = self.drivers.join(name);
-            match self.files.remove(&path) {
+        for path in paths {
+            match self.files.remove(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| {
                         format!(
@@ -146,17 +155,20 @@ impl Target<'_> {
                 _ => {}
             }
         }
-        self.files
-            .flush_folder(&self.drivers.join("x"))
+        let folders = paths.iter().filter_map(|path| path.parent()).chain([self.drivers]);
+        folders
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .try_for_each(|folder| self.files.flush_folder(&folder.join("x")))
             .context("the suite is out, but it is not yet known on the disk that its files are gone")?;
         Ok(kept)
     }
 
-    /// Returns the path of a driver's file, whatever the case of its name; Windows does not tell case apart.
-    fn place_of(&self, name: &str) -> Result<PathBuf> {
-        let found = self.files.list(self.drivers)?;
+    /// Returns the path of a file in a folder, whatever the case of its name; Windows does not tell case apart.
+    fn place_of(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        let found = self.files.list(folder)?;
         let is_it = |path: &PathBuf| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));
-        Ok(found.into_iter().find(is_it).unwrap_or_else(|| self.drivers.join(name)))
+        Ok(found.into_iter().find(is_it).unwrap_or_else(|| folder.join(name)))
     }
 
     fn edited(&self, edits: &Edits) -> Result<Vec<u8>> {

@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::service;
 use crate::{
     bail_as,
     exit::{self, Exit},
     files::Files,
-    image::{Signature, is_x64_driver, signature},
+    image::{Signature, is_x64_driver, is_x64_program, signature},
     inf::{Inf, Installation, installation},
 };
 
@@ -26,6 +27,8 @@ pub use guard::setup_class::FILTERED;
 pub struct Package {
     /// The driver files by their names, whole.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// The service's file, where the package has it.
+    pub service: Option<Vec<u8>>,
     /// Effects of each INF file, in the order of [`INFS`].
     pub installations: Vec<Installation>,
     /// The version in `DriverVer`, the same in all of them.
@@ -60,8 +63,12 @@ impl Package {
                 )
             })
         };
-        let mut package =
-            Package { files: BTreeMap::new(), installations: Vec::new(), version: String::new() };
+        let mut package = Package {
+            files: BTreeMap::new(),
+            service: None,
+            installations: Vec::new(),
+            version: String::new(),
+        };
         for inf in INFS {
             let name = format!("{inf}.inf");
             let text = read(&name)?;
@@ -80,6 +87,16 @@ impl Package {
                 package.files.insert(file.clone(), content);
             }
             package.installations.push(all);
+        }
+        if names
+            .iter()
+            .any(|path| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(service::FILE)))
+        {
+            let program = read(service::FILE)?;
+            if !is_x64_program(&program) {
+                bail_as!(Package, "{} is not a program for x64", service::FILE);
+            }
+            package.service = Some(program);
         }
         Ok(package)
     }

@@ -23,20 +23,26 @@ use crate::{
     },
     hive_edit::{Edit, edit_copy},
     hive_file::HiveFile,
-    image::sample_driver,
+    image::{sample_driver, sample_program},
     inf::{Inf, installation},
     replace::replace,
     system::registry::Registry,
 };
 
 const FOLDER: &str = "/Windows/System32/drivers";
+const SERVICE: &str = "/Windows/System32/xenguard-svc.exe";
 const HIVE: &str = "/Windows/System32/config/SYSTEM";
 const SYSTEM_CLASS: &str = "Control\\Class\\{4D36E97D-E325-11CE-BFC1-08002BE10318}";
 
 /// Returns the package of this workspace's INF files with small drivers of this version.
 fn package(version: &str) -> Package {
-    let mut package =
-        Package { files: BTreeMap::new(), installations: Vec::new(), version: version.to_owned() };
+    let mut package = Package {
+        files: BTreeMap::new(),
+        service: None,
+        installations: Vec::new(),
+        version: version.to_owned(),
+    };
+    package.service = Some(sample_program(version.as_bytes()));
     for name in INFS {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../inf/{name}.inf"));
         let inf = Inf::parse(&std::fs::read_to_string(path).expect("readable")).expect("parsed");
@@ -112,6 +118,24 @@ fn an_installation_adds_to_the_set_that_is_booted() {
     assert_eq!(device.text("Service").expect("read").as_deref(), Some("xenpci"));
     assert_eq!(device.dword("ConfigFlags").expect("read"), Some(0));
     assert!(has(&hive, "ControlSet001\\Control\\CriticalDeviceDatabase\\xenguard#vbd"));
+    let service = read.key("ControlSet001\\Services\\xenguard-svc").expect("read").expect("there");
+    let number = |name: &str| service.dword(name).expect("read");
+    assert_eq!((number("Type"), number("Start")), (Some(0x10), Some(2)));
+    assert_eq!(
+        service.text("ImagePath").expect("read").as_deref(),
+        Some("%SystemRoot%\\System32\\xenguard-svc.exe")
+    );
+    assert!(has(&hive, "ControlSet001\\Services\\EventLog\\System\\xenguard-svc"));
+}
+
+/// A package without the service installs the drivers alone, and leaves a service that is there as it is.
+#[test]
+fn a_package_may_come_without_the_service() {
+    let drivers = Package { service: None, ..package("1") };
+    let hive = bytes(&fresh());
+    let edits = edits::install(&Hive::new(&hive).expect("a hive"), &drivers).expect("understood");
+    assert!(!edits.edits.is_empty());
+    assert!(edits.edits.iter().all(|edit| !format!("{edit:?}").contains("xenguard-svc")), "{edits:?}");
 }
 
 #[test]
@@ -139,7 +163,7 @@ fn a_removal_leaves_nothing_of_ours_and_everything_of_others_in_every_set() {
     for set in ["ControlSet001", "ControlSet002"] {
         assert_eq!(texts(&hive, &format!("{set}\\{SYSTEM_CLASS}"), "UpperFilters"), ["theirs"]);
         assert!(has(&hive, &format!("{set}\\Services\\theirs")));
-        for name in DRIVERS {
+        for name in DRIVERS.into_iter().chain(["xenguard-svc"]) {
             assert!(!has(&hive, &format!("{set}\\Services\\{name}")), "{set} {name}");
             assert!(!has(&hive, &format!("{set}\\Services\\EventLog\\System\\{name}")), "{set} {name}");
         }
@@ -282,11 +306,15 @@ fn file(content: &[u8]) -> ModelFile {
     ModelFile { content: content.into(), attributes, flushed: true }
 }
 
+/// Returns the files of a package in a volume.
+fn places(package: &Package) -> BTreeMap<PathBuf, &Vec<u8>> {
+    let drivers = package.files.iter().map(|(name, content)| (Path::new(FOLDER).join(name), content));
+    drivers.chain(package.service.iter().map(|program| (PathBuf::from(SERVICE), program))).collect()
+}
+
 fn volume(hive: &[u8], drivers: Option<&Package>) -> Volume {
     let mut volume = Volume::from([(PathBuf::from(HIVE), file(hive))]);
-    for (name, content) in drivers.into_iter().flat_map(|package| &package.files) {
-        volume.insert(Path::new(FOLDER).join(name), file(content));
-    }
+    volume.extend(drivers.map(places).into_iter().flatten().map(|(path, content)| (path, file(content))));
     volume
 }
 
@@ -325,13 +353,13 @@ impl Run {
         if !referring.contains(&hive.as_slice()) {
             return;
         }
-        for name in DRIVERS {
-            let name = format!("{name}.sys");
-            let found = volume.get(&Path::new(FOLDER).join(&name)).map(|file| &file.content);
-            let good: BTreeSet<&Vec<u8>> = versions.iter().map(|package| &package.files[&name]).collect();
+        for path in places(versions[0]).keys() {
+            let found = volume.get(path).map(|file| &file.content);
+            let good: BTreeSet<&Vec<u8>> = versions.iter().map(|package| places(package)[path]).collect();
             assert!(
                 found.is_some_and(|content| good.contains(content)),
-                "{what}: {name} is missing or damaged"
+                "{what}: {} is missing or damaged",
+                path.display()
             );
         }
     }
@@ -367,12 +395,13 @@ impl Run {
                 let Err(error) = result else { continue };
                 let text = format!("{error:#}");
                 if left[Path::new(HIVE)].content == self.old {
-                    let driver = |name: &str| left.get(&Path::new(FOLDER).join(format!("{name}.sys")));
-                    let was = |name: &str| self.before.get(&Path::new(FOLDER).join(format!("{name}.sys")));
-                    for name in DRIVERS {
-                        let same =
-                            driver(name).map(|file| &file.content) == was(name).map(|file| &file.content);
-                        assert!(same || text.contains("could not be brought back"), "{what}: {name}: {text}");
+                    for path in places(versions[0]).keys() {
+                        let of = |volume: &Volume| volume.get(path).map(|file| file.content.clone());
+                        assert!(
+                            of(&left) == of(&self.before) || text.contains("could not be brought back"),
+                            "{what}: {}: {text}",
+                            path.display()
+                        );
                     }
                 } else {
                     assert!(!undone_after || text.contains("could not be brought back"), "{what}: {text}");
@@ -416,15 +445,13 @@ fn a_removal_with_a_fault_at_every_operation() {
     let old = installed("1");
     let edits = edits::uninstall(&Hive::new(&old).expect("a hive")).expect("understood");
     let run = Run::new(old, Some(&one), edits);
-    let names: Vec<String> = one.files.keys().cloned().collect();
+    let names: Vec<_> = places(&one).into_keys().collect();
     let work = |target: &Target<'_>, edits: &Edits| {
         target.uninstall(edits, &names, || Ok(()), || Ok(())).map(|_| ())
     };
     run.exhaust(&[&run.old], &[&one], false, work);
     let (done, _) = run.on(None, work);
-    assert!(
-        DRIVERS.iter().all(|name| !done.tree().contains_key(&Path::new(FOLDER).join(format!("{name}.sys"))))
-    );
+    assert!(names.iter().all(|path| !done.tree().contains_key(path)));
 }
 
 #[test]
@@ -460,7 +487,7 @@ fn a_boot_file_with_a_fault_at_every_operation() {
     let installed = installed("1");
     let into = edits::install(&Hive::new(&fresh).expect("a hive"), &package).expect("understood");
     let out = edits::uninstall(&Hive::new(&installed).expect("a hive")).expect("understood");
-    let names: Vec<String> = package.files.keys().cloned().collect();
+    let names: Vec<_> = places(&package).into_keys().collect();
     let put_back = |target: &Target<'_>, before: &[u8]| -> anyhow::Result<()> {
         let now = target.files.read(Path::new(MENU))?;
         if now != before {

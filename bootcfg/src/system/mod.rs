@@ -479,6 +479,24 @@ impl System {
         Ok(edits)
     }
 
+    /// Takes marks of `StartOverride` away from the drivers of both sides, and returns the services that had one.
+    ///
+    /// # Errors
+    /// The registry cannot be read or written.
+    pub fn mend_start_override(&self) -> Result<Vec<String>> {
+        let edits = suite::without_overrides(&self.registry)?;
+        self.registry.apply(&edits)?;
+        let service = |edit: &Edit| match edit {
+            Edit::DeleteKey { key } => key.rsplit('\\').nth(1).map(str::to_owned),
+            _ => None,
+        };
+        let mut services: Vec<_> = edits.iter().filter_map(service).collect();
+        // Of two control sets.
+        services.sort();
+        services.dedup();
+        Ok(services)
+    }
+
     /// Makes the next boots safe for a change of disks: fast startup goes off, and so do marks by which the
     /// loader would leave out the drivers of one entry. Where that cannot be known it is said.
     ///

@@ -1,5 +1,5 @@
 //! The suite as the boot loader and PnP will find it: services, driver files, filter lists, marks of
-//! `StartOverride`, signatures.
+//! `StartOverride`, signatures; and its service of user mode.
 
 use anyhow::Result;
 use guard::start_override::{self, EMULATED};
@@ -12,7 +12,10 @@ use crate::{
     guest_files,
     hive_edit::Edit,
     image::{self, Signature},
-    install::package::{DRIVERS, FILTERED},
+    install::{
+        package::{DRIVERS, FILTERED},
+        service,
+    },
     menu::{Entry, Finding, Loads},
 };
 
@@ -219,6 +222,11 @@ pub(crate) fn judge(
         (None, Some(_)) => "boot start".to_owned(),
     };
     let mut states: Vec<_> = drivers.iter().map(|driver| (driver.name, state(driver))).collect();
+    let (service, wrong) = service_state(registry, set, windows)?;
+    findings.extend(wrong.map(Finding::wrong));
+    if installed || service != NOT_INSTALLED {
+        states.push(("service", service));
+    }
     if installed {
         states.push(("filtered_classes", format!("{listed} of {}", FILTERED.len())));
     }
@@ -309,6 +317,36 @@ fn driver(registry: &Registry, set: &str, windows: Option<&Path>, name: &'static
     let rights = Disk.attributes(&file).ok().and_then(|attributes| attributes.security);
     let is_open = rights.is_some_and(|rights| lets_users_write(&rights));
     Ok(Driver { name, obstacle: None, file: Some(image::signature(&content)), is_open })
+}
+
+/// State of a service without a key.
+const NOT_INSTALLED: &str = "not installed";
+
+/// Returns the state of the suite's service, and what is wrong with it. No boot depends on it.
+fn service_state(registry: &Registry, set: &str, windows: Option<&Path>) -> Result<(String, Option<String>)> {
+    let key = format!("{set}\\Services\\{}", service::NAME);
+    if registry.keys(&key)?.is_none() {
+        return Ok((NOT_INSTALLED.to_owned(), None));
+    }
+    let start = registry.value(&key, "Start")?.and_then(|value| value.dword());
+    let state = match start {
+        Some(2) => "automatic start".to_owned(),
+        Some(3) => "started by hand".to_owned(),
+        Some(DISABLED) => "disabled".to_owned(),
+        Some(other) => format!("start type {other}"),
+        None => "its service has no Start".to_owned(),
+    };
+    let Some(windows) = windows else { return Ok((state, None)) };
+    if guest_files::file(windows, &format!("System32/{}", service::FILE))?.is_none() {
+        let wrong = format!(
+            "the service {} has no file System32\\{}: Windows writes an error into its event log at each start. Run install \
+             again",
+            service::NAME,
+            service::FILE
+        );
+        return Ok((format!("{state}, its file is missing"), Some(wrong)));
+    }
+    Ok((state, None))
 }
 
 /// Returns a driver's file by its `ImagePath`, which is relative to the folder of Windows, or begins with

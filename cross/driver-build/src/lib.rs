@@ -1,4 +1,4 @@
-//! Parts that the build scripts of the drivers share: link arguments, exports and resources.
+//! Parts that the build scripts of the drivers and of the service share: link arguments, exports and resources.
 //!
 //! A driver's `build.rs` is two calls, the first for the WDK's own arguments:
 //!
@@ -67,9 +67,33 @@ pub fn configure() -> Result<(), Error> {
         name: &name,
         version: &env::var("CARGO_PKG_VERSION")?,
         description: &env::var("CARGO_PKG_DESCRIPTION")?,
+        kind: resources::Kind::Driver,
     };
-    let resource = resources::compile(&strings, &output)?;
+    let resource = resources::compile(&strings, &message_table::of_reasons(), &output)?;
     link_argument(resource.to_str().ok_or("the output folder's path is not UTF-8")?);
+    Ok(())
+}
+
+/// Configures the calling package's program, a Windows service or command: its version, and the messages that it writes
+/// into the event log, each a code and a text. Does nothing where the package is built for another system.
+///
+/// # Errors
+/// When `llvm-rc` is missing or fails.
+pub fn configure_program(name: &str, messages: Vec<(u32, String)>) -> Result<(), Error> {
+    println!("cargo::rerun-if-changed=src/message.rs");
+    if env::var("CARGO_CFG_WINDOWS").is_err() {
+        return Ok(());
+    }
+    let strings = resources::Strings {
+        name,
+        version: &env::var("CARGO_PKG_VERSION")?,
+        description: &env::var("CARGO_PKG_DESCRIPTION")?,
+        kind: resources::Kind::Program,
+    };
+    let resource =
+        resources::compile(&strings, &message_table::table(messages), &PathBuf::from(env::var("OUT_DIR")?))?;
+    let resource = resource.to_str().ok_or("the output folder's path is not UTF-8")?;
+    println!("cargo::rustc-link-arg-bins={resource}");
     Ok(())
 }
 

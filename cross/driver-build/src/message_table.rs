@@ -20,7 +20,7 @@ pub(crate) fn of_reasons() -> Vec<u8> {
 }
 
 /// Returns a table of these messages, in the order of their codes, one block for each run of codes.
-fn table(mut messages: Vec<(u32, String)>) -> Vec<u8> {
+pub(crate) fn table(mut messages: Vec<(u32, String)>) -> Vec<u8> {
     messages.sort();
     let mut blocks: Vec<(u32, u32, Vec<u8>)> = Vec::new();
     for (code, text) in messages {

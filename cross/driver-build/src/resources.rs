@@ -6,27 +6,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, llvm, message_table};
+use crate::{Error, llvm};
 
-/// The resource's strings, as the driver's `Cargo.toml` has them.
+/// Kind of a file.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A driver, `.sys`.
+    Driver,
+    /// A program, `.exe`.
+    Program,
+}
+
+/// The resource's strings, as the `Cargo.toml` has them.
 pub(crate) struct Strings<'a> {
-    /// File name without `.sys`.
+    /// File name without its extension.
     pub name: &'a str,
     /// `major.minor.patch`.
     pub version: &'a str,
     /// One line for people.
     pub description: &'a str,
+    /// Kind of the file.
+    pub kind: Kind,
 }
 
-/// Compiles the resources into `folder` and returns the path of the `.res` file.
+/// Compiles version and message table into `folder` and returns the path of the `.res` file.
 ///
 /// # Errors
 /// When the version is not three numbers, or `llvm-rc` is missing or fails.
-pub(crate) fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn compile(strings: &Strings, table: &[u8], folder: &Path) -> Result<PathBuf, Error> {
     let source = folder.join("driver.rc");
     let compiled = folder.join("driver.res");
     let messages = folder.join("messages.bin");
-    fs::write(&messages, message_table::of_reasons())?;
+    fs::write(&messages, table)?;
     // RT_MESSAGETABLE is 11; relative to the folder of the script.
     let script = format!("{}\n1 11 \"messages.bin\"\n", script(strings)?);
     fs::write(&source, script)?;
@@ -38,9 +49,13 @@ pub(crate) fn compile(strings: &Strings, folder: &Path) -> Result<PathBuf, Error
 }
 
 /// Returns the resource script. The numbers are those of `winver.h`: VS_VERSION_INFO 1, VOS_NT_WINDOWS32
-/// 0x40004, VFT_DRV 3, VFT2_DRV_SYSTEM 7, language 0x0409 in code page 1200 (Unicode).
+/// 0x40004, VFT_APP 1, VFT_DRV 3, VFT2_DRV_SYSTEM 7, language 0x0409 in code page 1200 (Unicode).
 fn script(strings: &Strings) -> Result<String, Error> {
-    let Strings { name, version, description } = strings;
+    let Strings { name, version, description, kind } = strings;
+    let (file_type, subtype, extension) = match kind {
+        Kind::Driver => (3, 7, "sys"),
+        Kind::Program => (1, 0, "exe"),
+    };
     let numbers = version.split('.').map(str::parse).collect::<Result<Vec<u16>, _>>()?;
     let [major, minor, patch] = numbers[..] else {
         return Err(format!("version {version} is not major.minor.patch").into());
@@ -53,8 +68,8 @@ PRODUCTVERSION {major},{minor},{patch},0
 FILEFLAGSMASK 0x3f
 FILEFLAGS 0
 FILEOS 0x40004
-FILETYPE 3
-FILESUBTYPE 7
+FILETYPE {file_type}
+FILESUBTYPE {subtype}
 BEGIN
   BLOCK "StringFileInfo"
   BEGIN
@@ -65,7 +80,7 @@ BEGIN
       VALUE "FileVersion", "{version}"
       VALUE "InternalName", "{name}"
       VALUE "LegalCopyright", "MIT OR Apache-2.0"
-      VALUE "OriginalFilename", "{name}.sys"
+      VALUE "OriginalFilename", "{name}.{extension}"
       VALUE "ProductName", "Xenguard"
       VALUE "ProductVersion", "{version}"
     END
@@ -81,20 +96,25 @@ END
 
 #[cfg(test)]
 mod tests {
-    use super::{Strings, script};
+    use super::{Kind, Strings, script};
 
     #[test]
     fn the_script_carries_name_and_version() {
-        let text = script(&Strings { name: "a", version: "1.2.3", description: "says \"a\"" }).unwrap();
+        let text =
+            script(&Strings { name: "a", version: "1.2.3", description: "says \"a\"", kind: Kind::Driver })
+                .unwrap();
         assert!(text.contains("FILEVERSION 1,2,3,0"));
-        assert!(text.contains(r#""OriginalFilename", "a.sys""#));
+        assert!(text.contains(r#""OriginalFilename", "a.sys""#) && text.contains("FILETYPE 3"));
         assert!(text.contains(r#""FileDescription", "says ""a""""#));
     }
 
     #[test]
     fn a_version_that_is_not_three_numbers_is_refused() {
         for version in ["1.2", "1.2.3-rc1", "1.2.70000"] {
-            assert!(script(&Strings { name: "a", version, description: "" }).is_err(), "{version}");
+            assert!(
+                script(&Strings { name: "a", version, description: "", kind: Kind::Program }).is_err(),
+                "{version}"
+            );
         }
     }
 }

@@ -161,12 +161,16 @@ named! {
         Eject = "eject",
         /// To take the disk without asking.
         Force = "force",
+        /// To look for the service's node, and to ask the guest to power off.
+        Heartbeat = "heartbeat",
         /// To save and restore the guest, which has written its memory.
         Hibernated = "hibernated",
         /// To put a medium into the CD-ROM drive.
         Insert = "insert",
         /// To look at the files behind the disks.
         Look = "look",
+        /// To wait until the service's node is gone.
+        NoHeartbeat = "no-heartbeat",
         /// To stop or restart a disk's backend.
         Outage = "outage",
         /// To ask the guest to power off or to reboot.

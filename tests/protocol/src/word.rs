@@ -49,6 +49,8 @@ named! {
         Refused = "refused",
         /// Reads a disk's capacity before and after dom0 enlarges it.
         Resize = "resize",
+        /// Follows dom0's requests as the service does: one program hangs, the next one carries a reboot out.
+        Service = "service",
         /// Uses a disk while the system goes to S3 and dom0 wakes it.
         Sleep = "sleep",
         /// Uses a disk while dom0 saves and restores the guest.

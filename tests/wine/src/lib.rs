@@ -5,13 +5,14 @@
 //! `UpperFilters`, which Wine's does not read. Then it plays the bus's life: both children come, the platform
 //! device goes without a word, and comes back. Bus relations are answered at once the first time and later
 //! from another thread the times after. It prints what it is asked for by debug output; `xtask/src/wine.rs`
-//! reads that.
+//! reads that. Where the service is tried, the bus then offers xenpci's channel itself (`stand_in`).
 #![no_std]
 
 extern crate alloc;
 
 mod child;
 mod filter;
+mod stand_in;
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +24,7 @@ use wdm::thread::Thread;
 use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result, relations, time};
 
 use crate::child::Child;
+use crate::stand_in::StandIn;
 
 /// One line of debug output.
 macro_rules! log {
@@ -34,6 +36,8 @@ use log;
 const BUS_EXTENDER: u32 = 0x2A;
 /// Time that Wine gets for each change of the bus.
 const CHANGE: Duration = Duration::from_millis(1500);
+/// The same where the service is to see each.
+const CHANGE_SEEN: Duration = Duration::from_secs(6);
 /// Before an answer that is given from another thread.
 const LATE: Duration = Duration::from_millis(50);
 
@@ -50,6 +54,8 @@ struct Bus {
     children: Vec<Device<Extension>>,
     /// Number of times that its relations were asked for.
     asked: AtomicU32,
+    /// The channel's stand-in.
+    channel: StandIn,
 }
 
 wdm::driver_entry!(Testbus);
@@ -72,7 +78,7 @@ impl Driver for Testbus {
             children.push(child);
         }
         let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
-        let bus = Bus { children, asked: AtomicU32::new(0) };
+        let bus = Bus { children, asked: AtomicU32::new(0), channel: StandIn::new() };
         let device = Device::create(driver, options, Extension::Bus(bus))?;
         device.attach(pdo)?;
         device.finish_initializing();
@@ -95,7 +101,9 @@ impl Driver for Testbus {
 
     fn other(device: Device<Extension>, irp: Irp) -> Disposition {
         match (device.extension(), device.attached_to()) {
-            (Extension::Bus(_), Some(lower)) => irp.forward(lower),
+            (Extension::Bus(bus), Some(lower)) => {
+                bus.channel.other(irp).unwrap_or_else(|irp| irp.forward(lower))
+            }
             _ => irp.complete_as_is(),
         }
     }
@@ -166,11 +174,16 @@ fn life(device: Device<Extension>) {
     });
     let Some(platform) = platform else { return };
     filter::offer(device.pdo());
+    let service = stand_in::is_wanted();
+    let change = if service { CHANGE_SEEN } else { CHANGE };
     for present in [true, false, true, false] {
         log!("the platform device is {}", if present { "there" } else { "gone" });
         platform.set_present(present);
         filter::invalidate(device.pdo());
-        time::sleep(CHANGE);
+        time::sleep(change);
+    }
+    if service {
+        bus.channel.play(device.pdo());
     }
     log!("end");
 }

@@ -1,6 +1,6 @@
 //! `dist/xenguard-<version>.zip`: what an admin gets.
 //!
-//! Drivers, INF files, catalog, `bootcfg`, scripts, licences, bill of materials, checksums. Without
+//! Drivers, INF files, catalog, `bootcfg`, the service, scripts, licences, bill of materials, checksums. Without
 //! signatures it is the same bytes from the same sources; signatures hold the time and, with RSA-PSS or a
 //! token, chance.
 
@@ -254,7 +254,7 @@ fn contents(layout: &Layout) -> Result<Package> {
         }
         files.insert(place.to_owned(), text);
     }
-    for (program, _) in programs(layout) {
+    for (program, ..) in programs(layout) {
         files.insert(program.to_owned(), read(&layout.dist().join(program))?);
     }
     let crates = crates(layout)?;
@@ -274,17 +274,18 @@ pub(crate) const PAPERS: &[&str] = &[
     "docs/not-run.md",
 ];
 
-/// Returns the programs that were built, and the target each is for.
-fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
-    // The second pair is the old name, for one version.
+/// Returns the programs that were built, the crate that each is of, and the target that it is for.
+fn programs(layout: &Layout) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let built = [
-        ("xenguard.exe", DRIVER_TARGET),
-        ("xenguard", "x86_64-unknown-linux-gnu"),
-        ("bootcfg.exe", DRIVER_TARGET),
-        ("bootcfg", "x86_64-unknown-linux-gnu"),
+        ("xenguard.exe", "bootcfg", DRIVER_TARGET),
+        ("xenguard", "bootcfg", "x86_64-unknown-linux-gnu"),
+        // The old name, for one version.
+        ("bootcfg.exe", "bootcfg", DRIVER_TARGET),
+        ("bootcfg", "bootcfg", "x86_64-unknown-linux-gnu"),
+        (program::SERVICE, "svc", DRIVER_TARGET),
     ];
     let dist = layout.dist();
-    built.into_iter().filter(move |(program, _)| dist.join(program).exists())
+    built.into_iter().filter(move |(program, ..)| dist.join(program).exists())
 }
 
 /// Returns the crates in each binary that ships.
@@ -293,8 +294,8 @@ fn crates(layout: &Layout) -> Result<BTreeMap<String, Vec<Component>>> {
     for name in SHIPPED {
         crates.insert(format!("{name}.sys"), components::of(layout, &[name], DRIVER_TARGET)?);
     }
-    for (program, target) in programs(layout) {
-        crates.insert(program.to_owned(), components::of(layout, &["bootcfg"], target)?);
+    for (program, package, target) in programs(layout) {
+        crates.insert(program.to_owned(), components::of(layout, &[package], target)?);
     }
     Ok(crates)
 }

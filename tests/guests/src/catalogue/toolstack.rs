@@ -79,6 +79,36 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "service",
+        title: "programs follow the toolstack: one hangs, and the button is pressed; one carries `xl reboot` out",
+        exercise: Some(Exercise::Service),
+        dom0: &[
+            (
+                When::Ready(Ready::Heartbeat),
+                "p=/local/domain/$DOMID; f=$p/data/xenguard/service; \
+                 for n in $(seq 50); do xenstore-exists $f && break; sleep 0.2; done; \
+                 xenstore-read $f | grep -E '^[0-9]{9,}$' && ./xenguard-dom0 show $DOMID | grep '^service: .*heartbeat' && \
+                 xenstore-write $p/control/shutdown poweroff",
+            ),
+            (
+                When::Ready(Ready::NoHeartbeat),
+                "f=/local/domain/$DOMID/data/xenguard/service; \
+                 for n in $(seq 50); do xenstore-exists $f || break; sleep 0.2; done; \
+                 ! xenstore-exists $f && xl trigger $DOMID power",
+            ),
+            (
+                REQUEST,
+                "xl reboot $DOMID && f=/local/domain/$DOMID/control/shutdown; \
+                 for n in $(seq 50); do [ \"$(xenstore-read $f)\" = '' ] && break; sleep 0.2; done; \
+                 [ \"$(xenstore-read $f)\" = '' ] && xl trigger $DOMID power",
+            ),
+        ],
+        expect: Expect { ending: Ending::Reboot, ..PV },
+        checks: &[FOLLOWED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "seen-from-dom0",
         title: "xenguard-dom0 shows two guests at once, the second stopped by the guard, and steers the first",
         late_disks: &[Backend::Blkback],
@@ -250,6 +280,36 @@ fn asked(seen: &Seen<'_>, found: &mut Differences, how: &str) {
 const ASKED: Check = Check {
     what: "xl's request is acknowledged, and the power button is pressed once",
     run: |seen, found| asked(seen, found, "control"),
+};
+
+/// See `what`.
+const FOLLOWED: Check = Check {
+    what: "its node in xenstore comes and goes with the program; a request that it carries out is acknowledged, and presses \
+           no button",
+    run: |seen, found| {
+        asked(seen, found, "service");
+        let of = |what: &str| -> Vec<String> {
+            let lines = seen.lines(Line::Reader).filter(|line| line.is("what", what));
+            lines.map(|line| line.text.replace(&format!("what={what} "), "")).collect()
+        };
+        // STATUS_INVALID_PARAMETER.
+        found.same("a heartbeat without a number", of("short-beat"), vec!["status=0xc000000d".to_owned()]);
+        let answered = of("beat")
+            .iter()
+            .filter(|text| text.starts_with("status=0x0 ") && text.ends_with("bytes=8"))
+            .count();
+        found.same("heartbeats that were answered", answered, 3);
+        // From the event on; the button would be pressed at once if nobody followed.
+        let waited =
+            seen.lines(Line::Reader).find(|line| line.is("what", "hung")).and_then(|line| line.number("ms"));
+        found.holds(
+            &format!("the program that hangs has 5 s, and had {waited:?} ms"),
+            waited.is_some_and(|ms| ms >= 4900),
+        );
+        let given = of("given").last().cloned();
+        found.same("the request", given.as_deref(), Some("status=0x0 kind=5 presses=1"));
+        found.same("presses when it was acknowledged", of("carried"), vec!["presses=1".to_owned()]);
+    },
 };
 
 /// See `what`.

@@ -16,6 +16,7 @@ mod outage;
 mod reader;
 mod refused;
 mod resize;
+mod service;
 mod sleep;
 mod suspend;
 mod traffic;
@@ -52,6 +53,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::Kinds => kinds::run(),
         Exercise::Outage => outage::run(),
         Exercise::Reader => reader::run(),
+        Exercise::Service => service::run(),
         Exercise::Refused => refused::run(),
         Exercise::Resize => resize::run(),
         Exercise::Sleep => sleep::run(),

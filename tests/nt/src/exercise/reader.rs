@@ -25,23 +25,25 @@ const GET_VERSION: u32 = 0x0022_6000;
 const GET_STATUS: u32 = 0x0022_6004;
 /// Control code of the next event, as guard/src/channel.rs has it.
 const GET_EVENT: u32 = 0x0022_6008;
+/// Control code of a heartbeat, as guard/src/channel.rs has it.
+pub(super) const HEARTBEAT: u32 = 0x0022_A00C;
 /// Bytes of an event.
 const EVENT: usize = 32;
 
 /// A program's open file.
-struct Reader {
+pub(super) struct Reader {
     file: *mut FileObject,
 }
 
 /// A request that is under way.
-struct Asked {
+pub(super) struct Asked {
     irp: *mut Irp,
     buffer: Box<[u8; 64]>,
     done: Box<Kevent>,
 }
 
 impl Reader {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let Some(link) = pnp::enabled_interfaces(&INTERFACE).pop() else {
             ke::panicked(format_args!("xenpci has no channel"));
         };
@@ -82,17 +84,17 @@ impl Reader {
     }
 
     /// Asks and waits.
-    fn get(&self, code: u32, input: &[u8], room: usize) -> (NtStatus, Vec<u8>) {
+    pub(super) fn get(&self, code: u32, input: &[u8], room: usize) -> (NtStatus, Vec<u8>) {
         self.ask(code, input, room).wait()
     }
 
     /// Asks for an event.
-    fn event(&self, from: u64) -> Asked {
+    pub(super) fn event(&self, from: u64) -> Asked {
         self.ask(GET_EVENT, &from.to_le_bytes(), EVENT)
     }
 
     /// Ends the program: its last handle goes, and then the file.
-    fn end(self) {
+    pub(super) fn end(self) {
         // SAFETY: the file is open, and not used any more.
         unsafe {
             file::cleanup(self.file);
@@ -102,13 +104,13 @@ impl Reader {
 }
 
 impl Asked {
-    fn is_pending(&self) -> bool {
+    pub(super) fn is_pending(&self) -> bool {
         // SAFETY: the event lives in the value.
         unsafe { ke::KeReadStateEvent((&raw const *self.done).cast_mut()) == 0 }
     }
 
     /// Waits for its end.
-    fn wait(mut self) -> (NtStatus, Vec<u8>) {
+    pub(super) fn wait(mut self) -> (NtStatus, Vec<u8>) {
         // SAFETY: the event lives in the value; the IRP is freed once, when its driver has let go of it.
         unsafe {
             ke::KeWaitForSingleObject(
@@ -134,7 +136,7 @@ unsafe extern "win64" fn ended(_device: *mut DeviceObject, _irp: *mut Irp, done:
 }
 
 /// Returns a number of a status's or an event's bytes.
-fn number(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(u32::MAX, |bytes| u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
 }
 

@@ -149,6 +149,11 @@ pub(crate) fn is_pressed() -> bool {
     PRESSED.load(Ordering::Acquire) != 0
 }
 
+/// Returns the number of times that a button of a driver's was pressed.
+pub(crate) fn presses() -> u32 {
+    PRESSED.load(Ordering::Acquire)
+}
+
 /// Returns true if ACPI's power button was pressed, and forgets it.
 pub(crate) fn acpi_is_pressed() -> bool {
     // SAFETY: ACPI's status register; writing a bit clears it, and nobody else looks at this one.
