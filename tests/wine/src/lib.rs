@@ -14,6 +14,7 @@ mod child;
 mod filter;
 mod stand_in;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -21,7 +22,9 @@ use core::time::Duration;
 use wdm::device::Options;
 use wdm::pnp::{Minor, RelationsType};
 use wdm::thread::Thread;
-use wdm::{Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result, relations, time};
+use wdm::{
+    Device, DeviceObject, Disposition, Driver, DriverObject, Irp, NtStatus, Result, pool, relations, time,
+};
 
 use crate::child::Child;
 use crate::stand_in::StandIn;
@@ -55,7 +58,7 @@ struct Bus {
     /// Number of times that its relations were asked for.
     asked: AtomicU32,
     /// The channel's stand-in.
-    channel: StandIn,
+    channel: Box<StandIn>,
 }
 
 wdm::driver_entry!(Testbus);
@@ -78,7 +81,7 @@ impl Driver for Testbus {
             children.push(child);
         }
         let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
-        let bus = Bus { children, asked: AtomicU32::new(0), channel: StandIn::new() };
+        let bus = Bus { children, asked: AtomicU32::new(0), channel: pool::try_box(StandIn::new())? };
         let device = Device::create(driver, options, Extension::Bus(bus))?;
         device.attach(pdo)?;
         device.finish_initializing();

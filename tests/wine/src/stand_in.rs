@@ -19,7 +19,7 @@ const COMING: u32 = 40;
 /// Time that the service has for the request.
 const CARRYING: u32 = 15;
 
-/// The stand-in. It lies in the bus's extension.
+/// The stand-in. It lies in a box of the bus's extension.
 pub(crate) struct StandIn {
     events: SpinLock<Events>,
     readers: IrpQueue,
@@ -74,7 +74,7 @@ impl StandIn {
     }
 
     /// Handles a request to the bus; gives back what is none of the channel's. PASSIVE_LEVEL.
-    pub(crate) fn other(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
+    pub(crate) fn other(&self, irp: Irp) -> core::result::Result<Disposition, Irp> {
         match irp.major() {
             major::CREATE => Ok(irp.complete(NtStatus::SUCCESS)),
             // Wine sends no CLEANUP.
@@ -100,7 +100,7 @@ impl StandIn {
                 let from = number(&mut irp);
                 match self.events.lock().from(from) {
                     Some(event) => Ok(answer(irp, &event.to_bytes())),
-                    // SAFETY: the queue lies in the device's extension, which stays until the system ends.
+                    // SAFETY: the queue lies in a box of the device's extension, which stays until the system ends.
                     None => Ok(unsafe { self.readers.pend(irp) }),
                 }
             }
