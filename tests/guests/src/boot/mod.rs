@@ -170,14 +170,15 @@ fn boot_in(
     job.memory_mib = scenario.memory_mib;
     job.marks =
         scenario.dom0.iter().map(|(when, run)| Mark { when: when.line(), run: (*run).into() }).collect();
-    if scenario.dom0.iter().any(|(_, run)| run.contains(DOM0_TOOL)) {
+    let mut commands = scenario.dom0.iter().map(|(_, run)| *run).chain([scenario.created]);
+    if commands.any(|run| run.contains(DOM0_TOOL)) {
         // As it ships: statically linked.
         let tool = rig::helper::build_static(layout.root(), &layout.target(), DOM0_TOOL)?;
         job.files.push((DOM0_TOOL.to_owned(), tool));
     }
     job.timeout =
         GUEST_LIMIT + DOM0_LIMIT * scenario.dom0.len() as u32 + BLANK_LIMIT * scenario.blanks as u32;
-    job.timeout += VISIT_LIMIT * scenario.visitors as u32;
+    job.timeout += VISIT_LIMIT * scenario.visitors as u32 + DOM0_LIMIT * scenario.neighbour_mounts as u32;
     job.timeout += match scenario.start {
         Start::Multiboot => Duration::ZERO,
         Start::Bios => FIRMWARE_LIMIT,
