@@ -15,7 +15,7 @@ if [ "$1" = - ]; then
         [ -e /proc/$xl ] || break
         sleep 0.1
     done
-    [ $n -lt 900 ] || { how=late; xl destroy guest; }
+    [ $n -lt 900 ] || { how=late; xl destroy guest >>boot.log 2>&1; }
 else
     sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"
     how=cut
@@ -24,9 +24,9 @@ else
 fi
 took=$(($(now) - begun))
 if [ $how != whole ] && [ -L /dev/guest-disk0 ]; then
-    bash cache.sh cut "${2:-0}" "${3:-0}" || exit
+    bash cache.sh cut "${2:-0}" "${3:-0}" >>boot.log 2>&1 || { cat boot.log; exit 1; }
 elif [ $how = cut ]; then
-    xl destroy guest
+    xl destroy guest >>boot.log 2>&1
 fi
 wait $xl
 echo "$how $took"

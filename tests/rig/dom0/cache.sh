@@ -13,7 +13,12 @@ detach() {
     local loop
     loop=$(readlink /dev/guest-disk0)
     ./dom0 lose-cache $disk "$1" "$2" || return
-    xl list guest >/dev/null 2>&1 && xl destroy guest
+    # Its own xl destroys one that has ended, at the same time.
+    xl destroy guest
+    for n in $(seq 100); do
+        xl domid guest 2>/dev/null || break
+        sleep 0.1
+    done
     losetup -d "$loop"
     for n in $(seq 100); do
         [ -z "$(losetup -n -O BACK-FILE "$loop" 2>/dev/null)" ] && umount /mnt && return
