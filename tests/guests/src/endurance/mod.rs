@@ -119,7 +119,7 @@ struct Machine<'a> {
     disk: PathBuf,
     /// The registry's changes since the installation.
     registry: String,
-    /// How long an emulated and a PV boot live that are not cut.
+    /// How long the last emulated and the last PV boot lived that were not cut.
     lives: [Duration; 2],
     tally: Tally,
     /// Stretches that the rig failed once, and that were begun anew.
@@ -251,8 +251,7 @@ impl<'a> Machine<'a> {
             let name = format!("{name}, boot {} ({entry}{cut})", n + 1);
             self.tally.take(&name, *planned, *ended, report, WRITTEN as usize);
             if let Ended::Whole(life) = ended {
-                let known = &mut self.lives[usize::from(planned.pv)];
-                *known = (*known + *life) / 2;
+                self.lives[usize::from(planned.pv)] = *life;
             }
         }
         if let Some(last) = guests.last() {
