@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use guests::{cost, demo, faults, lifecycle, matrix, table};
+use guests::{cost, demo, endurance, faults, lifecycle, matrix, table};
 use xtask::{
     bench, build, explore, inf, layout, linker, lint, model, mutants,
     package::{self, Extra, Signer, Signing},
@@ -123,6 +123,12 @@ enum Command {
         #[arg(long, conflicts_with_all = ["kind", "every"])]
         again: bool,
     },
+    /// Boots one machine again and again, takes its power away, and saves and restores a guest; writes
+    /// docs/results/endurance.md
+    #[command(
+        after_help = "Forty boots are about a quarter of an hour on two idle cores, twenty saves about ten minutes."
+    )]
+    Endurance(endurance::Options),
     /// Runs the drivers in Wine's kernel
     Wine,
     /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/results/performance.md
@@ -213,6 +219,7 @@ fn run(command: Command) -> Result<()> {
         Command::Guests => table::write(&layout::Layout::here()),
         Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),
         Command::Faults { kind, every, .. } => build_for_guests().and_then(|()| faults::run(&kind, every)),
+        Command::Endurance(options) => build_for_guests().and_then(|()| endurance::run(options)),
         Command::Wine => wine::run(&layout::Layout::here()),
         Command::Matrix { rows } => build_for_guests().and_then(|()| matrix::run(&rows)),
         Command::Bench(options) => bench::run(&options),

@@ -27,8 +27,9 @@ const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 /// The test of `xenguard-svc.exe`, likewise.
 const SERVICE_IN_WINE: &str = "service-wine";
 
-/// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on,
-/// or the default one. `turn`: the turn of the guests that take turns, from 1, or the day's.
+/// Runs all tests and prints the closing line `N passed, N failed`. `xen`: the version that every guest runs on; without it
+/// they run on the default one, and some of them on a further one, too. `turn`: the turn of the guests and of the versions
+/// that take turns, from 1, or the day's.
 ///
 /// # Errors
 /// The tests could not be run, or some failed.
@@ -50,18 +51,26 @@ pub fn all(xen: Option<Release>, turn: Option<usize>) -> Result<()> {
         None => tally.run("package", || package::test(&layout)),
         Some(obstacle) => println!("NOT RUN package, bootcfg-wine, service-wine: {obstacle}"),
     }
-    match rig_files::ensure(&layout, xen.unwrap_or_default()) {
-        Ok(rig) => {
-            let turn = turn.map_or_else(run::turn_of_today, |turn| turn - 1);
-            println!("guests in turn: {} of {TURNS}; `--turn` chooses another one than the day's", turn + 1);
-            let mut tests = guest_tests(&layout, &rig, turn)?;
-            tests.retain(|test| {
-                obstacle.is_none() || ![BOOTCFG_IN_WINE, SERVICE_IN_WINE].contains(&test.name.as_str())
-            });
-            guests(tests, &tally);
+    let turn = turn.map_or_else(run::turn_of_today, |turn| turn - 1);
+    println!("guests in turn: {} of {TURNS}; `--turn` chooses another one than the day's", turn + 1);
+    let rig = |release| match rig_files::ensure(&layout, release) {
+        Ok(rig) => Some(rig),
+        Err(error) => {
+            tally.run(&format!("Xen {release} in qemu"), || Err(error));
+            None
         }
-        Err(error) => tally.run("Xen in qemu", || Err(error)),
-    }
+    };
+    let first = rig(xen.unwrap_or_default());
+    // Who names a version wants every guest on that one.
+    let further = xen.is_none().then(|| rig(run::further_xen(turn))).flatten();
+    let mut tests = match &first {
+        Some(rig) => guest_tests(&layout, rig, turn)?,
+        None => Vec::new(),
+    };
+    let built = |test: &GuestTest| ![BOOTCFG_IN_WINE, SERVICE_IN_WINE].contains(&test.name.as_str());
+    tests.retain(|test| obstacle.is_none() || built(test));
+    tests.extend(further.iter().flat_map(|rig| run::on_a_further_xen(&layout, rig)));
+    guests(tests, &tally);
     tally.close()
 }
 
@@ -79,6 +88,8 @@ pub fn guests_by_name(names: &[String], xen: Release, onto: Option<Release>) -> 
     }
     let mut tests = guest_tests(&layout, &rig, 0)?;
     tests.extend(run::left_out(&layout, &rig, 0));
+    tests.extend(run::on_a_further_xen(&layout, &rig));
+    tests.push(run::power_cuts(&layout, &rig));
     for wanted in names {
         let Some(at) = tests.iter().position(|test| test.name == *wanted) else {
             let known: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();

@@ -5,12 +5,14 @@
 //! Nodes are printed as `path = value`, one per line, with everything but printable ASCII, and `%` itself, as
 //! `%XX`.
 
+mod cache;
 mod grants;
 mod hostile;
 mod ring;
 mod tree;
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -55,6 +57,15 @@ enum Command {
         /// Absolute path.
         path: String,
     },
+    /// Loses what the cache of a file holds, by shutting its file system down.
+    LoseCache {
+        /// The file.
+        path: PathBuf,
+        /// Of a hundred pages those that reach the disk all the same.
+        percent: u32,
+        /// Draws them.
+        seed: u64,
+    },
     /// Writes too many answers into a disk's ring for three seconds.
     SpoilRing {
         /// Number of the guest's domain.
@@ -97,6 +108,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> io::Result<ExitCode> {
     let store = XsTokio::new().await?;
     match command {
+        Command::LoseCache { path, percent, seed } => cache::lose(&path, percent, seed)?,
         Command::Dump { domain } => {
             for root in tree::roots(&store, domain).await? {
                 tree::print(&store, &root).await?;

@@ -10,7 +10,7 @@
 //! | [`verdict`] | runs a scenario's checks, and prints what a boot showed |
 //! | [`table`] | the table of all tests in docs/testing.md |
 //! | [`run`] | the tests as a list, for `cargo xtask test` and `cargo xtask scenario` |
-//! | [`demo`], [`matrix`], [`explore`], [`faults`], [`cost`], [`lifecycle`] | commands that boot many guests |
+//! | [`demo`], [`matrix`], [`endurance`], [`explore`], [`faults`], [`cost`], [`lifecycle`] | commands that boot many guests |
 //! | [`built`], [`layout`], [`command`], [`step`], [`checksum`] | files and programs, shared with xtask |
 //!
 //! Nothing here builds a driver: xtask does that before.
@@ -25,6 +25,7 @@ pub mod command;
 pub mod cost;
 pub mod demo;
 mod dump;
+pub mod endurance;
 pub mod explore;
 pub mod faults;
 pub mod layout;

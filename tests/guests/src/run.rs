@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
-use rig::{RigError, RigFiles};
+use rig::{Release, RigError, RigFiles};
 use volume::Verdict;
 
 use crate::{
-    boot, catalogue, explore, faults,
+    boot, catalogue, endurance, explore, faults,
     layout::Layout,
     lifecycle,
     scenario::{Runs, Scenario, Sequence, TURNS},
@@ -67,6 +67,34 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<
         tests.push(GuestTest::new(name, move || wrong_driver(layout, rig, &case, violation.as_deref())));
     }
     Ok(tests)
+}
+
+/// Guests that each `cargo xtask test` boots on one further version of Xen: the entry, the last resort, a save under load,
+/// disks that come and go, disks of every kind, and the toolstack's requests.
+const ON_A_FURTHER_XEN: [&str; 6] =
+    ["pv", "alias-returns", "save-restore", "hotplug-blkback", "kinds", "xl-shutdown"];
+
+/// Returns the further version of Xen of a turn: the versions beside the default one take turns, too.
+pub fn further_xen(turn: usize) -> Release {
+    let mut others = Release::ALL.into_iter().filter(|&release| release != Release::default());
+    others.nth(turn % (Release::ALL.len() - 1)).unwrap_or_default()
+}
+
+/// Returns the guests that a test boots on a further version of Xen, which their names say.
+pub fn on_a_further_xen<'a>(layout: &'a Layout, rig: &'a RigFiles) -> impl Iterator<Item = GuestTest<'a>> {
+    let chosen = catalogue::boots().filter(|boot| ON_A_FURTHER_XEN.contains(&boot.name));
+    chosen.map(move |scenario| {
+        let name = format!("{}-xen-{}", scenario.name, rig.release());
+        let folder = name.clone();
+        GuestTest::new(name, move || {
+            none_of(&verdict::differences(scenario, &boot::boot_as(layout, rig, scenario, &folder)?))
+        })
+    })
+}
+
+/// Returns the short stretch of the endurance run, by its name.
+pub fn power_cuts<'a>(layout: &'a Layout, rig: &'a RigFiles) -> GuestTest<'a> {
+    GuestTest::new(endurance::SAMPLE, || none_of(&endurance::sample(layout, rig)?))
 }
 
 /// Returns the guests of the catalogue that [`tested`] leaves out in this turn.
@@ -238,5 +266,16 @@ mod turns {
         let sizes: Vec<_> = turns.iter().map(|turn| turn.iter().filter(|&&chosen| chosen).count()).collect();
         assert!(sizes.iter().max() <= sizes.iter().min().map(|least| least + 1).as_ref(), "{sizes:?}");
         assert!(chosen(None).all(|chosen| chosen));
+    }
+
+    /// Each version of Xen beside the default one has a turn, and each guest that is named for it is there.
+    #[test]
+    fn every_version_of_xen_has_its_turn() {
+        let turns: BTreeSet<_> = (0..TURNS).map(|turn| further_xen(turn).xen()).collect();
+        let others = Release::ALL.into_iter().filter(|&release| release != Release::default());
+        assert_eq!(turns, others.map(Release::xen).collect());
+        for name in ON_A_FURTHER_XEN {
+            assert_eq!(catalogue::boots().filter(|boot| boot.name == name).count(), 1, "{name}");
+        }
     }
 }

@@ -25,6 +25,8 @@ named! {
         Cd = "cd",
         /// A CD-ROM drive and the volume in it.
         Cdrom = "cdrom",
+        /// The system's clock was set by the machine's.
+        Clock = "clock",
         /// Completed requests by processor.
         Completions = "completions",
         /// The copy of the guest is over.
@@ -53,6 +55,8 @@ named! {
         Event = "event",
         /// The file test on one volume.
         File = "file",
+        /// A file of the endurance run that is on the disk.
+        Flushed = "flushed",
         /// SRB functions at an address that were answered with one status.
         Functions = "functions",
         /// Begin or end of what is written to the registry's hives.
@@ -65,6 +69,8 @@ named! {
         Injected = "injected",
         /// Interrupts taken by processor.
         Interrupts = "interrupts",
+        /// A file of the endurance run as the boot finds it.
+        Kept = "kept",
         /// One raw disk's answers.
         Kind = "kind",
         /// A driver that was loaded, and the time of its entry.
@@ -113,6 +119,8 @@ named! {
         Violation = "violation",
         /// The guard's counted work up to a moment.
         Work = "work",
+        /// A file of the endurance run that is about to be written.
+        Written = "written",
     }
 }
 

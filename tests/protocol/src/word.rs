@@ -17,6 +17,8 @@ named! {
         AskedByAcpi = "asked-by-acpi",
         /// Reads, locks, ejects and loads a PV CD-ROM drive.
         Cdrom = "cdrom",
+        /// Uses a disk while dom0 saves and restores the guest, and then sets the system's clock by the machine's.
+        Clock = "clock",
         /// Uses a disk while dom0 saves a copy of the guest, and the guest goes on.
         Copy = "copy",
         /// Crashes with requests in flight.
@@ -29,6 +31,8 @@ named! {
         Detach = "detach",
         /// Uses a disk that dom0 attaches, in use while dom0 asks for it, until dom0 takes it.
         DetachInUse = "detach-in-use",
+        /// Reads the files that earlier boots have flushed, and writes and flushes files while the disk is read.
+        Endure = "endure",
         /// Writes memory at S4 and goes on in the same domain.
         Hibernate = "hibernate",
         /// Writes memory at S4 and goes on in another domain.
@@ -232,7 +236,8 @@ pub enum Word<'a> {
         /// Seconds from the moment when dom0 is asked.
         seconds: u32,
     },
-    /// For [`Exercise::Hostile`]: the number of disks that come.
+    /// For [`Exercise::Hostile`]: the number of disks that come. For [`Exercise::Endure`]: the number of files that are
+    /// written. For [`Exercise::Suspend`]: the number of times that the guest is saved.
     Rounds(u32),
     /// A driver of the executive's own that is loaded only when a device needs it.
     Late(&'a str),

@@ -43,12 +43,15 @@ follow() {
         esac
     done
 }
-# Boots before the one that is reported, each with a command line of its own (Job::batch).
+# Boots before the one that is reported, each with a command line of its own, and some of them with a moment when
+# their power goes (Job::batch).
 if [ -e batch ]; then
-    while read -r line; do
+    n=0
+    while read -r cut line; do
         say "boot"
         sed -e "s|^cmdline = .*|cmdline = \"$line\"|" -e 's|^\(on_.*\) = .*|\1 = "destroy"|' guest.cfg >boot.cfg
-        timeout -k 5 90 xl create -F boot.cfg </dev/null >>out/batch 2>&1 || xl destroy guest </dev/null >>out/batch 2>&1
+        echo "@boot $n $(timeout -k 5 180 bash boot.sh ${cut//:/ } </dev/null 2>&1)" >>out/batch
+        n=$((n + 1))
     done <batch
 fi
 # Paused where something is to be done before it runs (Job::created).
@@ -96,6 +99,7 @@ if [ -e out/domid ]; then
     # The domain itself is left as it ended: the machine is about to go, and destroying it takes seconds.
     [ -e out/store-end ] || ./dom0 dump "$domid" >out/store-end 2>&1
 fi
+[ ! -e after.sh ] || bash after.sh </dev/null >out/after 2>&1
 cp com1 out/com1 2>/dev/null
 cat /var/log/xen/qemu-dm-guest.log >out/device-model 2>/dev/null
 dmesg >out/dmesg

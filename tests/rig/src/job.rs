@@ -25,10 +25,9 @@ pub struct Job {
     pub preloaded: Option<PathBuf>,
     /// The kernel's command line; one that the firmware starts has none.
     pub cmdline: String,
-    /// Command lines of boots before this one, on the same disks and in the same dom0, each ended after a
-    /// minute. Their consoles come first; of each guest Xen's firmware says `HVM Loader` first. Only
-    /// under Xen.
-    pub batch: Vec<String>,
+    /// Boots before this one, on the same disks and in the same dom0, each ended after a minute and a half. Their consoles
+    /// come first; of each guest Xen's firmware says `HVM Loader` first. Only under Xen.
+    pub batch: Vec<BatchBoot>,
     /// Disks, at most six different images.
     pub disks: Vec<Disk>,
     /// The guest's memory in MiB.
@@ -44,6 +43,8 @@ pub struct Job {
     /// A script for dom0's bash that runs to its end when the guest has been created, and before it runs;
     /// `DOMID` is its number. Where it fails, the guest does not run.
     pub created: Option<String>,
+    /// A script for dom0's bash that runs to its end when the guest has ended, before its disks are taken out.
+    pub after: Option<String>,
     /// Commands run in dom0 when the guest prints something.
     pub marks: Vec<Mark>,
     /// xenstore is dumped when a line of the guest's console contains this.
@@ -70,6 +71,7 @@ impl Job {
             files: Vec::new(),
             before: None,
             created: None,
+            after: None,
             marks: Vec::new(),
             dump_at: "@xg up".to_owned(),
             timeout: Duration::from_secs(120),
@@ -84,6 +86,37 @@ impl Job {
     pub(crate) fn bad(&self, reason: impl Into<String>) -> RigError {
         RigError::BadJob { job: self.name.clone(), reason: reason.into() }
     }
+}
+
+/// A boot of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchBoot {
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// The end of its power; without one it goes on until it ends.
+    pub cut: Option<Cut>,
+}
+
+impl BatchBoot {
+    /// Returns the line of the batch that dom0 reads.
+    pub(crate) fn line(&self) -> String {
+        let cut = self
+            .cut
+            .map_or("-".to_owned(), |cut| format!("{}:{}:{}", cut.after.as_millis(), cut.kept, cut.seed));
+        format!("{cut} {}\n", self.cmdline)
+    }
+}
+
+/// The end of a guest's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The moment, from the guest's creation.
+    pub after: Duration,
+    /// Of a hundred pages of the disk that were written and not flushed, the number that reach it all the same. Only with
+    /// a cache that [`Job::before`] has made by `bash cache.sh start`; without one all of them do.
+    pub kept: u32,
+    /// Draws those pages.
+    pub seed: u64,
 }
 
 /// A disk of the guest. For `hda` to `hdd` Xen presents it twice, emulated and as a vbd; `xvda` and later are
@@ -217,6 +250,11 @@ pub struct Outcome {
     pub before: String,
     /// Output of [`Job::created`], both streams.
     pub created: String,
+    /// Output of [`Job::after`], both streams.
+    pub after: String,
+    /// What became of each boot of [`Job::batch`]: a line `@boot <number> <how> <milliseconds>`, where `how` is `whole`,
+    /// `late` for one that did not end in its time, `cut`, or `ended` for one that had ended before its power went.
+    pub batch: String,
     /// The guest's nodes when [`Job::dump_at`] appeared.
     pub store_running: Option<Store>,
     /// The guest's nodes after it ended.
@@ -390,6 +428,14 @@ mod tests {
         job.uefi = true;
         let text = config(&job, &["/dev/guest-disk0".to_owned()]).unwrap();
         assert!(text.contains("bios = \"ovmf\"\nbios_path_override = \"/run/job/OVMF.fd\"\n"));
+    }
+
+    #[test]
+    fn a_line_of_a_batch_has_the_end_of_its_power() {
+        let mut boot = BatchBoot { cmdline: "entry=2 hive=1".to_owned(), cut: None };
+        assert_eq!(boot.line(), "- entry=2 hive=1\n");
+        boot.cut = Some(Cut { after: Duration::from_millis(7250), kept: 30, seed: 9 });
+        assert_eq!(boot.line(), "7250:30:9 entry=2 hive=1\n");
     }
 
     #[test]

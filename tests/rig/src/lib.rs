@@ -27,6 +27,7 @@
 
 mod assertion;
 mod cache;
+pub mod cache_disk;
 mod command;
 mod console;
 mod cpio;
@@ -52,7 +53,7 @@ pub mod store;
 mod workdir;
 
 pub use error::RigError;
-pub use job::{Backend, Disk, End, Job, Mark, MarkResult, Outcome, PRELOADED_MARK, Progress};
+pub use job::{Backend, BatchBoot, Cut, Disk, End, Job, Mark, MarkResult, Outcome, PRELOADED_MARK, Progress};
 pub use plain::{plain, plain_watched};
 pub use release::Release;
 pub use report::Report;

@@ -141,6 +141,8 @@ pub fn plain_watched(
         device_model: messages,
         before: String::new(),
         created: String::new(),
+        after: String::new(),
+        batch: String::new(),
         store_running: None,
         store_end: None,
         marks: Vec::new(),

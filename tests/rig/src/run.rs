@@ -11,7 +11,9 @@ use crate::console::Console;
 use crate::error::{FileContext, RigError};
 use crate::host;
 use crate::images::Images;
-use crate::job::{End, Job, MarkResult, OVMF, Outcome, Progress, config, preloaded, specification};
+use crate::job::{
+    BatchBoot, End, Job, MarkResult, OVMF, Outcome, Progress, config, preloaded, specification,
+};
 use crate::machine::{ConsoleFile, Live};
 use crate::qemu::{Drive, GUEST_SLOTS, JOB_SLOT, Machine, RESULTS_SLOT};
 use crate::setup::RigFiles;
@@ -21,6 +23,8 @@ use crate::workdir::WorkDir;
 const JOB_SCRIPT: &str = include_str!("../dom0/job.sh");
 const BLOCK_SCRIPT: &str = include_str!("../dom0/block-fast.sh");
 const SAVE_SCRIPT: &str = include_str!("../dom0/save.sh");
+const CACHE_SCRIPT: &str = include_str!("../dom0/cache.sh");
+const BOOT_SCRIPT: &str = include_str!("../dom0/boot.sh");
 const COPY_SCRIPT: &str = include_str!("../dom0/copy.sh");
 /// Wakes the guest from S3.
 const SLEEP_SCRIPT: &str = include_str!("../dom0/sleep.sh");
@@ -186,6 +190,8 @@ fn attempt(
         device_model: text("device-model"),
         before: text("before"),
         created: text("created"),
+        after: text("after"),
+        batch: text("batch"),
         store_running: store(text("store-running")),
         store_end: store(text("store-end")),
         marks,
@@ -214,6 +220,8 @@ fn write_job(files: &RigFiles, job: &Job, leg: Leg<'_>, path: &Path) -> Result<(
         ("guest.cfg".to_owned(), config(job, &targets)?),
         ("job.sh".to_owned(), JOB_SCRIPT.to_owned()),
         ("block-fast.sh".to_owned(), BLOCK_SCRIPT.to_owned()),
+        ("cache.sh".to_owned(), CACHE_SCRIPT.to_owned()),
+        ("boot.sh".to_owned(), BOOT_SCRIPT.to_owned()),
         ("save.sh".to_owned(), SAVE_SCRIPT.to_owned()),
         ("copy.sh".to_owned(), COPY_SCRIPT.to_owned()),
         ("sleep.sh".to_owned(), SLEEP_SCRIPT.to_owned()),
@@ -228,6 +236,9 @@ fn write_job(files: &RigFiles, job: &Job, leg: Leg<'_>, path: &Path) -> Result<(
     if let Some(script) = &job.before {
         texts.push(("before.sh".to_owned(), script.clone()));
     }
+    if let Some(script) = &job.after {
+        texts.push(("after.sh".to_owned(), script.clone()));
+    }
     if let Some(script) = &job.created {
         texts.push(("created.sh".to_owned(), script.clone()));
     }
@@ -238,7 +249,7 @@ fn write_job(files: &RigFiles, job: &Job, leg: Leg<'_>, path: &Path) -> Result<(
         texts.push(("elsewhere".to_owned(), String::new()));
     }
     if !job.batch.is_empty() {
-        texts.push(("batch".to_owned(), job.batch.join("\n") + "\n"));
+        texts.push(("batch".to_owned(), job.batch.iter().map(BatchBoot::line).collect()));
     }
     let firmware = files.ovmf.file();
     let mut inputs = vec![("dom0", &files.helper)];

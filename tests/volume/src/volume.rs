@@ -184,6 +184,19 @@ impl<D: BlockDevice> Volume<D> {
         self.log(target, record)
     }
 
+    /// Removes a file. After a crash it may be there still; after [`flush`](Self::flush) it is not.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn remove_file(&mut self, name: &str) -> Result<(), Error> {
+        let target = self.find(name).ok_or(Error::NotFound)?;
+        if self.next_slot == LOG_RECORDS {
+            self.checkpoint()?;
+        }
+        self.announce()?;
+        self.log(target, FileRecord::free())
+    }
+
     /// Makes everything written so far durable, and says so in the mount record.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.device.flush()?;

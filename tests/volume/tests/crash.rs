@@ -17,6 +17,7 @@ fn life() -> impl Strategy<Value = (Vec<Action>, bool)> {
     let action = prop_oneof![
         6 => (0..4u8, any::<u8>(), 0..20_000u16).prop_map(|(file, seed, size)| Action::Write(file, seed, size)),
         2 => Just(Action::Flush),
+        1 => (0..4u8).prop_map(Action::Remove),
         1 => Just(Action::Checkpoint),
     ];
     (prop::collection::vec(action, 0..45), any::<bool>())
@@ -36,6 +37,11 @@ fn live(disk: &Disk, actions: &[Action], unmount: bool, crash: usize, possible: 
                 // Out of space is no failure of the crash test; nothing is written then.
                 if volume.write_file(&name(file), &new).is_ok() {
                     possible.entry(file).or_insert_with(|| vec![None]).push(Some(new));
+                }
+            }
+            Action::Remove(file) => {
+                if volume.remove_file(&name(file)).is_ok() {
+                    possible.entry(file).or_insert_with(|| vec![None]).push(None);
                 }
             }
             Action::Flush => volume.flush().unwrap(),

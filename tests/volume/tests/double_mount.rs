@@ -12,6 +12,7 @@ use volume::{Damage, Verdict, Volume, check};
 fn act(volume: &mut Volume<Partition<Disk>>, action: Action) {
     let _ = match action {
         Action::Write(file, seed, size) => volume.write_file(&name(file), &content(seed, size)),
+        Action::Remove(file) => volume.remove_file(&name(file)),
         Action::Flush => volume.flush(),
         Action::Checkpoint => volume.checkpoint(),
     };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use guests::{boot, boot::rig_files, built, catalogue, verdict};
+use guests::{boot, boot::rig_files, built, catalogue, endurance, verdict};
 use rig::RigFiles;
 
 use super::{
@@ -301,6 +301,8 @@ pub(super) fn in_guest(here: &Layout, copy: &Layout, rig: &RigFiles, name: &str)
         verdict::differences(scenario, &boot::boot(copy, rig, scenario)?)
     } else if let Some(sequence) = catalogue::sequences().find(|sequence| sequence.name == name) {
         verdict::sequence_differences(sequence, &boot::boot_sequence(copy, rig, sequence)?)
+    } else if name == endurance::SAMPLE {
+        endurance::sample(copy, rig)?
     } else {
         bail!("there is no guest {name}");
     };

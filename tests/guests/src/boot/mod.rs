@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use bootcfg::boot_ini::BootIni;
 use protocol::{Version, Word};
-use rig::{Disk, Job, Mark, Outcome, RigFiles};
+use rig::{BatchBoot, Disk, Job, Mark, Outcome, RigFiles};
 
 use crate::{
     built::{self, read},
@@ -423,7 +423,8 @@ pub fn boot_batch(
     volume::image::make_image(&image, volume::image::SIZE, SIGNATURE, "DATA0")
         .with_context(|| format!("cannot make {}", image.display()))?;
     job.disks = vec![Disk::new(&image, "hda")];
-    job.batch = words.iter().map(|word| format!("{} {word}", job.cmdline)).collect();
+    let boot = |word| BatchBoot { cmdline: format!("{} {word}", job.cmdline), cut: None };
+    job.batch = words.iter().map(boot).collect();
     add_words(&mut job, &[last]);
     job.timeout = GUEST_LIMIT;
     // The dump would be of one of the guests, nobody knows which.

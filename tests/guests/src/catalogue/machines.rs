@@ -2,7 +2,10 @@
 
 use guard::Reason;
 
-use crate::scenario::{Expect, PV, PV_BOOT, Runs, Scenario, emulated, xvd};
+use crate::{
+    check::{Check, Differences, Seen},
+    scenario::{BASE, Expect, PV, PV_BOOT, Runs, Scenario, emulated, xvd},
+};
 
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
@@ -50,6 +53,41 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "store-quota",
+        title: "the guest may make no node of xenstore any more when it starts: no vbd can be connected, and NT has no disk",
+        created: NO_NODE_LEFT,
+        expect: Expect { pv: 0, ..PV },
+        checks: &[NOT_CONNECTED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "store-quota-emulated",
+        title: "the emulated entry of that machine: the host is not told of the guard's state, and nothing else differs",
+        created: NO_NODE_LEFT,
+        last_word: false,
+        checks: &[NOT_TOLD],
+        runs: Runs::InTurn,
+        ..BASE
+    },
+    Scenario {
+        name: "store-quota-soon",
+        title: "the guest's quota of nodes is used up while it boots: it has room for 32 when it starts",
+        created: FEW_NODES_LEFT,
+        last_word: false,
+        checks: &[CONNECTED_BEFORE],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "store-watches",
+        title: "the guest may watch one path of xenstore only",
+        created: "xenstore-control quota set watches 1",
+        checks: &[UNWATCHED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "slow-dom0",
         title: "xenstore and the device model stand still for a second and a half again and again, all through the boot",
         created: "x=$(cat /run/xen/xenstored.pid); d=$(xenstore-read /local/domain/$DOMID/image/device-model-pid); \
@@ -59,6 +97,68 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
 ];
+
+/// See `what`.
+const NOT_CONNECTED: Check = Check {
+    what: "xenvbd says which node is refused, and that no PV disk is shown; the host is not told",
+    run: |seen, found| {
+        let refused =
+            seen.report.debug("xenvbd: disk 768: node ").filter(|line| line.contains("xenstore answered E"));
+        found.same("vbds that are not connected", refused.count(), 1);
+        found.same("no PV disk", seen.said("xenvbd: no PV disk is shown: "), 1);
+        not_told(seen, found);
+    },
+};
+
+/// See `what`.
+const NOT_TOLD: Check =
+    Check { what: "the host is not told of the guard's state, and xenpci says so", run: not_told };
+
+fn not_told(seen: &Seen<'_>, found: &mut Differences) {
+    let refused = "xenpci: the host cannot be told of the guard's state: xenstore answered ENOSPC";
+    found.same("refusals of the guard's state", seen.said(refused), 1);
+    let store = seen.boot.outcome.store_end.as_ref();
+    let filled = store.is_some_and(|store| store.named("1000").next().is_some());
+    found.holds("the filled store", filled);
+}
+
+/// See `what`.
+const CONNECTED_BEFORE: Check = Check {
+    what: "the disk is connected before the quota is used up; what is refused behind it is said, and breaks nothing",
+    run: |seen, found| {
+        found.same(
+            "a dump",
+            seen.said("xenvbd: disk 768: no crash dump can be written to it: xenstore answered E"),
+            1,
+        );
+    },
+};
+
+/// See `what`.
+const UNWATCHED: Check = Check {
+    what: "xenvbd says which changes it does not notice",
+    run: |seen, found| {
+        found.same(
+            "a list without a watch",
+            seen.said("xenvbd: disks that are attached or detached from now on are"),
+            1,
+        );
+        found.same(
+            "a backend without a watch",
+            seen.said("xenvbd: target 0: changes of its backend are not noticed"),
+            1,
+        );
+    },
+};
+
+/// Uses up the guest's quota of nodes.
+const NO_NODE_LEFT: &str = "p=/local/domain/$DOMID/data/fill; w=; for n in $(seq 1000); do w=\"$w $p/$n x\"; done; \
+                            xenstore-write $w && xenstore-chmod -r $p n$DOMID";
+
+/// Leaves room for 32 nodes of the thousand that xenstored lets a guest have.
+const FEW_NODES_LEFT: &str = "p=/local/domain/$DOMID/data/fill; w=; h=$(xenstore-ls -fp / | grep -c \"(n$DOMID[,)]\"); \
+                              for n in $(seq $((967 - h))); do w=\"$w $p/$n x\"; done; \
+                              xenstore-write $w && xenstore-chmod -r $p n$DOMID";
 
 /// One more disk of qdisk's in the toolstack's words.
 macro_rules! qdisks {

@@ -1,6 +1,6 @@
 //! Guests that are saved, restored and copied.
 
-use protocol::{Exercise, Ready, Version, Word};
+use protocol::{Exercise, Line, Ready, Version, Word};
 
 use crate::{
     check::{Check, Differences, Seen},
@@ -44,6 +44,20 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..MOVED
     },
     Scenario {
+        name: "clock-ahead",
+        title: "a guest is saved under load, and the host's clock is three days on when it is restored: NT takes that over",
+        dom0: &[(When::Ready(Ready::Suspend), "BETWEEN='date -s \"3 days\"' bash save.sh")],
+        checks: &[IN_USE, RESUMED, AHEAD],
+        ..ANOTHER_CLOCK
+    },
+    Scenario {
+        name: "clock-back",
+        title: "the same with a clock that is set back by two days",
+        dom0: &[(When::Ready(Ready::Suspend), "BETWEEN='date -s \"2 days ago\"' bash save.sh")],
+        checks: &[IN_USE, RESUMED, BACK],
+        ..ANOTHER_CLOCK
+    },
+    Scenario {
         name: "copy",
         title: "a save that fails and a copy of the running guest: it goes on with its disks as they are",
         memory_mib: 64,
@@ -59,6 +73,43 @@ pub(super) const BOOTS: &[Scenario] = &[
 /// A guest that is saved, and restored before another backend.
 const MOVED: Scenario =
     Scenario { memory_mib: 64, exercise: Some(Exercise::Suspend), runs: Runs::InTurn, ..PV_BOOT };
+
+/// A guest that is restored at another time, and takes that over while its drivers resume.
+const ANOTHER_CLOCK: Scenario =
+    Scenario { memory_mib: 64, exercise: Some(Exercise::Clock), runs: Runs::InTurn, ..PV_BOOT };
+
+/// See `what`.
+const AHEAD: Check = Check {
+    what: "the clock goes three days ahead, no request takes too long, and the activity log has both dates",
+    run: |seen, found| clock_set(seen, found, 3, "2026-01-04T"),
+};
+
+/// See `what`.
+const BACK: Check = Check {
+    what: "the clock goes two days back, no request takes too long, and the activity log has both dates",
+    run: |seen, found| clock_set(seen, found, -2, "2025-12-30T"),
+};
+
+/// Adds what differs where the clock was set by so many days at the resume: the step but for what the restore took, the
+/// requests that were out of time, and the dates in the activity log. The system starts on 2026-01-01.
+fn clock_set(seen: &Seen<'_>, found: &mut Differences, days: i64, date: &str) {
+    /// Seconds of a day, and by how much the step may be longer: a save and a restore.
+    const DAY: i64 = 86_400;
+    const RESTORE: i64 = 300;
+    let line = seen.lines(Line::Clock).next();
+    let step: Option<i64> = line.and_then(|line| line.get("step")?.parse().ok());
+    let expected = step.is_some_and(|step| (days * DAY - 5..days * DAY + RESTORE).contains(&step));
+    found.holds(&format!("a clock set by {days} days: {step:?}"), expected);
+    found.same("resets", seen.lines(Line::Reset).count(), 0);
+    let lines = |date: &str| seen.boot.activity.lines().filter(|line| line.starts_with(date)).count();
+    found.holds("lines of the activity log before it", lines("2026-01-01T") > 0);
+    found.holds("lines of the activity log after it", lines(date) > 0);
+    found.same(
+        "lines of another date",
+        seen.boot.activity.lines().count(),
+        lines("2026-01-01T") + lines(date),
+    );
+}
 
 /// The first disk is qdisk's in the end.
 const LESS: Check =

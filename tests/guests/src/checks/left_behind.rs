@@ -115,6 +115,8 @@ pub(super) fn nodes(seen: &Seen<'_>, found: &mut Differences) {
         for (name, driver) in [("/drivers/0", "Xenguard XENPCI "), ("/drivers/1", "Xenguard XENVBD ")] {
             found.holds(name, other(name).is_some_and(|(_, value)| value.starts_with(driver)));
         }
+    } else if expect.decision == Reason::NotSelected && !scenario.last_word {
+        told(found, &[("phase", None), ("last", None)]);
     } else if expect.decision == Reason::NotSelected {
         told(found, &[("phase", Some("emulated")), ("mode", Some("emulated")), ("reason", Some("0x10"))]);
         if scenario.fault == Some(Fault::PlatformLost) {

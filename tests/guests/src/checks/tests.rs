@@ -65,6 +65,8 @@ fn boot(console: &str) -> Boot {
         device_model: String::new(),
         before: String::new(),
         created: String::new(),
+        after: String::new(),
+        batch: String::new(),
         store_running: Some(Store::parse(store)),
         store_end: Some(Store::parse(STORE_END)),
         marks: vec![MarkResult { mark: 0, status: Some(0), output: String::new() }],

@@ -24,7 +24,8 @@ pub(crate) struct Options {
     pub exercise: Option<Exercise>,
     /// Disk and seconds of the exercise [`Exercise::Outage`].
     pub outage: (u32, u32),
-    /// Disks that come during the exercise [`Exercise::Hostile`].
+    /// Disks that come during the exercise [`Exercise::Hostile`], files of [`Exercise::Endure`], saves of
+    /// [`Exercise::Suspend`].
     pub rounds: u32,
     /// The service of the miniport that writes a crash dump, in place of the first disk's.
     pub dump_driver: Option<String>,

@@ -6,6 +6,7 @@ mod asked;
 mod cdrom;
 mod copy;
 mod crash;
+mod endure;
 mod functions;
 mod hibernate;
 mod hostile;
@@ -39,11 +40,13 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::AskedAgain => asked::again(),
         Exercise::AskedByAcpi => asked::by_acpi(),
         Exercise::Cdrom => cdrom::run(),
+        Exercise::Clock => suspend::with_another_clock(),
         Exercise::Copy => copy::run(),
         Exercise::Crash => crash::run(),
         Exercise::CrashDead => crash::run_dead(),
         Exercise::Detach => hotplug::detach(),
         Exercise::DetachInUse => hotplug::detach_in_use(),
+        Exercise::Endure => endure::run(),
         Exercise::Functions => functions::run(),
         Exercise::Hibernate => hibernate::here(),
         Exercise::HibernateElsewhere => hibernate::elsewhere(),

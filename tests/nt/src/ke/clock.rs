@@ -4,7 +4,7 @@
 //! TSC, so that lost ticks lose no time.
 
 use core::arch::x86_64::_rdtsc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::apic;
 use super::processor::processor;
@@ -36,13 +36,60 @@ static TSC_AT_BOOT: AtomicU64 = AtomicU64::new(0);
 /// Added to the processor's counter, which begins anew after S3.
 static TSC_OFFSET: AtomicU64 = AtomicU64::new(0);
 
-/// System time at boot: 2026-01-01, in 100 ns since 1601. The machine's real-time clock is not read; nothing
+/// System time at boot: 2026-01-01, in 100 ns since 1601. The machine's real-time clock is not read at boot; nothing
 /// here depends on the date.
 const BOOT_TIME: u64 = 134_116_992_000_000_000;
+/// Sum of the steps that the system's clock was set by, in 100 ns.
+static STEPS: AtomicI64 = AtomicI64::new(0);
 
 /// Returns system time minus interrupt time.
 pub(crate) fn boot_time() -> u64 {
-    BOOT_TIME
+    BOOT_TIME.wrapping_add_signed(STEPS.load(Ordering::Relaxed))
+}
+
+/// Sets the system's clock forward or back by a number of seconds, as a time service does. Interrupt time goes on.
+pub(crate) fn step(seconds: i64) {
+    STEPS.fetch_add(seconds * 10_000_000, Ordering::Relaxed);
+    publish();
+}
+
+/// Returns the machine's real-time clock, in seconds since 1970. PASSIVE_LEVEL.
+///
+/// Source: the MC146818's registers; Xen's `rtc.c` has them in BCD and counts the hours to 24 unless register B says
+/// otherwise.
+pub(crate) fn machine_time() -> i64 {
+    /// Seconds, minutes, hours, day of the month, month and year.
+    const REGISTERS: [u8; 6] = [0, 2, 4, 7, 8, 9];
+    const REGISTER_B: u8 = 0xB;
+    /// Bit of register B: binary, and not BCD.
+    const BINARY: u8 = 4;
+    let register = |number| {
+        // SAFETY: the ports are those of the real-time clock, which nobody else uses.
+        unsafe {
+            port::outb(0x70, number);
+            port::inb(0x71)
+        }
+    };
+    let binary = register(REGISTER_B) & BINARY != 0;
+    let decoded = |byte: u8| i64::from(if binary { byte } else { (byte >> 4) * 10 + (byte & 15) });
+    // Read until twice the same, so that no second ends in between.
+    let mut before = REGISTERS.map(register);
+    loop {
+        let now = REGISTERS.map(register);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    let [second, minute, hour, day, month, year] = before.map(decoded);
+    ((days(2000 + year, month, day) * 24 + hour) * 60 + minute) * 60 + second
+}
+
+/// Returns the number of days from 1970-01-01 to a date.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March, so that the leap day is the last one.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
 /// Returns the time-stamp counter.
@@ -127,7 +174,7 @@ unsafe fn write_time(offset: usize, value: u64) {
 
 /// Returns the time since 1601, in 100 ns.
 pub(crate) fn system_time() -> u64 {
-    BOOT_TIME + interrupt_time()
+    boot_time() + interrupt_time()
 }
 
 fn publish() {
@@ -135,7 +182,7 @@ fn publish() {
     // SAFETY: the shared page stays mapped and has these fields.
     unsafe {
         write_time(INTERRUPT_TIME, now);
-        write_time(SYSTEM_TIME, BOOT_TIME + now);
+        write_time(SYSTEM_TIME, boot_time() + now);
         write_time(TICK_COUNT, now / TIME_INCREMENT);
     }
 }

@@ -57,6 +57,12 @@ struct Pool {
 
 static POOL: Lock<Pool> = Lock::new(Pool { blocks: BTreeMap::new(), free: BTreeMap::new() });
 
+/// Returns the number of blocks that drivers have, and their bytes.
+pub(crate) fn in_use() -> (usize, usize) {
+    let pool = POOL.lock();
+    (pool.blocks.len(), pool.blocks.values().map(|block| block.size).sum())
+}
+
 /// Bytes before and, at least, behind a small block.
 const GUARD: usize = 16;
 const GUARD_BYTE: u8 = 0xFD;

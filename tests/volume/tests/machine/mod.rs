@@ -108,6 +108,8 @@ impl BlockDevice for Disk {
 pub(crate) enum Action {
     /// Write file number `.0` with content made of `.1`, `.2` bytes long.
     Write(u8, u8, u16),
+    /// Remove file number `.0`.
+    Remove(u8),
     /// Flush.
     Flush,
     /// Write file records home.

@@ -1,0 +1,135 @@
+//! `docs/results/endurance.md`: a chapter of the boots and one of the saves, each of the last run that had some.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::{Machine, page_path, saves::Saved};
+use crate::layout::Layout;
+
+const HEAD: &str = "# Endurance\n\n\
+    Written by `cargo xtask endurance`; not edited by hand. [Testing](../testing.md#endurance) says what is run, and what the\n\
+    words mean.\n";
+/// The chapter of the boots.
+pub(super) const BOOTS: &str = "## Boots and power cuts";
+/// The chapter of the saves.
+pub(super) const SAVES: &str = "## Saves and restores";
+
+/// Writes a chapter; the other one stays as it is.
+///
+/// # Errors
+/// The page cannot be written.
+pub(super) fn write(layout: &Layout, text: &str, chapter: &str) -> Result<()> {
+    let path = page_path(layout);
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    let whole = replaced(&before, text, chapter);
+    fs::write(&path, whole).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Returns the page with a chapter in place of the one that it has.
+fn replaced(page: &str, text: &str, chapter: &str) -> String {
+    let of = |wanted: &str| match wanted == chapter {
+        true => Some(text.to_owned()),
+        false => {
+            let (_, rest) = page.split_once(wanted)?;
+            let rest = rest.split_once("\n## ").map_or(rest, |(own, _)| own);
+            Some(format!("{wanted}\n\n{}\n", rest.trim()))
+        }
+    };
+    let chapters = [BOOTS, SAVES].into_iter().filter_map(of).map(|chapter| format!("\n{chapter}"));
+    HEAD.to_owned() + &chapters.collect::<String>()
+}
+
+/// Returns the chapter of the boots.
+pub(super) fn boots(machine: &Machine<'_>, seed: u64, time: Duration) -> String {
+    let tally = &machine.tally;
+    let both = |counts: [u32; 2]| format!("{} emulated, {} PV", counts[0], counts[1]);
+    let mut rows = vec![
+        ("boots that were to end by themselves, and did".to_owned(), both(tally.whole)),
+        ("boots whose power went".to_owned(), both(tally.cut)),
+    ];
+    rows.extend(tally.moments.iter().map(|(moment, count)| (format!("– {moment}"), count.to_string())));
+    rows.extend([
+        ("files that were begun".to_owned(), tally.written.to_string()),
+        ("files that were flushed".to_owned(), tally.flushed.to_string()),
+        ("files that a later boot read again".to_owned(), tally.found.to_string()),
+        ("**flushed files that were lost**".to_owned(), format!("**{}**", tally.lost)),
+        ("mounts of the volume".to_owned(), tally.mounts.to_string()),
+        ("**second mounts**".to_owned(), format!("**{}**", tally.second_mounts)),
+    ]);
+    if let Some([begin, end]) = machine.memory {
+        let free = |free: super::Free| {
+            format!("{} MiB free, {} domain, {} grants in use", free.mib, free.domains, free.grants)
+        };
+        rows.push(("Xen before the first stretch".to_owned(), free(begin)));
+        rows.push(("– after the last, every guest gone".to_owned(), free(end)));
+    }
+    rows.push((
+        "starts of Xen, and stretches that the rig failed and were begun anew".to_owned(),
+        format!("{}, {}", machine.stretches, machine.again),
+    ));
+    let title = format!(
+        "{} boots of one machine, `--seed {seed}`, in {} minutes.",
+        tally.boots(),
+        time.as_secs().div_ceil(60)
+    );
+    chapter(BOOTS, &title, &rows, &tally.wrong)
+}
+
+/// Returns the chapter of the saves.
+pub(super) fn saves(saved: &Saved, time: Duration) -> String {
+    let mut rows = vec![
+        ("restores that the guest went on from".to_owned(), format!("{} of {}", saved.resumed, saved.wanted)),
+        ("files that were written and flushed meanwhile".to_owned(), saved.written.to_string()),
+        ("reads meanwhile, each of which ended well".to_owned(), saved.reads.to_string()),
+    ];
+    let mut ends = |what: &str, first: Option<String>, last: Option<String>| {
+        rows.push((what.to_owned(), format!("{}, {}", first.unwrap_or_default(), last.unwrap_or_default())));
+    };
+    let pool = |end: usize| saved.pool.map(|pool| format!("{} bytes in {} blocks", pool[end].1, pool[end].0));
+    ends("the drivers' memory after the first restore, and after the last", pool(0), pool(1));
+    let memory = |end: usize| saved.memory.map(|free| format!("{} MiB", free[end].mib));
+    ends("Xen's free memory before the first save, and before the last", memory(0), memory(1));
+    rows.push((
+        "grants in use when it has ended".to_owned(),
+        saved.end.map_or_else(String::new, |end| end.grants.to_string()),
+    ));
+    let title = format!(
+        "One guest with two processors, saved and restored {} times under load, in {} minutes.",
+        saved.wanted,
+        time.as_secs().div_ceil(60)
+    );
+    chapter(SAVES, &title, &rows, &saved.wrong)
+}
+
+fn chapter(name: &str, title: &str, rows: &[(String, String)], wrong: &[String]) -> String {
+    let mut text = format!("{name}\n\n{title}\n\n| | |\n|---|---|\n");
+    text.extend(rows.iter().map(|(what, value)| format!("| {what} | {value} |\n")));
+    if wrong.is_empty() {
+        text += "\nNothing was otherwise than it must be.\n";
+    } else {
+        text += "\nNot as it must be:\n\n";
+        text.extend(wrong.iter().map(|line| format!("- {line}\n")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chapter_is_replaced_and_the_other_stays() {
+        let rows = |value: &str| vec![("boots".to_owned(), value.to_owned())];
+        let boots = |value| chapter(BOOTS, "Boots.", &rows(value), &[]);
+        let page = replaced("", &boots("40"), BOOTS);
+        assert!(page.starts_with(HEAD) && page.contains("| boots | 40 |\n"), "{page}");
+        let page = replaced(&page, &chapter(SAVES, "Saves.", &rows("20"), &["dom0: no".to_owned()]), SAVES);
+        assert!(
+            page.contains("| boots | 40 |") && page.ends_with("Not as it must be:\n\n- dom0: no\n"),
+            "{page}"
+        );
+        let again = replaced(&page, &boots("41"), BOOTS);
+        assert_eq!(again, page.replace("| 40 |", "| 41 |"));
+    }
+}
