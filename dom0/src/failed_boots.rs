@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::guest::Guest;
 
-/// What is to be done about failed boots.
+/// Rule about failed boots.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     /// Failed boots in a row after which the next one is to be emulated.

@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(events, [Event::Gone(exposed)]);
     }
 
-    /// What happens is written by the toolstack and the guest; the veto is ours.
+    /// The toolstack and the guest write the nodes; only the veto is ours.
     #[test]
     fn the_third_boot_is_vetoed_in_xenstore() {
         let store = Fake::default();

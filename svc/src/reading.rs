@@ -116,7 +116,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is seen and what is said to be lost are all events, wherever the channel is opened anew.
+        /// Events seen and events said to be lost are all that there were, wherever the channel is opened anew.
         #[test]
         fn nothing_is_seen_twice_or_lost_silently(steps in proptest::collection::vec((0u32..90, any::<bool>()), 1..12)) {
             let (mut events, mut reading) = (Events::new(), Reading::default());

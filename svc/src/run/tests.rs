@@ -67,7 +67,7 @@ impl Channel for Open {
     }
 }
 
-/// What a look for the channel finds.
+/// An answer to a look for the channel.
 enum Look {
     Nothing,
     Denied,

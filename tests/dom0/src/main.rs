@@ -75,7 +75,7 @@ enum Command {
     },
     /// Plays a backend for one vbd after the other, each of which breaks the protocol in another way.
     Hostile {
-        /// What is broken.
+        /// Part that the backend plays.
         part: hostile::Part,
         /// Number of the guest's domain.
         domain: u32,
