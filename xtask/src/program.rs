@@ -74,7 +74,8 @@ pub fn obstacle(layout: &Layout) -> Result<Option<String>> {
     })
 }
 
-/// Builds `dist/xenguard.exe`, under its old name too, `dist/xenguard-svc.exe`, and for tests `target/nt/bcdedit.exe` and `edits.exe`.
+/// Builds `dist/xenguard.exe`, under its old name too, `dist/xenguard-svc.exe`, and for tests `target/nt/bcdedit.exe` and
+/// `edits.exe`.
 ///
 /// # Errors
 /// As [`build`].

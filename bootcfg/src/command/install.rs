@@ -100,9 +100,9 @@ pub(super) fn run(
     for warning in &edits.warnings {
         session.output.warn(warning.clone());
     }
-    let mut facts = json!({
-        "version": package.version, "files": package.files.keys().map(String::as_str).chain(package.service.as_ref().map(|_| service::FILE)).collect::<Vec<_>>(), "edits": edits.edits.len(),
-    });
+    let service = package.service.as_ref().map(|_| service::FILE);
+    let files: Vec<_> = package.files.keys().map(String::as_str).chain(service).collect();
+    let mut facts = json!({ "version": package.version, "files": files, "edits": edits.edits.len() });
     if session.global.dry_run {
         for name in package.files.keys() {
             session.output.say(Tone::Plain, &format!("would write {}", windows.drivers.join(name).display()));

@@ -124,8 +124,8 @@ impl Target<'_> {
         }
     }
 
-    /// Takes the suite out, with these files; `entries` removes the PV entries, and `bring_back` brings them back where that failed
-    /// halfway. Returns where the old hive is kept, if it changed.
+    /// Takes the suite out, with these files; `entries` removes the PV entries, and `bring_back` brings them back
+    /// where that failed halfway. Returns where the old hive is kept, if it changed.
     ///
     /// # Errors
     /// A step failed: before the files it is undone; a file that cannot be removed stays, and nothing refers

@@ -12,8 +12,8 @@ pub const FILE: &str = "xenguard-svc.exe";
 /// Name for people.
 pub const DISPLAY_NAME: &str = "Xenguard service";
 
-const DESCRIPTION: &str = "Shuts Windows down or restarts it when the toolstack of the Xen host asks, and writes the events of \
-     the Xenguard drivers into the event log. The disks do not depend on it.";
+const DESCRIPTION: &str = "Shuts Windows down or restarts it when the toolstack of the Xen host asks, and writes the \
+     events of the Xenguard drivers into the event log. The disks do not depend on it.";
 /// Path of the file, as the service manager and the event log take it.
 const IMAGE: &str = "%SystemRoot%\\System32\\xenguard-svc.exe";
 const SERVICES: &str = "SYSTEM\\CurrentControlSet\\Services";
@@ -59,8 +59,8 @@ pub fn changes() -> Vec<Change> {
     ]
 }
 
-/// Returns what the service manager keeps of `SERVICE_FAILURE_ACTIONS`, with pointers of 32 bits: the actions stand at the
-/// offset that their pointer says.
+/// Returns what the service manager keeps of `SERVICE_FAILURE_ACTIONS`, with pointers of 32 bits: the actions stand at
+/// the offset that their pointer says.
 fn failure_actions() -> Vec<u8> {
     /// `SC_ACTION_RESTART`.
     const RESTART: u32 = 1;

@@ -110,7 +110,7 @@ pub fn dispatch() -> io::Result<()> {
 unsafe extern "system" fn service_main(_count: u32, _arguments: *mut PWSTR) {
     let Some(controls) = CONTROLS.get() else { return };
     let name = wide(NAME);
-    // SAFETY: the name ends with a NUL; the handler has the signature that is asked for, and its context lives for ever.
+    // SAFETY: the name ends with a NUL; the handler has the signature that is asked for, and its context is a static.
     let handle = unsafe {
         RegisterServiceCtrlHandlerExW(name.as_ptr(), Some(control), ptr::from_ref(controls).cast::<c_void>())
     };
