@@ -252,7 +252,7 @@ pub struct Outcome {
     pub created: String,
     /// Output of [`Job::after`], both streams.
     pub after: String,
-    /// What became of each boot of [`Job::batch`]: a line `@boot <number> <how> <milliseconds>`, where `how` is `whole`,
+    /// Ends of the boots of [`Job::batch`]: for each a line `@boot <number> <how> <milliseconds>`, where `how` is `whole`,
     /// `late` for one that did not end in its time, `cut`, or `ended` for one that had ended before its power went.
     pub batch: String,
     /// The guest's nodes when [`Job::dump_at`] appeared.

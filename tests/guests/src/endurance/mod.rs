@@ -119,13 +119,13 @@ struct Machine<'a> {
     disk: PathBuf,
     /// The registry's changes since the installation.
     registry: String,
-    /// How long the last emulated and the last PV boot lived that were not cut.
+    /// Lives of the last emulated and of the last PV boot that were not cut.
     lives: [Duration; 2],
     tally: Tally,
     /// Stretches that the rig failed once, and that were begun anew.
     again: u32,
     stretches: u32,
-    /// What Xen has left at the begin of the first stretch and at the end of the last.
+    /// Memory that Xen has left at the begin of the first stretch and at the end of the last.
     memory: Option<[Free; 2]>,
 }
 

@@ -18,7 +18,7 @@ const POOL: (u64, u64) = (12, 1 << 16);
 /// Grants that the toolstack makes for xenstore and the console.
 const TOOLSTACK: u32 = 2;
 
-/// What was seen of the guest.
+/// Observations of the guest.
 #[derive(Debug, Default)]
 pub(super) struct Saved {
     /// Saves that were asked for, and restores that the guest went on from.
@@ -33,7 +33,7 @@ pub(super) struct Saved {
     pub pool: Option<[(u64, u64); 2]>,
     /// Xen's free memory before the first save, and before the last.
     pub memory: Option<[Free; 2]>,
-    /// What Xen has when the guest has ended and its domain is still there.
+    /// Memory that Xen has when the guest has ended and its domain is still there.
     pub end: Option<Free>,
     /// Whatever is not as it must be, a line each.
     pub wrong: Vec<String>,
