@@ -442,9 +442,10 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     drop(known.watch);
     adapter.census().depart(known.device.0);
     let Some(target) = known.target.and_then(|id| adapter.slots().take(id)) else { return };
-    // What its backend has done since the last look is said before nobody looks any more.
-    adapter.look_after(&target);
     end(&target);
+    // What its backend has done since the last look, and what was found of it just now, is said before nobody looks any
+    // more.
+    adapter.look_after(&target);
     debug_print!(DRIVER, "disk {}: {why}, the disk is gone", known.device.0);
     adapter.bus_changed();
     target.disconnect();
