@@ -10,7 +10,7 @@
 
 use alloc::boxed::Box;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
 use core::time::Duration;
 use wdm::Shared;
 
@@ -45,6 +45,8 @@ const CENSUS_INTERVAL: Duration = Duration::from_millis(300);
 /// restarts.
 pub(crate) struct Adapter {
     slots: Slots,
+    /// Disks that were taken out of their slots and whose requests have not all ended.
+    leaving: AtomicU32,
     census: Census,
     life: Life,
     storport: Storport,
@@ -212,6 +214,7 @@ impl Adapter {
         let vbd_event = Shared::new(Event::new(EventKind::Synchronization)?)?;
         let adapter = pool::try_box(Self {
             slots: Slots::new()?,
+            leaving: AtomicU32::new(0),
             census: Census::new(driver, arrived)?,
             life: Life::new(),
             storport: Storport::default(),
@@ -435,7 +438,17 @@ impl Adapter {
     pub(crate) fn reset(&self) -> bool {
         let mut done = true;
         self.slots.each(|_, target| done &= target.reset());
-        done
+        // Afterwards: a disk that was in no slot any more has been counted before it was taken out.
+        done && self.leaving.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes a disk out of its slot, and gives it back when `end` has ended its requests. A reset is not done meanwhile.
+    /// PASSIVE_LEVEL.
+    pub(crate) fn take_out(&self, id: usize, end: impl FnOnce(&Target)) -> Option<Box<Target>> {
+        self.leaving.fetch_add(1, Ordering::SeqCst);
+        let target = self.slots.take(id).inspect(|target| end(target));
+        self.leaving.fetch_sub(1, Ordering::SeqCst);
+        target
     }
 
     /// Looks after the backends, once a second. DISPATCH_LEVEL.

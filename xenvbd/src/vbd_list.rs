@@ -441,8 +441,7 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     // The watch's end waits for its callback, which needs nothing of ours.
     drop(known.watch);
     adapter.census().depart(known.device.0);
-    let Some(target) = known.target.and_then(|id| adapter.slots().take(id)) else { return };
-    end(&target);
+    let Some(target) = known.target.and_then(|id| adapter.take_out(id, end)) else { return };
     // What its backend has done since the last look, and what was found of it just now, is said before nobody looks any
     // more.
     adapter.look_after(&target);

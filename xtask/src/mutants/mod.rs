@@ -514,6 +514,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("vbd", "io_path")],
     },
     Mutant {
+        what: "a reset of the bus does not count a disk that is being taken out",
+        file: "xenvbd/src/adapter.rs",
+        from: "done && self.leaving.load(Ordering::SeqCst) == 0",
+        to: "done",
+        caught_by: &[Guest("backend-never-back")],
+    },
+    Mutant {
         what: "an SRB without data is short of the bytes that its length names",
         file: "xenvbd/src/srb.rs",
         from: "if is_command && transferred",
