@@ -103,7 +103,7 @@ pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "vbd-replaced",
         title: "a vbd's nodes are removed and made anew at their path, with requests on their way",
-        words: &[Word::Outage { disk: 0, seconds: 14 }],
+        words: &[Word::Outage { disk: 0, seconds: 25 }],
         exercise: Some(Exercise::Outage),
         dom0: &[(When::Ready(Ready::Outage), REPLACED)],
         checks: &[MADE_ANEW],
