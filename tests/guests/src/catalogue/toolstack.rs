@@ -49,7 +49,7 @@ pub(super) const BOOTS: &[Scenario] = &[
                   xenstore-read /local/domain/$(xl domid second)/data/xenguard/last >last; \
                   expect '^end=in-order mode=emulated reason=0x28 ' last; \
                   kill $watch; xl destroy second",
-        runs: Runs::InTurn,
+        runs: Runs::ByName,
         ..PV_BOOT
     },
     Scenario {
