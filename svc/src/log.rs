@@ -39,7 +39,7 @@ impl Log {
     /// one.
     ///
     /// # Errors
-    /// What the file system answers. Nothing depends on the log.
+    /// The answer of the file system. Nothing depends on the log.
     pub fn add(&self, time: u64, message: Message, detail: &str) -> io::Result<()> {
         let line = line(time, message, detail);
         let path = self.folder.join(FILE);

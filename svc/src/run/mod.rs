@@ -41,14 +41,14 @@ pub trait Channel {
     /// Returns the channel's version.
     ///
     /// # Errors
-    /// What the driver answers.
+    /// The answer of the driver.
     fn version(&mut self) -> io::Result<Version>;
 
     /// Says that the service lives and has carried out the event of this number, and returns the number of the next
     /// event; `None` from a driver that knows no heartbeats.
     ///
     /// # Errors
-    /// What the driver answers.
+    /// The answer of the driver.
     fn beat(&mut self, carried: u64) -> io::Result<Option<u64>>;
 
     /// Waits for the first event from a number on, as long as `limit`.
@@ -72,7 +72,7 @@ pub trait World {
     /// Begins a shutdown. One that is under way already is as good.
     ///
     /// # Errors
-    /// What Windows answers.
+    /// The answer of Windows.
     fn shut_down(&mut self, reboot: bool) -> io::Result<()>;
 
     /// Takes marks of StartOverride away, and returns the services that had one.

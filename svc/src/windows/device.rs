@@ -79,7 +79,7 @@ impl Device {
     /// Opens the channel; `None` where no device offers it.
     ///
     /// # Errors
-    /// What Windows answers.
+    /// The answer of Windows.
     pub(super) fn open(controls: &'static Controls) -> io::Result<Option<Device>> {
         let Some(path) = find()? else { return Ok(None) };
         let done = Event::new()?;
@@ -253,7 +253,7 @@ const _: () = assert!(offset_of!(Detail, path) == offset_of!(SP_DEVICE_INTERFACE
 /// Returns the path of the first device that offers the channel.
 ///
 /// # Errors
-/// What Windows answers.
+/// The answer of Windows.
 fn find() -> io::Result<Option<PathBuf>> {
     let class = GUID::from_u128(INTERFACE);
     let flags = DIGCF_PRESENT | DIGCF_DEVICEINTERFACE;

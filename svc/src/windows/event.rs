@@ -21,7 +21,7 @@ impl Event {
     /// Makes one that is not set.
     ///
     /// # Errors
-    /// What Windows answers.
+    /// The answer of Windows.
     pub(super) fn new() -> io::Result<Event> {
         // SAFETY: no attributes and no name.
         let handle = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
