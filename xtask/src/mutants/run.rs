@@ -4,7 +4,6 @@ use std::{
     fs,
     process::{Command, Output},
     sync::{Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -102,23 +101,21 @@ pub(super) fn copies(here: &Layout, name: &str, breakages: usize) -> Result<Vec<
 /// Does some work with what `next` returns until that is nothing, in all copies at the same time.
 ///
 /// # Errors
-/// That of the first copy whose work failed, when the others have done all that there was.
+/// The first failure of a copy's work, when the others have done all that there was.
 pub(super) fn in_copies<T>(
     copies: &[Layout],
     next: impl Fn() -> Option<T> + Sync,
     work: impl Fn(&Layout, T) -> Result<()> + Sync,
 ) -> Result<()> {
-    let (next, work) = (&next, &work);
-    let all = |copy| std::iter::from_fn(next).try_for_each(|item| work(copy, item));
-    thread::scope(|scope| {
-        let workers: Vec<_> = copies.iter().map(|copy| scope.spawn(move || all(copy))).collect();
-        let ends = workers.into_iter().map(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        // Each is waited for.
-        ends.collect::<Vec<_>>().into_iter().collect()
-    })
+    let first = Mutex::new(Ok(()));
+    rig_files::each(copies.len(), copies, |copy| {
+        let end = std::iter::from_fn(&next).try_for_each(|item| work(copy, item));
+        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.is_ok() {
+            *first = end;
+        }
+    });
+    first.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs the host tests that are to catch mutants on the sources as they are: a test that fails in the copy without
