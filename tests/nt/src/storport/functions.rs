@@ -23,8 +23,6 @@ const NO_TARGET: u8 = 250;
 const TIMEOUT: u32 = 10;
 /// Bytes of memory of the sender's that no miniport has a right to: only some functions have data.
 const NO_LENGTH: u32 = 0xC5C5_C5C5;
-/// The address of that memory: nothing is mapped there.
-const NO_BUFFER: *mut u8 = 0x0000_6BAD_0000_0000 as *mut u8;
 
 /// Sends an SRB of a function, and waits. Every field that the function does not say to be valid is filled with what is
 /// none. Returns the SRB's status. PASSIVE_LEVEL.
@@ -42,7 +40,7 @@ pub(crate) unsafe fn send(pdo: *mut DeviceObject, at: At, function: u8) -> Optio
             At::OtherUnit => (path, target, lun + 1),
             At::NoTarget => (path, NO_TARGET, 0),
         };
-        (srb.data_buffer, srb.data_transfer_length) = (NO_BUFFER, NO_LENGTH);
+        (srb.data_buffer, srb.data_transfer_length) = (request::NOT_MAPPED, NO_LENGTH);
         srb.time_out_value = TIMEOUT;
         let srb = &raw mut srb;
         request_packet::with_event(|event| {

@@ -88,7 +88,7 @@ struct Queues {
 /// The pattern that fills a new SRB extension.
 const EXTENSION_PATTERN: u128 = u128::from_ne_bytes([0xC5; 16]);
 /// A data buffer address of a read or write: of the user mode of some process, where nothing is mapped.
-const NOT_MAPPED: *mut u8 = 0x0000_6BAD_0000_0000 as *mut u8;
+pub(super) const NOT_MAPPED: *mut u8 = 0x0000_6BAD_0000_0000 as *mut u8;
 /// Requests of a unit that the miniport gets at once, unless it sets another depth (documentation of
 /// PORT_CONFIGURATION_INFORMATION, InitialLunQueueDepth).
 const DEFAULT_DEPTH: u32 = 20;
