@@ -133,6 +133,24 @@ impl Irp {
         }
     }
 
+    /// Returns the number, 8 bytes in little endian, that a METHOD_BUFFERED device control request brings along; 0 where it
+    /// brings fewer bytes.
+    pub fn input_number(&mut self) -> u64 {
+        self.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
+    }
+
+    /// Completes a METHOD_BUFFERED device control request with these bytes, or with BUFFER_TOO_SMALL. IRQL ≤
+    /// DISPATCH_LEVEL.
+    pub fn answer(mut self, bytes: &[u8]) -> Disposition {
+        let room = self.location().device_control().map_or(0, |control| control.output_length);
+        match self.system_buffer().get_mut(..bytes.len()) {
+            Some(place) if bytes.len() <= room => place.copy_from_slice(bytes),
+            _ => return self.complete(NtStatus::BUFFER_TOO_SMALL),
+        }
+        self.set_information(bytes.len());
+        self.complete(NtStatus::SUCCESS)
+    }
+
     /// Completes the IRP with `status`. IRQL ≤ DISPATCH_LEVEL.
     pub fn complete(mut self, status: NtStatus) -> Disposition {
         self.set_status(status);

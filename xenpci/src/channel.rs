@@ -82,16 +82,16 @@ impl Channel {
     pub(crate) fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
         let Some(control) = irp.location().device_control() else { return Err(irp) };
         match control.code {
-            GET_VERSION => Ok(answer(irp, &Version::bytes())),
+            GET_VERSION => Ok(irp.answer(&Version::bytes())),
             GET_STATUS => match guard_client::status() {
-                Some(status) => Ok(answer(irp, status.as_bytes())),
+                Some(status) => Ok(irp.answer(status.as_bytes())),
                 None => Ok(irp.complete(NtStatus::REVISION_MISMATCH)),
             },
             GET_EVENT if control.input_length < 8 => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),
             GET_EVENT if control.output_length < Event::BYTES => Ok(irp.complete(NtStatus::BUFFER_TOO_SMALL)),
             GET_EVENT if !self.open.load(Ordering::Acquire) => Ok(irp.complete(NtStatus::DELETE_PENDING)),
             GET_EVENT => match self.event_for(&mut irp) {
-                Some(event) => Ok(answer(irp, &event.to_bytes())),
+                Some(event) => Ok(irp.answer(&event.to_bytes())),
                 None => {
                     // SAFETY: the queue lies in the device's extension, which stays at its place, and the device
                     // withdraws the channel when no dispatch routine runs any more and before it is deleted.
@@ -105,10 +105,10 @@ impl Channel {
             HEARTBEAT if control.output_length < 8 => Ok(irp.complete(NtStatus::BUFFER_TOO_SMALL)),
             HEARTBEAT => match irp.location().file() {
                 Some(file) => {
-                    let carried = number(&mut irp);
+                    let carried = irp.input_number();
                     let next = self.events.lock().next();
                     self.follower.lock().beats(file, carried, next, time::system_time());
-                    Ok(answer(irp, &next.to_le_bytes()))
+                    Ok(irp.answer(&next.to_le_bytes()))
                 }
                 None => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),
             },
@@ -127,7 +127,7 @@ impl Channel {
 
     /// Returns the event that a request asks for, if it is there.
     fn event_for(&self, irp: &mut Irp) -> Option<Event> {
-        let from = number(irp);
+        let from = irp.input_number();
         self.events.lock().from(from)
     }
 
@@ -137,27 +137,11 @@ impl Channel {
         for _ in 0..self.readers.len() {
             let Some(mut irp) = self.readers.take() else { return };
             let _ = match self.event_for(&mut irp) {
-                Some(event) => answer(irp, &event.to_bytes()),
+                Some(event) => irp.answer(&event.to_bytes()),
                 None if !self.open.load(Ordering::Acquire) => irp.complete(NtStatus::DELETE_PENDING),
                 // SAFETY: as in `control`; whoever adds events is a thread or a request of the device's.
                 None => unsafe { self.readers.pend(irp) },
             };
         }
     }
-}
-
-/// Returns the number that a request brings along.
-fn number(irp: &mut Irp) -> u64 {
-    irp.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
-}
-
-/// Completes a request with these bytes.
-fn answer(mut irp: Irp, bytes: &[u8]) -> Disposition {
-    let room = irp.location().device_control().map_or(0, |control| control.output_length);
-    match irp.system_buffer().get_mut(..bytes.len()) {
-        Some(place) if bytes.len() <= room => place.copy_from_slice(bytes),
-        _ => return irp.complete(NtStatus::BUFFER_TOO_SMALL),
-    }
-    irp.set_information(bytes.len());
-    irp.complete(NtStatus::SUCCESS)
 }

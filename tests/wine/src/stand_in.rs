@@ -95,22 +95,22 @@ impl StandIn {
     fn control(&self, mut irp: Irp) -> core::result::Result<Disposition, Irp> {
         let Some(control) = irp.location().device_control() else { return Err(irp) };
         match control.code {
-            GET_VERSION => Ok(answer(irp, &Version::bytes())),
+            GET_VERSION => Ok(irp.answer(&Version::bytes())),
             GET_EVENT => {
-                let from = number(&mut irp);
+                let from = irp.input_number();
                 match self.events.lock().from(from) {
-                    Some(event) => Ok(answer(irp, &event.to_bytes())),
+                    Some(event) => Ok(irp.answer(&event.to_bytes())),
                     // SAFETY: the queue lies in a box of the device's extension, which stays until the system ends.
                     None => Ok(unsafe { self.readers.pend(irp) }),
                 }
             }
             HEARTBEAT => match irp.location().file() {
                 Some(file) => {
-                    let carried = number(&mut irp);
+                    let carried = irp.input_number();
                     let next = self.events.lock().next();
                     self.follower.lock().beats(file, carried, next, time::system_time());
                     log!("the stand-in has a heartbeat: carried={carried}");
-                    Ok(answer(irp, &next.to_le_bytes()))
+                    Ok(irp.answer(&next.to_le_bytes()))
                 }
                 None => Ok(irp.complete(NtStatus::INVALID_PARAMETER)),
             },
@@ -123,7 +123,7 @@ impl StandIn {
         let sequence = self.events.lock().add(kind, value, time::system_time());
         while let Some(irp) = self.readers.take() {
             let event = Event { sequence, lost: 0, time: time::system_time(), kind: kind as u32, value };
-            let _ = answer(irp, &event.to_bytes());
+            let _ = irp.answer(&event.to_bytes());
         }
         sequence
     }
@@ -135,20 +135,4 @@ fn within(seconds: u32, seen: impl Fn() -> bool) -> bool {
         time::sleep(Duration::from_millis(100));
         seen()
     })
-}
-
-/// Returns the number that a request brings along.
-fn number(irp: &mut Irp) -> u64 {
-    irp.system_buffer().first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
-}
-
-/// Completes a request with these bytes.
-fn answer(mut irp: Irp, bytes: &[u8]) -> Disposition {
-    let room = irp.location().device_control().map_or(0, |control| control.output_length);
-    match irp.system_buffer().get_mut(..bytes.len()) {
-        Some(place) if bytes.len() <= room => place.copy_from_slice(bytes),
-        _ => return irp.complete(NtStatus::BUFFER_TOO_SMALL),
-    }
-    irp.set_information(bytes.len());
-    irp.complete(NtStatus::SUCCESS)
 }
