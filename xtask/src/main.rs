@@ -150,6 +150,9 @@ enum Command {
         /// With --seed: the number of breakages that are tried, those of the seed that the page has included
         #[arg(long, requires = "seed", default_value_t = 80)]
         count: usize,
+        /// Breakages at the same time, each in a copy of the sources: fewer on a machine that does other work
+        #[arg(long, default_value_t = mutants::AT_ONCE)]
+        at_once: usize,
         /// Only those whose description contains one of these
         parts: Vec<String>,
     },
@@ -224,9 +227,9 @@ fn run(command: Command) -> Result<()> {
         Command::Matrix { rows } => build_for_guests().and_then(|()| matrix::run(&rows)),
         Command::Bench(options) => bench::run(&options),
         Command::Cost => build_for_guests().and_then(|()| cost::run()),
-        Command::Mutants { seed: Some(seed), count, .. } => mutants::run_drawn(seed, count),
-        Command::Mutants { rules, missing, parts, .. } => {
-            mutants::run(&mutants::Choice { rules, missing, parts })
+        Command::Mutants { seed: Some(seed), count, at_once, .. } => mutants::run_drawn(seed, count, at_once),
+        Command::Mutants { rules, missing, at_once, parts, .. } => {
+            mutants::run(&mutants::Choice { rules, missing, at_once, parts })
         }
         Command::Model => model::run(),
         Command::Explore { again: true, .. } => build_for_guests().and_then(|()| guests::explore::again()),

@@ -122,18 +122,18 @@ const REMARKS: &[(&str, &str, &str)] = &[
 /// The page that the results are written to.
 const PAGE: &str = "docs/results/drawn.md";
 
-/// Draws breakages from a seed until `count` of them have been tried, and writes `docs/results/drawn.md`. Those that
+/// Draws breakages from a seed until `count` of them have been tried, `at_once` at the same time, and writes `docs/results/drawn.md`. Those that
 /// the page has already are not tried again; those that do not build do not count. Rows of other seeds stay: each was
 /// drawn from the sources of its day.
 ///
 /// # Errors
 /// The rig fails, or a file cannot be written. A breakage that survives is no error: the page tells of it.
-pub fn run(seed: u64, count: usize) -> Result<()> {
+pub fn run(seed: u64, count: usize, at_once: usize) -> Result<()> {
     setup::ensure()?;
     build::executive()?;
     let here = Layout::here();
     let rig = rig_files::ensure(&here, rig::Release::default())?;
-    let copies = copies(&here, "tree", count.max(1))?;
+    let copies = copies(&here, "tree", count.min(at_once))?;
     let page = Page::read(&here);
     // With what is said of it today, also where nothing is left to try.
     page.write(&here)?;

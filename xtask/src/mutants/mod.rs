@@ -9,7 +9,7 @@ mod run;
 mod source;
 
 pub use drawn::run as run_drawn;
-pub use run::{Choice, run};
+pub use run::{AT_ONCE, Choice, run};
 
 /// One deliberate breakage.
 struct Mutant {

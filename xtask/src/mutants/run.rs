@@ -19,12 +19,14 @@ use super::{
 use crate::{build, layout::Layout, repro, setup, step::step};
 
 /// Mutants to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Choice {
     /// Only those of the guard's rules, which need no guest.
     pub rules: bool,
     /// Only those that the page does not have.
     pub missing: bool,
+    /// Number at the same time.
+    pub at_once: usize,
     /// Only those whose description contains one of these, where there are any.
     pub parts: Vec<String>,
 }
@@ -58,7 +60,8 @@ pub fn run(choice: &Choice) -> Result<()> {
         None
     };
     // A run of the rules does not disturb one of the drivers.
-    let copies = copies(&here, if choice.rules { "rules" } else { "tree" }, mutants.len())?;
+    let copies =
+        copies(&here, if choice.rules { "rules" } else { "tree" }, mutants.len().min(choice.at_once))?;
     sound(&copies[0], &mutants)?;
     let wrong = Mutex::new(Vec::new());
     let queue = Mutex::new(mutants.into_iter());
@@ -86,14 +89,14 @@ pub fn run(choice: &Choice) -> Result<()> {
     Ok(())
 }
 
-/// Largest number of breakages at the same time, each in a copy of the sources: a part of their time is a build's.
-const AT_ONCE: usize = 4;
+/// Usual number of breakages at the same time, each in a copy of the sources: a part of their time is a build's.
+pub const AT_ONCE: usize = 4;
 
-/// Makes copies of the sources, or brings them up to date: as many as can be used for so many breakages.
-pub(super) fn copies(here: &Layout, name: &str, breakages: usize) -> Result<Vec<Layout>> {
+/// Makes copies of the sources, or brings them up to date: `count` of them, and one at least.
+pub(super) fn copies(here: &Layout, name: &str, count: usize) -> Result<Vec<Layout>> {
     let folder = here.target().join("mutants");
     let copies: Vec<Layout> =
-        (0..AT_ONCE.min(breakages)).map(|n| here.copy_at(folder.join(format!("{name}-{n}")))).collect();
+        (0..count.max(1)).map(|n| here.copy_at(folder.join(format!("{name}-{n}")))).collect();
     copies.iter().try_for_each(|copy| repro::copy_sources(here, copy))?;
     Ok(copies)
 }
