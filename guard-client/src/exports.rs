@@ -1,16 +1,17 @@
 //! Exports as idefilter.sys has them, over a guard of the test's own.
 
 use core::ffi::c_void;
-use std::borrow::ToOwned;
-use std::string::String;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use guard::abi::{self, RawEvent, Signals, Status, Watcher};
-use guard::activity::{Next, Reader, Ring};
+use guard::activity::Ring;
+use guard::channel::LogLine;
+use guard::record::{self, Record};
 use guard::{Action, Event, Guard};
 
 static GUARD: Mutex<Guard> = Mutex::new(Guard::new());
+static RECORD: Mutex<Record> = Mutex::new(Record::new());
 static RING: Ring = Ring::new();
 static OTHER_VERSION: AtomicBool = AtomicBool::new(false);
 /// Held by a test: there is one guard for all.
@@ -28,6 +29,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     // A test that failed leaves nothing behind that the next one needs.
     let alone = TEST.lock().unwrap_or_else(PoisonError::into_inner);
     *GUARD.lock().expect("not poisoned") = Guard::new();
+    *RECORD.lock().expect("not poisoned") = Record::new();
     alone
 }
 
@@ -46,21 +48,20 @@ pub(crate) fn raise(signals: Signals) {
     }
 }
 
-/// Returns the last line of the activity log.
-pub(crate) fn last_line() -> Option<String> {
-    let mut reader = Reader::default();
-    let lines = std::iter::from_fn(|| reader.next(&RING));
-    lines.last().and_then(|next| match next {
-        Next::Line(line) => Some(line.text().to_owned()),
-        Next::Lost(_) => None,
-    })
+/// Returns the number of lines of the activity log.
+pub(crate) fn lines() -> u64 {
+    RING.last()
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "system" fn XenguardEvent(event: *const RawEvent) -> u64 {
     // SAFETY: null, or an event.
     let event = unsafe { event.as_ref() }.copied();
-    abi::answer(event, |event| GUARD.lock().expect("not poisoned").step(event))
+    abi::answer(event, |event| {
+        let action = GUARD.lock().expect("not poisoned").step(event);
+        RECORD.lock().expect("not poisoned").add(0, event, action);
+        action
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -92,4 +93,19 @@ unsafe extern "system" fn XenguardUnwatch(_number: u32) {
 unsafe extern "system" fn XenguardNote(text: *const u8, length: u32) {
     // SAFETY: the caller has that many bytes.
     RING.add(0, unsafe { std::slice::from_raw_parts(text, length as usize) });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardLine(from: u64, line: *mut u8) -> u32 {
+    let Some((found, lost)) = RING.from(from) else { return 0 };
+    // SAFETY: the caller has room for a line.
+    unsafe { line.cast::<[u8; LogLine::BYTES]>().write(LogLine { line: found, lost }.to_bytes()) };
+    1
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn XenguardRecord(record: *mut u8) {
+    let found = *RECORD.lock().expect("not poisoned").as_bytes();
+    // SAFETY: the caller has room for a record.
+    unsafe { record.cast::<[u8; record::SIZE]>().write(found) };
 }

@@ -11,6 +11,7 @@
 //! | know how the boot stands | [`status`] |
 //! | be called when the guard wants something | [`Subscription::new`] |
 //! | leave a line in the activity log | [`note`] |
+//! | read the activity log, and the guard's record | [`line`], [`record()`] |
 #![no_std]
 #![expect(unsafe_code, reason = "calls another driver's exports, and is called back with an address")]
 
@@ -24,7 +25,8 @@ use core::num::NonZeroU32;
 use core::ptr::NonNull;
 
 use guard::abi::{self, ABI_VERSION, PhaseNumber, RawEvent, Signals, Status, Watcher};
-use guard::{Action, Event, Reason};
+use guard::channel::LogLine;
+use guard::{Action, Event, Reason, record};
 
 #[cfg(test)]
 mod exports;
@@ -37,6 +39,8 @@ unsafe extern "system" {
     fn XenguardWatch(watcher: Option<Watcher>, context: *mut c_void) -> u32;
     fn XenguardUnwatch(number: u32);
     fn XenguardNote(text: *const u8, length: u32);
+    fn XenguardLine(from: u64, line: *mut u8) -> u32;
+    fn XenguardRecord(record: *mut u8);
 }
 
 /// Tells the guard of an event and returns its order. An event that may not cross is answered with a withhold.
@@ -69,6 +73,21 @@ pub fn note(line: &[u8]) {
     let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
     // SAFETY: there are that many bytes, which the guard only reads.
     unsafe { XenguardNote(line.as_ptr(), length) };
+}
+
+/// Returns the bytes of the first line of the activity log from number `from` on; `None` where it is still to come. IRQL ≤
+/// DISPATCH_LEVEL.
+#[must_use]
+pub fn line(from: u64) -> Option<[u8; LogLine::BYTES]> {
+    let mut line = [0; LogLine::BYTES];
+    // SAFETY: there is room for a line.
+    (unsafe { XenguardLine(from, line.as_mut_ptr()) } != 0).then_some(line)
+}
+
+/// Writes the guard's record to a place. IRQL ≤ DISPATCH_LEVEL.
+pub fn record(place: &mut [u8; record::SIZE]) {
+    // SAFETY: there is room for a record.
+    unsafe { XenguardRecord(place.as_mut_ptr()) };
 }
 
 /// A receiver of the guard's signals.
@@ -186,8 +205,21 @@ mod tests {
     #[test]
     fn a_line_arrives() {
         let _alone = exports::alone();
+        let next = exports::lines() + 1;
+        assert_eq!(line(next), None, "still to come");
         note(b"xenvbd: started");
-        assert_eq!(exports::last_line().as_deref(), Some("xenvbd: started"));
+        let found = LogLine::from_bytes(&line(next).expect("it came"));
+        assert_eq!((found.line.number, found.line.text(), found.lost), (next, "xenvbd: started", 0));
+    }
+
+    #[test]
+    fn the_record_is_the_guards() {
+        let _alone = exports::alone();
+        let _ = event(Event::Exposed);
+        let mut place = [0xA5; record::SIZE];
+        record(&mut place);
+        let found = record::Record::parse(&place).expect("a record");
+        assert_eq!(found.entries(0).count(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The form in which the guard's events and answers cross from one driver's image into another's.
 //!
-//! `idefilter.sys` exports five functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL` but for the
-//! last one, which any IRQL may call. Crate `guard-client` calls them for the other drivers.
+//! `idefilter.sys` exports seven functions, `extern "system"`, callable at IRQL ≤ `DISPATCH_LEVEL` but for
+//! `XenguardNote`, which any IRQL may call. Crate `guard-client` calls them for the other drivers.
 //!
 //! - `XenguardEvent(event: *const RawEvent) -> u64`: an event in, a packed [`Action`] out;
 //! - `XenguardStatus(status: *mut Status, size: u32) -> u32`: the state of the boot; at most `size` bytes are
@@ -10,7 +10,10 @@
 //!   wants something of its driver; a number, or 0 where there is no room;
 //! - `XenguardUnwatch(number: u32)`: ends that; when it returns the watcher is not running and will not be
 //!   called;
-//! - `XenguardNote(text: *const u8, length: u32)`: adds a line to the activity log ([`crate::activity`]).
+//! - `XenguardNote(text: *const u8, length: u32)`: adds a line to the activity log ([`crate::activity`]);
+//! - `XenguardLine(from: u64, line: *mut u8) -> u32`: the first line of the activity log from a number on, as
+//!   [`crate::channel::LogLine`] has it; the answer is 1, or 0 where it is still to come;
+//! - `XenguardRecord(record: *mut u8)`: the guard's record, as [`crate::record`] has it.
 //!
 //! Both sides are built from this file; [`ABI_VERSION`] travels with each event, and a mismatch is answered
 //! with [`Reason::InterfaceVersion`]. Only what xenpci and xenvbd may say is accepted: the decision and the
@@ -43,6 +46,8 @@ impl Signals {
     pub const TAKE_CENSUS: Signals = Signals(2);
     /// The status has changed: for whoever shows it.
     pub const CHANGED: Signals = Signals(4);
+    /// The activity log has new lines: for whoever passes them on.
+    pub const LINES: Signals = Signals(8);
 
     /// Returns true if every bit of `other` is set.
     #[must_use]

@@ -124,6 +124,21 @@ impl Ring {
         self.last.load(Ordering::Acquire)
     }
 
+    /// Returns the first line from number `from` on that is kept, and how many before it are not; `None` where it is
+    /// still to come. 0 counts as 1. A number beyond the next one is of another boot: it counts as 1, too.
+    #[must_use]
+    pub fn from(&self, from: u64) -> Option<(Line, u64)> {
+        let wanted = if from > self.last() + 1 { 1 } else { from.max(1) };
+        let mut reader = Reader { at: wanted - 1 };
+        loop {
+            match reader.next(self)? {
+                Next::Line(line) => return Some((line, line.number - wanted)),
+                // Told with the line behind them.
+                Next::Lost(_) => {}
+            }
+        }
+    }
+
     fn slot(&self, number: u64) -> &Slot {
         &self.slots[(number % CAPACITY as u64) as usize]
     }
@@ -208,10 +223,23 @@ impl Reader {
 }
 
 impl Line {
+    /// Returns a line with at most [`LINE`] bytes of a text.
+    pub(crate) fn new(number: u64, time: u64, text: &[u8]) -> Line {
+        let length = text.len().min(LINE);
+        let mut line = Line { number, time, length, text: [0; LINE] };
+        line.text[..length].copy_from_slice(&text[..length]);
+        line
+    }
+
+    /// Returns the text's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+
     /// Returns the text; what is not UTF-8 of it is left out at the end.
     #[must_use]
     pub fn text(&self) -> &str {
-        let bytes = &self.text[..self.length];
+        let bytes = self.bytes();
         match str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),

@@ -4,6 +4,8 @@
 //! request waits. So the driver keeps nothing of its readers: each has its own number, and sees by it how many
 //! events it has missed.
 
+use crate::activity::{self, Line};
+
 /// The GUID of this channel's device interface: {6F1C2A34-5B0D-4E9B-9A77-3D1E8C5A4B10}.
 pub const INTERFACE: u128 = 0x6F1C_2A34_5B0D_4E9B_9A77_3D1E_8C5A_4B10;
 
@@ -27,6 +29,12 @@ pub const GET_EVENT: u32 = code(0x802, READ);
 /// event that it has carried out (8 bytes, little endian), 0 for none. Answers with the number of the next event
 /// (8 bytes): a request before it was not for the sender.
 pub const HEARTBEAT: u32 = code(0x803, WRITE);
+
+/// Answers with the guard's record ([`crate::record`]).
+pub const GET_RECORD: u32 = code(0x804, READ);
+/// Takes the number of a line of the activity log (8 bytes, little endian) and answers with a [`LogLine`], at once or
+/// later.
+pub const GET_LINE: u32 = code(0x805, READ);
 
 /// The version of this file's layouts and meanings. A new code does not change it: a driver that does not know a code
 /// answers STATUS_INVALID_DEVICE_REQUEST.
@@ -111,6 +119,43 @@ impl Event {
         let (words, _) = bytes.as_chunks::<8>();
         let [sequence, lost, time, rest] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(words[at]));
         Self { sequence, lost, time, kind: rest as u32, value: (rest >> 32) as u32 }
+    }
+}
+
+/// A line of the activity log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// The line, with its number in the boot, from 1.
+    pub line: Line,
+    /// Lines from the one that was asked for on that are not kept any more.
+    pub lost: u64,
+}
+
+impl LogLine {
+    /// Bytes of a line: its number, the lost ones, its time in 100 ns since 1601-01-01 UTC, and the length of its text, 8
+    /// bytes each, and room for the text.
+    pub const BYTES: usize = 32 + activity::LINE;
+
+    /// Returns the line as it crosses, little endian.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let text = self.line.bytes();
+        let numbers = [self.line.number, self.lost, self.line.time, text.len() as u64];
+        for (place, number) in bytes.chunks_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[32..32 + text.len()].copy_from_slice(text);
+        bytes
+    }
+
+    /// Returns the line of these bytes, little endian; a text that is longer than its room is cut off.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let (words, _) = bytes.as_chunks::<8>();
+        let [number, lost, time, length] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(words[at]));
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(activity::LINE);
+        Self { line: Line::new(number, time, &bytes[32..32 + length]), lost }
     }
 }
 
@@ -378,6 +423,24 @@ mod tests {
         assert_eq!((carried.step(&follower, true), carried.waits()), (Step::Acknowledge, false));
         follower.closed('a');
         assert_eq!(handover.step(&follower, false), Step::Press, "it died");
+    }
+
+    #[test]
+    fn a_line_crosses_as_it_was_added() {
+        let ring = activity::Ring::new();
+        ring.add(7, b"xenvbd: started");
+        ring.add(8, &[b'x'; 2 * activity::LINE]);
+        for number in [1, 2] {
+            let (line, lost) = ring.from(number).unwrap();
+            let line = LogLine { line, lost };
+            assert_eq!(LogLine::from_bytes(&line.to_bytes()), line);
+        }
+        let bytes = LogLine { line: Line::new(1, 2, b"text"), lost: 3 }.to_bytes();
+        assert_eq!((bytes[0], bytes[8], bytes[16], bytes[24], &bytes[32..36]), (1, 3, 2, 4, &b"text"[..]));
+        // A length that no driver of the suite sends.
+        let mut bytes = bytes;
+        bytes[24..32].fill(0xFF);
+        assert_eq!(LogLine::from_bytes(&bytes).line.text().len(), activity::LINE);
     }
 
     #[test]

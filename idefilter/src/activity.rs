@@ -1,8 +1,8 @@
 //! The activity log of the suite (`guard::activity` has its layout): the ring, and a thread that passes lines on
 //! to files in the folder of Windows. The ring stands in a crash dump, too.
 //!
-//! A line may come from the middle of a request to the disk that the files are on, at any IRQL. So it only wakes
-//! the thread, by a DPC, and the thread writes what has come together once it is quiet, or when half of the ring
+//! A line may come from the middle of a request to the disk that the files are on, at any IRQL. So it only queues a
+//! DPC, which wakes the thread and tells the drivers that pass lines on themselves, and the thread writes what has come together once it is quiet, or when half of the ring
 //! is new, or at the shutdown. A write that fails is tried again later, at growing intervals; lines that the ring
 //! could not keep until then are counted in the file. Nothing waits for the thread but the shutdown, for seconds.
 #![expect(
@@ -18,6 +18,7 @@ use core::time::Duration;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use guard::abi::Signals;
 use guard::activity::{self, CAPACITY, Next, Reader, Ring};
 use wdm::bugcheck::{self, DumpData};
 use wdm::debug::Line;
@@ -28,7 +29,7 @@ use wdm::irql::AtDispatch;
 use wdm::thread::Thread;
 use wdm::{NtStatus, Result, pool, time, utf16};
 
-use crate::{boot_count, log, parameters};
+use crate::{boot_count, log, parameters, signals};
 
 /// Time without a new line after which the lines are written.
 const QUIET: Duration = Duration::from_secs(2);
@@ -40,6 +41,8 @@ const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
 const PATIENCE: Duration = Duration::from_secs(5);
 
 static RING: Ring = Ring::new();
+/// The DPC that tells of new lines, once there is one: it is never freed, and the driver does not end.
+static NEWS: AtomicPtr<Dpc<Tell>> = AtomicPtr::new(ptr::null_mut());
 /// The thread's part, once there is one: it never ends, and neither does the driver.
 static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 
@@ -47,14 +50,12 @@ static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 static IN_DUMP: DumpData = DumpData::new(c"idefilter", activity::DUMP, at_stop);
 
 /// The routine of the DPC.
-type Wake = fn(&AtDispatch);
+type Tell = fn(&AtDispatch);
 
 /// The way to the thread and back.
 struct Worker {
     /// There is something to do.
     wake: Event,
-    /// Wakes the thread from any IRQL.
-    from_anywhere: Dpc<Wake>,
     /// The files can be written: the system has opened its hives, and checked its volumes before.
     started: AtomicBool,
     /// The system is being shut down.
@@ -67,7 +68,6 @@ impl Worker {
     fn new() -> Result<Self> {
         Ok(Self {
             wake: Event::new(Kind::Synchronization)?,
-            from_anywhere: Dpc::new(wake as Wake)?,
             started: AtomicBool::new(false),
             closing: Event::new(Kind::Notification)?,
             closed: Event::new(Kind::Notification)?,
@@ -85,25 +85,39 @@ fn worker() -> Option<&'static Worker> {
     unsafe { WORKER.load(Ordering::Acquire).as_ref() }
 }
 
-fn wake(_: &AtDispatch) {
+/// Tells of new lines. DISPATCH_LEVEL.
+fn tell(_: &AtDispatch) {
     if let Some(worker) = worker() {
         worker.wake.set();
     }
+    signals::raise(Signals::LINES);
 }
 
 /// Adds a line `<driver>: <text>`. Any IRQL.
 pub(crate) fn add(line: &[u8]) {
     RING.add(time::system_time(), line);
     // A stopped system runs no threads, and the lock of its queue of DPCs may be held.
-    if let Some(worker) = worker()
+    // SAFETY: null, or leaked in `begin`.
+    if let Some(news) = unsafe { NEWS.load(Ordering::Acquire).as_ref() }
         && !bugcheck::is_under_way()
     {
-        worker.from_anywhere.queue();
+        news.queue();
     }
 }
 
-/// Begins to pass lines on, unless `Parameters\ActivityLog` is 0. PASSIVE_LEVEL, in DriverEntry.
+/// Returns the first line from number `from` on, and how many before it are lost; `None` where it is still to come. Any
+/// IRQL.
+pub(crate) fn line(from: u64) -> Option<(activity::Line, u64)> {
+    RING.from(from)
+}
+
+/// Begins to tell of new lines, and to write them to files unless `Parameters\ActivityLog` is 0. PASSIVE_LEVEL, in
+/// DriverEntry.
 pub(crate) fn begin() {
+    match Dpc::new(tell as Tell).and_then(pool::try_box) {
+        Ok(news) => NEWS.store(Box::leak(news), Ordering::Release),
+        Err(status) => log!("nobody is told of new lines of the activity log: {status}"),
+    }
     if parameters::open().and_then(|key| key.dword(utf16!("ActivityLog"))) == Ok(0) {
         return;
     }

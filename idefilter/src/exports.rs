@@ -5,6 +5,7 @@ use core::ffi::c_void;
 use core::{ptr, slice};
 
 use guard::abi::{self, RawEvent, Status, Watcher};
+use guard::channel::LogLine;
 
 use crate::{activity, signals, state};
 
@@ -65,4 +66,28 @@ pub unsafe extern "system" fn XenguardNote(text: *const u8, length: u32) {
     }
     // SAFETY: by contract.
     activity::add(unsafe { slice::from_raw_parts(text, length as usize) });
+}
+
+/// Writes the first line of the activity log from number `from` on, and returns 1, or 0 where it is still to come. IRQL ≤
+/// DISPATCH_LEVEL.
+///
+/// # Safety
+/// `line` points at room for [`LogLine::BYTES`] bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenguardLine(from: u64, line: *mut u8) -> u32 {
+    let Some((found, lost)) = activity::line(from) else { return 0 };
+    let bytes = LogLine { line: found, lost }.to_bytes();
+    // SAFETY: by contract there is room, and the answer is this function's own.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), line, bytes.len()) };
+    1
+}
+
+/// Writes the guard's record. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Safety
+/// `record` points at room for [`guard::record::SIZE`] bytes, which nobody else has.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn XenguardRecord(record: *mut u8) {
+    // SAFETY: by contract, and any bytes may be there before.
+    state::copy_record(unsafe { &mut *record.cast() });
 }

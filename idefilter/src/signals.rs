@@ -1,4 +1,5 @@
-//! Drivers that asked to be called when the guard wants something of them: xenpci and xenvbd.
+//! Parts of drivers that asked to be called when the guard wants something of them, or has news: three of xenpci's and
+//! one of xenvbd's.
 #![expect(unsafe_code, reason = "calls what other drivers gave")]
 
 use core::ffi::c_void;
@@ -6,8 +7,8 @@ use core::ffi::c_void;
 use guard::abi::{Signals, Watcher};
 use wdm::SpinLock;
 
-/// Largest number of such drivers.
-const CAPACITY: usize = 4;
+/// Largest number of them.
+const CAPACITY: usize = 8;
 
 #[derive(Clone, Copy)]
 struct Entry {

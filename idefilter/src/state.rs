@@ -10,7 +10,7 @@ use guard::census::Counts;
 use guard::controllers::Present;
 use guard::machine::{BUGCHECK_CODE, BugCheck, Phase, Unplug};
 use guard::policy::HidePolicy;
-use guard::record::Record;
+use guard::record::{self, Record};
 use guard::{Action, Event, Guard};
 use wdm::{SpinLock, bugcheck, time};
 
@@ -144,6 +144,11 @@ impl State {
 /// Returns a copy of the record. IRQL ≤ DISPATCH_LEVEL.
 pub(crate) fn record() -> Record {
     STATE.lock().record.clone()
+}
+
+/// Writes the record's bytes to a place. IRQL ≤ DISPATCH_LEVEL.
+pub(crate) fn copy_record(place: &mut [u8; record::SIZE]) {
+    place.copy_from_slice(STATE.lock().record.as_bytes());
 }
 
 /// Returns the record's bytes, without the lock: for the crash dump, at HIGH_LEVEL on the one processor that

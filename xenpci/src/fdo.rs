@@ -368,7 +368,7 @@ fn ask_for_vectors(irp: &mut Irp) {
 
 /// Handles START_DEVICE, when the bus has started the device: sets the platform up, in a PV boot only.
 fn start(device: Device<Extension>, fdo: &Fdo, irp: &Irp) -> Result {
-    if let Err(status) = fdo.channel.offer(device.pdo()) {
+    if let Err(status) = fdo.channel.offer(device) {
         debug_print!(DRIVER, "programs cannot read the guard's state: status {status}");
     }
     if !guard_client::may_expose() {

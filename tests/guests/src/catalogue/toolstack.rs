@@ -64,7 +64,8 @@ pub(super) const BOOTS: &[Scenario] = &[
     },
     Scenario {
         name: "reader",
-        title: "programs read version, status and events; one dies with a request under way, and one comes late",
+        title: "programs read version, status, record, events and lines; some die with a request under way, and one comes \
+                late",
         exercise: Some(Exercise::Reader),
         dom0: &[(REQUEST, "bash features.sh 1 1 1 && xl shutdown $DOMID")],
         checks: &[READ, ASKED],
@@ -339,7 +340,15 @@ fn read(seen: &Seen<'_>, found: &mut Differences) {
         ("short", "status=0xc0000023"),
         ("no-number", "status=0xc000000d"),
         ("unknown", "status=0xc0000010"),
+        ("record", "status=0x0 bytes=2576 signature=XGREC002 events=1"),
+        ("short-record", "status=0xc0000023"),
+        ("no-line", "status=0xc000000d"),
+        ("short-line", "status=0xc0000023"),
+        ("lines", "wrong=0 of-each=1"),
+        ("from-high-level", "status=0x0 next=0 text=nt: line 1"),
+        ("overrun", "status=0x0 counted=1 lost=1"),
         // STATUS_CANCELLED.
+        ("died-with-line", "status=0xc0000120"),
         ("died", "status=0xc0000120"),
         ("of-another-boot", "status=0x0"),
         ("waiting", "first=1 second=1"),

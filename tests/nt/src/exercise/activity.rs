@@ -22,21 +22,23 @@ const BEFORE: usize = 6550;
 /// Lines to add.
 const LINES: u32 = 101;
 
-/// Runs the exercise.
-pub(super) fn run() {
-    wait_until("a refused write", || named_file::refused() > 0);
+/// Adds the lines of these numbers at HIGH_LEVEL.
+pub(super) fn add(from: u32, to: u32) {
     let routine = ldr::routine(DRIVER, ROUTINE).expect("the driver exports it");
     // SAFETY: the type is that of the driver's routine, and the driver does not unload.
     let note = unsafe { core::mem::transmute::<usize, unsafe extern "win64" fn(*const u8, u32)>(routine) };
-    let add = |from: u32, to: u32| {
-        let lines: Vec<_> = (from..=to).map(|number| format!("nt: line {number}")).collect();
-        let old = irql::raise(HIGH_LEVEL);
-        for line in &lines {
-            // SAFETY: the text lives across the call.
-            unsafe { note(line.as_ptr(), line.len() as u32) };
-        }
-        irql::lower(old);
-    };
+    let lines: Vec<_> = (from..=to).map(|number| format!("nt: line {number}")).collect();
+    let old = irql::raise(HIGH_LEVEL);
+    for line in &lines {
+        // SAFETY: the text lives across the call.
+        unsafe { note(line.as_ptr(), line.len() as u32) };
+    }
+    irql::lower(old);
+}
+
+/// Runs the exercise.
+pub(super) fn run() {
+    wait_until("a refused write", || named_file::refused() > 0);
     let wait_for_line = |number: u32| {
         let line = format!("nt: line {number}\r\n");
         wait_until("the last line in the file", || named_file::text(FILE).contains(&line));

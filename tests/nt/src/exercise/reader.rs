@@ -1,7 +1,9 @@
-//! Programs read of the guard through xenpci's channel (`guard::channel`): the version, the status, and events as they
-//! come, each reader with a file of its own.
+//! Programs read of the guard through xenpci's channel (`guard::channel`): the version, the status, the record, and
+//! events and lines of the activity log as they come, each reader with a file of its own.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr::null_mut;
 
@@ -27,8 +29,18 @@ const GET_STATUS: u32 = 0x0022_6004;
 const GET_EVENT: u32 = 0x0022_6008;
 /// Control code of a heartbeat, as guard/src/channel.rs has it.
 pub(super) const HEARTBEAT: u32 = 0x0022_A00C;
+/// Control code of the guard's record, as guard/src/channel.rs has it.
+const GET_RECORD: u32 = 0x0022_6010;
+/// Control code of the next line of the activity log, as guard/src/channel.rs has it.
+const GET_LINE: u32 = 0x0022_6014;
 /// Bytes of an event.
 const EVENT: usize = 32;
+/// Bytes of a line, the text's offset among them, and bytes of a record.
+const LINE: usize = 264;
+const TEXT: usize = 32;
+const RECORD: usize = 2576;
+/// Lines that the drivers keep.
+const KEPT: u32 = 64;
 
 /// A program's open file.
 pub(super) struct Reader {
@@ -38,7 +50,7 @@ pub(super) struct Reader {
 /// A request that is under way.
 pub(super) struct Asked {
     irp: *mut Irp,
-    buffer: Box<[u8; 64]>,
+    buffer: Vec<u8>,
     done: Box<Kevent>,
 }
 
@@ -56,8 +68,11 @@ impl Reader {
 
     /// Sends a request, as the I/O manager does for a program: a system buffer, and the file in the location.
     fn ask(&self, code: u32, input: &[u8], room: usize) -> Asked {
-        let mut asked =
-            Asked { irp: null_mut(), buffer: Box::new([0; 64]), done: Box::new(Kevent::unsignaled()) };
+        let mut asked = Asked {
+            irp: null_mut(),
+            buffer: vec![0; room.max(input.len())],
+            done: Box::new(Kevent::unsignaled()),
+        };
         asked.buffer[..input.len()].copy_from_slice(input);
         asked.done.init();
         // SAFETY: the file is open; buffer and event live in the value until the request has ended.
@@ -93,6 +108,11 @@ impl Reader {
         self.ask(GET_EVENT, &from.to_le_bytes(), EVENT)
     }
 
+    /// Asks for a line.
+    fn line(&self, from: u64) -> Asked {
+        self.ask(GET_LINE, &from.to_le_bytes(), LINE)
+    }
+
     /// Ends the program: its last handle goes, and then the file.
     pub(super) fn end(self) {
         // SAFETY: the file is open, and not used any more.
@@ -122,7 +142,7 @@ impl Asked {
             );
             let result = (*self.irp).io_status;
             io::IoFreeIrp(self.irp);
-            (result.status, self.buffer[..result.information.min(64)].to_vec())
+            (result.status, self.buffer[..result.information].to_vec())
         }
     }
 }
@@ -138,6 +158,50 @@ unsafe extern "win64" fn ended(_device: *mut DeviceObject, _irp: *mut Irp, done:
 /// Returns a number of a status's or an event's bytes.
 pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(u32::MAX, |bytes| u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+}
+
+/// Reads the activity log: lines from before, one that comes from HIGH_LEVEL, and more of them than the drivers keep.
+fn lines() {
+    let (reader, other) = (Reader::open(), Reader::open());
+    let (mut next, mut wrong, mut told) = (1, 0, [0; 3]);
+    let waiting = loop {
+        let asked = reader.line(next);
+        if asked.is_pending() {
+            break asked;
+        }
+        let (result, line) = asked.wait();
+        let (sequence, lost) = (u64::from(number(&line, 0)), u64::from(number(&line, 8)));
+        wrong += u32::from(result != 0 || line.len() != LINE || sequence != next + lost);
+        let text = line.get(TEXT..).unwrap_or_default();
+        for (count, driver) in told.iter_mut().zip(["idefilter: ", "xenpci: ", "xenvbd: "]) {
+            *count += u32::from(text.starts_with(driver.as_bytes()));
+        }
+        next = sequence + 1;
+    };
+    report!("reader what=lines wrong={wrong} of-each={}", u8::from(told.iter().all(|&count| count > 0)));
+    let dies = other.line(next);
+    other.end();
+    let (result, _) = dies.wait();
+    report!("reader what=died-with-line status={result:#x}");
+    super::activity::add(1, 1);
+    let (result, line) = waiting.wait();
+    let length = number(&line, 24) as usize;
+    let text = String::from_utf8_lossy(line.get(TEXT..TEXT + length).unwrap_or_default()).into_owned();
+    report!(
+        "reader what=from-high-level status={result:#x} next={} text={text}",
+        u64::from(number(&line, 0)) - next
+    );
+    next += 1;
+    let waiting = reader.line(next);
+    super::activity::add(1, KEPT + 10);
+    let (result, line) = waiting.wait();
+    let lost = number(&line, 8);
+    report!(
+        "reader what=overrun status={result:#x} counted={} lost={}",
+        u8::from(u64::from(number(&line, 0)) == next + u64::from(lost)),
+        u8::from(lost >= 10)
+    );
+    reader.end();
 }
 
 /// Runs the exercise. dom0 asks to power off at `ready for=request`, which is an event.
@@ -156,6 +220,20 @@ pub(super) fn run() {
     report!("reader what=short status={result:#x}");
     let (result, _) = reader.get(GET_EVENT, &[0; 4], EVENT);
     report!("reader what=no-number status={result:#x}");
+    let (result, record) = reader.get(GET_RECORD, &[], RECORD);
+    report!(
+        "reader what=record status={result:#x} bytes={} signature={} events={}",
+        record.len(),
+        String::from_utf8_lossy(record.get(..8).unwrap_or_default()),
+        u8::from(number(&record, 12) != 0)
+    );
+    let (result, _) = reader.get(GET_RECORD, &[], RECORD - 1);
+    report!("reader what=short-record status={result:#x}");
+    let (result, _) = reader.get(GET_LINE, &[0; 4], LINE);
+    report!("reader what=no-line status={result:#x}");
+    let (result, _) = reader.get(GET_LINE, &[0; 8], LINE - 1);
+    report!("reader what=short-line status={result:#x}");
+    lines();
     let (result, _) = reader.get(0x0022_6FFC, &[], 64);
     report!("reader what=unknown status={result:#x}");
     // What has happened before it came.
