@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 
 use wdk_sys::{
     KDPC, PVOID,
-    ntddk::{KeFlushQueuedDpcs, KeInitializeDpc, KeInsertQueueDpc, KeRemoveQueueDpc},
+    ntddk::{KeFlushQueuedDpcs, KeInitializeDpc, KeInsertQueueDpc},
 };
 
 use crate::{Result, irql::AtDispatch, pool};
@@ -16,8 +16,8 @@ struct Inner<F> {
     routine: F,
 }
 
-/// A DPC in non-paged pool. Dropping it (PASSIVE_LEVEL) takes it off its queue and waits until a
-/// running one has returned; whoever queues it must have stopped before.
+/// A DPC in non-paged pool. Dropping it (PASSIVE_LEVEL) waits until one that is queued or running has returned;
+/// whoever queues it must have stopped before.
 pub struct Dpc<F: Fn(&AtDispatch) + Send + Sync + 'static>(Box<Inner<F>>);
 
 // SAFETY: the kernel serializes access to the KDPC, and F is Send and Sync.
@@ -46,12 +46,6 @@ impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Dpc<F> {
         unsafe { KeInsertQueueDpc(self.0.dpc.get(), core::ptr::null_mut(), core::ptr::null_mut()) != 0 }
     }
 
-    /// Takes it off its queue; `false` where it was not queued (it may be running). Any IRQL.
-    pub fn cancel(&self) -> bool {
-        // SAFETY: an initialized DPC.
-        unsafe { KeRemoveQueueDpc(self.0.dpc.get()) != 0 }
-    }
-
     /// Returns the KDPC, for a timer.
     pub(crate) fn as_ptr(&self) -> *mut KDPC {
         self.0.dpc.get()
@@ -60,7 +54,6 @@ impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Dpc<F> {
 
 impl<F: Fn(&AtDispatch) + Send + Sync + 'static> Drop for Dpc<F> {
     fn drop(&mut self) {
-        self.cancel();
         flush();
     }
 }
