@@ -11,7 +11,7 @@
 //! | know how the boot stands | [`status`] |
 //! | be called when the guard wants something | [`Subscription::new`] |
 //! | leave a line in the activity log | [`note`] |
-//! | read the activity log, and the guard's record | [`line`], [`record()`] |
+//! | read the activity log, and the guard's record | [`line()`], [`record()`] |
 #![no_std]
 #![expect(unsafe_code, reason = "calls another driver's exports, and is called back with an address")]
 
