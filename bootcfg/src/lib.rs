@@ -11,12 +11,14 @@
 //! | [`hive_file`], [`hive_edit`] | a hive with its log files, and edits of it; the format is the crate `hive` |
 //! | [`inf`], [`install`], [`image`] | the package: INF files, what they change, drivers' files |
 //! | [`system`], [`suites`] | what is known of a Windows, and of other PV suites in it |
+//! | [`channel`] | xenpci's channel to programs |
 //! | `privilege` | what Windows lets a process do (on Windows only) |
 
 #![deny(unsafe_code)]
 
 pub mod bcd;
 pub mod boot_ini;
+pub mod channel;
 pub mod cli;
 pub mod code_page;
 pub mod command;

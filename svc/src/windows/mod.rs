@@ -1,7 +1,6 @@
 //! Windows behind the service's work: the service manager, the device's interface, the event log, the shutdown.
 
 mod device;
-mod event;
 mod event_log;
 mod machine;
 pub mod service;

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bootcfg::channel::event::Event;
 use windows_sys::{
     Win32::{
         Foundation::{ERROR_CALL_NOT_IMPLEMENTED, NO_ERROR},
@@ -26,7 +27,7 @@ use windows_sys::{
     core::PWSTR,
 };
 
-use super::{event::Event, machine::Machine, wide};
+use super::{machine::Machine, wide};
 use crate::{NAME, run};
 
 /// Time that Windows is told a stop takes at most, in milliseconds.

@@ -15,14 +15,14 @@ use windows_sys::Win32::{
 
 /// An event that stays set until it is cleared.
 #[derive(Debug)]
-pub(super) struct Event(OwnedHandle);
+pub struct Event(OwnedHandle);
 
 impl Event {
     /// Makes one that is not set.
     ///
     /// # Errors
     /// The answer of Windows.
-    pub(super) fn new() -> io::Result<Event> {
+    pub fn new() -> io::Result<Event> {
         // SAFETY: no attributes and no name.
         let handle = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
         if handle.is_null() {
@@ -33,30 +33,30 @@ impl Event {
     }
 
     /// Returns the handle, which is open as long as the event lives.
-    pub(super) fn raw(&self) -> HANDLE {
+    pub fn raw(&self) -> HANDLE {
         self.0.as_raw_handle()
     }
 
     /// Sets it.
-    pub(super) fn set(&self) {
+    pub fn set(&self) {
         // SAFETY: the handle is open. Setting an event of one's own does not fail.
         unsafe { SetEvent(self.raw()) };
     }
 
     /// Clears it.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         // SAFETY: the handle is open. Clearing an event of one's own does not fail.
         unsafe { ResetEvent(self.raw()) };
     }
 
     /// Waits at most so long, and returns whether it was set.
-    pub(super) fn wait(&self, limit: Duration) -> bool {
+    pub fn wait(&self, limit: Duration) -> bool {
         // SAFETY: the handle is open.
         unsafe { WaitForSingleObject(self.raw(), milliseconds(limit)) == WAIT_OBJECT_0 }
     }
 }
 
 /// Returns a time as Windows' waits take it; less than the number that means for ever.
-pub(super) fn milliseconds(time: Duration) -> u32 {
+pub fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX - 1).min(u32::MAX - 1)
 }
