@@ -178,6 +178,14 @@ pub enum Command {
     /// keeps a Windows from booting (0x7B)
     #[command(after_help = "Examples:\n  xenguard check\n  xenguard --root /mnt check")]
     Check,
+    /// Show the guard's record and the last lines of the activity log, which the drivers of the running Windows keep; with
+    /// --root, the activity log's files
+    #[command(after_help = "Examples:\n  xenguard log --follow\n  xenguard --root /mnt log")]
+    Log {
+        /// Go on with lines as they come, until Ctrl-C
+        #[arg(short, long)]
+        follow: bool,
+    },
     /// Take out what is left of another suite of PV drivers (Xen Project, XenServer, XCP-ng, GPLPV, SUSE VMDP),
     /// on a volume that no Windows is using
     #[command(after_help = "Examples:\n  xenguard --root /mnt --dry-run clean\n  xenguard --root /mnt clean")]
@@ -244,6 +252,7 @@ impl Command {
             Command::Timeout { .. } => "timeout",
             Command::Verify => "verify",
             Command::Check => "check",
+            Command::Log { .. } => "log",
             Command::Clean => "clean",
             Command::Backup { .. } => "backup",
             Command::Restore { .. } => "restore",

@@ -193,6 +193,12 @@ impl Output {
         }
     }
 
+    /// Returns true if everything that was printed could be written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.failed.borrow().is_none()
+    }
+
     /// Asks for a yes. `None` where there is nobody to ask.
     #[must_use]
     pub fn ask(&self, question: &str) -> Option<bool> {

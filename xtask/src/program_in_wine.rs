@@ -119,6 +119,9 @@ fn registry(wine: &Wine) -> Result<()> {
         let text = system[fact]["text"].as_str();
         ensure!(text.is_some_and(|text| text.starts_with(start)), "{fact}: {status}");
     }
+    let log = bootcfg(wine, &["log"])?;
+    let error = log["error"].as_str().unwrap_or_default();
+    ensure!(log["exit"] == 3 && error.contains("no device offers xenpci's channel"), "{log}");
     let asked = bootcfg(wine, &["--bcdedit", "C:\\bcdedit.exe", "add"])?;
     ensure!(asked["exit"] == 9, "Secure Boot is on, and nobody was asked: {asked}");
     Ok(())

@@ -4,13 +4,19 @@
 //! request for an event there; the bus takes the device away under it, twice, and it comes back in between. Events and
 //! a request to reboot come from the bus's stand-in for the channel (`tests/wine/src/stand_in.rs`), since xenpci has
 //! none without Xen. Wine's InitiateSystemShutdownExW only says that it was called.
+//!
+//! While the channel is there, `xenguard log` reads the guard's record and the activity log by it, and goes on with
+//! lines until the device goes.
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use bootcfg::exit::Exit;
 
 use crate::{
     layout::Layout,
@@ -20,6 +26,8 @@ use crate::{
 
 /// Time that the bus's life may take.
 const LIFE: Duration = Duration::from_secs(120);
+/// Time within which xenpci's channel is there, and there once more.
+const CHANNEL: Duration = Duration::from_secs(30);
 /// Name of the service.
 const NAME: &str = "xenguard-svc";
 /// The drivers' key of services.
@@ -42,6 +50,15 @@ const TOLD: [&str; 12] = [
     " 2 The Xenguard service has stopped.",
 ];
 
+/// Parts that the output of `xenguard log` must have: the record with its first event, and lines of both drivers.
+const LOG: [&str; 5] = [
+    "The guard's record",
+    " s decided pv=0 ",
+    "The activity log",
+    " idefilter: mode=emulated reason=0x13",
+    " xenpci: ",
+];
+
 /// Runs it.
 ///
 /// # Errors
@@ -50,7 +67,7 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     let wine = Wine::new("service")?;
     let kept = layout.target().join("guests/service-wine");
     fs::create_dir_all(&kept)?;
-    let lived = life(&wine, layout);
+    let lived = life(&wine, layout, &kept);
     // Both for a reader, whatever came of it.
     let log = String::from_utf8_lossy(&fs::read(wine.folder("../../log")).unwrap_or_default()).into_owned();
     let told = fs::read_to_string(wine.folder("windows/Xenguard/service.log")).unwrap_or_default();
@@ -60,13 +77,16 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     judge(&told, &log)
 }
 
-/// Lets the bus and the service live.
-fn life(wine: &Wine, layout: &Layout) -> Result<()> {
+/// Lets the bus and the service live, and `xenguard log` read, whose output is kept in a folder.
+fn life(wine: &Wine, layout: &Layout, kept: &Path) -> Result<()> {
     wine::install(wine, layout)?;
-    let program = layout.dist().join(SERVICE);
-    let program = fs::read(&program)
-        .with_context(|| format!("cannot read {}; cargo xtask build makes it", program.display()))?;
-    wine.put(&format!("windows/system32/{SERVICE}"), program)?;
+    let program = |name: &str| {
+        let program = layout.dist().join(name);
+        fs::read(&program)
+            .with_context(|| format!("cannot read {}; cargo xtask build makes it", program.display()))
+    };
+    wine.put(&format!("windows/system32/{SERVICE}"), program(SERVICE)?)?;
+    wine.put("xenguard.exe", program("xenguard.exe")?)?;
     wine.put(
         "service.reg",
         "REGEDIT4\n\n\
@@ -91,6 +111,7 @@ fn life(wine: &Wine, layout: &Layout) -> Result<()> {
     // It may come before the drivers, and waits for them. What it finds to mend is mended at once.
     logged(&["wine", "net", "start", NAME])?;
     logged(&["wine", "net", "start", "testbus"])?;
+    read_log(wine, kept)?;
     wait(wine, "testbus: end", || Ok(fs::read_to_string(&path)?))?;
     let marks = format!("{SERVICES}\\atapi\\StartOverride");
     ensure!(wine.run(&["wine", "reg", "query", &marks]).is_err(), "the mark of StartOverride is still there");
@@ -104,6 +125,43 @@ fn life(wine: &Wine, layout: &Layout) -> Result<()> {
     ensure!(wine.run(&["wine", "reg", "query", &marks]).is_err(), "a mark outlived the service's stop");
     wine.stop();
     Ok(())
+}
+
+/// Has `xenguard log` read what the drivers keep, and go on with lines until the device goes.
+fn read_log(wine: &Wine, kept: &Path) -> Result<()> {
+    let program = ["wine", "C:\\xenguard.exe", "log"];
+    for (arguments, exit, name) in
+        [(&[][..], Exit::Done, "log.txt"), (&["--follow"][..], Exit::Io, "log-follow.txt")]
+    {
+        let started = Instant::now();
+        let output = loop {
+            let output =
+                wine.command(&[&program[..], arguments].concat()).env("WINEDEBUG", "-all").output()?;
+            // The channel is not there, or no more: it comes again.
+            let is_gone = output.status.code() == Some(Exit::Refused as i32);
+            if !is_gone || started.elapsed() > CHANNEL {
+                break output;
+            }
+        };
+        let told = [output.stdout, output.stderr].concat();
+        fs::write(kept.join(name), &told)?;
+        let differences = judge_log(&String::from_utf8_lossy(&told), arguments.is_empty());
+        let ended = output.status;
+        ensure!(
+            ended.code() == Some(exit as i32) && differences.is_empty(),
+            "xenguard log {}: {ended}: {}",
+            arguments.join(" "),
+            differences.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Returns the parts that the output of `xenguard log` lacks; that of a reader who follows ends with an error.
+fn judge_log(told: &str, is_whole: bool) -> Vec<String> {
+    let end = (!is_whole).then_some("error: xenpci's channel does not answer, or is gone with its device");
+    let parts = LOG.into_iter().chain(end);
+    parts.filter(|part| !told.contains(part)).map(|part| format!("not told: {part}")).collect()
 }
 
 /// Waits until a text has these words.
@@ -173,5 +231,14 @@ mod tests {
             assert!(judge(&told, &log.replacen(line, "", 1)).is_err(), "{line}");
         }
         assert!(judge(&told, &format!("{log}InitiateSystemShutdownExW")).is_err());
+    }
+    #[test]
+    fn what_the_log_lacks_is_named() {
+        let told = LOG.join("\n");
+        assert!(judge_log(&told, true).is_empty());
+        assert_eq!(judge_log(&told, false).len(), 1);
+        for part in LOG {
+            assert!(!judge_log(&told.replacen(part, "", 1), true).is_empty(), "{part}");
+        }
     }
 }

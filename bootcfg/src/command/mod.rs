@@ -7,6 +7,7 @@ mod check;
 mod clean;
 mod default;
 mod install;
+mod log;
 mod man;
 mod prune;
 mod remove;
@@ -79,6 +80,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Timeout { seconds } => timeout::run(session, seconds),
         Command::Verify => verify::run(session),
         Command::Check => check::run(session),
+        Command::Log { follow } => log::run(session, follow),
         Command::Clean => clean::run(session),
         Command::Backup { file } => backup::run(session, file.as_deref()),
         Command::Restore { file, list } => restore::run(session, file.as_deref(), list),

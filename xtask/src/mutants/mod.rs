@@ -400,6 +400,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("bootcfg")],
     },
     Mutant {
+        what: "`xenguard log` is silent about lines that are lost",
+        file: "bootcfg/src/command/log.rs",
+        from: "if next.lost > 0 {",
+        to: "if false {",
+        caught_by: &[Host("bootcfg")],
+    },
+    Mutant {
         what: "NVMe disks are unplugged",
         file: "idefilter/src/unplug.rs",
         from: "const DISKS: u16 = 1 << 0;",
