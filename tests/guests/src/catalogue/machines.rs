@@ -156,7 +156,7 @@ const NO_NODE_LEFT: &str = "p=/local/domain/$DOMID/data/fill; w=; for n in $(seq
                             xenstore-write $w && xenstore-chmod -r $p n$DOMID";
 
 /// Leaves room for 32 nodes of the thousand that xenstored lets a guest have.
-const FEW_NODES_LEFT: &str = "p=/local/domain/$DOMID/data/fill; w=; h=$(xenstore-ls -fp / | grep -c \"(n$DOMID[,)]\"); \
+pub(super) const FEW_NODES_LEFT: &str = "p=/local/domain/$DOMID/data/fill; w=; h=$(xenstore-ls -fp / | grep -c \"(n$DOMID[,)]\"); \
                               for n in $(seq $((967 - h))); do w=\"$w $p/$n x\"; done; \
                               xenstore-write $w && xenstore-chmod -r $p n$DOMID";
 

@@ -4,6 +4,7 @@
 use guard::Reason;
 use protocol::{Exercise, Fault, Line, Ready, Word};
 
+use super::machines::FEW_NODES_LEFT;
 use crate::{
     check::{Check, Differences, Seen},
     checks::activity::{HELD_UP, OVERFLOWN},
@@ -93,6 +94,36 @@ pub(super) const BOOTS: &[Scenario] = &[
             (
                 REQUEST,
                 "xl reboot $DOMID && f=/local/domain/$DOMID/control/shutdown; \
+                 for n in $(seq 50); do [ \"$(xenstore-read $f)\" = '' ] && break; sleep 0.2; done; \
+                 [ \"$(xenstore-read $f)\" = '' ] && xl trigger $DOMID power",
+            ),
+        ],
+        expect: Expect { ending: Ending::Reboot, ..PV },
+        checks: &[FOLLOWED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "service-full-store",
+        title: "the same where the guest may make no node of xenstore: requests are followed without a heartbeat's node, which \
+                comes when there is room",
+        exercise: Some(Exercise::Service),
+        created: FEW_NODES_LEFT,
+        dom0: &[
+            (
+                When::Ready(Ready::Heartbeat),
+                "p=/local/domain/$DOMID; sleep 2; ! xenstore-exists $p/data/xenguard/service && \
+                 xenstore-write $p/control/shutdown poweroff",
+            ),
+            (
+                When::Ready(Ready::NoHeartbeat),
+                "xenstore-rm /local/domain/$DOMID/data/fill && xl trigger $DOMID power",
+            ),
+            (
+                REQUEST,
+                "p=/local/domain/$DOMID; f=$p/data/xenguard/service; \
+                 for n in $(seq 50); do xenstore-exists $f && break; sleep 0.2; done; xenstore-exists $f && \
+                 xl reboot $DOMID && f=$p/control/shutdown && \
                  for n in $(seq 50); do [ \"$(xenstore-read $f)\" = '' ] && break; sleep 0.2; done; \
                  [ \"$(xenstore-read $f)\" = '' ] && xl trigger $DOMID power",
             ),
