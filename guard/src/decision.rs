@@ -90,6 +90,8 @@ pub enum PvDisks {
     BackendMissing,
     /// A vbd has other logical blocks than the emulated disk that stands for it.
     OtherBlocks,
+    /// The domain may make no more nodes of xenstore, and so no vbd could be connected.
+    StoreFull,
     /// Two vbds have one backing, and one of them may write to it.
     Shared,
     /// Number of vbds of type disk, every backend ready.
@@ -185,6 +187,7 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
         PvDisks::BootDiskMissing => Err(Reason::BootDiskWithoutVbd),
         PvDisks::BackendMissing => Err(Reason::BackendMissing),
         PvDisks::OtherBlocks => Err(Reason::BlockSizeDiffers),
+        PvDisks::StoreFull => Err(Reason::StoreFull),
         PvDisks::Shared => Err(Reason::BackingShared),
         PvDisks::Ready(_) => Ok(policy),
     }
@@ -329,6 +332,7 @@ mod tests {
             (Given { disks: PvDisks::BootDiskMissing, ..GOOD }, Reason::BootDiskWithoutVbd),
             (Given { disks: PvDisks::BackendMissing, ..GOOD }, Reason::BackendMissing),
             (Given { disks: PvDisks::OtherBlocks, ..GOOD }, Reason::BlockSizeDiffers),
+            (Given { disks: PvDisks::StoreFull, ..GOOD }, Reason::StoreFull),
             (Given { disks: PvDisks::Shared, ..GOOD }, Reason::BackingShared),
         ];
         for (mut given, reason) in cases {

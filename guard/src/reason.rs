@@ -86,6 +86,8 @@ reasons! {
     /// A PV disk has other logical blocks than the emulated disk that stands for it: partition tables and file
     /// systems would be read in the wrong unit.
     BlockSizeDiffers = 0x29, "a PV disk has other blocks than its emulated disk";
+    /// The domain's quota of nodes in xenstore is used up.
+    StoreFull = 0x2A, "xenstore has no room for the nodes of a PV disk";
 
     /// The bus filter is on no PCI root bus.
     FilterNotAttached = 0x30, "the filter is not attached to a PCI root bus";

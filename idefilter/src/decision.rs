@@ -120,6 +120,7 @@ impl Inputs for System {
                 pv_disks::Failure::Survey(survey::Failure::Backend { .. }) => PvDisks::BackendMissing,
                 pv_disks::Failure::Survey(survey::Failure::Shared { .. }) => PvDisks::Shared,
                 pv_disks::Failure::Survey(survey::Failure::Blocks { .. }) => PvDisks::OtherBlocks,
+                pv_disks::Failure::Survey(survey::Failure::Full) => PvDisks::StoreFull,
                 _ => PvDisks::Unreadable,
             };
             self.failure = Some(failure);

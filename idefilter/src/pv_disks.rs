@@ -1,6 +1,6 @@
 //! The domain's PV disks, read from xenstore before interrupts work: a hypercall page, the HVM parameters,
-//! the store's ring, and polling. Nothing is written, no watch is set, and the ring is left without an open
-//! request for xenpci.
+//! the store's ring, and polling. What is written to try the domain's quota is taken away again, no watch is set, and the
+//! ring is left without an open request for xenpci.
 #![expect(unsafe_code, reason = "maps the store's page and hands it to the ring")]
 
 use core::ptr::NonNull;
@@ -86,7 +86,12 @@ pub(crate) fn read(xen: &Xen) -> Result<PvDisks, Failure> {
     let mut client = Client::new(ring, polling, buffer)?;
     let disks = match host_vetoes(&mut client) {
         Ok(true) => Ok(PvDisks::Vetoed),
-        Ok(false) => survey_until_ready(&mut client, patience),
+        Ok(false) => survey_until_ready(&mut client, patience).and_then(|disks| {
+            if let PvDisks::Ready(_) = disks {
+                survey::has_room(&mut client).map_err(Failure::Survey)?;
+            }
+            Ok(disks)
+        }),
         Err(error) => Err(error),
     };
     // Also after an error: a request that is still open must not be left to xenpci.

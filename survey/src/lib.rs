@@ -1,7 +1,8 @@
 //! The domain's PV disks as xenstore tells of them before a boot is decided: [`survey`] looks at every vbd, whether
 //! its backend is ready, whether the boot disk is among them, and whether two of them have one backing.
 //!
-//! It writes nothing and works over any [`Store`]: over a polled connection in idefilter's DriverEntry, over a tree
+//! [`survey`] writes nothing; [`has_room`] tries whether the domain may make the nodes that a disk needs, and takes them
+//! away again. Both work over any [`Store`]: over a polled connection in idefilter's DriverEntry, over a tree
 //! of nodes in the explorer (`tests/explore`), which holds it against configurations of toolstacks.
 //!
 //! Begin with [`survey`]. What it answers is judged by [`guard::decision`]; the nodes of one vbd are read by
@@ -20,7 +21,7 @@ use guard::boot_disk::Places;
 use guard::census::{Own, Pair, compare};
 use guard::decision::PvDisks;
 use xen::blkif::{EMULATED_BLOCK, Kind, XenbusDevice};
-use xen::store::{self, PAYLOAD_BUFFER, Store, path::PathBuf};
+use xen::store::{self, Errno, PAYLOAD_BUFFER, Store, path::PathBuf};
 use xen::xenbus::State;
 
 /// Folder of the domain's vbds.
@@ -49,6 +50,8 @@ pub enum Failure {
         /// Bytes of its blocks.
         bytes: u64,
     },
+    /// The domain may not make the nodes of a disk: its quota is used up.
+    Full,
     /// Two vbds have one backing, and one of them may write to it.
     Shared {
         /// Numbers of the virtual devices.
@@ -81,6 +84,7 @@ impl fmt::Display for Failure {
                     "vbd {device} has blocks of {bytes} bytes, and its emulated disk of {EMULATED_BLOCK}"
                 )
             }
+            Self::Full => f.write_str("the domain may make no more nodes of xenstore"),
             Self::Shared { devices: [one, other] } => {
                 write!(f, "vbds {one} and {other} stand for the same storage")
             }
@@ -160,6 +164,37 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
     }
 }
 
+/// Folder of the nodes that are tried.
+const ROOM: &str = "data/xenguard/room";
+/// Names of the nodes that are tried, a letter each: with the folder as many as a disk of three queues has.
+const NODES: &str = "abcdefghijklmnopqrstuvwx";
+
+/// Tries whether the domain may make as many nodes as a disk needs, and takes them away again. *Passive*.
+///
+/// # Errors
+/// [`Failure::Full`] where its quota does not allow them. Another refusal is none: it says nothing of a disk's folder.
+pub fn has_room(store: &mut impl Store) -> Result<(), Failure> {
+    let folder = PathBuf::new(ROOM)?;
+    let mut found = Ok(());
+    for name in NODES.split_inclusive(|_| true) {
+        let node = folder.join(name)?;
+        match store.write(&node, b"") {
+            Ok(()) => {}
+            Err(store::Error::Refused(Errno::NoSpace)) => {
+                found = Err(Failure::Full);
+                break;
+            }
+            Err(store::Error::Refused(_)) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match store.remove(&folder) {
+        // What stays takes room, and does no harm.
+        Ok(()) | Err(store::Error::Refused(_)) => found,
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads the storage behind a vbd from its backend's nodes. `value` takes a value at a time. *Passive*.
 ///
 /// # Errors
@@ -186,4 +221,73 @@ fn buffer() -> Result<Vec<u8>, Failure> {
     buffer.try_reserve_exact(PAYLOAD_BUFFER).map_err(|_| Failure::NoMemory)?;
     buffer.resize(PAYLOAD_BUFFER, 0);
     Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::borrow::ToOwned;
+    use std::collections::BTreeSet;
+    use std::string::String;
+
+    use xen::store::Names;
+
+    use super::*;
+
+    /// A store in which the domain may make so many nodes more.
+    struct Limited {
+        left: usize,
+        refusal: Errno,
+        nodes: BTreeSet<String>,
+        most: usize,
+    }
+
+    impl Limited {
+        fn new(left: usize, refusal: Errno) -> Self {
+            Self { left, refusal, nodes: BTreeSet::new(), most: 0 }
+        }
+    }
+
+    impl Store for Limited {
+        fn read<'b>(&mut self, _: &str, _: &'b mut [u8]) -> Result<&'b [u8], store::Error> {
+            Err(store::Error::Refused(Errno::NoEntry))
+        }
+
+        fn write(&mut self, path: &str, _: &[u8]) -> Result<(), store::Error> {
+            if self.nodes.len() == self.left {
+                return Err(store::Error::Refused(self.refusal));
+            }
+            self.nodes.insert(path.to_owned());
+            self.most = self.most.max(self.nodes.len());
+            Ok(())
+        }
+
+        fn remove(&mut self, path: &str) -> Result<(), store::Error> {
+            let before = self.nodes.len();
+            self.nodes.retain(|node| !node.starts_with(path));
+            if before == self.nodes.len() { Err(store::Error::Refused(Errno::NoEntry)) } else { Ok(()) }
+        }
+
+        fn directory<'b>(&mut self, _: &str, _: &'b mut [u8]) -> Result<Names<'b>, store::Error> {
+            Err(store::Error::Refused(Errno::NoEntry))
+        }
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_found_and_nothing_stays() {
+        for left in 0..30 {
+            let mut store = Limited::new(left, Errno::NoSpace);
+            let expected = if left < NODES.len() { Err(Failure::Full) } else { Ok(()) };
+            assert_eq!(has_room(&mut store), expected, "room for {left}");
+            assert!(store.nodes.is_empty(), "room for {left}");
+            assert_eq!(store.most, left.min(NODES.len()));
+        }
+    }
+
+    /// A toolstack that does not let the guest write below `data` says nothing of the disk's folder.
+    #[test]
+    fn another_refusal_is_no_objection() {
+        assert_eq!(has_room(&mut Limited::new(0, Errno::Access)), Ok(()));
+    }
 }

@@ -53,11 +53,21 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
-        name: "store-quota",
-        title: "the guest may make no node of xenstore any more when it starts: no vbd can be connected, and NT has no disk",
-        created: NO_NODE_LEFT,
+        name: "vbd-unwritable",
+        title: "a node of its vbd is not the guest's to write, which no toolstack does: it is not connected, and NT has no disk",
+        created: "p=/local/domain/$DOMID/device/vbd/768/event-channel; xenstore-write $p 0 && xenstore-chmod $p n0 r$DOMID",
         expect: Expect { pv: 0, ..PV },
         checks: &[NOT_CONNECTED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "store-quota",
+        title: "the guest may make no node of xenstore any more when it starts, and so could connect no vbd",
+        created: NO_NODE_LEFT,
+        last_word: false,
+        expect: emulated(Reason::StoreFull),
+        checks: &[NOT_TOLD],
         runs: Runs::InTurn,
         ..PV_BOOT
     },
@@ -100,27 +110,26 @@ pub(super) const BOOTS: &[Scenario] = &[
 
 /// See `what`.
 const NOT_CONNECTED: Check = Check {
-    what: "xenvbd says which node is refused, and that no PV disk is shown; the host is not told",
+    what: "xenvbd says which node is refused, and that no PV disk is shown",
     run: |seen, found| {
         let refused =
             seen.report.debug("xenvbd: disk 768: node ").filter(|line| line.contains("xenstore answered E"));
         found.same("vbds that are not connected", refused.count(), 1);
         found.same("no PV disk", seen.said("xenvbd: no PV disk is shown: "), 1);
-        not_told(seen, found);
     },
 };
 
 /// See `what`.
-const NOT_TOLD: Check =
-    Check { what: "the host is not told of the guard's state, and xenpci says so", run: not_told };
-
-fn not_told(seen: &Seen<'_>, found: &mut Differences) {
-    let refused = "xenpci: the host cannot be told of the guard's state: xenstore answered ENOSPC";
-    found.same("refusals of the guard's state", seen.said(refused), 1);
-    let store = seen.boot.outcome.store_end.as_ref();
-    let filled = store.is_some_and(|store| store.named("1000").next().is_some());
-    found.holds("the filled store", filled);
-}
+const NOT_TOLD: Check = Check {
+    what: "the host is not told of the guard's state, and xenpci says so",
+    run: |seen, found| {
+        let refused = "xenpci: the host cannot be told of the guard's state: xenstore answered ENOSPC";
+        found.same("refusals of the guard's state", seen.said(refused), 1);
+        let store = seen.boot.outcome.store_end.as_ref();
+        let filled = store.is_some_and(|store| store.named("1000").next().is_some());
+        found.holds("the filled store", filled);
+    },
+};
 
 /// See `what`.
 const CONNECTED_BEFORE: Check = Check {

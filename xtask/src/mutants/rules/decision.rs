@@ -17,6 +17,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "PvDisks::Shared => Ok(policy),",
     ),
     rule(
+        "a store without room for a disk's nodes is no objection",
+        DECISION,
+        "PvDisks::StoreFull => Err(Reason::StoreFull),",
+        "PvDisks::StoreFull => Ok(policy),",
+    ),
+    rule(
         "a machine without the platform device is no objection",
         DECISION,
         "if !inputs.platform_device() {",
