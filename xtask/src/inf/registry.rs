@@ -97,11 +97,16 @@ pub(super) fn uninstall_order(_: &Suite, package: &Package) -> Vec<String> {
     breaches
 }
 
-pub(super) fn critical_devices(_: &Suite, package: &Package) -> Vec<String> {
+pub(super) fn critical_devices(suite: &Suite, package: &Package) -> Vec<String> {
     let Ok(all) = installation(&package.inf) else { return Vec::new() };
     let mut breaches = Vec::new();
-    for device in &all.devices {
-        let key = format!("{CRITICAL}\\{}", device.id.replace('\\', "#"));
+    let others: Vec<_> = suite.packages.iter().filter_map(|other| installation(&other.inf).ok()).collect();
+    // Of another package's devices all of an entry, or none.
+    let named = |key: &str| all.changes.iter().any(|change| change.key.eq_ignore_ascii_case(key));
+    let key_of = |id: &str| format!("{CRITICAL}\\{}", id.replace('\\', "#"));
+    let others = others.iter().flat_map(|other| &other.devices).filter(|device| named(&key_of(&device.id)));
+    for device in all.devices.iter().chain(others) {
+        let key = key_of(&device.id);
         for (name, wanted) in [("Service", &device.service), ("ClassGUID", &device.class.1)] {
             let found = all
                 .changes

@@ -36,7 +36,7 @@ rules! {
     "event-log" services::event_log: "every service is an event source with the system's message file and its own, and is removed with it";
     "class-filters" registry::class_filters: "class filters are appended (0x00010008) by the service's own section, and taken out one by one (0x00018002)";
     "uninstall-order" registry::uninstall_order: "DefaultUninstall takes the filter and the service away and deletes no file";
-    "critical-devices" registry::critical_devices: "every hardware id has its CriticalDeviceDatabase entry with the service and class of its model (NT 5.2)";
+    "critical-devices" registry::critical_devices: "every hardware id has its CriticalDeviceDatabase entry with the service and class of its model (NT 5.2), and an entry of another package's device is whole";
     "security" registry::security: "every device has a Security value that lets SYSTEM and Administrators in, and nobody else";
     "parameters" registry::parameters: "every value below Parameters is explained at the head of the file, every one explained is there, and what the admin set stays (0x2)";
 }

@@ -102,6 +102,7 @@ const BREACHES: &[(&str, &str, &str, &str)] = &[
         "\"{4D36E97B-E325-11CE-BFC1-08002BE10318}\"",
         "\"{4D36E97D-E325-11CE-BFC1-08002BE10318}\"",
     ),
+    ("critical-devices", "xenpci", "xenguard#vbd\",Service", "xenguard#vbd\",Servant"),
     ("security", "xenpci", "(A;;GA;;;BA)", "(A;;GA;;;BA)(A;;GR;;;WD)"),
     ("parameters", "idefilter", "HKR,Parameters,Strict,", "HKR,Parameters,Stricter,"),
     ("parameters", "idefilter", "Strict,0x00010003", "Strict,0x00010001"),

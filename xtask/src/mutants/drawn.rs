@@ -87,7 +87,7 @@ const REMARKS: &[(&str, &str, &str)] = &[
     (
         "xenvbd/src/srb.rs",
         "Function::Pnp",
-        "open: the executive sends no step in PnP that is for the adapter",
+        "a mutant for `srb-functions`, which asks the adapter what it can do",
     ),
     (
         "xenpci/src/last_word.rs",
@@ -95,7 +95,11 @@ const REMARKS: &[(&str, &str, &str)] = &[
         "a mutant for `platform-lost-withheld`: the pool is looked through",
     ),
     ("xenpci/src/fdo.rs", "add_state", "a mutant for `usage`"),
-    ("xenpci/src/pdo.rs", "if !orphan", "open: no guest removes the adapter and starts it again"),
+    (
+        "xenpci/src/pdo.rs",
+        "if !orphan",
+        "a mutant for `platform-lost-withheld`: the adapter's device object stays",
+    ),
     (
         "wdm/src/no_execute.rs",
         "Version::NT_6_2",
@@ -105,12 +109,12 @@ const REMARKS: &[(&str, &str, &str)] = &[
     (
         "xenvbd/src/vbd_list.rs",
         "publish_target_id",
-        "open: no guest crashes after its vbd was made anew; the dump would have no disk",
+        "a mutant for `crash-dump-replaced`, which is a guest since",
     ),
     (
         "inf/xenpci.inf",
         "CriticalDeviceDatabase",
-        "open: NT reads it in the first boot after the drivers were put into an offline system",
+        "the rule `critical-devices` looks at entries of other packages' devices, too",
     ),
     (
         "xenpci/src/suspend.rs",

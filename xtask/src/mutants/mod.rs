@@ -176,6 +176,27 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("class-unregistered")],
     },
     Mutant {
+        what: "a question to the adapter is answered for the disk",
+        file: "xenvbd/src/srb.rs",
+        from: "self.target().filter(|_| !adapter && self.lun() == 0)",
+        to: "self.target().filter(|_| !adapter || self.lun() == 0)",
+        caught_by: &[Guest("srb-functions")],
+    },
+    Mutant {
+        what: "an adapter that was surprised and removed is not its bus's again",
+        file: "xenpci/src/pdo.rs",
+        from: "if !orphan {",
+        to: "if orphan {",
+        caught_by: &[Guest("platform-lost-withheld")],
+    },
+    Mutant {
+        what: "a vbd that was made anew has no target id for the dump",
+        file: "xenvbd/src/vbd_list.rs",
+        from: "known.watch = watch_backend(self.platform, adapter, id, &self.event);\n                adapter.slots().with(id, |target| target.publish_target_id(id));",
+        to: "known.watch = watch_backend(self.platform, adapter, id, &self.event);",
+        caught_by: &[Guest("crash-dump-replaced")],
+    },
+    Mutant {
         what: "whether the store has room for a disk's nodes is not tried",
         file: "idefilter/src/pv_disks.rs",
         from: "survey::has_room(&mut client).map_err(Failure::Survey)?;",

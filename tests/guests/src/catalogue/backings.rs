@@ -1,13 +1,14 @@
 //! Two vbds on one backing, and vbds that only look like it.
 
 use guard::Reason;
-use protocol::{Exercise, Ready, Word};
+use protocol::{Exercise, Fault, Ready, Word};
 
 use super::disks::HOTPLUG;
 use crate::{
     check::Check,
     checks::load::ended_well,
-    scenario::{Backend, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
+    dump::file::WHOLE,
+    scenario::{Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
 };
 
 /// xvde and xvdf.
@@ -107,6 +108,19 @@ pub(super) const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Outage),
         dom0: &[(When::Ready(Ready::Outage), REPLACED)],
         checks: &[MADE_ANEW],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "crash-dump-replaced",
+        title: "the same, and a bugcheck behind it: the copy finds the vbd that was made anew, and writes a dump",
+        words: &[Word::Outage { disk: 0, seconds: 25 }],
+        exercise: Some(Exercise::Outage),
+        dom0: &[(When::Ready(Ready::Outage), REPLACED)],
+        registry: dump!(),
+        fault: Some(Fault::LateCrash),
+        expect: Expect { ending: Ending::Crash(0xE2), ..PV },
+        checks: &[WHOLE, MADE_ANEW],
         runs: Runs::InTurn,
         ..PV_BOOT
     },

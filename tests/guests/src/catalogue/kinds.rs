@@ -49,13 +49,15 @@ pub(super) const BOOTS: &[Scenario] = &[
 
 /// Each SRB is answered; the fields that its function says nothing of are not looked at.
 const EACH_FUNCTION: Check = Check {
-    what: "shutdown and flush, three resets, power and PnP succeed at the disk, and every other SRB is refused",
+    what: "shutdown and flush, three resets, power and PnP succeed at the disk, and every other SRB is refused; what is asked \
+           of the adapter is not answered for the disk",
     run: |seen, found| {
         let lines: Vec<_> = seen.lines(Line::Functions).map(|line| line.text.clone()).collect();
         found.same(
             "answers",
             lines,
             [
+                "at=adapter status=0x1 capabilities=0x0",
                 "at=unit status=0x1 n=7 functions=7,8,18,19,32,36,37",
                 "at=unit status=0x6 n=248 functions=others",
                 "at=other-unit status=0x1 n=5 functions=18,19,32,36,37",

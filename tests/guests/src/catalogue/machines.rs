@@ -3,7 +3,7 @@
 use guard::Reason;
 
 use crate::{
-    check::{Check, Differences, Seen},
+    check::Check,
     scenario::{BASE, Expect, PV, PV_BOOT, Runs, Scenario, emulated, xvd},
 };
 

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::storport::functions::{At, send};
+use crate::storport::functions::{At, ask_of_adapter, send};
 use crate::{ke, pnp, report};
 
 /// Runs the exercise: each SRB is answered; says with which status.
@@ -11,6 +11,10 @@ pub(super) fn run() {
     let Some(&disk) = pnp::devices_of("disk").first() else {
         ke::panicked(format_args!("there is no disk"));
     };
+    // SAFETY: a started disk, which is not removed meanwhile.
+    if let Some((status, words)) = unsafe { ask_of_adapter(disk) } {
+        report!("functions at=adapter status={status:#x} capabilities={:#x}", words[1]);
+    }
     for (name, at) in [("unit", At::Unit), ("other-unit", At::OtherUnit), ("no-target", At::NoTarget)] {
         let mut by_status: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
         for function in 1..=u8::MAX {

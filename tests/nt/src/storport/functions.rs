@@ -1,10 +1,11 @@
 //! SRBs of any function, as a port driver, a class driver or a program may have them brought to a miniport.
 
 use super::request::{self, Owner};
+use super::unit::{PNP_ACTION, PNP_QUERY_CAPABILITIES};
 use super::{adapter, unit};
 use crate::nt::*;
 use crate::storage::irp as request_packet;
-use crate::storage::srb::Srb;
+use crate::storage::srb::{SRB_FLAGS_DATA_IN, Srb, function};
 
 /// The address that an SRB is sent to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +24,37 @@ const NO_TARGET: u8 = 250;
 const TIMEOUT: u32 = 10;
 /// Bytes of memory of the sender's that no miniport has a right to: only some functions have data.
 const NO_LENGTH: u32 = 0xC5C5_C5C5;
+
+/// Offset of `SrbPnPFlags` in SCSI_PNP_REQUEST_BLOCK, and its flag `SRB_PNP_FLAGS_ADAPTER_REQUEST`.
+const PNP_FLAGS: usize = 64;
+const OF_ADAPTER: u32 = 1;
+
+/// Asks the miniport what the adapter can do, not a unit, by an SRB that has a unit's address. Returns the SRB's status, and
+/// the words of the answer's STOR_DEVICE_CAPABILITIES. PASSIVE_LEVEL.
+///
+/// # Safety
+/// As [`send`].
+pub(crate) unsafe fn ask_of_adapter(pdo: *mut DeviceObject) -> Option<(u8, [u32; 2])> {
+    // SAFETY: as in `send`; an SRB has room for these fields.
+    unsafe {
+        let unit = adapter::unit_of(pdo)?;
+        let unit::Address { path, target, lun } = unit.address();
+        let mut words = [0u32; 2];
+        let mut srb = Srb::of(function::PNP);
+        (srb.path_id, srb.target_id, srb.lun) = (path, target, lun);
+        (srb.data_buffer, srb.data_transfer_length) = ((&raw mut words).cast(), size_of_val(&words) as u32);
+        srb.srb_flags = SRB_FLAGS_DATA_IN;
+        srb.time_out_value = TIMEOUT;
+        let srb = &raw mut srb;
+        srb.cast::<u8>().add(PNP_ACTION).cast::<u32>().write(PNP_QUERY_CAPABILITIES);
+        srb.cast::<u8>().add(PNP_FLAGS).cast::<u32>().write(OF_ADAPTER);
+        request_packet::with_event(|event| {
+            request::submit(unit.adapter(), srb, Owner::Scan(event));
+            request_packet::wait(event);
+        });
+        Some(((*srb).status(), words))
+    }
+}
 
 /// Sends an SRB of a function, and waits. Every field that the function does not say to be valid is filled with what is
 /// none. Returns the SRB's status. PASSIVE_LEVEL.

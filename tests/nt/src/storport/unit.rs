@@ -185,7 +185,7 @@ pub(super) unsafe fn pnp(unit: *mut Unit, irp: *mut Irp) -> NtStatus {
 /// `StorStartDevice`, `StorRemoveDevice`, `StorQueryCapabilities`, `StorSurpriseRemoval` (STOR_PNP_ACTION).
 const PNP_START: u32 = 0x00;
 const PNP_REMOVE: u32 = 0x02;
-const PNP_QUERY_CAPABILITIES: u32 = 0x09;
+pub(super) const PNP_QUERY_CAPABILITIES: u32 = 0x09;
 const PNP_SURPRISE_REMOVAL: u32 = 0x17;
 
 /// Seconds that such an SRB may take.
@@ -218,7 +218,7 @@ unsafe fn tell(unit: *mut Unit, action: u32, data: &mut [u8]) -> bool {
 }
 
 /// Offset of `PnPAction` in SCSI_PNP_REQUEST_BLOCK.
-const PNP_ACTION: usize = 8;
+pub(super) const PNP_ACTION: usize = 8;
 
 /// Asks the miniport whether a unit can be ejected or removed: two bits, as DEVICE_CAPABILITIES has them.
 unsafe fn capabilities_of(unit: *mut Unit) -> u32 {
