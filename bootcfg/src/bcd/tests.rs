@@ -1,7 +1,8 @@
 //! Properties of edits in memory, and of the changes between two stores.
 
 use super::*;
-use element::{BOOT_SEQUENCE, DEFAULT, DEVICE, DISPLAY_ORDER, LOAD_OPTIONS, PATH};
+use crate::menu::{FOR_EVER, Menu};
+use element::{BOOT_SEQUENCE, DEFAULT, DEVICE, DISPLAY_ORDER, LOAD_OPTIONS, PATH, TIMEOUT};
 use proptest::prelude::*;
 
 fn loader(device: u8, options: Option<String>) -> Object {
@@ -145,6 +146,19 @@ fn refusals() {
     bcd.objects.insert(guid, loader(1, Some("/gplpv".to_owned())));
     assert!(bcd.add_pv_entry(guid, None).expect_err("refused").to_string().contains("already"));
     assert!(bcd.remove_pv_entry(guid).expect_err("refused").to_string().contains("the only one"));
+}
+
+/// The largest number of seconds means that the menu waits for a choice.
+#[test]
+fn a_menu_that_waits_for_ever() {
+    let last = u64::from(u32::MAX);
+    for (seconds, told) in [(30, 30), (last - 1, last as i64 - 1), (last, FOR_EVER), (last + 1, FOR_EVER)] {
+        let mut bcd = Bcd::default();
+        let mut manager = Object { kind: 0x1010_0002, ..Object::default() };
+        manager.elements.insert(TIMEOUT, Data::of_integer(seconds));
+        bcd.objects.insert(BOOT_MANAGER, manager);
+        assert_eq!(bcd.timeout(), Some(told), "{seconds}");
+    }
 }
 
 /// Found by the fuzz target: objects that inherit from each other, many times over, do not hold the reader up.

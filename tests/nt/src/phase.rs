@@ -90,20 +90,22 @@ pub(crate) unsafe extern "win64" fn run(_context: Pvoid) {
             exercise::run(exercise);
         }
         faults(root);
-        ke::delay(LIFE);
+        rest();
         pnp::settle();
         report_devices();
         report_status();
         pnp::mark_unneeded(boot_services());
         // A full volume has room again.
         named_file::fill(false);
+        let begun = ke::clock::interrupt_time();
         shutdown::notify();
+        let shutdown = ke::clock::interrupt_time() - begun;
         cm::flush();
         cm::close();
         mountmgr::shutdown();
         let begun = ke::clock::interrupt_time();
         shutdown::last_chance();
-        report_record((ke::clock::interrupt_time() - begun) / 10_000);
+        report_record(shutdown, ke::clock::interrupt_time() - begun);
         pnp::set_power(POWER_SYSTEM_SHUTDOWN, POWER_ACTION_SHUTDOWN_OFF);
         verifier::leaks::check();
         work::report("end");
@@ -293,11 +295,20 @@ fn report_status() {
     }
 }
 
-/// Tells which record the boot has left in the registry, and how long the last chance of the shutdown took.
-fn report_record(milliseconds: u64) {
+/// Lets time pass in which nobody asks for anything, and tells how often drivers' threads have waited meanwhile.
+fn rest() {
+    let (begun, before) = (ke::clock::interrupt_time(), ke::thread::waits_of_drivers());
+    ke::delay(LIFE);
+    let milliseconds = (ke::clock::interrupt_time() - begun) / 10_000;
+    report!("rest ms={milliseconds} waits={}", ke::thread::waits_of_drivers() - before);
+}
+
+/// Tells which record the boot has left in the registry, and how long the shutdown's two requests took, in 100 ns.
+fn report_record(shutdown: u64, last_chance: u64) {
     let path = alloc::format!("{}\\idefilter\\Parameters", cm::SERVICES);
     let record = cm::get(&path, "ThisBoot").map(|value| value.data).unwrap_or_default();
-    report!("record last-chance-ms={milliseconds} hex={}", report::Hex(&record));
+    let (shutdown, last_chance) = (shutdown / 10_000, last_chance / 10_000);
+    report!("record shutdown-ms={shutdown} last-chance-ms={last_chance} hex={}", report::Hex(&record));
 }
 
 /// Tells of every device object of a driver from a file who may open it.

@@ -103,6 +103,8 @@ named! {
         Reset = "reset",
         /// A disk's capacity after it changed.
         Resized = "resized",
+        /// Waits of drivers' threads while nothing is asked of the system.
+        Rest = "rest",
         /// The guest goes on after a suspend.
         Resumed = "resumed",
         /// The system is back from S3.

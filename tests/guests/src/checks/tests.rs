@@ -35,7 +35,8 @@ const CONSOLE: &str = "\
 @xg device driver=xenpci name= access=restricted
 @xg device driver=xenvbd name=y access=everyone
 @xg status phase=4 reason=0x1
-@xg record last-chance-ms=3 hex=5847424f4f54303100d2496b000000000c0000000100000000000000000000000000000004000000010000000200000000000000010000000100000001000000010000000000000000000000
+@xg rest ms=1500 waits=6
+@xg record shutdown-ms=9 last-chance-ms=3 hex=5847424f4f54303100d2496b000000000c0000000100000000000000000000000000000004000000010000000200000000000000010000000100000001000000010000000000000000000000
 @xg end verdict=clean
 ";
 
@@ -129,6 +130,8 @@ fn what_is_wrong_on_the_console_is_named() {
         ("phase=4", "phase=3", "status in the registry"),
         ("@xg record", "@xg dbg", "a record of the boot in the registry"),
         ("last-chance-ms=3", "last-chance-ms=4000", "the last chance of the shutdown is soon over"),
+        ("shutdown-ms=9", "shutdown-ms=4000", "the shutdown is soon over"),
+        ("waits=6", "waits=96", "drivers' threads rest"),
         ("0c00000001000000", "0c00000000000000", "the record's end"),
     ] {
         let console = CONSOLE.replacen(from, to, 1);

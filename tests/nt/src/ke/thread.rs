@@ -85,6 +85,14 @@ pub(crate) fn alive_of(driver: usize) -> usize {
     BY_DRIVER.lock().get(&driver).copied().unwrap_or(0)
 }
 
+/// Waits of drivers' threads so far.
+static WAITS: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns the number of times that drivers' threads have waited so far.
+pub(crate) fn waits_of_drivers() -> usize {
+    WAITS.load(Ordering::Relaxed)
+}
+
 /// Returns the running thread.
 pub(crate) fn current() -> *mut Thread {
     let thread: *mut Thread;
@@ -304,7 +312,12 @@ pub(super) fn reschedule() {
 /// IRQL `DISPATCH_LEVEL`.
 pub(super) fn block() {
     // SAFETY: the running thread was made to be found by whoever ends its wait.
-    unsafe { switch_to(next()) };
+    unsafe {
+        if (*current()).driver != 0 {
+            WAITS.fetch_add(1, Ordering::Relaxed);
+        }
+        switch_to(next());
+    }
 }
 
 /// Counts a tick of the clock.
