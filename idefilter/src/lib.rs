@@ -47,7 +47,6 @@ mod device;
 mod entry;
 pub mod exports;
 mod firmware;
-mod hypercall_page;
 mod last_boot;
 mod news;
 mod parameters;

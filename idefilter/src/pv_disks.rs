@@ -1,4 +1,4 @@
-//! The domain's PV disks, read from xenstore before interrupts work: a hypercall page, the HVM parameters,
+//! The domain's PV disks, read from xenstore before interrupts work: hypercalls, the HVM parameters,
 //! the store's ring, and polling. What is written to try the domain's quota is taken away again, no watch is set, and the
 //! ring is left without an open request for xenpci.
 #![expect(unsafe_code, reason = "maps the store's page and hands it to the ring")]
@@ -10,11 +10,12 @@ use guard::decision::PvDisks;
 use guard::host;
 use wdm::mapping::{Caching, Mapping};
 use wdm::{pool, time, utf16};
-use xen::cpuid::Xen;
+use xen::cpuid::{Native, Xen};
+use xen::hypercall::VmCall;
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
-use crate::{firmware, hypercall_page, parameters};
+use crate::{firmware, parameters};
 
 /// Time that xenstored may take for all answers together. It answers a request in microseconds. Only a
 /// machine that is being started by hundreds comes near this, and then the boot is emulated.
@@ -30,10 +31,8 @@ const BACKEND_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The reason why the disks could not be read, or not be used.
 pub(crate) enum Failure {
-    /// No hypercalls.
-    NoPage(xen::hypercall::InstallError),
-    /// Xen does not say where xenstore is.
-    NoLocation(xen::hypercall::Error),
+    /// Xen refused.
+    Xen(xen::hypercall::Error),
     /// There is none.
     NoStore,
     /// No memory for the conversation.
@@ -53,8 +52,7 @@ impl From<store::Error> for Failure {
 impl core::fmt::Display for Failure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NoPage(error) => error.fmt(f),
-            Self::NoLocation(error) => error.fmt(f),
+            Self::Xen(error) => error.fmt(f),
             Self::NoStore => f.write_str("the domain has no xenstore"),
             Self::NoMemory(status) => write!(f, "out of memory: {status}"),
             Self::Store(error) => error.fmt(f),
@@ -68,8 +66,11 @@ impl core::fmt::Display for Failure {
 /// # Errors
 /// See [`Failure`].
 pub(crate) fn read(xen: &Xen) -> Result<PvDisks, Failure> {
-    let hypercall = hypercall_page::install(xen).map_err(Failure::NoPage)?;
-    let location = hvm::store(&hypercall).map_err(Failure::NoLocation)?.ok_or(Failure::NoStore)?;
+    // SAFETY: the driver never unloads.
+    let hypercall = unsafe { VmCall::new(xen, &Native) };
+    // Xenstored's answers are events, which xenpci finds in the page.
+    hvm::lay_out(&hypercall).map_err(Failure::Xen)?;
+    let location = hvm::store(&hypercall).map_err(Failure::Xen)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;
     // SAFETY: Xen names this frame as the page it shares with the domain for xenstore; it is memory, so
     // cached.

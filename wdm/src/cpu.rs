@@ -1,10 +1,7 @@
 //! Processor instructions.
-#![expect(unsafe_code, reason = "CPUID, RDTSC and WRMSR")]
+#![expect(unsafe_code, reason = "CPUID and RDTSC")]
 
-use core::arch::{
-    asm,
-    x86_64::{__cpuid, _rdtsc},
-};
+use core::arch::x86_64::{__cpuid, _rdtsc};
 
 /// Returns CPUID of `leaf`: eax, ebx, ecx, edx. Any IRQL.
 #[must_use]
@@ -18,16 +15,4 @@ pub fn cpuid(leaf: u32) -> [u32; 4] {
 pub fn time_stamp() -> u64 {
     // SAFETY: every x86-64 processor has the instruction, and NT leaves CR4.TSD clear.
     unsafe { _rdtsc() }
-}
-
-/// Writes a model-specific register. Any IRQL.
-///
-/// # Safety
-/// The processor has this register, and the value does not break memory safety.
-pub unsafe fn write_msr(msr: u32, value: u64) {
-    // SAFETY: by contract.
-    unsafe {
-        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
-             options(nostack, preserves_flags));
-    }
 }

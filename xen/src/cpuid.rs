@@ -1,9 +1,8 @@
 //! Finding Xen by its CPUID leaves, `arch-x86/cpuid.h`.
 //!
-//! Leaf *base*+0 answers "XenVMMXenVMM" in ebx, ecx, edx; +1 the version; +2 how to install the hypercall
-//! page; +4 features. The base is 0x40000000, or later in steps of 0x100 where Xen shows the Viridian
+//! Leaf *base*+0 answers "XenVMMXenVMM" in ebx, ecx, edx; +1 the version; +2 how to install a page of
+//! hypercalls; +4 features. The base is 0x40000000, or later in steps of 0x100 where Xen shows the Viridian
 //! (Hyper-V) leaves first.
-#![expect(unsafe_code, reason = "the WRMSR instruction, and the unsafe method that stands for it")]
 
 /// Answer of one CPUID leaf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,16 +17,10 @@ pub struct Registers {
     pub edx: u32,
 }
 
-/// The processor instructions used to find and enter Xen. Any level.
+/// The processor instruction used to find Xen. Any level.
 pub trait Platform {
     /// Returns `CPUID` of a leaf, subleaf 0.
     fn cpuid(&self, leaf: u32) -> Registers;
-
-    /// Carries out `WRMSR`.
-    ///
-    /// # Safety
-    /// The register exists, and what the write does to the machine is what the caller wants.
-    unsafe fn write_msr(&self, register: u32, value: u64);
 }
 
 /// Xen's data about itself.
@@ -39,10 +32,6 @@ pub struct Xen {
     pub last: u32,
     /// Version, such as (4, 17).
     pub version: (u16, u16),
-    /// Pages that the hypercall page takes; 1.
-    pub hypercall_pages: u32,
-    /// Register to write the page's guest-physical address to.
-    pub hypercall_msr: u32,
 }
 
 const FIRST: u32 = 0x4000_0000;
@@ -59,20 +48,12 @@ pub fn detect(platform: &impl Platform) -> Option<Xen> {
     let (base, last) = (FIRST..=LAST).step_by(STEP).find_map(|base| {
         let found = platform.cpuid(base);
         let ours = [found.ebx, found.ecx, found.edx] == SIGNATURE && found.eax >= base + 2;
-        // KVM shows Xen's signature on request, and other hypervisors may: without a page there are no
-        // hypercalls.
+        // Other hypervisors can show Xen's signature: those that offer no page of hypercalls have none.
         let usable = ours && platform.cpuid(base + 2).eax > 0;
         usable.then_some((base, found.eax))
     })?;
     let version = platform.cpuid(base + 1).eax;
-    let page = platform.cpuid(base + 2);
-    Some(Xen {
-        base,
-        last,
-        version: ((version >> 16) as u16, version as u16),
-        hypercall_pages: page.eax,
-        hypercall_msr: page.ebx,
-    })
+    Some(Xen { base, last, version: ((version >> 16) as u16, version as u16) })
 }
 
 impl Xen {
@@ -105,16 +86,6 @@ impl Platform for Native {
         let found = core::arch::x86_64::__cpuid_count(leaf, 0);
         Registers { eax: found.eax, ebx: found.ebx, ecx: found.ecx, edx: found.edx }
     }
-
-    unsafe fn write_msr(&self, register: u32, value: u64) {
-        // SAFETY: the caller knows the register and wants the write; the instruction touches no memory of its
-        // own. Memory is left as a clobber, since a hypercall page appears by such a write.
-        unsafe {
-            core::arch::asm!("wrmsr",
-                in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
-                options(nostack, preserves_flags));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -125,16 +96,7 @@ mod tests {
     #[test]
     fn xen_is_found_at_its_base() {
         let xen = detect(&fake::Platform::xen(0x4000_0000)).unwrap();
-        assert_eq!(
-            xen,
-            Xen {
-                base: 0x4000_0000,
-                last: 0x4000_0005,
-                version: (4, 17),
-                hypercall_pages: 1,
-                hypercall_msr: 0x4000_0000,
-            }
-        );
+        assert_eq!(xen, Xen { base: 0x4000_0000, last: 0x4000_0005, version: (4, 17) });
     }
 
     #[test]
@@ -159,7 +121,7 @@ mod tests {
         short.leaves.get_mut(&0x4000_0000).unwrap().eax = 0x4000_0001;
         assert_eq!(detect(&short), None);
         assert!(announced(&short));
-        // The leaves, and no hypercall page.
+        // The leaves, and no page of hypercalls.
         let mut pageless = fake::Platform::xen(0x4000_0000);
         pageless.leaves.get_mut(&0x4000_0002).unwrap().eax = 0;
         assert_eq!(detect(&pageless), None);

@@ -85,6 +85,17 @@ pub fn set_callback(hypercall: &impl Hypercall, callback: Callback) -> Result<()
     hypercall::with(hypercall, "HVMOP_set_param", HVM_OP, HVMOP_SET_PARAM, &mut argument)
 }
 
+/// Has Xen lay the shared-info page out for 64 bits, and raise no interrupts. Any level.
+///
+/// Xen takes the layout from the mode of the caller that sets up a page of hypercalls, or the callback. A firmware of 32
+/// bits has done so, and events that come before this are noted at other places of the page.
+///
+/// # Errors
+/// Xen's answer.
+pub fn lay_out(hypercall: &impl Hypercall) -> Result<(), hypercall::Error> {
+    set_callback(hypercall, Callback::None)
+}
+
 /// Has Xen tell `vcpu` of its events by an edge at this vector of its local APIC, which has to be ended there
 /// as every interrupt is. It cannot be taken back, and is forgotten when the guest is suspended. Any level.
 ///

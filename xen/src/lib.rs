@@ -7,7 +7,7 @@
 //! | trait | who implements it | what for |
 //! |---|---|---|
 //! | [`cpuid::Platform`] | [`cpuid::Native`], fakes | CPUID and WRMSR |
-//! | [`hypercall::Hypercall`] | [`hypercall::HypercallPage`], fakes | the one raw call |
+//! | [`hypercall::Hypercall`] | [`hypercall::VmCall`], fakes | the one raw call |
 //! | [`store::Transport`] | a driver, polling or waiting | notify xenstored, wait for it |
 //! | [`store::Store`] | [`store::Client`], a driver over another driver's interface table | nodes by name |
 //! | [`Hal`] | a driver | grants, notifications, shared pages |

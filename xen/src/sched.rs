@@ -28,7 +28,7 @@ const SUSPEND: u32 = 2;
 /// The end of a suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
-    /// In a new domain: event channels, grants, shared info and the hypercall page are gone, memory is as it
+    /// In a new domain: event channels, grants and shared info are gone, memory is as it
     /// was.
     Anew,
     /// In the domain that was to be suspended: nothing has changed.

@@ -12,11 +12,13 @@ use wdm::mapping::{Caching, Mapping};
 use wdm::registry::{self, Key};
 use wdm::thread::Thread;
 use wdm::{Device, NtStatus, debug_print, pool, time};
+use xen::cpuid::{self, Native};
+use xen::hypercall::VmCall;
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, SharedMemory, hvm};
 
 use crate::state::Published;
-use crate::{DRIVER, Extension, hypercall_page, last_word};
+use crate::{DRIVER, Extension, last_word};
 
 /// Time that xenstored may take for everything that it is told of the boot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,8 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The reason why the host was not told.
 enum Failure {
-    /// No hypercalls.
-    HypercallPage(hypercall_page::Error),
+    /// CPUID shows no Xen.
+    NoXen,
     /// Xen does not say where xenstore is.
     Xen(xen::hypercall::Error),
     /// There is none.
@@ -40,7 +42,7 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HypercallPage(error) => error.fmt(f),
+            Self::NoXen => f.write_str("CPUID shows no Xen"),
             Self::Xen(error) => error.fmt(f),
             Self::NoStore => f.write_str("the domain has no xenstore"),
             Self::System(status) => write!(f, "status {status}"),
@@ -100,7 +102,9 @@ fn converse(
     patience: Duration,
     say: impl FnOnce(&mut dyn Store) -> Result<(), store::Error>,
 ) -> Result<(), Failure> {
-    let (_, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
+    let xen = cpuid::detect(&Native).ok_or(Failure::NoXen)?;
+    // SAFETY: the image stays loaded as long as its threads run.
+    let hypercall = unsafe { VmCall::new(&xen, &Native) };
     let location = hvm::store(&hypercall).map_err(Failure::Xen)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;
     // SAFETY: Xen names this frame as the page it shares with the domain for xenstore; it is memory, so

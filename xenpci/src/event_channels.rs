@@ -19,7 +19,7 @@ use wdm::irql::AtDispatch;
 use wdm::spin_lock::SpinLock;
 use wdm::{pool, time};
 use xen::event_channel::{self, Channels, Vcpu};
-use xen::hypercall::{self, HypercallPage};
+use xen::hypercall::{self, VmCall};
 use xen::{DomainId, Port, SharedMemory};
 use xenpci_interface::EventCallback;
 
@@ -133,7 +133,7 @@ struct Processor {
 
 /// The guest's event channels.
 pub(crate) struct EventChannels {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     /// The bits in shared info, from the moment that the page is there. Until then no interrupt is ours.
     channels: Once<Channels>,
     /// By NT's number; never empty.
@@ -148,7 +148,7 @@ impl EventChannels {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
-    pub(crate) fn new(hypercall: HypercallPage, vcpus: &[usize]) -> wdm::Result<Self> {
+    pub(crate) fn new(hypercall: VmCall, vcpus: &[usize]) -> wdm::Result<Self> {
         let no_memory = |_| wdm::NtStatus::INSUFFICIENT_RESOURCES;
         let mut processors = Vec::new();
         processors.try_reserve_exact(vcpus.len()).map_err(no_memory)?;

@@ -24,7 +24,7 @@ use wdm::irql::AtDispatch;
 use wdm::resources::InterruptResource;
 use wdm::{DeviceObject, debug_print, pci, pool, time};
 use xen::hvm::{self, Callback};
-use xen::hypercall::{self, HypercallPage};
+use xen::hypercall::{self, VmCall};
 
 use crate::DRIVER;
 use crate::event_channels::EventChannels;
@@ -84,7 +84,7 @@ struct Message {
 /// The connected interrupts. Dropping it stops the upcalls, disconnects, and waits for the DPCs
 /// (PASSIVE_LEVEL).
 pub(crate) struct Upcall {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     channels: Shared<EventChannels>,
     callback: Callback,
     line: Connected,
@@ -100,7 +100,7 @@ impl Upcall {
     /// `INSUFFICIENT_RESOURCES`, what IoConnectInterrupt answers; `DEVICE_CONFIGURATION_ERROR` for a device
     /// that says it has no pin.
     pub(crate) fn connect(
-        hypercall: HypercallPage,
+        hypercall: VmCall,
         pdo: DeviceObject,
         location: pci::Location,
         line: InterruptResource,

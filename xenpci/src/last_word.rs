@@ -20,7 +20,7 @@ use guard::host;
 use guard::last_boot::{self, End, LastBoot};
 use wdm::bugcheck::{self, Callback};
 use wdm::{Device, debug_print, pool, time};
-use xen::hypercall::HypercallPage;
+use xen::hypercall::VmCall;
 use xen::store::path::PathBuf;
 use xen::store::{Client, Error, PAYLOAD_BUFFER, Polling, Ring, Store};
 use xen::{PAGE_SIZE, Port, SharedMemory, event_channel};
@@ -67,7 +67,7 @@ static ARMED: AtomicPtr<Connection> = AtomicPtr::new(ptr::null_mut());
 
 /// Everything that a stop needs, as nothing can be had then.
 struct Connection {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     port: Port,
     page: NonNull<u8>,
     buffer: Vec<u8>,
@@ -84,7 +84,7 @@ impl LastWord {
     ///
     /// # Safety
     /// `page` is a whole page, mapped as long as the value lives.
-    pub(crate) unsafe fn new(hypercall: HypercallPage, port: Port, page: NonNull<u8>) -> Option<Self> {
+    pub(crate) unsafe fn new(hypercall: VmCall, port: Port, page: NonNull<u8>) -> Option<Self> {
         let buffer = pool::try_vec(PAYLOAD_BUFFER).ok()?;
         let connection = Box::leak(pool::try_box(Connection { hypercall, port, page, buffer }).ok()?);
         let connection = NonNull::from(connection);

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`fdo`], [`pdo`] | the platform device's own object, and that of the storage adapter below it |
 //! | [`platform`] | everything that Xen keeps for the guest, set up and, after a suspend, anew |
-//! | [`hypercall_page`], [`window`] | the page of hypercalls; the device's memory, where Xen's pages are mapped |
+//! | [`window`] | the device's memory, where Xen's pages are mapped |
 //! | [`event_channels`], [`interrupt`] | ports and their handlers; the line and the vectors by which events arrive |
 //! | [`grant`] | the grant table |
 //! | [`store`] | xenstore for many callers |
@@ -37,7 +37,6 @@ mod emulated;
 mod event_channels;
 mod fdo;
 mod grant;
-mod hypercall_page;
 mod interface;
 mod interrupt;
 mod last_word;

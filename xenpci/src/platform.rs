@@ -3,7 +3,7 @@
 //! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the hypercall
 //! page, the window in the BAR, the interrupt, the store's thread. `rebuild` then makes what Xen keeps for
 //! the guest, and forgets when the guest is suspended: the frames behind the window, the grant table, ports,
-//! the callback, watches. It runs at START and, after [`hypercall_page::install`], again at each resume;
+//! the callback, watches. It runs at START and again at each resume;
 //! clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in
 //! reverse order, by the same code as at removal.
 #![expect(unsafe_code, reason = "takes over the device's memory BAR")]
@@ -15,23 +15,23 @@ use wdm::Shared;
 
 use wdm::resources::Resources;
 use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, processor, property};
-use xen::cpuid::{self, Xen};
+use xen::cpuid::{self, Native, Xen};
 use xen::event_channel::Vcpu;
-use xen::hypercall::{self, HypercallPage};
+use xen::hvm;
+use xen::hypercall::{self, VmCall};
 use xen::sched::{self, Resumed, Shutdown};
 
 use crate::DRIVER;
 use crate::clients::Clients;
 use crate::event_channels::EventChannels;
 use crate::grant::Grants;
-use crate::hypercall_page;
 use crate::interrupt::Upcall;
 use crate::store::{ConnectError, Found, Held, Store};
 use crate::window::Window;
 
 /// The running platform. Dropping it undoes everything (PASSIVE_LEVEL); no client may be left.
 pub(crate) struct Platform {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     // The order of the fields is the order of dropping: each is done with before what it stands on.
     store: Store,
     upcall: Upcall,
@@ -49,8 +49,8 @@ pub(crate) struct Platform {
 pub(crate) enum Failure {
     /// A resource that the device must have is not in its list.
     Missing(&'static str),
-    /// The hypercall page could not be installed.
-    HypercallPage(hypercall_page::Error),
+    /// CPUID shows no Xen.
+    NoXen,
     /// Xen refused.
     Xen(hypercall::Error),
     /// Xenstore cannot be reached.
@@ -66,9 +66,7 @@ impl Failure {
     pub(crate) const fn status(&self) -> NtStatus {
         match self {
             Self::Missing(_) => NtStatus::DEVICE_CONFIGURATION_ERROR,
-            Self::HypercallPage(_) | Self::Xen(_) | Self::Store(_) | Self::NoUpcall => {
-                NtStatus::IO_DEVICE_ERROR
-            }
+            Self::NoXen | Self::Xen(_) | Self::Store(_) | Self::NoUpcall => NtStatus::IO_DEVICE_ERROR,
             Self::System(_, status) => *status,
         }
     }
@@ -78,7 +76,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(what) => write!(f, "the device has no {what}"),
-            Self::HypercallPage(error) => write!(f, "no hypercalls: {error}"),
+            Self::NoXen => write!(f, "CPUID shows no Xen"),
             Self::Xen(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "no xenstore: {error}"),
             Self::NoUpcall => write!(f, "Xen's events raise no interrupt"),
@@ -113,13 +111,15 @@ impl Platform {
     /// PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// See [`Failure`]; nothing is left set up then, but for the contents of the hypercall page.
+    /// See [`Failure`]; nothing is left set up then.
     pub(crate) fn start(pdo: DeviceObject, resources: Resources<'_>) -> Result<Shared<Self>, Failure> {
         let (memory, length) = resources.memory(0).ok_or(Failure::Missing("memory range"))?;
         let interrupt = resources.interrupt().ok_or(Failure::Missing("interrupt"))?;
         let location = location(pdo).map_err(at("the device's place on its bus"))?;
 
-        let (xen, hypercall) = hypercall_page::install().map_err(Failure::HypercallPage)?;
+        let xen = cpuid::detect(&Native).ok_or(Failure::NoXen)?;
+        // SAFETY: the image stays loaded as long as any code of it makes hypercalls.
+        let hypercall = unsafe { VmCall::new(&xen, &Native) };
         // SAFETY: the device's first memory range is its BAR1, which was assigned to it and is for this use.
         let window = unsafe { Window::new(hypercall, memory, length) }.map_err(at("mapping the window"))?;
         let grants = Grants::new();
@@ -157,6 +157,7 @@ impl Platform {
 
     /// Builds what Xen keeps for the guest; the store is held. PASSIVE_LEVEL.
     fn rebuild(&self, held: &mut Held<'_>) -> Result<(), Failure> {
+        hvm::lay_out(&self.hypercall)?;
         let frames = self.window.populate()?;
         self.channels.rebuild(self.window.shared_info());
         self.grants.rebuild(self.window.grant_table(frames), frames).map_err(at("the grant table's list"))?;
@@ -180,14 +181,7 @@ impl Platform {
     pub(crate) fn suspend(&self) -> Result<Resumed, SuspendError> {
         let mut held = self.store.hold();
         let hypercall = self.hypercall;
-        let (resumed, installed) = ipi::alone(|| {
-            let resumed = sched::suspend(&hypercall);
-            let anew = resumed == Ok(Resumed::Anew);
-            // The page is at the same place; the new domain has not filled it yet.
-            (resumed, if anew { hypercall_page::install().map(|_| ()) } else { Ok(()) })
-        });
-        let resumed = resumed.map_err(SuspendError::Refused)?;
-        installed.map_err(|error| SuspendError::Lost(Failure::HypercallPage(error)))?;
+        let resumed = ipi::alone(|| sched::suspend(&hypercall)).map_err(SuspendError::Refused)?;
         if resumed == Resumed::Anew {
             self.rebuild(&mut held).map_err(SuspendError::Lost)?;
         }
@@ -212,7 +206,6 @@ impl Platform {
             self.store.connect_held(&mut held, Found::Abandoned).map_err(Failure::Store)?;
             return Ok(Resumed::Cancelled);
         }
-        ipi::alone(hypercall_page::install).map_err(Failure::HypercallPage)?;
         self.rebuild(&mut held)?;
         Ok(Resumed::Anew)
     }

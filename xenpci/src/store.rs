@@ -23,7 +23,7 @@ use wdm::mutex::{Guard, Mutex};
 use wdm::thread::{self, Thread};
 use wdm::{pool, time};
 use xen::hvm::{self, StoreLocation};
-use xen::hypercall::HypercallPage;
+use xen::hypercall::VmCall;
 use xen::store::path::PathBuf;
 use xen::store::{Client, Error, PAYLOAD_BUFFER, Ring, Transport, WatchEvent};
 use xen::wire::xenstore::ABS_PATH_MAX;
@@ -65,7 +65,7 @@ unsafe extern "system" fn store_event(context: *mut c_void) {
 
 /// The client's way to reach xenstored and to wait for it.
 pub(crate) struct Waiting {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     port: Port,
     signals: Shared<Signals>,
     /// When the current wait began, as [`time::interrupt_time`] counts.
@@ -123,7 +123,7 @@ unsafe impl Send for Entry {}
 
 /// Data that callers, the watch thread and the port's handler share.
 struct Inner {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     channels: Shared<EventChannels>,
     signals: Shared<Signals>,
     connection: Mutex<Option<Connection>>,
@@ -204,7 +204,7 @@ impl Store {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`, what making a thread answers.
-    pub(crate) fn new(hypercall: HypercallPage, channels: &Shared<EventChannels>) -> wdm::Result<Self> {
+    pub(crate) fn new(hypercall: VmCall, channels: &Shared<EventChannels>) -> wdm::Result<Self> {
         let signals =
             Signals { reply: Event::new(Kind::Synchronization)?, watch: Event::new(Kind::Synchronization)? };
         let mut watches = Vec::new();
@@ -396,7 +396,7 @@ impl Drop for Store {
 }
 
 /// Takes over a page that was abandoned; `None` where xenstored does not come to rest. PASSIVE_LEVEL.
-fn inherit(hypercall: &HypercallPage, port: Port, memory: SharedMemory) -> Option<Ring> {
+fn inherit(hypercall: &VmCall, port: Port, memory: SharedMemory) -> Option<Ring> {
     /// Pauses for which xenstored must have been quiet.
     const QUIET: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(10);

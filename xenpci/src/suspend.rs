@@ -6,7 +6,7 @@
 //! 1. the client is told; it lets its requests come back, and ends every grant and port it has;
 //! 2. the node is emptied, which tells the toolstack that the guest goes along;
 //! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the
-//!    guest is elsewhere, with its memory as it was: hypercall page, shared info, grant table, ports and
+//!    guest is elsewhere, with its memory as it was: shared info, grant table, ports and
 //!    watches are rebuilt;
 //! 4. the guard is told, since the machine has its emulated disks again; then the client, which connects
 //!    anew.

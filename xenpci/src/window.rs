@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdm::mapping::{Caching, Mapping};
 use xen::event_channel::{Channels, map_shared_info};
-use xen::hypercall::{self, HypercallPage, remove_from_physmap};
+use xen::hypercall::{self, VmCall, remove_from_physmap};
 use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
 use xenpci_interface::DUMP_WINDOW;
 
@@ -21,7 +21,7 @@ const _: () = assert!(LENGTH <= DUMP_WINDOW * PAGE_SIZE);
 /// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again
 /// (PASSIVE_LEVEL).
 pub(crate) struct Window {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     first: Frame,
     /// Frames from the first on that have Xen's pages behind them.
     populated: AtomicU32,
@@ -38,7 +38,7 @@ impl Window {
     /// # Safety
     /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses
     /// it.
-    pub(crate) unsafe fn new(hypercall: HypercallPage, physical: u64, length: u32) -> wdm::Result<Self> {
+    pub(crate) unsafe fn new(hypercall: VmCall, physical: u64, length: u32) -> wdm::Result<Self> {
         if (length as usize) < LENGTH + PAGE_SIZE || !physical.is_multiple_of(PAGE_SIZE as u64) {
             return Err(wdm::NtStatus::DEVICE_CONFIGURATION_ERROR);
         }

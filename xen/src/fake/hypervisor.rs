@@ -18,8 +18,6 @@ const ENOSYS: i64 = 38;
 pub struct Platform {
     /// Leaves that answer anything but zeroes.
     pub leaves: BTreeMap<u32, Registers>,
-    /// Registers written.
-    pub written: RefCell<Vec<(u32, u64)>>,
 }
 
 impl Platform {
@@ -41,10 +39,6 @@ impl Platform {
 impl cpuid::Platform for Platform {
     fn cpuid(&self, leaf: u32) -> Registers {
         self.leaves.get(&leaf).copied().unwrap_or_default()
-    }
-
-    unsafe fn write_msr(&self, register: u32, value: u64) {
-        self.written.borrow_mut().push((register, value));
     }
 }
 

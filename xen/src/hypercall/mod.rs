@@ -5,10 +5,8 @@
 //! [`crate::grant`], [`crate::sched`].
 #![expect(unsafe_code, reason = "passes addresses of argument structures to Xen")]
 
-#[cfg(all(target_arch = "x86_64", target_os = "windows"))]
-mod image;
 #[cfg(target_arch = "x86_64")]
-mod page;
+mod vm_call;
 
 use core::fmt;
 
@@ -20,7 +18,7 @@ use crate::wire::hypercall::{
 };
 
 #[cfg(target_arch = "x86_64")]
-pub use page::{HypercallPage, InstallError};
+pub use vm_call::VmCall;
 
 /// The raw hypercall. Any level.
 ///

@@ -19,7 +19,7 @@
 //!
 //! # What it trusts
 //! Nothing in the memory of the system that stopped, besides the page tables. [`platform`] finds Xen by
-//! CPUID, has a hypercall page in a section of its own image, finds xenstore through Xen's parameters and
+//! CPUID, makes hypercalls by the processor's instruction, finds xenstore through Xen's parameters and
 //! takes its ring over wherever the crashed xenpci stopped using it, and has a frame of grant table that the
 //! running system never uses ([`xen::grant::shares`]), in the platform device's BAR, which it finds in
 //! configuration space. `MiniportDumpData` is not used: NT 5.2 has no way to give it, and what it would say

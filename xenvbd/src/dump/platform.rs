@@ -14,7 +14,7 @@ use xen::blkif::polled;
 use xen::cpuid::{self, Native};
 use xen::event_channel::Channels;
 use xen::hvm::StoreLocation;
-use xen::hypercall::{self, HypercallPage, InstallError};
+use xen::hypercall::{self, VmCall};
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
 use xen::{
     Access, DomainId, Frame, GrantRef, Hal, PAGE_SIZE, Port, SharedMemory, SharedPage, event_channel, grant,
@@ -40,8 +40,6 @@ pub(super) enum Refusal {
     InUse,
     /// CPUID shows no Xen.
     NoXen,
-    /// No hypercalls.
-    NoPage(InstallError),
     /// Xen refused.
     Xen(hypercall::Error),
     /// The domain has no xenstore.
@@ -67,7 +65,6 @@ impl fmt::Display for Refusal {
         match self {
             Self::InUse => write!(f, "the running system uses its disks"),
             Self::NoXen => write!(f, "CPUID shows no Xen"),
-            Self::NoPage(error) => write!(f, "{error}"),
             Self::Xen(error) => write!(f, "{error}"),
             Self::NoStore => write!(f, "the domain has no xenstore"),
             Self::NoMapping(address) => write!(f, "{address:#x} cannot be mapped"),
@@ -102,7 +99,7 @@ impl From<NtStatus> for Refusal {
 /// The clock of the copy: the processor's time stamp counter. Nothing else of the stopped system counts time.
 #[derive(Clone, Copy)]
 struct Clock {
-    hypercall: HypercallPage,
+    hypercall: VmCall,
     /// Ticks of the counter in a microsecond.
     rate: u64,
 }
@@ -113,7 +110,7 @@ impl Clock {
     const SAMPLES: u32 = 8;
 
     /// Returns a clock, whose rate is measured against the port driver's stalls.
-    fn new(hypercall: HypercallPage) -> Self {
+    fn new(hypercall: VmCall) -> Self {
         let sample = |_| {
             let before = cpu::time_stamp();
             stall(PAUSE);
@@ -160,7 +157,7 @@ impl Wait {
 }
 
 /// Xenstore by polling.
-pub(super) type Store = Client<Polling<HypercallPage, StoreWait>, Vec<u8>>;
+pub(super) type Store = Client<Polling<VmCall, StoreWait>, Vec<u8>>;
 /// The routine by which a look at xenstore waits.
 pub(super) type StoreWait = alloc::boxed::Box<dyn FnMut() -> bool>;
 
@@ -179,10 +176,9 @@ impl Platform {
     /// See [`Refusal`]. Up to [`Refusal::NotShown`] nothing has been changed but what this image alone uses.
     pub(super) fn find(port_driver: &PortDriver) -> Result<(Self, Store), Refusal> {
         let xen = cpuid::detect(&Native).ok_or(Refusal::NoXen)?;
-        // SAFETY: Xen was detected; image sections are resident, and the copy stays loaded until the machine
-        // is reset, or until nobody calls it any more.
-        let hypercall =
-            unsafe { HypercallPage::of_image(&xen, physical_address) }.map_err(Refusal::NoPage)?;
+        // SAFETY: the copy stays loaded until the machine is reset, or until nobody calls it any
+        // more.
+        let hypercall = unsafe { VmCall::new(&xen, &Native) };
         let window = platform_memory().ok_or(Refusal::NoDevice)?;
         let location = hvm::store(&hypercall)?.ok_or(Refusal::NoStore)?;
         if !bugcheck::is_under_way() {

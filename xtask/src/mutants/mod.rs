@@ -232,6 +232,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("vbd-replaced")],
     },
     Mutant {
+        what: "AMD's processors make hypercalls by Intel's instruction",
+        file: "xen/src/hypercall/vm_call.rs",
+        from: r#"b"AuthenticAMD" | b"HygonGenuine""#,
+        to: r#"b"HygonGenuine""#,
+        caught_by: &[Host("xen"), Guest("pv")],
+    },
+    Mutant {
+        what: "the shared page is not laid out before xenstore is asked",
+        file: "idefilter/src/pv_disks.rs",
+        from: "hvm::lay_out(&hypercall).map_err(Failure::Xen)?;",
+        to: "",
+        caught_by: &[Guest("hibernate-restored")],
+    },
+    Mutant {
         what: "whether the store has room for a disk's nodes is not tried",
         file: "idefilter/src/pv_disks.rs",
         from: "survey::has_room(&mut client).map_err(Failure::Survey)?;",
@@ -325,8 +339,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a line of the activity log wakes nobody",
         file: "idefilter/src/activity.rs",
-        from: "worker.from_anywhere.queue();",
-        to: "let _ = &worker.from_anywhere;",
+        from: "news.queue();",
+        to: "let _ = news;",
         caught_by: &[Guest("activity")],
     },
     Mutant {

@@ -1,25 +1,20 @@
 //! Failing hypercalls.
 //!
-//! A driver lays its hypercall page into its own code and has Xen fill it by its physical address; the file
-//! has breakpoints there. The page tables are the executive's: such a page is mapped so that the first call
-//! into it faults. By then Xen has filled it, and each entry is made to go through [`xenguard_nt_hypercall`],
-//! which counts and either fails or makes the call; then the page is executable again.
+//! A driver has the processors' instructions for hypercalls in a section of their own (`xen/src/hypercall/vm_call.rs`). When
+//! its image has been loaded, the one of this processor is made to go through [`xenguard_nt_hypercall`], which counts and
+//! either fails or makes the call.
 
 use core::arch::global_asm;
 
 use super::{Kind, fails, store};
 use crate::boot;
-use crate::mm::{PAGE_SIZE, direct, map};
+use crate::mm::{direct, map};
 
-/// Bytes of an entry (Xen: arch-x86/hvm, hypercall page).
+/// The section: VMCALL and VMMCALL, each with a return behind it and room for a jump.
+const VMCALL: [u8; 5] = [0x0F, 0x01, 0xC1, 0xC3, 0xCC];
+const VMMCALL: [u8; 5] = [0x0F, 0x01, 0xD9, 0xC3, 0xCC];
+/// Bytes from the one to the other.
 const ENTRY: usize = 32;
-const ENTRIES: usize = PAGE_SIZE / ENTRY;
-/// The byte that fills the file at the place of the page.
-const UNFILLED: u8 = 0xCC;
-/// `mov eax, imm32`.
-const MOV_EAX: u8 = 0xB8;
-/// `vmmcall`; on Intel's processors it is another, and nothing is injected there.
-const VMMCALL: [u8; 3] = [0x0F, 0x01, 0xD9];
 /// `__HYPERVISOR_sched_op`, and its commands that only wait.
 const SCHED_OP: u64 = 29;
 const SCHEDOP_YIELD: u64 = 0;
@@ -90,8 +85,8 @@ unsafe extern "C" fn called(number: u64, first: u64, second: u64) -> bool {
     fails(Kind::Hypercall, format_args!("number={number} first={first:#x}"))
 }
 
-/// Watches the hypercall pages of an image that was loaded: they are mapped so that the first call is
-/// noticed.
+/// Has the hypercalls of an image that was loaded counted, if the page is that of its instructions. On Intel's processors,
+/// where the other instruction is used, nothing is injected.
 ///
 /// # Safety
 /// `page` is a page of an image, executable and read-only, and nothing runs in the image yet.
@@ -99,37 +94,19 @@ pub(crate) unsafe fn watch(page: usize) {
     if boot::options().inject.is_none() {
         return;
     }
-    // SAFETY: by this function's contract, `page` is a page of an image, executable and read-only, and
-    // nothing runs in the image yet.
+    let Some(physical) = map::translate(page) else { return };
+    // SAFETY: by this function's contract, `page` is a page of an image in which nothing runs yet; it is written through the
+    // direct map.
     unsafe {
-        let bytes = core::slice::from_raw_parts(page as *const u8, PAGE_SIZE);
-        if bytes.iter().all(|&byte| byte == UNFILLED) {
-            map::protect(page, map::READ_ONLY);
+        let bytes = core::slice::from_raw_parts_mut(direct(physical) as *mut u8, 2 * ENTRY);
+        let (vmcall, vmmcall) = bytes.split_at_mut(ENTRY);
+        if !vmcall.starts_with(&VMCALL) || !vmmcall.starts_with(&VMMCALL) {
+            return;
         }
+        store::find();
+        // jmp [rip+0], to the address behind it.
+        vmmcall[..6].copy_from_slice(&[0xFF, 0x25, 0, 0, 0, 0]);
+        vmmcall[6..14].copy_from_slice(&(&raw const xenguard_nt_hypercall as u64).to_le_bytes());
     }
-}
-
-/// Handles a page fault. Returns true if it was the first call into a hypercall page, which can go on now.
-pub(crate) fn entered(address: usize) -> bool {
-    let page = address & !(PAGE_SIZE - 1);
-    if boot::options().inject.is_none() || map::protection(page) != map::READ_ONLY {
-        return false;
-    }
-    let Some(physical) = map::translate(page) else { return false };
-    // SAFETY: the page is memory of an image, present; it is written through the direct map.
-    unsafe {
-        let bytes = core::slice::from_raw_parts_mut(direct(physical) as *mut u8, PAGE_SIZE);
-        if bytes[0] != MOV_EAX || bytes[5..8] != VMMCALL {
-            return false;
-        }
-        store::find(page);
-        for entry in bytes.chunks_exact_mut(ENTRY).take(ENTRIES).filter(|entry| entry[0] == MOV_EAX) {
-            // jmp [rip+0], to the address behind it.
-            entry[5..11].copy_from_slice(&[0xFF, 0x25, 0, 0, 0, 0]);
-            entry[11..19].copy_from_slice(&(&raw const xenguard_nt_hypercall as u64).to_le_bytes());
-        }
-        map::protect(page, map::EXECUTE);
-    }
-    crate::log!("inject: hypercalls of the page at {page:#x} are counted");
-    true
+    crate::log!("inject: hypercalls of the image at {page:#x} are counted");
 }

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `pool` | a routine that allocates for a driver | null or `STATUS_INSUFFICIENT_RESOURCES`, at the gate ([`crate::ldr::gate`]) |
 //! | `registry` | a read of the registry or of a device's properties | `STATUS_INSUFFICIENT_RESOURCES`, at the gate |
-//! | `hypercall` | a hypercall | −ENOMEM, in the hypercall page ([`hypercall`]) |
+//! | `hypercall` | a hypercall | −ENOMEM, at the driver's instruction ([`hypercall`]) |
 //! | `store` | a request to xenstore | xenstored's own error, as it finds a request of an unknown type ([`store`]) |
 //!
 //! The drivers are the files that ship: nothing in them knows of this.
@@ -18,7 +18,7 @@ mod store;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-pub(crate) use hypercall::{entered, watch};
+pub(crate) use hypercall::watch;
 pub(crate) use protocol::FaultKind as Kind;
 use protocol::{Fault, Plan};
 

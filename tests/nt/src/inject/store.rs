@@ -24,11 +24,11 @@ static PORT: AtomicU32 = AtomicU32::new(u32::MAX);
 /// Index of the next request's header.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Finds the ring, when the first hypercall page has been filled.
+/// Finds the ring, before a driver makes a hypercall.
 ///
 /// # Safety
 /// Runs on Xen.
-pub(super) unsafe fn find(_page: usize) {
+pub(super) unsafe fn find() {
     if RING_PAGE.load(Ordering::Relaxed) != 0 {
         return;
     }

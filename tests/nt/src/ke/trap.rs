@@ -5,7 +5,6 @@ use core::cell::UnsafeCell;
 use core::mem::size_of;
 
 use super::{bugcheck, descriptor, interrupt, irql};
-use crate::inject;
 use crate::ldr;
 use crate::mm::paged;
 use crate::nt::DISPATCH_LEVEL;
@@ -192,9 +191,6 @@ unsafe extern "C" fn trap(frame: &mut Frame) {
 
 fn page_fault(frame: &mut Frame) {
     let address = fault_address();
-    if inject::entered(address) {
-        return;
-    }
     let level = irql::current();
     let raised = level >= DISPATCH_LEVEL;
     match paged::fault(address, raised, frame.error & 1 != 0) {
