@@ -192,8 +192,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a vbd that was made anew has no target id for the dump",
         file: "xenvbd/src/vbd_list.rs",
-        from: "known.watch = watch_backend(self.platform, adapter, id, &self.event);\n                adapter.slots().with(id, |target| target.publish_target_id(id));",
-        to: "known.watch = watch_backend(self.platform, adapter, id, &self.event);",
+        from: "target.publish_target_id(id)); self.known.push(known);",
+        to: "drop((target.is_replaced(), id))); self.known.push(known);",
         caught_by: &[Guest("crash-dump-replaced")],
     },
     Mutant {

@@ -131,7 +131,7 @@ fn what_is_wrong_on_the_console_is_named() {
         ("@xg record", "@xg dbg", "a record of the boot in the registry"),
         ("last-chance-ms=3", "last-chance-ms=4000", "the last chance of the shutdown is soon over"),
         ("shutdown-ms=9", "shutdown-ms=4000", "the shutdown is soon over"),
-        ("waits=6", "waits=401", "drivers' threads rest"),
+        ("waits=6", "waits=465", "drivers' threads rest"),
         ("0c00000001000000", "0c00000000000000", "the record's end"),
     ] {
         let console = CONSOLE.replacen(from, to, 1);
