@@ -181,6 +181,13 @@ fn offline_install_upgrade_uninstall() {
         "[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n"
     ));
     assert!(good(machine.offline(&["status"])).contains("boot start"));
+    let told: serde_json::Value =
+        serde_json::from_str(&good(machine.offline(&["--json", "status"]))).expect("one document");
+    assert_eq!(
+        told.pointer("/result/drivers/ready").and_then(|ready| ready.as_str()),
+        Some("yes"),
+        "{told:#}"
+    );
 
     machine.package("2");
     good(machine.offline(&install));

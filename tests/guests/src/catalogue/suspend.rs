@@ -136,6 +136,10 @@ pub(super) const RESUMED: Check = Check {
     run: |seen, found| {
         found.same("resumes", seen.said("xenpci: resumed, "), 1);
         connected_again(seen, found);
+        for line in seen.lines(Line::Resumed) {
+            let censuses = line.number("censuses").unwrap_or_default();
+            found.holds("a census at the resume", censuses >= 1);
+        }
         found.same("unplugs", seen.said("idefilter: unplug=acknowledged"), 2);
     },
 };

@@ -10,6 +10,7 @@ use super::{ask, wait_until};
 use crate::ke::{self, clock, thread};
 use crate::mm::pool;
 use crate::nt::*;
+use crate::work::LISTED;
 use crate::{boot, mountmgr, report};
 
 /// The disk that is used meanwhile.
@@ -27,6 +28,7 @@ pub(super) fn run() {
     let load = Load::start(DISK, READERS);
     wait_until("reading", || load.done() >= 32);
     let mut domain = domain();
+    let mut listed = LISTED.get();
     ask(Ready::Suspend);
     let (mut written, saves) = (0, boot::options().rounds.max(1));
     for save in 1..=saves {
@@ -36,8 +38,11 @@ pub(super) fn run() {
         domain = self::domain();
         wait_until("reading after it", || load.done() >= before + READS_AFTER);
         let (blocks, bytes) = pool::in_use();
+        let censuses = LISTED.get() - listed;
+        listed += censuses;
         report!(
-            "resumed disk={DISK} written={written} read={before} save={save} blocks={blocks} bytes={bytes}"
+            "resumed disk={DISK} written={written} read={before} save={save} censuses={censuses} blocks={blocks} \
+             bytes={bytes}"
         );
     }
     load.end();

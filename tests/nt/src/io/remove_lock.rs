@@ -1,13 +1,23 @@
 //! Remove locks, watched so that one still held when its device goes is noticed.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::ke::{KeInitializeEvent, KeSetEvent, KeWaitForSingleObject, Lock};
 use crate::nt::*;
 use crate::verifier::{Violation, violation};
 
-/// Locks that were initialized and whose memory is still in use: tags acquired, by lock.
-static LOCKS: Lock<BTreeMap<usize, alloc::vec::Vec<usize>>> = Lock::new(BTreeMap::new());
+/// Locks that were initialized and whose memory is still in use, by address.
+static LOCKS: Lock<BTreeMap<usize, State>> = Lock::new(BTreeMap::new());
+
+/// State of a lock.
+#[derive(Clone, Default)]
+struct State {
+    /// Tags that it is held with.
+    tags: Vec<usize>,
+    /// It was acquired once: whoever deletes its device has to wait for it.
+    used: bool,
+}
 
 /// Seconds that [`IoReleaseRemoveLockAndWaitEx`] waits before it takes the lock for leaked.
 const PATIENCE: i64 = 10;
@@ -29,7 +39,7 @@ pub(crate) unsafe extern "win64" fn IoInitializeRemoveLockEx(
         (*lock).io_count = 1;
         KeInitializeEvent(&raw mut (*lock).remove_event, u32::from(SYNCHRONIZATION_EVENT), FALSE);
     }
-    LOCKS.lock().insert(lock as usize, alloc::vec::Vec::new());
+    LOCKS.lock().insert(lock as usize, State::default());
 }
 
 /// `IoAcquireRemoveLockEx`: `STATUS_DELETE_PENDING` once removal began. IRQL ≤ `DISPATCH_LEVEL`.
@@ -44,7 +54,7 @@ pub(crate) unsafe extern "win64" fn IoAcquireRemoveLockEx(
     _size: u32,
 ) -> NtStatus {
     let mut locks = LOCKS.lock();
-    let Some(tags) = locks.get_mut(&(lock as usize)) else {
+    let Some(state) = locks.get_mut(&(lock as usize)) else {
         drop(locks);
         violation(Violation::RemoveLockLeaked, format_args!("lock={lock:p} cause=not-initialized"));
     };
@@ -55,13 +65,14 @@ pub(crate) unsafe extern "win64" fn IoAcquireRemoveLockEx(
         }
         (*lock).io_count += 1;
     }
-    tags.push(tag as usize);
+    state.tags.push(tag as usize);
+    state.used = true;
     status::SUCCESS
 }
 
 unsafe fn release(lock: *mut IoRemoveLock, tag: Pvoid) {
     let mut locks = LOCKS.lock();
-    let known = locks.get_mut(&(lock as usize)).map(|tags| {
+    let known = locks.get_mut(&(lock as usize)).map(|State { tags, .. }| {
         let at = tags.iter().position(|&other| other == tag as usize);
         at.map(|at| tags.swap_remove(at)).is_some()
     });
@@ -119,7 +130,7 @@ pub(crate) unsafe extern "win64" fn IoReleaseRemoveLockAndWaitEx(
 }
 
 fn leaked(lock: usize, cause: &str) -> ! {
-    let tags = LOCKS.lock().get(&lock).cloned().unwrap_or_default();
+    let State { tags, .. } = LOCKS.lock().get(&lock).cloned().unwrap_or_default();
     violation(
         Violation::RemoveLockLeaked,
         format_args!("lock={lock:#x} held={} tags={tags:x?} cause={cause}", tags.len()),
@@ -128,9 +139,9 @@ fn leaked(lock: usize, cause: &str) -> ! {
 
 /// Checks the memory of a device extension that is being freed.
 pub(super) fn memory_freed(start: usize, end: usize, driver: &str) {
-    let inside: alloc::vec::Vec<usize> = LOCKS.lock().range(start..end).map(|(&lock, _)| lock).collect();
+    let inside: Vec<usize> = LOCKS.lock().range(start..end).map(|(&lock, _)| lock).collect();
     for lock in inside {
-        let held = LOCKS.lock().remove(&lock).unwrap_or_default();
+        let State { tags: held, used } = LOCKS.lock().remove(&lock).unwrap_or_default();
         if !held.is_empty() {
             violation(
                 Violation::RemoveLockLeaked,
@@ -138,6 +149,13 @@ pub(super) fn memory_freed(start: usize, end: usize, driver: &str) {
                     "lock={lock:#x} driver={driver} held={} tags={held:x?} cause=device-deleted",
                     held.len()
                 ),
+            );
+        }
+        // SAFETY: the lock lies in memory that its device still has.
+        if used && unsafe { (*(lock as *const IoRemoveLock)).removed } == FALSE {
+            violation(
+                Violation::RemoveLockLeaked,
+                format_args!("lock={lock:#x} driver={driver} cause=not-waited-for"),
             );
         }
     }
