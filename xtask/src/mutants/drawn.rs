@@ -98,7 +98,7 @@ const REMARKS: &[(&str, &str, &str)] = &[
     (
         "xenpci/src/pdo.rs",
         "if !orphan",
-        "a mutant for `platform-lost-withheld`: the adapter's device object stays",
+        "open: the platform device goes under a started adapter in no guest, since the system is on its disks",
     ),
     (
         "wdm/src/no_execute.rs",
@@ -120,6 +120,95 @@ const REMARKS: &[(&str, &str, &str)] = &[
         "xenpci/src/suspend.rs",
         "stopping.store",
         "a mutant for `platform-lost-withheld`: the thread is waited for",
+    ),
+    ("idefilter/src/activity.rs", "OLD_NAME", "a mutant for `activity`, where the file becomes too long"),
+    (
+        "idefilter/src/activity.rs",
+        "closing.set()",
+        "the shutdown took 5 s more: its time is looked at in every guest now",
+    ),
+    (
+        "idefilter/src/activity.rs",
+        "worker.wake.set()",
+        "a mutant for `activity`: in the nine the lines are written at the shutdown",
+    ),
+    (
+        "wdm/src/request.rs",
+        "ReadWriteConfig.Offset",
+        "changes nothing: the start is all that is asked for, and the location is zeroed",
+    ),
+    (
+        "wdm/src/request.rs",
+        "status = result",
+        "open: no bus of the executive pends a request and fails it later",
+    ),
+    ("bootcfg/src/bcd/menu.rs", "FOR_EVER", "a test has the largest number of seconds now"),
+    ("xenpci/src/suspend.rs", "let event =", "a mutant for `service`"),
+    (
+        "xenpci/src/store.rs",
+        "if idle == 0",
+        "a mutant for `backend-never-back`: it shows in the first wait after 30 s",
+    ),
+    (
+        "xenpci/src/suspend.rs",
+        "signal.asked.wait()",
+        "a thread that never rests: waits of drivers' threads are counted in every guest now",
+    ),
+    (
+        "xenvbd/src/census.rs",
+        "own.retain(|disk| disk.vbd",
+        "open: it stops a sound boot where a census comes between a vbd's departure and its disk's removal",
+    ),
+    ("bootcfg/src/system/suite.rs", "let unread", "a test asks for an installed suite's answer now"),
+    (
+        "wdm/src/time.rs",
+        "KeStallExecutionProcessor",
+        "changes nothing but how often the host's last word is looked for",
+    ),
+    ("xenpci/src/platform.rs", "hypercall_page::install", "gone: hypercalls need no page that Xen fills"),
+    (
+        "idefilter/src/pnp.rs",
+        "release_and_wait",
+        "a rule of the executive's verifier now: who deletes a device has waited for its remove lock",
+    ),
+    (
+        "xenvbd/src/vbd_list.rs",
+        "retake_census",
+        "changes nothing that is seen: the guard's signal has some more taken at the same moment, which guests look for now",
+    ),
+    (
+        "bootcfg/src/hive_edit/loaded.rs",
+        "key.delete(&child)",
+        "the registry of a running Windows, which is in Wine only",
+    ),
+    ("wdm/src/device.rs", "IoDeleteDevice", "a mutant for `platform-lost-withheld`"),
+    ("wdm/src/device.rs", "power_work", "a mutant for `platform-lost-withheld`"),
+    (
+        "idefilter/src/reporter.rs",
+        "next = number + 1",
+        "open: no guest has two reasons told in turn, and the same one is not told twice",
+    ),
+    (
+        "xenvbd/src/census.rs",
+        "found.unread",
+        "refuses more, not less: no guest has a disk of no known origin that was read, and another one attached",
+    ),
+    (
+        "xenvbd/src/census.rs",
+        "ours.any",
+        "open: no disk stays with the system for longer than its farewell after its vbd is gone",
+    ),
+    ("xenpci/src/store.rs", "delivery.lock()", "open: no guest ends a watch while its callback runs"),
+    ("wdm/src/irp.rs", "set_information(bytes.len())", "a mutant for `reader`"),
+    (
+        "xenpci/src/button.rs",
+        "watched.store(false",
+        "changes nothing: a device that has gone does not come back, and a new one has a button of its own",
+    ),
+    (
+        "wdm/src/irp.rs",
+        "(*next).Control = 0",
+        "changes nothing: a completion routine is set behind each copy, and sets it",
     ),
 ];
 

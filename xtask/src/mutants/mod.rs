@@ -183,13 +183,6 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("srb-functions")],
     },
     Mutant {
-        what: "an adapter that was surprised and removed is not its bus's again",
-        file: "xenpci/src/pdo.rs",
-        from: "if !orphan {",
-        to: "if orphan {",
-        caught_by: &[Guest("platform-lost-withheld")],
-    },
-    Mutant {
         what: "a vbd that was made anew has no target id for the dump",
         file: "xenvbd/src/vbd_list.rs",
         from: "target.publish_target_id(id)); self.known.push(known);",
@@ -229,7 +222,7 @@ const MUTANTS: &[Mutant] = &[
         file: "xenpci/src/store.rs",
         from: "if idle == 0 {",
         to: "if idle != 0 {",
-        caught_by: &[Guest("vbd-replaced")],
+        caught_by: &[Guest("backend-never-back")],
     },
     Mutant {
         what: "AMD's processors make hypercalls by Intel's instruction",
@@ -244,13 +237,6 @@ const MUTANTS: &[Mutant] = &[
         from: "hvm::lay_out(&hypercall).map_err(Failure::Xen)?;",
         to: "",
         caught_by: &[Guest("hibernate-restored")],
-    },
-    Mutant {
-        what: "a vbd that departs takes other disks off the list",
-        file: "xenvbd/src/census.rs",
-        from: "own.retain(|disk| disk.vbd != vbd || disk.target.is_some());",
-        to: "own.retain(|disk| disk.vbd != vbd && disk.target.is_some());",
-        caught_by: &[Guest("hotplug-blkback")],
     },
     Mutant {
         what: "a device that goes keeps its work for power",
@@ -271,7 +257,7 @@ const MUTANTS: &[Mutant] = &[
         file: "idefilter/src/pnp.rs",
         from: "hold.release_and_wait();",
         to: "drop(hold);",
-        caught_by: &[Guest("filter-detached")],
+        caught_by: &[Guest("start-refused")],
     },
     Mutant {
         what: "an answer to a program says no length",
@@ -286,13 +272,6 @@ const MUTANTS: &[Mutant] = &[
         from: "worker.wake.set();\n    }\n    signals::raise",
         to: "}\n    signals::raise",
         caught_by: &[Guest("activity")],
-    },
-    Mutant {
-        what: "the reporter reads the record from the start each time",
-        file: "idefilter/src/reporter.rs",
-        from: "next = number + 1;",
-        to: "",
-        caught_by: &[Guest("refused-without-memory")],
     },
     Mutant {
         what: "whether the store has room for a disk's nodes is not tried",
@@ -328,13 +307,6 @@ const MUTANTS: &[Mutant] = &[
         from: "return Some((line, line.number - wanted))",
         to: "return Some((line, 0))",
         caught_by: &[Guest("reader")],
-    },
-    Mutant {
-        what: "a heartbeat that the store refused is not told again",
-        file: "xenpci/src/state.rs",
-        from: "if told.is_ok() {",
-        to: "{",
-        caught_by: &[Guest("service-full-store")],
     },
     Mutant {
         what: "a shutdown in order leaves the boot count",

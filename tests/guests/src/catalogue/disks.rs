@@ -205,7 +205,7 @@ const GREW: Check = Check {
 };
 
 /// The platform device's driver went with it, and left nothing behind, or the verifier had stopped.
-const UNLOADED: Check = Check {
+pub(super) const UNLOADED: Check = Check {
     what: "xenpci is removed and unloaded",
     run: |seen, found| {
         found.same("removal", seen.text(Line::Removed), "service=xenpci devices=1 loaded=0".to_owned());

@@ -4,7 +4,7 @@
 use guard::Reason;
 use protocol::{Exercise, Fault, Line, Ready, Word};
 
-use super::machines::FEW_NODES_LEFT;
+use super::{disks::UNLOADED, machines::FEW_NODES_LEFT};
 use crate::{
     check::{Check, Differences, Seen},
     checks::activity::{HELD_UP, OVERFLOWN},
@@ -289,7 +289,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "platform-lost-withheld",
         title: "the platform device goes without a word while NT has a request for its power button's events there",
         fault: Some(Fault::PlatformLost),
-        checks: &[BUTTON_CLOSED],
+        checks: &[BUTTON_CLOSED, UNLOADED],
         runs: Runs::InTurn,
         ..WITHHELD
     },
@@ -334,6 +334,12 @@ const FOLLOWED: Check = Check {
         let given = of("given").last().cloned();
         found.same("the request", given.as_deref(), Some("status=0x0 kind=5 presses=1"));
         found.same("presses when it was acknowledged", of("carried"), vec!["presses=1".to_owned()]);
+        // STATUS_CANCELLED.
+        found.same(
+            "an event behind the request",
+            of("behind"),
+            vec!["pending=1 status=0xc0000120".to_owned()],
+        );
     },
 };
 

@@ -65,6 +65,11 @@ pub(super) fn run() {
     beat(&service, next - 1);
     wait_until("ACPI's power button", button::acpi_is_pressed);
     report!("reader what=carried presses={}", button::presses());
+    // The request is one event, however often it was looked at.
+    let behind = service.event(next);
+    let pending = u8::from(behind.is_pending());
     service.end();
+    let (result, _) = behind.wait();
+    report!("reader what=behind pending={pending} status={result:#x}");
     report!("asked by=service");
 }
