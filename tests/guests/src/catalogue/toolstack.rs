@@ -23,6 +23,18 @@ const WITHHELD: Scenario = Scenario {
     ..PV_BOOT
 };
 
+/// Asks for a reboot behind what is given first, and ends the guest by ACPI's power button when it is acknowledged.
+macro_rules! followed_reboot {
+    ($first:literal) => {
+        concat!(
+            $first,
+            "xl reboot $DOMID && f=/local/domain/$DOMID/control/shutdown; \
+             for n in $(seq 50); do [ \"$(xenstore-read $f)\" = '' ] && break; sleep 0.2; done; \
+             [ \"$(xenstore-read $f)\" = '' ] && xl trigger $DOMID power"
+        )
+    };
+}
+
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
@@ -91,12 +103,7 @@ pub(super) const BOOTS: &[Scenario] = &[
                  for n in $(seq 50); do xenstore-exists $f || break; sleep 0.2; done; \
                  ! xenstore-exists $f && xl trigger $DOMID power",
             ),
-            (
-                REQUEST,
-                "xl reboot $DOMID && f=/local/domain/$DOMID/control/shutdown; \
-                 for n in $(seq 50); do [ \"$(xenstore-read $f)\" = '' ] && break; sleep 0.2; done; \
-                 [ \"$(xenstore-read $f)\" = '' ] && xl trigger $DOMID power",
-            ),
+            (REQUEST, followed_reboot!("")),
         ],
         expect: Expect { ending: Ending::Reboot, ..PV },
         checks: &[FOLLOWED],
@@ -121,11 +128,10 @@ pub(super) const BOOTS: &[Scenario] = &[
             ),
             (
                 REQUEST,
-                "p=/local/domain/$DOMID; f=$p/data/xenguard/service; \
-                 for n in $(seq 50); do xenstore-exists $f && break; sleep 0.2; done; xenstore-exists $f && \
-                 xl reboot $DOMID && f=$p/control/shutdown && \
-                 for n in $(seq 50); do [ \"$(xenstore-read $f)\" = '' ] && break; sleep 0.2; done; \
-                 [ \"$(xenstore-read $f)\" = '' ] && xl trigger $DOMID power",
+                followed_reboot!(
+                    "f=/local/domain/$DOMID/data/xenguard/service; \
+                     for n in $(seq 50); do xenstore-exists $f && break; sleep 0.2; done; xenstore-exists $f && "
+                ),
             ),
         ],
         expect: Expect { ending: Ending::Reboot, ..PV },
