@@ -18,7 +18,7 @@
 //! | [`activity`] | keeps the lines that the suite's drivers print, in files and in a crash dump |
 //! | [`at_shutdown`] | what is done when the system is shut down |
 //! | [`start_override`] | keeps Windows from leaving out the other entry's boot drivers |
-//! | [`pv_disks`] | reads xenstore by polling, before interrupts |
+//! | [`pv_disks`] | reads xenstore by polling, before interrupts, and tries the domain's quota of nodes |
 //! | [`unplug`] | qemu's unplug protocol and log port |
 //! | [`pnp`] | PnP requests to the filter's devices |
 //! | [`bus_filter`] | the filter device on a PCI root bus |

@@ -68,7 +68,7 @@ impl core::fmt::Display for Failure {
 pub(crate) fn read(xen: &Xen) -> Result<PvDisks, Failure> {
     // SAFETY: the driver never unloads.
     let hypercall = unsafe { VmCall::new(xen, &Native) };
-    // Xenstored's answers are events, which xenpci finds in the page.
+    // Xenstored's answers are events, which xenpci finds in the page. An emulated boot needs no callback.
     hvm::lay_out(&hypercall).map_err(Failure::Xen)?;
     let location = hvm::store(&hypercall).map_err(Failure::Xen)?.ok_or(Failure::NoStore)?;
     let physical = location.frame.0 * PAGE_SIZE as u64;

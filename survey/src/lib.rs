@@ -164,15 +164,17 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
     }
 }
 
-/// Folder of the nodes that are tried.
-const ROOM: &str = "data/xenguard/room";
-/// Names of the nodes that are tried, a letter each: with the folder as many as a disk of three queues has.
+/// Folder of the nodes that are tried; its parent is there in every domain.
+const ROOM: &str = "data/xenguard-room";
+/// Names of the nodes that are tried, a letter each. They are about as many as a disk of one queue has, and what xenpci tells
+/// of the boot before it. A disk of more queues may still find no room.
 const NODES: &str = "abcdefghijklmnopqrstuvwx";
 
 /// Tries whether the domain may make as many nodes as a disk needs, and takes them away again. *Passive*.
 ///
 /// # Errors
-/// [`Failure::Full`] where its quota does not allow them. Another refusal is none: it says nothing of a disk's folder.
+/// [`Failure::Full`] where its quota does not allow them, and [`Failure::Store`] where xenstore does not answer. Another
+/// refusal is none: it says nothing of a disk's folder.
 pub fn has_room(store: &mut impl Store) -> Result<(), Failure> {
     let folder = PathBuf::new(ROOM)?;
     let mut found = Ok(());
@@ -180,7 +182,7 @@ pub fn has_room(store: &mut impl Store) -> Result<(), Failure> {
         let node = folder.join(name)?;
         match store.write(&node, b"") {
             Ok(()) => {}
-            Err(store::Error::Refused(Errno::NoSpace)) => {
+            Err(store::Error::Refused(Errno::NoSpace | Errno::Quota)) => {
                 found = Err(Failure::Full);
                 break;
             }
@@ -245,7 +247,7 @@ mod tests {
 
     impl Limited {
         fn new(left: usize, refusal: Errno) -> Self {
-            Self { left, refusal, nodes: BTreeSet::new(), most: 0 }
+            Self { left, refusal, nodes: ["data".to_owned()].into(), most: 0 }
         }
     }
 
@@ -255,11 +257,19 @@ mod tests {
         }
 
         fn write(&mut self, path: &str, _: &[u8]) -> Result<(), store::Error> {
-            if self.nodes.len() == self.left {
-                return Err(store::Error::Refused(self.refusal));
+            // Parents that are not there are made, too.
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            for node in ends.map(|end| &path[..end]) {
+                if self.nodes.contains(node) {
+                    continue;
+                }
+                // All but `data`, which the toolstack has made.
+                if self.nodes.len() > self.left {
+                    return Err(store::Error::Refused(self.refusal));
+                }
+                self.nodes.insert(node.to_owned());
+                self.most = self.most.max(self.nodes.len() - 1);
             }
-            self.nodes.insert(path.to_owned());
-            self.most = self.most.max(self.nodes.len());
             Ok(())
         }
 
@@ -276,12 +286,13 @@ mod tests {
 
     #[test]
     fn a_quota_that_is_used_up_is_found_and_nothing_stays() {
-        for left in 0..30 {
-            let mut store = Limited::new(left, Errno::NoSpace);
-            let expected = if left < NODES.len() { Err(Failure::Full) } else { Ok(()) };
+        for (left, refusal) in (0..30).flat_map(|left| [(left, Errno::NoSpace), (left, Errno::Quota)]) {
+            let mut store = Limited::new(left, refusal);
+            // The folder is one, too.
+            let expected = if left <= NODES.len() { Err(Failure::Full) } else { Ok(()) };
             assert_eq!(has_room(&mut store), expected, "room for {left}");
-            assert!(store.nodes.is_empty(), "room for {left}");
-            assert_eq!(store.most, left.min(NODES.len()));
+            assert_eq!(store.nodes, ["data".to_owned()].into(), "room for {left}");
+            assert_eq!(store.most, left.min(NODES.len() + 1));
         }
     }
 

@@ -48,7 +48,6 @@ pub struct IrpQueue {
 /// A list through the IRPs' own fields.
 struct List {
     first: PIRP,
-    count: usize,
 }
 
 // SAFETY: the IRPs are pended, that is their holder's, and reached under the lock alone.
@@ -64,7 +63,7 @@ impl IrpQueue {
     /// Makes an empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { list: SpinLock::new(List { first: ptr::null_mut(), count: 0 }) }
+        Self { list: SpinLock::new(List { first: ptr::null_mut() }) }
     }
 
     /// Pends an IRP until it is taken out or cancelled; the dispatch routine returns the disposition. IRQL ≤
@@ -118,28 +117,25 @@ impl IrpQueue {
         self.take_where(|irp| irp.location().file() == Some(file))
     }
 
-    /// Returns the number of IRPs that wait. IRQL ≤ DISPATCH_LEVEL.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.lock().count
-    }
-
     /// Returns true if none waits. IRQL ≤ DISPATCH_LEVEL.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.list.lock().first.is_null()
     }
 
-    fn take_where(&self, wanted: impl Fn(&Irp) -> bool) -> Option<Irp> {
+    /// Takes the oldest IRP out that is wanted. The question is asked with the queue's lock held, so that what makes an IRP
+    /// wanted is seen here or by whoever looks when it has come. IRQL ≤ DISPATCH_LEVEL.
+    #[must_use]
+    pub fn take_where(&self, mut wanted: impl FnMut(&mut Irp) -> bool) -> Option<Irp> {
         let mut list = self.list.lock();
         let mut at = list.first;
         while !at.is_null() {
             // SAFETY: the IRPs of the list are the queue's while the lock is held; ManuallyDrop keeps this
             // view of one from being taken for its owner.
             unsafe {
-                let view = ManuallyDrop::new(Irp::from_raw(at));
+                let mut view = ManuallyDrop::new(Irp::from_raw(at));
                 // One without its routine is being cancelled, and leaves the list by itself.
-                if wanted(&view) && !set_cancel_routine(at, ptr::null_mut()).is_null() {
+                if wanted(&mut view) && !set_cancel_routine(at, ptr::null_mut()).is_null() {
                     list.remove(at);
                     return Some(Irp::from_raw(at));
                 }
@@ -163,7 +159,6 @@ impl List {
             }
             *link = irp.cast();
         }
-        self.count += 1;
     }
 
     /// # Safety
@@ -177,7 +172,6 @@ impl List {
             }
             *link = *context(irp, NEXT);
         }
-        self.count -= 1;
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! | trait | who implements it | what for |
 //! |---|---|---|
-//! | [`cpuid::Platform`] | [`cpuid::Native`], fakes | CPUID and WRMSR |
+//! | [`cpuid::Platform`] | [`cpuid::Native`], fakes | CPUID |
 //! | [`hypercall::Hypercall`] | [`hypercall::VmCall`], fakes | the one raw call |
 //! | [`store::Transport`] | a driver, polling or waiting | notify xenstored, wait for it |
 //! | [`store::Store`] | [`store::Client`], a driver over another driver's interface table | nodes by name |

@@ -24,11 +24,11 @@ use wdm::irp_queue::{FileId, IrpQueue};
 use wdm::irql::AtDispatch;
 use wdm::shared::Shared;
 use wdm::spin_lock::SpinLock;
-use wdm::{Device, Disposition, Irp, NtStatus, Result, pool, time};
+use wdm::{Device, Disposition, Irp, NtStatus, Result, debug_print, pool, time};
 
 use zerocopy::IntoBytes;
 
-use crate::Extension;
+use crate::{DRIVER, Extension};
 
 /// The channel. It lies in the function device's extension.
 pub(crate) struct Channel {
@@ -37,7 +37,7 @@ pub(crate) struct Channel {
     event_readers: IrpQueue,
     /// Requests for lines of the activity log that are still to come.
     line_readers: IrpQueue,
-    /// New lines are heard of.
+    /// The way by which new lines are heard of, where there is one.
     new_lines: SpinLock<Option<NewLines>>,
     /// The program that follows the toolstack's requests.
     follower: SpinLock<Follower<FileId>>,
@@ -63,10 +63,13 @@ impl Channel {
     /// Offers the channel on its device. PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// What registering or enabling the interface answers, or no memory.
+    /// What registering or enabling the interface answers.
     pub(crate) fn offer(&self, device: Device<Extension>) -> Result {
-        let new_lines = NewLines::new(device)?;
-        let before = self.new_lines.lock().replace(new_lines);
+        let new_lines = NewLines::new(device).inspect_err(|status| {
+            debug_print!(DRIVER, "programs can read no lines that are still to come: status {status}");
+        });
+        // Out of the lock first: what was there before waits for its DPC.
+        let before = core::mem::replace(&mut *self.new_lines.lock(), new_lines.ok());
         drop(before);
         let interface = Registered::new(device.pdo(), &wdm::raw::guid(INTERFACE))?;
         self.open.store(true, Ordering::Release);
@@ -129,7 +132,13 @@ impl Channel {
                 Ok(irp.complete(NtStatus::DELETE_PENDING))
             }
             GET_EVENT => Ok(self.next(irp, &self.event_readers, |from| self.event(from))),
-            GET_LINE => Ok(self.next(irp, &self.line_readers, guard_client::line)),
+            GET_LINE => {
+                // A request would wait for ever.
+                if self.new_lines.lock().is_none() && guard_client::line(irp.input_number()).is_none() {
+                    return Ok(irp.complete(NtStatus::NOT_SUPPORTED));
+                }
+                Ok(self.next(irp, &self.line_readers, guard_client::line))
+            }
             HEARTBEAT if control.output_length < 8 => Ok(irp.complete(NtStatus::BUFFER_TOO_SMALL)),
             HEARTBEAT => match irp.location().file() {
                 Some(file) => {
@@ -179,16 +188,19 @@ impl Channel {
         disposition
     }
 
-    /// Answers the requests for which `find` has something now. ≤ DISPATCH_LEVEL.
+    /// Answers the requests for which `find` has something now, and gives all back where the channel is withdrawn. ≤
+    /// DISPATCH_LEVEL.
     fn serve<A: AsRef<[u8]>>(&self, readers: &IrpQueue, find: impl Fn(u64) -> Option<A>) {
-        // Each request that is there now once: those that go on waiting are put back behind the others.
-        for _ in 0..readers.len() {
-            let Some(mut irp) = readers.take() else { return };
-            let _ = match find(irp.input_number()) {
-                Some(found) => irp.answer(found.as_ref()),
-                None if !self.open.load(Ordering::Acquire) => irp.complete(NtStatus::DELETE_PENDING),
-                // SAFETY: as in `next`; whoever serves is a thread, a request or a DPC of the device's.
-                None => unsafe { readers.pend(irp) },
+        loop {
+            let mut found = None;
+            let taken = readers.take_where(|irp| {
+                found = find(irp.input_number());
+                found.is_some() || !self.open.load(Ordering::Acquire)
+            });
+            let _ = match (taken, found) {
+                (Some(irp), Some(found)) => irp.answer(found.as_ref()),
+                (Some(irp), None) => irp.complete(NtStatus::DELETE_PENDING),
+                (None, _) => return,
             };
         }
     }

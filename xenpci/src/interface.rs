@@ -196,7 +196,7 @@ fn store_status(error: store::Error) -> Status {
             Errno::IsDirectory => Status(-21),
             Errno::NoEntry => Status::NOT_FOUND,
             Errno::NoMemory => Status::NO_MEMORY,
-            Errno::NoSpace => Status::NO_SPACE,
+            Errno::NoSpace | Errno::Quota => Status::NO_SPACE,
             Errno::NotEmpty => Status(-39),
             Errno::NotImplemented => Status(-38),
             Errno::ReadOnly => Status(-30),

@@ -138,7 +138,7 @@ impl fmt::Display for Fault {
 /// Defines [`Errno`] and its names on the wire.
 macro_rules! errno {
     ($($variant:ident $name:literal $doc:literal,)*) => {
-        /// Errors that the server answers, `xsd_errors` of `io/xs_wire.h`.
+        /// Errors that the server answers: `xsd_errors` of `io/xs_wire.h`, and one of oxenstored's own.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Errno {
             $(#[doc = $doc] $variant,)*
@@ -172,6 +172,7 @@ errno! {
     NoEntry "ENOENT" "It does not exist.",
     NoMemory "ENOMEM" "The server is out of memory.",
     NoSpace "ENOSPC" "A quota is used up.",
+    Quota "EQUOTA" "A quota is used up, in oxenstored's word.",
     Io "EIO" "The server's storage failed.",
     NotEmpty "ENOTEMPTY" "It has children.",
     NotImplemented "ENOSYS" "The server does not know the request.",

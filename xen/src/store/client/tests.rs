@@ -68,6 +68,7 @@ fn a_refusal_is_named_and_breaks_nothing() {
     for (name, errno) in [
         (&b"EACCES\0"[..], Errno::Access),
         (b"ENOSPC\0", Errno::NoSpace),
+        (b"EQUOTA\0", Errno::Quota),
         (b"E2BIG\0", Errno::TooBig),
         (b"EWHAT\0", Errno::Other),
         (b"\0", Errno::Other),
