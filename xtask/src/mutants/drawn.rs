@@ -156,7 +156,7 @@ const REMARKS: &[(&str, &str, &str)] = &[
     ),
     (
         "xenvbd/src/census.rs",
-        "own.retain(|disk| disk.vbd",
+        "disk.target.is_some());",
         "open: it stops a sound boot where a census comes between a vbd's departure and its disk's removal",
     ),
     ("bootcfg/src/system/suite.rs", "let unread", "a test asks for an installed suite's answer now"),
