@@ -62,7 +62,7 @@ const REMARKS: &[(&str, &str, &str)] = &[
         "is_emulated_disk",
         "a mutant for `disk-refused`, where a disk has the only filter",
     ),
-    ("idefilter/src/storage_filter.rs", "StorageUnfiltered", "a mutant for `refused-without-memory`"),
+    ("idefilter/src/storage_filter.rs", "StorageUnfiltered", "a mutant for `filter-without-memory`"),
     (
         "idefilter/src/relations.rs",
         "read_config(child",
@@ -82,7 +82,7 @@ const REMARKS: &[(&str, &str, &str)] = &[
     (
         "wdm/src/device.rs",
         "ObfDereferenceObject",
-        "a mutant for `detach`, which counts what is left of the disk",
+        "open: references to device objects that stay are not counted",
     ),
     (
         "xenvbd/src/srb.rs",
@@ -140,7 +140,7 @@ const REMARKS: &[(&str, &str, &str)] = &[
     (
         "wdm/src/request.rs",
         "status = result",
-        "open: no bus of the executive pends a request and fails it later",
+        "changes nothing: a request that failed has brought nothing, which is looked at; `no-read-config` has one fail later now",
     ),
     ("bootcfg/src/bcd/menu.rs", "FOR_EVER", "a test has the largest number of seconds now"),
     ("xenpci/src/suspend.rs", "let event =", "a mutant for `service`"),

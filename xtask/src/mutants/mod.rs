@@ -334,7 +334,7 @@ const MUTANTS: &[Mutant] = &[
         file: "idefilter/src/at_shutdown.rs",
         from: "activity::at_shutdown();",
         to: "let _ = activity::at_shutdown;",
-        caught_by: &[Guest("pv")],
+        caught_by: &[Guest("volume-full")],
     },
     Mutant {
         what: "lines of the activity log whose write failed are passed over",
@@ -453,7 +453,7 @@ const MUTANTS: &[Mutant] = &[
         file: "idefilter/src/storage_filter.rs",
         from: "state::tell(Event::StorageUnfiltered);",
         to: "let _ = Event::StorageUnfiltered;",
-        caught_by: &[Guest("refused-without-memory")],
+        caught_by: &[Guest("filter-without-memory")],
     },
     Mutant {
         what: "a bus that answers nothing for a child is believed",
@@ -461,13 +461,6 @@ const MUTANTS: &[Mutant] = &[
         from: "if request::read_config(child, 0, &mut header) == Ok(header.len()) {",
         to: "if request::read_config(child, 0, &mut header) != Ok(header.len()) {",
         caught_by: &[Guest("no-read-config")],
-    },
-    Mutant {
-        what: "a reference to a device is never given back",
-        file: "wdm/src/device.rs",
-        from: "unsafe { ObfDereferenceObject(self.0.as_ptr().cast()) };",
-        to: "let _ = ObfDereferenceObject;",
-        caught_by: &[Guest("detach")],
     },
     Mutant {
         what: "memory for a stop is never given back",

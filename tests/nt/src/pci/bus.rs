@@ -9,6 +9,7 @@ use protocol::Controller;
 
 use super::config::{Place, Words};
 use super::function::{CLASS_IDE, CLASS_SCSI, COMMAND, DECODE, Header, resources};
+use crate::ex::worker::Work;
 use crate::ke::Lock;
 use crate::nt::*;
 use crate::storage::child::{self, Ids};
@@ -293,6 +294,12 @@ unsafe fn is_unidentified(function: &Function, location: *mut IoStackLocation) -
     function.header.class >> 8 == class && ASKED.fetch_or(kind, Ordering::Relaxed) & kind == 0
 }
 
+/// Completes a request that was pended. PASSIVE_LEVEL.
+unsafe extern "win64" fn refuse(packet: Pvoid) {
+    // SAFETY: the context is the request, which is this driver's until it is completed.
+    unsafe { irp::complete(packet.cast(), status::NOT_SUPPORTED, 0) };
+}
+
 unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: *mut Irp) -> NtStatus {
     // SAFETY: the caller keeps `pdo` and `packet` valid for this call.
     unsafe {
@@ -343,6 +350,12 @@ unsafe fn function_pnp(pdo: *mut DeviceObject, function: &mut Function, packet: 
                     config.length,
                 );
                 return irp::complete(packet, status::SUCCESS, read as usize);
+            }
+            // Later, and with an error: a bus may pend any request but a few.
+            IRP_MN_READ_CONFIG => {
+                mark_irp_pending(packet);
+                ex::worker::queue(Work { routine: refuse, context: packet.cast() });
+                return status::PENDING;
             }
             _ => {}
         }
