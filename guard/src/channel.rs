@@ -1,8 +1,8 @@
 //! The interface of xenpci's device for programs: control codes, layouts, and the queue of events.
 //!
 //! A program asks for the first event, or the first line of the activity log, with a number that it has not seen; where
-//! there is none yet, the request waits. So the driver keeps nothing of its readers: each has its own number, and sees by it how many
-//! it has missed.
+//! there is none yet, the request waits. So the driver keeps nothing of its readers: each has its own number, and sees by
+//! it how many it has missed.
 
 use crate::activity::{self, Line};
 

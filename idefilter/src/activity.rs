@@ -2,9 +2,10 @@
 //! to files in the folder of Windows. The ring stands in a crash dump, too.
 //!
 //! A line may come from the middle of a request to the disk that the files are on, at any IRQL. So it only queues a
-//! DPC, which wakes the thread and tells the drivers that pass lines on themselves, and the thread writes what has come together once it is quiet, or when half of the ring
-//! is new, or at the shutdown. A write that fails is tried again later, at growing intervals; lines that the ring
-//! could not keep until then are counted in the file. Nothing waits for the thread but the shutdown, for seconds.
+//! DPC, which wakes the thread and tells the drivers that pass lines on themselves. The thread writes what has come
+//! together once it is quiet, or when half of the ring is new, or at the shutdown. A write that fails is tried again later,
+//! at growing intervals; lines that the ring could not keep until then are counted in the file. Nothing waits for the
+//! thread but the shutdown, for seconds.
 #![expect(
     unsafe_code,
     reason = "leaks what lives as long as the driver, and hands the ring to the crash dump"

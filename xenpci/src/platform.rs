@@ -1,10 +1,9 @@
 //! The Xen platform as its device's driver has it set up.
 //!
-//! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the
-//! window in the BAR, the interrupt, the store's thread. `rebuild` then makes what Xen keeps for
-//! the guest, and forgets when the guest is suspended: the frames behind the window, the grant table, ports,
-//! the callback, watches. It runs at START and again at each resume;
-//! clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in
+//! A platform is built in two parts. [`Platform::start`] takes what belongs to this kernel: the window in the BAR, the
+//! interrupt, the store's thread. `rebuild` then makes what Xen keeps for the guest, and forgets when the guest is
+//! suspended: the frames behind the window, the grant table, ports, the callback, watches. It runs at START and again at
+//! each resume; clients see by the epoch that theirs is gone. Whatever was acquired before a failure is released in
 //! reverse order, by the same code as at removal.
 #![expect(unsafe_code, reason = "takes over the device's memory BAR")]
 

@@ -153,7 +153,8 @@ impl Device {
     /// Sends a control code whose answer waits for nothing, and returns the answer.
     ///
     /// # Errors
-    /// Those of [`Device::control`]; the answer has another length; it did not come in time, or before an interrupt.
+    /// The errors of [`Device::control`], an answer of another length, and [`io::ErrorKind::TimedOut`] where none came in
+    /// time or before an interrupt.
     pub fn ask<const N: usize>(&self, code: u32, input: &[u8], interrupts: &[&Event]) -> io::Result<[u8; N]> {
         let mut answer = [0; N];
         match self.control(code, input, &mut answer, Some(ANSWER), interrupts)? {

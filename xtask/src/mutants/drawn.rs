@@ -215,9 +215,9 @@ const REMARKS: &[(&str, &str, &str)] = &[
 /// The page that the results are written to.
 const PAGE: &str = "docs/results/drawn.md";
 
-/// Draws breakages from a seed until `count` of them have been tried, `at_once` at the same time, and writes `docs/results/drawn.md`. Those that
-/// the page has already are not tried again; those that do not build do not count. Rows of other seeds stay: each was
-/// drawn from the sources of its day.
+/// Draws breakages from a seed until `count` of them have been tried, `at_once` at the same time, and writes
+/// `docs/results/drawn.md`. Those that the page has already are not tried again; those that do not build do not count. Rows
+/// of other seeds stay: each was drawn from the sources of its day.
 ///
 /// # Errors
 /// The rig fails, or a file cannot be written. A breakage that survives is no error: the page tells of it.

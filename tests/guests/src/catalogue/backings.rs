@@ -101,30 +101,29 @@ pub(super) const BOOTS: &[Scenario] = &[
         runs: Runs::InTurn,
         ..PV_BOOT
     },
-    Scenario {
-        name: "vbd-replaced",
-        title: "a vbd's nodes are removed and made anew at their path, with requests on their way",
-        words: &[Word::Outage { disk: 0, seconds: 25 }],
-        exercise: Some(Exercise::Outage),
-        dom0: &[(When::Ready(Ready::Outage), REPLACED)],
-        checks: &[MADE_ANEW],
-        runs: Runs::InTurn,
-        ..PV_BOOT
-    },
+    VBD_REPLACED,
     Scenario {
         name: "crash-dump-replaced",
         title: "the same, and a bugcheck behind it: the copy finds the vbd that was made anew, and writes a dump",
-        words: &[Word::Outage { disk: 0, seconds: 25 }],
-        exercise: Some(Exercise::Outage),
-        dom0: &[(When::Ready(Ready::Outage), REPLACED)],
         registry: dump!(),
         fault: Some(Fault::LateCrash),
         expect: Expect { ending: Ending::Crash(0xE2), ..PV },
         checks: &[WHOLE, MADE_ANEW],
-        runs: Runs::InTurn,
-        ..PV_BOOT
+        ..VBD_REPLACED
     },
 ];
+
+/// A guest whose vbd is made anew under it.
+const VBD_REPLACED: Scenario = Scenario {
+    name: "vbd-replaced",
+    title: "a vbd's nodes are removed and made anew at their path, with requests on their way",
+    words: &[Word::Outage { disk: 0, seconds: 25 }],
+    exercise: Some(Exercise::Outage),
+    dom0: &[(When::Ready(Ready::Outage), REPLACED)],
+    checks: &[MADE_ANEW],
+    runs: Runs::InTurn,
+    ..PV_BOOT
+};
 
 /// The disk was connected to the backend that took its backend's place.
 const MADE_ANEW: Check = Check {

@@ -33,7 +33,7 @@ const OF_ADAPTER: u32 = 1;
 /// the words of the answer's STOR_DEVICE_CAPABILITIES. PASSIVE_LEVEL.
 ///
 /// # Safety
-/// As [`send`].
+/// `pdo` is the PDO of a disk of a miniport's, and stays.
 pub(crate) unsafe fn ask_of_adapter(pdo: *mut DeviceObject) -> Option<(u8, [u32; 2])> {
     // SAFETY: as in `send`; an SRB has room for these fields.
     unsafe {
