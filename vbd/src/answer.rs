@@ -27,7 +27,7 @@ pub(crate) fn failure(failure: Failure, operation: Operation) -> Answer {
     match (failure, operation) {
         (Failure::Backend, _) => Answer::Sense(Sense::TRANSPORT_FAULT),
         (Failure::NotSupported, Operation::Discard) => Answer::Sense(Sense::INVALID_OPCODE),
-        (Failure::NotSupported | Failure::Unsent(_), _) => Answer::Sense(Sense::TARGET_FAILURE),
-        (Failure::Broken(_) | Failure::Disconnected, _) => Answer::NoDevice,
+        (Failure::NotSupported | Failure::Unsent, _) => Answer::Sense(Sense::TARGET_FAILURE),
+        (Failure::Broken | Failure::Disconnected, _) => Answer::NoDevice,
     }
 }

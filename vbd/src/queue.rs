@@ -447,12 +447,15 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     }
 
     /// Returns the time for which the backend has owed an answer, in calls of this routine, which comes at
-    /// regular times. It is 0 if the backend owes none or has given one since the last call. ≤
-    /// DISPATCH_LEVEL.
+    /// regular times. It is 0 if the backend owes none or has given one since the last call. Grant references
+    /// that the queue does not need are left to others. ≤ DISPATCH_LEVEL.
     pub fn tick(&mut self) -> u32 {
         let stuck = self.in_flight() > 0 && self.counters.completed == self.seen;
         self.seen = self.counters.completed;
         self.owed = if stuck { self.owed.saturating_add(1) } else { 0 };
+        if let Backend::Ring(frontend) = &mut self.backend {
+            frontend.trim();
+        }
         self.owed
     }
 

@@ -172,9 +172,9 @@ impl<S: Srb> Request<S> {
             (Some(list), false, _) => transfer.submit(frontend, Memory::Pages(list)),
             (Some(list), true, Work::Write { .. }) => {
                 let buffer: Buffer<'_, '_, S> = Buffer { tag: place, list, copier: RefCell::new(copier) };
-                transfer.submit(frontend, Memory::Copied(&buffer))
+                transfer.submit(frontend, Memory::<S::List>::Copied(&buffer))
             }
-            _ => transfer.submit(frontend, Memory::None),
+            _ => transfer.submit(frontend, Memory::<S::List>::None),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use crate::{Access, DomainId, Frame, GrantRef, Port, SharedPage, grant};
+use crate::{GrantRef, Port, SharedPage, grant};
 
 /// Services for a frontend: grants, notifications and pages to share.
 ///
@@ -14,26 +14,25 @@ use crate::{Access, DomainId, Frame, GrantRef, Port, SharedPage, grant};
 /// A frontend hands frame numbers to another domain and trusts the answers of this trait for the safety of
 /// the guest's memory. An implementation promises for each method what its section *Implementation* says.
 pub unsafe trait Hal {
-    /// Lets `domain` reach the guest's page `frame`.
+    /// Returns the entries of the grant table, in which a frontend makes and ends its grants; none where there is no
+    /// table.
     ///
     /// # Implementation
-    /// A reference that is returned is not in use by anyone else and stays valid until [`Hal::end_access`]
-    /// returns `Ok` for it. Exactly this frame is granted, read-only if so asked. Must not wait and must not
-    /// allocate.
-    ///
-    /// # Errors
-    /// No reference is free, or the frame cannot be expressed; nothing is granted then.
-    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error>;
+    /// Xen reads these entries, and they stay mapped until the frontend is dropped. Called at *passive*.
+    fn grant_entries(&self) -> Option<grant::Entries>;
 
-    /// Ends a grant.
+    /// Hands out free grant references, as many as `into` has places for and there are; answers their number.
     ///
     /// # Implementation
-    /// `Ok` only when the other domain can no longer reach the page. On an error the reference is leaked:
-    /// neither ended nor ever handed out again.
+    /// They are entries of [`Hal::grant_entries`], and nobody else's until [`Hal::give_references`]; no other domain can
+    /// reach a page by one of them. Must not wait and must not allocate.
+    fn take_references(&self, into: &mut [GrantRef]) -> usize;
+
+    /// Takes references back.
     ///
-    /// # Errors
-    /// [`grant::Error::InUse`]: the other domain has the page mapped.
-    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error>;
+    /// # Implementation
+    /// One by which another domain has a page mapped is never handed out again.
+    fn give_references(&self, references: &[GrantRef]);
 
     /// Notifies the other end of an event channel.
     ///
@@ -60,12 +59,16 @@ pub unsafe trait Hal {
 
 // SAFETY: every method forwards to the same implementation.
 unsafe impl<H: Hal + ?Sized> Hal for &H {
-    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
-        (**self).grant_access(domain, frame, access)
+    fn grant_entries(&self) -> Option<grant::Entries> {
+        (**self).grant_entries()
     }
 
-    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-        (**self).end_access(reference)
+    fn take_references(&self, into: &mut [GrantRef]) -> usize {
+        (**self).take_references(into)
+    }
+
+    fn give_references(&self, references: &[GrantRef]) {
+        (**self).give_references(references);
     }
 
     fn notify(&self, port: Port) {

@@ -4,7 +4,9 @@
 //! against its length.
 #![expect(unsafe_code, reason = "volatile and atomic access to memory shared with other domains")]
 
+use core::marker::PhantomData;
 use core::ptr::NonNull;
+use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -116,10 +118,70 @@ impl SharedMemory {
     }
 }
 
+/// The words of eight bytes of a range, by their index.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    base: NonNull<u64>,
+    count: usize,
+    range: PhantomData<&'a SharedMemory>,
+}
+
+impl SharedMemory {
+    /// Returns the range's words.
+    #[inline]
+    pub const fn words(&self) -> Words<'_> {
+        Words { base: self.base.cast(), count: self.length / size_of::<u64>(), range: PhantomData }
+    }
+}
+
+impl<'a> Words<'a> {
+    /// One word as an atomic. Panics outside the range.
+    #[inline]
+    pub fn atomic(self, index: usize) -> &'a AtomicU64 {
+        // SAFETY: inside the range; atomics allow others to write meanwhile.
+        unsafe { self.at(index, 1).cast::<AtomicU64>().as_ref() }
+    }
+
+    /// Copies words out; each is read once. Panics outside the range.
+    #[inline]
+    pub fn read<const COUNT: usize>(self, index: usize) -> [u64; COUNT] {
+        let source = self.at(index, COUNT);
+        // SAFETY: inside the range and aligned.
+        core::array::from_fn(|word| unsafe { source.add(word).read_volatile() })
+    }
+
+    /// Copies words in. Panics outside the range.
+    #[inline]
+    pub fn write(self, index: usize, from: &[u64]) {
+        let target = self.at(index, from.len());
+        for (place, word) in from.iter().enumerate() {
+            // SAFETY: inside the range and aligned.
+            unsafe { target.add(place).write_volatile(*word) };
+        }
+    }
+
+    /// Returns the `count` words from `index` on as atomics. Panics outside the range.
+    #[inline]
+    pub fn atomics(self, index: usize, count: usize) -> &'a [AtomicU64] {
+        let first = self.at(index, count).cast::<AtomicU64>();
+        // SAFETY: inside the range and aligned; atomics allow others to write meanwhile.
+        unsafe { slice::from_raw_parts(first.as_ptr(), count) }
+    }
+
+    /// Address of `count` words; aligned, as the range is. Panics outside the range.
+    #[inline]
+    fn at(self, index: usize, count: usize) -> NonNull<u64> {
+        assert!(index < self.count && count <= self.count - index);
+        // SAFETY: checked above to be inside the range.
+        unsafe { self.base.add(index) }
+    }
+}
+
 /// Defines one atomic accessor.
 macro_rules! atomic {
     ($name:ident, $type:ty, $doc:literal) => {
         #[doc = $doc]
+        #[inline]
         pub fn $name(&self, offset: usize) -> &$type {
             let at = self.at(offset, size_of::<$type>(), size_of::<$type>());
             // SAFETY: inside the range and aligned by `at`; atomics allow others to write meanwhile.
@@ -154,7 +216,10 @@ impl SharedPage {
     }
 
     /// Returns the page's bytes.
+    #[inline]
     pub const fn memory(&self) -> &SharedMemory {
+        // SAFETY: `new` has set this length, and nothing changes it. Checks against it cost nothing so.
+        unsafe { core::hint::assert_unchecked(self.memory.length == PAGE_SIZE) };
         &self.memory
     }
 
@@ -201,6 +266,10 @@ mod tests {
         assert_eq!(shared.atomic_u8(15).load(Ordering::SeqCst), 0x11);
         assert_eq!(shared.read::<u32>(12), 0x1122_3344);
         assert_eq!((shared.len(), shared.is_empty()), (PAGE_SIZE, false));
+        let words = shared.words();
+        assert_eq!(words.read(1), [0x1122_3344_5566_7788, 0]);
+        words.write(510, &[3, 4]);
+        assert_eq!((shared.read::<u64>(4080), words.atomic(511).load(Ordering::SeqCst)), (3, 4));
     }
 
     #[test]
@@ -208,6 +277,13 @@ mod tests {
     fn nothing_beyond_the_end_is_reached() {
         let memory = Memory::new(1, 0);
         memory.share().copy_in(PAGE_SIZE - 3, &[0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "count <= self.count - index")]
+    fn no_word_beyond_the_end_is_reached() {
+        let memory = Memory::new(1, 0);
+        memory.share().words().write(511, &[0; 2]);
     }
 
     #[test]

@@ -4,19 +4,11 @@ use alloc::vec::Vec;
 
 use wdm::pool;
 use wdm::spin_lock::SpinLock;
-use xen::grant::{ENTRIES_PER_FRAME, Error, Table};
-use xen::{Access, DomainId, Frame, GrantRef, SharedMemory};
+use xen::grant::{ENTRIES_PER_FRAME, Table};
+use xen::{GrantRef, SharedMemory};
 
-/// A grant that cannot be made or ended.
-#[derive(Clone, Copy)]
-pub(crate) enum GrantError {
-    /// The table is not mapped yet.
-    NotReady,
-    /// The table's own answer.
-    Table(Error),
-}
-
-/// The table behind its lock; none until Xen's frames are mapped.
+/// The table behind its lock; none until Xen's frames are mapped. Clients take references in batches, and make and
+/// end grants in the mapped entries without the lock.
 pub(crate) struct Grants {
     table: SpinLock<Option<Table<Vec<u32>>>>,
 }
@@ -40,31 +32,25 @@ impl Grants {
         Ok(())
     }
 
-    /// Lets `domain` reach a frame. ≤ DISPATCH_LEVEL.
-    ///
-    /// # Errors
-    /// See [`GrantError`].
-    pub(crate) fn access(
-        &self,
-        domain: DomainId,
-        frame: Frame,
-        access: Access,
-    ) -> Result<GrantRef, GrantError> {
-        let mut table = self.table.lock();
-        let table = table.as_mut().ok_or(GrantError::NotReady)?;
-        table.grant_access(domain, frame, access).map_err(GrantError::Table)
+    /// Returns where the entries are mapped, and their bytes. ≤ DISPATCH_LEVEL.
+    pub(crate) fn entries(&self) -> Option<(*mut u8, usize)> {
+        let table = self.table.lock();
+        table.as_ref().map(|table| (table.memory().base().as_ptr(), table.memory().len()))
     }
 
-    /// Ends a grant. ≤ DISPATCH_LEVEL.
-    ///
-    /// # Errors
-    /// [`Error::InUse`]: the reference is leaked, and so must be the frame.
-    pub(crate) fn end(&self, reference: GrantRef) -> Result<(), GrantError> {
-        let mut table = self.table.lock();
-        table.as_mut().ok_or(GrantError::NotReady)?.end_access(reference).map_err(GrantError::Table)
+    /// Hands out references, as [`Table::take`]. ≤ DISPATCH_LEVEL.
+    pub(crate) fn take(&self, into: &mut [GrantRef]) -> usize {
+        self.table.lock().as_mut().map_or(0, |table| table.take(into))
     }
 
-    /// References left to give out. ≤ DISPATCH_LEVEL.
+    /// Takes references back, as [`Table::give`]. ≤ DISPATCH_LEVEL.
+    pub(crate) fn give(&self, references: &[GrantRef]) {
+        if let Some(table) = self.table.lock().as_mut() {
+            table.give(references);
+        }
+    }
+
+    /// References left to hand out. ≤ DISPATCH_LEVEL.
     pub(crate) fn available(&self) -> u32 {
         self.table.lock().as_ref().map_or(0, Table::available)
     }

@@ -16,7 +16,7 @@ use wdm::Shared;
 use wdm::spin_lock::SpinLock;
 use wdm::{NtStatus, memory, time};
 use xen::store::{self, Errno, Store};
-use xen::{Access, DomainId, Frame, PAGE_SIZE, grant, hypercall};
+use xen::{DomainId, PAGE_SIZE, hypercall};
 use xenpci_interface::{
     Await, EventCallback, GrantRef, Interface, OpenedCallback, Port, Query, Status, SuspendCallback,
     Transaction, VERSION, Watch, WatchCallback,
@@ -24,7 +24,6 @@ use xenpci_interface::{
 
 use crate::clients::Client;
 use crate::event_channels::{self, Handler};
-use crate::grant::GrantError;
 use crate::platform::Platform;
 use crate::store::{StoreClient, WatchError};
 
@@ -55,8 +54,9 @@ static TABLE: Interface = Interface {
     transaction_end,
     store_watch,
     store_unwatch,
-    grant_access,
-    grant_end,
+    grant_entries,
+    grant_take,
+    grant_give,
     event_allocate,
     event_unmask,
     event_mask,
@@ -217,16 +217,6 @@ fn watch_status(error: WatchError) -> Status {
         WatchError::Full => Status::NO_SPACE,
         WatchError::Unknown => Status::NOT_FOUND,
         WatchError::Deadlock => Status::DEADLOCK,
-    }
-}
-
-fn grant_status(error: GrantError) -> Status {
-    match error {
-        GrantError::Table(grant::Error::Exhausted) => Status::NO_MEMORY,
-        GrantError::Table(grant::Error::InUse { .. }) => Status::BUSY,
-        GrantError::Table(grant::Error::FrameTooLarge { .. }) => Status::INVALID,
-        GrantError::Table(grant::Error::NotGranted { .. }) => Status::NOT_FOUND,
-        GrantError::NotReady | GrantError::Table(grant::Error::TooSmall { .. }) => Status::NO_DEVICE,
     }
 }
 
@@ -397,23 +387,34 @@ unsafe extern "system" fn store_unwatch(watch: Watch) -> Status {
     with(|platform| platform.store().unwatch(watch).map_err(watch_status))
 }
 
-unsafe extern "system" fn grant_access(
-    domid: u16,
-    frame: u64,
-    read_only: u32,
-    reference: *mut GrantRef,
-) -> Status {
-    let access = if read_only == 0 { Access::ReadWrite } else { Access::ReadOnly };
+unsafe extern "system" fn grant_entries(entries: *mut *mut u8, bytes: *mut usize) -> Status {
     with(|platform| {
-        let made = platform.grants().access(DomainId(domid), Frame(frame), access).map_err(grant_status)?;
+        let (base, length) = platform.grants().entries().ok_or(Status::NO_DEVICE)?;
         // SAFETY: the interface's contract on out pointers.
-        unsafe { reference.write(made.0) };
+        unsafe {
+            entries.write(base);
+            bytes.write(length);
+        }
         Ok(())
     })
 }
 
-unsafe extern "system" fn grant_end(reference: GrantRef) -> Status {
-    with(|platform| platform.grants().end(xen::GrantRef(reference)).map_err(grant_status))
+unsafe extern "system" fn grant_take(references: *mut GrantRef, count: usize, taken: *mut usize) -> Status {
+    with(|platform| {
+        // SAFETY: the interface's contract: `count` places for references, each a number, and one for the answer.
+        let (references, taken) =
+            unsafe { (slice::from_raw_parts_mut(references.cast(), count), &mut *taken) };
+        *taken = platform.grants().take(references);
+        Ok(())
+    })
+}
+
+unsafe extern "system" fn grant_give(references: *const GrantRef, count: usize) -> Status {
+    with(|platform| {
+        // SAFETY: the interface's contract: `count` references, each a number.
+        platform.grants().give(unsafe { slice::from_raw_parts(references.cast(), count) });
+        Ok(())
+    })
 }
 
 unsafe extern "system" fn event_allocate(

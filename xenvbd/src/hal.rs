@@ -15,7 +15,7 @@ use wdm::mapping::Reserved;
 use wdm::{NtStatus, debug_print, time};
 use xen::blkif::{self, VirtualDevice};
 use xen::store::{self, Errno, Names, Store};
-use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
+use xen::{DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage, grant};
 use xenpci_interface::suspend::Phase;
 use xenpci_interface::{self as interface, EventCallback, Interface, OpenedCallback, Status, VERSION};
 
@@ -406,24 +406,25 @@ unsafe impl vbd::Window for Window {
 // SAFETY: grants and ends go to xenpci's table, which hands a reference out once and keeps one that could not
 // be ended; its pages are whole, non-paged and the caller's until freed, with the frame it names behind them.
 unsafe impl Hal for Platform {
-    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
-        let mut reference = 0;
-        let read_only = u32::from(access == Access::ReadOnly);
-        // SAFETY: `reference` is a place for the answer.
-        match unsafe { (self.0.grant_access)(domain.0, frame.0, read_only, &raw mut reference) } {
-            Status::SUCCESS => Ok(GrantRef(reference)),
-            Status::INVALID => Err(grant::Error::FrameTooLarge { frame }),
-            _ => Err(grant::Error::Exhausted),
-        }
+    fn grant_entries(&self) -> Option<grant::Entries> {
+        let (mut entries, mut bytes) = (ptr::null_mut(), 0);
+        // SAFETY: both are places for the answer.
+        unsafe { (self.0.grant_entries)(&raw mut entries, &raw mut bytes) }.ok().ok()?;
+        let entries = NonNull::new(entries)?;
+        // SAFETY: xenpci's mapping of Xen's table, page-aligned, which lasts as long as its clients.
+        Some(grant::Entries::new(unsafe { SharedMemory::new(entries, bytes) }, 0))
     }
 
-    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-        // SAFETY: no pointers.
-        match unsafe { (self.0.grant_end)(reference.0) } {
-            Status::SUCCESS => Ok(()),
-            Status::BUSY => Err(grant::Error::InUse { reference }),
-            _ => Err(grant::Error::NotGranted { reference }),
-        }
+    fn take_references(&self, into: &mut [GrantRef]) -> usize {
+        let mut taken = 0;
+        // SAFETY: so many places for references, which are numbers, and one for the answer.
+        let status = unsafe { (self.0.grant_take)(into.as_mut_ptr().cast(), into.len(), &raw mut taken) };
+        status.ok().map_or(0, |()| taken)
+    }
+
+    fn give_references(&self, references: &[GrantRef]) {
+        // SAFETY: so many references, which are numbers. A table that is gone has nothing granted.
+        let _ = unsafe { (self.0.grant_give)(references.as_ptr().cast(), references.len()) };
     }
 
     fn notify(&self, port: Port) {

@@ -55,7 +55,7 @@ fn more_than_the_indirect_pages_serve_wait() {
 fn with_persistent_grants_nothing_is_granted_while_requests_run() {
     let mut disk = Disk::with(Config { persistent: true, ..LARGE }, &BLKBACK);
     assert!(disk.backend.borrow().is_persistent());
-    let grants = disk.world.free_grants();
+    let grants = disk.world.granted();
     let size = 700 * 4096;
     let written: Vec<u8> = (0..size).map(|n| (n / 777) as u8).collect();
     let mut read = Vec::new();
@@ -72,7 +72,7 @@ fn with_persistent_grants_nothing_is_granted_while_requests_run() {
             Action::Read { extent: at }
         };
         disk.start(&order, action).unwrap();
-        assert_eq!(disk.world.free_grants(), grants);
+        assert_eq!(disk.world.granted(), grants);
         disk.run();
         assert_eq!(order.answer(), done(at.bytes() as u32));
         read = disk.get(&list);
@@ -80,7 +80,7 @@ fn with_persistent_grants_nothing_is_granted_while_requests_run() {
     let length = size - 2000 * 512;
     assert_eq!(read[..length], written[..length]);
     assert_eq!(disk.backend.borrow().segments.iter().max(), Some(&256));
-    assert_eq!(disk.world.free_grants(), grants);
+    assert_eq!(disk.world.granted(), grants);
     // A backend that has closed has let go of everything.
     disk.backend.borrow_mut().release_ring();
     let world = disk.world.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::no_allocation;
 use xen::fake::{self, Blkback};
-use xen::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedPage, grant};
+use xen::{GrantRef, Hal, Port, SharedPage, grant};
 
 thread_local! {
     /// While the driver waits, the backend does nothing.
@@ -47,12 +47,16 @@ impl Platform {
 
 // SAFETY: forwards to the fake's own implementation.
 unsafe impl Hal for Platform {
-    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
-        no_allocation::except(|| self.hal.grant_access(domain, frame, access))
+    fn grant_entries(&self) -> Option<grant::Entries> {
+        self.hal.grant_entries()
     }
 
-    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-        no_allocation::except(|| self.hal.end_access(reference))
+    fn take_references(&self, into: &mut [GrantRef]) -> usize {
+        no_allocation::except(|| self.hal.take_references(into))
+    }
+
+    fn give_references(&self, references: &[GrantRef]) {
+        no_allocation::except(|| self.hal.give_references(references));
     }
 
     fn notify(&self, port: Port) {

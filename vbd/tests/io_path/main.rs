@@ -342,12 +342,7 @@ fn a_segment_is_whole_blocks_or_the_data_is_copied() {
 fn an_idle_disk_has_grants_whatever_others_hold() {
     let mut disk = Disk::new();
     disk.fill(8);
-    let hal = disk.world.hal();
-    let frame = disk.world.page_of(&[]);
-    let taken: Vec<_> = std::iter::from_fn(|| {
-        xen::Hal::grant_access(&hal, Blkback::DOMAIN, frame, xen::Access::ReadOnly).ok()
-    })
-    .collect();
+    disk.world.hold_grants();
     for (write, aligned) in [(false, true), (false, false), (true, true), (true, false)] {
         let size = 160 * 4096;
         let list = if aligned { disk.pages(size).1 } else { disk.odd(size) };
@@ -363,9 +358,6 @@ fn an_idle_disk_has_grants_whatever_others_hold() {
         }
         assert_eq!((order.answer(), later.answer()), (done(size as u32), done(size as u32)));
         assert_eq!(disk.get(&list), disk.bytes(at));
-    }
-    for reference in taken {
-        xen::Hal::end_access(&hal, reference).unwrap();
     }
     assert_eq!(disk.world.leaked_grants(), 0);
 }

@@ -22,8 +22,6 @@ pub enum Error {
     },
     /// A segment's sectors are not `first ≤ last < 8`.
     Segment {
-        /// Index of the segment.
-        index: usize,
         /// Its first sector.
         first: u8,
         /// Its last sector.
@@ -107,8 +105,8 @@ impl fmt::Display for Error {
             Self::Broken(fault) => write!(f, "the backend broke the protocol: {fault}"),
             Self::Full => write!(f, "the ring is full"),
             Self::Segments { found, limit } => write!(f, "{found} segments, 1 to {limit} allowed"),
-            Self::Segment { index, first, last } => {
-                write!(f, "segment {index} has sectors {first} to {last}, expected first ≤ last < 8")
+            Self::Segment { first, last } => {
+                write!(f, "a segment has sectors {first} to {last}, expected first ≤ last < 8")
             }
             Self::Range { sector, count, sectors } => {
                 write!(f, "{count} sectors at {sector} of a disk of {sectors}")
@@ -143,12 +141,12 @@ pub enum Failure {
     Backend,
     /// The backend answered "not supported".
     NotSupported,
-    /// The backend broke the protocol; whether the work was done is not known.
-    Broken(Fault),
+    /// The backend broke the protocol; whether the work was done is not known. The frontend has the [`Fault`].
+    Broken,
     /// The frontend was disconnected; whether the work was done is not known.
     Disconnected,
     /// A part of the transfer could not be sent; whether others did their work is not known.
-    Unsent(Error),
+    Unsent,
 }
 
 impl fmt::Display for Failure {
@@ -156,9 +154,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Backend => write!(f, "the backend failed the request"),
             Self::NotSupported => write!(f, "the backend does not support the request"),
-            Self::Broken(fault) => write!(f, "the backend broke the protocol: {fault}"),
+            Self::Broken => write!(f, "the backend broke the protocol"),
             Self::Disconnected => write!(f, "disconnected from the backend"),
-            Self::Unsent(error) => write!(f, "a part was not sent: {error}"),
+            Self::Unsent => write!(f, "a part was not sent"),
         }
     }
 }

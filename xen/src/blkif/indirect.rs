@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use super::Error;
-use crate::wire::blkif::{self as wire, MAX_INDIRECT_PAGES, SEGMENTS_PER_PAGE};
-use crate::{Access, DomainId, GrantRef, Hal, SharedPage};
+use crate::wire::blkif::{MAX_INDIRECT_PAGES, SEGMENTS_PER_PAGE};
+use crate::{Access, DomainId, GrantRef, Hal, SharedMemory, SharedPage, grant};
 
-/// The pages that a request uses, in order; as many as its segments need.
+/// The pages that a request uses, in order.
 pub(super) type Chain = [u16; MAX_INDIRECT_PAGES];
 
 #[derive(Debug)]
@@ -31,6 +31,7 @@ impl Blocks {
     /// Backends with persistent grants map whatever they are given for writing; others only read these.
     pub(super) fn new(
         hal: &impl Hal,
+        grants: &mut grant::Cache,
         domain: DomainId,
         count: u16,
         segments: u16,
@@ -44,10 +45,10 @@ impl Blocks {
         }
         let access = if persistent { Access::ReadWrite } else { Access::ReadOnly };
         for index in (0..count).rev() {
-            match Self::block(hal, domain, usize::from(segments).min(SEGMENTS_PER_PAGE), access) {
+            match Self::block(hal, grants, domain, usize::from(segments).min(SEGMENTS_PER_PAGE), access) {
                 Ok(block) => all.blocks.push(block),
                 Err(error) => {
-                    all.end(hal, true);
+                    all.end(hal, Some(grants));
                     return Err(error);
                 }
             }
@@ -57,13 +58,19 @@ impl Blocks {
     }
 
     #[expect(unsafe_code, reason = "calls a Hal method with a safety contract")]
-    fn block(hal: &impl Hal, domain: DomainId, records: usize, access: Access) -> Result<Block, Error> {
+    fn block(
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        domain: DomainId,
+        records: usize,
+        access: Access,
+    ) -> Result<Block, Error> {
         let mut list = Vec::new();
         list.try_reserve_exact(records).map_err(|_| Error::NoMemory)?;
         list.resize(records, 0);
         let page = hal.alloc_shared_page().ok_or(Error::NoMemory)?;
         page.memory().zero();
-        match hal.grant_access(domain, page.frame(), access) {
+        match grants.grant(hal, domain, page.frame(), access) {
             Ok(grant) => Ok(Block { page, grant, records: list }),
             Err(error) => {
                 // SAFETY: the page came from this hal just now and was not granted.
@@ -73,53 +80,54 @@ impl Blocks {
         }
     }
 
-    /// Takes the pages for a request of so many segments; none where they are not all free. *Dispatch*.
-    pub(super) fn take(&mut self, segments: usize) -> Option<Chain> {
+    /// Takes the pages for a request of so many segments, and answers how many; none where they are not all free.
+    /// *Dispatch*.
+    pub(super) fn take(&mut self, chain: &mut Chain, segments: usize) -> Option<u8> {
         let count = segments.div_ceil(SEGMENTS_PER_PAGE);
         if count > MAX_INDIRECT_PAGES || count > self.free.len() {
             return None;
         }
-        let mut chain = Chain::default();
         for place in &mut chain[..count] {
             *place = self.free.pop()?;
         }
-        Some(chain)
+        Some(count as u8)
     }
 
     /// Gives them back. *Dispatch*.
-    pub(super) fn give(&mut self, chain: &Chain, segments: usize) {
+    pub(super) fn give(&mut self, pages: &[u16]) {
         // Never more than there are blocks: no allocation.
-        self.free.extend(&chain[..segments.div_ceil(SEGMENTS_PER_PAGE)]);
+        self.free.extend(pages);
     }
 
-    /// Writes a segment, and its private record.
-    pub(super) fn set(&mut self, chain: &Chain, index: usize, segment: &wire::Segment, record: u32) {
-        let block = &mut self.blocks[usize::from(chain[index / SEGMENTS_PER_PAGE])];
-        let place = index % SEGMENTS_PER_PAGE;
-        block.page.memory().write(place * size_of::<wire::Segment>(), segment);
-        block.records[place] = record;
+    /// Returns a page of a chain by its place: its memory, and the private records of its segments.
+    #[inline]
+    pub(super) fn page(&mut self, chain: &Chain, place: usize) -> (&SharedMemory, &mut [u32]) {
+        let block = &mut self.blocks[usize::from(chain[place])];
+        (block.page.memory(), &mut block.records)
     }
 
-    /// Returns a segment's private record.
-    pub(super) fn record(&self, chain: &Chain, index: usize) -> u32 {
-        self.blocks[usize::from(chain[index / SEGMENTS_PER_PAGE])].records[index % SEGMENTS_PER_PAGE]
+    /// Returns the private records of a page of a chain.
+    #[inline]
+    pub(super) fn records(&self, chain: &Chain, place: usize) -> &[u32] {
+        &self.blocks[usize::from(chain[place])].records
     }
 
     /// Returns the pages' grants, as an indirect request names them.
-    pub(super) fn grants(&self, chain: &Chain, segments: usize) -> [u32; MAX_INDIRECT_PAGES] {
+    pub(super) fn grants(&self, pages: &[u16]) -> [u32; MAX_INDIRECT_PAGES] {
         let mut grants = [0; MAX_INDIRECT_PAGES];
-        for (grant, block) in grants.iter_mut().zip(&chain[..segments.div_ceil(SEGMENTS_PER_PAGE)]) {
+        for (grant, block) in grants.iter_mut().zip(pages) {
             *grant = self.blocks[usize::from(*block)].grant.0;
         }
         grants
     }
 
-    /// Ends the grants and frees the pages; how many had to be kept. *Passive*.
+    /// Ends the grants, unless they have gone with a former life of the guest, and frees the pages; how many had
+    /// to be kept. *Passive*.
     #[expect(unsafe_code, reason = "calls a Hal method with a safety contract")]
-    pub(super) fn end(&mut self, hal: &impl Hal, end_grants: bool) -> usize {
+    pub(super) fn end(&mut self, hal: &impl Hal, mut grants: Option<&mut grant::Cache>) -> usize {
         let mut kept = 0;
         for block in self.blocks.drain(..) {
-            if end_grants && hal.end_access(block.grant).is_err() {
+            if grants.as_mut().is_some_and(|grants| grants.end(hal, block.grant).is_err()) {
                 kept += 1;
             } else {
                 // SAFETY: the page came from this hal in `block`; its one grant has ended or went with a

@@ -6,18 +6,17 @@ use alloc::vec::Vec;
 use super::Error;
 use crate::{Access, DomainId, GrantRef, Hal, SharedMemory, SharedPage, grant};
 
-#[derive(Debug)]
-struct Slot {
-    /// `None` once the backend would not let go of it: such a page is never used again.
-    page: Option<SharedPage>,
-    /// For good with persistent grants, otherwise for the request that uses the page.
-    grant: Option<GrantRef>,
-}
+/// The reference of a page without a grant: Xen's tools have that one for themselves.
+const NONE: GrantRef = GrantRef(0);
 
 /// The pages. Those not in use are zero or hold what the backend has seen.
 #[derive(Debug)]
 pub(super) struct Pool {
-    slots: Vec<Slot>,
+    /// The pages; `None` once the backend would not let go of one: such a page is never used again.
+    pages: Vec<Option<SharedPage>>,
+    /// The grant of each page, or [`NONE`]: for good with persistent grants, otherwise for the request that uses
+    /// the page.
+    granted: Vec<GrantRef>,
     free: Vec<u16>,
     persistent: bool,
     /// Number of the first pages that have a grant for good, whatever the others have.
@@ -29,31 +28,39 @@ const RESERVED: u16 = crate::wire::blkif::MAX_SEGMENTS as u16;
 
 impl Pool {
     /// Allocates `count` pages; with `persistent` each is granted to `domain` for good. *Passive*.
-    pub(super) fn new(hal: &impl Hal, domain: DomainId, count: u16, persistent: bool) -> Result<Self, Error> {
-        let mut pool =
-            Self { slots: Vec::new(), free: Vec::new(), persistent, reserved: count.min(RESERVED) };
-        let reserved = pool.slots.try_reserve_exact(count.into()).is_ok()
+    pub(super) fn new(
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        domain: DomainId,
+        count: u16,
+        persistent: bool,
+    ) -> Result<Self, Error> {
+        let (pages, granted, free) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pool = Self { pages, granted, free, persistent, reserved: count.min(RESERVED) };
+        let reserved = pool.pages.try_reserve_exact(count.into()).is_ok()
+            && pool.granted.try_reserve_exact(count.into()).is_ok()
             && pool.free.try_reserve_exact(count.into()).is_ok();
         if !reserved {
             return Err(Error::NoMemory);
         }
         for index in 0..count {
             let Some(page) = hal.alloc_shared_page() else {
-                pool.end(hal, true);
+                pool.end(hal, Some(grants));
                 return Err(Error::NoMemory);
             };
             page.memory().zero();
             // A grant for good serves reads and writes; blkback maps a persistent one for both.
             let lasts = persistent || index < pool.reserved;
-            let grant = lasts.then(|| hal.grant_access(domain, page.frame(), Access::ReadWrite));
+            let grant = lasts.then(|| grants.grant(hal, domain, page.frame(), Access::ReadWrite));
             let (grant, error) = match grant.transpose() {
-                Ok(grant) => (grant, None),
-                Err(error) => (None, Some(error)),
+                Ok(grant) => (grant.unwrap_or(NONE), None),
+                Err(error) => (NONE, Some(error)),
             };
-            pool.slots.push(Slot { page: Some(page), grant });
+            pool.pages.push(Some(page));
+            pool.granted.push(grant);
             pool.free.push(index);
             if let Some(error) = error {
-                pool.end(hal, true);
+                pool.end(hal, Some(grants));
                 return Err(Error::Grant(error));
             }
         }
@@ -77,69 +84,142 @@ impl Pool {
         usize::from(self.reserved)
     }
 
-    /// Takes a page that stays granted, if one is free. *Dispatch*.
-    pub(super) fn take_reserved(&mut self) -> Option<u16> {
-        let place = self.free.iter().position(|page| *page < self.reserved)?;
-        Some(self.free.swap_remove(place))
+    /// Takes as many pages as there are places in `pages`, and their grants; one that finds no grant is replaced by
+    /// one that stays granted. Answers how many were taken: all, unless something fails. *Dispatch*.
+    ///
+    /// # Errors
+    /// [`Error::Full`]: so many pages are not free. [`Error::Grant`]: and no page is free that stays granted.
+    #[inline]
+    pub(super) fn take_all(
+        &mut self,
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        to: (DomainId, Access),
+        pages: &mut [u32],
+        references: &mut [GrantRef],
+    ) -> (usize, Result<(), Error>) {
+        let Some(left) = self.free.len().checked_sub(pages.len()) else { return (0, Err(Error::Full)) };
+        let (granted, mut missing) = (&self.granted[..], false);
+        for ((place, reference), page) in pages.iter_mut().zip(references.iter_mut()).zip(&self.free[left..])
+        {
+            *place = (*page).into();
+            *reference = granted[usize::from(*page)];
+            missing |= *reference == NONE;
+        }
+        self.free.truncate(left);
+        if missing { self.grant_all(hal, grants, to, pages, references) } else { (pages.len(), Ok(())) }
     }
 
-    /// Takes a page. *Dispatch*.
-    pub(super) fn take(&mut self) -> Option<u16> {
-        self.free.pop()
+    /// Makes the grants of pages that have none.
+    #[inline(never)]
+    fn grant_all(
+        &mut self,
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        (domain, access): (DomainId, Access),
+        pages: &mut [u32],
+        references: &mut [GrantRef],
+    ) -> (usize, Result<(), Error>) {
+        for at in 0..pages.len() {
+            let granted = self.grant(hal, grants, domain, pages[at] as u16, access);
+            references[at] = match granted.or_else(|error| self.replace(&mut pages[at]).ok_or(error)) {
+                Ok(reference) => reference,
+                Err(error) => {
+                    self.free.extend(pages[at..].iter().map(|page| *page as u16));
+                    return (at, Err(Error::Grant(error)));
+                }
+            };
+        }
+        (pages.len(), Ok(()))
+    }
+
+    /// Replaces a page by one that stays granted, if one is free; that one's grant.
+    fn replace(&mut self, page: &mut u32) -> Option<GrantRef> {
+        let place = self.free.iter().position(|page| *page < self.reserved)?;
+        let reserved = core::mem::replace(&mut self.free[place], *page as u16);
+        *page = reserved.into();
+        Some(self.granted[usize::from(reserved)])
     }
 
     /// Returns a page's memory.
+    #[inline]
     pub(super) fn memory(&self, index: u16) -> Option<&SharedMemory> {
-        self.slots.get(usize::from(index))?.page.as_ref().map(SharedPage::memory)
+        self.pages.get(usize::from(index))?.as_ref().map(SharedPage::memory)
     }
 
     /// Returns the page's grant, made now unless it has one for good. *Dispatch*.
-    pub(super) fn grant(
+    fn grant(
         &mut self,
         hal: &impl Hal,
+        grants: &mut grant::Cache,
         domain: DomainId,
         index: u16,
         access: Access,
     ) -> Result<GrantRef, grant::Error> {
-        let Some(Slot { page: Some(page), grant }) = self.slots.get_mut(usize::from(index)) else {
+        let index = usize::from(index);
+        let (Some(Some(page)), Some(granted)) = (self.pages.get(index), self.granted.get_mut(index)) else {
             return Err(grant::Error::Exhausted);
         };
-        if let Some(reference) = *grant {
-            return Ok(reference);
+        if *granted == NONE {
+            *granted = grants.grant(hal, domain, page.frame(), access)?;
         }
-        let reference = hal.grant_access(domain, page.frame(), access)?;
-        *grant = Some(reference);
-        Ok(reference)
+        Ok(*granted)
     }
 
-    /// Gives a page back whose request has ended; the grant that could not be ended, after which the page is
-    /// kept away for good. `forget`: grants are gone, there is nothing to end. *Dispatch*.
-    pub(super) fn give(&mut self, hal: &impl Hal, index: u16, forget: bool) -> Option<GrantRef> {
-        let slot = self.slots.get_mut(usize::from(index))?;
-        if !self.persistent
-            && index >= self.reserved
-            && let Some(reference) = slot.grant.take()
-            && !forget
-            && hal.end_access(reference).is_err()
-        {
-            slot.page = None;
-            return Some(reference);
+    /// Gives pages back whose request has ended; a grant that could not be ended, after which its page is kept away
+    /// for good. `forget`: grants are gone, there is nothing to end. *Dispatch*.
+    #[inline]
+    pub(super) fn give_all(
+        &mut self,
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        pages: &[u32],
+        forget: bool,
+    ) -> Option<GrantRef> {
+        if !self.persistent {
+            return self.end_all(hal, grants, pages, forget);
         }
         // Never more than there are pages: no allocation.
-        self.free.push(index);
+        self.free.extend(pages.iter().map(|page| *page as u16));
         None
     }
 
-    /// Ends what is granted for good and frees the pages; how many had to be kept. *Passive*.
+    /// Gives pages back as [`Pool::give_all`], with the end of each one's grant that is not for good.
+    #[inline(never)]
+    fn end_all(
+        &mut self,
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        pages: &[u32],
+        forget: bool,
+    ) -> Option<GrantRef> {
+        let mut held = None;
+        for page in pages {
+            let page = *page as u16;
+            let own = usize::from(page);
+            let reference = if page < self.reserved { NONE } else { core::mem::take(&mut self.granted[own]) };
+            if reference != NONE && !forget && grants.end(hal, reference).is_err() {
+                self.pages[own] = None;
+                held = Some(reference);
+            } else {
+                // Never more than there are pages: no allocation.
+                self.free.push(page);
+            }
+        }
+        held
+    }
+
+    /// Ends what is granted for good, unless it has gone with a former life of the guest, and frees the pages; how
+    /// many had to be kept. *Passive*.
     #[expect(unsafe_code, reason = "calls a Hal method with a safety contract")]
-    pub(super) fn end(&mut self, hal: &impl Hal, end_grants: bool) -> usize {
+    pub(super) fn end(&mut self, hal: &impl Hal, mut grants: Option<&mut grant::Cache>) -> usize {
         let mut kept = 0;
-        for slot in self.slots.drain(..) {
-            let ended = match slot.grant {
-                Some(reference) if end_grants => hal.end_access(reference).is_ok(),
+        for (page, reference) in self.pages.drain(..).zip(self.granted.drain(..)) {
+            let ended = match &mut grants {
+                Some(grants) if reference != NONE => grants.end(hal, reference).is_ok(),
                 _ => true,
             };
-            match slot.page {
+            match page {
                 // SAFETY: the page came from this hal in `new`; its grant has ended or went with a former
                 // life of the guest.
                 Some(page) if ended => unsafe { hal.free_shared_page(page) },

@@ -14,7 +14,7 @@ use super::{Memory, Tree};
 use crate::wire::grant::{
     ENTRIES_PER_FRAME, EntryV1, GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING,
 };
-use crate::{Access, DomainId, Frame, GrantRef, PAGE_SIZE, Port, SharedMemory, SharedPage, grant};
+use crate::{DomainId, Frame, GrantRef, PAGE_SIZE, Port, SharedMemory, SharedPage, grant};
 
 /// The byte that fills fresh pages, so that one that is shared without having been cleared is seen.
 const POISON: u8 = 0xA5;
@@ -25,6 +25,7 @@ struct Inner {
     // Before the memory it lies in.
     table: grant::Table<Vec<u32>>,
     table_memory: Memory,
+    entries: usize,
     /// Mappings of a grant by the other domain: readers, writers.
     mapped: BTreeMap<u32, (u32, u32)>,
     notified: Vec<Port>,
@@ -32,6 +33,8 @@ struct Inner {
     tree: Tree,
     pages_left: usize,
     life: u32,
+    /// Calls that took references from the table or gave some back.
+    reference_calls: usize,
 }
 
 /// One pretended guest; clones are the same guest.
@@ -55,12 +58,14 @@ impl World {
             next_frame: 0x1000,
             table,
             table_memory,
+            entries,
             mapped: BTreeMap::new(),
             notified: Vec::new(),
             log: Vec::new(),
             tree: Tree::default(),
             pages_left: usize::MAX,
             life: 0,
+            reference_calls: 0,
         };
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
@@ -109,9 +114,27 @@ impl World {
         self.inner.borrow().is_granted(frame)
     }
 
+    /// Returns the number of grants that let a page be reached.
+    pub fn granted(&self) -> u32 {
+        let inner = self.inner.borrow();
+        let memory = inner.table_memory.share();
+        let granted = (0..inner.entries).filter(|index| {
+            let entry: EntryV1 = memory.read(index * size_of::<EntryV1>());
+            entry.flags & GTF_PERMIT_ACCESS != 0
+        });
+        granted.count() as u32
+    }
+
     /// Returns the number of grant references that are free.
     pub fn free_grants(&self) -> u32 {
         self.inner.borrow().table.available()
+    }
+
+    /// Holds all grant references that are free, for good.
+    pub fn hold_grants(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let mut references = std::vec![GrantRef(0); inner.table.available() as usize];
+        inner.table.take(&mut references);
     }
 
     /// Returns the number of grant references that are leaked.
@@ -122,10 +145,11 @@ impl World {
     /// Resumes the guest: it gets a grant table in which nothing is granted, and keeps its memory.
     pub fn forget_grants(&self) {
         let mut inner = self.inner.borrow_mut();
-        let entries = inner.table_memory.share().len() / size_of::<EntryV1>();
-        let memory = Memory::new(entries.div_ceil(ENTRIES_PER_FRAME), 0);
-        inner.table = grant::Table::new(memory.share(), std::vec![0; entries]).expect("as many as before");
-        inner.table_memory = memory;
+        // At the address where the frontends' entries are.
+        let memory = inner.table_memory.share();
+        memory.zero();
+        let entries = inner.entries;
+        inner.table = grant::Table::new(memory, std::vec![0; entries]).expect("as many as before");
         inner.mapped.clear();
         inner.life += 1;
     }
@@ -138,6 +162,11 @@ impl World {
     /// Notifications sent since the last call.
     pub fn take_notified(&self) -> Vec<Port> {
         core::mem::take(&mut self.inner.borrow_mut().notified)
+    }
+
+    /// Returns the number of calls since the last one that took references from the table or gave some back.
+    pub fn take_reference_calls(&self) -> usize {
+        core::mem::take(&mut self.inner.borrow_mut().reference_calls)
     }
 
     /// Returns the log lines.
@@ -228,12 +257,20 @@ pub struct Hal {
 
 // SAFETY: grants come from a real table, pages are private to one owner and kept as long as the world lives.
 unsafe impl crate::Hal for Hal {
-    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
-        self.world.inner.borrow_mut().table.grant_access(domain, frame, access)
+    fn grant_entries(&self) -> Option<grant::Entries> {
+        Some(grant::Entries::new(self.world.inner.borrow().table_memory.share(), 0))
     }
 
-    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-        self.world.inner.borrow_mut().table.end_access(reference)
+    fn take_references(&self, into: &mut [GrantRef]) -> usize {
+        let mut inner = self.world.inner.borrow_mut();
+        inner.reference_calls += 1;
+        inner.table.take(into)
+    }
+
+    fn give_references(&self, references: &[GrantRef]) {
+        let mut inner = self.world.inner.borrow_mut();
+        inner.reference_calls += 1;
+        inner.table.give(references);
     }
 
     fn notify(&self, port: Port) {

@@ -10,19 +10,21 @@
 pub mod handshake;
 
 use alloc::vec::Vec;
-use core::marker::PhantomData;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{Ordering, fence};
 
-use zerocopy::{FromBytes, IntoBytes};
-
 use crate::wire::ring::Header;
-use crate::{PAGE_SIZE, SharedPage};
+use crate::{PAGE_SIZE, SharedMemory, SharedPage};
 use handshake::{Indices, Word};
 
-/// Requests of up to `SLOT` bytes out, responses `R` back.
+const WORD: usize = size_of::<u64>();
+const PAGE_WORDS: usize = PAGE_SIZE / WORD;
+const HEADER_WORDS: usize = size_of::<Header>() / WORD;
+
+/// Requests of up to `REQUEST` words of eight bytes out, which is a slot's size, and responses of `RESPONSE`
+/// words back.
 #[derive(Debug)]
-pub struct Front<const SLOT: usize, R> {
+pub struct Front<const REQUEST: usize, const RESPONSE: usize> {
     pages: Vec<SharedPage>,
     slots: u32,
     /// Requests written, not all of them published.
@@ -31,7 +33,6 @@ pub struct Front<const SLOT: usize, R> {
     pushed: u32,
     /// Responses taken.
     consumed: u32,
-    responses: PhantomData<fn() -> R>,
 }
 
 /// More responses than there are requests without one.
@@ -43,24 +44,32 @@ pub struct Overrun {
     pub outstanding: u32,
 }
 
-/// Slots of a ring of `pages` pages: the largest power of two that fits.
-pub const fn slots(pages: usize, slot: usize) -> u32 {
-    1 << ((pages * PAGE_SIZE - size_of::<Header>()) / slot).ilog2()
+/// Slots of a ring of `pages` pages, of `request` words each: the largest power of two that fits.
+pub const fn slots(pages: usize, request: usize) -> u32 {
+    1 << ((pages * PAGE_WORDS - HEADER_WORDS) / request).ilog2()
 }
 
-impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
+impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
+    /// A response lies in one page, wherever its slot does.
+    const RESPONSE_FITS: () = assert!(
+        RESPONSE <= REQUEST
+            && REQUEST.is_multiple_of(RESPONSE)
+            && HEADER_WORDS.is_multiple_of(RESPONSE)
+            && PAGE_WORDS.is_multiple_of(RESPONSE)
+    );
+
     /// Returns an empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is
     /// left in them.
     pub fn new(pages: Vec<SharedPage>) -> Self {
-        const { assert!(size_of::<R>() <= SLOT && SLOT.is_multiple_of(8)) }
+        let () = Self::RESPONSE_FITS;
         for page in &pages {
             page.memory().zero();
         }
         if let Some(first) = pages.first() {
             first.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
         }
-        let slots = slots(pages.len(), SLOT);
-        Self { pages, slots, produced: 0, pushed: 0, consumed: 0, responses: PhantomData }
+        let slots = slots(pages.len(), REQUEST);
+        Self { pages, slots, produced: 0, pushed: 0, consumed: 0 }
     }
 
     /// Slots of the ring.
@@ -81,16 +90,19 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
     /// Writes a request, which the other end does not see before [`Front::push`]. Answers the request's
     /// index, or `None` where the ring is full. Of a request shorter than a slot the rest of the slot is left
     /// as it is: what the other end has seen before.
-    pub fn put(&mut self, request: &[u8]) -> Option<u32> {
+    #[inline]
+    pub fn put(&mut self, request: &[u64]) -> Option<u32> {
         if self.free() == 0 {
             return None;
         }
         let index = self.produced;
         let (page, within) = self.place(index);
-        let here = request.len().min(PAGE_SIZE - within);
-        self.pages[page].memory().copy_in(within, &request[..here]);
-        if here < request.len() {
-            self.pages[page + 1].memory().copy_in(0, &request[here..]);
+        if within + request.len() <= PAGE_WORDS {
+            self.page(page).words().write(within, request);
+        } else {
+            let (here, there) = request.split_at(PAGE_WORDS - within);
+            self.page(page).words().write(within, here);
+            self.page(page + 1).words().write(0, there);
         }
         self.produced = index.wrapping_add(1);
         Some(index)
@@ -107,24 +119,19 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
     ///
     /// # Errors
     /// [`Overrun`]; nothing is taken.
-    pub fn take(&mut self) -> Result<Option<R>, Overrun> {
+    #[inline]
+    pub fn take(&mut self) -> Result<Option<[u64; RESPONSE]>, Overrun> {
         let claimed = self.load(Word::RspProd, Ordering::Acquire);
         let responses = claimed.wrapping_sub(self.consumed);
         let outstanding = self.outstanding();
-        if responses > outstanding {
-            return Err(Overrun { responses, outstanding });
-        }
         if responses == 0 {
             return Ok(None);
         }
-        let mut response = R::new_zeroed();
-        let (page, within) = self.place(self.consumed);
-        let bytes = response.as_mut_bytes();
-        let here = bytes.len().min(PAGE_SIZE - within);
-        self.pages[page].memory().copy_out(within, &mut bytes[..here]);
-        if here < bytes.len() {
-            self.pages[page + 1].memory().copy_out(0, &mut bytes[here..]);
+        if responses > outstanding {
+            return Err(Overrun { responses, outstanding });
         }
+        let (page, within) = self.place(self.consumed);
+        let response = self.page(page).words().read(within);
         self.consumed = self.consumed.wrapping_add(1);
         Ok(Some(response))
     }
@@ -153,13 +160,20 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
         self.pages
     }
 
-    /// Returns the page and the offset of a slot. With a power of two of pages and the slots that fit, the
-    /// last slot ends inside.
+    /// Returns the page and the word in it at which a slot begins. With a power of two of pages and the slots
+    /// that fit, the last slot ends inside.
+    #[inline]
     fn place(&self, index: u32) -> (usize, usize) {
-        let offset = size_of::<Header>() + (index & (self.slots - 1)) as usize * SLOT;
-        (offset / PAGE_SIZE, offset % PAGE_SIZE)
+        let word = HEADER_WORDS + (index & (self.slots - 1)) as usize * REQUEST;
+        (word / PAGE_WORDS, word % PAGE_WORDS)
     }
 
+    #[inline]
+    fn page(&self, number: usize) -> &SharedMemory {
+        self.pages[number].memory()
+    }
+
+    #[inline]
     fn word(&self, word: Word) -> &core::sync::atomic::AtomicU32 {
         let offset = match word {
             Word::ReqProd => offset_of!(Header, req_prod),
@@ -167,11 +181,11 @@ impl<const SLOT: usize, R: FromBytes + IntoBytes> Front<SLOT, R> {
             Word::RspProd => offset_of!(Header, rsp_prod),
             Word::RspEvent => offset_of!(Header, rsp_event),
         };
-        self.pages[0].memory().atomic_u32(offset)
+        self.page(0).atomic_u32(offset)
     }
 }
 
-impl<const SLOT: usize, R: FromBytes + IntoBytes> Indices for Front<SLOT, R> {
+impl<const REQUEST: usize, const RESPONSE: usize> Indices for Front<REQUEST, RESPONSE> {
     fn load(&self, word: Word, order: Ordering) -> u32 {
         self.word(word).load(order)
     }
@@ -194,7 +208,18 @@ mod tests {
     use crate::fake::World;
     use crate::wire::blkif::{Request, Response};
 
-    type Ring = Front<{ size_of::<Request>() }, Response>;
+    type Ring = Front<14, 2>;
+
+    /// Returns a request with an id as it is written.
+    fn request(id: u64) -> [u64; 14] {
+        zerocopy::transmute!(Request { id, ..Request::default() })
+    }
+
+    /// Returns the id of a response.
+    fn id(response: [u64; 2]) -> u64 {
+        let response: Response = zerocopy::transmute!(response);
+        response.id
+    }
 
     /// Returns a ring whose indices stand at `at`, and its page.
     fn ring(world: &World, at: u32) -> (Ring, crate::SharedMemory) {
@@ -236,7 +261,7 @@ mod tests {
     fn requests_are_seen_once_pushed() {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 0);
-        let index = ring.put(Request { id: 9, ..Request::default() }.as_bytes()).unwrap();
+        let index = ring.put(&request(9)).unwrap();
         assert_eq!((index, header(&memory).req_prod, ring.is_pushed(index)), (0, 0, false));
         assert!(ring.push());
         assert_eq!((header(&memory).req_prod, ring.is_pushed(index)), (1, true));
@@ -254,7 +279,7 @@ mod tests {
                 let (mut ring, memory) = ring(&world, start);
                 memory.atomic_u32(4).store(start.wrapping_add(wanted), Ordering::SeqCst);
                 for _ in 0..3 {
-                    ring.put(Request::default().as_bytes()).unwrap();
+                    ring.put(&request(0)).unwrap();
                 }
                 assert_eq!(ring.push(), due, "from {start}, wanted {wanted}");
             }
@@ -266,13 +291,13 @@ mod tests {
         let world = World::new();
         let (mut ring, memory) = ring(&world, u32::MAX - 10);
         for id in 0..32 {
-            ring.put(Request { id, ..Request::default() }.as_bytes()).unwrap();
+            ring.put(&request(id)).unwrap();
         }
-        assert_eq!((ring.free(), ring.put(Request::default().as_bytes())), (0, None));
+        assert_eq!((ring.free(), ring.put(&request(0))), (0, None));
         assert!(ring.push());
-        for (index, id) in (0..32).map(|n: u32| (n.wrapping_add(u32::MAX - 10), u64::from(n))) {
-            respond(&memory, index, id);
-            assert_eq!(ring.take().unwrap().unwrap().id, id);
+        for (index, number) in (0..32).map(|n: u32| (n.wrapping_add(u32::MAX - 10), u64::from(n))) {
+            respond(&memory, index, number);
+            assert_eq!(id(ring.take().unwrap().unwrap()), number);
         }
         assert_eq!((ring.take(), ring.free()), (Ok(None), 32));
     }
@@ -282,11 +307,11 @@ mod tests {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 7);
         for _ in 0..3 {
-            ring.put(Request::default().as_bytes()).unwrap();
+            ring.put(&request(0)).unwrap();
         }
         let _ = ring.push();
         // A fourth, not pushed, does not count.
-        ring.put(Request::default().as_bytes()).unwrap();
+        ring.put(&request(0)).unwrap();
         for (produced, responses) in [(11, 4), (7 + 33, 33), (6, u32::MAX)] {
             memory.atomic_u32(8).store(produced, Ordering::SeqCst);
             assert_eq!(ring.take(), Err(Overrun { responses, outstanding: 3 }));
@@ -299,8 +324,8 @@ mod tests {
     fn rearming_sees_what_came_before_the_wish() {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 0);
-        ring.put(Request::default().as_bytes()).unwrap();
-        ring.put(Request::default().as_bytes()).unwrap();
+        ring.put(&request(0)).unwrap();
+        ring.put(&request(0)).unwrap();
         let _ = ring.push();
         assert!(!ring.rearm(1));
         assert_eq!(header(&memory).rsp_event, 1);

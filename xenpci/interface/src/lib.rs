@@ -43,7 +43,7 @@ use xen::grant::MOST_FRAMES;
 pub const DUMP_WINDOW: usize = 1 + MOST_FRAMES as usize;
 
 /// The version this crate describes.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The routine that xenpci exports as `XenpciInterface`. Any IRQL.
 pub type Query = unsafe extern "system" fn(version: u32) -> *const Interface;
@@ -83,7 +83,7 @@ impl Status {
     pub const NO_MEMORY: Self = Self(-12);
     /// Xenstore: not permitted.
     pub const ACCESS: Self = Self(-13);
-    /// The thing is in use: a grant that the other domain still has mapped.
+    /// The thing is in use.
     pub const BUSY: Self = Self(-16);
     /// Xenstore: it exists already.
     pub const EXISTS: Self = Self(-17);
@@ -223,16 +223,20 @@ pub struct Interface {
     /// running.
     pub store_unwatch: unsafe extern "system" fn(watch: Watch) -> Status,
 
-    /// Allows domain `domid` to map guest frame `frame` (guest-physical address >> 12), read-only if
-    /// `read_only` is not 0; `reference` is set on success. ≤ `DISPATCH_LEVEL`. [`Status::NO_MEMORY`]: no
-    /// free reference now.
-    pub grant_access:
-        unsafe extern "system" fn(domid: u16, frame: u64, read_only: u32, reference: *mut GrantRef) -> Status,
+    /// Tells where the grant table is mapped: the address of its first entry, and the bytes there. A client makes and
+    /// ends grants in the entries of the references that it has; they stay mapped until the client's device has been
+    /// removed. ≤ `DISPATCH_LEVEL`.
+    pub grant_entries: unsafe extern "system" fn(entries: *mut *mut u8, bytes: *mut usize) -> Status,
 
-    /// Ends a grant; the reference is free again on success. ≤ `DISPATCH_LEVEL`. [`Status::BUSY`]: the other
-    /// domain still has it mapped; the reference stays taken, and the frame must not be used for anything
-    /// else.
-    pub grant_end: unsafe extern "system" fn(reference: GrantRef) -> Status,
+    /// Hands out free references, as many as `references` has places for (`count`) and there are; `taken` is set to
+    /// their number. Nothing is granted by them. They are the client's until [`Interface::grant_give`].
+    /// ≤ `DISPATCH_LEVEL`.
+    pub grant_take:
+        unsafe extern "system" fn(references: *mut GrantRef, count: usize, taken: *mut usize) -> Status,
+
+    /// Takes `count` references back; what is granted by one is ended. A reference by which the other domain has a
+    /// page mapped stays taken for good, and the page must not be used for anything else. ≤ `DISPATCH_LEVEL`.
+    pub grant_give: unsafe extern "system" fn(references: *const GrantRef, count: usize) -> Status,
 
     /// Allocates an unbound port for domain `domid` to bind to, and gives its events to `callback`; `port`
     /// is set on success. The port is masked: no callback runs before [`Interface::event_unmask`]. The
@@ -300,7 +304,7 @@ const _: () = {
     assert!(offset_of!(Interface, version) == 0);
     assert!(offset_of!(Interface, size) == 4);
     assert!(offset_of!(Interface, store_read) == 8);
-    assert!(offset_of!(Interface, grant_access) == 8 + 8 * 8);
-    assert!(offset_of!(Interface, event_allocate) == 8 + 10 * 8);
-    assert!(size_of::<Interface>() == 8 + 21 * 8);
+    assert!(offset_of!(Interface, grant_entries) == 8 + 8 * 8);
+    assert!(offset_of!(Interface, event_allocate) == 8 + 11 * 8);
+    assert!(size_of::<Interface>() == 8 + 22 * 8);
 };

@@ -17,8 +17,8 @@ use xen::hvm::StoreLocation;
 use xen::hypercall::{self, VmCall};
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring};
 use xen::{
-    Access, DomainId, Frame, GrantRef, Hal, PAGE_SIZE, Port, SharedMemory, SharedPage, event_channel, grant,
-    hvm, sched,
+    DomainId, Frame, GrantRef, Hal, PAGE_SIZE, Port, SharedMemory, SharedPage, event_channel, grant, hvm,
+    sched,
 };
 use xenpci_interface::DUMP_WINDOW;
 
@@ -289,14 +289,23 @@ const PAGE: Layout = match Layout::from_size_align(PAGE_SIZE, PAGE_SIZE) {
 // that cannot be ended; pages are pieces of the image's arena, the caller's until freed, with the frame that
 // the page tables name.
 unsafe impl Hal for Platform {
-    fn grant_access(&self, domain: DomainId, frame: Frame, access: Access) -> Result<GrantRef, grant::Error> {
-        let granted = self.table.borrow_mut().grant_access(domain, frame, access)?;
-        Ok(GrantRef(self.first + granted.0))
+    fn grant_entries(&self) -> Option<grant::Entries> {
+        let table = self.table.borrow();
+        let base = table.memory().base();
+        // SAFETY: the mapping of the table's frame, which stays.
+        Some(grant::Entries::new(unsafe { SharedMemory::new(base, table.memory().len()) }, self.first))
     }
 
-    fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-        let entry = reference.0.checked_sub(self.first).ok_or(grant::Error::NotGranted { reference })?;
-        self.table.borrow_mut().end_access(GrantRef(entry))
+    fn take_references(&self, into: &mut [GrantRef]) -> usize {
+        let taken = self.table.borrow_mut().take(into);
+        into[..taken].iter_mut().for_each(|reference| reference.0 += self.first);
+        taken
+    }
+
+    fn give_references(&self, references: &[GrantRef]) {
+        for reference in references {
+            self.table.borrow_mut().give(&[GrantRef(reference.0.wrapping_sub(self.first))]);
+        }
     }
 
     fn notify(&self, port: Port) {

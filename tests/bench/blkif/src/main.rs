@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use xen::blkif::{Config, Element, Frontend, Memory, Operation, Progress, ScatterList, Transfer};
+use xen::blkif::{Config, Element, Frontend, Memory, Operation, Progress, Transfer};
 use xen::fake::{Blkback, Hal, World};
 use xen::{PAGE_SIZE, Port};
 
@@ -75,9 +75,8 @@ fn run(persistent: bool, pages: usize, depth: usize, rounds: usize) -> usize {
 /// Submits every transfer and publishes them.
 #[inline(never)]
 fn frontend_submits(frontend: &mut Frontend<Hal>, transfers: &mut [Transfer], elements: &[Element]) {
-    let list: &dyn ScatterList = &|index: usize| elements.get(index).copied();
     for transfer in transfers {
-        let memory = if frontend.config().persistent { Memory::None } else { Memory::Pages(list) };
+        let memory = if frontend.config().persistent { Memory::None } else { Memory::Pages(elements) };
         let progress = transfer.submit(frontend, memory).expect("a sound request");
         assert_eq!(progress, Progress::Whole, "the queue is no deeper than the ring and the pool");
     }

@@ -3,6 +3,8 @@
 mod responses;
 mod submit;
 
+pub(super) use submit::{Sectors, SegmentSource};
+
 use alloc::vec::Vec;
 
 use super::indirect::{Blocks, Chain};
@@ -10,10 +12,12 @@ use super::pool::Pool;
 use super::{Config, Disk, Error, Failure, Fault, FlushMethod, Vbd};
 use crate::ring::{self, Front};
 use crate::wire::blkif as wire;
-use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage};
+use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage, grant};
 
-pub(super) const SLOT: usize = size_of::<wire::Request>();
-type Ring = Front<SLOT, wire::Response>;
+/// Words of a request and of a response.
+pub(super) const REQUEST_WORDS: usize = size_of::<wire::Request>() / size_of::<u64>();
+const RESPONSE_WORDS: usize = size_of::<wire::Response>() / size_of::<u64>();
+type Ring = Front<REQUEST_WORDS, RESPONSE_WORDS>;
 
 /// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,28 +105,27 @@ pub struct Completion {
     pub pages_held: bool,
 }
 
-/// The private records of a request's segments: a grant each, or the number of a page of the pool.
-#[derive(Clone, Copy, Debug)]
-enum Records {
-    Inline([u32; wire::MAX_SEGMENTS]),
-    Indirect(Chain),
-}
-
 /// Private record of a request in flight.
 #[derive(Clone, Copy, Debug)]
 struct Shadow {
     tag: usize,
-    operation: Operation,
-    /// The operation that the response has to name.
-    wire_operation: u8,
+    /// For a copied request: where its data begins, and its length in bytes, which is 0 for others.
+    offset: usize,
+    bytes: u32,
     /// The request's index on the ring.
     index: u32,
     /// Segments whose records are valid.
     segments: u16,
-    /// For a copied request: where its data begins, and its length in bytes.
-    copied: Option<(usize, usize)>,
-    records: Records,
+    /// Pages of an indirect request's segments, and of their records: the slot's chain has as many.
+    pages: u8,
+    operation: Operation,
+    /// The operation that the response has to name.
+    wire_operation: u8,
 }
+
+/// The private records of the segments of a slot's request, unless it is indirect: a grant each, or the number of
+/// a page of the pool.
+type Row = [u32; wire::MAX_SEGMENTS];
 
 #[derive(Clone, Copy, Debug)]
 enum Slot {
@@ -157,8 +160,12 @@ pub struct Frontend<H: Hal> {
     ring_grants: Vec<GrantRef>,
     port: Port,
     slots: Vec<Slot>,
+    rows: Vec<Row>,
+    /// The pages of each slot's request, if it is indirect.
+    chains: Vec<Chain>,
     free: Option<u16>,
     in_flight: usize,
+    grants: grant::Cache,
     pool: Pool,
     blocks: Blocks,
     state: State,
@@ -173,12 +180,29 @@ impl<H: Hal> Frontend<H> {
     pub fn new(hal: H, vbd: Vbd, config: Config) -> Result<Self, Error> {
         let domain = vbd.backend_domain;
         let pages = 1usize << config.ring_order.min(wire::MAX_RING_ORDER);
-        let count = ring::slots(pages, SLOT);
-        let mut slots = Vec::new();
+        let count = ring::slots(pages, REQUEST_WORDS);
+        let (mut slots, mut rows, mut chains) = (Vec::new(), Vec::new(), Vec::new());
         slots.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
+        rows.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
+        chains.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
         let next = |slot: u32| Some(slot as u16 + 1).filter(|next| u32::from(*next) < count);
         slots.extend((0..count).map(|slot| Slot::Free(next(slot))));
-        let (ring, ring_grants) = share_ring(&hal, domain, pages)?;
+        rows.resize(count as usize, Row::default());
+        chains.resize(count as usize, Chain::default());
+        let mut grants = grant::Cache::new(&hal).ok_or(Error::NoMemory)?;
+        let parts = (|| {
+            let (ring, ring_grants) = share_ring(&hal, &mut grants, domain, pages)?;
+            let pool = Pool::new(&hal, &mut grants, domain, 0, false)?;
+            let blocks = Blocks::new(&hal, &mut grants, domain, 0, 0, false)?;
+            Ok((ring, ring_grants, pool, blocks))
+        })();
+        let (ring, ring_grants, pool, blocks) = match parts {
+            Ok(parts) => parts,
+            Err(error) => {
+                grants.give_all(&hal);
+                return Err(error);
+            }
+        };
         let mut frontend = Self {
             domain,
             // Backends take the device from xenstore; the field is too narrow for every number.
@@ -188,17 +212,21 @@ impl<H: Hal> Frontend<H> {
             ring_grants,
             port: Port(0),
             slots,
+            rows,
+            chains,
             free: Some(0),
             in_flight: 0,
-            pool: Pool::new(&hal, domain, 0, false)?,
-            blocks: Blocks::new(&hal, domain, 0, 0, false)?,
+            grants,
+            pool,
+            blocks,
             state: State::Offered,
             hal,
         };
         // What fails from here on is cleaned up by the drop.
         let Config { pool, indirect, segments, persistent, .. } = config;
-        frontend.pool = Pool::new(&frontend.hal, domain, pool, persistent)?;
-        frontend.blocks = Blocks::new(&frontend.hal, domain, indirect, segments, persistent)?;
+        let Self { hal, grants, pool: own, blocks, .. } = &mut frontend;
+        *own = Pool::new(hal, grants, domain, pool, persistent)?;
+        *blocks = Blocks::new(hal, grants, domain, indirect, segments, persistent)?;
         Ok(frontend)
     }
 
@@ -266,6 +294,7 @@ impl<H: Hal> Frontend<H> {
     /// [`Failure::Disconnected`]; the backend that had them is gone. *Dispatch*.
     pub fn forget(&mut self) {
         self.state = State::Forgotten;
+        self.grants.forget();
     }
 
     /// Returns the disk, while connected. *Dispatch*.
@@ -328,6 +357,12 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
+    /// Leaves grant references that it does not need for the next second to others; to be called once a second.
+    /// *Dispatch*.
+    pub fn trim(&mut self) {
+        self.grants.trim(&self.hal, self.in_flight == 0);
+    }
+
     /// Breaks with the backend; the first fault stays.
     fn fail(&mut self, fault: Fault) {
         if matches!(self.state, State::Offered | State::Connected(_)) {
@@ -341,17 +376,20 @@ impl<H: Hal> Drop for Frontend<H> {
     fn drop(&mut self) {
         self.disconnect();
         while self.take(&mut |_| ()).is_some() {}
-        let end_grants = self.state != State::Forgotten;
-        let mut kept = self.pool.end(&self.hal, end_grants) + self.blocks.end(&self.hal, end_grants);
+        let Self { hal, grants, .. } = self;
+        let mut grants = (self.state != State::Forgotten).then_some(grants);
+        let mut kept =
+            self.pool.end(hal, grants.as_deref_mut()) + self.blocks.end(hal, grants.as_deref_mut());
         if let Some(ring) = self.ring.take() {
             for (page, grant) in ring.into_pages().into_iter().zip(&self.ring_grants) {
-                if end_grants && self.hal.end_access(*grant).is_err() {
+                if grants.as_mut().is_some_and(|grants| grants.end(hal, *grant).is_err()) {
                     kept += 1;
                 } else {
-                    free(&self.hal, page);
+                    free(hal, page);
                 }
             }
         }
+        self.grants.give_all(&self.hal);
         if kept > 0 {
             self.hal.log(format_args!("vbd: {kept} pages are kept for good: the backend has them mapped"));
         }
@@ -359,9 +397,14 @@ impl<H: Hal> Drop for Frontend<H> {
 }
 
 /// Returns an empty ring, granted page by page.
-fn share_ring<H: Hal>(hal: &H, domain: DomainId, count: usize) -> Result<(Ring, Vec<GrantRef>), Error> {
-    let (mut pages, mut grants) = (Vec::new(), Vec::new());
-    let reserved = pages.try_reserve_exact(count).is_ok() && grants.try_reserve_exact(count).is_ok();
+fn share_ring<H: Hal>(
+    hal: &H,
+    grants: &mut grant::Cache,
+    domain: DomainId,
+    count: usize,
+) -> Result<(Ring, Vec<GrantRef>), Error> {
+    let (mut pages, mut granted) = (Vec::new(), Vec::new());
+    let reserved = pages.try_reserve_exact(count).is_ok() && granted.try_reserve_exact(count).is_ok();
     if !reserved {
         return Err(Error::NoMemory);
     }
@@ -371,19 +414,19 @@ fn share_ring<H: Hal>(hal: &H, domain: DomainId, count: usize) -> Result<(Ring, 
         page.memory().zero();
         let frame = page.frame();
         pages.push(page);
-        grants.push(hal.grant_access(domain, frame, Access::ReadWrite).map_err(Error::Grant)?);
+        granted.push(grants.grant(hal, domain, frame, Access::ReadWrite).map_err(Error::Grant)?);
         Ok(())
     });
     if let Err(error) = shared {
         // No backend has been told of them.
         for (index, page) in pages.into_iter().enumerate() {
-            if grants.get(index).is_none_or(|grant| hal.end_access(*grant).is_ok()) {
+            if granted.get(index).is_none_or(|grant| grants.end(hal, *grant).is_ok()) {
                 free(hal, page);
             }
         }
         return Err(error);
     }
-    Ok((Ring::new(pages), grants))
+    Ok((Ring::new(pages), granted))
 }
 
 /// Frees a page of a ring.

@@ -1,7 +1,7 @@
 //! Responses off the ring.
 
 use super::super::{Failure, Fault};
-use super::{Arrived, Completion, Frontend, Operation, Records, Shadow, Slot, State};
+use super::{Arrived, Completion, Frontend, Operation, Shadow, Slot, State};
 use crate::wire::blkif as wire;
 use crate::{Hal, PAGE_SIZE};
 
@@ -22,7 +22,7 @@ impl<H: Hal> Frontend<H> {
     pub fn take(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Option<Completion> {
         loop {
             let failure = match self.state {
-                State::Broken(fault) => Failure::Broken(fault),
+                State::Broken(_) => Failure::Broken,
                 State::Disconnected | State::Forgotten => Failure::Disconnected,
                 State::Offered | State::Connected(_) => match self.take_response(arrived) {
                     Ok(taken) => return taken,
@@ -48,6 +48,7 @@ impl<H: Hal> Frontend<H> {
     fn take_response(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Result<Option<Completion>, Fault> {
         let Some(ring) = &mut self.ring else { return Ok(None) };
         let Some(response) = ring.take().map_err(Fault::Overrun)? else { return Ok(None) };
+        let response: wire::Response = zerocopy::transmute!(response);
 
         let id = response.id;
         let slot = usize::try_from(id).ok().filter(|slot| *slot < self.slots.len());
@@ -57,13 +58,12 @@ impl<H: Hal> Frontend<H> {
             _ => return Err(Fault::NotInFlight { id }),
         };
         // blkback names the operation inside an indirect request, others may name the request.
-        let indirect = matches!(shadow.records, Records::Indirect(_));
         let known = response.operation == shadow.wire_operation
-            || indirect && response.operation == wire::OP_INDIRECT;
+            || shadow.pages > 0 && response.operation == wire::OP_INDIRECT;
         if !known {
             return Err(Fault::Operation { expected: shadow.wire_operation, found: response.operation });
         }
-        let result = match response.status {
+        let mut result = match response.status {
             wire::RSP_OKAY => Ok(()),
             wire::RSP_ERROR => Err(Failure::Backend),
             wire::RSP_EOPNOTSUPP => {
@@ -72,28 +72,35 @@ impl<H: Hal> Frontend<H> {
             }
             found => return Err(Fault::Status { found }),
         };
-        if let (Ok(()), Operation::Read, Some((offset, bytes))) = (result, shadow.operation, shadow.copied) {
-            self.deliver(&shadow, offset, bytes, arrived);
+        if result.is_ok() && shadow.operation == Operation::Read && shadow.bytes > 0 {
+            self.deliver(slot, &shadow, arrived);
         }
-        let mut completion = self.retire(slot, &shadow, result);
-        if let Some(fault) = self.fault() {
-            completion.result = Err(Failure::Broken(fault));
+        let pages_held = self.retire(slot, &shadow);
+        if let State::Broken(_) = self.state {
+            result = Err(Failure::Broken);
         }
-        Ok(Some(completion))
+        let Shadow { tag, operation, .. } = shadow;
+        Ok(Some(Completion { tag, operation, result, pages_held }))
     }
 
     /// Shows the caller what a copied read brought.
-    fn deliver(&self, shadow: &Shadow, offset: usize, bytes: usize, arrived: &mut impl FnMut(Arrived<'_>)) {
-        for index in 0..usize::from(shadow.segments) {
-            let page = match &shadow.records {
-                Records::Inline(records) => records[index],
-                Records::Indirect(chain) => self.blocks.record(chain, index),
+    fn deliver(&self, slot: usize, shadow: &Shadow, arrived: &mut impl FnMut(Arrived<'_>)) {
+        let Shadow { tag, offset, .. } = *shadow;
+        let bytes = shadow.bytes as usize;
+        let (mut done, mut place) = (0, 0);
+        while done < bytes {
+            let pages = match shadow.pages {
+                0 => &self.rows[slot][..],
+                _ => self.blocks.records(&self.chains[slot], place),
             };
-            let done = index * PAGE_SIZE;
-            if let Some(memory) = self.pool.memory(page as u16) {
-                let length = (bytes - done).min(PAGE_SIZE);
-                arrived(Arrived { tag: shadow.tag, offset: offset + done, memory, length });
+            for page in &pages[..pages.len().min((bytes - done).div_ceil(PAGE_SIZE))] {
+                if let Some(memory) = self.pool.memory(*page as u16) {
+                    let length = (bytes - done).min(PAGE_SIZE);
+                    arrived(Arrived { tag, offset: offset + done, memory, length });
+                }
+                done += PAGE_SIZE;
             }
+            place += 1;
         }
     }
 
@@ -103,6 +110,8 @@ impl<H: Hal> Frontend<H> {
             Slot::InFlight(shadow) => Some((slot, *shadow)),
             Slot::Free(_) => None,
         })?;
-        Some(self.retire(slot, &shadow, Err(failure)))
+        let pages_held = self.retire(slot, &shadow);
+        let Shadow { tag, operation, .. } = shadow;
+        Some(Completion { tag, operation, result: Err(failure), pages_held })
     }
 }

@@ -74,7 +74,7 @@ impl Setup {
     /// Checks that nothing is in flight, and nothing granted but the ring and the pool's reserve.
     fn check_idle(&self) {
         assert_eq!(self.frontend.in_flight(), 0);
-        assert_eq!(self.world.free_grants(), 504 - 1 - 11 - self.world.leaked_grants());
+        assert_eq!(self.world.granted(), 1 + 11 + self.world.leaked_grants());
     }
 }
 
@@ -178,7 +178,7 @@ fn requests_that_make_no_sense_are_not_sent() {
     refuse(&flush_with_data, Error::Segments { found: 1, limit: 0 });
     for (first, last) in [(3, 2), (0, 8), (8, 8), (255, 255)] {
         let segment = Segment { frame, first_sector: first, last_sector: last };
-        refuse(&read(1, 0, &[whole, segment]), Error::Segment { index: 1, first, last });
+        refuse(&read(1, 0, &[whole, segment]), Error::Segment { first, last });
     }
     let range = |sector| Error::Range { sector, count: 8, sectors: SECTORS };
     refuse(&read(1, SECTORS - 7, &[whole]), range(SECTORS - 7));
@@ -265,10 +265,7 @@ fn without_a_page_or_a_grant_there_is_no_frontend() {
     world.limit_pages(0);
     assert_eq!(Frontend::new(world.hal(), vbd, Config::SMALL).err(), Some(Error::NoMemory));
     world.limit_pages(100);
-    let mut table = Vec::new();
-    while let Ok(reference) = world.hal().grant_access(DomainId(1), Frame(1), Access::ReadOnly) {
-        table.push(reference);
-    }
+    world.hold_grants();
     assert_eq!(
         Frontend::new(world.hal(), vbd, Config::SMALL).err(),
         Some(Error::Grant(grant::Error::Exhausted))
@@ -284,11 +281,61 @@ fn when_grants_run_out_the_request_is_taken_back() {
     setup.submit(&read(1, 0, &segments));
     let exhausted = Err(Error::Grant(grant::Error::Exhausted));
     assert_eq!(setup.frontend.submit(&read(2, 0, &segments)), exhausted);
-    assert_eq!((setup.world.free_grants(), setup.frontend.in_flight()), (4, 1));
+    assert_eq!(setup.frontend.in_flight(), 1);
     setup.frontend.push();
     setup.backend.run();
     assert_eq!(setup.results(), [(1, Ok(()))]);
     setup.submit(&read(2, 0, &segments));
+}
+
+#[test]
+fn requests_one_after_the_other_touch_nothing_that_frontends_share() {
+    let mut setup = setup();
+    let segments = [page(setup.world.page_of(&[])); 11];
+    setup.world.take_reference_calls();
+    for tag in 0..1000 {
+        setup.submit(&read(tag, 0, &segments));
+        setup.frontend.push();
+        setup.backend.run();
+        assert_eq!(setup.results(), [(tag, Ok(()))]);
+    }
+    assert_eq!(setup.world.take_reference_calls(), 0);
+}
+
+#[test]
+fn references_that_are_not_needed_are_others() {
+    let mut setup = setup();
+    let segments = [page(setup.world.page_of(&[])); 11];
+    for tag in 0..32 {
+        setup.submit(&read(tag, 0, &segments));
+    }
+    assert!(setup.world.free_grants() < 504 - 32 * 11);
+    setup.frontend.push();
+    setup.backend.run();
+    assert_eq!(setup.results().len(), 32);
+    setup.frontend.trim();
+    // The ring's and the reserve's, and half a batch for what comes next.
+    assert_eq!(setup.world.free_grants(), 504 - 1 - 11 - 32);
+}
+
+#[test]
+fn a_resumed_guest_gives_nothing_back_of_its_former_life() {
+    let Setup { world, mut backend, mut frontend } = setup();
+    backend.die();
+    world.forget_grants();
+    frontend.forget();
+    // Another disk is connected before this one is gone.
+    let mut other = Blkback::new(&world, "device/vbd/832", SECTORS);
+    let mut next = other.connect_frontend(Config::SMALL, &[PORT]).remove(0);
+    let frame = world.page_of(&[]);
+    next.submit(&read(1, 0, &[page(frame)])).unwrap();
+    drop(frontend);
+    assert!(world.is_granted(frame));
+    assert_eq!(world.granted(), 1 + 11 + 1);
+    next.push();
+    other.run();
+    assert_eq!(next.poll().unwrap().result, Ok(()));
+    other.release_ring();
 }
 
 #[test]
@@ -360,7 +407,7 @@ fn hostile(fault: impl Fn(&Setup) -> Fault, act: impl FnOnce(&mut Setup)) {
     let mut tags: Vec<_> = done.iter().map(|done| done.tag).collect();
     tags.sort_unstable();
     assert_eq!(tags, [1, 2, 3]);
-    assert!(done.iter().all(|done| done.result == Err(Failure::Broken(fault))), "{done:?}");
+    assert!(done.iter().all(|done| done.result == Err(Failure::Broken)), "{done:?}");
     assert_eq!(setup.frontend.fault(), Some(fault));
     setup.check_idle();
 
@@ -428,8 +475,8 @@ fn a_second_response_to_one_request() {
     setup.fetch();
     setup.backend.respond(&response(0, wire::OP_FLUSH_DISKCACHE, 0));
     setup.backend.respond(&response(0, wire::OP_FLUSH_DISKCACHE, 0));
-    let fault = Fault::NotInFlight { id: 0 };
-    assert_eq!(setup.results(), [(1, Ok(())), (2, Err(Failure::Broken(fault)))]);
+    assert_eq!(setup.results(), [(1, Ok(())), (2, Err(Failure::Broken))]);
+    assert_eq!(setup.frontend.fault(), Some(Fault::NotInFlight { id: 0 }));
 }
 
 #[test]
@@ -457,14 +504,14 @@ fn pages_kept_after_the_response() {
     setup.submit(&read(3, 0, &[page(frame)]));
     setup.backend.hold_pages = true;
     setup.fetch();
-    let held = GrantRef(setup.backend.queue()[1].seg[2].gref);
+    let held = GrantRef(setup.backend.queue()[1].seg[0].gref);
     setup.backend.answer(0);
     setup.backend.answer(0);
     let done = setup.completions();
-    let fault = Fault::GrantHeld { reference: held };
-    let failed = Err(Failure::Broken(fault));
+    let failed = Err(Failure::Broken);
     let summary: Vec<_> = done.iter().map(|done| (done.tag, done.result, done.pages_held)).collect();
     assert_eq!(summary, [(1, Ok(()), false), (2, failed, true), (3, failed, false)]);
+    assert_eq!(setup.frontend.fault(), Some(Fault::GrantHeld { reference: held }));
     assert_eq!(setup.world.leaked_grants(), 3);
     setup.check_idle();
     // The references are gone for good, even once the backend has let go.
@@ -494,35 +541,38 @@ fn kept_meanwhile(act: impl FnOnce(&mut Setup)) -> (Setup, Completion) {
 fn the_first_reason_stays_when_pages_are_kept_too() {
     let (setup, done) = kept_meanwhile(|setup| setup.backend.claim(1000));
     let fault = Fault::Overrun(Overrun { responses: 1000, outstanding: 1 });
-    assert_eq!((done.result, setup.frontend.fault()), (Err(Failure::Broken(fault)), Some(fault)));
+    assert_eq!((done.result, setup.frontend.fault()), (Err(Failure::Broken), Some(fault)));
     let (setup, done) = kept_meanwhile(|setup| setup.frontend.disconnect());
     assert_eq!((done.result, setup.frontend.fault()), (Err(Failure::Disconnected), None));
 }
 
 #[test]
 fn pages_kept_of_a_request_that_could_not_be_sent() {
-    // The ring's, those of the pool's reserve, and 2 for requests.
-    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 2), &[]);
+    // The ring's, those of the pool's reserve, that of a page of segments, and 70 for requests.
+    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 1 + 70), &[]);
     let world = setup.world.clone();
     let frame = world.page_of(&[]);
     // A backend that guesses references maps them before they are sent: Xen allows it. Here the hal does it
     // for it.
-    struct Guessing(World);
+    struct Guessing(World, Frame);
     #[expect(unsafe_code, reason = "implements the unsafe Hal trait")]
     // SAFETY: forwards to the fake's hal.
     unsafe impl Hal for Guessing {
-        fn grant_access(
-            &self,
-            domain: DomainId,
-            frame: Frame,
-            access: Access,
-        ) -> Result<GrantRef, grant::Error> {
-            let reference = self.0.hal().grant_access(domain, frame, access)?;
-            assert!(self.0.map(domain, reference, false).is_some());
-            Ok(reference)
+        fn grant_entries(&self) -> Option<grant::Entries> {
+            self.0.hal().grant_entries()
         }
-        fn end_access(&self, reference: GrantRef) -> Result<(), grant::Error> {
-            self.0.hal().end_access(reference)
+        fn take_references(&self, into: &mut [GrantRef]) -> usize {
+            let taken = self.0.hal().take_references(into);
+            // More are asked for than there are: what a part of the request has granted already is mapped.
+            if taken == 0 {
+                let page = self.0.memory(self.1).unwrap().base();
+                let map = |number| self.0.map(Blkback::DOMAIN, GrantRef(number), false);
+                assert!((8..91).any(|number| map(number).is_some_and(|mapped| mapped.base() == page)));
+            }
+            taken
+        }
+        fn give_references(&self, references: &[GrantRef]) {
+            self.0.hal().give_references(references);
         }
         fn notify(&self, port: Port) {
             self.0.hal().notify(port);
@@ -541,12 +591,13 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
     setup.backend.release_ring();
     drop(setup.frontend);
     let vbd = XenbusDevice::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
-    let mut frontend = Frontend::new(Guessing(world.clone()), vbd, Config::SMALL).unwrap();
-    frontend.connect(PORT, DISK);
-    let answer = frontend.submit(&read(1, 0, &[page(frame); 3]));
+    let config = Config { segments: 256, indirect: 1, ..Config::SMALL };
+    let mut frontend = Frontend::new(Guessing(world.clone(), frame), vbd, config).unwrap();
+    frontend.connect(PORT, Disk { sectors: 1000, ..DISK });
+    let answer = frontend.submit(&read(1, 0, &[page(frame); 100]));
     let Err(Error::Grant(grant::Error::InUse { reference })) = answer else { panic!("{answer:?}") };
     assert_eq!(frontend.fault(), Some(Fault::GrantHeld { reference }));
-    assert_eq!(world.leaked_grants(), 2);
+    assert_eq!(world.leaked_grants(), 1);
     assert_eq!(frontend.poll(), None);
 }
 
@@ -811,7 +862,7 @@ proptest! {
                     let place = pending.iter().position(|tag| *tag == completion.tag);
                     prop_assert!(place.is_some(), "{:?} came back twice, or was never sent", completion);
                     pending.swap_remove(place.unwrap());
-                    let broken = matches!(completion.result, Err(Failure::Broken(_)));
+                    let broken = matches!(completion.result, Err(Failure::Broken));
                     prop_assert!(!completion.pages_held || broken);
                 },
             }

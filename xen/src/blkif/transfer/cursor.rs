@@ -1,11 +1,14 @@
 //! A place in a scatter list, and the segments from there on.
 
-use super::super::{SECTOR_SIZE, Segment};
+use super::super::frontend::{Sectors, SegmentSource};
+use super::super::{Error, SECTOR_SIZE};
 use super::{Element, ScatterList};
-use crate::{Frame, PAGE_SIZE};
+use crate::{Frame, PAGE_SIZE, grant};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const UNIT: u64 = SECTOR_SIZE as u64;
+/// Bits of an address that does not begin a page, or has no frame that a grant can name.
+const NO_WHOLE_PAGE: u64 = !((u32::MAX as u64) * PAGE);
 
 /// A place in a scatter list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,55 +27,24 @@ pub(super) struct Cut {
 impl Cursor {
     pub(super) const START: Self = Self { element: 0, offset: 0 };
 
-    /// Returns the next segment, of `left` bytes at most; goes past it.
-    fn step(&mut self, list: &dyn ScatterList, left: u64) -> Option<(Segment, u64)> {
-        loop {
-            let Element { address, length } = list.element(self.element)?;
-            if self.offset >= length {
-                (self.element, self.offset) = (self.element + 1, 0);
-                continue;
-            }
-            let address = address + u64::from(self.offset);
-            let bytes = (PAGE - address % PAGE).min(u64::from(length - self.offset)).min(left);
-            let first = address % PAGE / UNIT;
-            let segment = Segment {
-                frame: Frame(address / PAGE),
-                first_sector: first as u8,
-                last_sector: (first + bytes / UNIT - 1) as u8,
-            };
-            self.offset += bytes as u32;
-            return Some((segment, bytes));
+    /// Returns the segments of the next `bytes`.
+    pub(super) fn segments<L: ScatterList + ?Sized>(self, list: &L, bytes: u64) -> Segments<'_, L> {
+        let Self { element, offset } = self;
+        let mut segments = Segments { list, next: element, address: 0, here: 0, left: bytes };
+        if offset > 0 {
+            segments.enter(offset);
         }
-    }
-
-    /// Returns the segments of the next `bytes`; the cursor goes past those taken.
-    pub(super) fn segments<'a>(
-        &'a mut self,
-        list: &'a dyn ScatterList,
-        bytes: u64,
-    ) -> impl Iterator<Item = Segment> + 'a {
-        let mut left = bytes;
-        core::iter::from_fn(move || {
-            if left == 0 {
-                return None;
-            }
-            let (segment, bytes) = self.step(list, left)?;
-            left -= bytes;
-            Some(segment)
-        })
+        segments
     }
 
     /// Returns the most of the next `bytes` that `limit` segments reach in whole blocks.
-    pub(super) fn cut(self, list: &dyn ScatterList, bytes: u64, block: u32, limit: usize) -> Cut {
+    pub(super) fn cut<L: ScatterList + ?Sized>(self, list: &L, bytes: u64, block: u32, limit: usize) -> Cut {
         let block = u64::from(block);
-        let mut at = self;
+        let mut rest = self.segments(list, bytes);
         let mut reached = 0;
         let mut whole = Cut { segments: 0, bytes: 0 };
         for segments in 1..=limit {
-            if reached == bytes {
-                break;
-            }
-            let Some((_, length)) = at.step(list, bytes - reached) else { break };
+            let Some((_, length)) = rest.step() else { break };
             reached += length;
             // The last block that is whole ends in this segment.
             let over = reached % block;
@@ -84,8 +56,91 @@ impl Cursor {
     }
 
     /// Returns true if the next byte of the list lies in the page of the one before it.
-    pub(super) fn inside_page(self, list: &dyn ScatterList) -> bool {
+    pub(super) fn inside_page(self, list: &(impl ScatterList + ?Sized)) -> bool {
         let Some(Element { address, length }) = list.element(self.element) else { return false };
         self.offset > 0 && self.offset < length && !(address + u64::from(self.offset)).is_multiple_of(PAGE)
+    }
+}
+
+/// Segments from a place in a list on.
+pub(super) struct Segments<'a, L: ?Sized> {
+    list: &'a L,
+    /// Number of the element behind the one at hand.
+    next: usize,
+    /// The place in the element at hand, and the bytes of it that are left to go.
+    address: u64,
+    here: u64,
+    /// Bytes that are left to go behind it.
+    left: u64,
+}
+
+impl<L: ScatterList + ?Sized> Segments<'_, L> {
+    /// Returns the next piece of a page, address and bytes; goes past it.
+    #[inline]
+    fn step(&mut self) -> Option<(u64, u64)> {
+        while self.here == 0 {
+            if self.left == 0 || !self.enter(0) {
+                return None;
+            }
+        }
+        let address = self.address;
+        let length = (PAGE - address % PAGE).min(self.here);
+        self.address += length;
+        self.here -= length;
+        Some((address, length))
+    }
+
+    /// Enters the next element, at an offset, if there is one.
+    #[inline]
+    fn enter(&mut self, offset: u32) -> bool {
+        let Some(Element { address, length }) = self.list.element(self.next) else { return false };
+        self.next += 1;
+        self.address = address + u64::from(offset);
+        self.here = u64::from(length.saturating_sub(offset)).min(self.left);
+        self.left -= self.here;
+        true
+    }
+
+    /// Returns the place behind the segments that were taken, at least one.
+    pub(super) fn cursor(&self) -> Cursor {
+        let Some(element) = self.next.checked_sub(1) else { return Cursor::START };
+        let start = self.list.element(element).map_or(self.address, |element| element.address);
+        Cursor { element, offset: (self.address - start) as u32 }
+    }
+}
+
+impl<L: ScatterList + ?Sized> SegmentSource for Segments<'_, L> {
+    #[inline]
+    fn hand_out(&mut self, frames: &mut [u32], sectors: &mut [Sectors]) -> (usize, Result<(), Error>) {
+        // In registers.
+        let mut at = Self { ..*self };
+        let (mut taken, mut result) = (0, Ok(()));
+        for (frame, sectors) in frames.iter_mut().zip(sectors) {
+            // Elements of one whole page, which most are, are not entered.
+            if at.here == 0
+                && at.left >= PAGE
+                && let Some(Element { address, length }) = at.list.element(at.next)
+                && u64::from(length) == PAGE
+                && address & NO_WHOLE_PAGE == 0
+            {
+                (*frame, *sectors) = ((address / PAGE) as u32, Sectors::WHOLE);
+                at.next += 1;
+                at.left -= PAGE;
+                at.address = address + PAGE;
+            } else {
+                let Some((address, length)) = at.step() else { break };
+                let page = Frame(address / PAGE);
+                let Ok(number) = u32::try_from(page.0) else {
+                    result = Err(Error::Grant(grant::Error::FrameTooLarge { frame: page }));
+                    break;
+                };
+                // Of whole sectors, as the elements are.
+                let (first, last) = (address % PAGE / UNIT, (address % PAGE + length - 1) / UNIT);
+                (*frame, *sectors) = (number, Sectors::new(first as u8, last as u8));
+            }
+            taken += 1;
+        }
+        *self = at;
+        (taken, result)
     }
 }

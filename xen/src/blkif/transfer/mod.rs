@@ -47,15 +47,22 @@ pub trait Source {
 }
 
 /// A transfer's memory.
-#[derive(Clone, Copy)]
-pub enum Memory<'a> {
+pub enum Memory<'a, L: ?Sized = [Element]> {
     /// For a flush, a discard, or a copied read.
     None,
     /// Pages that are granted: the list of [`Transfer::new`].
-    Pages(&'a dyn ScatterList),
+    Pages(&'a L),
     /// The source of a copied write.
     Copied(&'a dyn Source),
 }
+
+impl<L: ?Sized> Clone for Memory<'_, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L: ?Sized> Copy for Memory<'_, L> {}
 
 /// The part that is left to submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,10 +180,10 @@ impl Transfer {
     /// # Errors
     /// See [`Frontend::submit`]: nothing is in flight and nothing will come back. Where a part is in flight
     /// already the error becomes part of the outcome instead.
-    pub fn submit<H: Hal>(
+    pub fn submit<H: Hal, L: ScatterList + ?Sized>(
         &mut self,
         frontend: &mut Frontend<H>,
-        memory: Memory<'_>,
+        memory: Memory<'_, L>,
     ) -> Result<Progress, Error> {
         while self.left != Left::Nothing {
             match self.submit_one(frontend, memory) {
@@ -187,7 +194,7 @@ impl Transfer {
                     if self.in_flight == 0 {
                         return Err(error);
                     }
-                    self.failed(Failure::Unsent(error));
+                    self.failed(Failure::Unsent);
                     self.outcome.pages_held |= matches!(error, Error::Grant(grant::Error::InUse { .. }));
                 }
             }
@@ -216,7 +223,11 @@ impl Transfer {
         self.outcome.result = self.outcome.result.and(Err(failure));
     }
 
-    fn submit_one<H: Hal>(&mut self, frontend: &mut Frontend<H>, memory: Memory<'_>) -> Result<(), Error> {
+    fn submit_one<H: Hal, L: ScatterList + ?Sized>(
+        &mut self,
+        frontend: &mut Frontend<H>,
+        memory: Memory<'_, L>,
+    ) -> Result<(), Error> {
         match (self.left, memory) {
             (Left::Pages(bytes, pages), Memory::Pages(list)) => {
                 self.submit_pages(frontend, list, bytes, pages)
@@ -240,7 +251,7 @@ impl Transfer {
     fn submit_pages<H: Hal>(
         &mut self,
         frontend: &mut Frontend<H>,
-        list: &dyn ScatterList,
+        list: &(impl ScatterList + ?Sized),
         bytes: u64,
         pages: u64,
     ) -> Result<(), Error> {
@@ -255,24 +266,23 @@ impl Transfer {
         if cut.bytes == 0 {
             return Err(Error::ListTooShort { expected: bytes, found: 0 });
         }
-        let mut cursor = self.cursor;
         let sectors = cut.bytes / u64::from(SECTOR_SIZE);
-        let segments = cursor.segments(list, cut.bytes);
-        frontend.submit_pages(self.tag, self.operation, self.sector, sectors, cut.segments, segments)?;
-        self.cursor = cursor;
+        let mut segments = self.cursor.segments(list, cut.bytes);
+        frontend.submit_pages(self.tag, self.operation, self.sector, cut.segments, &mut segments)?;
+        self.cursor = segments.cursor();
         self.sector += sectors;
         self.left = match bytes - cut.bytes {
             0 => Left::Nothing,
             // A page that is cut in two counts twice.
-            left => Left::Pages(left, pages - cut.segments as u64 + u64::from(cursor.inside_page(list))),
+            left => Left::Pages(left, pages - cut.segments as u64 + u64::from(self.cursor.inside_page(list))),
         };
         Ok(())
     }
 
-    fn submit_copied<H: Hal>(
+    fn submit_copied<H: Hal, L: ?Sized>(
         &mut self,
         frontend: &mut Frontend<H>,
-        memory: Memory<'_>,
+        memory: Memory<'_, L>,
         left: u64,
     ) -> Result<(), Error> {
         self.check(frontend, left)?;
@@ -287,10 +297,10 @@ impl Transfer {
     }
 
     /// Submits the next `bytes` of a copied transfer, of which so many are left.
-    fn submit_copied_bytes<H: Hal>(
+    fn submit_copied_bytes<H: Hal, L: ?Sized>(
         &mut self,
         frontend: &mut Frontend<H>,
-        memory: Memory<'_>,
+        memory: Memory<'_, L>,
         left: u64,
         bytes: u64,
     ) -> Result<(), Error> {

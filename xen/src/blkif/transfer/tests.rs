@@ -3,6 +3,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::super::frontend::{Sectors, SegmentSource};
 use super::*;
 use crate::blkif::{Config, Fault};
 use crate::fake::{self, Blkback, World};
@@ -18,7 +19,10 @@ struct Setup {
 }
 
 fn setup(nodes: &[(&str, &str)]) -> Setup {
-    let world = World::new();
+    setup_in(World::new(), nodes)
+}
+
+fn setup_in(world: World, nodes: &[(&str, &str)]) -> Setup {
     let mut backend = Blkback::new(&world, "device/vbd/768", SECTORS);
     for (node, value) in nodes {
         backend.set(node, value);
@@ -73,7 +77,10 @@ fn a_flush_is_one_request() {
     assert_eq!(setup.finish(&mut transfer, &[]), (DONE, 1));
     assert_eq!(setup.backend.flushes.len(), 1);
     let mut setup = self::setup(&[("feature-flush-cache", "0")]);
-    assert_eq!(Transfer::flush(1).submit(&mut setup.frontend, Memory::None), Err(Error::FlushUnsupported));
+    assert_eq!(
+        Transfer::flush(1).submit(&mut setup.frontend, Memory::<[Element]>::None),
+        Err(Error::FlushUnsupported)
+    );
 }
 
 #[test]
@@ -97,14 +104,14 @@ fn what_does_not_fit_the_disk_is_refused_as_a_whole() {
     let list = vec![setup.element(&[], 0, 4096); 20];
     let mut transfer = Transfer::new(1, Operation::Write, SECTORS - 159, 20 * 4096, 512, &list[..]).unwrap();
     let range = Error::Range { sector: SECTORS - 159, count: 160, sectors: SECTORS };
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Err(range));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Err(range));
     assert_eq!(setup.frontend.in_flight(), 0);
 
     let mut setup = self::setup(&[("sector-size", "4096")]);
     let list = vec![setup.element(&[], 0, 4096); 20];
     let mut transfer = Transfer::new(1, Operation::Write, 8, 19 * 4096 + 512, 512, &list[..]).unwrap();
     let block = Error::Block { sector: 8, count: 19 * 8 + 1, block: 4096 };
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Err(block));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Err(block));
     assert_eq!(setup.frontend.in_flight(), 0);
 }
 
@@ -136,11 +143,11 @@ fn a_full_ring_makes_it_partial() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 11 * 3];
     for tag in 0..SLOTS - 1 {
-        Transfer::flush(tag).submit(&mut setup.frontend, Memory::None).unwrap();
+        Transfer::flush(tag).submit(&mut setup.frontend, Memory::<[Element]>::None).unwrap();
     }
     let mut transfer = Transfer::new(99, Operation::Read, 0, 33 * 4096, 512, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Partial));
     assert!(transfer.is_partial());
     setup.frontend.push();
     setup.backend.run();
@@ -152,7 +159,7 @@ fn a_full_ring_makes_it_partial() {
         }
     }
     assert_eq!(own, 1);
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Whole));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Whole));
     assert_eq!(setup.finish(&mut transfer, &list), (DONE, 2));
 }
 
@@ -161,7 +168,7 @@ fn a_failed_part_fails_the_whole_after_the_last_part() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 22];
     let mut transfer = Transfer::new(1, Operation::Read, 0, 22 * 4096, 512, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Whole));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Whole));
     setup.frontend.push();
     setup.backend.fetch();
     setup.backend.respond(&crate::wire::blkif::Response {
@@ -183,22 +190,23 @@ fn a_failed_part_stops_the_rest() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 22];
     for tag in 0..SLOTS - 1 {
-        Transfer::flush(tag).submit(&mut setup.frontend, Memory::None).unwrap();
+        Transfer::flush(tag).submit(&mut setup.frontend, Memory::<[Element]>::None).unwrap();
     }
     let mut transfer = Transfer::new(99, Operation::Read, 0, 22 * 4096, 512, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Partial));
     setup.frontend.push();
     setup.backend.fetch();
     setup.backend.claim(1000);
-    let fault = Fault::Overrun(ring::Overrun { responses: 1000, outstanding: 32 });
     let outcome = loop {
         let completion = setup.frontend.poll().unwrap();
         if completion.tag == 99 {
             break transfer.complete(&completion);
         }
     };
-    let broken = Outcome { result: Err(Failure::Broken(fault)), pages_held: false };
+    let broken = Outcome { result: Err(Failure::Broken), pages_held: false };
     assert_eq!(outcome, Some(broken));
+    let fault = Fault::Overrun(ring::Overrun { responses: 1000, outstanding: 32 });
+    assert_eq!(setup.frontend.fault(), Some(fault));
     assert!(!transfer.is_partial());
 }
 
@@ -208,12 +216,11 @@ fn a_part_that_cannot_be_sent_becomes_the_outcome() {
     let list = vec![setup.element(&[], 0, 4096); 22];
     let mut transfer = Transfer::new(1, Operation::Read, 0, 22 * 4096, 512, &list[..]).unwrap();
     // The list ends early: only the first part can be sent.
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..11])), Ok(Progress::Whole));
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&list[..11])), Ok(Progress::Whole));
     setup.frontend.push();
     setup.backend.run();
     let completion = setup.frontend.poll().unwrap();
-    let error = Error::Segments { found: 0, limit: 11 };
-    assert_eq!(transfer.complete(&completion).unwrap().result, Err(Failure::Unsent(error)));
+    assert_eq!(transfer.complete(&completion).unwrap().result, Err(Failure::Unsent));
 }
 
 #[test]
@@ -223,27 +230,21 @@ fn pages_kept_are_reported_with_the_outcome() {
     let mut transfer = Transfer::new(1, Operation::Read, 0, 12 * 4096, 512, &list[..]).unwrap();
     setup.backend.hold_pages = true;
     let (outcome, _) = setup.finish(&mut transfer, &list);
-    assert!(outcome.pages_held && matches!(outcome.result, Err(Failure::Broken(Fault::GrantHeld { .. }))));
+    assert!(outcome.pages_held && matches!(outcome.result, Err(Failure::Broken)));
 }
 
 #[test]
 fn used_up_grants_make_it_partial() {
-    let mut setup = setup(&[]);
+    // The ring's, those of the pool's reserve, and 16 for requests.
+    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 16), &[]);
     let list = vec![setup.element(&[], 0, 4096); 11];
-    let spare = setup.world.free_grants() - 5;
-    let hal = setup.world.hal();
-    let taken: Vec<_> = (0..spare)
-        .map(|_| {
-            crate::Hal::grant_access(&hal, crate::DomainId(9), Frame(1), crate::Access::ReadOnly).unwrap()
-        })
-        .collect();
-    let mut transfer = Transfer::new(1, Operation::Read, 0, 11 * 4096, 512, &list[..]).unwrap();
-    assert_eq!(transfer.submit(&mut setup.frontend, Memory::Pages(&&list[..])), Ok(Progress::Partial));
-    assert_eq!(setup.frontend.in_flight(), 0);
-    for reference in taken {
-        crate::Hal::end_access(&hal, reference).unwrap();
-    }
-    assert_eq!(setup.finish(&mut transfer, &list), (DONE, 1));
+    let transfer = |tag| Transfer::new(tag, Operation::Read, 0, 11 * 4096, 512, &list[..]).unwrap();
+    let (mut first, mut second) = (transfer(1), transfer(2));
+    assert_eq!(first.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Whole));
+    assert_eq!(second.submit(&mut setup.frontend, Memory::Pages(&list[..])), Ok(Progress::Partial));
+    assert_eq!(setup.frontend.in_flight(), 1);
+    assert_eq!(setup.finish(&mut first, &list), (DONE, 1));
+    assert_eq!(setup.finish(&mut second, &list), (DONE, 1));
 }
 
 /// Returns aligned elements in pages that follow each other or not.
@@ -305,16 +306,18 @@ proptest! {
         let mut next = address;
         let mut left = u64::from(sectors) * 512;
         while left > 0 {
-            let cut = at.cut(&&list[..], left, 512, 11);
+            let cut = at.cut(&list[..], left, 512, 11);
             prop_assert!(cut.bytes > 0);
-            let segments: Vec<_> = at.segments(&&list[..], cut.bytes).collect();
-            prop_assert_eq!(segments.len(), cut.segments);
-            for segment in segments {
-                prop_assert_eq!((segment.frame.0, u64::from(segment.first_sector)), (next / 8, next % 8));
-                prop_assert!(segment.last_sector < 8);
-                next += segment.sectors();
+            let mut segments = at.segments(&list[..], cut.bytes);
+            let (mut frames, mut runs) = ([0; 12], [Sectors::WHOLE; 12]);
+            prop_assert_eq!(segments.hand_out(&mut frames, &mut runs), (cut.segments, Ok(())));
+            for (frame, run) in frames.into_iter().zip(runs).take(cut.segments) {
+                prop_assert_eq!((u64::from(frame), u64::from(run.first())), (next / 8, next % 8));
+                prop_assert!(run.last() < 8);
+                next += u64::from(run.last() - run.first()) + 1;
             }
             left -= cut.bytes;
+            at = segments.cursor();
         }
         prop_assert_eq!(next, address + u64::from(sectors));
     }

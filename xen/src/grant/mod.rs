@@ -1,26 +1,31 @@
 //! Grant table version 1: letting another domain reach single pages of ours.
 //!
-//! The table lies in frames that Xen owns and the guest maps ([`map`]); an entry is 8 bytes. What is free,
-//! granted or leaked is kept in private memory, so that nothing is decided by what stands in the shared
-//! entries.
+//! The table lies in frames that Xen owns and the guest maps ([`map`]); an entry is 8 bytes. Its owner hands
+//! out free references in batches ([`Table`]); a user keeps some of its own, and makes and ends its grants in
+//! the entries without anyone else ([`Cache`]). What is free, taken or leaked is kept in private memory, so
+//! that nothing is decided by what stands in the shared entries.
+
+mod cache;
+mod entries;
 
 use core::fmt;
-use core::mem::{offset_of, size_of};
-use core::sync::atomic::Ordering;
+use core::mem::size_of;
+
+pub use cache::{BATCH, Cache, MOST};
+pub use entries::{Editor, Entries, Terms};
 
 use crate::hypercall::{self, Hypercall};
-use crate::wire::grant::{
-    EntryV1, GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING, RESERVED_ENTRIES,
-};
+use crate::wire::grant::{EntryV1, RESERVED_ENTRIES};
 use crate::wire::hypercall::{
     DOMID_SELF, GNTST_OKAY, GNTTABOP_QUERY_SIZE, GRANT_TABLE_OP, GnttabQuerySize, XENMAPSPACE_GRANT_TABLE,
 };
-use crate::{DomainId, Frame, SharedMemory};
+use crate::{Frame, SharedMemory};
 
 pub use crate::wire::grant::ENTRIES_PER_FRAME;
 
 /// Number of an entry in the grant table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct GrantRef(pub u32);
 
 /// The access that a grant allows the other domain.
@@ -47,11 +52,6 @@ pub enum Error {
         /// The entry.
         reference: GrantRef,
     },
-    /// The reference is reserved, outside the table, free or leaked.
-    NotGranted {
-        /// The reference given.
-        reference: GrantRef,
-    },
     /// The table's memory or its list is too small to hold one entry.
     TooSmall {
         /// Entries that would fit.
@@ -67,9 +67,6 @@ impl fmt::Display for Error {
             Self::InUse { reference } => {
                 write!(f, "grant {} is still mapped by the other domain", reference.0)
             }
-            Self::NotGranted { reference } => {
-                write!(f, "grant {} is not one that was given out", reference.0)
-            }
             Self::TooSmall { entries } => {
                 write!(
                     f,
@@ -82,18 +79,18 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// List values that are no link: end of the free list, granted, leaked.
+/// List values that are no link: end of the free list, taken, leaked.
 const END: u32 = u32::MAX;
-const GRANTED: u32 = u32::MAX - 1;
+const TAKEN: u32 = u32::MAX - 1;
 const LEAKED: u32 = u32::MAX - 2;
 
-/// Allocator and editor of a grant table's entries.
+/// Allocator of a grant table's references.
 ///
 /// `S` is private memory with one `u32` for each entry: a `Box<[u32]>`, a `&'static mut [u32]`, an array. All
 /// methods may be called at *dispatch*; the caller keeps calls apart with a lock.
 #[derive(Debug)]
 pub struct Table<S> {
-    entries: SharedMemory,
+    entries: Entries,
     /// For each entry the next free one, or one of the marks above.
     list: S,
     free: u32,
@@ -119,6 +116,7 @@ impl<S: AsMut<[u32]>> Table<S> {
             return Err(Error::TooSmall { entries: count });
         }
         links.fill(LEAKED);
+        let entries = Entries::new(entries, 0);
         let mut table = Self { entries, list, free: END, available: 0, leaked: 0 };
         // From the end, so that the first is given out first.
         for index in (first..count).rev() {
@@ -127,65 +125,51 @@ impl<S: AsMut<[u32]>> Table<S> {
         Ok(table)
     }
 
-    /// Grants `frame` to `domain`.
-    ///
-    /// # Errors
-    /// [`Error::Exhausted`], [`Error::FrameTooLarge`].
-    pub fn grant_access(
-        &mut self,
-        domain: DomainId,
-        frame: Frame,
-        access: Access,
-    ) -> Result<GrantRef, Error> {
-        let number = u32::try_from(frame.0).map_err(|_| Error::FrameTooLarge { frame })?;
-        let reference = self.free;
-        let link = self.list.as_mut().get_mut(reference as usize).ok_or(Error::Exhausted)?;
-        self.free = core::mem::replace(link, GRANTED);
-        self.available -= 1;
-
-        // Xen looks at an entry once its flags permit access: they come last.
-        let at = reference as usize * size_of::<EntryV1>();
-        self.entries.write(at, &EntryV1 { flags: 0, domid: domain.0, frame: number });
-        let readonly = if access == Access::ReadOnly { GTF_READONLY } else { 0 };
-        self.flags(reference).store(GTF_PERMIT_ACCESS | readonly, Ordering::Release);
-        Ok(GrantRef(reference))
+    /// Returns the memory of the entries.
+    pub fn memory(&self) -> &SharedMemory {
+        self.entries.memory()
     }
 
-    /// Ends a grant; the reference may be given out again.
-    ///
-    /// # Errors
-    /// [`Error::InUse`]: the other domain has the page mapped; the reference is leaked, and the page must be
-    /// kept for good too. [`Error::NotGranted`]: a mistake of the caller's; nothing is changed.
-    pub fn end_access(&mut self, reference: GrantRef) -> Result<(), Error> {
-        let index = reference.0;
-        let granted = self.list.as_mut().get(index as usize) == Some(&GRANTED);
-        if !granted {
-            return Err(Error::NotGranted { reference });
+    /// Hands out free references, as many as `into` has places for and there are. Answers their number. Whoever
+    /// has them makes and ends grants in their entries, until [`Table::give`].
+    pub fn take(&mut self, into: &mut [GrantRef]) -> usize {
+        let mut taken = 0;
+        for place in into {
+            let index = self.free;
+            let Some(link) = self.list.as_mut().get_mut(index as usize) else { break };
+            self.free = core::mem::replace(link, TAKEN);
+            self.available -= 1;
+            *place = GrantRef(index);
+            taken += 1;
         }
-        if self.reclaim(index) { Ok(()) } else { Err(Error::InUse { reference }) }
+        taken
     }
 
-    /// Ends an entry's permission and makes it free, or leaked where the other domain has the page mapped. Returns true
-    /// if it is free.
-    fn reclaim(&mut self, index: u32) -> bool {
-        // Xen sets the in-use bits by compare-exchange as well, so either it sees no permission or we see the
-        // use.
-        let ended = self.flags(index).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |flags| {
-            (flags & (GTF_READING | GTF_WRITING) == 0).then_some(0)
-        });
+    /// Takes references back; what is still granted by one of them is ended. One whose page the other domain has
+    /// mapped is leaked, and one that was not handed out is left alone.
+    pub fn give(&mut self, references: &[GrantRef]) {
+        // From the end, so that they are handed out in the same order again: neighbours stay neighbours.
+        for reference in references.iter().rev() {
+            if self.list.as_mut().get(reference.0 as usize) == Some(&TAKEN) {
+                self.reclaim(reference.0);
+            }
+        }
+    }
+
+    /// Ends an entry's permission and makes it free, or leaked where the other domain has the page mapped.
+    fn reclaim(&mut self, index: u32) {
         let link = &mut self.list.as_mut()[index as usize];
-        if ended.is_err() {
+        if self.entries.edit().end(GrantRef(index)) {
+            *link = self.free;
+            self.free = index;
+            self.available += 1;
+        } else {
             *link = LEAKED;
             self.leaked += 1;
-            return false;
         }
-        *link = self.free;
-        self.free = index;
-        self.available += 1;
-        true
     }
 
-    /// References that can still be given out.
+    /// References that can still be handed out.
     pub fn available(&self) -> u32 {
         self.available
     }
@@ -193,10 +177,6 @@ impl<S: AsMut<[u32]>> Table<S> {
     /// References lost because a grant could not be ended.
     pub fn leaked(&self) -> u32 {
         self.leaked
-    }
-
-    fn flags(&self, index: u32) -> &core::sync::atomic::AtomicU16 {
-        self.entries.atomic_u16(index as usize * size_of::<EntryV1>() + offset_of!(EntryV1, flags))
     }
 }
 
@@ -278,6 +258,7 @@ pub unsafe fn map_one(hypercall: &impl Hypercall, index: u32, frame: Frame) -> R
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::Ordering;
     use std::collections::BTreeSet;
     use std::vec;
     use std::vec::Vec;
@@ -286,6 +267,8 @@ mod tests {
 
     use super::*;
     use crate::fake::{Hypervisor, Memory};
+    use crate::wire::grant::{GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING};
+    use crate::{DomainId, Frame};
 
     const REMOTE: DomainId = DomainId(3);
 
@@ -301,48 +284,60 @@ mod tests {
         flags.store(kept | bits, Ordering::SeqCst);
     }
 
+    /// Takes up to `count` references.
+    fn take<S: AsMut<[u32]>>(table: &mut Table<S>, count: usize) -> Vec<GrantRef> {
+        let mut taken = vec![GrantRef(0); count];
+        let count = table.take(&mut taken);
+        taken.truncate(count);
+        taken
+    }
+
+    /// Grants frame 1 for reading and writing.
+    fn grant(memory: &Memory, reference: GrantRef) {
+        Entries::new(memory.share(), 0).edit().grant(reference, Terms::new(REMOTE, Access::ReadWrite), 1);
+    }
+
     #[test]
     fn an_entry_holds_what_was_granted() {
         let memory = Memory::new(1, 0);
-        let mut table = Table::new(memory.share(), [0; 512]).unwrap();
-        let writable = table.grant_access(REMOTE, Frame(0x1234), Access::ReadWrite).unwrap();
-        let readable = table.grant_access(REMOTE, Frame(0xFFFF_FFFF), Access::ReadOnly).unwrap();
-        assert_eq!(entry(&memory, writable), EntryV1 { flags: 1, domid: 3, frame: 0x1234 });
-        assert_eq!(entry(&memory, readable), EntryV1 { flags: 5, domid: 3, frame: 0xFFFF_FFFF });
-        table.end_access(writable).unwrap();
-        assert_eq!(entry(&memory, writable).flags, 0);
-        assert_eq!(entry(&memory, readable).flags, 5);
-        assert_eq!(table.available(), 512 - 8 - 1);
+        for first in [0, 512] {
+            let entries = Entries::new(memory.share(), first);
+            let entries = entries.edit();
+            entries.grant(GrantRef(first + 8), Terms::new(REMOTE, Access::ReadWrite), 0x1234);
+            entries.grant(GrantRef(first + 9), Terms::new(REMOTE, Access::ReadOnly), 0xFFFF_FFFF);
+            assert_eq!(entry(&memory, GrantRef(8)), EntryV1 { flags: 1, domid: 3, frame: 0x1234 });
+            assert_eq!(entry(&memory, GrantRef(9)), EntryV1 { flags: 5, domid: 3, frame: 0xFFFF_FFFF });
+            assert!(entries.end(GrantRef(first + 8)));
+            assert_eq!(entry(&memory, GrantRef(8)).flags, 0);
+            assert_eq!(entry(&memory, GrantRef(9)).flags, 5);
+        }
     }
 
     #[test]
     fn reserved_entries_are_not_given_and_none_is_given_twice() {
         let memory = Memory::new(1, 0);
         let mut table = Table::new(memory.share(), vec![0; 20]).unwrap();
-        let given: BTreeSet<_> =
-            (0..12).map(|_| table.grant_access(REMOTE, Frame(1), Access::ReadWrite).unwrap().0).collect();
-        assert_eq!(given, (8..20).collect());
-        assert_eq!(table.grant_access(REMOTE, Frame(1), Access::ReadWrite), Err(Error::Exhausted));
-        table.end_access(GrantRef(11)).unwrap();
-        assert_eq!(table.grant_access(REMOTE, Frame(1), Access::ReadWrite), Ok(GrantRef(11)));
+        let numbers = |taken: Vec<GrantRef>| taken.iter().map(|reference| reference.0).collect::<Vec<_>>();
+        assert_eq!(numbers(take(&mut table, 5)), [8, 9, 10, 11, 12]);
+        assert_eq!(numbers(take(&mut table, 50)), (13..20).collect::<Vec<_>>());
+        assert_eq!((take(&mut table, 1), table.available()), (vec![], 0));
+        table.give(&[GrantRef(11), GrantRef(9)]);
+        assert_eq!(numbers(take(&mut table, 5)), [11, 9]);
     }
 
     #[test]
     fn grants_that_firmware_left_mapped_are_not_given_out() {
         let memory = Memory::new(1, 0);
         let mut firmware = Table::new(memory.share(), vec![0; 12]).unwrap();
-        let left: Vec<_> =
-            (0..3).map(|_| firmware.grant_access(REMOTE, Frame(1), Access::ReadWrite).unwrap()).collect();
+        let left = take(&mut firmware, 3);
+        left.iter().for_each(|reference| grant(&memory, *reference));
         use_bits(&memory, left[0], GTF_READING);
         use_bits(&memory, left[2], GTF_READING | GTF_WRITING);
 
         let mut table = Table::new(memory.share(), vec![0; 12]).unwrap();
         assert_eq!((table.leaked(), table.available()), (2, 2));
         assert_eq!(entry(&memory, left[1]).flags, 0, "no backend has it mapped: it is ended");
-        let given: Vec<_> =
-            (0..2).map(|_| table.grant_access(REMOTE, Frame(2), Access::ReadWrite).unwrap().0).collect();
-        assert_eq!(given, [left[1].0, 11]);
-        assert_eq!(table.grant_access(REMOTE, Frame(2), Access::ReadWrite), Err(Error::Exhausted));
+        assert_eq!(take(&mut table, 9), [left[1], GrantRef(11)]);
         assert_eq!(
             entry(&memory, left[0]),
             EntryV1 { flags: GTF_PERMIT_ACCESS | GTF_READING, domid: 3, frame: 1 }
@@ -353,39 +348,32 @@ mod tests {
     fn a_grant_in_use_is_leaked() {
         for bits in [GTF_READING, GTF_WRITING, GTF_READING | GTF_WRITING] {
             let memory = Memory::new(1, 0);
-            let mut table = Table::new(memory.share(), vec![0; 9]).unwrap();
-            let reference = table.grant_access(REMOTE, Frame(7), Access::ReadWrite).unwrap();
+            let mut table = Table::new(memory.share(), [0; 9]).unwrap();
+            let reference = take(&mut table, 1)[0];
+            grant(&memory, reference);
             use_bits(&memory, reference, bits);
-            assert_eq!(table.end_access(reference), Err(Error::InUse { reference }));
+            assert!(!Entries::new(memory.share(), 0).edit().end(reference));
+            table.give(&[reference]);
             assert_eq!(entry(&memory, reference).flags, GTF_PERMIT_ACCESS | bits);
             assert_eq!((table.leaked(), table.available()), (1, 0));
             // Not even once the other domain has let go.
             use_bits(&memory, reference, 0);
-            assert_eq!(table.end_access(reference), Err(Error::NotGranted { reference }));
-            assert_eq!(table.grant_access(REMOTE, Frame(7), Access::ReadWrite), Err(Error::Exhausted));
+            table.give(&[reference]);
+            assert_eq!(take(&mut table, 1), []);
         }
     }
 
     #[test]
-    fn what_was_not_granted_cannot_be_ended() {
+    fn what_was_not_taken_cannot_be_given_back() {
         let memory = Memory::new(1, 0);
         let mut table = Table::new(memory.share(), vec![0; 512]).unwrap();
-        let reference = table.grant_access(REMOTE, Frame(7), Access::ReadWrite).unwrap();
-        table.end_access(reference).unwrap();
+        let reference = take(&mut table, 1)[0];
+        table.give(&[reference]);
         for number in [0, 7, reference.0, 511, 512, u32::MAX, u32::MAX - 1] {
-            let reference = GrantRef(number);
-            assert_eq!(table.end_access(reference), Err(Error::NotGranted { reference }));
+            table.give(&[GrantRef(number)]);
         }
         assert_eq!(table.available(), 504);
-    }
-
-    #[test]
-    fn a_frame_beyond_32_bits_is_refused() {
-        let memory = Memory::new(1, 0);
-        let mut table = Table::new(memory.share(), vec![0; 512]).unwrap();
-        let frame = Frame(1 << 32);
-        assert_eq!(table.grant_access(REMOTE, frame, Access::ReadWrite), Err(Error::FrameTooLarge { frame }));
-        assert_eq!(table.available(), 504);
+        assert_eq!(take(&mut table, 600).len(), 504);
     }
 
     #[test]
@@ -414,36 +402,37 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is granted, mapped and ended in whatever order: no entry is given out while it is granted
-        /// or mapped.
+        /// Whatever is taken, granted, mapped and given back in whatever order: no reference is handed out while
+        /// it is taken or its page is mapped.
         #[test]
-        fn entries_are_never_shared(
+        fn references_are_never_shared(
             steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>()), 0..200),
         ) {
             let memory = Memory::new(1, 0);
             let mut table = Table::new(memory.share(), vec![0; 16]).unwrap();
-            let (mut granted, mut mapped) = (Vec::new(), BTreeSet::new());
+            let (mut taken, mut mapped) = (Vec::new(), BTreeSet::new());
             for (step, index) in steps {
                 match step {
-                    0 => if let Ok(reference) = table.grant_access(REMOTE, Frame(1), Access::ReadWrite) {
+                    0 => for reference in take(&mut table, 1 + index.index(3)) {
                         prop_assert!((8..16).contains(&reference.0));
-                        prop_assert!(!granted.contains(&reference) && !mapped.contains(&reference));
-                        granted.push(reference);
+                        prop_assert!(!taken.contains(&reference) && !mapped.contains(&reference));
+                        grant(&memory, reference);
+                        taken.push(reference);
                     },
-                    1 if !granted.is_empty() => {
-                        let reference = granted.swap_remove(index.index(granted.len()));
-                        prop_assert_eq!(table.end_access(reference).is_ok(), !mapped.contains(&reference));
+                    1 if !taken.is_empty() => {
+                        let reference = taken.swap_remove(index.index(taken.len()));
+                        table.give(&[reference]);
                     }
-                    2 if !granted.is_empty() => {
-                        let reference = granted[index.index(granted.len())];
+                    2 if !taken.is_empty() => {
+                        let reference = taken[index.index(taken.len())];
                         use_bits(&memory, reference, GTF_WRITING);
                         mapped.insert(reference);
                     }
                     _ => {}
                 }
-                let leaked = mapped.iter().filter(|reference| !granted.contains(reference)).count();
+                let leaked = mapped.iter().filter(|reference| !taken.contains(reference)).count();
                 prop_assert_eq!(table.leaked() as usize, leaked);
-                prop_assert_eq!(table.available() as usize, 8 - granted.len() - leaked);
+                prop_assert_eq!(table.available() as usize, 8 - taken.len() - leaked);
             }
         }
     }
