@@ -8,7 +8,9 @@ pub trait Engine {
     /// Nanoseconds since some time.
     fn now(&mut self) -> u64;
 
-    /// Returns the buffer of a slot whose request is not in flight.
+    /// Returns the buffer of a slot whose request is not in flight: so many bytes as [`buffer_bytes`] says.
+    ///
+    /// [`buffer_bytes`]: crate::workload::buffer_bytes
     fn buffer(&mut self, slot: usize) -> &mut [u8];
 
     /// Puts the slot's request into the queue; it need not be on its way before [`Self::wait`].

@@ -5,7 +5,7 @@ use crate::block::BLOCK;
 /// Nothing below this is touched: the sector that would hold a partition table stays as it is.
 pub const START: u64 = 1 << 20;
 /// The largest queue.
-pub const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 128;
 /// The largest request in bytes.
 pub const MAX_BYTES: u32 = 1 << 20;
 
@@ -33,16 +33,34 @@ const fn random(name: &'static str, depth: usize, write: bool) -> Workload {
 }
 
 /// Every workload, in the order of the runs.
-pub const ALL: [Workload; 8] = [
+pub const ALL: [Workload; 14] = [
     sequential("seq-64k-read", 64 << 10, false),
     sequential("seq-1m-read", 1 << 20, false),
     random("rand-4k-d1-read", 1, false),
+    random("rand-4k-d2-read", 2, false),
+    random("rand-4k-d4-read", 4, false),
+    random("rand-4k-d8-read", 8, false),
+    random("rand-4k-d16-read", 16, false),
     random("rand-4k-d32-read", 32, false),
+    random("rand-4k-d64-read", 64, false),
+    random("rand-4k-d128-read", 128, false),
     sequential("seq-64k-write", 64 << 10, true),
     sequential("seq-1m-write", 1 << 20, true),
     random("rand-4k-d1-write", 1, true),
     random("rand-4k-d32-write", 32, true),
 ];
+
+/// Returns the bytes of the largest request that a slot of the queue ever has: large ones come one at a time.
+pub const fn buffer_bytes(slot: usize) -> u32 {
+    let (mut most, mut at) = (0, 0);
+    while at < ALL.len() {
+        if slot < ALL[at].depth && ALL[at].bytes > most {
+            most = ALL[at].bytes;
+        }
+        at += 1;
+    }
+    most
+}
 
 impl Workload {
     /// Returns the workload of this name.
@@ -124,5 +142,6 @@ mod tests {
         let names: HashSet<_> = ALL.iter().map(|workload| workload.name).collect();
         assert_eq!(names.len(), ALL.len());
         assert!(ALL.iter().all(|workload| workload.depth <= MAX_DEPTH && workload.bytes <= MAX_BYTES));
+        assert_eq!([0, 1, MAX_DEPTH - 1, MAX_DEPTH].map(buffer_bytes), [MAX_BYTES, 4096, 4096, 0]);
     }
 }

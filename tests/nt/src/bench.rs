@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use ::bench::line::{Line, Pass, TRACE_KIND, TRACED_KIND};
 use ::bench::runstate::{GET_RUNSTATE_INFO, HYPERVISOR_VCPU_OP};
-use ::bench::workload::{MAX_BYTES, MAX_DEPTH};
+use ::bench::workload::{MAX_DEPTH, buffer_bytes};
 use ::bench::{ALL, Engine, RunState, Spent, drive};
 use protocol::BenchWord;
 use volume::{BlockDevice, SECTOR};
@@ -129,10 +129,11 @@ impl Queue {
             ke::KeInitializeEvent(&raw mut queue.event, SYNCHRONIZATION_EVENT.into(), FALSE);
             let this = &raw mut *queue;
             for number in 0..MAX_DEPTH {
-                let buffer = ex::ExAllocatePoolWithTag(ex::NON_PAGED_POOL, MAX_BYTES as usize, TAG);
+                let bytes = buffer_bytes(number);
+                let buffer = ex::ExAllocatePoolWithTag(ex::NON_PAGED_POOL, bytes as usize, TAG);
                 let irp = io::IoAllocateIrp((*device).stack_size, FALSE);
                 assert!(!buffer.is_null() && !irp.is_null(), "memory for the benchmark's queue");
-                let mdl = mm::IoAllocateMdl(buffer, MAX_BYTES, FALSE, FALSE, null_mut());
+                let mdl = mm::IoAllocateMdl(buffer, bytes, FALSE, FALSE, null_mut());
                 assert!(!mdl.is_null(), "memory for the benchmark's queue");
                 mm::MmBuildMdlForNonPagedPool(mdl);
                 queue.slots.push(Slot { queue: this, number, irp, mdl, buffer: buffer.cast() });
@@ -163,7 +164,7 @@ impl Engine for Queue {
 
     fn buffer(&mut self, slot: usize) -> &mut [u8] {
         // SAFETY: the buffer is this long, and the slot's request is not in flight.
-        unsafe { core::slice::from_raw_parts_mut(self.slots[slot].buffer, MAX_BYTES as usize) }
+        unsafe { core::slice::from_raw_parts_mut(self.slots[slot].buffer, buffer_bytes(slot) as usize) }
     }
 
     fn submit(&mut self, slot: usize, write: bool, offset: u64, bytes: u32) {

@@ -98,7 +98,8 @@ pub(super) fn run(programs: &Programs<'_>, contender: Contender, plan: Plan) -> 
         Contender::Dom0 => dom0(programs, &folder, plan, contender)?,
     };
     job.disks = vec![Disk::new(&disk, if contender == Contender::Dom0 { "xvda" } else { "hda" })];
-    job.timeout = OVERHEAD + Duration::from_millis(plan.milliseconds) * (plan.runs + 1) * 16;
+    job.timeout =
+        OVERHEAD + Duration::from_millis(plan.milliseconds) * (plan.runs + 2) * 2 * bench::ALL.len() as u32;
     if contender != Contender::Dom0 {
         job.files.push(("bench-linux".to_owned(), programs.program.clone()));
         job.marks = tracing();

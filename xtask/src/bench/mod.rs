@@ -27,11 +27,14 @@ use result::Results;
 /// Options of a benchmark.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Timed runs of each workload
-    #[arg(long, default_value_t = 5)]
+    /// Rounds, in each of which every contender comes
+    #[arg(long, default_value_t = 2)]
+    rounds: u32,
+    /// Timed runs of each workload in a round
+    #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Length of a run in milliseconds
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 700)]
     milliseconds: u64,
     /// Only these, and docs/ stays as it is: ide, xenvbd, blkfront, dom0
     #[arg(long)]
@@ -54,7 +57,10 @@ const NOTES: &str = include_str!("notes.md");
 pub fn run(options: &Options) -> Result<()> {
     let layout = Layout::here();
     let plan = Plan { runs: options.runs, milliseconds: options.milliseconds };
-    ensure!(plan.runs > 0 && plan.milliseconds > 0, "at least one run of one millisecond");
+    ensure!(
+        options.rounds > 0 && plan.runs > 0 && plan.milliseconds > 0,
+        "at least one round of one run of one millisecond"
+    );
     ensure!(
         u64::from(plan.runs + 1) * plan.milliseconds <= 18_000,
         "{} runs of {} ms: dom0 has no time for more than 18 s of each workload, the first run included",
@@ -72,16 +78,27 @@ pub fn run(options: &Options) -> Result<()> {
     let linux = step("Linux guest", || Ok(Linux::ensure(&layout.target(), &|line| println!("  {line}"))?))?;
     let programs = Programs { layout: &layout, rig: &rig, linux: &linux, program };
     let mut host = Host::look(commit(&layout)?);
-    let mut all = Vec::new();
-    for contender in Contender::ALL {
-        if !options.only.is_empty() && !options.only.iter().any(|name| name == contender.name()) {
+    let mut all: Vec<Results> = Vec::new();
+    let wanted = |contender: &Contender| {
+        options.only.is_empty() || options.only.iter().any(|name| name == contender.name())
+    };
+    // One after the other in each round: a machine that changes its speed does so for all of them.
+    for (round, contender) in
+        (1..=options.rounds).flat_map(|round| Contender::ALL.map(|contender| (round, contender)))
+    {
+        if !wanted(&contender) {
             continue;
         }
-        let report = step(contender.title(), || contender::run(&programs, contender, plan))?;
+        let title = format!("round {round}: {}", contender.title());
+        let report = step(&title, || contender::run(&programs, contender, plan))?;
         if let Some(release) = report.first("linux").and_then(|line| line.get("release")) {
             host.linux = release.to_owned();
         }
-        all.push(Results::read(contender, &report, plan.runs)?);
+        let results = Results::read(contender, &report, plan.runs)?;
+        match all.iter_mut().find(|before| before.contender == contender) {
+            Some(before) => before.add(results),
+            None => all.push(results),
+        }
     }
     let points = if options.no_callgrind { Vec::new() } else { callgrind::measure(&layout)? };
     println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all), page::cpu(&all));
@@ -91,6 +108,7 @@ pub fn run(options: &Options) -> Result<()> {
     let json = json!({
         "command": command_line(options),
         "host": host.json(),
+        "rounds": options.rounds,
         "runs": plan.runs,
         "milliseconds": plan.milliseconds,
         "blkif_instructions": callgrind::json(&points),
@@ -99,7 +117,7 @@ pub fn run(options: &Options) -> Result<()> {
     let page = Page {
         command: &command_line(options),
         host: &host,
-        runs: (plan.runs, plan.milliseconds),
+        runs: (options.rounds, plan.runs, plan.milliseconds),
         results: &all,
         more: &if points.is_empty() { String::new() } else { callgrind::section(&points) },
         notes: NOTES,
@@ -128,8 +146,8 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Returns the command that repeats this run.
 fn command_line(options: &Options) -> String {
-    let Options { runs, milliseconds, .. } = options;
-    format!("cargo xtask bench --runs {runs} --milliseconds {milliseconds}")
+    let Options { rounds, runs, milliseconds, .. } = options;
+    format!("cargo xtask bench --rounds {rounds} --runs {runs} --milliseconds {milliseconds}")
 }
 
 /// Returns the commit at hand, marked if the files differ from it.

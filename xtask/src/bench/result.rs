@@ -149,6 +149,18 @@ impl Results {
         Ok(Self { contender, rows, guard_calls })
     }
 
+    /// Adds the results of another round.
+    pub(super) fn add(&mut self, other: Self) {
+        for (row, more) in self.rows.iter_mut().zip(other.rows) {
+            row.samples.extend(more.samples);
+            row.counts = row.counts.or(more.counts);
+        }
+        self.guard_calls = match (self.guard_calls, other.guard_calls) {
+            (Some((calls, requests)), Some((more, others))) => Some((calls + more, requests + others)),
+            (before, more) => before.or(more),
+        };
+    }
+
     /// Returns the row of a workload.
     pub(super) fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.workload.name == name)
@@ -229,8 +241,19 @@ pub(super) mod tests {
         assert_eq!(row.spread(), Some(100.0 / 150.0));
         let counts = Counts { exits: 4000.0, events: 1000.0, grants: 0.0, interrupts: 500.0 };
         assert_eq!(row.counts, Some(counts));
-        assert_eq!(results.guard_calls, Some((0, 2400)));
+        assert_eq!(results.guard_calls, Some((0, 300 * ALL.len() as u64)));
         assert_eq!(results.json()["workloads"][0]["per_1000_requests"]["vm_exits"], 4000.0);
+    }
+
+    #[test]
+    fn rounds_add_up() {
+        let read = |factor| Results::read(Contender::Xenvbd, &report(factor), 2).expect("whole");
+        let mut results = read(1);
+        results.add(read(3));
+        let row = results.row("seq-64k-read").expect("there");
+        // 100 and 200 requests a second, and 300 and 600.
+        assert_eq!((row.samples.len(), row.rate()), (4, Some(250.0 * 65536.0)));
+        assert_eq!(results.guard_calls, Some((0, 1200 * ALL.len() as u64)));
     }
 
     #[test]

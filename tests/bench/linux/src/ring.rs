@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bench::Engine;
-use bench::workload::{MAX_BYTES, MAX_DEPTH};
+use bench::workload::{MAX_DEPTH, buffer_bytes};
 use io_uring::{IoUring, opcode, types};
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
@@ -23,7 +23,7 @@ struct Page([u8; 4096]);
 pub(crate) struct Ring {
     ring: IoUring,
     device: File,
-    /// One for each slot, of the largest request; what the kernel has is not touched here until it is done.
+    /// One for each slot, of its largest request; what the kernel has is not touched here until it is done.
     buffers: Vec<Vec<Page>>,
 }
 
@@ -34,9 +34,9 @@ impl Ring {
         let mut device = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
         let size = device.seek(SeekFrom::End(0))?;
         let ring = IoUring::new(MAX_DEPTH as u32)?;
-        let pages = MAX_BYTES as usize / size_of::<Page>();
+        let pages = |slot| buffer_bytes(slot) as usize / size_of::<Page>();
         // Touched now, so that no run pays for it.
-        let buffers = (0..MAX_DEPTH).map(|_| vec![Page([0xB5; 4096]); pages]).collect();
+        let buffers = (0..MAX_DEPTH).map(|slot| vec![Page([0xB5; 4096]); pages(slot)]).collect();
         Ok((Self { ring, device, buffers }, size))
     }
 }
