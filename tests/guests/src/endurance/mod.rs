@@ -13,6 +13,7 @@ mod saves;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -22,10 +23,12 @@ use rig::{BatchBoot, Disk, Outcome, Release, Report, RigFiles};
 
 use crate::{
     boot::{self, Folder, Suite, registry, rig_files},
+    command,
     layout::Layout,
     scenario::Entry,
 };
 use judge::{Ended, Tally};
+use page::Counts;
 use plan::{Planned, STRETCH};
 
 /// Files of the run, which are written in turn (`tests/nt/src/exercise/endure.rs`).
@@ -63,6 +66,7 @@ pub struct Options {
 pub fn run(options: Options) -> Result<()> {
     let layout = Layout::here();
     let rig = rig_files::ensure(&layout, Release::default())?;
+    let sources = sources(&layout)?;
     let mut wrong = Vec::new();
     if options.boots > 0 {
         let mut machine = Machine::new(&layout, "endurance")?;
@@ -78,16 +82,25 @@ pub fn run(options: Options) -> Result<()> {
             println!("{}", machine.progress(options.boots, begun.elapsed()));
             page::write(&layout, &page::boots(&machine, options.seed, begun.elapsed()), page::BOOTS)?;
         }
+        page::add_run(&layout, &sources, options.seed, Counts::of(Some(&machine.tally), None))?;
         wrong.append(&mut machine.tally.wrong);
     }
     if options.saves > 0 {
         let begun = Instant::now();
         let mut saved = saves::run(&layout, &rig, options.saves)?;
         page::write(&layout, &page::saves(&saved, begun.elapsed()), page::SAVES)?;
+        page::add_run(&layout, &sources, options.seed, Counts::of(None, Some(&saved)))?;
         wrong.append(&mut saved.wrong);
     }
     ensure!(wrong.is_empty(), "{} things are not as they must be:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
+}
+
+/// Returns the name of the sources that are run: a commit, marked where the files differ from it.
+fn sources(layout: &Layout) -> Result<String> {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty"]).current_dir(layout.root());
+    Ok(command::output(&mut git)?.trim().to_owned())
 }
 
 /// Runs one short stretch of fixed boots, each of which loses its power while it writes, and nothing of the cache remains.

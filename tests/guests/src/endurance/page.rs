@@ -1,10 +1,11 @@
-//! `docs/results/endurance.md`: a chapter of the boots and one of the saves, each of the last run that had some.
+//! `docs/results/endurance.md`: a chapter of the boots and one of the saves, each of the last run that had some, and one
+//! that has a row for each run.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Machine, page_path, saves::Saved};
+use super::{Machine, judge::Tally, page_path, saves::Saved};
 use crate::layout::Layout;
 
 const HEAD: &str = "# Endurance\n\n\
@@ -14,6 +15,69 @@ const HEAD: &str = "# Endurance\n\n\
 pub(super) const BOOTS: &str = "## Boots and power cuts";
 /// The chapter of the saves.
 pub(super) const SAVES: &str = "## Saves and restores";
+/// The chapter of all runs.
+const RUNS: &str = "## All runs";
+
+/// Counts of a run, or of several, under the names of their columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts([u64; Self::NAMES.len()]);
+
+impl Counts {
+    const NAMES: [&str; 7] =
+        ["boots", "power cuts", "saves", "files flushed", "files lost", "second mounts", "wrong"];
+
+    /// Returns the counts of a machine's boots and of a guest's saves.
+    pub(super) fn of(tally: Option<&Tally>, saved: Option<&Saved>) -> Self {
+        let boots = tally.map_or([0; 5], |tally| {
+            let cut: u32 = tally.cut.iter().sum();
+            [tally.boots().into(), cut.into(), tally.flushed, tally.lost, tally.second_mounts]
+        });
+        let [boots, cuts, flushed, lost, second_mounts] = boots;
+        let wrong = tally.map_or(0, |tally| tally.wrong.len()) + saved.map_or(0, |saved| saved.wrong.len());
+        let (saves, written) = saved.map_or((0, 0), |saved| (saved.resumed.into(), saved.written));
+        Self([boots, cuts, saves, flushed + written, lost, second_mounts, wrong as u64])
+    }
+
+    /// Reads a row of the chapter.
+    fn read(line: &str) -> Option<Self> {
+        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").skip(2);
+        let numbers: Vec<u64> = cells.map_while(|cell| cell.parse().ok()).collect();
+        numbers.try_into().ok().map(Self)
+    }
+}
+
+/// Adds a run to the page.
+///
+/// # Errors
+/// The page cannot be written.
+pub(super) fn add_run(layout: &Layout, sources: &str, seed: u64, counts: Counts) -> Result<()> {
+    let path = page_path(layout);
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    write(layout, &runs(&before, sources, seed, counts), RUNS)
+}
+
+/// Returns the chapter of all runs with another one.
+fn runs(page: &str, sources: &str, seed: u64, counts: Counts) -> String {
+    let own =
+        page.split_once(RUNS).map_or("", |(_, rest)| rest.split_once("\n## ").map_or(rest, |(own, _)| own));
+    let mut rows: Vec<String> =
+        own.lines().filter(|line| Counts::read(line).is_some()).map(str::to_owned).collect();
+    let cells = counts.0.map(|count| count.to_string()).join(" | ");
+    rows.push(format!("| {sources} | {seed} | {cells} |"));
+    let mut sum = Counts::default();
+    for row in rows.iter().filter_map(|row| Counts::read(row)) {
+        sum.0.iter_mut().zip(row.0).for_each(|(sum, count)| *sum += count);
+    }
+    let together: Vec<String> =
+        sum.0.iter().zip(Counts::NAMES).map(|(count, name)| format!("{count} {name}")).collect();
+    format!(
+        "{RUNS}\n\nTogether: {}.\n\n| sources | seed | {} |\n|{}\n{}\n",
+        together.join(", "),
+        Counts::NAMES.join(" | "),
+        "---|".repeat(Counts::NAMES.len() + 2),
+        rows.join("\n")
+    )
+}
 
 /// Writes a chapter; the other one stays as it is.
 ///
@@ -36,7 +100,7 @@ fn replaced(page: &str, text: &str, chapter: &str) -> String {
             Some(format!("{wanted}\n\n{}\n", rest.trim()))
         }
     };
-    let chapters = [BOOTS, SAVES].into_iter().filter_map(of).map(|chapter| format!("\n{chapter}"));
+    let chapters = [BOOTS, SAVES, RUNS].into_iter().filter_map(of).map(|chapter| format!("\n{chapter}"));
     HEAD.to_owned() + &chapters.collect::<String>()
 }
 
@@ -129,6 +193,18 @@ mod tests {
             page.contains("| boots | 40 |") && page.ends_with("Not as it must be:\n\n- dom0: no\n"),
             "{page}"
         );
+        let counts = |boots| Counts([boots, 7, 0, 100, 0, 0, 1]);
+        let once = replaced(&page, &runs(&page, "abc", 1, counts(10)), RUNS);
+        assert!(
+            once.starts_with(&page) && once.contains("| abc | 1 | 10 | 7 | 0 | 100 | 0 | 0 | 1 |\n"),
+            "{once}"
+        );
+        let twice = replaced(&once, &runs(&once, "abd-dirty", 2, counts(30)), RUNS);
+        assert!(
+            twice.contains("\n| abc | 1 | 10 |") && twice.contains("\n| abd-dirty | 2 | 30 |"),
+            "{twice}"
+        );
+        assert!(twice.contains("Together: 40 boots, 14 power cuts, 0 saves, 200 files flushed"), "{twice}");
         let again = replaced(&page, &boots("41"), BOOTS);
         assert_eq!(again, page.replace("| 40 |", "| 41 |"));
     }
