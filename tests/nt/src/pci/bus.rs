@@ -268,6 +268,16 @@ unsafe fn scan(driver: *mut DriverObject, bus: u8) -> Vec<*mut DeviceObject> {
     known
 }
 
+/// Returns the base of the Xen platform device's memory BAR, if the device is there and has one.
+pub(crate) fn platform_memory() -> Option<u64> {
+    /// 5853:0001, and its second BAR.
+    const XEN: u32 = 0x0001_5853;
+    const MEMORY_BAR: u8 = 0x14;
+    let place = |device| Place { bus: 0, device, function: 0 };
+    let platform = (0..32).map(place).find(|place| place.read(0) == XEN)?;
+    Some(u64::from(platform.read(MEMORY_BAR) & !0xF)).filter(|base| *base != 0)
+}
+
 /// Returns true if a SCSI controller stands in configuration space.
 pub(crate) fn has_scsi() -> bool {
     let place = |device| Place { bus: 0, device, function: 0 };

@@ -6,6 +6,6 @@ mod config;
 mod function;
 mod start;
 
-pub(crate) use bus::{driver_entry, has_scsi, report_relations};
+pub(crate) use bus::{driver_entry, has_scsi, platform_memory, report_relations};
 pub(crate) use config::{HalGetBusDataByOffset, look_alike, restore_chipset, save_chipset, split};
 pub(crate) use function::resources_of_ide;

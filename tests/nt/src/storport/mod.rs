@@ -26,6 +26,7 @@ pub(crate) mod adapter;
 pub(crate) mod ddi;
 mod extended;
 pub(crate) mod functions;
+mod grants;
 mod initialize;
 mod interrupt;
 mod notification;

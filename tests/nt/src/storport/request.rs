@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use super::adapter::Adapter;
 use super::ddi::*;
-use super::interrupt;
+use super::{grants, interrupt};
 use crate::io;
 use crate::ke::{self, Lock};
 use crate::nt::*;
@@ -320,6 +320,15 @@ unsafe fn scatter_gather_list(address: usize, length: usize) -> Vec<usize> {
     list
 }
 
+/// Returns the elements of a list.
+fn elements(list: &[usize]) -> impl Iterator<Item = ScatterGatherElement> {
+    let header: *const ScatterGatherHeader = list.as_ptr().cast();
+    // SAFETY: a list that is not empty has a header, and as many elements behind it as that says.
+    let count = if list.is_empty() { 0 } else { unsafe { (*header).number_of_elements as usize } };
+    // SAFETY: as above.
+    (0..count).map(move |n| unsafe { header.add(1).cast::<ScatterGatherElement>().add(n).read() })
+}
+
 /// `StorPortGetScatterGatherList`. Any IRQL, while the miniport has the SRB. Null for an SRB without data.
 ///
 /// # Safety
@@ -419,6 +428,13 @@ pub(super) unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
         if !is_final(found) {
             drop(queues);
             violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} status={found:#x}"));
+        }
+        if let Some((reference, frame)) = grants::left(elements(&request.list)) {
+            drop(queues);
+            violation(
+                Violation::MemoryLeftGranted,
+                format_args!("srb={srb:p} grant={reference} frame={frame:#x}"),
+            );
         }
         let address = request.address();
         if let Some(outstanding) = queues.outstanding.get_mut(&address) {

@@ -88,6 +88,8 @@ pub(crate) enum Violation {
     SrbNeverCompleted,
     /// A miniport completed an SRB with a status that is not final.
     SrbInvalidStatus,
+    /// A request has ended, and another domain can still reach its memory.
+    MemoryLeftGranted,
     /// An exception (fault, invalid opcode, …) in a driver, not covered by a more exact rule.
     DriverFault,
 }
@@ -133,6 +135,7 @@ impl Violation {
             Self::SrbCompletedTwice => "srb-completed-twice",
             Self::SrbNeverCompleted => "srb-never-completed",
             Self::SrbInvalidStatus => "srb-invalid-status",
+            Self::MemoryLeftGranted => "memory-left-granted",
             Self::DriverFault => "driver-fault",
         }
     }

@@ -1,0 +1,65 @@
+//! Memory of requests that have ended, held against Xen's grant table: whoever has it next must have it alone.
+//!
+//! xenpci has the table mapped in the platform device's memory BAR, behind shared info (`xenpci/src/window.rs`).
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use alloc::vec::Vec;
+
+use super::ddi::ScatterGatherElement;
+use crate::mm::iospace::MmMapIoSpace;
+use crate::{boot, pci};
+
+const PAGE: u64 = 4096;
+/// Entries that xenpci has at most: 32 frames of 8 bytes each.
+const ENTRIES: usize = 32 * 4096 / 8;
+/// `GTF_permit_access`.
+const PERMIT: u64 = 1;
+/// `MmCached`: Xen's frames are memory.
+const CACHED: u32 = 1;
+/// A look at the whole table costs as much as some requests: every so many requests one is looked at.
+const EACH: u32 = 4;
+
+static TABLE: AtomicPtr<u64> = AtomicPtr::new(null_mut());
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+/// Returns the table, once the platform device has a BAR.
+fn table() -> Option<*const u64> {
+    let known = TABLE.load(Ordering::Acquire);
+    if !known.is_null() {
+        return Some(known);
+    }
+    let base = pci::platform_memory()? + PAGE;
+    // SAFETY: address space of the platform device, of which this only reads.
+    let mapped = unsafe { MmMapIoSpace(base as i64, ENTRIES * 8, CACHED) };
+    TABLE.store(mapped.cast(), Ordering::Release);
+    Some(mapped.cast())
+}
+
+/// Returns a reference by which another domain can reach one of the pages, and the page's frame. Any IRQL.
+pub(super) fn left(pages: impl Iterator<Item = ScatterGatherElement>) -> Option<(usize, u64)> {
+    // What is measured is not held up.
+    if boot::options().benchmark || !ENDED.fetch_add(1, Ordering::Relaxed).is_multiple_of(EACH) {
+        return None;
+    }
+    let mut frames: Vec<u64> = pages
+        .flat_map(|element| {
+            let first = element.physical_address as u64;
+            first / PAGE..(first + u64::from(element.length)).div_ceil(PAGE)
+        })
+        .collect();
+    if frames.is_empty() {
+        return None;
+    }
+    frames.sort_unstable();
+    let table = table()?;
+    // SAFETY: one of the entries that are mapped.
+    let entry = |index: usize| unsafe { table.add(index).read_volatile() };
+    // Where Xen has no frame there, the device answers, with ones.
+    if entry(0) == u64::MAX {
+        return None;
+    }
+    let granted = (0..ENTRIES).filter(|index| entry(*index) & PERMIT != 0);
+    granted.map(|index| (index, entry(index) >> 32)).find(|(_, frame)| frames.binary_search(frame).is_ok())
+}
