@@ -100,7 +100,11 @@ pub fn run(options: &Options) -> Result<()> {
             None => all.push(results),
         }
     }
-    let points = if options.no_callgrind { Vec::new() } else { callgrind::measure(&layout)? };
+    let (points, gain) = if options.no_callgrind {
+        (Vec::new(), 0.0)
+    } else {
+        (callgrind::measure(&layout)?, callgrind::two_queues(&layout)?)
+    };
     println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all), page::cpu(&all));
     for target in page::targets(&all) {
         println!("{}: missed in {} of {}", target.what, target.missed.len(), target.measured);
@@ -112,6 +116,7 @@ pub fn run(options: &Options) -> Result<()> {
         "runs": plan.runs,
         "milliseconds": plan.milliseconds,
         "blkif_instructions": callgrind::json(&points),
+        "two_queues_beside_one": gain,
         "contenders": all.iter().map(Results::json).collect::<Vec<_>>(),
     });
     let page = Page {
@@ -119,7 +124,7 @@ pub fn run(options: &Options) -> Result<()> {
         host: &host,
         runs: (options.rounds, plan.runs, plan.milliseconds),
         results: &all,
-        more: &if points.is_empty() { String::new() } else { callgrind::section(&points) },
+        more: &if points.is_empty() { String::new() } else { callgrind::section(&points, gain) },
         notes: NOTES,
     };
     let folder = if options.only.is_empty() {

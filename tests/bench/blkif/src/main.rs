@@ -4,6 +4,10 @@
 //! Only what runs below [`frontend_submits`] and [`frontend_takes`] is the frontend's; callgrind is told to
 //! collect there alone. Each round fills the queue, publishes it at once, lets the backend answer everything,
 //! and takes every response. Prints the number of requests.
+//!
+//! `bench-blkif threads <rounds>` prints how many times the requests of one queue two have, each on a thread of its own.
+
+mod threads;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -15,11 +19,17 @@ use xen::{PAGE_SIZE, Port};
 const PORT: Port = Port(7);
 /// Bytes of the disk: every request reads from its start.
 const DISK: u64 = 4 << 20;
+/// Turns of one queue alone and of two.
+const TURNS: usize = 9;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<usize>().ok());
     let way = arguments.first().map(String::as_str);
+    if let (Some("threads"), Some(rounds @ 1..), 2) = (way, number(1), arguments.len()) {
+        println!("{:.2}", threads::gain(rounds, TURNS));
+        return ExitCode::SUCCESS;
+    }
     match (way, number(1), number(2), number(3)) {
         (Some(way @ ("direct" | "persistent")), Some(pages @ 1..), Some(depth @ 1..), Some(rounds)) => {
             println!("{}", run(way == "persistent", pages, depth, rounds));
@@ -27,6 +37,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!("expected: <direct|persistent> <pages of a request> <requests in flight> <rounds>");
+            eprintln!("      or: threads <rounds>");
             ExitCode::FAILURE
         }
     }
