@@ -19,7 +19,8 @@ cat <&4 >>boot.log &
 begun=$(now)
 if [ "$1" = - ]; then
     how=whole
-    sleep 90 &
+    # A request to xenstore alone may wait for half a minute, and a dump be written after it.
+    sleep 150 &
     timer=$!
     wait -n $xl $timer
     if kill $timer 2>/dev/null; then
