@@ -116,13 +116,7 @@ impl World {
 
     /// Returns the number of grants that let a page be reached.
     pub fn granted(&self) -> u32 {
-        let inner = self.inner.borrow();
-        let memory = inner.table_memory.share();
-        let granted = (0..inner.entries).filter(|index| {
-            let entry: EntryV1 = memory.read(index * size_of::<EntryV1>());
-            entry.flags & GTF_PERMIT_ACCESS != 0
-        });
-        granted.count() as u32
+        self.inner.borrow().permitting().count() as u32
     }
 
     /// Returns the number of grant references that are free.
@@ -238,13 +232,18 @@ impl Inner {
         }
     }
 
+    /// Returns the entries that let a page be reached.
+    fn permitting(&self) -> impl Iterator<Item = EntryV1> {
+        let memory = self.table_memory.share();
+        let entries = 0..memory.len() / size_of::<EntryV1>();
+        entries
+            .map(move |index| memory.read::<EntryV1>(index * size_of::<EntryV1>()))
+            .filter(|entry| entry.flags & GTF_PERMIT_ACCESS != 0)
+    }
+
     /// Returns true if some grant lets a frame be reached.
     fn is_granted(&self, frame: Frame) -> bool {
-        let memory = self.table_memory.share();
-        (0..memory.len() / size_of::<EntryV1>()).any(|index| {
-            let entry: EntryV1 = memory.read(index * size_of::<EntryV1>());
-            entry.flags & GTF_PERMIT_ACCESS != 0 && u64::from(entry.frame) == frame.0
-        })
+        self.permitting().any(|entry| u64::from(entry.frame) == frame.0)
     }
 }
 

@@ -101,9 +101,9 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     let (points, gain) = if options.no_callgrind {
-        (Vec::new(), 0.0)
+        (Vec::new(), None)
     } else {
-        (callgrind::measure(&layout)?, callgrind::two_queues(&layout)?)
+        (callgrind::measure(&layout)?, Some(callgrind::two_queues(&layout)?))
     };
     println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all), page::cpu(&all));
     for target in page::targets(&all) {
@@ -124,7 +124,7 @@ pub fn run(options: &Options) -> Result<()> {
         host: &host,
         runs: (options.rounds, plan.runs, plan.milliseconds),
         results: &all,
-        more: &if points.is_empty() { String::new() } else { callgrind::section(&points, gain) },
+        more: &gain.map_or_else(String::new, |gain| callgrind::section(&points, gain)),
         notes: NOTES,
     };
     let folder = if options.only.is_empty() {

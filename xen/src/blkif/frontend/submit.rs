@@ -17,6 +17,8 @@ const INDIRECT_WORDS: usize = size_of::<wire::Indirect>() / size_of::<u64>();
 const BATCH: usize = 64;
 
 const _: () = assert!(BATCH >= wire::MAX_SEGMENTS && SEGMENTS_PER_PAGE.is_multiple_of(BATCH));
+// A batch gets its grants at once, and those of a page of segments end at once.
+const _: () = assert!(BATCH <= grant::MOST && SEGMENTS_PER_PAGE <= grant::MOST);
 
 /// A run of sectors in a page: the first, and above it the last, as a segment has them.
 #[derive(Clone, Copy, Debug)]
