@@ -6,14 +6,20 @@ use protocol::Ready;
 use super::load::Load;
 use super::suspend::domain;
 use super::{ask, wait_until};
+use crate::mm::{PAGE_SIZE, iospace};
 use crate::nt::{POWER_ACTION_HIBERNATE, POWER_SYSTEM_HIBERNATE, POWER_SYSTEM_WORKING};
-use crate::{diskdump, mountmgr, pnp, report, xen};
+use crate::{diskdump, ke, mountmgr, pci, pnp, report, xen};
 
 const DISK: u32 = 0;
 /// Threads that read.
 const READERS: usize = 4;
 /// Reads before and after.
 const READS: u32 = 64;
+
+/// Bytes of the platform device's memory that xenpci uses: shared info, and 32 frames of grant table.
+const WINDOW: u64 = 33 * PAGE_SIZE as u64;
+/// Milliseconds before the devices are set to D0, in which a miniport's timer runs out.
+const HIDDEN: u64 = 1200;
 
 /// `__HYPERVISOR_sched_op`, `SCHEDOP_yield`.
 const SCHED_OP: u64 = 29;
@@ -49,6 +55,12 @@ fn hibernate(off: impl FnOnce()) {
     let agreed = unsafe { pnp::try_power(POWER_SYSTEM_HIBERNATE, POWER_ACTION_HIBERNATE) };
     assert!(agreed, "a device objects to hibernation");
     diskdump::hibernate(off);
+    // Another machine has nothing behind the device's memory before its driver has set it up.
+    let memory = pci::platform_memory().expect("the platform device's memory");
+    iospace::hidden(memory..memory + WINDOW, || {
+        ke::storm();
+        ke::delay(HIDDEN);
+    });
     // SAFETY: as above.
     unsafe { pnp::set_power(POWER_SYSTEM_WORKING, POWER_ACTION_HIBERNATE) };
     use_disk(|| ());

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::lock::{Lock, disable_interrupts, restore_interrupts};
 use super::processor::{self, MAXIMUM, processor};
@@ -97,6 +97,41 @@ pub(crate) fn arrived(vector: u8) {
     processor.caller.set(caller);
 }
 
+/// Calls that a service routine gets in a storm, and milliseconds that the calls go on for on processors other than the
+/// one that raised it.
+const STORM_CALLS: u32 = 4;
+const STORM: u64 = 100;
+
+/// Interrupts that are to come again and again.
+struct Storm {
+    /// By vector; cleared when it begins.
+    raised: [AtomicBool; 256],
+    /// Number of the processor that raised them.
+    by: AtomicUsize,
+    /// Value of the time-stamp counter at which they end elsewhere.
+    end: AtomicU64,
+}
+
+static STORMS: Storm = Storm {
+    raised: [const { AtomicBool::new(false) }; 256],
+    by: AtomicUsize::new(0),
+    end: AtomicU64::new(0),
+};
+
+/// Has every connected interrupt come on its processors, and its routines called again and again: another device may hold
+/// the line, and a message may be on its way. What the routines need must be there. ≤ DIRQL.
+pub(crate) fn storm() {
+    STORMS.by.store(processor::number(), Ordering::Relaxed);
+    STORMS.end.store(clock::tsc() + clock::tsc_frequency() / 1000 * STORM, Ordering::Relaxed);
+    for line in LINES.lock().iter().filter(|line| !line.chain.is_empty()) {
+        STORMS.raised[usize::from(line.vector)].store(true, Ordering::Release);
+        let processors = 0..processor::count();
+        processors
+            .filter(|number| line.affinity & 1 << number != 0)
+            .for_each(|number| smp::raise(number, line.vector));
+    }
+}
+
 /// Runs an interrupt's service routines at its level and acknowledges it. Called and returns with interrupts
 /// disabled; leaves the IRQL at `level`.
 pub(super) fn service(vector: u8, level: Kirql) {
@@ -118,15 +153,25 @@ pub(super) fn service(vector: u8, level: Kirql) {
         lines.iter().find(here).map(|line| line.chain.clone())
     };
     COUNTS[processor::number()][usize::from(vector)].fetch_add(1, Ordering::Relaxed);
-    for interrupt in chain.unwrap_or_default() {
-        restore_interrupts(true);
-        // SAFETY: an interrupt object stays valid until it is disconnected, which waits for its routine.
-        unsafe {
-            verifier::balanced("isr", (*interrupt).routine as usize, || {
-                synchronized(interrupt, || ((*interrupt).routine)(interrupt.cast(), (*interrupt).context))
-            });
+    let storms = STORMS.raised[usize::from(vector)].swap(false, Ordering::Acquire);
+    let mut rounds = 0;
+    loop {
+        for &interrupt in chain.iter().flatten() {
+            restore_interrupts(true);
+            // SAFETY: an interrupt object stays valid until it is disconnected, which waits for its routine.
+            unsafe {
+                verifier::balanced("isr", (*interrupt).routine as usize, || {
+                    synchronized(interrupt, || ((*interrupt).routine)(interrupt.cast(), (*interrupt).context))
+                });
+            }
+            disable_interrupts();
         }
-        disable_interrupts();
+        rounds += 1;
+        let elsewhere = processor::number() != STORMS.by.load(Ordering::Relaxed);
+        let goes_on = elsewhere && clock::tsc() < STORMS.end.load(Ordering::Relaxed);
+        if !storms || rounds >= STORM_CALLS && !goes_on {
+            break;
+        }
     }
     apic::end_of_interrupt();
 }

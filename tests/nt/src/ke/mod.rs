@@ -24,7 +24,7 @@ pub(crate) use dpc::*;
 pub(crate) use event::*;
 pub(crate) use interrupt::{
     Interrupt, IoConnectInterrupt, IoConnectInterruptEx, IoDisconnectInterrupt, IoDisconnectInterruptEx,
-    KeSynchronizeExecution,
+    KeSynchronizeExecution, storm,
 };
 pub(crate) use irql::{KeLowerIrql, KeRaiseIrqlToDpcLevel, KfRaiseIrql};
 pub(crate) use lock::{Lock, disable_interrupts, restore_interrupts};

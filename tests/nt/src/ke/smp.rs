@@ -4,7 +4,7 @@ use core::arch::{asm, global_asm};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{apic, bugcheck, clock, descriptor, irql, processor, thread, trap};
+use super::{apic, bugcheck, clock, descriptor, interrupt, irql, processor, thread, trap};
 use crate::mm::space::STACKS;
 use crate::mm::{PAGE_SIZE, direct, map};
 use crate::nt::*;
@@ -185,7 +185,12 @@ unsafe extern "sysv64" fn started(number: usize) -> ! {
 
 /// Has another processor look at its pending flags. Any IRQL.
 pub(crate) fn interrupt(number: usize) {
-    apic::interrupt(APIC_IDS[number].load(Ordering::Acquire) as u8, VECTOR);
+    raise(number, VECTOR);
+}
+
+/// Interrupts a processor, which may be this one. Any IRQL.
+pub(super) fn raise(number: usize, vector: u8) {
+    apic::interrupt(APIC_IDS[number].load(Ordering::Acquire) as u8, vector);
 }
 
 /// `KIPI_BROADCAST_WORKER`.
@@ -236,6 +241,7 @@ pub(crate) unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, c
         spin_loop();
     }
     BROADCAST.busy.store(false, Ordering::Release);
+    interrupt::storm();
     irql::lower(old);
     answer
 }

@@ -1,5 +1,7 @@
 //! `MmMapIoSpace`, `MmUnmapIoSpace`, `MmGetPhysicalAddress`.
 
+use alloc::vec::Vec;
+use core::ops::Range;
 use core::ptr::null_mut;
 
 use super::space::MAPPINGS;
@@ -60,6 +62,22 @@ pub(crate) unsafe extern "win64" fn MmUnmapIoSpace(base: Pvoid, bytes: usize) {
         }
     }
     MAPPINGS.release(start, pages);
+}
+
+/// Calls `run` while every access by a mapping of these physical addresses faults on this processor, and on those that have
+/// not reached it since their TLBs were flushed. ≤ `DISPATCH_LEVEL`.
+pub(crate) fn hidden<T>(physical: Range<u64>, run: impl FnOnce() -> T) -> T {
+    let mappings: Vec<(usize, u64)> = MAPPINGS
+        .handed_out()
+        .filter(|&page| map::translate(page).is_some_and(|address| physical.contains(&address)))
+        .map(|page| (page, map::protection(page)))
+        .collect();
+    // SAFETY: whoever does not keep away from the page is to fault.
+    mappings.iter().for_each(|&(page, _)| unsafe { map::protect(page, 0) });
+    let result = run();
+    // SAFETY: as it was.
+    mappings.iter().for_each(|&(page, protection)| unsafe { map::protect(page, protection) });
+    result
 }
 
 /// Returns the physical address behind a virtual one; 0 if there is none. Any IRQL.

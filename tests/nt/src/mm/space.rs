@@ -12,6 +12,7 @@ pub(crate) struct Region {
 }
 
 struct Inner {
+    start: usize,
     next: usize,
     end: usize,
     freed: Vec<(usize, usize)>,
@@ -20,7 +21,7 @@ struct Inner {
 impl Region {
     /// Returns a region from `start` of `size` bytes.
     pub(crate) const fn new(start: usize, size: usize) -> Self {
-        Self { inner: Lock::new(Inner { next: start, end: start + size, freed: Vec::new() }) }
+        Self { inner: Lock::new(Inner { start, next: start, end: start + size, freed: Vec::new() }) }
     }
 
     /// Reserves `pages` pages and an unmapped one behind them.
@@ -35,6 +36,12 @@ impl Region {
         let reuse =
             inner.freed.iter().position(|&(_, length)| length == pages).expect("address space used up");
         inner.freed.remove(reuse).0
+    }
+
+    /// Returns the addresses of the pages that have been handed out until now.
+    pub(crate) fn handed_out(&self) -> impl Iterator<Item = usize> {
+        let inner = self.inner.lock();
+        (inner.start..inner.next).step_by(PAGE_SIZE)
     }
 
     /// Gives a reserved run back; its pages are unmapped already.
