@@ -138,6 +138,8 @@ pub(crate) struct EventChannels {
     channels: Once<Channels>,
     /// By NT's number; never empty.
     processors: Vec<Processor>,
+    /// Shared info may not be there: see [`EventChannels::ignore`].
+    ignoring: AtomicBool,
     /// Ports that were masked by [`EventChannels::be_deaf`].
     deaf: [AtomicU64; Port::LIMIT as usize / WORD],
 }
@@ -163,7 +165,7 @@ impl EventChannels {
             });
         }
         let deaf = [const { AtomicU64::new(0) }; Port::LIMIT as usize / WORD];
-        Ok(Self { hypercall, channels: Once::new(), processors, deaf })
+        Ok(Self { hypercall, channels: Once::new(), processors, ignoring: AtomicBool::new(false), deaf })
     }
 
     /// Starts over on shared info that has just been mapped or, after a resume, mapped anew: every port is
@@ -206,8 +208,28 @@ impl EventChannels {
     /// Acknowledges an interrupt of a processor. Returns true if Xen wants an upcall of it; withdraws the
     /// wish, which lowers the line. A drain must follow. Any IRQL.
     pub(crate) fn acknowledge(&self, processor: usize) -> bool {
+        if self.ignoring.load(Ordering::Acquire) {
+            return false;
+        }
         let processor = self.processors.get(processor);
         processor.is_some_and(|it| self.channels.get().is_some_and(|channels| channels.acknowledge(&it.vcpu)))
+    }
+
+    /// Takes no interrupt for Xen's until [`EventChannels::attend`]: the memory may come back in a domain that has no
+    /// shared info yet. Every port is masked, so that none is raised. What was raised before is acknowledged here.
+    /// ≤ DISPATCH_LEVEL.
+    pub(crate) fn ignore(&self) {
+        self.ignoring.store(true, Ordering::SeqCst);
+        if let Some(channels) = self.channels.get() {
+            self.processors.iter().for_each(|processor| {
+                channels.acknowledge(&processor.vcpu);
+            });
+        }
+    }
+
+    /// Takes interrupts for Xen's again; shared info is there. ≤ DISPATCH_LEVEL.
+    pub(crate) fn attend(&self) {
+        self.ignoring.store(false, Ordering::SeqCst);
     }
 
     /// Calls the handler of every port of the processor's with a pending event, in a DPC. DISPATCH_LEVEL.

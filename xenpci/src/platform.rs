@@ -141,7 +141,8 @@ impl Platform {
             epoch: AtomicU32::new(0),
             processors_with_own_vector: AtomicU32::new(0),
         };
-        platform.rebuild(&mut platform.store.hold())?;
+        let frames = platform.populate()?;
+        platform.rebuild(&mut platform.store.hold(), frames)?;
 
         let (major, minor) = xen.version;
         let (vector, level) = (interrupt.vector, interrupt.level);
@@ -154,10 +155,16 @@ impl Platform {
         Shared::new(platform).map_err(at("the platform"))
     }
 
-    /// Builds what Xen keeps for the guest; the store is held. PASSIVE_LEVEL.
-    fn rebuild(&self, held: &mut Held<'_>) -> Result<(), Failure> {
+    /// Has Xen put its pages behind the window, as [`Window::populate`]. Any IRQL, and no kernel is called: in a new domain
+    /// no processor goes on before this.
+    fn populate(&self) -> Result<u32, hypercall::Error> {
         hvm::lay_out(&self.hypercall)?;
-        let frames = self.window.populate()?;
+        self.window.populate()
+    }
+
+    /// Builds what Xen keeps for the guest, with `frames` frames of grant table behind the window; the store is held.
+    /// PASSIVE_LEVEL.
+    fn rebuild(&self, held: &mut Held<'_>, frames: u32) -> Result<(), Failure> {
         self.channels.rebuild(self.window.shared_info());
         self.grants.rebuild(self.window.grant_table(frames), frames).map_err(at("the grant table's list"))?;
         let before = self.upcall.taken();
@@ -179,10 +186,16 @@ impl Platform {
     /// See [`SuspendError`].
     pub(crate) fn suspend(&self) -> Result<Resumed, SuspendError> {
         let mut held = self.store.hold();
-        let hypercall = self.hypercall;
-        let resumed = ipi::alone(|| sched::suspend(&hypercall)).map_err(SuspendError::Refused)?;
-        if resumed == Resumed::Anew {
-            self.rebuild(&mut held).map_err(SuspendError::Lost)?;
+        let (resumed, frames) = ipi::alone(|| {
+            let resumed = sched::suspend(&self.hypercall)?;
+            // An interrupt's handler looks into the window. Where a page comes to be there while a processor is about to
+            // have an access to it emulated, Xen ends the domain (hvmemul_do_io).
+            Ok((resumed, (resumed == Resumed::Anew).then(|| self.populate())))
+        })
+        .map_err(SuspendError::Refused)?;
+        if let Some(frames) = frames {
+            let frames = frames.map_err(|error| SuspendError::Lost(error.into()))?;
+            self.rebuild(&mut held, frames).map_err(SuspendError::Lost)?;
         }
         Ok(resumed)
     }
@@ -192,6 +205,7 @@ impl Platform {
     pub(crate) fn sleep(&self) -> Held<'_> {
         let held = self.store.hold();
         self.store.leave_held(&held);
+        self.channels.ignore();
         held
     }
 
@@ -202,10 +216,13 @@ impl Platform {
     /// See [`Failure`]; no client will be served any more.
     pub(crate) fn wake(&self, mut held: Held<'_>) -> Result<Resumed, Failure> {
         if self.window.is_populated() {
+            self.channels.attend();
             self.store.connect_held(&mut held, Found::Abandoned).map_err(Failure::Store)?;
             return Ok(Resumed::Cancelled);
         }
-        self.rebuild(&mut held)?;
+        let frames = self.populate()?;
+        self.channels.attend();
+        self.rebuild(&mut held, frames)?;
         Ok(Resumed::Anew)
     }
 

@@ -6,8 +6,8 @@
 //! 1. the client is told; it lets its requests come back, and ends every grant and port it has;
 //! 2. the node is emptied, which tells the toolstack that the guest goes along;
 //! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the
-//!    guest is elsewhere, with its memory as it was: shared info, grant table, ports and
-//!    watches are rebuilt;
+//!    guest is elsewhere, with its memory as it was. Shared info and the grant table are put behind the window
+//!    before any processor goes on, since interrupts may come at once; then ports and watches are rebuilt;
 //! 4. the guard is told, since the machine has its emulated disks again; then the client, which connects
 //!    anew.
 //!
@@ -23,7 +23,7 @@
 //! When the system is set to S4, the client lets its requests wait and xenstore is left alone, before the
 //! request goes on: from then on a copy of the drivers writes memory to the disk. It sees by the mask of
 //! xenstore's port that it may; where the client does not let go the port stays unmasked, and the copy
-//! refuses. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
+//! refuses. Nor is an interrupt taken for Xen's until then. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
 //! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
 //! the vbd. Both begin when the device is in D0 again.
 #![expect(unsafe_code, reason = "is called by address, by the watch of its node")]

@@ -50,7 +50,7 @@ impl Window {
     }
 
     /// Has Xen put shared info and the grant table behind the window: at START, and again after each resume.
-    /// Answers how many frames of grant table there are. PASSIVE_LEVEL.
+    /// Answers how many frames of grant table there are. Any IRQL, and no kernel is called.
     ///
     /// # Errors
     /// Xen's answer; what was put there already is taken out when the window is dropped.

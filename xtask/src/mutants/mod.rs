@@ -1018,6 +1018,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("save-restore")],
     },
     Mutant {
+        what: "the other processors go on after a suspend before shared info is there",
+        file: "xenpci/src/platform.rs",
+        from: "(resumed == Resumed::Anew).then(|| self.populate()))) }) .map_err(SuspendError::Refused)?;",
+        to: "resumed == Resumed::Anew)) }) .map_err(SuspendError::Refused)?; let frames = frames.then(|| self.populate());",
+        caught_by: &[Guest("save-restore")],
+    },
+    Mutant {
+        what: "an interrupt is taken for Xen's before shared info is there again after hibernation",
+        file: "xenpci/src/platform.rs",
+        from: "self.channels.ignore();",
+        to: "",
+        caught_by: &[Guest("hibernate-restored")],
+    },
+    Mutant {
         what: "Xen is not told of a reboot when the guest powers off",
         file: "xenpci/src/fdo.rs",
         from: "                    suspend.power_off();\n",
