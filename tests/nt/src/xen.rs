@@ -2,6 +2,12 @@
 //! They are made as AMD's processors do; the machine that runs this has such a processor.
 
 use core::arch::asm;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::mm::PAGE_SIZE;
+use crate::mm::iospace::{MM_CACHED, MmMapIoSpace};
+use crate::pci;
 
 /// `__HYPERVISOR_hvm_op`.
 const HVM_OP: u64 = 34;
@@ -34,6 +40,22 @@ pub(crate) fn is_there() -> bool {
     /// "XenV", the first third of the signature; with `viridian` it stands at the second base.
     const SIGNATURE: u32 = u32::from_le_bytes(*b"XenV");
     (0..4).any(|base| core::arch::x86_64::__cpuid(0x4000_0000 + base * 0x100).ebx == SIGNATURE)
+}
+
+/// Tells whether a driver has shared info behind the platform device's memory: Xen's system time of vCPU 0 stands there
+/// (xen.h, `vcpu_time_info`). Where nothing is behind it the device answers, with zeroes or ones. Any IRQL.
+pub(crate) fn has_shared_info() -> bool {
+    const SYSTEM_TIME: usize = 48;
+    static PAGE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+    if PAGE.load(Ordering::Acquire).is_null() {
+        let Some(base) = pci::platform_memory() else { return false };
+        // SAFETY: address space of the platform device, of which this only reads.
+        let mapped = unsafe { MmMapIoSpace(base as i64, PAGE_SIZE, MM_CACHED) };
+        PAGE.store(mapped.cast(), Ordering::Release);
+    }
+    // SAFETY: inside the page that is mapped.
+    let time = unsafe { PAGE.load(Ordering::Acquire).add(SYSTEM_TIME).cast::<u64>().read_volatile() };
+    !matches!(time, 0 | u64::MAX)
 }
 
 /// Makes a hypercall. Returns its answer. Any IRQL.

@@ -5,10 +5,12 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{apic, bugcheck, clock, descriptor, interrupt, irql, processor, thread, trap};
+use crate::ldr::Place;
 use crate::mm::space::STACKS;
 use crate::mm::{PAGE_SIZE, direct, map};
 use crate::nt::*;
-use crate::{boot, verifier};
+use crate::verifier::{self, Violation};
+use crate::{boot, xen};
 
 /// The vector that interrupts another processor; its level is NT x64's IPI_LEVEL.
 pub(crate) const VECTOR: u8 = 0xE1;
@@ -222,6 +224,7 @@ static BROADCAST: Broadcast = Broadcast {
 /// # Safety
 /// The routine may be called with the context on every processor.
 pub(crate) unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, context: usize) -> usize {
+    let had_shared_info = xen::has_shared_info();
     let old = irql::raise(IPI_LEVEL - 1);
     while BROADCAST.busy.swap(true, Ordering::Acquire) {
         spin_loop();
@@ -236,6 +239,12 @@ pub(crate) unsafe extern "win64" fn KeIpiGenericCall(routine: BroadcastWorker, c
     (0..processor::MAXIMUM).filter(|n| others & 1 << n != 0).for_each(interrupt);
     // SAFETY: by this function's contract, the routine may be called with the context on every processor.
     let answer = unsafe { run(routine, context) };
+    if had_shared_info && !xen::has_shared_info() {
+        verifier::violation(
+            Violation::SharedInfoMissing,
+            format_args!("routine=ipi:{}", Place(routine as usize)),
+        );
+    }
     while BROADCAST.running.load(Ordering::Acquire) != 0 {
         bugcheck::stop_here_if_stopping();
         spin_loop();

@@ -8,8 +8,9 @@ use super::space::MAPPINGS;
 use super::{PAGE_SIZE, map};
 use crate::nt::{PhysicalAddress, Pvoid};
 
-/// `MmNonCached`.
+/// `MmNonCached`, `MmCached`.
 pub(crate) const MM_NON_CACHED: u32 = 0;
+pub(crate) const MM_CACHED: u32 = 1;
 
 fn span(address: usize, bytes: usize) -> usize {
     (address % PAGE_SIZE + bytes).div_ceil(PAGE_SIZE)

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use alloc::vec::Vec;
 
 use super::ddi::ScatterGatherElement;
-use crate::mm::iospace::MmMapIoSpace;
+use crate::mm::iospace::{MM_CACHED, MmMapIoSpace};
 use crate::{boot, pci};
 
 const PAGE: u64 = 4096;
@@ -16,8 +16,6 @@ const PAGE: u64 = 4096;
 const ENTRIES: usize = 32 * 4096 / 8;
 /// `GTF_permit_access`.
 const PERMIT: u64 = 1;
-/// `MmCached`: Xen's frames are memory.
-const CACHED: u32 = 1;
 /// A look at the whole table costs as much as some requests: every so many requests one is looked at.
 const EACH: u32 = 4;
 
@@ -32,7 +30,7 @@ fn table() -> Option<*const u64> {
     }
     let base = pci::platform_memory()? + PAGE;
     // SAFETY: address space of the platform device, of which this only reads.
-    let mapped = unsafe { MmMapIoSpace(base as i64, ENTRIES * 8, CACHED) };
+    let mapped = unsafe { MmMapIoSpace(base as i64, ENTRIES * 8, MM_CACHED) };
     TABLE.store(mapped.cast(), Ordering::Release);
     Some(mapped.cast())
 }

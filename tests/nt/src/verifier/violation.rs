@@ -90,6 +90,8 @@ pub(crate) enum Violation {
     SrbInvalidStatus,
     /// A request has ended, and another domain can still reach its memory.
     MemoryLeftGranted,
+    /// A driver let the other processors go on in a domain in which their interrupts find no shared info.
+    SharedInfoMissing,
     /// An exception (fault, invalid opcode, …) in a driver, not covered by a more exact rule.
     DriverFault,
 }
@@ -136,6 +138,7 @@ impl Violation {
             Self::SrbNeverCompleted => "srb-never-completed",
             Self::SrbInvalidStatus => "srb-invalid-status",
             Self::MemoryLeftGranted => "memory-left-granted",
+            Self::SharedInfoMissing => "shared-info-missing",
             Self::DriverFault => "driver-fault",
         }
     }
