@@ -2,6 +2,7 @@
 //!
 //! xenpci has the table mapped in the platform device's memory BAR, behind shared info (`xenpci/src/window.rs`).
 
+use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -35,18 +36,23 @@ fn table() -> Option<*const u64> {
     Some(mapped.cast())
 }
 
-/// Returns a reference by which another domain can reach one of the pages, and the page's frame. Any IRQL.
-pub(super) fn left(pages: impl Iterator<Item = ScatterGatherElement>) -> Option<(usize, u64)> {
+/// Returns the frames that an element has memory in.
+pub(super) fn frames(element: &ScatterGatherElement) -> Range<u64> {
+    let first = element.physical_address as u64;
+    first / PAGE..(first + u64::from(element.length)).div_ceil(PAGE)
+}
+
+/// Returns a reference by which another domain can reach one of the pages of a request that has ended, and the page's
+/// frame; not of a frame in which a request has memory that is `in_flight`. Any IRQL.
+pub(super) fn left(
+    pages: impl Iterator<Item = ScatterGatherElement>,
+    in_flight: impl Fn(u64) -> bool,
+) -> Option<(usize, u64)> {
     // What is measured is not held up.
     if boot::options().benchmark || !ENDED.fetch_add(1, Ordering::Relaxed).is_multiple_of(EACH) {
         return None;
     }
-    let mut frames: Vec<u64> = pages
-        .flat_map(|element| {
-            let first = element.physical_address as u64;
-            first / PAGE..(first + u64::from(element.length)).div_ceil(PAGE)
-        })
-        .collect();
+    let mut frames: Vec<u64> = pages.flat_map(|element| frames(&element)).collect();
     if frames.is_empty() {
         return None;
     }
@@ -59,5 +65,7 @@ pub(super) fn left(pages: impl Iterator<Item = ScatterGatherElement>) -> Option<
         return None;
     }
     let granted = (0..ENTRIES).filter(|index| entry(*index) & PERMIT != 0);
-    granted.map(|index| (index, entry(index) >> 32)).find(|(_, frame)| frames.binary_search(frame).is_ok())
+    granted
+        .map(|index| (index, entry(index) >> 32))
+        .find(|(_, frame)| frames.binary_search(frame).is_ok() && !in_flight(*frame))
 }

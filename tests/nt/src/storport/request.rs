@@ -429,7 +429,12 @@ pub(super) unsafe fn completed(adapter: *mut Adapter, srb: *mut Srb) {
             drop(queues);
             violation(Violation::SrbInvalidStatus, format_args!("srb={srb:p} status={found:#x}"));
         }
-        if let Some((reference, frame)) = grants::left(elements(&request.list)) {
+        // Two requests may have memory in one page.
+        let in_flight = |frame| {
+            let mut others = queues.active.values().flat_map(|other| elements(&other.list));
+            others.any(|element| grants::frames(&element).contains(&frame))
+        };
+        if let Some((reference, frame)) = grants::left(elements(&request.list), in_flight) {
             drop(queues);
             violation(
                 Violation::MemoryLeftGranted,
