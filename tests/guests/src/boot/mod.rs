@@ -34,7 +34,7 @@ pub const BOOT_INI: &str = "[boot loader]\r\n\
 /// Signature of the first disk; the others follow.
 pub const SIGNATURE: u32 = 0xD15C_0001;
 /// Time that a guest may take.
-pub const GUEST_LIMIT: Duration = Duration::from_secs(90);
+pub const GUEST_LIMIT: Duration = Duration::from_secs(180);
 /// More where the firmware reads the system from a disk.
 const FIRMWARE_LIMIT: Duration = Duration::from_secs(60);
 /// More where that is UEFI, which looks for PCI devices on 256 buses, each port access an exit to Xen.
