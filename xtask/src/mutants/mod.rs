@@ -633,6 +633,14 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("backend-stops-10.0")],
     },
     Mutant {
+        what: "xenvbd goes by Plug and Play on another bus than its adapter is on",
+        // Installed first, and what is there stays.
+        file: "inf/xenpci.inf",
+        from: "HKR,Parameters\\PnpInterface,0,0x00010001,1",
+        to: "HKR,Parameters\\PnpInterface,5,0x00010001,1",
+        caught_by: &[Guest("pv")],
+    },
+    Mutant {
         what: "PV disks say that they are on a SCSI bus",
         file: "inf/xenvbd.inf",
         from: "HKR,Parameters,BusType,0x00010001,8",

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use zerocopy::FromZeros;
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 
 use super::ddi::*;
@@ -16,13 +17,13 @@ use super::request::Requests;
 use super::timer::Timers;
 use super::unit::{self, Unit};
 use super::{request, scan, timer};
-use crate::cm;
 use crate::ke::{self, Lock};
 use crate::nt::*;
 use crate::storage::policy::{self, Steps};
 use crate::storage::property::{self, AdapterDescriptor, BUS_TYPE_SCSI, MiniportDescriptor};
 use crate::storage::{child, fdo, irp as request_packet};
 use crate::verifier::balanced;
+use crate::{cm, io, nt, pnp};
 
 /// The structure behind the device extension of one of Storport's devices.
 #[repr(C)]
@@ -364,6 +365,10 @@ unsafe fn start(adapter: *mut Adapter, resources: *const CmResourceList) -> NtSt
             restart(adapter);
             return status::SUCCESS;
         }
+        if !supports_bus(this) {
+            crate::log!("storport: the miniport's PnpInterface does not name the adapter's bus");
+            return status::NO_SUCH_DEVICE;
+        }
         // One unit more than the miniport asked for, for the way back from its extension to the adapter.
         let units = (this.miniport.hw.device_extension_size as usize).div_ceil(16);
         let mut memory = alloc::vec![0u128; units + 1];
@@ -390,6 +395,32 @@ unsafe fn start(adapter: *mut Adapter, resources: *const CmResourceList) -> NtSt
         timer::start(adapter);
         status::SUCCESS
     }
+}
+
+/// Tells whether the miniport's service says that it goes by Plug and Play on the adapter's bus: a 1 below
+/// `Parameters\PnpInterface`, named by the bus' INTERFACE_TYPE, or by the miniport's own where the bus does not tell. Without
+/// it NT takes the miniport for one that looks for its adapters itself. PASSIVE_LEVEL.
+unsafe fn supports_bus(adapter: &Adapter) -> bool {
+    let (mut bytes, mut length) = ([0; 4], 0);
+    // SAFETY: the adapter's PDO, and a buffer of that length.
+    let told = unsafe {
+        pnp::IoGetDeviceProperty(
+            adapter.pdo,
+            nt::property::LEGACY_BUS_TYPE,
+            4,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let bus = if status::success(told) {
+        i32::from_le_bytes(bytes)
+    } else {
+        adapter.miniport.hw.adapter_interface_type
+    };
+    // SAFETY: the FDO is Storport's, of the miniport's driver object.
+    let service = io::driver::name_of(unsafe { (*adapter.device).driver_object });
+    let interfaces = format!("{}\\{service}\\Parameters\\PnpInterface", cm::SERVICES);
+    cm::get(&interfaces, &format!("{bus}")).and_then(|value| value.as_dword()) == Some(1)
 }
 
 /// Fills the configuration as the documentation of PORT_CONFIGURATION_INFORMATION says Storport does before
