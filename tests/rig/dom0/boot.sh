@@ -20,7 +20,7 @@ begun=$(now)
 if [ "$1" = - ]; then
     how=whole
     # A request to xenstore alone may wait for half a minute, and a dump be written after it.
-    sleep 150 &
+    sleep 240 &
     timer=$!
     wait -n $xl $timer
     if kill $timer 2>/dev/null; then

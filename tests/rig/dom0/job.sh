@@ -50,7 +50,7 @@ if [ -e batch ]; then
     while read -r cut line; do
         say "boot"
         sed -e "s|^cmdline = .*|cmdline = \"$line\"|" -e 's|^\(on_.*\) = .*|\1 = "destroy"|' guest.cfg >boot.cfg
-        echo "@boot $n $(timeout -k 5 180 bash boot.sh ${cut//:/ } </dev/null 2>&1)" >>out/batch
+        echo "@boot $n $(timeout -k 5 300 bash boot.sh ${cut//:/ } </dev/null 2>&1)" >>out/batch
         n=$((n + 1))
     done <batch
 fi

@@ -37,6 +37,8 @@ const POLL: Duration = Duration::from_millis(20);
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// From the job's arrival to the guest's creation.
 const CREATE_LIMIT: Duration = Duration::from_secs(180);
+/// A boot of a batch, which dom0 itself ends before (job.sh).
+const BOOT_LIMIT: Duration = Duration::from_secs(330);
 /// From the guest's end to the results.
 const COLLECT_LIMIT: Duration = Duration::from_secs(120);
 /// Seconds a mark's command may take.
@@ -378,7 +380,7 @@ impl<'a> Guest<'a> {
                     }
                     ["boot"] => {
                         watch(Progress::Step("a boot of the batch"));
-                        (since, limit, doing) = (Instant::now(), CREATE_LIMIT, "running a batch");
+                        (since, limit, doing) = (Instant::now(), BOOT_LIMIT, "running a batch");
                     }
                     ["shutdown", reason] => {
                         self.reason = reason.parse().ok();
