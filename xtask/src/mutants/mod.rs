@@ -633,11 +633,10 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("backend-stops-10.0")],
     },
     Mutant {
-        what: "xenvbd goes by Plug and Play on another bus than its adapter is on",
-        // Installed first, and what is there stays.
-        file: "inf/xenpci.inf",
+        what: "xenvbd does not say that it goes by Plug and Play on its adapter's bus",
+        file: "inf/xenvbd.inf",
         from: "HKR,Parameters\\PnpInterface,0,0x00010001,1",
-        to: "HKR,Parameters\\PnpInterface,5,0x00010001,1",
+        to: "HKR,Parameters\\PnpInterface,0,0x00010001,0",
         caught_by: &[Guest("pv")],
     },
     Mutant {

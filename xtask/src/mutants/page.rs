@@ -47,7 +47,9 @@ impl Row {
     }
 
     fn markdown(&self) -> String {
-        format!("| {} |\n", self.0.each_ref().map(|cell| cell.replace('|', "\\|")).join(" | "))
+        // What a command of dom0's says has more lines than one.
+        let cells = self.0.each_ref().map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+        format!("| {} |\n", cells.join(" | "))
     }
 }
 
@@ -148,6 +150,8 @@ mod tests {
     fn rows_that_are_not_run_are_kept() {
         let [one, other] = [rules::all().next().expect("a rule"), &MUTANTS[0]];
         let caught = Row::new(one, "host tests of guard".to_owned(), Some("a|b".to_owned()));
+        let wordy = Row::new(one, "guest: pv".to_owned(), Some("one\ntwo".to_owned()));
+        assert!(Row::parse(wordy.markdown().trim_end()).is_some());
         let mut page = Page::default();
         page.put(one, vec![caught.clone()]);
         let first = text(&page.0);
