@@ -32,7 +32,7 @@ fn guid(number: u8) -> Guid {
 }
 
 /// Takes one input.
-pub(crate) fn take(data: &[u8]) {
+pub fn take(data: &[u8]) {
     let mut bcd = Bcd::default();
     bcd.objects.insert(BOOT_MANAGER, Object { kind: 0x1010_0002, ..Object::default() });
     let mut rest = data;

@@ -9,7 +9,7 @@ fn entries(file: &BootIni) -> Vec<[String; 3]> {
 }
 
 /// Takes one input.
-pub(crate) fn take(data: &[u8]) {
+pub fn take(data: &[u8]) {
     let Ok(original) = BootIni::parse(data.to_vec()) else { return };
     let before = entries(&original);
     let default = original.default_entry();

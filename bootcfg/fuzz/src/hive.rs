@@ -21,7 +21,7 @@ fn walk(key: &Key<'_>, depth: u32, budget: &mut u32) -> Result<(), hive::Error> 
 }
 
 /// Takes one input.
-pub(crate) fn take(data: &[u8]) {
+pub fn take(data: &[u8]) {
     let mut data = data.to_vec();
     if data.len() >= 512 {
         data.copy_within(4..8, 8);

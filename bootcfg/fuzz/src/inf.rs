@@ -9,7 +9,7 @@ const OWN: [&str; 3] = [
 ];
 
 /// Takes one input.
-pub(crate) fn take(data: &[u8]) {
+pub fn take(data: &[u8]) {
     let [how, rest @ ..] = data else { return };
     let text = match how % 4 {
         number @ 0..3 => {

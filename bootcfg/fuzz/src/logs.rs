@@ -27,7 +27,7 @@ static FILES: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
 });
 
 /// Takes one input.
-pub(crate) fn take(data: &[u8]) {
+pub fn take(data: &[u8]) {
     let [how, changes @ ..] = data else { return };
     let mut files = FILES.clone();
     for change in changes.chunks_exact(4) {

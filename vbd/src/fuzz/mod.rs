@@ -1,7 +1,7 @@
 //! Fuzz targets: input from others, taken apart by one function for each target.
 //!
-//! `tests/fuzz.rs` runs each with some thousand inputs from fixed seeds; the crate in the folder `fuzz` runs
-//! them under cargo-fuzz.
+//! `tests/fuzz.rs` runs each on kept inputs and on some thousand from fixed numbers; `cargo xtask fuzz` runs them for
+//! longer.
 
 mod cdb;
 mod nodes;
