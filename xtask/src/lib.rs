@@ -3,7 +3,7 @@
 //! `setup` makes everything the cross build takes from outside, `build` makes `dist/` from it, `pe` holds
 //! every built driver to the rules, `program` makes bootcfg for admins, `inf` the INF files, `package` makes
 //! the zip an admin gets, `repro` shows that the folder does not matter. Guest tests are the crate `guests`;
-//! `test`, `mutants` and `bench` boot guests with it.
+//! `test`, `mutants` and `bench` boot guests with it. `fuzz` runs the fuzz targets.
 
 pub mod bench;
 pub mod build;
@@ -11,6 +11,7 @@ pub mod explore;
 #[cfg(test)]
 mod features;
 mod folder;
+pub mod fuzz;
 pub mod inf;
 pub mod linker;
 mod links;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use guests::{cost, demo, endurance, faults, lifecycle, matrix, table};
 use xtask::{
-    bench, build, explore, inf, layout, linker, lint, model, mutants,
+    bench, build, explore, fuzz, inf, layout, linker, lint, model, mutants,
     package::{self, Extra, Signer, Signing},
     package_dom0, pe, pictures, repro, setup, test, wine,
 };
@@ -133,6 +133,8 @@ enum Command {
     Wine,
     /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/results/performance.md
     Bench(bench::Options),
+    /// Runs the fuzz targets for as long as one likes, minimises their corpora, and writes docs/results/fuzz.md
+    Fuzz(fuzz::Options),
     /// Counts what the guard adds to a boot with 1 to 64 disks, and writes docs/results/guard-cost.md
     Cost,
     /// Breaks the guard on purpose, one place at a time, shows which test catches it, and writes
@@ -226,6 +228,7 @@ fn run(command: Command) -> Result<()> {
         Command::Wine => wine::run(&layout::Layout::here()),
         Command::Matrix { rows } => build_for_guests().and_then(|()| matrix::run(&rows)),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Cost => build_for_guests().and_then(|()| cost::run()),
         Command::Mutants { seed: Some(seed), count, at_once, .. } => mutants::run_drawn(seed, count, at_once),
         Command::Mutants { rules, missing, at_once, parts, .. } => {
