@@ -124,12 +124,14 @@ impl Disk {
     ///
     /// # Errors
     /// [`Error::Range`], [`Error::Block`].
+    #[inline]
     pub fn check(&self, sector: u64, count: u64) -> Result<(), Error> {
         if sector.checked_add(count).is_none_or(|end| end > self.sectors) {
             return Err(Error::Range { sector, count, sectors: self.sectors });
         }
-        let block = u64::from(self.sector_size / SECTOR_SIZE);
-        if !sector.is_multiple_of(block) || !count.is_multiple_of(block) {
+        // A block is a power of two of sectors.
+        let inside_block = u64::from(self.sector_size / SECTOR_SIZE).wrapping_sub(1);
+        if (sector | count) & inside_block != 0 {
             return Err(Error::Block { sector, count, block: self.sector_size });
         }
         Ok(())

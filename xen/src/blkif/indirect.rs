@@ -106,10 +106,10 @@ impl Blocks {
         (block.page.memory(), &mut block.records)
     }
 
-    /// Returns the private records of a page of a chain.
+    /// Returns the private records of a page.
     #[inline]
-    pub(super) fn records(&self, chain: &Chain, place: usize) -> &[u32] {
-        &self.blocks[usize::from(chain[place])].records
+    pub(super) fn records(&self, page: u16) -> &[u32] {
+        &self.blocks[usize::from(page)].records
     }
 
     /// Returns the pages' grants, as an indirect request names them.

@@ -75,62 +75,68 @@ impl Pool {
     }
 
     /// Returns the number of pages that are free.
+    #[inline]
     pub(super) fn available(&self) -> usize {
         self.free.len()
     }
 
     /// Returns the number of pages that stay granted.
+    #[inline]
     pub(super) fn reserve(&self) -> usize {
         usize::from(self.reserved)
     }
 
-    /// Takes as many pages as there are places in `pages`, and their grants; one that finds no grant is replaced by
-    /// one that stays granted. Answers how many were taken: all, unless something fails. *Dispatch*.
+    /// Takes as many pages as there are places in `pages`. *Dispatch*.
     ///
     /// # Errors
-    /// [`Error::Full`]: so many pages are not free. [`Error::Grant`]: and no page is free that stays granted.
+    /// [`Error::Full`]: so many are not free.
     #[inline]
-    pub(super) fn take_all(
-        &mut self,
-        hal: &impl Hal,
-        grants: &mut grant::Cache,
-        to: (DomainId, Access),
-        pages: &mut [u32],
-        references: &mut [GrantRef],
-    ) -> (usize, Result<(), Error>) {
-        let Some(left) = self.free.len().checked_sub(pages.len()) else { return (0, Err(Error::Full)) };
-        let (granted, mut missing) = (&self.granted[..], false);
-        for ((place, reference), page) in pages.iter_mut().zip(references.iter_mut()).zip(&self.free[left..])
-        {
+    pub(super) fn take_all(&mut self, pages: &mut [u32]) -> Result<(), Error> {
+        let left = self.free.len().checked_sub(pages.len()).ok_or(Error::Full)?;
+        for (place, page) in pages.iter_mut().zip(&self.free[left..]) {
             *place = (*page).into();
-            *reference = granted[usize::from(*page)];
-            missing |= *reference == NONE;
         }
         self.free.truncate(left);
-        if missing { self.grant_all(hal, grants, to, pages, references) } else { (pages.len(), Ok(())) }
+        Ok(())
     }
 
-    /// Makes the grants of pages that have none.
+    /// Gives pages back that were taken and have not been granted since.
+    #[cold]
+    pub(super) fn untake(&mut self, pages: &[u32]) {
+        // Never more than there are pages: no allocation.
+        self.free.extend(pages.iter().map(|page| *page as u16));
+    }
+
+    /// Returns the grant of a page that was taken, if it has one.
+    #[inline]
+    pub(super) fn granted(&self, page: u32) -> Option<GrantRef> {
+        self.granted.get(page as usize).copied().filter(|reference| *reference != NONE)
+    }
+
+    /// Makes the grant of a page that was taken and has none. If there is none to be had, the page is replaced by one
+    /// that stays granted. *Dispatch*.
+    ///
+    /// # Errors
+    /// Why there is none, where no page is free that stays granted.
     #[inline(never)]
-    fn grant_all(
+    pub(super) fn grant(
         &mut self,
         hal: &impl Hal,
         grants: &mut grant::Cache,
         (domain, access): (DomainId, Access),
-        pages: &mut [u32],
-        references: &mut [GrantRef],
-    ) -> (usize, Result<(), Error>) {
-        for at in 0..pages.len() {
-            let granted = self.grant(hal, grants, domain, pages[at] as u16, access);
-            references[at] = match granted.or_else(|error| self.replace(&mut pages[at]).ok_or(error)) {
-                Ok(reference) => reference,
-                Err(error) => {
-                    self.free.extend(pages[at..].iter().map(|page| *page as u16));
-                    return (at, Err(Error::Grant(error)));
-                }
-            };
+        page: &mut u32,
+    ) -> Result<GrantRef, grant::Error> {
+        let index = *page as usize;
+        let (Some(Some(own)), Some(granted)) = (self.pages.get(index), self.granted.get_mut(index)) else {
+            return Err(grant::Error::Exhausted);
+        };
+        match grants.grant(hal, domain, own.frame(), access) {
+            Ok(reference) => {
+                *granted = reference;
+                Ok(reference)
+            }
+            Err(error) => self.replace(page).ok_or(error),
         }
-        (pages.len(), Ok(()))
     }
 
     /// Replaces a page by one that stays granted, if one is free; that one's grant.
@@ -145,25 +151,6 @@ impl Pool {
     #[inline]
     pub(super) fn memory(&self, index: u16) -> Option<&SharedMemory> {
         self.pages.get(usize::from(index))?.as_ref().map(SharedPage::memory)
-    }
-
-    /// Returns the page's grant, made now unless it has one for good. *Dispatch*.
-    fn grant(
-        &mut self,
-        hal: &impl Hal,
-        grants: &mut grant::Cache,
-        domain: DomainId,
-        index: u16,
-        access: Access,
-    ) -> Result<GrantRef, grant::Error> {
-        let index = usize::from(index);
-        let (Some(Some(page)), Some(granted)) = (self.pages.get(index), self.granted.get_mut(index)) else {
-            return Err(grant::Error::Exhausted);
-        };
-        if *granted == NONE {
-            *granted = grants.grant(hal, domain, page.frame(), access)?;
-        }
-        Ok(*granted)
     }
 
     /// Gives pages back whose request has ended; a grant that could not be ended, after which its page is kept away

@@ -81,7 +81,7 @@ impl Cache {
     /// # Errors
     /// [`Error::InUse`]: the other domain has the page mapped. The reference is not used again, and the page must
     /// be kept for good, too.
-    #[inline]
+    #[inline(never)]
     pub fn end(&mut self, hal: &impl Hal, reference: GrantRef) -> Result<(), Error> {
         match self.end_all(hal, &[reference.0]) {
             Some(reference) => Err(Error::InUse { reference }),
@@ -91,25 +91,23 @@ impl Cache {
 
     /// Ends grants that this cache has made, as many as a page has segments at most. Answers one of those that the
     /// other domain has mapped, if there is one: what [`Cache::end`] says of it holds for each. *Dispatch*.
-    #[inline]
+    // The call would cost as much as a reference.
+    #[inline(always)]
     pub fn end_all(&mut self, hal: &impl Hal, references: &[u32]) -> Option<GrantRef> {
         if self.free + references.len() > MOST {
             self.shrink(hal, MOST.saturating_sub(references.len().max(BATCH)));
         }
         let entries = self.entries.edit();
-        let mut ended = 0;
-        for (reference, place) in references.iter().zip(&mut self.places[self.free..]) {
+        let places = &mut self.places[self.free..self.free + references.len()];
+        for (ended, (reference, place)) in references.iter().zip(places).enumerate() {
             *place = GrantRef(*reference);
             if !entries.end(*place) {
-                break;
+                self.free += ended;
+                return Some(self.leak(hal, GrantRef(*reference), &references[ended + 1..]));
             }
-            ended += 1;
         }
-        self.free += ended;
-        match &references[ended..] {
-            [] => None,
-            [held, rest @ ..] => Some(self.leak(hal, GrantRef(*held), rest)),
-        }
+        self.free += references.len();
+        None
     }
 
     /// Leaves a reference to the table, which counts it as leaked, and ends the rest. Answers one that is held.

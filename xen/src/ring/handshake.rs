@@ -34,6 +34,7 @@ pub trait Indices {
 }
 
 /// Publishes the requests from index `from` up to `to`; whether the backend has to be notified.
+#[inline]
 #[must_use]
 pub fn push(indices: &impl Indices, from: u32, to: u32) -> bool {
     indices.store(Word::ReqProd, to, Ordering::Release);
@@ -47,6 +48,7 @@ pub fn push(indices: &impl Indices, from: u32, to: u32) -> bool {
 /// there already, for which no notification may come.
 ///
 /// At least `after` requests must be without a response, or the wish never comes true.
+#[inline]
 #[must_use]
 pub fn rearm(indices: &impl Indices, consumed: u32, after: u32) -> bool {
     indices.store(Word::RspEvent, consumed.wrapping_add(after), Ordering::Relaxed);

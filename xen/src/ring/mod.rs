@@ -11,7 +11,7 @@ pub mod handshake;
 
 use alloc::vec::Vec;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::wire::ring::Header;
 use crate::{PAGE_SIZE, SharedMemory, SharedPage};
@@ -33,6 +33,16 @@ pub struct Front<const REQUEST: usize, const RESPONSE: usize> {
     pushed: u32,
     /// Responses taken.
     consumed: u32,
+    /// Stands for the one slot in a few that lies in two pages, until its request is written.
+    spare: [AtomicU64; REQUEST],
+}
+
+/// The place of the next request, as words. What is written there is part of the ring once it is [`Blank::put`].
+#[derive(Debug)]
+pub struct Blank<'a, const REQUEST: usize, const RESPONSE: usize> {
+    front: &'a mut Front<REQUEST, RESPONSE>,
+    page: usize,
+    within: usize,
 }
 
 /// More responses than there are requests without one.
@@ -69,50 +79,44 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
             first.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
         }
         let slots = slots(pages.len(), REQUEST);
-        Self { pages, slots, produced: 0, pushed: 0, consumed: 0 }
+        let spare = [const { AtomicU64::new(0) }; REQUEST];
+        Self { pages, slots, produced: 0, pushed: 0, consumed: 0, spare }
     }
 
     /// Slots of the ring.
+    #[inline]
     pub fn slots(&self) -> u32 {
         self.slots
     }
 
     /// Returns the number of requests that can be written now.
+    #[inline]
     pub fn free(&self) -> u32 {
         self.slots - self.produced.wrapping_sub(self.consumed)
     }
 
     /// Returns the number of requests published that have no response yet.
+    #[inline]
     pub fn outstanding(&self) -> u32 {
         self.pushed.wrapping_sub(self.consumed)
     }
 
-    /// Writes a request, which the other end does not see before [`Front::push`]. Answers the request's
-    /// index, or `None` where the ring is full. Of a request shorter than a slot the rest of the slot is left
-    /// as it is: what the other end has seen before.
+    /// Returns the place of the next request, or `None` where the ring is full.
     #[inline]
-    pub fn put(&mut self, request: &[u64]) -> Option<u32> {
+    pub fn blank(&mut self) -> Option<Blank<'_, REQUEST, RESPONSE>> {
         if self.free() == 0 {
             return None;
         }
-        let index = self.produced;
-        let (page, within) = self.place(index);
-        if within + request.len() <= PAGE_WORDS {
-            self.page(page).words().write(within, request);
-        } else {
-            let (here, there) = request.split_at(PAGE_WORDS - within);
-            self.page(page).words().write(within, here);
-            self.page(page + 1).words().write(0, there);
-        }
-        self.produced = index.wrapping_add(1);
-        Some(index)
+        let (page, within) = self.place(self.produced);
+        Some(Blank { front: self, page, within })
     }
 
     /// Publishes the requests that were written; whether the other end has to be notified of them.
+    #[inline]
     #[must_use]
     pub fn push(&mut self) -> bool {
         let from = core::mem::replace(&mut self.pushed, self.produced);
-        from != self.pushed && handshake::push(self, from, self.pushed)
+        from != self.pushed && handshake::push(&self.head(), from, self.pushed)
     }
 
     /// Takes the next response, copied out of the page.
@@ -121,7 +125,7 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
     /// [`Overrun`]; nothing is taken.
     #[inline]
     pub fn take(&mut self) -> Result<Option<[u64; RESPONSE]>, Overrun> {
-        let claimed = self.load(Word::RspProd, Ordering::Acquire);
+        let claimed = self.head().load(Word::RspProd, Ordering::Acquire);
         let responses = claimed.wrapping_sub(self.consumed);
         let outstanding = self.outstanding();
         if responses == 0 {
@@ -138,13 +142,15 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
 
     /// Asks to be notified of the `after`-th response from here, or of the last there can be; whether any
     /// came meanwhile, for which no notification may come.
+    #[inline]
     #[must_use]
     pub fn rearm(&mut self, after: u32) -> bool {
         let after = after.min(self.outstanding()).max(1);
-        handshake::rearm(self, self.consumed, after)
+        handshake::rearm(&self.head(), self.consumed, after)
     }
 
     /// Returns true if the request at `index` has been published.
+    #[inline]
     pub fn is_pushed(&self, index: u32) -> bool {
         // Unpublished requests are those from `pushed` up to `produced`.
         index.wrapping_sub(self.pushed) >= self.produced.wrapping_sub(self.pushed)
@@ -155,9 +161,9 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
         &self.pages
     }
 
-    /// Gives the pages back.
-    pub fn into_pages(self) -> Vec<SharedPage> {
-        self.pages
+    /// Gives the pages back. The ring must not be used any more: it panics.
+    pub fn take_pages(&mut self) -> Vec<SharedPage> {
+        core::mem::take(&mut self.pages)
     }
 
     /// Returns the page and the word in it at which a slot begins. With a power of two of pages and the slots
@@ -168,32 +174,92 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
         (word / PAGE_WORDS, word % PAGE_WORDS)
     }
 
+    /// Copies the spare to the slot that begins at a word of a page and ends in the next.
+    #[cold]
+    #[inline(never)]
+    fn copy_spare(&self, page: usize, within: usize) {
+        let words = self.spare.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let (here, there) = words.split_at(PAGE_WORDS - within);
+        self.page(page).words().write(within, here);
+        self.page(page + 1).words().write(0, there);
+    }
+
     #[inline]
     fn page(&self, number: usize) -> &SharedMemory {
         self.pages[number].memory()
     }
 
     #[inline]
-    fn word(&self, word: Word) -> &core::sync::atomic::AtomicU32 {
+    fn head(&self) -> Head<'_> {
+        Head(&self.pages[0])
+    }
+}
+
+impl<const REQUEST: usize, const RESPONSE: usize> Blank<'_, REQUEST, RESPONSE> {
+    /// Returns the words of the place. What is not written holds what the other end has seen before.
+    #[inline]
+    pub fn words(&self) -> &[AtomicU64; REQUEST] {
+        let Self { page, within, .. } = *self;
+        if within + REQUEST > PAGE_WORDS {
+            return &self.front.spare;
+        }
+        let words = self.front.page(page).words().atomics(within, REQUEST);
+        words.first_chunk().unwrap_or(&self.front.spare)
+    }
+
+    /// Returns the index that the request will have.
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.front.produced
+    }
+
+    /// Copies a request there. Panics where it is longer than a slot.
+    #[inline]
+    pub fn copy(&self, request: &[u64]) {
+        for (place, word) in self.words()[..request.len()].iter().zip(request) {
+            place.store(*word, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts what was written there on the ring, of which the other end sees nothing before [`Front::push`].
+    #[inline]
+    pub fn put(self) {
+        let Self { front, page, within } = self;
+        if within + REQUEST > PAGE_WORDS {
+            front.copy_spare(page, within);
+        }
+        front.produced = front.produced.wrapping_add(1);
+    }
+}
+
+/// The header's words, in the first page.
+struct Head<'a>(&'a SharedPage);
+
+impl Head<'_> {
+    #[inline]
+    fn word(&self, word: Word) -> &AtomicU32 {
         let offset = match word {
             Word::ReqProd => offset_of!(Header, req_prod),
             Word::ReqEvent => offset_of!(Header, req_event),
             Word::RspProd => offset_of!(Header, rsp_prod),
             Word::RspEvent => offset_of!(Header, rsp_event),
         };
-        self.page(0).atomic_u32(offset)
+        self.0.memory().atomic_u32(offset)
     }
 }
 
-impl<const REQUEST: usize, const RESPONSE: usize> Indices for Front<REQUEST, RESPONSE> {
+impl Indices for Head<'_> {
+    #[inline]
     fn load(&self, word: Word, order: Ordering) -> u32 {
         self.word(word).load(order)
     }
 
+    #[inline]
     fn store(&self, word: Word, value: u32, order: Ordering) {
         self.word(word).store(value, order);
     }
 
+    #[inline]
     fn fence(&self) {
         fence(Ordering::SeqCst);
     }
@@ -210,9 +276,14 @@ mod tests {
 
     type Ring = Front<14, 2>;
 
-    /// Returns a request with an id as it is written.
-    fn request(id: u64) -> [u64; 14] {
-        zerocopy::transmute!(Request { id, ..Request::default() })
+    /// Puts a request with an id on a ring; its index.
+    fn put(ring: &mut Ring, id: u64) -> Option<u32> {
+        let request: [u64; 14] = zerocopy::transmute!(Request { id, ..Request::default() });
+        let blank = ring.blank()?;
+        let index = blank.index();
+        blank.copy(&request);
+        blank.put();
+        Some(index)
     }
 
     /// Returns the id of a response.
@@ -249,19 +320,41 @@ mod tests {
         let page = world.hal().alloc_shared_page().unwrap();
         let frame = page.frame();
         assert!(world.content(frame).iter().all(|byte| *byte != 0));
-        let ring = Ring::new(vec![page]);
+        let mut ring = Ring::new(vec![page]);
         let expected = Header { req_event: 1, rsp_event: 1, ..Header::default() };
         assert_eq!(header(&world.memory(frame).unwrap()), expected);
         assert!(world.content(frame)[64..].iter().all(|byte| *byte == 0));
         assert_eq!((ring.slots(), ring.free()), (32, 32));
-        assert_eq!(ring.into_pages()[0].frame(), frame);
+        assert_eq!(ring.take_pages()[0].frame(), frame);
+    }
+
+    #[test]
+    fn a_slot_in_two_pages_is_written_whole() {
+        let world = World::new();
+        let pages = vec![world.hal().alloc_shared_page().unwrap(), world.hal().alloc_shared_page().unwrap()];
+        let frames = [pages[0].frame(), pages[1].frame()];
+        let mut ring = Ring::new(pages);
+        // The 37th slot begins with the last word but six of the first page.
+        for slot in 0..64 {
+            let blank = ring.blank().unwrap();
+            for (number, word) in blank.words().iter().enumerate() {
+                word.store((slot << 8) | number as u64, Ordering::Relaxed);
+            }
+            assert_eq!(u64::from(blank.index()), slot);
+            blank.put();
+        }
+        let bytes = frames.map(|frame| world.content(frame)).concat();
+        let (words, _) = bytes[64..].as_chunks::<8>();
+        for (number, word) in words[..64 * 14].iter().enumerate() {
+            assert_eq!(u64::from_le_bytes(*word), (((number / 14) << 8) | (number % 14)) as u64);
+        }
     }
 
     #[test]
     fn requests_are_seen_once_pushed() {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 0);
-        let index = ring.put(&request(9)).unwrap();
+        let index = put(&mut ring, 9).unwrap();
         assert_eq!((index, header(&memory).req_prod, ring.is_pushed(index)), (0, 0, false));
         assert!(ring.push());
         assert_eq!((header(&memory).req_prod, ring.is_pushed(index)), (1, true));
@@ -279,7 +372,7 @@ mod tests {
                 let (mut ring, memory) = ring(&world, start);
                 memory.atomic_u32(4).store(start.wrapping_add(wanted), Ordering::SeqCst);
                 for _ in 0..3 {
-                    ring.put(&request(0)).unwrap();
+                    put(&mut ring, 0).unwrap();
                 }
                 assert_eq!(ring.push(), due, "from {start}, wanted {wanted}");
             }
@@ -291,9 +384,9 @@ mod tests {
         let world = World::new();
         let (mut ring, memory) = ring(&world, u32::MAX - 10);
         for id in 0..32 {
-            ring.put(&request(id)).unwrap();
+            put(&mut ring, id).unwrap();
         }
-        assert_eq!((ring.free(), ring.put(&request(0))), (0, None));
+        assert_eq!((ring.free(), put(&mut ring, 0)), (0, None));
         assert!(ring.push());
         for (index, number) in (0..32).map(|n: u32| (n.wrapping_add(u32::MAX - 10), u64::from(n))) {
             respond(&memory, index, number);
@@ -307,11 +400,11 @@ mod tests {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 7);
         for _ in 0..3 {
-            ring.put(&request(0)).unwrap();
+            put(&mut ring, 0).unwrap();
         }
         let _ = ring.push();
         // A fourth, not pushed, does not count.
-        ring.put(&request(0)).unwrap();
+        put(&mut ring, 0).unwrap();
         for (produced, responses) in [(11, 4), (7 + 33, 33), (6, u32::MAX)] {
             memory.atomic_u32(8).store(produced, Ordering::SeqCst);
             assert_eq!(ring.take(), Err(Overrun { responses, outstanding: 3 }));
@@ -324,8 +417,8 @@ mod tests {
     fn rearming_sees_what_came_before_the_wish() {
         let world = World::new();
         let (mut ring, memory) = ring(&world, 0);
-        ring.put(&request(0)).unwrap();
-        ring.put(&request(0)).unwrap();
+        put(&mut ring, 0).unwrap();
+        put(&mut ring, 0).unwrap();
         let _ = ring.push();
         assert!(!ring.rearm(1));
         assert_eq!(header(&memory).rsp_event, 1);

@@ -584,8 +584,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a request that is cut goes on at the wrong page",
         file: "xen/src/blkif/transfer/cursor.rs",
-        from: "                at.address = address + PAGE;",
-        to: "",
+        from: "end: rest.before(over) }",
+        to: "end: rest.before(0) }",
         caught_by: &[Host("xen")],
     },
     Mutant {
@@ -670,8 +670,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a backend is notified of the first request of a batch only",
         file: "xen/src/ring/mod.rs",
-        from: "from != self.pushed && handshake::push(self, from, self.pushed)",
-        to: "from != self.pushed && handshake::push(self, from, from.wrapping_add(1))",
+        from: "from != self.pushed && handshake::push(&self.head(), from, self.pushed)",
+        to: "from != self.pushed && handshake::push(&self.head(), from, from.wrapping_add(1))",
         caught_by: &[Host("xen")],
     },
     Mutant {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::indirect::{Blocks, Chain};
 use super::pool::Pool;
-use super::{Config, Disk, Error, Failure, Fault, FlushMethod, Vbd};
+use super::{Config, Disk, Error, Failure, Fault, FlushMethod, SECTORS_PER_PAGE, Vbd};
 use crate::ring::{self, Front};
 use crate::wire::blkif as wire;
 use crate::{Access, DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage, grant};
@@ -44,6 +44,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Returns true if the run is one: `first ≤ last < 8`.
+    #[inline]
+    const fn is_sound(&self) -> bool {
+        self.first_sector <= self.last_sector && self.last_sector < SECTORS_PER_PAGE
+    }
+
     /// Returns the number of sectors in the run. Meaningless unless `first ≤ last`.
     pub const fn sectors(&self) -> u64 {
         self.last_sector.wrapping_sub(self.first_sector) as u64 + 1
@@ -106,7 +112,7 @@ pub struct Completion {
 }
 
 /// Private record of a request in flight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Shadow {
     tag: usize,
     /// For a copied request: where its data begins, and its length in bytes, which is 0 for others.
@@ -123,22 +129,24 @@ struct Shadow {
     wire_operation: u8,
 }
 
-/// The private records of the segments of a slot's request, unless it is indirect: a grant each, or the number of
-/// a page of the pool.
-type Row = [u32; wire::MAX_SEGMENTS];
-
-#[derive(Clone, Copy, Debug)]
-enum Slot {
-    /// Free; the next free one.
-    Free(Option<u16>),
-    InFlight(Shadow),
+/// The private record of a place for a request.
+#[derive(Debug)]
+struct Slot {
+    request: Option<Shadow>,
+    /// The next free slot, of one that is free.
+    next: u16,
+    /// The private records of the request's segments, unless it is indirect: a grant each, or the number of a page of
+    /// the pool.
+    row: [u32; wire::MAX_SEGMENTS],
+    /// The pages of the request's segments, if it is indirect.
+    chain: Chain,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The reason why a frontend is not connected.
+#[derive(Clone, Copy, Debug)]
 enum State {
     /// Not yet connected.
     Offered,
-    Connected(Disk),
     Disconnected,
     /// The guest has been resumed: every grant and the port are gone.
     Forgotten,
@@ -155,19 +163,18 @@ pub struct Frontend<H: Hal> {
     domain: DomainId,
     handle: u16,
     config: Config,
-    /// `None` only while being dropped.
-    ring: Option<Ring>,
+    ring: Ring,
     ring_grants: Vec<GrantRef>,
     port: Port,
     slots: Vec<Slot>,
-    rows: Vec<Row>,
-    /// The pages of each slot's request, if it is indirect.
-    chains: Vec<Chain>,
-    free: Option<u16>,
+    /// The first free slot; as many as there are, where none is free.
+    free: u16,
     in_flight: usize,
     grants: grant::Cache,
     pool: Pool,
     blocks: Blocks,
+    /// The disk, while connected; the state counts while not.
+    disk: Option<Disk>,
     state: State,
 }
 
@@ -181,14 +188,10 @@ impl<H: Hal> Frontend<H> {
         let domain = vbd.backend_domain;
         let pages = 1usize << config.ring_order.min(wire::MAX_RING_ORDER);
         let count = ring::slots(pages, REQUEST_WORDS);
-        let (mut slots, mut rows, mut chains) = (Vec::new(), Vec::new(), Vec::new());
+        let mut slots = Vec::new();
         slots.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
-        rows.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
-        chains.try_reserve_exact(count as usize).map_err(|_| Error::NoMemory)?;
-        let next = |slot: u32| Some(slot as u16 + 1).filter(|next| u32::from(*next) < count);
-        slots.extend((0..count).map(|slot| Slot::Free(next(slot))));
-        rows.resize(count as usize, Row::default());
-        chains.resize(count as usize, Chain::default());
+        let (row, chain) = Default::default();
+        slots.extend((1..=count).map(|next| Slot { request: None, next: next as u16, row, chain }));
         let mut grants = grant::Cache::new(&hal).ok_or(Error::NoMemory)?;
         let parts = (|| {
             let (ring, ring_grants) = share_ring(&hal, &mut grants, domain, pages)?;
@@ -208,18 +211,17 @@ impl<H: Hal> Frontend<H> {
             // Backends take the device from xenstore; the field is too narrow for every number.
             handle: vbd.device.0 as u16,
             config,
-            ring: Some(ring),
+            ring,
             ring_grants,
             port: Port(0),
             slots,
-            rows,
-            chains,
-            free: Some(0),
+            free: 0,
             in_flight: 0,
             grants,
             pool,
             blocks,
             state: State::Offered,
+            disk: None,
             hal,
         };
         // What fails from here on is cleaned up by the drop.
@@ -236,6 +238,7 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Returns the sizes that it was made with.
+    #[inline]
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -244,27 +247,29 @@ impl<H: Hal> Frontend<H> {
     /// backend does not keep grants mapped, they are not persistent. Without effect but at the start.
     /// *Dispatch*.
     pub fn connect(&mut self, port: Port, disk: Disk) {
-        if self.state == State::Offered {
+        if self.disk.is_none() && matches!(self.state, State::Offered) {
             if !disk.persistent {
                 self.config.persistent = false;
                 self.pool.for_requests();
             }
             self.port = port;
-            self.state = State::Connected(disk);
+            self.disk = Some(disk);
         }
     }
 
     /// Takes over a new size of the disk, in sectors of 512 bytes. What else the backend's nodes say was agreed
     /// on when the two ends connected. Without effect unless connected. *Dispatch*.
     pub fn resize(&mut self, sectors: u64) {
-        if let State::Connected(disk) = &mut self.state {
+        if let Some(disk) = &mut self.disk {
             disk.sectors = sectors;
         }
     }
 
     /// Stops using an operation that the backend offered and has refused.
+    #[cold]
+    #[inline(never)]
     pub(super) fn unlearn(&mut self, operation: Operation) {
-        let State::Connected(disk) = &mut self.state else { return };
+        let Some(disk) = &mut self.disk else { return };
         match operation {
             Operation::Flush if disk.flush != FlushMethod::None => {
                 disk.flush = FlushMethod::None;
@@ -285,6 +290,7 @@ impl<H: Hal> Frontend<H> {
     /// given up.
     pub fn disconnect(&mut self) {
         if !matches!(self.state, State::Broken(_) | State::Forgotten) {
+            self.disk = None;
             self.state = State::Disconnected;
         }
     }
@@ -293,16 +299,15 @@ impl<H: Hal> Frontend<H> {
     /// of the former life is ended, since none is left. Those in flight come back with
     /// [`Failure::Disconnected`]; the backend that had them is gone. *Dispatch*.
     pub fn forget(&mut self) {
+        self.disk = None;
         self.state = State::Forgotten;
         self.grants.forget();
     }
 
     /// Returns the disk, while connected. *Dispatch*.
+    #[inline]
     pub fn disk(&self) -> Option<&Disk> {
-        match &self.state {
-            State::Connected(disk) => Some(disk),
-            _ => None,
-        }
+        self.disk.as_ref()
     }
 
     /// Returns the backend's breach of the protocol, if there was one. *Dispatch*.
@@ -314,6 +319,7 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Returns the number of requests that have not come back yet. *Dispatch*.
+    #[inline]
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -324,17 +330,20 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Returns the largest number of segments of a request. *Dispatch*.
+    #[inline]
     pub fn segments(&self) -> usize {
         self.config.segments.into()
     }
 
     /// Returns the largest number of bytes of a copied request now. *Dispatch*.
+    #[inline]
     pub fn copy_room(&self) -> usize {
         self.pool.available().min(self.segments()) * crate::PAGE_SIZE
     }
 
     /// Returns the largest number of bytes of a copied request for which the frontend always has grants,
     /// while nothing is in flight: so a queue makes progress however many grants others hold. *Dispatch*.
+    #[inline]
     pub fn reserve(&self) -> usize {
         self.pool.reserve().min(self.segments()) * crate::PAGE_SIZE
     }
@@ -342,8 +351,7 @@ impl<H: Hal> Frontend<H> {
     /// Lets the backend see the requests that were submitted, and notifies it where the ring's protocol asks
     /// for that; returns whether it did. *Dispatch*.
     pub fn push(&mut self) -> bool {
-        let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
-        let due = ring.push();
+        let due = self.disk.is_some() && self.ring.push();
         if due {
             self.hal.notify(self.port);
         }
@@ -352,7 +360,7 @@ impl<H: Hal> Frontend<H> {
 
     /// Notifies the backend, whether or not the protocol asks for it: for a watchdog. *Dispatch*.
     pub fn nudge(&mut self) {
-        if let State::Connected(_) = self.state {
+        if self.disk.is_some() {
             self.hal.notify(self.port);
         }
     }
@@ -364,8 +372,11 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Breaks with the backend; the first fault stays.
+    #[cold]
+    #[inline(never)]
     fn fail(&mut self, fault: Fault) {
-        if matches!(self.state, State::Offered | State::Connected(_)) {
+        if matches!(self.state, State::Offered) {
+            self.disk = None;
             self.state = State::Broken(fault);
             self.hal.log(format_args!("vbd: {fault}; no further requests"));
         }
@@ -377,16 +388,14 @@ impl<H: Hal> Drop for Frontend<H> {
         self.disconnect();
         while self.take(&mut |_| ()).is_some() {}
         let Self { hal, grants, .. } = self;
-        let mut grants = (self.state != State::Forgotten).then_some(grants);
+        let mut grants = (!matches!(self.state, State::Forgotten)).then_some(grants);
         let mut kept =
             self.pool.end(hal, grants.as_deref_mut()) + self.blocks.end(hal, grants.as_deref_mut());
-        if let Some(ring) = self.ring.take() {
-            for (page, grant) in ring.into_pages().into_iter().zip(&self.ring_grants) {
-                if grants.as_mut().is_some_and(|grants| grants.end(hal, *grant).is_err()) {
-                    kept += 1;
-                } else {
-                    free(hal, page);
-                }
+        for (page, grant) in self.ring.take_pages().into_iter().zip(&self.ring_grants) {
+            if grants.as_mut().is_some_and(|grants| grants.end(hal, *grant).is_err()) {
+                kept += 1;
+            } else {
+                free(hal, page);
             }
         }
         self.grants.give_all(&self.hal);

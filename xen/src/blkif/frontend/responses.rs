@@ -1,9 +1,16 @@
 //! Responses off the ring.
 
 use super::super::{Failure, Fault};
-use super::{Arrived, Completion, Frontend, Operation, Shadow, Slot, State};
+use super::{Arrived, Completion, Frontend, Operation, Shadow, State};
 use crate::wire::blkif as wire;
 use crate::{Hal, PAGE_SIZE};
+
+/// A response that has been checked: the number of its slot, the request, and its result.
+struct Answer {
+    number: usize,
+    shadow: Shadow,
+    result: Result<(), Failure>,
+}
 
 impl<H: Hal> Frontend<H> {
     /// Returns the next request that came back; the data of copied reads is not looked at. Call it until it
@@ -20,42 +27,39 @@ impl<H: Hal> Frontend<H> {
     /// Returns the next request that came back. What a copied read brought is given to `arrived` first. After
     /// `None` the backend notifies again only once [`Frontend::rearm`] has been called. *Dispatch*.
     pub fn take(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Option<Completion> {
-        loop {
-            let failure = match self.state {
-                State::Broken(_) => Failure::Broken,
-                State::Disconnected | State::Forgotten => Failure::Disconnected,
-                State::Offered | State::Connected(_) => match self.take_response(arrived) {
-                    Ok(taken) => return taken,
-                    Err(fault) => {
-                        self.fail(fault);
-                        continue;
-                    }
-                },
-            };
-            return self.abort(failure);
+        if self.disk.is_some() {
+            match self.take_response() {
+                Ok(Some(Answer { number, shadow, result })) => {
+                    return Some(self.complete(number, &shadow, result, arrived));
+                }
+                Ok(None) => return None,
+                Err(fault) => self.fail(fault),
+            }
         }
+        self.abort()
     }
 
     /// Asks to be notified of the next response. Returns whether a response is there already, which may not be
     /// announced: take it, then ask again. *Dispatch*.
+    #[inline]
     #[must_use]
     pub fn rearm(&mut self) -> bool {
-        let (State::Connected(_), Some(ring)) = (self.state, &mut self.ring) else { return false };
-        ring.rearm(1)
+        self.disk.is_some() && self.ring.rearm(1)
     }
 
-    /// Returns the next response, checked.
-    fn take_response(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Result<Option<Completion>, Fault> {
-        let Some(ring) = &mut self.ring else { return Ok(None) };
-        let Some(response) = ring.take().map_err(Fault::Overrun)? else { return Ok(None) };
+    /// Takes the next response, and checks it.
+    // The call would copy the request.
+    #[inline(always)]
+    fn take_response(&mut self) -> Result<Option<Answer>, Fault> {
+        let Some(response) = self.ring.take().map_err(Fault::Overrun)? else { return Ok(None) };
         let response: wire::Response = zerocopy::transmute!(response);
 
         let id = response.id;
-        let slot = usize::try_from(id).ok().filter(|slot| *slot < self.slots.len());
-        let slot = slot.ok_or(Fault::UnknownId { id, slots: self.slots.len() as u32 })?;
-        let shadow = match self.slots[slot] {
-            Slot::InFlight(shadow) if ring.is_pushed(shadow.index) => shadow,
-            _ => return Err(Fault::NotInFlight { id }),
+        let number = usize::try_from(id).unwrap_or(usize::MAX);
+        let shadow = match self.slots.get(number).map(|slot| &slot.request) {
+            Some(Some(shadow)) if self.ring.is_pushed(shadow.index) => shadow.clone(),
+            Some(_) => return Err(Fault::NotInFlight { id }),
+            None => return Err(Fault::UnknownId { id, slots: self.slots.len() as u32 }),
         };
         // blkback names the operation inside an indirect request, others may name the request.
         let known = response.operation == shadow.wire_operation
@@ -63,7 +67,7 @@ impl<H: Hal> Frontend<H> {
         if !known {
             return Err(Fault::Operation { expected: shadow.wire_operation, found: response.operation });
         }
-        let mut result = match response.status {
+        let result = match response.status {
             wire::RSP_OKAY => Ok(()),
             wire::RSP_ERROR => Err(Failure::Backend),
             wire::RSP_EOPNOTSUPP => {
@@ -72,26 +76,39 @@ impl<H: Hal> Frontend<H> {
             }
             found => return Err(Fault::Status { found }),
         };
-        if result.is_ok() && shadow.operation == Operation::Read && shadow.bytes > 0 {
-            self.deliver(slot, &shadow, arrived);
+        Ok(Some(Answer { number, shadow, result }))
+    }
+
+    /// Ends the request of a slot that is in flight.
+    #[inline]
+    fn complete(
+        &mut self,
+        number: usize,
+        shadow: &Shadow,
+        mut result: Result<(), Failure>,
+        arrived: &mut impl FnMut(Arrived<'_>),
+    ) -> Completion {
+        let Shadow { tag, operation, bytes, .. } = *shadow;
+        if result.is_ok() && operation == Operation::Read && bytes > 0 {
+            self.deliver(number, arrived);
         }
-        let pages_held = self.retire(slot, &shadow);
+        let pages_held = self.retire(number, shadow).is_some();
         if let State::Broken(_) = self.state {
             result = Err(Failure::Broken);
         }
-        let Shadow { tag, operation, .. } = shadow;
-        Ok(Some(Completion { tag, operation, result, pages_held }))
+        Completion { tag, operation, result, pages_held }
     }
 
     /// Shows the caller what a copied read brought.
-    fn deliver(&self, slot: usize, shadow: &Shadow, arrived: &mut impl FnMut(Arrived<'_>)) {
-        let Shadow { tag, offset, .. } = *shadow;
-        let bytes = shadow.bytes as usize;
+    fn deliver(&self, number: usize, arrived: &mut impl FnMut(Arrived<'_>)) {
+        let slot = &self.slots[number];
+        let Some(shadow) = &slot.request else { return };
+        let (tag, offset, bytes) = (shadow.tag, shadow.offset, shadow.bytes as usize);
         let (mut done, mut place) = (0, 0);
         while done < bytes {
             let pages = match shadow.pages {
-                0 => &self.rows[slot][..],
-                _ => self.blocks.records(&self.chains[slot], place),
+                0 => &slot.row[..],
+                _ => self.blocks.records(slot.chain[place]),
             };
             for page in &pages[..pages.len().min((bytes - done).div_ceil(PAGE_SIZE))] {
                 if let Some(memory) = self.pool.memory(*page as u16) {
@@ -104,14 +121,13 @@ impl<H: Hal> Frontend<H> {
         }
     }
 
-    /// Takes back one request in flight.
-    fn abort(&mut self, failure: Failure) -> Option<Completion> {
-        let (slot, shadow) = self.slots.iter().enumerate().find_map(|(slot, state)| match state {
-            Slot::InFlight(shadow) => Some((slot, *shadow)),
-            Slot::Free(_) => None,
-        })?;
-        let pages_held = self.retire(slot, &shadow);
-        let Shadow { tag, operation, .. } = shadow;
-        Some(Completion { tag, operation, result: Err(failure), pages_held })
+    /// Takes back one request in flight, since nothing comes from the backend any more.
+    #[cold]
+    #[inline(never)]
+    fn abort(&mut self) -> Option<Completion> {
+        let failure = if self.fault().is_some() { Failure::Broken } else { Failure::Disconnected };
+        let mut slots = self.slots.iter().enumerate();
+        let (number, shadow) = slots.find_map(|(number, slot)| Some((number, slot.request.clone()?)))?;
+        Some(self.complete(number, &shadow, Err(failure), &mut |_| ()))
     }
 }

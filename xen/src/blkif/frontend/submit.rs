@@ -3,22 +3,18 @@
 use core::slice;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::indirect::Blocks;
 use super::super::pool::Pool;
 use super::super::{Disk, Error, FlushMethod, SECTOR_SIZE, SECTORS_PER_PAGE};
-use super::{Copied, Frontend, Operation, REQUEST_WORDS, Request, Segment, Shadow, Slot, State};
+use super::{Copied, Frontend, Operation, REQUEST_WORDS, Request, Segment, Shadow, State};
 use crate::wire::blkif::{self as wire, SEGMENTS_PER_PAGE};
 use crate::{Access, DomainId, GrantRef, Hal, PAGE_SIZE, SharedMemory, grant};
 
-/// Words of a request before its segments.
-const HEAD: usize = core::mem::offset_of!(wire::Request, seg) / size_of::<u64>();
 const INDIRECT_WORDS: usize = size_of::<wire::Indirect>() / size_of::<u64>();
+const DISCARD_WORDS: usize = size_of::<wire::Discard>() / size_of::<u64>();
 
-/// Segments that are made at once: no fewer than fit a ring slot. A page of segments holds a multiple of them.
-const BATCH: usize = 64;
-
-const _: () = assert!(BATCH >= wire::MAX_SEGMENTS && SEGMENTS_PER_PAGE.is_multiple_of(BATCH));
-// A batch gets its grants at once, and those of a page of segments end at once.
-const _: () = assert!(BATCH <= grant::MOST && SEGMENTS_PER_PAGE <= grant::MOST);
+// The segments of a page get their grants at once, and those end at once.
+const _: () = assert!(SEGMENTS_PER_PAGE <= grant::MOST && wire::MAX_SEGMENTS <= SEGMENTS_PER_PAGE);
 
 /// A run of sectors in a page: the first, and above it the last, as a segment has them.
 #[derive(Clone, Copy, Debug)]
@@ -54,49 +50,30 @@ impl Sectors {
 }
 
 /// Segments of a request, one after the other.
-pub(crate) trait SegmentSource {
-    /// Hands out the next segments, as many as `frames` has places for and there are: frames and their sectors, of
-    /// which there are as many places. Answers how many were handed out.
-    ///
-    /// # Errors
-    /// [`Error::Segment`], [`grant::Error::FrameTooLarge`], for a segment that was not handed out.
-    fn hand_out(&mut self, frames: &mut [u32], sectors: &mut [Sectors]) -> (usize, Result<(), Error>);
+pub(crate) trait SegmentSource: Clone {
+    /// Hands out the next segment: its frame, and its sectors. `None` where there is none, or it cannot be granted.
+    fn hand_out(&mut self) -> Option<(u32, Sectors)>;
+
+    /// Returns what is wrong with the next segment, which was not handed out; `None` where there is none.
+    fn refusal(&self) -> Option<Error>;
 }
 
 impl SegmentSource for slice::Iter<'_, Segment> {
-    fn hand_out(&mut self, frames: &mut [u32], sectors: &mut [Sectors]) -> (usize, Result<(), Error>) {
-        let mut taken = 0;
-        for ((place, sectors), segment) in frames.iter_mut().zip(sectors).zip(self) {
-            let Segment { frame, first_sector: first, last_sector: last } = *segment;
-            if first > last || last >= SECTORS_PER_PAGE {
-                return (taken, Err(Error::Segment { first, last }));
-            }
-            let Ok(number) = frame.0.try_into() else {
-                return (taken, Err(Error::Grant(grant::Error::FrameTooLarge { frame })));
-            };
-            (*place, *sectors) = (number, Sectors::new(first, last));
-            taken += 1;
-        }
-        (taken, Ok(()))
-    }
-}
-
-/// A place for a segment's word.
-trait Place {
-    fn set(self, word: u64);
-}
-
-impl Place for &mut u64 {
     #[inline]
-    fn set(self, word: u64) {
-        *self = word;
+    fn hand_out(&mut self) -> Option<(u32, Sectors)> {
+        let segment = self.as_slice().first()?;
+        let number = segment.frame.0.try_into().ok().filter(|_| segment.is_sound())?;
+        self.next();
+        Some((number, Sectors::new(segment.first_sector, segment.last_sector)))
     }
-}
 
-impl Place for &AtomicU64 {
-    #[inline]
-    fn set(self, word: u64) {
-        self.store(word, Ordering::Relaxed);
+    fn refusal(&self) -> Option<Error> {
+        let segment = self.as_slice().first()?;
+        let Segment { frame, first_sector: first, last_sector: last } = *segment;
+        Some(match segment.is_sound() {
+            true => Error::Grant(grant::Error::FrameTooLarge { frame }),
+            false => Error::Segment { first, last },
+        })
     }
 }
 
@@ -107,20 +84,57 @@ struct Means<'a, H> {
     pool: &'a mut Pool,
 }
 
+impl<H: Hal> Means<'_, H> {
+    /// Ends the grants of segments: those of the caller's pages, or gives back the frontend's own pages. Answers one that
+    /// could not be ended. `forget`: grants are gone, there is nothing to end.
+    #[inline]
+    fn end(&mut self, copied: bool, forget: bool, records: &[u32]) -> Option<GrantRef> {
+        let Self { hal, grants, pool } = self;
+        match (copied, forget) {
+            (false, true) => None,
+            (false, false) => grants.end_all(*hal, records),
+            (true, _) => pool.give_all(*hal, grants, records, forget),
+        }
+    }
+
+    /// Ends the grants of an indirect request, as [`Means::end`], and gives back the pages of its segments.
+    #[inline(never)]
+    fn end_indirect(
+        &mut self,
+        copied: bool,
+        forget: bool,
+        segments: usize,
+        blocks: &mut Blocks,
+        pages: &[u16],
+    ) -> Option<GrantRef> {
+        let mut held = None;
+        for (page, from) in pages.iter().zip((0..segments).step_by(SEGMENTS_PER_PAGE)) {
+            let records = &blocks.records(*page)[..(segments - from).min(SEGMENTS_PER_PAGE)];
+            held = self.end(copied, forget, records).or(held);
+        }
+        blocks.give(pages);
+        held
+    }
+}
+
 /// A maker of a request's segments.
-trait Maker<H> {
-    /// Makes the segments from number `from` on, as many as there are records, at most [`BATCH`]: a record and a
-    /// word, as it goes to the backend, for each. Answers how many were made, also where one fails.
+trait Maker<H>: Clone {
+    /// Makes the segments from number `from` on, as many as there are records, at most a page of them: a record and a
+    /// word, as it goes to the backend, for each.
+    ///
+    /// # Errors
+    /// Beside the error stands how many were made.
     fn make(
         &mut self,
         means: &mut Means<'_, H>,
         from: usize,
-        words: impl Iterator<Item = impl Place>,
+        words: &[AtomicU64],
         records: &mut [u32],
-    ) -> (usize, Result<(), Error>);
+    ) -> Result<(), (usize, Error)>;
 }
 
 /// The maker for a request without segments.
+#[derive(Clone)]
 struct NoSegments;
 
 impl<H> Maker<H> for NoSegments {
@@ -128,92 +142,97 @@ impl<H> Maker<H> for NoSegments {
         &mut self,
         _: &mut Means<'_, H>,
         _: usize,
-        _: impl Iterator<Item = impl Place>,
+        _: &[AtomicU64],
         _: &mut [u32],
-    ) -> (usize, Result<(), Error>) {
-        (0, Ok(()))
+    ) -> Result<(), (usize, Error)> {
+        Ok(())
     }
 }
 
 /// The maker of segments of the caller's pages. A record is the grant.
-struct Granted<'a, S> {
-    segments: &'a mut S,
+#[derive(Clone)]
+struct Granted<S> {
+    segments: S,
     terms: grant::Terms,
     /// Segments of the whole request.
     count: usize,
 }
 
-impl<H: Hal, S: SegmentSource> Maker<H> for Granted<'_, S> {
-    #[inline]
+impl<H: Hal, S: SegmentSource> Maker<H> for Granted<S> {
+    // The call would cost as much as a segment.
+    #[inline(always)]
     fn make(
         &mut self,
-        means: &mut Means<'_, H>,
+        Means { hal, grants, .. }: &mut Means<'_, H>,
         from: usize,
-        words: impl Iterator<Item = impl Place>,
+        words: &[AtomicU64],
         records: &mut [u32],
-    ) -> (usize, Result<(), Error>) {
-        let Means { hal, grants, .. } = means;
-        let mut sectors = [Sectors::WHOLE; BATCH];
+    ) -> Result<(), (usize, Error)> {
         let wanted = records.len();
-        // The frames stand where their grants will.
-        let (made, result) = self.segments.hand_out(records, &mut sectors);
-        let (entries, references) = match grants.reserve(*hal, made) {
-            Ok(reserved) => reserved,
-            Err(error) => return (0, Err(Error::Grant(error))),
-        };
-        for (((record, sectors), reference), place) in
-            records.iter_mut().zip(&sectors).zip(references).zip(words)
-        {
-            entries.grant(*reference, self.terms, *record);
+        let (entries, references) = grants.reserve(*hal, wanted).map_err(|error| (0, Error::Grant(error)))?;
+        // In registers.
+        let mut segments = self.segments.clone();
+        for (made, ((record, word), reference)) in records.iter_mut().zip(words).zip(references).enumerate() {
+            let Some((frame, sectors)) = segments.hand_out() else {
+                grants.used(made);
+                let short = Error::Segments { found: from + made, limit: self.count };
+                return Err((made, segments.refusal().unwrap_or(short)));
+            };
+            entries.grant(*reference, self.terms, frame);
             *record = reference.0;
-            place.set(sectors.word(*reference));
+            word.store(sectors.word(*reference), Ordering::Relaxed);
         }
-        grants.used(made);
-        let short = Error::Segments { found: from + made, limit: self.count };
-        (made, result.and(if made == wanted { Ok(()) } else { Err(short) }))
+        self.segments = segments;
+        grants.used(wanted);
+        Ok(())
     }
 }
 
 /// The maker of segments of the frontend's own pages. A record is the page's number in the pool.
+#[derive(Clone)]
 struct CopiedPages<F> {
-    domain: DomainId,
-    access: Access,
-    /// Bytes of the whole request, and where they begin in the caller's data.
-    bytes: usize,
-    offset: usize,
-    operation: Operation,
+    to: (DomainId, Access),
+    request: Copied,
     fill: F,
 }
 
-impl<H: Hal, F: FnMut(usize, usize, &SharedMemory)> Maker<H> for CopiedPages<F> {
-    #[inline]
+impl<H: Hal, F: Fn(usize, usize, &SharedMemory) + Copy> Maker<H> for CopiedPages<F> {
+    #[inline(always)]
     fn make(
         &mut self,
         Means { hal, grants, pool }: &mut Means<'_, H>,
         from: usize,
-        words: impl Iterator<Item = impl Place>,
+        words: &[AtomicU64],
         records: &mut [u32],
-    ) -> (usize, Result<(), Error>) {
-        let mut references = [GrantRef(0); BATCH];
-        let references = &mut references[..records.len()];
-        let to = (self.domain, self.access);
-        let (made, result) = pool.take_all(*hal, grants, to, records, references);
+    ) -> Result<(), (usize, Error)> {
+        let Copied { operation, bytes, offset, .. } = self.request;
+        pool.take_all(records).map_err(|error| (0, error))?;
         let start = from * PAGE_SIZE;
-        if self.operation == Operation::Write {
-            for (index, page) in records[..made].iter().enumerate() {
-                let done = start + index * PAGE_SIZE;
+        // The last page of a request need not be whole.
+        let (whole, last) = ((bytes - start) / PAGE_SIZE, last_sectors(bytes));
+        for (made, (page, word)) in records.iter_mut().zip(words).enumerate() {
+            let reference = match pool.granted(*page) {
+                Some(reference) => reference,
+                None => match pool.grant(*hal, grants, self.to, page) {
+                    Ok(reference) => reference,
+                    Err(error) => {
+                        pool.untake(&records[made..]);
+                        return Err((made, Error::Grant(error)));
+                    }
+                },
+            };
+            let sectors = if made < whole { Sectors::WHOLE } else { last };
+            word.store(sectors.word(reference), Ordering::Relaxed);
+        }
+        if operation == Operation::Write {
+            for (place, page) in records.iter().enumerate() {
+                let done = start + place * PAGE_SIZE;
                 if let Some(memory) = pool.memory(*page as u16) {
-                    (self.fill)(self.offset + done, (self.bytes - done).min(PAGE_SIZE), memory);
+                    (self.fill)(offset + done, (bytes - done).min(PAGE_SIZE), memory);
                 }
             }
         }
-        // The last page of a request need not be whole.
-        let last = (self.bytes - 1 - start) / PAGE_SIZE;
-        for (index, (reference, place)) in references[..made].iter().zip(words).enumerate() {
-            let sectors = if index == last { last_sectors(self.bytes) } else { Sectors::WHOLE };
-            place.set(sectors.word(*reference));
-        }
-        (made, result)
+        Ok(())
     }
 }
 
@@ -222,26 +241,20 @@ const fn last_sectors(bytes: usize) -> Sectors {
     Sectors::new(0, ((bytes - 1) % PAGE_SIZE / SECTOR_SIZE as usize) as u8)
 }
 
-/// A request without its segments.
-struct Head {
-    tag: usize,
-    operation: Operation,
-    wire_operation: u8,
+/// A request that is to be sent.
+#[derive(Clone)]
+struct Message<M> {
+    shadow: Shadow,
     sector: u64,
-    segments: usize,
-    /// For a copied request: where its data begins, and its length in bytes, which is 0 for others.
-    offset: usize,
-    bytes: usize,
+    maker: M,
 }
 
-impl Head {
-    /// Returns the record of the request with so many segments made, in so many pages of their own.
+impl Shadow {
+    /// Returns the record of a request of so many segments, no more than a request can have.
     #[inline]
-    fn shadow(&self, made: usize, pages: u8) -> Shadow {
-        let Self { tag, operation, wire_operation, offset, bytes, .. } = *self;
-        // Both are no more than a request can have.
-        let (segments, bytes) = (made as u16, bytes as u32);
-        Shadow { tag, offset, bytes, index: 0, segments, pages, operation, wire_operation }
+    const fn new(tag: usize, operation: Operation, wire_operation: u8, segments: usize) -> Self {
+        let segments = segments as u16;
+        Self { tag, offset: 0, bytes: 0, index: 0, segments, pages: 0, operation, wire_operation }
     }
 }
 
@@ -259,12 +272,13 @@ impl<H: Hal> Frontend<H> {
         if operation == Operation::Flush && segments.is_empty() {
             return self.flush(tag);
         }
+        self.check_count(segments.len())?;
         let sectors = segments.iter().map(Segment::sectors).sum();
-        self.check(sector, sectors, segments.len())?;
-        self.submit_pages(tag, operation, sector, segments.len(), &mut segments.iter())
+        self.submit_pages(tag, operation, sector, sectors, segments.len(), segments.iter())
     }
 
-    /// Submits like [`Frontend::submit`] so many segments, which the disk and a request have room for. *Dispatch*.
+    /// Submits like [`Frontend::submit`] `count` segments, no more than a request can have. They are the first of
+    /// `sectors` sectors, for all of which the disk must have room. *Dispatch*.
     ///
     /// # Errors
     /// As there.
@@ -274,19 +288,17 @@ impl<H: Hal> Frontend<H> {
         tag: usize,
         operation: Operation,
         sector: u64,
+        sectors: u64,
         count: usize,
-        segments: &mut impl SegmentSource,
+        segments: impl SegmentSource,
     ) -> Result<(), Error> {
-        let wire_operation = transfer(operation, self.connected()?)?;
+        let wire_operation = transfer(operation, sector, sectors, self.connected()?)?;
         if self.config.persistent {
             return Err(Error::CopyOnly);
         }
-        let domain = self.domain;
-        // What is written to the disk, the backend has no reason to change.
-        let access = if operation == Operation::Write { Access::ReadOnly } else { Access::ReadWrite };
-        let head = Head { tag, operation, wire_operation, sector, segments: count, offset: 0, bytes: 0 };
-        let terms = grant::Terms::new(domain, access);
-        self.send(&head, Granted { segments, terms, count })
+        let terms = grant::Terms::new(self.domain, access(operation));
+        let shadow = Shadow::new(tag, operation, wire_operation, count);
+        self.send(Message { shadow, sector, maker: Granted { segments, terms, count } })
     }
 
     /// Writes a request to the ring whose data goes through the frontend's own pages. For a write `fill` is
@@ -298,22 +310,37 @@ impl<H: Hal> Frontend<H> {
     pub fn submit_copied(
         &mut self,
         request: &Copied,
-        fill: impl FnMut(usize, usize, &SharedMemory),
+        fill: impl Fn(usize, usize, &SharedMemory) + Copy,
     ) -> Result<(), Error> {
-        let Copied { tag, operation, sector, bytes, offset } = *request;
-        let wire_operation = transfer(operation, self.connected()?)?;
-        let count = bytes.div_ceil(PAGE_SIZE);
+        self.check_count(request.bytes.div_ceil(PAGE_SIZE))?;
+        self.submit_copied_pages(*request, (request.bytes / SECTOR_SIZE as usize) as u64, fill)
+    }
+
+    /// Submits like [`Frontend::submit_copied`] no more than a request can have: the first of `sectors` sectors, for all
+    /// of which the disk must have room. *Dispatch*.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub(crate) fn submit_copied_pages(
+        &mut self,
+        request: Copied,
+        sectors: u64,
+        fill: impl Fn(usize, usize, &SharedMemory) + Copy,
+    ) -> Result<(), Error> {
+        let Copied { tag, operation, sector, bytes, offset } = request;
+        let wire_operation = transfer(operation, sector, sectors, self.connected()?)?;
         if !bytes.is_multiple_of(SECTOR_SIZE as usize) {
             return Err(Error::Unaligned { address: 0, length: bytes as u32 });
         }
-        self.check(sector, (bytes / SECTOR_SIZE as usize) as u64, count)?;
-        if count > self.pool.available() {
+        let segments = bytes.div_ceil(PAGE_SIZE);
+        if segments > self.pool.available() {
             return Err(Error::Full);
         }
-        let domain = self.domain;
-        let access = if operation == Operation::Write { Access::ReadOnly } else { Access::ReadWrite };
-        let head = Head { tag, operation, wire_operation, sector, segments: count, offset, bytes };
-        self.send(&head, CopiedPages { domain, access, bytes, offset, operation, fill })
+        let to = (self.domain, access(operation));
+        let shadow = Shadow::new(tag, operation, wire_operation, segments);
+        let shadow = Shadow { offset, bytes: bytes as u32, ..shadow };
+        self.send(Message { shadow, sector, maker: CopiedPages { to, request, fill } })
     }
 
     /// Writes a flush to the ring, by the operation that the backend has. *Dispatch*.
@@ -326,9 +353,8 @@ impl<H: Hal> Frontend<H> {
             FlushMethod::Barrier => wire::OP_WRITE_BARRIER,
             FlushMethod::None => return Err(Error::FlushUnsupported),
         };
-        let operation = Operation::Flush;
-        let head = Head { tag, operation, wire_operation, sector: 0, segments: 0, offset: 0, bytes: 0 };
-        self.send(&head, NoSegments)
+        let shadow = Shadow::new(tag, Operation::Flush, wire_operation, 0);
+        self.send(Message { shadow, sector: 0, maker: NoSegments })
     }
 
     /// Writes a discard of `sectors` sectors to the ring. *Dispatch*.
@@ -337,7 +363,7 @@ impl<H: Hal> Frontend<H> {
     /// [`Error::DiscardUnsupported`], [`Error::ReadOnly`], [`Error::Range`], [`Error::Block`],
     /// [`Error::Full`], and where there is no backend.
     pub fn discard(&mut self, tag: usize, sector: u64, sectors: u64) -> Result<(), Error> {
-        let disk = self.connected()?;
+        let (disk, handle) = (self.connected()?, self.handle);
         if disk.discard.is_none() {
             return Err(Error::DiscardUnsupported);
         }
@@ -345,188 +371,179 @@ impl<H: Hal> Frontend<H> {
             return Err(Error::ReadOnly);
         }
         disk.check(sector, sectors)?;
-        let slot = self.free.ok_or(Error::Full)?;
-        let message = wire::Discard {
+        let number = self.free;
+        let slot = self.slots.get_mut(usize::from(number)).ok_or(Error::Full)?;
+        let blank = self.ring.blank().ok_or(Error::Full)?;
+        let message: [u64; DISCARD_WORDS] = zerocopy::transmute!(wire::Discard {
             operation: wire::OP_DISCARD,
-            handle: self.handle,
-            id: slot.into(),
+            handle,
+            id: number.into(),
             sector_number: sector,
             nr_sectors: sectors,
             ..wire::Discard::default()
-        };
-        let shadow = Shadow {
-            tag,
-            operation: Operation::Discard,
-            wire_operation: wire::OP_DISCARD,
-            offset: 0,
-            bytes: 0,
-            index: 0,
-            segments: 0,
-            pages: 0,
-        };
-        let message: [u64; size_of::<wire::Discard>() / size_of::<u64>()] = zerocopy::transmute!(message);
-        self.put(slot, &shadow, &message)
+        });
+        let shadow = Shadow::new(tag, Operation::Discard, wire::OP_DISCARD, 0);
+        slot.request = Some(Shadow { index: blank.index(), ..shadow });
+        blank.copy(&message);
+        blank.put();
+        self.free = slot.next;
+        self.in_flight += 1;
+        Ok(())
     }
 
+    /// Returns the disk.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::Broken`].
+    #[inline]
     fn connected(&self) -> Result<&Disk, Error> {
-        match &self.state {
-            State::Connected(disk) => Ok(disk),
-            State::Broken(fault) => Err(Error::Broken(*fault)),
-            State::Offered | State::Disconnected | State::Forgotten => Err(Error::NotConnected),
-        }
+        self.disk().ok_or_else(|| self.not_connected())
     }
 
-    fn check(&self, sector: u64, sectors: u64, segments: usize) -> Result<(), Error> {
+    #[cold]
+    #[inline(never)]
+    fn not_connected(&self) -> Error {
+        self.fault().map_or(Error::NotConnected, Error::Broken)
+    }
+
+    fn check_count(&self, segments: usize) -> Result<(), Error> {
         let limit = self.segments();
         if segments > limit || segments == 0 {
             return Err(Error::Segments { found: segments, limit });
         }
-        self.connected()?.check(sector, sectors)
+        Ok(())
     }
 
     /// Writes a request; what was made of it is taken back if something fails.
     #[inline]
-    fn send(&mut self, head: &Head, maker: impl Maker<H>) -> Result<(), Error> {
-        let slot = self.free.ok_or(Error::Full)?;
-        if head.segments <= wire::MAX_SEGMENTS {
-            self.send_inside(slot, head, maker)
+    fn send<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
+        if usize::from(message.shadow.segments) <= wire::MAX_SEGMENTS {
+            self.send_inside(message)
         } else {
-            self.send_indirect(slot, head, maker)
+            // A copy is what lets the message stay in registers above.
+            self.send_indirect(message.clone())
         }
     }
 
     /// Writes a request whose segments are in it.
     #[inline]
-    fn send_inside(&mut self, slot: u16, head: &Head, mut maker: impl Maker<H>) -> Result<(), Error> {
-        let Head { wire_operation, sector, segments, .. } = *head;
-        let mut message: [u64; REQUEST_WORDS] = zerocopy::transmute!(wire::Request {
-            operation: wire_operation,
+    fn send_inside<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
+        let Message { shadow, sector, mut maker } = message;
+        let number = self.free;
+        let Self { hal, grants, pool, slots, ring, handle, .. } = self;
+        let slot = slots.get_mut(usize::from(number)).ok_or(Error::Full)?;
+        let blank = ring.blank().ok_or(Error::Full)?;
+        let segments = usize::from(shadow.segments);
+        let [head, id, sector, ..]: [u64; REQUEST_WORDS] = zerocopy::transmute!(wire::Request {
+            operation: shadow.wire_operation,
             nr_segments: segments as u8,
-            handle: self.handle,
-            id: slot.into(),
+            handle: *handle,
+            id: number.into(),
             sector_number: sector,
             ..wire::Request::default()
         });
-        let Self { hal, grants, pool, rows, .. } = self;
-        let words = message[HEAD..].iter_mut();
-        let records = &mut rows[usize::from(slot)][..segments];
-        let (made, result) = maker.make(&mut Means { hal, grants, pool }, 0, words, records);
-        // Only what is used of the slot.
-        self.finish(slot, &head.shadow(made, 0), &message[..HEAD + segments], result)
-    }
-
-    /// Writes a request whose segments are in pages of their own.
-    #[inline(never)]
-    fn send_indirect(&mut self, slot: u16, head: &Head, mut maker: impl Maker<H>) -> Result<(), Error> {
-        let Head { wire_operation, sector, segments, .. } = *head;
-        let chain = &mut self.chains[usize::from(slot)];
-        let pages = self.blocks.take(chain, segments).ok_or(Error::Full)?;
-        let indirect: [u64; INDIRECT_WORDS] = zerocopy::transmute!(wire::Indirect {
-            operation: wire::OP_INDIRECT,
-            indirect_op: wire_operation,
-            nr_segments: segments as u16,
-            id: slot.into(),
-            sector_number: sector,
-            handle: self.handle,
-            indirect_grefs: self.blocks.grants(&chain[..pages.into()]),
-            ..wire::Indirect::default()
-        });
-        let Self { hal, grants, pool, blocks, chains, .. } = self;
-        let chain = &chains[usize::from(slot)];
-        let mut means = Means { hal, grants, pool };
-        let (mut made, mut result) = (0, Ok(()));
-        while made < segments && result.is_ok() {
-            let (page, first) = (made / SEGMENTS_PER_PAGE, made % SEGMENTS_PER_PAGE);
-            let wanted = (segments - made).min(BATCH);
-            let (memory, records) = blocks.page(chain, page);
-            let words = memory.words().atomics(first, wanted).iter();
-            let (more, made_all) = maker.make(&mut means, made, words, &mut records[first..first + wanted]);
-            (made, result) = (made + more, made_all);
+        let [first, second, third, words @ ..] = blank.words();
+        first.store(head, Ordering::Relaxed);
+        second.store(id, Ordering::Relaxed);
+        third.store(sector, Ordering::Relaxed);
+        slot.request = Some(Shadow { index: blank.index(), ..shadow });
+        let records = &mut slot.row[..segments];
+        if let Err((made, error)) = maker.make(&mut Means { hal, grants, pool }, 0, words, records) {
+            return Err(self.withdraw(number, made, error));
         }
-        self.finish(slot, &head.shadow(made, pages), &indirect, result)
-    }
-
-    /// Puts a request on the ring, if its segments were made, or takes them back.
-    #[inline]
-    fn finish(
-        &mut self,
-        slot: u16,
-        shadow: &Shadow,
-        message: &[u64],
-        made: Result<(), Error>,
-    ) -> Result<(), Error> {
-        // As many slots as the ring has, so a free one means room.
-        match made.and_then(|()| self.put(slot, shadow, message)) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.withdraw(slot, shadow, error)),
-        }
-    }
-
-    #[inline]
-    fn put(&mut self, slot: u16, shadow: &Shadow, message: &[u64]) -> Result<(), Error> {
-        let place = &mut self.slots[usize::from(slot)];
-        let (Slot::Free(next), Some(ring)) = (&*place, &mut self.ring) else { return Err(Error::Full) };
-        let next = *next;
-        let index = ring.put(message).ok_or(Error::Full)?;
-        *place = Slot::InFlight(Shadow { index, ..*shadow });
-        self.free = next;
+        blank.put();
+        self.free = slot.next;
         self.in_flight += 1;
         Ok(())
     }
 
-    /// Takes back what was made of a request that could not be sent. Returns the error to answer with.
-    #[cold]
-    fn withdraw(&mut self, slot: u16, shadow: &Shadow, error: Error) -> Error {
-        match self.release(usize::from(slot), shadow) {
-            Some(reference) if shadow.bytes == 0 => Error::Grant(grant::Error::InUse { reference }),
-            _ => error,
-        }
-    }
-
-    /// Ends the grants of a slot's request and gives back its pages. A grant that cannot be ended is a fault of
-    /// the backend's.
-    #[inline]
-    fn release(&mut self, slot: usize, shadow: &Shadow) -> Option<GrantRef> {
-        let forget = self.state == State::Forgotten;
-        let Self { hal, grants, pool, blocks, rows, chains, .. } = self;
-        let mut end = |records: &[u32]| match shadow.bytes {
-            0 if forget => None,
-            0 => grants.end_all(hal, records),
-            _ => pool.give_all(hal, grants, records, forget),
-        };
+    /// Writes a request whose segments are in pages of their own.
+    #[inline(never)]
+    fn send_indirect<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
+        let Message { shadow, sector, mut maker } = message;
+        let number = self.free;
+        let Self { hal, grants, pool, blocks, slots, ring, handle, .. } = self;
+        let slot = slots.get_mut(usize::from(number)).ok_or(Error::Full)?;
+        let blank = ring.blank().ok_or(Error::Full)?;
         let segments = usize::from(shadow.segments);
-        let held = if shadow.pages == 0 {
-            end(&rows[slot][..segments])
-        } else {
-            let pages = &chains[slot][..shadow.pages.into()];
-            let mut held = None;
-            for (place, first) in (0..segments).step_by(SEGMENTS_PER_PAGE).enumerate() {
-                let count = (segments - first).min(SEGMENTS_PER_PAGE);
-                held = end(&blocks.records(&chains[slot], place)[..count]).or(held);
+        let pages = blocks.take(&mut slot.chain, segments).ok_or(Error::Full)?;
+        let indirect: [u64; INDIRECT_WORDS] = zerocopy::transmute!(wire::Indirect {
+            operation: wire::OP_INDIRECT,
+            indirect_op: shadow.wire_operation,
+            nr_segments: shadow.segments,
+            id: number.into(),
+            sector_number: sector,
+            handle: *handle,
+            indirect_grefs: blocks.grants(&slot.chain[..pages.into()]),
+            ..wire::Indirect::default()
+        });
+        slot.request = Some(Shadow { index: blank.index(), pages, ..shadow });
+        let mut means = Means { hal, grants, pool };
+        for (page, from) in (0..segments).step_by(SEGMENTS_PER_PAGE).enumerate() {
+            let count = (segments - from).min(SEGMENTS_PER_PAGE);
+            let (memory, records) = blocks.page(&slot.chain, page);
+            let words = memory.words().atomics(0, count);
+            if let Err((made, error)) = maker.make(&mut means, from, words, &mut records[..count]) {
+                return Err(self.withdraw(number, from + made, error));
             }
-            blocks.give(pages);
-            held
-        };
-        if let Some(reference) = held {
-            self.fail(super::Fault::GrantHeld { reference });
         }
-        held
+        blank.copy(&indirect);
+        blank.put();
+        self.free = slot.next;
+        self.in_flight += 1;
+        Ok(())
     }
 
-    /// Gives back a request's slot with all that belongs to it. Returns true if the backend holds pages of the
-    /// caller's.
-    #[inline]
-    pub(super) fn retire(&mut self, slot: usize, shadow: &Shadow) -> bool {
-        let held = self.release(slot, shadow);
-        self.slots[slot] = Slot::Free(self.free);
-        self.free = Some(slot as u16);
+    /// Takes back the request of the first free slot, of which so many segments were made, since it cannot be sent.
+    /// Returns the error to answer with.
+    #[cold]
+    #[inline(never)]
+    fn withdraw(&mut self, number: u16, made: usize, error: Error) -> Error {
+        let slot = &mut self.slots[usize::from(number)];
+        let Some(shadow) = slot.request.clone() else { return error };
+        self.free = slot.next;
+        self.in_flight += 1;
+        match self.retire(number.into(), &Shadow { segments: made as u16, ..shadow }) {
+            Some(reference) => Error::Grant(grant::Error::InUse { reference }),
+            None => error,
+        }
+    }
+
+    /// Ends the grants of a slot's request, gives back its pages, and frees the slot. A grant that cannot be ended is a
+    /// fault of the backend's; answers one by which it holds a page of the caller's.
+    // One caller is not cold.
+    #[inline(always)]
+    pub(super) fn retire(&mut self, number: usize, shadow: &Shadow) -> Option<GrantRef> {
+        let forget = matches!(self.state, State::Forgotten);
+        let Self { hal, grants, pool, blocks, slots, .. } = self;
+        let Shadow { bytes, segments, pages, .. } = *shadow;
+        let (slot, copied) = (&mut slots[number], bytes > 0);
+        let held = if pages == 0 {
+            Means { hal, grants, pool }.end(copied, forget, &slot.row[..segments.into()])
+        } else {
+            let pages = &slot.chain[..pages.into()];
+            Means { hal, grants, pool }.end_indirect(copied, forget, segments.into(), blocks, pages)
+        };
+        slot.request = None;
+        slot.next = core::mem::replace(&mut self.free, number as u16);
         self.in_flight -= 1;
-        held.is_some() && shadow.bytes == 0
+        let reference = held?;
+        self.fail(super::Fault::GrantHeld { reference });
+        (!copied).then_some(reference)
     }
 }
 
-/// Returns the operation to send for a read or write.
-fn transfer(operation: Operation, disk: &Disk) -> Result<u8, Error> {
+/// Returns the access that a backend needs to the pages of an operation: what is written to the disk, it has no reason
+/// to change.
+#[inline]
+fn access(operation: Operation) -> Access {
+    if operation == Operation::Write { Access::ReadOnly } else { Access::ReadWrite }
+}
+
+/// Returns the operation to send for a read or write of a run of sectors, for which the disk must have room.
+#[inline]
+fn transfer(operation: Operation, sector: u64, sectors: u64, disk: &Disk) -> Result<u8, Error> {
+    disk.check(sector, sectors)?;
     match operation {
         Operation::Read => Ok(wire::OP_READ),
         Operation::Write if disk.read_only => Err(Error::ReadOnly),

@@ -548,8 +548,8 @@ fn the_first_reason_stays_when_pages_are_kept_too() {
 
 #[test]
 fn pages_kept_of_a_request_that_could_not_be_sent() {
-    // The ring's, those of the pool's reserve, that of a page of segments, and 70 for requests.
-    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 1 + 70), &[]);
+    // The ring's, those of the pool's reserve, those of two pages of segments, and those of one of them, and some.
+    let mut setup = setup_in(World::with_grants(8 + 1 + 11 + 2 + 512 + 6), &[]);
     let world = setup.world.clone();
     let frame = world.page_of(&[]);
     // A backend that guesses references maps them before they are sent: Xen allows it. Here the hal does it
@@ -567,7 +567,7 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
             if taken == 0 {
                 let page = self.0.memory(self.1).unwrap().base();
                 let map = |number| self.0.map(Blkback::DOMAIN, GrantRef(number), false);
-                assert!((8..91).any(|number| map(number).is_some_and(|mapped| mapped.base() == page)));
+                assert!((8..540).any(|number| map(number).is_some_and(|mapped| mapped.base() == page)));
             }
             taken
         }
@@ -591,10 +591,10 @@ fn pages_kept_of_a_request_that_could_not_be_sent() {
     setup.backend.release_ring();
     drop(setup.frontend);
     let vbd = XenbusDevice::open(&mut world.store(), "device/vbd/768").unwrap().vbd();
-    let config = Config { segments: 256, indirect: 1, ..Config::SMALL };
+    let config = Config { segments: 1024, indirect: 2, ..Config::SMALL };
     let mut frontend = Frontend::new(Guessing(world.clone(), frame), vbd, config).unwrap();
-    frontend.connect(PORT, Disk { sectors: 1000, ..DISK });
-    let answer = frontend.submit(&read(1, 0, &[page(frame); 100]));
+    frontend.connect(PORT, Disk { sectors: 8000, ..DISK });
+    let answer = frontend.submit(&read(1, 0, &[page(frame); 600]));
     let Err(Error::Grant(grant::Error::InUse { reference })) = answer else { panic!("{answer:?}") };
     assert_eq!(frontend.fault(), Some(Fault::GrantHeld { reference }));
     assert_eq!(world.leaked_grants(), 1);

@@ -22,12 +22,15 @@ pub(super) struct Cursor {
 pub(super) struct Cut {
     pub segments: usize,
     pub bytes: u64,
+    /// The place behind it.
+    pub end: Cursor,
 }
 
 impl Cursor {
     pub(super) const START: Self = Self { element: 0, offset: 0 };
 
     /// Returns the segments of the next `bytes`.
+    #[inline]
     pub(super) fn segments<L: ScatterList + ?Sized>(self, list: &L, bytes: u64) -> Segments<'_, L> {
         let Self { element, offset } = self;
         let mut segments = Segments { list, next: element, address: 0, here: 0, left: bytes };
@@ -38,18 +41,19 @@ impl Cursor {
     }
 
     /// Returns the most of the next `bytes` that `limit` segments reach in whole blocks.
+    #[inline(never)]
     pub(super) fn cut<L: ScatterList + ?Sized>(self, list: &L, bytes: u64, block: u32, limit: usize) -> Cut {
         let block = u64::from(block);
         let mut rest = self.segments(list, bytes);
-        let mut reached = 0;
-        let mut whole = Cut { segments: 0, bytes: 0 };
+        let (mut reached, mut whole) = (0, Cut { segments: 0, bytes: 0, end: self });
         for segments in 1..=limit {
-            let Some((_, length)) = rest.step() else { break };
+            let Some((_, length)) = rest.piece() else { break };
+            rest.pass(length);
             reached += length;
             // The last block that is whole ends in this segment.
             let over = reached % block;
             if over < length {
-                whole = Cut { segments, bytes: reached - over };
+                whole = Cut { segments, bytes: reached - over, end: rest.before(over) };
             }
         }
         whole
@@ -74,20 +78,36 @@ pub(super) struct Segments<'a, L: ?Sized> {
     left: u64,
 }
 
+impl<L: ?Sized> Clone for Segments<'_, L> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
 impl<L: ScatterList + ?Sized> Segments<'_, L> {
-    /// Returns the next piece of a page, address and bytes; goes past it.
+    /// Returns the next piece of a page, address and bytes.
     #[inline]
-    fn step(&mut self) -> Option<(u64, u64)> {
+    fn piece(&mut self) -> Option<(u64, u64)> {
         while self.here == 0 {
             if self.left == 0 || !self.enter(0) {
                 return None;
             }
         }
-        let address = self.address;
-        let length = (PAGE - address % PAGE).min(self.here);
+        Some((self.address, (PAGE - self.address % PAGE).min(self.here)))
+    }
+
+    /// Goes past a piece of so many bytes.
+    #[inline]
+    fn pass(&mut self, length: u64) {
         self.address += length;
         self.here -= length;
-        Some((address, length))
+    }
+
+    /// Returns the place so many bytes before this one, in the element at hand.
+    fn before(&self, bytes: u64) -> Cursor {
+        let element = self.next.saturating_sub(1);
+        let start = self.list.element(element).map_or(self.address, |element| element.address);
+        Cursor { element, offset: (self.address - bytes).wrapping_sub(start) as u32 }
     }
 
     /// Enters the next element, at an offset, if there is one.
@@ -100,47 +120,32 @@ impl<L: ScatterList + ?Sized> Segments<'_, L> {
         self.left -= self.here;
         true
     }
-
-    /// Returns the place behind the segments that were taken, at least one.
-    pub(super) fn cursor(&self) -> Cursor {
-        let Some(element) = self.next.checked_sub(1) else { return Cursor::START };
-        let start = self.list.element(element).map_or(self.address, |element| element.address);
-        Cursor { element, offset: (self.address - start) as u32 }
-    }
 }
 
 impl<L: ScatterList + ?Sized> SegmentSource for Segments<'_, L> {
     #[inline]
-    fn hand_out(&mut self, frames: &mut [u32], sectors: &mut [Sectors]) -> (usize, Result<(), Error>) {
-        // In registers.
-        let mut at = Self { ..*self };
-        let (mut taken, mut result) = (0, Ok(()));
-        for (frame, sectors) in frames.iter_mut().zip(sectors) {
-            // Elements of one whole page, which most are, are not entered.
-            if at.here == 0
-                && at.left >= PAGE
-                && let Some(Element { address, length }) = at.list.element(at.next)
-                && u64::from(length) == PAGE
-                && address & NO_WHOLE_PAGE == 0
-            {
-                (*frame, *sectors) = ((address / PAGE) as u32, Sectors::WHOLE);
-                at.next += 1;
-                at.left -= PAGE;
-                at.address = address + PAGE;
-            } else {
-                let Some((address, length)) = at.step() else { break };
-                let page = Frame(address / PAGE);
-                let Ok(number) = u32::try_from(page.0) else {
-                    result = Err(Error::Grant(grant::Error::FrameTooLarge { frame: page }));
-                    break;
-                };
-                // Of whole sectors, as the elements are.
-                let (first, last) = (address % PAGE / UNIT, (address % PAGE + length - 1) / UNIT);
-                (*frame, *sectors) = (number, Sectors::new(first as u8, last as u8));
-            }
-            taken += 1;
+    fn hand_out(&mut self) -> Option<(u32, Sectors)> {
+        // Elements of one whole page, which most are, are not entered.
+        if self.here == 0
+            && self.left >= PAGE
+            && let Some(Element { address, length }) = self.list.element(self.next)
+            && u64::from(length) == PAGE
+            && address & NO_WHOLE_PAGE == 0
+        {
+            self.next += 1;
+            self.left -= PAGE;
+            return Some(((address / PAGE) as u32, Sectors::WHOLE));
         }
-        *self = at;
-        (taken, result)
+        let (address, length) = self.piece()?;
+        let frame = u32::try_from(address / PAGE).ok()?;
+        self.pass(length);
+        // Of whole sectors, as the elements are.
+        let (first, last) = (address % PAGE / UNIT, (address % PAGE + length - 1) / UNIT);
+        Some((frame, Sectors::new(first as u8, last as u8)))
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        let frame = Frame(self.address / PAGE);
+        (self.here > 0).then_some(Error::Grant(grant::Error::FrameTooLarge { frame }))
     }
 }

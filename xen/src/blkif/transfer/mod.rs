@@ -2,7 +2,7 @@
 
 mod cursor;
 
-use cursor::{Cursor, Cut};
+use cursor::Cursor;
 
 use super::{Completion, Copied, Error, Failure, Frontend, Operation, SECTOR_SIZE};
 use crate::{Hal, PAGE_SIZE, SharedMemory, grant};
@@ -185,18 +185,18 @@ impl Transfer {
         frontend: &mut Frontend<H>,
         memory: Memory<'_, L>,
     ) -> Result<Progress, Error> {
-        while self.left != Left::Nothing {
-            match self.submit_one(frontend, memory) {
+        while self.is_partial() {
+            let sent = if let (Left::Pages(bytes, pages), Memory::Pages(list)) = (self.left, memory) {
+                self.submit_pages(frontend, list, bytes, pages)
+            } else if let Left::Copied(bytes) = self.left {
+                self.submit_copied(frontend, memory, bytes)
+            } else {
+                self.submit_without_data(frontend)
+            };
+            match sent {
                 Ok(()) => self.in_flight += 1,
                 Err(Error::Full | Error::Grant(grant::Error::Exhausted)) => return Ok(Progress::Partial),
-                Err(error) => {
-                    self.left = Left::Nothing;
-                    if self.in_flight == 0 {
-                        return Err(error);
-                    }
-                    self.failed(Failure::Unsent);
-                    self.outcome.pages_held |= matches!(error, Error::Grant(grant::Error::InUse { .. }));
-                }
+                Err(error) => self.end_with(error)?,
             }
         }
         Ok(Progress::Whole)
@@ -204,6 +204,7 @@ impl Transfer {
 
     /// Takes a completion with this transfer's tag; the outcome with the last one. After a failed part no
     /// further ones are submitted. *Dispatch*.
+    #[inline]
     pub fn complete(&mut self, completion: &Completion) -> Option<Outcome> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.outcome.pages_held |= completion.pages_held;
@@ -211,43 +212,46 @@ impl Transfer {
             self.failed(failure);
             self.left = Left::Nothing;
         }
-        (self.in_flight == 0 && self.left == Left::Nothing).then_some(self.outcome)
+        (self.in_flight == 0 && !self.is_partial()).then_some(self.outcome)
     }
 
     /// Returns true if [`Transfer::submit`] has to be called again.
+    #[inline]
     pub fn is_partial(&self) -> bool {
-        self.left != Left::Nothing
+        !matches!(self.left, Left::Nothing)
     }
 
+    #[cold]
     fn failed(&mut self, failure: Failure) {
         self.outcome.result = self.outcome.result.and(Err(failure));
     }
 
-    fn submit_one<H: Hal, L: ScatterList + ?Sized>(
-        &mut self,
-        frontend: &mut Frontend<H>,
-        memory: Memory<'_, L>,
-    ) -> Result<(), Error> {
-        match (self.left, memory) {
-            (Left::Pages(bytes, pages), Memory::Pages(list)) => {
-                self.submit_pages(frontend, list, bytes, pages)
-            }
-            (Left::Copied(bytes), _) => self.submit_copied(frontend, memory, bytes),
-            (Left::Flush, _) => {
-                frontend.flush(self.tag)?;
-                self.left = Left::Nothing;
-                Ok(())
-            }
-            (Left::Discard(sectors), _) => {
-                frontend.discard(self.tag, self.sector, sectors)?;
-                self.left = Left::Nothing;
-                Ok(())
-            }
-            (Left::Pages(bytes, _), _) => Err(Error::ListTooShort { expected: bytes, found: 0 }),
-            (Left::Nothing, _) => Ok(()),
+    /// Submits nothing more, since that has failed. Where a part is in flight, the error becomes part of the outcome.
+    #[cold]
+    #[inline(never)]
+    fn end_with(&mut self, error: Error) -> Result<(), Error> {
+        self.left = Left::Nothing;
+        if self.in_flight == 0 {
+            return Err(error);
         }
+        self.failed(Failure::Unsent);
+        self.outcome.pages_held |= matches!(error, Error::Grant(grant::Error::InUse { .. }));
+        Ok(())
     }
 
+    /// Submits a flush or a discard; pages without a list of them are refused.
+    #[inline(never)]
+    fn submit_without_data<H: Hal>(&mut self, frontend: &mut Frontend<H>) -> Result<(), Error> {
+        match self.left {
+            Left::Pages(expected, _) => return Err(Error::ListTooShort { expected, found: 0 }),
+            Left::Discard(sectors) => frontend.discard(self.tag, self.sector, sectors)?,
+            _ => frontend.flush(self.tag)?,
+        }
+        self.left = Left::Nothing;
+        Ok(())
+    }
+
+    #[inline]
     fn submit_pages<H: Hal>(
         &mut self,
         frontend: &mut Frontend<H>,
@@ -255,82 +259,87 @@ impl Transfer {
         bytes: u64,
         pages: u64,
     ) -> Result<(), Error> {
-        let block = self.check(frontend, bytes)?;
-        let limit = frontend.segments();
-        // The rest as a whole, or as many whole blocks as the segments reach.
-        let cut = if pages <= limit as u64 {
-            Cut { segments: pages as usize, bytes }
-        } else {
-            self.cursor.cut(list, bytes, block, limit)
-        };
+        if pages > frontend.segments() as u64 {
+            return self.submit_part(frontend, list, bytes, pages);
+        }
+        let segments = self.cursor.segments(list, bytes);
+        let (sector, sectors) = (self.sector, bytes / u64::from(SECTOR_SIZE));
+        frontend.submit_pages(self.tag, self.operation, sector, sectors, pages as usize, segments)?;
+        self.left = Left::Nothing;
+        Ok(())
+    }
+
+    /// Submits as many whole blocks of the rest as the segments of a request reach.
+    #[inline(never)]
+    fn submit_part<H: Hal>(
+        &mut self,
+        frontend: &mut Frontend<H>,
+        list: &(impl ScatterList + ?Sized),
+        bytes: u64,
+        pages: u64,
+    ) -> Result<(), Error> {
+        let block = frontend.disk().map_or(SECTOR_SIZE, |disk| disk.sector_size);
+        let cut = self.cursor.cut(list, bytes, block, frontend.segments());
         if cut.bytes == 0 {
             return Err(Error::ListTooShort { expected: bytes, found: 0 });
         }
-        let sectors = cut.bytes / u64::from(SECTOR_SIZE);
-        let mut segments = self.cursor.segments(list, cut.bytes);
-        frontend.submit_pages(self.tag, self.operation, self.sector, cut.segments, &mut segments)?;
-        self.cursor = segments.cursor();
-        self.sector += sectors;
+        let segments = self.cursor.segments(list, cut.bytes);
+        // No part is sent of a transfer that cannot be sent as a whole.
+        let (sector, sectors) = (self.sector, bytes / u64::from(SECTOR_SIZE));
+        frontend.submit_pages(self.tag, self.operation, sector, sectors, cut.segments, segments)?;
+        self.sector += cut.bytes / u64::from(SECTOR_SIZE);
+        self.cursor = cut.end;
         self.left = match bytes - cut.bytes {
             0 => Left::Nothing,
             // A page that is cut in two counts twice.
-            left => Left::Pages(left, pages - cut.segments as u64 + u64::from(self.cursor.inside_page(list))),
+            left => Left::Pages(left, pages - cut.segments as u64 + u64::from(cut.end.inside_page(list))),
         };
         Ok(())
     }
 
+    #[inline]
     fn submit_copied<H: Hal, L: ?Sized>(
         &mut self,
         frontend: &mut Frontend<H>,
         memory: Memory<'_, L>,
         left: u64,
     ) -> Result<(), Error> {
-        self.check(frontend, left)?;
         // Whole pages, hence whole blocks, but for the last.
-        let room = frontend.copy_room() as u64;
-        let submitted = self.submit_copied_bytes(frontend, memory, left, left.min(room));
-        if submitted == Err(Error::Grant(grant::Error::Exhausted)) && frontend.in_flight() == 0 {
-            // Some pages are granted for good, for this.
-            return self.submit_copied_bytes(frontend, memory, left, left.min(frontend.reserve() as u64));
-        }
-        submitted
-    }
-
-    /// Submits the next `bytes` of a copied transfer, of which so many are left.
-    fn submit_copied_bytes<H: Hal, L: ?Sized>(
-        &mut self,
-        frontend: &mut Frontend<H>,
-        memory: Memory<'_, L>,
-        left: u64,
-        bytes: u64,
-    ) -> Result<(), Error> {
-        if bytes == 0 {
-            return Err(Error::Full);
-        }
-        let request = Copied {
-            tag: self.tag,
-            operation: self.operation,
-            sector: self.sector,
-            bytes: bytes as usize,
-            offset: self.copied as usize,
-        };
-        frontend.submit_copied(&request, |offset, length, page| {
-            if let Memory::Copied(source) = memory {
-                source.fill(offset, length, page);
+        let mut room = frontend.copy_room() as u64;
+        let bytes = loop {
+            let bytes = left.min(room);
+            if bytes == 0 {
+                return Err(Error::Full);
             }
-        })?;
+            let request = Copied {
+                tag: self.tag,
+                operation: self.operation,
+                sector: self.sector,
+                bytes: bytes as usize,
+                offset: self.copied as usize,
+            };
+            // No part is sent of a transfer that cannot be sent as a whole.
+            let sectors = left / u64::from(SECTOR_SIZE);
+            let submitted = frontend.submit_copied_pages(request, sectors, move |offset, length, page| {
+                if let Memory::Copied(source) = memory {
+                    source.fill(offset, length, page);
+                }
+            });
+            match submitted {
+                Ok(()) => break bytes,
+                // Some pages are granted for good, for this.
+                Err(Error::Grant(grant::Error::Exhausted))
+                    if frontend.in_flight() == 0 && bytes > frontend.reserve() as u64 =>
+                {
+                    room = frontend.reserve() as u64;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         self.copied += bytes;
         self.sector += bytes / u64::from(SECTOR_SIZE);
         self.left = if bytes == left { Left::Nothing } else { Left::Copied(left - bytes) };
         Ok(())
-    }
-
-    /// Checks all that is left, so that no part is sent of a transfer that cannot be sent as a whole; the
-    /// disk's logical block.
-    fn check<H: Hal>(&self, frontend: &Frontend<H>, bytes: u64) -> Result<u32, Error> {
-        let Some(disk) = frontend.disk() else { return Ok(SECTOR_SIZE) };
-        disk.check(self.sector, bytes / u64::from(SECTOR_SIZE))?;
-        Ok(disk.sector_size)
     }
 }
 
