@@ -92,11 +92,11 @@ impl<H: Hal> Frontend<H> {
         if result.is_ok() && operation == Operation::Read && bytes > 0 {
             self.deliver(number, arrived);
         }
-        let pages_held = self.retire(number, shadow).is_some();
-        if let State::Broken(_) = self.state {
+        let held = self.retire(number, shadow).is_some();
+        if held && let State::Broken(_) = self.state {
             result = Err(Failure::Broken);
         }
-        Completion { tag, operation, result, pages_held }
+        Completion { tag, operation, result, pages_held: held && bytes == 0 }
     }
 
     /// Shows the caller what a copied read brought.

@@ -208,8 +208,6 @@ impl<H: Hal, F: Fn(usize, usize, &SharedMemory) + Copy> Maker<H> for CopiedPages
         let Copied { operation, bytes, offset, .. } = self.request;
         pool.take_all(records).map_err(|error| (0, error))?;
         let start = from * PAGE_SIZE;
-        // The last page of a request need not be whole.
-        let (whole, last) = ((bytes - start) / PAGE_SIZE, last_sectors(bytes));
         for (made, (page, word)) in records.iter_mut().zip(words).enumerate() {
             let reference = match pool.granted(*page) {
                 Some(reference) => reference,
@@ -221,8 +219,14 @@ impl<H: Hal, F: Fn(usize, usize, &SharedMemory) + Copy> Maker<H> for CopiedPages
                     }
                 },
             };
-            let sectors = if made < whole { Sectors::WHOLE } else { last };
-            word.store(sectors.word(reference), Ordering::Relaxed);
+            word.store(Sectors::WHOLE.word(reference), Ordering::Relaxed);
+        }
+        // The last page of a request need not be whole.
+        if bytes < start + records.len() * PAGE_SIZE
+            && let Some((page, word)) = records.iter().zip(words).next_back()
+            && let Some(reference) = pool.granted(*page)
+        {
+            word.store(last_sectors(bytes).word(reference), Ordering::Relaxed);
         }
         if operation == Operation::Write {
             for (place, page) in records.iter().enumerate() {
@@ -282,7 +286,8 @@ impl<H: Hal> Frontend<H> {
     ///
     /// # Errors
     /// As there.
-    #[inline]
+    // Two callers, of which one is rare: the list of segments stays in registers.
+    #[inline(always)]
     pub(crate) fn submit_pages(
         &mut self,
         tag: usize,
@@ -503,14 +508,15 @@ impl<H: Hal> Frontend<H> {
         let Some(shadow) = slot.request.clone() else { return error };
         self.free = slot.next;
         self.in_flight += 1;
+        let copied = shadow.bytes > 0;
         match self.retire(number.into(), &Shadow { segments: made as u16, ..shadow }) {
-            Some(reference) => Error::Grant(grant::Error::InUse { reference }),
-            None => error,
+            Some(reference) if !copied => Error::Grant(grant::Error::InUse { reference }),
+            _ => error,
         }
     }
 
     /// Ends the grants of a slot's request, gives back its pages, and frees the slot. A grant that cannot be ended is a
-    /// fault of the backend's; answers one by which it holds a page of the caller's.
+    /// fault of the backend's; answers one.
     // One caller is not cold.
     #[inline(always)]
     pub(super) fn retire(&mut self, number: usize, shadow: &Shadow) -> Option<GrantRef> {
@@ -527,9 +533,10 @@ impl<H: Hal> Frontend<H> {
         slot.request = None;
         slot.next = core::mem::replace(&mut self.free, number as u16);
         self.in_flight -= 1;
-        let reference = held?;
-        self.fail(super::Fault::GrantHeld { reference });
-        (!copied).then_some(reference)
+        if let Some(reference) = held {
+            self.fail(super::Fault::GrantHeld { reference });
+        }
+        held
     }
 }
 
