@@ -286,7 +286,7 @@ impl<H: Hal> Frontend<H> {
     ///
     /// # Errors
     /// As there.
-    // Two callers, of which one is rare: the list of segments stays in registers.
+    // Two callers, of which one is rare: what it hands on stays in registers.
     #[inline(always)]
     pub(crate) fn submit_pages(
         &mut self,
@@ -420,7 +420,8 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Writes a request; what was made of it is taken back if something fails.
-    #[inline]
+    // As Frontend::submit_pages.
+    #[inline(always)]
     fn send<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
         if usize::from(message.shadow.segments) <= wire::MAX_SEGMENTS {
             self.send_inside(message)
@@ -431,7 +432,8 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Writes a request whose segments are in it.
-    #[inline]
+    // As Frontend::submit_pages.
+    #[inline(always)]
     fn send_inside<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
         let Message { shadow, sector, mut maker } = message;
         let number = self.free;
