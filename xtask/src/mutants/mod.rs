@@ -583,9 +583,9 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a request that is cut goes on at the wrong page",
-        file: "xen/src/blkif/transfer/cursor.rs",
-        from: "end: rest.before(over) }",
-        to: "end: rest.before(0) }",
+        file: "xen/src/blkif/transfer/mod.rs",
+        from: "        self.cursor = cut.end;",
+        to: "",
         caught_by: &[Host("xen")],
     },
     Mutant {
