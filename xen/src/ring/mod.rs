@@ -331,11 +331,11 @@ mod tests {
     #[test]
     fn a_slot_in_two_pages_is_written_whole() {
         let world = World::new();
-        let pages = vec![world.hal().alloc_shared_page().unwrap(), world.hal().alloc_shared_page().unwrap()];
-        let frames = [pages[0].frame(), pages[1].frame()];
+        let pages: Vec<_> = (0..4).map(|_| world.hal().alloc_shared_page().unwrap()).collect();
+        let frames: Vec<_> = pages.iter().map(SharedPage::frame).collect();
         let mut ring = Ring::new(pages);
-        // The 37th slot begins with the last word but six of the first page.
-        for slot in 0..64 {
+        // The 73rd begins eight words before the third page.
+        for slot in 0..128 {
             let blank = ring.blank().unwrap();
             for (number, word) in blank.words().iter().enumerate() {
                 word.store((slot << 8) | number as u64, Ordering::Relaxed);
@@ -343,9 +343,9 @@ mod tests {
             assert_eq!(u64::from(blank.index()), slot);
             blank.put();
         }
-        let bytes = frames.map(|frame| world.content(frame)).concat();
+        let bytes: Vec<u8> = frames.into_iter().flat_map(|frame| world.content(frame)).collect();
         let (words, _) = bytes[64..].as_chunks::<8>();
-        for (number, word) in words[..64 * 14].iter().enumerate() {
+        for (number, word) in words[..128 * 14].iter().enumerate() {
             assert_eq!(u64::from_le_bytes(*word), (((number / 14) << 8) | (number % 14)) as u64);
         }
     }
