@@ -27,6 +27,9 @@ pub enum RigError {
          add one to /etc/apt/sources.list.d and run `apt-get update`"
     )]
     NoBookworm,
+    /// Xen's clock says that its machine stood still, and the guest did not come to its end in time.
+    #[error("Xen's machine stood still for seconds, and the guest's time ran out")]
+    StoodStill,
     /// Not enough room for what is about to be made.
     #[error(
         "{path}: {needed_mib} MiB needed for {what}, {free_mib} MiB free; free some space or move the target directory"
@@ -164,6 +167,7 @@ impl RigError {
                 | Self::Dom0Silent { .. }
                 | Self::CreateFailed { .. }
                 | Self::BadResults { .. }
+                | Self::StoodStill
         )
     }
 }

@@ -43,6 +43,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(330);
 const COLLECT_LIMIT: Duration = Duration::from_secs(120);
 /// Seconds a mark's command may take.
 const MARK_SECONDS: u32 = 240;
+/// What Xen says when its platform timer was not looked at for so long that it came round, which takes some seconds.
+const STOOD_STILL: &str = "Platform timer appears to have unexpectedly wrapped";
 /// Room for a run's copies and results.
 const SPACE_MIB: u64 = 512;
 /// Room for what dom0 brings back; the file is sparse.
@@ -179,6 +181,9 @@ fn attempt(
 
     let mut files = read_results(&results, leg)?;
     let end = guest.end(&mut files)?;
+    if matches!(end, End::TimedOut) && guest.console.xen.contains(STOOD_STILL) {
+        return Err(RigError::StoodStill);
+    }
     images.replace(&copies)?;
     let marks = guest.mark_results(&mut files);
     let mut text = |name: &str| files.remove(name).unwrap_or_default();
