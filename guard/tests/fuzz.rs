@@ -3,11 +3,8 @@
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-use std::path::Path;
-
 fn run(target: &str, more: u64, take: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    inputs::run(&folder, 24, more, b" /NOGPLPVSAFEBOOT:", take);
+    inputs::run(env!("CARGO_MANIFEST_DIR"), target, 24, more, b" /NOGPLPVSAFEBOOT:", take);
 }
 
 #[test]

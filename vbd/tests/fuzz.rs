@@ -1,12 +1,9 @@
 //! A bounded, deterministic run of the fuzz targets.
 
-use std::path::Path;
-
 use vbd::fuzz;
 
 fn run(target: &str, places: usize, more: u64, take: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    inputs::run(&folder, places, more, &[0], take);
+    inputs::run(env!("CARGO_MANIFEST_DIR"), target, places, more, &[0], take);
 }
 
 #[test]

@@ -21,14 +21,15 @@ pub fn bytes(seed: u64, usual: &[u8]) -> Vec<u8> {
     (0..length).map(|_| byte()).collect()
 }
 
-/// Gives a target the inputs in a folder, each of them also cut and with a byte changed at up to so many places, and `more`
-/// from seeds.
+/// Gives a target the inputs that the package in a folder keeps for it (`fuzz/seeds`), each of them also cut and with a byte
+/// changed at up to so many places, and `more` from seeds.
 ///
 /// # Panics
-/// The folder cannot be read or is empty; and where the target panics.
-pub fn run(folder: &Path, places: usize, more: u64, usual: &[u8], take: fn(&[u8])) {
+/// The inputs cannot be read, or there are none; and where the target panics.
+pub fn run(package: &str, target: &str, places: usize, more: u64, usual: &[u8], take: fn(&[u8])) {
+    let folder = Path::new(package).join("fuzz/seeds").join(target);
     let mut kept = 0;
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+    for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let input = fs::read(entry.expect("an entry").path()).expect("readable");
         kept += 1;
         take(&input);

@@ -43,7 +43,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(330);
 const COLLECT_LIMIT: Duration = Duration::from_secs(120);
 /// Seconds a mark's command may take.
 const MARK_SECONDS: u32 = 240;
-/// What Xen says when its platform timer was not looked at for so long that it came round, which takes some seconds.
+/// Words of Xen's about a platform timer that it has not looked at for so long that it came round, which takes some seconds.
 const STOOD_STILL: &str = "Platform timer appears to have unexpectedly wrapped";
 /// Room for a run's copies and results.
 const SPACE_MIB: u64 = 512;

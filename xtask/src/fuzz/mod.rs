@@ -61,7 +61,7 @@ const TARGETS: [Target; 11] = [
     Target { name: "queue", folder: "vbd", longest: 300 },
 ];
 
-/// What the programs are built for.
+/// The target that the programs are built for.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// Flags of the compiler. Records of comparisons are left out, which take half of the time, and so is AddressSanitizer,
 /// since the parsers have no unsafe code.

@@ -285,7 +285,7 @@ impl<H: Hal> Frontend<H> {
     /// `sectors` sectors, for all of which the disk must have room. *Dispatch*.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Frontend::submit`].
     // Two callers, of which one is rare: what it hands on stays in registers.
     #[inline(always)]
     pub(crate) fn submit_pages(
@@ -325,7 +325,7 @@ impl<H: Hal> Frontend<H> {
     /// of which the disk must have room. *Dispatch*.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Frontend::submit_copied`].
     #[inline]
     pub(crate) fn submit_copied_pages(
         &mut self,
