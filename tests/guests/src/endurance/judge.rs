@@ -79,7 +79,7 @@ pub(super) fn ends(batch: &str) -> Result<Vec<Ended>> {
 }
 
 /// Totals of the boots so far, and what the disk must have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// Boots that ended by themselves, emulated and PV.
     pub whole: [u32; 2],
@@ -196,6 +196,26 @@ impl Tally {
         self.whole.iter().chain(&self.cut).sum()
     }
 
+    /// Adds the totals of another machine. What this one's disk must have stays as it is.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self { whole, cut, moments, written, flushed, found, lost, mounts, second_mounts, wrong, .. } =
+            other;
+        for entry in 0..2 {
+            self.whole[entry] += whole[entry];
+            self.cut[entry] += cut[entry];
+        }
+        for (moment, count) in moments {
+            *self.moments.entry(*moment).or_default() += count;
+        }
+        self.written += written;
+        self.flushed += flushed;
+        self.found += found;
+        self.lost += lost;
+        self.mounts += mounts;
+        self.second_mounts += second_mounts;
+        self.wrong.extend_from_slice(wrong);
+    }
+
     /// Holds the image of the disk against the files that were flushed, when no guest runs. `read` returns the content of
     /// a file.
     ///
@@ -267,6 +287,14 @@ mod tests {
         assert_eq!((tally.whole, tally.cut, tally.boots()), ([0, 2], [0, 2], 4));
         assert_eq!((tally.written, tally.flushed, tally.found, tally.lost), (6, 5, 6, 0));
         assert_eq!(tally.moments, BTreeMap::from([(Moment::Writing, 1), (Moment::Mounted, 1)]));
+        let mut both = tally.clone();
+        both.add(&taken(&[
+            (Ended::Cut, &format!("{BOOT}@xg violation name=pool-leaked\n")),
+            (WHOLE, &first),
+        ]));
+        assert_eq!((both.whole, both.cut, both.boots()), ([0, 3], [0, 3], 6));
+        assert_eq!((both.written, both.flushed, both.found, both.mounts), (8, 7, 6, 6));
+        assert_eq!((both.moments[&Moment::Mounted], both.wrong.len()), (2, 1));
     }
 
     #[test]

@@ -11,9 +11,12 @@ mod plan;
 mod saves;
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -48,9 +51,12 @@ const SLACK: i64 = 8;
 /// A length of the run.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
-    /// Boots of one machine, most of which lose their power
+    /// Boots, most of which lose their power
     #[arg(long, default_value_t = 40)]
     pub boots: u32,
+    /// Machines that share the boots and run at once, each with a disk of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub machines: u32,
     /// Saves and restores of one guest under load, after the boots
     #[arg(long, default_value_t = 0)]
     pub saves: u32,
@@ -69,31 +75,80 @@ pub fn run(options: Options) -> Result<()> {
     let sources = sources(&layout)?;
     let mut wrong = Vec::new();
     if options.boots > 0 {
-        let mut machine = Machine::new(&layout, "endurance")?;
         let begun = Instant::now();
-        let mut left = options.boots as usize;
-        for seed in options.seed.. {
-            if left == 0 {
-                break;
-            }
-            let boots = left.min(STRETCH);
-            left -= boots;
-            machine.stretch(&rig, seed, boots)?;
-            println!("{}", machine.progress(options.boots, begun.elapsed()));
-            page::write(&layout, &page::boots(&machine, options.seed, begun.elapsed()), page::BOOTS)?;
-        }
-        page::add_run(&layout, &sources, options.seed, Counts::of(Some(&machine.tally), None))?;
-        wrong.append(&mut machine.tally.wrong);
+        let runs = page::Runs::before(&layout, &sources, options.seed);
+        let mut seen = boots(&layout, &rig, options, &mut |seen| {
+            println!("{}", seen.progress(options.boots, begun.elapsed()));
+            let text = page::boots(seen, options.machines, options.seed, begun.elapsed());
+            page::write(&layout, &text, page::BOOTS)?;
+            runs.write(&layout, Counts::of(Some(&seen.tally), None))
+        })?;
+        wrong.append(&mut seen.tally.wrong);
     }
     if options.saves > 0 {
         let begun = Instant::now();
+        let runs = page::Runs::before(&layout, &sources, options.seed);
         let mut saved = saves::run(&layout, &rig, options.saves)?;
         page::write(&layout, &page::saves(&saved, begun.elapsed()), page::SAVES)?;
-        page::add_run(&layout, &sources, options.seed, Counts::of(None, Some(&saved)))?;
+        runs.write(&layout, Counts::of(None, Some(&saved)))?;
         wrong.append(&mut saved.wrong);
     }
     ensure!(wrong.is_empty(), "{} things are not as they must be:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
+}
+
+/// Runs the boots on all machines, each of which takes the next stretch when it is done with one. After each stretch `tell`
+/// gets what was seen of all of them; it is returned in the end.
+///
+/// # Errors
+/// The rig failed twice in a row on one of the machines; the others end their stretches. Or `tell` failed.
+fn boots(
+    layout: &Layout,
+    rig: &RigFiles,
+    options: Options,
+    tell: &mut (dyn FnMut(&Seen) -> Result<()> + Send),
+) -> Result<Seen> {
+    let stretches = Mutex::new(stretches(options.seed, options.boots));
+    let mut machines = (1..=options.machines)
+        .map(|number| Machine::new(layout, &machine_name(number)))
+        .collect::<Result<Vec<_>>>()?;
+    let all = Mutex::new((vec![Seen::default(); machines.len()], tell));
+    let take = || stretches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let one = &|number: usize, machine: &mut Machine<'_>| -> Result<()> {
+        while let Some((seed, boots)) = take() {
+            let result = machine.stretch(rig, seed, boots);
+            if result.is_err() {
+                while take().is_some() {}
+            }
+            let (seen, tell) = &mut *all.lock().unwrap_or_else(PoisonError::into_inner);
+            seen[number] = machine.seen.clone();
+            tell(&Seen::sum(seen))?;
+            result?;
+        }
+        Ok(())
+    };
+    let results: Vec<Result<()>> = thread::scope(|scope| {
+        let begin = |(number, machine)| scope.spawn(move || one(number, machine));
+        let running: Vec<_> = machines.iter_mut().enumerate().map(begin).collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    results.into_iter().collect::<Result<()>>()?;
+    Ok(Seen::sum(&all.into_inner().unwrap_or_else(PoisonError::into_inner).0))
+}
+
+/// Returns the stretches of so many boots, by seed: all but the last are of the same length.
+fn stretches(seed: u64, boots: u32) -> VecDeque<(u64, usize)> {
+    let boots = boots as usize;
+    let length = |stretch: usize| STRETCH.min(boots - stretch * STRETCH);
+    (seed..).zip((0..boots.div_ceil(STRETCH)).map(length)).collect()
+}
+
+/// Returns the name of the folder of a machine, from 1.
+fn machine_name(number: u32) -> String {
+    if number == 1 { "endurance".to_owned() } else { format!("endurance-{number}") }
 }
 
 /// Returns the name of the sources that are run: a commit, marked where the files differ from it.
@@ -119,11 +174,47 @@ pub fn sample(layout: &Layout, rig: &RigFiles) -> Result<Vec<String>> {
     };
     let boots = [cut(true, 60), cut(false, 60), cut(true, 70), whole(false)];
     machine.boot(rig, "second", &boots)?;
-    Ok(machine.tally.wrong)
+    Ok(machine.seen.tally.wrong)
 }
 
 /// The name of [`sample`] among guests.
 pub const SAMPLE: &str = "power-cuts";
+
+/// Observations of a machine, or of several.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    tally: Tally,
+    /// Stretches that the rig failed once, and that were begun anew.
+    again: u32,
+    stretches: u32,
+    /// For each machine the memory that Xen has left at the begin of its first stretch and at the end of its last.
+    memory: Vec<[Free; 2]>,
+}
+
+impl Seen {
+    /// Returns what was seen of all machines together.
+    fn sum(all: &[Self]) -> Self {
+        let mut sum = Self::default();
+        for one in all {
+            sum.tally.add(&one.tally);
+            sum.again += one.again;
+            sum.stretches += one.stretches;
+            sum.memory.extend(&one.memory);
+        }
+        sum
+    }
+
+    fn progress(&self, boots: u32, time: Duration) -> String {
+        let Tally { flushed, lost, second_mounts, wrong, .. } = &self.tally;
+        format!(
+            "{} of {boots} boots, {} cut; {flushed} files flushed, {lost} lost, {second_mounts} second mounts, {} wrong; {} min",
+            self.tally.boots(),
+            self.tally.cut.iter().sum::<u32>(),
+            wrong.len(),
+            time.as_secs() / 60
+        )
+    }
+}
 
 /// A machine, and what was seen of it.
 struct Machine<'a> {
@@ -134,12 +225,7 @@ struct Machine<'a> {
     registry: String,
     /// Lives of the last emulated and of the last PV boot that were not cut.
     lives: [Duration; 2],
-    tally: Tally,
-    /// Stretches that the rig failed once, and that were begun anew.
-    again: u32,
-    stretches: u32,
-    /// Memory that Xen has left at the begin of the first stretch and at the end of the last.
-    memory: Option<[Free; 2]>,
+    seen: Seen,
 }
 
 /// Memory that Xen has left in MiB, and the domains and grants that it has.
@@ -178,10 +264,7 @@ impl<'a> Machine<'a> {
             disk,
             registry: String::new(),
             lives: [Duration::from_secs(20), Duration::from_secs(15)],
-            tally: Tally::default(),
-            again: 0,
-            stretches: 0,
-            memory: None,
+            seen: Seen::default(),
         })
     }
 
@@ -217,7 +300,7 @@ impl<'a> Machine<'a> {
             // The disk is as it was: it is replaced where a run has succeeded.
             Err(error) => {
                 println!("{name}: the rig failed, and the stretch is run again: {error}");
-                self.again += 1;
+                self.seen.again += 1;
                 rig::run(rig, &job)?
             }
         };
@@ -226,15 +309,15 @@ impl<'a> Machine<'a> {
             self.folder.path("batch.txt"),
             format!("{}\n{}\n{}", outcome.before, outcome.batch, outcome.after),
         )?;
-        let wrong = self.tally.wrong.len();
+        let wrong = self.seen.tally.wrong.len();
         self.take(name, planned, &outcome)?;
-        self.stretches += 1;
-        for line in &self.tally.wrong[wrong..] {
+        self.seen.stretches += 1;
+        for line in &self.seen.tally.wrong[wrong..] {
             println!("WRONG: {line}");
         }
-        if self.tally.wrong.len() > wrong {
+        if self.seen.tally.wrong.len() > wrong {
             // What it looked like is kept.
-            let kept = self.folder.path(&format!("wrong-{}", self.stretches));
+            let kept = self.folder.path(&format!("wrong-{}", self.seen.stretches));
             fs::create_dir_all(&kept)?;
             for file in ["console.txt", "batch.txt", "disk.img"] {
                 fs::copy(self.folder.path(file), kept.join(file))?;
@@ -262,7 +345,7 @@ impl<'a> Machine<'a> {
                 format!(", cut after {} ms, {} % of the cache kept", cut.after.as_millis(), cut.kept)
             });
             let name = format!("{name}, boot {} ({entry}{cut})", n + 1);
-            self.tally.take(&name, *planned, *ended, report, WRITTEN as usize);
+            self.seen.tally.take(&name, *planned, *ended, report, WRITTEN as usize);
             if let Ended::Whole(life) = ended {
                 self.lives[usize::from(planned.pv)] = *life;
             }
@@ -272,7 +355,7 @@ impl<'a> Machine<'a> {
         }
         self.take_memory(name, outcome)?;
         let image = volume::image::check_image(&self.disk)?;
-        self.tally.take_image(name, &image, |file| {
+        self.seen.tally.take_image(name, &image, |file| {
             Ok(volume::image::read_file(&self.disk, &format!("endure-{file}.dat"))?)
         })
     }
@@ -285,21 +368,11 @@ impl<'a> Machine<'a> {
         };
         let others = |free: Free| (free.domains, free.grants);
         if begin.mib - end.mib > SLACK || others(begin) != others(end) {
-            self.tally.wrong.push(format!("{name}: Xen had {begin:?} before and {end:?} after"));
+            self.seen.tally.wrong.push(format!("{name}: Xen had {begin:?} before and {end:?} after"));
         }
-        self.memory = Some([self.memory.map_or(begin, |[first, _]| first), end]);
+        let first = self.seen.memory.first().map_or(begin, |[first, _]| *first);
+        self.seen.memory = vec![[first, end]];
         Ok(())
-    }
-
-    fn progress(&self, boots: u32, time: Duration) -> String {
-        let Tally { flushed, lost, second_mounts, wrong, .. } = &self.tally;
-        format!(
-            "{} of {boots} boots, {} cut; {flushed} files flushed, {lost} lost, {second_mounts} second mounts, {} wrong; {} min",
-            self.tally.boots(),
-            self.tally.cut.iter().sum::<u32>(),
-            wrong.len(),
-            time.as_secs() / 60
-        )
     }
 }
 
@@ -331,6 +404,23 @@ mod tests {
         let (first, last) =
             (Free { mib: 612, domains: 1, grants: 0 }, Free { mib: 604, domains: 2, grants: 40 });
         assert_eq!(Free::all(output), [first, last]);
+    }
+
+    #[test]
+    fn each_seed_has_its_stretch_and_the_boots_are_as_many_as_were_asked_for() {
+        let stretches = stretches(7, 25);
+        assert_eq!(stretches, [(7, 10), (8, 10), (9, 5)]);
+        assert_eq!(super::stretches(7, 20), [(7, 10), (8, 10)]);
+        assert!(super::stretches(7, 0).is_empty());
+    }
+
+    #[test]
+    fn what_was_seen_of_all_machines_is_added() {
+        let free = |mib| Free { mib, domains: 1, grants: 0 };
+        let one = |mib| Seen { again: 1, stretches: 3, memory: vec![[free(mib); 2]], ..Seen::default() };
+        let sum = Seen::sum(&[one(600), one(601)]);
+        assert_eq!((sum.again, sum.stretches), (2, 6));
+        assert_eq!(sum.memory, [[free(600); 2], [free(601); 2]]);
     }
 
     #[test]

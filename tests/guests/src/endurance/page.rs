@@ -1,11 +1,11 @@
 //! `docs/results/endurance.md`: a chapter of the boots and one of the saves, each of the last run that had some, and one
 //! that has a row for each run.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Machine, judge::Tally, page_path, saves::Saved};
+use super::{Seen, judge::Tally, page_path, saves::Saved};
 use crate::layout::Layout;
 
 const HEAD: &str = "# Endurance\n\n\
@@ -46,14 +46,28 @@ impl Counts {
     }
 }
 
-/// Adds a run to the page.
-///
-/// # Errors
-/// The page cannot be written.
-pub(super) fn add_run(layout: &Layout, sources: &str, seed: u64, counts: Counts) -> Result<()> {
-    let path = page_path(layout);
-    let before = fs::read_to_string(&path).unwrap_or_default();
-    write(layout, &runs(&before, sources, seed, counts), RUNS)
+/// The chapter of all runs while one is under way.
+pub(super) struct Runs<'a> {
+    /// The page before the run.
+    before: String,
+    sources: &'a str,
+    seed: u64,
+}
+
+impl<'a> Runs<'a> {
+    /// Returns the chapter at the begin of a run of these sources.
+    pub(super) fn before(layout: &Layout, sources: &'a str, seed: u64) -> Self {
+        let before = fs::read_to_string(page_path(layout)).unwrap_or_default();
+        Self { before, sources, seed }
+    }
+
+    /// Writes the chapter with a row of the run as far as it has come.
+    ///
+    /// # Errors
+    /// The page cannot be written.
+    pub(super) fn write(&self, layout: &Layout, counts: Counts) -> Result<()> {
+        write(layout, &runs(&self.before, self.sources, self.seed, counts), RUNS)
+    }
 }
 
 /// Returns the chapter of all runs with another one.
@@ -105,8 +119,8 @@ fn replaced(page: &str, text: &str, chapter: &str) -> String {
 }
 
 /// Returns the chapter of the boots.
-pub(super) fn boots(machine: &Machine<'_>, seed: u64, time: Duration) -> String {
-    let tally = &machine.tally;
+pub(super) fn boots(seen: &Seen, machines: u32, seed: u64, time: Duration) -> String {
+    let tally = &seen.tally;
     let both = |counts: [u32; 2]| format!("{} emulated, {} PV", counts[0], counts[1]);
     let mut rows = vec![
         ("boots that were to end by themselves, and did".to_owned(), both(tally.whole)),
@@ -121,20 +135,25 @@ pub(super) fn boots(machine: &Machine<'_>, seed: u64, time: Duration) -> String 
         ("mounts of the volume".to_owned(), tally.mounts.to_string()),
         ("**second mounts**".to_owned(), format!("**{}**", tally.second_mounts)),
     ]);
-    if let Some([begin, end]) = machine.memory {
-        let free = |free: super::Free| {
+    let free = |end: usize| {
+        let text = |free: &super::Free| {
             format!("{} MiB free, {} domain, {} grants in use", free.mib, free.domains, free.grants)
         };
-        rows.push(("Xen before the first stretch".to_owned(), free(begin)));
-        rows.push(("– after the last, every guest gone".to_owned(), free(end)));
+        let each: BTreeSet<String> = seen.memory.iter().map(|ends| text(&ends[end])).collect();
+        each.into_iter().collect::<Vec<_>>().join("; ")
+    };
+    if !seen.memory.is_empty() {
+        rows.push(("Xen before the first stretch".to_owned(), free(0)));
+        rows.push(("– after the last, every guest gone".to_owned(), free(1)));
     }
     rows.push((
         "starts of Xen, and stretches that the rig failed and were begun anew".to_owned(),
-        format!("{}, {}", machine.stretches, machine.again),
+        format!("{}, {}", seen.stretches, seen.again),
     ));
     let title = format!(
-        "{} boots of one machine, `--seed {seed}`, in {} minutes.",
+        "{} boots of {}, `--seed {seed}`, in {} minutes.",
         tally.boots(),
+        if machines == 1 { "one machine".to_owned() } else { format!("{machines} machines") },
         time.as_secs().div_ceil(60)
     );
     chapter(BOOTS, &title, &rows, &tally.wrong)
