@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
-use wdm::pool;
 use wdm::spin_lock::SpinLock;
+use wdm::{debug_print, pool};
 use xen::grant::{ENTRIES_PER_FRAME, Table};
 use xen::{GrantRef, SharedMemory};
+
+use crate::DRIVER;
 
 /// The table behind its lock; none until Xen's frames are mapped. Clients take references in batches, and make and
 /// end grants in the mapped entries without the lock.
@@ -43,10 +45,11 @@ impl Grants {
         self.table.lock().as_mut().map_or(0, |table| table.take(into))
     }
 
-    /// Takes references back, as [`Table::give`]. ≤ DISPATCH_LEVEL.
+    /// Takes references back, as [`Table::give`]; some that nobody has are said. ≤ DISPATCH_LEVEL.
     pub(crate) fn give(&self, references: &[GrantRef]) {
-        if let Some(table) = self.table.lock().as_mut() {
-            table.give(references);
+        let strange = self.table.lock().as_mut().map_or(0, |table| table.give(references));
+        if strange > 0 {
+            debug_print!(DRIVER, "{strange} grant references are given back that nobody has");
         }
     }
 

@@ -70,10 +70,18 @@ impl Cache {
         Ok((self.entries.edit(), &self.places[self.free - count..self.free]))
     }
 
-    /// Notes that something is granted by each of `count` references that [`Cache::reserve`] has answered.
+    /// Notes that something is granted by each of the `count` references that [`Cache::reserve`] has answered.
     #[inline]
     pub fn used(&mut self, count: usize) {
         self.free -= count;
+    }
+
+    /// Notes that of `count` references which [`Cache::reserve`] has answered something is granted by the first `made`.
+    #[cold]
+    pub fn used_in_part(&mut self, count: usize, made: usize) {
+        // The others go on being free.
+        self.places[self.free - count..self.free].rotate_left(made);
+        self.free -= made;
     }
 
     /// Ends a grant that [`Cache::grant`] has made. *Dispatch*.

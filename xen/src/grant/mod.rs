@@ -146,14 +146,20 @@ impl<S: AsMut<[u32]>> Table<S> {
     }
 
     /// Takes references back; what is still granted by one of them is ended. One whose page the other domain has
-    /// mapped is leaked, and one that was not handed out is left alone.
-    pub fn give(&mut self, references: &[GrantRef]) {
+    /// mapped is leaked. Returns the number of those that were not handed out, which are left alone: whoever gives one back
+    /// is in error.
+    #[must_use]
+    pub fn give(&mut self, references: &[GrantRef]) -> usize {
+        let mut strange = 0;
         // From the end, so that they are handed out in the same order again: neighbours stay neighbours.
         for reference in references.iter().rev() {
             if self.list.as_mut().get(reference.0 as usize) == Some(&TAKEN) {
                 self.reclaim(reference.0);
+            } else {
+                strange += 1;
             }
         }
+        strange
     }
 
     /// Ends an entry's permission and makes it free, or leaked where the other domain has the page mapped.
@@ -321,7 +327,7 @@ mod tests {
         assert_eq!(numbers(take(&mut table, 5)), [8, 9, 10, 11, 12]);
         assert_eq!(numbers(take(&mut table, 50)), (13..20).collect::<Vec<_>>());
         assert_eq!((take(&mut table, 1), table.available()), (vec![], 0));
-        table.give(&[GrantRef(11), GrantRef(9)]);
+        assert_eq!(table.give(&[GrantRef(11), GrantRef(9)]), 0);
         assert_eq!(numbers(take(&mut table, 5)), [11, 9]);
     }
 
@@ -353,12 +359,12 @@ mod tests {
             grant(&memory, reference);
             use_bits(&memory, reference, bits);
             assert!(!Entries::new(memory.share(), 0).edit().end(reference));
-            table.give(&[reference]);
+            assert_eq!(table.give(&[reference]), 0);
             assert_eq!(entry(&memory, reference).flags, GTF_PERMIT_ACCESS | bits);
             assert_eq!((table.leaked(), table.available()), (1, 0));
             // Not even once the other domain has let go.
             use_bits(&memory, reference, 0);
-            table.give(&[reference]);
+            assert_eq!(table.give(&[reference]), 1);
             assert_eq!(take(&mut table, 1), []);
         }
     }
@@ -368,10 +374,9 @@ mod tests {
         let memory = Memory::new(1, 0);
         let mut table = Table::new(memory.share(), vec![0; 512]).unwrap();
         let reference = take(&mut table, 1)[0];
-        table.give(&[reference]);
-        for number in [0, 7, reference.0, 511, 512, u32::MAX, u32::MAX - 1] {
-            table.give(&[GrantRef(number)]);
-        }
+        assert_eq!(table.give(&[reference]), 0);
+        let strange = [0, 7, reference.0, 511, 512, u32::MAX, u32::MAX - 1].map(GrantRef);
+        assert_eq!(table.give(&strange), strange.len());
         assert_eq!(table.available(), 504);
         assert_eq!(take(&mut table, 600).len(), 504);
     }
@@ -421,7 +426,7 @@ mod tests {
                     },
                     1 if !taken.is_empty() => {
                         let reference = taken.swap_remove(index.index(taken.len()));
-                        table.give(&[reference]);
+                        prop_assert_eq!(table.give(&[reference]), 0);
                     }
                     2 if !taken.is_empty() => {
                         let reference = taken[index.index(taken.len())];

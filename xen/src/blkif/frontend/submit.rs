@@ -174,7 +174,7 @@ impl<H: Hal, S: SegmentSource> Maker<H> for Granted<S> {
         let mut segments = self.segments.clone();
         for (made, ((record, word), reference)) in records.iter_mut().zip(words).zip(references).enumerate() {
             let Some((frame, sectors)) = segments.hand_out() else {
-                grants.used(made);
+                grants.used_in_part(wanted, made);
                 let short = Error::Segments { found: from + made, limit: self.count };
                 return Err((made, segments.refusal().unwrap_or(short)));
             };
