@@ -136,6 +136,8 @@ pub struct Queue<H: Hal, S: Srb> {
     known_broken: bool,
     /// Nothing is submitted: see [`Queue::hold`].
     held: bool,
+    /// Ring and grants are left alone: see [`Queue::freeze`].
+    frozen: bool,
 }
 
 // SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring
@@ -159,6 +161,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             owed: 0,
             known_broken: false,
             held: false,
+            frozen: false,
         }
     }
 
@@ -248,7 +251,9 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     /// is something to take in already.
     fn ask(&mut self) -> bool {
         match &mut self.backend {
-            Backend::Ring(frontend) if self.rounds == 0 && frontend.in_flight() > 0 => frontend.rearm(),
+            Backend::Ring(frontend) if self.rounds == 0 && !self.frozen && frontend.in_flight() > 0 => {
+                frontend.rearm()
+            }
             _ => false,
         }
     }
@@ -259,6 +264,9 @@ impl<H: Hal, S: Srb> Queue<H, S> {
 
     /// Takes in at most so many ring requests, but all of those of a broken backend.
     fn take_some(&mut self, ended: &mut Ended<S>, most: usize) {
+        if self.frozen {
+            return;
+        }
         let mut left = most;
         loop {
             while let Backend::Ring(frontend) = &mut self.backend
@@ -337,7 +345,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
 
     /// Notifies the backend of what it has been told long ago. ≤ DISPATCH_LEVEL.
     pub fn nudge(&mut self) {
-        if let Backend::Ring(frontend) = &mut self.backend {
+        if let (false, Backend::Ring(frontend)) = (self.frozen, &mut self.backend) {
             frontend.nudge();
         }
     }
@@ -363,9 +371,21 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         self.held = true;
     }
 
+    /// Leaves the ring and the grants of a queue that is held alone, until [`Queue::release`] or [`Queue::detach`]: the
+    /// guest may be suspended, and come back with another grant table, in which the references of this one are
+    /// others'. What is answered meanwhile is not taken in. ≤ DISPATCH_LEVEL.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// Returns true between [`Queue::freeze`] and what ends it. ≤ DISPATCH_LEVEL.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// Ends [`Queue::hold`], with the backend that there was: sends what waits. ≤ DISPATCH_LEVEL.
     pub fn release(&mut self) -> Ended<S> {
-        self.held = false;
+        (self.held, self.frozen) = (false, false);
         let mut ended = Ended::default();
         self.take_in(&mut ended);
         self.publish();
@@ -377,6 +397,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     /// dropped at PASSIVE_LEVEL, and what ended completed. ≤ DISPATCH_LEVEL.
     pub fn detach(&mut self, resumed: bool) -> (Option<blkif::Frontend<H>>, Ended<S>) {
         let mut ended = Ended::default();
+        self.frozen = false;
         let Backend::Ring(mut frontend) = core::mem::replace(&mut self.backend, Backend::Awaited) else {
             return (None, ended);
         };
@@ -447,9 +468,13 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     }
 
     /// Returns the time for which the backend has owed an answer, in calls of this routine, which comes at
-    /// regular times. It is 0 if the backend owes none or has given one since the last call. Grant references
-    /// that the queue does not need are left to others. ≤ DISPATCH_LEVEL.
+    /// regular times. It is 0 if the backend owes none or has given one since the last call, and while the queue is frozen.
+    /// Grant references that the queue does not need are left to others. ≤ DISPATCH_LEVEL.
     pub fn tick(&mut self) -> u32 {
+        if self.frozen {
+            self.owed = 0;
+            return 0;
+        }
         let stuck = self.in_flight() > 0 && self.counters.completed == self.seen;
         self.seen = self.counters.completed;
         self.owed = if stuck { self.owed.saturating_add(1) } else { 0 };
@@ -471,7 +496,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
 
     /// Lets the backend see what was submitted, unless a round is going on, whose end does it.
     fn publish(&mut self) {
-        if let (0, Backend::Ring(frontend)) = (self.rounds, &mut self.backend) {
+        if let (0, false, Backend::Ring(frontend)) = (self.rounds, self.frozen, &mut self.backend) {
             self.counters.notified += u64::from(frontend.push());
         }
     }

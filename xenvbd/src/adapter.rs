@@ -25,7 +25,7 @@ use wdm::{DriverObject, NtStatus, SpinLock, debug_print, eject, interface, pool}
 
 use crate::DRIVER;
 use crate::census::Census;
-use crate::hal::{Error, Platform};
+use crate::hal::{Error, OnSuspend, Platform};
 use crate::slots::{MAX_TARGETS, Slots};
 use crate::srb::{Function, Port, Request, Srb};
 use crate::suspend::SuspendGate;
@@ -58,7 +58,10 @@ pub(crate) struct Adapter {
     /// The list of vbds: until [`Adapter::expose`] as it was started, from then on a thread.
     vbds: SpinLock<Option<VbdList>>,
     /// The place where xenpci's suspend thread finds the one of the vbds.
-    suspend_gate: SuspendGate,
+    suspend_gate: Shared<SuspendGate>,
+    /// From before the first disk is connected until the last is disconnected: without an answer by the thread of the vbds
+    /// the guest is not suspended.
+    on_suspend: SpinLock<Option<OnSuspend>>,
     /// Set when a vbd may have come or gone, and to end the thread of the vbds.
     vbd_event: Shared<Event>,
     /// Woken for every disk that arrives, when the guard wants a census, and to end the settle thread.
@@ -223,11 +226,14 @@ impl Adapter {
             arrivals: SpinLock::new(None),
             threads: SpinLock::default(),
             vbds: SpinLock::new(None),
-            suspend_gate: SuspendGate::new(Shared::clone(&vbd_event))?,
+            suspend_gate: Shared::new(SuspendGate::new(Shared::clone(&vbd_event))?)?,
+            on_suspend: SpinLock::new(None),
             vbd_event: Shared::clone(&vbd_event),
             census_event: CensusEvent::new()?,
             tripwire: SpinLock::new(None),
         })?;
+        let on_suspend = platform.on_suspend(&adapter.suspend_gate)?;
+        *adapter.on_suspend.lock() = Some(on_suspend);
         let mut vbds = VbdList::new(platform, vbd_event);
         vbds.start(&adapter)?;
         *adapter.vbds.lock() = Some(vbds);
@@ -282,7 +288,7 @@ impl Adapter {
     }
 
     /// Returns the requests to the thread of the vbds around a suspend.
-    pub(crate) const fn suspend_gate(&self) -> &SuspendGate {
+    pub(crate) fn suspend_gate(&self) -> &SuspendGate {
         &self.suspend_gate
     }
 
@@ -504,6 +510,9 @@ impl Adapter {
                 target.disconnect();
             }
         }
+        let on_suspend = self.on_suspend.lock().take();
+        // Outside the lock: this waits for a suspend that is under way.
+        drop(on_suspend);
     }
 }
 

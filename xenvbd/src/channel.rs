@@ -76,6 +76,11 @@ impl Channel {
         let routine: Routine = pool::try_box(move |_: &_| {
             // SAFETY: the channel is in a box and owns the timer, whose drop waits for this routine.
             let channel = unsafe { &*ptr::with_exposed_provenance::<Self>(place) };
+            if let (true, Some(timer)) = (channel.is_frozen(), &channel.timer) {
+                // The port may be another's in the domain that the guest goes on in.
+                timer.set(QUIET);
+                return;
+            }
             channel.service();
             channel.quiet.store(false, Ordering::Release);
             if let Some(port) = channel.port() {
@@ -201,6 +206,11 @@ impl Channel {
             Some(frontend) => queue.attach(frontend, port, disk),
             None => Ended::default(),
         });
+    }
+
+    /// Returns the answer of [`Queue::is_frozen`]. ≤ DISPATCH_LEVEL.
+    fn is_frozen(&self) -> bool {
+        self.queue.lock().as_ref().is_some_and(Queue::is_frozen)
     }
 
     /// Returns the counts of the queue's work. ≤ DISPATCH_LEVEL.

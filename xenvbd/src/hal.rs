@@ -221,13 +221,15 @@ impl Platform {
         unsafe { (self.0.suspend_epoch)() }
     }
 
-    /// Has `gate` called around each suspend, as long as the answer lives. PASSIVE_LEVEL.
+    /// Has `gate` called around each suspend, as long as the answer lives. PASSIVE_LEVEL; waits for a suspend that is
+    /// under way.
     ///
     /// # Errors
     /// [`Error::Suspend`].
-    pub(crate) fn on_suspend(self, gate: &SuspendGate) -> Result<OnSuspend<'_>, Error> {
-        let context = ptr::from_ref(gate).cast_mut().cast();
-        // SAFETY: the answer borrows the gate, and ends the registration when it is dropped.
+    pub(crate) fn on_suspend(self, gate: &Shared<SuspendGate>) -> Result<OnSuspend, Error> {
+        let gate = Shared::clone(gate);
+        let context = Shared::as_ptr(&gate).cast_mut().cast();
+        // SAFETY: the answer owns the gate, too, and ends the registration before it lets go of it.
         let status = unsafe { (self.0.suspend_register)(on_suspend, context) };
         status.ok().map(|()| OnSuspend { platform: self, _gate: gate }).map_err(Error::Suspend)
     }
@@ -279,12 +281,12 @@ impl Platform {
 }
 
 /// A registration for suspends. Dropping it ends it (PASSIVE_LEVEL).
-pub(crate) struct OnSuspend<'a> {
+pub(crate) struct OnSuspend {
     platform: Platform,
-    _gate: &'a SuspendGate,
+    _gate: Shared<SuspendGate>,
 }
 
-impl Drop for OnSuspend<'_> {
+impl Drop for OnSuspend {
     fn drop(&mut self) {
         // SAFETY: no pointers. A platform that is gone calls nobody.
         let _ = unsafe { (self.platform.0.suspend_unregister)() };

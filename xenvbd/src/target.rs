@@ -74,7 +74,7 @@ pub(crate) struct Target {
 pub(crate) enum Lost {
     /// It closes, and goes through the states that end the session.
     Closing,
-    /// The guest has been resumed: every grant and port is gone.
+    /// The guest has been resumed, and [`Target::forget`] has been called.
     Resumed,
     /// The toolstack has made the vbd's nodes anew: there is nobody who would close.
     Replaced,
@@ -477,6 +477,27 @@ impl Target {
         }
     }
 
+    /// Leaves rings and grants alone, all queues being held, until [`Target::release`] or [`Target::forget`].
+    /// ≤ DISPATCH_LEVEL.
+    pub(crate) fn freeze(&self) {
+        for channel in &self.channels {
+            channel.with(|queue| {
+                queue.freeze();
+                Default::default()
+            });
+        }
+    }
+
+    /// Forgets the backend after the guest has been resumed: every grant and port is gone, and is none of this disk's in
+    /// the new tables. Requests wait until [`Target::reconnect`]. PASSIVE_LEVEL.
+    pub(crate) fn forget(&self) {
+        self.forget_backing();
+        for channel in &self.channels {
+            channel.close(true);
+            channel.detach(true);
+        }
+    }
+
     /// Returns the number of ring requests that the backend has not answered. ≤ DISPATCH_LEVEL.
     pub(crate) fn in_flight(&self) -> usize {
         self.channels.iter().map(|channel| channel.in_flight()).sum()
@@ -513,10 +534,9 @@ impl Target {
 
     fn connect_again(&self, lost: Lost, sharing: impl FnOnce(&Own) -> Option<u32>) -> Result<(), Error> {
         let mut store = self.platform;
-        let resumed = lost == Lost::Resumed;
         self.forget_backing();
         let mut xenbus = self.xenbus.lock();
-        if !resumed {
+        if lost != Lost::Resumed {
             self.hold();
         }
         match lost {
@@ -525,9 +545,10 @@ impl Target {
             Lost::Replaced => self.let_finish(),
             Lost::Resumed => {}
         }
+        // Of a resumed guest there is neither a port nor a ring.
         for channel in &self.channels {
-            channel.close(resumed);
-            channel.detach(resumed);
+            channel.close(false);
+            channel.detach(false);
         }
         *xenbus = XenbusDevice::open(&mut store, Platform::folder(xenbus.vbd().device).as_str())?;
         let distrusted = self.distrusted || !xenbus.vbd().trusted;

@@ -120,10 +120,6 @@ impl VbdList {
             known.watch = known.target.and_then(|id| watch_backend(self.platform, adapter, id, &self.event));
             known.target.map(|id| adapter.slots().with(id, |target| target.publish_target_id(id)));
         }
-        let registered = self.platform.on_suspend(adapter.suspend_gate());
-        if let Err(error) = &registered {
-            debug_print!(DRIVER, "the guest cannot be suspended, saved or migrated: {error}");
-        }
         while !adapter.is_left() {
             let waiting = adapter.census().awaits_removal();
             let leaving = self.known.iter().any(|known| known.leaving.is_some_and(|leaving| !leaving.told));
@@ -154,17 +150,18 @@ impl VbdList {
         }
     }
 
-    /// Handles a suspend: holds every queue until it goes on, then connects every target to its new backend.
+    /// Handles a suspend: holds every queue until it goes on, then connects every target to its new backend. What was asked
+    /// to hold is always told when it goes on.
     fn suspend(&mut self, adapter: &Adapter, call: Call) {
         adapter.slots().each(|_, target| target.hold());
         self.drain(adapter);
+        adapter.slots().each(|_, target| target.freeze());
         adapter.suspend_gate().answer(call);
         let goes_on = loop {
             match adapter.suspend_gate().take() {
                 // The call to go on was given up before it was taken up.
                 Some(again) if again.phase == Phase::Suspending => adapter.suspend_gate().answer(again),
                 Some(goes_on) => break goes_on,
-                None if adapter.is_left() => return,
                 None => self.event.wait(),
             }
         };
@@ -180,9 +177,14 @@ impl VbdList {
             return;
         }
         let lost = if revived { Lost::Closing } else { Lost::Resumed };
-        // Every one may be another now, and is compared with those that are connected again before it.
+        // Every one may be another now, and is compared with those that are connected again before it. And before the first
+        // grant is made in a new table, nobody has references of the old one.
         adapter.slots().each(|_, target| {
-            target.forget_backing();
+            if revived {
+                target.forget_backing()
+            } else {
+                target.forget()
+            }
             adapter.census().renew(target.number(), None);
         });
         let mut at = 0;

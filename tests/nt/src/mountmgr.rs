@@ -234,6 +234,14 @@ pub(crate) fn write_until_failure(disk: u32) -> u32 {
     write_while(disk, || true)
 }
 
+/// Returns the disks with a volume, by number. PASSIVE_LEVEL.
+pub(crate) fn disks() -> Vec<u32> {
+    let mut disks: Vec<_> = MOUNTS.lock().iter().map(|mount| mount.disk).collect();
+    disks.sort_unstable();
+    disks.dedup();
+    disks
+}
+
 /// Writes files to a disk's volume, each with a flush behind it, as long as `wanted` and no write fails; how
 /// many were written. PASSIVE_LEVEL.
 pub(crate) fn write_while(disk: u32, wanted: impl Fn() -> bool) -> u32 {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use scsi::Action;
 use xen::blkif::Config;
+use xen::grant::Cache;
+use xen::{Access, DomainId};
 
 use crate::{Disk, PORT, connect, done, extent, hal};
 use vbd::Answer;
@@ -20,6 +22,11 @@ impl Disk {
             // The guest's memory is what it was; its grants are gone, and the hypervisor with them.
             self.world.forget_grants();
         }
+        self.connect_again(resumed);
+    }
+
+    /// Connects the queue to another backend.
+    fn connect_again(&mut self, resumed: bool) {
         self.backend.borrow_mut().die();
         let (frontend, ended) = self.queue.detach(resumed);
         ended.complete();
@@ -194,6 +201,75 @@ fn requests_go_out_again_in_order() {
     assert!(orders.iter().all(|order| order.answer() == done(4096)));
     // The flush that was lost is done, after the data was sent again.
     assert_eq!(disk.backend.borrow().flushes.len(), 1);
+}
+
+/// Resumed with others: while another disk is connected to its new backend, one that waits for its turn touches neither the
+/// new grant table nor what its old ring holds.
+#[test]
+fn what_was_suspended_leaves_the_new_grant_table_alone() {
+    let mut disk = Disk::with(CONFIG, &NODES);
+    let start = |disk: &mut Disk, n: u64| {
+        let (_, list) = disk.pages(32 * 4096);
+        let order = Order::new(32 * 4096, None, list);
+        disk.start(&order, Action::Read { extent: extent(n * 256, 256) }).unwrap();
+        order
+    };
+    let begun: Vec<_> = (0..6).map(|n| start(&mut disk, n)).collect();
+    disk.run();
+    assert!(begun.iter().all(|order| order.answer() == done(32 * 4096)));
+    // One is answered, which nobody has seen, and one is not.
+    let last = [start(&mut disk, 6), start(&mut disk, 7)];
+    disk.backend.borrow_mut().fetch();
+    disk.backend.borrow_mut().answer(0);
+    disk.queue.hold();
+    disk.queue.freeze();
+    disk.world.forget_grants();
+
+    let hal = disk.world.hal();
+    let mut other = Cache::new(&hal).unwrap();
+    let frames: Vec<_> = (0..400).map(|_| disk.world.page_of(&[])).collect();
+    for frame in &frames {
+        other.grant(&hal, DomainId(0), *frame, Access::ReadWrite).unwrap();
+    }
+    let free = disk.world.free_grants();
+    disk.world.take_notified();
+    for _ in 0..3 {
+        assert_eq!(disk.queue.tick(), 0);
+        disk.queue.nudge();
+        disk.queue.reset().complete();
+        disk.queue.drain().complete();
+        assert!(!disk.queue.settle());
+    }
+    assert_eq!(disk.world.take_notified(), []);
+    assert_eq!(disk.world.free_grants(), free);
+    assert!(frames.iter().all(|frame| disk.world.is_granted(*frame)));
+    assert!(last.iter().all(|order| order.answer().is_none()));
+
+    disk.connect_again(true);
+    disk.run();
+    assert!(last.iter().all(|order| order.answer() == done(32 * 4096)));
+    assert!(frames.iter().all(|frame| disk.world.is_granted(*frame)));
+}
+
+/// A suspend that does not take place: what was answered meanwhile is taken in.
+#[test]
+fn what_was_not_suspended_goes_on() {
+    let mut disk = Disk::with(CONFIG, &NODES);
+    let (_, list) = disk.pages(4096);
+    let orders = [Order::new(4096, None, list.clone()), Order::new(4096, None, list)];
+    // In a round, whose end would publish it.
+    disk.queue.drain().complete();
+    disk.start(&orders[0], Action::Read { extent: extent(0, 8) }).unwrap();
+    disk.queue.hold();
+    disk.queue.freeze();
+    assert!(!disk.queue.settle());
+    assert_eq!(disk.world.take_notified(), []);
+    disk.start(&orders[1], Action::Read { extent: extent(8, 8) }).unwrap();
+    disk.run();
+    assert!(orders.iter().all(|order| order.answer().is_none()));
+    disk.queue.release().complete();
+    disk.run();
+    assert!(orders.iter().all(|order| order.answer() == done(4096)));
 }
 
 /// A backend that never comes back: requests end with an error, once.

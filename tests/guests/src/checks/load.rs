@@ -10,6 +10,12 @@ pub(crate) const IN_USE: Check = Check {
     run: |seen, found| in_use(seen, 1, found),
 };
 
+/// Each disk was in use from every processor, once.
+pub(crate) const ALL_IN_USE: Check = Check {
+    what: "every processor read each disk through a queue of its own, every request ended well",
+    run: |seen, found| in_use(seen, seen.scenario.disks.len(), found),
+};
+
 /// A disk was in use from every processor, before and after something.
 pub(crate) const IN_USE_TWICE: Check = Check {
     what: "before and after it every processor read the disk through a queue of its own, every request ended well",

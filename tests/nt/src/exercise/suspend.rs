@@ -1,6 +1,8 @@
 //! The guest is saved and restored, with requests on their way.
 
+use alloc::vec::Vec;
 use core::arch::x86_64::__cpuid;
+use core::cell::Cell;
 use core::ptr::null_mut;
 
 use protocol::Ready;
@@ -13,41 +15,94 @@ use crate::nt::*;
 use crate::work::LISTED;
 use crate::{boot, mountmgr, report};
 
-/// The disk that is used meanwhile.
-const DISK: u32 = 0;
-/// Threads that read from it.
+/// Threads that read from each disk.
 const READERS: usize = 4;
 /// Reads after which the readers are believed to go on.
 const READS_AFTER: u32 = 64;
+/// Threads that read from a disk which is used by itself, how many reads they do, and the milliseconds after it in which the
+/// drivers' timers find the disk idle.
+const BUSY: usize = 24;
+const READS_IN_TURN: u32 = 256;
+const IDLE: u64 = 2500;
+/// Files that are written to a disk before the next one has its turn.
+const TURN: u32 = 4;
 /// Milliseconds between two looks whether the guest runs in another domain.
 const LOOK: u64 = 5;
 
 /// Runs the exercise: dom0 saves and restores the guest at `ready for=suspend`, and again at each `resumed` but the last
 /// where it is to be saved more than once.
 pub(super) fn run() {
-    let load = Load::start(DISK, READERS);
-    wait_until("reading", || load.done() >= 32);
+    let disks = mountmgr::disks();
+    if disks.len() > 1 {
+        use_in_turn(&disks);
+    }
+    let mut disks: Vec<_> = disks.into_iter().map(Used::start).collect();
+    disks.iter().for_each(|disk| wait_until("reading", || disk.load.done() >= 32));
     let mut domain = domain();
     let mut listed = LISTED.get();
     ask(Ready::Suspend);
-    let (mut written, saves) = (0, boot::options().rounds.max(1));
-    for save in 1..=saves {
+    for save in 1..=boot::options().rounds.max(1) {
         // Files, with a flush behind each, before, during and after.
-        written += mountmgr::write_while(DISK, || self::domain() == domain);
-        let before = load.done();
+        while self::domain() == domain {
+            disks.iter_mut().for_each(|disk| disk.write(|| self::domain() == domain));
+        }
+        let before: Vec<_> = disks.iter().map(|disk| disk.load.done()).collect();
         domain = self::domain();
-        wait_until("reading after it", || load.done() >= before + READS_AFTER);
+        for (disk, before) in disks.iter().zip(&before) {
+            wait_until("reading after it", || disk.load.done() >= before + READS_AFTER);
+        }
         let (blocks, bytes) = pool::in_use();
         let censuses = LISTED.get() - listed;
         listed += censuses;
+        let (written, read): (u32, u32) =
+            (disks.iter().map(|disk| disk.written).sum(), before.into_iter().sum());
         report!(
-            "resumed disk={DISK} written={written} read={before} save={save} censuses={censuses} blocks={blocks} \
-             bytes={bytes}"
+            "resumed disks={} written={written} read={read} save={save} censuses={censuses} blocks={blocks} \
+             bytes={bytes}",
+            disks.len()
         );
     }
-    load.end();
-    let counts = load.join();
-    report!("traffic disk={DISK} written={written} {counts}");
+    for Used { disk, load, written } in disks {
+        load.end();
+        let counts = load.join();
+        report!("traffic disk={disk} written={written} {counts}");
+    }
+}
+
+/// Uses each disk by itself, so that grant references go from one to the next: a disk that is idle gives back what the next
+/// one takes.
+fn use_in_turn(disks: &[u32]) {
+    for disk in disks {
+        let load = Load::start(*disk, BUSY);
+        wait_until("reading in turn", || load.done() >= READS_IN_TURN);
+        load.end();
+        load.join();
+        ke::delay(IDLE);
+    }
+}
+
+/// A disk in use.
+struct Used {
+    disk: u32,
+    load: Load,
+    /// Files written to it.
+    written: u32,
+}
+
+impl Used {
+    fn start(disk: u32) -> Self {
+        Self { disk, load: Load::start(disk, READERS), written: 0 }
+    }
+
+    /// Writes some files as long as `wanted`.
+    fn write(&mut self, wanted: impl Fn() -> bool) {
+        let left = Cell::new(TURN);
+        self.written += mountmgr::write_while(self.disk, || {
+            let goes_on = left.get() > 0 && wanted();
+            left.set(left.get().saturating_sub(1));
+            goes_on
+        });
+    }
 }
 
 /// Runs the exercise with a clock that is set by the machine's as soon as the guest runs in another domain, as a time
