@@ -37,12 +37,12 @@ use core::ptr::{self, NonNull};
 use core::time::Duration;
 
 use xen::blkif::{self, Arrived, Completion, Copied, Disk, Failure, Operation, Progress};
-use xen::{Hal, Port};
+use xen::{Hal, Port, grant};
 
 use crate::list::{Ended, List};
 use crate::memory::Copier;
 use crate::request::{self, Request};
-use crate::{Answer, Srb};
+use crate::{Answer, Srb, Terms};
 
 /// Most bytes of one SRB.
 pub const MAXIMUM_TRANSFER: u32 = 4 << 20;
@@ -138,6 +138,8 @@ pub struct Queue<H: Hal, S: Srb> {
     held: bool,
     /// Ring and grants are left alone: see [`Queue::freeze`].
     frozen: bool,
+    /// Number of requests that are kept for good.
+    kept: usize,
 }
 
 // SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring
@@ -162,6 +164,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             known_broken: false,
             held: false,
             frozen: false,
+            kept: 0,
         }
     }
 
@@ -310,9 +313,14 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         ended
     }
 
-    /// Returns true if no request is here.
+    /// Returns true if no request is here that will end.
     pub fn is_idle(&self) -> bool {
         self.waiting.first().is_none() && self.in_flight() == 0
+    }
+
+    /// Returns true if a request is here that never ends: the backend holds pages of its buffer.
+    pub fn keeps_any(&self) -> bool {
+        self.kept > 0
     }
 
     /// Returns true if the backend can be used.
@@ -423,9 +431,9 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             if completion.pages_held {
                 self.waiting.remove(request);
                 again.remove(request);
-                // SAFETY: the request is pending and in no list; other parts of it may be in flight.
-                unsafe { { request }.as_mut() }.kept = true;
-            // SAFETY: as above.
+                // Other parts of it may be in flight.
+                self.keep(request);
+            // SAFETY: the request is pending and in no list.
             } else if !unsafe { request.as_ref() }.kept {
                 again.insert(request);
             }
@@ -433,14 +441,22 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         while let Some(request) = self.waiting.pop() {
             again.insert(request);
         }
-        again.for_each(Request::restart);
+        again.for_each(|request| request.restart(request.terms));
         self.waiting = again;
         (Some(frontend), ended)
     }
 
-    /// Takes a new backend, and sends what waits. The frontend is connected by this. ≤ DISPATCH_LEVEL.
-    pub fn attach(&mut self, mut frontend: blkif::Frontend<H>, port: Port, disk: Disk) -> Ended<S> {
+    /// Takes a new backend, and sends what waits, under this backend's terms. The frontend is connected by this.
+    /// ≤ DISPATCH_LEVEL.
+    pub fn attach(
+        &mut self,
+        mut frontend: blkif::Frontend<H>,
+        port: Port,
+        disk: Disk,
+        terms: Terms,
+    ) -> Ended<S> {
         frontend.connect(port, disk);
+        self.waiting.for_each(|request| request.restart(terms));
         self.backend = Backend::Ring(frontend);
         self.held = false;
         let mut ended = Ended::default();
@@ -531,6 +547,10 @@ impl<H: Hal, S: Srb> Queue<H, S> {
                     ended.push(request, Answer::Busy);
                 }
                 Err(Obstacle::Full) => break,
+                Err(Obstacle::Refused(blkif::Error::Grant(grant::Error::InUse { .. }))) => {
+                    self.waiting.pop();
+                    self.keep(request);
+                }
                 Err(Obstacle::Refused(error)) => {
                     self.waiting.pop();
                     // SAFETY: a request in the queue's list is pending and the queue's own.
@@ -538,6 +558,16 @@ impl<H: Hal, S: Srb> Queue<H, S> {
                     ended.push(request, answer);
                 }
             }
+        }
+    }
+
+    /// Keeps a request that is in no list for good: the port driver never sees its SRB again, whose buffer must not be used
+    /// for anything else.
+    fn keep(&mut self, mut request: NonNull<Request<S>>) {
+        // SAFETY: the request is pending, and the queue's own.
+        if !core::mem::replace(&mut unsafe { request.as_mut() }.kept, true) {
+            self.kept += 1;
+            self.hal.log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
         }
     }
 
@@ -552,9 +582,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             self.waiting.pop();
         }
         if outcome.pages_held {
-            // The port driver will never see this SRB again: its buffer must not be used for anything else.
-            this.kept = true;
-            self.hal.log(format_args!("a request is kept for good: the backend holds pages of its buffer"));
+            self.keep(request);
             return;
         }
         // The frontend has learnt from it, and asks no more. There is no other way to flush.

@@ -48,7 +48,7 @@ pub struct Request<S: Srb> {
     /// Nothing for a flush; of an unmap the part that is on its way.
     extent: Extent,
     list: Option<S::List>,
-    terms: Terms,
+    pub(crate) terms: Terms,
     /// Data goes through the frontend's pages.
     copied: bool,
     /// The transfer on its way: of the data, or of the flush behind it.
@@ -126,25 +126,26 @@ impl<S: Srb> Request<S> {
         Some(place)
     }
 
-    /// Begins it anew, as if nothing of it had been done. Nothing of it is in flight.
-    pub(crate) fn restart(&mut self) {
+    /// Begins it anew under these terms, as if nothing of it had been done. Nothing of it is in flight.
+    pub(crate) fn restart(&mut self, terms: Terms) {
         let Some(place) = self.srb.as_ref().and_then(S::extension) else { return };
         self.begun = false;
+        self.terms = terms;
         self.flushing = self.work == Work::Flush;
         self.unmapped = 0;
         if let Work::Unmap { .. } = self.work {
             self.next_unmap();
         } else if self.copied {
             self.transfer = copied_transfer(tag(place), self.work, self.extent);
-        } else if let Ok((_, transfer)) =
-            start(tag(place), self.work, self.extent, self.list.as_ref(), self.terms)
+        } else if let Ok((copied, transfer)) =
+            start(tag(place), self.work, self.extent, self.list.as_ref(), terms)
         {
-            self.transfer = transfer;
+            (self.copied, self.transfer) = (copied, transfer);
         }
     }
 
-    /// Goes the other way: through the frontend's pages; whether that is another way. Nothing of it is in
-    /// flight, or was.
+    /// Goes the other way from its beginning: through the frontend's pages; whether that is another way. Nothing of it is
+    /// in flight.
     pub(crate) fn copy(&mut self) -> bool {
         let Some(place) = self.srb.as_ref().and_then(S::extension).filter(|_| self.grants()) else {
             return false;

@@ -11,7 +11,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
-use vbd::Counters;
+use vbd::{Counters, Terms};
 use wdm::dpc::Dpc;
 use wdm::irql::AtDispatch;
 use wdm::timer::Timer;
@@ -200,10 +200,10 @@ impl Channel {
     }
 
     /// Attaches like [`Queue::attach`]. PASSIVE_LEVEL.
-    pub(crate) fn attach(&self, frontend: Frontend<Platform>, port: Port, disk: Disk) {
+    pub(crate) fn attach(&self, frontend: Frontend<Platform>, port: Port, disk: Disk, terms: Terms) {
         let mut frontend = Some(frontend);
         self.with(|queue| match frontend.take() {
-            Some(frontend) => queue.attach(frontend, port, disk),
+            Some(frontend) => queue.attach(frontend, port, disk, terms),
             None => Ended::default(),
         });
     }
@@ -231,6 +231,11 @@ impl Channel {
     /// Returns true if no request is here. ≤ DISPATCH_LEVEL.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.lock().as_ref().is_none_or(Queue::is_idle)
+    }
+
+    /// Returns the answer of [`Queue::keeps_any`]. ≤ DISPATCH_LEVEL.
+    pub(crate) fn keeps_any(&self) -> bool {
+        self.queue.lock().as_ref().is_some_and(Queue::keeps_any)
     }
 
     /// Returns the answer of [`Queue::is_newly_broken`]. ≤ DISPATCH_LEVEL.

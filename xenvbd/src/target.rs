@@ -407,7 +407,7 @@ impl Target {
             channel.with(Queue::reset);
             channel.service();
         }
-        self.channels.iter().all(|channel| channel.is_idle())
+        self.channels.iter().all(|channel| channel.is_idle() && !channel.keeps_any())
     }
 
     /// Returns the problem to report if the backend is late with answers, or broke the protocol. To be called
@@ -565,10 +565,11 @@ impl Target {
         let persistent =
             disk.persistent && frontends.first().is_some_and(|frontend| frontend.config().persistent);
         self.copies_all.store(distrusted || persistent, Ordering::Release);
+        let terms = self.terms();
         let count = frontends.len();
         for (channel, frontend) in self.channels.iter().zip(frontends) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
-            channel.attach(frontend, port, disk);
+            channel.attach(frontend, port, disk, terms);
             channel.listen()?;
         }
         self.active.store(count, Ordering::Release);

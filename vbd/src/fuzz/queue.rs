@@ -109,7 +109,8 @@ impl Bench {
         ended.complete();
         drop(frontend);
         let (mut frontend, disk) = self.backend.connect_disk(CONFIG, &[Port(7)]);
-        self.queue.attach(frontend.remove(0), Port(7), disk).complete();
+        let terms = Terms { copy_all: self.world.life().is_multiple_of(2), block_size: 512 };
+        self.queue.attach(frontend.remove(0), Port(7), disk, terms).complete();
         self.service();
     }
 

@@ -12,6 +12,8 @@ use xen::{GrantRef, Hal, Port, SharedPage, grant};
 thread_local! {
     /// While the driver waits, the backend does nothing.
     static SILENT: Cell<bool> = const { Cell::new(false) };
+    /// The backend maps a page of a request's as soon as references run out.
+    static GUESSING: Cell<bool> = const { Cell::new(false) };
     /// The backend has answered before a notification of it returns.
     static QUICK: Cell<bool> = const { Cell::new(false) };
 }
@@ -24,6 +26,12 @@ pub(crate) fn silence() {
 /// Has the backend answer from here on while it is notified, as where it gets the guest's processor for it.
 pub(crate) fn quicken() {
     QUICK.set(true);
+}
+
+/// Has the backend map, once, one of the pages that are granted when references run out: it guesses a reference of a request
+/// that has not been sent.
+pub(crate) fn guess() {
+    GUESSING.set(true);
 }
 
 #[derive(Clone)]
@@ -52,7 +60,13 @@ unsafe impl Hal for Platform {
     }
 
     fn take_references(&self, into: &mut [GrantRef]) -> usize {
-        no_allocation::except(|| self.hal.take_references(into))
+        no_allocation::except(|| {
+            let taken = self.hal.take_references(into);
+            if taken == 0 && GUESSING.take() {
+                self.backend.borrow_mut().guess();
+            }
+            taken
+        })
     }
 
     fn give_references(&self, references: &[GrantRef]) {

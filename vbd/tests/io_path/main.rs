@@ -40,7 +40,10 @@ impl Disk {
 
     /// Returns a disk made within `config`; `nodes` are the backend's, beyond the usual.
     fn with(config: Config, nodes: &[(&str, &str)]) -> Self {
-        let world = World::with_grants(8192);
+        Self::in_world(World::with_grants(8192), config, nodes)
+    }
+
+    fn in_world(world: World, config: Config, nodes: &[(&str, &str)]) -> Self {
         let mut backend = Blkback::new(&world, VBD, SECTORS);
         nodes.iter().for_each(|(node, value)| backend.set(node, value));
         let backend = Rc::new(RefCell::new(backend));
@@ -448,7 +451,10 @@ fn pages_that_the_backend_keeps_are_not_given_back() {
     let order = Order::new(4096, None, list);
     disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
     disk.run();
-    // The system's page may still be written, so the system does not get it back.
+    // The system's page may still be written, so the system does not get it back, and a reset is not done.
+    assert_eq!(order.answer(), None);
+    disk.queue.reset().complete();
+    assert!(disk.queue.is_idle() && disk.queue.keeps_any());
     assert_eq!(order.answer(), None);
 
     // The driver's own page stays away instead, and the command ends.
@@ -459,10 +465,29 @@ fn pages_that_the_backend_keeps_are_not_given_back() {
     disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
     disk.run();
     assert_eq!(order.answer(), Some(Answer::NoDevice));
+    assert!(!disk.queue.keeps_any());
     let pages = disk.world.pages();
     drop(disk.queue);
     // The ring's page and all bounce pages but one are freed.
     assert_eq!(pages - disk.world.pages(), SLOTS - 1);
+}
+
+/// A backend maps what a request has granted before the request is sent, which then finds no more references: its pages are
+/// not given back either.
+#[test]
+fn pages_that_were_mapped_before_the_request_was_sent_are_not_given_back() {
+    let nodes = [("feature-max-indirect-segments", "1024"), ("max-ring-page-order", "1")];
+    let config = Config { ring_order: 1, segments: 1024, indirect: 4, pool: 1, persistent: false };
+    // A page of segments gets its references, and the second does not.
+    let mut disk = Disk::in_world(World::with_grants(8 + 600), config, &nodes);
+    let page = || Element { address: disk.world.page_of(&[]).0 * 4096, length: 512 };
+    let order = Order::new(900 * 512, None, (0..900).map(|_| page()).collect());
+    hal::guess();
+    disk.start(&order, Action::Read { extent: extent(0, 900) }).unwrap();
+    disk.run();
+    assert_eq!(order.answer(), None);
+    assert!(disk.queue.keeps_any());
+    assert_eq!(disk.world.leaked_grants(), 1);
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Disk {
         drop(frontend);
         let platform = hal::Platform::new(self.world.hal(), self.backend.clone());
         let (frontend, disk) = connect(&self.world, &self.backend, &platform, CONFIG);
-        self.queue.attach(frontend, PORT, disk).complete();
+        self.queue.attach(frontend, PORT, disk, self.terms).complete();
         self.service();
     }
 }
@@ -249,6 +249,31 @@ fn what_was_suspended_leaves_the_new_grant_table_alone() {
     disk.run();
     assert!(last.iter().all(|order| order.answer() == done(32 * 4096)));
     assert!(frames.iter().all(|frame| disk.world.is_granted(*frame)));
+}
+
+/// A backend that must not reach the system's pages, after one that might: not those of a request that waited either.
+#[test]
+fn what_waits_goes_out_under_the_new_backends_terms() {
+    let at = extent(0, 16);
+    for action in [Action::Read { extent: at }, Action::Write { extent: at, flush_after: false }] {
+        let mut disk = Disk::with(CONFIG, &NODES);
+        disk.fill(3);
+        let (frames, list) = disk.pages(2 * 4096);
+        disk.put(&list, &[0x5A; 2 * 4096]);
+        let order = Order::new(2 * 4096, None, list.clone());
+        disk.start(&order, action).unwrap();
+        assert!(frames.iter().all(|frame| disk.world.is_granted(*frame)));
+        disk.terms.copy_all = true;
+        disk.reconnect(true);
+        disk.backend.borrow_mut().fetch();
+        assert_eq!(disk.backend.borrow().queue().len(), 1);
+        assert!(!frames.iter().any(|frame| disk.world.is_granted(*frame)));
+        disk.run();
+        assert_eq!(order.answer(), done(2 * 4096));
+        assert_eq!(disk.get(&list), disk.bytes(at));
+        let written = matches!(action, Action::Write { .. });
+        assert_eq!(disk.bytes(at) == [0x5A; 2 * 4096], written);
+    }
 }
 
 /// A suspend that does not take place: what was answered meanwhile is taken in.
