@@ -13,7 +13,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use wdm::debug_print;
-use xen::store::Store as _;
+use xen::store::{self, Store as _};
 
 use crate::DRIVER;
 use crate::button::Button;
@@ -51,6 +51,28 @@ impl Request {
             _ => None,
         })?
     }
+}
+
+/// Acknowledges a request to suspend. Returns true if it was still there, and the toolstack has been told that it is going to
+/// be carried out; one that has waited for too long takes its request back, and nobody would resume the guest then.
+/// PASSIVE_LEVEL; waits for xenstore.
+///
+/// # Errors
+/// What xenstore answers.
+pub(crate) fn acknowledge_suspend(platform: &Platform) -> Result<bool, store::Error> {
+    // Others who write to the guest's nodes make it collide.
+    const ATTEMPTS: u32 = 10;
+    let mut buffer = [0; 16];
+    let acknowledged = platform.store().request(|store| {
+        store.transact(ATTEMPTS, |store| {
+            let asked = store.read(NODE, &mut buffer)? == b"suspend";
+            if asked {
+                store.write(NODE, b"")?;
+            }
+            Ok(asked)
+        })
+    });
+    acknowledged.unwrap_or(Ok(false))
 }
 
 /// The reason that Xen is to tell the toolstack when the guest powers off.

@@ -175,6 +175,8 @@ impl EventChannels {
             processor.bindings.lock().clear();
             processor.own_vector.store(false, Ordering::Release);
         }
+        // What was masked in another domain is nothing of this one's.
+        self.deaf.iter().for_each(|word| word.store(0, Ordering::Release));
         let channels = self.channels.call_once(|| Channels::new(shared_info));
         for port in (0..Port::LIMIT).map(Port) {
             channels.mask(port);
@@ -216,8 +218,8 @@ impl EventChannels {
     }
 
     /// Takes no interrupt for Xen's until [`EventChannels::attend`]: the memory may come back in a domain that has no
-    /// shared info yet. Every port is masked, so that none is raised. What was raised before is acknowledged here.
-    /// ≤ DISPATCH_LEVEL.
+    /// shared info yet. [`EventChannels::be_deaf`] comes first, so that none is raised any more. What was raised before is
+    /// acknowledged here, and not drained. ≤ DISPATCH_LEVEL.
     pub(crate) fn ignore(&self) {
         self.ignoring.store(true, Ordering::SeqCst);
         if let Some(channels) = self.channels.get() {
@@ -227,7 +229,8 @@ impl EventChannels {
         }
     }
 
-    /// Takes interrupts for Xen's again; shared info is there. ≤ DISPATCH_LEVEL.
+    /// Takes interrupts for Xen's again; shared info is there. Where it is the same as before, every processor's ports are
+    /// to be drained: Xen raises nothing for events that were acknowledged, and not drained. ≤ DISPATCH_LEVEL.
     pub(crate) fn attend(&self) {
         self.ignoring.store(false, Ordering::SeqCst);
     }

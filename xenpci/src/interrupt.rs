@@ -38,7 +38,7 @@ struct Connected {
     taken: Shared<AtomicU32>,
     // The order of the fields is the order of dropping: no handler, then no DPC.
     _interrupt: Interrupt<Service>,
-    _dpc: Shared<Dpc<Drain>>,
+    dpc: Shared<Dpc<Drain>>,
 }
 
 impl Connected {
@@ -66,11 +66,16 @@ impl Connected {
             ours
         })?;
         let interrupt = Interrupt::connect(pdo, resource, service)?;
-        Ok(Self { taken, _interrupt: interrupt, _dpc: dpc })
+        Ok(Self { taken, _interrupt: interrupt, dpc })
     }
 
     fn taken(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Has the ports looked through, interrupt or not. Any IRQL.
+    fn look(&self) {
+        self.dpc.queue();
     }
 }
 
@@ -169,6 +174,15 @@ impl Upcall {
             }
         }
         working
+    }
+
+    /// Acknowledges what Xen has raised for any processor, and has the ports of each looked through. ≤ DISPATCH_LEVEL.
+    pub(crate) fn look(&self) {
+        (0..self.channels.processors()).for_each(|processor| {
+            self.channels.acknowledge(processor);
+        });
+        self.line.look();
+        self.messages.iter().for_each(|message| message.connected.look());
     }
 
     /// Returns the number of upcalls that the first processor has taken. Any IRQL.

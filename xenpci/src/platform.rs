@@ -205,6 +205,7 @@ impl Platform {
     pub(crate) fn sleep(&self) -> Held<'_> {
         let held = self.store.hold();
         self.store.leave_held(&held);
+        self.channels.be_deaf();
         self.channels.ignore();
         held
     }
@@ -217,6 +218,8 @@ impl Platform {
     pub(crate) fn wake(&self, mut held: Held<'_>) -> Result<Resumed, Failure> {
         if self.window.is_populated() {
             self.channels.attend();
+            self.upcall.look();
+            self.listen();
             self.store.connect_held(&mut held, Found::Abandoned).map_err(Failure::Store)?;
             return Ok(Resumed::Cancelled);
         }

@@ -3,8 +3,9 @@
 //! The toolstack asks by writing to `control/shutdown` ([`control`](crate::control)). A thread of this driver
 //! watches the node, since the work needs xenstore and waits for clients. For `suspend`:
 //!
-//! 1. the client is told; it lets its requests come back, and ends every grant and port it has;
-//! 2. the node is emptied, which tells the toolstack that the guest goes along;
+//! 1. the client is told; it waits for some seconds for its requests to come back, and then leaves its grants and ports
+//!    alone;
+//! 2. the node is emptied, which tells the toolstack that the guest goes along, if the request is still in it;
 //! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the
 //!    guest is elsewhere, with its memory as it was. Shared info and the grant table are put behind the window
 //!    before any processor goes on, since interrupts may come at once; then ports and watches are rebuilt;
@@ -23,7 +24,7 @@
 //! When the system is set to S4, the client lets its requests wait and xenstore is left alone, before the
 //! request goes on: from then on a copy of the drivers writes memory to the disk. It sees by the mask of
 //! xenstore's port that it may; where the client does not let go the port stays unmasked, and the copy
-//! refuses. Nor is an interrupt taken for Xen's until then. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
+//! refuses. Every other port is masked, too, and no interrupt is taken for Xen's until then. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
 //! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
 //! the vbd. Both begin when the device is in D0 again.
 #![expect(unsafe_code, reason = "is called by address, by the watch of its node")]
@@ -48,7 +49,7 @@ use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, Watch};
 
 use crate::button::Button;
 use crate::channel::Channel;
-use crate::control::{Ending, Features, NODE, Request};
+use crate::control::{self, Ending, Features, NODE, Request};
 use crate::platform::{Failure, Platform, SuspendError};
 use crate::state::Published;
 use crate::{DRIVER, Extension, last_word, proof};
@@ -323,10 +324,10 @@ fn suspend(platform: &Platform) {
     let client = platform.clients().lock();
     let ready = client.is_none_or(|client| client.call(SUSPENDING));
     if ready {
-        let emptied = platform.store().request(|store| store.write(NODE, b""));
-        match emptied {
-            Some(Ok(())) => carry_out(platform),
-            _ => debug_print!(DRIVER, "not suspended: {NODE} cannot be written"),
+        match control::acknowledge_suspend(platform) {
+            Ok(true) => carry_out(platform),
+            Ok(false) => debug_print!(DRIVER, "not suspended: the toolstack has taken its request back"),
+            Err(error) => debug_print!(DRIVER, "not suspended: {NODE} cannot be written: {error}"),
         }
     } else {
         debug_print!(DRIVER, "not suspended: a disk does not let go of its requests");

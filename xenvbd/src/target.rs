@@ -80,11 +80,9 @@ pub(crate) enum Lost {
     Replaced,
 }
 
-/// The disk and the rings that both ends have agreed on.
-struct Connection {
-    disk: Disk,
-    frontends: Vec<Frontend<Platform>>,
-}
+/// The rings of a vbd. Where it cannot be connected they are dropped when it has been closed: a page that the backend still
+/// has mapped would be kept for good.
+type Rings = Vec<Frontend<Platform>>;
 
 impl Target {
     /// Connects a vbd and reads its disk's identity. PASSIVE_LEVEL; waits for the backend. `machine` is the
@@ -100,27 +98,27 @@ impl Target {
     ) -> Result<Self, Error> {
         let vbd = xenbus.vbd();
         let xenbus = Mutex::new(xenbus)?;
-        let mut channels = Vec::new();
-        let connected = handshake(platform, &mut xenbus.lock(), options, &mut channels);
+        let (mut channels, mut rings) = (Vec::new(), Rings::new());
+        let connected = handshake(platform, &mut xenbus.lock(), options, &mut channels, &mut rings);
         let serial = match machine {
             Some(uuid) => scsi::SerialNumber::of_machine(uuid, vbd.device.0),
             None => scsi::SerialNumber::local(vbd.device.0),
         };
-        let unit = connected.and_then(|connection| {
+        let unit = connected.and_then(|disk| {
             let cdrom = vbd.kind == Kind::Cdrom;
-            let lun = vbd::unit::unit(&connection.disk, cdrom, serial).map_err(Error::Unsuitable)?;
+            let lun = vbd::unit::unit(&disk, cdrom, serial).map_err(Error::Unsuitable)?;
             // The emulated disk is read in blocks of 512 bytes, partition table and all; this one would be read in
             // others.
-            if !cdrom && connection.disk.sector_size != EMULATED_BLOCK && vbd.device.is_emulated() {
+            if !cdrom && disk.sector_size != EMULATED_BLOCK && vbd.device.is_emulated() {
                 return Err(Error::Unsuitable("its blocks are not those of its emulated disk"));
             }
             let drive = cdrom
-                .then(|| Drive::new(platform, &xenbus.lock().backend_path(), &connection.disk, serial))
+                .then(|| Drive::new(platform, &xenbus.lock().backend_path(), &disk, serial))
                 .transpose()?;
             let backing = read_backing(platform, &xenbus.lock())?;
-            Ok((connection, lun, drive, backing))
+            Ok((disk, lun, drive, backing))
         });
-        let (connection, lun, drive, backing) = match unit {
+        let (disk, lun, drive, backing) = match unit {
             Ok(unit) => unit,
             Err(error) => {
                 close(platform, &mut xenbus.lock());
@@ -143,7 +141,7 @@ impl Target {
             active: AtomicUsize::new(channels.len()),
             channels,
         };
-        match target.start(connection) {
+        match target.start(disk, rings) {
             Ok(()) => Ok(target),
             Err(error) => {
                 target.disconnect();
@@ -153,13 +151,12 @@ impl Target {
     }
 
     /// Makes the queues, reads the identity, and lets events through.
-    fn start(&mut self, connection: Connection) -> Result<(), Error> {
-        let Connection { disk, frontends } = connection;
+    fn start(&mut self, disk: Disk, rings: Rings) -> Result<(), Error> {
         let (pages, segments) =
-            frontends.first().map_or((0, 0), |frontend| (frontend.ring().len(), frontend.segments()));
+            rings.first().map_or((0, 0), |frontend| (frontend.ring().len(), frontend.segments()));
         let mut queues = Vec::new();
-        queues.try_reserve_exact(frontends.len()).map_err(|_| Error::NO_MEMORY)?;
-        for (channel, frontend) in self.channels.iter().zip(frontends) {
+        queues.try_reserve_exact(rings.len()).map_err(|_| Error::NO_MEMORY)?;
+        for (channel, frontend) in self.channels.iter().zip(rings) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
             queues.push(Queue::new(frontend, self.platform, Window::new()?, port, disk));
         }
@@ -300,9 +297,9 @@ impl Target {
         Ok(())
     }
 
-    /// Takes over all of the disk of another backend, whose queues have it already. As [`Target::resize`].
+    /// Takes over all of the disk of another backend, whose blocks have been checked and whose queues have it already. As
+    /// [`Target::resize`].
     fn replace(&self, disk: &Disk) -> Result<(), Error> {
-        self.check_blocks(disk)?;
         let serial = self.unit.lun().serial;
         let lun = vbd::unit::unit(disk, self.is_cdrom(), serial).map_err(Error::Unsuitable)?;
         if self.unit.replace(&lun) {
@@ -552,22 +549,32 @@ impl Target {
         }
         *xenbus = XenbusDevice::open(&mut store, Platform::folder(xenbus.vbd().device).as_str())?;
         let distrusted = self.distrusted || !xenbus.vbd().trusted;
-        let Connection { disk, frontends } =
-            offer_to(self.platform, &mut xenbus, self.options, &self.channels)?;
+        let mut rings = Rings::new();
+        let offered = offer_to(self.platform, &mut xenbus, self.options, &self.channels, &mut rings);
         // Before the first request goes out to it.
-        let backing = read_backing(self.platform, &xenbus)?;
-        if let Some(other) = sharing(&Own { identity: self.identity, backing }) {
-            close(self.platform, &mut xenbus);
-            return Err(Error::Shared(other));
-        }
+        let connected = offered.and_then(|disk| {
+            self.check_blocks(&disk)?;
+            let backing = read_backing(self.platform, &xenbus)?;
+            match sharing(&Own { identity: self.identity, backing }) {
+                Some(other) => Err(Error::Shared(other)),
+                None => Ok((disk, backing)),
+            }
+        });
+        let (disk, backing) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                close(self.platform, &mut xenbus);
+                return Err(error);
+            }
+        };
         *self.backing.lock() = Some(backing);
         drop(xenbus);
         let persistent =
-            disk.persistent && frontends.first().is_some_and(|frontend| frontend.config().persistent);
+            disk.persistent && rings.first().is_some_and(|frontend| frontend.config().persistent);
         self.copies_all.store(distrusted || persistent, Ordering::Release);
         let terms = self.terms();
-        let count = frontends.len();
-        for (channel, frontend) in self.channels.iter().zip(frontends) {
+        let count = rings.len();
+        for (channel, frontend) in self.channels.iter().zip(rings) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
             channel.attach(frontend, port, disk, terms);
             channel.listen()?;
@@ -626,15 +633,16 @@ fn handshake(
     xenbus: &mut XenbusDevice,
     options: Options,
     channels: &mut Vec<Box<Channel>>,
-) -> Result<Connection, Error> {
+    rings: &mut Rings,
+) -> Result<Disk, Error> {
     let wanted = processor::count().min(options.queues).max(1);
     channels.try_reserve_exact(wanted).map_err(|_| Error::NO_MEMORY)?;
     for processor in 0..wanted {
         channels.push(Channel::new(platform, processor)?);
     }
-    let connection = offer_to(platform, xenbus, options, channels)?;
-    channels.truncate(connection.frontends.len());
-    Ok(connection)
+    let disk = offer_to(platform, xenbus, options, channels, rings)?;
+    channels.truncate(rings.len());
+    Ok(disk)
 }
 
 /// Takes the device to the connected state, with rings for as many of the channels as the backend serves.
@@ -643,19 +651,17 @@ fn offer_to(
     xenbus: &mut XenbusDevice,
     options: Options,
     channels: &[Box<Channel>],
-) -> Result<Connection, Error> {
+    rings: &mut Rings,
+) -> Result<Disk, Error> {
     let mut store = platform;
-    let mut frontends = Vec::new();
     for _ in 0..HANDSHAKE_SECONDS * POLLS_PER_SECOND {
         match xenbus.advance(&mut store)? {
             Event::Wanted(features) => {
                 // Asked a second time where the backend began anew: what it was offered, it has forgotten.
                 channels.iter().for_each(|channel| channel.close(false));
-                frontends = offer(platform, xenbus, options, &features, channels)?;
+                *rings = offer(platform, xenbus, options, &features, channels)?;
             }
-            Event::Connected(disk) => {
-                return Ok(Connection { disk: with_blocks(disk, xenbus.vbd().kind), frontends });
-            }
+            Event::Connected(disk) => return Ok(with_blocks(disk, xenbus.vbd().kind)),
             Event::Stop | Event::Closed => return Err(Error::Unsuitable("the backend closes")),
             Event::Waiting | Event::Unchanged(_) => platform.pause(POLL),
         }
@@ -670,7 +676,7 @@ fn offer(
     options: Options,
     features: &Features,
     channels: &[Box<Channel>],
-) -> Result<Vec<Frontend<Platform>>, Error> {
+) -> Result<Rings, Error> {
     let vbd = xenbus.vbd();
     let count = channels.len().min(features.queues.into()).max(1);
     let config = options.config(count).within(features);
