@@ -129,8 +129,8 @@ impl<S: Srb> Request<S> {
     /// Begins it anew under these terms, as if nothing of it had been done. Nothing of it is in flight.
     pub(crate) fn restart(&mut self, terms: Terms) {
         let Some(place) = self.srb.as_ref().and_then(S::extension) else { return };
-        self.begun = false;
         self.terms = terms;
+        self.begun = false;
         self.flushing = self.work == Work::Flush;
         self.unmapped = 0;
         if let Work::Unmap { .. } = self.work {

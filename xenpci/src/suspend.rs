@@ -44,7 +44,6 @@ use wdm::spin_lock::SpinLock;
 use wdm::thread::Thread;
 use wdm::{Device, bugcheck, debug_print, pool, time};
 use xen::sched::Resumed;
-use xen::store::Store as _;
 use xenpci_interface::{RESUMED, REVIVED, SUSPENDING, Watch};
 
 use crate::button::Button;

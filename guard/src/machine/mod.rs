@@ -109,8 +109,8 @@ pub enum Event {
     },
     /// idefilter: the image of a driver of [`crate::tripwire`] was loaded.
     DriverLoaded,
-    /// xenpci, or idefilter's own power requests: the system has come back from suspend, migration or
-    /// hibernation. The machine may have its emulated disks again.
+    /// xenpci: the system has come back from suspend, migration or hibernation. The machine may have its emulated disks
+    /// again.
     Resumed,
     /// xenpci: it is about to give its block services to the storage adapter's driver.
     ExposureRequested,

@@ -170,6 +170,8 @@ pub enum When {
     Started,
     /// The executive has read its boot.ini.
     Booted,
+    /// xenpci has set the platform up; no disk is connected.
+    Platform,
     /// The executive asks for it.
     Ready(Ready),
     /// The guest goes on after a suspend.
@@ -182,6 +184,7 @@ impl When {
         match self {
             Self::Started => "bootmgr: started from".to_owned(),
             Self::Booted => format!("@xg {} ", protocol::Line::Boot),
+            Self::Platform => "xenpci: Xen ".to_owned(),
             Self::Resumed => format!("@xg {} ", protocol::Line::Resumed),
             Self::Ready(what) => format!("{} for={what}", protocol::Line::Ready),
         }

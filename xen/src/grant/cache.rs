@@ -87,8 +87,8 @@ impl Cache {
     /// Ends a grant that [`Cache::grant`] has made. *Dispatch*.
     ///
     /// # Errors
-    /// [`Error::InUse`]: the other domain has the page mapped. The reference is not used again, and the page must
-    /// be kept for good, too.
+    /// [`Error::InUse`]: the other domain has the page mapped. The reference is the table's again, which keeps it for as long
+    /// as that is so, and the page must be kept for good.
     #[inline(never)]
     pub fn end(&mut self, hal: &impl Hal, reference: GrantRef) -> Result<(), Error> {
         match self.end_all(hal, &[reference.0]) {

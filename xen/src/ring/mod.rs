@@ -196,7 +196,8 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
 }
 
 impl<const REQUEST: usize, const RESPONSE: usize> Blank<'_, REQUEST, RESPONSE> {
-    /// Returns the words of the place. What is not written holds what the other end has seen before.
+    /// Returns the words of the place. What is not written holds what stood there: of a request that
+    /// was answered, or of one that was withdrawn.
     #[inline]
     pub fn words(&self) -> &[AtomicU64; REQUEST] {
         let Self { page, within, .. } = *self;

@@ -5,7 +5,7 @@ use protocol::{Exercise, Line, Ready, Version, Word};
 use crate::{
     check::{Check, Differences, Seen},
     checks::{
-        load::{ALL_IN_USE, IN_USE},
+        load::{ALL_IN_USE, IN_USE, ended_well},
         upcalls::VECTORS,
     },
     scenario::{Backend, Expect, PV, PV_BOOT, Runs, Scenario, When},
@@ -40,6 +40,29 @@ pub(super) const BOOTS: &[Scenario] = &[
         dom0: &[(When::Ready(Ready::Suspend), SLOWLY)],
         expect: Expect { pv: 3, ..PV },
         checks: &[ALL_IN_USE, RESUMED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "saved-at-start",
+        title: "a guest is to be saved while its disks are being connected: that waits until all are, and are shown",
+        memory_mib: 64,
+        disks: &[Backend::Blkback; 2],
+        dom0: &[(When::Platform, SLOWLY)],
+        expect: Expect { pv: 2, ..PV },
+        checks: &[AFTER_THE_START, RESUMED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "suspend-taken-back",
+        title: "the toolstack gives a suspend up which a backend that is stopped delays: the guest is not suspended",
+        disks: &[Backend::Blkback, Backend::Qdisk],
+        words: &[Word::Outage { disk: 1, seconds: 14 }],
+        exercise: Some(Exercise::Outage),
+        dom0: &[(When::Ready(Ready::Outage), GIVEN_UP)],
+        expect: Expect { pv: 2, ..PV },
+        checks: &[TAKEN_BACK],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -91,6 +114,12 @@ pub(super) const BOOTS: &[Scenario] = &[
 const SLOWLY: &str = "x=$(cat /run/xen/xenstored.pid); BETWEEN='(for n in $(seq 40); do kill -STOP $x; sleep 1; \
                       kill -CONT $x; sleep 0.25; done) >/dev/null 2>&1 &' && export x BETWEEN && bash save.sh";
 
+/// Asks for a suspend as libxl does, and takes that back before the drivers have given up waiting for the device model's
+/// disk.
+const GIVEN_UP: &str = "p=$(xenstore-read /local/domain/$DOMID/image/device-model-pid); \
+                        n=/local/domain/$DOMID/control/shutdown; kill -STOP $p && xenstore-write $n suspend && sleep 2 && \
+                        xenstore-write $n '' && sleep 7; kill -CONT $p";
+
 /// A guest that is saved, and restored before another backend.
 const MOVED: Scenario =
     Scenario { memory_mib: 64, exercise: Some(Exercise::Suspend), runs: Runs::InTurn, ..PV_BOOT };
@@ -131,6 +160,31 @@ fn clock_set(seen: &Seen<'_>, found: &mut Differences, days: i64, date: &str) {
         lines("2026-01-01T") + lines(date),
     );
 }
+
+/// See `what`.
+const AFTER_THE_START: Check = Check {
+    what: "suspended when every disk was shown",
+    run: |seen, found| {
+        let lines = || seen.report.debug("").enumerate();
+        let at = |text: &str| lines().find(|(_, line)| line.contains(text)).map(|(at, _)| at);
+        let (shown, resumed) = (at("xenvbd: census own=2"), at("xenpci: resumed, "));
+        found.holds("a census before the suspend", shown.is_some() && shown < resumed);
+    },
+};
+
+/// See `what`.
+const TAKEN_BACK: Check = Check {
+    what: "the request is found gone, every disk goes on, and every request ended well",
+    run: |seen, found| {
+        found.same(
+            "requests taken back",
+            seen.said("not suspended: the toolstack has taken its request back"),
+            1,
+        );
+        found.same("disks go on", seen.said("xenvbd: 2 disks go on after a suspend that was cancelled"), 1);
+        ended_well(seen, found);
+    },
+};
 
 /// The first disk is qdisk's in the end.
 const LESS: Check =
