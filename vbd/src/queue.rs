@@ -140,6 +140,8 @@ pub struct Queue<H: Hal, S: Srb> {
     frozen: bool,
     /// Number of requests that are kept for good.
     kept: usize,
+    /// The terms of a backend that has taken the place of the first.
+    terms: Option<Terms>,
 }
 
 // SAFETY: the queue's lists own the requests in them, and tags in the ring point at requests with ring
@@ -165,6 +167,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             held: false,
             frozen: false,
             kept: 0,
+            terms: None,
         }
     }
 
@@ -213,6 +216,10 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         // SAFETY: the port driver has just handed the request over: it is pending and in no list.
         let this = unsafe { request.as_mut() };
         this.number = self.next;
+        // Its terms may be those of the backend before.
+        if let Some(terms) = self.terms.filter(|terms| *terms != this.terms) {
+            this.restart(terms);
+        }
         self.counters.granted += u64::from(this.grants());
         self.next += 1;
         self.waiting.push(request);
@@ -456,6 +463,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         terms: Terms,
     ) -> Ended<S> {
         frontend.connect(port, disk);
+        self.terms = Some(terms);
         self.waiting.for_each(|request| request.restart(terms));
         self.backend = Backend::Ring(frontend);
         self.held = false;

@@ -24,9 +24,10 @@
 //! When the system is set to S4, the client lets its requests wait and xenstore is left alone, before the
 //! request goes on: from then on a copy of the drivers writes memory to the disk. It sees by the mask of
 //! xenstore's port that it may; where the client does not let go the port stays unmasked, and the copy
-//! refuses. Every other port is masked, too, and no interrupt is taken for Xen's until then. What memory comes back to is a new domain, which has to be set up like one that was resumed; or,
-//! where writing failed or the machine only slept, the old one, in which the copy has used xenstore and taken
-//! the vbd. Both begin when the device is in D0 again.
+//! refuses. Every other port is masked, too, and no interrupt is taken for Xen's until then. What memory comes
+//! back to is a new domain, which has to be set up like one that was resumed; or, where writing failed or the
+//! machine only slept, the old one, in which the copy has used xenstore and taken the vbd. Both begin when the
+//! device is in D0 again.
 #![expect(unsafe_code, reason = "is called by address, by the watch of its node")]
 
 use core::ffi::c_void;

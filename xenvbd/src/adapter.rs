@@ -45,7 +45,7 @@ const CENSUS_INTERVAL: Duration = Duration::from_millis(300);
 /// restarts.
 pub(crate) struct Adapter {
     slots: Slots,
-    /// Disks that were taken out of their slots and whose requests have not all ended.
+    /// Disks that were taken out of their slots and whose requests have not all ended, some of which never do.
     leaving: AtomicU32,
     census: Census,
     life: Life,
@@ -453,7 +453,10 @@ impl Adapter {
     pub(crate) fn take_out(&self, id: usize, end: impl FnOnce(&Target)) -> Option<Box<Target>> {
         self.leaving.fetch_add(1, Ordering::SeqCst);
         let target = self.slots.take(id).inspect(|target| end(target));
-        self.leaving.fetch_sub(1, Ordering::SeqCst);
+        // One that keeps a request stays counted: the request never ends.
+        if !target.as_ref().is_some_and(|target| target.keeps_any()) {
+            self.leaving.fetch_sub(1, Ordering::SeqCst);
+        }
         target
     }
 

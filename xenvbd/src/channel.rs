@@ -76,16 +76,11 @@ impl Channel {
         let routine: Routine = pool::try_box(move |_: &_| {
             // SAFETY: the channel is in a box and owns the timer, whose drop waits for this routine.
             let channel = unsafe { &*ptr::with_exposed_provenance::<Self>(place) };
-            if let (true, Some(timer)) = (channel.is_frozen(), &channel.timer) {
-                // The port may be another's in the domain that the guest goes on in.
-                timer.set(QUIET);
-                return;
-            }
-            channel.service();
-            channel.quiet.store(false, Ordering::Release);
-            if let Some(port) = channel.port() {
-                // A port that is gone stays quiet.
-                let _ = channel.platform.unmask(port);
+            // In the domain that the guest goes on in, the port may be another's: it is quiet until it is released, or
+            // there is a new one.
+            if !channel.is_frozen() {
+                channel.service();
+                channel.end_quiet();
             }
         })?;
         channel.timer = Some(Timer::new(routine)?);
@@ -130,11 +125,20 @@ impl Channel {
         *self.queue.lock() = Some(queue);
     }
 
+    /// Unmasks the port if it is masked because of a storm. ≤ DISPATCH_LEVEL.
+    pub(crate) fn end_quiet(&self) {
+        if let (true, Some(port)) = (self.quiet.swap(false, Ordering::AcqRel), self.port()) {
+            // A port that is gone stays quiet.
+            let _ = self.platform.unmask(port);
+        }
+    }
+
     /// Lets events through, and looks at once. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// [`Error::EventChannel`].
     pub(crate) fn listen(&self) -> Result<(), Error> {
+        self.quiet.store(false, Ordering::Release);
         if let Some(port) = self.port() {
             self.platform.unmask(port)?;
         }

@@ -141,7 +141,7 @@ impl Target {
             active: AtomicUsize::new(channels.len()),
             channels,
         };
-        match target.start(disk, rings) {
+        match target.start(disk, &mut rings) {
             Ok(()) => Ok(target),
             Err(error) => {
                 target.disconnect();
@@ -151,14 +151,19 @@ impl Target {
     }
 
     /// Makes the queues, reads the identity, and lets events through.
-    fn start(&mut self, disk: Disk, rings: Rings) -> Result<(), Error> {
+    fn start(&mut self, disk: Disk, rings: &mut Rings) -> Result<(), Error> {
         let (pages, segments) =
             rings.first().map_or((0, 0), |frontend| (frontend.ring().len(), frontend.segments()));
-        let mut queues = Vec::new();
+        // Whatever can fail comes before the first ring is taken.
+        let (mut queues, mut ends) = (Vec::new(), Vec::new());
         queues.try_reserve_exact(rings.len()).map_err(|_| Error::NO_MEMORY)?;
-        for (channel, frontend) in self.channels.iter().zip(rings) {
+        ends.try_reserve_exact(rings.len()).map_err(|_| Error::NO_MEMORY)?;
+        for channel in &self.channels {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
-            queues.push(Queue::new(frontend, self.platform, Window::new()?, port, disk));
+            ends.push((port, Window::new()?));
+        }
+        for (frontend, (port, window)) in rings.drain(..).zip(ends) {
+            queues.push(Queue::new(frontend, self.platform, window, port, disk));
         }
         let lun = self.unit.lun();
         let sectors_per_block = u64::from(lun.block_size.sectors());
@@ -297,15 +302,13 @@ impl Target {
         Ok(())
     }
 
-    /// Takes over all of the disk of another backend, whose blocks have been checked and whose queues have it already. As
-    /// [`Target::resize`].
-    fn replace(&self, disk: &Disk) -> Result<(), Error> {
-        let serial = self.unit.lun().serial;
-        let lun = vbd::unit::unit(disk, self.is_cdrom(), serial).map_err(Error::Unsuitable)?;
-        if self.unit.replace(&lun) {
-            debug_print!(DRIVER, "disk {}: its new backend offers other properties: {disk:?}", self.number);
-        }
-        Ok(())
+    /// Returns the disk of another backend as a logical unit.
+    ///
+    /// # Errors
+    /// It is none, or has other blocks.
+    fn unit_of(&self, disk: &Disk) -> Result<Lun, Error> {
+        self.check_blocks(disk)?;
+        vbd::unit::unit(disk, self.is_cdrom(), self.unit.lun().serial).map_err(Error::Unsuitable)
     }
 
     /// Checks that the blocks are those that the disk had. A block size that changes under a mounted volume
@@ -404,7 +407,12 @@ impl Target {
             channel.with(Queue::reset);
             channel.service();
         }
-        self.channels.iter().all(|channel| channel.is_idle() && !channel.keeps_any())
+        self.channels.iter().all(|channel| channel.is_idle()) && !self.keeps_any()
+    }
+
+    /// Returns true if a request never ends, since its backend holds pages of its buffer. ≤ DISPATCH_LEVEL.
+    pub(crate) fn keeps_any(&self) -> bool {
+        self.channels.iter().any(|channel| channel.keeps_any())
     }
 
     /// Returns the problem to report if the backend is late with answers, or broke the protocol. To be called
@@ -505,6 +513,7 @@ impl Target {
     pub(crate) fn release(&self) {
         for channel in &self.channels {
             channel.with(Queue::release);
+            channel.end_quiet();
             // What was answered meanwhile may not have been announced.
             channel.service();
         }
@@ -553,39 +562,52 @@ impl Target {
         let offered = offer_to(self.platform, &mut xenbus, self.options, &self.channels, &mut rings);
         // Before the first request goes out to it.
         let connected = offered.and_then(|disk| {
-            self.check_blocks(&disk)?;
+            let lun = self.unit_of(&disk)?;
             let backing = read_backing(self.platform, &xenbus)?;
             match sharing(&Own { identity: self.identity, backing }) {
                 Some(other) => Err(Error::Shared(other)),
-                None => Ok((disk, backing)),
+                None => Ok((disk, lun, backing)),
             }
         });
-        let (disk, backing) = match connected {
-            Ok(connected) => connected,
-            Err(error) => {
-                close(self.platform, &mut xenbus);
-                return Err(error);
-            }
-        };
-        *self.backing.lock() = Some(backing);
-        drop(xenbus);
+        let taken_over = connected.and_then(|(disk, lun, backing)| {
+            *self.backing.lock() = Some(backing);
+            self.take_over(&xenbus.backend_path(), distrusted, &disk, &lun, &mut rings)
+        });
+        if taken_over.is_err() {
+            // Before a ring is dropped, or a request ended.
+            close(self.platform, &mut xenbus);
+        }
+        taken_over
+    }
+
+    /// Gives another backend, which is connected, what waits.
+    fn take_over(
+        &self,
+        backend: &PathBuf,
+        distrusted: bool,
+        disk: &Disk,
+        lun: &Lun,
+        rings: &mut Rings,
+    ) -> Result<(), Error> {
         let persistent =
             disk.persistent && rings.first().is_some_and(|frontend| frontend.config().persistent);
         self.copies_all.store(distrusted || persistent, Ordering::Release);
         let terms = self.terms();
         let count = rings.len();
-        for (channel, frontend) in self.channels.iter().zip(rings) {
+        for (channel, frontend) in self.channels.iter().zip(rings.drain(..)) {
             let port = channel.port().ok_or(Error::Unsuitable("a queue has no port"))?;
-            channel.attach(frontend, port, disk, terms);
-            channel.listen()?;
+            channel.attach(frontend, port, *disk, terms);
         }
+        self.channels[..count].iter().try_for_each(|channel| channel.listen())?;
         self.active.store(count, Ordering::Release);
         for channel in self.channels.iter().skip(count) {
             channel.with(Queue::retire);
         }
-        self.replace(&disk)?;
+        if self.unit.replace(lun) {
+            debug_print!(DRIVER, "disk {}: its new backend offers other properties: {disk:?}", self.number);
+        }
         match &self.drive {
-            Some(drive) => drive.reconnected(self.platform, &self.backend(), &disk),
+            Some(drive) => drive.reconnected(self.platform, backend, disk),
             None => Ok(()),
         }
     }

@@ -134,6 +134,8 @@ impl VbdList {
             match adapter.suspend_gate().take() {
                 Some(call) if call.phase == Phase::Suspending => {
                     self.suspend(adapter, call);
+                    // What has changed meanwhile is looked at.
+                    self.event.set();
                     continue;
                 }
                 // It came too late to be held, and was not suspended.

@@ -273,6 +273,13 @@ fn what_waits_goes_out_under_the_new_backends_terms() {
         assert_eq!(disk.get(&list), disk.bytes(at));
         let written = matches!(action, Action::Write { .. });
         assert_eq!(disk.bytes(at) == [0x5A; 2 * 4096], written);
+        // One that was made for the old backend and comes late.
+        disk.terms.copy_all = false;
+        let late = Order::new(2 * 4096, None, list);
+        disk.start(&late, action).unwrap();
+        assert!(!frames.iter().any(|frame| disk.world.is_granted(*frame)));
+        disk.run();
+        assert_eq!(late.answer(), done(2 * 4096));
     }
 }
 

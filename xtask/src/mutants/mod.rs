@@ -115,7 +115,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a reset is said to be done while the backend has requests",
         file: "xenvbd/src/target.rs",
-        from: "self.channels.iter().all(|channel| channel.is_idle() && !channel.keeps_any()) }",
+        from: "self.channels.iter().all(|channel| channel.is_idle()) && !self.keeps_any() }",
         to: "true }",
         caught_by: &[Guest("backend-stops-reset")],
     },
