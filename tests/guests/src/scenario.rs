@@ -170,8 +170,8 @@ pub enum When {
     Started,
     /// The executive has read its boot.ini.
     Booted,
-    /// xenpci has set the platform up; no disk is connected.
-    Platform,
+    /// idefilter has decided for PV; no disk is connected.
+    Decided,
     /// The executive asks for it.
     Ready(Ready),
     /// The guest goes on after a suspend.
@@ -184,7 +184,7 @@ impl When {
         match self {
             Self::Started => "bootmgr: started from".to_owned(),
             Self::Booted => format!("@xg {} ", protocol::Line::Boot),
-            Self::Platform => "xenpci: Xen ".to_owned(),
+            Self::Decided => "idefilter: mode=pv ".to_owned(),
             Self::Resumed => format!("@xg {} ", protocol::Line::Resumed),
             Self::Ready(what) => format!("{} for={what}", protocol::Line::Ready),
         }

@@ -47,7 +47,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         title: "a guest is to be saved while its disks are being connected: that waits until all are, and are shown",
         memory_mib: 64,
         disks: &[Backend::Blkback; 2],
-        dom0: &[(When::Platform, AT_START)],
+        dom0: &[(When::Decided, AT_START)],
         expect: Expect { pv: 2, ..PV },
         checks: &[AFTER_THE_START, RESUMED],
         runs: Runs::ByName,
@@ -114,10 +114,12 @@ pub(super) const BOOTS: &[Scenario] = &[
 const SLOWLY: &str = "x=$(cat /run/xen/xenstored.pid); BETWEEN='(for n in $(seq 40); do kill -STOP $x; sleep 1; \
                       kill -CONT $x; sleep 0.25; done) >/dev/null 2>&1 &' && export x BETWEEN && bash save.sh";
 
-/// Saves the guest while xenstored is stopped four fifths of the time, so that the guest's disks take seconds to be connected,
-/// and restores it.
-const AT_START: &str = "x=$(cat /run/xen/xenstored.pid); (for n in $(seq 16); do kill -STOP $x; sleep 1; \
-                        kill -CONT $x; sleep 0.25; done) >/dev/null 2>&1 & bash save.sh";
+/// Keeps the second disk's backend from being ready until the toolstack has asked for the suspend. The first is connected by
+/// then, so that xenpci is there to be asked.
+const AT_START: &str = "d=/local/domain/$DOMID; b=$(xenstore-read $d/device/vbd/832/backend)/state; \
+                        xenstore-write $b 1; until [ \"$(xenstore-read $d/device/vbd/768/state)\" = 4 ]; \
+                        do sleep 0.1; done; (until [ \"$(xenstore-read $d/control/shutdown)\" = suspend ]; \
+                        do sleep 0.1; done; sleep 1; xenstore-write $b 2) >/dev/null 2>&1 & bash save.sh";
 
 /// Asks for a suspend as libxl does, and takes that back before the drivers have given up waiting for the device model's
 /// disk.

@@ -212,7 +212,7 @@ fn status(seen: &Seen<'_>, found: &mut Differences) {
 
 fn vbds(seen: &Seen<'_>, found: &mut Differences) {
     // One that is saved at its start is in another domain by then, and its backends are about to be connected.
-    if seen.scenario.dom0.iter().any(|(when, _)| *when == When::Platform) {
+    if seen.scenario.dom0.iter().any(|(when, _)| *when == When::Decided) {
         return;
     }
     let Some(store) = &seen.boot.outcome.store_running else { return };
