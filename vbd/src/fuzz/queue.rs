@@ -39,6 +39,8 @@ pub fn queue(bytes: &[u8]) {
         let [kind, a, b, c] = *step else { continue };
         bench.step(kind, a, b, c, honest);
     }
+    // A disk is not given up while the guest may be suspended.
+    bench.queue.release().complete();
     bench.queue.abandon().complete();
     bench.service();
     assert!(bench.orders.iter().all(|order| order.answer().is_some()), "an SRB has not ended");
@@ -61,7 +63,12 @@ impl Bench {
             }),
             8 if !honest && a.is_multiple_of(4) => self.backend.claim(u32::from(b)),
             9 => self.queue.reset().complete(),
-            10 if a.is_multiple_of(2) => self.queue.hold(),
+            10 if a.is_multiple_of(2) => {
+                self.queue.hold();
+                if a.is_multiple_of(4) {
+                    self.queue.freeze();
+                }
+            }
             10 => self.queue.release().complete(),
             11 if a.is_multiple_of(4) => self.lose(b.is_multiple_of(2)),
             _ => self.service(),

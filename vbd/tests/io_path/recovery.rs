@@ -53,6 +53,10 @@ enum Step {
     Unanswered(usize),
     Service,
     Hold,
+    /// The guest is about to be suspended.
+    Freeze,
+    /// It was not.
+    Release,
     Lose {
         resumed: bool,
     },
@@ -68,6 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Unanswered),
         3 => Just(Step::Service),
         1 => Just(Step::Hold),
+        1 => Just(Step::Freeze),
+        1 => Just(Step::Release),
         1 => any::<bool>().prop_map(|resumed| Step::Lose { resumed }),
     ]
 }
@@ -130,6 +136,14 @@ proptest! {
                 Step::Unanswered(turn) => disk.backend.borrow_mut().execute_unanswered(turn),
                 Step::Service => disk.service(),
                 Step::Hold => disk.queue.hold(),
+                Step::Freeze => {
+                    disk.queue.hold();
+                    disk.queue.freeze();
+                }
+                Step::Release => {
+                    disk.queue.release().complete();
+                    disk.service();
+                }
                 Step::Lose { resumed } => disk.reconnect(resumed),
             }
             for write in writes.iter_mut().filter(|write| !write.done) {
