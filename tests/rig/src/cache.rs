@@ -96,7 +96,8 @@ pub(crate) fn make(
     key: &Key,
     make: impl FnOnce(&Path) -> Result<Vec<&'static str>, RigError>,
 ) -> Result<(), RigError> {
-    let part = dir.with_extension("part");
+    // The whole name: `snapshot-4.20` is not to be made where `snapshot-4.14` is.
+    let part = dir.with_added_extension("part");
     remove(&part)?;
     fs::create_dir_all(&part).file("create", &part)?;
     let mut stamp = format!("{}\n", key.0);
@@ -169,6 +170,23 @@ mod tests {
         assert!(matches!(state(&dir, &key), State::Damaged(_)));
         fs::remove_file(dir.join(STAMP)).unwrap();
         assert_eq!(state(&dir, &key), State::Damaged("no stamp".to_owned()));
+    }
+
+    #[test]
+    fn names_that_differ_behind_a_dot_are_made_apart() {
+        let scratch = Scratch::new("dots");
+        let [one, other] = ["thing-4.14", "thing-4.20"].map(|name| scratch.0.join(name));
+        let key = Key::of(&[b"a"]);
+        let fill = |part: &Path| {
+            fs::write(part.join("file"), "content").unwrap();
+            Ok(vec!["file"])
+        };
+        make(&one, &key, |part| {
+            make(&other, &key, fill)?;
+            fill(part)
+        })
+        .unwrap();
+        assert_eq!([one, other].map(|dir| state(&dir, &key)), [State::Good, State::Good]);
     }
 
     #[test]
