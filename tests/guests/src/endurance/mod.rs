@@ -16,7 +16,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -113,13 +112,12 @@ fn boots(
         .map(|number| Machine::new(layout, &machine_name(number)))
         .collect::<Result<Vec<_>>>()?;
     let all = Mutex::new((vec![Seen::default(); machines.len()], tell));
-    let take = || stretches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let one = &|number: usize, machine: &mut Machine<'_>| -> Result<()> {
-        while let Some((seed, boots)) = take() {
+    let failed = Mutex::new(None);
+    let queue = || stretches.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = || queue().pop_front();
+    let one = |number: usize, machine: &mut Machine<'_>| -> Result<()> {
+        while let Some((seed, boots)) = next() {
             let result = machine.stretch(rig, seed, boots);
-            if result.is_err() {
-                while take().is_some() {}
-            }
             let (seen, tell) = &mut *all.lock().unwrap_or_else(PoisonError::into_inner);
             seen[number] = machine.seen.clone();
             tell(&Seen::sum(seen))?;
@@ -127,16 +125,16 @@ fn boots(
         }
         Ok(())
     };
-    let results: Vec<Result<()>> = thread::scope(|scope| {
-        let begin = |(number, machine)| scope.spawn(move || one(number, machine));
-        let running: Vec<_> = machines.iter_mut().enumerate().map(begin).collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
+    rig_files::each(options.machines as usize, machines.iter_mut().enumerate(), |(number, machine)| {
+        if let Err(error) = one(number, machine) {
+            queue().clear();
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
     });
-    results.into_iter().collect::<Result<()>>()?;
-    Ok(Seen::sum(&all.into_inner().unwrap_or_else(PoisonError::into_inner).0))
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(Seen::sum(&all.into_inner().unwrap_or_else(PoisonError::into_inner).0)),
+    }
 }
 
 /// Returns the stretches of so many boots, by seed: all but the last are of the same length.
