@@ -24,8 +24,8 @@ const SECTOR: usize = 512;
 const SECTORS: usize = 8192;
 /// Requests that are served well before the deed.
 const SERVED: u32 = 64;
-/// Time in which a frontend connects.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time in which a frontend connects, and in which its first requests come: a slow machine needs more than 15 s.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Time that is left to a frontend after the deed, and after the vbd is taken away.
 const AFTER: Duration = Duration::from_secs(2);
 /// Time for which a deed lasts.

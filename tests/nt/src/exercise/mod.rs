@@ -28,7 +28,7 @@ use protocol::{Exercise, Ready};
 use crate::{ke, report};
 
 /// Time that the effect of something that dom0 does may take, in milliseconds.
-const PATIENCE: u64 = 60_000;
+const PATIENCE: u64 = 120_000;
 /// Time between two looks for it.
 const LOOK: u64 = 100;
 
