@@ -113,6 +113,8 @@ struct Tally {
 struct Counts {
     passed: usize,
     failed: Vec<String>,
+    /// What was said of those that failed: it is said again at the end, which is where one looks.
+    why: Vec<String>,
     /// Guests that the rig failed twice: nothing is known of them. They count as failed.
     by_rig: Vec<String>,
     /// Guests that were run again after the rig had failed.
@@ -137,6 +139,7 @@ impl Tally {
                 if by_rig && again {
                     return Some(why);
                 }
+                counts.why.push(format!("{name}: {why}"));
                 let list = if by_rig { &mut counts.by_rig } else { &mut counts.failed };
                 list.push(name.to_owned());
             }
@@ -169,7 +172,7 @@ impl Counts {
 
     /// Returns what is said at the end; the last line is `N passed, N failed`.
     fn closing_lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+        let mut lines = self.why.clone();
         for (what, names) in [
             ("failed", &self.failed),
             ("failed by the rig, twice, so that nothing is known of the guest", &self.by_rig),
@@ -276,6 +279,8 @@ mod tests {
         assert_eq!(
             tally.lock().closing_lines(),
             [
+                "guest: wrong: PV disks: 0, expected 1",
+                "guest: never: results of the job: none",
                 "failed: guest: wrong",
                 "failed by the rig, twice, so that nothing is known of the guest: guest: never",
                 "run again after the rig had failed: recovers, never",

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
-use rig::{Release, RigError, RigFiles};
+use rig::{Outcome, Release, RigError, RigFiles};
 use volume::Verdict;
 
 use crate::{
-    boot, catalogue, endurance, explore, faults,
+    boot::{self, Boot},
+    catalogue, endurance, explore, faults,
     layout::Layout,
     lifecycle,
     scenario::{Runs, Scenario, Sequence, TURNS},
@@ -55,7 +56,7 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<
     }
     for seed in explore::TESTED.0..explore::TESTED.0 + explore::TESTED.1 {
         let drawn = explore::scenario(seed);
-        let run = move || none_of(&verdict::differences(&drawn, &boot::boot(layout, rig, &drawn)?));
+        let run = move || as_expected(&drawn, &boot::boot(layout, rig, &drawn)?);
         tests.push(GuestTest::new(drawn.name, run));
     }
     let life = || lifecycle::live(layout, rig, &lifecycle::SHORT, &|_| ());
@@ -86,9 +87,7 @@ pub fn on_a_further_xen<'a>(layout: &'a Layout, rig: &'a RigFiles) -> impl Itera
     chosen.map(move |scenario| {
         let name = format!("{}-xen-{}", scenario.name, rig.release());
         let folder = name.clone();
-        GuestTest::new(name, move || {
-            none_of(&verdict::differences(scenario, &boot::boot_as(layout, rig, scenario, &folder)?))
-        })
+        GuestTest::new(name, move || as_expected(scenario, &boot::boot_as(layout, rig, scenario, &folder)?))
     })
 }
 
@@ -131,17 +130,49 @@ fn is_chosen(runs: Runs, in_turn: &mut usize, turn: Option<usize>) -> bool {
 
 /// Boots a scenario, and holds the boot against what it expects.
 fn scenario_test<'a>(layout: &'a Layout, rig: &'a RigFiles, scenario: &'static Scenario) -> GuestTest<'a> {
-    GuestTest::new(scenario.name, move || {
-        none_of(&verdict::differences(scenario, &boot::boot(layout, rig, scenario)?))
-    })
+    GuestTest::new(scenario.name, move || as_expected(scenario, &boot::boot(layout, rig, scenario)?))
 }
 
 /// Boots a sequence, and holds each boot against what it expects.
 fn sequence_test<'a>(layout: &'a Layout, rig: &'a RigFiles, sequence: &'static Sequence) -> GuestTest<'a> {
     GuestTest::new(sequence.name, move || {
         let boots = boot::boot_sequence(layout, rig, sequence)?;
-        none_of(&verdict::sequence_differences(sequence, &boots)).context(sequence.title)
+        let mut differences = verdict::sequence_differences(sequence, &boots);
+        if !differences.is_empty() {
+            differences.extend(boots.iter().map(|boot| last_words(&boot.outcome)));
+        }
+        none_of(&differences).context(sequence.title)
     })
+}
+
+/// Fails if a boot was not as its scenario expects: with the differences, and with what the machine said last.
+fn as_expected(scenario: &Scenario, boot: &Boot) -> Result<()> {
+    let mut differences = verdict::differences(scenario, boot);
+    if !differences.is_empty() {
+        differences.push(last_words(&boot.outcome));
+    }
+    none_of(&differences)
+}
+
+/// Returns how a machine ended, and what it and Xen said last.
+fn last_words(outcome: &Outcome) -> String {
+    /// Lines of each.
+    const LINES: usize = 8;
+    /// Characters of each line.
+    const WIDTH: usize = 160;
+    let last = |lines: Vec<&str>| {
+        lines[lines.len().saturating_sub(LINES)..]
+            .iter()
+            .map(|line| format!("\n    {}", line.chars().take(WIDTH).collect::<String>()))
+            .collect::<String>()
+    };
+    format!(
+        "it ended as {:?} after {:.1} s, and said last:{}\nXen said last:{}",
+        outcome.end,
+        outcome.guest_time.as_secs_f32(),
+        last(outcome.console.iter().map(String::as_str).collect()),
+        last(outcome.xen_log.lines().collect()),
+    )
 }
 
 fn none_of(differences: &[String]) -> Result<()> {
