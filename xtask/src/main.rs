@@ -110,17 +110,23 @@ enum Command {
     Matrix {
         /// Only these rows; the others stay in the table as they are
         rows: Vec<String>,
+        /// Only the rows that did not run as expected on the drivers as they are
+        #[arg(long, conflicts_with = "rows")]
+        rest: bool,
     },
     /// Lets each request of a PV boot fail once: allocations, registry reads, hypercalls, xenstore requests
     Faults {
         /// Only these: pool, registry, hypercall, store
         #[arg(short, long = "kind")]
         kind: Vec<String>,
-        /// Only every n-th
+        /// Only the kinds that did not run whole on the drivers as they are
+        #[arg(long, conflicts_with = "kind")]
+        rest: bool,
+        /// Only every n-th; docs/results/faults.md stays as it is
         #[arg(short, long, default_value_t = 1)]
         every: u64,
         /// Only the faults that docs/results/faults.md lists as wrong; updates that page
-        #[arg(long, conflicts_with_all = ["kind", "every"])]
+        #[arg(long, conflicts_with_all = ["kind", "every", "rest"])]
         again: bool,
     },
     /// Boots one machine again and again, takes its power away, and saves and restores a guest; writes
@@ -223,10 +229,19 @@ fn run(command: Command) -> Result<()> {
         Command::Pictures => pictures::run(),
         Command::Guests => table::write(&layout::Layout::here()),
         Command::Faults { again: true, .. } => build_for_guests().and_then(|()| faults::again()),
-        Command::Faults { kind, every, .. } => build_for_guests().and_then(|()| faults::run(&kind, every)),
+        Command::Faults { kind, rest, every, .. } => {
+            build_for_guests().and_then(|()| faults::run(&kind, rest, every))
+        }
         Command::Endurance(options) => build_for_guests().and_then(|()| endurance::run(options)),
         Command::Wine => wine::run(&layout::Layout::here()),
-        Command::Matrix { rows } => build_for_guests().and_then(|()| matrix::run(&rows)),
+        Command::Matrix { rows, rest } => {
+            let which = match rows.len() {
+                _ if rest => matrix::Which::Rest,
+                0 => matrix::Which::All,
+                _ => matrix::Which::Named(rows),
+            };
+            build_for_guests().and_then(|()| matrix::run(&which))
+        }
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Cost => build_for_guests().and_then(|()| cost::run()),

@@ -19,9 +19,6 @@ use crate::{
     build, layout::Layout, lint, package, pe, program, program_in_wine, repro, service_in_wine, setup, wine,
 };
 
-/// Guests that run at the same time: one more than a small machine has processors, since their lives are mostly waiting.
-const PARALLEL_GUESTS: usize = 3;
-
 /// The test of `xenguard.exe`, which not every machine can build.
 const BOOTCFG_IN_WINE: &str = "bootcfg-wine";
 /// The test of `xenguard-svc.exe`, likewise.
@@ -237,7 +234,7 @@ fn guest_tests<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result
 /// Runs tests that boot guests. What the rig fails is run once more at the end, when no other guest runs.
 fn guests(tests: Vec<GuestTest>, tally: &Tally) {
     let again = Mutex::new(Vec::new());
-    rig_files::each(PARALLEL_GUESTS, tests, |test| {
+    rig_files::each(rig_files::AT_ONCE, tests, |test| {
         if tally.attempt(&format!("guest: {}", test.name), true, &test.run).is_some() {
             again.lock().unwrap_or_else(PoisonError::into_inner).push(test);
         }

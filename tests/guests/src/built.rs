@@ -3,6 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use crate::layout::Layout;
 
 /// The drivers that ship.
 pub const SHIPPED: &[&str] = &["idefilter", "idefallback", "xenpci", "xenvbd"];
@@ -35,4 +38,17 @@ pub const STARTED: &[&str] =
 /// The file cannot be read; the error says how to build it.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
+}
+
+/// Returns the first eight hexadecimal digits of the SHA-256 of the drivers' files, one behind the other. The build is
+/// reproducible: the same sources have the same digits on every machine.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn digest(layout: &Layout) -> Result<String> {
+    let mut all = Sha256::new();
+    for driver in SHIPPED {
+        all.update(read(&layout.dist().join(format!("{driver}.sys")))?);
+    }
+    Ok(all.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect())
 }

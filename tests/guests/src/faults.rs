@@ -15,7 +15,7 @@ use protocol::{Plan, Word};
 use rig::{Report, RigFiles};
 use volume::Verdict;
 
-use crate::{boot, boot::rig_files, layout::Layout, verdict};
+use crate::{boot, boot::rig_files, built, layout::Layout, verdict};
 
 /// Boots that one dom0 goes through before the rig starts afresh.
 const BATCH: usize = 40;
@@ -79,37 +79,51 @@ impl fmt::Display for End {
 /// Results of boots with faults.
 #[derive(Default)]
 struct Found {
+    /// The drivers that a kind's boots ran on, as [`built::digest`] has them.
+    drivers: BTreeMap<String, String>,
     /// Number of boots of a kind that ended so.
     ends: BTreeMap<(String, End), u32>,
     /// Descriptions of the faults that ended wrong, each line beginning with its plan.
     wrong: Vec<String>,
+    /// Number of boots that were run again.
+    again: usize,
 }
 
-/// Runs every request of every kind, or of those named; prints how they ended.
+/// Runs every request of every kind, of those named, or with `rest` of those that did not run whole and right on the drivers
+/// as they are; prints how they ended. The page is written behind each kind, so a run that is ended early loses one at most;
+/// with `every` above 1 it stays as it is.
 ///
 /// # Errors
 /// The rig failed, or a boot ended otherwise than it may.
-pub fn run(kinds: &[String], every: u64) -> Result<()> {
+pub fn run(kinds: &[String], rest: bool, every: u64) -> Result<()> {
     let layout = Layout::here();
     let rig = prepare(&layout)?;
+    let drivers = built::digest(&layout)?;
     let (counted, _) = boots(&layout, &rig, "faults-count", &[])?;
     let last = counted.last().context("the guest printed nothing")?;
     let requests = last.first(protocol::Line::Requests.name()).context("the requests were not counted")?;
-    let mut plans = Vec::new();
+    let path = page_path(&layout);
+    let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };
+    let mut all = read_page(&text);
+    let mut new = Found::default();
     for (kind, count) in &requests.fields {
-        if !kinds.is_empty() && !kinds.contains(kind) {
+        if !kinds.is_empty() && !kinds.contains(kind) || rest && all.is_done(kind, &drivers) {
             continue;
         }
         let count: u64 = count.parse().with_context(|| format!("{kind}={count}"))?;
         println!("{kind}: {count} requests in a PV boot");
-        plans.extend((1..=count).step_by(every.max(1) as usize).map(|n| format!("{kind}:{n}")));
+        let plans: Vec<_> =
+            (1..=count).step_by(every.max(1) as usize).map(|n| format!("{kind}:{n}")).collect();
+        let mut found = Found::default();
+        found.drivers.insert(kind.clone(), drivers.clone());
+        found.boot(&layout, &rig, kind, &plans);
+        if every <= 1 {
+            all.replace(kind, &found);
+            write_page(&layout, &all)?;
+        }
+        new.replace(kind, &found);
     }
-    let mut found = Found::default();
-    found.boot(&layout, &rig, &plans);
-    if kinds.is_empty() && every <= 1 {
-        write_page(&layout, &found, 0)?;
-    }
-    found.judge()
+    new.judge()
 }
 
 /// Runs those again that the page lists as wrong, and writes the page with what comes of them.
@@ -121,10 +135,12 @@ pub fn again() -> Result<()> {
     let path = page_path(&layout);
     let text = fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}; run cargo xtask faults first", path.display()))?;
-    let (mut found, plans, times) = read_page(&text);
+    let mut found = read_page(&text);
+    let plans: Vec<_> = found.wrong.drain(..).map(|wrong| plan_of(&wrong).to_owned()).collect();
     let rig = prepare(&layout)?;
-    found.boot(&layout, &rig, &plans);
-    write_page(&layout, &found, times + plans.len())?;
+    found.boot(&layout, &rig, "again", &plans);
+    found.again += plans.len();
+    write_page(&layout, &found)?;
     found.judge()
 }
 
@@ -133,18 +149,40 @@ fn prepare(layout: &Layout) -> Result<RigFiles> {
 }
 
 impl Found {
-    /// Boots with each plan, on several rigs; says at once what is wrong, since a run takes an hour.
-    fn boot(&mut self, layout: &Layout, rig: &RigFiles, plans: &[String]) {
+    /// Returns true if a kind ran whole and right on these drivers.
+    fn is_done(&self, kind: &str, drivers: &str) -> bool {
+        self.drivers.get(kind).is_some_and(|of| of == drivers)
+            && !self.wrong.iter().any(|wrong| kind_of(wrong) == kind)
+    }
+
+    /// Takes a kind's results from others in place of its own.
+    fn replace(&mut self, kind: &str, found: &Self) {
+        self.drivers.extend(found.drivers.clone());
+        self.ends.retain(|(of, _), _| of != kind);
+        self.ends.extend(found.ends.iter().map(|(key, count)| (key.clone(), *count)));
+        self.wrong.retain(|wrong| kind_of(wrong) != kind);
+        self.wrong.extend_from_slice(&found.wrong);
+    }
+
+    /// Boots with each plan, on several rigs; says at once what is wrong, since a run takes long. The batches are named after
+    /// `name`.
+    fn boot(&mut self, layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) {
         let size = plans.len().div_ceil(rig_files::AT_ONCE).clamp(1, BATCH);
         let batches = plans.chunks(size).enumerate();
         let total = batches.len();
         let found = Mutex::new(self);
         rig_files::each(rig_files::AT_ONCE, batches, |(n, plans)| {
-            let result = batch(layout, rig, &format!("faults-{n}"), plans);
+            let name = format!("{name}-{n}");
+            let result = batch(layout, rig, &format!("faults-{name}"), plans);
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
                 Ok((ends, wrong)) => found.add(ends, wrong),
-                Err(error) => found.wrong.push(format!("batch {n}: {error:#}")),
+                // Nothing is known of the batch's boots.
+                Err(error) => {
+                    let why = format!("{error:#}").replace('\n', "; ");
+                    let wrong = plans.iter().map(|plan| format!("{plan}: its batch: {why}")).collect();
+                    found.add(Vec::new(), wrong);
+                }
             }
             let (right, wrong) = (found.ends.values().sum::<u32>(), found.wrong.len());
             println!("batch {} of {total} done; so far {right} right, {wrong} wrong", n + 1);
@@ -153,8 +191,7 @@ impl Found {
 
     fn add(&mut self, ends: Ends, wrong: Vec<String>) {
         for (plan, end) in ends {
-            let kind = plan.split(':').next().unwrap_or_default().to_owned();
-            *self.ends.entry((kind, end)).or_insert(0) += 1;
+            *self.ends.entry((kind_of(&plan).to_owned(), end)).or_insert(0) += 1;
         }
         wrong.iter().for_each(|line| println!("WRONG: {line}"));
         self.wrong.extend(wrong);
@@ -162,7 +199,8 @@ impl Found {
 
     fn rows(&self) -> Vec<Vec<String>> {
         let row = |((kind, end), count): (&(String, End), &u32)| {
-            vec![kind.clone(), end.to_string(), count.to_string()]
+            let drivers = self.drivers.get(kind).map_or("–", String::as_str);
+            vec![kind.clone(), drivers.to_owned(), end.to_string(), count.to_string()]
         };
         self.ends.iter().map(row).collect()
     }
@@ -180,7 +218,17 @@ impl Found {
     }
 }
 
-const HEAD: [&str; 3] = ["kind", "end", "boots"];
+/// Returns the plan that a line of what is wrong begins with.
+fn plan_of(wrong: &str) -> &str {
+    wrong.split_once(": ").map_or(wrong, |(plan, _)| plan)
+}
+
+/// Returns the kind of a plan.
+fn kind_of(plan: &str) -> &str {
+    plan.split_once(':').map_or(plan, |(kind, _)| kind)
+}
+
+const HEAD: [&str; 4] = ["kind", "drivers", "end", "boots"];
 /// The words before the number of boots that were tried again.
 const AGAIN: &str = "Boots that were run again, after what they had shown was mended: ";
 
@@ -188,29 +236,30 @@ fn page_path(layout: &Layout) -> PathBuf {
     layout.root().join("docs/results/faults.md")
 }
 
-fn write_page(layout: &Layout, found: &Found, again: usize) -> Result<()> {
+fn write_page(layout: &Layout, found: &Found) -> Result<()> {
     let path = page_path(layout);
-    fs::write(&path, page(found, again)).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, page(found)).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}", path.display());
     Ok(())
 }
 
-/// Returns `docs/results/faults.md`: what came of a run of everything, and of the boots that were run again.
-fn page(found: &Found, again: usize) -> String {
+/// Returns `docs/results/faults.md`: what came of the last run of each kind, and of the boots that were run again.
+fn page(found: &Found) -> String {
     let good: u32 = found.ends.values().sum();
     let mut text = format!(
         "# Faults by index\n\n\
-         Written by a run of `cargo xtask faults`; not edited by hand. Each request that a PV boot makes has failed once, in a\n\
-         boot of its own ([testing](../testing.md#faults-by-index) says how, and which ends are right).\n\n\
-         **{} boots, {good} with a right end.**\n\n| {} |\n|---|---|---|\n",
+         Written by `cargo xtask faults`; not edited by hand. Each request that a PV boot makes has failed once, in a boot of its\n\
+         own ([testing](../testing.md#faults-by-index) says how, and which ends are right). The drivers that a kind ran on are\n\
+         told by the first digits of their SHA-256.\n\n\
+         **{} boots, {good} with a right end.**\n\n| {} |\n|---|---|---|---|\n",
         good as usize + found.wrong.len(),
         HEAD.join(" | "),
     );
     for row in found.rows() {
         text += &format!("| {} |\n", row.join(" | "));
     }
-    if again > 0 {
-        text += &format!("\n{AGAIN}{again}\n");
+    if found.again > 0 {
+        text += &format!("\n{AGAIN}{}\n", found.again);
     }
     if !found.wrong.is_empty() {
         text += "\nNot as they may:\n\n";
@@ -219,28 +268,24 @@ fn page(found: &Found, again: usize) -> String {
     text
 }
 
-/// Reads a page. Returns what was right, the plans of what was wrong, which is left out, and the number of
-/// boots that were run again.
-fn read_page(text: &str) -> (Found, Vec<String>, usize) {
-    let (mut found, mut plans, mut again) = (Found::default(), Vec::new(), 0);
+/// Reads a page.
+fn read_page(text: &str) -> Found {
+    let mut found = Found::default();
     for line in text.lines() {
         let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
-        if let [kind, end, count] = cells[..]
+        if let [kind, drivers, end, count] = cells[..]
             && let (Some(end), Ok(count)) =
                 (End::ALL.into_iter().find(|e| e.to_string() == end), count.parse())
         {
+            found.drivers.insert(kind.to_owned(), drivers.to_owned());
             found.ends.insert((kind.to_owned(), end), count);
         } else if let Some(wrong) = line.strip_prefix("- ") {
-            match wrong.split_once(": ") {
-                Some((plan, _)) if plan.contains(':') => plans.push(plan.to_owned()),
-                // Of a batch that the rig failed in nothing is known.
-                _ => found.wrong.push(wrong.to_owned()),
-            }
+            found.wrong.push(wrong.to_owned());
         } else if let Some(number) = line.strip_prefix(AGAIN) {
-            again = number.parse().unwrap_or(0);
+            found.again = number.parse().unwrap_or(0);
         }
     }
-    (found, plans, again)
+    found
 }
 
 /// Runs the fixed sample.
@@ -270,7 +315,7 @@ fn batch(layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) -> Resul
         mounts += report.all(protocol::Line::Mount.name()).count() as u64;
         match end(report) {
             Ok(End::NotReached) if plan == "none" => {}
-            Ok(end) if plan == "none" => wrong.push(format!("{name}: the last boot has a fault: {end}")),
+            Ok(end) if plan == "none" => bail!("the last boot has a fault: {end}"),
             Ok(end) => ends.push((plan.to_owned(), end)),
             Err(why) => wrong.push(format!("{plan}: {why}")),
         }
@@ -278,10 +323,7 @@ fn batch(layout: &Layout, rig: &RigFiles, name: &str, plans: &[String]) -> Resul
     // A boot that was cut off may have mounted, and not have said so. It is wrong, and runs again in another batch.
     let most = mounts + wrong.len() as u64;
     if image.verdict != Verdict::Intact || !(1 + mounts..=1 + most).contains(&image.generation) {
-        wrong.push(format!(
-            "{name}: the image is {image}, mounted {} times of {mounts}",
-            image.generation - 1
-        ));
+        bail!("the image is {image}, mounted {} times of {mounts}", image.generation - 1);
     }
     Ok((ends, wrong))
 }
@@ -354,19 +396,46 @@ mod tests {
 
     #[test]
     fn the_page_counts_what_it_lists_and_is_read_again() {
-        let ends =
-            BTreeMap::from([(("pool".to_owned(), End::Pv), 2), (("store".to_owned(), End::Emulated), 1)]);
+        let drivers = [("pool", "1a2b3c4d"), ("store", "5e6f7081")];
         let found = Found {
-            ends: ends.clone(),
-            wrong: vec!["pool:3: hung".to_owned(), "batch 4: no rig".to_owned()],
+            drivers: drivers.map(|(kind, digits)| (kind.to_owned(), digits.to_owned())).into(),
+            ends: [(("pool".to_owned(), End::Pv), 2), (("store".to_owned(), End::Emulated), 1)].into(),
+            wrong: vec!["pool:3: hung".to_owned(), "registry:4: its batch: no rig".to_owned()],
+            again: 7,
         };
-        let text = page(&found, 7);
+        let text = page(&found);
         assert!(text.contains("**5 boots, 3 with a right end.**"), "{text}");
-        assert!(text.contains("| pool | PV | 2 |\n| store | emulated | 1 |\n"), "{text}");
-        assert!(text.ends_with("\nNot as they may:\n\n- pool:3: hung\n- batch 4: no rig\n"), "{text}");
-        let (again, plans, times) = read_page(&text);
-        assert_eq!((again.ends, again.wrong), (ends, vec!["batch 4: no rig".to_owned()]));
-        assert_eq!((plans, times), (vec!["pool:3".to_owned()], 7));
+        assert!(
+            text.contains("| pool | 1a2b3c4d | PV | 2 |\n| store | 5e6f7081 | emulated | 1 |\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\nNot as they may:\n\n- pool:3: hung\n- registry:4: its batch: no rig\n"),
+            "{text}"
+        );
+        let read = read_page(&text);
+        assert_eq!((&read.drivers, &read.ends), (&found.drivers, &found.ends));
+        assert_eq!((&read.wrong, read.again), (&found.wrong, 7));
+        assert_eq!(
+            read.wrong.iter().map(|wrong| plan_of(wrong)).collect::<Vec<_>>(),
+            ["pool:3", "registry:4"]
+        );
+    }
+
+    #[test]
+    fn a_kind_is_done_that_ran_right_on_these_drivers_and_a_new_run_takes_its_place() {
+        let ran = |digits: &str, end, wrong: &[&str]| Found {
+            drivers: [("pool".to_owned(), digits.to_owned())].into(),
+            ends: [(("pool".to_owned(), end), 4)].into(),
+            wrong: wrong.iter().map(|&line| line.to_owned()).collect(),
+            again: 0,
+        };
+        let mut all = ran("old", End::Pv, &["pool:3: hung", "registry:1: hung"]);
+        assert!(!all.is_done("pool", "old") && !all.is_done("registry", "old"));
+        all.replace("pool", &ran("new", End::Emulated, &[]));
+        assert_eq!(all.wrong, ["registry:1: hung"]);
+        assert_eq!(all.ends.keys().cloned().collect::<Vec<_>>(), [("pool".to_owned(), End::Emulated)]);
+        assert!(all.is_done("pool", "new") && !all.is_done("pool", "old") && !all.is_done("store", "new"));
     }
 
     #[test]

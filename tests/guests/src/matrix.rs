@@ -5,9 +5,13 @@
 //! once.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -18,7 +22,7 @@ use rig::RigFiles;
 use crate::{
     boot,
     boot::rig_files,
-    catalogue,
+    built, catalogue,
     layout::Layout,
     scenario::{Ending, Expect, Machine, Scenario, Sequence},
     step::Running,
@@ -49,6 +53,8 @@ struct Line {
     /// Index of the row.
     at: usize,
     cells: [String; 7],
+    /// The drivers that it ran on, as [`built::digest`] has them.
+    drivers: String,
     differences: Vec<String>,
     cost: Option<Cost>,
 }
@@ -73,7 +79,7 @@ impl Cost {
     }
 }
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 8] = [
     "row",
     "configuration and fault",
     "expected mode",
@@ -81,45 +87,63 @@ const HEAD: [&str; 7] = [
     "seen",
     "verdict",
     "image check",
+    "drivers",
 ];
 
-/// Runs the matrix, or only the rows of these names, and writes the table; rows that are not run stay as they
-/// are in it.
+/// The rows that are to be booted.
+pub enum Which {
+    /// Every one.
+    All,
+    /// Those of these names.
+    Named(Vec<String>),
+    /// Those that did not run as expected on the drivers as they are.
+    Rest,
+}
+
+/// Runs the matrix, or a part of it, and writes the table behind each row: a run that is ended early loses nothing. Rows that
+/// are not run stay as they are.
 ///
 /// # Errors
-/// The rig failed, or a row differs from what it expects; the table is written all the same, and says so.
-pub fn run(names: &[String]) -> Result<()> {
+/// The rig failed, or a row differs from what it expects; the table says so.
+pub fn run(which: &Which) -> Result<()> {
     let layout = Layout::here();
     let rig = rig_files::ensure(&layout, rig::Release::default())?;
+    let drivers = built::digest(&layout)?;
     let all = rows();
     ensure!(all.len() >= ROWS, "{} rows, and the matrix has at least {ROWS}", all.len());
-    for name in names {
-        ensure!(all.iter().any(|row| row.name() == name), "there is no row {name}");
-    }
     let path = layout.root().join("docs/results/guard-matrix.md");
-    let kept = if names.is_empty() { Vec::new() } else { kept(&path, &all, names)? };
-    let wanted = |(_, row): &(usize, Row)| names.is_empty() || names.iter().any(|name| name == row.name());
-    let rows = all.into_iter().enumerate().filter(wanted);
-    let (lines, started) = (Mutex::new(Vec::new()), Instant::now());
-    rig_files::each(rig_files::AT_ONCE, rows, |(at, row)| {
-        let running = Running::begin(row.name());
-        let new = boot_row(&layout, &rig, at, row);
+    let kept = if path.exists() { kept(&path, &all)? } else { Vec::new() };
+    let wanted = match which {
+        Which::All => (0..all.len()).collect(),
+        Which::Named(names) => named(&all, names)?,
+        Which::Rest => rest(all.len(), &kept, &drivers),
+    };
+    let (lines, started) = (Mutex::new(kept), Instant::now());
+    let booted = AtomicUsize::new(0);
+    let failed = Mutex::new(Ok(()));
+    rig_files::each(rig_files::AT_ONCE, wanted, |at| {
+        let running = Running::begin(all[at].name());
+        let new = boot_row(&layout, &rig, at, all[at], &drivers);
         println!("{}", running.end("done"));
         for line in &new {
             let verdict = if line.differences.is_empty() { "as expected" } else { "DIFFERS" };
             println!("{:<40} {verdict}", line.cells[0]);
         }
-        lines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+        booted.fetch_add(new.len(), Ordering::Relaxed);
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|line| line.at != at);
+        lines.extend(new);
+        lines.sort_by_key(|line| line.at);
+        let written = write(&path, &lines).and_then(|()| write_summary(&layout, &summary(&lines)));
+        if written.is_err() {
+            *failed.lock().unwrap_or_else(PoisonError::into_inner) = written;
+        }
     });
-    let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let booted = lines.len();
-    lines.extend(kept);
-    lines.sort_by_key(|line| line.at);
-    write(&path, &lines)?;
-    write_summary(&layout, &summary(&lines))?;
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!(
         "{} boots in {} s, {} guests at a time",
-        booted,
+        booted.into_inner(),
         started.elapsed().as_secs(),
         rig_files::AT_ONCE
     );
@@ -131,7 +155,24 @@ pub fn run(names: &[String]) -> Result<()> {
         bail!("rows differ from what they expect:\n{}", wrong.join("\n"));
     }
     println!("{} boots, all as expected: {}", lines.len(), path.display());
+    match rest(all.len(), &lines, &drivers).len() {
+        0 => println!("every row ran on these drivers, {drivers}"),
+        older => println!("{older} rows ran on other drivers than these, {drivers}; `--rest` boots them"),
+    }
     Ok(())
+}
+
+/// Returns the rows of these names.
+fn named(all: &[Row], names: &[String]) -> Result<Vec<usize>> {
+    let find = |name: &String| all.iter().position(|row| row.name() == name);
+    names.iter().map(|name| find(name).with_context(|| format!("there is no row {name}"))).collect()
+}
+
+/// Returns the rows, of so many, without a line, and those of whose lines one is of other drivers or not as expected.
+fn rest(rows: usize, lines: &[Line], drivers: &str) -> Vec<usize> {
+    let done = |line: &Line| line.drivers == drivers && line.differences.is_empty();
+    let of = |at| lines.iter().filter(move |line| line.at == at);
+    (0..rows).filter(|&at| of(at).next().is_none() || !of(at).all(done)).collect()
 }
 
 /// Returns every row. Those without Xen have nothing to hide or expose and are left to the tests.
@@ -141,24 +182,20 @@ fn rows() -> Vec<Row> {
 }
 
 /// Runs a row; a line for each of its boots. A rig that fails makes a line too.
-fn boot_row(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
+fn boot_row(layout: &Layout, rig: &RigFiles, at: usize, row: Row, drivers: &str) -> Vec<Line> {
+    let line = |cells, differences, cost| Line { at, cells, drivers: drivers.to_owned(), differences, cost };
     let failed = |name: &str, title: &str, error: &anyhow::Error| {
         let mut cells: [String; 7] = [(); 7].map(|()| "–".to_owned());
         cells[0] = name.to_owned();
         cells[1] = title.to_owned();
-        vec![Line { at, cells, differences: vec![format!("not run: {error:#}")], cost: None }]
+        vec![line(cells, vec![format!("not run: {error:#}")], None)]
     };
     match row {
         Row::Boot(scenario) => match boot::boot(layout, rig, scenario) {
             Ok(boot) => {
                 let differences = verdict::differences(scenario, &boot);
-                let cost = Cost::of(scenario, &boot);
-                vec![Line {
-                    at,
-                    cells: cells(scenario.name, scenario.title, scenario, &boot),
-                    differences,
-                    cost,
-                }]
+                let cells = cells(scenario.name, scenario.title, scenario, &boot);
+                vec![line(cells, differences, Cost::of(scenario, &boot))]
             }
             Err(error) => failed(scenario.name, scenario.title, &error),
         },
@@ -170,7 +207,7 @@ fn boot_row(layout: &Layout, rig: &RigFiles, at: usize, row: Row) -> Vec<Line> {
                     let name = format!("{}, boot {}: {}", sequence.name, n + 1, scenario.name);
                     let title = if n == 0 { sequence.title } else { "the same machine" };
                     let cells = cells(&name, title, scenario, boot);
-                    lines.push(Line { at, cells, differences: Vec::new(), cost: Cost::of(scenario, boot) });
+                    lines.push(line(cells, Vec::new(), Cost::of(scenario, boot)));
                 }
                 if let Some(last) = lines.last_mut() {
                     last.differences = differences;
@@ -213,10 +250,9 @@ pub fn expected(expect: &Expect) -> (String, String) {
     (mode + &ending, exposure)
 }
 
-/// Returns the lines that the table has of the other rows than those of these names.
-fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}; run the whole matrix first", path.display()))?;
+/// Returns the lines that the table has of these rows.
+fn kept(path: &Path, all: &[Row]) -> Result<Vec<Line>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let cells_of = |line: &str| -> Vec<String> {
         let inner = line.trim_start_matches("| ").trim_end_matches(" |");
         inner.split(" | ").map(|cell| cell.replace("\\|", "|")).collect()
@@ -227,11 +263,9 @@ fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
     let table: Vec<Vec<String>> = text.lines().filter(|line| line.starts_with("| ")).map(cells_of).collect();
     let mut lines = Vec::new();
     for cells in &table {
-        let Ok(cells) = <[String; HEAD.len()]>::try_from(cells.clone()) else { continue };
+        let Some((drivers, cells)) = cells.split_last() else { continue };
+        let Ok(cells) = <[String; HEAD.len() - 1]>::try_from(cells.to_vec()) else { continue };
         let Some(at) = row_of(&cells[0]) else { continue };
-        if names.iter().any(|name| name == all[at].name()) {
-            continue;
-        }
         let differs = cells[5].strip_prefix(DIFFERS).map(str::to_owned);
         let cost = table.iter().find_map(|row| match &row[..] {
             [name, disks, decision, up] if *name == cells[0] => {
@@ -240,7 +274,8 @@ fn kept(path: &Path, all: &[Row], names: &[String]) -> Result<Vec<Line>> {
             }
             _ => None,
         });
-        lines.push(Line { at, cells, differences: differs.into_iter().collect(), cost });
+        let (drivers, differences) = (drivers.clone(), differs.into_iter().collect());
+        lines.push(Line { at, cells, drivers, differences, cost });
     }
     Ok(lines)
 }
@@ -263,6 +298,16 @@ fn summary(lines: &[Line]) -> String {
     )
 }
 
+/// Returns how many of the boots ran on which drivers.
+fn by_drivers(lines: &[Line]) -> String {
+    let mut boots = BTreeMap::new();
+    for line in lines {
+        *boots.entry(line.drivers.as_str()).or_insert(0) += 1;
+    }
+    let parts: Vec<_> = boots.iter().map(|(drivers, boots)| format!("{drivers}: {boots}")).collect();
+    format!("Boots by drivers: {}.", parts.join(", "))
+}
+
 /// Returns true if a line of a page is a [`summary`].
 fn is_summary(line: &str) -> bool {
     line.starts_with("**") && line.contains(" boots, ") && line.contains(" as expected**: ")
@@ -283,9 +328,11 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
         "# The guard's sabotage matrix\n\n\
          Written by `cargo xtask matrix`; not edited by hand. Each boot is a guest of real Xen with a real backend (see\n\
          [testing](../testing.md)); a sequence boots one machine several times. Afterwards each image is checked from the\n\
-         host: every block, and that no boot mounted a disk more than once.\n\n\
-         {}\n\n",
-        summary(lines)
+         host: every block, and that no boot mounted a disk more than once. The last column has the first digits of the\n\
+         SHA-256 of the drivers that it ran on.\n\n\
+         {}\n\n{}\n\n",
+        summary(lines),
+        by_drivers(lines),
     );
     let row = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
@@ -294,10 +341,11 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
     text += &row(&HEAD.map(str::to_owned));
     text += &row(&HEAD.map(|_| "---".to_owned()));
     for line in lines {
-        let mut cells = line.cells.clone();
+        let mut cells = line.cells.to_vec();
         if !line.differences.is_empty() {
-            cells[5] = format!("{DIFFERS}{}", line.differences.join("; "));
+            cells[5] = format!("{DIFFERS}{}", line.differences.join("; ").replace('\n', "; "));
         }
+        cells.push(line.drivers.clone());
         text += &row(&cells);
     }
     text += "\n## Guest time\n\n\
@@ -334,13 +382,66 @@ mod tests {
         assert_eq!(names.len(), rows.len());
     }
 
+    #[test]
+    fn what_is_left_is_what_did_not_run_well_on_these_drivers() {
+        let line = |at, drivers: &str, differences: &[&str]| Line {
+            at,
+            cells: [(); 7].map(|()| "–".to_owned()),
+            drivers: drivers.to_owned(),
+            differences: differences.iter().map(|&what| what.to_owned()).collect(),
+            cost: None,
+        };
+        let lines = [
+            line(0, "new", &[]),
+            line(1, "old", &[]),
+            line(2, "new", &["PV disks: 0, expected 1"]),
+            line(4, "new", &[]),
+            line(4, "old", &[]),
+        ];
+        assert_eq!(rest(5, &lines, "new"), [1, 2, 3, 4]);
+        assert_eq!(by_drivers(&lines), "Boots by drivers: new: 3, old: 2.");
+    }
+
+    #[test]
+    fn a_table_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, all) = (folder.path().join("page.md"), rows());
+        let cells = |at: usize, verdict: &str| {
+            let mut cells = [(); 7].map(|()| "a | b".to_owned());
+            cells[0] = all[at].name().to_owned();
+            cells[5] = verdict.to_owned();
+            cells
+        };
+        let cost = Some(Cost { disks: 2, decision: 1500, up: 2_000_000 });
+        let lines = [
+            Line { at: 0, cells: cells(0, "PV"), drivers: "1234".to_owned(), differences: vec![], cost },
+            Line {
+                at: 3,
+                cells: cells(3, "PV"),
+                drivers: "5678".to_owned(),
+                differences: vec!["dom0: two\nlines".to_owned(), "end: None".to_owned()],
+                cost: None,
+            },
+        ];
+        write(&path, &lines).expect("written");
+        let read = kept(&path, &all).expect("read");
+        let told =
+            |line: &Line| (line.at, line.cells[0].clone(), line.cells[1].clone(), line.drivers.clone());
+        assert_eq!(read.iter().map(told).collect::<Vec<_>>(), lines.iter().map(told).collect::<Vec<_>>());
+        assert_eq!(read[0].cost.as_ref().map(|cost| (cost.disks, cost.up)), Some((2, 2_000_000)));
+        assert_eq!(read[1].differences, ["dom0: two; lines; end: None"]);
+        write(&path, &read).expect("written again");
+        let again = kept(&path, &all).expect("read again");
+        assert_eq!(again[1].differences, read[1].differences);
+    }
+
     /// The README and the page say the same, and it is what the page's rows come to.
     #[test]
     fn the_readme_tells_what_the_table_has() {
         let read = |name: &str| fs::read_to_string(Layout::here().root().join(name)).expect(name);
         let (readme, page) = (read("README.md"), read("docs/results/guard-matrix.md"));
-        let lines = kept(&Layout::here().root().join("docs/results/guard-matrix.md"), &rows(), &[])
-            .expect("the page");
+        let lines =
+            kept(&Layout::here().root().join("docs/results/guard-matrix.md"), &rows()).expect("the page");
         for text in [&readme, &page] {
             let found: Vec<_> = text.lines().filter(|line| is_summary(line)).collect();
             assert_eq!(found, [summary(&lines)]);
