@@ -110,7 +110,7 @@ struct Tally {
 struct Counts {
     passed: usize,
     failed: Vec<String>,
-    /// What was said of those that failed: it is said again at the end, which is where one looks.
+    /// Reasons of all failures: they are said again at the end, which is where one looks.
     why: Vec<String>,
     /// Guests that the rig failed twice: nothing is known of them. They count as failed.
     by_rig: Vec<String>,
