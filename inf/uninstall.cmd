@@ -31,11 +31,24 @@ if defined left (
   echo The filter is still in UpperFilters: nothing more was removed.
   exit /b 5
 )
-reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\pci#ven_5853&dev_0001" /f >nul 2>&1
-reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\pci#ven_5853&dev_0002" /f >nul 2>&1
+rem Other suites have services of these names, too, and lists that name them: what is another vendor's stays.
+set theirs=
+for %%s in (xenpci xenvbd) do (
+  reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v DisplayName 2>nul | find /i "Xenguard" >nul || reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v Start >nul 2>&1 && set theirs=1
+)
+set ours=
+reg query "HKLM\SYSTEM\CurrentControlSet\Services\xenpci" /v DisplayName 2>nul | find /i "Xenguard" >nul && set ours=1
+if defined ours reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\pci#ven_5853&dev_0001" /f >nul 2>&1
+if defined ours reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\pci#ven_5853&dev_0002" /f >nul 2>&1
 reg delete "HKLM\SYSTEM\CurrentControlSet\Control\CriticalDeviceDatabase\xenguard#vbd" /f >nul 2>&1
-sc delete xenvbd >nul 2>&1
-sc delete xenpci >nul 2>&1
+reg query "HKLM\SYSTEM\CurrentControlSet\Services\xenvbd" /v DisplayName 2>nul | find /i "Xenguard" >nul && sc delete xenvbd >nul 2>&1
+reg query "HKLM\SYSTEM\CurrentControlSet\Services\xenpci" /v DisplayName 2>nul | find /i "Xenguard" >nul && sc delete xenpci >nul 2>&1
+if defined theirs goto others
 echo Restart from the emulated entry. After that remove the PV entry from boot.ini and delete
 echo idefilter.sys, idefallback.sys, xenpci.sys and xenvbd.sys from %SystemRoot%\System32\drivers.
+exit /b 0
+
+:others
+echo Another vendor's xenpci or xenvbd is installed and stays, with its file and with the entries of boot.ini that
+echo its suite uses. Restart; after that delete idefilter.sys and idefallback.sys from %SystemRoot%\System32\drivers.
 exit /b 0

@@ -506,7 +506,8 @@ fn a_driver_store_is_not_forgotten() {
 /// pnputil says by its code that no device was there or that a restart is needed, reg and sc fail where
 /// nothing is to be removed, and a driver that imports from one whose file is not there does not start.
 ///
-/// It records each call, and keeps a registry of file names. `failat` has the number of the call that fails.
+/// It records each call, and keeps a registry of file names: `reg-<name>` is a service, which is another vendor's with
+/// `theirs-<name>`, and `critical-<id>` has the service of a critical device. `failat` has the number of the call that fails.
 const TOOLS: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$here/calls"
@@ -543,7 +544,13 @@ case "$1 $3" in
    esac;;
 reg*) case "$2 $3" in
    query*Class*) [ -f "$here/filter" ];;
-   query*) [ -f "$here/reg-${3##*\\}" ];;
+   query*Critical*) grep -qx "$9" "$here/critical-${3##*\\}";;
+   delete*Critical*) rm "$here/critical-${3##*\\}";;
+   query*) name=${3##*\\}
+   [ -f "$here/reg-$name" ] || exit 1
+   case $5 in
+   DisplayName) [ ! -f "$here/theirs-$name" ];;
+   esac;;
    add*EventLog*) [ -f "$here/reg-xenguard-svc" ];;
    *) exit 1;;
    esac;;
@@ -696,7 +703,8 @@ fn the_service_is_installed_upgraded_and_removed_with_the_drivers() {
     good(live(&machine, &install).0);
     let (output, calls) = live(&machine, &["uninstall"]);
     good(output);
-    assert_eq!(calls.first().map(String::as_str), Some("net stop xenguard-svc"));
+    let first = calls.iter().find(|call| !call.starts_with("reg query"));
+    assert_eq!(first.map(String::as_str), Some("net stop xenguard-svc"));
     assert_eq!((is_up(), own.exists()), ((false, false), false));
     assert_eq!(left(&machine), Vec::<String>::new());
 }
@@ -838,6 +846,82 @@ fn a_removal_that_fails_can_be_run_again() {
         good(live(&machine, &["uninstall"]).0);
         assert_eq!(self::left(&machine), Vec::<String>::new(), "{what}");
     }
+}
+
+fn with_pv_entry() -> String {
+    BOOT_INI.to_owned() + "multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"PV\" /fastdetect /GPLPV\r\n"
+}
+
+/// GPLPV and Xen Project have services of our names, and GPLPV has PV entries like ours.
+#[test]
+fn another_vendors_drivers_are_no_part_of_a_removal() {
+    let machine = Machine::new();
+    let with_entry = with_pv_entry();
+    let (theirs, device) =
+        (["reg-xenpci", "theirs-xenpci", "windows/System32/drivers/xenpci.sys"], "pci#ven_5853&dev_0001");
+    for name in theirs {
+        fs::write(machine.path(name), "").expect("written");
+    }
+    fs::write(machine.path(&format!("critical-{device}")), "xenpci\n").expect("written");
+    fs::write(machine.path("volume/boot.ini"), &with_entry).expect("written");
+    let said = good(live(&machine, &["--dry-run", "uninstall"]).0);
+    assert!(!said.contains("sc delete xenpci") && !said.contains(device), "{said}");
+    for _ in 0..2 {
+        let said = good(live(&machine, &["uninstall"]).0);
+        assert!(said.contains("xenpci is another vendor's"), "{said}");
+        assert!(!said.contains("xenpci.sys"), "{said}");
+        assert!(theirs.iter().all(|name| machine.path(name).exists()));
+        assert!(machine.path(&format!("critical-{device}")).exists());
+        assert_eq!(machine.boot_ini(), with_entry);
+    }
+    // Beside services of ours the entries are ours.
+    for name in ["reg-idefilter", "reg-idefallback", "reg-xenvbd", "filter"] {
+        fs::write(machine.path(name), "").expect("written");
+    }
+    for name in ["idefilter", "xenvbd"] {
+        let inf = machine.path(&format!("windows/INF/oem-{name}.inf"));
+        fs::copy(machine.path(&format!("package/{name}.inf")), inf).expect("copied");
+    }
+    good(live(&machine, &["uninstall"]).0);
+    assert!(theirs.iter().all(|name| machine.path(name).exists()));
+    assert!(!machine.path("reg-xenvbd").exists() && !machine.path("reg-idefilter").exists());
+    assert!(!machine.boot_ini().contains("GPLPV"));
+
+    // Of a driver that is ours, the critical device goes, too.
+    fs::remove_file(machine.path("theirs-xenpci")).expect("removed");
+    good(live(&machine, &["uninstall"]).0);
+    assert!(!machine.path("reg-xenpci").exists() && !machine.path(&format!("critical-{device}")).exists());
+}
+
+/// On a mounted volume with GPLPV, and nothing of this suite.
+#[test]
+fn pv_entries_of_another_vendor_stay() {
+    let machine = Machine::new();
+    let gplpv = Tree::new().with_dword("Start", 0).with_text("DisplayName", "GPLPV Xen PCI driver");
+    machine.with("ControlSet001\\Services\\XenPCI", gplpv);
+    let with_entry = with_pv_entry();
+    fs::write(machine.path("volume/boot.ini"), &with_entry).expect("written");
+    for arguments in [&["--dry-run", "uninstall"][..], &["uninstall"]] {
+        let said = good(machine.offline(arguments));
+        assert!(said.contains("xenpci is another vendor's"), "{said}");
+        assert_eq!(machine.boot_ini(), with_entry);
+    }
+}
+
+/// The script that does without the program asks, too, whose a driver is.
+#[test]
+fn the_script_deletes_no_service_unasked() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inf/uninstall.cmd");
+    let script = fs::read_to_string(script).expect("readable");
+    let (_, without) = script.split_once(":without").expect("the part for Server 2003");
+    for line in without.lines().filter(|line| line.contains("sc delete") && !line.contains("xenguard-svc")) {
+        assert!(line.contains("DisplayName") && line.contains("find /i \"Xenguard\""), "{line}");
+    }
+    let critical: Vec<_> = without.lines().filter(|line| line.contains("pci#ven_5853")).collect();
+    assert!(
+        !critical.is_empty() && critical.iter().all(|line| line.starts_with("if defined ours ")),
+        "{critical:#?}"
+    );
 }
 
 /// The guide's promises of an installation hold in the running system, too.

@@ -48,7 +48,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         }
         None => Vec::new(),
     };
-    let place = place.filter(|_| !entries.is_empty());
+    let mut place = place.filter(|_| !entries.is_empty());
     let windows = Offline::below(&root, &session.folder_of(&root, session::usual(&entries))?)?;
     let system = System::below(&root, Ok(&windows.folder));
     session.refuse_hibernated_system(&system)?;
@@ -66,6 +66,10 @@ pub(super) fn run(session: &mut Session) -> Outcome {
     // Without its service a file of that name is another vendor's, or was left by an uninstallation that
     // broke off.
     let keep = edits::namesakes(&hive)?;
+    if !keep.is_empty() && !edits::has_ours(&hive)? {
+        session.output.warn(entries_of_others(&keep));
+        place = None;
+    }
     for driver in DRIVERS.into_iter().filter(|driver| !keep.contains(driver)) {
         paths.extend(guest_files::file(&windows.drivers, &format!("{driver}.sys"))?);
     }
@@ -100,12 +104,16 @@ pub(super) fn run(session: &mut Session) -> Outcome {
     let kept = windows.target().uninstall(&edits, &paths, remove, bring_back)?;
     drop(lock);
     let stored = stored_packages(&root, &windows.folder);
-    if stored.is_empty() {
+    if !keep.is_empty() {
+        session.output.say(Tone::Good, &format!("Xenguard is removed; {}", stays(&keep)));
+    } else if stored.is_empty() {
         session.output.say(Tone::Good, "Xenguard is removed; every boot is emulated");
     } else {
         session
             .output
             .say(Tone::Good, "Xenguard's drivers, services and filters are removed; every boot is emulated");
+    }
+    if !stored.is_empty() {
         session.output.warn(format!(
             "Windows' driver store still has {}: at the next start PnP installs them again on the Xen platform device, \
              without the filter, so without PV disks. Run uninstall.cmd in the guest then, or pnputil /delete-driver",
@@ -119,6 +127,21 @@ pub(super) fn run(session: &mut Session) -> Outcome {
     facts["backup"] = json!(kept.map(|path| path.display().to_string()));
     facts["driver_store"] = json!(stored);
     Ok((Exit::Done, facts))
+}
+
+/// Returns the note that another suite's drivers, which have names of ours, stay.
+fn stays(names: &[&str]) -> String {
+    let (verb, end) = if names.len() == 1 { ("is", "stays") } else { ("are", "stay") };
+    format!("{} {verb} another vendor's, and {end}", names.join(" and "))
+}
+
+/// Returns the note that the PV entries are left to a suite that may have made them.
+fn entries_of_others(names: &[&str]) -> String {
+    format!(
+        "the PV entries are not touched: {}. Its suite may use /GPLPV, too, and no driver of Xenguard is registered here; \
+         `remove --all` takes the entries out",
+        stays(names)
+    )
 }
 
 /// Returns the packages of this suite in the driver store, by the names of their folders.
@@ -140,6 +163,13 @@ fn stored_packages(root: &Path, windows: &str) -> Vec<String> {
 
 fn run_live(session: &mut Session, place: Option<&Place>) -> Outcome {
     let commands = live::Commands::of_system(session)?;
+    let (others, alone) = commands.namesakes()?;
+    let place = if alone && !others.is_empty() {
+        session.output.warn(entries_of_others(&others));
+        None
+    } else {
+        place
+    };
     if session.global.dry_run {
         for line in commands.uninstall_lines()? {
             session.output.say(Tone::Plain, &format!("would run {line}"));
@@ -161,9 +191,8 @@ fn run_live(session: &mut Session, place: Option<&Place>) -> Outcome {
     }
     // From now on every boot needs the drivers of the emulated controllers.
     system.prepare(&mut session.output, session.global.dry_run)?;
-    session.output.say(
-        Tone::Good,
-        "Xenguard is removed; restart, and the driver files go: every boot is emulated from then on",
-    );
+    let then =
+        if others.is_empty() { "every boot is emulated from then on".to_owned() } else { stays(&others) };
+    session.output.say(Tone::Good, &format!("Xenguard is removed; restart, and the driver files go: {then}"));
     Ok((Exit::Done, json!({ "changed": true, "restart": true, "left": left })))
 }

@@ -29,7 +29,7 @@ pub struct Edits {
 }
 
 /// Beginning of all display names of this suite.
-const OURS: &str = "Xenguard";
+pub(super) const OURS: &str = "Xenguard";
 /// Beginnings of the names of our device instances below `Enum\SCSI`, and below `Control\DeviceClasses` behind
 /// the name of the enumerator.
 const OUR_DISKS: [&str; 2] = ["DISK&VEN_XENGUARD", "CDROM&VEN_XENGUARD"];
@@ -90,13 +90,19 @@ pub fn uninstall(hive: &Hive<'_>) -> Result<Edits> {
     let mut all = Edits::default();
     for set in all_sets(hive)? {
         let at = |key: &str| format!("{set}\\{key}");
-        let ours: Vec<&str> =
-            DRIVERS.into_iter().filter(|name| matches!(owner(hive, &set, name), Ok(Some(true)))).collect();
-        // Filters first: nobody else's driver has the name of this one.
+        let of = |ours: bool| -> Vec<&str> {
+            DRIVERS
+                .into_iter()
+                .filter(|name| matches!(owner(hive, &set, name), Ok(Some(is)) if is == ours))
+                .collect()
+        };
+        let (ours, others) = (of(true), of(false));
+        // Filters first. Another suite's list that names a service must go on naming it; a name that no service has
+        // stops the boot.
         for class in keys(hive, &at("Control\\Class"))? {
             let key = at(&format!("Control\\Class\\{}", class.name()));
             for name in ["UpperFilters", "LowerFilters"] {
-                all.edits.extend(without_filters(&class, &key, name)?);
+                all.edits.extend(without_filters(&class, &key, name, &others)?);
             }
         }
         for service in keys(hive, &at(CRITICAL))? {
@@ -179,6 +185,21 @@ pub fn namesakes(hive: &Hive<'_>) -> Result<Vec<&'static str>> {
         }
     }
     Ok(found)
+}
+
+/// Returns true if a service is ours, in any control set.
+///
+/// # Errors
+/// The hive is damaged.
+pub fn has_ours(hive: &Hive<'_>) -> Result<bool> {
+    for set in all_sets(hive)? {
+        for name in DRIVERS {
+            if owner(hive, &set, name)? == Some(true) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 pub(crate) fn all_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
@@ -356,12 +377,14 @@ fn platform_devices<'a>(hive: &'a Hive<'a>, set: &str) -> Result<Vec<(String, Ke
     Ok(found)
 }
 
-/// Returns a filter list without this suite's drivers; a list that only held them goes.
-fn without_filters(class: &Key<'_>, key: &str, name: &str) -> Result<Option<Edit>> {
+/// Returns a filter list without this suite's drivers, but with those of the names that are others'; a list that only
+/// held ours goes.
+fn without_filters(class: &Key<'_>, key: &str, name: &str, others: &[&str]) -> Result<Option<Edit>> {
     let Some(value) = class.value(name)? else { return Ok(None) };
     let value = RawValue { kind: value.data_type(), data: value.data()?.into_owned() };
     let Some(old) = value.strings() else { return Ok(None) };
-    let is_other = |filter: &&String| !DRIVERS.iter().any(|own| own.eq_ignore_ascii_case(filter));
+    let is_in = |names: &[&str], filter: &str| names.iter().any(|name| name.eq_ignore_ascii_case(filter));
+    let is_other = |filter: &&String| !is_in(&DRIVERS, filter) || is_in(others, filter);
     let new: Vec<String> = old.iter().filter(is_other).cloned().collect();
     Ok(match new.len() {
         count if count == old.len() => None,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    edits::OURS,
     package::{DRIVERS, FILTERED, INFS},
     service,
 };
@@ -21,8 +22,10 @@ use crate::{bail_as, inf::Inf, session::Session};
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
 const CRITICAL: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase";
-/// The devices in the list of critical devices.
-const DEVICES: [&str; 3] = ["pci#ven_5853&dev_0001", "pci#ven_5853&dev_0002", "xenguard#vbd"];
+/// The platform device in the list of critical devices. Other suites drive it, too.
+const PLATFORM: [&str; 2] = ["pci#ven_5853&dev_0001", "pci#ven_5853&dev_0002"];
+/// The child device in the list of critical devices.
+const CHILD: &str = "xenguard#vbd";
 /// The packages that are in the driver store, the child's first.
 const STAGED: [&str; 2] = ["xenvbd", "xenpci"];
 
@@ -93,15 +96,27 @@ impl Commands {
         Ok(lines)
     }
 
-    /// Returns the lines that `uninstall` runs once no filter list names a driver.
+    /// Returns the lines that `uninstall` runs once no filter list names a driver. What another vendor's driver of the
+    /// same name has is left out: without it that suite's filters would stop every boot.
     fn removing(&self) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
-        for device in DEVICES {
+        let mut critical = vec![CHILD];
+        if !self.is_anothers("xenpci")? {
+            for device in PLATFORM {
+                let ours =
+                    self.has_text(&format!("{CRITICAL}\\{device}"), "Service", &["/e", "/f", "xenpci"])?;
+                critical.extend(ours.then_some(device));
+            }
+        }
+        for device in critical {
             lines.push(line(&["reg", "delete", &format!("{CRITICAL}\\{device}"), "/f"]));
         }
         for name in STAGED {
             if let Some(inf) = self.stored(name)?.and_then(|inf| inf.file_name().map(ToOwned::to_owned)) {
                 lines.push(line(&["pnputil", "-f", "-d", &inf.to_string_lossy()]));
+            }
+            if self.is_anothers(name)? {
+                continue;
             }
             lines.push(line(&["sc", "delete", name]));
             lines.push(line(&["reg", "delete", &format!("{SERVICES}\\EventLog\\System\\{name}"), "/f"]));
@@ -323,7 +338,7 @@ impl Commands {
             // Each removes what may not be there; what counts is checked below.
             let _ = self.run(&line);
         }
-        if let Some(name) = DRIVERS.into_iter().find(|name| matches!(self.is_registered(name), Ok(true))) {
+        if let Some(name) = DRIVERS.into_iter().find(|name| matches!(self.is_ours(name), Ok(true))) {
             bail_as!(
                 Tool,
                 "the service {name} is still registered, though no filter list names it. Run uninstall again"
@@ -354,16 +369,48 @@ impl Commands {
         self.succeeds(&line(&["reg", "query", &format!("{SERVICES}\\{service}"), "/v", "Start"]))
     }
 
-    /// Returns the number of classes that have idefilter in their list. `reg query /f` tells by its exit code
-    /// whether it finds the data (NT 6.0 on).
+    /// Returns true if a service is there, and of this suite.
+    fn is_ours(&self, service: &str) -> Result<bool> {
+        self.has_text(&format!("{SERVICES}\\{service}"), "DisplayName", &["/f", OURS])
+    }
+
+    /// Returns true if a service is there, and of another vendor.
+    fn is_anothers(&self, service: &str) -> Result<bool> {
+        Ok(self.is_registered(service)? && !self.is_ours(service)?)
+    }
+
+    /// Returns the names of this suite's drivers that other vendors' services have, and true if no service is
+    /// ours.
+    ///
+    /// # Errors
+    /// A tool is not there.
+    pub fn namesakes(&self) -> Result<(Vec<&'static str>, bool)> {
+        self.find_tools()?;
+        let (mut others, mut alone) = (Vec::new(), true);
+        for name in DRIVERS {
+            match (self.is_registered(name)?, self.is_ours(name)?) {
+                (_, true) => alone = false,
+                (true, false) => others.push(name),
+                (false, false) => {}
+            }
+        }
+        Ok((others, alone))
+    }
+
+    /// Returns the number of classes that have idefilter in their list.
     fn filtered(&self) -> Result<usize> {
         let mut count = 0;
         for class in FILTERED {
             let key = format!("{CLASS}\\{class}");
-            let query = line(&["reg", "query", &key, "/v", "UpperFilters", "/d", "/f", "idefilter"]);
-            count += usize::from(self.succeeds(&query)?);
+            count += usize::from(self.has_text(&key, "UpperFilters", &["/f", "idefilter"])?);
         }
         Ok(count)
+    }
+
+    /// Returns true if the data of a key's value has a text. `reg query /f` tells by its exit code whether it finds the
+    /// data (NT 6.0 on), which `/e` asks for as a whole.
+    fn has_text(&self, key: &str, value: &str, find: &[&str]) -> Result<bool> {
+        self.succeeds(&line(&[&["reg", "query", key, "/v", value, "/d"], find].concat()))
     }
 
     /// Returns the path of a driver's file.

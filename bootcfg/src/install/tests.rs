@@ -178,6 +178,31 @@ fn a_removal_leaves_nothing_of_ours_and_everything_of_others_in_every_set() {
     assert_eq!(again, Edits::default());
 }
 
+/// GPLPV has a service `XenPCI`, which is a filter of its classes: a list that names a service that is gone stops every
+/// boot (0x7B).
+#[test]
+fn a_filter_of_another_vendor_stays() {
+    let storage = "Control\\Class\\{4D36E97B-E325-11CE-BFC1-08002BE10318}";
+    let gplpv = Tree::new().with_dword("Start", 0).with_text("DisplayName", "GPLPV Xen PCI driver");
+    let tree = fresh()
+        .with_key("ControlSet001\\Services\\XenPCI", gplpv)
+        .with_key(
+            &format!("ControlSet001\\{storage}"),
+            Tree::new().with_texts("UpperFilters", &["XenPCI", "xenvbd"]),
+        )
+        .with_key(
+            &format!("ControlSet002\\{storage}"),
+            Tree::new().with_texts("LowerFilters", &["xenpci", "x"]),
+        );
+    let hive = bytes(&tree);
+    let removal = edits::uninstall(&Hive::new(&hive).expect("a hive")).expect("understood");
+    let hive = edit_copy(&hive, &removal.edits).expect("edited");
+    assert_eq!(texts(&hive, &format!("ControlSet001\\{storage}"), "UpperFilters"), ["XenPCI"]);
+    assert!(has(&hive, "ControlSet001\\Services\\XenPCI"));
+    // In the other set nothing has the name, and the list must not.
+    assert_eq!(texts(&hive, &format!("ControlSet002\\{storage}"), "LowerFilters"), ["x"]);
+}
+
 #[test]
 fn a_list_that_held_only_our_filter_goes() {
     let alone = Tree::new()
