@@ -67,7 +67,7 @@ impl Files for Disk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        system::remove(path)
     }
 
     fn flush_folder(&self, path: &Path) -> io::Result<()> {

@@ -105,6 +105,20 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
+/// Windows removes no read-only file. The attribute of a link is left alone, since it may be set on its target.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let there = fs::symlink_metadata(path)?;
+    if there.is_file() && there.file_attributes() & FILE_ATTRIBUTE_READONLY != 0 {
+        let others = there.file_attributes() & !FILE_ATTRIBUTE_READONLY;
+        let (name, value) = (wide(path), if others == 0 { FILE_ATTRIBUTE_NORMAL } else { others });
+        // SAFETY: `name` ends with a NUL and lives until the call returns.
+        let cleared = succeeded(unsafe { SetFileAttributesW(name.as_ptr(), value) });
+        // Where it cannot be cleared, removing says why.
+        let _ = cleared;
+    }
+    fs::remove_file(path)
+}
+
 /// Windows flushes names with `MOVEFILE_WRITE_THROUGH`; a folder cannot be flushed.
 pub(super) fn flush_folder(_folder: &Path) -> io::Result<()> {
     Ok(())

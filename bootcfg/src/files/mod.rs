@@ -75,7 +75,7 @@ pub trait Files {
     fn flush(&self, path: &Path) -> io::Result<()>;
     /// Gives a file the name of another, which goes, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes a file, a read-only one too. Of a link the link goes, and nothing is followed.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns when the names in the file's folder are on the disk.
     fn flush_folder(&self, path: &Path) -> io::Result<()>;

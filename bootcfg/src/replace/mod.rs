@@ -107,18 +107,15 @@ pub(crate) fn put(
     files.flush_folder(path).context("the new file is in place, but not yet known to be on the disk")
 }
 
-/// Removes the temporary file that a killed bootcfg may have left; the lock says that none is at work now.
+/// Removes the temporary file that a killed bootcfg may have left; the lock says that none is at work now. The name alone
+/// is removed: a link of that name, which a guest may have made, leads to somebody else's file.
 fn remove_leftover(files: &dyn Files, temporary: &Path) -> Result<()> {
-    if let Ok(attributes) = files.attributes(temporary) {
-        if attributes.is_read_only() {
-            // Where it cannot be set, removing says why.
-            let _ = files.set_attributes(temporary, &attributes.writable());
+    match files.remove(temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} is in the way and cannot be removed", temporary.display()))
         }
-        files
-            .remove(temporary)
-            .with_context(|| format!("{} is in the way and cannot be removed", temporary.display()))?;
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Keeps `content` beside `path` behind its last backup; an earlier backup is never overwritten. Who may read

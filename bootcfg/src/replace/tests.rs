@@ -138,3 +138,31 @@ fn only_the_own_temporary_file_is_removed() {
     assert!(model.tree().contains_key(Path::new("/boot.ini.new")));
     assert!(!model.tree().contains_key(Path::new("/boot.ini.xenguard-new")));
 }
+
+/// Whoever writes the guest's volume may make a link of that name: the file behind it is another's.
+#[cfg(unix)]
+#[test]
+fn a_link_of_the_temporary_name_is_removed_unfollowed() {
+    use crate::files::Disk;
+    use std::{fs, os::unix::fs::PermissionsExt, process::Command, sync::mpsc, time::Duration};
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("volume")).expect("made");
+    fs::write(at("secret"), "secret").expect("written");
+    fs::set_permissions(at("secret"), fs::Permissions::from_mode(0o440)).expect("set");
+    assert!(Command::new("mkfifo").arg(at("pipe")).status().expect("started").success());
+    let (file, link) = (at("volume/boot.ini"), at("volume/boot.ini.xenguard-new"));
+    for target in ["secret", "pipe", "nothing"] {
+        fs::write(&file, OLD).expect("written");
+        std::os::unix::fs::symlink(at(target), &link).expect("linked");
+        let (send, done) = mpsc::channel();
+        let path = file.clone();
+        std::thread::spawn(move || send.send(replace(&Disk, &path, OLD, NEW).map(|_| ())));
+        let replaced = done.recv_timeout(Duration::from_secs(10)).expect("nobody waits for the pipe");
+        replaced.expect("replaced");
+        assert_eq!(fs::read(&file).expect("readable"), NEW);
+        assert!(fs::symlink_metadata(&link).is_err(), "{target}");
+        assert_eq!(fs::metadata(at("secret")).expect("there").permissions().mode() & 0o777, 0o440);
+    }
+    assert_eq!(fs::read(at("secret")).expect("readable"), b"secret");
+}
