@@ -5,6 +5,10 @@
 //! `physical_device`, major and minor number in hexadecimal; Linux, drivers/block/xen-blkback/xenbus.c). Emulators and
 //! tapdisk are processes that have the device or the image's file open. A host that serves the disk to another one
 //! cannot tell.
+//!
+//! A disk is followed down to the files and devices of this host that it is on. Of a network block device that is what its
+//! server has open (`/sys/block/nbd<n>/pid`; Linux, drivers/block/nbd.c). Below a device of another kind there may be
+//! anything, so that nothing can be told.
 
 use std::{
     collections::BTreeSet,
@@ -29,6 +33,10 @@ pub enum InUse {
 /// Starts of the names of programs that serve disks to domains. qemu-nbd is not among them: it serves this host.
 const SERVERS: [&str; 3] = ["qemu-system-", "qemu-dm", "tapdisk"];
 
+/// Beginnings of the names of devices that are disks of this host, or that have what they are on in sysfs.
+const LOCAL: [&str; 13] =
+    ["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "md", "dm-", "zd", "drbd", "sr", "pmem", "loop"];
+
 /// Devices and files that a volume is on.
 #[derive(Debug, Default)]
 struct Backing {
@@ -36,6 +44,8 @@ struct Backing {
     devices: BTreeSet<(u32, u32)>,
     /// Device and inode numbers of images.
     files: BTreeSet<(u64, u64)>,
+    /// The reason why something below these is not known.
+    hidden: Option<String>,
 }
 
 impl InUse {
@@ -52,45 +62,54 @@ impl InUse {
     #[must_use]
     pub fn of_source(source: &Path, sys: &Path, proc: &Path) -> InUse {
         let mut backing = Backing::default();
-        if let Err(error) = backing.add(source, sys) {
+        if let Err(error) = backing.add(source, sys, proc) {
             return InUse::Unknown(format!("{}: {error}", source.display()));
         }
-        let mut users = served(&backing, sys);
-        let why = match processes(&backing, proc) {
+        backing.users(sys, proc)
+    }
+}
+
+impl Backing {
+    /// Looks for users of these devices and files.
+    fn users(&self, sys: &Path, proc: &Path) -> InUse {
+        let mut users = served(self, sys);
+        let why = match processes(self, proc) {
             Ok((found, closed)) => {
                 users.extend(found);
                 closed.first().map(|process| format!("{process} may not be looked into; be root"))
             }
             Err(error) => Some(format!("{}: {error}", proc.display())),
         };
-        match (users.is_empty(), why) {
+        match (users.is_empty(), self.hidden.clone().or(why)) {
             (false, _) => InUse::By(users),
             (true, Some(why)) => InUse::Unknown(why),
             (true, None) => InUse::No,
         }
     }
-}
 
-impl Backing {
     /// Adds a device or a file, and what it is on.
-    fn add(&mut self, source: &Path, sys: &Path) -> std::io::Result<()> {
+    fn add(&mut self, source: &Path, sys: &Path, proc: &Path) -> std::io::Result<()> {
         let metadata = fs::metadata(source)?;
         if metadata.file_type().is_block_device() {
             let number = metadata.rdev();
-            self.add_device((rustix::fs::major(number), rustix::fs::minor(number)), sys);
+            self.add_device((rustix::fs::major(number), rustix::fs::minor(number)), sys, proc);
         } else {
             self.files.insert((metadata.dev(), metadata.ino()));
         }
         Ok(())
     }
 
-    /// Adds a device, the disk that it is a partition of, the devices below it, and a loop device's file.
-    fn add_device(&mut self, number: (u32, u32), sys: &Path) {
+    /// Adds a device, the disk that it is a partition of, the devices below it, a loop device's file, and what the
+    /// server of a network block device has open.
+    fn add_device(&mut self, number: (u32, u32), sys: &Path, proc: &Path) {
         if !self.devices.insert(number) {
             return;
         }
         let (major, minor) = number;
-        let Ok(device) = fs::canonicalize(sys.join(format!("dev/block/{major}:{minor}"))) else { return };
+        let Ok(device) = fs::canonicalize(sys.join(format!("dev/block/{major}:{minor}"))) else {
+            self.hide(format!("{} has no device {major}:{minor}", sys.display()));
+            return;
+        };
         let mut below = Vec::new();
         if device.join("partition").exists() {
             below.extend(device.parent().map(|disk| disk.join("dev")));
@@ -98,16 +117,75 @@ impl Backing {
         for slave in fs::read_dir(device.join("slaves")).into_iter().flatten().flatten() {
             below.push(slave.path().join("dev"));
         }
+        let is_bottom = below.is_empty();
         for file in below {
-            if let Some(number) = fs::read_to_string(file).ok().and_then(|text| pair(&text, 10)) {
-                self.add_device(number, sys);
+            match fs::read_to_string(&file).ok().and_then(|text| pair(&text, 10)) {
+                Some(number) => self.add_device(number, sys, proc),
+                None => self.hide(format!("{} cannot be read", file.display())),
             }
         }
+        let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Ok(file) = fs::read_to_string(device.join("loop/backing_file")) {
-            // A file that is gone is nobody's any more.
-            let _ = self.add(Path::new(file.trim_end_matches('\n')), sys);
+            let file = file.trim_end_matches('\n');
+            if let Err(error) = self.add(Path::new(file), sys, proc) {
+                self.hide(format!("{name} is on {file}, which cannot be looked at: {error}"));
+            }
+        } else if is_bottom && name.starts_with("nbd") {
+            if let Err(why) = self.add_served(&device, sys, proc) {
+                self.hide(format!("{name} is a network block device, and {why}"));
+            }
+        } else if is_bottom && (name.starts_with("loop") || !LOCAL.iter().any(|kind| name.starts_with(kind)))
+        {
+            self.hide(format!("this host cannot tell what {name} is on"));
         }
     }
+
+    /// Adds the files and devices that the server of a network block device writes to, or says why there are none. What
+    /// it has open to read only may be the base of several guests' disks.
+    fn add_served(&mut self, device: &Path, sys: &Path, proc: &Path) -> Result<(), String> {
+        let server =
+            fs::read_to_string(device.join("pid")).map_err(|_| "its server is not known".to_owned())?;
+        let process = proc.join(server.trim());
+        let closed = |error| format!("its server, process {}, cannot be looked into: {error}", server.trim());
+        let known = (self.devices.len(), self.files.len());
+        for file in fs::read_dir(process.join("fd")).map_err(closed)? {
+            let file = file.map_err(closed)?;
+            // The first three are its input, its output and its log.
+            let is_stream = file.file_name().to_str().is_some_and(|number| ["0", "1", "2"].contains(&number));
+            let Ok(metadata) = fs::metadata(file.path()) else { continue };
+            let kind = metadata.file_type();
+            if !is_stream
+                && (kind.is_file() || kind.is_block_device())
+                && is_written(&process.join("fdinfo").join(file.file_name()))
+            {
+                self.add(&file.path(), sys, proc).map_err(closed)?;
+            }
+        }
+        // It has the network block device itself open, too.
+        if known == (self.devices.len(), self.files.len()) {
+            return Err(format!(
+                "its server, process {}, has no file or disk of this host open",
+                server.trim()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Notes why something below is not known.
+    fn hide(&mut self, why: String) {
+        self.hidden.get_or_insert(why);
+    }
+}
+
+/// Returns true if an open file may be written, by its access mode in `fdinfo` (proc(5): `flags`, in octal); also where
+/// that is not known.
+fn is_written(info: &Path) -> bool {
+    /// `O_ACCMODE`; reading only is 0.
+    const ACCESS: u32 = 3;
+    let text = fs::read_to_string(info).unwrap_or_default();
+    let flags =
+        text.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & ACCESS != 0)
 }
 
 /// Returns the disks that blkback serves from these devices.
@@ -213,7 +291,7 @@ mod tests {
 
         fn mapped(&self) -> (Vec<String>, Vec<String>) {
             let mut backing = Backing::default();
-            backing.add_device((253, 0), &self.path("sys"));
+            backing.add_device((253, 0), &self.path("sys"), &self.path("proc"));
             let found = processes(&backing, &self.path("proc")).expect("listed");
             (served(&backing, &self.path("sys")), found.0)
         }
@@ -223,7 +301,7 @@ mod tests {
     fn a_disk_is_followed_down_to_its_image() {
         let host = Host::new();
         let mut backing = Backing::default();
-        backing.add_device((253, 0), &host.path("sys"));
+        backing.add_device((253, 0), &host.path("sys"), &host.path("proc"));
         assert_eq!(backing.devices, BTreeSet::from([(7, 0), (253, 0), (259, 1)]));
         assert_eq!(backing.files.len(), 1);
         assert_eq!(host.mapped(), (vec![], vec![]));
@@ -251,6 +329,82 @@ mod tests {
         assert_eq!(host.mapped().1, users);
         let of_image = InUse::of_source(&host.path("image"), &host.path("sys"), &host.path("proc"));
         assert_eq!(of_image, InUse::By(users.map(str::to_owned).into()));
+    }
+
+    /// Adds a disk, and its first partition, to a host's trees.
+    fn disk(host: &Host, name: &str, major: u32) {
+        host.write(&format!("sys/devices/{name}/dev"), format!("{major}:0\n").as_bytes());
+        host.write(&format!("sys/devices/{name}/{name}p1/dev"), format!("{major}:1\n").as_bytes());
+        host.write(&format!("sys/devices/{name}/{name}p1/partition"), b"1\n");
+        for (minor, device) in [(0, name.to_owned()), (1, format!("{name}/{name}p1"))] {
+            symlink(format!("../../devices/{device}"), host.path(&format!("sys/dev/block/{major}:{minor}")))
+                .expect("linked");
+        }
+    }
+
+    /// `qemu-nbd -c` makes a disk of a qcow2 file; the process that serves it has the file open.
+    #[test]
+    fn an_nbd_device_is_followed_to_the_files_of_its_server() {
+        let host = Host::new();
+        disk(&host, "nbd0", 43);
+        let of_nbd = || {
+            let mut backing = Backing::default();
+            let (sys, proc) = (host.path("sys"), host.path("proc"));
+            backing.add_device((43, 1), &sys, &proc);
+            backing.users(&sys, &proc)
+        };
+        let unknown = |text: &str| match of_nbd() {
+            InUse::Unknown(why) => assert!(why.contains(text), "{why}"),
+            told => panic!("{text}: {told:?}"),
+        };
+        unknown("nbd0");
+        host.write("sys/devices/nbd0/pid", b"77\n");
+        unknown("process 77");
+        // It has a log open, and the base of another guest's disk to read.
+        host.write("log", b"");
+        host.write("base", b"");
+        host.process(77, "qemu-nbd", "base");
+        host.write("proc/77/fdinfo/9", b"pos:\t0\nflags:\t02100000\n");
+        symlink(host.path("log"), host.path("proc/77/fd/2")).expect("linked");
+        unknown("no file");
+        symlink(host.path("image"), host.path("proc/77/fd/10")).expect("linked");
+        host.write("proc/77/fdinfo/10", b"pos:\t0\nflags:\t02100002\n");
+        assert_eq!(of_nbd(), InUse::No);
+        host.process(12, "qemu-system-x86", "base");
+        assert_eq!(of_nbd(), InUse::No, "it is not alone in reading the base");
+        host.process(13, "qemu-system-x86", "image");
+        assert_eq!(of_nbd(), InUse::By(vec!["domain 5: qemu-system-x86, process 13".to_owned()]));
+    }
+
+    #[test]
+    fn a_device_of_an_unknown_kind_is_no_end() {
+        let host = Host::new();
+        let (sys, proc) = (host.path("sys"), host.path("proc"));
+        for (number, name) in [
+            "sda", "hdb", "vdc", "xvda", "nvme0n1", "mmcblk0", "md127", "dm-7", "zd0", "drbd1", "sr0",
+            "pmem0",
+        ]
+        .into_iter()
+        .chain(["rbd0", "ublkb0", "zram0"])
+        .enumerate()
+        {
+            let major = 100 + number as u32;
+            disk(&host, name, major);
+            let mut backing = Backing::default();
+            backing.add_device((major, 1), &sys, &proc);
+            match backing.users(&sys, &proc) {
+                InUse::No => assert!(number < 12, "{name}"),
+                InUse::Unknown(why) => assert!(number >= 12 && why.contains(name), "{name}: {why}"),
+                told => panic!("{name}: {told:?}"),
+            }
+        }
+        // A device that sysfs does not have, and a loop device whose file is gone.
+        for (number, gone) in [((9, 9), "9:9"), ((7, 0), "image")] {
+            let _ = fs::remove_file(host.path("image"));
+            let mut backing = Backing::default();
+            backing.add_device(number, &sys, &proc);
+            assert!(matches!(backing.users(&sys, &proc), InUse::Unknown(why) if why.contains(gone)));
+        }
     }
 
     #[test]
