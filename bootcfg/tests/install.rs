@@ -507,7 +507,9 @@ fn a_driver_store_is_not_forgotten() {
 /// nothing is to be removed, and a driver that imports from one whose file is not there does not start.
 ///
 /// It records each call, and keeps a registry of file names: `reg-<name>` is a service, which is another vendor's with
-/// `theirs-<name>`, and `critical-<id>` has the service of a critical device. `failat` has the number of the call that fails.
+/// `theirs-<name>`, and `critical-<id>` has the service of a critical device. With
+/// `loaded` the drivers are in use: a service that is deleted stays with a `deleteflag-<name>` until the next start, and
+/// the files stay. `failat` has the number of the call that fails.
 const TOOLS: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$here/calls"
@@ -528,10 +530,16 @@ case "$1 $3" in
 "rundll32 DefaultInstall") cp "$5" "$here/windows/INF/oem-idefilter.inf"
    [ -f "$here/reg-xenpci" ] || touch "$here/problem"
    touch "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter";;
-"rundll32 DefaultUninstall") rm -f "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter";;
+"rundll32 DefaultUninstall") rm -f "$here/filter"
+   [ ! -f "$here/loaded" ] || { touch "$here/deleteflag-idefilter" "$here/deleteflag-idefallback"; exit 0; }
+   rm -f "$here/reg-idefilter" "$here/reg-idefallback";;
 "rundll32 Idefilter.RemoveFile") [ -f "$here/filter" ] && touch "$here/problem"
+   [ ! -f "$here/loaded" ] || exit 0
    rm -f "$drivers/idefilter.sys" "$drivers/idefallback.sys" "$here/windows/INF/oem-idefilter.inf";;
-"sc xenpci"|"sc xenvbd") [ -f "$here/reg-$3" ] || exit 36; rm -f "$here/reg-$3" "$drivers/$3.sys";;
+"sc xenpci"|"sc xenvbd") [ -f "$here/reg-$3" ] || exit 36
+   [ ! -f "$here/deleteflag-$3" ] || exit 48
+   [ ! -f "$here/loaded" ] || { touch "$here/deleteflag-$3"; exit 0; }
+   rm -f "$here/reg-$3" "$drivers/$3.sys";;
 "sc xenguard-svc") case $2 in
    create) [ ! -f "$here/reg-xenguard-svc" ] || exit 49; touch "$here/reg-xenguard-svc";;
    delete) [ -f "$here/reg-xenguard-svc" ] || exit 36; rm "$here/reg-xenguard-svc";;
@@ -550,6 +558,7 @@ reg*) case "$2 $3" in
    [ -f "$here/reg-$name" ] || exit 1
    case $5 in
    DisplayName) [ ! -f "$here/theirs-$name" ];;
+   DeleteFlag) [ -f "$here/deleteflag-$name" ];;
    esac;;
    add*EventLog*) [ -f "$here/reg-xenguard-svc" ];;
    *) exit 1;;
@@ -680,9 +689,10 @@ fn the_service_is_installed_upgraded_and_removed_with_the_drivers() {
     assert_eq!((is_up(), fs::read(&own).expect("there")), ((true, true), sample_program(b"1")));
 
     fs::write(&new, sample_program(b"2")).expect("written");
+    let first = |calls: &[String]| calls.iter().find(|call| !call.starts_with("reg query")).cloned();
     let (output, calls) = live(&machine, &install);
     good(output);
-    assert_eq!(calls.first().map(String::as_str), Some("net stop xenguard-svc"));
+    assert_eq!(first(&calls).as_deref(), Some("net stop xenguard-svc"));
     assert_eq!((is_up(), fs::read(&own).expect("there")), ((true, true), sample_program(b"2")));
     // A package without it leaves it there, and running.
     fs::remove_file(&new).expect("removed");
@@ -703,8 +713,7 @@ fn the_service_is_installed_upgraded_and_removed_with_the_drivers() {
     good(live(&machine, &install).0);
     let (output, calls) = live(&machine, &["uninstall"]);
     good(output);
-    let first = calls.iter().find(|call| !call.starts_with("reg query"));
-    assert_eq!(first.map(String::as_str), Some("net stop xenguard-svc"));
+    assert_eq!(first(&calls).as_deref(), Some("net stop xenguard-svc"));
     assert_eq!((is_up(), own.exists()), ((false, false), false));
     assert_eq!(left(&machine), Vec::<String>::new());
 }
@@ -797,9 +806,9 @@ fn an_upgrade_that_fails_says_what_is_left() {
             fs::read(machine.path(&format!("windows/System32/drivers/{name}.sys"))).expect("there").pop()
         };
         if output.status.success() {
-            // rundll32 tells no failure: what was to be done was done by a run before, or the question whether a
-            // version is installed was answered no.
-            assert!(what.starts_with("rundll32") || at == 1, "{what}: {text}");
+            // rundll32 tells no failure: what was to be done was done by a run before, or a question whether a
+            // version is installed, or is being removed, was answered no.
+            assert!(what.starts_with("rundll32") || what.starts_with("reg query"), "{what}: {text}");
         } else {
             assert_eq!(output.status.code(), Some(8), "{what}: {text}");
             assert!(
@@ -922,6 +931,37 @@ fn the_script_deletes_no_service_unasked() {
         !critical.is_empty() && critical.iter().all(|line| line.starts_with("if defined ours ")),
         "{critical:#?}"
     );
+}
+
+/// The service manager keeps a loaded driver's service, marked for deletion, until the next start (`DeleteService`).
+#[test]
+fn loaded_drivers_go_at_the_restart() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    fs::write(package.join("xenguard-svc.exe"), sample_program(b"1")).expect("written");
+    good(live(&machine, &install).0);
+    fs::write(machine.path("loaded"), "").expect("written");
+    for _ in 0..2 {
+        let said = good(live(&machine, &["uninstall"]).0);
+        for name in DRIVERS {
+            assert!(said.contains(&format!("drivers/{name}.sys")), "{name}: {said}");
+            assert!(said.contains(&format!("the service {name}, until the restart")), "{name}: {said}");
+        }
+        assert!(said.contains("restart") && !said.contains("files go"), "{said}");
+        assert!(!machine.path("reg-xenguard-svc").exists(), "the service of user mode is removed");
+        assert!(!machine.path("filter").exists() && machine.boot_ini() == BOOT_INI);
+    }
+    // What is installed now would go at the restart, too, and the filter lists would name a service that is gone.
+    let (output, calls) = live(&machine, &install);
+    refused(output, 3, "restart first");
+    assert!(calls.iter().all(|call| call.starts_with("reg query")), "{calls:#?}");
+    for name in DRIVERS {
+        fs::remove_file(machine.path(&format!("deleteflag-{name}"))).expect("marked");
+        fs::remove_file(machine.path(&format!("reg-{name}"))).expect("registered");
+    }
+    fs::remove_file(machine.path("loaded")).expect("removed");
+    good(live(&machine, &install).0);
 }
 
 /// The guide's promises of an installation hold in the running system, too.

@@ -193,6 +193,11 @@ fn run_live(session: &mut Session, place: Option<&Place>) -> Outcome {
     system.prepare(&mut session.output, session.global.dry_run)?;
     let then =
         if others.is_empty() { "every boot is emulated from then on".to_owned() } else { stays(&others) };
-    session.output.say(Tone::Good, &format!("Xenguard is removed; restart, and the driver files go: {then}"));
+    let files = if left.is_empty() {
+        ""
+    } else {
+        ". Files that are named above and still there after it may be deleted"
+    };
+    session.output.say(Tone::Good, &format!("Xenguard is removed; restart: {then}{files}"));
     Ok((Exit::Done, json!({ "changed": true, "restart": true, "left": left })))
 }

@@ -183,6 +183,14 @@ impl Commands {
         take_back: impl FnOnce() -> Result<()>,
     ) -> Result<Installed> {
         self.find_tools()?;
+        // Setup cannot register it again before that, and a filter list that names it would outlive it.
+        if let Some(name) = self.marked()?.first() {
+            bail_as!(
+                Refused,
+                "the service {name} was uninstalled, and Windows removes it at the restart only: restart first, then \
+                 install. Nothing was changed"
+            );
+        }
         // It has xenpci's device open.
         self.stop_service()?;
         let commands = Commands { package: Some(folder.to_owned()), ..self.clone() };
@@ -255,8 +263,8 @@ impl Commands {
         })
     }
 
-    /// Takes the suite out; `entries` removes the boot entries. Returns what is left that nothing refers to:
-    /// files in use, which go at the next start, and packages in the driver store.
+    /// Takes the suite out; `entries` removes the boot entries. Returns what is left that nothing refers to: services
+    /// that go at the next start, files, and packages in the driver store.
     ///
     /// # Errors
     /// A tool is not there, and nothing was changed; or one failed, and while the filter is registered nothing that
@@ -338,22 +346,26 @@ impl Commands {
             // Each removes what may not be there; what counts is checked below.
             let _ = self.run(&line);
         }
-        if let Some(name) = DRIVERS.into_iter().find(|name| matches!(self.is_ours(name), Ok(true))) {
+        let marked = self.marked()?;
+        let stays = |name: &&str| !marked.contains(name) && matches!(self.is_ours(name), Ok(true));
+        if let Some(name) = DRIVERS.into_iter().find(|name| stays(name)) {
             bail_as!(
                 Tool,
                 "the service {name} is still registered, though no filter list names it. Run uninstall again"
             );
         }
-        // Files that are in use are removed at the next start, by setup.
+        // Of files that are in use setup removes some at the next start, and some stay.
         if let Some(inf) = self.stored("idefilter")? {
             self.run(&section("Idefilter.RemoveFile", &inf.to_string_lossy()))?;
         }
-        let mut left: Vec<String> = Vec::new();
+        let mut left: Vec<String> =
+            marked.iter().map(|name| format!("the service {name}, until the restart")).collect();
         left.extend(self.remove_service()?.map(|file| file.display().to_string()));
-        for name in IMPORTED {
-            left.extend(
-                Some(self.file_of(name)).filter(|file| file.is_file()).map(|file| file.display().to_string()),
-            );
+        for name in DRIVERS {
+            let file = self.file_of(name);
+            if file.is_file() && !self.is_anothers(name)? {
+                left.push(file.display().to_string());
+            }
         }
         for name in INFS {
             let stored = self.stored_by_windows(name)?;
@@ -377,6 +389,19 @@ impl Commands {
     /// Returns true if a service is there, and of another vendor.
     fn is_anothers(&self, service: &str) -> Result<bool> {
         Ok(self.is_registered(service)? && !self.is_ours(service)?)
+    }
+
+    /// Returns the drivers whose services are deleted, and stay until the restart: the service manager marks the service
+    /// of a driver that is loaded (`DeleteService`).
+    fn marked(&self) -> Result<Vec<&'static str>> {
+        let mut marked = Vec::new();
+        for name in DRIVERS {
+            let key = format!("{SERVICES}\\{name}");
+            if self.succeeds(&line(&["reg", "query", &key, "/v", "DeleteFlag"]))? && self.is_ours(name)? {
+                marked.push(name);
+            }
+        }
+        Ok(marked)
     }
 
     /// Returns the names of this suite's drivers that other vendors' services have, and true if no service is
