@@ -84,6 +84,15 @@ impl Read {
     }
 }
 
+/// Content that a backup is to replace, which need not be understood.
+#[derive(Clone, Debug)]
+pub struct Old {
+    /// The file's bytes.
+    pub bytes: Vec<u8>,
+    /// Of a store that can be read, the hive with its log files replayed.
+    pub hive: Option<HiveFile>,
+}
+
 impl Place {
     /// Reads it.
     ///
@@ -249,10 +258,13 @@ impl Place {
     ///
     /// # Errors
     /// A step failed; the message says what is there now.
-    pub fn restore(&self, old: Option<&[u8]>, backup: &[u8], file: &Path) -> Result<Option<PathBuf>> {
+    pub fn restore(&self, old: Option<&Old>, backup: &[u8], file: &Path) -> Result<Option<PathBuf>> {
         match (self, old) {
+            (Place::Store(path), Some(Old { hive: Some(hive), .. })) => {
+                hive.replace(&Disk, path, backup).map(Some)
+            }
             (Place::BootIni(path, _) | Place::Store(path), Some(old)) => {
-                replace::replace(&Disk, path, old, backup).map(Some)
+                replace::replace(&Disk, path, &old.bytes, backup).map(Some)
             }
             (Place::BootIni(path, _) | Place::Store(path), None) => {
                 let attributes = Disk.attributes(file).with_context(|| {
@@ -262,7 +274,7 @@ impl Place {
                 Ok(None)
             }
             (Place::Live(live), old) => {
-                let kept = live.backup(old.unwrap_or_default())?;
+                let kept = live.backup(old.map_or(&[], |old| &old.bytes))?;
                 live.bcdedit.import(file).with_context(|| format!("the backup is {}", kept.display()))?;
                 Ok(Some(kept))
             }

@@ -640,3 +640,31 @@ fn a_dirty_store_is_read_with_its_log_file() {
     folder.run("--root . --yes restore").gives(0);
     assert_eq!(Bcd::read(&folder.read("Boot/BCD")).expect("clean"), Bcd::read(&new).expect("a store"));
 }
+
+/// What a restored store replaces, and what old backups stand for, is whole only with the log file, which does not stay.
+#[test]
+fn of_a_dirty_store_the_replayed_backup_is_kept() {
+    let folder = Folder::new();
+    let (old, new) = (bytes(None), bytes(Some("NOEXECUTE=OPTIN")));
+    let primary = log::dirty(&old, 7);
+    folder.write("kept", &old);
+    folder.write("Boot/BCD", &primary);
+    folder.write("Boot/BCD.LOG1", &log::of_entries(&[&old, &new], 7));
+    let said = folder.run("--root . --yes restore kept").gives(0).out;
+    assert!(said.contains("BCD.backup2"), "{said}");
+    assert_eq!(folder.read("Boot/BCD"), old);
+    assert_eq!(folder.read("Boot/BCD.backup1"), primary);
+    let replayed = Bcd::read(&folder.read("Boot/BCD.backup2")).expect("clean");
+    assert_eq!(replayed, Bcd::read(&new).expect("a store"));
+    // Two more backups.
+    folder.run("--root . timeout 7").gives(0);
+    folder.run("--root . timeout 8").gives(0);
+    folder.run("--root . --yes prune --keep 1").gives(0);
+    for (number, is_there) in [(1, true), (2, true), (3, false), (4, true)] {
+        assert_eq!(folder.path(&format!("Boot/BCD.backup{number}")).exists(), is_there, "{number}");
+    }
+    // A store that is damaged beyond reading is kept as it is.
+    folder.write("Boot/BCD", b"nothing");
+    folder.run("--root . --yes restore kept").gives(0);
+    assert_eq!(folder.read("Boot/BCD.backup5"), b"nothing");
+}

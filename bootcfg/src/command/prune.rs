@@ -1,19 +1,22 @@
 //! `prune`: removes old backups.
 
 use anyhow::Context;
+use hive::replay;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use crate::{
     exit::Exit,
     files::{Disk, Files},
     output::Tone,
+    place::Place,
     replace,
     session::Session,
 };
 
-/// Removes all backups but the first one, which is the state before bootcfg, and the last `keep`.
+/// Removes all backups but the first one, which is the state before bootcfg, and the last `keep`. Of a dirty hive the
+/// first one needs its log files, which do not stay as they were, so that the replayed one behind it is kept, too.
 pub(super) fn run(session: &mut Session, keep: usize) -> Outcome {
     let place = session.place()?;
     let system = session.system(&place);
@@ -26,7 +29,12 @@ pub(super) fn run(session: &mut Session, keep: usize) -> Outcome {
                 .with_context(|| format!("cannot list beside {}", hive.display()))?,
         );
     }
-    let old: Vec<PathBuf> = lists.into_iter().flat_map(|list| superfluous(list, keep)).collect();
+    let is_boot_ini = matches!(place, Place::BootIni(..));
+    let mut old: Vec<PathBuf> = Vec::new();
+    for (number, list) in lists.into_iter().enumerate() {
+        // The first list is of the boot configuration, and the other one of the SYSTEM hive.
+        old.extend(superfluous(list, keep, |file| number == 0 && is_boot_ini || is_clean(file)));
+    }
     let names: Vec<_> = old.iter().map(|path| path.display().to_string()).collect();
     if old.is_empty() {
         session.output.say(Tone::Good, "There are no more backups than that");
@@ -48,9 +56,16 @@ pub(super) fn run(session: &mut Session, keep: usize) -> Outcome {
     Ok((Exit::Done, json!({ "changed": true, "removed": names })))
 }
 
-fn superfluous(mut list: Vec<(u32, PathBuf)>, keep: usize) -> Vec<PathBuf> {
-    list.truncate(list.len().saturating_sub(keep));
-    list.into_iter().skip(1).map(|(_, path)| path).collect()
+/// Returns the backups that may go: those behind the first one that is clean, but for the last `keep`.
+fn superfluous(list: Vec<(u32, PathBuf)>, keep: usize, is_clean: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let end = list.len().saturating_sub(keep);
+    let first = list.iter().take(end).position(|(_, path)| is_clean(path)).map_or(end, |first| first + 1);
+    list.into_iter().take(end).skip(first).map(|(_, path)| path).collect()
+}
+
+/// Returns true if a backup of a hive can be read without log files.
+fn is_clean(file: &Path) -> bool {
+    Disk.read(file).is_ok_and(|bytes| matches!(replay::is_dirty(&bytes), Ok(false)))
 }
 
 #[cfg(test)]
@@ -60,9 +75,14 @@ mod tests {
     #[test]
     fn the_first_and_the_last_ones_stay() {
         let list = |count: u32| (1..=count).map(|n| (n, PathBuf::from(n.to_string()))).collect();
-        assert_eq!(superfluous(list(5), 2), [PathBuf::from("2"), PathBuf::from("3")]);
-        assert!(superfluous(list(3), 2).is_empty());
-        assert!(superfluous(list(1), 0).is_empty());
-        assert_eq!(superfluous(list(2), 0), [PathBuf::from("2")]);
+        let all_clean = |_: &Path| true;
+        assert_eq!(superfluous(list(5), 2, all_clean), [PathBuf::from("2"), PathBuf::from("3")]);
+        assert!(superfluous(list(3), 2, all_clean).is_empty());
+        assert!(superfluous(list(1), 0, all_clean).is_empty());
+        assert_eq!(superfluous(list(2), 0, all_clean), [PathBuf::from("2")]);
+        // The first two are dirty.
+        let later = |path: &Path| path > Path::new("2");
+        assert_eq!(superfluous(list(5), 1, later), [PathBuf::from("4")]);
+        assert!(superfluous(list(5), 0, |_| false).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     exit::Exit,
     files,
     output::Tone,
-    place::Place,
+    place::{Old, Place},
     session::{self, Session},
 };
 
@@ -47,11 +47,11 @@ pub(super) fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Out
     let _lock = place.lock()?;
     // A damaged configuration, which cannot be understood, is what a backup is for; so is one that is gone.
     let old = match place.read() {
-        Ok(read) => Some(read.bytes),
+        Ok(read) => Some(Old { bytes: read.bytes, hive: read.hive }),
         Err(_) if !place.exists() => None,
-        Err(error) => Some(place.raw().with_context(|| format!("{error:#}"))?),
+        Err(error) => Some(Old { bytes: place.raw().with_context(|| format!("{error:#}"))?, hive: None }),
     };
-    let kept = place.restore(old.as_deref(), &bytes, &file)?;
+    let kept = place.restore(old.as_ref(), &bytes, &file)?;
     session.output.say(Tone::Good, &format!("{place} is as in {}", file.display()));
     match &kept {
         Some(kept) => session.output.kept("What was there", kept),
