@@ -45,7 +45,7 @@ impl Live {
         self.folder.join("bcd")
     }
 
-    /// Keeps an exported store. Its rights are those that the folder gives.
+    /// Keeps an exported store, which only administrators may read and write.
     fn backup(&self, store: &[u8]) -> Result<PathBuf> {
         let attributes = Disk
             .attributes(&self.folder)
@@ -218,13 +218,24 @@ impl Place {
         }
     }
 
-    /// Keeps a copy of what was read, in `file` or beside the original.
+    /// Keeps a copy of what was read, in `file` or beside the original. In the guest only those may write it who may write
+    /// the original.
     ///
     /// # Errors
-    /// It cannot be written; an existing file is not overwritten.
+    /// It cannot be written, or its rights not be set; an existing file is not overwritten.
     pub fn backup(&self, read: &Read, file: Option<&Path>) -> Result<PathBuf> {
         match (file, self) {
-            (Some(file), _) => replace::keep(&Disk, file, read.content(), None).map(|()| file.to_owned()),
+            (Some(file), _) => {
+                let original = match self {
+                    Place::BootIni(path, _) | Place::Store(path) => Disk.attributes(path).ok(),
+                    Place::Live(_) => None,
+                };
+                // Owner and mode are the caller's: the file is his.
+                let security = original.and_then(|attributes| attributes.security);
+                let like = Attributes { dos: Attributes::ARCHIVE, unix: None, security };
+                replace::keep(&Disk, file, read.content(), &like)?;
+                Ok(file.to_owned())
+            }
             (None, Place::Live(live)) => live.backup(read.content()),
             (None, Place::BootIni(..) | Place::Store(_)) => {
                 let path = self.stem()?;
@@ -270,7 +281,7 @@ impl Place {
                 let attributes = Disk.attributes(file).with_context(|| {
                     format!("cannot read the attributes of {}, which {self} is to get", file.display())
                 })?;
-                replace::keep(&Disk, path, backup, Some(&attributes))?;
+                replace::keep(&Disk, path, backup, &attributes)?;
                 Ok(None)
             }
             (Place::Live(live), old) => {

@@ -170,6 +170,30 @@ fn nobody_gains_a_right() {
     assert_eq!(volume.rights(&boot_ini), before.1);
 }
 
+/// A copy under a name of the user's choice has the rights of its original, or those of Windows' own files.
+#[test]
+fn a_named_copy_is_nobodys_to_write() {
+    let Some(volume) = Ntfs::new() else { return };
+    let boot_ini = volume.write("boot.ini", BOOT_INI.as_bytes());
+    let rights = full_access(&[SYSTEM_AND_ADMINISTRATORS[0]]);
+    rustix::fs::setxattr(&boot_ini, ACL, &rights, rustix::fs::XattrFlags::empty()).expect("set");
+    let copy = volume.root().join("copy");
+    volume.run(&["backup", copy.to_str().expect("text")]);
+    assert_eq!(volume.rights(&copy), rights);
+    assert_eq!(fs::read(&copy).expect("there"), BOOT_INI.as_bytes());
+    // Of an original on another file system.
+    let (elsewhere, copy) = (volume.path("boot.ini"), volume.root().join("other"));
+    fs::write(&elsewhere, BOOT_INI).expect("written");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_xenguard"));
+    let done = program.arg("--boot-ini").arg(&elsewhere).arg("backup").arg(&copy).output().expect("it runs");
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(volume.rights(&copy), full_access(&SYSTEM_AND_ADMINISTRATORS));
+    // And the other way round.
+    let copy = volume.path("outside");
+    volume.run(&["backup", copy.to_str().expect("text")]);
+    assert_eq!(fs::read(&copy).expect("there"), BOOT_INI.as_bytes());
+}
+
 /// An emulator has the image open: what would be written is refused, and `check` names the emulator.
 #[test]
 fn a_disk_that_a_domain_uses_is_left_alone() {

@@ -55,8 +55,7 @@ fn is(sid: &[u8], (authority, parts): &(u8, &[u32])) -> bool {
         && parts.iter().zip(sid[8..].chunks_exact(4)).all(|(part, bytes)| part.to_le_bytes() == bytes)
 }
 
-/// Makes the descriptor that gives full access to users, for tests: owner and group are Administrators.
-#[doc(hidden)]
+/// Makes the descriptor that gives full access to users, and nothing to others: owner and group are Administrators.
 #[must_use]
 pub fn full_access(users: &[(u8, &[u32])]) -> Vec<u8> {
     let sid = |(authority, parts): &(u8, &[u32])| {
@@ -89,7 +88,6 @@ pub fn full_access(users: &[(u8, &[u32])]) -> Vec<u8> {
 }
 
 /// Local System and Administrators, as the hives and the drivers of a Windows have them.
-#[doc(hidden)]
 pub const SYSTEM_AND_ADMINISTRATORS: [(u8, &[u32]); 2] = [(5, &[18]), (5, &[32, 544])];
 
 #[cfg(test)]

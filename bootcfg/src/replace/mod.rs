@@ -17,7 +17,10 @@ use std::{
 
 use crate::{
     bail_as,
-    files::{Attributes, Files},
+    files::{
+        Attributes, Files,
+        security::{SYSTEM_AND_ADMINISTRATORS, full_access},
+    },
 };
 
 /// Suffix of a backup's name, before its number.
@@ -131,7 +134,7 @@ pub fn backup(files: &dyn Files, path: &Path, content: &[u8], attributes: &Attri
     // Only another program makes one of the next name meanwhile.
     for number in (last..u32::MAX).skip(1).take(3) {
         let backup = beside(path, &format!("{BACKUP}{number}"));
-        match keep(files, &backup, content, Some(attributes)) {
+        match keep(files, &backup, content, attributes) {
             Ok(()) => return Ok(backup),
             Err(error) if is_already_there(&error) => {}
             Err(error) => return Err(error.context("cannot make a backup; nothing was changed")),
@@ -146,11 +149,12 @@ pub fn backup(files: &dyn Files, path: &Path, content: &[u8], attributes: &Attri
 }
 
 /// Writes a new file and returns when it is on the disk; `like` are the attributes of the file that it is a
-/// copy of. A file half written is removed.
+/// copy of. A copy on NTFS of a file without a security descriptor gets that of Windows' own files: ntfs-3g gives a new
+/// file to everybody. A file half written is removed.
 ///
 /// # Errors
 /// It exists, or cannot be written.
-pub fn keep(files: &dyn Files, file: &Path, content: &[u8], like: Option<&Attributes>) -> Result<()> {
+pub fn keep(files: &dyn Files, file: &Path, content: &[u8], like: &Attributes) -> Result<()> {
     let made = files.create(file, content);
     if let Err(error) = made {
         if error.kind() != ErrorKind::AlreadyExists {
@@ -158,13 +162,21 @@ pub fn keep(files: &dyn Files, file: &Path, content: &[u8], like: Option<&Attrib
         }
         return Err(error).with_context(|| cannot_write(file));
     }
-    let like = like.map(Attributes::of_copy);
-    like.map_or(Ok(()), |attributes| files.set_attributes(file, &attributes))
+    let mut like = like.of_copy();
+    files
+        .attributes(file)
+        .and_then(|new| {
+            // Another file system may have no descriptors.
+            like.security = new
+                .security
+                .and_then(|_| like.security.take().or_else(|| Some(full_access(&SYSTEM_AND_ADMINISTRATORS))));
+            files.set_attributes(file, &like)
+        })
         .and_then(|()| files.flush(file))
         .and_then(|()| files.flush_folder(file))
-        .with_context(|| {
-            let _ = files.remove(file);
-            cannot_write(file)
+        .with_context(|| match files.remove(file) {
+            Ok(()) => format!("{}, and what was written is removed", cannot_write(file)),
+            Err(_) => format!("{}, and what was written is still there: remove it", cannot_write(file)),
         })
 }
 

@@ -139,6 +139,22 @@ fn only_the_own_temporary_file_is_removed() {
     assert!(!model.tree().contains_key(Path::new("/boot.ini.xenguard-new")));
 }
 
+/// A copy of a file that has no rights of its own, with a fault at each operation.
+#[test]
+fn a_copy_is_never_everybodys() {
+    let like = Attributes { dos: 0, unix: None, security: None };
+    let copy = Path::new("/copy");
+    let whole = Model::new(tree(0), None);
+    keep(&whole, copy, NEW, &like).expect("kept");
+    assert_eq!(whole.tree()[copy].attributes.security, Some(administrators()));
+    for at in 0..whole.operations() {
+        let model = Model::new(tree(0), Some((at, Fault::Fails(ErrorKind::PermissionDenied))));
+        let error = keep(&model, copy, NEW, &like).expect_err("failed");
+        assert!(!model.tree().contains_key(copy), "operation {at}: {error:#}");
+        assert!(at == 0 || format!("{error:#}").contains("is removed"), "operation {at}: {error:#}");
+    }
+}
+
 /// Whoever writes the guest's volume may make a link of that name: the file behind it is another's.
 #[cfg(unix)]
 #[test]
