@@ -429,10 +429,11 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     name(one).as_os_str().eq_ignore_ascii_case(name(other).as_os_str())
 }
 
+/// Returns the running Windows, with the folder for its backups and lock. `restore` imports what lies there, so that it is
+/// below a folder that ordinary users may not write.
 fn live(bcdedit: Bcdedit) -> Live {
-    let data = ["ProgramData", "ALLUSERSPROFILE"].iter().find_map(std::env::var_os);
-    let folder = data.map_or_else(std::env::temp_dir, PathBuf::from);
-    Live { bcdedit, folder: folder.join("Xenguard") }
+    let windows = std::env::var_os("SystemRoot").map_or_else(|| PathBuf::from("C:\\Windows"), PathBuf::from);
+    Live { bcdedit, folder: windows.join("Xenguard") }
 }
 
 #[cfg(unix)]

@@ -66,7 +66,8 @@ impl Folder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xenguard"));
         command
             .current_dir(self.0.path())
-            .env("ProgramData", self.0.path())
+            .env("SystemRoot", self.0.path())
+            .env("ProgramData", self.path("of-users"))
             .stdin(std::process::Stdio::null());
         command
     }
