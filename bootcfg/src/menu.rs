@@ -26,6 +26,9 @@ pub struct Entry {
     pub loads: Loads,
     /// The folder of Windows on its volume, with slashes; none where the entry names none.
     pub folder: Option<String>,
+    /// The volume that the folder is on, in the menu's own words, to compare two entries by; none where the entry names
+    /// none.
+    pub volume: Option<String>,
     /// Drivers with a signature for tests are taken; unknown where the menu does not say it (boot.ini).
     pub test_signing: Option<bool>,
 }
@@ -63,6 +66,23 @@ impl Entry {
             "loads": self.loads.word(), "folder": self.folder, "test_signing": self.test_signing,
         })
     }
+}
+
+/// Returns the numbers of the entries that load Windows from a folder of the same name as this entry's, where they are
+/// on different volumes; none where they are not.
+#[must_use]
+pub fn on_different_volumes(entries: &[Entry], entry: &Entry) -> Vec<usize> {
+    let is_alike = |other: &&Entry| {
+        let same = |one: &String| {
+            other.folder.as_ref().is_some_and(|folder| folder.to_lowercase() == one.to_lowercase())
+        };
+        other.loads == Loads::Windows && other.volume.is_some() && entry.folder.as_ref().is_some_and(same)
+    };
+    let alike: Vec<&Entry> = entries.iter().filter(is_alike).collect();
+    if alike.iter().all(|other| other.volume == entry.volume) {
+        return Vec::new();
+    }
+    alike.iter().map(|other| other.number).collect()
 }
 
 /// Weight of a finding.

@@ -13,7 +13,7 @@ use crate::{
     code_page::CodePage,
     configuration::Configuration,
     find, guest_files,
-    menu::{Entry, Finding, Loads},
+    menu::{self, Entry, Finding, Loads},
     named::Named,
     output::{Output, Tone},
     place::{Live, Place, Read},
@@ -120,7 +120,7 @@ impl Session {
             None => usual(&entries),
         };
         if let Some(root) = &global.root {
-            return self.system_below(root, entry).with_menu(has_bcd);
+            return self.system_below(root, &entries, entry).with_menu(has_bcd);
         }
         let (Place::BootIni(path, _) | Place::Store(path)) = place else { return System::unknown() };
         // Both lie at the root of the system volume, or in a folder there.
@@ -131,22 +131,22 @@ impl Session {
                 || folder.iter().any(|folder| guest_files::path(root, folder).is_some())
         };
         match absolute.ancestors().skip(1).take(4).find(is_root) {
-            Some(root) => self.system_below(root, entry),
+            Some(root) => self.system_below(root, &entries, entry),
             None => System::unknown(),
         }
         .with_menu(has_bcd)
     }
 
-    fn system_below(&self, root: &Path, entry: Option<&Entry>) -> System {
-        let folder = self.folder_of(root, entry);
+    fn system_below(&self, root: &Path, entries: &[Entry], entry: Option<&Entry>) -> System {
+        let folder = self.folder_of(root, entries, entry);
         System::below(root, folder.as_deref().map_err(|error| format!("{error:#}")))
     }
 
-    /// Returns the folder of Windows below `root`: that which was named, or that of the entry.
+    /// Returns the folder of Windows below `root`: that which was named, or that of the entry, one of a menu's `entries`.
     ///
     /// # Errors
     /// There is none, or it is not known which.
-    pub fn folder_of(&self, root: &Path, entry: Option<&Entry>) -> Result<String> {
+    pub fn folder_of(&self, root: &Path, entries: &[Entry], entry: Option<&Entry>) -> Result<String> {
         let has = |folder: &str| {
             Ok::<_, anyhow::Error>(
                 guest_files::file(root, &format!("{folder}/{}", guest_files::HIVE))?.is_some(),
@@ -168,6 +168,19 @@ impl Session {
             );
         }
         let named = entry.and_then(|entry| entry.folder.clone());
+        // The menu does not say which of its partitions is mounted here.
+        let alike = entry.map(|entry| menu::on_different_volumes(entries, entry)).unwrap_or_default();
+        if let (Some(folder), false) = (&named, alike.is_empty()) {
+            let numbers: Vec<_> = alike.iter().map(ToString::to_string).collect();
+            bail_as!(
+                Refused,
+                "entries {} are of Windows in folders named {folder} on different partitions, and which of these is mounted \
+                 at {} is not known. See that it is that of the entry that you mean (the default, or --entry), and say \
+                 --windows {folder}",
+                numbers.join(", "),
+                root.display()
+            );
+        }
         if let Some(folder) = &named
             && has(folder)?
         {

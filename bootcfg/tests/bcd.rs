@@ -668,3 +668,28 @@ fn of_a_dirty_store_the_replayed_backup_is_kept() {
     folder.run("--root . --yes restore kept").gives(0);
     assert_eq!(folder.read("Boot/BCD.backup5"), b"nothing");
 }
+
+/// Windows of one folder name on two partitions: the store does not say which of them is mounted.
+#[test]
+fn of_two_partitions_the_user_says_which() {
+    let folder = Folder::new();
+    let other = LOADER.replace('1', "a");
+    let of_other =
+        [("12000004", text("Other")), ("21000001", binary(&[7; 88])), ("22000002", text("\\WINDOWS"))];
+    let both = store(None)
+        .with_key(&format!("Objects\\{other}"), object(OS_LOADER, &of_other))
+        .with_key(&format!("Objects\\{BOOT_MANAGER}\\Elements\\24000001"), texts(&[LOADER, &other]));
+    let hive = Tree::new()
+        .with_key("Select", Tree::new().with_dword("Current", 1))
+        .with_key("ControlSet001\\Services\\disk", Tree::new().with_dword("Start", 0));
+    folder.write("Windows/System32/config/SYSTEM", &hive.hive("SYSTEM"));
+    folder.write("Windows/System32/drivers/disk.sys", b"");
+    folder.write("Boot/BCD", &both.hive("NewStoreRoot"));
+    folder.run("--root . --yes uninstall").fails(3, "entries 1, 2 are of Windows in folders named Windows");
+    folder.run("--root . --windows Windows --yes uninstall").gives(0);
+    // A PV entry of the same system is no other one.
+    folder.write("Boot/BCD", &bytes(None));
+    folder.run("--root . add").gives(0);
+    folder.run("--root . --yes uninstall").gives(0);
+    assert_eq!(read(&folder).choices().len(), 1, "the PV entry is gone");
+}

@@ -366,6 +366,36 @@ fn the_entry_says_which_windows() {
     refused(machine.offline(&bare), 3, "several Windows (WINDOWS, WINSRV)");
 }
 
+/// Folders of one name on two partitions: the menu does not say which of them is mounted.
+#[test]
+fn of_two_windows_in_folders_of_one_name_the_user_says_which() {
+    let machine = Machine::new();
+    let other = "multi(0)disk(0)rdisk(0)partition(2)\\windows=\"Other\" /fastdetect\r\n";
+    fs::write(machine.path("volume/boot.ini"), BOOT_INI.to_owned() + other).expect("written");
+    let before = fs::read(machine.hive()).expect("readable");
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text"), "--entry", "2"];
+    for command in [&install[..], &install[..3], &["uninstall"], &["clean"]] {
+        let output = machine.offline(command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {said}");
+        assert!(said.contains("entries 1, 2") && said.contains("--windows"), "{command:?}: {said}");
+    }
+    assert!(!machine.driver("idefilter").exists());
+    assert_eq!(fs::read(machine.hive()).expect("readable"), before);
+    // Nothing is said of drivers that may be of the other one.
+    let said = good(machine.offline(&["status"]));
+    assert!(said.contains("on different partitions"), "{said}");
+    good(machine.offline(&[&["--windows", "WINDOWS"], &install[..]].concat()));
+    assert!(machine.driver("idefilter").exists());
+    assert!(machine.boot_ini().contains("Other (PV disks)"));
+    good(machine.offline(&["--windows", "WINDOWS", "uninstall"]));
+    // An emulated and a PV entry of one Windows are no two.
+    fs::write(machine.path("volume/boot.ini"), with_pv_entry()).expect("written");
+    good(machine.offline(&install[..3]));
+    good(machine.offline(&["uninstall"]));
+}
+
 /// A state in which a boot ends is not called good.
 #[test]
 fn verify_judges_as_the_loader_does() {

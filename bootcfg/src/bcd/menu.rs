@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::{
     BOOT_MANAGER, Bcd, Guid, OS_LOADER,
     element::{
-        self, ATTEMPT_RESUME, BOOT_MENU_POLICY, BOOT_SEQUENCE, DESCRIPTION, Data, LOAD_OPTIONS, SYSTEM_ROOT,
-        TEST_SIGNING, TIMEOUT,
+        self, ATTEMPT_RESUME, BOOT_MENU_POLICY, BOOT_SEQUENCE, DESCRIPTION, Data, LOAD_OPTIONS, OS_DEVICE,
+        SYSTEM_ROOT, TEST_SIGNING, TIMEOUT,
     },
 };
 use crate::{
@@ -101,6 +101,7 @@ impl Menu for Bcd {
             shown: shown.contains(&guid),
             loads: self.loads(guid),
             folder: self.effective_text(guid, SYSTEM_ROOT).map(|path| folder(&path)),
+            volume: self.effective(guid, OS_DEVICE).map(|device| format!("{device:?}")),
             test_signing: Some(self.effective(guid, TEST_SIGNING).is_some_and(Data::is_true)),
         };
         self.choices().into_iter().zip(1..).map(entry).collect()

@@ -29,6 +29,7 @@ impl Menu for BootIni {
                 shown: number <= MAX_ENTRIES,
                 loads: self.loads(entry),
                 folder: self.folder(entry),
+                volume: self.volume(entry),
                 test_signing: None,
             })
             .collect()

@@ -144,6 +144,13 @@ impl BootIni {
         (!folder.is_empty()).then_some(folder)
     }
 
+    /// Returns the volume in the entry's ARC path, which tells no case apart.
+    #[must_use]
+    pub fn volume(&self, entry: &Entry) -> Option<String> {
+        let path = self.path(entry).to_ascii_lowercase();
+        path.rsplit_once(')').map(|(volume, _)| format!("{volume})"))
+    }
+
     /// Returns true if the entry boots with PV disks, by the very rule that the driver applies.
     #[must_use]
     pub fn selects_pv(&self, entry: &Entry) -> bool {

@@ -38,7 +38,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         // The boot files may be on another volume.
         Err(_) => Vec::new(),
     };
-    let windows = Offline::below(&root, &session.folder_of(&root, session::usual(&entries))?)?;
+    let windows = Offline::below(&root, &session.folder_of(&root, &entries, session::usual(&entries))?)?;
     session.refuse_hibernated_system(&System::below(&root, Ok(&windows.folder)))?;
     if let Some(line) = windows.content.replay_note(&windows.hive) {
         session.output.warn(line);

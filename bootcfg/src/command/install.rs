@@ -82,7 +82,8 @@ pub(super) fn run(
         (Some(entries), None) => session::usual(entries),
         (None, _) => None,
     };
-    let windows = Offline::below(&root, &session.folder_of(&root, entry)?)?;
+    let windows =
+        Offline::below(&root, &session.folder_of(&root, entries.as_deref().unwrap_or_default(), entry)?)?;
     let system = System::below(&root, Ok(&windows.folder))
         .with_menu(place.as_ref().map(|place| !matches!(place, Place::BootIni(..))));
     session.refuse_hibernated_system(&system)?;

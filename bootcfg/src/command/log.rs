@@ -156,7 +156,7 @@ fn files(session: &Session, root: &Path) -> Outcome {
     // The volume that Windows is on need not have the boot configuration.
     let read = session.place().and_then(|place| place.read());
     let entries = read.map(|read| read.configuration.menu().entries()).unwrap_or_default();
-    let windows = session.folder_of(root, session::usual(&entries))?;
+    let windows = session.folder_of(root, &entries, session::usual(&entries))?;
     let below = |path: &str| path.strip_prefix(SYSTEM_ROOT).unwrap_or(path).replace('\\', "/");
     let old = format!("{}\\{}", activity::FOLDER, activity::OLD_NAME);
     let mut files = Vec::new();

@@ -49,7 +49,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         None => Vec::new(),
     };
     let mut place = place.filter(|_| !entries.is_empty());
-    let windows = Offline::below(&root, &session.folder_of(&root, session::usual(&entries))?)?;
+    let windows = Offline::below(&root, &session.folder_of(&root, &entries, session::usual(&entries))?)?;
     let system = System::below(&root, Ok(&windows.folder));
     session.refuse_hibernated_system(&system)?;
     if let Some(line) = windows.content.replay_note(&windows.hive) {

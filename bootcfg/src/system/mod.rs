@@ -267,8 +267,8 @@ impl System {
             Some(root) => match Hibernation::below(root) {
                 // Only the volume that Windows is on has the file.
                 Hibernation::None if self.windows.is_none() => Hibernation::Unknown(
-                    "this volume has no hiberfil.sys, but no Windows either; give the one that Windows is on by --root, \
-                     and the boot configuration by --store or --boot-ini"
+                    "this volume has no hiberfil.sys, and is not known to be that of Windows; give that one by --root, and the \
+                     boot configuration by --store or --boot-ini"
                         .to_owned(),
                 ),
                 known => known,
