@@ -26,8 +26,7 @@ pub struct Entry {
     pub loads: Loads,
     /// The folder of Windows on its volume, with slashes; none where the entry names none.
     pub folder: Option<String>,
-    /// The volume that the folder is on, in the menu's own words, to compare two entries by; none where the entry names
-    /// none.
+    /// Volume that the folder is on, in the menu's own words, to compare two entries by; none where the entry names none.
     pub volume: Option<String>,
     /// Drivers with a signature for tests are taken; unknown where the menu does not say it (boot.ini).
     pub test_signing: Option<bool>,

@@ -84,7 +84,7 @@ impl Read {
     }
 }
 
-/// Content that a backup is to replace, which need not be understood.
+/// Content that a backup is to replace; it need not be understood.
 #[derive(Clone, Debug)]
 pub struct Old {
     /// The file's bytes.

@@ -641,7 +641,7 @@ fn a_dirty_store_is_read_with_its_log_file() {
     assert_eq!(Bcd::read(&folder.read("Boot/BCD")).expect("clean"), Bcd::read(&new).expect("a store"));
 }
 
-/// What a restored store replaces, and what old backups stand for, is whole only with the log file, which does not stay.
+/// A dirty store means something only with its log file, which does not fit the next store.
 #[test]
 fn of_a_dirty_store_the_replayed_backup_is_kept() {
     let folder = Folder::new();

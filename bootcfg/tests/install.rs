@@ -947,7 +947,7 @@ fn pv_entries_of_another_vendor_stay() {
     }
 }
 
-/// The script that does without the program asks, too, whose a driver is.
+/// Without the program the script itself asks whose a driver is.
 #[test]
 fn the_script_deletes_no_service_unasked() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inf/uninstall.cmd");
@@ -963,7 +963,7 @@ fn the_script_deletes_no_service_unasked() {
     );
 }
 
-/// The service manager keeps a loaded driver's service, marked for deletion, until the next start (`DeleteService`).
+/// A loaded driver's service is kept, marked for deletion, until the next start (`DeleteService`).
 #[test]
 fn loaded_drivers_go_at_the_restart() {
     let machine = Machine::new();

@@ -22,9 +22,9 @@ use crate::{bail_as, inf::Inf, session::Session};
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
 const CRITICAL: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase";
-/// The platform device in the list of critical devices. Other suites drive it, too.
+/// Names of the platform device in the list of critical devices. Other suites drive it, too.
 const PLATFORM: [&str; 2] = ["pci#ven_5853&dev_0001", "pci#ven_5853&dev_0002"];
-/// The child device in the list of critical devices.
+/// Name of the child device in that list.
 const CHILD: &str = "xenguard#vbd";
 /// The packages that are in the driver store, the child's first.
 const STAGED: [&str; 2] = ["xenvbd", "xenpci"];

@@ -155,7 +155,7 @@ fn a_copy_is_never_everybodys() {
     }
 }
 
-/// Whoever writes the guest's volume may make a link of that name: the file behind it is another's.
+/// A guest may have made a link of that name: the file behind it is another's.
 #[cfg(unix)]
 #[test]
 fn a_link_of_the_temporary_name_is_removed_unfollowed() {

@@ -44,7 +44,7 @@ struct Backing {
     devices: BTreeSet<(u32, u32)>,
     /// Device and inode numbers of images.
     files: BTreeSet<(u64, u64)>,
-    /// The reason why something below these is not known.
+    /// Reason why something below these is not known.
     hidden: Option<String>,
 }
 
