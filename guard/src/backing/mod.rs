@@ -83,7 +83,8 @@ impl Backing {
             "params" => self.names[0] = Name::parse(value, self.server),
             "physical-device-path" => self.names[1] = Name::parse(value, self.server),
             "physical-device" => self.number = Number::parse(value),
-            "mode" => self.read_only = value.first() == Some(&b'r'),
+            // blkback lets the guest write wherever there is a `w`; of what says neither, nothing is known.
+            "mode" => self.read_only = value.first() == Some(&b'r') && !value.contains(&b'w'),
             _ => {}
         }
     }

@@ -226,3 +226,16 @@ proptest! {
         prop_assert!(itself == Same || without_formats(&a).is_empty() && one.number.is_none());
     }
 }
+
+/// blkback lets a guest write if there is a `w` anywhere in `mode`.
+#[test]
+fn any_w_is_a_way_to_write() {
+    for (mode, read_only) in
+        [("r", true), ("ro", true), ("w", false), ("w!", false), ("rw", false), ("r!w", false)]
+    {
+        assert_eq!(of(0, "vbd", ["", "", "", mode]).is_read_only(), read_only, "{mode}");
+    }
+    let mut unclear = of(0, "vbd", ["", "", "", "r"]);
+    unclear.learn("mode", b"");
+    assert!(!unclear.is_read_only());
+}
