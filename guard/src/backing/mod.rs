@@ -7,6 +7,8 @@
 //! nothing else of the storage. Two names for one file that no node connects, such as a symbolic link, are two
 //! backings here.
 
+mod mapper;
+
 /// The backend's nodes that [`Backing::learn`] understands.
 pub const NODES: [&str; 4] = ["params", "physical-device", "physical-device-path", "mode"];
 
@@ -33,11 +35,21 @@ struct Number {
     minor: u32,
 }
 
-/// A name, as its hash, with the number of a partition of it (0 for the whole).
+/// Most readings of a name.
+const READINGS: usize = 3;
+
+/// One meaning of a name: the hash of a file or a whole device, and the number of a partition of it (0 for the whole).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Name {
+struct Reading {
     hash: u128,
     partition: u32,
+}
+
+/// A name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    /// One, or more where the name does not tell a volume from a partition.
+    readings: [Option<Reading>; READINGS],
     /// It begins with a slash.
     absolute: bool,
     /// It is below `/dev`.
@@ -197,27 +209,23 @@ impl Name {
             Server::DeviceModel => Path::new(Some(b"."), text),
         };
         let device = path.part(0) == Some(b"dev");
-        let (last, partition) = if device { path.partition() } else { (path.last(), 0) };
-        let mut hash = Hash::default();
-        if partition == 0
-            && let Some((group, volume)) = path.logical_volume()
-        {
-            // /dev/mapper/group-volume is /dev/group/volume, with each dash of a name doubled.
-            hash.part(b"dev");
-            hash.undashed(group);
-            hash.undashed(volume);
-        } else {
-            (0..path.length.saturating_sub(1))
-                .filter_map(|at| path.part(at))
-                .for_each(|part| hash.part(part));
-            hash.part(last);
-        }
         let number = if device { path.number() } else { None };
-        Some(Name { hash: hash.0, partition, absolute, device, number })
+        Some(Name { readings: path.readings(), absolute, device, number })
     }
 
-    /// Returns true if one is the other, or a partition of it.
+    /// Returns true if one may be the other, or a partition of it.
     fn overlaps(self, other: Name) -> bool {
+        self.readings().any(|a| other.readings().any(|b| a.overlaps(b)))
+    }
+
+    fn readings(self) -> impl Iterator<Item = Reading> {
+        self.readings.into_iter().flatten()
+    }
+}
+
+impl Reading {
+    /// Returns true if one is the other, or a partition of it.
+    fn overlaps(self, other: Reading) -> bool {
         let whole = self.partition == 0 || other.partition == 0;
         self.hash == other.hash && (whole || self.partition == other.partition)
     }
@@ -260,41 +268,42 @@ impl<'a> Path<'a> {
         path
     }
 
+    fn parts(&self) -> &[&'a [u8]] {
+        &self.parts[..self.length]
+    }
+
     fn part(&self, at: usize) -> Option<&'a [u8]> {
-        self.parts[..self.length].get(at).copied()
+        self.parts().get(at).copied()
     }
 
     fn last(&self) -> &'a [u8] {
         self.length.checked_sub(1).and_then(|at| self.part(at)).unwrap_or_default()
     }
 
-    /// Returns the last part's name of a whole disk, and the number of the partition that it names: `sda1`,
-    /// `nvme0n1p2`, `disk/by-id/x-part3`. 0 where it names none.
-    fn partition(&self) -> (&'a [u8], u32) {
-        let last = self.last();
-        let (stem, digits) = trailing_number(last);
-        let Some(number) = digits else { return (last, 0) };
-        if self.length == 2 {
-            let lettered = [&b"sd"[..], b"hd", b"vd", b"xvd"].iter().any(|prefix| {
-                stem.strip_prefix(*prefix)
-                    .is_some_and(|disk| !disk.is_empty() && disk.iter().all(u8::is_ascii_lowercase))
-            });
-            if lettered {
-                return (stem, number);
+    /// Returns the readings, by the rules of the folder that it is in.
+    fn readings(&self) -> [Option<Reading>; READINGS] {
+        let whole = Reading { hash: self.hash_with(self.last()), partition: 0 };
+        let part = |disk, partition| Reading { hash: self.hash_with(disk), partition };
+        match *self.parts() {
+            [b"dev", b"mapper", name] => mapper::readings(name),
+            [b"dev", name] => {
+                let partition = kernel_partition(name).map(|(disk, partition)| part(disk, partition));
+                [Some(partition.unwrap_or(whole)), None, None]
             }
-            if let Some(disk) = stem.strip_suffix(b"p")
-                && [&b"nvme"[..], b"mmcblk", b"loop", b"nbd", b"md"]
-                    .iter()
-                    .any(|prefix| disk.starts_with(prefix))
-                && disk.last().is_some_and(u8::is_ascii_digit)
-            {
-                return (disk, number);
+            [b"dev", b"disk", .., name] => {
+                let (stem, number) = trailing_number(name);
+                let partition = stem.strip_suffix(b"-part").zip(number);
+                [Some(partition.map_or(whole, |(disk, number)| part(disk, number))), None, None]
             }
+            _ => [Some(whole), None, None],
         }
-        match (self.part(1), stem.strip_suffix(b"-part")) {
-            (Some(b"disk" | b"mapper"), Some(disk)) => (disk, number),
-            _ => (last, 0),
-        }
+    }
+
+    /// Returns the hash of the path with another last part.
+    fn hash_with(&self, last: &[u8]) -> u128 {
+        let mut hash = Hash::of(&self.parts()[..self.length.saturating_sub(1)]);
+        hash.part(last);
+        hash.0
     }
 
     /// Returns the numbers of a device whose name says them: `/dev/loop3`, `/dev/sdb1`, `/dev/block/253:4`.
@@ -310,7 +319,7 @@ impl<'a> Path<'a> {
                 if let Some(minor) = name.strip_prefix(b"loop").and_then(decimal) {
                     return Some(Number { major: Number::LOOP, minor });
                 }
-                let (disk, partition) = self.partition();
+                let (disk, partition) = kernel_partition(name).unwrap_or((name, 0));
                 match disk.strip_prefix(b"sd")? {
                     [letter @ b'a'..=b'p'] if partition < 16 => Some(Number {
                         major: Number::SD[0],
@@ -322,19 +331,22 @@ impl<'a> Path<'a> {
             _ => None,
         }
     }
+}
 
-    /// Returns the group and the volume of `/dev/mapper/group-volume`, as they stand there.
-    fn logical_volume(&self) -> Option<(&'a [u8], &'a [u8])> {
-        if self.length != 3 || self.part(0) != Some(b"dev") || self.part(1) != Some(b"mapper") {
-            return None;
-        }
-        let name = self.last();
-        let mut at = name.iter().position(|byte| *byte == b'-')?;
-        while name.get(at..)?.starts_with(b"--") {
-            at += 2 + name.get(at + 2..)?.iter().position(|byte| *byte == b'-')?;
-        }
-        Some((&name[..at], &name[at + 1..]))
+/// Returns the disk and the number of a partition by the kernel's names: `sda1`, `nvme0n1p2`.
+fn kernel_partition(name: &[u8]) -> Option<(&[u8], u32)> {
+    let (stem, number) = trailing_number(name);
+    let lettered = [&b"sd"[..], b"hd", b"vd", b"xvd"].iter().any(|prefix| {
+        stem.strip_prefix(*prefix)
+            .is_some_and(|disk| !disk.is_empty() && disk.iter().all(u8::is_ascii_lowercase))
+    });
+    if lettered {
+        return number.map(|number| (stem, number));
     }
+    let disk = stem.strip_suffix(b"p").filter(|disk| disk.last().is_some_and(u8::is_ascii_digit))?;
+    let numbered =
+        [&b"nvme"[..], b"mmcblk", b"loop", b"nbd", b"md"].iter().any(|prefix| disk.starts_with(prefix));
+    number.filter(|_| numbered).map(|number| (disk, number))
 }
 
 /// Returns a name without the decimal number at its end, and that number, without a leading zero.
@@ -355,6 +367,12 @@ impl Default for Hash {
 }
 
 impl Hash {
+    fn of(parts: &[&[u8]]) -> Hash {
+        let mut hash = Hash::default();
+        parts.iter().for_each(|part| hash.part(part));
+        hash
+    }
+
     fn byte(&mut self, byte: u8) {
         self.0 = (self.0 ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013B);
     }

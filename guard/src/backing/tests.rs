@@ -239,3 +239,37 @@ fn any_w_is_a_way_to_write() {
     unclear.learn("mode", b"");
     assert!(!unclear.is_read_only());
 }
+
+/// A dash of a group's or a volume's own is doubled below `/dev/mapper`, the one before a partition is not.
+#[test]
+fn a_partition_below_mapper_is_told_from_a_volume() {
+    for (a, b) in [
+        // A volume that is named like a partition.
+        ("/dev/vg/win-part1", "/dev/mapper/vg-win--part1"),
+        ("/dev/my-vg/win-part1", "/dev/mapper/my--vg-win--part1"),
+        ("/dev/vg/part1", "/dev/mapper/vg-part1"),
+        // A whole disk, and a partition of it.
+        ("/dev/mapper/mpath-data", "/dev/mapper/mpath-data-part1"),
+        ("/dev/mapper/mpath-data-a", "/dev/mapper/mpath-data-a-part1"),
+        ("/dev/mapper/alias-", "/dev/mapper/alias--part1"),
+        ("/dev/mapper/vg-win", "/dev/mapper/vg-win-part1"),
+        ("/dev/vg/win", "/dev/mapper/vg-win-part1"),
+        ("/dev/my-vg/my-win", "/dev/mapper/my--vg-my--win-part12"),
+        ("/dev/vg/win-", "/dev/mapper/vg-win---part1"),
+        ("/dev/vg/win-part1", "/dev/mapper/vg-win--part1-part2"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Same, "{a} {b}");
+        assert_eq!(relation(&phy(a, ""), &phy(b, "")), Same, "{a} {b}");
+    }
+    for (a, b) in [
+        ("/dev/vg/win", "/dev/vg/win-part1"),
+        ("/dev/vg/win", "/dev/mapper/vg-win--part1"),
+        ("/dev/vg/win-part1", "/dev/mapper/vg-win-part1"),
+        ("/dev/mapper/vg-win--part1", "/dev/mapper/vg-win-part1"),
+        ("/dev/mapper/vg-win-part1", "/dev/mapper/vg-win-part2"),
+        ("/dev/mapper/vg-win-part1", "/dev/mapper/vg-win-part11"),
+        ("/dev/vg/win-part1", "/dev/mapper/vg-win--part1x"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Distinct, "{a} {b}");
+    }
+}
