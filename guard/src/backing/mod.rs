@@ -242,6 +242,9 @@ fn without_formats(mut text: &[u8]) -> &[u8] {
 /// Most parts of a path that is taken apart; a longer one counts as its first parts and the last.
 const DEEPEST: usize = 64;
 
+/// What udev puts before the name of a device below `/dev/mapper`.
+const DM_NAME: &[u8] = b"dm-name-";
+
 /// An absolute path without empty parts, `.` and `..`.
 struct Path<'a> {
     parts: [&'a [u8]; DEEPEST],
@@ -290,13 +293,30 @@ impl<'a> Path<'a> {
                 let partition = kernel_partition(name).map(|(disk, partition)| part(disk, partition));
                 [Some(partition.unwrap_or(whole)), None, None]
             }
-            [b"dev", b"disk", .., name] => {
+            [b"dev", b"disk", b"by-id", name] if name.starts_with(DM_NAME) => {
+                mapper::readings(&name[DM_NAME.len()..])
+            }
+            [b"dev", b"disk" | b"zvol" | b"rbd", .., name] => {
                 let (stem, number) = trailing_number(name);
-                let partition = stem.strip_suffix(b"-part").zip(number);
-                [Some(partition.map_or(whole, |(disk, number)| part(disk, number))), None, None]
+                let partition = stem
+                    .strip_suffix(b"-part")
+                    .zip(number)
+                    .map(|(disk, number)| part(disk, number))
+                    .or_else(|| self.mapped_partition());
+                [Some(whole), partition, None]
             }
             _ => [Some(whole), None, None],
         }
+    }
+
+    /// Returns the reading of `dm-uuid-part1-disk` as a partition of `dm-uuid-disk`.
+    fn mapped_partition(&self) -> Option<Reading> {
+        let behind = self.last().strip_prefix(b"dm-uuid-part")?;
+        let at = behind.iter().position(|byte| *byte == b'-')?;
+        let (b"", Some(partition)) = trailing_number(&behind[..at]) else { return None };
+        let mut hash = Hash(self.hash_with(b"dm-uuid"));
+        behind[at..].iter().for_each(|&byte| hash.byte(byte));
+        Some(Reading { hash: hash.0, partition })
     }
 
     /// Returns the hash of the path with another last part.

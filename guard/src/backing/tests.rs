@@ -273,3 +273,50 @@ fn a_partition_below_mapper_is_told_from_a_volume() {
         assert_eq!(relation(&qdisk(a), &qdisk(b)), Distinct, "{a} {b}");
     }
 }
+
+/// kpartx writes a partition's number behind the name of its disk, and a `p` between two digits.
+#[test]
+fn a_partition_of_kpartx() {
+    for (disk, partitions) in [
+        ("/dev/loop0", ["/dev/mapper/loop0p1", "/dev/mapper/loop0p2"]),
+        ("/dev/sdb", ["/dev/mapper/sdb1", "/dev/mapper/sdb2"]),
+        ("/dev/mapper/mpatha", ["/dev/mapper/mpatha1", "/dev/mapper/mpatha2"]),
+        ("/dev/mapper/mpatha", ["/dev/mapper/mpathap1", "/dev/mapper/mpathap2"]),
+        ("/dev/mapper/36005", ["/dev/mapper/36005p1", "/dev/mapper/36005p2"]),
+        ("/dev/vg/win2", ["/dev/mapper/vg-win2p1", "/dev/mapper/vg-win2p2"]),
+    ] {
+        for partition in partitions {
+            assert_eq!(relation(&qdisk(disk), &qdisk(partition)), Same, "{disk} {partition}");
+            assert_eq!(relation(&qdisk(partition), &qdisk(partition)), Same, "{partition}");
+        }
+        assert_eq!(relation(&qdisk(partitions[0]), &qdisk(partitions[1])), Distinct, "{disk}");
+    }
+    for (a, b) in [
+        ("/dev/vg/win", "/dev/mapper/vg-win1"),
+        ("/dev/vg/win2", "/dev/vg/win2p1"),
+        ("/dev/mapper/mpatha", "/dev/mapper/mpathb1"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Distinct, "{a} {b}");
+    }
+}
+
+/// udev makes these links.
+#[test]
+fn links_whose_names_say_where_they_lead() {
+    for (a, b) in [
+        ("/dev/disk/by-id/dm-name-vg-win", "/dev/vg/win"),
+        ("/dev/disk/by-id/dm-name-my--vg-win--part1", "/dev/my-vg/win-part1"),
+        ("/dev/disk/by-id/dm-name-mpath-data", "/dev/mapper/mpath-data-part3"),
+        ("/dev/disk/by-id/dm-name-vg-win-part1", "/dev/mapper/vg-win"),
+        ("/dev/disk/by-id/dm-uuid-mpath-36005", "/dev/disk/by-id/dm-uuid-part1-mpath-36005"),
+        ("/dev/disk/by-id/a--b", "/dev/disk/by-id/a--b-part1"),
+        ("/dev/zvol/tank/win", "/dev/zvol/tank/win-part1"),
+        ("/dev/rbd/pool/win", "/dev/rbd/pool/win-part1"),
+        ("/dev/block/8:16", "/dev/sdb1"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Same, "{a} {b}");
+    }
+    assert_eq!(relation(&qdisk("/dev/disk/by-id/dm-name-vg-a"), &qdisk("/dev/vg/b")), Distinct);
+    let parts = [1, 2].map(|n| qdisk(&format!("/dev/disk/by-id/dm-uuid-part{n}-mpath-36005")));
+    assert_eq!(relation(&parts[0], &parts[1]), Distinct);
+}
