@@ -5,7 +5,8 @@
 //! argument of a script for blkback) and `mode`; the hotplug script of a block device writes `physical-device`
 //! (major and minor number of the device, hexadecimal) and `physical-device-path`. A guest may read them, and
 //! nothing else of the storage. Two names for one file that no node connects, such as a symbolic link, are two
-//! backings here.
+//! backings here. Of two names below `/dev` it is not known where one may be a link to the other by its folder, as
+//! udev makes them, or where both are loop devices.
 
 mod mapper;
 
@@ -45,6 +46,23 @@ struct Reading {
     partition: u32,
 }
 
+/// The place of a name. A device may have a name at several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// Not below `/dev`.
+    File,
+    /// A disk that the kernel has named: `/dev/sda`.
+    Disk,
+    /// A loop device.
+    Loop,
+    /// Another name in `/dev` itself: `/dev/dm-3`, `/dev/md127`, `/dev/zd0`.
+    Top,
+    /// A folder in which each device has one name: `/dev/group/volume`, `/dev/mapper`, `/dev/zvol/pool/volume`.
+    Folder,
+    /// A folder of links: `/dev/disk`, `/dev/block`, `/dev/drbd/by-res`.
+    Links,
+}
+
 /// A name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Name {
@@ -52,8 +70,7 @@ struct Name {
     readings: [Option<Reading>; READINGS],
     /// It begins with a slash.
     absolute: bool,
-    /// It is below `/dev`.
-    device: bool,
+    place: Place,
     /// The device's numbers, where its name says them.
     number: Option<Number>,
 }
@@ -125,14 +142,14 @@ impl Backing {
     /// Returns true if two backings that have no name and no number in common are two: there is something of
     /// the same sort to compare.
     fn is_told_from(&self, other: &Backing) -> bool {
-        let named = |backing: &Backing| backing.names().any(|name| name.absolute);
+        let named = self.names().any(|a| other.names().any(|b| a.is_told_from(b)));
         match (self.server, other.server) {
             // Two loop devices may have one file behind them.
             (Server::Kernel, Server::Kernel) => match (self.number, other.number) {
-                (Some(a), Some(b)) => !(a.is_loop() && b.is_loop()) || named(self) && named(other),
-                _ => named(self) && named(other),
+                (Some(a), Some(b)) => !(a.is_loop() && b.is_loop()) || named,
+                _ => named,
             },
-            (Server::DeviceModel, Server::DeviceModel) => named(self) && named(other),
+            (Server::DeviceModel, Server::DeviceModel) => named,
             (Server::Kernel, Server::DeviceModel) => other.is_file_beside(self),
             (Server::DeviceModel, Server::Kernel) => self.is_file_beside(other),
         }
@@ -140,7 +157,7 @@ impl Backing {
 
     /// Returns true if this is a file by its name, and `kernel` a device that is no loop device over a file.
     fn is_file_beside(&self, kernel: &Backing) -> bool {
-        let file = self.names().next().is_some_and(|name| name.absolute && !name.device);
+        let file = self.names().next().is_some_and(|name| name.absolute && name.place == Place::File);
         file && kernel.number.is_some_and(|number| !number.is_loop())
     }
 
@@ -208,14 +225,27 @@ impl Name {
             // In the device model's own directory, or no file at all.
             Server::DeviceModel => Path::new(Some(b"."), text),
         };
-        let device = path.part(0) == Some(b"dev");
-        let number = if device { path.number() } else { None };
-        Some(Name { readings: path.readings(), absolute, device, number })
+        Some(Name { readings: path.readings(), absolute, place: path.place(), number: path.number() })
     }
 
     /// Returns true if one may be the other, or a partition of it.
     fn overlaps(self, other: Name) -> bool {
         self.readings().any(|a| other.readings().any(|b| a.overlaps(b)))
+    }
+
+    /// Returns true if two names without a reading in common are names of two devices.
+    fn is_told_from(self, other: Name) -> bool {
+        use Place::{Disk, File, Folder, Links, Loop, Top};
+        let told = match (self.place, other.place) {
+            // There may be a file behind it.
+            (Loop, Loop | File) | (File, Loop) => false,
+            (Links, File) | (File, Links) => true,
+            // The one may lead to the other.
+            (Links, _) | (_, Links) | (Top, Folder) | (Folder, Top) => false,
+            (File | Disk | Loop | Top | Folder, _) => true,
+        };
+        let of_one = self.readings().any(|a| other.readings().any(|b| a.is_beside(b)));
+        self.absolute && other.absolute && (told || of_one)
     }
 
     fn readings(self) -> impl Iterator<Item = Reading> {
@@ -228,6 +258,11 @@ impl Reading {
     fn overlaps(self, other: Reading) -> bool {
         let whole = self.partition == 0 || other.partition == 0;
         self.hash == other.hash && (whole || self.partition == other.partition)
+    }
+
+    /// Returns true if they are two partitions of one disk.
+    fn is_beside(self, other: Reading) -> bool {
+        self.hash == other.hash && !self.overlaps(other)
     }
 }
 
@@ -275,12 +310,8 @@ impl<'a> Path<'a> {
         &self.parts[..self.length]
     }
 
-    fn part(&self, at: usize) -> Option<&'a [u8]> {
-        self.parts().get(at).copied()
-    }
-
     fn last(&self) -> &'a [u8] {
-        self.length.checked_sub(1).and_then(|at| self.part(at)).unwrap_or_default()
+        self.parts().last().copied().unwrap_or_default()
     }
 
     /// Returns the readings, by the rules of the folder that it is in.
@@ -309,6 +340,26 @@ impl<'a> Path<'a> {
         }
     }
 
+    fn place(&self) -> Place {
+        match *self.parts() {
+            [b"dev", name] => match kernel_partition(name).map_or(name, |(disk, _)| disk) {
+                disk if has_number(disk, b"loop") => Place::Loop,
+                disk if is_lettered(disk) => Place::Disk,
+                disk if [&b"nvme"[..], b"mmcblk", b"nbd"].iter().any(|prefix| has_number(disk, prefix)) => {
+                    Place::Disk
+                }
+                _ => Place::Top,
+            },
+            [b"dev", b"disk", b"by-id", name] if name.starts_with(DM_NAME) => Place::Folder,
+            [b"dev", b"disk" | b"block", ..] => Place::Links,
+            [b"dev", _, ref folders @ .., _] if folders.iter().any(|folder| folder.starts_with(b"by-")) => {
+                Place::Links
+            }
+            [b"dev", ..] => Place::Folder,
+            _ => Place::File,
+        }
+    }
+
     /// Returns the reading of `dm-uuid-part1-disk` as a partition of `dm-uuid-disk`.
     fn mapped_partition(&self) -> Option<Reading> {
         let behind = self.last().strip_prefix(b"dm-uuid-part")?;
@@ -329,13 +380,13 @@ impl<'a> Path<'a> {
     /// Returns the numbers of a device whose name says them: `/dev/loop3`, `/dev/sdb1`, `/dev/block/253:4`.
     fn number(&self) -> Option<Number> {
         let decimal = |digits: &[u8]| core::str::from_utf8(digits).ok()?.parse().ok();
-        match (self.length, self.part(1)?) {
-            (3, b"block") => {
-                let colon = self.last().iter().position(|byte| *byte == b':')?;
-                let (major, minor) = self.last().split_at(colon);
+        match *self.parts() {
+            [b"dev", b"block", numbers] => {
+                let colon = numbers.iter().position(|byte| *byte == b':')?;
+                let (major, minor) = numbers.split_at(colon);
                 Some(Number { major: decimal(major)?, minor: decimal(&minor[1..])? })
             }
-            (2, name) => {
+            [b"dev", name] => {
                 if let Some(minor) = name.strip_prefix(b"loop").and_then(decimal) {
                     return Some(Number { major: Number::LOOP, minor });
                 }
@@ -356,17 +407,26 @@ impl<'a> Path<'a> {
 /// Returns the disk and the number of a partition by the kernel's names: `sda1`, `nvme0n1p2`.
 fn kernel_partition(name: &[u8]) -> Option<(&[u8], u32)> {
     let (stem, number) = trailing_number(name);
-    let lettered = [&b"sd"[..], b"hd", b"vd", b"xvd"].iter().any(|prefix| {
-        stem.strip_prefix(*prefix)
-            .is_some_and(|disk| !disk.is_empty() && disk.iter().all(u8::is_ascii_lowercase))
-    });
-    if lettered {
+    if is_lettered(stem) {
         return number.map(|number| (stem, number));
     }
     let disk = stem.strip_suffix(b"p").filter(|disk| disk.last().is_some_and(u8::is_ascii_digit))?;
     let numbered =
         [&b"nvme"[..], b"mmcblk", b"loop", b"nbd", b"md"].iter().any(|prefix| disk.starts_with(prefix));
     number.filter(|_| numbered).map(|number| (disk, number))
+}
+
+/// Returns true for a disk that the kernel names by letters: `sda`.
+fn is_lettered(disk: &[u8]) -> bool {
+    [&b"sd"[..], b"hd", b"vd", b"xvd"].iter().any(|prefix| {
+        disk.strip_prefix(*prefix)
+            .is_some_and(|letters| !letters.is_empty() && letters.iter().all(u8::is_ascii_lowercase))
+    })
+}
+
+/// Returns true if a digit stands behind the prefix.
+fn has_number(name: &[u8], prefix: &[u8]) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// Returns a name without the decimal number at its end, and that number, without a leading zero.

@@ -120,7 +120,6 @@ fn a_partition_is_part_of_its_disk_and_not_of_another() {
         ("/dev/sda1", "/dev/sdb1"),
         ("/dev/sda1", "/dev/sda11"),
         ("/dev/nvme0n1", "/dev/nvme0n12"),
-        ("/dev/loop1", "/dev/loop11"),
     ] {
         assert_eq!(relation(&qdisk(a), &qdisk(b)), Distinct, "{a} {b}");
     }
@@ -319,4 +318,45 @@ fn links_whose_names_say_where_they_lead() {
     assert_eq!(relation(&qdisk("/dev/disk/by-id/dm-name-vg-a"), &qdisk("/dev/vg/b")), Distinct);
     let parts = [1, 2].map(|n| qdisk(&format!("/dev/disk/by-id/dm-uuid-part{n}-mpath-36005")));
     assert_eq!(relation(&parts[0], &parts[1]), Distinct);
+}
+
+/// Two names of one server's, of which one may lead to the other.
+#[test]
+fn a_link_is_not_told_from_what_it_may_lead_to() {
+    for (a, b) in [
+        ("/dev/dm-3", "/dev/vg/win"),
+        ("/dev/dm-3", "/dev/mapper/mpatha"),
+        ("/dev/md127", "/dev/md/win"),
+        ("/dev/zd0", "/dev/zvol/tank/win"),
+        ("/dev/rbd0", "/dev/rbd/pool/win"),
+        ("/dev/disk/by-id/wwn-0x5", "/dev/sda"),
+        ("/dev/disk/by-id/wwn-0x5", "/dev/disk/by-id/ata-x"),
+        ("/dev/disk/by-id/wwn-0x5", "/dev/disk/by-path/pci-0"),
+        ("/dev/disk/by-id/dm-uuid-LVM-x", "/dev/vg/win"),
+        ("/dev/disk/by-id/x-part1", "/dev/disk/by-id/y-part1"),
+        ("/dev/drbd/by-res/r0/0", "/dev/drbd0"),
+        ("/dev/block/254:3", "/dev/vg/win"),
+        // Over one file, perhaps.
+        ("/dev/loop0", "/dev/loop1"),
+        ("/dev/loop1", "/dev/loop11"),
+        ("/dev/loop0p1", "/dev/loop1p1"),
+        ("/dev/loop0", "/vm/d.img"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Unknown, "{a} {b}");
+        assert_eq!(relation(&phy(a, ""), &phy(b, "")), Unknown, "{a} {b}");
+    }
+    for (a, b) in [
+        ("/dev/dm-3", "/dev/dm-4"),
+        ("/dev/dm-3", "/dev/sda"),
+        ("/dev/sda", "/dev/vg/win"),
+        ("/dev/loop0", "/dev/vg/win"),
+        ("/dev/zvol/tank/a", "/dev/zvol/tank/b"),
+        ("/dev/disk/by-id/x", "/vm/d.img"),
+    ] {
+        assert_eq!(relation(&qdisk(a), &qdisk(b)), Distinct, "{a} {b}");
+        assert_eq!(relation(&phy(a, ""), &phy(b, "")), Distinct, "{a} {b}");
+    }
+    // Numbers tell.
+    assert_eq!(relation(&phy("/dev/dm-3", "fe:3"), &phy("/dev/vg/win", "fe:4")), Distinct);
+    assert_eq!(relation(&phy("/dev/loop0", "7:0"), &phy("/dev/loop1", "7:1")), Unknown);
 }
