@@ -28,6 +28,22 @@ struct Storage {
     domain: u16,
     /// Number of its content: clones have the same.
     content: u32,
+    /// The storage that it is a partition of.
+    disk: Option<usize>,
+    kind: Kind,
+}
+
+/// The kind of a storage, on which its names depend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    File,
+    Volume,
+    /// A logical volume whose name ends as a partition's does.
+    DashedVolume,
+    Multipath,
+    Scsi,
+    /// A device that is known by a link of udev's.
+    Linked,
 }
 
 /// The program that serves a vbd.
@@ -64,6 +80,7 @@ struct Vbd {
     folder: Folder,
     cdrom: bool,
     writable: bool,
+    mode: &'static str,
     state: u32,
     online: bool,
     params: String,
@@ -104,7 +121,13 @@ impl Seen {
 impl Machine {
     /// Makes one.
     pub fn random(random: &mut Random) -> Machine {
-        let storages: Vec<_> = (0..1 + random.below(4)).map(|n| storage(random, n)).collect();
+        let mut storages: Vec<_> = (0..1 + random.below(4)).map(|n| storage(random, n)).collect();
+        for disk in 0..storages.len() {
+            if storages[disk].number.is_some() && random.once_in(4) {
+                let partition = partition(random, disk, &storages[disk]);
+                storages.push(partition);
+            }
+        }
         let mut vbds: Vec<Vbd> = Vec::new();
         for _ in 0..random.below(6) {
             // The first ones mostly have one each.
@@ -166,22 +189,30 @@ impl Machine {
     }
 
     /// Returns true if two vbds are two ways to one storage of which one may write, and their nodes have a
-    /// name or a number in common.
+    /// name or a number in common, or the names or numbers of a disk and its partition.
     fn told_shared(&self, one: &Vbd, other: &Vbd) -> bool {
         let (name, link, number) = self.handles(one);
         let theirs = self.handles(other);
-        self.are_shared(one, other) && (name && theirs.0 || link && theirs.1 || number && theirs.2)
+        let same = one.storage == other.storage;
+        // Of the numbers only a SCSI disk's tell a partition.
+        let numbered = same || self.storages[one.storage].kind == Kind::Scsi;
+        self.are_shared(one, other)
+            && (name && theirs.0 || same && link && theirs.1 || numbered && number && theirs.2)
     }
 
     /// Returns which handles on its storage a vbd's nodes tell: its name, the link's name, its number.
     fn handles(&self, vbd: &Vbd) -> (bool, bool, bool) {
         let named = vbd.naming == Naming::Name || vbd.physical_path.is_some();
-        let says_number = self.storages[vbd.storage].names[0].starts_with("/dev/sd");
+        let says_number = self.storages[vbd.storage].kind == Kind::Scsi;
         (named, vbd.naming == Naming::Link, vbd.physical.is_some() || named && says_number)
     }
 
     fn are_shared(&self, one: &Vbd, other: &Vbd) -> bool {
-        one.storage == other.storage && (one.writable || other.writable)
+        let disk = |vbd: &Vbd| self.storages[vbd.storage].disk;
+        let same = one.storage == other.storage
+            || disk(one) == Some(other.storage)
+            || disk(other) == Some(one.storage);
+        same && (one.writable || other.writable)
     }
 
     /// Holds the survey's answer against the machine.
@@ -288,7 +319,7 @@ impl Machine {
             let set = |node: &str, value: &str| tree.set(&format!("{back}/{node}"), value);
             set("state", &vbd.state.to_string());
             set("online", if vbd.online { "1" } else { "0" });
-            set("mode", if vbd.writable { "w" } else { "r" });
+            set("mode", vbd.mode);
             set("params", &vbd.params);
             if let Some(physical) = &vbd.physical {
                 set("physical-device", physical);
@@ -302,22 +333,69 @@ impl Machine {
 }
 
 fn storage(random: &mut Random, n: usize) -> Storage {
+    use Kind::{DashedVolume, File, Linked, Multipath, Scsi, Volume};
     let link = format!("/vm/link-{n}");
     let domain = if random.once_in(8) { 3 } else { 0 };
     let content = 1 + random.below(6) as u32;
-    let (names, number) = match random.below(4) {
-        0 => (vec![format!("/vm/d{n}.img"), format!("/vm//d{n}.img"), format!("/vm/x/../d{n}.img")], None),
-        1 => (
-            vec![format!("/dev/vg/d{n}"), format!("/dev/mapper/vg-d{n}"), format!("/dev//vg/./d{n}")],
-            Some(format!("fd:{n:x}")),
+    let kind = random.one_of(&[File, File, Volume, DashedVolume, Multipath, Scsi, Linked]);
+    let mapped = Some(format!("fd:{n:x}"));
+    let (names, number) = match kind {
+        File => (vec![format!("/vm/d{n}.img"), format!("/vm//d{n}.img"), format!("/vm/x/../d{n}.img")], None),
+        Volume => (
+            vec![
+                format!("/dev/vg/d{n}"),
+                format!("/dev/mapper/vg-d{n}"),
+                format!("/dev//vg/./d{n}"),
+                format!("/dev/disk/by-id/dm-name-vg-d{n}"),
+            ],
+            mapped,
         ),
-        2 => {
+        // The disk that it looks like a partition of may be there, too.
+        DashedVolume => (
+            vec![
+                format!("/dev/vg/d{}-part{}", n / 2, 1 + n % 2),
+                format!("/dev/mapper/vg-d{}--part{}", n / 2, 1 + n % 2),
+                format!("/dev/disk/by-id/dm-name-vg-d{}--part{}", n / 2, 1 + n % 2),
+            ],
+            mapped,
+        ),
+        Multipath => (vec![format!("/dev/mapper/mpath-d{n}"), format!("/dev/./mapper/mpath-d{n}/")], mapped),
+        Scsi => {
             let letter = char::from(b'a' + n as u8);
             (vec![format!("/dev/sd{letter}"), format!("/dev/./sd{letter}")], Some(format!("8:{:x}", n * 16)))
         }
-        _ => (vec![format!("/dev/disk/by-id/d-{n}")], Some(format!("fe:{:x}", n * 16))),
+        Linked => (vec![format!("/dev/disk/by-id/d-{n}")], Some(format!("fe:{:x}", n * 16))),
     };
-    Storage { names, link, number, domain, content }
+    Storage { names, link, number, domain, content, disk: None, kind }
+}
+
+/// Returns a partition of storage `n`, which is a device.
+fn partition(random: &mut Random, n: usize, disk: &Storage) -> Storage {
+    let number = 1 + random.below(3);
+    // A volume's partitions are below /dev/mapper.
+    let names = match disk.kind {
+        Kind::Scsi => disk.names.iter().map(|name| format!("{name}{number}")).collect(),
+        Kind::Volume => vec![
+            format!("/dev/mapper/vg-d{n}-part{number}"),
+            format!("/dev/disk/by-id/dm-name-vg-d{n}-part{number}"),
+        ],
+        Kind::DashedVolume => disk.names[1..].iter().map(|name| format!("{name}-part{number}")).collect(),
+        Kind::File | Kind::Multipath | Kind::Linked => vec![format!("{}-part{number}", disk.names[0])],
+    };
+    let device = match disk.kind {
+        Kind::Scsi => format!("8:{:x}", n * 16 + number),
+        Kind::Linked => format!("fe:{:x}", n * 16 + number),
+        _ => format!("fd:{:x}", 0x40 + n),
+    };
+    Storage {
+        names,
+        link: format!("/vm/link-{n}-{number}"),
+        number: Some(device),
+        domain: disk.domain,
+        content: 7 + n as u32,
+        disk: Some(n),
+        kind: disk.kind,
+    }
 }
 
 fn vbd(random: &mut Random, at: usize, storage: &Storage) -> Vbd {
@@ -347,6 +425,9 @@ fn vbd(random: &mut Random, at: usize, storage: &Storage) -> Vbd {
     };
     let state = if random.once_in(6) { random.below(9) as u32 } else { random.one_of(&[2, 2, 2, 4]) };
     let folder = if random.once_in(12) { Folder::Stale } else { Folder::Whole };
+    let writable = !cdrom && !random.once_in(5);
+    let mode =
+        if writable { random.one_of(&["w", "w", "w!", "rw"]) } else { random.one_of(&["r", "r", "ro"]) };
     Vbd {
         number,
         place: (disk, partition),
@@ -355,7 +436,8 @@ fn vbd(random: &mut Random, at: usize, storage: &Storage) -> Vbd {
         naming,
         folder,
         cdrom,
-        writable: !cdrom && !random.once_in(5),
+        writable,
+        mode,
         state,
         online: !random.once_in(5),
         params,
