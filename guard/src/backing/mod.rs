@@ -162,12 +162,12 @@ impl Backing {
     }
 
     fn numbers(&self) -> impl Iterator<Item = Number> + Clone {
-        let named = self.names.into_iter().flatten().filter_map(|name| name.number);
+        let named = self.names().filter_map(|name| name.number);
         self.number.into_iter().chain(named)
     }
 
-    fn names(&self) -> impl Iterator<Item = Name> + Clone {
-        self.names.into_iter().flatten()
+    fn names(&self) -> impl Iterator<Item = &Name> + Clone {
+        self.names.iter().flatten()
     }
 }
 
@@ -229,12 +229,12 @@ impl Name {
     }
 
     /// Returns true if one may be the other, or a partition of it.
-    fn overlaps(self, other: Name) -> bool {
+    fn overlaps(&self, other: &Name) -> bool {
         self.readings().any(|a| other.readings().any(|b| a.overlaps(b)))
     }
 
     /// Returns true if two names without a reading in common are names of two devices.
-    fn is_told_from(self, other: Name) -> bool {
+    fn is_told_from(&self, other: &Name) -> bool {
         use Place::{Disk, File, Folder, Links, Loop, Top};
         let told = match (self.place, other.place) {
             // There may be a file behind it.
@@ -248,8 +248,8 @@ impl Name {
         self.absolute && other.absolute && (told || of_one)
     }
 
-    fn readings(self) -> impl Iterator<Item = Reading> {
-        self.readings.into_iter().flatten()
+    fn readings(&self) -> impl Iterator<Item = Reading> {
+        self.readings.iter().copied().flatten()
     }
 }
 
