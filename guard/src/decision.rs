@@ -92,7 +92,7 @@ pub enum PvDisks {
     OtherBlocks,
     /// The domain may make no more nodes of xenstore, and so no vbd could be connected.
     StoreFull,
-    /// Two vbds have one backing, and one of them may write to it.
+    /// Two vbds have one backing, one of them may write to it, and an emulated boot has it once ([`crate::sharing`]).
     Shared,
     /// Number of vbds of type disk, every backend ready.
     Ready(u32),

@@ -69,6 +69,7 @@ pub mod reason;
 pub mod record;
 pub mod root_bus;
 pub mod setup_class;
+pub mod sharing;
 pub mod start_override;
 pub mod storage_id;
 pub mod tripwire;

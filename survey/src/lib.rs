@@ -17,9 +17,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use guard::backing::{self, Backing};
-use guard::boot_disk::Places;
+use guard::boot_disk::{self, Places};
 use guard::census::{Own, Pair, compare};
 use guard::decision::PvDisks;
+use guard::sharing::Sharing;
 use xen::blkif::{EMULATED_BLOCK, Kind, XenbusDevice};
 use xen::store::{self, Errno, PAYLOAD_BUFFER, Store, path::PathBuf};
 use xen::xenbus::State;
@@ -52,7 +53,7 @@ pub enum Failure {
     },
     /// The domain may not make the nodes of a disk: its quota is used up.
     Full,
-    /// Two vbds have one backing, and one of them may write to it.
+    /// Two vbds have one backing, one of them may write to it, and an emulated boot has it once.
     Shared {
         /// Numbers of the virtual devices.
         devices: [u32; 2],
@@ -98,7 +99,8 @@ impl core::error::Error for Failure {}
 /// asked how many disks the BIOS found. *Passive*.
 ///
 /// # Errors
-/// See [`Failure`]. Of several the first vbd's counts, but for a backend that is not ready, which counts last.
+/// See [`Failure`]. Of several the first vbd's counts, but two that share count after it, and a backend that is not
+/// ready counts last.
 pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> Result<PvDisks, Failure> {
     let root = PathBuf::new(VBDS)?;
     let mut names = buffer()?;
@@ -114,6 +116,7 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
     let mut backings = Vec::new();
     let mut disks = 0;
     let mut places = Places::default();
+    let mut sharing = Sharing::default();
     let mut lagging = None;
     for name in names {
         let xenbus = match XenbusDevice::open(store, &root.join(name)?) {
@@ -123,12 +126,14 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
         let device = xenbus.vbd().device;
         if compared && matches!(xenbus.vbd().kind, Kind::Disk | Kind::Cdrom) {
             let own = Own { identity: None, backing: read_backing(store, &xenbus, &mut value)? };
-            let earlier = |(_, other): &&(u32, Own)| compare(&own, other) == Pair::Shared;
-            if let Some(&(other, _)) = backings.iter().find(earlier) {
-                return Err(Failure::Shared { devices: [other, device.0] });
+            let emulated = xenbus.vbd().kind == Kind::Disk
+                && (device.is_emulated() || boot_disk::may_be_emulated(device.place()));
+            let shares = |(_, _, other): &&(u32, bool, Own)| compare(&own, other) == Pair::Shared;
+            for (other, other_emulated, _) in backings.iter().filter(shares) {
+                sharing.add([*other, device.0], emulated && *other_emulated);
             }
             backings.try_reserve(1).map_err(|_| Failure::NoMemory)?;
-            backings.push((device.0, own));
+            backings.push((device.0, emulated, own));
         }
         if xenbus.vbd().kind != Kind::Disk {
             continue;
@@ -155,6 +160,9 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
         if !ready {
             lagging = Some(Failure::Backend { device: device.0, state: state as u32 });
         }
+    }
+    if let Some(devices) = sharing.objection() {
+        return Err(Failure::Shared { devices });
     }
     match (disks, places.have_boot_disk(firmware()), lagging) {
         (0, ..) => Ok(PvDisks::None),

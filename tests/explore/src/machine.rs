@@ -88,6 +88,13 @@ struct Vbd {
     physical_path: Option<String>,
 }
 
+impl Vbd {
+    /// Returns true for a disk that libxl has qemu emulate: the first four by their places, and each sd.
+    fn has_twin(&self) -> bool {
+        !self.cdrom && (self.place.0 < 4 || self.number >> 8 == 8)
+    }
+}
+
 /// A guest's disks.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -221,7 +228,9 @@ impl Machine {
         let pairs = || {
             whole.iter().enumerate().flat_map(|(at, one)| whole[at + 1..].iter().map(move |two| (*one, *two)))
         };
-        let told = pairs().any(|(one, two)| self.told_shared(one, two));
+        let told = || pairs().filter(|(one, two)| self.told_shared(one, two));
+        // An emulated boot would mount both of such a pair, and a PV boot connects one.
+        let told = told().next().is_some() && !told().any(|(one, two)| one.has_twin() && two.has_twin());
         let ready = |vbd: &Vbd| matches!(vbd.state, 2..=4) || matches!(vbd.state, 5 | 6) && vbd.online;
         let disks = self.disks().count();
         let boot = self.emulated().any(|vbd| vbd.place.0 == 0)

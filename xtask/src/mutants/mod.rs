@@ -101,8 +101,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the decision does not compare the vbds",
         file: "survey/src/lib.rs",
-        from: "backings.iter().find(earlier)",
-        to: "backings.iter().find(earlier).filter(|_| false)",
+        from: "backings.iter().filter(shares)",
+        to: "backings.iter().filter(shares).filter(|_| false)",
         caught_by: &[Integration("explore", "fixed_seed"), Guest("twice-qdisk")],
     },
     Mutant {
