@@ -159,6 +159,8 @@ fn seconds(one: Setup) -> Vec<Case> {
         case("from the start", Second::FromStart, untold, all, false);
         case("from the start, L1 is blind", Second::FromStart, untold, no_survey, false);
         case("from the start, the census alone", Second::FromStart, untold, census, false);
+        case("from the start, emulated as the disk is", Second::Twin, untold, all, false);
+        case("emulated as the disk is, the census alone", Second::Twin, untold, census, false);
         case("is attached", Second::Attached, untold, all, false);
         case("is attached, the census alone", Second::Attached, untold, no_refusal, false);
         case("is attached, nobody compares", Second::Attached, untold, blind, true);

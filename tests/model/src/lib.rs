@@ -6,7 +6,7 @@
 //! with the very `Guard` that idefilter.sys holds; [`Step`] is what can happen next; [`Setup`] says which
 //! layers are there and what goes wrong. Every order of steps is explored, and in every state
 //!
-//! - the disk is mounted through one way at most;
+//! - the disk is mounted through one way at most, unless two emulated disks are the disk and the entry asks for them;
 //! - a PV disk is shown only in a boot whose guard has been told and has not withheld;
 //! - xenvbd, whose device is started in every boot, reaches a vbd only where the guard has granted that;
 //! - no more than [`boot_count::LIMIT`] PV boots in a row have failed;
@@ -81,6 +81,12 @@ impl Model for Setup {
             properties.push(Property::sometimes("an emulated boot has its disk", |_, world: &World| {
                 world.paths[0] == Path::Mounted && world.up
             }));
+        }
+        if self.faults.second == Some(Second::Twin) && self.layers == Layers::ALL {
+            properties.push(Property::sometimes(
+                "the disk is mounted beside its twin's vbd",
+                |_, world: &World| world.pv == PvDisk::Mounted && world.refused,
+            ));
         }
         if self.faults.second == Some(Second::Clone) {
             properties

@@ -37,6 +37,8 @@ impl Layers {
 pub enum Second {
     /// Over the disk's backing, from the start.
     FromStart,
+    /// Over the disk's backing, from the start, and emulated beside it.
+    Twin,
     /// Over the disk's backing, attached while the system runs.
     Attached,
     /// Over another backing, and then its backend is restarted over the disk's.
@@ -72,6 +74,13 @@ pub struct Faults {
     pub second: Option<Second>,
     /// The second vbd's nodes do not tell what its backing is: only its content does.
     pub untold: bool,
+}
+
+impl Faults {
+    /// Returns true if there is a second vbd from the start.
+    pub fn second_from_start(&self) -> bool {
+        matches!(self.second, Some(Second::FromStart | Second::Twin))
+    }
 }
 
 /// A configuration to explore.

@@ -13,6 +13,7 @@ use guard::decision::{self, Hypervisor, Inputs, PvDisks, Service};
 use guard::machine::{Event, Phase, Unplug};
 use guard::options::BootOptions;
 use guard::policy::{Emulated, HidePolicy};
+use guard::sharing::Sharing;
 
 use crate::setup::{Second, Setup};
 use crate::world::{Adapter, Kind, Path, PvDisk, World};
@@ -219,7 +220,8 @@ pub(crate) fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
         PvDisk::Absent
             if world.adapter == Adapter::Shown
                 && !world.refused
-                && second.map_or(setup.large, |second| second != Second::FromStart) =>
+                && !setup.faults.second_from_start()
+                && (second.is_some() || setup.large) =>
         {
             steps.push(Step::Plug);
         }
@@ -438,9 +440,15 @@ impl Stepping<'_> {
         if self.setup.faults.unsealed {
             return;
         }
-        let second = self.setup.faults.second == Some(Second::FromStart);
-        let shared = second && self.setup.layers.survey && self.world.shares(&self.setup.faults, false);
-        let disks = if shared { PvDisks::Shared } else { PvDisks::Ready(1 + u32::from(second)) };
+        let second = self.setup.faults.second_from_start();
+        let mut sharing = Sharing::default();
+        if second && self.setup.layers.survey && self.world.shares(&self.setup.faults, false) {
+            sharing.add([0, 1], self.setup.faults.second == Some(Second::Twin));
+        }
+        let disks = match sharing.objection() {
+            Some(_) => PvDisks::Shared,
+            None => PvDisks::Ready(1 + u32::from(second)),
+        };
         let mut registry = Registry { pv, policy: self.world.policy, failed: self.world.count, disks };
         let decision = decision::decide(&mut registry);
         if decision.is_pv() {
@@ -543,7 +551,7 @@ impl Stepping<'_> {
         if self.world.started && self.world.services {
             self.world.adapter = Adapter::Open;
             // A vbd that is there already is connected before the first census.
-            self.world.refused = self.setup.faults.second == Some(Second::FromStart)
+            self.world.refused = self.setup.faults.second_from_start()
                 && self.setup.layers.refuse
                 && self.world.shares(&self.setup.faults, true);
         }
@@ -568,7 +576,7 @@ impl Stepping<'_> {
         } else if !self.world.stopped {
             self.world.adapter = Adapter::Shown;
             self.world.pv = PvDisk::Arrived;
-            if self.setup.faults.second == Some(Second::FromStart) && !self.world.refused {
+            if self.setup.faults.second_from_start() && !self.world.refused {
                 self.world.plugged = PvDisk::Arrived;
             }
         }

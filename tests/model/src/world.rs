@@ -1,11 +1,11 @@
 //! The state of the modelled machine: what is physically there, what the drivers have done, and the guard
 //! itself.
 
-use guard::Guard;
 use guard::backing::Backing;
 use guard::census::{self, Counts, Disk, Identity, Origin, Own, Pair, Signature};
 use guard::machine::{Event, Phase};
 use guard::policy::HidePolicy;
+use guard::{Guard, Reason};
 
 use crate::setup::{Faults, Second};
 
@@ -255,9 +255,12 @@ impl World {
         }
     }
 
-    /// Ways through which the disk is mounted.
+    /// Ways through which the disk is mounted. A twin is mounted wherever the disk that it is emulated beside is; an entry
+    /// that asks for emulated disks has asked for both.
     pub fn mounts(&self, faults: &Faults) -> usize {
-        self.paths.iter().filter(|&&path| path == Path::Mounted).count()
+        let asked = self.guard.phase() == Phase::Emulated(Reason::NotSelected);
+        let twins = if faults.second == Some(Second::Twin) && !asked { 2 } else { 1 };
+        twins * self.paths.iter().filter(|&&path| path == Path::Mounted).count()
             + usize::from(self.pv == PvDisk::Mounted)
             + usize::from(self.plugged == PvDisk::Mounted && self.is_second_way(faults))
     }
@@ -265,7 +268,7 @@ impl World {
     /// Returns true if the second vbd is over the disk's backing.
     fn is_second_way(&self, faults: &Faults) -> bool {
         match faults.second {
-            Some(Second::FromStart | Second::Attached) => true,
+            Some(Second::FromStart | Second::Twin | Second::Attached) => true,
             Some(Second::Restarted) => self.restarted,
             Some(Second::Clone) | None => false,
         }
@@ -303,7 +306,7 @@ impl World {
         let own = [self.pv, self.plugged].into_iter().filter(|&disk| disk >= PvDisk::Arrived);
         // xenvbd lists a disk before it reports it.
         let second = self.plugged >= PvDisk::Arrived
-            || faults.second == Some(Second::FromStart) && self.adapter != Adapter::Absent && !self.refused;
+            || faults.second_from_start() && self.adapter != Adapter::Absent && !self.refused;
         let shared = u32::from(second && self.shares(faults, true));
         let own = own.map(|_| Disk { origin: Origin::Ours, identity: None });
         census::take(1 + u32::from(second), &[IDENTITY], shared, emulated.chain(own))
