@@ -277,7 +277,7 @@ fn without_formats(mut text: &[u8]) -> &[u8] {
 /// Most parts of a path that is taken apart; a longer one counts as its first parts and the last.
 const DEEPEST: usize = 64;
 
-/// What udev puts before the name of a device below `/dev/mapper`.
+/// Prefix that udev puts before the name of a device below `/dev/mapper`.
 const DM_NAME: &[u8] = b"dm-name-";
 
 /// An absolute path without empty parts, `.` and `..`.

@@ -206,6 +206,33 @@ proptest! {
         prop_assert_eq!(relation(&qdisk(&plain), &qdisk(&format!("{format}:{other}"))), Same);
     }
 
+    /// But for a `p` between digits, which may be kpartx's.
+    #[test]
+    fn a_volume_is_one_by_each_of_its_names(
+        volumes in prop::array::uniform2(("[a-o0-9][a-o0-9-]{0,4}", "[a-o0-9][a-o0-9-]{0,4}(-part[1-9])?")),
+    ) {
+        let names = volumes.clone().map(|(group, volume)| {
+            let mapped = format!("{}-{}", group.replace('-', "--"), volume.replace('-', "--"));
+            [
+                format!("/dev/{group}/{volume}"),
+                format!("/dev/mapper/{mapped}"),
+                format!("/dev/disk/by-id/dm-name-{mapped}"),
+            ]
+        });
+        let same = if volumes[0] == volumes[1] { Same } else { Distinct };
+        for (a, b) in names[0].iter().flat_map(|a| names[1].iter().map(move |b| (a, b))) {
+            prop_assert_eq!(relation(&qdisk(a), &qdisk(b)), same, "{} {}", a, b);
+        }
+        for (a, b) in names[0].iter().flat_map(|a| names[0].iter().map(move |b| (a, b))) {
+            prop_assert_eq!(relation(&qdisk(a), &qdisk(b)), Same, "{} {}", a, b);
+        }
+        for mapped in &names[0][1..] {
+            let part = |number| qdisk(&format!("{mapped}-part{number}"));
+            prop_assert_eq!(relation(&qdisk(&names[0][0]), &part(1)), Same, "{}", mapped);
+            prop_assert_eq!(relation(&part(1), &part(2)), Distinct, "{}", mapped);
+        }
+    }
+
     #[test]
     fn other_files_are_other_files(a in "/vm/[a-z]{1,8}/[a-z0-9]{1,8}", b in "/vm/[a-z]{1,8}/[a-z0-9]{1,8}") {
         prop_assert_eq!(relation(&qdisk(&a), &qdisk(&b)) == Same, a == b);
