@@ -28,6 +28,8 @@ pub enum Backend {
 /// A disk of blkback's without a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raw {
+    /// As any.
+    Plain,
     /// The toolstack tells the guest not to trust the backend.
     Untrusted,
     /// On a loop device with blocks of 4 KiB.

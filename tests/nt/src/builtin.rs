@@ -24,7 +24,7 @@ const ON_DEMAND: [(&str, DriverInitialize); 4] = [
     ("storahci", storage::empty::driver_entry),
     ("lsi_scsi", storage::empty::driver_entry),
     ("stornvme", storage::empty::driver_entry),
-    ("deaddisk", disk::dead::driver_entry),
+    ("foreigndisk", disk::foreign::driver_entry),
 ];
 
 /// Returns the boot-start drivers among them that serve emulated controllers.

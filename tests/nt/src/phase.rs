@@ -10,6 +10,7 @@ use protocol::{Fault, Ready};
 
 use crate::boot;
 use crate::cm::{self, Value};
+use crate::disk::foreign::Content;
 use crate::io::{driver, named_file, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
@@ -351,6 +352,10 @@ fn early_faults() {
     }
 }
 
+/// More disks than xenvbd has threads to read them.
+const MANY: usize = 40;
+/// A signature that no other disk has.
+const OTHER_SIGNATURE: u32 = 0x0DD5_1612;
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
@@ -378,13 +383,44 @@ unsafe fn faults(root: *mut DeviceObject) {
                 Fault::StarveIdefilter => inject::starve("idefilter"),
                 // A disk arrives that never answers a read.
                 Fault::DeadDisk => {
-                    disk::dead::arrive();
+                    disk::foreign::arrive(Content::Silence);
                     pnp::settle();
+                }
+                // A PV disk gets a partition table, and then there is a second path to it.
+                Fault::Signed => {
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    disk::foreign::arrive(Content::Disk(1));
+                    pnp::settle();
+                    ke::delay(SETTLED);
+                }
+                // The host gives the guest the boot disk once more, on USB.
+                Fault::UsbAlias => {
+                    disk::foreign::arrive(Content::UsbDisk(0));
+                    pnp::settle();
+                    ke::delay(SETTLED);
+                }
+                // A storage array's units come; the census of a system that has settled has them read all at once.
+                Fault::ManyForeign => {
+                    for _ in 0..MANY {
+                        disk::foreign::arrive(Content::Signature(0));
+                    }
+                    pnp::settle();
+                    ke::delay(2 * SETTLED);
+                }
+                // A disk goes, and in its place there is a second path to the boot disk.
+                Fault::Exchanged => {
+                    let one = disk::foreign::arrive(Content::Signature(OTHER_SIGNATURE));
+                    pnp::settle();
+                    let gone = pnp::remove_root_device(one);
+                    report!("removed root={}", u8::from(gone));
+                    disk::foreign::arrive(Content::Disk(0));
+                    pnp::settle();
+                    ke::delay(SETTLED);
                 }
                 // A driver cannot see any more which disks there are, when one comes.
                 Fault::Unlisted => {
                     pnp::list_no_more();
-                    disk::dead::arrive();
+                    disk::foreign::arrive(Content::Silence);
                     pnp::settle();
                 }
                 // Disks are heard of late, and by xenvbd not at all. It has taken the census that it takes when

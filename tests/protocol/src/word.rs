@@ -83,6 +83,14 @@ named! {
         Requery = "requery",
         /// A disk arrives that never answers a read.
         DeadDisk = "dead-disk",
+        /// A blank PV disk gets a partition table, and then a second path to it arrives on a controller that nobody knows.
+        Signed = "signed",
+        /// A second path to the boot disk arrives on USB, as qemu emulates it.
+        UsbAlias = "usb-alias",
+        /// Many disks without a signature arrive, on controllers that nobody knows.
+        ManyForeign = "many-foreign",
+        /// A disk on a controller that nobody knows goes, and a second path to the boot disk arrives in its place.
+        Exchanged = "exchanged",
         /// Memory has run out for idefilter, and stays so.
         StarveIdefilter = "starve-idefilter",
         /// The interfaces of devices can no longer be listed, and a disk arrives.

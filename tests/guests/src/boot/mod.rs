@@ -301,8 +301,8 @@ fn add_raw(job: &mut Job, folder: &Folder, n: usize, raw: Raw) -> Result<()> {
     let device = format!("/dev/guest-disk{}", job.disks.len());
     let mut disk = Disk::new(image, format!("xvd{}", char::from(b"abcdefgh"[raw.place(n)])));
     match raw {
-        // xl has no word for it: the scenario has dom0 write the node.
-        Raw::Untrusted => {}
+        // xl has no word for trust: the scenario has dom0 write the node.
+        Raw::Plain | Raw::Untrusted => {}
         Raw::ReadOnly => disk.read_only = true,
         Raw::Blocks4096 => {
             prepare(job, &format!("ln -sf $(losetup --show -f --sector-size 4096 {device}) {device}"));

@@ -8,7 +8,7 @@ use crate::{
     check::Check,
     checks::load::ended_well,
     dump::file::WHOLE,
-    scenario::{Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
+    scenario::{Backend, Ending, Expect, PV, PV_BOOT, Raw, Runs, Scenario, When, emulated},
 };
 
 /// xvde and xvdf.
@@ -26,6 +26,12 @@ const HOTPLUG_AGAIN: &str = "xl block-attach $DOMID \
      format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/guest-disk0 || exit; \
      for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
      *'vbd 768') exit 0;; esac; sleep 0.1; done; exit 1";
+/// Attaches what is xvdb's through qemu's backend, by a device node of another name; the guest's end must say why it does
+/// not connect.
+const UNKNOWN_NAME: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more && xl block-attach $DOMID \
+     format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more || exit; \
+     for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
+     *'vbd 51728') exit 0;; esac; sleep 0.1; done; exit 1";
 /// Restarts xvdb's backend over what is hda's: it closes, and when it comes back it has another device.
 const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
@@ -61,6 +67,16 @@ pub(super) const BOOTS: &[Scenario] = &[
         title: "a second vbd over the disk's backing is attached while the system runs",
         exercise: Some(Exercise::Refused),
         dom0: &[(When::Ready(Ready::Attach), HOTPLUG_AGAIN)],
+        logged: &[Reason::BackingRefused],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "twice-signed",
+        title: "a blank disk gets a partition table, and then a second vbd over it is attached, by a name that tells nothing",
+        raw: &[Raw::Plain],
+        exercise: Some(Exercise::Refused),
+        dom0: &[(When::Ready(Ready::Attach), UNKNOWN_NAME)],
+        expect: Expect { pv: 2, ..PV },
         logged: &[Reason::BackingRefused],
         ..PV_BOOT
     },

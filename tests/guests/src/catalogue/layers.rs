@@ -7,7 +7,7 @@ use protocol::{Controller, Exercise, Fault, Ready, Word};
 
 use crate::{
     check::Check,
-    scenario::{BASE, Backend, Expect, PV, PV_BOOT, Runs, Scenario, When, emulated},
+    scenario::{BASE, Backend, Expect, PV, PV_BOOT, Raw, Runs, Scenario, When, emulated},
 };
 
 /// See `what`.
@@ -116,6 +116,37 @@ pub(super) const BOOTS: &[Scenario] = &[
         words: &[Word::Fault(Fault::DeadDisk)],
         fault: Some(Fault::IdeReturn),
         expect: Expect { ide: 1, stop: Some((Reason::AliasExposed, 1, 3)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-of-signed",
+        title: "a blank PV disk gets a partition table, and then a second path to it arrives on a controller that nobody knows",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::Signed),
+        expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 3)), ..PV },
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-on-usb",
+        title: "a second path to the boot disk arrives on USB, as qemu emulates it",
+        fault: Some(Fault::UsbAlias),
+        expect: Expect { stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "foreign-many",
+        title: "40 disks without a signature arrive on controllers that nobody knows, and are read all at once",
+        fault: Some(Fault::ManyForeign),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-exchanged",
+        title: "a disk on a controller that nobody knows goes, and a second path to the boot disk comes in its place",
+        fault: Some(Fault::Exchanged),
+        expect: Expect { stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
         runs: Runs::InTurn,
         ..PV_BOOT
     },

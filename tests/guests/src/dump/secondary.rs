@@ -2,6 +2,7 @@
 
 use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::{Action, Reason, machine::BUGCHECK_CODE, record};
+use protocol::Fault;
 use rig::report::Report;
 
 use crate::{
@@ -42,8 +43,14 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
             "crash dump: own disks and all disks of the census are {counts:?}, expected {expected:?}"
         ));
     }
-    if reason == Reason::AliasExposed && !census.is_some_and(|census| controllers_of_aliases(&census)) {
-        found.push("crash dump: an alias whose controllers are not known to be emulated, or none".to_owned());
+    // The path of most tells what they are, and the content of some.
+    let controllers = match seen.scenario.fault {
+        Some(Fault::Signed | Fault::Exchanged) => RecordedDisk::CONTROLLERS_UNKNOWN,
+        Some(Fault::UsbAlias) => RecordedDisk::CONTROLLERS_NOT_ASKED,
+        _ => RecordedDisk::CONTROLLERS_EMULATED,
+    };
+    if reason == Reason::AliasExposed && !census.is_some_and(|census| aliases_are_of(&census, controllers)) {
+        found.push("crash dump: an alias of other controllers than expected, or none".to_owned());
     }
     let line = format!("xenguard: stop {BUGCHECK_CODE:#010x} reason={:#x} own={own}", reason.code());
     if seen.scenario.machine == Machine::Xen && !seen.boot.outcome.device_model.contains(&line) {
@@ -69,11 +76,11 @@ pub(crate) fn data(report: &Report, guid: u128) -> Vec<u8> {
     pairs.filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// Returns true if a census record has aliases, and says of each that the controllers above it are emulated:
-/// evidence that its name, by which it was told, would not have been needed.
-fn controllers_of_aliases(record: &CensusRecord) -> bool {
+/// Returns true if a census record has aliases, and says of each that the controllers above it are these. Of emulated ones
+/// that is evidence that the alias' name, by which it was told, would not have been needed.
+fn aliases_are_of(record: &CensusRecord, controllers: u32) -> bool {
     let mut aliases = record.disks().iter().filter(|disk| disk.class == RecordedDisk::CLASS_ALIAS).peekable();
-    aliases.peek().is_some() && aliases.all(|disk| disk.controllers == RecordedDisk::CONTROLLERS_EMULATED)
+    aliases.peek().is_some() && aliases.all(|disk| disk.controllers == controllers)
 }
 
 #[cfg(test)]
@@ -104,13 +111,9 @@ mod tests {
             record
         };
         let (ours, emulated) = ((Class::Ours, None), (Class::Alias, Some(Provenance::Emulated)));
-        assert!(controllers_of_aliases(&record(&[ours, emulated])));
-        assert!(!controllers_of_aliases(&record(&[
-            ours,
-            emulated,
-            (Class::Alias, Some(Provenance::Unknown))
-        ])));
-        assert!(!controllers_of_aliases(&record(&[ours])));
-        assert!(!controllers_of_aliases(&record(&[])));
+        let are_emulated = |disks: &[_]| aliases_are_of(&record(disks), RecordedDisk::CONTROLLERS_EMULATED);
+        assert!(are_emulated(&[ours, emulated]));
+        assert!(!are_emulated(&[ours, emulated, (Class::Alias, Some(Provenance::Unknown))]));
+        assert!(!are_emulated(&[ours]) && !are_emulated(&[]));
     }
 }

@@ -6,8 +6,8 @@
 //! PDOs without a function driver that register the volume interface, so that a volume's arrival always
 //! follows its disk's.
 
-pub(crate) mod dead;
 mod device;
+pub(crate) mod foreign;
 mod partition;
 pub(crate) mod request;
 mod san;

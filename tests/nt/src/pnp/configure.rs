@@ -27,7 +27,7 @@ const BUILT_IN: [(&str, &str, &str); 10] = [
     ("PCI\\CC_0108", "stornvme", "{4D36E97B-E325-11CE-BFC1-08002BE10318}"),
     ("*PNP0600", "atapi", "{4D36E96A-E325-11CE-BFC1-08002BE10318}"),
     ("GenDisk", "disk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
-    ("DeadDisk", "deaddisk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
+    ("ForeignDisk", "foreigndisk", "{4D36E967-E325-11CE-BFC1-08002BE10318}"),
     ("GenCdRom", "cdrom", "{4D36E965-E325-11CE-BFC1-08002BE10318}"),
 ];
 

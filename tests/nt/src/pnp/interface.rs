@@ -62,16 +62,26 @@ pub(crate) unsafe extern "win64" fn IoRegisterDeviceInterface(
             text = format!("{text}\\{reference}");
             target = format!("{target}\\{reference}");
         }
-        let known = INTERFACES.lock().iter().any(|i| i.link.eq_ignore_ascii_case(&text));
-        if !known {
-            namespace::link(&text, &target);
-            INTERFACES.lock().push(Interface {
-                class: *class,
-                pdo: pdo as usize,
-                link: text.clone(),
-                enabled: false,
-            });
+        let mut interfaces = INTERFACES.lock();
+        match interfaces.iter_mut().find(|i| i.link.eq_ignore_ascii_case(&text)) {
+            Some(interface) if interface.pdo == pdo as usize => {}
+            // Another device in the place of one that has gone.
+            Some(interface) => {
+                interface.pdo = pdo as usize;
+                namespace::remove(&text);
+                namespace::link(&text, &target);
+            }
+            None => {
+                namespace::link(&text, &target);
+                interfaces.push(Interface {
+                    class: *class,
+                    pdo: pdo as usize,
+                    link: text.clone(),
+                    enabled: false,
+                });
+            }
         }
+        drop(interfaces);
         let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
         let Some(buffer) = new_string(&units, driver) else { return status::INSUFFICIENT_RESOURCES };
         let length = ((units.len() - 1) * 2) as u16;

@@ -219,5 +219,10 @@ pub(crate) unsafe fn start_device(pdo: *mut DeviceObject) {
 /// `pdo` came from [`add_device`]. IRQL `PASSIVE_LEVEL`.
 pub(crate) unsafe fn remove_device(pdo: *mut DeviceObject) -> bool {
     // SAFETY: by this function's contract, `pdo` came from [`add_device`]. IRQL `PASSIVE_LEVEL`.
-    unsafe { serialized(|| remove::orderly(pdo)) }
+    let gone = unsafe { serialized(|| remove::orderly(pdo)) };
+    if gone {
+        // What comes in its place has its instance, and so its links.
+        ROOTS.lock().retain(|(device, _)| *device != pdo as usize);
+    }
+    gone
 }

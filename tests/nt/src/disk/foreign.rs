@@ -1,0 +1,232 @@
+//! A disk that is none of the suite's, and has an interface, a size, and what it is made of.
+
+use core::ptr::null_mut;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use volume::{BlockDevice, SECTOR};
+
+use crate::fs::Device;
+use crate::ke::Lock;
+use crate::nt::*;
+use crate::storage::{fdo, irp as request_packet, policy, property};
+use crate::{io, pnp};
+
+/// What a disk is made of.
+pub(crate) enum Content {
+    /// It never answers a read: one on USB whose cable is loose, or an iSCSI unit whose host is gone.
+    Silence,
+    /// A master boot record with this signature, and zeros.
+    Signature(u32),
+    /// The content of the system's disk of this number, by another path.
+    Disk(u32),
+    /// The same, as qemu emulates it on USB.
+    UsbDisk(u32),
+}
+
+impl Content {
+    /// Returns the enumerator and the ids of its disk. The first bus is one that qemu's disk emulation does not use; of
+    /// the others' controller nobody knows what it is.
+    const fn ids(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Silence => ("USBSTOR", "USBSTOR\\DiskDead"),
+            Self::UsbDisk(_) => ("USBSTOR", "USBSTOR\\DiskQEMU____QEMU_HARDDISK___2.5+"),
+            Self::Signature(_) | Self::Disk(_) => ("SCSI", "SCSI\\DiskOther"),
+        }
+    }
+}
+
+/// The content of the disk that arrives next.
+static NEXT: Lock<Option<Content>> = Lock::new(None);
+
+/// Size of a disk that is no other's, in sectors.
+const SECTORS: u64 = 1 << 21;
+/// Offset of the signature in a master boot record, and of what says that it is one.
+const SIGNATURE: usize = 0x1B8;
+const MARK: usize = 510;
+
+struct Foreign {
+    lower: *mut DeviceObject,
+    pdo: *mut DeviceObject,
+    link: UnicodeString,
+    content: Content,
+    /// The other path, where there is one.
+    other: Option<Device>,
+}
+
+impl Foreign {
+    fn sectors(&self) -> u64 {
+        self.other.as_ref().map_or(SECTORS, Device::sectors)
+    }
+
+    /// Reads from it; false where it has no answer.
+    fn read(&self, sector: u64, buffer: &mut [u8]) -> bool {
+        match (&self.content, &self.other) {
+            (Content::Signature(signature), _) => {
+                buffer.fill(0);
+                if sector == 0 {
+                    buffer[SIGNATURE..SIGNATURE + 4].copy_from_slice(&signature.to_le_bytes());
+                    buffer[MARK..SECTOR].copy_from_slice(&[0x55, 0xAA]);
+                }
+                true
+            }
+            (Content::Disk(_) | Content::UsbDisk(_), Some(other)) => other.read(sector, buffer).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+/// Opens the system's disk of a number. PASSIVE_LEVEL.
+pub(crate) fn open(number: u32) -> Device {
+    let units: Vec<u16> = format!("\\Device\\Harddisk{number}\\DR{number}").encode_utf16().collect();
+    let length = (units.len() * 2) as u16;
+    let mut name = UnicodeString { length, maximum_length: length, buffer: units.as_ptr().cast_mut() };
+    // SAFETY: the name outlives the call.
+    match unsafe { Device::open(&raw mut name) } {
+        Ok(device) => device,
+        Err(status) => crate::ke::panicked(format_args!("disk {number} cannot be opened: {status:#x}")),
+    }
+}
+
+/// Writes a master boot record with a signature to the system's disk of a number. PASSIVE_LEVEL.
+pub(crate) fn sign(number: u32, signature: u32) {
+    let mut block = [0; SECTOR];
+    block[SIGNATURE..SIGNATURE + 4].copy_from_slice(&signature.to_le_bytes());
+    block[MARK..].copy_from_slice(&[0x55, 0xAA]);
+    if let Err(error) = open(number).write(0, &block) {
+        crate::ke::panicked(format_args!("disk {number} cannot be written: {error}"));
+    }
+}
+
+/// Has a disk arrive. Returns its PDO.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`.
+pub(crate) unsafe fn arrive(content: Content) -> *mut DeviceObject {
+    let (enumerator, id) = content.ids();
+    *NEXT.lock() = Some(content);
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
+    unsafe { pnp::add_root_device(enumerator, &[id, "ForeignDisk"], &[], Vec::new()) }
+}
+
+/// Starts the driver: its DriverEntry.
+///
+/// # Safety
+/// Called by the I/O manager with the driver object.
+pub(crate) unsafe extern "win64" fn driver_entry(
+    driver: *mut DriverObject,
+    _: *mut UnicodeString,
+) -> NtStatus {
+    // SAFETY: by this function's contract, it is called by the I/O manager with the driver object.
+    unsafe {
+        fdo::describe(driver, add_device, dispatch_pnp, dispatch_power);
+        let functions = &mut (*driver).major_function;
+        functions[usize::from(IRP_MJ_READ)] = Some(dispatch_read);
+        functions[usize::from(IRP_MJ_DEVICE_CONTROL)] = Some(dispatch_device_control);
+        status::SUCCESS
+    }
+}
+
+unsafe fn extension_of<'a>(device: *mut DeviceObject) -> &'a mut Foreign {
+    // SAFETY: the caller keeps `device` valid for this call.
+    unsafe { &mut **(*device).device_extension.cast::<*mut Foreign>() }
+}
+
+unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceObject) -> NtStatus {
+    // SAFETY: the caller keeps `driver` and `pdo` valid for this call.
+    unsafe {
+        match fdo::attach(driver, pdo, FILE_DEVICE_DISK, null_mut()) {
+            Ok((device, lower)) => {
+                let content = NEXT.lock().take().unwrap_or(Content::Silence);
+                let other = match content {
+                    Content::Disk(number) | Content::UsbDisk(number) => Some(open(number)),
+                    Content::Silence | Content::Signature(_) => None,
+                };
+                let link = UnicodeString::EMPTY;
+                let extension = Box::into_raw(Box::new(Foreign { lower, pdo, link, content, other }));
+                fdo::initialized(device, lower, extension, DO_DIRECT_IO)
+            }
+            Err(status) => status,
+        }
+    }
+}
+
+unsafe extern "win64" fn dispatch_power(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe { policy::power(device, extension_of(device).lower, irp, policy::NOTHING) }
+}
+
+/// Answers a read; one without an answer is taken, and that is the last that is heard of it.
+unsafe extern "win64" fn dispatch_read(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    // SAFETY: the caller keeps `device` and `irp` valid for this call; the MDL describes the caller's buffer.
+    unsafe {
+        let disk = extension_of(device);
+        if let Content::Silence = disk.content {
+            crate::report!("dead-disk read");
+            mark_irp_pending(irp);
+            return status::PENDING;
+        }
+        let read = (*current_stack_location(irp)).parameters.read;
+        let length = read.length as usize;
+        let buffer =
+            core::slice::from_raw_parts_mut(request_packet::system_address((*irp).mdl_address), length);
+        match disk.read(read.byte_offset as u64 / SECTOR as u64, buffer) {
+            true => request_packet::complete(irp, status::SUCCESS, length),
+            false => request_packet::complete(irp, status::DEVICE_NOT_READY, 0),
+        }
+    }
+}
+
+unsafe extern "win64" fn dispatch_device_control(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    const FIXED_MEDIA: u32 = 12;
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        let control = (*current_stack_location(irp)).parameters.device_io_control;
+        let length = control.output_buffer_length as usize;
+        let (found, information) = match control.io_control_code {
+            property::IOCTL_DISK_GET_LENGTH_INFO => property::give(
+                irp,
+                &(extension_of(device).sectors() * SECTOR as u64).to_le_bytes(),
+                length,
+                8,
+            ),
+            property::IOCTL_DISK_GET_DRIVE_GEOMETRY => {
+                let mut geometry = [0; 24];
+                let rest = [FIXED_MEDIA, 255, 63, 512].map(u32::to_le_bytes);
+                geometry[8..].copy_from_slice(rest.as_flattened());
+                property::give(irp, &geometry, length, 24)
+            }
+            _ => return request_packet::pass_down(extension_of(device).lower, irp),
+        };
+        request_packet::complete(irp, found, information)
+    }
+}
+
+unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) -> NtStatus {
+    // SAFETY: the caller keeps `device` and `irp` valid for this call.
+    unsafe {
+        let disk = extension_of(device);
+        match (*current_stack_location(irp)).minor_function {
+            IRP_MN_START_DEVICE => {
+                let mut found = request_packet::forward_and_wait(disk.lower, irp);
+                if status::success(found) {
+                    let link = &raw mut disk.link;
+                    found =
+                        io::IoRegisterDeviceInterface(disk.pdo, &GUID_DEVINTERFACE_DISK, null_mut(), link);
+                    if status::success(found) {
+                        found = io::IoSetDeviceInterfaceState(link, TRUE);
+                    }
+                }
+                request_packet::complete(irp, found, 0)
+            }
+            IRP_MN_REMOVE_DEVICE => {
+                let lower = disk.lower;
+                io::IoSetDeviceInterfaceState(&raw mut disk.link, FALSE);
+                fdo::remove::<Foreign>(device, lower, irp)
+            }
+            _ => fdo::pnp(disk.lower, irp),
+        }
+    }
+}
