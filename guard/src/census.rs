@@ -93,6 +93,13 @@ pub enum Pair {
     Shared,
 }
 
+/// Returns true if two of xenvbd's own disks are told apart by what is on them: their backends' nodes do not, and somebody
+/// may write.
+#[must_use]
+pub fn is_told_by_content(one: &Backing, other: &Backing) -> bool {
+    one.relation(other) == Relation::Unknown && !(one.is_read_only() && other.is_read_only())
+}
+
 /// Compares two of xenvbd's own disks. Where the backends' nodes do not tell two storages apart, one identity
 /// makes them one.
 #[must_use]

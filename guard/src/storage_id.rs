@@ -51,6 +51,12 @@ pub fn is_emulated_disk(id: &[u16]) -> bool {
     DISK_PREFIXES.iter().any(|prefix| units::starts_with(id, prefix)) && units::contains(id, QEMU)
 }
 
+/// Returns true if a hardware id names qemu, whatever the bus: `USBSTOR\DiskQEMU____QEMU_HARDDISK…`.
+#[must_use]
+pub fn names_qemu(id: &[u16]) -> bool {
+    units::contains(id, QEMU)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +92,13 @@ mod tests {
         {
             assert!(!is_emulated_disk(&of(id)), "{id}");
         }
+    }
+
+    #[test]
+    fn disks_of_qemu_on_any_bus() {
+        for id in ["USBSTOR\\DiskQEMU____QEMU_HARDDISK___2.5+", "SD\\QEMU!", "SCSI\\DiskQEMU____"] {
+            assert!(names_qemu(&of(id)), "{id}");
+        }
+        assert!(!names_qemu(&of("USBSTOR\\DiskSanDisk_Ultra")));
     }
 }

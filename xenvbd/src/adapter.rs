@@ -556,6 +556,7 @@ fn changed(change: Change<'_>) {
     if change.arrived {
         arrived();
     } else if let Some(adapter) = current() {
+        adapter.census.note_departure(change.link);
         // It may be one that PnP was asked to remove.
         adapter.vbd_event.set();
     }

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use guard::backing::Backing;
-use guard::census::{self, Class, Counts, Disk, Identity, Origin, Own};
+use guard::census::{self, Class, Counts, Disk, Identity, Origin, Own, Signature};
 use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::machine::BUGCHECK_CODE;
 use guard::provenance::Provenance;
@@ -32,15 +32,17 @@ use wdm::{
 use zerocopy::IntoBytes;
 
 use crate::DRIVER;
-use crate::readers::{Known, Readers};
+use crate::readers::{Deadline, Known, Readers};
 use crate::{identity, parents};
 
 /// One of this driver's disks.
 struct OwnDisk {
     /// Number of the vbd.
     vbd: u32,
-    /// Its identity, where it is connected and has one.
-    identity: Option<Identity>,
+    /// Its size in units of 512 bytes, where it is connected.
+    sectors: u64,
+    /// The signature of its partition table, as it was read last, where it is connected and has one.
+    signature: Option<Signature>,
     /// The storage behind it, where it is connected.
     backing: Option<Backing>,
     /// Its target id, where it is connected or was.
@@ -48,6 +50,13 @@ struct OwnDisk {
     /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system
     /// has its disk.
     departed: Option<u64>,
+}
+
+impl OwnDisk {
+    /// Returns its identity, where it has one.
+    fn identity(&self) -> Option<Identity> {
+        self.signature.map(|signature| Identity { sectors: self.sectors, signature })
+    }
 }
 
 /// A disk that was enumerated.
@@ -126,12 +135,81 @@ impl Census {
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
-    pub(crate) fn list(&self, vbd: u32, target: Option<u8>, own: Option<Own>) -> Result<(), NtStatus> {
-        let (identity, backing) = (own.and_then(|own| own.identity), own.map(|own| own.backing));
+    pub(crate) fn list(
+        &self,
+        vbd: u32,
+        target: Option<u8>,
+        own: Option<Own>,
+        sectors: u64,
+    ) -> Result<(), NtStatus> {
+        let signature = own.and_then(|own| own.identity).map(|identity| identity.signature);
+        let backing = own.map(|own| own.backing);
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        list.push(OwnDisk { vbd, identity, backing, target, departed: None });
+        list.push(OwnDisk { vbd, sectors, signature, backing, target, departed: None });
         Ok(())
+    }
+
+    /// Gives a listed disk this size, in units of 512 bytes, from now on. PASSIVE_LEVEL.
+    pub(crate) fn resize(&self, vbd: u32, sectors: u64) {
+        self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.sectors = sectors);
+    }
+
+    /// Returns the identity of the connected disk with a target id, as it was read last. PASSIVE_LEVEL.
+    pub(crate) fn identity(&self, target: u8) -> Option<Identity> {
+        self.own
+            .lock()
+            .iter()
+            .find(|disk| disk.target == Some(target) && disk.departed.is_none())
+            .and_then(OwnDisk::identity)
+    }
+
+    /// Returns the identity of the connected disk with a target id, as it is now: read through the disk's stack, where the
+    /// system has one, since whoever writes a partition table does so through that. PASSIVE_LEVEL; waits for the disk,
+    /// within limits.
+    ///
+    /// # Errors
+    /// It does not answer, or the system's disks cannot be looked at.
+    pub(crate) fn read_again(&self, target: u8) -> Result<Option<Identity>, NtStatus> {
+        let links = interface::list(&interface::DISK)?;
+        for link in unicode::strings(&links) {
+            let open = match interface::Open::new(link) {
+                Ok(open) => open,
+                Err(status) if GONE.contains(&status) => continue,
+                Err(status) => return Err(status),
+            };
+            if open.device().base().driver() == self.driver
+                && identity::target_id(open.device()) == Some(target)
+            {
+                self.read_link(link, target, Deadline::from_now()).ok_or(NtStatus::DEVICE_NOT_READY)?;
+            }
+        }
+        Ok(self.identity(target))
+    }
+
+    /// Reads one of this driver's disks through a link, and keeps what it finds. Returns `None` where it has no answer.
+    fn read_link(&self, link: &[u16], target: u8, deadline: Deadline) -> Option<()> {
+        let found = self.readers.read_own(link, target, deadline)?;
+        keep_signature(&mut self.own.lock(), target, found);
+        Some(())
+    }
+
+    /// Reads all of this driver's disks again that the system has. PASSIVE_LEVEL; waits for them, within limits.
+    fn read_all_again(&self) {
+        let mut links = Vec::new();
+        for known in self.known.lock().iter() {
+            let Some(target) = known.target else { continue };
+            let mut link = Vec::new();
+            if links.try_reserve(1).is_ok() && link.try_reserve_exact(known.link.len()).is_ok() {
+                link.extend_from_slice(&known.link);
+                links.push((link, target));
+            }
+        }
+        let deadline = Deadline::from_now();
+        for (link, target) in links {
+            // One that answers later brings another census.
+            let _ = self.read_link(&link, target, deadline);
+        }
     }
 
     /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
@@ -146,6 +224,7 @@ impl Census {
         own.retain(|disk| disk.vbd != vbd || disk.target.is_some());
         for disk in own.iter_mut().filter(|disk| disk.vbd == vbd) {
             disk.departed = disk.departed.or(Some(time::interrupt_time()));
+            disk.target.into_iter().for_each(|target| self.readers.forget_own(target));
         }
     }
 
@@ -162,6 +241,11 @@ impl Census {
     /// Returns true if a disk of this identity may be shown: no other path to it is enumerated.
     /// PASSIVE_LEVEL.
     pub(crate) fn admits(&self, identity: Option<Identity>) -> bool {
+        // What is on a disk may have been written since it was read.
+        self.readers.forget_read();
+        if self.disks().is_ok() {
+            self.wait_for_unknown();
+        }
         let _own = self.own.lock();
         let own = identity.as_slice();
         let may_be = |found: &Found| {
@@ -182,15 +266,20 @@ impl Census {
     /// The reason why no disk may be exposed.
     pub(crate) fn take(&self, settled: bool) -> Result<(), Reason> {
         self.take_now(settled)?;
-        if self.wait_for_unknown() { self.take_now(settled) } else { Ok(()) }
+        if !self.wait_for_unknown() {
+            return Ok(());
+        }
+        // That disk is compared with what is on this driver's own disks now.
+        self.read_all_again();
+        self.take_now(settled)
     }
 
     /// Waits for disks that may be aliases and have not been read. Returns true if one has been read since.
     fn wait_for_unknown(&self) -> bool {
         let Ok(links) = interface::list(&interface::DISK) else { return false };
-        let mut read = false;
+        let (mut read, deadline) = (false, Deadline::from_now());
         for link in unicode::strings(&links) {
-            read |= self.readers.wait(link);
+            read |= self.readers.wait(link, deadline);
         }
         read
     }
@@ -198,6 +287,12 @@ impl Census {
     /// Takes a census of what is known now.
     fn take_now(&self, settled: bool) -> Result<(), Reason> {
         let mut own = self.own.lock();
+        self.readers.census_begins();
+        for disk in own.iter_mut().filter(|disk| disk.departed.is_none()) {
+            if let Some(found) = disk.target.and_then(|target| self.readers.of_own(target)) {
+                disk.signature = found.map(|identity| identity.signature);
+            }
+        }
         let mut identities: Vec<Identity> = Vec::new();
         let mut connected: Vec<Own> = Vec::new();
         let room = identities.try_reserve_exact(own.len()).and(connected.try_reserve_exact(own.len()));
@@ -214,10 +309,10 @@ impl Census {
             }
         };
         forget_departed(&mut own, &found);
-        identities.extend(own.iter().filter_map(|disk| disk.identity));
+        identities.extend(own.iter().filter_map(OwnDisk::identity));
         let there = own.iter().filter(|disk| disk.departed.is_none());
         connected
-            .extend(there.filter_map(|disk| Some(Own { identity: disk.identity, backing: disk.backing? })));
+            .extend(there.filter_map(|disk| Some(Own { identity: disk.identity(), backing: disk.backing? })));
         let counts = census::take(
             expected(&own, &found),
             &identities,
@@ -363,6 +458,11 @@ impl Census {
         Ok(None)
     }
 
+    /// Notes that the disk with a link has gone: another may come with it. PASSIVE_LEVEL.
+    pub(crate) fn note_departure(&self, link: &[u16]) {
+        self.readers.forget_gone(link);
+    }
+
     /// Has the next census open every disk. PASSIVE_LEVEL.
     pub(crate) fn forget_known(&self) {
         self.known.lock().clear();
@@ -416,14 +516,16 @@ impl Census {
         }
         let enumerator = property::enumerator(pdo)?;
         let is = |name: &[u16]| unicode::eq_ignore_case(&enumerator, name);
-        if is(utf16!("USBSTOR")) || is(utf16!("SBP2")) || is(utf16!("SD")) {
-            return Ok((Origin::OtherBus, None));
-        }
         let ids = match property::hardware_ids(pdo) {
             // A device may have none.
             Err(NtStatus::OBJECT_NAME_NOT_FOUND) => Vec::new(),
             ids => ids?,
         };
+        if is(utf16!("USBSTOR")) || is(utf16!("SBP2")) || is(utf16!("SD")) {
+            // One that qemu emulates may be over any file of the host's.
+            let of_qemu = unicode::strings(&ids).any(storage_id::names_qemu);
+            return Ok((if of_qemu { Origin::Unknown } else { Origin::OtherBus }, None));
+        }
         let emulated = (is(utf16!("IDE")) || is(utf16!("SCSI")))
             && unicode::strings(&ids).any(storage_id::is_emulated_disk);
         let controllers = parents::provenance(pdo);
@@ -459,6 +561,12 @@ fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
         let lately = |departed| now.saturating_sub(departed) < FAREWELL;
         disk.departed.is_none_or(|departed| is_there(disk, found) || lately(departed))
     });
+}
+
+/// Keeps what was read of the connected disk with a target id.
+fn keep_signature(own: &mut [OwnDisk], target: u8, found: Option<Identity>) {
+    let there = own.iter_mut().filter(|disk| disk.target == Some(target) && disk.departed.is_none());
+    there.for_each(|disk| disk.signature = found.map(|identity| identity.signature));
 }
 
 /// Returns the number of disks of the list that the system should have. A disk that has been disconnected is

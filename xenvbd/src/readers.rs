@@ -1,28 +1,48 @@
-//! Identities of disks that are none of this driver's, read by threads of their own.
+//! Identities of disks, read by threads of their own through the disks' stacks.
 //!
 //! A census is taken while the system waits: in the notification of an arrival, on the system's one thread for such
-//! events. A disk that never answers a read must delay nobody there. So each disk that has to be read gets a thread,
+//! events. A disk that never answers a read must delay nobody there. So a disk that has to be read is read by a thread,
 //! and a census takes what is known. A disk on a controller that nobody knows may be an alias: the census waits for
 //! it, for [`PATIENCE`] at most and once. A volume on a disk that does not answer in that time cannot be mounted
 //! either before the disk has answered this read, which came first; then a census is taken at once.
+//!
+//! At most [`MOST_READERS`] threads read. Where there are more disks, each thread goes on with the next one.
+//!
+//! A disk is known by the link of its interface, and another disk may come with the same link. So a disk is forgotten when
+//! it has gone ([`Readers::forget_gone`]).
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
 use guard::census::Identity;
 use wdm::mutex::Mutex;
 use wdm::thread::Thread;
-use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, time};
+use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, time, unicode};
 
 use crate::{DRIVER, identity};
 
-/// Time that a disk has which may be an alias.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Time between two looks of the census for its answer.
+/// Time that disks have together which a census waits for, in 100 ns.
+const PATIENCE: u64 = 5 * 10_000_000;
+/// Time between two looks for an answer.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// Most disks that are read at the same time. Each has a thread.
+/// Most threads that read at the same time.
 const MOST_READERS: usize = 32;
+
+/// The time at which somebody who waits for disks goes on without them, as [`time::interrupt_time`] counts.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(u64);
+
+impl Deadline {
+    /// Returns the deadline of whoever begins to wait now.
+    pub(crate) fn from_now() -> Self {
+        Self(time::interrupt_time() + PATIENCE)
+    }
+
+    fn is_over(self) -> bool {
+        time::interrupt_time() >= self.0
+    }
+}
 
 /// Knowledge of a disk's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,22 +56,36 @@ pub(crate) enum Known {
 /// One disk.
 struct Entry {
     /// The symbolic link of its interface.
-    link: Vec<u16>,
+    link: Shared<Vec<u16>>,
+    /// Its target id, where it is one of this driver's.
+    own: Option<u8>,
     known: Known,
     /// The reading that is under way is this one; an older one's answer is not taken.
     reading: u32,
-    /// A census has waited for it in vain.
+    /// A thread has taken it up.
+    begun: bool,
+    /// A census has waited for it in vain, or waits for it never.
     waited: bool,
     /// Its interface was enabled at the last census.
     present: bool,
 }
 
+/// The disks, and the number of threads that go on with the next one.
+struct Entries {
+    list: Vec<Entry>,
+    readers: usize,
+    /// None is begun any more.
+    left: bool,
+}
+
 struct State {
-    /// Called at PASSIVE_LEVEL for each disk that has been read.
+    /// Called at PASSIVE_LEVEL when disks have been read.
     identified: fn(),
-    entries: SpinLock<Vec<Entry>>,
+    entries: SpinLock<Entries>,
     /// Readings begun so far.
     readings: AtomicU32,
+    /// Somebody has been told of a disk since the last census began, which takes whatever is known by then.
+    told: AtomicBool,
     /// The threads, also those that have ended since they were last looked at.
     threads: Mutex<Vec<Thread>>,
 }
@@ -60,14 +94,20 @@ struct State {
 pub(crate) struct Readers(Shared<State>);
 
 impl Readers {
-    /// Makes a set without readers, which call `identified` at PASSIVE_LEVEL for each disk that they have read.
-    /// PASSIVE_LEVEL.
+    /// Makes a set without readers, which call `identified` at PASSIVE_LEVEL when they have read disks. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
     pub(crate) fn new(identified: fn()) -> Result<Self> {
-        let (entries, threads) = (SpinLock::new(Vec::new()), Mutex::new(Vec::new())?);
-        Shared::new(State { identified, entries, readings: AtomicU32::new(0), threads }).map(Self)
+        let entries = SpinLock::new(Entries { list: Vec::new(), readers: 0, left: false });
+        let threads = Mutex::new(Vec::new())?;
+        let (readings, told) = (AtomicU32::new(0), AtomicBool::new(false));
+        Shared::new(State { identified, entries, readings, told, threads }).map(Self)
+    }
+
+    /// Notes that a census begins: it takes whatever is known. Any IRQL.
+    pub(crate) fn census_begins(&self) {
+        self.0.told.store(false, Ordering::SeqCst);
     }
 
     /// Returns what is known of the disk with this link, and has it read where nothing is. PASSIVE_LEVEL.
@@ -81,65 +121,83 @@ impl Readers {
         });
         match known {
             Some(known) => Ok(known),
-            None => self.begin(link).map(|()| Known::Reading),
+            None => self.begin(link, None).map(|()| Known::Reading),
         }
+    }
+
+    /// Returns what was read of one of this driver's disks; `None` where it was not read, or has not answered yet. Any
+    /// IRQL.
+    pub(crate) fn of_own(&self, target: u8) -> Option<Option<Identity>> {
+        let entries = self.0.entries.lock();
+        let known = entries.list.iter().find(|entry| entry.own == Some(target)).map(|entry| entry.known);
+        match known {
+            Some(Known::Read(identity)) => Some(identity),
+            Some(Known::Reading) | None => None,
+        }
+    }
+
+    /// Reads one of this driver's disks anew, and waits for it. Returns `None` where it has not answered in time.
+    /// PASSIVE_LEVEL.
+    pub(crate) fn read_own(&self, link: &[u16], target: u8, deadline: Deadline) -> Option<Option<Identity>> {
+        self.forget_own(target);
+        self.begin(link, Some(target)).ok()?;
+        self.await_answer(link, deadline).then(|| self.of_own(target)).flatten()
     }
 
     fn with<T>(&self, link: &[u16], of: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        self.0.entries.lock().iter_mut().find(|entry| entry.link == link).map(of)
+        self.0.entries.lock().list.iter_mut().find(|entry| entry.link.as_slice() == link).map(of)
     }
 
-    /// Starts a thread that reads a disk.
-    fn begin(&self, link: &[u16]) -> Result {
-        let reading = self.0.readings.fetch_add(1, Ordering::Relaxed);
-        let copy = || {
-            let mut copy = pool::try_vec::<u16>(link.len())?;
-            copy.copy_from_slice(link);
-            Ok::<_, NtStatus>(copy)
-        };
-        let (kept, own) = (copy()?, copy()?);
+    /// Has a disk read by a thread.
+    fn begin(&self, link: &[u16], own: Option<u8>) -> Result {
+        let mut copy = pool::try_vec::<u16>(link.len())?;
+        copy.copy_from_slice(link);
         let mut threads = self.0.threads.lock();
         threads.retain(|thread| !thread.wait_timeout(Duration::ZERO));
-        if threads.len() >= MOST_READERS || threads.try_reserve(1).is_err() {
-            return Err(NtStatus::INSUFFICIENT_RESOURCES);
+        threads.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        let reading = self.0.readings.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            link: Shared::new(copy)?,
+            own,
+            known: Known::Reading,
+            reading,
+            begun: false,
+            // Who has one of this driver's own read waits for it himself.
+            waited: own.is_some(),
+            present: true,
+        };
+        if !self.0.enter(entry)? {
+            return Ok(());
         }
-        self.enter(kept, reading)?;
         let state = Shared::clone(&self.0);
-        match Thread::spawn(move || read(&state, &own, reading)) {
+        match Thread::spawn(move || read_all(&state)) {
             Ok(thread) => {
                 threads.push(thread);
                 Ok(())
             }
+            // Another thread comes to it.
+            Err(_) if self.0.has_other_readers() => Ok(()),
             Err(status) => {
-                self.0.entries.lock().retain(|entry| entry.reading != reading);
+                self.forget(|entry| entry.reading == reading);
                 Err(status)
             }
         }
     }
 
-    /// Keeps a disk that is about to be read.
-    fn enter(&self, link: Vec<u16>, reading: u32) -> Result {
-        let mut entries = self.0.entries.lock();
-        entries.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        entries.push(Entry { link, known: Known::Reading, reading, waited: false, present: true });
-        Ok(())
+    /// Waits for a disk that is being read, unless a census has waited for it before. Returns true if it has been read
+    /// meanwhile. PASSIVE_LEVEL.
+    pub(crate) fn wait(&self, link: &[u16], deadline: Deadline) -> bool {
+        let first = self.with(link, |entry| !core::mem::replace(&mut entry.waited, true));
+        first == Some(true) && self.await_answer(link, deadline)
     }
 
-    /// Waits for a disk that is being read, unless a census has waited for it before. Returns true if it has been
-    /// read meanwhile. PASSIVE_LEVEL.
-    pub(crate) fn wait(&self, link: &[u16]) -> bool {
-        let first = self.with(link, |entry| !core::mem::replace(&mut entry.waited, true));
-        if first != Some(true) {
-            return false;
-        }
-        let mut waited = Duration::ZERO;
+    fn await_answer(&self, link: &[u16], deadline: Deadline) -> bool {
         while self.with(link, |entry| entry.known) == Some(Known::Reading) {
-            if waited >= PATIENCE {
-                debug_print!(DRIVER, "a disk that may be an alias does not answer");
+            if deadline.is_over() {
+                debug_print!(DRIVER, "a disk that has to be read does not answer");
                 return false;
             }
             time::sleep(INTERVAL);
-            waited += INTERVAL;
         }
         true
     }
@@ -151,27 +209,48 @@ impl Readers {
 
     /// Forgets disks that a census which is over did not ask for: they are gone. PASSIVE_LEVEL.
     pub(crate) fn forget_absent(&self) {
-        loop {
-            // One at a time, so that none is freed under the lock.
-            let gone = {
-                let mut entries = self.0.entries.lock();
-                let at = entries.iter().position(|entry| !entry.present);
-                at.map(|at| entries.swap_remove(at))
-            };
-            if gone.is_none() {
-                break;
-            }
-        }
-        self.0.entries.lock().iter_mut().for_each(|entry| entry.present = false);
+        self.forget(|entry| entry.own.is_none() && !entry.present);
+        self.0.entries.lock().list.iter_mut().for_each(|entry| entry.present = false);
     }
 
     /// Has disks read again that had no identity, at the next census: a medium may have come. PASSIVE_LEVEL.
     pub(crate) fn forget_unidentified(&self) {
-        self.0.entries.lock().retain(|entry| entry.known != Known::Read(None));
+        self.forget(|entry| entry.own.is_none() && entry.known == Known::Read(None));
+    }
+
+    /// Has all disks of others read again at the next census: what is on them may have been written. One that is being read
+    /// has yet to answer. PASSIVE_LEVEL.
+    pub(crate) fn forget_read(&self) {
+        self.forget(|entry| entry.own.is_none() && entry.known != Known::Reading);
+    }
+
+    /// Forgets the disk with this link, which has gone, even if it is being read: another may have come with it. PASSIVE_LEVEL.
+    pub(crate) fn forget_gone(&self, link: &[u16]) {
+        self.forget(|entry| entry.own.is_none() && unicode::eq_ignore_case(&entry.link, link));
+    }
+
+    /// Forgets what was read of one of this driver's disks. PASSIVE_LEVEL.
+    pub(crate) fn forget_own(&self, target: u8) {
+        self.forget(|entry| entry.own == Some(target));
+    }
+
+    fn forget(&self, which: impl Fn(&Entry) -> bool) {
+        loop {
+            // One at a time, so that none is freed under the lock.
+            let gone = {
+                let mut entries = self.0.entries.lock();
+                let at = entries.list.iter().position(&which);
+                at.map(|at| entries.list.swap_remove(at))
+            };
+            if gone.is_none() {
+                return;
+            }
+        }
     }
 
     /// Waits until no thread is left. PASSIVE_LEVEL; a disk that never answers keeps it waiting.
     pub(crate) fn leave(&self) {
+        self.0.entries.lock().left = true;
         loop {
             // Out of the lock: a thread may be about to take a census.
             let thread = self.0.threads.lock().pop();
@@ -181,17 +260,53 @@ impl Readers {
     }
 }
 
-/// Reads a disk, and tells that it has been read. PASSIVE_LEVEL, in a thread of its own.
-fn read(state: &State, link: &[u16], reading: u32) {
-    let identity = interface::Open::new(link).ok().and_then(|open| identity::of_device(open.device()));
-    let kept = {
-        let mut entries = state.entries.lock();
-        entries
-            .iter_mut()
-            .find(|entry| entry.reading == reading)
-            .map(|entry| entry.known = Known::Read(identity))
-    };
-    if kept.is_some() {
-        (state.identified)();
+impl State {
+    /// Keeps a disk that is to be read. Returns true if a thread has to be made for it.
+    fn enter(&self, entry: Entry) -> Result<bool> {
+        let mut entries = self.entries.lock();
+        entries.list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        entries.list.push(entry);
+        let more = entries.readers < MOST_READERS;
+        entries.readers += usize::from(more);
+        Ok(more)
+    }
+
+    /// Notes that a thread could not be made. Returns true if there are others.
+    fn has_other_readers(&self) -> bool {
+        let mut entries = self.entries.lock();
+        entries.readers -= 1;
+        entries.readers > 0
+    }
+
+    /// Takes up the next disk: its link, and the number of the reading. `None` where the thread is to end.
+    fn next(&self) -> Option<(Shared<Vec<u16>>, u32)> {
+        let mut entries = self.entries.lock();
+        let left = entries.left;
+        let next = entries.list.iter_mut().find(|entry| !entry.begun && !left);
+        let next = next.map(|entry| {
+            entry.begun = true;
+            (Shared::clone(&entry.link), entry.reading)
+        });
+        if next.is_none() {
+            entries.readers -= 1;
+        }
+        next
+    }
+
+    /// Keeps the identity that a reading has found. Returns false if nobody wants to know it any more.
+    fn keep(&self, reading: u32, identity: Option<Identity>) -> bool {
+        let mut entries = self.entries.lock();
+        let entry = entries.list.iter_mut().find(|entry| entry.reading == reading);
+        entry.map(|entry| entry.known = Known::Read(identity)).is_some()
+    }
+}
+
+/// Reads disks until there is none to be read, and tells that they have been read. PASSIVE_LEVEL, in a thread of its own.
+fn read_all(state: &State) {
+    while let Some((link, reading)) = state.next() {
+        let identity = interface::Open::new(&link).ok().and_then(|open| identity::of_device(open.device()));
+        if state.keep(reading, identity) && !state.told.swap(true, Ordering::SeqCst) {
+            (state.identified)();
+        }
     }
 }

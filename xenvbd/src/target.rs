@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use guard::Reason;
 use guard::backing::{Backing, Relation};
-use guard::census::{Identity, Own};
+use guard::census::{Identity, Own, Signature};
 use scsi::{Lun, Outcome};
 use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
@@ -50,7 +50,8 @@ pub(crate) struct Target {
     xenbus: Mutex<XenbusDevice>,
     /// The disk as a logical unit.
     unit: Unit,
-    identity: Option<Identity>,
+    /// The signature that its partition table had when it was connected.
+    signature: Option<Signature>,
     /// Unknown while it is not connected to a backend, which after a resume may have another.
     backing: SpinLock<Option<Backing>>,
     /// It is a CD-ROM drive, and this is its state.
@@ -131,7 +132,7 @@ impl Target {
             number: vbd.device.0,
             xenbus,
             unit: Unit::new(lun, drive.is_none()),
-            identity: None,
+            signature: None,
             backing: SpinLock::new(Some(backing)),
             drive,
             distrusted: !vbd.trusted,
@@ -170,13 +171,14 @@ impl Target {
         let mut failed = None;
         let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
         if self.drive.is_none() {
-            self.identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
+            let identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
                 let platform = self.platform;
                 first
                     .read_now(block * sectors_per_block, into, |time| platform.pause(time))
                     .map_err(|error| failed = Some(error))
                     .is_ok()
             });
+            self.signature = identity.map(|identity| identity.signature);
         }
         if let Some(error) = failed {
             debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number());
@@ -370,16 +372,15 @@ impl Target {
         self.unit.lun()
     }
 
-    /// Returns the disk's identity, if it has a partition table with a signature.
+    /// Returns the disk's identity when it was connected, with the size that it has now, if it had a partition table with a
+    /// signature. Any IRQL.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        self.identity
+        self.signature.map(|signature| Identity { sectors: self.lun().sectors, signature })
     }
 
-    /// Returns the disk as the census compares it with the others; `None` while its backing is not known. ≤
-    /// DISPATCH_LEVEL.
-    pub(crate) fn own(&self) -> Option<Own> {
-        let backing = *self.backing.lock();
-        backing.map(|backing| Own { identity: self.identity, backing })
+    /// Returns the storage behind it; `None` while that is not known. ≤ DISPATCH_LEVEL.
+    pub(crate) fn backing(&self) -> Option<Backing> {
+        *self.backing.lock()
     }
 
     /// Forgets what is known of the backing: the backend is about to be another. ≤ DISPATCH_LEVEL.
@@ -564,7 +565,7 @@ impl Target {
         let connected = offered.and_then(|disk| {
             let lun = self.unit_of(&disk)?;
             let backing = read_backing(self.platform, &xenbus)?;
-            match sharing(&Own { identity: self.identity, backing }) {
+            match sharing(&Own { identity: self.identity(), backing }) {
                 Some(other) => Err(Error::Shared(other)),
                 None => Ok((disk, lun, backing)),
             }

@@ -22,7 +22,7 @@ use core::time::Duration;
 use wdm::Shared;
 
 use guard::Reason;
-use guard::census::{Own, Pair, compare};
+use guard::census::{Own, Pair, compare, is_told_by_content};
 use vbd::target_id;
 use wdm::event::Event;
 use wdm::{debug_print, pool, time};
@@ -102,7 +102,8 @@ impl VbdList {
     /// Xenstore cannot be read.
     pub(crate) fn start(&mut self, adapter: &Adapter) -> Result<(), Error> {
         let mut vbds = self.platform.vbds()?;
-        vbds.sort_unstable();
+        // The boot disk before any other that may be refused for its sake.
+        vbds.sort_unstable_by_key(|vbd| (vbd.place().is_none(), vbd.place(), *vbd));
         self.options = Options::read(vbds.len());
         for device in vbds {
             self.connect(adapter, device, |_| true);
@@ -388,7 +389,7 @@ impl VbdList {
             Err(error) => {
                 debug_print!(DRIVER, "disk {}: {error}", device.0);
                 let refused = refused(self.platform, adapter, device, &error);
-                if listed && !refused && adapter.census().list(device.0, None, None).is_err() {
+                if listed && !refused && adapter.census().list(device.0, None, None, 0).is_err() {
                     debug_print!(DRIVER, "disk {}: no memory to count it by", device.0);
                 }
             }
@@ -402,8 +403,8 @@ impl VbdList {
 /// Lists a connected disk and puts it at a target id.
 fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
     let target = pool::try_box(target)?;
-    let own = target.own();
-    if let Some(other) = own.and_then(|own| sharing(adapter, target.number(), &own)) {
+    let own = target.backing().map(|backing| Own { identity: target.identity(), backing });
+    if let Some(other) = own.and_then(|own| sharing(adapter, target.number(), &own, Contents::Now)) {
         target.disconnect();
         return Err(Error::Shared(other));
     }
@@ -413,7 +414,9 @@ fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bo
             Some(id) => {
                 let number = target.number();
                 // A CD-ROM drive is no disk, and the census counts disks.
-                let listed = target.is_cdrom() || adapter.census().list(number, Some(id as u8), own).is_ok();
+                let sectors = target.lun().sectors;
+                let listed =
+                    target.is_cdrom() || adapter.census().list(number, Some(id as u8), own, sectors).is_ok();
                 let inserted = if listed {
                     adapter.slots().insert(id, target).map_err(|target| (target, "its target id is taken"))
                 } else {
@@ -454,16 +457,38 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     target.disconnect();
 }
 
+/// The contents of the other disks that one is compared with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contents {
+    /// As they are now.
+    Now,
+    /// As they were read last: the system may not have begun to work again, and then reads from them wait.
+    ReadLast,
+}
+
 /// Returns the connected vbd that stands for the same storage as vbd `number`, whose backing and identity are
-/// `own`. A clone is told of. PASSIVE_LEVEL.
-fn sharing(adapter: &Adapter, number: u32, own: &Own) -> Option<u32> {
+/// `own`. Where the backends' nodes do not tell, the contents do; another disk that cannot be read is taken for the same.
+/// A clone is told of. PASSIVE_LEVEL.
+fn sharing(adapter: &Adapter, number: u32, own: &Own, contents: Contents) -> Option<u32> {
     let mut found = None;
-    adapter.slots().each(|_, other| {
-        let pair = other.own().filter(|_| other.number() != number).map(|other| compare(&other, own));
+    adapter.slots().each(|id, other| {
+        let Some(backing) = other.backing().filter(|_| other.number() != number && !other.is_cdrom()) else {
+            return;
+        };
+        let identity = if contents == Contents::Now && is_told_by_content(&backing, &own.backing) {
+            adapter.census().read_again(id as u8)
+        } else {
+            Ok(adapter.census().identity(id as u8))
+        };
+        let pair = identity.map(|identity| compare(&Own { identity, backing }, own));
         match pair {
-            Some(Pair::Shared) => found = found.or(Some(other.number())),
-            Some(Pair::Clones) => adapter.census().report_pair(Reason::CloneSeen, number, other.number()),
-            Some(Pair::Apart) | None => {}
+            Ok(Pair::Shared) => found = found.or(Some(other.number())),
+            Ok(Pair::Clones) => adapter.census().report_pair(Reason::CloneSeen, number, other.number()),
+            Ok(Pair::Apart) => {}
+            Err(status) => {
+                debug_print!(DRIVER, "disk {}: what is on it cannot be read: {status}", other.number());
+                found = found.or(Some(other.number()));
+            }
         }
     });
     found
@@ -473,8 +498,9 @@ fn sharing(adapter: &Adapter, number: u32, own: &Own) -> Option<u32> {
 fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error> {
     let number = target.number();
     adapter.census().renew(number, None);
-    target.reconnect(lost, |own| sharing(adapter, number, own))?;
-    adapter.census().renew(number, target.own().map(|own| own.backing));
+    target.reconnect(lost, |own| sharing(adapter, number, own, Contents::ReadLast))?;
+    adapter.census().renew(number, target.backing());
+    adapter.census().resize(number, target.lun().sectors);
     Ok(())
 }
 
@@ -484,7 +510,11 @@ fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Option<&'st
     const CLOSED: &str = "its backend has closed";
     let id = known.target?;
     let raised = known.watch.as_ref().is_some_and(Watch::raised);
-    let end = if raised { adapter.slots().with(id, look_for_end).flatten() } else { None };
+    let end = if raised {
+        adapter.slots().with(id, |target| look_for_end(adapter, target)).flatten()
+    } else {
+        None
+    };
     let Some(end) = end else { return follow(platform, adapter, known, id) };
     // A backend that is still online closes because its domain, or its server, is restarted.
     let restarted =
@@ -607,8 +637,10 @@ enum End {
 }
 
 /// Advances the handshake with the backend of a target, and returns its end if it has come to that.
-fn look_for_end(target: &Target) -> Option<End> {
-    match target.look() {
+fn look_for_end(adapter: &Adapter, target: &Target) -> Option<End> {
+    let event = target.look();
+    adapter.census().resize(target.number(), target.lun().sectors);
+    match event {
         Ok(blkif::Event::Stop) => match target.backend_state() {
             Ok(State::Closing) => Some(End::Closing),
             // It was told to close, and told otherwise.
