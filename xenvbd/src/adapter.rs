@@ -121,6 +121,8 @@ struct Storport {
     scanned: AtomicBool,
     /// It has stopped the adapter.
     stopped: AtomicBool,
+    /// The bus has changed while it had.
+    missed: AtomicBool,
 }
 
 impl Storport {
@@ -137,12 +139,21 @@ impl Storport {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Has Storport look which disks there are, if it has looked before and goes on. ≤ DISPATCH_LEVEL.
+    /// Has Storport look which disks there are, if it has looked before: at once, or when it goes on. ≤ DISPATCH_LEVEL.
     fn bus_changed(&self) {
         let port = self.port.lock();
-        let running = self.scanned.load(Ordering::SeqCst) && !self.has_stopped();
-        if let (Some(port), true) = (*port, running) {
+        let (Some(port), true) = (*port, self.scanned.load(Ordering::SeqCst)) else { return };
+        if self.has_stopped() {
+            self.missed.store(true, Ordering::Release);
+        } else {
             port.bus_changed();
+        }
+    }
+
+    /// Makes up for a change of the bus while it had stopped the adapter. ≤ DISPATCH_LEVEL.
+    fn catch_up(&self) {
+        if !self.has_stopped() && self.missed.swap(false, Ordering::AcqRel) {
+            self.bus_changed();
         }
     }
 }
@@ -297,8 +308,8 @@ impl Adapter {
         self.life.is(Stage::Left)
     }
 
-    /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look
-    /// by itself, and while it has stopped the adapter: it looks when it starts it.
+    /// Has Storport look which disks there are. ≤ DISPATCH_LEVEL. Without effect before it has begun to look by itself.
+    /// While it has stopped the adapter that waits: whether it looks by itself when it starts it again is not documented.
     pub(crate) fn bus_changed(&self) {
         self.storport.bus_changed();
     }
@@ -462,6 +473,7 @@ impl Adapter {
 
     /// Looks after the backends, once a second. DISPATCH_LEVEL.
     pub(crate) fn tick(&self) {
+        self.storport.catch_up();
         self.slots.each(|_, target| self.look_after(target));
     }
 
