@@ -185,3 +185,11 @@ pub(crate) fn resources_of_ide() -> Option<(Ids, Vec<CmPartialResourceDescriptor
             (header.ids(place), resources)
         })
 }
+
+/// Returns the ids of Xen's platform device, which is on the first bus.
+pub(crate) fn platform_device() -> Option<Ids> {
+    let places = (0..32).map(|device| Place { bus: 0, device, function: 0 });
+    let mut functions = places.filter_map(|place| Some((place, Header::read(place)?)));
+    let found = functions.find(|(_, header)| header.vendor == 0x5853 && matches!(header.device, 1 | 2));
+    found.map(|(place, header)| header.ids(place))
+}

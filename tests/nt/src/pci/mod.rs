@@ -8,4 +8,4 @@ mod start;
 
 pub(crate) use bus::{driver_entry, has_scsi, platform_memory, report_relations};
 pub(crate) use config::{HalGetBusDataByOffset, look_alike, restore_chipset, save_chipset, split};
-pub(crate) use function::resources_of_ide;
+pub(crate) use function::{platform_device, resources_of_ide};

@@ -13,9 +13,10 @@ use alloc::vec::Vec;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::enumerate::below;
 use super::node::Node;
 use crate::cm::{self, Value};
-use crate::{boot, inf};
+use crate::{boot, inf, pci};
 
 /// Devices of the executive's own drivers: id, service, class.
 const BUILT_IN: [(&str, &str, &str); 10] = [
@@ -45,14 +46,26 @@ pub(super) fn is_strict() -> bool {
 }
 
 /// Does setup's part in an earlier boot of an NT 6.2 or later that had the suite's devices, unless the
-/// command line says that there was none: the adapter's instance has its driver.
+/// command line says that there was none: the instances of the platform device and of the adapter have their
+/// drivers.
 pub(crate) fn installed_earlier() {
     const ADAPTER: &str = "XENGUARD\\VBD";
     if !boot::options().nt.is_nt62() || boot::options().devnodes {
         return;
     }
-    if let Some(package) = inf::find(&[ADAPTER.to_string()]) {
-        let key = key(&format!("{ADAPTER}\\0"));
+    set_up(&[ADAPTER.to_string()], &format!("{ADAPTER}\\0"));
+    if let Some(ids) = pci::platform_device() {
+        // Root devices that are reported before the bus: ACPI's, and those of the command line.
+        let before = 1 + u32::from(boot::options().legacy_ide) + boot::options().empty_roots;
+        let bus = format!("ACPI\\PNP0A03\\{}", below("", &format!("{before}")));
+        set_up(&ids.hardware, &format!("{}\\{}", ids.device, below(&bus, &ids.instance)));
+    }
+}
+
+/// Gives an instance the driver of the package that has one for these ids.
+fn set_up(ids: &[String], instance: &str) {
+    if let Some(package) = inf::find(ids) {
+        let key = key(instance);
         cm::set(&key, "ClassGUID", Value::text(&package.class));
         if let Some(service) = &package.service {
             cm::set(&key, "Service", Value::text(service));

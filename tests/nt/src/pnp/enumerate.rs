@@ -1,6 +1,7 @@
 //! Enumeration: asks a bus for its children, takes in the new ones and removes the missing ones.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -73,11 +74,7 @@ pub(super) unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject)
         let instance = if capabilities.bits & CAP_UNIQUE_ID != 0 {
             instance
         } else {
-            // Unique under its parent only: made unique by the parent, as NT does with a hash of its instance
-            // path.
-            let path = node::of(parent).map(|node| node.instance).unwrap_or_default();
-            let hash = path.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(37).wrapping_add(byte.into()));
-            format!("4&{hash:x}&0&{instance}")
+            below(&node::of(parent).map(|node| node.instance).unwrap_or_default(), &instance)
         };
         let mut node = Node {
             pdo: pdo as usize,
@@ -96,6 +93,13 @@ pub(super) unsafe fn identify(pdo: *mut DeviceObject, parent: *mut DeviceObject)
         configure::configure(&mut node);
         Some(node)
     }
+}
+
+/// Makes an instance id that is unique under its parent only unique by the parent, as NT does with a hash of the
+/// parent's instance path.
+pub(super) fn below(parent: &str, instance: &str) -> String {
+    let hash = parent.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(37).wrapping_add(byte.into()));
+    format!("4&{hash:x}&0&{instance}")
 }
 
 /// Does setup's part in a running NT 6.2 or later: devices that the boot has left without a driver, since no
