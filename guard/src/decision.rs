@@ -1,6 +1,9 @@
 //! The decision: which way this boot goes, from inputs that do not change.
 
-use crate::{abi_version::ABI_VERSION, boot_count, options::BootOptions, policy::HidePolicy, reason::Reason};
+use crate::{
+    abi_version::ABI_VERSION, boot_count, devnode::Device, options::BootOptions, policy::HidePolicy,
+    reason::Reason,
+};
 
 /// The mode of a boot. It is decided once and never changes until reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,18 +116,16 @@ pub trait Inputs {
     fn xenpci(&mut self) -> Service;
     /// Returns the service of xenvbd.
     fn xenvbd(&mut self) -> Service;
-    /// Returns true if this Windows will find a driver for the storage adapter in boot: NT before 6.2 by the
-    /// critical-device database, a later one only if an earlier boot has installed the device. Returns `None`
-    /// if that could not be read.
-    fn adapter_installed(&mut self) -> Option<bool>;
+    /// Returns the storage adapter, which xenpci's bus reports in every boot; `None` if its keys could not be read.
+    fn adapter(&mut self) -> Option<Device>;
     /// Returns true if a driver of another vendor's suite is enabled; `None` if that could not be read.
     fn other_suite(&mut self) -> Option<bool>;
     /// Returns true if fast startup is on; `None` if that could not be read.
     fn fast_startup(&mut self) -> Option<bool>;
     /// Returns the number of PV boots begun since a boot last came up; `None` if that could not be read.
     fn failed_boots(&mut self) -> Option<u32>;
-    /// Returns true if Xen's platform device is there.
-    fn platform_device(&mut self) -> bool;
+    /// Returns Xen's platform device; `None` if its keys could not be read.
+    fn platform_device(&mut self) -> Option<Device>;
     /// Returns true if the machine takes the unplug protocol from this driver, or `Parameters\Unplug` does
     /// not ask for it.
     fn unplug(&mut self) -> bool;
@@ -161,8 +162,10 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
     let policy = inputs.hide_policy().ok_or(Reason::HidePolicyUnknown)?;
     ready(inputs.xenpci(), Reason::XenpciDisabled)?;
     ready(inputs.xenvbd(), Reason::XenvbdDisabled)?;
-    if !inputs.adapter_installed().ok_or(Reason::ParametersUnreadable)? {
-        return Err(Reason::AdapterNotInstalled);
+    match inputs.adapter().ok_or(Reason::ParametersUnreadable)? {
+        Device::Ready => {}
+        Device::Disabled => return Err(Reason::AdapterDisabled),
+        Device::NotInstalled | Device::Absent => return Err(Reason::AdapterNotInstalled),
     }
     if inputs.other_suite().ok_or(Reason::ParametersUnreadable)? {
         return Err(Reason::OtherSuite);
@@ -174,8 +177,11 @@ fn all_agree(inputs: &mut impl Inputs) -> Result<HidePolicy, Reason> {
         return Err(Reason::FailedBoots);
     }
     // Before anything is hidden: without the device xenpci never starts, and no disk would be left.
-    if !inputs.platform_device() {
-        return Err(Reason::NoPlatformDevice);
+    match inputs.platform_device().ok_or(Reason::ParametersUnreadable)? {
+        Device::Ready => {}
+        Device::Disabled => return Err(Reason::PlatformDisabled),
+        Device::NotInstalled => return Err(Reason::PlatformNotInstalled),
+        Device::Absent => return Err(Reason::NoPlatformDevice),
     }
     if !inputs.unplug() {
         return Err(Reason::UnplugRefused);
@@ -215,11 +221,11 @@ mod tests {
         policy: Option<HidePolicy>,
         xenpci: Service,
         xenvbd: Service,
-        adapter_installed: Option<bool>,
+        adapter: Option<Device>,
         other_suite: Option<bool>,
         fast_startup: Option<bool>,
         failed_boots: Option<u32>,
-        platform_device: bool,
+        platform_device: Option<Device>,
         unplug: bool,
         disks: PvDisks,
         asked_xen: bool,
@@ -233,11 +239,11 @@ mod tests {
         policy: Some(HidePolicy::Controllers),
         xenpci: Service::Ready,
         xenvbd: Service::Ready,
-        adapter_installed: Some(true),
+        adapter: Some(Device::Ready),
         other_suite: Some(false),
         fast_startup: Some(false),
         failed_boots: Some(0),
-        platform_device: true,
+        platform_device: Some(Device::Ready),
         unplug: true,
         disks: PvDisks::Ready(1),
         asked_xen: false,
@@ -258,8 +264,8 @@ mod tests {
         fn hide_policy(&mut self) -> Option<HidePolicy> {
             self.policy
         }
-        fn adapter_installed(&mut self) -> Option<bool> {
-            self.adapter_installed
+        fn adapter(&mut self) -> Option<Device> {
+            self.adapter
         }
         fn other_suite(&mut self) -> Option<bool> {
             self.other_suite
@@ -270,7 +276,7 @@ mod tests {
         fn failed_boots(&mut self) -> Option<u32> {
             self.failed_boots
         }
-        fn platform_device(&mut self) -> bool {
+        fn platform_device(&mut self) -> Option<Device> {
             self.platform_device
         }
         fn unplug(&mut self) -> bool {
@@ -315,15 +321,20 @@ mod tests {
             (Given { xenvbd: Service::OtherVersion, ..GOOD }, Reason::DriverVersion),
             (Given { xenpci: Service::Foreign, ..GOOD }, Reason::OtherSuite),
             (Given { xenvbd: Service::Foreign, ..GOOD }, Reason::OtherSuite),
-            (Given { adapter_installed: Some(false), ..GOOD }, Reason::AdapterNotInstalled),
-            (Given { adapter_installed: None, ..GOOD }, Reason::ParametersUnreadable),
+            (Given { adapter: Some(Device::NotInstalled), ..GOOD }, Reason::AdapterNotInstalled),
+            (Given { adapter: Some(Device::Absent), ..GOOD }, Reason::AdapterNotInstalled),
+            (Given { adapter: Some(Device::Disabled), ..GOOD }, Reason::AdapterDisabled),
+            (Given { adapter: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { other_suite: Some(true), ..GOOD }, Reason::OtherSuite),
             (Given { other_suite: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { fast_startup: Some(true), ..GOOD }, Reason::FastStartup),
             (Given { fast_startup: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { failed_boots: Some(2), ..GOOD }, Reason::FailedBoots),
             (Given { failed_boots: None, ..GOOD }, Reason::ParametersUnreadable),
-            (Given { platform_device: false, ..GOOD }, Reason::NoPlatformDevice),
+            (Given { platform_device: Some(Device::Absent), ..GOOD }, Reason::NoPlatformDevice),
+            (Given { platform_device: Some(Device::Disabled), ..GOOD }, Reason::PlatformDisabled),
+            (Given { platform_device: Some(Device::NotInstalled), ..GOOD }, Reason::PlatformNotInstalled),
+            (Given { platform_device: None, ..GOOD }, Reason::ParametersUnreadable),
             (Given { unplug: false, ..GOOD }, Reason::UnplugRefused),
             (Given { disks: PvDisks::Unreadable, ..GOOD }, Reason::StoreUnreadable),
             (Given { disks: PvDisks::Vetoed, ..GOOD }, Reason::HostVetoed),

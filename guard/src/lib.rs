@@ -54,6 +54,7 @@ pub mod channel;
 pub mod controllers;
 pub mod crash_dump;
 pub mod decision;
+pub mod devnode;
 pub mod filter_list;
 pub mod host;
 pub mod last_boot;

@@ -75,6 +75,37 @@ pub const fn is_platform_device(vendor: u16, device: u16) -> bool {
     vendor == 0x5853 && matches!(device, 1 | 2)
 }
 
+/// UTF-16 units of a device id.
+pub const DEVICE_ID: usize = 44;
+
+/// Returns the device id of a function, `PCI\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01`. In `ids` and `subsystem` the
+/// vendor is in the lower half.
+#[must_use]
+pub const fn device_id(ids: u32, subsystem: u32, revision: u8) -> [u16; DEVICE_ID] {
+    let mut id = [0; DEVICE_ID];
+    let form = *b"PCI\\VEN_vvvv&DEV_dddd&SUBSYS_ssssssss&REV_rr";
+    let mut at = 0;
+    // Digits that are still to come of each number, which stand where the form has its letter.
+    let (mut vendor, mut device, mut system, mut rev) = (4, 4, 8, 2);
+    while at < DEVICE_ID {
+        id[at] = match form[at] {
+            b'v' => digit(ids & 0xFFFF, &mut vendor),
+            b'd' => digit(ids >> 16, &mut device),
+            b's' => digit(subsystem, &mut system),
+            b'r' => digit(revision as u32, &mut rev),
+            letter => letter as u16,
+        };
+        at += 1;
+    }
+    id
+}
+
+/// Returns the next of a number's hexadecimal digits, of which so many are still to come.
+const fn digit(number: u32, to_come: &mut u32) -> u16 {
+    *to_come -= 1;
+    b"0123456789ABCDEF"[(number >> (4 * *to_come) & 0xF) as usize] as u16
+}
+
 const fn low(number: u32) -> u16 {
     (number & 0xFFFF) as u16
 }
@@ -84,10 +115,7 @@ fn number_after(part: &[u16], name: &str, digits: usize) -> Option<u32> {
     if !units::starts_with(part, name) {
         return None;
     }
-    part.get(name.len()..name.len() + digits)?.iter().try_fold(0, |number: u32, &unit| {
-        let digit = char::from_u32(unit.into())?.to_digit(16)?;
-        Some(number << 4 | digit)
-    })
+    units::hexadecimal(part.get(name.len()..name.len() + digits)?)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! not reach would be hidden but not counted, and the difference withholds every PV disk.
 
 use crate::controllers::{PciFunction, Present, classify};
+use crate::devnode::PlatformDevice;
 use crate::pci_id;
 
 /// Reads configuration space.
@@ -55,7 +56,7 @@ impl Buses {
 /// Counts them on every bus that can be reached from `roots`. About 40 reads for a bus with a few devices.
 pub fn count(space: &mut impl ConfigurationSpace, roots: Buses) -> Present {
     let mut present = Present::default();
-    walk(space, roots, |function, _, _| {
+    walk(space, roots, |_, function| {
         if let Some(controller) = function.and_then(classify) {
             present.add(controller);
         }
@@ -63,18 +64,24 @@ pub fn count(space: &mut impl ConfigurationSpace, roots: Buses) -> Present {
     present
 }
 
-/// Returns true if Xen's platform device stands on a bus that can be reached from `roots`.
-pub fn has_platform_device(space: &mut impl ConfigurationSpace, roots: Buses) -> bool {
-    let mut found = false;
-    walk(space, roots, |_, vendor, device| found |= pci_id::is_platform_device(vendor, device));
-    found
+/// Tells of every one of Xen's platform devices on a bus that can be reached from `roots`; there should be one.
+pub fn platform_devices(
+    space: &mut impl ConfigurationSpace,
+    roots: Buses,
+    mut tell: impl FnMut(&PlatformDevice),
+) {
+    walk(space, roots, |platform, _| {
+        if let Some(platform) = platform {
+            tell(platform);
+        }
+    });
 }
 
-/// Tells of every function its vendor and device, and all of a function of mass storage.
+/// Tells of Xen's platform devices, and of every function of mass storage.
 fn walk(
     space: &mut impl ConfigurationSpace,
     roots: Buses,
-    mut tell: impl FnMut(Option<&PciFunction>, u16, u16),
+    mut tell: impl FnMut(Option<&PlatformDevice>, Option<&PciFunction>),
 ) {
     let mut known = roots;
     let mut visited = Buses::none();
@@ -98,17 +105,23 @@ fn visit(
     device: u8,
     function: u8,
     known: &mut Buses,
-    tell: &mut impl FnMut(Option<&PciFunction>, u16, u16),
+    tell: &mut impl FnMut(Option<&PlatformDevice>, Option<&PciFunction>),
 ) -> Option<bool> {
     let mut read = |offset| space.read(bus, device, function, offset);
     let ids = read(IDS).filter(|ids| low(*ids) != 0xFFFF)?;
-    let class = high(read(CLASS)?);
+    let class_and_revision = read(CLASS)?;
+    let class = high(class_and_revision);
     if class == BRIDGE {
         // Primary, secondary and subordinate bus number, in this order.
         let [_, secondary, ..] = read(BUS_NUMBERS)?.to_le_bytes();
         known.add(secondary);
     }
-    if class >> 8 == STORAGE {
+    if pci_id::is_platform_device(low(ids), high(ids)) {
+        // Of any class: Xen's own was once that of a SCSI controller.
+        let subsystem = read(SUBSYSTEM)?;
+        let [revision, ..] = class_and_revision.to_le_bytes();
+        tell(Some(&PlatformDevice { device, function, ids, subsystem, revision }), None);
+    } else if class >> 8 == STORAGE {
         let subsystem = read(SUBSYSTEM)?;
         let function = PciFunction {
             vendor: low(ids),
@@ -117,9 +130,7 @@ fn visit(
             subsystem: high(subsystem),
             class,
         };
-        tell(Some(&function), function.vendor, function.device);
-    } else {
-        tell(None, low(ids), high(ids));
+        tell(None, Some(&function));
     }
     // Bit 7 of the header type: a device of several functions; only function 0's counts.
     Some(function == 0 && read(HEADER_TYPE)? & 0x0080_0000 != 0)
@@ -187,15 +198,26 @@ mod tests {
 
     #[test]
     fn the_platform_device_is_found_where_it_stands() {
-        const PLATFORM: [(u8, u32); 2] = [(0, 0x0001_5853), (8, 0xFF80_0001)];
+        const PLATFORM: [(u8, u32); 3] = [(0, 0x0001_5853), (8, 0xFF80_0003), (0x2C, 0x0007_5853)];
         let usual = || Machine::default().with((0, 1, 0), &ISA).with((0, 1, 1), &IDE);
-        assert!(!has_platform_device(&mut usual(), roots(&[0])));
-        assert!(has_platform_device(&mut usual().with((0, 2, 0), &PLATFORM), roots(&[0])));
-        let second = [(0, 0x0002_5853), PLATFORM[1]];
-        let mut bridged = usual().with((0, 4, 0), &bridge(7)).with((7, 3, 0), &second);
-        assert!(has_platform_device(&mut bridged, roots(&[0])));
+        let found = |mut machine: Machine| {
+            let mut all = Vec::new();
+            platform_devices(&mut machine, roots(&[0]), |platform| all.push(*platform));
+            all
+        };
+        let first =
+            PlatformDevice { device: 2, function: 0, ids: 0x0001_5853, subsystem: 0x0007_5853, revision: 3 };
+        assert_eq!(found(usual()), []);
+        assert_eq!(found(usual().with((0, 2, 0), &PLATFORM)), [first]);
+        let other_class = [PLATFORM[0], (8, 0x0100_0003), PLATFORM[2]];
+        assert_eq!(found(usual().with((0, 2, 0), &other_class)), [first]);
+        let second = [(0, 0x0002_5853), PLATFORM[1], PLATFORM[2]];
+        let both = usual().with((0, 2, 0), &PLATFORM).with((0, 4, 0), &bridge(7)).with((7, 3, 1), &second);
+        let both = both.with((7, 3, 0), &ISA);
+        let behind = PlatformDevice { device: 3, function: 1, ids: 0x0002_5853, ..first };
+        assert_eq!(found(both), [first, behind]);
         // The vendors' own function beside it is none.
-        assert!(!has_platform_device(&mut usual().with((0, 3, 0), &[(0, 0xC000_5853)]), roots(&[0])));
+        assert_eq!(found(usual().with((0, 3, 0), &[(0, 0xC000_5853)])), []);
     }
 
     #[test]

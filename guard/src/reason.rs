@@ -88,6 +88,13 @@ reasons! {
     BlockSizeDiffers = 0x29, "a PV disk has other blocks than its emulated disk";
     /// The domain's quota of nodes in xenstore is used up.
     StoreFull = 0x2A, "xenstore has no room for the nodes of a PV disk";
+    /// The PV storage adapter is disabled in Device Manager: no driver would start for it.
+    AdapterDisabled = 0x2B, "the PV storage adapter is disabled in Windows";
+    /// The Xen platform device is disabled in Device Manager: xenpci would not start.
+    PlatformDisabled = 0x2C, "the Xen platform device is disabled in Windows";
+    /// NT 6.2 or later has not installed xenpci for the Xen platform device in an earlier boot, and would not in this
+    /// one.
+    PlatformNotInstalled = 0x2D, "Windows has not yet installed the Xen platform device";
 
     /// The bus filter is on no PCI root bus.
     FilterNotAttached = 0x30, "the filter is not attached to a PCI root bus";

@@ -24,6 +24,15 @@ pub fn contains(units: &[u16], name: &str) -> bool {
     (0..units.len()).any(|at| starts_with(&units[at..], name))
 }
 
+/// Returns the number that hexadecimal digits of either case make, 8 of them at most.
+#[must_use]
+pub fn hexadecimal(digits: &[u16]) -> Option<u32> {
+    digits.iter().try_fold(0, |number: u32, &unit| {
+        let digit = char::from_u32(unit.into())?.to_digit(16)?;
+        Some(number << 4 | digit)
+    })
+}
+
 #[cfg(test)]
 pub(crate) fn of(text: &str) -> std::vec::Vec<u16> {
     text.encode_utf16().collect()

@@ -1,6 +1,7 @@
 //! Counts emulated disk controllers in PCI configuration space, without asking the bus driver.
 
 use guard::controllers::Present;
+use guard::devnode::PlatformDevice;
 use guard::pci_walk::{self, ConfigurationSpace};
 use wdm::pci::Location;
 
@@ -12,9 +13,9 @@ pub(crate) fn count() -> Present {
     pci_walk::count(&mut Hal, root_bus::known())
 }
 
-/// Returns true if Xen's platform device is on one of them. As many reads. IRQL ≤ DISPATCH_LEVEL.
-pub(crate) fn has_platform_device() -> bool {
-    pci_walk::has_platform_device(&mut Hal, root_bus::known())
+/// Tells of Xen's platform device, wherever it is on one of them. As many reads. IRQL ≤ DISPATCH_LEVEL.
+pub(crate) fn platform_devices(tell: impl FnMut(&PlatformDevice)) {
+    pci_walk::platform_devices(&mut Hal, root_bus::known(), tell);
 }
 
 /// Configuration space as the HAL gives access to it.

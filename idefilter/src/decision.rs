@@ -1,6 +1,7 @@
 //! Gathers the inputs of the decision, in the order and only as far as the guard asks for them.
 
 use guard::decision::{Decision, Hypervisor, Inputs, PvDisks, Service};
+use guard::devnode::{self, Device, Instances};
 use guard::options::BootOptions;
 use guard::other_suites;
 use guard::policy::HidePolicy;
@@ -61,27 +62,11 @@ impl Inputs for System {
         service("xenvbd", utf16!("xenvbd"))
     }
 
-    fn adapter_installed(&mut self) -> Option<bool> {
-        if version::running() < Version::NT_6_2 {
-            return Some(true);
-        }
-        // Each instance that xenpci's bus has ever reported; PnP gives it its driver as `Service`.
-        let Some(adapters) = present(Key::open(registry::ENUM).and_then(|key| key.open_below(ADAPTER)))?
-        else {
-            return Some(false);
-        };
-        for n in 0.. {
-            let name = match adapters.subkey(n) {
-                Ok(name) => name,
-                Err(NtStatus::NO_MORE_ENTRIES) => return Some(false),
-                Err(_) => return None,
-            };
-            let service = adapters.open_below(&name).and_then(|key| key.string(utf16!("Service")));
-            if present(service)?.is_some_and(|service| unicode::eq_ignore_case(&service, utf16!("xenvbd"))) {
-                return Some(true);
-            }
-        }
-        None
+    fn adapter(&mut self) -> Option<Device> {
+        let mut instances = Instances::new(must_be_installed());
+        // Each instance that xenpci's bus has ever reported; it reports one, of one name.
+        add_instances(&mut instances, ADAPTER, utf16!("xenvbd"), |_| true)?;
+        Some(instances.device())
     }
 
     fn other_suite(&mut self) -> Option<bool> {
@@ -105,8 +90,16 @@ impl Inputs for System {
         Some(present(boot_count::read())?.unwrap_or(0))
     }
 
-    fn platform_device(&mut self) -> bool {
-        controllers::has_platform_device()
+    fn platform_device(&mut self) -> Option<Device> {
+        let mut instances = Instances::new(must_be_installed());
+        let (mut is_there, mut added) = (false, Some(()));
+        controllers::platform_devices(|platform| {
+            is_there = true;
+            added = added.and_then(|()| {
+                add_instances(&mut instances, &platform.id(), utf16!("xenpci"), |name| platform.may_be(name))
+            });
+        });
+        added.map(|()| if is_there { instances.device() } else { Device::Absent })
     }
 
     fn unplug(&mut self) -> bool {
@@ -127,6 +120,40 @@ impl Inputs for System {
             answer
         })
     }
+}
+
+/// Returns true if this NT finds in boot a driver only for devices that an earlier boot has installed. PASSIVE_LEVEL.
+fn must_be_installed() -> bool {
+    version::running() >= Version::NT_6_2
+}
+
+/// Adds the instances of a device that `may_be` there. `id` is the path of their key below [`registry::ENUM`]. PnP keeps
+/// in an instance's key the `Service` that drives it. Returns `None` if something is there and cannot be read.
+fn add_instances(
+    instances: &mut Instances,
+    id: &[u16],
+    service: &[u16],
+    may_be: impl Fn(&[u16]) -> bool,
+) -> Option<()> {
+    let Some(device) = present(Key::open(registry::ENUM).and_then(|key| key.open_below(id)))? else {
+        return Some(());
+    };
+    for n in 0.. {
+        let name = match device.subkey(n) {
+            Ok(name) => name,
+            Err(NtStatus::NO_MORE_ENTRIES) => break,
+            Err(_) => return None,
+        };
+        if !may_be(&name) {
+            continue;
+        }
+        let key = device.open_below(&name).ok()?;
+        let flags = present(key.dword(utf16!("ConfigFlags")))?.unwrap_or(0);
+        let driver = present(key.string(utf16!("Service")))?;
+        let installed = driver.is_some_and(|driver| unicode::eq_ignore_case(&driver, service));
+        instances.add(devnode::is_disabled(flags), installed);
+    }
+    Some(())
 }
 
 /// Returns true if unplug is to be asked for: `Parameters\Unplug` is anything but 0. PASSIVE_LEVEL.

@@ -10,6 +10,7 @@ use guard::Action;
 use guard::census::Counts;
 use guard::controllers::{Controller, Present};
 use guard::decision::{self, Hypervisor, Inputs, PvDisks, Service};
+use guard::devnode::Device;
 use guard::machine::{Event, Phase, Unplug};
 use guard::options::BootOptions;
 use guard::policy::{Emulated, HidePolicy};
@@ -630,8 +631,8 @@ impl Inputs for Registry {
     fn xenvbd(&mut self) -> Service {
         Service::Ready
     }
-    fn adapter_installed(&mut self) -> Option<bool> {
-        Some(true)
+    fn adapter(&mut self) -> Option<Device> {
+        Some(Device::Ready)
     }
     fn other_suite(&mut self) -> Option<bool> {
         Some(false)
@@ -642,8 +643,8 @@ impl Inputs for Registry {
     fn failed_boots(&mut self) -> Option<u32> {
         Some(self.failed)
     }
-    fn platform_device(&mut self) -> bool {
-        true
+    fn platform_device(&mut self) -> Option<Device> {
+        Some(Device::Ready)
     }
     fn unplug(&mut self) -> bool {
         true

@@ -605,8 +605,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a PV boot does not ask whether Windows has installed the adapter",
         file: "guard/src/decision.rs",
-        from: "if !inputs.adapter_installed().ok_or(Reason::ParametersUnreadable)? {",
-        to: "if !inputs.adapter_installed().ok_or(Reason::ParametersUnreadable)? && false {",
+        from: "Device::NotInstalled | Device::Absent => return Err(Reason::AdapterNotInstalled),",
+        to: "Device::NotInstalled | Device::Absent => {}",
         caught_by: &[Host("guard"), Guest("first-pv-boot")],
     },
     Mutant {

@@ -37,6 +37,29 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "adapter-disabled",
+        title: "the PV storage adapter is disabled in Device Manager",
+        registry: concat!(key!("Enum\\XENGUARD\\VBD\\0"), "\"ConfigFlags\"=dword:00000001\n"),
+        expect: emulated(Reason::AdapterDisabled),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "platform-disabled",
+        title: "the Xen platform device is disabled in Device Manager",
+        registry: concat!(platform_device!("10"), "\"ConfigFlags\"=dword:00000001\n"),
+        expect: emulated(Reason::PlatformDisabled),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "platform-moved",
+        title: "the Xen platform device was disabled in the slot that it had before",
+        registry: concat!(platform_device!("28"), "\"ConfigFlags\"=dword:00000001\n"),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "viridian",
         title: "Hyper-V's leaves come first: Xen is found at the next base",
         config: &["viridian = 1"],

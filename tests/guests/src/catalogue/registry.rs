@@ -14,6 +14,13 @@ macro_rules! disabled {
     };
 }
 
+/// The instance of the Xen platform device in a slot: device and function, in hexadecimal.
+macro_rules! platform_device {
+    ($slot:literal) => {
+        key!("Enum\\PCI\\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01\\4&45d1129a&0&", $slot)
+    };
+}
+
 /// L2 off: qemu is not asked to unplug anything.
 macro_rules! no_unplug {
     () => {

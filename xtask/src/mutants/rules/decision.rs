@@ -25,8 +25,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a machine without the platform device is no objection",
         DECISION,
-        "if !inputs.platform_device() {",
-        "if !inputs.platform_device() && false {",
+        "Device::Absent => return Err(Reason::NoPlatformDevice),",
+        "Device::Absent => {}",
+    ),
+    rule(
+        "a disabled platform device is no objection",
+        DECISION,
+        "Device::Disabled => return Err(Reason::PlatformDisabled),",
+        "Device::Disabled => {}",
+    ),
+    rule(
+        "a platform device that Windows has not installed is no objection",
+        DECISION,
+        "Device::NotInstalled => return Err(Reason::PlatformNotInstalled),",
+        "Device::NotInstalled => {}",
+    ),
+    rule(
+        "a disabled adapter is no objection",
+        DECISION,
+        "Device::Disabled => return Err(Reason::AdapterDisabled),",
+        "Device::Disabled => {}",
+    ),
+    rule(
+        "an instance in another slot is the platform device",
+        "guard/src/devnode.rs",
+        "slot.len() == instance.len() ||",
+        "true || slot.len() == instance.len() ||",
     ),
     rule(
         "a refused unplug is no objection",
