@@ -58,7 +58,8 @@ pub(crate) fn installed_earlier() {
         // Root devices that are reported before the bus: ACPI's, and those of the command line.
         let before = 1 + u32::from(boot::options().legacy_ide) + boot::options().empty_roots;
         let bus = format!("ACPI\\PNP0A03\\{}", below("", &format!("{before}")));
-        set_up(&ids.hardware, &format!("{}\\{}", ids.device, below(&bus, &ids.instance)));
+        let all: Vec<String> = ids.hardware.iter().chain(&ids.compatible).cloned().collect();
+        set_up(&all, &format!("{}\\{}", ids.device, below(&bus, &ids.instance)));
     }
 }
 
