@@ -223,6 +223,7 @@ impl RawEvent {
             }
             Event::Decided(_)
             | Event::BusAttached { .. }
+            | Event::BusUnfiltered
             | Event::Unplugged(_)
             | Event::ControllersCounted(_)
             | Event::Relations { .. }
@@ -427,6 +428,7 @@ mod tests {
         for event in [
             Event::Decided(Decision::Pv(HidePolicy::Controllers)),
             Event::BusAttached { bus: 0 },
+            Event::BusUnfiltered,
             Event::Unplugged(Unplug::Acknowledged),
             Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }),
             Event::Relations { bus: 0, seen: 1, hidden: 1 },

@@ -122,7 +122,7 @@ const CENSUS: u32 = 14;
 const CENSUS_FAILED: u32 = 15;
 
 /// Name and arguments of each kind of event.
-const KINDS: [(&str, &[&str]); 17] = [
+const KINDS: [(&str, &[&str]); 18] = [
     ("none", &[]),
     ("decided", &["pv", "reason", "policy"]),
     ("bus-attached", &["bus"]),
@@ -140,6 +140,7 @@ const KINDS: [(&str, &[&str]); 17] = [
     ("census", &["own", "ours", "alias", "foreign"]),
     ("census-failed", &[]),
     ("storage-unfiltered", &[]),
+    ("bus-unfiltered", &[]),
 ];
 
 impl Entry {
@@ -248,6 +249,7 @@ fn encode(event: Event) -> (u32, u32, [u32; 4]) {
         }
         Event::CensusFailed => plain(CENSUS_FAILED, [0; 4]),
         Event::StorageUnfiltered => plain(16, [0; 4]),
+        Event::BusUnfiltered => plain(17, [0; 4]),
     }
 }
 
@@ -277,6 +279,9 @@ mod tests {
         unfiltered.add(0, Event::StorageUnfiltered, Action::Nothing);
         let (_, entry) = unfiltered.entries(0).next().expect("an entry");
         assert!(!entry.is_census() && entry.to_string().contains("storage-unfiltered"));
+        unfiltered.add(0, Event::BusUnfiltered, Action::Withhold(Reason::FilterNotAttached));
+        let (_, entry) = unfiltered.entries(1).next().expect("an entry");
+        assert!(entry.to_string().contains("bus-unfiltered: withhold 0x30"), "{entry}");
         assert!(all[1].to_string().contains("census-failed: stop 0x50"));
         assert_eq!(record.entries(1).map(|(n, _)| n).collect::<Vec<_>>(), [1]);
     }

@@ -25,22 +25,38 @@ pub(crate) struct Bus {
 }
 
 /// Attaches to the root bus whose PDO is `pdo`, before the bus is started, and tells the guard, which
-/// has the emulated disks unplugged at the first bus. PASSIVE_LEVEL.
-///
-/// # Errors
-/// Where the device cannot be made or attached; the bus then has no filter.
-pub(crate) fn attach(driver: DriverObject, pdo: DeviceObject) -> Result {
+/// has the emulated disks unplugged at the first bus. Where that fails the guard is told, too, since NT drops the
+/// status of a filter's AddDevice and starts the bus unfiltered: no PV disk appears. PASSIVE_LEVEL.
+pub(crate) fn attach(driver: DriverObject, pdo: DeviceObject) {
+    match try_attach(driver, pdo) {
+        Ok(number) => {
+            state::tell(Event::BusAttached { bus: number });
+            // After the unplug, as it may take controllers away; for each bus anew, as the last count is the one
+            // that is compared.
+            count();
+        }
+        Err(status) => {
+            log!("not attached to a PCI root bus: {status}");
+            state::tell(Event::BusUnfiltered);
+        }
+    }
+}
+
+/// Tells the guard of a device that may be a root bus, and cannot be told from others. PASSIVE_LEVEL.
+pub(crate) fn missed() {
+    log!("a device of the System class does not say what it is");
+    state::tell(Event::BusUnfiltered);
+}
+
+/// Attaches to the root bus, and returns the number that it gets.
+fn try_attach(driver: DriverObject, pdo: DeviceObject) -> Result<u32> {
     static BUSES: AtomicU32 = AtomicU32::new(0);
 
     let number = BUSES.fetch_add(1, Ordering::Relaxed);
     let options = Options { name: None, device_type: BUS_EXTENDER, characteristics: 0, auto_name: false };
     let memory = Mutex::new(pool::try_box(BusMemory::new())?)?;
     Filter::add_filter(driver, options, Extension::Bus(Bus { number, memory }), pdo)?;
-    state::tell(Event::BusAttached { bus: number });
-    // After the unplug, as it may take controllers away; for each bus anew, as the last count is the one
-    // that is compared.
-    count();
-    Ok(())
+    Ok(number)
 }
 
 /// Counts the emulated controllers in configuration space, and tells the guard.

@@ -14,7 +14,7 @@ use crate::device::Extension;
 use crate::storage_filter::Kind;
 use crate::{
     activity, at_shutdown, boot_count, bus_filter, decision, last_boot, log, pnp, pv_disks, reporter,
-    root_bus, start_override, state, storage_filter, tripwire,
+    start_override, state, storage_filter, tripwire,
 };
 
 /// The record of events in a crash dump.
@@ -60,14 +60,9 @@ impl Driver for Idefilter {
             Kind::Emulated(kind) => storage_filter::attach(driver, pdo, kind),
             // As the strictest kind, which no policy lets start.
             Kind::Unknown => storage_filter::attach(driver, pdo, Emulated::Disk),
+            Kind::PciRoot => bus_filter::attach(driver, pdo),
+            Kind::UnknownSystem => bus_filter::missed(),
             Kind::Other => {}
-        }
-        // NT drops the status of a filter's AddDevice. A bus without the filter is a bus without proof, and no PV
-        // disk appears.
-        if root_bus::is_pci_root(pdo)
-            && let Err(status) = bus_filter::attach(driver, pdo)
-        {
-            log!("not attached to a PCI root bus: {status}");
         }
         Ok(())
     }

@@ -1,18 +1,10 @@
-//! Devices of the System class that are PCI root buses, and the numbers that those buses have.
+//! The numbers that PCI root buses have.
 
 use guard::pci_walk::Buses;
-use wdm::{DeviceObject, SpinLock, property, unicode};
+use wdm::SpinLock;
 
 /// Bus 0, and the numbers that further root buses turned out to have.
 static ROOTS: SpinLock<Option<Buses>> = SpinLock::new(None);
-
-/// Returns true if `pdo` is the PDO of a PCI root bus, by its hardware or compatible ids. PASSIVE_LEVEL.
-pub(crate) fn is_pci_root(pdo: DeviceObject) -> bool {
-    [property::hardware_ids(pdo), property::compatible_ids(pdo)]
-        .iter()
-        .flatten()
-        .any(|ids| unicode::strings(ids).any(guard::root_bus::is_root_id))
-}
 
 /// Returns the root buses that are known. IRQL ≤ DISPATCH_LEVEL.
 pub(crate) fn known() -> Buses {

@@ -11,6 +11,7 @@ use guard::controllers::classify;
 use guard::machine::MAX_DEVICES;
 use guard::pci_id::Parts;
 use guard::policy::{Emulated, HidePolicy};
+use guard::root_bus::is_root_id;
 use guard::storage_id::is_emulated_disk;
 use guard::{Action, Event};
 use wdm::device::Options;
@@ -94,10 +95,14 @@ pub(crate) fn reserve(driver: DriverObject) {
 pub(crate) enum Kind {
     /// An emulated storage device.
     Emulated(Emulated),
+    /// A PCI root bus.
+    PciRoot,
     /// None of the filter's business: real hardware, passed through or not, the suite's own adapter, a bus.
     Other,
     /// A storage device that does not say what it is, and may be emulated.
     Unknown,
+    /// A device of the System class that does not say what it is, and may be a PCI root bus.
+    UnknownSystem,
 }
 
 /// Tells what kind of device this is, without allocating anything for ids of common length. PASSIVE_LEVEL; a PDO with
@@ -106,14 +111,19 @@ pub(crate) fn kind_of(pdo: DeviceObject) -> Kind {
     if storage_number::is_channel(pdo) {
         return Kind::Emulated(Emulated::Channel);
     }
-    let (mut parts, mut disk) = (Parts::default(), false);
+    let (mut parts, mut disk, mut root) = (Parts::default(), false, false);
     let hardware = each(pdo, property::hardware_ids_into, property::hardware_ids, |id| {
         disk |= is_emulated_disk(id);
+        root |= is_root_id(id);
         parts.read(id);
     });
-    let compatible = each(pdo, property::compatible_ids_into, property::compatible_ids, |id| parts.read(id));
+    let compatible = each(pdo, property::compatible_ids_into, property::compatible_ids, |id| {
+        root |= is_root_id(id);
+        parts.read(id);
+    });
     let controller = parts.function().and_then(|function| classify(&function));
     match (disk, controller, hardware.and(compatible)) {
+        _ if root => Kind::PciRoot,
         (true, ..) => Kind::Emulated(Emulated::Disk),
         (_, Some(controller), _) => Kind::Emulated(Emulated::Controller(controller)),
         (_, None, Ok(())) => Kind::Other,
@@ -152,7 +162,7 @@ const SYSTEM_CLASS: &[u16] = utf16!(guard::setup_class::SYSTEM);
 fn unknown(pdo: DeviceObject) -> Kind {
     let mut room = [0; 64];
     match property::class_guid_into(pdo, &mut room) {
-        Ok(class) if unicode::eq_ignore_case(class, SYSTEM_CLASS) => Kind::Other,
+        Ok(class) if unicode::eq_ignore_case(class, SYSTEM_CLASS) => Kind::UnknownSystem,
         _ => Kind::Unknown,
     }
 }

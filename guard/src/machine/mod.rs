@@ -60,6 +60,8 @@ pub enum Event {
         /// Number of the bus.
         bus: u32,
     },
+    /// idefilter: the filter cannot be put on a device that is or may be a PCI root bus. NT starts the bus without it.
+    BusUnfiltered,
     /// idefilter: how the unplug ended.
     Unplugged(Unplug),
     /// idefilter: so many emulated controllers stand in configuration space, counted after the unplug and
@@ -294,6 +296,7 @@ impl Guard {
         let action = match event {
             Event::Decided(decision) => self.decided(decision),
             Event::BusAttached { bus } => self.bus_attached(bus),
+            Event::BusUnfiltered => self.bus_unfiltered(),
             Event::Unplugged(unplug) => self.unplugged(unplug),
             Event::ControllersCounted(present) => {
                 self.controllers = Some(present);
@@ -342,6 +345,17 @@ impl Guard {
             None => self.too_many_buses = true,
         }
         if self.phase == Phase::Hiding && self.unplug.is_none() { Action::Unplug } else { Action::Nothing }
+    }
+
+    /// Handles a bus without a filter: its controllers are neither hidden nor counted, so that the proof would be whole
+    /// without them. After exposure each of them is still refused its start, and a census counts its disks.
+    fn bus_unfiltered(&mut self) -> Action {
+        let reason = Reason::FilterNotAttached;
+        match self.phase {
+            Phase::Hiding | Phase::Granted => self.withhold(reason),
+            Phase::Exposed => Action::Note(reason),
+            _ => Action::Nothing,
+        }
     }
 
     fn unplugged(&mut self, unplug: Unplug) -> Action {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{Faults, Layers, ONE_WAY, Second, Setup, explore};
+use crate::{Faults, Layers, Moment, ONE_WAY, Second, Setup, explore};
 
 /// Extent of an exploration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,10 @@ pub fn all(depth: Depth) -> Vec<Case> {
         ("the filter does not know the controller", Faults { leak: true, ..plain }),
         ("the controller returns past the filter", returns),
         ("no filter can be put on the controller that returns", Faults { unattached: true, ..returns }),
+        (
+            "no filter can be put on a second root bus",
+            Faults { unfiltered_root: Some(Moment::AnyTime), resumes: 1, ..plain },
+        ),
         ("a stranger appears past the filter", stranger),
         ("a stranger appears past the filter and answers late", Faults { silent: true, ..stranger }),
         ("qemu lies about the unplug", Faults { unplug_lies: true, ..returns }),
@@ -119,6 +123,11 @@ pub fn all(depth: Depth) -> Vec<Case> {
         ("L3 alone, the controller stays where it is", ATTACHED, Faults { resumes: 1, ..plain }),
         ("L4 alone, the controller returns", Layers { deny: true, ..ATTACHED }, returns),
         ("L5 alone, and the bus filter is missing", Layers { proof: true, ..NONE }, returns),
+        (
+            "L5 alone, no filter can be put on a second root bus",
+            Layers { proof: true, ..ATTACHED },
+            Faults { unfiltered_root: Some(Moment::InTime), ..plain },
+        ),
         ("L6 alone, a stranger appears", Layers { census: true, ..ATTACHED }, stranger),
     ];
     cases.extend(alone.map(|(name, layers, faults)| holds(name, Setup { layers, faults, ..one })));

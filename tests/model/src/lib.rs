@@ -20,7 +20,7 @@ mod setup;
 mod step;
 mod world;
 
-pub use setup::{Faults, Layers, Second, Setup};
+pub use setup::{Faults, Layers, Moment, Second, Setup};
 pub use step::Step;
 pub use world::{Adapter, Kind, Path, PvDisk, World};
 

@@ -47,6 +47,15 @@ pub enum Second {
     Clone,
 }
 
+/// The moment at which a second root bus is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the PV disk is shown.
+    InTime,
+    /// At any time.
+    AnyTime,
+}
+
 /// Faults that happen besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -62,6 +71,8 @@ pub struct Faults {
     pub unplug_lies: bool,
     /// The filter cannot be put on emulated storage devices: memory has run out.
     pub unattached: bool,
+    /// The filter cannot be put on the second root bus, and the disk's controller is on that one, too.
+    pub unfiltered_root: Option<Moment>,
     /// DriverEntry of idefilter does not run: the guard stays unsealed.
     pub unsealed: bool,
     /// Events from the bus filter that may be lost.

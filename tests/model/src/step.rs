@@ -16,7 +16,7 @@ use guard::options::BootOptions;
 use guard::policy::{Emulated, HidePolicy};
 use guard::sharing::Sharing;
 
-use crate::setup::{Second, Setup};
+use crate::setup::{Moment, Second, Setup};
 use crate::world::{Adapter, Kind, Path, PvDisk, World};
 
 /// One step. A number names the emulated way: 0 through the filtered root bus, 1 past it.
@@ -75,7 +75,7 @@ pub enum Step {
     PvMount,
     /// AddDevice for the second root bus.
     AttachSecond,
-    /// The second root bus reports its children: no controller among them.
+    /// The second root bus reports its children: no controller among them, unless it has no filter.
     EnumerateSecond,
     /// Another disk is attached in dom0, and xenvbd reports it.
     Plug,
@@ -209,8 +209,11 @@ pub(crate) fn possible(setup: &Setup, world: &World, steps: &mut Vec<Step>) {
         PvDisk::Ready => steps.push(Step::PvMount),
         PvDisk::Absent | PvDisk::Mounted => {}
     }
-    if setup.large {
+    let unfiltered = setup.faults.unfiltered_root;
+    if setup.large || unfiltered.is_some() {
+        let too_late = unfiltered == Some(Moment::InTime) && world.adapter == Adapter::Shown;
         match world.second_root {
+            [false, _] if too_late => {}
             [false, _] => steps.push(Step::AttachSecond),
             [true, false] => steps.push(Step::EnumerateSecond),
             [true, true] => {}
@@ -317,14 +320,21 @@ impl Stepping<'_> {
             Step::PvMount => world.pv = PvDisk::Mounted,
             Step::AttachSecond => {
                 world.second_root[0] = true;
-                if self.setup.layers.hide && self.filters() {
+                let filters = self.setup.layers.hide && self.filters();
+                if filters && self.setup.faults.unfiltered_root.is_some() {
+                    self.tell(Event::BusUnfiltered);
+                } else if filters {
                     self.tell(Event::BusAttached { bus: 1 });
                     self.tell(Event::ControllersCounted(Present { with_cdrom: 1, disks_only: 0 }));
                 }
             }
             Step::EnumerateSecond => {
                 world.second_root[1] = true;
-                if self.setup.layers.hide && self.filters() {
+                if self.setup.faults.unfiltered_root.is_some() {
+                    if world.paths[1] == Path::Absent {
+                        world.paths[1] = Path::Reported;
+                    }
+                } else if self.setup.layers.hide && self.filters() {
                     self.tell(Event::Relations { bus: 1, seen: 0, hidden: 0 });
                 }
             }

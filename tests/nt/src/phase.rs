@@ -264,9 +264,29 @@ unsafe fn start_boot_drivers(drivers: &[BootDriver]) -> *mut DeviceObject {
                 // Its driver may be one that is loaded when a device needs it.
                 start_root_bus(root);
             }
+            if group == BOOT_BUS_EXTENDER {
+                start_unfiltered_roots();
+            }
         }
     }
     root
+}
+
+/// Starts the root buses that the filter cannot be put on, or not be told by. xenpci has not been started yet.
+unsafe fn start_unfiltered_roots() {
+    // SAFETY: the system starts: this is the only thread, at PASSIVE_LEVEL.
+    unsafe {
+        if boot::options().starved_root {
+            inject::starve("idefilter");
+            start_root_bus(report_root_bus(2));
+            inject::feed();
+        }
+        if boot::options().nameless_root {
+            let bus = report_root_bus(2);
+            pnp::hide_ids(bus);
+            start_root_bus(bus);
+        }
+    }
 }
 
 /// Stops the boot: no bus, no disk to boot from.

@@ -279,6 +279,10 @@ pub enum Word<'a> {
     LegacyIde,
     /// Further root buses do not answer for their children.
     SilentRoots,
+    /// One more PCI root bus, with nothing on it, is reported after the first, and idefilter gets no memory for it.
+    StarvedRoot,
+    /// The same with memory, and the ids of that bus cannot be read.
+    NamelessRoot,
     /// The registry's value of this name cannot be read.
     Unreadable(&'a str),
     /// xenpci is of another build than the guard.
@@ -316,6 +320,8 @@ impl<'a> Word<'a> {
                 "unreported" => Self::Unreported,
                 "legacy-ide" => Self::LegacyIde,
                 "silent-roots" => Self::SilentRoots,
+                "starved-root" => Self::StarvedRoot,
+                "nameless-root" => Self::NamelessRoot,
                 _ => return Err(Unknown),
             });
         };
@@ -382,6 +388,8 @@ impl fmt::Display for Word<'_> {
             Self::Unidentified(kind) => write!(f, "unidentified={kind}"),
             Self::LegacyIde => f.write_str("legacy-ide"),
             Self::SilentRoots => f.write_str("silent-roots"),
+            Self::StarvedRoot => f.write_str("starved-root"),
+            Self::NamelessRoot => f.write_str("nameless-root"),
             Self::Unreadable(value) => write!(f, "unreadable={value}"),
             Self::OtherBuild(how) => write!(f, "other-build={how}"),
             Self::Wrong(case) => write!(f, "wrong={case}"),
@@ -416,6 +424,8 @@ mod tests {
             Word::Unreported,
             Word::LegacyIde,
             Word::SilentRoots,
+            Word::StarvedRoot,
+            Word::NamelessRoot,
             Word::Unreadable("Start"),
             Word::Unattended,
             Word::LoadFrom(FirmwareDisk::Emulated),

@@ -456,6 +456,27 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("filter-without-memory")],
     },
     Mutant {
+        what: "a root bus that got no filter is not told of",
+        file: "idefilter/src/bus_filter.rs",
+        from: "log!(\"not attached to a PCI root bus: {status}\");\n            state::tell(Event::BusUnfiltered);",
+        to: "log!(\"not attached to a PCI root bus: {status}\");\n            let _ = Event::BusUnfiltered;",
+        caught_by: &[Guest("root-without-memory")],
+    },
+    Mutant {
+        what: "a device of the System class that does not say what it is is let pass",
+        file: "idefilter/src/entry.rs",
+        from: "Kind::UnknownSystem => bus_filter::missed(),",
+        to: "Kind::UnknownSystem => {}",
+        caught_by: &[Guest("root-nameless")],
+    },
+    Mutant {
+        what: "a platform device that is disabled is taken for one that starts",
+        file: "idefilter/src/decision.rs",
+        from: "instances.add(devnode::is_disabled(flags), installed);",
+        to: "instances.add(devnode::is_disabled(flags) && false, installed);",
+        caught_by: &[Guest("platform-disabled"), Guest("adapter-disabled")],
+    },
+    Mutant {
         what: "a bus that answers nothing for a child is believed",
         file: "idefilter/src/relations.rs",
         from: "if request::read_config(child, 0, &mut header) == Ok(header.len()) {",

@@ -484,5 +484,34 @@ fn a_start_without_the_filter_withholds_or_stops() {
     assert_eq!(emulated.step(unfiltered), Action::Nothing);
 }
 
+/// A root bus without the filter has controllers that nobody hides or counts: the proof is not whole without it.
+#[test]
+fn a_bus_without_the_filter_withholds_and_is_noted_afterwards() {
+    let unfiltered = Event::BusUnfiltered;
+    for proof in 1..=PROOF.len() {
+        let mut guard = Guard::new();
+        for event in &PROOF[..proof] {
+            let _: Action = guard.step(*event);
+        }
+        if proof == PROOF.len() {
+            assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
+        }
+        assert_eq!(guard.step(unfiltered), Action::Withhold(Reason::FilterNotAttached));
+        for event in &PROOF[proof..] {
+            assert!(!matches!(guard.step(*event), Action::Unplug | Action::AskAgain), "{event:?}");
+        }
+        assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(Reason::FilterNotAttached));
+    }
+    let mut guard = Guard::new();
+    for event in PROOF.into_iter().chain([Event::ExposureRequested, Event::Exposed]) {
+        let _: Action = guard.step(event);
+    }
+    assert_eq!(guard.step(unfiltered), Action::Note(Reason::FilterNotAttached));
+    assert_eq!(guard.phase(), Phase::Exposed);
+    let mut emulated = Guard::new();
+    let _: Action = emulated.step(EMULATED);
+    assert_eq!(emulated.step(unfiltered), Action::Nothing);
+}
+
 mod policies;
 mod repeated;

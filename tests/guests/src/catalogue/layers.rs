@@ -276,6 +276,34 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "root-without-memory",
+        title: "idefilter gets no memory when a second PCI root bus is found",
+        registry: no_unplug!(),
+        words: &[Word::StarvedRoot],
+        expect: Expect {
+            ide: 0,
+            hidden: 1,
+            withheld: Some(Reason::FilterNotAttached),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "root-nameless",
+        title: "the ids of a second PCI root bus cannot be read, and its class can",
+        registry: no_unplug!(),
+        words: &[Word::NamelessRoot],
+        expect: Expect {
+            ide: 0,
+            hidden: 1,
+            withheld: Some(Reason::FilterNotAttached),
+            ..emulated(Reason::PvSelected)
+        },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "many-controllers",
         title: "policy none without unplug: there are more emulated controllers than the guard can follow",
         registry: concat!(no_unplug!(), hide_policy!("none")),

@@ -39,6 +39,10 @@ pub(crate) struct Options {
     pub empty_roots: u32,
     /// The empty root buses do not answer for their children.
     pub silent_roots: bool,
+    /// One more root bus with nothing on it comes after the first, and idefilter gets no memory for it.
+    pub starved_root: bool,
+    /// One comes whose ids cannot be read.
+    pub nameless_root: bool,
     /// Somebody reports the IDE controller beside the PCI bus, before it.
     pub legacy_ide: bool,
     /// The PCI bus does not report the IDE controller.
@@ -117,6 +121,8 @@ impl Options {
             Word::Unidentified(kind) => self.unidentified = Some(kind),
             Word::LegacyIde => self.legacy_ide = true,
             Word::SilentRoots => self.silent_roots = true,
+            Word::StarvedRoot => self.starved_root = true,
+            Word::NamelessRoot => self.nameless_root = true,
             Word::Unreadable(value) => self.unreadable = Some(value.to_string()),
             Word::OtherBuild(how) => self.other_build = Some(how),
             Word::Wrong(case) => self.wrong = Some(case.to_string()),

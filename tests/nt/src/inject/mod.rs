@@ -73,7 +73,7 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
 
 /// Returns the way in which a routine fails, if it is one of those and faults are asked for.
 pub(crate) fn routine(name: &str) -> Option<(Kind, u64)> {
-    let starves = boot::options().faults.contains(&Fault::StarveIdefilter);
+    let starves = boot::options().starved_root || boot::options().faults.contains(&Fault::StarveIdefilter);
     if boot::options().inject.is_none() && !starves {
         return None;
     }
@@ -103,6 +103,11 @@ static STARVED: AtomicUsize = AtomicUsize::new(0);
 /// Has every allocation of the driver with this file name fail from now on.
 pub(crate) fn starve(name: &str) {
     STARVED.store(crate::ldr::driver_id(name), Ordering::Relaxed);
+}
+
+/// Lets every driver have memory again.
+pub(crate) fn feed() {
+    STARVED.store(0, Ordering::Relaxed);
 }
 
 /// Returns true if a request of this kind fails because memory has run out for the driver. Any IRQL.

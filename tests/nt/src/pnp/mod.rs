@@ -31,7 +31,7 @@ pub(crate) use notification::{
     IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, lose as lose_notifications,
     registered_within,
 };
-pub(crate) use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey};
+pub(crate) use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey, hide_ids};
 pub(crate) use root::{
     add_device as add_root_device, init, remove_device as remove_root_device,
     report_device as report_root_device, requirements_list, resource_list, start_device as start_root_device,

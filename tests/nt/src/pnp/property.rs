@@ -2,12 +2,21 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::configure::key;
 use super::node;
 use crate::cm::{self, Value};
 use crate::nt::*;
 use crate::ob;
+
+/// The PDO whose ids cannot be read; 0 for none.
+static NAMELESS: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets nobody read a device's ids any more.
+pub(crate) fn hide_ids(pdo: *mut DeviceObject) {
+    NAMELESS.store(pdo as usize, Ordering::Relaxed);
+}
 
 /// `IoGetDeviceProperty`. IRQL `PASSIVE_LEVEL`.
 ///
@@ -25,6 +34,10 @@ pub(crate) unsafe extern "win64" fn IoGetDeviceProperty(
     unsafe {
         *result = 0;
         let Some(node) = node::of(pdo) else { return status::INVALID_DEVICE_REQUEST };
+        let ids = matches!(which, property::HARDWARE_ID | property::COMPATIBLE_IDS);
+        if ids && NAMELESS.load(Ordering::Relaxed) == pdo as usize {
+            return status::INSUFFICIENT_RESOURCES;
+        }
         let text = |text: &str| (!text.is_empty()).then(|| Value::text(text).data);
         let number = |number: u32| (number != u32::MAX).then(|| number.to_le_bytes().to_vec());
         let list = |list: &[String]| (!list.is_empty()).then(|| Value::multi(list).data);

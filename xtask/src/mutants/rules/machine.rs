@@ -40,6 +40,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "Event::StorageUnfiltered => Action::Nothing,",
     ),
     rule(
+        "a bus without the filter is overlooked",
+        MACHINE,
+        "Event::BusUnfiltered => self.bus_unfiltered(),",
+        "Event::BusUnfiltered => Action::Nothing,",
+    ),
+    rule(
         "a start without the filter does not stop",
         MACHINE,
         "Phase::Exposed => self.stop(BugCheck { reason, own: 0, enumerated: 1 }),",
