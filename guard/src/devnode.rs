@@ -60,10 +60,12 @@ impl Instances {
     }
 }
 
-/// Returns true if an instance's `ConfigFlags` say that an admin has disabled it: CONFIGFLAG_DISABLED (regstr.h).
+/// Returns true if an admin has disabled an instance, by the flags of regstr.h. In every hardware profile:
+/// CONFIGFLAG_DISABLED in `ConfigFlags`. In the current one, as devcon does: CSCONFIGFLAG_DISABLED,
+/// CSCONFIGFLAG_DO_NOT_CREATE or CSCONFIGFLAG_DO_NOT_START in `CSConfigFlags`.
 #[must_use]
-pub const fn is_disabled(config_flags: u32) -> bool {
-    config_flags & 1 != 0
+pub const fn is_disabled(config_flags: u32, profile_flags: u32) -> bool {
+    config_flags & 1 != 0 || profile_flags & (1 | 2 | 4) != 0
 }
 
 /// Xen's platform device, as configuration space shows it.
@@ -134,9 +136,10 @@ mod tests {
 
     #[test]
     fn the_flag_of_a_disabled_device() {
-        assert!(is_disabled(1) && is_disabled(0x401));
+        assert!(is_disabled(1, 0) && is_disabled(0x401, 0));
+        assert!(is_disabled(0, 1) && is_disabled(0, 2) && is_disabled(0, 4));
         // Other flags: its installation failed, or is to be finished.
-        assert!(!is_disabled(0) && !is_disabled(0x40) && !is_disabled(0x400));
+        assert!(!is_disabled(0, 0) && !is_disabled(0x40, 0) && !is_disabled(0x400, 8));
     }
 
     const PLATFORM: PlatformDevice =

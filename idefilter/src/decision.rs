@@ -22,6 +22,11 @@ pub(crate) fn decide() -> (Decision, Option<pv_disks::Failure>) {
 /// The key of PnP's instances of the storage adapter, below [`registry::ENUM`].
 const ADAPTER: &[u16] = utf16!("XENGUARD\\VBD");
 
+/// The key of the current hardware profile's part of [`registry::ENUM`].
+const PROFILE: &[u16] = utf16!(
+    "\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Hardware Profiles\\Current\\System\\CurrentControlSet\\Enum"
+);
+
 /// The inputs, read from the running system.
 struct System {
     xen: Option<Xen>,
@@ -138,6 +143,8 @@ fn add_instances(
     let Some(device) = present(Key::open(registry::ENUM).and_then(|key| key.open_below(id)))? else {
         return Some(());
     };
+    // Most devices have no key there, and a profile that cannot be opened disables none.
+    let profile = Key::open(PROFILE).and_then(|key| key.open_below(id)).ok();
     for n in 0.. {
         let name = match device.subkey(n) {
             Ok(name) => name,
@@ -149,9 +156,13 @@ fn add_instances(
         }
         let key = device.open_below(&name).ok()?;
         let flags = present(key.dword(utf16!("ConfigFlags")))?.unwrap_or(0);
+        let profile_flags = match profile.as_ref().map(|profile| profile.open_below(&name)) {
+            Some(Ok(key)) => present(key.dword(utf16!("CSConfigFlags")))?.unwrap_or(0),
+            Some(Err(_)) | None => 0,
+        };
         let driver = present(key.string(utf16!("Service")))?;
         let installed = driver.is_some_and(|driver| unicode::eq_ignore_case(&driver, service));
-        instances.add(devnode::is_disabled(flags), installed);
+        instances.add(devnode::is_disabled(flags, profile_flags), installed);
     }
     Some(())
 }

@@ -472,8 +472,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a platform device that is disabled is taken for one that starts",
         file: "idefilter/src/decision.rs",
-        from: "instances.add(devnode::is_disabled(flags), installed);",
-        to: "instances.add(devnode::is_disabled(flags) && false, installed);",
+        from: "instances.add(devnode::is_disabled(flags, profile_flags), installed);",
+        to: "instances.add(devnode::is_disabled(flags, profile_flags) && false, installed);",
         caught_by: &[Guest("platform-disabled"), Guest("adapter-disabled")],
     },
     Mutant {

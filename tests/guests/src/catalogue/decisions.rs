@@ -53,6 +53,22 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "profile-disabled",
+        title: "the Xen platform device is disabled in the current hardware profile, as devcon does",
+        registry: concat!(
+            platform_device!("10"),
+            "\"ConfigFlags\"=dword:00000000\n",
+            key!(
+                "Hardware Profiles\\Current\\System\\CurrentControlSet\\Enum\\",
+                "PCI\\VEN_5853&DEV_0001&SUBSYS_00015853&REV_01\\4&45d1129a&0&10"
+            ),
+            "\"CSConfigFlags\"=dword:00000001\n"
+        ),
+        expect: emulated(Reason::PlatformDisabled),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "platform-moved",
         title: "the Xen platform device was disabled in the slot that it had before",
         registry: concat!(platform_device!("28"), "\"ConfigFlags\"=dword:00000001\n"),

@@ -126,6 +126,11 @@ pub(crate) const SERVICES: &str = "\\Registry\\Machine\\System\\CurrentControlSe
 pub(crate) const CONTROL: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Control";
 /// The key of the device instances.
 pub(crate) const ENUM: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\Enum";
+/// The current hardware profile's part of [`ENUM`].
+pub(crate) const PROFILE: &str = concat!(
+    "\\Registry\\Machine\\System\\CurrentControlSet\\Hardware Profiles\\Current",
+    "\\System\\CurrentControlSet\\Enum"
+);
 
 /// Returns the key by which NT 6.2 and later leave out a boot-start driver whose device was not there, below
 /// the service's key, with the value `0` for the one hardware profile.

@@ -79,12 +79,14 @@ pub(super) fn key(instance: &str) -> String {
     format!("{}\\{instance}", cm::ENUM)
 }
 
-/// Returns true if the admin has disabled the device (problem code 22): no driver is loaded for it.
+/// Returns true if the admin has disabled the device (problem code 22), in every hardware profile or in the current
+/// one: no driver is loaded for it.
 pub(super) fn is_disabled(node: &Node) -> bool {
-    /// `CONFIGFLAG_DISABLED` (regstr.h).
+    /// `CONFIGFLAG_DISABLED` and `CSCONFIGFLAG_DISABLED` (regstr.h).
     const DISABLED: u32 = 1;
-    let flags = cm::get(&key(&node.instance), "ConfigFlags").and_then(|value| value.as_dword());
-    flags.is_some_and(|flags| flags & DISABLED != 0)
+    let flags = |path: &str, name| cm::get(path, name).and_then(|value| value.as_dword()).unwrap_or(0);
+    let profile = format!("{}\\{}", cm::PROFILE, node.instance);
+    (flags(&key(&node.instance), "ConfigFlags") | flags(&profile, "CSConfigFlags")) & DISABLED != 0
 }
 
 /// Finds a device's function driver and class and writes its hardware key.
