@@ -223,8 +223,8 @@ impl RawEvent {
             }
             Event::Decided(_)
             | Event::BusAttached { .. }
-            | Event::BusUnfiltered
             | Event::Unplugged(_)
+            | Event::BusUnfiltered
             | Event::ControllersCounted(_)
             | Event::Relations { .. }
             | Event::StorageAttached { .. }

@@ -319,9 +319,9 @@ impl<'a> Word<'a> {
                 "no-read-config" => Self::NoReadConfig,
                 "unreported" => Self::Unreported,
                 "legacy-ide" => Self::LegacyIde,
-                "silent-roots" => Self::SilentRoots,
                 "starved-root" => Self::StarvedRoot,
                 "nameless-root" => Self::NamelessRoot,
+                "silent-roots" => Self::SilentRoots,
                 _ => return Err(Unknown),
             });
         };
