@@ -460,9 +460,9 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
 /// The contents of the other disks that one is compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Contents {
-    /// As they are now.
+    /// Present ones.
     Now,
-    /// As they were read last: the system may not have begun to work again, and then reads from them wait.
+    /// Last ones that were read: the system may not have begun to work again, and then reads from them wait.
     ReadLast,
 }
 

@@ -94,9 +94,9 @@ const HEAD: [&str; 8] = [
 pub enum Which {
     /// Every one.
     All,
-    /// Those of these names.
+    /// Rows of these names.
     Named(Vec<String>),
-    /// Those that did not run as expected on the drivers as they are.
+    /// Rows that did not run as expected on the drivers as they are.
     Rest,
 }
 

@@ -28,7 +28,7 @@ pub enum Backend {
 /// A disk of blkback's without a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raw {
-    /// As any.
+    /// An ordinary one.
     Plain,
     /// The toolstack tells the guest not to trust the backend.
     Untrusted,

@@ -108,9 +108,37 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a vbd on another disk's backing is connected",
         file: "xenvbd/src/vbd_list.rs",
-        from: "own.and_then(|own| sharing(adapter, target.number(), &own))",
-        to: "own.and_then(|own| sharing(adapter, target.number(), &own)).filter(|_| false)",
+        from: "own.and_then(|own| sharing(adapter, target.number(), &own, Contents::Now))",
+        to: "own.and_then(|own| sharing(adapter, target.number(), &own, Contents::Now)).filter(|_| false)",
         caught_by: &[Guest("twice-hotplug")],
+    },
+    Mutant {
+        what: "a vbd that is attached is compared with what was on the others when they were connected",
+        file: "xenvbd/src/vbd_list.rs",
+        from: "own.and_then(|own| sharing(adapter, target.number(), &own, Contents::Now))",
+        to: "own.and_then(|own| sharing(adapter, target.number(), &own, Contents::ReadLast))",
+        caught_by: &[Guest("twice-signed")],
+    },
+    Mutant {
+        what: "own disks are not read again when an unknown one has come",
+        file: "xenvbd/src/census.rs",
+        from: "        self.read_all_again();\n",
+        to: "",
+        caught_by: &[Guest("alias-of-signed")],
+    },
+    Mutant {
+        what: "a disk that has gone is remembered by its link",
+        file: "xenvbd/src/adapter.rs",
+        from: "adapter.census.note_departure(change.link);",
+        to: "",
+        caught_by: &[Guest("alias-exchanged")],
+    },
+    Mutant {
+        what: "a disk of qemu's on USB is foreign",
+        file: "xenvbd/src/census.rs",
+        from: "if of_qemu { Origin::Unknown } else { Origin::OtherBus }",
+        to: "if of_qemu { Origin::OtherBus } else { Origin::OtherBus }",
+        caught_by: &[Guest("alias-on-usb")],
     },
     Mutant {
         what: "a reset is said to be done while the backend has requests",
@@ -150,8 +178,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a backend that is restarted over another disk's backing is connected",
         file: "xenvbd/src/target.rs",
-        from: "sharing(&Own { identity: self.identity, backing })",
-        to: "sharing(&Own { identity: self.identity, backing }).filter(|_| false)",
+        from: "sharing(&Own { identity: self.identity(), backing })",
+        to: "sharing(&Own { identity: self.identity(), backing }).filter(|_| false)",
         caught_by: &[Guest("twice-swapped")],
     },
     Mutant {

@@ -1,7 +1,7 @@
 //! Inputs of the decision: what makes a boot emulated although its entry asks for PV, and what does not.
 
 use guard::Reason;
-use protocol::{Fault, Word};
+use protocol::{Fault, Version, Word};
 
 use crate::scenario::{BASE, Backend, Ending, Expect, PV, PV_BOOT, Runs, Scenario, Sequence, When, emulated};
 
@@ -72,6 +72,16 @@ pub(super) const BOOTS: &[Scenario] = &[
         name: "platform-moved",
         title: "the Xen platform device was disabled in the slot that it had before",
         registry: concat!(platform_device!("28"), "\"ConfigFlags\"=dword:00000001\n"),
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "platform-not-installed",
+        title: "Windows 10 has set up the storage adapter, and the Xen platform device in no slot",
+        words: &[Word::Nt(Version::Nt100), Word::Devnodes],
+        registry: "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Enum\\XENGUARD\\VBD\\0]\n\
+            \"Service\"=\"xenvbd\"\n",
+        expect: emulated(Reason::PlatformNotInstalled),
         runs: Runs::InTurn,
         ..PV_BOOT
     },

@@ -14,7 +14,7 @@ use crate::nt::*;
 use crate::storage::{fdo, irp as request_packet, policy, property};
 use crate::{io, pnp};
 
-/// What a disk is made of.
+/// The content of a disk.
 pub(crate) enum Content {
     /// It never answers a read: one on USB whose cable is loose, or an iSCSI unit whose host is gone.
     Silence,
