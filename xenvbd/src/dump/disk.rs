@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use scsi::{Action, Extent, Lun, Outcome, Sense};
+use scsi::{Action, Cache, Extent, Lun, Outcome, Sense};
 use vbd::Answer;
 use wdm::{NtStatus, pool};
 use xen::blkif::polled::{self, Data, Failed, Polled};
@@ -119,7 +119,9 @@ impl Adapter {
         let polled = polled.map_err(Closed::Frontend)?;
         let serial = scsi::SerialNumber::local(polled.xenbus().vbd().device.0);
         let lun = vbd::unit::unit(polled.disk(), false, serial).map_err(|_| Closed::Unsuitable)?;
-        let lun = Lun { maximum_transfer: MAXIMUM_TRANSFER, discard: None, ..lun };
+        // The writer of a dump asks for a flush at the end whatever the disk says, and takes a refusal for a failure.
+        let cache = if lun.cache == Cache::NoFlush { Cache::Gone } else { lun.cache };
+        let lun = Lun { maximum_transfer: MAXIMUM_TRANSFER, discard: None, cache, ..lun };
         Ok((pool::try_box(polled).map_err(Closed::NoMemory)?, lun))
     }
 

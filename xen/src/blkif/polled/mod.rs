@@ -244,12 +244,16 @@ impl<H: Hal + Clone> Polled<H> {
         }
     }
 
-    /// Makes durable what was written.
+    /// Makes durable what was written. Where the backend has no flush, or its device refuses one, there is no other way
+    /// to do so, and nothing is left to do.
     ///
     /// # Errors
-    /// As [`Polled::transfer`]; [`Error::FlushUnsupported`].
+    /// As [`Polled::transfer`].
     pub fn flush(&mut self, pause: &mut impl FnMut() -> bool) -> Result<(), Failed> {
-        self.wait(Transfer::flush(TAG), Memory::None, pause, &mut |_| ())
+        match self.wait(Transfer::flush(TAG), Memory::None, pause, &mut |_| ()) {
+            Err(Failed::Blkif(Error::FlushUnsupported) | Failed::Request(Failure::NotSupported)) => Ok(()),
+            other => other,
+        }
     }
 
     fn wait(

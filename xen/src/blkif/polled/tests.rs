@@ -123,12 +123,10 @@ fn nothing_hangs() {
 fn an_answer_of_the_backends_is_passed_on() {
     let world = World::new();
     let backend = RefCell::new(Blkback::new(&world, VBD, 64));
-    backend.borrow_mut().set("feature-flush-cache", "0");
     let mut disk = connect(&world, &backend).unwrap();
     let mut pause = pause(&backend, PATIENCE);
     let beyond = disk.transfer(60, Data::Write(&[0; 8 * 512]), &mut pause);
     assert_eq!(beyond, Err(Failed::Blkif(Error::Range { sector: 60, count: 8, sectors: 64 })));
-    assert_eq!(disk.flush(&mut pause), Err(Failed::Blkif(Error::FlushUnsupported)));
     world.store().set("device/vbd/768/device-type", "cdrom");
     let cdrom = Polled::connect(world.hal(), &mut world.store(), VBD, |_| Ok(PORT), &mut pause);
     assert_eq!(cdrom.unwrap_err(), Failed::NoDisk);
@@ -136,6 +134,25 @@ fn an_answer_of_the_backends_is_passed_on() {
     world.store().set("device/vbd/768/device-type", "disk");
     let refused = Polled::connect(world.hal(), &mut world.store(), VBD, |_| Err(no_port), &mut pause);
     assert_eq!(refused.unwrap_err(), Failed::NoPort(no_port));
+}
+
+#[test]
+fn a_backend_that_has_no_flush_has_nothing_to_flush() {
+    let world = World::new();
+    let backend = RefCell::new(Blkback::new(&world, VBD, 64));
+    let mut pause = pause(&backend, PATIENCE);
+    // One that says so, and one whose device refuses what its nodes promise.
+    backend.borrow_mut().set("feature-flush-cache", "0");
+    let mut disk = connect(&world, &backend).unwrap();
+    assert_eq!(disk.flush(&mut pause), Ok(()));
+    disk.close(&mut world.store(), &mut pause).unwrap();
+    backend.borrow_mut().set("feature-flush-cache", "1");
+    backend.borrow_mut().refuses_features = true;
+    let mut disk = connect(&world, &backend).unwrap();
+    assert_eq!(disk.flush(&mut pause), Ok(()));
+    assert_eq!(disk.flush(&mut pause), Ok(()));
+    disk.transfer(8, Data::Write(&[5; 512]), &mut pause).unwrap();
+    assert_eq!(backend.borrow().flushes.len(), 0);
 }
 
 #[test]
