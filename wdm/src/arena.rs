@@ -11,6 +11,8 @@ pub const SIZE: usize = 64 << 10;
 /// Bytes of the smallest piece.
 const GRAIN: usize = 64;
 const GRAINS: usize = SIZE / GRAIN;
+/// Bytes of a page.
+const PAGE: usize = 4096;
 
 /// The state of a grain: free, the first of a piece, or a later one.
 const FREE: u8 = 0;
@@ -44,24 +46,30 @@ impl Arena {
         Self { memory: UnsafeCell::new([0; SIZE]), grains: [const { AtomicU8::new(FREE) }; GRAINS] }
     }
 
-    /// Has everything that this image allocates from now on come from here. Any IRQL.
+    /// Has everything that this image allocates from now on come from here. What was taken from here before is free
+    /// again: an image that is started once more begins with all of it. Any IRQL.
     ///
     /// # Safety
-    /// Nothing of this image's is allocated yet. One processor runs, and no other code of this image
+    /// Nothing that this image has allocated is used any more. One processor runs, and no other code of this image
     /// interrupts it, as long as the image is used.
     pub unsafe fn take_the_place_of_pool(&'static self) {
+        self.grains.iter().for_each(|grain| grain.store(FREE, Ordering::Relaxed));
         IN_USE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
     }
 
-    /// Returns the first run of free grains that is long and aligned enough; null where there is none.
+    /// Returns the first run of free grains that is long and aligned enough, for whole pages the last one; null where
+    /// there is none.
+    ///
+    /// Whole pages are shared with other domains. One that an earlier start of the image has shared, and that the other
+    /// domain has mapped still, becomes such a page again, and nothing that is trusted.
     pub(crate) fn allocate(&self, layout: Layout) -> *mut u8 {
         let count = layout.size().max(1).div_ceil(GRAIN);
         let step = layout.align().div_ceil(GRAIN);
         let is_free = |grain: usize| self.grains[grain].load(Ordering::Relaxed) == FREE;
-        let mut starts = (0..GRAINS).step_by(step).take_while(|start| start + count <= GRAINS);
-        let Some(start) = starts.find(|&start| (start..start + count).all(is_free)) else {
-            return null_mut();
-        };
+        let fits = |start: &usize| (*start..start + count).all(is_free);
+        let mut starts = (0..(GRAINS + 1).saturating_sub(count)).step_by(step);
+        let found = if layout.align() < PAGE { starts.find(fits) } else { starts.rfind(fits) };
+        let Some(start) = found else { return null_mut() };
         for grain in start..start + count {
             self.grains[grain].store(if grain == start { FIRST } else { NEXT }, Ordering::Relaxed);
         }

@@ -3,14 +3,16 @@
 
 use alloc::boxed::Box;
 use core::ffi::c_void;
+use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 
 use vbd::Srb as _;
 use wdk_sys::storage::StorPortInitialize;
 use wdk_sys::{
-    _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, NTSTATUS, PBOOLEAN, PCHAR, PPORT_CONFIGURATION_INFORMATION,
-    PSCSI_REQUEST_BLOCK, PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID, SCSI_ADAPTER_CONTROL_STATUS,
-    SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE, UCHAR, ULONG,
+    _SCSI_ADAPTER_CONTROL_STATUS, BOOLEAN, FALSE, NTSTATUS, PBOOLEAN, PCHAR, PORT_CONFIGURATION_INFORMATION,
+    PPORT_CONFIGURATION_INFORMATION, PSCSI_REQUEST_BLOCK, PSCSI_SUPPORTED_CONTROL_TYPE_LIST, PVOID,
+    SCSI_ADAPTER_CONTROL_STATUS, SCSI_ADAPTER_CONTROL_TYPE, SP_RETURN_FOUND, SP_RETURN_NOT_FOUND, TRUE,
+    UCHAR, ULONG,
 };
 use wdm::arena::Arena;
 use wdm::pool;
@@ -24,18 +26,29 @@ use crate::srb::{Port, Srb};
 /// The memory that stands for pool here.
 static ARENA: Arena = Arena::new();
 
+/// The `DumpMode` of a crash dump. Those of hibernation are `DUMP_MODE_HIBER` (2), `DUMP_MODE_MARK_MEMORY` (3) and
+/// `DUMP_MODE_RESUME` (4).
+const DUMP_MODE_CRASH: UCHAR = 1;
+
+// What the overlay gives must be what NT has.
+const _: () = {
+    assert!(offset_of!(PORT_CONFIGURATION_INFORMATION, DumpMode) == 197);
+    assert!(offset_of!(PORT_CONFIGURATION_INFORMATION, MaxIOsPerLun) == 208);
+};
+
 /// The device extension, zeroed by the port driver.
 #[repr(C)]
 struct Extension {
     adapter: *mut Adapter,
 }
 
-/// Registers this copy with the dump port driver. HIGH_LEVEL.
+/// Registers this copy with the dump port driver, at each start of the image. HIGH_LEVEL.
 ///
 /// # Safety
-/// Called once, by `DriverEntry` with null arguments: nothing of the image has run, and one processor runs.
+/// Called by `DriverEntry` with null arguments: nothing of the image runs, and one processor runs. An extension of
+/// an earlier start is not given to this copy any more.
 pub(crate) unsafe fn register() -> NTSTATUS {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise. Only an extension has ever pointed to what was allocated.
     unsafe { ARENA.take_the_place_of_pool() };
     // Which NT this is cannot be asked here. The shorter structure is what every version takes, from drivers
     // made for NT 6.1 or before.
@@ -77,6 +90,18 @@ unsafe fn says_dump(argument: PCHAR) -> bool {
     false
 }
 
+/// Returns the purpose that NT starts the copy for (`DumpMode`), where it is none that the copy serves.
+///
+/// From NT 6.2 on one is said: to write a crash dump, to write a hibernation file, to mark the memory that writing
+/// needs, and to read the file when the system comes back. Then the copy runs in a new domain, in which no driver has
+/// set anything up, and nobody has said in xenstore which disk is whose. A file that could not be read is not written.
+fn unserved(configuration: &PORT_CONFIGURATION_INFORMATION) -> Option<UCHAR> {
+    // The byte is padding in the structure of NT 6.1, which ends before this member.
+    let end = offset_of!(PORT_CONFIGURATION_INFORMATION, MaxIOsPerLun) + size_of::<ULONG>();
+    let says = configuration.Length as usize >= end;
+    Some(configuration.DumpMode).filter(|mode| says && !matches!(*mode, 0 | DUMP_MODE_CRASH))
+}
+
 /// Carries out HwFindAdapter. HIGH_LEVEL.
 unsafe extern "C" fn hw_find_adapter(
     extension: PVOID,
@@ -94,6 +119,10 @@ unsafe extern "C" fn hw_find_adapter(
     }
     // SAFETY: the port driver's configuration, for this call.
     let configuration = unsafe { &mut *configuration };
+    if let Some(mode) = unserved(configuration) {
+        say(format_args!("refused: dump mode {mode}, and only crash dumps are written by this NT"));
+        return SP_RETURN_NOT_FOUND;
+    }
     let port_driver = PortDriver {
         extension,
         bus_type: configuration.AdapterInterfaceType,

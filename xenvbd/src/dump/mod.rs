@@ -46,6 +46,10 @@
 //! and masks xenstore's port by it. Where no bugcheck is under way, which the kernel's `KiBugCheckData`
 //! tells, and the port is not masked, the copy refuses before it has touched anything, and NT does not
 //! hibernate.
+//!
+//! From NT 6.2 on a part of the file is read through the copy when the system comes back, in a domain where nothing of
+//! the above is there to be asked. So a copy that is told a purpose (`DumpMode`) serves that of a crash dump only. An
+//! NT may start an image more than once: each start begins with all of the image's memory.
 
 mod callbacks;
 mod disk;

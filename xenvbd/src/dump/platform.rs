@@ -200,8 +200,8 @@ impl Platform {
         // SAFETY: a frame of the platform device's BAR, address space without memory, behind those that
         // xenpci uses; the frame of the table is left to this copy by `grant::shares`.
         unsafe { grant::map_one(&hypercall, index, Frame(window / PAGE_SIZE as u64))? };
+        // Entries of an earlier start of this image, which its backend may have mapped still, are left alone by the table.
         let entries = map(port_driver, window)?;
-        entries.zero();
         let list = pool::try_vec(grant::ENTRIES_PER_FRAME)?;
         let table = grant::Table::new(entries, list).map_err(|_| Refusal::NoFrame)?;
         let first = index * grant::ENTRIES_PER_FRAME as u32;

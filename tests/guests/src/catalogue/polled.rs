@@ -56,6 +56,7 @@ pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "hibernate",
         title: "memory is written to the disk at S4, the machine stays on, and the system takes its disk back",
+        words: &[Word::Nt(Version::Nt52)],
         exercise: Some(Exercise::Hibernate),
         checks: &[MEMORY_WRITTEN, IN_USE_TWICE, AWAKE],
         runs: Runs::ByName,
@@ -64,8 +65,18 @@ pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "hibernate-refused",
         title: "a copy of the miniport that is started while the disk is in use refuses, and the system goes on with it",
+        words: &[Word::Nt(Version::Nt61)],
         exercise: Some(Exercise::HibernateUnprepared),
         checks: &[REFUSED, IN_USE],
+        runs: Runs::ByName,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "hibernate-10.0",
+        title: "Windows 10 is refused hibernation, whose file the copy could not read when it comes back",
+        words: &[Word::Nt(Version::Nt100)],
+        exercise: Some(Exercise::Hibernate),
+        checks: &[REFUSED, IN_USE_TWICE, EVERY_MODE_REFUSED],
         runs: Runs::ByName,
         ..PV_BOOT
     },
@@ -149,10 +160,27 @@ const SLEPT: Check = Check {
     },
 };
 
+/// The copy was started for every purpose that NT names from 6.2 on, and refused each.
+const EVERY_MODE_REFUSED: Check = Check {
+    what: "the copy is started to mark memory, to write and to read, and finds no adapter for any of them",
+    run: |seen, found| {
+        let begun: Vec<_> = seen
+            .lines(Line::Dump)
+            .filter_map(|line| Some((line.get("begun")?, line.text.ends_with("refused=find answer=0"))))
+            .collect();
+        found.same("starts", begun, vec![("mark-memory", true), ("resume", true)]);
+    },
+};
+
 /// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.
 const AWAKE: Check = Check {
-    what: "the disks are taken back from the copy that wrote",
+    what: "the disks are taken back from the copy that wrote, which was started twice",
     run: |seen, found| {
+        found.same(
+            "starts before",
+            seen.lines(Line::Dump).filter(|line| line.get("begun").is_some()).count(),
+            1,
+        );
         found.same("awakenings", seen.said("xenpci: awake in the domain that fell asleep"), 1);
         connected_again(seen, found);
         found.same("resumes", seen.said("xenpci: resumed, "), 0);

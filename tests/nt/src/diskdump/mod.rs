@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use file::secondary_data;
+use port::Mode;
 
 use crate::ke::{Lock, disable_interrupts, processor, restore_interrupts};
 use crate::nt::*;
@@ -96,11 +97,28 @@ pub(crate) unsafe fn write(code: u32, parameters: [usize; 4]) {
     if !ARMED.swap(false, Ordering::AcqRel) {
         return;
     }
+    let mode = if code == 0 { Mode::Hibernate } else { Mode::Crash };
     // SAFETY: by this function's contract, nobody else uses the dump stack.
-    let result = unsafe { port::start().and_then(|blocks| file::write(code, parameters, blocks)) };
-    match result {
-        Ok(bytes) => report!("dump written={bytes}"),
-        Err(failure) => report!("dump failed={failure}"),
+    unsafe {
+        // NT starts an image for more than one purpose, and goes on where the copy refuses one.
+        if boot::options().nt.is_nt62() {
+            begin(Mode::MarkMemory);
+        } else if mode == Mode::Hibernate {
+            begin(mode);
+        }
+        match port::start(mode).and_then(|blocks| file::write(code, parameters, blocks)) {
+            Ok(bytes) => report!("dump written={bytes}"),
+            Err(failure) => report!("dump failed={failure}"),
+        }
+    }
+}
+
+/// Starts the copy without writing, and says what came of it.
+unsafe fn begin(mode: Mode) {
+    // SAFETY: the caller is the only user of the dump stack.
+    match unsafe { port::start(mode) } {
+        Ok(last) => report!("dump begun={} last={last}", mode.name()),
+        Err(failure) => report!("dump begun={} refused={failure}", mode.name()),
     }
 }
 
@@ -116,8 +134,14 @@ pub(crate) fn hibernate(off: impl FnOnce()) {
     let interrupts = disable_interrupts();
     let level = processor().irql.replace(HIGH_LEVEL);
     // SAFETY: interrupts are off, and no other thread has a part in the dump stack.
-    unsafe { write(0, [0; 4]) };
-    off();
+    unsafe {
+        write(0, [0; 4]);
+        off();
+        // The rest of the file is read through the copy, as it came back.
+        if boot::options().nt.is_nt62() {
+            begin(Mode::Resume);
+        }
+    }
     processor().irql.set(level);
     restore_interrupts(interrupts);
 }

@@ -5,7 +5,6 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::null_mut;
 
-use crate::ke;
 use crate::ldr::Export;
 use crate::mm::{PAGE_SIZE, direct, map};
 use crate::nt::*;
@@ -14,6 +13,7 @@ use crate::storage::srb::{Direction, Srb, function, srb_status};
 use crate::storage::{cdb, inquiry, sense};
 use crate::storport::ddi::*;
 use crate::verifier::{Violation, violation};
+use crate::{boot, ke};
 
 /// Bytes of the common buffer, the most that a request moves.
 pub(crate) const COMMON_BUFFER: usize = 64 << 10;
@@ -25,8 +25,33 @@ const TIMEOUT: u32 = 120;
 const POLL: u32 = 100;
 /// Words of a scatter-gather list of the common buffer.
 const LIST: usize = 2 + 3 * (COMMON_BUFFER / PAGE_SIZE + 1);
-/// Pages that may be mapped.
-const MAPPINGS: usize = 8;
+/// Pages that may be mapped, in all starts together.
+const MAPPINGS: usize = 16;
+
+/// The purpose of a start, as Storport's header numbers them for `DumpMode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// `DUMP_MODE_CRASH`.
+    Crash = 1,
+    /// `DUMP_MODE_HIBER`.
+    Hibernate = 2,
+    /// `DUMP_MODE_MARK_MEMORY`: the memory that the copy will need is to be named.
+    MarkMemory = 3,
+    /// `DUMP_MODE_RESUME`: the hibernation file is to be read.
+    Resume = 4,
+}
+
+impl Mode {
+    /// Returns its name in reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Hibernate => "hibernate",
+            Self::MarkMemory => "mark-memory",
+            Self::Resume => "resume",
+        }
+    }
+}
 
 /// The reason why nothing, or not everything, was written.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +89,7 @@ struct Buffer([u8; COMMON_BUFFER]);
 struct Extensions([u8; EXTENSIONS]);
 
 struct State {
-    entry: Option<DriverInitialize>,
+    entry: DriverInitialize,
     target: u8,
     hw: HwInitializationData,
     configuration: PortConfiguration,
@@ -115,7 +140,7 @@ pub(crate) unsafe fn prepare(entry: DriverInitialize, target: u8) {
     // SAFETY: by this function's contract, `entry` is the copy's DriverEntry. No dump is being written.
     unsafe {
         *PLACE.state.get() = Some(State {
-            entry: Some(entry),
+            entry,
             target,
             hw: core::mem::zeroed(),
             configuration: core::mem::zeroed(),
@@ -129,22 +154,24 @@ pub(crate) unsafe fn prepare(entry: DriverInitialize, target: u8) {
 }
 
 /// Starts the copy: DriverEntry, HwFindAdapter, HwInitialize, then INQUIRY and READ CAPACITY of the target.
-/// Answers its last block. HIGH_LEVEL.
+/// Answers its last block. An image may be started again: its memory is then as the earlier start left it. HIGH_LEVEL.
 ///
 /// # Safety
 /// After [`prepare`]; nothing else runs.
-pub(crate) unsafe fn start() -> Result<u32, Failure> {
+pub(crate) unsafe fn start(mode: Mode) -> Result<u32, Failure> {
     // SAFETY: by this function's contract, after [`prepare`]; nothing else runs.
     unsafe {
         let state = state();
-        let entry = state.entry.take().ok_or(Failure::Entry(status::UNSUCCESSFUL))?;
+        let entry = state.entry;
+        (*PLACE.extensions.get()).0.fill(0);
         let entered = leveled("DriverEntry", || entry(null_mut(), null_mut()));
         if !status::success(entered) {
             return Err(Failure::Entry(entered));
         }
         let hw = state.hw;
         state.configuration = PortConfiguration {
-            length: size_of::<PortConfiguration>() as u32,
+            length: PortConfiguration::length(boot::options().nt) as u32,
+            dump_mode: if boot::options().nt.is_nt62() { mode as u8 } else { 0 },
             adapter_interface_type: hw.adapter_interface_type,
             maximum_transfer_length: COMMON_BUFFER as u32,
             number_of_physical_breaks: (COMMON_BUFFER / PAGE_SIZE) as u32,

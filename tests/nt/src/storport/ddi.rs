@@ -1,5 +1,8 @@
 //! The miniport interface: structures and routine types of storport.h, from the DDI's documentation.
 
+use core::mem::offset_of;
+
+use crate::boot::Profile;
 use crate::layout;
 use crate::nt::{Boolean, Kdpc, KspinLock, Pvoid};
 use crate::storage::srb::Srb;
@@ -192,8 +195,19 @@ layout!(
     PortConfiguration, 0xE0, maximum_transfer_length @ 24, access_ranges @ 56, number_of_buses @ 72,
     scatter_gather @ 81, map_buffers @ 89, maximum_number_of_targets @ 97, slot_number @ 100,
     device_extension_size @ 132, dma_64_bit_addresses @ 144, synchronization_model @ 148,
-    hw_ms_interrupt_routine @ 152, virtual_device @ 196, feature_support @ 220,
+    hw_ms_interrupt_routine @ 152, virtual_device @ 196, max_ios_per_lun @ 208, feature_support @ 220,
 );
+
+impl PortConfiguration {
+    /// Returns the bytes that a version of NT has of it, which it says as the length.
+    pub(crate) fn length(nt: Profile) -> usize {
+        match nt {
+            Profile::Nt52 => offset_of!(Self, hw_ms_interrupt_routine),
+            Profile::Nt61 => offset_of!(Self, max_ios_per_lun),
+            Profile::Nt63 | Profile::Nt100 => size_of::<Self>(),
+        }
+    }
+}
 
 /// `STOR_SCATTER_GATHER_ELEMENT`.
 #[repr(C)]
