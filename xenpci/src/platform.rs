@@ -13,12 +13,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use wdm::Shared;
 
 use wdm::resources::Resources;
-use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, processor, property};
+use wdm::{DeviceObject, NtStatus, debug_print, ipi, pci, processor, property, time};
 use xen::cpuid::{self, Native, Xen};
 use xen::event_channel::Vcpu;
-use xen::hvm;
 use xen::hypercall::{self, VmCall};
 use xen::sched::{self, Resumed, Shutdown};
+use xen::{grant, hvm};
 
 use crate::DRIVER;
 use crate::clients::Clients;
@@ -227,6 +227,25 @@ impl Platform {
         self.channels.attend();
         self.rebuild(&mut held, frames)?;
         Ok(Resumed::Anew)
+    }
+
+    /// Ends what the copy of the drivers that wrote the hibernation file has granted, whose pages are NT's again.
+    /// PASSIVE_LEVEL, in the domain that fell asleep, when the client has ended the copy's sessions.
+    pub(crate) fn end_grants_of_the_copy(&self) {
+        let mut mapped = Ok(0);
+        // A backend that has agreed to the session's end may be about to let go.
+        let ended = time::within_a_second(|| {
+            mapped = self.window.table_of_the_copy().map(|table| table.map_or(0, grant::end_all));
+            mapped == Ok(0)
+        });
+        match mapped {
+            Err(error) => debug_print!(DRIVER, "pages of the drivers' copy may stay granted: {error}"),
+            Ok(mapped) if !ended => debug_print!(
+                DRIVER,
+                "{mapped} pages of the drivers' copy stay granted, as a backend has them mapped; NT uses them again"
+            ),
+            Ok(_) => {}
+        }
     }
 
     /// Has Xen tell the toolstack, when the guest powers off, that it is to be started again. Any IRQL.

@@ -27,7 +27,8 @@
 //! refuses. Every other port is masked, too, and no interrupt is taken for Xen's until then. What memory comes
 //! back to is a new domain, which has to be set up like one that was resumed; or, where writing failed or the
 //! machine only slept, the old one, in which the copy has used xenstore and taken the vbd. Both begin when the
-//! device is in D0 again.
+//! device is in D0 again. In the old one NT unloads the copy: what that has granted is ended here, once the client has
+//! ended the copy's sessions.
 #![expect(unsafe_code, reason = "is called by address, by the watch of its node")]
 
 use core::ffi::c_void;
@@ -375,6 +376,9 @@ fn hibernate(platform: &Platform, awake: &Event, request: Kept<Extension>) {
     };
     if let Some(client) = *client {
         client.call(phase);
+    }
+    if phase == REVIVED {
+        platform.end_grants_of_the_copy();
     }
 }
 

@@ -1,7 +1,8 @@
 //! The window in the device's memory BAR: where shared info and the grant table appear.
 //!
 //! BAR1 is address space without memory behind it, which Xen reserves for this
-//! (xen-pci-device-reservations.7). Its first frame becomes shared info, the next ones the grant table.
+//! (xen-pci-device-reservations.7). Its first frame becomes shared info, the next ones the grant table. Behind them is
+//! the frame that the copy of the drivers which writes a dump or a hibernation file grants by ([`DUMP_WINDOW`]).
 #![expect(unsafe_code, reason = "maps the BAR and gives its frames to Xen")]
 
 use core::ptr::NonNull;
@@ -13,10 +14,9 @@ use xen::hypercall::{self, VmCall, remove_from_physmap};
 use xen::{Frame, PAGE_SIZE, SharedMemory, grant};
 use xenpci_interface::DUMP_WINDOW;
 
-/// Bytes of the BAR that are used. Behind them is the frame that the writer of a crash dump uses
-/// ([`DUMP_WINDOW`]).
-const LENGTH: usize = (1 + grant::MOST_FRAMES as usize) * PAGE_SIZE;
-const _: () = assert!(LENGTH <= DUMP_WINDOW * PAGE_SIZE);
+/// Bytes of the BAR that are used.
+const LENGTH: usize = (DUMP_WINDOW + 1) * PAGE_SIZE;
+const _: () = assert!((grant::MOST_FRAMES as usize) < DUMP_WINDOW);
 
 /// The window, mapped into the kernel's address space. Dropping it takes Xen's pages out again
 /// (PASSIVE_LEVEL).
@@ -39,7 +39,7 @@ impl Window {
     /// The range is the platform device's memory BAR, assigned to it in START_DEVICE, and nobody else uses
     /// it.
     pub(crate) unsafe fn new(hypercall: VmCall, physical: u64, length: u32) -> wdm::Result<Self> {
-        if (length as usize) < LENGTH + PAGE_SIZE || !physical.is_multiple_of(PAGE_SIZE as u64) {
+        if (length as usize) < LENGTH || !physical.is_multiple_of(PAGE_SIZE as u64) {
             return Err(wdm::NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
         // SAFETY: this device's range. What will be behind it is ordinary memory of Xen's, which is mapped
@@ -83,6 +83,24 @@ impl Window {
         self.memory(PAGE_SIZE, frames as usize * PAGE_SIZE)
     }
 
+    /// Has Xen put the grant table's frame that the copy of the drivers uses behind the window, and returns its entries;
+    /// `None` where the table has never been so long. Only where the copy does not run. Any IRQL.
+    ///
+    /// # Errors
+    /// Xen's answer.
+    pub(crate) fn table_of_the_copy(&self) -> Result<Option<SharedMemory>, hypercall::Error> {
+        let size = grant::query_size(&self.hypercall)?;
+        let (_, index) = grant::shares(size.max_frames);
+        let Some(index) = index.filter(|index| *index < size.frames) else { return Ok(None) };
+        // SAFETY: the BAR's frame that is kept for this, with that page behind it or none.
+        unsafe { grant::map_one(&self.hypercall, index, self.frame_of_the_copy())? };
+        Ok(Some(self.memory(DUMP_WINDOW * PAGE_SIZE, PAGE_SIZE)))
+    }
+
+    fn frame_of_the_copy(&self) -> Frame {
+        Frame(self.first.0 + DUMP_WINDOW as u64)
+    }
+
     fn memory(&self, offset: usize, length: usize) -> SharedMemory {
         assert!(offset + length <= LENGTH);
         // SAFETY: inside the mapping, page-aligned and resident; no reference into it is ever made. Users of
@@ -95,10 +113,11 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         let frames = u64::from(*self.populated.get_mut());
-        for index in (0..frames).rev() {
+        let frames = (0..frames).rev().map(|index| Frame(self.first.0 + index));
+        for frame in core::iter::once(self.frame_of_the_copy()).chain(frames) {
             // SAFETY: the frame has a page of Xen's behind it or none, and whoever used it has been dropped.
             // A page that Xen will not take out stays where nobody looks.
-            let _ = unsafe { remove_from_physmap(&self.hypercall, Frame(self.first.0 + index)) };
+            let _ = unsafe { remove_from_physmap(&self.hypercall, frame) };
         }
     }
 }

@@ -58,6 +58,33 @@ pub(crate) fn has_shared_info() -> bool {
     !matches!(time, 0 | u64::MAX)
 }
 
+/// Maps a page of the platform device's memory by its number, cached, for good. ≤ DISPATCH_LEVEL.
+fn map_platform_page(page: usize) -> *mut u8 {
+    let base = pci::platform_memory().expect("the platform device's memory");
+    // SAFETY: address space of the platform device, which stays.
+    unsafe { MmMapIoSpace((base as usize + page * PAGE_SIZE) as i64, PAGE_SIZE, MM_CACHED) }.cast()
+}
+
+/// Returns the frames that the copy of the drivers which writes dumps has granted, by the frame of grant table that it
+/// put behind the device's memory (grant_table.h, version 1). ≤ DISPATCH_LEVEL.
+pub(crate) fn granted_by_the_copy() -> impl Iterator<Item = u64> {
+    /// Shared info and 32 frames of table are before it.
+    const PAGE: usize = 33;
+    /// `GTF_permit_access`, among `GTF_type_mask`.
+    const PERMITTED: u64 = 1;
+    const TYPE: u64 = 3;
+    static TABLE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+    if TABLE.load(Ordering::Acquire).is_null() {
+        TABLE.store(map_platform_page(PAGE), Ordering::Release);
+    }
+    let table = TABLE.load(Ordering::Acquire).cast::<u64>();
+    (0..PAGE_SIZE / 8)
+        // SAFETY: inside the page that is mapped.
+        .map(move |at| unsafe { table.add(at).read_volatile() })
+        .filter(|entry| entry & TYPE == PERMITTED)
+        .map(|entry| entry >> 32)
+}
+
 /// Makes a hypercall. Returns its answer. Any IRQL.
 ///
 /// # Safety

@@ -208,6 +208,14 @@ pub const fn shares(max_frames: u32) -> (u32, Option<u32>) {
     }
 }
 
+/// Ends everything that is granted by the mapped `entries`, when whoever granted it is gone. Returns the number of
+/// grants whose page the other domain has mapped, which stay. *Dispatch*.
+pub fn end_all(entries: SharedMemory) -> usize {
+    let count = entries.len() / size_of::<EntryV1>();
+    let entries = Entries::new(entries, 0);
+    (0..count as u32).filter(|&reference| !entries.edit().end(GrantRef(reference))).count()
+}
+
 /// Size of this domain's table, in frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -317,6 +325,19 @@ mod tests {
             assert_eq!(entry(&memory, GrantRef(8)).flags, 0);
             assert_eq!(entry(&memory, GrantRef(9)).flags, 5);
         }
+    }
+
+    #[test]
+    fn what_nobody_has_mapped_is_ended_at_once() {
+        let memory = Memory::new(1, 0);
+        let last = ENTRIES_PER_FRAME as u32 - 1;
+        [0, 8, 9, last].map(GrantRef).iter().for_each(|&reference| grant(&memory, reference));
+        use_bits(&memory, GrantRef(9), GTF_READING | GTF_WRITING);
+        assert_eq!(end_all(memory.share()), 1);
+        assert_eq!([0, 8, last].map(|reference| entry(&memory, GrantRef(reference)).flags), [0; 3]);
+        assert_eq!(entry(&memory, GrantRef(9)).flags & GTF_PERMIT_ACCESS, GTF_PERMIT_ACCESS);
+        use_bits(&memory, GrantRef(9), 0);
+        assert_eq!(end_all(memory.share()), 0);
     }
 
     #[test]

@@ -174,13 +174,15 @@ const EVERY_MODE_REFUSED: Check = Check {
 
 /// The guest hibernated and went on where it was: it has taken its disks back from the copy that wrote.
 const AWAKE: Check = Check {
-    what: "the disks are taken back from the copy that wrote, which was started twice",
+    what: "the disks are taken back from the copy that wrote, which was started twice; none of its pages is granted still",
     run: |seen, found| {
         found.same(
             "starts before",
             seen.lines(Line::Dump).filter(|line| line.get("begun").is_some()).count(),
             1,
         );
+        let granted: Vec<_> = seen.lines(Line::Dump).filter_map(|line| line.number("granted")).collect();
+        found.same("pages of the copy's that are granted", granted, vec![0]);
         found.same("awakenings", seen.said("xenpci: awake in the domain that fell asleep"), 1);
         connected_again(seen, found);
         found.same("resumes", seen.said("xenpci: resumed, "), 0);

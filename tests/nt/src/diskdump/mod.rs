@@ -19,10 +19,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 pub(crate) use file::secondary_data;
 use port::Mode;
 
-use crate::ke::{Lock, disable_interrupts, processor, restore_interrupts};
+use crate::ke::{self, Lock, disable_interrupts, processor, restore_interrupts};
+use crate::mm::{PAGE_SIZE, map};
 use crate::nt::*;
 use crate::ob::namespace;
-use crate::{boot, cm, io, ldr, report, storport};
+use crate::{boot, cm, io, ldr, report, storport, xen};
 
 /// The key that holds `CrashDumpEnabled`.
 const CRASH_CONTROL: &str = "CrashControl";
@@ -120,6 +121,30 @@ unsafe fn begin(mode: Mode) {
         Ok(last) => report!("dump begun={} last={last}", mode.name()),
         Err(failure) => report!("dump begun={} refused={failure}", mode.name()),
     }
+}
+
+/// Unloads the stack that wrote a hibernation file: its pages are free for others. Says how many of them are granted
+/// still, once none is or time is up. PASSIVE_LEVEL.
+pub(crate) fn unload_after_hibernation() {
+    /// Looks, of 100 ms each.
+    const LOOKS: u32 = 100;
+    let images = ["xenvbd.sys", "xenpci.sys", "idefilter.sys"].map(|file| alloc::format!("hiber_{file}"));
+    let frames: Vec<u64> = images
+        .iter()
+        .filter_map(|name| ldr::range(name))
+        .flat_map(|(start, end)| (start..end).step_by(PAGE_SIZE))
+        .filter_map(|page| map::translate(page).map(|address| address / PAGE_SIZE as u64))
+        .collect();
+    let granted = || xen::granted_by_the_copy().filter(|frame| frames.contains(frame)).count();
+    for _ in 0..LOOKS {
+        if granted() == 0 {
+            break;
+        }
+        ke::delay(100);
+    }
+    report!("dump freed={} granted={}", frames.len(), granted());
+    // SAFETY: nothing of the images runs, and no driver calls them.
+    images.iter().for_each(|name| unsafe { ldr::unload(name) });
 }
 
 /// Maps the stack that writes a hibernation file. PASSIVE_LEVEL, once.

@@ -29,6 +29,7 @@ const YIELD: u64 = 0;
 /// Files are written before and after.
 pub(super) fn here() {
     hibernate(|| ());
+    diskdump::unload_after_hibernation();
 }
 
 /// Runs the exercise with the power gone: at `ready for=hibernated` dom0 saves the guest and restores it.
