@@ -88,7 +88,8 @@ impl Fdo {
 
     /// Has Xen raise no interrupt while the device sleeps: a local APIC forgets in S3 what has been raised, and Xen raises
     /// nothing again before it is acknowledged; or the firmware takes it, on the way back, and acknowledges nothing.
-    /// For hibernation the thread has let go of everything already. ≤ DISPATCH_LEVEL.
+    /// For hibernation the thread has let go of everything already. Where there is none nothing may be masked: the copy of
+    /// the drivers would take that for leave. ≤ DISPATCH_LEVEL.
     pub(crate) fn rest(&self) {
         if let (false, Some(platform)) = (self.hibernates.load(Ordering::Acquire), &*self.platform.lock()) {
             platform.be_deaf();
@@ -244,15 +245,20 @@ pub(crate) fn power(device: Device<Extension>, fdo: &Fdo, irp: Irp) -> Dispositi
     /// `PowerSystemShutdown`.
     const S5: u32 = 6;
     let sets = irp.location().sets_power();
+    // Where nobody serves S4, the disks cannot be let go of, and a new domain would not be set up.
+    let serves = || fdo.suspend.lock().is_some() || fdo.platform.lock().is_none();
     match irp.location().power_state() {
+        Some(PowerState::System(S4)) if !sets && !serves() => irp.complete_power(NtStatus::UNSUCCESSFUL),
         Some(PowerState::System(state)) => {
             let (kept, disposition) = match Kept::new(device, irp) {
                 Ok(kept) => kept,
                 Err(disposition) => return disposition,
             };
+            if sets && state == S4 {
+                fdo.hibernates.store(true, Ordering::Release);
+            }
             let kept = match (&*fdo.suspend.lock(), state) {
                 (Some(suspend), S4) if sets => {
-                    fdo.hibernates.store(true, Ordering::Release);
                     suspend.fall_asleep(kept);
                     None
                 }

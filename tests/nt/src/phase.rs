@@ -385,7 +385,7 @@ unsafe fn faults(root: *mut DeviceObject) {
     unsafe {
         for fault in &boot::options().faults {
             match fault {
-                Fault::EarlyCrash | Fault::RegistryFull | Fault::VolumeFull => {}
+                Fault::EarlyCrash | Fault::NoSecondThread | Fault::RegistryFull | Fault::VolumeFull => {}
                 // Somebody else's bugcheck, with the system up.
                 Fault::LateCrash => ke::KeBugCheckEx(MANUALLY_INITIATED_CRASH, 0, 0, 0, 0),
                 // The power goes.

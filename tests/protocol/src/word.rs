@@ -39,6 +39,8 @@ named! {
         HibernateElsewhere = "hibernate-elsewhere",
         /// Starts a copy of the miniport although no device was told of S4.
         HibernateUnprepared = "hibernate-unprepared",
+        /// Sets the system to S4 although xenpci has no thread that serves it.
+        HibernateUnserved = "hibernate-unserved",
         /// Reads from the disks of a hostile backend, which come and go, and from the first disk meanwhile.
         Hostile = "hostile",
         /// Uses a disk that dom0 attaches, until dom0 takes it without asking.
@@ -91,6 +93,8 @@ named! {
         ManyForeign = "many-foreign",
         /// A disk on a controller that nobody knows goes, and a second path to the boot disk arrives in its place.
         Exchanged = "exchanged",
+        /// Xenpci's second thread, which serves the toolstack, cannot be made.
+        NoSecondThread = "no-second-thread",
         /// Memory has run out for idefilter, and stays so.
         StarveIdefilter = "starve-idefilter",
         /// The interfaces of devices can no longer be listed, and a disk arrives.

@@ -72,6 +72,16 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "hibernate-unserved",
+        title: "sabotage: xenpci has no thread that serves S4, and the system goes there all the same: the disk stays in \
+                use, and nobody writes beside it",
+        words: &[Word::Nt(Version::Nt61), Word::Fault(Fault::NoSecondThread)],
+        exercise: Some(Exercise::HibernateUnserved),
+        checks: &[REFUSED, IN_USE_TWICE, OBJECTED],
+        runs: Runs::ByName,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "hibernate-10.0",
         title: "Windows 10 is refused hibernation, whose file the copy could not read when it comes back",
         words: &[Word::Nt(Version::Nt100)],
@@ -157,6 +167,16 @@ const SLEPT: Check = Check {
         found.same("the disk's steps", steps, vec![down, (Some(0), None, None), down]);
         let slept: Vec<_> = seen.lines(Line::Slept).filter_map(|line| line.number("meanwhile")).collect();
         found.same("reads in S3", slept, vec![0]);
+    },
+};
+
+/// A device objected to S4.
+const OBJECTED: Check = Check {
+    what: "the platform device objects to S4",
+    run: |seen, found| {
+        let asked = seen.lines(Line::Power).filter(|line| line.number("query") == Some(5));
+        let agreed: Vec<_> = asked.filter_map(|line| line.number("agreed")).collect();
+        found.same("answers to the query for S4", agreed, vec![0]);
     },
 };
 

@@ -32,6 +32,24 @@ pub(super) fn here() {
     diskdump::unload_after_hibernation();
 }
 
+/// Runs the exercise where nobody in xenpci serves S4: it objects, and the system is set to S4 all the same, as where a
+/// battery is nearly empty. The copy of the miniport must find the disk in use.
+pub(super) fn unserved() {
+    use_disk(|| ());
+    diskdump::load_for_hibernation();
+    // SAFETY: nobody uses a device: the readers have ended, and nothing else runs.
+    unsafe {
+        let agreed = pnp::try_power(POWER_SYSTEM_HIBERNATE, POWER_ACTION_HIBERNATE);
+        report!("power query={POWER_SYSTEM_HIBERNATE} agreed={}", u8::from(agreed));
+        if !agreed {
+            pnp::set_power(POWER_SYSTEM_HIBERNATE, POWER_ACTION_HIBERNATE);
+        }
+        diskdump::hibernate(|| ());
+        pnp::set_power(POWER_SYSTEM_WORKING, POWER_ACTION_HIBERNATE);
+    }
+    use_disk(|| ());
+}
+
 /// Runs the exercise with the power gone: at `ready for=hibernated` dom0 saves the guest and restores it.
 ///
 /// That stands for a loader that reads the file into a new machine's memory, since Xen has as little for a

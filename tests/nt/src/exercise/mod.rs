@@ -51,6 +51,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::Hibernate => hibernate::here(),
         Exercise::HibernateElsewhere => hibernate::elsewhere(),
         Exercise::HibernateUnprepared => hibernate::unprepared(),
+        Exercise::HibernateUnserved => hibernate::unserved(),
         Exercise::Hostile => hostile::run(),
         Exercise::Hotplug => hotplug::run(),
         Exercise::Kinds => kinds::run(),

@@ -73,8 +73,10 @@ const ROUTINES: &[(&str, Kind, u64)] = &[
 
 /// Returns the way in which a routine fails, if it is one of those and faults are asked for.
 pub(crate) fn routine(name: &str) -> Option<(Kind, u64)> {
-    let starves = boot::options().starved_root || boot::options().faults.contains(&Fault::StarveIdefilter);
-    if boot::options().inject.is_none() && !starves {
+    let mut faults = boot::options().faults.iter();
+    let denies = boot::options().starved_root
+        || faults.any(|fault| matches!(fault, Fault::StarveIdefilter | Fault::NoSecondThread));
+    if boot::options().inject.is_none() && !denies {
         return None;
     }
     ROUTINES.iter().find(|(known, ..)| *known == name).map(|&(_, kind, answer)| (kind, answer))
@@ -113,6 +115,15 @@ pub(crate) fn feed() {
 /// Returns true if a request of this kind fails because memory has run out for the driver. Any IRQL.
 pub(crate) fn starves(kind: Kind, driver: usize) -> bool {
     kind == Kind::Pool && driver == STARVED.load(Ordering::Relaxed)
+}
+
+/// Returns true if a driver's request for a thread is the one that [`Fault::NoSecondThread`] means. Any IRQL.
+pub(crate) fn denies_thread(routine: &str, driver: usize) -> bool {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    boot::options().faults.contains(&Fault::NoSecondThread)
+        && routine == "PsCreateSystemThread"
+        && driver == crate::ldr::driver_id("xenpci")
+        && ASKED.fetch_add(1, Ordering::Relaxed) == 1
 }
 
 /// Returns the number of requests of a kind so far.

@@ -148,6 +148,7 @@ unsafe extern "win64" fn pass(gate: &Gate, return_address: usize) -> bool {
     }
     if let Some((kind, _)) = gate.fault
         && (inject::starves(kind, gate.driver)
+            || inject::denies_thread(gate.export.name, gate.driver)
             || inject::fails(
                 kind,
                 format_args!("routine={} from={}", gate.export.name, super::Place(return_address)),
