@@ -218,7 +218,6 @@ impl Platform {
     pub(crate) fn wake(&self, mut held: Held<'_>) -> Result<Resumed, Failure> {
         if self.window.is_populated() {
             self.channels.attend();
-            self.upcall.look();
             self.listen();
             self.store.connect_held(&mut held, Found::Abandoned).map_err(Failure::Store)?;
             return Ok(Resumed::Cancelled);
@@ -261,8 +260,10 @@ impl Platform {
         self.channels.be_deaf();
     }
 
-    /// Takes interrupts again, with the events that came meanwhile. ≤ DISPATCH_LEVEL.
+    /// Takes interrupts again, with the events that came meanwhile. An upcall that was raised and whose interrupt is
+    /// lost is acknowledged, since Xen raises no other before. ≤ DISPATCH_LEVEL.
     pub(crate) fn listen(&self) {
+        self.upcall.look();
         if let Err(error) = self.channels.listen() {
             debug_print!(DRIVER, "a port stays masked: {error}");
         }

@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use crate::mm::PAGE_SIZE;
 use crate::mm::iospace::{MM_CACHED, MmMapIoSpace};
@@ -83,6 +83,25 @@ pub(crate) fn granted_by_the_copy() -> impl Iterator<Item = u64> {
         .map(move |at| unsafe { table.add(at).read_volatile() })
         .filter(|entry| entry & TYPE == PERMITTED)
         .map(|entry| entry >> 32)
+}
+
+/// Returns what does as Xen where it raises an upcall of the first processor for xenstore's port, but for the interrupt:
+/// that is lost. ≤ DISPATCH_LEVEL, while the platform device has its memory.
+pub(crate) fn lost_upcall() -> impl FnOnce() {
+    /// Offsets in shared info (xen.h): the first `vcpu_info`'s `evtchn_upcall_pending` and `evtchn_pending_sel`, and
+    /// `evtchn_pending`.
+    const UPCALL: usize = 0;
+    const SELECTOR: usize = 8;
+    const PENDING: usize = 2048;
+    let port = parameter(STORE_PORT).expect("xenstore's port") as usize;
+    let page = map_platform_page(0);
+    // SAFETY: inside of shared info, whose words everybody changes by atomic operations.
+    move || unsafe {
+        let word = |offset: usize| &*page.add(offset).cast::<AtomicU64>();
+        word(PENDING + port / 64 * 8).fetch_or(1 << (port % 64), Ordering::SeqCst);
+        word(SELECTOR).fetch_or(1 << (port / 64), Ordering::SeqCst);
+        (*page.add(UPCALL).cast::<AtomicU8>()).store(1, Ordering::SeqCst);
+    }
 }
 
 /// Makes a hypercall. Returns its answer. Any IRQL.

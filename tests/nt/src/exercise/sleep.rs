@@ -5,7 +5,7 @@ use protocol::Ready;
 use super::load::Load;
 use super::{ask, wait_until};
 use crate::nt::{POWER_ACTION_SLEEP, POWER_SYSTEM_SLEEPING3, POWER_SYSTEM_WORKING};
-use crate::{ke, mountmgr, pnp, po, report};
+use crate::{ke, mountmgr, pnp, po, report, xen};
 
 const DISK: u32 = 0;
 /// Threads that read.
@@ -19,6 +19,7 @@ const DEAF: u32 = 5_000_000;
 /// Runs the exercise. At `ready for=sleep` dom0 writes to a node that the guest watches, waits until the guest is
 /// paused, and wakes it.
 pub(super) fn run() {
+    let lose_upcall = xen::lost_upcall();
     let load = Load::start(DISK, READERS);
     wait_until("reading", || load.done() >= READS);
     let before = load.done();
@@ -31,6 +32,8 @@ pub(super) fn run() {
             ask(Ready::Sleep);
             ke::clock::KeStallExecutionProcessor(DEAF);
         });
+        // One that was raised before the ports were masked, and that no processor has taken.
+        lose_upcall();
         report!("slept reads={} meanwhile={}", asleep - before, load.done() - asleep);
         pnp::set_power(POWER_SYSTEM_WORKING, POWER_ACTION_SLEEP);
     }
