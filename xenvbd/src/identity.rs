@@ -39,38 +39,45 @@ struct Length {
 }
 const _: () = assert!(size_of::<Length>() == 8);
 
+/// Nothing is known of a disk's content: it cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unreadable;
+
 /// Returns the identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size`
 /// bytes and are read by `read`, which takes a block's number and answers whether it succeeded.
-/// PASSIVE_LEVEL.
+/// PASSIVE_LEVEL. `None` where the disk has no partition table, or one without signature.
 ///
-/// `None` where the disk has no partition table, or one without signature, or cannot be read.
+/// # Errors
+/// It cannot be read, or there is no memory for a block.
 pub(crate) fn identify(
     sectors: u64,
     block_size: u32,
     mut read: impl FnMut(u64, &mut [u8]) -> bool,
-) -> Option<Identity> {
+) -> Result<Option<Identity>, Unreadable> {
     if !matches!(block_size, 512 | 1024 | 2048 | LARGEST_BLOCK) {
-        return None;
+        return Ok(None);
     }
     // A whole page, and so aligned to one, whatever alignment the disk's driver asks for.
-    let mut page: Vec<u8> = pool::try_vec(LARGEST_BLOCK as usize).ok()?;
+    let mut page: Vec<u8> = pool::try_vec(LARGEST_BLOCK as usize).map_err(|_| Unreadable)?;
     let block = &mut page[..block_size as usize];
-    let signature = match read(0, block).then(|| first_block(block))? {
-        FirstBlock::None | FirstBlock::Mbr(0) => return None,
-        FirstBlock::Mbr(signature) => Signature::Mbr(signature),
+    let signature = match read(0, block).then(|| first_block(block)).ok_or(Unreadable)? {
+        FirstBlock::None | FirstBlock::Mbr(0) => None,
+        FirstBlock::Mbr(signature) => Some(Signature::Mbr(signature)),
         FirstBlock::Gpt => {
-            let guid = read(1, block).then(|| gpt_disk_guid(block))??;
-            Signature::Gpt(guid)
+            read(1, block).then(|| gpt_disk_guid(block)).ok_or(Unreadable)?.map(Signature::Gpt)
         }
     };
-    Some(Identity { sectors, signature })
+    Ok(signature.map(|signature| Identity { sectors, signature }))
 }
 
 /// Returns the identity of the disk behind a device object, read by requests to it. PASSIVE_LEVEL; waits for
 /// the disk.
-pub(crate) fn of_device(device: DeviceObject) -> Option<Identity> {
-    let length: Length = ask(device, GET_LENGTH_INFO)?;
-    let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY)?;
+///
+/// # Errors
+/// As [`identify`].
+pub(crate) fn of_device(device: DeviceObject) -> Result<Option<Identity>, Unreadable> {
+    let length: Length = ask(device, GET_LENGTH_INFO).ok_or(Unreadable)?;
+    let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY).ok_or(Unreadable)?;
     let block_size = geometry.bytes_per_sector;
     identify(length.bytes / u64::from(scsi::SECTOR), block_size, |block, into| {
         request::read(device, block * u64::from(block_size), into) == Ok(into.len())

@@ -20,6 +20,7 @@ use wdm::mutex::Mutex;
 use wdm::thread::Thread;
 use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, time, unicode};
 
+use crate::identity::Unreadable;
 use crate::{DRIVER, identity};
 
 /// Time that disks have together which a census waits for, in 100 ns.
@@ -136,8 +137,8 @@ impl Readers {
         }
     }
 
-    /// Reads one of this driver's disks anew, and waits for it. Returns `None` where it has not answered in time.
-    /// PASSIVE_LEVEL.
+    /// Reads one of this driver's disks anew, and waits for it. Returns `None` where it cannot be read, or has not answered in
+    /// time. PASSIVE_LEVEL.
     pub(crate) fn read_own(&self, link: &[u16], target: u8, deadline: Deadline) -> Option<Option<Identity>> {
         self.forget_own(target);
         self.begin(link, Some(target)).ok()?;
@@ -293,19 +294,31 @@ impl State {
         next
     }
 
-    /// Keeps the identity that a reading has found. Returns false if nobody wants to know it any more.
-    fn keep(&self, reading: u32, identity: Option<Identity>) -> bool {
+    /// Keeps what a reading has found. Of one of this driver's own disks that cannot be read, what was known before stays.
+    /// Returns false if nobody wants to know it any more.
+    fn keep(&self, reading: u32, found: core::result::Result<Option<Identity>, Unreadable>) -> bool {
         let mut entries = self.entries.lock();
-        let entry = entries.list.iter_mut().find(|entry| entry.reading == reading);
-        entry.map(|entry| entry.known = Known::Read(identity)).is_some()
+        let Some(at) = entries.list.iter().position(|entry| entry.reading == reading) else { return false };
+        let gone = match found {
+            Err(Unreadable) if entries.list[at].own.is_some() => Some(entries.list.swap_remove(at)),
+            found => {
+                entries.list[at].known = Known::Read(found.unwrap_or(None));
+                None
+            }
+        };
+        // Out of the lock, in which nothing is freed.
+        drop(entries);
+        drop(gone);
+        true
     }
 }
 
 /// Reads disks until there is none to be read, and tells that they have been read. PASSIVE_LEVEL, in a thread of its own.
 fn read_all(state: &State) {
     while let Some((link, reading)) = state.next() {
-        let identity = interface::Open::new(&link).ok().and_then(|open| identity::of_device(open.device()));
-        if state.keep(reading, identity) && !state.told.swap(true, Ordering::SeqCst) {
+        let open = interface::Open::new(&link).map_err(|_| Unreadable);
+        let found = open.and_then(|open| identity::of_device(open.device()));
+        if state.keep(reading, found) && !state.told.swap(true, Ordering::SeqCst) {
             (state.identified)();
         }
     }

@@ -178,7 +178,7 @@ impl Target {
                     .map_err(|error| failed = Some(error))
                     .is_ok()
             });
-            self.signature = identity.map(|identity| identity.signature);
+            self.signature = identity.ok().flatten().map(|identity| identity.signature);
         }
         if let Some(error) = failed {
             debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number());

@@ -472,9 +472,7 @@ enum Contents {
 fn sharing(adapter: &Adapter, number: u32, own: &Own, contents: Contents) -> Option<u32> {
     let mut found = None;
     adapter.slots().each(|id, other| {
-        let Some(backing) = other.backing().filter(|_| other.number() != number && !other.is_cdrom()) else {
-            return;
-        };
+        let Some(backing) = other.backing().filter(|_| other.number() != number) else { return };
         let identity = if contents == Contents::Now && is_told_by_content(&backing, &own.backing) {
             adapter.census().read_again(id as u8)
         } else {
