@@ -78,6 +78,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         dom0: &[(When::Ready(Ready::Attach), UNKNOWN_NAME)],
         expect: Expect { pv: 2, ..PV },
         logged: &[Reason::BackingRefused],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
