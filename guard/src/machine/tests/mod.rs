@@ -458,29 +458,28 @@ proptest! {
     }
 }
 
+/// Returns a guard that has been told so many events of the proof. With the whole proof it has granted the exposure.
+fn told(proof: usize) -> Guard {
+    let mut guard = after(PROOF[..proof].iter().copied());
+    if proof == PROOF.len() {
+        assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
+    }
+    guard
+}
+
 /// NT starts a device whose filter fails: the guard then exposes nothing, or stops what it has exposed.
 #[test]
 fn a_start_without_the_filter_withholds_or_stops() {
     let unfiltered = Event::StorageUnfiltered;
     for proof in 1..=PROOF.len() {
-        let mut guard = Guard::new();
-        for event in &PROOF[..proof] {
-            let _: Action = guard.step(*event);
-        }
-        if proof == PROOF.len() {
-            assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
-        }
+        let mut guard = told(proof);
         assert_eq!(guard.step(unfiltered), Action::Withhold(Reason::UnfilteredStart));
         assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(Reason::UnfilteredStart));
     }
-    let mut guard = Guard::new();
-    for event in PROOF.into_iter().chain([Event::ExposureRequested, Event::Exposed]) {
-        let _: Action = guard.step(event);
-    }
+    let mut guard = exposed();
     let stop = BugCheck { reason: Reason::UnfilteredStart, own: 0, enumerated: 1 };
     assert_eq!(guard.step(unfiltered), Action::Stop(stop));
-    let mut emulated = Guard::new();
-    let _: Action = emulated.step(EMULATED);
+    let mut emulated = after([EMULATED]);
     assert_eq!(emulated.step(unfiltered), Action::Nothing);
 }
 
@@ -489,27 +488,17 @@ fn a_start_without_the_filter_withholds_or_stops() {
 fn a_bus_without_the_filter_withholds_and_is_noted_afterwards() {
     let unfiltered = Event::BusUnfiltered;
     for proof in 1..=PROOF.len() {
-        let mut guard = Guard::new();
-        for event in &PROOF[..proof] {
-            let _: Action = guard.step(*event);
-        }
-        if proof == PROOF.len() {
-            assert_eq!(guard.step(Event::ExposureRequested), Action::Expose);
-        }
+        let mut guard = told(proof);
         assert_eq!(guard.step(unfiltered), Action::Withhold(Reason::FilterNotAttached));
         for event in &PROOF[proof..] {
             assert!(!matches!(guard.step(*event), Action::Unplug | Action::AskAgain), "{event:?}");
         }
         assert_eq!(guard.step(Event::ExposureRequested), Action::Withhold(Reason::FilterNotAttached));
     }
-    let mut guard = Guard::new();
-    for event in PROOF.into_iter().chain([Event::ExposureRequested, Event::Exposed]) {
-        let _: Action = guard.step(event);
-    }
+    let mut guard = exposed();
     assert_eq!(guard.step(unfiltered), Action::Note(Reason::FilterNotAttached));
     assert_eq!(guard.phase(), Phase::Exposed);
-    let mut emulated = Guard::new();
-    let _: Action = emulated.step(EMULATED);
+    let mut emulated = after([EMULATED]);
     assert_eq!(emulated.step(unfiltered), Action::Nothing);
 }
 
