@@ -10,7 +10,7 @@ use protocol::{Fault, Ready};
 
 use crate::boot;
 use crate::cm::{self, Value};
-use crate::disk::foreign::Content;
+use crate::disk::foreign::{Content, OTHER_SIGNATURE};
 use crate::io::{driver, named_file, reinitialize, shutdown};
 use crate::nt::*;
 use crate::report::Escaped;
@@ -374,8 +374,6 @@ fn early_faults() {
 
 /// More disks than xenvbd has threads to read them.
 const MANY: usize = 40;
-/// A signature that no other disk has.
-const OTHER_SIGNATURE: u32 = 0x0DD5_1612;
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 

@@ -41,6 +41,8 @@ impl Content {
 /// The content of the disk that arrives next.
 static NEXT: Lock<Option<Content>> = Lock::new(None);
 
+/// A signature that no disk of a scenario has.
+pub(crate) const OTHER_SIGNATURE: u32 = 0x0DD5_1612;
 /// Size of a disk that is no other's, in sectors.
 const SECTORS: u64 = 1 << 21;
 /// Offset of the signature in a master boot record, and of what says that it is one.

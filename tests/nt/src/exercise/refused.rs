@@ -14,7 +14,7 @@ const REFUSED: u8 = 0x62;
 /// second disk gets a partition table first.
 pub(super) fn run() {
     if namespace::lookup("\\Device\\Harddisk1\\DR1").is_some() {
-        foreign::sign(1, 0x0DD5_1612);
+        foreign::sign(1, foreign::OTHER_SIGNATURE);
     }
     ask(Ready::Attach);
     wait_until("a refused vbd in the event log", || error_log::written(REFUSED) > 0);
