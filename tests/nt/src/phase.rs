@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
 use osloader::drivers::{self, BOOT_START, BootDriver, GROUPS};
 use osloader::{boot_ini, menu};
@@ -374,6 +375,12 @@ fn early_faults() {
 
 /// More disks than xenvbd has threads to read them.
 const MANY: usize = 40;
+/// As many as it has.
+const READERS: usize = 32;
+/// Time that a slow disk takes for a read: longer than what is done meanwhile, and shorter than what is waited for.
+const SLOW: Duration = Duration::from_secs(1);
+/// Time that a disk takes for which nobody waits any more.
+const LATE: Duration = Duration::from_secs(7);
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
@@ -410,6 +417,40 @@ unsafe fn faults(root: *mut DeviceObject) {
                     disk::foreign::arrive(Content::Disk(1));
                     pnp::settle();
                     ke::delay(SETTLED);
+                }
+                // The same behind another disk: its census must not be taken for that of the second path.
+                Fault::SignedBehind => {
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    disk::foreign::arrive(Content::Signature(0));
+                    disk::foreign::arrive_slow(Content::Disk(1), SLOW);
+                    pnp::settle();
+                    ke::delay(SETTLED);
+                }
+                // The same when nobody waits for the second path any more.
+                Fault::SignedLate => {
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    disk::foreign::arrive_slow(Content::Disk(1), LATE);
+                    pnp::settle();
+                    ke::delay(SETTLED);
+                }
+                // An array's host is gone, and every thread that reads disks waits for one of its units.
+                Fault::SilentUnits => {
+                    for _ in 0..READERS {
+                        disk::foreign::arrive(Content::SilentUnit);
+                    }
+                    pnp::settle();
+                    disk::foreign::arrive(Content::Disk(0));
+                    pnp::settle();
+                    ke::delay(SETTLED);
+                }
+                // Every disk is read again for a PV disk that is attached, and not all are as fast.
+                Fault::SlowUnit => {
+                    disk::foreign::arrive(Content::Signature(0));
+                    disk::foreign::arrive_slow(Content::Signature(OTHER_SIGNATURE), SLOW);
+                    pnp::settle();
+                    exercise::ask(Ready::Attach);
+                    exercise::wait_until("a second volume", || mountmgr::is_mounted(1));
+                    mountmgr::file_test();
                 }
                 // The host gives the guest the boot disk once more, on USB.
                 Fault::UsbAlias => {

@@ -125,6 +125,45 @@ pub(super) const BOOTS: &[Scenario] = &[
         raw: &[Raw::Plain],
         fault: Some(Fault::Signed),
         expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 3)), ..PV },
+        checks: &[NOT_USED],
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-behind-another",
+        title: "the same; it answers after a second, and behind another disk that arrives with it",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::SignedBehind),
+        expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 4)), ..PV },
+        checks: &[NOT_USED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-late",
+        title: "the same; it answers after seven seconds, when nobody waits for it any more",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::SignedLate),
+        expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 3)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-unread",
+        title: "a second path to the boot disk arrives while every thread that reads disks waits for one that never answers",
+        fault: Some(Fault::SilentUnits),
+        expect: Expect { stop: Some((Reason::CensusFailed, 0, 0)), ..PV },
+        checks: &[NOT_USED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "foreign-slow",
+        title: "a PV disk is attached beside two disks on controllers that nobody knows, of which one answers after a second",
+        fault: Some(Fault::SlowUnit),
+        late_disks: &[Backend::Blkback],
+        dom0: &[(When::Ready(Ready::Attach), "bash attach-1.sh")],
+        expect: Expect { pv: 2, ..PV },
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
@@ -132,6 +171,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         title: "a second path to the boot disk arrives on USB, as qemu emulates it",
         fault: Some(Fault::UsbAlias),
         expect: Expect { stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        checks: &[NOT_USED],
         runs: Runs::InTurn,
         ..PV_BOOT
     },
@@ -147,6 +187,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         title: "a disk on a controller that nobody knows goes, and a second path to the boot disk comes in its place",
         fault: Some(Fault::Exchanged),
         expect: Expect { stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        checks: &[NOT_USED],
         runs: Runs::InTurn,
         ..PV_BOOT
     },
@@ -464,6 +505,14 @@ const ANSWERED_LATE: Check = Check {
     what: "the PCI bus answered for its children late",
     run: |seen, found| {
         found.holds("a late answer", seen.said("the PCI bus answered for its children late") > 0)
+    },
+};
+
+/// The system was stopped while drivers heard of the second path.
+const NOT_USED: Check = Check {
+    what: "stopped before a second path could be used",
+    run: |seen, found| {
+        found.holds("no second path in use", seen.said("a second path to a disk may be used") == 0)
     },
 };
 

@@ -33,9 +33,13 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     let counts = census.map(|census| (census.own_list, census.ours + census.alias + census.foreign));
     // A stop for another reason than what a census counted comes after one in which all was well, or before any.
     let pv = seen.scenario.expect.pv as u32;
+    // Units that have yet to be read, and the second path that could not be.
+    let unread = if seen.scenario.fault == Some(Fault::SilentUnits) { 33 } else { 0 };
     let expected = match reason {
         Reason::ExposedWithoutProof if pv == 0 => None,
-        Reason::CensusFailed | Reason::ControllerReturned | Reason::UnfilteredStart => Some((pv, pv)),
+        Reason::CensusFailed | Reason::ControllerReturned | Reason::UnfilteredStart => {
+            Some((pv, pv + unread))
+        }
         _ => Some((own, enumerated)),
     };
     if counts != expected {
@@ -45,7 +49,9 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     }
     // The path of most tells what they are, and the content of some.
     let controllers = match seen.scenario.fault {
-        Some(Fault::Signed | Fault::Exchanged) => RecordedDisk::CONTROLLERS_UNKNOWN,
+        Some(Fault::Signed | Fault::SignedBehind | Fault::SignedLate | Fault::Exchanged) => {
+            RecordedDisk::CONTROLLERS_UNKNOWN
+        }
         Some(Fault::UsbAlias) => RecordedDisk::CONTROLLERS_NOT_ASKED,
         _ => RecordedDisk::CONTROLLERS_EMULATED,
     };

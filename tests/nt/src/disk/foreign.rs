@@ -1,9 +1,11 @@
 //! A disk that is none of the suite's, and has an interface, a size, and what it is made of.
 
 use core::ptr::null_mut;
+use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use volume::{BlockDevice, SECTOR};
@@ -12,12 +14,14 @@ use crate::fs::Device;
 use crate::ke::Lock;
 use crate::nt::*;
 use crate::storage::{fdo, irp as request_packet, policy, property};
-use crate::{io, pnp};
+use crate::{io, ke, pnp};
 
 /// The content of a disk.
 pub(crate) enum Content {
-    /// It never answers a read: one on USB whose cable is loose, or an iSCSI unit whose host is gone.
+    /// It never answers a read: one on USB whose cable is loose.
     Silence,
+    /// Neither does this one, on a controller that nobody knows: an iSCSI unit whose host is gone.
+    SilentUnit,
     /// A master boot record with this signature, and zeros.
     Signature(u32),
     /// The content of the system's disk of this number, by another path.
@@ -33,13 +37,15 @@ impl Content {
         match self {
             Self::Silence => ("USBSTOR", "USBSTOR\\DiskDead"),
             Self::UsbDisk(_) => ("USBSTOR", "USBSTOR\\DiskQEMU____QEMU_HARDDISK___2.5+"),
-            Self::Signature(_) | Self::Disk(_) => ("SCSI", "SCSI\\DiskOther"),
+            Self::SilentUnit | Self::Signature(_) | Self::Disk(_) => ("SCSI", "SCSI\\DiskOther"),
         }
     }
 }
 
-/// The content of the disk that arrives next.
-static NEXT: Lock<Option<Content>> = Lock::new(None);
+/// The content of the disk that arrives next, and the time that each of its reads takes.
+static NEXT: Lock<Option<(Content, Duration)>> = Lock::new(None);
+/// The links of disks that are a second path to one of the system's.
+static SECOND_PATHS: Lock<Vec<String>> = Lock::new(Vec::new());
 
 /// A signature that no disk of a scenario has.
 pub(crate) const OTHER_SIGNATURE: u32 = 0x0DD5_1612;
@@ -54,6 +60,7 @@ struct Foreign {
     pdo: *mut DeviceObject,
     link: UnicodeString,
     content: Content,
+    delay: Duration,
     /// The other path, where there is one.
     other: Option<Device>,
 }
@@ -107,10 +114,26 @@ pub(crate) fn sign(number: u32, signature: u32) {
 /// # Safety
 /// IRQL `PASSIVE_LEVEL`.
 pub(crate) unsafe fn arrive(content: Content) -> *mut DeviceObject {
+    // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
+    unsafe { arrive_slow(content, Duration::ZERO) }
+}
+
+/// Has a disk arrive of whose reads each takes a time. Returns its PDO.
+///
+/// # Safety
+/// IRQL `PASSIVE_LEVEL`.
+pub(crate) unsafe fn arrive_slow(content: Content, delay: Duration) -> *mut DeviceObject {
     let (enumerator, id) = content.ids();
-    *NEXT.lock() = Some(content);
+    *NEXT.lock() = Some((content, delay));
     // SAFETY: the caller is at IRQL `PASSIVE_LEVEL`.
     unsafe { pnp::add_root_device(enumerator, &[id, "ForeignDisk"], &[], Vec::new()) }
+}
+
+/// Notes that every driver has heard of the disk with a link: from now on a file system may be mounted on it.
+pub(crate) fn heard_of(link: &str) {
+    if SECOND_PATHS.lock().iter().any(|path| path.eq_ignore_ascii_case(link)) {
+        crate::log!("a second path to a disk may be used");
+    }
 }
 
 /// Starts the driver: its DriverEntry.
@@ -141,13 +164,13 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
     unsafe {
         match fdo::attach(driver, pdo, FILE_DEVICE_DISK, null_mut()) {
             Ok((device, lower)) => {
-                let content = NEXT.lock().take().unwrap_or(Content::Silence);
+                let (content, delay) = NEXT.lock().take().unwrap_or((Content::Silence, Duration::ZERO));
                 let other = match content {
                     Content::Disk(number) | Content::UsbDisk(number) => Some(open(number)),
-                    Content::Silence | Content::Signature(_) => None,
+                    Content::Silence | Content::SilentUnit | Content::Signature(_) => None,
                 };
                 let link = UnicodeString::EMPTY;
-                let extension = Box::into_raw(Box::new(Foreign { lower, pdo, link, content, other }));
+                let extension = Box::into_raw(Box::new(Foreign { lower, pdo, link, content, delay, other }));
                 fdo::initialized(device, lower, extension, DO_DIRECT_IO)
             }
             Err(status) => status,
@@ -165,10 +188,13 @@ unsafe extern "win64" fn dispatch_read(device: *mut DeviceObject, irp: *mut Irp)
     // SAFETY: the caller keeps `device` and `irp` valid for this call; the MDL describes the caller's buffer.
     unsafe {
         let disk = extension_of(device);
-        if let Content::Silence = disk.content {
+        if let Content::Silence | Content::SilentUnit = disk.content {
             crate::report!("dead-disk read");
             mark_irp_pending(irp);
             return status::PENDING;
+        }
+        if !disk.delay.is_zero() {
+            ke::delay(disk.delay.as_millis() as u64);
         }
         let read = (*current_stack_location(irp)).parameters.read;
         let length = read.length as usize;
@@ -218,6 +244,9 @@ unsafe extern "win64" fn dispatch_pnp(device: *mut DeviceObject, irp: *mut Irp) 
                     found =
                         io::IoRegisterDeviceInterface(disk.pdo, &GUID_DEVINTERFACE_DISK, null_mut(), link);
                     if status::success(found) {
+                        if disk.other.is_some() {
+                            SECOND_PATHS.lock().push((*link).text());
+                        }
                         found = io::IoSetDeviceInterfaceState(link, TRUE);
                     }
                 }

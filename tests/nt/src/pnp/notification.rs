@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{StaticEvent, interface};
+use crate::disk::foreign;
 use crate::io::driver;
 use crate::ke::{Lock, clock, delay, thread};
 use crate::ldr::{Place, with_image_at};
@@ -137,6 +138,9 @@ unsafe fn deliver(event: &Event) {
         for id in ids {
             call(id, event);
         }
+    }
+    if event.arrival && event.class == GUID_DEVINTERFACE_DISK {
+        foreign::heard_of(&event.link);
     }
 }
 
