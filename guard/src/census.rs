@@ -114,11 +114,25 @@ pub fn compare(one: &Own, other: &Own) -> Pair {
     }
 }
 
+/// One of xenvbd's own disks on its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listed {
+    /// The disk.
+    pub own: Own,
+    /// When it was listed, its content was another than that of each disk before it, and no backend has changed since.
+    /// Whoever has copied one onto the other meanwhile has made a clone.
+    pub told_apart: bool,
+}
+
 /// Counts the disks of a list that share their storage with one before them.
 #[must_use]
-pub fn shared(own: &[Own]) -> u32 {
-    let shares = |(at, one): (usize, &Own)| own[..at].iter().any(|other| compare(one, other) == Pair::Shared);
-    own.iter().enumerate().filter(|place| shares(*place)).count() as u32
+pub fn shared(list: &[Listed]) -> u32 {
+    let share = |one: &Listed, other: &Listed| {
+        compare(&one.own, &other.own) == Pair::Shared
+            && !(one.told_apart && is_told_by_content(&one.own.backing, &other.own.backing))
+    };
+    let shares = |(at, one): (usize, &Listed)| list[..at].iter().any(|other| share(one, other));
+    list.iter().enumerate().filter(|place| shares(*place)).count() as u32
 }
 
 /// The result of a census.
@@ -249,8 +263,23 @@ mod tests {
             (&[a, b, b, a], 2),
             (&[disc, disc, a], 0),
         ] {
-            assert_eq!(shared(list), count, "{list:?}");
+            let listed: std::vec::Vec<_> =
+                list.iter().map(|&own| Listed { own, told_apart: false }).collect();
+            assert_eq!(shared(&listed), count, "{list:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_was_told_apart_may_become_a_clone() {
+        let [first, copy] = [0, 3].map(|domain| own(domain, "/a", "w", Some(A)));
+        let other_name = own(0, "/a", "w", Some(B));
+        for (second, told_apart, count) in [(copy, false, 1), (copy, true, 0), (other_name, true, 1)] {
+            let list = [Listed { own: first, told_apart: false }, Listed { own: second, told_apart }];
+            assert_eq!(shared(&list), count, "{list:?}");
+        }
+        // What the later one was told apart from is what stood before it.
+        let list = [Listed { own: first, told_apart: true }, Listed { own: copy, told_apart: false }];
+        assert_eq!(shared(&list), 1);
     }
 
     fn any_disk() -> impl Strategy<Value = Disk> {

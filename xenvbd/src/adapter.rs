@@ -24,7 +24,7 @@ use wdm::thread::Thread;
 use wdm::{DriverObject, NtStatus, SpinLock, debug_print, eject, interface, pool};
 
 use crate::DRIVER;
-use crate::census::Census;
+use crate::census::{Census, Occasion};
 use crate::hal::{Error, OnSuspend, Platform};
 use crate::slots::{MAX_TARGETS, Slots};
 use crate::srb::{Function, Port, Request, Srb};
@@ -229,7 +229,7 @@ impl Adapter {
         let adapter = pool::try_box(Self {
             slots: Slots::new()?,
             leaving: AtomicU32::new(0),
-            census: Census::new(driver, arrived)?,
+            census: Census::new(driver, || arrived(Occasion::Identified))?,
             life: Life::new(),
             storport: Storport::default(),
             withheld: SpinLock::new(None),
@@ -267,7 +267,7 @@ impl Adapter {
         let arrivals = Registration::new(self.driver, &interface::DISK, true, changed as ArrivalCallback)
             .map_err(Withheld::NotNotified)?;
         *self.arrivals.lock() = Some(arrivals);
-        self.take_census(false)?;
+        self.take_census(Occasion::Change)?;
         let settle = Thread::spawn(move || self.settle()).map_err(Withheld::NotNotified)?;
         self.threads.lock().settle = Some(settle);
         if !RECORD.register() {
@@ -328,7 +328,7 @@ impl Adapter {
     /// Takes a census because a disk may have gone. PASSIVE_LEVEL.
     pub(crate) fn retake_census(&self) {
         self.census.forget_known();
-        if let Err(withheld) = self.take_census(false) {
+        if let Err(withheld) = self.take_census(Occasion::Change) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
     }
@@ -366,7 +366,7 @@ impl Adapter {
             }
             left = left.saturating_sub(1);
             settled |= due;
-            if let Err(withheld) = self.take_census(due) {
+            if let Err(withheld) = self.take_census(if due { Occasion::Settled } else { Occasion::Change }) {
                 debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
             }
         }
@@ -374,11 +374,11 @@ impl Adapter {
 
     /// Takes a census. An order to withhold, whoever's census brought it, holds from then on: the guard gives
     /// it once. PASSIVE_LEVEL.
-    fn take_census(&self, settled: bool) -> Result<(), Withheld> {
-        if settled {
+    fn take_census(&self, occasion: Occasion) -> Result<(), Withheld> {
+        if occasion == Occasion::Settled {
             self.census.forget_known();
         }
-        let ordered = self.census.take(settled).err();
+        let ordered = self.census.take(occasion).err();
         let mut withheld = self.withheld.lock();
         *withheld = withheld.or(ordered);
         match *withheld {
@@ -391,12 +391,12 @@ impl Adapter {
     }
 
     /// Handles the arrival of a disk, or of its identity. PASSIVE_LEVEL, before anything that waits for the disk hears of it.
-    fn arrived(&self) {
+    fn arrived(&self, occasion: Occasion) {
         // Before the disks are exposed `expose` hears of an order to withhold from its own count. Afterwards
         // the guard orders a stop; anything else means that it does not understand, and then no disk
         // stays in reach.
         let shown = self.life.is(Stage::Shown);
-        if let (Err(withheld), true) = (self.take_census(false), shown) {
+        if let (Err(withheld), true) = (self.take_census(occasion), shown) {
             debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
         }
         self.census_event.event().set();
@@ -566,7 +566,7 @@ impl eject::Outcome for Adapter {
 /// Handles the arrival or the departure of a disk. PASSIVE_LEVEL.
 fn changed(change: Change<'_>) {
     if change.arrived {
-        arrived();
+        arrived(Occasion::Change);
     } else if let Some(adapter) = current() {
         adapter.census.note_departure(change.link);
         // It may be one that PnP was asked to remove.
@@ -575,9 +575,9 @@ fn changed(change: Change<'_>) {
 }
 
 /// Handles the arrival of a disk, or of its identity, if there is an adapter. PASSIVE_LEVEL.
-fn arrived() {
+fn arrived(occasion: Occasion) {
     if let Some(adapter) = current() {
-        adapter.arrived();
+        adapter.arrived(occasion);
     }
 }
 

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use guard::backing::Backing;
-use guard::census::{self, Class, Counts, Disk, Identity, Origin, Own, Signature};
+use guard::census::{self, Class, Counts, Disk, Identity, Listed, Origin, Own, Signature};
 use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::machine::BUGCHECK_CODE;
 use guard::provenance::Provenance;
@@ -32,7 +32,7 @@ use wdm::{
 use zerocopy::IntoBytes;
 
 use crate::DRIVER;
-use crate::readers::{Deadline, Known, Readers};
+use crate::readers::{Deadline, Readers};
 use crate::{identity, parents};
 
 /// One of this driver's disks.
@@ -45,6 +45,8 @@ struct OwnDisk {
     signature: Option<Signature>,
     /// The storage behind it, where it is connected.
     backing: Option<Backing>,
+    /// Its content was compared when it was listed ([`Listed`]).
+    told_apart: bool,
     /// Its target id, where it is connected or was.
     target: Option<u8>,
     /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system
@@ -91,6 +93,17 @@ struct KnownLink {
     target: Option<u8>,
 }
 
+/// The occasion of a census.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// A disk has arrived, or may have.
+    Change,
+    /// A disk has been read, by the thread that takes the census. Other disks may wait for that thread.
+    Identified,
+    /// Every disk that will come has come.
+    Settled,
+}
+
 /// Takes censuses. One instance, in the adapter.
 ///
 /// Its one lock is held while a census is taken, so that the own list stands still: a disk is listed before
@@ -103,6 +116,8 @@ pub(crate) struct Census {
     /// `Parameters\Strict`.
     strict: bool,
     readers: Readers,
+    /// Held while this driver's own disks are read. `own`'s lock is taken behind it.
+    reading: Mutex<()>,
     record: SpinLock<CensusRecord>,
     /// The counts that the debug output showed last.
     said: SpinLock<Option<Counts>>,
@@ -125,6 +140,7 @@ impl Census {
             driver,
             strict,
             readers: Readers::new(identified)?,
+            reading: Mutex::new(())?,
             record: SpinLock::new(CensusRecord::new()),
             said: SpinLock::new(None),
         })
@@ -144,9 +160,12 @@ impl Census {
     ) -> Result<(), NtStatus> {
         let signature = own.and_then(|own| own.identity).map(|identity| identity.signature);
         let backing = own.map(|own| own.backing);
+        // The last reading may be of another disk that had this target id.
+        target.into_iter().for_each(|target| self.readers.forget_own(target));
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        list.push(OwnDisk { vbd, sectors, signature, backing, target, departed: None });
+        let told_apart = signature.is_some();
+        list.push(OwnDisk { vbd, sectors, signature, backing, told_apart, target, departed: None });
         Ok(())
     }
 
@@ -171,18 +190,10 @@ impl Census {
     /// # Errors
     /// It does not answer, or the system's disks cannot be looked at.
     pub(crate) fn read_again(&self, target: u8) -> Result<Option<Identity>, NtStatus> {
-        let links = interface::list(&interface::DISK)?;
-        for link in unicode::strings(&links) {
-            let open = match interface::Open::new(link) {
-                Ok(open) => open,
-                Err(status) if GONE.contains(&status) => continue,
-                Err(status) => return Err(status),
-            };
-            if open.device().base().driver() == self.driver
-                && identity::target_id(open.device()) == Some(target)
-            {
-                self.read_link(link, target, Deadline::from_now()).ok_or(NtStatus::DEVICE_NOT_READY)?;
-            }
+        let _reading = self.reading.lock();
+        let read = self.find(target, |link, _| self.read_link(link, target, Deadline::from_now()))?;
+        if read == Some(None) {
+            return Err(NtStatus::DEVICE_NOT_READY);
         }
         Ok(self.identity(target))
     }
@@ -214,7 +225,12 @@ impl Census {
 
     /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
     pub(crate) fn renew(&self, vbd: u32, backing: Option<Backing>) {
-        self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.backing = backing);
+        for disk in self.own.lock().iter_mut() {
+            disk.told_apart = false;
+            if disk.vbd == vbd {
+                disk.backing = backing;
+            }
+        }
     }
 
     /// Notes that a vbd is not there any more. Its disk stays listed until the system has none of it.
@@ -258,30 +274,36 @@ impl Census {
     /// Takes a census, has the guard judge it, and carries out a stop. What a disk's path tells is judged at once.
     /// A disk on a controller that nobody knows is read, by a thread of its own, and waited for within limits
     /// ([`crate::readers`]); then another census is taken. Other disks that have to be read are waited for by
-    /// nobody. PASSIVE_LEVEL. `settled`: every disk that will come has come.
+    /// nobody. PASSIVE_LEVEL.
     ///
     /// `Err` is the guard's order to withhold.
     ///
     /// # Errors
     /// The reason why no disk may be exposed.
-    pub(crate) fn take(&self, settled: bool) -> Result<(), Reason> {
+    pub(crate) fn take(&self, occasion: Occasion) -> Result<(), Reason> {
+        let settled = occasion == Occasion::Settled;
         self.take_now(settled)?;
-        if !self.wait_for_unknown() {
-            return Ok(());
-        }
-        // That disk is compared with what is on this driver's own disks now.
-        self.read_all_again();
-        self.take_now(settled)
+        let is_due = occasion == Occasion::Identified || self.wait_for_unknown();
+        if is_due { self.compare_unknown(settled) } else { Ok(()) }
     }
 
-    /// Waits for disks that may be aliases and have not been read. Returns true if one has been read since.
+    /// Waits for disks that may be aliases and are being read. Returns true if one is to be compared.
     fn wait_for_unknown(&self) -> bool {
         let Ok(links) = interface::list(&interface::DISK) else { return false };
-        let (mut read, deadline) = (false, Deadline::from_now());
-        for link in unicode::strings(&links) {
-            read |= self.readers.wait(link, deadline);
+        unicode::strings(&links).fold(false, |due, link| self.readers.wait(link) || due)
+    }
+
+    /// Takes a census in which disks that may be aliases are compared with what is on this driver's own disks now; none, where
+    /// no such disk is left. Whoever comes while another takes it goes on when they have been compared.
+    fn compare_unknown(&self, settled: bool) -> Result<(), Reason> {
+        let _reading = self.reading.lock();
+        if !self.readers.begin_comparison() {
+            return Ok(());
         }
-        read
+        self.read_all_again();
+        self.take_now(settled)?;
+        self.readers.end_comparison();
+        Ok(())
     }
 
     /// Takes a census of what is known now.
@@ -294,7 +316,7 @@ impl Census {
             }
         }
         let mut identities: Vec<Identity> = Vec::new();
-        let mut connected: Vec<Own> = Vec::new();
+        let mut connected: Vec<Listed> = Vec::new();
         let room = identities.try_reserve_exact(own.len()).and(connected.try_reserve_exact(own.len()));
         let found = match room {
             Ok(()) => self.disks(),
@@ -311,8 +333,10 @@ impl Census {
         forget_departed(&mut own, &found);
         identities.extend(own.iter().filter_map(OwnDisk::identity));
         let there = own.iter().filter(|disk| disk.departed.is_none());
-        connected
-            .extend(there.filter_map(|disk| Some(Own { identity: disk.identity(), backing: disk.backing? })));
+        connected.extend(there.filter_map(|disk| {
+            let own = Own { identity: disk.identity(), backing: disk.backing? };
+            Some(Listed { own, told_apart: disk.told_apart })
+        }));
         let counts = census::take(
             expected(&own, &found),
             &identities,
@@ -438,6 +462,19 @@ impl Census {
     /// # Errors
     /// The disks cannot be listed, or one of them is ours and does not tell its target id.
     pub(crate) fn device_of(&self, target: u8) -> Result<Option<DeviceReference>, NtStatus> {
+        self.find(target, |_, device| device)
+    }
+
+    /// Calls `with` for the disk that the system has at a target id, with its link and its PDO. Returns `None` if it has
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Census::device_of`].
+    fn find<T>(
+        &self,
+        target: u8,
+        with: impl FnOnce(&[u16], DeviceReference) -> T,
+    ) -> Result<Option<T>, NtStatus> {
         let links = interface::list(&interface::DISK)?;
         for link in unicode::strings(&links) {
             let open = match interface::Open::new(link) {
@@ -450,7 +487,7 @@ impl Census {
                 continue;
             }
             match identity::target_id(open.device()) {
-                Some(id) if id == target => return Ok(Some(bottom)),
+                Some(id) if id == target => return Ok(Some(with(link, bottom))),
                 Some(_) => {}
                 None => return Err(NtStatus::DEVICE_NOT_READY),
             }
@@ -492,18 +529,13 @@ impl Census {
         };
         // Only where the path does not decide does the content.
         let decided = matches!(origin, Origin::Ours | Origin::EmulatedController);
-        let known = if decided { Ok(Known::Read(None)) } else { self.readers.of(link) };
-        let (identity, unread) = match known {
-            Ok(Known::Read(identity)) => (identity, false),
-            Ok(Known::Reading) => (None, true),
+        let read = if decided { Ok(Some(None)) } else { self.readers.of(link, origin == Origin::Unknown) };
+        let (identity, unread) = match read {
+            Ok(read) => (read.flatten(), read.is_none()),
             // A disk that nobody can tell from an alias.
             Err(status) if origin == Origin::Unknown => return Err(status),
             Err(_) => (None, true),
         };
-        if unread && origin != Origin::Unknown {
-            // It is no alias, whatever is on it.
-            self.readers.expect_nothing(link);
-        }
         let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
         Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread }))
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use guard::census::{Identity, Signature};
 use scsi::partition_table::{FirstBlock, first_block, gpt_disk_guid};
-use wdm::{DeviceObject, pool, request};
+use wdm::{DeviceObject, NtStatus, pool, request};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of the largest logical block.
@@ -39,12 +39,23 @@ struct Length {
 }
 const _: () = assert!(size_of::<Length>() == 8);
 
-/// Nothing is known of a disk's content: it cannot be read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Unreadable;
+/// The reason why nothing is known of a disk's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It does not answer, or with an error.
+    Disk,
+    /// There is no memory to read it.
+    Memory,
+}
+
+impl From<NtStatus> for Unreadable {
+    fn from(status: NtStatus) -> Self {
+        if status == NtStatus::INSUFFICIENT_RESOURCES { Self::Memory } else { Self::Disk }
+    }
+}
 
 /// Returns the identity of a disk of `sectors` sectors of 512 bytes, whose logical blocks have `block_size`
-/// bytes and are read by `read`, which takes a block's number and answers whether it succeeded.
+/// bytes and are read by `read`, which takes a block's number.
 /// PASSIVE_LEVEL. `None` where the disk has no partition table, or one without signature.
 ///
 /// # Errors
@@ -52,19 +63,21 @@ pub(crate) struct Unreadable;
 pub(crate) fn identify(
     sectors: u64,
     block_size: u32,
-    mut read: impl FnMut(u64, &mut [u8]) -> bool,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Unreadable>,
 ) -> Result<Option<Identity>, Unreadable> {
     if !matches!(block_size, 512 | 1024 | 2048 | LARGEST_BLOCK) {
         return Ok(None);
     }
     // A whole page, and so aligned to one, whatever alignment the disk's driver asks for.
-    let mut page: Vec<u8> = pool::try_vec(LARGEST_BLOCK as usize).map_err(|_| Unreadable)?;
+    let mut page: Vec<u8> = pool::try_vec(LARGEST_BLOCK as usize)?;
     let block = &mut page[..block_size as usize];
-    let signature = match read(0, block).then(|| first_block(block)).ok_or(Unreadable)? {
+    read(0, block)?;
+    let signature = match first_block(block) {
         FirstBlock::None | FirstBlock::Mbr(0) => None,
         FirstBlock::Mbr(signature) => Some(Signature::Mbr(signature)),
         FirstBlock::Gpt => {
-            read(1, block).then(|| gpt_disk_guid(block)).ok_or(Unreadable)?.map(Signature::Gpt)
+            read(1, block)?;
+            gpt_disk_guid(block).map(Signature::Gpt)
         }
     };
     Ok(signature.map(|signature| Identity { sectors, signature }))
@@ -76,11 +89,12 @@ pub(crate) fn identify(
 /// # Errors
 /// As [`identify`].
 pub(crate) fn of_device(device: DeviceObject) -> Result<Option<Identity>, Unreadable> {
-    let length: Length = ask(device, GET_LENGTH_INFO).ok_or(Unreadable)?;
-    let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY).ok_or(Unreadable)?;
+    let length: Length = ask(device, GET_LENGTH_INFO)?;
+    let geometry: Geometry = ask(device, GET_DRIVE_GEOMETRY)?;
     let block_size = geometry.bytes_per_sector;
     identify(length.bytes / u64::from(scsi::SECTOR), block_size, |block, into| {
-        request::read(device, block * u64::from(block_size), into) == Ok(into.len())
+        let whole = request::read(device, block * u64::from(block_size), into)? == into.len();
+        whole.then_some(()).ok_or(Unreadable::Disk)
     })
 }
 
@@ -101,12 +115,12 @@ const _: () = assert!(size_of::<Address>() == 8);
 
 /// Returns the target id of one of this driver's disks. PASSIVE_LEVEL.
 pub(crate) fn target_id(device: DeviceObject) -> Option<u8> {
-    ask::<Address>(device, GET_ADDRESS).map(|address| address.target)
+    ask::<Address>(device, GET_ADDRESS).ok().map(|address| address.target)
 }
 
 /// Sends a control request that answers a `T`.
-fn ask<T: FromZeros + IntoBytes + FromBytes>(device: DeviceObject, code: u32) -> Option<T> {
+fn ask<T: FromZeros + IntoBytes + FromBytes>(device: DeviceObject, code: u32) -> Result<T, Unreadable> {
     let mut answer = T::new_zeroed();
-    let length = request::device_control(device, code, &[], answer.as_mut_bytes()).ok()?;
-    (length == size_of::<T>()).then_some(answer)
+    let length = request::device_control(device, code, &[], answer.as_mut_bytes())?;
+    if length == size_of::<T>() { Ok(answer) } else { Err(Unreadable::Disk) }
 }

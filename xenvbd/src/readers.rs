@@ -2,11 +2,14 @@
 //!
 //! A census is taken while the system waits: in the notification of an arrival, on the system's one thread for such
 //! events. A disk that never answers a read must delay nobody there. So a disk that has to be read is read by a thread,
-//! and a census takes what is known. A disk on a controller that nobody knows may be an alias: the census waits for
-//! it, for [`PATIENCE`] at most and once. A volume on a disk that does not answer in that time cannot be mounted
-//! either before the disk has answered this read, which came first; then a census is taken at once.
+//! and a census takes what is known. A disk on a controller that nobody knows may be an alias: every census waits for
+//! it, until [`PATIENCE`] has passed since the reading was asked for. A volume on a disk that does not answer in that time
+//! cannot be mounted either before the disk has answered this read, which came first; then a census is taken at once.
+//! The first census that finds it read compares it with what is on this driver's own disks by then.
 //!
-//! At most [`MOST_READERS`] threads read. Where there are more disks, each thread goes on with the next one.
+//! At most [`MOST_READERS`] threads read, but for one more for each of this driver's own disks, which are read first. Where
+//! there are more disks, each thread goes on with the next one. A disk whose
+//! read nobody has sent in that time cannot be told from an alias, and neither can one for whose read there was no memory.
 //!
 //! A disk is known by the link of its interface, and another disk may come with the same link. So a disk is forgotten when
 //! it has gone ([`Readers::forget_gone`]).
@@ -27,7 +30,7 @@ use crate::{DRIVER, identity};
 const PATIENCE: u64 = 5 * 10_000_000;
 /// Time between two looks for an answer.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// Most threads that read at the same time.
+/// Most threads that read disks of others at the same time.
 const MOST_READERS: usize = 32;
 
 /// The time at which somebody who waits for disks goes on without them, as [`time::interrupt_time`] counts.
@@ -47,11 +50,21 @@ impl Deadline {
 
 /// Knowledge of a disk's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+enum Known {
     /// Its identity, `None` where it has none.
     Read(Option<Identity>),
     /// It is being read.
     Reading,
+    /// There was no memory to read it, or no thread in time.
+    Failed,
+}
+
+/// The comparison of a disk that may be an alias with what is on this driver's own disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Due,
+    UnderWay,
+    Done,
 }
 
 /// One disk.
@@ -65,8 +78,9 @@ struct Entry {
     reading: u32,
     /// A thread has taken it up.
     begun: bool,
-    /// A census has waited for it in vain, or waits for it never.
-    waited: bool,
+    /// A census waits for it until then.
+    until: Deadline,
+    comparison: Comparison,
     /// Its interface was enabled at the last census.
     present: bool,
 }
@@ -111,18 +125,21 @@ impl Readers {
         self.0.told.store(false, Ordering::SeqCst);
     }
 
-    /// Returns what is known of the disk with this link, and has it read where nothing is. PASSIVE_LEVEL.
+    /// Returns what was read of the disk with this link, and has it read where it was not; `None` where it has not answered
+    /// yet. `may_be_alias`: a census waits for it ([`Readers::wait`]). PASSIVE_LEVEL.
     ///
     /// # Errors
-    /// It cannot be read: no memory, no thread.
-    pub(crate) fn of(&self, link: &[u16]) -> Result<Known> {
+    /// It cannot be read: no memory, no thread, or no thread that came to it in time.
+    pub(crate) fn of(&self, link: &[u16], may_be_alias: bool) -> Result<Option<Option<Identity>>> {
         let known = self.with(link, |entry| {
             entry.present = true;
             entry.known
         });
         match known {
-            Some(known) => Ok(known),
-            None => self.begin(link, None).map(|()| Known::Reading),
+            Some(Known::Read(identity)) => Ok(Some(identity)),
+            Some(Known::Reading) => Ok(None),
+            Some(Known::Failed) => Err(NtStatus::INSUFFICIENT_RESOURCES),
+            None => self.begin(link, None, may_be_alias).map(|()| None),
         }
     }
 
@@ -133,15 +150,19 @@ impl Readers {
         let known = entries.list.iter().find(|entry| entry.own == Some(target)).map(|entry| entry.known);
         match known {
             Some(Known::Read(identity)) => Some(identity),
-            Some(Known::Reading) | None => None,
+            Some(Known::Reading | Known::Failed) | None => None,
         }
     }
 
     /// Reads one of this driver's disks anew, and waits for it. Returns `None` where it cannot be read, or has not answered in
-    /// time. PASSIVE_LEVEL.
+    /// time. An earlier reading has to end before, so that a disk that does not answer keeps one thread. PASSIVE_LEVEL; one
+    /// caller at a time.
     pub(crate) fn read_own(&self, link: &[u16], target: u8, deadline: Deadline) -> Option<Option<Identity>> {
+        if !self.await_answer(link, deadline) {
+            return None;
+        }
         self.forget_own(target);
-        self.begin(link, Some(target)).ok()?;
+        self.begin(link, Some(target), false).ok()?;
         self.await_answer(link, deadline).then(|| self.of_own(target)).flatten()
     }
 
@@ -150,7 +171,7 @@ impl Readers {
     }
 
     /// Has a disk read by a thread.
-    fn begin(&self, link: &[u16], own: Option<u8>) -> Result {
+    fn begin(&self, link: &[u16], own: Option<u8>, may_be_alias: bool) -> Result {
         let mut copy = pool::try_vec::<u16>(link.len())?;
         copy.copy_from_slice(link);
         let mut threads = self.0.threads.lock();
@@ -163,8 +184,8 @@ impl Readers {
             known: Known::Reading,
             reading,
             begun: false,
-            // Who has one of this driver's own read waits for it himself.
-            waited: own.is_some(),
+            until: Deadline::from_now(),
+            comparison: if may_be_alias { Comparison::Due } else { Comparison::Done },
             present: true,
         };
         if !self.0.enter(entry)? {
@@ -185,27 +206,49 @@ impl Readers {
         }
     }
 
-    /// Waits for a disk that is being read, unless a census has waited for it before. Returns true if it has been read
-    /// meanwhile. PASSIVE_LEVEL.
-    pub(crate) fn wait(&self, link: &[u16], deadline: Deadline) -> bool {
-        let first = self.with(link, |entry| !core::mem::replace(&mut entry.waited, true));
-        first == Some(true) && self.await_answer(link, deadline)
+    /// Waits for a disk that may be an alias and is being read, until the deadline of its reading. Returns true if another
+    /// census is to compare it, or to fail since no thread has come to it. PASSIVE_LEVEL.
+    pub(crate) fn wait(&self, link: &[u16]) -> bool {
+        let until = self.with(link, |entry| (entry.comparison != Comparison::Done).then_some(entry.until));
+        let Some(until) = until.flatten() else { return false };
+        let answered = self.await_answer(link, until);
+        let is_due = self.with(link, |entry| {
+            if !answered && !entry.begun {
+                entry.known = Known::Failed;
+            }
+            entry.is_to_be_compared()
+        });
+        is_due == Some(true)
+    }
+
+    /// Notes that what has been read of disks that may be aliases is about to be compared. Returns false if there is none
+    /// that was not compared yet. One caller at a time.
+    pub(crate) fn begin_comparison(&self) -> bool {
+        let mut entries = self.0.entries.lock();
+        let due = entries.list.iter_mut().filter(|entry| entry.is_to_be_compared());
+        due.map(|entry| entry.comparison = Comparison::UnderWay).count() > 0
+    }
+
+    /// Notes that it has been compared.
+    pub(crate) fn end_comparison(&self) {
+        let mut entries = self.0.entries.lock();
+        let under_way = entries.list.iter_mut().filter(|entry| entry.comparison == Comparison::UnderWay);
+        under_way.for_each(|entry| entry.comparison = Comparison::Done);
     }
 
     fn await_answer(&self, link: &[u16], deadline: Deadline) -> bool {
+        let mut waited = false;
         while self.with(link, |entry| entry.known) == Some(Known::Reading) {
             if deadline.is_over() {
-                debug_print!(DRIVER, "a disk that has to be read does not answer");
+                if waited {
+                    debug_print!(DRIVER, "a disk that has to be read does not answer");
+                }
                 return false;
             }
             time::sleep(INTERVAL);
+            waited = true;
         }
         true
-    }
-
-    /// Notes that no census waits for this disk: it is no alias, whatever is on it. PASSIVE_LEVEL.
-    pub(crate) fn expect_nothing(&self, link: &[u16]) {
-        self.with(link, |entry| entry.waited = true);
     }
 
     /// Forgets disks that a census which is over did not ask for: they are gone. PASSIVE_LEVEL.
@@ -216,7 +259,7 @@ impl Readers {
 
     /// Has disks read again that had no identity, at the next census: a medium may have come. PASSIVE_LEVEL.
     pub(crate) fn forget_unidentified(&self) {
-        self.forget(|entry| entry.own.is_none() && entry.known == Known::Read(None));
+        self.forget(|entry| entry.own.is_none() && matches!(entry.known, Known::Read(None) | Known::Failed));
     }
 
     /// Has all disks of others read again at the next census: what is on them may have been written. One that is being read
@@ -261,13 +304,22 @@ impl Readers {
     }
 }
 
+impl Entry {
+    /// Returns true if its reading has ended and it has not been compared with what is on this driver's own disks since.
+    fn is_to_be_compared(&self) -> bool {
+        self.known != Known::Reading && self.comparison != Comparison::Done
+    }
+}
+
 impl State {
     /// Keeps a disk that is to be read. Returns true if a thread has to be made for it.
     fn enter(&self, entry: Entry) -> Result<bool> {
         let mut entries = self.entries.lock();
         entries.list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        let own = entry.own.is_some();
         entries.list.push(entry);
-        let more = entries.readers < MOST_READERS;
+        // A disk of this driver's own has a thread, however many of others do not answer.
+        let more = own || entries.readers < MOST_READERS;
         entries.readers += usize::from(more);
         Ok(more)
     }
@@ -283,7 +335,8 @@ impl State {
     fn next(&self) -> Option<(Shared<Vec<u16>>, u32)> {
         let mut entries = self.entries.lock();
         let left = entries.left;
-        let next = entries.list.iter_mut().find(|entry| !entry.begun && !left);
+        let waiting = entries.list.iter_mut().filter(|entry| !entry.begun && !left);
+        let next = waiting.min_by_key(|entry| entry.own.is_none());
         let next = next.map(|entry| {
             entry.begun = true;
             (Shared::clone(&entry.link), entry.reading)
@@ -300,9 +353,13 @@ impl State {
         let mut entries = self.entries.lock();
         let Some(at) = entries.list.iter().position(|entry| entry.reading == reading) else { return false };
         let gone = match found {
-            Err(Unreadable) if entries.list[at].own.is_some() => Some(entries.list.swap_remove(at)),
+            Err(_) if entries.list[at].own.is_some() => Some(entries.list.swap_remove(at)),
             found => {
-                entries.list[at].known = Known::Read(found.unwrap_or(None));
+                entries.list[at].known = match found {
+                    Ok(identity) => Known::Read(identity),
+                    Err(Unreadable::Disk) => Known::Read(None),
+                    Err(Unreadable::Memory) => Known::Failed,
+                };
                 None
             }
         };
@@ -316,7 +373,7 @@ impl State {
 /// Reads disks until there is none to be read, and tells that they have been read. PASSIVE_LEVEL, in a thread of its own.
 fn read_all(state: &State) {
     while let Some((link, reading)) = state.next() {
-        let open = interface::Open::new(&link).map_err(|_| Unreadable);
+        let open = interface::Open::new(&link).map_err(Unreadable::from);
         let found = open.and_then(|open| identity::of_device(open.device()));
         if state.keep(reading, found) && !state.told.swap(true, Ordering::SeqCst) {
             (state.identified)();

@@ -23,7 +23,7 @@ use crate::DRIVER;
 use crate::cdrom::Drive;
 use crate::channel::{Channel, Queue};
 use crate::hal::{Error, Platform, Window};
-use crate::identity;
+use crate::identity::{self, Unreadable};
 use crate::options::Options;
 use crate::srb::Request;
 
@@ -173,10 +173,12 @@ impl Target {
         if self.drive.is_none() {
             let identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
                 let platform = self.platform;
-                first
-                    .read_now(block * sectors_per_block, into, |time| platform.pause(time))
-                    .map_err(|error| failed = Some(error))
-                    .is_ok()
+                first.read_now(block * sectors_per_block, into, |time| platform.pause(time)).map_err(
+                    |error| {
+                        failed = Some(error);
+                        Unreadable::Disk
+                    },
+                )
             });
             self.signature = identity.ok().flatten().map(|identity| identity.signature);
         }

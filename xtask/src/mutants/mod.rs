@@ -94,7 +94,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "no census is taken when a disk arrives",
         file: "xenvbd/src/adapter.rs",
-        from: "(self.take_census(false), shown)",
+        from: "(self.take_census(occasion), shown)",
         to: "(Ok::<(), Withheld>(()), shown)",
         caught_by: &[Guest("alias-returns")],
     },
@@ -125,6 +125,34 @@ const MUTANTS: &[Mutant] = &[
         from: "        self.read_all_again();\n",
         to: "",
         caught_by: &[Guest("alias-of-signed")],
+    },
+    Mutant {
+        what: "a census does not wait for a disk for which another waits",
+        file: "xenvbd/src/readers.rs",
+        from: "(entry.comparison != Comparison::Done).then_some(entry.until)",
+        to: "(core::mem::replace(&mut entry.comparison, Comparison::Done) != Comparison::Done).then_some(entry.until)",
+        caught_by: &[Guest("alias-behind-another")],
+    },
+    Mutant {
+        what: "an unknown disk that answers late is compared with what was known of own disks",
+        file: "xenvbd/src/readers.rs",
+        from: "self.known != Known::Reading && self.comparison != Comparison::Done",
+        to: "self.known != Known::Reading && !self.until.is_over() && self.comparison != Comparison::Done",
+        caught_by: &[Guest("alias-late")],
+    },
+    Mutant {
+        what: "an unknown disk that no thread came to is foreign",
+        file: "xenvbd/src/readers.rs",
+        from: "                entry.known = Known::Failed;\n",
+        to: "",
+        caught_by: &[Guest("alias-unread")],
+    },
+    Mutant {
+        what: "a copy that was made of a disk is another way to it",
+        file: "guard/src/census.rs",
+        from: "&& !(one.told_apart && is_told_by_content(&one.own.backing, &other.own.backing))",
+        to: "",
+        caught_by: &[Host("guard")],
     },
     Mutant {
         what: "a disk that has gone is remembered by its link",
@@ -922,8 +950,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "the census waits for a foreign disk that does not answer",
         file: "xenvbd/src/census.rs",
-        from: "self.readers.expect_nothing(link);",
-        to: "while self.readers.of(link) == Ok(Known::Reading) { time::sleep(core::time::Duration::from_millis(5)); }",
+        from: "self.readers.of(link, origin == Origin::Unknown)",
+        to: "self.readers.of(link, true)",
         caught_by: &[Guest("foreign-dead")],
     },
     Mutant {
