@@ -15,6 +15,7 @@
 
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guard::backing::Backing;
 use guard::census::{self, Class, Counts, Disk, Identity, Listed, Origin, Own, Signature};
@@ -32,7 +33,7 @@ use wdm::{
 use zerocopy::IntoBytes;
 
 use crate::DRIVER;
-use crate::readers::{Deadline, Readers};
+use crate::readers::Readers;
 use crate::{identity, parents};
 
 /// One of this driver's disks.
@@ -90,7 +91,20 @@ const GONE: [NtStatus; 5] = [
 /// The link of one of this driver's disks, as an earlier census found it.
 struct KnownLink {
     link: Vec<u16>,
-    target: Option<u8>,
+    target: u8,
+}
+
+impl KnownLink {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`.
+    fn new(link: &[u16], target: u8) -> Result<Self, NtStatus> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(link.len()).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        copy.extend_from_slice(link);
+        Ok(Self { link: copy, target })
+    }
 }
 
 /// The occasion of a census.
@@ -112,6 +126,8 @@ pub(crate) struct Census {
     own: Mutex<Vec<OwnDisk>>,
     /// Links that need not be opened at an arrival, sorted. Its lock is taken behind `own`'s.
     known: Mutex<Vec<KnownLink>>,
+    /// The next census opens them all.
+    open_all: AtomicBool,
     driver: DriverObject,
     /// `Parameters\Strict`.
     strict: bool,
@@ -137,6 +153,7 @@ impl Census {
         Ok(Self {
             own: Mutex::new(Vec::new())?,
             known: Mutex::new(Vec::new())?,
+            open_all: AtomicBool::new(false),
             driver,
             strict,
             readers: Readers::new(identified)?,
@@ -164,14 +181,23 @@ impl Census {
         target.into_iter().for_each(|target| self.readers.forget_own(target));
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        let told_apart = signature.is_some();
+        // One that has no signature may not have been read.
+        let told_apart = signature.is_some() && list.iter().all(|other| other.signature.is_some());
         list.push(OwnDisk { vbd, sectors, signature, backing, told_apart, target, departed: None });
         Ok(())
     }
 
     /// Gives a listed disk this size, in units of 512 bytes, from now on. PASSIVE_LEVEL.
     pub(crate) fn resize(&self, vbd: u32, sectors: u64) {
-        self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.sectors = sectors);
+        let mut own = self.own.lock();
+        let mut resized = false;
+        for disk in own.iter_mut().filter(|disk| disk.vbd == vbd) {
+            resized |= core::mem::replace(&mut disk.sectors, sectors) != sectors;
+        }
+        if resized {
+            // Two of the same content were told apart by their sizes.
+            own.iter_mut().for_each(|disk| disk.told_apart = false);
+        }
     }
 
     /// Returns the identity of the connected disk with a target id, as it was read last. PASSIVE_LEVEL.
@@ -191,36 +217,38 @@ impl Census {
     /// It does not answer, or the system's disks cannot be looked at.
     pub(crate) fn read_again(&self, target: u8) -> Result<Option<Identity>, NtStatus> {
         let _reading = self.reading.lock();
-        let read = self.find(target, |link, _| self.read_link(link, target, Deadline::from_now()))?;
-        if read == Some(None) {
-            return Err(NtStatus::DEVICE_NOT_READY);
-        }
-        Ok(self.identity(target))
+        let Some(known) = self.find(target, |link, _| KnownLink::new(link, target))? else {
+            return Ok(self.identity(target));
+        };
+        let known = known?;
+        self.readers.begin_own(&known.link, target)?;
+        if self.await_link(&known)? { Ok(self.identity(target)) } else { Err(NtStatus::DEVICE_NOT_READY) }
     }
 
-    /// Reads one of this driver's disks through a link, and keeps what it finds. Returns `None` where it has no answer.
-    fn read_link(&self, link: &[u16], target: u8, deadline: Deadline) -> Option<()> {
-        let found = self.readers.read_own(link, target, deadline)?;
-        keep_signature(&mut self.own.lock(), target, found);
-        Some(())
+    /// Waits for one of this driver's disks that is read through a link, and keeps what is found. Returns false where it has
+    /// no answer.
+    ///
+    /// # Errors
+    /// There was no memory to read it.
+    fn await_link(&self, known: &KnownLink) -> Result<bool, NtStatus> {
+        let Some(found) = self.readers.await_own(&known.link)? else { return Ok(false) };
+        keep_signature(&mut self.own.lock(), known.target, found);
+        Ok(true)
     }
 
-    /// Reads all of this driver's disks again that the system has. PASSIVE_LEVEL; waits for them, within limits.
-    fn read_all_again(&self) {
+    /// Reads all of this driver's disks again that the system has, at the same time. One that answers later brings another
+    /// census. PASSIVE_LEVEL; waits for them, within limits.
+    ///
+    /// # Errors
+    /// No memory, no thread.
+    fn read_all_again(&self) -> Result<(), NtStatus> {
         let mut links = Vec::new();
         for known in self.known.lock().iter() {
-            let Some(target) = known.target else { continue };
-            let mut link = Vec::new();
-            if links.try_reserve(1).is_ok() && link.try_reserve_exact(known.link.len()).is_ok() {
-                link.extend_from_slice(&known.link);
-                links.push((link, target));
-            }
+            links.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+            links.push(KnownLink::new(&known.link, known.target)?);
         }
-        let deadline = Deadline::from_now();
-        for (link, target) in links {
-            // One that answers later brings another census.
-            let _ = self.read_link(&link, target, deadline);
-        }
+        links.iter().try_for_each(|known| self.readers.begin_own(&known.link, known.target))?;
+        links.iter().try_for_each(|known| self.await_link(known).map(|_| ()))
     }
 
     /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
@@ -259,8 +287,8 @@ impl Census {
     pub(crate) fn admits(&self, identity: Option<Identity>) -> bool {
         // What is on a disk may have been written since it was read.
         self.readers.forget_read();
-        if self.disks().is_ok() {
-            self.wait_for_unknown();
+        if self.disks().and_then(|_| self.wait_for_unknown()).is_err() {
+            return false;
         }
         let _own = self.own.lock();
         let own = identity.as_slice();
@@ -283,14 +311,28 @@ impl Census {
     pub(crate) fn take(&self, occasion: Occasion) -> Result<(), Reason> {
         let settled = occasion == Occasion::Settled;
         self.take_now(settled)?;
-        let is_due = occasion == Occasion::Identified || self.wait_for_unknown();
-        if is_due { self.compare_unknown(settled) } else { Ok(()) }
+        let is_due = match occasion {
+            Occasion::Identified => Ok(true),
+            Occasion::Change | Occasion::Settled => self.wait_for_unknown(),
+        };
+        match is_due {
+            Ok(true) => self.compare_unknown(settled),
+            Ok(false) => Ok(()),
+            Err(status) => self.fail(status),
+        }
     }
 
     /// Waits for disks that may be aliases and are being read. Returns true if one is to be compared.
-    fn wait_for_unknown(&self) -> bool {
-        let Ok(links) = interface::list(&interface::DISK) else { return false };
-        unicode::strings(&links).fold(false, |due, link| self.readers.wait(link) || due)
+    ///
+    /// # Errors
+    /// The disks cannot be listed.
+    fn wait_for_unknown(&self) -> Result<bool, NtStatus> {
+        let links = interface::list(&interface::DISK)?;
+        let mut due = false;
+        for link in unicode::strings(&links) {
+            due |= self.readers.wait(link);
+        }
+        Ok(due)
     }
 
     /// Takes a census in which disks that may be aliases are compared with what is on this driver's own disks now; none, where
@@ -300,7 +342,7 @@ impl Census {
         if !self.readers.begin_comparison() {
             return Ok(());
         }
-        self.read_all_again();
+        self.read_all_again().or_else(|status| self.fail(status))?;
         self.take_now(settled)?;
         self.readers.end_comparison();
         Ok(())
@@ -324,11 +366,7 @@ impl Census {
         };
         let found = match found {
             Ok(disks) => disks,
-            Err(status) => {
-                let action = guard_client::event(Event::CensusFailed);
-                debug_print!(DRIVER, "census failed status={status} verdict={}", verdict(action));
-                return self.obey(action);
-            }
+            Err(status) => return self.fail(status),
         };
         forget_departed(&mut own, &found);
         identities.extend(own.iter().filter_map(OwnDisk::identity));
@@ -359,6 +397,13 @@ impl Census {
                 verdict(action)
             );
         }
+        self.obey(action)
+    }
+
+    /// Tells the guard that a census could not be taken.
+    fn fail(&self, status: NtStatus) -> Result<(), Reason> {
+        let action = guard_client::event(Event::CensusFailed);
+        debug_print!(DRIVER, "census failed status={status} verdict={}", verdict(action));
         self.obey(action)
     }
 
@@ -433,28 +478,49 @@ impl Census {
     fn disks(&self) -> Result<Vec<Found>, NtStatus> {
         let links = interface::list(&interface::DISK)?;
         let mut known = self.known.lock();
-        let before = core::mem::take(&mut *known);
-        let earlier = |link: &[u16]| {
-            let at = before.binary_search_by(|other| other.link.as_slice().cmp(link)).ok()?;
-            let disk = Disk { origin: Origin::Ours, identity: None };
-            Some(Found { disk, target: before[at].target, controllers: None, unread: false })
-        };
-        let mut found = Vec::new();
-        for link in unicode::strings(&links) {
-            let disk = match earlier(link) {
-                Some(disk) => Some(disk),
-                None => self.disk(link)?,
+        let open_all = self.open_all.swap(false, Ordering::SeqCst);
+        let found = self.look_at(&links, if open_all { &[] } else { &known });
+        match found {
+            Ok((found, links)) => {
+                *known = links;
+                self.readers.forget_absent();
+                Ok(found)
+            }
+            Err(status) => {
+                // Those that there were are still read again.
+                self.open_all.fetch_or(open_all, Ordering::SeqCst);
+                Err(status)
+            }
+        }
+    }
+
+    /// Returns the disks behind links, and of those the sorted links of this driver's disks that tell their target ids; those
+    /// that were `known` before are not opened.
+    ///
+    /// # Errors
+    /// As [`Census::disks`].
+    fn look_at(&self, links: &[u16], before: &[KnownLink]) -> Result<(Vec<Found>, Vec<KnownLink>), NtStatus> {
+        let (mut found, mut known) = (Vec::new(), Vec::new());
+        for link in unicode::strings(links) {
+            let one = match before.binary_search_by(|other| other.link.as_slice().cmp(link)) {
+                Ok(at) => {
+                    let disk = Disk { origin: Origin::Ours, identity: None };
+                    Found { disk, target: Some(before[at].target), controllers: None, unread: false }
+                }
+                Err(_) => match self.disk(link)? {
+                    Some(one) => one,
+                    None => continue,
+                },
             };
-            let Some(one) = disk else { continue };
-            if one.disk.origin == Origin::Ours {
-                remember(&mut known, link, one.target);
+            if let Some(target) = one.target {
+                known.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+                known.push(KnownLink::new(link, target)?);
             }
             found.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
             found.push(one);
         }
         known.sort_unstable_by(|a, b| a.link.cmp(&b.link));
-        self.readers.forget_absent();
-        Ok(found)
+        Ok((found, known))
     }
 
     /// Returns the PDO of the disk that the system has at a target id; `None` if it has none. PASSIVE_LEVEL.
@@ -502,7 +568,7 @@ impl Census {
 
     /// Has the next census open every disk. PASSIVE_LEVEL.
     pub(crate) fn forget_known(&self) {
-        self.known.lock().clear();
+        self.open_all.store(true, Ordering::SeqCst);
         self.readers.forget_unidentified();
     }
 
@@ -619,15 +685,5 @@ fn verdict(action: Action) -> &'static str {
         | Action::Deny(_)
         | Action::CensusNow
         | Action::AskAgain => "nothing",
-    }
-}
-
-/// Keeps the link of one of this driver's disks. Where there is no memory for it, it is opened again the next
-/// time.
-fn remember(known: &mut Vec<KnownLink>, link: &[u16], target: Option<u8>) {
-    let mut copy = Vec::new();
-    if known.try_reserve(1).is_ok() && copy.try_reserve_exact(link.len()).is_ok() {
-        copy.extend_from_slice(link);
-        known.push(KnownLink { link: copy, target });
     }
 }

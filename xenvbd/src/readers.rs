@@ -8,7 +8,7 @@
 //! The first census that finds it read compares it with what is on this driver's own disks by then.
 //!
 //! At most [`MOST_READERS`] threads read, but for one more for each of this driver's own disks, which are read first. Where
-//! there are more disks, each thread goes on with the next one. A disk whose
+//! there are more disks, each thread goes on with the next one, and with those that are no aliases last. A disk whose
 //! read nobody has sent in that time cannot be told from an alias, and neither can one for whose read there was no memory.
 //!
 //! A disk is known by the link of its interface, and another disk may come with the same link. So a disk is forgotten when
@@ -30,16 +30,18 @@ use crate::{DRIVER, identity};
 const PATIENCE: u64 = 5 * 10_000_000;
 /// Time between two looks for an answer.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// Most threads that read disks of others at the same time.
+/// Most threads that read disks of others at the same time, and most of them for disks that are no aliases, whatever is on
+/// them.
 const MOST_READERS: usize = 32;
+const MOST_FOR_OTHERS: usize = 16;
 
-/// The time at which somebody who waits for disks goes on without them, as [`time::interrupt_time`] counts.
+/// The time at which whoever waits for a disk goes on without it, as [`time::interrupt_time`] counts.
 #[derive(Clone, Copy)]
-pub(crate) struct Deadline(u64);
+struct Deadline(u64);
 
 impl Deadline {
-    /// Returns the deadline of whoever begins to wait now.
-    pub(crate) fn from_now() -> Self {
+    /// Returns the deadline of a reading that is asked for now.
+    fn from_now() -> Self {
         Self(time::interrupt_time() + PATIENCE)
     }
 
@@ -154,16 +156,34 @@ impl Readers {
         }
     }
 
-    /// Reads one of this driver's disks anew, and waits for it. Returns `None` where it cannot be read, or has not answered in
-    /// time. An earlier reading has to end before, so that a disk that does not answer keeps one thread. PASSIVE_LEVEL; one
-    /// caller at a time.
-    pub(crate) fn read_own(&self, link: &[u16], target: u8, deadline: Deadline) -> Option<Option<Identity>> {
-        if !self.await_answer(link, deadline) {
-            return None;
+    /// Has one of this driver's disks read anew, unless an earlier reading does not end: so a disk that does not answer keeps
+    /// one thread, and nobody waits for it twice. PASSIVE_LEVEL; one caller at a time.
+    ///
+    /// # Errors
+    /// No memory, no thread.
+    pub(crate) fn begin_own(&self, link: &[u16], target: u8) -> Result {
+        match self.with(link, |entry| entry.until) {
+            Some(until) if !self.await_answer(link, until) => Ok(()),
+            _ => {
+                self.forget_own(target);
+                self.begin(link, Some(target), false)
+            }
         }
-        self.forget_own(target);
-        self.begin(link, Some(target), false).ok()?;
-        self.await_answer(link, deadline).then(|| self.of_own(target)).flatten()
+    }
+
+    /// Returns what was read of one of this driver's disks since [`Readers::begin_own`], for which it waits; `None` where it
+    /// cannot be read, or has not answered in time. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    /// There was no memory to read it.
+    pub(crate) fn await_own(&self, link: &[u16]) -> Result<Option<Option<Identity>>> {
+        let Some(until) = self.with(link, |entry| entry.until) else { return Ok(None) };
+        self.await_answer(link, until);
+        match self.with(link, |entry| entry.known) {
+            Some(Known::Read(identity)) => Ok(Some(identity)),
+            Some(Known::Failed) => Err(NtStatus::INSUFFICIENT_RESOURCES),
+            Some(Known::Reading) | None => Ok(None),
+        }
     }
 
     fn with<T>(&self, link: &[u16], of: impl FnOnce(&mut Entry) -> T) -> Option<T> {
@@ -197,9 +217,12 @@ impl Readers {
                 threads.push(thread);
                 Ok(())
             }
-            // Another thread comes to it.
-            Err(_) if self.0.has_other_readers() => Ok(()),
             Err(status) => {
+                let others = self.0.has_other_readers();
+                if others && own.is_none() {
+                    // Another thread comes to it.
+                    return Ok(());
+                }
                 self.forget(|entry| entry.reading == reading);
                 Err(status)
             }
@@ -213,7 +236,8 @@ impl Readers {
         let Some(until) = until.flatten() else { return false };
         let answered = self.await_answer(link, until);
         let is_due = self.with(link, |entry| {
-            if !answered && !entry.begun {
+            let in_vain = !answered && entry.known == Known::Reading && entry.until.is_over();
+            if in_vain && !entry.begun {
                 entry.known = Known::Failed;
             }
             entry.is_to_be_compared()
@@ -259,13 +283,14 @@ impl Readers {
 
     /// Has disks read again that had no identity, at the next census: a medium may have come. PASSIVE_LEVEL.
     pub(crate) fn forget_unidentified(&self) {
-        self.forget(|entry| entry.own.is_none() && matches!(entry.known, Known::Read(None) | Known::Failed));
+        let unidentified = |known| matches!(known, Known::Read(None) | Known::Failed);
+        self.forget(|entry| entry.is_compared() && unidentified(entry.known));
     }
 
     /// Has all disks of others read again at the next census: what is on them may have been written. One that is being read
-    /// has yet to answer. PASSIVE_LEVEL.
+    /// has yet to answer, and one that is yet to be compared has just done so. PASSIVE_LEVEL.
     pub(crate) fn forget_read(&self) {
-        self.forget(|entry| entry.own.is_none() && entry.known != Known::Reading);
+        self.forget(|entry| entry.is_compared() && entry.known != Known::Reading);
     }
 
     /// Forgets the disk with this link, which has gone, even if it is being read: another may have come with it. PASSIVE_LEVEL.
@@ -305,6 +330,11 @@ impl Readers {
 }
 
 impl Entry {
+    /// Returns true if it is a disk of others that no census has to compare any more.
+    fn is_compared(&self) -> bool {
+        self.own.is_none() && self.comparison == Comparison::Done
+    }
+
     /// Returns true if its reading has ended and it has not been compared with what is on this driver's own disks since.
     fn is_to_be_compared(&self) -> bool {
         self.known != Known::Reading && self.comparison != Comparison::Done
@@ -335,8 +365,12 @@ impl State {
     fn next(&self) -> Option<(Shared<Vec<u16>>, u32)> {
         let mut entries = self.entries.lock();
         let left = entries.left;
+        let under_way = |entry: &&Entry| entry.begun && entry.known == Known::Reading && entry.is_compared();
+        let spare = entries.list.iter().filter(under_way).count() < MOST_FOR_OTHERS;
         let waiting = entries.list.iter_mut().filter(|entry| !entry.begun && !left);
-        let next = waiting.min_by_key(|entry| entry.own.is_none());
+        let next = waiting
+            .filter(|entry| spare || !entry.is_compared())
+            .min_by_key(|entry| (entry.own.is_none(), entry.is_compared()));
         let next = next.map(|entry| {
             entry.begun = true;
             (Shared::clone(&entry.link), entry.reading)
@@ -353,7 +387,7 @@ impl State {
         let mut entries = self.entries.lock();
         let Some(at) = entries.list.iter().position(|entry| entry.reading == reading) else { return false };
         let gone = match found {
-            Err(_) if entries.list[at].own.is_some() => Some(entries.list.swap_remove(at)),
+            Err(Unreadable::Disk) if entries.list[at].own.is_some() => Some(entries.list.swap_remove(at)),
             found => {
                 entries.list[at].known = match found {
                     Ok(identity) => Known::Read(identity),

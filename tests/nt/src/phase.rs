@@ -375,7 +375,7 @@ fn early_faults() {
 
 /// More disks than xenvbd has threads to read them.
 const MANY: usize = 40;
-/// As many as it has.
+/// Its number of threads.
 const READERS: usize = 32;
 /// Time that a slow disk takes for a read: longer than what is done meanwhile, and shorter than what is waited for.
 const SLOW: Duration = Duration::from_secs(1);

@@ -87,9 +87,9 @@ named! {
         DeadDisk = "dead-disk",
         /// A blank PV disk gets a partition table, and then a second path to it arrives on a controller that nobody knows.
         Signed = "signed",
-        /// As `signed`; the second path answers late, and behind another disk that arrives with it and answers at once.
+        /// The fault `signed`; the second path answers late, and behind another disk that arrives with it and answers at once.
         SignedBehind = "signed-behind",
-        /// As `signed`; the second path answers when nobody waits for it any more.
+        /// The fault `signed`; the second path answers when nobody waits for it any more.
         SignedLate = "signed-late",
         /// Disks that never answer a read arrive on controllers that nobody knows, as many as xenvbd has threads to read
         /// disks, and then a second path to the boot disk.

@@ -122,7 +122,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "own disks are not read again when an unknown one has come",
         file: "xenvbd/src/census.rs",
-        from: "        self.read_all_again();\n",
+        from: "        self.read_all_again().or_else(|status| self.fail(status))?;\n",
         to: "",
         caught_by: &[Guest("alias-of-signed")],
     },
