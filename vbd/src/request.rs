@@ -242,6 +242,7 @@ impl<S: Srb> Request<S> {
             }
             (Ok(()), Work::Verify | Work::Flush) => Answer::Done { transferred: 0 },
             (Ok(()), Work::Unmap { bytes, .. }) => Answer::Done { transferred: bytes as u32 },
+            (Err(Failure::Backend), Work::Flush) => answer::FLUSH_FAILED,
             (Err(failure), _) => answer::failure(failure, self.operation()),
         }
     }

@@ -395,6 +395,33 @@ fn a_failed_part_fails_the_command_so_that_it_is_tried_again() {
     assert!(disk.backend.borrow().flushes.is_empty());
 }
 
+/// Linux tells one flush that cached writes were lost, and answers the next one as if none had been.
+#[test]
+fn a_failed_flush_is_not_tried_again() {
+    let mut disk = Disk::new();
+    let order = Order::new(0, None, Vec::new());
+    disk.start(&order, Action::Flush).unwrap();
+    disk.respond(-1);
+    disk.service();
+    assert_eq!(order.answer(), Some(Answer::Sense(Sense::WRITE_ERROR)));
+
+    // A write that is tried again brings its data with it.
+    let (_, list) = disk.pages(4096);
+    let order = Order::new(4096, None, list);
+    disk.start(&order, Action::Write { extent: extent(0, 8), flush_after: true }).unwrap();
+    for status in [0, -1] {
+        assert_eq!(order.answer(), None);
+        let mut backend = disk.backend.borrow_mut();
+        backend.fetch();
+        let request = backend.queue().last().expect("a request");
+        let (id, operation) = (request.id, request.operation);
+        backend.respond(&Response { id, operation, status, ..Response::default() });
+        drop(backend);
+        disk.service();
+    }
+    assert_eq!(order.answer(), Some(Answer::Sense(Sense::TRANSPORT_FAULT)));
+}
+
 #[test]
 fn a_verify_reads_everything_and_needs_no_buffer() {
     let mut disk = Disk::new();

@@ -155,7 +155,7 @@ impl Adapter {
                     self.disk = Disk::Failed;
                 }
                 match action {
-                    Action::Write { .. } => Answer::Sense(Sense::WRITE_ERROR),
+                    Action::Write { .. } | Action::Flush => Answer::Sense(Sense::WRITE_ERROR),
                     _ => Answer::Sense(Sense::READ_ERROR),
                 }
             }

@@ -822,6 +822,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("vbd", "io_path")],
     },
     Mutant {
+        what: "a flush that failed is tried again",
+        file: "vbd/src/request.rs",
+        from: "(Err(Failure::Backend), Work::Flush) => answer::FLUSH_FAILED,",
+        to: "(Err(Failure::Backend), Work::Flush) if false => answer::FLUSH_FAILED,",
+        caught_by: &[Integration("vbd", "io_path")],
+    },
+    Mutant {
         what: "a cache that is gone is no longer flushed",
         file: "vbd/src/unit.rs",
         from: "(Cache::Volatile | Cache::Gone, Cache::NoFlush) => Cache::Gone,",
