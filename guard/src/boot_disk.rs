@@ -14,12 +14,6 @@ pub struct Places {
     emulated: u8,
 }
 
-/// Returns true if a vbd at this place, as [`Places::add`] takes it, may have an emulated twin.
-#[must_use]
-pub fn may_be_emulated(place: Option<(u32, u32)>) -> bool {
-    place.is_some_and(|(disk, _)| disk < EMULATED)
-}
-
 impl Places {
     /// Adds a vbd: the place of its disk (0 for the first), and the partition (0 for the whole disk); `None` where
     /// its number follows no scheme.
@@ -47,20 +41,6 @@ mod tests {
         places.iter().for_each(|&place| all.add(Some(place)));
         all.add(None);
         all.have_boot_disk(firmware)
-    }
-
-    #[test]
-    fn the_first_four_may_be_emulated() {
-        for (place, may) in [
-            (Some((0, 0)), true),
-            (Some((3, 0)), true),
-            (Some((1, 2)), true),
-            (Some((4, 0)), false),
-            (Some((20, 1)), false),
-            (None, false),
-        ] {
-            assert_eq!(may_be_emulated(place), may, "{place:?}");
-        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use guard::backing::{self, Backing};
-use guard::boot_disk::{self, Places};
+use guard::boot_disk::Places;
 use guard::census::{Own, Pair, compare};
 use guard::decision::PvDisks;
 use guard::sharing::Sharing;
@@ -126,8 +126,7 @@ pub fn survey(store: &mut impl Store, firmware: impl FnOnce() -> Option<u8>) -> 
         let device = xenbus.vbd().device;
         if compared && matches!(xenbus.vbd().kind, Kind::Disk | Kind::Cdrom) {
             let own = Own { identity: None, backing: read_backing(store, &xenbus, &mut value)? };
-            let emulated = xenbus.vbd().kind == Kind::Disk
-                && (device.is_emulated() || boot_disk::may_be_emulated(device.place()));
+            let emulated = xenbus.vbd().kind == Kind::Disk && device.is_emulated();
             let shares = |(_, _, other): &&(u32, bool, Own)| compare(&own, other) == Pair::Shared;
             for (other, other_emulated, _) in backings.iter().filter(shares) {
                 sharing.add([*other, device.0], emulated && *other_emulated);

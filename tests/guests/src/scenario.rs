@@ -50,9 +50,9 @@ pub const fn xvd(place: u32) -> u32 {
 
 impl Raw {
     /// Returns the place of the scenario's `n`th disk of these, from 0, among a guest's: 1 is xvdb. libxl emulates xvdb to
-    /// xvdd, too, and an IDE disk of qemu's cannot be read-only.
+    /// xvdd, too. An IDE disk of qemu's cannot be read-only, and has blocks of 512 bytes.
     pub fn place(self, n: usize) -> usize {
-        if self == Self::ReadOnly { n.max(3) + 1 } else { n + 1 }
+        if matches!(self, Self::ReadOnly | Self::Blocks4096) { n.max(3) + 1 } else { n + 1 }
     }
 }
 

@@ -34,17 +34,19 @@ impl VirtualDevice {
         }
     }
 
-    /// Returns true if qemu emulates a disk that stands for this vbd: for each of `hda` and `sda` and so on,
-    /// and for the first disk whatever its name, since the machine boots from it.
+    /// Returns true if libxl has qemu emulate a disk that stands for this vbd, in an emulated boot: for the first four
+    /// disks whatever their names, and for each `sda` and so on (`libxl__build_device_model_args_new`).
     ///
     /// ```
     /// use xen::blkif::VirtualDevice;
-    /// assert!(VirtualDevice(832).is_emulated() && VirtualDevice(8 << 8 | 15 << 4).is_emulated());
-    /// assert!(VirtualDevice(202 << 8).is_emulated() && !VirtualDevice(202 << 8 | 1 << 4).is_emulated());
+    /// let disk = |major: u32, minor| VirtualDevice(major << 8 | minor);
+    /// assert!(disk(3, 64).is_emulated() && disk(8, 15 << 4).is_emulated()); // hdb, sdp
+    /// assert!(disk(202, 0).is_emulated() && disk(202, 3 << 4).is_emulated()); // xvda, xvdd
+    /// assert!(!disk(202, 4 << 4).is_emulated() && !VirtualDevice(1 << 28 | 20 << 8).is_emulated()); // xvde, xvdu
     /// ```
     pub const fn is_emulated(self) -> bool {
         match self.place() {
-            Some((disk, _)) => disk == 0 || matches!(self.0 >> 8, 3 | 8 | 22),
+            Some((disk, _)) => disk < 4 || self.0 >> 8 == 8,
             None => false,
         }
     }

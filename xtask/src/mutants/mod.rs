@@ -99,6 +99,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("alias-returns")],
     },
     Mutant {
+        what: "libxl emulates no disk of Xen's name but the first",
+        file: "xen/src/blkif/vbd.rs",
+        from: "Some((disk, _)) => disk < 4 || self.0 >> 8 == 8,",
+        to: "Some((disk, _)) => disk == 0 || matches!(self.0 >> 8, 3 | 8 | 22),",
+        caught_by: &[Integration("explore", "blocks")],
+    },
+    Mutant {
         what: "the decision does not compare the vbds",
         file: "survey/src/lib.rs",
         from: "backings.iter().filter(shares)",

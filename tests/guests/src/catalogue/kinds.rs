@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Disks of every kind.
-const KINDS: [Raw; 5] = [Raw::Untrusted, Raw::Blocks4096, Raw::Discard, Raw::ReadOnly, Raw::QdiskDiscard];
+const KINDS: [Raw; 5] = [Raw::Untrusted, Raw::Discard, Raw::QdiskDiscard, Raw::Blocks4096, Raw::ReadOnly];
 
 /// dom0 says for the first disk that its backend is not trusted, for which xl has no word.
 const DISKS_OF_KINDS: Scenario = Scenario {
