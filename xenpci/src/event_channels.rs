@@ -218,15 +218,9 @@ impl EventChannels {
     }
 
     /// Takes no interrupt for Xen's until [`EventChannels::attend`]: the memory may come back in a domain that has no
-    /// shared info yet. [`EventChannels::be_deaf`] comes first, so that none is raised any more. What was raised before is
-    /// acknowledged here, and not drained. ≤ DISPATCH_LEVEL.
+    /// shared info yet. [`EventChannels::be_deaf`] comes first, so that none is raised any more. ≤ DISPATCH_LEVEL.
     pub(crate) fn ignore(&self) {
         self.ignoring.store(true, Ordering::SeqCst);
-        if let Some(channels) = self.channels.get() {
-            self.processors.iter().for_each(|processor| {
-                channels.acknowledge(&processor.vcpu);
-            });
-        }
     }
 
     /// Takes interrupts for Xen's again; shared info is there. Where it is the same as before, every processor's ports are
@@ -363,7 +357,8 @@ impl EventChannels {
     }
 
     /// Masks every bound port that is not, until [`EventChannels::listen`]. A client that unmasks one meanwhile has its
-    /// events. ≤ DISPATCH_LEVEL.
+    /// events. What was raised before is acknowledged, and not drained: Xen raises it again when a local APIC is enabled
+    /// (since 4.17), and that may be firmware's doing, which acknowledges nothing. The ports stay pending. ≤ DISPATCH_LEVEL.
     pub(crate) fn be_deaf(&self) {
         let Some(channels) = self.channels.get() else { return };
         for processor in &self.processors {
@@ -374,6 +369,10 @@ impl EventChannels {
                 }
             }
         }
+        // Nothing is raised any more.
+        self.processors.iter().for_each(|processor| {
+            channels.acknowledge(&processor.vcpu);
+        });
     }
 
     /// Unmasks what [`EventChannels::be_deaf`] masked; Xen raises what came meanwhile. ≤ DISPATCH_LEVEL.

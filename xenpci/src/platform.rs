@@ -255,7 +255,7 @@ impl Platform {
         sched::latch(&self.hypercall, Shutdown::Reboot)
     }
 
-    /// Has Xen raise no interrupt until [`Platform::listen`]. ≤ DISPATCH_LEVEL.
+    /// Has Xen raise no interrupt until [`Platform::listen`], nor again one that it has raised. ≤ DISPATCH_LEVEL.
     pub(crate) fn be_deaf(&self) {
         self.channels.be_deaf();
     }

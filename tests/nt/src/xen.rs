@@ -87,7 +87,7 @@ pub(crate) fn granted_by_the_copy() -> impl Iterator<Item = u64> {
 
 /// Returns what does as Xen where it raises an upcall of the first processor for xenstore's port, but for the interrupt:
 /// that is lost. ≤ DISPATCH_LEVEL, while the platform device has its memory.
-pub(crate) fn lost_upcall() -> impl FnOnce() {
+pub(crate) fn lost_upcall() -> impl Fn() {
     /// Offsets in shared info (xen.h): the first `vcpu_info`'s `evtchn_upcall_pending` and `evtchn_pending_sel`, and
     /// `evtchn_pending`.
     const UPCALL: usize = 0;

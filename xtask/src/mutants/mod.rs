@@ -934,6 +934,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("sleep-5.2")],
     },
     Mutant {
+        what: "an upcall that is pending stays so while the machine is in S3",
+        file: "xenpci/src/event_channels.rs",
+        from: "            channels.acknowledge(&processor.vcpu);\n",
+        to: "            let _ = processor;\n",
+        caught_by: &[Guest("sleep")],
+    },
+    Mutant {
         what: "Xen raises interrupts while the platform device sleeps",
         file: "xenpci/src/fdo.rs",
         from: "            platform.be_deaf();\n",

@@ -25,6 +25,8 @@ pub(super) fn run() {
     let before = load.done();
     // SAFETY: the readers' requests wait until the system works.
     unsafe {
+        // One that no processor has taken when the ports are masked.
+        lose_upcall();
         let agreed = pnp::try_power(POWER_SYSTEM_SLEEPING3, POWER_ACTION_SLEEP);
         assert!(agreed, "a device objects to S3");
         let asleep = load.done();
@@ -32,7 +34,7 @@ pub(super) fn run() {
             ask(Ready::Sleep);
             ke::clock::KeStallExecutionProcessor(DEAF);
         });
-        // One that was raised before the ports were masked, and that no processor has taken.
+        // One that is raised on the way back.
         lose_upcall();
         report!("slept reads={} meanwhile={}", asleep - before, load.done() - asleep);
         pnp::set_power(POWER_SYSTEM_WORKING, POWER_ACTION_SLEEP);
