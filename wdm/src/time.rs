@@ -57,12 +57,18 @@ pub fn performance_counter() -> (u64, u64) {
 
 /// Returns true if `seen` comes true now or within a second. PASSIVE_LEVEL.
 #[must_use]
-pub fn within_a_second(mut seen: impl FnMut() -> bool) -> bool {
-    const TRIES: u32 = 100;
-    (0..TRIES).any(|_| {
+pub fn within_a_second(seen: impl FnMut() -> bool) -> bool {
+    within(Duration::from_secs(1), seen)
+}
+
+/// Returns true if `seen` comes true now or within so many whole seconds. PASSIVE_LEVEL.
+#[must_use]
+pub fn within(time: Duration, mut seen: impl FnMut() -> bool) -> bool {
+    const TRIES_PER_SECOND: u64 = 100;
+    (0..time.as_secs() * TRIES_PER_SECOND).any(|_| {
         let seen = seen();
         if !seen {
-            sleep(Duration::from_millis(10));
+            sleep(Duration::from_millis(1000 / TRIES_PER_SECOND));
         }
         seen
     })

@@ -10,6 +10,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
 use wdm::Shared;
 
 use wdm::resources::Resources;
@@ -98,6 +99,34 @@ pub(crate) enum SuspendError {
     /// It was suspended and has come back, and the platform cannot be built anew: no client will be served
     /// any more.
     Lost(Failure),
+}
+
+/// What the drivers' copy has granted and a backend has not let go of.
+#[derive(Clone, Copy)]
+pub(crate) enum StillGranted {
+    /// The number of pages that a backend has mapped.
+    Mapped(usize),
+    /// The copy's part of the grant table cannot be seen.
+    Unknown(hypercall::Error),
+}
+
+impl StillGranted {
+    /// Returns the number of pages that are known to be mapped.
+    pub(crate) const fn mapped(&self) -> usize {
+        match self {
+            Self::Mapped(mapped) => *mapped,
+            Self::Unknown(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for StillGranted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mapped(mapped) => write!(f, "a backend has {mapped} pages mapped"),
+            Self::Unknown(error) => write!(f, "{error}"),
+        }
+    }
 }
 
 /// Names the step that a status came from.
@@ -228,23 +257,25 @@ impl Platform {
         Ok(Resumed::Anew)
     }
 
-    /// Ends what the copy of the drivers that wrote the hibernation file has granted, whose pages are NT's again.
-    /// PASSIVE_LEVEL, in the domain that fell asleep, when the client has ended the copy's sessions.
-    pub(crate) fn end_grants_of_the_copy(&self) {
-        let mut mapped = Ok(0);
-        // A backend that has agreed to the session's end may be about to let go.
-        let ended = time::within_a_second(|| {
-            mapped = self.window.table_of_the_copy().map(|table| table.map_or(0, grant::end_all));
-            mapped == Ok(0)
+    /// Ends what the copy of the drivers that wrote the hibernation file has granted, whose pages are NT's again. Waits
+    /// for a backend to let go of them. PASSIVE_LEVEL, in the domain that fell asleep, when the client has ended the copy's
+    /// sessions.
+    ///
+    /// # Errors
+    /// See [`StillGranted`]: a backend may write into pages that NT uses for something else.
+    pub(crate) fn end_grants_of_the_copy(&self) -> Result<(), StillGranted> {
+        /// As long as a backend has for the end of a session.
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let mut kept = Err(StillGranted::Mapped(0));
+        let ended = time::within(PATIENCE, || {
+            kept = match self.window.table_of_the_copy().map(|table| table.map_or(0, grant::end_all)) {
+                Ok(0) => Ok(()),
+                Ok(mapped) => Err(StillGranted::Mapped(mapped)),
+                Err(error) => Err(StillGranted::Unknown(error)),
+            };
+            kept.is_ok()
         });
-        match mapped {
-            Err(error) => debug_print!(DRIVER, "pages of the drivers' copy may stay granted: {error}"),
-            Ok(mapped) if !ended => debug_print!(
-                DRIVER,
-                "{mapped} pages of the drivers' copy stay granted, as a backend has them mapped; NT uses them again"
-            ),
-            Ok(_) => {}
-        }
+        if ended { Ok(()) } else { kept }
     }
 
     /// Has Xen tell the toolstack, when the guest powers off, that it is to be started again. Any IRQL.

@@ -28,7 +28,8 @@
 //! back to is a new domain, which has to be set up like one that was resumed; or, where writing failed or the
 //! machine only slept, the old one, in which the copy has used xenstore and taken the vbd. Both begin when the
 //! device is in D0 again. In the old one NT unloads the copy: what that has granted is ended here, once the client has
-//! ended the copy's sessions.
+//! ended the copy's sessions. Where a backend does not let go of it, the system stops: the backend's next answer would be
+//! written into a page that is something else by then.
 #![expect(unsafe_code, reason = "is called by address, by the watch of its node")]
 
 use core::ffi::c_void;
@@ -377,8 +378,14 @@ fn hibernate(platform: &Platform, awake: &Event, request: Kept<Extension>) {
     if let Some(client) = *client {
         client.call(phase);
     }
-    if phase == REVIVED {
-        platform.end_grants_of_the_copy();
+    if phase == REVIVED
+        && let Err(kept) = platform.end_grants_of_the_copy()
+    {
+        debug_print!(
+            DRIVER,
+            "the drivers' copy is not let go of, and NT uses its pages again, the system stops: {kept}"
+        );
+        bugcheck::stop(INACCESSIBLE_BOOT_DEVICE, [before as usize, 1, kept.mapped(), 0])
     }
 }
 
