@@ -61,15 +61,17 @@ pub fn within_a_second(seen: impl FnMut() -> bool) -> bool {
     within(Duration::from_secs(1), seen)
 }
 
-/// Returns true if `seen` comes true now or within so many whole seconds. PASSIVE_LEVEL.
+/// Returns true if `seen` comes true now or within this time, in whole seconds. PASSIVE_LEVEL.
 #[must_use]
 pub fn within(time: Duration, mut seen: impl FnMut() -> bool) -> bool {
-    const TRIES_PER_SECOND: u64 = 100;
-    (0..time.as_secs() * TRIES_PER_SECOND).any(|_| {
-        let seen = seen();
-        if !seen {
-            sleep(Duration::from_millis(1000 / TRIES_PER_SECOND));
+    let (began, frequency) = performance_counter();
+    loop {
+        if seen() {
+            return true;
         }
-        seen
-    })
+        if performance_counter().0.wrapping_sub(began) >= frequency * time.as_secs() {
+            return false;
+        }
+        sleep(Duration::from_millis(10));
+    }
 }

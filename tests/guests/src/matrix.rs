@@ -240,6 +240,7 @@ pub fn expected(expect: &Expect) -> (String, String) {
         Ending::Shutdown => String::new(),
         Ending::PowerCut => ", power cut".to_owned(),
         Ending::Reboot => ", rebooted".to_owned(),
+        Ending::Kept => ", bugcheck 0x7B of xenpci's".to_owned(),
         Ending::Crash(code) | Ending::CrashEarly(code) => format!(", bugcheck 0x{code:X} of another's"),
     };
     let exposure = match expect.pv {

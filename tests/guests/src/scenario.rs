@@ -242,6 +242,8 @@ pub enum Ending {
     CrashEarly(u32),
     /// Somebody else's bugcheck with the system up (fault `late-crash`): its code.
     Crash(u32),
+    /// xenpci's bugcheck, since a backend keeps a page by which memory was written.
+    Kept,
     /// The power goes with the system up (fault `power-cut`).
     PowerCut,
 }

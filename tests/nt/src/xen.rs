@@ -65,24 +65,42 @@ fn map_platform_page(page: usize) -> *mut u8 {
     unsafe { MmMapIoSpace((base as usize + page * PAGE_SIZE) as i64, PAGE_SIZE, MM_CACHED) }.cast()
 }
 
-/// Returns the frames that the copy of the drivers which writes dumps has granted, by the frame of grant table that it
-/// put behind the device's memory (grant_table.h, version 1). ≤ DISPATCH_LEVEL.
-pub(crate) fn granted_by_the_copy() -> impl Iterator<Item = u64> {
+/// Returns the frame of grant table that the copy of the drivers which writes dumps put behind the device's memory
+/// (grant_table.h, version 1). ≤ DISPATCH_LEVEL.
+fn table_of_the_copy() -> *mut u64 {
     /// Shared info and 32 frames of table are before it.
     const PAGE: usize = 33;
-    /// `GTF_permit_access`, among `GTF_type_mask`.
-    const PERMITTED: u64 = 1;
-    const TYPE: u64 = 3;
     static TABLE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
     if TABLE.load(Ordering::Acquire).is_null() {
         TABLE.store(map_platform_page(PAGE), Ordering::Release);
     }
-    let table = TABLE.load(Ordering::Acquire).cast::<u64>();
-    (0..PAGE_SIZE / 8)
+    TABLE.load(Ordering::Acquire).cast()
+}
+
+/// Entries of a frame of grant table.
+const ENTRIES: usize = PAGE_SIZE / 8;
+/// `GTF_permit_access`.
+const PERMITTED: u64 = 1;
+
+/// Returns the frames that the copy has granted. ≤ DISPATCH_LEVEL.
+pub(crate) fn granted_by_the_copy() -> impl Iterator<Item = u64> {
+    /// `GTF_type_mask`.
+    const TYPE: u64 = 3;
+    let table = table_of_the_copy();
+    (0..ENTRIES)
         // SAFETY: inside the page that is mapped.
         .map(move |at| unsafe { table.add(at).read_volatile() })
         .filter(|entry| entry & TYPE == PERMITTED)
         .map(|entry| entry >> 32)
+}
+
+/// Makes the last entry of the copy's frame look like one whose page a backend of dom0's has mapped. ≤ DISPATCH_LEVEL, when
+/// the copy has put its frame there.
+pub(crate) fn keep_a_page_of_the_copy() {
+    /// `GTF_reading`, which Xen sets.
+    const READING: u64 = 1 << 3;
+    // SAFETY: inside the page that is mapped; the copy takes its entries from the other end.
+    unsafe { table_of_the_copy().add(ENTRIES - 1).write_volatile(PERMITTED | READING) };
 }
 
 /// Returns what does as Xen where it raises an upcall of the first processor for xenstore's port, but for the interrupt:

@@ -37,6 +37,8 @@ named! {
         Hibernate = "hibernate",
         /// Writes memory at S4 and goes on in another domain.
         HibernateElsewhere = "hibernate-elsewhere",
+        /// Writes memory at S4 and goes on in the same domain, where a backend keeps a page by which it was written.
+        HibernateKept = "hibernate-kept",
         /// Starts a copy of the miniport although no device was told of S4.
         HibernateUnprepared = "hibernate-unprepared",
         /// Sets the system to S4 although xenpci has no thread that serves it.

@@ -934,6 +934,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("sleep-5.2")],
     },
     Mutant {
+        what: "the system goes on although a backend keeps pages of the copy that wrote the hibernation file",
+        file: "xenpci/src/platform.rs",
+        from: "if ended { Ok(()) } else { kept }",
+        to: "if ended || kept.is_err() { Ok(()) } else { kept }",
+        caught_by: &[Guest("hibernate-kept")],
+    },
+    Mutant {
         what: "an upcall that is pending stays so while the machine is in S3",
         file: "xenpci/src/event_channels.rs",
         from: "            channels.acknowledge(&processor.vcpu);\n",

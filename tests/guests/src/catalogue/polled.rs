@@ -63,6 +63,16 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "hibernate-kept",
+        title: "sabotage: a backend does not let go of a page by which memory was written: the system stops",
+        words: &[Word::Nt(Version::Nt61)],
+        exercise: Some(Exercise::HibernateKept),
+        expect: Expect { ending: Ending::Kept, ..PV },
+        checks: &[MEMORY_WRITTEN, LET_GO_OF],
+        runs: Runs::ByName,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "hibernate-refused",
         title: "a copy of the miniport that is started while the disk is in use refuses, and the system goes on with it",
         words: &[Word::Nt(Version::Nt61)],
@@ -189,6 +199,16 @@ const EVERY_MODE_REFUSED: Check = Check {
             .filter_map(|line| Some((line.get("begun")?, line.text.ends_with("refused=find answer=0"))))
             .collect();
         found.same("starts", begun, vec![("mark-memory", true), ("resume", true)]);
+    },
+};
+
+/// The guest hibernated and went on where it was, and a backend has not let go of the copy that wrote.
+const LET_GO_OF: Check = Check {
+    what: "the disk is taken back from the copy; one of its pages is granted still after 30 seconds",
+    run: |seen, found| {
+        found.same("awakenings", seen.said("xenpci: awake in the domain that fell asleep"), 1);
+        connected_again(seen, found);
+        found.same("pages that are kept", seen.said("a backend has 1 pages mapped"), 1);
     },
 };
 

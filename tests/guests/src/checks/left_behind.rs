@@ -110,7 +110,10 @@ pub(super) fn nodes(seen: &Seen<'_>, found: &mut Differences) {
         found.holds(&format!("the host's last word of a stop, {last:?}, begins with {line}"), begins(&line));
         let reason = format!("{:#x}", reason.code());
         told(found, &[("phase", Some("stopped")), ("reason", Some(&reason))]);
-    } else if matches!(expect.ending, Ending::Crash(_) | Ending::CrashEarly(_) | Ending::PowerCut) {
+    } else if matches!(
+        expect.ending,
+        Ending::Crash(_) | Ending::CrashEarly(_) | Ending::Kept | Ending::PowerCut
+    ) {
         found.same("the host's last word of a boot that says none", last.as_deref(), None);
     } else if expect.pv > 0 && scenario.fault != Some(Fault::PlatformLost) {
         if scenario.last_word {

@@ -32,6 +32,14 @@ pub(super) fn here() {
     diskdump::unload_after_hibernation();
 }
 
+/// Runs the exercise where a backend does not let go of a page by which the file was written. The system stops meanwhile.
+pub(super) fn kept() {
+    /// Milliseconds that are more than a backend has.
+    const PATIENCE: u64 = 45_000;
+    hibernate(xen::keep_a_page_of_the_copy);
+    ke::delay(PATIENCE);
+}
+
 /// Runs the exercise where nobody in xenpci serves S4: it objects, and the system is set to S4 all the same, as where a
 /// battery is nearly empty. The copy of the miniport must find the disk in use.
 pub(super) fn unserved() {

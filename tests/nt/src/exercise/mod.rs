@@ -50,6 +50,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::Functions => functions::run(),
         Exercise::Hibernate => hibernate::here(),
         Exercise::HibernateElsewhere => hibernate::elsewhere(),
+        Exercise::HibernateKept => hibernate::kept(),
         Exercise::HibernateUnprepared => hibernate::unprepared(),
         Exercise::HibernateUnserved => hibernate::unserved(),
         Exercise::Hostile => hostile::run(),
