@@ -357,8 +357,9 @@ impl EventChannels {
     }
 
     /// Masks every bound port that is not, until [`EventChannels::listen`]. A client that unmasks one meanwhile has its
-    /// events. What was raised before is acknowledged, and not drained: Xen raises it again when a local APIC is enabled
-    /// (since 4.17), and that may be firmware's doing, which acknowledges nothing. The ports stay pending. ≤ DISPATCH_LEVEL.
+    /// events. What was raised before is acknowledged, and not drained: Xen since f5d0279839b5 (2022-12) raises it again when a
+    /// local APIC is enabled, and that may be firmware's doing, which acknowledges nothing. The ports stay pending.
+    /// ≤ DISPATCH_LEVEL.
     pub(crate) fn be_deaf(&self) {
         let Some(channels) = self.channels.get() else { return };
         for processor in &self.processors {
