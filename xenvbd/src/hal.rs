@@ -63,6 +63,14 @@ pub(crate) enum Error {
 impl Error {
     /// Memory has run out.
     pub(crate) const NO_MEMORY: Self = Self::Nt(NtStatus::INSUFFICIENT_RESOURCES);
+
+    /// Returns true if xenstore failed in a way that says nothing of the node.
+    pub(crate) const fn is_passing(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Blkif(blkif::Error::Store { error, .. }) => error.is_passing(),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -336,6 +344,11 @@ impl Watch {
     /// Returns true if something has changed since the last call. Any IRQL.
     pub(crate) fn raised(&self) -> bool {
         self.signal.raised.swap(false, Ordering::AcqRel)
+    }
+
+    /// Has the next [`Watch::raised`] answer with true: what has changed could not be looked at. Wakes nobody. Any IRQL.
+    pub(crate) fn raise_again(&self) {
+        self.signal.raised.store(true, Ordering::Release);
     }
 }
 

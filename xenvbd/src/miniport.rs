@@ -179,10 +179,7 @@ unsafe extern "C" fn hw_find_adapter(
 ) -> ULONG {
     // A device that PnP stopped, or removed, and starts again finds its adapter as it was.
     let adapter = match adapter::current() {
-        Some(adapter) => {
-            adapter.unstop();
-            Found::Now(adapter)
-        }
+        Some(adapter) => Found::Now(adapter),
         None => match make_adapter() {
             Ok(adapter) => adapter,
             Err(error) => {
@@ -198,6 +195,10 @@ unsafe extern "C" fn hw_find_adapter(
     };
     // SAFETY: Storport's extension, which it has just made, for this call.
     unsafe { (*extension.cast::<Extension>()).use_adapter(adapter.now()) };
+    // Not before: whoever has a change of the bus to tell would tell it by the extension of before, which is gone.
+    if let Some(adapter) = adapter.now() {
+        adapter.unstop();
+    }
     ANCHOR.running.store(extension.cast(), Ordering::Release);
     // SAFETY: Storport's configuration, for this call.
     unsafe {

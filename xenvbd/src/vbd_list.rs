@@ -79,9 +79,15 @@ pub(crate) struct VbdList {
     machine: Option<Uuid>,
     options: Options,
     known: Vec<Known>,
+    /// A change could not be looked at: xenstore failed. It is looked at again before long.
+    unseen: bool,
     /// Set whenever something may have changed, and when the thread is to end.
     event: Shared<Event>,
 }
+
+/// A backend could not be looked at.
+#[derive(Clone, Copy)]
+struct Unseen;
 
 impl VbdList {
     /// Makes a list without vbds. PASSIVE_LEVEL.
@@ -91,6 +97,7 @@ impl VbdList {
             machine: platform.machine_uuid(),
             options: Options::read(0),
             known: Vec::new(),
+            unseen: false,
             event,
         }
     }
@@ -124,7 +131,7 @@ impl VbdList {
         while !adapter.is_left() {
             let waiting = adapter.census().awaits_removal();
             let leaving = self.known.iter().any(|known| known.leaving.is_some_and(|leaving| !leaving.told));
-            match (leaving, waiting) {
+            match (leaving, waiting || core::mem::take(&mut self.unseen)) {
                 (true, _) => _ = self.event.wait_timeout(LOOK_FOR_DEPARTURE),
                 (false, true) => _ = self.event.wait_timeout(LOOK_FOR_REMOVAL),
                 (false, false) => self.event.wait(),
@@ -143,8 +150,12 @@ impl VbdList {
                 Some(call) => adapter.suspend_gate().answer(call),
                 None => {}
             }
-            if list.as_ref().is_ok_and(Watch::raised) {
-                self.look_at_list(adapter);
+            if let Ok(list) = &list
+                && list.raised()
+                && !self.look_at_list(adapter)
+            {
+                list.raise_again();
+                self.unseen = true;
             }
             self.look_at_backends(adapter);
             if waiting {
@@ -243,13 +254,13 @@ impl VbdList {
         debug_print!(DRIVER, "{} requests are not answered before a suspend", in_flight());
     }
 
-    /// Looks at the folder of the vbds, which has changed.
-    fn look_at_list(&mut self, adapter: &Adapter) {
+    /// Looks at the folder of the vbds, which has changed. Returns false if xenstore failed.
+    fn look_at_list(&mut self, adapter: &Adapter) -> bool {
         let vbds = match self.platform.vbds() {
             Ok(vbds) => vbds,
             Err(error) => {
                 debug_print!(DRIVER, "the disks cannot be listed in xenstore: {error}");
-                return;
+                return !error.is_passing();
             }
         };
         // A vbd that has gone without its backend having closed: nothing will be answered any more.
@@ -272,6 +283,7 @@ impl VbdList {
                 }
             }
         }
+        true
     }
 
     /// Looks for a vbd that was removed and made anew at its own path, before anybody looked: the disk is
@@ -335,9 +347,11 @@ impl VbdList {
             if let Some(id) = known.target {
                 adapter.slots().with(id, Target::tell);
             }
-            match look(self.platform, adapter, known) {
-                None => at += 1,
-                Some(why) => {
+            let seen = look(self.platform, adapter, known);
+            self.unseen |= seen.is_err();
+            match seen {
+                Ok(None) | Err(Unseen) => at += 1,
+                Ok(Some(why)) => {
                     let known = self.known.swap_remove(at);
                     disconnect(adapter, known, why, Target::run_dry);
                 }
@@ -504,24 +518,33 @@ fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error
 
 /// Looks what has become of a vbd's backend, and of a removal that was asked for. Returns why its disk has to go, if it
 /// has to. PASSIVE_LEVEL.
-fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Option<&'static str> {
+///
+/// # Errors
+/// The backend's nodes cannot be read: the change is there to be looked at again.
+fn look(
+    platform: Platform,
+    adapter: &Adapter,
+    known: &mut Known,
+) -> Result<Option<&'static str>, Unseen> {
     const CLOSED: &str = "its backend has closed";
-    let id = known.target?;
-    let raised = known.watch.as_ref().is_some_and(Watch::raised);
-    let end = if raised {
-        adapter.slots().with(id, |target| look_for_end(adapter, target)).flatten()
-    } else {
-        None
+    let Some(id) = known.target else { return Ok(None) };
+    let raised = known.watch.as_ref().filter(|watch| watch.raised());
+    let end = match raised {
+        Some(watch) => {
+            let end = adapter.slots().with(id, |target| look_for_end(adapter, target));
+            end.transpose().inspect_err(|Unseen| watch.raise_again())?.flatten()
+        }
+        None => None,
     };
-    let Some(end) = end else { return follow(platform, adapter, known, id) };
+    let Some(end) = end else { return Ok(follow(platform, adapter, known, id)) };
     // A backend that is still online closes because its domain, or its server, is restarted.
     let restarted =
         adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, target)).flatten();
-    match (restarted, end) {
+    Ok(match (restarted, end) {
         (Some(true), _) => None,
         (None, End::Closing) if ask(platform, adapter, known, id) => None,
         _ => Some(CLOSED),
-    }
+    })
 }
 
 /// Asks PnP for the disk of a vbd that the toolstack wants back. Returns false if the system has none. PASSIVE_LEVEL.
@@ -634,27 +657,29 @@ enum End {
     Closed,
 }
 
-/// Advances the handshake with the backend of a target, and returns its end if it has come to that.
-fn look_for_end(adapter: &Adapter, target: &Target) -> Option<End> {
+/// Advances the handshake with the backend of a target, and returns its end if it has come to that. Nodes that make no
+/// sense are no change.
+///
+/// # Errors
+/// Xenstore failed, which says nothing of the backend.
+fn look_for_end(adapter: &Adapter, target: &Target) -> Result<Option<End>, Unseen> {
     let event = target.look();
     adapter.census().resize(target.number(), target.lun().sectors);
-    match event {
-        Ok(blkif::Event::Stop) => match target.backend_state() {
-            Ok(State::Closing) => Some(End::Closing),
+    let end = event.and_then(|event| match event {
+        blkif::Event::Stop => Ok(match target.backend_state()? {
+            State::Closing => Some(End::Closing),
             // It was told to close, and told otherwise.
-            Ok(State::Connected) => None,
+            State::Connected => None,
             _ => Some(End::Closed),
-        },
-        Ok(blkif::Event::Closed) => Some(End::Closed),
-        Ok(
-            blkif::Event::Waiting
-            | blkif::Event::Wanted(_)
-            | blkif::Event::Connected(_)
-            | blkif::Event::Unchanged(_),
-        ) => None,
-        Err(error) => {
-            debug_print!(DRIVER, "disk {}: {error}", target.number());
-            None
-        }
-    }
+        }),
+        blkif::Event::Closed => Ok(Some(End::Closed)),
+        blkif::Event::Waiting
+        | blkif::Event::Wanted(_)
+        | blkif::Event::Connected(_)
+        | blkif::Event::Unchanged(_) => Ok(None),
+    });
+    end.or_else(|error| {
+        debug_print!(DRIVER, "disk {}: {error}", target.number());
+        if error.is_passing() { Err(Unseen) } else { Ok(None) }
+    })
 }

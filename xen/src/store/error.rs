@@ -48,6 +48,14 @@ impl Error {
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Refused(Errno::NoEntry))
     }
+
+    /// Returns true if it says nothing of the node: the same operation may succeed a while later.
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut | Self::Refused(Errno::NoMemory | Errno::Io | Errno::Busy | Errno::Again)
+        )
+    }
 }
 
 impl fmt::Display for Error {
