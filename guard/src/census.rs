@@ -114,6 +114,48 @@ pub fn compare(one: &Own, other: &Own) -> Pair {
     }
 }
 
+/// What the content says of a backend that takes another's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Nothing: the disk had no signature, or nobody knows the one that it had last.
+    Unknown,
+    /// It has the signature that the disk had last.
+    Same,
+    /// It has another or none, or cannot be read.
+    Other,
+}
+
+impl Content {
+    /// Compares the signature that a disk had last, if it is known, with the one that is `found` now, where it can be read.
+    pub fn compare<E>(
+        last: Option<Signature>,
+        found: impl FnOnce() -> Result<Option<Signature>, E>,
+    ) -> Content {
+        match last {
+            None => Content::Unknown,
+            Some(_) if found().is_ok_and(|found| found == last) => Content::Same,
+            Some(_) => Content::Other,
+        }
+    }
+}
+
+/// Returns true if a backend that takes the place of one of xenvbd's disks' has the storage that the disk had, as far as
+/// nodes and content tell. `before` is the backing of before; `None` after a resume, since its nodes were those of another
+/// host. The size may change. Of a vbd that was made anew, and where the nodes contradict each other, it has to be known.
+#[must_use]
+pub fn is_continued(before: Option<&Backing>, now: &Backing, content: Content, made_anew: bool) -> bool {
+    let contradicts = before.is_some_and(|before| now.contradicts(before));
+    let relation = match before {
+        Some(before) if !contradicts => now.relation(before),
+        _ => Relation::Unknown,
+    };
+    match (relation, content) {
+        (Relation::Distinct, _) | (_, Content::Other) => false,
+        (Relation::Same, _) | (_, Content::Same) => true,
+        (Relation::Unknown, Content::Unknown) => !made_anew && !contradicts,
+    }
+}
+
 /// One of xenvbd's own disks on its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Listed {
@@ -306,6 +348,64 @@ mod tests {
             let clones = disks.iter().filter(elsewhere).filter(|d| d.identity == Some(A)).count();
             prop_assert_eq!(counts.clones as usize, clones);
             prop_assert_eq!(counts.ours as usize, disks.iter().filter(|d| d.origin == Origin::Ours).count());
+        }
+    }
+
+    #[test]
+    fn the_content_is_compared_where_it_is_known() {
+        let (one, other) = (Some(Signature::Mbr(1)), Some(Signature::Mbr(2)));
+        let compare = |last, found: Result<_, ()>| Content::compare(last, || found);
+        assert_eq!(compare(one, Ok(one)), Content::Same);
+        for found in [Ok(other), Ok(None), Err(())] {
+            assert_eq!(compare(one, found), Content::Other, "{found:?}");
+        }
+        // It is not even read.
+        let unread = Content::compare(None, || -> Result<_, ()> { panic!("it is read") });
+        assert_eq!(unread, Content::Unknown);
+    }
+
+    fn backing(domain: u16, nodes: &[(&str, &str)]) -> Backing {
+        let mut backing = Backing::new(domain, "/local/domain/0/backend/vbd/1/768");
+        nodes.iter().for_each(|(node, value)| backing.learn(node, value.as_bytes()));
+        backing
+    }
+
+    #[test]
+    fn another_storage_takes_no_disks_place() {
+        let before = backing(0, &[("params", "/dev/vg/a"), ("physical-device", "fe:1")]);
+        let same = before;
+        let distinct = backing(0, &[("params", "/dev/vg/b"), ("physical-device", "fe:2")]);
+        let elsewhere = backing(3, &[("params", "/dev/vg/a"), ("physical-device", "fe:1")]);
+        // The name stands for another device, or is one.
+        let renumbered = backing(0, &[("params", "/dev/vg/a"), ("physical-device", "fe:2")]);
+        for made_anew in [false, true] {
+            let continued = |now, content| is_continued(Some(&before), now, content, made_anew);
+            for now in [&same, &distinct, &elsewhere, &renumbered] {
+                assert!(!continued(now, Content::Other), "{now:?}");
+                assert_eq!(continued(now, Content::Same), now != &distinct, "{now:?}");
+            }
+            assert!(continued(&same, Content::Unknown));
+            assert!(!continued(&distinct, Content::Unknown));
+            assert!(!continued(&renumbered, Content::Unknown));
+            // A domain of drivers that came back under another number.
+            assert_eq!(continued(&elsewhere, Content::Unknown), !made_anew);
+        }
+        // Resumed.
+        for (content, continued) in [(Content::Unknown, true), (Content::Same, true), (Content::Other, false)]
+        {
+            assert_eq!(is_continued(None, &distinct, content, false), continued);
+        }
+    }
+
+    #[test]
+    fn another_file_behind_a_loop_device_takes_no_disks_place() {
+        let file = |name, number| backing(0, &[("params", name), ("physical-device", number)]);
+        let before = file("/images/a.img", "7:0");
+        let continued = |now: &Backing, content| is_continued(Some(&before), now, content, false);
+        assert!(continued(&before, Content::Unknown));
+        for other in [file("/images/b.img", "7:0"), file("/images/a.img", "7:1")] {
+            assert!(!continued(&other, Content::Unknown), "{other:?}");
+            assert!(continued(&other, Content::Same), "{other:?}");
         }
     }
 }

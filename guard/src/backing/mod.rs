@@ -139,6 +139,23 @@ impl Backing {
         if self.is_told_from(other) { Relation::Distinct } else { Relation::Unknown }
     }
 
+    /// Returns true if this has something in common with what was at its place before, and something else has changed: a
+    /// name that stands for another device now, or a loop device with another file behind it.
+    #[must_use]
+    pub fn contradicts(&self, before: &Backing) -> bool {
+        if self.relation(before) != Relation::Same {
+            return false;
+        }
+        let named = self.names().any(|a| before.names().any(|b| a.overlaps(b)));
+        match (self.number, before.number) {
+            (Some(now), Some(then)) if now != then => true,
+            (Some(number), Some(_)) => {
+                number.is_loop() && !named && self.names().next().is_some() && before.names().next().is_some()
+            }
+            _ => false,
+        }
+    }
+
     /// Returns true if two backings that have no name and no number in common are two: there is something of
     /// the same sort to compare.
     fn is_told_from(&self, other: &Backing) -> bool {
