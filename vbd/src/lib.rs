@@ -49,7 +49,7 @@ pub mod unit;
 
 pub use list::Ended;
 pub use memory::Window;
-pub use queue::{Counters, MAXIMUM_TRANSFER, Queue, ReadError};
+pub use queue::{Counters, MAXIMUM_TRANSFER, Queue, ReadError, read_now};
 pub use request::{Request, Terms};
 pub use srb::{Answer, Srb};
 pub use unit::Unit;

@@ -185,26 +185,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         let Backend::Ring(frontend) = &mut self.backend else {
             return Err(ReadError::Unsent(blkif::Error::NotConnected));
         };
-        let (operation, bytes) = (Operation::Read, into.len());
-        let request = Copied { tag: READ_NOW, operation, sector, bytes, offset: 0 };
-        frontend.submit_copied(&request, |_, _, _| ()).map_err(ReadError::Unsent)?;
-        frontend.push();
-        let mut left = READ_TIMEOUT.as_millis() / READ_STEP.as_millis();
-        let mut arrived = |data: Arrived<'_>| {
-            data.memory.copy_out(0, &mut into[data.offset..data.offset + data.length]);
-        };
-        let completion = loop {
-            if let Some(completion) = frontend.take(&mut arrived) {
-                break completion;
-            }
-            if left == 0 {
-                // Whatever comes back later comes back as failed, with the page's grant ended or held.
-                frontend.disconnect();
-            }
-            left = left.saturating_sub(1);
-            pause(READ_STEP);
-        };
-        completion.result.map_err(ReadError::Failed)
+        read_now(frontend, sector, into, &mut pause)
     }
 
     /// Takes a request, which its SRB's extension holds. Whether there is something to take in already, that
@@ -348,6 +329,20 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         }
     }
 
+    /// Returns the number of writes and discards without an answer. ≤ DISPATCH_LEVEL.
+    pub fn changes_in_flight(&self) -> usize {
+        match &self.backend {
+            Backend::Ring(frontend) => frontend.changes_in_flight(),
+            Backend::Awaited | Backend::Moved | Backend::Gone => 0,
+        }
+    }
+
+    /// Returns true if the backend may still carry out a write or a discard that would be sent again after
+    /// [`Queue::detach`]. ≤ DISPATCH_LEVEL.
+    pub fn may_change_later(&self) -> bool {
+        matches!(&self.backend, Backend::Ring(frontend) if frontend.may_change_later())
+    }
+
     /// Returns true if data has to be copied whatever the buffer.
     pub fn copies_all(&self) -> bool {
         matches!(&self.backend, Backend::Ring(frontend) if frontend.config().persistent)
@@ -391,6 +386,12 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     /// others'. What is answered meanwhile is not taken in. ≤ DISPATCH_LEVEL.
     pub fn freeze(&mut self) {
         self.frozen = true;
+    }
+
+    /// Ends [`Queue::freeze`] where the guest was not suspended: what is answered is taken in. The queue stays held.
+    /// ≤ DISPATCH_LEVEL.
+    pub fn thaw(&mut self) {
+        self.frozen = false;
     }
 
     /// Returns true between [`Queue::freeze`] and what ends it. ≤ DISPATCH_LEVEL.
@@ -602,6 +603,39 @@ impl<H: Hal, S: Srb> Queue<H, S> {
             ended.push(request, this.answer(result));
         }
     }
+}
+
+/// Reads by a connected ring and waits, by polling it; `pause` lets so much time pass. PASSIVE_LEVEL, while nothing is in
+/// flight; at most a page.
+///
+/// # Errors
+/// The read is not valid, or failed, or took longer than ten seconds.
+pub fn read_now<H: Hal>(
+    frontend: &mut blkif::Frontend<H>,
+    sector: u64,
+    into: &mut [u8],
+    pause: &mut impl FnMut(Duration),
+) -> Result<(), ReadError> {
+    let (operation, bytes) = (Operation::Read, into.len());
+    let request = Copied { tag: READ_NOW, operation, sector, bytes, offset: 0 };
+    frontend.submit_copied(&request, |_, _, _| ()).map_err(ReadError::Unsent)?;
+    frontend.push();
+    let mut left = READ_TIMEOUT.as_millis() / READ_STEP.as_millis();
+    let mut arrived = |data: Arrived<'_>| {
+        data.memory.copy_out(0, &mut into[data.offset..data.offset + data.length]);
+    };
+    let completion = loop {
+        if let Some(completion) = frontend.take(&mut arrived) {
+            break completion;
+        }
+        if left == 0 {
+            // Whatever comes back later comes back as failed, with the page's grant ended or held.
+            frontend.disconnect();
+        }
+        left = left.saturating_sub(1);
+        pause(READ_STEP);
+    };
+    completion.result.map_err(ReadError::Failed)
 }
 
 /// Returns the request that a ring request belongs to.

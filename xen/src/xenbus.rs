@@ -174,6 +174,11 @@ impl Handshake {
         self.phase == Phase::Connected
     }
 
+    /// Returns true if both ends were connected, and this end has not begun to close since.
+    pub fn was_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected | Phase::Stopping)
+    }
+
     fn go(&mut self, phase: Phase, state: State) -> Action {
         self.phase = phase;
         Action::Set(state)

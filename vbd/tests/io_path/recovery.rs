@@ -335,3 +335,75 @@ fn without_a_backend_requests_end() {
     disk.queue.abandon().complete();
     assert_eq!((order.answer(), later.answer()), (Some(Answer::NoDevice), Some(Answer::NoDevice)));
 }
+
+/// A backend that says that it has closed while requests are under way, after a suspend that did not take place: what it
+/// answers then is taken in, and nothing is kept or done twice.
+#[test]
+fn what_is_answered_after_the_backend_has_closed_is_taken_in() {
+    let mut disk = Disk::with(CONFIG, &NODES);
+    let start = |disk: &mut Disk, n: u64| {
+        let (_, list) = disk.pages(4096);
+        let order = Order::new(4096, None, list);
+        disk.start(&order, Action::Write { extent: extent(n * 8, 8), flush_after: false }).unwrap();
+        order
+    };
+    let orders: Vec<_> = (0..4).map(|n| start(&mut disk, n)).collect();
+    disk.backend.borrow_mut().fetch();
+    disk.queue.hold();
+    disk.queue.freeze();
+    disk.backend.borrow_mut().answer(0);
+    disk.service();
+    assert!(orders.iter().all(|order| order.answer().is_none()));
+    disk.queue.thaw();
+    disk.backend.borrow_mut().set_state(xen::xenbus::State::Closed);
+    for _ in 1..4 {
+        disk.backend.borrow_mut().answer(0);
+        disk.service();
+    }
+    assert_eq!((disk.queue.in_flight(), disk.queue.changes_in_flight()), (0, 0));
+    assert!(orders.iter().all(|order| order.answer() == done(4096)));
+    // Held still.
+    let later = start(&mut disk, 4);
+    assert_eq!(disk.queue.in_flight(), 0);
+    disk.reconnect(false);
+    disk.run();
+    assert_eq!(later.answer(), done(4096));
+    assert!(!disk.queue.keeps_any());
+    assert_eq!(disk.backend.borrow().segments.len(), 5);
+}
+
+/// What the old backend may still carry out, so that it must not be sent to another.
+#[test]
+fn a_copied_write_that_is_under_way_may_be_carried_out_later() {
+    // Of four pages, and of so many that it is indirect.
+    let ways = [(true, false), (true, true), (false, false)];
+    for (pages, (copied, persistent)) in [4, 16].into_iter().flat_map(|pages| ways.map(|way| (pages, way))) {
+        let write = Action::Write { extent: extent(0, pages as u64 * 8), flush_after: false };
+        let config = Config { persistent, ..CONFIG };
+        let nodes = [NODES[0], NODES[1], ("feature-persistent", "1")];
+        let mut disk = Disk::with(config, &nodes);
+        disk.terms.copy_all = copied;
+        disk.backend.borrow_mut().hold_pages = true;
+        // More than the segments of a request that is not indirect.
+        let (_, list) = disk.pages(pages * 4096);
+        let order = Order::new(pages * 4096, None, list);
+        disk.start(&order, write).unwrap();
+        assert_eq!(disk.queue.changes_in_flight(), disk.queue.in_flight());
+        assert!(disk.queue.in_flight() > 0 && !disk.queue.may_change_later(), "nobody has looked at it");
+        disk.backend.borrow_mut().fetch();
+        disk.backend.borrow_mut().execute_unanswered(0);
+        assert_eq!(disk.queue.may_change_later(), copied, "{pages} pages, persistent: {persistent}");
+        disk.backend.borrow_mut().die();
+        assert!(!disk.queue.may_change_later(), "its domain is gone");
+        disk.backend.borrow_mut().hold_pages = false;
+        disk.connect_again(false);
+        disk.run();
+        assert_eq!(order.answer(), done(pages as u32 * 4096));
+    }
+    // Of reads, nothing.
+    let mut disk = Disk::with(CONFIG, &NODES);
+    let order = Order::new(4096, None, disk.odd(4096));
+    disk.start(&order, Action::Read { extent: extent(0, 8) }).unwrap();
+    assert_eq!((disk.queue.in_flight(), disk.queue.changes_in_flight()), (1, 0));
+    assert!(!disk.queue.may_change_later());
+}

@@ -76,7 +76,7 @@ pub use features::{Config, Features};
 pub use frontend::{Arrived, Completion, Copied, Frontend, Operation, Request, Segment};
 pub use transfer::{Element, Memory, Outcome, Progress, ScatterList, Source, Transfer};
 pub use vbd::{EMULATED_BLOCK, Kind, Vbd, VirtualDevice};
-pub use xenbus_device::{Event, QueueOffer, XenbusDevice};
+pub use xenbus_device::{Connected, Event, QueueOffer, XenbusDevice};
 
 /// Most segments of an indirect request.
 pub const MAX_INDIRECT_SEGMENTS: usize =

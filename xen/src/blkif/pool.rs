@@ -153,6 +153,12 @@ impl Pool {
         self.pages.get(usize::from(index))?.as_ref().map(SharedPage::memory)
     }
 
+    /// Returns true if the backend has one of these pages mapped, as it has those that stay granted.
+    pub(super) fn any_used(&self, grants: &grant::Cache, pages: &[u32]) -> bool {
+        let granted = pages.iter().filter_map(|page| self.granted.get(*page as usize));
+        granted.filter(|reference| **reference != NONE).any(|reference| grants.is_used(*reference))
+    }
+
     /// Gives pages back whose request has ended; a grant that could not be ended, after which its page is kept away
     /// for good. `forget`: grants are gone, there is nothing to end. *Dispatch*.
     #[inline]

@@ -97,6 +97,11 @@ impl Cache {
         }
     }
 
+    /// Returns true if the other domain has the page of a grant mapped. *Dispatch*.
+    pub fn is_used(&self, reference: GrantRef) -> bool {
+        self.entries.edit().is_used(reference)
+    }
+
     /// Ends grants that this cache has made, as many as a page has segments at most. Answers one of those that the
     /// other domain has mapped, if there is one: what [`Cache::end`] says of it holds for each. *Dispatch*.
     // The call would cost as much as a reference.

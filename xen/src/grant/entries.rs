@@ -80,6 +80,12 @@ impl<'a> Editor<'a> {
         ended.is_ok()
     }
 
+    /// Returns true if the other domain has the page of a reference mapped. Panics as [`Editor::grant`].
+    #[must_use]
+    pub fn is_used(self, reference: GrantRef) -> bool {
+        self.entry(reference).load(Ordering::SeqCst) & u64::from(GTF_READING | GTF_WRITING) != 0
+    }
+
     fn entry(self, reference: GrantRef) -> &'a AtomicU64 {
         // One below the first is beyond the last.
         self.words.atomic(reference.0.wrapping_sub(self.first) as usize)

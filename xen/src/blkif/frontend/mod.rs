@@ -324,6 +324,39 @@ impl<H: Hal> Frontend<H> {
         self.in_flight
     }
 
+    /// Returns the number of writes and discards that have not come back yet. *Dispatch*.
+    pub fn changes_in_flight(&self) -> usize {
+        self.changes().count()
+    }
+
+    /// Returns true if the backend may still carry out a write or a discard that has not come back, although it would not
+    /// be told by its memory: data that was copied for it is in pages that it has mapped, and a discard has none. A write
+    /// of the system's own pages that are mapped comes back with [`Completion::pages_held`]. *Dispatch*.
+    pub fn may_change_later(&self) -> bool {
+        self.changes().any(|(slot, shadow)| {
+            let used = |pages: &[u32]| self.pool.any_used(&self.grants, pages);
+            match (shadow.operation, shadow.bytes > 0, shadow.pages) {
+                (Operation::Discard, ..) => true,
+                (_, false, _) => false,
+                (_, true, 0) => used(&slot.row[..shadow.segments.into()]),
+                (_, true, pages) => {
+                    let mut left = usize::from(shadow.segments);
+                    slot.chain[..pages.into()].iter().any(|page| {
+                        let records = self.blocks.records(*page);
+                        let of_page = left.min(records.len());
+                        left -= of_page;
+                        used(&records[..of_page])
+                    })
+                }
+            }
+        })
+    }
+
+    fn changes(&self) -> impl Iterator<Item = (&Slot, &Shadow)> {
+        let in_flight = self.slots.iter().filter_map(|slot| Some((slot, slot.request.as_ref()?)));
+        in_flight.filter(|(_, shadow)| matches!(shadow.operation, Operation::Write | Operation::Discard))
+    }
+
     /// Returns the number of requests that can be submitted now. *Dispatch*.
     pub fn room(&self) -> usize {
         self.slots.len() - self.in_flight

@@ -42,6 +42,17 @@ pub enum Event {
     Closed,
 }
 
+/// The end of [`XenbusDevice::connect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connected {
+    /// Both ends are connected.
+    To(Disk),
+    /// The backend closes.
+    Refused,
+    /// Time was up.
+    TimedOut,
+}
+
 /// A vbd as a xenbus device: its nodes in xenstore. *Passive*: every method waits for xenstore.
 #[derive(Clone, Copy, Debug)]
 pub struct XenbusDevice {
@@ -114,7 +125,17 @@ impl XenbusDevice {
         store::read_state(store, &self.backend.join("state").map_err(at)?).map_err(at)
     }
 
-    /// Returns true if somebody has made the frontend's nodes anew since this end connected. Its state, which
+    /// Returns true if the toolstack wants the backend to be there (its node `online`).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn is_online(&self, store: &mut impl Store) -> Result<bool, Error> {
+        let at = |error| Error::Store { node: "online", error };
+        let online = store::read_optional(store, &self.backend.join("online").map_err(at)?).map_err(at)?;
+        Ok(online == Some(1))
+    }
+
+    /// Returns true if somebody has made the frontend's nodes anew since this end connected, and before it closed. Its state, which
     /// only this end and the toolstack write, is then back at the start or gone. The backend is then another,
     /// if it is one.
     ///
@@ -123,7 +144,7 @@ impl XenbusDevice {
     pub fn is_replaced(&self, store: &mut impl Store) -> Result<bool, Error> {
         let at = |error| Error::Store { node: "state", error };
         let state = store::read_state(store, &self.frontend.join("state").map_err(at)?).map_err(at)?;
-        Ok(self.handshake.is_connected() && matches!(state, State::Unknown | State::Initialising))
+        Ok(self.handshake.was_connected() && matches!(state, State::Unknown | State::Initialising))
     }
 
     /// Reads some of the backend's own nodes, by their names below its folder, and tells each value; of one that
@@ -231,6 +252,39 @@ impl XenbusDevice {
         self.step(store, action)?;
         self.handshake = next;
         Ok(())
+    }
+
+    /// Goes on until both ends are connected. `offer` makes rings within a backend's features and publishes them; `pause`
+    /// lets a moment pass, and answers false when time is up. With `again`, a backend that closes is asked again as long as it
+    /// is online: blkback refuses new rings, and closes, while requests of the rings before are under way.
+    ///
+    /// # Errors
+    /// [`Error::Store`], and those of `offer`.
+    pub fn connect<S: Store, E: From<Error>>(
+        &mut self,
+        store: &mut S,
+        again: bool,
+        mut offer: impl FnMut(&mut Self, &Features) -> Result<(), E>,
+        mut pause: impl FnMut() -> bool,
+    ) -> Result<Connected, E> {
+        loop {
+            match self.advance(store)? {
+                Event::Wanted(features) => {
+                    offer(self, &features)?;
+                    continue;
+                }
+                Event::Connected(disk) => return Ok(Connected::To(disk)),
+                Event::Stop | Event::Closed if !again || !self.is_online(store)? => {
+                    return Ok(Connected::Refused);
+                }
+                Event::Stop => self.close(store)?,
+                Event::Closed => self.reopen(store)?,
+                Event::Waiting | Event::Unchanged(_) => {}
+            }
+            if !pause() {
+                return Ok(Connected::TimedOut);
+            }
+        }
     }
 
     /// Begins to close, by our own will or after [`Event::Stop`]; no request is in flight any more.

@@ -77,6 +77,13 @@ fn nodes_that_were_made_anew_are_told() {
         store.set(&state, written);
         assert_eq!(xenbus.is_replaced(&mut store), Ok(replaced), "{written}");
     }
+    // Told to close, it was still there when somebody made it anew.
+    backend.set_state(State::Closing);
+    assert_eq!(xenbus.advance(&mut store), Ok(Event::Stop));
+    for (written, replaced) in [("4", false), ("1", true)] {
+        store.set(&state, written);
+        assert_eq!(xenbus.is_replaced(&mut store), Ok(replaced), "{written}, told to close");
+    }
     assert!(store.delete(&state));
     assert_eq!(xenbus.is_replaced(&mut store), Ok(true));
     store.fail(Some((&state, store::Error::TimedOut)));
@@ -206,6 +213,68 @@ fn a_closing_backend_is_followed_and_a_new_session_begins() {
     backend.negotiate();
     connect(&mut backend, &mut xenbus, &mut store, &Offer { ring: frontend.ring().to_vec(), port: Port(8) });
     assert_eq!(backend.port(), Port(8));
+}
+
+/// Goes on with a backend that was told to close; answers the end, and how often rings were made. `each` is called
+/// with the backend at each pause.
+fn connect_again(
+    again: bool,
+    online: &str,
+    mut each: impl FnMut(&mut Blkback, usize),
+) -> (Result<Connected, Error>, usize) {
+    let world = World::new();
+    let (mut backend, mut xenbus, _frontend, offer, mut store) = setup(&world);
+    connect(&mut backend, &mut xenbus, &mut store, &offer);
+    backend.set("online", online);
+    backend.busy = true;
+    xenbus.close(&mut store).unwrap();
+    while xenbus.advance(&mut store) != Ok(Event::Closed) {
+        backend.negotiate();
+    }
+    assert_eq!((backend.state(), backend.rings()), (State::Closed, 1), "its ring is mapped still");
+    let mut xenbus = XenbusDevice::open(&mut store, PATH).unwrap();
+    let (mut offers, mut pauses) = (0, 0);
+    let mut tree = store.clone();
+    let ended = xenbus.connect(
+        &mut store,
+        again,
+        |xenbus, _| {
+            offers += 1;
+            publish(xenbus, &mut tree, &offer)
+        },
+        || {
+            pauses += 1;
+            each(&mut backend, pauses);
+            backend.negotiate();
+            pauses < 100
+        },
+    );
+    (ended, offers)
+}
+
+#[test]
+fn a_backend_that_is_busy_is_asked_again() {
+    // It has answered what it had when it is asked for the second time.
+    let mut refused = false;
+    let (ended, offers) = connect_again(true, "1", |backend, _| {
+        refused |= backend.state() == State::Closing;
+        if refused && backend.busy {
+            backend.busy = false;
+            backend.release_ring();
+        }
+    });
+    assert!(matches!(ended, Ok(Connected::To(Disk { sectors: 64, .. }))), "{ended:?}");
+    assert_eq!((refused, offers), (true, 2));
+    // It never has.
+    let (ended, offers) = connect_again(true, "1", |_, _| ());
+    assert_eq!(ended, Ok(Connected::TimedOut));
+    assert!(offers > 2, "{offers}");
+}
+
+#[test]
+fn a_backend_that_is_detached_is_not_asked_again() {
+    assert_eq!(connect_again(true, "0", |_, _| ()), (Ok(Connected::Refused), 1));
+    assert_eq!(connect_again(false, "1", |_, _| ()), (Ok(Connected::Refused), 1));
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Blkback {
     life: u32,
     /// Keeps the pages of answered requests mapped.
     pub hold_pages: bool,
+    /// Has requests under way: it says that it has closed, as Linux's blkback does, and refuses new rings.
+    pub busy: bool,
     /// Bears what only its own misbehaviour can bring about, instead of panicking: requests it overwrote,
     /// grants that have ended because it answered early.
     pub hostile: bool,
@@ -98,6 +100,7 @@ impl Blkback {
             held: Vec::new(),
             life: world.life(),
             hold_pages: false,
+            busy: false,
             hostile: false,
             refuses_features: false,
             flushes: Vec::new(),
@@ -164,6 +167,7 @@ impl Blkback {
     pub fn negotiate(&mut self) {
         match (self.number("state"), self.state()) {
             (Some(1), State::Closed) => self.set_state(State::InitWait),
+            (Some(3 | 4), State::InitWait) if self.busy => self.set_state(State::Closing),
             (Some(3 | 4), State::InitWait) => {
                 assert_eq!(self.front("protocol").as_deref(), Some("x86_64-abi"));
                 self.connect();
@@ -171,7 +175,9 @@ impl Blkback {
             }
             (Some(5), State::Connected | State::InitWait) => self.set_state(State::Closing),
             (Some(6), _) => {
-                self.release_ring();
+                if !self.busy {
+                    self.release_ring();
+                }
                 self.set_state(State::Closed);
             }
             _ => {}
