@@ -3,8 +3,8 @@
 //! The toolstack asks by writing to `control/shutdown` ([`control`](crate::control)). A thread of this driver
 //! watches the node, since the work needs xenstore and waits for clients. For `suspend`:
 //!
-//! 1. the client is told; it waits for some seconds for its requests to come back, and then leaves its grants and ports
-//!    alone;
+//! 1. the client is told; it waits for its requests to come back, for half a minute at most, and then leaves its grants
+//!    and ports alone, or refuses where a write has not come back;
 //! 2. the node is emptied, which tells the toolstack that the guest goes along, if the request is still in it;
 //! 3. xenstore is held, every other processor is held, and the guest is suspended. Where that returns the
 //!    guest is elsewhere, with its memory as it was. Shared info and the grant table are put behind the window

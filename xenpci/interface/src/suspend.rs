@@ -56,6 +56,8 @@ pub struct Meeting {
     call: AtomicU64,
     /// The number of the last call that was answered.
     answered: AtomicU32,
+    /// The number of the last call that was refused; at first that of none.
+    refused: AtomicU32,
     /// The number of the last call that was made, below [`NUMBERS`].
     made: AtomicU32,
 }
@@ -75,7 +77,12 @@ impl Meeting {
     /// Returns a place where nobody has called.
     #[must_use]
     pub const fn new() -> Meeting {
-        Meeting { call: AtomicU64::new(NOTHING), answered: AtomicU32::new(0), made: AtomicU32::new(0) }
+        Meeting {
+            call: AtomicU64::new(NOTHING),
+            answered: AtomicU32::new(0),
+            refused: AtomicU32::new(NUMBERS),
+            made: AtomicU32::new(0),
+        }
     }
 
     /// Makes a call; one that was not taken up yet is forgotten. One thread at a time. Any IRQL.
@@ -102,7 +109,19 @@ impl Meeting {
         self.answered.store(call.number, Ordering::Release);
     }
 
-    /// Returns true if this very call was answered. Any IRQL.
+    /// Answers a call with no. Any IRQL.
+    pub fn refuse(&self, call: Call) {
+        self.refused.store(call.number, Ordering::Release);
+        self.answer(call);
+    }
+
+    /// Returns true if this very call was answered with no. Any IRQL.
+    #[must_use]
+    pub fn is_refused(&self, made: Made) -> bool {
+        self.refused.load(Ordering::Acquire) == made.0
+    }
+
+    /// Returns true if this very call was answered, with yes or no. Any IRQL.
     #[must_use]
     pub fn is_answered(&self, made: Made) -> bool {
         self.answered.load(Ordering::Acquire) == made.0
@@ -126,6 +145,20 @@ mod tests {
         assert_eq!((call.phase, call.epoch, meeting.take()), (Phase::Revived, u32::MAX, None));
         meeting.answer(call);
         assert!(meeting.is_answered(made));
+    }
+
+    #[test]
+    fn a_refusal_belongs_to_its_call() {
+        let meeting = Meeting::new();
+        let made = meeting.call(Phase::Suspending, 0);
+        assert!(!meeting.is_refused(made));
+        let call = meeting.take().expect("a call");
+        let next = meeting.call(Phase::Suspending, 0);
+        meeting.refuse(call);
+        assert!(meeting.is_refused(made) && meeting.is_answered(made));
+        assert!(!meeting.is_refused(next) && !meeting.is_answered(next));
+        meeting.answer(meeting.take().expect("a call"));
+        assert!(meeting.is_answered(next) && !meeting.is_refused(next));
     }
 
     #[test]
