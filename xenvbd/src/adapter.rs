@@ -628,6 +628,7 @@ fn start(target: &Target, srb: Srb, action: Action) {
             return;
         }
     }
+    target.note_change(&action);
     match Request::new(srb, action, target.terms()) {
         Ok(request) => {
             // `new` has refused an SRB without an extension.

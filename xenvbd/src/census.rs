@@ -209,6 +209,12 @@ impl Census {
             .and_then(OwnDisk::identity)
     }
 
+    /// Returns the identity of the connected disk of a vbd, as it was read last. PASSIVE_LEVEL.
+    pub(crate) fn identity_of(&self, vbd: u32) -> Option<Identity> {
+        let own = self.own.lock();
+        own.iter().find(|disk| disk.vbd == vbd && disk.departed.is_none()).and_then(OwnDisk::identity)
+    }
+
     /// Returns the identity of the connected disk with a target id, as it is now: read through the disk's stack, where the
     /// system has one, since whoever writes a partition table does so through that. PASSIVE_LEVEL; waits for the disk,
     /// within limits.

@@ -227,6 +227,16 @@ impl Channel {
         self.queue.lock().as_ref().map_or(0, Queue::in_flight)
     }
 
+    /// Returns the answer of [`Queue::changes_in_flight`]. ≤ DISPATCH_LEVEL.
+    pub(crate) fn changes_in_flight(&self) -> usize {
+        self.queue.lock().as_ref().map_or(0, Queue::changes_in_flight)
+    }
+
+    /// Returns the answer of [`Queue::may_change_later`]. ≤ DISPATCH_LEVEL.
+    pub(crate) fn may_change_later(&self) -> bool {
+        self.queue.lock().as_ref().is_some_and(Queue::may_change_later)
+    }
+
     /// Returns the disk as the backend serves it, while connected. ≤ DISPATCH_LEVEL.
     pub(crate) fn disk(&self) -> Option<Disk> {
         self.queue.lock().as_ref().and_then(Queue::disk)

@@ -15,8 +15,9 @@ use wdm::event::{Event, Kind};
 use wdm::time;
 use xenpci_interface::suspend::{Call, Meeting, Phase};
 
-/// Time that the thread of the vbds has for an answer: it may be waiting for a backend's handshake.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Time that the thread of the vbds has for an answer: it may be waiting for backends to answer before a suspend, or for the
+/// end of one and the handshake with the next. The toolstack (libxl) gives up after 60 seconds.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// The place where xenpci's thread and the one of the vbds meet.
 pub(crate) struct SuspendGate {
@@ -45,7 +46,7 @@ impl SuspendGate {
         loop {
             // An answer may belong to an earlier call, which was given up.
             if self.meeting.is_answered(made) {
-                return true;
+                return !self.meeting.is_refused(made);
             }
             let waited = Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100);
             let Some(left) = PATIENCE.checked_sub(waited).filter(|left| !left.is_zero()) else {
@@ -58,6 +59,12 @@ impl SuspendGate {
     /// Takes up what is asked, once, on the thread of the vbds. Any IRQL.
     pub(crate) fn take(&self) -> Option<Call> {
         self.meeting.take()
+    }
+
+    /// Says that the guest must not be suspended now, on the thread of the vbds. ≤ DISPATCH_LEVEL.
+    pub(crate) fn refuse(&self, call: Call) {
+        self.meeting.refuse(call);
+        self.answered.set();
     }
 
     /// Says that what was asked is done, on the thread of the vbds. ≤ DISPATCH_LEVEL.

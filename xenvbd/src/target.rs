@@ -8,15 +8,16 @@ use core::time::Duration;
 
 use guard::Reason;
 use guard::backing::{Backing, Relation};
-use guard::census::{Identity, Own, Signature};
-use scsi::{Lun, Outcome};
+use guard::census::{Content, Identity, Own, Signature, is_continued};
+use scsi::{Action, Lun, Outcome};
 use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
 use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
-    Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice, XenbusDevice, polled,
+    Connected, Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice,
+    XenbusDevice, polled,
 };
-use xen::store::{PAYLOAD_BUFFER, path::PathBuf, read_optional};
+use xen::store::{PAYLOAD_BUFFER, path::PathBuf};
 use xen::xenbus::State;
 
 use crate::DRIVER;
@@ -54,6 +55,10 @@ pub(crate) struct Target {
     signature: Option<Signature>,
     /// Unknown while it is not connected to a backend, which after a resume may have another.
     backing: SpinLock<Option<Backing>>,
+    /// The storage behind the backend that it was connected to last.
+    last_backing: SpinLock<Backing>,
+    /// The system may have written where the signature stands since that was read.
+    resigned: AtomicBool,
     /// It is a CD-ROM drive, and this is its state.
     drive: Option<Drive>,
     /// None of the system's pages may be granted to this backend.
@@ -134,6 +139,8 @@ impl Target {
             unit: Unit::new(lun, drive.is_none()),
             signature: None,
             backing: SpinLock::new(Some(backing)),
+            last_backing: SpinLock::new(backing),
+            resigned: AtomicBool::new(false),
             drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
@@ -351,9 +358,9 @@ impl Target {
         self.abandon();
     }
 
-    /// Lets a backend that is gone finish what it has begun, for at most [`DRAIN_SECONDS`]: it may still be at work on the
-    /// pages of a request, which is kept for good if it has to be ended meanwhile. It tells nobody of an answer any more.
-    /// Every queue is held. PASSIVE_LEVEL.
+    /// Lets a backend that is gone, or closes, finish what it has begun, for at most [`DRAIN_SECONDS`]: it may still be at
+    /// work on the pages of a request, which is kept for good if it has to be ended meanwhile. It tells nobody of an answer
+    /// any more. Every queue is held. PASSIVE_LEVEL.
     fn let_finish(&self) {
         for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
             self.channels.iter().for_each(|channel| channel.service());
@@ -362,6 +369,23 @@ impl Target {
             }
             self.platform.pause(POLL);
         }
+    }
+
+    /// Has a backend that closes finish what it has begun, and lets it close. PASSIVE_LEVEL.
+    fn end_session(&self, xenbus: &mut XenbusDevice) {
+        for channel in &self.channels {
+            channel.with(|queue| {
+                queue.thaw();
+                Default::default()
+            });
+        }
+        // One that was told to close serves until this end closes.
+        if matches!(xenbus.backend_state(&mut { self.platform }), Ok(State::Connected | State::Closing)) {
+            self.let_finish();
+        }
+        close(self.platform, xenbus);
+        // blkback says that it has closed while requests are under way.
+        self.let_finish();
     }
 
     /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
@@ -453,9 +477,7 @@ impl Target {
 
     /// Returns true if the toolstack wants the backend to be there (its node `online`). PASSIVE_LEVEL.
     pub(crate) fn is_online(&self) -> bool {
-        let mut store = self.platform;
-        let online = self.backend().join("online");
-        online.is_ok_and(|path| read_optional(&mut store, &path) == Ok(Some(1)))
+        self.xenbus.lock().is_online(&mut { self.platform }) == Ok(true)
     }
 
     /// Returns true if the toolstack has made the vbd's nodes anew, so that its backend is gone.
@@ -464,14 +486,38 @@ impl Target {
         self.xenbus.lock().is_replaced(&mut { self.platform }) == Ok(true)
     }
 
-    /// Returns true if the vbd, as its nodes are now, stands for the storage that the disk had.
+    /// Returns true if the vbd, as its nodes are now, does not stand for the storage that the disk had.
     /// PASSIVE_LEVEL.
-    pub(crate) fn is_same_storage(&self) -> bool {
+    pub(crate) fn is_other_storage(&self) -> bool {
         let folder = Platform::folder(VirtualDevice(self.number));
         let xenbus = XenbusDevice::open(&mut { self.platform }, folder.as_str()).map_err(Error::Blkif);
         let now = xenbus.and_then(|xenbus| read_backing(self.platform, &xenbus));
-        let before = *self.backing.lock();
-        matches!((now, before), (Ok(now), Some(before)) if now.relation(&before) == Relation::Same)
+        now.is_ok_and(|now| now.relation(&self.last_backing.lock()) == Relation::Distinct)
+    }
+
+    /// Notes that a command may write where the signature stands. Any IRQL.
+    pub(crate) fn note_change(&self, action: &Action) {
+        // The first block, and the one with the GPT's header.
+        let head = 2 * u64::from(self.unit.lun().block_size.sectors());
+        let changes = match action {
+            Action::Write { extent, .. } => extent.sector < head,
+            Action::Unmap { .. } => true,
+            Action::Read { .. } | Action::Verify { .. } | Action::Flush => false,
+        };
+        if changes {
+            self.note_resigned();
+        }
+    }
+
+    /// Notes that the signature may be another than the one that was read last. Any IRQL.
+    pub(crate) fn note_resigned(&self) {
+        self.resigned.store(true, Ordering::Release);
+    }
+
+    /// Returns true once if the signature may be another than the one that was read last. Whoever asks reads it anew. Any
+    /// IRQL.
+    pub(crate) fn take_resigned(&self) -> bool {
+        self.resigned.swap(false, Ordering::AcqRel)
     }
 
     /// Holds the queue before a suspend: nothing is given to the backend any more, and requests wait, until
@@ -511,6 +557,11 @@ impl Target {
         self.channels.iter().map(|channel| channel.in_flight()).sum()
     }
 
+    /// Returns the number of writes and discards that the backend has not answered. ≤ DISPATCH_LEVEL.
+    pub(crate) fn changes_in_flight(&self) -> usize {
+        self.channels.iter().map(|channel| channel.changes_in_flight()).sum()
+    }
+
     /// Releases the queue if the guest was not suspended after [`Target::hold`]: the backend is as it was,
     /// and gets what waits. ≤ DISPATCH_LEVEL.
     pub(crate) fn release(&self) {
@@ -523,25 +574,31 @@ impl Target {
     }
 
     /// Reconnects after the backend is gone and another takes, or has taken, its place: connects to it, and
-    /// sends again what had not been answered. Requests that come meanwhile wait. `sharing` answers which
-    /// other vbd has the backing that the disk has now. PASSIVE_LEVEL, by the one thread that talks with the
-    /// backend.
+    /// sends again what had not been answered. Requests that come meanwhile wait. `identity` is the disk's as it was read
+    /// last. `sharing` answers which other vbd has the backing that the disk has now. PASSIVE_LEVEL, by the one thread that
+    /// talks with the backend.
     ///
     /// # Errors
-    /// No backend comes up, or [`Error::Shared`]; every request has been ended then.
+    /// No backend comes up, or one with another storage, or [`Error::Shared`]; every request has been ended then.
     pub(crate) fn reconnect(
         &self,
         lost: Lost,
+        identity: Option<Identity>,
         sharing: impl FnOnce(&Own) -> Option<u32>,
     ) -> Result<(), Error> {
-        let result = self.connect_again(lost, sharing);
+        let result = self.connect_again(lost, identity, sharing);
         if result.is_err() {
             self.abandon();
         }
         result
     }
 
-    fn connect_again(&self, lost: Lost, sharing: impl FnOnce(&Own) -> Option<u32>) -> Result<(), Error> {
+    fn connect_again(
+        &self,
+        lost: Lost,
+        identity: Option<Identity>,
+        sharing: impl FnOnce(&Own) -> Option<u32>,
+    ) -> Result<(), Error> {
         let mut store = self.platform;
         self.forget_backing();
         let mut xenbus = self.xenbus.lock();
@@ -550,8 +607,14 @@ impl Target {
         }
         match lost {
             // The backend lets go of the rings before they are taken from it.
-            Lost::Closing => close(self.platform, &mut xenbus),
-            Lost::Replaced => self.let_finish(),
+            Lost::Closing => self.end_session(&mut xenbus),
+            Lost::Replaced => {
+                self.let_finish();
+                // Sent again, it may be followed by a newer one to the same place, and then carried out by the old backend.
+                if self.channels.iter().any(|channel| channel.may_change_later()) {
+                    return Err(Error::Unsuitable("its old backend still has requests"));
+                }
+            }
             Lost::Resumed => {}
         }
         // Of a resumed guest there is neither a port nor a ring.
@@ -562,18 +625,22 @@ impl Target {
         *xenbus = XenbusDevice::open(&mut store, Platform::folder(xenbus.vbd().device).as_str())?;
         let distrusted = self.distrusted || !xenbus.vbd().trusted;
         let mut rings = Rings::new();
-        let offered = offer_to(self.platform, &mut xenbus, self.options, &self.channels, &mut rings);
+        let offered = offer_to(self.platform, &mut xenbus, self.options, &self.channels, &mut rings, true);
         // Before the first request goes out to it.
         let connected = offered.and_then(|disk| {
             let lun = self.unit_of(&disk)?;
             let backing = read_backing(self.platform, &xenbus)?;
-            match sharing(&Own { identity: self.identity(), backing }) {
-                Some(other) => Err(Error::Shared(other)),
-                None => Ok((disk, lun, backing)),
+            if let Some(other) = sharing(&Own { identity, backing }) {
+                return Err(Error::Shared(other));
             }
+            if !self.continues(lost, identity, &backing, &disk, &mut rings) {
+                return Err(Error::Unsuitable("another storage is behind it"));
+            }
+            Ok((disk, lun, backing))
         });
         let taken_over = connected.and_then(|(disk, lun, backing)| {
             *self.backing.lock() = Some(backing);
+            *self.last_backing.lock() = backing;
             self.take_over(&xenbus.backend_path(), distrusted, &disk, &lun, &mut rings)
         });
         if taken_over.is_err() {
@@ -581,6 +648,41 @@ impl Target {
             close(self.platform, &mut xenbus);
         }
         taken_over
+    }
+
+    /// Returns true if a backend that is connected has the storage that the disk had, as far as its nodes and, by the first
+    /// of its rings, its content tell. `identity` is the disk's as it was read last.
+    fn continues(
+        &self,
+        lost: Lost,
+        identity: Option<Identity>,
+        backing: &Backing,
+        disk: &Disk,
+        rings: &mut Rings,
+    ) -> bool {
+        let before = (lost != Lost::Resumed).then(|| *self.last_backing.lock());
+        let known = identity.filter(|_| self.drive.is_none() && !self.resigned.load(Ordering::Acquire));
+        let content = Content::compare(known.map(|known| known.signature), || {
+            self.read_signature(disk, rings).inspect_err(|error| {
+                debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number);
+            })
+        });
+        is_continued(before.as_ref(), backing, content, lost == Lost::Replaced)
+    }
+
+    /// Reads the signature of the disk behind the first ring, whose queue has not got it yet. PASSIVE_LEVEL.
+    fn read_signature(&self, disk: &Disk, rings: &mut Rings) -> Result<Option<Signature>, Error> {
+        const UNREAD: Error = Error::Unsuitable("the backend failed the read");
+        let port = self.channels.first().and_then(|channel| channel.port());
+        let (Some(frontend), Some(port)) = (rings.first_mut(), port) else { return Err(UNREAD) };
+        frontend.connect(port, *disk);
+        let block_size = self.unit.lun().block_size;
+        let identity = identity::identify(disk.sectors, block_size.bytes(), |block, into| {
+            let sector = block * u64::from(block_size.sectors());
+            vbd::read_now(frontend, sector, into, &mut |time| self.platform.pause(time))
+                .map_err(|_| Unreadable::Disk)
+        });
+        Ok(identity.map_err(|_| UNREAD)?.map(|identity| identity.signature))
     }
 
     /// Gives another backend, which is connected, what waits.
@@ -665,33 +767,38 @@ fn handshake(
     for processor in 0..wanted {
         channels.push(Channel::new(platform, processor)?);
     }
-    let disk = offer_to(platform, xenbus, options, channels, rings)?;
+    let disk = offer_to(platform, xenbus, options, channels, rings, false)?;
     channels.truncate(rings.len());
     Ok(disk)
 }
 
-/// Takes the device to the connected state, with rings for as many of the channels as the backend serves.
+/// Takes the device to the connected state, with rings for as many of the channels as the backend serves. A backend that
+/// closes is asked `again` where it takes the place of another.
 fn offer_to(
     platform: Platform,
     xenbus: &mut XenbusDevice,
     options: Options,
     channels: &[Box<Channel>],
     rings: &mut Rings,
+    again: bool,
 ) -> Result<Disk, Error> {
-    let mut store = platform;
-    for _ in 0..HANDSHAKE_SECONDS * POLLS_PER_SECOND {
-        match xenbus.advance(&mut store)? {
-            Event::Wanted(features) => {
-                // Asked a second time where the backend began anew: what it was offered, it has forgotten.
-                channels.iter().for_each(|channel| channel.close(false));
-                *rings = offer(platform, xenbus, options, &features, channels)?;
-            }
-            Event::Connected(disk) => return Ok(with_blocks(disk, xenbus.vbd().kind)),
-            Event::Stop | Event::Closed => return Err(Error::Unsuitable("the backend closes")),
-            Event::Waiting | Event::Unchanged(_) => platform.pause(POLL),
-        }
+    let offer = |xenbus: &mut XenbusDevice, features: &Features| {
+        // Asked a second time where the backend began anew: what it was offered, it has forgotten.
+        channels.iter().for_each(|channel| channel.close(false));
+        *rings = offer(platform, xenbus, options, features, channels)?;
+        Ok::<(), Error>(())
+    };
+    let mut left = HANDSHAKE_SECONDS * POLLS_PER_SECOND;
+    let pause = || {
+        platform.pause(POLL);
+        left = left.saturating_sub(1);
+        left > 0
+    };
+    match xenbus.connect(&mut { platform }, again, offer, pause)? {
+        Connected::To(disk) => Ok(with_blocks(disk, xenbus.vbd().kind)),
+        Connected::Refused => Err(Error::Unsuitable("the backend closes")),
+        Connected::TimedOut => Err(Error::Backend(HANDSHAKE_SECONDS)),
     }
-    Err(Error::Backend(HANDSHAKE_SECONDS))
 }
 
 /// Makes rings within a backend's features, and publishes them.

@@ -44,8 +44,12 @@ use crate::target::{Lost, Target};
 /// one.
 const LOOK_FOR_REMOVAL: Duration = Duration::from_secs(2);
 
-/// Time that backends may take for the requests that they have, before a suspend.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Time that backends may take for the requests that they have, before a suspend. Less than xenpci waits for an answer.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Time of it after which reads and flushes are not waited for.
+const DRAIN_READS: Duration = Duration::from_secs(5);
+/// Time after which no further disk's signature is read before a suspend.
+const READ_SIGNATURES: u64 = 5 * 10_000_000;
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// Time that PnP may take to remove a disk before the toolstack is told that it stays, in 100 ns: libxl waits for 10
@@ -167,8 +171,18 @@ impl VbdList {
     /// Handles a suspend: holds every queue until it goes on, then connects every target to its new backend. What was asked
     /// to hold is always told when it goes on.
     fn suspend(&mut self, adapter: &Adapter, call: Call) {
+        let deadline = time::interrupt_time() + READ_SIGNATURES;
+        adapter.slots().each(|id, target| {
+            if time::interrupt_time() < deadline {
+                read_signature_again(adapter, id, target);
+            }
+        });
         adapter.slots().each(|_, target| target.hold());
-        self.drain(adapter);
+        if !self.drain(adapter) {
+            adapter.slots().each(|_, target| target.release());
+            adapter.suspend_gate().refuse(call);
+            return;
+        }
         adapter.slots().each(|_, target| target.freeze());
         adapter.suspend_gate().answer(call);
         let goes_on = loop {
@@ -236,22 +250,32 @@ impl VbdList {
         debug_print!(DRIVER, "{connected} disks connected again after a suspend, census taken");
     }
 
-    /// Waits until the backends have answered what they were told, for at most [`DRAIN`]: what one answers later,
-    /// it does in a life of the guest's that is over, and perhaps after a newer write to the same place. Every
-    /// queue is held.
-    fn drain(&self, adapter: &Adapter) {
-        let in_flight = || {
+    /// Waits until the backends have answered what they were told, for at most [`DRAIN`]. Every queue is held. Returns false
+    /// if a write or a discard is left: it would be sent again by the guest that goes on, perhaps on another host, and
+    /// carried out by the backend of before after a newer one to the same place.
+    fn drain(&self, adapter: &Adapter) -> bool {
+        let sum = |of: fn(&Target) -> usize| {
             let mut sum = 0;
-            adapter.slots().each(|_, target| sum += target.in_flight());
+            adapter.slots().each(|_, target| sum += of(target));
             sum
         };
-        for _ in 0..DRAIN.as_millis() / DRAIN_STEP.as_millis() {
-            if in_flight() == 0 {
-                return;
+        let began = time::interrupt_time();
+        loop {
+            let requests = sum(Target::in_flight);
+            if requests == 0 {
+                return true;
+            }
+            let waited = Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100);
+            let changes = sum(Target::changes_in_flight);
+            if waited >= DRAIN || (waited >= DRAIN_READS && changes == 0) {
+                debug_print!(
+                    DRIVER,
+                    "{requests} requests are not answered before a suspend, {changes} of them writes"
+                );
+                return changes == 0;
             }
             self.platform.pause(DRAIN_STEP);
         }
-        debug_print!(DRIVER, "{} requests are not answered before a suspend", in_flight());
     }
 
     /// Looks at the folder of the vbds, which has changed. Returns false if xenstore failed.
@@ -305,7 +329,10 @@ impl VbdList {
             known.watch = None;
             let Some(id) = known.target else { continue };
             let again = adapter.slots().with(id, |target| {
-                target.is_same_storage() && reconnect(adapter, target, Lost::Replaced).is_ok()
+                !target.is_other_storage()
+                    && reconnect(adapter, target, Lost::Replaced)
+                        .inspect_err(|error| debug_print!(DRIVER, "disk {}: {error}", target.number()))
+                        .is_ok()
             });
             if again == Some(true) {
                 known.watch = watch_backend(self.platform, adapter, id, &self.event);
@@ -510,10 +537,19 @@ fn sharing(adapter: &Adapter, number: u32, own: &Own, contents: Contents) -> Opt
 fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error> {
     let number = target.number();
     adapter.census().renew(number, None);
-    target.reconnect(lost, |own| sharing(adapter, number, own, Contents::ReadLast))?;
+    let identity = adapter.census().identity_of(number);
+    target.reconnect(lost, identity, |own| sharing(adapter, number, own, Contents::ReadLast))?;
     adapter.census().renew(number, target.backing());
     adapter.census().resize(number, target.lun().sectors);
     Ok(())
+}
+
+/// Reads a disk's signature again if the system may have written it, so that another backend's can be compared with it. A disk
+/// that does not answer in time is compared by its backends' nodes alone. PASSIVE_LEVEL; its queues are not held.
+fn read_signature_again(adapter: &Adapter, id: usize, target: &Target) {
+    if !target.is_cdrom() && target.take_resigned() && adapter.census().read_again(id as u8).is_err() {
+        target.note_resigned();
+    }
 }
 
 /// Looks what has become of a vbd's backend, and of a removal that was asked for. Returns why its disk has to go, if it
@@ -521,11 +557,7 @@ fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error
 ///
 /// # Errors
 /// The backend's nodes cannot be read: the change is there to be looked at again.
-fn look(
-    platform: Platform,
-    adapter: &Adapter,
-    known: &mut Known,
-) -> Result<Option<&'static str>, Unseen> {
+fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Result<Option<&'static str>, Unseen> {
     const CLOSED: &str = "its backend has closed";
     let Some(id) = known.target else { return Ok(None) };
     let raised = known.watch.as_ref().filter(|watch| watch.raised());
@@ -539,7 +571,7 @@ fn look(
     let Some(end) = end else { return Ok(follow(platform, adapter, known, id)) };
     // A backend that is still online closes because its domain, or its server, is restarted.
     let restarted =
-        adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, target)).flatten();
+        adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, id, target, end)).flatten();
     Ok(match (restarted, end) {
         (Some(true), _) => None,
         (None, End::Closing) if ask(platform, adapter, known, id) => None,
@@ -633,12 +665,23 @@ fn watch_backend(platform: Platform, adapter: &Adapter, id: usize, event: &Share
 
 /// Connects a target whose backend closes, and stays online, to the one that follows. Returns whether that succeeded, or
 /// `None` for a backend that does not stay online.
-fn reconnect_restarted(platform: Platform, adapter: &Adapter, target: &Target) -> Option<bool> {
+fn reconnect_restarted(
+    platform: Platform,
+    adapter: &Adapter,
+    id: usize,
+    target: &Target,
+    end: End,
+) -> Option<bool> {
     if !target.is_online() {
         return None;
     }
     debug_print!(DRIVER, "disk {}: its backend is restarted", target.number());
-    match reconnect(adapter, target, Lost::Closing) {
+    // It may have been removed and made anew since it was told to close.
+    let lost = if target.is_replaced() { Lost::Replaced } else { Lost::Closing };
+    if (lost, end) == (Lost::Closing, End::Closing) {
+        read_signature_again(adapter, id, target);
+    }
+    match reconnect(adapter, target, lost) {
         Ok(()) => Some(true),
         Err(error) => {
             refused(platform, adapter, VirtualDevice(target.number()), &error);

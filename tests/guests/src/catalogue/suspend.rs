@@ -1,5 +1,6 @@
 //! Guests that are saved, restored and copied.
 
+use guard::Reason;
 use protocol::{Exercise, Line, Ready, Version, Word};
 
 use crate::{
@@ -66,6 +67,19 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "suspend-refused",
+        title: "a backend that is stopped has writes when the guest is to be suspended: it is not, and nothing is lost",
+        disks: &[Backend::Blkback, Backend::Qdisk],
+        words: &[Word::Outage { disk: 1, seconds: 45 }],
+        exercise: Some(Exercise::Outage),
+        dom0: &[(When::Ready(Ready::Outage), UNANSWERED)],
+        expect: Expect { pv: 2, ..PV },
+        logged: &[Reason::BackendStuck],
+        checks: &[REFUSED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "moved-to-qdisk",
         title: "a guest of blkback's is saved with requests on their way, and restored before qdisk, which serves less",
         registry: persistent_grants!(),
@@ -126,6 +140,11 @@ const AT_START: &str = "d=/local/domain/$DOMID; b=$(xenstore-read $d/device/vbd/
 const GIVEN_UP: &str = "p=$(xenstore-read /local/domain/$DOMID/image/device-model-pid); \
                         n=/local/domain/$DOMID/control/shutdown; kill -STOP $p && xenstore-write $n suspend && sleep 2 && \
                         xenstore-write $n '' && sleep 7; kill -CONT $p";
+
+/// Asks for a suspend that the guest refuses after half a minute, while qemu answers nothing.
+const UNANSWERED: &str = "p=$(xenstore-read /local/domain/$DOMID/image/device-model-pid); \
+                          n=/local/domain/$DOMID/control/shutdown; kill -STOP $p && xenstore-write $n suspend && sleep 40; \
+                          xenstore-write $n ''; kill -CONT $p";
 
 /// A guest that is saved, and restored before another backend.
 const MOVED: Scenario =
@@ -189,6 +208,16 @@ const TAKEN_BACK: Check = Check {
             1,
         );
         found.same("disks go on", seen.said("xenvbd: 2 disks go on after a suspend that was cancelled"), 1);
+        ended_well(seen, found);
+    },
+};
+
+/// See `what`.
+const REFUSED: Check = Check {
+    what: "the suspend is refused, and every request ended well",
+    run: |seen, found| {
+        let refused = "not suspended: a disk does not let go of its requests";
+        found.same("suspends that were refused", seen.said(refused), 1);
         ended_well(seen, found);
     },
 };
