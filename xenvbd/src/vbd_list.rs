@@ -374,7 +374,7 @@ impl VbdList {
             if let Some(id) = known.target {
                 adapter.slots().with(id, Target::tell);
             }
-            let seen = look(self.platform, adapter, known);
+            let seen = look(self.platform, adapter, &self.event, known);
             self.unseen |= seen.is_err();
             match seen {
                 Ok(None) | Err(Unseen) => at += 1,
@@ -557,7 +557,12 @@ fn read_signature_again(adapter: &Adapter, id: usize, target: &Target) {
 ///
 /// # Errors
 /// The backend's nodes cannot be read: the change is there to be looked at again.
-fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Result<Option<&'static str>, Unseen> {
+fn look(
+    platform: Platform,
+    adapter: &Adapter,
+    event: &Shared<Event>,
+    known: &mut Known,
+) -> Result<Option<&'static str>, Unseen> {
     const CLOSED: &str = "its backend has closed";
     let Some(id) = known.target else { return Ok(None) };
     let raised = known.watch.as_ref().filter(|watch| watch.raised());
@@ -573,7 +578,12 @@ fn look(platform: Platform, adapter: &Adapter, known: &mut Known) -> Result<Opti
     let restarted =
         adapter.slots().with(id, |target| reconnect_restarted(platform, adapter, id, target, end)).flatten();
     Ok(match (restarted, end) {
-        (Some(true), _) => None,
+        (Some(true), _) => {
+            // The backend may have another folder, and the vbd other nodes.
+            known.watch = watch_backend(platform, adapter, id, event);
+            adapter.slots().with(id, |target| target.publish_target_id(id));
+            None
+        }
         (None, End::Closing) if ask(platform, adapter, known, id) => None,
         _ => Some(CLOSED),
     })
