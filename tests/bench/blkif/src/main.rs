@@ -2,11 +2,9 @@
 //! `bench-blkif <direct|persistent> <pages of a request> <requests in flight> <rounds>`.
 //!
 //! Only what runs below [`frontend_submits`] and [`frontend_takes`] is the frontend's; callgrind is told to
-//! collect there alone. Each round fills the queue, publishes it at once, lets the backend answer everything,
+//! collect there alone, and not in the fake's notification, which stands for a hypercall. The lines of this program
+//! are left out of the sum. Each round fills the queue, publishes it at once, lets the backend answer everything,
 //! and takes every response. Prints the number of requests.
-//!
-//! The fake's part of the count is a notification that it notes, 13 instructions of each round. Its list is emptied
-//! after each round and keeps its memory, so that no allocation is counted: a guest's hypercall makes none.
 //!
 //! `bench-blkif threads <rounds>` prints how many times the requests of one queue two have, each on a thread of its own.
 
