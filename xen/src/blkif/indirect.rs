@@ -106,10 +106,12 @@ impl Blocks {
         (block.page.memory(), &mut block.records)
     }
 
-    /// Returns the private records of a page.
+    /// Returns the private records of so many segments, page by page of their chain.
     #[inline]
-    pub(super) fn records(&self, page: u16) -> &[u32] {
-        &self.blocks[usize::from(page)].records
+    pub(super) fn records(&self, chain: &[u16], segments: usize) -> impl Iterator<Item = &[u32]> {
+        chain.iter().zip((0..segments).step_by(SEGMENTS_PER_PAGE)).map(move |(page, from)| {
+            &self.blocks[usize::from(*page)].records[..(segments - from).min(SEGMENTS_PER_PAGE)]
+        })
     }
 
     /// Returns the pages' grants, as an indirect request names them.

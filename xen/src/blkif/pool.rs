@@ -17,7 +17,7 @@ pub(super) struct Pool {
     /// The grant of each page, or [`NONE`]: for good with persistent grants, otherwise for the request that uses
     /// the page.
     granted: Vec<GrantRef>,
-    free: Vec<u16>,
+    free: Vec<u32>,
     persistent: bool,
     /// Number of the first pages that have a grant for good, whatever the others have.
     reserved: u16,
@@ -58,7 +58,7 @@ impl Pool {
             };
             pool.pages.push(Some(page));
             pool.granted.push(grant);
-            pool.free.push(index);
+            pool.free.push(index.into());
             if let Some(error) = error {
                 pool.end(hal, Some(grants));
                 return Err(Error::Grant(error));
@@ -93,9 +93,7 @@ impl Pool {
     #[inline]
     pub(super) fn take_all(&mut self, pages: &mut [u32]) -> Result<(), Error> {
         let left = self.free.len().checked_sub(pages.len()).ok_or(Error::Full)?;
-        for (place, page) in pages.iter_mut().zip(&self.free[left..]) {
-            *place = (*page).into();
-        }
+        pages.copy_from_slice(&self.free[left..]);
         self.free.truncate(left);
         Ok(())
     }
@@ -104,7 +102,7 @@ impl Pool {
     #[cold]
     pub(super) fn untake(&mut self, pages: &[u32]) {
         // Never more than there are pages: no allocation.
-        self.free.extend(pages.iter().map(|page| *page as u16));
+        self.free.extend_from_slice(pages);
     }
 
     /// Returns the grant of a page that was taken, if it has one.
@@ -141,16 +139,19 @@ impl Pool {
 
     /// Replaces a page by one that stays granted, if one is free; that one's grant.
     fn replace(&mut self, page: &mut u32) -> Option<GrantRef> {
-        let place = self.free.iter().position(|page| *page < self.reserved)?;
-        let reserved = core::mem::replace(&mut self.free[place], *page as u16);
-        *page = reserved.into();
-        Some(self.granted[usize::from(reserved)])
+        let place = self.free.iter().position(|page| self.is_reserved(*page))?;
+        core::mem::swap(&mut self.free[place], page);
+        Some(self.granted[*page as usize])
+    }
+
+    fn is_reserved(&self, page: u32) -> bool {
+        page < u32::from(self.reserved)
     }
 
     /// Returns a page's memory.
     #[inline]
-    pub(super) fn memory(&self, index: u16) -> Option<&SharedMemory> {
-        self.pages.get(usize::from(index))?.as_ref().map(SharedPage::memory)
+    pub(super) fn memory(&self, page: u32) -> Option<&SharedMemory> {
+        self.pages.get(page as usize)?.as_ref().map(SharedPage::memory)
     }
 
     /// Returns true if the backend has one of these pages mapped, as it has those that stay granted.
@@ -173,7 +174,7 @@ impl Pool {
             return self.end_all(hal, grants, pages, forget);
         }
         // Never more than there are pages: no allocation.
-        self.free.extend(pages.iter().map(|page| *page as u16));
+        self.free.extend_from_slice(pages);
         None
     }
 
@@ -188,15 +189,15 @@ impl Pool {
     ) -> Option<GrantRef> {
         let mut held = None;
         for page in pages {
-            let page = *page as u16;
-            let own = usize::from(page);
-            let reference = if page < self.reserved { NONE } else { core::mem::take(&mut self.granted[own]) };
+            let own = *page as usize;
+            let reference =
+                if self.is_reserved(*page) { NONE } else { core::mem::take(&mut self.granted[own]) };
             if reference != NONE && !forget && grants.end(hal, reference).is_err() {
                 self.pages[own] = None;
                 held = Some(reference);
             } else {
                 // Never more than there are pages: no allocation.
-                self.free.push(page);
+                self.free.push(*page);
             }
         }
         held

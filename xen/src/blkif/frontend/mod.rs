@@ -340,13 +340,8 @@ impl<H: Hal> Frontend<H> {
                 (_, false, _) => false,
                 (_, true, 0) => used(&slot.row[..shadow.segments.into()]),
                 (_, true, pages) => {
-                    let mut left = usize::from(shadow.segments);
-                    slot.chain[..pages.into()].iter().any(|page| {
-                        let records = self.blocks.records(*page);
-                        let of_page = left.min(records.len());
-                        left -= of_page;
-                        used(&records[..of_page])
-                    })
+                    let chain = &slot.chain[..pages.into()];
+                    self.blocks.records(chain, shadow.segments.into()).any(used)
                 }
             }
         })

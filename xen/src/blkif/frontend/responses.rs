@@ -90,7 +90,7 @@ impl<H: Hal> Frontend<H> {
     ) -> Completion {
         let Shadow { tag, operation, bytes, .. } = *shadow;
         if result.is_ok() && operation == Operation::Read && bytes > 0 {
-            self.deliver(number, arrived);
+            self.deliver(number, shadow, arrived);
         }
         let held = self.retire(number, shadow).is_some();
         if held && let State::Broken(_) = self.state {
@@ -100,24 +100,25 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Shows the caller what a copied read brought.
-    fn deliver(&self, number: usize, arrived: &mut impl FnMut(Arrived<'_>)) {
+    #[inline]
+    fn deliver(&self, number: usize, shadow: &Shadow, arrived: &mut impl FnMut(Arrived<'_>)) {
+        let Shadow { tag, offset, bytes, segments, pages, .. } = *shadow;
         let slot = &self.slots[number];
-        let Some(shadow) = &slot.request else { return };
-        let (tag, offset, bytes) = (shadow.tag, shadow.offset, shadow.bytes as usize);
-        let (mut done, mut place) = (0, 0);
-        while done < bytes {
-            let pages = match shadow.pages {
-                0 => &slot.row[..],
-                _ => self.blocks.records(slot.chain[place]),
-            };
-            for page in &pages[..pages.len().min((bytes - done).div_ceil(PAGE_SIZE))] {
-                if let Some(memory) = self.pool.memory(*page as u16) {
-                    let length = (bytes - done).min(PAGE_SIZE);
-                    arrived(Arrived { tag, offset: offset + done, memory, length });
+        let (mut offset, mut left) = (offset, bytes as usize);
+        let mut show = |records: &[u32]| {
+            for page in records {
+                let length = left.min(PAGE_SIZE);
+                if let Some(memory) = self.pool.memory(*page) {
+                    arrived(Arrived { tag, offset, memory, length });
                 }
-                done += PAGE_SIZE;
+                offset += length;
+                left -= length;
             }
-            place += 1;
+        };
+        if pages == 0 {
+            show(&slot.row[..segments.into()]);
+        } else {
+            self.blocks.records(&slot.chain[..pages.into()], segments.into()).for_each(show);
         }
     }
 

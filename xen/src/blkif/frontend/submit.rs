@@ -108,8 +108,7 @@ impl<H: Hal> Means<'_, H> {
         pages: &[u16],
     ) -> Option<GrantRef> {
         let mut held = None;
-        for (page, from) in pages.iter().zip((0..segments).step_by(SEGMENTS_PER_PAGE)) {
-            let records = &blocks.records(*page)[..(segments - from).min(SEGMENTS_PER_PAGE)];
+        for records in blocks.records(pages, segments) {
             held = self.end(copied, forget, records).or(held);
         }
         blocks.give(pages);
@@ -206,8 +205,8 @@ impl<H: Hal, F: Fn(usize, usize, &SharedMemory) + Copy> Maker<H> for CopiedPages
         records: &mut [u32],
     ) -> Result<(), (usize, Error)> {
         let Copied { operation, bytes, offset, .. } = self.request;
+        let words = &words[..records.len()];
         pool.take_all(records).map_err(|error| (0, error))?;
-        let start = from * PAGE_SIZE;
         for (made, (page, word)) in records.iter_mut().zip(words).enumerate() {
             let reference = match pool.granted(*page) {
                 Some(reference) => reference,
@@ -221,17 +220,17 @@ impl<H: Hal, F: Fn(usize, usize, &SharedMemory) + Copy> Maker<H> for CopiedPages
             };
             word.store(Sectors::WHOLE.word(reference), Ordering::Relaxed);
         }
+        let start = from * PAGE_SIZE;
         // The last page of a request need not be whole.
         if bytes < start + records.len() * PAGE_SIZE
-            && let Some((page, word)) = records.iter().zip(words).next_back()
+            && let ([.., page], [.., word]) = (&*records, words)
             && let Some(reference) = pool.granted(*page)
         {
             word.store(last_sectors(bytes).word(reference), Ordering::Relaxed);
         }
         if operation == Operation::Write {
-            for (place, page) in records.iter().enumerate() {
-                let done = start + place * PAGE_SIZE;
-                if let Some(memory) = pool.memory(*page as u16) {
+            for (page, done) in records.iter().zip((start..bytes).step_by(PAGE_SIZE)) {
+                if let Some(memory) = pool.memory(*page) {
                     (self.fill)(offset + done, (bytes - done).min(PAGE_SIZE), memory);
                 }
             }

@@ -336,9 +336,13 @@ impl Transfer {
                 Err(error) => return Err(error),
             }
         };
-        self.copied += bytes;
-        self.sector += bytes / u64::from(SECTOR_SIZE);
-        self.left = if bytes == left { Left::Nothing } else { Left::Copied(left - bytes) };
+        if bytes == left {
+            self.left = Left::Nothing;
+        } else {
+            self.left = Left::Copied(left - bytes);
+            self.copied += bytes;
+            self.sector += bytes / u64::from(SECTOR_SIZE);
+        }
         Ok(())
     }
 }
