@@ -305,9 +305,8 @@ impl Transfer {
         left: u64,
     ) -> Result<(), Error> {
         // Whole pages, hence whole blocks, but for the last.
-        let mut room = frontend.copy_room() as u64;
-        let bytes = loop {
-            let bytes = left.min(room);
+        let mut bytes = left.min(frontend.copy_room() as u64);
+        loop {
             if bytes == 0 {
                 return Err(Error::Full);
             }
@@ -326,16 +325,16 @@ impl Transfer {
                 }
             });
             match submitted {
-                Ok(()) => break bytes,
+                Ok(()) => break,
                 // Some pages are granted for good, for this.
                 Err(Error::Grant(grant::Error::Exhausted))
                     if frontend.in_flight() == 0 && bytes > frontend.reserve() as u64 =>
                 {
-                    room = frontend.reserve() as u64;
+                    bytes = frontend.reserve() as u64;
                 }
                 Err(error) => return Err(error),
             }
-        };
+        }
         if bytes == left {
             self.left = Left::Nothing;
         } else {
