@@ -338,9 +338,6 @@ impl<H: Hal> Frontend<H> {
             return Err(Error::Unaligned { address: 0, length: bytes as u32 });
         }
         let segments = bytes.div_ceil(PAGE_SIZE);
-        if segments > self.pool.available() {
-            return Err(Error::Full);
-        }
         let to = (self.domain, access(operation));
         let shadow = Shadow::new(tag, operation, wire_operation, segments);
         let shadow = Shadow { offset, bytes: bytes as u32, ..shadow };
