@@ -5,10 +5,9 @@ use super::{Arrived, Completion, Frontend, Operation, Shadow, State};
 use crate::wire::blkif as wire;
 use crate::{Hal, PAGE_SIZE};
 
-/// A response that has been checked: the number of its slot, the request, and its result.
+/// A response that has been checked: the number of its slot, and the request's result.
 struct Answer {
     number: usize,
-    shadow: Shadow,
     result: Result<(), Failure>,
 }
 
@@ -29,8 +28,8 @@ impl<H: Hal> Frontend<H> {
     pub fn take(&mut self, arrived: &mut impl FnMut(Arrived<'_>)) -> Option<Completion> {
         if self.disk.is_some() {
             match self.take_response() {
-                Ok(Some(Answer { number, shadow, result })) => {
-                    return Some(self.complete(number, &shadow, result, arrived));
+                Ok(Some(Answer { number, result })) => {
+                    return self.complete(number, result, arrived);
                 }
                 Ok(None) => return None,
                 Err(fault) => self.fail(fault),
@@ -57,7 +56,7 @@ impl<H: Hal> Frontend<H> {
         let id = response.id;
         let number = usize::try_from(id).unwrap_or(usize::MAX);
         let shadow = match self.slots.get(number).map(|slot| &slot.request) {
-            Some(Some(shadow)) if self.ring.is_pushed(shadow.index) => shadow.clone(),
+            Some(Some(shadow)) if self.ring.is_pushed(shadow.index) => shadow,
             Some(_) => return Err(Fault::NotInFlight { id }),
             None => return Err(Fault::UnknownId { id, slots: self.slots.len() as u32 }),
         };
@@ -76,7 +75,7 @@ impl<H: Hal> Frontend<H> {
             }
             found => return Err(Fault::Status { found }),
         };
-        Ok(Some(Answer { number, shadow, result }))
+        Ok(Some(Answer { number, result }))
     }
 
     /// Ends the request of a slot that is in flight.
@@ -84,19 +83,19 @@ impl<H: Hal> Frontend<H> {
     fn complete(
         &mut self,
         number: usize,
-        shadow: &Shadow,
         mut result: Result<(), Failure>,
         arrived: &mut impl FnMut(Arrived<'_>),
-    ) -> Completion {
+    ) -> Option<Completion> {
+        let shadow = self.slots[number].request.as_ref()?;
         let Shadow { tag, operation, bytes, .. } = *shadow;
         if result.is_ok() && operation == Operation::Read && bytes > 0 {
             self.deliver(number, shadow, arrived);
         }
-        let held = self.retire(number, shadow).is_some();
+        let held = self.retire(number).is_some();
         if held && let State::Broken(_) = self.state {
             result = Err(Failure::Broken);
         }
-        Completion { tag, operation, result, pages_held: held && bytes == 0 }
+        Some(Completion { tag, operation, result, pages_held: held && bytes == 0 })
     }
 
     /// Shows the caller what a copied read brought.
@@ -127,8 +126,8 @@ impl<H: Hal> Frontend<H> {
     #[inline(never)]
     fn abort(&mut self) -> Option<Completion> {
         let failure = if self.fault().is_some() { Failure::Broken } else { Failure::Disconnected };
-        let mut slots = self.slots.iter().enumerate();
-        let (number, shadow) = slots.find_map(|(number, slot)| Some((number, slot.request.clone()?)))?;
-        Some(self.complete(number, &shadow, Err(failure), &mut |_| ()))
+        let mut slots = self.slots.iter();
+        let number = slots.position(|slot| slot.request.is_some())?;
+        self.complete(number, Err(failure), &mut |_| ())
     }
 }

@@ -503,11 +503,12 @@ impl<H: Hal> Frontend<H> {
     #[inline(never)]
     fn withdraw(&mut self, number: u16, made: usize, error: Error) -> Error {
         let slot = &mut self.slots[usize::from(number)];
-        let Some(shadow) = slot.request.clone() else { return error };
+        let Some(shadow) = &mut slot.request else { return error };
+        shadow.segments = made as u16;
+        let copied = shadow.bytes > 0;
         self.free = slot.next;
         self.in_flight += 1;
-        let copied = shadow.bytes > 0;
-        match self.retire(number.into(), &Shadow { segments: made as u16, ..shadow }) {
+        match self.retire(number.into()) {
             Some(reference) if !copied => Error::Grant(grant::Error::InUse { reference }),
             _ => error,
         }
@@ -517,18 +518,18 @@ impl<H: Hal> Frontend<H> {
     /// fault of the backend's; answers one.
     // One caller is not cold.
     #[inline(always)]
-    pub(super) fn retire(&mut self, number: usize, shadow: &Shadow) -> Option<GrantRef> {
+    pub(super) fn retire(&mut self, number: usize) -> Option<GrantRef> {
         let forget = matches!(self.state, State::Forgotten);
         let Self { hal, grants, pool, blocks, slots, .. } = self;
-        let Shadow { bytes, segments, pages, .. } = *shadow;
-        let (slot, copied) = (&mut slots[number], bytes > 0);
+        let slot = &mut slots[number];
+        let Shadow { bytes, segments, pages, .. } = slot.request.take()?;
+        let copied = bytes > 0;
         let held = if pages == 0 {
             Means { hal, grants, pool }.end(copied, forget, &slot.row[..segments.into()])
         } else {
             let pages = &slot.chain[..pages.into()];
             Means { hal, grants, pool }.end_indirect(copied, forget, segments.into(), blocks, pages)
         };
-        slot.request = None;
         slot.next = core::mem::replace(&mut self.free, number as u16);
         self.in_flight -= 1;
         if let Some(reference) = held {
