@@ -174,9 +174,10 @@ impl Handshake {
         self.phase == Phase::Connected
     }
 
-    /// Returns true if both ends were connected, and this end has not begun to close since.
-    pub fn was_connected(&self) -> bool {
-        matches!(self.phase, Phase::Connected | Phase::Stopping)
+    /// Returns true if this end has written a later state than Initialising, so that a node which has that state, or none,
+    /// is not as this end left it.
+    pub fn is_past_start(&self) -> bool {
+        !matches!(self.phase, Phase::Start | Phase::Initialising)
     }
 
     fn go(&mut self, phase: Phase, state: State) -> Action {

@@ -15,7 +15,7 @@ use core::time::Duration;
 use wdm::Shared;
 
 use guard::{Reason, record};
-use scsi::{Action, Lun, Outcome};
+use scsi::{Action, Lun, Outcome, unmap};
 use vbd::{Answer, MAXIMUM_TRANSFER, Srb as _};
 use wdm::bugcheck::DumpData;
 use wdm::event::{Event, Kind as EventKind};
@@ -620,15 +620,21 @@ fn handle(target: &Target, mut srb: Srb) {
 
 /// Checks the SRB's buffer, puts its request into its extension, and starts it.
 fn start(target: &Target, srb: Srb, action: Action) {
-    if let Action::Unmap { bytes, .. } = action {
-        // A buffer that is too short is refused below.
-        let checked = srb.bytes(bytes.into()).map_or(Ok(()), |list| target.lun().check_unmap(list));
-        if let Err(sense) = checked {
-            srb.complete(Answer::Sense(sense));
-            return;
+    match action {
+        Action::Unmap { bytes, block_size } => {
+            // A buffer that is too short is refused below.
+            let list = srb.bytes(bytes.into()).unwrap_or_default();
+            if let Err(sense) = target.lun().check_unmap(list) {
+                srb.complete(Answer::Sense(sense));
+                return;
+            }
+            if let Some(first) = unmap::first_sector(list, block_size) {
+                target.note_change(first);
+            }
         }
+        Action::Write { extent, .. } => target.note_change(extent.sector),
+        Action::Read { .. } | Action::Verify { .. } | Action::Flush => {}
     }
-    target.note_change(&action);
     match Request::new(srb, action, target.terms()) {
         Ok(request) => {
             // `new` has refused an SRB without an extension.

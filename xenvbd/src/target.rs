@@ -9,10 +9,10 @@ use core::time::Duration;
 use guard::Reason;
 use guard::backing::{Backing, Relation};
 use guard::census::{Content, Identity, Own, Signature, is_continued};
-use scsi::{Action, Lun, Outcome};
+use scsi::{Lun, Outcome};
 use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
-use wdm::{SpinLock, debug_print, pool, processor};
+use wdm::{SpinLock, debug_print, pool, processor, time};
 use xen::blkif::{
     Connected, Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice,
     XenbusDevice, polled,
@@ -30,6 +30,9 @@ use crate::srb::Request;
 
 /// Time that a backend may take for the handshake, in seconds.
 const HANDSHAKE_SECONDS: u32 = 30;
+/// Time for which a read that another backend fails is tried again, in 100 ns, and the time between two.
+const READ_PATIENCE: u64 = 10 * 10_000_000;
+const READ_AGAIN: Duration = Duration::from_millis(500);
 /// Time that a backend may take to close, in seconds. After that the ring's page is left to it.
 const CLOSE_SECONDS: u32 = 5;
 /// Time that a backend that closes may take for the requests it has, in seconds.
@@ -383,7 +386,10 @@ impl Target {
         if matches!(xenbus.backend_state(&mut { self.platform }), Ok(State::Connected | State::Closing)) {
             self.let_finish();
         }
-        close(self.platform, xenbus);
+        // Nodes that were made anew are another session's.
+        if xenbus.is_replaced(&mut { self.platform }) != Ok(true) {
+            close(self.platform, xenbus);
+        }
         // blkback says that it has closed while requests are under way.
         self.let_finish();
     }
@@ -495,16 +501,10 @@ impl Target {
         now.is_ok_and(|now| now.relation(&self.last_backing.lock()) == Relation::Distinct)
     }
 
-    /// Notes that a command may write where the signature stands. Any IRQL.
-    pub(crate) fn note_change(&self, action: &Action) {
+    /// Notes that sectors from this one on are about to be written, or unmapped: the signature may be there. Any IRQL.
+    pub(crate) fn note_change(&self, sector: u64) {
         // The first block, and the one with the GPT's header.
-        let head = 2 * u64::from(self.unit.lun().block_size.sectors());
-        let changes = match action {
-            Action::Write { extent, .. } => extent.sector < head,
-            Action::Unmap { .. } => true,
-            Action::Read { .. } | Action::Verify { .. } | Action::Flush => false,
-        };
-        if changes {
+        if sector < 2 * u64::from(self.unit.lun().block_size.sectors()) {
             self.note_resigned();
         }
     }
@@ -608,14 +608,20 @@ impl Target {
         match lost {
             // The backend lets go of the rings before they are taken from it.
             Lost::Closing => self.end_session(&mut xenbus),
-            Lost::Replaced => {
-                self.let_finish();
-                // Sent again, it may be followed by a newer one to the same place, and then carried out by the old backend.
-                if self.channels.iter().any(|channel| channel.may_change_later()) {
-                    return Err(Error::Unsuitable("its old backend still has requests"));
-                }
-            }
+            Lost::Replaced => self.let_finish(),
             Lost::Resumed => {}
+        }
+        // It may have been made anew while its session was ended. Whoever refuses it here has not touched the new nodes.
+        let made_anew =
+            lost == Lost::Replaced || (lost == Lost::Closing && xenbus.is_replaced(&mut store) == Ok(true));
+        if made_anew {
+            // Sent again, it may be followed by a newer one to the same place, and then carried out by the old backend.
+            if self.channels.iter().any(|channel| channel.may_change_later()) {
+                return Err(Error::Unsuitable("its old backend still has requests"));
+            }
+            if self.is_other_storage() {
+                return Err(Error::Unsuitable("its nodes were made anew, for another storage"));
+            }
         }
         // Of a resumed guest there is neither a port nor a ring.
         for channel in &self.channels {
@@ -633,7 +639,8 @@ impl Target {
             if let Some(other) = sharing(&Own { identity, backing }) {
                 return Err(Error::Shared(other));
             }
-            if !self.continues(lost, identity, &backing, &disk, &mut rings) {
+            let before = (lost != Lost::Resumed).then(|| *self.last_backing.lock());
+            if !self.continues(before.as_ref(), made_anew, identity, &backing, &disk, &mut rings) {
                 return Err(Error::Unsuitable("another storage is behind it"));
             }
             Ok((disk, lun, backing))
@@ -651,38 +658,53 @@ impl Target {
     }
 
     /// Returns true if a backend that is connected has the storage that the disk had, as far as its nodes and, by the first
-    /// of its rings, its content tell. `identity` is the disk's as it was read last.
+    /// of its rings, its content tell. `before` is the backing of before, and `identity` the disk's as it was read last. A
+    /// drive may have another medium.
     fn continues(
         &self,
-        lost: Lost,
+        before: Option<&Backing>,
+        made_anew: bool,
         identity: Option<Identity>,
         backing: &Backing,
         disk: &Disk,
         rings: &mut Rings,
     ) -> bool {
-        let before = (lost != Lost::Resumed).then(|| *self.last_backing.lock());
-        let known = identity.filter(|_| self.drive.is_none() && !self.resigned.load(Ordering::Acquire));
+        if self.drive.is_some() {
+            return true;
+        }
+        let known = identity.filter(|_| !self.resigned.load(Ordering::Acquire));
         let content = Content::compare(known.map(|known| known.signature), || {
             self.read_signature(disk, rings).inspect_err(|error| {
                 debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number);
             })
         });
-        is_continued(before.as_ref(), backing, content, lost == Lost::Replaced)
+        is_continued(before, backing, content, made_anew)
     }
 
-    /// Reads the signature of the disk behind the first ring, whose queue has not got it yet. PASSIVE_LEVEL.
+    /// Reads the signature of the disk behind the first ring, whose queue has not got it yet. A read that the backend fails is
+    /// tried again for some seconds. PASSIVE_LEVEL.
     fn read_signature(&self, disk: &Disk, rings: &mut Rings) -> Result<Option<Signature>, Error> {
         const UNREAD: Error = Error::Unsuitable("the backend failed the read");
         let port = self.channels.first().and_then(|channel| channel.port());
         let (Some(frontend), Some(port)) = (rings.first_mut(), port) else { return Err(UNREAD) };
         frontend.connect(port, *disk);
         let block_size = self.unit.lun().block_size;
-        let identity = identity::identify(disk.sectors, block_size.bytes(), |block, into| {
-            let sector = block * u64::from(block_size.sectors());
-            vbd::read_now(frontend, sector, into, &mut |time| self.platform.pause(time))
-                .map_err(|_| Unreadable::Disk)
-        });
-        Ok(identity.map_err(|_| UNREAD)?.map(|identity| identity.signature))
+        let give_up = time::interrupt_time() + READ_PATIENCE;
+        loop {
+            let identity = identity::identify(disk.sectors, block_size.bytes(), |block, into| {
+                let sector = block * u64::from(block_size.sectors());
+                vbd::read_now(frontend, sector, into, &mut |time| self.platform.pause(time))
+                    .map_err(|_| Unreadable::Disk)
+            });
+            match identity {
+                Ok(identity) => return Ok(identity.map(|identity| identity.signature)),
+                // One that was not answered in time has ended the connection.
+                Err(_) if frontend.disk().is_none() || time::interrupt_time() > give_up => {
+                    return Err(UNREAD);
+                }
+                Err(_) => self.platform.pause(READ_AGAIN),
+            }
+        }
     }
 
     /// Gives another backend, which is connected, what waits.
@@ -727,13 +749,16 @@ impl Target {
         }
     }
 
-    /// Ends the connection; no request is pending. PASSIVE_LEVEL; waits for the backend.
+    /// Ends the connection; no request is pending. Nodes that were made anew are left alone: they are a new disk's.
+    /// PASSIVE_LEVEL; waits for the backend.
     pub(crate) fn disconnect(self) {
-        let folder = Platform::folder(self.xenbus.lock().vbd().device);
-        if let Err(error) = polled::withdraw(&mut { self.platform }, folder.as_str()) {
-            debug_print!(DRIVER, "disk {}: xenstore still has its target id: {error}", self.number);
+        if !self.is_replaced() {
+            let folder = Platform::folder(self.xenbus.lock().vbd().device);
+            if let Err(error) = polled::withdraw(&mut { self.platform }, folder.as_str()) {
+                debug_print!(DRIVER, "disk {}: xenstore still has its target id: {error}", self.number);
+            }
+            close(self.platform, &mut self.xenbus.lock());
         }
-        close(self.platform, &mut self.xenbus.lock());
         for channel in &self.channels {
             let counters = channel.counters();
             if counters.started > 0 {

@@ -161,7 +161,12 @@ impl VbdList {
                 list.raise_again();
                 self.unseen = true;
             }
-            self.look_at_backends(adapter);
+            if self.look_at_backends(adapter)
+                && let Ok(list) = &list
+            {
+                list.raise_again();
+                self.unseen = true;
+            }
             if waiting {
                 adapter.retake_census();
             }
@@ -367,9 +372,10 @@ impl VbdList {
         state.is_ok_and(|state| matches!(state, InitWait | Initialised | Connected))
     }
 
-    /// Looks at the backends whose folders have changed.
-    fn look_at_backends(&mut self, adapter: &Adapter) {
-        let mut at = 0;
+    /// Looks at the backends whose folders have changed. Returns true if a disk has gone whose vbd was made anew, which is
+    /// a new one then.
+    fn look_at_backends(&mut self, adapter: &Adapter) -> bool {
+        let (mut at, mut made_anew) = (0, false);
         while let Some(known) = self.known.get_mut(at) {
             if let Some(id) = known.target {
                 adapter.slots().with(id, Target::tell);
@@ -380,10 +386,13 @@ impl VbdList {
                 Ok(None) | Err(Unseen) => at += 1,
                 Ok(Some(why)) => {
                     let known = self.known.swap_remove(at);
+                    let replaced = known.target.and_then(|id| adapter.slots().with(id, Target::is_replaced));
+                    made_anew |= replaced == Some(true);
                     disconnect(adapter, known, why, Target::run_dry);
                 }
             }
         }
+        made_anew
     }
 
     /// Connects a vbd, and lists it; whether it is a disk that is shown from now on, as `admitted` says.

@@ -59,6 +59,12 @@ pub fn extent(list: &[u8], index: usize, block_size: BlockSize) -> Option<Extent
     Some(Extent { sector, sectors: u64::from(descriptor.blocks.get()) * per_block })
 }
 
+/// Returns the first sector of those that a list asks for; `None` where it asks for nothing.
+pub fn first_sector(list: &[u8], block_size: BlockSize) -> Option<u64> {
+    let extents = (0..descriptors(list).len()).filter_map(|index| extent(list, index, block_size));
+    extents.filter(|extent| extent.sectors > 0).map(|extent| extent.sector).min()
+}
+
 impl Lun {
     /// Checks that an UNMAP with this parameter list is one that the disk takes.
     ///

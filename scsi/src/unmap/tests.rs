@@ -130,3 +130,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_sector_of_a_list_is_found() {
+    let first = |parts: &[(u64, u32)]| first_sector(&list(parts), BlockSize::B4096);
+    assert_eq!(first(&[]), None);
+    assert_eq!(first(&[(0, 0)]), None, "no blocks");
+    assert_eq!(first(&[(9, 1), (3, 2), (0, 0)]), Some(24));
+    assert_eq!(first(&[(0, 1)]), Some(0));
+}

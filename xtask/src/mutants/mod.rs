@@ -234,8 +234,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a vbd that was told to close and is made anew is not noticed",
         file: "xen/src/xenbus.rs",
-        from: "matches!(self.phase, Phase::Connected | Phase::Stopping)",
-        to: "matches!(self.phase, Phase::Connected)",
+        from: "!matches!(self.phase, Phase::Start | Phase::Initialising)",
+        to: "self.phase == Phase::Connected",
         caught_by: &[Host("xen")],
     },
     Mutant {

@@ -36,9 +36,12 @@ const UNKNOWN_NAME: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more 
 const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
      sleep 2 && echo vbd-$DOMID-51728 >unbind && sleep 1 && echo vbd-$DOMID-51728 >bind";
-/// Has xvdb's backend close, and come back with a third device by the same name. blkback itself keeps the device that it has.
+/// Has xvdb's backend close, and come back with a third device by the same name. blkback keeps the device that it has until it
+/// is unbound, which has to come before xvdb's driver has asked it for new rings.
 const EXCHANGED: &str = "b=/local/domain/0/backend/vbd/$DOMID/51728; truncate -s 8M other.img && \
-     d=$(losetup --show -f other.img) && xenstore-write $b/physical-device $(stat -L -c %t:%T $d) $b/state 5 && sleep 8";
+     d=$(losetup --show -f other.img) && cd /sys/bus/xen-backend/drivers/vbd && \
+     xenstore-write $b/physical-device $(stat -L -c %t:%T $d) $b/state 5 && echo vbd-$DOMID-51728 >unbind && \
+     sleep 1 && echo vbd-$DOMID-51728 >bind && sleep 8";
 /// Two vbds of blkback's over one loop device, both read-only. qemu 7.2 refuses a disk that is not writable.
 const READ_ONLY_TWICE: &str = "truncate -s 2M both.img && d=$(losetup --show -r -f both.img) && for v in xvde xvdf; do \
      xl block-attach $DOMID format=raw,vdev=$v,access=ro,backendtype=phy,script=/run/job/block-fast.sh,target=$d || exit; \
@@ -46,12 +49,24 @@ const READ_ONLY_TWICE: &str = "truncate -s 2M both.img && d=$(losetup --show -r 
 /// Removes what is hda's, as a toolstack does after its backend's domain has crashed, and makes it anew, while the
 /// guest cannot look.
 const REPLACED: &str = "f=/local/domain/$DOMID/device/vbd/768; b=/local/domain/0/backend/vbd/$DOMID/768; n=; \
-     for k in $f/backend $f/backend-id $f/virtual-device $f/device-type $b/frontend $b/frontend-id $b/params \
-     $b/physical-device $b/mode $b/online $b/dev $b/type; do n=\"$n $k $(xenstore-read $k)\" || exit; done; \
+     k=\"$f/backend $f/backend-id $f/virtual-device $f/device-type $b/frontend $b/frontend-id $b/params \
+     $b/physical-device $b/mode $b/online $b/dev $b/type\"; v=$(xenstore-read $k) && set -- $v || exit; \
+     for k in $k; do n=\"$n $k $1\"; shift; done; \
      xl pause $DOMID && xenstore-rm $f && xenstore-rm $b && sleep 2 && \
      xenstore-chmod /local/domain/0/backend/vbd/$DOMID n0 r$DOMID && \
      xenstore-chmod /local/domain/$DOMID/device/vbd n$DOMID r0 && \
      xenstore-write $n $b/state 1 $f/state 1 && sleep 1 && xl unpause $DOMID";
+/// Has xvdb's nodes removed and made anew for a third device, while the guest cannot look.
+const REPLACED_BY_ANOTHER: &str = "truncate -s 8M other.img && d=$(losetup --show -f other.img) || exit; \
+     f=/local/domain/$DOMID/device/vbd/51728; b=/local/domain/0/backend/vbd/$DOMID/51728; \
+     n=\"$b/params $d $b/physical-device $(stat -L -c %t:%T $d)\"; \
+     k=\"$f/backend $f/backend-id $f/virtual-device $f/device-type $b/frontend $b/frontend-id \
+     $b/mode $b/online $b/dev $b/type\"; v=$(xenstore-read $k) && set -- $v || exit; \
+     for k in $k; do n=\"$n $k $1\"; shift; done; \
+     xl pause $DOMID && xenstore-rm $f && xenstore-rm $b && sleep 2 && \
+     xenstore-chmod /local/domain/0/backend/vbd/$DOMID n0 r$DOMID && \
+     xenstore-chmod /local/domain/$DOMID/device/vbd n$DOMID r0 && \
+     xenstore-write $n $b/state 1 $f/state 1 && sleep 1 && xl unpause $DOMID && sleep 8";
 
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
@@ -131,6 +146,19 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     VBD_REPLACED,
+    Scenario {
+        name: "vbd-replaced-by-another",
+        title: "a vbd's nodes are removed and made anew at their path for a third device: the disk goes, the device is a new one",
+        late_disks: &[Backend::Blkback],
+        dom0: &[
+            (When::Ready(Ready::Attach), "bash attach-1.sh"),
+            (When::Ready(Ready::Force), REPLACED_BY_ANOTHER),
+        ],
+        visitors: 1,
+        expect: Expect { pv: 3, ..HOTPLUG.expect },
+        runs: Runs::InTurn,
+        ..HOTPLUG
+    },
     Scenario {
         name: "crash-dump-replaced",
         title: "the same, and a bugcheck behind it: the copy finds the vbd that was made anew, and writes a dump",

@@ -135,8 +135,8 @@ impl XenbusDevice {
         Ok(online == Some(1))
     }
 
-    /// Returns true if somebody has made the frontend's nodes anew since this end connected, and before it closed. Its state, which
-    /// only this end and the toolstack write, is then back at the start or gone. The backend is then another,
+    /// Returns true if somebody has made the frontend's nodes anew, or removed them, since this end published its rings. Its
+    /// state, which only this end and the toolstack write, is then back at the start or gone. The backend is then another,
     /// if it is one.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl XenbusDevice {
     pub fn is_replaced(&self, store: &mut impl Store) -> Result<bool, Error> {
         let at = |error| Error::Store { node: "state", error };
         let state = store::read_state(store, &self.frontend.join("state").map_err(at)?).map_err(at)?;
-        Ok(self.handshake.was_connected() && matches!(state, State::Unknown | State::Initialising))
+        Ok(self.handshake.is_past_start() && matches!(state, State::Unknown | State::Initialising))
     }
 
     /// Reads some of the backend's own nodes, by their names below its folder, and tells each value; of one that

@@ -84,6 +84,13 @@ fn nodes_that_were_made_anew_are_told() {
         store.set(&state, written);
         assert_eq!(xenbus.is_replaced(&mut store), Ok(replaced), "{written}, told to close");
     }
+    // While it closed, too.
+    store.set(&state, "4");
+    xenbus.close(&mut store).unwrap();
+    for (written, replaced) in [("6", false), ("1", true)] {
+        store.set(&state, written);
+        assert_eq!(xenbus.is_replaced(&mut store), Ok(replaced), "{written}, closed");
+    }
     assert!(store.delete(&state));
     assert_eq!(xenbus.is_replaced(&mut store), Ok(true));
     store.fail(Some((&state, store::Error::TimedOut)));
