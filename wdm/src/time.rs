@@ -66,10 +66,12 @@ pub fn within_a_second(seen: impl FnMut() -> bool) -> bool {
 pub fn within(time: Duration, mut seen: impl FnMut() -> bool) -> bool {
     let (began, frequency) = performance_counter();
     loop {
+        // Before the look: whoever is held up between the two looks once more.
+        let is_over = performance_counter().0.wrapping_sub(began) >= frequency * time.as_secs();
         if seen() {
             return true;
         }
-        if performance_counter().0.wrapping_sub(began) >= frequency * time.as_secs() {
+        if is_over {
             return false;
         }
         sleep(Duration::from_millis(10));
