@@ -262,7 +262,12 @@ impl<'a> Backend<'a> {
     /// Serves the disk, and breaks the protocol. Returns how many requests were served.
     async fn play(&mut self, grants: &Grants, round: &Round) -> io::Result<u32> {
         let patience = if round.connects { PATIENCE } else { AFTER };
-        let connected = self.connect(grants, patience).await?;
+        let mut connected = self.connect(grants, patience).await?;
+        if connected && !round.connects {
+            // A disk is looked at when both ends are connected.
+            tokio::time::sleep(AFTER).await;
+            connected = self.front("state").await? == "4";
+        }
         if connected != round.connects {
             let how = if connected { "connected" } else { "did not connect" };
             return Err(io::Error::other(format!("the frontend {how}")));
