@@ -119,7 +119,7 @@ pub struct Scenario {
     pub blanks: usize,
     /// Further disks, as vbds only, without a volume: xvdb, xvdc, ….
     pub raw: &'static [Raw],
-    /// Disks of dom0's hostile backend, without a volume, that come and go while the system is up.
+    /// Disks without a volume that dom0 makes itself while the system is up; those of its hostile backend go, too.
     pub visitors: usize,
     /// Vbds that `created` makes: each one's number, and the state of the guest's end while it is up.
     pub more_vbds: &'static [(u32, u32)],
@@ -163,7 +163,7 @@ pub enum Runs {
 }
 
 /// Number of tests that together run every guest of [`Runs::InTurn`].
-pub const TURNS: usize = 4;
+pub const TURNS: usize = 8;
 
 /// The moment of a command of dom0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

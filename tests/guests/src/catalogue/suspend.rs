@@ -41,6 +41,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         dom0: &[(When::Ready(Ready::Suspend), SLOWLY)],
         expect: Expect { pv: 3, ..PV },
         checks: &[ALL_IN_USE, RESUMED],
+        runs: Runs::InTurn,
         ..PV_BOOT
     },
     Scenario {
