@@ -114,7 +114,7 @@ pub fn compare(one: &Own, other: &Own) -> Pair {
     }
 }
 
-/// What the content says of a backend that takes another's place.
+/// A verdict of the content's on a backend that takes another's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// Nothing: the disk had no signature, or nobody knows the one that it had last.

@@ -101,7 +101,7 @@ pub(crate) enum SuspendError {
     Lost(Failure),
 }
 
-/// What the drivers' copy has granted and a backend has not let go of.
+/// Pages that the drivers' copy has granted and a backend has not let go of.
 #[derive(Clone, Copy)]
 pub(crate) enum StillGranted {
     /// The number of pages that a backend has mapped.
@@ -264,7 +264,7 @@ impl Platform {
     /// # Errors
     /// See [`StillGranted`]: a backend may write into pages that NT uses for something else.
     pub(crate) fn end_grants_of_the_copy(&self) -> Result<(), StillGranted> {
-        /// As long as a backend has for the end of a session.
+        /// Time that a backend has for the end of a session.
         const PATIENCE: Duration = Duration::from_secs(30);
         let mut kept = Err(StillGranted::Mapped(0));
         let ended = time::within(PATIENCE, || {

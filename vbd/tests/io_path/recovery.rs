@@ -372,7 +372,7 @@ fn what_is_answered_after_the_backend_has_closed_is_taken_in() {
     assert_eq!(disk.backend.borrow().segments.len(), 5);
 }
 
-/// What the old backend may still carry out, so that it must not be sent to another.
+/// Requests that the old backend may still carry out must not be sent to another.
 #[test]
 fn a_copied_write_that_is_under_way_may_be_carried_out_later() {
     // Of four pages, and of so many that it is indirect.
