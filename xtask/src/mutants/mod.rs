@@ -220,8 +220,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a backend that is restarted over another storage is connected",
         file: "xenvbd/src/target.rs",
-        from: "if !self.continues(lost, identity, &backing, &disk, &mut rings) {",
-        to: "if !self.continues(lost, identity, &backing, &disk, &mut rings) && false {",
+        from: "if !self.continues(before.as_ref(), made_anew, identity, &backing, &disk, &mut rings) {",
+        to: "if !self.continues(before.as_ref(), made_anew, identity, &backing, &disk, &mut rings) && false {",
         caught_by: &[Guest("backing-exchanged")],
     },
     Mutant {
@@ -265,6 +265,13 @@ const MUTANTS: &[Mutant] = &[
         from: "if !with(&|target| target.is_replaced()) {",
         to: "if !with(&|target| target.is_replaced()) || true {",
         caught_by: &[Guest("vbd-replaced")],
+    },
+    Mutant {
+        what: "the nodes of a vbd that was made anew for another storage are closed with the disk",
+        file: "xenvbd/src/target.rs",
+        from: "if !self.is_replaced() {",
+        to: "if !self.is_replaced() || true {",
+        caught_by: &[Guest("vbd-replaced-by-another")],
     },
     Mutant {
         what: "xenpci attaches to whatever it is given",

@@ -512,7 +512,8 @@ const ANSWERED_LATE: Check = Check {
 const NOT_USED: Check = Check {
     what: "stopped before a second path could be used",
     run: |seen, found| {
-        found.holds("no second path in use", seen.said("a second path to a disk may be used") == 0)
+        found.holds("stopped", seen.observed.bugcheck.is_some());
+        found.holds("no second path in use", seen.said("a second path to a disk may be used") == 0);
     },
 };
 

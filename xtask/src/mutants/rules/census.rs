@@ -78,8 +78,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a disk that shares with the one before the last is overlooked",
         CENSUS,
-        "own[..at].iter().any(",
-        "own[..at].iter().take(1).any(",
+        "list[..at].iter().any(",
+        "list[..at].iter().take(1).any(",
     ),
     rule("a name means the same in every domain", BACKING, "if self.domain != other.domain {", "if false {"),
     rule("a device's number is not compared", BACKING, "if number || name {", "if number && false || name {"),
