@@ -157,12 +157,21 @@ impl Upcall {
     /// for the first, which has the line. How many took it. PASSIVE_LEVEL.
     pub(crate) fn prove(&self) -> usize {
         let works = |message: &Message| {
-            let before = message.connected.taken();
-            self.channels.has_own_vector(message.processor)
-                && self
-                    .channels
-                    .reaches(message.processor, || message.connected.taken() != before)
-                    .unwrap_or(false)
+            if !self.channels.has_own_vector(message.processor) {
+                return false;
+            }
+            if self.takes(message) {
+                return true;
+            }
+            // Xen raises nothing as long as an upcall is pending whose interrupt is lost.
+            let lost = self.channels.acknowledge(message.processor);
+            debug_print!(
+                DRIVER,
+                "processor {}: an event brings no interrupt (an upcall is pending: {lost}), once more",
+                message.processor
+            );
+            self.look();
+            self.takes(message)
         };
         let mut working = 0;
         for message in &self.messages {
@@ -174,6 +183,16 @@ impl Upcall {
             }
         }
         working
+    }
+
+    /// Raises an event for a message's processor. Returns true if the message's interrupt is taken within a second. PASSIVE_LEVEL.
+    fn takes(&self, message: &Message) -> bool {
+        let before = message.connected.taken();
+        let taken = self.channels.reaches(message.processor, || message.connected.taken() != before);
+        taken.unwrap_or_else(|error| {
+            debug_print!(DRIVER, "processor {}: no event can be raised for it: {error}", message.processor);
+            false
+        })
     }
 
     /// Acknowledges what Xen has raised for any processor, and has the ports of each looked through. ≤ DISPATCH_LEVEL.

@@ -347,9 +347,11 @@ impl State {
         let mut entries = self.entries.lock();
         entries.list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
         let own = entry.own.is_some();
+        let reads_own = |entry: &&Entry| entry.own.is_some() && entry.known == Known::Reading;
+        let for_own = entries.list.iter().filter(reads_own).count();
         entries.list.push(entry);
-        // A disk of this driver's own has a thread, however many of others do not answer.
-        let more = own || entries.readers < MOST_READERS;
+        // A disk of this driver's own has a thread, however many of others do not answer; and the other way round.
+        let more = own || entries.readers.saturating_sub(for_own) < MOST_READERS;
         entries.readers += usize::from(more);
         Ok(more)
     }
