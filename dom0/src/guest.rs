@@ -270,11 +270,15 @@ pub(crate) fn worst(guests: &[Guest]) -> Health {
     guests.iter().map(Guest::health).max().unwrap_or(Health::Good)
 }
 
-/// Returns a node's value; `None` where there is none.
+/// The value of a node whose bytes are not text. It makes no sense for any node, and is a veto of the host's.
+const NOT_TEXT: &str = "?";
+
+/// Returns a node's value; `None` where there is none. One that is not UTF-8, which a guest may write, is [`NOT_TEXT`].
 fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
     match store.read(path) {
         Ok(value) => Ok(Some(value.into_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(NOT_TEXT.to_owned())),
         Err(error) => at(path, Err(error)),
     }
 }
@@ -355,6 +359,25 @@ mod tests {
             assert!(text.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{text:?}");
         }
         assert_eq!(clean(&long).len(), crate::text::SHOWN);
+    }
+
+    /// A guest writes bytes, and the others are shown all the same.
+    #[test]
+    fn bytes_that_are_not_text_make_no_sense() {
+        let store = Fake::with_guest(1, "hostile", &[]);
+        let state = [("phase", "exposed"), ("reason", "0x1")];
+        store.add_guest(2, "healthy", &state);
+        for node in ["phase", "version", "last"] {
+            store.set(&format!("/local/domain/1/data/xenguard/{node}"), b"\xff");
+        }
+        store.set("/local/domain/1/vm-data/xenguard/boot", b"pv\xff");
+        let guests = all(&store, nowhere()).unwrap();
+        let [hostile, healthy] = guests.as_slice() else { panic!("{guests:?}") };
+        assert_eq!((hostile.standing(), hostile.in_order), (Standing::Silent, false));
+        assert_eq!(hostile.guard.as_ref().unwrap().version.as_deref(), Some("?"));
+        // In the guest, too, a word that nobody knows is a veto.
+        assert!(hostile.vetoed());
+        assert_eq!((healthy.name.as_str(), healthy.standing()), ("healthy", Standing::Pv));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use xenstore_rs::Xs;
 /// The store.
 #[derive(Default)]
 pub(crate) struct Fake {
-    nodes: RefCell<BTreeMap<String, String>>,
+    nodes: RefCell<BTreeMap<String, Vec<u8>>>,
     refused: RefCell<BTreeSet<String>>,
 }
 
@@ -31,9 +31,9 @@ impl Fake {
         }
     }
 
-    /// Gives a node a value.
-    pub(crate) fn set(&self, path: &str, value: &str) {
-        self.nodes.borrow_mut().insert(path.to_owned(), value.to_owned());
+    /// Gives a node a value, which need not be text.
+    pub(crate) fn set(&self, path: &str, value: impl AsRef<[u8]>) {
+        self.nodes.borrow_mut().insert(path.to_owned(), value.as_ref().to_vec());
     }
 
     /// Refuses every access to a node from now on.
@@ -61,7 +61,11 @@ impl Xs for Fake {
         let nodes = self.nodes.borrow();
         let folder = format!("{path}/");
         match nodes.get(path) {
-            Some(value) => Ok(value.as_str().into()),
+            // As xenstore-rs answers.
+            Some(value) => match str::from_utf8(value) {
+                Ok(value) => Ok(value.into()),
+                Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            },
             // A folder reads as an empty node.
             None if nodes.keys().any(|node| node.starts_with(&folder)) => Ok("".into()),
             None => Err(io::ErrorKind::NotFound.into()),
